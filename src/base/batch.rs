@@ -1,0 +1,177 @@
+//! Bytes on their way out: own bytes and shared ones, in order, sent together.
+//!
+//! ```text
+//! push(b"...")      --> own:   [head][control frame]        one Vec, adjacent pushes merge
+//! push_shared(rc)   --> parts: Own(0..4)  Shared(rc)  Own(4..9)
+//! slices()          --> iovecs of what is not sent yet; advance(n) after a partial send
+//! ```
+
+use std::io::IoSlice;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// What one connection sends in one turn.
+///
+/// Whoever holds the batch owns its memory; a driver that has been given one gives it back with `Sent`.
+#[derive(Default)]
+pub struct Batch {
+    own: Vec<u8>,
+    parts: Vec<Part>,
+    /// Parts before this index, and `part_sent` bytes of the part at it, have been sent.
+    part_index: usize,
+    part_sent: usize,
+    /// Bytes not sent yet.
+    remaining: usize,
+}
+
+enum Part {
+    Own(Range<u32>),
+    Shared(Rc<[u8]>),
+}
+
+impl Batch {
+    pub fn new() -> Batch {
+        Batch::default()
+    }
+
+    /// Bytes that are still to be sent.
+    pub fn len(&self) -> usize {
+        self.remaining
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.remaining == 0
+    }
+
+    /// Appends a copy of `bytes`.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.extend_with(|own| own.extend_from_slice(bytes));
+    }
+
+    /// Appends what `write` appends to the vector it is given; it must not touch what is there already.
+    pub fn extend_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.own.len();
+        write(&mut self.own);
+        let end = self.own.len();
+        assert!(end >= start && end <= u32::MAX as usize, "a batch only grows, and stays below 4 GiB");
+        if end == start {
+            return;
+        }
+        self.remaining += end - start;
+        match self.parts.last_mut() {
+            Some(Part::Own(range)) if range.end as usize == start => range.end = end as u32,
+            _ => self.parts.push(Part::Own(start as u32..end as u32)),
+        }
+    }
+
+    /// Appends bytes that others send too, without copying them.
+    pub fn push_shared(&mut self, bytes: Rc<[u8]>) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.remaining += bytes.len();
+        self.parts.push(Part::Shared(bytes));
+    }
+
+    /// Iterates over what is not sent yet.
+    pub fn slices(&self) -> impl Iterator<Item = &[u8]> + '_ {
+        self.parts[self.part_index..].iter().enumerate().map(|(index, part)| {
+            let bytes = match part {
+                Part::Own(range) => &self.own[range.start as usize..range.end as usize],
+                Part::Shared(bytes) => bytes,
+            };
+            if index == 0 { &bytes[self.part_sent..] } else { bytes }
+        })
+    }
+
+    /// Fills `slices` with what is not sent yet, as far as it fits, and returns how many were filled.
+    pub fn fill_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut count = 0;
+        for (slot, bytes) in slices.iter_mut().zip(self.slices()) {
+            *slot = IoSlice::new(bytes);
+            count += 1;
+        }
+        count
+    }
+
+    /// Marks the next `count` bytes as sent.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.remaining, "more sent than there was");
+        self.remaining -= count;
+        let mut left = count;
+        while left > 0 {
+            let part_len = match &self.parts[self.part_index] {
+                Part::Own(range) => (range.end - range.start) as usize,
+                Part::Shared(bytes) => bytes.len(),
+            };
+            let step = left.min(part_len - self.part_sent);
+            self.part_sent += step;
+            left -= step;
+            if self.part_sent == part_len {
+                self.part_index += 1;
+                self.part_sent = 0;
+            }
+        }
+    }
+
+    /// Empties the batch; its own vector keeps at most `capacity_max` bytes of room.
+    pub fn clear(&mut self, capacity_max: usize) {
+        self.own.clear();
+        self.own.shrink_to(capacity_max);
+        self.parts.clear();
+        self.part_index = 0;
+        self.part_sent = 0;
+        self.remaining = 0;
+    }
+}
+
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Batch({} bytes to send)", self.remaining)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(batch: &Batch) -> Vec<u8> {
+        batch.slices().flatten().copied().collect()
+    }
+
+    #[test]
+    fn keeps_order_across_own_and_shared_parts() {
+        let mut batch = Batch::new();
+        batch.push(b"ab");
+        batch.push(b"c");
+        batch.push_shared(Rc::from(&b"DEF"[..]));
+        batch.push(b"g");
+        assert_eq!(batch.len(), 7);
+        assert_eq!(batch.slices().count(), 3);
+        assert_eq!(bytes(&batch), b"abcDEFg");
+    }
+
+    #[test]
+    fn advances_through_every_split() {
+        for first in 0..=7 {
+            let mut batch = Batch::new();
+            batch.push(b"abc");
+            batch.push_shared(Rc::from(&b"DEF"[..]));
+            batch.push(b"g");
+            batch.advance(first);
+            assert_eq!(bytes(&batch), &b"abcDEFg"[first..]);
+            batch.advance(7 - first);
+            assert!(batch.is_empty());
+            assert_eq!(batch.slices().count(), 0);
+        }
+    }
+
+    #[test]
+    fn clear_gives_memory_back() {
+        let mut batch = Batch::new();
+        batch.push(&[0; 100_000]);
+        batch.clear(4096);
+        assert!(batch.is_empty());
+        assert!(batch.own.capacity() <= 4096);
+    }
+}

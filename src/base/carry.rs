@@ -1,0 +1,71 @@
+//! The bytes of a message that has not arrived whole: kept between two receives, and only then.
+
+/// What a connection could not use of the bytes it was lent. Empty, it holds no heap memory.
+#[derive(Default)]
+pub struct Carry {
+    bytes: Option<Box<Vec<u8>>>,
+}
+
+impl Carry {
+    pub fn new() -> Carry {
+        Carry::default()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn len(&self) -> usize {
+        self.bytes.as_ref().map_or(0, |bytes| bytes.len())
+    }
+
+    /// Takes what was carried, joined with `fresh`; the carry is empty afterwards.
+    pub fn take_joined(&mut self, fresh: &[u8]) -> Option<Vec<u8>> {
+        let mut bytes = *self.bytes.take()?;
+        bytes.extend_from_slice(fresh);
+        Some(bytes)
+    }
+
+    /// Keeps `rest` for the next time. Nothing may be carried already.
+    pub fn keep(&mut self, rest: &[u8]) {
+        assert!(self.is_empty(), "a carry is taken before it is kept again");
+        self.bytes = if rest.is_empty() { None } else { Some(Box::new(rest.to_vec())) };
+    }
+
+    /// Keeps what is left of a vector from [`Carry::take_joined`] after `used` bytes, without a second allocation.
+    pub fn keep_rest(&mut self, mut joined: Vec<u8>, used: usize) {
+        assert!(self.is_empty(), "a carry is taken before it is kept again");
+        joined.drain(..used);
+        if joined.is_empty() {
+            return;
+        }
+        if joined.capacity() > joined.len() * 4 + 1024 {
+            joined.shrink_to_fit();
+        }
+        self.bytes = Some(Box::new(joined));
+    }
+
+    /// Adds bytes that arrived while the connection was not reading.
+    pub fn append(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.bytes.get_or_insert_default().extend_from_slice(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joins_what_was_kept_with_what_is_fresh() {
+        let mut carry = Carry::new();
+        carry.keep(b"he");
+        let joined = carry.take_joined(b"llo").unwrap();
+        assert_eq!(joined, b"hello");
+        carry.keep_rest(joined, 4);
+        assert_eq!(carry.len(), 1);
+        assert_eq!(carry.take_joined(b"").unwrap(), b"o");
+        assert!(carry.is_empty() && carry.bytes.is_none());
+    }
+}

@@ -1,0 +1,22 @@
+//! Counters of one shard: written by its thread alone, read by whoever prints them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One counted thing. A single thread adds; any thread reads.
+#[derive(Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Not a read-modify-write: there is one writer (ONE OWNER).
+    pub fn add(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    }
+
+    pub fn sub(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(count), Ordering::Relaxed);
+    }
+
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,14 @@
+//! Containers, time and counters that every floor above uses. Nothing here knows what a socket or a protocol is.
+
+pub mod batch;
+pub mod carry;
+pub mod counters;
+pub mod key;
+pub mod tick;
+pub mod wheel;
+
+pub use batch::Batch;
+pub use carry::Carry;
+pub use key::{Key, Slots};
+pub use tick::Tick;
+pub use wheel::Wheel;

@@ -1,0 +1,104 @@
+//! The kernel's side of a shard: submissions in, completions out.
+//!
+//! ```text
+//!            attach recv send shutdown close           Accepted Received Sent Closed Woken
+//!  shard  ------------------------------------> driver ------------------------------------> shard
+//!                                                  |
+//!                                      epoll | io_uring | simulator
+//! ```
+//!
+//! The contract, the same for the three bodies:
+//!
+//! - **Every submission ends in exactly one completion.** `recv` ends in `Received` or `Finished`; `send` in `Sent`;
+//!   `close` in `Closed`; `listen` and `resume_accept` in any number of `Accepted` until one `AcceptFailed` (or a pause).
+//! - Received bytes are lent until the next call of `next`; at most one `recv` and one `send` are outstanding for a key.
+//! - Not asking for the next receive is back-pressure: a driver holds a bounded number of bytes nobody asked for.
+//! - A batch that is being sent belongs to the driver and comes back with `Sent`, whole or failed; what a failed one
+//!   has left is not sent.
+//! - `close` revokes an outstanding `recv` without a completion; an outstanding batch comes back (`Sent` with an error)
+//!   before `Closed`. After `Closed` nothing comes for that key, and its slot may be attached again.
+//! - `shutdown` ends the sending half after what has been sent; it has no completion and cannot fail visibly.
+//! - A call with a key that is not attached is a bug of the caller, and panics.
+//! - Nothing here knows what the bytes mean.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::base::{Batch, Key, Tick};
+
+pub mod epoll;
+pub mod sim;
+pub mod socket;
+pub mod uring;
+pub mod waker;
+
+pub use waker::Waker;
+
+/// Numbers the listeners of one shard, as the caller of [`Driver::listen`] chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerId(pub u16);
+
+/// What became of a submission.
+#[derive(Debug)]
+pub enum Completion<'a, S> {
+    /// A socket that has not been attached yet; dropping it closes it.
+    Accepted {
+        listener: ListenerId,
+        socket: S,
+        peer: SocketAddr,
+    },
+    /// Accepting has stopped (EMFILE, ENFILE, ENOBUFS, ENOMEM …) until [`Driver::resume_accept`].
+    AcceptFailed {
+        listener: ListenerId,
+        error: io::Error,
+    },
+    /// Never empty; may be changed in place; valid until the next call of [`Driver::next`].
+    Received {
+        key: Key,
+        bytes: &'a mut [u8],
+    },
+    /// No more bytes will come: `Ok` is the peer's end of stream, `Err` a broken connection.
+    Finished {
+        key: Key,
+        end: Result<(), io::ErrorKind>,
+    },
+    /// The batch is back: all of it sent, or the connection broken.
+    Sent {
+        key: Key,
+        batch: Box<Batch>,
+        outcome: Result<(), io::ErrorKind>,
+    },
+    Closed {
+        key: Key,
+    },
+    /// Somebody used the [`Waker`]; several wake-ups may end in one completion.
+    Woken,
+}
+
+/// One shard's kernel. See the module's contract.
+pub trait Driver {
+    type Socket;
+    type Listener;
+
+    /// The only sleep, and the clock of a turn: submits what is pending, returns when something completed or `deadline`
+    /// has come, with the time.
+    fn wait(&mut self, deadline: Tick) -> io::Result<Tick>;
+
+    /// The time now; used to bound work within a turn, never to measure it.
+    fn now(&self) -> Tick;
+
+    /// The next completion, or `None` when [`Driver::wait`] is to be called.
+    fn next(&mut self) -> Option<Completion<'_, Self::Socket>>;
+
+    fn listen(&mut self, id: ListenerId, listener: Self::Listener) -> io::Result<()>;
+    fn pause_accept(&mut self, id: ListenerId);
+    fn resume_accept(&mut self, id: ListenerId);
+
+    fn attach(&mut self, socket: Self::Socket, key: Key);
+    fn recv(&mut self, key: Key);
+    fn send(&mut self, key: Key, batch: Box<Batch>);
+    fn shutdown(&mut self, key: Key);
+    fn close(&mut self, key: Key);
+
+    fn waker(&self) -> Waker;
+}

@@ -1,0 +1,27 @@
+//! Tidegate: an edge gateway for connections that stay open.
+//!
+//! It terminates TLS, upgrades WebSockets, frames Server-Sent Events, and carries messages between many clients and a
+//! handful of backend workers that speak the NATS client protocol.
+//!
+//! ```text
+//!  floor 5   cli  ->  gateway            the process: configuration, threads, signals
+//!  floor 4   shard    worker             one core's loop  |  in-process workers
+//!  floor 3   mesh                        mail between threads
+//!  floor 2   conn     hub                one connection   |  who listens to what
+//!  floor 1   proto    driver             bytes <-> meaning (pure)  |  kernel <-> completions
+//!  floor 0   base     limits             containers, time, counters  |  every bound and its reason
+//! ```
+//!
+//! Imports look down, never up and never sideways; `tests/floors.rs` holds that. `docs/ARCHITECTURE.md` is the long form.
+
+pub mod base;
+pub mod cli;
+pub mod conn;
+pub mod driver;
+pub mod gateway;
+pub mod hub;
+pub mod limits;
+pub mod mesh;
+pub mod proto;
+pub mod shard;
+pub mod worker;

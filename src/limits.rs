@@ -1,0 +1,138 @@
+//! Every bound of the gateway, with its unit in its name and its reason. Configuration may lower or raise the marked ones.
+
+use std::time::Duration;
+
+// --- HTTP ---------------------------------------------------------------------------------------------------------
+
+/// Longest request head. nginx and Apache take 8 KiB a line; browsers with large cookies stay below 16 KiB in all.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Longest request target (RFC 9112 section 3 recommends at least 8,000 octets for the request line).
+pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+/// Most header fields; httparse fills a fixed array on the stack.
+pub const HEADERS_MAX: usize = 96;
+/// Longest body that an ordinary request may have (configurable as `limits.payload_bytes_max`).
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Longest line of a chunked body: a hexadecimal size and extensions nobody uses.
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+/// From the first byte (or the accept) to the end of the head; a phone on a bad network needs seconds, an attacker minutes.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the end of the head to the end of the body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection may idle between two requests.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
+/// From the end of the request until the hub has answered (subscribed or published); it takes microseconds.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+// --- WebSocket ----------------------------------------------------------------------------------------------------
+
+/// Longest message of a client (configurable as `limits.message_bytes_max`).
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Most fragments of a message (configurable as `limits.fragments_max`): each costs a header's parse.
+pub const FRAGMENTS_MAX: u32 = 1024;
+/// Longest payload of a control frame (RFC 6455 section 5.5).
+pub const CONTROL_BYTES_MAX: usize = 125;
+/// Silence after which the peer is asked for a sign of life (configurable as `limits.ping_interval_s`).
+pub const PING_INTERVAL: Duration = Duration::from_secs(25);
+/// How long the answer to a ping may take; also bounds a write without progress.
+pub const PONG_TIMEOUT: Duration = Duration::from_secs(20);
+/// From our close frame (or our last byte) to the end of the socket.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+// --- SSE ----------------------------------------------------------------------------------------------------------
+
+/// Silence after which a comment is sent, so that proxies keep the stream open (the WHATWG text suggests about 15 s).
+pub const SSE_HEARTBEAT: Duration = Duration::from_secs(15);
+/// The reconnection time that streams advise.
+pub const SSE_RETRY: Duration = Duration::from_millis(2_000);
+
+// --- TLS ----------------------------------------------------------------------------------------------------------
+
+/// From the accept to the end of the handshake.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most handshakes advanced in one turn: at about 150 µs each, live connections wait 2.4 ms at most.
+pub const HANDSHAKES_PER_TURN: usize = 16;
+/// And no more of them once this much of the turn is gone.
+pub const HANDSHAKE_TIME_PER_TURN: Duration = Duration::from_millis(2);
+/// Most bytes a client may send before its handshake is done: a ClientHello with post-quantum shares is below 2 KiB,
+/// one with a client certificate chain below 16 KiB.
+pub const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
+/// A TLS record on the wire: 2^14 bytes of content, up to 2048 of expansion (TLS 1.2), 5 of header.
+pub const RECORD_BYTES_MAX: usize = 16_384 + 2_048 + 5;
+/// Content of one record that we seal.
+pub const RECORD_CONTENT_BYTES: usize = 16_384;
+
+// --- Bus ----------------------------------------------------------------------------------------------------------
+
+/// Longest control line, as in nats-server (`max_control_line`).
+pub const CONTROL_LINE_BYTES_MAX: usize = 4 * 1024;
+/// Longest payload, headers included, as in nats-server (`max_payload`).
+pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
+/// Longest subject.
+pub const SUBJECT_BYTES_MAX: usize = 256;
+/// Most tokens of a subject: the depth of the pattern trie.
+pub const SUBJECT_TOKENS_MAX: usize = 32;
+/// Longest subscription id.
+pub const SID_BYTES_MAX: usize = 32;
+/// Most subscriptions of one worker.
+pub const WORKER_SUBSCRIPTIONS_MAX: usize = 65_536;
+/// Silence after which a worker is pinged; nats-server uses 2 minutes and closes after two unanswered pings.
+pub const BUS_PING_INTERVAL: Duration = Duration::from_secs(120);
+/// From the accept to CONNECT when credentials are asked for.
+pub const BUS_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+// --- Connections --------------------------------------------------------------------------------------------------
+
+/// Bytes that wait for one client before it counts as too slow (configurable as `limits.outbox_bytes_max`).
+pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+/// The same for a worker: nats-server allows 64 MiB.
+pub const WORKER_OUTBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Channels that one connection may be subscribed to.
+pub const CHANNELS_PER_CONNECTION_MAX: usize = 128;
+/// Bytes of capacity that a pooled batch keeps.
+pub const BATCH_CAPACITY_KEPT: usize = 16 * 1024;
+/// Batches that a shard keeps for the next turn.
+pub const BATCHES_POOLED_MAX: usize = 256;
+
+// --- Shards -------------------------------------------------------------------------------------------------------
+
+/// Most shards: the number fits the first byte of a connection id.
+pub const SHARDS_MAX: usize = 256;
+/// One receive: large enough for a full TLS record, small enough for the cache.
+pub const RECEIVE_BYTES: usize = 32 * 1024;
+/// Sockets accepted per listener and turn; the rest waits in the kernel's queue.
+pub const ACCEPTS_PER_TURN: usize = 64;
+/// Completions handled before the shard flushes what they caused.
+pub const COMPLETIONS_PER_TURN: usize = 1024;
+/// Pause after an accept that failed for want of descriptors or memory.
+pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// Mails that one lane of a mailbox holds.
+pub const MAILBOX_MAILS: usize = 16 * 1024;
+/// Mails taken from one mailbox lane per turn.
+pub const MAILS_PER_TURN: usize = 4 * 1024;
+/// Mails waiting for a full mailbox above which a shard stops reading from publishers.
+pub const BACKLOG_MAILS_HIGH: usize = 1024;
+/// Channels that a shard keeps positions for although nobody listens; the least recently used are forgotten first.
+pub const IDLE_CHANNELS_MAX: usize = 100_000;
+/// The listen queue; the kernel lowers it to net.core.somaxconn.
+pub const LISTEN_QUEUE: i32 = 4096;
+
+// --- io_uring -----------------------------------------------------------------------------------------------------
+
+/// Submission entries; a full queue is submitted and used again.
+pub const URING_SUBMISSIONS: u32 = 1024;
+/// Completion entries; an overflowing queue is kept by the kernel (IORING_FEAT_NODROP).
+pub const URING_COMPLETIONS: u32 = 8192;
+/// Provided receive buffers of a shard, a power of two.
+pub const URING_BUFFERS: u16 = 256;
+/// Bytes of each.
+pub const URING_BUFFER_BYTES: usize = 16 * 1024;
+
+const _: () = {
+    assert!(RECEIVE_BYTES >= RECORD_BYTES_MAX, "one receive can complete any record");
+    assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX, "414 can be told from 431");
+    assert!(CONTROL_LINE_BYTES_MAX > 2 * SUBJECT_BYTES_MAX + SID_BYTES_MAX, "a legal line fits");
+    assert!(OUTBOX_BYTES_MAX > 2 * MESSAGE_BYTES_MAX, "one message never makes a client slow");
+    assert!(WORKER_OUTBOX_BYTES_MAX > 2 * PAYLOAD_BYTES_MAX, "nor a worker");
+    assert!(URING_BUFFERS.is_power_of_two());
+    assert!(PONG_TIMEOUT.as_secs() < PING_INTERVAL.as_secs());
+};

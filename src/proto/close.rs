@@ -1,0 +1,127 @@
+//! Why a connection ends or a request is refused: one row for each reason, from which the WebSocket code, the HTTP
+//! status, the counter and the log line follow.
+
+use log::Level;
+
+/// Whose fault it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// Nobody's: the ordinary end.
+    Nobody,
+    Peer,
+    Network,
+    Gateway,
+}
+
+/// One row of the table.
+pub struct Row {
+    pub reason: CloseReason,
+    /// The counter's label and the word in logs; stable.
+    pub name: &'static str,
+    pub blame: Blame,
+    /// RFC 6455 section 7.4.1.
+    pub websocket_code: u16,
+    /// RFC 9110 section 15; 0 where no answer can be given.
+    pub http_status: u16,
+    pub level: Level,
+    /// For people, in answers and close frames; at most 123 bytes (RFC 6455 section 5.5).
+    pub words: &'static str,
+}
+
+macro_rules! reasons {
+    ($($reason:ident $name:literal $blame:ident $code:literal $status:literal $level:ident $words:literal;)*) => {
+        /// Why a connection ends, or a request is refused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum CloseReason { $($reason),* }
+
+        /// In the order of the enum.
+        pub const TABLE: &[Row] = &[$(Row {
+            reason: CloseReason::$reason,
+            name: $name,
+            blame: Blame::$blame,
+            websocket_code: $code,
+            http_status: $status,
+            level: Level::$level,
+            words: $words,
+        }),*];
+    };
+}
+
+reasons! {
+    // reason             counter                  blame    ws    http  log    words
+    Normal                "normal"                 Nobody   1000  200   Debug  "done";
+    PeerClosed            "peer_closed"            Nobody   1000  0     Debug  "the peer closed the connection";
+    PeerReset             "peer_reset"             Network  1006  0     Debug  "the connection broke";
+    WriteFailed           "write_failed"           Network  1006  0     Debug  "the connection broke while sending";
+
+    MalformedRequest      "malformed_request"      Peer     1002  400   Debug  "malformed request";
+    BadFraming            "bad_framing"            Peer     1002  400   Debug  "ambiguous or malformed message framing";
+    BodyTooLarge          "body_too_large"         Peer     1009  413   Debug  "the body is larger than this server takes";
+    TargetTooLong         "target_too_long"        Peer     1002  414   Debug  "the request target is longer than this server takes";
+    HeadTooLarge          "head_too_large"         Peer     1002  431   Debug  "the request head is larger than this server takes";
+    ExpectationFailed     "expectation_failed"     Peer     1002  417   Debug  "only 100-continue can be expected";
+    UnsupportedVersion    "unsupported_version"    Peer     1002  505   Debug  "only HTTP/1.0 and HTTP/1.1 are spoken here";
+    TooSlow               "too_slow"               Peer     1002  408   Debug  "the request did not arrive in time";
+    KeepAliveOver         "keep_alive_over"        Nobody   1000  0     Debug  "no further request came";
+
+    NotFound              "not_found"              Peer     1008  404   Debug  "no route matches this path";
+    MethodNotAllowed      "method_not_allowed"     Peer     1008  405   Debug  "this route does not take this method";
+    OriginRefused         "origin_refused"         Peer     1008  403   Debug  "this origin is not allowed here";
+    NoCredentials         "no_credentials"         Peer     1008  401   Debug  "credentials are missing";
+    TooManyConnections    "too_many_connections"   Gateway  1013  503   Warn   "too many connections; try again later";
+    NotUpgradable         "not_upgradable"         Peer     1002  400   Debug  "this is not a valid WebSocket upgrade";
+    UpgradeRequired       "upgrade_required"       Peer     1002  426   Debug  "this route speaks WebSocket version 13 only";
+    BadPublish            "bad_publish"            Peer     1008  400   Debug  "this message cannot be published";
+
+    WebSocketProtocol     "websocket_protocol"     Peer     1002  0     Debug  "protocol error";
+    WebSocketUtf8         "websocket_utf8"         Peer     1007  0     Debug  "text that is not UTF-8";
+    MessageTooBig         "message_too_big"        Peer     1009  0     Debug  "the message is larger than this server takes";
+    PolicyViolation       "policy_violation"       Peer     1008  0     Debug  "this connection may not send here";
+    NoPong                "no_pong"                Network  1001  0     Debug  "no sign of life";
+    CloseTimeout          "close_timeout"          Peer     1006  0     Debug  "the closing handshake was not finished in time";
+    SlowConsumer          "slow_consumer"          Peer     1013  503   Debug  "too slow for what it subscribed to; come back and resume";
+    ClosedByWorker        "closed_by_worker"       Nobody   1000  0     Debug  "closed by the application";
+
+    TlsProtocol           "tls_protocol"           Peer     1002  0     Debug  "TLS failed";
+    TlsTooSlow            "tls_too_slow"           Peer     1002  0     Debug  "the TLS handshake did not finish in time";
+    TlsTruncated          "tls_truncated"          Network  1006  0     Debug  "the connection ended without close_notify";
+
+    BusProtocol           "bus_protocol"           Peer     1002  0     Warn   "the bus connection broke its protocol";
+    BusAuthorization      "bus_authorization"      Peer     1008  0     Warn   "the bus connection was not authorized";
+    BusTooSlow            "bus_too_slow"           Peer     1008  0     Warn   "the bus connection did not authenticate in time";
+    BusStale              "bus_stale"              Network  1001  0     Warn   "the bus connection gave no sign of life";
+
+    Drain                 "drain"                  Gateway  1001  503   Debug  "this server is going away; come back";
+    Overload              "overload"               Gateway  1013  503   Warn   "overloaded; try again later";
+}
+
+impl CloseReason {
+    pub fn row(self) -> &'static Row {
+        &TABLE[self as usize]
+    }
+
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+}
+
+impl std::fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.row().words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_stands_at_its_reason_and_fits_a_close_frame() {
+        for (index, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.reason as usize, index);
+            assert!(row.words.len() <= 123, "{}", row.name);
+            assert!(TABLE.iter().filter(|other| other.name == row.name).count() == 1);
+        }
+    }
+}

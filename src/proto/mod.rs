@@ -1,0 +1,21 @@
+//! Bytes and their meaning. Pure: bytes, time and randomness come in as arguments, nothing here does I/O.
+//!
+//! ```text
+//!  tls      records  <-> plaintext         http   heads, bodies, replies, upgrade decision
+//!  ws       frames   <-> messages          sse    messages -> event stream records
+//!  bus      the NATS client protocol       event  one message, encoded once per framing
+//!  subject  names and patterns             close  why a connection ends: the table
+//! ```
+//!
+//! A core takes one meaning off the front of its input and says what it was; what is not whole yet stays in the input.
+
+pub mod bus;
+pub mod close;
+pub mod event;
+pub mod http;
+pub mod sse;
+pub mod subject;
+pub mod tls;
+pub mod ws;
+
+pub use close::CloseReason;
