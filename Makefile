@@ -1,0 +1,24 @@
+# Shortcuts; each target is one command that can be typed as well.
+
+.DEFAULT_GOAL := help
+.PHONY: build test bench demo lint help
+
+build: ## the release binary, target/release/tidegate
+	cargo build --release
+
+test: ## installs what the tests need (Debian 12: apt, PyPI, npm), then runs them all
+	@tests/run.sh
+
+bench: ## the benchmarks; their tables go to the terminal
+	cargo bench
+
+demo: ## the gateway with a page to look at, on loopback
+	cargo run --release -- demo
+
+lint: ## formatting, clippy, shellcheck
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	shellcheck .ci/run tests/*.sh
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

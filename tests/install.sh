@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Installs what the tests need on a bare Debian 12 with Rust: packages from apt, PyPI and npm, by name.
+# Steps that are already satisfied are skipped; nothing is printed unless something is installed or fails.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# step WORDS COMMAND...: runs the command silently; on failure shows the end of what it said, then one clear line.
+step() {
+    local words=$1
+    shift
+    echo "tests/install.sh: $words"
+    if ! "$@" >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        echo "tests/install.sh: FAILED: $words" >&2
+        exit 1
+    fi
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        env DEBIAN_FRONTEND=noninteractive "$@"
+    else
+        sudo env DEBIAN_FRONTEND=noninteractive "$@"
+    fi
+}
+
+if ! command -v cargo >/dev/null; then
+    echo "tests/install.sh: FAILED: Rust is missing (cargo is not on PATH); install Rust 1.90 or newer first" >&2
+    exit 1
+fi
+
+# package:file that it brings. gcc builds the C half of aws-lc-rs, the browser drives the demo's page.
+missing=()
+for pair in \
+    gcc:/usr/bin/cc libc6-dev:/usr/include/stdio.h make:/usr/bin/make curl:/usr/bin/curl openssl:/usr/bin/openssl \
+    chromium:/usr/bin/chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf; do
+    [ -e "${pair#*:}" ] || missing+=("${pair%%:*}")
+done
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
+# Debian's python3 cannot make a virtual environment without python3-venv.
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+if [ ${#missing[@]} -gt 0 ]; then
+    step "apt: package lists" as_root apt-get update
+    step "apt: ${missing[*]}" as_root apt-get install -y --no-install-recommends "${missing[@]}"
+fi
+
+# A stamp beside what was installed holds the list that it was installed from; another list installs again.
+if ! cmp -s requirements.txt .venv/installed; then
+    [ -x .venv/bin/python ] || step "python: tests/.venv" python3 -m venv .venv
+    step "python: requirements.txt" \
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+    cp requirements.txt .venv/installed
+fi
+if ! cmp -s package.json node_modules/installed; then
+    step "npm: package.json" npm install --no-package-lock --no-audit --no-fund --ignore-scripts
+    cp package.json node_modules/installed
+fi
