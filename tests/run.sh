@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, runs every test, and ends with one line that says how it went. Arguments go to cargo test.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 tests/install.sh || exit 1
 
 log=$(mktemp)
