@@ -1,1 +1,421 @@
-//! Skeleton.
+//! Ride matching: offers a requested ride to one driver after the other until one accepts. No sockets, no clock.
+//!
+//! ```text
+//! rider  --request-->  nearest driver on duty  --offer-->  accept  ----->  assigned
+//!                         ^                                decline --.
+//!                         |                                no answer |     no driver left: expired
+//!                         '---- next nearest <-- went off duty <-----'
+//! ```
+//!
+//! A user whose name is a driver's is that driver's app; every other user is a rider. What is sent goes to one connection
+//! of a rider, or to all connections of a driver.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::route::distance_m;
+
+/// How long a driver may think. Long enough to read it, short enough to watch it run out.
+pub const OFFER_TIMEOUT: Duration = Duration::from_secs(12);
+/// Rides that wait for a driver at the same time: more than a demo needs, few enough to look through.
+const RIDES_MAX: usize = 64;
+/// Longest name of a pickup, in characters; the rest is cut.
+const PICKUP_NAME_CHARS_MAX: usize = 60;
+
+/// A message on its way to a client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Send {
+    pub to: To,
+    pub message: Value,
+}
+
+/// Whom it is for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum To {
+    /// One connection, by its id.
+    Conn(String),
+    /// All connections of a user.
+    User(String),
+}
+
+/// All rides that look for a driver, and who is connected.
+pub struct Matching {
+    drivers: Vec<Driver>,
+    /// The user of every open connection.
+    users: HashMap<String, String>,
+    /// By number, so that the oldest comes first.
+    rides: BTreeMap<u64, Ride>,
+    rides_count: u64,
+    sends: VecDeque<Send>,
+}
+
+struct Driver {
+    id: String,
+    name: String,
+    /// Open connections; on duty while there is one.
+    connections: usize,
+    /// The ride whose answer is awaited.
+    offered: Option<u64>,
+}
+
+struct Ride {
+    /// The connection that asked.
+    rider: String,
+    pickup: Value,
+    /// Drivers that have not been asked yet, nearest first; indexes into `Matching::drivers`.
+    candidates: VecDeque<usize>,
+    /// Who is being asked, and until when. There is always somebody: a ride without a driver to ask is over.
+    asked: usize,
+    expires_at: Instant,
+}
+
+impl Matching {
+    /// `drivers`: id and name of each.
+    pub fn new(drivers: impl IntoIterator<Item = (String, String)>) -> Matching {
+        let driver = |(id, name)| Driver { id, name, connections: 0, offered: None };
+        Matching {
+            drivers: drivers.into_iter().map(driver).collect(),
+            users: HashMap::new(),
+            rides: BTreeMap::new(),
+            rides_count: 0,
+            sends: VecDeque::new(),
+        }
+    }
+
+    /// What to send next.
+    pub fn next_send(&mut self) -> Option<Send> {
+        self.sends.pop_front()
+    }
+
+    /// When to call [`Matching::on_time`].
+    pub fn deadline(&self) -> Option<Instant> {
+        self.rides.values().map(|ride| ride.expires_at).min()
+    }
+
+    pub fn on_open(&mut self, conn: &str, user: &str) {
+        if self.users.insert(conn.to_owned(), user.to_owned()).is_some() {
+            return;
+        }
+        if let Some(driver) = self.driver_named(user) {
+            self.drivers[driver].connections += 1;
+        }
+    }
+
+    /// A rider who leaves takes the request along; a driver's ride goes to the next one at once.
+    pub fn on_close(&mut self, conn: &str, now: Instant) {
+        let Some(user) = self.users.remove(conn) else { return };
+        if let Some(driver) = self.driver_named(&user) {
+            self.drivers[driver].connections -= 1;
+            if self.drivers[driver].connections == 0 {
+                self.pass_on(driver, now);
+            }
+        }
+        self.withdraw(conn);
+    }
+
+    /// The offer could not be delivered: nobody is connected under the driver's name.
+    pub fn on_unreachable(&mut self, user: &str, now: Instant) {
+        if let Some(driver) = self.driver_named(user) {
+            self.pass_on(driver, now);
+        }
+    }
+
+    /// What a client says. `places` are latitude and longitude of every driver, in the order given to `new`.
+    pub fn on_message(&mut self, conn: &str, text: &[u8], places: &[(f64, f64)], now: Instant) {
+        let Some(user) = self.users.get(conn).cloned() else { return };
+        let message: Value = serde_json::from_slice(text).unwrap_or_default();
+        let ride = message["ride"].as_u64();
+        match (message["type"].as_str(), self.driver_named(&user), ride) {
+            (Some("request"), None, _) => self.on_request(conn, &message["pickup"], places, now),
+            (Some("cancel"), None, _) => self.withdraw(conn),
+            (Some("accept"), Some(driver), Some(ride)) => self.on_accept(driver, ride),
+            (Some("decline"), Some(driver), Some(ride)) if self.drivers[driver].offered == Some(ride) => {
+                self.pass_on(driver, now);
+            }
+            // An answer that came too late; the driver has been told that the offer expired.
+            (Some("decline"), Some(_), Some(_)) => {}
+            _ => self
+                .refuse(conn, "expected request or cancel from a rider, accept or decline with a ride from a driver"),
+        }
+    }
+
+    /// Offers that were not answered in time go to the next driver.
+    pub fn on_time(&mut self, now: Instant) {
+        let late = |ride: &Ride| (ride.expires_at <= now).then_some(ride.asked);
+        let drivers: Vec<usize> = self.rides.values().filter_map(late).collect();
+        for driver in drivers {
+            self.pass_on(driver, now);
+        }
+    }
+
+    fn on_request(&mut self, conn: &str, pickup: &Value, places: &[(f64, f64)], now: Instant) {
+        let Some((place, pickup)) = parse_pickup(pickup) else {
+            return self.refuse(conn, "a pickup needs lat and lng in degrees");
+        };
+        if self.rides.values().any(|ride| ride.rider == conn) {
+            return self.refuse(conn, "your last request is still open");
+        }
+        if self.rides.len() >= RIDES_MAX {
+            return self.refuse(conn, "too many rides are waiting; try again later");
+        }
+        let mut nearest: Vec<usize> = (0..self.drivers.len().min(places.len())).collect();
+        nearest.sort_by(|a, b| distance_m(places[*a], place).total_cmp(&distance_m(places[*b], place)));
+
+        self.rides_count += 1;
+        let ride = Ride { rider: conn.to_owned(), pickup, candidates: nearest.into(), asked: 0, expires_at: now };
+        self.offer(self.rides_count, ride, now);
+    }
+
+    /// Asks the next candidate who is on duty and has no other offer; without one the ride is over.
+    fn offer(&mut self, number: u64, mut ride: Ride, now: Instant) {
+        let drivers = &self.drivers;
+        let is_free = |driver: &usize| drivers[*driver].connections > 0 && drivers[*driver].offered.is_none();
+        let Some(asked) = std::iter::from_fn(|| ride.candidates.pop_front()).find(is_free) else {
+            return self.tell_rider(&ride.rider, json!({"type": "expired", "ride": number}));
+        };
+        ride.asked = asked;
+        ride.expires_at = now + OFFER_TIMEOUT;
+        let expires_in_ms = OFFER_TIMEOUT.as_millis() as u64;
+        let driver = &mut self.drivers[asked];
+        driver.offered = Some(number);
+        let asking = json!({"type": "asking", "ride": number, "driver": driver.id, "name": driver.name,
+            "expires_in_ms": expires_in_ms});
+        self.tell_rider(&ride.rider, asking);
+        let offer = json!({"type": "offer", "ride": number, "pickup": ride.pickup, "expires_in_ms": expires_in_ms});
+        self.tell_driver(asked, offer);
+        self.rides.insert(number, ride);
+    }
+
+    fn on_accept(&mut self, driver: usize, number: u64) {
+        if self.drivers[driver].offered != Some(number) {
+            // Too late, or made up.
+            return self.tell_driver(driver, json!({"type": "expired", "ride": number}));
+        }
+        self.drivers[driver].offered = None;
+        if let Some(ride) = self.rides.remove(&number) {
+            let (id, name) = (self.drivers[driver].id.clone(), self.drivers[driver].name.clone());
+            let assigned =
+                json!({"type": "assigned", "ride": number, "driver": id, "name": name, "pickup": ride.pickup});
+            self.tell_rider(&ride.rider, assigned.clone());
+            self.tell_driver(driver, assigned);
+        }
+    }
+
+    /// The driver does not take the ride that was offered: the next one is asked.
+    fn pass_on(&mut self, driver: usize, now: Instant) {
+        let Some(number) = self.drivers[driver].offered.take() else { return };
+        self.tell_driver(driver, json!({"type": "expired", "ride": number}));
+        if let Some(ride) = self.rides.remove(&number) {
+            self.offer(number, ride, now);
+        }
+    }
+
+    /// The rider does not want the ride any more.
+    fn withdraw(&mut self, conn: &str) {
+        let Some((&number, ride)) = self.rides.iter().find(|(_, ride)| ride.rider == conn) else { return };
+        let asked = ride.asked;
+        self.rides.remove(&number);
+        self.drivers[asked].offered = None;
+        self.tell_driver(asked, json!({"type": "withdrawn", "ride": number}));
+    }
+
+    fn driver_named(&self, user: &str) -> Option<usize> {
+        self.drivers.iter().position(|driver| driver.id == user)
+    }
+
+    fn refuse(&mut self, conn: &str, words: &str) {
+        self.tell_rider(conn, json!({"type": "refused", "words": words}));
+    }
+
+    fn tell_rider(&mut self, conn: &str, message: Value) {
+        self.sends.push_back(Send { to: To::Conn(conn.to_owned()), message });
+    }
+
+    /// Says nothing to a driver who is not there.
+    fn tell_driver(&mut self, driver: usize, message: Value) {
+        let driver = &self.drivers[driver];
+        if driver.connections > 0 {
+            self.sends.push_back(Send { to: To::User(driver.id.clone()), message });
+        }
+    }
+}
+
+/// The place of a pickup, and the pickup as drivers will see it.
+fn parse_pickup(pickup: &Value) -> Option<((f64, f64), Value)> {
+    let (lat, lng) = (pickup["lat"].as_f64()?, pickup["lng"].as_f64()?);
+    if !(-90.0..=90.0).contains(&lat) || !(-180.0..=180.0).contains(&lng) {
+        return None;
+    }
+    let name: String = pickup["name"].as_str().unwrap_or("somewhere").chars().take(PICKUP_NAME_CHARS_MAX).collect();
+    Some(((lat, lng), json!({"lat": lat, "lng": lng, "name": name})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three drivers in a row, 0.01 degrees apart; requests come from beside the first.
+    const PLACES: [(f64, f64); 3] = [(41.40, 2.17), (41.41, 2.17), (41.42, 2.17)];
+    const REQUEST: &[u8] = br#"{"type":"request","pickup":{"lat":41.4,"lng":2.17,"name":"here"}}"#;
+
+    struct Town {
+        matching: Matching,
+        now: Instant,
+    }
+
+    impl Town {
+        /// A rider on connection `r`, and a driver for each name in `on_duty`, on a connection of that name.
+        fn new(on_duty: &[&str]) -> Town {
+            let drivers = ["a", "b", "c"].map(|id| (id.to_owned(), id.to_uppercase()));
+            let mut matching = Matching::new(drivers);
+            matching.on_open("r", "rider-1");
+            for driver in on_duty {
+                matching.on_open(driver, driver);
+            }
+            Town { matching, now: Instant::now() }
+        }
+
+        fn say(&mut self, conn: &str, text: &[u8]) -> Vec<String> {
+            self.matching.on_message(conn, text, &PLACES, self.now);
+            self.heard()
+        }
+
+        fn answer(&mut self, driver: &str, word: &str, ride: u64) -> Vec<String> {
+            self.say(driver, json!({"type": word, "ride": ride}).to_string().as_bytes())
+        }
+
+        fn wait(&mut self, time: Duration) -> Vec<String> {
+            self.now += time;
+            self.matching.on_time(self.now);
+            self.heard()
+        }
+
+        /// Everything that is to be sent, as "to:type".
+        fn heard(&mut self) -> Vec<String> {
+            let words = |send: Send| {
+                let to = match send.to {
+                    To::Conn(conn) => conn,
+                    To::User(user) => user,
+                };
+                format!("{to}:{}", send.message["type"].as_str().unwrap_or("?"))
+            };
+            std::iter::from_fn(|| self.matching.next_send()).map(words).collect()
+        }
+    }
+
+    #[test]
+    fn offers_to_the_nearest_driver_on_duty_and_assigns_on_acceptance() {
+        let mut town = Town::new(&["c", "b"]);
+        assert_eq!(town.say("r", REQUEST), ["r:asking", "b:offer"]);
+        assert_eq!(town.answer("b", "accept", 1), ["r:assigned", "b:assigned"]);
+        assert_eq!(town.matching.deadline(), None);
+    }
+
+    #[test]
+    fn a_declined_ride_goes_to_the_next_nearest() {
+        let mut town = Town::new(&["a", "b", "c"]);
+        town.say("r", REQUEST);
+        assert_eq!(town.answer("a", "decline", 1), ["a:expired", "r:asking", "b:offer"]);
+        assert_eq!(town.answer("b", "decline", 1), ["b:expired", "r:asking", "c:offer"]);
+        assert_eq!(town.answer("c", "decline", 1), ["c:expired", "r:expired"]);
+    }
+
+    #[test]
+    fn an_offer_without_an_answer_expires_in_time_and_not_before() {
+        let mut town = Town::new(&["a", "b"]);
+        town.say("r", REQUEST);
+        assert_eq!(town.matching.deadline(), Some(town.now + OFFER_TIMEOUT));
+        assert!(town.wait(OFFER_TIMEOUT - Duration::from_millis(1)).is_empty());
+        assert_eq!(town.wait(Duration::from_millis(1)), ["a:expired", "r:asking", "b:offer"]);
+        assert_eq!(town.wait(OFFER_TIMEOUT), ["b:expired", "r:expired"]);
+        assert_eq!(town.matching.deadline(), None);
+    }
+
+    #[test]
+    fn an_answer_that_comes_too_late_assigns_nothing() {
+        let mut town = Town::new(&["a", "b"]);
+        town.say("r", REQUEST);
+        town.wait(OFFER_TIMEOUT);
+        assert_eq!(town.answer("a", "accept", 1), ["a:expired"]);
+        assert_eq!(town.answer("b", "accept", 1), ["r:assigned", "b:assigned"]);
+    }
+
+    #[test]
+    fn nobody_on_duty_is_known_at_once() {
+        assert_eq!(Town::new(&[]).say("r", REQUEST), ["r:expired"]);
+    }
+
+    #[test]
+    fn a_driver_who_disconnects_or_cannot_be_reached_is_passed_over_at_once() {
+        let mut town = Town::new(&["a", "b", "c"]);
+        town.say("r", REQUEST);
+        town.matching.on_close("a", town.now);
+        assert_eq!(town.heard(), ["r:asking", "b:offer"]);
+        town.matching.on_unreachable("b", town.now);
+        assert_eq!(town.heard(), ["b:expired", "r:asking", "c:offer"]);
+    }
+
+    #[test]
+    fn a_driver_with_two_phones_stays_on_duty_until_both_are_gone() {
+        let mut town = Town::new(&["a"]);
+        town.matching.on_open("a2", "a");
+        town.say("r", REQUEST);
+        town.matching.on_close("a", town.now);
+        assert!(town.heard().is_empty());
+        town.matching.on_close("a2", town.now);
+        assert_eq!(town.heard(), ["r:expired"]);
+    }
+
+    #[test]
+    fn a_rider_who_cancels_or_leaves_frees_the_driver() {
+        let mut town = Town::new(&["a"]);
+        town.say("r", REQUEST);
+        assert_eq!(town.say("r", br#"{"type":"cancel"}"#), ["a:withdrawn"]);
+        assert_eq!(town.say("r", REQUEST), ["r:asking", "a:offer"]);
+        town.matching.on_close("r", town.now);
+        assert_eq!(town.heard(), ["a:withdrawn"]);
+        assert_eq!(town.matching.deadline(), None);
+    }
+
+    #[test]
+    fn a_driver_is_asked_about_one_ride_at_a_time() {
+        let mut town = Town::new(&["a", "b"]);
+        town.matching.on_open("r2", "rider-2");
+        town.say("r", REQUEST);
+        assert_eq!(town.say("r2", REQUEST), ["r2:asking", "b:offer"]);
+        assert_eq!(town.say("r", REQUEST), ["r:refused"]);
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_understand() {
+        let mut town = Town::new(&["a"]);
+        let long = format!(r#"{{"type":"request","pickup":{{"lat":91,"lng":0,"name":"{}"}}}}"#, "x".repeat(100));
+        for text in
+            [b"".as_slice(), b"[", b"{}", br#"{"type":"accept","ride":1}"#, br#"{"type":"request"}"#, long.as_bytes()]
+        {
+            assert_eq!(town.say("r", text), ["r:refused"]);
+        }
+        assert_eq!(town.say("a", REQUEST), ["a:refused"]);
+        assert!(town.say("stranger", REQUEST).is_empty());
+        assert_eq!(town.answer("a", "accept", 7), ["a:expired"]);
+    }
+
+    #[test]
+    fn waiting_rides_are_bounded() {
+        let drivers = (0..=RIDES_MAX).map(|id| (format!("d{id}"), String::new()));
+        let mut town = Town { matching: Matching::new(drivers), now: Instant::now() };
+        let places = vec![PLACES[0]; RIDES_MAX + 1];
+        for index in 0..=RIDES_MAX {
+            town.matching.on_open(&format!("d{index}"), &format!("d{index}"));
+            town.matching.on_open(&format!("r{index}"), "rider");
+        }
+        for index in 0..=RIDES_MAX {
+            town.matching.on_message(&format!("r{index}"), REQUEST, &places, town.now);
+        }
+        let heard = town.heard();
+        assert_eq!(heard.iter().filter(|send| send.ends_with(":offer")).count(), RIDES_MAX);
+        assert_eq!(heard.last().map(String::as_str), Some(format!("r{RIDES_MAX}:refused").as_str()));
+    }
+}

@@ -98,11 +98,8 @@ impl Route {
         // Between two knots the acceleration is constant, so the share of the way is a parabola of the time.
         let gain_mss = (to.speed_ms - from.speed_ms) / span_s;
         let way_m = (from.speed_ms + to.speed_ms) / 2.0 * span_s;
-        let share = if way_m > 0.0 {
-            (from.speed_ms * since_s + gain_mss * since_s * since_s / 2.0) / way_m
-        } else {
-            0.0
-        };
+        let share =
+            if way_m > 0.0 { (from.speed_ms * since_s + gain_mss * since_s * since_s / 2.0) / way_m } else { 0.0 };
         Position {
             lat: from.lat + (to.lat - from.lat) * share,
             lng: from.lng + (to.lng - from.lng) * share,
