@@ -99,6 +99,8 @@ pub const BATCHES_POOLED_MAX: usize = 256;
 pub const SHARDS_MAX: usize = 256;
 /// One receive: large enough for a full TLS record, small enough for the cache.
 pub const RECEIVE_BYTES: usize = 32 * 1024;
+/// Pieces of a batch handed to one sendmsg; the kernel copies an iovec's 16 bytes for each, and takes 1,024 at most.
+pub const SEND_SLICES: usize = 64;
 /// Sockets accepted per listener and turn; the rest waits in the kernel's queue.
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// Completions handled before the shard flushes what they caused.

@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 
 use crate::base::{Batch, Key, Tick};
 
+mod attached;
 pub mod epoll;
 pub mod sim;
 pub mod socket;

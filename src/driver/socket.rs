@@ -1,1 +1,192 @@
-//! Placeholder of the first commit's skeleton.
+//! Sockets as both kernel drivers want them: how they are bound, accepted, written and counted.
+//!
+//! ```text
+//! gateway   bind(addr) ----------------------------- holds the port until the shards have it; never listens
+//! shard     private_descriptor_table, bind(addr) -> Bound::listen -> Listener -> Driver::listen
+//! ```
+//!
+//! SHARED BEFORE UNSHARED: what threads share (the wakers' eventfds) is opened before a shard takes a descriptor table of
+//! its own; what a shard opens afterwards means nothing to another thread.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::base::Batch;
+use crate::limits;
+
+/// A socket that has its address and does not listen yet: the kernel sends it no connections.
+#[derive(Debug)]
+pub struct Bound {
+    socket: Socket,
+    address: SocketAddr,
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct Listener(Socket);
+
+/// Binds `address`, which other sockets of this user may share if they were bound here too.
+pub fn bind(address: SocketAddr) -> io::Result<Bound> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    // Linux copies it to every socket accepted from this one, which saves a call for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok(Bound { socket, address })
+}
+
+impl Bound {
+    /// The address with the port that the kernel chose, if port 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn listen(self) -> io::Result<Listener> {
+        self.socket.listen(limits::LISTEN_QUEUE)?;
+        Ok(Listener(self.socket))
+    }
+}
+
+impl Listener {
+    /// epoll's accept must not block; io_uring's must be allowed to, or it fails instead of waiting.
+    pub(super) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.0.set_nonblocking(nonblocking)
+    }
+
+    pub(super) fn raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Takes one connection. Its descriptor stays in blocking mode: both drivers ask per call not to wait.
+    pub(super) fn accept(&self) -> io::Result<(OwnedFd, SocketAddr)> {
+        let (socket, peer) = self.0.accept()?;
+        Ok((socket.into(), peer.as_socket().unwrap_or(NO_ADDRESS)))
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Stands for the peer of a socket family that has no addresses.
+const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// Gives the calling thread a descriptor table of its own: RLIMIT_NOFILE counts per table, so each shard has the whole
+/// limit, and no lock is shared by shards that accept and close. What was open stays open, as a copy.
+pub fn private_descriptor_table() -> io::Result<()> {
+    // SAFETY: unshare takes flags only; other threads keep the table they have.
+    match unsafe { libc::unshare(libc::CLONE_FILES) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// What accept(2) passes on from the one connection that it would have returned: the next one may be fine.
+pub(super) fn is_fault_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EPERM
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::EOPNOTSUPP
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::ENONET
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ETIMEDOUT
+        )
+    )
+}
+
+/// The peer of a connected socket.
+pub(super) fn peer_addr(socket: &OwnedFd) -> io::Result<SocketAddr> {
+    Ok(SockRef::from(socket).peer_addr()?.as_socket().unwrap_or(NO_ADDRESS))
+}
+
+/// Reads what is there; `WouldBlock` if that is nothing.
+pub(super) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and the length are those of a buffer that is ours for the whole call.
+    let count = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Sends as much of the batch as the kernel takes at once, without marking it as sent.
+pub(super) fn send(socket: &OwnedFd, batch: &Batch) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); limits::SEND_SLICES];
+    let count = batch.fill_slices(&mut slices);
+    SockRef::from(socket).send_vectored_with_flags(&slices[..count], libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+}
+
+/// Ends the sending half. It fails only when the connection is gone, which the receiving half will say.
+pub(super) fn shutdown(socket: &OwnedFd, how: Shutdown) {
+    drop(SockRef::from(socket).shutdown(how));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+    #[test]
+    fn a_bound_port_is_shared_and_only_listeners_get_connections() {
+        let held = bind(ANY_PORT).unwrap();
+        let listener = bind(held.local_addr()).unwrap().listen().unwrap();
+        let client = TcpStream::connect(held.local_addr()).unwrap();
+        let (socket, peer) = listener.accept().unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+        assert_eq!(peer_addr(&socket).unwrap(), peer);
+    }
+
+    #[test]
+    fn accepted_sockets_send_at_once_and_do_not_leak_into_children() {
+        let bound = bind(ANY_PORT).unwrap();
+        let address = bound.local_addr();
+        let listener = bound.listen().unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        assert!(SockRef::from(&socket).tcp_nodelay().unwrap());
+        // SAFETY: F_GETFD reads a flag of a descriptor that is open.
+        let flags = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_GETFD) };
+        assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
+    }
+
+    #[test]
+    fn a_v6_socket_leaves_v4_to_others() {
+        let Ok(v6) = bind("[::]:0".parse().unwrap()) else {
+            return; // a machine without IPv6
+        };
+        let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), v6.local_addr().port());
+        assert!(bind(v4).is_ok());
+    }
+
+    #[test]
+    fn a_private_table_hides_what_is_opened_later() {
+        let fd = std::thread::spawn(|| {
+            private_descriptor_table().unwrap();
+            // A number no other test reaches.
+            // SAFETY: duplicates standard input to the lowest free number from 9000 up.
+            unsafe { libc::fcntl(0, libc::F_DUPFD, 9000) }
+        })
+        .join()
+        .unwrap();
+        assert!(fd >= 9000);
+        // SAFETY: F_GETFD only asks whether the descriptor is open.
+        assert_eq!(unsafe { libc::fcntl(fd, libc::F_GETFD) }, -1);
+    }
+}

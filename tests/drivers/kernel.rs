@@ -1,0 +1,83 @@
+//! The worlds of the kernel drivers: their peers are sockets on the loopback.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use tidegate::driver::epoll::EpollDriver;
+use tidegate::driver::{Driver, Waker, socket};
+
+use crate::stage::{LISTENER, Peer, Read, World};
+
+pub const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Makes a kernel driver.
+pub trait Make {
+    type Driver: Driver<Listener = socket::Listener>;
+    fn make(waker: Waker, started: Instant) -> Self::Driver;
+}
+
+pub struct Epoll;
+
+impl Make for Epoll {
+    type Driver = EpollDriver;
+
+    fn make(waker: Waker, started: Instant) -> EpollDriver {
+        EpollDriver::new(waker, started).expect("epoll")
+    }
+}
+
+pub struct KernelWorld<M: Make> {
+    driver: M::Driver,
+    address: SocketAddr,
+}
+
+impl<M: Make> World for KernelWorld<M> {
+    type Driver = M::Driver;
+    type Peer = TcpStream;
+
+    fn new() -> Self {
+        let mut driver = M::make(Waker::new().expect("eventfd"), Instant::now());
+        let bound = socket::bind(ANY_PORT).expect("bind");
+        let address = bound.local_addr();
+        driver.listen(LISTENER, bound.listen().expect("listen")).expect("listen");
+        KernelWorld { driver, address }
+    }
+
+    fn driver(&mut self) -> &mut M::Driver {
+        &mut self.driver
+    }
+
+    fn connect(&mut self) -> TcpStream {
+        let peer = TcpStream::connect(self.address).expect("connect");
+        peer.set_nonblocking(true).expect("nonblocking");
+        peer
+    }
+}
+
+impl Peer for TcpStream {
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        match (&*self).write(bytes) {
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(error) => panic!("the peer cannot write: {error}"),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Read {
+        match (&*self).read(buffer) {
+            Ok(0) => Read::End,
+            Ok(count) => Read::Bytes(count),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Read::Nothing,
+            Err(_) => Read::Broken,
+        }
+    }
+
+    fn finish(&mut self) {
+        self.shutdown(Shutdown::Write).expect("shutdown");
+    }
+
+    fn reset(self) {
+        socket2::SockRef::from(&self).set_linger(Some(Duration::ZERO)).expect("linger");
+    }
+}

@@ -1,0 +1,216 @@
+//! A stage for one driver: the smallest shard that can hold connections, and the peers that it talks to.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use tidegate::base::{Batch, Key, Slots};
+use tidegate::driver::{Completion, Driver, ListenerId};
+
+/// How long a test waits for a fact. Only a failing one waits that long.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the driver may sleep before a test looks at its peers again.
+pub const GLANCE: Duration = Duration::from_millis(2);
+
+pub const LISTENER: ListenerId = ListenerId(7);
+
+/// A driver that listens, and what connects to it.
+pub trait World {
+    type Driver: Driver;
+    type Peer: Peer;
+
+    fn new() -> Self;
+    fn driver(&mut self) -> &mut Self::Driver;
+    /// Begins a connection to the driver's listener.
+    fn connect(&mut self) -> Self::Peer;
+}
+
+/// The other end of a connection. Nothing here blocks.
+pub trait Peer {
+    /// Writes as much as is taken now.
+    fn write(&mut self, bytes: &[u8]) -> usize;
+    fn read(&mut self, buffer: &mut [u8]) -> Read;
+    /// Ends its sending half.
+    fn finish(&mut self);
+    /// Breaks the connection.
+    fn reset(self);
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read {
+    Bytes(usize),
+    Nothing,
+    End,
+    Broken,
+}
+
+/// A completion that owns what it carries.
+#[derive(Debug)]
+pub enum Event {
+    Accepted,
+    AcceptFailed(io::Error),
+    Received(Key, Vec<u8>),
+    Finished(Key, Result<(), io::ErrorKind>),
+    Sent(Key, Box<Batch>, Result<(), io::ErrorKind>),
+    Closed(Key),
+    Woken,
+}
+
+pub struct Stage<W: World> {
+    pub world: W,
+    pub events: VecDeque<Event>,
+    pub sockets: VecDeque<<W::Driver as Driver>::Socket>,
+    keys: Slots<()>,
+    began: Instant,
+}
+
+impl<W: World> Stage<W> {
+    pub fn new(world: W) -> Stage<W> {
+        Stage { world, events: VecDeque::new(), sockets: VecDeque::new(), keys: Slots::new(1), began: Instant::now() }
+    }
+
+    pub fn driver(&mut self) -> &mut W::Driver {
+        self.world.driver()
+    }
+
+    /// One turn: a short wait, and everything that completed.
+    pub fn turn(&mut self) {
+        self.turn_within(GLANCE);
+    }
+
+    pub fn turn_within(&mut self, sleep: Duration) {
+        assert!(self.began.elapsed() < PATIENCE, "what the test waits for did not happen; events: {:?}", self.events);
+        let deadline = self.driver().now() + sleep;
+        self.driver().wait(deadline).expect("wait");
+        while let Some(completion) = self.world.driver().next() {
+            let event = match completion {
+                Completion::Accepted { listener, socket, .. } => {
+                    assert_eq!(listener, LISTENER);
+                    self.sockets.push_back(socket);
+                    Event::Accepted
+                }
+                Completion::AcceptFailed { listener, error } => {
+                    assert_eq!(listener, LISTENER);
+                    Event::AcceptFailed(error)
+                }
+                Completion::Received { key, bytes } => {
+                    assert!(!bytes.is_empty(), "a receive is never empty");
+                    Event::Received(key, bytes.to_vec())
+                }
+                Completion::Finished { key, end } => Event::Finished(key, end),
+                Completion::Sent { key, batch, outcome } => Event::Sent(key, batch, outcome),
+                Completion::Closed { key } => Event::Closed(key),
+                Completion::Woken => Event::Woken,
+            };
+            self.events.push_back(event);
+        }
+    }
+
+    /// Turns until there is an event, and takes it.
+    pub fn event(&mut self) -> Event {
+        while self.events.is_empty() {
+            self.turn();
+        }
+        self.events.pop_front().expect("there is one")
+    }
+
+    /// A connected peer and the key its connection is attached under.
+    pub fn connection(&mut self) -> (Key, W::Peer) {
+        let peer = self.world.connect();
+        let socket = self.accepted();
+        (self.attach(socket), peer)
+    }
+
+    /// The next accepted socket; other events stay in order.
+    pub fn accepted(&mut self) -> <W::Driver as Driver>::Socket {
+        while self.sockets.is_empty() {
+            self.turn();
+        }
+        let index = self.events.iter().position(|event| matches!(event, Event::Accepted)).expect("its event");
+        self.events.remove(index);
+        self.sockets.pop_front().expect("there is one")
+    }
+
+    pub fn attach(&mut self, socket: <W::Driver as Driver>::Socket) -> Key {
+        let key = self.keys.insert(());
+        self.driver().attach(socket, key);
+        key
+    }
+
+    pub fn recv(&mut self, key: Key) {
+        self.driver().recv(key);
+    }
+
+    pub fn send(&mut self, key: Key, bytes: &[u8]) {
+        let mut batch = Box::new(Batch::new());
+        batch.push(bytes);
+        self.driver().send(key, batch);
+    }
+
+    /// Closes, waits for `Closed`, frees the key, and returns what else came for it.
+    pub fn close(&mut self, key: Key) -> Vec<Event> {
+        self.driver().close(key);
+        let mut before = Vec::new();
+        loop {
+            match self.event() {
+                Event::Closed(closed) if closed == key => break,
+                event => before.push(event),
+            }
+        }
+        self.keys.remove(key).expect("was attached");
+        before
+    }
+
+    /// Receives until `count` bytes have come for the key, and nothing else.
+    pub fn receive_exactly(&mut self, key: Key, count: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            self.recv(key);
+            match self.event() {
+                Event::Received(from, bytes) if from == key => all.extend_from_slice(&bytes),
+                event => panic!("expected bytes, got {event:?}"),
+            }
+        }
+        assert_eq!(all.len(), count);
+        all
+    }
+
+    pub fn write_all(&mut self, peer: &mut W::Peer, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let count = peer.write(bytes);
+            bytes = &bytes[count..];
+            if count == 0 {
+                self.turn();
+            }
+        }
+    }
+
+    /// Lets the peer read until `count` bytes have come, turning the driver meanwhile.
+    pub fn read_exactly(&mut self, peer: &mut W::Peer, count: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut buffer = vec![0; 64 * 1024];
+        while all.len() < count {
+            match peer.read(&mut buffer) {
+                Read::Bytes(got) => all.extend_from_slice(&buffer[..got]),
+                Read::Nothing => self.turn(),
+                end => panic!("{end:?} after {} of {count} bytes", all.len()),
+            }
+        }
+        assert_eq!(all.len(), count);
+        all
+    }
+
+    pub fn read_end(&mut self, peer: &mut W::Peer) -> Read {
+        loop {
+            match peer.read(&mut [0; 1024]) {
+                Read::Nothing => self.turn(),
+                read => return read,
+            }
+        }
+    }
+}
+
+/// Bytes in which every position can be told from its neighbours.
+pub fn pattern(count: usize) -> Vec<u8> {
+    (0..count as u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
