@@ -1,1 +1,25 @@
-//! Skeleton.
+//! TLS: records to plaintext and back, by rustls. Bytes in, bytes out; the caller owns every buffer.
+//!
+//! ```text
+//!                        certificates --> config  (once for each listener)
+//!                                           |
+//! records from the peer --> open  --> Tls (session) --> plain:  decrypted bytes, appended
+//!   (decrypted in place,     |                     '--> out:    handshake messages, tickets, alerts, appended
+//!    the rest stays)         '-- Opened: More, Full, Handshaken, PeerClosed
+//! plain slices          --> seal  --> out: records of at most 2^14 bytes
+//!                       close_notify --> out
+//! ```
+//!
+//! rustls keeps the keys and the state of the handshake and no bytes: what has not arrived whole stays in the caller's
+//! input, what is to be sent goes into the caller's vector at once. Sockets, deadlines and the number of handshakes in a
+//! turn are the caller's. Early data (0-RTT) is not accepted, client certificates are not asked for.
+
+pub mod certificates;
+pub mod config;
+pub mod session;
+#[cfg(test)]
+mod tests;
+
+pub use certificates::Certificate;
+pub use config::server_config;
+pub use session::{Opened, Tls};

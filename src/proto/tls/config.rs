@@ -1,0 +1,49 @@
+//! The configuration of a TLS listener: what is offered, and what is kept between connections (nothing but ticket keys).
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::{Ticketer, default_provider, kx_group};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::server::NoServerSessionStorage;
+use rustls::version::{TLS12, TLS13};
+
+use super::certificates::{Certificate, Certificates};
+
+/// The key exchanges, among them the hybrid post-quantum one (draft-ietf-tls-ecdhe-mlkem) of which browsers send a share
+/// with their first message; the client's order decides. Named here because the provider's own list depends on Cargo
+/// features, which any other crate of the build may change.
+static KEY_EXCHANGES: &[&dyn SupportedKxGroup] =
+    &[kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
+
+/// Tickets sent after a TLS 1.3 handshake. One is enough for the connection that comes back; each costs an encryption
+/// and about 200 bytes.
+const TICKETS: usize = 1;
+
+/// HTTP/1.1 alone is spoken here (RFC 7301 names it so); a client that offers only others gets no_application_protocol.
+const ALPN: &[u8] = b"http/1.1";
+
+/// The algorithms of every handshake and of every private key.
+pub fn provider() -> CryptoProvider {
+    CryptoProvider { kx_groups: KEY_EXCHANGES.to_vec(), ..default_provider() }
+}
+
+/// What the connections of a listener share. The first certificate is for clients that name no host, or an unknown one.
+///
+/// Errors are one line for the operator.
+pub fn server_config(certificates: Vec<Certificate>) -> Result<Arc<ServerConfig>, String> {
+    let certificates = Certificates::new(certificates)?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(|error| format!("TLS cannot be set up: {error}"))?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(certificates));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    // Stateless tickets (RFC 5077): a session that comes back brings its own memory, so a flood of handshakes fills none.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = Ticketer::new().map_err(|error| format!("no key for session tickets: {error}"))?;
+    config.send_tls13_tickets = TICKETS;
+    // Early data can be replayed by whoever saw it (RFC 8446 section 8), and a publish must not be.
+    config.max_early_data_size = 0;
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,217 @@
+//! Sessions against rustls' own buffered client.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use rustls::crypto::SupportedKxGroup;
+use rustls::crypto::aws_lc_rs::kx_group;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls_pki_types::CertificateDer;
+
+use super::certificates::{read_chain, read_key, self_signed};
+use super::config::provider;
+use super::*;
+use crate::proto::CloseReason;
+
+type Version = &'static SupportedProtocolVersion;
+
+/// A certificate and what a client has to trust for it.
+struct Issued {
+    certificate: Certificate,
+    root: CertificateDer<'static>,
+}
+
+fn issue(chain: &str, key: &str) -> Issued {
+    let chain = read_chain(chain.as_bytes()).unwrap();
+    let root = chain[0].clone();
+    let certificate = Certificate::new(chain, read_key(key.as_bytes()).unwrap()).unwrap();
+    Issued { certificate, root }
+}
+
+fn ecdsa(name: &str) -> Issued {
+    let (chain, key) = self_signed(&[name.to_owned()]).unwrap();
+    issue(&chain, &key)
+}
+
+fn rsa(name: &str) -> Issued {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    let chain = rcgen::CertificateParams::new([name.to_owned()]).unwrap().self_signed(&key).unwrap();
+    issue(&chain.pem(), &key.serialize_pem())
+}
+
+/// Both sides' configurations.
+struct World {
+    server: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
+}
+
+impl World {
+    fn new(issued: Vec<Issued>, versions: &[Version], groups: &[&'static dyn SupportedKxGroup]) -> World {
+        let mut roots = RootCertStore::empty();
+        for issued in &issued {
+            roots.add(issued.root.clone()).unwrap();
+        }
+        let mut provider = provider();
+        if !groups.is_empty() {
+            provider.kx_groups = groups.to_vec();
+        }
+        let mut client = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        client.enable_secret_extraction = true;
+        let server = server_config(issued.into_iter().map(|issued| issued.certificate).collect()).unwrap();
+        World { server, client: Arc::new(client) }
+    }
+
+    fn plain(version: Version) -> World {
+        World::new(vec![ecdsa("localhost")], &[version], &[])
+    }
+
+    fn connect(&self, host: &'static str) -> Link {
+        let client = ClientConnection::new(self.client.clone(), host.try_into().unwrap()).unwrap();
+        Link { client, server: End::new(&self.server) }
+    }
+
+    fn connected(&self) -> Link {
+        let mut link = self.connect("localhost");
+        link.shake_hands(|| usize::MAX);
+        link
+    }
+}
+
+/// The server's end with the buffers that a connection would own.
+struct End {
+    tls: Tls,
+    input: Vec<u8>,
+    plain: Vec<u8>,
+    out: Vec<u8>,
+    scratch: Vec<u8>,
+    handshaken: usize,
+}
+
+impl End {
+    fn new(config: &Arc<ServerConfig>) -> End {
+        let tls = Tls::new(config).unwrap();
+        End { tls, input: Vec::new(), plain: Vec::new(), out: Vec::new(), scratch: Vec::new(), handshaken: 0 }
+    }
+
+    /// One call of `open`; keeps what it leaves.
+    fn open_once(&mut self, plain_max: usize) -> Result<Opened, CloseReason> {
+        let mut rest = &mut self.input[..];
+        let opened = self.tls.open(&mut rest, &mut self.plain, &mut self.out, plain_max);
+        let used = rest.len();
+        self.input.drain(..self.input.len() - used);
+        opened
+    }
+
+    fn open(&mut self, bytes: &[u8]) -> Result<Opened, CloseReason> {
+        self.input.extend_from_slice(bytes);
+        loop {
+            match self.open_once(usize::MAX)? {
+                Opened::Handshaken => self.handshaken += 1,
+                opened => return Ok(opened),
+            }
+        }
+    }
+
+    fn seal(&mut self, plain: &[&[u8]]) -> Result<(), CloseReason> {
+        self.tls.seal(plain.iter().copied(), &mut self.scratch, &mut self.out)
+    }
+}
+
+struct Link {
+    client: ClientConnection,
+    server: End,
+}
+
+impl Link {
+    fn client_wire(&mut self) -> Vec<u8> {
+        let mut wire = Vec::new();
+        while self.client.wants_write() {
+            self.client.write_tls(&mut wire).unwrap();
+        }
+        wire
+    }
+
+    /// Moves all that the client has to say, in pieces.
+    fn carry_up(&mut self, mut piece: impl FnMut() -> usize) -> Result<Opened, CloseReason> {
+        let wire = self.client_wire();
+        let mut rest = &wire[..];
+        let mut opened = Opened::More;
+        while !rest.is_empty() {
+            let (bytes, later) = rest.split_at(piece().min(rest.len()));
+            opened = self.server.open(bytes)?;
+            rest = later;
+        }
+        Ok(opened)
+    }
+
+    /// Moves all that the server has to say, in pieces. Returns what the client could read.
+    fn carry_down(&mut self, mut piece: impl FnMut() -> usize) -> Result<Vec<u8>, rustls::Error> {
+        let wire = std::mem::take(&mut self.server.out);
+        let mut rest = &wire[..];
+        let mut plain = Vec::new();
+        while !rest.is_empty() {
+            let (mut bytes, later) = rest.split_at(piece().min(rest.len()));
+            while !bytes.is_empty() {
+                self.client.read_tls(&mut bytes).unwrap();
+                let news = self.client.process_new_packets()?;
+                let start = plain.len();
+                plain.resize(start + news.plaintext_bytes_to_read(), 0);
+                self.client.reader().read_exact(&mut plain[start..]).unwrap();
+            }
+            rest = later;
+        }
+        Ok(plain)
+    }
+
+    fn shake_hands(&mut self, mut piece: impl FnMut() -> usize) {
+        while self.client.is_handshaking() || self.server.tls.is_handshaking() || self.client.wants_write() {
+            self.carry_up(&mut piece).unwrap();
+            self.carry_down(&mut piece).unwrap();
+        }
+        assert_eq!(self.server.handshaken, 1);
+        assert!(self.server.input.is_empty());
+    }
+
+    fn say(&mut self, words: &[u8]) {
+        let mut rest = words;
+        while !rest.is_empty() {
+            let written = self.client.writer().write(rest).unwrap();
+            rest = &rest[written..];
+            self.carry_up(|| usize::MAX).unwrap();
+        }
+    }
+}
+
+#[test]
+fn negotiates_the_hybrid_key_exchange_with_clients_that_prefer_it() {
+    let world = World::plain(&TLS13);
+    let link = world.connected();
+    assert_eq!(link.server.tls.key_exchange(), Some("X25519MLKEM768"));
+    assert_eq!(link.server.tls.version(), Some("TLSv1_3"));
+    assert_eq!(link.server.tls.alpn(), Some(&b"http/1.1"[..]));
+    assert!(!link.server.tls.is_resumed());
+}
+
+#[test]
+fn negotiates_what_older_clients_offer() {
+    for issue in [ecdsa, rsa] {
+        for version in [&TLS13, &TLS12] {
+            for group in [kx_group::X25519, kx_group::SECP256R1] {
+                let world = World::new(vec![issue("localhost")], &[version], &[group]);
+                let mut link = world.connected();
+                assert_eq!(link.server.tls.key_exchange(), group.name().as_str());
+                assert_eq!(link.server.tls.version(), version.version.as_str());
+                link.say(b"ping");
+                assert_eq!(link.server.plain, b"ping");
+                link.server.seal(&[b"po", b"", b"ng"]).unwrap();
+                assert_eq!(link.carry_down(|| usize::MAX).unwrap(), b"pong");
+            }
+        }
+    }
+}
