@@ -1,1 +1,26 @@
-//! Skeleton.
+//! WebSocket (RFC 6455): frames <-> messages.
+//!
+//! ```text
+//!  input --> frame::Header --> unmask in place --> whole? --> Step::Message(Borrowed)      no copy
+//!    |                                               '-- no --> assembly --> Step::Message(Assembled)
+//!    '-- Ok(None): the caller keeps the rest, a header or a control frame at most, in its carry
+//!
+//!  frame::write_header, write_close, ... --> output
+//! ```
+//!
+//! Here are the opening handshake's arithmetic ([`handshake`]), the wire format both ways ([`frame`], [`mask`]), text
+//! that arrives in pieces ([`utf8`]) and the receiving half of a connection ([`Session`]). Not here: the HTTP part of the
+//! upgrade (`proto::http`), who says what when (pings, the closing handshake, deadlines: `conn`) and extensions, which
+//! are never negotiated, so that reserved bits are always an error.
+//!
+//! A session owns memory only while a message is incomplete.
+
+mod assembly;
+pub mod frame;
+pub mod handshake;
+pub mod mask;
+pub mod session;
+pub mod utf8;
+
+pub use frame::{Header, Opcode};
+pub use session::{Payload, Session, SessionLimits, Step};

@@ -1,0 +1,114 @@
+//! A message that has not arrived whole: fragments, and the part of a frame that is there already.
+
+use std::mem;
+
+use crate::proto::CloseReason;
+
+use super::frame::{Header, Opcode};
+use super::mask::{self, Mask};
+use super::utf8;
+
+/// A message that has not arrived whole.
+#[derive(Debug)]
+pub struct Assembly {
+    opcode: Opcode,
+    message: Vec<u8>,
+    /// Used for text only.
+    validator: utf8::Validator,
+    /// Frames that have begun.
+    fragments: u32,
+    /// The frame whose payload is arriving; `None` between two fragments.
+    frame: Option<Arriving>,
+}
+
+#[derive(Debug)]
+struct Arriving {
+    fin: bool,
+    /// The mask for the next byte.
+    mask: Option<Mask>,
+    /// Bytes that have not come yet. The message limit has been applied to them, so that they fit.
+    missing: usize,
+}
+
+/// What the bytes at hand completed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// Nothing: the frame goes on, the input is used up.
+    Part,
+    Fragment,
+    Message,
+}
+
+impl Assembly {
+    /// An empty message of the kind that its first frame says.
+    pub fn new(opcode: Opcode) -> Assembly {
+        Assembly { opcode, message: Vec::new(), validator: utf8::Validator::default(), fragments: 0, frame: None }
+    }
+
+    /// Bytes that have arrived.
+    pub fn len(&self) -> usize {
+        self.message.len()
+    }
+
+    pub fn fragments(&self) -> u32 {
+        self.fragments
+    }
+
+    /// Whether a frame has begun and not ended: then what comes next is its payload.
+    pub fn is_receiving(&self) -> bool {
+        self.frame.is_some()
+    }
+
+    /// Takes the header of the next frame, which the session has admitted.
+    pub fn begin_frame(&mut self, header: &Header) {
+        assert!(self.frame.is_none(), "a frame begins only after the one before it has ended");
+        self.fragments += 1;
+        self.frame = Some(Arriving { fin: header.fin, mask: header.mask, missing: header.len as usize });
+    }
+
+    /// Moves what has arrived of the frame into the message: the one copy of an assembled message.
+    pub fn receive(&mut self, input: &mut &mut [u8]) -> Result<Received, CloseReason> {
+        let frame = self.frame.as_mut().expect("called while a frame arrives");
+        let bytes = take_front(input, frame.missing.min(input.len()));
+        if let Some(key) = &mut frame.mask {
+            mask::apply(bytes, *key);
+            *key = mask::advance(*key, bytes.len());
+        }
+        if self.opcode == Opcode::Text {
+            self.validator.feed(bytes).map_err(|_| CloseReason::WebSocketUtf8)?;
+        }
+        // Room follows what has really come, at most doubling, and the last frame gets no more than it can fill.
+        if self.message.capacity() - self.message.len() < bytes.len() {
+            let doubled = self.message.len().max(bytes.len());
+            self.message.reserve_exact(if frame.fin { doubled.min(frame.missing) } else { doubled });
+        }
+        self.message.extend_from_slice(bytes);
+        frame.missing -= bytes.len();
+        if frame.missing > 0 {
+            return Ok(Received::Part);
+        }
+        let fin = frame.fin;
+        self.frame = None;
+        match fin {
+            false => Ok(Received::Fragment),
+            true if self.validator.is_complete() => Ok(Received::Message),
+            true => Err(CloseReason::WebSocketUtf8),
+        }
+    }
+
+    pub fn into_message(self) -> (Opcode, Vec<u8>) {
+        (self.opcode, self.message)
+    }
+
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.message.capacity()
+    }
+}
+
+/// Takes `len` bytes off the front of `input`.
+pub fn take_front<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
+    let (front, rest) = mem::take(input).split_at_mut(len);
+    *input = rest;
+    front
+}
