@@ -133,7 +133,11 @@ pub fn write_close(out: &mut Vec<u8>, code: Option<u16>, reason: &str) {
     let Some(code) = code.filter(|&code| is_close_code(code)) else {
         return write_header(out, Opcode::Close, 0);
     };
-    let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
+    let mut reason_len = reason.len().min(REASON_BYTES_MAX);
+    while !reason.is_char_boundary(reason_len) {
+        reason_len -= 1;
+    }
+    let reason = &reason[..reason_len];
     write_header(out, Opcode::Close, 2 + reason.len());
     out.extend_from_slice(&code.to_be_bytes());
     out.extend_from_slice(reason.as_bytes());
