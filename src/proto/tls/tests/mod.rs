@@ -1,11 +1,13 @@
-//! Sessions against rustls' own buffered client.
+//! Sessions against rustls' own buffered client: the two ends, and what lies between them.
+
+mod handshake;
+mod hostile;
+mod records;
 
 use std::io::{Read, Write};
 use std::sync::Arc;
 
 use rustls::crypto::SupportedKxGroup;
-use rustls::crypto::aws_lc_rs::kx_group;
-use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::CertificateDer;
 
@@ -186,32 +188,12 @@ impl Link {
             self.carry_up(|| usize::MAX).unwrap();
         }
     }
-}
 
-#[test]
-fn negotiates_the_hybrid_key_exchange_with_clients_that_prefer_it() {
-    let world = World::plain(&TLS13);
-    let link = world.connected();
-    assert_eq!(link.server.tls.key_exchange(), Some("X25519MLKEM768"));
-    assert_eq!(link.server.tls.version(), Some("TLSv1_3"));
-    assert_eq!(link.server.tls.alpn(), Some(&b"http/1.1"[..]));
-    assert!(!link.server.tls.is_resumed());
-}
-
-#[test]
-fn negotiates_what_older_clients_offer() {
-    for issue in [ecdsa, rsa] {
-        for version in [&TLS13, &TLS12] {
-            for group in [kx_group::X25519, kx_group::SECP256R1] {
-                let world = World::new(vec![issue("localhost")], &[version], &[group]);
-                let mut link = world.connected();
-                assert_eq!(link.server.tls.key_exchange(), group.name().as_str());
-                assert_eq!(link.server.tls.version(), version.version.as_str());
-                link.say(b"ping");
-                assert_eq!(link.server.plain, b"ping");
-                link.server.seal(&[b"po", b"", b"ng"]).unwrap();
-                assert_eq!(link.carry_down(|| usize::MAX).unwrap(), b"pong");
-            }
+    /// The alert at the end of what the server sent, as the client understands it.
+    fn alert(&mut self) -> rustls::AlertDescription {
+        match self.carry_down(|| usize::MAX) {
+            Err(rustls::Error::AlertReceived(alert)) => alert,
+            other => panic!("no alert: {other:?}"),
         }
     }
 }

@@ -1,0 +1,132 @@
+//! Handshakes: what is agreed on, and which certificate is shown.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs::kx_group;
+use rustls::version::{TLS12, TLS13};
+
+use super::*;
+
+#[test]
+fn negotiates_the_hybrid_key_exchange_with_clients_that_prefer_it() {
+    let world = World::plain(&TLS13);
+    let link = world.connected();
+    assert_eq!(link.server.tls.key_exchange(), Some("X25519MLKEM768"));
+    assert_eq!(link.server.tls.version(), Some("TLSv1_3"));
+    assert_eq!(link.server.tls.alpn(), Some(&b"http/1.1"[..]));
+    assert!(!link.server.tls.is_resumed());
+}
+
+#[test]
+fn negotiates_what_older_clients_offer() {
+    for issue in [ecdsa, rsa] {
+        for version in [&TLS13, &TLS12] {
+            for group in [kx_group::X25519, kx_group::SECP256R1] {
+                let world = World::new(vec![issue("localhost")], &[version], &[group]);
+                let mut link = world.connected();
+                assert_eq!(link.server.tls.key_exchange(), group.name().as_str());
+                assert_eq!(link.server.tls.version(), version.version.as_str());
+                link.say(b"ping");
+                assert_eq!(link.server.plain, b"ping");
+                link.server.seal(&[b"po", b"", b"ng"]).unwrap();
+                assert_eq!(link.carry_down(|| usize::MAX).unwrap(), b"pong");
+            }
+        }
+    }
+}
+
+#[test]
+fn shakes_hands_byte_by_byte() {
+    for version in [&TLS13, &TLS12] {
+        let mut link = World::plain(version).connect("localhost");
+        link.shake_hands(|| 1);
+        link.client.writer().write_all(b"one by one").unwrap();
+        link.carry_up(|| 1).unwrap();
+        assert_eq!(link.server.plain, b"one by one");
+        link.server.seal(&[b"likewise"]).unwrap();
+        assert_eq!(link.carry_down(|| 1).unwrap(), b"likewise");
+    }
+}
+
+#[test]
+fn finishes_the_handshake_although_the_client_must_retry() {
+    // The client's first share is of a group that the server does not have; the hybrid is its second choice.
+    let world =
+        World::new(vec![ecdsa("localhost")], &[&TLS13], &[kx_group::SECP256R1MLKEM768, kx_group::X25519MLKEM768]);
+    let mut link = world.connect("localhost");
+    link.shake_hands(|| 7);
+    assert_eq!(link.server.tls.key_exchange(), Some("X25519MLKEM768"));
+}
+
+#[test]
+fn resumes_from_a_stateless_ticket() {
+    for version in [&TLS13, &TLS12] {
+        let world = World::plain(version);
+        let mut first = world.connected();
+        first.server.seal(&[b"bye"]).unwrap();
+        first.carry_down(|| usize::MAX).unwrap();
+        assert!(!first.server.tls.is_resumed());
+        let second = world.connected();
+        assert!(second.server.tls.is_resumed(), "{:?}", second.server.tls.version());
+        assert_eq!(second.client.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
+    }
+}
+
+#[test]
+fn shows_the_certificate_that_the_client_names() {
+    let issued = vec![ecdsa("first.test"), rsa("*.second.test"), ecdsa("third.test")];
+    let roots: Vec<_> = issued.iter().map(|issued| issued.root.clone()).collect();
+    let world = World::new(issued, &[&TLS13, &TLS12], &[]);
+    for (host, index) in [("first.test", 0), ("www.second.test", 1), ("third.test", 2)] {
+        let mut link = world.connect(host);
+        link.shake_hands(|| usize::MAX);
+        assert_eq!(link.client.peer_certificates().unwrap()[0], roots[index], "{host}");
+    }
+    let mut stranger = world.connect("elsewhere.test");
+    stranger.carry_up(|| usize::MAX).unwrap();
+    assert!(matches!(stranger.carry_down(|| usize::MAX), Err(rustls::Error::InvalidCertificate(_))));
+    // The client's alert (bad_certificate) ends the session.
+    assert_eq!(stranger.carry_up(|| usize::MAX), Err(CloseReason::TlsProtocol));
+}
+
+#[test]
+fn refuses_a_client_that_speaks_no_http_1_1() {
+    let world = World::plain(&TLS13);
+    let mut client = (*world.client).clone();
+    client.alpn_protocols = vec![b"h2".to_vec()];
+    let world = World { client: Arc::new(client), ..world };
+    let mut link = world.connect("localhost");
+    assert_eq!(link.carry_up(|| usize::MAX), Err(CloseReason::TlsProtocol));
+    assert_eq!(link.alert(), rustls::AlertDescription::NoApplicationProtocol);
+    assert_eq!(link.server.tls.failure(), Some(&rustls::Error::NoApplicationProtocol));
+}
+
+#[test]
+fn takes_the_first_request_from_the_input_that_ends_the_handshake() {
+    let mut link = World::plain(&TLS13).connect("localhost");
+    link.carry_up(|| usize::MAX).unwrap();
+    link.carry_down(|| usize::MAX).unwrap();
+    link.client.writer().write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    link.server.input = link.client_wire();
+    assert_eq!(link.server.open_once(usize::MAX), Ok(Opened::Handshaken));
+    assert!(link.server.plain.is_empty() && !link.server.tls.is_handshaking());
+    assert_eq!(link.server.open_once(usize::MAX), Ok(Opened::More));
+    assert_eq!(link.server.plain, b"GET / HTTP/1.1\r\n\r\n");
+}
+
+#[test]
+fn refuses_to_seal_or_close_before_the_handshake_is_over() {
+    let mut link = World::plain(&TLS13).connect("localhost");
+    link.carry_up(|| usize::MAX).unwrap();
+    let flight = link.server.out.len();
+    assert_eq!(link.server.seal(&[b"too early"]), Err(CloseReason::TlsProtocol));
+    link.server.tls.close_notify(&mut link.server.out);
+    assert_eq!(link.server.out.len(), flight);
+    link.shake_hands(|| usize::MAX);
+}
+
+#[test]
+fn keeps_a_small_session() {
+    assert!(size_of::<Tls>() <= 1_536, "{}", size_of::<Tls>());
+}
