@@ -1,9 +1,52 @@
 //! The command line: one file per verb.
+//!
+//! Results go to stdout, errors to stderr in one line each. The exit code is 0 when it worked, 1 when the operation failed
+//! or the configuration has mistakes, 2 when the command line itself is wrong.
 
-pub mod demo;
-
+use std::io::Write;
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
+
+mod check;
+mod config;
+pub mod demo;
+
+/// An edge gateway for connections that stay open: WebSocket, Server-Sent Events, and a bus for workers.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 it worked, 1 it failed or the configuration has mistakes, 2 wrong usage.")]
+struct CommandLine {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Check(check::Args),
+    Config(config::Args),
+}
+
+/// Runs the verb that the process was started with.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    match CommandLine::parse().verb {
+        Verb::Check(args) => check::run(&args),
+        Verb::Config(args) => config::run(&args),
+    }
+}
+
+/// Prints a result. A reader that has gone away (`| head`) is no failure.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            complain(&format!("stdout: {error}"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Tells an error, in one line.
+fn complain(message: &str) {
+    eprintln!("tidegate: {message}");
 }

@@ -1,0 +1,417 @@
+//! From checked values to [`Config`]: defaults are filled in, and what must fit together is compared.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::error::{Error, Errors, Place};
+use super::table::{self, Fallback, Row};
+use super::tree::{Content, Table, Value};
+use super::validate::{self, Broken, is_what, subject_of};
+use super::{
+    Admin, Bus, CertificateFiles, Config, Credentials, DriverChoice, Limits, Listener, Route, SseTarget, Target,
+    UserSource, WebSocketTarget, form,
+};
+
+/// Builds what can be built; wherever something is missing, `errors` has why.
+pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut Errors) -> Config {
+    let mut builder = Builder { folder, broken, errors };
+    let top = Section { table: root, place: Place::File, path: String::new() };
+    let config = Config {
+        listeners: builder.listeners(&top),
+        bus: top.table("bus").and_then(|bus| builder.bus(&bus)),
+        admin: top.table("admin").and_then(|admin| builder.admin(&admin)),
+        routes: builder.routes(&top),
+        limits: builder.limits(&top),
+        shards: top.size("shards"),
+        pin: top.switch("pin"),
+        driver: match top.text("driver").as_deref() {
+            Some("epoll") => DriverChoice::Epoll,
+            Some("uring") => DriverChoice::Uring,
+            _ => DriverChoice::Auto,
+        },
+        log: top.text("log").and_then(|level| level.parse().ok()).unwrap_or(log::LevelFilter::Info),
+    };
+    builder.addresses(&top);
+    config
+}
+
+struct Builder<'a> {
+    folder: &'a Path,
+    broken: &'a Broken,
+    errors: &'a mut Errors,
+}
+
+impl Builder<'_> {
+    fn listeners(&mut self, top: &Section<'_>) -> Vec<Listener> {
+        let sections = top.tables("listener");
+        if top.value("listener").is_none() && !self.broken.contains(&Place::File) {
+            let message = "there is no [[listener]]; expected at least one, with an address";
+            self.errors.push(Error::new(&Place::File, message));
+        }
+        sections.iter().filter_map(|section| self.listener(section)).collect()
+    }
+
+    fn listener(&mut self, section: &Section<'_>) -> Option<Listener> {
+        let certificates = section.tables("tls");
+        if section.value("tls").is_some_and(|tls| matches!(&tls.content, Content::List(items) if items.is_empty())) {
+            self.conflict(section, "tls", "is an empty list; expected a table, or a list of tables");
+        }
+        let files: Vec<CertificateFiles> = certificates.iter().filter_map(|files| self.certificate(files)).collect();
+        let address = self.required(section, "address")?.parse().ok()?;
+        Some(Listener { address, tls: (!certificates.is_empty()).then_some(files) })
+    }
+
+    fn certificate(&mut self, section: &Section<'_>) -> Option<CertificateFiles> {
+        let certificate = self.required(section, "certificate");
+        let key = self.required(section, "key");
+        Some(CertificateFiles {
+            certificate: self.path(section, "certificate", &certificate?),
+            key: self.path(section, "key", &key?),
+        })
+    }
+
+    /// Paths in the file begin at its folder, those of variables at the working directory.
+    fn path(&self, section: &Section<'_>, name: &str, text: &str) -> PathBuf {
+        match section.value(name).map(|value| &value.place) {
+            Some(Place::Variable(_)) => PathBuf::from(text),
+            _ => self.folder.join(text),
+        }
+    }
+
+    fn bus(&mut self, section: &Section<'_>) -> Option<Bus> {
+        let (user, password, token) = (section.text("user"), section.text("password"), section.text("token"));
+        let address: SocketAddr = section.text("address")?.parse().ok()?;
+        if token.is_some() && (user.is_some() || password.is_some()) {
+            self.conflict(section, "token", "is set beside a user or a password; expected one or the other");
+        }
+        let credentials = match (user, password, token) {
+            (Some(user), Some(password), _) => Some(Credentials::User { user, password }),
+            (_, _, Some(token)) => Some(Credentials::Token(token)),
+            (Some(_), None, None) => {
+                self.conflict(section, "user", "is set without bus.password; expected both");
+                None
+            }
+            (None, Some(_), None) => {
+                self.conflict(section, "password", "is set without bus.user; expected both");
+                None
+            }
+            (None, None, None) => {
+                if !address.ip().is_loopback() {
+                    let words = "can be reached from other machines and has no credentials; expected bus.token, or \
+                                 bus.user and bus.password, or a loopback address";
+                    self.conflict(section, "address", words);
+                }
+                None
+            }
+        };
+        Some(Bus { address, credentials })
+    }
+
+    fn admin(&mut self, section: &Section<'_>) -> Option<Admin> {
+        let address: SocketAddr = section.text("address")?.parse().ok()?;
+        if !address.ip().is_loopback() && !section.switch("allow_remote") {
+            let words = "can be reached from other machines; expected a loopback address, or admin.allow_remote = true";
+            self.conflict(section, "address", words);
+        }
+        Some(Admin { address })
+    }
+
+    fn routes(&mut self, top: &Section<'_>) -> Vec<Route> {
+        let mut routes: Vec<Route> = Vec::new();
+        for section in top.tables("route") {
+            let Some(route) = self.route(&section) else { continue };
+            let taken = |other: &Route| {
+                other.path == route.path && other.methods.iter().any(|method| route.methods.contains(method))
+            };
+            if routes.iter().any(taken) {
+                self.conflict(
+                    &section,
+                    "path",
+                    "is the path of an earlier route with the same method; expected another",
+                );
+            }
+            routes.push(route);
+        }
+        routes
+    }
+
+    fn route(&mut self, section: &Section<'_>) -> Option<Route> {
+        let path = self.required(section, "path");
+        let target = self.target(section, path.as_deref());
+        let methods = section.texts("method");
+        if matches!(target, Some(Target::WebSocket(_))) && methods != ["GET"] {
+            self.conflict(section, "method", "does not open a WebSocket; expected \"GET\"");
+        }
+        if let Some(Content::List(items)) = section.value("method").map(|value| &value.content)
+            && items.is_empty()
+        {
+            self.conflict(section, "method", "is an empty list; expected a method in upper case such as \"GET\"");
+        }
+        Some(Route { path: path?, methods, origins: section.texts("origins"), target: target? })
+    }
+
+    fn target(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<Target> {
+        match (section.table("sse"), section.table("websocket")) {
+            (Some(sse), None) => self.sse(&sse, path).map(Target::Sse),
+            (None, Some(websocket)) => self.websocket(&websocket, path).map(Target::WebSocket),
+            (None, None) => {
+                self.missing(section, "[[route]] has no target; expected sse or websocket");
+                None
+            }
+            (Some(_), Some(_)) => {
+                self.missing(section, "[[route]] has both sse and websocket; expected one of them");
+                None
+            }
+        }
+    }
+
+    fn sse(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<SseTarget> {
+        let channel = self.required(section, "channel")?;
+        self.parameters(section, &channel, path);
+        Some(SseTarget { channel, retry: Duration::from_millis(section.whole("retry_ms")) })
+    }
+
+    fn websocket(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<WebSocketTarget> {
+        let channel = section.text("channel");
+        if let Some(channel) = &channel {
+            self.parameters(section, channel, path);
+        }
+        let user = section.table("user").and_then(|user| self.user(&user));
+        let service = section.text("service");
+        let publish = section.switch("publish");
+        if channel.is_none() && service.is_none() && section.value("user").is_none() {
+            self.missing(section, "websocket leads nowhere; expected at least one of channel, service and user");
+        }
+        if publish && channel.is_none() && !self.broken.contains(&section.place) {
+            self.conflict(section, "publish", "is true without a channel; expected channel");
+        }
+        Some(WebSocketTarget { channel, service, publish, user })
+    }
+
+    fn user(&mut self, section: &Section<'_>) -> Option<UserSource> {
+        match (section.text("header"), section.text("query")) {
+            (Some(header), None) => Some(UserSource::Header(header)),
+            (None, Some(query)) => Some(UserSource::Query(query)),
+            (None, None) => {
+                self.missing(section, "user is named nowhere; expected header or query");
+                None
+            }
+            (Some(_), Some(_)) => {
+                self.missing(section, "user has both header and query; expected one of them");
+                None
+            }
+        }
+    }
+
+    /// Every parameter of a channel must be one of the path's.
+    fn parameters(&mut self, section: &Section<'_>, channel: &str, path: Option<&str>) {
+        let Some(path) = path else { return };
+        let known = form::path_parameters(path);
+        let used = form::channel_parameters(channel);
+        if let Some(stranger) = used.iter().find(|name| !known.contains(name)) {
+            let words = match validate::nearest(stranger, known.iter().copied()) {
+                Some(name) => format!("uses {{{stranger}}}, which {path:?} does not have; did you mean {{{name}}}?"),
+                None => format!("uses {{{stranger}}}; expected parameters of the path {path:?} only"),
+            };
+            self.conflict(section, "channel", &words);
+        }
+    }
+
+    fn limits(&mut self, top: &Section<'_>) -> Limits {
+        let empty = Table::default();
+        let section =
+            top.table("limits").unwrap_or(Section { table: &empty, place: Place::File, path: "limits".to_owned() });
+        let limits = Limits {
+            message_bytes_max: section.size("message_bytes_max"),
+            fragments_max: u32::try_from(section.whole("fragments_max")).unwrap_or(u32::MAX),
+            payload_bytes_max: section.size("payload_bytes_max"),
+            outbox_bytes_max: section.size("outbox_bytes_max"),
+            connections_max: section.size("connections_max"),
+            ping_interval: Duration::from_secs(section.whole("ping_interval_s")),
+            head_timeout: Duration::from_secs(section.whole("head_timeout_s")),
+            body_timeout: Duration::from_secs(section.whole("body_timeout_s")),
+            keep_alive_timeout: Duration::from_secs(section.whole("keep_alive_timeout_s")),
+            handshake_timeout: Duration::from_secs(section.whole("handshake_timeout_s")),
+            sse_heartbeat: Duration::from_secs(section.whole("sse_heartbeat_s")),
+        };
+        // One message never makes a client slow.
+        if limits.outbox_bytes_max / 2 < limits.message_bytes_max && !self.broken.contains(&section.place) {
+            let (name, words) = if section.value("outbox_bytes_max").is_some() {
+                ("outbox_bytes_max", "expected at least twice limits.message_bytes_max".to_owned())
+            } else {
+                let half = limits.outbox_bytes_max / 2;
+                (
+                    "message_bytes_max",
+                    format!("expected at most {half}, half of limits.outbox_bytes_max; or raise that"),
+                )
+            };
+            if let (Some(row), Some(value)) = (section.row(name), section.value(name)) {
+                self.errors.push(Error::new(&value.place, format!("{}; {words}", is_what(row, value))));
+            }
+        }
+        limits
+    }
+
+    /// Nothing listens twice on one address.
+    fn addresses(&mut self, top: &Section<'_>) {
+        let listeners = top.tables("listener");
+        let (bus, admin) = (top.table("bus"), top.table("admin"));
+        let mut taken: Vec<SocketAddr> = Vec::new();
+        for section in listeners.iter().chain(&bus).chain(&admin) {
+            let Some(address) = section.text("address").and_then(|text| text.parse::<SocketAddr>().ok()) else {
+                continue;
+            };
+            if address.port() != 0 && taken.contains(&address) {
+                let words = format!("{address} is taken by another listener; expected an address of its own");
+                let place = section.value("address").map_or(&section.place, |value| &value.place);
+                self.errors.push(Error::new(place, subject_said(section, "address", place, &words)));
+            }
+            taken.push(address);
+        }
+    }
+
+    /// A text that must be there.
+    fn required(&mut self, section: &Section<'_>, name: &str) -> Option<String> {
+        let row = section.row(name)?;
+        let text = section.text(name);
+        if section.value(name).is_none() {
+            let message = format!("{} has no {name}; expected {}", section.spoken(), row.kind.expected());
+            self.missing(section, &message);
+        }
+        text
+    }
+
+    /// Something about the whole table, unless a mistake in it explains that.
+    fn missing(&mut self, section: &Section<'_>, message: &str) {
+        if !self.broken.contains(&section.place) {
+            let message = match &section.place {
+                Place::Variable(name) => format!("{name}: {message}"),
+                _ => message.to_owned(),
+            };
+            self.errors.push(Error::new(&section.place, message));
+        }
+    }
+
+    /// A value that is fine by itself and does not fit the others.
+    fn conflict(&mut self, section: &Section<'_>, name: &str, words: &str) {
+        let place = section.value(name).map_or(&section.place, |value| &value.place);
+        let message = match (section.row(name), section.value(name)) {
+            (Some(row), Some(value))
+                if matches!(value.content, Content::Text(_)) && !matches!(row.kind, table::Kind::Secret) =>
+            {
+                format!("{} {words}", is_what(row, value).replacen(" is ", " ", 1))
+            }
+            _ => subject_said(section, name, place, words),
+        };
+        self.errors.push(Error::new(place, message));
+    }
+}
+
+fn subject_said(section: &Section<'_>, name: &str, place: &Place, words: &str) -> String {
+    match section.row(name) {
+        Some(row) => format!("{} {words}", subject_of(row, place)),
+        None => words.to_owned(),
+    }
+}
+
+/// A table of the tree with its path in the table of keys.
+struct Section<'a> {
+    table: &'a Table,
+    place: Place,
+    /// `route[]`, `route[].sse`, or nothing for the top level.
+    path: String,
+}
+
+impl<'a> Section<'a> {
+    fn row(&self, name: &str) -> Option<&'static Row> {
+        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        let row = table::row(&path);
+        debug_assert!(row.is_some(), "{path} is not in the table of keys");
+        row
+    }
+
+    /// As people write it: `[[route]]`, `sse`.
+    fn spoken(&self) -> String {
+        match self.path.strip_suffix("[]") {
+            Some(list) if !list.contains('[') => format!("[[{list}]]"),
+            _ => self.path.trim_end_matches("[]").rsplit('.').next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Whatever was written.
+    fn value(&self, name: &str) -> Option<&'a Value> {
+        self.table.entry(name)
+    }
+
+    fn table(&self, name: &str) -> Option<Section<'a>> {
+        let row = self.row(name)?;
+        let value = self.value(name)?;
+        match &value.content {
+            Content::Table(table) => Some(Section { table, place: value.place.clone(), path: row.inside() }),
+            _ => None,
+        }
+    }
+
+    /// The tables of a list, or the one that stands for a list.
+    fn tables(&self, name: &str) -> Vec<Section<'a>> {
+        let Some(row) = self.row(name) else { return Vec::new() };
+        let section = |value: &'a Value| match &value.content {
+            Content::Table(table) => Some(Section { table, place: value.place.clone(), path: row.inside() }),
+            _ => None,
+        };
+        match self.value(name) {
+            Some(Value { content: Content::List(items), .. }) => items.iter().filter_map(section).collect(),
+            Some(value) => section(value).into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// The value if the key takes it.
+    fn fitting(&self, name: &str) -> Option<&'a Content> {
+        let row = self.row(name)?;
+        self.value(name).map(|value| &value.content).filter(|content| validate::fits(row, content))
+    }
+
+    fn whole(&self, name: &str) -> u64 {
+        match (self.fitting(name), self.row(name).map(|row| row.fallback)) {
+            (Some(Content::Whole(whole)), _) => u64::try_from(*whole).unwrap_or_default(),
+            (_, Some(Fallback::Whole(whole))) => whole,
+            _ => 0,
+        }
+    }
+
+    fn size(&self, name: &str) -> usize {
+        usize::try_from(self.whole(name)).unwrap_or(usize::MAX)
+    }
+
+    fn switch(&self, name: &str) -> bool {
+        match (self.fitting(name), self.row(name).map(|row| row.fallback)) {
+            (Some(Content::Switch(switch)), _) => *switch,
+            (_, Some(Fallback::Switch(switch))) => switch,
+            _ => false,
+        }
+    }
+
+    /// The default holds only where nothing was written.
+    fn text(&self, name: &str) -> Option<String> {
+        match (self.fitting(name), self.value(name), self.row(name)?.fallback) {
+            (Some(Content::Text(text)), _, _) => Some(text.clone()),
+            (_, None, Fallback::Text(text)) => Some(text.to_owned()),
+            _ => None,
+        }
+    }
+
+    fn texts(&self, name: &str) -> Vec<String> {
+        match self.value(name).map(|value| &value.content) {
+            Some(Content::List(items)) => {
+                let text = |item: &Value| match &item.content {
+                    Content::Text(text) => Some(text.clone()),
+                    _ => None,
+                };
+                items.iter().filter_map(text).collect()
+            }
+            _ => self.text(name).into_iter().collect(),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Variables over the file: `TIDEGATE_LIMITS_FRAGMENTS_MAX=64`, `TIDEGATE_LISTENER_0_ADDRESS=…`.
+//!
+//! A variable's name is the key's path in upper case; a list's index (from 0) stands after its name. An index that is one
+//! past the end of what the file has adds to the list.
+
+use super::error::{Error, Errors, Place};
+use super::table::{Kind, Row, TABLE};
+use super::tree::{Content, Entry, Table, Value};
+use super::validate::nearest;
+
+const PREFIX: &str = "TIDEGATE_";
+/// Variables of the command line, which are no keys.
+const OF_THE_COMMAND_LINE: &[&str] = &["TIDEGATE_CONFIG"];
+/// Longest index that is read as one.
+const INDEX_DIGITS_MAX: usize = 4;
+
+/// One step on the way from the root to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Name(&'static str),
+    Index(usize),
+}
+
+/// Sets what the variables say; other programs' variables are left alone.
+pub(super) fn apply(root: &mut Table, variables: impl IntoIterator<Item = (String, String)>, errors: &mut Errors) {
+    let mut found: Vec<(Vec<Step>, &'static Row, String, String)> = Vec::new();
+    for (name, text) in variables {
+        if !name.starts_with(PREFIX) || OF_THE_COMMAND_LINE.contains(&name.as_str()) {
+            continue;
+        }
+        match TABLE.iter().find_map(|row| Some((steps(row, &name)?, row))) {
+            Some((steps, row)) => found.push((steps, row, name, text)),
+            None => errors.push(unknown(name)),
+        }
+    }
+    // Lower indices first, so that each can be the next one of its list.
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    for (steps, row, name, text) in found {
+        let value = Value { place: Place::Variable(name), content: content(row.kind, text) };
+        if let Err(error) = set(root, &steps, value) {
+            errors.push(error);
+        }
+    }
+}
+
+/// The way to `row`, if `variable` names it.
+fn steps(row: &'static Row, variable: &str) -> Option<Vec<Step>> {
+    row.variable()?;
+    let mut rest = variable.strip_prefix(PREFIX)?;
+    let mut steps = Vec::new();
+    let segments = row.path.split('.').count();
+    for (at, segment) in row.path.split('.').enumerate() {
+        let name = segment.trim_end_matches("[]");
+        rest = rest.strip_prefix(name.to_uppercase().as_str())?;
+        steps.push(Step::Name(name));
+        let is_list = name != segment;
+        let is_last = at + 1 == segments;
+        if is_list || (is_last && matches!(row.kind, Kind::Texts { .. })) {
+            if let Some((index, after)) = index(rest) {
+                steps.push(Step::Index(index));
+                rest = after;
+            } else if is_list && !is_single(name) {
+                return None;
+            }
+        }
+        if !is_last {
+            rest = rest.strip_prefix('_')?;
+        }
+    }
+    rest.is_empty().then_some(steps)
+}
+
+/// Whether the list may be written as a single table, and its index left out.
+fn is_single(name: &str) -> bool {
+    TABLE.iter().any(|row| row.name() == name && matches!(row.kind, Kind::OneOrMoreTables))
+}
+
+/// `_12` off the front.
+fn index(text: &str) -> Option<(usize, &str)> {
+    let digits = text.strip_prefix('_')?;
+    let end = digits.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+    if end > INDEX_DIGITS_MAX {
+        return None;
+    }
+    Some((digits[..end].parse().ok()?, &digits[end..]))
+}
+
+/// A variable is text; a number or a switch is read from it where the key takes one.
+fn content(kind: Kind, text: String) -> Content {
+    match kind {
+        Kind::Whole { .. } => text.trim().parse().map_or(Content::Text(text), Content::Whole),
+        Kind::Switch => text.trim().parse().map_or(Content::Text(text), Content::Switch),
+        _ => Content::Text(text),
+    }
+}
+
+/// Follows the steps, making the tables and lists on the way. Where the file has something else, it stays: its own error
+/// is told.
+fn set(table: &mut Table, steps: &[Step], value: Value) -> Result<(), Error> {
+    let [Step::Name(name), rest @ ..] = steps else { return Ok(()) };
+    let place = value.place.clone();
+    if table.entry(name).is_none() {
+        let content = match rest.first() {
+            Some(Step::Index(_)) => Content::List(Vec::new()),
+            _ => Content::Table(Table::default()),
+        };
+        let fresh = Value { place: place.clone(), content };
+        table.entries.push(Entry { name: (*name).to_owned(), place, value: fresh });
+    }
+    let Some(entry) = table.entry_mut(name) else { return Ok(()) };
+    match rest {
+        [] => *entry = value,
+        [Step::Name(_), ..] => return set_in_table(entry, rest, value),
+        [Step::Index(index), inner @ ..] => {
+            if !matches!(entry.content, Content::List(_)) {
+                // A single table or text is the list's only item.
+                let single = entry.clone();
+                entry.content = Content::List(vec![single]);
+            }
+            let Content::List(items) = &mut entry.content else { return Ok(()) };
+            if *index > items.len() {
+                let message = match (&value.place, items.len()) {
+                    (Place::Variable(variable), next) => {
+                        format!("{variable} leaves a gap; expected {next} as the index")
+                    }
+                    _ => return Ok(()),
+                };
+                return Err(Error::new(&value.place, message));
+            }
+            if *index == items.len() {
+                items.push(Value { place: value.place.clone(), content: Content::Table(Table::default()) });
+            }
+            match inner {
+                [] => items[*index] = value,
+                _ => return set_in_table(&mut items[*index], inner, value),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn set_in_table(within: &mut Value, steps: &[Step], value: Value) -> Result<(), Error> {
+    match &mut within.content {
+        Content::Table(inner) => set(inner, steps, value),
+        Content::List(items) => match items.first_mut() {
+            // The index was left out, and the file has a list: the first one is meant.
+            Some(first) => set_in_table(first, steps, value),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn unknown(name: String) -> Error {
+    let indices: Vec<&str> =
+        name.split('_').filter(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())).collect();
+    let candidates: Vec<String> = TABLE
+        .iter()
+        .filter_map(Row::variable)
+        .chain(OF_THE_COMMAND_LINE.iter().map(|known| (*known).to_owned()))
+        .map(|variable| with_indices(&variable, &indices))
+        .collect();
+    // The prefix is the same for all, and must not make far words near.
+    let known = candidates.iter().filter_map(|candidate| candidate.strip_prefix(PREFIX));
+    let hint = match nearest(name.trim_start_matches(PREFIX), known) {
+        Some(known) => format!("did you mean {PREFIX}{known}?"),
+        None => "`tidegate config` lists the keys".to_owned(),
+    };
+    Error::new(&Place::Variable(name.clone()), format!("unknown variable {name}; {hint}"))
+}
+
+/// The variable of a row with indices in place of each `N`.
+fn with_indices(variable: &str, indices: &[&str]) -> String {
+    let mut indices = indices.iter();
+    let parts: Vec<&str> = variable
+        .split('_')
+        .map(|part| if part == "N" { indices.next().copied().unwrap_or("0") } else { part })
+        .collect();
+    parts.join("_")
+}

@@ -1,0 +1,91 @@
+//! A mistake in the configuration: where it stands, what it is, what would be accepted. Always one line.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// The file as a whole.
+    File,
+    /// Both count from 1.
+    Line { line: usize, column: usize },
+    /// An environment variable.
+    Variable(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    pub place: Place,
+    /// Without the place, one line.
+    pub message: String,
+}
+
+impl Error {
+    pub(super) fn new(place: &Place, message: impl Into<String>) -> Error {
+        Error { place: place.clone(), message: message.into() }
+    }
+
+    pub(super) fn unreadable(error: &io::Error) -> Error {
+        Error::new(&Place::File, format!("cannot be read: {error}"))
+    }
+}
+
+/// All mistakes of one configuration, in the order of their places. Displayed as one line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errors {
+    file: PathBuf,
+    errors: Vec<Error>,
+}
+
+impl Errors {
+    pub(super) fn new(file: &Path) -> Errors {
+        Errors { file: file.to_owned(), errors: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, error: Error) {
+        self.errors.push(error);
+    }
+
+    pub(super) fn with(mut self, error: Error) -> Errors {
+        self.push(error);
+        self
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Error> {
+        self.errors.iter()
+    }
+
+    /// Each mistake as the line that is shown.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.errors.iter().map(|error| match &error.place {
+            Place::File => format!("{}: {}", self.file.display(), error.message),
+            Place::Line { line, .. } => format!("{}:{line}: {}", self.file.display(), error.message),
+            Place::Variable(_) => error.message.clone(),
+        })
+    }
+
+    pub(super) fn into_result<T>(mut self, value: T) -> Result<T, Errors> {
+        if self.errors.is_empty() {
+            return Ok(value);
+        }
+        self.errors.sort_by(|a, b| a.place.cmp(&b.place));
+        self.errors.dedup();
+        Err(self)
+    }
+}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, line) in self.lines().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            f.write_str(&line)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Errors {}

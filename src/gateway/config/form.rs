@@ -1,0 +1,152 @@
+//! What a text must look like to be a path, a channel, an origin …
+
+use std::net::SocketAddr;
+
+use crate::limits::{HEAD_BYTES_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX};
+
+/// The subjects of the gateway itself begin with it.
+const RESERVED_PREFIX: &str = "tg.";
+
+pub(super) fn is_address(text: &str) -> bool {
+    text.parse::<SocketAddr>().is_ok()
+}
+
+pub(super) fn is_file(text: &str) -> bool {
+    !text.is_empty() && !text.contains('\0')
+}
+
+pub(super) fn is_user(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(char::is_control)
+}
+
+/// A token of RFC 9110 section 5.6.2.
+pub(super) fn is_http_token(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() < HEAD_BYTES_MAX
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// Methods are case-sensitive (RFC 9110 section 9.1), and all in use are upper case.
+pub(super) fn is_method(text: &str) -> bool {
+    is_http_token(text) && !text.bytes().any(|byte| byte.is_ascii_lowercase())
+}
+
+/// The name of a query parameter as it is written in a URL without escapes.
+pub(super) fn is_query_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+}
+
+/// RFC 6454 section 6.2: scheme, host and port, without a path. `null` is what opaque origins send.
+pub(super) fn is_origin(text: &str) -> bool {
+    if text == "*" || text == "null" {
+        return true;
+    }
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let is_scheme =
+        scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte));
+    let is_host = host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@\\".contains(&byte));
+    !scheme.is_empty() && is_scheme && !host.is_empty() && is_host && host == host.to_ascii_lowercase()
+}
+
+/// One token of a subject.
+pub(super) fn is_service(text: &str) -> bool {
+    is_token(text) && text.len() <= SUBJECT_BYTES_MAX / 2
+}
+
+/// Neither empty nor a wildcard, without what separates on a bus line.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && !text.contains(['.', '*', '>']) && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+/// A path whose segments are literal or one parameter each, with distinct names.
+pub(super) fn is_path(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix('/') else { return false };
+    let mut names: Vec<&str> = Vec::new();
+    text.len() < TARGET_BYTES_MAX
+        && rest.split('/').all(|segment| match parameter_of(segment) {
+            Some(name) => {
+                is_name(name) && !names.contains(&name) && {
+                    names.push(name);
+                    true
+                }
+            }
+            None => segment.bytes().all(|byte| byte.is_ascii_graphic() && !b"{}?#".contains(&byte)),
+        })
+}
+
+fn parameter_of(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// The parameters of a valid path.
+pub(super) fn path_parameters(path: &str) -> Vec<&str> {
+    path.split('/').filter_map(parameter_of).collect()
+}
+
+/// The parameters of a channel: each is a whole token.
+pub(super) fn channel_parameters(template: &str) -> Vec<&str> {
+    template.split('.').filter_map(parameter_of).collect()
+}
+
+/// A subject whose tokens are literal or one parameter each. A client chooses the values, so the first of several tokens
+/// is literal: no value can then lead to a reserved subject.
+pub(super) fn is_channel(template: &str) -> bool {
+    let is_token_or_parameter = |token: &str| match parameter_of(token) {
+        Some(name) => is_name(name),
+        None => is_token(token) && !token.contains(['{', '}']),
+    };
+    template.len() <= SUBJECT_BYTES_MAX
+        && template.split('.').all(is_token_or_parameter)
+        && !(template.starts_with('{') && template.contains('.'))
+        && !template.starts_with(RESERVED_PREFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_literal_segments_and_whole_parameters_in_a_path() {
+        for path in ["/", "/a", "/a/{b}/c", "/{x}/{y}", "/a/"] {
+            assert!(is_path(path), "{path}");
+        }
+        for path in ["", "a", "/a b", "/{a}/{a}", "/x{a}", "/{}", "/{a-b}", "/a?b", "/a#b", "/é", "/{a", "/a}"] {
+            assert!(!is_path(path), "{path}");
+        }
+        assert_eq!(path_parameters("/a/{b}/{c}"), ["b", "c"]);
+    }
+
+    #[test]
+    fn takes_subjects_with_parameters_as_channels() {
+        for channel in ["room", "room.{room}", "{room}", "a.{b}.c.{d}"] {
+            assert!(is_channel(channel), "{channel}");
+        }
+        for channel in ["", "a..b", ".a", "a.", "a b", "a.*", "a.>", "a.{", "a.}", "a.{}", "{a}.b", "a.x{b}", "a\t"] {
+            assert!(!is_channel(channel), "{channel}");
+        }
+    }
+
+    #[test]
+    fn refuses_reserved_channels() {
+        assert!(!is_channel("tg.conn.{id}"));
+        assert!(is_channel("tgx.conn"));
+    }
+
+    #[test]
+    fn takes_origins_without_a_path() {
+        for origin in
+            ["*", "null", "https://example.com", "http://localhost:3000", "http://[::1]:80", "capacitor://localhost"]
+        {
+            assert!(is_origin(origin), "{origin}");
+        }
+        for origin in
+            ["", "example.com", "https://", "https://example.com/", "https://Example.com", "://a", "https://a b"]
+        {
+            assert!(!is_origin(origin), "{origin}");
+        }
+    }
+}

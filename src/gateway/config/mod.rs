@@ -1,0 +1,212 @@
+//! The configuration: what an operator may decide, as plain data.
+//!
+//! ```text
+//!  tidegate.toml --> tree --.
+//!                           |--> one tree --> check every value --> build --> Config
+//!  TIDEGATE_...  --> tree --'                      ^
+//!                                                  |
+//!                    TABLE of keys ----------------+--> tidegate config, docs/configuration.md, suggestions
+//! ```
+//!
+//! A mistake is refused with the place where it stands and what would be accepted; all mistakes are told at once.
+//! Nothing here opens a certificate or a socket: that is left to who starts the gateway.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use log::LevelFilter;
+
+mod build;
+mod environment;
+mod error;
+mod form;
+mod render;
+mod table;
+mod tree;
+mod validate;
+
+pub use error::{Error, Errors, Place};
+pub use render::{annotated, markdown};
+pub use table::{Fallback, Kind, Row, TABLE};
+
+/// The file that is read when none is named.
+pub const FILE_DEFAULT: &str = "tidegate.toml";
+
+/// Everything that an operator may decide. [`Config::default`] has every default, and listens nowhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub listeners: Vec<Listener>,
+    pub bus: Option<Bus>,
+    pub admin: Option<Admin>,
+    /// The first that matches wins.
+    pub routes: Vec<Route>,
+    pub limits: Limits,
+    /// Number of shards; 0 means one for each core.
+    pub shards: usize,
+    /// Whether each shard is pinned to a core.
+    pub pin: bool,
+    pub driver: DriverChoice,
+    pub log: LevelFilter,
+}
+
+/// An address that clients connect to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    pub address: SocketAddr,
+    /// Never empty when set; the first certificate answers clients that name no host or an unknown one.
+    pub tls: Option<Vec<CertificateFiles>>,
+}
+
+/// PEM files, relative to the working directory of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The chain, the leaf first.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Where workers connect with a NATS client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bus {
+    pub address: SocketAddr,
+    /// `None` only on loopback.
+    pub credentials: Option<Credentials>,
+}
+
+/// What a worker must present in CONNECT.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    User { user: String, password: String },
+    Token(String),
+}
+
+impl fmt::Debug for Credentials {
+    /// Without the secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Credentials::User { user, .. } => write!(f, "User({user:?}, …)"),
+            Credentials::Token(_) => f.write_str("Token(…)"),
+        }
+    }
+}
+
+/// The publish API, metrics and health.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    pub address: SocketAddr,
+}
+
+/// What the requests for one path lead to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Begins with `/`; a segment may be a parameter: `/rooms/{room}`. Parameters have distinct names.
+    pub path: String,
+    /// Never empty, upper case.
+    pub methods: Vec<String>,
+    /// Origins that a page may come from; `*` stands for any.
+    pub origins: Vec<String>,
+    pub target: Target,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    Sse(SseTarget),
+    WebSocket(WebSocketTarget),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SseTarget {
+    /// A subject in which `{parameter}` stands for one of the path's; without wildcards, never reserved.
+    pub channel: String,
+    /// The reconnection time that the stream advises.
+    pub retry: Duration,
+}
+
+/// At least one of `channel`, `service` and `user` is set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WebSocketTarget {
+    /// Subscribed on opening; a template as in [`SseTarget::channel`].
+    pub channel: Option<String>,
+    /// Takes the clients' messages; one token of a subject.
+    pub service: Option<String>,
+    /// Whether clients may send to `channel`.
+    pub publish: bool,
+    pub user: Option<UserSource>,
+}
+
+/// Where a connection's user is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserSource {
+    Header(String),
+    Query(String),
+}
+
+/// The bounds that may be changed; `crate::limits` has their defaults and reasons.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    pub message_bytes_max: usize,
+    pub fragments_max: u32,
+    pub payload_bytes_max: usize,
+    pub outbox_bytes_max: usize,
+    /// Of the whole process.
+    pub connections_max: usize,
+    pub ping_interval: Duration,
+    pub head_timeout: Duration,
+    pub body_timeout: Duration,
+    pub keep_alive_timeout: Duration,
+    pub handshake_timeout: Duration,
+    pub sse_heartbeat: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriverChoice {
+    /// The faster one that this kernel allows.
+    Auto,
+    Epoll,
+    Uring,
+}
+
+impl Config {
+    /// Reads `file`, then lets the variables change it. Without a file, [`FILE_DEFAULT`] is read if it is there.
+    pub fn load(file: Option<&Path>, variables: impl IntoIterator<Item = (String, String)>) -> Result<Config, Errors> {
+        let path = file.unwrap_or(Path::new(FILE_DEFAULT));
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(Errors::new(path).with(Error::unreadable(&error))),
+        };
+        Config::parse(path, &text, variables)
+    }
+
+    /// Reads the text of `file`, whose name is used in errors and whose folder relative paths begin at.
+    pub fn parse(
+        file: &Path,
+        text: &str,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Config, Errors> {
+        let mut errors = Errors::new(file);
+        let mut root = match tree::parse(text) {
+            Ok(root) => root,
+            Err(error) => return Err(errors.with(error)),
+        };
+        environment::apply(&mut root, variables, &mut errors);
+        let broken = validate::validate(&root, &mut errors);
+        let config = build::build(file.parent().unwrap_or(Path::new("")), &root, &broken, &mut errors);
+        errors.into_result(config)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let mut ignored = Errors::new(Path::new(FILE_DEFAULT));
+        let root = tree::Table::default();
+        build::build(Path::new(""), &root, &Default::default(), &mut ignored)
+    }
+}
+
+/// Where a bus is when its address is not said.
+pub const BUS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4222);
+/// Where the admin listener is when its address is not said.
+pub const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);

@@ -1,0 +1,495 @@
+//! The table of keys: each key of the configuration, once. The parser's checks, the environment's variables, the
+//! suggestions, `tidegate config` and docs/configuration.md derive from it.
+
+use super::form;
+use crate::limits;
+
+/// One key.
+pub struct Row {
+    /// Where it stands: `limits.fragments_max`. `[]` follows the name of a list of tables: `route[].path`.
+    pub path: &'static str,
+    pub kind: Kind,
+    pub fallback: Fallback,
+    /// One line.
+    pub help: &'static str,
+    /// What else is worth knowing; may be empty.
+    pub doc: &'static str,
+}
+
+/// What a key takes.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// A table that stands at most once.
+    Table,
+    /// Any number of tables: `[[name]]`.
+    Tables,
+    /// One table, or a list of them.
+    OneOrMoreTables,
+    Whole {
+        min: u64,
+        max: u64,
+        unit: &'static str,
+    },
+    Switch,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A text that fits; `expected` completes "expected …".
+    Text {
+        expected: &'static str,
+        fits: fn(&str) -> bool,
+    },
+    /// One such text, or a list of them.
+    Texts {
+        expected: &'static str,
+        fits: fn(&str) -> bool,
+    },
+    /// A text that errors never show.
+    Secret,
+}
+
+/// What holds when a key is not there.
+#[derive(Clone, Copy)]
+pub enum Fallback {
+    Whole(u64),
+    Switch(bool),
+    Text(&'static str),
+    /// The key must be there; the example (TOML) is for the annotated file.
+    Required(&'static str),
+    /// The key may be missing, and nothing takes its place; with an example (TOML).
+    Nothing(&'static str),
+}
+
+const ADDRESS: Kind = Kind::Text {
+    expected: "an IP address and a port such as \"127.0.0.1:8080\" or \"[::]:8443\"",
+    fits: form::is_address,
+};
+const FILE: Kind = Kind::Text { expected: "the path of a file", fits: form::is_file };
+const CHANNEL: Kind = Kind::Text {
+    expected: "a subject such as \"room.{room}\": no wildcards, nothing below \"tg\", parameters as whole tokens and not the \
+               first of several",
+    fits: form::is_channel,
+};
+
+/// The road to it is the project's aim; memory bounds most machines earlier, at 8 to 12 KB a connection.
+const CONNECTIONS_MAX: u64 = 1_000_000;
+
+const fn bytes(min: u64, max: u64) -> Kind {
+    Kind::Whole { min, max, unit: "bytes" }
+}
+
+const fn seconds(max: u64) -> Kind {
+    Kind::Whole { min: 1, max, unit: "seconds" }
+}
+
+const fn count(min: u64, max: u64) -> Kind {
+    Kind::Whole { min, max, unit: "" }
+}
+
+/// In the order of the annotated file: keys of the top level first, as TOML wants them.
+pub const TABLE: &[Row] = &[
+    Row {
+        path: "driver",
+        kind: Kind::Choice(&["auto", "epoll", "uring"]),
+        fallback: Fallback::Text("auto"),
+        help: "How the kernel is asked for network I/O.",
+        doc: "`auto` takes the faster one that this kernel allows. If `uring` is asked for and cannot be had, one log line \
+              says why and `epoll` is used.",
+    },
+    Row {
+        path: "shards",
+        kind: count(0, limits::SHARDS_MAX as u64),
+        fallback: Fallback::Whole(0),
+        help: "Number of shards, each a thread with its own connections; 0 means one for each core.",
+        doc: "",
+    },
+    Row {
+        path: "pin",
+        kind: Kind::Switch,
+        fallback: Fallback::Switch(true),
+        help: "Whether each shard is pinned to a core.",
+        doc: "Turn it off when several busy processes share the cores.",
+    },
+    Row {
+        path: "log",
+        kind: Kind::Choice(&["off", "error", "warn", "info", "debug", "trace"]),
+        fallback: Fallback::Text("info"),
+        help: "The least important log lines that are written to stderr.",
+        doc: "",
+    },
+    Row {
+        path: "listener",
+        kind: Kind::Tables,
+        fallback: Fallback::Required(""),
+        help: "An address that clients connect to.",
+        doc: "At least one is needed.",
+    },
+    Row {
+        path: "listener[].address",
+        kind: ADDRESS,
+        fallback: Fallback::Required("\"127.0.0.1:8080\""),
+        help: "Where it listens. Port 0 takes a free one.",
+        doc: "",
+    },
+    Row {
+        path: "listener[].tls",
+        kind: Kind::OneOrMoreTables,
+        fallback: Fallback::Nothing("{ certificate = \"cert.pem\", key = \"key.pem\" }"),
+        help: "Makes it a TLS listener.",
+        doc: "With several certificates (`tls = [{ … }, { … }]`) the client's server name chooses; the first one answers \
+              clients that name no server, or one that no certificate is for.",
+    },
+    Row {
+        path: "listener[].tls[].certificate",
+        kind: FILE,
+        fallback: Fallback::Required("\"cert.pem\""),
+        help: "PEM file with the certificate, followed by the rest of its chain.",
+        doc: "Relative paths begin at the configuration file's folder.",
+    },
+    Row {
+        path: "listener[].tls[].key",
+        kind: FILE,
+        fallback: Fallback::Required("\"key.pem\""),
+        help: "PEM file with the certificate's private key.",
+        doc: "Relative paths begin at the configuration file's folder.",
+    },
+    Row {
+        path: "bus",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing(""),
+        help: "The embedded bus: where workers connect with a NATS client. Without this table there is none.",
+        doc: "",
+    },
+    Row {
+        path: "bus.address",
+        kind: ADDRESS,
+        fallback: Fallback::Text("127.0.0.1:4222"),
+        help: "Where it listens.",
+        doc: "An address that is not loopback needs credentials.",
+    },
+    Row {
+        path: "bus.user",
+        kind: Kind::Text { expected: "a name without control characters", fits: form::is_user },
+        fallback: Fallback::Nothing("\"worker\""),
+        help: "The user that workers must name, together with `bus.password`.",
+        doc: "",
+    },
+    Row {
+        path: "bus.password",
+        kind: Kind::Secret,
+        fallback: Fallback::Nothing("\"change me\""),
+        help: "The password that belongs to `bus.user`.",
+        doc: "Better set from the environment than written into a file.",
+    },
+    Row {
+        path: "bus.token",
+        kind: Kind::Secret,
+        fallback: Fallback::Nothing("\"change me\""),
+        help: "A token that workers must present, instead of user and password.",
+        doc: "Better set from the environment than written into a file.",
+    },
+    Row {
+        path: "admin",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing(""),
+        help: "The admin listener: the API that publishes messages. Without this table there is none.",
+        doc: "",
+    },
+    Row {
+        path: "admin.address",
+        kind: ADDRESS,
+        fallback: Fallback::Text("127.0.0.1:9180"),
+        help: "Where it listens.",
+        doc: "An address that is not loopback needs `admin.allow_remote`.",
+    },
+    Row {
+        path: "admin.allow_remote",
+        kind: Kind::Switch,
+        fallback: Fallback::Switch(false),
+        help: "Allows an address that is not loopback: whoever reaches it can publish.",
+        doc: "Only for networks in which every peer is trusted, such as a container's own.",
+    },
+    Row {
+        path: "route",
+        kind: Kind::Tables,
+        fallback: Fallback::Nothing(""),
+        help: "What the requests for a path lead to. The first route that matches wins.",
+        doc: "Each route has one of `sse` and `websocket`.",
+    },
+    Row {
+        path: "route[].path",
+        kind: Kind::Text {
+            expected: "a path such as \"/rooms/{room}\" whose parameters are whole segments with distinct names",
+            fits: form::is_path,
+        },
+        fallback: Fallback::Required("\"/events/{channel}\""),
+        help: "The path; a segment in braces is a parameter that takes any value.",
+        doc: "A parameter may be used in the route's channel.",
+    },
+    Row {
+        path: "route[].method",
+        kind: Kind::Texts { expected: "a method in upper case such as \"GET\"", fits: form::is_method },
+        fallback: Fallback::Text("GET"),
+        help: "The methods that the route takes; others get 405.",
+        doc: "One, or a list. A WebSocket is always opened with GET.",
+    },
+    Row {
+        path: "route[].origins",
+        kind: Kind::Texts {
+            expected: "an origin such as \"https://example.com\", or \"*\" for any",
+            fits: form::is_origin,
+        },
+        fallback: Fallback::Nothing("[\"https://example.com\"]"),
+        help: "Origins of the pages that may use the route besides the gateway's own; others get 403.",
+        doc: "One, or a list; `*` allows any. Pages of the gateway's own host always may, and so may requests without an \
+              Origin header: they come from no page.",
+    },
+    Row {
+        path: "route[].sse",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ channel = \"events.{channel}\" }"),
+        help: "Answers with a stream of Server-Sent Events.",
+        doc: "",
+    },
+    Row {
+        path: "route[].sse.channel",
+        kind: CHANNEL,
+        fallback: Fallback::Required("\"events.{channel}\""),
+        help: "The channel whose messages are streamed; `{name}` stands for a parameter of the path.",
+        doc: "",
+    },
+    Row {
+        path: "route[].sse.retry_ms",
+        kind: Kind::Whole { min: 1, max: 3_600_000, unit: "milliseconds" },
+        fallback: Fallback::Whole(limits::SSE_RETRY.as_millis() as u64),
+        help: "How long clients are told to wait before they connect again.",
+        doc: "",
+    },
+    Row {
+        path: "route[].websocket",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ channel = \"room.{room}\", publish = true }"),
+        help: "Opens a WebSocket.",
+        doc: "It has at least one of `channel`, `service` and `user`.",
+    },
+    Row {
+        path: "route[].websocket.channel",
+        kind: CHANNEL,
+        fallback: Fallback::Nothing("\"room.{room}\""),
+        help: "The channel that each connection is subscribed to; `{name}` stands for a parameter of the path.",
+        doc: "",
+    },
+    Row {
+        path: "route[].websocket.publish",
+        kind: Kind::Switch,
+        fallback: Fallback::Switch(false),
+        help: "Whether the messages of clients are published to the channel.",
+        doc: "Otherwise, and without a service, a client that sends is closed with 1008.",
+    },
+    Row {
+        path: "route[].websocket.service",
+        kind: Kind::Text {
+            expected: "one token of a subject: without dots, wildcards and white space",
+            fits: form::is_service,
+        },
+        fallback: Fallback::Nothing("\"rides\""),
+        help: "The service whose workers take the messages of clients, from `tg.service.<service>`.",
+        doc: "",
+    },
+    Row {
+        path: "route[].websocket.user",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ header = \"X-User\" }"),
+        help: "Where the connection's user is named; workers then reach it as `tg.user.<user>`.",
+        doc: "What is named there is believed: let only something that checks it set it. It has exactly one of `header` and \
+              `query`; who names no user gets 401.",
+    },
+    Row {
+        path: "route[].websocket.user.header",
+        kind: Kind::Text { expected: "the name of a header field", fits: form::is_http_token },
+        fallback: Fallback::Nothing("\"X-User\""),
+        help: "The request's header field that names the user.",
+        doc: "",
+    },
+    Row {
+        path: "route[].websocket.user.query",
+        kind: Kind::Text {
+            expected: "the name of a query parameter: letters, digits, \"-\", \".\", \"_\", \"~\"",
+            fits: form::is_query_name,
+        },
+        fallback: Fallback::Nothing("\"user\""),
+        help: "The query parameter that names the user.",
+        doc: "",
+    },
+    Row {
+        path: "limits",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing(""),
+        help: "Bounds of what one client, or all of them, may use.",
+        doc: "",
+    },
+    Row {
+        path: "limits.message_bytes_max",
+        kind: bytes(1, 67_108_864),
+        fallback: Fallback::Whole(limits::MESSAGE_BYTES_MAX as u64),
+        help: "Longest WebSocket message of a client; a longer one closes it with 1009.",
+        doc: "",
+    },
+    Row {
+        path: "limits.fragments_max",
+        kind: count(1, 1_000_000),
+        fallback: Fallback::Whole(limits::FRAGMENTS_MAX as u64),
+        help: "Most fragments of a WebSocket message; more close it with 1009.",
+        doc: "",
+    },
+    Row {
+        path: "limits.payload_bytes_max",
+        kind: bytes(1, 67_108_864),
+        fallback: Fallback::Whole(limits::PAYLOAD_BYTES_MAX as u64),
+        help: "Longest payload that workers or the admin listener may publish, headers included.",
+        doc: "",
+    },
+    Row {
+        path: "limits.outbox_bytes_max",
+        kind: bytes(4_096, 1_073_741_824),
+        fallback: Fallback::Whole(limits::OUTBOX_BYTES_MAX as u64),
+        help: "Bytes that may wait for one client before it counts as too slow and is closed.",
+        doc: "At least twice `limits.message_bytes_max`.",
+    },
+    Row {
+        path: "limits.connections_max",
+        kind: count(1, 16_777_216),
+        fallback: Fallback::Whole(CONNECTIONS_MAX),
+        help: "Most connections of the process; further ones get 503.",
+        doc: "",
+    },
+    Row {
+        path: "limits.ping_interval_s",
+        kind: seconds(3_600),
+        fallback: Fallback::Whole(limits::PING_INTERVAL.as_secs()),
+        help: "Silence after which a WebSocket client is asked for a sign of life.",
+        doc: "",
+    },
+    Row {
+        path: "limits.head_timeout_s",
+        kind: seconds(600),
+        fallback: Fallback::Whole(limits::HEAD_TIMEOUT.as_secs()),
+        help: "How long the head of a request may take; a slower one gets 408.",
+        doc: "",
+    },
+    Row {
+        path: "limits.body_timeout_s",
+        kind: seconds(3_600),
+        fallback: Fallback::Whole(limits::BODY_TIMEOUT.as_secs()),
+        help: "How long the body of a request may take; a slower one gets 408.",
+        doc: "",
+    },
+    Row {
+        path: "limits.keep_alive_timeout_s",
+        kind: seconds(3_600),
+        fallback: Fallback::Whole(limits::KEEP_ALIVE_TIMEOUT.as_secs()),
+        help: "How long a connection may stay open between two requests.",
+        doc: "",
+    },
+    Row {
+        path: "limits.handshake_timeout_s",
+        kind: seconds(600),
+        fallback: Fallback::Whole(limits::HANDSHAKE_TIMEOUT.as_secs()),
+        help: "How long a TLS handshake may take.",
+        doc: "",
+    },
+    Row {
+        path: "limits.sse_heartbeat_s",
+        kind: seconds(3_600),
+        fallback: Fallback::Whole(limits::SSE_HEARTBEAT.as_secs()),
+        help: "Silence after which a comment is sent on a stream of events, so that proxies keep it open.",
+        doc: "",
+    },
+];
+
+/// The row of a path, written as in [`Row::path`].
+pub(super) fn row(path: &str) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.path == path)
+}
+
+/// The rows directly below a path (`""` is the top level).
+pub(super) fn rows_below<'a>(path: &'a str) -> impl Iterator<Item = &'static Row> + 'a {
+    TABLE.iter().filter(move |row| row.parent() == path)
+}
+
+impl Row {
+    /// The last word of the path.
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit('.').next().unwrap_or(self.path)
+    }
+
+    /// The path of the table that it stands in: `route[]` of `route[].path`.
+    pub fn parent(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or("", |(parent, _)| parent)
+    }
+
+    /// The path that the names inside of it continue: with `[]` where tables are listed.
+    pub(super) fn inside(&self) -> String {
+        match self.kind {
+            Kind::Tables | Kind::OneOrMoreTables => format!("{}[]", self.path),
+            _ => self.path.to_owned(),
+        }
+    }
+
+    /// The path as people write it.
+    pub(super) fn spoken(&self) -> String {
+        self.path.replace("[]", "")
+    }
+
+    /// The environment variable that sets it, with `N` for each index; `None` for tables.
+    pub fn variable(&self) -> Option<String> {
+        if matches!(self.kind, Kind::Table | Kind::Tables | Kind::OneOrMoreTables) {
+            return None;
+        }
+        let path = self.path.replace("[].", "_N_").replace('.', "_").to_uppercase();
+        Some(format!("TIDEGATE_{path}"))
+    }
+}
+
+impl Kind {
+    /// Completes "expected …".
+    pub fn expected(&self) -> String {
+        match self {
+            Kind::Table => "a table".to_owned(),
+            Kind::Tables => "tables".to_owned(),
+            Kind::OneOrMoreTables => "a table, or a list of tables".to_owned(),
+            Kind::Whole { min, max, unit: "" } => format!("a whole number from {min} to {max}"),
+            Kind::Whole { min, max, unit } => format!("a whole number of {unit} from {min} to {max}"),
+            Kind::Switch => "true or false".to_owned(),
+            Kind::Choice(words) => {
+                let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                format!("one of {}", quoted.join(", "))
+            }
+            Kind::Text { expected, .. } | Kind::Texts { expected, .. } => (*expected).to_owned(),
+            Kind::Secret => "a text that is not empty".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_place_a_valid_default_and_one_line_of_help() {
+        for row in TABLE {
+            assert_eq!(TABLE.iter().filter(|other| other.path == row.path).count(), 1, "{}", row.path);
+            let parent = row.parent().trim_end_matches("[]");
+            assert!(parent.is_empty() || TABLE.iter().any(|other| other.path == parent), "{} has no parent", row.path);
+            assert!(row.help.ends_with('.') && !row.help.contains('\n') && row.help.len() <= 120, "{}", row.path);
+            let fits = match (row.kind, row.fallback) {
+                (Kind::Whole { min, max, .. }, Fallback::Whole(whole)) => (min..=max).contains(&whole),
+                (Kind::Switch, Fallback::Switch(_)) => true,
+                (Kind::Choice(words), Fallback::Text(word)) => words.contains(&word),
+                (Kind::Text { fits, .. } | Kind::Texts { fits, .. }, Fallback::Text(text)) => fits(text),
+                (_, Fallback::Required(_) | Fallback::Nothing(_)) => true,
+                _ => false,
+            };
+            assert!(fits, "{} has a default that it does not take itself", row.path);
+        }
+    }
+}

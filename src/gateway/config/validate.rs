@@ -1,0 +1,209 @@
+//! Checks every key and value of the tree against the table of keys, one by one.
+
+use std::collections::HashSet;
+
+use super::error::{Error, Errors, Place};
+use super::table::{self, Kind, Row};
+use super::tree::{Content, Table, Value};
+
+/// Longest part of a value that an error shows.
+const SHOWN_CHARS_MAX: usize = 64;
+
+/// Tables with a mistake in them, by their place: what is missing there, or does not fit together, is not told again.
+#[derive(Default)]
+pub(super) struct Broken(HashSet<Place>);
+
+impl Broken {
+    pub fn contains(&self, place: &Place) -> bool {
+        self.0.contains(place)
+    }
+}
+
+/// Tells every unknown key and every value that its key does not take.
+pub(super) fn validate(root: &Table, errors: &mut Errors) -> Broken {
+    let mut pass = Pass { errors, broken: Broken::default() };
+    if pass.entries(root, "") {
+        pass.broken.0.insert(Place::File);
+    }
+    pass.broken
+}
+
+struct Pass<'a> {
+    errors: &'a mut Errors,
+    broken: Broken,
+}
+
+impl Pass<'_> {
+    /// Whether there was a mistake among the entries of the table at `path`; tables further below are noted themselves.
+    fn entries(&mut self, table: &Table, path: &str) -> bool {
+        let mut is_broken = false;
+        for entry in &table.entries {
+            let found = table::rows_below(path).find(|row| row.name() == entry.name);
+            is_broken |= match found {
+                Some(row) => self.value(row, &entry.value),
+                None => {
+                    self.errors.push(unknown(&entry.place, &entry.name, path));
+                    true
+                }
+            };
+        }
+        is_broken
+    }
+
+    fn value(&mut self, row: &'static Row, value: &Value) -> bool {
+        match (row.kind, &value.content) {
+            (Kind::Table | Kind::OneOrMoreTables, Content::Table(inner)) => {
+                if self.entries(inner, &row.inside()) {
+                    self.broken.0.insert(value.place.clone());
+                }
+                false
+            }
+            (Kind::Tables | Kind::OneOrMoreTables, Content::List(items)) => {
+                let mut is_broken = false;
+                for item in items {
+                    match &item.content {
+                        Content::Table(inner) => {
+                            if self.entries(inner, &row.inside()) {
+                                self.broken.0.insert(item.place.clone());
+                            }
+                        }
+                        _ => is_broken |= self.refuse(row, item),
+                    }
+                }
+                is_broken
+            }
+            (Kind::Tables, Content::Table(_)) => {
+                let message = format!("{} is one table; expected [[{}]]", row.spoken(), row.spoken());
+                self.errors.push(Error::new(&value.place, message));
+                true
+            }
+            (Kind::Texts { .. }, Content::List(items)) => items.iter().filter(|item| self.leaf(row, item)).count() > 0,
+            _ => self.leaf(row, value),
+        }
+    }
+
+    fn leaf(&mut self, row: &'static Row, value: &Value) -> bool {
+        !fits(row, &value.content) && self.refuse(row, value)
+    }
+
+    fn refuse(&mut self, row: &Row, value: &Value) -> bool {
+        let message = format!("{}; expected {}", is_what(row, value), row.kind.expected());
+        self.errors.push(Error::new(&value.place, message));
+        true
+    }
+}
+
+/// Whether a key takes a value that is neither a table nor a list.
+pub(super) fn fits(row: &Row, content: &Content) -> bool {
+    match (row.kind, content) {
+        (Kind::Whole { min, max, .. }, Content::Whole(whole)) => {
+            u64::try_from(*whole).is_ok_and(|whole| (min..=max).contains(&whole))
+        }
+        (Kind::Switch, Content::Switch(_)) => true,
+        (Kind::Choice(words), Content::Text(word)) => words.contains(&word.as_str()),
+        (Kind::Text { fits, .. } | Kind::Texts { fits, .. }, Content::Text(text)) => fits(text),
+        (Kind::Secret, Content::Text(text)) => !text.is_empty(),
+        _ => false,
+    }
+}
+
+/// `limits.fragments_max is "many"`, or the variable's name instead of the path.
+pub(super) fn is_what(row: &Row, value: &Value) -> String {
+    let shown = match (row.kind, &value.content) {
+        (Kind::Secret, Content::Text(text)) if text.is_empty() => "empty".to_owned(),
+        (Kind::Secret, _) => "not a text".to_owned(),
+        (_, content) => shown(content),
+    };
+    format!("{} is {shown}", subject_of(row, &value.place))
+}
+
+/// How a message about a key begins: variables are named, keys in the file have their line.
+pub(super) fn subject_of(row: &Row, place: &Place) -> String {
+    match place {
+        Place::Variable(name) => name.clone(),
+        _ => row.spoken(),
+    }
+}
+
+fn shown(content: &Content) -> String {
+    match content {
+        Content::Text(text) if text.chars().count() > SHOWN_CHARS_MAX => {
+            let start: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+            format!("{start:?}…")
+        }
+        Content::Text(text) => format!("{text:?}"),
+        Content::Whole(whole) => whole.to_string(),
+        Content::Switch(switch) => switch.to_string(),
+        Content::Foreign(text) => text.clone(),
+        Content::List(_) => "a list".to_owned(),
+        Content::Table(_) => "a table".to_owned(),
+    }
+}
+
+fn unknown(place: &Place, name: &str, path: &str) -> Error {
+    let name = shown(&Content::Text(name.to_owned()));
+    let known = table::rows_below(path).map(Row::name);
+    let hint = match nearest(name.trim_matches('"'), known) {
+        Some(known) => format!("; did you mean \"{known}\"?"),
+        None => {
+            let known: Vec<&str> = table::rows_below(path).map(Row::name).collect();
+            format!("; expected one of {}", known.join(", "))
+        }
+    };
+    Error::new(place, format!("unknown key {name}{}{hint}", standing_in(path)))
+}
+
+/// ` in [[route]]`, ` in [limits]`, or nothing for the top level.
+fn standing_in(path: &str) -> String {
+    match path.strip_suffix("[]") {
+        _ if path.is_empty() => String::new(),
+        Some(list) if !list.contains('[') => format!(" in [[{list}]]"),
+        _ if path.contains('[') => format!(" in {}", path.replace("[]", "")),
+        _ => format!(" in [{path}]"),
+    }
+}
+
+/// The known word that a slip of the fingers may have meant.
+pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Characters to insert, drop or replace (Levenshtein's distance), over a single row of his matrix.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, in_a) in a.chars().take(SHOWN_CHARS_MAX).enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, in_b) in b.chars().enumerate() {
+            let replaced = diagonal + usize::from(in_a != in_b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.chars().count()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_what_was_inserted_dropped_or_replaced() {
+        for (a, b, expected) in
+            [("", "", 0), ("abc", "", 3), ("", "ab", 2), ("adress", "address", 1), ("kitten", "sitting", 3)]
+        {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn suggests_only_what_is_near() {
+        let known = ["address", "tls"];
+        assert_eq!(nearest("adress", known.into_iter()), Some("address"));
+        assert_eq!(nearest("tsl", known.into_iter()), None);
+        assert_eq!(nearest("tl", known.into_iter()), Some("tls"));
+    }
+}
