@@ -31,7 +31,7 @@ struct Arriving {
 }
 
 /// What the bytes at hand completed.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// Nothing: the frame goes on, the input is used up.
     Part,
@@ -99,11 +99,6 @@ impl Assembly {
     pub fn into_message(self) -> (Opcode, Vec<u8>) {
         (self.opcode, self.message)
     }
-
-    #[cfg(test)]
-    pub fn capacity(&self) -> usize {
-        self.message.capacity()
-    }
 }
 
 /// Takes `len` bytes off the front of `input`.
@@ -111,4 +106,37 @@ pub fn take_front<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
     let (front, rest) = mem::take(input).split_at_mut(len);
     *input = rest;
     front
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binary_frame(fin: bool, len: u64) -> Header {
+        Header { fin, opcode: Opcode::Binary, mask: None, len }
+    }
+
+    #[test]
+    fn a_claimed_length_reserves_nothing() {
+        let mut assembly = Assembly::new(Opcode::Binary);
+        assembly.begin_frame(&binary_frame(true, 1 << 40));
+        assert_eq!(assembly.receive(&mut &mut [1; 100][..]), Ok(Received::Part));
+        assert_eq!(assembly.message.capacity(), 100);
+    }
+
+    #[test]
+    fn room_doubles_over_many_small_fragments() {
+        let mut assembly = Assembly::new(Opcode::Binary);
+        let mut reservations = 0;
+        for _ in 0..4096 {
+            let capacity = assembly.message.capacity();
+            assembly.begin_frame(&binary_frame(false, 1));
+            assert_eq!(assembly.receive(&mut &mut [1][..]), Ok(Received::Fragment));
+            reservations += usize::from(assembly.message.capacity() != capacity);
+        }
+        assert!(reservations <= 13, "{reservations} reservations for 4096 bytes");
+        assembly.begin_frame(&binary_frame(true, 1));
+        assert_eq!(assembly.receive(&mut &mut [1][..]), Ok(Received::Message));
+        assert_eq!(assembly.into_message(), (Opcode::Binary, vec![1; 4097]));
+    }
 }

@@ -389,18 +389,6 @@ mod tests {
     }
 
     #[test]
-    fn a_claimed_length_reserves_nothing() {
-        let mut session = Session::server(SessionLimits { message_bytes_max: u32::MAX, fragments_max: 1 });
-        let mut bytes = Vec::new();
-        Header { fin: true, opcode: Binary, mask: Some(MASK), len: u32::MAX.into() }.write(&mut bytes);
-        bytes.extend([1; 100]);
-        let mut input = &mut bytes[..];
-        assert_eq!(session.next(&mut input), Ok(None));
-        assert!(input.is_empty());
-        assert!(session.assembly.unwrap().capacity() < 256);
-    }
-
-    #[test]
     fn refuses_bad_text_in_the_piece_that_holds_it() {
         assert_eq!(seen(&frames(&[(true, Text, b"ab\xFFcd")])), failed(CloseReason::WebSocketUtf8));
         assert_eq!(seen(&frames(&[(true, Text, b"\xE2\x82")])), failed(CloseReason::WebSocketUtf8));
