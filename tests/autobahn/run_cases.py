@@ -1,0 +1,65 @@
+"""Runs Autobahn's cases of groups 1 to 10 against an echo server and prints what came of each as one JSON object.
+
+usage: run_cases.py HOST:PORT/PATH [CERTIFICATE]
+
+With a certificate (PEM) the server is spoken to through TLS. kosoku speaks plain WebSocket only, so a relay stands in
+between: it ends a connection to kosoku when the server ends its own, and the other way round.
+"""
+
+import asyncio
+import json
+import ssl
+import sys
+
+from kosoku import FailureError, run_fuzzingclient
+
+# There is no group 8, and what follows 10 is compression, which the gateway does not negotiate.
+GROUPS = [f"{group}.*" for group in (1, 2, 3, 4, 5, 6, 7, 9, 10)]
+# Most cases wait for something not to happen; a few of them may wait at the same time.
+CONCURRENCY = 8
+
+
+async def pump(reader, writer):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    except (ConnectionError, ssl.SSLError):
+        pass  # The cases end connections in every way there is.
+    finally:
+        writer.close()
+
+
+async def start_relay(host, port, certificate):
+    context = ssl.create_default_context(cafile=certificate)
+
+    async def relay(near_reader, near_writer):
+        far_reader, far_writer = await asyncio.open_connection(host, port, ssl=context, server_hostname="localhost")
+        await asyncio.gather(pump(near_reader, far_writer), pump(far_reader, near_writer))
+
+    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    return server.sockets[0].getsockname()[1]
+
+
+async def main(target, certificate=None):
+    address, _, path = target.partition("/")
+    if certificate:
+        host, _, port = address.rpartition(":")
+        address = f"127.0.0.1:{await start_relay(host, int(port), certificate)}"
+    try:
+        results = await run_fuzzingclient(f"ws://{address}/{path}", GROUPS, concurrency=CONCURRENCY)
+    except FailureError as failure:
+        results = failure.results
+    cases = [
+        {
+            "id": result.case_id,
+            "passed": result.passed,
+            "behavior": result.behavior.value,
+            "words": f"{result.behavior.value}: {result.result} {result.behavior_close.value}: {result.result_close}",
+        }
+        for result in results
+    ]
+    print(json.dumps(cases))
+
+
+asyncio.run(main(*sys.argv[1:]))
