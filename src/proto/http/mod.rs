@@ -1,1 +1,28 @@
-//! Skeleton.
+//! HTTP/1.1 (RFC 9110, RFC 9112), the server's side: bytes to heads and bodies, replies to bytes.
+//!
+//! ```text
+//! input --> next_head --> Head ---> split_path, query_parameter     what is asked for
+//!    |         |           |------> websocket_key                   may it become a WebSocket?
+//!    |         |           '------> reply_to                        what of it shapes the answer
+//!    |         '-- Ok(None): the caller keeps the rest in carry
+//!    '-----> Body::next --> Data, Data, .. End                      then the next head of the pipeline
+//!
+//! Reply, Refusal, event_stream, switching_protocols, preflight --> out: &mut Vec<u8>
+//! ```
+//!
+//! - A head borrows from the input: whatever outlives the turn is copied by who needs it, [`ReplyTo`] by value.
+//! - **What two implementations could read differently is refused**, and the connection closed: a gateway that guesses
+//!   lets requests be smuggled past it (RFC 9112 section 11.2).
+//! - Nothing here knows routes, deadlines or sockets. Bounds come from [`crate::limits`].
+
+mod body;
+mod head;
+mod reply;
+mod target;
+mod upgrade;
+
+pub use body::{Body, BodyStep, Framing};
+pub use head::{Field, Head, next_head};
+pub use reply::{Cors, Refusal, Reply, ReplyTo, event_stream, go_on, preflight, switching_protocols};
+pub use target::{query_parameter, split_path};
+pub use upgrade::{wants_websocket, websocket_key};

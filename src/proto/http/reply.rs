@@ -1,0 +1,385 @@
+//! Replies: status line and fields, written straight into the bytes that are sent.
+//!
+//! ```text
+//! Reply::start(out, 200, to).header("Content-Type", "text/plain").body(b"hello")
+//! Refusal::new(CloseReason::NotFound).write(out, to)
+//! ```
+//!
+//! No reply has a `Date`: RFC 9110 section 6.6.1 asks it of servers with a clock, and this floor has none (ticks are
+//! not times of day). A recipient that caches adds its own; what could be cached by age is marked `no-store`.
+
+use super::upgrade;
+use crate::proto::CloseReason;
+use crate::proto::close::TABLE;
+
+/// What of a request shapes its answer; small enough to outlive the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// A `HEAD` request: fields as for `GET`, no body.
+    pub is_head: bool,
+    pub minor_version: u8,
+    /// Whether the connection lives on after this answer.
+    pub keep_alive: bool,
+}
+
+impl ReplyTo {
+    /// For a request that could not be read: whatever it was, it was the last.
+    pub const UNREADABLE: ReplyTo = ReplyTo { is_head: false, minor_version: 1, keep_alive: false };
+
+    /// The same, but the last answer on its connection.
+    pub fn closing(self) -> ReplyTo {
+        ReplyTo { keep_alive: false, ..self }
+    }
+}
+
+/// A reply being written; it is whole after [`Reply::body`] or [`Reply::stream`].
+#[must_use]
+pub struct Reply<'o> {
+    out: &'o mut Vec<u8>,
+    to: ReplyTo,
+    status: u16,
+}
+
+impl<'o> Reply<'o> {
+    /// Writes the status line, and `Connection` where the version's default does not say it already.
+    pub fn start(out: &'o mut Vec<u8>, status: u16, to: ReplyTo) -> Reply<'o> {
+        let reply = Reply::start_without_connection(out, status, to);
+        match (to.keep_alive, to.minor_version) {
+            (false, _) => reply.header("Connection", "close"),
+            (true, 0) => reply.header("Connection", "keep-alive"),
+            (true, _) => reply,
+        }
+    }
+
+    fn start_without_connection(out: &'o mut Vec<u8>, status: u16, to: ReplyTo) -> Reply<'o> {
+        out.extend_from_slice(b"HTTP/1.1 ");
+        push_number(out, status.into());
+        out.push(b' ');
+        out.extend_from_slice(phrase(status).as_bytes());
+        out.extend_from_slice(b"\r\n");
+        Reply { out, to, status }
+    }
+
+    /// Adds a field. The value may come from anywhere: control characters become spaces (RFC 9110 section 5.5), so it
+    /// cannot end its line and begin another field or reply. The name is ours.
+    pub fn header(self, name: &'static str, value: &str) -> Reply<'o> {
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b": ");
+        let harmless = |byte: u8| if byte.is_ascii_control() && byte != b'\t' { b' ' } else { byte };
+        self.out.extend(value.bytes().map(harmless));
+        self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Adds a field with a number.
+    pub fn number(self, name: &'static str, value: u64) -> Reply<'o> {
+        self.header(name, itoa::Buffer::new().format(value))
+    }
+
+    /// Lets a page of another origin read the reply.
+    pub fn cors(self, cors: Option<Cors>) -> Reply<'o> {
+        let Some(cors) = cors else { return self };
+        let reply = self.header("Access-Control-Allow-Origin", cors.origin);
+        let reply = if cors.credentials { reply.header("Access-Control-Allow-Credentials", "true") } else { reply };
+        // The answer differs by origin: a cache has to know (the Fetch standard, "CORS protocol and HTTP caches").
+        if cors.origin == "*" { reply } else { reply.header("Vary", "Origin") }
+    }
+
+    /// Ends the reply with a body of known length. `HEAD` gets the length alone; 204 and 304 have neither (RFC 9110
+    /// section 8.6).
+    pub fn body(self, body: &[u8]) {
+        let is_bodiless = matches!(self.status, 204 | 304);
+        let reply = if is_bodiless { self } else { self.number("Content-Length", body.len() as u64) };
+        reply.out.extend_from_slice(b"\r\n");
+        if !is_bodiless && !reply.to.is_head {
+            reply.out.extend_from_slice(body);
+        }
+    }
+
+    /// Ends the head; what follows is delimited by the end of the connection, or belongs to another protocol.
+    pub fn stream(self) {
+        self.out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// What a page of another origin may do with a reply (the Fetch standard, "CORS protocol").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cors<'a> {
+    /// The origin that asked, or `*`.
+    pub origin: &'a str,
+    /// Whether requests with cookies may be read too; never together with `*`.
+    pub credentials: bool,
+}
+
+/// A request that is not served, and what its answer says beyond the reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    pub reason: CloseReason,
+    /// The methods of the route, for `MethodNotAllowed`.
+    pub allow: Option<&'a str>,
+    /// Seconds after which to try again; the caller adds the jitter.
+    pub retry_after_s: Option<u32>,
+    pub cors: Option<Cors<'a>>,
+}
+
+impl<'a> Refusal<'a> {
+    pub fn new(reason: CloseReason) -> Refusal<'a> {
+        Refusal { reason, allow: None, retry_after_s: None, cors: None }
+    }
+
+    /// Writes the answer, with the reason's words as plain text, and returns whether the connection may carry another
+    /// request. Writes nothing for a reason that has no HTTP status.
+    #[must_use]
+    pub fn write(&self, out: &mut Vec<u8>, to: ReplyTo) -> bool {
+        let row = self.reason.row();
+        if row.http_status == 0 {
+            return false;
+        }
+        let to = if leaves_input_readable(self.reason) { to } else { to.closing() };
+        let mut reply = if self.reason == CloseReason::UpgradeRequired {
+            // RFC 6455 section 4.2.2 and RFC 9110 section 7.8: say which protocol and version would do.
+            Reply::start_without_connection(out, row.http_status, to)
+                .header("Connection", if to.keep_alive { "upgrade" } else { "upgrade, close" })
+                .header("Upgrade", "websocket")
+                .header("Sec-WebSocket-Version", upgrade::VERSION)
+        } else {
+            Reply::start(out, row.http_status, to)
+        };
+        if self.reason == CloseReason::NoCredentials {
+            reply = reply.header("WWW-Authenticate", "Bearer");
+        }
+        if let Some(methods) = self.allow {
+            reply = reply.header("Allow", methods);
+        }
+        if let Some(seconds) = self.retry_after_s {
+            reply = reply.number("Retry-After", seconds.into());
+        }
+        let reply = reply.cors(self.cors).header("Cache-Control", "no-store");
+        let words = row.words.as_bytes();
+        let mut body = [b'\n'; WORDS_BYTES_MAX + 1];
+        body[..words.len()].copy_from_slice(words);
+        reply.header("Content-Type", "text/plain; charset=utf-8").body(&body[..words.len() + 1]);
+        to.keep_alive
+    }
+}
+
+/// The table's longest words.
+const WORDS_BYTES_MAX: usize = {
+    let mut longest = 0;
+    let mut index = 0;
+    while index < TABLE.len() {
+        if TABLE[index].words.len() > longest {
+            longest = TABLE[index].words.len();
+        }
+        index += 1;
+    }
+    longest
+};
+
+/// Whether the end of the refused request is known, so that the next one can be found. All other refusals close.
+fn leaves_input_readable(reason: CloseReason) -> bool {
+    use CloseReason::*;
+    matches!(
+        reason,
+        NotFound | MethodNotAllowed | OriginRefused | NoCredentials | NotUpgradable | UpgradeRequired | BadPublish
+    )
+}
+
+/// Tells a peer that waits for it to send its body (RFC 9110 section 15.2.1).
+pub fn go_on(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+/// Opens an event stream (the WHATWG HTML standard, "Server-sent events").
+///
+/// The stream ends with the connection instead of in chunks: an event is encoded once and its bytes are shared by all
+/// subscribers, chunk framing would cost bytes and a part of its own for each of them. Nothing is lost by it: a
+/// stream has no end that a client must tell from a broken one, it reconnects after both.
+pub fn event_stream(out: &mut Vec<u8>, to: ReplyTo, cors: Option<Cors>) {
+    Reply::start(out, 200, to.closing())
+        .header("Content-Type", "text/event-stream; charset=utf-8")
+        // no-transform keeps proxies from compressing, and so from buffering; nginx reads the last one.
+        .header("Cache-Control", "no-cache, no-transform")
+        .header("X-Accel-Buffering", "no")
+        .cors(cors)
+        .stream();
+}
+
+/// Accepts an upgrade: `accept` answers the key, `protocol` is one of those that the client offered (RFC 6455 section
+/// 4.2.2).
+pub fn switching_protocols(out: &mut Vec<u8>, accept: &str, protocol: Option<&str>) {
+    let to = ReplyTo { is_head: false, minor_version: 1, keep_alive: true };
+    let mut reply = Reply::start_without_connection(out, 101, to)
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Accept", accept);
+    if let Some(protocol) = protocol {
+        reply = reply.header("Sec-WebSocket-Protocol", protocol);
+    }
+    reply.stream();
+}
+
+/// Answers the question of a browser whether a page of another origin may send a request (the Fetch standard,
+/// "CORS-preflight request"). `methods` and `fields` are the lists that the route allows.
+pub fn preflight(out: &mut Vec<u8>, to: ReplyTo, cors: Cors, methods: &str, fields: &str) {
+    Reply::start(out, 204, to)
+        .header("Access-Control-Allow-Methods", methods)
+        .header("Access-Control-Allow-Headers", fields)
+        // Ten minutes: fewer questions, and a changed configuration soon reaches every page.
+        .header("Access-Control-Max-Age", "600")
+        .cors(Some(cors))
+        .body(b"");
+}
+
+fn push_number(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// RFC 9110 section 15. The status of another server's reply has an empty phrase, which RFC 9112 section 4 allows.
+fn phrase(status: u16) -> &'static str {
+    match status {
+        101 => "Switching Protocols",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TO: ReplyTo = ReplyTo { is_head: false, minor_version: 1, keep_alive: true };
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn writes_length_and_body() {
+        let reply = written(|out| Reply::start(out, 200, TO).header("Content-Type", "text/plain").body(b"hello"));
+        assert_eq!(reply, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello");
+    }
+
+    #[test]
+    fn answers_head_with_the_length_alone() {
+        let reply = written(|out| Reply::start(out, 200, ReplyTo { is_head: true, ..TO }).body(b"hello"));
+        assert_eq!(reply, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+    }
+
+    #[test]
+    fn says_what_becomes_of_the_connection_where_the_version_does_not() {
+        let status = |to| written(|out| Reply::start(out, 204, to).body(b""));
+        assert_eq!(status(TO), "HTTP/1.1 204 No Content\r\n\r\n");
+        assert_eq!(status(TO.closing()), "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+        let old = ReplyTo { minor_version: 0, ..TO };
+        assert_eq!(status(old), "HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n");
+    }
+
+    #[test]
+    fn keeps_values_from_splitting_the_reply() {
+        let reply = written(|out| Reply::start(out, 200, TO).header("Location", "/\r\nSet-Cookie: a\0\u{7f}").stream());
+        assert_eq!(reply, "HTTP/1.1 200 OK\r\nLocation: /  Set-Cookie: a  \r\n\r\n");
+    }
+
+    #[test]
+    fn refuses_with_the_words_of_the_table() {
+        for row in TABLE.iter().filter(|row| row.http_status != 0) {
+            let reply = written(|out| {
+                let _ = Refusal::new(row.reason).write(out, TO);
+            });
+            let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+            assert!(!phrase(row.http_status).is_empty(), "{}", row.name);
+            let status_line = format!("HTTP/1.1 {} {}\r\n", row.http_status, phrase(row.http_status));
+            assert!(head.starts_with(&status_line), "{head}");
+            assert!(head.contains(&format!("\r\nContent-Length: {}", body.len())), "{head}");
+            assert_eq!(body, format!("{}\n", row.words));
+        }
+    }
+
+    #[test]
+    fn closes_after_a_request_whose_end_is_unknown() {
+        let mut out = Vec::new();
+        assert!(!Refusal::new(CloseReason::BadFraming).write(&mut out, TO));
+        assert!(String::from_utf8_lossy(&out).contains("\r\nConnection: close\r\n"));
+        assert!(Refusal::new(CloseReason::NotFound).write(&mut out, TO));
+        assert!(!Refusal::new(CloseReason::NotFound).write(&mut out, TO.closing()));
+    }
+
+    #[test]
+    fn answers_nothing_where_there_is_nothing_to_answer() {
+        let mut out = Vec::new();
+        assert!(!Refusal::new(CloseReason::PeerClosed).write(&mut out, TO));
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn refuses_with_what_the_status_calls_for() {
+        let refusal = |refusal: Refusal| {
+            written(|out| {
+                let _ = refusal.write(out, TO);
+            })
+        };
+        let reply = refusal(Refusal { allow: Some("GET, HEAD"), ..Refusal::new(CloseReason::MethodNotAllowed) });
+        assert!(reply.contains("\r\nAllow: GET, HEAD\r\n"));
+        let reply = refusal(Refusal { retry_after_s: Some(7), ..Refusal::new(CloseReason::Overload) });
+        assert!(reply.contains("\r\nRetry-After: 7\r\n"));
+        assert!(refusal(Refusal::new(CloseReason::NoCredentials)).contains("\r\nWWW-Authenticate: Bearer\r\n"));
+        let reply = refusal(Refusal::new(CloseReason::UpgradeRequired));
+        assert!(reply.contains("\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"));
+    }
+
+    #[test]
+    fn opens_an_event_stream_that_ends_with_the_connection() {
+        let cors = Cors { origin: "https://a.example", credentials: true };
+        assert_eq!(
+            written(|out| event_stream(out, TO, Some(cors))),
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream; charset=utf-8\r\n\
+             Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\
+             Access-Control-Allow-Origin: https://a.example\r\nAccess-Control-Allow-Credentials: true\r\n\
+             Vary: Origin\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn switches_protocols() {
+        assert_eq!(
+            written(|out| switching_protocols(out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", Some("chat"))),
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn answers_a_preflight() {
+        let any = Cors { origin: "*", credentials: false };
+        assert_eq!(
+            written(|out| preflight(out, TO, any, "GET", "Last-Event-ID")),
+            "HTTP/1.1 204 No Content\r\nAccess-Control-Allow-Methods: GET\r\n\
+             Access-Control-Allow-Headers: Last-Event-ID\r\nAccess-Control-Max-Age: 600\r\n\
+             Access-Control-Allow-Origin: *\r\n\r\n"
+        );
+    }
+}

@@ -1,0 +1,205 @@
+//! The request target: its forms (RFC 9112 section 3.2), and the path and query in it (RFC 3986).
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
+use crate::proto::CloseReason;
+
+/// A target taken apart; everything is still escaped.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target<'a> {
+    pub path: &'a str,
+    pub query: Option<&'a str>,
+    /// Only from the absolute form.
+    pub host: Option<&'a str>,
+}
+
+/// Takes the target of a request apart: origin form, absolute form, or `*` for `OPTIONS`. This is no forward proxy, so
+/// `CONNECT` and its authority form are refused.
+pub(super) fn parse<'a>(method: &str, target: &'a str) -> Result<Target<'a>, CloseReason> {
+    // A fragment never belongs on the wire, and what is not ASCII has to be escaped (RFC 3986 section 2).
+    if method == "CONNECT" || !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(CloseReason::MalformedRequest);
+    }
+    if target == "*" && method == "OPTIONS" {
+        return Ok(Target { path: target, query: None, host: None });
+    }
+    if target.starts_with('/') {
+        let (path, query) = split_query(target);
+        return Ok(Target { path, query, host: None });
+    }
+    let rest = without_scheme(target).ok_or(CloseReason::MalformedRequest)?;
+    let (host, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    if host.is_empty() {
+        return Err(CloseReason::MalformedRequest);
+    }
+    check_authority(host)?;
+    let (path, query) = split_query(rest);
+    let path = match path {
+        "" if method == "OPTIONS" && query.is_none() => "*",
+        "" => "/",
+        path => path,
+    };
+    Ok(Target { path, query, host: Some(host) })
+}
+
+fn split_query(target: &str) -> (&str, Option<&str>) {
+    match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    }
+}
+
+fn without_scheme(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_once("://")?;
+    (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")).then_some(rest)
+}
+
+/// Checks `host [":" port]` (RFC 9110 section 7.2): a name, an IPv4 address or a bracketed IPv6 address. User names are
+/// refused, as section 4.2.4 advises, and so is the comma that lists would bring.
+pub(super) fn check_authority(authority: &str) -> Result<(), CloseReason> {
+    let (is_host_valid, rest) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, rest) = rest.split_once(']').ok_or(CloseReason::MalformedRequest)?;
+            let is_address = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+            (!address.is_empty() && address.bytes().all(is_address), rest)
+        }
+        None => {
+            let (name, rest) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte);
+            (!name.is_empty() && name.bytes().all(is_name), rest)
+        }
+    };
+    let is_port_valid = match rest.strip_prefix(':') {
+        Some(port) => port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()),
+        None => rest.is_empty(),
+    };
+    if is_host_valid && is_port_valid { Ok(()) } else { Err(CloseReason::MalformedRequest) }
+}
+
+/// The segments of a path, unescaped: `/a/b%20c/` is `a`, `b c` and an empty one.
+///
+/// An escaped slash stays inside its segment. Dot segments are refused however they are written: a router and an
+/// upstream that resolve them differently disagree about what is being asked for.
+pub fn split_path(path: &str) -> Result<SmallVec<[Cow<'_, str>; 8]>, CloseReason> {
+    let relative = path.strip_prefix('/').ok_or(CloseReason::MalformedRequest)?;
+    relative
+        .split('/')
+        .map(|segment| match unescape(segment, false)? {
+            segment if segment == "." || segment == ".." => Err(CloseReason::MalformedRequest),
+            segment => Ok(segment),
+        })
+        .collect()
+}
+
+/// The first value of that name in a query of `name=value` pairs, unescaped, `+` read as a space (the WHATWG URL
+/// standard, application/x-www-form-urlencoded). A name without `=` has the empty value.
+pub fn query_parameter<'a>(query: Option<&'a str>, name: &str) -> Result<Option<Cow<'a, str>>, CloseReason> {
+    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (candidate, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if unescape(candidate, true)? == name {
+            return unescape(value, true).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// Resolves `%XX` (RFC 3986 section 2.1); borrows where there is nothing to resolve.
+fn unescape(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, CloseReason> {
+    if !text.bytes().any(|byte| byte == b'%' || (plus_is_space && byte == b'+')) {
+        return Ok(Cow::Borrowed(text));
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let (high, low) = (hex_digit(bytes.next())?, hex_digit(bytes.next())?);
+                high << 4 | low
+            }
+            b'+' if plus_is_space => b' ',
+            byte => byte,
+        });
+    }
+    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| CloseReason::MalformedRequest)
+}
+
+fn hex_digit(byte: Option<u8>) -> Result<u8, CloseReason> {
+    byte.and_then(|byte| char::from(byte).to_digit(16)).map(|digit| digit as u8).ok_or(CloseReason::MalformedRequest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target<'a>(path: &'a str, query: Option<&'a str>, host: Option<&'a str>) -> Result<Target<'a>, CloseReason> {
+        Ok(Target { path, query, host })
+    }
+
+    #[test]
+    fn reads_origin_absolute_and_asterisk_form() {
+        assert_eq!(parse("GET", "/"), target("/", None, None));
+        assert_eq!(parse("GET", "//a/b?c?d"), target("//a/b", Some("c?d"), None));
+        assert_eq!(parse("GET", "/?"), target("/", Some(""), None));
+        assert_eq!(parse("GET", "http://a.b:80/c?d"), target("/c", Some("d"), Some("a.b:80")));
+        assert_eq!(parse("GET", "HTTPS://[::1]:"), target("/", None, Some("[::1]:")));
+        assert_eq!(parse("GET", "http://a?b=/c"), target("/", Some("b=/c"), Some("a")));
+        assert_eq!(parse("OPTIONS", "*"), target("*", None, None));
+        assert_eq!(parse("OPTIONS", "http://a"), target("*", None, Some("a")));
+    }
+
+    #[test]
+    fn refuses_other_targets() {
+        let bad =
+            ["*", "a", "a:80", "/#", "/\u{e9}", "ftp://a/", "http://", "http:///a", "http://u@a/", "http://a:x/", "a/"];
+        for target in bad {
+            assert_eq!(parse("GET", target), Err(CloseReason::MalformedRequest), "{target}");
+        }
+        assert_eq!(parse("CONNECT", "a:80"), Err(CloseReason::MalformedRequest));
+        assert_eq!(parse("CONNECT", "/"), Err(CloseReason::MalformedRequest));
+    }
+
+    #[test]
+    fn checks_authorities() {
+        for good in ["a", "a.b-c_d~", "1.2.3.4:80", "a:", "[::ffff:1.2.3.4]:65535", "xn--bcher-kva.example"] {
+            assert_eq!(check_authority(good), Ok(()), "{good}");
+        }
+        let bad = [
+            "", ":80", "a b", "a,b", "a/b", "a@b", "a:b", "a:123456", "a:80:80", "[", "[]", "[::1", "[::1]x", "[g]",
+            "::1",
+        ];
+        for bad in bad {
+            assert_eq!(check_authority(bad), Err(CloseReason::MalformedRequest), "{bad}");
+        }
+    }
+
+    #[test]
+    fn splits_and_unescapes_paths() {
+        let segments = |path| split_path(path).map(|segments| segments.join("|"));
+        assert_eq!(segments("/"), Ok(String::new()));
+        assert_eq!(segments("/a//b/"), Ok("a||b|".into()));
+        assert_eq!(segments("/a%2Fb/%c3%A9+/..."), Ok("a/b|\u{e9}+|...".into()));
+        assert!(matches!(split_path("/plain").unwrap()[0], Cow::Borrowed("plain")));
+    }
+
+    #[test]
+    fn refuses_dot_segments_and_bad_escapes() {
+        let bad = ["", "*", "/.", "/a/../b", "/%2e", "/%2E./x", "/a/.%2e", "/%", "/%4", "/%zz", "/%+1", "/%ff", "/%c3"];
+        for path in bad {
+            assert_eq!(split_path(path).unwrap_err(), CloseReason::MalformedRequest, "{path}");
+        }
+    }
+
+    #[test]
+    fn finds_the_first_parameter_of_a_name() {
+        let query = Some("a=1&&b&a=2&c%20d=x+y%26&e=f=g");
+        for (name, value) in [("a", "1"), ("b", ""), ("c d", "x y&"), ("e", "f=g")] {
+            assert_eq!(query_parameter(query, name).unwrap().as_deref(), Some(value), "{name}");
+        }
+        assert_eq!(query_parameter(query, "z"), Ok(None));
+        assert_eq!(query_parameter(None, "a"), Ok(None));
+        assert_eq!(query_parameter(Some("a=%f"), "a"), Err(CloseReason::MalformedRequest));
+        assert_eq!(query_parameter(Some("a=%ff"), "a"), Err(CloseReason::MalformedRequest));
+    }
+}
