@@ -1,1 +1,341 @@
-//! Skeleton.
+//! Subjects and patterns: the names of channels, as NATS has them.
+//!
+//! ```text
+//!  driver.location.42      a subject: tokens with dots between them
+//!  driver.*.42             a pattern: `*` stands for exactly one token
+//!  driver.>                a pattern: `>` stands for all the tokens that follow, at least one
+//! ```
+//!
+//! A wildcard is a token of its own; inside a longer token (`a*b`) it is an ordinary character
+//! (<https://docs.nats.io/nats-concepts/subjects>).
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::limits::{SUBJECT_BYTES_MAX, SUBJECT_TOKENS_MAX};
+
+/// The first token of what only the gateway itself gives a meaning to.
+const RESERVED: &str = "tg";
+/// The first token of the subjects on which clients await their replies.
+const INBOX: &str = "_INBOX";
+
+/// Where a message goes: a name without wildcards. Cloning it copies a pointer.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subject(Arc<str>);
+
+/// What a subscriber listens to: a name in which whole tokens may be wildcards. Cloning it copies a pointer.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pattern(Arc<str>);
+
+/// Why a name is neither subject nor pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubjectError {
+    Empty,
+    TooLong,
+    TooManyTokens,
+    EmptyToken,
+    BadCharacter,
+    /// Only a pattern may have wildcards.
+    Wildcard,
+    /// `>` stands before other tokens.
+    RestNotLast,
+}
+
+impl Subject {
+    pub fn new(name: &str) -> Result<Subject, SubjectError> {
+        Subject::check(name)?;
+        Ok(Subject(name.into()))
+    }
+
+    /// What [`Subject::new`] checks, without the allocation.
+    pub fn check(name: &str) -> Result<(), SubjectError> {
+        match check(name)? {
+            Wildcards::None => Ok(()),
+            Wildcards::Some => Err(SubjectError::Wildcard),
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// See [`is_reserved`].
+    pub fn is_reserved(&self) -> bool {
+        is_reserved(&self.0)
+    }
+
+    /// See [`is_inbox`].
+    pub fn is_inbox(&self) -> bool {
+        is_inbox(&self.0)
+    }
+}
+
+impl Pattern {
+    pub fn new(name: &str) -> Result<Pattern, SubjectError> {
+        Pattern::check(name)?;
+        Ok(Pattern(name.into()))
+    }
+
+    /// What [`Pattern::new`] checks, without the allocation.
+    pub fn check(name: &str) -> Result<(), SubjectError> {
+        check(name).map(drop)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it matches exactly one subject: itself.
+    pub fn is_literal(&self) -> bool {
+        !self.0.split('.').any(is_wildcard)
+    }
+
+    /// The one subject that a literal pattern matches.
+    pub fn to_subject(&self) -> Option<Subject> {
+        self.is_literal().then(|| Subject(Arc::clone(&self.0)))
+    }
+
+    /// Whether messages to `subject`, which must be a valid one, reach this pattern.
+    pub fn matches(&self, subject: &str) -> bool {
+        let mut tokens = subject.split('.');
+        for wanted in self.0.split('.') {
+            match (wanted, tokens.next()) {
+                (_, None) => return false,
+                (">", Some(_)) => return true,
+                ("*", Some(_)) => {}
+                (literal, Some(token)) if literal == token => {}
+                _ => return false,
+            }
+        }
+        tokens.next().is_none()
+    }
+
+    /// See [`is_reserved`].
+    pub fn is_reserved(&self) -> bool {
+        is_reserved(&self.0)
+    }
+
+    /// See [`is_inbox`].
+    pub fn is_inbox(&self) -> bool {
+        is_inbox(&self.0)
+    }
+}
+
+impl From<Subject> for Pattern {
+    fn from(subject: Subject) -> Pattern {
+        Pattern(subject.0)
+    }
+}
+
+/// Whether a subject or pattern begins with the token `tg`, under which only the gateway gives meanings.
+pub fn is_reserved(name: &str) -> bool {
+    first_token(name) == RESERVED
+}
+
+/// Whether a subject or pattern begins with the token `_INBOX`, under which clients await replies.
+pub fn is_inbox(name: &str) -> bool {
+    first_token(name) == INBOX
+}
+
+/// Whether `token` can stand as one token of a subject: what a path parameter has to be to become one.
+pub fn is_valid_token(token: &str) -> bool {
+    !token.contains('.') && Subject::check(token).is_ok()
+}
+
+enum Wildcards {
+    None,
+    Some,
+}
+
+fn check(name: &str) -> Result<Wildcards, SubjectError> {
+    if name.is_empty() {
+        return Err(SubjectError::Empty);
+    }
+    if name.len() > SUBJECT_BYTES_MAX {
+        return Err(SubjectError::TooLong);
+    }
+    let mut wildcards = Wildcards::None;
+    let mut rest_seen = false;
+    for (index, token) in name.split('.').enumerate() {
+        if index == SUBJECT_TOKENS_MAX {
+            return Err(SubjectError::TooManyTokens);
+        }
+        if token.is_empty() {
+            return Err(SubjectError::EmptyToken);
+        }
+        if rest_seen {
+            return Err(SubjectError::RestNotLast);
+        }
+        if token.chars().any(|character| character.is_whitespace() || character.is_control()) {
+            return Err(SubjectError::BadCharacter);
+        }
+        if is_wildcard(token) {
+            wildcards = Wildcards::Some;
+            rest_seen = token == ">";
+        }
+    }
+    Ok(wildcards)
+}
+
+fn is_wildcard(token: &str) -> bool {
+    token == "*" || token == ">"
+}
+
+fn first_token(name: &str) -> &str {
+    name.split('.').next().unwrap_or_default()
+}
+
+impl fmt::Display for SubjectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SubjectError::Empty => f.write_str("a subject cannot be empty"),
+            SubjectError::TooLong => write!(f, "a subject has at most {SUBJECT_BYTES_MAX} bytes"),
+            SubjectError::TooManyTokens => write!(f, "a subject has at most {SUBJECT_TOKENS_MAX} tokens"),
+            SubjectError::EmptyToken => f.write_str("a subject has something before, between and after its dots"),
+            SubjectError::BadCharacter => f.write_str("a subject has neither white space nor control characters"),
+            SubjectError::Wildcard => f.write_str("the tokens `*` and `>` are only for subscribing"),
+            SubjectError::RestNotLast => f.write_str("`>` can only be the last token"),
+        }
+    }
+}
+
+impl std::error::Error for SubjectError {}
+
+macro_rules! acts_as_its_text {
+    ($($name:ident)*) => {$(
+        /// Look-ups by `&str`: hash, equality and order are those of the text.
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+    )*};
+}
+
+acts_as_its_text! { Subject Pattern }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn pattern(name: &str) -> Pattern {
+        Pattern::new(name).unwrap()
+    }
+
+    #[test]
+    fn subjects_are_tokens_with_dots_between_them() {
+        for good in ["a", "driver.location.42", "a*b.c>", "ünï.cödé", "$SYS.x", "_INBOX.a.b"] {
+            assert_eq!(Subject::new(good).unwrap().as_str(), good);
+        }
+        for (bad, why) in [
+            ("", SubjectError::Empty),
+            (".", SubjectError::EmptyToken),
+            (".a", SubjectError::EmptyToken),
+            ("a.", SubjectError::EmptyToken),
+            ("a..b", SubjectError::EmptyToken),
+            ("a b", SubjectError::BadCharacter),
+            ("a\tb", SubjectError::BadCharacter),
+            ("a.b\r\n", SubjectError::BadCharacter),
+            ("a\0", SubjectError::BadCharacter),
+            ("a\u{85}", SubjectError::BadCharacter),
+            ("a.*", SubjectError::Wildcard),
+            (">", SubjectError::Wildcard),
+        ] {
+            assert_eq!(Subject::new(bad), Err(why), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_take_wildcards_as_whole_tokens() {
+        for (good, is_literal) in [("*", false), (">", false), ("a.*.c", false), ("a.>", false), ("a*.b>", true)] {
+            assert_eq!(pattern(good).is_literal(), is_literal, "{good}");
+            assert_eq!(pattern(good).to_subject().is_some(), is_literal, "{good}");
+        }
+        for bad in [">.a", "a.>.b", "a.>.>", "a..>", "a.> "] {
+            assert!(Pattern::new(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(Pattern::new("a.>.b"), Err(SubjectError::RestNotLast));
+    }
+
+    #[test]
+    fn length_and_depth_are_bounded() {
+        let longest = "x".repeat(SUBJECT_BYTES_MAX);
+        assert!(Subject::new(&longest).is_ok());
+        assert_eq!(Subject::new(&format!("{longest}x")), Err(SubjectError::TooLong));
+        let deepest = vec!["x"; SUBJECT_TOKENS_MAX].join(".");
+        assert!(Subject::new(&deepest).is_ok());
+        assert_eq!(Subject::new(&format!("{deepest}.x")), Err(SubjectError::TooManyTokens));
+    }
+
+    #[test]
+    fn wildcards_match_whole_tokens() {
+        for (name, subject, expected) in [
+            ("a.b", "a.b", true),
+            ("a.b", "a.bb", false),
+            ("a.b", "a", false),
+            ("a.b", "a.b.c", false),
+            ("a.*", "a.b", true),
+            ("a.*", "a", false),
+            ("a.*", "a.b.c", false),
+            ("*.b", "a.b", true),
+            ("*", "a", true),
+            ("a.>", "a", false),
+            ("a.>", "a.b", true),
+            ("a.>", "a.b.c.d", true),
+            (">", "a", true),
+            (">", "a.b", true),
+            ("*.>", "a", false),
+            ("*.*.>", "a.b.c", true),
+            ("a*", "ab", false),
+            ("a*", "a*", true),
+        ] {
+            assert_eq!(pattern(name).matches(subject), expected, "{name} {subject}");
+        }
+    }
+
+    #[test]
+    fn only_the_first_token_reserves() {
+        for (name, is_reserved_name) in [("tg", true), ("tg.conn.1", true), ("tgx.a", false), ("a.tg", false)] {
+            assert_eq!(is_reserved(name), is_reserved_name, "{name}");
+        }
+        assert!(pattern("tg.>").is_reserved() && Subject::new("_INBOX.a").unwrap().is_inbox());
+        assert!(!is_inbox("_INBOXES.a") && !is_inbox("a._INBOX"));
+    }
+
+    #[test]
+    fn a_token_has_no_dots_and_is_no_wildcard() {
+        for (token, expected) in [
+            ("42", true),
+            ("a*", true),
+            ("é", true),
+            ("", false),
+            ("a.b", false),
+            ("*", false),
+            (">", false),
+            ("a b", false),
+        ] {
+            assert_eq!(is_valid_token(token), expected, "{token:?}");
+        }
+    }
+
+    #[test]
+    fn sets_of_subjects_are_asked_by_text() {
+        let set = HashSet::from([Subject::new("a.b").unwrap()]);
+        assert!(set.contains("a.b") && !set.contains("a"));
+        assert_eq!(format!("{} {:?}", set.iter().next().unwrap(), set), r#"a.b {"a.b"}"#);
+    }
+}
