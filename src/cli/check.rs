@@ -1,6 +1,6 @@
 //! `tidegate check`: tells every mistake in a configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::gateway::config::{Config, FILE_DEFAULT};
@@ -16,18 +16,28 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> ExitCode {
-    match load(args.file.as_deref()) {
-        Ok(config) => {
-            let file = args.file.clone().unwrap_or_else(|| PathBuf::from(FILE_DEFAULT));
-            let (listeners, routes) = (config.listeners.len(), config.routes.len());
-            super::print(&format!("{}: ok, {listeners} listeners, {routes} routes\n", file.display()))
-        }
-        Err(code) => code,
+    let config = match load(args.file.as_deref()) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let file = args.file.as_deref().unwrap_or(Path::new(FILE_DEFAULT)).display();
+    let mistakes: Vec<String> = config
+        .listeners
+        .iter()
+        .filter_map(|listener| Some(format!("{file}: listener {}: {}", listener.address, listener.tls_config().err()?)))
+        .collect();
+    for mistake in &mistakes {
+        eprintln!("{mistake}");
     }
+    if !mistakes.is_empty() {
+        return ExitCode::FAILURE;
+    }
+    let (listeners, routes) = (config.listeners.len(), config.routes.len());
+    super::print(&format!("{file}: ok, listeners: {listeners}, routes: {routes}\n"))
 }
 
 /// Reads the file and the environment; mistakes are told on stderr.
-pub(super) fn load(file: Option<&std::path::Path>) -> Result<Config, ExitCode> {
+pub(super) fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
     let variables = std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
     Config::load(file, variables).map_err(|errors| {

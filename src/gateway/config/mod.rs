@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A mistake is refused with the place where it stands and what would be accepted; all mistakes are told at once.
-//! Nothing here opens a certificate or a socket: that is left to who starts the gateway.
+//! Parsing opens nothing but the file itself; [`Listener::tls_config`] reads certificates.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,6 +19,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 mod build;
+mod certificates;
 mod environment;
 mod error;
 mod form;
