@@ -52,3 +52,5 @@ macro_rules! behaviours {
 }
 
 behaviours!(epoll, crate::kernel::KernelWorld<crate::kernel::Epoll>);
+behaviours!(uring, crate::kernel::KernelWorld<crate::kernel::Uring>);
+behaviours!(tight_uring, crate::kernel::KernelWorld<crate::kernel::TightUring>);

@@ -27,12 +27,14 @@ use std::net::SocketAddr;
 use crate::base::{Batch, Key, Tick};
 
 mod attached;
+pub mod choice;
 pub mod epoll;
 pub mod sim;
 pub mod socket;
 pub mod uring;
 pub mod waker;
 
+pub use choice::{Choice, Kind, choose};
 pub use waker::Waker;
 
 /// Numbers the listeners of one shard, as the caller of [`Driver::listen`] chose.

@@ -334,8 +334,7 @@ pub fn many_connections_talk_at_once<W: World>(world: W) {
         for (key, _) in &connections {
             stage.send(*key, &queued[key.slot as usize]);
         }
-        for index in 0..COUNT {
-            let (key, peer) = &mut connections[index];
+        for (index, (key, peer)) in connections.iter_mut().enumerate() {
             assert_eq!(queued[key.slot as usize], said(index));
             assert_eq!(stage.read_exactly(peer, said(index).len()), said(index));
         }

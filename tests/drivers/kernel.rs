@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use tidegate::driver::epoll::EpollDriver;
+use tidegate::driver::uring::{UringDriver, UringOptions};
 use tidegate::driver::{Driver, Waker, socket};
 
 use crate::stage::{LISTENER, Peer, Read, World};
@@ -24,6 +25,28 @@ impl Make for Epoll {
 
     fn make(waker: Waker, started: Instant) -> EpollDriver {
         EpollDriver::new(waker, started).expect("epoll")
+    }
+}
+
+pub struct Uring;
+
+impl Make for Uring {
+    type Driver = UringDriver;
+
+    fn make(waker: Waker, started: Instant) -> UringDriver {
+        UringDriver::new(waker, started, &UringOptions::default()).expect("io_uring")
+    }
+}
+
+/// Everything too small: the kernel runs out of buffers, submissions and completions all the time.
+pub struct TightUring;
+
+impl Make for TightUring {
+    type Driver = UringDriver;
+
+    fn make(waker: Waker, started: Instant) -> UringDriver {
+        let options = UringOptions { submissions: 4, completions: 4, buffers: 2, buffer_bytes: 512 };
+        UringDriver::new(waker, started, &options).expect("io_uring")
     }
 }
 

@@ -1,0 +1,83 @@
+//! Which kernel driver a gateway runs on.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::uring;
+
+/// What the operator asks for (`--driver`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// io_uring where it can be used.
+    #[default]
+    Auto,
+    Epoll,
+    Uring,
+}
+
+/// What the gateway runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Epoll,
+    Uring,
+}
+
+/// The driver to use, and, if io_uring was wanted and is not to be had, the sentence that says why.
+pub fn choose(choice: Choice) -> (Kind, Option<String>) {
+    choose_by(choice, uring::probe)
+}
+
+fn choose_by(choice: Choice, probe: impl FnOnce() -> Result<(), String>) -> (Kind, Option<String>) {
+    if choice == Choice::Epoll {
+        return (Kind::Epoll, None);
+    }
+    match probe() {
+        Ok(()) => (Kind::Uring, None),
+        Err(why) => (Kind::Epoll, Some(why)),
+    }
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Choice, String> {
+        match word {
+            "auto" => Ok(Choice::Auto),
+            "epoll" => Ok(Choice::Epoll),
+            "uring" => Ok(Choice::Uring),
+            other => Err(format!("no driver is called {other:?}: auto, epoll or uring")),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Epoll => "epoll",
+            Kind::Uring => "uring",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn falls_back_to_epoll_and_says_why() {
+        let refused = || Err("it is raining".to_owned());
+        for choice in [Choice::Auto, Choice::Uring] {
+            assert_eq!(choose_by(choice, || Ok(())), (Kind::Uring, None));
+            assert_eq!(choose_by(choice, refused), (Kind::Epoll, Some("it is raining".to_owned())));
+        }
+        assert_eq!(choose_by(Choice::Epoll, || unreachable!("epoll asks nobody")), (Kind::Epoll, None));
+    }
+
+    #[test]
+    fn is_spelled_as_on_the_command_line() {
+        assert_eq!("auto".parse(), Ok(Choice::Auto));
+        assert_eq!("epoll".parse(), Ok(Choice::Epoll));
+        assert_eq!("uring".parse(), Ok(Choice::Uring));
+        assert!("select".parse::<Choice>().unwrap_err().contains("auto, epoll or uring"));
+    }
+}

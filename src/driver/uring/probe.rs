@@ -1,0 +1,80 @@
+//! Whether io_uring can be used here, and if not, why, in one sentence.
+
+use std::ffi::CStr;
+use std::io;
+
+use super::UringOptions;
+use super::buffers::Buffers;
+use super::ring::Ring;
+
+/// Sets up what a [`super::UringDriver`] needs, small, and takes it down again.
+///
+/// Nothing else has to be asked: deferred task work came with Linux 6.1, after multishot receive (6.0), buffer rings and
+/// cancellation by descriptor (both 5.19).
+pub fn probe() -> Result<(), String> {
+    let options = UringOptions { submissions: 4, completions: 8, buffers: 1, buffer_bytes: 4096 };
+    let attempt = || {
+        let ring = Ring::new(&options)?;
+        let buffers = Buffers::new(options.buffers, options.buffer_bytes)?;
+        buffers.register(&ring.submitter())?;
+        // As in the driver: the ring goes first.
+        drop(ring);
+        Ok(())
+    };
+    attempt().map_err(|error: io::Error| explain(&error))
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::ENOSYS) => format!("io_uring is missing from this kernel (Linux {})", kernel_release()),
+        Some(libc::EPERM | libc::EACCES) => match disabled_setting() {
+            Some(value) => format!("io_uring is forbidden here: kernel.io_uring_disabled is {value}"),
+            None => format!("io_uring is forbidden here, probably by a seccomp filter: {error}"),
+        },
+        Some(libc::EINVAL) => {
+            format!("io_uring is too old in this kernel (Linux {}; 6.1 or later is needed)", kernel_release())
+        }
+        Some(libc::ENOMEM) => format!("there is no memory for an io_uring; RLIMIT_MEMLOCK may be too low: {error}"),
+        _ => format!("an io_uring cannot be set up: {error}"),
+    }
+}
+
+/// The value of `kernel.io_uring_disabled` if it forbids anything (1: all but one group, 2: everybody).
+fn disabled_setting() -> Option<String> {
+    let setting = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?;
+    Some(setting.trim().to_owned()).filter(|value| value != "0")
+}
+
+fn kernel_release() -> String {
+    let mut name = std::mem::MaybeUninit::<libc::utsname>::zeroed();
+    // SAFETY: uname fills the structure that it is given.
+    let failed = unsafe { libc::uname(name.as_mut_ptr()) } != 0;
+    if failed {
+        return "of unknown release".to_owned();
+    }
+    // SAFETY: zeroed and then filled, every field is a valid array of characters.
+    let name = unsafe { name.assume_init() };
+    // SAFETY: the kernel ends the release with a zero within its array.
+    let release = unsafe { CStr::from_ptr(name.release.as_ptr()) };
+    release.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_its_sentence() {
+        let sentence = |errno| explain(&io::Error::from_raw_os_error(errno));
+        assert!(sentence(libc::ENOSYS).contains("missing"));
+        assert!(sentence(libc::EPERM).contains("forbidden"));
+        assert!(sentence(libc::EINVAL).contains("too old") && sentence(libc::EINVAL).contains(&kernel_release()));
+        assert!(sentence(libc::ENOMEM).contains("memory"));
+        assert!(sentence(libc::EMFILE).contains("set up"));
+    }
+
+    #[test]
+    fn the_kernel_says_its_release() {
+        assert!(kernel_release().contains('.'));
+    }
+}
