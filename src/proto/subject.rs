@@ -92,7 +92,7 @@ impl Pattern {
     }
 
     /// The one subject that a literal pattern matches.
-    pub fn to_subject(&self) -> Option<Subject> {
+    pub fn as_subject(&self) -> Option<Subject> {
         self.is_literal().then(|| Subject(Arc::clone(&self.0)))
     }
 
@@ -263,7 +263,7 @@ mod tests {
     fn patterns_take_wildcards_as_whole_tokens() {
         for (good, is_literal) in [("*", false), (">", false), ("a.*.c", false), ("a.>", false), ("a*.b>", true)] {
             assert_eq!(pattern(good).is_literal(), is_literal, "{good}");
-            assert_eq!(pattern(good).to_subject().is_some(), is_literal, "{good}");
+            assert_eq!(pattern(good).as_subject().is_some(), is_literal, "{good}");
         }
         for bad in [">.a", "a.>.b", "a.>.>", "a..>", "a.> "] {
             assert!(Pattern::new(bad).is_err(), "{bad:?}");

@@ -1,0 +1,271 @@
+//! A trie of patterns: finds what listens to a subject in one walk, however many patterns there are.
+//!
+//! ```text
+//!  root --driver--> o --*---------> o  values of `driver.*`
+//!                   |  rest: values of `driver.>`
+//!                   '--location--> o --42--> o  values of `driver.location.42`
+//! ```
+//!
+//! A node stands for the tokens that lead to it and is visited at most once by a look-up; nodes that hold nothing are
+//! freed. Walks are loops, and a pattern has at most [`SUBJECT_TOKENS_MAX`](crate::limits::SUBJECT_TOKENS_MAX) tokens.
+
+use ahash::AHashMap;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use crate::proto::subject::Pattern;
+
+/// Patterns with their values. A pattern may have many values, and equal ones.
+pub struct Trie<T> {
+    nodes: Slab<Node<T>>,
+    root: usize,
+    len: usize,
+}
+
+struct Node<T> {
+    /// By the next token, taken literally.
+    children: AHashMap<Box<str>, usize>,
+    /// For any next token: `*`.
+    any: Option<usize>,
+    /// Values of the pattern that ends here.
+    values: Vec<T>,
+    /// Values of the pattern that ends here with a `>`.
+    rest: Vec<T>,
+}
+
+/// The last token of a pattern decides where its values are.
+#[derive(Clone, Copy)]
+enum Place {
+    Values,
+    Rest,
+}
+
+impl<T> Trie<T> {
+    pub fn new() -> Trie<T> {
+        let mut nodes = Slab::new();
+        let root = nodes.insert(Node::default());
+        Trie { nodes, root, len: 0 }
+    }
+
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub fn insert(&mut self, pattern: &Pattern, value: T) {
+        let (tokens, place) = split(pattern);
+        let mut node = self.root;
+        for token in tokens.into_iter().flat_map(|tokens| tokens.split('.')) {
+            node = self.child(node, token).unwrap_or_else(|| self.grow(node, token));
+        }
+        self.nodes[node].at(place).push(value);
+        self.len += 1;
+    }
+
+    /// Takes out one value of exactly this pattern for which `is_it` holds. Looks through all values of the pattern.
+    pub fn remove(&mut self, pattern: &Pattern, is_it: impl FnMut(&T) -> bool) -> Option<T> {
+        let (tokens, place) = split(pattern);
+        let mut path: SmallVec<[(usize, &str); 16]> = SmallVec::new();
+        let mut node = self.root;
+        for token in tokens.into_iter().flat_map(|tokens| tokens.split('.')) {
+            path.push((node, token));
+            node = self.child(node, token)?;
+        }
+        let values = self.nodes[node].at(place);
+        let index = values.iter().position(is_it)?;
+        let value = values.swap_remove(index);
+        self.len -= 1;
+        while self.nodes[node].is_empty()
+            && let Some((parent, token)) = path.pop()
+        {
+            self.nodes.remove(node);
+            self.nodes[parent].cut(token);
+            node = parent;
+        }
+        Some(value)
+    }
+
+    /// Shows `found` each value whose pattern matches `subject`, which must be a valid one; in no particular order.
+    pub fn for_each_match(&self, subject: &str, mut found: impl FnMut(&T)) {
+        if self.is_empty() {
+            return;
+        }
+        // Nodes to visit, with the tokens that are left there.
+        let mut visits: SmallVec<[(usize, Option<&str>); 16]> = SmallVec::new();
+        visits.push((self.root, Some(subject)));
+        while let Some((node, tokens)) = visits.pop() {
+            let node = &self.nodes[node];
+            let Some(tokens) = tokens else {
+                node.values.iter().for_each(&mut found);
+                continue;
+            };
+            node.rest.iter().for_each(&mut found);
+            let (token, tokens) = match tokens.split_once('.') {
+                Some((token, tokens)) => (token, Some(tokens)),
+                None => (tokens, None),
+            };
+            visits.extend(node.any.map(|child| (child, tokens)));
+            visits.extend(node.children.get(token).map(|&child| (child, tokens)));
+        }
+    }
+
+    fn child(&self, node: usize, token: &str) -> Option<usize> {
+        let node = &self.nodes[node];
+        if token == "*" { node.any } else { node.children.get(token).copied() }
+    }
+
+    fn grow(&mut self, node: usize, token: &str) -> usize {
+        let child = self.nodes.insert(Node::default());
+        let node = &mut self.nodes[node];
+        if token == "*" {
+            node.any = Some(child);
+        } else {
+            node.children.insert(token.into(), child);
+        }
+        child
+    }
+}
+
+impl<T> Default for Trie<T> {
+    fn default() -> Trie<T> {
+        Trie::new()
+    }
+}
+
+impl<T> Node<T> {
+    fn at(&mut self, place: Place) -> &mut Vec<T> {
+        match place {
+            Place::Values => &mut self.values,
+            Place::Rest => &mut self.rest,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.children.is_empty() && self.any.is_none() && self.values.is_empty() && self.rest.is_empty()
+    }
+
+    fn cut(&mut self, token: &str) {
+        if token == "*" {
+            self.any = None;
+        } else {
+            self.children.remove(token);
+        }
+    }
+}
+
+impl<T> Default for Node<T> {
+    fn default() -> Node<T> {
+        Node { children: AHashMap::new(), any: None, values: Vec::new(), rest: Vec::new() }
+    }
+}
+
+/// The tokens that lead to the pattern's node (none for `>` alone, whose node is the root), and where its values are.
+fn split(pattern: &Pattern) -> (Option<&str>, Place) {
+    match pattern.as_str() {
+        ">" => (None, Place::Rest),
+        name => match name.strip_suffix(".>") {
+            Some(tokens) => (Some(tokens), Place::Rest),
+            None => (Some(name), Place::Values),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pattern(name: &str) -> Pattern {
+        Pattern::new(name).unwrap()
+    }
+
+    fn matches(trie: &Trie<usize>, subject: &str) -> Vec<usize> {
+        let mut found = Vec::new();
+        trie.for_each_match(subject, |value| found.push(*value));
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn finds_literals_and_both_wildcards() {
+        let mut trie = Trie::new();
+        for (value, name) in ["a.b", "a.*", "a.>", ">", "*", "*.b", "*.*.c", "a>.b"].iter().enumerate() {
+            trie.insert(&pattern(name), value);
+        }
+        assert_eq!(matches(&trie, "a.b"), [0, 1, 2, 3, 5]);
+        assert_eq!(matches(&trie, "a"), [3, 4]);
+        assert_eq!(matches(&trie, "a.b.c"), [2, 3, 6]);
+        assert_eq!(matches(&trie, "a>.b"), [3, 5, 7]);
+    }
+
+    #[test]
+    fn equal_values_are_removed_one_by_one() {
+        let mut trie = Trie::new();
+        trie.insert(&pattern("a.*"), 1);
+        trie.insert(&pattern("a.*"), 1);
+        assert_eq!(trie.remove(&pattern("a.*"), |value| *value == 2), None);
+        assert_eq!(trie.remove(&pattern("a.>"), |_| true), None);
+        assert_eq!(trie.remove(&pattern("a.*"), |value| *value == 1), Some(1));
+        assert_eq!(matches(&trie, "a.b"), [1]);
+        assert_eq!(trie.len(), 1);
+    }
+
+    #[test]
+    fn frees_what_holds_nothing_and_keeps_what_does() {
+        let mut trie = Trie::new();
+        for name in ["a.b.c.d", "a.b", "a.*.>", ">"] {
+            trie.insert(&pattern(name), 0);
+        }
+        assert_eq!(trie.nodes.len(), 6);
+        trie.remove(&pattern("a.b.c.d"), |_| true);
+        assert_eq!(trie.nodes.len(), 4);
+        for name in ["a.b", "a.*.>", ">"] {
+            assert_eq!(trie.remove(&pattern(name), |_| true), Some(0), "{name}");
+        }
+        assert!(trie.is_empty());
+        assert_eq!(trie.nodes.len(), 1);
+    }
+
+    fn pattern_name() -> impl Strategy<Value = String> {
+        let token = prop::sample::select(vec!["a", "b", "*"]);
+        (prop::collection::vec(token, 0..5), any::<bool>()).prop_map(|(mut tokens, has_rest)| {
+            if has_rest || tokens.is_empty() {
+                tokens.push(">");
+            }
+            tokens.join(".")
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_matching_one_by_one(
+            names in prop::collection::vec(pattern_name(), 1..40),
+            subjects in prop::collection::vec("[ab](\\.[abc]){0,5}", 1..10),
+            removed in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
+        ) {
+            let patterns: Vec<Pattern> = names.iter().map(|name| pattern(name)).collect();
+            let mut trie = Trie::new();
+            patterns.iter().enumerate().for_each(|(value, pattern)| trie.insert(pattern, value));
+            let mut is_in = vec![true; patterns.len()];
+            for index in removed {
+                let value = index.index(patterns.len());
+                let taken = trie.remove(&patterns[value], |other| *other == value);
+                prop_assert_eq!(taken.is_some(), std::mem::replace(&mut is_in[value], false));
+            }
+            for subject in &subjects {
+                let expected: Vec<usize> =
+                    (0..patterns.len()).filter(|&value| is_in[value] && patterns[value].matches(subject)).collect();
+                prop_assert_eq!(matches(&trie, subject), expected);
+            }
+            prop_assert_eq!(trie.len(), is_in.iter().filter(|is_in| **is_in).count());
+            for value in (0..patterns.len()).filter(|value| is_in[*value]) {
+                trie.remove(&patterns[value], |other| *other == value);
+            }
+            prop_assert_eq!(trie.nodes.len(), 1);
+        }
+    }
+}
