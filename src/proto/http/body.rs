@@ -183,13 +183,11 @@ mod tests {
 
     use super::*;
 
-    /// Feeds `wire` in pieces that end at `cuts`, keeping what is not taken, and returns content and rest.
-    fn decode(
-        framing: Framing,
-        bytes_max: u64,
-        wire: &[u8],
-        cuts: &[usize],
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, CloseReason> {
+    /// Content and rest once the body has ended.
+    type Decoded = Result<Option<(Vec<u8>, Vec<u8>)>, CloseReason>;
+
+    /// Feeds `wire` in pieces that end at `cuts`, keeping what is not taken.
+    fn decode(framing: Framing, bytes_max: u64, wire: &[u8], cuts: &[usize]) -> Decoded {
         let mut body = Body::new(framing, bytes_max)?;
         let (mut content, mut carry, mut fed) = (Vec::new(), Vec::new(), 0);
         for cut in cuts.iter().copied().chain([wire.len()]) {
@@ -208,7 +206,7 @@ mod tests {
         Ok(None)
     }
 
-    fn chunked(wire: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, CloseReason> {
+    fn chunked(wire: &[u8]) -> Decoded {
         let every_byte: Vec<usize> = (0..=wire.len()).collect();
         let whole = decode(Framing::Chunked, 1000, wire, &[]);
         assert_eq!(whole, decode(Framing::Chunked, 1000, wire, &every_byte), "{}", wire.escape_ascii());
