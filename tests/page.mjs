@@ -1,0 +1,181 @@
+// Drives the demo's page in headless Chromium: positions move, the chat reaches the other tab, a ride times out and one is
+// accepted, and the page comes back when the gateway has restarted.
+//
+//   node tests/page.mjs COMMAND...         the command is run with --port N added; it must print its URL and end on SIGINT
+//   TIDEGATE_SCREENSHOT=docs/demo.png      keeps a picture of the page
+
+import { spawn } from "node:child_process";
+import { createServer } from "node:net";
+import { chromium } from "playwright-core";
+
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync"];
+// Facts are awaited, never slept for; this is when they count as not coming.
+const PATIENCE_MS = 30_000;
+// Four streams, the rider's and the driver's app, the chat.
+const CONNECTIONS = 7;
+
+class Gateway {
+  constructor(command, port) {
+    this.command = [...command, "--port", String(port)];
+    this.url = `http://127.0.0.1:${port}/`;
+  }
+
+  // Runs until the process has printed its URL.
+  async start() {
+    const [program, ...args] = this.command;
+    this.process = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+    this.ended = new Promise((resolve) => this.process.once("exit", (code, signal) => resolve({ code, signal })));
+    let output = "";
+    const isReady = new Promise((resolve) => {
+      this.process.stdout.on("data", (bytes) => {
+        output += bytes;
+        if (output.includes(this.url)) resolve(true);
+      });
+    });
+    await within(Promise.race([isReady, this.ended.then(({ code }) => fail(`the gateway ended with ${code}: ${output}`))]),
+      "the gateway prints its URL");
+  }
+
+  // Ctrl-C, and a clean end.
+  async stop() {
+    this.process.kill("SIGINT");
+    const { code, signal } = await within(this.ended, "the gateway ends after SIGINT");
+    if (code !== 0) fail(`the gateway ended with ${code ?? signal} after SIGINT`);
+  }
+}
+
+function fail(words) {
+  throw new Error(words);
+}
+
+async function within(promise, words) {
+  let timer;
+  const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error(`in vain: ${words}`)), PATIENCE_MS)));
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+// Waits until `test` is true in the page; what the page shows is told when it never is.
+async function see(page, words, test, argument) {
+  try {
+    await page.waitForFunction(test, argument, { timeout: PATIENCE_MS });
+  } catch (error) {
+    const shown = await page.evaluate(() => document.body.innerText).catch(() => "");
+    fail(`in vain: ${words} (${error.message.split("\n")[0]})\n${shown}`);
+  }
+  console.log(`  ${words}`);
+}
+
+// The clauses below run in the page.
+const areLive = (count) => document.querySelectorAll('[data-connection][data-state="live"]').length === count;
+const hasStatus = ([id, state]) => document.getElementById(id).dataset.state === state;
+const isEnabled = (id) => !document.getElementById(id).disabled;
+const hasSaid = ([who, text]) => [...document.querySelectorAll(`#chat-log .${who} .said`)].some((said) => said.textContent === text);
+const drivers = () => Object.fromEntries([...document.querySelectorAll("[data-lat]")].map(({ dataset }) => [dataset.connection, dataset]));
+
+async function openTab(context, url, problems) {
+  const page = await context.newPage();
+  page.on("pageerror", (error) => problems.push(error.stack));
+  await page.goto(url);
+  return page;
+}
+
+async function positionsMove(page) {
+  await see(page, "all connections are live", areLive, CONNECTIONS);
+  await see(page, "four drivers are on the map", () => document.querySelectorAll("[data-lat]").length === 4);
+  const before = await page.evaluate(drivers);
+  // 0.0001 degrees are about ten metres; the longest red light is shorter than our patience.
+  await see(page, "every driver has moved on", (before) =>
+    [...document.querySelectorAll("[data-lat]")].every(({ dataset }) => {
+      const from = before[dataset.connection];
+      return Math.hypot(dataset.lat - from.lat, dataset.lng - from.lng) > 0.0001;
+    }), before);
+  for (const [name, { latency }] of Object.entries(await page.evaluate(drivers))) {
+    if (!(Number(latency) >= 0 && Number(latency) < 5_000)) fail(`${name} shows a latency of ${latency} ms`);
+  }
+}
+
+async function chatReachesTheOtherTab(page, other) {
+  await see(other, "a second tab is live as well", areLive, CONNECTIONS);
+  const say = async (tab, text) => {
+    await tab.fill("#chat-text", text);
+    await tab.press("#chat-text", "Enter");
+  };
+  await say(page, "Is anybody else on the tide tonight?");
+  await see(other, "a message reaches the other tab", hasSaid, ["theirs", "Is anybody else on the tide tonight?"]);
+  await say(other, "Two of us. Meet you at Gran Via?");
+  await see(page, "and so does the answer", hasSaid, ["theirs", "Two of us. Meet you at Gran Via?"]);
+  await see(page, "the sender sees its own message", hasSaid, ["mine", "Is anybody else on the tide tonight?"]);
+}
+
+async function ridesAreOffered(page) {
+  await page.click("#request");
+  await see(page, "a ride is offered to the driver", isEnabled, "accept");
+  await see(page, "without an answer it runs out", hasStatus, ["rider-status", "bad"]);
+  await page.click("#request");
+  await see(page, "the next one is offered", isEnabled, "accept");
+  await page.click("#decline");
+  await see(page, "a declined ride finds nobody else", hasStatus, ["rider-status", "bad"]);
+  await page.click("#request");
+  await see(page, "the third one is offered", isEnabled, "accept");
+  if (process.env.TIDEGATE_SCREENSHOT) await page.screenshot({ path: process.env.TIDEGATE_SCREENSHOT, animations: "disabled" });
+  await page.click("#accept");
+  await see(page, "the driver has it", hasStatus, ["driver-status", "good"]);
+  await see(page, "and the rider knows", hasStatus, ["rider-status", "good"]);
+}
+
+async function pageRecovers(page, gateway) {
+  await gateway.stop();
+  await see(page, "without a gateway nothing is live", areLive, 0);
+  const before = await page.evaluate(drivers);
+  await gateway.start();
+  await see(page, "all connections are live again", areLive, CONNECTIONS);
+  await see(page, "messages flow again", (before) =>
+    [...document.querySelectorAll("[data-lat]")].every(({ dataset }) =>
+      Number(dataset.messages) > Number(before[dataset.connection].messages)), before);
+  const markup = "<b>back</b> again & <img src=x>";
+  await page.fill("#chat-text", markup);
+  await page.press("#chat-text", "Enter");
+  await see(page, "the chat works again, and shows markup as text", hasSaid, ["mine", markup]);
+}
+
+const command = process.argv.slice(2);
+if (command.length === 0) fail("usage: node tests/page.mjs COMMAND...");
+const gateway = new Gateway(command, await freePort());
+const problems = [];
+let browser;
+try {
+  await gateway.start();
+  browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: "light" });
+  const page = await openTab(context, gateway.url, problems);
+  await positionsMove(page);
+  const other = await openTab(context, gateway.url, problems);
+  // Two apps of one driver would both be offered what this test wants to answer once.
+  await other.check('#drive-as input[value=""]', { force: true });
+  await see(other, "a tab can go off duty", areLive, CONNECTIONS - 1);
+  await other.check('#drive-as input[value="7"]', { force: true });
+  await chatReachesTheOtherTab(page, other);
+  await other.close();
+  await ridesAreOffered(page);
+  await pageRecovers(page, gateway);
+  await gateway.stop();
+  if (problems.length > 0) fail(`the page threw: ${problems.join("\n")}`);
+} catch (error) {
+  console.error(`tests/page.mjs: ${error.message}`);
+  process.exitCode = 1;
+} finally {
+  await browser?.close();
+  gateway.process?.kill("SIGKILL");
+}
