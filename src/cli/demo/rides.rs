@@ -123,11 +123,14 @@ impl Matching {
     }
 
     /// What a client says. `places` are latitude and longitude of every driver, in the order given to `new`.
-    pub fn on_message(&mut self, conn: &str, text: &[u8], places: &[(f64, f64)], now: Instant) {
-        let Some(user) = self.users.get(conn).cloned() else { return };
+    ///
+    /// A connection that is not known yet opened before the matching could hear of it; apps say hello for that.
+    pub fn on_message(&mut self, conn: &str, user: &str, text: &[u8], places: &[(f64, f64)], now: Instant) {
+        self.on_open(conn, user);
         let message: Value = serde_json::from_slice(text).unwrap_or_default();
         let ride = message["ride"].as_u64();
-        match (message["type"].as_str(), self.driver_named(&user), ride) {
+        match (message["type"].as_str(), self.driver_named(user), ride) {
+            (Some("hello"), _, _) => self.tell_conn(conn, json!({"type": "welcome"})),
             (Some("request"), None, _) => self.on_request(conn, &message["pickup"], places, now),
             (Some("cancel"), None, _) => self.withdraw(conn),
             (Some("accept"), Some(driver), Some(ride)) => self.on_accept(driver, ride),
@@ -137,7 +140,7 @@ impl Matching {
             // An answer that came too late; the driver has been told that the offer expired.
             (Some("decline"), Some(_), Some(_)) => {}
             _ => self
-                .refuse(conn, "expected request or cancel from a rider, accept or decline with a ride from a driver"),
+                .refuse(conn, "expected hello, request or cancel from a rider, hello, accept or decline from a driver"),
         }
     }
 
@@ -173,7 +176,7 @@ impl Matching {
         let drivers = &self.drivers;
         let is_free = |driver: &usize| drivers[*driver].connections > 0 && drivers[*driver].offered.is_none();
         let Some(asked) = std::iter::from_fn(|| ride.candidates.pop_front()).find(is_free) else {
-            return self.tell_rider(&ride.rider, json!({"type": "expired", "ride": number}));
+            return self.tell_conn(&ride.rider, json!({"type": "expired", "ride": number}));
         };
         ride.asked = asked;
         ride.expires_at = now + OFFER_TIMEOUT;
@@ -182,7 +185,7 @@ impl Matching {
         driver.offered = Some(number);
         let asking = json!({"type": "asking", "ride": number, "driver": driver.id, "name": driver.name,
             "expires_in_ms": expires_in_ms});
-        self.tell_rider(&ride.rider, asking);
+        self.tell_conn(&ride.rider, asking);
         let offer = json!({"type": "offer", "ride": number, "pickup": ride.pickup, "expires_in_ms": expires_in_ms});
         self.tell_driver(asked, offer);
         self.rides.insert(number, ride);
@@ -198,7 +201,7 @@ impl Matching {
             let (id, name) = (self.drivers[driver].id.clone(), self.drivers[driver].name.clone());
             let assigned =
                 json!({"type": "assigned", "ride": number, "driver": id, "name": name, "pickup": ride.pickup});
-            self.tell_rider(&ride.rider, assigned.clone());
+            self.tell_conn(&ride.rider, assigned.clone());
             self.tell_driver(driver, assigned);
         }
     }
@@ -225,11 +228,13 @@ impl Matching {
         self.drivers.iter().position(|driver| driver.id == user)
     }
 
+    // --- sending ---
+
     fn refuse(&mut self, conn: &str, words: &str) {
-        self.tell_rider(conn, json!({"type": "refused", "words": words}));
+        self.tell_conn(conn, json!({"type": "refused", "words": words}));
     }
 
-    fn tell_rider(&mut self, conn: &str, message: Value) {
+    fn tell_conn(&mut self, conn: &str, message: Value) {
         self.sends.push_back(Send { to: To::Conn(conn.to_owned()), message });
     }
 
@@ -270,15 +275,17 @@ mod tests {
         fn new(on_duty: &[&str]) -> Town {
             let drivers = ["a", "b", "c"].map(|id| (id.to_owned(), id.to_uppercase()));
             let mut matching = Matching::new(drivers);
-            matching.on_open("r", "rider-1");
+            matching.on_open("r", "rider");
             for driver in on_duty {
                 matching.on_open(driver, driver);
             }
             Town { matching, now: Instant::now() }
         }
 
+        /// Riders' connections begin with r, the others belong to the driver of that name.
         fn say(&mut self, conn: &str, text: &[u8]) -> Vec<String> {
-            self.matching.on_message(conn, text, &PLACES, self.now);
+            let user = if conn.starts_with('r') { "rider" } else { conn };
+            self.matching.on_message(conn, user, text, &PLACES, self.now);
             self.heard()
         }
 
@@ -369,6 +376,15 @@ mod tests {
     }
 
     #[test]
+    fn a_driver_who_was_connected_before_the_matching_started_says_hello() {
+        let mut town = Town::new(&[]);
+        assert_eq!(town.say("a", br#"{"type":"hello"}"#), ["a:welcome"]);
+        assert_eq!(town.say("r", REQUEST), ["r:asking", "a:offer"]);
+        town.matching.on_close("a", town.now);
+        assert_eq!(town.heard(), ["r:expired"]);
+    }
+
+    #[test]
     fn a_rider_who_cancels_or_leaves_frees_the_driver() {
         let mut town = Town::new(&["a"]);
         town.say("r", REQUEST);
@@ -382,7 +398,7 @@ mod tests {
     #[test]
     fn a_driver_is_asked_about_one_ride_at_a_time() {
         let mut town = Town::new(&["a", "b"]);
-        town.matching.on_open("r2", "rider-2");
+        town.matching.on_open("r2", "rider");
         town.say("r", REQUEST);
         assert_eq!(town.say("r2", REQUEST), ["r2:asking", "b:offer"]);
         assert_eq!(town.say("r", REQUEST), ["r:refused"]);
@@ -398,7 +414,6 @@ mod tests {
             assert_eq!(town.say("r", text), ["r:refused"]);
         }
         assert_eq!(town.say("a", REQUEST), ["a:refused"]);
-        assert!(town.say("stranger", REQUEST).is_empty());
         assert_eq!(town.answer("a", "accept", 7), ["a:expired"]);
     }
 
@@ -412,7 +427,7 @@ mod tests {
             town.matching.on_open(&format!("r{index}"), "rider");
         }
         for index in 0..=RIDES_MAX {
-            town.matching.on_message(&format!("r{index}"), REQUEST, &places, town.now);
+            town.matching.on_message(&format!("r{index}"), "rider", REQUEST, &places, town.now);
         }
         let heard = town.heard();
         assert_eq!(heard.iter().filter(|send| send.ends_with(":offer")).count(), RIDES_MAX);

@@ -108,7 +108,11 @@ class Socket extends Connection {
     const socket = new WebSocket(this.url);
     this.socket = socket;
     // Each handler looks whether it still belongs to the socket in use: `close` may have replaced it.
-    socket.onopen = () => this.socket === socket && this.set("live");
+    socket.onopen = () => {
+      if (this.socket !== socket) return;
+      this.set("live");
+      this.on.open?.(this);
+    };
     socket.onmessage = (event) => this.socket === socket && this.received(event.data);
     socket.onclose = () => this.socket === socket && this.retry();
   }

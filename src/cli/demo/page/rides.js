@@ -8,6 +8,7 @@ class RiderApp {
     this.isOpen = false;
     const user = `rider-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`;
     this.socket = new Socket("rides.rider", socketUrl(user), {
+      open: (socket) => socket.send({ type: "hello" }),
       message: (message) => this.heard(message),
       state: (socket) => {
         // The request was lost with the connection: the matching forgets a rider who leaves.
@@ -84,6 +85,7 @@ class DriverApp {
     this.status = element("driver-status");
     this.offer = undefined;
     this.socket = new Socket("rides.driver", "", {
+      open: (socket) => socket.send({ type: "hello" }),
       message: (message) => this.heard(message),
       state: (socket) => {
         if (socket.state !== "live") this.over(socket.state === "off" ? "Off duty: no offers." : "Connecting …", "idle");
