@@ -12,12 +12,15 @@
 #![allow(dead_code)]
 
 pub mod http_head;
+pub mod sse;
+pub mod websocket;
 
 /// Panics unless the parser keeps its promises for `bytes` when they arrive in pieces that end at `cuts`.
 pub type Check = fn(bytes: &[u8], cuts: &[usize]);
 
 /// All checks, by the name of their target and corpus.
-pub const TARGETS: &[(&str, Check)] = &[("http_head", http_head::check)];
+pub const TARGETS: &[(&str, Check)] =
+    &[("http_head", http_head::check), ("sse", sse::check), ("websocket", websocket::check)];
 
 /// Inputs that are longer than this are not fed byte by byte: parsers may look at a piece again with each byte.
 const BYTE_BY_BYTE_MAX: usize = 2048;

@@ -1,0 +1,8 @@
+//! Fuzzes event streams, read and written.
+
+#![no_main]
+
+#[path = "../checks/mod.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::at_splits(bytes, checks::sse::check));

@@ -1,0 +1,8 @@
+//! Fuzzes WebSocket frames and sessions, of both ends.
+
+#![no_main]
+
+#[path = "../checks/mod.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::at_splits(bytes, checks::websocket::check));
