@@ -7,6 +7,8 @@ use std::time::Duration;
 use tidegate::base::{Batch, Key, Tick};
 use tidegate::driver::Driver;
 
+pub use crate::storm::a_storm_of_everything_keeps_the_contract;
+
 use crate::stage::{Event, LISTENER, Peer, Read, Stage, World, pattern};
 
 pub fn echoes<W: World>(world: W) {
@@ -206,7 +208,7 @@ pub fn close_without_a_turn_between_works<W: World>(world: W) {
         let (key, mut peer) = stage.connection();
         let _ = peer.write(b"unread");
         stage.recv(key);
-        stage.send(key, &pattern(100 + round * 1_000_000));
+        stage.send(key, &pattern(100 + round * 200_000));
         let before = stage.close(key);
         assert!(matches!(&before[..], [Event::Sent(..)] | [Event::Received(..), Event::Sent(..)]), "{before:?}");
     }

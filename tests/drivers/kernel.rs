@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tidegate::driver::epoll::EpollDriver;
 use tidegate::driver::uring::{UringDriver, UringOptions};
-use tidegate::driver::{Driver, Waker, socket};
+use tidegate::driver::{Driver, Waker, socket, uring};
 
 use crate::stage::{LISTENER, Peer, Read, World};
 
@@ -16,6 +16,11 @@ pub const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 pub trait Make {
     type Driver: Driver<Listener = socket::Listener>;
     fn make(waker: Waker, started: Instant) -> Self::Driver;
+
+    /// Why there is no such driver on this machine.
+    fn missing() -> Option<String> {
+        None
+    }
 }
 
 pub struct Epoll;
@@ -36,6 +41,10 @@ impl Make for Uring {
     fn make(waker: Waker, started: Instant) -> UringDriver {
         UringDriver::new(waker, started, &UringOptions::default()).expect("io_uring")
     }
+
+    fn missing() -> Option<String> {
+        uring::probe().err()
+    }
 }
 
 /// Everything too small: the kernel runs out of buffers, submissions and completions all the time.
@@ -48,6 +57,10 @@ impl Make for TightUring {
         let options = UringOptions { submissions: 4, completions: 4, buffers: 2, buffer_bytes: 512 };
         UringDriver::new(waker, started, &options).expect("io_uring")
     }
+
+    fn missing() -> Option<String> {
+        uring::probe().err()
+    }
 }
 
 pub struct KernelWorld<M: Make> {
@@ -55,16 +68,30 @@ pub struct KernelWorld<M: Make> {
     address: SocketAddr,
 }
 
-impl<M: Make> World for KernelWorld<M> {
-    type Driver = M::Driver;
-    type Peer = TcpStream;
-
-    fn new() -> Self {
-        let mut driver = M::make(Waker::new().expect("eventfd"), Instant::now());
+impl<M: Make> KernelWorld<M> {
+    pub fn with_waker(waker: Waker) -> Self {
+        let mut driver = M::make(waker, Instant::now());
         let bound = socket::bind(ANY_PORT).expect("bind");
         let address = bound.local_addr();
         driver.listen(LISTENER, bound.listen().expect("listen")).expect("listen");
         KernelWorld { driver, address }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl<M: Make> World for KernelWorld<M> {
+    type Driver = M::Driver;
+    type Peer = TcpStream;
+
+    fn missing() -> Option<String> {
+        M::missing()
+    }
+
+    fn new() -> Self {
+        KernelWorld::with_waker(Waker::new().expect("eventfd"))
     }
 
     fn driver(&mut self) -> &mut M::Driver {

@@ -19,6 +19,11 @@ pub trait World {
     type Driver: Driver;
     type Peer: Peer;
 
+    /// Why this world cannot be had on this machine, in a sentence.
+    fn missing() -> Option<String> {
+        None
+    }
+
     fn new() -> Self;
     fn driver(&mut self) -> &mut Self::Driver;
     /// Begins a connection to the driver's listener.
@@ -157,8 +162,13 @@ impl<W: World> Stage<W> {
                 event => before.push(event),
             }
         }
-        self.keys.remove(key).expect("was attached");
+        self.free(key);
         before
+    }
+
+    /// Gives the slot of a closed connection to the next one.
+    pub fn free(&mut self, key: Key) {
+        self.keys.remove(key).expect("was attached");
     }
 
     /// Receives until `count` bytes have come for the key, and nothing else.
