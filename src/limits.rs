@@ -84,10 +84,14 @@ pub const BUS_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes that wait for one client before it counts as too slow (configurable as `limits.outbox_bytes_max`).
 pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that wait for one client above which nothing more is read from it: pings and pipelined requests make answers.
+pub const OUTBOX_BYTES_PAUSE: usize = 64 * 1024;
 /// The same for a worker: nats-server allows 64 MiB.
 pub const WORKER_OUTBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Channels that one connection may be subscribed to.
 pub const CHANNELS_PER_CONNECTION_MAX: usize = 128;
+/// How long a client's message waits for a worker of its service; longer than a worker's restart.
+pub const SERVICE_WAIT: Duration = Duration::from_secs(5);
 /// Bytes of capacity that a pooled batch keeps.
 pub const BATCH_CAPACITY_KEPT: usize = 16 * 1024;
 /// Batches that a shard keeps for the next turn.
@@ -113,6 +117,8 @@ pub const MAILBOX_MAILS: usize = 16 * 1024;
 pub const MAILS_PER_TURN: usize = 4 * 1024;
 /// Mails waiting for a full mailbox above which a shard stops reading from publishers.
 pub const BACKLOG_MAILS_HIGH: usize = 1024;
+/// How long a shard waits before it tries a full mailbox again.
+pub const BACKLOG_RETRY: Duration = Duration::from_millis(1);
 /// Channels that a shard keeps positions for although nobody listens; the least recently used are forgotten first.
 pub const IDLE_CHANNELS_MAX: usize = 100_000;
 /// The listen queue; the kernel lowers it to net.core.somaxconn.

@@ -51,11 +51,18 @@ impl<T> Slots<T> {
     }
 
     pub fn insert(&mut self, value: T) -> Key {
-        let slot = self.values.insert(value);
+        self.insert_with(|_| value)
+    }
+
+    /// Inserts a value that knows its own key.
+    pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
+        let slot = self.values.vacant_key();
         if slot == self.generations.len() {
             self.generations.push(self.first_generation);
         }
-        Key { slot: slot as u32, generation: self.generations[slot] }
+        let key = Key { slot: slot as u32, generation: self.generations[slot] };
+        self.values.insert(make(key));
+        key
     }
 
     pub fn contains(&self, key: Key) -> bool {

@@ -1,5 +1,6 @@
 //! Containers, time and counters that every floor above uses. Nothing here knows what a socket or a protocol is.
 
+pub mod address;
 pub mod batch;
 pub mod carry;
 pub mod counters;
@@ -7,6 +8,7 @@ pub mod key;
 pub mod tick;
 pub mod wheel;
 
+pub use address::{Address, Place};
 pub use batch::Batch;
 pub use carry::Carry;
 pub use key::{Key, Slots};

@@ -90,7 +90,7 @@ impl<T> Trie<T> {
     }
 
     /// Shows `found` each value whose pattern matches `subject`, which must be a valid one; in no particular order.
-    pub fn for_each_match(&self, subject: &str, mut found: impl FnMut(&T)) {
+    pub fn for_each_match<'a>(&'a self, subject: &str, mut found: impl FnMut(&'a T)) {
         if self.is_empty() {
             return;
         }

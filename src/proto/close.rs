@@ -81,6 +81,7 @@ reasons! {
     NoPong                "no_pong"                Network  1001  0     Debug  "no sign of life";
     CloseTimeout          "close_timeout"          Peer     1006  0     Debug  "the closing handshake was not finished in time";
     SlowConsumer          "slow_consumer"          Peer     1013  503   Debug  "too slow for what it subscribed to; come back and resume";
+    NoWorker              "no_worker"              Gateway  1013  503   Warn   "no worker serves this now; try again later";
     ClosedByWorker        "closed_by_worker"       Nobody   1000  0     Debug  "closed by the application";
 
     TlsProtocol           "tls_protocol"           Peer     1002  0     Debug  "TLS failed";

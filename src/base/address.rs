@@ -1,0 +1,69 @@
+//! Where something lives: which thread, and which connection of it.
+
+use super::Key;
+use std::fmt;
+use std::str::FromStr;
+
+/// Numbers the threads that mail each other: the shards first, in-process workers after them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place(pub u16);
+
+impl Place {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One connection of the gateway. Written as 16 hexadecimal digits it is the connection id of `tg.conn.<id>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address {
+    /// Always a shard: its number fits eight bits.
+    pub place: Place,
+    pub key: Key,
+}
+
+impl Address {
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.place.0) << 56 | self.key.to_bits()
+    }
+
+    pub fn from_bits(bits: u64) -> Address {
+        Address { place: Place((bits >> 56) as u16), key: Key::from_bits(bits) }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.to_bits())
+    }
+}
+
+/// The text is not 16 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAnAddress;
+
+impl FromStr for Address {
+    type Err = NotAnAddress;
+
+    fn from_str(text: &str) -> Result<Address, NotAnAddress> {
+        if text.len() != 16 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(NotAnAddress);
+        }
+        u64::from_str_radix(text, 16).map(Address::from_bits).map_err(|_| NotAnAddress)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_survives_its_text() {
+        let address = Address { place: Place(255), key: Key { slot: 0x1234_5678, generation: 0xAB_CDEF } };
+        assert_eq!(address.to_string(), "ffabcdef12345678");
+        assert_eq!(address.to_string().parse(), Ok(address));
+        for bad in ["", "12", "+fabcdef12345678", "ffabcdef123456789"] {
+            assert_eq!(bad.parse::<Address>(), Err(NotAnAddress), "{bad}");
+        }
+    }
+}
