@@ -1,0 +1,188 @@
+//! What goes wrong in a simulated world, how often, and the seeded chance that decides.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// Seeded chance (splitmix64): the same on every machine and in every run.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        bits ^ (bits >> 31)
+    }
+
+    /// A number below `bound`, which must not be zero.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        assert!(bound > 0, "nothing is below zero");
+        ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u64
+    }
+
+    pub fn within(&mut self, range: &RangeInclusive<u64>) -> u64 {
+        range.start() + self.below(range.end() - range.start() + 1)
+    }
+
+    /// True in `per_mille` of 1,000 cases.
+    pub fn chance(&mut self, per_mille: u32) -> bool {
+        self.below(1_000) < u64::from(per_mille)
+    }
+
+    /// From 1 to `most`, small ones more often than large ones: where parsers break.
+    pub fn some_of(&mut self, most: usize) -> usize {
+        let most = most as u64;
+        let bound = if self.chance(500) { most.min(8) } else { most };
+        1 + self.below(bound) as usize
+    }
+}
+
+/// How often each thing goes wrong, in thousandths of the occasions, and how large a world is.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    /// A receive hands over a part of what has arrived.
+    pub partial_read: u32,
+    /// A send moves a part of what fits, and goes on later.
+    pub partial_write: u32,
+    /// A connection breaks at some time of its life, for both sides but not at once.
+    pub reset: u32,
+    /// What a broken connection's side has not read is gone, too.
+    pub discard: u32,
+    /// A segment takes longer, and what follows it waits.
+    pub delay: u32,
+    /// Accepting fails with EMFILE or ENOBUFS.
+    pub accept_failure: u32,
+    /// The next completion is not the oldest one.
+    pub reorder: u32,
+    /// A completion shows after the next wait only, as a ring's does; otherwise at once, as a readiness driver's may.
+    pub defer: u32,
+    /// A driver wakes although nobody woke it.
+    pub spurious_wake: u32,
+    /// A client does not read for a while.
+    pub stall: u32,
+    /// `Closed` comes a while after `close`.
+    pub late_close: u32,
+
+    /// Every segment's way.
+    pub latency_us: RangeInclusive<u64>,
+    /// The extra time of a delayed segment, of a write that goes on later, and of a late `Closed`.
+    pub delay_us: RangeInclusive<u64>,
+    /// How long a client does not read.
+    pub stall_us: RangeInclusive<u64>,
+    /// From the connect to the break.
+    pub life_us: RangeInclusive<u64>,
+    /// Bytes that one direction of a connection holds, as two kernels' socket buffers do.
+    pub pipe_bytes: RangeInclusive<u64>,
+}
+
+impl Faults {
+    /// A good network: nothing breaks, everything arrives after the same short time.
+    pub fn none() -> Faults {
+        Faults {
+            partial_read: 0,
+            partial_write: 0,
+            reset: 0,
+            discard: 0,
+            delay: 0,
+            accept_failure: 0,
+            reorder: 0,
+            defer: 0,
+            spurious_wake: 0,
+            stall: 0,
+            late_close: 0,
+            latency_us: 50..=50,
+            delay_us: 1..=1,
+            stall_us: 1..=1,
+            life_us: 1..=1,
+            pipe_bytes: 65_536..=65_536,
+        }
+    }
+
+    /// A world with a character of its own: about half of the faults never happen in it, the others rarely to often.
+    ///
+    /// A seed in which everything fails hides what needs one long quiet stretch; so seeds differ in kind.
+    pub fn seeded(seed: u64) -> Faults {
+        let mut random = Random::new(seed ^ 0xFA17_5EED);
+        let mut often = |most: u64| if random.chance(500) { 1 + random.below(most) as u32 } else { 0 };
+        Faults {
+            partial_read: often(900),
+            partial_write: often(900),
+            reset: often(400),
+            discard: often(1_000),
+            delay: often(200),
+            accept_failure: often(300),
+            reorder: often(900),
+            defer: often(1_000),
+            spurious_wake: often(200),
+            stall: often(100),
+            late_close: often(700),
+            latency_us: 1..=1 + random.below(20_000),
+            delay_us: 1..=1 + random.below(500_000),
+            stall_us: 1_000..=1_000 + random.below(8_000_000),
+            life_us: 1..=1 + random.below(60_000_000),
+            pipe_bytes: 512..=512 << random.below(8),
+        }
+    }
+
+    pub(super) fn latency(&self, random: &mut Random) -> Duration {
+        let mut latency_us = random.within(&self.latency_us);
+        if random.chance(self.delay) {
+            latency_us += random.within(&self.delay_us);
+        }
+        Duration::from_micros(latency_us)
+    }
+
+    pub(super) fn pause(&self, random: &mut Random) -> Duration {
+        Duration::from_micros(random.within(&self.delay_us))
+    }
+
+    /// Everything takes time, so that what follows from an event comes after it.
+    pub(super) fn check(&self) {
+        for range in [&self.latency_us, &self.delay_us, &self.stall_us, &self.life_us, &self.pipe_bytes] {
+            assert!(*range.start() > 0 && range.start() <= range.end(), "an empty range, or one from zero: {self:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_is_the_reference_sequence_of_splitmix64() {
+        let mut random = Random::new(1_234_567);
+        assert_eq!([random.bits(), random.bits()], [6_457_827_717_110_365_317, 3_203_168_211_198_807_973]);
+    }
+
+    #[test]
+    fn numbers_stay_in_their_ranges() {
+        let mut random = Random::new(1);
+        for most in 1..200 {
+            assert!((1..=most).contains(&random.some_of(most)));
+            assert!((3..=most as u64 + 3).contains(&random.within(&(3..=most as u64 + 3))));
+        }
+        assert!(!random.chance(0) && random.chance(1_000));
+    }
+
+    #[test]
+    fn every_fault_is_in_some_seeds_and_missing_in_others() {
+        let seeds: Vec<Faults> = (0..100).map(Faults::seeded).collect();
+        for fault in [
+            (|faults| faults.reset) as fn(&Faults) -> u32,
+            |faults| faults.partial_read,
+            |faults| faults.partial_write,
+            |faults| faults.accept_failure,
+            |faults| faults.defer,
+        ] {
+            let count = seeds.iter().filter(|faults| fault(faults) > 0).count();
+            assert!((20..80).contains(&count), "{count}");
+        }
+        seeds.iter().for_each(Faults::check);
+    }
+}

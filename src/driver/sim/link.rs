@@ -1,0 +1,213 @@
+//! One simulated connection: a pipe in each direction, and how far each end has got with it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::base::Tick;
+
+/// Names a connection of a world; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    Client,
+    Server,
+}
+
+/// Where the driver's end of a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ServerEnd {
+    /// In a listener's queue, or on the way there.
+    Queued,
+    /// Accepted by this driver, not attached yet.
+    Accepted {
+        driver: u32,
+    },
+    Attached {
+        driver: u32,
+        slot: u32,
+    },
+    Gone,
+}
+
+pub(super) struct Link {
+    pub peer: SocketAddr,
+    /// Exempt from whatever loses bytes: resets, and clients that stop reading.
+    pub is_calm: bool,
+    /// Client to server.
+    pub up: Pipe,
+    /// Server to client.
+    pub down: Pipe,
+    pub server: ServerEnd,
+    pub is_client_gone: bool,
+    /// Set once that end has seen the connection break.
+    pub client_broken: Option<io::ErrorKind>,
+    pub server_broken: Option<io::ErrorKind>,
+    /// The client does not read before this time.
+    pub stalled_until: Tick,
+}
+
+impl Link {
+    pub fn new(peer: SocketAddr, is_calm: bool, up_bytes: usize, down_bytes: usize) -> Link {
+        Link {
+            peer,
+            is_calm,
+            up: Pipe::new(up_bytes),
+            down: Pipe::new(down_bytes),
+            server: ServerEnd::Queued,
+            is_client_gone: false,
+            client_broken: None,
+            server_broken: None,
+            stalled_until: Tick::ZERO,
+        }
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.is_client_gone && self.server == ServerEnd::Gone
+    }
+
+    /// What a receive of the server's end would say now, if anything.
+    pub fn has_news_for_server(&mut self, now: Tick) -> bool {
+        self.up.readable(now) > 0 || self.up.is_ended(now) || self.server_broken.is_some()
+    }
+}
+
+/// One direction of a connection: bytes in order, each with the time of its arrival, bounded.
+///
+/// ```text
+/// push --> [ in flight: segments with their time ][ arrived ] --> take
+///            \______________ at most capacity _____________/
+/// ```
+pub(super) struct Pipe {
+    capacity: usize,
+    bytes: VecDeque<u8>,
+    /// What is in flight, oldest first; the bytes before it have arrived.
+    segments: VecDeque<(Tick, usize)>,
+    arrived: usize,
+    last_arrival: Tick,
+    end: Option<Tick>,
+}
+
+impl Pipe {
+    pub fn new(capacity: usize) -> Pipe {
+        Pipe {
+            capacity,
+            bytes: VecDeque::new(),
+            segments: VecDeque::new(),
+            arrived: 0,
+            last_arrival: Tick::ZERO,
+            end: None,
+        }
+    }
+
+    pub fn room(&self) -> usize {
+        self.capacity - self.bytes.len()
+    }
+
+    /// Bytes in flight or arrived.
+    pub fn held(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn last_arrival(&self) -> Tick {
+        self.last_arrival
+    }
+
+    /// Appends bytes that arrive at `at`, or with the segment before if that is later; returns when.
+    pub fn push(&mut self, bytes: &[u8], at: Tick) -> Tick {
+        assert!(bytes.len() <= self.room() && self.end.is_none(), "a pipe that is full or ended takes nothing");
+        let at = at.max(self.last_arrival);
+        self.last_arrival = at;
+        self.bytes.extend(bytes);
+        match self.segments.back_mut() {
+            Some((time, count)) if *time == at => *count += bytes.len(),
+            _ => self.segments.push_back((at, bytes.len())),
+        }
+        at
+    }
+
+    /// Ends the direction behind what is in it; returns when the end arrives.
+    pub fn finish(&mut self, at: Tick) -> Tick {
+        self.last_arrival = at.max(self.last_arrival);
+        *self.end.get_or_insert(self.last_arrival)
+    }
+
+    pub fn is_finished(&self) -> bool {
+        self.end.is_some()
+    }
+
+    pub fn readable(&mut self, now: Tick) -> usize {
+        while let Some(&(at, count)) = self.segments.front()
+            && at <= now
+        {
+            self.arrived += count;
+            self.segments.pop_front();
+        }
+        self.arrived
+    }
+
+    /// True if everything has been taken and the end has arrived.
+    pub fn is_ended(&self, now: Tick) -> bool {
+        self.bytes.is_empty() && self.end.is_some_and(|at| at <= now)
+    }
+
+    /// Moves `count` of the readable bytes to the end of `into`.
+    pub fn take(&mut self, count: usize, into: &mut Vec<u8>) {
+        assert!(count <= self.arrived, "what has not arrived cannot be taken");
+        self.arrived -= count;
+        into.extend(self.bytes.drain(..count));
+    }
+
+    /// Loses what has not arrived, the end included.
+    pub fn lose_in_flight(&mut self, now: Tick) {
+        let arrived = self.readable(now);
+        self.bytes.truncate(arrived);
+        self.segments.clear();
+        if self.end.is_some_and(|at| at > now) {
+            self.end = None;
+        }
+    }
+
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.segments.clear();
+        self.arrived = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_arrive_in_order_and_not_before_their_time() {
+        let mut pipe = Pipe::new(10);
+        assert_eq!(pipe.push(b"abc", Tick::from_micros(5)), Tick::from_micros(5));
+        assert_eq!(pipe.push(b"de", Tick::from_micros(3)), Tick::from_micros(5));
+        assert_eq!(pipe.push(b"f", Tick::from_micros(9)), Tick::from_micros(9));
+        assert_eq!(pipe.finish(Tick::from_micros(1)), Tick::from_micros(9));
+        assert_eq!(pipe.readable(Tick::from_micros(4)), 0);
+        assert_eq!(pipe.readable(Tick::from_micros(5)), 5);
+        let mut taken = Vec::new();
+        pipe.take(4, &mut taken);
+        assert_eq!(pipe.readable(Tick::from_micros(9)), 2);
+        assert!(!pipe.is_ended(Tick::from_micros(9)));
+        pipe.take(2, &mut taken);
+        assert_eq!(taken, b"abcdef");
+        assert!(pipe.is_ended(Tick::from_micros(9)) && !pipe.is_ended(Tick::from_micros(8)));
+        assert_eq!(pipe.room(), 10);
+    }
+
+    #[test]
+    fn losing_what_is_in_flight_keeps_what_has_arrived() {
+        let mut pipe = Pipe::new(10);
+        pipe.push(b"abc", Tick::from_micros(5));
+        pipe.push(b"def", Tick::from_micros(6));
+        pipe.finish(Tick::from_micros(7));
+        pipe.lose_in_flight(Tick::from_micros(5));
+        assert_eq!((pipe.held(), pipe.readable(Tick::from_micros(9))), (3, 3));
+        assert!(!pipe.is_finished());
+    }
+}
