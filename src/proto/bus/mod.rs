@@ -1,1 +1,28 @@
-//! Skeleton.
+//! The bus: the NATS client protocol, the server's side (<https://docs.nats.io/reference/reference-protocols/nats-protocol>).
+//!
+//! ```text
+//!   worker                                     gateway
+//!          <-- INFO {..}                       write     one function for each thing that is said
+//!   CONNECT {..} PING PONG SUB UNSUB PUB HPUB  parse     takes one verb off the front of the input
+//!          <-- MSG HMSG +OK -ERR PING PONG     error     what is answered when that fails, in nats-server's words
+//!                                              connect   the options of CONNECT
+//!                                              headers   the block of header lines that HPUB and HMSG carry
+//! ```
+//!
+//! Pure: who may do what, and what a subscription means, is decided elsewhere. Verbs borrow from the input. Where the
+//! documents are silent, this follows nats-server, which was asked byte by byte; the tests name such cases.
+
+mod connect;
+mod error;
+pub mod headers;
+mod parse;
+mod write;
+
+pub use connect::ConnectOptions;
+pub use error::BusError;
+pub use headers::HeaderBlock;
+pub use parse::{BusLimits, Verb, next};
+pub use write::{Info, write_error, write_hmsg, write_info, write_msg};
+
+/// An empty message that says that nobody listens to what was asked: the whole header block of it.
+pub const NO_RESPONDERS: &[u8] = b"NATS/1.0 503\r\n\r\n";

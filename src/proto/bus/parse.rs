@@ -1,0 +1,274 @@
+//! Verbs of a worker, taken off the front of the input.
+//!
+//! ```text
+//!  input --> line (to LF) --> operation, fields --> body, of the size in the last field --> Verb, borrowed
+//!               |                                     |
+//!               '-- Ok(None): not whole yet ----------'   the caller keeps everything
+//! ```
+//!
+//! A call looks at the line and at the place where the body must end, never at the body: large payloads that arrive in
+//! small pieces cost no more than others.
+
+use std::mem;
+use std::str;
+
+use memchr::memchr;
+
+use super::BusError;
+use super::headers;
+use crate::limits::SID_BYTES_MAX;
+
+/// What INFO promises and the parser holds everybody to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BusLimits {
+    /// Longest line, without its end.
+    pub control_line_bytes_max: usize,
+    /// Longest body: headers and payload.
+    pub payload_bytes_max: usize,
+}
+
+/// What a worker said. Subjects are UTF-8, nothing more is known of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb<'a> {
+    /// Options, as JSON: see [`ConnectOptions::parse`](super::ConnectOptions::parse).
+    Connect(&'a str),
+    Ping,
+    Pong,
+    /// PUB, or HPUB: then `headers` is a valid block (see [`headers`]).
+    Pub {
+        subject: &'a str,
+        reply: Option<&'a str>,
+        headers: Option<&'a [u8]>,
+        payload: &'a [u8],
+    },
+    Sub {
+        subject: &'a str,
+        queue: Option<&'a str>,
+        sid: &'a str,
+    },
+    /// Ends the subscription, or lets it end after `max` messages counted from its beginning.
+    Unsub {
+        sid: &'a str,
+        max: Option<u64>,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Connect,
+    Ping,
+    Pong,
+    Pub,
+    Hpub,
+    Sub,
+    Unsub,
+}
+
+const OPERATIONS: [(&[u8], Operation); 7] = [
+    (b"PUB", Operation::Pub),
+    (b"HPUB", Operation::Hpub),
+    (b"PING", Operation::Ping),
+    (b"PONG", Operation::Pong),
+    (b"SUB", Operation::Sub),
+    (b"UNSUB", Operation::Unsub),
+    (b"CONNECT", Operation::Connect),
+];
+
+/// Takes one verb off the front of `input`. `Ok(None)`: it is not whole yet, and `input` is untouched. After an error
+/// that does not close ([`BusError::closes`]) the verb has been skipped.
+pub fn next<'a>(input: &mut &'a mut [u8], limits: &BusLimits) -> Result<Option<Verb<'a>>, BusError> {
+    let Some(line_len) = find_line(input, limits.control_line_bytes_max)? else { return Ok(None) };
+    let line = &input[..line_len];
+    let (operation, arguments) = find_operation(line)?.ok_or(BusError::UnknownOperation)?;
+    let fields = match operation {
+        Operation::Connect | Operation::Ping | Operation::Pong => Fields::default(),
+        _ => Fields::split(line, arguments)?,
+    };
+    let body = Body::announced(operation, &fields, line, limits)?;
+    let Some(end) = find_end(input, line_len, &body)? else { return Ok(None) };
+
+    let (verb, rest) = mem::take(input).split_at_mut(end);
+    *input = rest;
+    let (line, rest) = verb.split_at(line_len);
+    read(operation, line, arguments, &fields, &body, rest).map(Some)
+}
+
+/// The length of the first line with its LF (nats-server takes LF alone for a line's end, too).
+fn find_line(input: &[u8], line_bytes_max: usize) -> Result<Option<usize>, BusError> {
+    let window = &input[..input.len().min(line_bytes_max + b"\r\n".len())];
+    let found = memchr(b'\n', window);
+    let without_end = match found {
+        Some(at) => window[..at].strip_suffix(b"\r").unwrap_or(&window[..at]),
+        None => window,
+    };
+    if without_end.len() <= line_bytes_max {
+        return if found.is_some() { Ok(found.map(|at| at + 1)) } else { find_operation(input).map(|_| None) };
+    }
+    // The last byte of a line that is just long enough may be the CR of an end whose LF has not come.
+    if found.is_none() && window.len() == line_bytes_max + 1 && window.ends_with(b"\r") {
+        return Ok(None);
+    }
+    find_operation(input)?;
+    Err(BusError::ControlLineTooLong)
+}
+
+/// The verb at the front of `input` and where its arguments begin; `None` if it may become one with more bytes.
+/// Garbage is known by its first wrong letter, and does not have to fill a line first.
+fn find_operation(input: &[u8]) -> Result<Option<(Operation, usize)>, BusError> {
+    let word_len = input.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let word = &input[..word_len];
+    let Some(&next) = input.get(word_len) else {
+        let could_become_one = |name: &[u8]| name.len() >= word_len && name[..word_len].eq_ignore_ascii_case(word);
+        let is_possible = OPERATIONS.iter().any(|(name, _)| could_become_one(name));
+        return if is_possible { Ok(None) } else { Err(BusError::UnknownOperation) };
+    };
+    let found = OPERATIONS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
+    let (_, operation) = found.ok_or(BusError::UnknownOperation)?;
+    // nats-server wants no space before the braces of CONNECT, and ignores what follows PING and PONG.
+    let needs_space = !matches!(operation, Operation::Connect | Operation::Ping | Operation::Pong);
+    if needs_space && !matches!(next, b' ' | b'\t') {
+        return Err(BusError::UnknownOperation);
+    }
+    Ok(Some((*operation, word_len)))
+}
+
+/// Where the end of the verb is, once all of it has come. A body that does not end in CRLF is not what its line said.
+fn find_end(input: &[u8], line_len: usize, body: &Body) -> Result<Option<usize>, BusError> {
+    let Some(total) = body.total else { return Ok(Some(line_len)) };
+    let body_end = line_len + total;
+    let after = input.get(body_end..).unwrap_or_default();
+    let after = &after[..after.len().min(2)];
+    if !b"\r\n".starts_with(after) {
+        return Err(BusError::UnknownOperation);
+    }
+    Ok((after.len() == 2).then_some(body_end + 2))
+}
+
+/// Sizes that the last fields of PUB and HPUB announce.
+#[derive(Default)]
+struct Body {
+    headers: usize,
+    /// Headers and payload; `None` for verbs without a body.
+    total: Option<usize>,
+}
+
+impl Body {
+    fn announced(operation: Operation, fields: &Fields, line: &[u8], limits: &BusLimits) -> Result<Body, BusError> {
+        let sizes = match operation {
+            Operation::Pub => 1,
+            Operation::Hpub => 2,
+            _ => return Ok(Body::default()),
+        };
+        // A subject, perhaps a reply, then the sizes.
+        if fields.count < 1 + sizes || fields.count > 2 + sizes {
+            return Err(BusError::Malformed);
+        }
+        let size = |index: usize| parse_size(fields.get(line, index)).ok_or(BusError::Malformed);
+        let total = size(fields.count - 1)?;
+        let headers = if sizes == 2 { size(fields.count - 2)? } else { 0 };
+        if headers > total {
+            return Err(BusError::Malformed);
+        }
+        if total > limits.payload_bytes_max {
+            return Err(BusError::PayloadTooLarge);
+        }
+        Ok(Body { headers, total: Some(total) })
+    }
+}
+
+/// Digits alone, at most nine of them, as in nats-server.
+fn parse_size(digits: &[u8]) -> Option<usize> {
+    if digits.is_empty() || digits.len() > 9 {
+        return None;
+    }
+    digits.iter().try_fold(0, |size, digit| digit.is_ascii_digit().then(|| size * 10 + usize::from(digit - b'0')))
+}
+
+/// Where the arguments are in their line. Positions, because the line is looked at before it is taken off the input.
+#[derive(Default)]
+struct Fields {
+    at: [(usize, usize); Fields::MAX],
+    count: usize,
+}
+
+impl Fields {
+    /// HPUB has the most: subject, reply and two sizes.
+    const MAX: usize = 4;
+
+    fn split(line: &[u8], begin: usize) -> Result<Fields, BusError> {
+        let mut fields = Fields::default();
+        let mut at = begin;
+        while let Some(blanks) = line[at..].iter().position(|byte| !is_blank(*byte)) {
+            let start = at + blanks;
+            let length = line[start..].iter().position(|byte| is_blank(*byte)).unwrap_or(line.len() - start);
+            at = start + length;
+            *fields.at.get_mut(fields.count).ok_or(BusError::Malformed)? = (start, at);
+            fields.count += 1;
+        }
+        Ok(fields)
+    }
+
+    fn get<'a>(&self, line: &'a [u8], index: usize) -> &'a [u8] {
+        let (start, end) = self.at[index];
+        &line[start..end]
+    }
+}
+
+/// What stands between arguments; a CR counts wherever it is, as in nats-server.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// Puts a verb together whose line and body have been taken off the input; `rest` is the body and its CRLF.
+fn read<'a>(
+    operation: Operation,
+    line: &'a [u8],
+    arguments: usize,
+    fields: &Fields,
+    body: &Body,
+    rest: &'a [u8],
+) -> Result<Verb<'a>, BusError> {
+    let text = |index, error| str::from_utf8(fields.get(line, index)).map_err(|_| error);
+    match operation {
+        Operation::Ping => Ok(Verb::Ping),
+        Operation::Pong => Ok(Verb::Pong),
+        Operation::Connect => match str::from_utf8(line[arguments..].trim_ascii()) {
+            Ok(json) => Ok(Verb::Connect(json)),
+            Err(_) => Err(BusError::Malformed),
+        },
+        Operation::Pub | Operation::Hpub => {
+            let sizes = if operation == Operation::Hpub { 2 } else { 1 };
+            let has_reply = fields.count == 2 + sizes;
+            let (headers, payload) = rest[..rest.len() - b"\r\n".len()].split_at(body.headers);
+            let subject = text(0, BusError::InvalidPublishSubject)?;
+            let reply = if has_reply { Some(text(1, BusError::InvalidPublishSubject)?) } else { None };
+            if !headers.is_empty() && !headers::is_valid(headers) {
+                return Err(BusError::BadHeaders);
+            }
+            Ok(Verb::Pub { subject, reply, headers: (!headers.is_empty()).then_some(headers), payload })
+        }
+        Operation::Sub => {
+            if !(2..=3).contains(&fields.count) {
+                return Err(BusError::Malformed);
+            }
+            let queue = if fields.count == 3 { Some(text(1, BusError::InvalidSubject)?) } else { None };
+            let sid = check_sid(text(fields.count - 1, BusError::Malformed)?)?;
+            Ok(Verb::Sub { subject: text(0, BusError::InvalidSubject)?, queue, sid })
+        }
+        Operation::Unsub => {
+            if !(1..=2).contains(&fields.count) {
+                return Err(BusError::Malformed);
+            }
+            // nats-server unsubscribes at once when the number is none.
+            let max = if fields.count == 2 { parse_size(fields.get(line, 1)) } else { None };
+            Ok(Verb::Unsub { sid: check_sid(text(0, BusError::Malformed)?)?, max: max.map(|max| max as u64) })
+        }
+    }
+}
+
+fn check_sid(sid: &str) -> Result<&str, BusError> {
+    if sid.len() <= SID_BYTES_MAX { Ok(sid) } else { Err(BusError::Malformed) }
+}
+
+#[cfg(test)]
+mod tests;
