@@ -9,8 +9,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod check;
+mod client;
 mod config;
 pub mod demo;
+mod publish;
+mod report;
+mod subscribe;
 
 /// An edge gateway for connections that stay open: WebSocket, Server-Sent Events, and a bus for workers.
 #[derive(Debug, Parser)]
@@ -25,6 +29,10 @@ struct CommandLine {
 enum Verb {
     Check(check::Args),
     Config(config::Args),
+    #[command(name = "pub")]
+    Publish(publish::Args),
+    #[command(name = "sub")]
+    Subscribe(subscribe::Args),
 }
 
 /// Runs the verb that the process was started with.
@@ -32,16 +40,15 @@ pub fn main() -> ExitCode {
     match CommandLine::parse().verb {
         Verb::Check(args) => check::run(&args),
         Verb::Config(args) => config::run(&args),
+        Verb::Publish(args) => publish::run(&args),
+        Verb::Subscribe(args) => subscribe::run(&args),
     }
 }
 
 /// Prints a result. A reader that has gone away (`| head`) is no failure.
 fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            complain(&format!("stdout: {error}"));
-            ExitCode::FAILURE
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&format!("stdout: {error}")),
         _ => ExitCode::SUCCESS,
     }
 }
@@ -49,4 +56,18 @@ fn print(text: &str) -> ExitCode {
 /// Tells an error, in one line.
 fn complain(message: &str) {
     eprintln!("tidegate: {message}");
+}
+
+/// Tells an error, and that it is one.
+fn fail(message: &str) -> ExitCode {
+    complain(message);
+    ExitCode::FAILURE
+}
+
+/// A text that fits in one line of a header or a stream.
+fn no_control(text: &str) -> Result<String, String> {
+    match text.chars().any(char::is_control) {
+        true => Err("expected a text without control characters".to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }

@@ -1,0 +1,49 @@
+//! The admin API, as a publisher sees it: `POST /api/channels/{channel}`.
+
+use tungstenite::http::Uri;
+
+use super::events::refusal;
+use super::http::Connection;
+use super::{Field, Trust};
+
+pub(in crate::cli) struct Channels(Connection);
+
+impl Channels {
+    pub fn connect(uri: &Uri, trust: &Trust) -> Result<Channels, String> {
+        Connection::open(uri, trust).map(Channels)
+    }
+
+    /// The answer of the API, one line.
+    pub fn publish(&mut self, channel: &str, fields: &[Field], payload: &[u8]) -> Result<String, String> {
+        let target = format!("/api/channels/{}", encoded(channel));
+        let mut head = self.0.request("POST", &target, fields, payload)?;
+        if !(200..300).contains(&head.status) {
+            return Err(refusal(&mut self.0, &mut head));
+        }
+        let answer = self.0.answer(&mut head)?;
+        Ok(String::from_utf8_lossy(&answer).split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// One segment of a path (RFC 3986 section 3.3): all but unreserved characters are escaped.
+fn encoded(segment: &str) -> String {
+    let mut out = String::new();
+    for byte in segment.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_a_channel_as_one_segment() {
+        assert_eq!(encoded("room.1-a_b~"), "room.1-a_b~");
+        assert_eq!(encoded("a/b?c é"), "a%2Fb%3Fc%20%C3%A9");
+    }
+}

@@ -1,0 +1,69 @@
+//! A stream of Server-Sent Events that is read from.
+
+use std::collections::VecDeque;
+
+use tungstenite::http::Uri;
+
+use super::http::{Connection, Framing, Head};
+use super::{Arrival, Field, MESSAGE_BYTES_MAX, News, TICK, Trust};
+use crate::proto::sse::Parser;
+
+pub(in crate::cli) struct Events {
+    connection: Connection,
+    framing: Framing,
+    parser: Parser,
+    /// Parsed and not yet taken.
+    ready: VecDeque<Arrival>,
+}
+
+impl Events {
+    pub fn open(uri: &Uri, fields: &[Field], last_event_id: Option<&str>, trust: &Trust) -> Result<Events, String> {
+        let words = |error: String| format!("{uri}: {error}");
+        let mut connection = Connection::open(uri, trust)?;
+        let mut all = vec![Field { name: "Accept".to_owned(), value: "text/event-stream".to_owned() }];
+        all.extend(last_event_id.map(|id| Field { name: "Last-Event-ID".to_owned(), value: id.to_owned() }));
+        all.extend_from_slice(fields);
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        let mut head = connection.request("GET", target, &all, b"").map_err(words)?;
+        if head.status != 200 {
+            return Err(words(refusal(&mut connection, &mut head)));
+        }
+        if !head.content_type.starts_with("text/event-stream") {
+            return Err(words(format!("answered with {:?}; expected \"text/event-stream\"", head.content_type)));
+        }
+        connection.stream().wait_at_most(TICK).map_err(|error| error.to_string())?;
+        Ok(Events { connection, framing: head.framing, parser: Parser::new(MESSAGE_BYTES_MAX), ready: VecDeque::new() })
+    }
+
+    pub fn next(&mut self) -> Result<News, String> {
+        if let Some(arrival) = self.ready.pop_front() {
+            return Ok(News::Arrived(arrival));
+        }
+        let mut bytes = Vec::new();
+        if !self.connection.body(&mut self.framing, &mut bytes)? {
+            return Ok(News::Ended(String::new()));
+        }
+        let mut input = &bytes[..];
+        while let Some(event) = self.parser.next(&mut input).map_err(|reason| reason.to_string())? {
+            self.ready.push_back(Arrival {
+                subject: None,
+                id: (!event.id.is_empty()).then_some(event.id),
+                event: (!event.event.is_empty()).then_some(event.event),
+                payload: event.data.into_bytes(),
+            });
+        }
+        Ok(self.ready.pop_front().map_or(News::Nothing, News::Arrived))
+    }
+}
+
+/// What a refusal says, in one line.
+pub(super) fn refusal(connection: &mut Connection, head: &mut Head) -> String {
+    let body = connection.answer(head).unwrap_or_default();
+    let text = String::from_utf8_lossy(&body);
+    let line = text.lines().next().unwrap_or_default().trim();
+    if line.is_empty() {
+        format!("refused with {}", head.status)
+    } else {
+        format!("refused with {}: {line}", head.status)
+    }
+}

@@ -1,0 +1,269 @@
+//! A small HTTP/1.1 client: one request after the other on one connection, and bodies that may never end.
+
+use std::io::{self, Read, Write};
+
+use tungstenite::http::Uri;
+
+use super::stream::{Stream, is_timeout};
+use super::{Field, Trust};
+
+/// Longest head of a response.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Most header fields of a response.
+const HEADERS_MAX: usize = 64;
+/// Longest line of a chunk's size.
+const CHUNK_LINE_BYTES_MAX: usize = 1024;
+/// Longest answer of the admin API.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+pub(super) struct Connection {
+    stream: Stream,
+    /// As the Host header has it.
+    host: String,
+    /// Received and not yet used.
+    input: Vec<u8>,
+}
+
+/// The head of a response.
+#[derive(Debug, PartialEq)]
+pub(super) struct Head {
+    pub status: u16,
+    pub content_type: String,
+    pub framing: Framing,
+}
+
+/// Where in the body we are (RFC 9112 section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// So many bytes are left.
+    Length(u64),
+    /// A line with a chunk's size comes next.
+    ChunkSize,
+    /// So many bytes of the chunk are left.
+    Chunk(u64),
+    /// The line end behind a chunk comes next.
+    ChunkEnd,
+    /// After the last chunk: lines up to an empty one.
+    Trailer,
+    UntilClose,
+    Done,
+}
+
+impl Connection {
+    pub fn open(uri: &Uri, trust: &Trust) -> Result<Connection, String> {
+        let stream = Stream::connect(uri, trust)?;
+        let host =
+            uri.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default().to_owned());
+        Ok(Connection { stream, host: host.unwrap_or_default(), input: Vec::new() })
+    }
+
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Sends a request and reads the head of its response.
+    pub fn request(&mut self, method: &str, target: &str, fields: &[Field], body: &[u8]) -> Result<Head, String> {
+        let mut message = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nUser-Agent: tidegate\r\n", self.host);
+        for Field { name, value } in fields {
+            message.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if method != "GET" {
+            message.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        message.push_str("\r\n");
+        let mut message = message.into_bytes();
+        message.extend_from_slice(body);
+        self.stream.write_all(&message).and_then(|()| self.stream.flush()).map_err(|error| error.to_string())?;
+        loop {
+            if let Some((head, used)) = parse_head(&self.input)? {
+                self.input.drain(..used);
+                // An interim response announces the real one (RFC 9110 section 15.2).
+                if head.status >= 200 {
+                    return Ok(head);
+                }
+            } else if self.fill().map_err(|error| no_answer(&error))? == 0 {
+                return Err("the server closed the connection without an answer".to_owned());
+            }
+        }
+    }
+
+    /// The whole body of an answer.
+    pub fn answer(&mut self, head: &mut Head) -> Result<Vec<u8>, String> {
+        let mut body = Vec::new();
+        while self.body(&mut head.framing, &mut body)? {
+            if body.len() > ANSWER_BYTES_MAX {
+                return Err("the answer is too long".to_owned());
+            }
+        }
+        Ok(body)
+    }
+
+    /// Appends more of the body; `Ok(false)` at its end. May append nothing when the stream's time was over.
+    pub fn body(&mut self, framing: &mut Framing, out: &mut Vec<u8>) -> Result<bool, String> {
+        let before = out.len();
+        take(framing, &mut self.input, out)?;
+        if *framing == Framing::Done || out.len() > before {
+            return Ok(*framing != Framing::Done || out.len() > before);
+        }
+        match self.fill() {
+            Ok(0) if *framing == Framing::UntilClose => {
+                *framing = Framing::Done;
+                Ok(false)
+            }
+            Ok(0) => Err("the server closed the connection in the middle of the answer".to_owned()),
+            Ok(_) => take(framing, &mut self.input, out).map(|()| *framing != Framing::Done || out.len() > before),
+            Err(error) if is_timeout(&error) => Ok(true),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn fill(&mut self) -> io::Result<usize> {
+        let mut bytes = [0; 16 * 1024];
+        let count = self.stream.read(&mut bytes)?;
+        self.input.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+}
+
+fn no_answer(error: &io::Error) -> String {
+    if is_timeout(error) { "the server did not answer in time".to_owned() } else { error.to_string() }
+}
+
+/// The head of a response and its length, or `None` while it is not whole.
+fn parse_head(input: &[u8]) -> Result<Option<(Head, usize)>, String> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    let used = match response.parse(input) {
+        Ok(httparse::Status::Complete(used)) => used,
+        Ok(httparse::Status::Partial) if input.len() <= HEAD_BYTES_MAX => return Ok(None),
+        Ok(httparse::Status::Partial) => return Err("the head of the answer is too long".to_owned()),
+        Err(error) => return Err(format!("the answer is not HTTP: {error}")),
+    };
+    let status = response.code.unwrap_or_default();
+    let field = |name: &str| {
+        let found = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        found.and_then(|header| std::str::from_utf8(header.value).ok()).map(str::trim)
+    };
+    let is_chunked = field("transfer-encoding").is_some_and(|value| value.to_ascii_lowercase().ends_with("chunked"));
+    let framing = match field("content-length").map(str::parse) {
+        _ if status < 200 || status == 204 || status == 304 => Framing::Done,
+        _ if is_chunked => Framing::ChunkSize,
+        Some(Ok(length)) => Framing::Length(length),
+        Some(Err(_)) => return Err("the answer has a Content-Length that is no number".to_owned()),
+        None => Framing::UntilClose,
+    };
+    let content_type = field("content-type").unwrap_or_default().to_owned();
+    Ok(Some((Head { status, content_type, framing }, used)))
+}
+
+/// Moves the body's bytes from `input` to `out`, as far as they have come.
+fn take(framing: &mut Framing, input: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), String> {
+    let mut used = 0;
+    loop {
+        let rest = &input[used..];
+        let line = || line(rest);
+        *framing = match *framing {
+            Framing::Length(0) => Framing::Done,
+            Framing::Length(left) | Framing::Chunk(left) if !rest.is_empty() && left > 0 => {
+                let count = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+                out.extend_from_slice(&rest[..count]);
+                used += count;
+                let left = left - count as u64;
+                if matches!(framing, Framing::Length(_)) { Framing::Length(left) } else { Framing::Chunk(left) }
+            }
+            Framing::Chunk(0) => Framing::ChunkEnd,
+            Framing::UntilClose => {
+                out.extend_from_slice(rest);
+                used += rest.len();
+                break;
+            }
+            Framing::ChunkSize | Framing::ChunkEnd | Framing::Trailer => {
+                let Some(text) = line()? else { break };
+                used += text.len() + 2;
+                match *framing {
+                    Framing::ChunkSize => match chunk_size(text)? {
+                        0 => Framing::Trailer,
+                        size => Framing::Chunk(size),
+                    },
+                    Framing::ChunkEnd if text.is_empty() => Framing::ChunkSize,
+                    Framing::ChunkEnd => return Err("the answer has a chunk of another size than it said".to_owned()),
+                    _ if text.is_empty() => Framing::Done,
+                    _ => Framing::Trailer,
+                }
+            }
+            Framing::Length(_) | Framing::Chunk(_) | Framing::Done => break,
+        };
+    }
+    input.drain(..used);
+    Ok(())
+}
+
+/// The line that stands here, without its CRLF.
+fn line(input: &[u8]) -> Result<Option<&[u8]>, String> {
+    match memchr::memmem::find(input, b"\r\n") {
+        Some(end) => Ok(Some(&input[..end])),
+        None if input.len() > CHUNK_LINE_BYTES_MAX => Err("the answer has a chunk without a size".to_owned()),
+        None => Ok(None),
+    }
+}
+
+fn chunk_size(line: &[u8]) -> Result<u64, String> {
+    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
+    let text = std::str::from_utf8(digits).unwrap_or_default().trim();
+    let is_hexadecimal = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let size = if is_hexadecimal { u64::from_str_radix(text, 16).ok() } else { None };
+    size.ok_or_else(|| "the answer has a chunk without a size".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads `body` in pieces of every size; all must give the same.
+    fn read(start: Framing, body: &[u8]) -> Result<(Vec<u8>, Framing), String> {
+        let mut results: Vec<_> = (1..=body.len().max(1))
+            .map(|size| {
+                let (mut framing, mut input, mut out) = (start, Vec::new(), Vec::new());
+                for piece in body.chunks(size) {
+                    input.extend_from_slice(piece);
+                    take(&mut framing, &mut input, &mut out)?;
+                }
+                Ok((out, framing))
+            })
+            .collect();
+        assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{results:?}");
+        results.remove(0)
+    }
+
+    #[test]
+    fn reads_chunks_at_any_split() {
+        let body = b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nA: b\r\n\r\n";
+        assert_eq!(read(Framing::ChunkSize, body), Ok((b"hello world".to_vec(), Framing::Done)));
+    }
+
+    #[test]
+    fn refuses_chunks_that_lie() {
+        assert!(read(Framing::ChunkSize, b"3\r\nhello\r\n").is_err());
+        assert!(read(Framing::ChunkSize, b"-1\r\n").is_err());
+        assert!(read(Framing::ChunkSize, b"fffffffffffffffff\r\n").is_err());
+        assert!(read(Framing::ChunkSize, b"\r\n").is_err());
+    }
+
+    #[test]
+    fn leaves_what_follows_the_body() {
+        let (mut framing, mut input, mut out) = (Framing::Length(3), b"abcHTTP".to_vec(), Vec::new());
+        take(&mut framing, &mut input, &mut out).unwrap();
+        assert_eq!((framing, &input[..], &out[..]), (Framing::Done, &b"HTTP"[..], &b"abc"[..]));
+    }
+
+    #[test]
+    fn tells_how_the_body_is_framed() {
+        let framing = |head: &str| parse_head(head.as_bytes()).map(|parsed| parsed.map(|(head, _)| head.framing));
+        assert_eq!(framing("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), Ok(Some(Framing::Length(5))));
+        assert_eq!(framing("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"), Ok(Some(Framing::ChunkSize)));
+        assert_eq!(framing("HTTP/1.1 204 No Content\r\n\r\n"), Ok(Some(Framing::Done)));
+        assert_eq!(framing("HTTP/1.1 200 OK\r\n\r\n"), Ok(Some(Framing::UntilClose)));
+        assert_eq!(framing("HTTP/1.1 200 OK\r\n"), Ok(None));
+        assert!(framing("SSH-2.0\r\n\r\n").is_err());
+    }
+}

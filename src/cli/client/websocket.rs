@@ -1,0 +1,65 @@
+//! A WebSocket that is read from.
+
+use tungstenite::client::{IntoClientRequest, client_with_config};
+use tungstenite::http::{HeaderName, HeaderValue, Uri};
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tungstenite::{Error, HandshakeError, Message};
+
+use super::stream::{Stream, is_timeout};
+use super::{Arrival, CONNECT_TIMEOUT, Field, MESSAGE_BYTES_MAX, News, TICK, Trust};
+
+pub(in crate::cli) struct WebSocket(tungstenite::WebSocket<Stream>);
+
+impl WebSocket {
+    pub fn open(uri: &Uri, fields: &[Field], trust: &Trust) -> Result<WebSocket, String> {
+        let stream = Stream::connect(uri, trust)?;
+        let mut request = uri.into_client_request().map_err(|error| format!("{uri}: {error}"))?;
+        for Field { name, value } in fields {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
+            request.headers_mut().append(name, HeaderValue::from_str(value).map_err(|error| error.to_string())?);
+        }
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MESSAGE_BYTES_MAX))
+            .max_frame_size(Some(MESSAGE_BYTES_MAX));
+        let (socket, _) = client_with_config(request, stream, Some(config)).map_err(|error| match error {
+            HandshakeError::Failure(Error::Http(response)) => format!("{uri}: refused with {}", response.status()),
+            HandshakeError::Failure(error) => format!("{uri}: {error}"),
+            HandshakeError::Interrupted(_) => format!("{uri}: the server did not answer in time"),
+        })?;
+        socket.get_ref().wait_at_most(TICK).map_err(|error| error.to_string())?;
+        Ok(WebSocket(socket))
+    }
+
+    pub fn next(&mut self) -> Result<News, String> {
+        match self.0.read() {
+            Ok(Message::Text(text)) => Ok(arrived(text.as_bytes().to_vec())),
+            Ok(Message::Binary(bytes)) => Ok(arrived(bytes.to_vec())),
+            Ok(Message::Close(frame)) => {
+                let words = frame.map_or("no code".to_owned(), |CloseFrame { code, reason }| {
+                    format!("{} {reason}", u16::from(code)).trim_end().to_owned()
+                });
+                // The answer to the close frame goes out with the next flush.
+                _ = self.0.flush();
+                Ok(News::Ended(words))
+            }
+            Ok(_) => Ok(News::Nothing),
+            Err(Error::Io(error)) if is_timeout(&error) => Ok(News::Nothing),
+            Err(Error::ConnectionClosed) => Ok(News::Ended(String::new())),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The closing handshake, as far as the server takes part in it.
+    pub fn close(&mut self) {
+        let goodbye = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        if self.0.close(Some(goodbye)).is_ok() && self.0.flush().is_ok() {
+            let deadline = std::time::Instant::now() + CONNECT_TIMEOUT / 10;
+            while std::time::Instant::now() < deadline && matches!(self.next(), Ok(News::Arrived(_) | News::Nothing)) {}
+        }
+    }
+}
+
+fn arrived(payload: Vec<u8>) -> News {
+    News::Arrived(Arrival { payload, ..Arrival::default() })
+}

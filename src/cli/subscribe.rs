@@ -1,0 +1,145 @@
+//! `tidegate sub`: shows the messages of a WebSocket, an event stream or a subject of the bus.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tungstenite::http::Uri;
+
+use super::client::bus::Bus;
+use super::client::events::Events;
+use super::client::websocket::WebSocket;
+use super::client::{Field, News, Source, Trust};
+use super::report::Report;
+
+/// The longest time that an option takes: a day.
+const SECONDS_MAX: f64 = 86_400.0;
+
+/// Shows messages as they arrive, until Ctrl-C.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tidegate sub http://127.0.0.1:8080/events/news           Server-Sent Events
+  tidegate sub ws://127.0.0.1:8080/ws/rooms/lobby          a WebSocket
+  tidegate sub nats://127.0.0.1:4222 'driver.location.*'   the bus, with wildcards
+  tidegate sub 'driver.location.*'                         the same, on --bus
+  tidegate sub wss://localhost:8443/ws/rooms/lobby --insecure --count 10 --latency
+
+Latency is measured against the field at_ms of JSON payloads, as `tidegate pub --timestamp` writes it.
+The exit code is 1 if the server ends it, or if --timeout ends it before --count messages came.")]
+pub struct Args {
+    /// A URL (ws, wss, http, https, nats), or a subject of the bus
+    #[arg(value_name = "URL_OR_SUBJECT")]
+    target: String,
+    /// The subject, where the URL is the bus
+    subject: Option<String>,
+    /// The bus, where a subject alone is given: nats://[user:password@|token@]host:port
+    #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
+    bus: String,
+    /// End after so many messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// End after so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+    /// Measure how long messages took, and show percentiles in the end
+    #[arg(long)]
+    latency: bool,
+    /// Resume an event stream after this id
+    #[arg(long, value_name = "ID", value_parser = super::no_control)]
+    last_event_id: Option<String>,
+    /// Send this header field with the request; may be repeated
+    #[arg(long, value_name = "NAME: VALUE")]
+    header: Vec<Field>,
+    #[command(flatten)]
+    trust: Trust,
+    /// Print JSON, one line for each message and one for the summary
+    #[arg(long)]
+    json: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("expected seconds, up to {SECONDS_MAX}"))
+}
+
+pub fn run(args: &Args) -> ExitCode {
+    let is_ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        if let Err(error) = signal_hook::flag::register(signal, is_ended.clone()) {
+            return super::fail(&error.to_string());
+        }
+    }
+    match open(args).and_then(|source| follow(args, source, &is_ended)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => super::fail(&message),
+    }
+}
+
+fn open(args: &Args) -> Result<Source, String> {
+    let target = args.target.as_str();
+    let Some((scheme, _)) = target.split_once("://") else {
+        return match &args.subject {
+            None => Bus::connect(&args.bus)?.subscribe(target).map(|source| Source::Bus(Box::new(source))),
+            Some(_) => Err(format!("{target} is no URL; expected ws, wss, http, https or nats and \"://\"")),
+        };
+    };
+    if matches!(scheme, "nats" | "tls") {
+        let subject = args.subject.as_deref().ok_or("expected a subject after the URL of the bus")?;
+        return Bus::connect(target)?.subscribe(subject).map(|source| Source::Bus(Box::new(source)));
+    }
+    if args.subject.is_some() {
+        return Err("a subject goes with the URL of a bus only; expected nats://host:port".to_owned());
+    }
+    let uri: Uri = target.parse().map_err(|error| format!("{target}: {error}"))?;
+    match scheme {
+        "ws" | "wss" => {
+            let socket = WebSocket::open(&uri, &args.header, &args.trust)?;
+            Ok(Source::WebSocket(Box::new(socket)))
+        }
+        "http" | "https" => {
+            let events = Events::open(&uri, &args.header, args.last_event_id.as_deref(), &args.trust)?;
+            Ok(Source::Events(Box::new(events)))
+        }
+        _ => Err(format!("{target}: unknown scheme {scheme:?}; expected ws, wss, http, https or nats")),
+    }
+}
+
+/// Shows messages until something ends it.
+fn follow(args: &Args, mut source: Source, is_ended: &AtomicBool) -> Result<(), String> {
+    let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
+    let mut report = Report::new(args.json, args.latency)?;
+    let mut out = io::stdout().lock();
+    let end = loop {
+        if is_ended.load(Ordering::Relaxed) || args.count == Some(report.count()) {
+            source.close();
+            break Ok(());
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            source.close();
+            break match args.count {
+                Some(count) => Err(format!("timed out: {} of {count} messages came", report.count())),
+                None => Ok(()),
+            };
+        }
+        match source.next() {
+            Ok(News::Arrived(arrival)) => match report.message(&mut out, &arrival).and_then(|()| out.flush()) {
+                Ok(()) => {}
+                // Whoever read the messages has had enough.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                Err(error) => break Err(format!("stdout: {error}")),
+            },
+            Ok(News::Nothing) => {}
+            Ok(News::Ended(words)) if words.is_empty() => break Err("the server ended it".to_owned()),
+            Ok(News::Ended(words)) => break Err(format!("the server ended it: {words}")),
+            Err(message) => break Err(message),
+        }
+    };
+    let summary = report.summary(&mut out, &mut io::stderr()).and_then(|()| out.flush());
+    match summary {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => end.and(Err(format!("stdout: {error}"))),
+        _ => end,
+    }
+}
