@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use tidegate::base::{Batch, Key, Slots};
+use tidegate::base::{Batch, Key, Slots, Tick};
 use tidegate::driver::{Completion, Driver, ListenerId};
 
 /// How long a test waits for a fact. Only a failing one waits that long.
@@ -26,6 +26,10 @@ pub trait World {
 
     fn new() -> Self;
     fn driver(&mut self) -> &mut Self::Driver;
+    /// Lets the driver wait, and time pass.
+    fn wait(&mut self, deadline: Tick) -> Tick {
+        self.driver().wait(deadline).expect("wait")
+    }
     /// Begins a connection to the driver's listener.
     fn connect(&mut self) -> Self::Peer;
 }
@@ -86,7 +90,7 @@ impl<W: World> Stage<W> {
     pub fn turn_within(&mut self, sleep: Duration) {
         assert!(self.began.elapsed() < PATIENCE, "what the test waits for did not happen; events: {:?}", self.events);
         let deadline = self.driver().now() + sleep;
-        self.driver().wait(deadline).expect("wait");
+        self.world.wait(deadline);
         while let Some(completion) = self.world.driver().next() {
             let event = match completion {
                 Completion::Accepted { listener, socket, .. } => {

@@ -23,7 +23,7 @@ impl UringDriver {
             Op::Send => self.on_sent(Key::from_bits(done.value), done),
             Op::Accept => self.on_accepted(done.value as usize, done),
             Op::Wake => self.on_wake(done),
-            // It says only whether it came in time; the cancelled submission says what became of it.
+            // It came too late; what it was to cancel has completed, or is about to.
             Op::Cancel => {}
         }
         true

@@ -28,6 +28,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use io_uring::opcode;
+use io_uring::squeue::Flags;
 use io_uring::types::{CancelBuilder, Fd};
 
 mod accept;
@@ -155,8 +156,10 @@ impl UringDriver {
     }
 
     fn cancel(&mut self, what: CancelBuilder) {
+        // What was cancelled says so itself.
+        let entry = opcode::AsyncCancel2::new(what).build().flags(Flags::SKIP_SUCCESS);
         // SAFETY: a cancellation names no memory.
-        unsafe { self.ring.push(Op::Cancel, 0, opcode::AsyncCancel2::new(what).build()) };
+        unsafe { self.ring.push(Op::Cancel, 0, entry) };
     }
 
     /// Submits what the connection's batch has left.
