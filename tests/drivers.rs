@@ -6,6 +6,8 @@ mod behaviour;
 mod kernel;
 #[path = "drivers/shortage.rs"]
 mod shortage;
+#[path = "drivers/simulated.rs"]
+mod simulated;
 #[path = "drivers/stage.rs"]
 mod stage;
 #[path = "drivers/storm.rs"]
@@ -62,3 +64,5 @@ macro_rules! behaviours {
 behaviours!(epoll, crate::kernel::KernelWorld<crate::kernel::Epoll>);
 behaviours!(uring, crate::kernel::KernelWorld<crate::kernel::Uring>);
 behaviours!(tight_uring, crate::kernel::KernelWorld<crate::kernel::TightUring>);
+behaviours!(sim, crate::simulated::SimWorld<crate::simulated::Calm>);
+behaviours!(rough_sim, crate::simulated::SimWorld<crate::simulated::Rough>);
