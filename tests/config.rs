@@ -537,3 +537,64 @@ fn takes_every_key_from_a_variable() {
         assert!(!matches!(row.fallback, Fallback::Required("")), "{} has an example", row.path);
     }
 }
+
+/// Parts of configurations, good and bad, that random texts are put together from.
+const PARTS: &[&str] = &[
+    "[[listener]]\n",
+    "[listener]\n",
+    "[[route]]\n",
+    "[bus]\n",
+    "[admin]\n",
+    "[limits]\n",
+    "address = ",
+    "path = ",
+    "sse = ",
+    "websocket = ",
+    "tls = ",
+    "user = ",
+    "token = ",
+    "channel = ",
+    "message_bytes_max = ",
+    "publish = ",
+    "method = ",
+    "\"127.0.0.1:1\"",
+    "\"0.0.0.0:2\"",
+    "\"/a/{b}\"",
+    "\"a.{b}\"",
+    "\"\\u001b\"",
+    "{ ",
+    " }",
+    "[ ",
+    " ]",
+    ", ",
+    "\n",
+    "true",
+    "7",
+    "-1",
+    "1.5",
+    "\"\"\"",
+    "'",
+    "\"",
+    "=",
+    ".",
+    "é",
+    "\u{1b}",
+    "\u{2028}",
+    "\r",
+    "#TIDEGATE_BUS_TOKEN=x\n",
+    "#TIDEGATE_ROUTE_0_SSE_CHANNEL=a.{b}\n",
+    "#TIDEGATE_LISTENER_0_TLS_KEY=k\n",
+    "#TIDEGATE_\u{1b}=1\n",
+];
+
+#[path = "fuzz/checks/config.rs"]
+mod check;
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { failure_persistence: None, cases: 2_000, ..Default::default() })]
+
+    #[test]
+    fn keeps_its_promises_for_texts_of_any_parts(parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..40)) {
+        check::check(parts.concat().as_bytes(), &[]);
+    }
+}

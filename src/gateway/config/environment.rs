@@ -166,7 +166,8 @@ fn unknown(name: String) -> Error {
         Some(known) => format!("did you mean {PREFIX}{known}?"),
         None => "`tidegate config` lists the keys".to_owned(),
     };
-    Error::new(&Place::Variable(name.clone()), format!("unknown variable {name}; {hint}"))
+    let message = format!("unknown variable {}; {hint}", name.escape_debug());
+    Error::new(&Place::Variable(name), message)
 }
 
 /// The variable of a row with indices in place of each `N`.
