@@ -1,1 +1,245 @@
-//! Skeleton.
+//! In-process workers: a thread of the embedding program that takes part in the bus without a socket.
+//!
+//! ```text
+//!  shards --tell lane (lock-free)--> Worker::recv        Worker::publish --ask lane--> the shard it concerns
+//! ```
+//!
+//! ```no_run
+//! use std::time::{Duration, Instant};
+//! use tidegate::worker::{Received, Worker};
+//!
+//! fn echo(mut worker: Worker) {
+//!     worker.serve("echo").expect("a valid name");
+//!     loop {
+//!         match worker.recv(Instant::now() + Duration::from_secs(1)) {
+//!             Received::Message(message) => drop(worker.reply(&message, &message.payload)),
+//!             Received::Nothing => {}
+//!             Received::Stopped => return,
+//!         }
+//!     }
+//! }
+//! ```
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::TrySendError;
+
+use crate::base::{Address, Key, Place};
+use crate::hub::{Destination, Member, Membership, owner_of};
+use crate::mesh::{Mail, Mailbox, Mesh, Publish};
+use crate::proto::bus::HeaderBlock;
+use crate::proto::bus::headers::is_valid_name;
+use crate::proto::event::{Message, OPCODE_HEADER};
+use crate::proto::subject::{Pattern, Subject, SubjectError};
+
+/// The queue group of [`Worker::serve`]: one of its members gets each message.
+pub const SERVICE_QUEUE: &str = "workers";
+/// How long a publish waits while the gateway has more to do than it can.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
+/// How long a subscription may take: every shard has to confirm it.
+const REGISTRATION_WAIT: Duration = Duration::from_secs(5);
+
+/// One thread's end of the mesh. Dropping it ends its subscriptions.
+pub struct Worker {
+    place: Place,
+    mesh: Mesh,
+    mailbox: Mailbox,
+    memberships: Vec<Membership>,
+    /// Messages that came while a subscription was being confirmed.
+    early: VecDeque<Message>,
+    is_stopped: bool,
+}
+
+/// What [`Worker::recv`] found.
+#[derive(Debug)]
+pub enum Received {
+    Message(Message),
+    /// The deadline came first.
+    Nothing,
+    /// The gateway ends; nothing more will come.
+    Stopped,
+}
+
+/// Why something could not be said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    Subject(SubjectError),
+    /// No header can have this name.
+    HeaderName(String),
+    /// The message has no reply subject.
+    NoReply,
+    /// The gateway had no room for it within a second; nothing was sent.
+    Overloaded,
+    /// The gateway has ended.
+    Stopped,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Subject(error) => error.fmt(f),
+            Error::HeaderName(name) => write!(f, "{name:?} is no name of a header"),
+            Error::NoReply => f.write_str("the message has no reply subject"),
+            Error::Overloaded => f.write_str("the gateway is overloaded; the message was not sent"),
+            Error::Stopped => f.write_str("the gateway has ended"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<SubjectError> for Error {
+    fn from(error: SubjectError) -> Error {
+        Error::Subject(error)
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(place: Place, mesh: Mesh, mailbox: Mailbox) -> Worker {
+        Worker { place, mesh, mailbox, memberships: Vec::new(), early: VecDeque::new(), is_stopped: false }
+    }
+
+    /// Takes clients' messages of `service`, shared with its other workers: all messages of one connection go to one.
+    pub fn serve(&mut self, service: &str) -> Result<(), Error> {
+        self.subscribe(&format!("tg.service.{service}"), Some(SERVICE_QUEUE))
+    }
+
+    /// Subscribes to a subject, wildcards allowed; in force when it returns.
+    pub fn subscribe(&mut self, pattern: &str, queue: Option<&str>) -> Result<(), Error> {
+        let slot = self.memberships.len() as u32;
+        let key = Key { slot, generation: 0 };
+        let membership = Membership {
+            pattern: Pattern::new(pattern)?,
+            queue: queue.map(Into::into),
+            member: Member { place: self.place, key, sub: key },
+        };
+        let waiting = Some(Address { place: self.place, key });
+        for shard in (0..self.mesh.shards()).map(Place) {
+            self.send(shard, Mail::Enlist { membership: membership.clone(), waiting })?;
+        }
+        self.memberships.push(membership);
+        self.await_registration(key)
+    }
+
+    fn await_registration(&mut self, key: Key) -> Result<(), Error> {
+        let deadline = Instant::now() + REGISTRATION_WAIT;
+        let mut missing = self.mesh.shards();
+        while missing > 0 {
+            match self.mailbox.wait(deadline) {
+                Ok(Some(Mail::Registered { key: confirmed })) if confirmed == key => missing -= 1,
+                Ok(Some(mail)) => {
+                    if let Some(message) = self.open(mail) {
+                        self.early.push_back(message);
+                    }
+                }
+                Ok(None) => return Err(Error::Overloaded),
+                Err(_) => self.is_stopped = true,
+            }
+            if self.is_stopped {
+                return Err(Error::Stopped);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next message, or that there is none before `deadline`.
+    pub fn recv(&mut self, deadline: Instant) -> Received {
+        if let Some(message) = self.early.pop_front() {
+            return Received::Message(message);
+        }
+        while !self.is_stopped {
+            match self.mailbox.wait(deadline) {
+                Ok(Some(mail)) => {
+                    if let Some(message) = self.open(mail) {
+                        return Received::Message(message);
+                    }
+                }
+                Ok(None) => return Received::Nothing,
+                Err(_) => self.is_stopped = true,
+            }
+        }
+        Received::Stopped
+    }
+
+    fn open(&mut self, mail: Mail) -> Option<Message> {
+        match mail {
+            Mail::Deliver(delivery) | Mail::Direct { delivery, .. } => Some(delivery.message),
+            Mail::Drain => {
+                self.is_stopped = true;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Publishes to a channel, a service, `tg.conn.<id>` or `tg.user.<user>`. Waits while the gateway is full.
+    pub fn publish(&self, subject: &str, headers: &[(&str, &str)], payload: &[u8]) -> Result<(), Error> {
+        let mut block = HeaderBlock::new();
+        for (name, value) in headers {
+            if !is_valid_name(name) {
+                return Err(Error::HeaderName((*name).to_owned()));
+            }
+            block.push(name, value);
+        }
+        let headers = (!headers.is_empty()).then(|| block.finish());
+        self.post(Message { subject: Subject::new(subject)?, reply: None, headers, payload: payload.into() })
+    }
+
+    /// Answers a message: for a client's, the answer goes to its connection, as text or binary like the question.
+    pub fn reply(&self, message: &Message, payload: &[u8]) -> Result<(), Error> {
+        let subject = message.reply.clone().ok_or(Error::NoReply)?;
+        let headers = message.header(OPCODE_HEADER).filter(|opcode| *opcode == "binary").map(|opcode| {
+            let mut block = HeaderBlock::new();
+            block.push(OPCODE_HEADER, opcode);
+            block.finish()
+        });
+        self.post(Message { subject, reply: None, headers, payload: payload.into() })
+    }
+
+    fn post(&self, message: Message) -> Result<(), Error> {
+        let (place, key) = match Destination::of(&message.subject) {
+            Destination::Conn(address) if self.mesh.is_shard(address.place) => (address.place, Some(address.key)),
+            Destination::Owner(subject) => (owner_of(subject.as_str(), self.mesh.shards()), None),
+            _ => (owner_of(message.subject.as_str(), self.mesh.shards()), None),
+        };
+        let publish = Box::new(Publish { message, from: None });
+        let mail = match key {
+            Some(key) => Mail::ToConn { key, publish },
+            None => Mail::Publish(publish),
+        };
+        self.send(place, mail)
+    }
+
+    /// A full mailbox makes the worker wait: that is its back-pressure. Not for ever, because the shard may in turn be
+    /// waiting for this very worker to take its mail.
+    fn send(&self, to: Place, mut mail: Mail) -> Result<(), Error> {
+        let deadline = Instant::now() + ROOM_WAIT;
+        loop {
+            match self.mesh.try_send(to, mail) {
+                Ok(()) => {
+                    self.mesh.wake(to);
+                    return Ok(());
+                }
+                Err(TrySendError::Disconnected(_)) => return Err(Error::Stopped),
+                Err(TrySendError::Full(_)) if Instant::now() >= deadline => return Err(Error::Overloaded),
+                Err(TrySendError::Full(unsent)) => {
+                    mail = unsent;
+                    std::thread::yield_now();
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        for membership in std::mem::take(&mut self.memberships) {
+            for shard in (0..self.mesh.shards()).map(Place) {
+                // A shard that has ended, or is too full for a second, finds out by delivering to nobody.
+                let _ = self.send(shard, Mail::Resign { membership: membership.clone() });
+            }
+        }
+    }
+}

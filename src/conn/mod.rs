@@ -1,1 +1,479 @@
-//! Skeleton.
+//! One connection, whoever is at the other end: bytes in, steps out; events in, bytes out. No I/O, no other connection.
+//!
+//! ```text
+//!   wire bytes --> transport (plain, TLS) --> phase.next() --> Step --> the shard's dispatch
+//!   batch      <-- seal <-- outbox <------- phase.push_*() <-------- events, answers
+//!
+//!   Http --> WebSocket | EventStream --.
+//!   Worker ----------------------------+--> Ending --> (removed)
+//! ```
+//!
+//! Legal calls by phase: `next` in all; `push_event` is ignored in `Http` and `Ending`; `end` once, later ones are ignored.
+//! The hub's names of what a connection subscribed to are kept here, and taken back with [`Conn::take_subs`].
+
+pub mod admin;
+pub mod front;
+mod http;
+pub mod outbox;
+pub mod route;
+pub mod settings;
+mod transport;
+pub mod websocket;
+pub mod worker;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::base::{Address, Batch, Carry, Key, Tick};
+use crate::limits;
+use crate::proto::CloseReason;
+use crate::proto::event::{Event, Message, Position};
+use crate::proto::subject::Subject;
+
+use http::Http;
+use outbox::Outbox;
+use settings::Settings;
+pub use transport::Transport;
+use websocket::WebSocket;
+use worker::Worker;
+
+/// Which listener it came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Clients: HTTP, WebSocket, SSE.
+    Front,
+    /// Workers: the NATS client protocol.
+    Bus,
+    /// Operators and publishers: HTTP.
+    Admin,
+}
+
+/// Who a client is and where it came in; what its messages to a worker say about it.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Index into [`Settings::routes`].
+    pub route: u16,
+    pub user: Option<Box<str>>,
+    /// What it subscribed to by opening.
+    pub channel: Option<Subject>,
+}
+
+/// What the shard is asked to do.
+pub enum Step<'a> {
+    /// A stream begins: subscribe it to its channel and its user. Nothing is sent until that is in force.
+    Open(Opening),
+    /// A client's message, for its service or its channel.
+    Message(websocket::Received<'a>),
+    /// A worker's verb.
+    Worker(worker::Step<'a>),
+    /// Publish, and answer with the position ([`Conn::published`]).
+    Publish(Message),
+    /// Answer with the counters ([`Conn::answer`]).
+    Metrics,
+}
+
+/// What a new stream listens to.
+pub struct Opening {
+    pub channel: Option<Subject>,
+    pub user: Option<Subject>,
+}
+
+enum Phase {
+    Http(Box<Http>),
+    WebSocket(Box<WebSocket>),
+    /// Only sends; what the client sends is ignored.
+    EventStream(Box<Identity>),
+    Worker(Box<Worker>),
+    /// The last words are in the outbox; input is ignored.
+    Ending,
+}
+
+pub struct Conn {
+    pub address: Address,
+    pub peer: SocketAddr,
+    pub door: Door,
+    transport: Transport,
+    phase: Phase,
+    /// Wire bytes that are no whole record, head, frame or verb yet.
+    pub carry: Carry,
+    pub outbox: Outbox,
+    /// The hub's names of a client's subscriptions; a worker keeps its own by tag.
+    subs: SmallVec<[Key; 2]>,
+    /// Subscriptions that are not in force yet (OPEN MEANS SUBSCRIBED).
+    registrations: u16,
+    /// A `recv` is outstanding at the driver.
+    pub is_receiving: bool,
+    /// It is on the shard's list for the flush of this turn.
+    pub is_dirty: bool,
+    /// The shard waits for room or a worker before it reads on.
+    pub is_parked: bool,
+    /// The peer has ended its half.
+    pub is_peer_finished: bool,
+    /// The driver has been asked to close the socket.
+    pub is_closing: bool,
+    /// Our half has ended; the peer's last bytes are awaited.
+    is_lingering: bool,
+    /// Why the last request was refused; for the counters, taken by the shard.
+    refused: Option<CloseReason>,
+    /// Why it ends, once it does.
+    ended: Option<CloseReason>,
+    heard_at: Tick,
+    deadline: Tick,
+    /// When the shard's wheel looks at it next; not later than `deadline`.
+    pub timer_at: Tick,
+}
+
+impl Conn {
+    /// A connection that was just accepted through `door`.
+    pub fn new(
+        address: Address,
+        peer: SocketAddr,
+        door: Door,
+        transport: Transport,
+        settings: &Settings,
+        now: Tick,
+    ) -> Conn {
+        let mut outbox = Outbox::default();
+        let is_tls = transport.is_handshaking();
+        let (phase, patience) = match door {
+            Door::Front | Door::Admin => (Phase::Http(Box::default()), settings.head_timeout),
+            Door::Bus => {
+                let worker = Worker::new(&settings.bus, address.key.to_bits(), &mut outbox);
+                let is_waiting = worker.is_waiting_for_credentials();
+                let patience = if is_waiting { limits::BUS_CONNECT_TIMEOUT } else { limits::BUS_PING_INTERVAL };
+                (Phase::Worker(Box::new(worker)), patience)
+            }
+        };
+        Conn {
+            address,
+            peer,
+            door,
+            transport,
+            phase,
+            carry: Carry::new(),
+            outbox,
+            subs: SmallVec::new(),
+            registrations: 0,
+            is_receiving: false,
+            is_dirty: false,
+            is_parked: false,
+            is_peer_finished: false,
+            is_closing: false,
+            is_lingering: false,
+            refused: None,
+            ended: None,
+            heard_at: now,
+            deadline: now + if is_tls { settings.handshake_timeout } else { patience },
+            timer_at: Tick::NEVER,
+        }
+    }
+
+    pub fn transport(&mut self) -> &mut Transport {
+        &mut self.transport
+    }
+
+    /// Why the last request was refused although the connection goes on; `None` afterwards.
+    pub fn take_refusal(&mut self) -> Option<CloseReason> {
+        self.refused.take()
+    }
+
+    pub fn is_handshaking(&self) -> bool {
+        self.transport.is_handshaking()
+    }
+
+    pub fn ended(&self) -> Option<CloseReason> {
+        self.ended
+    }
+
+    pub fn deadline(&self) -> Tick {
+        self.deadline
+    }
+
+    /// True while nothing more may be taken off its input.
+    pub fn is_paused(&self) -> bool {
+        let is_answering = matches!(&self.phase, Phase::Http(http) if http.is_answering());
+        // Whoever does not take our answers gets no more questions in; workers are closed for that instead.
+        let is_full = !matches!(self.phase, Phase::Worker(_)) && self.outbox.len() > limits::OUTBOX_BYTES_PAUSE;
+        let is_waiting = self.is_parked || self.registrations > 0 || is_answering || is_full;
+        is_waiting && self.ended.is_none()
+    }
+
+    /// Whether the meaning at the front of `input` may be taken now. A worker's subscriptions may come in a row while
+    /// earlier ones are being confirmed; what it says after them waits for that.
+    pub fn may_take(&self, input: &[u8]) -> bool {
+        let is_in_a_row = self.is_worker() && !self.is_parked && worker::is_subscription(input);
+        is_in_a_row || !self.is_paused()
+    }
+
+    /// Bytes have arrived.
+    pub fn heard(&mut self, now: Tick) {
+        self.heard_at = now;
+        match &mut self.phase {
+            Phase::WebSocket(websocket) => websocket.heard(),
+            Phase::Worker(worker) => worker.heard(),
+            Phase::Http(_) | Phase::EventStream(_) | Phase::Ending => {}
+        }
+    }
+
+    /// Takes one meaning off the front of `input` (plaintext). `Ok(None)`: what is left is not whole.
+    pub fn next<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<Option<Step<'a>>, CloseReason> {
+        match &mut self.phase {
+            Phase::Http(_) => self.next_request(input, settings, now),
+            Phase::WebSocket(websocket) => Ok(websocket.next(input, &mut self.outbox)?.map(Step::Message)),
+            Phase::Worker(worker) => {
+                let was_waiting = worker.is_waiting_for_credentials();
+                let step = worker.next(input, self.registrations > 0, &settings.bus, &mut self.outbox)?;
+                if was_waiting && !worker.is_waiting_for_credentials() {
+                    self.deadline = now + limits::BUS_PING_INTERVAL;
+                }
+                Ok(step.map(Step::Worker))
+            }
+            Phase::EventStream(_) | Phase::Ending => {
+                *input = &mut [];
+                Ok(None)
+            }
+        }
+    }
+
+    // --- news from the shard ---------------------------------------------------------------------------------------
+
+    /// A subscription was made: the hub's name of it, and how many places must confirm it.
+    pub fn subscribed(&mut self, tag: u32, sub: Key, confirmations: u16) {
+        match &mut self.phase {
+            Phase::Worker(worker) => worker.subscribed(tag, sub),
+            _ => self.subs.push(sub),
+        }
+        self.registrations += confirmations;
+    }
+
+    /// The hub's names of a client's subscriptions.
+    pub fn subs(&self) -> &[Key] {
+        &self.subs
+    }
+
+    /// A client's subscription has ended.
+    pub fn unsubscribed(&mut self, sub: Key) {
+        self.subs.retain(|own| *own != sub);
+    }
+
+    /// One place has confirmed; true when that was the last.
+    pub fn registered(&mut self) -> bool {
+        self.registrations = self.registrations.saturating_sub(1);
+        self.registrations == 0
+    }
+
+    /// The TLS handshake is done: the time for the first request begins.
+    pub fn handshaken(&mut self, settings: &Settings, now: Tick) {
+        self.deadline = now + settings.head_timeout;
+    }
+
+    /// Frames one event. The hub's name of the subscription if that was its last message.
+    pub fn push_event(&mut self, tag: u32, event: &Event) -> Option<Key> {
+        match &mut self.phase {
+            Phase::WebSocket(_) => self.outbox.push_shared(event.websocket_frame()),
+            Phase::EventStream(_) => self.outbox.push_shared(event.sse_record()),
+            Phase::Worker(worker) => return worker.push_event(tag, event, &mut self.outbox),
+            Phase::Http(_) | Phase::Ending => {}
+        }
+        None
+    }
+
+    /// Bytes that may wait for this peer.
+    pub fn outbox_bytes_max(&self, settings: &Settings) -> usize {
+        match self.phase {
+            Phase::Worker(_) => limits::WORKER_OUTBOX_BYTES_MAX,
+            _ => settings.outbox_bytes_max,
+        }
+    }
+
+    pub fn push_no_responders(&mut self, reply: &Subject) -> Option<Key> {
+        match &mut self.phase {
+            Phase::Worker(worker) => worker.push_no_responders(reply, &mut self.outbox),
+            _ => None,
+        }
+    }
+
+    /// The message of a [`Step::Publish`] has its position.
+    pub fn published(&mut self, position: Option<Position>, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
+        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
+        self.deadline = now + settings.keep_alive_timeout;
+        http.published(position, &mut self.outbox)
+    }
+
+    /// Answers the request in hand with text.
+    pub fn answer(
+        &mut self,
+        content_type: &str,
+        body: &[u8],
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<(), CloseReason> {
+        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
+        self.deadline = now + settings.keep_alive_timeout;
+        http.answer(content_type, body, &mut self.outbox)
+    }
+
+    pub fn identity(&self) -> Option<&Identity> {
+        match &self.phase {
+            Phase::WebSocket(websocket) => Some(&websocket.identity),
+            Phase::EventStream(identity) => Some(identity),
+            _ => None,
+        }
+    }
+
+    /// Whether messages to this connection or its user can reach it.
+    pub fn is_client(&self) -> bool {
+        self.identity().is_some()
+    }
+
+    pub fn is_worker(&self) -> bool {
+        matches!(self.phase, Phase::Worker(_))
+    }
+
+    // --- time ------------------------------------------------------------------------------------------------------
+
+    /// Its deadline has come. Afterwards [`Conn::deadline`] lies ahead.
+    pub fn on_deadline(&mut self, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
+        if self.transport.is_handshaking() {
+            return Err(CloseReason::TlsTooSlow);
+        }
+        match &mut self.phase {
+            Phase::Http(http) => Err(http.on_deadline()),
+            Phase::EventStream(_) => {
+                if self.outbox.is_sending() {
+                    // The heartbeat before this one, or an event, has not been taken since.
+                    return Err(CloseReason::SlowConsumer);
+                }
+                self.outbox.write(|out| crate::proto::sse::write_comment(out, ""));
+                self.deadline = now + settings.sse_heartbeat;
+                Ok(())
+            }
+            Phase::WebSocket(websocket) => {
+                let silent_since = self.heard_at + settings.ping_interval;
+                self.deadline =
+                    if now < silent_since { silent_since } else { websocket.on_silence(now, &mut self.outbox)? };
+                Ok(())
+            }
+            Phase::Worker(worker) => {
+                let silent_since = self.heard_at + limits::BUS_PING_INTERVAL;
+                let is_waiting = worker.is_waiting_for_credentials();
+                self.deadline = if now < silent_since && !is_waiting {
+                    silent_since
+                } else {
+                    worker.on_silence(now, &mut self.outbox)?
+                };
+                Ok(())
+            }
+            Phase::Ending => Err(CloseReason::CloseTimeout),
+        }
+    }
+
+    // --- the end ---------------------------------------------------------------------------------------------------
+
+    /// Says the last words that `reason` and the phase ask for, and ignores the peer from now on.
+    pub fn end(&mut self, reason: CloseReason, now: Tick) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.ended = Some(reason);
+        self.registrations = 0;
+        if reason == CloseReason::SlowConsumer {
+            self.outbox.drop_pending();
+        }
+        match &mut self.phase {
+            Phase::Http(http) => http.end(reason.row(), retry_after_s(self.address), &mut self.outbox),
+            Phase::WebSocket(websocket) => websocket.end(reason.row(), &mut self.outbox),
+            Phase::Worker(worker) => worker.end(reason, &mut self.outbox),
+            Phase::EventStream(_) | Phase::Ending => {}
+        }
+        self.carry = Carry::new();
+        self.deadline = now + limits::CLOSE_TIMEOUT;
+    }
+
+    /// The hub's names of everything it listens to; with this the phase is over.
+    pub fn take_subs(&mut self) -> Vec<Key> {
+        let mut subs: Vec<Key> = self.subs.drain(..).collect();
+        if let Phase::Worker(worker) = &mut self.phase {
+            subs.extend(worker.take_subs());
+        }
+        self.phase = Phase::Ending;
+        subs
+    }
+
+    // --- bytes out -------------------------------------------------------------------------------------------------
+
+    /// True if there is something for the driver now.
+    pub fn has_output(&self) -> bool {
+        let is_held = self.registrations > 0 && self.is_client();
+        !is_held
+            && !self.outbox.is_sending()
+            && (self.outbox.pending_len() > 0 || self.transport.has_output() || self.owes_close_notify())
+    }
+
+    fn owes_close_notify(&self) -> bool {
+        self.ended.is_some() && self.transport.owes_close_notify()
+    }
+
+    /// The batch of this turn, framed and sealed, if there is one. `spare` becomes the sealed batch or comes back;
+    /// `scratch` gathers the content of a record.
+    pub fn fill(&mut self, mut spare: Box<Batch>, scratch: &mut Vec<u8>) -> Result<Filled, CloseReason> {
+        if !self.has_output() {
+            return Ok(Filled { batch: None, spare: Some(spare) });
+        }
+        let plain = self.outbox.take();
+        let Transport::Tls(tls) = &mut self.transport else {
+            if let Some(batch) = &plain {
+                self.outbox.sending(batch.len());
+            }
+            return Ok(Filled { batch: plain, spare: Some(spare) });
+        };
+        let is_last = self.ended.is_some();
+        match tls.seal(plain.as_deref(), is_last, scratch, &mut spare) {
+            // After a failure the alert is all that can still be said.
+            Err(_) if is_last => {}
+            outcome => outcome?,
+        }
+        if spare.is_empty() {
+            return Ok(Filled { batch: None, spare: Some(spare) });
+        }
+        self.outbox.sending(spare.len());
+        Ok(Filled { batch: Some(spare), spare: plain })
+    }
+
+    /// True the first time: our half may end now.
+    pub fn begin_linger(&mut self) -> bool {
+        !self.is_closing && !std::mem::replace(&mut self.is_lingering, true)
+    }
+
+    /// True when the last words have been sent.
+    pub fn is_flushed(&self) -> bool {
+        self.ended.is_some() && self.outbox.is_empty() && !self.has_output()
+    }
+}
+
+/// What [`Conn::fill`] hands over.
+pub struct Filled {
+    pub batch: Option<Box<Batch>>,
+    /// For the next connection.
+    pub spare: Option<Box<Batch>>,
+}
+
+/// A transport for a connection that was accepted by a listener with or without TLS.
+pub fn transport(tls: Option<&Arc<rustls::ServerConfig>>) -> Result<Transport, CloseReason> {
+    tls.map_or(Ok(Transport::Plain), Transport::tls)
+}
+
+/// When a refused client may come back: spread, so that they do not all come back at once.
+fn retry_after_s(address: Address) -> u32 {
+    const AT_LEAST: u32 = 1;
+    const SPREAD: u64 = 5;
+    // Consecutive slots would come back in step without the multiplication (Knuth's multiplicative hash).
+    AT_LEAST + ((address.to_bits().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % SPREAD) as u32
+}

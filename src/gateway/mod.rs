@@ -1,3 +1,227 @@
-//! Skeleton.
+//! The process: from a configuration to running threads, and back.
+//!
+//! ```text
+//!  Builder --start--> settings, certificates, addresses ---> one thread per shard: pin, unshare, bind, driver, run
+//!                     wake-ups, mesh (SHARED BEFORE UNSHARED)     '--> in-process workers, a thread each
+//!  Gateway --stop---> Drain to every shard --> joined --> Drain to the workers --> joined
+//! ```
 
 pub mod config;
+mod plan;
+mod threads;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use log::{info, warn};
+
+use crate::base::Place;
+use crate::conn::Door;
+use crate::conn::route::{PathTemplate, Route, Target};
+use crate::driver::{Choice, Kind, Waker, choose};
+use crate::limits;
+use crate::mesh::{Mail, Mesh};
+use crate::shard::counters::{self, Counters};
+use crate::worker::Worker;
+
+use config::Config;
+use plan::Plan;
+
+/// How long a shard may take to see that it is to stop, before the gateway asks again.
+const STOP_RETRY: Duration = Duration::from_millis(10);
+
+/// Why a gateway did not start: one sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartError(pub String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+type WorkerBody = Box<dyn FnOnce(Worker) + Send>;
+
+/// A gateway before it runs.
+pub struct Builder {
+    config: Config,
+    pages: Vec<Route>,
+    workers: Vec<(String, WorkerBody)>,
+}
+
+/// A listener that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    pub door: Door,
+    pub is_tls: bool,
+    /// With the port that the kernel chose, where 0 was asked for.
+    pub address: SocketAddr,
+}
+
+impl Listening {
+    /// `http`, `https`, `bus` or `admin`.
+    pub fn name(&self) -> &'static str {
+        match (self.door, self.is_tls) {
+            (Door::Front, false) => "http",
+            (Door::Front, true) => "https",
+            (Door::Bus, _) => "bus",
+            (Door::Admin, _) => "admin",
+        }
+    }
+}
+
+/// A running gateway. [`Gateway::stop`] drains it; dropping it does the same.
+pub struct Gateway {
+    listening: Vec<Listening>,
+    driver: Kind,
+    mesh: Mesh,
+    counters: Arc<[Counters]>,
+    shards: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+    failures: Receiver<String>,
+}
+
+impl Builder {
+    pub fn new(config: Config) -> Builder {
+        Builder { config, pages: Vec::new(), workers: Vec::new() }
+    }
+
+    /// Runs `body` on a thread of its own, with a [`Worker`] of the bus, until it returns. The worker hears
+    /// [`crate::worker::Received::Stopped`] when the gateway ends, and should return then.
+    pub fn worker(mut self, name: &str, body: impl FnOnce(Worker) + Send + 'static) -> Builder {
+        self.workers.push((name.to_owned(), Box::new(body)));
+        self
+    }
+
+    /// Serves bytes of the program at `path`, before the configured routes.
+    ///
+    /// # Panics
+    ///
+    /// If `path` does not begin with `/`.
+    pub fn page(mut self, path: &str, content_type: &'static str, body: &'static [u8]) -> Builder {
+        self.pages.push(Route {
+            path: PathTemplate::parse(path).expect("a page's path is written in the program"),
+            methods: vec!["GET".into()],
+            template: path.into(),
+            origins: Vec::new(),
+            target: Target::Page { content_type, body },
+        });
+        self
+    }
+
+    /// Binds every address, starts every thread, and returns when all of them accept.
+    pub fn start(self) -> Result<Gateway, StartError> {
+        let Builder { config, pages, workers } = self;
+        let choice = match config.driver {
+            config::DriverChoice::Auto => Choice::Auto,
+            config::DriverChoice::Epoll => Choice::Epoll,
+            config::DriverChoice::Uring => Choice::Uring,
+        };
+        let (driver, why_not) = choose(choice);
+        if let Some(why_not) = why_not {
+            warn!("io_uring is not used, epoll is: {why_not}");
+        }
+        let plan = Plan::new(&config, pages)?;
+        let shards = plan.shards;
+        let wakers = (0..shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
+        let wakers = wakers.map_err(|error| StartError(format!("no eventfd for the wake-ups: {error}")))?;
+        let (mesh, mut mailboxes) = Mesh::new(wakers.clone(), workers.len(), limits::MAILBOX_MAILS);
+        let worker_mailboxes = mailboxes.split_off(shards);
+        let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::default()).collect();
+        let seeds = threads::Seeds { mesh: mesh.clone(), counters: counters.clone(), started: Instant::now(), driver };
+        let started = threads::start_shards(&plan, seeds, wakers.into_iter().zip(mailboxes).collect())?;
+        let workers = workers
+            .into_iter()
+            .zip(worker_mailboxes)
+            .enumerate()
+            .map(|(index, ((name, body), mailbox))| {
+                let worker = Worker::new(Place((shards + index) as u16), mesh.clone(), mailbox);
+                std::thread::Builder::new().name(name.clone()).spawn(move || body(worker))
+            })
+            .collect::<io::Result<Vec<_>>>();
+        let mut gateway = Gateway {
+            listening: plan.listening(),
+            driver,
+            mesh,
+            counters,
+            shards: started.shards,
+            workers: Vec::new(),
+            failures: started.failures,
+        };
+        gateway.workers = workers.map_err(|error| StartError(format!("a worker's thread did not start: {error}")))?;
+        info!("{shards} shards on {driver}");
+        Ok(gateway)
+    }
+}
+
+impl Gateway {
+    /// In the order of the configuration: listeners, bus, admin.
+    pub fn listening(&self) -> &[Listening] {
+        &self.listening
+    }
+
+    /// The first listener of that kind.
+    pub fn address(&self, door: Door, is_tls: bool) -> Option<SocketAddr> {
+        let is_it = |listening: &&Listening| listening.door == door && listening.is_tls == is_tls;
+        self.listening.iter().find(is_it).map(|listening| listening.address)
+    }
+
+    pub fn driver(&self) -> Kind {
+        self.driver
+    }
+
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// All counters in the Prometheus text format.
+    pub fn metrics(&self) -> String {
+        counters::render(self.counters.iter())
+    }
+
+    /// Says why, when a shard has ended although nobody asked it to.
+    pub fn failures(&self) -> &Receiver<String> {
+        &self.failures
+    }
+
+    /// Ends every connection (WebSockets with 1001, event streams cleanly), then the threads.
+    pub fn stop(mut self) {
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        for (shard, thread) in std::mem::take(&mut self.shards).into_iter().enumerate() {
+            let _ = thread.is_finished() || self.tell_to_stop(shard as u16, &thread);
+            drop(thread.join());
+        }
+        for (index, thread) in std::mem::take(&mut self.workers).into_iter().enumerate() {
+            self.tell_to_stop(self.mesh.shards() + index as u16, &thread);
+            drop(thread.join());
+        }
+    }
+
+    /// A full mailbox is tried again until its thread has emptied or left it.
+    fn tell_to_stop(&self, place: u16, thread: &JoinHandle<()>) -> bool {
+        while !thread.is_finished() {
+            if self.mesh.try_send(Place(place), Mail::Drain).is_ok() {
+                self.mesh.wake(Place(place));
+                return true;
+            }
+            std::thread::sleep(STOP_RETRY);
+        }
+        false
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.drain();
+    }
+}

@@ -1,1 +1,128 @@
-//! Skeleton.
+//! Who listens to what. Pure state: the shard asks, and carries out what the answers say.
+//!
+//! ```text
+//!   listeners   this shard's subscriptions: channel -> connections, patterns -> connections
+//!   channels    the channels that this shard owns: their offsets, and which shards have listeners
+//!   directory   what every shard knows: wildcard and queue subscriptions, hence the services' workers
+//! ```
+//!
+//! A channel belongs to the shard that its name hashes to ([`Hub::owner_of`]). The owner gives offsets, so a channel
+//! has one order without a lock. The hub knows no connection, only keys; it sends nothing.
+
+mod channels;
+mod destination;
+mod directory;
+mod listeners;
+pub mod patterns;
+mod places;
+
+pub use channels::Channels;
+pub use destination::{Command, Destination, NoCommand};
+pub use directory::{Directory, Member, Membership};
+pub use listeners::{Listener, Listeners, Registration, SubKey, Withdrawal};
+pub use places::PlaceSet;
+
+use crate::base::Place;
+use crate::proto::event::Position;
+use crate::proto::subject::Subject;
+
+/// One shard's part of the hub.
+pub struct Hub {
+    own: Place,
+    shards: u16,
+    pub listeners: Listeners,
+    pub channels: Channels,
+    pub directory: Directory,
+}
+
+/// Who gets a message.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Recipients {
+    /// Threads with at least one listener (shards), or that listen themselves (in-process workers).
+    pub places: PlaceSet,
+    /// One member of each queue group.
+    pub members: smallvec::SmallVec<[Member; 2]>,
+}
+
+impl Recipients {
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty() && self.members.is_empty()
+    }
+}
+
+impl Hub {
+    /// `epoch_seed` is random: positions of an earlier process must not look like this one's.
+    pub fn new(own: Place, shards: u16, epoch_seed: u32) -> Hub {
+        Hub {
+            own,
+            shards,
+            listeners: Listeners::new(own),
+            channels: Channels::new(epoch_seed),
+            directory: Directory::default(),
+        }
+    }
+
+    pub fn own(&self) -> Place {
+        self.own
+    }
+
+    /// The shard that owns `subject`: the same answer on every shard and in every process of this version.
+    pub fn owner_of(&self, subject: &str) -> Place {
+        owner_of(subject, self.shards)
+    }
+
+    /// Takes one message of a subject that this shard owns: its position, if it is a channel's, and who gets it.
+    pub fn publish(&mut self, subject: &Subject) -> (Option<Position>, Recipients) {
+        debug_assert_eq!(self.owner_of(subject.as_str()), self.own, "only the owner gives offsets");
+        let mut recipients = Recipients::default();
+        let position = self.channels.publish(subject, &mut recipients.places);
+        let draw = position.map_or_else(|| self.directory.draw(), |position| mix(position.offset));
+        self.directory.collect(subject.as_str(), draw, &[], &mut recipients);
+        (position, recipients)
+    }
+}
+
+/// See [`Hub::owner_of`].
+pub fn owner_of(subject: &str, shards: u16) -> Place {
+    Place((fnv1a(subject.as_bytes()) % u64::from(shards)) as u16)
+}
+
+/// FNV-1a: stable across processes, which a seeded hash is not.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// The finalizer of splitmix64: spreads neighbouring numbers.
+pub(crate) fn mix(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+/// The answers of the hub in the order of a subscription's life; see the submodules for each step alone.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Key;
+    use crate::proto::subject::Pattern;
+
+    #[test]
+    fn the_owner_sends_to_every_place_that_listens_once() {
+        let mut hub = Hub::new(Place(0), 1, 7);
+        let subject = Subject::new("room.1").unwrap();
+        hub.channels.join(&subject, Place(3));
+        hub.directory.enlist(Membership {
+            pattern: Pattern::new("room.*").unwrap(),
+            queue: None,
+            member: Member {
+                place: Place(3),
+                key: Key { slot: 0, generation: 0 },
+                sub: Key { slot: 0, generation: 0 },
+            },
+        });
+        let (position, recipients) = hub.publish(&subject);
+        assert_eq!(position.unwrap().offset, 1);
+        assert_eq!(recipients.places.iter().collect::<Vec<_>>(), [Place(3)]);
+        assert!(recipients.members.is_empty());
+    }
+}

@@ -1,1 +1,184 @@
-//! Skeleton.
+//! One message on its way to many: encoded at most once per framing and shard, then shared.
+//!
+//! ```text
+//!  Message --(owner: position)--> Event --+-- websocket_frame()  --> every WebSocket of the shard
+//!     plain data, crosses threads   |     +-- sse_record()       --> every event stream
+//!                                   |     +-- bus_body()         --> every worker (its line differs, the body not)
+//!                         one Rc per shard
+//! ```
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::rc::Rc;
+use std::str::FromStr;
+
+use super::bus::headers;
+use super::subject::Subject;
+use super::{sse, ws};
+
+/// Header of a publisher: the SSE event name.
+pub const EVENT_HEADER: &str = "Tg-Event";
+/// Header of a publisher: `text` or `binary`, the opcode towards WebSocket clients.
+pub const OPCODE_HEADER: &str = "Tg-Opcode";
+
+/// What somebody published: plain data, owned, ready to cross threads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub subject: Subject,
+    /// Where an answer is expected.
+    pub reply: Option<Subject>,
+    /// A whole NATS header block, `NATS/1.0\r\n` to the empty line; validated by whoever took it in.
+    pub headers: Option<Box<[u8]>>,
+    pub payload: Box<[u8]>,
+}
+
+impl Message {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        headers::lookup(self.headers.as_deref()?, name)
+    }
+}
+
+/// Where a message stands in its channel. Opaque to clients: compare for equality, hand back to resume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// Differs whenever offsets began anew.
+    pub epoch: u32,
+    /// 1 for the first message of the epoch; no gaps.
+    pub offset: u64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}-{}", self.epoch, self.offset)
+    }
+}
+
+/// The text is not a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAPosition;
+
+impl FromStr for Position {
+    type Err = NotAPosition;
+
+    fn from_str(text: &str) -> Result<Position, NotAPosition> {
+        let (epoch, offset) = text.split_once('-').ok_or(NotAPosition)?;
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if epoch.len() != 8 || !digits(epoch) || !digits(offset) {
+            return Err(NotAPosition);
+        }
+        let epoch = u32::from_str_radix(epoch, 16).map_err(|_| NotAPosition)?;
+        Ok(Position { epoch, offset: offset.parse().map_err(|_| NotAPosition)? })
+    }
+}
+
+/// A message as one shard delivers it.
+pub struct Event {
+    pub message: Message,
+    /// None for what is not a channel's: answers, messages to one connection or user.
+    pub position: Option<Position>,
+    websocket: OnceCell<Rc<[u8]>>,
+    sse: OnceCell<Rc<[u8]>>,
+    bus: OnceCell<Rc<[u8]>>,
+    bus_bare: OnceCell<Rc<[u8]>>,
+}
+
+impl Event {
+    pub fn new(message: Message, position: Option<Position>) -> Event {
+        Event {
+            message,
+            position,
+            websocket: OnceCell::new(),
+            sse: OnceCell::new(),
+            bus: OnceCell::new(),
+            bus_bare: OnceCell::new(),
+        }
+    }
+
+    /// Text or binary: as the publisher said, else text if the payload is UTF-8.
+    pub fn opcode(&self) -> ws::Opcode {
+        let is_utf8 = simdutf8::basic::from_utf8(&self.message.payload).is_ok();
+        // A text frame that is not UTF-8 would cost the client its connection, so the publisher's word is not enough.
+        match self.message.header(OPCODE_HEADER) {
+            Some("binary") => ws::Opcode::Binary,
+            _ if is_utf8 => ws::Opcode::Text,
+            _ => ws::Opcode::Binary,
+        }
+    }
+
+    /// One unmasked, unfragmented frame (RFC 6455 section 5.2).
+    pub fn websocket_frame(&self) -> &Rc<[u8]> {
+        self.websocket.get_or_init(|| {
+            let payload = &self.message.payload;
+            let mut frame = Vec::with_capacity(payload.len() + 10);
+            ws::frame::write_header(&mut frame, self.opcode(), payload.len());
+            frame.extend_from_slice(payload);
+            Rc::from(frame)
+        })
+    }
+
+    /// One record of an event stream: position as `id`, `Tg-Event` as `event`, the payload line by line as `data`.
+    pub fn sse_record(&self) -> &Rc<[u8]> {
+        self.sse.get_or_init(|| {
+            let mut record = Vec::with_capacity(self.message.payload.len() + 64);
+            let id = self.position.map(|position| position.to_string());
+            let event = self.message.header(EVENT_HEADER).filter(|name| sse::is_valid_field(name));
+            sse::write_record(&mut record, id.as_deref(), event, &self.message.payload);
+            Rc::from(record)
+        })
+    }
+
+    /// What follows the control line of HMSG (or of MSG, when there are no headers): headers, payload, CRLF.
+    pub fn bus_body(&self) -> &Rc<[u8]> {
+        self.bus.get_or_init(|| bus_body(self.message.headers.as_deref().unwrap_or(&[]), &self.message.payload))
+    }
+
+    /// The same without headers, for workers that said they understand none.
+    pub fn bus_body_bare(&self) -> &Rc<[u8]> {
+        self.bus_bare.get_or_init(|| bus_body(&[], &self.message.payload))
+    }
+}
+
+fn bus_body(headers: &[u8], payload: &[u8]) -> Rc<[u8]> {
+    [headers, payload, b"\r\n"].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(headers: Option<&[u8]>, payload: &[u8]) -> Event {
+        let message = Message {
+            subject: Subject::new("room.1").unwrap(),
+            reply: None,
+            headers: headers.map(Box::from),
+            payload: payload.into(),
+        };
+        Event::new(message, Some(Position { epoch: 0xA1, offset: 7 }))
+    }
+
+    #[test]
+    fn a_framing_is_encoded_once() {
+        let event = event(Some(b"NATS/1.0\r\nTg-Event: move\r\n\r\n"), b"hi\nthere");
+        assert!(Rc::ptr_eq(event.websocket_frame(), event.websocket_frame()));
+        assert_eq!(&event.websocket_frame()[..], b"\x81\x08hi\nthere");
+        assert_eq!(&event.sse_record()[..], b"id: 000000a1-7\nevent: move\ndata: hi\ndata: there\n\n");
+        assert_eq!(&event.bus_body()[..], b"NATS/1.0\r\nTg-Event: move\r\n\r\nhi\nthere\r\n");
+        assert_eq!(&event.bus_body_bare()[..], b"hi\nthere\r\n");
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_goes_out_as_binary() {
+        assert_eq!(event(None, b"\xff").opcode(), ws::Opcode::Binary);
+        assert_eq!(event(Some(b"NATS/1.0\r\nTg-Opcode: text\r\n\r\n"), b"\xff").opcode(), ws::Opcode::Binary);
+        assert_eq!(event(Some(b"NATS/1.0\r\nTg-Opcode: binary\r\n\r\n"), b"a").opcode(), ws::Opcode::Binary);
+    }
+
+    #[test]
+    fn a_position_survives_its_text() {
+        let position = Position { epoch: u32::MAX, offset: u64::MAX };
+        assert_eq!(position.to_string().parse(), Ok(position));
+        for bad in ["", "1-1", "00000001-", "00000001--1", "0000000g-1", "00000001-99999999999999999999"] {
+            assert_eq!(bad.parse::<Position>(), Err(NotAPosition), "{bad}");
+        }
+    }
+}

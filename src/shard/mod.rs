@@ -1,1 +1,379 @@
-//! Skeleton.
+//! One core's loop: it owns its connections and its part of the hub, and shares nothing.
+//!
+//! ```text
+//!  turn:  wait --> completions --> mail --> deadlines --> handshakes --> flush --> post
+//!                      |                                                   |
+//!                  pump: bytes -> steps -> dispatch: steps -> effects      '-- one send per connection
+//! ```
+//!
+//! - `pump`      bytes of a connection to steps, TLS included; pauses and resumes it
+//! - `dispatch`  the one match from step to effect: the gateway's table of contents
+//! - `deliver`   messages to subscribers: owner, places, connections
+//! - `lifetime`  from accept to the free slot
+//! - `mail`      what other threads say
+//!
+//! [`Core`] is a shard without its driver; it leaves submissions in lists, and the turn hands them over.
+
+pub mod counters;
+mod deliver;
+mod dispatch;
+mod lifetime;
+mod mail;
+mod pump;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use rustls::ServerConfig;
+use smallvec::SmallVec;
+
+use crate::base::{Address, Batch, Key, Place, Slots, Tick, Wheel};
+use crate::conn::settings::Settings;
+use crate::conn::{Conn, Door};
+use crate::driver::{Completion, Driver, ListenerId};
+use crate::hub::{Hub, Member};
+use crate::limits;
+use crate::mesh::{Mailbox, Mesh, Post};
+use crate::proto::CloseReason;
+use crate::proto::event::Message;
+
+use counters::Counters;
+
+/// One listener of a shard: who comes in by it, and whether they speak TLS.
+#[derive(Clone)]
+pub struct Entrance {
+    pub door: Door,
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+/// Everything a shard is made of, besides its driver.
+pub struct Parts {
+    pub place: Place,
+    pub settings: Arc<Settings>,
+    /// By listener id.
+    pub entrances: Vec<Entrance>,
+    pub mesh: Mesh,
+    pub mailbox: Mailbox,
+    /// Of all shards, for the metrics; this shard writes its own.
+    pub counters: Arc<[Counters]>,
+    /// Random: keys and positions of another process must not look like this one's.
+    pub seed: u32,
+    pub now: Tick,
+}
+
+/// One shard. [`Shard::run`] drives it; the simulator calls [`Shard::turn`] itself.
+pub struct Shard<D: Driver> {
+    driver: D,
+    core: Core,
+}
+
+pub(crate) struct Core {
+    place: Place,
+    settings: Arc<Settings>,
+    entrances: Vec<Entrance>,
+    counters: Arc<[Counters]>,
+    slots: Slots<Conn>,
+    hub: Hub,
+    mailbox: Mailbox,
+    post: Post,
+    wheel: Wheel,
+    work: Work,
+    /// TLS connections with bytes of an unfinished handshake, oldest first.
+    handshakes: VecDeque<Key>,
+    /// Publishers that wait for room in other shards' mailboxes.
+    parked: Vec<Key>,
+    /// Clients' messages that wait for a worker of their service; the client is parked meanwhile.
+    stranded: AHashMap<Key, Stranded>,
+    /// The workers that a client's messages went to: the next go there too while those live.
+    sticky: AHashMap<Key, SmallVec<[Member; 1]>>,
+    spare_batches: Vec<Box<Batch>>,
+    /// Plaintext of the records being opened, and content of the record being sealed.
+    plain: Vec<u8>,
+    scratch: Vec<u8>,
+    /// Listeners that rest after a failed accept, and until when.
+    resting: Vec<(ListenerId, Tick)>,
+    drain: Drain,
+    now: Tick,
+}
+
+/// Submissions for the driver, gathered while completions are handled.
+#[derive(Default)]
+struct Work {
+    dirty: Vec<Key>,
+    receive: Vec<Key>,
+    close: Vec<Key>,
+    resume: Vec<Key>,
+}
+
+struct Stranded {
+    message: Message,
+    until: Tick,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    No,
+    /// Clients are told to go; workers stay until they have.
+    Clients,
+    Workers,
+}
+
+/// Whether the loop goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    GoOn,
+    /// Drained: nothing is open any more.
+    Over,
+}
+
+impl<D: Driver> Shard<D> {
+    pub fn new(driver: D, parts: Parts) -> Shard<D> {
+        let hub = Hub::new(parts.place, parts.mesh.shards(), parts.seed);
+        let core = Core {
+            place: parts.place,
+            settings: parts.settings,
+            entrances: parts.entrances,
+            counters: parts.counters,
+            slots: Slots::new(parts.seed),
+            hub,
+            mailbox: parts.mailbox,
+            post: Post::new(parts.mesh, parts.place),
+            wheel: Wheel::new(parts.now),
+            work: Work::default(),
+            handshakes: VecDeque::new(),
+            parked: Vec::new(),
+            stranded: AHashMap::new(),
+            sticky: AHashMap::new(),
+            spare_batches: Vec::new(),
+            plain: Vec::new(),
+            scratch: Vec::new(),
+            resting: Vec::new(),
+            drain: Drain::No,
+            now: parts.now,
+        };
+        Shard { driver, core }
+    }
+
+    /// Begins to accept on the listener that stands at `id` of the entrances.
+    pub fn listen(&mut self, id: ListenerId, listener: D::Listener) -> io::Result<()> {
+        assert!((id.0 as usize) < self.core.entrances.len(), "a listener has an entrance");
+        self.driver.listen(id, listener)
+    }
+
+    /// Turns until drained.
+    pub fn run(&mut self) -> io::Result<()> {
+        while self.turn()? == Turn::GoOn {}
+        Ok(())
+    }
+
+    /// One round of the loop.
+    pub fn turn(&mut self) -> io::Result<Turn> {
+        let core = &mut self.core;
+        core.now = self.driver.wait(core.next_deadline())?;
+        core.counters().turns.add(1);
+        self.complete();
+        self.core.take_mail();
+        self.core.expire();
+        self.handshake();
+        self.resume_accepts();
+        self.core.resume();
+        self.flush();
+        self.core.post.flush();
+        Ok(self.drain())
+    }
+
+    /// Handles what the driver has finished, up to a bound: what that caused goes out first.
+    fn complete(&mut self) {
+        for _ in 0..limits::COMPLETIONS_PER_TURN {
+            let Some(completion) = self.driver.next() else { return };
+            let core = &mut self.core;
+            let accepted = match completion {
+                Completion::Accepted { listener, socket, peer } => Some((listener, socket, peer)),
+                Completion::AcceptFailed { listener, error } => {
+                    core.accept_failed(listener, &error);
+                    None
+                }
+                Completion::Received { key, bytes } => {
+                    core.received(key, bytes);
+                    None
+                }
+                Completion::Finished { key, end } => {
+                    core.finished(key, end);
+                    None
+                }
+                Completion::Sent { key, batch, outcome } => {
+                    core.sent(key, batch, outcome);
+                    None
+                }
+                Completion::Closed { key } => {
+                    core.closed(key);
+                    None
+                }
+                Completion::Woken => None,
+            };
+            if let Some((listener, socket, peer)) = accepted {
+                // A socket that finds no place is closed by its drop.
+                if let Some(key) = core.accepted(listener, peer) {
+                    self.driver.attach(socket, key);
+                }
+            }
+        }
+    }
+
+    /// Advances TLS handshakes, bounded in number and time, so that live connections do not wait for them.
+    fn handshake(&mut self) {
+        let until = self.core.now + limits::HANDSHAKE_TIME_PER_TURN;
+        for _ in 0..limits::HANDSHAKES_PER_TURN {
+            let Some(key) = self.core.handshakes.pop_front() else { return };
+            self.core.advance_handshake(key);
+            if self.driver.now() >= until {
+                return;
+            }
+        }
+    }
+
+    fn resume_accepts(&mut self) {
+        let now = self.core.now;
+        let driver = &mut self.driver;
+        self.core.resting.retain(|(listener, until)| {
+            let is_over = *until <= now;
+            if is_over {
+                driver.resume_accept(*listener);
+            }
+            !is_over
+        });
+    }
+
+    /// Hands the turn's submissions over: one send per connection, then receives and closes.
+    fn flush(&mut self) {
+        let core = &mut self.core;
+        for key in std::mem::take(&mut core.work.dirty) {
+            if let Some(batch) = core.fill(key) {
+                self.driver.send(key, batch);
+            } else if core.is_last_word_said(key) {
+                self.driver.shutdown(key);
+            }
+        }
+        for key in std::mem::take(&mut core.work.receive) {
+            if core.begin_receive(key) {
+                self.driver.recv(key);
+            }
+        }
+        for key in std::mem::take(&mut core.work.close) {
+            if core.begin_close(key) {
+                self.driver.close(key);
+            }
+        }
+    }
+
+    fn drain(&mut self) -> Turn {
+        match self.core.drain {
+            Drain::No => Turn::GoOn,
+            _ if self.core.slots.is_empty() && self.core.post.backlog() == 0 => Turn::Over,
+            Drain::Clients if !self.core.slots_hold_clients() => {
+                self.core.drain = Drain::Workers;
+                self.core.end_all(|_| true);
+                self.flush();
+                Turn::GoOn
+            }
+            _ => Turn::GoOn,
+        }
+    }
+
+    pub fn driver(&self) -> &D {
+        &self.driver
+    }
+
+    /// Connections, subscriptions and directory entries that exist: all zero when everybody has gone.
+    pub fn census(&self) -> Census {
+        Census {
+            connections: self.core.slots.len(),
+            subscriptions: self.core.hub.listeners.len(),
+            members: self.core.hub.directory.len(),
+            live_channels: self.core.hub.channels.len().0,
+            stranded: self.core.stranded.len(),
+            sticky: self.core.sticky.len(),
+        }
+    }
+}
+
+/// What a shard holds; see [`Shard::census`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    pub connections: usize,
+    pub subscriptions: usize,
+    pub members: usize,
+    pub live_channels: usize,
+    pub stranded: usize,
+    pub sticky: usize,
+}
+
+impl Core {
+    fn counters(&self) -> &Counters {
+        &self.counters[self.place.index()]
+    }
+
+    fn address(&self, key: Key) -> Address {
+        Address { place: self.place, key }
+    }
+
+    /// When the next turn must begin, whatever completes.
+    fn next_deadline(&self) -> Tick {
+        let has_work = !self.handshakes.is_empty() || !self.work.resume.is_empty() || !self.work.dirty.is_empty();
+        if has_work || !self.mailbox.is_empty() && self.post.tell_backlog() == 0 {
+            return self.now;
+        }
+        let mut deadline = self.wheel.next();
+        if self.post.backlog() > 0 {
+            deadline = deadline.min(self.now + limits::BACKLOG_RETRY);
+        }
+        self.resting.iter().fold(deadline, |deadline, (_, until)| deadline.min(*until))
+    }
+
+    /// Puts `key` on the list of connections that have something to send.
+    fn mark_dirty(&mut self, key: Key) {
+        if let Some(conn) = self.slots.get_mut(key) {
+            mark_dirty(conn, &mut self.work.dirty);
+        }
+    }
+
+    /// Keeps the wheel's promise: it looks at a connection not later than its deadline.
+    fn schedule(&mut self, key: Key) {
+        if let Some(conn) = self.slots.get_mut(key) {
+            if conn.deadline() < conn.timer_at {
+                conn.timer_at = conn.deadline();
+                self.wheel.insert(conn.timer_at, key);
+            }
+        }
+    }
+
+    /// Looks at every connection whose time has come.
+    fn expire(&mut self) {
+        let mut due: SmallVec<[Key; 64]> = SmallVec::new();
+        self.wheel.expire(self.now, |key, _| due.push(key));
+        for key in due {
+            if self.stranded.get(&key).is_some_and(|stranded| stranded.until <= self.now) {
+                self.end(key, CloseReason::NoWorker);
+            }
+            let Some(conn) = self.slots.get_mut(key) else { continue };
+            conn.timer_at = Tick::NEVER;
+            if conn.deadline() <= self.now {
+                match conn.on_deadline(&self.settings, self.now) {
+                    Ok(()) => mark_dirty(conn, &mut self.work.dirty),
+                    Err(CloseReason::CloseTimeout) => self.work.close.push(key),
+                    Err(reason) => self.end(key, reason),
+                }
+            }
+            self.schedule(key);
+        }
+    }
+}
+
+fn mark_dirty(conn: &mut Conn, dirty: &mut Vec<Key>) {
+    if !conn.is_dirty {
+        conn.is_dirty = true;
+        dirty.push(conn.address.key);
+    }
+}

@@ -21,6 +21,7 @@ pub enum BusError {
     AuthorizationViolation,
     AuthenticationTimeout,
     StaleConnection,
+    SlowConsumer,
     TooManyConnections,
     TooManySubscriptions,
     PublishNotAllowed(String),
@@ -58,6 +59,7 @@ impl fmt::Display for BusError {
             BusError::AuthorizationViolation => "Authorization Violation",
             BusError::AuthenticationTimeout => "Authentication Timeout",
             BusError::StaleConnection => "Stale Connection",
+            BusError::SlowConsumer => "Slow Consumer",
             BusError::TooManyConnections => "maximum connections exceeded",
             BusError::TooManySubscriptions => "maximum subscriptions exceeded",
             BusError::PublishNotAllowed(subject) => {

@@ -84,6 +84,11 @@ impl HeaderBlock {
         self.bytes.extend_from_slice(LINE_END.as_bytes());
     }
 
+    /// Whether it has no header yet.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.len() == VERSION.len() + LINE_END.len()
+    }
+
     pub fn finish(mut self) -> Box<[u8]> {
         self.bytes.extend_from_slice(LINE_END.as_bytes());
         self.bytes.into()

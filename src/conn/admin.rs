@@ -1,0 +1,86 @@
+//! A request on the admin listener: publish, metrics, health. For programs; pages are not served.
+
+use super::outbox::Outbox;
+use crate::proto::CloseReason;
+use crate::proto::bus::HeaderBlock;
+use crate::proto::event::{EVENT_HEADER, OPCODE_HEADER};
+use crate::proto::http::{self, Head, Refusal, Reply};
+use crate::proto::sse;
+use crate::proto::subject::Subject;
+
+/// Headers of a publication that become headers of the message.
+const MESSAGE_HEADERS: &[&str] = &[EVENT_HEADER, OPCODE_HEADER, "Tg-Key", "Nats-Msg-Id"];
+
+pub(super) enum Outcome {
+    /// The answer is in the outbox.
+    Answered { keep_alive: bool },
+    /// `POST /api/channels/{channel}`; the payload follows as the body.
+    Publish(Publication),
+    /// `GET /metrics`; the shard has the counters.
+    Metrics,
+}
+
+/// A message whose payload has not arrived yet.
+pub(super) struct Publication {
+    pub subject: Subject,
+    pub headers: Option<Box<[u8]>>,
+}
+
+pub(super) fn request(head: &Head<'_>, outbox: &mut Outbox) -> Outcome {
+    // A browser sends Origin with what a page of somebody else makes it post: no page has business here.
+    if head.header("origin").is_some() {
+        return refuse(head, CloseReason::OriginRefused, None, outbox);
+    }
+    let segments = match http::split_path(head.path) {
+        Ok(segments) => segments,
+        Err(reason) => return refuse(head, reason, None, outbox),
+    };
+    let segments: Vec<&str> = segments.iter().map(|segment| &**segment).collect();
+    match (segments.as_slice(), head.method) {
+        (["api", "channels", channel], "POST") => match publication(head, channel) {
+            Ok(publication) => Outcome::Publish(publication),
+            Err(words) => answer(head, 400, &words, outbox),
+        },
+        (["metrics"], "GET" | "HEAD") => Outcome::Metrics,
+        (["health"], "GET" | "HEAD") => answer(head, 200, "ok", outbox),
+        (["api", "channels", _], _) => refuse(head, CloseReason::MethodNotAllowed, Some("POST"), outbox),
+        (["metrics" | "health"], _) => refuse(head, CloseReason::MethodNotAllowed, Some("GET, HEAD"), outbox),
+        _ => refuse(head, CloseReason::NotFound, None, outbox),
+    }
+}
+
+/// The message so far, or one sentence about what is wrong with it.
+fn publication(head: &Head<'_>, channel: &str) -> Result<Publication, String> {
+    let subject = Subject::new(channel).map_err(|error| format!("{channel:?} is no channel: {error}"))?;
+    if subject.is_reserved() {
+        return Err(format!("{channel:?} is no channel: names that begin with \"tg.\" are the gateway's own"));
+    }
+    let mut block = HeaderBlock::new();
+    for name in MESSAGE_HEADERS {
+        let value = head.single_header(name).map_err(|_| format!("{name} stands more than once"))?;
+        let Some(value) = value else { continue };
+        if !sse::is_valid_field(value) {
+            return Err(format!("{name} may not hold control characters"));
+        }
+        block.push(name, value);
+    }
+    Ok(Publication { subject, headers: (!block.is_empty()).then(|| block.finish()) })
+}
+
+fn answer(head: &Head<'_>, status: u16, words: &str, outbox: &mut Outbox) -> Outcome {
+    let to = head.reply_to();
+    let to = if head.body.is_empty() { to } else { to.closing() };
+    outbox.write(|out| {
+        let reply = Reply::start(out, status, to).header("Content-Type", "text/plain; charset=utf-8");
+        reply.header("Cache-Control", "no-store").body(format!("{words}\n").as_bytes());
+    });
+    Outcome::Answered { keep_alive: to.keep_alive }
+}
+
+fn refuse(head: &Head<'_>, reason: CloseReason, allow: Option<&str>, outbox: &mut Outbox) -> Outcome {
+    let to = head.reply_to();
+    let to = if head.body.is_empty() { to } else { to.closing() };
+    let mut keep_alive = false;
+    outbox.write(|out| keep_alive = Refusal { allow, ..Refusal::new(reason) }.write(out, to));
+    Outcome::Answered { keep_alive }
+}

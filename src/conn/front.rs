@@ -1,0 +1,136 @@
+//! A client's request: which route it matches, and what that makes of it. Everything but a stream is answered here.
+
+use std::borrow::Cow;
+
+use super::Identity;
+use super::outbox::Outbox;
+use super::route::{Parameters, Route, Target, UserSource, WebSocketTarget};
+use crate::proto::CloseReason;
+use crate::proto::http::{self, Cors, Head, Refusal, Reply};
+use crate::proto::subject::is_valid_token;
+use crate::proto::{sse, ws};
+
+/// What became of a request.
+pub(super) enum Outcome {
+    /// The answer is in the outbox.
+    Answered { keep_alive: bool, refused: Option<CloseReason> },
+    /// The head of the stream is in the outbox; events follow.
+    EventStream(Identity),
+    /// The 101 is in the outbox; frames follow.
+    WebSocket(Identity),
+}
+
+/// Fields of a cross-origin request that a page may set: what `EventSource` sends when it resumes, and who it is.
+const CORS_FIELDS: &str = "Last-Event-ID, Authorization, Content-Type";
+
+pub(super) fn request(head: &Head<'_>, routes: &[Route], outbox: &mut Outbox) -> Outcome {
+    let segments = match http::split_path(head.path) {
+        Ok(segments) => segments,
+        Err(reason) => return refuse(head, Refusal::new(reason), outbox),
+    };
+    let mut allowed: Vec<&str> = Vec::new();
+    let mut preflight_route = None;
+    for (index, route) in routes.iter().enumerate() {
+        let Some(parameters) = route.path.matches(&segments) else { continue };
+        if !route.takes(head.method) {
+            allowed.extend(route.methods.iter().map(|method| &**method));
+            preflight_route = preflight_route.or(Some(route));
+            continue;
+        }
+        return match serve(head, index, route, &parameters, outbox) {
+            Ok(outcome) => outcome,
+            Err(reason) => refuse(head, Refusal { cors: cors(head, route), ..Refusal::new(reason) }, outbox),
+        };
+    }
+    match preflight_route {
+        Some(route) if head.method == "OPTIONS" => preflight(head, route, outbox),
+        Some(_) => {
+            let allow = allowed.join(", ");
+            refuse(head, Refusal { allow: Some(&allow), ..Refusal::new(CloseReason::MethodNotAllowed) }, outbox)
+        }
+        None => refuse(head, Refusal::new(CloseReason::NotFound), outbox),
+    }
+}
+
+fn serve(
+    head: &Head<'_>,
+    index: usize,
+    route: &Route,
+    parameters: &Parameters<'_>,
+    outbox: &mut Outbox,
+) -> Result<Outcome, CloseReason> {
+    if !route.allows_origin(head.header("origin"), head.host) {
+        return Err(CloseReason::OriginRefused);
+    }
+    let to = head.reply_to();
+    let identity = |user, channel| Identity { route: index as u16, user, channel };
+    match &route.target {
+        Target::Page { content_type, body } => {
+            outbox.write(|out| {
+                let reply = Reply::start(out, 200, to).header("Content-Type", content_type);
+                reply.header("Cache-Control", "no-cache").header("X-Content-Type-Options", "nosniff").body(body);
+            });
+            Ok(Outcome::Answered { keep_alive: to.keep_alive, refused: None })
+        }
+        Target::Sse { channel, retry } => {
+            let channel = channel.fill(parameters)?;
+            outbox.write(|out| {
+                http::event_stream(out, to, cors(head, route));
+                if !to.is_head {
+                    sse::write_retry(out, *retry);
+                }
+            });
+            if to.is_head {
+                return Ok(Outcome::Answered { keep_alive: false, refused: None });
+            }
+            Ok(Outcome::EventStream(identity(None, Some(channel))))
+        }
+        Target::WebSocket(target) => {
+            let key = http::websocket_key(head)?;
+            let channel = target.channel.as_ref().map(|channel| channel.fill(parameters)).transpose()?;
+            let user = user(head, target)?;
+            outbox.write(|out| http::switching_protocols(out, ws::handshake::accept(key).as_str(), None));
+            Ok(Outcome::WebSocket(identity(user, channel)))
+        }
+    }
+}
+
+/// The name of the user, which must be one token of a subject: it becomes `tg.user.<user>`.
+fn user(head: &Head<'_>, target: &WebSocketTarget) -> Result<Option<Box<str>>, CloseReason> {
+    let name = match &target.user {
+        None => return Ok(None),
+        Some(UserSource::Header(name)) => head.single_header(name)?.map(Cow::Borrowed),
+        Some(UserSource::Query(name)) => http::query_parameter(head.query, name)?,
+    };
+    let name = name.ok_or(CloseReason::NoCredentials)?;
+    if is_valid_token(&name) { Ok(Some(name.into())) } else { Err(CloseReason::MalformedRequest) }
+}
+
+/// What a page of another origin may do with the answer; the route has allowed the origin.
+fn cors<'a>(head: &Head<'a>, route: &Route) -> Option<Cors<'a>> {
+    let origin = head.header("origin")?;
+    if !route.allows_origin(Some(origin), head.host) {
+        return None;
+    }
+    let is_for_all = route.origins.iter().any(|allowed| &**allowed == "*");
+    Some(if is_for_all { Cors { origin: "*", credentials: false } } else { Cors { origin, credentials: true } })
+}
+
+fn preflight(head: &Head<'_>, route: &Route, outbox: &mut Outbox) -> Outcome {
+    let Some(cors) = cors(head, route).filter(|_| head.header("access-control-request-method").is_some()) else {
+        let allow = route.methods.join(", ");
+        return refuse(head, Refusal { allow: Some(&allow), ..Refusal::new(CloseReason::MethodNotAllowed) }, outbox);
+    };
+    let to = head.reply_to();
+    outbox.write(|out| http::preflight(out, to, cors, &route.methods.join(", "), CORS_FIELDS));
+    Outcome::Answered { keep_alive: to.keep_alive, refused: None }
+}
+
+fn refuse(head: &Head<'_>, refusal: Refusal<'_>, outbox: &mut Outbox) -> Outcome {
+    let mut keep_alive = false;
+    let to = head.reply_to();
+    // An unread body would be taken for the next request.
+    let to = if head.body.is_empty() { to } else { to.closing() };
+    outbox.write(|out| keep_alive = refusal.write(out, to));
+    Outcome::Answered { keep_alive, refused: Some(refusal.reason) }
+}

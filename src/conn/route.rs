@@ -1,0 +1,227 @@
+//! Routes: what a request path leads to. The first that matches wins.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::proto::CloseReason;
+use crate::proto::subject::{Subject, is_valid_token};
+
+/// A path template: literal segments and `{parameters}`, each of which takes exactly one segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathTemplate(Vec<Segment>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Segment {
+    Literal(String),
+    Parameter(String),
+}
+
+/// A channel's name with `{parameters}` of the path in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelTemplate(Vec<Segment>);
+
+/// The values of a path's parameters, decoded.
+pub type Parameters<'a> = SmallVec<[(&'a str, &'a str); 4]>;
+
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub path: PathTemplate,
+    /// Upper case, never empty. `HEAD` comes with `GET`.
+    pub methods: Vec<Box<str>>,
+    /// As it stands in the configuration: workers see it as `Tg-Route`.
+    pub template: Box<str>,
+    /// Origins besides the page's own that may connect; `*` allows all.
+    pub origins: Vec<Box<str>>,
+    pub target: Target,
+}
+
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// An event stream of one channel.
+    Sse {
+        channel: ChannelTemplate,
+        retry: Duration,
+    },
+    WebSocket(WebSocketTarget),
+    /// Bytes that are part of the program.
+    Page {
+        content_type: &'static str,
+        body: &'static [u8],
+    },
+}
+
+#[derive(Clone, Debug)]
+pub struct WebSocketTarget {
+    /// Subscribed on opening.
+    pub channel: Option<ChannelTemplate>,
+    /// Clients may publish to `channel`.
+    pub publish: bool,
+    /// Clients' messages go to a worker of this service.
+    pub service: Option<Box<str>>,
+    pub user: Option<UserSource>,
+}
+
+/// Where the name of a connection's user comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserSource {
+    Header(Box<str>),
+    Query(Box<str>),
+}
+
+impl PathTemplate {
+    /// `/a/{b}/c`; an error in one sentence.
+    pub fn parse(text: &str) -> Result<PathTemplate, String> {
+        let rest = text.strip_prefix('/').ok_or_else(|| format!("a path begins with \"/\", {text:?} does not"))?;
+        rest.split('/').map(segment).collect::<Result<_, _>>().map(PathTemplate)
+    }
+
+    pub fn has_parameter(&self, name: &str) -> bool {
+        self.0.iter().any(|segment| matches!(segment, Segment::Parameter(own) if own == name))
+    }
+
+    /// The parameters, if a path of these decoded segments matches (`proto::http::split_path`).
+    pub fn matches<'a>(&'a self, segments: &'a [Cow<'a, str>]) -> Option<Parameters<'a>> {
+        if segments.len() != self.0.len() {
+            return None;
+        }
+        let mut parameters = Parameters::new();
+        for (own, segment) in self.0.iter().zip(segments) {
+            match own {
+                Segment::Literal(literal) if literal == segment => {}
+                Segment::Literal(_) => return None,
+                Segment::Parameter(name) => parameters.push((name, segment)),
+            }
+        }
+        Some(parameters)
+    }
+}
+
+impl ChannelTemplate {
+    /// `driver.location.{driver}`: each token is a literal or one parameter; an error in one sentence.
+    pub fn parse(text: &str) -> Result<ChannelTemplate, String> {
+        let tokens = text.split('.').map(segment).collect::<Result<Vec<_>, _>>()?;
+        let template = ChannelTemplate(tokens);
+        let sample: Vec<&str> = template
+            .0
+            .iter()
+            .map(|token| match token {
+                Segment::Literal(literal) => literal.as_str(),
+                Segment::Parameter(_) => "x",
+            })
+            .collect();
+        let subject = Subject::new(&sample.join(".")).map_err(|error| format!("{text:?} is no channel: {error}"))?;
+        if subject.is_reserved() {
+            return Err(format!("{text:?} is no channel: names that begin with \"tg.\" are the gateway's own"));
+        }
+        Ok(template)
+    }
+
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|token| match token {
+            Segment::Parameter(name) => Some(name.as_str()),
+            Segment::Literal(_) => None,
+        })
+    }
+
+    /// The channel's name; a value that is no single token of a subject leads nowhere.
+    pub fn fill(&self, parameters: &Parameters<'_>) -> Result<Subject, CloseReason> {
+        let mut name = String::new();
+        for (index, token) in self.0.iter().enumerate() {
+            if index > 0 {
+                name.push('.');
+            }
+            match token {
+                Segment::Literal(literal) => name.push_str(literal),
+                Segment::Parameter(wanted) => {
+                    let value = parameters.iter().find(|(own, _)| own == wanted).map(|(_, value)| *value);
+                    name.push_str(value.filter(|value| is_valid_token(value)).ok_or(CloseReason::NotFound)?);
+                }
+            }
+        }
+        Subject::new(&name).map_err(|_| CloseReason::NotFound)
+    }
+}
+
+fn segment(text: &str) -> Result<Segment, String> {
+    match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        Some("") => Err("\"{}\" is a parameter without a name".to_owned()),
+        Some(name) if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') => {
+            Ok(Segment::Parameter(name.to_owned()))
+        }
+        Some(_) => Err(format!("{text:?}: a parameter's name has letters, digits and \"_\" only")),
+        None if text.contains(['{', '}']) => Err(format!("{text:?}: a parameter takes a whole part, as in \"{{id}}\"")),
+        None => Ok(Segment::Literal(text.to_owned())),
+    }
+}
+
+impl Route {
+    pub fn takes(&self, method: &str) -> bool {
+        self.methods.iter().any(|own| &**own == method || (method == "HEAD" && &**own == "GET"))
+    }
+
+    /// Whether a page of `origin` may connect. Without the header the client is no browser, and none can be misled.
+    pub fn allows_origin(&self, origin: Option<&str>, host: Option<&str>) -> bool {
+        let Some(origin) = origin else { return true };
+        let is_own = origin.split_once("://").is_some_and(|(_, rest)| Some(rest) == host);
+        is_own || self.origins.iter().any(|allowed| &**allowed == "*" || allowed.eq_ignore_ascii_case(origin))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::http::split_path;
+
+    #[test]
+    fn parameters_take_one_segment_each() {
+        let template = PathTemplate::parse("/api/drivers/{driver}/location").unwrap();
+        let segments = split_path("/api/drivers/a%20b/location").unwrap();
+        assert_eq!(template.matches(&segments).unwrap()[..], [("driver", "a b")]);
+        for path in ["/api/drivers/42", "/api/drivers/42/location/", "/api/drivers/4/2/location", "/"] {
+            assert!(template.matches(&split_path(path).unwrap()).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_value_cannot_become_two_tokens_or_a_wildcard() {
+        let path = PathTemplate::parse("/{driver}").unwrap();
+        let channel = ChannelTemplate::parse("driver.location.{driver}").unwrap();
+        let fill = |text: &str| channel.fill(&path.matches(&split_path(text).unwrap()).unwrap());
+        assert_eq!(fill("/42").unwrap().as_str(), "driver.location.42");
+        for bad in ["/a.b", "/*", "/%3E", "/a%20b", "/", "/a%00"] {
+            assert_eq!(fill(bad), Err(CloseReason::NotFound), "{bad}");
+        }
+    }
+
+    #[test]
+    fn templates_that_mean_nothing_are_refused() {
+        for bad in ["a", "/{}", "/{a-b}", "/x{a}"] {
+            assert!(PathTemplate::parse(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "a..b", "tg.x", "a b", "a.{x}y"] {
+            assert!(ChannelTemplate::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_the_own_and_the_listed_origins_may_connect() {
+        let route = Route {
+            path: PathTemplate::parse("/").unwrap(),
+            methods: vec!["GET".into()],
+            template: "/".into(),
+            origins: vec!["https://app.example".into()],
+            target: Target::Page { content_type: "text/plain", body: b"" },
+        };
+        for (origin, is_allowed) in [
+            (None, true),
+            (Some("http://gate.example:8080"), true),
+            (Some("https://app.example"), true),
+            (Some("https://evil.example"), false),
+            (Some("null"), false),
+        ] {
+            assert_eq!(route.allows_origin(origin, Some("gate.example:8080")), is_allowed, "{origin:?}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What the operator decided, as connections need it. Built once by the gateway, shared by all shards, never changed.
+
+use std::time::Duration;
+
+use super::route::Route;
+use crate::limits;
+use crate::proto::bus::BusLimits;
+use crate::proto::ws::SessionLimits;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub routes: Vec<Route>,
+    pub websocket: SessionLimits,
+    pub bus: BusSettings,
+    /// Longest message that a worker or the admin API may publish.
+    pub payload_bytes_max: usize,
+    pub outbox_bytes_max: usize,
+    /// Clients of one shard above which new ones are refused.
+    pub connections_max: usize,
+    pub handshake_timeout: Duration,
+    pub head_timeout: Duration,
+    pub body_timeout: Duration,
+    pub keep_alive_timeout: Duration,
+    pub ping_interval: Duration,
+    pub sse_heartbeat: Duration,
+}
+
+/// The bus, as its workers see it.
+#[derive(Clone, Debug)]
+pub struct BusSettings {
+    pub limits: BusLimits,
+    pub credentials: Option<Credentials>,
+    /// Random, new with each process.
+    pub server_id: String,
+}
+
+/// What CONNECT has to carry.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    User { name: String, password: String },
+    Token(String),
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            routes: Vec::new(),
+            websocket: SessionLimits::default(),
+            bus: BusSettings {
+                limits: BusLimits {
+                    control_line_bytes_max: limits::CONTROL_LINE_BYTES_MAX,
+                    payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
+                },
+                credentials: None,
+                server_id: "TIDEGATE".to_owned(),
+            },
+            payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
+            outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
+            connections_max: 1_000_000,
+            handshake_timeout: limits::HANDSHAKE_TIMEOUT,
+            head_timeout: limits::HEAD_TIMEOUT,
+            body_timeout: limits::BODY_TIMEOUT,
+            keep_alive_timeout: limits::KEEP_ALIVE_TIMEOUT,
+            ping_interval: limits::PING_INTERVAL,
+            sse_heartbeat: limits::SSE_HEARTBEAT,
+        }
+    }
+}

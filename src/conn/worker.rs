@@ -1,0 +1,335 @@
+//! A backend worker's connection: the server's side of the NATS client protocol.
+//!
+//! ```text
+//!  INFO -->           CONNECT (credentials, options)            SUB UNSUB PUB HPUB  --> Step, carried out by the shard
+//!  greeting --------> connected ------------------------------> MSG HMSG            <-- event, by the tag of its sub
+//!                                                               PING <-> PONG
+//! ```
+
+use ahash::AHashMap;
+use slab::Slab;
+
+use super::outbox::Outbox;
+use super::settings::{BusSettings, Credentials};
+use crate::base::{Key, Tick};
+use crate::limits;
+use crate::proto::CloseReason;
+use crate::proto::bus::{self, BusError, ConnectOptions, Verb};
+use crate::proto::event::Event;
+use crate::proto::subject::{Pattern, Subject};
+
+/// Boxed in its connection's phase.
+pub struct Worker {
+    options: ConnectOptions,
+    is_connected: bool,
+    subs: Slab<Sub>,
+    by_sid: AHashMap<Box<str>, u32>,
+    /// Pings without an answer.
+    pings_out: u8,
+}
+
+struct Sub {
+    sid: Box<str>,
+    pattern: Pattern,
+    /// The hub's name of it; set by [`Worker::subscribed`].
+    hub: Option<Key>,
+    delivered: u64,
+    /// It ends with this delivery.
+    deliveries_max: Option<u64>,
+}
+
+/// What the shard is asked to do.
+pub enum Step<'a> {
+    Subscribe { tag: u32, pattern: Pattern, queue: Option<&'a str> },
+    Unsubscribe(Key),
+    Publish(Publish<'a>),
+}
+
+pub struct Publish<'a> {
+    pub subject: Subject,
+    pub reply: Option<Subject>,
+    pub headers: Option<&'a [u8]>,
+    pub payload: &'a [u8],
+    pub wants_no_responders: bool,
+    pub is_silent: bool,
+}
+
+impl Worker {
+    /// Greets the worker with INFO.
+    pub fn new(settings: &BusSettings, client_id: u64, outbox: &mut Outbox) -> Worker {
+        let info = bus::Info {
+            server_id: &settings.server_id,
+            client_id,
+            max_payload: settings.limits.payload_bytes_max,
+            auth_required: settings.credentials.is_some(),
+        };
+        outbox.write(|out| bus::write_info(out, &info));
+        Worker {
+            options: ConnectOptions::default(),
+            is_connected: settings.credentials.is_none(),
+            subs: Slab::new(),
+            by_sid: AHashMap::new(),
+            pings_out: 0,
+        }
+    }
+
+    /// Whether CONNECT is still awaited because credentials are needed.
+    pub fn is_waiting_for_credentials(&self) -> bool {
+        !self.is_connected
+    }
+
+    /// Takes verbs off `input` until one concerns the shard. While it `is_registering` (earlier subscriptions are not in
+    /// force yet), only further subscriptions are taken.
+    pub fn next<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        is_registering: bool,
+        settings: &BusSettings,
+        outbox: &mut Outbox,
+    ) -> Result<Option<Step<'a>>, CloseReason> {
+        loop {
+            if is_registering && !is_subscription(input) {
+                return Ok(None);
+            }
+            let verb = match bus::next(input, &settings.limits) {
+                Ok(Some(verb)) => verb,
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    self.object(&error, outbox)?;
+                    continue;
+                }
+            };
+            let is_too_early = !self.is_connected && !matches!(verb, Verb::Connect(_) | Verb::Ping | Verb::Pong);
+            let answer =
+                if is_too_early { Err(BusError::AuthorizationViolation) } else { self.act(verb, settings, outbox) };
+            match answer {
+                Ok(Some(step)) => return Ok(Some(step)),
+                Ok(None) => {}
+                Err(error) => self.object(&error, outbox)?,
+            }
+        }
+    }
+
+    fn act<'a>(
+        &mut self,
+        verb: Verb<'a>,
+        settings: &BusSettings,
+        outbox: &mut Outbox,
+    ) -> Result<Option<Step<'a>>, BusError> {
+        match verb {
+            Verb::Connect(json) => {
+                let options = ConnectOptions::parse(json)?;
+                if !settings.credentials.as_ref().is_none_or(|wanted| is_authorized(wanted, &options)) {
+                    return Err(BusError::AuthorizationViolation);
+                }
+                self.options = options;
+                self.is_connected = true;
+                self.acknowledge(outbox);
+                Ok(None)
+            }
+            Verb::Ping => {
+                outbox.push(b"PONG\r\n");
+                Ok(None)
+            }
+            Verb::Pong => {
+                self.pings_out = 0;
+                Ok(None)
+            }
+            Verb::Sub { subject, queue, sid } => self.subscribe(subject, queue, sid, outbox),
+            Verb::Unsub { sid, max } => {
+                self.acknowledge(outbox);
+                Ok(self.unsubscribe(sid, max).map(Step::Unsubscribe))
+            }
+            Verb::Pub { subject, reply, headers, payload } => {
+                self.publish(subject, reply, headers, payload, outbox).map(Some)
+            }
+        }
+    }
+
+    fn subscribe<'a>(
+        &mut self,
+        subject: &str,
+        queue: Option<&'a str>,
+        sid: &str,
+        outbox: &mut Outbox,
+    ) -> Result<Option<Step<'a>>, BusError> {
+        let pattern = Pattern::new(subject).map_err(|_| BusError::InvalidSubject)?;
+        if self.subs.len() >= limits::WORKER_SUBSCRIPTIONS_MAX {
+            return Err(BusError::TooManySubscriptions);
+        }
+        if is_unaddressable(pattern.as_str()) {
+            return Err(BusError::SubscribeNotAllowed(subject.to_owned()));
+        }
+        // nats-server ignores a sid that is in use.
+        if self.by_sid.contains_key(sid) {
+            self.acknowledge(outbox);
+            return Ok(None);
+        }
+        let sub = Sub { sid: sid.into(), pattern: pattern.clone(), hub: None, delivered: 0, deliveries_max: None };
+        let tag = self.subs.insert(sub) as u32;
+        self.by_sid.insert(sid.into(), tag);
+        self.acknowledge(outbox);
+        Ok(Some(Step::Subscribe { tag, pattern, queue }))
+    }
+
+    /// The hub's name of the subscription `tag`.
+    pub fn subscribed(&mut self, tag: u32, hub: Key) {
+        self.subs[tag as usize].hub = Some(hub);
+    }
+
+    /// The hub's name of what ended at once; with a limit that lies ahead nothing ends yet.
+    fn unsubscribe(&mut self, sid: &str, max: Option<u64>) -> Option<Key> {
+        let tag = *self.by_sid.get(sid)?;
+        let sub = &mut self.subs[tag as usize];
+        match max {
+            Some(max) if sub.delivered < max => {
+                sub.deliveries_max = Some(max);
+                None
+            }
+            _ => self.forget(tag),
+        }
+    }
+
+    fn forget(&mut self, tag: u32) -> Option<Key> {
+        let sub = self.subs.remove(tag as usize);
+        self.by_sid.remove(&sub.sid);
+        sub.hub
+    }
+
+    fn publish<'a>(
+        &mut self,
+        subject: &str,
+        reply: Option<&str>,
+        headers: Option<&'a [u8]>,
+        payload: &'a [u8],
+        outbox: &mut Outbox,
+    ) -> Result<Step<'a>, BusError> {
+        let subject_checked = Subject::new(subject).map_err(|_| BusError::InvalidPublishSubject)?;
+        let reply = reply.map(Subject::new).transpose().map_err(|_| BusError::InvalidPublishSubject)?;
+        if subject_checked.is_reserved() && !is_sendable(subject) {
+            return Err(BusError::PublishNotAllowed(subject.to_owned()));
+        }
+        self.acknowledge(outbox);
+        Ok(Step::Publish(Publish {
+            subject: subject_checked,
+            wants_no_responders: reply.is_some() && self.options.no_responders && self.options.headers,
+            reply,
+            headers,
+            payload,
+            is_silent: !self.options.echo,
+        }))
+    }
+
+    fn acknowledge(&self, outbox: &mut Outbox) {
+        if self.options.verbose {
+            outbox.push(b"+OK\r\n");
+        }
+    }
+
+    /// Tells the worker what was wrong, and whether that ends the connection.
+    fn object(&self, error: &BusError, outbox: &mut Outbox) -> Result<(), CloseReason> {
+        outbox.write(|out| bus::write_error(out, error));
+        match error {
+            _ if !error.closes() => Ok(()),
+            BusError::AuthorizationViolation | BusError::AuthenticationTimeout => Err(CloseReason::BusAuthorization),
+            _ => Err(CloseReason::BusProtocol),
+        }
+    }
+
+    /// Frames one event for the subscription `tag`; the hub's name of the subscription if that was its last.
+    pub fn push_event(&mut self, tag: u32, event: &Event, outbox: &mut Outbox) -> Option<Key> {
+        let sub = self.subs.get_mut(tag as usize)?;
+        let message = &event.message;
+        let (subject, sid) = (message.subject.as_str(), &*sub.sid);
+        let reply = message.reply.as_ref().map(Subject::as_str);
+        match message.headers.as_deref().filter(|_| self.options.headers) {
+            Some(headers) => {
+                let total = headers.len() + message.payload.len();
+                outbox.write(|out| bus::write_hmsg(out, subject, sid, reply, headers.len(), total));
+                outbox.push_shared(event.bus_body());
+            }
+            None => {
+                outbox.write(|out| bus::write_msg(out, subject, sid, reply, message.payload.len()));
+                outbox.push_shared(event.bus_body_bare());
+            }
+        }
+        sub.delivered += 1;
+        if sub.deliveries_max == Some(sub.delivered) { self.forget(tag) } else { None }
+    }
+
+    /// Tells the worker that nobody listens to what it asked, on the subscription that waits for the answer.
+    pub fn push_no_responders(&mut self, reply: &Subject, outbox: &mut Outbox) -> Option<Key> {
+        let (tag, sub) = self.subs.iter_mut().find(|(_, sub)| sub.pattern.matches(reply.as_str()))?;
+        let status = bus::NO_RESPONDERS;
+        outbox.write(|out| {
+            bus::write_hmsg(out, reply.as_str(), &sub.sid, None, status.len(), status.len());
+            out.extend_from_slice(status);
+            out.extend_from_slice(b"\r\n");
+        });
+        sub.delivered += 1;
+        let is_last = sub.deliveries_max == Some(sub.delivered);
+        if is_last { self.forget(tag as u32) } else { None }
+    }
+
+    /// The hub's names of all subscriptions, as the connection ends.
+    pub fn take_subs(&mut self) -> Vec<Key> {
+        self.by_sid.clear();
+        self.subs.drain().filter_map(|sub| sub.hub).collect()
+    }
+
+    pub fn heard(&mut self) {
+        self.pings_out = 0;
+    }
+
+    /// The last words, where the protocol has some that have not been said yet.
+    pub fn end(&mut self, reason: CloseReason, outbox: &mut Outbox) {
+        if reason == CloseReason::SlowConsumer {
+            outbox.write(|out| bus::write_error(out, &BusError::SlowConsumer));
+        }
+    }
+
+    /// Asks for a sign of life, or gives up; says when to look again.
+    pub fn on_silence(&mut self, now: Tick, outbox: &mut Outbox) -> Result<Tick, CloseReason> {
+        const PINGS_OUT_MAX: u8 = 2;
+        if !self.is_connected {
+            outbox.write(|out| bus::write_error(out, &BusError::AuthenticationTimeout));
+            return Err(CloseReason::BusTooSlow);
+        }
+        if self.pings_out == PINGS_OUT_MAX {
+            outbox.write(|out| bus::write_error(out, &BusError::StaleConnection));
+            return Err(CloseReason::BusStale);
+        }
+        self.pings_out += 1;
+        outbox.push(b"PING\r\n");
+        Ok(now + limits::BUS_PING_INTERVAL)
+    }
+}
+
+/// Whether the verb at the front is SUB or UNSUB, by its first letter.
+pub fn is_subscription(input: &[u8]) -> bool {
+    matches!(input.first(), Some(b'S' | b's' | b'U' | b'u'))
+}
+
+/// Compares without stopping at the first difference, so that time tells nothing about how much was right.
+fn is_authorized(wanted: &Credentials, options: &ConnectOptions) -> bool {
+    let is_same = |wanted: &str, given: &Option<String>| {
+        given.as_deref().is_some_and(|given| {
+            let differences = wanted.bytes().zip(given.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+            wanted.len() == given.len() && differences == 0
+        })
+    };
+    match wanted {
+        Credentials::User { name, password } => is_same(name, &options.user) & is_same(password, &options.pass),
+        Credentials::Token(token) => is_same(token, &options.auth_token),
+    }
+}
+
+/// What workers may publish below `tg.`; the rest is the gateway's own to say.
+fn is_sendable(subject: &str) -> bool {
+    ["tg.service.", "tg.conn.", "tg.user."].iter().any(|prefix| subject.starts_with(prefix))
+}
+
+/// Literal subjects that are addresses of clients: whoever subscribed to them would read others' messages.
+fn is_unaddressable(pattern: &str) -> bool {
+    ["tg.conn.", "tg.user."].iter().any(|prefix| pattern.starts_with(prefix))
+}

@@ -1,0 +1,175 @@
+//! The shards' threads.
+//!
+//! ```text
+//!  each:  pin -> own descriptor table -> own sockets on the shared addresses -> driver -> ready
+//!  all ready: go. Earlier, a socket accepted by one would be copied into the table of the next.
+//! ```
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use log::{error, warn};
+
+use crate::base::Place;
+use crate::conn::settings::Settings;
+use crate::driver::epoll::EpollDriver;
+use crate::driver::socket::{self, Listener};
+use crate::driver::uring::{UringDriver, UringOptions};
+use crate::driver::{Driver, Kind, ListenerId, Waker};
+use crate::mesh::{Mailbox, Mesh};
+use crate::shard::counters::Counters;
+use crate::shard::{Entrance, Parts, Shard};
+
+use super::StartError;
+use super::plan::{Plan, random};
+
+/// What all shards share.
+#[derive(Clone)]
+pub(super) struct Seeds {
+    pub mesh: Mesh,
+    pub counters: Arc<[Counters]>,
+    pub started: Instant,
+    pub driver: Kind,
+}
+
+pub(super) struct Started {
+    pub shards: Vec<JoinHandle<()>>,
+    pub failures: Receiver<String>,
+}
+
+/// One shard's share of the plan, on its way to its thread.
+struct Seed {
+    place: Place,
+    shared: Seeds,
+    waker: Waker,
+    mailbox: Mailbox,
+    settings: Arc<Settings>,
+    entrances: Vec<Entrance>,
+    addresses: Vec<SocketAddr>,
+    random: u32,
+    core: Option<core_affinity::CoreId>,
+}
+
+/// Where a thread says that it is ready or why not, and hears that all are.
+struct Start {
+    ready: Sender<Result<(), String>>,
+    go: Receiver<()>,
+    failures: Sender<String>,
+}
+
+/// Returns when every shard accepts; if one cannot, none does.
+pub(super) fn start_shards(plan: &Plan, shared: Seeds, ends: Vec<(Waker, Mailbox)>) -> Result<Started, StartError> {
+    let cores = if plan.is_pinned { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
+    let (ready, readies) = bounded(plan.shards);
+    let (failed, failures) = bounded(plan.shards);
+    let mut gos = Vec::new();
+    let mut shards = Vec::new();
+    for (index, (waker, mailbox)) in ends.into_iter().enumerate() {
+        let seed = Seed {
+            place: Place(index as u16),
+            shared: shared.clone(),
+            waker,
+            mailbox,
+            settings: plan.settings.clone(),
+            entrances: plan.gates.iter().map(|gate| gate.entrance.clone()).collect(),
+            addresses: plan.gates.iter().map(|gate| gate.address).collect(),
+            random: random()? as u32,
+            // More shards than cores share them.
+            core: (!cores.is_empty()).then(|| cores[index % cores.len()]),
+        };
+        let (go, gone) = bounded(1);
+        gos.push(go);
+        let start = Start { ready: ready.clone(), go: gone, failures: failed.clone() };
+        let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || run(seed, start));
+        shards.push(thread.map_err(|error| StartError(format!("a shard's thread did not start: {error}")))?);
+    }
+    drop(ready);
+    for _ in 0..plan.shards {
+        // A thread that ended without a word has panicked.
+        let outcome = readies.recv().unwrap_or_else(|_| Err("a shard ended before it was ready".to_owned()));
+        outcome.map_err(StartError)?;
+    }
+    for go in gos {
+        // A shard that has ended meanwhile says so in `failures`.
+        let _ = go.send(());
+    }
+    Ok(Started { shards, failures })
+}
+
+fn run(seed: Seed, start: Start) {
+    if let Some(core) = seed.core {
+        if !core_affinity::set_for_current(core) {
+            warn!("shard {} is not pinned: the kernel refused core {}", seed.place.0, core.id);
+        }
+    }
+    if let Err(error) = socket::private_descriptor_table() {
+        warn!(
+            "shard {} shares its descriptors with the process, so RLIMIT_NOFILE bounds all shards: {error}",
+            seed.place.0
+        );
+    }
+    let (waker, started) = (seed.waker.clone(), seed.shared.started);
+    let outcome = match seed.shared.driver {
+        Kind::Epoll => EpollDriver::new(waker, started).map(|driver| run_on(driver, seed, &start)),
+        Kind::Uring => {
+            UringDriver::new(waker, started, &UringOptions::default()).map(|driver| run_on(driver, seed, &start))
+        }
+    };
+    if let Err(error) = outcome {
+        // The gateway may have given up already.
+        let _ = start.ready.send(Err(format!("the driver did not start: {error}")));
+    }
+}
+
+fn run_on<D: Driver<Listener = Listener>>(driver: D, seed: Seed, start: &Start) {
+    let place = seed.place;
+    match prepare(driver, seed) {
+        Ok((mut shard, listeners)) => {
+            let is_awaited = start.ready.send(Ok(())).is_ok() && start.go.recv().is_ok();
+            if is_awaited {
+                // What a shard asserts is a bug of ours; the other shards and the operator should hear of it.
+                let outcome = catch_unwind(AssertUnwindSafe(|| {
+                    for (id, listener) in listeners {
+                        shard.listen(id, listener)?;
+                    }
+                    shard.run()
+                }));
+                let failure = match outcome {
+                    Ok(Ok(())) => return,
+                    Ok(Err(error)) => format!("shard {} failed: {error}", place.0),
+                    Err(_) => format!("shard {} panicked", place.0),
+                };
+                error!("{failure}");
+                let _ = start.failures.send(failure);
+            }
+        }
+        Err(words) => drop(start.ready.send(Err(words))),
+    }
+}
+
+type Prepared<D> = (Shard<D>, Vec<(ListenerId, Listener)>);
+
+fn prepare<D: Driver<Listener = Listener>>(driver: D, seed: Seed) -> Result<Prepared<D>, String> {
+    let mut listeners = Vec::new();
+    for (index, address) in seed.addresses.iter().enumerate() {
+        let listener = socket::bind(*address).and_then(socket::Bound::listen);
+        let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        listeners.push((ListenerId(index as u16), listener));
+    }
+    let now = driver.now();
+    let parts = Parts {
+        place: seed.place,
+        settings: seed.settings,
+        entrances: seed.entrances,
+        mesh: seed.shared.mesh,
+        mailbox: seed.mailbox,
+        counters: seed.shared.counters,
+        seed: seed.random,
+        now,
+    };
+    Ok((Shard::new(driver, parts), listeners))
+}

@@ -1,0 +1,99 @@
+//! Where a subject leads, and what a worker commands with it.
+//!
+//! | subject | leads to |
+//! |---|---|
+//! | `tg.conn.<id>`, `tg.conn.<id>.<verb>` | one connection |
+//! | `tg.user.<user>`, `tg.user.<user>.<verb>` | the owner of `tg.user.<user>`: all connections of a user |
+//! | `tg.service.<service>` | one worker of each queue group |
+//! | anything else below `tg.` | nowhere |
+//! | the rest | the channel's owner |
+
+use crate::base::Address;
+use crate::proto::subject::Subject;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    Conn(Address),
+    Service,
+    /// To the owner of this subject: the one published to, less a command.
+    Owner(Subject),
+    Nowhere,
+}
+
+/// What a worker tells the gateway to do with a connection: the last token of the subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Subscribe it to the channel that the payload names.
+    Subscribe,
+    Unsubscribe,
+    Close,
+}
+
+/// The word after the connection or user is no command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoCommand;
+
+impl Destination {
+    pub fn of(subject: &Subject) -> Destination {
+        if !subject.is_reserved() {
+            return Destination::Owner(subject.clone());
+        }
+        let mut tokens = subject.as_str().split('.').skip(1);
+        match (tokens.next(), tokens.next()) {
+            (Some("conn"), Some(id)) => id.parse().map_or(Destination::Nowhere, Destination::Conn),
+            (Some("service"), Some(_)) => Destination::Service,
+            (Some("user"), Some(user)) => {
+                Subject::new(&format!("tg.user.{user}")).map_or(Destination::Nowhere, Destination::Owner)
+            }
+            _ => Destination::Nowhere,
+        }
+    }
+}
+
+impl Command {
+    /// The command in a subject; `None` for a plain message.
+    pub fn of(subject: &Subject) -> Result<Option<Command>, NoCommand> {
+        let is_addressed = ["tg.conn.", "tg.user."].iter().any(|prefix| subject.as_str().starts_with(prefix));
+        if !is_addressed {
+            return Ok(None);
+        }
+        let mut tokens = subject.as_str().split('.').skip(3);
+        match (tokens.next(), tokens.next()) {
+            (None, _) => Ok(None),
+            (Some("subscribe"), None) => Ok(Some(Command::Subscribe)),
+            (Some("unsubscribe"), None) => Ok(Some(Command::Unsubscribe)),
+            (Some("close"), None) => Ok(Some(Command::Close)),
+            _ => Err(NoCommand),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(name: &str) -> Subject {
+        Subject::new(name).unwrap()
+    }
+
+    #[test]
+    fn every_subject_leads_somewhere() {
+        let conn = Address::from_bits(0x0100_0001_0000_0002);
+        let user = Destination::Owner(subject("tg.user.ann"));
+        for (name, destination, command) in [
+            (format!("tg.conn.{conn}"), Destination::Conn(conn), Ok(None)),
+            (format!("tg.conn.{conn}.close"), Destination::Conn(conn), Ok(Some(Command::Close))),
+            (format!("tg.conn.{conn}.dance"), Destination::Conn(conn), Err(NoCommand)),
+            ("tg.conn.12".to_owned(), Destination::Nowhere, Ok(None)),
+            ("tg.user.ann".to_owned(), user.clone(), Ok(None)),
+            ("tg.user.ann.subscribe".to_owned(), user, Ok(Some(Command::Subscribe))),
+            ("tg.service.rides".to_owned(), Destination::Service, Ok(None)),
+            ("tg.other".to_owned(), Destination::Nowhere, Ok(None)),
+            ("room.1".to_owned(), Destination::Owner(subject("room.1")), Ok(None)),
+        ] {
+            let name = subject(&name);
+            assert_eq!(Destination::of(&name), destination, "{name}");
+            assert_eq!(Command::of(&name), command, "{name}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What every shard knows: wildcard subscriptions, queue groups, and therefore the workers of each service.
+
+use std::sync::Arc;
+
+use ahash::AHashSet;
+use smallvec::SmallVec;
+
+use super::patterns::Trie;
+use super::{Recipients, SubKey, mix};
+use crate::base::{Key, Place};
+use crate::proto::subject::Pattern;
+
+/// One subscription, anywhere in the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Member {
+    pub place: Place,
+    /// The worker's connection; unused for in-process workers.
+    pub key: Key,
+    pub sub: SubKey,
+}
+
+/// What a member listens to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    pub pattern: Pattern,
+    /// Its queue group: each message goes to one member of it.
+    pub queue: Option<Arc<str>>,
+    pub member: Member,
+}
+
+struct Entry {
+    member: Member,
+    queue: Option<Arc<str>>,
+}
+
+/// The same on every shard, but for mail that is on its way.
+#[derive(Default)]
+pub struct Directory {
+    entries: Trie<Entry>,
+    members: AHashSet<Member>,
+    draws: u64,
+}
+
+impl Directory {
+    pub fn enlist(&mut self, membership: Membership) {
+        let Membership { pattern, queue, member } = membership;
+        if self.members.insert(member) {
+            self.entries.insert(&pattern, Entry { member, queue });
+        }
+    }
+
+    pub fn resign(&mut self, membership: &Membership) {
+        if self.members.remove(&membership.member) {
+            self.entries.remove(&membership.pattern, |entry| entry.member == membership.member);
+        }
+    }
+
+    pub fn contains(&self, member: &Member) -> bool {
+        self.members.contains(member)
+    }
+
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// A number for [`Directory::collect`] where no better one suggests itself: every member gets its share.
+    pub fn draw(&mut self) -> u64 {
+        self.draws = self.draws.wrapping_add(1);
+        mix(self.draws)
+    }
+
+    /// Adds who gets a message on `subject`: plain subscriptions' places, and of each queue group the member that
+    /// `draw` chooses (rendezvous hashing: only the share of a member that left or came moves), or the one that is
+    /// `preferred` while it stays.
+    pub fn collect(&self, subject: &str, draw: u64, preferred: &[Member], recipients: &mut Recipients) {
+        if self.members.is_empty() {
+            return;
+        }
+        let mut groups: SmallVec<[(&Arc<str>, u64, Member); 2]> = SmallVec::new();
+        self.entries.for_each_match(subject, |entry| match &entry.queue {
+            None => recipients.places.insert(entry.member.place),
+            Some(queue) => {
+                let is_preferred = preferred.contains(&entry.member);
+                let weight = if is_preferred { u64::MAX } else { weight(draw, &entry.member) };
+                match groups.iter_mut().find(|(name, ..)| *name == queue) {
+                    Some(best) if weight <= best.1 => {}
+                    Some(best) => (best.1, best.2) = (weight, entry.member),
+                    None => groups.push((queue, weight, entry.member)),
+                }
+            }
+        });
+        recipients.members.extend(groups.into_iter().map(|(_, _, member)| member));
+    }
+}
+
+fn weight(draw: u64, member: &Member) -> u64 {
+    mix(draw ^ mix(member.sub.to_bits() ^ u64::from(member.place.0) << 56))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn membership(pattern: &str, queue: Option<&str>, slot: u32) -> Membership {
+        let key = Key { slot, generation: 0 };
+        let member = Member { place: Place((slot % 3) as u16), key, sub: key };
+        Membership { pattern: Pattern::new(pattern).unwrap(), queue: queue.map(Arc::from), member }
+    }
+
+    fn chosen(directory: &Directory, subject: &str, draw: u64) -> Recipients {
+        let mut recipients = Recipients::default();
+        directory.collect(subject, draw, &[], &mut recipients);
+        recipients
+    }
+
+    #[test]
+    fn one_member_of_each_queue_group_gets_a_message() {
+        let mut directory = Directory::default();
+        for slot in 0..6 {
+            directory.enlist(membership("job.*", Some(["a", "b"][slot as usize % 2]), slot));
+        }
+        directory.enlist(membership("job.>", Some("a"), 6));
+        let mut counts = [0; 7];
+        for draw in 0..7_000 {
+            let recipients = chosen(&directory, "job.1", draw);
+            assert_eq!(recipients.members.len(), 2);
+            recipients.members.iter().for_each(|member| counts[member.sub.slot as usize] += 1);
+        }
+        assert!(counts.iter().all(|count| *count > 1_000), "a fair share for each: {counts:?}");
+    }
+
+    #[test]
+    fn a_preferred_member_keeps_its_messages_when_others_come() {
+        let mut directory = Directory::default();
+        directory.enlist(membership("tg.service.x", Some("q"), 0));
+        let first = chosen(&directory, "tg.service.x", 1).members[0];
+        (1..50).for_each(|slot| directory.enlist(membership("tg.service.x", Some("q"), slot)));
+        for draw in 0..50 {
+            let mut recipients = Recipients::default();
+            directory.collect("tg.service.x", draw, &[first], &mut recipients);
+            assert_eq!(recipients.members[..], [first]);
+        }
+    }
+
+    #[test]
+    fn only_the_share_of_a_member_that_left_moves() {
+        let mut directory = Directory::default();
+        (0..4).for_each(|slot| directory.enlist(membership("tg.service.x", Some("q"), slot)));
+        let before: Vec<Member> = (0..100).map(|draw| chosen(&directory, "tg.service.x", draw).members[0]).collect();
+        let gone = membership("tg.service.x", Some("q"), 2);
+        directory.resign(&gone);
+        assert!(!directory.contains(&gone.member));
+        for (draw, member) in before.into_iter().enumerate() {
+            let now = chosen(&directory, "tg.service.x", draw as u64).members[0];
+            assert!(member == gone.member || now == member);
+        }
+    }
+}

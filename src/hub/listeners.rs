@@ -1,0 +1,299 @@
+//! This shard's subscriptions: which of its connections listen to what.
+
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use slab::Slab;
+
+use super::directory::{Member, Membership};
+use super::patterns::Trie;
+use crate::base::{Key, Place, Slots};
+use crate::proto::subject::{Pattern, Subject};
+
+/// Names a subscription of this shard; stale ones find nothing.
+pub type SubKey = Key;
+
+/// Who gets a message, and what the connection called the subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    pub key: Key,
+    pub tag: u32,
+}
+
+struct Sub {
+    listener: Listener,
+    kind: Kind,
+}
+
+enum Kind {
+    /// A literal subject: at `index` of the topic's list.
+    Topic { topic: usize, index: u32 },
+    /// A wildcard: in the shard's trie and in every directory.
+    Pattern(Pattern),
+    /// A queue group's member: in every directory alone, and addressed by it.
+    Queue(Pattern, Arc<str>),
+}
+
+struct Topic {
+    subject: Subject,
+    subs: Vec<SubKey>,
+    /// Set while the owner has not said yet that it knows of this shard.
+    joining: Option<Joining>,
+}
+
+struct Joining {
+    serial: u64,
+    waiting: Vec<Key>,
+}
+
+/// What must be said elsewhere before a subscription is in force.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// In force.
+    Done,
+    /// Tell the channel's owner; `key` waits for [`Listeners::joined`].
+    Join { subject: Subject, serial: u64 },
+    /// The owner is being told already; `key` waits for the same.
+    Joining,
+    /// Tell every shard.
+    Enlist(Membership),
+}
+
+/// What must be said elsewhere after a subscription has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Withdrawal {
+    Nothing,
+    Leave(Subject),
+    Resign(Membership),
+}
+
+/// All subscriptions of one shard.
+pub struct Listeners {
+    own: Place,
+    subs: Slots<Sub>,
+    topics: Slab<Topic>,
+    by_subject: AHashMap<Subject, usize>,
+    patterns: Trie<SubKey>,
+    serial: u64,
+}
+
+impl Listeners {
+    pub fn new(own: Place) -> Listeners {
+        Listeners {
+            own,
+            subs: Slots::new(0),
+            topics: Slab::new(),
+            by_subject: AHashMap::new(),
+            patterns: Trie::default(),
+            serial: 0,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.subs.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.subs.is_empty() && self.topics.is_empty() && self.patterns.is_empty()
+    }
+
+    /// Subscribes `key`; `tag` comes back with each message. Whether it is in force already, the registration says.
+    pub fn subscribe(&mut self, key: Key, tag: u32, pattern: &Pattern, queue: Option<&str>) -> (SubKey, Registration) {
+        let listener = Listener { key, tag };
+        if let Some(queue) = queue {
+            let queue: Arc<str> = queue.into();
+            let sub = self.subs.insert(Sub { listener, kind: Kind::Queue(pattern.clone(), queue.clone()) });
+            return (sub, Registration::Enlist(self.membership(sub, key, pattern, Some(queue))));
+        }
+        let Some(subject) = pattern.as_subject() else {
+            let sub = self.subs.insert(Sub { listener, kind: Kind::Pattern(pattern.clone()) });
+            self.patterns.insert(pattern, sub);
+            return (sub, Registration::Enlist(self.membership(sub, key, pattern, None)));
+        };
+        let (topic, is_first) = self.topic(&subject);
+        let list = &mut self.topics[topic];
+        let sub = self.subs.insert(Sub { listener, kind: Kind::Topic { topic, index: list.subs.len() as u32 } });
+        list.subs.push(sub);
+        if is_service(&subject) {
+            // Services are known to every shard, so that a client's message needs no hop to an owner.
+            return (sub, Registration::Enlist(self.membership(sub, key, pattern, None)));
+        }
+        if is_first {
+            self.serial += 1;
+            self.topics[topic].joining = Some(Joining { serial: self.serial, waiting: vec![key] });
+            return (sub, Registration::Join { subject, serial: self.serial });
+        }
+        match &mut self.topics[topic].joining {
+            None => (sub, Registration::Done),
+            Some(joining) => {
+                joining.waiting.push(key);
+                (sub, Registration::Joining)
+            }
+        }
+    }
+
+    /// The owner knows of this shard: hands over who waited for that. An answer to an earlier join is nobody's.
+    pub fn joined(&mut self, subject: &Subject, serial: u64) -> Vec<Key> {
+        let Some(topic) = self.by_subject.get(subject) else { return Vec::new() };
+        let joining = &mut self.topics[*topic].joining;
+        match joining {
+            Some(current) if current.serial == serial => {
+                joining.take().map(|joining| joining.waiting).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    pub fn unsubscribe(&mut self, sub: SubKey) -> Withdrawal {
+        let Some(Sub { listener, kind }) = self.subs.remove(sub) else { return Withdrawal::Nothing };
+        match kind {
+            Kind::Queue(pattern, queue) => {
+                Withdrawal::Resign(self.membership(sub, listener.key, &pattern, Some(queue)))
+            }
+            Kind::Pattern(pattern) => {
+                self.patterns.remove(&pattern, |other| *other == sub);
+                Withdrawal::Resign(self.membership(sub, listener.key, &pattern, None))
+            }
+            Kind::Topic { topic, index } => self.leave_topic(sub, listener.key, topic, index),
+        }
+    }
+
+    fn leave_topic(&mut self, sub: SubKey, key: Key, topic: usize, index: u32) -> Withdrawal {
+        let list = &mut self.topics[topic];
+        list.subs.swap_remove(index as usize);
+        let subject = list.subject.clone();
+        if let Some(moved) = list.subs.get(index as usize).copied() {
+            match self.subs.get_mut(moved).map(|sub| &mut sub.kind) {
+                Some(Kind::Topic { index: moved_index, .. }) => *moved_index = index,
+                _ => unreachable!("a topic lists subscriptions to itself"),
+            }
+        }
+        let is_last = list.subs.is_empty();
+        if is_last {
+            self.by_subject.remove(&subject);
+            self.topics.remove(topic);
+        }
+        if is_service(&subject) {
+            return Withdrawal::Resign(self.membership(sub, key, &Pattern::from(subject), None));
+        }
+        if is_last { Withdrawal::Leave(subject) } else { Withdrawal::Nothing }
+    }
+
+    /// The listener behind a directory's member, if it is still there.
+    pub fn listener(&self, sub: SubKey) -> Option<Listener> {
+        self.subs.get(sub).map(|sub| sub.listener)
+    }
+
+    /// What a subscription listens to, if it is a literal subject.
+    pub fn subject(&self, sub: SubKey) -> Option<&Subject> {
+        match self.subs.get(sub)?.kind {
+            Kind::Topic { topic, .. } => Some(&self.topics[topic].subject),
+            _ => None,
+        }
+    }
+
+    /// Everybody of this shard with a plain subscription that matches `subject`.
+    pub fn for_each(&self, subject: &Subject, mut visit: impl FnMut(Listener)) {
+        if let Some(topic) = self.by_subject.get(subject) {
+            for sub in &self.topics[*topic].subs {
+                if let Some(sub) = self.subs.get(*sub) {
+                    visit(sub.listener);
+                }
+            }
+        }
+        if !self.patterns.is_empty() {
+            self.patterns.for_each_match(subject.as_str(), |sub| {
+                if let Some(sub) = self.subs.get(*sub) {
+                    visit(sub.listener);
+                }
+            });
+        }
+    }
+
+    fn topic(&mut self, subject: &Subject) -> (usize, bool) {
+        if let Some(topic) = self.by_subject.get(subject) {
+            return (*topic, false);
+        }
+        let topic = self.topics.insert(Topic { subject: subject.clone(), subs: Vec::new(), joining: None });
+        self.by_subject.insert(subject.clone(), topic);
+        (topic, true)
+    }
+
+    fn membership(&self, sub: SubKey, key: Key, pattern: &Pattern, queue: Option<Arc<str>>) -> Membership {
+        Membership { pattern: pattern.clone(), queue, member: Member { place: self.own, key, sub } }
+    }
+}
+
+fn is_service(subject: &Subject) -> bool {
+    subject.as_str().starts_with("tg.service.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(slot: u32) -> Key {
+        Key { slot, generation: 0 }
+    }
+
+    fn pattern(text: &str) -> Pattern {
+        Pattern::new(text).unwrap()
+    }
+
+    fn who(listeners: &Listeners, subject: &str) -> Vec<u32> {
+        let mut keys = Vec::new();
+        listeners.for_each(&Subject::new(subject).unwrap(), |listener| keys.push(listener.key.slot));
+        keys.sort();
+        keys
+    }
+
+    #[test]
+    fn only_the_first_listener_joins_and_only_the_last_leaves() {
+        let mut listeners = Listeners::new(Place(0));
+        let subject = Subject::new("a.b").unwrap();
+        let (first, registration) = listeners.subscribe(key(1), 0, &pattern("a.b"), None);
+        let Registration::Join { serial, .. } = registration else { panic!("{registration:?}") };
+        let (second, registration) = listeners.subscribe(key(2), 0, &pattern("a.b"), None);
+        assert_eq!(registration, Registration::Joining);
+        assert_eq!(listeners.joined(&subject, serial), [key(1), key(2)]);
+        assert_eq!(listeners.subscribe(key(3), 0, &pattern("a.b"), None).1, Registration::Done);
+        assert_eq!(who(&listeners, "a.b"), [1, 2, 3]);
+        assert_eq!(listeners.unsubscribe(first), Withdrawal::Nothing);
+        assert_eq!(who(&listeners, "a.b"), [2, 3]);
+        assert_eq!(listeners.unsubscribe(second), Withdrawal::Nothing);
+        assert_eq!(listeners.unsubscribe(second), Withdrawal::Nothing, "a stale key ends nothing");
+        assert_eq!(who(&listeners, "a.b"), [3]);
+    }
+
+    #[test]
+    fn the_answer_to_an_earlier_join_releases_nobody() {
+        let mut listeners = Listeners::new(Place(0));
+        let subject = Subject::new("a").unwrap();
+        let (sub, registration) = listeners.subscribe(key(1), 0, &pattern("a"), None);
+        let Registration::Join { serial: earlier, .. } = registration else { panic!("{registration:?}") };
+        assert_eq!(listeners.unsubscribe(sub), Withdrawal::Leave(subject.clone()));
+        let (_, registration) = listeners.subscribe(key(2), 0, &pattern("a"), None);
+        let Registration::Join { serial: later, .. } = registration else { panic!("{registration:?}") };
+        assert_eq!(listeners.joined(&subject, earlier), []);
+        assert_eq!(listeners.joined(&subject, later), [key(2)]);
+    }
+
+    #[test]
+    fn wildcards_queues_and_services_are_everybodys_business() {
+        let mut listeners = Listeners::new(Place(2));
+        let mut subs = Vec::new();
+        for (text, queue) in [("a.*", None), ("a.b", Some("q")), ("tg.service.x", None)] {
+            let (sub, registration) = listeners.subscribe(key(9), 5, &pattern(text), queue);
+            let Registration::Enlist(membership) = registration else { panic!("{text}: {registration:?}") };
+            assert_eq!(membership.member, Member { place: Place(2), key: key(9), sub });
+            subs.push((sub, membership));
+        }
+        assert_eq!(who(&listeners, "a.b"), [9], "the queue's member is addressed, not matched");
+        assert_eq!(who(&listeners, "tg.service.x"), [9]);
+        assert_eq!(listeners.listener(subs[1].0), Some(Listener { key: key(9), tag: 5 }));
+        for (sub, membership) in subs {
+            assert_eq!(listeners.unsubscribe(sub), Withdrawal::Resign(membership));
+        }
+        assert!(listeners.is_empty());
+    }
+}

@@ -1,0 +1,218 @@
+//! The queues of the mesh: one bounded pair for each thread, many senders, one receiver.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+
+use super::{Lane, Mail};
+use crate::base::Place;
+use crate::driver::Waker;
+
+/// The way to every thread. Immutable once the threads run; each has a copy.
+#[derive(Clone)]
+pub struct Mesh {
+    ways: std::sync::Arc<[Way]>,
+    shards: u16,
+}
+
+struct Way {
+    ask: Sender<Mail>,
+    tell: Sender<Mail>,
+    /// None for in-process workers: they sleep on the queue itself.
+    waker: Option<Waker>,
+}
+
+/// Where one thread finds its mail.
+pub struct Mailbox {
+    ask: Receiver<Mail>,
+    tell: Receiver<Mail>,
+}
+
+impl Mesh {
+    /// One mailbox for each shard (with its waker), then one for each of `workers`; `mails_max` bounds each lane.
+    pub fn new(wakers: Vec<Waker>, workers: usize, mails_max: usize) -> (Mesh, Vec<Mailbox>) {
+        let shards = wakers.len() as u16;
+        let wakers = wakers.into_iter().map(Some).chain((0..workers).map(|_| None));
+        let (ways, mailboxes): (Vec<Way>, Vec<Mailbox>) = wakers
+            .map(|waker| {
+                let (ask, ask_out) = bounded(mails_max);
+                let (tell, tell_out) = bounded(mails_max);
+                (Way { ask, tell, waker }, Mailbox { ask: ask_out, tell: tell_out })
+            })
+            .unzip();
+        (Mesh { ways: ways.into(), shards }, mailboxes)
+    }
+
+    pub fn shards(&self) -> u16 {
+        self.shards
+    }
+
+    pub fn is_shard(&self, place: Place) -> bool {
+        place.0 < self.shards
+    }
+
+    pub fn wake(&self, place: Place) {
+        if let Some(waker) = &self.ways[place.index()].waker {
+            waker.wake();
+        }
+    }
+
+    /// Puts one letter in, or gives it back when the lane is full or its receiver gone.
+    pub fn try_send(&self, to: Place, mail: Mail) -> Result<(), TrySendError<Mail>> {
+        let way = &self.ways[to.index()];
+        match mail.lane() {
+            Lane::Ask => way.ask.try_send(mail),
+            Lane::Tell => way.tell.try_send(mail),
+        }
+    }
+}
+
+impl Mailbox {
+    pub fn take(&self, lane: Lane) -> Option<Mail> {
+        match lane {
+            Lane::Ask => self.ask.try_recv().ok(),
+            Lane::Tell => self.tell.try_recv().ok(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ask.is_empty() && self.tell.is_empty()
+    }
+
+    /// Sleeps until a tell comes; for in-process workers. `None`: the time is over; `Err`: the gateway is gone.
+    pub fn wait(&self, deadline: Instant) -> Result<Option<Mail>, GatewayGone> {
+        match self.tell.recv_deadline(deadline) {
+            Ok(mail) => Ok(Some(mail)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(GatewayGone),
+        }
+    }
+}
+
+/// No thread is left that could send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GatewayGone;
+
+/// One thread's outgoing mail: gathered during a turn, sent at its end, kept while a mailbox is full.
+pub struct Post {
+    mesh: Mesh,
+    own: Place,
+    /// By destination and lane; order within each is kept.
+    waiting: Vec<[VecDeque<Mail>; 2]>,
+    /// Destinations that have something waiting.
+    dirty: Vec<Place>,
+    count: usize,
+    tell_count: usize,
+}
+
+impl Post {
+    pub fn new(mesh: Mesh, own: Place) -> Post {
+        let waiting = mesh.ways.iter().map(|_| [VecDeque::new(), VecDeque::new()]).collect();
+        Post { mesh, own, waiting, dirty: Vec::new(), count: 0, tell_count: 0 }
+    }
+
+    /// Letters that could not be sent yet.
+    pub fn backlog(&self) -> usize {
+        self.count
+    }
+
+    /// Tells among them: while there are any, no asks are taken (TELLS ARE TERMINAL).
+    pub fn tell_backlog(&self) -> usize {
+        self.tell_count
+    }
+
+    pub fn push(&mut self, to: Place, mail: Mail) {
+        assert!(to != self.own, "a thread does not mail itself");
+        let lane = mail.lane();
+        self.count += 1;
+        self.tell_count += usize::from(lane == Lane::Tell);
+        let lanes = &mut self.waiting[to.index()];
+        if lanes.iter().all(VecDeque::is_empty) {
+            self.dirty.push(to);
+        }
+        lanes[lane as usize].push_back(mail);
+    }
+
+    /// To every other shard.
+    pub fn push_all(&mut self, mut mail: impl FnMut() -> Mail) {
+        for place in (0..self.mesh.shards).map(Place) {
+            if place != self.own {
+                self.push(place, mail());
+            }
+        }
+    }
+
+    pub fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+
+    /// Sends what fits, one wake-up per destination. Mail to a thread that has ended is dropped: nobody is there.
+    pub fn flush(&mut self) {
+        let dirty = std::mem::take(&mut self.dirty);
+        for to in dirty {
+            let mut is_sent = false;
+            for lane in [Lane::Tell, Lane::Ask] {
+                let queue = &mut self.waiting[to.index()][lane as usize];
+                while let Some(mail) = queue.pop_front() {
+                    match self.mesh.try_send(to, mail) {
+                        Err(TrySendError::Full(mail)) => {
+                            queue.push_front(mail);
+                            break;
+                        }
+                        Ok(()) => is_sent = true,
+                        Err(TrySendError::Disconnected(_)) => {}
+                    }
+                    self.count -= 1;
+                    self.tell_count -= usize::from(lane == Lane::Tell);
+                }
+            }
+            if is_sent {
+                self.mesh.wake(to);
+            }
+            if self.waiting[to.index()].iter().any(|queue| !queue.is_empty()) {
+                self.dirty.push(to);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Key;
+
+    fn registered(slot: u32) -> Mail {
+        Mail::Registered { key: Key { slot, generation: 0 } }
+    }
+
+    #[test]
+    fn a_full_mailbox_keeps_order_and_loses_nothing() {
+        let wakers = vec![Waker::in_memory(), Waker::in_memory()];
+        let (mesh, mailboxes) = Mesh::new(wakers.clone(), 0, 4);
+        let mut post = Post::new(mesh, Place(0));
+        for slot in 0..10 {
+            post.push(Place(1), registered(slot));
+        }
+        let mut got = Vec::new();
+        while got.len() < 10 {
+            post.flush();
+            assert!(wakers[1].take(), "whoever gets mail is woken");
+            while let Some(Mail::Registered { key }) = mailboxes[1].take(Lane::Tell) {
+                got.push(key.slot);
+            }
+        }
+        assert_eq!(got, (0..10).collect::<Vec<_>>());
+        assert_eq!((post.backlog(), post.tell_backlog()), (0, 0));
+    }
+
+    #[test]
+    fn mail_to_a_thread_that_ended_is_dropped() {
+        let (mesh, mut mailboxes) = Mesh::new(vec![Waker::in_memory(), Waker::in_memory()], 0, 4);
+        mailboxes.pop();
+        let mut post = Post::new(mesh, Place(0));
+        post.push(Place(1), registered(0));
+        post.flush();
+        assert_eq!(post.backlog(), 0);
+    }
+}

@@ -1,0 +1,238 @@
+//! Messages on their way: publisher -> owner -> places -> connections.
+//!
+//! ```text
+//!  publish --+-- tg.conn.<id>      --> the connection's shard ------------------------------> to_conn
+//!            +-- tg.service.<s>    --> one worker of each queue group -----------------------> direct
+//!            '-- everything else   --> owner: position, recipients --> places, members ------> deliver, direct
+//! ```
+
+use smallvec::SmallVec;
+
+use crate::base::{Address, Key};
+use crate::hub::{Command, Destination, Member, Membership, Recipients, SubKey, mix};
+use crate::limits;
+use crate::mesh::{Delivery, Mail, Publish, Publisher};
+use crate::proto::CloseReason;
+use crate::proto::event::{Event, Message, Position};
+use crate::proto::subject::{Pattern, Subject};
+
+use super::{Core, mark_dirty};
+
+impl Core {
+    /// Sends a message where its subject leads.
+    pub(super) fn publish(&mut self, publish: Publish) {
+        match Destination::of(&publish.message.subject) {
+            Destination::Conn(address) if address.place == self.place => self.to_conn(address.key, publish),
+            Destination::Conn(address) if self.post.mesh().is_shard(address.place) => {
+                self.post.push(address.place, Mail::ToConn { key: address.key, publish: Box::new(publish) });
+            }
+            Destination::Conn(_) | Destination::Nowhere => self.tell_nobody_there(&publish),
+            Destination::Service => {
+                let mut recipients = Recipients::default();
+                let draw = publish.from.map_or_else(|| self.hub.directory.draw(), |from| mix(from.address.to_bits()));
+                self.hub.directory.collect(publish.message.subject.as_str(), draw, &[], &mut recipients);
+                self.distribute(publish, None, &recipients);
+            }
+            Destination::Owner(subject) => {
+                let owner = self.hub.owner_of(subject.as_str());
+                if owner == self.place {
+                    let (position, recipients) = self.hub.publish(&subject);
+                    self.distribute(publish, position, &recipients);
+                } else {
+                    self.post.push(owner, Mail::Publish(Box::new(publish)));
+                }
+            }
+        }
+    }
+
+    /// To one worker of each group of the client's service, the same as before while it is there. Gives the message back
+    /// if there is none.
+    pub(super) fn try_service(&mut self, key: Key, message: Message) -> Result<(), Message> {
+        let mut recipients = Recipients::default();
+        let preferred = self.sticky.get(&key).map_or(&[][..], |members| members);
+        let draw = mix(self.address(key).to_bits());
+        self.hub.directory.collect(message.subject.as_str(), draw, preferred, &mut recipients);
+        if recipients.is_empty() {
+            return Err(message);
+        }
+        if preferred != &recipients.members[..] {
+            self.sticky.insert(key, recipients.members.iter().copied().collect());
+        }
+        self.distribute(Publish { message, from: None }, None, &recipients);
+        Ok(())
+    }
+
+    /// Hands one message to all who get it, and tells its publisher what it wanted to know.
+    fn distribute(&mut self, publish: Publish, position: Option<Position>, recipients: &Recipients) {
+        if recipients.is_empty() {
+            self.tell_nobody_there(&publish);
+        }
+        if let Some(from) = publish.from.filter(|from| from.wants_position) {
+            self.tell_published(from, position);
+        }
+        let except = publish.from.filter(|from| from.is_silent).map(|from| from.address);
+        let message = publish.message;
+        for place in recipients.places.iter().filter(|place| *place != self.place) {
+            let delivery = Delivery { message: message.clone(), position, except };
+            self.post.push(place, Mail::Deliver(Box::new(delivery)));
+        }
+        for member in recipients.members.iter().filter(|member| member.place != self.place) {
+            let delivery = Delivery { message: message.clone(), position, except };
+            self.post.push(member.place, Mail::Direct { member: *member, delivery: Box::new(delivery) });
+        }
+        let event = Event::new(message, position);
+        let own = self.place;
+        for member in recipients.members.iter().filter(|member| member.place == own) {
+            self.direct(member, &event);
+        }
+        if recipients.places.contains(self.place) {
+            self.deliver(&event, except);
+        }
+    }
+
+    /// To everybody of this shard who listens.
+    pub(super) fn deliver(&mut self, event: &Event, except: Option<Address>) {
+        let Ok(command) = Command::of(&event.message.subject) else { return };
+        // A command is for the connections of the user, whatever they call themselves; observers see it as a message.
+        if let (Some(command), Destination::Owner(user)) = (command, Destination::of(&event.message.subject)) {
+            let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
+            self.hub.listeners.for_each(&user, |listener| keys.push(listener.key));
+            for key in keys {
+                if self.slots.get(key).is_some_and(|conn| conn.is_client()) {
+                    self.obey(key, command, &event.message);
+                }
+            }
+        }
+        let mut ended: SmallVec<[(Key, CloseReason); 4]> = SmallVec::new();
+        let mut finished: SmallVec<[SubKey; 4]> = SmallVec::new();
+        let mut delivered = 0;
+        let Core { hub, slots, settings, work, place, .. } = self;
+        hub.listeners.for_each(&event.message.subject, |listener| {
+            let Some(conn) = slots.get_mut(listener.key) else { return };
+            if except == Some(Address { place: *place, key: listener.key }) {
+                return;
+            }
+            delivered += 1;
+            finished.extend(conn.push_event(listener.tag, event));
+            mark_dirty(conn, &mut work.dirty);
+            if conn.outbox.len() > conn.outbox_bytes_max(settings) {
+                ended.push((listener.key, CloseReason::SlowConsumer));
+            }
+        });
+        self.counters().delivered.add(delivered);
+        finished.into_iter().for_each(|sub| self.withdraw(sub));
+        ended.into_iter().for_each(|(key, reason)| self.end(key, reason));
+    }
+
+    /// To one member of a queue group, if it is still there.
+    pub(super) fn direct(&mut self, member: &Member, event: &Event) {
+        let Some(listener) = self.hub.listeners.listener(member.sub) else { return };
+        self.push_to(listener.key, listener.tag, event);
+    }
+
+    /// To one connection, or its publisher hears that it is gone.
+    pub(super) fn to_conn(&mut self, key: Key, publish: Publish) {
+        let is_there = self.slots.get(key).is_some_and(|conn| conn.is_client());
+        let Ok(command) = Command::of(&publish.message.subject) else { return self.tell_nobody_there(&publish) };
+        if !is_there {
+            return self.tell_nobody_there(&publish);
+        }
+        match command {
+            Some(command) => self.obey(key, command, &publish.message),
+            None => self.push_to(key, 0, &Event::new(publish.message, None)),
+        }
+    }
+
+    fn push_to(&mut self, key: Key, tag: u32, event: &Event) {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        let finished = conn.push_event(tag, event);
+        let is_slow = conn.outbox.len() > conn.outbox_bytes_max(&self.settings);
+        self.counters().delivered.add(1);
+        self.mark_dirty(key);
+        if let Some(sub) = finished {
+            self.withdraw(sub);
+        }
+        if is_slow {
+            self.end(key, CloseReason::SlowConsumer);
+        }
+    }
+
+    /// Does to a client what a worker commands; the payload names the channel.
+    fn obey(&mut self, key: Key, command: Command, message: &Message) {
+        let channel = std::str::from_utf8(&message.payload)
+            .ok()
+            .and_then(|name| Subject::new(name).ok())
+            .filter(|subject| !subject.is_reserved());
+        match (command, channel) {
+            (Command::Close, _) => self.end(key, CloseReason::ClosedByWorker),
+            (Command::Subscribe, Some(channel)) => {
+                let Some(conn) = self.slots.get(key) else { return };
+                let has_room = conn.subs().len() < limits::CHANNELS_PER_CONNECTION_MAX;
+                if has_room && self.sub_of(key, &channel).is_none() {
+                    self.subscribe(key, 0, &Pattern::from(channel), None);
+                }
+            }
+            (Command::Unsubscribe, Some(channel)) => {
+                if let Some(sub) = self.sub_of(key, &channel) {
+                    if let Some(conn) = self.slots.get_mut(key) {
+                        conn.unsubscribed(sub);
+                    }
+                    self.withdraw(sub);
+                }
+            }
+            (Command::Subscribe | Command::Unsubscribe, None) => {}
+        }
+    }
+
+    fn sub_of(&self, key: Key, subject: &Subject) -> Option<SubKey> {
+        let subs = self.slots.get(key)?.subs();
+        subs.iter().copied().find(|sub| self.hub.listeners.subject(*sub) == Some(subject))
+    }
+
+    // --- back to the publisher -----------------------------------------------------------------------------------------
+
+    fn tell_nobody_there(&mut self, publish: &Publish) {
+        let Some(from) = publish.from.filter(|from| from.wants_no_responders) else { return };
+        let Some(reply) = &publish.message.reply else { return };
+        let Address { place, key } = from.address;
+        if place == self.place {
+            self.no_responders(key, reply);
+        } else {
+            self.post.push(place, Mail::NoResponders { key, reply: reply.clone() });
+        }
+    }
+
+    pub(super) fn no_responders(&mut self, key: Key, reply: &Subject) {
+        let finished = self.slots.get_mut(key).and_then(|conn| conn.push_no_responders(reply));
+        if let Some(sub) = finished {
+            self.withdraw(sub);
+        }
+        self.mark_dirty(key);
+    }
+
+    fn tell_published(&mut self, from: Publisher, position: Option<Position>) {
+        let Address { place, key } = from.address;
+        if place == self.place {
+            self.published(key, position);
+        } else {
+            self.post.push(place, Mail::Published { key, position });
+        }
+    }
+
+    pub(super) fn published(&mut self, key: Key, position: Option<Position>) {
+        let (settings, now) = (&self.settings, self.now);
+        if let Some(Err(reason)) = self.slots.get_mut(key).map(|conn| conn.published(position, settings, now)) {
+            self.end(key, reason);
+        }
+        self.work.resume.push(key);
+        self.mark_dirty(key);
+    }
+
+    /// Everybody who runs on this place hears of a member; messages that waited for one are tried again.
+    pub(super) fn enlist(&mut self, membership: Membership) {
+        self.hub.directory.enlist(membership);
+        if !self.stranded.is_empty() {
+            self.retry_stranded();
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! From step to effect: the gateway's table of contents.
+
+use crate::base::Key;
+use crate::conn::route::{Target, WebSocketTarget};
+use crate::conn::{Step, websocket, worker};
+use crate::hub::{Registration, SubKey, Withdrawal};
+use crate::limits;
+use crate::mesh::{Mail, Publish, Publisher};
+use crate::proto::CloseReason;
+use crate::proto::bus::HeaderBlock;
+use crate::proto::event::{Message, OPCODE_HEADER};
+use crate::proto::subject::{Pattern, Subject};
+use crate::proto::ws::Opcode;
+
+use super::counters;
+use super::{Core, Stranded};
+
+/// What a message to a service is about: the header `Tg-Kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Open,
+    Message(Opcode),
+    Close,
+}
+
+impl Core {
+    pub(super) fn dispatch(&mut self, key: Key, step: Step<'_>) {
+        match step {
+            Step::Open(opening) => {
+                for subject in [opening.channel, opening.user].into_iter().flatten() {
+                    self.subscribe(key, 0, &Pattern::from(subject), None);
+                }
+                self.notify_service(key, Kind::Open);
+            }
+            Step::Message(message) => self.client_message(key, message),
+            Step::Worker(worker::Step::Subscribe { tag, pattern, queue }) => self.subscribe(key, tag, &pattern, queue),
+            Step::Worker(worker::Step::Unsubscribe(sub)) => self.withdraw(sub),
+            Step::Worker(worker::Step::Publish(publish)) => self.worker_message(key, publish),
+            Step::Publish(message) => self.admin_message(key, message),
+            Step::Metrics => {
+                let text = counters::render(self.counters.iter());
+                self.answer(key, "text/plain; version=0.0.4", text.as_bytes());
+            }
+        }
+    }
+
+    // --- subscriptions -----------------------------------------------------------------------------------------------
+
+    /// Subscribes `key`, and tells whoever must know; until they have confirmed, the connection waits.
+    pub(super) fn subscribe(&mut self, key: Key, tag: u32, pattern: &Pattern, queue: Option<&str>) {
+        let (sub, registration) = self.hub.listeners.subscribe(key, tag, pattern, queue);
+        let confirmations = match registration {
+            Registration::Done => 0,
+            Registration::Joining => 1,
+            Registration::Join { subject, serial } => {
+                let owner = self.hub.owner_of(subject.as_str());
+                if owner == self.place {
+                    self.hub.channels.join(&subject, self.place);
+                    self.hub.listeners.joined(&subject, serial);
+                    0
+                } else {
+                    self.post.push(owner, Mail::Join { subject, from: self.place, serial });
+                    1
+                }
+            }
+            Registration::Enlist(membership) => {
+                let waiting = Some(self.address(key));
+                self.post.push_all(|| Mail::Enlist { membership: membership.clone(), waiting });
+                self.enlist(membership);
+                self.post.mesh().shards() - 1
+            }
+        };
+        match self.slots.get_mut(key) {
+            Some(conn) => conn.subscribed(tag, sub, confirmations),
+            None => self.withdraw(sub),
+        }
+    }
+
+    /// Ends a subscription, and tells whoever knew of it.
+    pub(super) fn withdraw(&mut self, sub: SubKey) {
+        match self.hub.listeners.unsubscribe(sub) {
+            Withdrawal::Nothing => {}
+            Withdrawal::Leave(subject) => {
+                let owner = self.hub.owner_of(subject.as_str());
+                if owner == self.place {
+                    self.hub.channels.leave(&subject, self.place);
+                } else {
+                    self.post.push(owner, Mail::Leave { subject, from: self.place });
+                }
+            }
+            Withdrawal::Resign(membership) => {
+                self.hub.directory.resign(&membership);
+                self.post.push_all(|| Mail::Resign { membership: membership.clone() });
+            }
+        }
+    }
+
+    // --- messages ----------------------------------------------------------------------------------------------------
+
+    fn worker_message(&mut self, key: Key, publish: worker::Publish<'_>) {
+        let from = Publisher {
+            address: self.address(key),
+            wants_position: false,
+            wants_no_responders: publish.wants_no_responders,
+            is_silent: publish.is_silent,
+        };
+        // The one copy: from the lent bytes to something that can cross threads.
+        let message = Message {
+            subject: publish.subject,
+            reply: publish.reply,
+            headers: publish.headers.map(Box::from),
+            payload: publish.payload.into(),
+        };
+        self.counters().received.add(1);
+        self.publish(Publish { message, from: Some(from) });
+        self.park_if_crowded(key);
+    }
+
+    fn admin_message(&mut self, key: Key, message: Message) {
+        let from = Publisher {
+            address: self.address(key),
+            wants_position: true,
+            wants_no_responders: false,
+            is_silent: false,
+        };
+        self.counters().received.add(1);
+        self.publish(Publish { message, from: Some(from) });
+        self.park_if_crowded(key);
+    }
+
+    /// A client's message goes to its channel, to a worker of its service, or is not allowed.
+    fn client_message(&mut self, key: Key, message: websocket::Received<'_>) {
+        self.counters().received.add(1);
+        let Some((target, channel)) = self.websocket_target(key) else { return };
+        let (publish, has_service) = (target.publish, target.service.is_some());
+        let channel = channel.filter(|_| publish);
+        if channel.is_none() && !has_service {
+            return self.end(key, CloseReason::PolicyViolation);
+        }
+        let websocket::Received { opcode, payload } = message;
+        let payload: Box<[u8]> = payload.into_vec().into();
+        if let Some(subject) = channel {
+            let headers = (opcode == Opcode::Binary).then(|| {
+                let mut headers = HeaderBlock::new();
+                headers.push(OPCODE_HEADER, "binary");
+                headers.finish()
+            });
+            let message = Message { subject, reply: None, headers, payload: payload.clone() };
+            self.publish(Publish { message, from: None });
+        }
+        if has_service {
+            if let Some(message) = self.service_message(key, Kind::Message(opcode), payload) {
+                self.to_service(key, message);
+            }
+        }
+        self.park_if_crowded(key);
+    }
+
+    fn websocket_target(&self, key: Key) -> Option<(&WebSocketTarget, Option<Subject>)> {
+        let identity = self.slots.get(key)?.identity()?;
+        match &self.settings.routes[identity.route as usize].target {
+            Target::WebSocket(target) => Some((target, identity.channel.clone())),
+            _ => None,
+        }
+    }
+
+    /// Tells a worker of the connection's service, if it has one, that it has opened or is closing.
+    pub(super) fn notify_service(&mut self, key: Key, kind: Kind) {
+        if let Some(message) = self.service_message(key, kind, Box::default()) {
+            // Nobody there, nobody to tell: the message that a client sends waits, this notice does not.
+            let _ = self.try_service(key, message);
+        }
+    }
+
+    fn service_message(&self, key: Key, kind: Kind, payload: Box<[u8]>) -> Option<Message> {
+        let (target, _) = self.websocket_target(key)?;
+        let subject = Subject::new(&format!("tg.service.{}", target.service.as_ref()?)).ok()?;
+        let address = self.address(key);
+        let identity = self.slots.get(key)?.identity()?;
+        let mut headers = HeaderBlock::new();
+        headers.push("Tg-Conn", &address.to_string());
+        if let Some(user) = &identity.user {
+            headers.push("Tg-User", user);
+        }
+        headers.push("Tg-Route", &self.settings.routes[identity.route as usize].template);
+        match kind {
+            Kind::Open => headers.push("Tg-Kind", "open"),
+            Kind::Close => headers.push("Tg-Kind", "close"),
+            Kind::Message(opcode) => {
+                headers.push("Tg-Kind", "message");
+                headers.push(OPCODE_HEADER, if opcode == Opcode::Binary { "binary" } else { "text" });
+            }
+        }
+        let reply = Subject::new(&format!("tg.conn.{address}")).ok();
+        Some(Message { subject, reply, headers: Some(headers.finish()), payload })
+    }
+
+    /// To a worker now, or, while there is none, with the next that comes: the client is read no further meanwhile.
+    fn to_service(&mut self, key: Key, message: Message) {
+        let Err(message) = self.try_service(key, message) else { return };
+        let until = self.now + limits::SERVICE_WAIT;
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        conn.is_parked = true;
+        self.stranded.insert(key, Stranded { message, until });
+        self.wheel.insert(until, key);
+    }
+
+    /// A worker may have come: every message that waits for one is tried again.
+    pub(super) fn retry_stranded(&mut self) {
+        for (key, stranded) in std::mem::take(&mut self.stranded) {
+            match self.try_service(key, stranded.message) {
+                Ok(()) => self.unpark(key),
+                Err(message) => drop(self.stranded.insert(key, Stranded { message, ..stranded })),
+            }
+        }
+    }
+
+    fn unpark(&mut self, key: Key) {
+        if let Some(conn) = self.slots.get_mut(key) {
+            conn.is_parked = false;
+            self.work.resume.push(key);
+        }
+    }
+
+    /// Not reading on IS the back-pressure: whoever makes mail waits while other shards have too much of it.
+    fn park_if_crowded(&mut self, key: Key) {
+        if self.post.backlog() > limits::BACKLOG_MAILS_HIGH {
+            if let Some(conn) = self.slots.get_mut(key) {
+                conn.is_parked = true;
+                self.parked.push(key);
+            }
+        }
+    }
+
+    // --- answers -----------------------------------------------------------------------------------------------------
+
+    pub(super) fn answer(&mut self, key: Key, content_type: &str, body: &[u8]) {
+        let (settings, now) = (&self.settings, self.now);
+        if let Some(Err(reason)) = self.slots.get_mut(key).map(|conn| conn.answer(content_type, body, settings, now)) {
+            self.end(key, reason);
+        }
+        self.work.resume.push(key);
+        self.mark_dirty(key);
+    }
+}

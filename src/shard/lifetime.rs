@@ -1,0 +1,220 @@
+//! From accept to the free slot.
+//!
+//! ```text
+//!  accepted --> open --(end: last words, subscriptions dropped)--> ended --(all sent: shutdown)--> lingering
+//!                 '--(broken)---------------------------------------.                                 | EOF or timeout
+//!                                                                    '--> close --> closed: slot free <'
+//! ```
+
+use std::io;
+use std::net::SocketAddr;
+
+use log::{log, warn};
+
+use crate::base::{Address, Batch, Key};
+use crate::conn::{self, Conn, Door};
+use crate::driver::ListenerId;
+use crate::limits;
+use crate::proto::CloseReason;
+
+use super::{Core, Drain, dispatch, mark_dirty};
+
+impl Core {
+    /// Makes a place for a socket, or says that there is none.
+    pub(super) fn accepted(&mut self, listener: ListenerId, peer: SocketAddr) -> Option<Key> {
+        let entrance = self.entrances[listener.0 as usize].clone();
+        self.counters().accepted.add(1);
+        let is_full = entrance.door == Door::Front && self.slots.len() >= self.settings.connections_max;
+        if self.drain != Drain::No || (is_full && entrance.tls.is_some()) {
+            let reason = if is_full { CloseReason::TooManyConnections } else { CloseReason::Drain };
+            self.count_end(reason, peer);
+            return None;
+        }
+        let transport = match conn::transport(entrance.tls.as_ref()) {
+            Ok(transport) => transport,
+            Err(reason) => {
+                self.count_end(reason, peer);
+                return None;
+            }
+        };
+        let (place, now) = (self.place, self.now);
+        let settings = &self.settings;
+        let key = self
+            .slots
+            .insert_with(|key| Conn::new(Address { place, key }, peer, entrance.door, transport, settings, now));
+        self.counters().open.add(1);
+        self.work.receive.push(key);
+        self.mark_dirty(key);
+        self.schedule(key);
+        if is_full {
+            // Without TLS there is room for a word: 503 with Retry-After.
+            self.end(key, CloseReason::TooManyConnections);
+        }
+        Some(key)
+    }
+
+    pub(super) fn accept_failed(&mut self, listener: ListenerId, error: &io::Error) {
+        warn!("accept on listener {} failed, resting {:?}: {error}", listener.0, limits::ACCEPT_BACKOFF);
+        self.counters().accept_failures.add(1);
+        self.resting.push((listener, self.now + limits::ACCEPT_BACKOFF));
+    }
+
+    /// The peer's end of stream, or a broken connection.
+    pub(super) fn finished(&mut self, key: Key, end: Result<(), io::ErrorKind>) {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        conn.is_receiving = false;
+        conn.is_peer_finished = true;
+        if end.is_err() {
+            return self.broken(key, CloseReason::PeerReset);
+        }
+        if conn.is_paused() {
+            // What it asked for is still being answered; afterwards `after_feed` sees the end.
+            return;
+        }
+        if conn.ended().is_none() {
+            let reason = if conn.transport().may_end() { CloseReason::PeerClosed } else { CloseReason::TlsTruncated };
+            self.end(key, reason);
+        }
+        self.mark_dirty(key);
+    }
+
+    pub(super) fn sent(&mut self, key: Key, batch: Box<Batch>, outcome: Result<(), io::ErrorKind>) {
+        self.reuse(batch);
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        let was_paused = conn.is_paused();
+        conn.outbox.sent();
+        if outcome.is_err() {
+            return self.broken(key, CloseReason::WriteFailed);
+        }
+        if was_paused && !conn.is_paused() {
+            self.work.resume.push(key);
+        }
+        if conn.has_output() || conn.is_flushed() {
+            mark_dirty(conn, &mut self.work.dirty);
+        }
+    }
+
+    pub(super) fn closed(&mut self, key: Key) {
+        if self.slots.remove(key).is_some() {
+            self.counters().open.sub(1);
+        }
+    }
+
+    /// Ends `key` for `reason`: its service is told, its subscriptions go, its last words are written. Later calls do
+    /// nothing.
+    pub(super) fn end(&mut self, key: Key, reason: CloseReason) {
+        let Some(conn) = self.slots.get(key) else { return };
+        if conn.ended().is_some() {
+            return;
+        }
+        let peer = conn.peer;
+        self.notify_service(key, dispatch::Kind::Close);
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        conn.end(reason, self.now);
+        let subs = conn.take_subs();
+        if !conn.is_receiving && !conn.is_peer_finished {
+            self.work.receive.push(key);
+        }
+        for sub in subs {
+            self.withdraw(sub);
+        }
+        self.stranded.remove(&key);
+        self.sticky.remove(&key);
+        self.count_end(reason, peer);
+        self.mark_dirty(key);
+        self.schedule(key);
+    }
+
+    /// Ends `key` without last words: there is nobody to hear them.
+    pub(super) fn broken(&mut self, key: Key, reason: CloseReason) {
+        self.end(key, reason);
+        self.work.close.push(key);
+    }
+
+    fn count_end(&self, reason: CloseReason, peer: SocketAddr) {
+        let row = reason.row();
+        self.counters().closed[reason as usize].add(1);
+        log!(row.level, "{peer} ended: {} ({})", row.words, row.name);
+    }
+
+    /// Ends everybody whom `concerns` chooses, because the process goes away.
+    pub(super) fn end_all(&mut self, concerns: impl Fn(&Conn) -> bool) {
+        let keys: Vec<Key> = self.slots.keys().collect();
+        for key in keys {
+            if self.slots.get(key).is_some_and(&concerns) {
+                self.end(key, CloseReason::Drain);
+            }
+        }
+    }
+
+    pub(super) fn slots_hold_clients(&self) -> bool {
+        self.slots.keys().any(|key| self.slots.get(key).is_some_and(|conn| !conn.is_worker() && conn.door != Door::Bus))
+    }
+
+    // --- what the turn hands to the driver ---------------------------------------------------------------------------
+
+    /// The batch that `key` sends this turn.
+    pub(super) fn fill(&mut self, key: Key) -> Option<Box<Batch>> {
+        let spare = self.spare_batches.pop().unwrap_or_default();
+        let conn = self.slots.get_mut(key);
+        let Some(conn) = conn else {
+            self.spare_batches.push(spare);
+            return None;
+        };
+        conn.is_dirty = false;
+        match conn.fill(spare, &mut self.scratch) {
+            Ok(filled) => {
+                if let Some(spare) = filled.spare {
+                    self.reuse(spare);
+                }
+                filled.batch
+            }
+            Err(reason) => {
+                self.broken(key, reason);
+                None
+            }
+        }
+    }
+
+    /// True once, when everything has been sent and the sending half may end; closes at once if the peer has ended too.
+    pub(super) fn is_last_word_said(&mut self, key: Key) -> bool {
+        let Some(conn) = self.slots.get_mut(key) else { return false };
+        if !conn.is_flushed() {
+            return false;
+        }
+        if conn.is_peer_finished {
+            self.work.close.push(key);
+            return false;
+        }
+        conn.begin_linger()
+    }
+
+    pub(super) fn begin_receive(&mut self, key: Key) -> bool {
+        let Some(conn) = self.slots.get_mut(key) else { return false };
+        let may_receive = !conn.is_receiving && !conn.is_peer_finished && !conn.is_closing && !conn.is_paused();
+        if may_receive {
+            conn.is_receiving = true;
+        }
+        may_receive
+    }
+
+    pub(super) fn begin_close(&mut self, key: Key) -> bool {
+        let Some(conn) = self.slots.get_mut(key) else { return false };
+        !std::mem::replace(&mut conn.is_closing, true)
+    }
+
+    fn reuse(&mut self, mut batch: Box<Batch>) {
+        if self.spare_batches.len() < limits::BATCHES_POOLED_MAX {
+            batch.clear(limits::BATCH_CAPACITY_KEPT);
+            self.spare_batches.push(batch);
+        }
+    }
+
+    /// Told by the gateway: end, clients first.
+    pub(super) fn begin_drain(&mut self) {
+        if self.drain == Drain::No {
+            self.drain = Drain::Clients;
+            self.end_all(|conn| conn.door != Door::Bus);
+        }
+    }
+}

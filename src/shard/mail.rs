@@ -1,0 +1,65 @@
+//! What other threads say to this shard.
+
+use crate::base::Key;
+use crate::limits;
+use crate::mesh::{Lane, Mail};
+use crate::proto::event::Event;
+
+use super::Core;
+
+impl Core {
+    /// Takes the turn's mail: all tells first; asks only while no tell of ours is stuck (TELLS ARE TERMINAL).
+    pub(super) fn take_mail(&mut self) {
+        for lane in [Lane::Tell, Lane::Ask] {
+            for _ in 0..limits::MAILS_PER_TURN {
+                if lane == Lane::Ask && self.post.tell_backlog() > 0 {
+                    return;
+                }
+                let Some(mail) = self.mailbox.take(lane) else { break };
+                self.counters().mails.add(1);
+                self.read(mail);
+            }
+        }
+    }
+
+    fn read(&mut self, mail: Mail) {
+        match mail {
+            Mail::Publish(publish) => self.publish(*publish),
+            Mail::Join { subject, from, serial } => {
+                self.hub.channels.join(&subject, from);
+                self.post.push(from, Mail::Joined { subject, serial });
+            }
+            Mail::Leave { subject, from } => self.hub.channels.leave(&subject, from),
+            Mail::Enlist { membership, waiting } => {
+                self.enlist(membership);
+                if let Some(address) = waiting {
+                    self.post.push(address.place, Mail::Registered { key: address.key });
+                }
+            }
+            Mail::Resign { membership } => self.hub.directory.resign(&membership),
+            Mail::ToConn { key, publish } => self.to_conn(key, *publish),
+            Mail::Deliver(delivery) => {
+                let event = Event::new(delivery.message, delivery.position);
+                self.deliver(&event, delivery.except);
+            }
+            Mail::Direct { member, delivery } => self.direct(&member, &Event::new(delivery.message, delivery.position)),
+            Mail::Joined { subject, serial } => {
+                for key in self.hub.listeners.joined(&subject, serial) {
+                    self.registered(key);
+                }
+            }
+            Mail::Registered { key } => self.registered(key),
+            Mail::Published { key, position } => self.published(key, position),
+            Mail::NoResponders { key, reply } => self.no_responders(key, &reply),
+            Mail::Drain => self.begin_drain(),
+        }
+    }
+
+    fn registered(&mut self, key: Key) {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        if conn.registered() {
+            self.work.resume.push(key);
+            self.mark_dirty(key);
+        }
+    }
+}

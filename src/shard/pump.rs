@@ -1,0 +1,170 @@
+//! Bytes of a connection to steps: joins what was carried, opens TLS records, and stops when the connection is paused.
+//!
+//! ```text
+//!  Received --> carry + fresh --> [tls: open -> plain carry + plaintext] --> conn.next() --> dispatch --.
+//!                   ^                                                            ^----------------------'
+//!                   '-- what is not whole, or not wanted yet (paused): resume comes back for it
+//! ```
+
+use crate::base::Key;
+use crate::conn::Transport;
+use crate::limits;
+use crate::proto::CloseReason;
+use crate::proto::tls::Opened;
+
+use super::{Core, mark_dirty};
+
+impl Core {
+    /// The driver lends bytes of `key`.
+    pub(super) fn received(&mut self, key: Key, bytes: &mut [u8]) {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        conn.is_receiving = false;
+        conn.heard(self.now);
+        if conn.ended().is_some() {
+            self.work.receive.push(key);
+        } else if conn.is_handshaking() {
+            // It reads on only after its turn: that bounds what handshakes hold.
+            conn.carry.append(bytes);
+            self.handshakes.push_back(key);
+        } else {
+            self.feed(key, bytes);
+        }
+    }
+
+    /// One receive ends in one place in the queue, so a connection stands there at most once.
+    pub(super) fn advance_handshake(&mut self, key: Key) {
+        self.feed(key, &mut []);
+    }
+
+    /// Takes up every connection that was paused and may go on.
+    pub(super) fn resume(&mut self) {
+        if self.post.backlog() <= limits::BACKLOG_MAILS_HIGH / 2 {
+            let parked = std::mem::take(&mut self.parked);
+            for key in parked {
+                if let Some(conn) = self.slots.get_mut(key) {
+                    conn.is_parked = self.stranded.contains_key(&key);
+                    self.work.resume.push(key);
+                }
+            }
+        }
+        for key in std::mem::take(&mut self.work.resume) {
+            let is_ready = self.slots.get(key).is_some_and(|conn| !conn.is_paused() && !conn.is_handshaking());
+            if is_ready {
+                self.feed(key, &mut []);
+            }
+        }
+    }
+
+    /// Works through what was carried and what is fresh, keeps the rest, and asks for more unless paused.
+    fn feed(&mut self, key: Key, fresh: &mut [u8]) {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        if conn.is_paused() {
+            conn.carry.append(fresh);
+            return;
+        }
+        match conn.carry.take_joined(fresh) {
+            Some(mut joined) => {
+                let used = self.pump(key, &mut joined);
+                if let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
+                    conn.carry.keep_rest(joined, used);
+                }
+            }
+            None => {
+                let used = self.pump(key, fresh);
+                if let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
+                    conn.carry.keep(&fresh[used..]);
+                }
+            }
+        }
+        self.after_feed(key);
+    }
+
+    fn after_feed(&mut self, key: Key) {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        mark_dirty(conn, &mut self.work.dirty);
+        if conn.is_paused() {
+            return;
+        }
+        if conn.is_peer_finished && conn.ended().is_none() {
+            let reason = if conn.transport().may_end() { CloseReason::PeerClosed } else { CloseReason::TlsTruncated };
+            self.end(key, reason);
+        } else {
+            self.work.receive.push(key);
+            self.schedule(key);
+        }
+    }
+
+    /// Returns how many of the wire's bytes were used.
+    fn pump(&mut self, key: Key, wire: &mut [u8]) -> usize {
+        let size = wire.len();
+        let mut input = wire;
+        let is_plain = match self.slots.get_mut(key) {
+            Some(conn) => matches!(conn.transport(), Transport::Plain),
+            None => return size,
+        };
+        if is_plain {
+            self.drive(key, &mut input);
+        } else {
+            let mut plain = std::mem::take(&mut self.plain);
+            self.pump_tls(key, &mut input, &mut plain);
+            plain.clear();
+            self.plain = plain;
+        }
+        size - input.len()
+    }
+
+    fn pump_tls(&mut self, key: Key, input: &mut &mut [u8], plain: &mut Vec<u8>) {
+        loop {
+            let Some(conn) = self.slots.get_mut(key) else { return };
+            if conn.is_paused() || conn.ended().is_some() {
+                return;
+            }
+            let Transport::Tls(tls) = conn.transport() else { return };
+            plain.clear();
+            if let Some(carried) = tls.plain.take_joined(&[]) {
+                plain.extend_from_slice(&carried);
+            }
+            let opened = tls.open(input, plain);
+            if let Ok(Opened::Handshaken) = opened {
+                conn.handshaken(&self.settings, self.now);
+                self.counters().handshakes.add(1);
+            }
+            let mut rest = &mut plain[..];
+            self.drive(key, &mut rest);
+            if let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
+                if let Transport::Tls(tls) = conn.transport() {
+                    tls.plain.keep(rest);
+                }
+            }
+            match opened {
+                Ok(Opened::Handshaken | Opened::Full) => {}
+                Ok(Opened::More) => return,
+                Ok(Opened::PeerClosed) => return self.end(key, CloseReason::PeerClosed),
+                Err(reason) => return self.end(key, reason),
+            }
+        }
+    }
+
+    /// Plaintext to steps, until nothing whole is left or the connection pauses.
+    fn drive(&mut self, key: Key, input: &mut &mut [u8]) {
+        loop {
+            let Some(conn) = self.slots.get_mut(key) else { return };
+            if conn.ended().is_some() {
+                *input = &mut [];
+                return;
+            }
+            if input.is_empty() || !conn.may_take(input) {
+                return;
+            }
+            let next = conn.next(input, &self.settings, self.now);
+            if let Some(reason) = conn.take_refusal() {
+                self.counters().closed[reason as usize].add(1);
+            }
+            match next {
+                Ok(None) => return,
+                Ok(Some(step)) => self.dispatch(key, step),
+                Err(reason) => self.end(key, reason),
+            }
+        }
+    }
+}

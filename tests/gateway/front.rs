@@ -1,0 +1,147 @@
+//! Clients: event streams, WebSockets, and what malformed requests get.
+
+use std::net::TcpStream;
+
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::{Message, WebSocket};
+
+use crate::support::*;
+use tidegate::gateway::Gateway;
+
+fn websocket(gateway: &Gateway, path: &str) -> WebSocket<TcpStream> {
+    let socket = Raw::connect(front(gateway)).0;
+    let (websocket, _) = tungstenite::client(format!("ws://{}{path}", front(gateway)), socket).expect("an upgrade");
+    websocket
+}
+
+#[test]
+fn an_event_stream_gets_what_is_published_after_its_head() {
+    on_both_drivers("", |gateway| {
+        let mut stream = Raw::connect(front(gateway));
+        stream.send("GET /sse/1 HTTP/1.1\r\nHost: a\r\n\r\n");
+        let head = stream.read_until("\r\n\r\n");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(head.contains("Content-Type: text/event-stream"), "{head}");
+        assert_eq!(stream.read_until("\n"), "retry: 2000\n");
+        for number in 1..=20 {
+            let position = publish(gateway, "room.1", "Tg-Event: move\r\n", &format!("a\r\nb {number}"));
+            let record = stream.read_until(&format!("data: b {number}\n\n"));
+            assert_eq!(record.trim_start(), format!("id: {position}\nevent: move\ndata: a\ndata: b {number}\n\n"));
+        }
+    });
+}
+
+#[test]
+fn what_one_websocket_says_in_a_room_all_hear_in_order() {
+    on_both_drivers("", |gateway| {
+        let mut clients: Vec<_> = (0..6).map(|_| websocket(gateway, "/ws/7")).collect();
+        let mut stranger = websocket(gateway, "/ws/8");
+        for number in 0..50 {
+            let speaker = &mut clients[0];
+            speaker.send(Message::text(format!("hello {number}"))).unwrap();
+        }
+        for client in &mut clients {
+            for number in 0..50 {
+                assert_eq!(client.read().unwrap(), Message::text(format!("hello {number}")));
+            }
+        }
+        stranger.send(Message::binary(vec![0xff, 0])).unwrap();
+        assert_eq!(stranger.read().unwrap(), Message::binary(vec![0xff, 0]), "the first it hears is its own");
+    });
+}
+
+#[test]
+fn whoever_may_not_send_is_closed_with_1008() {
+    on_both_drivers("", |gateway| {
+        let mut client = websocket(gateway, "/listen/1");
+        client.send(Message::text("hello")).unwrap();
+        let Message::Close(Some(frame)) = client.read().unwrap() else { panic!("a close frame") };
+        assert_eq!(frame.code, CloseCode::Policy);
+    });
+}
+
+#[test]
+fn stopping_closes_websockets_with_1001_and_ends_streams() {
+    for driver in ["epoll", "uring"] {
+        let gateway = builder(driver, "").start().unwrap();
+        let mut client = websocket(&gateway, "/ws/1");
+        let mut stream = Raw::connect(front(&gateway));
+        stream.send("GET /sse/1 HTTP/1.1\r\nHost: a\r\n\r\n").read_until("retry: 2000\n\n");
+        let reader = std::thread::spawn(move || (client.read().unwrap(), stream.read_all()));
+        gateway.stop();
+        let (message, rest) = reader.join().unwrap();
+        let Message::Close(Some(frame)) = message else { panic!("a close frame, not {message:?}") };
+        assert_eq!(frame.code, CloseCode::Away);
+        assert_eq!(rest, "", "nothing is cut off");
+    }
+}
+
+#[test]
+fn bad_requests_get_the_answer_of_their_row() {
+    let long = "x".repeat(9_000);
+    let rows: Vec<(String, &str)> = vec![
+        ("GET / HTTP/1.1\r\n\r\n".into(), "400"),
+        ("GET /sse/1 HTTP/1.1\nHost: a\n\n".into(), "400"),
+        ("GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".into(), "404"),
+        ("POST /sse/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into(), "405"),
+        ("GET /sse/1 HTTP/1.1\r\nHost: a\r\nOrigin: https://evil.example\r\nConnection: close\r\n\r\n".into(), "403"),
+        (format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), "414"),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\nA: {long}\r\nB: {long}\r\n\r\n"), "431"),
+        ("GET /ws/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".into(), "426"),
+        ("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n\r\n".into(), "400"),
+        ("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".into(), "401"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n".into(), "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n".into(), "417"),
+        ("GET / HTTP/3.0\r\nHost: a\r\n\r\n".into(), "505"),
+    ];
+    on_both_drivers("", |gateway| {
+        for (request, status) in &rows {
+            let answer = ask(front(gateway), request);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{:.60?} got {answer:?}", request);
+        }
+    });
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order_on_one_connection() {
+    on_both_drivers("", |gateway| {
+        let answers = ask(
+            front(gateway),
+            "GET /a HTTP/1.1\r\nHost: a\r\n\r\nHEAD /b HTTP/1.1\r\nHost: a\r\n\r\nPUT /sse/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        );
+        assert_eq!(answers.matches("HTTP/1.1 404 ").count(), 2, "{answers}");
+        assert_eq!(answers.matches("no route").count(), 1, "HEAD has no body: {answers}");
+        assert!(answers.contains("HTTP/1.1 405 ") && answers.contains("Allow: GET"), "{answers}");
+    });
+}
+
+#[test]
+fn a_head_that_takes_too_long_gets_408() {
+    on_both_drivers("[limits]\nhead_timeout_s = 1", |gateway| {
+        let answer = ask(front(gateway), "GET / HTTP/1.1\r\nHost:");
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    });
+}
+
+#[test]
+fn the_admin_listener_publishes_counts_and_refuses_pages() {
+    on_both_drivers("", |gateway| {
+        let first = publish(gateway, "a.b", "", "x");
+        let second = publish(gateway, "a.b", "", "y");
+        assert_eq!(first.split_once('-').unwrap().0, second.split_once('-').unwrap().0, "one epoch");
+        assert!(first.ends_with("-1") && second.ends_with("-2"), "{first} {second}");
+        let metrics = ask(admin(gateway), "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert!(metrics.contains("tidegate_messages_received_total"), "{metrics}");
+        for (request, status) in [
+            ("POST /api/channels/a HTTP/1.1\r\nHost: a\r\nOrigin: http://x\r\nContent-Length: 0\r\n\r\n", "403"),
+            ("POST /api/channels/a..b HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "400"),
+            ("POST /api/channels/tg.x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "400"),
+            ("POST /api/channels/a HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n", "413"),
+            ("GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "200"),
+            ("DELETE /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "405"),
+        ] {
+            let answer = ask(admin(gateway), request);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?} got {answer:?}");
+        }
+    });
+}

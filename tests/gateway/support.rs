@@ -1,0 +1,122 @@
+//! Starts gateways and speaks to them over plain sockets.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tidegate::conn::Door;
+use tidegate::gateway::config::Config;
+use tidegate::gateway::{Builder, Gateway};
+
+/// Longer than anything here takes; a test that waits so long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+pub const ROUTES: &str = r#"
+[[listener]]
+address = "127.0.0.1:0"
+
+[bus]
+address = "127.0.0.1:0"
+
+[admin]
+address = "127.0.0.1:0"
+
+[[route]]
+path = "/sse/{room}"
+origins = ["https://app.example"]
+sse = { channel = "room.{room}" }
+
+[[route]]
+path = "/ws/{room}"
+websocket = { channel = "room.{room}", publish = true }
+
+[[route]]
+path = "/listen/{room}"
+websocket = { channel = "room.{room}" }
+
+[[route]]
+path = "/echo"
+websocket = { service = "echo", user = { query = "user" } }
+"#;
+
+/// Runs `test` against a gateway on each driver.
+pub fn on_both_drivers(extra: &str, test: impl Fn(&Gateway)) {
+    for driver in ["epoll", "uring"] {
+        let gateway = builder(driver, extra).start().expect("the gateway starts");
+        test(&gateway);
+        gateway.stop();
+    }
+}
+
+pub fn builder(driver: &str, extra: &str) -> Builder {
+    let text = format!("driver = \"{driver}\"\nshards = 2\n{extra}\n{ROUTES}");
+    let config = Config::parse(Path::new("test.toml"), &text, []).unwrap_or_else(|errors| panic!("{errors}"));
+    Builder::new(config)
+}
+
+pub fn front(gateway: &Gateway) -> SocketAddr {
+    gateway.address(Door::Front, false).expect("a plain listener")
+}
+
+pub fn admin(gateway: &Gateway) -> SocketAddr {
+    gateway.address(Door::Admin, false).expect("an admin listener")
+}
+
+/// A client that reads and writes bytes, and fails instead of waiting for ever.
+pub struct Raw(pub TcpStream);
+
+impl Raw {
+    pub fn connect(address: SocketAddr) -> Raw {
+        let socket = TcpStream::connect(address).expect("the gateway accepts");
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Raw(socket)
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Raw {
+        // A gateway that has refused and closed may reset; what it said is still to be read.
+        let _ = self.0.write_all(bytes.as_ref());
+        self
+    }
+
+    /// Everything until the gateway closes.
+    pub fn read_all(&mut self) -> String {
+        let mut bytes = Vec::new();
+        let _ = self.0.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Everything up to and with `end`.
+    pub fn read_until(&mut self, end: &str) -> String {
+        let mut bytes = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        while !bytes.ends_with(end.as_bytes()) {
+            assert!(Instant::now() < deadline, "no {end:?} in {:?}", String::from_utf8_lossy(&bytes));
+            let mut byte = [0];
+            match self.0.read(&mut byte) {
+                Ok(1) => bytes.push(byte[0]),
+                other => panic!("{other:?} before {end:?} in {:?}", String::from_utf8_lossy(&bytes)),
+            }
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// One request on its own connection: the whole answer.
+pub fn ask(address: SocketAddr, request: &str) -> String {
+    Raw::connect(address).send(request).read_all()
+}
+
+/// Publishes over the admin API; the position it got.
+pub fn publish(gateway: &Gateway, channel: &str, headers: &str, payload: &str) -> String {
+    let request = format!(
+        "POST /api/channels/{channel} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{payload}",
+        payload.len()
+    );
+    let answer = ask(admin(gateway), &request);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let body = answer.split_once("\r\n\r\n").expect("a head").1;
+    let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!(body["channel"], channel);
+    body["position"].as_str().expect("a position").to_owned()
+}
