@@ -11,9 +11,10 @@ use clap::{Parser, Subcommand};
 mod check;
 mod client;
 mod config;
-pub mod demo;
+mod demo;
 mod publish;
 mod report;
+mod stop;
 mod subscribe;
 
 /// An edge gateway for connections that stay open: WebSocket, Server-Sent Events, and a bus for workers.
@@ -29,6 +30,7 @@ struct CommandLine {
 enum Verb {
     Check(check::Args),
     Config(config::Args),
+    Demo(demo::Args),
     #[command(name = "pub")]
     Publish(publish::Args),
     #[command(name = "sub")]
@@ -40,6 +42,7 @@ pub fn main() -> ExitCode {
     match CommandLine::parse().verb {
         Verb::Check(args) => check::run(&args),
         Verb::Config(args) => config::run(&args),
+        Verb::Demo(args) => demo::run(&args),
         Verb::Publish(args) => publish::run(&args),
         Verb::Subscribe(args) => subscribe::run(&args),
     }
