@@ -320,7 +320,7 @@ fn tells_a_channel_that_is_no_subject_or_reserved() {
             errors(&format!("[[route]]\npath = \"/{{x}}\"\nsse = {{ channel = \"{channel}\" }}\n")),
             [format!(
                 "tidegate.toml:5: route.sse.channel is \"{channel}\"; expected a subject such as \"room.{{room}}\": no \
-             wildcards, nothing below \"tg\", parameters as whole tokens and not the first of several"
+             wildcards, nothing below \"tg\" or \"_INBOX\", parameters as whole tokens and not the first of several"
             )]
         );
     }

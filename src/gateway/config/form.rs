@@ -3,9 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::limits::{HEAD_BYTES_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX};
-
-/// The subjects of the gateway itself begin with it.
-const RESERVED_PREFIX: &str = "tg.";
+use crate::proto::subject::{Subject, is_inbox, is_reserved, is_valid_token};
 
 pub(super) fn is_address(text: &str) -> bool {
     text.parse::<SocketAddr>().is_ok()
@@ -50,12 +48,7 @@ pub(super) fn is_origin(text: &str) -> bool {
 
 /// One token of a subject.
 pub(super) fn is_service(text: &str) -> bool {
-    is_token(text) && text.len() <= SUBJECT_BYTES_MAX / 2
-}
-
-/// Neither empty nor a wildcard, without what separates on a bus line.
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && !text.contains(['.', '*', '>']) && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+    is_valid_token(text) && text.len() <= SUBJECT_BYTES_MAX / 2
 }
 
 /// A path whose segments are literal or one parameter each, with distinct names.
@@ -95,14 +88,17 @@ pub(super) fn channel_parameters(template: &str) -> Vec<&str> {
 /// A subject whose tokens are literal or one parameter each. A client chooses the values, so the first of several tokens
 /// is literal: no value can then lead to a reserved subject.
 pub(super) fn is_channel(template: &str) -> bool {
-    let is_token_or_parameter = |token: &str| match parameter_of(token) {
+    let has_whole_parameters = |token: &str| match parameter_of(token) {
         Some(name) => is_name(name),
-        None => is_token(token) && !token.contains(['{', '}']),
+        None => !token.contains(['{', '}']),
     };
-    template.len() <= SUBJECT_BYTES_MAX
-        && template.split('.').all(is_token_or_parameter)
+    let filled: Vec<&str> =
+        template.split('.').map(|token| if parameter_of(token).is_some() { "x" } else { token }).collect();
+    template.split('.').all(has_whole_parameters)
+        && Subject::check(&filled.join(".")).is_ok()
         && !(template.starts_with('{') && template.contains('.'))
-        && !template.starts_with(RESERVED_PREFIX)
+        && !is_reserved(template)
+        && !is_inbox(template)
 }
 
 #[cfg(test)]
@@ -125,14 +121,18 @@ mod tests {
         for channel in ["room", "room.{room}", "{room}", "a.{b}.c.{d}"] {
             assert!(is_channel(channel), "{channel}");
         }
-        for channel in ["", "a..b", ".a", "a.", "a b", "a.*", "a.>", "a.{", "a.}", "a.{}", "{a}.b", "a.x{b}", "a\t"] {
+        for channel in
+            ["", "a..b", ".a", "a.", "a b", "a.*", "a.>", "a.{", "a.}", "a.{}", "{a}.b", "a.x{b}", "a\t", "a.{b-c}"]
+        {
             assert!(!is_channel(channel), "{channel}");
         }
     }
 
     #[test]
     fn refuses_reserved_channels() {
-        assert!(!is_channel("tg.conn.{id}"));
+        for channel in ["tg.conn.{id}", "tg", "_INBOX.{id}"] {
+            assert!(!is_channel(channel), "{channel}");
+        }
         assert!(is_channel("tgx.conn"));
     }
 

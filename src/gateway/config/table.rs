@@ -65,7 +65,7 @@ const ADDRESS: Kind = Kind::Text {
 };
 const FILE: Kind = Kind::Text { expected: "the path of a file", fits: form::is_file };
 const CHANNEL: Kind = Kind::Text {
-    expected: "a subject such as \"room.{room}\": no wildcards, nothing below \"tg\", parameters as whole tokens and not the \
+    expected: "a subject such as \"room.{room}\": no wildcards, nothing below \"tg\" or \"_INBOX\", parameters as whole tokens and not the \
                first of several",
     fits: form::is_channel,
 };

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use tidegate::conn::route::{ChannelTemplate, PathTemplate};
 use tidegate::gateway::config::{Config, Place, Target};
 
 /// A configuration is read as a whole, so `cuts` mean nothing here.
@@ -38,7 +39,7 @@ fn check_accepted(config: &Config) {
     }
     assert!(config.limits.outbox_bytes_max / 2 >= config.limits.message_bytes_max);
     for route in &config.routes {
-        assert!(route.path.starts_with('/') && !route.methods.is_empty());
+        assert!(PathTemplate::parse(&route.path).is_ok() && !route.methods.is_empty(), "{}", route.path);
         let channel = match &route.target {
             Target::Sse(sse) => Some(&sse.channel),
             Target::WebSocket(websocket) => websocket.channel.as_ref(),
@@ -51,6 +52,7 @@ fn check_accepted(config: &Config) {
 
 /// Whatever a client puts into the path, the channel is no reserved one, and every parameter has a value.
 fn check_channel(path: &str, channel: &str) {
+    assert!(ChannelTemplate::parse(channel).is_ok(), "{channel}");
     let tokens: Vec<&str> = channel.split('.').collect();
     assert!(tokens.len() == 1 || (tokens[0] != "tg" && !tokens[0].contains('{')), "{channel}");
     for token in tokens {
