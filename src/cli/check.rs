@@ -16,11 +16,15 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> ExitCode {
-    let config = match load(args.file.as_deref()) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    let file = args.file.as_deref().unwrap_or(Path::new(FILE_DEFAULT)).display();
+    match load(args.file.as_deref()) {
+        Ok(config) => verify(&config, args.file.as_deref().unwrap_or(Path::new(FILE_DEFAULT))),
+        Err(code) => code,
+    }
+}
+
+/// What a configuration that was read leads to: certificates that are there and fit.
+pub(super) fn verify(config: &Config, file: &Path) -> ExitCode {
+    let file = file.display();
     let mistakes: Vec<String> = config
         .listeners
         .iter()

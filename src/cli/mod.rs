@@ -11,9 +11,10 @@ use clap::{Parser, Subcommand};
 mod check;
 mod client;
 mod config;
-mod demo;
+pub mod demo;
 mod publish;
 mod report;
+mod serve;
 mod stop;
 mod subscribe;
 
@@ -28,9 +29,9 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Serve(serve::Args),
     Check(check::Args),
     Config(config::Args),
-    Demo(demo::Args),
     #[command(name = "pub")]
     Publish(publish::Args),
     #[command(name = "sub")]
@@ -40,19 +41,28 @@ enum Verb {
 /// Runs the verb that the process was started with.
 pub fn main() -> ExitCode {
     match CommandLine::parse().verb {
+        Verb::Serve(args) => serve::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Config(args) => config::run(&args),
-        Verb::Demo(args) => demo::run(&args),
         Verb::Publish(args) => publish::run(&args),
         Verb::Subscribe(args) => subscribe::run(&args),
     }
 }
 
-/// Prints a result. A reader that has gone away (`| head`) is no failure.
+/// Prints a result.
 fn print(text: &str) -> ExitCode {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&format!("stdout: {error}")),
-        _ => ExitCode::SUCCESS,
+    match write(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => fail(&message),
+    }
+}
+
+/// Writes to stdout. A reader that has gone away (`| head`) is no failure.
+fn write(text: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("stdout: {error}")),
+        _ => Ok(()),
     }
 }
 

@@ -1,0 +1,88 @@
+//! `tidegate serve`: runs the gateway until it is told to stop.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use log::LevelFilter;
+
+use super::check;
+use super::stop::Stop;
+use crate::gateway::config::{Config, DriverChoice, FILE_DEFAULT};
+use crate::gateway::{Builder, Gateway};
+use crate::limits::SHARDS_MAX;
+
+/// Runs the gateway until SIGINT or SIGTERM; then it closes what is open, WebSockets with 1001.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "When it is ready it prints a line for each address: \"listening http 127.0.0.1:8080\", and the same
+with https, bus and admin. A second signal ends it at once, with exit code 130.
+
+Examples:
+  tidegate serve
+  tidegate serve --config /etc/tidegate/tidegate.toml --driver epoll
+  TIDEGATE_LISTENER_0_ADDRESS=0.0.0.0:8080 tidegate serve"
+)]
+pub struct Args {
+    /// The configuration [default: tidegate.toml, if it is there]
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Overrides the configuration's driver
+    #[arg(long, value_parser = PossibleValuesParser::new(["auto", "epoll", "uring"]).map(driver))]
+    driver: Option<DriverChoice>,
+    /// Overrides the configuration's number of shards; 0 means one for each core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=SHARDS_MAX as i64))]
+    shards: Option<u16>,
+    /// Only validate the configuration, as `tidegate check` does
+    #[arg(long)]
+    check: bool,
+}
+
+fn driver(word: String) -> DriverChoice {
+    match word.as_str() {
+        "epoll" => DriverChoice::Epoll,
+        "uring" => DriverChoice::Uring,
+        _ => DriverChoice::Auto,
+    }
+}
+
+pub fn run(args: &Args) -> ExitCode {
+    let mut config = match check::load(args.config.as_deref()) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    config.driver = args.driver.unwrap_or(config.driver);
+    config.shards = args.shards.map_or(config.shards, usize::from);
+    if args.check {
+        return check::verify(&config, args.config.as_deref().unwrap_or(Path::new(FILE_DEFAULT)));
+    }
+    log_to_stderr(config.log);
+    match start(config) {
+        Ok((gateway, stop)) => stop.wait(gateway),
+        Err(message) => super::fail(&message),
+    }
+}
+
+fn start(config: Config) -> Result<(Gateway, Stop), String> {
+    let stop = Stop::new()?;
+    let gateway = Builder::new(config).start().map_err(|error| error.to_string())?;
+    tell(&gateway)?;
+    Ok((gateway, stop))
+}
+
+fn tell(gateway: &Gateway) -> Result<(), String> {
+    let lines: Vec<String> = gateway
+        .listening()
+        .iter()
+        .map(|listening| format!("listening {} {}\n", listening.name(), listening.address))
+        .collect();
+    super::write(&lines.concat())
+}
+
+/// What others' modules say below a warning is not for operators.
+fn log_to_stderr(level: LevelFilter) {
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level.min(LevelFilter::Warn)).filter_module(env!("CARGO_PKG_NAME"), level);
+    // A program that embeds the gateway may have a logger of its own.
+    _ = builder.try_init();
+}

@@ -1,0 +1,228 @@
+//! `tidegate serve` as operations meet it, with `sub` and `pub` as its users.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use serde_json::Value;
+use tidegate::proto::tls::certificates::self_signed;
+
+const ROUTES: &str = r#"
+[bus]
+address = "127.0.0.1:0"
+token = "secret"
+
+[admin]
+address = "127.0.0.1:0"
+
+[[route]]
+path = "/events/{name}"
+sse = { channel = "news.{name}" }
+
+[[route]]
+path = "/ws/{name}"
+websocket = { channel = "news.{name}" }
+"#;
+
+fn tidegate(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("the output is text")
+}
+
+/// A folder with a configuration, a certificate and a key; removed in the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str, listeners: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("tidegate-serve-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a folder can be made");
+        let (certificate, key) = self_signed(&["localhost".to_owned()]).expect("a certificate can be made");
+        let text = format!("shards = 2\n{listeners}{ROUTES}");
+        for (name, text) in [("cert.pem", &certificate), ("key.pem", &key), ("tidegate.toml", &text)] {
+            std::fs::write(path.join(name), text).expect("a file can be written");
+        }
+        Folder(path)
+    }
+
+    fn configuration(&self) -> String {
+        self.0.join("tidegate.toml").to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A gateway that runs; killed in the end, if it is still there.
+struct Served {
+    child: Child,
+    /// What it said about itself: (kind, address).
+    listening: Vec<(String, String)>,
+    _stdout: BufReader<ChildStdout>,
+    _folder: Folder,
+}
+
+impl Served {
+    fn start(name: &str, more: &[&str]) -> Served {
+        let listeners = "[[listener]]\naddress = \"127.0.0.1:0\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+                         tls = { certificate = \"cert.pem\", key = \"key.pem\" }\n";
+        let folder = Folder::new(name, listeners);
+        let file = folder.configuration();
+        let arguments = [&["serve", "--config", &file], more].concat();
+        let mut child = tidegate(&arguments).stderr(Stdio::inherit()).spawn().expect("the binary runs");
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is ours"));
+        let mut listening = Vec::new();
+        while listening.len() < 4 {
+            let mut line = String::new();
+            assert!(stdout.read_line(&mut line).expect("a line comes") > 0, "it says where it listens");
+            let words: Vec<&str> = line.split_whitespace().collect();
+            assert_eq!((words.len(), words[0]), (3, "listening"), "{line}");
+            listening.push((words[1].to_owned(), words[2].to_owned()));
+        }
+        Served { child, listening, _stdout: stdout, _folder: folder }
+    }
+
+    fn address(&self, kind: &str) -> &str {
+        &self.listening.iter().find(|(own, _)| own == kind).expect("it listens there").1
+    }
+
+    fn url(&self, scheme: &str, path: &str) -> String {
+        match scheme {
+            // The certificate is for this name.
+            "https" | "wss" => format!("{scheme}://{}{path}", self.address("https").replace("127.0.0.1", "localhost")),
+            "nats" => format!("nats://secret@{}", self.address("bus")),
+            _ => format!("{scheme}://{}{path}", self.address("http")),
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// Subscribes; the channel's first message must be published again and again until it has arrived.
+fn subscribed(arguments: &[&str]) -> Child {
+    tidegate(&[&["sub"], arguments].concat()).spawn().expect("the binary runs")
+}
+
+fn publish(served: &Served, payload: &str, more: &[&str]) -> Output {
+    let admin = format!("http://{}", served.address("admin"));
+    let way = if more.contains(&"--bus") { vec![] } else { vec!["--admin", &admin] };
+    tidegate(&[&["pub", "news.sea", payload], &way[..], more].concat()).output().expect("the binary runs")
+}
+
+/// The first line that the subscriber prints while the message is published until it does.
+fn first_line(served: &Served, subscriber: &mut Child, more: &[&str]) -> String {
+    let stdout = subscriber.stdout.take().expect("stdout is ours");
+    let reader = std::thread::spawn(move || {
+        let mut stdout = BufReader::new(stdout);
+        let mut line = String::new();
+        stdout.read_line(&mut line).map(|_| (line, stdout))
+    });
+    while !reader.is_finished() {
+        let output = publish(served, "high tide", more);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let (line, mut rest) = reader.join().expect("the reader ends").expect("a line comes");
+    // The subscriber may say more: it must not meet a closed pipe.
+    std::thread::spawn(move || rest.read_to_end(&mut Vec::new()));
+    line
+}
+
+#[test]
+fn tells_its_addresses_in_the_order_of_the_configuration() {
+    let served = Served::start("addresses", &["--driver", "epoll"]);
+    let kinds: Vec<&str> = served.listening.iter().map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds, ["http", "https", "bus", "admin"]);
+    assert!(served.listening.iter().all(|(_, address)| !address.ends_with(":0")), "{:?}", served.listening);
+}
+
+#[test]
+fn carries_messages_to_every_kind_of_subscriber() {
+    let served = Served::start("messages", &[]);
+    for (scheme, path) in
+        [("http", "/events/sea"), ("https", "/events/sea"), ("ws", "/ws/sea"), ("wss", "/ws/sea"), ("nats", "")]
+    {
+        let url = served.url(scheme, path);
+        let mut arguments = vec![url.as_str(), "--count", "1", "--json", "--timeout", "20"];
+        match scheme {
+            "nats" => arguments.insert(1, "news.*"),
+            "https" | "wss" => arguments.push("--insecure"),
+            _ => {}
+        }
+        for way in [&["--event", "tide"][..], &["--bus", &served.url("nats", "")]] {
+            let mut subscriber = subscribed(&arguments);
+            let line = first_line(&served, &mut subscriber, way);
+            let message: Value = serde_json::from_str(&line).expect("a line of JSON");
+            assert_eq!(message["data"], "high tide", "{scheme} {way:?}: {line}");
+            assert!(subscriber.wait().expect("it ends").success(), "{scheme} {way:?}");
+        }
+    }
+}
+
+#[test]
+fn answers_a_publisher_with_the_position() {
+    let served = Served::start("position", &[]);
+    let output = publish(&served, "high tide", &["--json"]);
+    let line: Value = serde_json::from_slice(&output.stdout).expect("a line of JSON");
+    assert!(line["answer"].is_object() || line["answer"].is_string(), "{line}");
+}
+
+#[test]
+fn closes_websockets_with_1001_and_ends_with_0_when_told_to_stop() {
+    for signal in ["-TERM", "-INT"] {
+        let mut served = Served::start(&format!("stop{signal}"), &[]);
+        let mut subscriber = subscribed(&[&served.url("ws", "/ws/sea")]);
+        assert_eq!(first_line(&served, &mut subscriber, &[]), "high tide\n");
+        served.signal(signal);
+        let output = subscriber.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(1));
+        let last = text(&output.stderr).lines().last().map(str::to_owned).unwrap_or_default();
+        assert!(last.starts_with("tidegate: the server ended it: 1001 "), "{last}");
+        assert_eq!(served.child.wait().expect("it ends").code(), Some(0));
+    }
+}
+
+#[test]
+fn tells_in_one_line_why_it_does_not_start() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it has an address");
+    let folder = Folder::new("taken", &format!("[[listener]]\naddress = \"{address}\"\n"));
+    let output = tidegate(&["serve", "--config", &folder.configuration()]).output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(1));
+    let err = text(&output.stderr);
+    let told: Vec<&str> = err.lines().filter(|line| line.starts_with("tidegate: ")).collect();
+    assert!(told.len() == 1 && told[0].contains(&address.to_string()), "{err}");
+    assert_eq!(text(&output.stdout), "");
+}
+
+#[test]
+fn refuses_mistakes_before_it_listens_and_checks_only_when_asked() {
+    let folder = Folder::new("mistakes", "[[listener]]\nadress = \"127.0.0.1:0\"\n");
+    let output = tidegate(&["serve", "--config", &folder.configuration()]).output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains(":3: unknown key \"adress\""), "{}", text(&output.stderr));
+    let folder = Folder::new("check", "[[listener]]\naddress = \"127.0.0.1:0\"\n");
+    let output =
+        tidegate(&["serve", "--check", "--config", &folder.configuration()]).output().expect("the binary runs");
+    assert_eq!(text(&output.stdout), format!("{}: ok, listeners: 1, routes: 2\n", folder.configuration()));
+}
