@@ -1,0 +1,106 @@
+//! The little HTTP/1.1 that a client needs (RFC 9112): a request, a response's head, a body in chunks.
+
+use crate::line::Line;
+
+/// The first lines of an answer.
+#[derive(Clone, Debug)]
+pub struct Head {
+    pub status: u16,
+    fields: Vec<(String, String)>,
+}
+
+impl Head {
+    /// Takes a head off the line once it is whole.
+    pub fn take(line: &mut Line) -> Option<Head> {
+        let bytes = line.take_until(b"\r\n\r\n")?;
+        let text = String::from_utf8(bytes).expect("a head is text");
+        let mut lines = text.split("\r\n");
+        let status_line = lines.next().expect("there is a first line");
+        let rest = status_line.strip_prefix("HTTP/1.1 ").unwrap_or_else(|| panic!("status line {status_line:?}"));
+        let status = rest.get(..3).and_then(|digits| digits.parse().ok());
+        let fields = lines.map(|field| {
+            assert!(!field.contains(['\r', '\n']), "bare line end in {field:?}");
+            let (name, value) = field.split_once(':').unwrap_or_else(|| panic!("header field {field:?}"));
+            (name.to_ascii_lowercase(), value.trim().to_owned())
+        });
+        Some(Head { status: status.expect("three digits"), fields: fields.collect() })
+    }
+
+    /// `name` in lower case.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Says a request without a body.
+pub fn say_request(line: &mut Line, path: &str, fields: &[(&str, &str)]) {
+    let mut request = format!("GET {path} HTTP/1.1\r\nHost: simulated\r\n");
+    for (name, value) in fields {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str("\r\n");
+    line.say(request.as_bytes());
+}
+
+/// How the bytes after a head are delimited (RFC 9112 section 6.3).
+pub enum Body {
+    UntilClose,
+    /// `left` bytes of the chunk that has begun, its CRLF included.
+    Chunked {
+        left: usize,
+        has_ended: bool,
+    },
+}
+
+impl Body {
+    pub fn of(head: &Head) -> Body {
+        assert!(head.field("content-length").is_none(), "a stream has no length");
+        match head.field("transfer-encoding") {
+            None => Body::UntilClose,
+            Some(coding) => {
+                assert_eq!(coding, "chunked");
+                Body::Chunked { left: 0, has_ended: false }
+            }
+        }
+    }
+
+    /// True once the body has ended by its own framing.
+    pub fn has_ended(&self) -> bool {
+        matches!(self, Body::Chunked { has_ended: true, .. })
+    }
+
+    /// Moves what has been heard of the body to the end of `into`.
+    pub fn take(&mut self, line: &mut Line, into: &mut Vec<u8>) {
+        let Body::Chunked { left, has_ended } = self else {
+            return into.append(&mut line.incoming);
+        };
+        loop {
+            if *left == 0 {
+                if *has_ended {
+                    assert!(line.incoming.is_empty(), "bytes after the last chunk");
+                    return;
+                }
+                let Some(size) = line.take_until(b"\r\n") else { return };
+                let size = std::str::from_utf8(&size).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
+                let size = size.expect("a chunk begins with its size");
+                *has_ended = size == 0;
+                *left = size + 2;
+            }
+            // The CRLF behind a chunk is taken with the chunk's last byte, so a body never ends in half of it.
+            if *left == 2 || line.incoming.len() >= *left {
+                let Some(mut chunk) = line.take(*left) else { return };
+                assert!(chunk.ends_with(b"\r\n"), "a chunk ends with CRLF");
+                chunk.truncate(*left - 2);
+                into.append(&mut chunk);
+                *left = 0;
+            } else {
+                let count = line.incoming.len().min(*left - 2);
+                if count == 0 {
+                    return;
+                }
+                *left -= count;
+                into.extend(line.take(count).expect("so many are there"));
+            }
+        }
+    }
+}
