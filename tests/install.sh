@@ -35,7 +35,7 @@ fi
 # package:file that it brings. gcc builds the C half of aws-lc-rs, the browser drives the demo's page.
 missing=()
 for pair in \
-    gcc:/usr/bin/cc libc6-dev:/usr/include/stdio.h make:/usr/bin/make curl:/usr/bin/curl openssl:/usr/bin/openssl \
+    gcc:/usr/bin/cc libc6-dev:/usr/include/stdio.h make:/usr/bin/make ca-certificates:/etc/ssl/certs/ca-certificates.crt curl:/usr/bin/curl openssl:/usr/bin/openssl \
     chromium:/usr/bin/chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf; do
     [ -e "${pair#*:}" ] || missing+=("${pair%%:*}")
 done
@@ -59,3 +59,5 @@ if ! cmp -s package.json node_modules/installed; then
     step "npm: package.json" npm install --no-package-lock --no-audit --no-fund --ignore-scripts
     cp package.json node_modules/installed
 fi
+# The examples in JavaScript find their packages beside themselves.
+[ -e ../examples/node_modules ] || ln -s ../tests/node_modules ../examples/node_modules

@@ -1,7 +1,7 @@
 // Drives the demo's page in headless Chromium: positions move, the chat reaches the other tab, a ride times out and one is
 // accepted, and the page comes back when the gateway has restarted.
 //
-//   node tests/page.mjs COMMAND...         the command is run with --port N added; it must print its URL and end on SIGINT
+//   node tests/page.mjs COMMAND...         run with --port N --tls-port N added; prints its URLs, ends on SIGINT
 //   TIDEGATE_SCREENSHOT=docs/demo.png      keeps a picture of the page
 
 import { spawn } from "node:child_process";
@@ -17,9 +17,10 @@ const PATIENCE_MS = 30_000;
 const CONNECTIONS = 7;
 
 class Gateway {
-  constructor(command, port) {
-    this.command = [...command, "--port", String(port)];
+  constructor(command, port, tlsPort) {
+    this.command = [...command, "--port", String(port), "--tls-port", String(tlsPort)];
     this.url = `http://127.0.0.1:${port}/`;
+    this.tlsUrl = `https://127.0.0.1:${tlsPort}/`;
   }
 
   // Runs until the process has printed its URL.
@@ -135,6 +136,14 @@ async function ridesAreOffered(page) {
   await see(page, "and the rider knows", hasStatus, ["rider-status", "good"]);
 }
 
+async function worksOverTls(browser, gateway, problems) {
+  const context = await browser.newContext({ ignoreHTTPSErrors: true });
+  const page = await openTab(context, gateway.tlsUrl, problems);
+  await see(page, "over TLS all connections are live too", areLive, CONNECTIONS);
+  await see(page, "and drivers are on the map", () => document.querySelectorAll("[data-lat]").length === 4);
+  await context.close();
+}
+
 async function pageRecovers(page, gateway) {
   await gateway.stop();
   await see(page, "without a gateway nothing is live", areLive, 0);
@@ -152,7 +161,7 @@ async function pageRecovers(page, gateway) {
 
 const command = process.argv.slice(2);
 if (command.length === 0) fail("usage: node tests/page.mjs COMMAND...");
-const gateway = new Gateway(command, await freePort());
+const gateway = new Gateway(command, await freePort(), await freePort());
 const problems = [];
 let browser;
 try {
@@ -169,6 +178,7 @@ try {
   await chatReachesTheOtherTab(page, other);
   await other.close();
   await ridesAreOffered(page);
+  await worksOverTls(browser, gateway, problems);
   await pageRecovers(page, gateway);
   await gateway.stop();
   if (problems.length > 0) fail(`the page threw: ${problems.join("\n")}`);

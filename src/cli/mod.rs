@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 mod check;
 mod client;
 mod config;
-pub mod demo;
+mod demo;
 mod publish;
 mod report;
 mod serve;
@@ -32,6 +32,7 @@ enum Verb {
     Serve(serve::Args),
     Check(check::Args),
     Config(config::Args),
+    Demo(demo::Args),
     #[command(name = "pub")]
     Publish(publish::Args),
     #[command(name = "sub")]
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
         Verb::Serve(args) => serve::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Config(args) => config::run(&args),
+        Verb::Demo(args) => demo::run(&args),
         Verb::Publish(args) => publish::run(&args),
         Verb::Subscribe(args) => subscribe::run(&args),
     }

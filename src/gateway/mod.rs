@@ -197,26 +197,28 @@ impl Gateway {
     }
 
     fn drain(&mut self) {
-        for (shard, thread) in std::mem::take(&mut self.shards).into_iter().enumerate() {
-            let _ = thread.is_finished() || self.tell_to_stop(shard as u16, &thread);
-            drop(thread.join());
+        // All shards are told before any is waited for: their clients leave together.
+        self.stop_threads(0, |gateway| &mut gateway.shards);
+        self.stop_threads(self.mesh.shards(), |gateway| &mut gateway.workers);
+    }
+
+    fn stop_threads(&mut self, first_place: u16, threads: fn(&mut Gateway) -> &mut Vec<JoinHandle<()>>) {
+        let threads = std::mem::take(threads(self));
+        for (place, thread) in (first_place..).map(Place).zip(&threads) {
+            self.tell_to_stop(place, thread);
         }
-        for (index, thread) in std::mem::take(&mut self.workers).into_iter().enumerate() {
-            self.tell_to_stop(self.mesh.shards() + index as u16, &thread);
-            drop(thread.join());
+        for thread in threads {
+            // A shard's panic has been told in `failures`; a worker's is its embedder's.
+            let _ = thread.join();
         }
     }
 
     /// A full mailbox is tried again until its thread has emptied or left it.
-    fn tell_to_stop(&self, place: u16, thread: &JoinHandle<()>) -> bool {
-        while !thread.is_finished() {
-            if self.mesh.try_send(Place(place), Mail::Drain).is_ok() {
-                self.mesh.wake(Place(place));
-                return true;
-            }
+    fn tell_to_stop(&self, place: Place, thread: &JoinHandle<()>) {
+        while !thread.is_finished() && self.mesh.try_send(place, Mail::Drain).is_err() {
             std::thread::sleep(STOP_RETRY);
         }
-        false
+        self.mesh.wake(place);
     }
 }
 

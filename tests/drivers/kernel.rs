@@ -90,7 +90,10 @@ impl<M: Make> World for KernelWorld<M> {
         M::missing()
     }
 
+    /// Gives the test's thread a table of its own: a copy of its sockets in the table of a test that runs beside it would
+    /// keep them open.
     fn new() -> Self {
+        socket::private_descriptor_table().expect("unshare");
         KernelWorld::with_waker(Waker::new().expect("eventfd"))
     }
 

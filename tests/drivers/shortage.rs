@@ -21,15 +21,15 @@ fn uring_accepts_again_after_running_out_of_descriptors() {
     accepts_again_after_running_out_of_descriptors::<Uring>();
 }
 
-/// A thread with a table of its own fills it to the limit; the rest of the process does not notice.
+/// Shard and peers have tables of their own; the shard fills its to the limit, and nobody else notices.
 fn accepts_again_after_running_out_of_descriptors<M: Make + 'static>() {
     if let Some(why) = M::missing() {
         return eprintln!("skipped: {why}");
     }
+    socket::private_descriptor_table().unwrap();
     let (tell_address, address) = mpsc::channel();
     let (tell_filled, filled) = mpsc::channel();
     let shard = thread::spawn(move || {
-        socket::private_descriptor_table().unwrap();
         let mut stage = Stage::new(KernelWorld::<M>::new());
         // One connection before the shortage: what is open goes on working.
         tell_address.send(stage.world.address()).unwrap();

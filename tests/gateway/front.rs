@@ -88,7 +88,7 @@ fn bad_requests_get_the_answer_of_their_row() {
         (format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), "414"),
         (format!("GET / HTTP/1.1\r\nHost: a\r\nA: {long}\r\nB: {long}\r\n\r\n"), "431"),
         ("GET /ws/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".into(), "426"),
-        ("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n\r\n".into(), "400"),
+        ("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n\r\n".into(), "400"),
         ("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".into(), "401"),
         ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n".into(), "400"),
         ("GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n".into(), "417"),
@@ -133,7 +133,10 @@ fn the_admin_listener_publishes_counts_and_refuses_pages() {
         let metrics = ask(admin(gateway), "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         assert!(metrics.contains("tidegate_messages_received_total"), "{metrics}");
         for (request, status) in [
-            ("POST /api/channels/a HTTP/1.1\r\nHost: a\r\nOrigin: http://x\r\nContent-Length: 0\r\n\r\n", "403"),
+            (
+                "POST /api/channels/a HTTP/1.1\r\nHost: a\r\nOrigin: http://x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+                "403",
+            ),
             ("POST /api/channels/a..b HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "400"),
             ("POST /api/channels/tg.x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "400"),
             ("POST /api/channels/a HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n", "413"),

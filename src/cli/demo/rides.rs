@@ -115,13 +115,6 @@ impl Matching {
         self.withdraw(conn);
     }
 
-    /// The offer could not be delivered: nobody is connected under the driver's name.
-    pub fn on_unreachable(&mut self, user: &str, now: Instant) {
-        if let Some(driver) = self.driver_named(user) {
-            self.pass_on(driver, now);
-        }
-    }
-
     /// What a client says. `places` are latitude and longitude of every driver, in the order given to `new`.
     ///
     /// A connection that is not known yet opened before the matching could hear of it; apps say hello for that.
@@ -355,13 +348,11 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_who_disconnects_or_cannot_be_reached_is_passed_over_at_once() {
-        let mut town = Town::new(&["a", "b", "c"]);
+    fn a_driver_who_disconnects_is_passed_over_at_once() {
+        let mut town = Town::new(&["a", "b"]);
         town.say("r", REQUEST);
         town.matching.on_close("a", town.now);
         assert_eq!(town.heard(), ["r:asking", "b:offer"]);
-        town.matching.on_unreachable("b", town.now);
-        assert_eq!(town.heard(), ["b:expired", "r:asking", "c:offer"]);
     }
 
     #[test]

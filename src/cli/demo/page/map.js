@@ -87,6 +87,12 @@ class CityMap {
     while (now - car.trail[0].at > TRAIL_MS) car.trail.shift();
   }
 
+  // A driver whose stream is down stays where it was seen last, pale.
+  setLive(id, isLive) {
+    const car = this.cars.get(id);
+    if (car) car.isPale = !isLive;
+  }
+
   place(car, now) {
     const share = this.still.matches ? 1 : Math.min(1, (now - car.at) / (car.every * 1.15));
     return { x: car.from.x + (car.to.x - car.from.x) * share, y: car.from.y + (car.to.y - car.from.y) * share };
@@ -264,6 +270,7 @@ class CityMap {
     const [x, y] = this.toScreen(this.place(car, now));
     const size = 9;
     pen.save();
+    pen.globalAlpha = car.isPale ? 0.45 : 1;
     pen.translate(x, y);
     pen.save();
     // Headings count from north; on this map north is `bearing` to the left of the rows' direction, which points right.

@@ -106,7 +106,10 @@ function start() {
 
   const streams = drivers.map(({ id, name, colour }) => {
     const stream = new Stream(`driver.location.${id}`, `/api/sse/drivers/${id}/location`, {
-      state: on.state,
+      state: ({ state }) => {
+        map.setLive(id, state === "live");
+        on.state();
+      },
       message: (message) => {
         if (!Number.isFinite(message.lat) || !Number.isFinite(message.lng)) return;
         map.move(id, name, colour, message);
