@@ -7,6 +7,7 @@ use std::process::Command;
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, HeaderMap, Message, RequestErrorKind, Subscriber};
 use futures_util::StreamExt;
+use futures_util::stream::select_all;
 use tokio::time::timeout;
 
 #[path = "nats/bus.rs"]
@@ -27,11 +28,17 @@ async fn texts(subscriber: &mut Subscriber, count: usize) -> Vec<String> {
     take(subscriber, count).await.iter().map(|message| String::from_utf8_lossy(&message.payload).into_owned()).collect()
 }
 
-/// Waits until the bus has dealt with all that `client` said, and all that it answered has arrived: verbs are taken in
-/// order, and `Client::flush` of async-nats waits for the socket alone.
+/// Waits until the bus has dealt with the subscriptions of `client`: verbs are taken in order, and `Client::flush` of
+/// async-nats waits for the socket alone.
 async fn settle(client: &Client) {
     let error = client.request(client.new_inbox(), "".into()).await.unwrap_err();
     assert_eq!(error.kind(), RequestErrorKind::NoResponders);
+}
+
+/// Where subjects differ: only messages of one subject have an order.
+fn sorted(mut texts: Vec<String>) -> Vec<String> {
+    texts.sort_unstable();
+    texts
 }
 
 /// All that has arrived. The subscription is over.
@@ -67,42 +74,47 @@ async fn messages_arrive_in_order() {
 async fn wildcards_match_whole_tokens() {
     let bus = Bus::start("wildcards");
     let client = bus.client().await;
-    let token = client.subscribe("rs.*.location").await.unwrap();
-    let rest = client.subscribe("rs.>").await.unwrap();
+    let mut token = client.subscribe("rs.*.location").await.unwrap();
+    let mut rest = client.subscribe("rs.>").await.unwrap();
     for subject in ["rs", "rs.location", "rs.1.location", "other.1.location", "rs.1.2.location", "rs.2.location"] {
         client.publish(subject, subject.into()).await.unwrap();
     }
+    assert_eq!(sorted(texts(&mut token, 2).await), ["rs.1.location", "rs.2.location"]);
+    let below = ["rs.1.2.location", "rs.1.location", "rs.2.location", "rs.location"];
+    assert_eq!(sorted(texts(&mut rest, below.len()).await), below);
     settle(&client).await;
-    assert_eq!(texts_so_far(token).await, ["rs.1.location", "rs.2.location"]);
-    assert_eq!(texts_so_far(rest).await, ["rs.location", "rs.1.location", "rs.1.2.location", "rs.2.location"]);
+    assert!(texts_so_far(token).await.is_empty() && texts_so_far(rest).await.is_empty());
 }
 
 #[tokio::test]
 async fn one_member_of_each_queue_group_gets_a_message() {
     let bus = Bus::start("queues");
     let publisher = bus.client().await;
-    let mut members = Vec::new();
-    for group in ["a", "a", "a", "b", "b"] {
+    let (mut workers, mut members) = (Vec::new(), Vec::new());
+    for (index, group) in ["a", "a", "a", "b", "b"].into_iter().enumerate() {
         let worker = bus.client().await;
-        let subscriber = worker.queue_subscribe("rs.jobs.*", group.to_owned()).await.unwrap();
+        let member = worker.queue_subscribe("rs.jobs.*", group.to_owned()).await.unwrap();
         settle(&worker).await;
-        members.push((group, worker, subscriber));
+        members.push(member.map(move |message| (index, group, message)));
+        workers.push(worker);
     }
-    for number in 0..500 {
-        publisher.publish(format!("rs.jobs.{}", number % 3), number.to_string().into()).await.unwrap();
+    let jobs: Vec<String> = (0..500).map(|number| format!("{number:03}")).collect();
+    for job in &jobs {
+        publisher.publish(format!("rs.jobs.{}", &job[2..]), job.clone().into()).await.unwrap();
     }
-    settle(&publisher).await;
-    let mut taken: HashMap<&str, Vec<u32>> = HashMap::new();
-    for (group, worker, subscriber) in members {
-        settle(&worker).await;
-        let share = texts_so_far(subscriber).await;
-        assert!(!share.is_empty(), "every member gets its share");
-        taken.entry(group).or_default().extend(share.iter().map(|number| number.parse::<u32>().unwrap()));
+    let mut taken: HashMap<&str, Vec<String>> = HashMap::new();
+    let mut shares = [0; 5];
+    let mut everything = select_all(members);
+    for _ in 0..2 * jobs.len() {
+        let message = timeout(PATIENCE, everything.next()).await.expect("a message arrives in time");
+        let (index, group, message) = message.expect("the subscriptions go on");
+        shares[index] += 1;
+        taken.entry(group).or_default().push(String::from_utf8_lossy(&message.payload).into_owned());
     }
-    for (group, mut numbers) in taken {
-        numbers.sort_unstable();
-        assert_eq!(numbers, (0..500).collect::<Vec<_>>(), "{group}");
+    for (group, payloads) in taken {
+        assert_eq!(sorted(payloads), jobs, "{group}");
     }
+    assert!(shares.iter().all(|share| *share > 0), "every member gets its share: {shares:?}");
 }
 
 #[tokio::test]
@@ -245,33 +257,33 @@ fn a_refused_subject_does_not_close() {
 #[test]
 fn verbose_clients_get_an_acknowledgement_of_each_verb() {
     let bus = Bus::start("verbose");
-    let verbs = b"SUB raw.v 1\r\nUNSUB 2\r\nPUB raw.v 1\r\nx\r\nPING\r\n";
-    bus.say("", verbs).expect("+OK\r\n+OK\r\n+OK\r\n+OK\r\nMSG raw.v 1 1\r\nx\r\nPONG\r\n");
+    let verbs = b"SUB raw.v 1\r\nUNSUB 2\r\nPUB raw.v 1\r\nx\r\n";
+    bus.say("", verbs).expect("+OK\r\n+OK\r\n+OK\r\n+OK\r\nMSG raw.v 1 1\r\nx\r\n");
 }
 
 #[test]
 fn lines_may_be_written_in_many_ways() {
     let bus = Bus::start("lines");
     bus.say(QUIET, b"ping\r\nPiNg\nPING  \r\n").expect("PONG\r\nPONG\r\nPONG\r\n");
-    let verbs = b"sub\traw.l  9 \nPUB   raw.l\t_INBOX.1  2\r\n\r\n\r\nPING\r\n";
-    bus.say(QUIET, verbs).expect("MSG raw.l 9 _INBOX.1 2\r\n\r\n\r\nPONG\r\n");
+    let verbs = b"sub\traw.l  9 \nPUB   raw.l\t_INBOX.1  2\r\n\r\n\r\n";
+    bus.say(QUIET, verbs).expect("MSG raw.l 9 _INBOX.1 2\r\n\r\n\r\n");
 }
 
 #[test]
 fn nobody_there_is_said_on_the_reply_subject() {
     let bus = Bus::start("nobody");
-    let verbs = b"SUB _INBOX.raw.* 7\r\nPUB raw.nobody _INBOX.raw.1 1\r\nx\r\nPING\r\n";
-    bus.say(QUIET, verbs).expect("HMSG _INBOX.raw.1 7 16 16\r\nNATS/1.0 503\r\n\r\n\r\nPONG\r\n");
+    let verbs = b"SUB _INBOX.raw.* 7\r\nPUB raw.nobody _INBOX.raw.1 1\r\nx\r\n";
+    bus.say(QUIET, verbs).expect("HMSG _INBOX.raw.1 7 16 16\r\nNATS/1.0 503\r\n\r\n\r\n");
 }
 
 #[test]
 fn a_payload_may_arrive_in_crumbs() {
     let bus = Bus::start("crumbs");
     let mut raw = bus.say(QUIET, b"SUB raw.c 1\r\n");
-    for byte in b"HPUB raw.c 18 23\r\nNATS/1.0\r\nA: b\r\n\r\nhello\r\nPING\r\n" {
+    for byte in b"HPUB raw.c 18 23\r\nNATS/1.0\r\nA: b\r\n\r\nhello\r\n" {
         raw.send(&[*byte]);
     }
-    raw.expect("HMSG raw.c 1 18 23\r\nNATS/1.0\r\nA: b\r\n\r\nhello\r\nPONG\r\n");
+    raw.expect("HMSG raw.c 1 18 23\r\nNATS/1.0\r\nA: b\r\n\r\nhello\r\n");
 }
 
 /// What both programs check, in their order.

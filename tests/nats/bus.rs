@@ -37,11 +37,13 @@ impl Bus {
     fn start_gateway(name: &str) -> Bus {
         let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nats_{name}.toml"));
         let text = format!(
-            "[bus]\naddress = \"127.0.0.1:0\"\nuser = \"{USER}\"\npassword = \"{PASSWORD}\"\n\n[admin]\naddress = \"127.0.0.1:0\"\n"
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n\n[admin]\naddress = \"127.0.0.1:0\"\n\n\
+             [bus]\naddress = \"127.0.0.1:0\"\nuser = \"{USER}\"\npassword = \"{PASSWORD}\"\n"
         );
         std::fs::write(&config, text).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["serve", "--config"])
+            // Two shards, so that workers are apart and messages cross the mesh.
+            .args(["serve", "--shards", "2", "--config"])
             .arg(&config)
             .stdout(Stdio::piped())
             .spawn()
