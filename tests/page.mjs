@@ -113,6 +113,8 @@ async function chatReachesTheOtherTab(page, other) {
     await tab.fill("#chat-text", text);
     await tab.press("#chat-text", "Enter");
   };
+  await page.fill("#chat-name", "Otter");
+  await other.fill("#chat-name", "Heron");
   await say(page, "Is anybody else on the tide tonight?");
   await see(other, "a message reaches the other tab", hasSaid, ["theirs", "Is anybody else on the tide tonight?"]);
   await say(other, "Two of us. Meet you at Gran Via?");

@@ -7,6 +7,8 @@ const STREET_M = 20;
 const WIDE_M = 46;
 const CHAMFER_M = 20;
 const TRAIL_MS = 14_000;
+// Half of the usual frames: cars creep, and messages should not wait for drawing on a machine without a GPU.
+const FRAME_MS = 25;
 
 class CityMap {
   constructor(canvas, city) {
@@ -20,8 +22,12 @@ class CityMap {
     this.streets = element("streets");
     new ResizeObserver(() => this.resize()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.resize());
-    const frame = () => {
-      this.draw();
+    this.drawnAt = 0;
+    const frame = (now) => {
+      if (now - this.drawnAt > FRAME_MS) {
+        this.drawnAt = now;
+        this.draw();
+      }
       requestAnimationFrame(frame);
     };
     requestAnimationFrame(frame);
