@@ -80,7 +80,7 @@ fn tell(gateway: &Gateway) -> Result<(), String> {
 }
 
 /// What others' modules say below a warning is not for operators.
-fn log_to_stderr(level: LevelFilter) {
+pub(super) fn log_to_stderr(level: LevelFilter) {
     let mut builder = env_logger::Builder::new();
     builder.filter_level(level.min(LevelFilter::Warn)).filter_module(env!("CARGO_PKG_NAME"), level);
     // A program that embeds the gateway may have a logger of its own.

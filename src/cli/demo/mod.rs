@@ -15,8 +15,10 @@ mod workers;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 
+use log::LevelFilter;
 use serde_json::json;
 
+use super::serve::log_to_stderr;
 use super::stop::Stop;
 use super::{complain, print};
 use crate::gateway::config::{
@@ -61,6 +63,8 @@ struct Addresses {
 
 /// Runs until a signal.
 pub fn run(args: &Args) -> ExitCode {
+    // A driver that is not to be had is worth a line; that the gateway has started is on stdout.
+    log_to_stderr(LevelFilter::Warn);
     match Stop::new().and_then(|stop| Ok((stop, start(args)?))) {
         Ok((stop, (gateway, addresses))) => {
             print(&if args.json { addresses.json() } else { addresses.words() });
