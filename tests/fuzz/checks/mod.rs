@@ -11,6 +11,7 @@
 // Each fuzz target uses the one check that it is named for.
 #![allow(dead_code)]
 
+pub mod bus;
 pub mod config;
 pub mod http_head;
 pub mod sse;
@@ -20,8 +21,13 @@ pub mod websocket;
 pub type Check = fn(bytes: &[u8], cuts: &[usize]);
 
 /// All checks, by the name of their target and corpus.
-pub const TARGETS: &[(&str, Check)] =
-    &[("config", config::check), ("http_head", http_head::check), ("sse", sse::check), ("websocket", websocket::check)];
+pub const TARGETS: &[(&str, Check)] = &[
+    ("bus", bus::check),
+    ("config", config::check),
+    ("http_head", http_head::check),
+    ("sse", sse::check),
+    ("websocket", websocket::check),
+];
 
 /// Inputs that are longer than this are not fed byte by byte: parsers may look at a piece again with each byte.
 const BYTE_BY_BYTE_MAX: usize = 2048;
