@@ -63,7 +63,7 @@ impl Drop for Folder {
 fn help_names_each_verb_and_the_exit_codes() {
     let output = run(&["--help"]);
     assert_eq!(code(&output), 0);
-    for word in ["serve", "check", "config", "pub", "sub", "Exit codes: 0"] {
+    for word in ["serve", "check", "config", "demo", "pub", "sub", "Exit codes: 0"] {
         assert!(out(&output).contains(word), "{word}");
     }
     for verb in ["serve", "check", "config", "pub", "sub"] {

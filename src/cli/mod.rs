@@ -1,7 +1,7 @@
 //! The command line: one file per verb.
 //!
 //! Results go to stdout, errors to stderr in one line each. The exit code is 0 when it worked, 1 when the operation failed
-//! or the configuration has mistakes, 2 when the command line itself is wrong.
+//! or the configuration has mistakes, 2 when the command line itself is wrong, 130 when a second signal cut a drain short.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ mod subscribe;
 /// An edge gateway for connections that stay open: WebSocket, Server-Sent Events, and a bus for workers.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 it worked, 1 it failed or the configuration has mistakes, 2 wrong usage.")]
+#[command(after_help = "Exit codes: 0 it worked, 1 it failed or the configuration has mistakes, 2 wrong usage, 130 told twice to stop.")]
 struct CommandLine {
     #[command(subcommand)]
     verb: Verb,

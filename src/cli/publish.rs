@@ -121,10 +121,11 @@ fn told(args: &Args, answer: &str, seconds: f64) -> String {
         }
         return format!("{line}\n");
     }
-    let answer = if answer.is_empty() { String::new() } else { format!(": {answer}") };
-    match count {
-        1 => format!("published to {channel}{answer}\n"),
-        _ => format!("published {count} messages to {channel} in {seconds:.1} s, the last{answer}\n"),
+    match (count, answer) {
+        (1, "") => format!("published to {channel}\n"),
+        (1, answer) => format!("published to {channel}: {answer}\n"),
+        (_, "") => format!("published {count} messages to {channel} in {seconds:.1} s\n"),
+        (_, answer) => format!("published {count} messages to {channel} in {seconds:.1} s, the last: {answer}\n"),
     }
 }
 

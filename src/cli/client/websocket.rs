@@ -1,5 +1,7 @@
 //! A WebSocket that is read from.
 
+use std::time::{Duration, Instant};
+
 use tungstenite::client::{IntoClientRequest, client_with_config};
 use tungstenite::http::{HeaderName, HeaderValue, Uri};
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -7,7 +9,10 @@ use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tungstenite::{Error, HandshakeError, Message};
 
 use super::stream::{Stream, is_timeout};
-use super::{Arrival, CONNECT_TIMEOUT, Field, MESSAGE_BYTES_MAX, News, TICK, Trust};
+use super::{Arrival, Field, MESSAGE_BYTES_MAX, News, TICK, Trust};
+
+/// How long the server may take for its half of the closing handshake.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(in crate::cli) struct WebSocket(tungstenite::WebSocket<Stream>);
 
@@ -54,8 +59,8 @@ impl WebSocket {
     pub fn close(&mut self) {
         let goodbye = CloseFrame { code: CloseCode::Normal, reason: "".into() };
         if self.0.close(Some(goodbye)).is_ok() && self.0.flush().is_ok() {
-            let deadline = std::time::Instant::now() + CONNECT_TIMEOUT / 10;
-            while std::time::Instant::now() < deadline && matches!(self.next(), Ok(News::Arrived(_) | News::Nothing)) {}
+            let deadline = Instant::now() + CLOSE_TIMEOUT;
+            while Instant::now() < deadline && matches!(self.next(), Ok(News::Arrived(_) | News::Nothing)) {}
         }
     }
 }

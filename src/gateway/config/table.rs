@@ -70,9 +70,6 @@ const CHANNEL: Kind = Kind::Text {
     fits: form::is_channel,
 };
 
-/// The road to it is the project's aim; memory bounds most machines earlier, at 8 to 12 KB a connection.
-const CONNECTIONS_MAX: u64 = 1_000_000;
-
 const fn bytes(min: u64, max: u64) -> Kind {
     Kind::Whole { min, max, unit: "bytes" }
 }
@@ -358,7 +355,7 @@ pub const TABLE: &[Row] = &[
     Row {
         path: "limits.connections_max",
         kind: count(1, 16_777_216),
-        fallback: Fallback::Whole(CONNECTIONS_MAX),
+        fallback: Fallback::Whole(limits::CONNECTIONS_MAX as u64),
         help: "Most connections of the process; further ones get 503.",
         doc: "",
     },
