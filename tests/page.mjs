@@ -84,6 +84,9 @@ const hasStatus = ([id, state]) => document.getElementById(id).dataset.state ===
 const isEnabled = (id) => !document.getElementById(id).disabled;
 const hasSaid = ([who, text]) => [...document.querySelectorAll(`#chat-log .${who} .said`)].some((said) => said.textContent === text);
 const drivers = () => Object.fromEntries([...document.querySelectorAll("[data-lat]")].map(({ dataset }) => [dataset.connection, dataset]));
+const haveHeardMore = (before) =>
+  [...document.querySelectorAll("[data-lat]")].every(({ dataset }) =>
+    Number(dataset.messages) >= Number(before[dataset.connection].messages) + 3);
 
 async function openTab(context, url, problems) {
   const page = await context.newPage();
@@ -105,6 +108,13 @@ async function positionsMove(page) {
   for (const [name, { latency }] of Object.entries(await page.evaluate(drivers))) {
     if (!(Number(latency) >= 0 && Number(latency) < 5_000)) fail(`${name} shows a latency of ${latency} ms`);
   }
+}
+
+// One tab holds the streams for all; when it is closed, another one opens its own.
+async function streamsPassToTheNextTab(first, page) {
+  await first.close();
+  const before = await page.evaluate(drivers);
+  await see(page, "when the tab that holds the streams is closed, another takes over", haveHeardMore, before);
 }
 
 async function chatReachesTheOtherTab(page, other) {
@@ -152,9 +162,7 @@ async function pageRecovers(page, gateway) {
   const before = await page.evaluate(drivers);
   await gateway.start();
   await see(page, "all connections are live again", areLive, CONNECTIONS);
-  await see(page, "messages flow again", (before) =>
-    [...document.querySelectorAll("[data-lat]")].every(({ dataset }) =>
-      Number(dataset.messages) > Number(before[dataset.connection].messages)), before);
+  await see(page, "messages flow again", haveHeardMore, before);
   const markup = "<b>back</b> again & <img src=x>";
   await page.fill("#chat-text", markup);
   await page.press("#chat-text", "Enter");
@@ -170,8 +178,11 @@ try {
   await gateway.start();
   browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: "light" });
+  const first = await openTab(context, gateway.url, problems);
+  await see(first, "the first tab is live", areLive, CONNECTIONS);
   const page = await openTab(context, gateway.url, problems);
   await positionsMove(page);
+  await streamsPassToTheNextTab(first, page);
   const other = await openTab(context, gateway.url, problems);
   // Two apps of one driver would both be offered what this test wants to answer once.
   await other.check('#drive-as input[value=""]', { force: true });
