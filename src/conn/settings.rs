@@ -62,7 +62,7 @@ impl Default for Settings {
             },
             payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
             outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
-            connections_max: 1_000_000,
+            connections_max: limits::CONNECTIONS_MAX,
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             head_timeout: limits::HEAD_TIMEOUT,
             body_timeout: limits::BODY_TIMEOUT,

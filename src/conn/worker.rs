@@ -99,7 +99,7 @@ impl Worker {
                     continue;
                 }
             };
-            let is_too_early = !self.is_connected && !matches!(verb, Verb::Connect(_) | Verb::Ping | Verb::Pong);
+            let is_too_early = !self.is_connected && !matches!(verb, Verb::Connect(_));
             let answer =
                 if is_too_early { Err(BusError::AuthorizationViolation) } else { self.act(verb, settings, outbox) };
             match answer {

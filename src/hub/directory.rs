@@ -28,6 +28,13 @@ pub struct Membership {
     pub member: Member,
 }
 
+/// A queue group, and the member of it that gets a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    pub queue: Arc<str>,
+    pub member: Member,
+}
+
 struct Entry {
     member: Member,
     queue: Option<Arc<str>>,
@@ -93,7 +100,16 @@ impl Directory {
                 }
             }
         });
-        recipients.members.extend(groups.into_iter().map(|(_, _, member)| member));
+        let seats = groups.into_iter().map(|(queue, _, member)| Seat { queue: queue.clone(), member });
+        recipients.seats.extend(seats);
+    }
+
+    /// Another member of a queue group, for a message whose first one has left.
+    pub fn replace(&mut self, subject: &str, queue: &str) -> Option<Seat> {
+        let mut recipients = Recipients::default();
+        let draw = self.draw();
+        self.collect(subject, draw, &[], &mut recipients);
+        recipients.seats.into_iter().find(|seat| &*seat.queue == queue)
     }
 }
 
@@ -127,8 +143,8 @@ mod tests {
         let mut counts = [0; 7];
         for draw in 0..7_000 {
             let recipients = chosen(&directory, "job.1", draw);
-            assert_eq!(recipients.members.len(), 2);
-            recipients.members.iter().for_each(|member| counts[member.sub.slot as usize] += 1);
+            assert_eq!(recipients.seats.len(), 2);
+            recipients.seats.iter().for_each(|seat| counts[seat.member.sub.slot as usize] += 1);
         }
         assert!(counts.iter().all(|count| *count > 1_000), "a fair share for each: {counts:?}");
     }
@@ -137,25 +153,38 @@ mod tests {
     fn a_preferred_member_keeps_its_messages_when_others_come() {
         let mut directory = Directory::default();
         directory.enlist(membership("tg.service.x", Some("q"), 0));
-        let first = chosen(&directory, "tg.service.x", 1).members[0];
+        let first = chosen(&directory, "tg.service.x", 1).seats[0].member;
         (1..50).for_each(|slot| directory.enlist(membership("tg.service.x", Some("q"), slot)));
         for draw in 0..50 {
             let mut recipients = Recipients::default();
             directory.collect("tg.service.x", draw, &[first], &mut recipients);
-            assert_eq!(recipients.members[..], [first]);
+            assert_eq!(recipients.seats[0].member, first);
         }
+    }
+
+    #[test]
+    fn a_message_whose_member_left_goes_to_another_of_its_group() {
+        let mut directory = Directory::default();
+        directory.enlist(membership("job.*", Some("a"), 0));
+        directory.enlist(membership("job.*", Some("b"), 1));
+        directory.enlist(membership("job.*", Some("a"), 2));
+        directory.resign(&membership("job.*", Some("a"), 0));
+        assert_eq!(directory.replace("job.1", "a").unwrap().member.sub.slot, 2);
+        directory.resign(&membership("job.*", Some("a"), 2));
+        assert_eq!(directory.replace("job.1", "a"), None, "the other group has its own copy");
     }
 
     #[test]
     fn only_the_share_of_a_member_that_left_moves() {
         let mut directory = Directory::default();
         (0..4).for_each(|slot| directory.enlist(membership("tg.service.x", Some("q"), slot)));
-        let before: Vec<Member> = (0..100).map(|draw| chosen(&directory, "tg.service.x", draw).members[0]).collect();
+        let before: Vec<Member> =
+            (0..100).map(|draw| chosen(&directory, "tg.service.x", draw).seats[0].member).collect();
         let gone = membership("tg.service.x", Some("q"), 2);
         directory.resign(&gone);
         assert!(!directory.contains(&gone.member));
         for (draw, member) in before.into_iter().enumerate() {
-            let now = chosen(&directory, "tg.service.x", draw as u64).members[0];
+            let now = chosen(&directory, "tg.service.x", draw as u64).seats[0].member;
             assert!(member == gone.member || now == member);
         }
     }

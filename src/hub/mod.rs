@@ -18,7 +18,7 @@ mod places;
 
 pub use channels::Channels;
 pub use destination::{Command, Destination, NoCommand};
-pub use directory::{Directory, Member, Membership};
+pub use directory::{Directory, Member, Membership, Seat};
 pub use listeners::{Listener, Listeners, Registration, SubKey, Withdrawal};
 pub use places::PlaceSet;
 
@@ -41,12 +41,12 @@ pub struct Recipients {
     /// Threads with at least one listener (shards), or that listen themselves (in-process workers).
     pub places: PlaceSet,
     /// One member of each queue group.
-    pub members: smallvec::SmallVec<[Member; 2]>,
+    pub seats: smallvec::SmallVec<[Seat; 2]>,
 }
 
 impl Recipients {
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty() && self.members.is_empty()
+        self.places.is_empty() && self.seats.is_empty()
     }
 }
 
@@ -123,6 +123,6 @@ mod tests {
         let (position, recipients) = hub.publish(&subject);
         assert_eq!(position.unwrap().offset, 1);
         assert_eq!(recipients.places.iter().collect::<Vec<_>>(), [Place(3)]);
-        assert!(recipients.members.is_empty());
+        assert!(recipients.seats.is_empty());
     }
 }

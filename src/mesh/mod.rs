@@ -15,7 +15,7 @@ mod post;
 pub use post::{Mailbox, Mesh, Post};
 
 use crate::base::{Address, Key, Place};
-use crate::hub::{Member, Membership};
+use crate::hub::{Membership, Seat};
 use crate::proto::event::{Message, Position};
 use crate::proto::subject::Subject;
 
@@ -39,8 +39,8 @@ pub enum Mail {
     // --- tells: to those who listen, or back to who asked ---
     /// To a shard with listeners: everybody there whose subscription matches.
     Deliver(Box<Delivery>),
-    /// To one member of a queue group.
-    Direct { member: Member, delivery: Box<Delivery> },
+    /// To one member of a queue group. If it has left meanwhile, another gets it: once, so that this stays a tell.
+    Direct { seat: Seat, delivery: Box<Delivery>, is_second_choice: bool },
     /// The owner knows of the sending shard's listeners.
     Joined { subject: Subject, serial: u64 },
     /// One registration that `key` waits for is done.

@@ -9,7 +9,7 @@
 use smallvec::SmallVec;
 
 use crate::base::{Address, Key};
-use crate::hub::{Command, Destination, Member, Membership, Recipients, SubKey, mix};
+use crate::hub::{Command, Destination, Member, Membership, Recipients, Seat, SubKey, mix};
 use crate::limits;
 use crate::mesh::{Delivery, Mail, Publish, Publisher};
 use crate::proto::CloseReason;
@@ -55,8 +55,9 @@ impl Core {
         if recipients.is_empty() {
             return Err(message);
         }
-        if preferred != &recipients.members[..] {
-            self.sticky.insert(key, recipients.members.iter().copied().collect());
+        let is_as_before = recipients.seats.iter().map(|seat| &seat.member).eq(preferred);
+        if !is_as_before {
+            self.sticky.insert(key, recipients.seats.iter().map(|seat| seat.member).collect());
         }
         self.distribute(Publish { message, from: None }, None, &recipients);
         Ok(())
@@ -76,14 +77,15 @@ impl Core {
             let delivery = Delivery { message: message.clone(), position, except };
             self.post.push(place, Mail::Deliver(Box::new(delivery)));
         }
-        for member in recipients.members.iter().filter(|member| member.place != self.place) {
-            let delivery = Delivery { message: message.clone(), position, except };
-            self.post.push(member.place, Mail::Direct { member: *member, delivery: Box::new(delivery) });
+        for seat in recipients.seats.iter().filter(|seat| seat.member.place != self.place) {
+            let delivery = Box::new(Delivery { message: message.clone(), position, except });
+            let mail = Mail::Direct { seat: seat.clone(), delivery, is_second_choice: false };
+            self.post.push(seat.member.place, mail);
         }
         let event = Event::new(message, position);
         let own = self.place;
-        for member in recipients.members.iter().filter(|member| member.place == own) {
-            self.direct(member, &event);
+        for seat in recipients.seats.iter().filter(|seat| seat.member.place == own) {
+            self.direct(&seat.member, &event);
         }
         if recipients.places.contains(self.place) {
             self.deliver(&event, except);
@@ -124,8 +126,25 @@ impl Core {
         ended.into_iter().for_each(|(key, reason)| self.end(key, reason));
     }
 
+    /// A message for one member of a queue group. It may have left while the message was on its way.
+    pub(super) fn seated(&mut self, seat: Seat, delivery: Delivery, is_second_choice: bool) {
+        let is_there = self.hub.listeners.listener(seat.member.sub).is_some();
+        let seat = if is_there || is_second_choice {
+            Some(seat)
+        } else {
+            self.hub.directory.replace(delivery.message.subject.as_str(), &seat.queue)
+        };
+        let Some(seat) = seat else { return };
+        if seat.member.place == self.place {
+            self.direct(&seat.member, &Event::new(delivery.message, delivery.position));
+        } else {
+            let mail = Mail::Direct { seat: seat.clone(), delivery: Box::new(delivery), is_second_choice: true };
+            self.post.push(seat.member.place, mail);
+        }
+    }
+
     /// To one member of a queue group, if it is still there.
-    pub(super) fn direct(&mut self, member: &Member, event: &Event) {
+    fn direct(&mut self, member: &Member, event: &Event) {
         let Some(listener) = self.hub.listeners.listener(member.sub) else { return };
         self.push_to(listener.key, listener.tag, event);
     }

@@ -42,7 +42,7 @@ impl Core {
                 let event = Event::new(delivery.message, delivery.position);
                 self.deliver(&event, delivery.except);
             }
-            Mail::Direct { member, delivery } => self.direct(&member, &Event::new(delivery.message, delivery.position)),
+            Mail::Direct { seat, delivery, is_second_choice } => self.seated(seat, *delivery, is_second_choice),
             Mail::Joined { subject, serial } => {
                 for key in self.hub.listeners.joined(&subject, serial) {
                     self.registered(key);
