@@ -1,15 +1,13 @@
 //! Clients: event streams, WebSockets, and what malformed requests get.
 
-use std::net::TcpStream;
-
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Message, WebSocket};
 
 use crate::support::*;
 use tidegate::gateway::Gateway;
 
-fn websocket(gateway: &Gateway, path: &str) -> WebSocket<TcpStream> {
-    let socket = Raw::connect(front(gateway)).0;
+fn websocket(gateway: &Gateway, path: &str) -> WebSocket<Raw> {
+    let socket = Raw::connect(front(gateway));
     let (websocket, _) = tungstenite::client(format!("ws://{}{path}", front(gateway)), socket).expect("an upgrade");
     websocket
 }

@@ -1,6 +1,6 @@
 //! Starts gateways and speaks to them over plain sockets.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -82,7 +82,7 @@ impl Raw {
     /// Everything until the gateway closes.
     pub fn read_all(&mut self) -> String {
         let mut bytes = Vec::new();
-        let _ = self.0.read_to_end(&mut bytes);
+        let _ = self.read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -93,12 +93,35 @@ impl Raw {
         while !bytes.ends_with(end.as_bytes()) {
             assert!(Instant::now() < deadline, "no {end:?} in {:?}", String::from_utf8_lossy(&bytes));
             let mut byte = [0];
-            match self.0.read(&mut byte) {
+            match self.read(&mut byte) {
                 Ok(1) => bytes.push(byte[0]),
                 other => panic!("{other:?} before {end:?} in {:?}", String::from_utf8_lossy(&bytes)),
             }
         }
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// A read with a timeout comes back early when the kernel has something to tell its thread (signal(7), SO_RCVTIMEO),
+/// which io_uring in the same process makes happen: nothing is lost by reading again.
+impl Read for Raw {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+impl Write for Raw {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
