@@ -2,41 +2,28 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::thread;
 
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tidegate::proto::CloseReason;
 use tidegate::proto::ws::{Opcode, Session, SessionLimits, Step, frame, handshake};
 
-/// Listens on a free port for as long as the process lives; connections are TLS ones if there is a configuration.
-pub fn spawn(limits: SessionLimits, tls: Option<Arc<ServerConfig>>) -> SocketAddr {
+/// Listens on a free port for as long as the process lives.
+pub fn spawn(limits: SessionLimits) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let address = listener.local_addr().expect("a bound listener has an address");
     thread::spawn(move || {
         for socket in listener.incoming() {
-            let (socket, tls) = (socket.expect("accept works on loopback"), tls.clone());
+            let socket = socket.expect("accept works on loopback");
             // The cases break connections on purpose: how one ended is judged by the client, not here.
-            thread::spawn(move || match tls {
-                Some(config) => serve_tls(socket, config, limits),
-                None => serve_plain(socket, limits),
-            });
+            thread::spawn(move || serve(socket, limits));
         }
     });
     address
 }
 
-fn serve_plain(mut socket: TcpStream, limits: SessionLimits) -> io::Result<()> {
+fn serve(mut socket: TcpStream, limits: SessionLimits) -> io::Result<()> {
     converse(&mut socket, limits)?;
     linger(&socket)
-}
-
-fn serve_tls(socket: TcpStream, config: Arc<ServerConfig>, limits: SessionLimits) -> io::Result<()> {
-    let mut stream = StreamOwned::new(ServerConnection::new(config).map_err(io::Error::other)?, socket);
-    converse(&mut stream, limits)?;
-    stream.conn.send_close_notify();
-    stream.flush()?;
-    linger(&stream.sock)
 }
 
 /// Ends the server's direction first, and the socket once the client has ended its own: no reset overtakes what was sent.
@@ -46,7 +33,7 @@ fn linger(mut socket: &TcpStream) -> io::Result<()> {
 }
 
 /// Takes the upgrade, then echoes messages until the conversation is over.
-fn converse(stream: &mut (impl Read + Write), limits: SessionLimits) -> io::Result<()> {
+fn converse(stream: &mut TcpStream, limits: SessionLimits) -> io::Result<()> {
     let mut bytes = Vec::new();
     let head_len = loop {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -70,7 +57,6 @@ fn converse(stream: &mut (impl Read + Write), limits: SessionLimits) -> io::Resu
         let rest_len = input.len();
         bytes.drain(..bytes.len() - rest_len);
         stream.write_all(&out)?;
-        stream.flush()?;
         if is_over {
             return Ok(());
         }
@@ -98,7 +84,7 @@ fn echo(session: &mut Session, input: &mut &mut [u8], out: &mut Vec<u8>) -> bool
     }
 }
 
-fn receive(stream: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<()> {
+fn receive(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<()> {
     let mut piece = [0; 32 * 1024];
     match stream.read(&mut piece)? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
