@@ -102,16 +102,9 @@ impl Raw {
     }
 }
 
-/// A read with a timeout comes back early when the kernel has something to tell its thread (signal(7), SO_RCVTIMEO),
-/// which io_uring in the same process makes happen: nothing is lost by reading again.
 impl Read for Raw {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.0.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                outcome => return outcome,
-            }
-        }
+        self.0.read(buffer)
     }
 }
 

@@ -11,17 +11,23 @@ use super::ring::Ring;
 ///
 /// Nothing else has to be asked: deferred task work came with Linux 6.1, after multishot receive (6.0), buffer rings and
 /// cancellation by descriptor (both 5.19).
+///
+/// In a thread of its own: the kernel takes a ring down later, and interrupts the thread that made it for that. A
+/// caller in the middle of a read with a timeout would see EINTR (signal(7)).
 pub fn probe() -> Result<(), String> {
+    let prober = std::thread::Builder::new().name("uring-probe".to_owned()).spawn(attempt);
+    let outcome = prober.map(|prober| prober.join().expect("the probe asserts nothing"));
+    outcome.and_then(|attempt| attempt).map_err(|error| explain(&error))
+}
+
+fn attempt() -> io::Result<()> {
     let options = UringOptions { submissions: 4, completions: 8, buffers: 1, buffer_bytes: 4096 };
-    let attempt = || {
-        let ring = Ring::new(&options)?;
-        let buffers = Buffers::new(options.buffers, options.buffer_bytes)?;
-        buffers.register(&ring.submitter())?;
-        // As in the driver: the ring goes first.
-        drop(ring);
-        Ok(())
-    };
-    attempt().map_err(|error: io::Error| explain(&error))
+    let ring = Ring::new(&options)?;
+    let buffers = Buffers::new(options.buffers, options.buffer_bytes)?;
+    buffers.register(&ring.submitter())?;
+    // As in the driver: the ring goes first.
+    drop(ring);
+    Ok(())
 }
 
 fn explain(error: &io::Error) -> String {
