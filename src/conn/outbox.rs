@@ -15,6 +15,8 @@ pub struct Outbox {
     /// Bytes of the batch at the driver; valid while `is_sending`.
     in_flight_bytes: usize,
     is_sending: bool,
+    /// The batch at the driver was there already when [`Outbox::is_stuck`] was asked.
+    is_watched: bool,
 }
 
 impl Outbox {
@@ -24,7 +26,7 @@ impl Outbox {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.pending.is_none() && !self.is_sending
+        self.pending_len() == 0 && !self.is_sending
     }
 
     pub fn pending_len(&self) -> usize {
@@ -33,6 +35,11 @@ impl Outbox {
 
     pub fn is_sending(&self) -> bool {
         self.is_sending
+    }
+
+    /// Whether the peer has not taken the batch in flight since this was asked last.
+    pub fn is_stuck(&mut self) -> bool {
+        self.is_sending && std::mem::replace(&mut self.is_watched, true)
     }
 
     pub fn push(&mut self, bytes: &[u8]) {
@@ -60,6 +67,7 @@ impl Outbox {
     pub fn sending(&mut self, bytes: usize) {
         assert!(!self.is_sending, "one batch in flight at a time");
         self.is_sending = true;
+        self.is_watched = false;
         self.in_flight_bytes = bytes;
     }
 
@@ -70,5 +78,29 @@ impl Outbox {
 
     fn pending(&mut self) -> &mut Batch {
         self.pending.get_or_insert_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_stuck_with_the_same_batch_twice_and_not_with_the_next_one() {
+        let mut outbox = Outbox::default();
+        assert!(!outbox.is_stuck());
+        outbox.sending(1);
+        assert!(!outbox.is_stuck(), "it may have left a moment ago");
+        outbox.sent();
+        outbox.sending(1);
+        assert!(!outbox.is_stuck());
+        assert!(outbox.is_stuck());
+    }
+
+    #[test]
+    fn nothing_written_is_nothing_to_send() {
+        let mut outbox = Outbox::default();
+        outbox.push(b"");
+        assert!(outbox.is_empty() && outbox.take().is_none());
     }
 }
