@@ -21,7 +21,7 @@ mod lifetime;
 mod mail;
 mod pump;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
@@ -84,8 +84,9 @@ pub(crate) struct Core {
     handshakes: VecDeque<Key>,
     /// Publishers that wait for room in other shards' mailboxes.
     parked: Vec<Key>,
-    /// Clients' messages that wait for a worker of their service; the client is parked meanwhile.
-    stranded: AHashMap<Key, Stranded>,
+    /// Clients' messages that wait for a worker of their service; the client is parked meanwhile. In an order that is
+    /// the same in every run of a simulation, because they leave in it.
+    stranded: BTreeMap<Key, Stranded>,
     /// The workers that a client's messages went to: the next go there too while those live.
     sticky: AHashMap<Key, SmallVec<[Member; 1]>>,
     spare_batches: Vec<Box<Batch>>,
@@ -144,7 +145,7 @@ impl<D: Driver> Shard<D> {
             work: Work::default(),
             handshakes: VecDeque::new(),
             parked: Vec::new(),
-            stranded: AHashMap::new(),
+            stranded: BTreeMap::new(),
             sticky: AHashMap::new(),
             spare_batches: Vec::new(),
             plain: Vec::new(),
@@ -286,7 +287,7 @@ impl<D: Driver> Shard<D> {
         &self.driver
     }
 
-    /// Connections, subscriptions and directory entries that exist: all zero when everybody has gone.
+    /// Connections, subscriptions, directory entries and letters that exist: all zero when everybody has gone.
     pub fn census(&self) -> Census {
         Census {
             connections: self.core.slots.len(),
@@ -295,6 +296,8 @@ impl<D: Driver> Shard<D> {
             live_channels: self.core.hub.channels.len().0,
             stranded: self.core.stranded.len(),
             sticky: self.core.sticky.len(),
+            parked: self.core.parked.len(),
+            backlog: self.core.post.backlog(),
         }
     }
 }
@@ -308,6 +311,10 @@ pub struct Census {
     pub live_channels: usize,
     pub stranded: usize,
     pub sticky: usize,
+    /// Publishers that wait for room in other shards' mailboxes.
+    pub parked: usize,
+    /// Letters that wait for the same.
+    pub backlog: usize,
 }
 
 impl Core {
@@ -322,8 +329,7 @@ impl Core {
     /// When the next turn must begin, whatever completes.
     fn next_deadline(&self) -> Tick {
         let has_work = !self.handshakes.is_empty() || !self.work.resume.is_empty() || !self.work.dirty.is_empty();
-        let has_room_again = !self.parked.is_empty() && self.has_room();
-        if has_work || has_room_again || !self.mailbox.is_empty() && self.post.tell_backlog() == 0 {
+        if has_work || !self.mailbox.is_empty() && self.post.tell_backlog() == 0 {
             return self.now;
         }
         let mut deadline = self.wheel.next();
@@ -331,11 +337,6 @@ impl Core {
             deadline = deadline.min(self.now + limits::BACKLOG_RETRY);
         }
         self.resting.iter().fold(deadline, |deadline, (_, until)| deadline.min(*until))
-    }
-
-    /// Whether publishers that were parked may go on.
-    fn has_room(&self) -> bool {
-        self.post.backlog() <= limits::BACKLOG_MAILS_HIGH / 2
     }
 
     /// Puts `key` on the list of connections that have something to send.
@@ -357,24 +358,18 @@ impl Core {
 
     /// Looks at every connection whose time has come.
     fn expire(&mut self) {
-        let mut due: SmallVec<[(Key, Tick); 64]> = SmallVec::new();
-        self.wheel.expire(self.now, |key, at| due.push((key, at)));
-        for (key, at) in due {
+        let mut due: SmallVec<[Key; 64]> = SmallVec::new();
+        self.wheel.expire(self.now, |key, _| due.push(key));
+        for key in due {
             if self.stranded.get(&key).is_some_and(|stranded| stranded.until <= self.now) {
                 self.end(key, CloseReason::NoWorker);
             }
             let Some(conn) = self.slots.get_mut(key) else { continue };
-            // An earlier timer has taken this one's place: were both renewed, a connection would gather timers.
-            if at != conn.timer_at {
-                continue;
-            }
             conn.timer_at = Tick::NEVER;
             if conn.deadline() <= self.now {
                 match conn.on_deadline(&self.settings, self.now) {
                     Ok(()) => mark_dirty(conn, &mut self.work.dirty),
                     Err(CloseReason::CloseTimeout) => self.work.close.push(key),
-                    // Before the end of the handshake there are no last words to wait for.
-                    Err(CloseReason::TlsTooSlow) => self.broken(key, CloseReason::TlsTooSlow),
                     Err(reason) => self.end(key, reason),
                 }
             }
@@ -389,6 +384,3 @@ fn mark_dirty(conn: &mut Conn, dirty: &mut Vec<Key>) {
         dirty.push(conn.address.key);
     }
 }
-
-#[cfg(test)]
-mod tests;
