@@ -104,14 +104,12 @@ pub struct Post {
     dirty: Vec<Place>,
     count: usize,
     tell_count: usize,
-    /// Tells that the last flush could not send.
-    tells_stuck: usize,
 }
 
 impl Post {
     pub fn new(mesh: Mesh, own: Place) -> Post {
         let waiting = mesh.ways.iter().map(|_| [VecDeque::new(), VecDeque::new()]).collect();
-        Post { mesh, own, waiting, dirty: Vec::new(), count: 0, tell_count: 0, tells_stuck: 0 }
+        Post { mesh, own, waiting, dirty: Vec::new(), count: 0, tell_count: 0 }
     }
 
     /// Letters that could not be sent yet.
@@ -119,10 +117,9 @@ impl Post {
         self.count
     }
 
-    /// Tells that found their mailbox full: while there are any, no asks are taken (TELLS ARE TERMINAL). What was
-    /// gathered since the last flush is not stuck yet.
+    /// Tells among them: while there are any, no asks are taken (TELLS ARE TERMINAL).
     pub fn tell_backlog(&self) -> usize {
-        self.tells_stuck
+        self.tell_count
     }
 
     pub fn push(&mut self, to: Place, mail: Mail) {
@@ -177,7 +174,6 @@ impl Post {
                 self.dirty.push(to);
             }
         }
-        self.tells_stuck = self.tell_count;
     }
 }
 

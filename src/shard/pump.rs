@@ -8,6 +8,7 @@
 
 use crate::base::Key;
 use crate::conn::Transport;
+use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::tls::Opened;
 
@@ -37,7 +38,7 @@ impl Core {
 
     /// Takes up every connection that was paused and may go on.
     pub(super) fn resume(&mut self) {
-        if self.has_room() {
+        if self.post.backlog() <= limits::BACKLOG_MAILS_HIGH / 2 {
             let parked = std::mem::take(&mut self.parked);
             for key in parked {
                 if let Some(conn) = self.slots.get_mut(key) {
@@ -81,18 +82,16 @@ impl Core {
     fn after_feed(&mut self, key: Key) {
         let Some(conn) = self.slots.get_mut(key) else { return };
         mark_dirty(conn, &mut self.work.dirty);
-        if conn.ended().is_none() && conn.is_overfull(&self.settings) {
-            // It asks and asks (a PING is answered whatever comes of it) and does not take the answers.
-            return self.end(key, CloseReason::SlowConsumer);
+        if conn.is_paused() {
+            return;
         }
-        if conn.is_peer_finished && !conn.is_paused() && conn.ended().is_none() {
+        if conn.is_peer_finished && conn.ended().is_none() {
             let reason = if conn.transport().may_end() { CloseReason::PeerClosed } else { CloseReason::TlsTruncated };
-            return self.end(key, reason);
-        }
-        if !conn.is_paused() {
+            self.end(key, reason);
+        } else {
             self.work.receive.push(key);
+            self.schedule(key);
         }
-        self.schedule(key);
     }
 
     /// Returns how many of the wire's bytes were used.
@@ -140,16 +139,9 @@ impl Core {
             match opened {
                 Ok(Opened::Handshaken | Opened::Full) => {}
                 Ok(Opened::More) => return,
-                // As after a half-closed socket: what it had asked for is answered first (`after_feed`).
-                Ok(Opened::PeerClosed) => return self.peer_finished(key),
+                Ok(Opened::PeerClosed) => return self.end(key, CloseReason::PeerClosed),
                 Err(reason) => return self.end(key, reason),
             }
-        }
-    }
-
-    fn peer_finished(&mut self, key: Key) {
-        if let Some(conn) = self.slots.get_mut(key) {
-            conn.is_peer_finished = true;
         }
     }
 

@@ -1,6 +1,13 @@
-//! Whole conversations in memory: clients of every kind over the simulator's connections.
+//! Whole gateways in memory, with clients of every kind, in virtual time and with seeded faults.
 //!
 //! ```text
+//!  sweep       many seeds, one seed
+//!    '-- Scenario                    who comes, what they do, how it ends; after every turn what was heard is
+//!         |                          held to what was said
+//!         |-- Gateway                shards on the simulator's drivers
+//!         |-- Ledger, Ear            what was said; what each subscription heard
+//!         '-- Room Me Stream Worker Poster
+//!              |
 //!  WebSocket  EventStream  Bus       small step machines: poll, then look at what was received
 //!       \          |        /
 //!        '------- Line ----'         bytes to be said, bytes heard, how it ended
@@ -12,9 +19,17 @@
 //! mirrored here. They panic when the other side breaks its protocol.
 
 mod bus;
-
+mod client;
+mod clients;
+mod ear;
+mod gateway;
 mod http;
+mod ledger;
 mod line;
+mod poster;
+mod scenario;
 mod script;
 mod sse;
+mod sweep;
 mod websocket;
+mod worker;

@@ -1,0 +1,99 @@
+//! One of the clients, whatever it is, and how steady it is.
+
+use tidegate::base::Tick;
+use tidegate::driver::sim::Endpoint;
+
+use crate::clients::{Me, Mercy, Room, Stream};
+use crate::ledger::Ledger;
+use crate::poster::Poster;
+use crate::worker::Worker;
+
+pub struct Client {
+    pub id: u32,
+    /// It stays until the end, keeps reading, and its connection never breaks: what it misses was lost by the gateway.
+    pub is_calm: bool,
+    /// Until then it reads and writes nothing; calm ones never do that.
+    pub deaf_until: Tick,
+    pub kind: Kind,
+}
+
+pub enum Kind {
+    Room(Room),
+    Me(Me),
+    Stream(Stream),
+    Worker(Worker),
+    Poster(Poster),
+}
+
+impl Client {
+    /// One with an `endpoint` that is calm or not.
+    pub fn new(id: u32, ledger: &mut Ledger, endpoint: Endpoint, make: impl FnOnce(Endpoint) -> Kind) -> Client {
+        let is_calm = endpoint.is_calm();
+        if !is_calm {
+            ledger.distrust(id);
+            ledger.retired.insert(id);
+        }
+        Client { id, is_calm, deaf_until: Tick::ZERO, kind: make(endpoint) }
+    }
+
+    pub fn poll(&mut self, now: Tick, ledger: &mut Ledger) {
+        if self.deaf_until > now {
+            return;
+        }
+        match &mut self.kind {
+            Kind::Room(room) => room.poll(ledger),
+            Kind::Me(me) => me.poll(ledger),
+            Kind::Stream(stream) => stream.poll(ledger),
+            Kind::Worker(worker) => worker.poll(ledger),
+            Kind::Poster(poster) => poster.poll(ledger),
+        }
+        if self.is_ended() {
+            ledger.distrust(self.id);
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Room(_) => "socket in a room",
+            Kind::Me(_) => "user's socket",
+            Kind::Stream(_) => "stream",
+            Kind::Worker(_) => "worker",
+            Kind::Poster(_) => "poster",
+        }
+    }
+
+    pub fn is_ended(&self) -> bool {
+        let end = match &self.kind {
+            Kind::Room(room) => room.socket.end(),
+            Kind::Me(me) => me.socket.end(),
+            Kind::Stream(stream) => stream.stream.end(),
+            Kind::Worker(worker) => worker.bus.end(),
+            Kind::Poster(poster) => poster.end(),
+        };
+        end.is_some()
+    }
+
+    /// It has what it came for, or has been refused.
+    pub fn is_ready(&self) -> bool {
+        match &self.kind {
+            Kind::Stream(stream) => stream.stream.head.is_some(),
+            Kind::Worker(worker) => worker.bus.is_settled(),
+            Kind::Room(_) | Kind::Me(_) | Kind::Poster(_) => true,
+        }
+    }
+
+    /// Everything has come to rest: nothing is missing, and nobody was sent away for nothing. Only calm clients can
+    /// tell.
+    pub fn assert_settled(&self, ledger: &Ledger, mercy: Mercy) {
+        if !self.is_calm {
+            return;
+        }
+        match &self.kind {
+            Kind::Room(room) => room.assert_settled(ledger, mercy),
+            Kind::Me(me) => me.assert_settled(ledger, mercy),
+            Kind::Stream(stream) => stream.assert_settled(ledger, mercy),
+            Kind::Worker(worker) => worker.assert_settled(ledger, mercy.is_draining),
+            Kind::Poster(poster) => poster.assert_settled(),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! A whole gateway on simulated drivers: some shards, their mailboxes, and the entrances of all doors.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate::base::{Place, Tick};
+use tidegate::conn::Door;
+use tidegate::conn::route::{ChannelTemplate, PathTemplate, Route, Target, UserSource, WebSocketTarget};
+use tidegate::conn::settings::Settings;
+use tidegate::driver::sim::{SimDriver, World};
+use tidegate::driver::{Driver, ListenerId};
+use tidegate::limits;
+use tidegate::mesh::{Mail, Mesh};
+use tidegate::shard::counters::Counters;
+use tidegate::shard::{Census, Entrance, Parts, Shard, Turn};
+
+/// More turns of one shard than anything needs without time passing; a shard that takes them spins.
+const TURNS_PER_INSTANT_MAX: usize = 5_000;
+
+/// What differs from one simulated gateway to the next.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    pub shards: u16,
+    /// Letters that one lane of a mailbox holds.
+    pub mails_max: usize,
+    pub outbox_bytes_max: usize,
+    /// Clients of one shard.
+    pub connections_max: usize,
+    pub seed: u32,
+}
+
+pub struct Gateway {
+    world: World,
+    shape: Shape,
+    mesh: Mesh,
+    /// None once it has ended.
+    shards: Vec<Option<Shard<SimDriver>>>,
+    /// Turns of each shard at this instant.
+    turns: Vec<usize>,
+    instant: Tick,
+    to_drain: Vec<Place>,
+}
+
+pub fn address(door: Door) -> SocketAddr {
+    let port = match door {
+        Door::Front => 8080,
+        Door::Bus => 4222,
+        Door::Admin => 9180,
+    };
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+const DOORS: [Door; 3] = [Door::Front, Door::Bus, Door::Admin];
+
+impl Gateway {
+    pub fn new(world: &World, shape: Shape) -> Gateway {
+        let drivers: Vec<SimDriver> = (0..shape.shards).map(|_| world.driver()).collect();
+        let wakers = drivers.iter().map(Driver::waker).collect();
+        let (mesh, mailboxes) = Mesh::new(wakers, 0, shape.mails_max);
+        let counters: Arc<[Counters]> = (0..shape.shards).map(|_| Counters::default()).collect();
+        let settings = Arc::new(settings(&shape));
+        let mut shards = Vec::new();
+        for (index, (driver, mailbox)) in drivers.into_iter().zip(mailboxes).enumerate() {
+            let parts = Parts {
+                place: Place(index as u16),
+                settings: settings.clone(),
+                entrances: DOORS.map(|door| Entrance { door, tls: None }).to_vec(),
+                mesh: mesh.clone(),
+                mailbox,
+                counters: counters.clone(),
+                seed: shape.seed.wrapping_add(index as u32),
+                now: world.now(),
+            };
+            let mut shard = Shard::new(driver, parts);
+            for (id, door) in DOORS.into_iter().enumerate() {
+                shard.listen(ListenerId(id as u16), world.listener(address(door))).expect("the simulator listens");
+            }
+            shards.push(Some(shard));
+        }
+        let turns = vec![0; shards.len()];
+        Gateway { world: world.clone(), shape, mesh, shards, turns, instant: Tick::ZERO, to_drain: Vec::new() }
+    }
+
+    /// The shards that would find something to do.
+    pub fn runnable(&self) -> Vec<usize> {
+        let shards = self.shards.iter().enumerate();
+        let is_runnable = |shard: &Shard<SimDriver>| self.world.is_runnable(shard.driver().id());
+        shards.filter(|(_, shard)| shard.as_ref().is_some_and(is_runnable)).map(|(index, _)| index).collect()
+    }
+
+    /// Lets one shard take its turn, and looks at what must hold after each.
+    pub fn turn(&mut self, index: usize) {
+        self.drain_on();
+        let now = self.world.now();
+        if self.instant != now {
+            self.instant = now;
+            self.turns.fill(0);
+        }
+        self.turns[index] += 1;
+        assert!(self.turns[index] <= TURNS_PER_INSTANT_MAX, "shard {index} spins at {now:?}");
+        let Some(shard) = &mut self.shards[index] else { return };
+        let turn = shard.turn().expect("the simulator does not fail");
+        let census = shard.census();
+        assert!(census.backlog <= self.backlog_max(&census), "shard {index} gathers mail: {census:?}");
+        if turn == Turn::Over {
+            self.shards[index] = None;
+        }
+    }
+
+    /// Not reading IS the back-pressure. What was begun may still be finished: one step of each connection, and all
+    /// asks that a mailbox holds, each with a letter to every shard and some members.
+    fn backlog_max(&self, census: &Census) -> usize {
+        const LETTERS_PER_STEP_MAX: usize = 16;
+        let steps = census.connections + self.shape.mails_max.min(limits::MAILS_PER_TURN);
+        limits::BACKLOG_MAILS_HIGH + steps * LETTERS_PER_STEP_MAX
+    }
+
+    /// Tells every shard to end, as the gateway does at its end.
+    pub fn drain(&mut self) {
+        self.to_drain = (0..self.shape.shards).map(Place).collect();
+        self.drain_on();
+    }
+
+    /// A full mailbox is tried again, as the gateway's thread does.
+    fn drain_on(&mut self) {
+        let mesh = &self.mesh;
+        self.to_drain.retain(|place| {
+            let is_full = mesh.try_send(*place, Mail::Drain).is_err();
+            if !is_full {
+                mesh.wake(*place);
+            }
+            is_full
+        });
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.shards.iter().all(Option::is_none)
+    }
+
+    /// Everybody has gone: nothing is left of them.
+    pub fn assert_empty(&self) {
+        for (index, shard) in self.shards.iter().enumerate() {
+            if let Some(shard) = shard {
+                assert_eq!(shard.census(), Census::default(), "shard {index} still holds what nobody needs");
+            }
+        }
+        assert_eq!(self.world.open_connections(), 0, "a socket is open for nobody");
+    }
+}
+
+fn settings(shape: &Shape) -> Settings {
+    Settings {
+        routes: vec![
+            route("/sse/{room}", Target::Sse { channel: channel("room.{room}"), retry: Duration::from_secs(2) }),
+            route(
+                "/ws/rooms/{room}",
+                Target::WebSocket(WebSocketTarget {
+                    channel: Some(channel("room.{room}")),
+                    publish: true,
+                    service: None,
+                    user: None,
+                }),
+            ),
+            route(
+                "/ws/me",
+                Target::WebSocket(WebSocketTarget {
+                    channel: None,
+                    publish: false,
+                    service: Some("echo".into()),
+                    user: Some(UserSource::Query("user".into())),
+                }),
+            ),
+        ],
+        outbox_bytes_max: shape.outbox_bytes_max,
+        connections_max: shape.connections_max,
+        ..Settings::default()
+    }
+}
+
+fn channel(template: &str) -> ChannelTemplate {
+    ChannelTemplate::parse(template).expect("a channel")
+}
+
+fn route(path: &str, target: Target) -> Route {
+    Route {
+        path: PathTemplate::parse(path).expect("a path"),
+        methods: vec!["GET".into()],
+        template: path.into(),
+        origins: Vec::new(),
+        target,
+    }
+}

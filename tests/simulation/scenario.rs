@@ -1,0 +1,432 @@
+//! One simulated life of a gateway: who comes, what they do, and how it ends, all decided by a seed.
+//!
+//! ```text
+//!  seed --> world (faults), gateway (shape) --> acts, one after the other --> rest --> everybody leaves | drain
+//!                                                 |  between them: turns, in random order; time
+//!                                                 '- after each turn: what was heard is held to what was said
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tidegate::base::Tick;
+use tidegate::conn::Door;
+use tidegate::driver::sim::{Endpoint, Faults, Random, World};
+use tidegate::limits;
+
+use crate::client::{Client, Kind};
+use crate::clients::{Me, Mercy, Room, Stream, whisper_channel};
+use crate::ear::{Pattern, STEADY_GROUP};
+use crate::gateway::{Gateway, Shape, address};
+use crate::ledger::Ledger;
+use crate::poster::Poster;
+use crate::worker::{Question, Worker};
+
+const ROOMS: u64 = 3;
+const USERS: u64 = 3;
+/// Clients at a time; each costs every instant of the simulation.
+const CLIENTS_MAX: usize = 28;
+/// Acts that are kept for a failure's report.
+const JOURNAL_LINES: usize = 60;
+/// Long enough for every stall, delay and deadline that a message can meet.
+const REST: Duration = Duration::from_secs(20);
+/// And for clients that do not answer a close.
+const DRAIN: Duration = Duration::from_secs(30);
+/// More rounds without time passing than anything needs.
+const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
+const LOOSE_GROUP: &str = "loose";
+
+pub struct Scenario {
+    pub world: World,
+    pub journal: VecDeque<String>,
+    gateway: Gateway,
+    shape: Shape,
+    ledger: Ledger,
+    random: Random,
+    clients: Vec<Client>,
+    clients_made: u32,
+    /// Workers of the service come and go; otherwise two are there from the beginning, and stay.
+    workers_drift: bool,
+}
+
+impl Scenario {
+    pub fn new(seed: u64) -> Scenario {
+        let mut random = Random::new(seed ^ 0x5CE7_A210);
+        let world = if random.chance(100) { World::new(seed, Faults::none()) } else { World::seeded(seed) };
+        let shape = Shape {
+            shards: 1 + random.below(4) as u16,
+            mails_max: [1, 2, 3, 8, 64, limits::MAILBOX_MAILS][random.below(6) as usize],
+            outbox_bytes_max: if random.chance(200) { 16 * 1024 } else { limits::OUTBOX_BYTES_MAX },
+            connections_max: if random.chance(100) { 6 } else { 1_000_000 },
+            seed: random.bits() as u32,
+        };
+        let mut scenario = Scenario {
+            gateway: Gateway::new(&world, shape.clone()),
+            world,
+            journal: VecDeque::new(),
+            shape,
+            ledger: Ledger::new(),
+            workers_drift: random.chance(400),
+            random,
+            clients: Vec::new(),
+            clients_made: 0,
+        };
+        scenario.note(format!("{:?}, workers drift: {}", scenario.shape, scenario.workers_drift));
+        scenario
+    }
+
+    /// Lives the whole life; panics when something is not as it must be.
+    pub fn run(&mut self) {
+        self.begin();
+        for _ in 0..30 + self.random.below(90) {
+            self.act();
+            let pause_us = match self.random.below(100) {
+                0..30 => 0,
+                30..80 => self.random.below(3_000),
+                80..97 => self.random.below(200_000),
+                _ => self.random.below(20_000_000),
+            };
+            self.live(Duration::from_micros(pause_us));
+        }
+        self.note("comes to rest".to_owned());
+        self.world.calm_down();
+        self.live(REST);
+        self.assert_settled(false);
+        if self.random.chance(500) {
+            self.end_with_farewells();
+        } else {
+            self.end_with_drain();
+        }
+    }
+
+    fn mercy(&self, is_draining: bool) -> Mercy {
+        Mercy {
+            may_be_slow: self.shape.outbox_bytes_max < limits::OUTBOX_BYTES_MAX,
+            may_lack_workers: self.workers_drift,
+            may_be_refused: self.shape.connections_max < 1_000,
+            is_draining,
+        }
+    }
+
+    // --- the acts ----------------------------------------------------------------------------------------------------
+
+    /// Those who stay: a reader for each room, so that every position is seen; workers, unless they drift.
+    fn begin(&mut self) {
+        for room in 0..ROOMS {
+            self.enter(Door::Front, true, |id, endpoint| Kind::Stream(Stream::new(id, endpoint, room)));
+        }
+        let drift = self.workers_drift;
+        for _ in 0..2 {
+            self.enter(Door::Bus, true, |id, endpoint| {
+                let mut worker = Worker::new(id, endpoint);
+                worker.listen("room.*", Pattern::Below("room."), Some(STEADY_GROUP));
+                worker.respond_or_serve(drift);
+                Kind::Worker(worker)
+            });
+        }
+        // The service must have its workers before clients of it come, who would not wait for ever.
+        for _ in 0..1_000 {
+            if self.clients.iter().all(Client::is_ready) {
+                return;
+            }
+            self.live(Duration::from_millis(20));
+        }
+        panic!("those who are to stay never come in");
+    }
+
+    fn act(&mut self) {
+        match self.random.below(100) {
+            0..14 => self.come(),
+            14..20 => self.go(),
+            20..24 => self.fall_deaf(),
+            24..30 => self.change_subscriptions(),
+            30..38 => self.ask(),
+            38..40 => self.burst(),
+            40..44 => self.whisper_or_kick(),
+            _ => self.say_something(),
+        }
+    }
+
+    fn come(&mut self) {
+        if self.clients.len() >= CLIENTS_MAX {
+            return;
+        }
+        let is_calm = self.random.chance(600);
+        let (room, user, seed) = (self.random.below(ROOMS), self.random.below(USERS), self.random.bits());
+        let drift = self.workers_drift;
+        match self.random.below(100) {
+            0..30 => self.enter(Door::Front, is_calm, |id, endpoint| Kind::Room(Room::new(id, endpoint, room, seed))),
+            30..50 => {
+                self.enter(Door::Front, is_calm, |id, endpoint| Kind::Me(Me::new(id, endpoint, user, seed, drift)));
+            }
+            50..70 => self.enter(Door::Front, is_calm, |id, endpoint| Kind::Stream(Stream::new(id, endpoint, room))),
+            70..80 => self.enter(Door::Admin, is_calm, |id, endpoint| Kind::Poster(Poster::new(id, endpoint))),
+            _ => {
+                let choice = self.random.bits();
+                self.enter(Door::Bus, is_calm, |id, endpoint| Kind::Worker(worker(id, endpoint, drift, choice)));
+            }
+        }
+    }
+
+    fn enter(&mut self, door: Door, is_calm: bool, make: impl FnOnce(u32, Endpoint) -> Kind) {
+        let world = &self.world;
+        let endpoint = if is_calm { world.connect_calm(address(door)) } else { world.connect(address(door)) };
+        let Some(endpoint) = endpoint else { return };
+        self.clients_made += 1;
+        let id = self.clients_made;
+        let client = Client::new(id, &mut self.ledger, endpoint, |endpoint| make(id, endpoint));
+        let calm = if is_calm { "calm " } else { "" };
+        self.note(format!("a {calm}{} comes as {id}", client.name()));
+        self.clients.push(client);
+    }
+
+    /// Somebody who is not calm goes: with a proper end, or without a word.
+    fn go(&mut self) {
+        let Some(index) = self.pick(|client| !client.is_calm) else { return };
+        let id = self.clients[index].id;
+        match &mut self.clients[index].kind {
+            Kind::Room(room) if self.random.chance(500) => room.leave(),
+            Kind::Me(me) if self.random.chance(500) => me.leave(),
+            _ => self.remove(index),
+        }
+        self.note(format!("{id} goes"));
+    }
+
+    fn remove(&mut self, index: usize) {
+        let client = self.clients.remove(index);
+        self.ledger.distrust(client.id);
+        self.ledger.retired.insert(client.id);
+    }
+
+    fn fall_deaf(&mut self) {
+        let Some(index) = self.pick(|client| !client.is_calm) else { return };
+        let until = self.world.now() + Duration::from_micros(self.random.below(8_000_000));
+        self.clients[index].deaf_until = until;
+    }
+
+    fn change_subscriptions(&mut self) {
+        let is_changeable = |client: &Client| matches!(client.kind, Kind::Worker(_)) && client.id > 5;
+        let Some(index) = self.pick(is_changeable) else { return };
+        let (room, choice) = (self.random.below(ROOMS), self.random.bits());
+        let is_to_leave = self.random.chance(400);
+        let Kind::Worker(worker) = &mut self.clients[index].kind else { return };
+        let subject = format!("room.{room}");
+        match (is_to_leave, choice % 4) {
+            (true, _) => worker.unsubscribe(choice >> 8, &mut self.ledger),
+            (false, 0) => {
+                worker.listen_to_some(&subject, Pattern::Channel(subject.clone()), 1 + (choice >> 8) as usize % 4)
+            }
+            (false, 1) => {
+                worker.listen(&subject, Pattern::Channel(subject.clone()), None);
+                worker.unsubscribe(u64::MAX, &mut self.ledger);
+            }
+            (false, 2) => drop(worker.listen("room.>", Pattern::Below("room."), None)),
+            (false, _) => drop(worker.listen(&subject, Pattern::Channel(subject.clone()), None)),
+        }
+        let id = worker.id;
+        self.note(format!("{id} changes its subscriptions"));
+    }
+
+    fn ask(&mut self) {
+        let has_responder = self.clients.iter().any(|client| match &client.kind {
+            Kind::Worker(worker) => client.is_calm && worker.has_open_responder(),
+            _ => false,
+        });
+        let Some(index) = self.pick(|client| matches!(client.kind, Kind::Worker(_))) else { return };
+        let (subject, question) = match self.random.below(3) {
+            0 if has_responder => ("ask.responder", Question::Responder),
+            1 => ("tg.conn.00ffffffffffffff", Question::Nobody),
+            _ => ("ask.nobody", Question::Nobody),
+        };
+        let Kind::Worker(worker) = &mut self.clients[index].kind else { return };
+        worker.ask(subject, question);
+        let id = worker.id;
+        self.note(format!("{id} asks {subject}"));
+    }
+
+    /// More than mailboxes and pipes hold.
+    fn burst(&mut self) {
+        let is_worker = |client: &Client| matches!(client.kind, Kind::Worker(_) | Kind::Poster(_));
+        let Some(index) = self.pick(is_worker) else { return };
+        let channel = format!("room.{}", self.random.below(ROOMS));
+        let count = 50 + self.random.below(400);
+        let Scenario { clients, ledger, .. } = self;
+        for _ in 0..count {
+            match &mut clients[index].kind {
+                Kind::Worker(worker) => worker.say(ledger, &channel, 8),
+                Kind::Poster(poster) => poster.say(ledger, &channel, 8),
+                _ => return,
+            }
+        }
+        self.note(format!("{} bursts with {count}", self.clients[index].id));
+    }
+
+    fn whisper_or_kick(&mut self) {
+        let conns: Vec<(String, u32)> = self.ledger.conns().map(|(conn, client)| (conn.clone(), client)).collect();
+        let Some(index) = self.pick(|client| matches!(client.kind, Kind::Worker(_))) else { return };
+        if conns.is_empty() {
+            return;
+        }
+        let (conn, client) = &conns[self.random.below(conns.len() as u64) as usize];
+        let is_kick = self.random.chance(100);
+        let Kind::Worker(worker) = &mut self.clients[index].kind else { return };
+        if is_kick {
+            worker.kick(&mut self.ledger, conn, *client);
+        } else {
+            worker.whisper(&mut self.ledger, conn, &whisper_channel(*client), 20);
+        }
+        let id = worker.id;
+        self.note(format!("{id} {} {client}", if is_kick { "kicks" } else { "whispers to" }));
+    }
+
+    fn say_something(&mut self) {
+        let Some(index) = self.pick(|client| !matches!(client.kind, Kind::Stream(_))) else { return };
+        let padding = if self.random.chance(50) { self.random.below(6_000) } else { self.random.below(60) } as usize;
+        let is_to_user = self.random.chance(200);
+        let (room, user) = (self.random.below(ROOMS), self.random.below(USERS));
+        let channel = if is_to_user { format!("tg.user.u{user}") } else { format!("room.{room}") };
+        let Scenario { clients, ledger, .. } = self;
+        match &mut clients[index].kind {
+            Kind::Room(client) => client.say(ledger, padding),
+            Kind::Me(client) => client.say(ledger, padding),
+            Kind::Worker(worker) => worker.say(ledger, &channel, padding),
+            Kind::Poster(poster) => poster.say(ledger, &format!("room.{room}"), padding),
+            Kind::Stream(_) => {}
+        }
+        self.note(format!("{} says something", self.clients[index].id));
+    }
+
+    /// One of the clients that are still connected.
+    fn pick(&mut self, is_meant: impl Fn(&Client) -> bool) -> Option<usize> {
+        let clients = self.clients.iter().enumerate();
+        let meant = clients.filter(|(_, client)| is_meant(client) && !client.is_ended());
+        let found: Vec<usize> = meant.map(|(index, _)| index).collect();
+        (!found.is_empty()).then(|| found[self.random.below(found.len() as u64) as usize])
+    }
+
+    fn note(&mut self, line: String) {
+        if self.journal.len() == JOURNAL_LINES {
+            self.journal.pop_front();
+        }
+        self.journal.push_back(format!("{:>12} us  {line}", self.world.now().micros()));
+    }
+
+    // --- time --------------------------------------------------------------------------------------------------------
+
+    /// Lets everybody act for so long.
+    fn live(&mut self, time: Duration) {
+        let until = self.world.now() + time;
+        loop {
+            self.act_now();
+            match self.world.next_event() {
+                next if next > until => break,
+                next => self.world.advance_to(next),
+            }
+        }
+        self.world.advance_to(until);
+    }
+
+    /// Lets shards and clients act until nobody has anything to do at this instant.
+    fn act_now(&mut self) {
+        for _ in 0..ROUNDS_PER_INSTANT_MAX {
+            let runnable = self.gateway.runnable();
+            if !runnable.is_empty() {
+                let chosen = runnable[self.random.below(runnable.len() as u64) as usize];
+                self.gateway.turn(chosen);
+                if self.random.chance(100) && !self.clients.is_empty() {
+                    let index = self.random.below(self.clients.len() as u64) as usize;
+                    self.clients[index].poll(self.world.now(), &mut self.ledger);
+                }
+                continue;
+            }
+            let before = self.world.history();
+            self.poll_clients();
+            if self.world.history() == before && self.gateway.runnable().is_empty() {
+                return;
+            }
+        }
+        panic!("they never stop at {:?}", self.world.now());
+    }
+
+    fn poll_clients(&mut self) {
+        let now = self.world.now();
+        for client in &mut self.clients {
+            client.poll(now, &mut self.ledger);
+        }
+        self.clients.retain(|client| client.is_calm || !client.is_ended());
+    }
+
+    // --- the end -----------------------------------------------------------------------------------------------------
+
+    fn assert_settled(&self, is_draining: bool) {
+        let mercy = self.mercy(is_draining);
+        self.clients.iter().for_each(|client| client.assert_settled(&self.ledger, mercy));
+        if !mercy.may_be_slow && !mercy.may_be_refused {
+            // Each room has had a reader from the beginning.
+            (0..ROOMS).for_each(|room| self.ledger.assert_no_gaps(&format!("room.{room}")));
+        }
+        for client in self.clients.iter().filter(|client| client.is_calm) {
+            if let Kind::Worker(worker) = &client.kind {
+                worker.assert_group_complete(&self.ledger, STEADY_GROUP);
+            }
+        }
+    }
+
+    /// Everybody goes; nothing of them stays.
+    fn end_with_farewells(&mut self) {
+        self.note("everybody goes".to_owned());
+        for client in &mut self.clients {
+            client.deaf_until = Tick::ZERO;
+            match &mut client.kind {
+                Kind::Room(room) if self.random.chance(500) => room.leave(),
+                Kind::Me(me) if self.random.chance(500) => me.leave(),
+                _ => {}
+            }
+        }
+        let pause_ms = self.random.below(100);
+        self.live(Duration::from_millis(pause_ms));
+        while !self.clients.is_empty() {
+            let index = self.random.below(self.clients.len() as u64) as usize;
+            self.remove(index);
+            let pause_us = self.random.below(1_000);
+            self.live(Duration::from_micros(pause_us));
+        }
+        self.live(REST);
+        self.gateway.assert_empty();
+        self.gateway.drain();
+        self.live(DRAIN);
+        assert!(self.gateway.is_over(), "a shard without connections does not end");
+    }
+
+    /// The gateway goes; everybody is told.
+    fn end_with_drain(&mut self) {
+        self.note("the gateway drains".to_owned());
+        for client in &mut self.clients {
+            client.deaf_until = Tick::ZERO;
+            // One shard may have sent its workers away while another still says that its clients go.
+            self.ledger.retired.insert(client.id);
+        }
+        self.gateway.drain();
+        self.live(DRAIN);
+        assert!(self.gateway.is_over(), "a shard does not end");
+        self.assert_settled(true);
+        self.clients.clear();
+        self.live(REST);
+        assert_eq!(self.world.open_connections(), 0, "a socket is open for nobody");
+    }
+}
+
+/// One of many kinds of workers.
+fn worker(id: u32, endpoint: Endpoint, may_serve: bool, choice: u64) -> Worker {
+    let mut worker = Worker::new(id, endpoint);
+    let room = format!("room.{}", (choice >> 8) % ROOMS);
+    match choice % 6 {
+        0 => {}
+        1 => drop(worker.listen(&room, Pattern::Channel(room.clone()), None)),
+        2 => drop(worker.listen("room.*", Pattern::Below("room."), None)),
+        3 => drop(worker.listen("room.>", Pattern::Below("room."), Some(LOOSE_GROUP))),
+        _ if may_serve => worker.serve(),
+        _ => drop(worker.listen(&room, Pattern::Channel(room.clone()), Some(LOOSE_GROUP))),
+    }
+    worker
+}
