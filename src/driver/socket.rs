@@ -127,9 +127,15 @@ pub(super) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> 
 
 /// Sends as much of the batch as the kernel takes at once, without marking it as sent.
 pub(super) fn send(socket: &OwnedFd, batch: &Batch) -> io::Result<usize> {
+    const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let mut rest = batch.slices();
+    // One event for one connection: no header and no vector that the kernel would have to copy.
+    if let (Some(only), None) = (rest.next(), rest.next()) {
+        return SockRef::from(socket).send_with_flags(only, FLAGS);
+    }
     let mut slices = [IoSlice::new(&[]); limits::SEND_SLICES];
     let count = batch.fill_slices(&mut slices);
-    SockRef::from(socket).send_vectored_with_flags(&slices[..count], libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+    SockRef::from(socket).send_vectored_with_flags(&slices[..count], FLAGS)
 }
 
 /// Ends the sending half. It fails only when the connection is gone, which the receiving half will say.
