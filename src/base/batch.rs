@@ -10,13 +10,16 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 /// What one connection sends in one turn.
 ///
 /// Whoever holds the batch owns its memory; a driver that has been given one gives it back with `Sent`.
 #[derive(Default)]
 pub struct Batch {
     own: Vec<u8>,
-    parts: Vec<Part>,
+    /// Mostly one: an event, or what was written. So most batches are one allocation.
+    parts: SmallVec<[Part; 2]>,
     /// Parts before this index, and `part_sent` bytes of the part at it, have been sent.
     part_index: usize,
     part_sent: usize,
