@@ -105,7 +105,7 @@ impl Wheel {
             self.hand = next;
             for level in (1..LEVELS).rev() {
                 let shift = level as u32 * LEVEL_BITS;
-                if self.hand % (1 << shift) == 0 {
+                if self.hand.is_multiple_of(1 << shift) {
                     let slot = ((self.hand >> shift) % SLOTS) as usize;
                     let falling = std::mem::take(&mut self.slots[level][slot]);
                     for timer in falling {

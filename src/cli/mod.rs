@@ -21,7 +21,9 @@ mod subscribe;
 /// An edge gateway for connections that stay open: WebSocket, Server-Sent Events, and a bus for workers.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 it worked, 1 it failed or the configuration has mistakes, 2 wrong usage, 130 told twice to stop.")]
+#[command(
+    after_help = "Exit codes: 0 it worked, 1 it failed or the configuration has mistakes, 2 wrong usage, 130 told twice to stop."
+)]
 struct CommandLine {
     #[command(subcommand)]
     verb: Verb,

@@ -101,10 +101,8 @@ pub(super) fn start_shards(plan: &Plan, shared: Seeds, ends: Vec<(Waker, Mailbox
 }
 
 fn run(seed: Seed, start: Start) {
-    if let Some(core) = seed.core {
-        if !core_affinity::set_for_current(core) {
-            warn!("shard {} is not pinned: the kernel refused core {}", seed.place.0, core.id);
-        }
+    if let Some(core) = seed.core.filter(|core| !core_affinity::set_for_current(*core)) {
+        warn!("shard {} is not pinned: the kernel refused core {}", seed.place.0, core.id);
     }
     if let Err(error) = socket::private_descriptor_table() {
         warn!(
