@@ -116,10 +116,11 @@ impl Worker {
             member: Member { place: self.place, key, sub: key },
         };
         let waiting = Some(Address { place: self.place, key });
+        // Noted first: if only some shards hear of it, those are to hear of its end.
+        self.memberships.push(membership.clone());
         for shard in (0..self.mesh.shards()).map(Place) {
             self.send(shard, Mail::Enlist { membership: membership.clone(), waiting })?;
         }
-        self.memberships.push(membership);
         self.await_registration(key)
     }
 

@@ -117,11 +117,14 @@ impl Batch {
         }
     }
 
-    /// Empties the batch; its own vector keeps at most `capacity_max` bytes of room.
+    /// Empties the batch; each of its vectors keeps at most `capacity_max` bytes of room.
     pub fn clear(&mut self, capacity_max: usize) {
         self.own.clear();
         self.own.shrink_to(capacity_max);
         self.parts.clear();
+        if self.parts.capacity() * size_of::<Part>() > capacity_max {
+            self.parts.shrink_to_fit();
+        }
         self.part_index = 0;
         self.part_sent = 0;
         self.remaining = 0;
@@ -173,7 +176,9 @@ mod tests {
     fn clear_gives_memory_back() {
         let mut batch = Batch::new();
         batch.push(&[0; 100_000]);
+        (0..10_000).for_each(|_| batch.push_shared(Rc::from(&b"x"[..])));
         batch.clear(4096);
+        assert!(batch.parts.capacity() * size_of::<Part>() <= 4096);
         assert!(batch.is_empty());
         assert!(batch.own.capacity() <= 4096);
     }

@@ -288,9 +288,15 @@ impl Conn {
     /// Bytes that may wait for this peer.
     pub fn outbox_bytes_max(&self, settings: &Settings) -> usize {
         match self.phase {
-            Phase::Worker(_) => limits::WORKER_OUTBOX_BYTES_MAX,
+            Phase::Worker(_) => settings.bus.outbox_bytes_max,
             _ => settings.outbox_bytes_max,
         }
+    }
+
+    /// Whether more waits for this peer than may. Asked before something is added: one message never makes a client slow,
+    /// however long it is.
+    pub fn is_overfull(&self, settings: &Settings) -> bool {
+        self.outbox.len() > self.outbox_bytes_max(settings)
     }
 
     pub fn push_no_responders(&mut self, reply: &Subject) -> Option<Key> {
@@ -341,6 +347,10 @@ impl Conn {
 
     /// Its deadline has come. Afterwards [`Conn::deadline`] lies ahead.
     pub fn on_deadline(&mut self, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
+        if self.ended.is_some() {
+            self.deadline = Tick::NEVER;
+            return Err(CloseReason::CloseTimeout);
+        }
         if self.transport.is_handshaking() {
             return Err(CloseReason::TlsTooSlow);
         }
@@ -350,6 +360,7 @@ impl Conn {
                 if self.outbox.is_stuck() {
                     return Err(CloseReason::SlowConsumer);
                 }
+                // What is on its way says as much as a heartbeat would.
                 if !self.outbox.is_sending() {
                     self.outbox.write(|out| crate::proto::sse::write_comment(out, ""));
                 }
@@ -372,7 +383,7 @@ impl Conn {
                 };
                 Ok(())
             }
-            Phase::Ending => Err(CloseReason::CloseTimeout),
+            Phase::Ending => Ok(()),
         }
     }
 
@@ -413,7 +424,9 @@ impl Conn {
     /// True if there is something for the driver now.
     pub fn has_output(&self) -> bool {
         let is_held = self.registrations > 0 && self.is_client();
+        // A driver takes nothing after `close`, although a batch that was in flight may still come back as sent.
         !is_held
+            && !self.is_closing
             && !self.outbox.is_sending()
             && (self.outbox.pending_len() > 0 || self.transport.has_output() || self.owes_close_notify())
     }

@@ -15,8 +15,8 @@ pub struct Outbox {
     /// Bytes of the batch at the driver; valid while `is_sending`.
     in_flight_bytes: usize,
     is_sending: bool,
-    /// The batch at the driver was there already when somebody looked; valid while `is_sending`.
-    was_seen: bool,
+    /// The batch at the driver was there already when [`Outbox::is_stuck`] was asked.
+    is_watched: bool,
 }
 
 impl Outbox {
@@ -26,7 +26,7 @@ impl Outbox {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.pending.is_none() && !self.is_sending
+        self.pending_len() == 0 && !self.is_sending
     }
 
     pub fn pending_len(&self) -> usize {
@@ -37,9 +37,9 @@ impl Outbox {
         self.is_sending
     }
 
-    /// True if the batch that is in flight was in flight when this was asked last: the peer takes nothing.
+    /// Whether the peer has not taken the batch in flight since this was asked last.
     pub fn is_stuck(&mut self) -> bool {
-        self.is_sending && std::mem::replace(&mut self.was_seen, true)
+        self.is_sending && std::mem::replace(&mut self.is_watched, true)
     }
 
     pub fn push(&mut self, bytes: &[u8]) {
@@ -67,7 +67,7 @@ impl Outbox {
     pub fn sending(&mut self, bytes: usize) {
         assert!(!self.is_sending, "one batch in flight at a time");
         self.is_sending = true;
-        self.was_seen = false;
+        self.is_watched = false;
         self.in_flight_bytes = bytes;
     }
 
@@ -86,14 +86,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_is_stuck_when_it_is_seen_in_flight_twice() {
+    fn is_stuck_with_the_same_batch_twice_and_not_with_the_next_one() {
         let mut outbox = Outbox::default();
         assert!(!outbox.is_stuck());
         outbox.sending(1);
-        assert!(!outbox.is_stuck());
+        assert!(!outbox.is_stuck(), "it may have left a moment ago");
         outbox.sent();
         outbox.sending(1);
         assert!(!outbox.is_stuck());
         assert!(outbox.is_stuck());
+    }
+
+    #[test]
+    fn nothing_written_is_nothing_to_send() {
+        let mut outbox = Outbox::default();
+        outbox.push(b"");
+        assert!(outbox.is_empty() && outbox.take().is_none());
     }
 }

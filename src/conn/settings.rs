@@ -29,6 +29,8 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct BusSettings {
     pub limits: BusLimits,
+    /// Bytes that may wait for one worker.
+    pub outbox_bytes_max: usize,
     pub credentials: Option<Credentials>,
     /// Random, new with each process.
     pub server_id: String,
@@ -57,6 +59,7 @@ impl Default for Settings {
                     control_line_bytes_max: limits::CONTROL_LINE_BYTES_MAX,
                     payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
                 },
+                outbox_bytes_max: limits::WORKER_OUTBOX_BYTES_MAX,
                 credentials: None,
                 server_id: "TIDEGATE".to_owned(),
             },

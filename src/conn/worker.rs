@@ -91,6 +91,10 @@ impl Worker {
             if is_registering && !is_subscription(input) {
                 return Ok(None);
             }
+            if !self.is_connected && !may_come_first(input) {
+                // Not after its payload has arrived: a stranger would make us hold that.
+                self.object(&BusError::AuthorizationViolation, outbox)?;
+            }
             let verb = match bus::next(input, &settings.limits) {
                 Ok(Some(verb)) => verb,
                 Ok(None) => return Ok(None),
@@ -308,6 +312,11 @@ impl Worker {
 /// Whether the verb at the front is SUB or UNSUB, by its first letter.
 pub fn is_subscription(input: &[u8]) -> bool {
     matches!(input.first(), Some(b'S' | b's' | b'U' | b'u'))
+}
+
+/// Whether what is at the front can be CONNECT, or becomes an error of its own when more of it has come.
+fn may_come_first(input: &[u8]) -> bool {
+    !matches!(input, [b'S' | b's' | b'U' | b'u' | b'H' | b'h', ..] | [b'P' | b'p', b'U' | b'u', ..])
 }
 
 /// Compares without stopping at the first difference, so that time tells nothing about how much was right.

@@ -80,6 +80,7 @@ fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Setting
                 control_line_bytes_max: limits::CONTROL_LINE_BYTES_MAX,
                 payload_bytes_max: limits.payload_bytes_max,
             },
+            outbox_bytes_max: limits::WORKER_OUTBOX_BYTES_MAX,
             credentials: config.bus.as_ref().and_then(|bus| bus.credentials.as_ref()).map(credentials),
             server_id: format!("TG{:016X}", random()? as u64),
         },

@@ -37,13 +37,8 @@ enum Kind {
 struct Topic {
     subject: Subject,
     subs: Vec<SubKey>,
-    /// Set while the owner has not said yet that it knows of this shard.
-    joining: Option<Joining>,
-}
-
-struct Joining {
-    serial: u64,
-    waiting: Vec<Key>,
+    /// The serial of its join, while the owner has not said yet that it knows of this shard.
+    joining: Option<u64>,
 }
 
 /// What must be said elsewhere before a subscription is in force.
@@ -75,6 +70,9 @@ pub struct Listeners {
     by_subject: AHashMap<Subject, usize>,
     patterns: Trie<SubKey>,
     serial: u64,
+    /// Who waits for the answer to which join. The answer comes even if the topic has gone meanwhile, and whoever has
+    /// given up its subscription counts on it.
+    joins: AHashMap<u64, Vec<Key>>,
 }
 
 impl Listeners {
@@ -86,6 +84,7 @@ impl Listeners {
             by_subject: AHashMap::new(),
             patterns: Trie::default(),
             serial: 0,
+            joins: AHashMap::new(),
         }
     }
 
@@ -120,28 +119,25 @@ impl Listeners {
         }
         if is_first {
             self.serial += 1;
-            self.topics[topic].joining = Some(Joining { serial: self.serial, waiting: vec![key] });
+            self.topics[topic].joining = Some(self.serial);
+            self.joins.insert(self.serial, vec![key]);
             return (sub, Registration::Join { subject, serial: self.serial });
         }
-        match &mut self.topics[topic].joining {
+        match self.topics[topic].joining.and_then(|serial| self.joins.get_mut(&serial)) {
             None => (sub, Registration::Done),
-            Some(joining) => {
-                joining.waiting.push(key);
+            Some(waiting) => {
+                waiting.push(key);
                 (sub, Registration::Joining)
             }
         }
     }
 
-    /// The owner knows of this shard: hands over who waited for that. An answer to an earlier join is nobody's.
+    /// The owner knows of this shard: hands over who waited for that. The answer to an earlier join releases those of then.
     pub fn joined(&mut self, subject: &Subject, serial: u64) -> Vec<Key> {
-        let Some(topic) = self.by_subject.get(subject) else { return Vec::new() };
-        let joining = &mut self.topics[*topic].joining;
-        match joining {
-            Some(current) if current.serial == serial => {
-                joining.take().map(|joining| joining.waiting).unwrap_or_default()
-            }
-            _ => Vec::new(),
+        if let Some(topic) = self.by_subject.get(subject) {
+            self.topics[*topic].joining.take_if(|current| *current == serial);
         }
+        self.joins.remove(&serial).unwrap_or_default()
     }
 
     pub fn unsubscribe(&mut self, sub: SubKey) -> Withdrawal {
@@ -266,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_to_an_earlier_join_releases_nobody() {
+    fn the_answer_to_an_earlier_join_releases_those_of_then() {
         let mut listeners = Listeners::new(Place(0));
         let subject = Subject::new("a").unwrap();
         let (sub, registration) = listeners.subscribe(key(1), 0, &pattern("a"), None);
@@ -274,8 +270,10 @@ mod tests {
         assert_eq!(listeners.unsubscribe(sub), Withdrawal::Leave(subject.clone()));
         let (_, registration) = listeners.subscribe(key(2), 0, &pattern("a"), None);
         let Registration::Join { serial: later, .. } = registration else { panic!("{registration:?}") };
-        assert_eq!(listeners.joined(&subject, earlier), []);
-        assert_eq!(listeners.joined(&subject, later), [key(2)]);
+        assert_eq!(listeners.joined(&subject, earlier), [key(1)]);
+        assert_eq!(listeners.subscribe(key(3), 0, &pattern("a"), None).1, Registration::Joining, "not in force yet");
+        assert_eq!(listeners.joined(&subject, later), [key(2), key(3)]);
+        assert_eq!(listeners.joined(&subject, later), [], "each answer comes once");
     }
 
     #[test]

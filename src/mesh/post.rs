@@ -104,12 +104,14 @@ pub struct Post {
     dirty: Vec<Place>,
     count: usize,
     tell_count: usize,
+    /// Tells that the last flush could not send.
+    tells_stuck: usize,
 }
 
 impl Post {
     pub fn new(mesh: Mesh, own: Place) -> Post {
         let waiting = mesh.ways.iter().map(|_| [VecDeque::new(), VecDeque::new()]).collect();
-        Post { mesh, own, waiting, dirty: Vec::new(), count: 0, tell_count: 0 }
+        Post { mesh, own, waiting, dirty: Vec::new(), count: 0, tell_count: 0, tells_stuck: 0 }
     }
 
     /// Letters that could not be sent yet.
@@ -117,9 +119,10 @@ impl Post {
         self.count
     }
 
-    /// Tells among them: while there are any, no asks are taken (TELLS ARE TERMINAL).
+    /// Tells that found their mailbox full: while there are any, no asks are taken (TELLS ARE TERMINAL). What was
+    /// gathered since the last flush is not stuck yet.
     pub fn tell_backlog(&self) -> usize {
-        self.tell_count
+        self.tells_stuck
     }
 
     pub fn push(&mut self, to: Place, mail: Mail) {
@@ -174,6 +177,7 @@ impl Post {
                 self.dirty.push(to);
             }
         }
+        self.tells_stuck = self.tell_count;
     }
 }
 

@@ -114,12 +114,12 @@ impl Core {
             if except == Some(Address { place: *place, key: listener.key }) {
                 return;
             }
+            if conn.is_overfull(settings) {
+                return ended.push((listener.key, CloseReason::SlowConsumer));
+            }
             delivered += 1;
             finished.extend(conn.push_event(listener.tag, event));
             mark_dirty(conn, &mut work.dirty);
-            if conn.outbox.len() > conn.outbox_bytes_max(settings) {
-                ended.push((listener.key, CloseReason::SlowConsumer));
-            }
         });
         self.counters().delivered.add(delivered);
         finished.into_iter().for_each(|sub| self.withdraw(sub));
@@ -164,15 +164,14 @@ impl Core {
 
     fn push_to(&mut self, key: Key, tag: u32, event: &Event) {
         let Some(conn) = self.slots.get_mut(key) else { return };
+        if conn.is_overfull(&self.settings) {
+            return self.end(key, CloseReason::SlowConsumer);
+        }
         let finished = conn.push_event(tag, event);
-        let is_slow = conn.outbox.len() > conn.outbox_bytes_max(&self.settings);
         self.counters().delivered.add(1);
         self.mark_dirty(key);
         if let Some(sub) = finished {
             self.withdraw(sub);
-        }
-        if is_slow {
-            self.end(key, CloseReason::SlowConsumer);
         }
     }
 
@@ -222,8 +221,11 @@ impl Core {
     }
 
     pub(super) fn no_responders(&mut self, key: Key, reply: &Subject) {
-        let finished = self.slots.get_mut(key).and_then(|conn| conn.push_no_responders(reply));
-        if let Some(sub) = finished {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        if conn.is_overfull(&self.settings) {
+            return self.end(key, CloseReason::SlowConsumer);
+        }
+        if let Some(sub) = conn.push_no_responders(reply) {
             self.withdraw(sub);
         }
         self.mark_dirty(key);

@@ -48,31 +48,29 @@ impl Core {
 
     /// Subscribes `key`, and tells whoever must know; until they have confirmed, the connection waits.
     pub(super) fn subscribe(&mut self, key: Key, tag: u32, pattern: &Pattern, queue: Option<&str>) {
+        let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) else { return };
         let (sub, registration) = self.hub.listeners.subscribe(key, tag, pattern, queue);
-        let confirmations = match registration {
-            Registration::Done => 0,
-            Registration::Joining => 1,
+        match registration {
+            Registration::Done => conn.subscribed(tag, sub, 0),
+            Registration::Joining => conn.subscribed(tag, sub, 1),
             Registration::Join { subject, serial } => {
                 let owner = self.hub.owner_of(subject.as_str());
                 if owner == self.place {
+                    conn.subscribed(tag, sub, 0);
                     self.hub.channels.join(&subject, self.place);
                     self.hub.listeners.joined(&subject, serial);
-                    0
                 } else {
+                    conn.subscribed(tag, sub, 1);
                     self.post.push(owner, Mail::Join { subject, from: self.place, serial });
-                    1
                 }
             }
             Registration::Enlist(membership) => {
+                // First of all: enlisting delivers what has waited for a worker, and that may end this very connection.
+                conn.subscribed(tag, sub, self.post.mesh().shards() - 1);
                 let waiting = Some(self.address(key));
                 self.post.push_all(|| Mail::Enlist { membership: membership.clone(), waiting });
                 self.enlist(membership);
-                self.post.mesh().shards() - 1
             }
-        };
-        match self.slots.get_mut(key) {
-            Some(conn) => conn.subscribed(tag, sub, confirmations),
-            None => self.withdraw(sub),
         }
     }
 

@@ -25,7 +25,10 @@ impl Core {
         let entrance = self.entrances[listener.0 as usize].clone();
         self.counters().accepted.add(1);
         let is_full = entrance.door == Door::Front && self.slots.len() >= self.settings.connections_max;
-        if self.drain != Drain::No || (is_full && entrance.tls.is_some()) {
+        // Whoever is told so keeps a place until it has read that.
+        let may_refuse = entrance.tls.is_none()
+            && self.slots.len() < self.settings.connections_max.saturating_add(limits::REFUSALS_OPEN_MAX);
+        if self.drain != Drain::No || (is_full && !may_refuse) {
             let reason = if is_full { CloseReason::TooManyConnections } else { CloseReason::Drain };
             self.count_end(reason, peer);
             return None;
@@ -85,6 +88,10 @@ impl Core {
         conn.outbox.sent();
         if outcome.is_err() {
             return self.broken(key, CloseReason::WriteFailed);
+        }
+        if was_paused {
+            // Its pong may be among what is not read now. That it has made room is as good a sign of life.
+            conn.heard(self.now);
         }
         if was_paused && !conn.is_paused() {
             self.work.resume.push(key);

@@ -329,7 +329,8 @@ impl Core {
     /// When the next turn must begin, whatever completes.
     fn next_deadline(&self) -> Tick {
         let has_work = !self.handshakes.is_empty() || !self.work.resume.is_empty() || !self.work.dirty.is_empty();
-        if has_work || !self.mailbox.is_empty() && self.post.tell_backlog() == 0 {
+        let has_room_again = !self.parked.is_empty() && self.has_room();
+        if has_work || has_room_again || !self.mailbox.is_empty() && self.post.tell_backlog() == 0 {
             return self.now;
         }
         let mut deadline = self.wheel.next();
@@ -337,6 +338,11 @@ impl Core {
             deadline = deadline.min(self.now + limits::BACKLOG_RETRY);
         }
         self.resting.iter().fold(deadline, |deadline, (_, until)| deadline.min(*until))
+    }
+
+    /// Whether publishers that were parked may go on.
+    fn has_room(&self) -> bool {
+        self.post.backlog() <= limits::BACKLOG_MAILS_HIGH / 2
     }
 
     /// Puts `key` on the list of connections that have something to send.
@@ -358,18 +364,24 @@ impl Core {
 
     /// Looks at every connection whose time has come.
     fn expire(&mut self) {
-        let mut due: SmallVec<[Key; 64]> = SmallVec::new();
-        self.wheel.expire(self.now, |key, _| due.push(key));
-        for key in due {
+        let mut due: SmallVec<[(Key, Tick); 64]> = SmallVec::new();
+        self.wheel.expire(self.now, |key, at| due.push((key, at)));
+        for (key, at) in due {
             if self.stranded.get(&key).is_some_and(|stranded| stranded.until <= self.now) {
                 self.end(key, CloseReason::NoWorker);
             }
             let Some(conn) = self.slots.get_mut(key) else { continue };
+            // An earlier timer has taken this one's place: were both renewed, a connection would gather timers.
+            if at != conn.timer_at {
+                continue;
+            }
             conn.timer_at = Tick::NEVER;
             if conn.deadline() <= self.now {
                 match conn.on_deadline(&self.settings, self.now) {
                     Ok(()) => mark_dirty(conn, &mut self.work.dirty),
                     Err(CloseReason::CloseTimeout) => self.work.close.push(key),
+                    // Before the end of the handshake there are no last words to wait for.
+                    Err(CloseReason::TlsTooSlow) => self.broken(key, CloseReason::TlsTooSlow),
                     Err(reason) => self.end(key, reason),
                 }
             }
@@ -384,3 +396,6 @@ fn mark_dirty(conn: &mut Conn, dirty: &mut Vec<Key>) {
         dirty.push(conn.address.key);
     }
 }
+
+#[cfg(test)]
+mod tests;

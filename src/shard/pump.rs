@@ -8,7 +8,6 @@
 
 use crate::base::Key;
 use crate::conn::Transport;
-use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::tls::Opened;
 
@@ -38,7 +37,7 @@ impl Core {
 
     /// Takes up every connection that was paused and may go on.
     pub(super) fn resume(&mut self) {
-        if self.post.backlog() <= limits::BACKLOG_MAILS_HIGH / 2 {
+        if self.has_room() {
             let parked = std::mem::take(&mut self.parked);
             for key in parked {
                 if let Some(conn) = self.slots.get_mut(key) {
@@ -82,16 +81,18 @@ impl Core {
     fn after_feed(&mut self, key: Key) {
         let Some(conn) = self.slots.get_mut(key) else { return };
         mark_dirty(conn, &mut self.work.dirty);
-        if conn.is_paused() {
-            return;
+        if conn.ended().is_none() && conn.is_overfull(&self.settings) {
+            // It asks and asks (a PING is answered whatever comes of it) and does not take the answers.
+            return self.end(key, CloseReason::SlowConsumer);
         }
-        if conn.is_peer_finished && conn.ended().is_none() {
+        if conn.is_peer_finished && !conn.is_paused() && conn.ended().is_none() {
             let reason = if conn.transport().may_end() { CloseReason::PeerClosed } else { CloseReason::TlsTruncated };
-            self.end(key, reason);
-        } else {
-            self.work.receive.push(key);
-            self.schedule(key);
+            return self.end(key, reason);
         }
+        if !conn.is_paused() {
+            self.work.receive.push(key);
+        }
+        self.schedule(key);
     }
 
     /// Returns how many of the wire's bytes were used.
@@ -139,9 +140,16 @@ impl Core {
             match opened {
                 Ok(Opened::Handshaken | Opened::Full) => {}
                 Ok(Opened::More) => return,
-                Ok(Opened::PeerClosed) => return self.end(key, CloseReason::PeerClosed),
+                // As after a half-closed socket: what it had asked for is answered first (`after_feed`).
+                Ok(Opened::PeerClosed) => return self.peer_finished(key),
                 Err(reason) => return self.end(key, reason),
             }
+        }
+    }
+
+    fn peer_finished(&mut self, key: Key) {
+        if let Some(conn) = self.slots.get_mut(key) {
+            conn.is_peer_finished = true;
         }
     }
 

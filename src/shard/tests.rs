@@ -1,0 +1,388 @@
+//! Shards in virtual time, on the simulator: nothing stalls, piles up, spins or leaks, whatever the peers do.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Target, WebSocketTarget};
+use crate::conn::settings::Credentials;
+use crate::driver::sim::{Endpoint, Faults, ReadOutcome, SimDriver, World};
+use crate::hub::owner_of;
+use crate::mesh::Mail;
+use crate::proto::tls::certificates::{read_chain, read_key, self_signed};
+use crate::proto::tls::{Certificate, server_config};
+use crate::proto::ws::{Opcode, frame};
+
+const SECOND: Duration = Duration::from_secs(1);
+const DOORS: [Door; 4] = [Door::Front, Door::Bus, Door::Admin, Door::Front];
+/// The last of the doors speaks TLS.
+const TLS: u16 = 3;
+
+/// Shards, and a scheduler that turns whichever can run.
+struct Bench {
+    world: World,
+    mesh: Mesh,
+    shards: Vec<Option<Shard<SimDriver>>>,
+}
+
+impl Bench {
+    fn new(shards: u16, settings: Settings) -> Bench {
+        let world = World::new(1, Faults::none());
+        let drivers: Vec<_> = (0..shards).map(|_| world.driver()).collect();
+        let wakers = drivers.iter().map(Driver::waker).collect();
+        let (mesh, mailboxes) = Mesh::new(wakers, 0, 2048);
+        let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::default()).collect();
+        let settings = Arc::new(settings);
+        let tls = tls();
+        let entrances: Vec<_> = DOORS
+            .iter()
+            .zip(0..)
+            .map(|(door, id)| Entrance { door: *door, tls: (id == TLS).then(|| tls.clone()) })
+            .collect();
+        let shards = drivers.into_iter().zip(mailboxes).zip(0..).map(|((driver, mailbox), place)| {
+            let parts = Parts {
+                place: Place(place),
+                settings: settings.clone(),
+                entrances: entrances.clone(),
+                mesh: mesh.clone(),
+                mailbox,
+                counters: counters.clone(),
+                seed: 7,
+                now: world.now(),
+            };
+            let mut shard = Shard::new(driver, parts);
+            for id in 0..DOORS.len() as u16 {
+                shard.listen(ListenerId(id), world.listener(address(place, id))).unwrap();
+            }
+            Some(shard)
+        });
+        let shards = shards.collect();
+        Bench { world, mesh, shards }
+    }
+
+    fn connect(&self, shard: u16, door: u16) -> Peer {
+        Peer { end: self.world.connect_calm(address(shard, door)).expect("somebody listens"), heard: Vec::new() }
+    }
+
+    /// Opens a stream or a WebSocket, up to the end of the head.
+    fn open(&mut self, shard: u16, path: &str) -> Peer {
+        let mut peer = self.connect(shard, 0);
+        let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+        let upgrade = if path.starts_with("/sse") { "" } else { upgrade };
+        peer.say(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{upgrade}\r\n"));
+        self.run_for(SECOND / 10);
+        let heard = peer.hear();
+        assert!(heard.contains("\r\n\r\n"), "{heard}");
+        peer
+    }
+
+    fn turn(&mut self, shard: usize) {
+        if self.shards[shard].as_mut().is_some_and(|shard| shard.turn().unwrap() == Turn::Over) {
+            self.shards[shard] = None;
+        }
+    }
+
+    fn run_for(&mut self, time: Duration) {
+        self.run_some_for(time, |_| true);
+    }
+
+    /// Lets the shards of which `may_run` holds work for a while. A shard that finds something to do over and over spins.
+    fn run_some_for(&mut self, time: Duration, may_run: impl Fn(usize) -> bool) {
+        let end = self.world.now() + time;
+        let turns_max = 1_000 + time.as_millis() * 2;
+        let mut turns = 0;
+        loop {
+            let is_runnable = |shard: &usize| {
+                let shard = self.shards[*shard].as_ref().filter(|_| may_run(*shard));
+                shard.is_some_and(|shard| self.world.is_runnable(shard.driver().id()))
+            };
+            if let Some(shard) = (0..self.shards.len()).find(is_runnable) {
+                self.turn(shard);
+                turns += 1;
+                assert!(turns < turns_max, "shard {shard} spins");
+                continue;
+            }
+            // A shard that may not run is late, and does not hold up the time.
+            let step = self.world.now() + Duration::from_micros(50);
+            let next = self.world.next_event().max(step);
+            if next >= end {
+                return self.world.advance_to(end);
+            }
+            self.world.advance_to(next);
+        }
+    }
+
+    fn core(&self, shard: usize) -> &Core {
+        &self.shards[shard].as_ref().expect("it runs").core
+    }
+
+    fn census(&self, shard: usize) -> Census {
+        self.shards[shard].as_ref().expect("it runs").census()
+    }
+
+    fn closed(&self, shard: usize, reason: CloseReason) -> u64 {
+        self.core(shard).counters().closed[reason as usize].value()
+    }
+}
+
+/// A client without manners: it says and hears bytes.
+struct Peer {
+    end: Endpoint,
+    heard: Vec<u8>,
+}
+
+impl Peer {
+    fn say(&self, bytes: impl AsRef<[u8]>) {
+        let bytes = bytes.as_ref();
+        assert_eq!(self.end.write(bytes), bytes.len(), "it fits");
+    }
+
+    /// What has arrived since it was asked last.
+    fn hear(&mut self) -> String {
+        while matches!(self.end.read(&mut self.heard), ReadOutcome::Bytes(_)) {}
+        String::from_utf8_lossy(&std::mem::take(&mut self.heard)).into_owned()
+    }
+
+    /// Whether the gateway has ended its half, all that came before being heard.
+    fn is_at_end(&mut self) -> bool {
+        self.hear();
+        !self.end.is_open()
+    }
+}
+
+fn address(shard: u16, door: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 1_000 * (shard + 1) + door))
+}
+
+fn tls() -> Arc<ServerConfig> {
+    let (chain, key) = self_signed(&["localhost".to_owned()]).unwrap();
+    let certificate = Certificate::new(read_chain(chain.as_bytes()).unwrap(), read_key(key.as_bytes()).unwrap());
+    server_config(vec![certificate.unwrap()]).unwrap()
+}
+
+fn route(path: &str, target: Target) -> Route {
+    Route {
+        path: PathTemplate::parse(path).unwrap(),
+        methods: vec!["GET".into()],
+        template: path.into(),
+        origins: Vec::new(),
+        target,
+    }
+}
+
+fn settings() -> Settings {
+    let room = || ChannelTemplate::parse("room.{room}").unwrap();
+    let websocket = |channel, service: Option<&str>| {
+        let service = service.map(Into::into);
+        Target::WebSocket(WebSocketTarget { channel, publish: true, service, user: None })
+    };
+    let routes = vec![
+        route("/sse/{room}", Target::Sse { channel: room(), retry: SECOND }),
+        route("/ws/{room}", websocket(Some(room()), None)),
+        route("/echo", websocket(None, Some("echo"))),
+    ];
+    Settings { routes, ..Settings::default() }
+}
+
+/// A room whose channel this shard owns.
+fn room_of(shard: u16, shards: u16) -> String {
+    let owned = |room: &String| owner_of(&format!("room.{room}"), shards) == Place(shard);
+    (0..).map(|number| number.to_string()).find(owned).expect("names are spread")
+}
+
+fn text(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::write_masked(&mut bytes, true, Opcode::Text, payload, [1, 2, 3, 4]);
+    bytes
+}
+
+#[test]
+fn a_handshake_that_stalls_is_closed_although_the_peer_stays() {
+    let mut bench = Bench::new(1, settings());
+    let mut silent = bench.connect(0, TLS);
+    let mut half = bench.connect(0, TLS);
+    half.say([22, 3, 1, 0, 200, 1, 0]);
+    bench.run_for(limits::HANDSHAKE_TIMEOUT + SECOND);
+    assert!(silent.is_at_end() && half.is_at_end());
+    assert_eq!(bench.census(0), Census::default());
+    assert_eq!(bench.closed(0, CloseReason::TlsTooSlow), 2);
+}
+
+#[test]
+fn a_drain_does_not_wait_for_whoever_stalls() {
+    let mut bench = Bench::new(2, settings());
+    let _handshaking = bench.connect(0, TLS);
+    let _idle = bench.connect(1, 0);
+    let _worker = bench.connect(1, 1);
+    let _stream = bench.open(0, "/sse/1");
+    for place in 0..2 {
+        bench.mesh.try_send(Place(place), Mail::Drain).unwrap();
+        bench.mesh.wake(Place(place));
+    }
+    // Clients first, then workers.
+    bench.run_for(2 * limits::CLOSE_TIMEOUT + SECOND);
+    assert!(bench.shards.iter().all(Option::is_none), "all shards are over");
+}
+
+#[test]
+fn a_connection_has_few_timers_however_often_its_deadline_moves() {
+    let mut bench = Bench::new(1, settings());
+    let mut peer = bench.connect(0, 0);
+    for _ in 0..100 {
+        peer.say("GET / HTTP/1.1\r\n");
+        bench.run_for(2 * SECOND);
+        peer.say("Host: a\r\n\r\n");
+        bench.run_for(9 * SECOND);
+        assert!(peer.hear().starts_with("HTTP/1.1 404 "));
+    }
+    assert!(bench.core(0).wheel.len() <= 9, "{} timers", bench.core(0).wheel.len());
+}
+
+#[test]
+fn a_publisher_goes_on_when_the_crowded_mailbox_has_been_emptied() {
+    const MESSAGES: usize = 3_100;
+    let mut bench = Bench::new(2, settings());
+    let room = room_of(1, 2);
+    let mut listener = bench.open(1, &format!("/sse/{room}"));
+    let mut speaker = bench.open(0, &format!("/ws/{room}"));
+    let all: Vec<u8> = (0..MESSAGES).flat_map(|_| text(b"x")).collect();
+    speaker.say(all);
+    bench.run_some_for(SECOND, |shard| shard == 0);
+    assert_eq!(bench.core(0).parked.len(), 1, "the mailbox and the backlog are full");
+    for _ in 0..MESSAGES / 256 {
+        // Both are sent to: the speaker listens to its room.
+        bench.run_for(SECOND / 10);
+        speaker.hear();
+        listener.hear();
+    }
+    assert_eq!(bench.core(1).counters().delivered.value(), MESSAGES as u64);
+    assert_eq!(bench.core(0).counters().delivered.value(), MESSAGES as u64);
+}
+
+#[test]
+fn a_turn_takes_many_asks_although_they_make_tells() {
+    let mut bench = Bench::new(2, settings());
+    let room = room_of(1, 2);
+    let speaker = bench.open(0, &format!("/ws/{room}"));
+    let before = bench.core(1).counters().turns.value();
+    speaker.say((0..500).flat_map(|_| text(b"x")).collect::<Vec<u8>>());
+    bench.run_for(SECOND);
+    assert_eq!(bench.core(0).counters().delivered.value(), 500);
+    assert!(bench.core(1).counters().turns.value() - before < 50, "not one turn for each");
+}
+
+#[test]
+fn a_subscription_that_is_given_up_at_once_leaves_no_confirmation_open() {
+    let mut bench = Bench::new(2, settings());
+    let room = room_of(1, 2);
+    for rest in ["".to_owned(), format!("SUB room.{room} 2\r\n"), format!("SUB room.{room} 2\r\nUNSUB 2\r\n")] {
+        let mut worker = bench.connect(0, 1);
+        worker.say(format!("SUB room.{room} 1\r\nUNSUB 1\r\n{rest}PING\r\n"));
+        bench.run_for(SECOND);
+        assert!(worker.hear().ends_with("PONG\r\n"), "after {rest:?}");
+    }
+}
+
+#[test]
+fn whoever_asks_without_taking_answers_is_a_slow_consumer() {
+    let mut settings = settings();
+    settings.bus.outbox_bytes_max = 100_000;
+    let mut bench = Bench::new(1, settings);
+    let flooder = bench.connect(0, 1);
+    for _ in 0..100 {
+        flooder.end.write(&b"PING\r\n".repeat(1_000));
+        bench.run_for(SECOND / 10);
+    }
+    assert_eq!(bench.closed(0, CloseReason::SlowConsumer), 1);
+    bench.run_for(limits::CLOSE_TIMEOUT + SECOND);
+    assert_eq!(bench.census(0), Census::default());
+}
+
+#[test]
+fn one_message_makes_nobody_slow_however_long_it_is() {
+    let mut bench = Bench::new(1, Settings { outbox_bytes_max: 4_096, ..settings() });
+    let mut listener = bench.open(0, "/sse/1");
+    let worker = bench.connect(0, 1);
+    worker.say(format!("PUB room.1 20000\r\n{}\r\n", "x".repeat(20_000)));
+    bench.run_for(SECOND);
+    assert!(listener.hear().len() > 20_000);
+    assert_eq!(bench.closed(0, CloseReason::SlowConsumer), 0);
+}
+
+#[test]
+fn a_worker_that_what_has_waited_is_too_much_for_leaves_no_subscription() {
+    let mut settings = settings();
+    settings.bus.outbox_bytes_max = 2_000;
+    let mut bench = Bench::new(1, settings);
+    let clients: Vec<_> = (0..5).map(|_| bench.open(0, "/echo")).collect();
+    clients.iter().for_each(|client| client.say(text(&[b'x'; 1_000])));
+    bench.run_for(SECOND / 10);
+    assert_eq!(bench.census(0).stranded, 5);
+    let worker = bench.connect(0, 1);
+    worker.say("SUB tg.service.echo workers 1\r\n");
+    bench.run_for(SECOND / 10);
+    drop(worker);
+    bench.run_for(limits::CLOSE_TIMEOUT + SECOND);
+    assert_eq!(bench.closed(0, CloseReason::SlowConsumer), 1);
+    let census = bench.census(0);
+    assert_eq!((census.subscriptions, census.members), (0, 0));
+}
+
+#[test]
+fn refusals_are_bounded_themselves() {
+    let mut bench = Bench::new(1, Settings { connections_max: 2, ..settings() });
+    let mut peers: Vec<_> = (0..200).map(|_| bench.connect(0, 0)).collect();
+    bench.run_for(SECOND);
+    assert_eq!(bench.census(0).connections, 2 + limits::REFUSALS_OPEN_MAX);
+    let refusals = peers.iter_mut().map(Peer::hear).filter(|heard| heard.starts_with("HTTP/1.1 503 "));
+    assert_eq!(refusals.count(), limits::REFUSALS_OPEN_MAX);
+    drop(peers);
+    bench.run_for(SECOND);
+    assert_eq!(bench.census(0), Census::default());
+}
+
+#[test]
+fn a_stranger_on_the_bus_is_refused_before_its_payload_arrives() {
+    let mut settings = settings();
+    settings.bus.credentials = Some(Credentials::Token("secret".to_owned()));
+    let mut bench = Bench::new(1, settings);
+    for early in ["PUB a 1000000\r\nxxx", "hpub a 10 1000000\r\nxxx", "SUB a 1\r\n"] {
+        let mut stranger = bench.connect(0, 1);
+        stranger.say(early);
+        bench.run_for(SECOND);
+        assert!(stranger.hear().ends_with("-ERR 'Authorization Violation'\r\n"), "{early}");
+        assert!(stranger.is_at_end());
+    }
+}
+
+#[test]
+fn a_stream_that_is_taken_slowly_is_alive_and_one_that_is_not_taken_is_slow() {
+    let mut bench = Bench::new(1, settings());
+    let mut slow = bench.open(0, "/ws/1");
+    let _stuck = bench.open(0, "/ws/2");
+    let _stuck_stream = bench.open(0, "/sse/2");
+    let worker = bench.connect(0, 1);
+    let payload = "x".repeat(30_000);
+    let publish = |bench: &mut Bench, room| {
+        worker.say(format!("PUB room.{room} 30000\r\n{payload}\r\n"));
+        bench.run_for(Duration::from_millis(1));
+    };
+    for second in 0..120 {
+        // More than 64 KiB wait for each of them all the time, so that nothing is read from them.
+        if second < 12 {
+            publish(&mut bench, 1);
+            publish(&mut bench, 2);
+        }
+        if second % 3 == 0 {
+            publish(&mut bench, 1);
+            publish(&mut bench, 1);
+            let _ = slow.end.read(&mut slow.heard);
+        }
+        bench.run_for(SECOND);
+    }
+    assert_eq!(bench.closed(0, CloseReason::NoPong), 1, "the WebSocket that took nothing");
+    assert_eq!(bench.closed(0, CloseReason::SlowConsumer), 1, "the stream that took nothing");
+    assert!(slow.end.is_open());
+}
