@@ -11,6 +11,10 @@ pub struct Counters {
     pub accept_failures: Counter,
     /// Connections that exist now.
     pub open: Counter,
+    /// Subscriptions of this shard's connections; as of the end of its last turn.
+    pub subscriptions: Counter,
+    /// Clients' messages that wait for a worker of their service; likewise.
+    pub waiting: Counter,
     pub handshakes: Counter,
     /// Messages that clients, workers and publishers sent.
     pub received: Counter,
@@ -28,6 +32,8 @@ impl Default for Counters {
             accepted: Counter::default(),
             accept_failures: Counter::default(),
             open: Counter::default(),
+            subscriptions: Counter::default(),
+            waiting: Counter::default(),
             handshakes: Counter::default(),
             received: Counter::default(),
             delivered: Counter::default(),
@@ -46,6 +52,8 @@ const ROWS: &[(&str, &str, &str, Read)] = &[
         c.accept_failures.value()
     }),
     ("connections_open", "gauge", "Connections that exist now.", |c| c.open.value()),
+    ("subscriptions", "gauge", "Subscriptions of the connections that exist now.", |c| c.subscriptions.value()),
+    ("messages_waiting", "gauge", "Clients' messages that wait for a worker of their service.", |c| c.waiting.value()),
     ("tls_handshakes_total", "counter", "TLS handshakes finished.", |c| c.handshakes.value()),
     ("messages_received_total", "counter", "Messages from clients, workers and publishers.", |c| c.received.value()),
     ("messages_delivered_total", "counter", "Messages handed to one connection each.", |c| c.delivered.value()),

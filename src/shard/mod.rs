@@ -182,7 +182,9 @@ impl<D: Driver> Shard<D> {
         self.core.resume();
         self.flush();
         self.core.post.flush();
-        Ok(self.drain())
+        let turn = self.drain();
+        self.core.measure();
+        Ok(turn)
     }
 
     /// Handles what the driver has finished, up to a bound: what that caused goes out first.
@@ -320,6 +322,11 @@ pub struct Census {
 impl Core {
     fn counters(&self) -> &Counters {
         &self.counters[self.place.index()]
+    }
+
+    fn measure(&self) {
+        self.counters().subscriptions.set(self.hub.listeners.len() as u64);
+        self.counters().waiting.set(self.stranded.len() as u64);
     }
 
     fn address(&self, key: Key) -> Address {
