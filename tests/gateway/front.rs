@@ -1,16 +1,9 @@
 //! Clients: event streams, WebSockets, and what malformed requests get.
 
+use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::{Message, WebSocket};
 
 use crate::support::*;
-use tidegate::gateway::Gateway;
-
-fn websocket(gateway: &Gateway, path: &str) -> WebSocket<Raw> {
-    let socket = Raw::connect(front(gateway));
-    let (websocket, _) = tungstenite::client(format!("ws://{}{path}", front(gateway)), socket).expect("an upgrade");
-    websocket
-}
 
 #[test]
 fn an_event_stream_gets_what_is_published_after_its_head() {

@@ -1,4 +1,9 @@
 //! A whole gateway in this process, on real sockets, on both drivers: what each kind of peer gets for what it sends.
 
+mod bus;
 mod front;
+mod hostile;
+mod peers;
+mod service;
 mod support;
+mod tls;

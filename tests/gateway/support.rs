@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tidegate::conn::Door;
 use tidegate::gateway::config::Config;
 use tidegate::gateway::{Builder, Gateway};
+use tungstenite::WebSocket;
 
 /// Longer than anything here takes; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,12 +41,51 @@ path = "/echo"
 websocket = { service = "echo", user = { query = "user" } }
 "#;
 
-/// Runs `test` against a gateway on each driver.
-pub fn on_both_drivers(extra: &str, test: impl Fn(&Gateway)) {
-    for driver in ["epoll", "uring"] {
-        let gateway = builder(driver, extra).start().expect("the gateway starts");
-        test(&gateway);
-        gateway.stop();
+/// Runs `test` against a gateway on each driver, both at the same time.
+pub fn on_both_drivers(extra: &str, test: impl Fn(&Gateway) + Sync) {
+    on_both_drivers_with(|driver| builder(driver, extra), test);
+}
+
+/// The same for gateways that are more than a configuration.
+pub fn on_both_drivers_with(build: impl Fn(&str) -> Builder + Sync, test: impl Fn(&Gateway) + Sync) {
+    std::thread::scope(|scope| {
+        for driver in ["epoll", "uring"] {
+            let (build, test) = (&build, &test);
+            let thread = std::thread::Builder::new().name(driver.to_owned());
+            let run = move || {
+                let gateway = build(driver).start().expect("the gateway starts");
+                test(&gateway);
+                gateway.stop();
+            };
+            thread.spawn_scoped(scope, run).expect("a thread");
+        }
+    });
+}
+
+/// Waits until something is so, and fails when it takes too long.
+pub fn await_that(fact: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not in time: {fact}");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// The sum over all shards of one line of the metrics: `connections_open`, or `closed_total` of a reason.
+pub fn metric(gateway: &Gateway, name: &str) -> u64 {
+    let (name, reason) = name.split_once(':').unwrap_or((name, ""));
+    let start = format!("tidegate_{name}{{");
+    let reason = format!("reason=\"{reason}");
+    let metrics = gateway.metrics();
+    let lines =
+        metrics.lines().filter(|line| line.starts_with(&start) && (reason.ends_with('"') || line.contains(&reason)));
+    lines.map(|line| line.rsplit(' ').next().expect("a value").parse::<u64>().expect("a number")).sum()
+}
+
+/// All who came have gone, and left nothing behind.
+pub fn expect_nobody(gateway: &Gateway) {
+    for name in ["connections_open", "subscriptions", "messages_waiting"] {
+        await_that(&format!("no {name}"), || metric(gateway, name) == 0);
     }
 }
 
@@ -121,6 +161,27 @@ impl Write for Raw {
 /// One request on its own connection: the whole answer.
 pub fn ask(address: SocketAddr, request: &str) -> String {
     Raw::connect(address).send(request).read_all()
+}
+
+/// A well-behaved WebSocket client.
+pub fn websocket(gateway: &Gateway, path: &str) -> WebSocket<Raw> {
+    let socket = Raw::connect(front(gateway));
+    let (websocket, _) = tungstenite::client(format!("ws://{}{path}", front(gateway)), socket).expect("an upgrade");
+    websocket
+}
+
+/// An event stream, up to the end of its first record.
+pub fn events(gateway: &Gateway, path: &str) -> Raw {
+    let mut stream = Raw::connect(front(gateway));
+    stream.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).read_until("retry: 2000\n\n");
+    stream
+}
+
+/// A worker that speaks the bus's protocol by hand, when the gateway has answered it.
+pub fn bus(gateway: &Gateway) -> Raw {
+    let mut worker = Raw::connect(gateway.address(Door::Bus, false).expect("a bus"));
+    worker.send("CONNECT {\"verbose\":false,\"headers\":true}\r\nPING\r\n").read_until("PONG\r\n");
+    worker
 }
 
 /// Publishes over the admin API; the position it got.
