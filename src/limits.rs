@@ -118,10 +118,16 @@ pub const COMPLETIONS_PER_TURN: usize = 1024;
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// Mails that one lane of a mailbox holds.
 pub const MAILBOX_MAILS: usize = 16 * 1024;
+/// Bytes of large messages that one lane holds: far fewer of those than of mails. One more may exceed it.
+pub const MAILBOX_BYTES: usize = 64 * 1024 * 1024;
+/// From this size on a message counts as large; smaller ones are bounded by the number of mails, and cost no counting.
+pub const MAIL_LARGE_BYTES: usize = 4 * 1024;
 /// Mails taken from one mailbox lane per turn.
 pub const MAILS_PER_TURN: usize = 4 * 1024;
 /// Mails waiting for a full mailbox above which a shard stops reading from publishers.
 pub const BACKLOG_MAILS_HIGH: usize = 1024;
+/// And the same for the bytes of large messages among them.
+pub const BACKLOG_BYTES_HIGH: usize = 16 * 1024 * 1024;
 /// How long a shard waits before it tries a full mailbox again.
 pub const BACKLOG_RETRY: Duration = Duration::from_millis(1);
 /// Channels that a shard keeps positions for although nobody listens; the least recently used are forgotten first.

@@ -16,6 +16,7 @@ pub use post::{Mailbox, Mesh, Post};
 
 use crate::base::{Address, Key, Place};
 use crate::hub::{Membership, Seat};
+use crate::limits;
 use crate::proto::event::{Message, Position};
 use crate::proto::subject::Subject;
 
@@ -88,6 +89,17 @@ pub enum Lane {
 }
 
 impl Mail {
+    /// The payload's size, if that is worth counting; else 0.
+    fn large_bytes(&self) -> usize {
+        let message = match self {
+            Mail::Publish(publish) | Mail::ToConn { publish, .. } => &publish.message,
+            Mail::Deliver(delivery) | Mail::Direct { delivery, .. } => &delivery.message,
+            _ => return 0,
+        };
+        let bytes = message.payload.len();
+        if bytes < limits::MAIL_LARGE_BYTES { 0 } else { bytes }
+    }
+
     pub fn lane(&self) -> Lane {
         match self {
             Mail::Publish(_)

@@ -1,6 +1,8 @@
 //! The queues of the mesh: one bounded pair for each thread, many senders, one receiver.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
@@ -8,17 +10,19 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use super::{Lane, Mail};
 use crate::base::Place;
 use crate::driver::Waker;
+use crate::limits;
 
 /// The way to every thread. Immutable once the threads run; each has a copy.
 #[derive(Clone)]
 pub struct Mesh {
-    ways: std::sync::Arc<[Way]>,
+    ways: Arc<[Way]>,
     shards: u16,
 }
 
 struct Way {
     ask: Sender<Mail>,
     tell: Sender<Mail>,
+    held: Arc<Held>,
     /// None for in-process workers: they sleep on the queue itself.
     waker: Option<Waker>,
 }
@@ -27,6 +31,29 @@ struct Way {
 pub struct Mailbox {
     ask: Receiver<Mail>,
     tell: Receiver<Mail>,
+    held: Arc<Held>,
+}
+
+/// Bytes of large messages in a mailbox, by lane.
+#[derive(Default)]
+struct Held([AtomicUsize; 2]);
+
+impl Held {
+    /// Makes room for a mail, or says that there is none.
+    fn reserve(&self, lane: Lane, bytes: usize) -> bool {
+        let has_room = bytes == 0 || self.0[lane as usize].load(Ordering::Relaxed) < limits::MAILBOX_BYTES;
+        if has_room && bytes > 0 {
+            self.0[lane as usize].fetch_add(bytes, Ordering::Relaxed);
+        }
+        has_room
+    }
+
+    fn release(&self, mail: &Mail) {
+        let bytes = mail.large_bytes();
+        if bytes > 0 {
+            self.0[mail.lane() as usize].fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Mesh {
@@ -38,7 +65,8 @@ impl Mesh {
             .map(|waker| {
                 let (ask, ask_out) = bounded(mails_max);
                 let (tell, tell_out) = bounded(mails_max);
-                (Way { ask, tell, waker }, Mailbox { ask: ask_out, tell: tell_out })
+                let held = Arc::new(Held::default());
+                (Way { ask, tell, held: held.clone(), waker }, Mailbox { ask: ask_out, tell: tell_out, held })
             })
             .unzip();
         (Mesh { ways: ways.into(), shards }, mailboxes)
@@ -61,19 +89,27 @@ impl Mesh {
     /// Puts one letter in, or gives it back when the lane is full or its receiver gone.
     pub fn try_send(&self, to: Place, mail: Mail) -> Result<(), TrySendError<Mail>> {
         let way = &self.ways[to.index()];
-        match mail.lane() {
+        if !way.held.reserve(mail.lane(), mail.large_bytes()) {
+            return Err(TrySendError::Full(mail));
+        }
+        let outcome = match mail.lane() {
             Lane::Ask => way.ask.try_send(mail),
             Lane::Tell => way.tell.try_send(mail),
+        };
+        if let Err(TrySendError::Full(mail) | TrySendError::Disconnected(mail)) = &outcome {
+            way.held.release(mail);
         }
+        outcome
     }
 }
 
 impl Mailbox {
     pub fn take(&self, lane: Lane) -> Option<Mail> {
-        match lane {
+        let mail = match lane {
             Lane::Ask => self.ask.try_recv().ok(),
             Lane::Tell => self.tell.try_recv().ok(),
-        }
+        };
+        mail.inspect(|mail| self.held.release(mail))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -83,7 +119,10 @@ impl Mailbox {
     /// Sleeps until a tell comes; for in-process workers. `None`: the time is over; `Err`: the gateway is gone.
     pub fn wait(&self, deadline: Instant) -> Result<Option<Mail>, GatewayGone> {
         match self.tell.recv_deadline(deadline) {
-            Ok(mail) => Ok(Some(mail)),
+            Ok(mail) => {
+                self.held.release(&mail);
+                Ok(Some(mail))
+            }
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => Err(GatewayGone),
         }
@@ -104,6 +143,8 @@ pub struct Post {
     dirty: Vec<Place>,
     count: usize,
     tell_count: usize,
+    /// Of large messages.
+    bytes: usize,
     /// Tells that the last flush could not send.
     tells_stuck: usize,
 }
@@ -111,12 +152,22 @@ pub struct Post {
 impl Post {
     pub fn new(mesh: Mesh, own: Place) -> Post {
         let waiting = mesh.ways.iter().map(|_| [VecDeque::new(), VecDeque::new()]).collect();
-        Post { mesh, own, waiting, dirty: Vec::new(), count: 0, tell_count: 0, tells_stuck: 0 }
+        Post { mesh, own, waiting, dirty: Vec::new(), count: 0, tell_count: 0, bytes: 0, tells_stuck: 0 }
     }
 
     /// Letters that could not be sent yet.
     pub fn backlog(&self) -> usize {
         self.count
+    }
+
+    /// Whether publishers should wait until some of that is sent.
+    pub fn is_crowded(&self) -> bool {
+        self.count > limits::BACKLOG_MAILS_HIGH || self.bytes > limits::BACKLOG_BYTES_HIGH
+    }
+
+    /// Whether those that wait may go on.
+    pub fn has_room(&self) -> bool {
+        self.count <= limits::BACKLOG_MAILS_HIGH / 2 && self.bytes <= limits::BACKLOG_BYTES_HIGH / 2
     }
 
     /// Tells that found their mailbox full: while there are any, no asks are taken (TELLS ARE TERMINAL). What was
@@ -129,6 +180,7 @@ impl Post {
         assert!(to != self.own, "a thread does not mail itself");
         let lane = mail.lane();
         self.count += 1;
+        self.bytes += mail.large_bytes();
         self.tell_count += usize::from(lane == Lane::Tell);
         let lanes = &mut self.waiting[to.index()];
         if lanes.iter().all(VecDeque::is_empty) {
@@ -158,6 +210,7 @@ impl Post {
             for lane in [Lane::Tell, Lane::Ask] {
                 let queue = &mut self.waiting[to.index()][lane as usize];
                 while let Some(mail) = queue.pop_front() {
+                    let bytes = mail.large_bytes();
                     match self.mesh.try_send(to, mail) {
                         Err(TrySendError::Full(mail)) => {
                             queue.push_front(mail);
@@ -167,6 +220,7 @@ impl Post {
                         Err(TrySendError::Disconnected(_)) => {}
                     }
                     self.count -= 1;
+                    self.bytes -= bytes;
                     self.tell_count -= usize::from(lane == Lane::Tell);
                 }
             }
@@ -185,6 +239,9 @@ impl Post {
 mod tests {
     use super::*;
     use crate::base::Key;
+    use crate::mesh::Publish;
+    use crate::proto::event::Message;
+    use crate::proto::subject::Subject;
 
     fn registered(slot: u32) -> Mail {
         Mail::Registered { key: Key { slot, generation: 0 } }
@@ -208,6 +265,33 @@ mod tests {
         }
         assert_eq!(got, (0..10).collect::<Vec<_>>());
         assert_eq!((post.backlog(), post.tell_backlog()), (0, 0));
+    }
+
+    fn large(bytes: usize) -> Mail {
+        let subject = Subject::new("a").unwrap();
+        let message = Message { subject, reply: None, headers: None, payload: vec![0; bytes].into() };
+        Mail::Publish(Box::new(Publish { message, from: None }))
+    }
+
+    #[test]
+    fn a_mailbox_holds_few_large_messages_and_a_post_says_when_it_is_crowded() {
+        const BYTES: usize = 1 << 20;
+        let (mesh, mailboxes) = Mesh::new(vec![Waker::in_memory(), Waker::in_memory()], 0, 1_000);
+        let mut post = Post::new(mesh, Place(0));
+        let mut sent = 0;
+        while !post.is_crowded() {
+            post.push(Place(1), large(BYTES));
+            post.flush();
+            sent += 1;
+        }
+        assert_eq!(sent, (limits::MAILBOX_BYTES + limits::BACKLOG_BYTES_HIGH) / BYTES + 1);
+        let mut taken = 0;
+        while mailboxes[1].take(Lane::Ask).is_some() {
+            taken += 1;
+            post.flush();
+        }
+        assert_eq!(taken, sent);
+        assert!(post.has_room() && post.backlog() == 0);
     }
 
     #[test]

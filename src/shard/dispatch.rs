@@ -222,7 +222,7 @@ impl Core {
 
     /// Not reading on IS the back-pressure: whoever makes mail waits while other shards have too much of it.
     fn park_if_crowded(&mut self, key: Key) {
-        if self.post.backlog() > limits::BACKLOG_MAILS_HIGH {
+        if self.post.is_crowded() {
             if let Some(conn) = self.slots.get_mut(key) {
                 conn.is_parked = true;
                 self.parked.push(key);

@@ -336,7 +336,7 @@ impl Core {
     /// When the next turn must begin, whatever completes.
     fn next_deadline(&self) -> Tick {
         let has_work = !self.handshakes.is_empty() || !self.work.resume.is_empty() || !self.work.dirty.is_empty();
-        let has_room_again = !self.parked.is_empty() && self.has_room();
+        let has_room_again = !self.parked.is_empty() && self.post.has_room();
         if has_work || has_room_again || !self.mailbox.is_empty() && self.post.tell_backlog() == 0 {
             return self.now;
         }
@@ -345,11 +345,6 @@ impl Core {
             deadline = deadline.min(self.now + limits::BACKLOG_RETRY);
         }
         self.resting.iter().fold(deadline, |deadline, (_, until)| deadline.min(*until))
-    }
-
-    /// Whether publishers that were parked may go on.
-    fn has_room(&self) -> bool {
-        self.post.backlog() <= limits::BACKLOG_MAILS_HIGH / 2
     }
 
     /// Puts `key` on the list of connections that have something to send.

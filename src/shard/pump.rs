@@ -37,7 +37,7 @@ impl Core {
 
     /// Takes up every connection that was paused and may go on.
     pub(super) fn resume(&mut self) {
-        if self.has_room() {
+        if self.post.has_room() {
             let parked = std::mem::take(&mut self.parked);
             for key in parked {
                 if let Some(conn) = self.slots.get_mut(key) {
