@@ -491,3 +491,24 @@ fn retry_after_s(address: Address) -> u32 {
     // Consecutive slots would come back in step without the multiplication (Knuth's multiplicative hash).
     AT_LEAST + ((address.to_bits().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % SPREAD) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Place;
+
+    #[test]
+    fn nothing_goes_out_after_close_although_the_batch_in_flight_was_sent() {
+        let address = Address { place: Place(0), key: Key { slot: 0, generation: 0 } };
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let settings = Settings::default();
+        let mut conn = Conn::new(address, peer, Door::Bus, Transport::Plain, &settings, Tick::ZERO);
+        let greeting = conn.fill(Box::default(), &mut Vec::new()).unwrap();
+        assert!(greeting.batch.is_some());
+        conn.end(CloseReason::SlowConsumer, Tick::ZERO);
+        conn.is_closing = true;
+        conn.outbox.sent();
+        assert!(!conn.has_output(), "its last words would go to a socket that is closed");
+        assert!(conn.fill(Box::default(), &mut Vec::new()).unwrap().batch.is_none());
+    }
+}
