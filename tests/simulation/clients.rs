@@ -1,5 +1,7 @@
 //! The clients at the front door, each with what it may hear: somebody in a room, a user, a reader of a stream.
 
+use std::collections::BTreeMap;
+
 use tidegate::driver::sim::Endpoint;
 
 use crate::ear::{Ear, Pattern};
@@ -34,6 +36,8 @@ pub struct Me {
     pub socket: WebSocket,
     /// What is published to the user, and what a worker whispers to this connection.
     ears: [Ear; 2],
+    /// The last message of each voice on channels that a worker had it subscribed to.
+    granted: BTreeMap<Voice, usize>,
     /// The last number that came back.
     echoed: usize,
     has_left: bool,
@@ -43,6 +47,7 @@ pub struct Me {
 
 /// An event stream of a room.
 pub struct Stream {
+    pub room: u64,
     pub stream: EventStream,
     ear: Ear,
 }
@@ -95,7 +100,7 @@ impl Me {
         let socket = WebSocket::new(endpoint, &format!("/ws/me?user={user}"), seed);
         let ears = [format!("tg.user.{user}"), whisper_channel(id)]
             .map(|channel| Ear::new(format!("user socket {id}"), Pattern::Channel(channel), None));
-        Me { id, socket, ears, echoed: 0, has_left: false, workers_drift }
+        Me { id, socket, ears, granted: BTreeMap::new(), echoed: 0, has_left: false, workers_drift }
     }
 
     pub fn poll(&mut self, ledger: &mut Ledger) {
@@ -109,6 +114,13 @@ impl Me {
                     self.echoed = message.number;
                 }
                 channel if channel.starts_with("tg.user.") => drop(self.ears[0].hear(ledger, text.as_bytes(), None)),
+                channel if channel.starts_with("room.") => {
+                    // When it was subscribed and when not, nobody told it: only who may speak to it can be checked.
+                    let is_granted = ledger.granted.contains(&(self.id, channel.to_owned()));
+                    assert!(is_granted, "socket {} was not subscribed to {message:?}", self.id);
+                    let last = self.granted.insert(message.voice.clone(), message.number).unwrap_or(0);
+                    assert!(message.number > last, "{message:?} comes after {last}: twice, or out of order");
+                }
                 _ => drop(self.ears[1].hear(ledger, text.as_bytes(), None)),
             }
         }
@@ -143,7 +155,7 @@ impl Stream {
     pub fn new(id: u32, endpoint: Endpoint, room: u64) -> Stream {
         let stream = EventStream::new(endpoint, &format!("/sse/{room}"), "");
         let ear = Ear::new(format!("stream {id}"), Pattern::Channel(format!("room.{room}")), None);
-        Stream { stream, ear }
+        Stream { room, stream, ear }
     }
 
     pub fn poll(&mut self, ledger: &mut Ledger) {

@@ -50,6 +50,8 @@ pub struct Ledger {
     served_by: BTreeMap<String, u32>,
     /// Clients whom a worker asked the gateway to close.
     pub kicked: BTreeSet<u32>,
+    /// Clients whom a worker had subscribed to a channel.
+    pub granted: BTreeSet<(u32, String)>,
     /// Each connection's id, as workers see it, and whose it is.
     conns: BTreeMap<String, u32>,
     /// Who of a queue group got a message.
@@ -85,6 +87,7 @@ impl Ledger {
             retired: BTreeSet::new(),
             served_by: BTreeMap::new(),
             kicked: BTreeSet::new(),
+            granted: BTreeSet::new(),
             conns: BTreeMap::new(),
             taken: BTreeMap::new(),
         }

@@ -36,6 +36,18 @@ const DRAIN: Duration = Duration::from_secs(30);
 const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
 const LOOSE_GROUP: &str = "loose";
 
+/// What happens in a scenario, and how often in an ordinary one.
+const ACTS: [(u64, fn(&mut Scenario)); 8] = [
+    (50, Scenario::say_something),
+    (14, Scenario::come),
+    (6, Scenario::go),
+    (6, Scenario::relieve),
+    (4, Scenario::fall_deaf),
+    (6, Scenario::change_subscriptions),
+    (8, Scenario::ask),
+    (6, Scenario::whisper_or_command),
+];
+
 pub struct Scenario {
     pub world: World,
     pub journal: VecDeque<String>,
@@ -45,6 +57,10 @@ pub struct Scenario {
     random: Random,
     clients: Vec<Client>,
     clients_made: u32,
+    /// How often each of the acts: seeds differ in kind, because what needs much of one thing hides among all others.
+    temper: [u64; ACTS.len()],
+    /// Of a thousand messages, so many are the first of very many.
+    bursts: u32,
     /// Workers of the service come and go; otherwise two are there from the beginning, and stay.
     workers_drift: bool,
 }
@@ -60,7 +76,10 @@ impl Scenario {
             connections_max: if random.chance(100) { 6 } else { 1_000_000 },
             seed: random.bits() as u32,
         };
+        let temper = ACTS.map(|(weight, _)| weight * [0, 1, 1, 8][random.below(4) as usize] + 1);
         let mut scenario = Scenario {
+            temper,
+            bursts: [0, 30, 100][random.below(3) as usize],
             gateway: Gateway::new(&world, shape.clone()),
             world,
             journal: VecDeque::new(),
@@ -135,22 +154,19 @@ impl Scenario {
     }
 
     fn act(&mut self) {
-        match self.random.below(100) {
-            0..14 => self.come(),
-            14..20 => self.go(),
-            20..24 => self.fall_deaf(),
-            24..30 => self.change_subscriptions(),
-            30..38 => self.ask(),
-            38..40 => self.burst(),
-            40..44 => self.whisper_or_kick(),
-            _ => self.say_something(),
-        }
+        let total: u64 = self.temper.iter().sum();
+        let mut choice = self.random.below(total);
+        let chosen = self.temper.iter().position(|weight| match choice.checked_sub(*weight) {
+            Some(rest) => {
+                choice = rest;
+                false
+            }
+            None => true,
+        });
+        ACTS[chosen.expect("a choice below the total")].1(self);
     }
 
     fn come(&mut self) {
-        if self.clients.len() >= CLIENTS_MAX {
-            return;
-        }
         let is_calm = self.random.chance(600);
         let (room, user, seed) = (self.random.below(ROOMS), self.random.below(USERS), self.random.bits());
         let drift = self.workers_drift;
@@ -169,6 +185,9 @@ impl Scenario {
     }
 
     fn enter(&mut self, door: Door, is_calm: bool, make: impl FnOnce(u32, Endpoint) -> Kind) {
+        if self.clients.len() >= CLIENTS_MAX {
+            return;
+        }
         let world = &self.world;
         let endpoint = if is_calm { world.connect_calm(address(door)) } else { world.connect(address(door)) };
         let Some(endpoint) = endpoint else { return };
@@ -190,6 +209,17 @@ impl Scenario {
             _ => self.remove(index),
         }
         self.note(format!("{id} goes"));
+    }
+
+    /// One reader goes and another comes to the same room, at the same moment.
+    fn relieve(&mut self) {
+        let room = self.random.below(ROOMS);
+        let is_one = |client: &Client| matches!(&client.kind, Kind::Stream(stream) if stream.room == room);
+        if let Some(index) = self.pick(|client| !client.is_calm && is_one(client)) {
+            self.note(format!("{} is relieved", self.clients[index].id));
+            self.remove(index);
+        }
+        self.enter(Door::Front, false, |id, endpoint| Kind::Stream(Stream::new(id, endpoint, room)));
     }
 
     fn remove(&mut self, index: usize) {
@@ -216,10 +246,7 @@ impl Scenario {
             (false, 0) => {
                 worker.listen_to_some(&subject, Pattern::Channel(subject.clone()), 1 + (choice >> 8) as usize % 4)
             }
-            (false, 1) => {
-                worker.listen(&subject, Pattern::Channel(subject.clone()), None);
-                worker.unsubscribe(u64::MAX, &mut self.ledger);
-            }
+            (false, 1) => worker.listen_briefly(if choice & 256 == 0 { "room.*" } else { &subject }, None),
             (false, 2) => drop(worker.listen("room.>", Pattern::Below("room."), None)),
             (false, _) => drop(worker.listen(&subject, Pattern::Channel(subject.clone()), None)),
         }
@@ -261,25 +288,43 @@ impl Scenario {
         self.note(format!("{} bursts with {count}", self.clients[index].id));
     }
 
-    fn whisper_or_kick(&mut self) {
+    fn whisper_or_command(&mut self) {
         let conns: Vec<(String, u32)> = self.ledger.conns().map(|(conn, client)| (conn.clone(), client)).collect();
         let Some(index) = self.pick(|client| matches!(client.kind, Kind::Worker(_))) else { return };
         if conns.is_empty() {
             return;
         }
         let (conn, client) = &conns[self.random.below(conns.len() as u64) as usize];
-        let is_kick = self.random.chance(100);
+        let channel = format!("room.{}", self.random.below(ROOMS));
+        let choice = self.random.below(10);
         let Kind::Worker(worker) = &mut self.clients[index].kind else { return };
-        if is_kick {
-            worker.kick(&mut self.ledger, conn, *client);
-        } else {
-            worker.whisper(&mut self.ledger, conn, &whisper_channel(*client), 20);
-        }
+        let ledger = &mut self.ledger;
+        let did = match choice {
+            0 => {
+                worker.kick(ledger, conn, *client);
+                "kicks"
+            }
+            1 | 2 => {
+                worker.subscribe_client(ledger, conn, *client, &channel);
+                "subscribes"
+            }
+            3 => {
+                worker.unsubscribe_client(conn, &channel);
+                "unsubscribes"
+            }
+            _ => {
+                worker.whisper(ledger, conn, &whisper_channel(*client), 20);
+                "whispers to"
+            }
+        };
         let id = worker.id;
-        self.note(format!("{id} {} {client}", if is_kick { "kicks" } else { "whispers to" }));
+        self.note(format!("{id} {did} {client}"));
     }
 
     fn say_something(&mut self) {
+        if self.random.chance(self.bursts) {
+            return self.burst();
+        }
         let Some(index) = self.pick(|client| !matches!(client.kind, Kind::Stream(_))) else { return };
         let padding = if self.random.chance(50) { self.random.below(6_000) } else { self.random.below(60) } as usize;
         let is_to_user = self.random.chance(200);

@@ -24,10 +24,17 @@ pub struct Worker {
 /// What a subscription is for.
 enum Role {
     Ear(Ear),
-    Limited { ear: Ear, left: usize },
+    Limited {
+        ear: Ear,
+        left: usize,
+    },
     Service(Service),
-    Responder { is_open: bool },
+    Responder {
+        is_open: bool,
+    },
     Inbox,
+    /// Given up before it began; what comes for it meanwhile is not followed.
+    Brief,
 }
 
 #[derive(Default)]
@@ -77,6 +84,15 @@ impl Worker {
         self.bus.unsubscribe(sid, count as u64);
         let ear = Ear::new(format!("worker {} on some of {subject}", self.id), pattern, None);
         self.enter(sid, Role::Limited { ear, left: count });
+    }
+
+    /// Subscribes and changes its mind, before it can know that it was subscribed.
+    pub fn listen_briefly(&mut self, subject: &str, group: Option<&'static str>) {
+        let sid = self.bus.subscribe(subject, group.unwrap_or_default());
+        self.bus.unsubscribe(sid, 0);
+        self.roles.insert(sid, Role::Brief);
+        self.bus.ping();
+        self.awaited.push_back(Milestone::Closed(sid));
     }
 
     pub fn serve(&mut self) {
@@ -142,6 +158,16 @@ impl Worker {
         self.bus.publish(&format!("tg.conn.{conn}.close"), "", b"");
     }
 
+    /// From now on `client` may hear `channel`; it is not told when.
+    pub fn subscribe_client(&mut self, ledger: &mut Ledger, conn: &str, client: u32, channel: &str) {
+        ledger.granted.insert((client, channel.to_owned()));
+        self.bus.publish(&format!("tg.conn.{conn}.subscribe"), "", channel.as_bytes());
+    }
+
+    pub fn unsubscribe_client(&mut self, conn: &str, channel: &str) {
+        self.bus.publish(&format!("tg.conn.{conn}.unsubscribe"), "", channel.as_bytes());
+    }
+
     pub fn ask(&mut self, subject: &str, question: Question) {
         self.questions_asked += 1;
         let inbox = format!("_INBOX.{}.{}", self.id, self.questions_asked);
@@ -175,7 +201,7 @@ impl Worker {
         match self.roles.get_mut(&sid) {
             Some(Role::Ear(ear) | Role::Limited { ear, .. }) => ear.open(ledger),
             Some(Role::Responder { is_open }) => *is_open = true,
-            Some(Role::Service(_) | Role::Inbox) | None => {}
+            Some(Role::Service(_) | Role::Inbox | Role::Brief) | None => {}
         }
     }
 
@@ -201,6 +227,7 @@ impl Worker {
                     self.bus.publish(reply, "", &message.payload);
                 }
             }
+            Role::Brief => {}
             Role::Responder { .. } => {
                 let reply = message.reply.as_deref().expect("a question has a reply subject");
                 self.bus.publish(reply, "", &message.payload);
