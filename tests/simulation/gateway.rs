@@ -18,6 +18,9 @@ use tidegate::shard::{Census, Entrance, Parts, Shard, Turn};
 /// More turns of one shard than anything needs without time passing; a shard that takes them spins.
 const TURNS_PER_INSTANT_MAX: usize = 5_000;
 
+/// As long as another thread may have a core, or a storm of handshakes.
+const STALL_US_MAX: u64 = 10_000;
+
 /// What differs from one simulated gateway to the next.
 #[derive(Clone, Debug)]
 pub struct Shape {
@@ -27,6 +30,8 @@ pub struct Shape {
     pub outbox_bytes_max: usize,
     /// Clients of one shard.
     pub connections_max: usize,
+    /// After so many of a thousand turns a shard's core is taken away for a while.
+    pub stalls: u32,
     pub seed: u32,
 }
 
@@ -39,6 +44,8 @@ pub struct Gateway {
     /// Turns of each shard at this instant.
     turns: Vec<usize>,
     instant: Tick,
+    /// When each shard has its core back.
+    stalled_until: Vec<Tick>,
     to_drain: Vec<Place>,
 }
 
@@ -78,15 +85,31 @@ impl Gateway {
             }
             shards.push(Some(shard));
         }
-        let turns = vec![0; shards.len()];
-        Gateway { world: world.clone(), shape, mesh, shards, turns, instant: Tick::ZERO, to_drain: Vec::new() }
+        Gateway {
+            world: world.clone(),
+            mesh,
+            turns: vec![0; shards.len()],
+            instant: Tick::ZERO,
+            stalled_until: vec![Tick::ZERO; shards.len()],
+            to_drain: Vec::new(),
+            shape,
+            shards,
+        }
     }
 
-    /// The shards that would find something to do.
+    /// The shards that would find something to do, and have their core.
     pub fn runnable(&self) -> Vec<usize> {
         let shards = self.shards.iter().enumerate();
+        let now = self.world.now();
         let is_runnable = |shard: &Shard<SimDriver>| self.world.is_runnable(shard.driver().id());
-        shards.filter(|(_, shard)| shard.as_ref().is_some_and(is_runnable)).map(|(index, _)| index).collect()
+        let running = shards.filter(|(index, _)| self.stalled_until[*index] <= now);
+        running.filter(|(_, shard)| shard.as_ref().is_some_and(is_runnable)).map(|(index, _)| index).collect()
+    }
+
+    /// When the next stalled shard goes on.
+    pub fn next_stall_end(&self) -> Tick {
+        let now = self.world.now();
+        self.stalled_until.iter().copied().filter(|until| *until > now).min().unwrap_or(Tick::NEVER)
     }
 
     /// Lets one shard take its turn, and looks at what must hold after each.
@@ -101,6 +124,9 @@ impl Gateway {
         assert!(self.turns[index] <= TURNS_PER_INSTANT_MAX, "shard {index} spins at {now:?}");
         let Some(shard) = &mut self.shards[index] else { return };
         let turn = shard.turn().expect("the simulator does not fail");
+        if self.world.random_below(1_000) < u64::from(self.shape.stalls) {
+            self.stalled_until[index] = now + Duration::from_micros(1 + self.world.random_below(STALL_US_MAX));
+        }
         let census = shard.census();
         assert!(census.backlog <= self.backlog_max(&census), "shard {index} gathers mail: {census:?}");
         if turn == Turn::Over {
@@ -114,6 +140,11 @@ impl Gateway {
         const LETTERS_PER_STEP_MAX: usize = 16;
         let steps = census.connections + self.shape.mails_max.min(limits::MAILS_PER_TURN);
         limits::BACKLOG_MAILS_HIGH + steps * LETTERS_PER_STEP_MAX
+    }
+
+    /// From now on no shard loses its core.
+    pub fn calm_down(&mut self) {
+        self.shape.stalls = 0;
     }
 
     /// Tells every shard to end, as the gateway does at its end.

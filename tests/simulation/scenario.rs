@@ -32,6 +32,8 @@ const JOURNAL_LINES: usize = 60;
 const REST: Duration = Duration::from_secs(20);
 /// And for clients that do not answer a close.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How often clients act while shards have no core.
+const STALL_STEP: Duration = Duration::from_micros(500);
 /// More rounds without time passing than anything needs.
 const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
 const LOOSE_GROUP: &str = "loose";
@@ -73,6 +75,7 @@ impl Scenario {
             shards: 1 + random.below(4) as u16,
             mails_max: [1, 2, 3, 8, 64, limits::MAILBOX_MAILS][random.below(6) as usize],
             outbox_bytes_max: if random.chance(200) { 16 * 1024 } else { limits::OUTBOX_BYTES_MAX },
+            stalls: [0, 0, 20, 200][random.below(4) as usize],
             connections_max: if random.chance(100) { 6 } else { 1_000_000 },
             seed: random.bits() as u32,
         };
@@ -109,6 +112,7 @@ impl Scenario {
         }
         self.note("comes to rest".to_owned());
         self.world.calm_down();
+        self.gateway.calm_down();
         self.live(REST);
         self.assert_settled(false);
         if self.random.chance(500) {
@@ -276,7 +280,8 @@ impl Scenario {
         let is_worker = |client: &Client| matches!(client.kind, Kind::Worker(_) | Kind::Poster(_));
         let Some(index) = self.pick(is_worker) else { return };
         let channel = format!("room.{}", self.random.below(ROOMS));
-        let count = 50 + self.random.below(400);
+        let most = if self.random.chance(100) { 3_000 } else { 400 };
+        let count = 50 + self.random.below(most);
         let Scenario { clients, ledger, .. } = self;
         for _ in 0..count {
             match &mut clients[index].kind {
@@ -363,10 +368,16 @@ impl Scenario {
         let until = self.world.now() + time;
         loop {
             self.act_now();
-            match self.world.next_event() {
-                next if next > until => break,
-                next => self.world.advance_to(next),
+            let now = self.world.now();
+            let mut next = self.world.next_event();
+            if next <= now {
+                // Only shards without a core have something to do now; meanwhile clients go on.
+                next = self.gateway.next_stall_end().min(now + STALL_STEP);
             }
+            if next > until {
+                break;
+            }
+            self.world.advance_to(next);
         }
         self.world.advance_to(until);
     }
