@@ -38,8 +38,10 @@ const STALL_STEP: Duration = Duration::from_micros(500);
 const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
 const LOOSE_GROUP: &str = "loose";
 
+type Act = fn(&mut Scenario);
+
 /// What happens in a scenario, and how often in an ordinary one.
-const ACTS: [(u64, fn(&mut Scenario)); 8] = [
+const ACTS: [(u64, Act); 8] = [
     (50, Scenario::say_something),
     (14, Scenario::come),
     (6, Scenario::go),
