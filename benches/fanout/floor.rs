@@ -37,7 +37,7 @@ pub fn run(listener: &TcpListener) -> io::Result<()> {
     loop {
         let mut sizes = [0; 8];
         match publisher.read_exact(&mut sizes) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) if is_end(&error) => return Ok(()),
             outcome => outcome?,
         }
         let [frame, record] =
@@ -45,9 +45,17 @@ pub fn run(listener: &TcpListener) -> io::Result<()> {
         bytes.resize(frame as usize + record as usize, 0);
         publisher.read_exact(&mut bytes)?;
         let (frame, record) = bytes.split_at(frame as usize);
-        write_to_all(&mut frames, frame)?;
-        write_to_all(&mut records, record)?;
+        match write_to_all(&mut frames, frame).and_then(|()| write_to_all(&mut records, record)) {
+            Err(error) if is_end(&error) => return Ok(()),
+            outcome => outcome?,
+        }
     }
+}
+
+/// The load has gone, in good order or not; it says why itself.
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
 }
 
 fn write_to_all(sockets: &mut [TcpStream], bytes: &[u8]) -> io::Result<()> {

@@ -133,7 +133,10 @@ impl Load {
                 return Ok(self.tally.outcome(start, duration));
             }
             if now >= end + PATIENCE {
-                return Err(format!("messages that not everybody got: {}", self.tally.pending.len()));
+                let (late, patience) = (self.tally.pending.len(), PATIENCE.as_secs());
+                return Err(format!(
+                    "messages that not everybody had after {patience} s: {late}; is the rate too high?"
+                ));
             }
             if now >= shown + PROGRESS_INTERVAL {
                 shown = now;

@@ -127,10 +127,11 @@ impl<'a> Report<'a> {
         };
         let tls = if *tls { "TLS (the floor is plain)" } else { "plain" };
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let runs = if *runs == 1 { "one run".to_owned() } else { format!("medians of {runs} runs") };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         format!(
             "{subscribers} subscribers ({who}, {tls}), {bytes} bytes a message, shards: {shards}; paced: {rate} messages/s, \
-             flat out: window of {window}; medians of {runs} runs of {seconds} s; Linux {}, {cores} cores",
+             flat out: window of {window}; {runs} of {seconds} s a phase; Linux {}, {cores} cores",
             kernel.trim()
         )
     }
