@@ -13,7 +13,7 @@ const MESSAGE_HEADERS: &[&str] = &[EVENT_HEADER, OPCODE_HEADER, "Tg-Key", "Nats-
 
 pub(super) enum Outcome {
     /// The answer is in the outbox.
-    Answered { keep_alive: bool },
+    Answered { keep_alive: bool, refused: Option<CloseReason> },
     /// `POST /api/channels/{channel}`; the payload follows as the body.
     Publish(Publication),
     /// `GET /metrics`; the shard has the counters.
@@ -39,10 +39,10 @@ pub(super) fn request(head: &Head<'_>, outbox: &mut Outbox) -> Outcome {
     match (segments.as_slice(), head.method) {
         (["api", "channels", channel], "POST") => match publication(head, channel) {
             Ok(publication) => Outcome::Publish(publication),
-            Err(words) => answer(head, 400, &words, outbox),
+            Err(words) => answer(head, CloseReason::BadPublish, &words, outbox),
         },
         (["metrics"], "GET" | "HEAD") => Outcome::Metrics,
-        (["health"], "GET" | "HEAD") => answer(head, 200, "ok", outbox),
+        (["health"], "GET" | "HEAD") => answer(head, CloseReason::Normal, "ok", outbox),
         (["api", "channels", _], _) => refuse(head, CloseReason::MethodNotAllowed, Some("POST"), outbox),
         (["metrics" | "health"], _) => refuse(head, CloseReason::MethodNotAllowed, Some("GET, HEAD"), outbox),
         _ => refuse(head, CloseReason::NotFound, None, outbox),
@@ -67,14 +67,15 @@ fn publication(head: &Head<'_>, channel: &str) -> Result<Publication, String> {
     Ok(Publication { subject, headers: (!block.is_empty()).then(|| block.finish()) })
 }
 
-fn answer(head: &Head<'_>, status: u16, words: &str, outbox: &mut Outbox) -> Outcome {
+fn answer(head: &Head<'_>, reason: CloseReason, words: &str, outbox: &mut Outbox) -> Outcome {
     let to = head.reply_to();
     let to = if head.body.is_empty() { to } else { to.closing() };
     outbox.write(|out| {
-        let reply = Reply::start(out, status, to).header("Content-Type", "text/plain; charset=utf-8");
+        let reply = Reply::start(out, reason.row().http_status, to).header("Content-Type", "text/plain; charset=utf-8");
         reply.header("Cache-Control", "no-store").body(format!("{words}\n").as_bytes());
     });
-    Outcome::Answered { keep_alive: to.keep_alive }
+    let refused = Some(reason).filter(|reason| *reason != CloseReason::Normal);
+    Outcome::Answered { keep_alive: to.keep_alive, refused }
 }
 
 fn refuse(head: &Head<'_>, reason: CloseReason, allow: Option<&str>, outbox: &mut Outbox) -> Outcome {
@@ -82,5 +83,5 @@ fn refuse(head: &Head<'_>, reason: CloseReason, allow: Option<&str>, outbox: &mu
     let to = if head.body.is_empty() { to } else { to.closing() };
     let mut keep_alive = false;
     outbox.write(|out| keep_alive = Refusal { allow, ..Refusal::new(reason) }.write(out, to));
-    Outcome::Answered { keep_alive }
+    Outcome::Answered { keep_alive, refused: Some(reason) }
 }

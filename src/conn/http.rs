@@ -204,7 +204,8 @@ impl Conn {
         let Phase::Http(http) = &mut self.phase else { return Ok(None) };
         let to = head.reply_to();
         match admin::request(head, &mut self.outbox) {
-            admin::Outcome::Answered { keep_alive } => {
+            admin::Outcome::Answered { keep_alive, refused } => {
+                self.refused = refused;
                 self.answered(keep_alive && head.body.is_empty(), settings, now)?;
                 Ok(None)
             }

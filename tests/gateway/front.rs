@@ -137,5 +137,7 @@ fn the_admin_listener_publishes_counts_and_refuses_pages() {
             let answer = ask(admin(gateway), request);
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?} got {answer:?}");
         }
+        assert_eq!(metric(gateway, "closed_total:bad_publish"), 2);
+        assert_eq!(metric(gateway, "closed_total:method_not_allowed"), 1);
     });
 }
