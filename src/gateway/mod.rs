@@ -24,6 +24,7 @@ use crate::base::Place;
 use crate::conn::Door;
 use crate::conn::route::{PathTemplate, Route, Target};
 use crate::driver::{Choice, Kind, Waker, choose};
+use crate::hub::PlaceSet;
 use crate::limits;
 use crate::mesh::{Mail, Mesh};
 use crate::shard::counters::{self, Counters};
@@ -130,6 +131,10 @@ impl Builder {
         }
         let plan = Plan::new(&config, pages)?;
         let shards = plan.shards;
+        let workers_max = PlaceSet::PLACES_MAX - shards;
+        if workers.len() > workers_max {
+            return Err(StartError(format!("{} in-process workers are more than {workers_max}", workers.len())));
+        }
         let wakers = (0..shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
         let wakers = wakers.map_err(|error| StartError(format!("no eventfd for the wake-ups: {error}")))?;
         let (mesh, mut mailboxes) = Mesh::new(wakers.clone(), workers.len(), limits::MAILBOX_MAILS);
