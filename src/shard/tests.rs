@@ -1,11 +1,13 @@
 //! Shards in virtual time, on the simulator: nothing stalls, piles up, spins or leaks, whatever the peers do.
 
+mod storm;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Target, WebSocketTarget};
+use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Target, UserSource, WebSocketTarget};
 use crate::conn::settings::Credentials;
 use crate::driver::sim::{Endpoint, Faults, ReadOutcome, SimDriver, World};
 use crate::hub::owner_of;
@@ -178,8 +180,10 @@ fn route(path: &str, target: Target) -> Route {
 fn settings() -> Settings {
     let room = || ChannelTemplate::parse("room.{room}").unwrap();
     let websocket = |channel, service: Option<&str>| {
+        let has_user = service.is_some();
         let service = service.map(Into::into);
-        Target::WebSocket(WebSocketTarget { channel, publish: true, service, user: None })
+        let user = Some(UserSource::Query("user".into())).filter(|_| has_user);
+        Target::WebSocket(WebSocketTarget { channel, publish: true, service, user })
     };
     let routes = vec![
         route("/sse/{room}", Target::Sse { channel: room(), retry: SECOND }),
@@ -304,6 +308,29 @@ fn whoever_asks_without_taking_answers_is_a_slow_consumer() {
 }
 
 #[test]
+fn a_slow_consumer_that_reads_again_hears_whole_messages_and_1013() {
+    let mut bench = Bench::new(1, Settings { outbox_bytes_max: 20_000, ..settings() });
+    let mut slow = bench.open(0, "/ws/1");
+    let worker = bench.connect(0, 1);
+    for _ in 0..20 {
+        worker.say(format!("PUB room.1 9000\r\n{}\r\n", "x".repeat(9_000)));
+        bench.run_for(SECOND / 100);
+    }
+    assert_eq!(bench.closed(0, CloseReason::SlowConsumer), 1);
+    let mut heard = Vec::new();
+    while slow.end.is_open() {
+        while matches!(slow.end.read(&mut heard), ReadOutcome::Bytes(_)) {}
+        bench.run_for(SECOND / 100);
+    }
+    let mut frames = &heard[..];
+    while let [0x81, 126, high, low, rest @ ..] = frames {
+        frames = &rest[usize::from(u16::from_be_bytes([*high, *low]))..];
+    }
+    let [0x88, _, high, low, ..] = frames else { panic!("a close frame, not {frames:?}") };
+    assert_eq!(u16::from_be_bytes([*high, *low]), 1013);
+}
+
+#[test]
 fn one_message_makes_nobody_slow_however_long_it_is() {
     let mut bench = Bench::new(1, Settings { outbox_bytes_max: 4_096, ..settings() });
     let mut listener = bench.open(0, "/sse/1");
@@ -319,7 +346,7 @@ fn a_worker_that_what_has_waited_is_too_much_for_leaves_no_subscription() {
     let mut settings = settings();
     settings.bus.outbox_bytes_max = 2_000;
     let mut bench = Bench::new(1, settings);
-    let clients: Vec<_> = (0..5).map(|_| bench.open(0, "/echo")).collect();
+    let clients: Vec<_> = (0..5).map(|_| bench.open(0, "/echo?user=ann")).collect();
     clients.iter().for_each(|client| client.say(text(&[b'x'; 1_000])));
     bench.run_for(SECOND / 10);
     assert_eq!(bench.census(0).stranded, 5);
@@ -330,7 +357,7 @@ fn a_worker_that_what_has_waited_is_too_much_for_leaves_no_subscription() {
     bench.run_for(limits::CLOSE_TIMEOUT + SECOND);
     assert_eq!(bench.closed(0, CloseReason::SlowConsumer), 1);
     let census = bench.census(0);
-    assert_eq!((census.subscriptions, census.members), (0, 0));
+    assert_eq!((census.subscriptions, census.members), (clients.len(), 0), "the clients' own, to their user");
 }
 
 #[test]
@@ -388,93 +415,4 @@ fn a_stream_that_is_taken_slowly_is_alive_and_one_that_is_not_taken_is_slow() {
     assert_eq!(bench.closed(0, CloseReason::NoPong), 1, "the WebSocket that took nothing");
     assert_eq!(bench.closed(0, CloseReason::SlowConsumer), 1, "the stream that took nothing");
     assert!(slow.end.is_open());
-}
-
-/// What somebody might say, whole, cut or out of place.
-fn something(world: &World) -> Vec<u8> {
-    const UPGRADE: &str = " HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
-    let number = world.random_below(4);
-    match world.random_below(12) {
-        0 => format!("GET /sse/{number} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes(),
-        1 | 2 => format!("GET /ws/{number}{UPGRADE}").into_bytes(),
-        3 => format!("GET /echo{UPGRADE}").into_bytes(),
-        4 => text(&vec![b'x'; world.random_below(3_000) as usize]),
-        5 => text(b"short").repeat(20),
-        6 => format!("SUB room.{number} {number}\r\nSUB room.* w\r\nUNSUB {number}\r\n").into_bytes(),
-        7 => format!("SUB tg.service.echo workers s{number}\r\nPING\r\n").into_bytes(),
-        8 => format!("PUB room.{number} answer.{number} 5\r\nhello\r\n").into_bytes().repeat(20),
-        9 => {
-            format!("POST /api/channels/room.{number} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nxyz").into_bytes()
-        }
-        10 => b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
-        _ => {
-            let mut close = Vec::new();
-            frame::write_masked(&mut close, true, Opcode::Close, b"\x03\xe8", [1, 2, 3, 4]);
-            close
-        }
-    }
-}
-
-/// Strangers come, say something, read or do not, and leave in every way there is. The simulator panics when a shard
-/// breaks the driver's contract.
-fn storm(seed: u64) {
-    let mut settings = Settings { connections_max: 20, outbox_bytes_max: 20_000, ..settings() };
-    settings.bus.outbox_bytes_max = 20_000;
-    let world = World::seeded(seed);
-    let mut bench = Bench::within(world.clone(), 2, settings);
-    let mut peers: Vec<Peer> = Vec::new();
-    for _ in 0..300 {
-        let chosen = world.random_below(peers.len().max(1) as u64) as usize;
-        match world.random_below(10) {
-            0 | 1 => {
-                let address = address(world.random_below(2) as u16, world.random_below(4) as u16);
-                peers.extend(world.connect(address).map(|end| Peer { end, heard: Vec::new() }));
-            }
-            2..=5 if !peers.is_empty() => {
-                let said = something(&world);
-                let length = if world.random_below(5) == 0 {
-                    world.random_below(said.len() as u64) as usize
-                } else {
-                    said.len()
-                };
-                peers[chosen].end.write(&said[..length]);
-            }
-            6 if !peers.is_empty() => drop(peers[chosen].hear()),
-            7 if !peers.is_empty() => peers[chosen].end.shutdown_write(),
-            8 if !peers.is_empty() => {
-                let peer = peers.swap_remove(chosen);
-                if world.random_below(2) == 0 {
-                    peer.end.reset();
-                }
-            }
-            _ => {}
-        }
-        let micros = if world.random_below(20) == 0 { 5_000_000 } else { world.random_below(2_000) + 1 };
-        bench.run_for(Duration::from_micros(micros));
-    }
-    world.calm_down();
-    drop(peers);
-    bench.run_for(200 * SECOND);
-    for shard in 0..2 {
-        assert_eq!(bench.census(shard), Census::default(), "shard {shard}");
-        let core = bench.core(shard);
-        let left = (core.parked.len(), core.handshakes.len(), core.post.backlog(), core.wheel.len());
-        assert_eq!(left, (0, 0, 0, 0), "shard {shard}: parked, handshakes, backlog, timers");
-        assert_eq!(core.counters().open.value(), 0);
-    }
-    for place in 0..2 {
-        bench.mesh.try_send(Place(place), Mail::Drain).unwrap();
-        bench.mesh.wake(Place(place));
-    }
-    bench.run_for(SECOND);
-    assert!(bench.shards.iter().all(Option::is_none));
-}
-
-#[test]
-fn strangers_in_every_kind_of_world_leave_nothing_behind() {
-    for seed in 0..150 {
-        let outcome = std::panic::catch_unwind(|| storm(seed));
-        assert!(outcome.is_ok(), "seed {seed}");
-    }
 }
