@@ -310,7 +310,7 @@ fn whoever_asks_without_taking_answers_is_a_slow_consumer() {
 #[test]
 fn a_slow_consumer_that_reads_again_hears_whole_messages_and_1013() {
     let mut bench = Bench::new(1, Settings { outbox_bytes_max: 20_000, ..settings() });
-    let mut slow = bench.open(0, "/ws/1");
+    let slow = bench.open(0, "/ws/1");
     let worker = bench.connect(0, 1);
     for _ in 0..20 {
         worker.say(format!("PUB room.1 9000\r\n{}\r\n", "x".repeat(9_000)));
