@@ -146,10 +146,8 @@ impl Core {
             let message = Message { subject, reply: None, headers, payload: payload.clone() };
             self.publish(Publish { message, from: None });
         }
-        if has_service {
-            if let Some(message) = self.service_message(key, Kind::Message(opcode), payload) {
-                self.to_service(key, message);
-            }
+        if has_service && let Some(message) = self.service_message(key, Kind::Message(opcode), payload) {
+            self.to_service(key, message);
         }
         self.park_if_crowded(key);
     }
@@ -222,11 +220,11 @@ impl Core {
 
     /// Not reading on IS the back-pressure: whoever makes mail waits while other shards have too much of it.
     fn park_if_crowded(&mut self, key: Key) {
-        if self.post.is_crowded() {
-            if let Some(conn) = self.slots.get_mut(key) {
-                conn.is_parked = true;
-                self.parked.push(key);
-            }
+        if self.post.is_crowded()
+            && let Some(conn) = self.slots.get_mut(key)
+        {
+            conn.is_parked = true;
+            self.parked.push(key);
         }
     }
 

@@ -356,11 +356,10 @@ impl Core {
 
     /// Keeps the wheel's promise: it looks at a connection not later than its deadline.
     fn schedule(&mut self, key: Key) {
-        if let Some(conn) = self.slots.get_mut(key) {
-            if conn.deadline() < conn.timer_at {
-                conn.timer_at = conn.deadline();
-                self.wheel.insert(conn.timer_at, key);
-            }
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        if conn.deadline() < conn.timer_at {
+            conn.timer_at = conn.deadline();
+            self.wheel.insert(conn.timer_at, key);
         }
     }
 

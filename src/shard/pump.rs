@@ -132,10 +132,10 @@ impl Core {
             }
             let mut rest = &mut plain[..];
             self.drive(key, &mut rest);
-            if let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
-                if let Transport::Tls(tls) = conn.transport() {
-                    tls.plain.keep(rest);
-                }
+            if let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none())
+                && let Transport::Tls(tls) = conn.transport()
+            {
+                tls.plain.keep(rest);
             }
             match opened {
                 Ok(Opened::Handshaken | Opened::Full) => {}

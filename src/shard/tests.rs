@@ -85,8 +85,12 @@ impl Bench {
 
     fn turn(&mut self, shard: usize) {
         if self.shards[shard].as_mut().is_some_and(|shard| shard.turn().unwrap() == Turn::Over) {
-            self.shards[shard] = None;
+            return self.shards[shard] = None;
         }
+        // The simulator turns a shard once more than a kernel wakes it, which would hide a shard that oversleeps.
+        let core = self.core(shard);
+        let is_waited_for = !core.parked.is_empty() && core.post.has_room();
+        assert!(!is_waited_for || core.next_deadline() <= core.now, "parked publishers wait for an event");
     }
 
     fn run_for(&mut self, time: Duration) {
@@ -253,19 +257,20 @@ fn a_publisher_goes_on_when_the_crowded_mailbox_has_been_emptied() {
     let mut bench = Bench::new(2, settings());
     let room = room_of(1, 2);
     let mut listener = bench.open(1, &format!("/sse/{room}"));
-    let mut speaker = bench.open(0, &format!("/ws/{room}"));
-    let all: Vec<u8> = (0..MESSAGES).flat_map(|_| text(b"x")).collect();
-    speaker.say(all);
-    bench.run_some_for(SECOND, |shard| shard == 0);
-    assert_eq!(bench.core(0).parked.len(), 1, "the mailbox and the backlog are full");
-    for _ in 0..MESSAGES / 256 {
-        // Both are sent to: the speaker listens to its room.
-        bench.run_for(SECOND / 10);
-        speaker.hear();
+    let publisher = bench.connect(0, 1);
+    let mut all = &format!("PUB room.{room} 1\r\nx\r\n").repeat(MESSAGES).into_bytes()[..];
+    // Only its own shard works: the mailbox of the other fills, and then what is kept for it.
+    while bench.core(0).parked.is_empty() {
+        all = &all[publisher.end.write(all)..];
+        bench.run_some_for(SECOND / 100, |shard| shard == 0);
+    }
+    while !all.is_empty() {
+        all = &all[publisher.end.write(all)..];
+        bench.run_for(SECOND / 100);
         listener.hear();
     }
+    bench.run_for(SECOND);
     assert_eq!(bench.core(1).counters().delivered.value(), MESSAGES as u64);
-    assert_eq!(bench.core(0).counters().delivered.value(), MESSAGES as u64);
 }
 
 #[test]
