@@ -52,6 +52,15 @@ impl Client {
         }
     }
 
+    /// The room that it is in, once, when it has come in.
+    pub fn just_came_to(&mut self) -> Option<String> {
+        match &mut self.kind {
+            Kind::Room(room) => room.has_just_come().then(|| room.channel.clone()),
+            Kind::Stream(stream) => stream.has_just_come().then(|| format!("room.{}", stream.room)),
+            Kind::Me(_) | Kind::Worker(_) | Kind::Poster(_) => None,
+        }
+    }
+
     pub fn name(&self) -> &'static str {
         match self.kind {
             Kind::Room(_) => "socket in a room",

@@ -27,6 +27,7 @@ pub struct Room {
     pub socket: WebSocket,
     pub channel: String,
     ear: Ear,
+    is_greeted: bool,
     has_left: bool,
 }
 
@@ -50,6 +51,7 @@ pub struct Stream {
     pub room: u64,
     pub stream: EventStream,
     ear: Ear,
+    is_greeted: bool,
 }
 
 /// The channel of what a client says to the service.
@@ -64,7 +66,7 @@ impl Room {
         let channel = format!("room.{room}");
         let socket = WebSocket::new(endpoint, &format!("/ws/rooms/{room}"), seed);
         let ear = Ear::new(format!("socket {id}"), Pattern::Channel(channel.clone()), None);
-        Room { id, socket, channel, ear, has_left: false }
+        Room { id, socket, channel, ear, is_greeted: false, has_left: false }
     }
 
     pub fn poll(&mut self, ledger: &mut Ledger) {
@@ -79,6 +81,11 @@ impl Room {
             let text = ledger.say(&self.channel, self.id, padding);
             self.socket.send_text(&text);
         }
+    }
+
+    /// True once, when it has opened.
+    pub fn has_just_come(&mut self) -> bool {
+        self.ear.is_open() && !std::mem::replace(&mut self.is_greeted, true)
     }
 
     pub fn leave(&mut self) {
@@ -155,7 +162,7 @@ impl Stream {
     pub fn new(id: u32, endpoint: Endpoint, room: u64) -> Stream {
         let stream = EventStream::new(endpoint, &format!("/sse/{room}"), "");
         let ear = Ear::new(format!("stream {id}"), Pattern::Channel(format!("room.{room}")), None);
-        Stream { room, stream, ear }
+        Stream { room, stream, ear, is_greeted: false }
     }
 
     pub fn poll(&mut self, ledger: &mut Ledger) {
@@ -166,6 +173,11 @@ impl Stream {
         for event in std::mem::take(&mut self.stream.received) {
             self.ear.hear(ledger, event.data.as_bytes(), Some(Position::parse(&event.id)));
         }
+    }
+
+    /// True once, when it has opened.
+    pub fn has_just_come(&mut self) -> bool {
+        self.ear.is_open() && !std::mem::replace(&mut self.is_greeted, true)
     }
 
     pub fn assert_settled(&self, ledger: &Ledger, mercy: Mercy) {

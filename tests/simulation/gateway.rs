@@ -19,7 +19,7 @@ use tidegate::shard::{Census, Entrance, Parts, Shard, Turn};
 const TURNS_PER_INSTANT_MAX: usize = 5_000;
 
 /// As long as another thread may have a core, or a storm of handshakes.
-const STALL_US_MAX: u64 = 10_000;
+const STALL_US_MAX: u64 = 40_000;
 
 /// What differs from one simulated gateway to the next.
 #[derive(Clone, Debug)]

@@ -63,6 +63,8 @@ pub struct Scenario {
     clients_made: u32,
     /// How often each of the acts: seeds differ in kind, because what needs much of one thing hides among all others.
     temper: [u64; ACTS.len()],
+    /// Workers speak to a room in the moment in which somebody has come to it: not one word may be missed.
+    greets: bool,
     /// Of a thousand messages, so many are the first of very many.
     bursts: u32,
     /// Workers of the service come and go; otherwise two are there from the beginning, and stay.
@@ -84,6 +86,7 @@ impl Scenario {
         let temper = ACTS.map(|(weight, _)| weight * [0, 1, 1, 8][random.below(4) as usize] + 1);
         let mut scenario = Scenario {
             temper,
+            greets: random.chance(500),
             bursts: [0, 30, 100][random.below(3) as usize],
             gateway: Gateway::new(&world, shape.clone()),
             world,
@@ -411,7 +414,19 @@ impl Scenario {
         for client in &mut self.clients {
             client.poll(now, &mut self.ledger);
         }
+        if self.greets {
+            let rooms: Vec<String> = self.clients.iter_mut().filter_map(Client::just_came_to).collect();
+            rooms.iter().for_each(|room| self.greet(room));
+        }
         self.clients.retain(|client| client.is_calm || !client.is_ended());
+    }
+
+    fn greet(&mut self, room: &str) {
+        for client in self.clients.iter_mut().filter(|client| !client.is_ended()) {
+            if let Kind::Worker(worker) = &mut client.kind {
+                worker.say(&mut self.ledger, room, 0);
+            }
+        }
     }
 
     // --- the end -----------------------------------------------------------------------------------------------------
