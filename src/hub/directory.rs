@@ -38,6 +38,8 @@ pub struct Seat {
 struct Entry {
     member: Member,
     queue: Option<Arc<str>>,
+    /// A plain wildcard subscription: it watches what flows, and is nobody to answer.
+    is_observer: bool,
 }
 
 /// The same on every shard, but for mail that is on its way.
@@ -52,7 +54,8 @@ impl Directory {
     pub fn enlist(&mut self, membership: Membership) {
         let Membership { pattern, queue, member } = membership;
         if self.members.insert(member) {
-            self.entries.insert(&pattern, Entry { member, queue });
+            let is_observer = queue.is_none() && !pattern.is_literal();
+            self.entries.insert(&pattern, Entry { member, queue, is_observer });
         }
     }
 
@@ -89,7 +92,10 @@ impl Directory {
         }
         let mut groups: SmallVec<[(&Arc<str>, u64, Member); 2]> = SmallVec::new();
         self.entries.for_each_match(subject, |entry| match &entry.queue {
-            None => recipients.places.insert(entry.member.place),
+            None => {
+                recipients.places.insert(entry.member.place);
+                recipients.has_addressee |= !entry.is_observer;
+            }
             Some(queue) => {
                 let is_preferred = preferred.contains(&entry.member);
                 let weight = if is_preferred { u64::MAX } else { weight(draw, &entry.member) };
@@ -102,6 +108,7 @@ impl Directory {
         });
         let seats = groups.into_iter().map(|(queue, _, member)| Seat { queue: queue.clone(), member });
         recipients.seats.extend(seats);
+        recipients.has_addressee |= !recipients.seats.is_empty();
     }
 
     /// Another member of a queue group, for a message whose first one has left.
@@ -160,6 +167,19 @@ mod tests {
             directory.collect("tg.service.x", draw, &[first], &mut recipients);
             assert_eq!(recipients.seats[0].member, first);
         }
+    }
+
+    #[test]
+    fn an_observer_is_nobody_to_answer() {
+        let mut directory = Directory::default();
+        directory.enlist(membership(">", None, 0));
+        let seen = chosen(&directory, "tg.service.x", 1);
+        assert!(!seen.is_empty() && !seen.has_addressee);
+        directory.enlist(membership("tg.service.x", None, 1));
+        assert!(chosen(&directory, "tg.service.x", 1).has_addressee);
+        directory.enlist(membership("tg.service.*", Some("q"), 2));
+        assert_eq!(chosen(&directory, "tg.service.y", 1).seats.len(), 1);
+        assert!(chosen(&directory, "tg.service.y", 1).has_addressee);
     }
 
     #[test]

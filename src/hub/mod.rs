@@ -42,6 +42,8 @@ pub struct Recipients {
     pub places: PlaceSet,
     /// One member of each queue group.
     pub seats: smallvec::SmallVec<[Seat; 2]>,
+    /// Somebody from the directory is meant by the message, and does not just watch everything that flows.
+    pub has_addressee: bool,
 }
 
 impl Recipients {

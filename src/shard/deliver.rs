@@ -52,7 +52,7 @@ impl Core {
         let preferred = self.sticky.get(&key).map_or(&[][..], |members| members);
         let draw = mix(self.address(key).to_bits());
         self.hub.directory.collect(message.subject.as_str(), draw, preferred, &mut recipients);
-        if recipients.is_empty() {
+        if !recipients.has_addressee {
             return Err(message);
         }
         let is_as_before = recipients.seats.iter().map(|seat| &seat.member).eq(preferred);
