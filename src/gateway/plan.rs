@@ -82,7 +82,7 @@ fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Setting
             },
             outbox_bytes_max: limits::WORKER_OUTBOX_BYTES_MAX,
             credentials: config.bus.as_ref().and_then(|bus| bus.credentials.as_ref()).map(credentials),
-            server_id: format!("TG{:016X}", random()? as u64),
+            server_id: format!("TG{:016X}", random()?),
         },
         payload_bytes_max: limits.payload_bytes_max,
         outbox_bytes_max: limits.outbox_bytes_max,

@@ -1,8 +1,8 @@
 //! Messages on their way: publisher -> owner -> places -> connections.
 //!
 //! ```text
-//!  publish --+-- tg.conn.<id>      --> the connection's shard ------------------------------> to_conn
-//!            +-- tg.service.<s>    --> one worker of each queue group -----------------------> direct
+//!  publish --+-- tg.conn.<id>      --> the connection's shard -----------------------> deliver_to_conn
+//!            +-- tg.service.<s>    --> one worker of each queue group ----------------------> direct
 //!            '-- everything else   --> owner: position, recipients --> places, members ------> deliver, direct
 //! ```
 
@@ -22,7 +22,7 @@ impl Core {
     /// Sends a message where its subject leads.
     pub(super) fn publish(&mut self, publish: Publish) {
         match Destination::of(&publish.message.subject) {
-            Destination::Conn(address) if address.place == self.place => self.to_conn(address.key, publish),
+            Destination::Conn(address) if address.place == self.place => self.deliver_to_conn(address.key, publish),
             Destination::Conn(address) if self.post.mesh().is_shard(address.place) => {
                 self.post.push(address.place, Mail::ToConn { key: address.key, publish: Box::new(publish) });
             }
@@ -150,7 +150,7 @@ impl Core {
     }
 
     /// To one connection, or its publisher hears that it is gone.
-    pub(super) fn to_conn(&mut self, key: Key, publish: Publish) {
+    pub(super) fn deliver_to_conn(&mut self, key: Key, publish: Publish) {
         let is_there = self.slots.get(key).is_some_and(|conn| conn.is_client());
         let Ok(command) = Command::of(&publish.message.subject) else { return self.tell_nobody_there(&publish) };
         if !is_there {

@@ -147,7 +147,7 @@ impl Core {
             self.publish(Publish { message, from: None });
         }
         if has_service && let Some(message) = self.service_message(key, Kind::Message(opcode), payload) {
-            self.to_service(key, message);
+            self.deliver_to_service(key, message);
         }
         self.park_if_crowded(key);
     }
@@ -192,7 +192,7 @@ impl Core {
     }
 
     /// To a worker now, or, while there is none, with the next that comes: the client is read no further meanwhile.
-    fn to_service(&mut self, key: Key, message: Message) {
+    fn deliver_to_service(&mut self, key: Key, message: Message) {
         let Err(message) = self.try_service(key, message) else { return };
         let until = self.now + limits::SERVICE_WAIT;
         let Some(conn) = self.slots.get_mut(key) else { return };

@@ -37,7 +37,7 @@ impl Core {
                 }
             }
             Mail::Resign { membership } => self.hub.directory.resign(&membership),
-            Mail::ToConn { key, publish } => self.to_conn(key, *publish),
+            Mail::ToConn { key, publish } => self.deliver_to_conn(key, *publish),
             Mail::Deliver(delivery) => {
                 let event = Event::new(delivery.message, delivery.position);
                 self.deliver(&event, delivery.except);

@@ -89,6 +89,8 @@ pub(crate) struct Core {
     stranded: BTreeMap<Key, Stranded>,
     /// The workers that a client's messages went to: the next go there too while those live.
     sticky: AHashMap<Key, SmallVec<[Member; 1]>>,
+    // Boxed as the driver takes and returns them.
+    #[expect(clippy::vec_box)]
     spare_batches: Vec<Box<Batch>>,
     /// Plaintext of the records being opened, and content of the record being sealed.
     plain: Vec<u8>,
