@@ -56,7 +56,8 @@ async def main(target, certificate=None):
             "id": result.case_id,
             "passed": result.passed,
             "behavior": result.behavior.value,
-            "words": f"{result.behavior.value}: {result.result} {result.behavior_close.value}: {result.result_close}",
+            "words": f"{result.behavior.value}, {result.behavior_close.value}: {result.result} {result.result_close} "
+            f"Received {str(result.received):.500} in {result.duration} ms",
         }
         for result in results
     ]
