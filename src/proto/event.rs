@@ -96,13 +96,10 @@ impl Event {
 
     /// Text or binary: as the publisher said, else text if the payload is UTF-8.
     pub fn opcode(&self) -> ws::Opcode {
-        let is_utf8 = simdutf8::basic::from_utf8(&self.message.payload).is_ok();
         // A text frame that is not UTF-8 would cost the client its connection, so the publisher's word is not enough.
-        match self.message.header(OPCODE_HEADER) {
-            Some("binary") => ws::Opcode::Binary,
-            _ if is_utf8 => ws::Opcode::Text,
-            _ => ws::Opcode::Binary,
-        }
+        let is_text = self.message.header(OPCODE_HEADER) != Some("binary")
+            && simdutf8::basic::from_utf8(&self.message.payload).is_ok();
+        if is_text { ws::Opcode::Text } else { ws::Opcode::Binary }
     }
 
     /// One unmasked, unfragmented frame (RFC 6455 section 5.2).
