@@ -188,10 +188,12 @@ impl Listeners {
         }
     }
 
-    /// Everybody of this shard with a plain subscription that matches `subject`.
+    /// Everybody of this shard with a plain subscription that matches `subject`. What comes before the owner's
+    /// confirmation was meant for listeners who have left meanwhile; a message after it may be missing.
     pub fn for_each(&self, subject: &Subject, mut visit: impl FnMut(Listener)) {
-        if let Some(topic) = self.by_subject.get(subject) {
-            for sub in &self.topics[*topic].subs {
+        let topic = self.by_subject.get(subject).map(|topic| &self.topics[*topic]);
+        if let Some(topic) = topic.filter(|topic| topic.joining.is_none()) {
+            for sub in &topic.subs {
                 if let Some(sub) = self.subs.get(*sub) {
                     visit(sub.listener);
                 }
