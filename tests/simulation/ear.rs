@@ -55,6 +55,9 @@ pub struct Group {
 /// A group whose members stay.
 pub const STEADY_GROUP: &str = "steady";
 
+/// A group whose members come and go.
+pub const LOOSE_GROUP: &str = "loose";
+
 impl Group {
     pub fn new(name: &'static str, member: u32) -> Group {
         Group { name, member, is_steady: name == STEADY_GROUP }

@@ -36,7 +36,6 @@ const DRAIN: Duration = Duration::from_secs(30);
 const STALL_STEP: Duration = Duration::from_micros(500);
 /// More rounds without time passing than anything needs.
 const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
-const LOOSE_GROUP: &str = "loose";
 
 type Act = fn(&mut Scenario);
 
@@ -63,6 +62,8 @@ pub struct Scenario {
     clients_made: u32,
     /// How often each of the acts: seeds differ in kind, because what needs much of one thing hides among all others.
     temper: [u64; ACTS.len()],
+    /// The network moves a few bytes and rests, so that a burst may take longer than a heartbeat's patience.
+    crawls: bool,
     /// Workers speak to a room in the moment in which somebody has come to it: not one word may be missed.
     greets: bool,
     /// Of a thousand messages, so many are the first of very many.
@@ -74,7 +75,8 @@ pub struct Scenario {
 impl Scenario {
     pub fn new(seed: u64) -> Scenario {
         let mut random = Random::new(seed ^ 0x5CE7_A210);
-        let world = if random.chance(100) { World::new(seed, Faults::none()) } else { World::seeded(seed) };
+        let faults = if random.chance(100) { Faults::none() } else { Faults::seeded(seed) };
+        let world = World::new(seed, faults.clone());
         let shape = Shape {
             shards: 1 + random.below(4) as u16,
             mails_max: [1, 2, 3, 8, 64, limits::MAILBOX_MAILS][random.below(6) as usize],
@@ -86,6 +88,7 @@ impl Scenario {
         let temper = ACTS.map(|(weight, _)| weight * [0, 1, 1, 8][random.below(4) as usize] + 1);
         let mut scenario = Scenario {
             temper,
+            crawls: faults.partial_write > 0 && *faults.delay_us.end() > 100_000,
             greets: random.chance(500),
             bursts: [0, 30, 100][random.below(3) as usize],
             gateway: Gateway::new(&world, shape.clone()),
@@ -98,7 +101,7 @@ impl Scenario {
             clients: Vec::new(),
             clients_made: 0,
         };
-        scenario.note(format!("{:?}, workers drift: {}", scenario.shape, scenario.workers_drift));
+        scenario.note(format!("{:?}, {faults:?}, workers drift: {}", scenario.shape, scenario.workers_drift));
         scenario
     }
 
@@ -129,7 +132,7 @@ impl Scenario {
 
     fn mercy(&self, is_draining: bool) -> Mercy {
         Mercy {
-            may_be_slow: self.shape.outbox_bytes_max < limits::OUTBOX_BYTES_MAX,
+            may_be_slow: self.shape.outbox_bytes_max < limits::OUTBOX_BYTES_MAX || self.crawls,
             may_lack_workers: self.workers_drift,
             may_be_refused: self.shape.connections_max < 1_000,
             is_draining,
@@ -188,7 +191,9 @@ impl Scenario {
             70..80 => self.enter(Door::Admin, is_calm, |id, endpoint| Kind::Poster(Poster::new(id, endpoint))),
             _ => {
                 let choice = self.random.bits();
-                self.enter(Door::Bus, is_calm, |id, endpoint| Kind::Worker(worker(id, endpoint, drift, choice)));
+                self.enter(Door::Bus, is_calm, |id, endpoint| {
+                    Kind::Worker(Worker::of_some_kind(id, endpoint, room, drift, choice))
+                });
             }
         }
     }
@@ -487,19 +492,4 @@ impl Scenario {
         self.live(REST);
         assert_eq!(self.world.open_connections(), 0, "a socket is open for nobody");
     }
-}
-
-/// One of many kinds of workers.
-fn worker(id: u32, endpoint: Endpoint, may_serve: bool, choice: u64) -> Worker {
-    let mut worker = Worker::new(id, endpoint);
-    let room = format!("room.{}", (choice >> 8) % ROOMS);
-    match choice % 6 {
-        0 => {}
-        1 => drop(worker.listen(&room, Pattern::Channel(room.clone()), None)),
-        2 => drop(worker.listen("room.*", Pattern::Below("room."), None)),
-        3 => drop(worker.listen("room.>", Pattern::Below("room."), Some(LOOSE_GROUP))),
-        _ if may_serve => worker.serve(),
-        _ => drop(worker.listen(&room, Pattern::Channel(room.clone()), Some(LOOSE_GROUP))),
-    }
-    worker
 }

@@ -6,7 +6,7 @@ use tidegate::driver::sim::Endpoint;
 
 use crate::bus::{Bus, Message};
 use crate::clients::ECHO;
-use crate::ear::{Ear, Group, Pattern};
+use crate::ear::{Ear, Group, LOOSE_GROUP, Pattern};
 use crate::ledger::Ledger;
 
 pub struct Worker {
@@ -66,6 +66,21 @@ impl Worker {
             questions: BTreeMap::new(),
             questions_asked: 0,
         }
+    }
+
+    /// One of many kinds; `room` is where it listens, if it listens to one.
+    pub fn of_some_kind(id: u32, endpoint: Endpoint, room: u64, may_serve: bool, choice: u64) -> Worker {
+        let mut worker = Worker::new(id, endpoint);
+        let room = format!("room.{room}");
+        match choice % 6 {
+            0 => {}
+            1 => drop(worker.listen(&room, Pattern::Channel(room.clone()), None)),
+            2 => drop(worker.listen("room.*", Pattern::Below("room."), None)),
+            3 => drop(worker.listen("room.>", Pattern::Below("room."), Some(LOOSE_GROUP))),
+            _ if may_serve => worker.serve(),
+            _ => drop(worker.listen(&room, Pattern::Channel(room.clone()), Some(LOOSE_GROUP))),
+        }
+        worker
     }
 
     // --- listening ---------------------------------------------------------------------------------------------------
