@@ -141,3 +141,30 @@ fn the_admin_listener_publishes_counts_and_refuses_pages() {
         assert_eq!(metric(gateway, "closed_total:method_not_allowed"), 1);
     });
 }
+
+#[test]
+fn a_listed_origin_may_read_a_stream_and_no_other() {
+    on_both_drivers("", |gateway| {
+        let mut stream = Raw::connect(front(gateway));
+        stream.send("GET /sse/1 HTTP/1.1\r\nHost: a\r\nOrigin: https://app.example\r\n\r\n");
+        let head = stream.read_until("\r\n\r\n");
+        assert!(head.contains("Access-Control-Allow-Origin: https://app.example\r\n"), "{head}");
+        assert!(head.contains("Vary: Origin\r\n"), "{head}");
+        let preflight = |origin: &str| {
+            ask(
+                front(gateway),
+                &format!(
+                    "OPTIONS /sse/1 HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\nConnection: close\r\n\
+                     Access-Control-Request-Method: GET\r\n\r\n"
+                ),
+            )
+        };
+        let allowed = preflight("https://app.example");
+        assert!(
+            allowed.starts_with("HTTP/1.1 204 ") && allowed.contains("Access-Control-Allow-Methods: GET"),
+            "{allowed}"
+        );
+        let refused = preflight("https://evil.example");
+        assert!(refused.starts_with("HTTP/1.1 405 ") && !refused.contains("Access-Control"), "{refused}");
+    });
+}

@@ -1,0 +1,84 @@
+//! What a shard does by the clock and by count: signs of life, rest after a failed accept, a few handshakes a turn.
+
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+use super::*;
+use crate::proto::tls::config::provider;
+
+/// What has arrived since it was asked last, as bytes.
+fn bytes(peer: &mut Peer) -> Vec<u8> {
+    while matches!(peer.end.read(&mut peer.heard), ReadOutcome::Bytes(_)) {}
+    std::mem::take(&mut peer.heard)
+}
+
+/// Unmasked frames of the gateway (RFC 6455 section 5.5): an empty ping, and a close with 1001.
+const PING: &[u8] = b"\x89\x00";
+const GOING_AWAY: &[u8] = b"\x03\xe9";
+
+#[test]
+fn an_idle_websocket_is_asked_for_a_sign_of_life_and_closed_with_1001_without_one() {
+    let mut bench = Bench::new(1, settings());
+    let mut idle = bench.open(0, "/ws/1");
+    let mut lively = bench.open(0, "/ws/2");
+    bench.run_for(limits::PING_INTERVAL);
+    assert_eq!((bytes(&mut idle), bytes(&mut lively)), (PING.to_vec(), PING.to_vec()));
+    let mut pong = Vec::new();
+    frame::write_masked(&mut pong, true, Opcode::Pong, b"", [0; 4]);
+    lively.say(pong);
+    bench.run_for(limits::PONG_TIMEOUT);
+    let last = bytes(&mut idle);
+    assert!(last.starts_with(b"\x88") && last[2..].starts_with(GOING_AWAY), "{last:?}");
+    assert_eq!(bench.closed(0, CloseReason::NoPong), 1);
+    assert_eq!(bench.census(0).connections, 2, "the other one lives, this one lingers");
+    bench.run_for(limits::CLOSE_TIMEOUT + SECOND);
+    assert_eq!(bench.census(0).connections, 1);
+}
+
+#[test]
+fn a_listener_rests_after_a_failed_accept_and_tries_again() {
+    let world = World::new(1, Faults { accept_failure: 1_000, ..Faults::none() });
+    let mut bench = Bench::within(world, 1, settings());
+    let _waiting = bench.world.connect(address(0, 0)).expect("the queue has room");
+    bench.run_for(SECOND);
+    let failures = bench.core(0).counters().accept_failures.value();
+    let tries_max = (SECOND.as_millis() / limits::ACCEPT_BACKOFF.as_millis()) as u64 + 1;
+    assert!((2..=tries_max).contains(&failures), "{failures} failures in a second");
+    bench.world.calm_down();
+    bench.run_for(SECOND);
+    assert_eq!(bench.census(0).connections, 1);
+}
+
+#[test]
+fn live_connections_do_not_wait_for_a_storm_of_handshakes() {
+    const STORM: usize = 5 * limits::HANDSHAKES_PER_TURN;
+    let mut bench = Bench::new(1, settings());
+    let mut live = bench.open(0, "/ws/1");
+    let mut strangers: Vec<Peer> = (0..STORM).map(|_| bench.connect(0, TLS)).collect();
+    bench.run_for(SECOND / 10);
+    strangers.iter().for_each(|stranger| stranger.say(client_hello()));
+    live.say(text(b"still here"));
+    bench.world.advance_to(bench.world.now() + SECOND / 10);
+    let (mut answered, mut turns) = (0, 0);
+    while answered < STORM {
+        bench.turn(0);
+        turns += 1;
+        bench.world.advance_to(bench.world.now() + SECOND / 1_000);
+        let now_answered = strangers.iter_mut().map(bytes).filter(|heard| !heard.is_empty()).count();
+        assert!(now_answered <= limits::HANDSHAKES_PER_TURN, "{now_answered} handshakes in one turn");
+        answered += now_answered;
+        if turns == 2 {
+            assert!(live.hear().contains("still here"), "answered before the storm is over");
+        }
+        assert!(turns < 100, "{answered} of {STORM} handshakes advanced");
+    }
+    assert!(turns >= 5);
+}
+
+fn client_hello() -> Vec<u8> {
+    let config = ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions();
+    let config = config.unwrap().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let mut client = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
