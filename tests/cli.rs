@@ -347,13 +347,13 @@ fn sub_and_pub_tell_in_one_line_what_they_cannot_use() {
 fn pub_posts_to_the_admin_api() {
     let (port, server) = serve_once(|mut stream| {
         let request = read_request(&mut stream);
-        let answer = "{\"position\":\"7:42\"}\n";
+        let answer = "{\"channel\":\"room.lobby\",\"position\":\"0000002a-7\"}\n";
         write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len()).unwrap();
         request
     });
     let admin = format!("http://127.0.0.1:{port}");
     let output = run(&["pub", "room.lobby", "hello", "--event", "said", "--id", "1", "--key", "k", "--admin", &admin]);
-    assert_eq!(out(&output), "published to room.lobby: {\"position\":\"7:42\"}\n", "{}", err(&output));
+    assert_eq!(out(&output), "published to room.lobby, position 0000002a-7\n", "{}", err(&output));
     let (head, body) = server.join().unwrap();
     assert!(head.starts_with("POST /api/channels/room.lobby HTTP/1.1\r\n"), "{head}");
     for field in ["Tg-Event: said", "Nats-Msg-Id: 1", "Tg-Key: k"] {

@@ -121,12 +121,17 @@ fn told(args: &Args, answer: &str, seconds: f64) -> String {
         }
         return format!("{line}\n");
     }
-    match (count, answer) {
-        (1, "") => format!("published to {channel}\n"),
-        (1, answer) => format!("published to {channel}: {answer}\n"),
-        (_, "") => format!("published {count} messages to {channel} in {seconds:.1} s\n"),
-        (_, answer) => format!("published {count} messages to {channel} in {seconds:.1} s, the last: {answer}\n"),
+    let position = position(answer).map(|position| format!(", position {position}")).unwrap_or_default();
+    match count {
+        1 => format!("published to {channel}{position}\n"),
+        _ => format!("published {count} messages to {channel} in {seconds:.1} s{position}\n"),
     }
+}
+
+/// Where the last message stands in its channel, if the answer says so; the bus gives none.
+fn position(answer: &str) -> Option<String> {
+    let answer: Value = serde_json::from_str(answer).ok()?;
+    Some(answer.get("position")?.as_str()?.to_owned())
 }
 
 fn payload(args: &Args) -> Result<Vec<u8>, String> {
