@@ -32,10 +32,11 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 
-# package:file that it brings. gcc builds the C half of aws-lc-rs, the browser drives the demo's page.
+# package:file that it brings. gcc builds the C half of aws-lc-rs, the browser drives the demo's page, valgrind counts
+# instructions.
 missing=()
 for pair in \
-    gcc:/usr/bin/cc libc6-dev:/usr/include/stdio.h make:/usr/bin/make ca-certificates:/etc/ssl/certs/ca-certificates.crt curl:/usr/bin/curl openssl:/usr/bin/openssl \
+    gcc:/usr/bin/cc libc6-dev:/usr/include/stdio.h make:/usr/bin/make ca-certificates:/etc/ssl/certs/ca-certificates.crt curl:/usr/bin/curl openssl:/usr/bin/openssl valgrind:/usr/bin/valgrind \
     chromium:/usr/bin/chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf; do
     [ -e "${pair#*:}" ] || missing+=("${pair%%:*}")
 done

@@ -1,0 +1,171 @@
+//! Whole turns of a shard: what was received in, batches for the driver out.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tidegate::base::Key;
+use tidegate::conn::Door;
+use tidegate::conn::route::{ChannelTemplate, PathTemplate, Route, Target, WebSocketTarget};
+use tidegate::conn::settings::Settings;
+use tidegate::proto::ws::{Opcode, frame};
+use tidegate::shard::Entrance;
+
+use super::payload;
+use super::tls::{Ends, opened, sealed};
+use crate::script::Gate;
+
+/// Subscribers of the channel, half of them WebSockets, half event streams.
+pub const PLAIN: u64 = 1000;
+/// Fewer: each has to shake hands first, under valgrind.
+pub const TLS: u64 = 100;
+
+/// The entrances of the gate.
+const FRONT: u16 = 0;
+const BUS: u16 = 1;
+const FRONT_TLS: u16 = 2;
+
+const CHANNEL: &str = "room.1";
+const MASK: [u8; 4] = [1, 2, 3, 4];
+/// A client's close frame: 1000, masked with zeros.
+const CLOSE: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
+
+fn gate(ends: Option<&Ends>) -> Gate {
+    let plain = |door| Entrance { door, tls: None };
+    let mut entrances = vec![plain(Door::Front), plain(Door::Bus)];
+    entrances.extend(ends.map(|ends| Entrance { door: Door::Front, tls: Some(ends.server.clone()) }));
+    Gate::new(Settings { routes: routes(), ..Settings::default() }, entrances)
+}
+
+fn routes() -> Vec<Route> {
+    let channel = || ChannelTemplate::parse("room.{room}").expect("it is a template");
+    let route = |path: &str, target| Route {
+        path: PathTemplate::parse(path).expect("it is a template"),
+        methods: vec!["GET".into()],
+        template: path.into(),
+        origins: Vec::new(),
+        target,
+    };
+    let room = WebSocketTarget { channel: Some(channel()), publish: false, service: None, user: None };
+    let echo = WebSocketTarget { channel: None, publish: false, service: Some("echo".into()), user: None };
+    vec![
+        route("/sse/{room}", Target::Sse { channel: channel(), retry: Duration::from_secs(1) }),
+        route("/ws/{room}", Target::WebSocket(room)),
+        route("/echo", Target::WebSocket(echo)),
+    ]
+}
+
+/// The request that opens a WebSocket, or, under `/sse`, an event stream.
+fn request(path: &str) -> String {
+    let upgrade = if path.starts_with("/sse") {
+        "Accept: text/event-stream\r\n"
+    } else {
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    };
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{upgrade}\r\n")
+}
+
+fn open(gate: &mut Gate, path: &str) -> Key {
+    let key = gate.connect(FRONT);
+    check_opened(&gate.ask(key, request(path).as_bytes()));
+    key
+}
+
+fn check_opened(answer: &[u8]) {
+    let is_opened = answer.starts_with(b"HTTP/1.1 101 ") || answer.starts_with(b"HTTP/1.1 200 ");
+    assert!(is_opened, "{}", String::from_utf8_lossy(answer));
+}
+
+/// A worker that has said so, and whatever else it has to say.
+fn worker(gate: &mut Gate, words: &str) -> Key {
+    let key = gate.connect(BUS);
+    let answer = gate.ask(key, format!("CONNECT {{\"verbose\":false,\"headers\":true}}\r\n{words}PING\r\n").as_bytes());
+    assert!(answer.ends_with(b"PONG\r\n"), "{}", String::from_utf8_lossy(&answer));
+    key
+}
+
+fn publication(subject: &str) -> Rc<[u8]> {
+    let payload = payload();
+    let line = format!("PUB {subject} {}\r\n", payload.len());
+    [line.as_bytes(), &payload, b"\r\n"].concat().into()
+}
+
+/// Everybody who listens to the channel.
+fn path_of(index: u64) -> &'static str {
+    if index.is_multiple_of(2) { "/ws/1" } else { "/sse/1" }
+}
+
+pub fn fanout() -> Box<dyn FnMut()> {
+    let mut gate = gate(None);
+    for index in 0..PLAIN {
+        open(&mut gate, path_of(index));
+    }
+    publish_to(gate, PLAIN)
+}
+
+pub fn fanout_tls() -> Box<dyn FnMut()> {
+    let ends = Ends::new();
+    let mut gate = gate(Some(&ends));
+    for index in 0..TLS {
+        let key = gate.connect(FRONT_TLS);
+        let mut client = ends.client(|wire| gate.ask(key, wire));
+        let answer = gate.ask(key, &sealed(&mut client, request(path_of(index)).as_bytes()));
+        check_opened(&opened(&mut client, &answer));
+    }
+    publish_to(gate, TLS)
+}
+
+fn publish_to(mut gate: Gate, subscribers: u64) -> Box<dyn FnMut()> {
+    let worker = worker(&mut gate, "");
+    let publication = publication(CHANNEL);
+    gate.stop_listening();
+    Box::new(move || {
+        gate.say(worker, &publication);
+        assert_eq!(gate.settle() as u64, subscribers, "everybody is sent to once");
+    })
+}
+
+pub fn dispatch() -> Box<dyn FnMut()> {
+    let mut gate = gate(None);
+    worker(&mut gate, "SUB tg.service.echo workers 1\r\n");
+    let client = open(&mut gate, "/echo");
+    gate.settle();
+    let mut bytes = Vec::new();
+    frame::write_masked(&mut bytes, true, Opcode::Text, &payload(), MASK);
+    let frame: Rc<[u8]> = bytes.into();
+    gate.stop_listening();
+    Box::new(move || {
+        gate.say(client, &frame);
+        assert_eq!(gate.settle(), 1, "the worker gets it");
+    })
+}
+
+pub fn answer() -> Box<dyn FnMut()> {
+    let mut gate = gate(None);
+    let worker = worker(&mut gate, "SUB tg.service.echo workers 1\r\n");
+    open(&mut gate, "/echo");
+    let opened = String::from_utf8(gate.hear(worker)).expect("headers are text");
+    let address = opened.split("Tg-Conn: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+    let publication = publication(&format!("tg.conn.{}", address.expect("the worker was told of the client")));
+    gate.stop_listening();
+    Box::new(move || {
+        gate.say(worker, &publication);
+        assert_eq!(gate.settle(), 1, "the client gets it");
+    })
+}
+
+pub fn connection() -> Box<dyn FnMut()> {
+    let mut gate = gate(None);
+    // The channel has others: it does not come and go with this one.
+    open(&mut gate, "/ws/1");
+    let request: Rc<[u8]> = request("/ws/1").into_bytes().into();
+    let close: Rc<[u8]> = CLOSE.into();
+    gate.stop_listening();
+    Box::new(move || {
+        let key = gate.connect(FRONT);
+        gate.say(key, &request);
+        assert_eq!(gate.settle(), 1, "it is answered");
+        gate.say(key, &close);
+        assert_eq!(gate.settle(), 1, "it is told goodbye");
+    })
+}
