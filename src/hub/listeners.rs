@@ -20,26 +20,41 @@ pub struct Listener {
     pub tag: u32,
 }
 
-struct Sub {
-    listener: Listener,
-    kind: Kind,
+/// Where a subscription stands. Nearly all are of the first kind, which is why the others are boxed.
+enum Sub {
+    /// A literal subject: at `index` of the topic's list.
+    Topic {
+        topic: u32,
+        index: u32,
+    },
+    Wild(Box<Wild>),
 }
 
-enum Kind {
-    /// A literal subject: at `index` of the topic's list.
-    Topic { topic: usize, index: u32 },
-    /// A wildcard: in the shard's trie and in every directory.
-    Pattern(Pattern),
-    /// A queue group's member: in every directory alone, and addressed by it.
-    Queue(Pattern, Arc<str>),
+const _: () = assert!(size_of::<Sub>() <= 16, "every subscriber has one");
+
+struct Wild {
+    listener: Listener,
+    pattern: Pattern,
+    /// With a queue group: in every directory alone, and addressed by it. Without: in the shard's trie as well.
+    queue: Option<Arc<str>>,
 }
 
 struct Topic {
     subject: Subject,
-    subs: Vec<SubKey>,
+    entries: Vec<Entry>,
     /// The serial of its join, while the owner has not said yet that it knows of this shard.
     joining: Option<u64>,
 }
+
+/// All that a fan-out needs to know of a subscriber, side by side.
+#[derive(Clone, Copy)]
+struct Entry {
+    listener: Listener,
+    /// The slot of its [`Sub`], which has to know where this entry is.
+    sub: u32,
+}
+
+const _: () = assert!(size_of::<Entry>() == 16);
 
 /// What must be said elsewhere before a subscription is in force.
 #[derive(Debug, PartialEq, Eq)]
@@ -99,20 +114,16 @@ impl Listeners {
     /// Subscribes `key`; `tag` comes back with each message. Whether it is in force already, the registration says.
     pub fn subscribe(&mut self, key: Key, tag: u32, pattern: &Pattern, queue: Option<&str>) -> (SubKey, Registration) {
         let listener = Listener { key, tag };
-        if let Some(queue) = queue {
-            let queue: Arc<str> = queue.into();
-            let sub = self.subs.insert(Sub { listener, kind: Kind::Queue(pattern.clone(), queue.clone()) });
-            return (sub, Registration::Enlist(self.membership(sub, key, pattern, Some(queue))));
-        }
-        let Some(subject) = pattern.as_subject() else {
-            let sub = self.subs.insert(Sub { listener, kind: Kind::Pattern(pattern.clone()) });
-            self.patterns.insert(pattern, sub);
-            return (sub, Registration::Enlist(self.membership(sub, key, pattern, None)));
+        let queue: Option<Arc<str>> = queue.map(Arc::from);
+        let subject = match pattern.as_subject() {
+            Some(subject) if queue.is_none() => subject,
+            _ => return self.subscribe_wild(Wild { listener, pattern: pattern.clone(), queue }),
         };
         let (topic, is_first) = self.topic(&subject);
-        let list = &mut self.topics[topic];
-        let sub = self.subs.insert(Sub { listener, kind: Kind::Topic { topic, index: list.subs.len() as u32 } });
-        list.subs.push(sub);
+        let entries = &mut self.topics[topic].entries;
+        let sub = self.subs.insert(Sub::Topic { topic: topic as u32, index: entries.len() as u32 });
+        reserve_one(entries);
+        entries.push(Entry { listener, sub: sub.slot });
         if is_service(&subject) {
             // Services are known to every shard, so that a client's message needs no hop to an owner.
             return (sub, Registration::Enlist(self.membership(sub, key, pattern, None)));
@@ -132,6 +143,16 @@ impl Listeners {
         }
     }
 
+    fn subscribe_wild(&mut self, wild: Wild) -> (SubKey, Registration) {
+        let Wild { listener, pattern, queue } = &wild;
+        let (key, pattern, queue) = (listener.key, pattern.clone(), queue.clone());
+        let sub = self.subs.insert(Sub::Wild(Box::new(wild)));
+        if queue.is_none() {
+            self.patterns.insert(&pattern, sub);
+        }
+        (sub, Registration::Enlist(self.membership(sub, key, &pattern, queue)))
+    }
+
     /// The owner knows of this shard: hands over who waited for that. The answer to an earlier join releases those of then.
     pub fn joined(&mut self, subject: &Subject, serial: u64) -> Vec<Key> {
         if let Some(topic) = self.by_subject.get(subject) {
@@ -141,30 +162,34 @@ impl Listeners {
     }
 
     pub fn unsubscribe(&mut self, sub: SubKey) -> Withdrawal {
-        let Some(Sub { listener, kind }) = self.subs.remove(sub) else { return Withdrawal::Nothing };
-        match kind {
-            Kind::Queue(pattern, queue) => {
-                Withdrawal::Resign(self.membership(sub, listener.key, &pattern, Some(queue)))
+        match self.subs.remove(sub) {
+            None => Withdrawal::Nothing,
+            Some(Sub::Topic { topic, index }) => self.leave_topic(sub, topic as usize, index as usize),
+            Some(Sub::Wild(wild)) => {
+                let Wild { listener, pattern, queue } = *wild;
+                if queue.is_none() {
+                    self.patterns.remove(&pattern, |other| *other == sub);
+                }
+                Withdrawal::Resign(self.membership(sub, listener.key, &pattern, queue))
             }
-            Kind::Pattern(pattern) => {
-                self.patterns.remove(&pattern, |other| *other == sub);
-                Withdrawal::Resign(self.membership(sub, listener.key, &pattern, None))
-            }
-            Kind::Topic { topic, index } => self.leave_topic(sub, listener.key, topic, index),
         }
     }
 
-    fn leave_topic(&mut self, sub: SubKey, key: Key, topic: usize, index: u32) -> Withdrawal {
-        let list = &mut self.topics[topic];
-        list.subs.swap_remove(index as usize);
-        let subject = list.subject.clone();
-        if let Some(moved) = list.subs.get(index as usize).copied() {
-            match self.subs.get_mut(moved).map(|sub| &mut sub.kind) {
-                Some(Kind::Topic { index: moved_index, .. }) => *moved_index = index,
+    fn leave_topic(&mut self, sub: SubKey, topic: usize, index: usize) -> Withdrawal {
+        let Topic { subject, entries, .. } = &mut self.topics[topic];
+        let subject = subject.clone();
+        let key = entries.swap_remove(index).listener.key;
+        let is_last = entries.is_empty();
+        if let Some(moved) = entries.get(index).map(|entry| entry.sub) {
+            match self.subs.at_mut(moved) {
+                Some(Sub::Topic { index: moved_index, .. }) => *moved_index = index as u32,
                 _ => unreachable!("a topic lists subscriptions to itself"),
             }
         }
-        let is_last = list.subs.is_empty();
+        // A hall that has emptied gives its seats back, but not before every single departure.
+        if entries.capacity() > 4 * entries.len().max(TOPIC_ENTRIES_KEPT) {
+            entries.shrink_to(2 * entries.len());
+        }
         if is_last {
             self.by_subject.remove(&subject);
             self.topics.remove(topic);
@@ -177,14 +202,17 @@ impl Listeners {
 
     /// The listener behind a directory's member, if it is still there.
     pub fn listener(&self, sub: SubKey) -> Option<Listener> {
-        self.subs.get(sub).map(|sub| sub.listener)
+        Some(match self.subs.get(sub)? {
+            Sub::Topic { topic, index } => self.topics[*topic as usize].entries[*index as usize].listener,
+            Sub::Wild(wild) => wild.listener,
+        })
     }
 
     /// What a subscription listens to, if it is a literal subject.
     pub fn subject(&self, sub: SubKey) -> Option<&Subject> {
-        match self.subs.get(sub)?.kind {
-            Kind::Topic { topic, .. } => Some(&self.topics[topic].subject),
-            _ => None,
+        match self.subs.get(sub)? {
+            Sub::Topic { topic, .. } => Some(&self.topics[*topic as usize].subject),
+            Sub::Wild(_) => None,
         }
     }
 
@@ -193,16 +221,12 @@ impl Listeners {
     pub fn for_each(&self, subject: &Subject, mut visit: impl FnMut(Listener)) {
         let topic = self.by_subject.get(subject).map(|topic| &self.topics[*topic]);
         if let Some(topic) = topic.filter(|topic| topic.joining.is_none()) {
-            for sub in &topic.subs {
-                if let Some(sub) = self.subs.get(*sub) {
-                    visit(sub.listener);
-                }
-            }
+            topic.entries.iter().for_each(|entry| visit(entry.listener));
         }
         if !self.patterns.is_empty() {
             self.patterns.for_each_match(subject.as_str(), |sub| {
-                if let Some(sub) = self.subs.get(*sub) {
-                    visit(sub.listener);
+                if let Some(Sub::Wild(wild)) = self.subs.get(*sub) {
+                    visit(wild.listener);
                 }
             });
         }
@@ -212,13 +236,23 @@ impl Listeners {
         if let Some(topic) = self.by_subject.get(subject) {
             return (*topic, false);
         }
-        let topic = self.topics.insert(Topic { subject: subject.clone(), subs: Vec::new(), joining: None });
+        let topic = self.topics.insert(Topic { subject: subject.clone(), entries: Vec::new(), joining: None });
         self.by_subject.insert(subject.clone(), topic);
         (topic, true)
     }
 
     fn membership(&self, sub: SubKey, key: Key, pattern: &Pattern, queue: Option<Arc<str>>) -> Membership {
         Membership { pattern: pattern.clone(), queue, member: Member { place: self.own, key, sub } }
+    }
+}
+
+/// Entries of capacity that a topic keeps without asking whether they are used.
+const TOPIC_ENTRIES_KEPT: usize = 8;
+
+/// Room for one more: a quarter at a time, where doubling would leave half of a large list empty.
+fn reserve_one(entries: &mut Vec<Entry>) {
+    if entries.len() == entries.capacity() {
+        entries.reserve_exact(1 + entries.len() / 4);
     }
 }
 
