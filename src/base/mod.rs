@@ -12,5 +12,5 @@ pub use address::{Address, Place};
 pub use batch::Batch;
 pub use carry::Carry;
 pub use key::{Key, Slots};
-pub use tick::Tick;
+pub use tick::{CoarseTick, Tick};
 pub use wheel::Wheel;

@@ -36,6 +36,29 @@ impl Tick {
     }
 }
 
+/// A point in time to 65.536 ms, in half the room: for what is seconds away and kept for every connection. Counts for 8.9
+/// years; later than that is never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CoarseTick(u32);
+
+const COARSE_BITS: u32 = 16;
+
+impl CoarseTick {
+    /// The last one that is not after `tick`.
+    pub fn floor(tick: Tick) -> CoarseTick {
+        CoarseTick(u32::try_from(tick.0 >> COARSE_BITS).unwrap_or(u32::MAX))
+    }
+
+    /// The first one that is not before `tick`: for deadlines, which are never met early.
+    pub fn ceil(tick: Tick) -> CoarseTick {
+        CoarseTick(u32::try_from(tick.0.div_ceil(1 << COARSE_BITS)).unwrap_or(u32::MAX))
+    }
+
+    pub fn tick(self) -> Tick {
+        if self.0 == u32::MAX { Tick::NEVER } else { Tick(u64::from(self.0) << COARSE_BITS) }
+    }
+}
+
 impl Add<Duration> for Tick {
     type Output = Tick;
 
@@ -47,6 +70,16 @@ impl Add<Duration> for Tick {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_coarse_deadline_is_never_early_and_never_stays_never() {
+        for micros in [0, 1, 65_535, 65_536, 65_537, 10_000_000] {
+            let tick = Tick::from_micros(micros);
+            let (floor, ceil) = (CoarseTick::floor(tick).tick(), CoarseTick::ceil(tick).tick());
+            assert!(floor <= tick && tick <= ceil && ceil.since(floor) <= Duration::from_micros(65_536));
+        }
+        assert_eq!(CoarseTick::ceil(Tick::NEVER).tick(), Tick::NEVER);
+    }
 
     #[test]
     fn adding_to_never_stays_never() {

@@ -1,40 +1,63 @@
-//! A hierarchical timer wheel: one coarse timer per connection, found again without a search.
+//! A hierarchical timer wheel: one coarse timer for each slot, moved and cleared without a search.
 //!
 //! ```text
-//! level 0   64 slots of     8 ms        a timer lies in the slot of its deadline on the lowest level that reaches
-//! level 1   64 slots of   512 ms        that far; when the hand passes a slot of a higher level, its timers fall
-//! level 2   64 slots of  32.8 s         one level down
-//! level 3   64 slots of  35 min         later than that: the last slot, looked at again when the hand is there
-//! ```
+//! level 0   64 lists of     8 ms        a timer stands in the list of its deadline on the lowest level that reaches
+//! level 1   64 lists of   512 ms        that far; when the hand passes a list of a higher level, its timers fall
+//! level 2   64 lists of  32.8 s         one level down
+//! level 3   64 lists of  35 min         later than that: the last list, looked at again when the hand is there
 //!
-//! Timers are never cancelled: the owner compares the deadline it remembers, and ignores what fires for nothing.
+//! nodes     [slot 0][slot 1] ...        16 bytes each; a list is a chain of nodes, so a timer that falls moves no memory
+//! ```
 
 use super::{Key, Tick};
 
-const LEVELS: usize = 4;
-const SLOTS: u64 = 64;
+const LEVELS: u32 = 4;
 const LEVEL_BITS: u32 = 6;
+/// Lists of one level: as many as a word has bits.
+const LISTS: u64 = 1 << LEVEL_BITS;
 /// The finest step, 8.192 ms: deadlines here are seconds, and a timer may fire up to one step late.
 const STEP_BITS: u32 = 13;
 
-#[derive(Clone, Copy)]
-struct Timer {
-    at: Tick,
-    key: Key,
-}
-
-/// Deadlines of many connections; `expire` hands over those that have passed.
+/// Deadlines of many connections, one each; `expire` hands over those that have passed.
 pub struct Wheel {
-    slots: [[Vec<Timer>; SLOTS as usize]; LEVELS],
+    /// The first node of each list.
+    heads: [[u32; LISTS as usize]; LEVELS as usize],
+    /// A bit for each list that is not empty.
+    filled: [u64; LEVELS as usize],
+    /// By slot.
+    nodes: Vec<Node>,
     /// Steps that have been looked at entirely.
     hand: u64,
     count: usize,
 }
 
+#[derive(Clone, Copy)]
+struct Node {
+    generation: u32,
+    /// The step in which it fires, less what does not fit: it lies less than half of that away from the hand.
+    step: u32,
+    /// The next node of the list, or `NONE`.
+    next: u32,
+    /// The node before, or the list that it is the first of, or `NONE` if it stands in no list.
+    previous: u32,
+}
+
+const _: () = assert!(size_of::<Node>() == 16, "every connection has one");
+
+const NONE: u32 = u32::MAX;
+/// In `Node::previous`: the rest is a level and a list.
+const FIRST_OF: u32 = 1 << 31;
+
+impl Node {
+    const IDLE: Node = Node { generation: 0, step: 0, next: NONE, previous: NONE };
+}
+
 impl Wheel {
     pub fn new(now: Tick) -> Wheel {
         Wheel {
-            slots: std::array::from_fn(|_| std::array::from_fn(|_| Vec::new())),
+            heads: [[NONE; LISTS as usize]; LEVELS as usize],
+            filled: [0; LEVELS as usize],
+            nodes: Vec::new(),
             hand: now.micros() >> STEP_BITS,
             count: 0,
         }
@@ -48,29 +71,92 @@ impl Wheel {
         self.count == 0
     }
 
-    /// Fires once for `key` at `at` or up to one step later. [`Tick::NEVER`] is not entered.
-    pub fn insert(&mut self, at: Tick, key: Key) {
+    /// Fires once for `key` at `at` or up to one step later, instead of whatever was set for its slot before.
+    /// [`Tick::NEVER`] only clears.
+    pub fn set(&mut self, key: Key, at: Tick) {
+        self.clear(key);
         if at == Tick::NEVER {
             return;
         }
+        let slot = key.slot as usize;
+        if slot >= self.nodes.len() {
+            self.grow(slot + 1);
+        }
         self.count += 1;
-        self.place(Timer { at, key });
+        // Rounded up: a timer never fires early. Beyond the last level it is looked at again on the way.
+        let step = ((at.micros() >> STEP_BITS) + 1).clamp(self.hand + 1, self.hand + u64::from(u32::MAX / 2));
+        self.nodes[slot] = Node { generation: key.generation, step: step as u32, ..Node::IDLE };
+        self.place(key.slot);
     }
 
-    fn place(&mut self, timer: Timer) {
-        // Rounded up: a timer never fires early.
-        let step = ((timer.at.micros() >> STEP_BITS) + 1).max(self.hand + 1);
+    /// Fires for `key` at `at` at the latest: leaves a timer that fires before that where it is, so that a deadline which
+    /// moves away again and again costs one look.
+    pub fn promise(&mut self, key: Key, at: Tick) {
+        let node = self.nodes.get(key.slot as usize);
+        let is_kept = node.is_some_and(|node| node.previous != NONE && node.generation == key.generation)
+            && self.step_of(key.slot) <= (at.micros() >> STEP_BITS) + 1;
+        if !is_kept {
+            self.set(key, at);
+        }
+    }
+
+    /// Takes the timer of a slot away, if there is one.
+    pub fn clear(&mut self, key: Key) {
+        let is_set = self.nodes.get(key.slot as usize).is_some_and(|node| node.previous != NONE);
+        if is_set {
+            self.unlink(key.slot);
+            self.count -= 1;
+        }
+    }
+
+    /// By an eighth: doubling would leave half of a large table empty.
+    fn grow(&mut self, len: usize) {
+        if len > self.nodes.capacity() {
+            self.nodes.reserve_exact(len - self.nodes.len() + self.nodes.len() / 8);
+        }
+        self.nodes.resize(len, Node::IDLE);
+    }
+
+    /// When a node fires, as a full step.
+    fn step_of(&self, slot: u32) -> u64 {
+        let ahead = self.nodes[slot as usize].step.wrapping_sub(self.hand as u32) as i32;
+        self.hand.saturating_add_signed(ahead.into())
+    }
+
+    fn place(&mut self, slot: u32) {
+        let step = self.step_of(slot);
         let ahead = step - self.hand;
-        for level in 0..LEVELS as u32 {
-            if ahead < SLOTS << (level * LEVEL_BITS) {
-                let slot = (step >> (level * LEVEL_BITS)) % SLOTS;
-                self.slots[level as usize][slot as usize].push(timer);
-                return;
+        let fitting = (0..LEVELS).find(|level| ahead < LISTS << (level * LEVEL_BITS));
+        let (level, list) = match fitting {
+            Some(level) => (level, (step >> (level * LEVEL_BITS)) % LISTS),
+            None => (LEVELS - 1, ((self.hand >> ((LEVELS - 1) * LEVEL_BITS)) + LISTS - 1) % LISTS),
+        };
+        let head = &mut self.heads[level as usize][list as usize];
+        let second = std::mem::replace(head, slot);
+        self.filled[level as usize] |= 1 << list;
+        if let Some(node) = self.nodes.get_mut(second as usize) {
+            node.previous = slot;
+        }
+        let node = &mut self.nodes[slot as usize];
+        node.next = second;
+        node.previous = FIRST_OF | level << LEVEL_BITS | list as u32;
+    }
+
+    fn unlink(&mut self, slot: u32) {
+        let Node { next, previous, .. } = self.nodes[slot as usize];
+        if let Some(node) = self.nodes.get_mut(next as usize) {
+            node.previous = previous;
+        }
+        if previous & FIRST_OF == 0 {
+            self.nodes[previous as usize].next = next;
+        } else {
+            let (level, list) = ((previous & !FIRST_OF) >> LEVEL_BITS, u64::from(previous) % LISTS);
+            self.heads[level as usize][list as usize] = next;
+            if next == NONE {
+                self.filled[level as usize] &= !(1 << list);
             }
         }
-        let top = (LEVELS - 1) as u32;
-        let slot = ((self.hand >> (top * LEVEL_BITS)) + SLOTS - 1) % SLOTS;
-        self.slots[top as usize][slot as usize].push(timer);
+        self.nodes[slot as usize].previous = NONE;
     }
 
     /// When `expire` has something to do next; never later than the earliest timer's step, often earlier (a fall).
@@ -78,52 +164,49 @@ impl Wheel {
         if self.count == 0 {
             return Tick::NEVER;
         }
-        // The nearest filled slot of each level; the hand of a level moves once per turn of the level below.
         let mut nearest = u64::MAX;
-        for (level, slots) in self.slots.iter().enumerate() {
-            let shift = level as u32 * LEVEL_BITS;
-            let base = self.hand >> shift;
-            for ahead in 1..=SLOTS {
-                if !slots[((base + ahead) % SLOTS) as usize].is_empty() {
-                    nearest = nearest.min((base + ahead) << shift);
-                    break;
-                }
-            }
+        for level in (0..LEVELS).filter(|level| self.filled[*level as usize] != 0) {
+            let base = (self.hand >> (level * LEVEL_BITS)) + 1;
+            // The lists in the order in which the hand will reach them, from the next one on.
+            let ahead = self.filled[level as usize].rotate_right((base % LISTS) as u32).trailing_zeros();
+            nearest = nearest.min((base + u64::from(ahead)) << (level * LEVEL_BITS));
         }
         Tick::from_micros(nearest << STEP_BITS)
     }
 
     /// Hands every timer whose deadline is not after `now` to `fire`, in no particular order within one step.
-    pub fn expire(&mut self, now: Tick, mut fire: impl FnMut(Key, Tick)) {
+    pub fn expire(&mut self, now: Tick, mut fire: impl FnMut(Key)) {
         let target = now.micros() >> STEP_BITS;
         while self.hand < target {
             if self.count == 0 {
                 self.hand = target;
                 return;
             }
-            let next = (self.next().micros() >> STEP_BITS).min(target);
-            self.hand = next;
-            for level in (1..LEVELS).rev() {
-                let shift = level as u32 * LEVEL_BITS;
+            self.hand = (self.next().micros() >> STEP_BITS).min(target);
+            for level in (0..LEVELS).rev() {
+                let shift = level * LEVEL_BITS;
                 if self.hand.is_multiple_of(1 << shift) {
-                    let slot = ((self.hand >> shift) % SLOTS) as usize;
-                    let falling = std::mem::take(&mut self.slots[level][slot]);
-                    for timer in falling {
-                        // Due in this very step: it fires below, with the level-0 slot of the hand.
-                        if (timer.at.micros() >> STEP_BITS) < self.hand {
-                            self.count -= 1;
-                            fire(timer.key, timer.at);
-                        } else {
-                            self.place(timer);
-                        }
-                    }
+                    self.empty(level, (self.hand >> shift) % LISTS, &mut fire);
                 }
             }
-            let due = std::mem::take(&mut self.slots[0][(self.hand % SLOTS) as usize]);
-            for timer in due {
+        }
+    }
+
+    /// Fires what is due in a list that the hand has reached, and lets the rest fall.
+    fn empty(&mut self, level: u32, list: u64, fire: &mut impl FnMut(Key)) {
+        let mut slot = std::mem::replace(&mut self.heads[level as usize][list as usize], NONE);
+        self.filled[level as usize] &= !(1 << list);
+        while slot != NONE {
+            let node = &mut self.nodes[slot as usize];
+            let (next, generation) = (node.next, node.generation);
+            node.previous = NONE;
+            if self.step_of(slot) <= self.hand {
                 self.count -= 1;
-                fire(timer.key, timer.at);
+                fire(Key { slot, generation });
+            } else {
+                self.place(slot);
             }
+            slot = next;
         }
     }
 }
@@ -134,7 +217,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn key(slot: u32) -> Key {
-        Key { slot, generation: 0 }
+        Key { slot, generation: 5 }
     }
 
     proptest! {
@@ -145,14 +228,14 @@ mod tests {
         ) {
             let mut wheel = Wheel::new(Tick::ZERO);
             for (slot, at) in deadlines.iter().enumerate() {
-                wheel.insert(Tick::from_micros(*at), key(slot as u32));
+                wheel.set(key(slot as u32), Tick::from_micros(*at));
             }
             let mut fired = vec![None; deadlines.len()];
             let mut now = 0;
             let mut previous = 0;
             for step in steps.into_iter().chain([50_000_000_000]) {
                 now += step;
-                wheel.expire(Tick::from_micros(now), |key, _| {
+                wheel.expire(Tick::from_micros(now), |key| {
                     assert!(fired[key.slot as usize].replace(now).is_none(), "fired twice");
                     let at = deadlines[key.slot as usize];
                     assert!(at <= now, "fired early");
@@ -167,15 +250,78 @@ mod tests {
         #[test]
         fn sleeping_until_next_never_oversleeps(at in 0u64..40_000_000_000) {
             let mut wheel = Wheel::new(Tick::ZERO);
-            wheel.insert(Tick::from_micros(at), key(0));
+            wheel.set(key(0), Tick::from_micros(at));
             let mut fired_at = None;
             for _ in 0..500 {
                 let wake = wheel.next();
                 if wake == Tick::NEVER { break; }
-                wheel.expire(wake, |_, _| fired_at = Some(wake.micros()));
+                wheel.expire(wake, |_| fired_at = Some(wake.micros()));
             }
             let fired_at = fired_at.expect("it fires within a bounded number of wake-ups");
             prop_assert!(fired_at >= at && fired_at <= at + (2 << STEP_BITS));
         }
+
+        #[test]
+        fn only_what_was_set_last_fires(
+            calls in prop::collection::vec((0u32..12, prop::option::weighted(0.8, 0u64..200_000_000)), 1..200),
+            pace in 1u64..20_000_000,
+        ) {
+            let mut wheel = Wheel::new(Tick::ZERO);
+            let mut set: std::collections::BTreeMap<u32, u64> = Default::default();
+            let mut now = 0;
+            for (slot, at) in calls {
+                now += pace;
+                let due = |set: &std::collections::BTreeMap<u32, u64>, slot| set.get(&slot).copied();
+                let mut fired = Vec::new();
+                wheel.expire(Tick::from_micros(now), |key| fired.push(key.slot));
+                for slot in fired {
+                    let at = due(&set, slot).expect("nothing fires that was not set");
+                    prop_assert!(at <= now);
+                    set.remove(&slot);
+                }
+                match at {
+                    Some(at) => {
+                        wheel.set(key(slot), Tick::from_micros(at));
+                        set.insert(slot, at);
+                    }
+                    None => {
+                        wheel.clear(key(slot));
+                        set.remove(&slot);
+                    }
+                }
+                prop_assert_eq!(wheel.len(), set.len());
+            }
+            let mut left = Vec::new();
+            wheel.expire(Tick::from_micros(now + 300_000_000), |key| left.push(key.slot));
+            left.sort();
+            prop_assert_eq!(left, set.into_keys().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_promise_moves_a_timer_only_to_the_front() {
+        let (early, late) = (Tick::from_millis(1_000), Tick::from_millis(9_000));
+        let mut wheel = Wheel::new(Tick::ZERO);
+        wheel.promise(key(0), late);
+        wheel.promise(key(0), early);
+        wheel.promise(key(0), late);
+        let mut fired = Vec::new();
+        wheel.expire(early + std::time::Duration::from_millis(20), |key| fired.push(key));
+        assert_eq!(fired, [key(0)]);
+        wheel.promise(Key { slot: 0, generation: 6 }, Tick::NEVER);
+        assert!(wheel.is_empty());
+    }
+
+    #[test]
+    fn a_process_that_has_run_for_years_still_fires() {
+        // The hand has passed what a node's 32 bits count, 407 days.
+        let start = Tick::from_micros((u64::from(u32::MAX) - 10) << STEP_BITS);
+        let mut wheel = Wheel::new(start);
+        let at = start + std::time::Duration::from_secs(60);
+        wheel.set(key(3), at);
+        wheel.expire(at, |_| panic!("early"));
+        let mut fired = 0;
+        wheel.expire(at + std::time::Duration::from_millis(20), |_| fired += 1);
+        assert_eq!(fired, 1);
     }
 }

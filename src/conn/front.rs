@@ -7,17 +7,17 @@ use super::outbox::Outbox;
 use super::route::{Parameters, Route, Target, UserSource, WebSocketTarget};
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Cors, Head, Refusal, Reply};
-use crate::proto::subject::is_valid_token;
+use crate::proto::subject::{Subject, is_valid_token};
 use crate::proto::{sse, ws};
 
 /// What became of a request.
 pub(super) enum Outcome {
     /// The answer is in the outbox.
     Answered { keep_alive: bool, refused: Option<CloseReason> },
-    /// The head of the stream is in the outbox; events follow.
-    EventStream(Identity),
+    /// The head of the stream is in the outbox; events of `channel` follow.
+    EventStream { identity: Identity, channel: Subject },
     /// The 101 is in the outbox; frames follow.
-    WebSocket(Identity),
+    WebSocket { identity: Identity, channel: Option<Subject> },
 }
 
 /// Fields of a cross-origin request that a page may set: what `EventSource` sends when it resumes, and who it is.
@@ -63,7 +63,6 @@ fn serve(
         return Err(CloseReason::OriginRefused);
     }
     let to = head.reply_to();
-    let identity = |user, channel| Identity { route: index as u16, user, channel };
     match &route.target {
         Target::Page { content_type, body } => {
             outbox.write(|out| {
@@ -83,14 +82,15 @@ fn serve(
             if to.is_head {
                 return Ok(Outcome::Answered { keep_alive: false, refused: None });
             }
-            Ok(Outcome::EventStream(identity(None, Some(channel))))
+            Ok(Outcome::EventStream { identity: Identity::new(index as u16, None, None), channel })
         }
         Target::WebSocket(target) => {
             let key = http::websocket_key(head)?;
             let channel = target.channel.as_ref().map(|channel| channel.fill(parameters)).transpose()?;
             let user = user(head, target)?;
             outbox.write(|out| http::switching_protocols(out, ws::handshake::accept(key).as_str(), None));
-            Ok(Outcome::WebSocket(identity(user, channel)))
+            let published_to = channel.clone().filter(|_| target.publish);
+            Ok(Outcome::WebSocket { identity: Identity::new(index as u16, user, published_to), channel })
         }
     }
 }

@@ -11,8 +11,8 @@ use super::front::{self, Outcome};
 use super::outbox::Outbox;
 use super::settings::Settings;
 use super::websocket::WebSocket;
-use super::{Conn, Door, Identity, Opening, Phase, Step};
-use crate::base::Tick;
+use super::{Conn, Door, Opening, Phase, Step};
+use crate::base::{CoarseTick, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::close::Row;
@@ -152,7 +152,7 @@ impl Conn {
             http.state = State::Begun;
             // The first head's time began with the accept.
             if http.answered > 0 {
-                self.deadline = now + settings.head_timeout;
+                self.wait_until(now + settings.head_timeout);
             }
         }
     }
@@ -170,28 +170,24 @@ impl Conn {
                 self.answered(keep_alive && head.body.is_empty(), settings, now)?;
                 Ok(None)
             }
-            Outcome::EventStream(identity) => {
-                self.deadline = now + settings.sse_heartbeat;
-                Ok(Some(self.open(identity, |identity| Phase::EventStream(Box::new(identity)))))
+            Outcome::EventStream { identity, channel } => {
+                self.wait_until(now + settings.sse_heartbeat);
+                let opening = Opening::new(&identity, Some(channel));
+                self.phase = Phase::EventStream(identity);
+                Ok(Some(Step::Open(opening)))
             }
-            Outcome::WebSocket(identity) => {
-                self.deadline = now + settings.ping_interval;
-                let limits = settings.websocket;
-                Ok(Some(self.open(identity, |identity| Phase::WebSocket(Box::new(WebSocket::new(identity, limits))))))
+            Outcome::WebSocket { identity, channel } => {
+                self.wait_until(now + settings.ping_interval);
+                let opening = Opening::new(&identity, channel);
+                self.phase = Phase::WebSocket(identity, WebSocket::default());
+                Ok(Some(Step::Open(opening)))
             }
         }
     }
 
-    fn open<'a>(&mut self, identity: Identity, phase: impl FnOnce(Identity) -> Phase) -> Step<'a> {
-        let user = identity.user.as_ref().and_then(|user| Subject::new(&format!("tg.user.{user}")).ok());
-        let opening = Opening { channel: identity.channel.clone(), user };
-        self.phase = phase(identity);
-        Step::Open(opening)
-    }
-
     fn answered(&mut self, keep_alive: bool, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
         let Phase::Http(http) = &mut self.phase else { return Ok(()) };
-        self.deadline = now + settings.keep_alive_timeout;
+        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
         http.after(keep_alive)
     }
 
@@ -221,7 +217,7 @@ impl Conn {
                 }
                 let publishing = Publishing { publication, to, body, payload: Vec::new() };
                 http.state = State::Body(Box::new(publishing));
-                self.deadline = now + settings.body_timeout;
+                self.wait_until(now + settings.body_timeout);
                 Ok(None)
             }
         }
@@ -241,7 +237,7 @@ impl Conn {
         let State::Body(publishing) = std::mem::take(&mut http.state) else { return Ok(None) };
         let Publishing { publication: Publication { subject, headers }, payload, .. } = *publishing;
         http.state = State::Answering(to, Some(subject.clone()));
-        self.deadline = now + limits::ANSWER_TIMEOUT;
+        self.wait_until(now + limits::ANSWER_TIMEOUT);
         Ok(Some(Step::Publish(Message { subject, reply: None, headers, payload: payload.into() })))
     }
 }

@@ -14,9 +14,12 @@
 pub mod admin;
 pub mod front;
 mod http;
+mod identity;
 pub mod outbox;
+mod peer;
 pub mod route;
 pub mod settings;
+mod subs;
 mod transport;
 pub mod websocket;
 pub mod worker;
@@ -24,17 +27,18 @@ pub mod worker;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
-use crate::base::{Address, Batch, Carry, Key, Tick};
+use crate::base::{Batch, Carry, CoarseTick, Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::event::{Event, Message, Position};
 use crate::proto::subject::Subject;
 
 use http::Http;
+pub use identity::Identity;
 use outbox::Outbox;
+pub use peer::Peer;
 use settings::Settings;
+use subs::Subs;
 pub use transport::Transport;
 use websocket::WebSocket;
 use worker::Worker;
@@ -48,16 +52,6 @@ pub enum Door {
     Bus,
     /// Operators and publishers: HTTP.
     Admin,
-}
-
-/// Who a client is and where it came in; what its messages to a worker say about it.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// Index into [`Settings::routes`].
-    pub route: u16,
-    pub user: Option<Box<str>>,
-    /// What it subscribed to by opening.
-    pub channel: Option<Subject>,
 }
 
 /// What the shard is asked to do.
@@ -80,19 +74,26 @@ pub struct Opening {
     pub user: Option<Subject>,
 }
 
+impl Opening {
+    fn new(identity: &Identity, channel: Option<Subject>) -> Opening {
+        let user = identity.user().and_then(|user| Subject::new(&format!("tg.user.{user}")).ok());
+        Opening { channel, user }
+    }
+}
+
+/// What idles by the hundred thousand lies in the slot; what is rare or short is boxed.
 enum Phase {
     Http(Box<Http>),
-    WebSocket(Box<WebSocket>),
+    WebSocket(Identity, WebSocket),
     /// Only sends; what the client sends is ignored.
-    EventStream(Box<Identity>),
+    EventStream(Identity),
     Worker(Box<Worker>),
     /// The last words are in the outbox; input is ignored.
     Ending,
 }
 
 pub struct Conn {
-    pub address: Address,
-    pub peer: SocketAddr,
+    pub peer: Peer,
     pub door: Door,
     transport: Transport,
     phase: Phase,
@@ -100,7 +101,7 @@ pub struct Conn {
     pub carry: Carry,
     pub outbox: Outbox,
     /// The hub's names of a client's subscriptions; a worker keeps its own by tag.
-    subs: SmallVec<[Key; 2]>,
+    subs: Subs,
     /// Subscriptions that are not in force yet (OPEN MEANS SUBSCRIBED).
     registrations: u16,
     /// A `recv` is outstanding at the driver.
@@ -119,42 +120,34 @@ pub struct Conn {
     refused: Option<CloseReason>,
     /// Why it ends, once it does.
     ended: Option<CloseReason>,
-    heard_at: Tick,
-    deadline: Tick,
-    /// When the shard's wheel looks at it next; not later than `deadline`.
-    pub timer_at: Tick,
+    deadline: CoarseTick,
 }
 
+const _: () = assert!(size_of::<Conn>() <= 128, "two cache lines: every connection has one");
+
 impl Conn {
-    /// A connection that was just accepted through `door`.
-    pub fn new(
-        address: Address,
-        peer: SocketAddr,
-        door: Door,
-        transport: Transport,
-        settings: &Settings,
-        now: Tick,
-    ) -> Conn {
+    /// A connection that was just accepted through `door`; `id` is how a worker is told its own name.
+    pub fn new(id: Key, peer: SocketAddr, door: Door, transport: Transport, settings: &Settings, now: Tick) -> Conn {
         let mut outbox = Outbox::default();
         let is_tls = transport.is_handshaking();
         let (phase, patience) = match door {
             Door::Front | Door::Admin => (Phase::Http(Box::default()), settings.head_timeout),
             Door::Bus => {
-                let worker = Worker::new(&settings.bus, address.key.to_bits(), &mut outbox);
+                let worker = Worker::new(&settings.bus, id.to_bits(), &mut outbox);
                 let is_waiting = worker.is_waiting_for_credentials();
                 let patience = if is_waiting { limits::BUS_CONNECT_TIMEOUT } else { limits::BUS_PING_INTERVAL };
                 (Phase::Worker(Box::new(worker)), patience)
             }
         };
+        let patience = if is_tls { settings.handshake_timeout } else { patience };
         Conn {
-            address,
-            peer,
+            peer: peer.into(),
             door,
             transport,
             phase,
             carry: Carry::new(),
             outbox,
-            subs: SmallVec::new(),
+            subs: Subs::default(),
             registrations: 0,
             is_receiving: false,
             is_dirty: false,
@@ -164,9 +157,7 @@ impl Conn {
             is_lingering: false,
             refused: None,
             ended: None,
-            heard_at: now,
-            deadline: now + if is_tls { settings.handshake_timeout } else { patience },
-            timer_at: Tick::NEVER,
+            deadline: CoarseTick::ceil(now + patience),
         }
     }
 
@@ -188,7 +179,11 @@ impl Conn {
     }
 
     pub fn deadline(&self) -> Tick {
-        self.deadline
+        self.deadline.tick()
+    }
+
+    fn wait_until(&mut self, deadline: Tick) {
+        self.deadline = CoarseTick::ceil(deadline);
     }
 
     /// True while nothing more may be taken off its input.
@@ -207,13 +202,18 @@ impl Conn {
         is_in_a_row || !self.is_paused()
     }
 
-    /// Bytes have arrived.
-    pub fn heard(&mut self, now: Tick) {
-        self.heard_at = now;
+    /// Bytes have arrived: who is asked for a sign of life when it falls silent has given one.
+    pub fn heard(&mut self, settings: &Settings, now: Tick) {
         match &mut self.phase {
-            Phase::WebSocket(websocket) => websocket.heard(),
-            Phase::Worker(worker) => worker.heard(),
-            Phase::Http(_) | Phase::EventStream(_) | Phase::Ending => {}
+            Phase::WebSocket(_, websocket) => {
+                websocket.heard();
+                self.wait_until(now + settings.ping_interval);
+            }
+            Phase::Worker(worker) if !worker.is_waiting_for_credentials() => {
+                worker.heard();
+                self.wait_until(now + limits::BUS_PING_INTERVAL);
+            }
+            Phase::Worker(_) | Phase::Http(_) | Phase::EventStream(_) | Phase::Ending => {}
         }
     }
 
@@ -226,12 +226,14 @@ impl Conn {
     ) -> Result<Option<Step<'a>>, CloseReason> {
         match &mut self.phase {
             Phase::Http(_) => self.next_request(input, settings, now),
-            Phase::WebSocket(websocket) => Ok(websocket.next(input, &mut self.outbox)?.map(Step::Message)),
+            Phase::WebSocket(_, websocket) => {
+                Ok(websocket.next(input, &settings.websocket, &mut self.outbox)?.map(Step::Message))
+            }
             Phase::Worker(worker) => {
                 let was_waiting = worker.is_waiting_for_credentials();
                 let step = worker.next(input, self.registrations > 0, &settings.bus, &mut self.outbox)?;
                 if was_waiting && !worker.is_waiting_for_credentials() {
-                    self.deadline = now + limits::BUS_PING_INTERVAL;
+                    self.deadline = CoarseTick::ceil(now + limits::BUS_PING_INTERVAL);
                 }
                 Ok(step.map(Step::Worker))
             }
@@ -255,12 +257,12 @@ impl Conn {
 
     /// The hub's names of a client's subscriptions.
     pub fn subs(&self) -> &[Key] {
-        &self.subs
+        self.subs.as_slice()
     }
 
     /// A client's subscription has ended.
     pub fn unsubscribed(&mut self, sub: Key) {
-        self.subs.retain(|own| *own != sub);
+        self.subs.remove(sub);
     }
 
     /// One place has confirmed; true when that was the last.
@@ -271,13 +273,13 @@ impl Conn {
 
     /// The TLS handshake is done: the time for the first request begins.
     pub fn handshaken(&mut self, settings: &Settings, now: Tick) {
-        self.deadline = now + settings.head_timeout;
+        self.wait_until(now + settings.head_timeout);
     }
 
     /// Frames one event. The hub's name of the subscription if that was its last message.
     pub fn push_event(&mut self, tag: u32, event: &Event) -> Option<Key> {
         match &mut self.phase {
-            Phase::WebSocket(_) => self.outbox.push_shared(event.websocket_frame()),
+            Phase::WebSocket(..) => self.outbox.push_shared(event.websocket_frame()),
             Phase::EventStream(_) => self.outbox.push_shared(event.sse_record()),
             Phase::Worker(worker) => return worker.push_event(tag, event, &mut self.outbox),
             Phase::Http(_) | Phase::Ending => {}
@@ -309,7 +311,7 @@ impl Conn {
     /// The message of a [`Step::Publish`] has its position.
     pub fn published(&mut self, position: Option<Position>, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
         let Phase::Http(http) = &mut self.phase else { return Ok(()) };
-        self.deadline = now + settings.keep_alive_timeout;
+        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
         http.published(position, &mut self.outbox)
     }
 
@@ -322,14 +324,13 @@ impl Conn {
         now: Tick,
     ) -> Result<(), CloseReason> {
         let Phase::Http(http) = &mut self.phase else { return Ok(()) };
-        self.deadline = now + settings.keep_alive_timeout;
+        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
         http.answer(content_type, body, &mut self.outbox)
     }
 
     pub fn identity(&self) -> Option<&Identity> {
         match &self.phase {
-            Phase::WebSocket(websocket) => Some(&websocket.identity),
-            Phase::EventStream(identity) => Some(identity),
+            Phase::WebSocket(identity, _) | Phase::EventStream(identity) => Some(identity),
             _ => None,
         }
     }
@@ -348,14 +349,14 @@ impl Conn {
     /// Its deadline has come. Afterwards [`Conn::deadline`] lies ahead.
     pub fn on_deadline(&mut self, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
         if self.ended.is_some() {
-            self.deadline = Tick::NEVER;
+            self.wait_until(Tick::NEVER);
             return Err(CloseReason::CloseTimeout);
         }
         if self.transport.is_handshaking() {
             return Err(CloseReason::TlsTooSlow);
         }
-        match &mut self.phase {
-            Phase::Http(http) => Err(http.on_deadline()),
+        let patience = match &mut self.phase {
+            Phase::Http(http) => return Err(http.on_deadline()),
             Phase::EventStream(_) => {
                 if self.outbox.is_stuck() {
                     return Err(CloseReason::SlowConsumer);
@@ -364,27 +365,20 @@ impl Conn {
                 if !self.outbox.is_sending() {
                     self.outbox.write(|out| crate::proto::sse::write_comment(out, ""));
                 }
-                self.deadline = now + settings.sse_heartbeat;
-                Ok(())
+                settings.sse_heartbeat
             }
-            Phase::WebSocket(websocket) => {
-                let silent_since = self.heard_at + settings.ping_interval;
-                self.deadline =
-                    if now < silent_since { silent_since } else { websocket.on_silence(now, &mut self.outbox)? };
-                Ok(())
+            Phase::WebSocket(_, websocket) => {
+                websocket.on_silence(&mut self.outbox)?;
+                limits::PONG_TIMEOUT
             }
             Phase::Worker(worker) => {
-                let silent_since = self.heard_at + limits::BUS_PING_INTERVAL;
-                let is_waiting = worker.is_waiting_for_credentials();
-                self.deadline = if now < silent_since && !is_waiting {
-                    silent_since
-                } else {
-                    worker.on_silence(now, &mut self.outbox)?
-                };
-                Ok(())
+                worker.on_silence(&mut self.outbox)?;
+                limits::BUS_PING_INTERVAL
             }
-            Phase::Ending => Ok(()),
-        }
+            Phase::Ending => return Ok(()),
+        };
+        self.wait_until(now + patience);
+        Ok(())
     }
 
     // --- the end ---------------------------------------------------------------------------------------------------
@@ -400,18 +394,18 @@ impl Conn {
             self.outbox.drop_pending();
         }
         match &mut self.phase {
-            Phase::Http(http) => http.end(reason.row(), retry_after_s(self.address), &mut self.outbox),
-            Phase::WebSocket(websocket) => websocket.end(reason.row(), &mut self.outbox),
+            Phase::Http(http) => http.end(reason.row(), retry_after_s(self.peer), &mut self.outbox),
+            Phase::WebSocket(_, websocket) => websocket.end(reason.row(), &mut self.outbox),
             Phase::Worker(worker) => worker.end(reason, &mut self.outbox),
             Phase::EventStream(_) | Phase::Ending => {}
         }
         self.carry = Carry::new();
-        self.deadline = now + limits::CLOSE_TIMEOUT;
+        self.wait_until(now + limits::CLOSE_TIMEOUT);
     }
 
     /// The hub's names of everything it listens to; with this the phase is over.
     pub fn take_subs(&mut self) -> Vec<Key> {
-        let mut subs: Vec<Key> = self.subs.drain(..).collect();
+        let mut subs = self.subs.take();
         if let Phase::Worker(worker) = &mut self.phase {
             subs.extend(worker.take_subs());
         }
@@ -485,24 +479,23 @@ pub fn transport(tls: Option<&Arc<rustls::ServerConfig>>) -> Result<Transport, C
 }
 
 /// When a refused client may come back: spread, so that they do not all come back at once.
-fn retry_after_s(address: Address) -> u32 {
+fn retry_after_s(peer: Peer) -> u32 {
     const AT_LEAST: u32 = 1;
-    const SPREAD: u64 = 5;
-    // Consecutive slots would come back in step without the multiplication (Knuth's multiplicative hash).
-    AT_LEAST + ((address.to_bits().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % SPREAD) as u32
+    const SPREAD: u32 = 5;
+    // Consecutive ports would come back in step without the multiplication (Knuth's multiplicative hash).
+    AT_LEAST + (u32::from(peer.port()).wrapping_mul(0x9e37_79b9) >> 16) % SPREAD
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Place;
 
     #[test]
     fn nothing_goes_out_after_close_although_the_batch_in_flight_was_sent() {
-        let address = Address { place: Place(0), key: Key { slot: 0, generation: 0 } };
+        let key = Key { slot: 0, generation: 0 };
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let settings = Settings::default();
-        let mut conn = Conn::new(address, peer, Door::Bus, Transport::Plain, &settings, Tick::ZERO);
+        let mut conn = Conn::new(key, peer, Door::Bus, Transport::Plain, &settings, Tick::ZERO);
         let greeting = conn.fill(Box::default(), &mut Vec::new()).unwrap();
         assert!(greeting.batch.is_some());
         conn.end(CloseReason::SlowConsumer, Tick::ZERO);

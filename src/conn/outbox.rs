@@ -12,17 +12,19 @@ use crate::base::Batch;
 #[derive(Default)]
 pub struct Outbox {
     pending: Option<Box<Batch>>,
-    /// Bytes of the batch at the driver; valid while `is_sending`.
-    in_flight_bytes: usize,
+    /// Bytes of the batch at the driver, which is shorter than 4 GiB; valid while `is_sending`.
+    in_flight_bytes: u32,
     is_sending: bool,
     /// The batch at the driver was there already when [`Outbox::is_stuck`] was asked.
     is_watched: bool,
 }
 
+const _: () = assert!(size_of::<Outbox>() == 16, "every connection has one");
+
 impl Outbox {
     /// Bytes that the peer has not taken yet.
     pub fn len(&self) -> usize {
-        self.pending_len() + self.in_flight_bytes
+        self.pending_len() + self.in_flight_bytes as usize
     }
 
     pub fn is_empty(&self) -> bool {
@@ -68,7 +70,7 @@ impl Outbox {
         assert!(!self.is_sending, "one batch in flight at a time");
         self.is_sending = true;
         self.is_watched = false;
-        self.in_flight_bytes = bytes;
+        self.in_flight_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     }
 
     pub fn sent(&mut self) {

@@ -6,21 +6,17 @@
 //!            end(reason): our Close first, the peer's is awaited ---'
 //! ```
 
-use crate::base::Tick;
-use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::close::Row;
 use crate::proto::ws::{self, Opcode, Payload, Session, SessionLimits, frame};
 
-use super::Identity;
 use super::outbox::Outbox;
 
-/// The client's side of one WebSocket; boxed in its phase.
+/// The client's side of one WebSocket.
 pub struct WebSocket {
-    pub identity: Identity,
     session: Session,
-    /// A ping is on its way since then; any bytes count as its answer.
-    pinged_at: Option<Tick>,
+    /// A ping is on its way; any bytes count as its answer.
+    is_pinged: bool,
     close_sent: bool,
 }
 
@@ -30,18 +26,21 @@ pub struct Received<'a> {
     pub payload: Payload<'a>,
 }
 
-impl WebSocket {
-    pub fn new(identity: Identity, limits: SessionLimits) -> WebSocket {
-        WebSocket { identity, session: Session::server(limits), pinged_at: None, close_sent: false }
+impl Default for WebSocket {
+    fn default() -> WebSocket {
+        WebSocket { session: Session::server(), is_pinged: false, close_sent: false }
     }
+}
 
+impl WebSocket {
     /// Takes one message off `input`; pings are answered on the way. `Err(Normal)`: the peer closed properly.
     pub fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
+        limits: &SessionLimits,
         outbox: &mut Outbox,
     ) -> Result<Option<Received<'a>>, CloseReason> {
-        while let Some(step) = self.session.next(input)? {
+        while let Some(step) = self.session.next(input, limits)? {
             match step {
                 ws::Step::Message { opcode, payload } => return Ok(Some(Received { opcode, payload })),
                 ws::Step::Ping(payload) => outbox.write(|out| {
@@ -61,20 +60,16 @@ impl WebSocket {
 
     /// Any bytes are a sign of life.
     pub fn heard(&mut self) {
-        self.pinged_at = None;
+        self.is_pinged = false;
     }
 
-    /// Asks for a sign of life, or gives up; says when to look again.
-    pub fn on_silence(&mut self, now: Tick, outbox: &mut Outbox) -> Result<Tick, CloseReason> {
-        match self.pinged_at {
-            Some(at) if now >= at + limits::PONG_TIMEOUT => Err(CloseReason::NoPong),
-            Some(at) => Ok(at + limits::PONG_TIMEOUT),
-            None => {
-                self.pinged_at = Some(now);
-                outbox.write(|out| frame::write_header(out, Opcode::Ping, 0));
-                Ok(now + limits::PONG_TIMEOUT)
-            }
+    /// Asks for a sign of life, or gives up if that was asked already.
+    pub fn on_silence(&mut self, outbox: &mut Outbox) -> Result<(), CloseReason> {
+        if std::mem::replace(&mut self.is_pinged, true) {
+            return Err(CloseReason::NoPong);
         }
+        outbox.write(|out| frame::write_header(out, Opcode::Ping, 0));
+        Ok(())
     }
 
     /// Our last words: a close frame, unless one has gone out already or none may be sent.

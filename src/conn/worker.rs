@@ -11,7 +11,7 @@ use slab::Slab;
 
 use super::outbox::Outbox;
 use super::settings::{BusSettings, Credentials};
-use crate::base::{Key, Tick};
+use crate::base::Key;
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::{self, BusError, ConnectOptions, Verb};
@@ -292,8 +292,8 @@ impl Worker {
         }
     }
 
-    /// Asks for a sign of life, or gives up; says when to look again.
-    pub fn on_silence(&mut self, now: Tick, outbox: &mut Outbox) -> Result<Tick, CloseReason> {
+    /// Asks for a sign of life, or gives up.
+    pub fn on_silence(&mut self, outbox: &mut Outbox) -> Result<(), CloseReason> {
         const PINGS_OUT_MAX: u8 = 2;
         if !self.is_connected {
             outbox.write(|out| bus::write_error(out, &BusError::AuthenticationTimeout));
@@ -305,7 +305,7 @@ impl Worker {
         }
         self.pings_out += 1;
         outbox.push(b"PING\r\n");
-        Ok(now + limits::BUS_PING_INTERVAL)
+        Ok(())
     }
 }
 

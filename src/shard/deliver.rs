@@ -119,7 +119,7 @@ impl Core {
             }
             delivered += 1;
             finished.extend(conn.push_event(listener.tag, event));
-            mark_dirty(conn, &mut work.dirty);
+            mark_dirty(listener.key, conn, &mut work.dirty);
         });
         self.counters().delivered.add(delivered);
         finished.into_iter().for_each(|sub| self.withdraw(sub));

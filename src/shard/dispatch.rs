@@ -130,8 +130,7 @@ impl Core {
     fn client_message(&mut self, key: Key, message: websocket::Received<'_>) {
         self.counters().received.add(1);
         let Some((target, channel)) = self.websocket_target(key) else { return };
-        let (publish, has_service) = (target.publish, target.service.is_some());
-        let channel = channel.filter(|_| publish);
+        let has_service = target.service.is_some();
         if channel.is_none() && !has_service {
             return self.end(key, CloseReason::PolicyViolation);
         }
@@ -155,7 +154,7 @@ impl Core {
     fn websocket_target(&self, key: Key) -> Option<(&WebSocketTarget, Option<Subject>)> {
         let identity = self.slots.get(key)?.identity()?;
         match &self.settings.routes[identity.route as usize].target {
-            Target::WebSocket(target) => Some((target, identity.channel.clone())),
+            Target::WebSocket(target) => Some((target, identity.channel().cloned())),
             _ => None,
         }
     }
@@ -175,7 +174,7 @@ impl Core {
         let identity = self.slots.get(key)?.identity()?;
         let mut headers = HeaderBlock::new();
         headers.push("Tg-Conn", &address.to_string());
-        if let Some(user) = &identity.user {
+        if let Some(user) = identity.user() {
             headers.push("Tg-User", user);
         }
         headers.push("Tg-Route", &self.settings.routes[identity.route as usize].template);
@@ -198,7 +197,7 @@ impl Core {
         let Some(conn) = self.slots.get_mut(key) else { return };
         conn.is_parked = true;
         self.stranded.insert(key, Stranded { message, until });
-        self.wheel.insert(until, key);
+        self.schedule(key);
     }
 
     /// A worker may have come: every message that waits for one is tried again.

@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 
 use log::{log, warn};
 
-use crate::base::{Address, Batch, Key};
-use crate::conn::{self, Conn, Door};
+use crate::base::{Batch, Key};
+use crate::conn::{self, Conn, Door, Peer};
 use crate::driver::ListenerId;
 use crate::limits;
 use crate::proto::CloseReason;
@@ -30,21 +30,18 @@ impl Core {
             && self.slots.len() < self.settings.connections_max.saturating_add(limits::REFUSALS_OPEN_MAX);
         if self.drain != Drain::No || (is_full && !may_refuse) {
             let reason = if is_full { CloseReason::TooManyConnections } else { CloseReason::Drain };
-            self.count_end(reason, peer);
+            self.count_end(reason, peer.into());
             return None;
         }
         let transport = match conn::transport(entrance.tls.as_ref()) {
             Ok(transport) => transport,
             Err(reason) => {
-                self.count_end(reason, peer);
+                self.count_end(reason, peer.into());
                 return None;
             }
         };
-        let (place, now) = (self.place, self.now);
-        let settings = &self.settings;
-        let key = self
-            .slots
-            .insert_with(|key| Conn::new(Address { place, key }, peer, entrance.door, transport, settings, now));
+        let (settings, now) = (&self.settings, self.now);
+        let key = self.slots.insert_with(|key| Conn::new(key, peer, entrance.door, transport, settings, now));
         self.counters().open.add(1);
         self.work.receive.push(key);
         self.mark_dirty(key);
@@ -91,18 +88,19 @@ impl Core {
         }
         if was_paused {
             // Its pong may be among what is not read now. That it has made room is as good a sign of life.
-            conn.heard(self.now);
+            conn.heard(&self.settings, self.now);
         }
         if was_paused && !conn.is_paused() {
             self.work.resume.push(key);
         }
         if conn.has_output() || conn.is_flushed() {
-            mark_dirty(conn, &mut self.work.dirty);
+            mark_dirty(key, conn, &mut self.work.dirty);
         }
     }
 
     pub(super) fn closed(&mut self, key: Key) {
         if self.slots.remove(key).is_some() {
+            self.wheel.clear(key);
             self.counters().open.sub(1);
         }
     }
@@ -138,7 +136,7 @@ impl Core {
         self.work.close.push(key);
     }
 
-    fn count_end(&self, reason: CloseReason, peer: SocketAddr) {
+    fn count_end(&self, reason: CloseReason, peer: Peer) {
         let row = reason.row();
         self.counters().closed[reason as usize].add(1);
         log!(row.level, "{peer} ended: {} ({})", row.words, row.name);

@@ -352,36 +352,30 @@ impl Core {
     /// Puts `key` on the list of connections that have something to send.
     fn mark_dirty(&mut self, key: Key) {
         if let Some(conn) = self.slots.get_mut(key) {
-            mark_dirty(conn, &mut self.work.dirty);
+            mark_dirty(key, conn, &mut self.work.dirty);
         }
     }
 
-    /// Keeps the wheel's promise: it looks at a connection not later than its deadline.
+    /// Has the wheel look at a connection not later than its deadline, nor than its message has waited for a worker.
     fn schedule(&mut self, key: Key) {
-        let Some(conn) = self.slots.get_mut(key) else { return };
-        if conn.deadline() < conn.timer_at {
-            conn.timer_at = conn.deadline();
-            self.wheel.insert(conn.timer_at, key);
-        }
+        let Some(conn) = self.slots.get(key) else { return };
+        let stranded = if conn.is_parked { self.stranded.get(&key) } else { None };
+        let at = stranded.map_or(conn.deadline(), |stranded| stranded.until.min(conn.deadline()));
+        self.wheel.promise(key, at);
     }
 
     /// Looks at every connection whose time has come.
     fn expire(&mut self) {
-        let mut due: SmallVec<[(Key, Tick); 64]> = SmallVec::new();
-        self.wheel.expire(self.now, |key, at| due.push((key, at)));
-        for (key, at) in due {
+        let mut due: SmallVec<[Key; 64]> = SmallVec::new();
+        self.wheel.expire(self.now, |key| due.push(key));
+        for key in due {
             if self.stranded.get(&key).is_some_and(|stranded| stranded.until <= self.now) {
                 self.end(key, CloseReason::NoWorker);
             }
             let Some(conn) = self.slots.get_mut(key) else { continue };
-            // An earlier timer has taken this one's place: were both renewed, a connection would gather timers.
-            if at != conn.timer_at {
-                continue;
-            }
-            conn.timer_at = Tick::NEVER;
             if conn.deadline() <= self.now {
                 match conn.on_deadline(&self.settings, self.now) {
-                    Ok(()) => mark_dirty(conn, &mut self.work.dirty),
+                    Ok(()) => self.mark_dirty(key),
                     Err(CloseReason::CloseTimeout) => self.work.close.push(key),
                     // Before the end of the handshake there are no last words to wait for.
                     Err(CloseReason::TlsTooSlow) => self.broken(key, CloseReason::TlsTooSlow),
@@ -393,10 +387,10 @@ impl Core {
     }
 }
 
-fn mark_dirty(conn: &mut Conn, dirty: &mut Vec<Key>) {
+fn mark_dirty(key: Key, conn: &mut Conn, dirty: &mut Vec<Key>) {
     if !conn.is_dirty {
         conn.is_dirty = true;
-        dirty.push(conn.address.key);
+        dirty.push(key);
     }
 }
 

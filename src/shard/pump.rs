@@ -18,7 +18,7 @@ impl Core {
     pub(super) fn received(&mut self, key: Key, bytes: &mut [u8]) {
         let Some(conn) = self.slots.get_mut(key) else { return };
         conn.is_receiving = false;
-        conn.heard(self.now);
+        conn.heard(&self.settings, self.now);
         if conn.ended().is_some() {
             self.work.receive.push(key);
         } else if conn.is_handshaking() {
@@ -80,7 +80,7 @@ impl Core {
 
     fn after_feed(&mut self, key: Key) {
         let Some(conn) = self.slots.get_mut(key) else { return };
-        mark_dirty(conn, &mut self.work.dirty);
+        mark_dirty(key, conn, &mut self.work.dirty);
         if conn.ended().is_none() && conn.is_overfull(&self.settings) {
             // It asks and asks (a PING is answered whatever comes of it) and does not take the answers.
             return self.end(key, CloseReason::SlowConsumer);

@@ -49,11 +49,11 @@ fn converse(stream: &mut TcpStream, limits: SessionLimits) -> io::Result<()> {
     write!(stream, "{head}{}\r\n\r\n", answer.as_str())?;
     bytes.drain(..head_len);
 
-    let mut session = Session::server(limits);
+    let mut session = Session::server();
     loop {
         let mut out = Vec::new();
         let mut input = &mut bytes[..];
-        let is_over = echo(&mut session, &mut input, &mut out);
+        let is_over = echo(&mut session, limits, &mut input, &mut out);
         let rest_len = input.len();
         bytes.drain(..bytes.len() - rest_len);
         stream.write_all(&out)?;
@@ -65,9 +65,9 @@ fn converse(stream: &mut TcpStream, limits: SessionLimits) -> io::Result<()> {
 }
 
 /// Answers all that `input` holds; whether the conversation is over.
-fn echo(session: &mut Session, input: &mut &mut [u8], out: &mut Vec<u8>) -> bool {
+fn echo(session: &mut Session, limits: SessionLimits, input: &mut &mut [u8], out: &mut Vec<u8>) -> bool {
     loop {
-        match session.next(input) {
+        match session.next(input, &limits) {
             Ok(Some(Step::Message { opcode, payload })) => frame::write(out, opcode, &payload),
             Ok(Some(Step::Ping(payload))) => frame::write(out, Opcode::Pong, payload),
             Ok(Some(Step::Pong(_))) => {}

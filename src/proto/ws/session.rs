@@ -92,7 +92,6 @@ enum Role {
 /// The receiving half of one connection.
 #[derive(Debug)]
 pub struct Session {
-    limits: SessionLimits,
     role: Role,
     /// A close frame came, or the peer broke the rules.
     is_over: bool,
@@ -101,17 +100,17 @@ pub struct Session {
 }
 
 // Every connection has one of these, and most of them idle.
-const _: () = assert!(size_of::<Session>() <= 24);
+const _: () = assert!(size_of::<Session>() <= 16);
 
 impl Session {
     /// The gateway's end of a connection.
-    pub fn server(limits: SessionLimits) -> Session {
-        Session { limits, role: Role::Server, is_over: false, assembly: None }
+    pub fn server() -> Session {
+        Session { role: Role::Server, is_over: false, assembly: None }
     }
 
     /// The other end, for tests and simulated clients.
-    pub fn client(limits: SessionLimits) -> Session {
-        Session { role: Role::Client, ..Session::server(limits) }
+    pub fn client() -> Session {
+        Session { role: Role::Client, ..Session::server() }
     }
 
     /// Takes one meaning off the front of `input`.
@@ -119,12 +118,16 @@ impl Session {
     /// `Ok(None)`: more bytes are needed. What is left in `input` then, less than a header or a control frame, the caller
     /// keeps and hands in again in front of what comes next. After a close frame or an error the session is over: it
     /// discards whatever follows (section 1.4).
-    pub fn next<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, CloseReason> {
+    pub fn next<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        limits: &SessionLimits,
+    ) -> Result<Option<Step<'a>>, CloseReason> {
         if self.is_over {
             mem::take(input);
             return Ok(None);
         }
-        let step = self.take_step(input);
+        let step = self.take_step(input, limits);
         if matches!(step, Err(_) | Ok(Some(Step::Close { .. }))) {
             self.is_over = true;
             self.assembly = None;
@@ -132,7 +135,11 @@ impl Session {
         step
     }
 
-    fn take_step<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, CloseReason> {
+    fn take_step<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        limits: &SessionLimits,
+    ) -> Result<Option<Step<'a>>, CloseReason> {
         loop {
             if let Some(mut assembly) = self.assembly.take_if(|assembly| assembly.is_receiving()) {
                 let state = assembly.receive(input)?;
@@ -146,7 +153,7 @@ impl Session {
                 }
             }
             let Some((header, header_len)) = Header::parse(input)? else { return Ok(None) };
-            self.admit(&header)?;
+            self.admit(&header, limits)?;
             let is_whole = (input.len() - header_len) as u64 >= header.len;
             if header.opcode.is_control() {
                 return if is_whole { take_control(&header, header_len, input).map(Some) } else { Ok(None) };
@@ -161,7 +168,7 @@ impl Session {
     }
 
     /// Judges a header by what came before it, before any of its payload is kept.
-    fn admit(&self, header: &Header) -> Result<(), CloseReason> {
+    fn admit(&self, header: &Header, limits: &SessionLimits) -> Result<(), CloseReason> {
         if header.mask.is_some() != (self.role == Role::Server) {
             return Err(CloseReason::WebSocketProtocol);
         }
@@ -174,8 +181,7 @@ impl Session {
         }
         let (kept_len, fragments) =
             self.assembly.as_ref().map_or((0, 0), |assembly| (assembly.len(), assembly.fragments()));
-        if kept_len as u64 + header.len > self.limits.message_bytes_max.into() || fragments >= self.limits.fragments_max
-        {
+        if kept_len as u64 + header.len > limits.message_bytes_max.into() || fragments >= limits.fragments_max {
             return Err(CloseReason::MessageTooBig);
         }
         Ok(())
@@ -261,13 +267,14 @@ mod tests {
     /// What a connection does with a session: it keeps what is left over and hands it in again.
     struct Receiver {
         session: Session,
+        limits: SessionLimits,
         carry: Vec<u8>,
         seen: Vec<Seen>,
     }
 
     impl Receiver {
-        fn new(session: Session) -> Receiver {
-            Receiver { session, carry: Vec::new(), seen: Vec::new() }
+        fn new(session: Session, limits: SessionLimits) -> Receiver {
+            Receiver { session, limits, carry: Vec::new(), seen: Vec::new() }
         }
 
         fn receive(&mut self, bytes: &[u8]) {
@@ -275,7 +282,7 @@ mod tests {
             let mut joined = mem::take(&mut self.carry);
             let mut input = &mut joined[..];
             loop {
-                match self.session.next(&mut input) {
+                match self.session.next(&mut input, &self.limits) {
                     Ok(Some(step)) => self.seen.push(Seen::from_step(step)),
                     Ok(None) => break,
                     Err(reason) => self.seen.push(Seen::Failed(reason)),
@@ -292,7 +299,7 @@ mod tests {
 
     /// What a server sees of `bytes` that come in pieces of `size`.
     fn seen_in_pieces(bytes: &[u8], size: usize) -> Vec<Seen> {
-        let mut receiver = Receiver::new(Session::server(small()));
+        let mut receiver = Receiver::new(Session::server(), small());
         bytes.chunks(size).for_each(|piece| receiver.receive(piece));
         receiver.seen
     }
@@ -322,12 +329,12 @@ mod tests {
     fn a_whole_message_borrows_from_the_input() {
         let mut bytes = frames(&[(true, Text, b"Hello"), (true, Binary, b"")]);
         let mut input = &mut bytes[..];
-        let mut session = Session::server(small());
-        let step = session.next(&mut input).unwrap().unwrap();
+        let mut session = Session::server();
+        let step = session.next(&mut input, &small()).unwrap().unwrap();
         assert_eq!(step, Step::Message { opcode: Text, payload: Payload::Borrowed(&mut b"Hello".to_owned()) });
-        let step = session.next(&mut input).unwrap().unwrap();
+        let step = session.next(&mut input, &small()).unwrap().unwrap();
         assert_eq!(step, Step::Message { opcode: Binary, payload: Payload::Borrowed(&mut []) });
-        assert_eq!(session.next(&mut input), Ok(None));
+        assert_eq!(session.next(&mut input, &small()), Ok(None));
     }
 
     #[test]
@@ -362,7 +369,7 @@ mod tests {
         write(&mut unmasked, Text, b"x");
         assert_eq!(seen(&unmasked), failed(CloseReason::WebSocketProtocol));
 
-        let mut client = Receiver::new(Session::client(small()));
+        let mut client = Receiver::new(Session::client(), small());
         client.receive(&unmasked);
         client.receive(&frames(&[(true, Text, b"x")]));
         assert_eq!(client.seen, [Seen::Text("x".to_string()), Seen::Failed(CloseReason::WebSocketProtocol)]);
@@ -370,7 +377,7 @@ mod tests {
 
     #[test]
     fn closes_with_1009_from_the_header_when_a_message_exceeds_its_limits() {
-        let mut session = Receiver::new(Session::server(small()));
+        let mut session = Receiver::new(Session::server(), small());
         session.receive(&frames(&[(true, Binary, &[7; 1000])]));
         assert_eq!(session.seen, [Seen::Binary(vec![7; 1000])]);
         session.receive(&frames(&[(true, Binary, &[7; 1001])])[..8]);
@@ -396,7 +403,7 @@ mod tests {
         assert_eq!(seen(&split), failed(CloseReason::WebSocketUtf8));
 
         let long = frames(&[(false, Text, b"valid \xF4\x90 and more")]);
-        let mut receiver = Receiver::new(Session::server(small()));
+        let mut receiver = Receiver::new(Session::server(), small());
         receiver.receive(&long[..13]);
         assert_eq!(receiver.seen, [], "F4 alone may still become a character");
         receiver.receive(&long[13..14]);
@@ -428,7 +435,7 @@ mod tests {
 
     #[test]
     fn owns_memory_only_while_a_message_is_incomplete() {
-        let mut receiver = Receiver::new(Session::server(small()));
+        let mut receiver = Receiver::new(Session::server(), small());
         let bytes = frames(&[(false, Text, b"Hel"), (true, Continuation, b"lo")]);
         for (index, byte) in bytes.iter().enumerate() {
             assert_eq!(receiver.session.assembly.is_some(), index >= 6, "at byte {index}");
@@ -486,10 +493,10 @@ mod tests {
             sizes in proptest::collection::vec(1usize..200, 1..20),
         ) {
             let limits = SessionLimits { message_bytes_max: 1000, fragments_max: 6 };
-            for (session, mask) in [(Session::server(limits), Some(mask)), (Session::client(limits), None)] {
+            for (session, mask) in [(Session::server(), Some(mask)), (Session::client(), None)] {
                 let mut bytes = Vec::new();
                 let expected = write_conversation(&talk, mask, &mut bytes);
-                let mut receiver = Receiver::new(session);
+                let mut receiver = Receiver::new(session, limits);
                 let mut rest = &bytes[..];
                 for size in sizes.iter().cycle() {
                     let (piece, after) = rest.split_at((*size).min(rest.len()));
@@ -520,7 +527,7 @@ mod tests {
         bytes.extend(b"hi");
         write(&mut bytes, Ping, b"?");
         write_close(&mut bytes, Some(1001), "going");
-        let mut client = Receiver::new(Session::client(small()));
+        let mut client = Receiver::new(Session::client(), small());
         client.receive(&bytes);
         let going = Seen::Close(Some(1001), "going".to_string());
         assert_eq!(client.seen, [Seen::Text("hi".to_string()), Seen::Ping(b"?".to_vec()), going]);

@@ -21,8 +21,8 @@ enum Understood {
 pub fn check(bytes: &[u8], cuts: &[usize]) {
     check_header(bytes);
     for new_session in [Session::server, Session::client] {
-        let understood = read(new_session(LIMITS), bytes, cuts);
-        assert_eq!(understood, read(new_session(LIMITS), bytes, &[]), "pieces mean what the whole means");
+        let understood = read(new_session(), bytes, cuts);
+        assert_eq!(understood, read(new_session(), bytes, &[]), "pieces mean what the whole means");
         understood.iter().for_each(check_step);
         check_said_again(&understood);
     }
@@ -44,7 +44,7 @@ fn read(mut session: Session, bytes: &[u8], cuts: &[usize]) -> Vec<Understood> {
         carry.extend_from_slice(piece);
         let mut input = &mut carry[..];
         loop {
-            match session.next(&mut input) {
+            match session.next(&mut input, &LIMITS) {
                 Ok(Some(step)) => understood.push(own(step)),
                 Ok(None) => break,
                 Err(reason) => understood.push(Understood::Failed(reason)),
@@ -99,6 +99,6 @@ fn check_said_again(steps: &[Understood]) {
             _ => write(&mut from_server, opcode, &payload),
         }
     }
-    assert_eq!(read(Session::server(LIMITS), &from_client, &[]), said);
-    assert_eq!(read(Session::client(LIMITS), &from_server, &[]), said);
+    assert_eq!(read(Session::server(), &from_client, &[]), said);
+    assert_eq!(read(Session::client(), &from_server, &[]), said);
 }

@@ -1,0 +1,34 @@
+//! Who a client is and where it came in; what its messages to a worker say about it.
+
+use crate::proto::subject::Subject;
+
+/// A client that has opened a stream. Most have no name and publish nothing: for those it is a number.
+#[derive(Debug)]
+pub struct Identity {
+    /// Index into [`Settings::routes`](super::settings::Settings::routes).
+    pub route: u16,
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug)]
+struct Rare {
+    user: Option<Box<str>>,
+    channel: Option<Subject>,
+}
+
+impl Identity {
+    /// `channel`: where its messages go, on routes that let clients publish.
+    pub fn new(route: u16, user: Option<Box<str>>, channel: Option<Subject>) -> Identity {
+        let is_rare = user.is_some() || channel.is_some();
+        Identity { route, rare: is_rare.then(|| Box::new(Rare { user, channel })) }
+    }
+
+    pub fn user(&self) -> Option<&str> {
+        self.rare.as_ref()?.user.as_deref()
+    }
+
+    /// The channel that its messages go to.
+    pub fn channel(&self) -> Option<&Subject> {
+        self.rare.as_ref()?.channel.as_ref()
+    }
+}

@@ -1,0 +1,48 @@
+//! The address at the other end, as small as it can be kept for every connection.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// An address and a port. IPv4 is kept as the IPv6 address that stands for it (RFC 4291 section 2.5.5.2), which no peer of a
+/// v6 listener can have, because those leave IPv4 to others. Scope and flow label are not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    octets: [u8; 16],
+    port: u16,
+}
+
+const _: () = assert!(size_of::<Peer>() == 18 && align_of::<Peer>() == 2);
+
+impl Peer {
+    pub fn port(self) -> u16 {
+        self.port
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Peer {
+        let ip = match address.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        Peer { octets: ip.octets(), port: address.port() }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::new(Ipv6Addr::from(self.octets).to_canonical(), self.port).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_what_it_was_made_of() {
+        for text in ["127.0.0.1:80", "[2001:db8::1]:443", "[::1]:1", "0.0.0.0:0"] {
+            assert_eq!(Peer::from(text.parse::<SocketAddr>().unwrap()).to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The hub's names of what a client listens to: one in most cases, and then without an allocation.
+
+use crate::base::Key;
+
+#[derive(Default)]
+pub enum Subs {
+    #[default]
+    None,
+    One(Key),
+    #[expect(clippy::box_collection, reason = "one word, where a vector has three")]
+    Many(Box<Vec<Key>>),
+}
+
+const _: () = assert!(size_of::<Subs>() == 16, "every connection has one");
+
+impl Subs {
+    pub fn as_slice(&self) -> &[Key] {
+        match self {
+            Subs::None => &[],
+            Subs::One(only) => std::slice::from_ref(only),
+            Subs::Many(subs) => subs,
+        }
+    }
+
+    pub fn push(&mut self, sub: Key) {
+        *self = match std::mem::take(self) {
+            Subs::None => Subs::One(sub),
+            Subs::One(first) => Subs::Many(Box::new(vec![first, sub])),
+            Subs::Many(mut subs) => {
+                subs.push(sub);
+                Subs::Many(subs)
+            }
+        };
+    }
+
+    pub fn remove(&mut self, sub: Key) {
+        match self {
+            Subs::One(only) if *only == sub => *self = Subs::None,
+            Subs::Many(subs) => subs.retain(|own| *own != sub),
+            _ => {}
+        }
+    }
+
+    pub fn take(&mut self) -> Vec<Key> {
+        match std::mem::take(self) {
+            Subs::None => Vec::new(),
+            Subs::One(only) => vec![only],
+            Subs::Many(subs) => *subs,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(slot: u32) -> Key {
+        Key { slot, generation: 0 }
+    }
+
+    #[test]
+    fn grows_from_nothing_to_many_and_gives_all_back() {
+        let mut subs = Subs::default();
+        subs.remove(key(1));
+        (1..=3).for_each(|slot| subs.push(key(slot)));
+        subs.remove(key(2));
+        subs.remove(key(9));
+        assert_eq!(subs.as_slice(), [key(1), key(3)]);
+        assert_eq!(subs.take(), [key(1), key(3)]);
+        assert!(subs.as_slice().is_empty());
+        subs.push(key(4));
+        subs.remove(key(4));
+        assert!(subs.as_slice().is_empty());
+    }
+}
