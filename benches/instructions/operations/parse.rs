@@ -21,9 +21,9 @@ pub fn unmask() -> Box<dyn FnMut()> {
 pub fn frame() -> Box<dyn FnMut()> {
     let mut bytes = Vec::new();
     frame::write_masked(&mut bytes, true, Opcode::Text, &payload(), MASK);
-    let mut session = Session::server(SessionLimits::default());
+    let (mut session, limits) = (Session::server(), SessionLimits::default());
     Box::new(move || {
-        let step = session.next(&mut black_box(&mut bytes[..]));
+        let step = session.next(&mut black_box(&mut bytes[..]), &limits);
         assert!(matches!(black_box(step), Ok(Some(_))));
     })
 }
