@@ -14,19 +14,28 @@ pub enum Transport {
     Tls(Box<TlsTransport>),
 }
 
+const _: () = assert!(size_of::<Transport>() == size_of::<usize>(), "a plain connection pays one word for TLS");
+
 pub struct TlsTransport {
     tls: Tls,
+    /// What most connections have none of most of the time.
+    waiting: Option<Box<Waiting>>,
+}
+
+const _: () = assert!(size_of::<TlsTransport>() <= 224, "all the TLS state of an idle connection, in one allocation");
+
+/// Bytes between two turns.
+#[derive(Default)]
+struct Waiting {
     /// Sealed already, or sent in the clear: the handshake's messages, alerts, tickets. Goes out before what is sealed later.
     wire: Vec<u8>,
     /// Plaintext that is no whole message yet.
-    pub plain: Carry,
-    is_close_sent: bool,
+    plain: Carry,
 }
 
 impl Transport {
     pub fn tls(config: &Arc<ServerConfig>) -> Result<Transport, CloseReason> {
-        let tls = Tls::new(config)?;
-        Ok(Transport::Tls(Box::new(TlsTransport { tls, wire: Vec::new(), plain: Carry::new(), is_close_sent: false })))
+        Ok(Transport::Tls(Box::new(TlsTransport { tls: Tls::new(config)?, waiting: None })))
     }
 
     pub fn is_handshaking(&self) -> bool {
@@ -40,7 +49,7 @@ impl Transport {
     pub fn may_end(&self) -> bool {
         match self {
             Transport::Plain => true,
-            Transport::Tls(tls) => tls.tls.is_peer_closed() || tls.is_close_sent,
+            Transport::Tls(tls) => tls.tls.is_peer_closed() || tls.tls.is_closed(),
         }
     }
 
@@ -48,14 +57,15 @@ impl Transport {
     pub fn has_output(&self) -> bool {
         match self {
             Transport::Plain => false,
-            Transport::Tls(tls) => !tls.wire.is_empty(),
+            Transport::Tls(tls) => tls.waiting.as_ref().is_some_and(|waiting| !waiting.wire.is_empty()),
         }
     }
 
+    /// close_notify can be said, and has not been.
     pub fn owes_close_notify(&self) -> bool {
         match self {
             Transport::Plain => false,
-            Transport::Tls(tls) => !tls.is_close_sent,
+            Transport::Tls(tls) => tls.tls.is_open(),
         }
     }
 }
@@ -63,7 +73,29 @@ impl Transport {
 impl TlsTransport {
     /// Opens records off the front of `input`; their plaintext is appended to `plain`.
     pub fn open(&mut self, input: &mut &mut [u8], plain: &mut Vec<u8>) -> Result<Opened, CloseReason> {
-        self.tls.open(input, plain, &mut self.wire, limits::RECEIVE_BYTES)
+        let TlsTransport { tls, waiting } = self;
+        let mut wire = waiting.as_mut().map(|waiting| std::mem::take(&mut waiting.wire)).unwrap_or_default();
+        let opened = tls.open(input, plain, &mut wire, limits::RECEIVE_BYTES);
+        if !wire.is_empty() {
+            waiting.get_or_insert_default().wire = wire;
+        }
+        opened
+    }
+
+    /// Puts the plaintext that was kept into `plain`, which is empty.
+    pub fn take_plain(&mut self, plain: &mut Vec<u8>) {
+        let carried = self.waiting.as_mut().and_then(|waiting| waiting.plain.take_joined(&[]));
+        if let Some(carried) = carried {
+            plain.extend_from_slice(&carried);
+        }
+        self.tidy();
+    }
+
+    /// Keeps plaintext that is no whole message yet.
+    pub fn keep_plain(&mut self, rest: &[u8]) {
+        if !rest.is_empty() {
+            self.waiting.get_or_insert_default().plain.keep(rest);
+        }
     }
 
     /// Appends to `sealed`: what waits on the wire, the records of `plain`, and close_notify if `is_last`.
@@ -74,20 +106,25 @@ impl TlsTransport {
         scratch: &mut Vec<u8>,
         sealed: &mut Batch,
     ) -> Result<(), CloseReason> {
-        let TlsTransport { tls, wire, is_close_sent, .. } = self;
+        let TlsTransport { tls, waiting } = self;
         let mut outcome = Ok(());
         sealed.extend_with(|out| {
-            out.append(wire);
+            if let Some(waiting) = waiting {
+                out.append(&mut waiting.wire);
+            }
             if let Some(plain) = plain.filter(|_| !tls.is_handshaking()) {
                 outcome = tls.seal(plain.slices(), scratch, out);
             }
-            if is_last && !*is_close_sent {
-                *is_close_sent = true;
+            if is_last {
                 tls.close_notify(out);
             }
         });
-        // The handshake's messages are kilobytes; an idle connection keeps none of that.
-        *wire = Vec::new();
+        self.tidy();
         outcome
+    }
+
+    /// The handshake's messages are kilobytes; an idle connection keeps nothing of that.
+    fn tidy(&mut self) {
+        self.waiting.take_if(|waiting| waiting.wire.is_empty() && waiting.plain.is_empty());
     }
 }

@@ -122,11 +122,9 @@ impl Core {
             }
             let Transport::Tls(tls) = conn.transport() else { return };
             plain.clear();
-            if let Some(carried) = tls.plain.take_joined(&[]) {
-                plain.extend_from_slice(&carried);
-            }
+            tls.take_plain(plain);
             let opened = tls.open(input, plain);
-            if let Ok(Opened::Handshaken) = opened {
+            if let Ok(Opened::Handshaken(_)) = opened {
                 conn.handshaken(&self.settings, self.now);
                 self.counters().handshakes.add(1);
             }
@@ -135,10 +133,10 @@ impl Core {
             if let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none())
                 && let Transport::Tls(tls) = conn.transport()
             {
-                tls.plain.keep(rest);
+                tls.keep_plain(rest);
             }
             match opened {
-                Ok(Opened::Handshaken | Opened::Full) => {}
+                Ok(Opened::Handshaken(_) | Opened::Full) => {}
                 Ok(Opened::More) => return,
                 // As after a half-closed socket: what it had asked for is answered first (`after_feed`).
                 Ok(Opened::PeerClosed) => return self.peer_finished(key),

@@ -9,6 +9,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
 
 use super::certificates::{Certificate, Certificates};
+use super::secrets::Overhear;
 
 /// The key exchanges, among them the hybrid post-quantum one (draft-ietf-tls-ecdhe-mlkem) of which browsers send a share
 /// with their first message; the client's order decides. Named here because the provider's own list depends on Cargo
@@ -21,7 +22,7 @@ static KEY_EXCHANGES: &[&dyn SupportedKxGroup] =
 const TICKETS: usize = 1;
 
 /// HTTP/1.1 alone is spoken here (RFC 7301 names it so); a client that offers only others gets no_application_protocol.
-const ALPN: &[u8] = b"http/1.1";
+pub(super) const ALPN: &[u8] = b"http/1.1";
 
 /// The algorithms of every handshake and of every private key.
 pub fn provider() -> CryptoProvider {
@@ -32,8 +33,16 @@ pub fn provider() -> CryptoProvider {
 ///
 /// Errors are one line for the operator.
 pub fn server_config(certificates: Vec<Certificate>) -> Result<Arc<ServerConfig>, String> {
+    server_config_with(provider(), certificates)
+}
+
+/// The same with other algorithms.
+pub(super) fn server_config_with(
+    provider: CryptoProvider,
+    certificates: Vec<Certificate>,
+) -> Result<Arc<ServerConfig>, String> {
     let certificates = Certificates::new(certificates)?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(|error| format!("TLS cannot be set up: {error}"))?
         .with_no_client_auth()
@@ -45,5 +54,8 @@ pub fn server_config(certificates: Vec<Certificate>) -> Result<Arc<ServerConfig>
     config.send_tls13_tickets = TICKETS;
     // Early data can be replayed by whoever saw it (RFC 8446 section 8), and a publish must not be.
     config.max_early_data_size = 0;
+    // After the handshake of TLS 1.3 a connection leaves rustls with its secrets.
+    config.key_log = Arc::new(Overhear);
+    config.enable_secret_extraction = true;
     Ok(Arc::new(config))
 }

@@ -1,25 +1,30 @@
-//! TLS: records to plaintext and back, by rustls. Bytes in, bytes out; the caller owns every buffer.
+//! TLS: records to plaintext and back. Bytes in, bytes out; the caller owns every buffer.
 //!
 //! ```text
 //!                        certificates --> config  (once for each listener)
 //!                                           |
-//! records from the peer --> open  --> Tls (session) --> plain:  decrypted bytes, appended
-//!   (decrypted in place,     |                     '--> out:    handshake messages, tickets, alerts, appended
-//!    the rest stays)         '-- Opened: More, Full, Handshaken, PeerClosed
+//! records from the peer --> open  --> Tls (connection) --> plain:  decrypted bytes, appended
+//!   (decrypted in place,     |          |                  '--> out:  handshake messages, tickets, alerts, appended
+//!    the rest stays)         |          '-- session: inside rustls   '-- record: TLS 1.3 after its handshake
+//!                            '-- Opened: More, Full, Handshaken, PeerClosed
 //! plain slices          --> seal  --> out: records of at most 2^14 bytes
 //!                       close_notify --> out
 //! ```
 //!
-//! rustls keeps the keys and the state of the handshake and no bytes: what has not arrived whole stays in the caller's
-//! input, what is to be sent goes into the caller's vector at once. Sockets, deadlines and the number of handshakes in a
-//! turn are the caller's. Early data (0-RTT) is not accepted, client certificates are not asked for.
+//! rustls does every handshake, and TLS 1.2. A TLS 1.3 connection leaves it with its traffic secrets (`secrets`) and goes on
+//! in `record`, in two hundred bytes. Neither keeps bytes: what has not arrived whole stays in the caller's input, what is
+//! to be sent goes into the caller's vector at once. Sockets, deadlines and the number of handshakes in a turn are the
+//! caller's. Early data (0-RTT) is not accepted, client certificates are not asked for.
 
 pub mod certificates;
 pub mod config;
-pub mod session;
+mod connection;
+pub mod record;
+mod secrets;
+mod session;
 #[cfg(test)]
 mod tests;
 
 pub use certificates::Certificate;
 pub use config::server_config;
-pub use session::{Opened, Tls};
+pub use connection::{Agreed, Failure, Opened, Tls};

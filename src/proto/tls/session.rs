@@ -1,4 +1,4 @@
-//! One TLS connection, the server's side: records in, plaintext out, and back.
+//! A connection inside rustls: every handshake, and TLS 1.2 for its whole life.
 //!
 //! ```text
 //! input: [held][record][record][rec     held:  records of a handshake message that is not whole yet; rustls has
@@ -7,7 +7,8 @@
 //! ```
 //!
 //! That last point is what makes sealing possible at any time after the handshake: rustls encrypts only when it has been
-//! shown its input, and it would look for a half handshake message where an empty slice is now.
+//! shown its input, and it would look for a half handshake message where an empty slice is now. It also means that nothing
+//! is left inside when a TLS 1.3 connection goes on in the record layer.
 
 use std::mem;
 use std::sync::Arc;
@@ -16,74 +17,57 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, UnbufferedStatus, WriteTraffic,
 };
-use rustls::{Error, HandshakeKind, ServerConfig};
+use rustls::{Error, HandshakeKind, ServerConfig, SupportedCipherSuite};
 
 use crate::limits::{HANDSHAKE_BYTES_MAX, RECORD_CONTENT_BYTES};
-use crate::proto::CloseReason;
+
+use super::config::ALPN;
+use super::connection::{Agreed, Opened};
+use super::record::{Beginning, Records, Suite};
+use super::secrets::{self, Secrets};
 
 /// Type, version and length in front of each record (RFC 8446 section 5.1).
 const HEADER_BYTES: usize = 5;
 /// What sealing adds to a record: the header, an explicit nonce (8, TLS 1.2), the content type (1, TLS 1.3), the tag (16).
 const EXPANSION_BYTES: usize = HEADER_BYTES + 8 + 1 + 16;
 
-/// A server's TLS connection.
-pub struct Tls {
+pub(super) struct Session {
     connection: UnbufferedServerConnection,
     phase: Phase,
+    /// Of TLS 1.3, from our first flight on.
+    secrets: Option<Secrets>,
 }
 
 enum Phase {
-    /// `open` alone is legal. Followed by `Open` or `Failed`.
+    /// `open` alone is legal. Followed by `Open`.
     Handshaking {
         /// Bytes at the front of the input that rustls has processed and still refers to.
         held: usize,
         /// Bytes of whole records so far.
         taken: usize,
     },
-    /// Application data flows both ways. Followed by `PeerClosed`, `Closed` or `Failed`.
+    /// Application data flows both ways. Followed by `PeerClosed` or `Closed`.
     Open,
-    /// The peer has sent close_notify; sealing goes on (RFC 8446 section 6.1: each direction is closed on its own).
-    /// Followed by `Closed`.
+    /// The peer has sent close_notify; sealing goes on. Followed by `Closed`.
     PeerClosed,
     /// We have sent close_notify; what still comes is thrown away unread.
     Closed,
-    /// Nothing more can be opened or sealed.
-    Failed(Error),
 }
 
-/// Why [`Tls::open`] came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opened {
-    /// Nothing to do until more bytes arrive after what is left in the input.
-    More,
-    /// `plain` is full; the input starts with a whole record.
-    Full,
-    /// The handshake has just been finished; there may be more in the input, so call again. Comes once.
-    Handshaken,
-    /// The peer has closed its direction cleanly; the input has been emptied, and so it will be from now on.
-    PeerClosed,
-}
-
-impl Tls {
-    /// A connection that waits for its ClientHello.
-    pub fn new(config: &Arc<ServerConfig>) -> Result<Tls, CloseReason> {
-        let connection = UnbufferedServerConnection::new(config.clone()).map_err(|_| CloseReason::TlsProtocol)?;
-        Ok(Tls { connection, phase: Phase::Handshaking { held: 0, taken: 0 } })
+impl Session {
+    pub(super) fn new(config: &Arc<ServerConfig>) -> Result<Session, Error> {
+        let connection = UnbufferedServerConnection::new(config.clone())?;
+        Ok(Session { connection, phase: Phase::Handshaking { held: 0, taken: 0 }, secrets: None })
     }
 
-    /// Takes whole records off the front of `input`. Appends what they decrypt to to `plain` until that holds `plain_max`
-    /// bytes or more (by less than one record), and what has to be sent for them to `out`.
-    ///
-    /// What is left in `input`, as it is left (records are decrypted in place), must be the start of the next input.
-    ///
-    /// On an error `out` ends with the alert for the peer, if there is one to be sent. What is in `plain` then is valid.
-    pub fn open(
+    /// As [`super::Tls::open`]. After an error, whose alert is in `out` already, nothing else may be called.
+    pub(super) fn open(
         &mut self,
         input: &mut &mut [u8],
         plain: &mut Vec<u8>,
         out: &mut Vec<u8>,
         plain_max: usize,
-    ) -> Result<Opened, CloseReason> {
+    ) -> Result<Opened, Error> {
         loop {
             let held = match self.phase {
                 Phase::Handshaking { held, .. } => held,
@@ -96,7 +80,6 @@ impl Tls {
                     *input = &mut [];
                     return Ok(Opened::More);
                 }
-                Phase::Failed(_) => return Err(CloseReason::TlsProtocol),
             };
             assert!(held <= input.len(), "the caller keeps what was left in the input");
             let Some(record) = record_bytes(&input[held..]) else {
@@ -114,13 +97,13 @@ impl Tls {
             let released = self.advance(&mut input[..processed], plain, out)?;
             *input = &mut mem::take(input)[released..];
             if self.settle(processed - released, out)? {
-                return Ok(Opened::Handshaken);
+                return Ok(Opened::Handshaken(self.agreed()));
             }
         }
     }
 
     /// Bounds the work for a peer that has not shown yet that it wants to talk.
-    fn count_handshake_bytes(&mut self, record: usize, out: &mut Vec<u8>) -> Result<(), CloseReason> {
+    fn count_handshake_bytes(&mut self, record: usize, out: &mut Vec<u8>) -> Result<(), Error> {
         let Phase::Handshaking { taken, .. } = &mut self.phase else { return Ok(()) };
         *taken += record;
         if *taken > HANDSHAKE_BYTES_MAX {
@@ -132,8 +115,8 @@ impl Tls {
     /// Draws the phase after a whole record of which rustls still wants `held` bytes. Says whether the handshake is over.
     ///
     /// After the handshake a message that is not whole at the end of its record is refused: all that a client may send
-    /// then is a KeyUpdate of 5 bytes, or in TLS 1.2 a renegotiation, which is refused anyway.
-    fn settle(&mut self, held: usize, out: &mut Vec<u8>) -> Result<bool, CloseReason> {
+    /// then in TLS 1.2 is a renegotiation, which is refused anyway, and in TLS 1.3 its last message must end its record.
+    fn settle(&mut self, held: usize, out: &mut Vec<u8>) -> Result<bool, Error> {
         match &mut self.phase {
             Phase::Handshaking { held: kept, .. } if self.connection.is_handshaking() => {
                 *kept = held;
@@ -146,16 +129,20 @@ impl Tls {
                 self.phase = Phase::Open;
                 Ok(true)
             }
-            Phase::Open | Phase::PeerClosed | Phase::Closed | Phase::Failed(_) => Ok(false),
+            Phase::Open | Phase::PeerClosed | Phase::Closed => Ok(false),
         }
     }
 
     /// Lets rustls process `records` until it wants more bytes or waits for ours. Returns how many bytes at their front it
     /// does not need any more.
-    fn advance(&mut self, records: &mut [u8], plain: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<usize, CloseReason> {
+    fn advance(&mut self, records: &mut [u8], plain: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<usize, Error> {
         let mut released = 0;
         loop {
-            let UnbufferedStatus { mut discard, state } = self.connection.process_tls_records(&mut records[released..]);
+            let (status, overheard) = secrets::during(|| self.connection.process_tls_records(&mut records[released..]));
+            if overheard.is_some() {
+                self.secrets = overheard;
+            }
+            let UnbufferedStatus { mut discard, state } = status;
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(Ok(record)) = traffic.next_record() {
@@ -182,7 +169,7 @@ impl Tls {
     }
 
     /// Ends the connection: what rustls has queued (the alert) goes out.
-    fn fail(&mut self, error: Error, out: &mut Vec<u8>) -> CloseReason {
+    fn fail(&mut self, error: Error, out: &mut Vec<u8>) -> Error {
         // Messages come before anything else as long as there are any; asked once more, rustls would look for records.
         while self.connection.wants_write() {
             match self.connection.process_tls_records(&mut []).state {
@@ -190,48 +177,73 @@ impl Tls {
                 _ => break,
             }
         }
-        self.phase = Phase::Failed(error);
-        CloseReason::TlsProtocol
+        error
+    }
+
+    fn agreed(&self) -> Agreed {
+        let version = self.connection.protocol_version().and_then(|version| version.as_str());
+        Agreed {
+            version: version.expect("agreed on by the handshake"),
+            key_exchange: self.connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str()),
+            // There is one protocol to agree on.
+            alpn: self.connection.alpn_protocol().map(|_| ALPN),
+            is_resumed: self.connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        }
+    }
+
+    /// Whether the finished handshake is one that the record layer can go on from.
+    pub(super) fn may_leave(&self) -> bool {
+        matches!(self.connection.negotiated_cipher_suite(), Some(SupportedCipherSuite::Tls13(_)))
+    }
+
+    /// The record layer that goes on after the handshake of TLS 1.3; all that rustls had allocated is freed.
+    pub(super) fn leave(self) -> Result<Records, Error> {
+        let unknown = || Error::General("no traffic secrets for the record layer".into());
+        let secrets = self.secrets.ok_or_else(unknown)?;
+        let common = self.connection.negotiated_cipher_suite().and_then(|suite| suite.tls13());
+        let common = &common.ok_or_else(unknown)?.common;
+        let (extracted, _) = self.connection.dangerous_into_kernel_connection()?;
+        Ok(Records::new(&Beginning {
+            suite: Suite::of(common.suite).ok_or_else(unknown)?,
+            client_secret: &secrets.client.0,
+            server_secret: &secrets.server.0,
+            opened: extracted.rx.0,
+            sealed: extracted.tx.0,
+            records_max: common.confidentiality_limit,
+        }))
     }
 
     /// Encrypts slices as records and appends them to `out`. Small slices share a record: they are gathered in `scratch`,
-    /// which is empty before and after and never grows beyond one record.
-    ///
-    /// Legal after the handshake and before [`Tls::close_notify`]; else, and when the keys are used up, an error.
-    pub fn seal<'p>(
+    /// which is empty before and after and never grows beyond one record. False if that is not legal, or keys are used up.
+    pub(super) fn seal<'p>(
         &mut self,
         plain: impl IntoIterator<Item = &'p [u8]>,
         scratch: &mut Vec<u8>,
         out: &mut Vec<u8>,
-    ) -> Result<(), CloseReason> {
-        let mut writer = self.writer(out)?;
+    ) -> bool {
+        let Some(mut writer) = self.writer(out) else { return false };
         scratch.clear();
         for mut slice in plain {
             while !slice.is_empty() {
-                if scratch.is_empty() && slice.len() >= RECORD_CONTENT_BYTES {
-                    let (content, rest) = slice.split_at(RECORD_CONTENT_BYTES);
-                    encrypt(&mut writer, content, out)?;
-                    slice = rest;
-                    continue;
-                }
                 let (content, rest) = slice.split_at(slice.len().min(RECORD_CONTENT_BYTES - scratch.len()));
                 scratch.extend_from_slice(content);
                 slice = rest;
                 if scratch.len() == RECORD_CONTENT_BYTES {
-                    encrypt(&mut writer, scratch, out)?;
+                    if !encrypt(&mut writer, scratch, out) {
+                        return false;
+                    }
                     scratch.clear();
                 }
             }
         }
-        encrypt(&mut writer, scratch, out)?;
+        let is_sealed = encrypt(&mut writer, scratch, out);
         scratch.clear();
-        Ok(())
+        is_sealed
     }
 
-    /// Tells the peer that nothing more will come (RFC 8446 section 6.1); nothing is read after it. Once; does nothing
-    /// before the end of the handshake or after a failure, where there is nothing to be cut short.
-    pub fn close_notify(&mut self, out: &mut Vec<u8>) {
-        let Ok(mut writer) = self.writer(out) else { return };
+    /// As [`super::Tls::close_notify`].
+    pub(super) fn close_notify(&mut self, out: &mut Vec<u8>) {
+        let Some(mut writer) = self.writer(out) else { return };
         with_room(out, HEADER_BYTES, |room| match writer.queue_close_notify(room) {
             Ok(written) => Ok(written),
             Err(EncryptError::InsufficientSize(needed)) => Err(needed),
@@ -241,53 +253,27 @@ impl Tls {
     }
 
     /// rustls' hand for writing; what it has to send first goes to `out`.
-    fn writer(&mut self, out: &mut Vec<u8>) -> Result<WriteTraffic<'_, ServerConnectionData>, CloseReason> {
+    fn writer(&mut self, out: &mut Vec<u8>) -> Option<WriteTraffic<'_, ServerConnectionData>> {
         if !matches!(self.phase, Phase::Open | Phase::PeerClosed) {
-            return Err(CloseReason::TlsProtocol);
+            return None;
         }
-        self.advance(&mut [], &mut Vec::new(), out)?;
+        self.advance(&mut [], &mut Vec::new(), out).ok()?;
         match self.connection.process_tls_records(&mut []).state {
-            Ok(ConnectionState::WriteTraffic(writer)) => Ok(writer),
-            _ => Err(CloseReason::TlsProtocol),
-        }
-    }
-
-    pub fn is_handshaking(&self) -> bool {
-        matches!(self.phase, Phase::Handshaking { .. })
-    }
-
-    /// Has the peer sent close_notify, and we not yet? A socket that ends without it was cut
-    /// ([`CloseReason::TlsTruncated`]), unless we had closed first.
-    pub fn is_peer_closed(&self) -> bool {
-        matches!(self.phase, Phase::PeerClosed)
-    }
-
-    /// What went wrong, for the log.
-    pub fn failure(&self) -> Option<&Error> {
-        match &self.phase {
-            Phase::Failed(error) => Some(error),
+            Ok(ConnectionState::WriteTraffic(writer)) => Some(writer),
             _ => None,
         }
     }
 
-    /// The application protocol that was agreed on.
-    pub fn alpn(&self) -> Option<&[u8]> {
-        self.connection.alpn_protocol()
+    pub(super) fn is_handshaking(&self) -> bool {
+        matches!(self.phase, Phase::Handshaking { .. })
     }
 
-    /// `TLSv1_3` or `TLSv1_2`.
-    pub fn version(&self) -> Option<&'static str> {
-        self.connection.protocol_version()?.as_str()
+    pub(super) fn is_peer_closed(&self) -> bool {
+        matches!(self.phase, Phase::PeerClosed)
     }
 
-    /// The name of the key exchange, for example `X25519MLKEM768`.
-    pub fn key_exchange(&self) -> Option<&'static str> {
-        self.connection.negotiated_key_exchange_group()?.name().as_str()
-    }
-
-    /// Did the client come back with a ticket?
-    pub fn is_resumed(&self) -> bool {
-        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
     }
 }
 
@@ -306,12 +292,8 @@ fn encode(message: &mut EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u
     });
 }
 
-/// One record, behind messages that rustls has to send first (a KeyUpdate).
-fn encrypt(
-    writer: &mut WriteTraffic<'_, ServerConnectionData>,
-    content: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), CloseReason> {
+/// One record, behind messages that rustls has to send first. False if the key may encrypt no more.
+fn encrypt(writer: &mut WriteTraffic<'_, ServerConnectionData>, content: &[u8], out: &mut Vec<u8>) -> bool {
     let mut is_exhausted = false;
     with_room(out, content.len() + EXPANSION_BYTES, |room| match writer.encrypt(content, room) {
         Ok(written) => Ok(written),
@@ -321,7 +303,7 @@ fn encrypt(
             Ok(0)
         }
     });
-    if is_exhausted { Err(CloseReason::TlsProtocol) } else { Ok(()) }
+    !is_exhausted
 }
 
 /// Lets `write` fill room at the end of `out`: `guess` bytes, and if it asks for more, what it asks for.

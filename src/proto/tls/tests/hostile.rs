@@ -5,8 +5,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use rustls::crypto::cipher::{AeadKey, MessageEncrypter, OutboundChunks, OutboundPlainMessage};
-use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConnection, ConnectionTrafficSecrets, ContentType, ProtocolVersion, SupportedCipherSuite};
+use rustls::{ClientConnection, ConnectionTrafficSecrets, ContentType, ProtocolVersion};
 
 use super::*;
 use crate::limits::{HANDSHAKE_BYTES_MAX, RECORD_BYTES_MAX};
@@ -92,25 +91,6 @@ fn bounds_what_a_handshake_may_bring() {
     };
     assert_eq!(reason, CloseReason::TlsProtocol);
     assert!(sent > HANDSHAKE_BYTES_MAX);
-}
-
-#[test]
-fn refuses_half_a_key_update_instead_of_waiting_inside_it() {
-    let Link { client, mut server } = World::plain(&TLS13).connected();
-    let mut forger = Forger::take_over(client);
-    let half = forger.record(ContentType::Handshake, &[24, 0, 0]);
-    assert_eq!(server.open(&half), Err(CloseReason::TlsProtocol));
-    assert_eq!(server.seal(&[b"nothing"]), Err(CloseReason::TlsProtocol));
-}
-
-#[test]
-fn refuses_an_empty_handshake_record_whatever_follows_it() {
-    let Link { client, mut server } = World::plain(&TLS13).connected();
-    let mut forger = Forger::take_over(client);
-    let mut wire = forger.record(ContentType::Handshake, b"");
-    wire.extend(forger.record(ContentType::ApplicationData, b"hello"));
-    assert_eq!(server.open(&wire), Err(CloseReason::TlsProtocol));
-    assert!(server.plain.is_empty());
 }
 
 #[test]

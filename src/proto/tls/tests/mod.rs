@@ -2,17 +2,26 @@
 
 mod handshake;
 mod hostile;
+mod peer;
 mod records;
+mod state;
+mod twin;
 
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use rustls::crypto::SupportedKxGroup;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::crypto::{CipherSuiteCommon, CryptoProvider, SupportedKxGroup};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
+    Tls13CipherSuite,
+};
 use rustls_pki_types::CertificateDer;
 
 use super::certificates::{read_chain, read_key, self_signed};
-use super::config::provider;
+use super::config::{provider, server_config_with};
+use super::record::Suite;
+use super::secrets::Overhear;
 use super::*;
 use crate::proto::CloseReason;
 
@@ -42,6 +51,24 @@ fn rsa(name: &str) -> Issued {
     issue(&chain.pem(), &key.serialize_pem())
 }
 
+/// A suite of rustls with another limit of records for each key. Leaked: rustls wants it to live for ever.
+fn limited(suite: Suite, records_max: u64) -> SupportedCipherSuite {
+    let all = provider().cipher_suites;
+    let found =
+        all.iter().filter_map(SupportedCipherSuite::tls13).find(|own| Suite::of(own.common.suite) == Some(suite));
+    let own = found.expect("a suite of the provider");
+    SupportedCipherSuite::Tls13(Box::leak(Box::new(Tls13CipherSuite {
+        common: CipherSuiteCommon {
+            suite: own.common.suite,
+            hash_provider: own.common.hash_provider,
+            confidentiality_limit: records_max,
+        },
+        hkdf_provider: own.hkdf_provider,
+        aead_alg: own.aead_alg,
+        quic: None,
+    })))
+}
+
 /// Both sides' configurations.
 struct World {
     server: Arc<ServerConfig>,
@@ -50,23 +77,34 @@ struct World {
 
 impl World {
     fn new(issued: Vec<Issued>, versions: &[Version], groups: &[&'static dyn SupportedKxGroup]) -> World {
+        let mut client = provider();
+        if !groups.is_empty() {
+            client.kx_groups = groups.to_vec();
+        }
+        World::with(client, provider(), issued, versions)
+    }
+
+    fn with(client: CryptoProvider, server: CryptoProvider, issued: Vec<Issued>, versions: &[Version]) -> World {
         let mut roots = RootCertStore::empty();
         for issued in &issued {
             roots.add(issued.root.clone()).unwrap();
         }
-        let mut provider = provider();
-        if !groups.is_empty() {
-            provider.kx_groups = groups.to_vec();
-        }
-        let mut client = ClientConfig::builder_with_provider(Arc::new(provider))
+        let mut client = ClientConfig::builder_with_provider(Arc::new(client))
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
         client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         client.enable_secret_extraction = true;
-        let server = server_config(issued.into_iter().map(|issued| issued.certificate).collect()).unwrap();
-        World { server, client: Arc::new(client) }
+        client.key_log = Arc::new(Overhear);
+        let certificates = issued.into_iter().map(|issued| issued.certificate).collect();
+        World { server: server_config_with(server, certificates).unwrap(), client: Arc::new(client) }
+    }
+
+    /// TLS 1.3 with one suite, of which one key encrypts this many records.
+    fn of_suite(suite: Suite, records_max: u64) -> World {
+        let server = CryptoProvider { cipher_suites: vec![limited(suite, records_max)], ..provider() };
+        World::with(provider(), server, vec![ecdsa("localhost")], &[&TLS13])
     }
 
     fn plain(version: Version) -> World {
@@ -92,13 +130,14 @@ struct End {
     plain: Vec<u8>,
     out: Vec<u8>,
     scratch: Vec<u8>,
-    handshaken: usize,
+    /// As often as the handshake was over.
+    handshaken: Vec<Agreed>,
 }
 
 impl End {
     fn new(config: &Arc<ServerConfig>) -> End {
         let tls = Tls::new(config).unwrap();
-        End { tls, input: Vec::new(), plain: Vec::new(), out: Vec::new(), scratch: Vec::new(), handshaken: 0 }
+        End { tls, input: Vec::new(), plain: Vec::new(), out: Vec::new(), scratch: Vec::new(), handshaken: Vec::new() }
     }
 
     /// One call of `open`; keeps what it leaves.
@@ -114,10 +153,14 @@ impl End {
         self.input.extend_from_slice(bytes);
         loop {
             match self.open_once(usize::MAX)? {
-                Opened::Handshaken => self.handshaken += 1,
+                Opened::Handshaken(agreed) => self.handshaken.push(agreed),
                 opened => return Ok(opened),
             }
         }
+    }
+
+    fn agreed(&self) -> Agreed {
+        self.handshaken[0]
     }
 
     fn seal(&mut self, plain: &[&[u8]]) -> Result<(), CloseReason> {
@@ -176,7 +219,7 @@ impl Link {
             self.carry_up(&mut piece).unwrap();
             self.carry_down(&mut piece).unwrap();
         }
-        assert_eq!(self.server.handshaken, 1);
+        assert_eq!(self.server.handshaken.len(), 1);
         assert!(self.server.input.is_empty());
     }
 

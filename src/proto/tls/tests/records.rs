@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use proptest::prelude::*;
-use rustls::version::{TLS12, TLS13};
 
 use super::*;
 use crate::limits::RECORD_CONTENT_BYTES;

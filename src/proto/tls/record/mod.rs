@@ -1,0 +1,263 @@
+//! The record layer of TLS 1.3 after the handshake (RFC 8446 sections 4.6.3, 5 and 6), the server's side.
+//!
+//! ```text
+//! input --> header --> opener: decrypted in place --> content type
+//!                                 |-- application data --> plain, appended
+//!                                 |-- KeyUpdate        --> the next keys; ours go out with what we seal next
+//!                                 '-- alert            --> close_notify, or the end
+//! slices --> sealer: gathered and encrypted in out, after a KeyUpdate that is due
+//! ```
+//!
+//! A connection holds raw keys and counters, no buffer and no expanded key; [`Records::to_bytes`] writes all of it down.
+//! What breaks the protocol is a [`Fault`], and gets the answer that rustls gives. Here are no handshakes, no TLS 1.2 and
+//! no clock.
+
+mod fault;
+mod header;
+mod keys;
+mod message;
+mod opener;
+mod sealer;
+mod state;
+mod suite;
+#[cfg(test)]
+pub(in crate::proto::tls) mod tests;
+
+use std::mem;
+
+use aws_lc_rs::aead::LessSafeKey;
+
+use super::connection::Opened;
+use super::secrets::SECRET_BYTES_MAX;
+pub use fault::{Alert, Fault};
+use header::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, HEADER_BYTES, Header};
+use keys::Keys;
+use sealer::Draft;
+pub use state::{STATE_BYTES, State};
+pub use suite::Suite;
+
+/// Empty records in a row, as rustls and BoringSSL allow them.
+const EMPTY_RECORDS_MAX: u8 = 32;
+
+/// The traffic secrets and counters with which a connection leaves its handshake.
+pub(super) struct Beginning<'a> {
+    pub(super) suite: Suite,
+    /// The suite's first bytes count.
+    pub(super) client_secret: &'a [u8; SECRET_BYTES_MAX],
+    pub(super) server_secret: &'a [u8; SECRET_BYTES_MAX],
+    /// Records that were opened and sealed with these secrets already: tickets.
+    pub(super) opened: u64,
+    pub(super) sealed: u64,
+    /// Records that one key may seal, the KeyUpdate that ends it included.
+    pub(super) records_max: u64,
+}
+
+/// Both directions of one connection.
+pub struct Records {
+    /// Records opened with the current key: the sequence number of the next one. The same for those sealed.
+    opened: u64,
+    sealed: u64,
+    receiving: Keys,
+    sending: Keys,
+    /// How many records one key seals (RFC 8446 section 5.5); the cipher suite says it.
+    records_max: u32,
+    suite: Suite,
+    phase: Phase,
+    /// The peer has asked for a KeyUpdate. It goes out with the next record (section 4.6.3), so that asking costs us nothing.
+    owes_key_update: bool,
+    /// KeyUpdates since the last application data.
+    key_updates: u8,
+    /// Empty records since the last one with content.
+    empty_records: u8,
+    warnings: u8,
+    /// Bytes of a KeyUpdate that has not arrived whole. Nothing but its beginning is let in, so the number says which.
+    key_update_bytes: u8,
+}
+
+const _: () = assert!(size_of::<Records>() <= 216, "each live TLS connection holds one");
+
+/// Which directions are still open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    Open = 0,
+    /// The peer has sent close_notify; sealing goes on (RFC 8446 section 6.1).
+    PeerClosed = 1,
+    /// We have sent close_notify; what still comes is thrown away unread.
+    Closed = 2,
+}
+
+impl Records {
+    pub(super) fn new(beginning: &Beginning) -> Records {
+        Records {
+            opened: beginning.opened,
+            sealed: beginning.sealed,
+            receiving: Keys::new(beginning.suite, beginning.client_secret),
+            sending: Keys::new(beginning.suite, beginning.server_secret),
+            // More than the field holds is no limit that a connection lives to see; updating before it does no harm.
+            records_max: u32::try_from(beginning.records_max).unwrap_or(u32::MAX),
+            suite: beginning.suite,
+            phase: Phase::Open,
+            owes_key_update: false,
+            key_updates: 0,
+            empty_records: 0,
+            warnings: 0,
+            key_update_bytes: 0,
+        }
+    }
+
+    /// As [`super::Tls::open`]. After a fault nothing may be opened or sealed any more.
+    pub(super) fn open(
+        &mut self,
+        input: &mut &mut [u8],
+        plain: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        plain_max: usize,
+    ) -> Result<Opened, Fault> {
+        self.open_all(input, plain, plain_max).inspect_err(|fault| {
+            if let Some(alert) = fault.alert() {
+                const FATAL: u8 = 2;
+                self.say_alert([FATAL, alert as u8], out);
+            }
+        })
+    }
+
+    fn open_all(&mut self, input: &mut &mut [u8], plain: &mut Vec<u8>, plain_max: usize) -> Result<Opened, Fault> {
+        // Expanded for the first record of a call and after each KeyUpdate.
+        let mut key = None;
+        loop {
+            match self.phase {
+                Phase::Open => {}
+                Phase::PeerClosed => {
+                    *input = &mut [];
+                    return Ok(Opened::PeerClosed);
+                }
+                Phase::Closed => {
+                    *input = &mut [];
+                    return Ok(Opened::More);
+                }
+            }
+            let Some(header) = Header::read(input)?.filter(|header| header.record_bytes <= input.len()) else {
+                return Ok(Opened::More);
+            };
+            if plain.len() >= plain_max {
+                return Ok(Opened::Full);
+            }
+            let (record, rest) = mem::take(input).split_at_mut(header.record_bytes);
+            *input = rest;
+            self.open_record(header, &mut record[HEADER_BYTES..], &mut key, plain)?;
+        }
+    }
+
+    fn open_record(
+        &mut self,
+        header: Header,
+        fragment: &mut [u8],
+        key: &mut Option<LessSafeKey>,
+        plain: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let is_inside_message = self.key_update_bytes > 0;
+        if header.content_type == CHANGE_CIPHER_SPEC && !is_inside_message {
+            // The one record that is never encrypted (section 5), and has no place here.
+            return Err(if *fragment == [1] { Fault::ChangeCipherSpec } else { Fault::ChangeCipherSpecForm });
+        }
+        let expanded = key.get_or_insert_with(|| self.receiving.expand(self.suite));
+        let content = opener::open(expanded, self.receiving.nonce(self.opened), fragment)?;
+        self.opened += 1;
+        if is_inside_message && content.content_type != HANDSHAKE {
+            return Err(Fault::Interleaved);
+        }
+        self.count_empty(content.bytes)?;
+        match content.content_type {
+            APPLICATION_DATA => {
+                self.key_updates = 0;
+                // The one copy on the way in: records are joined for those who read messages.
+                plain.extend_from_slice(content.bytes);
+            }
+            HANDSHAKE => {
+                if self.take_handshake(content.bytes)? {
+                    *key = None;
+                }
+            }
+            ALERT => self.take_alert(content.bytes)?,
+            _ => return Err(Fault::ContentType),
+        }
+        Ok(())
+    }
+
+    fn count_empty(&mut self, content: &[u8]) -> Result<(), Fault> {
+        if !content.is_empty() {
+            self.empty_records = 0;
+            return Ok(());
+        }
+        if self.empty_records == EMPTY_RECORDS_MAX {
+            return Err(Fault::EmptyRecords);
+        }
+        self.empty_records += 1;
+        Ok(())
+    }
+
+    /// Encrypts slices as records and appends them to `out`; small slices share a record. False, and nothing is done, after
+    /// [`Records::close_notify`].
+    pub(super) fn seal<'p>(&mut self, plain: impl IntoIterator<Item = &'p [u8]>, out: &mut Vec<u8>) -> bool {
+        if self.phase == Phase::Closed {
+            return false;
+        }
+        let mut slices = plain.into_iter().filter(|slice| !slice.is_empty());
+        let mut slice: &[u8] = &[];
+        let mut key = None;
+        loop {
+            if slice.is_empty() {
+                let Some(next) = slices.next() else { return true };
+                slice = next;
+            }
+            self.update_key_if_due(&mut key, out);
+            let mut draft = Draft::new(out);
+            draft.gather(&mut slice);
+            while !draft.is_full() {
+                let Some(next) = slices.next() else { break };
+                slice = next;
+                draft.gather(&mut slice);
+            }
+            self.seal_draft(draft, &mut key, APPLICATION_DATA);
+        }
+    }
+
+    /// Tells the peer that nothing more will come; nothing is read after it. Once.
+    pub(super) fn close_notify(&mut self, out: &mut Vec<u8>) {
+        const WARNING: u8 = 1;
+        const CLOSE_NOTIFY: u8 = 0;
+        if self.phase != Phase::Closed {
+            self.say_alert([WARNING, CLOSE_NOTIFY], out);
+            self.phase = Phase::Closed;
+        }
+    }
+
+    pub(super) fn is_peer_closed(&self) -> bool {
+        self.phase == Phase::PeerClosed
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    fn say_alert(&mut self, alert: [u8; 2], out: &mut Vec<u8>) {
+        let mut key = None;
+        if self.owes_key_update {
+            self.answer_key_update(&mut key, out);
+        }
+        self.seal_small(&alert, ALERT, &mut key, out);
+    }
+
+    fn seal_small(&mut self, mut content: &[u8], content_type: u8, key: &mut Option<LessSafeKey>, out: &mut Vec<u8>) {
+        let mut draft = Draft::new(out);
+        draft.gather(&mut content);
+        self.seal_draft(draft, key, content_type);
+    }
+
+    fn seal_draft(&mut self, draft: Draft<'_>, key: &mut Option<LessSafeKey>, content_type: u8) {
+        let expanded = key.get_or_insert_with(|| self.sending.expand(self.suite));
+        draft.seal(expanded, self.sending.nonce(self.sealed), content_type);
+        self.sealed += 1;
+    }
+}
