@@ -1,6 +1,14 @@
-//! A generational slab: a key that outlives its value finds nothing, never somebody else's value.
-
-use slab::Slab;
+//! Slots with generations: a key that outlives its value finds nothing, never somebody else's value.
+//!
+//! ```text
+//! segments   [512 entries] [512 entries] [ freed ] [512 entries]
+//!                 |  full       '- the lowest with room takes the next value
+//!                 '- entry: generation, value, and while it is vacant the next vacant one of its segment
+//! ```
+//!
+//! Growth copies nothing and doubles nothing, and an entry stays where it is. New values go to the lowest segment with
+//! room, so that the higher ones drain when fewer are left; a segment without values is freed. (One `slab::Slab` could do
+//! neither, and its entries have no room for the generation, which a look-up wants in the same cache line.)
 
 /// Names one value of a [`Slots`]: the slot it lies in, and which tenant of that slot it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,7 +20,7 @@ pub struct Key {
 
 impl Key {
     pub const GENERATION_BITS: u32 = 24;
-    const GENERATION_MASK: u32 = (1 << Self::GENERATION_BITS) - 1;
+    pub const GENERATION_MASK: u32 = (1 << Self::GENERATION_BITS) - 1;
 
     /// The key as the lower 56 bits of a word; the upper 8 are free for the caller.
     pub const fn to_bits(self) -> u64 {
@@ -35,19 +43,43 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// Slots with generations over the `slab` crate.
+/// Slots of one segment: large enough that its own words do not count, small enough to be freed one by one.
+pub const SEGMENT_SLOTS: usize = 512;
+
+/// The end of a segment's list of vacant entries.
+const NONE: u16 = u16::MAX;
+
+/// Values by key, in segments.
 pub struct Slots<T> {
-    values: Slab<T>,
-    /// The generation of the present (or, if the slot is vacant, of the next) tenant of each slot.
-    generations: Vec<u32>,
+    segments: Vec<Segment<T>>,
+    /// No segment below this one has room.
+    lowest_with_room: usize,
+    len: usize,
     first_generation: u32,
+}
+
+struct Segment<T> {
+    /// Without room, or with room for all its slots: it never moves.
+    entries: Vec<Entry<T>>,
+    len: u16,
+    /// The first of the entries that are there and vacant.
+    first_vacant: u16,
+    /// Where entries that are not there yet begin.
+    first_generation: u32,
+}
+
+struct Entry<T> {
+    /// Of the present tenant, or, if the slot is vacant, of the next.
+    generation: u32,
+    next_vacant: u16,
+    value: Option<T>,
 }
 
 impl<T> Slots<T> {
     /// Every slot begins at `first_generation`: a random one makes keys of an earlier process miss.
     pub fn new(first_generation: u32) -> Slots<T> {
         let first_generation = first_generation & Key::GENERATION_MASK;
-        Slots { values: Slab::new(), generations: Vec::new(), first_generation }
+        Slots { segments: Vec::new(), lowest_with_room: 0, len: 0, first_generation }
     }
 
     pub fn insert(&mut self, value: T) -> Key {
@@ -56,56 +88,124 @@ impl<T> Slots<T> {
 
     /// Inserts a value that knows its own key.
     pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
-        let slot = self.values.vacant_key();
-        if slot == self.generations.len() {
-            self.generations.push(self.first_generation);
+        while self.segments.get(self.lowest_with_room).is_some_and(|segment| !segment.has_room()) {
+            self.lowest_with_room += 1;
         }
-        let key = Key { slot: slot as u32, generation: self.generations[slot] };
-        self.values.insert(make(key));
-        key
+        let index = self.lowest_with_room;
+        if index == self.segments.len() {
+            self.segments.push(Segment::new(self.first_generation));
+        }
+        self.len += 1;
+        self.segments[index].insert_with((index * SEGMENT_SLOTS) as u32, make)
     }
 
     pub fn contains(&self, key: Key) -> bool {
-        self.generations.get(key.slot as usize) == Some(&key.generation) && self.values.contains(key.slot as usize)
+        self.get(key).is_some()
     }
 
     pub fn get(&self, key: Key) -> Option<&T> {
-        if self.contains(key) { self.values.get(key.slot as usize) } else { None }
+        let (segment, entry) = place(key.slot);
+        let entry = self.segments.get(segment)?.entries.get(entry)?;
+        if entry.generation == key.generation { entry.value.as_ref() } else { None }
     }
 
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        if self.contains(key) { self.values.get_mut(key.slot as usize) } else { None }
+        let (segment, entry) = place(key.slot);
+        let entry = self.segments.get_mut(segment)?.entries.get_mut(entry)?;
+        if entry.generation == key.generation { entry.value.as_mut() } else { None }
     }
 
     /// The present tenant of a slot, for whoever knows that it is the one it means.
     pub fn at_mut(&mut self, slot: u32) -> Option<&mut T> {
-        self.values.get_mut(slot as usize)
+        let (segment, entry) = place(slot);
+        self.segments.get_mut(segment)?.entries.get_mut(entry)?.value.as_mut()
     }
 
     pub fn remove(&mut self, key: Key) -> Option<T> {
-        if !self.contains(key) {
-            return None;
+        let (index, entry) = place(key.slot);
+        let segment = self.segments.get_mut(index)?;
+        let value = segment.remove(entry, key.generation)?;
+        // The first one stays: it would come and go with every value of a structure that is nearly empty.
+        if segment.len == 0 && index > 0 {
+            segment.free();
         }
-        let generation = &mut self.generations[key.slot as usize];
-        *generation = Key::next_generation(*generation);
-        Some(self.values.remove(key.slot as usize))
+        self.lowest_with_room = self.lowest_with_room.min(index);
+        self.len -= 1;
+        Some(value)
     }
 
     pub fn len(&self) -> usize {
-        self.values.len()
+        self.len
     }
 
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.len == 0
     }
 
     pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
-        self.values.iter().map(|(slot, _)| Key { slot: slot as u32, generation: self.generations[slot] })
+        self.segments.iter().enumerate().flat_map(|(index, segment)| {
+            let entries = segment.entries.iter().enumerate().filter(|(_, entry)| entry.value.is_some());
+            entries
+                .map(move |(at, entry)| Key { slot: (index * SEGMENT_SLOTS + at) as u32, generation: entry.generation })
+        })
+    }
+}
+
+/// Which segment, and which entry of it.
+fn place(slot: u32) -> (usize, usize) {
+    (slot as usize / SEGMENT_SLOTS, slot as usize % SEGMENT_SLOTS)
+}
+
+impl<T> Segment<T> {
+    fn new(first_generation: u32) -> Segment<T> {
+        Segment { entries: Vec::new(), len: 0, first_vacant: NONE, first_generation }
+    }
+
+    fn has_room(&self) -> bool {
+        usize::from(self.len) < SEGMENT_SLOTS
+    }
+
+    fn insert_with(&mut self, first_slot: u32, make: impl FnOnce(Key) -> T) -> Key {
+        let at = match self.first_vacant {
+            NONE => self.entries.len(),
+            vacant => usize::from(vacant),
+        };
+        if at == self.entries.len() {
+            if self.entries.capacity() == 0 {
+                self.entries.reserve_exact(SEGMENT_SLOTS);
+            }
+            self.entries.push(Entry { generation: self.first_generation, next_vacant: NONE, value: None });
+        }
+        let entry = &mut self.entries[at];
+        let key = Key { slot: first_slot + at as u32, generation: entry.generation };
+        entry.value = Some(make(key));
+        self.first_vacant = entry.next_vacant;
+        self.len += 1;
+        key
+    }
+
+    fn remove(&mut self, at: usize, generation: u32) -> Option<T> {
+        let entry = self.entries.get_mut(at).filter(|entry| entry.generation == generation)?;
+        let value = entry.value.take()?;
+        entry.generation = Key::next_generation(generation);
+        entry.next_vacant = std::mem::replace(&mut self.first_vacant, at as u16);
+        self.len -= 1;
+        Some(value)
+    }
+
+    /// Gives the memory back; whoever comes later begins after all who have been here.
+    fn free(&mut self) {
+        let first = self.first_generation;
+        let distance = |entry: &Entry<T>| entry.generation.wrapping_sub(first) & Key::GENERATION_MASK;
+        let furthest = self.entries.iter().map(distance).max().unwrap_or_default();
+        *self = Segment::new((first + furthest) & Key::GENERATION_MASK);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{HashMap, HashSet};
+
     use super::*;
 
     #[test]
@@ -133,5 +233,56 @@ mod tests {
         let last = slots.insert(());
         slots.remove(last);
         assert_eq!(slots.insert(()).generation, 0);
+    }
+
+    #[test]
+    fn memory_goes_back_and_keys_from_before_find_nothing() {
+        const COUNT: usize = 3 * SEGMENT_SLOTS + 1;
+        let mut slots = Slots::new(Key::GENERATION_MASK - 1);
+        let mut earlier: Vec<Key> = Vec::new();
+        for _ in 0..3 {
+            let keys: Vec<Key> = (0..COUNT).map(|value| slots.insert(value)).collect();
+            assert!(earlier.iter().all(|key| !slots.contains(*key)));
+            assert!(keys.iter().enumerate().all(|(value, key)| slots.get(*key) == Some(&value)));
+            assert_eq!(slots.keys().collect::<HashSet<_>>(), keys.iter().copied().collect());
+            keys.iter().for_each(|key| assert!(slots.remove(*key).is_some()));
+            assert_eq!(room(&slots), SEGMENT_SLOTS, "the first segment stays, the others go");
+            earlier.extend(keys);
+        }
+    }
+
+    #[test]
+    fn the_lowest_segment_with_room_is_filled_first() {
+        let mut slots = Slots::new(0);
+        let keys: Vec<Key> = (0..4 * SEGMENT_SLOTS).map(|value| slots.insert(value)).collect();
+        let in_second = keys[SEGMENT_SLOTS + 3];
+        slots.remove(keys[3 * SEGMENT_SLOTS]);
+        slots.remove(in_second);
+        assert_eq!(slots.insert(0).slot, in_second.slot);
+        assert_eq!(slots.insert(0).slot, keys[3 * SEGMENT_SLOTS].slot);
+    }
+
+    #[test]
+    fn finds_what_a_map_finds() {
+        let mut slots = Slots::new(1);
+        let mut map: HashMap<Key, u32> = HashMap::new();
+        let mut random = 1u32;
+        for round in 0..20_000u32 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // Waves: mostly more, then mostly fewer.
+            if (random >> 24) % 4 < if round / 3_000 % 2 == 0 { 3 } else { 1 } {
+                let key = slots.insert(round);
+                assert_eq!(map.insert(key, round), None, "two values of one key");
+            } else if let Some(key) = map.keys().nth((random >> 8) as usize % map.len().max(1)).copied() {
+                assert_eq!(slots.remove(key), map.remove(&key));
+            }
+        }
+        assert_eq!(slots.len(), map.len());
+        assert_eq!(slots.keys().count(), map.len());
+        assert!(map.iter().all(|(key, value)| slots.get(*key) == Some(value)));
+    }
+
+    fn room<T>(slots: &Slots<T>) -> usize {
+        slots.segments.iter().map(|segment| segment.entries.capacity()).sum()
     }
 }
