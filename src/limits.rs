@@ -141,10 +141,6 @@ pub const LISTEN_QUEUE: i32 = 4096;
 pub const URING_SUBMISSIONS: u32 = 1024;
 /// Completion entries; an overflowing queue is kept by the kernel (IORING_FEAT_NODROP).
 pub const URING_COMPLETIONS: u32 = 8192;
-/// Provided receive buffers of a shard, a power of two.
-pub const URING_BUFFERS: u16 = 256;
-/// Bytes of each.
-pub const URING_BUFFER_BYTES: usize = 16 * 1024;
 
 const _: () = {
     assert!(RECEIVE_BYTES >= RECORD_BYTES_MAX, "one receive can complete any record");
@@ -152,6 +148,5 @@ const _: () = {
     assert!(CONTROL_LINE_BYTES_MAX > 2 * SUBJECT_BYTES_MAX + SID_BYTES_MAX, "a legal line fits");
     assert!(OUTBOX_BYTES_MAX > 2 * MESSAGE_BYTES_MAX, "one message never makes a client slow");
     assert!(WORKER_OUTBOX_BYTES_MAX > 2 * PAYLOAD_BYTES_MAX, "nor a worker");
-    assert!(URING_BUFFERS.is_power_of_two());
     assert!(PONG_TIMEOUT.as_secs() < PING_INTERVAL.as_secs());
 };

@@ -1,58 +1,181 @@
-//! The sockets that a kernel driver holds, by slot.
+//! The connections that a kernel driver holds, by slot.
+//!
+//! The caller's slots are dense and low ([`crate::base::Slots`]), so segments of records are the map: they never move, and
+//! one that nobody uses any more is freed.
 
-use crate::base::Key;
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-/// One value per attached key. The caller's slab gives out slots densely, so a plain vector is the map.
-pub struct Attached<T> {
-    slots: Vec<Option<Tenant<T>>>,
+use super::socket;
+use crate::base::key::SEGMENT_SLOTS;
+use crate::base::{Batch, Key};
+
+/// What a driver knows of one connection. A hundred thousand of them idle, so it is small, and what only a busy one needs
+/// hangs on one pointer.
+pub struct Connection {
+    /// `None` once the caller has closed it and the kernel has nothing of it.
+    pub socket: Option<OwnedFd>,
+    /// The generation of the key; in its upper byte the flags.
+    word: u32,
+    /// The caller's, from `send` until `Sent` is delivered.
+    pub batch: Option<Box<Batch>>,
 }
 
-struct Tenant<T> {
-    generation: u32,
-    value: T,
+const _: () = assert!(size_of::<Connection>() <= 16);
+
+/// One bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Flag {
+    /// Somebody lives in this record.
+    Attached = 1,
+    /// An outstanding `recv`. Asked and readable means: exactly one `Ready::Receive` is queued.
+    Asked = 1 << 1,
+    /// There may be something to read: no read has found the socket empty since the kernel said so.
+    Readable = 1 << 2,
+    /// The peer ended its half or the connection broke: readable for ever, nobody will say so again.
+    Ended = 1 << 3,
+    /// The kernel watches the socket for us, and will say so when it stops.
+    Watched = 1 << 4,
+    /// `close` was called.
+    Closing = 1 << 5,
+    /// `shutdown` waits for the batch.
+    ShutdownFollows = 1 << 6,
+    /// The batch has come back: `Ready::Sent` is queued.
+    Sent = 1 << 7,
 }
 
-impl<T> Attached<T> {
-    pub fn new() -> Attached<T> {
-        Attached { slots: Vec::new() }
+impl Connection {
+    const fn vacant() -> Connection {
+        Connection { socket: None, word: 0, batch: None }
+    }
+
+    fn new(socket: OwnedFd, key: Key) -> Connection {
+        let mut connection = Connection { socket: Some(socket), word: key.generation, batch: None };
+        connection.set(Flag::Attached);
+        connection
+    }
+
+    pub fn is(&self, flag: Flag) -> bool {
+        self.word & bit(flag) != 0
+    }
+
+    pub fn set(&mut self, flag: Flag) {
+        self.word |= bit(flag);
+    }
+
+    pub fn clear(&mut self, flag: Flag) {
+        self.word &= !bit(flag);
+    }
+
+    /// A batch is with the kernel, or waits for it.
+    pub fn is_sending(&self) -> bool {
+        self.batch.is_some() && !self.is(Flag::Sent)
+    }
+
+    /// For as long as there is a socket.
+    pub fn fd(&self) -> Option<RawFd> {
+        self.socket.as_ref().map(OwnedFd::as_raw_fd)
+    }
+
+    /// Ends the sending half, after the batch if there is one.
+    pub fn end_sending_half(&mut self) {
+        if self.is_sending() {
+            self.set(Flag::ShutdownFollows);
+        } else if let Some(socket) = &self.socket {
+            socket::shutdown(socket, Shutdown::Write);
+        }
+    }
+
+    /// The kernel does not watch this socket: it can only be ended, and the caller learns it from the next receive or
+    /// send.
+    pub fn give_up(&mut self) {
+        if let Some(socket) = &self.socket {
+            socket::shutdown(socket, Shutdown::Both);
+        }
+        self.set(Flag::Readable);
+        self.set(Flag::Ended);
+    }
+
+    fn belongs_to(&self, key: Key) -> bool {
+        self.word & (Key::GENERATION_MASK | bit(Flag::Attached)) == key.generation | bit(Flag::Attached)
+    }
+}
+
+const fn bit(flag: Flag) -> u32 {
+    (flag as u32) << Key::GENERATION_BITS
+}
+
+#[derive(Default)]
+pub struct Attached {
+    segments: Vec<Segment>,
+}
+
+#[derive(Default)]
+struct Segment {
+    /// Empty, or all of them.
+    connections: Box<[Connection]>,
+    len: usize,
+}
+
+impl Attached {
+    pub fn new() -> Attached {
+        Attached::default()
     }
 
     /// Panics if the slot is taken: the caller attached it before `Closed`.
-    pub fn insert(&mut self, key: Key, value: T) {
-        let slot = key.slot as usize;
-        if slot >= self.slots.len() {
-            self.slots.resize_with(slot + 1, || None);
+    pub fn insert(&mut self, key: Key, socket: OwnedFd) -> &mut Connection {
+        let (index, at) = place(key);
+        if index >= self.segments.len() {
+            self.segments.resize_with(index + 1, Segment::default);
         }
-        let tenant = &mut self.slots[slot];
-        assert!(tenant.is_none(), "slot of {key:?} attached twice");
-        *tenant = Some(Tenant { generation: key.generation, value });
+        let segment = &mut self.segments[index];
+        if segment.connections.is_empty() {
+            segment.connections = std::iter::repeat_with(Connection::vacant).take(SEGMENT_SLOTS).collect();
+        }
+        let connection = &mut segment.connections[at];
+        assert!(!connection.is(Flag::Attached), "slot of {key:?} attached twice");
+        *connection = Connection::new(socket, key);
+        segment.len += 1;
+        connection
     }
 
-    /// The value of a key that the caller says is attached.
-    pub fn expect(&mut self, key: Key) -> &mut T {
+    /// The connection of a key that the caller says is attached.
+    pub fn expect(&mut self, key: Key) -> &mut Connection {
         match self.find(key) {
-            Some(value) => value,
+            Some(connection) => connection,
             None => panic!("{key:?} is not attached"),
         }
     }
 
-    /// The value of a key that an event names; `None` if its tenant has gone.
-    pub fn find(&mut self, key: Key) -> Option<&mut T> {
-        match self.slots.get_mut(key.slot as usize) {
-            Some(Some(tenant)) if tenant.generation == key.generation => Some(&mut tenant.value),
-            _ => None,
-        }
+    /// The connection of a key that an event names; `None` if it has gone.
+    pub fn find(&mut self, key: Key) -> Option<&mut Connection> {
+        let (index, at) = place(key);
+        let connection = self.segments.get_mut(index)?.connections.get_mut(at)?;
+        if connection.belongs_to(key) { Some(connection) } else { None }
     }
 
-    pub fn remove(&mut self, key: Key) -> Option<T> {
-        self.find(key)?;
-        self.slots[key.slot as usize].take().map(|tenant| tenant.value)
+    pub fn remove(&mut self, key: Key) -> Option<Connection> {
+        let removed = std::mem::replace(self.find(key)?, Connection::vacant());
+        let (index, _) = place(key);
+        let segment = &mut self.segments[index];
+        segment.len -= 1;
+        // The first one stays, as in the caller's slots.
+        if segment.len == 0 && index > 0 {
+            *segment = Segment::default();
+        }
+        Some(removed)
     }
 
     /// Takes everything out.
-    pub fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
-        self.slots.drain(..).flatten().map(|tenant| tenant.value)
+    pub fn drain(&mut self) -> impl Iterator<Item = Connection> + '_ {
+        self.segments.drain(..).flat_map(|segment| segment.connections)
     }
+}
+
+/// Which segment, and which record of it.
+fn place(key: Key) -> (usize, usize) {
+    (key.slot as usize / SEGMENT_SLOTS, key.slot as usize % SEGMENT_SLOTS)
 }
 
 #[cfg(test)]
@@ -62,29 +185,60 @@ mod tests {
     const FIRST: Key = Key { slot: 2, generation: 5 };
     const SECOND: Key = Key { slot: 2, generation: 6 };
 
+    fn socket() -> OwnedFd {
+        std::fs::File::open("/dev/null").unwrap().into()
+    }
+
     #[test]
     fn a_key_of_an_earlier_tenant_finds_nothing() {
         let mut attached = Attached::new();
-        attached.insert(FIRST, "first");
-        assert_eq!(attached.remove(SECOND), None);
-        assert_eq!(attached.remove(FIRST), Some("first"));
-        attached.insert(SECOND, "second");
-        assert_eq!(attached.find(FIRST), None);
-        assert_eq!(*attached.expect(SECOND), "second");
-        assert_eq!(attached.drain().collect::<Vec<_>>(), ["second"]);
+        attached.insert(FIRST, socket()).set(Flag::Ended);
+        assert!(attached.remove(SECOND).is_none());
+        assert!(attached.remove(FIRST).is_some_and(|connection| connection.is(Flag::Ended)));
+        attached.insert(SECOND, socket());
+        assert!(attached.find(FIRST).is_none());
+        assert!(!attached.expect(SECOND).is(Flag::Ended), "flags end with their tenant");
+    }
+
+    #[test]
+    fn flags_and_generation_do_not_touch() {
+        let key = Key { slot: 0, generation: Key::GENERATION_MASK };
+        let mut attached = Attached::new();
+        let connection = attached.insert(key, socket());
+        connection.set(Flag::Sent);
+        connection.set(Flag::Asked);
+        connection.clear(Flag::Sent);
+        assert!(!connection.is(Flag::Sent));
+        assert!(connection.is(Flag::Asked) && !connection.is(Flag::Closing));
+        assert!(attached.find(key).is_some());
+        assert!(attached.find(Key { generation: 0, ..key }).is_none());
+    }
+
+    #[test]
+    fn segments_that_nobody_uses_are_freed() {
+        let key = |slot| Key { slot, generation: 1 };
+        let mut attached = Attached::new();
+        let slots = [0, SEGMENT_SLOTS as u32, 3 * SEGMENT_SLOTS as u32, 3 * SEGMENT_SLOTS as u32 + 1];
+        slots.iter().for_each(|slot| _ = attached.insert(key(*slot), socket()));
+        slots[..3].iter().for_each(|slot| _ = attached.remove(key(*slot)));
+        let held = |attached: &Attached| attached.segments.iter().map(|segment| segment.connections.len()).sum();
+        let records: usize = held(&attached);
+        assert_eq!(records, 2 * SEGMENT_SLOTS, "the first, and the last, where one still lives");
+        assert!(attached.find(key(slots[1])).is_none());
+        assert!(attached.find(key(slots[3])).is_some());
     }
 
     #[test]
     #[should_panic(expected = "attached twice")]
     fn a_taken_slot_is_not_attached() {
         let mut attached = Attached::new();
-        attached.insert(FIRST, ());
-        attached.insert(SECOND, ());
+        attached.insert(FIRST, socket());
+        attached.insert(SECOND, socket());
     }
 
     #[test]
     #[should_panic(expected = "not attached")]
     fn a_key_that_is_not_attached_is_a_bug() {
-        Attached::<()>::new().expect(FIRST);
+        Attached::new().expect(FIRST);
     }
 }

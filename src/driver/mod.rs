@@ -31,6 +31,7 @@ pub mod choice;
 pub mod epoll;
 pub mod sim;
 pub mod socket;
+mod sockets;
 pub mod uring;
 pub mod waker;
 

@@ -47,14 +47,14 @@ impl Make for Uring {
     }
 }
 
-/// Everything too small: the kernel runs out of buffers, submissions and completions all the time.
+/// Everything too small: the kernel runs out of submissions and completions all the time.
 pub struct TightUring;
 
 impl Make for TightUring {
     type Driver = UringDriver;
 
     fn make(waker: Waker, started: Instant) -> UringDriver {
-        let options = UringOptions { submissions: 4, completions: 4, buffers: 2, buffer_bytes: 512 };
+        let options = UringOptions { submissions: 4, completions: 4 };
         UringDriver::new(waker, started, &options).expect("io_uring")
     }
 

@@ -4,13 +4,12 @@ use std::ffi::CStr;
 use std::io;
 
 use super::UringOptions;
-use super::buffers::Buffers;
 use super::ring::Ring;
 
 /// Sets up what a [`super::UringDriver`] needs, small, and takes it down again.
 ///
-/// Nothing else has to be asked: deferred task work came with Linux 6.1, after multishot receive (6.0), buffer rings and
-/// cancellation by descriptor (both 5.19).
+/// Nothing else has to be asked: deferred task work came with Linux 6.1, after multishot polls (5.13) and cancellation by
+/// more than a name (5.19).
 ///
 /// In a thread of its own: the kernel takes a ring down later, and interrupts the thread that made it for that. A
 /// caller in the middle of a read with a timeout would see EINTR (signal(7)).
@@ -21,13 +20,7 @@ pub fn probe() -> Result<(), String> {
 }
 
 fn attempt() -> io::Result<()> {
-    let options = UringOptions { submissions: 4, completions: 8, buffers: 1, buffer_bytes: 4096 };
-    let ring = Ring::new(&options)?;
-    let buffers = Buffers::new(options.buffers, options.buffer_bytes)?;
-    buffers.register(&ring.submitter())?;
-    // As in the driver: the ring goes first.
-    drop(ring);
-    Ok(())
+    Ring::new(&UringOptions { submissions: 4, completions: 8 }).map(drop)
 }
 
 fn explain(error: &io::Error) -> String {

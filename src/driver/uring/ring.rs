@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use io_uring::squeue::Entry;
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{EnterFlags, IoUring, Submitter, cqueue};
+use io_uring::{EnterFlags, IoUring, cqueue};
 
 use super::UringOptions;
 
@@ -14,7 +14,7 @@ use super::UringOptions;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     Accept = 1,
-    Receive = 2,
+    Readable = 2,
     Send = 3,
     Wake = 4,
     Cancel = 5,
@@ -30,7 +30,7 @@ impl Op {
     fn of(user_data: u64) -> Op {
         match user_data >> OP_SHIFT {
             1 => Op::Accept,
-            2 => Op::Receive,
+            2 => Op::Readable,
             3 => Op::Send,
             4 => Op::Wake,
             5 => Op::Cancel,
@@ -45,12 +45,10 @@ pub struct Done {
     pub op: Op,
     /// The submission's value.
     pub value: u64,
-    /// A count or descriptor, or a negated errno.
+    /// A count or a mask, or a negated errno.
     pub result: i32,
     /// The submission stays armed and will complete again.
     pub more: bool,
-    /// The provided buffer that the kernel filled.
-    pub buffer: Option<u16>,
 }
 
 impl Done {
@@ -84,10 +82,6 @@ impl Ring {
         Ok(Ring { uring, backlog: VecDeque::new(), in_flight: 0 })
     }
 
-    pub fn submitter(&self) -> Submitter<'_> {
-        self.uring.submitter()
-    }
-
     /// Queues a submission.
     ///
     /// # Safety
@@ -98,10 +92,12 @@ impl Ring {
         if op != Op::Cancel {
             self.in_flight += 1;
         }
-        self.backlog.push_back(entry.user_data(op.user_data(value)));
-        self.fill_submissions();
-        if !self.backlog.is_empty() {
-            // The queue is full: make room. Whatever went wrong goes wrong again in `enter`, which reports it.
+        let entry = entry.user_data(op.user_data(value));
+        // SAFETY: the caller keeps the memory that the entry names.
+        let is_full = !self.backlog.is_empty() || unsafe { self.uring.submission().push(&entry) }.is_err();
+        if is_full {
+            self.backlog.push_back(entry);
+            // Make room. Whatever goes wrong goes wrong again in `enter`, which reports it.
             drop(self.enter_with(0, EnterFlags::empty(), None));
             self.fill_submissions();
         }
@@ -140,7 +136,7 @@ impl Ring {
             Err(error) => match error.raw_os_error() {
                 Some(libc::ETIME | libc::EINTR) => Ok(()),
                 // No memory for requests, or too many completions waiting: let what runs run on, and try again.
-                Some(libc::EAGAIN | libc::EBUSY) => {
+                Some(libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => {
                     drop(self.call(0, 1, EnterFlags::GETEVENTS, Some(SHORTAGE_PAUSE)));
                     Ok(())
                 }
@@ -169,13 +165,7 @@ impl Ring {
         if op != Op::Cancel && !more {
             self.in_flight -= 1;
         }
-        Some(Done {
-            op,
-            value: entry.user_data() & !(u64::MAX << OP_SHIFT),
-            result: entry.result(),
-            more,
-            buffer: cqueue::buffer_select(entry.flags()),
-        })
+        Some(Done { op, value: entry.user_data() & !(u64::MAX << OP_SHIFT), result: entry.result(), more })
     }
 
     pub fn has_completions(&mut self) -> bool {

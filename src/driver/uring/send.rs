@@ -1,6 +1,4 @@
-//! A batch in the kernel's hands, and the message header that may describe it.
-
-use std::os::fd::RawFd;
+//! The submission that sends a batch, and the message header that may describe it.
 
 use io_uring::squeue::Entry;
 use io_uring::{opcode, types};
@@ -14,10 +12,15 @@ const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 /// Most bytes of a submission whose length is an `u32`; the rest follows. Of slices the kernel itself takes 2 GiB at most.
 const SEND_BYTES_MAX: usize = 1 << 30;
 
-/// A batch that the kernel reads from. It is touched again only when the submission's completion has come.
-pub struct Sending {
-    pub batch: Box<Batch>,
-    pub message: Option<Box<Message>>,
+/// Sends what is left of a batch, if that is one slice. The entry names memory of the batch.
+pub fn one_slice(fd: types::Fd, batch: &Batch) -> Option<Entry> {
+    let mut slices = batch.slices();
+    let only = slices.next().unwrap_or_default();
+    if slices.next().is_some() {
+        return None;
+    }
+    let len = only.len().min(SEND_BYTES_MAX) as u32;
+    Some(opcode::Send::new(fd, only.as_ptr(), len).flags(FLAGS).build())
 }
 
 /// What sendmsg wants: a header that points to slices that point into a batch.
@@ -34,7 +37,8 @@ impl Message {
         Box::new(Message { header, slices: [empty; limits::SEND_SLICES] })
     }
 
-    fn describe(&mut self, batch: &Batch) {
+    /// Sends what is left of a batch. The entry names memory of the batch and of the message.
+    pub fn entry(&mut self, fd: types::Fd, batch: &Batch) -> Entry {
         let mut count = 0;
         for (slot, bytes) in self.slices.iter_mut().zip(batch.slices()) {
             *slot = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
@@ -42,25 +46,6 @@ impl Message {
         }
         self.header.msg_iov = self.slices.as_mut_ptr();
         self.header.msg_iovlen = count as _;
-    }
-}
-
-impl Sending {
-    /// The submission that sends what is left of the batch, which is not empty. `message` is called if it has several
-    /// slices and no message yet.
-    ///
-    /// The entry names memory of the batch and of the message: both stay with `self` until it has completed.
-    pub fn entry(&mut self, fd: RawFd, message: impl FnOnce() -> Box<Message>) -> Entry {
-        let mut slices = self.batch.slices();
-        let first = slices.next().unwrap_or_default();
-        let (start, len) = (first.as_ptr(), first.len().min(SEND_BYTES_MAX));
-        let is_single = slices.next().is_none();
-        drop(slices);
-        if is_single {
-            return opcode::Send::new(types::Fd(fd), start, len as u32).flags(FLAGS).build();
-        }
-        let message = self.message.get_or_insert_with(message);
-        message.describe(&self.batch);
-        opcode::SendMsg::new(types::Fd(fd), &raw const message.header).flags(FLAGS as u32).build()
+        opcode::SendMsg::new(fd, &raw const self.header).flags(FLAGS as u32).build()
     }
 }

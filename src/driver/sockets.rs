@@ -1,0 +1,246 @@
+//! What both kernel drivers do alike: they read and accept when the kernel has said that there is something, and keep what
+//! `next` will look at.
+//!
+//! ```text
+//! recv -------> asked --.
+//!                        >-- both --> Ready::Receive --> next: one read into the shared buffer --> Received
+//! the kernel -> readable '
+//! the kernel -> backlog  ---- open? -> Ready::Accept  --> next: one accept a call, ACCEPTS_PER_TURN a turn --> Accepted
+//! ```
+//!
+//! The kernel speaks in edges: what it said stays true until a read or an accept has found nothing. Nobody's bytes are
+//! read before they are asked for, so an idle connection holds no buffer, and a peer that nobody listens to is stopped
+//! by its own kernel.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use super::attached::{Attached, Flag};
+use super::socket::{self, Listener};
+use super::{Completion, ListenerId};
+use crate::base::{Batch, Key};
+use crate::limits;
+
+pub struct Sockets {
+    pub connections: Attached,
+    pub listeners: Vec<Listening>,
+    pub ready: VecDeque<Ready>,
+    /// Where every receive of this shard lands.
+    buffer: Box<[u8]>,
+}
+
+/// What `next` will look at, in the order in which it became possible.
+#[derive(Clone, Copy)]
+pub enum Ready {
+    /// The connection is asked, and its socket was readable.
+    Receive(Key),
+    /// The batch, still in the connection, is back.
+    Sent(Key, Result<(), io::ErrorKind>),
+    Closed(Key),
+    /// The listener's index.
+    Accept(usize),
+    Woken,
+}
+
+const _: () = assert!(size_of::<Ready>() <= 16, "thousands of them are queued in one turn");
+
+pub struct Listening {
+    id: ListenerId,
+    pub listener: Listener,
+    /// Between `listen` or `resume_accept` and `pause_accept` or `AcceptFailed`.
+    is_open: bool,
+    /// Connections may be waiting in the kernel's queue.
+    has_backlog: bool,
+    /// `Ready::Accept` is queued.
+    is_queued: bool,
+    accepts_left: usize,
+}
+
+/// What is delivered once the driver has done its part.
+pub enum Outcome {
+    Received(Key, usize),
+    Finished(Key, Result<(), io::ErrorKind>),
+    Sent(Key, Box<Batch>, Result<(), io::ErrorKind>),
+    Closed(Key),
+    Accepted(ListenerId, OwnedFd, SocketAddr),
+    AcceptFailed(ListenerId, io::Error),
+    Woken,
+}
+
+impl Sockets {
+    pub fn new() -> Sockets {
+        Sockets {
+            connections: Attached::new(),
+            listeners: Vec::new(),
+            ready: VecDeque::new(),
+            buffer: vec![0; limits::RECEIVE_BYTES].into_boxed_slice(),
+        }
+    }
+
+    /// Grants each listener its accepts anew, and queues those that ran out of them.
+    pub fn begin_turn(&mut self) {
+        for index in 0..self.listeners.len() {
+            self.listeners[index].accepts_left = limits::ACCEPTS_PER_TURN;
+            self.queue_accept(index);
+        }
+    }
+
+    // --- connections -------------------------------------------------------------------------------------------------
+
+    pub fn recv(&mut self, key: Key) {
+        let connection = self.connections.expect(key);
+        let may_ask = !connection.is(Flag::Closing) && !connection.is(Flag::Asked);
+        assert!(may_ask, "recv of {key:?} while closing or outstanding");
+        connection.set(Flag::Asked);
+        if connection.is(Flag::Readable) {
+            self.ready.push_back(Ready::Receive(key));
+        }
+    }
+
+    /// The kernel says that there is something to read, or, with `has_ended`, that nothing more will come. Returns what
+    /// an outstanding `recv` has waited for.
+    pub fn readable(&mut self, key: Key, has_ended: bool) -> Option<Ready> {
+        let connection = self.connections.find(key).filter(|connection| !connection.is(Flag::Closing))?;
+        if has_ended {
+            connection.set(Flag::Ended);
+        }
+        if connection.is(Flag::Readable) {
+            return None;
+        }
+        connection.set(Flag::Readable);
+        if connection.is(Flag::Asked) { Some(Ready::Receive(key)) } else { None }
+    }
+
+    /// One read for an outstanding `recv`; `None` if it was revoked or has to go on waiting.
+    fn receive(&mut self, key: Key) -> Option<Outcome> {
+        let connection = self.connections.find(key).filter(|connection| connection.is(Flag::Asked))?;
+        let socket = connection.socket.as_ref()?;
+        let outcome = loop {
+            match socket::receive(socket, &mut self.buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    connection.clear(Flag::Readable);
+                    return None;
+                }
+                outcome => break outcome,
+            }
+        };
+        connection.clear(Flag::Asked);
+        // A short read has emptied the socket; only the end of the stream would not announce itself again.
+        if outcome.as_ref().is_ok_and(|&count| count < self.buffer.len()) && !connection.is(Flag::Ended) {
+            connection.clear(Flag::Readable);
+        }
+        Some(match outcome {
+            Ok(0) => Outcome::Finished(key, Ok(())),
+            Ok(count) => Outcome::Received(key, count),
+            Err(error) => Outcome::Finished(key, Err(error.kind())),
+        })
+    }
+
+    // --- listeners ---------------------------------------------------------------------------------------------------
+
+    /// Adds an open listener and returns its index.
+    pub fn listen(&mut self, id: ListenerId, listener: Listener) -> io::Result<usize> {
+        listener.set_nonblocking(true)?;
+        self.listeners.push(Listening {
+            id,
+            listener,
+            is_open: true,
+            has_backlog: false,
+            is_queued: false,
+            accepts_left: limits::ACCEPTS_PER_TURN,
+        });
+        Ok(self.listeners.len() - 1)
+    }
+
+    pub fn pause_accept(&mut self, id: ListenerId) {
+        let index = self.index_of(id);
+        self.listeners[index].is_open = false;
+    }
+
+    pub fn resume_accept(&mut self, id: ListenerId) {
+        let index = self.index_of(id);
+        self.listeners[index].is_open = true;
+        // What the kernel said of those that wait may have been said while nobody accepted.
+        self.arrived(index);
+    }
+
+    /// The kernel says that connections wait.
+    pub fn arrived(&mut self, index: usize) {
+        self.listeners[index].has_backlog = true;
+        self.queue_accept(index);
+    }
+
+    fn queue_accept(&mut self, index: usize) {
+        let listening = &mut self.listeners[index];
+        if listening.is_open && listening.has_backlog && listening.accepts_left > 0 && !listening.is_queued {
+            listening.is_queued = true;
+            self.ready.push_back(Ready::Accept(index));
+        }
+    }
+
+    /// One accept; queues the listener again, behind what is ready already.
+    fn accept(&mut self, index: usize) -> Option<Outcome> {
+        let listening = &mut self.listeners[index];
+        listening.is_queued = false;
+        while listening.is_open && listening.accepts_left > 0 {
+            listening.accepts_left -= 1;
+            match listening.listener.accept() {
+                Ok((socket, peer)) => {
+                    let id = listening.id;
+                    self.queue_accept(index);
+                    return Some(Outcome::Accepted(id, socket, peer));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    listening.has_backlog = false;
+                    return None;
+                }
+                Err(error) if socket::is_fault_of_one_connection(&error) => {}
+                Err(error) => {
+                    listening.is_open = false;
+                    return Some(Outcome::AcceptFailed(listening.id, error));
+                }
+            }
+        }
+        None
+    }
+
+    fn index_of(&self, id: ListenerId) -> usize {
+        let index = self.listeners.iter().position(|listening| listening.id == id);
+        index.unwrap_or_else(|| panic!("{id:?} does not listen"))
+    }
+
+    // --- out of `next` -----------------------------------------------------------------------------------------------
+
+    /// Does what became possible; `None` if it has become pointless.
+    pub fn carry_out(&mut self, ready: Ready) -> Option<Outcome> {
+        match ready {
+            Ready::Receive(key) => self.receive(key),
+            Ready::Sent(key, outcome) => {
+                let connection = self.connections.expect(key);
+                connection.clear(Flag::Sent);
+                connection.batch.take().map(|batch| Outcome::Sent(key, batch, outcome))
+            }
+            Ready::Closed(key) => {
+                self.connections.remove(key);
+                Some(Outcome::Closed(key))
+            }
+            Ready::Accept(index) => self.accept(index),
+            Ready::Woken => Some(Outcome::Woken),
+        }
+    }
+
+    pub fn completion(&mut self, outcome: Outcome) -> Completion<'_, OwnedFd> {
+        match outcome {
+            Outcome::Received(key, count) => Completion::Received { key, bytes: &mut self.buffer[..count] },
+            Outcome::Finished(key, end) => Completion::Finished { key, end },
+            Outcome::Sent(key, batch, outcome) => Completion::Sent { key, batch, outcome },
+            Outcome::Closed(key) => Completion::Closed { key },
+            Outcome::Accepted(listener, socket, peer) => Completion::Accepted { listener, socket, peer },
+            Outcome::AcceptFailed(listener, error) => Completion::AcceptFailed { listener, error },
+            Outcome::Woken => Completion::Woken,
+        }
+    }
+}
