@@ -1,0 +1,34 @@
+//! CPU time of a process: of all its threads, in user space and in the kernel.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+/// What this process has used so far.
+pub fn own() -> Result<Duration, String> {
+    of("self")
+}
+
+/// The first word of schedstat is the time on a CPU in nanoseconds (Documentation/scheduler/sched-stats.rst); the ticks of
+/// `stat` would be too coarse. Threads that have ended are not in it.
+pub fn of(process: &str) -> Result<Duration, String> {
+    let folder = format!("/proc/{process}/task");
+    let mut cpu = Duration::ZERO;
+    for task in fs::read_dir(&folder).map_err(|error| format!("{folder}: {error}"))? {
+        let path = task.map_err(|error| format!("{folder}: {error}"))?.path().join("schedstat");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            // It ended in between.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => continue,
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        };
+        let first = text.split_whitespace().next().and_then(|word| word.parse().ok());
+        cpu += Duration::from_nanos(first.ok_or_else(|| format!("{}: no time in {text:?}", path.display()))?);
+    }
+    Ok(cpu)
+}
+
+/// Whether an error of a file below /proc says that its process has gone.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+}

@@ -1,0 +1,317 @@
+//! One thread of the load: its descriptor table, its epoll, its connections.
+//!
+//! ```text
+//! Crew --Job--> [ jobs -> publish what is due -> open some -> wait -> receive ] --Done--> Crew
+//!        bell                    (first hand only)
+//! ```
+
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use tidegate::driver::socket::private_descriptor_table;
+
+use super::bell::Bell;
+use super::connection::{Connection, Scratch};
+use super::opening::{Hello, Opening};
+use super::publisher::Publisher;
+use super::source::Sources;
+use super::tally::Tally;
+use super::timer::Timer;
+use super::traffic::Traffic;
+use super::{Batch, Shared};
+
+const BELL: Token = Token(usize::MAX);
+const PUBLISHER: Token = Token(usize::MAX - 1);
+const TIMER: Token = Token(usize::MAX - 2);
+const EVENTS: usize = 1024;
+/// Connections of one hand that are on their way: all hands' together fit a listen queue.
+const OPENING_MAX: usize = 64;
+
+pub(super) enum Job {
+    Open(Batch),
+    /// Begins a phase.
+    Reset,
+    Connect {
+        address: std::net::SocketAddr,
+        dialect: crate::options::Target,
+        channels: usize,
+        bytes: usize,
+    },
+    Publish(Traffic),
+    Report,
+    Close,
+}
+
+pub(super) enum Done {
+    /// Opened, reset, connected or closed.
+    Ready,
+    /// All of the traffic, in deliveries that must come of it.
+    Published(u64),
+    Report(Box<Tally>),
+    Failed(String),
+}
+
+pub(super) struct Hand {
+    index: usize,
+    shared: Arc<Shared>,
+    jobs: Receiver<Job>,
+    done: Sender<Done>,
+    bell: Bell,
+    poll: Poll,
+    slots: Slab<Slot>,
+    scratch: Scratch,
+    sources: Sources,
+    tally: Tally,
+    /// Deliveries of the tally that the others know of.
+    told: u64,
+    batch: Option<Progressing>,
+    publisher: Option<Publisher>,
+    traffic: Option<Traffic>,
+    timer: Timer,
+}
+
+enum Slot {
+    Opening(Box<Opening>),
+    Open(Connection),
+}
+
+/// A batch that is being opened.
+struct Progressing {
+    batch: Batch,
+    started: usize,
+    /// Open, or gone again.
+    finished: usize,
+}
+
+impl Hand {
+    /// On the thread itself: what is opened from here on is its own. The bells were opened before.
+    pub(super) fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        jobs: Receiver<Job>,
+        done: Sender<Done>,
+    ) -> Result<Hand, String> {
+        let failed = |error: std::io::Error| format!("a thread of the load did not start: {error}");
+        private_descriptor_table().map_err(failed)?;
+        let poll = Poll::new().map_err(failed)?;
+        let bell = shared.bells[index].clone();
+        let timer = Timer::new().map_err(failed)?;
+        poll.registry().register(&mut SourceFd(&bell.fd()), BELL, Interest::READABLE).map_err(failed)?;
+        poll.registry().register(&mut SourceFd(&timer.0.as_raw_fd()), TIMER, Interest::READABLE).map_err(failed)?;
+        Ok(Hand {
+            index,
+            tally: Tally::new(shared.base)?,
+            shared,
+            jobs,
+            done,
+            bell,
+            poll,
+            slots: Slab::new(),
+            scratch: Scratch::new(),
+            sources: Sources::new(index),
+            told: 0,
+            batch: None,
+            publisher: None,
+            traffic: None,
+            timer,
+        })
+    }
+
+    /// Until the crew lets go of it, or something fails.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            match self.turn(&mut events) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(words) => {
+                    // The crew has gone if it does not hear.
+                    _ = self.done.send(Done::Failed(words));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn turn(&mut self, events: &mut Events) -> Result<bool, String> {
+        loop {
+            match self.jobs.try_recv() {
+                Ok(job) => self.begin(job)?,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Ok(false),
+            }
+        }
+        self.publish()?;
+        self.open_some()?;
+        match self.poll.poll(events, None) {
+            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(format!("epoll: {error}")),
+            _ => {}
+        }
+        for event in events.iter() {
+            match event.token() {
+                BELL => self.bell.take(),
+                TIMER => self.timer.take(),
+                PUBLISHER => {
+                    if let Some(publisher) = &mut self.publisher {
+                        publisher.receive(&mut self.scratch.buffer)?;
+                        publisher.flush()?;
+                    }
+                }
+                Token(slot) => self.on_ready(slot)?,
+            }
+        }
+        self.tell_deliveries();
+        Ok(true)
+    }
+
+    fn begin(&mut self, job: Job) -> Result<(), String> {
+        match job {
+            Job::Open(batch) => {
+                self.batch = Some(Progressing { batch, started: 0, finished: 0 });
+                return self.tell_if_opened();
+            }
+            Job::Reset => {
+                self.tally.reset();
+                self.told = 0;
+            }
+            Job::Connect { address, dialect, channels, bytes } => {
+                let mut publisher = Publisher::connect(address, dialect, channels, bytes)?;
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                let registered = self.poll.registry().register(&mut publisher.socket, PUBLISHER, interest);
+                registered.map_err(|error| format!("epoll: {error}"))?;
+                self.publisher = Some(publisher);
+            }
+            Job::Publish(traffic) => {
+                self.traffic = Some(traffic);
+                return Ok(());
+            }
+            Job::Report => {
+                self.say(Done::Report(Box::new(self.tally.clone())));
+                return Ok(());
+            }
+            Job::Close => {
+                self.publisher = None;
+                self.slots.clear();
+            }
+        }
+        self.say(Done::Ready);
+        Ok(())
+    }
+
+    fn say(&self, done: Done) {
+        // It fails when the crew has gone, and then the next turn ends this thread.
+        _ = self.done.send(done);
+    }
+
+    /// Publishes what is due, and sets the timer for what comes next.
+    fn publish(&mut self) -> Result<(), String> {
+        let (Some(traffic), Some(publisher)) = (&mut self.traffic, &mut self.publisher) else { return Ok(()) };
+        let wait = traffic.publish(publisher, &self.shared)?;
+        publisher.flush()?;
+        match wait {
+            Some(wait) => self.timer.set(wait).map_err(|error| format!("a timer cannot be set: {error}"))?,
+            None => {
+                let expected = traffic.expected();
+                self.traffic = None;
+                self.say(Done::Published(expected));
+            }
+        }
+        Ok(())
+    }
+
+    fn open_some(&mut self) -> Result<(), String> {
+        let Some(Progressing { batch, started, finished }) = &mut self.batch else { return Ok(()) };
+        while *started < batch.count && *started - *finished < OPENING_MAX {
+            let (framing, channel) = batch.member(*started);
+            let failed = |error: std::io::Error| {
+                let is_limit = error.raw_os_error() == Some(libc::EMFILE);
+                format!("a connection was not opened: {error}{}", if is_limit { " (ulimit -n)" } else { "" })
+            };
+            let socket = TcpStream::from(self.sources.connect(batch.front.address).map_err(failed)?);
+            let hello = match batch.front.is_floor {
+                true => Hello::Word(crate::floor::word(framing, channel)),
+                false => Hello::Request(super::request(framing, channel)),
+            };
+            let entry = self.slots.vacant_entry();
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            let registered =
+                self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), Token(entry.key()), interest);
+            registered.map_err(failed)?;
+            let opening = Opening::new(socket, framing, hello, batch.front.tls.as_ref())?;
+            entry.insert(Slot::Opening(Box::new(opening)));
+            *started += 1;
+        }
+        Ok(())
+    }
+
+    /// A socket that is still being opened must open; one that is open may end, and is counted then.
+    fn on_ready(&mut self, key: usize) -> Result<(), String> {
+        match self.slots.get_mut(key) {
+            Some(Slot::Open(connection)) => {
+                if let Err(fault) = connection.receive(&mut self.scratch, &mut self.tally) {
+                    self.tally.ended(fault);
+                    self.slots.remove(key);
+                }
+                Ok(())
+            }
+            Some(Slot::Opening(opening)) => {
+                if opening.advance(&mut self.scratch)? {
+                    self.on_answered(key)?;
+                }
+                Ok(())
+            }
+            // An event of this turn that came after its socket's end.
+            None => Ok(()),
+        }
+    }
+
+    fn on_answered(&mut self, key: usize) -> Result<(), String> {
+        let Some(Progressing { batch, finished, .. }) = &mut self.batch else { return Ok(()) };
+        if let Slot::Opening(opening) = self.slots.remove(key) {
+            let connection = opening.finish(&mut self.tally)?;
+            if batch.is_kept {
+                // The slot is free again, and its number is the socket's token.
+                assert_eq!(self.slots.insert(Slot::Open(connection)), key, "a freed slot is the next one");
+            }
+        }
+        *finished += 1;
+        self.shared.opened.fetch_add(1, Ordering::Relaxed);
+        self.tell_if_opened()
+    }
+
+    fn tell_if_opened(&mut self) -> Result<(), String> {
+        if self.batch.as_ref().is_some_and(|it| it.finished == it.batch.count) {
+            self.batch = None;
+            self.say(Done::Ready);
+        }
+        Ok(())
+    }
+
+    /// The publisher may wait for them.
+    fn tell_deliveries(&mut self) {
+        let fresh = self.tally.deliveries - self.told;
+        if fresh > 0 {
+            self.told = self.tally.deliveries;
+            let before = self.shared.delivered.fetch_add(fresh, Ordering::Relaxed);
+            let awaited = self.shared.awaited.load(Ordering::Relaxed);
+            if self.index != 0 && before < awaited && before + fresh >= awaited {
+                self.shared.bells[0].ring();
+            }
+        }
+    }
+}
+
+/// The shortest sleep of the publisher: at high rates several messages go out together.
+pub(super) const SLEEP_MIN: Duration = Duration::from_micros(200);
+
+/// When `base` and a time in nanoseconds meet.
+pub(super) fn since(base: Instant, at: Instant) -> u64 {
+    at.saturating_duration_since(base).as_nanos() as u64
+}

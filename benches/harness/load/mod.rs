@@ -1,0 +1,360 @@
+//! The load: many clients on a few threads, and who publishes to them.
+//!
+//! ```text
+//! Crew (the benchmark's thread) --jobs--> Hand 0: publisher, connections
+//!                               --jobs--> Hand 1: connections ...
+//! ```
+//!
+//! Each hand has a descriptor table of its own, as the gateway's shards have, and for the same reason. A table is a copy of
+//! what was open when its thread began: so a crew is started before the process that it is to load, whose stdin it would
+//! otherwise hold open.
+
+mod bell;
+mod connection;
+mod hand;
+mod opening;
+mod publisher;
+mod record;
+mod source;
+mod tally;
+mod timer;
+mod traffic;
+mod wire;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+
+pub use tally::{PAYLOAD_BYTES_MIN, Tally};
+pub use traffic::Pace;
+pub use wire::Framing;
+
+use bell::Bell;
+use hand::{Done, Hand, Job};
+use traffic::Traffic;
+
+use crate::options::{Kind, Target, Transport};
+use crate::process::Process;
+use crate::progress::Progress;
+
+/// How long nothing may happen while connections are opened, or after the last message.
+const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What all hands see.
+struct Shared {
+    /// What the times in payloads count from.
+    base: Instant,
+    bells: Vec<Bell>,
+    opened: AtomicU64,
+    /// In this phase.
+    delivered: AtomicU64,
+    /// Deliveries at which the publisher wants to be woken.
+    awaited: AtomicU64,
+}
+
+/// Where clients connect, and how.
+#[derive(Clone)]
+pub struct Front {
+    address: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
+    is_floor: bool,
+}
+
+impl Front {
+    /// `tls` is not used where the process is a floor.
+    pub fn new(process: &Process, tls: Option<&Arc<ClientConfig>>) -> Result<Front, String> {
+        let is_floor = process.target.is_floor();
+        let transport = if tls.is_some() { Transport::Tls } else { Transport::Plain };
+        Ok(Front { address: process.front(transport)?, tls: tls.filter(|_| !is_floor).cloned(), is_floor })
+    }
+}
+
+/// Who is to connect.
+#[derive(Clone, Copy, Debug)]
+pub struct Clients {
+    pub count: usize,
+    pub kind: Kind,
+    /// How many share a channel.
+    pub per_channel: usize,
+}
+
+impl Clients {
+    pub fn channels(&self) -> usize {
+        self.count.div_ceil(self.per_channel)
+    }
+
+    /// How many listen to each channel.
+    fn listeners(&self) -> Vec<u32> {
+        let rest = |channel: usize| self.count - channel * self.per_channel;
+        (0..self.channels()).map(|channel| rest(channel).min(self.per_channel) as u32).collect()
+    }
+}
+
+/// One hand's share of some clients.
+struct Batch {
+    front: Front,
+    clients: Clients,
+    first: usize,
+    count: usize,
+    /// Or closed as soon as it is open.
+    is_kept: bool,
+}
+
+impl Batch {
+    fn member(&self, index: usize) -> (Framing, u32) {
+        let index = self.first + index;
+        let framing = match self.clients.kind {
+            Kind::Ws => Framing::WebSocket,
+            Kind::Sse => Framing::EventStream,
+            Kind::Both if index.is_multiple_of(2) => Framing::WebSocket,
+            Kind::Both => Framing::EventStream,
+        };
+        (framing, (index / self.clients.per_channel) as u32)
+    }
+}
+
+/// The request that opens a client's stream.
+fn request(framing: Framing, channel: u32) -> String {
+    match framing {
+        Framing::WebSocket => format!(
+            "GET /ws/{channel} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        ),
+        Framing::EventStream => {
+            format!("GET /sse/{channel} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
+        }
+    }
+}
+
+/// What came of one phase.
+pub struct Outcome {
+    /// Deliveries that had to come.
+    pub expected: u64,
+    /// From the start to the last delivery, and no shorter than the phase.
+    pub elapsed: Duration,
+    pub tally: Tally,
+}
+
+impl Outcome {
+    /// Everybody got everything, in order, and nobody was cut off.
+    pub fn require_whole(&self) -> Result<(), String> {
+        let Tally { deliveries, lost, closed, fault, .. } = &self.tally;
+        if *closed == 0 && *lost == 0 && *deliveries == self.expected {
+            return Ok(());
+        }
+        let fault = fault.as_deref().unwrap_or("no connection was closed");
+        Err(format!("{deliveries} of {} deliveries came; closed: {closed} ({fault})", self.expected))
+    }
+}
+
+/// All threads of the load.
+pub struct Crew {
+    shared: Arc<Shared>,
+    hands: Vec<End>,
+}
+
+/// The crew's end of a hand.
+struct End {
+    jobs: Sender<Job>,
+    done: Receiver<Done>,
+    thread: JoinHandle<()>,
+}
+
+impl Crew {
+    /// To be started before the process that it loads.
+    pub fn start(hands: usize) -> Result<Crew, String> {
+        let failed = |error: std::io::Error| format!("the load did not start: {error}");
+        let bells = (0..hands).map(|_| Bell::new()).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let shared = Arc::new(Shared {
+            base: Instant::now(),
+            bells,
+            opened: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            awaited: AtomicU64::new(u64::MAX),
+        });
+        let mut crew = Crew { shared, hands: Vec::new() };
+        for index in 0..hands {
+            let (jobs, next_job) = channel();
+            let (tell, done) = channel();
+            let shared = crew.shared.clone();
+            let run = move || match Hand::new(index, shared, next_job, tell.clone()) {
+                Ok(hand) => {
+                    _ = tell.send(Done::Ready);
+                    hand.run();
+                }
+                Err(words) => _ = tell.send(Done::Failed(words)),
+            };
+            let thread = std::thread::Builder::new().name(format!("load-{index}")).spawn(run).map_err(failed)?;
+            crew.hands.push(End { jobs, done, thread });
+        }
+        // Their tables are their own before anything else is opened.
+        (0..hands).try_for_each(|index| crew.expect_ready(index))?;
+        Ok(crew)
+    }
+
+    /// Opens clients from all hands; returns when each is answered. How long that took.
+    pub fn open(&self, front: &Front, clients: Clients, progress: &mut Progress) -> Result<Duration, String> {
+        self.open_or_visit(front, clients, true, progress)
+    }
+
+    /// The same, but each is closed as soon as it is open.
+    pub fn visit(&self, front: &Front, clients: Clients, progress: &mut Progress) -> Result<Duration, String> {
+        self.open_or_visit(front, clients, false, progress)
+    }
+
+    fn open_or_visit(
+        &self,
+        front: &Front,
+        clients: Clients,
+        is_kept: bool,
+        progress: &mut Progress,
+    ) -> Result<Duration, String> {
+        let start = Instant::now();
+        self.shared.opened.store(0, Ordering::Relaxed);
+        let each = clients.count.div_ceil(self.hands.len());
+        for index in 0..self.hands.len() {
+            let first = (index * each).min(clients.count);
+            let count = each.min(clients.count - first);
+            self.tell(index, Job::Open(Batch { front: front.clone(), clients, first, count, is_kept }))?;
+        }
+        let mut watch = Watch::new();
+        for index in 0..self.hands.len() {
+            loop {
+                match self.hands[index].done.recv_timeout(LOOK_INTERVAL) {
+                    Ok(Done::Failed(words)) => return Err(words),
+                    Ok(_) => break,
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return Err("a thread of the load ended".to_owned()),
+                }
+                let opened = self.shared.opened.load(Ordering::Relaxed);
+                progress.show(|| format!("{opened} of {} opened", clients.count));
+                if watch.is_stuck(opened) {
+                    return Err(format!("only {opened} of {} connections were opened", clients.count));
+                }
+            }
+        }
+        Ok(start.elapsed())
+    }
+
+    /// For the channels of `clients`; messages will have so many bytes. Floors take nobody after it.
+    pub fn connect_publisher(&self, process: &Process, clients: Clients, bytes: usize) -> Result<(), String> {
+        let (address, dialect): (SocketAddr, Target) = (process.publish()?, process.target);
+        self.tell(0, Job::Connect { address, dialect, channels: clients.channels(), bytes })?;
+        self.expect_ready(0)
+    }
+
+    /// Publishes for `duration`, and returns when everybody has got everything, or patience has ended. Each crowd fills the
+    /// channels from the first on; those of the first crowd are published to.
+    pub fn run(
+        &self,
+        crowds: &[Clients],
+        pace: Pace,
+        duration: Duration,
+        progress: &mut Progress,
+    ) -> Result<Outcome, String> {
+        let mut listeners = vec![0; crowds.first().map_or(0, Clients::channels)];
+        for crowd in crowds {
+            listeners.iter_mut().zip(crowd.listeners()).for_each(|(all, its)| *all += its);
+        }
+        self.all_ready(|| Job::Reset)?;
+        self.shared.delivered.store(0, Ordering::Relaxed);
+        let start = Instant::now();
+        self.tell(0, Job::Publish(Traffic::new(pace, duration, listeners)))?;
+        let mut expected = None;
+        let mut watch = Watch::new();
+        loop {
+            match self.hands[0].done.recv_timeout(LOOK_INTERVAL) {
+                Ok(Done::Published(deliveries)) => expected = Some(deliveries),
+                Ok(Done::Failed(words)) => return Err(words),
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err("a thread of the load ended".to_owned()),
+            }
+            let delivered = self.shared.delivered.load(Ordering::Relaxed);
+            progress.show(|| format!("{} s, {delivered} deliveries", start.elapsed().as_secs()));
+            if expected.is_some_and(|expected| delivered >= expected) || watch.is_stuck(delivered) {
+                break;
+            }
+        }
+        let expected = expected.ok_or("the publisher is stuck")?;
+        let mut tally = Tally::new(self.shared.base)?;
+        for index in 0..self.hands.len() {
+            tally.add(&self.report(index)?);
+        }
+        let elapsed = tally.last_delivery.saturating_duration_since(start).max(duration);
+        Ok(Outcome { expected, elapsed, tally })
+    }
+
+    fn report(&self, index: usize) -> Result<Tally, String> {
+        self.tell(index, Job::Report)?;
+        match self.hands[index].done.recv() {
+            Ok(Done::Report(tally)) => Ok(*tally),
+            Ok(Done::Failed(words)) => Err(words),
+            _ => Err("a thread of the load ended".to_owned()),
+        }
+    }
+
+    /// Closes every connection.
+    pub fn close(&self) -> Result<(), String> {
+        self.all_ready(|| Job::Close)
+    }
+
+    fn all_ready(&self, job: impl Fn() -> Job) -> Result<(), String> {
+        (0..self.hands.len()).try_for_each(|index| self.tell(index, job()))?;
+        (0..self.hands.len()).try_for_each(|index| self.expect_ready(index))
+    }
+
+    fn tell(&self, index: usize, job: Job) -> Result<(), String> {
+        if self.hands[index].jobs.send(job).is_err() {
+            return Err(match self.hands[index].done.try_iter().last() {
+                Some(Done::Failed(words)) => words,
+                _ => "a thread of the load ended".to_owned(),
+            });
+        }
+        self.shared.bells[index].ring();
+        Ok(())
+    }
+
+    fn expect_ready(&self, index: usize) -> Result<(), String> {
+        match self.hands[index].done.recv_timeout(PATIENCE) {
+            Ok(Done::Ready) => Ok(()),
+            Ok(Done::Failed(words)) => Err(words),
+            _ => Err("a thread of the load does not answer".to_owned()),
+        }
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        for (index, End { jobs, thread, .. }) in self.hands.drain(..).enumerate() {
+            drop(jobs);
+            self.shared.bells[index].ring();
+            // A thread that panicked has said so.
+            _ = thread.join();
+        }
+    }
+}
+
+/// Notices when a number does not grow any more.
+struct Watch {
+    seen: u64,
+    since: Instant,
+}
+
+impl Watch {
+    fn new() -> Watch {
+        Watch { seen: 0, since: Instant::now() }
+    }
+
+    fn is_stuck(&mut self, number: u64) -> bool {
+        if number != self.seen {
+            *self = Watch { seen: number, since: Instant::now() };
+        }
+        self.since.elapsed() > PATIENCE
+    }
+}

@@ -1,0 +1,178 @@
+//! The process that is measured: this program again, as a gateway or as a floor, or nginx with nchan.
+//!
+//! ```text
+//! sh: into the cgroup --exec--> program "serve" role ... --stdout--> "front 127.0.0.1:1234", ..., "ready"
+//!                               ends when its stdin does
+//! ```
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::certificate::Certificate;
+use crate::group::MemoryGroup;
+use crate::memory::{self, Memory};
+use crate::nchan::Nchan;
+use crate::options::{Target, Transport};
+use crate::{cpu, floor, gateway};
+
+/// The first argument of the measured process.
+pub(crate) const SERVE: &str = "serve";
+const GATEWAY: &str = "gateway";
+/// The shell moves into the cgroup, and becomes the program.
+const INTO_GROUP: &str = "echo 0 > \"$0\" && exec \"$@\"";
+
+/// What the process is to be.
+#[derive(Clone, Copy)]
+pub struct Setup<'a> {
+    pub target: Target,
+    /// Threads of the gateway or the floor, processes of nginx.
+    pub shards: usize,
+    pub certificate: Option<&'a Certificate>,
+    /// What stands for [`Target::Floor`].
+    pub floor: floor::Kind,
+    /// Whether memory is to be measured.
+    pub is_grouped: bool,
+}
+
+/// Ended by the drop.
+pub struct Process {
+    pub target: Target,
+    addresses: Vec<(String, SocketAddr)>,
+    child: Child,
+    nchan: Option<Nchan>,
+    /// Or why there is none.
+    group: Result<MemoryGroup, String>,
+}
+
+impl Process {
+    pub fn start(setup: &Setup<'_>) -> Result<Process, String> {
+        let target = setup.target;
+        let group = if setup.is_grouped { MemoryGroup::new() } else { Err("nobody asked".to_owned()) };
+        let nchan = (target == Target::Nchan).then(|| Nchan::new(setup)).transpose()?;
+        let command = match &nchan {
+            Some(nchan) => nchan.command(),
+            None => own_command(setup)?,
+        };
+        let child = spawn(&command, group.as_ref().ok(), nchan.is_none())
+            .map_err(|error| format!("{} did not start: {error}", target.name()))?;
+        // From here on the drop ends it, whatever happens.
+        let mut process = Process { target, addresses: Vec::new(), child, nchan, group };
+        process.addresses = match &process.nchan {
+            Some(nchan) => nchan.await_listening()?,
+            None => {
+                hear(&mut process.child).ok_or_else(|| format!("{} did not say where it listens", target.name()))?
+            }
+        };
+        Ok(process)
+    }
+
+    /// Where clients connect.
+    pub fn front(&self, transport: Transport) -> Result<SocketAddr, String> {
+        // Floors are plain.
+        let name = if transport == Transport::Tls && !self.target.is_floor() { "tls" } else { "front" };
+        self.address(name)
+    }
+
+    /// Where the publisher connects.
+    pub fn publish(&self) -> Result<SocketAddr, String> {
+        self.address("publish")
+    }
+
+    fn address(&self, name: &str) -> Result<SocketAddr, String> {
+        let found = self.addresses.iter().find(|(known, _)| known == name);
+        found.map(|(_, address)| *address).ok_or_else(|| format!("{} has no address {name}", self.target.name()))
+    }
+
+    /// What its threads have used so far, in user space and in the kernel.
+    pub fn cpu(&self) -> Result<Duration, String> {
+        self.ids().iter().map(|id| cpu::of(&id.to_string())).sum()
+    }
+
+    pub fn memory(&self) -> Result<Memory, String> {
+        let (user_bytes, resident_bytes) = memory::of(&self.ids())?;
+        let charged = match &self.group {
+            Ok(group) => Some(group.read().map_err(|error| format!("the memory cgroup cannot be read: {error}"))?),
+            Err(_) => None,
+        };
+        Ok(Memory { user_bytes, resident_bytes, charged })
+    }
+
+    /// Why kernel memory cannot be told, if so.
+    pub fn group_error(&self) -> Option<&str> {
+        self.group.as_ref().err().map(String::as_str)
+    }
+
+    /// Itself and its children: nginx works in those.
+    fn ids(&self) -> Vec<u32> {
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        std::iter::once(id).chain(children.split_whitespace().filter_map(|word| word.parse().ok())).collect()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        if let Some(nchan) = &self.nchan {
+            nchan.stop(self.child.id());
+        }
+        _ = self.child.wait();
+    }
+}
+
+fn own_command(setup: &Setup<'_>) -> Result<Vec<String>, String> {
+    let program = std::env::current_exe().map_err(|error| format!("this program cannot be found: {error}"))?;
+    let mut command = vec![program.to_string_lossy().into_owned(), SERVE.to_owned()];
+    let Setup { target, shards, certificate, .. } = setup;
+    if target.is_gateway() {
+        command.push(GATEWAY.to_owned());
+        command.push(gateway::configuration(target.name(), *shards, *certificate));
+    } else {
+        command.push(setup.floor.name().to_owned());
+        command.push(shards.to_string());
+    }
+    Ok(command)
+}
+
+fn spawn(words: &[String], group: Option<&MemoryGroup>, is_own: bool) -> io::Result<Child> {
+    let mut command = Command::new("sh");
+    match group {
+        Some(group) => command.args(["-c", INTO_GROUP]).arg(group.entrance()),
+        None => command.args(["-c", "exec \"$@\"", "sh"]),
+    };
+    command.args(words);
+    // Nobody reads what a peer says on stdout.
+    command.stdin(Stdio::piped()).stdout(if is_own { Stdio::piped() } else { Stdio::null() }).spawn()
+}
+
+fn hear(child: &mut Child) -> Option<Vec<(String, SocketAddr)>> {
+    let mut addresses = Vec::new();
+    for line in BufReader::new(child.stdout.take()?).lines() {
+        let line = line.ok()?;
+        match line.split_once(' ') {
+            Some((name, address)) => addresses.push((name.to_owned(), address.parse().ok()?)),
+            None => return Some(addresses),
+        }
+    }
+    None
+}
+
+/// The other end of [`Process::start`].
+pub(crate) fn serve(words: &[String]) -> Result<(), String> {
+    match words {
+        [role, configuration] if role == GATEWAY => gateway::serve(configuration),
+        [role, threads] => floor::serve(role, threads.parse().map_err(|_| "a number of threads")?),
+        _ => Err("a role and its parameter follow \"serve\"".to_owned()),
+    }
+}
+
+/// Says where the measured process listens.
+pub(crate) fn tell<'a>(addresses: impl Iterator<Item = (&'a str, SocketAddr)>) -> Result<(), String> {
+    let lines: String = addresses.map(|(name, address)| format!("{name} {address}\n")).collect();
+    let mut stdout = io::stdout();
+    let told = stdout.write_all(format!("{lines}ready\n").as_bytes()).and_then(|()| stdout.flush());
+    told.map_err(|error| format!("stdout: {error}"))
+}
