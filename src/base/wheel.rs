@@ -44,6 +44,8 @@ struct Node {
 
 const _: () = assert!(size_of::<Node>() == 16, "every connection has one");
 
+/// Nodes of capacity that are not given back.
+const NODES_KEPT: usize = 256;
 const NONE: u32 = u32::MAX;
 /// In `Node::previous`: the rest is a level and a list.
 const FIRST_OF: u32 = 1 << 31;
@@ -106,6 +108,18 @@ impl Wheel {
         if is_set {
             self.unlink(key.slot);
             self.count -= 1;
+        }
+        if key.slot as usize + 1 == self.nodes.len() {
+            self.shrink();
+        }
+    }
+
+    /// Gives back what lies behind the last timer.
+    fn shrink(&mut self) {
+        let len = self.nodes.iter().rposition(|node| node.previous != NONE).map_or(0, |last| last + 1);
+        self.nodes.truncate(len);
+        if self.nodes.capacity() > 2 * len + NODES_KEPT {
+            self.nodes.shrink_to(len + NODES_KEPT);
         }
     }
 
@@ -310,6 +324,17 @@ mod tests {
         assert_eq!(fired, [key(0)]);
         wheel.promise(Key { slot: 0, generation: 6 }, Tick::NEVER);
         assert!(wheel.is_empty());
+    }
+
+    #[test]
+    fn memory_goes_back_when_the_crowd_has_left() {
+        let mut wheel = Wheel::new(Tick::ZERO);
+        (0..10_000).for_each(|slot| wheel.set(key(slot), Tick::from_millis(1_000)));
+        (0..10_000).rev().filter(|slot| *slot != 7).for_each(|slot| wheel.clear(key(slot)));
+        assert!(wheel.nodes.capacity() <= 2 * NODES_KEPT);
+        let mut fired = Vec::new();
+        wheel.expire(Tick::from_millis(1_020), |key| fired.push(key.slot));
+        assert_eq!(fired, [7]);
     }
 
     #[test]

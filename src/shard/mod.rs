@@ -95,6 +95,8 @@ pub(crate) struct Core {
     /// Plaintext of the records being opened, and content of the record being sealed.
     plain: Vec<u8>,
     scratch: Vec<u8>,
+    /// Room for the keys of a turn, so that it is not allocated anew.
+    keys: Vec<Key>,
     /// Listeners that rest after a failed accept, and until when.
     resting: Vec<(ListenerId, Tick)>,
     drain: Drain,
@@ -152,6 +154,7 @@ impl<D: Driver> Shard<D> {
             spare_batches: Vec::new(),
             plain: Vec::new(),
             scratch: Vec::new(),
+            keys: Vec::new(),
             resting: Vec::new(),
             drain: Drain::No,
             now: parts.now,
@@ -254,23 +257,28 @@ impl<D: Driver> Shard<D> {
     /// Hands the turn's submissions over: one send per connection, then receives and closes.
     fn flush(&mut self) {
         let core = &mut self.core;
-        for key in std::mem::take(&mut core.work.dirty) {
+        let mut keys = std::mem::take(&mut core.keys);
+        keys.append(&mut core.work.dirty);
+        for key in keys.drain(..) {
             if let Some(batch) = core.fill(key) {
                 self.driver.send(key, batch);
             } else if core.is_last_word_said(key) {
                 self.driver.shutdown(key);
             }
         }
-        for key in std::mem::take(&mut core.work.receive) {
+        keys.append(&mut core.work.receive);
+        for key in keys.drain(..) {
             if core.begin_receive(key) {
                 self.driver.recv(key);
             }
         }
-        for key in std::mem::take(&mut core.work.close) {
+        keys.append(&mut core.work.close);
+        for key in keys.drain(..) {
             if core.begin_close(key) {
                 self.driver.close(key);
             }
         }
+        core.keys = keys;
     }
 
     fn drain(&mut self) -> Turn {
