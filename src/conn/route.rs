@@ -6,7 +6,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::proto::CloseReason;
-use crate::proto::subject::{Subject, is_valid_token};
+use crate::proto::subject::{Subject, SubjectError, is_valid_token};
 
 /// A path template: literal segments and `{parameters}`, each of which takes exactly one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,19 @@ pub enum Target {
     },
 }
 
+/// Whom clients' messages go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// `tg.service.<name>`, made once.
+    pub subject: Subject,
+}
+
+impl Service {
+    pub fn new(name: &str) -> Result<Service, SubjectError> {
+        Ok(Service { subject: Subject::new(&format!("tg.service.{name}"))? })
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct WebSocketTarget {
     /// Subscribed on opening.
@@ -59,7 +72,7 @@ pub struct WebSocketTarget {
     /// Clients may publish to `channel`.
     pub publish: bool,
     /// Clients' messages go to a worker of this service.
-    pub service: Option<Box<str>>,
+    pub service: Option<Service>,
     pub user: Option<UserSource>,
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::conn::Door;
-use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Target, UserSource, WebSocketTarget};
+use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget};
 use crate::conn::settings::{BusSettings, Credentials, Settings};
 use crate::driver::socket::{self, Bound};
 use crate::limits;
@@ -110,13 +110,18 @@ fn credentials(credentials: &config::Credentials) -> Credentials {
     }
 }
 
+fn service(websocket: &config::WebSocketTarget) -> Result<Option<Service>, String> {
+    let Some(name) = &websocket.service else { return Ok(None) };
+    Service::new(name).map(Some).map_err(|error| format!("service {name}: {error}"))
+}
+
 fn route(route: &config::Route) -> Result<Route, String> {
     let target = match &route.target {
         config::Target::Sse(sse) => Target::Sse { channel: ChannelTemplate::parse(&sse.channel)?, retry: sse.retry },
         config::Target::WebSocket(websocket) => Target::WebSocket(WebSocketTarget {
             channel: websocket.channel.as_deref().map(ChannelTemplate::parse).transpose()?,
             publish: websocket.publish,
-            service: websocket.service.as_deref().map(Box::from),
+            service: service(websocket)?,
             user: websocket.user.as_ref().map(|user| match user {
                 config::UserSource::Header(name) => UserSource::Header(name.as_str().into()),
                 config::UserSource::Query(name) => UserSource::Query(name.as_str().into()),

@@ -167,7 +167,7 @@ fn check(name: &str) -> Result<Wildcards, SubjectError> {
         if rest_seen {
             return Err(SubjectError::RestNotLast);
         }
-        if token.chars().any(|character| character.is_whitespace() || character.is_control()) {
+        if !is_printable(token) {
             return Err(SubjectError::BadCharacter);
         }
         if is_wildcard(token) {
@@ -176,6 +176,15 @@ fn check(name: &str) -> Result<Wildcards, SubjectError> {
         }
     }
     Ok(wildcards)
+}
+
+/// Neither white space nor control characters. Nearly all names are ASCII, where that is a comparison.
+fn is_printable(token: &str) -> bool {
+    if token.is_ascii() {
+        token.bytes().all(|byte| byte.is_ascii_graphic())
+    } else {
+        !token.chars().any(|character| character.is_whitespace() || character.is_control())
+    }
 }
 
 fn is_wildcard(token: &str) -> bool {

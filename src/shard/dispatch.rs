@@ -136,19 +136,30 @@ impl Core {
         }
         let websocket::Received { opcode, payload } = message;
         let payload: Box<[u8]> = payload.into_vec().into();
-        if let Some(subject) = channel {
-            let headers = (opcode == Opcode::Binary).then(|| {
-                let mut headers = HeaderBlock::new();
-                headers.push(OPCODE_HEADER, "binary");
-                headers.finish()
-            });
-            let message = Message { subject, reply: None, headers, payload: payload.clone() };
-            self.publish(Publish { message, from: None });
-        }
-        if has_service && let Some(message) = self.service_message(key, Kind::Message(opcode), payload) {
-            self.deliver_to_service(key, message);
+        match channel {
+            Some(subject) if has_service => {
+                self.publish_to_channel(subject, opcode, payload.clone());
+                self.ask_service(key, opcode, payload);
+            }
+            Some(subject) => self.publish_to_channel(subject, opcode, payload),
+            None => self.ask_service(key, opcode, payload),
         }
         self.park_if_crowded(key);
+    }
+
+    fn publish_to_channel(&mut self, subject: Subject, opcode: Opcode, payload: Box<[u8]>) {
+        let headers = (opcode == Opcode::Binary).then(|| {
+            let mut headers = HeaderBlock::new();
+            headers.push(OPCODE_HEADER, "binary");
+            headers.finish()
+        });
+        self.publish(Publish { message: Message { subject, reply: None, headers, payload }, from: None });
+    }
+
+    fn ask_service(&mut self, key: Key, opcode: Opcode, payload: Box<[u8]>) {
+        if let Some(message) = self.service_message(key, Kind::Message(opcode), payload) {
+            self.deliver_to_service(key, message);
+        }
     }
 
     fn websocket_target(&self, key: Key) -> Option<(&WebSocketTarget, Option<Subject>)> {
@@ -169,7 +180,7 @@ impl Core {
 
     fn service_message(&self, key: Key, kind: Kind, payload: Box<[u8]>) -> Option<Message> {
         let (target, _) = self.websocket_target(key)?;
-        let subject = Subject::new(&format!("tg.service.{}", target.service.as_ref()?)).ok()?;
+        let subject = target.service.as_ref()?.subject.clone();
         let address = self.address(key);
         let identity = self.slots.get(key)?.identity()?;
         let mut headers = HeaderBlock::new();

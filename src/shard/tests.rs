@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Target, UserSource, WebSocketTarget};
+use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget};
 use crate::conn::settings::Credentials;
 use crate::driver::sim::{Endpoint, Faults, ReadOutcome, SimDriver, World};
 use crate::hub::owner_of;
@@ -186,7 +186,7 @@ fn settings() -> Settings {
     let room = || ChannelTemplate::parse("room.{room}").unwrap();
     let websocket = |channel, service: Option<&str>| {
         let has_user = service.is_some();
-        let service = service.map(Into::into);
+        let service = service.map(|name| Service::new(name).unwrap());
         let user = Some(UserSource::Query("user".into())).filter(|_| has_user);
         Target::WebSocket(WebSocketTarget { channel, publish: true, service, user })
     };

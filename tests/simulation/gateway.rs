@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidegate::base::{Place, Tick};
 use tidegate::conn::Door;
-use tidegate::conn::route::{ChannelTemplate, PathTemplate, Route, Target, UserSource, WebSocketTarget};
+use tidegate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget};
 use tidegate::conn::settings::Settings;
 use tidegate::driver::sim::{SimDriver, World};
 use tidegate::driver::{Driver, ListenerId};
@@ -198,7 +198,7 @@ fn settings(shape: &Shape) -> Settings {
                 Target::WebSocket(WebSocketTarget {
                     channel: None,
                     publish: false,
-                    service: Some("echo".into()),
+                    service: Some(Service::new("echo").unwrap()),
                     user: Some(UserSource::Query("user".into())),
                 }),
             ),

@@ -41,6 +41,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { name: "fanout-tls", what: "a delivery, of a PUB to 100", each: turn::TLS, prepare: turn::fanout_tls },
     Operation { name: "dispatch", what: "a client's frame to its worker", each: 1, prepare: turn::dispatch },
     Operation { name: "answer", what: "a worker's message to a client", each: 1, prepare: turn::answer },
+    Operation { name: "echo", what: "a client's frame to its own room, and back", each: 1, prepare: turn::echo },
     Operation { name: "connection", what: "upgrade, subscribe, close", each: 1, prepare: turn::connection },
 ];
 

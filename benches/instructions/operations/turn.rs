@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidegate::base::Key;
 use tidegate::conn::Door;
-use tidegate::conn::route::{ChannelTemplate, PathTemplate, Route, Target, WebSocketTarget};
+use tidegate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, WebSocketTarget};
 use tidegate::conn::settings::Settings;
 use tidegate::proto::ws::{Opcode, frame};
 use tidegate::shard::Entrance;
@@ -45,11 +45,18 @@ fn routes() -> Vec<Route> {
         origins: Vec::new(),
         target,
     };
+    let own = WebSocketTarget { channel: Some(channel()), publish: true, service: None, user: None };
     let room = WebSocketTarget { channel: Some(channel()), publish: false, service: None, user: None };
-    let echo = WebSocketTarget { channel: None, publish: false, service: Some("echo".into()), user: None };
+    let echo = WebSocketTarget {
+        channel: None,
+        publish: false,
+        service: Some(Service::new("echo").expect("it is a name")),
+        user: None,
+    };
     vec![
         route("/sse/{room}", Target::Sse { channel: channel(), retry: Duration::from_secs(1) }),
         route("/ws/{room}", Target::WebSocket(room)),
+        route("/echo/{room}", Target::WebSocket(own)),
         route("/echo", Target::WebSocket(echo)),
     ]
 }
@@ -151,6 +158,20 @@ pub fn answer() -> Box<dyn FnMut()> {
     Box::new(move || {
         gate.say(worker, &publication);
         assert_eq!(gate.settle(), 1, "the client gets it");
+    })
+}
+
+/// Of one's own room, with nobody else in it.
+pub fn echo() -> Box<dyn FnMut()> {
+    let mut gate = gate(None);
+    let client = open(&mut gate, "/echo/1");
+    let mut bytes = Vec::new();
+    frame::write_masked(&mut bytes, true, Opcode::Text, &payload(), MASK);
+    let frame: Rc<[u8]> = bytes.into();
+    gate.stop_listening();
+    Box::new(move || {
+        gate.say(client, &frame);
+        assert_eq!(gate.settle(), 1, "it comes back");
     })
 }
 
