@@ -104,6 +104,9 @@ pub const BATCHES_POOLED_MAX: usize = 256;
 
 // --- Shards -------------------------------------------------------------------------------------------------------
 
+/// Descriptors of a shard's table that are not connections, besides the wake-ups of all shards: listeners, standard
+/// streams, what else the process had open when the table was copied, and the shard's own epoll or ring.
+pub const DESCRIPTORS_RESERVED: u64 = 64;
 /// Most shards: the number fits the first byte of a connection id.
 pub const SHARDS_MAX: usize = 256;
 /// One receive: large enough for a full TLS record, small enough for the cache.

@@ -9,7 +9,7 @@ use log::LevelFilter;
 use super::check;
 use super::stop::Stop;
 use crate::gateway::config::{Config, DriverChoice, FILE_DEFAULT};
-use crate::gateway::{Builder, Gateway};
+use crate::gateway::{Builder, Gateway, Handed};
 use crate::limits::SHARDS_MAX;
 
 /// Runs the gateway until SIGINT or SIGTERM; then it closes what is open, WebSockets with 1001.
@@ -47,6 +47,11 @@ fn driver(word: String) -> DriverChoice {
 }
 
 pub fn run(args: &Args) -> ExitCode {
+    // First of all: what it takes out of the environment must not be read by another thread meanwhile.
+    let sockets = match Handed::from_environment() {
+        Ok(sockets) => sockets,
+        Err(error) => return super::fail(&error.to_string()),
+    };
     let mut config = match check::load(args.config.as_deref()) {
         Ok(config) => config,
         Err(code) => return code,
@@ -57,16 +62,17 @@ pub fn run(args: &Args) -> ExitCode {
         return check::verify(&config, args.config.as_deref().unwrap_or(Path::new(FILE_DEFAULT)));
     }
     log_to_stderr(config.log);
-    match start(config) {
+    match start(config, sockets) {
         Ok((gateway, stop)) => stop.wait(gateway),
         Err(message) => super::fail(&message),
     }
 }
 
-fn start(config: Config) -> Result<(Gateway, Stop), String> {
+fn start(config: Config, sockets: Vec<Handed>) -> Result<(Gateway, Stop), String> {
     let stop = Stop::new()?;
-    let gateway = Builder::new(config).start().map_err(|error| error.to_string())?;
+    let mut gateway = Builder::new(config).sockets(sockets).start().map_err(|error| error.to_string())?;
     tell(&gateway)?;
+    gateway.announce();
     Ok((gateway, stop))
 }
 

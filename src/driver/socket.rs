@@ -3,13 +3,14 @@
 //! ```text
 //! gateway   bind(addr) ----------------------------- holds the port until the shards have it; never listens
 //! shard     private_descriptor_table, bind(addr) -> Bound::listen -> Listener -> Driver::listen
+//!           or, where systemd listens:    Listener::handed -> share ----'
 //! ```
 //!
 //! SHARED BEFORE UNSHARED: what threads share (the wakers' eventfds) is opened before a shard takes a descriptor table of
 //! its own; what a shard opens afterwards means nothing to another thread.
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -26,7 +27,11 @@ pub struct Bound {
 
 /// A listening socket.
 #[derive(Debug)]
-pub struct Listener(Socket);
+pub struct Listener {
+    socket: Socket,
+    /// Other threads accept from the same one.
+    is_shared: bool,
+}
 
 /// Binds `address`, which other sockets of this user may share if they were bound here too.
 pub fn bind(address: SocketAddr) -> io::Result<Bound> {
@@ -51,29 +56,49 @@ impl Bound {
 
     pub fn listen(self) -> io::Result<Listener> {
         self.socket.listen(limits::LISTEN_QUEUE)?;
-        Ok(Listener(self.socket))
+        Ok(Listener { socket: self.socket, is_shared: false })
     }
 }
 
 impl Listener {
+    /// A socket that somebody else has made listen, and its address. It keeps its queue and its options.
+    pub fn handed(listener: TcpListener) -> io::Result<(Listener, SocketAddr)> {
+        let socket = Socket::from(listener);
+        let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        if !socket.is_listener()? {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is bound but does not listen")));
+        }
+        socket.set_tcp_nodelay(true)?;
+        Ok((Listener { socket, is_shared: true }, address))
+    }
+
+    /// The same socket under another descriptor, of the calling thread's table: whoever comes first accepts.
+    pub fn share(&self) -> io::Result<Listener> {
+        self.socket.try_clone().map(|socket| Listener { socket, is_shared: true })
+    }
+
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
     pub(super) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.0.set_nonblocking(nonblocking)
+        self.socket.set_nonblocking(nonblocking)
     }
 
     pub(super) fn raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.socket.as_raw_fd()
     }
 
     /// Takes one connection. Its descriptor stays in blocking mode: both drivers ask per call not to wait.
     pub(super) fn accept(&self) -> io::Result<(OwnedFd, SocketAddr)> {
-        let (socket, peer) = self.0.accept()?;
+        let (socket, peer) = self.socket.accept()?;
         Ok((socket.into(), peer.as_socket().unwrap_or(NO_ADDRESS)))
     }
 }
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 

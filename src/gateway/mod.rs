@@ -3,11 +3,15 @@
 //! ```text
 //!  Builder --start--> settings, certificates, addresses ---> one thread per shard: pin, unshare, bind, driver, run
 //!                     wake-ups, mesh (SHARED BEFORE UNSHARED)     '--> in-process workers, a thread each
-//!  Gateway --stop---> Drain to every shard --> joined --> Drain to the workers --> joined
+//!  Gateway --announce--> systemd: ready, signs of life
+//!          --stop-----> Drain to every shard --> joined --> Drain to the workers --> joined
 //! ```
 
 pub mod config;
+pub mod descriptors;
+mod handed;
 mod plan;
+mod systemd;
 mod threads;
 
 use std::fmt;
@@ -32,6 +36,10 @@ use crate::worker::Worker;
 
 use config::Config;
 use plan::Plan;
+use systemd::{Announcer, Pulse};
+
+pub use handed::Handed;
+pub use plan::shards;
 
 /// How long a shard may take to see that it is to stop, before the gateway asks again.
 const STOP_RETRY: Duration = Duration::from_millis(10);
@@ -55,6 +63,7 @@ pub struct Builder {
     config: Config,
     pages: Vec<Route>,
     workers: Vec<(String, WorkerBody)>,
+    sockets: Vec<Handed>,
 }
 
 /// A listener that runs.
@@ -69,12 +78,16 @@ pub struct Listening {
 impl Listening {
     /// `http`, `https`, `bus` or `admin`.
     pub fn name(&self) -> &'static str {
-        match (self.door, self.is_tls) {
-            (Door::Front, false) => "http",
-            (Door::Front, true) => "https",
-            (Door::Bus, _) => "bus",
-            (Door::Admin, _) => "admin",
-        }
+        name_of(self.door, self.is_tls)
+    }
+}
+
+fn name_of(door: Door, is_tls: bool) -> &'static str {
+    match (door, is_tls) {
+        (Door::Front, false) => "http",
+        (Door::Front, true) => "https",
+        (Door::Bus, _) => "bus",
+        (Door::Admin, _) => "admin",
     }
 }
 
@@ -87,17 +100,24 @@ pub struct Gateway {
     shards: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
     failures: Receiver<String>,
+    announcer: Option<Announcer>,
 }
 
 impl Builder {
     pub fn new(config: Config) -> Builder {
-        Builder { config, pages: Vec::new(), workers: Vec::new() }
+        Builder { config, pages: Vec::new(), workers: Vec::new(), sockets: Vec::new() }
     }
 
     /// Runs `body` on a thread of its own, with a [`Worker`] of the bus, until it returns. The worker hears
     /// [`crate::worker::Received::Stopped`] when the gateway ends, and should return then.
     pub fn worker(mut self, name: &str, body: impl FnOnce(Worker) + Send + 'static) -> Builder {
         self.workers.push((name.to_owned(), Box::new(body)));
+        self
+    }
+
+    /// Accepts from these sockets instead of binding the addresses that they have, or whose names they bear.
+    pub fn sockets(mut self, sockets: Vec<Handed>) -> Builder {
+        self.sockets = sockets;
         self
     }
 
@@ -119,7 +139,7 @@ impl Builder {
 
     /// Binds every address, starts every thread, and returns when all of them accept.
     pub fn start(self) -> Result<Gateway, StartError> {
-        let Builder { config, pages, workers } = self;
+        let Builder { config, pages, workers, sockets } = self;
         let choice = match config.driver {
             config::DriverChoice::Auto => Choice::Auto,
             config::DriverChoice::Epoll => Choice::Epoll,
@@ -129,7 +149,8 @@ impl Builder {
         if let Some(why_not) = why_not {
             warn!("io_uring is not used, epoll is: {why_not}");
         }
-        let plan = Plan::new(&config, pages)?;
+        let descriptors = descriptors::raise();
+        let plan = Plan::new(&config, pages, sockets, descriptors)?;
         let shards = plan.shards;
         let workers_max = PlaceSet::PLACES_MAX - shards;
         if workers.len() > workers_max {
@@ -159,9 +180,11 @@ impl Builder {
             shards: started.shards,
             workers: Vec::new(),
             failures: started.failures,
+            announcer: None,
         };
         gateway.workers = workers.map_err(|error| StartError(format!("a worker's thread did not start: {error}")))?;
         info!("{shards} shards on {driver}");
+        descriptors::tell(shards, descriptors, config.limits.connections_max);
         Ok(gateway)
     }
 }
@@ -191,6 +214,12 @@ impl Gateway {
         counters::render(self.counters.iter())
     }
 
+    /// Tells systemd, if it wants to know, that every address is listened on; then, for as long as all shards turn, gives
+    /// the signs of life that its watchdog waits for.
+    pub fn announce(&mut self) {
+        self.announcer = Announcer::start(Pulse::new(self.mesh.clone(), self.counters.clone(), self.driver));
+    }
+
     /// Says why, when a shard has ended although nobody asked it to.
     pub fn failures(&self) -> &Receiver<String> {
         &self.failures
@@ -202,9 +231,13 @@ impl Gateway {
     }
 
     fn drain(&mut self) {
+        if let Some(announcer) = &self.announcer {
+            announcer.stopping();
+        }
         // All shards are told before any is waited for: their clients leave together.
         self.stop_threads(0, |gateway| &mut gateway.shards);
         self.stop_threads(self.mesh.shards(), |gateway| &mut gateway.workers);
+        self.announcer = None;
     }
 
     fn stop_threads(&mut self, first_place: u16, threads: fn(&mut Gateway) -> &mut Vec<JoinHandle<()>>) {

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use crate::conn::Door;
 use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget};
 use crate::conn::settings::{BusSettings, Credentials, Settings};
-use crate::driver::socket::{self, Bound};
+use crate::driver::socket::{self, Bound, Listener};
 use crate::limits;
 use crate::proto::bus::BusLimits;
 use crate::proto::ws::SessionLimits;
 use crate::shard::Entrance;
 
 use super::config::{self, Config};
-use super::{Listening, StartError};
+use super::handed::{self, Handed, Wanted};
+use super::{Listening, StartError, descriptors};
 
 pub(super) struct Plan {
     pub shards: usize,
@@ -26,25 +27,36 @@ pub(super) struct Plan {
 pub(super) struct Gate {
     pub entrance: Entrance,
     pub address: SocketAddr,
-    /// Holds the port while the shards bind their own sockets to it; receives nothing, because it does not listen.
-    _held: Bound,
+    pub origin: Origin,
+}
+
+/// Where the shards' sockets for an address come from.
+pub(super) enum Origin {
+    /// Each shard binds its own. This one holds the port meanwhile; it receives nothing, because it does not listen.
+    Bound { _held: Bound },
+    /// All shards accept from this one.
+    Handed(Arc<Listener>),
 }
 
 impl Plan {
-    pub fn new(config: &Config, pages: Vec<Route>) -> Result<Plan, StartError> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let shards = if config.shards == 0 { cores } else { config.shards }.min(limits::SHARDS_MAX);
-        let mut gates = Vec::new();
-        for listener in &config.listeners {
-            let tls = listener.tls_config().map_err(StartError)?;
-            gates.push(gate(listener.address, Entrance { door: Door::Front, tls })?);
-        }
-        if let Some(bus) = &config.bus {
-            gates.push(gate(bus.address, Entrance { door: Door::Bus, tls: None })?);
-        }
-        if let Some(admin) = &config.admin {
-            gates.push(gate(admin.address, Entrance { door: Door::Admin, tls: None })?);
-        }
+    /// `descriptors` is how many each shard may have.
+    pub fn new(config: &Config, pages: Vec<Route>, sockets: Vec<Handed>, descriptors: u64) -> Result<Plan, StartError> {
+        let shards = shards(config, descriptors);
+        let entrances = entrances(config)?;
+        let wanted: Vec<Wanted> = entrances
+            .iter()
+            .map(|(entrance, address)| Wanted {
+                name: super::name_of(entrance.door, entrance.tls.is_some()),
+                address: *address,
+                is_private: entrance.door != Door::Front,
+            })
+            .collect();
+        let sockets = handed::assign(sockets, &wanted)?;
+        let gates = entrances.into_iter().zip(sockets).map(|((entrance, address), socket)| match socket {
+            Some(socket) => Ok(Gate { entrance, address: socket.address, origin: Origin::Handed(socket.listener) }),
+            None => gate(address, entrance),
+        });
+        let gates = gates.collect::<Result<Vec<_>, _>>()?;
         let settings = Arc::new(settings(config, pages, shards)?);
         Ok(Plan { shards, is_pinned: config.pin, settings, gates })
     }
@@ -61,9 +73,32 @@ impl Plan {
     }
 }
 
+/// One for each core unless it is configured; more where so many connections as are wished need their descriptors.
+pub fn shards(config: &Config, descriptors: u64) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    match (config.shards, config.limits.connections_max) {
+        (0, Some(connections)) => descriptors::shards_for(connections as u64, descriptors, cores),
+        (0, None) => cores.min(limits::SHARDS_MAX),
+        (shards, _) => shards.min(limits::SHARDS_MAX),
+    }
+}
+
+/// In the order of the configuration: listeners, bus, admin.
+fn entrances(config: &Config) -> Result<Vec<(Entrance, SocketAddr)>, StartError> {
+    let mut entrances = Vec::new();
+    for listener in &config.listeners {
+        let tls = listener.tls_config().map_err(StartError)?;
+        entrances.push((Entrance { door: Door::Front, tls }, listener.address));
+    }
+    let bus = config.bus.iter().map(|bus| (Entrance { door: Door::Bus, tls: None }, bus.address));
+    let admin = config.admin.iter().map(|admin| (Entrance { door: Door::Admin, tls: None }, admin.address));
+    entrances.extend(bus.chain(admin));
+    Ok(entrances)
+}
+
 fn gate(address: SocketAddr, entrance: Entrance) -> Result<Gate, StartError> {
     let bound = socket::bind(address).map_err(|error| StartError(format!("cannot listen on {address}: {error}")))?;
-    Ok(Gate { entrance, address: bound.local_addr(), _held: bound })
+    Ok(Gate { entrance, address: bound.local_addr(), origin: Origin::Bound { _held: bound } })
 }
 
 fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Settings, StartError> {
@@ -86,7 +121,7 @@ fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Setting
         },
         payload_bytes_max: limits.payload_bytes_max,
         outbox_bytes_max: limits.outbox_bytes_max,
-        connections_max: limits.connections_max.div_ceil(shards),
+        connections_max: limits.connections_max.unwrap_or(limits::CONNECTIONS_MAX).div_ceil(shards),
         handshake_timeout: limits.handshake_timeout,
         head_timeout: limits.head_timeout,
         body_timeout: limits.body_timeout,

@@ -1,7 +1,7 @@
 //! The shards' threads.
 //!
 //! ```text
-//!  each:  pin -> own descriptor table -> own sockets on the shared addresses -> driver -> ready
+//!  each:  pin -> own descriptor table -> own sockets on the shared addresses (or systemd's) -> driver -> ready
 //!  all ready: go. Earlier, a socket accepted by one would be copied into the table of the next.
 //! ```
 
@@ -25,7 +25,7 @@ use crate::shard::counters::Counters;
 use crate::shard::{Entrance, Parts, Shard};
 
 use super::StartError;
-use super::plan::{Plan, random};
+use super::plan::{Gate, Origin, Plan, random};
 
 /// What all shards share.
 #[derive(Clone)]
@@ -49,9 +49,16 @@ struct Seed {
     mailbox: Mailbox,
     settings: Arc<Settings>,
     entrances: Vec<Entrance>,
-    addresses: Vec<SocketAddr>,
+    ways: Vec<Way>,
     random: u32,
     core: Option<core_affinity::CoreId>,
+}
+
+/// How a shard gets its socket for an address.
+enum Way {
+    Bind(SocketAddr),
+    /// SHARED BEFORE UNSHARED: opened before the shard's table was copied, so its number means the same socket there.
+    Share(Arc<Listener>),
 }
 
 /// Where a thread says that it is ready or why not, and hears that all are.
@@ -76,7 +83,7 @@ pub(super) fn start_shards(plan: &Plan, shared: Seeds, ends: Vec<(Waker, Mailbox
             mailbox,
             settings: plan.settings.clone(),
             entrances: plan.gates.iter().map(|gate| gate.entrance.clone()).collect(),
-            addresses: plan.gates.iter().map(|gate| gate.address).collect(),
+            ways: plan.gates.iter().map(way).collect(),
             random: random()? as u32,
             // More shards than cores share them.
             core: (!cores.is_empty()).then(|| cores[index % cores.len()]),
@@ -98,6 +105,13 @@ pub(super) fn start_shards(plan: &Plan, shared: Seeds, ends: Vec<(Waker, Mailbox
         let _ = go.send(());
     }
     Ok(Started { shards, failures })
+}
+
+fn way(gate: &Gate) -> Way {
+    match &gate.origin {
+        Origin::Bound { .. } => Way::Bind(gate.address),
+        Origin::Handed(listener) => Way::Share(listener.clone()),
+    }
 }
 
 fn run(seed: Seed, start: Start) {
@@ -132,7 +146,10 @@ fn run_on<D: Driver<Listener = Listener>>(driver: D, seed: Seed, start: &Start) 
                 // What a shard asserts is a bug of ours; the other shards and the operator should hear of it.
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
                     for (id, listener) in listeners {
-                        shard.listen(id, listener)?;
+                        match listener.is_shared() {
+                            true => shard.listen_for_now(id, listener)?,
+                            false => shard.listen(id, listener)?,
+                        }
                     }
                     shard.run()
                 }));
@@ -153,9 +170,15 @@ type Prepared<D> = (Shard<D>, Vec<(ListenerId, Listener)>);
 
 fn prepare<D: Driver<Listener = Listener>>(driver: D, seed: Seed) -> Result<Prepared<D>, String> {
     let mut listeners = Vec::new();
-    for (index, address) in seed.addresses.iter().enumerate() {
-        let listener = socket::bind(*address).and_then(socket::Bound::listen);
-        let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    for (index, way) in seed.ways.iter().enumerate() {
+        let listener = match way {
+            Way::Bind(address) => socket::bind(*address)
+                .and_then(socket::Bound::listen)
+                .map_err(|error| format!("cannot listen on {address}: {error}")),
+            Way::Share(listener) => {
+                listener.share().map_err(|error| format!("cannot share a socket of systemd: {error}"))
+            }
+        }?;
         listeners.push((ListenerId(index as u16), listener));
     }
     let now = driver.now();

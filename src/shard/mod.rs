@@ -67,6 +67,8 @@ pub struct Parts {
 pub struct Shard<D: Driver> {
     driver: D,
     core: Core,
+    /// Listeners whose queues the next process will serve: they are not accepted from while this one drains.
+    outliving: Vec<ListenerId>,
 }
 
 pub(crate) struct Core {
@@ -159,13 +161,19 @@ impl<D: Driver> Shard<D> {
             drain: Drain::No,
             now: parts.now,
         };
-        Shard { driver, core }
+        Shard { driver, core, outliving: Vec::new() }
     }
 
     /// Begins to accept on the listener that stands at `id` of the entrances.
     pub fn listen(&mut self, id: ListenerId, listener: D::Listener) -> io::Result<()> {
         assert!((id.0 as usize) < self.core.entrances.len(), "a listener has an entrance");
         self.driver.listen(id, listener)
+    }
+
+    /// The same on a listener that will be there after this process: whoever comes during the drain waits for the next.
+    pub fn listen_for_now(&mut self, id: ListenerId, listener: D::Listener) -> io::Result<()> {
+        self.outliving.push(id);
+        self.listen(id, listener)
     }
 
     /// Turns until drained.
@@ -282,6 +290,9 @@ impl<D: Driver> Shard<D> {
     }
 
     fn drain(&mut self) -> Turn {
+        if self.core.drain != Drain::No {
+            self.outliving.drain(..).for_each(|listener| self.driver.pause_accept(listener));
+        }
         match self.core.drain {
             Drain::No => Turn::GoOn,
             _ if self.core.slots.is_empty() && self.core.post.backlog() == 0 => Turn::Over,

@@ -227,7 +227,7 @@ impl Builder<'_> {
             fragments_max: u32::try_from(section.whole("fragments_max")).unwrap_or(u32::MAX),
             payload_bytes_max: section.size("payload_bytes_max"),
             outbox_bytes_max: section.size("outbox_bytes_max"),
-            connections_max: section.size("connections_max"),
+            connections_max: section.value("connections_max").map(|_| section.size("connections_max")),
             ping_interval: Duration::from_secs(section.whole("ping_interval_s")),
             head_timeout: Duration::from_secs(section.whole("head_timeout_s")),
             body_timeout: Duration::from_secs(section.whole("body_timeout_s")),

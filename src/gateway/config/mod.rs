@@ -44,7 +44,7 @@ pub struct Config {
     /// The first that matches wins.
     pub routes: Vec<Route>,
     pub limits: Limits,
-    /// Number of shards; 0 means one for each core.
+    /// Number of shards; 0 means one for each core, or more if `limits.connections_max` needs their descriptors.
     pub shards: usize,
     /// Whether each shard is pinned to a core.
     pub pin: bool,
@@ -151,8 +151,8 @@ pub struct Limits {
     pub fragments_max: u32,
     pub payload_bytes_max: usize,
     pub outbox_bytes_max: usize,
-    /// Of the whole process.
-    pub connections_max: usize,
+    /// Of the whole process; `None` if nobody has said it, then [`crate::limits::CONNECTIONS_MAX`] holds.
+    pub connections_max: Option<usize>,
     pub ping_interval: Duration,
     pub head_timeout: Duration,
     pub body_timeout: Duration,

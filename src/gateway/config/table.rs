@@ -97,7 +97,8 @@ pub const TABLE: &[Row] = &[
         kind: count(0, limits::SHARDS_MAX as u64),
         fallback: Fallback::Whole(0),
         help: "Number of shards, each a thread with its own connections; 0 means one for each core.",
-        doc: "",
+        doc: "The limit on open files counts for each shard. So if `limits.connections_max` is set and one shard for each core \
+              could not open so many sockets, 0 means as many shards as it takes.",
     },
     Row {
         path: "pin",
@@ -355,9 +356,9 @@ pub const TABLE: &[Row] = &[
     Row {
         path: "limits.connections_max",
         kind: count(1, 16_777_216),
-        fallback: Fallback::Whole(limits::CONNECTIONS_MAX as u64),
+        fallback: Fallback::Nothing("1000000"),
         help: "Most connections of the process; further ones get 503.",
-        doc: "",
+        doc: "Without it a million. Where it is set and `shards` is not, there are as many shards as so many descriptors take.",
     },
     Row {
         path: "limits.ping_interval_s",

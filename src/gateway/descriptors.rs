@@ -1,0 +1,89 @@
+//! How many connections the limit on open files leaves room for.
+//!
+//! RLIMIT_NOFILE counts per shard, because each has a descriptor table of its own: more shards hold more connections.
+//! The kernel deals connections to the shards by chance, so a shard's limit is reached before all of them are full.
+
+use log::{info, warn};
+use rlimit::Resource;
+
+use crate::limits;
+
+/// How many standard deviations above the mean the fullest shard may be: chance exceeds it once in a billion times.
+const DEVIATIONS: f64 = 6.0;
+
+/// Lets this process open as many files as it may, and says how many that are for each shard.
+pub(super) fn raise() -> u64 {
+    let (soft, hard) = match Resource::NOFILE.get() {
+        Ok(limits) => limits,
+        Err(error) => {
+            warn!("the limit on open files is not known: {error}");
+            return u64::MAX;
+        }
+    };
+    if soft >= hard {
+        return soft;
+    }
+    match Resource::NOFILE.set(hard, hard) {
+        Ok(()) => hard,
+        Err(error) => {
+            warn!("the limit on open files stays at {soft}, {hard} would be allowed: {error}");
+            soft
+        }
+    }
+}
+
+/// Connections that `shards` hold together, each with `descriptors` of its own.
+pub fn held(shards: usize, descriptors: u64) -> u64 {
+    let usable = descriptors.saturating_sub(limits::DESCRIPTORS_RESERVED + shards as u64);
+    if shards == 1 {
+        return usable;
+    }
+    // The mean whose fullest shard just fits: mean + DEVIATIONS * sqrt(mean) = usable.
+    let root = (f64::sqrt(DEVIATIONS * DEVIATIONS + 4.0 * usable as f64) - DEVIATIONS) / 2.0;
+    (shards as u64).saturating_mul((root * root) as u64)
+}
+
+/// The fewest shards, one for each core at least, that hold so many connections; [`limits::SHARDS_MAX`] if none do.
+pub fn shards_for(connections: u64, descriptors: u64, cores: usize) -> usize {
+    let cores = cores.min(limits::SHARDS_MAX);
+    (cores..=limits::SHARDS_MAX).find(|shards| held(*shards, descriptors) >= connections).unwrap_or(limits::SHARDS_MAX)
+}
+
+/// Tells the operator what the process can hold, and how it could hold what was asked for.
+pub(super) fn tell(shards: usize, descriptors: u64, wanted: Option<usize>) {
+    let room = held(shards, descriptors);
+    if descriptors >= rlimit::INFINITY {
+        return info!("connections: any number of descriptors for each of {shards} shards");
+    }
+    info!("connections: room for {room}, with {descriptors} descriptors for each of {shards} shards");
+    if let Some(wanted) = wanted.filter(|wanted| *wanted as u64 > room) {
+        warn!(
+            "connections: limits.connections_max is {wanted}, and there are descriptors for {room}; raise the limit on open \
+             files (LimitNOFILE= of the unit, ulimit -n) or the number of shards: tidegate doctor --connections {wanted}"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_count_for_each_shard_and_some_are_left_for_chance() {
+        assert_eq!(held(1, 20_000), 20_000 - limits::DESCRIPTORS_RESERVED - 1);
+        let two = held(2, 20_000);
+        assert!((37_000..39_000).contains(&two), "{two}");
+        assert!(held(8, 20_000).abs_diff(4 * two) < 100);
+        assert_eq!(held(4, 10), 0);
+        assert!(held(2, u64::MAX) > 1 << 40);
+    }
+
+    #[test]
+    fn more_shards_than_cores_where_descriptors_are_short() {
+        assert_eq!(shards_for(1_000, 20_000, 2), 2);
+        let shards = shards_for(100_000, 20_000, 2);
+        assert!(held(shards, 20_000) >= 100_000 && held(shards - 1, 20_000) < 100_000, "{shards}");
+        assert_eq!(shards_for(u64::MAX, 20_000, 2), limits::SHARDS_MAX);
+        assert_eq!(shards_for(1_000, 10, 2), limits::SHARDS_MAX);
+    }
+}

@@ -1,0 +1,154 @@
+//! Sockets that systemd listens on before we run, and hands over (systemd.socket(5), sd_listen_fds(3)).
+//!
+//! ```text
+//!  LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES --> Handed: name, socket --assign--> the listener of that address, or name
+//!                                                                      '--> StartError: nobody would accept there
+//! ```
+//!
+//! Such a socket is used as it is: its queue outlives the process, so clients that connect during a restart wait for the
+//! next one. All shards accept from the same one, because only systemd may bind its address.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use listenfd::ListenFd;
+
+use super::StartError;
+use crate::driver::socket::Listener;
+
+/// A listening socket that was there before this process.
+#[derive(Clone)]
+pub struct Handed {
+    /// FileDescriptorName= of the socket unit.
+    pub name: String,
+    pub(super) address: SocketAddr,
+    pub(super) listener: Arc<Listener>,
+}
+
+/// What one of our listeners would be bound to.
+pub(super) struct Wanted {
+    /// `http`, `https`, `bus` or `admin`.
+    pub name: &'static str,
+    pub address: SocketAddr,
+    /// Whoever reaches it is trusted, so it stays on loopback if it is there.
+    pub is_private: bool,
+}
+
+impl Handed {
+    /// The sockets that were handed to this process; none if it was not started by systemd.
+    ///
+    /// To be called before other threads run: what was handed over is taken out of the environment, so that no child
+    /// takes it for its own.
+    pub fn from_environment() -> Result<Vec<Handed>, StartError> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
+        let mut descriptors = ListenFd::from_env();
+        let mut sockets = Vec::new();
+        for index in 0..descriptors.len() {
+            let name = names.next().unwrap_or_default().to_owned();
+            let taken = descriptors.take_tcp_listener(index);
+            let listener = taken.and_then(|socket| socket.map(Listener::handed).transpose());
+            let refused = |error| StartError(format!("systemd handed over socket {index} ({name:?}): {error}"));
+            if let Some((listener, address)) = listener.map_err(refused)? {
+                sockets.push(Handed { name, address, listener: Arc::new(listener) });
+            }
+        }
+        Ok(sockets)
+    }
+}
+
+/// The socket of each listener, by address or else by name; the others bind their own.
+pub(super) fn assign(sockets: Vec<Handed>, wanted: &[Wanted]) -> Result<Vec<Option<Handed>>, StartError> {
+    let mut assigned: Vec<Option<Handed>> = vec![None; wanted.len()];
+    let mut by_name = Vec::new();
+    for socket in sockets {
+        let place = wanted.iter().position(|wanted| is_address(wanted.address, socket.address));
+        match place.filter(|place| assigned[*place].is_none()) {
+            Some(place) => assigned[place] = Some(socket),
+            None => by_name.push(socket),
+        }
+    }
+    for socket in by_name {
+        let is_free = |place: usize| assigned[place].is_none() && wanted[place].name == socket.name;
+        let Some(place) = (0..wanted.len()).find(|place| is_free(*place)) else {
+            return Err(unwanted(&socket, wanted));
+        };
+        let Wanted { name, address, is_private } = wanted[place];
+        if is_private && address.ip().is_loopback() && !socket.address.ip().is_loopback() {
+            return Err(StartError(format!(
+                "systemd handed over {} for the {name} listener, which is configured for loopback alone ({address}); \
+                 set {name}.address to what the socket unit listens on",
+                socket.address
+            )));
+        }
+        assigned[place] = Some(socket);
+    }
+    Ok(assigned)
+}
+
+/// Two ways to write "every address" mean the same: a socket of systemd on `[::]` takes IPv4 as well.
+fn is_address(configured: SocketAddr, handed: SocketAddr) -> bool {
+    let is_any = configured.ip().is_unspecified() && handed.ip().is_unspecified();
+    configured == handed || is_any && configured.port() == handed.port()
+}
+
+fn unwanted(socket: &Handed, wanted: &[Wanted]) -> StartError {
+    let listeners: Vec<String> = wanted.iter().map(|wanted| format!("{} {}", wanted.name, wanted.address)).collect();
+    StartError(format!(
+        "systemd handed over {} ({:?}), and no listener is for it; expected the address of one, or its name as \
+         FileDescriptorName=: {}",
+        socket.address,
+        socket.name,
+        listeners.join(", ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn handed(name: &str, bind: &str) -> Handed {
+        let (listener, address) = Listener::handed(TcpListener::bind(bind).unwrap()).unwrap();
+        Handed { name: name.to_owned(), address, listener: Arc::new(listener) }
+    }
+
+    fn wanted(name: &'static str, address: &str) -> Wanted {
+        Wanted { name, address: address.parse().unwrap(), is_private: matches!(name, "bus" | "admin") }
+    }
+
+    #[test]
+    fn an_address_goes_before_a_name_and_a_name_where_no_address_is() {
+        let (first, second) = (handed("https", "127.0.0.1:0"), handed("http", "127.0.0.1:0"));
+        let (by_address, by_name) = (first.address, second.address);
+        let listeners =
+            [wanted("http", &by_address.to_string()), wanted("http", "127.0.0.1:1"), wanted("https", "127.0.0.1:2")];
+        let assigned = assign(vec![first, second], &listeners).unwrap();
+        let addresses: Vec<_> = assigned.iter().map(|socket| socket.as_ref().map(|socket| socket.address)).collect();
+        assert_eq!(addresses, [Some(by_address), Some(by_name), None]);
+    }
+
+    #[test]
+    fn every_address_is_every_address() {
+        let any = |text: &str| text.parse().unwrap();
+        assert!(is_address(any("0.0.0.0:80"), any("[::]:80")));
+        assert!(!is_address(any("0.0.0.0:80"), any("[::]:81")));
+        assert!(!is_address(any("127.0.0.1:80"), any("0.0.0.0:80")));
+    }
+
+    #[test]
+    fn a_socket_that_nobody_would_accept_from_is_refused() {
+        let StartError(words) = assign(vec![handed("web", "127.0.0.1:0")], &[wanted("http", "127.0.0.1:1")])
+            .err()
+            .expect("nobody listens there");
+        assert!(words.contains("\"web\"") && words.ends_with("http 127.0.0.1:1"), "{words}");
+    }
+
+    #[test]
+    fn a_name_does_not_open_a_private_listener_to_the_world() {
+        let outcome = assign(vec![handed("bus", "0.0.0.0:0")], &[wanted("bus", "127.0.0.1:4222")]);
+        let StartError(words) = outcome.err().expect("it is refused");
+        assert!(words.contains("set bus.address"), "{words}");
+        assert!(assign(vec![handed("http", "0.0.0.0:0")], &[wanted("http", "127.0.0.1:1")]).is_ok());
+    }
+}
