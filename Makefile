@@ -18,7 +18,7 @@ demo: ## the gateway with a page to look at, on loopback
 lint: ## formatting, clippy, shellcheck
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	shellcheck .ci/run tests/*.sh
+	shellcheck -x .ci/run tests/*.sh tuning/tune tuning/wanted.bash
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -52,7 +52,7 @@ pub fn shards_for(connections: u64, descriptors: u64, cores: usize) -> usize {
 /// Tells the operator what the process can hold, and how it could hold what was asked for.
 pub(super) fn tell(shards: usize, descriptors: u64, wanted: Option<usize>) {
     let room = held(shards, descriptors);
-    if descriptors >= rlimit::INFINITY {
+    if descriptors == rlimit::INFINITY {
         return info!("connections: any number of descriptors for each of {shards} shards");
     }
     info!("connections: room for {room}, with {descriptors} descriptors for each of {shards} shards");
