@@ -56,6 +56,5 @@ pub(super) fn server_config_with(
     config.max_early_data_size = 0;
     // After the handshake of TLS 1.3 a connection leaves rustls with its secrets.
     config.key_log = Arc::new(Overhear);
-    config.enable_secret_extraction = true;
     Ok(Arc::new(config))
 }

@@ -6,7 +6,6 @@
 //! ```
 
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 
 use rustls::{Error, ServerConfig};
@@ -102,13 +101,11 @@ impl Tls {
 
     /// After a handshake of TLS 1.3 the keys move to the record layer.
     fn leave_rustls(&mut self) -> Result<(), Failure> {
-        let is_leaving = matches!(&self.stage, Stage::Session(session) if session.may_leave());
-        if !is_leaving {
-            return Ok(());
-        }
-        let stage = mem::replace(&mut self.stage, Stage::Failed(Error::HandshakeNotComplete.into()));
-        if let Stage::Session(session) = stage {
-            self.stage = Stage::Records(session.leave()?);
+        if let Stage::Session(session) = &self.stage
+            && session.may_leave()
+        {
+            let without_secrets = || Error::General("no traffic secrets for the record layer".into());
+            self.stage = Stage::Records(session.leave().ok_or_else(without_secrets)?);
         }
         Ok(())
     }

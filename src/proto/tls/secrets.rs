@@ -4,9 +4,9 @@
 //! Session::advance --> during(rustls) --> KeyLog::log --> this thread's cell --> Secrets, with what rustls returned
 //! ```
 //!
-//! rustls gives away keys when a connection leaves it (`dangerous_extract_secrets`) but not the secrets that the next keys
-//! follow from, and without those no KeyUpdate can be answered. Its key log is the one place that says them. A call into
-//! rustls works for one connection, on the thread that called: so what is logged during it belongs to that connection.
+//! rustls gives away keys when a connection leaves it (`dangerous_into_kernel_connection`) but not the secrets that the next
+//! keys follow from, and without those no KeyUpdate can be answered. Its key log is the one place that says them. A call
+//! into rustls works for one connection, on the thread that called: so what is logged during it belongs to that connection.
 
 use std::cell::RefCell;
 

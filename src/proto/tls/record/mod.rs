@@ -39,14 +39,13 @@ pub use suite::Suite;
 /// Empty records in a row, as rustls and BoringSSL allow them.
 const EMPTY_RECORDS_MAX: u8 = 32;
 
-/// The traffic secrets and counters with which a connection leaves its handshake.
+/// The traffic secrets with which a connection leaves its handshake.
 pub(super) struct Beginning<'a> {
     pub(super) suite: Suite,
     /// The suite's first bytes count.
     pub(super) client_secret: &'a [u8; SECRET_BYTES_MAX],
     pub(super) server_secret: &'a [u8; SECRET_BYTES_MAX],
-    /// Records that were opened and sealed with these secrets already: tickets.
-    pub(super) opened: u64,
+    /// Records that were sealed with the server's secret already: tickets.
     pub(super) sealed: u64,
     /// Records that one key may seal, the KeyUpdate that ends it included.
     pub(super) records_max: u64,
@@ -90,7 +89,7 @@ enum Phase {
 impl Records {
     pub(super) fn new(beginning: &Beginning) -> Records {
         Records {
-            opened: beginning.opened,
+            opened: 0,
             sealed: beginning.sealed,
             receiving: Keys::new(beginning.suite, beginning.client_secret),
             sending: Keys::new(beginning.suite, beginning.server_secret),
