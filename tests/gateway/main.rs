@@ -4,6 +4,7 @@ mod bus;
 mod front;
 mod hostile;
 mod peers;
+mod records;
 mod service;
 mod support;
 mod tls;

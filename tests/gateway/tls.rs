@@ -41,8 +41,12 @@ impl Certificates {
         Certificates { folder, names: names.to_vec() }
     }
 
-    fn pem(&self, name: &str) -> PathBuf {
+    pub fn pem(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.pem"))
+    }
+
+    pub fn key(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.key"))
     }
 
     /// A gateway with a TLS listener besides the plain one.
@@ -63,17 +67,21 @@ impl Drop for Certificates {
     }
 }
 
-fn on_both_drivers_over_tls(names: &[&'static str], extra: &str, test: impl Fn(&Gateway, &Certificates) + Sync) {
+pub fn on_both_drivers_over_tls(names: &[&'static str], extra: &str, test: impl Fn(&Gateway, &Certificates) + Sync) {
     let certificates = Certificates::new(names);
     on_both_drivers_with(|driver| certificates.builder(driver, extra), |gateway| test(gateway, &certificates));
 }
 
-fn secure(gateway: &Gateway) -> SocketAddr {
+pub fn secure(gateway: &Gateway) -> SocketAddr {
     gateway.address(Door::Front, true).expect("a TLS listener")
 }
 
 /// rustls' own client, trusting one certificate.
-fn connect(gateway: &Gateway, certificates: &Certificates, name: &'static str) -> StreamOwned<ClientConnection, Raw> {
+pub fn connect(
+    gateway: &Gateway,
+    certificates: &Certificates,
+    name: &'static str,
+) -> StreamOwned<ClientConnection, Raw> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(certificates.pem(name)).unwrap()).unwrap();
     let provider = Arc::new(tidegate::proto::tls::config::provider());
@@ -83,7 +91,7 @@ fn connect(gateway: &Gateway, certificates: &Certificates, name: &'static str) -
     StreamOwned::new(session, Raw::connect(secure(gateway)))
 }
 
-fn read_head(stream: &mut impl Read) -> String {
+pub fn read_head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

@@ -15,6 +15,7 @@ pub mod bus;
 pub mod config;
 pub mod http_head;
 pub mod sse;
+pub mod tls_record;
 pub mod websocket;
 
 /// Panics unless the parser keeps its promises for `bytes` when they arrive in pieces that end at `cuts`.
@@ -26,6 +27,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("config", config::check),
     ("http_head", http_head::check),
     ("sse", sse::check),
+    ("tls_record", tls_record::check),
     ("websocket", websocket::check),
 ];
 
