@@ -33,11 +33,11 @@ if ! command -v cargo >/dev/null; then
 fi
 
 # package:file that it brings. gcc builds the C half of aws-lc-rs, the browser drives the demo's page, valgrind counts
-# instructions, systemd judges the units, shellcheck the scripts.
+# instructions, strace makes system calls fail, systemd judges the units, shellcheck the scripts.
 missing=()
 for pair in \
     gcc:/usr/bin/cc libc6-dev:/usr/include/stdio.h make:/usr/bin/make ca-certificates:/etc/ssl/certs/ca-certificates.crt curl:/usr/bin/curl openssl:/usr/bin/openssl valgrind:/usr/bin/valgrind \
-    systemd:/usr/bin/systemd-analyze shellcheck:/usr/bin/shellcheck \
+    strace:/usr/bin/strace systemd:/usr/bin/systemd-analyze shellcheck:/usr/bin/shellcheck \
     chromium:/usr/bin/chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf; do
     [ -e "${pair#*:}" ] || missing+=("${pair%%:*}")
 done

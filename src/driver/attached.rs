@@ -13,7 +13,7 @@ use crate::base::{Batch, Key};
 /// What a driver knows of one connection. A hundred thousand of them idle, so it is small, and what only a busy one needs
 /// hangs on one pointer.
 pub struct Connection {
-    /// `None` once the caller has closed it and the kernel has nothing of it.
+    /// `None` once the caller has closed it and the kernel has nothing of it, or if the kernel could not watch it.
     pub socket: Option<OwnedFd>,
     /// The generation of the key; in its upper byte the flags.
     word: u32,
@@ -87,12 +87,9 @@ impl Connection {
         }
     }
 
-    /// The kernel does not watch this socket: it can only be ended, and the caller learns it from the next receive or
-    /// send.
+    /// The kernel cannot watch this socket. It is closed at once; the caller learns it from the next receive or send.
     pub fn give_up(&mut self) {
-        if let Some(socket) = &self.socket {
-            socket::shutdown(socket, Shutdown::Both);
-        }
+        self.socket = None;
         self.set(Flag::Readable);
         self.set(Flag::Ended);
     }

@@ -19,7 +19,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::attached::Flag;
 use super::socket::{self, Listener};
-use super::sockets::{Ready, Sockets};
+use super::sockets::{Ready, Sockets, UNWATCHED};
 use super::{Completion, Driver, ListenerId, Waker};
 use crate::base::{Batch, Key, Tick};
 use crate::limits;
@@ -186,8 +186,9 @@ fn on_event(sockets: &mut Sockets, event: &Event, waker: &Waker) {
 /// Writes until the batch is gone, the kernel is full or the connection is broken.
 fn write_on(sockets: &mut Sockets, key: Key) {
     let Some(connection) = sockets.connections.find(key).filter(|connection| connection.is_sending()) else { return };
-    let (Some(batch), Some(socket)) = (&mut connection.batch, &connection.socket) else { return };
+    let Some(batch) = &mut connection.batch else { return };
     let outcome = loop {
+        let Some(socket) = &connection.socket else { break Err(UNWATCHED) };
         if batch.is_empty() {
             break Ok(());
         }
@@ -198,7 +199,7 @@ fn write_on(sockets: &mut Sockets, key: Key) {
             Err(error) => break Err(error.kind()),
         }
     };
-    if connection.is(Flag::ShutdownFollows) {
+    if let (true, Some(socket)) = (connection.is(Flag::ShutdownFollows), &connection.socket) {
         socket::shutdown(socket, Shutdown::Write);
     }
     connection.set(Flag::Sent);

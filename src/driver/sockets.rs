@@ -69,6 +69,9 @@ pub enum Outcome {
     Woken,
 }
 
+/// What a connection ends with that the kernel could not watch.
+pub const UNWATCHED: io::ErrorKind = io::ErrorKind::OutOfMemory;
+
 impl Sockets {
     pub fn new() -> Sockets {
         Sockets {
@@ -116,7 +119,10 @@ impl Sockets {
     /// One read for an outstanding `recv`; `None` if it was revoked or has to go on waiting.
     fn receive(&mut self, key: Key) -> Option<Outcome> {
         let connection = self.connections.find(key).filter(|connection| connection.is(Flag::Asked))?;
-        let socket = connection.socket.as_ref()?;
+        let Some(socket) = &connection.socket else {
+            connection.clear(Flag::Asked);
+            return Some(Outcome::Finished(key, Err(UNWATCHED)));
+        };
         let outcome = loop {
             match socket::receive(socket, &mut self.buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

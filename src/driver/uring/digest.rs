@@ -44,13 +44,18 @@ impl UringDriver {
         if !done.more {
             connection.clear(Flag::Watched);
         }
-        let has_failed = done.result < 0;
-        if let (true, Some(socket)) = (has_failed, &connection.socket) {
-            log::warn!("io_uring cannot watch another socket: {}", io::Error::from_raw_os_error(-done.result));
-            // It can only be ended; the caller learns it from this receive.
+        if done.result >= 0 {
+            return self.sockets.readable(key, done.result & ENDS != 0);
+        }
+        if connection.is(Flag::Closing) {
+            return None;
+        }
+        log::warn!("io_uring cannot watch another socket: {}", io::Error::from_raw_os_error(-done.result));
+        // As after any end: a batch that is being sent comes back when the kernel lets go of it.
+        if let Some(socket) = &connection.socket {
             socket::shutdown(socket, Shutdown::Both);
         }
-        self.sockets.readable(key, has_failed || done.result & ENDS != 0)
+        self.sockets.readable(key, true)
     }
 
     fn on_sent(&mut self, key: Key, done: Done) -> Option<Ready> {
