@@ -34,7 +34,7 @@ use baseline::{Baseline, Circumstances, TOLERANCE, TOLERANCE_ELSEWHERE, Verdict}
 use operations::{OPERATIONS, Operation};
 use valgrind::Counted;
 
-const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/baseline.json");
+const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions/baseline.json");
 
 /// Instructions of the hot operations, counted by callgrind and compared with the baseline; fails if one is off.
 #[derive(Debug, Parser)]

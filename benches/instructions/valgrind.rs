@@ -17,7 +17,7 @@ pub struct Counted {
 
 /// Where callgrind's files go; `callgrind_annotate` reads them.
 pub fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/instructions")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/instructions")
 }
 
 pub fn count(operation: &Operation) -> Result<Counted, String> {

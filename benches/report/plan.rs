@@ -1,0 +1,140 @@
+//! Which benchmarks run, with which options: short for every day, long for the marks.
+
+use crate::road;
+use crate::runs::Record;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Everything once, small and brief: under ten minutes in all.
+    Short,
+    /// The sizes and times of the marks: hours.
+    Long,
+}
+
+impl Form {
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::Short => "short",
+            Form::Long => "long",
+        }
+    }
+
+    pub fn of(name: &str) -> Option<Form> {
+        [Form::Short, Form::Long].into_iter().find(|form| form.name() == name)
+    }
+}
+
+/// One benchmark with its options. `{largest}` in them is what the machine can hold by what was measured before.
+pub struct Planned {
+    /// What the page calls it by.
+    pub name: &'static str,
+    bench: &'static str,
+    /// Options of both forms.
+    both: &'static str,
+    /// `None`: it has no short form.
+    short: Option<&'static str>,
+    long: &'static str,
+}
+
+pub const PLAN: &[Planned] = &[
+    Planned {
+        name: "connections",
+        bench: "connections",
+        both: "--kind both",
+        short: Some("--connections 2000 --quiet 2 --burst 3"),
+        long: "--connections 10000 --runs 3",
+    },
+    Planned { name: "connections-ws", bench: "connections", both: "--kind ws", short: None, long: "" },
+    Planned { name: "connections-sse", bench: "connections", both: "--kind sse", short: None, long: "" },
+    Planned {
+        name: "connections-100000",
+        bench: "connections",
+        both: "--connections 100000",
+        short: None,
+        long: "--transport tls --without-peers",
+    },
+    Planned {
+        name: "hold",
+        bench: "connections",
+        both: "--kind both --transport tls --without-peers",
+        short: Some("--connections 2000 --hold 5 --every 2"),
+        long: "--connections 100000 --hold 300 --every 10",
+    },
+    Planned {
+        name: "fanout",
+        bench: "fanout",
+        both: "",
+        short: Some("--subscribers 1000 --seconds 2"),
+        long: "--subscribers 10000 --seconds 10 --runs 5 --window 8",
+    },
+    Planned {
+        name: "fanout-tls",
+        bench: "fanout",
+        both: "--tls",
+        short: Some("--subscribers 1000 --seconds 2"),
+        long: "--subscribers 10000 --seconds 10 --runs 5 --window 8",
+    },
+    Planned { name: "echo", bench: "echo", both: "", short: Some("--seconds 2"), long: "--seconds 10 --runs 5" },
+    Planned {
+        name: "handshake",
+        bench: "handshake",
+        both: "",
+        short: Some("--seconds 2"),
+        long: "--seconds 10 --runs 5",
+    },
+    Planned {
+        name: "storm",
+        bench: "storm",
+        both: "",
+        short: Some("--connections 1000 --storm 2000"),
+        long: "--connections 10000 --storm 50000",
+    },
+    Planned {
+        name: "location",
+        bench: "location",
+        both: "",
+        short: Some("--riders 2000 --seconds 5"),
+        long: "--riders 50000 --seconds 60",
+    },
+    Planned { name: "instructions", bench: "instructions", both: "", short: Some(""), long: "" },
+    Planned {
+        name: "largest",
+        bench: "connections",
+        both: "--kind both --transport tls --driver uring --without-peers",
+        short: None,
+        long: "--connections {largest} --hold 60 --every 60",
+    },
+];
+
+/// What a run is started with.
+pub struct Order {
+    pub name: &'static str,
+    bench: &'static str,
+    options: Vec<String>,
+}
+
+impl Planned {
+    /// `None` if this form leaves the run out.
+    pub fn order(&self, form: Form, measured: Option<&Record>) -> Option<Order> {
+        let own = if form == Form::Short { self.short? } else { self.long };
+        let largest = road::largest(measured).to_string();
+        let options = self.both.split_whitespace().chain(own.split_whitespace());
+        let options = options.map(|word| word.replace("{largest}", &largest)).collect();
+        Some(Order { name: self.name, bench: self.bench, options })
+    }
+}
+
+impl Order {
+    /// What cargo is told.
+    pub fn arguments(&self) -> impl Iterator<Item = &str> {
+        let head = ["bench", "--quiet", "--bench", self.bench, "--", "--json"];
+        head.into_iter().chain(self.options.iter().map(String::as_str))
+    }
+
+    /// What a person types to see the same as a table.
+    pub fn command(&self) -> String {
+        let separator = if self.options.is_empty() { "" } else { " -- " };
+        format!("cargo bench --bench {}{separator}{}", self.bench, self.options.join(" "))
+    }
+}

@@ -1,0 +1,63 @@
+//! Riders who follow their drivers.
+
+use super::{CPU_CORES, MAX, P50, P99, P999, PHASE, Plot, SERVER, Section, TRANSPORT, percentiles};
+use crate::marks::{Bound, Mark};
+use crate::runs::{Record, Row, Run};
+use crate::table::Column;
+use crate::table::Show::Number;
+
+const PUBLISHED: &[(&str, &str)] = &[("phase", "published")];
+const POLLED: &[(&str, &str)] = &[("phase", "polled")];
+
+pub const SECTION: Section = Section {
+    title: "Location push",
+    prose: "\
+Riders follow drivers on event streams: twenty riders to a driver's channel, events of 210 bytes. *Published* is the load
+of a published system that did this on 2.8 cores with a p99 of 45 ms; *polled* is as many deliveries as the polls that the
+push replaces.",
+    findings: |_: &Record| Vec::new(),
+    runs: &[("location", "Event streams, plain")],
+    columns: &[
+        PHASE,
+        SERVER,
+        TRANSPORT,
+        Column("riders", "riders", Number(0)),
+        Column("deliveries_per_s", "deliveries/s", Number(0)),
+        P50,
+        P99,
+        P999,
+        MAX,
+        CPU_CORES,
+        Column("load_cpu_cores", "load's cores", Number(3)),
+    ],
+    marks: &[
+        mark("location push at the published load: p99", "p99", PUBLISHED, p99, 5.0, " ms"),
+        mark("the same: CPU", "CPU", PUBLISHED, cores, 0.1, " cores"),
+        mark("location push at the load of the polls: p99", "p99", POLLED, p99, 10.0, " ms"),
+        mark("the same: CPU", "CPU", POLLED, cores, 0.5, " cores"),
+    ],
+    plots: &[Plot {
+        file: "location-latency.svg",
+        words: "Latency of a location event by percentile and server, at the published load",
+        draw: |record| percentiles("Location push: latency of an event", record.rows("location"), PUBLISHED),
+    }],
+};
+
+const fn mark(
+    what: &'static str,
+    short: &'static str,
+    of: &'static [(&'static str, &'static str)],
+    figure: fn(&Row, &Run) -> Option<f64>,
+    bound: f64,
+    unit: &'static str,
+) -> Mark {
+    Mark { what, short, run: "location", of, figure, bound: Bound::Below(bound), unit, digits: 2 }
+}
+
+fn p99(row: &Row, _: &Run) -> Option<f64> {
+    row.figure("p99_ms")
+}
+
+fn cores(row: &Row, _: &Run) -> Option<f64> {
+    row.figure("cpu_cores")
+}
