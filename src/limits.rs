@@ -102,6 +102,22 @@ pub const BATCH_CAPACITY_KEPT: usize = 16 * 1024;
 /// Batches that a shard keeps for the next turn.
 pub const BATCHES_POOLED_MAX: usize = 256;
 
+// --- What a connection costs: `tidegate doctor` plans with it, the benchmark `connections` measures it ------------------
+
+/// The kernel's part of an accepted, idle TCP socket with its entry in an epoll: a bare accept loop, Linux 6.18, growth of the
+/// memory cgroup, plus 2,520 B that are allocated in softirq and charged to nobody.
+pub const SOCKET_BYTES: u64 = 4_007;
+/// An idle plain WebSocket or event stream, subscribed to a channel, all in: the mark that the benchmark is held to.
+pub const CONNECTION_BYTES_PLAIN: u64 = 4_250;
+/// The same over TLS 1.3.
+pub const CONNECTION_BYTES_TLS: u64 = 4_700;
+/// A gateway before its first connection, besides its shards: resident memory of `tidegate serve`, most of it the binary.
+pub const PROCESS_BYTES: u64 = 16 * 1024 * 1024;
+/// And each of its shards: growth from 2 to 16 shards, rounded up.
+pub const SHARD_BYTES: u64 = 3 * 1024 * 1024;
+/// Pages that the kernel counts against tcp_mem for a connection with one small message on its way; for an idle one none.
+pub const TCP_PAGES_PER_CONNECTION: u64 = 1;
+
 // --- Shards -------------------------------------------------------------------------------------------------------
 
 /// Descriptors of a shard's table that are not connections, besides the wake-ups of all shards: listeners, standard
@@ -151,5 +167,6 @@ const _: () = {
     assert!(CONTROL_LINE_BYTES_MAX > 2 * SUBJECT_BYTES_MAX + SID_BYTES_MAX, "a legal line fits");
     assert!(OUTBOX_BYTES_MAX > 2 * MESSAGE_BYTES_MAX, "one message never makes a client slow");
     assert!(WORKER_OUTBOX_BYTES_MAX > 2 * PAYLOAD_BYTES_MAX, "nor a worker");
+    assert!(SOCKET_BYTES < CONNECTION_BYTES_PLAIN && CONNECTION_BYTES_PLAIN < CONNECTION_BYTES_TLS);
     assert!(PONG_TIMEOUT.as_secs() < PING_INTERVAL.as_secs());
 };

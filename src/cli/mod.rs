@@ -12,6 +12,7 @@ mod check;
 mod client;
 mod config;
 mod demo;
+mod doctor;
 mod publish;
 mod report;
 mod serve;
@@ -35,6 +36,7 @@ enum Verb {
     Check(check::Args),
     Config(config::Args),
     Demo(demo::Args),
+    Doctor(doctor::Args),
     #[command(name = "pub")]
     Publish(publish::Args),
     #[command(name = "sub")]
@@ -48,6 +50,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(&args),
         Verb::Config(args) => config::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::Publish(args) => publish::run(&args),
         Verb::Subscribe(args) => subscribe::run(&args),
     }

@@ -43,6 +43,14 @@ pub fn held(shards: usize, descriptors: u64) -> u64 {
     (shards as u64).saturating_mul((root * root) as u64)
 }
 
+/// Descriptors that each of `shards` needs for so many connections together.
+pub fn needed(shards: usize, connections: u64) -> u64 {
+    let reserved = limits::DESCRIPTORS_RESERVED + shards as u64;
+    let mean = connections.div_ceil(shards as u64);
+    let spread = if shards == 1 { 0.0 } else { DEVIATIONS * f64::sqrt(mean as f64) };
+    mean.saturating_add(spread.ceil() as u64 + reserved + 1)
+}
+
 /// The fewest shards, one for each core at least, that hold so many connections; [`limits::SHARDS_MAX`] if none do.
 pub fn shards_for(connections: u64, descriptors: u64, cores: usize) -> usize {
     let cores = cores.min(limits::SHARDS_MAX);
@@ -76,6 +84,15 @@ mod tests {
         assert!(held(8, 20_000).abs_diff(4 * two) < 100);
         assert_eq!(held(4, 10), 0);
         assert!(held(2, u64::MAX) > 1 << 40);
+    }
+
+    #[test]
+    fn what_is_needed_is_enough_and_little_more() {
+        for (shards, connections) in [(1, 1), (1, 50_000), (2, 100_000), (7, 1_000_000), (256, 1_000)] {
+            let needed = needed(shards, connections);
+            assert!(held(shards, needed) >= connections, "{shards} {connections}");
+            assert!(held(shards, needed - 2 - needed / 1_000) < connections + shards as u64, "{shards} {connections}");
+        }
     }
 
     #[test]

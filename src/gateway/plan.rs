@@ -41,7 +41,8 @@ pub(super) enum Origin {
 impl Plan {
     /// `descriptors` is how many each shard may have.
     pub fn new(config: &Config, pages: Vec<Route>, sockets: Vec<Handed>, descriptors: u64) -> Result<Plan, StartError> {
-        let shards = shards(config, descriptors);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shards = shards(config, descriptors, cores);
         let entrances = entrances(config)?;
         let wanted: Vec<Wanted> = entrances
             .iter()
@@ -74,8 +75,7 @@ impl Plan {
 }
 
 /// One for each core unless it is configured; more where so many connections as are wished need their descriptors.
-pub fn shards(config: &Config, descriptors: u64) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+pub fn shards(config: &Config, descriptors: u64, cores: usize) -> usize {
     match (config.shards, config.limits.connections_max) {
         (0, Some(connections)) => descriptors::shards_for(connections as u64, descriptors, cores),
         (0, None) => cores.min(limits::SHARDS_MAX),

@@ -1,0 +1,122 @@
+//! The verdict, for people and for scripts.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::system::System;
+use super::verdict::{Question, Verdict};
+
+fn driver(question: &Question, system: &System) -> &'static str {
+    if question.wants_epoll || system.no_uring.is_some() { "epoll" } else { "uring" }
+}
+
+pub fn json(question: &Question, system: &System, verdict: &Verdict) -> String {
+    let bounds: Vec<Value> = verdict
+        .bounds
+        .iter()
+        .map(|bound| {
+            let is_enough = bound.holds >= question.connections;
+            let fix = if is_enough { Value::Null } else { bound.fix.as_str().into() };
+            json!({ "name": bound.name, "holds": bound.holds, "enough": is_enough, "found": bound.found, "fix": fix })
+        })
+        .collect();
+    let notes: Vec<Value> = verdict
+        .notes
+        .iter()
+        .map(|note| {
+            let fix = if note.fix.is_empty() { Value::Null } else { note.fix.as_str().into() };
+            json!({ "name": note.name, "text": note.text, "fix": fix })
+        })
+        .collect();
+    let value = json!({
+        "connections": question.connections,
+        "tls": question.is_tls,
+        "fits": verdict.fits,
+        "holds": verdict.holds,
+        "first": verdict.bounds.first().map(|bound| bound.name),
+        "bytes_per_connection": verdict.bytes_per_connection,
+        "shards": question.shards,
+        "shards_recommended": verdict.shards_recommended,
+        "cores": system.cores,
+        "kernel": system.kernel,
+        "driver": driver(question, system),
+        "bounds": bounds,
+        "notes": notes,
+        "unknown": verdict.unknown,
+    });
+    format!("{value:#}\n")
+}
+
+pub fn words(question: &Question, system: &System, verdict: &Verdict) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_words(&mut text, question, system, verdict);
+    text
+}
+
+fn write_words(text: &mut String, question: &Question, system: &System, verdict: &Verdict) -> std::fmt::Result {
+    let kernel = system.kernel.as_deref().unwrap_or("of unknown release");
+    let cores = system.cores.map_or("an unknown number of".to_owned(), |cores| cores.to_string());
+    let kind = if question.is_tls { "TLS" } else { "plain" };
+    let Question { connections, shards, .. } = question;
+    writeln!(text, "{} {kind} connections", count(*connections))?;
+    writeln!(text, "Linux {kernel}, cores: {cores}, shards: {shards}, driver: {}\n", driver(question, system))?;
+    writeln!(text, "  {:<22} {:>14}  found", "", "connections")?;
+    for bound in &verdict.bounds {
+        let mark = if bound.holds < *connections { "!" } else { " " };
+        writeln!(text, "{mark} {:<22} {:>14}  {}", bound.name, count(bound.holds), bound.found)?;
+    }
+    writeln!(text)?;
+    for unknown in &verdict.unknown {
+        writeln!(text, "Not known: {unknown}")?;
+    }
+    match (verdict.fits, verdict.holds, verdict.bounds.first()) {
+        (Some(true), Some(holds), Some(first)) => {
+            writeln!(text, "They fit. This box holds {}; {} would stop it first.", count(holds), first.name)?;
+        }
+        (Some(false), Some(holds), Some(first)) => {
+            writeln!(text, "They do not fit. This box holds {}; {} stops it first.", count(holds), first.name)?;
+        }
+        _ => writeln!(text, "It cannot be told whether they fit.")?,
+    }
+    for bound in verdict.short(question) {
+        writeln!(text, "  fix {}: {}", bound.name, bound.fix)?;
+    }
+    for note in &verdict.notes {
+        writeln!(text, "  note {}: {}", note.name, note.text)?;
+        if !note.fix.is_empty() {
+            writeln!(text, "    fix: {}", note.fix)?;
+        }
+    }
+    Ok(())
+}
+
+/// With a comma after each three digits; more than anybody could open is no number.
+fn count(number: u64) -> String {
+    if number > u64::MAX / 1_000_000 {
+        return "any".to_owned();
+    }
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn numbers_are_written_in_groups() {
+        assert_eq!(count(7), "7");
+        assert_eq!(count(123_456), "123,456");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(count(u64::MAX), "any");
+    }
+}

@@ -1,0 +1,245 @@
+//! From what there is to how many connections it holds: each thing by itself, the scarcest first.
+
+use super::memory::Group;
+use super::system::System;
+use crate::gateway::descriptors;
+use crate::limits;
+
+pub struct Question {
+    pub connections: u64,
+    pub is_tls: bool,
+    /// How many the gateway would have.
+    pub shards: usize,
+    /// The configuration asks for epoll.
+    pub wants_epoll: bool,
+}
+
+/// Something that every connection takes of.
+pub struct Bound {
+    pub name: &'static str,
+    /// Connections for which there is enough.
+    pub holds: u64,
+    /// What there is.
+    pub found: String,
+    /// The line that makes it enough.
+    pub fix: String,
+}
+
+/// Something that does not bound the number, but is worth knowing.
+pub struct Note {
+    pub name: &'static str,
+    pub text: String,
+    /// The line that changes it; empty where there is nothing to fix.
+    pub fix: String,
+}
+
+pub struct Verdict {
+    /// The scarcest first.
+    pub bounds: Vec<Bound>,
+    pub notes: Vec<Note>,
+    /// What could not be read, and would have to be known.
+    pub unknown: Vec<&'static str>,
+    /// As many as the scarcest thing holds; `None` if nothing is known.
+    pub holds: Option<u64>,
+    /// `None`: nobody can tell.
+    pub fits: Option<bool>,
+    /// Shards with which the descriptors are enough, if there is such a number.
+    pub shards_recommended: Option<usize>,
+    pub bytes_per_connection: u64,
+}
+
+impl Verdict {
+    pub fn new(question: &Question, system: &System) -> Verdict {
+        let shards_recommended = system.descriptors.and_then(|each| recommended(question, each, system.cores));
+        let bytes_per_connection =
+            if question.is_tls { limits::CONNECTION_BYTES_TLS } else { limits::CONNECTION_BYTES_PLAIN };
+        let mut bounds: Vec<Bound> = [
+            of_descriptors(question, system, shards_recommended),
+            of_files(question, system),
+            of_epoll(question, system),
+            of_memory(question, system, bytes_per_connection),
+            of_tcp_memory(question, system),
+            of_conntrack(question, system),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(system.groups.iter().map(|group| of_group(question, group, bytes_per_connection)))
+        .collect();
+        bounds.sort_by_key(|bound| bound.holds);
+        let mut unknown = Vec::new();
+        if system.descriptors.is_none() {
+            unknown.push("the limit on open files (/proc/PID/limits)");
+        }
+        if system.memory_bytes.is_none() {
+            unknown.push("the memory (/proc/meminfo)");
+        }
+        if system.cores.is_none() {
+            unknown.push("the cores (/sys/devices/system/cpu/online)");
+        }
+        let holds = bounds.first().map(|bound| bound.holds);
+        let fits = match holds.map(|holds| holds >= question.connections) {
+            // What is missing already will not be more when the rest is known.
+            Some(false) => Some(false),
+            _ if !unknown.is_empty() => None,
+            fits => fits,
+        };
+        let notes = [listen_queue(system), syn_backlog(system), ports(system), uring(question, system)];
+        let notes = notes.into_iter().flatten().collect();
+        Verdict { bounds, notes, unknown, holds, fits, shards_recommended, bytes_per_connection }
+    }
+
+    /// The things of which there is not enough.
+    pub fn short<'a>(&'a self, question: &Question) -> impl Iterator<Item = &'a Bound> {
+        let connections = question.connections;
+        self.bounds.iter().filter(move |bound| bound.holds < connections)
+    }
+}
+
+fn recommended(question: &Question, descriptors: u64, cores: Option<usize>) -> Option<usize> {
+    let shards = descriptors::shards_for(question.connections, descriptors, cores.unwrap_or(1));
+    let shards = shards.max(question.shards);
+    (descriptors::held(shards, descriptors) >= question.connections).then_some(shards)
+}
+
+fn of_descriptors(question: &Question, system: &System, recommended: Option<usize>) -> Option<Bound> {
+    let each = system.descriptors?;
+    let shards = question.shards;
+    let needed = descriptors::needed(shards, question.connections);
+    let mut fix = format!("LimitNOFILE={needed} (systemctl edit tidegate), or tuning/limits.d and a new login");
+    if system.nr_open.is_some_and(|nr_open| nr_open < needed) {
+        fix = format!("sysctl -w fs.nr_open={needed}; then {fix}");
+    }
+    if let Some(shards) = recommended {
+        fix = format!("shards = {shards} in the configuration; or {fix}");
+    }
+    let found = match each {
+        u64::MAX => format!("any number for each of {shards} shards"),
+        each => format!("{each} for each of {shards} shards"),
+    };
+    Some(Bound { name: "descriptors", holds: descriptors::held(shards, each), found, fix })
+}
+
+fn of_files(question: &Question, system: &System) -> Option<Bound> {
+    let (max, open) = (system.files_max?, system.files_open);
+    Some(Bound {
+        name: "open files of the box",
+        holds: max.saturating_sub(open),
+        found: format!("fs.file-max {max}, {open} open"),
+        fix: format!("sysctl -w fs.file-max={}, or tuning/tune", question.connections.saturating_add(open) * 2),
+    })
+}
+
+fn of_epoll(question: &Question, system: &System) -> Option<Bound> {
+    let is_used = question.wants_epoll || system.no_uring.is_some();
+    let max = system.epoll_watches_max.filter(|_| is_used)?;
+    Some(Bound {
+        name: "epoll watches",
+        holds: max,
+        found: format!("fs.epoll.max_user_watches {max}"),
+        fix: format!("sysctl -w fs.epoll.max_user_watches={}, or tuning/tune", question.connections * 2),
+    })
+}
+
+/// What the process takes before the first connection.
+fn base_bytes(question: &Question) -> u64 {
+    limits::PROCESS_BYTES + question.shards as u64 * limits::SHARD_BYTES
+}
+
+fn of_memory(question: &Question, system: &System, each: u64) -> Option<Bound> {
+    let available = system.memory_bytes?;
+    let needed = base_bytes(question).saturating_add(question.connections.saturating_mul(each));
+    Some(Bound {
+        name: "memory",
+        holds: available.saturating_sub(base_bytes(question)) / each,
+        found: format!("{} available, {each} bytes each", gib(available)),
+        fix: format!("{} of memory; what else runs here: ps -eo rss,comm --sort=-rss | head", gib(needed)),
+    })
+}
+
+fn of_group(question: &Question, group: &Group, each: u64) -> Bound {
+    let available = group.limit_bytes.saturating_sub(group.used_bytes);
+    let needed = base_bytes(question).saturating_add(question.connections.saturating_mul(each));
+    Bound {
+        name: "memory cgroup",
+        holds: available.saturating_sub(base_bytes(question)) / each,
+        found: format!("{} of {} left in {}", gib(available), gib(group.limit_bytes), group.path),
+        fix: format!(
+            "systemctl set-property tidegate MemoryMax={}M, or the container's limit",
+            group.used_bytes.saturating_add(needed).div_ceil(1 << 20)
+        ),
+    }
+}
+
+/// Beyond "pressure" the kernel takes buffers away from everybody.
+fn of_tcp_memory(question: &Question, system: &System) -> Option<Bound> {
+    let [_, pressure, most] = system.tcp_pages?;
+    let pages = question.connections.saturating_mul(limits::TCP_PAGES_PER_CONNECTION) + system.tcp_pages_used;
+    Some(Bound {
+        name: "TCP memory",
+        holds: pressure.saturating_sub(system.tcp_pages_used) / limits::TCP_PAGES_PER_CONNECTION,
+        found: format!(
+            "{pressure} pages before pressure, {} used; a message on the way to each",
+            system.tcp_pages_used
+        ),
+        fix: format!(
+            "sysctl -w net.ipv4.tcp_mem=\"{pages} {} {}\", or tuning/tune",
+            pages.max(pressure) * 3 / 2,
+            most.max(pages * 2)
+        ),
+    })
+}
+
+/// A table without an entry belongs to a firewall that tracks nothing.
+fn of_conntrack(question: &Question, system: &System) -> Option<Bound> {
+    let max = system.tracked_max.filter(|_| system.tracked > 0)?;
+    let wanted = question.connections.saturating_add(system.tracked) * 2;
+    Some(Bound {
+        name: "conntrack",
+        holds: max.saturating_sub(system.tracked),
+        found: format!("nf_conntrack_max {max}, {} tracked", system.tracked),
+        fix: format!(
+            "sysctl -w net.netfilter.nf_conntrack_max={wanted}, or tuning/tune; better: notrack for the gateway's ports"
+        ),
+    })
+}
+
+fn listen_queue(system: &System) -> Option<Note> {
+    let max = system.listen_queue_max?;
+    let wanted = limits::LISTEN_QUEUE as u64;
+    (max < wanted).then(|| Note {
+        name: "listen queue",
+        text: format!("net.core.somaxconn {max}: in a storm of connections the rest waits a second (nstat -az TcpExtListenOverflows)"),
+        fix: format!("sysctl -w net.core.somaxconn={wanted}, or tuning/tune"),
+    })
+}
+
+fn syn_backlog(system: &System) -> Option<Note> {
+    let max = system.syn_backlog_max?;
+    let is_short = system.has_syn_cookies == Some(false) && max < limits::LISTEN_QUEUE as u64;
+    is_short.then(|| Note {
+        name: "SYN backlog",
+        text: format!("net.ipv4.tcp_max_syn_backlog {max} without SYN cookies: a storm locks clients out (nstat -az TcpExtTCPReqQFullDrop)"),
+        fix: "sysctl -w net.ipv4.tcp_syncookies=1, or tuning/tune".to_owned(),
+    })
+}
+
+fn ports(system: &System) -> Option<Note> {
+    let (first, last) = system.ports?;
+    let count = last.saturating_sub(first) + 1;
+    Some(Note {
+        name: "ports",
+        text: format!(
+            "clients take none of this box's; one that is such a box opens {count} ({first} to {last}) to one address"
+        ),
+        fix: String::new(),
+    })
+}
+
+fn uring(question: &Question, system: &System) -> Option<Note> {
+    let why = system.no_uring.as_ref().filter(|_| !question.wants_epoll)?;
+    Some(Note { name: "io_uring", text: format!("{why}; epoll is used"), fix: String::new() })
+}
+
+pub fn gib(bytes: u64) -> String {
+    format!("{:.2} GiB", bytes as f64 / f64::from(1 << 30))
+}
