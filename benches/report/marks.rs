@@ -14,7 +14,7 @@ pub struct Mark {
     pub run: &'static str,
     /// Fields that a row has if the promise is about it.
     pub of: &'static [(&'static str, &'static str)],
-    pub figure: fn(&Row, &Run) -> Option<f64>,
+    pub figure: fn(&Row, &Record) -> Option<f64>,
     pub bound: Bound,
     pub unit: &'static str,
     pub digits: usize,
@@ -55,9 +55,9 @@ impl Mark {
     }
 
     /// The figure of a row, if the mark is about it.
-    fn of_row(&self, row: &Row, run: &Run) -> Option<f64> {
+    fn of_row(&self, row: &Row, run: &Run, record: &Record) -> Option<f64> {
         let is_meant = run.name == self.run && row.is_gateway() && row.is(self.of);
-        if is_meant { (self.figure)(row, run) } else { None }
+        if is_meant { (self.figure)(row, record) } else { None }
     }
 
     fn verdict(&self, figure: f64) -> String {
@@ -65,8 +65,10 @@ impl Mark {
     }
 
     /// The worst figure of a driver: a promise about several rows is kept by all of them.
-    fn worst(&self, server: &str, run: &Run) -> Option<f64> {
-        let figures = run.rows.iter().filter(|row| row.server() == server).filter_map(|row| self.of_row(row, run));
+    fn worst(&self, server: &str, record: &Record) -> Option<f64> {
+        let run = record.run(self.run)?;
+        let rows = run.rows.iter().filter(|row| row.server() == server);
+        let figures = rows.filter_map(|row| self.of_row(row, run, record));
         match self.bound {
             Bound::AtLeast(_) => figures.min_by(f64::total_cmp),
             Bound::Below(_) | Bound::AtMost(_) => figures.max_by(f64::total_cmp),
@@ -79,8 +81,8 @@ fn word(is_met: bool) -> &'static str {
 }
 
 /// What a table says beside a row of the gateway: the marks that it is measured by.
-pub fn beside(marks: &[Mark], row: &Row, run: &Run) -> String {
-    let about = marks.iter().filter_map(|mark| Some((mark, mark.of_row(row, run)?)));
+pub fn beside(marks: &[Mark], row: &Row, run: &Run, record: &Record) -> String {
+    let about = marks.iter().filter_map(|mark| Some((mark, mark.of_row(row, run, record)?)));
     let words: Vec<String> = about
         .map(|(mark, figure)| format!("{} {}: {}", mark.short, mark.asked(), word(mark.bound.is_met(figure))))
         .collect();
@@ -94,7 +96,7 @@ pub fn summary(marks: &[&Mark], record: &Record) -> String {
     let mut text = line(heads) + "|---|---|---|---|\n";
     for mark in marks {
         let figures = drivers.map(|driver| {
-            let figure = record.run(mark.run).and_then(|run| mark.worst(driver, run));
+            let figure = mark.worst(driver, record);
             figure.map_or_else(|| "not measured".to_owned(), |figure| mark.verdict(figure))
         });
         text += &line([mark.what.to_owned(), mark.asked()].into_iter().chain(figures));

@@ -114,7 +114,8 @@ impl Page {
         }
         for (name, words) in section.runs {
             self.text += &format!("\n### {words}\n\n");
-            self.text += &record.run(name).map_or_else(|| "Not measured.\n".to_owned(), |run| part(section, run));
+            self.text +=
+                &record.run(name).map_or_else(|| "Not measured.\n".to_owned(), |run| part(section, run, record));
         }
         for plot in section.plots {
             if let Some(svg) = (plot.draw)(record) {
@@ -127,15 +128,15 @@ impl Page {
 }
 
 /// One run: its command, its table, and why there is not more of it.
-fn part(section: &Section, run: &Run) -> String {
+fn part(section: &Section, run: &Run, record: &Record) -> String {
     let mut text = format!("`{}`, {} s\n", run.command, run.seconds.round());
     if let Some(failure) = &run.failure {
         let what = if run.rows.is_empty() { "Not measured" } else { "It ended with an error" };
         text += &format!("\n{what}: {failure}\n");
     }
     if !run.rows.is_empty() {
-        let has_mark = run.rows.iter().any(|row| !marks::beside(section.marks, row, run).is_empty());
-        let beside = |row: &_| marks::beside(section.marks, row, run);
+        let has_mark = run.rows.iter().any(|row| !marks::beside(section.marks, row, run, record).is_empty());
+        let beside = |row: &_| marks::beside(section.marks, row, run, record);
         text += "\n";
         text += &table(&run.rows, section.columns, has_mark.then_some(&beside));
     }

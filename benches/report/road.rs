@@ -159,7 +159,7 @@ fn ports() -> Option<[String; 3]> {
 fn handshakes(record: &Record, row: &Row) -> Option<[String; 3]> {
     let rate = row.figure("connects_per_s")?;
     let full = record.rows("handshake").iter().filter(|row| row.is_gateway() && row.is(&[("phase", "full")]));
-    let cpu = full.filter_map(|row| row.figure("cpu_us_per_connect")).min_by(f64::total_cmp);
+    let cpu = full.filter_map(|row| row.figure("cpu_us")).min_by(f64::total_cmp);
     let share = cpu.map(|cpu| format!("; the server's half alone {} s of CPU", grouped(cpu * MILLION / 1e6, 0)));
     Some([
         "time of the handshakes".to_owned(),

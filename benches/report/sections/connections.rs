@@ -1,9 +1,11 @@
 //! What a connection costs in memory, and how many are held at a time.
 
-use super::{CPU_CORES, MAX, P50, P99, P999, PHASE, Plot, SERVER, Section, TRANSPORT, better, find};
+use super::{
+    CLOSED, CPU_CORES, LOAD_CORES, LOST, MAX, P50, P99, P999, PHASE, Plot, SERVER, Section, TRANSPORT, better, find,
+};
 use crate::marks::{Bound, Mark};
 use crate::plot::{Bars, Group, grouped};
-use crate::runs::{Record, Row, Run};
+use crate::runs::{Record, Row};
 use crate::table::Column;
 use crate::table::Show::Number;
 use crate::table::server_name;
@@ -41,14 +43,14 @@ connections open with a message to each at intervals and counts what is lost.",
         Column("process_mib_before", "process MiB before", Number(1)),
         Column("process_mib_after", "after", Number(1)),
         Column("deliveries_per_s", "deliveries/s", Number(0)),
-        Column("lost", "lost", Number(0)),
-        Column("closed", "closed", Number(0)),
+        LOST,
+        CLOSED,
         P50,
         P99,
         P999,
         MAX,
         CPU_CORES,
-        Column("load_cpu_cores", "load's cores", Number(3)),
+        LOAD_CORES,
     ],
     marks: &[
         idle("idle plain connection, all in", "all in", "connections", "plain", all_in, 4250.0),
@@ -93,7 +95,7 @@ const fn idle(
     short: &'static str,
     run: &'static str,
     transport: &'static str,
-    figure: fn(&Row, &Run) -> Option<f64>,
+    figure: fn(&Row, &Record) -> Option<f64>,
     bytes: f64,
 ) -> Mark {
     let of: &[(&str, &str)] = match transport.as_bytes() {
@@ -106,23 +108,24 @@ const fn idle(
 const fn held(
     what: &'static str,
     short: &'static str,
-    figure: fn(&Row, &Run) -> Option<f64>,
+    figure: fn(&Row, &Record) -> Option<f64>,
     bound: Bound,
     unit: &'static str,
 ) -> Mark {
     Mark { what, short, run: "hold", of: &[("phase", "hold")], figure, bound, unit, digits: 0 }
 }
 
-fn all_in(row: &Row, _: &Run) -> Option<f64> {
+fn all_in(row: &Row, _: &Record) -> Option<f64> {
     row.figure("all_in_bytes")
 }
 
-fn user(row: &Row, _: &Run) -> Option<f64> {
+fn user(row: &Row, _: &Record) -> Option<f64> {
     row.figure("user_bytes")
 }
 
-fn after_traffic(row: &Row, run: &Run) -> Option<f64> {
-    let idle = find(&run.rows, row.server(), &[("phase", "idle"), ("transport", row.text("transport")?)])?;
+fn after_traffic(row: &Row, record: &Record) -> Option<f64> {
+    let idle =
+        find(record.rows("connections"), row.server(), &[("phase", "idle"), ("transport", row.text("transport")?)])?;
     Some(row.figure("all_in_bytes")? / idle.figure("all_in_bytes")?)
 }
 

@@ -1,17 +1,18 @@
 //! One message to many.
 
 use super::{
-    CPU_PER_MILLION, LOAD_CPU_PER_MILLION, MAX, P50, P99, P999, PHASE, Plot, SERVER, Section, TO_FLOOR, TRANSPORT,
-    better, find, percentiles, to_floor,
+    CPU_PER_MILLION, LOAD_CPU_PER_MILLION, MAX, P50, P99, P999, PHASE, Plot, SERVER, Section, TO_FLOOR, TO_FLOOR_URING,
+    better, find, percentiles,
 };
 use crate::marks::{Bound, Mark};
 use crate::plot::{Bars, Group, grouped};
-use crate::runs::{Record, Row, Run};
+use crate::runs::Record;
 use crate::table::Column;
 use crate::table::Show::Number;
 use crate::table::server_name;
 
 const FLAT_OUT: &[(&str, &str)] = &[("phase", "flat out")];
+const PACED: &[(&str, &str)] = &[("phase", "paced")];
 
 pub const SECTION: Section = Section {
     title: "Fan-out: one message to many",
@@ -23,11 +24,17 @@ delivers about as many messages as the loopback carries, so throughput alone tel
 
 The floors write the same bytes to as many plain sockets: a loop of write(2), and sends through io_uring in batches.",
     findings,
-    runs: &[("fanout", "Plain"), ("fanout-tls", "TLS 1.3 (the floors stay plain)")],
+    runs: &[
+        ("fanout", "Plain"),
+        ("fanout-tls", "TLS 1.3 (the floors stay plain)"),
+        ("fanout-one", "All in one channel"),
+        ("fanout-fifty", "The same over 50 channels"),
+    ],
     columns: &[
         PHASE,
         SERVER,
-        TRANSPORT,
+        Column("subscribers", "subscribers", Number(0)),
+        Column("channels", "channels", Number(0)),
         Column("deliveries_per_s", "deliveries/s", Number(0)),
         P50,
         P99,
@@ -35,6 +42,7 @@ The floors write the same bytes to as many plain sockets: a loop of write(2), an
         MAX,
         CPU_PER_MILLION,
         TO_FLOOR,
+        TO_FLOOR_URING,
         LOAD_CPU_PER_MILLION,
     ],
     marks: &[
@@ -43,7 +51,7 @@ The floors write the same bytes to as many plain sockets: a loop of write(2), an
             short: "CPU to the io_uring floor",
             run: "fanout",
             of: FLAT_OUT,
-            figure: |row, run| to_floor(row, &run.rows, "cpu_s_per_million", FLAT_OUT),
+            figure: |row, _| row.figure("cpu_to_floor_uring"),
             bound: Bound::AtMost(1.1),
             unit: "",
             digits: 2,
@@ -53,7 +61,7 @@ The floors write the same bytes to as many plain sockets: a loop of write(2), an
             short: "throughput to it",
             run: "fanout",
             of: FLAT_OUT,
-            figure: |row, run| to_floor(row, &run.rows, "deliveries_per_s", FLAT_OUT),
+            figure: |row, _| row.figure("deliveries_to_floor_uring"),
             bound: Bound::AtLeast(0.95),
             unit: "",
             digits: 2,
@@ -63,8 +71,21 @@ The floors write the same bytes to as many plain sockets: a loop of write(2), an
             short: "CPU to the io_uring floor",
             run: "fanout-tls",
             of: FLAT_OUT,
-            figure: |row, run| to_floor(row, &run.rows, "cpu_s_per_million", FLAT_OUT),
+            figure: |row, _| row.figure("cpu_to_floor_uring"),
             bound: Bound::AtMost(1.4),
+            unit: "",
+            digits: 2,
+        },
+        Mark {
+            what: "p99 of one large channel, to that of the same deliveries over 50 channels",
+            short: "p99 to that over 50 channels",
+            run: "fanout-one",
+            of: PACED,
+            figure: |row, record| {
+                let spread = find(record.rows("fanout-fifty"), row.server(), PACED)?;
+                Some(row.figure("p99_ms")? / spread.figure("p99_ms")?)
+            },
+            bound: Bound::AtMost(1.2),
             unit: "",
             digits: 2,
         },
@@ -78,22 +99,20 @@ The floors write the same bytes to as many plain sockets: a loop of write(2), an
         Plot {
             file: "fanout-latency.svg",
             words: "Latency of a delivery by percentile and server, paced, plain",
-            draw: |record| {
-                percentiles("Fan-out, paced: latency of a delivery", record.rows("fanout"), &[("phase", "paced")])
-            },
+            draw: |record| percentiles("Fan-out, paced: latency of a delivery", record.rows("fanout"), PACED),
         },
     ],
 };
 
 fn findings(record: &Record) -> Vec<String> {
     let sentence = |(run, words): (&str, &str)| {
-        let run: &Run = record.run(run)?;
-        let (row, cpu) = better(&run.rows, "cpu_s_per_million", FLAT_OUT)?;
-        let ratio = to_floor(row, &run.rows, "cpu_s_per_million", FLAT_OUT)?;
-        let peer = find(&run.rows, "nchan", FLAT_OUT).and_then(|peer: &Row| peer.figure("cpu_s_per_million"));
+        let rows = record.rows(run);
+        let (row, cpu) = better(rows, "cpu_s_per_million", FLAT_OUT)?;
+        let ratio = row.figure("cpu_to_floor_uring")?;
+        let peer = find(rows, "nchan", FLAT_OUT).and_then(|peer| peer.figure("cpu_s_per_million"));
         let peer = peer.map(|peer| format!("; nginx + nchan needs {} µs", grouped(peer, 2)));
         Some(format!(
-            "{words}, {} spends {} µs of CPU on a delivery, {} times the floor's{}.",
+            "{words}, {} spends {} µs of CPU on a delivery, {} times what the raw io_uring loop needs for plain ones{}.",
             server_name(row.server()),
             grouped(cpu, 2),
             grouped(ratio, 2),

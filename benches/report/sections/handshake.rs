@@ -1,6 +1,6 @@
 //! What it costs to let somebody in.
 
-use super::{PHASE, SERVER, Section, TRANSPORT, better};
+use super::{PHASE, SERVER, Section, better};
 use crate::marks::{Bound, Mark};
 use crate::plot::grouped;
 use crate::runs::Record;
@@ -12,20 +12,20 @@ pub const SECTION: Section = Section {
     title: "Handshake: connect, upgrade, close",
     prose: "\
 A client connects, shakes hands (TLS 1.3, a P-256 certificate), upgrades to a WebSocket, closes, and begins again. The
-*bound* of a full handshake is what the same costs without TLS, and the server's half of a handshake in memory with the
-same configuration, where nothing but the cryptography runs: both measured in this run. Resumed handshakes bring a ticket
-and need no signature, so they are counted apart.",
+*bound* is what the same costs without TLS, and the server's *half* of a handshake in memory with the same configuration,
+where nothing but rustls runs: both measured in this run. *Full* handshakes sign with the certificate's key; *resumed* ones
+bring a ticket and need no signature, so they are counted apart.",
     findings,
     runs: &[("handshake", "Connect, upgrade, close")],
     columns: &[
         PHASE,
         SERVER,
-        TRANSPORT,
         Column("connects_per_s", "connects/s", Number(0)),
-        Column("cpu_us_per_connect", "CPU µs per connect", Number(1)),
+        Column("cpu_us", "CPU µs per connect", Number(1)),
+        Column("half_us", "half in memory µs", Number(1)),
         Column("bound_us", "bound µs", Number(1)),
         Column("cpu_to_bound", "to bound", Number(2)),
-        Column("load_cpu_us_per_connect", "load's CPU µs", Number(1)),
+        Column("load_cpu_us", "load's CPU µs", Number(1)),
     ],
     marks: &[Mark {
         what: "full TLS 1.3 handshake, upgrade, close: CPU to the bound",
@@ -41,7 +41,7 @@ and need no signature, so they are counted apart.",
 };
 
 fn findings(record: &Record) -> Vec<String> {
-    let found = better(record.rows("handshake"), "cpu_us_per_connect", &[("phase", "full")]);
+    let found = better(record.rows("handshake"), "cpu_us", &[("phase", "full")]);
     let sentence = found.map(|(row, cpu)| {
         format!(
             "A new TLS connection takes {} µs of the server's CPU on {}: {} of them in a second and core.",

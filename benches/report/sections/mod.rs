@@ -58,6 +58,11 @@ const CPU_PER_MILLION: Column = Column("cpu_s_per_million", "CPU s per million",
 const TO_FLOOR: Column = Column("cpu_to_floor", "to floor", Number(2));
 const LOAD_CPU_PER_MILLION: Column = Column("load_cpu_s_per_million", "load's CPU s", Number(2));
 
+const LOST: Column = Column("lost", "lost", Number(0));
+const CLOSED: Column = Column("closed", "closed", Number(0));
+const LOAD_CORES: Column = Column("load_cpu_cores", "load's cores", Number(3));
+const TO_FLOOR_URING: Column = Column("cpu_to_floor_uring", "to floor, io_uring", Number(2));
+
 /// The row of a server of which these fields hold.
 fn find<'a>(rows: &'a [Row], server: &str, of: &[(&str, &str)]) -> Option<&'a Row> {
     rows.iter().find(|row| row.server() == server && row.is(of))
@@ -69,16 +74,10 @@ fn better<'a>(rows: &'a [Row], field: &str, of: &[(&str, &str)]) -> Option<(&'a 
     candidates.filter_map(|row| Some((row, row.figure(field)?))).min_by(|one, other| one.1.total_cmp(&other.1))
 }
 
-/// A figure beside the same one of the floor that is nearer to it, of the rows of which these fields hold.
-fn to_floor(row: &Row, rows: &[Row], field: &str, of: &[(&str, &str)]) -> Option<f64> {
-    let floor = ["floor uring", "floor"].iter().find_map(|floor| find(rows, floor, of))?;
-    Some(row.figure(field)? / floor.figure(field)?)
-}
-
 /// Latencies of every server in the rows of which these fields hold.
 fn percentiles(title: &str, rows: &[Row], of: &[(&str, &str)]) -> Option<Result<String, String>> {
-    const POINTS: [(&str, &str); 5] =
-        [("p50_ms", "50 %"), ("p90_ms", "90 %"), ("p99_ms", "99 %"), ("p999_ms", "99.9 %"), ("max_ms", "all")];
+    const POINTS: [(&str, &str); 4] =
+        [("p50_ms", "50 %"), ("p99_ms", "99 %"), ("p999_ms", "99.9 %"), ("max_ms", "all")];
     let lines: Vec<Line> = rows
         .iter()
         .filter(|row| row.is(of))
