@@ -164,6 +164,17 @@ impl Attached {
         Some(removed)
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &Connection)> + '_ {
+        self.segments.iter().enumerate().flat_map(|(index, segment)| {
+            let attached =
+                segment.connections.iter().enumerate().filter(|(_, connection)| connection.is(Flag::Attached));
+            attached.map(move |(at, connection)| {
+                let slot = (index * SEGMENT_SLOTS + at) as u32;
+                (Key { slot, generation: connection.word & Key::GENERATION_MASK }, connection)
+            })
+        })
+    }
+
     /// Takes everything out.
     pub fn drain(&mut self) -> impl Iterator<Item = Connection> + '_ {
         self.segments.drain(..).flat_map(|segment| segment.connections)
@@ -223,6 +234,7 @@ mod tests {
         assert_eq!(records, 2 * SEGMENT_SLOTS, "the first, and the last, where one still lives");
         assert!(attached.find(key(slots[1])).is_none());
         assert!(attached.find(key(slots[3])).is_some());
+        assert_eq!(attached.iter().map(|(key, _)| key).collect::<Vec<_>>(), [key(slots[3])]);
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl<D: Driver> Shard<D> {
         let core = &mut self.core;
         core.now = self.driver.wait(core.next_deadline())?;
         core.counters().turns.add(1);
-        self.complete();
+        self.complete(limits::COMPLETIONS_PER_TURN);
         self.core.take_mail();
         self.core.expire();
         self.handshake();
@@ -201,8 +201,8 @@ impl<D: Driver> Shard<D> {
     }
 
     /// Handles what the driver has finished, up to a bound: what that caused goes out first.
-    fn complete(&mut self) {
-        for _ in 0..limits::COMPLETIONS_PER_TURN {
+    fn complete(&mut self, count_max: usize) {
+        for _ in 0..count_max {
             let Some(completion) = self.driver.next() else { return };
             let core = &mut self.core;
             let accepted = match completion {
@@ -264,16 +264,20 @@ impl<D: Driver> Shard<D> {
 
     /// Hands the turn's submissions over: one send per connection, then receives and closes.
     fn flush(&mut self) {
-        let core = &mut self.core;
-        let mut keys = std::mem::take(&mut core.keys);
-        keys.append(&mut core.work.dirty);
-        for key in keys.drain(..) {
-            if let Some(batch) = core.fill(key) {
+        let mut keys = std::mem::take(&mut self.core.keys);
+        keys.append(&mut self.core.work.dirty);
+        for (index, key) in keys.drain(..).enumerate() {
+            if let Some(batch) = self.core.fill(key) {
                 self.driver.send(key, batch);
-            } else if core.is_last_word_said(key) {
+            } else if self.core.is_last_word_said(key) {
                 self.driver.shutdown(key);
             }
+            if index % limits::SENDS_PER_ROUND == limits::SENDS_PER_ROUND - 1 {
+                // The batches of this round go out again with the next, while they are in the cache.
+                self.complete(limits::SENDS_PER_ROUND);
+            }
         }
+        let core = &mut self.core;
         keys.append(&mut core.work.receive);
         for key in keys.drain(..) {
             if core.begin_receive(key) {

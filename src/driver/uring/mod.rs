@@ -122,8 +122,12 @@ impl UringDriver {
     }
 
     /// By name and not by descriptor: the kernel finds the one in a hash, for the other it looks at every connection.
-    fn cancel_one(&mut self, op: Op, key: Key) {
-        self.cancel(CancelBuilder::user_data(op.user_data(key.to_bits())));
+    fn cancel_armed(&mut self, key: Key, is_watched: bool, is_sending: bool) {
+        for (op, is_armed) in [(Op::Readable, is_watched), (Op::Send, is_sending)] {
+            if is_armed {
+                self.cancel(CancelBuilder::user_data(op.user_data(key.to_bits())));
+            }
+        }
     }
 
     fn cancel(&mut self, what: CancelBuilder) {
@@ -250,12 +254,7 @@ impl Driver for UringDriver {
             connection.socket = None;
             self.sockets.ready.push_back(Ready::Closed(key));
         }
-        if is_watched {
-            self.cancel_one(Op::Readable, key);
-        }
-        if is_sending {
-            self.cancel_one(Op::Send, key);
-        }
+        self.cancel_armed(key, is_watched, is_sending);
     }
 
     fn waker(&self) -> Waker {
@@ -266,11 +265,30 @@ impl Driver for UringDriver {
 /// How long a dropped driver waits for the kernel to let go; cancelling takes microseconds.
 const DROP_PATIENCE: Duration = Duration::from_secs(1);
 
+impl UringDriver {
+    /// Has the kernel let go of everything. By names: asked for all at once, it walks through all of them for each.
+    fn cancel_all(&mut self) {
+        let armed: Vec<(Key, bool, bool)> = self
+            .sockets
+            .connections
+            .iter()
+            .map(|(key, connection)| (key, connection.is(Flag::Watched), connection.is_sending()))
+            .collect();
+        for (key, is_watched, is_sending) in armed {
+            self.cancel_armed(key, is_watched, is_sending);
+        }
+        for index in 0..self.sockets.listeners.len() {
+            self.cancel(CancelBuilder::user_data(Op::Accept.user_data(index as u64)));
+        }
+        self.cancel(CancelBuilder::user_data(Op::Wake.user_data(0)));
+    }
+}
+
 impl Drop for UringDriver {
     fn drop(&mut self) {
         let began = Instant::now();
+        self.cancel_all();
         while self.ring.in_flight() > 0 && began.elapsed() < DROP_PATIENCE {
-            self.cancel(CancelBuilder::any());
             if self.ring.enter(Some(Duration::from_millis(1))).is_err() {
                 break;
             }
