@@ -29,6 +29,8 @@ const _: () = assert!(size_of::<TlsTransport>() <= 224, "all the TLS state of an
 struct Waiting {
     /// Sealed already, or sent in the clear: the handshake's messages, alerts, tickets. Goes out before what is sealed later.
     wire: Vec<u8>,
+    /// These are tickets alone, which nobody waits for: they go out with what is sealed next, not in a send of their own.
+    is_patient: bool,
     /// Plaintext that is no whole message yet.
     plain: Carry,
 }
@@ -53,11 +55,13 @@ impl Transport {
         }
     }
 
-    /// Bytes wait that do not come from the outbox.
+    /// Bytes have to go out that do not come from the outbox.
     pub fn has_output(&self) -> bool {
         match self {
             Transport::Plain => false,
-            Transport::Tls(tls) => tls.waiting.as_ref().is_some_and(|waiting| !waiting.wire.is_empty()),
+            Transport::Tls(tls) => {
+                tls.waiting.as_ref().is_some_and(|waiting| !waiting.wire.is_empty() && !waiting.is_patient)
+            }
         }
     }
 
@@ -75,9 +79,15 @@ impl TlsTransport {
     pub fn open(&mut self, input: &mut &mut [u8], plain: &mut Vec<u8>) -> Result<Opened, CloseReason> {
         let TlsTransport { tls, waiting } = self;
         let mut wire = waiting.as_mut().map(|waiting| std::mem::take(&mut waiting.wire)).unwrap_or_default();
+        let before = wire.len();
         let opened = tls.open(input, plain, &mut wire, limits::RECEIVE_BYTES);
         if !wire.is_empty() {
-            waiting.get_or_insert_default().wire = wire;
+            let is_more = wire.len() > before;
+            // TLS 1.2 ends its handshake with messages that the client does wait for.
+            let is_tickets = before == 0 && matches!(opened, Ok(Opened::Handshaken(agreed)) if agreed.is_tls13());
+            let waiting = waiting.get_or_insert_default();
+            waiting.is_patient = if is_more { is_tickets } else { waiting.is_patient };
+            waiting.wire = wire;
         }
         opened
     }
@@ -126,5 +136,100 @@ impl TlsTransport {
     /// The handshake's messages are kilobytes; an idle connection keeps nothing of that.
     fn tidy(&mut self) {
         self.waiting.take_if(|waiting| waiting.wire.is_empty() && waiting.plain.is_empty());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use rustls::version::{TLS12, TLS13};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+    use super::*;
+    use crate::proto::tls::certificates::{read_chain, read_key, self_signed};
+    use crate::proto::tls::config::provider;
+    use crate::proto::tls::{Certificate, server_config};
+
+    /// A finished handshake, and whether anything of ours was to be sent at its end.
+    fn shake_hands(version: &'static rustls::SupportedProtocolVersion) -> (Transport, ClientConnection, bool) {
+        let (chain, key) = self_signed(&["localhost".to_owned()]).unwrap();
+        let chain = read_chain(chain.as_bytes()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(chain[0].clone()).unwrap();
+        let config =
+            ClientConfig::builder_with_provider(Arc::new(provider())).with_protocol_versions(&[version]).unwrap();
+        let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+        let mut client = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+        let certificate = Certificate::new(chain, read_key(key.as_bytes()).unwrap()).unwrap();
+        let mut transport = Transport::tls(&server_config(vec![certificate]).unwrap()).unwrap();
+        loop {
+            let mut wire = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut wire).unwrap();
+            }
+            let mut input = &mut wire[..];
+            let Transport::Tls(tls) = &mut transport else { unreachable!("as it was made") };
+            while !input.is_empty() {
+                if let Opened::Handshaken(_) = tls.open(&mut input, &mut Vec::new()).unwrap() {
+                    assert!(input.is_empty());
+                    let has_output = transport.has_output();
+                    return (transport, client, has_output);
+                }
+            }
+            hear(&mut client, &sealed(&mut transport, None));
+        }
+    }
+
+    fn sealed(transport: &mut Transport, plain: Option<&Batch>) -> Vec<u8> {
+        let Transport::Tls(tls) = transport else { unreachable!("as it was made") };
+        let mut sealed = Batch::new();
+        tls.seal(plain, false, &mut Vec::new(), &mut sealed).unwrap();
+        sealed.slices().flatten().copied().collect()
+    }
+
+    fn hear(client: &mut ClientConnection, mut wire: &[u8]) {
+        while !wire.is_empty() {
+            client.read_tls(&mut wire).unwrap();
+            client.process_new_packets().unwrap();
+        }
+    }
+
+    #[test]
+    fn tickets_go_out_with_the_first_answer() {
+        let (mut transport, mut client, has_output) = shake_hands(&TLS13);
+        assert!(!has_output, "a send of its own");
+        let mut answer = Batch::new();
+        answer.push(b"answer");
+        hear(&mut client, &sealed(&mut transport, Some(&answer)));
+        assert_eq!(client.tls13_tickets_received(), 1);
+        let mut heard = [0; 6];
+        client.reader().read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"answer");
+        let Transport::Tls(tls) = transport else { unreachable!("as it was made") };
+        assert!(tls.waiting.is_none(), "an idle connection keeps nothing of the handshake");
+    }
+
+    #[test]
+    fn what_a_client_waits_for_goes_out_at_once() {
+        let (mut transport, mut client, has_output) = shake_hands(&TLS12);
+        assert!(has_output && client.is_handshaking());
+        hear(&mut client, &sealed(&mut transport, None));
+        assert!(!client.is_handshaking() && !transport.has_output());
+
+        // An alert behind tickets takes them along.
+        let (mut transport, mut client, _) = shake_hands(&TLS13);
+        client.writer().write_all(b"forged").unwrap();
+        let mut wire = Vec::new();
+        client.write_tls(&mut wire).unwrap();
+        wire[9] ^= 1;
+        let Transport::Tls(tls) = &mut transport else { unreachable!("as it was made") };
+        tls.open(&mut &mut wire[..], &mut Vec::new()).unwrap_err();
+        assert!(transport.has_output());
+        let mut said = &sealed(&mut transport, None)[..];
+        client.read_tls(&mut said).unwrap();
+        let error = client.process_new_packets().unwrap_err();
+        assert_eq!(error, rustls::Error::AlertReceived(rustls::AlertDescription::BadRecordMac));
+        assert_eq!(client.tls13_tickets_received(), 1);
     }
 }

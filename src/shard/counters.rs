@@ -16,6 +16,8 @@ pub struct Counters {
     /// Clients' messages that wait for a worker of their service; likewise.
     pub waiting: Counter,
     pub handshakes: Counter,
+    /// Those among them that were resumed from a ticket.
+    pub resumed: Counter,
     /// Messages that clients, workers and publishers sent.
     pub received: Counter,
     /// Messages framed for one connection each.
@@ -35,6 +37,7 @@ impl Default for Counters {
             subscriptions: Counter::default(),
             waiting: Counter::default(),
             handshakes: Counter::default(),
+            resumed: Counter::default(),
             received: Counter::default(),
             delivered: Counter::default(),
             mails: Counter::default(),
@@ -55,6 +58,7 @@ const ROWS: &[(&str, &str, &str, Read)] = &[
     ("subscriptions", "gauge", "Subscriptions of the connections that exist now.", |c| c.subscriptions.value()),
     ("messages_waiting", "gauge", "Clients' messages that wait for a worker of their service.", |c| c.waiting.value()),
     ("tls_handshakes_total", "counter", "TLS handshakes finished.", |c| c.handshakes.value()),
+    ("tls_resumed_total", "counter", "TLS handshakes finished that a ticket had made shorter.", |c| c.resumed.value()),
     ("messages_received_total", "counter", "Messages from clients, workers and publishers.", |c| c.received.value()),
     ("messages_delivered_total", "counter", "Messages handed to one connection each.", |c| c.delivered.value()),
     ("mails_total", "counter", "Mails between threads.", |c| c.mails.value()),

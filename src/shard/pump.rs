@@ -124,9 +124,10 @@ impl Core {
             plain.clear();
             tls.take_plain(plain);
             let opened = tls.open(input, plain);
-            if let Ok(Opened::Handshaken(_)) = opened {
+            if let Ok(Opened::Handshaken(agreed)) = opened {
                 conn.handshaken(&self.settings, self.now);
                 self.counters().handshakes.add(1);
+                self.counters().resumed.add(agreed.is_resumed.into());
             }
             let mut rest = &mut plain[..];
             self.drive(key, &mut rest);

@@ -221,6 +221,7 @@ fn openssl_speaks_both_versions_gets_its_certificate_and_resumes() {
                 assert!(again.contains(&format!("Reused, {name}")), "{again}");
             }
         }
+        assert_eq!((metric(gateway, "tls_handshakes_total"), metric(gateway, "tls_resumed_total")), (8, 4));
         let unnamed = openssl(gateway, &["-noservername", "-alpn", "h2,http/1.1"]);
         assert!(unnamed.contains("subject=") && unnamed.contains("ALPN protocol: http/1.1"), "{unnamed}");
         expect_nobody(gateway);

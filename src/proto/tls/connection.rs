@@ -64,6 +64,12 @@ pub struct Agreed {
     pub is_resumed: bool,
 }
 
+impl Agreed {
+    pub fn is_tls13(&self) -> bool {
+        self.version == "TLSv1_3"
+    }
+}
+
 impl Tls {
     /// A connection that waits for its ClientHello.
     pub fn new(config: &Arc<ServerConfig>) -> Result<Tls, CloseReason> {
