@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use tidegate_bench::certificate::{Certificate, Shake};
-use tidegate_bench::load::{Crew, Front, Pace};
+use tidegate_bench::floor;
+use tidegate_bench::load::Pace;
 use tidegate_bench::memory::PerConnection;
 use tidegate_bench::options::{Target, Transport, tables_for};
-use tidegate_bench::process::{Process, Setup};
+use tidegate_bench::process::Setup;
 use tidegate_bench::progress::Progress;
 use tidegate_bench::report::{Column, Report, Row};
-use tidegate_bench::{cpu, floor};
+use tidegate_bench::session::{Session, figures};
 
 use super::{Args, at_rest};
 
@@ -31,7 +32,7 @@ const COLUMNS: &[Column] = &[
 pub(super) fn measure(args: &Args, duration: Duration) -> Result<(), String> {
     let certificate = Certificate::new()?;
     let mut report = Report::new(
-        "hold",
+        "connections",
         &args.common,
         COLUMNS,
         &[],
@@ -64,53 +65,34 @@ fn measure_target(
     certificate: &Certificate,
 ) -> Result<Row, String> {
     let clients = args.clients();
-    let crew = Crew::start(tables_for(clients.count)?)?;
     let setup = Setup {
         target,
         shards: args.shards(clients.count)?,
         certificate: Some(certificate),
         floor: floor::Kind::Accept,
+        has_worker: false,
         is_grouped: true,
     };
-    let process = Process::start(&setup)?;
     let tls = (transport == Transport::Tls).then(|| certificate.client(Shake::default())).transpose()?;
-    let front = Front::new(&process, tls.as_ref())?;
+    let session = Session::start(tables_for(clients.count)?, &setup, tls.as_ref())?;
+    let Session { crew, process, front } = &session;
     let head = format!("run {run} of {}, {}, {}", args.common.runs, target.name(), transport.name());
     let mut progress = Progress::new(head);
     let before = process.memory()?;
-    let opening = crew.open(&front, clients, &mut progress)?;
-    crew.connect_publisher(&process, clients, args.bytes as usize)?;
-
-    let (process_before, load_before) = (process.cpu()?, cpu::own()?);
+    let opening = crew.open(front, clients, &mut progress)?;
+    crew.connect_publisher(process, clients, args.bytes as usize)?;
     let pace = Pace::Paced { per_second: clients.channels() as f64 / args.every };
-    let outcome = crew.run(&[clients], pace, duration, &mut progress)?;
-    let cores = |after: Duration, before: Duration| (after - before).as_secs_f64() / outcome.elapsed.as_secs_f64();
-    let (cpu_cores, load_cpu_cores) = (cores(process.cpu()?, process_before), cores(cpu::own()?, load_before));
-
-    let each = PerConnection::new(&before, &at_rest(&process, &mut progress)?, clients.count);
-    let tally = &outcome.tally;
-    if let Some(fault) = &tally.fault {
+    let (outcome, spent) = session.run(clients, pace, duration, &mut progress)?;
+    let each = PerConnection::new(&before, &at_rest(process, &mut progress)?, clients.count);
+    if let Some(fault) = &outcome.tally.fault {
         eprintln!("{}, {}: a connection was closed: {fault}", target.name(), transport.name());
     }
-    // What never came counts as lost too, although no later message shows it.
-    let missing = outcome.expected.saturating_sub(tally.deliveries);
-    Ok(Row {
-        target: target.name(),
-        phase: "hold",
-        marks: vec![("transport", transport.name().to_owned())],
-        figures: vec![
-            ("deliveries_per_s", tally.deliveries as f64 / outcome.elapsed.as_secs_f64()),
-            ("lost", missing.max(tally.lost) as f64),
-            ("closed", tally.closed as f64),
-            ("p50_ms", tally.latency_ms(0.5)),
-            ("p99_ms", tally.latency_ms(0.99)),
-            ("p999_ms", tally.latency_ms(0.999)),
-            ("max_ms", tally.latency_ms(1.0)),
-            ("cpu_cores", cpu_cores),
-            ("load_cpu_cores", load_cpu_cores),
-            ("user_bytes", each.user_bytes),
-            ("all_in_bytes", each.all_in_bytes),
-            ("connects_per_s", clients.count as f64 / opening.as_secs_f64()),
-        ],
-    })
+    let mut figures = figures(&outcome, spent);
+    figures.extend([
+        ("user_bytes", each.user_bytes),
+        ("all_in_bytes", each.all_in_bytes),
+        ("connects_per_s", clients.count as f64 / opening.as_secs_f64()),
+    ]);
+    let marks = vec![("transport", transport.name().to_owned())];
+    Ok(Row { target: target.name(), phase: "hold", marks, figures })
 }

@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use tidegate_bench::certificate::{Certificate, Shake};
 use tidegate_bench::floor;
-use tidegate_bench::load::{Clients, Crew, Front, PAYLOAD_BYTES_MIN, Pace};
+use tidegate_bench::load::{Clients, Crew, PAYLOAD_BYTES_MIN, Pace};
 use tidegate_bench::memory::{Memory, PerConnection};
 use tidegate_bench::options::{Common, Kind, Target, Transport, tables_for};
 use tidegate_bench::process::{Process, Setup};
 use tidegate_bench::progress::Progress;
 use tidegate_bench::report::{Column, Ratio, Report, Row};
+use tidegate_bench::session::Session;
 
 mod hold;
 
@@ -167,11 +168,17 @@ fn measure_target(
     let clients = args.clients();
     let shards = args.shards(clients.count)?;
     let early = Clients { count: EARLY_CLIENTS * shards, ..clients };
-    let crew = Crew::start(tables_for(clients.count + early.count)?)?;
-    let setup = Setup { target, shards, certificate: Some(certificate), floor: floor::Kind::Accept, is_grouped: true };
-    let process = Process::start(&setup)?;
+    let setup = Setup {
+        target,
+        shards,
+        certificate: Some(certificate),
+        floor: floor::Kind::Accept,
+        has_worker: false,
+        is_grouped: true,
+    };
     let tls = (transport == Transport::Tls).then(|| certificate.client(Shake::default())).transpose()?;
-    let front = Front::new(&process, tls.as_ref())?;
+    let session = Session::start(tables_for(clients.count + early.count)?, &setup, tls.as_ref())?;
+    let Session { crew, process, front } = &session;
     let head = format!("run {run} of {}, {}, {}", args.common.runs, target.name(), transport.name());
     let mut progress = Progress::new(head);
     let row = |phase, figures| Row {
@@ -182,15 +189,15 @@ fn measure_target(
     };
 
     // The first ones share the channels of the others, and so get the same burst.
-    crew.open(&front, early, &mut progress)?;
+    crew.open(front, early, &mut progress)?;
     if !target.is_floor() {
-        crew.connect_publisher(&process, clients, args.bytes as usize)?;
-        burst(&crew, &[early], EARLY_MESSAGES, &mut progress)?;
+        crew.connect_publisher(process, clients, args.bytes as usize)?;
+        burst(crew, &[early], EARLY_MESSAGES, &mut progress)?;
     }
-    let before = at_rest(&process, &mut progress)?;
+    let before = at_rest(process, &mut progress)?;
 
-    let elapsed = crew.open(&front, clients, &mut progress)?;
-    let idle = at_rest(&process, &mut progress)?;
+    let elapsed = crew.open(front, clients, &mut progress)?;
+    let idle = at_rest(process, &mut progress)?;
     let mut figures = per_connection(&before, &idle, clients.count);
     figures.push(("connects_per_s", clients.count as f64 / elapsed.as_secs_f64()));
     report.add(run, row("idle", figures));
@@ -199,15 +206,15 @@ fn measure_target(
         return Ok(group_error);
     }
 
-    burst(&crew, &[clients, early], args.burst as usize, &mut progress)?;
+    burst(crew, &[clients, early], args.burst as usize, &mut progress)?;
     wait(Duration::from_secs(args.quiet.into()), "quiet", &mut progress);
-    let after = at_rest(&process, &mut progress)?;
+    let after = at_rest(process, &mut progress)?;
     report.add(run, row("after traffic", per_connection(&before, &after, clients.count)));
 
     crew.close()?;
-    at_rest(&process, &mut progress)?;
-    crew.visit(&front, clients, &mut progress)?;
-    let gone = at_rest(&process, &mut progress)?;
+    at_rest(process, &mut progress)?;
+    crew.visit(front, clients, &mut progress)?;
+    let gone = at_rest(process, &mut progress)?;
     report.add(run, row("after churn", growth(&before, &gone)));
     Ok(group_error)
 }

@@ -1,22 +1,26 @@
 //! TLS of a run: a certificate (P-256) in a folder of its own, and clients that trust it.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustls::client::Resumption;
+use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::crypto::aws_lc_rs::cipher_suite::{
     TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
 };
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, NamedGroup, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
-use tidegate::proto::tls::certificates::self_signed;
+use tidegate::proto::tls::certificates::{read_chain, read_key, self_signed};
+use tidegate::proto::tls::{Certificate as ServerCertificate, server_config};
 
 const NAME: &str = "localhost";
+/// More than connections are ever opened at once.
+const TICKETS_MAX: usize = 4096;
 
 /// Removed in the end.
 pub struct Certificate {
@@ -65,10 +69,56 @@ impl Certificate {
         let builder = builder.map_err(|error| error.to_string())?;
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.enable_secret_extraction = true;
-        if !shake.is_resuming {
-            config.resumption = Resumption::disabled();
-        }
+        config.resumption = match shake.is_resuming {
+            true => Resumption::store(Arc::new(Tickets::default())),
+            false => Resumption::disabled(),
+        };
         Ok(Arc::new(config))
+    }
+
+    /// What the gateway makes of it.
+    pub fn server(&self) -> Result<Arc<ServerConfig>, String> {
+        let read = |name: &str| fs::read(self.folder.join(name)).map_err(|error| format!("{name}: {error}"));
+        let (chain, key) = (read_chain(&read("cert.pem")?)?, read_key(&read("key.pem")?)?);
+        server_config(vec![ServerCertificate::new(chain, key)?])
+    }
+}
+
+/// Tickets of all clients, each used once. rustls' own store keeps eight for a server, of which many clients at once would
+/// run out; here there are soon as many as there are clients at once, since each brings one back.
+#[derive(Debug, Default)]
+struct Tickets(Mutex<VecDeque<Tls13ClientSessionValue>>);
+
+impl Tickets {
+    fn locked(&self) -> MutexGuard<'_, VecDeque<Tls13ClientSessionValue>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientSessionStore for Tickets {
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        None
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, ticket: Tls13ClientSessionValue) {
+        let mut tickets = self.locked();
+        if tickets.len() < TICKETS_MAX {
+            tickets.push_back(ticket);
+        }
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.locked().pop_front()
     }
 }
 

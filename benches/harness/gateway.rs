@@ -2,15 +2,17 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use tidegate::conn::Door;
 use tidegate::gateway::Builder;
 use tidegate::gateway::config::Config;
+use tidegate::worker::{Received, Worker};
 
 use crate::certificate::Certificate;
 use crate::process::tell;
 
-/// The routes; see [`crate::load::request`]. A channel is the last segment of its path.
+/// The routes. A channel is the last segment of its path.
 const ROUTES: &str = r#"
 [bus]
 address = "127.0.0.1:0"
@@ -22,7 +24,18 @@ websocket = { channel = "bench.{channel}" }
 [[route]]
 path = "/sse/{channel}"
 sse = { channel = "bench.{channel}" }
+
+[[route]]
+path = "/room/{channel}"
+websocket = { channel = "room.{channel}", publish = true }
+
+[[route]]
+path = "/service/{any}"
+websocket = { service = "echo" }
 "#;
+
+/// How long the worker of the service sleeps when nobody asks.
+const WORKER_WAIT: Duration = Duration::from_secs(60);
 
 /// Both listeners, if there is a certificate. Everything else is as users get it.
 pub(crate) fn configuration(driver: &str, shards: usize, certificate: Option<&Certificate>) -> String {
@@ -38,11 +51,15 @@ pub(crate) fn configuration(driver: &str, shards: usize, certificate: Option<&Ce
     )
 }
 
-/// Runs until stdin ends.
-pub(crate) fn serve(configuration: &str) -> Result<(), String> {
+/// Runs until stdin ends; with a worker that sends back what clients of its service say, if it is wanted.
+pub(crate) fn serve(configuration: &str, has_worker: bool) -> Result<(), String> {
     let config = Config::parse(Path::new("bench.toml"), configuration, []).map_err(|errors| errors.to_string())?;
     let wanted = config.driver;
-    let gateway = Builder::new(config).start().map_err(|error| error.to_string())?;
+    let mut builder = Builder::new(config);
+    if has_worker {
+        builder = builder.worker("echo", send_back);
+    }
+    let gateway = builder.start().map_err(|error| error.to_string())?;
     let driver = gateway.driver().to_string();
     if driver != format!("{wanted:?}").to_lowercase() {
         return Err(format!("{wanted:?} cannot be had here; leave it out with --driver"));
@@ -53,6 +70,24 @@ pub(crate) fn serve(configuration: &str) -> Result<(), String> {
     wait_for_the_end();
     gateway.stop();
     Ok(())
+}
+
+fn send_back(mut worker: Worker) {
+    if let Err(error) = worker.serve("echo") {
+        eprintln!("the worker does not serve: {error}");
+        return;
+    }
+    loop {
+        match worker.recv(Instant::now() + WORKER_WAIT) {
+            Received::Message(message) if message.header("Tg-Kind") == Some("message") => {
+                if let Err(error) = worker.reply(&message, &message.payload) {
+                    eprintln!("an echo is lost: {error}");
+                }
+            }
+            Received::Message(_) | Received::Nothing => {}
+            Received::Stopped => return,
+        }
+    }
 }
 
 /// Until the benchmark closes the pipe, or is no more.

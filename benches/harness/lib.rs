@@ -16,6 +16,7 @@ pub mod cpu;
 pub mod floor;
 pub mod gateway;
 pub mod group;
+pub mod half;
 pub mod load;
 pub mod memory;
 pub mod nchan;
@@ -23,6 +24,7 @@ pub mod options;
 pub mod process;
 pub mod progress;
 pub mod report;
+pub mod session;
 
 use std::process::ExitCode;
 

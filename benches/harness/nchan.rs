@@ -120,6 +120,10 @@ http {{
             nchan_channel_id $1;
             nchan_subscriber_first_message newest;
         }}
+        location ~ ^/room/(.+)$ {{
+            nchan_subscriber websocket;
+            nchan_channel_id room-$1;
+        }}
         location ~ ^/publish/(.+)$ {{
             nchan_publisher http;
             nchan_channel_id $1;

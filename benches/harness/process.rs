@@ -21,18 +21,21 @@ use crate::{cpu, floor, gateway};
 /// The first argument of the measured process.
 pub(crate) const SERVE: &str = "serve";
 const GATEWAY: &str = "gateway";
+const GATEWAY_WITH_WORKER: &str = "gateway-with-worker";
 /// The shell moves into the cgroup, and becomes the program.
 const INTO_GROUP: &str = "echo 0 > \"$0\" && exec \"$@\"";
 
-/// What the process is to be.
+/// What the process is to be. Where it is measured how much memory it takes, in a cgroup.
 #[derive(Clone, Copy)]
 pub struct Setup<'a> {
     pub target: Target,
     /// Threads of the gateway or the floor, processes of nginx.
     pub shards: usize,
     pub certificate: Option<&'a Certificate>,
-    /// What stands for [`Target::Floor`].
+    /// What stands for the target, if that is a floor.
     pub floor: floor::Kind,
+    /// Whether the gateway has a worker that echoes.
+    pub has_worker: bool,
     /// Whether memory is to be measured.
     pub is_grouped: bool,
 }
@@ -128,7 +131,7 @@ fn own_command(setup: &Setup<'_>) -> Result<Vec<String>, String> {
     let mut command = vec![program.to_string_lossy().into_owned(), SERVE.to_owned()];
     let Setup { target, shards, certificate, .. } = setup;
     if target.is_gateway() {
-        command.push(GATEWAY.to_owned());
+        command.push(if setup.has_worker { GATEWAY_WITH_WORKER } else { GATEWAY }.to_owned());
         command.push(gateway::configuration(target.name(), *shards, *certificate));
     } else {
         command.push(setup.floor.name().to_owned());
@@ -163,7 +166,8 @@ fn hear(child: &mut Child) -> Option<Vec<(String, SocketAddr)>> {
 /// The other end of [`Process::start`].
 pub(crate) fn serve(words: &[String]) -> Result<(), String> {
     match words {
-        [role, configuration] if role == GATEWAY => gateway::serve(configuration),
+        [role, configuration] if role == GATEWAY => gateway::serve(configuration, false),
+        [role, configuration] if role == GATEWAY_WITH_WORKER => gateway::serve(configuration, true),
         [role, threads] => floor::serve(role, threads.parse().map_err(|_| "a number of threads")?),
         _ => Err("a role and its parameter follow \"serve\"".to_owned()),
     }

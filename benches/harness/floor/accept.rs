@@ -2,22 +2,21 @@
 
 use std::io::{self, Read};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 
-use mio::net::TcpListener as Listener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use socket2::Socket;
-use std::os::fd::AsRawFd;
 
-const LISTENER: Token = Token(usize::MAX);
+pub(super) const LISTENER: Token = Token(usize::MAX);
 const EVENTS: usize = 256;
 
 pub(super) fn run(listener: Socket) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let mut listener = Listener::from_std(TcpListener::from(listener));
+    let listener = TcpListener::from(listener);
     let mut poll = Poll::new()?;
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), LISTENER, Interest::READABLE)?;
     let mut events = Events::with_capacity(EVENTS);
     let mut connections: Slab<TcpStream> = Slab::new();
     let mut buffer = [0; 4096];
@@ -33,11 +32,11 @@ pub(super) fn run(listener: Socket) -> io::Result<()> {
     }
 }
 
-fn accept_all(listener: &Listener, poll: &Poll, connections: &mut Slab<TcpStream>) -> io::Result<()> {
+pub(super) fn accept_all(listener: &TcpListener, poll: &Poll, connections: &mut Slab<TcpStream>) -> io::Result<()> {
     loop {
         match listener.accept() {
             Ok((socket, _)) => {
-                let socket = TcpStream::from(socket);
+                socket.set_nonblocking(true)?;
                 let entry = connections.vacant_entry();
                 let fd = socket.as_raw_fd();
                 poll.registry().register(&mut SourceFd(&fd), Token(entry.key()), Interest::READABLE)?;

@@ -1,6 +1,10 @@
 //! The floors: what the kernel asks for the same work, with nothing around it. Always plain.
 
 mod accept;
+mod echo;
+mod echo_uring;
+mod fanout;
+mod uring;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,7 +14,7 @@ use socket2::{Domain, Socket, Type};
 use tidegate::driver::socket::private_descriptor_table;
 
 use crate::gateway::wait_for_the_end;
-use crate::load::Framing;
+use crate::load::{Framing, write_server_frame};
 use crate::process::tell;
 
 /// As deep as the gateway's.
@@ -20,14 +24,26 @@ const LISTEN_QUEUE: i32 = 4096;
 pub enum Kind {
     /// Accepts, and notices ends; nothing is ever sent.
     Accept,
+    /// A message to all subscribers of its channel, by write(2).
+    Write,
+    /// The same by io_uring, in batches.
+    WriteUring,
+    /// Sends back what comes; epoll, read(2) and write(2).
+    Echo,
+    /// The same by io_uring.
+    EchoUring,
 }
 
 impl Kind {
-    const ALL: [Kind; 1] = [Kind::Accept];
+    const ALL: [Kind; 5] = [Kind::Accept, Kind::Write, Kind::WriteUring, Kind::Echo, Kind::EchoUring];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Accept => "accept",
+            Kind::Write => "write",
+            Kind::WriteUring => "write-uring",
+            Kind::Echo => "echo",
+            Kind::EchoUring => "echo-uring",
         }
     }
 }
@@ -49,6 +65,10 @@ pub(crate) fn serve(name: &str, threads: usize) -> Result<(), String> {
                 _ = ready.send(());
                 match kind {
                     Kind::Accept => accept::run(listener),
+                    Kind::Write => fanout::run(listener, &mut fanout::Loop),
+                    Kind::WriteUring => fanout::run(listener, &mut uring::Sends::new()?),
+                    Kind::Echo => echo::run(listener),
+                    Kind::EchoUring => echo_uring::run(listener),
                 }
             });
             if let Err(error) = outcome {
@@ -89,15 +109,7 @@ pub(crate) fn word(framing: Framing, channel: u32) -> Vec<u8> {
 /// very bytes that the gateway would send.
 pub(crate) fn write_message(out: &mut Vec<u8>, channel: u32, number: u32, payload: &[u8]) {
     let mut frame = Vec::with_capacity(payload.len() + 4);
-    frame.push(0x81);
-    match payload.len() {
-        short @ 0..=125 => frame.push(short as u8),
-        long => {
-            frame.push(126);
-            frame.extend_from_slice(&(long as u16).to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(payload);
+    write_server_frame(&mut frame, payload);
     let event = [format!("id: 00000000-{number}\ndata: ").as_bytes(), payload, b"\n\n"].concat();
     for size in [channel, frame.len() as u32, event.len() as u32] {
         out.extend_from_slice(&size.to_le_bytes());

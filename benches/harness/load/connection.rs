@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
 use super::record::{self, Keys};
-use super::tally::{ANY_NUMBER, Tally};
+use super::tally::{ANY_NUMBER, Tally, write_payload};
 use super::wire::{self, Framing, Unit};
 
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -16,6 +16,8 @@ pub(super) struct Connection {
     pub(super) keys: Option<Box<Keys>>,
     next: u32,
     pub(super) framing: Framing,
+    /// The server sends back what it gets, byte by byte.
+    is_mirrored: bool,
 }
 
 /// Bytes that are not whole yet.
@@ -40,8 +42,8 @@ impl Scratch {
 }
 
 impl Connection {
-    pub(super) fn new(socket: TcpStream, framing: Framing, keys: Option<Box<Keys>>) -> Connection {
-        Connection { socket, carry: None, keys, next: ANY_NUMBER, framing }
+    pub(super) fn new(socket: TcpStream, framing: Framing, keys: Option<Box<Keys>>, is_mirrored: bool) -> Connection {
+        Connection { socket, carry: None, keys, next: ANY_NUMBER, framing, is_mirrored }
     }
 
     /// Reads all that is there; each message goes to the tally. The error says why the connection is over.
@@ -120,18 +122,45 @@ impl Connection {
         Ok(())
     }
 
+    /// With the number that comes next, and the time. A floor of an echo gets a frame that it can send back as it is.
+    pub(super) fn send_message(&mut self, bytes: usize, now_ns: u64) -> Result<(), String> {
+        let number = if self.next == ANY_NUMBER { 0 } else { self.next };
+        let mut payload = Vec::with_capacity(bytes);
+        write_payload(&mut payload, number, now_ns, bytes);
+        if self.is_mirrored {
+            let mut frame = Vec::with_capacity(bytes + wire::CLIENT_HEADER_BYTES_MAX);
+            wire::write_server_frame(&mut frame, &payload);
+            return self.send(&frame);
+        }
+        self.send_frame(wire::TEXT, &payload)
+    }
+
     /// A WebSocket frame of ours.
-    pub(super) fn send_frame(&mut self, opcode: u8, payload: &[u8]) -> Result<(), String> {
+    fn send_frame(&mut self, head: u8, payload: &[u8]) -> Result<(), String> {
         let mut frame = Vec::with_capacity(payload.len() + wire::CLIENT_HEADER_BYTES_MAX);
-        wire::write_client_frame(&mut frame, opcode, payload);
+        wire::write_client_frame(&mut frame, head, payload);
+        self.send(&frame)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
         let sent = match &mut self.keys {
-            None => self.socket.write_all(&frame),
+            None => self.socket.write_all(bytes),
             Some(keys) => {
-                let mut record = Vec::with_capacity(frame.len() + 32);
-                keys.seal(&frame, &mut record)?;
+                let mut record = Vec::with_capacity(bytes.len() + record::OVERHEAD_BYTES);
+                keys.seal(record::APPLICATION_DATA, bytes, &mut record)?;
                 self.socket.write_all(&record)
             }
         };
         sent.map_err(|error| format!("the server takes nothing: {error}"))
+    }
+
+    /// The last words of TLS, if there are any; the socket's end follows.
+    pub(super) fn say_goodbye(&mut self) -> Result<(), String> {
+        let Some(keys) = &mut self.keys else { return Ok(()) };
+        let mut record = Vec::new();
+        keys.seal(record::ALERT, &record::CLOSE_NOTIFY, &mut record)?;
+        // A server that has gone already needs to hear nothing.
+        _ = self.socket.write_all(&record);
+        Ok(())
     }
 }

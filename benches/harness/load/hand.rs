@@ -19,7 +19,7 @@ use tidegate::driver::socket::private_descriptor_table;
 
 use super::bell::Bell;
 use super::connection::{Connection, Scratch};
-use super::opening::{Hello, Opening};
+use super::opening::Opening;
 use super::publisher::Publisher;
 use super::source::Sources;
 use super::tally::Tally;
@@ -45,6 +45,10 @@ pub(super) enum Job {
         bytes: usize,
     },
     Publish(Traffic),
+    Echo {
+        bytes: usize,
+        end: Instant,
+    },
     Report,
     Close,
 }
@@ -74,7 +78,15 @@ pub(super) struct Hand {
     batch: Option<Progressing>,
     publisher: Option<Publisher>,
     traffic: Option<Traffic>,
+    echo: Option<Echo>,
     timer: Timer,
+}
+
+/// Each connection has one message on its way, until the end.
+struct Echo {
+    bytes: usize,
+    end: Instant,
+    on_their_way: usize,
 }
 
 enum Slot {
@@ -120,6 +132,7 @@ impl Hand {
             batch: None,
             publisher: None,
             traffic: None,
+            echo: None,
             timer,
         })
     }
@@ -192,6 +205,7 @@ impl Hand {
                 self.traffic = Some(traffic);
                 return Ok(());
             }
+            Job::Echo { bytes, end } => return self.begin_echo(Echo { bytes, end, on_their_way: 0 }),
             Job::Report => {
                 self.say(Done::Report(Box::new(self.tally.clone())));
                 return Ok(());
@@ -235,10 +249,7 @@ impl Hand {
                 format!("a connection was not opened: {error}{}", if is_limit { " (ulimit -n)" } else { "" })
             };
             let socket = TcpStream::from(self.sources.connect(batch.front.address).map_err(failed)?);
-            let hello = match batch.front.is_floor {
-                true => Hello::Word(crate::floor::word(framing, channel)),
-                false => Hello::Request(super::request(framing, channel)),
-            };
+            let hello = batch.front.hello(framing, channel);
             let entry = self.slots.vacant_entry();
             let interest = Interest::READABLE | Interest::WRITABLE;
             let registered =
@@ -255,11 +266,14 @@ impl Hand {
     fn on_ready(&mut self, key: usize) -> Result<(), String> {
         match self.slots.get_mut(key) {
             Some(Slot::Open(connection)) => {
+                let before = self.tally.deliveries;
                 if let Err(fault) = connection.receive(&mut self.scratch, &mut self.tally) {
                     self.tally.ended(fault);
                     self.slots.remove(key);
+                    return Ok(());
                 }
-                Ok(())
+                let is_echoed = self.echo.is_some() && self.tally.deliveries > before;
+                if is_echoed { self.on_echo(key) } else { Ok(()) }
             }
             Some(Slot::Opening(opening)) => {
                 if opening.advance(&mut self.scratch)? {
@@ -275,8 +289,13 @@ impl Hand {
     fn on_answered(&mut self, key: usize) -> Result<(), String> {
         let Some(Progressing { batch, finished, .. }) = &mut self.batch else { return Ok(()) };
         if let Slot::Opening(opening) = self.slots.remove(key) {
-            let connection = opening.finish(&mut self.tally)?;
-            if batch.is_kept {
+            if opening.is_resumed() {
+                self.shared.resumed.fetch_add(1, Ordering::Relaxed);
+            }
+            let mut connection = opening.finish(&mut self.tally)?;
+            if !batch.is_kept {
+                connection.say_goodbye()?;
+            } else {
                 // The slot is free again, and its number is the socket's token.
                 assert_eq!(self.slots.insert(Slot::Open(connection)), key, "a freed slot is the next one");
             }
@@ -289,6 +308,33 @@ impl Hand {
     fn tell_if_opened(&mut self) -> Result<(), String> {
         if self.batch.as_ref().is_some_and(|it| it.finished == it.batch.count) {
             self.batch = None;
+            self.say(Done::Ready);
+        }
+        Ok(())
+    }
+
+    fn begin_echo(&mut self, mut echo: Echo) -> Result<(), String> {
+        for (_, slot) in &mut self.slots {
+            if let Slot::Open(connection) = slot {
+                connection.send_message(echo.bytes, since(self.shared.base, Instant::now()))?;
+                echo.on_their_way += 1;
+            }
+        }
+        self.echo = Some(echo);
+        Ok(())
+    }
+
+    fn on_echo(&mut self, key: usize) -> Result<(), String> {
+        let (Some(echo), Some(Slot::Open(connection))) = (&mut self.echo, self.slots.get_mut(key)) else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        if now < echo.end {
+            return connection.send_message(echo.bytes, since(self.shared.base, now));
+        }
+        echo.on_their_way -= 1;
+        if echo.on_their_way == 0 {
+            self.echo = None;
             self.say(Done::Ready);
         }
         Ok(())

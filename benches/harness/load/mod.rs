@@ -22,8 +22,9 @@ mod traffic;
 mod wire;
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,17 +34,23 @@ use rustls::ClientConfig;
 pub use tally::{PAYLOAD_BYTES_MIN, Tally};
 pub use traffic::Pace;
 pub use wire::Framing;
+pub(crate) use wire::write_server_frame;
 
 use bell::Bell;
 use hand::{Done, Hand, Job};
+use opening::Hello;
 use traffic::Traffic;
 
+use crate::floor;
 use crate::options::{Kind, Target, Transport};
 use crate::process::Process;
 use crate::progress::Progress;
 
 /// How long nothing may happen while connections are opened, or after the last message.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A phase without an end of its own.
+const PHASE_MAX: Duration = Duration::from_secs(24 * 3600);
+const GONE: &str = "a thread of the load ended";
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What all hands see.
@@ -52,6 +59,10 @@ struct Shared {
     base: Instant,
     bells: Vec<Bell>,
     opened: AtomicU64,
+    /// Of those, with a session that they had.
+    resumed: AtomicU64,
+    /// Whether a phase without an end of its own ends now.
+    is_over: AtomicBool,
     /// In this phase.
     delivered: AtomicU64,
     /// Deliveries at which the publisher wants to be woken.
@@ -63,7 +74,19 @@ struct Shared {
 pub struct Front {
     address: SocketAddr,
     tls: Option<Arc<ClientConfig>>,
-    is_floor: bool,
+    greeting: Greeting,
+}
+
+/// What clients say first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Greeting {
+    /// A request for a channel, below this path.
+    Request {
+        websocket: &'static str,
+    },
+    /// What the floors of a fan-out understand.
+    Word,
+    Nothing,
 }
 
 impl Front {
@@ -71,7 +94,31 @@ impl Front {
     pub fn new(process: &Process, tls: Option<&Arc<ClientConfig>>) -> Result<Front, String> {
         let is_floor = process.target.is_floor();
         let transport = if tls.is_some() { Transport::Tls } else { Transport::Plain };
-        Ok(Front { address: process.front(transport)?, tls: tls.filter(|_| !is_floor).cloned(), is_floor })
+        let greeting = if is_floor { Greeting::Word } else { Greeting::Request { websocket: "/ws" } };
+        Ok(Front { address: process.front(transport)?, tls: tls.filter(|_| !is_floor).cloned(), greeting })
+    }
+
+    /// WebSockets ask for channels below another path; floors are told nothing.
+    pub fn below(self, websocket: &'static str) -> Front {
+        let greeting = match self.greeting {
+            Greeting::Request { .. } => Greeting::Request { websocket },
+            Greeting::Word | Greeting::Nothing => Greeting::Nothing,
+        };
+        Front { greeting, ..self }
+    }
+
+    fn hello(&self, framing: Framing, channel: u32) -> Hello {
+        match (self.greeting, framing) {
+            (Greeting::Nothing, _) => Hello::Word(Vec::new()),
+            (Greeting::Word, _) => Hello::Word(floor::word(framing, channel)),
+            (Greeting::Request { websocket }, Framing::WebSocket) => Hello::Request(format!(
+                "GET {websocket}/{channel} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+                 Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )),
+            (Greeting::Request { .. }, Framing::EventStream) => Hello::Request(format!(
+                "GET /sse/{channel} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+            )),
+        }
     }
 }
 
@@ -119,19 +166,6 @@ impl Batch {
     }
 }
 
-/// The request that opens a client's stream.
-fn request(framing: Framing, channel: u32) -> String {
-    match framing {
-        Framing::WebSocket => format!(
-            "GET /ws/{channel} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        ),
-        Framing::EventStream => {
-            format!("GET /sse/{channel} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
-        }
-    }
-}
-
 /// What came of one phase.
 pub struct Outcome {
     /// Deliveries that had to come.
@@ -175,6 +209,8 @@ impl Crew {
             base: Instant::now(),
             bells,
             opened: AtomicU64::new(0),
+            resumed: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
             delivered: AtomicU64::new(0),
             awaited: AtomicU64::new(u64::MAX),
         });
@@ -200,16 +236,18 @@ impl Crew {
 
     /// Opens clients from all hands; returns when each is answered. How long that took.
     pub fn open(&self, front: &Front, clients: Clients, progress: &mut Progress) -> Result<Duration, String> {
-        self.open_or_visit(front, clients, true, progress)
+        self.open_from(0..self.hands.len(), front, clients, true, progress)
     }
 
     /// The same, but each is closed as soon as it is open.
     pub fn visit(&self, front: &Front, clients: Clients, progress: &mut Progress) -> Result<Duration, String> {
-        self.open_or_visit(front, clients, false, progress)
+        self.open_from(0..self.hands.len(), front, clients, false, progress)
     }
 
-    fn open_or_visit(
+    /// From some hands only.
+    pub fn open_from(
         &self,
+        hands: Range<usize>,
         front: &Front,
         clients: Clients,
         is_kept: bool,
@@ -217,20 +255,21 @@ impl Crew {
     ) -> Result<Duration, String> {
         let start = Instant::now();
         self.shared.opened.store(0, Ordering::Relaxed);
-        let each = clients.count.div_ceil(self.hands.len());
-        for index in 0..self.hands.len() {
-            let first = (index * each).min(clients.count);
+        self.shared.resumed.store(0, Ordering::Relaxed);
+        let each = clients.count.div_ceil(hands.len());
+        for (share, index) in hands.clone().enumerate() {
+            let first = (share * each).min(clients.count);
             let count = each.min(clients.count - first);
             self.tell(index, Job::Open(Batch { front: front.clone(), clients, first, count, is_kept }))?;
         }
         let mut watch = Watch::new();
-        for index in 0..self.hands.len() {
+        for index in hands {
             loop {
                 match self.hands[index].done.recv_timeout(LOOK_INTERVAL) {
                     Ok(Done::Failed(words)) => return Err(words),
                     Ok(_) => break,
                     Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => return Err("a thread of the load ended".to_owned()),
+                    Err(RecvTimeoutError::Disconnected) => return Err(GONE.to_owned()),
                 }
                 let opened = self.shared.opened.load(Ordering::Relaxed);
                 progress.show(|| format!("{opened} of {} opened", clients.count));
@@ -240,6 +279,11 @@ impl Crew {
             }
         }
         Ok(start.elapsed())
+    }
+
+    /// How many of the last ones opened had resumed a TLS session.
+    pub fn resumed(&self) -> u64 {
+        self.shared.resumed.load(Ordering::Relaxed)
     }
 
     /// For the channels of `clients`; messages will have so many bytes. Floors take nobody after it.
@@ -262,10 +306,35 @@ impl Crew {
         for crowd in crowds {
             listeners.iter_mut().zip(crowd.listeners()).for_each(|(all, its)| *all += its);
         }
+        let start = self.begin(Traffic::new(pace, duration, listeners))?;
+        self.finish(start, duration, progress)
+    }
+
+    /// Publishes while `rest` does something else, from other hands than the first.
+    pub fn run_during<T>(
+        &self,
+        clients: Clients,
+        pace: Pace,
+        rest: impl FnOnce() -> Result<T, String>,
+        progress: &mut Progress,
+    ) -> Result<(Outcome, T), String> {
+        let start = self.begin(Traffic::new(pace, PHASE_MAX, clients.listeners()))?;
+        let outcome = rest()?;
+        self.shared.is_over.store(true, Ordering::Relaxed);
+        self.shared.bells[0].ring();
+        Ok((self.finish(start, start.elapsed(), progress)?, outcome))
+    }
+
+    fn begin(&self, traffic: Traffic) -> Result<Instant, String> {
         self.all_ready(|| Job::Reset)?;
         self.shared.delivered.store(0, Ordering::Relaxed);
+        self.shared.is_over.store(false, Ordering::Relaxed);
         let start = Instant::now();
-        self.tell(0, Job::Publish(Traffic::new(pace, duration, listeners)))?;
+        self.tell(0, Job::Publish(traffic))?;
+        Ok(start)
+    }
+
+    fn finish(&self, start: Instant, duration: Duration, progress: &mut Progress) -> Result<Outcome, String> {
         let mut expected = None;
         let mut watch = Watch::new();
         loop {
@@ -273,7 +342,7 @@ impl Crew {
                 Ok(Done::Published(deliveries)) => expected = Some(deliveries),
                 Ok(Done::Failed(words)) => return Err(words),
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err("a thread of the load ended".to_owned()),
+                Err(RecvTimeoutError::Disconnected) => return Err(GONE.to_owned()),
             }
             let delivered = self.shared.delivered.load(Ordering::Relaxed);
             progress.show(|| format!("{} s, {delivered} deliveries", start.elapsed().as_secs()));
@@ -282,12 +351,38 @@ impl Crew {
             }
         }
         let expected = expected.ok_or("the publisher is stuck")?;
+        let tally = self.reports()?;
+        let elapsed = tally.last_delivery.saturating_duration_since(start).max(duration);
+        Ok(Outcome { expected, elapsed, tally })
+    }
+
+    /// Each client sends a message, and another one whenever it has got one, for `duration`. What was sent comes back as a
+    /// delivery.
+    pub fn echo(&self, bytes: usize, duration: Duration, progress: &mut Progress) -> Result<Outcome, String> {
+        self.all_ready(|| Job::Reset)?;
+        let start = Instant::now();
+        (0..self.hands.len()).try_for_each(|index| self.tell(index, Job::Echo { bytes, end: start + duration }))?;
+        for index in 0..self.hands.len() {
+            loop {
+                match self.hands[index].done.recv_timeout(LOOK_INTERVAL) {
+                    Ok(Done::Failed(words)) => return Err(words),
+                    Ok(_) => break,
+                    Err(_) if start.elapsed() > duration + PATIENCE => return Err("echoes do not come back".to_owned()),
+                    Err(_) => {}
+                }
+                progress.show(|| format!("{} s", start.elapsed().as_secs()));
+            }
+        }
+        let tally = self.reports()?;
+        Ok(Outcome { expected: tally.deliveries, elapsed: duration, tally })
+    }
+
+    fn reports(&self) -> Result<Tally, String> {
         let mut tally = Tally::new(self.shared.base)?;
         for index in 0..self.hands.len() {
             tally.add(&self.report(index)?);
         }
-        let elapsed = tally.last_delivery.saturating_duration_since(start).max(duration);
-        Ok(Outcome { expected, elapsed, tally })
+        Ok(tally)
     }
 
     fn report(&self, index: usize) -> Result<Tally, String> {
@@ -295,7 +390,7 @@ impl Crew {
         match self.hands[index].done.recv() {
             Ok(Done::Report(tally)) => Ok(*tally),
             Ok(Done::Failed(words)) => Err(words),
-            _ => Err("a thread of the load ended".to_owned()),
+            _ => Err(GONE.to_owned()),
         }
     }
 
@@ -313,7 +408,7 @@ impl Crew {
         if self.hands[index].jobs.send(job).is_err() {
             return Err(match self.hands[index].done.try_iter().last() {
                 Some(Done::Failed(words)) => words,
-                _ => "a thread of the load ended".to_owned(),
+                _ => GONE.to_owned(),
             });
         }
         self.shared.bells[index].ring();

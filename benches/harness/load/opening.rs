@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use memchr::memmem;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 
 use super::connection::{Connection, Scratch};
 use super::record::{self, Keys};
@@ -127,6 +127,10 @@ impl Opening {
         }
     }
 
+    pub(super) fn is_resumed(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.handshake_kind() == Some(HandshakeKind::Resumed))
+    }
+
     /// Leaves rustls, and takes what came after the answer.
     pub(super) fn finish(mut self, tally: &mut Tally) -> Result<Connection, String> {
         let keys = match self.tls.take() {
@@ -136,7 +140,7 @@ impl Opening {
             }
             None => None,
         };
-        let mut connection = Connection::new(self.socket, self.framing, keys);
+        let mut connection = Connection::new(self.socket, self.framing, keys, matches!(self.hello, Hello::Word(_)));
         let head = memmem::find(&self.answer, b"\r\n\r\n").map_or(self.answer.len(), |at| at + 4);
         connection.take_early(&self.answer[head..], tally)?;
         if !self.cipher.is_empty() {

@@ -9,11 +9,15 @@ use rustls::{ConnectionTrafficSecrets, ExtractedSecrets};
 
 pub(super) const HEADER_BYTES: usize = 5;
 const TAG_BYTES: usize = 16;
+/// Header, type and tag.
+pub(super) const OVERHEAD_BYTES: usize = HEADER_BYTES + 1 + TAG_BYTES;
+/// A warning of no consequence (section 6.1).
+pub(super) const CLOSE_NOTIFY: [u8; 2] = [1, 0];
 const KEY_BYTES_MAX: usize = 32;
 
-const ALERT: u8 = 21;
+pub(super) const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
-const APPLICATION_DATA: u8 = 23;
+pub(super) const APPLICATION_DATA: u8 = 23;
 /// The first byte of a handshake message.
 const NEW_SESSION_TICKET: u8 = 4;
 
@@ -50,8 +54,8 @@ impl Keys {
         }
     }
 
-    /// Appends one record of messages.
-    pub(super) fn seal(&mut self, content: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    /// Appends one record of a type.
+    pub(super) fn seal(&mut self, kind: u8, content: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
         let (key, nonce) = self.send.next()?;
         let body_bytes = (content.len() + 1 + TAG_BYTES) as u16;
         let [high, low] = body_bytes.to_be_bytes();
@@ -59,7 +63,7 @@ impl Keys {
         out.extend_from_slice(&header);
         let start = out.len();
         out.extend_from_slice(content);
-        out.push(APPLICATION_DATA);
+        out.push(kind);
         let tag = key.seal_in_place_separate_tag(nonce, Aad::from(header), &mut out[start..]);
         out.extend_from_slice(tag.map_err(|_| "a record cannot be sealed")?.as_ref());
         Ok(())

@@ -51,6 +51,9 @@ impl Traffic {
         let now = Instant::now();
         let start = *self.start.get_or_insert(now);
         let end = start + self.duration;
+        if shared.is_over.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         loop {
             let due = match self.pace {
                 Pace::Paced { per_second } => start + Duration::from_secs_f64(self.published as f64 / per_second),

@@ -9,6 +9,7 @@ pub enum Framing {
 }
 
 /// First bytes of a client's last frame of a message: FIN and opcode.
+pub(super) const TEXT: u8 = 0x81;
 pub(super) const PONG: u8 = 0x8a;
 /// Two of flags and length, eight of a longer length, four of mask.
 pub(super) const CLIENT_HEADER_BYTES_MAX: usize = 14;
@@ -83,6 +84,19 @@ pub(super) fn write_client_frame(out: &mut Vec<u8>, head: u8, payload: &[u8]) {
         }
     }
     out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(payload);
+}
+
+/// From a server: a text, unmasked, shorter than 64 KiB.
+pub(crate) fn write_server_frame(out: &mut Vec<u8>, payload: &[u8]) {
+    out.push(TEXT);
+    match payload.len() {
+        short @ 0..=125 => out.push(short as u8),
+        long => {
+            out.push(126);
+            out.extend_from_slice(&(long as u16).to_be_bytes());
+        }
+    }
     out.extend_from_slice(payload);
 }
 
