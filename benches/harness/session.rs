@@ -66,6 +66,7 @@ pub fn figures(outcome: &Outcome, spent: Spent) -> Vec<Figure> {
         ("lost", missing.max(tally.lost) as f64),
         ("closed", tally.closed as f64),
         ("p50_ms", tally.latency_ms(0.5)),
+        ("p90_ms", tally.latency_ms(0.9)),
         ("p99_ms", tally.latency_ms(0.99)),
         ("p999_ms", tally.latency_ms(0.999)),
         ("max_ms", tally.latency_ms(1.0)),
