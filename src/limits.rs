@@ -85,7 +85,7 @@ pub const BUS_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most connections of the process (configurable as `limits.connections_max`): the road to a million is the project's aim,
 /// and memory bounds most machines earlier.
 pub const CONNECTIONS_MAX: usize = 1_000_000;
-/// Connections above that number which a shard holds while it tells them so; further ones are closed without a word.
+/// Connections above that number which are held while they are told so; further ones are closed without a word.
 pub const REFUSALS_OPEN_MAX: usize = 64;
 /// Bytes that wait for one client before it counts as too slow (configurable as `limits.outbox_bytes_max`).
 pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;

@@ -15,7 +15,7 @@ pub struct Settings {
     /// Longest message that a worker or the admin API may publish.
     pub payload_bytes_max: usize,
     pub outbox_bytes_max: usize,
-    /// Clients of one shard above which new ones are refused.
+    /// Connections of all shards together above which new clients are refused.
     pub connections_max: usize,
     pub handshake_timeout: Duration,
     pub head_timeout: Duration,

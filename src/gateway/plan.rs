@@ -58,7 +58,7 @@ impl Plan {
             None => gate(address, entrance),
         });
         let gates = gates.collect::<Result<Vec<_>, _>>()?;
-        let settings = Arc::new(settings(config, pages, shards)?);
+        let settings = Arc::new(settings(config, pages)?);
         Ok(Plan { shards, is_pinned: config.pin, settings, gates })
     }
 
@@ -101,7 +101,7 @@ fn gate(address: SocketAddr, entrance: Entrance) -> Result<Gate, StartError> {
     Ok(Gate { entrance, address: bound.local_addr(), origin: Origin::Bound { _held: bound } })
 }
 
-fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Settings, StartError> {
+fn settings(config: &Config, pages: Vec<Route>) -> Result<Settings, StartError> {
     let routes = pages.into_iter().map(Ok).chain(config.routes.iter().map(route)).collect::<Result<_, _>>();
     let limits = &config.limits;
     Ok(Settings {
@@ -121,7 +121,7 @@ fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Setting
         },
         payload_bytes_max: limits.payload_bytes_max,
         outbox_bytes_max: limits.outbox_bytes_max,
-        connections_max: limits.connections_max.unwrap_or(limits::CONNECTIONS_MAX).div_ceil(shards),
+        connections_max: limits.connections_max.unwrap_or(limits::CONNECTIONS_MAX),
         handshake_timeout: limits.handshake_timeout,
         head_timeout: limits.head_timeout,
         body_timeout: limits.body_timeout,

@@ -24,10 +24,12 @@ impl Core {
     pub(super) fn accepted(&mut self, listener: ListenerId, peer: SocketAddr) -> Option<Key> {
         let entrance = self.entrances[listener.0 as usize].clone();
         self.counters().accepted.add(1);
-        let is_full = entrance.door == Door::Front && self.slots.len() >= self.settings.connections_max;
+        // The kernel deals connections to the shards by chance: a bound for each shard would refuse some too early.
+        let open = self.counters.iter().map(|counters| counters.open.value() as usize).sum::<usize>();
+        let is_full = entrance.door == Door::Front && open >= self.settings.connections_max;
         // Whoever is told so keeps a place until it has read that.
-        let may_refuse = entrance.tls.is_none()
-            && self.slots.len() < self.settings.connections_max.saturating_add(limits::REFUSALS_OPEN_MAX);
+        let may_refuse =
+            entrance.tls.is_none() && open < self.settings.connections_max.saturating_add(limits::REFUSALS_OPEN_MAX);
         if self.drain != Drain::No || (is_full && !may_refuse) {
             let reason = if is_full { CloseReason::TooManyConnections } else { CloseReason::Drain };
             self.count_end(reason, peer.into());

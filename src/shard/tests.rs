@@ -380,6 +380,16 @@ fn refusals_are_bounded_themselves() {
 }
 
 #[test]
+fn connections_are_bounded_over_all_shards_together() {
+    let mut bench = Bench::new(2, Settings { connections_max: 4, ..settings() });
+    // Three and one are as many as two and two.
+    let mut peers: Vec<_> = [0, 0, 0, 1, 1, 0].into_iter().map(|shard| bench.connect(shard, 0)).collect();
+    bench.run_for(SECOND);
+    let refused: Vec<bool> = peers.iter_mut().map(|peer| peer.hear().starts_with("HTTP/1.1 503 ")).collect();
+    assert_eq!(refused.iter().filter(|is_refused| **is_refused).count(), 2, "{refused:?}");
+}
+
+#[test]
 fn a_stranger_on_the_bus_is_refused_before_its_payload_arrives() {
     let mut settings = settings();
     settings.bus.credentials = Some(Credentials::Token("secret".to_owned()));
