@@ -26,8 +26,8 @@ const CANNOT_TELL: u8 = 2;
 /// Tells how many connections this box will hold, what stops it first, and which line fixes it.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "It counts idle connections by their measured cost; descriptors by the hard limit, which the gateway raises its
-own to, and for each shard anew. It reads, and changes nothing. A service has other limits than a shell: ask with --pid.
+    after_help = "It counts idle connections by their measured cost; descriptors by the hard limit, which the gateway raises its own \
+to, and for each shard anew. It reads, and changes nothing. A service has other limits than a shell: ask with --pid.
 
 Exit codes: 0 they fit, 1 they do not, 2 it cannot tell (what could not be read is named).
 

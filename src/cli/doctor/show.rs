@@ -73,10 +73,10 @@ fn write_words(text: &mut String, question: &Question, system: &System, verdict:
     }
     match (verdict.fits, verdict.holds, verdict.bounds.first()) {
         (Some(true), Some(holds), Some(first)) => {
-            writeln!(text, "They fit. This box holds {}; {} would stop it first.", count(holds), first.name)?;
+            writeln!(text, "They fit. This box holds {}; what would stop it first: {}.", count(holds), first.name)?;
         }
         (Some(false), Some(holds), Some(first)) => {
-            writeln!(text, "They do not fit. This box holds {}; {} stops it first.", count(holds), first.name)?;
+            writeln!(text, "They do not fit. This box holds {}; what stops it first: {}.", count(holds), first.name)?;
         }
         _ => writeln!(text, "It cannot be told whether they fit.")?,
     }
