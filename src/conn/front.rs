@@ -15,9 +15,9 @@ pub(super) enum Outcome {
     /// The answer is in the outbox.
     Answered { keep_alive: bool, refused: Option<CloseReason> },
     /// The head of the stream is in the outbox; events of `channel` follow.
-    EventStream { identity: Identity, channel: Subject },
+    EventStream { route: u16, channel: Subject },
     /// The 101 is in the outbox; frames follow.
-    WebSocket { identity: Identity, channel: Option<Subject> },
+    WebSocket { route: u16, identity: Identity, channel: Option<Subject> },
 }
 
 /// Fields of a cross-origin request that a page may set: what `EventSource` sends when it resumes, and who it is.
@@ -82,7 +82,7 @@ fn serve(
             if to.is_head {
                 return Ok(Outcome::Answered { keep_alive: false, refused: None });
             }
-            Ok(Outcome::EventStream { identity: Identity::new(index as u16, None, None), channel })
+            Ok(Outcome::EventStream { route: index as u16, channel })
         }
         Target::WebSocket(target) => {
             let key = http::websocket_key(head)?;
@@ -90,7 +90,7 @@ fn serve(
             let user = user(head, target)?;
             outbox.write(|out| http::switching_protocols(out, ws::handshake::accept(key).as_str(), None));
             let published_to = channel.clone().filter(|_| target.publish);
-            Ok(Outcome::WebSocket { identity: Identity::new(index as u16, user, published_to), channel })
+            Ok(Outcome::WebSocket { route: index as u16, identity: Identity::new(user, published_to), channel })
         }
     }
 }

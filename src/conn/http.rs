@@ -170,17 +170,18 @@ impl Conn {
                 self.answered(keep_alive && head.body.is_empty(), settings, now)?;
                 Ok(None)
             }
-            Outcome::EventStream { identity, channel } => {
+            Outcome::EventStream { route, channel } => {
+                self.route = route;
                 self.wait_until(now + settings.sse_heartbeat);
-                let opening = Opening::new(&identity, Some(channel));
-                self.phase = Phase::EventStream(identity);
-                Ok(Some(Step::Open(opening)))
+                self.phase = Phase::EventStream;
+                Ok(Some(Step::Open(Opening { channel: Some(channel), user: None })))
             }
-            Outcome::WebSocket { identity, channel } => {
+            Outcome::WebSocket { route, identity, channel } => {
+                self.route = route;
                 self.wait_until(now + settings.ping_interval);
-                let opening = Opening::new(&identity, channel);
+                let user = identity.user().and_then(|user| Subject::new(&format!("tg.user.{user}")).ok());
                 self.phase = Phase::WebSocket(identity, WebSocket::default());
-                Ok(Some(Step::Open(opening)))
+                Ok(Some(Step::Open(Opening { channel, user })))
             }
         }
     }

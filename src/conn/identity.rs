@@ -1,12 +1,10 @@
-//! Who a client is and where it came in; what its messages to a worker say about it.
+//! Who a client is; what its messages to a worker say about it.
 
 use crate::proto::subject::Subject;
 
-/// A client that has opened a stream. Most have no name and publish nothing: for those it is a number.
+/// A client that has opened a stream. Most have no name and publish nothing: for those it is a word.
 #[derive(Debug)]
 pub struct Identity {
-    /// Index into [`Settings::routes`](super::settings::Settings::routes).
-    pub route: u16,
     rare: Option<Box<Rare>>,
 }
 
@@ -18,9 +16,9 @@ struct Rare {
 
 impl Identity {
     /// `channel`: where its messages go, on routes that let clients publish.
-    pub fn new(route: u16, user: Option<Box<str>>, channel: Option<Subject>) -> Identity {
+    pub fn new(user: Option<Box<str>>, channel: Option<Subject>) -> Identity {
         let is_rare = user.is_some() || channel.is_some();
-        Identity { route, rare: is_rare.then(|| Box::new(Rare { user, channel })) }
+        Identity { rare: is_rare.then(|| Box::new(Rare { user, channel })) }
     }
 
     pub fn user(&self) -> Option<&str> {

@@ -74,19 +74,12 @@ pub struct Opening {
     pub user: Option<Subject>,
 }
 
-impl Opening {
-    fn new(identity: &Identity, channel: Option<Subject>) -> Opening {
-        let user = identity.user().and_then(|user| Subject::new(&format!("tg.user.{user}")).ok());
-        Opening { channel, user }
-    }
-}
-
 /// What idles by the hundred thousand lies in the slot; what is rare or short is boxed.
 enum Phase {
     Http(Box<Http>),
     WebSocket(Identity, WebSocket),
     /// Only sends; what the client sends is ignored.
-    EventStream(Identity),
+    EventStream,
     Worker(Box<Worker>),
     /// The last words are in the outbox; input is ignored.
     Ending,
@@ -102,6 +95,8 @@ pub struct Conn {
     pub outbox: Outbox,
     /// The hub's names of a client's subscriptions; a worker keeps its own by tag.
     subs: Subs,
+    /// Index into [`Settings::routes`]; valid once a stream has begun.
+    route: u16,
     /// Subscriptions that are not in force yet (OPEN MEANS SUBSCRIBED).
     registrations: u16,
     /// A `recv` is outstanding at the driver.
@@ -123,7 +118,7 @@ pub struct Conn {
     deadline: CoarseTick,
 }
 
-const _: () = assert!(size_of::<Conn>() <= 128, "two cache lines: every connection has one");
+const _: () = assert!(size_of::<Conn>() <= 120, "with its slot's own words two cache lines: every connection has one");
 
 impl Conn {
     /// A connection that was just accepted through `door`; `id` is how a worker is told its own name.
@@ -148,6 +143,7 @@ impl Conn {
             carry: Carry::new(),
             outbox,
             subs: Subs::default(),
+            route: 0,
             registrations: 0,
             is_receiving: false,
             is_dirty: false,
@@ -213,7 +209,7 @@ impl Conn {
                 worker.heard();
                 self.wait_until(now + limits::BUS_PING_INTERVAL);
             }
-            Phase::Worker(_) | Phase::Http(_) | Phase::EventStream(_) | Phase::Ending => {}
+            Phase::Worker(_) | Phase::Http(_) | Phase::EventStream | Phase::Ending => {}
         }
     }
 
@@ -237,7 +233,7 @@ impl Conn {
                 }
                 Ok(step.map(Step::Worker))
             }
-            Phase::EventStream(_) | Phase::Ending => {
+            Phase::EventStream | Phase::Ending => {
                 *input = &mut [];
                 Ok(None)
             }
@@ -280,7 +276,7 @@ impl Conn {
     pub fn push_event(&mut self, tag: u32, event: &Event) -> Option<Key> {
         match &mut self.phase {
             Phase::WebSocket(..) => self.outbox.push_shared(event.websocket_frame()),
-            Phase::EventStream(_) => self.outbox.push_shared(event.sse_record()),
+            Phase::EventStream => self.outbox.push_shared(event.sse_record()),
             Phase::Worker(worker) => return worker.push_event(tag, event, &mut self.outbox),
             Phase::Http(_) | Phase::Ending => {}
         }
@@ -328,16 +324,17 @@ impl Conn {
         http.answer(content_type, body, &mut self.outbox)
     }
 
-    pub fn identity(&self) -> Option<&Identity> {
+    /// The route that a WebSocket came in by (an index into [`Settings::routes`]), and who it is.
+    pub fn websocket(&self) -> Option<(u16, &Identity)> {
         match &self.phase {
-            Phase::WebSocket(identity, _) | Phase::EventStream(identity) => Some(identity),
+            Phase::WebSocket(identity, _) => Some((self.route, identity)),
             _ => None,
         }
     }
 
     /// Whether messages to this connection or its user can reach it.
     pub fn is_client(&self) -> bool {
-        self.identity().is_some()
+        matches!(self.phase, Phase::WebSocket(..) | Phase::EventStream)
     }
 
     pub fn is_worker(&self) -> bool {
@@ -357,7 +354,7 @@ impl Conn {
         }
         let patience = match &mut self.phase {
             Phase::Http(http) => return Err(http.on_deadline()),
-            Phase::EventStream(_) => {
+            Phase::EventStream => {
                 if self.outbox.is_stuck() {
                     return Err(CloseReason::SlowConsumer);
                 }
@@ -397,7 +394,7 @@ impl Conn {
             Phase::Http(http) => http.end(reason.row(), retry_after_s(self.peer), &mut self.outbox),
             Phase::WebSocket(_, websocket) => websocket.end(reason.row(), &mut self.outbox),
             Phase::Worker(worker) => worker.end(reason, &mut self.outbox),
-            Phase::EventStream(_) | Phase::Ending => {}
+            Phase::EventStream | Phase::Ending => {}
         }
         self.carry = Carry::new();
         self.wait_until(now + limits::CLOSE_TIMEOUT);

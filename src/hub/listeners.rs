@@ -20,17 +20,22 @@ pub struct Listener {
     pub tag: u32,
 }
 
-/// Where a subscription stands. Nearly all are of the first kind, which is why the others are boxed.
-enum Sub {
-    /// A literal subject: at `index` of the topic's list.
-    Topic {
-        topic: u32,
-        index: u32,
-    },
-    Wild(Box<Wild>),
+/// Where a subscription stands: at `index` of the list of a topic (a literal subject), or of what is `WILD`.
+#[derive(Clone, Copy)]
+struct Sub {
+    topic: u32,
+    index: u32,
 }
 
-const _: () = assert!(size_of::<Sub>() <= 16, "every subscriber has one");
+const _: () = assert!(size_of::<Sub>() == 8, "every subscriber has one");
+
+/// In place of a topic.
+const WILD: u32 = u32::MAX;
+
+enum Stand<'a> {
+    Topic(&'a Topic, usize),
+    Wild(&'a Wild),
+}
 
 struct Wild {
     listener: Listener,
@@ -82,6 +87,8 @@ pub struct Listeners {
     own: Place,
     subs: Slots<Sub>,
     topics: Slab<Topic>,
+    /// Subscriptions with wildcards or to a queue group.
+    wild: Slab<Wild>,
     by_subject: AHashMap<Subject, usize>,
     patterns: Trie<SubKey>,
     serial: u64,
@@ -96,6 +103,7 @@ impl Listeners {
             own,
             subs: Slots::new(0),
             topics: Slab::new(),
+            wild: Slab::new(),
             by_subject: AHashMap::new(),
             patterns: Trie::default(),
             serial: 0,
@@ -121,7 +129,7 @@ impl Listeners {
         };
         let (topic, is_first) = self.topic(&subject);
         let entries = &mut self.topics[topic].entries;
-        let sub = self.subs.insert(Sub::Topic { topic: topic as u32, index: entries.len() as u32 });
+        let sub = self.subs.insert(Sub { topic: topic as u32, index: entries.len() as u32 });
         reserve_one(entries);
         entries.push(Entry { listener, sub: sub.slot });
         if is_service(&subject) {
@@ -146,7 +154,7 @@ impl Listeners {
     fn subscribe_wild(&mut self, wild: Wild) -> (SubKey, Registration) {
         let Wild { listener, pattern, queue } = &wild;
         let (key, pattern, queue) = (listener.key, pattern.clone(), queue.clone());
-        let sub = self.subs.insert(Sub::Wild(Box::new(wild)));
+        let sub = self.subs.insert(Sub { topic: WILD, index: self.wild.insert(wild) as u32 });
         if queue.is_none() {
             self.patterns.insert(&pattern, sub);
         }
@@ -164,9 +172,9 @@ impl Listeners {
     pub fn unsubscribe(&mut self, sub: SubKey) -> Withdrawal {
         match self.subs.remove(sub) {
             None => Withdrawal::Nothing,
-            Some(Sub::Topic { topic, index }) => self.leave_topic(sub, topic as usize, index as usize),
-            Some(Sub::Wild(wild)) => {
-                let Wild { listener, pattern, queue } = *wild;
+            Some(Sub { topic, index }) if topic != WILD => self.leave_topic(sub, topic as usize, index as usize),
+            Some(Sub { index, .. }) => {
+                let Wild { listener, pattern, queue } = self.wild.remove(index as usize);
                 if queue.is_none() {
                     self.patterns.remove(&pattern, |other| *other == sub);
                 }
@@ -181,10 +189,10 @@ impl Listeners {
         let key = entries.swap_remove(index).listener.key;
         let is_last = entries.is_empty();
         if let Some(moved) = entries.get(index).map(|entry| entry.sub) {
-            match self.subs.at_mut(moved) {
-                Some(Sub::Topic { index: moved_index, .. }) => *moved_index = index as u32,
-                _ => unreachable!("a topic lists subscriptions to itself"),
-            }
+            let Some(moved) = self.subs.at_mut(moved) else {
+                unreachable!("a topic lists subscriptions that are there")
+            };
+            moved.index = index as u32;
         }
         // A hall that has emptied gives its seats back, but not before every single departure.
         if entries.capacity() > 4 * entries.len().max(TOPIC_ENTRIES_KEPT) {
@@ -202,18 +210,26 @@ impl Listeners {
 
     /// The listener behind a directory's member, if it is still there.
     pub fn listener(&self, sub: SubKey) -> Option<Listener> {
-        Some(match self.subs.get(sub)? {
-            Sub::Topic { topic, index } => self.topics[*topic as usize].entries[*index as usize].listener,
-            Sub::Wild(wild) => wild.listener,
+        Some(match self.stand(sub)? {
+            Stand::Topic(topic, index) => topic.entries[index].listener,
+            Stand::Wild(wild) => wild.listener,
         })
     }
 
     /// What a subscription listens to, if it is a literal subject.
     pub fn subject(&self, sub: SubKey) -> Option<&Subject> {
-        match self.subs.get(sub)? {
-            Sub::Topic { topic, .. } => Some(&self.topics[*topic as usize].subject),
-            Sub::Wild(_) => None,
+        match self.stand(sub)? {
+            Stand::Topic(topic, _) => Some(&topic.subject),
+            Stand::Wild(_) => None,
         }
+    }
+
+    fn stand(&self, sub: SubKey) -> Option<Stand<'_>> {
+        let Sub { topic, index } = *self.subs.get(sub)?;
+        Some(match topic {
+            WILD => Stand::Wild(&self.wild[index as usize]),
+            _ => Stand::Topic(&self.topics[topic as usize], index as usize),
+        })
     }
 
     /// Everybody of this shard with a plain subscription that matches `subject`. What comes before the owner's
@@ -225,8 +241,8 @@ impl Listeners {
         }
         if !self.patterns.is_empty() {
             self.patterns.for_each_match(subject.as_str(), |sub| {
-                if let Some(Sub::Wild(wild)) = self.subs.get(*sub) {
-                    visit(wild.listener);
+                if let Some(listener) = self.listener(*sub) {
+                    visit(listener);
                 }
             });
         }

@@ -163,8 +163,8 @@ impl Core {
     }
 
     fn websocket_target(&self, key: Key) -> Option<(&WebSocketTarget, Option<Subject>)> {
-        let identity = self.slots.get(key)?.identity()?;
-        match &self.settings.routes[identity.route as usize].target {
+        let (route, identity) = self.slots.get(key)?.websocket()?;
+        match &self.settings.routes[route as usize].target {
             Target::WebSocket(target) => Some((target, identity.channel().cloned())),
             _ => None,
         }
@@ -182,13 +182,13 @@ impl Core {
         let (target, _) = self.websocket_target(key)?;
         let subject = target.service.as_ref()?.subject.clone();
         let address = self.address(key);
-        let identity = self.slots.get(key)?.identity()?;
+        let (route, identity) = self.slots.get(key)?.websocket()?;
         let mut headers = HeaderBlock::new();
         headers.push("Tg-Conn", &address.to_string());
         if let Some(user) = identity.user() {
             headers.push("Tg-User", user);
         }
-        headers.push("Tg-Route", &self.settings.routes[identity.route as usize].template);
+        headers.push("Tg-Route", &self.settings.routes[route as usize].template);
         match kind {
             Kind::Open => headers.push("Tg-Kind", "open"),
             Kind::Close => headers.push("Tg-Kind", "close"),
