@@ -118,6 +118,11 @@ pub const SHARD_BYTES: u64 = 3 * 1024 * 1024;
 /// Pages that the kernel counts against tcp_mem for a connection with one small message on its way; for an idle one none.
 pub const TCP_PAGES_PER_CONNECTION: u64 = 1;
 
+/// What jemalloc is told by a program that uses it: pages of which nothing is used go back to the kernel after a second (the
+/// waves of a reconnect storm use them again before that), and a thread of its own does it, because a gateway that has fallen
+/// silent calls no allocator.
+pub const MALLOC_CONF: &std::ffi::CStr = c"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0";
+
 // --- Shards -------------------------------------------------------------------------------------------------------
 
 /// Descriptors of a shard's table that are not connections, besides the wake-ups of all shards: listeners, standard

@@ -1,5 +1,14 @@
 //! The binary: everything is in the library, so that another program can embed it.
 
+/// Fragmentation after a hundred thousand handshakes decides how many connections fit: see docs/ARCHITECTURE.md, "Memory".
+/// An embedding program chooses its own.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// jemalloc looks for this name when it starts.
+#[unsafe(export_name = "malloc_conf")]
+pub static MALLOC_CONF: &std::ffi::CStr = tidegate::limits::MALLOC_CONF;
+
 fn main() -> std::process::ExitCode {
     tidegate::cli::main()
 }

@@ -30,6 +30,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// The allocator of the binary, and what it is told: what is measured is what is shipped.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// jemalloc looks for this name when it starts.
+#[unsafe(export_name = "malloc_conf")]
+pub static MALLOC_CONF: &std::ffi::CStr = tidegate::limits::MALLOC_CONF;
+
 /// A benchmark's `main`: the measured process if its parent says so, the measurement otherwise.
 pub fn main<Args: Parser>(name: &str, measure: impl FnOnce(&Args) -> Result<(), String>) -> ExitCode {
     let mut words = std::env::args().skip(1);
