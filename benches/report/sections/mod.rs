@@ -76,8 +76,8 @@ fn better<'a>(rows: &'a [Row], field: &str, of: &[(&str, &str)]) -> Option<(&'a 
 
 /// Latencies of every server in the rows of which these fields hold.
 fn percentiles(title: &str, rows: &[Row], of: &[(&str, &str)]) -> Option<Result<String, String>> {
-    const POINTS: [(&str, &str); 4] =
-        [("p50_ms", "50 %"), ("p99_ms", "99 %"), ("p999_ms", "99.9 %"), ("max_ms", "all")];
+    const POINTS: [(&str, &str); 5] =
+        [("p50_ms", "50 %"), ("p90_ms", "90 %"), ("p99_ms", "99 %"), ("p999_ms", "99.9 %"), ("max_ms", "all")];
     let lines: Vec<Line> = rows
         .iter()
         .filter(|row| row.is(of))
