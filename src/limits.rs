@@ -169,6 +169,8 @@ pub const URING_SUBMISSIONS: u32 = 256;
 /// Completion entries; an overflowing queue is kept by the kernel (IORING_FEAT_NODROP). Their number also says into how
 /// many chains the kernel sorts what it watches: 256 from here on, and a close walks through one of them.
 pub const URING_COMPLETIONS: u32 = 8192;
+/// Message headers of a KiB each that a shard keeps for the next batches of several slices.
+pub const URING_MESSAGES_POOLED_MAX: usize = 32;
 
 const _: () = {
     assert!(RECEIVE_BYTES >= RECORD_BYTES_MAX, "one receive can complete any record");

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::Shutdown;
 
+use ahash::AHashMap;
+
 use super::UringDriver;
 use super::ring::{Done, Op};
 use crate::base::Key;
@@ -101,9 +103,13 @@ impl UringDriver {
             return;
         }
         if let Some(message) = self.messages.remove(&key.slot)
-            && self.spare_messages.len() < limits::BATCHES_POOLED_MAX
+            && self.spare_messages.len() < limits::URING_MESSAGES_POOLED_MAX
         {
             self.spare_messages.push(message);
+        }
+        if self.messages.is_empty() && self.messages.capacity() > limits::SENDS_PER_ROUND {
+            // After a burst; it is never that large in quiet times.
+            self.messages = AHashMap::new();
         }
     }
 }
