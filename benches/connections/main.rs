@@ -14,7 +14,7 @@ use clap::Parser;
 use tidegate_bench::certificate::{Certificate, Shake};
 use tidegate_bench::floor;
 use tidegate_bench::load::{Clients, Crew, PAYLOAD_BYTES_MIN, Pace};
-use tidegate_bench::memory::{Memory, PerConnection};
+use tidegate_bench::memory::{Memory, PerConnection, own_user_bytes};
 use tidegate_bench::options::{Common, Kind, Target, Transport, tables_for};
 use tidegate_bench::process::{Process, Setup};
 use tidegate_bench::progress::Progress;
@@ -89,6 +89,7 @@ const COLUMNS: &[Column] = &[
     Column("all_in_bytes", "all in B", 0),
     Column("per_gib", "per GiB", 0),
     Column("connects_per_s", "connects/s", 0),
+    Column("load_user_bytes", "load's user B", 0),
     Column("process_mib_before", "process MiB before", 2),
     Column("process_mib_after", "after", 2),
     Column("process_growth", "after to before", 3),
@@ -196,10 +197,13 @@ fn measure_target(
     }
     let before = at_rest(process, &mut progress)?;
 
+    let load_before = own_user_bytes()?;
     let elapsed = crew.open(front, clients, &mut progress)?;
+    let load_user_bytes = own_user_bytes()?.saturating_sub(load_before) as f64 / clients.count as f64;
     let idle = at_rest(process, &mut progress)?;
     let mut figures = per_connection(&before, &idle, clients.count);
     figures.push(("connects_per_s", clients.count as f64 / elapsed.as_secs_f64()));
+    figures.push(("load_user_bytes", load_user_bytes));
     report.add(run, row("idle", figures));
     let group_error = process.group_error().map(str::to_owned);
     if target.is_floor() {

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 /// How long the kernel may take to see that the last process has left.
 const EMPTY_WAIT: Duration = Duration::from_secs(5);
 
+const PREFIX: &str = "tidegate-bench-";
+
 /// Removed by the drop, when its processes have ended.
 pub struct MemoryGroup {
     folder: PathBuf,
@@ -34,10 +36,11 @@ impl MemoryGroup {
     /// Below the group of this process; the error says why there is none.
     pub fn new() -> Result<MemoryGroup, String> {
         static SERIAL: AtomicU32 = AtomicU32::new(0);
-        let name = format!("tidegate-bench-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{PREFIX}{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed));
         let own = fs::read_to_string("/proc/self/cgroup").map_err(|error| format!("/proc/self/cgroup: {error}"))?;
         let mut reasons = Vec::new();
         for (version, parent) in places(&own) {
+            sweep(&parent);
             let group = MemoryGroup { folder: parent.join(&name), version };
             match fs::create_dir(&group.folder).and_then(|()| group.read().map(drop)) {
                 Ok(()) => return Ok(group),
@@ -82,6 +85,18 @@ impl Drop for MemoryGroup {
                 return;
             }
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Removes what benchmarks left that were interrupted. The kernel keeps groups that somebody is in.
+fn sweep(parent: &Path) {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()).unwrap_or_default();
+        if !Path::new("/proc").join(process).exists() {
+            _ = fs::remove_dir(entry.path());
         }
     }
 }

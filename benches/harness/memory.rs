@@ -48,6 +48,11 @@ impl PerConnection {
     }
 }
 
+/// User memory of this process: the load.
+pub fn own_user_bytes() -> Result<u64, String> {
+    Ok(of(&[std::process::id()])?.0)
+}
+
 /// (user, resident) of some processes. smaps_rollup shares out pages that several have (Documentation/filesystems/proc.rst).
 pub(crate) fn of(processes: &[u32]) -> Result<(u64, u64), String> {
     let (mut user, mut resident) = (0, 0);

@@ -17,7 +17,9 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use tidegate::driver::socket::private_descriptor_table;
 
+use super::Shared;
 use super::bell::Bell;
+use super::clients::Batch;
 use super::connection::{Connection, Scratch};
 use super::opening::Opening;
 use super::publisher::Publisher;
@@ -25,7 +27,6 @@ use super::source::Sources;
 use super::tally::Tally;
 use super::timer::Timer;
 use super::traffic::Traffic;
-use super::{Batch, Shared};
 
 const BELL: Token = Token(usize::MAX);
 const PUBLISHER: Token = Token(usize::MAX - 1);

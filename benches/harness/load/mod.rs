@@ -10,6 +10,7 @@
 //! otherwise hold open.
 
 mod bell;
+mod clients;
 mod connection;
 mod hand;
 mod opening;
@@ -21,7 +22,6 @@ mod timer;
 mod traffic;
 mod wire;
 
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,20 +29,17 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustls::ClientConfig;
-
+pub use clients::{Clients, Front};
 pub use tally::{PAYLOAD_BYTES_MIN, Tally};
 pub use traffic::Pace;
 pub use wire::Framing;
 pub(crate) use wire::write_server_frame;
 
 use bell::Bell;
+use clients::Batch;
 use hand::{Done, Hand, Job};
-use opening::Hello;
 use traffic::Traffic;
 
-use crate::floor;
-use crate::options::{Kind, Target, Transport};
 use crate::process::Process;
 use crate::progress::Progress;
 
@@ -67,103 +64,6 @@ struct Shared {
     delivered: AtomicU64,
     /// Deliveries at which the publisher wants to be woken.
     awaited: AtomicU64,
-}
-
-/// Where clients connect, and how.
-#[derive(Clone)]
-pub struct Front {
-    address: SocketAddr,
-    tls: Option<Arc<ClientConfig>>,
-    greeting: Greeting,
-}
-
-/// What clients say first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Greeting {
-    /// A request for a channel, below this path.
-    Request {
-        websocket: &'static str,
-    },
-    /// What the floors of a fan-out understand.
-    Word,
-    Nothing,
-}
-
-impl Front {
-    /// `tls` is not used where the process is a floor.
-    pub fn new(process: &Process, tls: Option<&Arc<ClientConfig>>) -> Result<Front, String> {
-        let is_floor = process.target.is_floor();
-        let transport = if tls.is_some() { Transport::Tls } else { Transport::Plain };
-        let greeting = if is_floor { Greeting::Word } else { Greeting::Request { websocket: "/ws" } };
-        Ok(Front { address: process.front(transport)?, tls: tls.filter(|_| !is_floor).cloned(), greeting })
-    }
-
-    /// WebSockets ask for channels below another path; floors are told nothing.
-    pub fn below(self, websocket: &'static str) -> Front {
-        let greeting = match self.greeting {
-            Greeting::Request { .. } => Greeting::Request { websocket },
-            Greeting::Word | Greeting::Nothing => Greeting::Nothing,
-        };
-        Front { greeting, ..self }
-    }
-
-    fn hello(&self, framing: Framing, channel: u32) -> Hello {
-        match (self.greeting, framing) {
-            (Greeting::Nothing, _) => Hello::Word(Vec::new()),
-            (Greeting::Word, _) => Hello::Word(floor::word(framing, channel)),
-            (Greeting::Request { websocket }, Framing::WebSocket) => Hello::Request(format!(
-                "GET {websocket}/{channel} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
-                 Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-            )),
-            (Greeting::Request { .. }, Framing::EventStream) => Hello::Request(format!(
-                "GET /sse/{channel} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
-            )),
-        }
-    }
-}
-
-/// Who is to connect.
-#[derive(Clone, Copy, Debug)]
-pub struct Clients {
-    pub count: usize,
-    pub kind: Kind,
-    /// How many share a channel.
-    pub per_channel: usize,
-}
-
-impl Clients {
-    pub fn channels(&self) -> usize {
-        self.count.div_ceil(self.per_channel)
-    }
-
-    /// How many listen to each channel.
-    fn listeners(&self) -> Vec<u32> {
-        let rest = |channel: usize| self.count - channel * self.per_channel;
-        (0..self.channels()).map(|channel| rest(channel).min(self.per_channel) as u32).collect()
-    }
-}
-
-/// One hand's share of some clients.
-struct Batch {
-    front: Front,
-    clients: Clients,
-    first: usize,
-    count: usize,
-    /// Or closed as soon as it is open.
-    is_kept: bool,
-}
-
-impl Batch {
-    fn member(&self, index: usize) -> (Framing, u32) {
-        let index = self.first + index;
-        let framing = match self.clients.kind {
-            Kind::Ws => Framing::WebSocket,
-            Kind::Sse => Framing::EventStream,
-            Kind::Both if index.is_multiple_of(2) => Framing::WebSocket,
-            Kind::Both => Framing::EventStream,
-        };
-        (framing, (index / self.clients.per_channel) as u32)
-    }
 }
 
 /// What came of one phase.
@@ -288,7 +188,7 @@ impl Crew {
 
     /// For the channels of `clients`; messages will have so many bytes. Floors take nobody after it.
     pub fn connect_publisher(&self, process: &Process, clients: Clients, bytes: usize) -> Result<(), String> {
-        let (address, dialect): (SocketAddr, Target) = (process.publish()?, process.target);
+        let (address, dialect) = (process.publish()?, process.target);
         self.tell(0, Job::Connect { address, dialect, channels: clients.channels(), bytes })?;
         self.expect_ready(0)
     }

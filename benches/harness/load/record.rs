@@ -101,3 +101,75 @@ impl Half {
         Ok((LessSafeKey::new(key.map_err(|_| "a key does not fit")?), Nonce::assume_unique_for_key(nonce)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use rustls::{ClientConnection, ServerConnection};
+
+    use super::*;
+    use crate::certificate::{self, Certificate, Shake};
+
+    fn carry_over(from: &mut ClientConnection, to: &mut ServerConnection) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while from.wants_write() {
+            from.write_tls(&mut bytes).unwrap();
+        }
+        to.read_tls(&mut &bytes[..]).unwrap();
+        to.process_new_packets().unwrap();
+        let mut answer = Vec::new();
+        while to.wants_write() {
+            to.write_tls(&mut answer).unwrap();
+        }
+        answer
+    }
+
+    /// A client that has left rustls, and its server; the server's ticket is still on its way.
+    fn shaken() -> (Keys, ServerConnection, Vec<u8>) {
+        let certificate = Certificate::new().unwrap();
+        let mut client = certificate::client(&certificate.client(Shake::default()).unwrap()).unwrap();
+        let mut server = ServerConnection::new(certificate.server().unwrap()).unwrap();
+        loop {
+            let answer = carry_over(&mut client, &mut server);
+            if !server.is_handshaking() {
+                return (Keys::new(client.dangerous_extract_secrets().unwrap()).unwrap(), server, answer);
+            }
+            client.read_tls(&mut &answer[..]).unwrap();
+            client.process_new_packets().unwrap();
+        }
+    }
+
+    #[test]
+    fn opens_what_rustls_seals_and_seals_what_it_opens() {
+        let (mut keys, mut server, mut wire) = shaken();
+        server.writer().write_all(b"high water").unwrap();
+        server.send_close_notify();
+        while server.wants_write() {
+            server.write_tls(&mut wire).unwrap();
+        }
+        let mut rest = &mut wire[..];
+        let mut opened = Vec::new();
+        while let Some(bytes) = record_bytes(rest) {
+            let (record, after) = std::mem::take(&mut rest).split_at_mut(bytes);
+            opened.push(keys.open(record).map(<[u8]>::to_vec));
+            rest = after;
+        }
+        let close_notify = Err("the server says close_notify".to_owned());
+        assert_eq!(opened, [Ok(Vec::new()), Ok(b"high water".to_vec()), close_notify], "a ticket comes first");
+
+        let mut record = Vec::new();
+        keys.seal(APPLICATION_DATA, b"low water", &mut record).unwrap();
+        keys.seal(ALERT, &CLOSE_NOTIFY, &mut record).unwrap();
+        assert_eq!(record.len(), 2 * OVERHEAD_BYTES + b"low water".len() + CLOSE_NOTIFY.len());
+        server.read_tls(&mut &record[..]).unwrap();
+        server.process_new_packets().unwrap();
+        let mut plain = Vec::new();
+        server.reader().read_to_end(&mut plain).unwrap();
+        assert_eq!(plain, b"low water");
+
+        let mut spoiled = vec![23, 3, 3, 0, 20];
+        spoiled.resize(25, 0);
+        assert!(keys.open(&mut spoiled).is_err());
+    }
+}
