@@ -115,6 +115,13 @@ impl<T> Slots<T> {
         if entry.generation == key.generation { entry.value.as_mut() } else { None }
     }
 
+    /// The key of a slot's present tenant.
+    pub fn key_at(&self, slot: u32) -> Option<Key> {
+        let (segment, entry) = place(slot);
+        let entry = self.segments.get(segment)?.entries.get(entry)?;
+        entry.value.is_some().then_some(Key { slot, generation: entry.generation })
+    }
+
     /// The present tenant of a slot, for whoever knows that it is the one it means.
     pub fn at_mut(&mut self, slot: u32) -> Option<&mut T> {
         let (segment, entry) = place(slot);

@@ -6,10 +6,10 @@
 //! level 2   64 lists of  32.8 s         one level down
 //! level 3   64 lists of  35 min         later than that: the last list, looked at again when the hand is there
 //!
-//! nodes     [slot 0][slot 1] ...        16 bytes each; a list is a chain of nodes, so a timer that falls moves no memory
+//! nodes     [slot 0][slot 1] ...        12 bytes each; a list is a chain of nodes, so a timer that falls moves no memory
 //! ```
 
-use super::{Key, Tick};
+use super::Tick;
 
 const LEVELS: u32 = 4;
 const LEVEL_BITS: u32 = 6;
@@ -33,7 +33,6 @@ pub struct Wheel {
 
 #[derive(Clone, Copy)]
 struct Node {
-    generation: u32,
     /// The step in which it fires, less what does not fit: it lies less than half of that away from the hand.
     step: u32,
     /// The next node of the list, or `NONE`.
@@ -42,7 +41,7 @@ struct Node {
     previous: u32,
 }
 
-const _: () = assert!(size_of::<Node>() == 16, "every connection has one");
+const _: () = assert!(size_of::<Node>() == 12, "every connection has one");
 
 /// Nodes of capacity that are not given back.
 const NODES_KEPT: usize = 256;
@@ -51,7 +50,7 @@ const NONE: u32 = u32::MAX;
 const FIRST_OF: u32 = 1 << 31;
 
 impl Node {
-    const IDLE: Node = Node { generation: 0, step: 0, next: NONE, previous: NONE };
+    const IDLE: Node = Node { step: 0, next: NONE, previous: NONE };
 }
 
 impl Wheel {
@@ -73,43 +72,41 @@ impl Wheel {
         self.count == 0
     }
 
-    /// Fires once for `key` at `at` or up to one step later, instead of whatever was set for its slot before.
-    /// [`Tick::NEVER`] only clears.
-    pub fn set(&mut self, key: Key, at: Tick) {
-        self.clear(key);
+    /// Fires once for `slot` at `at` or up to one step later, instead of when it was set to before. [`Tick::NEVER`] only
+    /// clears.
+    pub fn set(&mut self, slot: u32, at: Tick) {
+        self.clear(slot);
         if at == Tick::NEVER {
             return;
         }
-        let slot = key.slot as usize;
-        if slot >= self.nodes.len() {
-            self.grow(slot + 1);
+        if slot as usize >= self.nodes.len() {
+            self.grow(slot as usize + 1);
         }
         self.count += 1;
         // Rounded up: a timer never fires early. Beyond the last level it is looked at again on the way.
         let step = ((at.micros() >> STEP_BITS) + 1).clamp(self.hand + 1, self.hand + u64::from(u32::MAX / 2));
-        self.nodes[slot] = Node { generation: key.generation, step: step as u32, ..Node::IDLE };
-        self.place(key.slot);
+        self.nodes[slot as usize] = Node { step: step as u32, ..Node::IDLE };
+        self.place(slot);
     }
 
-    /// Fires for `key` at `at` at the latest: leaves a timer that fires before that where it is, so that a deadline which
+    /// Fires for `slot` at `at` at the latest: leaves a timer that fires before that where it is, so that a deadline which
     /// moves away again and again costs one look.
-    pub fn promise(&mut self, key: Key, at: Tick) {
-        let node = self.nodes.get(key.slot as usize);
-        let is_kept = node.is_some_and(|node| node.previous != NONE && node.generation == key.generation)
-            && self.step_of(key.slot) <= (at.micros() >> STEP_BITS) + 1;
+    pub fn promise(&mut self, slot: u32, at: Tick) {
+        let is_set = self.nodes.get(slot as usize).is_some_and(|node| node.previous != NONE);
+        let is_kept = is_set && self.step_of(slot) <= (at.micros() >> STEP_BITS) + 1;
         if !is_kept {
-            self.set(key, at);
+            self.set(slot, at);
         }
     }
 
-    /// Takes the timer of a slot away, if there is one.
-    pub fn clear(&mut self, key: Key) {
-        let is_set = self.nodes.get(key.slot as usize).is_some_and(|node| node.previous != NONE);
+    /// Takes the timer of a slot away, if there is one; to be called before the slot gets another tenant.
+    pub fn clear(&mut self, slot: u32) {
+        let is_set = self.nodes.get(slot as usize).is_some_and(|node| node.previous != NONE);
         if is_set {
-            self.unlink(key.slot);
+            self.unlink(slot);
             self.count -= 1;
         }
-        if key.slot as usize + 1 == self.nodes.len() {
+        if slot as usize + 1 == self.nodes.len() {
             self.shrink();
         }
     }
@@ -189,7 +186,7 @@ impl Wheel {
     }
 
     /// Hands every timer whose deadline is not after `now` to `fire`, in no particular order within one step.
-    pub fn expire(&mut self, now: Tick, mut fire: impl FnMut(Key)) {
+    pub fn expire(&mut self, now: Tick, mut fire: impl FnMut(u32)) {
         let target = now.micros() >> STEP_BITS;
         while self.hand < target {
             if self.count == 0 {
@@ -207,16 +204,16 @@ impl Wheel {
     }
 
     /// Fires what is due in a list that the hand has reached, and lets the rest fall.
-    fn empty(&mut self, level: u32, list: u64, fire: &mut impl FnMut(Key)) {
+    fn empty(&mut self, level: u32, list: u64, fire: &mut impl FnMut(u32)) {
         let mut slot = std::mem::replace(&mut self.heads[level as usize][list as usize], NONE);
         self.filled[level as usize] &= !(1 << list);
         while slot != NONE {
             let node = &mut self.nodes[slot as usize];
-            let (next, generation) = (node.next, node.generation);
+            let next = node.next;
             node.previous = NONE;
             if self.step_of(slot) <= self.hand {
                 self.count -= 1;
-                fire(Key { slot, generation });
+                fire(slot);
             } else {
                 self.place(slot);
             }
@@ -230,10 +227,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn key(slot: u32) -> Key {
-        Key { slot, generation: 5 }
-    }
-
     proptest! {
         #[test]
         fn every_timer_fires_once_never_early_at_most_one_step_late(
@@ -242,16 +235,16 @@ mod tests {
         ) {
             let mut wheel = Wheel::new(Tick::ZERO);
             for (slot, at) in deadlines.iter().enumerate() {
-                wheel.set(key(slot as u32), Tick::from_micros(*at));
+                wheel.set(slot as u32, Tick::from_micros(*at));
             }
             let mut fired = vec![None; deadlines.len()];
             let mut now = 0;
             let mut previous = 0;
             for step in steps.into_iter().chain([50_000_000_000]) {
                 now += step;
-                wheel.expire(Tick::from_micros(now), |key| {
-                    assert!(fired[key.slot as usize].replace(now).is_none(), "fired twice");
-                    let at = deadlines[key.slot as usize];
+                wheel.expire(Tick::from_micros(now), |slot| {
+                    assert!(fired[slot as usize].replace(now).is_none(), "fired twice");
+                    let at = deadlines[slot as usize];
                     assert!(at <= now, "fired early");
                     assert!(at + (2 << STEP_BITS) > previous, "fired a call too late");
                 });
@@ -264,7 +257,7 @@ mod tests {
         #[test]
         fn sleeping_until_next_never_oversleeps(at in 0u64..40_000_000_000) {
             let mut wheel = Wheel::new(Tick::ZERO);
-            wheel.set(key(0), Tick::from_micros(at));
+            wheel.set(0, Tick::from_micros(at));
             let mut fired_at = None;
             for _ in 0..500 {
                 let wake = wheel.next();
@@ -287,7 +280,7 @@ mod tests {
                 now += pace;
                 let due = |set: &std::collections::BTreeMap<u32, u64>, slot| set.get(&slot).copied();
                 let mut fired = Vec::new();
-                wheel.expire(Tick::from_micros(now), |key| fired.push(key.slot));
+                wheel.expire(Tick::from_micros(now), |slot| fired.push(slot));
                 for slot in fired {
                     let at = due(&set, slot).expect("nothing fires that was not set");
                     prop_assert!(at <= now);
@@ -295,18 +288,18 @@ mod tests {
                 }
                 match at {
                     Some(at) => {
-                        wheel.set(key(slot), Tick::from_micros(at));
+                        wheel.set(slot, Tick::from_micros(at));
                         set.insert(slot, at);
                     }
                     None => {
-                        wheel.clear(key(slot));
+                        wheel.clear(slot);
                         set.remove(&slot);
                     }
                 }
                 prop_assert_eq!(wheel.len(), set.len());
             }
             let mut left = Vec::new();
-            wheel.expire(Tick::from_micros(now + 300_000_000), |key| left.push(key.slot));
+            wheel.expire(Tick::from_micros(now + 300_000_000), |slot| left.push(slot));
             left.sort();
             prop_assert_eq!(left, set.into_keys().collect::<Vec<_>>());
         }
@@ -316,24 +309,25 @@ mod tests {
     fn a_promise_moves_a_timer_only_to_the_front() {
         let (early, late) = (Tick::from_millis(1_000), Tick::from_millis(9_000));
         let mut wheel = Wheel::new(Tick::ZERO);
-        wheel.promise(key(0), late);
-        wheel.promise(key(0), early);
-        wheel.promise(key(0), late);
+        wheel.promise(0, late);
+        wheel.promise(0, early);
+        wheel.promise(0, late);
         let mut fired = Vec::new();
-        wheel.expire(early + std::time::Duration::from_millis(20), |key| fired.push(key));
-        assert_eq!(fired, [key(0)]);
-        wheel.promise(Key { slot: 0, generation: 6 }, Tick::NEVER);
+        wheel.expire(early + std::time::Duration::from_millis(20), |slot| fired.push(slot));
+        assert_eq!(fired, [0]);
+        wheel.promise(0, early);
+        wheel.clear(0);
         assert!(wheel.is_empty());
     }
 
     #[test]
     fn memory_goes_back_when_the_crowd_has_left() {
         let mut wheel = Wheel::new(Tick::ZERO);
-        (0..10_000).for_each(|slot| wheel.set(key(slot), Tick::from_millis(1_000)));
-        (0..10_000).rev().filter(|slot| *slot != 7).for_each(|slot| wheel.clear(key(slot)));
+        (0..10_000).for_each(|slot| wheel.set(slot, Tick::from_millis(1_000)));
+        (0..10_000).rev().filter(|slot| *slot != 7).for_each(|slot| wheel.clear(slot));
         assert!(wheel.nodes.capacity() <= 2 * NODES_KEPT);
         let mut fired = Vec::new();
-        wheel.expire(Tick::from_millis(1_020), |key| fired.push(key.slot));
+        wheel.expire(Tick::from_millis(1_020), |slot| fired.push(slot));
         assert_eq!(fired, [7]);
     }
 
@@ -343,7 +337,7 @@ mod tests {
         let start = Tick::from_micros((u64::from(u32::MAX) - 10) << STEP_BITS);
         let mut wheel = Wheel::new(start);
         let at = start + std::time::Duration::from_secs(60);
-        wheel.set(key(3), at);
+        wheel.set(3, at);
         wheel.expire(at, |_| panic!("early"));
         let mut fired = 0;
         wheel.expire(at + std::time::Duration::from_millis(20), |_| fired += 1);

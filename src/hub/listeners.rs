@@ -1,5 +1,6 @@
 //! This shard's subscriptions: which of its connections listen to what.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -23,14 +24,16 @@ pub struct Listener {
 /// Where a subscription stands: at `index` of the list of a topic (a literal subject), or of what is `WILD`.
 #[derive(Clone, Copy)]
 struct Sub {
-    topic: u32,
+    topic: TopicNumber,
     index: u32,
 }
 
-const _: () = assert!(size_of::<Sub>() == 8, "every subscriber has one");
+const _: () = assert!(size_of::<Option<Sub>>() == 8, "every subscriber has one");
 
-/// In place of a topic.
-const WILD: u32 = u32::MAX;
+/// A topic's index plus one, or `WILD`. Never zero, so that a vacant slot needs no word to say so.
+type TopicNumber = NonZeroU32;
+
+const WILD: TopicNumber = NonZeroU32::MAX;
 
 enum Stand<'a> {
     Topic(&'a Topic, usize),
@@ -129,7 +132,7 @@ impl Listeners {
         };
         let (topic, is_first) = self.topic(&subject);
         let entries = &mut self.topics[topic].entries;
-        let sub = self.subs.insert(Sub { topic: topic as u32, index: entries.len() as u32 });
+        let sub = self.subs.insert(Sub { topic: number(topic), index: entries.len() as u32 });
         reserve_one(entries);
         entries.push(Entry { listener, sub: sub.slot });
         if is_service(&subject) {
@@ -172,7 +175,7 @@ impl Listeners {
     pub fn unsubscribe(&mut self, sub: SubKey) -> Withdrawal {
         match self.subs.remove(sub) {
             None => Withdrawal::Nothing,
-            Some(Sub { topic, index }) if topic != WILD => self.leave_topic(sub, topic as usize, index as usize),
+            Some(Sub { topic, index }) if topic != WILD => self.leave_topic(sub, index_of(topic), index as usize),
             Some(Sub { index, .. }) => {
                 let Wild { listener, pattern, queue } = self.wild.remove(index as usize);
                 if queue.is_none() {
@@ -228,7 +231,7 @@ impl Listeners {
         let Sub { topic, index } = *self.subs.get(sub)?;
         Some(match topic {
             WILD => Stand::Wild(&self.wild[index as usize]),
-            _ => Stand::Topic(&self.topics[topic as usize], index as usize),
+            _ => Stand::Topic(&self.topics[index_of(topic)], index as usize),
         })
     }
 
@@ -260,6 +263,14 @@ impl Listeners {
     fn membership(&self, sub: SubKey, key: Key, pattern: &Pattern, queue: Option<Arc<str>>) -> Membership {
         Membership { pattern: pattern.clone(), queue, member: Member { place: self.own, key, sub } }
     }
+}
+
+fn number(topic: usize) -> TopicNumber {
+    NonZeroU32::MIN.saturating_add(topic as u32)
+}
+
+fn index_of(topic: TopicNumber) -> usize {
+    topic.get() as usize - 1
 }
 
 /// Entries of capacity that a topic keeps without asking whether they are used.

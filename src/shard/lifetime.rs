@@ -102,7 +102,7 @@ impl Core {
 
     pub(super) fn closed(&mut self, key: Key) {
         if self.slots.remove(key).is_some() {
-            self.wheel.clear(key);
+            self.wheel.clear(key.slot);
             self.counters().open.sub(1);
         }
     }

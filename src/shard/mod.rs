@@ -384,14 +384,15 @@ impl Core {
         let Some(conn) = self.slots.get(key) else { return };
         let stranded = if conn.is_parked { self.stranded.get(&key) } else { None };
         let at = stranded.map_or(conn.deadline(), |stranded| stranded.until.min(conn.deadline()));
-        self.wheel.promise(key, at);
+        self.wheel.promise(key.slot, at);
     }
 
     /// Looks at every connection whose time has come.
     fn expire(&mut self) {
-        let mut due: SmallVec<[Key; 64]> = SmallVec::new();
-        self.wheel.expire(self.now, |key| due.push(key));
-        for key in due {
+        let mut due: SmallVec<[u32; 64]> = SmallVec::new();
+        self.wheel.expire(self.now, |slot| due.push(slot));
+        for slot in due {
+            let Some(key) = self.slots.key_at(slot) else { continue };
             if self.stranded.get(&key).is_some_and(|stranded| stranded.until <= self.now) {
                 self.end(key, CloseReason::NoWorker);
             }
