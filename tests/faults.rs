@@ -12,7 +12,6 @@ mod gateway;
 mod injection;
 
 use gateway::{Gateway, Listener, Publisher};
-use injection::Injection;
 
 const DRIVERS: [&str; 2] = ["epoll", "uring"];
 
@@ -50,11 +49,10 @@ fn an_accept_without_resources_is_counted_and_made_up_for() {
     for driver in DRIVERS {
         for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] {
             with_bystander(driver, |gateway, bystander| {
-                let injection = Injection::into(gateway, "accept4", error, "1+");
+                gateway.inject("accept4", error, "1..3");
                 let mut late = gateway.begin_to_listen("late");
                 gateway.await_at_least("accept_failures_total", 1);
                 bystander.notices_nothing();
-                injection.end();
                 late.expect("200 OK");
                 bystander.publisher.publish("late", "welcome");
                 late.expect("welcome");
@@ -68,11 +66,10 @@ fn an_accept_that_fails_for_one_connection_fails_no_other() {
     for driver in DRIVERS {
         for error in ["ECONNABORTED", "EPROTO", "EPERM"] {
             with_bystander(driver, |gateway, bystander| {
-                let injection = Injection::into(gateway, "accept4", error, "1..3");
+                gateway.inject("accept4", error, "1..3");
                 let mut other = gateway.begin_to_listen("other");
                 other.expect("200 OK");
                 bystander.notices_nothing();
-                injection.end();
                 assert_eq!(gateway.metric("accept_failures_total"), 0, "{error} is not a shortage");
             });
         }
@@ -85,11 +82,10 @@ fn a_receive_without_memory_ends_its_own_connection_alone() {
         for error in ["ENOMEM", "ENOBUFS"] {
             with_bystander(driver, |gateway, bystander| {
                 let mut victim = gateway.listen("victim");
-                let injection = Injection::into(gateway, "recvfrom", error, "1");
+                gateway.inject("recvfrom", error, "1");
                 victim.say("anything");
                 victim.expect_end();
                 bystander.notices_nothing();
-                injection.end();
                 assert_eq!(gateway.metric("closed_total:peer_reset"), 1, "{driver} {error}");
             });
         }
@@ -100,9 +96,8 @@ fn a_receive_without_memory_ends_its_own_connection_alone() {
 fn an_interrupted_receive_is_tried_again() {
     for driver in DRIVERS {
         with_bystander(driver, |gateway, bystander| {
-            let injection = Injection::into(gateway, "recvfrom", "EINTR", "1..3");
+            gateway.inject("recvfrom", "EINTR", "1..3");
             bystander.notices_nothing();
-            injection.end();
         });
     }
 }
@@ -118,11 +113,10 @@ fn a_send_without_memory_ends_its_own_connection_alone() {
     ] {
         with_bystander("epoll", |gateway, bystander| {
             let mut victim = gateway.listen("victim");
-            let injection = Injection::into(gateway, call, error, "1");
+            gateway.inject(call, error, "1");
             bystander.publisher.publish_all("victim", payloads);
             victim.expect_end();
             bystander.notices_nothing();
-            injection.end();
             assert_eq!(gateway.metric("closed_total:write_failed"), 1, "{call} {error}");
         });
     }
@@ -131,9 +125,8 @@ fn a_send_without_memory_ends_its_own_connection_alone() {
 #[test]
 fn an_interrupted_send_is_tried_again() {
     with_bystander("epoll", |gateway, bystander| {
-        let injection = Injection::into(gateway, "sendto", "EINTR", "1..3");
+        gateway.inject("sendto", "EINTR", "1..3");
         bystander.notices_nothing();
-        injection.end();
     });
 }
 
@@ -141,14 +134,13 @@ fn an_interrupted_send_is_tried_again() {
 fn a_connection_that_epoll_cannot_watch_is_ended() {
     for error in ["ENOMEM", "ENOSPC"] {
         with_bystander("epoll", |gateway, bystander| {
-            let injection = Injection::into(gateway, "epoll_ctl", error, "1");
+            gateway.inject("epoll_ctl", error, "1");
             let mut victim = gateway.begin_to_listen("victim");
             victim.expect_end();
             bystander.notices_nothing();
             let mut next = gateway.listen("next");
             bystander.publisher.publish("next", "welcome");
             next.expect("welcome");
-            injection.end();
             assert_eq!(gateway.metric("closed_total:peer_reset"), 1, "{error}");
         });
     }
@@ -158,12 +150,11 @@ fn a_connection_that_epoll_cannot_watch_is_ended() {
 fn a_ring_without_memory_loses_nothing() {
     for error in ["EAGAIN", "EBUSY", "ENOMEM", "EINTR"] {
         with_bystander("uring", |gateway, bystander| {
-            let injection = Injection::into(gateway, "io_uring_enter", error, "1..20");
+            gateway.inject("io_uring_enter", error, "1..20");
             bystander.notices_nothing();
             let mut next = gateway.listen("next");
             bystander.publisher.publish("next", "welcome");
             next.expect("welcome");
-            injection.end();
         });
     }
 }
@@ -171,8 +162,7 @@ fn a_ring_without_memory_loses_nothing() {
 #[test]
 fn an_interrupted_wait_waits_on() {
     with_bystander("epoll", |gateway, bystander| {
-        let injection = Injection::into(gateway, "epoll_wait", "EINTR", "1..20");
+        gateway.inject("epoll_wait", "EINTR", "1..20");
         bystander.notices_nothing();
-        injection.end();
     });
 }

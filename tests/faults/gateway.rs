@@ -7,6 +7,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::injection::Injection;
+
 /// Longer than anything here takes; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -36,6 +38,7 @@ pub struct Gateway {
     bus: String,
     /// Open from the beginning: it asks for metrics even while nobody can connect.
     admin: BufReader<TcpStream>,
+    injection: Option<Injection>,
 }
 
 impl Gateway {
@@ -56,24 +59,32 @@ impl Gateway {
         }
         _ = std::fs::remove_file(file);
         let admin = BufReader::new(connect(&addresses[2]));
-        let mut gateway =
-            Gateway { child, _stdout: stdout, front: addresses[0].clone(), bus: addresses[1].clone(), admin };
+        let mut gateway = Gateway {
+            child,
+            _stdout: stdout,
+            front: addresses[0].clone(),
+            bus: addresses[1].clone(),
+            admin,
+            injection: None,
+        };
         assert_eq!(gateway.metric("connections_open"), 1);
         gateway
     }
 
-    /// The one thread that talks to clients.
-    pub fn shard_thread(&self) -> u32 {
-        let tasks = self.tasks().into_iter();
-        let mut shards =
-            tasks.filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("shard")));
-        let task = shards.next().expect("a thread is called so");
-        task.file_name().and_then(|name| name.to_str()?.parse().ok()).expect("its folder is its number")
+    /// Makes system calls of the shard fail; see [`Injection::new`].
+    pub fn inject(&mut self, call: &str, error: &str, which: &str) {
+        assert!(self.injection.is_none(), "a thread has one tracer");
+        self.injection = Some(Injection::new(self.shard_thread(), call, error, which));
     }
 
-    fn tasks(&self) -> Vec<PathBuf> {
+    /// The one thread that talks to clients.
+    fn shard_thread(&self) -> u32 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
-        tasks.flatten().map(|task| task.path()).collect()
+        let mut shards = tasks.flatten().filter(|task| {
+            std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with("shard"))
+        });
+        let task = shards.next().expect("a thread is called so");
+        task.file_name().to_str().and_then(|name| name.parse().ok()).expect("its folder is its number")
     }
 
     /// Begins a stream; its head may come late.
@@ -133,10 +144,10 @@ impl Gateway {
         await_that(fact, || self.metric(name) == value);
     }
 
-    /// How many descriptors its threads have, each table counted once for each of them.
+    /// How many descriptors the shard has in its own table; other threads come and go while a gateway starts.
     pub fn descriptors(&self) -> usize {
-        let tables = self.tasks().into_iter().filter_map(|task| std::fs::read_dir(task.join("fd")).ok());
-        tables.map(Iterator::count).sum()
+        let table = format!("/proc/{}/task/{}/fd", self.child.id(), self.shard_thread());
+        std::fs::read_dir(table).expect("it runs").count()
     }
 
     pub fn await_descriptors(&self, count: usize) {
@@ -147,6 +158,8 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         _ = self.child.kill();
+        // It hears of the end before we do.
+        self.injection = None;
         _ = self.child.wait();
     }
 }
@@ -166,7 +179,8 @@ impl Listener {
                 self.heard.drain(..at + text.len());
                 return;
             }
-            let count = self.socket.read(&mut buffer).unwrap_or_else(|error| panic!("waiting for {text:?}: {error}"));
+            let count = read(&mut self.socket, &mut buffer);
+            let count = count.unwrap_or_else(|error| panic!("waiting for {text:?}: {error}"));
             assert!(count > 0, "the stream ended before {text:?}");
             self.heard.extend_from_slice(&buffer[..count]);
         }
@@ -176,7 +190,7 @@ impl Listener {
     pub fn expect_end(&mut self) {
         let mut buffer = [0; 4096];
         loop {
-            match self.socket.read(&mut buffer) {
+            match read(&mut self.socket, &mut buffer) {
                 Ok(0) => return,
                 Ok(_) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return,
@@ -212,6 +226,16 @@ fn connect(address: &str) -> TcpStream {
     let socket = TcpStream::connect(address).expect("it listens");
     socket.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
     socket
+}
+
+/// A read with a time-out is not taken up again by itself when a signal has come in between (signal(7)).
+fn read(socket: &mut TcpStream, buffer: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match socket.read(buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
 }
 
 fn configuration() -> PathBuf {

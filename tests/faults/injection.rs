@@ -3,21 +3,20 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
-use crate::gateway::Gateway;
-
-/// strace, attached to the shard of a gateway; it lets go in the end, and the gateway runs on.
+/// strace, attached to a thread until that has ended: told to let go in the middle of a call, it would leave an ENOSYS
+/// behind. So how many calls fail is said beforehand.
 pub struct Injection {
     strace: Child,
     _stderr: BufReader<ChildStderr>,
 }
 
 impl Injection {
-    /// `which` counts the calls from now on: `1`, `1..3`, or `1+` for all.
-    pub fn into(gateway: &Gateway, call: &str, error: &str, which: &str) -> Injection {
+    /// `which` counts the calls from now on: `1`, or `1..3`.
+    pub fn new(thread: u32, call: &str, error: &str, which: &str) -> Injection {
         let strace = Command::new("strace")
             .args(["-o", "/dev/null", "-e", &format!("trace={call}")])
             .args(["-e", &format!("inject={call}:error={error}:when={which}")])
-            .args(["-p", &gateway.shard_thread().to_string()])
+            .args(["-p", &thread.to_string()])
             .stderr(Stdio::piped())
             .spawn();
         let mut strace = strace.expect("strace runs (tests/install.sh installs it)");
@@ -27,14 +26,11 @@ impl Injection {
         assert!(line.contains(" attached"), "strace has not attached: {line}");
         Injection { strace, _stderr: stderr }
     }
-
-    pub fn end(self) {}
 }
 
 impl Drop for Injection {
+    /// Its thread has ended.
     fn drop(&mut self) {
-        // Told to end and not killed: it lets go of what it has stopped.
-        _ = Command::new("kill").args(["-TERM", &self.strace.id().to_string()]).status();
         _ = self.strace.wait();
     }
 }
