@@ -18,6 +18,7 @@ mod identity;
 pub mod outbox;
 mod peer;
 pub mod route;
+mod sealing;
 pub mod settings;
 mod subs;
 mod transport;
@@ -37,6 +38,7 @@ use http::Http;
 pub use identity::Identity;
 use outbox::Outbox;
 pub use peer::Peer;
+pub use sealing::Sealing;
 use settings::Settings;
 use subs::Subs;
 pub use transport::Transport;
@@ -426,30 +428,38 @@ impl Conn {
         self.ended.is_some() && self.transport.owes_close_notify()
     }
 
-    /// The batch of this turn, framed and sealed, if there is one. `spare` becomes the sealed batch or comes back;
-    /// `scratch` gathers the content of a record.
-    pub fn fill(&mut self, mut spare: Box<Batch>, scratch: &mut Vec<u8>) -> Result<Filled, CloseReason> {
+    /// The batch of this turn, framed and sealed, if there is one.
+    pub fn fill(&mut self, sealing: &mut Sealing) -> Result<Option<Box<Batch>>, CloseReason> {
         if !self.has_output() {
-            return Ok(Filled { batch: None, spare: Some(spare) });
+            return Ok(None);
         }
         let plain = self.outbox.take();
-        let Transport::Tls(tls) = &mut self.transport else {
-            if let Some(batch) = &plain {
-                self.outbox.sending(batch.len());
+        let batch = match &mut self.transport {
+            Transport::Plain => plain,
+            Transport::Tls(tls) => {
+                let mut sealed = sealing.take();
+                let outcome = tls.seal(plain.as_deref(), self.ended.is_some(), &mut sealing.scratch, &mut sealed);
+                // Once it has ended, the alert is all that can still be said.
+                let failure = outcome.err().filter(|_| self.ended.is_none());
+                if failure.is_some() || sealed.is_empty() {
+                    sealing.give_back(sealed);
+                    return failure.map_or(Ok(None), Err);
+                }
+                Some(sealed)
             }
-            return Ok(Filled { batch: plain, spare: Some(spare) });
         };
-        let is_last = self.ended.is_some();
-        match tls.seal(plain.as_deref(), is_last, scratch, &mut spare) {
-            // After a failure the alert is all that can still be said.
-            Err(_) if is_last => {}
-            outcome => outcome?,
+        if let Some(batch) = &batch {
+            self.outbox.sending(batch.len());
         }
-        if spare.is_empty() {
-            return Ok(Filled { batch: None, spare: Some(spare) });
+        Ok(batch)
+    }
+
+    /// The batch is back: whole or in part, its bytes are not ours any more.
+    pub fn sent(&mut self, batch: Box<Batch>, sealing: &mut Sealing) {
+        self.outbox.sent();
+        if matches!(self.transport, Transport::Tls(_)) {
+            sealing.give_back(batch);
         }
-        self.outbox.sending(spare.len());
-        Ok(Filled { batch: Some(spare), spare: plain })
     }
 
     /// True the first time: our half may end now.
@@ -461,13 +471,6 @@ impl Conn {
     pub fn is_flushed(&self) -> bool {
         self.ended.is_some() && self.outbox.is_empty() && !self.has_output()
     }
-}
-
-/// What [`Conn::fill`] hands over.
-pub struct Filled {
-    pub batch: Option<Box<Batch>>,
-    /// For the next connection.
-    pub spare: Option<Box<Batch>>,
 }
 
 /// A transport for a connection that was accepted by a listener with or without TLS.
@@ -493,12 +496,12 @@ mod tests {
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let settings = Settings::default();
         let mut conn = Conn::new(key, peer, Door::Bus, Transport::Plain, &settings, Tick::ZERO);
-        let greeting = conn.fill(Box::default(), &mut Vec::new()).unwrap();
-        assert!(greeting.batch.is_some());
+        let mut sealing = Sealing::default();
+        let greeting = conn.fill(&mut sealing).unwrap().expect("INFO");
         conn.end(CloseReason::SlowConsumer, Tick::ZERO);
         conn.is_closing = true;
-        conn.outbox.sent();
+        conn.sent(greeting, &mut sealing);
         assert!(!conn.has_output(), "its last words would go to a socket that is closed");
-        assert!(conn.fill(Box::default(), &mut Vec::new()).unwrap().batch.is_none());
+        assert!(conn.fill(&mut sealing).unwrap().is_none());
     }
 }

@@ -81,10 +81,9 @@ impl Core {
     }
 
     pub(super) fn sent(&mut self, key: Key, batch: Box<Batch>, outcome: Result<(), io::ErrorKind>) {
-        self.reuse(batch);
         let Some(conn) = self.slots.get_mut(key) else { return };
         let was_paused = conn.is_paused();
-        conn.outbox.sent();
+        conn.sent(batch, &mut self.sealing);
         if outcome.is_err() {
             return self.broken(key, CloseReason::WriteFailed);
         }
@@ -162,20 +161,10 @@ impl Core {
 
     /// The batch that `key` sends this turn.
     pub(super) fn fill(&mut self, key: Key) -> Option<Box<Batch>> {
-        let spare = self.spare_batches.pop().unwrap_or_default();
-        let conn = self.slots.get_mut(key);
-        let Some(conn) = conn else {
-            self.spare_batches.push(spare);
-            return None;
-        };
+        let conn = self.slots.get_mut(key)?;
         conn.is_dirty = false;
-        match conn.fill(spare, &mut self.scratch) {
-            Ok(filled) => {
-                if let Some(spare) = filled.spare {
-                    self.reuse(spare);
-                }
-                filled.batch
-            }
+        match conn.fill(&mut self.sealing) {
+            Ok(batch) => batch,
             Err(reason) => {
                 self.broken(key, reason);
                 None
@@ -208,13 +197,6 @@ impl Core {
     pub(super) fn begin_close(&mut self, key: Key) -> bool {
         let Some(conn) = self.slots.get_mut(key) else { return false };
         !std::mem::replace(&mut conn.is_closing, true)
-    }
-
-    fn reuse(&mut self, mut batch: Box<Batch>) {
-        if self.spare_batches.len() < limits::BATCHES_POOLED_MAX {
-            batch.clear(limits::BATCH_CAPACITY_KEPT);
-            self.spare_batches.push(batch);
-        }
     }
 
     /// Told by the gateway: end, clients first.

@@ -29,9 +29,9 @@ use ahash::AHashMap;
 use rustls::ServerConfig;
 use smallvec::SmallVec;
 
-use crate::base::{Address, Batch, Key, Place, Slots, Tick, Wheel};
+use crate::base::{Address, Key, Place, Slots, Tick, Wheel};
 use crate::conn::settings::Settings;
-use crate::conn::{Conn, Door};
+use crate::conn::{Conn, Door, Sealing};
 use crate::driver::{Completion, Driver, ListenerId};
 use crate::hub::{Hub, Member};
 use crate::limits;
@@ -91,12 +91,9 @@ pub(crate) struct Core {
     stranded: BTreeMap<Key, Stranded>,
     /// The workers that a client's messages went to: the next go there too while those live.
     sticky: AHashMap<Key, SmallVec<[Member; 1]>>,
-    // Boxed as the driver takes and returns them.
-    #[expect(clippy::vec_box)]
-    spare_batches: Vec<Box<Batch>>,
-    /// Plaintext of the records being opened, and content of the record being sealed.
+    sealing: Sealing,
+    /// Plaintext of the records being opened.
     plain: Vec<u8>,
-    scratch: Vec<u8>,
     /// Room for the keys of a turn, so that it is not allocated anew.
     keys: Vec<Key>,
     /// Listeners that rest after a failed accept, and until when.
@@ -153,9 +150,8 @@ impl<D: Driver> Shard<D> {
             parked: Vec::new(),
             stranded: BTreeMap::new(),
             sticky: AHashMap::new(),
-            spare_batches: Vec::new(),
+            sealing: Sealing::default(),
             plain: Vec::new(),
-            scratch: Vec::new(),
             keys: Vec::new(),
             resting: Vec::new(),
             drain: Drain::No,
