@@ -50,6 +50,17 @@ impl Endpoint {
         self.world.state().client_read(self.link, usize::MAX, into)
     }
 
+    /// What moves here is ciphertext, whose bytes come from real chance: the history counts how many they are, and holds
+    /// what they mean as far as the client tells it ([`Endpoint::note`]).
+    pub fn conceal(&self) {
+        self.world.state().client(self.link).is_opaque = true;
+    }
+
+    /// Makes `meaning` a part of what happened.
+    pub fn note(&self, meaning: &[u8]) {
+        self.world.state().history.record_bytes(meaning);
+    }
+
     /// Ends this direction; the other one goes on.
     pub fn shutdown_write(&self) {
         self.world.state().client_finish(self.link);
@@ -152,9 +163,12 @@ impl State {
         let count = link.up.room().min(bytes.len());
         if count > 0 {
             let at = link.up.push(&bytes[..count], at);
+            let is_opaque = link.is_opaque;
             self.plan(at, Due::Look(id));
             self.record(Event::Wrote { link: id, count: count as u64 });
-            self.history.record_bytes(&bytes[..count]);
+            if !is_opaque {
+                self.history.record_bytes(&bytes[..count]);
+            }
         }
         count
     }
@@ -191,9 +205,12 @@ impl State {
         }
         let count = if random.chance(faults.partial_read) { random.some_of(most) } else { most };
         link.down.take(count, into);
+        let is_opaque = link.is_opaque;
         self.record(Event::Read { link: id, count: count as u64 });
-        let start = into.len() - count;
-        self.history.record_bytes(&into[start..]);
+        if !is_opaque {
+            let start = into.len() - count;
+            self.history.record_bytes(&into[start..]);
+        }
         self.look(id);
         ReadOutcome::Bytes(count)
     }

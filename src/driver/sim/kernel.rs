@@ -416,8 +416,11 @@ impl State {
         if most > 0 {
             let count = if random.chance(faults.partial_read) { random.some_of(most) } else { most };
             link.up.take(count, lent);
+            let is_opaque = link.is_opaque;
             self.record(Event::Received { driver, key, count: count as u64 });
-            self.history.record_bytes(lent);
+            if !is_opaque {
+                self.history.record_bytes(lent);
+            }
             return Completion::Received { key, bytes: lent };
         }
         let error = if link.up.is_ended(*now) { None } else { link.server_broken };

@@ -36,6 +36,8 @@ pub(super) struct Link {
     pub peer: SocketAddr,
     /// Exempt from whatever loses bytes: resets, and clients that stop reading.
     pub is_calm: bool,
+    /// What moves is ciphertext: how much is decided by the seed, which bytes is not.
+    pub is_opaque: bool,
     /// Client to server.
     pub up: Pipe,
     /// Server to client.
@@ -54,6 +56,7 @@ impl Link {
         Link {
             peer,
             is_calm,
+            is_opaque: false,
             up: Pipe::new(up_bytes),
             down: Pipe::new(down_bytes),
             server: ServerEnd::Queued,
