@@ -5,7 +5,9 @@ use tidegate::driver::sim::Endpoint;
 
 use crate::clients::{Me, Mercy, Room, Stream};
 use crate::ledger::Ledger;
+use crate::line::Line;
 use crate::poster::Poster;
+use crate::websocket::Phase;
 use crate::worker::Worker;
 
 pub struct Client {
@@ -80,6 +82,30 @@ impl Client {
             Kind::Poster(poster) => poster.end(),
         };
         end.is_some()
+    }
+
+    /// The line of a client at the front door, where TLS may be spoken.
+    pub fn front_line(&self) -> Option<&Line> {
+        match &self.kind {
+            Kind::Room(room) => Some(&room.socket.line),
+            Kind::Me(me) => Some(&me.socket.line),
+            Kind::Stream(stream) => Some(&stream.stream.line),
+            Kind::Worker(_) | Kind::Poster(_) => None,
+        }
+    }
+
+    /// The same, if it is open: let in by the gateway, and left by nobody.
+    pub fn open_line(&mut self) -> Option<&mut Line> {
+        match &mut self.kind {
+            Kind::Room(room) => Some(&mut room.socket.line).filter(|_| room.socket.phase == Phase::Open),
+            Kind::Me(me) => Some(&mut me.socket.line).filter(|_| me.socket.phase == Phase::Open),
+            Kind::Stream(stream) if stream.stream.is_open() => Some(&mut stream.stream.line),
+            Kind::Stream(_) | Kind::Worker(_) | Kind::Poster(_) => None,
+        }
+    }
+
+    pub fn speaks_tls(&self) -> bool {
+        self.front_line().is_some_and(Line::is_tls)
     }
 
     /// It has what it came for, or has been refused.

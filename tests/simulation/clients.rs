@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tidegate::driver::sim::Endpoint;
-
+use crate::deed::Deed;
 use crate::ear::{Ear, Pattern};
 use crate::ledger::{Ledger, Position, Voice};
+use crate::line::{End, Line};
 use crate::sse::EventStream;
 use crate::websocket::{Message, Phase, WebSocket};
 
@@ -19,6 +19,13 @@ pub struct Mercy {
     /// So few connections are allowed that some are refused.
     pub may_be_refused: bool,
     pub is_draining: bool,
+}
+
+impl Mercy {
+    /// A TLS handshake may come to nothing without a word: it is refused like that, and it may be too slow.
+    fn may_end_handshake(self, line: &Line) -> bool {
+        line.is_tls() && (self.may_be_refused || self.may_be_slow)
+    }
 }
 
 /// A WebSocket in a room, which everybody there may publish to.
@@ -62,15 +69,16 @@ pub fn whisper_channel(client: u32) -> String {
 }
 
 impl Room {
-    pub fn new(id: u32, endpoint: Endpoint, room: u64, seed: u64) -> Room {
+    pub fn new(id: u32, line: Line, room: u64, seed: u64) -> Room {
         let channel = format!("room.{room}");
-        let socket = WebSocket::new(endpoint, &format!("/ws/rooms/{room}"), seed);
+        let socket = WebSocket::new(line, &format!("/ws/rooms/{room}"), seed);
         let ear = Ear::new(format!("socket {id}"), Pattern::Channel(channel.clone()), None);
         Room { id, socket, channel, ear, is_greeted: false, has_left: false }
     }
 
     pub fn poll(&mut self, ledger: &mut Ledger) {
         let received = receive(&mut self.socket, std::slice::from_mut(&mut self.ear), ledger);
+        assert_cut_is_no_end(&self.socket, self.id, self.has_left, ledger);
         for text in received {
             self.ear.hear(ledger, text.as_bytes(), None);
         }
@@ -102,16 +110,18 @@ impl Room {
 }
 
 impl Me {
-    pub fn new(id: u32, endpoint: Endpoint, user: u64, seed: u64, workers_drift: bool) -> Me {
+    pub fn new(id: u32, line: Line, user: u64, seed: u64, workers_drift: bool) -> Me {
         let user = format!("u{user}");
-        let socket = WebSocket::new(endpoint, &format!("/ws/me?user={user}"), seed);
+        let socket = WebSocket::new(line, &format!("/ws/me?user={user}"), seed);
         let ears = [format!("tg.user.{user}"), whisper_channel(id)]
             .map(|channel| Ear::new(format!("user socket {id}"), Pattern::Channel(channel), None));
         Me { id, socket, ears, granted: BTreeMap::new(), echoed: 0, has_left: false, workers_drift }
     }
 
     pub fn poll(&mut self, ledger: &mut Ledger) {
-        for text in receive(&mut self.socket, &mut self.ears, ledger) {
+        let received = receive(&mut self.socket, &mut self.ears, ledger);
+        assert_cut_is_no_end(&self.socket, self.id, self.has_left, ledger);
+        for text in received {
             let message = ledger.recognize(text.as_bytes());
             match message.voice.channel.as_str() {
                 ECHO => {
@@ -159,8 +169,8 @@ impl Me {
 }
 
 impl Stream {
-    pub fn new(id: u32, endpoint: Endpoint, room: u64) -> Stream {
-        let stream = EventStream::new(endpoint, &format!("/sse/{room}"), "");
+    pub fn new(id: u32, line: Line, room: u64) -> Stream {
+        let stream = EventStream::new(line, &format!("/sse/{room}"), "");
         let ear = Ear::new(format!("stream {id}"), Pattern::Channel(format!("room.{room}")), None);
         Stream { room, stream, ear, is_greeted: false }
     }
@@ -191,9 +201,17 @@ impl Stream {
         } else {
             let status = self.stream.head.as_ref().map(|head| head.status);
             let is_drained = mercy.is_draining && matches!(status, None | Some(503));
-            assert!(is_drained || mercy.may_be_refused && status == Some(503), "a stream was refused: {status:?}");
+            let is_refused = mercy.may_be_refused && status == Some(503);
+            let has_no_word = status.is_none() && mercy.may_end_handshake(&self.stream.line);
+            assert!(is_drained || is_refused || has_no_word, "a stream was refused: {status:?}");
         }
     }
+}
+
+/// A socket that was cut off in the middle of its stream must not be taken for one that was closed.
+fn assert_cut_is_no_end(socket: &WebSocket, id: u32, has_left: bool, ledger: &Ledger) {
+    let is_taken_for_end = socket.line.deed() == Some(Deed::Cut) && socket.close_code == Some(1000);
+    assert!(!is_taken_for_end || has_left || ledger.kicked.contains(&id), "the cut of {id} counts as a proper end");
 }
 
 /// What a WebSocket has received; its ears open with it.
@@ -226,10 +244,14 @@ fn assert_end(socket: &WebSocket, id: u32, was_open: bool, has_left: bool, mercy
                 Some(1000) => has_left || ledger.kicked.contains(&id),
                 Some(1001) => mercy.is_draining,
                 // It was on its way when the gateway ended, and nobody accepted it.
-                None => mercy.is_draining && !was_open,
+                None => (mercy.is_draining || mercy.may_end_handshake(&socket.line)) && !was_open,
                 _ => false,
             };
             assert!(is_meant, "socket {id} ended with {:?} and {:?}", socket.close_code, socket.end());
+            let is_cut = was_open && socket.end() == Some(End::Truncated);
+            assert!(mercy.may_be_slow || !is_cut, "socket {id} was cut");
+            let has_asked = socket.close_code == Some(1001) && socket.line.awaits_key_update();
+            assert!(!has_asked, "socket {id} never got the KeyUpdate that it asked for");
         }
     }
     false

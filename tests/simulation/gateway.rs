@@ -12,8 +12,11 @@ use tidegate::driver::sim::{SimDriver, World};
 use tidegate::driver::{Driver, ListenerId};
 use tidegate::limits;
 use tidegate::mesh::{Mail, Mesh};
+use tidegate::proto::CloseReason;
 use tidegate::shard::counters::Counters;
 use tidegate::shard::{Census, Entrance, Parts, Shard, Turn};
+
+use crate::trust;
 
 /// More turns of one shard than anything needs without time passing; a shard that takes them spins.
 const TURNS_PER_INSTANT_MAX: usize = 5_000;
@@ -39,6 +42,7 @@ pub struct Gateway {
     world: World,
     shape: Shape,
     mesh: Mesh,
+    counters: Arc<[Counters]>,
     /// None once it has ended.
     shards: Vec<Option<Shard<SimDriver>>>,
     /// Turns of each shard at this instant.
@@ -49,8 +53,9 @@ pub struct Gateway {
     to_drain: Vec<Place>,
 }
 
-pub fn address(door: Door) -> SocketAddr {
+pub fn address(door: Door, is_tls: bool) -> SocketAddr {
     let port = match door {
+        Door::Front if is_tls => 8443,
         Door::Front => 8080,
         Door::Bus => 4222,
         Door::Admin => 9180,
@@ -58,7 +63,9 @@ pub fn address(door: Door) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-const DOORS: [Door; 3] = [Door::Front, Door::Bus, Door::Admin];
+/// Each with its door, and whether TLS is spoken there.
+const LISTENERS: [(Door, bool); 4] =
+    [(Door::Front, false), (Door::Bus, false), (Door::Admin, false), (Door::Front, true)];
 
 impl Gateway {
     pub fn new(world: &World, shape: Shape) -> Gateway {
@@ -72,7 +79,7 @@ impl Gateway {
             let parts = Parts {
                 place: Place(index as u16),
                 settings: settings.clone(),
-                entrances: DOORS.map(|door| Entrance { door, tls: None }).to_vec(),
+                entrances: LISTENERS.map(|(door, is_tls)| Entrance { door, tls: is_tls.then(trust::server) }).to_vec(),
                 mesh: mesh.clone(),
                 mailbox,
                 counters: counters.clone(),
@@ -80,14 +87,17 @@ impl Gateway {
                 now: world.now(),
             };
             let mut shard = Shard::new(driver, parts);
-            for (id, door) in DOORS.into_iter().enumerate() {
-                shard.listen(ListenerId(id as u16), world.listener(address(door))).expect("the simulator listens");
+            for (id, (door, is_tls)) in LISTENERS.into_iter().enumerate() {
+                shard
+                    .listen(ListenerId(id as u16), world.listener(address(door, is_tls)))
+                    .expect("the simulator listens");
             }
             shards.push(Some(shard));
         }
         Gateway {
             world: world.clone(),
             mesh,
+            counters,
             turns: vec![0; shards.len()],
             instant: Tick::ZERO,
             stalled_until: vec![Tick::ZERO; shards.len()],
@@ -163,6 +173,11 @@ impl Gateway {
             }
             is_full
         });
+    }
+
+    /// Connections that ended for `reason`.
+    pub fn closed(&self, reason: CloseReason) -> u64 {
+        self.counters.iter().map(|counters| counters.closed[reason as usize].value()).sum()
     }
 
     pub fn is_over(&self) -> bool {

@@ -12,6 +12,8 @@
 //!       \          |        /
 //!        '------- Line ----'         bytes to be said, bytes heard, how it ended
 //!                  |
+//!               [ Tls ]              rustls as a client, and what it does out of turn (Deed); in some lines
+//!                  |
 //!              Endpoint              the simulator's
 //! ```
 //!
@@ -21,6 +23,7 @@
 mod bus;
 mod client;
 mod clients;
+mod deed;
 mod ear;
 mod gateway;
 mod http;
@@ -31,5 +34,8 @@ mod scenario;
 mod script;
 mod sse;
 mod sweep;
+mod tally;
+mod tls;
+mod trust;
 mod websocket;
 mod worker;

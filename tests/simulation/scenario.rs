@@ -7,25 +7,33 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tidegate::base::Tick;
 use tidegate::conn::Door;
 use tidegate::driver::sim::{Endpoint, Faults, Random, World};
 use tidegate::limits;
+use tidegate::proto::CloseReason;
 
 use crate::client::{Client, Kind};
 use crate::clients::{Me, Mercy, Room, Stream, whisper_channel};
+use crate::deed::DEEDS;
 use crate::ear::{Pattern, STEADY_GROUP};
 use crate::gateway::{Gateway, Shape, address};
 use crate::ledger::Ledger;
+use crate::line::Line;
 use crate::poster::Poster;
+use crate::tally::Counts;
+use crate::trust::Trust;
 use crate::worker::{Question, Worker};
 
 const ROOMS: u64 = 3;
 const USERS: u64 = 3;
 /// Clients at a time; each costs every instant of the simulation.
 const CLIENTS_MAX: usize = 28;
+/// Of all clients of a scenario in which there are some.
+const TLS_CLIENTS_MAX: u32 = 12;
 /// Acts that are kept for a failure's report.
 const JOURNAL_LINES: usize = 60;
 /// Long enough for every stall, delay and deadline that a message can meet.
@@ -40,7 +48,7 @@ const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
 type Act = fn(&mut Scenario);
 
 /// What happens in a scenario, and how often in an ordinary one.
-const ACTS: [(u64, Act); 8] = [
+const ACTS: [(u64, Act); 10] = [
     (50, Scenario::say_something),
     (14, Scenario::come),
     (6, Scenario::go),
@@ -49,7 +57,11 @@ const ACTS: [(u64, Act); 8] = [
     (6, Scenario::change_subscriptions),
     (8, Scenario::ask),
     (6, Scenario::whisper_or_command),
+    (14, Scenario::misbehave),
+    (6, Scenario::update_keys),
 ];
+/// The last of them, which need clients with TLS.
+const TLS_ACTS: usize = 2;
 
 pub struct Scenario {
     pub world: World,
@@ -70,6 +82,9 @@ pub struct Scenario {
     bursts: u32,
     /// Workers of the service come and go; otherwise two are there from the beginning, and stay.
     workers_drift: bool,
+    trust: Trust,
+    /// How many clients may still come with TLS: its handshakes take longer than all else here.
+    tls_left: u32,
 }
 
 impl Scenario {
@@ -85,7 +100,11 @@ impl Scenario {
             connections_max: if random.chance(100) { 6 } else { 1_000_000 },
             seed: random.bits() as u32,
         };
-        let temper = ACTS.map(|(weight, _)| weight * [0, 1, 1, 8][random.below(4) as usize] + 1);
+        let mut temper = ACTS.map(|(weight, _)| weight * [0, 1, 1, 8][random.below(4) as usize] + 1);
+        let tls_left = if random.chance(333) { TLS_CLIENTS_MAX } else { 0 };
+        if tls_left == 0 {
+            temper[ACTS.len() - TLS_ACTS..].fill(0);
+        }
         let mut scenario = Scenario {
             temper,
             crawls: faults.partial_write > 0 && *faults.delay_us.end() > 100_000,
@@ -97,6 +116,8 @@ impl Scenario {
             shape,
             ledger: Ledger::new(),
             workers_drift: random.chance(400),
+            tls_left,
+            trust: Trust::new(&mut random),
             random,
             clients: Vec::new(),
             clients_made: 0,
@@ -130,6 +151,11 @@ impl Scenario {
         }
     }
 
+    /// What the clients that speak TLS did and heard.
+    pub fn tls_counts(&self) -> Counts {
+        self.trust.tally.counts()
+    }
+
     fn mercy(&self, is_draining: bool) -> Mercy {
         Mercy {
             may_be_slow: self.shape.outbox_bytes_max < limits::OUTBOX_BYTES_MAX || self.crawls,
@@ -144,7 +170,7 @@ impl Scenario {
     /// Those who stay: a reader for each room, so that every position is seen; workers, unless they drift.
     fn begin(&mut self) {
         for room in 0..ROOMS {
-            self.enter(Door::Front, true, |id, endpoint| Kind::Stream(Stream::new(id, endpoint, room)));
+            self.enter_front(true, |id, line| Kind::Stream(Stream::new(id, line, room)));
         }
         let drift = self.workers_drift;
         for _ in 0..2 {
@@ -183,11 +209,9 @@ impl Scenario {
         let (room, user, seed) = (self.random.below(ROOMS), self.random.below(USERS), self.random.bits());
         let drift = self.workers_drift;
         match self.random.below(100) {
-            0..30 => self.enter(Door::Front, is_calm, |id, endpoint| Kind::Room(Room::new(id, endpoint, room, seed))),
-            30..50 => {
-                self.enter(Door::Front, is_calm, |id, endpoint| Kind::Me(Me::new(id, endpoint, user, seed, drift)));
-            }
-            50..70 => self.enter(Door::Front, is_calm, |id, endpoint| Kind::Stream(Stream::new(id, endpoint, room))),
+            0..30 => self.enter_front(is_calm, |id, line| Kind::Room(Room::new(id, line, room, seed))),
+            30..50 => self.enter_front(is_calm, |id, line| Kind::Me(Me::new(id, line, user, seed, drift))),
+            50..70 => self.enter_front(is_calm, |id, line| Kind::Stream(Stream::new(id, line, room))),
             70..80 => self.enter(Door::Admin, is_calm, |id, endpoint| Kind::Poster(Poster::new(id, endpoint))),
             _ => {
                 let choice = self.random.bits();
@@ -198,12 +222,28 @@ impl Scenario {
         }
     }
 
+    /// Somebody comes by the front door, or by the one beside it where TLS is spoken.
+    fn enter_front(&mut self, is_calm: bool, make: impl FnOnce(u32, Line) -> Kind) {
+        let is_tls = self.tls_left > 0 && self.random.chance(400);
+        if !is_tls {
+            return self.enter(Door::Front, is_calm, |id, endpoint| make(id, Line::new(endpoint)));
+        }
+        self.tls_left -= 1;
+        let tls = self.trust.client(self.random.bits());
+        self.note("the next one speaks TLS".to_owned());
+        self.enter_at(address(Door::Front, true), is_calm, |id, endpoint| make(id, Line::with_tls(endpoint, tls)));
+    }
+
     fn enter(&mut self, door: Door, is_calm: bool, make: impl FnOnce(u32, Endpoint) -> Kind) {
+        self.enter_at(address(door, false), is_calm, make);
+    }
+
+    fn enter_at(&mut self, address: SocketAddr, is_calm: bool, make: impl FnOnce(u32, Endpoint) -> Kind) {
         if self.clients.len() >= CLIENTS_MAX {
             return;
         }
         let world = &self.world;
-        let endpoint = if is_calm { world.connect_calm(address(door)) } else { world.connect(address(door)) };
+        let endpoint = if is_calm { world.connect_calm(address) } else { world.connect(address) };
         let Some(endpoint) = endpoint else { return };
         self.clients_made += 1;
         let id = self.clients_made;
@@ -233,7 +273,30 @@ impl Scenario {
             self.note(format!("{} is relieved", self.clients[index].id));
             self.remove(index);
         }
-        self.enter(Door::Front, false, |id, endpoint| Kind::Stream(Stream::new(id, endpoint, room)));
+        self.enter_front(false, |id, line| Kind::Stream(Stream::new(id, line, room)));
+    }
+
+    /// Somebody who speaks TLS does something out of turn.
+    fn misbehave(&mut self) {
+        let deed = DEEDS[self.random.below(DEEDS.len() as u64) as usize];
+        let Some(index) = self.pick(|client| !client.is_calm && client.speaks_tls()) else { return };
+        // An empty ping; and a stream's client may say what it likes, because nobody listens.
+        const FILLER: &[u8] = b"\x89\x80mask";
+        let client = &mut self.clients[index];
+        if client.open_line().is_some_and(|line| line.act(deed, FILLER)) {
+            let id = client.id;
+            self.note(format!("{id} misbehaves: {deed:?}"));
+        }
+    }
+
+    /// Somebody who speaks TLS 1.3 wants new keys.
+    fn update_keys(&mut self) {
+        let Some(index) = self.pick(Client::speaks_tls) else { return };
+        let client = &mut self.clients[index];
+        if client.open_line().is_some_and(Line::update_keys) {
+            let id = client.id;
+            self.note(format!("{id} updates its keys"));
+        }
     }
 
     fn remove(&mut self, index: usize) {
@@ -439,6 +502,7 @@ impl Scenario {
     fn assert_settled(&self, is_draining: bool) {
         let mercy = self.mercy(is_draining);
         self.clients.iter().for_each(|client| client.assert_settled(&self.ledger, mercy));
+        self.assert_tls_settled();
         if !mercy.may_be_slow && !mercy.may_be_refused {
             // Each room has had a reader from the beginning.
             (0..ROOMS).for_each(|room| self.ledger.assert_no_gaps(&format!("room.{room}")));
@@ -448,6 +512,20 @@ impl Scenario {
                 worker.assert_group_complete(&self.ledger, STEADY_GROUP);
             }
         }
+    }
+
+    /// Whoever broke the rules of TLS or took its leave is gone, and was counted as what it did; nobody else was.
+    fn assert_tls_settled(&self) {
+        for client in &self.clients {
+            let deed = client.front_line().and_then(Line::deed);
+            assert!(client.is_ended() || deed.is_none(), "{} did this and is still there: {deed:?}", client.id);
+        }
+        let counts = self.trust.tally.counts();
+        let closed = self.gateway.closed(CloseReason::TlsProtocol);
+        let is_counted = (counts.alerts_heard()..=counts.offences()).contains(&closed);
+        assert!(is_counted, "{closed} closed for breaking TLS: {counts:?}");
+        let cut = self.gateway.closed(CloseReason::TlsTruncated);
+        assert!(cut <= counts.left + counts.cuts(), "{cut} closed as truncated: {counts:?}");
     }
 
     /// Everybody goes; nothing of them stays.

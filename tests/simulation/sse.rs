@@ -1,7 +1,5 @@
 //! An `EventSource` (WHATWG HTML, section 9.2): asks for a stream, remembers the last id.
 
-use tidegate::driver::sim::Endpoint;
-
 use crate::http::{self, Body, Head};
 use crate::line::{End, Line};
 
@@ -14,7 +12,7 @@ pub struct Event {
 }
 
 pub struct EventStream {
-    line: Line,
+    pub line: Line,
     body: Option<Body>,
     /// Of the body, what is not a whole record yet.
     bytes: Vec<u8>,
@@ -28,8 +26,7 @@ pub struct EventStream {
 
 impl EventStream {
     /// Asks for a stream on a fresh connection; `last_id` is what an earlier stream had, or empty.
-    pub fn new(endpoint: Endpoint, path: &str, last_id: &str) -> EventStream {
-        let mut line = Line::new(endpoint);
+    pub fn new(mut line: Line, path: &str, last_id: &str) -> EventStream {
         let mut fields = vec![("Accept", "text/event-stream"), ("Cache-Control", "no-store")];
         if !last_id.is_empty() {
             fields.push(("Last-Event-ID", last_id));
@@ -61,7 +58,7 @@ impl EventStream {
     pub fn has_ended_cleanly(&self) -> bool {
         match &self.body {
             Some(Body::UntilClose) => self.line.end == Some(End::Finished) && self.bytes.is_empty(),
-            Some(body) => body.has_ended() && self.bytes.is_empty(),
+            Some(body) => body.has_ended() && self.bytes.is_empty() && self.line.end != Some(End::Truncated),
             None => false,
         }
     }
@@ -123,7 +120,7 @@ mod tests {
         b"retry: 2000\n\n: ready\n\nid: 7:1\nevent: moved\ndata: first\ndata: second\n\ndata:  kept space\n\n";
 
     fn open(script: &mut Script, head_rest: &str) -> EventStream {
-        let mut client = EventStream::new(script.connect(), "/sse/7", "6:9");
+        let mut client = EventStream::new(Line::new(script.connect()), "/sse/7", "6:9");
         let request = String::from_utf8(script.hear_until(b"\r\n\r\n", || client.poll())).unwrap();
         assert!(request.starts_with("GET /sse/7 HTTP/1.1\r\n") && request.contains("\r\nLast-Event-ID: 6:9"));
         script.say(format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{head_rest}\r\n").as_bytes());
@@ -180,7 +177,7 @@ mod tests {
     #[test]
     fn keeps_the_answer_that_refused_it() {
         in_worlds(|mut script| {
-            let mut client = EventStream::new(script.connect(), "/nowhere", "");
+            let mut client = EventStream::new(Line::new(script.connect()), "/nowhere", "");
             script.hear_until(b"\r\n\r\n", || client.poll());
             script.say(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
             script.until(|| {

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sha1::{Digest, Sha1};
-use tidegate::driver::sim::{Endpoint, Random};
+use tidegate::driver::sim::Random;
 
 use crate::http::{self, Head};
 use crate::line::{End, Line};
@@ -35,7 +35,7 @@ pub enum Phase {
 }
 
 pub struct WebSocket {
-    line: Line,
+    pub line: Line,
     random: Random,
     key: String,
     pub phase: Phase,
@@ -58,11 +58,10 @@ struct Frame {
 
 impl WebSocket {
     /// Asks for an upgrade on a fresh connection; `seed` decides about masks and fragments.
-    pub fn new(endpoint: Endpoint, path: &str, seed: u64) -> WebSocket {
+    pub fn new(mut line: Line, path: &str, seed: u64) -> WebSocket {
         let mut random = Random::new(seed);
         let nonce: [u8; 16] = std::array::from_fn(|_| random.below(256) as u8);
         let key = BASE64.encode(nonce);
-        let mut line = Line::new(endpoint);
         let fields = [
             ("Connection", "Upgrade"),
             ("Upgrade", "websocket"),
@@ -266,7 +265,7 @@ mod tests {
     }
 
     fn open(script: &mut Script) -> WebSocket {
-        let mut client = WebSocket::new(script.connect(), "/ws/rooms/7", 1);
+        let mut client = WebSocket::new(Line::new(script.connect()), "/ws/rooms/7", 1);
         accept_upgrade(script, &mut client);
         script.until(|| {
             client.poll();
@@ -375,7 +374,7 @@ mod tests {
     #[test]
     fn keeps_the_answer_that_refused_it() {
         in_worlds(|mut script| {
-            let mut client = WebSocket::new(script.connect(), "/nowhere", 1);
+            let mut client = WebSocket::new(Line::new(script.connect()), "/nowhere", 1);
             script.hear_until(b"\r\n\r\n", || client.poll());
             script.say(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
             script.until(|| {
