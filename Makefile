@@ -9,7 +9,7 @@ build: ## the release binary, target/release/tidegate
 test: ## installs what the tests need (Debian 12: apt, PyPI, npm), then runs them all
 	@tests/run.sh
 
-bench: ## the benchmarks, short: docs/benchmarks.md and its plots (LONG=1: the sizes of the marks, hours)
+bench: ## the benchmarks, short: docs/benchmarks.md and its plots (LONG=1: the sizes of the marks, more than an hour)
 	cargo run --quiet --release -p tidegate-bench --example report -- $(if $(LONG),--long)
 
 demo: ## the gateway with a page to look at, on loopback

@@ -50,7 +50,7 @@ struct Args {
     /// Payload of a message
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(PAYLOAD_BYTES_MIN as i64..=60_000))]
     bytes: u32,
-    /// Messages per second to each channel in the paced phase
+    /// Messages per second to each channel in the paced phase, to all channels at the same moment
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: u32,
     /// Most messages on their way to a subscriber in the phase that goes flat out; above 1, several may go out in one send
@@ -163,7 +163,7 @@ fn measure_target(
     session.crew.connect_publisher(&session.process, clients, args.bytes as usize)?;
     let flat_out = Pace::FlatOut { window: args.window as usize * clients.channels() };
     session.run(clients, flat_out, WARM_UP, &mut progress("warming up"))?;
-    let paced = Pace::Paced { per_second: f64::from(args.rate) * clients.channels() as f64 };
+    let paced = Pace::Waves { per_second: args.rate.into() };
     for pace in [paced, flat_out] {
         let duration = Duration::from_secs(args.seconds.into());
         let (outcome, spent) = session.run(clients, pace, duration, &mut progress(pace.name()))?;

@@ -8,7 +8,7 @@ use crate::runs::Record;
 pub enum Form {
     /// Everything once, small and brief: under ten minutes in all.
     Short,
-    /// The sizes and times of the marks: hours.
+    /// The sizes and times of the marks: more than an hour.
     Long,
 }
 
@@ -43,10 +43,22 @@ pub const PLAN: &[Planned] = &[
         bench: "connections",
         both: "--kind both",
         short: Some("--connections 2000 --quiet 2 --burst 3"),
-        long: "--connections 10000 --runs 3",
+        long: "--connections 15000",
     },
-    Planned { name: "connections-ws", bench: "connections", both: "--kind ws", short: None, long: "" },
-    Planned { name: "connections-sse", bench: "connections", both: "--kind sse", short: None, long: "" },
+    Planned {
+        name: "connections-ws",
+        bench: "connections",
+        both: "--kind ws --without-peers",
+        short: None,
+        long: "--connections 15000",
+    },
+    Planned {
+        name: "connections-sse",
+        bench: "connections",
+        both: "--kind sse --without-peers",
+        short: None,
+        long: "--connections 15000",
+    },
     Planned {
         name: "connections-100000",
         bench: "connections",
@@ -66,36 +78,36 @@ pub const PLAN: &[Planned] = &[
         bench: "fanout",
         both: "",
         short: Some("--subscribers 1000 --seconds 2"),
-        long: "--subscribers 10000 --seconds 10 --runs 5",
+        long: "--subscribers 10000 --seconds 3 --runs 5",
     },
     Planned {
         name: "fanout-tls",
         bench: "fanout",
         both: "--tls",
         short: Some("--subscribers 1000 --seconds 2"),
-        long: "--subscribers 10000 --seconds 10 --runs 5",
+        long: "--subscribers 10000 --seconds 3 --runs 5",
     },
     Planned {
         name: "fanout-one",
         bench: "fanout",
         both: "--channels 1 --rate 1",
         short: Some("--subscribers 2500 --seconds 3"),
-        long: "--subscribers 25000 --seconds 30",
+        long: "--subscribers 25000 --seconds 20",
     },
     Planned {
         name: "fanout-fifty",
         bench: "fanout",
         both: "--channels 50 --rate 1",
         short: Some("--subscribers 2500 --seconds 3"),
-        long: "--subscribers 25000 --seconds 30",
+        long: "--subscribers 25000 --seconds 20",
     },
-    Planned { name: "echo", bench: "echo", both: "", short: Some("--seconds 1"), long: "--seconds 10 --runs 5" },
+    Planned { name: "echo", bench: "echo", both: "", short: Some("--seconds 1"), long: "--seconds 2 --runs 5" },
     Planned {
         name: "handshake",
         bench: "handshake",
         both: "",
         short: Some("--connects 1000"),
-        long: "--connects 20000 --runs 3",
+        long: "--connects 5000 --runs 3",
     },
     Planned {
         name: "storm",
@@ -109,7 +121,7 @@ pub const PLAN: &[Planned] = &[
         bench: "location",
         both: "",
         short: Some("--riders 5000 --seconds 3"),
-        long: "--riders 50000 --seconds 60",
+        long: "--riders 50000 --seconds 30",
     },
     Planned { name: "instructions", bench: "instructions", both: "", short: Some(""), long: "" },
     Planned {

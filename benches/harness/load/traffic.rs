@@ -12,6 +12,9 @@ use super::publisher::Publisher;
 pub enum Pace {
     /// So many messages a second, whatever becomes of them; latency counts from when a message was due.
     Paced { per_second: f64 },
+    /// A message to every channel at once, so many times a second: the deliveries come in as large a wave over many channels as
+    /// over one.
+    Waves { per_second: f64 },
     /// As soon as the deliveries of fewer than so many messages are on their way.
     FlatOut { window: usize },
 }
@@ -19,7 +22,7 @@ pub enum Pace {
 impl Pace {
     pub fn name(self) -> &'static str {
         match self {
-            Pace::Paced { .. } => "paced",
+            Pace::Paced { .. } | Pace::Waves { .. } => "paced",
             Pace::FlatOut { .. } => "flat out",
         }
     }
@@ -57,6 +60,10 @@ impl Traffic {
         loop {
             let due = match self.pace {
                 Pace::Paced { per_second } => start + Duration::from_secs_f64(self.published as f64 / per_second),
+                Pace::Waves { per_second } => {
+                    let wave = self.published / self.listeners.len() as u64;
+                    start + Duration::from_secs_f64(wave as f64 / per_second)
+                }
                 Pace::FlatOut { window } => {
                     if now >= end {
                         return Ok(None);
