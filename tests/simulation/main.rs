@@ -17,9 +17,12 @@
 //!              Endpoint              the simulator's
 //! ```
 //!
+//! `answers` are plays without chance: what a client with TLS does in the middle of a message, and what it gets.
+//!
 //! The clients share no code with the gateway: they are written from the RFCs, so that a mistake in a core is not
 //! mirrored here. They panic when the other side breaks its protocol.
 
+mod answers;
 mod bus;
 mod client;
 mod clients;
