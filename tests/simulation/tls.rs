@@ -36,6 +36,8 @@ pub struct Tls {
     is_counted: bool,
     /// A KeyUpdate was asked for, and none has come since.
     awaits_key_update: bool,
+    /// KeyUpdates since it said something; one too many breaks the rules.
+    key_updates: usize,
 }
 
 impl Tls {
@@ -51,6 +53,7 @@ impl Tls {
             is_alerted: false,
             is_counted: false,
             awaits_key_update: false,
+            key_updates: 0,
         }
     }
 
@@ -81,17 +84,20 @@ impl Tls {
         if !self.is_handshaking() && self.deed.is_none() && !outgoing.is_empty() {
             self.connection.writer().write_all(outgoing).expect("rustls takes all");
             outgoing.clear();
+            self.key_updates = 0;
         }
         self.flush();
     }
 
     /// Updates its keys and asks the other side to do the same. False if it cannot be done now.
     pub fn update_keys(&mut self) -> bool {
-        if self.is_handshaking() || self.deed.is_some() || !self.is_tls13() || self.is_peer_closed() {
+        let may_update = !self.is_handshaking() && self.is_tls13() && self.deed.is_none() && !self.is_peer_closed();
+        if !may_update || self.key_updates + 1 == KEY_UPDATES {
             return false;
         }
         self.connection.refresh_traffic_keys().expect("TLS 1.3 is open");
         self.awaits_key_update = true;
+        self.key_updates += 1;
         self.tally.count(|counts| counts.key_updates_asked += 1);
         true
     }
