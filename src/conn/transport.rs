@@ -47,6 +47,14 @@ impl Transport {
         }
     }
 
+    /// Whether rustls has taken up the client's first message; its work and its memory are spent from then on.
+    pub fn is_amid_handshake(&self) -> bool {
+        match self {
+            Transport::Plain => false,
+            Transport::Tls(tls) => tls.tls.is_amid_handshake(),
+        }
+    }
+
     /// Whether the socket may end here without a word.
     pub fn may_end(&self) -> bool {
         match self {

@@ -82,7 +82,8 @@ pub(crate) struct Core {
     post: Post,
     wheel: Wheel,
     work: Work,
-    /// TLS connections with bytes of an unfinished handshake, oldest first.
+    /// TLS connections with bytes of an unfinished handshake: those that have begun, then those that have not, the oldest of
+    /// these first.
     handshakes: VecDeque<Key>,
     /// Publishers that wait for room in other shards' mailboxes.
     parked: Vec<Key>,

@@ -24,7 +24,12 @@ impl Core {
         } else if conn.is_handshaking() {
             // It reads on only after its turn: that bounds what handshakes hold.
             conn.carry.append(bytes);
-            self.handshakes.push_back(key);
+            // What has been begun is ended first: little is left to do for it, and it holds the most memory. Behind all who
+            // come in a storm it would wait a second time as long, and all of them would be begun before the first is open.
+            match conn.transport().is_amid_handshake() {
+                true => self.handshakes.push_front(key),
+                false => self.handshakes.push_back(key),
+            }
         } else {
             self.feed(key, bytes);
         }

@@ -148,6 +148,11 @@ impl Tls {
         matches!(&self.stage, Stage::Session(session) if session.is_handshaking())
     }
 
+    /// Has the handshake begun, with the ClientHello or a part of it in a record of its own, and not ended?
+    pub fn is_amid_handshake(&self) -> bool {
+        matches!(&self.stage, Stage::Session(session) if session.is_amid_handshake())
+    }
+
     /// Has the peer sent close_notify, and we not yet? A socket that ends without it was cut
     /// ([`CloseReason::TlsTruncated`]), unless we had closed first.
     pub fn is_peer_closed(&self) -> bool {

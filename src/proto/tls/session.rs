@@ -275,6 +275,11 @@ impl Session {
         matches!(self.phase, Phase::Handshaking { .. })
     }
 
+    /// Has the client said something whole, but not everything?
+    pub(super) fn is_amid_handshake(&self) -> bool {
+        matches!(self.phase, Phase::Handshaking { taken, .. } if taken > 0)
+    }
+
     pub(super) fn is_peer_closed(&self) -> bool {
         matches!(self.phase, Phase::PeerClosed)
     }

@@ -74,6 +74,27 @@ fn live_connections_do_not_wait_for_a_storm_of_handshakes() {
     assert!(turns >= 5);
 }
 
+#[test]
+fn a_handshake_that_has_begun_does_not_wait_behind_a_storm() {
+    const STORM: usize = 5 * limits::HANDSHAKES_PER_TURN;
+    let mut bench = Bench::new(1, settings());
+    let mut begun = bench.connect(0, TLS);
+    let strangers: Vec<Peer> = (0..STORM).map(|_| bench.connect(0, TLS)).collect();
+    bench.run_for(SECOND / 10);
+    begun.say(client_hello());
+    bench.run_for(SECOND / 10);
+    assert!(!bytes(&mut begun).is_empty());
+    strangers.iter().for_each(|stranger| stranger.say(client_hello()));
+    bench.world.advance_to(bench.world.now() + SECOND / 10);
+    bench.turn(0);
+    // Not encrypted, as everything should be by now: the refusal shows that it had its turn.
+    begun.say([22, 3, 3, 0, 1, 20]);
+    bench.world.advance_to(bench.world.now() + SECOND / 10);
+    bench.turn(0);
+    assert_eq!(bench.closed(0, CloseReason::TlsProtocol), 1);
+    assert!(bench.core(0).handshakes.len() > STORM / 2, "the storm goes on");
+}
+
 fn client_hello() -> Vec<u8> {
     let config = ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions();
     let config = config.unwrap().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
