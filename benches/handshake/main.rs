@@ -22,6 +22,9 @@ use tidegate_bench::progress::Progress;
 use tidegate_bench::report::{Column, Report, Row};
 use tidegate_bench::session::Session;
 
+/// A handshake is more work for the client: one thread would leave the server asleep between any two, and each would pay for a
+/// sleep and a wake-up that plain ones share.
+const HANDS: usize = 2;
 /// Connections before the first measurement: caches, allocators, and the ticket that the others come back with.
 const WARM_UP: usize = 200;
 /// A server may notice the last ends a little later; its time counts.
@@ -137,7 +140,7 @@ fn visit(
         has_worker: false,
         is_grouped: false,
     };
-    let session = Session::start(1, &setup, tls)?;
+    let session = Session::start(HANDS, &setup, tls)?;
     let clients = |count| Clients { count, kind: Kind::Ws, per_channel: 1 };
     session.crew.visit(&session.front, clients(WARM_UP), progress)?;
     std::thread::sleep(LAST_ENDS);

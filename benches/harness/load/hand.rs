@@ -39,6 +39,8 @@ pub(super) enum Job {
     Open(Batch),
     /// Begins a phase.
     Reset,
+    /// Leaves the CPU to others from now on: this hand stands for machines that are elsewhere.
+    StandBack,
     Connect {
         address: std::net::SocketAddr,
         dialect: crate::options::Target,
@@ -195,6 +197,7 @@ impl Hand {
                 self.tally.reset();
                 self.told = 0;
             }
+            Job::StandBack => stand_back()?,
             Job::Connect { address, dialect, channels, bytes } => {
                 let mut publisher = Publisher::connect(address, dialect, channels, bytes)?;
                 let interest = Interest::READABLE | Interest::WRITABLE;
@@ -361,4 +364,15 @@ pub(super) const SLEEP_MIN: Duration = Duration::from_micros(200);
 /// When `base` and a time in nanoseconds meet.
 pub(super) fn since(base: Instant, at: Instant) -> u64 {
     at.saturating_duration_since(base).as_nanos() as u64
+}
+
+/// Lowers the priority of the calling thread.
+fn stand_back() -> Result<(), String> {
+    const NICE: libc::c_int = 10;
+    const THIS_THREAD: libc::id_t = 0;
+    // SAFETY: the call takes numbers only; on Linux it is about the thread, not the process (setpriority(2), Notes).
+    match unsafe { libc::setpriority(libc::PRIO_PROCESS, THIS_THREAD, NICE) } {
+        0 => Ok(()),
+        _ => Err(format!("priority: {}", std::io::Error::last_os_error())),
+    }
 }

@@ -181,6 +181,15 @@ impl Crew {
         Ok(start.elapsed())
     }
 
+    /// Leaves the CPU to the other hands and to the server: what these hands do stands for machines that are elsewhere.
+    pub fn stand_back(&self, hands: Range<usize>) -> Result<(), String> {
+        for index in hands {
+            self.tell(index, Job::StandBack)?;
+            self.expect_ready(index)?;
+        }
+        Ok(())
+    }
+
     /// How many of the last ones opened had resumed a TLS session.
     pub fn resumed(&self) -> u64 {
         self.shared.resumed.load(Ordering::Relaxed)
