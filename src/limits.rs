@@ -161,6 +161,26 @@ pub const IDLE_CHANNELS_MAX: usize = 100_000;
 /// The listen queue; the kernel lowers it to net.core.somaxconn.
 pub const LISTEN_QUEUE: i32 = 4096;
 
+// --- Channels -----------------------------------------------------------------------------------------------------
+
+/// Most rules about channels; each channel and topic walks through their patterns once.
+pub const CHANNEL_RULES_MAX: usize = 1_000;
+/// What `history` keeps of a channel where it does not say (configurable for each rule). As many as a client reads in a second.
+pub const HISTORY_MESSAGES: usize = 100;
+pub const HISTORY_BYTES: usize = 1024 * 1024;
+/// A tunnel, a change of networks, a phone in a pocket.
+pub const HISTORY_AGE: &str = "5m";
+/// What is kept of all channels together (configurable as `limits.history_bytes_max`); each shard has its share.
+pub const HISTORY_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// How often what is too old is looked for, and in how many channels: in 100,000 of them within half a minute.
+pub const HISTORY_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+pub const HISTORIES_PER_SWEEP: usize = 4 * 1024;
+/// What is replayed at once; the next piece follows when its reader has taken this one. A client's quarter of an outbox may be
+/// less (`limits.outbox_bytes_max`).
+pub const REPLAY_MESSAGES_MAX: usize = 256;
+pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
+
 // --- io_uring -----------------------------------------------------------------------------------------------------
 
 /// Submission entries; a full queue is submitted and used again. The kernel keeps the requests of one submission until its

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tidegate::gateway::config::{
-    self, CertificateFiles, Config, Credentials, DriverChoice, Fallback, Kind, SseTarget, TABLE, Target, UserSource,
-    WebSocketTarget,
+    self, CertificateFiles, Config, Credentials, DriverChoice, Fallback, Keep, Kind, SseTarget, TABLE, Target,
+    UserSource, WebSocketTarget,
 };
 
 const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:8080\"\n";
@@ -54,6 +54,13 @@ websocket = { service = "rides", user = { header = "X-Driver-Id" } }
 path = "/ws/rooms/{room}"
 websocket = { channel = "room.{room}", publish = true }
 
+[[channel]]
+name = "driver.location.*"
+history = { messages = 10, age = "1m" }
+
+[[channel]]
+name = "driver.>"
+
 [limits]
 message_bytes_max = 100
 ping_interval_s = 5
@@ -77,6 +84,9 @@ ping_interval_s = 5
         user: Some(UserSource::Header("X-Driver-Id".to_owned())),
     };
     assert_eq!(config.routes[1].target, Target::WebSocket(rides));
+    let keep = Keep { messages: 10, bytes: tidegate::limits::HISTORY_BYTES, age: Duration::from_secs(60) };
+    let channels: Vec<_> = config.channels.iter().map(|channel| (channel.name.as_str(), channel.history)).collect();
+    assert_eq!(channels, [("driver.location.*", Some(keep)), ("driver.>", None)]);
     assert_eq!(config.limits.message_bytes_max, 100);
     assert_eq!(config.limits.ping_interval, Duration::from_secs(5));
     assert_eq!(config.limits.fragments_max, tidegate::limits::FRAGMENTS_MAX);
@@ -409,6 +419,36 @@ fn tells_a_route_that_an_earlier_one_hides() {
         errors(&route.repeat(2)),
         ["tidegate.toml:7: route.path \"/\" is the path of an earlier route with the same method; expected another"]
     );
+}
+
+#[test]
+fn tells_a_channel_that_is_no_pattern_or_stands_twice() {
+    let expected = "expected a pattern such as \"room.*\" or \"driver.>\": nothing below \"tg\" or \"_INBOX\", `*` for one token, \
+                    `>` for all that follow";
+    for name in ["tg.>", "a..b", ">.a"] {
+        assert_eq!(
+            errors(&format!("[[channel]]\nname = {name:?}\n")),
+            [format!("tidegate.toml:4: channel.name is {name:?}; {expected}")]
+        );
+    }
+    assert_eq!(
+        errors("[[channel]]\nname = \"a\"\n[[channel]]\nname = \"a\"\n"),
+        ["tidegate.toml:6: channel.name \"a\" is the name of an earlier [[channel]]; expected another"]
+    );
+    assert_eq!(errors("[[channel]]\n"), [format!("tidegate.toml:3: [[channel]] has no name; {expected}")]);
+}
+
+#[test]
+fn tells_an_age_that_is_no_time() {
+    for age in ["5", "5 minutes", "0s", "400d"] {
+        assert_eq!(
+            errors(&format!("[[channel]]\nname = \"a\"\nhistory = {{ age = {age:?} }}\n")),
+            [format!(
+                "tidegate.toml:5: channel.history.age is {age:?}; expected a time such as \"30s\", \"5m\", \"12h\" or \"7d\"; a \
+                 year at most"
+            )]
+        );
+    }
 }
 
 #[test]

@@ -1,15 +1,21 @@
 //! What the operator decided, as connections need it. Built once by the gateway, shared by all shards, never changed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::route::Route;
 use crate::limits;
 use crate::proto::bus::BusLimits;
+use crate::proto::channel::Rules;
 use crate::proto::ws::SessionLimits;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub routes: Vec<Route>,
+    /// What holds for which channels; shards share it with their hubs.
+    pub channels: Arc<Rules>,
+    /// Bytes that one shard keeps of all its channels.
+    pub history_bytes_max: usize,
     pub websocket: SessionLimits,
     pub bus: BusSettings,
     /// Longest message that a worker or the admin API may publish.
@@ -53,6 +59,8 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             routes: Vec::new(),
+            channels: Arc::default(),
+            history_bytes_max: limits::HISTORY_BYTES_MAX,
             websocket: SessionLimits::default(),
             bus: BusSettings {
                 limits: BusLimits {

@@ -9,6 +9,8 @@ use crate::conn::settings::{BusSettings, Credentials, Settings};
 use crate::driver::socket::{self, Bound, Listener};
 use crate::limits;
 use crate::proto::bus::BusLimits;
+use crate::proto::channel::{Rule, Rules};
+use crate::proto::subject::Pattern;
 use crate::proto::ws::SessionLimits;
 use crate::shard::Entrance;
 
@@ -58,7 +60,7 @@ impl Plan {
             None => gate(address, entrance),
         });
         let gates = gates.collect::<Result<Vec<_>, _>>()?;
-        let settings = Arc::new(settings(config, pages)?);
+        let settings = Arc::new(settings(config, pages, shards)?);
         Ok(Plan { shards, is_pinned: config.pin, settings, gates })
     }
 
@@ -101,11 +103,13 @@ fn gate(address: SocketAddr, entrance: Entrance) -> Result<Gate, StartError> {
     Ok(Gate { entrance, address: bound.local_addr(), origin: Origin::Bound { _held: bound } })
 }
 
-fn settings(config: &Config, pages: Vec<Route>) -> Result<Settings, StartError> {
+fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Settings, StartError> {
     let routes = pages.into_iter().map(Ok).chain(config.routes.iter().map(route)).collect::<Result<_, _>>();
     let limits = &config.limits;
     Ok(Settings {
         routes: routes.map_err(StartError)?,
+        channels: Arc::new(rules(config).map_err(StartError)?),
+        history_bytes_max: limits.history_bytes_max / shards,
         websocket: SessionLimits {
             message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),
             fragments_max: limits.fragments_max,
@@ -143,6 +147,14 @@ fn credentials(credentials: &config::Credentials) -> Credentials {
         }
         config::Credentials::Token(token) => Credentials::Token(token.clone()),
     }
+}
+
+fn rules(config: &Config) -> Result<Rules, String> {
+    let rules = config.channels.iter().map(|channel| {
+        let pattern = Pattern::new(&channel.name).map_err(|error| format!("channel {}: {error}", channel.name))?;
+        Ok((pattern, Rule { history: channel.history }))
+    });
+    rules.collect::<Result<Vec<_>, String>>().map(Rules::new)
 }
 
 fn service(websocket: &config::WebSocketTarget) -> Result<Option<Service>, String> {

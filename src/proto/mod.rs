@@ -5,11 +5,13 @@
 //!  ws       frames   <-> messages          sse    messages -> event stream records
 //!  bus      the NATS client protocol       event  one message, encoded once per framing
 //!  subject  names and patterns             close  why a connection ends: the table
+//!  channel  what the operator decided about channels: rules by pattern
 //! ```
 //!
 //! A core takes one meaning off the front of its input and says what it was; what is not whole yet stays in the input.
 
 pub mod bus;
+pub mod channel;
 pub mod close;
 pub mod event;
 pub mod http;

@@ -9,9 +9,10 @@ use super::table::{self, Fallback, Row};
 use super::tree::{Content, Table, Value};
 use super::validate::{self, Broken, is_what, subject_of};
 use super::{
-    Admin, Bus, CertificateFiles, Config, Credentials, DriverChoice, Limits, Listener, Route, SseTarget, Target,
-    UserSource, WebSocketTarget, form,
+    Admin, Bus, CertificateFiles, Channel, Config, Credentials, DriverChoice, Keep, Limits, Listener, Route, SseTarget,
+    Target, UserSource, WebSocketTarget, form,
 };
+use crate::limits::CHANNEL_RULES_MAX;
 
 /// Builds what can be built; wherever something is missing, `errors` has why.
 pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut Errors) -> Config {
@@ -22,6 +23,7 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
         bus: top.table("bus").and_then(|bus| builder.bus(&bus)),
         admin: top.table("admin").and_then(|admin| builder.admin(&admin)),
         routes: builder.routes(&top),
+        channels: builder.channels(&top),
         limits: builder.limits(&top),
         shards: top.size("shards"),
         pin: top.switch("pin"),
@@ -218,6 +220,22 @@ impl Builder<'_> {
         }
     }
 
+    fn channels(&mut self, top: &Section<'_>) -> Vec<Channel> {
+        let mut channels: Vec<Channel> = Vec::new();
+        let sections = top.tables("channel");
+        if let Some(section) = sections.get(CHANNEL_RULES_MAX) {
+            self.missing(section, &format!("there are too many [[channel]]; expected at most {CHANNEL_RULES_MAX}"));
+        }
+        for section in sections {
+            let Some(name) = self.required(&section, "name") else { continue };
+            if channels.iter().any(|other| other.name == name) {
+                self.conflict(&section, "name", "is the name of an earlier [[channel]]; expected another");
+            }
+            channels.push(Channel { name, history: section.table("history").map(|history| keep(&history)) });
+        }
+        channels
+    }
+
     fn limits(&mut self, top: &Section<'_>) -> Limits {
         let empty = Table::default();
         let section =
@@ -227,6 +245,7 @@ impl Builder<'_> {
             fragments_max: u32::try_from(section.whole("fragments_max")).unwrap_or(u32::MAX),
             payload_bytes_max: section.size("payload_bytes_max"),
             outbox_bytes_max: section.size("outbox_bytes_max"),
+            history_bytes_max: section.size("history_bytes_max"),
             connections_max: section.value("connections_max").map(|_| section.size("connections_max")),
             ping_interval: Duration::from_secs(section.whole("ping_interval_s")),
             head_timeout: Duration::from_secs(section.whole("head_timeout_s")),
@@ -305,6 +324,14 @@ impl Builder<'_> {
             _ => subject_said(section, name, place, words),
         };
         self.errors.push(Error::new(place, message));
+    }
+}
+
+fn keep(section: &Section<'_>) -> Keep {
+    Keep {
+        messages: section.size("messages"),
+        bytes: section.size("bytes"),
+        age: section.text("age").and_then(|text| form::age(&text)).unwrap_or_default(),
     }
 }
 

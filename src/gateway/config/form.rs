@@ -1,9 +1,10 @@
 //! What a text must look like to be a path, a channel, an origin …
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::limits::{HEAD_BYTES_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX};
-use crate::proto::subject::{Subject, is_inbox, is_reserved, is_valid_token};
+use crate::proto::subject::{Pattern, Subject, is_inbox, is_reserved, is_valid_token};
 
 pub(super) fn is_address(text: &str) -> bool {
     text.parse::<SocketAddr>().is_ok()
@@ -101,9 +102,49 @@ pub(super) fn is_channel(template: &str) -> bool {
         && !is_inbox(template)
 }
 
+/// A pattern of channels' names.
+pub(super) fn is_pattern(text: &str) -> bool {
+    Pattern::check(text).is_ok() && !is_reserved(text) && !is_inbox(text)
+}
+
+pub(super) fn is_age(text: &str) -> bool {
+    age(text).is_some()
+}
+
+/// `30s`, `5m`, `12h`, `7d`: more than nothing, and not more than a year.
+pub(super) fn age(text: &str) -> Option<Duration> {
+    const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
+    const SECONDS_MAX: u64 = 365 * 86_400;
+    let (digits, seconds) = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, seconds)))?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let count: u64 = digits.parse().ok().filter(|_| is_number)?;
+    count.checked_mul(*seconds).filter(|seconds| (1..=SECONDS_MAX).contains(seconds)).map(Duration::from_secs)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_ages_with_their_units() {
+        for (text, seconds) in [("30s", 30), ("5m", 300), ("12h", 43_200), ("7d", 604_800), ("365d", 31_536_000)] {
+            assert_eq!(age(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "5", "m", "0s", "-1s", "+1s", "1.5h", "5 m", "5M", "366d", "99999999999999999999s", "1w", "5é"]
+        {
+            assert_eq!(age(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn takes_patterns_of_channels() {
+        for pattern in ["room", "room.*", "a.*.b", "a.>", ">", "*"] {
+            assert!(is_pattern(pattern), "{pattern}");
+        }
+        for pattern in ["", "a..b", ">.a", "tg.>", "tg", "_INBOX.*", "a b"] {
+            assert!(!is_pattern(pattern), "{pattern}");
+        }
+    }
 
     #[test]
     fn takes_literal_segments_and_whole_parameters_in_a_path() {

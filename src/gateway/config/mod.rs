@@ -28,6 +28,7 @@ mod table;
 mod tree;
 mod validate;
 
+pub use crate::proto::channel::Keep;
 pub use error::{Error, Errors, Place};
 pub use render::{annotated, markdown};
 pub use table::{Fallback, Kind, Row, TABLE};
@@ -43,6 +44,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// The first that matches wins.
     pub routes: Vec<Route>,
+    /// The first that matches wins.
+    pub channels: Vec<Channel>,
     pub limits: Limits,
     /// Number of shards; 0 means one for each core, or more if `limits.connections_max` needs their descriptors.
     pub shards: usize,
@@ -144,6 +147,14 @@ pub enum UserSource {
     Query(String),
 }
 
+/// What holds for the channels whose names match.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Channel {
+    /// A pattern, never reserved.
+    pub name: String,
+    pub history: Option<Keep>,
+}
+
 /// The bounds that may be changed; `crate::limits` has their defaults and reasons.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
@@ -151,6 +162,8 @@ pub struct Limits {
     pub fragments_max: u32,
     pub payload_bytes_max: usize,
     pub outbox_bytes_max: usize,
+    /// Of all shards together.
+    pub history_bytes_max: usize,
     /// Of the whole process; `None` if nobody has said it, then [`crate::limits::CONNECTIONS_MAX`] holds.
     pub connections_max: Option<usize>,
     pub ping_interval: Duration,

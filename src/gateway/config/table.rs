@@ -69,6 +69,8 @@ const CHANNEL: Kind = Kind::Text {
                first of several",
     fits: form::is_channel,
 };
+const AGE: Kind =
+    Kind::Text { expected: "a time such as \"30s\", \"5m\", \"12h\" or \"7d\"; a year at most", fits: form::is_age };
 
 const fn bytes(min: u64, max: u64) -> Kind {
     Kind::Whole { min, max, unit: "bytes" }
@@ -319,6 +321,53 @@ pub const TABLE: &[Row] = &[
         doc: "",
     },
     Row {
+        path: "channel",
+        kind: Kind::Tables,
+        fallback: Fallback::Nothing(""),
+        help: "What holds for the channels whose names match. The first table that matches wins.",
+        doc: "Nothing is kept of a channel that none matches.",
+    },
+    Row {
+        path: "channel[].name",
+        kind: Kind::Text {
+            expected: "a pattern such as \"room.*\" or \"driver.>\": nothing below \"tg\" or \"_INBOX\", `*` for one token, `>` \
+                       for all that follow",
+            fits: form::is_pattern,
+        },
+        fallback: Fallback::Required("\"room.*\""),
+        help: "The names; `*` stands for one token, `>` at the end for one or more.",
+        doc: "",
+    },
+    Row {
+        path: "channel[].history",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ messages = 100, age = \"5m\" }"),
+        help: "Keeps the newest messages of each channel, for clients that come back.",
+        doc: "The oldest are forgotten first, as soon as one of the bounds is exceeded. A client that comes back for more than \
+              what is kept is told so.",
+    },
+    Row {
+        path: "channel[].history.messages",
+        kind: count(1, 1_000_000),
+        fallback: Fallback::Whole(limits::HISTORY_MESSAGES as u64),
+        help: "Most messages that are kept of one channel.",
+        doc: "",
+    },
+    Row {
+        path: "channel[].history.bytes",
+        kind: bytes(1, 1_073_741_824),
+        fallback: Fallback::Whole(limits::HISTORY_BYTES as u64),
+        help: "Most bytes that are kept of one channel.",
+        doc: "",
+    },
+    Row {
+        path: "channel[].history.age",
+        kind: AGE,
+        fallback: Fallback::Text(limits::HISTORY_AGE),
+        help: "How long a message is kept.",
+        doc: "",
+    },
+    Row {
         path: "limits",
         kind: Kind::Table,
         fallback: Fallback::Nothing(""),
@@ -352,6 +401,13 @@ pub const TABLE: &[Row] = &[
         fallback: Fallback::Whole(limits::OUTBOX_BYTES_MAX as u64),
         help: "Bytes that may wait for one client before it counts as too slow and is closed.",
         doc: "At least twice `limits.message_bytes_max`.",
+    },
+    Row {
+        path: "limits.history_bytes_max",
+        kind: bytes(0, 1_099_511_627_776),
+        fallback: Fallback::Whole(limits::HISTORY_BYTES_MAX as u64),
+        help: "Bytes of messages that are kept of all channels together, for those who come back.",
+        doc: "Shared out among the shards. Beyond it, what is kept of the least recently used channels is given up first.",
     },
     Row {
         path: "limits.connections_max",

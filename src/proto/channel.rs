@@ -1,0 +1,115 @@
+//! What the operator decided about channels: a list of rules, each for a pattern of names. The first that matches wins.
+//!
+//! ```text
+//!  room.42 --Rules::number_of, once--> number of its rule --Rules::rule, per message--> Rule
+//! ```
+//!
+//! A rule's number is what is remembered of a channel (two bytes), and what is counted by.
+
+use std::time::Duration;
+
+use crate::proto::subject::{Pattern, Subject};
+
+/// Names a rule of [`Rules`]: where it stands, from 0; after the last is the one for channels that no pattern matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleNumber(u16);
+
+impl RuleNumber {
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// What holds for the channels whose names match. The default is what holds where nothing was said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// Messages that are kept for those who come back; none without it.
+    pub history: Option<Keep>,
+}
+
+/// How much of a channel is kept. What exceeds any of these is forgotten, the oldest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    pub messages: usize,
+    /// Of payloads and headers together, and what it costs to keep them.
+    pub bytes: usize,
+    pub age: Duration,
+}
+
+/// All rules, in the order of the configuration. At most [`CHANNEL_RULES_MAX`](crate::limits::CHANNEL_RULES_MAX).
+#[derive(Clone, Debug)]
+pub struct Rules {
+    patterns: Vec<Pattern>,
+    /// One more than patterns.
+    rules: Vec<Rule>,
+}
+
+impl Rules {
+    pub fn new(rules: impl IntoIterator<Item = (Pattern, Rule)>) -> Rules {
+        let (patterns, mut rules): (Vec<Pattern>, Vec<Rule>) = rules.into_iter().unzip();
+        assert!(patterns.len() <= crate::limits::CHANNEL_RULES_MAX, "the configuration bounds them");
+        rules.push(Rule::default());
+        Rules { patterns, rules }
+    }
+
+    /// The rule of a channel, for it to be remembered: this walks through the patterns. Subjects that are no channels,
+    /// the gateway's own and inboxes, have the rule of those that no pattern matches.
+    pub fn number_of(&self, subject: &Subject) -> RuleNumber {
+        let is_channel = !subject.is_reserved() && !subject.is_inbox();
+        let found = self.patterns.iter().position(|pattern| is_channel && pattern.matches(subject.as_str()));
+        RuleNumber(found.unwrap_or(self.patterns.len()) as u16)
+    }
+
+    pub fn rule(&self, number: RuleNumber) -> &Rule {
+        &self.rules[number.index()]
+    }
+
+    /// Both at once, for what is asked rarely.
+    pub fn of(&self, subject: &Subject) -> &Rule {
+        self.rule(self.number_of(subject))
+    }
+
+    /// The rules' patterns, by number; none for the last.
+    pub fn patterns(&self) -> impl Iterator<Item = (RuleNumber, Option<&Pattern>)> {
+        (0..self.rules.len()).map(|index| (RuleNumber(index as u16), self.patterns.get(index)))
+    }
+}
+
+impl Default for Rules {
+    /// Nothing was said of any channel.
+    fn default() -> Rules {
+        Rules::new([])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keeping(messages: usize) -> Rule {
+        Rule { history: Some(Keep { messages, bytes: 1, age: Duration::ZERO }) }
+    }
+
+    fn rules() -> Rules {
+        let rules = [("room.*", 1), ("room.>", 2), (">", 3)];
+        Rules::new(rules.map(|(name, messages)| (Pattern::new(name).unwrap(), keeping(messages))))
+    }
+
+    #[test]
+    fn the_first_pattern_that_matches_wins() {
+        let kept = |name: &str| rules().of(&Subject::new(name).unwrap()).history.map(|keep| keep.messages);
+        for (name, expected) in
+            [("room.1", Some(1)), ("room.1.2", Some(2)), ("other", Some(3)), ("tg.user.a", None), ("_INBOX.a", None)]
+        {
+            assert_eq!(kept(name), expected, "{name}");
+        }
+        assert_eq!(Rules::default().of(&Subject::new("room.1").unwrap()), &Rule::default());
+    }
+
+    #[test]
+    fn every_rule_has_a_number_and_the_last_no_pattern() {
+        let rules = rules();
+        let patterns: Vec<_> = rules.patterns().map(|(number, pattern)| (number.index(), pattern.is_some())).collect();
+        assert_eq!(patterns, [(0, true), (1, true), (2, true), (3, false)]);
+    }
+}
