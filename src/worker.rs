@@ -22,6 +22,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::TrySendError;
@@ -166,7 +167,7 @@ impl Worker {
 
     fn open(&mut self, mail: Mail) -> Option<Message> {
         match mail {
-            Mail::Deliver(delivery) | Mail::Direct { delivery, .. } => Some(delivery.message),
+            Mail::Deliver(delivery) | Mail::Direct { delivery, .. } => Some(Arc::unwrap_or_clone(delivery.message)),
             Mail::Drain => {
                 self.is_stopped = true;
                 None
@@ -205,7 +206,7 @@ impl Worker {
             Destination::Owner(subject) => (owner_of(subject.as_str(), self.mesh.shards()), None),
             _ => (owner_of(message.subject.as_str(), self.mesh.shards()), None),
         };
-        let publish = Box::new(Publish { message, from: None });
+        let publish = Box::new(Publish { message: Arc::new(message), from: None });
         let mail = match key {
             Some(key) => Mail::ToConn { key, publish },
             None => Mail::Publish(publish),

@@ -2,28 +2,30 @@
 //!
 //! ```text
 //!   listeners   this shard's subscriptions: channel -> connections, patterns -> connections
-//!   channels    the channels that this shard owns: their offsets, and which shards have listeners
+//!   engine      the channels that this shard owns: their offsets, which shards have listeners, what is kept
 //!   directory   what every shard knows: wildcard and queue subscriptions, hence the services' workers
 //! ```
 //!
 //! A channel belongs to the shard that its name hashes to ([`Hub::owner_of`]). The owner gives offsets, so a channel
 //! has one order without a lock. The hub knows no connection, only keys; it sends nothing.
 
-mod channels;
 mod destination;
 mod directory;
+mod engine;
 mod listeners;
 pub mod patterns;
 mod places;
 
-pub use channels::Channels;
 pub use destination::{Command, Destination, NoCommand};
 pub use directory::{Directory, Member, Membership, Seat};
+pub use engine::Engine;
 pub use listeners::{Listener, Listeners, Registration, SubKey, Withdrawal};
 pub use places::PlaceSet;
 
-use crate::base::Place;
-use crate::proto::event::Position;
+use std::sync::Arc;
+
+use crate::base::{Place, Tick};
+use crate::proto::event::{Message, Position};
 use crate::proto::subject::Subject;
 
 /// One shard's part of the hub.
@@ -31,7 +33,7 @@ pub struct Hub {
     own: Place,
     shards: u16,
     pub listeners: Listeners,
-    pub channels: Channels,
+    pub engine: Engine,
     pub directory: Directory,
 }
 
@@ -53,15 +55,8 @@ impl Recipients {
 }
 
 impl Hub {
-    /// `epoch_seed` is random: positions of an earlier process must not look like this one's.
-    pub fn new(own: Place, shards: u16, epoch_seed: u32) -> Hub {
-        Hub {
-            own,
-            shards,
-            listeners: Listeners::new(own),
-            channels: Channels::new(epoch_seed),
-            directory: Directory::default(),
-        }
+    pub fn new(own: Place, shards: u16, engine: Engine) -> Hub {
+        Hub { own, shards, listeners: Listeners::new(own), engine, directory: Directory::default() }
     }
 
     pub fn own(&self) -> Place {
@@ -73,11 +68,11 @@ impl Hub {
         owner_of(subject, self.shards)
     }
 
-    /// Takes one message of a subject that this shard owns: its position, if it is a channel's, and who gets it.
-    pub fn publish(&mut self, subject: &Subject) -> (Option<Position>, Recipients) {
+    /// Takes one message for a subject that this shard owns: its position, if it is a channel's, and who gets it.
+    pub fn publish(&mut self, subject: &Subject, message: &Arc<Message>, now: Tick) -> (Option<Position>, Recipients) {
         debug_assert_eq!(self.owner_of(subject.as_str()), self.own, "only the owner gives offsets");
         let mut recipients = Recipients::default();
-        let position = self.channels.publish(subject, &mut recipients.places);
+        let position = self.engine.publish(subject, message, now, &mut recipients.places);
         let draw = position.map_or_else(|| self.directory.draw(), |position| mix(position.offset));
         self.directory.collect(subject.as_str(), draw, &[], &mut recipients);
         (position, recipients)
@@ -110,9 +105,9 @@ mod tests {
 
     #[test]
     fn the_owner_sends_to_every_place_that_listens_once() {
-        let mut hub = Hub::new(Place(0), 1, 7);
+        let mut hub = Hub::new(Place(0), 1, Engine::new(Arc::default(), 0, 7));
         let subject = Subject::new("room.1").unwrap();
-        hub.channels.join(&subject, Place(3));
+        hub.engine.join(&subject, Place(3));
         hub.directory.enlist(Membership {
             pattern: Pattern::new("room.*").unwrap(),
             queue: None,
@@ -122,7 +117,8 @@ mod tests {
                 sub: Key { slot: 0, generation: 0 },
             },
         });
-        let (position, recipients) = hub.publish(&subject);
+        let message = Message { subject: subject.clone(), reply: None, headers: None, payload: Box::default() };
+        let (position, recipients) = hub.publish(&subject, &Arc::new(message), Tick::ZERO);
         assert_eq!(position.unwrap().offset, 1);
         assert_eq!(recipients.places.iter().collect::<Vec<_>>(), [Place(3)]);
         assert!(recipients.seats.is_empty());

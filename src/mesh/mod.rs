@@ -14,6 +14,8 @@ mod post;
 
 pub use post::{Mailbox, Mesh, Post};
 
+use std::sync::Arc;
+
 use crate::base::{Address, Key, Place};
 use crate::hub::{Membership, Seat};
 use crate::limits;
@@ -57,7 +59,7 @@ pub enum Mail {
 /// A message and who published it.
 #[derive(Debug)]
 pub struct Publish {
-    pub message: Message,
+    pub message: Arc<Message>,
     pub from: Option<Publisher>,
 }
 
@@ -76,7 +78,7 @@ pub struct Publisher {
 /// A message and its position, on the way to listeners.
 #[derive(Debug)]
 pub struct Delivery {
-    pub message: Message,
+    pub message: Arc<Message>,
     pub position: Option<Position>,
     /// The one connection that does not get it.
     pub except: Option<Address>,

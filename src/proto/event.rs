@@ -11,6 +11,7 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::rc::Rc;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::bus::headers;
 use super::subject::Subject;
@@ -73,7 +74,8 @@ impl FromStr for Position {
 
 /// A message as one shard delivers it.
 pub struct Event {
-    pub message: Message,
+    /// Shared with those on other threads who get it, and with the channel's history.
+    pub message: Arc<Message>,
     /// None for what is not a channel's: answers, messages to one connection or user.
     pub position: Option<Position>,
     websocket: OnceCell<Rc<[u8]>>,
@@ -83,9 +85,9 @@ pub struct Event {
 }
 
 impl Event {
-    pub fn new(message: Message, position: Option<Position>) -> Event {
+    pub fn new(message: impl Into<Arc<Message>>, position: Option<Position>) -> Event {
         Event {
-            message,
+            message: message.into(),
             position,
             websocket: OnceCell::new(),
             sse: OnceCell::new(),

@@ -5,7 +5,7 @@
 //!  ws       frames   <-> messages          sse    messages -> event stream records
 //!  bus      the NATS client protocol       event  one message, encoded once per framing
 //!  subject  names and patterns             close  why a connection ends: the table
-//!  channel  what the operator decided about channels: rules by pattern
+//!  channel  rules by pattern               replay   coming back: what is asked for, excerpts, gaps
 //! ```
 //!
 //! A core takes one meaning off the front of its input and says what it was; what is not whole yet stays in the input.
@@ -15,6 +15,7 @@ pub mod channel;
 pub mod close;
 pub mod event;
 pub mod http;
+pub mod replay;
 pub mod sse;
 pub mod subject;
 pub mod tls;

@@ -15,6 +15,9 @@ pub struct Counters {
     pub subscriptions: Counter,
     /// Clients' messages that wait for a worker of their service; likewise.
     pub waiting: Counter,
+    /// Channels with messages kept for those who come back, and the bytes that takes; likewise.
+    pub histories: Counter,
+    pub history_bytes: Counter,
     pub handshakes: Counter,
     /// Those among them that were resumed from a ticket.
     pub resumed: Counter,
@@ -36,6 +39,8 @@ impl Default for Counters {
             open: Counter::default(),
             subscriptions: Counter::default(),
             waiting: Counter::default(),
+            histories: Counter::default(),
+            history_bytes: Counter::default(),
             handshakes: Counter::default(),
             resumed: Counter::default(),
             received: Counter::default(),
@@ -57,6 +62,8 @@ const ROWS: &[(&str, &str, &str, Read)] = &[
     ("connections_open", "gauge", "Connections that exist now.", |c| c.open.value()),
     ("subscriptions", "gauge", "Subscriptions of the connections that exist now.", |c| c.subscriptions.value()),
     ("messages_waiting", "gauge", "Clients' messages that wait for a worker of their service.", |c| c.waiting.value()),
+    ("histories", "gauge", "Channels of which messages are kept.", |c| c.histories.value()),
+    ("history_bytes", "gauge", "Bytes that the messages kept take.", |c| c.history_bytes.value()),
     ("tls_handshakes_total", "counter", "TLS handshakes finished.", |c| c.handshakes.value()),
     ("tls_resumed_total", "counter", "TLS handshakes finished that a ticket had made shorter.", |c| c.resumed.value()),
     ("messages_received_total", "counter", "Messages from clients, workers and publishers.", |c| c.received.value()),

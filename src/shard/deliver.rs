@@ -6,6 +6,8 @@
 //!            '-- everything else   --> owner: position, recipients --> places, members ------> deliver, direct
 //! ```
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use crate::base::{Address, Key};
@@ -36,7 +38,7 @@ impl Core {
             Destination::Owner(subject) => {
                 let owner = self.hub.owner_of(subject.as_str());
                 if owner == self.place {
-                    let (position, recipients) = self.hub.publish(&subject);
+                    let (position, recipients) = self.hub.publish(&subject, &publish.message, self.now);
                     self.distribute(publish, position, &recipients);
                 } else {
                     self.post.push(owner, Mail::Publish(Box::new(publish)));
@@ -47,7 +49,7 @@ impl Core {
 
     /// To one worker of each group of the client's service, the same as before while it is there. Gives the message back
     /// if there is none.
-    pub(super) fn try_service(&mut self, key: Key, message: Message) -> Result<(), Message> {
+    pub(super) fn try_service(&mut self, key: Key, message: Arc<Message>) -> Result<(), Arc<Message>> {
         let mut recipients = Recipients::default();
         let preferred = self.sticky.get(&key).map_or(&[][..], |members| members);
         let draw = mix(self.address(key).to_bits());

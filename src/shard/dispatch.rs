@@ -1,5 +1,7 @@
 //! From step to effect: the gateway's table of contents.
 
+use std::sync::Arc;
+
 use crate::base::Key;
 use crate::conn::route::{Target, WebSocketTarget};
 use crate::conn::{Step, websocket, worker};
@@ -57,7 +59,7 @@ impl Core {
                 let owner = self.hub.owner_of(subject.as_str());
                 if owner == self.place {
                     conn.subscribed(tag, sub, 0);
-                    self.hub.channels.join(&subject, self.place);
+                    self.hub.engine.join(&subject, self.place);
                     self.hub.listeners.joined(&subject, serial);
                 } else {
                     conn.subscribed(tag, sub, 1);
@@ -81,7 +83,7 @@ impl Core {
             Withdrawal::Leave(subject) => {
                 let owner = self.hub.owner_of(subject.as_str());
                 if owner == self.place {
-                    self.hub.channels.leave(&subject, self.place);
+                    self.hub.engine.leave(&subject, self.place);
                 } else {
                     self.post.push(owner, Mail::Leave { subject, from: self.place });
                 }
@@ -110,7 +112,7 @@ impl Core {
             payload: publish.payload.into(),
         };
         self.counters().received.add(1);
-        self.publish(Publish { message, from: Some(from) });
+        self.publish(Publish { message: message.into(), from: Some(from) });
         self.park_if_crowded(key);
     }
 
@@ -122,7 +124,7 @@ impl Core {
             is_silent: false,
         };
         self.counters().received.add(1);
-        self.publish(Publish { message, from: Some(from) });
+        self.publish(Publish { message: message.into(), from: Some(from) });
         self.park_if_crowded(key);
     }
 
@@ -153,7 +155,8 @@ impl Core {
             headers.push(OPCODE_HEADER, "binary");
             headers.finish()
         });
-        self.publish(Publish { message: Message { subject, reply: None, headers, payload }, from: None });
+        let message = Message { subject, reply: None, headers, payload };
+        self.publish(Publish { message: message.into(), from: None });
     }
 
     fn ask_service(&mut self, key: Key, opcode: Opcode, payload: Box<[u8]>) {
@@ -178,7 +181,7 @@ impl Core {
         }
     }
 
-    fn service_message(&self, key: Key, kind: Kind, payload: Box<[u8]>) -> Option<Message> {
+    fn service_message(&self, key: Key, kind: Kind, payload: Box<[u8]>) -> Option<Arc<Message>> {
         let (target, _) = self.websocket_target(key)?;
         let subject = target.service.as_ref()?.subject.clone();
         let address = self.address(key);
@@ -198,11 +201,11 @@ impl Core {
             }
         }
         let reply = Subject::new(&format!("tg.conn.{address}")).ok();
-        Some(Message { subject, reply, headers: Some(headers.finish()), payload })
+        Some(Arc::new(Message { subject, reply, headers: Some(headers.finish()), payload }))
     }
 
     /// To a worker now, or, while there is none, with the next that comes: the client is read no further meanwhile.
-    fn deliver_to_service(&mut self, key: Key, message: Message) {
+    fn deliver_to_service(&mut self, key: Key, message: Arc<Message>) {
         let Err(message) = self.try_service(key, message) else { return };
         let until = self.now + limits::SERVICE_WAIT;
         let Some(conn) = self.slots.get_mut(key) else { return };

@@ -26,10 +26,10 @@ impl Core {
         match mail {
             Mail::Publish(publish) => self.publish(*publish),
             Mail::Join { subject, from, serial } => {
-                self.hub.channels.join(&subject, from);
+                self.hub.engine.join(&subject, from);
                 self.post.push(from, Mail::Joined { subject, serial });
             }
-            Mail::Leave { subject, from } => self.hub.channels.leave(&subject, from),
+            Mail::Leave { subject, from } => self.hub.engine.leave(&subject, from),
             Mail::Enlist { membership, waiting } => {
                 self.enlist(membership);
                 if let Some(address) = waiting {

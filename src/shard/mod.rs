@@ -33,7 +33,7 @@ use crate::base::{Address, Key, Place, Slots, Tick, Wheel};
 use crate::conn::settings::Settings;
 use crate::conn::{Conn, Door, Sealing};
 use crate::driver::{Completion, Driver, ListenerId};
-use crate::hub::{Hub, Member};
+use crate::hub::{Engine, Hub, Member};
 use crate::limits;
 use crate::mesh::{Mailbox, Mesh, Post};
 use crate::proto::CloseReason;
@@ -113,7 +113,7 @@ struct Work {
 }
 
 struct Stranded {
-    message: Message,
+    message: Arc<Message>,
     until: Tick,
 }
 
@@ -135,10 +135,12 @@ pub enum Turn {
 
 impl<D: Driver> Shard<D> {
     pub fn new(driver: D, parts: Parts) -> Shard<D> {
-        let hub = Hub::new(parts.place, parts.mesh.shards(), parts.seed);
+        let settings = parts.settings;
+        let engine = Engine::new(settings.channels.clone(), settings.history_bytes_max, parts.seed);
+        let hub = Hub::new(parts.place, parts.mesh.shards(), engine);
         let core = Core {
             place: parts.place,
-            settings: parts.settings,
+            settings,
             entrances: parts.entrances,
             counters: parts.counters,
             slots: Slots::new(parts.seed),
@@ -187,6 +189,7 @@ impl<D: Driver> Shard<D> {
         self.complete(limits::COMPLETIONS_PER_TURN);
         self.core.take_mail();
         self.core.expire();
+        self.core.hub.engine.sweep(self.core.now);
         self.handshake();
         self.resume_accepts();
         self.core.resume();
@@ -317,7 +320,7 @@ impl<D: Driver> Shard<D> {
             connections: self.core.slots.len(),
             subscriptions: self.core.hub.listeners.len(),
             members: self.core.hub.directory.len(),
-            live_channels: self.core.hub.channels.len().0,
+            live_channels: self.core.hub.engine.len().0,
             stranded: self.core.stranded.len(),
             sticky: self.core.sticky.len(),
             parked: self.core.parked.len(),
@@ -349,6 +352,9 @@ impl Core {
     fn measure(&self) {
         self.counters().subscriptions.set(self.hub.listeners.len() as u64);
         self.counters().waiting.set(self.stranded.len() as u64);
+        let (channels, bytes) = self.hub.engine.kept();
+        self.counters().histories.set(channels as u64);
+        self.counters().history_bytes.set(bytes as u64);
     }
 
     fn address(&self, key: Key) -> Address {
@@ -362,7 +368,7 @@ impl Core {
         if has_work || has_room_again || !self.mailbox.is_empty() && self.post.tell_backlog() == 0 {
             return self.now;
         }
-        let mut deadline = self.wheel.next();
+        let mut deadline = self.wheel.next().min(self.hub.engine.sweep_at());
         if self.post.backlog() > 0 {
             deadline = deadline.min(self.now + limits::BACKLOG_RETRY);
         }

@@ -1,0 +1,417 @@
+//! The engine: what is known of the channels that this shard owns. Offsets, which shards have listeners, what is kept.
+//!
+//! ```text
+//!            join                    last leave                        more than IDLE_CHANNELS_MAX
+//!  (none) ---------> live  <----------------------------------> idle -----------------------------> forgotten
+//!     '--------------------- publish, nobody listens -----------^       (a new epoch, should it come back)
+//! ```
+//!
+//! This one lives in memory. It is spoken to by mail (an ask, and the tell that answers it), so that one that lives elsewhere
+//! can take its place; nobody but an engine reads positions.
+
+mod history;
+#[cfg(test)]
+mod model;
+
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use lru::LruCache;
+
+use super::{PlaceSet, fnv1a, mix};
+use crate::base::{Place, Tick};
+use crate::limits;
+use crate::proto::channel::{RuleNumber, Rules};
+use crate::proto::event::{Message, Position};
+use crate::proto::replay::{Bounds, Excerpt, Gap, GapReason, Since};
+use crate::proto::subject::Subject;
+
+use history::Histories;
+
+/// See the module's picture.
+pub struct Engine {
+    rules: Arc<Rules>,
+    live: AHashMap<Subject, Channel>,
+    /// Nobody listens; only where it stands is worth remembering.
+    idle: LruCache<Subject, Standing>,
+    histories: Histories,
+    epoch_seed: u32,
+    epochs: u32,
+}
+
+struct Channel {
+    standing: Standing,
+    listening: PlaceSet,
+}
+
+/// The last position given, offset 0 before the first; and the rule, which has room beside it.
+#[derive(Clone, Copy)]
+struct Standing {
+    offset: u64,
+    epoch: u32,
+    rule: RuleNumber,
+}
+
+const _: () = assert!(size_of::<Standing>() == 16, "every channel has one");
+
+impl Standing {
+    fn position(self) -> Position {
+        Position { epoch: self.epoch, offset: self.offset }
+    }
+}
+
+impl Engine {
+    /// `epoch_seed` is random: positions of an earlier process must not look like this one's.
+    pub fn new(rules: Arc<Rules>, history_bytes_max: usize, epoch_seed: u32) -> Engine {
+        Engine {
+            rules,
+            live: AHashMap::new(),
+            // Bounded by `park`: `LruCache::new` would allocate for the bound at once.
+            idle: LruCache::unbounded(),
+            histories: Histories::new(history_bytes_max),
+            epoch_seed,
+            epochs: 0,
+        }
+    }
+
+    /// Channels with listeners, and channels remembered without.
+    pub fn len(&self) -> (usize, usize) {
+        (self.live.len(), self.idle.len())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == (0, 0)
+    }
+
+    /// Channels with something kept, and the bytes that this takes.
+    pub fn kept(&self) -> (usize, usize) {
+        self.histories.len()
+    }
+
+    /// `place` has a listener now.
+    pub fn join(&mut self, subject: &Subject, place: Place) {
+        if !self.live.contains_key(subject) {
+            let standing = self.idle.pop(subject).unwrap_or_else(|| self.begin(subject));
+            self.live.insert(subject.clone(), Channel { standing, listening: PlaceSet::default() });
+        }
+        if let Some(channel) = self.live.get_mut(subject) {
+            channel.listening.insert(place);
+        }
+    }
+
+    /// `place` has no listener any more.
+    pub fn leave(&mut self, subject: &Subject, place: Place) {
+        let Some(channel) = self.live.get_mut(subject) else { return };
+        channel.listening.remove(place);
+        if channel.listening.is_empty() {
+            let standing = channel.standing;
+            self.live.remove(subject);
+            // Listeners of a channel with history have been told where it stands, even before its first message.
+            if standing.offset > 0 || self.rules.rule(standing.rule).history.is_some() {
+                self.park(subject.clone(), standing);
+            }
+        }
+    }
+
+    /// Counts one message, keeps it if the channel's rule says so, and adds the places that listen. Answers' inboxes and
+    /// the gateway's own subjects (`subject` may be less than the message's own there) have no positions: they are one
+    /// listener's each, and there are too many of them.
+    pub fn publish(
+        &mut self,
+        subject: &Subject,
+        message: &Arc<Message>,
+        now: Tick,
+        places: &mut PlaceSet,
+    ) -> Option<Position> {
+        let has_positions = !subject.is_inbox() && !subject.is_reserved();
+        if !has_positions {
+            if let Some(channel) = self.live.get(subject) {
+                places.union(&channel.listening);
+            }
+            return None;
+        }
+        let standing = self.count(subject, places);
+        if let Some(keep) = self.rules.rule(standing.rule).history {
+            self.histories.push(keep, standing.offset, message, now);
+        }
+        Some(standing.position())
+    }
+
+    fn count(&mut self, subject: &Subject, places: &mut PlaceSet) -> Standing {
+        if let Some(channel) = self.live.get_mut(subject) {
+            places.union(&channel.listening);
+            channel.standing.offset += 1;
+            return channel.standing;
+        }
+        if let Some(standing) = self.idle.get_mut(subject) {
+            standing.offset += 1;
+            return *standing;
+        }
+        let standing = Standing { offset: 1, ..self.begin(subject) };
+        self.park(subject.clone(), standing);
+        standing
+    }
+
+    /// What somebody asks for; `None` if there is no such channel. Whoever listens to it (`join`) gets an answer.
+    pub fn replay(&mut self, subject: &Subject, since: Since, bounds: Bounds, now: Tick) -> Option<Excerpt> {
+        let latest = match self.live.get(subject) {
+            Some(channel) => channel.standing.position(),
+            None => self.idle.get(subject)?.position(),
+        };
+        let history = self.histories.read(subject, now);
+        let kept = history.map_or(latest.offset + 1..latest.offset + 1, |history| history.offsets());
+        let is_of_before = matches!(since, Since::Before(_) | Since::Latest);
+        let reason = match since {
+            Since::Now | Since::Beginning | Since::Latest => None,
+            Since::Unreadable => Some(GapReason::Malformed),
+            Since::Unknown => Some(GapReason::Unknown),
+            Since::After(position) | Since::Before(position) if position.epoch != latest.epoch => {
+                Some(GapReason::Epoch)
+            }
+            Since::After(position) | Since::Before(position) if position.offset > latest.offset => {
+                Some(GapReason::Future)
+            }
+            Since::After(position) => (position.offset + 1 < kept.start).then_some(GapReason::Gone),
+            Since::Before(_) => None,
+        };
+        let first = Position { offset: kept.start, ..latest };
+        let gap = reason.map(|reason| Gap { reason, first: (!kept.is_empty()).then_some(first), last: latest });
+        let wanted = match since {
+            Since::Now => kept.end..kept.end,
+            Since::After(position) if gap.is_none() => position.offset + 1..kept.end,
+            Since::Before(position) if gap.is_none() => kept.start..position.offset.max(kept.start),
+            _ => kept,
+        };
+        let messages = match history {
+            Some(history) if is_of_before => history.newest(wanted.clone(), bounds),
+            Some(history) => history.oldest(wanted.clone(), bounds),
+            None => Vec::new(),
+        };
+        let count = messages.len() as u64;
+        let first = if is_of_before { wanted.end - count } else { wanted.start };
+        let is_last = is_of_before || first + count == wanted.end;
+        Some(Excerpt { gap, first, messages, latest, is_last })
+    }
+
+    /// When [`Engine::sweep`] has something to look for.
+    pub fn sweep_at(&self) -> Tick {
+        self.histories.sweep_at()
+    }
+
+    /// Forgets some of what is too old.
+    pub fn sweep(&mut self, now: Tick) {
+        self.histories.sweep(now);
+    }
+
+    /// An epoch is as good as random, and another for each channel: a position of one is none of any other.
+    fn begin(&mut self, subject: &Subject) -> Standing {
+        self.epochs = self.epochs.wrapping_add(1);
+        let seed = u64::from(self.epoch_seed) << 32 | u64::from(self.epochs);
+        let epoch = mix(mix(seed) ^ fnv1a(subject.as_str().as_bytes())) as u32;
+        Standing { offset: 0, epoch, rule: self.rules.number_of(subject) }
+    }
+
+    fn park(&mut self, subject: Subject, standing: Standing) {
+        self.idle.put(subject, standing);
+        if self.idle.len() > limits::IDLE_CHANNELS_MAX
+            && let Some((forgotten, _)) = self.idle.pop_lru()
+        {
+            self.histories.forget(&forgotten);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::channel::{Keep, Rule};
+    use crate::proto::subject::Pattern;
+    use std::time::Duration;
+
+    const ALL: Bounds = Bounds { messages_max: usize::MAX, bytes_max: usize::MAX };
+
+    fn subject(name: &str) -> Subject {
+        Subject::new(name).unwrap()
+    }
+
+    /// Keeps three messages of what is below `kept`.
+    fn engine() -> Engine {
+        let keep = Keep { messages: 3, bytes: 1_000, age: Duration::from_secs(60) };
+        let rule = Rule { history: Some(keep) };
+        Engine::new(Arc::new(Rules::new([(Pattern::new("kept.>").unwrap(), rule)])), 100_000, 1)
+    }
+
+    fn publish(engine: &mut Engine, name: &str, payload: &[u8], places: &mut PlaceSet) -> Option<Position> {
+        let subject = subject(name);
+        let message = Message { subject: subject.clone(), reply: None, headers: None, payload: payload.into() };
+        engine.publish(&subject, &Arc::new(message), Tick::ZERO, places)
+    }
+
+    fn say(engine: &mut Engine, name: &str, payload: &[u8]) -> Position {
+        publish(engine, name, payload, &mut PlaceSet::default()).expect("a channel has positions")
+    }
+
+    fn replay(engine: &mut Engine, name: &str, since: Since, bounds: Bounds) -> Excerpt {
+        engine.replay(&subject(name), since, bounds, Tick::ZERO).expect("the channel is known")
+    }
+
+    fn offsets(excerpt: &Excerpt) -> Vec<u64> {
+        excerpt.messages().map(|(position, _)| position.offset).collect()
+    }
+
+    #[test]
+    fn offsets_go_on_while_nobody_listens() {
+        let mut engine = engine();
+        let room = subject("room.1");
+        let mut places = PlaceSet::default();
+        let first = publish(&mut engine, "room.1", b"", &mut places).unwrap();
+        assert!(places.is_empty());
+        engine.join(&room, Place(1));
+        let second = publish(&mut engine, "room.1", b"", &mut places).unwrap();
+        assert_eq!(places.iter().collect::<Vec<_>>(), [Place(1)]);
+        engine.leave(&room, Place(1));
+        let third = say(&mut engine, "room.1", b"");
+        assert_eq!((first.offset, second.offset, third.offset), (1, 2, 3));
+        assert_eq!((first.epoch, second.epoch), (third.epoch, third.epoch));
+    }
+
+    #[test]
+    fn a_forgotten_channel_comes_back_in_another_epoch_and_without_its_history() {
+        let mut engine = engine();
+        let first = say(&mut engine, "kept.1", b"x");
+        assert_eq!(engine.kept().0, 1);
+        for number in 0..limits::IDLE_CHANNELS_MAX {
+            say(&mut engine, &format!("other.{number}"), b"");
+        }
+        assert_eq!((engine.len(), engine.kept()), ((0, limits::IDLE_CHANNELS_MAX), (0, 0)));
+        let again = say(&mut engine, "kept.1", b"y");
+        assert_eq!(again.offset, 1);
+        assert_ne!(again.epoch, first.epoch);
+        let excerpt = replay(&mut engine, "kept.1", Since::After(first), ALL);
+        assert_eq!(excerpt.gap, Some(Gap { reason: GapReason::Epoch, first: Some(again), last: again }));
+        assert_eq!(&*excerpt.messages[0].payload, b"y");
+    }
+
+    #[test]
+    fn inboxes_leave_nothing_behind() {
+        let mut engine = engine();
+        let inbox = subject("_INBOX.a.1");
+        engine.join(&inbox, Place(0));
+        let mut places = PlaceSet::default();
+        assert_eq!(publish(&mut engine, "_INBOX.a.1", b"", &mut places), None);
+        assert!(places.contains(Place(0)));
+        engine.leave(&inbox, Place(0));
+        assert!(engine.is_empty());
+    }
+
+    #[test]
+    fn a_channel_with_history_keeps_its_place_even_before_its_first_message() {
+        let mut engine = engine();
+        let told = |engine: &mut Engine, name: &str| {
+            engine.join(&subject(name), Place(0));
+            let excerpt = replay(engine, name, Since::Now, ALL);
+            engine.leave(&subject(name), Place(0));
+            excerpt.end()
+        };
+        let position = told(&mut engine, "kept.1");
+        assert_eq!(position.offset, 0);
+        assert_eq!(told(&mut engine, "kept.1"), position);
+        told(&mut engine, "room.1");
+        assert_eq!(engine.len(), (0, 1), "one without is forgotten at once");
+    }
+
+    #[test]
+    fn what_is_asked_for_comes_in_pieces_without_a_gap_between_them() {
+        let mut engine = engine();
+        let start = Position { offset: 0, ..say(&mut engine, "kept.1", b"one") };
+        say(&mut engine, "kept.1", b"two");
+        say(&mut engine, "kept.1", b"three");
+        let bounds = Bounds { messages_max: 2, bytes_max: usize::MAX };
+        let first = replay(&mut engine, "kept.1", Since::After(start), bounds);
+        assert_eq!((offsets(&first), first.is_last, first.gap), (vec![1, 2], false, None));
+        let rest = replay(&mut engine, "kept.1", Since::After(first.end()), bounds);
+        assert_eq!((offsets(&rest), rest.is_last, rest.end().offset), (vec![3], true, 3));
+        let bounds = Bounds { messages_max: 9, bytes_max: 1 };
+        let one = replay(&mut engine, "kept.1", Since::After(start), bounds);
+        assert_eq!(offsets(&one), [1], "a message that is longer than the bound comes alone");
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_a_gap_before_all_that_is_kept() {
+        let mut engine = engine();
+        let other = say(&mut engine, "kept.2", b"");
+        let last = (0..5).map(|_| say(&mut engine, "kept.1", b"x")).last().unwrap();
+        let at = |offset| Position { offset, ..last };
+        for (since, reason) in [
+            (Since::After(at(1)), GapReason::Gone),
+            (Since::After(at(6)), GapReason::Future),
+            (Since::After(at(u64::MAX)), GapReason::Future),
+            (Since::After(other), GapReason::Epoch),
+            (Since::Unreadable, GapReason::Malformed),
+            (Since::Unknown, GapReason::Unknown),
+        ] {
+            let excerpt = replay(&mut engine, "kept.1", since, ALL);
+            assert_eq!(excerpt.gap, Some(Gap { reason, first: Some(at(3)), last }), "{since:?}");
+            assert_eq!((offsets(&excerpt), excerpt.begin()), (vec![3, 4, 5], at(2)), "{since:?}");
+        }
+        for (since, expected) in [
+            (Since::After(at(2)), vec![3, 4, 5]),
+            (Since::After(at(5)), vec![]),
+            (Since::Now, vec![]),
+            (Since::Beginning, vec![3, 4, 5]),
+            (Since::Latest, vec![3, 4, 5]),
+            (Since::Before(at(5)), vec![3, 4]),
+            (Since::Before(at(1)), vec![]),
+        ] {
+            let excerpt = replay(&mut engine, "kept.1", since, ALL);
+            assert_eq!((offsets(&excerpt), excerpt.gap, excerpt.is_last), (expected, None, true), "{since:?}");
+        }
+        let bounds = Bounds { messages_max: 1, ..ALL };
+        assert_eq!(offsets(&replay(&mut engine, "kept.1", Since::Latest, bounds)), [5]);
+        assert_eq!(offsets(&replay(&mut engine, "kept.1", Since::Before(at(5)), bounds)), [4]);
+    }
+
+    #[test]
+    fn a_channel_without_history_still_knows_whether_something_was_missed() {
+        let mut engine = engine();
+        let first = say(&mut engine, "room.1", b"x");
+        let excerpt = replay(&mut engine, "room.1", Since::After(first), ALL);
+        assert_eq!((excerpt.gap, excerpt.end()), (None, first));
+        let last = say(&mut engine, "room.1", b"y");
+        let excerpt = replay(&mut engine, "room.1", Since::After(first), ALL);
+        assert_eq!(excerpt.gap, Some(Gap { reason: GapReason::Gone, first: None, last }));
+        assert_eq!((excerpt.messages.len(), excerpt.begin(), excerpt.end()), (0, last, last));
+        assert_eq!(engine.kept(), (0, 0));
+    }
+
+    #[test]
+    fn a_message_that_does_not_fit_is_delivered_and_not_kept() {
+        let mut engine = engine();
+        let first = say(&mut engine, "kept.1", b"small");
+        say(&mut engine, "kept.1", &[0; 2_000]);
+        assert_eq!(engine.kept(), (0, 0), "nor is what came before it: a history has no gaps");
+        let last = say(&mut engine, "kept.1", b"small");
+        let excerpt = replay(&mut engine, "kept.1", Since::After(first), ALL);
+        assert_eq!(excerpt.gap, Some(Gap { reason: GapReason::Gone, first: Some(last), last }));
+    }
+
+    #[test]
+    fn the_least_recently_used_channels_are_given_up_first() {
+        let mut engine = engine();
+        for number in 0..1_000 {
+            say(&mut engine, &format!("kept.{number}"), &[0; 500]);
+            replay(&mut engine, "kept.0", Since::Latest, ALL);
+        }
+        let (count, bytes) = engine.kept();
+        assert!(count > 50 && bytes <= 100_000, "{count} channels, {bytes} bytes");
+        let first = (0..1_000).find(|number| {
+            *number > 0 && !replay(&mut engine, &format!("kept.{number}"), Since::Latest, ALL).messages.is_empty()
+        });
+        assert_eq!(first, Some(1_000 - count as u64 + 1), "the newest, and");
+        assert_eq!(
+            offsets(&replay(&mut engine, "kept.0", Since::Latest, ALL)),
+            [1],
+            "the one that is read again and again"
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! Coming back to a channel: what a client asks for, what it gets, and how it is told that something is missing.
+//!
+//! ```text
+//!  Since --(the channel's owner)--> Excerpt { gap?, messages, latest }
+//!
+//!  offsets   1   2   3   4   5   6   7
+//!  kept              [3   4   5   6   7]     latest: 7
+//!  After(5)                      6   7
+//!  After(1)       gap [3   4   5   6   7]    "gone", first kept: 3
+//! ```
+//!
+//! A gap is said whenever it cannot be ruled out that something is missing, and never otherwise.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::event::{Message, NotAPosition, Position};
+use super::subject::Subject;
+
+/// Which messages of a channel somebody wants, besides those to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// None: only the position.
+    Now,
+    /// Those after it; what a client asks for who has seen everything up to there.
+    After(Position),
+    /// The newest of those before it.
+    Before(Position),
+    /// All that are kept, the oldest first.
+    Beginning,
+    /// The newest.
+    Latest,
+    /// The client was somewhere and says it so that nobody can read it: a gap, then all that are kept.
+    Unreadable,
+    /// The client was never told where it was: the same.
+    Unknown,
+}
+
+impl Since {
+    /// What the position means that a client hands back.
+    pub fn after(text: &str) -> Since {
+        text.parse().map_or(Since::Unreadable, Since::After)
+    }
+}
+
+/// How much is answered at once; one message may be longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    pub messages_max: usize,
+    pub bytes_max: usize,
+}
+
+/// A piece of what is kept of a channel, in the channel's order and without gaps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excerpt {
+    /// What is missing before the messages, and cannot be had any more.
+    pub gap: Option<Gap>,
+    /// Offset of the first message, in the epoch of `latest`.
+    pub first: u64,
+    pub messages: Vec<Arc<Message>>,
+    /// Of the channel's last message, in this excerpt or not; offset 0 if it never had one.
+    pub latest: Position,
+    /// Nothing follows that was asked for: what comes after `latest` is live. Otherwise [`Excerpt::end`] is where to go on.
+    pub is_last: bool,
+}
+
+impl Excerpt {
+    pub fn messages(&self) -> impl Iterator<Item = (Position, &Arc<Message>)> {
+        let epoch = self.latest.epoch;
+        (self.first..).zip(&self.messages).map(move |(offset, message)| (Position { epoch, offset }, message))
+    }
+
+    /// Where a client stands that has got this.
+    pub fn end(&self) -> Position {
+        let after = self.first + self.messages.len() as u64;
+        if self.is_last { self.latest } else { Position { offset: after - 1, ..self.latest } }
+    }
+
+    /// Where a client stands that has got the gap and no message yet.
+    pub fn begin(&self) -> Position {
+        Position { offset: self.first.saturating_sub(1), ..self.latest }
+    }
+}
+
+/// Messages that a client asked for, or was to get, and does not get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub reason: GapReason,
+    /// Of the first message after it that is still kept, if there is one.
+    pub first: Option<Position>,
+    /// Of the channel's last message.
+    pub last: Position,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapReason {
+    /// What followed the position is not kept any more.
+    Gone,
+    /// The position is of another channel, or of one whose offsets have begun anew: nobody knows what was missed.
+    Epoch,
+    /// The position was never given.
+    Future,
+    /// It is no position.
+    Malformed,
+    /// The client had none yet for this channel of its stream.
+    Unknown,
+}
+
+impl GapReason {
+    /// The word that clients get; stable.
+    pub fn word(self) -> &'static str {
+        match self {
+            GapReason::Gone => "gone",
+            GapReason::Epoch => "epoch",
+            GapReason::Future => "future",
+            GapReason::Malformed => "malformed",
+            GapReason::Unknown => "unknown",
+        }
+    }
+}
+
+impl Gap {
+    /// As JSON, on one line: `{"channel":"room.1","first":"…","last":"…","reason":"gone"}`.
+    pub fn to_json(&self, channel: &Subject) -> serde_json::Value {
+        json!({
+            "channel": channel.as_str(),
+            "reason": self.reason.word(),
+            "first": self.first.map(|first| first.to_string()),
+            "last": self.last.to_string(),
+        })
+    }
+}
+
+/// Where a client stands in each of the channels of one stream: positions with commas between them, empty where none is
+/// known yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor(Box<[Option<Position>]>);
+
+impl Cursor {
+    /// Nowhere in any of `channels`.
+    pub fn new(channels: usize) -> Cursor {
+        Cursor(vec![None; channels].into())
+    }
+
+    /// What a client hands back, for each of `channels`. Of another number of channels it says nothing at all.
+    pub fn read(text: &str, channels: usize) -> impl Iterator<Item = Since> {
+        let is_of_these = text.split(',').count() == channels;
+        let mut parts = text.split(',');
+        (0..channels).map(move |_| match parts.next() {
+            Some("") if is_of_these && channels > 1 => Since::Unknown,
+            Some(part) if is_of_these => Since::after(part),
+            _ => Since::Unreadable,
+        })
+    }
+
+    pub fn set(&mut self, channel: usize, position: Position) {
+        if let Some(own) = self.0.get_mut(channel) {
+            *own = Some(position);
+        }
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, position) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            if let Some(position) = position {
+                position.fmt(f)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Since {
+    type Err = NotAPosition;
+
+    /// Of a program's question, which may be refused: a position.
+    fn from_str(text: &str) -> Result<Since, NotAPosition> {
+        text.parse().map(Since::After)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(epoch: u32, offset: u64) -> Position {
+        Position { epoch, offset }
+    }
+
+    #[test]
+    fn a_cursor_comes_back_as_it_was_written() {
+        let mut cursor = Cursor::new(3);
+        cursor.set(0, at(1, 2));
+        cursor.set(2, at(3, u64::MAX));
+        let text = cursor.to_string();
+        assert_eq!(text, "00000001-2,,00000003-18446744073709551615");
+        let read: Vec<Since> = Cursor::read(&text, 3).collect();
+        assert_eq!(read, [Since::After(at(1, 2)), Since::Unknown, Since::After(at(3, u64::MAX))]);
+    }
+
+    #[test]
+    fn what_is_no_cursor_of_so_many_channels_says_nothing() {
+        for (text, channels) in [("00000001-2", 2), ("00000001-2,00000001-2", 1), ("x", 1), ("", 1), (",,", 2), ("", 2)]
+        {
+            let read: Vec<Since> = Cursor::read(text, channels).collect();
+            assert_eq!(read, vec![Since::Unreadable; channels], "{text:?}");
+        }
+        let read: Vec<Since> = Cursor::read("00000001-2,7", 2).collect();
+        assert_eq!(read, [Since::After(at(1, 2)), Since::Unreadable]);
+    }
+
+    #[test]
+    fn an_excerpt_says_where_its_reader_stands() {
+        let message = Arc::new(Message {
+            subject: Subject::new("a").unwrap(),
+            reply: None,
+            headers: None,
+            payload: Box::default(),
+        });
+        let mut excerpt = Excerpt { gap: None, first: 3, messages: vec![message; 2], latest: at(7, 9), is_last: false };
+        let offsets: Vec<u64> = excerpt.messages().map(|(position, _)| position.offset).collect();
+        assert_eq!((offsets, excerpt.begin(), excerpt.end()), (vec![3, 4], at(7, 2), at(7, 4)));
+        excerpt.is_last = true;
+        assert_eq!(excerpt.end(), at(7, 9));
+    }
+}
