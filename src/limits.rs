@@ -140,6 +140,23 @@ pub const ACCEPTS_PER_TURN: usize = 64;
 pub const COMPLETIONS_PER_TURN: usize = 1024;
 /// Sends handed over before the batches that have come back are taken up again.
 pub const SENDS_PER_ROUND: usize = 256;
+/// How long readiness fails before anything else happens in a drain (configurable as `drain.notice_s`): who asks for it, and how
+/// often, only the operator knows.
+pub const DRAIN_NOTICE: Duration = Duration::ZERO;
+/// Over how long clients are sent away (configurable as `drain.spread_s`): 100,000 in 20 s are 5,000 handshakes a second for
+/// those who take them in, which two cores do (the benchmark `handshake`).
+pub const DRAIN_SPREAD: Duration = Duration::from_secs(20);
+/// But no slower than so many a second in each shard: a few are no storm.
+pub const DRAIN_CLIENTS_PER_SECOND_MIN: u32 = 200;
+/// What a drain leaves to answers and last words, after the last client has been told; later than that nobody is waited for.
+/// Longer than [`CLOSE_TIMEOUT`].
+pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
+/// How often a draining shard looks whom to send away, and whether the others still have clients.
+pub const DRAIN_LOOK: Duration = Duration::from_millis(10);
+/// When whoever is sent away should come back: not before this …
+pub const RETURN_AFTER: Duration = Duration::from_secs(1);
+/// … and spread over so much more, so that not all do at once.
+pub const RETURN_SPREAD: Duration = Duration::from_secs(5);
 /// Pause after an accept that failed for want of descriptors or memory.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// Mails that one lane of a mailbox holds.
@@ -200,5 +217,6 @@ const _: () = {
     assert!(WORKER_OUTBOX_BYTES_MAX > 2 * PAYLOAD_BYTES_MAX, "nor a worker");
     assert!(SOCKET_BYTES < CONNECTION_BYTES_PLAIN && CONNECTION_BYTES_PLAIN < CONNECTION_BYTES_TLS);
     assert!(SENDS_PER_ROUND as u32 <= URING_COMPLETIONS, "a round's completions fit");
+    assert!(CLOSE_TIMEOUT.as_millis() < DRAIN_GRACE.as_millis(), "who was told last has time for its answer");
     assert!(PONG_TIMEOUT.as_secs() < PING_INTERVAL.as_secs());
 };

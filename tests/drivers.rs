@@ -42,6 +42,7 @@ macro_rules! behaviours {
                 a_completion_ends_a_wait_without_a_deadline
                 many_connections_talk_at_once
                 a_paused_listener_accepts_nothing_until_it_is_resumed
+                whoever_comes_after_the_end_of_listening_is_refused
                 a_dropped_socket_is_closed
                 a_driver_dropped_in_the_middle_ends_its_connections
                 a_key_that_is_not_attached_is_a_bug_of_the_caller

@@ -4,9 +4,13 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tidegate::proto::tls::certificates::self_signed;
+
+/// Longer than any single step takes, even where everything is slow.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const ROUTES: &str = r#"
 [bus]
@@ -75,12 +79,18 @@ struct Served {
 
 impl Served {
     fn start(name: &str, more: &[&str]) -> Served {
+        Served::start_with(name, more, &[])
+    }
+
+    fn start_with(name: &str, more: &[&str], variables: &[(&str, &str)]) -> Served {
         let listeners = "[[listener]]\naddress = \"127.0.0.1:0\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
                          tls = { certificate = \"cert.pem\", key = \"key.pem\" }\n";
         let folder = Folder::new(name, listeners);
         let file = folder.configuration();
         let arguments = [&["serve", "--config", &file], more].concat();
-        let mut child = tidegate(&arguments).stderr(Stdio::inherit()).spawn().expect("the binary runs");
+        let mut command = tidegate(&arguments);
+        command.envs(variables.iter().copied()).stderr(Stdio::inherit());
+        let mut child = command.spawn().expect("the binary runs");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is ours"));
         let mut listening = Vec::new();
         while listening.len() < 4 {
@@ -200,6 +210,25 @@ fn closes_websockets_with_1001_and_ends_with_0_when_told_to_stop() {
         assert!(last.starts_with("tidegate: the server ended it: 1001 "), "{last}");
         assert_eq!(served.child.wait().expect("it ends").code(), Some(0));
     }
+}
+
+#[test]
+fn ends_at_once_when_told_twice() {
+    let mut served = Served::start_with("twice", &[], &[("TIDEGATE_DRAIN_NOTICE_S", "600")]);
+    let mut subscriber = subscribed(&[&served.url("ws", "/ws/sea")]);
+    assert_eq!(first_line(&served, &mut subscriber, &[]), "high tide\n");
+    served.signal("-TERM");
+    // It has heard the first one: two at a time may be taken for one.
+    let not_ready =
+        ["-s", "-o", "/dev/null", "-w", "%{http_code}", &format!("http://{}/ready", served.address("admin"))];
+    let deadline = Instant::now() + PATIENCE;
+    while text(&Command::new("curl").args(not_ready).output().expect("curl runs").stdout) != "503" {
+        assert!(Instant::now() < deadline, "readiness does not fail");
+    }
+    assert!(served.child.try_wait().expect("it can be asked").is_none(), "its clients are served for ten minutes");
+    served.signal("-TERM");
+    assert_eq!(served.child.wait().expect("it ends").code(), Some(130));
+    assert_eq!(subscriber.wait().expect("it ends").code(), Some(1));
 }
 
 #[test]

@@ -163,6 +163,7 @@ impl Driver for Script {
     fn pause_accept(&mut self, _id: ListenerId) {}
 
     fn resume_accept(&mut self, _id: ListenerId) {}
+    fn unlisten(&mut self, _id: ListenerId) {}
 
     fn attach(&mut self, _socket: (), key: Key) {
         self.state.borrow_mut().attached = Some(key);

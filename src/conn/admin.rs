@@ -1,6 +1,7 @@
-//! A request on the admin listener: publish, metrics, health. For programs; pages are not served.
+//! A request on the admin listener: publish, metrics, health, readiness. For programs; pages are not served.
 
 use super::outbox::Outbox;
+use super::settings::Readiness;
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::event::{EVENT_HEADER, OPCODE_HEADER};
@@ -26,7 +27,7 @@ pub(super) struct Publication {
     pub headers: Option<Box<[u8]>>,
 }
 
-pub(super) fn request(head: &Head<'_>, outbox: &mut Outbox) -> Outcome {
+pub(super) fn request(head: &Head<'_>, readiness: Readiness, outbox: &mut Outbox) -> Outcome {
     // A browser sends Origin with what a page of somebody else makes it post: no page has business here.
     if head.header("origin").is_some() {
         return refuse(head, CloseReason::OriginRefused, None, outbox);
@@ -43,8 +44,16 @@ pub(super) fn request(head: &Head<'_>, outbox: &mut Outbox) -> Outcome {
         },
         (["metrics"], "GET" | "HEAD") => Outcome::Metrics,
         (["health"], "GET" | "HEAD") => answer(head, CloseReason::Normal, "ok", outbox),
+        (["ready"], "GET" | "HEAD") => match readiness {
+            Readiness::Ready => answer(head, CloseReason::Normal, "ready", outbox),
+            Readiness::Leaving | Readiness::Closing => {
+                // An answer, and no refusal to be counted.
+                let keep_alive = say(head, CloseReason::Drain, "draining", outbox);
+                Outcome::Answered { keep_alive, refused: None }
+            }
+        },
         (["api", "channels", _], _) => refuse(head, CloseReason::MethodNotAllowed, Some("POST"), outbox),
-        (["metrics" | "health"], _) => refuse(head, CloseReason::MethodNotAllowed, Some("GET, HEAD"), outbox),
+        (["metrics" | "health" | "ready"], _) => refuse(head, CloseReason::MethodNotAllowed, Some("GET, HEAD"), outbox),
         _ => refuse(head, CloseReason::NotFound, None, outbox),
     }
 }
@@ -68,14 +77,20 @@ fn publication(head: &Head<'_>, channel: &str) -> Result<Publication, String> {
 }
 
 fn answer(head: &Head<'_>, reason: CloseReason, words: &str, outbox: &mut Outbox) -> Outcome {
+    let keep_alive = say(head, reason, words, outbox);
+    let refused = Some(reason).filter(|reason| *reason != CloseReason::Normal);
+    Outcome::Answered { keep_alive, refused }
+}
+
+/// Whether the connection lives on after it.
+fn say(head: &Head<'_>, reason: CloseReason, words: &str, outbox: &mut Outbox) -> bool {
     let to = head.reply_to();
     let to = if head.body.is_empty() { to } else { to.closing() };
     outbox.write(|out| {
         let reply = Reply::start(out, reason.row().http_status, to).header("Content-Type", "text/plain; charset=utf-8");
         reply.header("Cache-Control", "no-store").body(format!("{words}\n").as_bytes());
     });
-    let refused = Some(reason).filter(|reason| *reason != CloseReason::Normal);
-    Outcome::Answered { keep_alive: to.keep_alive, refused }
+    to.keep_alive
 }
 
 fn refuse(head: &Head<'_>, reason: CloseReason, allow: Option<&str>, outbox: &mut Outbox) -> Outcome {

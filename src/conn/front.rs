@@ -23,7 +23,10 @@ pub(super) enum Outcome {
 /// Fields of a cross-origin request that a page may set: what `EventSource` sends when it resumes, and who it is.
 const CORS_FIELDS: &str = "Last-Event-ID, Authorization, Content-Type";
 
-pub(super) fn request(head: &Head<'_>, routes: &[Route], outbox: &mut Outbox) -> Outcome {
+/// `going_away`: nothing new is begun, and after so many seconds somebody else will. Streams are the exception: an
+/// EventSource gives up for ever when it gets anything but 200 (the WHATWG HTML standard, "fail the connection"), and so
+/// both kinds are opened, told when to come back, and ended by whoever opens them.
+pub(super) fn request(head: &Head<'_>, routes: &[Route], going_away: Option<u32>, outbox: &mut Outbox) -> Outcome {
     let segments = match http::split_path(head.path) {
         Ok(segments) => segments,
         Err(reason) => return refuse(head, Refusal::new(reason), outbox),
@@ -36,6 +39,11 @@ pub(super) fn request(head: &Head<'_>, routes: &[Route], outbox: &mut Outbox) ->
             allowed.extend(route.methods.iter().map(|method| &**method));
             preflight_route = preflight_route.or(Some(route));
             continue;
+        }
+        if going_away.is_some() && !route.target.is_stream() {
+            let refusal =
+                Refusal { retry_after_s: going_away, cors: cors(head, route), ..Refusal::new(CloseReason::Drain) };
+            return refuse(head, refusal, outbox);
         }
         return match serve(head, index, route, &parameters, outbox) {
             Ok(outcome) => outcome,

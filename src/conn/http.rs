@@ -9,9 +9,9 @@
 use super::admin::{self, Publication};
 use super::front::{self, Outcome};
 use super::outbox::Outbox;
-use super::settings::Settings;
+use super::settings::{Readiness, Settings};
 use super::websocket::WebSocket;
-use super::{Conn, Door, Opening, Phase, Step};
+use super::{Conn, Door, Opening, Phase, Step, retry_after_s};
 use crate::base::{CoarseTick, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
@@ -51,6 +51,20 @@ struct Publishing {
 impl Http {
     pub fn is_answering(&self) -> bool {
         matches!(self.state, State::Answering(..))
+    }
+
+    /// A request has begun, and its answer is owed.
+    pub fn is_asked(&self) -> bool {
+        !matches!(self.state, State::Idle)
+    }
+
+    /// The answer to the request in hand says that no other is taken. (One whose head has not come hears it by its head.)
+    pub fn make_last(&mut self) {
+        match &mut self.state {
+            State::Body(publishing) => publishing.to.keep_alive = false,
+            State::Answering(to, _) => to.keep_alive = false,
+            State::Idle | State::Begun => {}
+        }
     }
 
     /// Answers a publication with the position that it got.
@@ -107,7 +121,9 @@ impl Http {
             State::Answering(to, _) => to.closing(),
             State::Idle | State::Begun => ReplyTo::UNREADABLE,
         };
-        if is_refusal {
+        // Nobody has asked anything: the end of the connection says it all.
+        let is_unasked = row.reason == CloseReason::Drain && matches!(self.state, State::Idle);
+        if is_refusal && !is_unasked {
             let retry_after_s = (row.http_status == 503).then_some(retry_after_s);
             outbox.write(|out| {
                 let _is_last = Refusal { retry_after_s, ..Refusal::new(row.reason) }.write(out, to);
@@ -130,10 +146,14 @@ impl Conn {
                 State::Body(_) => return self.next_body(input, now),
                 State::Idle | State::Begun => {}
             }
-            let Some(head) = next_head(input)? else {
+            let Some(mut head) = next_head(input)? else {
                 self.await_head(input, settings, now);
                 return Ok(None);
             };
+            if settings.readiness != Readiness::Ready {
+                // Whatever else this client wants, it should ask somebody who stays.
+                head.keep_alive = false;
+            }
             let step = match self.door {
                 Door::Front => self.front_request(&head, settings, now)?,
                 Door::Admin => self.admin_request(&head, settings, now)?,
@@ -163,7 +183,8 @@ impl Conn {
         settings: &Settings,
         now: Tick,
     ) -> Result<Option<Step<'a>>, CloseReason> {
-        let outcome = front::request(head, &settings.routes, &mut self.outbox);
+        let refusal = (settings.readiness == Readiness::Closing).then(|| retry_after_s(self.peer));
+        let outcome = front::request(head, &settings.routes, refusal, &mut self.outbox);
         match outcome {
             Outcome::Answered { keep_alive, refused } => {
                 self.refused = refused;
@@ -200,7 +221,7 @@ impl Conn {
     ) -> Result<Option<Step<'a>>, CloseReason> {
         let Phase::Http(http) = &mut self.phase else { return Ok(None) };
         let to = head.reply_to();
-        match admin::request(head, &mut self.outbox) {
+        match admin::request(head, settings.readiness, &mut self.outbox) {
             admin::Outcome::Answered { keep_alive, refused } => {
                 self.refused = refused;
                 self.answered(keep_alive && head.body.is_empty(), settings, now)?;

@@ -27,6 +27,7 @@ pub mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::{Batch, Carry, CoarseTick, Key, Tick};
 use crate::limits;
@@ -74,6 +75,17 @@ pub enum Step<'a> {
 pub struct Opening {
     pub channel: Option<Subject>,
     pub user: Option<Subject>,
+}
+
+/// How a connection leaves in a drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// With the last words of its protocol.
+    Now,
+    /// It cannot be told anything yet.
+    Mute,
+    /// It is owed an answer, which ends it ([`settings::Readiness`]).
+    ByItself,
 }
 
 /// What idles by the hundred thousand lies in the slot; what is rare or short is boxed.
@@ -382,6 +394,19 @@ impl Conn {
 
     // --- the end ---------------------------------------------------------------------------------------------------
 
+    /// How it is to be sent away. A request in hand becomes the last one.
+    pub fn departure(&mut self) -> Departure {
+        let is_handshaking = self.is_handshaking();
+        match &mut self.phase {
+            _ if is_handshaking => Departure::Mute,
+            Phase::Http(http) if http.is_asked() => {
+                http.make_last();
+                Departure::ByItself
+            }
+            _ => Departure::Now,
+        }
+    }
+
     /// Says the last words that `reason` and the phase ask for, and ignores the peer from now on.
     pub fn end(&mut self, reason: CloseReason, now: Tick) {
         if self.ended.is_some() {
@@ -394,8 +419,11 @@ impl Conn {
         }
         match &mut self.phase {
             Phase::Http(http) => http.end(reason.row(), retry_after_s(self.peer), &mut self.outbox),
-            Phase::WebSocket(_, websocket) => websocket.end(reason.row(), &mut self.outbox),
+            Phase::WebSocket(_, websocket) => websocket.end(reason.row(), self.peer, &mut self.outbox),
             Phase::Worker(worker) => worker.end(reason, &mut self.outbox),
+            Phase::EventStream if reason == CloseReason::Drain => {
+                self.outbox.write(|out| crate::proto::sse::write_retry(out, return_after(self.peer)));
+            }
             Phase::EventStream | Phase::Ending => {}
         }
         self.carry = Carry::new();
@@ -478,12 +506,16 @@ pub fn transport(tls: Option<&Arc<rustls::ServerConfig>>) -> Result<Transport, C
     tls.map_or(Ok(Transport::Plain), Transport::tls)
 }
 
-/// When a refused client may come back: spread, so that they do not all come back at once.
-fn retry_after_s(peer: Peer) -> u32 {
-    const AT_LEAST: u32 = 1;
-    const SPREAD: u32 = 5;
+/// When a client that is sent away should come back: spread, so that they do not all come back at once.
+pub fn return_after(peer: Peer) -> Duration {
     // Consecutive ports would come back in step without the multiplication (Knuth's multiplicative hash).
-    AT_LEAST + (u32::from(peer.port()).wrapping_mul(0x9e37_79b9) >> 16) % SPREAD
+    let draw = u32::from(peer.port()).wrapping_mul(0x9e37_79b9) >> 16;
+    limits::RETURN_AFTER + limits::RETURN_SPREAD * draw / (1 << 16)
+}
+
+/// The same for `Retry-After`, which counts whole seconds.
+fn retry_after_s(peer: Peer) -> u32 {
+    return_after(peer).as_secs() as u32
 }
 
 #[cfg(test)]

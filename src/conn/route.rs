@@ -52,6 +52,13 @@ pub enum Target {
     },
 }
 
+impl Target {
+    /// Whether it stays open after its answer.
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Target::Sse { .. } | Target::WebSocket(_))
+    }
+}
+
 /// Whom clients' messages go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {

@@ -29,6 +29,28 @@ pub struct Settings {
     pub keep_alive_timeout: Duration,
     pub ping_interval: Duration,
     pub sse_heartbeat: Duration,
+    pub drain: DrainSettings,
+    /// The one thing that changes: a shard that drains replaces its settings.
+    pub readiness: Readiness,
+}
+
+/// How the gateway goes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainSettings {
+    /// How long readiness fails before anything else happens.
+    pub notice: Duration,
+    /// Over how long the clients are sent away then.
+    pub spread: Duration,
+}
+
+/// What requests find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    Ready,
+    /// `/ready` says no, so that nobody new is sent here; everything is served.
+    Leaving,
+    /// Requests are refused, and what streams begin ends at once.
+    Closing,
 }
 
 /// The bus, as its workers see it.
@@ -80,6 +102,8 @@ impl Default for Settings {
             keep_alive_timeout: limits::KEEP_ALIVE_TIMEOUT,
             ping_interval: limits::PING_INTERVAL,
             sse_heartbeat: limits::SSE_HEARTBEAT,
+            drain: DrainSettings { notice: limits::DRAIN_NOTICE, spread: limits::DRAIN_SPREAD },
+            readiness: Readiness::Ready,
         }
     }
 }

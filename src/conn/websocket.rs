@@ -11,6 +11,7 @@ use crate::proto::close::Row;
 use crate::proto::ws::{self, Opcode, Payload, Session, SessionLimits, frame};
 
 use super::outbox::Outbox;
+use super::{Peer, return_after};
 
 /// The client's side of one WebSocket.
 pub struct WebSocket {
@@ -73,9 +74,14 @@ impl WebSocket {
     }
 
     /// Our last words: a close frame, unless one has gone out already or none may be sent.
-    pub fn end(&mut self, row: &Row, outbox: &mut Outbox) {
+    pub fn end(&mut self, row: &Row, peer: Peer, outbox: &mut Outbox) {
         const NEVER_ON_THE_WIRE: u16 = 1006;
-        if row.websocket_code != NEVER_ON_THE_WIRE {
+        if row.reason == CloseReason::Drain {
+            // 1001 is RFC 6455's code for a server that goes down, and every client knows it; 1012 ("service restart") is
+            // registered, but older clients fail the connection over a code that they do not know.
+            let words = format!("{} in {} ms", row.words, return_after(peer).as_millis());
+            self.write_close(Some(row.websocket_code), &words, outbox);
+        } else if row.websocket_code != NEVER_ON_THE_WIRE {
             self.write_close(Some(row.websocket_code), row.words, outbox);
         }
     }

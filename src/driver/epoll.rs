@@ -112,6 +112,10 @@ impl Driver for EpollDriver {
         self.sockets.resume_accept(id);
     }
 
+    fn unlisten(&mut self, id: ListenerId) {
+        self.sockets.unlisten(id);
+    }
+
     fn attach(&mut self, socket: OwnedFd, key: Key) {
         let fd = socket.as_raw_fd();
         let interest = Interest::READABLE | Interest::WRITABLE;

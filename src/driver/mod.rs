@@ -97,6 +97,8 @@ pub trait Driver {
     fn listen(&mut self, id: ListenerId, listener: Self::Listener) -> io::Result<()>;
     fn pause_accept(&mut self, id: ListenerId);
     fn resume_accept(&mut self, id: ListenerId);
+    /// Stops listening for good: who connects, or has connected and was not accepted, is refused by the kernel.
+    fn unlisten(&mut self, id: ListenerId);
 
     fn attach(&mut self, socket: Self::Socket, key: Key);
     fn recv(&mut self, key: Key);

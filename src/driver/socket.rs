@@ -81,6 +81,12 @@ impl Listener {
         self.is_shared
     }
 
+    /// Listens no more, whoever else holds the descriptor; not for a shared one.
+    pub(super) fn stop(&self) {
+        // It can only fail where it does not listen.
+        drop(self.socket.shutdown(Shutdown::Both));
+    }
+
     pub(super) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.socket.set_nonblocking(nonblocking)
     }

@@ -173,6 +173,13 @@ impl Sockets {
         self.arrived(index);
     }
 
+    /// The socket is closed with its driver; until then its number stays taken, and nothing comes of it.
+    pub fn unlisten(&mut self, id: ListenerId) {
+        self.pause_accept(id);
+        let index = self.index_of(id);
+        self.listeners[index].listener.stop();
+    }
+
     /// The kernel says that connections wait.
     pub fn arrived(&mut self, index: usize) {
         self.listeners[index].has_backlog = true;

@@ -32,6 +32,7 @@ use crate::hub::PlaceSet;
 use crate::limits;
 use crate::mesh::{Mail, Mesh};
 use crate::shard::counters::{self, Counters};
+use crate::shard::drain;
 use crate::worker::Worker;
 
 use config::Config;
@@ -101,6 +102,7 @@ pub struct Gateway {
     workers: Vec<JoinHandle<()>>,
     failures: Receiver<String>,
     announcer: Option<Announcer>,
+    drain_longest: Duration,
 }
 
 impl Builder {
@@ -181,6 +183,7 @@ impl Builder {
             workers: Vec::new(),
             failures: started.failures,
             announcer: None,
+            drain_longest: drain::longest(&plan.settings),
         };
         gateway.workers = workers.map_err(|error| StartError(format!("a worker's thread did not start: {error}")))?;
         info!("{shards} shards on {driver}");
@@ -217,7 +220,8 @@ impl Gateway {
     /// Tells systemd, if it wants to know, that every address is listened on; then, for as long as all shards turn, gives
     /// the signs of life that its watchdog waits for.
     pub fn announce(&mut self) {
-        self.announcer = Announcer::start(Pulse::new(self.mesh.clone(), self.counters.clone(), self.driver));
+        self.announcer =
+            Announcer::start(Pulse::new(self.mesh.clone(), self.counters.clone(), self.driver, self.drain_longest));
     }
 
     /// Says why, when a shard has ended although nobody asked it to.
@@ -225,7 +229,8 @@ impl Gateway {
         &self.failures
     }
 
-    /// Ends every connection (WebSockets with 1001, event streams cleanly), then the threads.
+    /// Ends every connection (WebSockets with 1001, event streams cleanly), as the configuration's `drain` says, then the
+    /// threads. However the peers behave, that takes at most ten seconds longer than the two times there.
     pub fn stop(mut self) {
         self.drain();
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::conn::Door;
 use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget};
-use crate::conn::settings::{BusSettings, Credentials, Settings};
+use crate::conn::settings::{BusSettings, Credentials, DrainSettings, Readiness, Settings};
 use crate::driver::socket::{self, Bound, Listener};
 use crate::limits;
 use crate::proto::bus::BusLimits;
@@ -132,6 +132,8 @@ fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Setting
         keep_alive_timeout: limits.keep_alive_timeout,
         ping_interval: limits.ping_interval,
         sse_heartbeat: limits.sse_heartbeat,
+        drain: DrainSettings { notice: config.drain.notice, spread: config.drain.spread },
+        readiness: Readiness::Ready,
     })
 }
 

@@ -4,7 +4,7 @@
 //!  all shards listen --> READY=1
 //!  each beat:  wake every shard; has each turned since the last beat? --yes--> WATCHDOG=1, STATUS=…
 //!                                                                     '--no--> nothing: systemd waits WatchdogSec, no longer
-//!  drain begins -------> STOPPING=1
+//!  drain begins -------> STOPPING=1, EXTEND_TIMEOUT_USEC=as long as it may take
 //! ```
 //!
 //! An idle shard sleeps until it is woken, so being woken and turning is its sign of life. One that is stuck in a turn, or
@@ -59,7 +59,7 @@ impl Announcer {
         Some(Announcer { stop: Some(stop), over })
     }
 
-    /// From now on the gateway is expected to end; how long that may take is TimeoutStopSec's matter.
+    /// From now on the gateway is expected to end.
     pub fn stopping(&self) {
         if let Some(stop) = &self.stop {
             // Full when it was said already.
@@ -76,13 +76,16 @@ impl Drop for Announcer {
 }
 
 fn announce(mut pulse: Pulse, interval: Duration, has_watchdog: bool, stopped: &Receiver<()>) {
+    let stop_usec = u32::try_from(pulse.drain_longest.as_micros()).unwrap_or(u32::MAX);
     let mut is_stopping = false;
     let mut were_stuck = Vec::new();
     loop {
         match stopped.recv_timeout(interval) {
             Ok(()) => {
                 is_stopping = true;
-                tell(&[NotifyState::Stopping, NotifyState::Status("Draining")]);
+                // TimeoutStopSec holds for whoever hangs; a drain that is configured to take longer does not hang.
+                let extended = NotifyState::ExtendTimeoutUsec(stop_usec);
+                tell(&[NotifyState::Stopping, NotifyState::Status("Draining"), extended]);
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return,
@@ -115,11 +118,13 @@ pub(super) struct Pulse {
     /// Turns of each shard at the last beat; empty before the first.
     turns: Vec<u64>,
     driver: Kind,
+    /// How long the end takes at most.
+    drain_longest: Duration,
 }
 
 impl Pulse {
-    pub fn new(mesh: Mesh, counters: Arc<[Counters]>, driver: Kind) -> Pulse {
-        Pulse { mesh, counters, turns: Vec::new(), driver }
+    pub fn new(mesh: Mesh, counters: Arc<[Counters]>, driver: Kind, drain_longest: Duration) -> Pulse {
+        Pulse { mesh, counters, turns: Vec::new(), driver, drain_longest }
     }
 
     /// The shards that have not turned since the last beat, which woke them. Wakes them again.
@@ -147,7 +152,7 @@ mod tests {
         let wakers: Vec<Waker> = (0..2).map(|_| Waker::in_memory()).collect();
         let (mesh, _mailboxes) = Mesh::new(wakers.clone(), 0, 1);
         let counters: Arc<[Counters]> = (0..2).map(|_| Counters::default()).collect();
-        let mut pulse = Pulse::new(mesh, counters.clone(), Kind::Epoll);
+        let mut pulse = Pulse::new(mesh, counters.clone(), Kind::Epoll, Duration::ZERO);
         assert!(pulse.beat().is_empty(), "nobody has been woken before the first beat");
         assert!(wakers.iter().all(Waker::take));
 

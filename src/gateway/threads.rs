@@ -139,6 +139,7 @@ fn run(seed: Seed, start: Start) {
 
 fn run_on<D: Driver<Listener = Listener>>(driver: D, seed: Seed, start: &Start) {
     let place = seed.place;
+    let counters = seed.shared.counters.clone();
     match prepare(driver, seed) {
         Ok((mut shard, listeners)) => {
             let is_awaited = start.ready.send(Ok(())).is_ok() && start.go.recv().is_ok();
@@ -159,6 +160,8 @@ fn run_on<D: Driver<Listener = Listener>>(driver: D, seed: Seed, start: &Start) 
                     Err(_) => format!("shard {} panicked", place.0),
                 };
                 error!("{failure}");
+                // Its driver goes with it, and closes them: nobody has to wait for them in a drain.
+                counters[place.index()].clients.set(0);
                 let _ = start.failures.send(failure);
             }
         }

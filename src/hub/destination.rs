@@ -5,6 +5,7 @@
 //! | `tg.conn.<id>`, `tg.conn.<id>.<verb>` | one connection |
 //! | `tg.user.<user>`, `tg.user.<user>.<verb>` | the owner of `tg.user.<user>`: all connections of a user |
 //! | `tg.service.<service>` | one worker of each queue group |
+//! | `tg.event.<event>` | the owner of this subject: whoever listens; only the gateway itself publishes there |
 //! | anything else below `tg.` | nowhere |
 //! | the rest | the channel's owner |
 
@@ -15,6 +16,8 @@ use crate::proto::subject::Subject;
 pub enum Destination {
     Conn(Address),
     Service,
+    /// To the owner of the subject, from the gateway alone.
+    Event,
     /// To the owner of this subject: the one published to, less a command.
     Owner(Subject),
     Nowhere,
@@ -45,6 +48,7 @@ impl Destination {
             (Some("user"), Some(user)) => {
                 Subject::new(&format!("tg.user.{user}")).map_or(Destination::Nowhere, Destination::Owner)
             }
+            (Some("event"), Some(_)) => Destination::Event,
             _ => Destination::Nowhere,
         }
     }
@@ -88,6 +92,7 @@ mod tests {
             ("tg.user.ann".to_owned(), user.clone(), Ok(None)),
             ("tg.user.ann.subscribe".to_owned(), user, Ok(Some(Command::Subscribe))),
             ("tg.service.rides".to_owned(), Destination::Service, Ok(None)),
+            ("tg.event.drain".to_owned(), Destination::Event, Ok(None)),
             ("tg.other".to_owned(), Destination::Nowhere, Ok(None)),
             ("room.1".to_owned(), Destination::Owner(subject("room.1")), Ok(None)),
         ] {

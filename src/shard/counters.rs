@@ -11,6 +11,8 @@ pub struct Counters {
     pub accept_failures: Counter,
     /// Connections that exist now.
     pub open: Counter,
+    /// Those among them that came in by the front: what `limits.connections_max` bounds, and what a drain waits for.
+    pub clients: Counter,
     /// Subscriptions of this shard's connections; as of the end of its last turn.
     pub subscriptions: Counter,
     /// Clients' messages that wait for a worker of their service; likewise.
@@ -37,6 +39,7 @@ impl Default for Counters {
             accepted: Counter::default(),
             accept_failures: Counter::default(),
             open: Counter::default(),
+            clients: Counter::default(),
             subscriptions: Counter::default(),
             waiting: Counter::default(),
             histories: Counter::default(),
@@ -60,6 +63,7 @@ const ROWS: &[(&str, &str, &str, Read)] = &[
         c.accept_failures.value()
     }),
     ("connections_open", "gauge", "Connections that exist now.", |c| c.open.value()),
+    ("clients_open", "gauge", "Connections that exist now on listeners for clients.", |c| c.clients.value()),
     ("subscriptions", "gauge", "Subscriptions of the connections that exist now.", |c| c.subscriptions.value()),
     ("messages_waiting", "gauge", "Clients' messages that wait for a worker of their service.", |c| c.waiting.value()),
     ("histories", "gauge", "Channels of which messages are kept.", |c| c.histories.value()),

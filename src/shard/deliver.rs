@@ -3,6 +3,7 @@
 //! ```text
 //!  publish --+-- tg.conn.<id>      --> the connection's shard -----------------------> deliver_to_conn
 //!            +-- tg.service.<s>    --> one worker of each queue group ----------------------> direct
+//!            +-- tg.event.<e>      --> the same, if the gateway itself says it
 //!            '-- everything else   --> owner: position, recipients --> places, members ------> deliver, direct
 //! ```
 
@@ -35,15 +36,22 @@ impl Core {
                 self.hub.directory.collect(publish.message.subject.as_str(), draw, &[], &mut recipients);
                 self.distribute(publish, None, &recipients);
             }
-            Destination::Owner(subject) => {
-                let owner = self.hub.owner_of(subject.as_str());
-                if owner == self.place {
-                    let (position, recipients) = self.hub.publish(&subject, &publish.message, self.now);
-                    self.distribute(publish, position, &recipients);
-                } else {
-                    self.post.push(owner, Mail::Publish(Box::new(publish)));
-                }
+            Destination::Event if publish.from.is_some() => self.tell_nobody_there(&publish),
+            Destination::Event => {
+                let subject = publish.message.subject.clone();
+                self.publish_at_owner(&subject, publish);
             }
+            Destination::Owner(subject) => self.publish_at_owner(&subject, publish),
+        }
+    }
+
+    fn publish_at_owner(&mut self, subject: &Subject, publish: Publish) {
+        let owner = self.hub.owner_of(subject.as_str());
+        if owner == self.place {
+            let (position, recipients) = self.hub.publish(subject, &publish.message, self.now);
+            self.distribute(publish, position, &recipients);
+        } else {
+            self.post.push(owner, Mail::Publish(Box::new(publish)));
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::base::Key;
 use crate::conn::route::{Target, WebSocketTarget};
+use crate::conn::settings::Readiness;
 use crate::conn::{Step, websocket, worker};
 use crate::hub::{Registration, SubKey, Withdrawal};
 use crate::limits;
@@ -33,6 +34,9 @@ impl Core {
                     self.subscribe(key, 0, &Pattern::from(subject), None);
                 }
                 self.notify_service(key, Kind::Open);
+                if self.settings.readiness == Readiness::Closing {
+                    self.end(key, CloseReason::Drain);
+                }
             }
             Step::Message(message) => self.client_message(key, message),
             Step::Worker(worker::Step::Subscribe { tag, pattern, queue }) => self.subscribe(key, tag, &pattern, queue),

@@ -17,7 +17,7 @@ use crate::driver::ListenerId;
 use crate::limits;
 use crate::proto::CloseReason;
 
-use super::{Core, Drain, dispatch, mark_dirty};
+use super::{Core, dispatch, mark_dirty};
 
 impl Core {
     /// Makes a place for a socket, or says that there is none.
@@ -25,12 +25,14 @@ impl Core {
         let entrance = self.entrances[listener.0 as usize].clone();
         self.counters().accepted.add(1);
         // The kernel deals connections to the shards by chance: a bound for each shard would refuse some too early.
-        let open = self.counters.iter().map(|counters| counters.open.value() as usize).sum::<usize>();
-        let is_full = entrance.door == Door::Front && open >= self.settings.connections_max;
+        let is_client = entrance.door == Door::Front;
+        let clients = self.counters.iter().map(|counters| counters.clients.value() as usize).sum::<usize>();
+        let is_full = is_client && clients >= self.settings.connections_max;
         // Whoever is told so keeps a place until it has read that.
         let may_refuse =
-            entrance.tls.is_none() && open < self.settings.connections_max.saturating_add(limits::REFUSALS_OPEN_MAX);
-        if self.drain != Drain::No || (is_full && !may_refuse) {
+            entrance.tls.is_none() && clients < self.settings.connections_max.saturating_add(limits::REFUSALS_OPEN_MAX);
+        let is_closed = if is_client { self.drain.has_closed_fronts() } else { self.drain.has_closed_all() };
+        if is_closed || (is_full && !may_refuse) {
             let reason = if is_full { CloseReason::TooManyConnections } else { CloseReason::Drain };
             self.count_end(reason, peer.into());
             return None;
@@ -45,6 +47,7 @@ impl Core {
         let (settings, now) = (&self.settings, self.now);
         let key = self.slots.insert_with(|key| Conn::new(key, peer, entrance.door, transport, settings, now));
         self.counters().open.add(1);
+        self.counters().clients.add(is_client.into());
         self.work.receive.push(key);
         self.mark_dirty(key);
         self.schedule(key);
@@ -100,9 +103,10 @@ impl Core {
     }
 
     pub(super) fn closed(&mut self, key: Key) {
-        if self.slots.remove(key).is_some() {
+        if let Some(conn) = self.slots.remove(key) {
             self.wheel.clear(key.slot);
             self.counters().open.sub(1);
+            self.counters().clients.sub((conn.door == Door::Front).into());
         }
     }
 
@@ -141,20 +145,6 @@ impl Core {
         let row = reason.row();
         self.counters().closed[reason as usize].add(1);
         log!(row.level, "{peer} ended: {} ({})", row.words, row.name);
-    }
-
-    /// Ends everybody whom `concerns` chooses, because the process goes away.
-    pub(super) fn end_all(&mut self, concerns: impl Fn(&Conn) -> bool) {
-        let keys: Vec<Key> = self.slots.keys().collect();
-        for key in keys {
-            if self.slots.get(key).is_some_and(&concerns) {
-                self.end(key, CloseReason::Drain);
-            }
-        }
-    }
-
-    pub(super) fn slots_hold_clients(&self) -> bool {
-        self.slots.keys().any(|key| self.slots.get(key).is_some_and(|conn| !conn.is_worker() && conn.door != Door::Bus))
     }
 
     // --- what the turn hands to the driver ---------------------------------------------------------------------------
@@ -197,13 +187,5 @@ impl Core {
     pub(super) fn begin_close(&mut self, key: Key) -> bool {
         let Some(conn) = self.slots.get_mut(key) else { return false };
         !std::mem::replace(&mut conn.is_closing, true)
-    }
-
-    /// Told by the gateway: end, clients first.
-    pub(super) fn begin_drain(&mut self) {
-        if self.drain == Drain::No {
-            self.drain = Drain::Clients;
-            self.end_all(|conn| conn.door != Door::Bus);
-        }
     }
 }

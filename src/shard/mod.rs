@@ -1,7 +1,7 @@
 //! One core's loop: it owns its connections and its part of the hub, and shares nothing.
 //!
 //! ```text
-//!  turn:  wait --> completions --> mail --> deadlines --> handshakes --> flush --> post
+//!  turn:  wait --> completions --> mail --> deadlines --> handshakes --> drain --> flush --> post
 //!                      |                                                   |
 //!                  pump: bytes -> steps -> dispatch: steps -> effects      '-- one send per connection
 //! ```
@@ -10,6 +10,7 @@
 //! - `dispatch`  the one match from step to effect: the gateway's table of contents
 //! - `deliver`   messages to subscribers: owner, places, connections
 //! - `lifetime`  from accept to the free slot
+//! - `drain`     how it all goes away
 //! - `mail`      what other threads say
 //!
 //! [`Core`] is a shard without its driver; it leaves submissions in lists, and the turn hands them over.
@@ -17,6 +18,7 @@
 pub mod counters;
 mod deliver;
 mod dispatch;
+pub mod drain;
 mod lifetime;
 mod mail;
 mod pump;
@@ -40,6 +42,7 @@ use crate::proto::CloseReason;
 use crate::proto::event::Message;
 
 use counters::Counters;
+use drain::{Drain, Listens};
 
 /// One listener of a shard: who comes in by it, and whether they speak TLS.
 #[derive(Clone)]
@@ -67,8 +70,8 @@ pub struct Parts {
 pub struct Shard<D: Driver> {
     driver: D,
     core: Core,
-    /// Listeners whose queues the next process will serve: they are not accepted from while this one drains.
-    outliving: Vec<ListenerId>,
+    /// By entrance.
+    listening: Vec<Listens>,
 }
 
 pub(crate) struct Core {
@@ -117,14 +120,6 @@ struct Stranded {
     until: Tick,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Drain {
-    No,
-    /// Clients are told to go; workers stay until they have.
-    Clients,
-    Workers,
-}
-
 /// Whether the loop goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -160,19 +155,24 @@ impl<D: Driver> Shard<D> {
             drain: Drain::No,
             now: parts.now,
         };
-        Shard { driver, core, outliving: Vec::new() }
+        let listening = vec![Listens::No; core.entrances.len()];
+        Shard { driver, core, listening }
     }
 
     /// Begins to accept on the listener that stands at `id` of the entrances.
     pub fn listen(&mut self, id: ListenerId, listener: D::Listener) -> io::Result<()> {
-        assert!((id.0 as usize) < self.core.entrances.len(), "a listener has an entrance");
-        self.driver.listen(id, listener)
+        self.listen_as(id, listener, Listens::Alone)
     }
 
     /// The same on a listener that will be there after this process: whoever comes during the drain waits for the next.
     pub fn listen_for_now(&mut self, id: ListenerId, listener: D::Listener) -> io::Result<()> {
-        self.outliving.push(id);
-        self.listen(id, listener)
+        self.listen_as(id, listener, Listens::ForNow)
+    }
+
+    fn listen_as(&mut self, id: ListenerId, listener: D::Listener, listens: Listens) -> io::Result<()> {
+        assert!((id.0 as usize) < self.core.entrances.len(), "a listener has an entrance");
+        self.listening[id.0 as usize] = listens;
+        self.driver.listen(id, listener)
     }
 
     /// Turns until drained.
@@ -193,11 +193,11 @@ impl<D: Driver> Shard<D> {
         self.handshake();
         self.resume_accepts();
         self.core.resume();
+        self.drain();
         self.flush();
         self.core.post.flush();
-        let turn = self.drain();
         self.core.measure();
-        Ok(turn)
+        Ok(self.is_over())
     }
 
     /// Handles what the driver has finished, up to a bound: what that caused goes out first.
@@ -293,23 +293,6 @@ impl<D: Driver> Shard<D> {
         core.keys = keys;
     }
 
-    fn drain(&mut self) -> Turn {
-        if self.core.drain != Drain::No {
-            self.outliving.drain(..).for_each(|listener| self.driver.pause_accept(listener));
-        }
-        match self.core.drain {
-            Drain::No => Turn::GoOn,
-            _ if self.core.slots.is_empty() && self.core.post.backlog() == 0 => Turn::Over,
-            Drain::Clients if !self.core.slots_hold_clients() => {
-                self.core.drain = Drain::Workers;
-                self.core.end_all(|_| true);
-                self.flush();
-                Turn::GoOn
-            }
-            _ => Turn::GoOn,
-        }
-    }
-
     pub fn driver(&self) -> &D {
         &self.driver
     }
@@ -372,6 +355,7 @@ impl Core {
         if self.post.backlog() > 0 {
             deadline = deadline.min(self.now + limits::BACKLOG_RETRY);
         }
+        let deadline = deadline.min(self.drain.deadline(self.now));
         self.resting.iter().fold(deadline, |deadline, (_, until)| deadline.min(*until))
     }
 

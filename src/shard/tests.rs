@@ -1,5 +1,6 @@
 //! Shards in virtual time, on the simulator: nothing stalls, piles up, spins or leaks, whatever the peers do.
 
+mod drain;
 mod pace;
 mod storm;
 
@@ -19,6 +20,8 @@ use crate::proto::ws::{Opcode, frame};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DOORS: [Door; 4] = [Door::Front, Door::Bus, Door::Admin, Door::Front];
+const BUS: u16 = 1;
+const ADMIN: u16 = 2;
 /// The last of the doors speaks TLS.
 const TLS: u16 = 3;
 
@@ -74,10 +77,7 @@ impl Bench {
     /// Opens a stream or a WebSocket, up to the end of the head.
     fn open(&mut self, shard: u16, path: &str) -> Peer {
         let mut peer = self.connect(shard, 0);
-        let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
-        let upgrade = if path.starts_with("/sse") { "" } else { upgrade };
-        peer.say(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{upgrade}\r\n"));
+        peer.say(request(path));
         self.run_for(SECOND / 10);
         let heard = peer.hear();
         assert!(heard.contains("\r\n\r\n"), "{heard}");
@@ -124,6 +124,18 @@ impl Bench {
         }
     }
 
+    /// As the gateway does when it is told to stop.
+    fn drain(&self) {
+        for place in (0..self.shards.len() as u16).map(Place) {
+            self.mesh.try_send(place, Mail::Drain).unwrap();
+            self.mesh.wake(place);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.shards.iter().all(Option::is_none)
+    }
+
     fn core(&self, shard: usize) -> &Core {
         &self.shards[shard].as_ref().expect("it runs").core
     }
@@ -164,6 +176,14 @@ impl Peer {
 
 fn address(shard: u16, door: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 1_000 * (shard + 1) + door))
+}
+
+/// Asks for a stream or a WebSocket.
+fn request(path: &str) -> String {
+    let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    let upgrade = if path.starts_with("/sse") { "" } else { upgrade };
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n{upgrade}\r\n")
 }
 
 fn tls() -> Arc<ServerConfig> {
@@ -229,13 +249,10 @@ fn a_drain_does_not_wait_for_whoever_stalls() {
     let _idle = bench.connect(1, 0);
     let _worker = bench.connect(1, 1);
     let _stream = bench.open(0, "/sse/1");
-    for place in 0..2 {
-        bench.mesh.try_send(Place(place), Mail::Drain).unwrap();
-        bench.mesh.wake(Place(place));
-    }
+    bench.drain();
     // Clients first, then workers.
     bench.run_for(2 * limits::CLOSE_TIMEOUT + SECOND);
-    assert!(bench.shards.iter().all(Option::is_none), "all shards are over");
+    assert!(bench.is_over());
 }
 
 #[test]

@@ -370,6 +370,21 @@ pub fn a_paused_listener_accepts_nothing_until_it_is_resumed<W: World>(world: W)
     let _last = stage.connection();
 }
 
+pub fn whoever_comes_after_the_end_of_listening_is_refused<W: World>(world: W) {
+    let mut stage = Stage::new(world);
+    let (key, mut peer) = stage.connection();
+    let mut queued = stage.world.connect();
+    stage.driver().unlisten(LISTENER);
+    assert!(stage.world.refuses());
+    // One that nobody had accepted is refused as well, however late it is told.
+    while !matches!(queued.read(&mut [0]), Read::Broken | Read::End) {
+        stage.turn();
+    }
+    assert!(stage.events.is_empty(), "{:?}", stage.events);
+    stage.write_all(&mut peer, b"those who are in stay");
+    assert_eq!(stage.receive_exactly(key, 21), b"those who are in stay");
+}
+
 pub fn a_dropped_socket_is_closed<W: World>(world: W) {
     let mut stage = Stage::new(world);
     let mut peer = stage.world.connect();

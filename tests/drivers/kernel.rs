@@ -106,6 +106,10 @@ impl<M: Make> World for KernelWorld<M> {
         peer.set_nonblocking(true).expect("nonblocking");
         peer
     }
+
+    fn refuses(&mut self) -> bool {
+        TcpStream::connect(self.address).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    }
 }
 
 impl Peer for TcpStream {

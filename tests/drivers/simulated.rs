@@ -80,6 +80,10 @@ impl<W: Weather> World for SimWorld<W> {
         let endpoint = self.world.connect(ADDRESS).expect("somebody listens");
         SimPeer { world: self.world.clone(), endpoint }
     }
+
+    fn refuses(&mut self) -> bool {
+        self.world.connect(ADDRESS).is_none()
+    }
 }
 
 pub struct SimPeer {

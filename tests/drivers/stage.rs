@@ -32,6 +32,8 @@ pub trait World {
     }
     /// Begins a connection to the driver's listener.
     fn connect(&mut self) -> Self::Peer;
+    /// Whether nobody listens for another.
+    fn refuses(&mut self) -> bool;
 }
 
 /// The other end of a connection. Nothing here blocks.

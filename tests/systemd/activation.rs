@@ -3,8 +3,11 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
+use std::time::Instant;
 
-use crate::service::{Folder, Start, clean, configuration, connect, expect_stream, open_stream, request_stream};
+use crate::service::{
+    Folder, PATIENCE, Start, clean, configuration, connect, expect_stream, open_stream, request_stream,
+};
 
 const DRIVERS: [&str; 2] = ["epoll", "uring"];
 /// Nothing listens there: what is configured does not count where a socket comes by name.
@@ -66,6 +69,41 @@ fn clients_of_a_restart_wait_in_the_socket_for_the_next_process() {
         request_stream(&mut between);
         let _second = start(&folder, &text, driver, &listener).serve();
         expect_stream(&mut between);
+    }
+}
+
+/// What `systemctl restart` does, but for the wait between the two.
+#[test]
+fn a_restart_during_a_drain_loses_nobody() {
+    const CLIENTS: usize = 300;
+    for driver in DRIVERS {
+        let (listener, address) = listen();
+        let (folder, text) = (Folder::new(), configuration(&address.to_string()));
+        let mut first = start(&folder, &text, driver, &listener).serve();
+        let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| open_stream(address)).collect();
+        let before = first.counter("clients_open");
+        first.terminate();
+        // A shard that sends clients away takes no others.
+        let deadline = Instant::now() + PATIENCE;
+        while first.counter("clients_open").iter().zip(&before).any(|(now, before)| now >= before) {
+            assert!(Instant::now() < deadline, "nobody is sent away");
+        }
+        let mut between = connect(address);
+        request_stream(&mut between);
+        let second = start(&folder, &text, driver, &listener).serve();
+        expect_stream(&mut between);
+        // Each of them is told when to come back, and then comes back to the second one.
+        for client in &mut clients {
+            let mut rest = String::new();
+            client.read_to_string(&mut rest).expect("it ends cleanly");
+            assert!(
+                rest.trim_end().rsplit_once("retry: ").is_some_and(|(_, ms)| ms.parse::<u32>().is_ok()),
+                "{rest:?}"
+            );
+            *client = open_stream(address);
+        }
+        assert!(first.wait().success());
+        assert_eq!(second.counter("clients_open").iter().sum::<u64>(), CLIENTS as u64 + 1);
     }
 }
 

@@ -181,6 +181,14 @@ impl State {
         }
     }
 
+    pub(super) fn unlisten(&mut self, driver: u32, id: ListenerId) {
+        self.pause_accept(driver, id);
+        let listener = self.kernel(driver).listeners.remove(&id.0).expect("it has listened until now");
+        for link in listener.queue {
+            self.leave_server(link);
+        }
+    }
+
     pub(super) fn attach(&mut self, driver: u32, link: LinkId, key: Key) {
         self.record(Event::Attach { driver, link, key });
         // A socket's link lives as long as the socket does.

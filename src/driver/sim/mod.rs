@@ -116,6 +116,10 @@ impl Driver for SimDriver {
         self.world.state().resume_accept(self.id.0, id);
     }
 
+    fn unlisten(&mut self, id: ListenerId) {
+        self.world.state().unlisten(self.id.0, id);
+    }
+
     fn attach(&mut self, mut socket: SimSocket, key: Key) {
         socket.is_attached = true;
         self.world.state().attach(self.id.0, socket.link, key);

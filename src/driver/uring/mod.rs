@@ -217,6 +217,10 @@ impl Driver for UringDriver {
         self.sockets.resume_accept(id);
     }
 
+    fn unlisten(&mut self, id: ListenerId) {
+        self.sockets.unlisten(id);
+    }
+
     fn attach(&mut self, socket: OwnedFd, key: Key) {
         self.sockets.connections.insert(key, socket);
     }

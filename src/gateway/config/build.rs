@@ -9,8 +9,8 @@ use super::table::{self, Fallback, Row};
 use super::tree::{Content, Table, Value};
 use super::validate::{self, Broken, is_what, subject_of};
 use super::{
-    Admin, Bus, CertificateFiles, Channel, Config, Credentials, DriverChoice, Keep, Limits, Listener, Route, SseTarget,
-    Target, UserSource, WebSocketTarget, form,
+    Admin, Bus, CertificateFiles, Channel, Config, Credentials, Drain, DriverChoice, Keep, Limits, Listener, Route,
+    SseTarget, Target, UserSource, WebSocketTarget, form,
 };
 use crate::limits::CHANNEL_RULES_MAX;
 
@@ -24,6 +24,7 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
         admin: top.table("admin").and_then(|admin| builder.admin(&admin)),
         routes: builder.routes(&top),
         channels: builder.channels(&top),
+        drain: drain(&top),
         limits: builder.limits(&top),
         shards: top.size("shards"),
         pin: top.switch("pin"),
@@ -36,6 +37,15 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
     };
     builder.addresses(&top);
     config
+}
+
+fn drain(top: &Section<'_>) -> Drain {
+    let empty = Table::default();
+    let section = top.table("drain").unwrap_or(Section { table: &empty, place: Place::File, path: "drain".to_owned() });
+    Drain {
+        notice: Duration::from_secs(section.whole("notice_s")),
+        spread: Duration::from_secs(section.whole("spread_s")),
+    }
 }
 
 struct Builder<'a> {

@@ -46,6 +46,7 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The first that matches wins.
     pub channels: Vec<Channel>,
+    pub drain: Drain,
     pub limits: Limits,
     /// Number of shards; 0 means one for each core, or more if `limits.connections_max` needs their descriptors.
     pub shards: usize,
@@ -153,6 +154,15 @@ pub struct Channel {
     /// A pattern, never reserved.
     pub name: String,
     pub history: Option<Keep>,
+}
+
+/// How the gateway goes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// How long readiness fails before clients are sent away.
+    pub notice: Duration,
+    /// Over how long they are.
+    pub spread: Duration,
 }
 
 /// The bounds that may be changed; `crate::limits` has their defaults and reasons.
