@@ -45,6 +45,9 @@ pub const SSE_HEARTBEAT: Duration = Duration::from_secs(15);
 /// The reconnection time that streams advise.
 pub const SSE_RETRY: Duration = Duration::from_millis(2_000);
 
+/// Most channels of one stream: all their positions stand in each of its ids, and in one field of the request that resumes it.
+pub const SSE_CHANNELS_MAX: usize = 16;
+
 // --- TLS ----------------------------------------------------------------------------------------------------------
 
 /// From the accept to the end of the handshake.

@@ -73,7 +73,7 @@ ping_interval_s = 5
     assert_eq!(config.listeners[0].tls, Some(vec![files]));
     assert_eq!(config.bus.unwrap().credentials, None);
     assert_eq!(config.admin.unwrap().address.port(), 9180);
-    let location = SseTarget { channel: "driver.location.{driver}".to_owned(), retry: Duration::from_secs(2) };
+    let location = SseTarget { channels: vec!["driver.location.{driver}".to_owned()], retry: Duration::from_secs(2) };
     assert_eq!(config.routes[0].target, Target::Sse(location));
     assert_eq!(config.routes[0].methods, ["GET"]);
     assert_eq!(config.routes[1].origins, ["https://example.com"]);

@@ -48,7 +48,7 @@ pub struct Args {
     #[arg(long)]
     latency: bool,
     /// Resume an event stream after this id
-    #[arg(long, value_name = "ID", value_parser = super::no_control)]
+    #[arg(long, visible_alias = "since", value_name = "ID", value_parser = super::no_control)]
     last_event_id: Option<String>,
     /// Send this header field with the request; may be repeated
     #[arg(long, value_name = "NAME: VALUE")]

@@ -1,22 +1,33 @@
-//! A request on the admin listener: publish, metrics, health, readiness. For programs; pages are not served.
+//! A request on the admin listener: publish, read what is kept, metrics, health, readiness. For
+//! programs; pages are not served.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use serde_json::{Value, json};
 
 use super::outbox::Outbox;
 use super::settings::Readiness;
+use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
-use crate::proto::event::{EVENT_HEADER, OPCODE_HEADER};
+use crate::proto::event::{EVENT_HEADER, Message, OPCODE_HEADER, Position};
 use crate::proto::http::{self, Head, Refusal, Reply};
+use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::sse;
 use crate::proto::subject::Subject;
 
 /// Headers of a publication that become headers of the message.
-const MESSAGE_HEADERS: &[&str] = &[EVENT_HEADER, OPCODE_HEADER, "Tg-Key", "Nats-Msg-Id"];
+const MESSAGE_HEADERS: &[&str] = &[EVENT_HEADER, OPCODE_HEADER, KEY_HEADER, "Nats-Msg-Id"];
+const KEY_HEADER: &str = "Tg-Key";
 
 pub(super) enum Outcome {
     /// The answer is in the outbox.
     Answered { keep_alive: bool, refused: Option<CloseReason> },
     /// `POST /api/channels/{channel}`; the payload follows as the body.
     Publish(Publication),
+    /// `GET /api/channels/{channel}/history`; the channel's owner has it.
+    History { channel: Subject, since: Since, bounds: Bounds },
     /// `GET /metrics`; the shard has the counters.
     Metrics,
 }
@@ -42,6 +53,10 @@ pub(super) fn request(head: &Head<'_>, readiness: Readiness, outbox: &mut Outbox
             Ok(publication) => Outcome::Publish(publication),
             Err(words) => answer(head, CloseReason::BadPublish, &words, outbox),
         },
+        (["api", "channels", channel, "history"], "GET" | "HEAD") => match history_asked(head, channel) {
+            Ok((channel, since, bounds)) => Outcome::History { channel, since, bounds },
+            Err(words) => answer(head, CloseReason::MalformedRequest, &words, outbox),
+        },
         (["metrics"], "GET" | "HEAD") => Outcome::Metrics,
         (["health"], "GET" | "HEAD") => answer(head, CloseReason::Normal, "ok", outbox),
         (["ready"], "GET" | "HEAD") => match readiness {
@@ -53,17 +68,66 @@ pub(super) fn request(head: &Head<'_>, readiness: Readiness, outbox: &mut Outbox
             }
         },
         (["api", "channels", _], _) => refuse(head, CloseReason::MethodNotAllowed, Some("POST"), outbox),
-        (["metrics" | "health" | "ready"], _) => refuse(head, CloseReason::MethodNotAllowed, Some("GET, HEAD"), outbox),
+        (["metrics" | "health" | "ready"] | ["api", "channels", _, "history"], _) => {
+            refuse(head, CloseReason::MethodNotAllowed, Some("GET, HEAD"), outbox)
+        }
         _ => refuse(head, CloseReason::NotFound, None, outbox),
     }
 }
 
+fn channel_named(name: &str) -> Result<Subject, String> {
+    let subject = Subject::new(name).map_err(|error| format!("{name:?} is no channel: {error}"))?;
+    if subject.is_reserved() {
+        return Err(format!("{name:?} is no channel: names that begin with \"tg.\" are the gateway's own"));
+    }
+    Ok(subject)
+}
+
+/// `limit` messages after the position `since`, or the newest; or one sentence about what is wrong with them.
+fn history_asked(head: &Head<'_>, channel: &str) -> Result<(Subject, Since, Bounds), String> {
+    let parameter = |name| http::query_parameter(head.query, name).map_err(|_| format!("{name} is not well escaped"));
+    let since = match parameter("since")? {
+        None => Since::Latest,
+        Some(text) => text.parse().map(Since::After).map_err(|_| format!("since: {text:?} is no position"))?,
+    };
+    let messages_max = match parameter("limit")? {
+        None => limits::REPLAY_MESSAGES_MAX,
+        Some(text) => text.parse().map_err(|_| format!("limit: {text:?} is no number"))?,
+    };
+    let messages_max = messages_max.min(limits::REPLAY_MESSAGES_MAX);
+    Ok((channel_named(channel)?, since, Bounds { messages_max, bytes_max: limits::REPLAY_BYTES_MAX }))
+}
+
+/// The answer: messages in the channel's order, and whether more follow the last. What is not UTF-8 comes as base64.
+pub(super) fn history(channel: &Subject, excerpt: Option<&Excerpt>) -> String {
+    let messages: Vec<Value> = excerpt.iter().flat_map(|excerpt| excerpt.messages()).map(kept).collect();
+    let body = json!({
+        "channel": channel.as_str(),
+        "position": excerpt.map(|excerpt| excerpt.latest.to_string()),
+        "gap": excerpt.and_then(|excerpt| excerpt.gap).map(|gap| gap.to_json(channel)),
+        "messages": messages,
+        "is_last": excerpt.is_none_or(|excerpt| excerpt.is_last),
+    });
+    format!("{body}\n")
+}
+
+fn kept((position, message): (Position, &Arc<Message>)) -> Value {
+    let mut kept = json!({ "position": position.to_string() });
+    match std::str::from_utf8(&message.payload) {
+        Ok(text) => kept["data"] = text.into(),
+        Err(_) => kept["base64"] = base64::engine::general_purpose::STANDARD.encode(&message.payload).into(),
+    }
+    for (name, header) in [("event", EVENT_HEADER), ("key", KEY_HEADER)] {
+        if let Some(value) = message.header(header) {
+            kept[name] = value.into();
+        }
+    }
+    kept
+}
+
 /// The message so far, or one sentence about what is wrong with it.
 fn publication(head: &Head<'_>, channel: &str) -> Result<Publication, String> {
-    let subject = Subject::new(channel).map_err(|error| format!("{channel:?} is no channel: {error}"))?;
-    if subject.is_reserved() {
-        return Err(format!("{channel:?} is no channel: names that begin with \"tg.\" are the gateway's own"));
-    }
+    let subject = channel_named(channel)?;
     let mut block = HeaderBlock::new();
     for name in MESSAGE_HEADERS {
         let value = head.single_header(name).map_err(|_| format!("{name} stands more than once"))?;

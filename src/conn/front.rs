@@ -14,8 +14,8 @@ use crate::proto::{sse, ws};
 pub(super) enum Outcome {
     /// The answer is in the outbox.
     Answered { keep_alive: bool, refused: Option<CloseReason> },
-    /// The head of the stream is in the outbox; events of `channel` follow.
-    EventStream { route: u16, channel: Subject },
+    /// The head of the stream is in the outbox; events of `channels` follow, of each after what `last_id` says.
+    EventStream { route: u16, channels: Vec<Subject>, last_id: Option<String> },
     /// The 101 is in the outbox; frames follow.
     WebSocket { route: u16, identity: Identity, channel: Option<Subject> },
 }
@@ -79,8 +79,9 @@ fn serve(
             });
             Ok(Outcome::Answered { keep_alive: to.keep_alive, refused: None })
         }
-        Target::Sse { channel, retry } => {
-            let channel = channel.fill(parameters)?;
+        Target::Sse { channels, retry } => {
+            let channels: Vec<Subject> =
+                channels.iter().map(|channel| channel.fill(parameters)).collect::<Result<_, _>>()?;
             outbox.write(|out| {
                 http::event_stream(out, to, cors(head, route));
                 if !to.is_head {
@@ -90,7 +91,7 @@ fn serve(
             if to.is_head {
                 return Ok(Outcome::Answered { keep_alive: false, refused: None });
             }
-            Ok(Outcome::EventStream { route: index as u16, channel })
+            Ok(Outcome::EventStream { route: index as u16, channels, last_id: last_event_id(head) })
         }
         Target::WebSocket(target) => {
             let key = http::websocket_key(head)?;
@@ -101,6 +102,17 @@ fn serve(
             Ok(Outcome::WebSocket { route: index as u16, identity: Identity::new(user, published_to), channel })
         }
     }
+}
+
+/// Where the client says that it stands, readable or not: it is never refused for that, because an `EventSource` that is
+/// refused gives up. The header wins: what comes back by itself comes to the same URL as the first time.
+fn last_event_id(head: &Head<'_>) -> Option<String> {
+    let header = head.values("last-event-id").next().map(|value| String::from_utf8_lossy(value).into_owned());
+    let query = || match http::query_parameter(head.query, "last_event_id") {
+        Ok(value) => value.map(Cow::into_owned),
+        Err(_) => Some(char::REPLACEMENT_CHARACTER.to_string()),
+    };
+    header.filter(|id| !id.is_empty()).or_else(query).filter(|id| !id.is_empty())
 }
 
 /// The name of the user, which must be one token of a subject: it becomes `tg.user.<user>`.

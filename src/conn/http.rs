@@ -7,6 +7,7 @@
 //! ```
 
 use super::admin::{self, Publication};
+use super::events::EventStream;
 use super::front::{self, Outcome};
 use super::outbox::Outbox;
 use super::settings::{Readiness, Settings};
@@ -191,18 +192,20 @@ impl Conn {
                 self.answered(keep_alive && head.body.is_empty(), settings, now)?;
                 Ok(None)
             }
-            Outcome::EventStream { route, channel } => {
+            Outcome::EventStream { route, channels, last_id } => {
                 self.route = route;
                 self.wait_until(now + settings.sse_heartbeat);
-                self.phase = Phase::EventStream;
-                Ok(Some(Step::Open(Opening { channel: Some(channel), user: None })))
+                let (stream, opening) = EventStream::open(channels, last_id.as_deref(), &settings.channels);
+                self.phase = Phase::EventStream(stream);
+                Ok(Some(Step::Open(opening)))
             }
             Outcome::WebSocket { route, identity, channel } => {
                 self.route = route;
                 self.wait_until(now + settings.ping_interval);
                 let user = identity.user().and_then(|user| Subject::new(&format!("tg.user.{user}")).ok());
                 self.phase = Phase::WebSocket(identity, WebSocket::default());
-                Ok(Some(Step::Open(Opening { channel, user })))
+                let channels = channel.into_iter().map(|channel| (channel, None)).collect();
+                Ok(Some(Step::Open(Opening { channels, user })))
             }
         }
     }
@@ -231,6 +234,12 @@ impl Conn {
                 let keep_alive = to.keep_alive && head.body.is_empty();
                 http.state = State::Answering(ReplyTo { keep_alive, ..to }, None);
                 Ok(Some(Step::Metrics))
+            }
+            admin::Outcome::History { channel, since, bounds } => {
+                let keep_alive = to.keep_alive && head.body.is_empty();
+                http.state = State::Answering(ReplyTo { keep_alive, ..to }, None);
+                self.wait_until(now + limits::ANSWER_TIMEOUT);
+                Ok(Some(Step::History { tag: 0, channel, since, bounds }))
             }
             admin::Outcome::Publish(publication) => {
                 let body = Body::new(head.body, settings.payload_bytes_max as u64)?;

@@ -12,6 +12,7 @@
 //! The hub's names of what a connection subscribed to are kept here, and taken back with [`Conn::take_subs`].
 
 pub mod admin;
+mod events;
 pub mod front;
 mod http;
 mod identity;
@@ -29,12 +30,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::base::{Batch, Carry, CoarseTick, Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::event::{Event, Message, Position};
+use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::subject::Subject;
 
+use events::EventStream;
 use http::Http;
 pub use identity::Identity;
 use outbox::Outbox;
@@ -67,15 +72,22 @@ pub enum Step<'a> {
     Worker(worker::Step<'a>),
     /// Publish, and answer with the position ([`Conn::published`]).
     Publish(Message),
+    /// Answer with what is kept of a channel, or the piece of it within the bounds ([`Conn::push_history`]).
+    History { tag: u32, channel: Subject, since: Since, bounds: Bounds },
     /// Answer with the counters ([`Conn::answer`]).
     Metrics,
 }
 
 /// What a new stream listens to.
 pub struct Opening {
-    pub channel: Option<Subject>,
+    /// Subscribed with their index as the tag. One with a `Since` hears that first ([`Conn::push_replayed`]), and what is
+    /// live after it.
+    pub channels: SmallVec<[(Subject, Option<Since>); 1]>,
     pub user: Option<Subject>,
 }
+
+/// The tag of what a client is subscribed to although its route does not say so: its user, what a worker adds.
+pub const TAG_ADDED: u32 = u32::MAX;
 
 /// How a connection leaves in a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +105,7 @@ enum Phase {
     Http(Box<Http>),
     WebSocket(Identity, WebSocket),
     /// Only sends; what the client sends is ignored.
-    EventStream,
+    EventStream(EventStream),
     Worker(Box<Worker>),
     /// The last words are in the outbox; input is ignored.
     Ending,
@@ -223,7 +235,7 @@ impl Conn {
                 worker.heard();
                 self.wait_until(now + limits::BUS_PING_INTERVAL);
             }
-            Phase::Worker(_) | Phase::Http(_) | Phase::EventStream | Phase::Ending => {}
+            Phase::Worker(_) | Phase::Http(_) | Phase::EventStream(_) | Phase::Ending => {}
         }
     }
 
@@ -247,7 +259,7 @@ impl Conn {
                 }
                 Ok(step.map(Step::Worker))
             }
-            Phase::EventStream | Phase::Ending => {
+            Phase::EventStream(_) | Phase::Ending => {
                 *input = &mut [];
                 Ok(None)
             }
@@ -290,11 +302,42 @@ impl Conn {
     pub fn push_event(&mut self, tag: u32, event: &Event) -> Option<Key> {
         match &mut self.phase {
             Phase::WebSocket(..) => self.outbox.push_shared(event.websocket_frame()),
-            Phase::EventStream => self.outbox.push_shared(event.sse_record()),
+            Phase::EventStream(stream) => stream.push_event(tag, event, &mut self.outbox),
             Phase::Worker(worker) => return worker.push_event(tag, event, &mut self.outbox),
             Phase::Http(_) | Phase::Ending => {}
         }
         None
+    }
+
+    /// A subscription waits for what it has missed, besides what else it waits for.
+    pub fn awaits_replay(&mut self) {
+        self.registrations += 1;
+    }
+
+    /// The next of what the subscription `tag` has missed, in order; live events follow the last.
+    pub fn push_replayed(&mut self, tag: u32, channel: &Subject, excerpt: &Excerpt) {
+        match &mut self.phase {
+            Phase::EventStream(stream) => stream.push_replayed(tag, channel, excerpt, &mut self.outbox),
+            Phase::WebSocket(..) | Phase::Worker(_) | Phase::Http(_) | Phase::Ending => {}
+        }
+    }
+
+    /// The answer to [`Step::History`]; `None` if there is no such channel.
+    pub fn push_history(
+        &mut self,
+        _tag: u32,
+        channel: &Subject,
+        excerpt: Option<&Excerpt>,
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<(), CloseReason> {
+        match &self.phase {
+            Phase::Http(_) => {
+                let body = admin::history(channel, excerpt);
+                self.answer("application/json", body.as_bytes(), settings, now)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Bytes that may wait for this peer.
@@ -348,7 +391,7 @@ impl Conn {
 
     /// Whether messages to this connection or its user can reach it.
     pub fn is_client(&self) -> bool {
-        matches!(self.phase, Phase::WebSocket(..) | Phase::EventStream)
+        matches!(self.phase, Phase::WebSocket(..) | Phase::EventStream(_))
     }
 
     pub fn is_worker(&self) -> bool {
@@ -368,7 +411,7 @@ impl Conn {
         }
         let patience = match &mut self.phase {
             Phase::Http(http) => return Err(http.on_deadline()),
-            Phase::EventStream => {
+            Phase::EventStream(_) => {
                 if self.outbox.is_stuck() {
                     return Err(CloseReason::SlowConsumer);
                 }
@@ -421,10 +464,10 @@ impl Conn {
             Phase::Http(http) => http.end(reason.row(), retry_after_s(self.peer), &mut self.outbox),
             Phase::WebSocket(_, websocket) => websocket.end(reason.row(), self.peer, &mut self.outbox),
             Phase::Worker(worker) => worker.end(reason, &mut self.outbox),
-            Phase::EventStream if reason == CloseReason::Drain => {
+            Phase::EventStream(_) if reason == CloseReason::Drain => {
                 self.outbox.write(|out| crate::proto::sse::write_retry(out, return_after(self.peer)));
             }
-            Phase::EventStream | Phase::Ending => {}
+            Phase::EventStream(_) | Phase::Ending => {}
         }
         self.carry = Carry::new();
         self.wait_until(now + limits::CLOSE_TIMEOUT);

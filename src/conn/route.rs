@@ -39,9 +39,9 @@ pub struct Route {
 
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// An event stream of one channel.
+    /// An event stream of these channels, at least one.
     Sse {
-        channel: ChannelTemplate,
+        channels: Vec<ChannelTemplate>,
         retry: Duration,
     },
     WebSocket(WebSocketTarget),

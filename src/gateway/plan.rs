@@ -166,7 +166,10 @@ fn service(websocket: &config::WebSocketTarget) -> Result<Option<Service>, Strin
 
 fn route(route: &config::Route) -> Result<Route, String> {
     let target = match &route.target {
-        config::Target::Sse(sse) => Target::Sse { channel: ChannelTemplate::parse(&sse.channel)?, retry: sse.retry },
+        config::Target::Sse(sse) => {
+            let channels = sse.channels.iter().map(|channel| ChannelTemplate::parse(channel));
+            Target::Sse { channels: channels.collect::<Result<_, _>>()?, retry: sse.retry }
+        }
         config::Target::WebSocket(websocket) => Target::WebSocket(WebSocketTarget {
             channel: websocket.channel.as_deref().map(ChannelTemplate::parse).transpose()?,
             publish: websocket.publish,

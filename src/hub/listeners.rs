@@ -58,11 +58,24 @@ struct Topic {
 #[derive(Clone, Copy)]
 struct Entry {
     listener: Listener,
-    /// The slot of its [`Sub`], which has to know where this entry is.
+    /// The slot of its [`Sub`], which has to know where this entry is; with [`SILENT`] on top of it.
     sub: u32,
 }
 
 const _: () = assert!(size_of::<Entry>() == 16);
+
+/// It is passed over: what it missed comes first (THE SEAM). No shard has so many subscriptions that slots need the bit.
+const SILENT: u32 = 1 << 31;
+
+impl Entry {
+    fn slot(self) -> u32 {
+        self.sub & !SILENT
+    }
+
+    fn is_silent(self) -> bool {
+        self.sub & SILENT != 0
+    }
+}
 
 /// What must be said elsewhere before a subscription is in force.
 #[derive(Debug, PartialEq, Eq)]
@@ -133,6 +146,7 @@ impl Listeners {
         let (topic, is_first) = self.topic(&subject);
         let entries = &mut self.topics[topic].entries;
         let sub = self.subs.insert(Sub { topic: number(topic), index: entries.len() as u32 });
+        assert!(sub.slot < SILENT, "a shard's memory bounds its subscriptions");
         reserve_one(entries);
         entries.push(Entry { listener, sub: sub.slot });
         if is_service(&subject) {
@@ -191,7 +205,7 @@ impl Listeners {
         let subject = subject.clone();
         let key = entries.swap_remove(index).listener.key;
         let is_last = entries.is_empty();
-        if let Some(moved) = entries.get(index).map(|entry| entry.sub) {
+        if let Some(moved) = entries.get(index).map(|entry| entry.slot()) {
             let Some(moved) = self.subs.at_mut(moved) else {
                 unreachable!("a topic lists subscriptions that are there")
             };
@@ -219,6 +233,13 @@ impl Listeners {
         })
     }
 
+    /// Has [`Listeners::for_each`] pass a subscription to a literal subject over, or not any more.
+    pub fn silence(&mut self, sub: SubKey, is_silent: bool) {
+        let Some(Sub { topic, index }) = self.subs.get(sub).copied().filter(|sub| sub.topic != WILD) else { return };
+        let entry = &mut self.topics[index_of(topic)].entries[index as usize];
+        entry.sub = entry.slot() | if is_silent { SILENT } else { 0 };
+    }
+
     /// What a subscription listens to, if it is a literal subject.
     pub fn subject(&self, sub: SubKey) -> Option<&Subject> {
         match self.stand(sub)? {
@@ -240,7 +261,7 @@ impl Listeners {
     pub fn for_each(&self, subject: &Subject, mut visit: impl FnMut(Listener)) {
         let topic = self.by_subject.get(subject).map(|topic| &self.topics[*topic]);
         if let Some(topic) = topic.filter(|topic| topic.joining.is_none()) {
-            topic.entries.iter().for_each(|entry| visit(entry.listener));
+            topic.entries.iter().filter(|entry| !entry.is_silent()).for_each(|entry| visit(entry.listener));
         }
         if !self.patterns.is_empty() {
             self.patterns.for_each_match(subject.as_str(), |sub| {
@@ -322,6 +343,23 @@ mod tests {
         assert_eq!(listeners.unsubscribe(second), Withdrawal::Nothing);
         assert_eq!(listeners.unsubscribe(second), Withdrawal::Nothing, "a stale key ends nothing");
         assert_eq!(who(&listeners, "a.b"), [3]);
+    }
+
+    #[test]
+    fn whoever_is_silent_is_passed_over_wherever_its_entry_moves() {
+        let mut listeners = Listeners::new(Place(0));
+        let subs: Vec<SubKey> = (0..4).map(|slot| listeners.subscribe(key(slot), 0, &pattern("a"), None).0).collect();
+        listeners.joined(&Subject::new("a").unwrap(), 1);
+        listeners.silence(subs[3], true);
+        assert_eq!(who(&listeners, "a"), [0, 1, 2]);
+        listeners.unsubscribe(subs[0]);
+        assert_eq!(who(&listeners, "a"), [1, 2]);
+        assert_eq!(listeners.listener(subs[3]).map(|listener| listener.key), Some(key(3)));
+        listeners.silence(subs[3], false);
+        assert_eq!(who(&listeners, "a"), [1, 2, 3]);
+        listeners.unsubscribe(subs[3]);
+        listeners.silence(subs[3], true);
+        assert_eq!(who(&listeners, "a"), [1, 2], "a stale key silences nobody");
     }
 
     #[test]

@@ -17,9 +17,10 @@ pub use post::{Mailbox, Mesh, Post};
 use std::sync::Arc;
 
 use crate::base::{Address, Key, Place};
-use crate::hub::{Membership, Seat};
+use crate::hub::{Membership, Seat, SubKey};
 use crate::limits;
 use crate::proto::event::{Message, Position};
+use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::subject::Subject;
 
 /// One letter. Its lane is [`Mail::lane`].
@@ -32,6 +33,8 @@ pub enum Mail {
     Join { subject: Subject, from: Place, serial: u64 },
     /// To the channel's owner: the sending shard has no listener left.
     Leave { subject: Subject, from: Place },
+    /// To the channel's owner: what is kept of it, from somewhere on; answered with `Replayed`.
+    Replay(Box<Replay>),
     /// To every shard: a wildcard or queue subscription exists; answered with `Registered` if `waiting`.
     Enlist { membership: Membership, waiting: Option<Address> },
     /// To every shard: it exists no more.
@@ -46,6 +49,8 @@ pub enum Mail {
     Direct { seat: Seat, delivery: Box<Delivery>, is_second_choice: bool },
     /// The owner knows of the sending shard's listeners.
     Joined { subject: Subject, serial: u64 },
+    /// What is kept of a channel, or the next piece of it.
+    Replayed(Box<Replayed>),
     /// One registration that `key` waits for is done.
     Registered { key: Key },
     /// The message that `key` published has its position.
@@ -84,6 +89,35 @@ pub struct Delivery {
     pub except: Option<Address>,
 }
 
+/// A question about what a channel was.
+#[derive(Debug)]
+pub struct Replay {
+    pub subject: Subject,
+    pub since: Since,
+    pub bounds: Bounds,
+    pub asker: Asker,
+}
+
+/// Who asks, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    pub address: Address,
+    /// What the connection calls its subscription, or its question.
+    pub tag: u32,
+    /// The subscription that is silent until it has heard everything; none if nothing follows the answer.
+    pub sub: Option<SubKey>,
+    /// The connection waits for this answer before its stream opens (OPEN MEANS SUBSCRIBED).
+    pub is_registration: bool,
+}
+
+/// The answer. There is no excerpt if there is no such channel, which whoever has joined it never hears.
+#[derive(Debug)]
+pub struct Replayed {
+    pub subject: Subject,
+    pub excerpt: Option<Excerpt>,
+    pub asker: Asker,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     Ask,
@@ -93,12 +127,12 @@ pub enum Lane {
 impl Mail {
     /// The payload's size, if that is worth counting; else 0.
     fn large_bytes(&self) -> usize {
-        let message = match self {
-            Mail::Publish(publish) | Mail::ToConn { publish, .. } => &publish.message,
-            Mail::Deliver(delivery) | Mail::Direct { delivery, .. } => &delivery.message,
+        let bytes = match self {
+            Mail::Publish(publish) | Mail::ToConn { publish, .. } => publish.message.payload.len(),
+            Mail::Deliver(delivery) | Mail::Direct { delivery, .. } => delivery.message.payload.len(),
+            Mail::Replayed(replayed) => replayed.excerpt.as_ref().map_or(0, Excerpt::payload_bytes),
             _ => return 0,
         };
-        let bytes = message.payload.len();
         if bytes < limits::MAIL_LARGE_BYTES { 0 } else { bytes }
     }
 
@@ -107,12 +141,14 @@ impl Mail {
             Mail::Publish(_)
             | Mail::Join { .. }
             | Mail::Leave { .. }
+            | Mail::Replay(_)
             | Mail::Enlist { .. }
             | Mail::Resign { .. }
             | Mail::ToConn { .. } => Lane::Ask,
             Mail::Deliver(_)
             | Mail::Direct { .. }
             | Mail::Joined { .. }
+            | Mail::Replayed(_)
             | Mail::Registered { .. }
             | Mail::Published { .. }
             | Mail::NoResponders { .. }

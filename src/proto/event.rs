@@ -80,6 +80,7 @@ pub struct Event {
     pub position: Option<Position>,
     websocket: OnceCell<Rc<[u8]>>,
     sse: OnceCell<Rc<[u8]>>,
+    sse_body: OnceCell<Rc<[u8]>>,
     bus: OnceCell<Rc<[u8]>>,
     bus_bare: OnceCell<Rc<[u8]>>,
 }
@@ -91,6 +92,7 @@ impl Event {
             position,
             websocket: OnceCell::new(),
             sse: OnceCell::new(),
+            sse_body: OnceCell::new(),
             bus: OnceCell::new(),
             bus_bare: OnceCell::new(),
         }
@@ -117,13 +119,20 @@ impl Event {
 
     /// One record of an event stream: position as `id`, `Tg-Event` as `event`, the payload line by line as `data`.
     pub fn sse_record(&self) -> &Rc<[u8]> {
-        self.sse.get_or_init(|| {
-            let mut record = Vec::with_capacity(self.message.payload.len() + 64);
-            let id = self.position.map(|position| position.to_string());
-            let event = self.message.header(EVENT_HEADER).filter(|name| sse::is_valid_field(name));
-            sse::write_record(&mut record, id.as_deref(), event, &self.message.payload);
-            Rc::from(record)
-        })
+        self.sse.get_or_init(|| self.encode_sse(self.position))
+    }
+
+    /// The same without `id`: for what cannot be come back to, and for streams whose ids are their own.
+    pub fn sse_body(&self) -> &Rc<[u8]> {
+        self.sse_body.get_or_init(|| self.encode_sse(None))
+    }
+
+    fn encode_sse(&self, position: Option<Position>) -> Rc<[u8]> {
+        let mut record = Vec::with_capacity(self.message.payload.len() + 64);
+        let id = position.map(|position| position.to_string());
+        let event = self.message.header(EVENT_HEADER).filter(|name| sse::is_valid_field(name));
+        sse::write_record(&mut record, id.as_deref(), event, &self.message.payload);
+        record.into()
     }
 
     /// What follows the control line of HMSG (or of MSG, when there are no headers): headers, payload, CRLF.
@@ -161,6 +170,7 @@ mod tests {
         assert!(Rc::ptr_eq(event.websocket_frame(), event.websocket_frame()));
         assert_eq!(&event.websocket_frame()[..], b"\x81\x08hi\nthere");
         assert_eq!(&event.sse_record()[..], b"id: 000000a1-7\nevent: move\ndata: hi\ndata: there\n\n");
+        assert_eq!(&event.sse_body()[..], b"event: move\ndata: hi\ndata: there\n\n");
         assert_eq!(&event.bus_body()[..], b"NATS/1.0\r\nTg-Event: move\r\n\r\nhi\nthere\r\n");
         assert_eq!(&event.bus_body_bare()[..], b"hi\nthere\r\n");
     }

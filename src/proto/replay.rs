@@ -12,12 +12,11 @@
 //! A gap is said whenever it cannot be ruled out that something is missing, and never otherwise.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::event::{Message, NotAPosition, Position};
+use super::event::{Message, Position};
 use super::subject::Subject;
 
 /// Which messages of a channel somebody wants, besides those to come.
@@ -73,6 +72,10 @@ impl Excerpt {
         (self.first..).zip(&self.messages).map(move |(offset, message)| (Position { epoch, offset }, message))
     }
 
+    pub fn payload_bytes(&self) -> usize {
+        self.messages.iter().map(|message| message.payload.len()).sum()
+    }
+
     /// Where a client stands that has got this.
     pub fn end(&self) -> Position {
         let after = self.first + self.messages.len() as u64;
@@ -84,6 +87,9 @@ impl Excerpt {
         Position { offset: self.first.saturating_sub(1), ..self.latest }
     }
 }
+
+/// The event of a gap on a stream of events.
+pub const GAP_EVENT: &str = "tg.gap";
 
 /// Messages that a client asked for, or was to get, and does not get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +167,11 @@ impl Cursor {
             *own = Some(position);
         }
     }
+
+    /// Whether whoever comes back with it misses nothing in any channel.
+    pub fn is_complete(&self) -> bool {
+        self.0.iter().all(Option::is_some)
+    }
 }
 
 impl fmt::Display for Cursor {
@@ -174,15 +185,6 @@ impl fmt::Display for Cursor {
             }
         }
         Ok(())
-    }
-}
-
-impl FromStr for Since {
-    type Err = NotAPosition;
-
-    /// Of a program's question, which may be refused: a position.
-    fn from_str(text: &str) -> Result<Since, NotAPosition> {
-        text.parse().map(Since::After)
     }
 }
 

@@ -39,6 +39,12 @@ pub fn write_record(out: &mut Vec<u8>, id: Option<&str>, event: Option<&str>, pa
     out.push(b'\n');
 }
 
+/// Appends an id, which is that of the record it is the beginning of; an id alone, with a blank line behind it, is
+/// remembered by the client without an event (section 9.2.6).
+pub fn write_id(out: &mut Vec<u8>, id: &str) {
+    write_line(out, b"id: ", id.as_bytes());
+}
+
 /// Appends the advice to wait for `delay` before connecting again.
 pub fn write_retry(out: &mut Vec<u8>, delay: Duration) {
     let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);

@@ -27,6 +27,10 @@ pub struct Counters {
     pub received: Counter,
     /// Messages framed for one connection each.
     pub delivered: Counter,
+    /// Those among what clients got that they had missed.
+    pub replayed: Counter,
+    /// Times that clients were told that something is missing.
+    pub gaps: Counter,
     pub mails: Counter,
     pub turns: Counter,
     /// By close reason, in the order of its table.
@@ -48,6 +52,8 @@ impl Default for Counters {
             resumed: Counter::default(),
             received: Counter::default(),
             delivered: Counter::default(),
+            replayed: Counter::default(),
+            gaps: Counter::default(),
             mails: Counter::default(),
             turns: Counter::default(),
             closed: std::array::from_fn(|_| Counter::default()),
@@ -72,6 +78,8 @@ const ROWS: &[(&str, &str, &str, Read)] = &[
     ("tls_resumed_total", "counter", "TLS handshakes finished that a ticket had made shorter.", |c| c.resumed.value()),
     ("messages_received_total", "counter", "Messages from clients, workers and publishers.", |c| c.received.value()),
     ("messages_delivered_total", "counter", "Messages handed to one connection each.", |c| c.delivered.value()),
+    ("messages_replayed_total", "counter", "Messages handed to clients that had missed them.", |c| c.replayed.value()),
+    ("gaps_total", "counter", "Times that a client was told that messages are missing.", |c| c.gaps.value()),
     ("mails_total", "counter", "Mails between threads.", |c| c.mails.value()),
     ("turns_total", "counter", "Rounds of the event loop.", |c| c.turns.value()),
 ];

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::base::{Address, Key};
+use crate::conn::TAG_ADDED;
 use crate::hub::{Command, Destination, Member, Membership, Recipients, Seat, SubKey, mix};
 use crate::limits;
 use crate::mesh::{Delivery, Mail, Publish, Publisher};
@@ -197,7 +198,7 @@ impl Core {
                 let Some(conn) = self.slots.get(key) else { return };
                 let has_room = conn.subs().len() < limits::CHANNELS_PER_CONNECTION_MAX;
                 if has_room && self.sub_of(key, &channel).is_none() {
-                    self.subscribe(key, 0, &Pattern::from(channel), None);
+                    self.subscribe(key, TAG_ADDED, &Pattern::from(channel), None);
                 }
             }
             (Command::Unsubscribe, Some(channel)) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::Key;
 use crate::conn::route::{Target, WebSocketTarget};
 use crate::conn::settings::Readiness;
-use crate::conn::{Step, websocket, worker};
+use crate::conn::{Step, TAG_ADDED, websocket, worker};
 use crate::hub::{Registration, SubKey, Withdrawal};
 use crate::limits;
 use crate::mesh::{Mail, Publish, Publisher};
@@ -30,8 +30,14 @@ impl Core {
     pub(super) fn dispatch(&mut self, key: Key, step: Step<'_>) {
         match step {
             Step::Open(opening) => {
-                for subject in [opening.channel, opening.user].into_iter().flatten() {
-                    self.subscribe(key, 0, &Pattern::from(subject), None);
+                for (tag, (channel, since)) in (0..).zip(opening.channels) {
+                    match since {
+                        Some(since) => self.subscribe_since(key, tag, channel, since),
+                        None => _ = self.subscribe(key, tag, &Pattern::from(channel), None),
+                    }
+                }
+                if let Some(user) = opening.user {
+                    self.subscribe(key, TAG_ADDED, &Pattern::from(user), None);
                 }
                 self.notify_service(key, Kind::Open);
                 if self.settings.readiness == Readiness::Closing {
@@ -39,10 +45,13 @@ impl Core {
                 }
             }
             Step::Message(message) => self.client_message(key, message),
-            Step::Worker(worker::Step::Subscribe { tag, pattern, queue }) => self.subscribe(key, tag, &pattern, queue),
+            Step::Worker(worker::Step::Subscribe { tag, pattern, queue }) => {
+                self.subscribe(key, tag, &pattern, queue);
+            }
             Step::Worker(worker::Step::Unsubscribe(sub)) => self.withdraw(sub),
             Step::Worker(worker::Step::Publish(publish)) => self.worker_message(key, publish),
             Step::Publish(message) => self.admin_message(key, message),
+            Step::History { tag, channel, since, bounds } => self.ask_history(key, tag, channel, since, bounds),
             Step::Metrics => {
                 let text = counters::render(self.counters.iter());
                 self.answer(key, "text/plain; version=0.0.4", text.as_bytes());
@@ -53,8 +62,8 @@ impl Core {
     // --- subscriptions -----------------------------------------------------------------------------------------------
 
     /// Subscribes `key`, and tells whoever must know; until they have confirmed, the connection waits.
-    pub(super) fn subscribe(&mut self, key: Key, tag: u32, pattern: &Pattern, queue: Option<&str>) {
-        let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) else { return };
+    pub(super) fn subscribe(&mut self, key: Key, tag: u32, pattern: &Pattern, queue: Option<&str>) -> Option<SubKey> {
+        let conn = self.slots.get_mut(key).filter(|conn| conn.ended().is_none())?;
         let (sub, registration) = self.hub.listeners.subscribe(key, tag, pattern, queue);
         match registration {
             Registration::Done => conn.subscribed(tag, sub, 0),
@@ -78,10 +87,14 @@ impl Core {
                 self.enlist(membership);
             }
         }
+        Some(sub)
     }
 
     /// Ends a subscription, and tells whoever knew of it.
     pub(super) fn withdraw(&mut self, sub: SubKey) {
+        if !self.readers.is_empty() {
+            self.stop_reading(sub);
+        }
         match self.hub.listeners.unsubscribe(sub) {
             Withdrawal::Nothing => {}
             Withdrawal::Leave(subject) => {

@@ -100,6 +100,9 @@ impl Core {
         if conn.has_output() || conn.is_flushed() {
             mark_dirty(key, conn, &mut self.work.dirty);
         }
+        if !self.readers.is_empty() {
+            self.read_on(key);
+        }
     }
 
     pub(super) fn closed(&mut self, key: Key) {

@@ -30,6 +30,10 @@ impl Core {
                 self.post.push(from, Mail::Joined { subject, serial });
             }
             Mail::Leave { subject, from } => self.hub.engine.leave(&subject, from),
+            Mail::Replay(replay) => {
+                let replayed = self.look_up(*replay);
+                self.post.push(replayed.asker.address.place, Mail::Replayed(Box::new(replayed)));
+            }
             Mail::Enlist { membership, waiting } => {
                 self.enlist(membership);
                 if let Some(address) = waiting {
@@ -48,6 +52,7 @@ impl Core {
                     self.registered(key);
                 }
             }
+            Mail::Replayed(replayed) => self.replayed(*replayed),
             Mail::Registered { key } => self.registered(key),
             Mail::Published { key, position } => self.published(key, position),
             Mail::NoResponders { key, reply } => self.no_responders(key, &reply),
@@ -55,7 +60,7 @@ impl Core {
         }
     }
 
-    fn registered(&mut self, key: Key) {
+    pub(super) fn registered(&mut self, key: Key) {
         let Some(conn) = self.slots.get_mut(key) else { return };
         if conn.registered() {
             self.work.resume.push(key);

@@ -9,6 +9,7 @@
 //! - `pump`      bytes of a connection to steps, TLS included; pauses and resumes it
 //! - `dispatch`  the one match from step to effect: the gateway's table of contents
 //! - `deliver`   messages to subscribers: owner, places, connections
+//! - `replay`    what connections missed: asked of the owners, before what is live
 //! - `lifetime`  from accept to the free slot
 //! - `drain`     how it all goes away
 //! - `mail`      what other threads say
@@ -22,6 +23,7 @@ pub mod drain;
 mod lifetime;
 mod mail;
 mod pump;
+mod replay;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -95,6 +97,8 @@ pub(crate) struct Core {
     stranded: BTreeMap<Key, Stranded>,
     /// The workers that a client's messages went to: the next go there too while those live.
     sticky: AHashMap<Key, SmallVec<[Member; 1]>>,
+    /// Connections that have not taken all that they missed, whose next piece waits for that.
+    readers: BTreeMap<Key, replay::Readers>,
     sealing: Sealing,
     /// Plaintext of the records being opened.
     plain: Vec<u8>,
@@ -148,6 +152,7 @@ impl<D: Driver> Shard<D> {
             parked: Vec::new(),
             stranded: BTreeMap::new(),
             sticky: AHashMap::new(),
+            readers: BTreeMap::new(),
             sealing: Sealing::default(),
             plain: Vec::new(),
             keys: Vec::new(),
@@ -306,6 +311,7 @@ impl<D: Driver> Shard<D> {
             live_channels: self.core.hub.engine.len().0,
             stranded: self.core.stranded.len(),
             sticky: self.core.sticky.len(),
+            readers: self.core.readers.len(),
             parked: self.core.parked.len(),
             backlog: self.core.post.backlog(),
         }
@@ -321,6 +327,8 @@ pub struct Census {
     pub live_channels: usize,
     pub stranded: usize,
     pub sticky: usize,
+    /// Connections that have not taken all that they missed.
+    pub readers: usize,
     /// Publishers that wait for room in other shards' mailboxes.
     pub parked: usize,
     /// Letters that wait for the same.

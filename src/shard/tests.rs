@@ -2,6 +2,7 @@
 
 mod drain;
 mod pace;
+mod replay;
 mod storm;
 
 use std::net::SocketAddr;
@@ -211,7 +212,7 @@ fn settings() -> Settings {
         Target::WebSocket(WebSocketTarget { channel, publish: true, service, user })
     };
     let routes = vec![
-        route("/sse/{room}", Target::Sse { channel: room(), retry: SECOND }),
+        route("/sse/{room}", Target::Sse { channels: vec![room()], retry: SECOND }),
         route("/ws/{room}", websocket(Some(room()), None)),
         route("/echo", websocket(None, Some("echo"))),
     ];

@@ -198,7 +198,7 @@ impl Gateway {
 fn settings(shape: &Shape) -> Settings {
     Settings {
         routes: vec![
-            route("/sse/{room}", Target::Sse { channel: channel("room.{room}"), retry: Duration::from_secs(2) }),
+            route("/sse/{room}", Target::Sse { channels: vec![channel("room.{room}")], retry: Duration::from_secs(2) }),
             route(
                 "/ws/rooms/{room}",
                 Target::WebSocket(WebSocketTarget {

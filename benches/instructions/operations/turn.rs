@@ -54,7 +54,7 @@ fn routes() -> Vec<Route> {
         user: None,
     };
     vec![
-        route("/sse/{room}", Target::Sse { channel: channel(), retry: Duration::from_secs(1) }),
+        route("/sse/{room}", Target::Sse { channels: vec![channel()], retry: Duration::from_secs(1) }),
         route("/ws/{room}", Target::WebSocket(room)),
         route("/echo/{room}", Target::WebSocket(own)),
         route("/echo", Target::WebSocket(echo)),

@@ -134,7 +134,7 @@ fn gateway_routes() -> Vec<Route> {
     let service = |name: &str, user| {
         Target::WebSocket(WebSocketTarget { channel: None, service: Some(name.to_owned()), publish: false, user })
     };
-    let location = SseTarget { channel: "driver.location.{driver}".to_owned(), retry: limits::SSE_RETRY };
+    let location = SseTarget { channels: vec!["driver.location.{driver}".to_owned()], retry: limits::SSE_RETRY };
     let room = WebSocketTarget { channel: Some("room.{room}".to_owned()), service: None, publish: true, user: None };
     vec![
         route("/api/sse/drivers/{driver}/location", Target::Sse(location)),

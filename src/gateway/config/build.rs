@@ -12,7 +12,7 @@ use super::{
     Admin, Bus, CertificateFiles, Channel, Config, Credentials, Drain, DriverChoice, Keep, Limits, Listener, Route,
     SseTarget, Target, UserSource, WebSocketTarget, form,
 };
-use crate::limits::CHANNEL_RULES_MAX;
+use crate::limits::{CHANNEL_RULES_MAX, SSE_CHANNELS_MAX};
 
 /// Builds what can be built; wherever something is missing, `errors` has why.
 pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut Errors) -> Config {
@@ -179,15 +179,35 @@ impl Builder<'_> {
     }
 
     fn sse(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<SseTarget> {
-        let channel = self.required(section, "channel")?;
-        self.parameters(section, &channel, path);
-        Some(SseTarget { channel, retry: Duration::from_millis(section.whole("retry_ms")) })
+        let (channel, several) = (section.value("channel"), section.value("channels"));
+        let name = match (channel, several) {
+            (Some(_), None) => "channel",
+            (None, Some(_)) => "channels",
+            (None, None) => {
+                self.missing(section, "sse has no channel; expected channel or channels");
+                return None;
+            }
+            (Some(_), Some(_)) => {
+                self.missing(section, "sse has both channel and channels; expected one of them");
+                return None;
+            }
+        };
+        let channels = section.texts(name);
+        channels.iter().for_each(|channel| self.parameters(section, name, channel, path));
+        if let Some(Content::List(items)) = several.map(|value| &value.content) {
+            let count = items.len();
+            if !(1..=SSE_CHANNELS_MAX).contains(&count) {
+                let words = format!("has {count} channels; expected 1 to {SSE_CHANNELS_MAX}");
+                self.conflict(section, name, &words);
+            }
+        }
+        Some(SseTarget { channels, retry: Duration::from_millis(section.whole("retry_ms")) })
     }
 
     fn websocket(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<WebSocketTarget> {
         let channel = section.text("channel");
         if let Some(channel) = &channel {
-            self.parameters(section, channel, path);
+            self.parameters(section, "channel", channel, path);
         }
         let user = section.table("user").and_then(|user| self.user(&user));
         let service = section.text("service");
@@ -217,7 +237,7 @@ impl Builder<'_> {
     }
 
     /// Every parameter of a channel must be one of the path's.
-    fn parameters(&mut self, section: &Section<'_>, channel: &str, path: Option<&str>) {
+    fn parameters(&mut self, section: &Section<'_>, key: &str, channel: &str, path: Option<&str>) {
         let Some(path) = path else { return };
         let known = form::path_parameters(path);
         let used = form::channel_parameters(channel);
@@ -226,7 +246,7 @@ impl Builder<'_> {
                 Some(name) => format!("uses {{{stranger}}}, which {path:?} does not have; did you mean {{{name}}}?"),
                 None => format!("uses {{{stranger}}}; expected parameters of the path {path:?} only"),
             };
-            self.conflict(section, "channel", &words);
+            self.conflict(section, key, &words);
         }
     }
 

@@ -123,8 +123,8 @@ pub enum Target {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct SseTarget {
-    /// A subject in which `{parameter}` stands for one of the path's; without wildcards, never reserved.
-    pub channel: String,
+    /// At least one: subjects in which `{parameter}` stands for one of the path's; without wildcards, never reserved.
+    pub channels: Vec<String>,
     /// The reconnection time that the stream advises.
     pub retry: Duration,
 }
@@ -132,7 +132,7 @@ pub struct SseTarget {
 /// At least one of `channel`, `service` and `user` is set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WebSocketTarget {
-    /// Subscribed on opening; a template as in [`SseTarget::channel`].
+    /// Subscribed on opening; a template as in [`SseTarget::channels`].
     pub channel: Option<String>,
     /// Takes the clients' messages; one token of a subject.
     pub service: Option<String>,

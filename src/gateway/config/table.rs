@@ -64,11 +64,9 @@ const ADDRESS: Kind = Kind::Text {
     fits: form::is_address,
 };
 const FILE: Kind = Kind::Text { expected: "the path of a file", fits: form::is_file };
-const CHANNEL: Kind = Kind::Text {
-    expected: "a subject such as \"room.{room}\": no wildcards, nothing below \"tg\" or \"_INBOX\", parameters as whole tokens and not the \
-               first of several",
-    fits: form::is_channel,
-};
+const CHANNEL_EXPECTED: &str = "a subject such as \"room.{room}\": no wildcards, nothing below \"tg\" or \"_INBOX\", parameters as whole tokens and not the \
+     first of several";
+const CHANNEL: Kind = Kind::Text { expected: CHANNEL_EXPECTED, fits: form::is_channel };
 const AGE: Kind =
     Kind::Text { expected: "a time such as \"30s\", \"5m\", \"12h\" or \"7d\"; a year at most", fits: form::is_age };
 
@@ -257,9 +255,16 @@ pub const TABLE: &[Row] = &[
     Row {
         path: "route[].sse.channel",
         kind: CHANNEL,
-        fallback: Fallback::Required("\"events.{channel}\""),
+        fallback: Fallback::Nothing("\"events.{channel}\""),
         help: "The channel whose messages are streamed; `{name}` stands for a parameter of the path.",
         doc: "",
+    },
+    Row {
+        path: "route[].sse.channels",
+        kind: Kind::Texts { expected: CHANNEL_EXPECTED, fits: form::is_channel },
+        fallback: Fallback::Nothing("[\"news\", \"events.{channel}\"]"),
+        help: "Several of them on one stream, instead of `channel`.",
+        doc: "One id stands for all of them: a client that comes back misses nothing in any.",
     },
     Row {
         path: "route[].sse.retry_ms",

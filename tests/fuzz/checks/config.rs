@@ -40,13 +40,12 @@ fn check_accepted(config: &Config) {
     assert!(config.limits.outbox_bytes_max / 2 >= config.limits.message_bytes_max);
     for route in &config.routes {
         assert!(PathTemplate::parse(&route.path).is_ok() && !route.methods.is_empty(), "{}", route.path);
-        let channel = match &route.target {
-            Target::Sse(sse) => Some(&sse.channel),
-            Target::WebSocket(websocket) => websocket.channel.as_ref(),
+        let channels: Vec<&String> = match &route.target {
+            Target::Sse(sse) => sse.channels.iter().collect(),
+            Target::WebSocket(websocket) => websocket.channel.iter().collect(),
         };
-        if let Some(channel) = channel {
-            check_channel(&route.path, channel);
-        }
+        assert!(matches!(route.target, Target::WebSocket(_)) || !channels.is_empty(), "{}", route.path);
+        channels.iter().for_each(|channel| check_channel(&route.path, channel));
     }
 }
 

@@ -1,0 +1,178 @@
+//! A client's event stream: messages to records, and ids by which it comes back.
+//!
+//! ```text
+//!  one channel       id: <position>               the whole record is shared
+//!  several           id: <position>,<position>    the id is written for each stream, the rest of the record shared
+//!  added by a worker (no id)                      its last id stays one of the route's
+//! ```
+
+use crate::proto::channel::Rules;
+use crate::proto::event::{Event, Position};
+use crate::proto::replay::{Cursor, Excerpt, GAP_EVENT, Since};
+use crate::proto::sse;
+use crate::proto::subject::Subject;
+
+use super::outbox::Outbox;
+use super::{Opening, TAG_ADDED};
+
+/// What an event stream knows of where its client stands; of a single channel its last record says that.
+pub(super) struct EventStream {
+    /// With several channels.
+    cursor: Option<Box<Cursor>>,
+}
+
+const _: () = assert!(size_of::<EventStream>() == 8, "every stream has one");
+
+impl EventStream {
+    /// A stream of `channels` for a client that stands at `last_id`. The owner of a channel is asked whenever an id may
+    /// be needed to come back: if something is kept, if the client comes back now, or if one id stands for several.
+    pub fn open(mut channels: Vec<Subject>, last_id: Option<&str>, rules: &Rules) -> (EventStream, Opening) {
+        let mut seen: Vec<Subject> = Vec::new();
+        channels.retain(|channel| {
+            let is_new = !seen.contains(channel);
+            seen.extend(is_new.then(|| channel.clone()));
+            is_new
+        });
+        let count = channels.len();
+        let sinces: Vec<Since> = match last_id {
+            Some(last_id) => Cursor::read(last_id, count).collect(),
+            None => vec![Since::Now; count],
+        };
+        let mut cursor = (count > 1).then(|| Box::new(Cursor::new(count)));
+        for (tag, since) in sinces.iter().enumerate() {
+            if let (Some(cursor), Since::After(position)) = (&mut cursor, since) {
+                cursor.set(tag, *position);
+            }
+        }
+        let is_asked = count > 1 || last_id.is_some();
+        let channels = channels.into_iter().zip(sinces).map(|(channel, since)| {
+            let is_asked = is_asked || rules.of(&channel).history.is_some();
+            (channel, is_asked.then_some(since))
+        });
+        (EventStream { cursor }, Opening { channels: channels.collect(), user: None })
+    }
+
+    pub fn push_event(&mut self, tag: u32, event: &Event, outbox: &mut Outbox) {
+        match (&mut self.cursor, event.position) {
+            (None, _) if tag != TAG_ADDED => outbox.push_shared(event.sse_record()),
+            (Some(cursor), Some(position)) if tag != TAG_ADDED => {
+                cursor.set(tag as usize, position);
+                outbox.write(|out| sse::write_id(out, &cursor.to_string()));
+                outbox.push_shared(event.sse_body());
+            }
+            _ => outbox.push_shared(event.sse_body()),
+        }
+    }
+
+    /// The gap first, with an id that leads to what follows it; then the messages. If there is neither, the id alone: a
+    /// stream that is cut before its first event can be come back to.
+    pub fn push_replayed(&mut self, tag: u32, channel: &Subject, excerpt: &Excerpt, outbox: &mut Outbox) {
+        if let Some(gap) = &excerpt.gap {
+            let id = self.id_at(tag, excerpt.begin());
+            let data = gap.to_json(channel).to_string();
+            outbox.write(|out| sse::write_record(out, Some(&id), Some(GAP_EVENT), data.as_bytes()));
+        }
+        for (position, message) in excerpt.messages() {
+            self.push_event(tag, &Event::new(message.clone(), Some(position)), outbox);
+        }
+        if excerpt.gap.is_none() && excerpt.messages.is_empty() {
+            let id = self.id_at(tag, excerpt.end());
+            if self.cursor.as_ref().is_none_or(|cursor| cursor.is_complete()) {
+                outbox.write(|out| {
+                    sse::write_id(out, &id);
+                    out.push(b'\n');
+                });
+            }
+        }
+    }
+
+    /// The stream's id once its client stands at `position` of the channel `tag`.
+    fn id_at(&mut self, tag: u32, position: Position) -> String {
+        match &mut self.cursor {
+            None => position.to_string(),
+            Some(cursor) => {
+                cursor.set(tag as usize, position);
+                cursor.to_string()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::event::Message;
+    use crate::proto::replay::{Gap, GapReason};
+
+    fn subject(name: &str) -> Subject {
+        Subject::new(name).unwrap()
+    }
+
+    fn at(offset: u64) -> Position {
+        Position { epoch: 1, offset }
+    }
+
+    fn event(name: &str, offset: u64) -> Event {
+        let message = Message { subject: subject(name), reply: None, headers: None, payload: b"x".as_slice().into() };
+        Event::new(message, Some(at(offset)))
+    }
+
+    fn excerpt(latest: u64) -> Excerpt {
+        Excerpt { gap: None, first: latest + 1, messages: Vec::new(), latest: at(latest), is_last: true }
+    }
+
+    fn written(outbox: &mut Outbox) -> String {
+        let batch = outbox.take();
+        String::from_utf8(batch.iter().flat_map(|batch| batch.slices()).flatten().copied().collect()).unwrap()
+    }
+
+    fn open(names: &[&str], last_id: Option<&str>) -> (EventStream, Vec<(String, Option<Since>)>) {
+        let channels = names.iter().map(|name| subject(name)).collect();
+        let (stream, opening) = EventStream::open(channels, last_id, &Rules::default());
+        (stream, opening.channels.into_iter().map(|(name, since)| (name.to_string(), since)).collect())
+    }
+
+    #[test]
+    fn an_owner_is_asked_only_if_an_id_may_be_needed() {
+        assert_eq!(open(&["a"], None).1, [("a".to_owned(), None)]);
+        assert_eq!(open(&["a"], Some("00000001-2")).1, [("a".to_owned(), Some(Since::After(at(2))))]);
+        assert_eq!(open(&["a"], Some("junk")).1, [("a".to_owned(), Some(Since::Unreadable))]);
+        let (_, several) = open(&["a", "b", "a"], Some("00000001-2,"));
+        assert_eq!(several, [("a".to_owned(), Some(Since::After(at(2)))), ("b".to_owned(), Some(Since::Unknown))]);
+    }
+
+    #[test]
+    fn several_channels_have_one_id() {
+        let (mut stream, _) = open(&["a", "b"], None);
+        let mut outbox = Outbox::default();
+        stream.push_event(0, &event("a", 5), &mut outbox);
+        assert_eq!(written(&mut outbox), "id: 00000001-5,\ndata: x\n\n", "the other is not known yet");
+        stream.push_replayed(1, &subject("b"), &excerpt(7), &mut outbox);
+        assert_eq!(written(&mut outbox), "id: 00000001-5,00000001-7\n\n");
+        stream.push_event(1, &event("b", 8), &mut outbox);
+        stream.push_event(TAG_ADDED, &event("c", 9), &mut outbox);
+        assert_eq!(written(&mut outbox), "id: 00000001-5,00000001-8\ndata: x\n\ndata: x\n\n");
+    }
+
+    #[test]
+    fn a_gap_has_the_id_of_what_follows_it() {
+        let (mut stream, _) = open(&["a"], Some("00000002-1"));
+        let mut outbox = Outbox::default();
+        let gap = Gap { reason: GapReason::Epoch, first: Some(at(3)), last: at(4) };
+        let message = event("a", 3).message;
+        let excerpt = Excerpt {
+            gap: Some(gap),
+            first: 3,
+            messages: vec![message.clone(), message],
+            latest: at(4),
+            is_last: true,
+        };
+        stream.push_replayed(0, &subject("a"), &excerpt, &mut outbox);
+        assert_eq!(
+            written(&mut outbox),
+            "id: 00000001-2\nevent: tg.gap\n\
+             data: {\"channel\":\"a\",\"first\":\"00000001-3\",\"last\":\"00000001-4\",\"reason\":\"epoch\"}\n\n\
+             id: 00000001-3\ndata: x\n\nid: 00000001-4\ndata: x\n\n"
+        );
+    }
+}
