@@ -38,6 +38,21 @@ pub const PONG_TIMEOUT: Duration = Duration::from_secs(20);
 /// From our close frame (or our last byte) to the end of the socket.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
+// --- The client protocol (centrifuge-json) --------------------------------------------------------------------------
+
+/// Most commands of one frame: a client that comes back subscribes to all its channels in one, and has a few more to say.
+pub const COMMANDS_PER_FRAME_MAX: usize = 2 * CHANNELS_PER_CONNECTION_MAX;
+/// Deepest nesting of JSON that goes from client to client; parsers in common use give up at a thousand.
+pub const JSON_NESTING_MAX: usize = 128;
+/// Calls of one connection that wait for their workers; publications that wait for their positions.
+pub const CALLS_PER_CONNECTION_MAX: usize = 64;
+/// How long a worker may take for a call. The packages give up after 5 s unless they are told otherwise.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// After a token's end, how long its holder may take to bring the next: Centrifugo's default.
+pub const TOKEN_GRACE: Duration = Duration::from_secs(25);
+/// Longest `info` of a token: it is kept for each connection, and goes out with each of its publications.
+pub const TOKEN_INFO_BYTES_MAX: usize = 1024;
+
 // --- SSE ----------------------------------------------------------------------------------------------------------
 
 /// Silence after which a comment is sent, so that proxies keep the stream open (the WHATWG text suggests about 15 s).

@@ -84,6 +84,12 @@ reasons! {
     NoWorker              "no_worker"              Gateway  1013  503   Warn   "no worker serves this now; try again later";
     ClosedByWorker        "closed_by_worker"       Nobody   1000  0     Debug  "closed by the application";
 
+    BadCommand            "bad_command"            Peer     1002  0     Debug  "not a command of the client protocol, or not its time";
+    NotConnected          "not_connected"          Peer     1008  0     Debug  "no connect command in time";
+    InvalidToken          "invalid_token"          Peer     1008  401   Debug  "the token is not one of ours";
+    TokenExpired          "token_expired"          Peer     1008  0     Debug  "the token has expired and was not refreshed";
+    TooManyChannels       "too_many_channels"      Peer     1008  0     Debug  "the token names more channels than a connection may have";
+
     TlsProtocol           "tls_protocol"           Peer     1002  0     Debug  "TLS failed";
     TlsTooSlow            "tls_too_slow"           Peer     1002  0     Debug  "the TLS handshake did not finish in time";
     TlsTruncated          "tls_truncated"          Network  1006  0     Debug  "the connection ended without close_notify";

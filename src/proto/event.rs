@@ -3,6 +3,7 @@
 //! ```text
 //!  Message --(owner: position)--> Event --+-- websocket_frame()  --> every WebSocket of the shard
 //!     plain data, crosses threads   |     +-- sse_record()       --> every event stream
+//!                                   |     +-- centrifuge_frame() --> every WebSocket of the client protocol
 //!                                   |     +-- bus_body()         --> every worker (its line differs, the body not)
 //!                         one Rc per shard
 //! ```
@@ -14,6 +15,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::bus::headers;
+use super::centrifuge::{self, Data, Info};
 use super::subject::Subject;
 use super::{sse, ws};
 
@@ -21,6 +23,11 @@ use super::{sse, ws};
 pub const EVENT_HEADER: &str = "Tg-Event";
 /// Header of a publisher: `text` or `binary`, the opcode towards WebSocket clients.
 pub const OPCODE_HEADER: &str = "Tg-Opcode";
+
+/// Headers of what a client has published over the client protocol: its connection, its user, what its token says.
+pub const CONN_HEADER: &str = "Tg-Conn";
+pub const USER_HEADER: &str = "Tg-User";
+pub const INFO_HEADER: &str = "Tg-Info";
 
 /// What somebody published: plain data, owned, ready to cross threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +88,7 @@ pub struct Event {
     websocket: OnceCell<Rc<[u8]>>,
     sse: OnceCell<Rc<[u8]>>,
     sse_body: OnceCell<Rc<[u8]>>,
+    centrifuge: OnceCell<Rc<[u8]>>,
     bus: OnceCell<Rc<[u8]>>,
     bus_bare: OnceCell<Rc<[u8]>>,
 }
@@ -93,6 +101,7 @@ impl Event {
             websocket: OnceCell::new(),
             sse: OnceCell::new(),
             sse_body: OnceCell::new(),
+            centrifuge: OnceCell::new(),
             bus: OnceCell::new(),
             bus_bare: OnceCell::new(),
         }
@@ -115,6 +124,32 @@ impl Event {
             frame.extend_from_slice(payload);
             Rc::from(frame)
         })
+    }
+
+    /// One frame of the client protocol: a publication of its channel, or, where the subject is the gateway's own, a message.
+    pub fn centrifuge_frame(&self) -> &Rc<[u8]> {
+        self.centrifuge.get_or_init(|| {
+            let Message { subject, payload, .. } = &*self.message;
+            let data = Data(payload);
+            let mut json = Vec::with_capacity(payload.len() + subject.as_str().len() + 64);
+            if subject.is_reserved() {
+                centrifuge::write_message(&mut json, data);
+            } else {
+                let offset = self.position.map(|position| position.offset);
+                centrifuge::write_publication(&mut json, subject.as_str(), data, offset, self.info().as_ref());
+            }
+            let mut frame = Vec::with_capacity(json.len() + 10);
+            ws::frame::write_header(&mut frame, ws::Opcode::Text, json.len());
+            frame.extend_from_slice(&json);
+            Rc::from(frame)
+        })
+    }
+
+    /// The client that has published it, if one has.
+    fn info(&self) -> Option<Info<'_>> {
+        let client = self.message.header(CONN_HEADER)?;
+        let conn_info = self.message.header(INFO_HEADER).and_then(|info| serde_json::from_str(info).ok());
+        Some(Info { user: self.message.header(USER_HEADER).unwrap_or_default(), client, conn_info })
     }
 
     /// One record of an event stream: position as `id`, `Tg-Event` as `event`, the payload line by line as `data`.
@@ -173,6 +208,22 @@ mod tests {
         assert_eq!(&event.sse_body()[..], b"event: move\ndata: hi\ndata: there\n\n");
         assert_eq!(&event.bus_body()[..], b"NATS/1.0\r\nTg-Event: move\r\n\r\nhi\nthere\r\n");
         assert_eq!(&event.bus_body_bare()[..], b"hi\nthere\r\n");
+    }
+
+    #[test]
+    fn the_client_protocol_names_channel_offset_and_publisher() {
+        let text = |event: &Event| String::from_utf8(event.centrifuge_frame()[2..].to_vec()).unwrap();
+        assert_eq!(text(&event(None, b"hi")), r#"{"push":{"channel":"room.1","pub":{"data":"hi","offset":7}}}"#);
+        let named = event(Some(b"NATS/1.0\r\nTg-Conn: 0001\r\nTg-User: ann\r\n\r\n"), b"[1]");
+        assert!(Rc::ptr_eq(named.centrifuge_frame(), named.centrifuge_frame()));
+        let info = r#""info":{"user":"ann","client":"0001"}"#;
+        assert_eq!(
+            text(&named),
+            format!(r#"{{"push":{{"channel":"room.1","pub":{{"data":[1],"offset":7,{info}}}}}}}"#)
+        );
+        let mut personal = event(None, b"{}");
+        Arc::make_mut(&mut personal.message).subject = Subject::new("tg.user.ann").unwrap();
+        assert_eq!(text(&personal), r#"{"push":{"message":{"data":{}}}}"#);
     }
 
     #[test]

@@ -6,11 +6,13 @@
 //!  bus      the NATS client protocol       event  one message, encoded once per framing
 //!  subject  names and patterns             close  why a connection ends: the table
 //!  channel  rules by pattern               replay   coming back: what is asked for, excerpts, gaps
+//!  centrifuge  commands, replies, pushes   token  signed claims
 //! ```
 //!
 //! A core takes one meaning off the front of its input and says what it was; what is not whole yet stays in the input.
 
 pub mod bus;
+pub mod centrifuge;
 pub mod channel;
 pub mod close;
 pub mod event;
@@ -19,6 +21,7 @@ pub mod replay;
 pub mod sse;
 pub mod subject;
 pub mod tls;
+pub mod token;
 pub mod ws;
 
 pub use close::CloseReason;

@@ -12,6 +12,7 @@
 #![allow(dead_code)]
 
 pub mod bus;
+pub mod centrifuge;
 pub mod config;
 pub mod http_head;
 pub mod sse;
@@ -24,6 +25,7 @@ pub type Check = fn(bytes: &[u8], cuts: &[usize]);
 /// All checks, by the name of their target and corpus.
 pub const TARGETS: &[(&str, Check)] = &[
     ("bus", bus::check),
+    ("centrifuge", centrifuge::check),
     ("config", config::check),
     ("http_head", http_head::check),
     ("sse", sse::check),

@@ -1,0 +1,122 @@
+//! Numbers that clients act on: errors in replies, reasons of an unsubscription, disconnect codes with their advice.
+//!
+//! | disconnect code | a client |
+//! |---|---|
+//! | 3000–3499, 4000–4499 | connects again, with back-off and jitter |
+//! | 3500–3999, 4500–4999 | stays away |
+//! | below 3000 | WebSocket's own: connects again, except after 1009 |
+
+use crate::proto::CloseReason;
+
+/// An error in a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code {
+    pub number: u32,
+    pub words: &'static str,
+    /// The same command may succeed later; the packages then try again where they can.
+    pub is_temporary: bool,
+}
+
+impl Code {
+    pub const INTERNAL: Code = Code::temporary(100, "internal server error");
+    pub const UNAUTHORIZED: Code = Code::lasting(101, "unauthorized");
+    pub const PERMISSION_DENIED: Code = Code::lasting(103, "permission denied");
+    pub const METHOD_NOT_FOUND: Code = Code::lasting(104, "method not found");
+    pub const ALREADY_SUBSCRIBED: Code = Code::lasting(105, "already subscribed");
+    pub const LIMIT_EXCEEDED: Code = Code::lasting(106, "limit exceeded");
+    pub const BAD_REQUEST: Code = Code::lasting(107, "bad request");
+    pub const NOT_AVAILABLE: Code = Code::lasting(108, "not available");
+    pub const TOKEN_EXPIRED: Code = Code::lasting(109, "token expired");
+    pub const TOO_MANY_REQUESTS: Code = Code::temporary(111, "too many requests");
+    pub const UNRECOVERABLE_POSITION: Code = Code::lasting(112, "unrecoverable position");
+
+    /// Nobody serves the route's service: the protocol has no number of its own for that.
+    pub const NO_WORKER: Code = Code { words: "no worker serves this now", ..Code::INTERNAL };
+    /// Nor for a worker that has not answered.
+    pub const NO_ANSWER: Code = Code { words: "the worker did not answer in time", ..Code::INTERNAL };
+
+    const fn temporary(number: u32, words: &'static str) -> Code {
+        Code { number, words, is_temporary: true }
+    }
+
+    const fn lasting(number: u32, words: &'static str) -> Code {
+        Code { number, words, is_temporary: false }
+    }
+}
+
+/// Why the gateway ends a subscription. From 2500 on the packages subscribe again by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsubscribed {
+    pub code: u32,
+    pub words: &'static str,
+}
+
+impl Unsubscribed {
+    pub const BY_WORKER: Unsubscribed = Unsubscribed { code: 2000, words: "server unsubscribe" };
+    pub const EXPIRED: Unsubscribed = Unsubscribed { code: 2501, words: "subscription expired" };
+}
+
+/// What a close frame says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disconnect {
+    pub code: u16,
+    pub words: &'static str,
+}
+
+/// What each end is called on the wire.
+const DISCONNECTS: &[(CloseReason, Disconnect)] = &[
+    (CloseReason::Drain, Disconnect { code: 3001, words: "shutdown" }),
+    (CloseReason::NoWorker, Disconnect { code: 3004, words: "internal server error" }),
+    (CloseReason::Overload, Disconnect { code: 3004, words: "internal server error" }),
+    (CloseReason::TokenExpired, Disconnect { code: 3005, words: "connection expired" }),
+    (CloseReason::SlowConsumer, Disconnect { code: 3008, words: "slow" }),
+    (CloseReason::NoPong, Disconnect { code: 3012, words: "no pong" }),
+    (CloseReason::InvalidToken, Disconnect { code: 3500, words: "invalid token" }),
+    (CloseReason::BadCommand, Disconnect { code: 3501, words: "bad request" }),
+    (CloseReason::NotConnected, Disconnect { code: 3502, words: "stale" }),
+    (CloseReason::ClosedByWorker, Disconnect { code: 3503, words: "force disconnect" }),
+    (CloseReason::TooManyChannels, Disconnect { code: 3505, words: "channel limit" }),
+];
+
+/// The close frame of an end, if it has one. Faults of the WebSocket itself keep the codes of RFC 6455.
+pub fn disconnect(reason: CloseReason) -> Option<Disconnect> {
+    const NEVER_ON_THE_WIRE: u16 = 1006;
+    let row = reason.row();
+    let own = DISCONNECTS.iter().find(|(own, _)| *own == reason).map(|(_, disconnect)| *disconnect);
+    own.or(match row.websocket_code {
+        NEVER_ON_THE_WIRE => None,
+        code => Some(Disconnect { code, words: row.words }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::close::TABLE;
+
+    #[test]
+    fn the_advice_of_each_end_is_the_one_that_helps() {
+        let is_final = |code: u16| matches!(code, 3500..=3999 | 4500..=4999);
+        for (reason, disconnect) in DISCONNECTS {
+            let comes_back = matches!(
+                reason,
+                CloseReason::Drain
+                    | CloseReason::NoWorker
+                    | CloseReason::Overload
+                    | CloseReason::TokenExpired
+                    | CloseReason::SlowConsumer
+                    | CloseReason::NoPong
+            );
+            assert_eq!(!is_final(disconnect.code), comes_back, "{reason:?}");
+        }
+        for row in TABLE {
+            if let Some(said) = disconnect(row.reason) {
+                assert!(said.words.len() <= 123, "{}", row.name);
+                let is_own = matches!(said.code, 3000..=4999);
+                assert!(is_own || matches!(said.code, 1000..=1015), "{}: {}", row.name, said.code);
+            }
+        }
+        assert_eq!(disconnect(CloseReason::PeerReset), None);
+        assert_eq!(disconnect(CloseReason::MessageTooBig).unwrap().code, 1009);
+    }
+}

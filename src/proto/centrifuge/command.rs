@@ -1,0 +1,337 @@
+//! What a client says: one command a line.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Deref;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::json::is_json;
+use crate::proto::CloseReason;
+
+/// One command. Payloads borrow from the frame, and so do texts without escapes.
+#[derive(Debug)]
+pub struct Command<'a> {
+    /// Its reply carries the same; 0 for what has no reply.
+    pub id: u32,
+    pub request: Request<'a>,
+}
+
+#[derive(Debug)]
+pub enum Request<'a> {
+    Connect(Connect<'a>),
+    Subscribe(Subscribe<'a>),
+    Unsubscribe(Channel<'a>),
+    Publish(Publish<'a>),
+    Presence(Channel<'a>),
+    PresenceStats(Channel<'a>),
+    History(History<'a>),
+    Ping,
+    Send(Data<'a>),
+    Rpc(Rpc<'a>),
+    Refresh(Refresh<'a>),
+    SubRefresh(SubRefresh<'a>),
+    /// `{}`, the answer to ours.
+    Pong,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Connect<'a> {
+    #[serde(borrow)]
+    pub token: Text<'a>,
+    /// Where the client stands in channels that the server had subscribed it to.
+    #[serde(borrow)]
+    pub subs: Option<BTreeMap<Text<'a>, Subscribe<'a>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Subscribe<'a> {
+    #[serde(borrow)]
+    pub channel: Text<'a>,
+    #[serde(borrow)]
+    pub token: Text<'a>,
+    /// It has been here before, up to `epoch` and `offset`.
+    pub recover: Option<bool>,
+    #[serde(borrow)]
+    pub epoch: Text<'a>,
+    pub offset: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Channel<'a> {
+    #[serde(borrow)]
+    pub channel: Text<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Publish<'a> {
+    #[serde(borrow)]
+    pub channel: Text<'a>,
+    #[serde(borrow)]
+    pub data: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Data<'a> {
+    #[serde(borrow)]
+    pub data: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Rpc<'a> {
+    #[serde(borrow)]
+    pub method: Text<'a>,
+    #[serde(borrow)]
+    pub data: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct History<'a> {
+    #[serde(borrow)]
+    pub channel: Text<'a>,
+    /// 0 asks for the position alone, -1 for everything.
+    pub limit: Option<i32>,
+    #[serde(borrow)]
+    pub since: Option<StreamPosition<'a>>,
+    pub reverse: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct StreamPosition<'a> {
+    pub offset: Option<u64>,
+    #[serde(borrow)]
+    pub epoch: Text<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Refresh<'a> {
+    #[serde(borrow)]
+    pub token: Text<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct SubRefresh<'a> {
+    #[serde(borrow)]
+    pub channel: Text<'a>,
+    #[serde(borrow)]
+    pub token: Text<'a>,
+}
+
+/// A text; `null` and nothing are the empty one.
+#[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(from = "Option<Borrowed<'a>>")]
+pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> From<Option<Borrowed<'a>>> for Text<'a> {
+    fn from(text: Option<Borrowed<'a>>) -> Text<'a> {
+        Text(text.map(|text| text.0).unwrap_or_default())
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A line as it is written: the first request that is there counts.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Line<'a> {
+    id: Option<u32>,
+    #[serde(borrow)]
+    connect: Option<Connect<'a>>,
+    #[serde(borrow)]
+    subscribe: Option<Subscribe<'a>>,
+    #[serde(borrow)]
+    unsubscribe: Option<Channel<'a>>,
+    #[serde(borrow)]
+    publish: Option<Publish<'a>>,
+    #[serde(borrow)]
+    presence: Option<Channel<'a>>,
+    #[serde(borrow)]
+    presence_stats: Option<Channel<'a>>,
+    #[serde(borrow)]
+    history: Option<History<'a>>,
+    ping: Option<serde::de::IgnoredAny>,
+    #[serde(borrow)]
+    send: Option<Data<'a>>,
+    #[serde(borrow)]
+    rpc: Option<Rpc<'a>>,
+    #[serde(borrow)]
+    refresh: Option<Refresh<'a>>,
+    #[serde(borrow)]
+    sub_refresh: Option<SubRefresh<'a>>,
+}
+
+impl<'a> Line<'a> {
+    fn request(self) -> Option<Request<'a>> {
+        let first = self.connect.map(Request::Connect);
+        first
+            .or_else(|| self.subscribe.map(Request::Subscribe))
+            .or_else(|| self.unsubscribe.map(Request::Unsubscribe))
+            .or_else(|| self.publish.map(Request::Publish))
+            .or_else(|| self.presence.map(Request::Presence))
+            .or_else(|| self.presence_stats.map(Request::PresenceStats))
+            .or_else(|| self.history.map(Request::History))
+            .or_else(|| self.ping.map(|_| Request::Ping))
+            .or_else(|| self.send.map(Request::Send))
+            .or_else(|| self.rpc.map(Request::Rpc))
+            .or_else(|| self.refresh.map(Request::Refresh))
+            .or_else(|| self.sub_refresh.map(Request::SubRefresh))
+    }
+}
+
+/// Takes the first command off a frame; `None`: there is none left. What no server could answer is `BadCommand`: no
+/// JSON, no known request, nothing to name the reply by.
+pub fn next_command<'a>(frame: &mut &'a [u8]) -> Option<Result<Command<'a>, CloseReason>> {
+    loop {
+        if frame.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', frame).unwrap_or(frame.len());
+        let line = frame[..end].trim_ascii();
+        *frame = frame.get(end + 1..).unwrap_or_default();
+        if !line.is_empty() {
+            return Some(read(line));
+        }
+    }
+}
+
+fn read(line: &[u8]) -> Result<Command<'_>, CloseReason> {
+    if line == b"{}" {
+        return Ok(Command { id: 0, request: Request::Pong });
+    }
+    // serde takes lists for structures as well.
+    if !line.starts_with(b"{") || !is_json(line) {
+        return Err(CloseReason::BadCommand);
+    }
+    let mut line: Line<'_> = serde_json::from_slice(line).map_err(|_| CloseReason::BadCommand)?;
+    let id = line.id.take().unwrap_or(0);
+    match line.request() {
+        Some(request) if id != 0 || matches!(request, Request::Send(_)) => Ok(Command { id, request }),
+        None if id == 0 => Ok(Command { id, request: Request::Pong }),
+        _ => Err(CloseReason::BadCommand),
+    }
+}
+
+/// How many commands a frame has at most.
+pub fn count(frame: &[u8]) -> usize {
+    memchr::memchr_iter(b'\n', frame).count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn all(mut frame: &[u8]) -> Vec<String> {
+        std::iter::from_fn(|| next_command(&mut frame).map(|command| format!("{command:?}"))).collect()
+    }
+
+    fn one(line: &str) -> String {
+        let said = all(line.as_bytes());
+        assert_eq!(said.len(), 1, "{line}");
+        said[0].clone()
+    }
+
+    #[test]
+    fn reads_what_the_packages_write() {
+        let mut frame = &br#"{"connect":{"token":"abc","name":"js","version":"5"},"id":1}
+{"subscribe":{"channel":"room.1","recover":true,"offset":7,"epoch":"000000a1","flag":1},"id":2}
+{"publish":{"channel":"room.1","data":{"a": [1.50]}},"id":3}
+{"rpc":{"method":"book","data":"x"},"id":4}
+{"send":{"data":[]}}
+{"history":{"channel":"room.1","limit":10,"since":{"offset":3,"epoch":"e"},"reverse":false},"id":5}
+{}
+"#[..];
+        let mut next = || next_command(&mut frame).unwrap().unwrap();
+        let Request::Connect(connect) = next().request else { panic!("connect") };
+        assert_eq!(&*connect.token, "abc");
+        let Command { id: 2, request: Request::Subscribe(subscribe) } = next() else { panic!("subscribe") };
+        assert_eq!((&*subscribe.channel, subscribe.recover), ("room.1", Some(true)));
+        assert_eq!((subscribe.offset, &*subscribe.epoch), (Some(7), "000000a1"));
+        assert!(matches!(subscribe.channel.0, Cow::Borrowed(_)), "no copy of a name without escapes");
+        let Request::Publish(publish) = next().request else { panic!("publish") };
+        assert_eq!(publish.data.unwrap().get(), "{\"a\": [1.50]}");
+        let Request::Rpc(rpc) = next().request else { panic!("rpc") };
+        assert_eq!((&*rpc.method, rpc.data.unwrap().get()), ("book", "\"x\""));
+        assert!(matches!(next(), Command { id: 0, request: Request::Send(Data { data: Some(_) }) }));
+        let Request::History(history) = next().request else { panic!("history") };
+        assert_eq!((history.limit, history.since.unwrap().offset), (Some(10), Some(3)));
+        assert!(matches!(next().request, Request::Pong));
+        assert!(next_command(&mut frame).is_none());
+    }
+
+    #[test]
+    fn null_is_as_if_it_were_not_there() {
+        assert_eq!(
+            one(r#"{"id":1,"connect":null,"subscribe":{"channel":null,"token":null,"offset":null}}"#),
+            one(r#"{"id":1,"subscribe":{}}"#)
+        );
+        assert!(one(r#"{"id":0}"#).contains("Pong"));
+        assert!(one(" { } ").contains("Pong"));
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_a_bad_command() {
+        for line in [
+            "hello",
+            "[]",
+            "1",
+            "{\"id\":1}",
+            "{\"id\":1,\"dance\":{}}",
+            "{\"connect\":{}}",
+            "{\"id\":-1,\"ping\":{}}",
+            "{\"id\":4294967296,\"ping\":{}}",
+            "{\"id\":1,\"subscribe\":{\"channel\":7}}",
+            "{\"id\":1,\"subscribe\":[}",
+            "{\"id\":1,\"publish\":{\"channel\":\"a\",\"data\":",
+            "{\"id\":1,\"id\":2,\"ping\":{}}",
+            "\u{feff}{}",
+        ] {
+            assert_eq!(one(line), "Err(BadCommand)", "{line}");
+        }
+        assert_eq!(all(b"{}\nx\n{}"), [one("{}"), one("x"), one("{}")]);
+        let deep = format!("{{\"id\":1,\"rpc\":{{\"data\":{}{}}}}}", "[".repeat(10_000), "]".repeat(10_000));
+        assert_eq!(one(&deep), "Err(BadCommand)");
+        assert_eq!(all(b"\xff"), ["Err(BadCommand)"]);
+        assert_eq!(all(b"{\"id\":1,\"rpc\":{\"data\":\"\xff\"}}"), ["Err(BadCommand)"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_frame_is_read_to_its_end(frame in prop::collection::vec(prop::sample::select(
+            b"{}\n\":,[]1idsubcrechanl nu\\\xff".to_vec()), 0..200)) {
+            prop_assert!(all(&frame).len() <= count(&frame));
+        }
+
+        #[test]
+        fn payloads_arrive_as_they_were(text in ".*", number in any::<i64>()) {
+            let data = serde_json::json!({"text": text, "list": [number, null]});
+            let line = serde_json::to_string(&serde_json::json!({"id": 1, "rpc": {"method": text, "data": data}})).unwrap();
+            let mut frame = line.as_bytes();
+            let Request::Rpc(rpc) = next_command(&mut frame).unwrap().unwrap().request else { panic!("rpc") };
+            prop_assert_eq!(&*rpc.method, &*text);
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(rpc.data.unwrap().get()).unwrap(), data);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Centrifugo's client protocol in its JSON form: commands of a client in, replies and pushes out.
+//!
+//! ```text
+//!  text frame:  {"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"room.1"}}     commands, a line each
+//!               {"id":1,"connect":{"client":"…","ping":25,"pong":true}}              a reply has its command's id
+//!               {"push":{"channel":"room.1","pub":{"data":…,"offset":7}}}            a push has none
+//!               {}                                                                   ping one way, pong the other
+//! ```
+//!
+//! After `client.proto` of <https://github.com/centrifugal/protocol> and <https://centrifugal.dev/docs/server/codes>.
+//! Fields that this gateway has no use for (deltas, filters, compaction) are skipped, as servers without them do.
+
+pub mod code;
+mod command;
+mod json;
+mod push;
+mod reply;
+
+pub use code::{Code, Disconnect, Unsubscribed, disconnect};
+pub use command::{Command, Connect, History, Request, StreamPosition, Subscribe, Text, count, next_command};
+pub use json::{Data, is_json};
+pub use push::{Info, write_message, write_publication, write_subscribe, write_unsubscribe};
+pub use reply::{
+    Answer, Connected, Expiry, Failure, HistoryResult, Nothing, Publication, Refreshed, RpcResult, Subscribed,
+    Subscriptions, write_reply,
+};
+
+/// The subprotocol that clients offer, if they offer one.
+pub const SUBPROTOCOL: &str = "centrifuge-json";
+/// Ping towards the client, pong from it.
+pub const PING: &[u8] = b"{}";

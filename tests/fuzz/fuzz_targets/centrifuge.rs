@@ -1,0 +1,8 @@
+//! Fuzzes commands and pushes of the client protocol.
+
+#![no_main]
+
+#[path = "../checks/mod.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::at_splits(bytes, checks::centrifuge::check));
