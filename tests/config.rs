@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidegate::gateway::config::{
     self, CertificateFiles, Config, Credentials, DriverChoice, Fallback, Keep, Kind, SseTarget, TABLE, Target,
-    UserSource, WebSocketTarget,
+    TokenKey, UserSource, WebSocketTarget,
 };
 
 const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:8080\"\n";
@@ -90,6 +90,50 @@ ping_interval_s = 5
     assert_eq!(config.limits.message_bytes_max, 100);
     assert_eq!(config.limits.ping_interval, Duration::from_secs(5));
     assert_eq!(config.limits.fragments_max, tidegate::limits::FRAGMENTS_MAX);
+}
+
+#[test]
+fn reads_a_route_of_the_client_protocol() {
+    let text = format!(
+        "{LISTENER}\n[[route]]\npath = \"/{{tenant}}/connect\"\nwebsocket = {{ protocol = \"centrifuge-json\", service = \"desk\", \
+         channels = [\"room.>\", \"news\"], publish_to = \"room.*\", server_side = \"tenant.{{tenant}}\", \
+         token = {{ hmac_secret = \"very secret\" }} }}\n"
+    );
+    let config = parse(&text, &[]).unwrap();
+    let Target::Centrifuge(target) = &config.routes[0].target else { panic!("{config:?}") };
+    assert_eq!((target.service.as_deref(), &target.user), (Some("desk"), &None));
+    assert_eq!(
+        (&target.channels[..], &target.publish_to[..]),
+        (&["room.>".into(), "news".into()][..], &["room.*".into()][..])
+    );
+    assert_eq!(target.server_side, ["tenant.{tenant}"]);
+    assert_eq!(target.token, Some(TokenKey::Hmac("very secret".to_owned())));
+    assert!(!format!("{config:?}").contains("very secret"), "secrets are not for logs");
+}
+
+#[test]
+fn refuses_keys_of_the_other_protocol() {
+    let errors =
+        |websocket: &str| errors(&format!("[[route]]\npath = \"/a\"\nwebsocket = {{ {websocket} }}\n")).join("\n");
+    for (websocket, words) in [
+        ("protocol = \"centrifuge\"", "expected one of \"raw\", \"centrifuge-json\""),
+        ("protocol = \"centrifuge-json\"", "websocket leads nowhere; expected at least one of channels"),
+        ("protocol = \"centrifuge-json\", channel = \"a\", service = \"s\"", "is for protocol = \"raw\" alone"),
+        ("service = \"s\", channels = \"a\"", "is for protocol = \"centrifuge-json\" alone"),
+        ("protocol = \"centrifuge-json\", channels = \"tg.>\"", "expected a pattern such as"),
+        ("protocol = \"centrifuge-json\", server_side = \"a.{b}\"", "uses {b}; expected parameters of the path"),
+        ("protocol = \"centrifuge-json\", token = { }", "token needs one key"),
+        (
+            "protocol = \"centrifuge-json\", token = { hmac_secret = \"a\", rsa_public_key = \"b\" }",
+            "token needs one key",
+        ),
+        (
+            "protocol = \"centrifuge-json\", token = { hmac_secret = \"a\" }, user = { query = \"u\" }",
+            "is set beside a token",
+        ),
+    ] {
+        assert!(errors(websocket).contains(words), "{websocket}: {}", errors(websocket));
+    }
 }
 
 #[test]

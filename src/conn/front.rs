@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use super::Identity;
 use super::outbox::Outbox;
-use super::route::{Parameters, Route, Target, UserSource, WebSocketTarget};
+use super::route::{Parameters, Route, Target, UserSource};
 use crate::proto::CloseReason;
+use crate::proto::centrifuge::SUBPROTOCOL;
 use crate::proto::http::{self, Cors, Head, Refusal, Reply};
 use crate::proto::subject::{Subject, is_valid_token};
 use crate::proto::{sse, ws};
@@ -18,6 +19,8 @@ pub(super) enum Outcome {
     EventStream { route: u16, channels: Vec<Subject>, last_id: Option<String> },
     /// The 101 is in the outbox; frames follow.
     WebSocket { route: u16, identity: Identity, channel: Option<Subject> },
+    /// The same for commands of the client protocol; once connected, it is subscribed to `channels`.
+    Centrifuge { route: u16, user: Option<Box<str>>, channels: Vec<Subject> },
 }
 
 /// Fields of a cross-origin request that a page may set: what `EventSource` sends when it resumes, and who it is.
@@ -96,10 +99,19 @@ fn serve(
         Target::WebSocket(target) => {
             let key = http::websocket_key(head)?;
             let channel = target.channel.as_ref().map(|channel| channel.fill(parameters)).transpose()?;
-            let user = user(head, target)?;
+            let user = user(head, target.user.as_ref())?;
             outbox.write(|out| http::switching_protocols(out, ws::handshake::accept(key).as_str(), None));
             let published_to = channel.clone().filter(|_| target.publish);
             Ok(Outcome::WebSocket { route: index as u16, identity: Identity::new(user, published_to), channel })
+        }
+        Target::Centrifuge(target) => {
+            let key = http::websocket_key(head)?;
+            let subprotocol = subprotocol(head)?;
+            let channels =
+                target.server_side.iter().map(|channel| channel.fill(parameters)).collect::<Result<_, _>>()?;
+            let user = user(head, target.user.as_ref())?;
+            outbox.write(|out| http::switching_protocols(out, ws::handshake::accept(key).as_str(), subprotocol));
+            Ok(Outcome::Centrifuge { route: index as u16, user, channels })
         }
     }
 }
@@ -116,14 +128,24 @@ fn last_event_id(head: &Head<'_>) -> Option<String> {
 }
 
 /// The name of the user, which must be one token of a subject: it becomes `tg.user.<user>`.
-fn user(head: &Head<'_>, target: &WebSocketTarget) -> Result<Option<Box<str>>, CloseReason> {
-    let name = match &target.user {
+fn user(head: &Head<'_>, source: Option<&UserSource>) -> Result<Option<Box<str>>, CloseReason> {
+    let name = match source {
         None => return Ok(None),
         Some(UserSource::Header(name)) => head.single_header(name)?.map(Cow::Borrowed),
         Some(UserSource::Query(name)) => http::query_parameter(head.query, name)?,
     };
     let name = name.ok_or(CloseReason::NoCredentials)?;
     if is_valid_token(&name) { Ok(Some(name.into())) } else { Err(CloseReason::MalformedRequest) }
+}
+
+/// A client that wants another form of the protocol would not understand ours; one that asks for none means this one.
+fn subprotocol(head: &Head<'_>) -> Result<Option<&'static str>, CloseReason> {
+    const OFFER: &str = "sec-websocket-protocol";
+    match head.header(OFFER) {
+        None => Ok(None),
+        Some(_) if head.has_element(OFFER, SUBPROTOCOL) => Ok(Some(SUBPROTOCOL)),
+        Some(_) => Err(CloseReason::NotUpgradable),
+    }
 }
 
 /// What a page of another origin may do with the answer; the route has allowed the origin.

@@ -7,6 +7,7 @@
 //! ```
 
 use super::admin::{self, Publication};
+use super::centrifuge::Centrifuge;
 use super::events::EventStream;
 use super::front::{self, Outcome};
 use super::outbox::Outbox;
@@ -141,7 +142,8 @@ impl Conn {
         now: Tick,
     ) -> Result<Option<Step<'a>>, CloseReason> {
         loop {
-            let Phase::Http(http) = &mut self.phase else { return Ok(None) };
+            // What has become of the connection takes what follows the request.
+            let Phase::Http(http) = &mut self.phase else { return self.next(input, settings, now) };
             match &mut http.state {
                 State::Answering(..) => return Ok(None),
                 State::Body(_) => return self.next_body(input, now),
@@ -206,6 +208,13 @@ impl Conn {
                 self.phase = Phase::WebSocket(identity, WebSocket::default());
                 let channels = channel.into_iter().map(|channel| (channel, None)).collect();
                 Ok(Some(Step::Open(Opening { channels, user })))
+            }
+            Outcome::Centrifuge { route, user, channels } => {
+                self.route = route;
+                let session = Centrifuge::new(user, channels, now + settings.head_timeout);
+                self.wait_until(session.deadline());
+                self.phase = Phase::Centrifuge(Box::new(session));
+                Ok(None)
             }
         }
     }

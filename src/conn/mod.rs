@@ -4,7 +4,7 @@
 //!   wire bytes --> transport (plain, TLS) --> phase.next() --> Step --> the shard's dispatch
 //!   batch      <-- seal <-- outbox <------- phase.push_*() <-------- events, answers
 //!
-//!   Http --> WebSocket | EventStream --.
+//!   Http --> WebSocket | Centrifuge | EventStream --.
 //!   Worker ----------------------------+--> Ending --> (removed)
 //! ```
 //!
@@ -12,6 +12,7 @@
 //! The hub's names of what a connection subscribed to are kept here, and taken back with [`Conn::take_subs`].
 
 pub mod admin;
+pub mod centrifuge;
 mod events;
 pub mod front;
 mod http;
@@ -32,18 +33,22 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::base::{Batch, Carry, CoarseTick, Key, Tick};
+use crate::base::{Address, Batch, Carry, CoarseTick, Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
+use crate::proto::centrifuge::Command;
 use crate::proto::event::{Event, Message, Position};
 use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::subject::Subject;
+use crate::proto::ws::Payload;
 
+use centrifuge::{Centrifuge, Surroundings};
 use events::EventStream;
 use http::Http;
 pub use identity::Identity;
 use outbox::Outbox;
 pub use peer::Peer;
+use route::Target;
 pub use sealing::Sealing;
 use settings::Settings;
 use subs::Subs;
@@ -68,6 +73,8 @@ pub enum Step<'a> {
     Open(Opening),
     /// A client's message, for its service or its channel.
     Message(websocket::Received<'a>),
+    /// A frame of commands of the client protocol ([`Conn::command`]).
+    Commands(Payload<'a>),
     /// A worker's verb.
     Worker(worker::Step<'a>),
     /// Publish, and answer with the position ([`Conn::published`]).
@@ -104,6 +111,7 @@ pub enum Departure {
 enum Phase {
     Http(Box<Http>),
     WebSocket(Identity, WebSocket),
+    Centrifuge(Box<Centrifuge>),
     /// Only sends; what the client sends is ignored.
     EventStream(EventStream),
     Worker(Box<Worker>),
@@ -210,7 +218,11 @@ impl Conn {
 
     /// True while nothing more may be taken off its input.
     pub fn is_paused(&self) -> bool {
-        let is_answering = matches!(&self.phase, Phase::Http(http) if http.is_answering());
+        let is_answering = match &self.phase {
+            Phase::Http(http) => http.is_answering(),
+            Phase::Centrifuge(session) => session.is_busy(),
+            _ => false,
+        };
         // Whoever does not take our answers gets no more questions in; workers are closed for that instead.
         let is_full = !matches!(self.phase, Phase::Worker(_)) && self.outbox.len() > limits::OUTBOX_BYTES_PAUSE;
         let is_waiting = self.is_parked || self.registrations > 0 || is_answering || is_full;
@@ -235,6 +247,11 @@ impl Conn {
                 worker.heard();
                 self.wait_until(now + limits::BUS_PING_INTERVAL);
             }
+            Phase::Centrifuge(session) => {
+                session.heard();
+                let deadline = session.deadline();
+                self.wait_until(deadline);
+            }
             Phase::Worker(_) | Phase::Http(_) | Phase::EventStream(_) | Phase::Ending => {}
         }
     }
@@ -251,6 +268,9 @@ impl Conn {
             Phase::WebSocket(_, websocket) => {
                 Ok(websocket.next(input, &settings.websocket, &mut self.outbox)?.map(Step::Message))
             }
+            Phase::Centrifuge(session) => {
+                Ok(session.next(input, &settings.websocket, &mut self.outbox)?.map(Step::Commands))
+            }
             Phase::Worker(worker) => {
                 let was_waiting = worker.is_waiting_for_credentials();
                 let step = worker.next(input, self.registrations > 0, &settings.bus, &mut self.outbox)?;
@@ -266,12 +286,41 @@ impl Conn {
         }
     }
 
+    /// One command of a [`Step::Commands`].
+    pub fn command<'a>(
+        &mut self,
+        command: Command<'a>,
+        address: Address,
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<Option<centrifuge::Step<'a>>, CloseReason> {
+        let Phase::Centrifuge(session) = &mut self.phase else { return Ok(None) };
+        let Target::Centrifuge(target) = &settings.routes[self.route as usize].target else { return Ok(None) };
+        let step = session.command(command, &Surroundings { address, target, settings, now }, &mut self.outbox)?;
+        let deadline = session.deadline();
+        self.wait_until(deadline);
+        Ok(step)
+    }
+
+    /// Keeps the commands of a [`Step::Commands`] that were not taken, because it has to wait.
+    pub fn keep_commands(&mut self, rest: &[u8]) {
+        if let Phase::Centrifuge(session) = &mut self.phase {
+            session.keep(rest);
+        }
+    }
+
+    /// Whether there are such.
+    pub fn has_commands(&self) -> bool {
+        matches!(&self.phase, Phase::Centrifuge(session) if session.has_rest())
+    }
+
     // --- news from the shard ---------------------------------------------------------------------------------------
 
     /// A subscription was made: the hub's name of it, and how many places must confirm it.
     pub fn subscribed(&mut self, tag: u32, sub: Key, confirmations: u16) {
         match &mut self.phase {
             Phase::Worker(worker) => worker.subscribed(tag, sub),
+            Phase::Centrifuge(session) if tag != TAG_ADDED => session.subscribed(tag, sub),
             _ => self.subs.push(sub),
         }
         self.registrations += confirmations;
@@ -303,6 +352,7 @@ impl Conn {
         match &mut self.phase {
             Phase::WebSocket(..) => self.outbox.push_shared(event.websocket_frame()),
             Phase::EventStream(stream) => stream.push_event(tag, event, &mut self.outbox),
+            Phase::Centrifuge(session) => session.push_event(event, &mut self.outbox),
             Phase::Worker(worker) => return worker.push_event(tag, event, &mut self.outbox),
             Phase::Http(_) | Phase::Ending => {}
         }
@@ -318,7 +368,7 @@ impl Conn {
     pub fn push_replayed(&mut self, tag: u32, channel: &Subject, excerpt: &Excerpt) {
         match &mut self.phase {
             Phase::EventStream(stream) => stream.push_replayed(tag, channel, excerpt, &mut self.outbox),
-            Phase::WebSocket(..) | Phase::Worker(_) | Phase::Http(_) | Phase::Ending => {}
+            Phase::WebSocket(..) | Phase::Centrifuge(_) | Phase::Worker(_) | Phase::Http(_) | Phase::Ending => {}
         }
     }
 
@@ -361,8 +411,17 @@ impl Conn {
         }
     }
 
-    /// The message of a [`Step::Publish`] has its position.
-    pub fn published(&mut self, position: Option<Position>, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
+    /// A message that it published has its position; `number` says which, where there may be several.
+    pub fn published(
+        &mut self,
+        number: u32,
+        position: Option<Position>,
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<(), CloseReason> {
+        if let Some((session, outbox)) = self.centrifuge() {
+            session.published(number, outbox);
+        }
         let Phase::Http(http) = &mut self.phase else { return Ok(()) };
         self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
         http.published(position, &mut self.outbox)
@@ -385,13 +444,26 @@ impl Conn {
     pub fn websocket(&self) -> Option<(u16, &Identity)> {
         match &self.phase {
             Phase::WebSocket(identity, _) => Some((self.route, identity)),
+            Phase::Centrifuge(session) if session.is_connected() => Some((self.route, session.identity())),
             _ => None,
         }
     }
 
     /// Whether messages to this connection or its user can reach it.
     pub fn is_client(&self) -> bool {
-        matches!(self.phase, Phase::WebSocket(..) | Phase::EventStream(_))
+        match &self.phase {
+            Phase::WebSocket(..) | Phase::EventStream(_) => true,
+            Phase::Centrifuge(session) => session.is_connected(),
+            Phase::Http(_) | Phase::Worker(_) | Phase::Ending => false,
+        }
+    }
+
+    /// The session of a client that has connected over the client protocol, and where its words go.
+    pub fn centrifuge(&mut self) -> Option<(&mut Centrifuge, &mut Outbox)> {
+        match &mut self.phase {
+            Phase::Centrifuge(session) if session.is_connected() => Some((session, &mut self.outbox)),
+            _ => None,
+        }
     }
 
     pub fn is_worker(&self) -> bool {
@@ -425,6 +497,12 @@ impl Conn {
                 websocket.on_silence(&mut self.outbox)?;
                 limits::PONG_TIMEOUT
             }
+            Phase::Centrifuge(session) => {
+                session.on_deadline(settings, now, &mut self.outbox)?;
+                let deadline = session.deadline();
+                self.wait_until(deadline);
+                return Ok(());
+            }
             Phase::Worker(worker) => {
                 worker.on_silence(&mut self.outbox)?;
                 limits::BUS_PING_INTERVAL
@@ -433,6 +511,15 @@ impl Conn {
         };
         self.wait_until(now + patience);
         Ok(())
+    }
+
+    /// A subscription that has ended with its token, for the hub to forget.
+    pub fn take_expired(&mut self, now: Tick) -> Option<Key> {
+        let (session, outbox) = self.centrifuge()?;
+        let expired = session.take_expired(now, outbox);
+        let deadline = session.deadline();
+        self.wait_until(deadline);
+        expired
     }
 
     // --- the end ---------------------------------------------------------------------------------------------------
@@ -463,6 +550,7 @@ impl Conn {
         match &mut self.phase {
             Phase::Http(http) => http.end(reason.row(), retry_after_s(self.peer), &mut self.outbox),
             Phase::WebSocket(_, websocket) => websocket.end(reason.row(), self.peer, &mut self.outbox),
+            Phase::Centrifuge(session) => session.end(reason, &mut self.outbox),
             Phase::Worker(worker) => worker.end(reason, &mut self.outbox),
             Phase::EventStream(_) if reason == CloseReason::Drain => {
                 self.outbox.write(|out| crate::proto::sse::write_retry(out, return_after(self.peer)));
@@ -476,8 +564,10 @@ impl Conn {
     /// The hub's names of everything it listens to; with this the phase is over.
     pub fn take_subs(&mut self) -> Vec<Key> {
         let mut subs = self.subs.take();
-        if let Phase::Worker(worker) = &mut self.phase {
-            subs.extend(worker.take_subs());
+        match &mut self.phase {
+            Phase::Worker(worker) => subs.extend(worker.take_subs()),
+            Phase::Centrifuge(session) => subs.extend(session.take_subs()),
+            _ => {}
         }
         self.phase = Phase::Ending;
         subs

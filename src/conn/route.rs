@@ -6,7 +6,8 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::proto::CloseReason;
-use crate::proto::subject::{Subject, SubjectError, is_valid_token};
+use crate::proto::subject::{Pattern, Subject, SubjectError, is_valid_token};
+use crate::proto::token::Verifier;
 
 /// A path template: literal segments and `{parameters}`, each of which takes exactly one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub enum Target {
         retry: Duration,
     },
     WebSocket(WebSocketTarget),
+    /// A WebSocket of the client protocol.
+    Centrifuge(Box<CentrifugeTarget>),
     /// Bytes that are part of the program.
     Page {
         content_type: &'static str,
@@ -83,11 +86,52 @@ pub struct WebSocketTarget {
     pub user: Option<UserSource>,
 }
 
+/// A route whose clients say what they want to listen to.
+#[derive(Clone, Debug, Default)]
+pub struct CentrifugeTarget {
+    /// Its workers take the calls and messages of clients.
+    pub service: Option<Service>,
+    pub user: Option<UserSource>,
+    /// Who connects needs a token, which names the user.
+    pub token: Option<Verifier>,
+    /// What clients may subscribe to.
+    pub channels: Vec<Pattern>,
+    /// What they may publish to.
+    pub publish_to: Vec<Pattern>,
+    /// What each is subscribed to from the start.
+    pub server_side: Vec<ChannelTemplate>,
+}
+
+impl CentrifugeTarget {
+    pub fn may_subscribe(&self, channel: &Subject) -> bool {
+        is_among(&self.channels, channel)
+    }
+
+    pub fn may_publish(&self, channel: &Subject) -> bool {
+        is_among(&self.publish_to, channel)
+    }
+}
+
+/// Names of the gateway's own and inboxes are nobody's channels, whatever a pattern says.
+fn is_among(patterns: &[Pattern], channel: &Subject) -> bool {
+    !channel.is_reserved() && !channel.is_inbox() && patterns.iter().any(|pattern| pattern.matches(channel.as_str()))
+}
+
 /// Where the name of a connection's user comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserSource {
     Header(Box<str>),
     Query(Box<str>),
+}
+
+impl Target {
+    pub fn service(&self) -> Option<&Service> {
+        match self {
+            Target::WebSocket(target) => target.service.as_ref(),
+            Target::Centrifuge(target) => target.service.as_ref(),
+            Target::Sse { .. } | Target::Page { .. } => None,
+        }
+    }
 }
 
 impl PathTemplate {

@@ -29,6 +29,8 @@ pub struct Settings {
     pub keep_alive_timeout: Duration,
     pub ping_interval: Duration,
     pub sse_heartbeat: Duration,
+    /// Seconds of Unix time, which the ends of tokens are told in. The simulator has a clock of its own.
+    pub unix_time: fn() -> u64,
     pub drain: DrainSettings,
     /// The one thing that changes: a shard that drains replaces its settings.
     pub readiness: Readiness,
@@ -102,6 +104,7 @@ impl Default for Settings {
             keep_alive_timeout: limits::KEEP_ALIVE_TIMEOUT,
             ping_interval: limits::PING_INTERVAL,
             sse_heartbeat: limits::SSE_HEARTBEAT,
+            unix_time: || 0,
             drain: DrainSettings { notice: limits::DRAIN_NOTICE, spread: limits::DRAIN_SPREAD },
             readiness: Readiness::Ready,
         }

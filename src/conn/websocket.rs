@@ -86,7 +86,7 @@ impl WebSocket {
         }
     }
 
-    fn write_close(&mut self, code: Option<u16>, words: &str, outbox: &mut Outbox) {
+    pub fn write_close(&mut self, code: Option<u16>, words: &str, outbox: &mut Outbox) {
         if !std::mem::replace(&mut self.close_sent, true) {
             outbox.write(|out| frame::write_close(out, code, words));
         }

@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::conn::Door;
-use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget};
+use crate::conn::route::{
+    CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
+};
 use crate::conn::settings::{BusSettings, Credentials, DrainSettings, Readiness, Settings};
 use crate::driver::socket::{self, Bound, Listener};
 use crate::limits;
@@ -132,6 +135,8 @@ fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Setting
         keep_alive_timeout: limits.keep_alive_timeout,
         ping_interval: limits.ping_interval,
         sse_heartbeat: limits.sse_heartbeat,
+        // A clock before 1970 takes every token for valid; so does whoever set it.
+        unix_time: || SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs()),
         drain: DrainSettings { notice: config.drain.notice, spread: config.drain.spread },
         readiness: Readiness::Ready,
     })
@@ -159,9 +164,20 @@ fn rules(config: &Config) -> Result<Rules, String> {
     rules.collect::<Result<Vec<_>, String>>().map(Rules::new)
 }
 
-fn service(websocket: &config::WebSocketTarget) -> Result<Option<Service>, String> {
-    let Some(name) = &websocket.service else { return Ok(None) };
+fn service(name: Option<&String>) -> Result<Option<Service>, String> {
+    let Some(name) = name else { return Ok(None) };
     Service::new(name).map(Some).map_err(|error| format!("service {name}: {error}"))
+}
+
+fn user(source: &config::UserSource) -> UserSource {
+    match source {
+        config::UserSource::Header(name) => UserSource::Header(name.as_str().into()),
+        config::UserSource::Query(name) => UserSource::Query(name.as_str().into()),
+    }
+}
+
+fn patterns(names: &[String]) -> Result<Vec<Pattern>, String> {
+    names.iter().map(|name| Pattern::new(name).map_err(|error| format!("{name}: {error}"))).collect()
 }
 
 fn route(route: &config::Route) -> Result<Route, String> {
@@ -173,12 +189,21 @@ fn route(route: &config::Route) -> Result<Route, String> {
         config::Target::WebSocket(websocket) => Target::WebSocket(WebSocketTarget {
             channel: websocket.channel.as_deref().map(ChannelTemplate::parse).transpose()?,
             publish: websocket.publish,
-            service: service(websocket)?,
-            user: websocket.user.as_ref().map(|user| match user {
-                config::UserSource::Header(name) => UserSource::Header(name.as_str().into()),
-                config::UserSource::Query(name) => UserSource::Query(name.as_str().into()),
-            }),
+            service: service(websocket.service.as_ref())?,
+            user: websocket.user.as_ref().map(user),
         }),
+        config::Target::Centrifuge(centrifuge) => Target::Centrifuge(Box::new(CentrifugeTarget {
+            service: service(centrifuge.service.as_ref())?,
+            user: centrifuge.user.as_ref().map(user),
+            token: centrifuge.token.as_ref().map(config::TokenKey::verifier).transpose()?,
+            channels: patterns(&centrifuge.channels)?,
+            publish_to: patterns(&centrifuge.publish_to)?,
+            server_side: centrifuge
+                .server_side
+                .iter()
+                .map(|name| ChannelTemplate::parse(name))
+                .collect::<Result<_, _>>()?,
+        })),
     };
     Ok(Route {
         path: PathTemplate::parse(&route.path)?,

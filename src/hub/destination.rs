@@ -2,7 +2,7 @@
 //!
 //! | subject | leads to |
 //! |---|---|
-//! | `tg.conn.<id>`, `tg.conn.<id>.<verb>` | one connection |
+//! | `tg.conn.<id>`, `tg.conn.<id>.<verb>`, `tg.conn.<id>.answer.<call>` | one connection |
 //! | `tg.user.<user>`, `tg.user.<user>.<verb>` | the owner of `tg.user.<user>`: all connections of a user |
 //! | `tg.service.<service>` | one worker of each queue group |
 //! | `tg.event.<event>` | the owner of this subject: whoever listens; only the gateway itself publishes there |
@@ -30,6 +30,8 @@ pub enum Command {
     Subscribe,
     Unsubscribe,
     Close,
+    /// Answer its call with this serial.
+    Answer(u32),
 }
 
 /// The word after the connection or user is no command.
@@ -61,8 +63,13 @@ impl Command {
         if !is_addressed {
             return Ok(None);
         }
-        let mut tokens = subject.as_str().split('.').skip(3);
+        let mut tokens = subject.as_str().split('.').skip(1);
+        let addressee = tokens.next();
+        tokens.next();
         match (tokens.next(), tokens.next()) {
+            (Some("answer"), Some(serial)) if addressee == Some("conn") && tokens.next().is_none() => {
+                serial.parse().map(|serial| Some(Command::Answer(serial))).map_err(|_| NoCommand)
+            }
             (None, _) => Ok(None),
             (Some("subscribe"), None) => Ok(Some(Command::Subscribe)),
             (Some("unsubscribe"), None) => Ok(Some(Command::Unsubscribe)),
@@ -88,6 +95,10 @@ mod tests {
             (format!("tg.conn.{conn}"), Destination::Conn(conn), Ok(None)),
             (format!("tg.conn.{conn}.close"), Destination::Conn(conn), Ok(Some(Command::Close))),
             (format!("tg.conn.{conn}.dance"), Destination::Conn(conn), Err(NoCommand)),
+            (format!("tg.conn.{conn}.answer.7"), Destination::Conn(conn), Ok(Some(Command::Answer(7)))),
+            (format!("tg.conn.{conn}.answer.7.8"), Destination::Conn(conn), Err(NoCommand)),
+            (format!("tg.conn.{conn}.answer.-7"), Destination::Conn(conn), Err(NoCommand)),
+            ("tg.user.ann.answer.7".to_owned(), user.clone(), Err(NoCommand)),
             ("tg.conn.12".to_owned(), Destination::Nowhere, Ok(None)),
             ("tg.user.ann".to_owned(), user.clone(), Ok(None)),
             ("tg.user.ann.subscribe".to_owned(), user, Ok(Some(Command::Subscribe))),

@@ -53,8 +53,8 @@ pub enum Mail {
     Replayed(Box<Replayed>),
     /// One registration that `key` waits for is done.
     Registered { key: Key },
-    /// The message that `key` published has its position.
-    Published { key: Key, position: Option<Position> },
+    /// The message that `key` published, and called `number`, has its position.
+    Published { key: Key, number: u32, position: Option<Position> },
     /// Nobody listens to what `key` asked; `reply` is where it waits for the answer.
     NoResponders { key: Key, reply: Subject },
     /// From the gateway: close what is open, and end.
@@ -72,8 +72,8 @@ pub struct Publish {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publisher {
     pub address: Address,
-    /// Wants `Published`.
-    pub wants_position: bool,
+    /// Wants `Published` with this number: which of its publications it is about.
+    pub wants_position: Option<u32>,
     /// Wants `NoResponders` when there is a reply subject and nobody listens.
     pub wants_no_responders: bool,
     /// Does not want its own message back (CONNECT with `echo: false`).

@@ -79,8 +79,8 @@ impl Core {
         if recipients.is_empty() {
             self.tell_nobody_there(&publish);
         }
-        if let Some(from) = publish.from.filter(|from| from.wants_position) {
-            self.tell_published(from, position);
+        if let Some((from, number)) = publish.from.and_then(|from| Some((from, from.wants_position?))) {
+            self.tell_published(from, number, position);
         }
         let except = publish.from.filter(|from| from.is_silent).map(|from| from.address);
         let message = publish.message;
@@ -194,6 +194,10 @@ impl Core {
             .filter(|subject| !subject.is_reserved());
         match (command, channel) {
             (Command::Close, _) => self.end(key, CloseReason::ClosedByWorker),
+            (Command::Answer(serial), _) => self.answered(key, serial, message),
+            (Command::Subscribe | Command::Unsubscribe, Some(channel)) if self.is_centrifuge(key) => {
+                self.change_channels(key, command == Command::Subscribe, &channel);
+            }
             (Command::Subscribe, Some(channel)) => {
                 let Some(conn) = self.slots.get(key) else { return };
                 let has_room = conn.subs().len() < limits::CHANNELS_PER_CONNECTION_MAX;
@@ -242,18 +246,18 @@ impl Core {
         self.mark_dirty(key);
     }
 
-    fn tell_published(&mut self, from: Publisher, position: Option<Position>) {
+    fn tell_published(&mut self, from: Publisher, number: u32, position: Option<Position>) {
         let Address { place, key } = from.address;
         if place == self.place {
-            self.published(key, position);
+            self.published(key, number, position);
         } else {
-            self.post.push(place, Mail::Published { key, position });
+            self.post.push(place, Mail::Published { key, number, position });
         }
     }
 
-    pub(super) fn published(&mut self, key: Key, position: Option<Position>) {
+    pub(super) fn published(&mut self, key: Key, number: u32, position: Option<Position>) {
         let (settings, now) = (&self.settings, self.now);
-        if let Some(Err(reason)) = self.slots.get_mut(key).map(|conn| conn.published(position, settings, now)) {
+        if let Some(Err(reason)) = self.slots.get_mut(key).map(|conn| conn.published(number, position, settings, now)) {
             self.end(key, reason);
         }
         self.work.resume.push(key);

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::mesh::{Mail, Publish, Publisher};
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
-use crate::proto::event::{Message, OPCODE_HEADER};
+use crate::proto::event::{CONN_HEADER, Message, OPCODE_HEADER, USER_HEADER};
 use crate::proto::subject::{Pattern, Subject};
 use crate::proto::ws::Opcode;
 
@@ -20,9 +20,11 @@ use super::{Core, Stranded};
 
 /// What a message to a service is about: the header `Tg-Kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Kind<'a> {
     Open,
     Message(Opcode),
+    /// A call with a method; the worker answers to this serial.
+    Call(&'a str, u32),
     Close,
 }
 
@@ -45,6 +47,7 @@ impl Core {
                 }
             }
             Step::Message(message) => self.client_message(key, message),
+            Step::Commands(payload) => self.commands(key, &payload),
             Step::Worker(worker::Step::Subscribe { tag, pattern, queue }) => {
                 self.subscribe(key, tag, &pattern, queue);
             }
@@ -117,7 +120,7 @@ impl Core {
     fn worker_message(&mut self, key: Key, publish: worker::Publish<'_>) {
         let from = Publisher {
             address: self.address(key),
-            wants_position: false,
+            wants_position: None,
             wants_no_responders: publish.wants_no_responders,
             is_silent: publish.is_silent,
         };
@@ -136,7 +139,7 @@ impl Core {
     fn admin_message(&mut self, key: Key, message: Message) {
         let from = Publisher {
             address: self.address(key),
-            wants_position: true,
+            wants_position: Some(0),
             wants_no_responders: false,
             is_silent: false,
         };
@@ -176,7 +179,7 @@ impl Core {
         self.publish(Publish { message: message.into(), from: None });
     }
 
-    fn ask_service(&mut self, key: Key, opcode: Opcode, payload: Box<[u8]>) {
+    pub(super) fn ask_service(&mut self, key: Key, opcode: Opcode, payload: Box<[u8]>) {
         if let Some(message) = self.service_message(key, Kind::Message(opcode), payload) {
             self.deliver_to_service(key, message);
         }
@@ -191,34 +194,40 @@ impl Core {
     }
 
     /// Tells a worker of the connection's service, if it has one, that it has opened or is closing.
-    pub(super) fn notify_service(&mut self, key: Key, kind: Kind) {
+    pub(super) fn notify_service(&mut self, key: Key, kind: Kind<'_>) {
         if let Some(message) = self.service_message(key, kind, Box::default()) {
             // Nobody there, nobody to tell: the message that a client sends waits, this notice does not.
             let _ = self.try_service(key, message);
         }
     }
 
-    fn service_message(&self, key: Key, kind: Kind, payload: Box<[u8]>) -> Option<Arc<Message>> {
-        let (target, _) = self.websocket_target(key)?;
-        let subject = target.service.as_ref()?.subject.clone();
-        let address = self.address(key);
+    pub(super) fn service_message(&self, key: Key, kind: Kind<'_>, payload: Box<[u8]>) -> Option<Arc<Message>> {
         let (route, identity) = self.slots.get(key)?.websocket()?;
+        let route = &self.settings.routes[route as usize];
+        let subject = route.target.service()?.subject.clone();
+        let address = self.address(key);
         let mut headers = HeaderBlock::new();
-        headers.push("Tg-Conn", &address.to_string());
+        headers.push(CONN_HEADER, &address.to_string());
         if let Some(user) = identity.user() {
-            headers.push("Tg-User", user);
+            headers.push(USER_HEADER, user);
         }
-        headers.push("Tg-Route", &self.settings.routes[route as usize].template);
+        headers.push("Tg-Route", &route.template);
+        let mut reply = format!("tg.conn.{address}");
         match kind {
             Kind::Open => headers.push("Tg-Kind", "open"),
             Kind::Close => headers.push("Tg-Kind", "close"),
+            Kind::Call(method, serial) => {
+                headers.push("Tg-Kind", "rpc");
+                headers.push("Tg-Method", method);
+                reply.push_str(&format!(".answer.{serial}"));
+            }
             Kind::Message(opcode) => {
                 headers.push("Tg-Kind", "message");
                 headers.push(OPCODE_HEADER, if opcode == Opcode::Binary { "binary" } else { "text" });
             }
         }
-        let reply = Subject::new(&format!("tg.conn.{address}")).ok();
-        Some(Arc::new(Message { subject, reply, headers: Some(headers.finish()), payload }))
+        let reply = Subject::new(&reply).ok();
+        Some(Message { subject, reply, headers: Some(headers.finish()), payload }.into())
     }
 
     /// To a worker now, or, while there is none, with the next that comes: the client is read no further meanwhile.
@@ -249,7 +258,7 @@ impl Core {
     }
 
     /// Not reading on IS the back-pressure: whoever makes mail waits while other shards have too much of it.
-    fn park_if_crowded(&mut self, key: Key) {
+    pub(super) fn park_if_crowded(&mut self, key: Key) {
         if self.post.is_crowded()
             && let Some(conn) = self.slots.get_mut(key)
         {

@@ -54,7 +54,7 @@ impl Core {
             }
             Mail::Replayed(replayed) => self.replayed(*replayed),
             Mail::Registered { key } => self.registered(key),
-            Mail::Published { key, position } => self.published(key, position),
+            Mail::Published { key, number, position } => self.published(key, number, position),
             Mail::NoResponders { key, reply } => self.no_responders(key, &reply),
             Mail::Drain => self.begin_drain(),
         }

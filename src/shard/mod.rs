@@ -7,6 +7,7 @@
 //! ```
 //!
 //! - `pump`      bytes of a connection to steps, TLS included; pauses and resumes it
+//! - `centrifuge` the same for commands of the client protocol
 //! - `dispatch`  the one match from step to effect: the gateway's table of contents
 //! - `deliver`   messages to subscribers: owner, places, connections
 //! - `replay`    what connections missed: asked of the owners, before what is live
@@ -16,6 +17,7 @@
 //!
 //! [`Core`] is a shard without its driver; it leaves submissions in lists, and the turn hands them over.
 
+mod centrifuge;
 pub mod counters;
 mod deliver;
 mod dispatch;
@@ -394,7 +396,10 @@ impl Core {
             let Some(conn) = self.slots.get_mut(key) else { continue };
             if conn.deadline() <= self.now {
                 match conn.on_deadline(&self.settings, self.now) {
-                    Ok(()) => self.mark_dirty(key),
+                    Ok(()) => {
+                        self.drop_expired(key);
+                        self.mark_dirty(key);
+                    }
                     Err(CloseReason::CloseTimeout) => self.work.close.push(key),
                     // Before the end of the handshake there are no last words to wait for.
                     Err(CloseReason::TlsTooSlow) => self.broken(key, CloseReason::TlsTooSlow),

@@ -165,7 +165,7 @@ impl Core {
                 *input = &mut [];
                 return;
             }
-            if input.is_empty() || !conn.may_take(input) {
+            if (input.is_empty() && !conn.has_commands()) || !conn.may_take(input) {
                 return;
             }
             let next = conn.next(input, &self.settings, self.now);

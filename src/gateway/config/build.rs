@@ -14,6 +14,8 @@ use super::{
 };
 use crate::limits::{CHANNEL_RULES_MAX, SSE_CHANNELS_MAX};
 
+mod centrifuge;
+
 /// Builds what can be built; wherever something is missing, `errors` has why.
 pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut Errors) -> Config {
     let mut builder = Builder { folder, broken, errors };
@@ -152,7 +154,7 @@ impl Builder<'_> {
         let path = self.required(section, "path");
         let target = self.target(section, path.as_deref());
         let methods = section.texts("method");
-        if matches!(target, Some(Target::WebSocket(_))) && methods != ["GET"] {
+        if matches!(target, Some(Target::WebSocket(_) | Target::Centrifuge(_))) && methods != ["GET"] {
             self.conflict(section, "method", "does not open a WebSocket; expected \"GET\"");
         }
         if let Some(Content::List(items)) = section.value("method").map(|value| &value.content)
@@ -166,6 +168,9 @@ impl Builder<'_> {
     fn target(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<Target> {
         match (section.table("sse"), section.table("websocket")) {
             (Some(sse), None) => self.sse(&sse, path).map(Target::Sse),
+            (None, Some(websocket)) if websocket.text("protocol").as_deref() == Some("centrifuge-json") => {
+                self.centrifuge(&websocket, path).map(Target::Centrifuge)
+            }
             (None, Some(websocket)) => self.websocket(&websocket, path).map(Target::WebSocket),
             (None, None) => {
                 self.missing(section, "[[route]] has no target; expected sse or websocket");
@@ -205,6 +210,9 @@ impl Builder<'_> {
     }
 
     fn websocket(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<WebSocketTarget> {
+        for name in ["channels", "publish_to", "server_side", "token"] {
+            self.belongs_to(section, name, "centrifuge-json");
+        }
         let channel = section.text("channel");
         if let Some(channel) = &channel {
             self.parameters(section, "channel", channel, path);

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A mistake is refused with the place where it stands and what would be accepted; all mistakes are told at once.
-//! Parsing opens nothing but the file itself; [`Listener::tls_config`] reads certificates.
+//! Parsing opens nothing but the file itself; [`Listener::tls_config`] and
+//! [`TokenKey::verifier`] read theirs.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -119,6 +120,7 @@ pub struct Route {
 pub enum Target {
     Sse(SseTarget),
     WebSocket(WebSocketTarget),
+    Centrifuge(CentrifugeTarget),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -139,6 +141,42 @@ pub struct WebSocketTarget {
     /// Whether clients may send to `channel`.
     pub publish: bool,
     pub user: Option<UserSource>,
+}
+
+/// A WebSocket whose clients speak Centrifugo's protocol. At least one of its fields is set.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CentrifugeTarget {
+    /// Takes the clients' calls and messages; one token of a subject.
+    pub service: Option<String>,
+    pub user: Option<UserSource>,
+    pub token: Option<TokenKey>,
+    /// Patterns of what clients may subscribe to.
+    pub channels: Vec<String>,
+    /// Patterns of what they may publish to.
+    pub publish_to: Vec<String>,
+    /// Subscribed on connecting; templates as in [`SseTarget::channel`].
+    pub server_side: Vec<String>,
+}
+
+/// What tokens are checked with.
+#[derive(Clone, PartialEq, Eq)]
+pub enum TokenKey {
+    /// HS256.
+    Hmac(String),
+    /// RS256, by a file with the public key.
+    Rsa(PathBuf),
+    /// ES256, likewise.
+    Ecdsa(PathBuf),
+}
+
+impl fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TokenKey::Hmac(_) => f.write_str("Hmac(..)"),
+            TokenKey::Rsa(file) => write!(f, "Rsa({file:?})"),
+            TokenKey::Ecdsa(file) => write!(f, "Ecdsa({file:?})"),
+        }
+    }
 }
 
 /// Where a connection's user is named.

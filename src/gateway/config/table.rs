@@ -64,9 +64,13 @@ const ADDRESS: Kind = Kind::Text {
     fits: form::is_address,
 };
 const FILE: Kind = Kind::Text { expected: "the path of a file", fits: form::is_file };
-const CHANNEL_EXPECTED: &str = "a subject such as \"room.{room}\": no wildcards, nothing below \"tg\" or \"_INBOX\", parameters as whole tokens and not the \
-     first of several";
+const CHANNEL_EXPECTED: &str = "a subject such as \"room.{room}\": no wildcards, nothing below \"tg\" or \"_INBOX\", parameters as \
+                                whole tokens and not the first of several";
 const CHANNEL: Kind = Kind::Text { expected: CHANNEL_EXPECTED, fits: form::is_channel };
+const PATTERNS: Kind = Kind::Texts {
+    expected: "a pattern such as \"room.*\" or \"news.>\", nothing below \"tg\" or \"_INBOX\"",
+    fits: form::is_pattern,
+};
 const AGE: Kind =
     Kind::Text { expected: "a time such as \"30s\", \"5m\", \"12h\" or \"7d\"; a year at most", fits: form::is_age };
 
@@ -278,7 +282,16 @@ pub const TABLE: &[Row] = &[
         kind: Kind::Table,
         fallback: Fallback::Nothing("{ channel = \"room.{room}\", publish = true }"),
         help: "Opens a WebSocket.",
-        doc: "It has at least one of `channel`, `service` and `user`.",
+        doc: "It leads somewhere: it has at least one of `channel`, `service` and `user`, or, with `centrifuge-json`, of \
+              `channels`, `publish_to`, `server_side`, `service`, `user` and `token`.",
+    },
+    Row {
+        path: "route[].websocket.protocol",
+        kind: Kind::Choice(&["raw", "centrifuge-json"]),
+        fallback: Fallback::Text("raw"),
+        help: "What is spoken on it: messages as they are, or Centrifugo's client protocol in JSON.",
+        doc: "With `centrifuge-json`, `channels`, `publish_to`, `server_side` and `token` take the places of `channel` and \
+              `publish`; see [centrifuge.md](centrifuge.md).",
     },
     Row {
         path: "route[].websocket.channel",
@@ -295,6 +308,56 @@ pub const TABLE: &[Row] = &[
         doc: "Otherwise, and without a service, a client that sends is closed with 1008.",
     },
     Row {
+        path: "route[].websocket.channels",
+        kind: PATTERNS,
+        fallback: Fallback::Nothing("[\"rides.>\", \"news\"]"),
+        help: "Channels that clients of `centrifuge-json` may subscribe to.",
+        doc: "One pattern, or a list; `*` is one token, `>` all that follow. A subscription token may allow others.",
+    },
+    Row {
+        path: "route[].websocket.publish_to",
+        kind: PATTERNS,
+        fallback: Fallback::Nothing("\"chat.*\""),
+        help: "Channels that clients of `centrifuge-json` may publish to.",
+        doc: "One pattern, or a list.",
+    },
+    Row {
+        path: "route[].websocket.server_side",
+        kind: Kind::Texts { expected: CHANNEL_EXPECTED, fits: form::is_channel },
+        fallback: Fallback::Nothing("[\"news\", \"room.{room}\"]"),
+        help: "Channels that each client of `centrifuge-json` is subscribed to when it connects.",
+        doc: "One, or a list; `{name}` stands for a parameter of the path.",
+    },
+    Row {
+        path: "route[].websocket.token",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ hmac_secret = \"…\" }"),
+        help: "Clients of `centrifuge-json` must connect with a token (JWT) that this key has signed.",
+        doc: "It names the user (`sub`), and its end (`exp`), channels and info as in Centrifugo. It has exactly one of \
+              `hmac_secret`, `rsa_public_key` and `ecdsa_public_key`.",
+    },
+    Row {
+        path: "route[].websocket.token.hmac_secret",
+        kind: Kind::Secret,
+        fallback: Fallback::Nothing("\"…\""),
+        help: "The secret of tokens signed with HS256.",
+        doc: "",
+    },
+    Row {
+        path: "route[].websocket.token.rsa_public_key",
+        kind: FILE,
+        fallback: Fallback::Nothing("\"token.pem\""),
+        help: "The file (PEM) with the public key of tokens signed with RS256.",
+        doc: "",
+    },
+    Row {
+        path: "route[].websocket.token.ecdsa_public_key",
+        kind: FILE,
+        fallback: Fallback::Nothing("\"token.pem\""),
+        help: "The file (PEM) with the public key of tokens signed with ES256.",
+        doc: "",
+    },
+    Row {
         path: "route[].websocket.service",
         kind: Kind::Text {
             expected: "one token of a subject: without dots, wildcards and white space",
@@ -302,7 +365,7 @@ pub const TABLE: &[Row] = &[
         },
         fallback: Fallback::Nothing("\"rides\""),
         help: "The service whose workers take the messages of clients, from `tg.service.<service>`.",
-        doc: "",
+        doc: "With `centrifuge-json`, calls (`rpc`) as well.",
     },
     Row {
         path: "route[].websocket.user",

@@ -43,8 +43,9 @@ fn check_accepted(config: &Config) {
         let channels: Vec<&String> = match &route.target {
             Target::Sse(sse) => sse.channels.iter().collect(),
             Target::WebSocket(websocket) => websocket.channel.iter().collect(),
+            Target::Centrifuge(centrifuge) => centrifuge.server_side.iter().collect(),
         };
-        assert!(matches!(route.target, Target::WebSocket(_)) || !channels.is_empty(), "{}", route.path);
+        assert!(!matches!(route.target, Target::Sse(_)) || !channels.is_empty(), "{}", route.path);
         channels.iter().for_each(|channel| check_channel(&route.path, channel));
     }
 }

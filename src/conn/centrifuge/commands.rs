@@ -1,0 +1,319 @@
+//! The commands of a client, one by one.
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::{Calls, Centrifuge, Rhythm, Session, Stage, Step, Subscriptions, Surroundings, reply};
+use crate::base::Tick;
+use crate::conn::Identity;
+use crate::conn::outbox::Outbox;
+use crate::limits;
+use crate::proto::CloseReason;
+use crate::proto::bus::HeaderBlock;
+use crate::proto::centrifuge::{
+    Answer, Code, Command, Connect, Connected, Expiry, Nothing, Refreshed, Request, Subscribe, Subscribed,
+    Subscriptions as Results,
+};
+use crate::proto::event::{CONN_HEADER, INFO_HEADER, Message, USER_HEADER};
+use crate::proto::subject::{Subject, is_valid_token};
+use crate::proto::token::{ConnectionClaims, Refused};
+
+/// What clients are told about this server.
+const VERSION: &str = concat!("Tidegate ", env!("CARGO_PKG_VERSION"));
+/// The payload that is said by saying none.
+const NULL: &[u8] = b"null";
+
+/// A command that is not carried out.
+pub(super) enum Refusal {
+    /// Its answer is an error.
+    Answer(Code),
+    /// The client is not to go on like this.
+    End(CloseReason),
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Refusal {
+        Refusal::Answer(code)
+    }
+}
+
+impl From<CloseReason> for Refusal {
+    fn from(reason: CloseReason) -> Refusal {
+        Refusal::End(reason)
+    }
+}
+
+impl Centrifuge {
+    /// One command: its answer goes to `outbox`, unless the shard owes it; what the shard has to do comes back.
+    pub fn command<'a>(
+        &mut self,
+        command: Command<'a>,
+        around: &Surroundings<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Option<Step<'a>>, CloseReason> {
+        let Command { id, request } = command;
+        let outcome = match request {
+            Request::Connect(connect) => self.connect(id, &connect, around, outbox),
+            request if self.is_connected() => self.connected(id, request, around, outbox),
+            _ => Err(CloseReason::BadCommand.into()),
+        };
+        match outcome {
+            Ok(step) => Ok(step),
+            Err(Refusal::End(reason)) => Err(reason),
+            Err(Refusal::Answer(code)) => {
+                reply(outbox, id, &code.into());
+                Ok(None)
+            }
+        }
+    }
+
+    fn connected<'a>(
+        &mut self,
+        id: u32,
+        request: Request<'a>,
+        around: &Surroundings<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Option<Step<'a>>, Refusal> {
+        match request {
+            Request::Subscribe(subscribe) => self.subscribe(id, &subscribe, around, outbox),
+            Request::Unsubscribe(request) => {
+                let sub = self.session().and_then(|session| session.subscriptions.remove(&request.channel));
+                reply(outbox, id, &Answer::Unsubscribe(Nothing {}));
+                Ok(sub.map(Step::Unsubscribe))
+            }
+            Request::Publish(publish) => {
+                let message = self.publication(&publish.channel, payload(publish.data), around)?;
+                let number = self.session().and_then(|session| session.publications.begin(id, Tick::NEVER));
+                let number = number.ok_or(Code::TOO_MANY_REQUESTS)?;
+                Ok(Some(Step::Publish { number, message }))
+            }
+            Request::Rpc(rpc) => {
+                if around.target.service.is_none() {
+                    return Err(Code::METHOD_NOT_FOUND.into());
+                }
+                let until = around.now + limits::CALL_TIMEOUT;
+                let serial = self.session().and_then(|session| session.calls.begin(id, until));
+                let serial = serial.ok_or(Code::TOO_MANY_REQUESTS)?;
+                Ok(Some(Step::Call { serial, method: rpc.method, payload: payload(rpc.data) }))
+            }
+            // There is no answer that could say no.
+            Request::Send(_) if around.target.service.is_none() => Err(CloseReason::BadCommand.into()),
+            Request::Send(send) => Ok(Some(Step::Send(payload(send.data)))),
+            Request::Presence(request) | Request::PresenceStats(request) => {
+                self.check_listening(&request.channel, around)?;
+                Err(Code::NOT_AVAILABLE.into())
+            }
+            Request::History(request) => {
+                self.check_listening(&request.channel, around)?;
+                Err(Code::NOT_AVAILABLE.into())
+            }
+            Request::Refresh(request) => self.refresh(id, &request.token, around, outbox),
+            Request::SubRefresh(request) => self.sub_refresh(id, &request.channel, &request.token, around, outbox),
+            Request::Ping => {
+                reply(outbox, id, &Answer::Ping(Nothing {}));
+                Ok(None)
+            }
+            // Any frame is a sign of life; this one means nothing else.
+            Request::Pong => Ok(None),
+            Request::Connect(_) => Err(CloseReason::BadCommand.into()),
+        }
+    }
+
+    fn connect<'a>(
+        &mut self,
+        id: u32,
+        connect: &Connect<'_>,
+        around: &Surroundings<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Option<Step<'a>>, Refusal> {
+        let Stage::Greeting { channels, .. } = &mut self.stage else { return Err(CloseReason::BadCommand.into()) };
+        let admission = admit(&connect.token, around)?;
+        let mut subscriptions = Subscriptions::default();
+        let mut opened = Vec::new();
+        for channel in channels.drain(..).chain(admission.channels) {
+            match subscriptions.add(channel.clone(), None) {
+                Ok(tag) => opened.push((tag, channel)),
+                // Route and token may name the same.
+                Err(Code::ALREADY_SUBSCRIBED) => {}
+                Err(_) => return Err(CloseReason::TooManyChannels.into()),
+            }
+        }
+        if let Some(user) = admission.user {
+            self.identity = Identity::new(Some(user), None);
+        }
+        let user = self.identity.user().and_then(|user| Subject::new(&format!("tg.user.{user}")).ok());
+        let expires = end(admission.ttl, around.now);
+        let interval = around.settings.ping_interval;
+        let part = (around.address.key.slot.wrapping_mul(0x9e37_79b9) >> 24) as u8;
+        let rhythm = Rhythm::new(interval, part, around.now);
+        let info = admission.info;
+        let (calls, publications) = (Calls::default(), Calls::default());
+        self.stage = Stage::Connected(Session { rhythm, subscriptions, calls, publications, info, expires });
+        let subs = opened.iter().map(|(_, channel)| (channel.as_str(), Subscribed::default())).collect();
+        let answer = Connected {
+            client: &around.address.to_string(),
+            version: VERSION,
+            expiry: Expiry::after(admission.ttl),
+            subs: Results(subs),
+            ping: interval.as_secs().max(1),
+            pong: true,
+        };
+        reply(outbox, id, &Answer::Connect(answer));
+        Ok(Some(Step::Open { user, channels: opened }))
+    }
+
+    fn subscribe<'a>(
+        &mut self,
+        id: u32,
+        subscribe: &Subscribe<'_>,
+        around: &Surroundings<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Option<Step<'a>>, Refusal> {
+        let channel = channel(&subscribe.channel)?;
+        let ttl = match &around.target.token {
+            Some(verifier) if !subscribe.token.is_empty() => {
+                let user = self.identity.user().unwrap_or_default();
+                let unix_now = (around.settings.unix_time)();
+                match verifier.subscription(&subscribe.token, user, channel.as_str(), unix_now) {
+                    Ok(ttl) => ttl,
+                    Err(Refused::Expired) => return Err(Code::TOKEN_EXPIRED.into()),
+                    Err(Refused::Invalid) => return Err(Code::PERMISSION_DENIED.into()),
+                }
+            }
+            _ if around.target.may_subscribe(&channel) => None,
+            _ => return Err(Code::PERMISSION_DENIED.into()),
+        };
+        let Some(session) = self.session() else { return Ok(None) };
+        let tag = session.subscriptions.add(channel.clone(), end(ttl, around.now))?;
+        let answer = Subscribed { expiry: Expiry::after(ttl), ..Subscribed::default() };
+        reply(outbox, id, &Answer::Subscribe(answer));
+        Ok(Some(Step::Subscribe { tag, channel }))
+    }
+
+    /// What the client publishes, with headers that say who it is.
+    fn publication(&mut self, name: &str, payload: &[u8], around: &Surroundings<'_>) -> Result<Message, Refusal> {
+        let subject = channel(name)?;
+        if !around.target.may_publish(&subject) {
+            return Err(Code::PERMISSION_DENIED.into());
+        }
+        let mut headers = HeaderBlock::new();
+        headers.push(CONN_HEADER, &around.address.to_string());
+        if let Some(user) = self.identity.user() {
+            headers.push(USER_HEADER, user);
+        }
+        if let Some(info) = self.session().and_then(|session| session.info.as_deref()) {
+            headers.push(INFO_HEADER, info.get());
+        }
+        // The one copy: from the lent bytes to something that can cross threads.
+        Ok(Message { subject, reply: None, headers: Some(headers.finish()), payload: payload.into() })
+    }
+
+    /// What is asked about a channel is for those who listen to it, or may.
+    fn check_listening(&mut self, name: &str, around: &Surroundings<'_>) -> Result<Subject, Refusal> {
+        let channel = channel(name)?;
+        let is_subscribed = self.session().is_some_and(|session| session.subscriptions.contains(name));
+        if is_subscribed || around.target.may_subscribe(&channel) {
+            Ok(channel)
+        } else {
+            Err(Code::PERMISSION_DENIED.into())
+        }
+    }
+
+    fn refresh<'a>(
+        &mut self,
+        id: u32,
+        token: &str,
+        around: &Surroundings<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Option<Step<'a>>, Refusal> {
+        if around.target.token.is_none() {
+            return Err(Code::NOT_AVAILABLE.into());
+        }
+        let Admission { user, ttl, info, .. } = admit(token, around)?;
+        // A connection does not become somebody else's.
+        if user.as_deref() != self.identity.user() {
+            return Err(CloseReason::InvalidToken.into());
+        }
+        let Some(session) = self.session() else { return Ok(None) };
+        session.expires = end(ttl, around.now);
+        session.info = info;
+        let client = around.address.to_string();
+        let answer = Refreshed { client: &client, version: VERSION, expiry: Expiry::after(ttl) };
+        reply(outbox, id, &Answer::Refresh(answer));
+        Ok(None)
+    }
+
+    fn sub_refresh<'a>(
+        &mut self,
+        id: u32,
+        channel: &str,
+        token: &str,
+        around: &Surroundings<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Option<Step<'a>>, Refusal> {
+        let verifier = around.target.token.as_ref().ok_or(Code::NOT_AVAILABLE)?;
+        let user = self.identity.user().unwrap_or_default();
+        let ttl = match verifier.subscription(token, user, channel, (around.settings.unix_time)()) {
+            Ok(ttl) => ttl,
+            Err(Refused::Expired) => return Err(Code::TOKEN_EXPIRED.into()),
+            Err(Refused::Invalid) => return Err(CloseReason::InvalidToken.into()),
+        };
+        let until = end(ttl, around.now);
+        if !self.session().is_some_and(|session| session.subscriptions.refresh(channel, until)) {
+            return Err(Code::PERMISSION_DENIED.into());
+        }
+        reply(outbox, id, &Answer::SubRefresh(Expiry::after(ttl)));
+        Ok(None)
+    }
+}
+
+/// What a token, or the lack of one, makes of a client.
+#[derive(Default)]
+struct Admission {
+    user: Option<Box<str>>,
+    ttl: Option<u64>,
+    info: Option<Box<RawValue>>,
+    channels: Vec<Subject>,
+}
+
+fn admit(token: &str, around: &Surroundings<'_>) -> Result<Admission, Refusal> {
+    let verifier = match &around.target.token {
+        None if token.is_empty() => return Ok(Admission::default()),
+        // Whoever sends one counts on its being checked.
+        None => return Err(CloseReason::InvalidToken.into()),
+        Some(_) if token.is_empty() => return Err(Code::UNAUTHORIZED.into()),
+        Some(verifier) => verifier,
+    };
+    let (claims, ttl) = match verifier.connection(token, (around.settings.unix_time)()) {
+        Ok(claims) => claims,
+        Err(Refused::Expired) => return Err(Code::TOKEN_EXPIRED.into()),
+        Err(Refused::Invalid) => return Err(CloseReason::InvalidToken.into()),
+    };
+    let ConnectionClaims { sub, info, channels, .. } = claims;
+    // The user is one token of a subject, and the channels are nobody's but the application's.
+    let is_named = sub.is_empty() || is_valid_token(&sub);
+    let is_short = info.as_ref().is_none_or(|info| info.get().len() <= limits::TOKEN_INFO_BYTES_MAX);
+    let channels: Option<Vec<Subject>> = channels.iter().map(|name| channel(name).ok()).collect();
+    match channels {
+        Some(channels) if is_named && is_short => {
+            let user = (!sub.is_empty()).then(|| sub.into());
+            Ok(Admission { user, ttl, info, channels })
+        }
+        _ => Err(CloseReason::InvalidToken.into()),
+    }
+}
+
+/// A channel's name, if it is one and not the gateway's own.
+fn channel(name: &str) -> Result<Subject, Code> {
+    let channel = Subject::new(name).map_err(|_| Code::BAD_REQUEST)?;
+    if channel.is_reserved() || channel.is_inbox() { Err(Code::PERMISSION_DENIED) } else { Ok(channel) }
+}
+
+fn payload(data: Option<&RawValue>) -> &[u8] {
+    data.map_or(NULL, |data| data.get().as_bytes())
+}
+
+fn end(ttl: Option<u64>, now: Tick) -> Option<Tick> {
+    ttl.map(|ttl| now + Duration::from_secs(ttl))
+}

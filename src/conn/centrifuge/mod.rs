@@ -1,0 +1,305 @@
+//! A client that speaks Centrifugo's protocol: commands to steps, answers and pushes to frames, pings, tokens' ends.
+//!
+//! ```text
+//!  Greeting --connect (token, user)--> Connected --end: a close frame with the protocol's code--> (ending)
+//!     '-- not in time: NotConnected       | ^
+//!                                         v '-- subscribed, answered: news from the shard
+//!   subscribe, unsubscribe, publish, rpc, send, refresh, … --> an answer, and a Step where the shard has to act
+//! ```
+//!
+//! Legal calls: before `connect` only that command; everything else then is a `BadCommand`. Answers that the shard owes (a
+//! call's) are given with [`Centrifuge::answered`].
+
+mod calls;
+mod commands;
+mod rhythm;
+mod subscriptions;
+
+use serde_json::value::RawValue;
+
+use super::Identity;
+use super::outbox::Outbox;
+use super::route::CentrifugeTarget;
+use super::settings::Settings;
+use super::websocket::WebSocket;
+use crate::base::{Address, Key, Tick};
+use crate::limits;
+use crate::proto::CloseReason;
+use crate::proto::centrifuge::{self, Answer, Code, Data, Failure, Nothing, RpcResult, Subscribed, Text, Unsubscribed};
+use crate::proto::event::{Event, Message};
+use crate::proto::subject::Subject;
+use crate::proto::ws::{Opcode, Payload, SessionLimits, frame};
+
+use calls::Calls;
+use rhythm::Rhythm;
+use subscriptions::Subscriptions;
+
+/// A worker's error, as the services of NATS say it (ADR-32 of NATS' architecture).
+const ERROR_HEADER: &str = "Nats-Service-Error";
+const ERROR_CODE_HEADER: &str = "Nats-Service-Error-Code";
+/// Numbers below are the protocol's own.
+const ERROR_CODE_MIN: u32 = 400;
+
+/// What the shard is asked to do.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// It has connected: subscribe it to its user, and to what the server has chosen, by tag.
+    Open {
+        user: Option<Subject>,
+        channels: Vec<(u32, Subject)>,
+    },
+    Subscribe {
+        tag: u32,
+        channel: Subject,
+    },
+    Unsubscribe(Key),
+    /// Answered when it has its place in the channel ([`Centrifuge::published`]).
+    Publish {
+        number: u32,
+        message: Message,
+    },
+    /// For a worker of the service, which answers to `serial` ([`Centrifuge::answered`]).
+    Call {
+        serial: u32,
+        method: Text<'a>,
+        payload: &'a [u8],
+    },
+    /// For a worker of the service.
+    Send(&'a [u8]),
+}
+
+/// One client's session.
+pub struct Centrifuge {
+    websocket: WebSocket,
+    identity: Identity,
+    stage: Stage,
+    /// Commands of a frame that has been taken in part: the connection was paused between two of them.
+    rest: Vec<u8>,
+}
+
+enum Stage {
+    /// Until the command `connect`; what the route subscribes it to then.
+    Greeting {
+        channels: Vec<Subject>,
+        until: Tick,
+    },
+    Connected(Session),
+}
+
+struct Session {
+    rhythm: Rhythm,
+    subscriptions: Subscriptions,
+    calls: Calls,
+    /// Publications that have no position yet.
+    publications: Calls,
+    /// What its token says about it.
+    info: Option<Box<RawValue>>,
+    /// When its token ends.
+    expires: Option<Tick>,
+}
+
+/// What a command is seen with.
+pub struct Surroundings<'a> {
+    pub address: Address,
+    pub target: &'a CentrifugeTarget,
+    pub settings: &'a Settings,
+    pub now: Tick,
+}
+
+impl Centrifuge {
+    /// A connection that has been upgraded, and has until `until` to say `connect`.
+    pub fn new(user: Option<Box<str>>, channels: Vec<Subject>, until: Tick) -> Centrifuge {
+        Centrifuge {
+            websocket: WebSocket::default(),
+            identity: Identity::new(user, None),
+            stage: Stage::Greeting { channels, until },
+            rest: Vec::new(),
+        }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        matches!(self.stage, Stage::Connected(_))
+    }
+
+    /// Who it is; valid once connected.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn session(&mut self) -> Option<&mut Session> {
+        match &mut self.stage {
+            Stage::Connected(session) => Some(session),
+            Stage::Greeting { .. } => None,
+        }
+    }
+
+    // --- bytes in ----------------------------------------------------------------------------------------------------
+
+    /// Takes a frame of commands off `input`, or what was kept of the last one.
+    pub fn next<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        limits: &SessionLimits,
+        outbox: &mut Outbox,
+    ) -> Result<Option<Payload<'a>>, CloseReason> {
+        if self.has_rest() {
+            return Ok(Some(Payload::Assembled(std::mem::take(&mut self.rest))));
+        }
+        let Some(received) = self.websocket.next(input, limits, outbox)? else { return Ok(None) };
+        if centrifuge::count(&received.payload) > limits::COMMANDS_PER_FRAME_MAX {
+            return Err(CloseReason::BadCommand);
+        }
+        Ok(Some(received.payload))
+    }
+
+    /// Keeps what was not taken of a frame; [`Centrifuge::next`] hands it out again.
+    pub fn keep(&mut self, rest: &[u8]) {
+        self.rest = rest.to_vec();
+    }
+
+    pub fn has_rest(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
+    // --- news from the shard -----------------------------------------------------------------------------------------
+
+    /// The hub's name of the subscription `tag`.
+    pub fn subscribed(&mut self, tag: u32, sub: Key) {
+        if let Some(session) = self.session() {
+            session.subscriptions.subscribed(tag, sub);
+        }
+    }
+
+    /// Subscribes it to `channel` because a worker says so: the tag, unless it is subscribed or has too many.
+    pub fn subscribe_by_worker(&mut self, channel: &Subject, outbox: &mut Outbox) -> Option<u32> {
+        let tag = self.session()?.subscriptions.add(channel.clone(), None).ok()?;
+        say(outbox, |out| centrifuge::write_subscribe(out, channel.as_str(), &Subscribed::default()));
+        Some(tag)
+    }
+
+    /// The reverse: the hub's name of the subscription that is over.
+    pub fn unsubscribe_by_worker(&mut self, channel: &Subject, outbox: &mut Outbox) -> Option<Key> {
+        let sub = self.session()?.subscriptions.remove(channel.as_str())?;
+        say(outbox, |out| centrifuge::write_unsubscribe(out, channel.as_str(), Unsubscribed::BY_WORKER));
+        Some(sub)
+    }
+
+    pub fn push_event(&self, event: &Event, outbox: &mut Outbox) {
+        outbox.push_shared(event.centrifuge_frame());
+    }
+
+    /// So many publications are on their way that the next has to wait.
+    pub fn is_busy(&self) -> bool {
+        matches!(&self.stage, Stage::Connected(session) if session.publications.is_full())
+    }
+
+    /// The publication `number` has its place: whoever publishes after hearing so comes later.
+    pub fn published(&mut self, number: u32, outbox: &mut Outbox) {
+        if let Some(id) = self.session().and_then(|session| session.publications.end(number)) {
+            reply(outbox, id, &Answer::Publish(Nothing {}));
+        }
+    }
+
+    /// A worker has answered the call `serial`. False if nobody waits for that (any more).
+    pub fn answered(&mut self, serial: u32, message: &Message, outbox: &mut Outbox) -> bool {
+        let Some(id) = self.session().and_then(|session| session.calls.end(serial)) else { return false };
+        match failure(message) {
+            Some(failure) => reply(outbox, id, &Answer::Error(failure)),
+            None => reply(outbox, id, &Answer::Rpc(RpcResult { data: Data(&message.payload) })),
+        }
+        true
+    }
+
+    /// The call `serial` found no worker.
+    pub fn unanswerable(&mut self, serial: u32, outbox: &mut Outbox) {
+        if let Some(id) = self.session().and_then(|session| session.calls.end(serial)) {
+            reply(outbox, id, &Code::NO_WORKER.into());
+        }
+    }
+
+    /// The hub's names of everything it listens to besides its user.
+    pub fn take_subs(&mut self) -> Vec<Key> {
+        self.session().map(|session| session.subscriptions.take()).unwrap_or_default()
+    }
+
+    // --- time --------------------------------------------------------------------------------------------------------
+
+    /// Bytes have arrived.
+    pub fn heard(&mut self) {
+        if let Some(session) = self.session() {
+            session.rhythm.heard();
+        }
+    }
+
+    /// When [`Centrifuge::on_deadline`] is due.
+    pub fn deadline(&self) -> Tick {
+        match &self.stage {
+            Stage::Greeting { until, .. } => *until,
+            Stage::Connected(session) => {
+                let end = session.expires.map_or(Tick::NEVER, |expires| expires + limits::TOKEN_GRACE);
+                end.min(session.rhythm.deadline()).min(session.subscriptions.deadline()).min(session.calls.deadline())
+            }
+        }
+    }
+
+    /// Does what is due. Subscriptions that end with it are handed out by [`Centrifuge::take_expired`].
+    pub fn on_deadline(&mut self, settings: &Settings, now: Tick, outbox: &mut Outbox) -> Result<(), CloseReason> {
+        let session = match &mut self.stage {
+            Stage::Greeting { until, .. } if *until <= now => return Err(CloseReason::NotConnected),
+            Stage::Greeting { .. } => return Ok(()),
+            Stage::Connected(session) => session,
+        };
+        if session.expires.is_some_and(|expires| expires + limits::TOKEN_GRACE <= now) {
+            return Err(CloseReason::TokenExpired);
+        }
+        while let Some(id) = session.calls.take_late(now) {
+            reply(outbox, id, &Code::NO_ANSWER.into());
+        }
+        if session.rhythm.on_deadline(settings.ping_interval, now)? {
+            say(outbox, |out| out.extend_from_slice(centrifuge::PING));
+        }
+        Ok(())
+    }
+
+    /// A subscription whose token has ended: the hub's name of it.
+    pub fn take_expired(&mut self, now: Tick, outbox: &mut Outbox) -> Option<Key> {
+        let (channel, sub) = self.session()?.subscriptions.take_expired(now)?;
+        say(outbox, |out| centrifuge::write_unsubscribe(out, channel.as_str(), Unsubscribed::EXPIRED));
+        Some(sub)
+    }
+
+    // --- the end -----------------------------------------------------------------------------------------------------
+
+    /// Our last words: the code says whether to come back.
+    pub fn end(&mut self, reason: CloseReason, outbox: &mut Outbox) {
+        if let Some(disconnect) = centrifuge::disconnect(reason) {
+            self.websocket.write_close(Some(disconnect.code), disconnect.words, outbox);
+        }
+    }
+}
+
+/// What a worker's answer says went wrong.
+fn failure(message: &Message) -> Option<Failure<'_>> {
+    let code = message.header(ERROR_CODE_HEADER);
+    let words = message.header(ERROR_HEADER);
+    if code.is_none() && words.is_none() {
+        return None;
+    }
+    let code = code.and_then(|code| code.parse().ok()).filter(|code| *code >= ERROR_CODE_MIN);
+    let message = words.unwrap_or(Code::INTERNAL.words);
+    Some(Failure { code: code.unwrap_or(Code::INTERNAL.number), message, is_temporary: false })
+}
+
+fn reply(outbox: &mut Outbox, id: u32, answer: &Answer<'_>) {
+    say(outbox, |out| centrifuge::write_reply(out, id, answer));
+}
+
+/// One text frame; it is written apart, because its length comes first.
+fn say(outbox: &mut Outbox, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut json = Vec::new();
+    write(&mut json);
+    outbox.write(|out| {
+        frame::write_header(out, Opcode::Text, json.len());
+        out.extend_from_slice(&json);
+    });
+}

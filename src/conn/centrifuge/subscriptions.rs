@@ -1,0 +1,117 @@
+//! What a client is subscribed to, by channel and by tag.
+
+use crate::base::{Key, Tick};
+use crate::conn::TAG_ADDED;
+use crate::limits::CHANNELS_PER_CONNECTION_MAX;
+use crate::proto::centrifuge::Code;
+use crate::proto::subject::Subject;
+
+/// At most [`CHANNELS_PER_CONNECTION_MAX`], so a list is searched as fast as anything.
+#[derive(Default)]
+pub(super) struct Subscriptions {
+    list: Vec<Subscription>,
+    /// The last tag. They begin anew before [`TAG_ADDED`], which is the user's own subscription and not here.
+    tag: u32,
+}
+
+struct Subscription {
+    channel: Subject,
+    tag: u32,
+    /// The hub's name; there as soon as the step that asks for it has been taken.
+    sub: Option<Key>,
+    /// When the token that allows it ends.
+    until: Option<Tick>,
+}
+
+impl Subscriptions {
+    /// The tag of a subscription that begins.
+    pub fn add(&mut self, channel: Subject, until: Option<Tick>) -> Result<u32, Code> {
+        if self.contains(channel.as_str()) {
+            return Err(Code::ALREADY_SUBSCRIBED);
+        }
+        if self.list.len() >= CHANNELS_PER_CONNECTION_MAX {
+            return Err(Code::LIMIT_EXCEEDED);
+        }
+        self.tag = (self.tag + 1) % TAG_ADDED;
+        self.list.push(Subscription { channel, tag: self.tag, sub: None, until });
+        Ok(self.tag)
+    }
+
+    pub fn subscribed(&mut self, tag: u32, sub: Key) {
+        if let Some(subscription) = self.list.iter_mut().find(|subscription| subscription.tag == tag) {
+            subscription.sub = Some(sub);
+        }
+    }
+
+    pub fn contains(&self, channel: &str) -> bool {
+        self.list.iter().any(|subscription| subscription.channel.as_str() == channel)
+    }
+
+    /// Ends one: the hub's name of it.
+    pub fn remove(&mut self, channel: &str) -> Option<Key> {
+        let index = self.list.iter().position(|subscription| subscription.channel.as_str() == channel)?;
+        self.list.swap_remove(index).sub
+    }
+
+    /// Another token allows it until then. False if there is no such subscription.
+    pub fn refresh(&mut self, channel: &str, until: Option<Tick>) -> bool {
+        let found = self.list.iter_mut().find(|subscription| subscription.channel.as_str() == channel);
+        found.map(|subscription| subscription.until = until).is_some()
+    }
+
+    /// The first end of a token.
+    pub fn deadline(&self) -> Tick {
+        self.list.iter().filter_map(|subscription| subscription.until).min().unwrap_or(Tick::NEVER)
+    }
+
+    /// Ends one whose token has ended.
+    pub fn take_expired(&mut self, now: Tick) -> Option<(Subject, Key)> {
+        let is_over = |subscription: &Subscription| subscription.until.is_some_and(|until| until <= now);
+        let index = self.list.iter().position(is_over)?;
+        let Subscription { channel, sub, .. } = self.list.swap_remove(index);
+        sub.map(|sub| (channel, sub))
+    }
+
+    /// The hub's names of all; afterwards there are none.
+    pub fn take(&mut self) -> Vec<Key> {
+        std::mem::take(&mut self.list).into_iter().filter_map(|subscription| subscription.sub).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel(name: &str) -> Subject {
+        Subject::new(name).unwrap()
+    }
+
+    fn key(slot: u32) -> Key {
+        Key { slot, generation: 0 }
+    }
+
+    #[test]
+    fn a_channel_is_subscribed_once_until_it_is_removed_or_expires() {
+        let mut subscriptions = Subscriptions::default();
+        let tag = subscriptions.add(channel("a"), None).unwrap();
+        subscriptions.subscribed(tag, key(1));
+        assert_eq!(subscriptions.add(channel("a"), None), Err(Code::ALREADY_SUBSCRIBED));
+        let tag = subscriptions.add(channel("b"), Some(Tick::from_millis(5))).unwrap();
+        subscriptions.subscribed(tag, key(2));
+        assert_eq!(subscriptions.take_expired(Tick::from_millis(4)), None);
+        assert!(subscriptions.refresh("b", Some(Tick::from_millis(9))) && !subscriptions.refresh("c", None));
+        assert_eq!(subscriptions.deadline(), Tick::from_millis(9));
+        assert_eq!(subscriptions.take_expired(Tick::from_millis(9)), Some((channel("b"), key(2))));
+        assert_eq!((subscriptions.remove("a"), subscriptions.remove("a")), (Some(key(1)), None));
+        assert!(subscriptions.take().is_empty());
+    }
+
+    #[test]
+    fn only_so_many_channels() {
+        let mut subscriptions = Subscriptions::default();
+        for number in 0..CHANNELS_PER_CONNECTION_MAX {
+            subscriptions.add(channel(&number.to_string()), None).unwrap();
+        }
+        assert_eq!(subscriptions.add(channel("more"), None), Err(Code::LIMIT_EXCEEDED));
+    }
+}

@@ -1,0 +1,55 @@
+//! Routes whose clients speak Centrifugo's protocol.
+
+use super::super::{CentrifugeTarget, TokenKey};
+use super::{Builder, Section};
+
+impl Builder<'_> {
+    pub(super) fn centrifuge(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<CentrifugeTarget> {
+        for name in ["channel", "publish"] {
+            self.belongs_to(section, name, "raw");
+        }
+        let target = CentrifugeTarget {
+            service: section.text("service"),
+            user: section.table("user").and_then(|user| self.user(&user)),
+            token: section.table("token").and_then(|token| self.token(&token)),
+            channels: section.texts("channels"),
+            publish_to: section.texts("publish_to"),
+            server_side: section.texts("server_side"),
+        };
+        for channel in &target.server_side {
+            self.parameters(section, "server_side", channel, path);
+        }
+        if target.token.is_some() && target.user.is_some() {
+            self.conflict(section, "user", "is set beside a token, which names the user; expected one of them");
+        }
+        let keys = ["service", "user", "token", "channels", "publish_to", "server_side"];
+        if keys.iter().all(|name| section.value(name).is_none()) {
+            let words = "websocket leads nowhere; expected at least one of channels, publish_to, server_side, service, \
+                         user and token";
+            self.missing(section, words);
+        }
+        Some(target)
+    }
+
+    fn token(&mut self, section: &Section<'_>) -> Option<TokenKey> {
+        let key = |name: &str| section.text(name).map(|file| self.path(section, name, &file));
+        let (rsa, ecdsa) = (key("rsa_public_key"), key("ecdsa_public_key"));
+        match (section.text("hmac_secret"), rsa, ecdsa) {
+            (Some(secret), None, None) => Some(TokenKey::Hmac(secret)),
+            (None, Some(file), None) => Some(TokenKey::Rsa(file)),
+            (None, None, Some(file)) => Some(TokenKey::Ecdsa(file)),
+            _ => {
+                self.missing(section, "token needs one key; expected hmac_secret, rsa_public_key or ecdsa_public_key");
+                None
+            }
+        }
+    }
+
+    /// A key that means nothing with the protocol of its route.
+    pub(super) fn belongs_to(&mut self, section: &Section<'_>, name: &str, protocol: &str) {
+        if section.value(name).is_some() {
+            let words = format!("is for protocol = \"{protocol}\" alone; expected that protocol, or not this key");
+            self.conflict(section, name, &words);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Commands of the client protocol, from step to effect.
+
+use crate::base::Key;
+use crate::conn::TAG_ADDED;
+use crate::conn::centrifuge::Step;
+use crate::mesh::{Publish, Publisher};
+use crate::proto::CloseReason;
+use crate::proto::centrifuge::next_command;
+use crate::proto::event::Message;
+use crate::proto::subject::{Pattern, Subject};
+use crate::proto::ws::Opcode;
+
+use super::Core;
+use super::dispatch::Kind;
+
+impl Core {
+    /// Takes the commands of one frame, until the client has to wait.
+    pub(super) fn commands(&mut self, key: Key, frame: &[u8]) {
+        let mut rest = frame;
+        loop {
+            let (address, now) = (self.address(key), self.now);
+            let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) else { return };
+            if conn.is_parked || conn.centrifuge().is_some_and(|(session, _)| session.is_busy()) {
+                return conn.keep_commands(rest);
+            }
+            let Some(command) = next_command(&mut rest) else { return };
+            match command.and_then(|command| conn.command(command, address, &self.settings, now)) {
+                Ok(Some(step)) => self.client_step(key, step),
+                Ok(None) => {}
+                Err(reason) => self.end(key, reason),
+            }
+        }
+    }
+
+    fn client_step(&mut self, key: Key, step: Step<'_>) {
+        match step {
+            Step::Open { user, channels } => {
+                if let Some(user) = user {
+                    self.subscribe(key, TAG_ADDED, &Pattern::from(user), None);
+                }
+                for (tag, channel) in channels {
+                    self.subscribe(key, tag, &Pattern::from(channel), None);
+                }
+                self.notify_service(key, Kind::Open);
+            }
+            Step::Subscribe { tag, channel } => _ = self.subscribe(key, tag, &Pattern::from(channel), None),
+            Step::Unsubscribe(sub) => self.withdraw(sub),
+            Step::Publish { number, message } => {
+                let from = Publisher {
+                    address: self.address(key),
+                    wants_position: Some(number),
+                    wants_no_responders: false,
+                    is_silent: false,
+                };
+                self.counters().received.add(1);
+                self.publish(Publish { message: message.into(), from: Some(from) });
+                self.park_if_crowded(key);
+            }
+            Step::Call { serial, method, payload } => {
+                self.counters().received.add(1);
+                self.call(key, serial, &method, payload);
+                self.park_if_crowded(key);
+            }
+            Step::Send(payload) => {
+                self.counters().received.add(1);
+                self.ask_service(key, Opcode::Text, payload.into());
+                self.park_if_crowded(key);
+            }
+        }
+    }
+
+    /// A call does not wait for a worker: the client hears at once that there is none, and decides for itself.
+    fn call(&mut self, key: Key, serial: u32, method: &str, payload: &[u8]) {
+        let message = self.service_message(key, Kind::Call(method, serial), payload.into());
+        let is_taken = message.is_some_and(|message| self.try_service(key, message).is_ok());
+        if !is_taken && let Some((session, outbox)) = self.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
+            session.unanswerable(serial, outbox);
+        }
+    }
+
+    /// A worker has answered a call. Late answers, second ones and those to nobody's call are not told from each other.
+    pub(super) fn answered(&mut self, key: Key, serial: u32, message: &Message) {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        if conn.is_overfull(&self.settings) {
+            return self.end(key, CloseReason::SlowConsumer);
+        }
+        let Some((session, outbox)) = conn.centrifuge() else { return };
+        if session.answered(serial, message, outbox) {
+            self.counters().delivered.add(1);
+            self.mark_dirty(key);
+        }
+    }
+
+    pub(super) fn is_centrifuge(&mut self, key: Key) -> bool {
+        self.slots.get_mut(key).is_some_and(|conn| conn.centrifuge().is_some())
+    }
+
+    /// A worker subscribes a client, or ends a subscription; the client is told.
+    pub(super) fn change_channels(&mut self, key: Key, subscribes: bool, channel: &Subject) {
+        let Some((session, outbox)) = self.slots.get_mut(key).and_then(|conn| conn.centrifuge()) else { return };
+        if subscribes {
+            if let Some(tag) = session.subscribe_by_worker(channel, outbox) {
+                self.subscribe(key, tag, &Pattern::from(channel.clone()), None);
+            }
+        } else if let Some(sub) = session.unsubscribe_by_worker(channel, outbox) {
+            self.withdraw(sub);
+        }
+        self.mark_dirty(key);
+    }
+
+    /// Ends the subscriptions whose tokens have ended.
+    pub(super) fn drop_expired(&mut self, key: Key) {
+        while let Some(sub) = self.slots.get_mut(key).and_then(|conn| conn.take_expired(self.now)) {
+            self.withdraw(sub);
+        }
+    }
+}
