@@ -1,0 +1,107 @@
+//! The client protocol through Centrifugo's own packages for JavaScript and Python, against real gateways on both drivers.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tidegate::conn::Door;
+use tidegate::gateway::config::Config;
+use tidegate::gateway::{Builder, Gateway};
+
+const CONFIGURATION: &str = r#"
+shards = 2
+
+[[listener]]
+address = "127.0.0.1:0"
+
+[bus]
+address = "127.0.0.1:0"
+
+[limits]
+# So that pings are seen, and end what is dead.
+ping_interval_s = 1
+
+[[route]]
+path = "/desk"
+
+[route.websocket]
+protocol = "centrifuge-json"
+service = "desk"
+user = { query = "user" }
+channels = ["room.>", "weather"]
+publish_to = "room.>"
+server_side = "news"
+
+[[route]]
+path = "/token"
+
+[route.websocket]
+protocol = "centrifuge-json"
+service = "desk"
+channels = "room.*"
+publish_to = "room.*"
+token = { hmac_secret = "secret" }
+
+[[route]]
+path = "/lonely"
+websocket = { protocol = "centrifuge-json", service = "nobody" }
+
+[[route]]
+path = "/listen"
+websocket = { protocol = "centrifuge-json", channels = ">" }
+"#;
+
+fn start(driver: &str) -> Gateway {
+    let text = format!("driver = \"{driver}\"\n{CONFIGURATION}");
+    let config = Config::parse(Path::new("centrifuge.toml"), &text, []).unwrap_or_else(|errors| panic!("{errors}"));
+    Builder::new(config).start().expect("the gateway starts")
+}
+
+fn tests_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
+}
+
+/// Runs a program of clients against a gateway on each driver; when it says `ready`, the gateway drains.
+fn assert_passes(program: impl Fn() -> Command + Sync) {
+    std::thread::scope(|scope| {
+        for driver in ["epoll", "uring"] {
+            let program = &program;
+            let run = move || {
+                let gateway = start(driver);
+                let address = |door| gateway.address(door, false).expect("it listens").to_string();
+                let mut child = program()
+                    .args([address(Door::Front), address(Door::Bus)])
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .expect("it is installed");
+                let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+                let said: Vec<String> = lines.by_ref().take_while(|line| line != "ready").collect();
+                gateway.stop();
+                lines.for_each(drop);
+                let output = child.wait_with_output().expect("it ends");
+                let errors = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{driver}: {}\n{errors}", said.join("\n"));
+            };
+            std::thread::Builder::new().name(driver.to_owned()).spawn_scoped(scope, run).expect("a thread");
+        }
+    });
+}
+
+#[test]
+fn the_javascript_client_finds_all_as_it_expects() {
+    assert_passes(|| {
+        let mut node = Command::new("node");
+        node.arg(tests_folder().join("centrifuge/clients.mjs"));
+        node
+    });
+}
+
+#[test]
+fn the_python_client_finds_all_as_it_expects() {
+    assert_passes(|| {
+        let mut python = Command::new(tests_folder().join(".venv/bin/python"));
+        python.arg(tests_folder().join("centrifuge/clients.py"));
+        python
+    });
+}
