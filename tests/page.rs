@@ -1,17 +1,29 @@
-//! The demo in a real browser: tests/page.mjs drives its page in headless Chromium.
+//! Real pages in a real browser, headless Chromium: the demo's, driven by tests/page.mjs, and an `EventSource` whose
+//! connection is cut, by tests/resume.mjs.
 
 use std::path::Path;
 use std::process::Command;
 
-#[test]
-fn the_page_shows_drivers_rides_and_chat_and_survives_a_restart() {
+/// Runs a script of tests/ against the binary; it ends well if all went well.
+fn drive(script: &str, command: &[&str]) {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     assert!(tests.join("node_modules").exists(), "run tests/install.sh first");
     let output = Command::new("node")
-        .arg(tests.join("page.mjs"))
-        .args([env!("CARGO_BIN_EXE_tidegate"), "demo"])
+        .arg(tests.join(script))
+        .arg(env!("CARGO_BIN_EXE_tidegate"))
+        .args(command)
         .output()
         .expect("node runs");
     let (seen, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{seen}{complaint}");
+}
+
+#[test]
+fn the_page_shows_drivers_rides_and_chat_and_survives_a_restart() {
+    drive("page.mjs", &["demo"]);
+}
+
+#[test]
+fn an_event_source_misses_nothing_when_its_connection_is_cut() {
+    drive("resume.mjs", &[]);
 }

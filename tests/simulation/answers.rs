@@ -8,7 +8,7 @@ use tidegate::proto::CloseReason;
 
 use crate::bus::Bus;
 use crate::deed::{DEEDS, Deed};
-use crate::gateway::{Gateway, Shape, address};
+use crate::gateway::{Gateway, Kept, Shape, address};
 use crate::line::{End, Line};
 use crate::sse::EventStream;
 use crate::trust::Trust;
@@ -35,6 +35,7 @@ impl Play {
             outbox_bytes_max: 1 << 20,
             connections_max: 10,
             stalls: 0,
+            kept: Kept::nothing(),
             seed: seed as u32,
         };
         let gateway = Gateway::new(&world, shape);

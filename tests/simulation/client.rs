@@ -7,6 +7,7 @@ use crate::clients::{Me, Mercy, Room, Stream};
 use crate::ledger::Ledger;
 use crate::line::Line;
 use crate::poster::Poster;
+use crate::traveller::Traveller;
 use crate::websocket::Phase;
 use crate::worker::Worker;
 
@@ -23,6 +24,7 @@ pub enum Kind {
     Room(Room),
     Me(Me),
     Stream(Stream),
+    Traveller(Traveller),
     Worker(Worker),
     Poster(Poster),
 }
@@ -46,6 +48,7 @@ impl Client {
             Kind::Room(room) => room.poll(ledger),
             Kind::Me(me) => me.poll(ledger),
             Kind::Stream(stream) => stream.poll(ledger),
+            Kind::Traveller(traveller) => traveller.poll(ledger),
             Kind::Worker(worker) => worker.poll(ledger),
             Kind::Poster(poster) => poster.poll(ledger),
         }
@@ -59,7 +62,7 @@ impl Client {
         match &mut self.kind {
             Kind::Room(room) => room.has_just_come().then(|| room.channel.clone()),
             Kind::Stream(stream) => stream.has_just_come().then(|| format!("room.{}", stream.room)),
-            Kind::Me(_) | Kind::Worker(_) | Kind::Poster(_) => None,
+            Kind::Me(_) | Kind::Traveller(_) | Kind::Worker(_) | Kind::Poster(_) => None,
         }
     }
 
@@ -68,6 +71,7 @@ impl Client {
             Kind::Room(_) => "socket in a room",
             Kind::Me(_) => "user's socket",
             Kind::Stream(_) => "stream",
+            Kind::Traveller(_) => "traveller",
             Kind::Worker(_) => "worker",
             Kind::Poster(_) => "poster",
         }
@@ -78,6 +82,8 @@ impl Client {
             Kind::Room(room) => room.socket.end(),
             Kind::Me(me) => me.socket.end(),
             Kind::Stream(stream) => stream.stream.end(),
+            // It comes back.
+            Kind::Traveller(_) => None,
             Kind::Worker(worker) => worker.bus.end(),
             Kind::Poster(poster) => poster.end(),
         };
@@ -90,6 +96,7 @@ impl Client {
             Kind::Room(room) => Some(&room.socket.line),
             Kind::Me(me) => Some(&me.socket.line),
             Kind::Stream(stream) => Some(&stream.stream.line),
+            Kind::Traveller(traveller) => traveller.line(),
             Kind::Worker(_) | Kind::Poster(_) => None,
         }
     }
@@ -100,7 +107,7 @@ impl Client {
             Kind::Room(room) => Some(&mut room.socket.line).filter(|_| room.socket.phase == Phase::Open),
             Kind::Me(me) => Some(&mut me.socket.line).filter(|_| me.socket.phase == Phase::Open),
             Kind::Stream(stream) if stream.stream.is_open() => Some(&mut stream.stream.line),
-            Kind::Stream(_) | Kind::Worker(_) | Kind::Poster(_) => None,
+            Kind::Stream(_) | Kind::Traveller(_) | Kind::Worker(_) | Kind::Poster(_) => None,
         }
     }
 
@@ -113,20 +120,23 @@ impl Client {
         match &self.kind {
             Kind::Stream(stream) => stream.stream.head.is_some(),
             Kind::Worker(worker) => worker.bus.is_settled(),
-            Kind::Room(_) | Kind::Me(_) | Kind::Poster(_) => true,
+            Kind::Room(_) | Kind::Me(_) | Kind::Traveller(_) | Kind::Poster(_) => true,
         }
     }
 
     /// Everything has come to rest: nothing is missing, and nobody was sent away for nothing. Only calm clients can
     /// tell.
     pub fn assert_settled(&self, ledger: &Ledger, mercy: Mercy) {
-        if !self.is_calm {
+        if !self.is_calm && !matches!(self.kind, Kind::Traveller(_)) {
             return;
         }
         match &self.kind {
             Kind::Room(room) => room.assert_settled(ledger, mercy),
             Kind::Me(me) => me.assert_settled(ledger, mercy),
             Kind::Stream(stream) => stream.assert_settled(ledger, mercy),
+            // Its connections break, and it says itself what it has missed.
+            Kind::Traveller(traveller) if !mercy.is_draining => traveller.assert_settled(ledger),
+            Kind::Traveller(_) => {}
             Kind::Worker(worker) => worker.assert_settled(ledger, mercy.is_draining),
             Kind::Poster(poster) => poster.assert_settled(),
         }

@@ -8,11 +8,13 @@ use tidegate::base::{Place, Tick};
 use tidegate::conn::Door;
 use tidegate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget};
 use tidegate::conn::settings::Settings;
-use tidegate::driver::sim::{SimDriver, World};
+use tidegate::driver::sim::{Random, SimDriver, World};
 use tidegate::driver::{Driver, ListenerId};
 use tidegate::limits;
 use tidegate::mesh::{Mail, Mesh};
 use tidegate::proto::CloseReason;
+use tidegate::proto::channel::{Keep, Rule, Rules};
+use tidegate::proto::subject::Pattern;
 use tidegate::shard::counters::Counters;
 use tidegate::shard::{Census, Entrance, Parts, Shard, Turn};
 
@@ -35,7 +37,45 @@ pub struct Shape {
     pub connections_max: usize,
     /// After so many of a thousand turns a shard's core is taken away for a while.
     pub stalls: u32,
+    pub kept: Kept,
     pub seed: u32,
+}
+
+/// What is kept of the rooms: of one for ever, of one not much, of one not long.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub rules: Arc<Rules>,
+    /// Of each shard.
+    pub bytes_max: usize,
+}
+
+/// The room of which everything is kept, if anything is.
+pub const EVER_ROOM: &str = "room.0";
+
+impl Kept {
+    pub fn new(random: &mut Random) -> Kept {
+        let keep = |messages, age| Some(Keep { messages, bytes: 64 << 20, age });
+        let (few, brief) = (1 + random.below(60) as usize, Duration::from_micros(1 + random.below(3_000_000)));
+        let rules = [
+            (EVER_ROOM, keep(1_000_000, Duration::from_secs(86_400))),
+            ("room.1", keep(few, Duration::from_secs(86_400))),
+            ("room.*", keep(1_000, brief)),
+        ];
+        let rules = rules.map(|(name, history)| (Pattern::new(name).expect("a pattern"), Rule { history }));
+        let is_kept = random.chance(800);
+        Kept {
+            rules: Arc::new(if is_kept { Rules::new(rules) } else { Rules::default() }),
+            bytes_max: if random.chance(150) { random.below(100_000) as usize } else { limits::HISTORY_BYTES_MAX },
+        }
+    }
+
+    pub fn nothing() -> Kept {
+        Kept { rules: Arc::default(), bytes_max: 0 }
+    }
+
+    pub fn is_short_of_room(&self) -> bool {
+        self.bytes_max < limits::HISTORY_BYTES_MAX
+    }
 }
 
 pub struct Gateway {
@@ -200,6 +240,10 @@ fn settings(shape: &Shape) -> Settings {
         routes: vec![
             route("/sse/{room}", Target::Sse { channels: vec![channel("room.{room}")], retry: Duration::from_secs(2) }),
             route(
+                "/sse/{a}/{b}",
+                Target::Sse { channels: vec![channel("room.{a}"), channel("room.{b}")], retry: Duration::from_secs(2) },
+            ),
+            route(
                 "/ws/rooms/{room}",
                 Target::WebSocket(WebSocketTarget {
                     channel: Some(channel("room.{room}")),
@@ -218,6 +262,8 @@ fn settings(shape: &Shape) -> Settings {
                 }),
             ),
         ],
+        channels: shape.kept.rules.clone(),
+        history_bytes_max: shape.kept.bytes_max,
         outbox_bytes_max: shape.outbox_bytes_max,
         connections_max: shape.connections_max,
         ..Settings::default()

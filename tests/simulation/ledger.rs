@@ -154,6 +154,12 @@ impl Ledger {
         assert_eq!(offset, position.offset, "{message:?} has two positions");
     }
 
+    /// Of the last message of a channel that anybody has seen the position of; 0 before the first.
+    pub fn last_offset(&self, channel: &str) -> u64 {
+        let last = self.logs.get(channel).and_then(|log| log.by_offset.keys().next_back());
+        last.copied().unwrap_or(0)
+    }
+
     pub fn offset(&self, message: &Message) -> Option<u64> {
         self.logs.get(&message.voice.channel)?.offsets.get(message).copied()
     }

@@ -6,7 +6,7 @@
 //!         |                          held to what was said
 //!         |-- Gateway                shards on the simulator's drivers
 //!         |-- Ledger, Ear            what was said; what each subscription heard
-//!         '-- Room Me Stream Worker Poster
+//!         '-- Room Me Stream Traveller Worker Poster
 //!              |
 //!  WebSocket  EventStream  Bus       small step machines: poll, then look at what was received
 //!       \          |        /
@@ -39,6 +39,7 @@ mod sse;
 mod sweep;
 mod tally;
 mod tls;
+mod traveller;
 mod trust;
 mod websocket;
 mod worker;

@@ -20,11 +20,12 @@ use crate::client::{Client, Kind};
 use crate::clients::{Me, Mercy, Room, Stream, whisper_channel};
 use crate::deed::DEEDS;
 use crate::ear::{Pattern, STEADY_GROUP};
-use crate::gateway::{Gateway, Shape, address};
+use crate::gateway::{Gateway, Kept, Shape, address};
 use crate::ledger::Ledger;
 use crate::line::Line;
 use crate::poster::Poster;
 use crate::tally::Counts;
+use crate::traveller::{Traveller, Travels};
 use crate::trust::Trust;
 use crate::worker::{Question, Worker};
 
@@ -34,6 +35,7 @@ const USERS: u64 = 3;
 const CLIENTS_MAX: usize = 28;
 /// Of all clients of a scenario in which there are some.
 const TLS_CLIENTS_MAX: u32 = 12;
+const TRAVELLERS_MAX: usize = 6;
 /// Acts that are kept for a failure's report.
 const JOURNAL_LINES: usize = 60;
 /// Long enough for every stall, delay and deadline that a message can meet.
@@ -48,11 +50,12 @@ const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
 type Act = fn(&mut Scenario);
 
 /// What happens in a scenario, and how often in an ordinary one.
-const ACTS: [(u64, Act); 10] = [
+const ACTS: [(u64, Act); 11] = [
     (50, Scenario::say_something),
     (14, Scenario::come),
     (6, Scenario::go),
     (6, Scenario::relieve),
+    (16, Scenario::travel),
     (4, Scenario::fall_deaf),
     (6, Scenario::change_subscriptions),
     (8, Scenario::ask),
@@ -83,6 +86,7 @@ pub struct Scenario {
     /// Workers of the service come and go; otherwise two are there from the beginning, and stay.
     workers_drift: bool,
     trust: Trust,
+    travels: Travels,
     /// How many clients may still come with TLS: its handshakes take longer than all else here.
     tls_left: u32,
 }
@@ -98,6 +102,7 @@ impl Scenario {
             outbox_bytes_max: if random.chance(200) { 16 * 1024 } else { limits::OUTBOX_BYTES_MAX },
             stalls: [0, 0, 20, 200][random.below(4) as usize],
             connections_max: if random.chance(100) { 6 } else { 1_000_000 },
+            kept: Kept::new(&mut random),
             seed: random.bits() as u32,
         };
         let mut temper = ACTS.map(|(weight, _)| weight * [0, 1, 1, 8][random.below(4) as usize] + 1);
@@ -118,6 +123,7 @@ impl Scenario {
             workers_drift: random.chance(400),
             tls_left,
             trust: Trust::new(&mut random),
+            travels: Travels::default(),
             random,
             clients: Vec::new(),
             clients_made: 0,
@@ -142,6 +148,7 @@ impl Scenario {
         self.note("comes to rest".to_owned());
         self.world.calm_down();
         self.gateway.calm_down();
+        self.bring_back();
         self.live(REST);
         self.assert_settled(false);
         if self.random.chance(500) {
@@ -149,6 +156,11 @@ impl Scenario {
         } else {
             self.end_with_drain();
         }
+    }
+
+    /// What happened to those who came back.
+    pub fn travels(&self) -> Travels {
+        self.travels
     }
 
     /// What the clients that speak TLS did and heard.
@@ -301,8 +313,67 @@ impl Scenario {
 
     fn remove(&mut self, index: usize) {
         let client = self.clients.remove(index);
+        if let Kind::Traveller(traveller) = &client.kind {
+            self.travels.add(traveller.counts);
+        }
         self.ledger.distrust(client.id);
         self.ledger.retired.insert(client.id);
+    }
+
+    /// A traveller sets out, loses the connection, or comes back.
+    fn travel(&mut self) {
+        let travellers = self.clients.iter().filter(|client| matches!(client.kind, Kind::Traveller(_))).count();
+        if travellers < TRAVELLERS_MAX && self.random.chance(400) && self.clients.len() < CLIENTS_MAX {
+            self.clients_made += 1;
+            let id = self.clients_made;
+            let first = self.random.below(ROOMS);
+            let rooms = [first, (first + 1 + self.random.below(ROOMS - 1)) % ROOMS];
+            let count = 1 + self.random.below(2) as usize;
+            let traveller = Traveller::new(id, &rooms[..count], self.shape.kept.clone());
+            self.clients.push(Client { id, is_calm: false, deaf_until: Tick::ZERO, kind: Kind::Traveller(traveller) });
+            self.note(format!("a traveller to {:?} sets out as {id}", &rooms[..count]));
+        }
+        let Some(index) = self.pick(|client| matches!(client.kind, Kind::Traveller(_))) else { return };
+        let is_cut = self.random.chance(500);
+        let Kind::Traveller(traveller) = &mut self.clients[index].kind else { return };
+        if !traveller.is_away() && is_cut {
+            traveller.cut();
+            let id = traveller.id;
+            self.note(format!("{id} loses the connection"));
+        }
+        self.come_back(index, false);
+    }
+
+    /// The traveller at `index` comes back, if it is away.
+    fn come_back(&mut self, index: usize, is_calm: bool) {
+        let Kind::Traveller(traveller) = &mut self.clients[index].kind else { return };
+        if !traveller.is_away() {
+            return;
+        }
+        let is_tls = self.tls_left > 0 && self.random.chance(200);
+        let address = address(Door::Front, is_tls);
+        let endpoint = if is_calm { self.world.connect_calm(address) } else { self.world.connect(address) };
+        let Some(endpoint) = endpoint else { return };
+        let line = if is_tls {
+            self.tls_left -= 1;
+            Line::with_tls(endpoint, self.trust.client(self.random.bits()))
+        } else {
+            Line::new(endpoint)
+        };
+        traveller.come(line, &mut self.random);
+        let id = traveller.id;
+        self.note(format!("{id} comes, or comes back"));
+    }
+
+    /// Every traveller arrives, on a connection that does not break.
+    fn bring_back(&mut self) {
+        for index in 0..self.clients.len() {
+            self.clients[index].deaf_until = Tick::ZERO;
+            if let Kind::Traveller(traveller) = &mut self.clients[index].kind {
+                traveller.cut();
+                self.come_back(index, true);
+            }
+        }
     }
 
     fn fall_deaf(&mut self) {
@@ -403,7 +474,8 @@ impl Scenario {
         if self.random.chance(self.bursts) {
             return self.burst();
         }
-        let Some(index) = self.pick(|client| !matches!(client.kind, Kind::Stream(_))) else { return };
+        let listens_only = |client: &Client| matches!(client.kind, Kind::Stream(_) | Kind::Traveller(_));
+        let Some(index) = self.pick(|client| !listens_only(client)) else { return };
         let padding = if self.random.chance(50) { self.random.below(6_000) } else { self.random.below(60) } as usize;
         let is_to_user = self.random.chance(200);
         let (room, user) = (self.random.below(ROOMS), self.random.below(USERS));
@@ -414,7 +486,7 @@ impl Scenario {
             Kind::Me(client) => client.say(ledger, padding),
             Kind::Worker(worker) => worker.say(ledger, &channel, padding),
             Kind::Poster(poster) => poster.say(ledger, &format!("room.{room}"), padding),
-            Kind::Stream(_) => {}
+            Kind::Stream(_) | Kind::Traveller(_) => {}
         }
         self.note(format!("{} says something", self.clients[index].id));
     }
@@ -566,7 +638,9 @@ impl Scenario {
         self.live(DRAIN);
         assert!(self.gateway.is_over(), "a shard does not end");
         self.assert_settled(true);
-        self.clients.clear();
+        while !self.clients.is_empty() {
+            self.remove(0);
+        }
         self.live(REST);
         assert_eq!(self.world.open_connections(), 0, "a socket is open for nobody");
     }

@@ -11,8 +11,13 @@ pub struct Event {
     pub data: String,
 }
 
+/// The name of an event that is none: an id came alone, see [`EventStream::keeps_ids`].
+pub const ONLY_ID: &str = "(id)";
+
 pub struct EventStream {
     pub line: Line,
+    /// Whether ids without an event are received too, which a browser only remembers.
+    pub keeps_ids: bool,
     body: Option<Body>,
     /// Of the body, what is not a whole record yet.
     bytes: Vec<u8>,
@@ -34,6 +39,7 @@ impl EventStream {
         http::say_request(&mut line, path, &fields);
         EventStream {
             line,
+            keeps_ids: false,
             body: None,
             bytes: Vec::new(),
             last_id: last_id.to_owned(),
@@ -93,12 +99,16 @@ impl EventStream {
         assert!(!record.contains('\r'), "a payload's CR got through: {record:?}");
         let mut name = String::new();
         let mut data: Vec<&str> = Vec::new();
+        let mut has_id = false;
         for line in record.split('\n') {
             let (field, value) = line.split_once(':').unwrap_or((line, ""));
             let value = value.strip_prefix(' ').unwrap_or(value);
             match field {
                 "" => self.comments += 1,
-                "id" if !value.contains('\0') => self.last_id = value.to_owned(),
+                "id" if !value.contains('\0') => {
+                    self.last_id = value.to_owned();
+                    has_id = true;
+                }
                 "event" => name = value.to_owned(),
                 "data" => data.push(value),
                 "retry" => self.retry_ms = Some(value.parse().expect("digits")),
@@ -107,6 +117,8 @@ impl EventStream {
         }
         if !data.is_empty() {
             self.received.push(Event { id: self.last_id.clone(), name, data: data.join("\n") });
+        } else if has_id && self.keeps_ids {
+            self.received.push(Event { id: self.last_id.clone(), name: ONLY_ID.to_owned(), data: String::new() });
         }
     }
 }

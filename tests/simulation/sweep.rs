@@ -9,6 +9,7 @@ use std::process::Command;
 use crate::deed::DEEDS;
 use crate::scenario::Scenario;
 use crate::tally::Counts;
+use crate::traveller::Travels;
 
 /// Some hundreds in under a minute on two cores, in a debug build.
 const SEEDS: Range<u64> = 0..300;
@@ -29,6 +30,7 @@ struct Life {
     /// A hash of all that happened.
     history: u64,
     tls: Counts,
+    travels: Travels,
 }
 
 /// Runs one seed.
@@ -47,7 +49,9 @@ fn run(seed: u64, is_verbose: bool) -> Result<Life, Failure> {
         println!("{}", report());
     }
     match outcome {
-        Ok(()) => Ok(Life { history: scenario.world.history(), tls: scenario.tls_counts() }),
+        Ok(()) => {
+            Ok(Life { history: scenario.world.history(), tls: scenario.tls_counts(), travels: scenario.travels() })
+        }
         Err(panic) => {
             let words = panic.downcast_ref::<String>().map(String::as_str);
             let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
@@ -70,7 +74,7 @@ fn range(text: &str) -> Option<Range<u64>> {
 fn gateways_keep_their_promises() {
     if let Some(seed) = variable("TIDEGATE_SEED", |text| text.parse().ok()) {
         let life = run(seed, true).unwrap_or_else(|failure| panic!("{}\n{}", failure.report, failure.words));
-        println!("{:?}\nhistory {:016x}", life.tls, life.history);
+        println!("{:?}\n{:?}\nhistory {:016x}", life.tls, life.travels, life.history);
         return;
     }
     let seeds = variable("TIDEGATE_SEEDS", range).unwrap_or(SEEDS);
@@ -84,18 +88,23 @@ fn gateways_keep_their_promises() {
         handles.into_iter().flat_map(|handle| handle.join().expect("failures are caught")).collect()
     });
     let mut tls = Counts::default();
+    let mut travels = Travels::default();
     let mut failures = Vec::new();
     for outcome in outcomes {
         match outcome {
-            Ok(life) => tls.add(life.tls),
+            Ok(life) => {
+                tls.add(life.tls);
+                travels.add(life.travels);
+            }
             Err(failure) => failures.push(failure),
         }
     }
     let Some(first) = failures.first() else {
-        println!("{tls:?}");
+        println!("{tls:?}\n{travels:?}");
         // A few seeds may well do without some of it.
         if seeds.end - seeds.start >= SEEDS.end {
             assert_everything_happened(&tls);
+            assert!(travels.returns > 0 && travels.heard > 0 && travels.gone > 0 && travels.lies > 0, "{travels:?}");
         }
         return;
     };
