@@ -35,8 +35,16 @@ pub const CONTROL_BYTES_MAX: usize = 125;
 pub const PING_INTERVAL: Duration = Duration::from_secs(25);
 /// How long the answer to a ping may take; also bounds a write without progress.
 pub const PONG_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a peer may take nothing of what is on its way (configurable as `limits.send_timeout_s`); as long as a pong.
+pub const SEND_TIMEOUT: Duration = PONG_TIMEOUT;
+/// How long what was sent may stay unacknowledged by the peer's kernel (configurable as `limits.peer_timeout_s`): longer than a
+/// tunnel, and long enough for [`SEND_TIMEOUT`] to be noticed first by a peer that is there and takes nothing.
+pub const PEER_TIMEOUT: Duration = Duration::from_secs(60);
 /// From our close frame (or our last byte) to the end of the socket.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// But a peer that takes so much of what is left in that time gets it again: 1.4 KB/s, which every phone does. What is left is
+/// bounded, and so is the time.
+pub const CLOSE_PROGRESS_BYTES: u32 = 4 * 1024;
 
 // --- The client protocol (centrifuge-json) --------------------------------------------------------------------------
 

@@ -171,6 +171,10 @@ impl Driver for Script {
 
     fn recv(&mut self, _key: Key) {}
 
+    fn taken(&mut self, _key: Key) -> u32 {
+        0
+    }
+
     fn send(&mut self, key: Key, mut batch: Box<Batch>) {
         let state = &mut *self.state.borrow_mut();
         if state.is_listening {

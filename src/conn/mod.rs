@@ -216,6 +216,14 @@ impl Conn {
         self.deadline = CoarseTick::ceil(deadline);
     }
 
+    /// The same for whoever may move it at any time: two looks at a batch lie [`Settings::send_timeout`] apart. What is late
+    /// then is made up for when the batch has gone ([`Conn::recovered`]).
+    fn wait_until_unless_stuck(&mut self, deadline: Tick) {
+        if !self.outbox.is_looked_at() {
+            self.wait_until(deadline);
+        }
+    }
+
     /// True while nothing more may be taken off its input.
     pub fn is_paused(&self) -> bool {
         let is_answering = match &self.phase {
@@ -238,21 +246,34 @@ impl Conn {
 
     /// Bytes have arrived: who is asked for a sign of life when it falls silent has given one.
     pub fn heard(&mut self, settings: &Settings, now: Tick) {
-        match &mut self.phase {
+        let patience = match &mut self.phase {
             Phase::WebSocket(_, websocket) => {
                 websocket.heard();
-                self.wait_until(now + settings.ping_interval);
+                settings.ping_interval
             }
             Phase::Worker(worker) if !worker.is_waiting_for_credentials() => {
                 worker.heard();
-                self.wait_until(now + limits::BUS_PING_INTERVAL);
+                limits::BUS_PING_INTERVAL
             }
             Phase::Centrifuge(session) => {
                 session.heard();
-                let deadline = session.deadline();
-                self.wait_until(deadline);
+                session.deadline().since(now)
             }
-            Phase::Worker(_) | Phase::Http(_) | Phase::EventStream(_) | Phase::Ending => {}
+            Phase::Worker(_) | Phase::Http(_) | Phase::EventStream(_) | Phase::Ending => return,
+        };
+        // Whoever speaks and does not listen is looked at all the same.
+        if !self.outbox.is_sending() {
+            self.wait_until(now + patience);
+        }
+    }
+
+    /// A batch that was looked at has gone: the peer is well, and what it is waited for begins anew.
+    fn recovered(&mut self, settings: &Settings, now: Tick) {
+        match &self.phase {
+            Phase::WebSocket(..) | Phase::Centrifuge(_) | Phase::Worker(_) => self.heard(settings, now),
+            Phase::EventStream(_) => self.wait_until(now + settings.sse_heartbeat),
+            Phase::Http(http) if !http.is_asked() => self.wait_until(now + settings.keep_alive_timeout),
+            Phase::Http(_) | Phase::Ending => {}
         }
     }
 
@@ -298,7 +319,7 @@ impl Conn {
         let Target::Centrifuge(target) = &settings.routes[self.route as usize].target else { return Ok(None) };
         let step = session.command(command, &Surroundings { address, target, settings, now }, &mut self.outbox)?;
         let deadline = session.deadline();
-        self.wait_until(deadline);
+        self.wait_until_unless_stuck(deadline);
         Ok(step)
     }
 
@@ -472,25 +493,34 @@ impl Conn {
 
     // --- time ------------------------------------------------------------------------------------------------------
 
-    /// Its deadline has come. Afterwards [`Conn::deadline`] lies ahead.
-    pub fn on_deadline(&mut self, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
+    /// Its deadline has come. Afterwards [`Conn::deadline`] lies ahead. `taken` is what the peer has taken of all so far; it is
+    /// looked at while a batch is on its way.
+    pub fn on_deadline(&mut self, settings: &Settings, now: Tick, taken: u32) -> Result<(), CloseReason> {
+        let is_looked_at = self.outbox.is_sending() && !self.is_closing;
+        let progress = if is_looked_at { Some(self.outbox.look(taken)) } else { None };
         if self.ended.is_some() {
+            let is_taking =
+                progress.is_some_and(|bytes| bytes.is_none_or(|bytes| bytes >= limits::CLOSE_PROGRESS_BYTES));
+            if is_taking {
+                self.wait_until(now + limits::CLOSE_TIMEOUT);
+                return Ok(());
+            }
             self.wait_until(Tick::NEVER);
             return Err(CloseReason::CloseTimeout);
         }
         if self.transport.is_handshaking() {
             return Err(CloseReason::TlsTooSlow);
         }
+        let is_owed_a_request = matches!(&self.phase, Phase::Http(http) if http.is_asked());
+        if let Some(progress) = progress.filter(|_| !is_owed_a_request) {
+            // What is on its way says as much as a ping or a heartbeat would.
+            self.wait_until(now + settings.send_timeout);
+            return if progress == Some(0) { Err(CloseReason::SlowConsumer) } else { Ok(()) };
+        }
         let patience = match &mut self.phase {
             Phase::Http(http) => return Err(http.on_deadline()),
             Phase::EventStream(_) => {
-                if self.outbox.is_stuck() {
-                    return Err(CloseReason::SlowConsumer);
-                }
-                // What is on its way says as much as a heartbeat would.
-                if !self.outbox.is_sending() {
-                    self.outbox.write(|out| crate::proto::sse::write_comment(out, ""));
-                }
+                self.outbox.write(|out| crate::proto::sse::write_comment(out, ""));
                 settings.sse_heartbeat
             }
             Phase::WebSocket(_, websocket) => {
@@ -518,7 +548,7 @@ impl Conn {
         let (session, outbox) = self.centrifuge()?;
         let expired = session.take_expired(now, outbox);
         let deadline = session.deadline();
-        self.wait_until(deadline);
+        self.wait_until_unless_stuck(deadline);
         expired
     }
 
@@ -615,17 +645,26 @@ impl Conn {
         Ok(batch)
     }
 
-    /// The batch is back: whole or in part, its bytes are not ours any more.
-    pub fn sent(&mut self, batch: Box<Batch>, sealing: &mut Sealing) {
-        self.outbox.sent();
+    /// The batch is back: whole or in part, its bytes are not ours any more. True if it had seemed stuck, which moves the
+    /// deadline.
+    pub fn sent(&mut self, batch: Box<Batch>, sealing: &mut Sealing, settings: &Settings, now: Tick) -> bool {
+        let was_looked_at = self.outbox.sent();
+        if was_looked_at {
+            self.recovered(settings, now);
+        }
         if matches!(self.transport, Transport::Tls(_)) {
             sealing.give_back(batch);
         }
+        was_looked_at
     }
 
-    /// True the first time: our half may end now.
-    pub fn begin_linger(&mut self) -> bool {
-        !self.is_closing && !std::mem::replace(&mut self.is_lingering, true)
+    /// True the first time: our half may end now, and the peer's is waited for.
+    pub fn begin_linger(&mut self, now: Tick) -> bool {
+        if self.is_closing || std::mem::replace(&mut self.is_lingering, true) {
+            return false;
+        }
+        self.wait_until(now + limits::CLOSE_TIMEOUT);
+        true
     }
 
     /// True when the last words have been sent.
@@ -665,7 +704,7 @@ mod tests {
         let greeting = conn.fill(&mut sealing).unwrap().expect("INFO");
         conn.end(CloseReason::SlowConsumer, Tick::ZERO);
         conn.is_closing = true;
-        conn.sent(greeting, &mut sealing);
+        conn.sent(greeting, &mut sealing, &settings, Tick::ZERO);
         assert!(!conn.has_output(), "its last words would go to a socket that is closed");
         assert!(conn.fill(&mut sealing).unwrap().is_none());
     }

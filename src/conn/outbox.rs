@@ -12,11 +12,10 @@ use crate::base::Batch;
 #[derive(Default)]
 pub struct Outbox {
     pending: Option<Box<Batch>>,
-    /// Bytes of the batch at the driver, which is shorter than 4 GiB; valid while `is_sending`.
+    /// Bytes of the batch at the driver, which is not empty and shorter than 4 GiB; 0 when there is none.
     in_flight_bytes: u32,
-    is_sending: bool,
-    /// The batch at the driver was there already when [`Outbox::is_stuck`] was asked.
-    is_watched: bool,
+    /// How much the peer had taken of all when the batch at the driver was looked at last, and 1; 0 before.
+    seen: u32,
 }
 
 const _: () = assert!(size_of::<Outbox>() == 16, "every connection has one");
@@ -28,7 +27,7 @@ impl Outbox {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.pending_len() == 0 && !self.is_sending
+        self.pending_len() == 0 && !self.is_sending()
     }
 
     pub fn pending_len(&self) -> usize {
@@ -36,12 +35,20 @@ impl Outbox {
     }
 
     pub fn is_sending(&self) -> bool {
-        self.is_sending
+        self.in_flight_bytes > 0
     }
 
-    /// Whether the peer has not taken the batch in flight since this was asked last.
-    pub fn is_stuck(&mut self) -> bool {
-        self.is_sending && std::mem::replace(&mut self.is_watched, true)
+    /// Whether the batch in flight has been looked at.
+    pub fn is_looked_at(&self) -> bool {
+        self.seen > 0
+    }
+
+    /// Looks at the batch in flight: how many bytes the peer has taken since the last look at the same one, where `taken` is
+    /// what it has taken of all so far. `None`: it is the first look.
+    pub fn look(&mut self, taken: u32) -> Option<u32> {
+        let seen = taken.wrapping_add(1).max(1);
+        let before = std::mem::replace(&mut self.seen, seen);
+        (before > 0).then(|| seen.wrapping_sub(before))
     }
 
     pub fn push(&mut self, bytes: &[u8]) {
@@ -63,19 +70,18 @@ impl Outbox {
 
     /// What has gathered, unless a batch is in flight; [`Outbox::sending`] follows if it goes to the driver.
     pub fn take(&mut self) -> Option<Box<Batch>> {
-        if self.is_sending { None } else { self.pending.take().filter(|batch| !batch.is_empty()) }
+        if self.is_sending() { None } else { self.pending.take().filter(|batch| !batch.is_empty()) }
     }
 
     pub fn sending(&mut self, bytes: usize) {
-        assert!(!self.is_sending, "one batch in flight at a time");
-        self.is_sending = true;
-        self.is_watched = false;
+        assert!(!self.is_sending() && bytes > 0, "one batch in flight at a time");
         self.in_flight_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     }
 
-    pub fn sent(&mut self) {
-        self.is_sending = false;
+    /// The batch is back. True if it was looked at meanwhile.
+    pub fn sent(&mut self) -> bool {
         self.in_flight_bytes = 0;
+        std::mem::take(&mut self.seen) > 0
     }
 
     fn pending(&mut self) -> &mut Batch {
@@ -88,15 +94,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_stuck_with_the_same_batch_twice_and_not_with_the_next_one() {
+    fn progress_is_what_was_taken_between_two_looks_at_one_batch() {
         let mut outbox = Outbox::default();
-        assert!(!outbox.is_stuck());
+        for before in [0, 7, u32::MAX - 5] {
+            outbox.sending(1_000);
+            assert_eq!(outbox.look(before), None, "it may have left a moment ago");
+            assert_eq!(outbox.look(before), Some(0));
+            assert_eq!(outbox.look(before.wrapping_add(3)), Some(3));
+            assert!(outbox.sent());
+        }
         outbox.sending(1);
-        assert!(!outbox.is_stuck(), "it may have left a moment ago");
-        outbox.sent();
-        outbox.sending(1);
-        assert!(!outbox.is_stuck());
-        assert!(outbox.is_stuck());
+        assert!(!outbox.sent(), "nobody has looked");
     }
 
     #[test]

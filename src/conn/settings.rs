@@ -31,6 +31,8 @@ pub struct Settings {
     pub sse_heartbeat: Duration,
     /// Seconds of Unix time, which the ends of tokens are told in. The simulator has a clock of its own.
     pub unix_time: fn() -> u64,
+    /// How long a peer may take nothing of a batch that is on its way.
+    pub send_timeout: Duration,
     pub drain: DrainSettings,
     /// The one thing that changes: a shard that drains replaces its settings.
     pub readiness: Readiness,
@@ -105,6 +107,7 @@ impl Default for Settings {
             ping_interval: limits::PING_INTERVAL,
             sse_heartbeat: limits::SSE_HEARTBEAT,
             unix_time: || 0,
+            send_timeout: limits::SEND_TIMEOUT,
             drain: DrainSettings { notice: limits::DRAIN_NOTICE, spread: limits::DRAIN_SPREAD },
             readiness: Readiness::Ready,
         }

@@ -158,6 +158,10 @@ impl Driver for EpollDriver {
         self.sockets.ready.push_back(Ready::Closed(key));
     }
 
+    fn taken(&mut self, key: Key) -> u32 {
+        self.sockets.taken(key)
+    }
+
     fn waker(&self) -> Waker {
         self.waker.clone()
     }

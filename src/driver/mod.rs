@@ -106,5 +106,10 @@ pub trait Driver {
     fn shutdown(&mut self, key: Key);
     fn close(&mut self, key: Key);
 
+    /// How many bytes the peer has taken so far, modulo 2^32: the same number twice means that it took none in between,
+    /// although a batch is with the driver. For a connection that is not being closed. It may be a system call, so it is
+    /// asked of those that seem stuck.
+    fn taken(&mut self, key: Key) -> u32;
+
     fn waker(&self) -> Waker;
 }

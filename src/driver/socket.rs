@@ -12,6 +12,7 @@
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -79,6 +80,12 @@ impl Listener {
 
     pub fn is_shared(&self) -> bool {
         self.is_shared
+    }
+
+    /// How long what it sends may stay unacknowledged: the kernel copies it to every socket accepted from this one, and ends
+    /// those whose peer has vanished with ETIMEDOUT. Of a shared one it is an option of the next process too, until that sets it.
+    pub fn set_peer_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.socket.set_tcp_user_timeout(Some(timeout))
     }
 
     /// Listens no more, whoever else holds the descriptor; not for a shared one.
@@ -165,6 +172,26 @@ pub(super) fn send(socket: &OwnedFd, batch: &Batch) -> io::Result<usize> {
     SockRef::from(socket).send_vectored_with_flags(&slices[..count], FLAGS)
 }
 
+/// Bytes that the peer's kernel has acknowledged, modulo 2^32.
+pub(super) fn taken(socket: &OwnedFd) -> u32 {
+    /// `tcpi_bytes_acked` of linux/tcp.h; there since Linux 4.1, while libc's `tcp_info` ends before it.
+    const BYTES_ACKED: std::ops::Range<usize> = 120..128;
+    let mut info = [0_u8; BYTES_ACKED.end];
+    let mut length = info.len() as libc::socklen_t;
+    // SAFETY: the kernel writes no more than `length` bytes to a buffer of that length, which lives for the whole call.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    let bytes_acked = info[BYTES_ACKED].try_into().map(u64::from_ne_bytes);
+    if failed == 0 { bytes_acked.map_or(0, |bytes| bytes as u32) } else { 0 }
+}
+
 /// Ends the sending half. It fails only when the connection is gone, which the receiving half will say.
 pub(super) fn shutdown(socket: &OwnedFd, how: Shutdown) {
     drop(SockRef::from(socket).shutdown(how));
@@ -197,6 +224,33 @@ mod tests {
         // SAFETY: F_GETFD reads a flag of a descriptor that is open.
         let flags = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_GETFD) };
         assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
+    }
+
+    #[test]
+    fn accepted_sockets_have_the_listeners_peer_timeout() {
+        let bound = bind(ANY_PORT).unwrap();
+        let address = bound.local_addr();
+        let listener = bound.listen().unwrap();
+        let timeout = Duration::from_millis(12_345);
+        listener.set_peer_timeout(timeout).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        assert_eq!(SockRef::from(&socket).tcp_user_timeout().unwrap(), Some(timeout));
+    }
+
+    #[test]
+    fn what_the_peer_has_taken_is_counted() {
+        use std::io::{Read, Write};
+        let bound = bind(ANY_PORT).unwrap();
+        let address = bound.local_addr();
+        let listener = bound.listen().unwrap();
+        let mut client = TcpStream::connect(address).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        let before = taken(&socket);
+        TcpStream::from(socket.try_clone().unwrap()).write_all(&[0; 1_000]).unwrap();
+        client.read_exact(&mut [0; 1_000]).unwrap();
+        // What has been read has been acknowledged, on the loopback before it could be read.
+        assert_eq!(taken(&socket).wrapping_sub(before), 1_000);
     }
 
     #[test]

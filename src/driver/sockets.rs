@@ -145,6 +145,12 @@ impl Sockets {
         })
     }
 
+    /// Not how far the batch has got: the kernel takes it in pieces of a third of its buffer, so a slow peer seems to take
+    /// nothing for minutes, and io_uring says nothing until all is gone.
+    pub fn taken(&mut self, key: Key) -> u32 {
+        self.connections.expect(key).socket.as_ref().map_or(0, socket::taken)
+    }
+
     // --- listeners ---------------------------------------------------------------------------------------------------
 
     /// Adds an open listener and returns its index.

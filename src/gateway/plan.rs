@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::conn::Door;
 use crate::conn::route::{
@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub shards: usize,
     pub is_pinned: bool,
     pub settings: Arc<Settings>,
+    /// How long what is sent may stay unacknowledged.
+    pub peer_timeout: Duration,
     pub gates: Vec<Gate>,
 }
 
@@ -64,7 +66,7 @@ impl Plan {
         });
         let gates = gates.collect::<Result<Vec<_>, _>>()?;
         let settings = Arc::new(settings(config, pages, shards)?);
-        Ok(Plan { shards, is_pinned: config.pin, settings, gates })
+        Ok(Plan { shards, is_pinned: config.pin, settings, peer_timeout: config.limits.peer_timeout, gates })
     }
 
     pub fn listening(&self) -> Vec<Listening> {
@@ -137,6 +139,7 @@ fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Setting
         sse_heartbeat: limits.sse_heartbeat,
         // A clock before 1970 takes every token for valid; so does whoever set it.
         unix_time: || SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs()),
+        send_timeout: limits.send_timeout,
         drain: DrainSettings { notice: config.drain.notice, spread: config.drain.spread },
         readiness: Readiness::Ready,
     })

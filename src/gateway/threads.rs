@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{error, warn};
@@ -50,6 +50,7 @@ struct Seed {
     settings: Arc<Settings>,
     entrances: Vec<Entrance>,
     ways: Vec<Way>,
+    peer_timeout: Duration,
     random: u32,
     core: Option<core_affinity::CoreId>,
 }
@@ -84,6 +85,7 @@ pub(super) fn start_shards(plan: &Plan, shared: Seeds, ends: Vec<(Waker, Mailbox
             settings: plan.settings.clone(),
             entrances: plan.gates.iter().map(|gate| gate.entrance.clone()).collect(),
             ways: plan.gates.iter().map(way).collect(),
+            peer_timeout: plan.peer_timeout,
             random: random()? as u32,
             // More shards than cores share them.
             core: (!cores.is_empty()).then(|| cores[index % cores.len()]),
@@ -182,6 +184,8 @@ fn prepare<D: Driver<Listener = Listener>>(driver: D, seed: Seed) -> Result<Prep
                 listener.share().map_err(|error| format!("cannot share a socket of systemd: {error}"))
             }
         }?;
+        let outcome = listener.set_peer_timeout(seed.peer_timeout);
+        outcome.map_err(|error| format!("cannot set TCP_USER_TIMEOUT: {error}"))?;
         listeners.push((ListenerId(index as u16), listener));
     }
     let now = driver.now();

@@ -55,6 +55,8 @@ reasons! {
     PeerReset             "peer_reset"             Network  1006  0     Debug  "the connection broke";
     WriteFailed           "write_failed"           Network  1006  0     Debug  "the connection broke while sending";
 
+    PeerVanished          "peer_vanished"          Network  1006  0     Debug  "the peer has vanished without a word";
+
     MalformedRequest      "malformed_request"      Peer     1002  400   Debug  "malformed request";
     BadFraming            "bad_framing"            Peer     1002  400   Debug  "ambiguous or malformed message framing";
     BodyTooLarge          "body_too_large"         Peer     1009  413   Debug  "the body is larger than this server takes";

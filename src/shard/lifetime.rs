@@ -69,8 +69,8 @@ impl Core {
         let Some(conn) = self.slots.get_mut(key) else { return };
         conn.is_receiving = false;
         conn.is_peer_finished = true;
-        if end.is_err() {
-            return self.broken(key, CloseReason::PeerReset);
+        if let Err(kind) = end {
+            return self.broken(key, reason_of(kind, CloseReason::PeerReset));
         }
         if conn.is_paused() {
             // What it asked for is still being answered; afterwards `after_feed` sees the end.
@@ -86,9 +86,9 @@ impl Core {
     pub(super) fn sent(&mut self, key: Key, batch: Box<Batch>, outcome: Result<(), io::ErrorKind>) {
         let Some(conn) = self.slots.get_mut(key) else { return };
         let was_paused = conn.is_paused();
-        conn.sent(batch, &mut self.sealing);
-        if outcome.is_err() {
-            return self.broken(key, CloseReason::WriteFailed);
+        let has_moved = conn.sent(batch, &mut self.sealing, &self.settings, self.now);
+        if let Err(kind) = outcome {
+            return self.broken(key, reason_of(kind, CloseReason::WriteFailed));
         }
         if was_paused {
             // Its pong may be among what is not read now. That it has made room is as good a sign of life.
@@ -102,6 +102,9 @@ impl Core {
         }
         if !self.readers.is_empty() {
             self.read_on(key);
+        }
+        if has_moved {
+            self.schedule(key);
         }
     }
 
@@ -175,7 +178,7 @@ impl Core {
             self.work.close.push(key);
             return false;
         }
-        conn.begin_linger()
+        conn.begin_linger(self.now)
     }
 
     pub(super) fn begin_receive(&mut self, key: Key) -> bool {
@@ -190,5 +193,15 @@ impl Core {
     pub(super) fn begin_close(&mut self, key: Key) -> bool {
         let Some(conn) = self.slots.get_mut(key) else { return false };
         !std::mem::replace(&mut conn.is_closing, true)
+    }
+}
+
+/// What the kernel says of a peer that acknowledges nothing: that, or what the last router said of the way there.
+fn reason_of(kind: io::ErrorKind, other: CloseReason) -> CloseReason {
+    match kind {
+        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            CloseReason::PeerVanished
+        }
+        _ => other,
     }
 }

@@ -195,7 +195,7 @@ impl<D: Driver> Shard<D> {
         core.counters().turns.add(1);
         self.complete(limits::COMPLETIONS_PER_TURN);
         self.core.take_mail();
-        self.core.expire();
+        self.core.expire(|key| self.driver.taken(key));
         self.core.hub.engine.sweep(self.core.now);
         self.handshake();
         self.resume_accepts();
@@ -385,7 +385,7 @@ impl Core {
     }
 
     /// Looks at every connection whose time has come.
-    fn expire(&mut self) {
+    fn expire(&mut self, mut taken: impl FnMut(Key) -> u32) {
         let mut due: SmallVec<[u32; 64]> = SmallVec::new();
         self.wheel.expire(self.now, |slot| due.push(slot));
         for slot in due {
@@ -395,7 +395,9 @@ impl Core {
             }
             let Some(conn) = self.slots.get_mut(key) else { continue };
             if conn.deadline() <= self.now {
-                match conn.on_deadline(&self.settings, self.now) {
+                let is_looked_at = conn.outbox.is_sending() && !conn.is_closing;
+                let taken = if is_looked_at { taken(key) } else { 0 };
+                match conn.on_deadline(&self.settings, self.now, taken) {
                     Ok(()) => {
                         self.drop_expired(key);
                         self.mark_dirty(key);

@@ -385,6 +385,29 @@ pub fn whoever_comes_after_the_end_of_listening_is_refused<W: World>(world: W) {
     assert_eq!(stage.receive_exactly(key, 21), b"those who are in stay");
 }
 
+pub fn what_the_peer_has_taken_grows_when_it_takes_and_only_then<W: World>(world: W) {
+    let mut stage = Stage::new(world);
+    let (key, mut peer) = stage.connection();
+    stage.send(key, &pattern(20_000_000));
+    // Until every buffer on the way is full.
+    let mut taken = stage.driver().taken(key);
+    let mut looks = 0;
+    while looks < 50 {
+        stage.turn();
+        let before = std::mem::replace(&mut taken, stage.driver().taken(key));
+        looks = if taken == before { looks + 1 } else { 0 };
+    }
+    assert!(stage.events.is_empty(), "the batch is on its way");
+    let before = taken;
+    // A peer's kernel says that there is room again when it is worth saying.
+    let mut heard = vec![0; 65_536];
+    while stage.driver().taken(key) == before {
+        assert!(!matches!(peer.read(&mut heard), Read::End | Read::Broken));
+        stage.turn();
+    }
+    drop(stage.close(key));
+}
+
 pub fn a_dropped_socket_is_closed<W: World>(world: W) {
     let mut stage = Stage::new(world);
     let mut peer = stage.world.connect();

@@ -3,6 +3,7 @@
 mod bus;
 mod front;
 mod hostile;
+mod liveness;
 mod peers;
 mod records;
 mod service;

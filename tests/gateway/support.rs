@@ -113,6 +113,15 @@ impl Raw {
         Raw(socket)
     }
 
+    /// From an address of its own.
+    pub fn connect_from(from: SocketAddr, to: SocketAddr) -> Raw {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(from), socket2::Type::STREAM, None).unwrap();
+        socket.bind(&from.into()).expect("the address is this machine's");
+        socket.connect(&to.into()).expect("the gateway accepts");
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Raw(socket.into())
+    }
+
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Raw {
         // A gateway that has refused and closed may reset; what it said is still to be read.
         let _ = self.0.write_all(bytes.as_ref());

@@ -47,7 +47,12 @@ impl Endpoint {
 
     /// Appends what has arrived, or a part of it, to `into`.
     pub fn read(&self, into: &mut Vec<u8>) -> ReadOutcome {
-        self.world.state().client_read(self.link, usize::MAX, into)
+        self.read_at_most(usize::MAX, into)
+    }
+
+    /// The same for a client that takes no more than so much at a time.
+    pub fn read_at_most(&self, count_max: usize, into: &mut Vec<u8>) -> ReadOutcome {
+        self.world.state().client_read(self.link, count_max, into)
     }
 
     /// What moves here is ciphertext, whose bytes come from real chance: the history counts how many they are, and holds

@@ -230,6 +230,11 @@ impl State {
         }
     }
 
+    pub(super) fn taken(&mut self, driver: u32, key: Key) -> u32 {
+        let link = self.kernel(driver).attached_mut(key).link;
+        self.links.get(&link).map_or(0, |link| link.down.taken())
+    }
+
     pub(super) fn close(&mut self, driver: u32, key: Key) {
         self.record(Event::Close { driver, key });
         let kernel = self.kernel(driver);

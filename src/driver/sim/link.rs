@@ -89,6 +89,8 @@ pub(super) struct Pipe {
     /// What is in flight, oldest first; the bytes before it have arrived.
     segments: VecDeque<(Tick, usize)>,
     arrived: usize,
+    /// Since the beginning.
+    taken: u64,
     last_arrival: Tick,
     end: Option<Tick>,
 }
@@ -100,6 +102,7 @@ impl Pipe {
             bytes: VecDeque::new(),
             segments: VecDeque::new(),
             arrived: 0,
+            taken: 0,
             last_arrival: Tick::ZERO,
             end: None,
         }
@@ -112,6 +115,11 @@ impl Pipe {
     /// Bytes in flight or arrived.
     pub fn held(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Bytes that have come out, modulo 2^32.
+    pub fn taken(&self) -> u32 {
+        self.taken as u32
     }
 
     pub fn last_arrival(&self) -> Tick {
@@ -160,6 +168,7 @@ impl Pipe {
     pub fn take(&mut self, count: usize, into: &mut Vec<u8>) {
         assert!(count <= self.arrived, "what has not arrived cannot be taken");
         self.arrived -= count;
+        self.taken += count as u64;
         into.extend(self.bytes.drain(..count));
     }
 

@@ -141,6 +141,10 @@ impl Driver for SimDriver {
         self.world.state().close(self.id.0, key);
     }
 
+    fn taken(&mut self, key: Key) -> u32 {
+        self.world.state().taken(self.id.0, key)
+    }
+
     fn waker(&self) -> Waker {
         self.world.state().kernel(self.id.0).waker.clone()
     }

@@ -261,6 +261,10 @@ impl Driver for UringDriver {
         self.cancel_armed(key, is_watched, is_sending);
     }
 
+    fn taken(&mut self, key: Key) -> u32 {
+        self.sockets.taken(key)
+    }
+
     fn waker(&self) -> Waker {
         self.waker.clone()
     }

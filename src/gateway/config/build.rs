@@ -291,6 +291,8 @@ impl Builder<'_> {
             keep_alive_timeout: Duration::from_secs(section.whole("keep_alive_timeout_s")),
             handshake_timeout: Duration::from_secs(section.whole("handshake_timeout_s")),
             sse_heartbeat: Duration::from_secs(section.whole("sse_heartbeat_s")),
+            send_timeout: Duration::from_secs(section.whole("send_timeout_s")),
+            peer_timeout: Duration::from_secs(section.whole("peer_timeout_s")),
         };
         // One message never makes a client slow.
         if limits.outbox_bytes_max / 2 < limits.message_bytes_max && !self.broken.contains(&section.place) {

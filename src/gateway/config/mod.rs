@@ -220,6 +220,8 @@ pub struct Limits {
     pub keep_alive_timeout: Duration,
     pub handshake_timeout: Duration,
     pub sse_heartbeat: Duration,
+    pub send_timeout: Duration,
+    pub peer_timeout: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -553,6 +553,21 @@ pub const TABLE: &[Row] = &[
         help: "Silence after which a comment is sent on a stream of events, so that proxies keep it open.",
         doc: "",
     },
+    Row {
+        path: "limits.send_timeout_s",
+        kind: seconds(3_600),
+        fallback: Fallback::Whole(limits::SEND_TIMEOUT.as_secs()),
+        help: "How long a client may take nothing of what is being sent before it counts as too slow and is closed.",
+        doc: "Whoever takes something, however little, is not closed for this. It is looked at when a connection's timer runs \
+              (`limits.ping_interval_s`, `limits.sse_heartbeat_s`) and once in this time then.",
+    },
+    Row {
+        path: "limits.peer_timeout_s",
+        kind: seconds(3_600),
+        fallback: Fallback::Whole(limits::PEER_TIMEOUT.as_secs()),
+        help: "How long what was sent may stay unacknowledged before the peer counts as vanished (TCP_USER_TIMEOUT).",
+        doc: "Longer than `limits.send_timeout_s`: the kernel also ends peers that are there and take nothing.",
+    },
 ];
 
 /// The row of a path, written as in [`Row::path`].
