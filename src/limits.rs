@@ -127,6 +127,8 @@ pub const SERVICE_WAIT: Duration = Duration::from_secs(5);
 pub const BATCH_CAPACITY_KEPT: usize = 16 * 1024;
 /// Batches that a shard keeps for the next turn.
 pub const BATCHES_POOLED_MAX: usize = 256;
+/// And how long it keeps those that nothing takes: after a burst on TLS connections they are a few megabytes.
+pub const BATCHES_KEPT_UNUSED: Duration = Duration::from_secs(1);
 
 // --- What a connection costs: `tidegate doctor` plans with it, the benchmark `connections` measures it ------------------
 

@@ -1,13 +1,13 @@
 //! Where the TLS connections of a shard seal: batches that have room already, and a record's worth of scratch.
 //!
 //! ```text
-//!  take --> sealed into --> at the driver --(sent)--> give_back, emptied, its room kept
+//!  take --> sealed into --> at the driver --(sent)--> give_back, emptied, its room kept --(not needed)--> freed
 //! ```
 //!
 //! Plain batches are not kept here: an event needs a reference, not room, and a batch without room in place of one with it
 //! would have to grow anew for each record.
 
-use crate::base::Batch;
+use crate::base::{Batch, Tick};
 use crate::limits;
 
 #[derive(Default)]
@@ -15,13 +15,19 @@ pub struct Sealing {
     // Boxed as the driver takes and returns them.
     #[expect(clippy::vec_box)]
     spare: Vec<Box<Batch>>,
+    /// As many of them were never taken since the last look: the next look frees them.
+    unused: usize,
+    /// When that is; valid while there are any.
+    look_at: Tick,
     /// Content of a record that rustls seals (TLS 1.2).
     pub(super) scratch: Vec<u8>,
 }
 
 impl Sealing {
     pub(super) fn take(&mut self) -> Box<Batch> {
-        self.spare.pop().unwrap_or_default()
+        let batch = self.spare.pop().unwrap_or_default();
+        self.unused = self.unused.min(self.spare.len());
+        batch
     }
 
     /// A batch that was sealed into has been sent.
@@ -29,6 +35,21 @@ impl Sealing {
         if self.spare.len() < limits::BATCHES_POOLED_MAX {
             batch.clear(limits::BATCH_CAPACITY_KEPT);
             self.spare.push(batch);
+        }
+    }
+
+    /// When [`Sealing::free_unused`] wants to be called.
+    pub fn deadline(&self) -> Tick {
+        if self.spare.is_empty() { Tick::NEVER } else { self.look_at }
+    }
+
+    /// Frees what a burst has left behind and nothing has needed since.
+    pub fn free_unused(&mut self, now: Tick) {
+        if self.deadline() <= now {
+            self.spare.drain(..self.unused);
+            self.spare.shrink_to(2 * self.spare.len());
+            self.unused = self.spare.len();
+            self.look_at = now + limits::BATCHES_KEPT_UNUSED;
         }
     }
 }
@@ -47,5 +68,23 @@ mod tests {
         }
         assert_eq!(sealing.spare.len(), limits::BATCHES_POOLED_MAX);
         assert!(sealing.take().is_empty());
+    }
+
+    #[test]
+    fn frees_what_nothing_has_needed_for_a_while() {
+        let mut sealing = Sealing::default();
+        assert_eq!(sealing.deadline(), Tick::NEVER);
+        (0..10).for_each(|_| sealing.give_back(Box::default()));
+        let mut now = Tick::ZERO;
+        sealing.free_unused(now);
+        assert_eq!(sealing.spare.len(), 10, "they came a moment ago");
+        let taken = [sealing.take(), sealing.take(), sealing.take()];
+        taken.into_iter().for_each(|batch| sealing.give_back(batch));
+        for left in [3, 0] {
+            now = sealing.deadline();
+            sealing.free_unused(now);
+            assert_eq!(sealing.spare.len(), left);
+        }
+        assert_eq!(sealing.deadline(), Tick::NEVER);
     }
 }

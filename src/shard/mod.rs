@@ -203,6 +203,7 @@ impl<D: Driver> Shard<D> {
         self.drain();
         self.flush();
         self.core.post.flush();
+        self.core.sealing.free_unused(self.core.now);
         self.core.measure();
         Ok(self.is_over())
     }
@@ -361,7 +362,7 @@ impl Core {
         if has_work || has_room_again || !self.mailbox.is_empty() && self.post.tell_backlog() == 0 {
             return self.now;
         }
-        let mut deadline = self.wheel.next().min(self.hub.engine.sweep_at());
+        let mut deadline = self.wheel.next().min(self.hub.engine.sweep_at()).min(self.sealing.deadline());
         if self.post.backlog() > 0 {
             deadline = deadline.min(self.now + limits::BACKLOG_RETRY);
         }
