@@ -22,6 +22,7 @@ mod plot;
 mod road;
 mod runs;
 mod sections;
+mod stalls;
 mod table;
 
 use plan::{Form, PLAN, Planned};
@@ -81,14 +82,19 @@ fn measure(args: &Args, figures: &Path) -> Result<Record, String> {
     };
     let mut record = if args.runs.is_empty() { None } else { read(figures).ok() };
     for planned in chosen {
-        let Some(order) = planned.order(form, record.as_ref()) else { continue };
-        let newer = Record::measure(&order, form);
-        match &mut record {
-            Some(record) => record.update(newer),
-            None => record = Some(newer),
+        for order in planned.orders(form, record.as_ref()) {
+            let newer = Record::measure(&order, form);
+            let is_done = newer.run(planned.name).is_some_and(|run| run.failure.is_none());
+            match &mut record {
+                Some(record) => record.update(newer),
+                None => record = Some(newer),
+            }
+            // After each: what has been measured is not lost when a later one is interrupted.
+            record.iter().try_for_each(|record| write_file(figures, &record.text()))?;
+            if is_done {
+                break;
+            }
         }
-        // After each: what has been measured is not lost when a later one is interrupted.
-        record.iter().try_for_each(|record| write_file(figures, &record.text()))?;
     }
     record.ok_or_else(|| "nothing was measured".to_owned())
 }

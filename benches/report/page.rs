@@ -54,6 +54,10 @@ the requests that would have had to wait, and so reports a stall of a second as 
 Here the schedule does not wait. Where a phase goes flat out there is no schedule, and latency counts from publication.
 Percentiles are those of all deliveries (HdrHistogram, three digits); none is an average of percentiles.
 
+**A machine stands still** at times: the host of a virtual one takes its cores away for milliseconds and often counts that
+nowhere. So a thread on each core reads the clock for three seconds before each run, and gaps of half a millisecond and
+more are shown beside the command. Where they are a hundredth of the time, the 99th percentile of any latency is theirs.
+
 **Servers.** *tidegate, epoll* and *tidegate, io_uring* are the same gateway on its two drivers. *nginx + nchan* is
 measured where it is installed (Debian: libnginx-mod-nchan).
 
@@ -129,7 +133,15 @@ impl Page {
 
 /// One run: its command, its table, and why there is not more of it.
 fn part(section: &Section, run: &Run, record: &Record) -> String {
-    let mut text = format!("`{}`, {} s\n", run.command, run.seconds.round());
+    let mut text = format!("`{}`, {} s", run.command, run.seconds.round());
+    if let Some(stalls) = run.stalls {
+        text += &format!(
+            "; before it, the machine stood still for {:.2} % of the time, for up to {:.1} ms",
+            stalls.share * 100.0,
+            stalls.longest_ms
+        );
+    }
+    text.push('\n');
     if let Some(failure) = &run.failure {
         let what = if run.rows.is_empty() { "Not measured" } else { "It ended with an error" };
         text += &format!("\n{what}: {failure}\n");

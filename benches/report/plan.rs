@@ -25,7 +25,10 @@ impl Form {
     }
 }
 
-/// One benchmark with its options. `{largest}` in them is what the machine can hold by what was measured before.
+/// Stands for as many connections as the machine can hold, by what was measured before.
+const LARGEST: &str = "{largest}";
+
+/// One benchmark with its options, in which [`LARGEST`] may stand.
 pub struct Planned {
     /// What the page calls it by.
     pub name: &'static str,
@@ -141,13 +144,18 @@ pub struct Order {
 }
 
 impl Planned {
-    /// `None` if this form leaves the run out.
-    pub fn order(&self, form: Form, measured: Option<&Record>) -> Option<Order> {
-        let own = if form == Form::Short { self.short? } else { self.long };
-        let largest = road::largest(measured).to_string();
-        let options = self.both.split_whitespace().chain(own.split_whitespace());
-        let options = options.map(|word| word.replace("{largest}", &largest)).collect();
-        Some(Order { name: self.name, bench: self.bench, options })
+    /// What to try, one after the other until it succeeds: one order, or for `{largest}` half as many each time. None if
+    /// this form leaves the run out.
+    pub fn orders(&self, form: Form, measured: Option<&Record>) -> Vec<Order> {
+        let own = if form == Form::Long { Some(self.long) } else { self.short };
+        let Some(own) = own else { return Vec::new() };
+        let words: Vec<&str> = self.both.split_whitespace().chain(own.split_whitespace()).collect();
+        let mut numbers = road::largest(measured);
+        if !words.contains(&LARGEST) {
+            numbers.truncate(1);
+        }
+        let filled = |number: &u64| words.iter().map(|word| word.replace(LARGEST, &number.to_string())).collect();
+        numbers.iter().map(|number| Order { name: self.name, bench: self.bench, options: filled(number) }).collect()
     }
 }
 

@@ -54,12 +54,16 @@ fn both_ends(run: &Run) -> Option<f64> {
     (connections >= BOTH_ENDS_MIN).then_some(run.memory_bytes / connections)
 }
 
-/// How many connections this machine can hold, both ends on it, by what was measured; in round numbers.
-pub fn largest(measured: Option<&Record>) -> u64 {
+/// How many connections this machine can hold, both ends on it, by what was measured; in round numbers. Then half of that and
+/// so on, should something else than memory be in the way. At least one.
+pub fn largest(measured: Option<&Record>) -> Vec<u64> {
     let free = machine::meminfo("MemAvailable").unwrap_or_default() as f64;
     let cost = measured.and_then(Cost::of);
     let fitting = cost.map_or(LARGEST_UNKNOWN, |cost| (free * MEMORY_SHARE / cost.both()) as u64);
-    (fitting.min(MILLION as u64) / LARGEST_STEP).max(1) * LARGEST_STEP
+    let steps = (fitting.min(MILLION as u64) / LARGEST_STEP).max(1);
+    std::iter::successors(Some(steps), |steps| Some(steps / 2).filter(|half| *half > 0))
+        .map(|steps| steps * LARGEST_STEP)
+        .collect()
 }
 
 pub fn section(record: &Record) -> String {

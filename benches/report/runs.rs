@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::machine;
 use crate::plan::{Form, Order};
+use crate::stalls::{self, Stalls};
 
 /// How often the machine's free memory is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -54,6 +55,8 @@ pub struct Run {
     pub seconds: f64,
     /// The most by which the machine's free memory shrank: both ends, and the kernel for both.
     pub memory_bytes: f64,
+    /// Of the machine, just before.
+    pub stalls: Option<Stalls>,
     /// Why there are no rows, or not all.
     pub failure: Option<String>,
     pub rows: Vec<Row>,
@@ -81,6 +84,7 @@ impl Record {
         let facts = machine::facts();
         let command = order.command();
         eprintln!("report: {command}");
+        let stalls = Some(stalls::watch(machine::cores()));
         let started = Instant::now();
         let (outcome, memory_bytes) = watching_memory(|| said(order));
         let (rows, failure) = match outcome {
@@ -88,7 +92,7 @@ impl Record {
             Err(words) => (Vec::new(), Some(words)),
         };
         let (name, seconds) = (order.name.to_owned(), started.elapsed().as_secs_f64());
-        Record { facts, form, runs: vec![Run { name, command, seconds, memory_bytes, failure, rows }] }
+        Record { facts, form, runs: vec![Run { name, command, seconds, memory_bytes, stalls, failure, rows }] }
     }
 
     /// What was measured now replaces what was measured earlier, run by run.
@@ -111,6 +115,8 @@ impl Record {
             let (seconds, memory) = (run.seconds.round(), run.memory_bytes);
             lines.push(json!({
                 "run": name, "command": command, "seconds": seconds, "memory_bytes": memory, "failure": failure,
+                "stalls_share": run.stalls.map(|stalls| stalls.share),
+                "stalls_longest_ms": run.stalls.map(|stalls| stalls.longest_ms),
             }));
             lines.extend(run.rows.iter().map(|row| json!({ "row": row.0 })));
         }
@@ -129,11 +135,13 @@ impl Record {
                 record.runs.last_mut().ok_or_else(wrong)?.rows.push(Row(row));
             } else {
                 let text = |name: &str| line[name].as_str().map(str::to_owned);
+                let stalls = line["stalls_share"].as_f64().zip(line["stalls_longest_ms"].as_f64());
                 record.runs.push(Run {
                     name: text("run").ok_or_else(wrong)?,
                     command: text("command").ok_or_else(wrong)?,
                     seconds: line["seconds"].as_f64().unwrap_or_default(),
                     memory_bytes: line["memory_bytes"].as_f64().unwrap_or_default(),
+                    stalls: stalls.map(|(share, longest_ms)| Stalls { share, longest_ms }),
                     failure: text("failure"),
                     rows: Vec::new(),
                 });
@@ -230,11 +238,13 @@ mod tests {
     #[test]
     fn a_record_survives_its_text() {
         let text = "{\"form\":\"long\",\"machine\":{\"cores\":\"2\"}}\n\
-                    {\"command\":\"cargo bench\",\"failure\":null,\"memory_bytes\":4.0,\"run\":\"echo\",\"seconds\":3.0}\n\
+                    {\"command\":\"cargo bench\",\"failure\":null,\"memory_bytes\":4.0,\"run\":\"echo\",\"seconds\":3.0,\
+                    \"stalls_longest_ms\":2.0,\"stalls_share\":0.01}\n\
                     {\"row\":{\"p99_ms\":1.5,\"target\":\"epoll\"}}\n";
         let record = Record::parse(text).unwrap();
         assert_eq!(record.text(), text);
         assert_eq!(record.rows("echo")[0].figure("p99_ms"), Some(1.5));
+        assert_eq!(record.runs[0].stalls, Some(Stalls { share: 0.01, longest_ms: 2.0 }));
         assert_eq!(Record::parse("{\"row\":{}}").err().as_deref(), Some("line 1: not what the report writes"));
     }
 
