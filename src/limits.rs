@@ -166,6 +166,9 @@ pub const SEND_SLICES: usize = 64;
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// Completions handled before the shard flushes what they caused.
 pub const COMPLETIONS_PER_TURN: usize = 1024;
+/// Entries that each list of a turn keeps room for: most turns concern fewer connections, and where one concerns all of them
+/// its lists are a small part of its work.
+pub const TURN_ENTRIES_KEPT: usize = 1024;
 /// Sends handed over before the batches that have come back are taken up again.
 pub const SENDS_PER_ROUND: usize = 256;
 /// How long readiness fails before anything else happens in a drain (configurable as `drain.notice_s`): who asks for it, and how

@@ -82,8 +82,10 @@ impl Sockets {
         }
     }
 
-    /// Grants each listener its accepts anew, and queues those that ran out of them.
+    /// Grants each listener its accepts anew, and queues those that ran out of them. Gives back the room of a queue that was
+    /// once as long as all connections, when they left together.
     pub fn begin_turn(&mut self) {
+        self.ready.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * self.ready.len()));
         for index in 0..self.listeners.len() {
             self.listeners[index].accepts_left = limits::ACCEPTS_PER_TURN;
             self.queue_accept(index);

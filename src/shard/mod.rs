@@ -299,6 +299,10 @@ impl<D: Driver> Shard<D> {
             }
         }
         core.keys = keys;
+        for list in [&mut core.keys, &mut core.work.dirty, &mut core.work.receive, &mut core.work.close] {
+            list.shrink_to(limits::TURN_ENTRIES_KEPT);
+        }
+        core.handshakes.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * core.handshakes.len()));
     }
 
     pub fn driver(&self) -> &D {
