@@ -17,6 +17,14 @@ address = "127.0.0.1:0"
 [bus]
 address = "127.0.0.1:0"
 
+[[channel]]
+name = "room.kept.*"
+history = { messages = 10 }
+
+[[channel]]
+name = "room.long"
+history = { messages = 2000, bytes = 10000000 }
+
 [limits]
 # So that pings are seen, and end what is dead.
 ping_interval_s = 1
@@ -31,6 +39,13 @@ user = { query = "user" }
 channels = ["room.>", "weather"]
 publish_to = "room.>"
 server_side = "news"
+
+[[route]]
+path = "/desk/{name}"
+
+[route.websocket]
+protocol = "centrifuge-json"
+server_side = ["room.kept.{name}", "news"]
 
 [[route]]
 path = "/token"

@@ -76,6 +76,13 @@ impl Batch {
         self.parts.push(Part::Shared(bytes));
     }
 
+    /// Puts bytes before everything else. Nothing of it may have been sent.
+    pub fn put_first(&mut self, bytes: Rc<[u8]>) {
+        assert!(self.part_index == 0 && self.part_sent == 0, "what has been sent was first");
+        self.remaining += bytes.len();
+        self.parts.insert(0, Part::Shared(bytes));
+    }
+
     /// Iterates over what is not sent yet.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> + '_ {
         self.parts[self.part_index..].iter().enumerate().map(|(index, part)| {
@@ -140,6 +147,15 @@ impl std::fmt::Debug for Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_put_first_is_sent_first() {
+        let mut batch = Batch::new();
+        batch.push(b"b");
+        batch.put_first(Rc::from(&b"a"[..]));
+        batch.push(b"c");
+        assert_eq!((batch.len(), batch.slices().flatten().copied().collect::<Vec<u8>>()), (3, b"abc".to_vec()));
+    }
 
     fn bytes(batch: &Batch) -> Vec<u8> {
         batch.slices().flatten().copied().collect()

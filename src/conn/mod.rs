@@ -224,6 +224,12 @@ impl Conn {
         }
     }
 
+    /// Whether its next command has to wait, for answers to earlier ones or for the peer to take what there is.
+    pub fn is_crowded(&self) -> bool {
+        let is_busy = matches!(&self.phase, Phase::Centrifuge(session) if session.is_busy());
+        is_busy || self.outbox.len() > limits::OUTBOX_BYTES_PAUSE
+    }
+
     /// True while nothing more may be taken off its input.
     pub fn is_paused(&self) -> bool {
         let is_answering = match &self.phase {
@@ -389,7 +395,8 @@ impl Conn {
     pub fn push_replayed(&mut self, tag: u32, channel: &Subject, excerpt: &Excerpt) {
         match &mut self.phase {
             Phase::EventStream(stream) => stream.push_replayed(tag, channel, excerpt, &mut self.outbox),
-            Phase::WebSocket(..) | Phase::Centrifuge(_) | Phase::Worker(_) | Phase::Http(_) | Phase::Ending => {}
+            Phase::Centrifuge(session) => session.replayed(tag, channel, excerpt, &mut self.outbox),
+            Phase::WebSocket(..) | Phase::Worker(_) | Phase::Http(_) | Phase::Ending => {}
         }
     }
 
@@ -402,7 +409,11 @@ impl Conn {
         settings: &Settings,
         now: Tick,
     ) -> Result<(), CloseReason> {
-        match &self.phase {
+        match &mut self.phase {
+            Phase::Centrifuge(session) => {
+                session.history(excerpt, &mut self.outbox);
+                Ok(())
+            }
             Phase::Http(_) => {
                 let body = admin::history(channel, excerpt);
                 self.answer("application/json", body.as_bytes(), settings, now)

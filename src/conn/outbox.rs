@@ -63,6 +63,11 @@ impl Outbox {
         self.pending().push_shared(bytes.clone());
     }
 
+    /// Puts bytes before all that waits.
+    pub fn put_first(&mut self, bytes: Rc<[u8]>) {
+        self.pending().put_first(bytes);
+    }
+
     /// Forgets what has not been handed to the driver.
     pub fn drop_pending(&mut self) {
         self.pending = None;

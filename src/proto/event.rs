@@ -130,7 +130,7 @@ impl Event {
     pub fn centrifuge_frame(&self) -> &Rc<[u8]> {
         self.centrifuge.get_or_init(|| {
             let Message { subject, payload, .. } = &*self.message;
-            let data = Data(payload);
+            let data = self.data();
             let mut json = Vec::with_capacity(payload.len() + subject.as_str().len() + 64);
             if subject.is_reserved() {
                 centrifuge::write_message(&mut json, data);
@@ -145,8 +145,13 @@ impl Event {
         })
     }
 
-    /// The client that has published it, if one has.
-    fn info(&self) -> Option<Info<'_>> {
+    /// The payload as the client protocol carries it.
+    pub fn data(&self) -> Data<'_> {
+        Data(&self.message.payload)
+    }
+
+    /// The client that has published it over the client protocol, if one has.
+    pub fn info(&self) -> Option<Info<'_>> {
         let client = self.message.header(CONN_HEADER)?;
         let conn_info = self.message.header(INFO_HEADER).and_then(|info| serde_json::from_str(info).ok());
         Some(Info { user: self.message.header(USER_HEADER).unwrap_or_default(), client, conn_info })

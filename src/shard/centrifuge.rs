@@ -2,7 +2,7 @@
 
 use crate::base::Key;
 use crate::conn::TAG_ADDED;
-use crate::conn::centrifuge::Step;
+use crate::conn::centrifuge::{Channel, Step};
 use crate::mesh::{Publish, Publisher};
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::next_command;
@@ -20,7 +20,7 @@ impl Core {
         loop {
             let (address, now) = (self.address(key), self.now);
             let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) else { return };
-            if conn.is_parked || conn.centrifuge().is_some_and(|(session, _)| session.is_busy()) {
+            if conn.is_parked || conn.is_crowded() {
                 return conn.keep_commands(rest);
             }
             let Some(command) = next_command(&mut rest) else { return };
@@ -38,12 +38,11 @@ impl Core {
                 if let Some(user) = user {
                     self.subscribe(key, TAG_ADDED, &Pattern::from(user), None);
                 }
-                for (tag, channel) in channels {
-                    self.subscribe(key, tag, &Pattern::from(channel), None);
-                }
+                channels.into_iter().for_each(|channel| self.open_channel(key, channel));
                 self.notify_service(key, Kind::Open);
             }
-            Step::Subscribe { tag, channel } => _ = self.subscribe(key, tag, &Pattern::from(channel), None),
+            Step::Subscribe(channel) => self.open_channel(key, channel),
+            Step::History { channel, since, bounds } => self.ask_history(key, 0, channel, since, bounds),
             Step::Unsubscribe(sub) => self.withdraw(sub),
             Step::Publish { number, message } => {
                 let from = Publisher {
@@ -66,6 +65,13 @@ impl Core {
                 self.ask_service(key, Opcode::Text, payload.into());
                 self.park_if_crowded(key);
             }
+        }
+    }
+
+    fn open_channel(&mut self, key: Key, Channel { tag, channel, since }: Channel) {
+        match since {
+            Some(since) => self.subscribe_since(key, tag, channel, since),
+            None => _ = self.subscribe(key, tag, &Pattern::from(channel), None),
         }
     }
 
@@ -99,8 +105,8 @@ impl Core {
     pub(super) fn change_channels(&mut self, key: Key, subscribes: bool, channel: &Subject) {
         let Some((session, outbox)) = self.slots.get_mut(key).and_then(|conn| conn.centrifuge()) else { return };
         if subscribes {
-            if let Some(tag) = session.subscribe_by_worker(channel, outbox) {
-                self.subscribe(key, tag, &Pattern::from(channel.clone()), None);
+            if let Some(channel) = session.subscribe_by_worker(channel.clone(), &self.settings.channels, outbox) {
+                self.open_channel(key, channel);
             }
         } else if let Some(sub) = session.unsubscribe_by_worker(channel, outbox) {
             self.withdraw(sub);
@@ -108,7 +114,7 @@ impl Core {
         self.mark_dirty(key);
     }
 
-    /// Ends the subscriptions whose tokens have ended.
+    /// Ends the subscriptions whose time has come.
     pub(super) fn drop_expired(&mut self, key: Key) {
         while let Some(sub) = self.slots.get_mut(key).and_then(|conn| conn.take_expired(self.now)) {
             self.withdraw(sub);

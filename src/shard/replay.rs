@@ -92,7 +92,10 @@ impl Core {
                 self.mark_dirty(key);
                 self.counters().replayed.add(excerpt.messages.len() as u64);
                 self.counters().gaps.add(excerpt.gap.is_some().into());
-                if excerpt.is_last {
+                self.drop_expired(key);
+                if self.hub.listeners.listener(sub).is_none() {
+                    // Over: it could not go on behind a gap.
+                } else if excerpt.is_last {
                     self.hub.listeners.silence(sub, false);
                 } else {
                     let reader = Reader { sub, tag: asker.tag, subject, stands_at: excerpt.end() };

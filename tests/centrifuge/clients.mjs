@@ -87,7 +87,9 @@ const inSeconds = (seconds) => Math.floor(Date.now() / 1000) + seconds;
 async function relay(use) {
   const pairs = new Set();
   const seen = { down: "", up: 0 };
+  let isOpen = true;
   const server = createServer((down) => {
+    if (!isOpen) return down.destroy();
     const [host, port] = gateway.split(":");
     const up = connectSocket({ host, port: Number(port) });
     const pair = [down, up];
@@ -105,8 +107,15 @@ async function relay(use) {
     for (const pair of pairs) pair.forEach((socket) => socket.destroy());
     pairs.clear();
   };
+  /** Cut off while something happens. */
+  const without = async (happens) => {
+    isOpen = false;
+    cut();
+    await happens();
+    isOpen = true;
+  };
   try {
-    return await use(`127.0.0.1:${server.address().port}`, cut, seen);
+    return await use(`127.0.0.1:${server.address().port}`, cut, seen, without);
   } finally {
     cut();
     server.close();
@@ -319,6 +328,90 @@ const cases = {
         await until(() => seen.length === 2);
         assert.deepEqual(seen, [1, 2]);
       }, address)),
+
+  recovery: () =>
+    relay((address, _cut, _seen, without) =>
+      connected("/desk?user=ann", {}, (ann) =>
+        connected("/desk?user=bob", {}, async (bob) => {
+          const room = await subscribed(ann, "room.kept.recovery");
+          const seen = record(room, "publication");
+          const publish = async (from, to) => {
+            for (let number = from; number <= to; number++) await bob.publish("room.kept.recovery", number);
+          };
+          const numbers = (to) => [...Array(to).keys()].map((index) => index + 1);
+          await publish(1, 2);
+          await until(() => seen.length === 2);
+          const back = next(room, "subscribed");
+          await without(() => publish(3, 4));
+          const context = await back;
+          assert.ok(context.wasRecovering && context.recovered && context.recoverable);
+          await publish(5, 5);
+          await until(() => seen.at(-1) === 5);
+          assert.deepEqual(seen, numbers(5));
+          const again = next(room, "subscribed");
+          await without(() => publish(6, 20));
+          const { wasRecovering, recovered, data } = await again;
+          assert.deepEqual([wasRecovering, recovered, data.gap.reason, data.gap.channel], [true, false, "gone", "room.kept.recovery"]);
+          await publish(21, 21);
+          await until(() => seen.at(-1) === 21);
+          assert.deepEqual(seen, [...numbers(5), ...numbers(21).slice(10)], "the ten that are kept, and what is live");
+        }), address)),
+
+  long_recovery: () =>
+    relay((address, _cut, _seen, without) =>
+      connected("/desk?user=ann", {}, (ann) =>
+        connected("/desk?user=bob", {}, async (bob) => {
+          const room = await subscribed(ann, "room.long");
+          const seen = record(room, "publication", ({ data }) => data.number);
+          const many = [...Array(1000).keys()];
+          const publish = (number) => bob.publish("room.long", { number, text: "x".repeat(300) });
+          const again = next(room, "subscribed");
+          await without(() => Promise.all(many.map(publish)));
+          assert.ok((await again).recovered);
+          await publish(1000);
+          await until(() => seen.length >= 1001);
+          assert.deepEqual(seen, [...many, 1000]);
+        }), address)),
+
+  server_side_recovery: () =>
+    relay((address, _cut, _seen, without) =>
+      connected("/desk?user=bob", {}, (bob) =>
+        client("/desk/side", {}, async (side) => {
+          const publications = record(side, "publication", ({ channel, data }) => [channel, data]);
+          const contexts = record(side, "subscribed", (context) => context);
+          side.connect();
+          await until(() => contexts.length === 2);
+          await bob.publish("room.kept.side", 1);
+          await until(() => publications.length === 1);
+          await without(() => bob.publish("room.kept.side", 2));
+          await until(() => publications.length === 2);
+          const kept = contexts.slice(2).find(({ channel }) => channel === "room.kept.side");
+          assert.ok(kept.wasRecovering && kept.recovered);
+          assert.deepEqual(publications, [["room.kept.side", 1], ["room.kept.side", 2]]);
+        }, address))),
+
+  history: () =>
+    connected("/desk?user=ann", {}, async (ann) => {
+      for (let number = 1; number <= 12; number++) await ann.publish("room.kept.history", number);
+      const ask = async (options) => {
+        const { publications, offset } = await ann.history("room.kept.history", options);
+        return [publications.map(({ data }) => data), offset];
+      };
+      assert.deepEqual(await ask({ limit: 0 }), [[], 12]);
+      assert.deepEqual(await ask({ limit: 3 }), [[3, 4, 5], 12]);
+      assert.deepEqual(await ask({ limit: 2, reverse: true }), [[12, 11], 12]);
+      assert.deepEqual((await ask({ limit: -1 }))[0].length, 10);
+      const { epoch } = await ann.history("room.kept.history", { limit: 0 });
+      assert.deepEqual(await ask({ limit: 100, since: { epoch, offset: 9 } }), [[10, 11, 12], 12]);
+      assert.deepEqual(await ask({ limit: 2, since: { epoch, offset: 9 }, reverse: true }), [[8, 7], 12]);
+      for (const since of [{ epoch, offset: 1 }, { epoch, offset: 99 }, { epoch: "00000000", offset: 9 }, { epoch: "_", offset: 9 }]) {
+        await assert.rejects(ask({ limit: 1, since }), refused(112), JSON.stringify(since));
+      }
+      const many = await Promise.all([...Array(50).keys()].map(() => ask({ limit: 1 })));
+      assert.ok(many.every(([[first]]) => first === 3));
+      await assert.rejects(ann.history("room.1", { limit: 1 }), refused(108));
+      await assert.rejects(ann.history("secret", { limit: 1 }), refused(103));
+    }),
 
   token: () =>
     connected("/token", { token: token({ sub: "ann", info: { name: "Ann" }, channels: ["news"] }) }, async (ann) => {

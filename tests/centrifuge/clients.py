@@ -96,6 +96,7 @@ def token(claims):
 async def relay():
     """Between a client and the gateway: its address, and what cuts it."""
     writers = []
+    is_open = True
 
     async def pipe(reader, writer):
         try:
@@ -107,6 +108,8 @@ async def relay():
         writer.close()
 
     async def accept(reader, writer):
+        if not is_open:
+            return writer.transport.abort()
         host, port = GATEWAY.split(":")
         up_reader, up_writer = await asyncio.open_connection(host, int(port))
         writers.extend([writer, up_writer])
@@ -116,9 +119,17 @@ async def relay():
         while writers:
             writers.pop().transport.abort()
 
+    @asynccontextmanager
+    async def without():
+        nonlocal is_open
+        is_open = False
+        cut()
+        yield
+        is_open = True
+
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:
-        yield "127.0.0.1:%d" % server.sockets[0].getsockname()[1], cut
+        yield "127.0.0.1:%d" % server.sockets[0].getsockname()[1], cut, without
     finally:
         cut()
         server.close()
@@ -189,12 +200,39 @@ async def unsubscribe(worker):
 
 @case
 async def cut(worker):
-    async with relay() as (address, cut_now), client("/desk?user=ann", address) as (ann, _):
+    async with relay() as (address, cut_now, _), client("/desk?user=ann", address) as (ann, _):
         _, events = await subscribed(ann, "room.pycut")
         cut_now()
         await events.next("subscribed", 2)
         await worker.publish("room.pycut", b"1")
         assert (await events.next("publication")).pub.data == 1
+
+
+@case
+async def recovery(_worker):
+    async with (
+        relay() as (address, _, without),
+        client("/desk?user=ann", address) as (ann, _),
+        client("/desk?user=bob") as (bob, _),
+    ):
+        _, events = await subscribed(ann, "room.kept.py")
+        await bob.publish("room.kept.py", 1)
+        await events.next("publication")
+        async with without():
+            await bob.publish("room.kept.py", 2)
+            await bob.publish("room.kept.py", 3)
+        context = await events.next("subscribed", 2)
+        assert context.was_recovering and context.recovered, context
+        await bob.publish("room.kept.py", 4)
+        await events.next("publication", 4)
+        assert [context.pub.data for context in events.of("publication")] == [1, 2, 3, 4]
+        async with without():
+            for number in range(5, 20):
+                await bob.publish("room.kept.py", number)
+        context = await events.next("subscribed", 3)
+        assert context.was_recovering and not context.recovered and context.data["gap"]["reason"] == "gone", context
+        history = await ann.history("room.kept.py", limit=2, reverse=True)
+        assert [publication.data for publication in history.publications] == [19, 18], history
 
 
 @case

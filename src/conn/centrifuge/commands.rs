@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::{Calls, Centrifuge, Rhythm, Session, Stage, Step, Subscriptions, Surroundings, reply};
+use super::recovery::{position, since};
+use super::{
+    Asked, AskedBy, Calls, Centrifuge, Channel, Connecting, Question, Rhythm, Session, Stage, Step, Subscriptions,
+    Surroundings, VERSION, reply, say,
+};
 use crate::base::Tick;
 use crate::conn::Identity;
 use crate::conn::outbox::Outbox;
@@ -12,15 +16,13 @@ use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::centrifuge::{
-    Answer, Code, Command, Connect, Connected, Expiry, Nothing, Refreshed, Request, Subscribe, Subscribed,
-    Subscriptions as Results,
+    Answer, Code, Command, Connect, Expiry, History, Nothing, Refreshed, Request, Subscribe, Subscribed,
 };
 use crate::proto::event::{CONN_HEADER, INFO_HEADER, Message, USER_HEADER};
+use crate::proto::replay::{Bounds, Since};
 use crate::proto::subject::{Subject, is_valid_token};
 use crate::proto::token::{ConnectionClaims, Refused};
 
-/// What clients are told about this server.
-const VERSION: &str = concat!("Tidegate ", env!("CARGO_PKG_VERSION"));
 /// The payload that is said by saying none.
 const NULL: &[u8] = b"null";
 
@@ -80,7 +82,7 @@ impl Centrifuge {
             Request::Unsubscribe(request) => {
                 let sub = self.session().and_then(|session| session.subscriptions.remove(&request.channel));
                 reply(outbox, id, &Answer::Unsubscribe(Nothing {}));
-                Ok(sub.map(Step::Unsubscribe))
+                Ok(sub.map(|(sub, _)| Step::Unsubscribe(sub)))
             }
             Request::Publish(publish) => {
                 let message = self.publication(&publish.channel, payload(publish.data), around)?;
@@ -104,10 +106,7 @@ impl Centrifuge {
                 self.check_listening(&request.channel, around)?;
                 Err(Code::NOT_AVAILABLE.into())
             }
-            Request::History(request) => {
-                self.check_listening(&request.channel, around)?;
-                Err(Code::NOT_AVAILABLE.into())
-            }
+            Request::History(request) => self.ask_history(id, &request, around),
             Request::Refresh(request) => self.refresh(id, &request.token, around, outbox),
             Request::SubRefresh(request) => self.sub_refresh(id, &request.channel, &request.token, around, outbox),
             Request::Ping => {
@@ -133,7 +132,17 @@ impl Centrifuge {
         let mut opened = Vec::new();
         for channel in channels.drain(..).chain(admission.channels) {
             match subscriptions.add(channel.clone(), None) {
-                Ok(tag) => opened.push((tag, channel)),
+                Ok(tag) => {
+                    let stands_at = connect.subs.as_ref().and_then(|subs| subs.get(channel.as_str()));
+                    let recovering = stands_at.and_then(since);
+                    let is_kept = around.keeps(&channel);
+                    let since = recovering.or(is_kept.then_some(Since::Now));
+                    if since.is_some() {
+                        let was_recovering = recovering.is_some();
+                        subscriptions.ask(tag, Asked { by: AskedBy::Connect, was_recovering, is_kept });
+                    }
+                    opened.push(Channel { tag, channel, since });
+                }
                 // Route and token may name the same.
                 Err(Code::ALREADY_SUBSCRIBED) => {}
                 Err(_) => return Err(CloseReason::TooManyChannels.into()),
@@ -149,17 +158,29 @@ impl Centrifuge {
         let rhythm = Rhythm::new(interval, part, around.now);
         let info = admission.info;
         let (calls, publications) = (Calls::default(), Calls::default());
-        self.stage = Stage::Connected(Session { rhythm, subscriptions, calls, publications, info, expires });
-        let subs = opened.iter().map(|(_, channel)| (channel.as_str(), Subscribed::default())).collect();
-        let answer = Connected {
-            client: &around.address.to_string(),
-            version: VERSION,
-            expiry: Expiry::after(admission.ttl),
-            subs: Results(subs),
-            ping: interval.as_secs().max(1),
-            pong: true,
+        let connecting = Connecting {
+            id,
+            client: around.address.to_string(),
+            ttl: admission.ttl,
+            ping_s: interval.as_secs().max(1),
+            // Beside what else waits for it, they must not make a client slow.
+            room: around.settings.outbox_bytes_max / 4,
+            results: opened.iter().map(|channel| (channel.tag, channel.channel.clone(), None)).collect(),
         };
-        reply(outbox, id, &Answer::Connect(answer));
+        let is_answered = !subscriptions.are_asked();
+        if is_answered {
+            say(outbox, |out| connecting.write(out));
+        }
+        self.stage = Stage::Connected(Session {
+            rhythm,
+            subscriptions,
+            calls,
+            publications,
+            info,
+            expires,
+            connecting: (!is_answered).then(|| Box::new(connecting)),
+            question: None,
+        });
         Ok(Some(Step::Open { user, channels: opened }))
     }
 
@@ -186,9 +207,44 @@ impl Centrifuge {
         };
         let Some(session) = self.session() else { return Ok(None) };
         let tag = session.subscriptions.add(channel.clone(), end(ttl, around.now))?;
-        let answer = Subscribed { expiry: Expiry::after(ttl), ..Subscribed::default() };
-        reply(outbox, id, &Answer::Subscribe(answer));
-        Ok(Some(Step::Subscribe { tag, channel }))
+        let recovering = since(subscribe);
+        let is_kept = around.keeps(&channel);
+        let since = recovering.or(is_kept.then_some(Since::Now));
+        if since.is_some() {
+            let by = AskedBy::Command { id, ttl };
+            session.subscriptions.ask(tag, Asked { by, was_recovering: recovering.is_some(), is_kept });
+        } else {
+            let answer = Subscribed { expiry: Expiry::after(ttl), ..Subscribed::default() };
+            reply(outbox, id, &Answer::Subscribe(answer));
+        }
+        Ok(Some(Step::Subscribe(Channel { tag, channel, since })))
+    }
+
+    fn ask_history<'a>(
+        &mut self,
+        id: u32,
+        request: &History<'_>,
+        around: &Surroundings<'_>,
+    ) -> Result<Option<Step<'a>>, Refusal> {
+        let channel = self.check_listening(&request.channel, around)?;
+        if !around.keeps(&channel) {
+            return Err(Code::NOT_AVAILABLE.into());
+        }
+        let is_reverse = request.reverse.unwrap_or(false);
+        let limit = request.limit.unwrap_or(0);
+        let from = request.since.as_ref().map(|since| position(&since.epoch, since.offset.unwrap_or(0)));
+        let since = match (limit, from) {
+            (0, _) => Since::Now,
+            (_, None) if is_reverse => Since::Latest,
+            (_, None) => Since::Beginning,
+            (_, Some(Since::After(position))) if is_reverse => Since::Before(position),
+            (_, Some(since)) => since,
+        };
+        let messages_max = usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, limits::REPLAY_MESSAGES_MAX);
+        let Some(session) = self.session() else { return Ok(None) };
+        session.question = Some(Question { id, is_reverse, is_exact: from.is_some() && limit != 0 });
+        let bounds = Bounds { messages_max, bytes_max: limits::REPLAY_BYTES_MAX };
+        Ok(Some(Step::History { channel, since, bounds }))
     }
 
     /// What the client publishes, with headers that say who it is.
@@ -265,6 +321,13 @@ impl Centrifuge {
         }
         reply(outbox, id, &Answer::SubRefresh(Expiry::after(ttl)));
         Ok(None)
+    }
+}
+
+impl Surroundings<'_> {
+    /// Whether a channel keeps history.
+    fn keeps(&self, channel: &Subject) -> bool {
+        self.settings.channels.of(channel).history.is_some()
     }
 }
 

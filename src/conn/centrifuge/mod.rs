@@ -12,6 +12,8 @@
 
 mod calls;
 mod commands;
+mod recovery;
+mod replayed;
 mod rhythm;
 mod subscriptions;
 
@@ -26,14 +28,19 @@ use crate::base::{Address, Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::{self, Answer, Code, Data, Failure, Nothing, RpcResult, Subscribed, Text, Unsubscribed};
+use crate::proto::channel::Rules;
 use crate::proto::event::{Event, Message};
+use crate::proto::replay::{Bounds, Since};
 use crate::proto::subject::Subject;
 use crate::proto::ws::{Opcode, Payload, SessionLimits, frame};
 
 use calls::Calls;
+use replayed::{Connecting, Question};
 use rhythm::Rhythm;
-use subscriptions::Subscriptions;
+use subscriptions::{Asked, AskedBy, Subscriptions};
 
+/// What clients are told about this server.
+const VERSION: &str = concat!("Tidegate ", env!("CARGO_PKG_VERSION"));
 /// A worker's error, as the services of NATS say it (ADR-32 of NATS' architecture).
 const ERROR_HEADER: &str = "Nats-Service-Error";
 const ERROR_CODE_HEADER: &str = "Nats-Service-Error-Code";
@@ -46,11 +53,14 @@ pub enum Step<'a> {
     /// It has connected: subscribe it to its user, and to what the server has chosen, by tag.
     Open {
         user: Option<Subject>,
-        channels: Vec<(u32, Subject)>,
+        channels: Vec<Channel>,
     },
-    Subscribe {
-        tag: u32,
+    Subscribe(Channel),
+    /// What is kept of a channel ([`Centrifuge::history`]).
+    History {
         channel: Subject,
+        since: Since,
+        bounds: Bounds,
     },
     Unsubscribe(Key),
     /// Answered when it has its place in the channel ([`Centrifuge::published`]).
@@ -66,6 +76,14 @@ pub enum Step<'a> {
     },
     /// For a worker of the service.
     Send(&'a [u8]),
+}
+
+/// A channel to subscribe to; with `since`, its owner is asked what has been missed ([`Centrifuge::replayed`]).
+#[derive(Debug)]
+pub struct Channel {
+    pub tag: u32,
+    pub channel: Subject,
+    pub since: Option<Since>,
 }
 
 /// One client's session.
@@ -96,6 +114,8 @@ struct Session {
     info: Option<Box<RawValue>>,
     /// When its token ends.
     expires: Option<Tick>,
+    connecting: Option<Box<Connecting>>,
+    question: Option<Question>,
 }
 
 /// What a command is seen with.
@@ -171,16 +191,29 @@ impl Centrifuge {
     }
 
     /// Subscribes it to `channel` because a worker says so: the tag, unless it is subscribed or has too many.
-    pub fn subscribe_by_worker(&mut self, channel: &Subject, outbox: &mut Outbox) -> Option<u32> {
-        let tag = self.session()?.subscriptions.add(channel.clone(), None).ok()?;
-        say(outbox, |out| centrifuge::write_subscribe(out, channel.as_str(), &Subscribed::default()));
-        Some(tag)
+    pub fn subscribe_by_worker(&mut self, channel: Subject, rules: &Rules, outbox: &mut Outbox) -> Option<Channel> {
+        let subscriptions = &mut self.session()?.subscriptions;
+        let tag = subscriptions.add(channel.clone(), None).ok()?;
+        let is_kept = rules.of(&channel).history.is_some();
+        if is_kept {
+            subscriptions.ask(tag, Asked { by: AskedBy::Worker, was_recovering: false, is_kept });
+        } else {
+            say(outbox, |out| centrifuge::write_subscribe(out, channel.as_str(), &Subscribed::default()));
+        }
+        Some(Channel { tag, channel, since: is_kept.then_some(Since::Now) })
     }
 
     /// The reverse: the hub's name of the subscription that is over.
     pub fn unsubscribe_by_worker(&mut self, channel: &Subject, outbox: &mut Outbox) -> Option<Key> {
-        let sub = self.session()?.subscriptions.remove(channel.as_str())?;
-        say(outbox, |out| centrifuge::write_unsubscribe(out, channel.as_str(), Unsubscribed::BY_WORKER));
+        let session = self.session()?;
+        let (sub, asked) = session.subscriptions.remove(channel.as_str())?;
+        match asked.map(|asked| asked.by) {
+            None => say(outbox, |out| centrifuge::write_unsubscribe(out, channel.as_str(), Unsubscribed::BY_WORKER)),
+            // The client does not know yet that it was subscribed, and never will.
+            Some(AskedBy::Command { id, .. }) => reply(outbox, id, &Code::PERMISSION_DENIED.into()),
+            Some(AskedBy::Connect) => session.forget(channel, outbox),
+            Some(AskedBy::Worker) => {}
+        }
         Some(sub)
     }
 
@@ -188,9 +221,9 @@ impl Centrifuge {
         outbox.push_shared(event.centrifuge_frame());
     }
 
-    /// So many publications are on their way that the next has to wait.
+    /// So much of what it has asked for is on its way that the next command has to wait.
     pub fn is_busy(&self) -> bool {
-        matches!(&self.stage, Stage::Connected(session) if session.publications.is_full())
+        matches!(&self.stage, Stage::Connected(session) if session.is_busy())
     }
 
     /// The publication `number` has its place: whoever publishes after hearing so comes later.
@@ -261,10 +294,10 @@ impl Centrifuge {
         Ok(())
     }
 
-    /// A subscription whose token has ended: the hub's name of it.
+    /// A subscription that has to end: the hub's name of it.
     pub fn take_expired(&mut self, now: Tick, outbox: &mut Outbox) -> Option<Key> {
-        let (channel, sub) = self.session()?.subscriptions.take_expired(now)?;
-        say(outbox, |out| centrifuge::write_unsubscribe(out, channel.as_str(), Unsubscribed::EXPIRED));
+        let (channel, sub, why) = self.session()?.subscriptions.take_expired(now)?;
+        say(outbox, |out| centrifuge::write_unsubscribe(out, channel.as_str(), why));
         Some(sub)
     }
 
@@ -275,6 +308,16 @@ impl Centrifuge {
         if let Some(disconnect) = centrifuge::disconnect(reason) {
             self.websocket.write_close(Some(disconnect.code), disconnect.words, outbox);
         }
+    }
+}
+
+impl Session {
+    fn is_busy(&self) -> bool {
+        self.publications.is_full()
+            || self.question.is_some()
+            || self.connecting.is_some()
+            // One after the other: what has been missed of many channels would not fit into the outbox at once.
+            || self.subscriptions.are_asked()
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::base::{Key, Tick};
 use crate::conn::TAG_ADDED;
 use crate::limits::CHANNELS_PER_CONNECTION_MAX;
-use crate::proto::centrifuge::Code;
+use crate::proto::centrifuge::{Code, Unsubscribed};
 use crate::proto::subject::Subject;
 
 /// At most [`CHANNELS_PER_CONNECTION_MAX`], so a list is searched as fast as anything.
@@ -19,8 +19,31 @@ struct Subscription {
     tag: u32,
     /// The hub's name; there as soon as the step that asks for it has been taken.
     sub: Option<Key>,
-    /// When the token that allows it ends.
+    /// When the token that allows it ends, or it has to end for another reason.
     until: Option<Tick>,
+    why: Unsubscribed,
+    /// The owner of its channel has been asked, and has not answered.
+    asked: Option<Asked>,
+}
+
+/// Who is told where a channel stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub by: AskedBy,
+    pub was_recovering: bool,
+    /// The channel keeps history.
+    pub is_kept: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AskedBy {
+    /// The command with this id; its token holds so many seconds.
+    Command {
+        id: u32,
+        ttl: Option<u64>,
+    },
+    Connect,
+    Worker,
 }
 
 impl Subscriptions {
@@ -33,13 +56,42 @@ impl Subscriptions {
             return Err(Code::LIMIT_EXCEEDED);
         }
         self.tag = (self.tag + 1) % TAG_ADDED;
-        self.list.push(Subscription { channel, tag: self.tag, sub: None, until });
+        let why = Unsubscribed::EXPIRED;
+        self.list.push(Subscription { channel, tag: self.tag, sub: None, until, why, asked: None });
         Ok(self.tag)
     }
 
     pub fn subscribed(&mut self, tag: u32, sub: Key) {
-        if let Some(subscription) = self.list.iter_mut().find(|subscription| subscription.tag == tag) {
+        if let Some(subscription) = self.by_tag(tag) {
             subscription.sub = Some(sub);
+        }
+    }
+
+    fn by_tag(&mut self, tag: u32) -> Option<&mut Subscription> {
+        self.list.iter_mut().find(|subscription| subscription.tag == tag)
+    }
+
+    /// The owner of the channel is being asked.
+    pub fn ask(&mut self, tag: u32, asked: Asked) {
+        if let Some(subscription) = self.by_tag(tag) {
+            subscription.asked = Some(asked);
+        }
+    }
+
+    /// The owner has answered; `None` if that was the next piece of an answer.
+    pub fn answered(&mut self, tag: u32) -> Option<Asked> {
+        self.by_tag(tag)?.asked.take()
+    }
+
+    /// Whether an owner has been asked and has not answered.
+    pub fn are_asked(&self) -> bool {
+        self.list.iter().any(|subscription| subscription.asked.is_some())
+    }
+
+    /// Has one end as soon as the hub can be told.
+    pub fn give_up(&mut self, tag: u32, why: Unsubscribed) {
+        if let Some(subscription) = self.by_tag(tag) {
+            (subscription.until, subscription.why) = (Some(Tick::ZERO), why);
         }
     }
 
@@ -47,10 +99,11 @@ impl Subscriptions {
         self.list.iter().any(|subscription| subscription.channel.as_str() == channel)
     }
 
-    /// Ends one: the hub's name of it.
-    pub fn remove(&mut self, channel: &str) -> Option<Key> {
+    /// Ends one: the hub's name of it, and who still waits for an answer about it.
+    pub fn remove(&mut self, channel: &str) -> Option<(Key, Option<Asked>)> {
         let index = self.list.iter().position(|subscription| subscription.channel.as_str() == channel)?;
-        self.list.swap_remove(index).sub
+        let Subscription { sub, asked, .. } = self.list.swap_remove(index);
+        Some((sub?, asked))
     }
 
     /// Another token allows it until then. False if there is no such subscription.
@@ -64,12 +117,12 @@ impl Subscriptions {
         self.list.iter().filter_map(|subscription| subscription.until).min().unwrap_or(Tick::NEVER)
     }
 
-    /// Ends one whose token has ended.
-    pub fn take_expired(&mut self, now: Tick) -> Option<(Subject, Key)> {
+    /// Ends one whose time has come.
+    pub fn take_expired(&mut self, now: Tick) -> Option<(Subject, Key, Unsubscribed)> {
         let is_over = |subscription: &Subscription| subscription.until.is_some_and(|until| until <= now);
         let index = self.list.iter().position(is_over)?;
-        let Subscription { channel, sub, .. } = self.list.swap_remove(index);
-        sub.map(|sub| (channel, sub))
+        let Subscription { channel, sub, why, .. } = self.list.swap_remove(index);
+        sub.map(|sub| (channel, sub, why))
     }
 
     /// The hub's names of all; afterwards there are none.
@@ -101,8 +154,11 @@ mod tests {
         assert_eq!(subscriptions.take_expired(Tick::from_millis(4)), None);
         assert!(subscriptions.refresh("b", Some(Tick::from_millis(9))) && !subscriptions.refresh("c", None));
         assert_eq!(subscriptions.deadline(), Tick::from_millis(9));
-        assert_eq!(subscriptions.take_expired(Tick::from_millis(9)), Some((channel("b"), key(2))));
-        assert_eq!((subscriptions.remove("a"), subscriptions.remove("a")), (Some(key(1)), None));
+        assert_eq!(
+            subscriptions.take_expired(Tick::from_millis(9)),
+            Some((channel("b"), key(2), Unsubscribed::EXPIRED))
+        );
+        assert_eq!((subscriptions.remove("a"), subscriptions.remove("a")), (Some((key(1), None)), None));
         assert!(subscriptions.take().is_empty());
     }
 

@@ -53,6 +53,7 @@ pub struct Unsubscribed {
 
 impl Unsubscribed {
     pub const BY_WORKER: Unsubscribed = Unsubscribed { code: 2000, words: "server unsubscribe" };
+    pub const INSUFFICIENT_STATE: Unsubscribed = Unsubscribed { code: 2500, words: "insufficient state" };
     pub const EXPIRED: Unsubscribed = Unsubscribed { code: 2501, words: "subscription expired" };
 }
 

@@ -1,6 +1,6 @@
 //! What a client says: one command a line.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
@@ -140,6 +140,13 @@ struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
 impl<'a> From<Option<Borrowed<'a>>> for Text<'a> {
     fn from(text: Option<Borrowed<'a>>) -> Text<'a> {
         Text(text.map(|text| text.0).unwrap_or_default())
+    }
+}
+
+/// Maps are asked by `&str`; the order is the text's.
+impl Borrow<str> for Text<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a command is answered with.
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::code::Code;
 use super::json::Data;
@@ -97,6 +98,9 @@ pub struct Subscribed<'a> {
     pub was_recovering: bool,
     #[serde(skip_serializing_if = "is_false")]
     pub recovered: bool,
+    /// For the application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub publications: &'a [Publication<'a>],
 }

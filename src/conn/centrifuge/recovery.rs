@@ -1,0 +1,152 @@
+//! Where a client stands in channels that keep history: what it says when it comes back, and what it is told.
+//!
+//! ```text
+//!  subscribe, connect  --Since--> (the channel's owner) --Excerpt--> Recovery --> the reply: position, flags, publications
+//!                                       '--- further pieces ---> pushes; a gap in one: unsubscribed, to come back anew
+//! ```
+//!
+//! In the protocol an epoch is a text and an offset a number: together they are a position.
+
+use serde_json::value::RawValue;
+
+use crate::proto::centrifuge::{Publication, Subscribe, Subscribed};
+use crate::proto::event::{Event, Position};
+use crate::proto::replay::{Excerpt, Since};
+use crate::proto::subject::Subject;
+
+/// What the owner of a channel has answered, as the client is told it.
+pub(super) struct Recovery {
+    epoch: String,
+    offset: u64,
+    was_recovering: bool,
+    is_recovered: bool,
+    is_kept: bool,
+    /// What is missing, for the application.
+    gap: Option<Box<RawValue>>,
+    events: Vec<Event>,
+}
+
+/// What a client that subscribes stands at, if it has been there before.
+pub(super) fn since(subscribe: &Subscribe<'_>) -> Option<Since> {
+    subscribe.recover.unwrap_or(false).then(|| position(&subscribe.epoch, subscribe.offset.unwrap_or(0)))
+}
+
+/// What an epoch and an offset mean that a client hands back.
+pub(super) fn position(epoch: &str, offset: u64) -> Since {
+    Since::after(&format!("{epoch}-{offset}"))
+}
+
+pub(super) fn epoch(position: Position) -> String {
+    format!("{:08x}", position.epoch)
+}
+
+pub(super) fn publication(event: &Event) -> Publication<'_> {
+    let offset = event.position.map_or(0, |position| position.offset);
+    Publication { data: event.data(), offset, info: event.info() }
+}
+
+impl Recovery {
+    /// `is_kept`: the channel keeps history, so that the client can come back to it.
+    pub fn new(channel: &Subject, excerpt: &Excerpt, was_recovering: bool, is_kept: bool) -> Recovery {
+        let gap = excerpt.gap.map(|gap| serde_json::json!({ "gap": gap.to_json(channel) }));
+        Recovery {
+            epoch: epoch(excerpt.latest),
+            // Each publication that follows moves the client on.
+            offset: excerpt.begin().offset,
+            was_recovering,
+            is_recovered: was_recovering && gap.is_none(),
+            is_kept,
+            gap: gap.and_then(|gap| serde_json::value::to_raw_value(&gap).ok()),
+            events: excerpt.messages().map(|(position, message)| Event::new(message.clone(), Some(position))).collect(),
+        }
+    }
+
+    /// Bytes of the publications.
+    pub fn len(&self) -> usize {
+        self.events.iter().map(|event| event.message.payload.len()).sum()
+    }
+
+    /// There is no room for the publications: they count as not recovered, and the client stands behind them.
+    pub fn give_up(&mut self) {
+        if let Some(last) = self.events.drain(..).next_back().and_then(|event| event.position) {
+            self.offset = last.offset;
+            self.is_recovered = false;
+        }
+    }
+
+    pub fn publications(&self) -> Vec<Publication<'_>> {
+        self.events.iter().map(publication).collect()
+    }
+
+    pub fn result<'a>(&'a self, publications: &'a [Publication<'a>]) -> Subscribed<'a> {
+        Subscribed {
+            recoverable: self.is_kept,
+            positioned: self.is_kept,
+            epoch: &self.epoch,
+            offset: self.offset,
+            was_recovering: self.was_recovering,
+            recovered: self.is_recovered,
+            data: self.gap.as_deref(),
+            publications,
+            ..Subscribed::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::proto::event::Message;
+    use crate::proto::replay::{Gap, GapReason};
+
+    fn at(offset: u64) -> Position {
+        Position { epoch: 0xa1, offset }
+    }
+
+    fn excerpt(first: u64, count: usize, gap: Option<Gap>) -> Excerpt {
+        let subject = Subject::new("a").unwrap();
+        let message = Arc::new(Message { subject, reply: None, headers: None, payload: b"1".as_slice().into() });
+        let latest = at(first + count as u64 - 1);
+        Excerpt { gap, first, messages: vec![message; count], latest, is_last: true }
+    }
+
+    fn told(recovery: &Recovery) -> String {
+        let publications = recovery.publications();
+        serde_json::to_string(&recovery.result(&publications)).unwrap()
+    }
+
+    #[test]
+    fn a_position_is_an_epoch_and_an_offset() {
+        assert_eq!(position(&epoch(at(7)), 7), Since::After(at(7)));
+        for epoch in ["", "_", "a1", "000000a1-1", "zzzzzzzz"] {
+            assert_eq!(position(epoch, 1), Since::Unreadable, "{epoch:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_is_recovered_stands_where_it_stood_and_moves_on_with_the_publications() {
+        let channel = Subject::new("a").unwrap();
+        assert_eq!(
+            told(&Recovery::new(&channel, &excerpt(4, 2, None), true, true)),
+            "{\"recoverable\":true,\"positioned\":true,\"epoch\":\"000000a1\",\"offset\":3,\"was_recovering\":true,\
+             \"recovered\":true,\"publications\":[{\"data\":1,\"offset\":4},{\"data\":1,\"offset\":5}]}"
+        );
+        let mut crowded = Recovery::new(&channel, &excerpt(4, 2, None), true, true);
+        assert_eq!(crowded.len(), 2);
+        crowded.give_up();
+        let words = told(&crowded);
+        assert!(words.contains("\"offset\":5,\"was_recovering\":true}"), "{words}");
+    }
+
+    #[test]
+    fn whoever_is_not_hears_what_is_missing() {
+        let channel = Subject::new("a").unwrap();
+        let gap = Gap { reason: GapReason::Gone, first: Some(at(4)), last: at(5) };
+        let words = told(&Recovery::new(&channel, &excerpt(4, 2, Some(gap)), true, true));
+        assert!(words.contains("\"offset\":3,\"was_recovering\":true,\"data\":{\"gap\":{"), "{words}");
+        assert!(words.contains("\"reason\":\"gone\"") && words.contains("\"first\":\"000000a1-4\""), "{words}");
+        assert!(words.contains("\"publications\":[{\"data\":1,\"offset\":4}"), "what is kept follows: {words}");
+    }
+}

@@ -1,0 +1,146 @@
+//! What the owners of channels answer: to subscriptions, to the first command, to questions about history.
+
+use super::recovery::{self, Recovery};
+use super::subscriptions::AskedBy;
+use super::{Centrifuge, Session, Stage, VERSION, reply, say};
+use crate::conn::outbox::Outbox;
+use crate::proto::centrifuge::{
+    self, Answer, Code, Connected, Expiry, HistoryResult, Subscribed, Subscriptions, Unsubscribed,
+};
+use crate::proto::event::Event;
+use crate::proto::replay::Excerpt;
+use crate::proto::subject::Subject;
+use crate::proto::ws::{Opcode, frame};
+
+/// The command `connect`, until the owners of all its channels have answered.
+pub(super) struct Connecting {
+    pub id: u32,
+    pub client: String,
+    pub ttl: Option<u64>,
+    pub ping_s: u64,
+    /// Bytes of publications that still fit into the reply.
+    pub room: usize,
+    /// Of every channel, by tag; nothing where its owner was not asked.
+    pub results: Vec<(u32, Subject, Option<Recovery>)>,
+}
+
+/// The command `history`, until the owner has answered.
+#[derive(Clone, Copy)]
+pub(super) struct Question {
+    pub id: u32,
+    /// The newest first.
+    pub is_reverse: bool,
+    /// It asks what follows a position, and nothing else will do.
+    pub is_exact: bool,
+}
+
+impl Centrifuge {
+    /// The owner of the channel `tag` has answered, or goes on doing so.
+    pub fn replayed(&mut self, tag: u32, channel: &Subject, excerpt: &Excerpt, outbox: &mut Outbox) {
+        let Stage::Connected(session) = &mut self.stage else { return };
+        let Some(asked) = session.subscriptions.answered(tag) else {
+            if excerpt.gap.is_some() {
+                // It was too slow for what is kept. The protocol has no word for a gap amid a stream, but one that makes the
+                // client come back with its position, and hear then what is missing.
+                return session.subscriptions.give_up(tag, Unsubscribed::INSUFFICIENT_STATE);
+            }
+            for (position, message) in excerpt.messages() {
+                self.push_event(&Event::new(message.clone(), Some(position)), outbox);
+            }
+            return;
+        };
+        let recovery = Recovery::new(channel, excerpt, asked.was_recovering, asked.is_kept);
+        if asked.by == AskedBy::Connect {
+            return session.connect_answered(tag, recovery, outbox);
+        }
+        let publications = recovery.publications();
+        let result = recovery.result(&publications);
+        match asked.by {
+            AskedBy::Command { id, ttl } => {
+                reply(outbox, id, &Answer::Subscribe(Subscribed { expiry: Expiry::after(ttl), ..result }));
+            }
+            AskedBy::Worker | AskedBy::Connect => {
+                say(outbox, |out| centrifuge::write_subscribe(out, channel.as_str(), &result));
+            }
+        }
+    }
+
+    /// The answer to a question about a channel's history; `None` if there is no such channel.
+    pub fn history(&mut self, excerpt: Option<&Excerpt>, outbox: &mut Outbox) {
+        let Some(question) = self.session().and_then(|session| session.question.take()) else { return };
+        let Some(excerpt) = excerpt else {
+            let nothing = HistoryResult { publications: &[], epoch: "", offset: 0 };
+            return reply(outbox, question.id, &Answer::History(nothing));
+        };
+        if question.is_exact && excerpt.gap.is_some() {
+            return reply(outbox, question.id, &Code::UNRECOVERABLE_POSITION.into());
+        }
+        let events: Vec<Event> =
+            excerpt.messages().map(|(position, message)| Event::new(message.clone(), Some(position))).collect();
+        let mut publications: Vec<_> = events.iter().map(recovery::publication).collect();
+        if question.is_reverse {
+            publications.reverse();
+        }
+        let epoch = recovery::epoch(excerpt.latest);
+        let answer = HistoryResult { publications: &publications, epoch: &epoch, offset: excerpt.latest.offset };
+        reply(outbox, question.id, &Answer::History(answer));
+    }
+}
+
+impl Session {
+    /// One of the channels that it is subscribed to from the start; with the last, `connect` is answered.
+    fn connect_answered(&mut self, tag: u32, mut recovery: Recovery, outbox: &mut Outbox) {
+        let Some(connecting) = &mut self.connecting else { return };
+        match connecting.room.checked_sub(recovery.len()) {
+            Some(room) => connecting.room = room,
+            None => recovery.give_up(),
+        }
+        if let Some((_, _, result)) = connecting.results.iter_mut().find(|(own, _, _)| *own == tag) {
+            *result = Some(recovery);
+        }
+        self.settle(outbox);
+    }
+
+    /// One of those channels is none of its any more.
+    pub fn forget(&mut self, channel: &Subject, outbox: &mut Outbox) {
+        if let Some(connecting) = &mut self.connecting {
+            connecting.results.retain(|(_, own, _)| own != channel);
+        }
+        self.settle(outbox);
+    }
+
+    /// Answers `connect` if nobody is to be waited for any more. The connection has been sent nothing since, but may have
+    /// been told something: that comes after the answer.
+    pub fn settle(&mut self, outbox: &mut Outbox) {
+        if !self.subscriptions.are_asked()
+            && let Some(connecting) = self.connecting.take()
+        {
+            let mut json = Vec::new();
+            connecting.write(&mut json);
+            let mut framed = Vec::with_capacity(json.len() + 10);
+            frame::write_header(&mut framed, Opcode::Text, json.len());
+            framed.extend_from_slice(&json);
+            outbox.put_first(framed.into());
+        }
+    }
+}
+
+impl Connecting {
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let publications = self.results.iter().map(|(_, _, recovery)| recovery.as_ref().map(Recovery::publications));
+        let publications: Vec<_> = publications.map(Option::unwrap_or_default).collect();
+        let results = self.results.iter().zip(&publications).map(|((_, channel, recovery), publications)| {
+            let result = recovery.as_ref().map(|recovery| recovery.result(publications));
+            (channel.as_str(), result.unwrap_or_default())
+        });
+        let answer = Connected {
+            client: &self.client,
+            version: VERSION,
+            expiry: Expiry::after(self.ttl),
+            subs: Subscriptions(results.collect()),
+            ping: self.ping_s,
+            pong: true,
+        };
+        centrifuge::write_reply(out, self.id, &Answer::Connect(answer));
+    }
+}
