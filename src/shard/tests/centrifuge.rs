@@ -1,0 +1,278 @@
+//! Clients of the client protocol by the clock: pings, tokens that end, calls without an answer, commands that wait.
+
+use jsonwebtoken::{EncodingKey, Header};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::conn::route::CentrifugeTarget;
+use crate::proto::channel::{Keep, Rule, Rules};
+use crate::proto::subject::Pattern;
+use crate::proto::token::Verifier;
+
+/// Unix time, which stands still here: what counts is how long a token holds from now on.
+const NOW: u64 = 1_700_000_000;
+const KEPT: usize = 3;
+
+fn settings() -> Settings {
+    let mut settings = super::settings();
+    let everything = || vec![Pattern::new("room.>").unwrap()];
+    let target = |token: Option<Verifier>| CentrifugeTarget {
+        service: Some(Service::new("desk").unwrap()),
+        token,
+        channels: everything(),
+        publish_to: everything(),
+        ..CentrifugeTarget::default()
+    };
+    settings.routes.push(route("/open", Target::Centrifuge(Box::new(target(None)))));
+    settings.routes.push(route("/token", Target::Centrifuge(Box::new(target(Some(Verifier::hmac(b"secret")))))));
+    let keep = Keep { messages: KEPT, bytes: 64 << 20, age: 60 * SECOND };
+    settings.channels = Arc::new(Rules::new([(Pattern::new("room.kept.*").unwrap(), Rule { history: Some(keep) })]));
+    settings.unix_time = || NOW;
+    settings
+}
+
+fn token(claims: &Value) -> String {
+    jsonwebtoken::encode(&Header::default(), claims, &EncodingKey::from_secret(b"secret")).unwrap()
+}
+
+/// A frame of the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Said {
+    Text(Value),
+    Close(u16, String),
+}
+
+/// A client after its upgrade.
+struct Client(Peer);
+
+impl Client {
+    fn open(bench: &mut Bench, path: &str) -> Client {
+        Client(bench.open(0, path))
+    }
+
+    /// One that has connected, and the answer.
+    fn connected(bench: &mut Bench, path: &str, connect: Value) -> (Client, Value) {
+        let mut client = Client::open(bench, path);
+        client.say(&[json!({"id": 1, "connect": connect})]);
+        bench.run_for(SECOND / 10);
+        let answer = client.texts().remove(0);
+        assert!(answer["connect"]["pong"] == true, "{answer}");
+        (client, answer)
+    }
+
+    /// Commands in one frame.
+    fn say(&self, commands: &[Value]) {
+        let lines: Vec<String> = commands.iter().map(Value::to_string).collect();
+        self.0.say(text(lines.join("\n").as_bytes()));
+    }
+
+    fn hear(&mut self) -> Vec<Said> {
+        while matches!(self.0.end.read(&mut self.0.heard), ReadOutcome::Bytes(_)) {}
+        let heard = std::mem::take(&mut self.0.heard);
+        let mut rest = &heard[..];
+        let mut said = Vec::new();
+        while let [opcode, length, tail @ ..] = rest {
+            let (length, tail) = match length {
+                126 => (usize::from(u16::from_be_bytes([tail[0], tail[1]])), &tail[2..]),
+                127 => (u64::from_be_bytes(tail[..8].try_into().unwrap()) as usize, &tail[8..]),
+                short => (usize::from(*short), tail),
+            };
+            // The rest of it is still on its way.
+            let Some((payload, next)) = tail.split_at_checked(length) else { break };
+            said.push(match opcode & 15 {
+                8 => Said::Close(
+                    u16::from_be_bytes([payload[0], payload[1]]),
+                    String::from_utf8(payload[2..].into()).unwrap(),
+                ),
+                _ => Said::Text(serde_json::from_slice(payload).expect("JSON")),
+            });
+            rest = next;
+        }
+        self.0.heard = rest.to_vec();
+        said
+    }
+
+    fn texts(&mut self) -> Vec<Value> {
+        let said = self.hear().into_iter().map(|said| match said {
+            Said::Text(value) => value,
+            close => panic!("{close:?}"),
+        });
+        said.collect()
+    }
+
+    fn expect_close(&mut self, code: u16, words: &str) {
+        assert_eq!(self.hear().last(), Some(&Said::Close(code, words.to_owned())));
+    }
+}
+
+fn worker(bench: &mut Bench, subject: &str) -> Peer {
+    let mut worker = bench.connect(0, BUS);
+    worker.say(format!("CONNECT {{\"verbose\":false,\"headers\":true}}\r\nSUB {subject} 1\r\nPING\r\n"));
+    bench.run_for(SECOND / 10);
+    assert!(worker.hear().ends_with("PONG\r\n"));
+    worker
+}
+
+#[test]
+fn whoever_never_connects_is_stale() {
+    let mut bench = Bench::new(1, settings());
+    let mut client = Client::open(&mut bench, "/open");
+    // Signs of life do not help.
+    for _ in 0..limits::HEAD_TIMEOUT.as_secs() {
+        client.0.say([0x8a, 0x80, 0, 0, 0, 0]);
+        bench.run_for(SECOND);
+    }
+    bench.run_for(SECOND);
+    client.expect_close(3502, "stale");
+    assert_eq!(bench.closed(0, CloseReason::NotConnected), 1);
+}
+
+#[test]
+fn pings_come_as_announced_and_silence_is_no_pong() {
+    let mut bench = Bench::new(1, settings());
+    let (mut lively, answer) = Client::connected(&mut bench, "/open", json!({}));
+    let (mut silent, _) = Client::connected(&mut bench, "/open", json!({}));
+    assert_eq!(answer["connect"]["ping"], limits::PING_INTERVAL.as_secs());
+    for _ in 0..4 {
+        bench.run_for(limits::PING_INTERVAL);
+        assert_eq!(lively.texts(), [json!({})]);
+        lively.say(&[json!({})]);
+    }
+    silent.expect_close(3012, "no pong");
+    assert_eq!(bench.closed(0, CloseReason::NoPong), 1);
+}
+
+#[test]
+fn a_token_holds_until_it_is_not_refreshed() {
+    let mut bench = Bench::new(1, settings());
+    let claims = |seconds: u64| json!({"token": token(&json!({"sub": "ann", "exp": NOW + seconds}))});
+    let (mut client, answer) = Client::connected(&mut bench, "/token", claims(10));
+    assert_eq!((&answer["connect"]["expires"], &answer["connect"]["ttl"]), (&json!(true), &json!(10)));
+    bench.run_for(9 * SECOND);
+    client.say(&[json!({"id": 2, "refresh": claims(20)})]);
+    bench.run_for(19 * SECOND);
+    let answers = client.texts();
+    assert!(answers.iter().any(|answer| answer["refresh"]["ttl"] == 20), "{answers:?}");
+    client.say(&[json!({})]);
+    bench.run_for(SECOND + limits::TOKEN_GRACE - SECOND);
+    client.say(&[json!({})]);
+    assert!(client.hear().iter().all(|said| matches!(said, Said::Text(_))), "it may come a little late");
+    bench.run_for(2 * SECOND);
+    client.expect_close(3005, "connection expired");
+
+    let other = json!({"token": token(&json!({"sub": "bob", "exp": NOW + 60}))});
+    let (mut client, _) = Client::connected(&mut bench, "/token", claims(10));
+    client.say(&[json!({"id": 2, "refresh": other})]);
+    bench.run_for(SECOND);
+    client.expect_close(3500, "invalid token");
+}
+
+#[test]
+fn a_subscription_ends_with_its_token() {
+    let mut bench = Bench::new(2, settings());
+    let (mut client, _) = Client::connected(&mut bench, "/token", json!({"token": token(&json!({"sub": "ann"}))}));
+    let claims = json!({"sub": "ann", "channel": "vault", "exp": NOW + 5});
+    client.say(&[json!({"id": 2, "subscribe": {"channel": "vault", "token": token(&claims)}})]);
+    bench.run_for(6 * SECOND);
+    let said = client.texts();
+    assert_eq!(said[0], json!({"id": 2, "subscribe": {"expires": true, "ttl": 5}}));
+    let unsubscribe = json!({"code": 2501, "reason": "subscription expired"});
+    assert_eq!(said[1], json!({"push": {"channel": "vault", "unsubscribe": unsubscribe}}));
+    let publisher = bench.connect(0, BUS);
+    publisher.say("PUB vault 1\r\n1\r\n");
+    bench.run_for(SECOND);
+    assert_eq!(client.texts(), [] as [Value; 0]);
+    assert_eq!(bench.census(0).subscriptions, 1, "its user's alone");
+}
+
+#[test]
+fn a_call_that_nobody_answers_is_an_error_in_the_end_and_a_late_answer_none_of_anybodys() {
+    let mut bench = Bench::new(1, settings());
+    let mut worker = worker(&mut bench, "tg.service.desk");
+    let (mut client, answer) = Client::connected(&mut bench, "/open", json!({}));
+    client.say(&[json!({"id": 2, "rpc": {"method": "book", "data": {"seat": 1}}})]);
+    bench.run_for(limits::PING_INTERVAL);
+    client.say(&[json!({})]);
+    assert!(worker.hear().contains("Tg-Method: book\r\n"));
+    bench.run_for(limits::CALL_TIMEOUT - limits::PING_INTERVAL + SECOND);
+    let answers: Vec<Value> = client.texts().into_iter().filter(|said| said["id"] == 2).collect();
+    assert_eq!(
+        (answers.len(), &answers[0]["error"]["code"], &answers[0]["error"]["temporary"]),
+        (1, &json!(100), &json!(true))
+    );
+    let conn = answer["connect"]["client"].as_str().unwrap();
+    for _ in 0..1_000 {
+        worker.say(format!("PUB tg.conn.{conn}.answer.1 1\r\n1\r\n"));
+        bench.run_for(SECOND / 1_000);
+    }
+    assert!(client.texts().iter().all(|said| *said == json!({})), "nothing but pings");
+}
+
+#[test]
+fn commands_behind_a_message_that_waits_for_a_worker_wait_as_well() {
+    let mut bench = Bench::new(1, settings());
+    let (mut client, _) = Client::connected(&mut bench, "/open", json!({}));
+    let send = |number: u32| json!({"send": {"data": number}});
+    client.say(&[send(1), send(2), json!({"id": 2, "ping": {}}), send(3)]);
+    bench.run_for(SECOND);
+    assert_eq!(client.texts(), [] as [Value; 0]);
+    let mut worker = bench.connect(0, BUS);
+    worker.say("CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB tg.service.desk 1\r\n");
+    bench.run_for(SECOND);
+    let heard = worker.hear();
+    let numbers: Vec<&str> = heard.split("Tg-Opcode: text\r\n\r\n").skip(1).map(|rest| &rest[..1]).collect();
+    assert_eq!((numbers, client.texts()), (vec!["1", "2", "3"], vec![json!({"id": 2, "ping": {}})]));
+}
+
+#[test]
+fn what_is_not_its_time_or_not_the_protocol_is_a_bad_request_and_leaves_nothing() {
+    let mut bench = Bench::new(2, settings());
+    for commands in [
+        vec![json!({"id": 1, "connect": {}}), json!({"id": 2, "connect": {}})],
+        vec![json!({"id": 1, "subscribe": {"channel": "room.1"}})],
+        vec![json!({"id": 1, "connect": {}}), json!({"id": 2, "subscribe": {"channel": "room.1"}}), json!(7)],
+        vec![json!({"id": 1, "connect": {}}), json!({"id": 2, "dance": {}})],
+        vec![json!({}); limits::COMMANDS_PER_FRAME_MAX + 1],
+    ] {
+        let mut client = Client::open(&mut bench, "/open");
+        client.say(&commands);
+        bench.run_for(SECOND);
+        client.expect_close(3501, "bad request");
+    }
+    bench.run_for(limits::CLOSE_TIMEOUT + SECOND);
+    assert_eq!((bench.census(0), bench.census(1)), (Census::default(), Census::default()));
+}
+
+#[test]
+fn whoever_is_too_slow_for_what_is_kept_is_told_to_come_back() {
+    let mut bench = Bench::new(1, settings());
+    let publisher = bench.connect(0, BUS);
+    let publish = |bench: &mut Bench, number: usize| {
+        let payload = format!("[{number},\"{}\"]", "x".repeat(60_000));
+        publisher.say(format!("PUB room.kept.1 {}\r\n{payload}\r\n", payload.len()));
+        bench.run_for(SECOND / 100);
+    };
+    (0..KEPT).for_each(|number| publish(&mut bench, number));
+    let (mut client, _) = Client::connected(&mut bench, "/open", json!({}));
+    client
+        .say(&[json!({"id": 2, "subscribe": {"channel": "room.kept.1", "recover": true, "epoch": "_", "offset": 1}})]);
+    bench.run_for(SECOND / 10);
+    // It reads nothing until what it was to get has gone.
+    (KEPT..4 * KEPT).for_each(|number| publish(&mut bench, number));
+    let mut said = Vec::new();
+    for _ in 0..100 {
+        said.extend(client.texts());
+        bench.run_for(SECOND / 100);
+    }
+    let reply = &said[0]["subscribe"];
+    assert_eq!((&reply["was_recovering"], &reply["recovered"]), (&json!(true), &Value::Null));
+    assert_eq!(
+        (&reply["data"]["gap"]["reason"], &reply["publications"][0]["data"][0]),
+        (&json!("malformed"), &json!(0))
+    );
+    let ends: Vec<&Value> =
+        said.iter().map(|said| &said["push"]["unsubscribe"]["code"]).filter(|code| !code.is_null()).collect();
+    assert_eq!(ends, [&json!(2500)]);
+    let offsets: Vec<u64> = said.iter().filter_map(|said| said["push"]["pub"]["offset"].as_u64()).collect();
+    assert!(offsets.is_sorted() && offsets.first().is_none_or(|first| *first <= KEPT as u64), "{offsets:?}");
+}
