@@ -115,6 +115,13 @@ pub const CONNECTIONS_MAX: usize = 1_000_000;
 pub const REFUSALS_OPEN_MAX: usize = 64;
 /// Bytes that wait for one client before it counts as too slow (configurable as `limits.outbox_bytes_max`).
 pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+/// Messages that wait for one client before its channel's delivery decides (configurable as `channel.queue.messages`): what
+/// the bytes above are in messages of a driver's location.
+pub const QUEUE_MESSAGES: usize = 16 * 1024;
+/// Bytes of what is held for a slow client that go out at once: one TLS record. The rest can still be superseded.
+pub const HELD_BYTES_PER_BATCH: usize = RECORD_CONTENT_BYTES;
+/// What it costs to hold a message that nobody else holds, besides its headers and payload.
+pub const HELD_MESSAGE_BYTES: usize = 256;
 /// Bytes that wait for one client above which nothing more is read from it: pings and pipelined requests make answers.
 pub const OUTBOX_BYTES_PAUSE: usize = 64 * 1024;
 /// The same for a worker: nats-server allows 64 MiB.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tidegate::gateway::config::{
-    self, CertificateFiles, Config, Credentials, DriverChoice, Fallback, Keep, Kind, SseTarget, TABLE, Target,
-    TokenKey, UserSource, WebSocketTarget,
+    self, CertificateFiles, Config, Credentials, Delivery, DriverChoice, Fallback, Keep, Kind, Queue, Rule, SseTarget,
+    TABLE, Target, TokenKey, UserSource, WebSocketTarget,
 };
 
 const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:8080\"\n";
@@ -61,6 +61,16 @@ history = { messages = 10, age = "1m" }
 [[channel]]
 name = "driver.>"
 
+[[channel]]
+name = "grid.*"
+delivery = "latest"
+queue = { messages = 500 }
+
+[[channel]]
+name = "log.*"
+delivery = "drop"
+queue = { bytes = 65536 }
+
 [limits]
 message_bytes_max = 100
 ping_interval_s = 5
@@ -85,8 +95,15 @@ ping_interval_s = 5
     };
     assert_eq!(config.routes[1].target, Target::WebSocket(rides));
     let keep = Keep { messages: 10, bytes: tidegate::limits::HISTORY_BYTES, age: Duration::from_secs(60) };
-    let channels: Vec<_> = config.channels.iter().map(|channel| (channel.name.as_str(), channel.history)).collect();
-    assert_eq!(channels, [("driver.location.*", Some(keep)), ("driver.>", None)]);
+    let channels: Vec<_> =
+        config.channels.iter().map(|channel| (channel.name.as_str(), channel.rule.clone())).collect();
+    let history = Rule { history: Some(keep), ..Rule::default() };
+    let queue = Queue { messages: 500, ..Queue::default() };
+    let latest = Rule { delivery: Delivery::Latest, queue, ..Rule::default() };
+    let queue = Queue { bytes: 65_536, ..Queue::default() };
+    let drop = Rule { delivery: Delivery::Drop, queue, ..Rule::default() };
+    let expected = [("driver.location.*", history), ("driver.>", Rule::default()), ("grid.*", latest), ("log.*", drop)];
+    assert_eq!(channels, expected);
     assert_eq!(config.limits.message_bytes_max, 100);
     assert_eq!(config.limits.ping_interval, Duration::from_secs(5));
     assert_eq!(config.limits.fragments_max, tidegate::limits::FRAGMENTS_MAX);

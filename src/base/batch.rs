@@ -25,6 +25,8 @@ pub struct Batch {
     part_sent: usize,
     /// Bytes not sent yet.
     remaining: usize,
+    /// Parts that others send too.
+    shared: u32,
 }
 
 enum Part {
@@ -44,6 +46,11 @@ impl Batch {
 
     pub fn is_empty(&self) -> bool {
         self.remaining == 0
+    }
+
+    /// How many pieces were appended that others send too, sent or not.
+    pub fn shared_count(&self) -> usize {
+        self.shared as usize
     }
 
     /// Appends a copy of `bytes`.
@@ -73,6 +80,7 @@ impl Batch {
             return;
         }
         self.remaining += bytes.len();
+        self.shared += 1;
         self.parts.push(Part::Shared(bytes));
     }
 
@@ -135,6 +143,7 @@ impl Batch {
         self.part_index = 0;
         self.part_sent = 0;
         self.remaining = 0;
+        self.shared = 0;
     }
 }
 

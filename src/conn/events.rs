@@ -8,7 +8,7 @@
 
 use crate::proto::channel::Rules;
 use crate::proto::event::{Event, Position};
-use crate::proto::replay::{Cursor, Excerpt, GAP_EVENT, Since};
+use crate::proto::replay::{Cursor, Excerpt, GAP_EVENT, Gap, Since};
 use crate::proto::sse;
 use crate::proto::subject::Subject;
 
@@ -53,8 +53,17 @@ impl EventStream {
     }
 
     pub fn push_event(&mut self, tag: u32, event: &Event, outbox: &mut Outbox) {
-        match (&mut self.cursor, event.position) {
-            (None, _) if tag != TAG_ADDED => outbox.push_shared(event.sse_record()),
+        self.push_event_at(tag, event, event.position, outbox);
+    }
+
+    /// The same for a client that stands at another position of the channel once it has got this event.
+    pub fn push_event_at(&mut self, tag: u32, event: &Event, stands_at: Option<Position>, outbox: &mut Outbox) {
+        match (&mut self.cursor, stands_at) {
+            (None, _) if tag != TAG_ADDED && stands_at == event.position => outbox.push_shared(event.sse_record()),
+            (None, Some(position)) if tag != TAG_ADDED => {
+                outbox.write(|out| sse::write_id(out, &position.to_string()));
+                outbox.push_shared(event.sse_body());
+            }
             (Some(cursor), Some(position)) if tag != TAG_ADDED => {
                 cursor.set(tag as usize, position);
                 outbox.write(|out| sse::write_id(out, &cursor.to_string()));
@@ -68,9 +77,7 @@ impl EventStream {
     /// stream that is cut before its first event can be come back to.
     pub fn push_replayed(&mut self, tag: u32, channel: &Subject, excerpt: &Excerpt, outbox: &mut Outbox) {
         if let Some(gap) = &excerpt.gap {
-            let id = self.id_at(tag, excerpt.begin());
-            let data = gap.to_json(channel).to_string();
-            outbox.write(|out| sse::write_record(out, Some(&id), Some(GAP_EVENT), data.as_bytes()));
+            self.push_gap(tag, channel, gap, excerpt.begin(), outbox);
         }
         for (position, message) in excerpt.messages() {
             self.push_event(tag, &Event::new(message.clone(), Some(position)), outbox);
@@ -84,6 +91,13 @@ impl EventStream {
                 });
             }
         }
+    }
+
+    /// Says that something is missing to a client that stands at `stands_at` once it has heard so.
+    pub fn push_gap(&mut self, tag: u32, channel: &Subject, gap: &Gap, stands_at: Position, outbox: &mut Outbox) {
+        let id = (tag != TAG_ADDED).then(|| self.id_at(tag, stands_at));
+        let data = gap.to_json(channel).to_string();
+        outbox.write(|out| sse::write_record(out, id.as_deref(), Some(GAP_EVENT), data.as_bytes()));
     }
 
     /// The stream's id once its client stands at `position` of the channel `tag`.
@@ -102,7 +116,7 @@ impl EventStream {
 mod tests {
     use super::*;
     use crate::proto::event::Message;
-    use crate::proto::replay::{Gap, GapReason};
+    use crate::proto::replay::GapReason;
 
     fn subject(name: &str) -> Subject {
         Subject::new(name).unwrap()

@@ -15,6 +15,7 @@ pub mod admin;
 pub mod centrifuge;
 mod events;
 pub mod front;
+pub mod held;
 mod http;
 mod identity;
 pub mod outbox;
@@ -22,6 +23,7 @@ mod peer;
 pub mod route;
 mod sealing;
 pub mod settings;
+mod slow;
 mod subs;
 mod transport;
 pub mod websocket;
@@ -51,6 +53,7 @@ pub use peer::Peer;
 use route::Target;
 pub use sealing::Sealing;
 use settings::Settings;
+pub use slow::{Pushed, Released};
 use subs::Subs;
 pub use transport::Transport;
 use websocket::WebSocket;
@@ -145,6 +148,8 @@ pub struct Conn {
     pub is_closing: bool,
     /// Our half has ended; the peer's last bytes are awaited.
     is_lingering: bool,
+    /// The shard holds events back for it ([`held::Held`]).
+    pub is_holding: bool,
     /// Why the last request was refused; for the counters, taken by the shard.
     refused: Option<CloseReason>,
     /// Why it ends, once it does.
@@ -185,6 +190,7 @@ impl Conn {
             is_peer_finished: false,
             is_closing: false,
             is_lingering: false,
+            is_holding: false,
             refused: None,
             ended: None,
             deadline: CoarseTick::ceil(now + patience),
@@ -384,6 +390,11 @@ impl Conn {
             Phase::Http(_) | Phase::Ending => {}
         }
         None
+    }
+
+    /// Whether nothing waits for it: an event can be framed, whatever its channel's rule says of slow clients.
+    pub fn is_idle(&self) -> bool {
+        self.outbox.is_empty() && !self.is_holding
     }
 
     /// A subscription waits for what it has missed, besides what else it waits for.
@@ -618,12 +629,19 @@ impl Conn {
 
     /// True if there is something for the driver now.
     pub fn has_output(&self) -> bool {
-        let is_held = self.registrations > 0 && self.is_client();
         // A driver takes nothing after `close`, although a batch that was in flight may still come back as sent.
-        !is_held
+        !self.awaits_registrations()
             && !self.is_closing
             && !self.outbox.is_sending()
-            && (self.outbox.pending_len() > 0 || self.transport.has_output() || self.owes_close_notify())
+            && (self.outbox.pending_len() > 0
+                || self.is_holding
+                || self.transport.has_output()
+                || self.owes_close_notify())
+    }
+
+    /// Nothing goes out to a client before it is subscribed (OPEN MEANS SUBSCRIBED).
+    fn awaits_registrations(&self) -> bool {
+        self.registrations > 0 && self.is_client()
     }
 
     fn owes_close_notify(&self) -> bool {

@@ -34,6 +34,11 @@ impl Outbox {
         self.pending.as_ref().map_or(0, |batch| batch.len())
     }
 
+    /// Events that wait behind the batch in flight.
+    pub fn pending_events(&self) -> usize {
+        self.pending.as_ref().map_or(0, |batch| batch.shared_count())
+    }
+
     pub fn is_sending(&self) -> bool {
         self.in_flight_bytes > 0
     }

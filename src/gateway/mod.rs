@@ -31,6 +31,7 @@ use crate::driver::{Choice, Kind, Waker, choose};
 use crate::hub::PlaceSet;
 use crate::limits;
 use crate::mesh::{Mail, Mesh};
+use crate::proto::channel::Rules;
 use crate::shard::counters::{self, Counters};
 use crate::shard::drain;
 use crate::worker::Worker;
@@ -98,6 +99,7 @@ pub struct Gateway {
     driver: Kind,
     mesh: Mesh,
     counters: Arc<[Counters]>,
+    rules: Arc<Rules>,
     shards: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
     failures: Receiver<String>,
@@ -162,7 +164,7 @@ impl Builder {
         let wakers = wakers.map_err(|error| StartError(format!("no eventfd for the wake-ups: {error}")))?;
         let (mesh, mut mailboxes) = Mesh::new(wakers.clone(), workers.len(), limits::MAILBOX_MAILS);
         let worker_mailboxes = mailboxes.split_off(shards);
-        let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::default()).collect();
+        let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::new(&plan.settings.channels)).collect();
         let seeds = threads::Seeds { mesh: mesh.clone(), counters: counters.clone(), started: Instant::now(), driver };
         let started = threads::start_shards(&plan, seeds, wakers.into_iter().zip(mailboxes).collect())?;
         let workers = workers
@@ -184,6 +186,7 @@ impl Builder {
             failures: started.failures,
             announcer: None,
             drain_longest: drain::longest(&plan.settings),
+            rules: plan.settings.channels.clone(),
         };
         gateway.workers = workers.map_err(|error| StartError(format!("a worker's thread did not start: {error}")))?;
         info!("{shards} shards on {driver}");
@@ -214,7 +217,7 @@ impl Gateway {
 
     /// All counters in the Prometheus text format.
     pub fn metrics(&self) -> String {
-        counters::render(self.counters.iter())
+        counters::render(self.counters.iter(), &self.rules)
     }
 
     /// Tells systemd, if it wants to know, that every address is listened on; then, for as long as all shards turn, gives

@@ -12,7 +12,7 @@ use crate::conn::settings::{BusSettings, Credentials, DrainSettings, Readiness, 
 use crate::driver::socket::{self, Bound, Listener};
 use crate::limits;
 use crate::proto::bus::BusLimits;
-use crate::proto::channel::{Rule, Rules};
+use crate::proto::channel::Rules;
 use crate::proto::subject::Pattern;
 use crate::proto::ws::SessionLimits;
 use crate::shard::Entrance;
@@ -162,7 +162,7 @@ fn credentials(credentials: &config::Credentials) -> Credentials {
 fn rules(config: &Config) -> Result<Rules, String> {
     let rules = config.channels.iter().map(|channel| {
         let pattern = Pattern::new(&channel.name).map_err(|error| format!("channel {}: {error}", channel.name))?;
-        Ok((pattern, Rule { history: channel.history }))
+        Ok((pattern, channel.rule.clone()))
     });
     rules.collect::<Result<Vec<_>, String>>().map(Rules::new)
 }

@@ -9,6 +9,7 @@ use slab::Slab;
 use super::directory::{Member, Membership};
 use super::patterns::Trie;
 use crate::base::{Key, Place, Slots};
+use crate::proto::channel::{RuleNumber, Rules};
 use crate::proto::subject::{Pattern, Subject};
 
 /// Names a subscription of this shard; stale ones find nothing.
@@ -49,6 +50,8 @@ struct Wild {
 
 struct Topic {
     subject: Subject,
+    /// Looked up once, for all messages and subscribers.
+    rule: RuleNumber,
     entries: Vec<Entry>,
     /// The serial of its join, while the owner has not said yet that it knows of this shard.
     joining: Option<u64>,
@@ -101,6 +104,7 @@ pub enum Withdrawal {
 /// All subscriptions of one shard.
 pub struct Listeners {
     own: Place,
+    rules: Arc<Rules>,
     subs: Slots<Sub>,
     topics: Slab<Topic>,
     /// Subscriptions with wildcards or to a queue group.
@@ -114,9 +118,10 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    pub fn new(own: Place) -> Listeners {
+    pub fn new(own: Place, rules: Arc<Rules>) -> Listeners {
         Listeners {
             own,
+            rules,
             subs: Slots::new(0),
             topics: Slab::new(),
             wild: Slab::new(),
@@ -257,16 +262,17 @@ impl Listeners {
     }
 
     /// Everybody of this shard with a plain subscription that matches `subject`. What comes before the owner's
-    /// confirmation was meant for listeners who have left meanwhile; a message after it may be missing.
-    pub fn for_each(&self, subject: &Subject, mut visit: impl FnMut(Listener)) {
+    /// confirmation was meant for listeners who have left meanwhile; a message after it may be missing. With the rule of the
+    /// channel; wildcards are workers', to whom none applies.
+    pub fn for_each(&self, subject: &Subject, mut visit: impl FnMut(Listener, RuleNumber)) {
         let topic = self.by_subject.get(subject).map(|topic| &self.topics[*topic]);
         if let Some(topic) = topic.filter(|topic| topic.joining.is_none()) {
-            topic.entries.iter().filter(|entry| !entry.is_silent()).for_each(|entry| visit(entry.listener));
+            topic.entries.iter().filter(|entry| !entry.is_silent()).for_each(|entry| visit(entry.listener, topic.rule));
         }
         if !self.patterns.is_empty() {
             self.patterns.for_each_match(subject.as_str(), |sub| {
                 if let Some(listener) = self.listener(*sub) {
-                    visit(listener);
+                    visit(listener, self.rules.fallback());
                 }
             });
         }
@@ -276,7 +282,12 @@ impl Listeners {
         if let Some(topic) = self.by_subject.get(subject) {
             return (*topic, false);
         }
-        let topic = self.topics.insert(Topic { subject: subject.clone(), entries: Vec::new(), joining: None });
+        let topic = self.topics.insert(Topic {
+            subject: subject.clone(),
+            rule: self.rules.number_of(subject),
+            entries: Vec::new(),
+            joining: None,
+        });
         self.by_subject.insert(subject.clone(), topic);
         (topic, true)
     }
@@ -322,14 +333,14 @@ mod tests {
 
     fn who(listeners: &Listeners, subject: &str) -> Vec<u32> {
         let mut keys = Vec::new();
-        listeners.for_each(&Subject::new(subject).unwrap(), |listener| keys.push(listener.key.slot));
+        listeners.for_each(&Subject::new(subject).unwrap(), |listener, _| keys.push(listener.key.slot));
         keys.sort();
         keys
     }
 
     #[test]
     fn only_the_first_listener_joins_and_only_the_last_leaves() {
-        let mut listeners = Listeners::new(Place(0));
+        let mut listeners = Listeners::new(Place(0), Arc::default());
         let subject = Subject::new("a.b").unwrap();
         let (first, registration) = listeners.subscribe(key(1), 0, &pattern("a.b"), None);
         let Registration::Join { serial, .. } = registration else { panic!("{registration:?}") };
@@ -347,7 +358,7 @@ mod tests {
 
     #[test]
     fn whoever_is_silent_is_passed_over_wherever_its_entry_moves() {
-        let mut listeners = Listeners::new(Place(0));
+        let mut listeners = Listeners::new(Place(0), Arc::default());
         let subs: Vec<SubKey> = (0..4).map(|slot| listeners.subscribe(key(slot), 0, &pattern("a"), None).0).collect();
         listeners.joined(&Subject::new("a").unwrap(), 1);
         listeners.silence(subs[3], true);
@@ -364,7 +375,7 @@ mod tests {
 
     #[test]
     fn the_answer_to_an_earlier_join_releases_those_of_then() {
-        let mut listeners = Listeners::new(Place(0));
+        let mut listeners = Listeners::new(Place(0), Arc::default());
         let subject = Subject::new("a").unwrap();
         let (sub, registration) = listeners.subscribe(key(1), 0, &pattern("a"), None);
         let Registration::Join { serial: earlier, .. } = registration else { panic!("{registration:?}") };
@@ -379,7 +390,7 @@ mod tests {
 
     #[test]
     fn wildcards_queues_and_services_are_everybodys_business() {
-        let mut listeners = Listeners::new(Place(2));
+        let mut listeners = Listeners::new(Place(2), Arc::default());
         let mut subs = Vec::new();
         for (text, queue) in [("a.*", None), ("a.b", Some("q")), ("tg.service.x", None)] {
             let (sub, registration) = listeners.subscribe(key(9), 5, &pattern(text), queue);

@@ -56,7 +56,13 @@ impl Recipients {
 
 impl Hub {
     pub fn new(own: Place, shards: u16, engine: Engine) -> Hub {
-        Hub { own, shards, listeners: Listeners::new(own), engine, directory: Directory::default() }
+        Hub {
+            own,
+            shards,
+            listeners: Listeners::new(own, engine.rules().clone()),
+            engine,
+            directory: Directory::default(),
+        }
     }
 
     pub fn own(&self) -> Place {

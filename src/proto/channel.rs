@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use crate::limits;
+
 use crate::proto::subject::{Pattern, Subject};
 
 /// Names a rule of [`Rules`]: where it stands, from 0; after the last is the one for channels that no pattern matches.
@@ -25,6 +27,69 @@ impl RuleNumber {
 pub struct Rule {
     /// Messages that are kept for those who come back; none without it.
     pub history: Option<Keep>,
+    /// What becomes of messages for a client that does not keep up.
+    pub delivery: Delivery,
+    pub queue: Queue,
+}
+
+/// What a client gets that is slower than its channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// Everything; if that becomes too much the client is closed, and may come back for the rest.
+    #[default]
+    Queue,
+    /// The newest message of each `Tg-Key`, or of the channel where messages have none.
+    Latest,
+    /// The newest messages, and word that others are missing before them.
+    Drop,
+}
+
+/// How much may wait for one client: of all that waits for it if the channel's delivery is `queue`, else of the channel.
+/// Beyond these bounds something is lost; a message that comes when nothing waits never is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    pub messages: usize,
+    /// Never more than may wait for a client in all (`limits.outbox_bytes_max`).
+    pub bytes: usize,
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue { messages: limits::QUEUE_MESSAGES, bytes: usize::MAX }
+    }
+}
+
+/// Why somebody who listens does not get a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// A newer one took its place before the client had room (`latest`).
+    Superseded,
+    /// It was the oldest of too many (`drop`).
+    Oldest,
+    /// It was one too many, and its client was closed.
+    Closed,
+}
+
+impl Loss {
+    pub const ALL: [Loss; 3] = [Loss::Superseded, Loss::Oldest, Loss::Closed];
+
+    /// The counter's label; stable.
+    pub fn word(self) -> &'static str {
+        match self {
+            Loss::Superseded => "superseded",
+            Loss::Oldest => "oldest",
+            Loss::Closed => "closed",
+        }
+    }
+
+    /// Whether it can befall messages under this rule.
+    pub fn can_befall(self, rule: &Rule) -> bool {
+        match self {
+            Loss::Superseded => rule.delivery == Delivery::Latest,
+            Loss::Oldest => rule.delivery == Delivery::Drop,
+            Loss::Closed => rule.delivery != Delivery::Drop,
+        }
+    }
 }
 
 /// How much of a channel is kept. What exceeds any of these is forgotten, the oldest first.
@@ -47,7 +112,7 @@ pub struct Rules {
 impl Rules {
     pub fn new(rules: impl IntoIterator<Item = (Pattern, Rule)>) -> Rules {
         let (patterns, mut rules): (Vec<Pattern>, Vec<Rule>) = rules.into_iter().unzip();
-        assert!(patterns.len() <= crate::limits::CHANNEL_RULES_MAX, "the configuration bounds them");
+        assert!(patterns.len() <= limits::CHANNEL_RULES_MAX, "the configuration bounds them");
         rules.push(Rule::default());
         Rules { patterns, rules }
     }
@@ -57,7 +122,17 @@ impl Rules {
     pub fn number_of(&self, subject: &Subject) -> RuleNumber {
         let is_channel = !subject.is_reserved() && !subject.is_inbox();
         let found = self.patterns.iter().position(|pattern| is_channel && pattern.matches(subject.as_str()));
-        RuleNumber(found.unwrap_or(self.patterns.len()) as u16)
+        found.map_or(self.fallback(), |index| RuleNumber(index as u16))
+    }
+
+    /// Of channels that no pattern matches, and of what is no channel.
+    pub fn fallback(&self) -> RuleNumber {
+        RuleNumber(self.patterns.len() as u16)
+    }
+
+    /// How many there are, with the one that has no pattern.
+    pub fn count(&self) -> usize {
+        self.rules.len()
     }
 
     pub fn rule(&self, number: RuleNumber) -> &Rule {
@@ -87,7 +162,7 @@ mod tests {
     use super::*;
 
     fn keeping(messages: usize) -> Rule {
-        Rule { history: Some(Keep { messages, bytes: 1, age: Duration::ZERO }) }
+        Rule { history: Some(Keep { messages, bytes: 1, age: Duration::ZERO }), ..Rule::default() }
     }
 
     fn rules() -> Rules {

@@ -23,6 +23,8 @@ use super::{sse, ws};
 pub const EVENT_HEADER: &str = "Tg-Event";
 /// Header of a publisher: `text` or `binary`, the opcode towards WebSocket clients.
 pub const OPCODE_HEADER: &str = "Tg-Opcode";
+/// Header of a publisher: what the message is the newest value of, where its channel has several.
+pub const KEY_HEADER: &str = "Tg-Key";
 
 /// Headers of what a client has published over the client protocol: its connection, its user, what its token says.
 pub const CONN_HEADER: &str = "Tg-Conn";
@@ -43,6 +45,11 @@ pub struct Message {
 impl Message {
     pub fn header(&self, name: &str) -> Option<&str> {
         headers::lookup(self.headers.as_deref()?, name)
+    }
+
+    /// Of headers and payload.
+    pub fn bytes(&self) -> usize {
+        self.payload.len() + self.headers.as_ref().map_or(0, |headers| headers.len())
     }
 }
 
@@ -128,21 +135,28 @@ impl Event {
 
     /// One frame of the client protocol: a publication of its channel, or, where the subject is the gateway's own, a message.
     pub fn centrifuge_frame(&self) -> &Rc<[u8]> {
-        self.centrifuge.get_or_init(|| {
-            let Message { subject, payload, .. } = &*self.message;
-            let data = self.data();
-            let mut json = Vec::with_capacity(payload.len() + subject.as_str().len() + 64);
-            if subject.is_reserved() {
-                centrifuge::write_message(&mut json, data);
-            } else {
-                let offset = self.position.map(|position| position.offset);
-                centrifuge::write_publication(&mut json, subject.as_str(), data, offset, self.info().as_ref());
-            }
-            let mut frame = Vec::with_capacity(json.len() + 10);
-            ws::frame::write_header(&mut frame, ws::Opcode::Text, json.len());
-            frame.extend_from_slice(&json);
-            Rc::from(frame)
-        })
+        self.centrifuge.get_or_init(|| self.encode_centrifuge(self.position))
+    }
+
+    /// The same for a client that stands at another position of the channel once it has got this.
+    pub fn centrifuge_frame_at(&self, stands_at: Option<Position>) -> Rc<[u8]> {
+        if stands_at == self.position { self.centrifuge_frame().clone() } else { self.encode_centrifuge(stands_at) }
+    }
+
+    fn encode_centrifuge(&self, position: Option<Position>) -> Rc<[u8]> {
+        let Message { subject, payload, .. } = &*self.message;
+        let data = self.data();
+        let mut json = Vec::with_capacity(payload.len() + subject.as_str().len() + 64);
+        if subject.is_reserved() {
+            centrifuge::write_message(&mut json, data);
+        } else {
+            let offset = position.map(|position| position.offset);
+            centrifuge::write_publication(&mut json, subject.as_str(), data, offset, self.info().as_ref());
+        }
+        let mut frame = Vec::with_capacity(json.len() + 10);
+        ws::frame::write_header(&mut frame, ws::Opcode::Text, json.len());
+        frame.extend_from_slice(&json);
+        frame.into()
     }
 
     /// The payload as the client protocol carries it.

@@ -113,6 +113,8 @@ pub enum GapReason {
     Malformed,
     /// The client had none yet for this channel of its stream.
     Unknown,
+    /// The client was too slow for the channel, whose delivery is `drop`.
+    Slow,
 }
 
 impl GapReason {
@@ -124,6 +126,7 @@ impl GapReason {
             GapReason::Future => "future",
             GapReason::Malformed => "malformed",
             GapReason::Unknown => "unknown",
+            GapReason::Slow => "slow",
         }
     }
 }

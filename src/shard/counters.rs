@@ -3,6 +3,8 @@
 use std::fmt::Write;
 
 use crate::base::counters::Counter;
+use crate::conn::Pushed;
+use crate::proto::channel::{Loss, RuleNumber, Rules};
 use crate::proto::close::TABLE;
 
 /// Written by one shard, read by whoever answers `GET /metrics`.
@@ -35,10 +37,12 @@ pub struct Counters {
     pub turns: Counter,
     /// By close reason, in the order of its table.
     pub closed: [Counter; TABLE.len()],
+    /// Messages that somebody listened to and did not get: by their channel's rule, and by the reason.
+    lost: Box<[[Counter; Loss::ALL.len()]]>,
 }
 
-impl Default for Counters {
-    fn default() -> Counters {
+impl Counters {
+    pub fn new(rules: &Rules) -> Counters {
         Counters {
             accepted: Counter::default(),
             accept_failures: Counter::default(),
@@ -57,7 +61,30 @@ impl Default for Counters {
             mails: Counter::default(),
             turns: Counter::default(),
             closed: std::array::from_fn(|_| Counter::default()),
+            lost: (0..rules.count()).map(|_| Default::default()).collect(),
         }
+    }
+
+    pub fn lost(&self, rule: RuleNumber, loss: Loss) -> &Counter {
+        &self.lost[rule.index()][loss as usize]
+    }
+
+    /// Counts what is lost because of a message under this rule.
+    pub fn count_lost(&self, rule: RuleNumber, pushed: Pushed) {
+        let (loss, count) = match pushed {
+            Pushed::Framed(_) | Pushed::Held(None) => return,
+            Pushed::Held(Some(lost)) => lost,
+            Pushed::Lost(loss) => (loss, 1),
+            Pushed::TooSlow => (Loss::Closed, 1),
+        };
+        self.lost(rule, loss).add(count);
+    }
+}
+
+impl Default for Counters {
+    /// For those who have no rules.
+    fn default() -> Counters {
+        Counters::new(&Rules::default())
     }
 }
 
@@ -85,7 +112,7 @@ const ROWS: &[(&str, &str, &str, Read)] = &[
 ];
 
 /// All shards' counters as `tidegate_…{shard="n"}` lines.
-pub fn render<'a>(shards: impl Iterator<Item = &'a Counters> + Clone) -> String {
+pub fn render<'a>(shards: impl Iterator<Item = &'a Counters> + Clone, rules: &Rules) -> String {
     let mut text = String::new();
     for (name, kind, help, read) in ROWS {
         // Writing to a String cannot fail.
@@ -98,7 +125,7 @@ pub fn render<'a>(shards: impl Iterator<Item = &'a Counters> + Clone) -> String 
         text,
         "# HELP tidegate_closed_total Connections ended and requests refused, by reason.\n# TYPE tidegate_closed_total counter"
     );
-    for (shard, counters) in shards.enumerate() {
+    for (shard, counters) in shards.clone().enumerate() {
         for (row, counter) in TABLE.iter().zip(&counters.closed) {
             let _ = writeln!(
                 text,
@@ -108,19 +135,83 @@ pub fn render<'a>(shards: impl Iterator<Item = &'a Counters> + Clone) -> String 
             );
         }
     }
+    render_lost(&mut text, shards, rules);
     text
+}
+
+/// What channels that no pattern matches have in place of one, and what no pattern can be.
+const NO_RULE: &str = "no rule";
+
+fn render_lost<'a>(text: &mut String, shards: impl Iterator<Item = &'a Counters>, rules: &Rules) {
+    let _ = writeln!(
+        text,
+        "# HELP tidegate_messages_lost_total Messages that a subscriber did not get, by the pattern of their channel and the \
+         reason.\n# TYPE tidegate_messages_lost_total counter"
+    );
+    for (shard, counters) in shards.enumerate() {
+        for (number, pattern) in rules.patterns() {
+            let channel = pattern.map_or(NO_RULE, |pattern| pattern.as_str());
+            for loss in Loss::ALL.into_iter().filter(|loss| loss.can_befall(rules.rule(number))) {
+                let _ = writeln!(
+                    text,
+                    "tidegate_messages_lost_total{{shard=\"{shard}\",channel=\"{}\",reason=\"{}\"}} {}",
+                    Label(channel),
+                    loss.word(),
+                    counters.lost(number, loss).value()
+                );
+            }
+        }
+    }
+}
+
+/// A label's value: three characters have to be escaped.
+struct Label<'a>(&'a str);
+
+impl std::fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.chars().try_for_each(|character| match character {
+            '\\' => f.write_str("\\\\"),
+            '"' => f.write_str("\\\""),
+            '\n' => f.write_str("\\n"),
+            other => f.write_char(other),
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::channel::{Delivery, Rule};
+    use crate::proto::subject::Pattern;
 
     #[test]
     fn every_reason_and_shard_has_its_line() {
         let shards = [Counters::default(), Counters::default()];
         shards[1].accepted.add(3);
-        let text = render(shards.iter());
+        let text = render(shards.iter(), &Rules::default());
         assert!(text.contains("tidegate_connections_accepted_total{shard=\"1\"} 3\n"));
         assert_eq!(text.matches("tidegate_closed_total{").count(), 2 * TABLE.len());
+    }
+
+    #[test]
+    fn losses_are_shown_by_pattern_and_reason_as_far_as_the_rule_allows_them() {
+        let rule = |name: &str, delivery| (Pattern::new(name).unwrap(), Rule { delivery, ..Rule::default() });
+        let rules = Rules::new([rule("grid.*", Delivery::Latest), rule("a\"b", Delivery::Drop)]);
+        let counters = Counters::new(&rules);
+        let (grid, _) = rules.patterns().next().unwrap();
+        counters.count_lost(grid, Pushed::Held(Some((Loss::Superseded, 2))));
+        counters.count_lost(rules.fallback(), Pushed::TooSlow);
+        let text = render([&counters].into_iter(), &rules);
+        let lines: Vec<_> =
+            text.lines().filter_map(|line| line.strip_prefix("tidegate_messages_lost_total{")).collect();
+        assert_eq!(
+            lines,
+            [
+                "shard=\"0\",channel=\"grid.*\",reason=\"superseded\"} 2",
+                "shard=\"0\",channel=\"grid.*\",reason=\"closed\"} 0",
+                "shard=\"0\",channel=\"a\\\"b\",reason=\"oldest\"} 0",
+                "shard=\"0\",channel=\"no rule\",reason=\"closed\"} 1",
+            ]
+        );
     }
 }

@@ -7,13 +7,14 @@
 //!            '-- everything else   --> owner: position, recipients --> places, members ------> deliver, direct
 //! ```
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use crate::base::{Address, Key};
-use crate::conn::TAG_ADDED;
-use crate::hub::{Command, Destination, Member, Membership, Recipients, Seat, SubKey, mix};
+use crate::conn::{Pushed, TAG_ADDED};
+use crate::hub::{Command, Destination, Listener, Member, Membership, Recipients, Seat, SubKey, mix};
 use crate::limits;
 use crate::mesh::{Delivery, Mail, Publish, Publisher};
 use crate::proto::CloseReason;
@@ -93,7 +94,7 @@ impl Core {
             let mail = Mail::Direct { seat: seat.clone(), delivery, is_second_choice: false };
             self.post.push(seat.member.place, mail);
         }
-        let event = Event::new(message, position);
+        let event = Rc::new(Event::new(message, position));
         let own = self.place;
         for seat in recipients.seats.iter().filter(|seat| seat.member.place == own) {
             self.direct(&seat.member, &event);
@@ -104,12 +105,12 @@ impl Core {
     }
 
     /// To everybody of this shard who listens.
-    pub(super) fn deliver(&mut self, event: &Event, except: Option<Address>) {
+    pub(super) fn deliver(&mut self, event: &Rc<Event>, except: Option<Address>) {
         let Ok(command) = Command::of(&event.message.subject) else { return };
         // A command is for the connections of the user, whatever they call themselves; observers see it as a message.
         if let (Some(command), Destination::Owner(user)) = (command, Destination::of(&event.message.subject)) {
             let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
-            self.hub.listeners.for_each(&user, |listener| keys.push(listener.key));
+            self.hub.listeners.for_each(&user, |listener, _| keys.push(listener.key));
             for key in keys {
                 if self.slots.get(key).is_some_and(|conn| conn.is_client()) {
                     self.obey(key, command, &event.message);
@@ -119,18 +120,29 @@ impl Core {
         let mut ended: SmallVec<[(Key, CloseReason); 4]> = SmallVec::new();
         let mut finished: SmallVec<[SubKey; 4]> = SmallVec::new();
         let mut delivered = 0;
-        let Core { hub, slots, settings, work, place, .. } = self;
-        hub.listeners.for_each(&event.message.subject, |listener| {
-            let Some(conn) = slots.get_mut(listener.key) else { return };
-            if except == Some(Address { place: *place, key: listener.key }) {
+        let Core { hub, slots, settings, work, place, held, counters, .. } = self;
+        hub.listeners.for_each(&event.message.subject, |listener, number| {
+            let Listener { key, tag } = listener;
+            let Some(conn) = slots.get_mut(key) else { return };
+            if except == Some(Address { place: *place, key }) {
                 return;
             }
-            if conn.is_overfull(settings) {
-                return ended.push((listener.key, CloseReason::SlowConsumer));
+            let pushed = if conn.is_idle() {
+                Pushed::Framed(conn.push_event(tag, event))
+            } else {
+                conn.push_behind(key, tag, event, settings.channels.rule(number), held, settings)
+            };
+            match pushed {
+                Pushed::Framed(last) => {
+                    delivered += 1;
+                    finished.extend(last);
+                }
+                _ => counters[place.index()].count_lost(number, pushed),
             }
-            delivered += 1;
-            finished.extend(conn.push_event(listener.tag, event));
-            mark_dirty(listener.key, conn, &mut work.dirty);
+            if pushed == Pushed::TooSlow {
+                return ended.push((key, CloseReason::SlowConsumer));
+            }
+            mark_dirty(key, conn, &mut work.dirty);
         });
         self.counters().delivered.add(delivered);
         finished.into_iter().for_each(|sub| self.withdraw(sub));
@@ -147,7 +159,7 @@ impl Core {
         };
         let Some(seat) = seat else { return };
         if seat.member.place == self.place {
-            self.direct(&seat.member, &Event::new(delivery.message, delivery.position));
+            self.direct(&seat.member, &Rc::new(Event::new(delivery.message, delivery.position)));
         } else {
             let mail = Mail::Direct { seat: seat.clone(), delivery: Box::new(delivery), is_second_choice: true };
             self.post.push(seat.member.place, mail);
@@ -155,7 +167,7 @@ impl Core {
     }
 
     /// To one member of a queue group, if it is still there.
-    fn direct(&mut self, member: &Member, event: &Event) {
+    fn direct(&mut self, member: &Member, event: &Rc<Event>) {
         let Some(listener) = self.hub.listeners.listener(member.sub) else { return };
         self.push_to(listener.key, listener.tag, event);
     }
@@ -169,20 +181,26 @@ impl Core {
         }
         match command {
             Some(command) => self.obey(key, command, &publish.message),
-            None => self.push_to(key, 0, &Event::new(publish.message, None)),
+            None => self.push_to(key, 0, &Rc::new(Event::new(publish.message, None))),
         }
     }
 
-    fn push_to(&mut self, key: Key, tag: u32, event: &Event) {
-        let Some(conn) = self.slots.get_mut(key) else { return };
-        if conn.is_overfull(&self.settings) {
-            return self.end(key, CloseReason::SlowConsumer);
-        }
-        let finished = conn.push_event(tag, event);
-        self.counters().delivered.add(1);
-        self.mark_dirty(key);
-        if let Some(sub) = finished {
-            self.withdraw(sub);
+    /// What is for one connection alone has no channel, hence no channel's rule.
+    fn push_to(&mut self, key: Key, tag: u32, event: &Rc<Event>) {
+        let Core { slots, held, settings, .. } = self;
+        let Some(conn) = slots.get_mut(key) else { return };
+        let number = settings.channels.fallback();
+        let pushed = conn.push_behind(key, tag, event, settings.channels.rule(number), held, settings);
+        match pushed {
+            Pushed::Framed(last) => {
+                self.counters().delivered.add(1);
+                self.mark_dirty(key);
+                last.into_iter().for_each(|sub| self.withdraw(sub));
+            }
+            _ => {
+                self.counters().count_lost(number, pushed);
+                self.end(key, CloseReason::SlowConsumer);
+            }
         }
     }
 
@@ -214,6 +232,15 @@ impl Core {
                 }
             }
             (Command::Subscribe | Command::Unsubscribe, None) => {}
+        }
+    }
+
+    /// A subscription ends: what is held back of its channel is not wanted any more.
+    pub(super) fn forget_held(&mut self, sub: SubKey) {
+        let Some(Listener { key, .. }) = self.hub.listeners.listener(sub) else { return };
+        let Some(channel) = self.hub.listeners.subject(sub) else { return };
+        if let Some(conn) = self.slots.get_mut(key) {
+            conn.forget_held(key, channel, &mut self.held);
         }
     }
 

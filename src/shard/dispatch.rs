@@ -56,7 +56,7 @@ impl Core {
             Step::Publish(message) => self.admin_message(key, message),
             Step::History { tag, channel, since, bounds } => self.ask_history(key, tag, channel, since, bounds),
             Step::Metrics => {
-                let text = counters::render(self.counters.iter());
+                let text = counters::render(self.counters.iter(), &self.settings.channels);
                 self.answer(key, "text/plain; version=0.0.4", text.as_bytes());
             }
         }
@@ -97,6 +97,9 @@ impl Core {
     pub(super) fn withdraw(&mut self, sub: SubKey) {
         if !self.readers.is_empty() {
             self.stop_reading(sub);
+        }
+        if !self.held.is_empty() {
+            self.forget_held(sub);
         }
         match self.hub.listeners.unsubscribe(sub) {
             Withdrawal::Nothing => {}

@@ -125,7 +125,13 @@ impl Core {
         }
         let peer = conn.peer;
         self.notify_service(key, dispatch::Kind::Close);
+        if reason != CloseReason::SlowConsumer {
+            self.release(key, true);
+        }
         let Some(conn) = self.slots.get_mut(key) else { return };
+        if std::mem::take(&mut conn.is_holding) {
+            self.held.forget_all(key);
+        }
         conn.end(reason, self.now);
         let subs = conn.take_subs();
         if !conn.is_receiving && !conn.is_peer_finished {
@@ -157,6 +163,9 @@ impl Core {
 
     /// The batch that `key` sends this turn.
     pub(super) fn fill(&mut self, key: Key) -> Option<Box<Batch>> {
+        if self.slots.get(key)?.is_holding {
+            self.release(key, false);
+        }
         let conn = self.slots.get_mut(key)?;
         conn.is_dirty = false;
         match conn.fill(&mut self.sealing) {
@@ -166,6 +175,14 @@ impl Core {
                 None
             }
         }
+    }
+
+    /// Frames some of what is held back, if the last batch has gone; or all of it, before the last words.
+    fn release(&mut self, key: Key, is_all: bool) {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        let released = conn.release(key, &mut self.held, is_all);
+        self.counters().delivered.add(released.events);
+        self.counters().gaps.add(released.gaps);
     }
 
     /// True once, when everything has been sent and the sending half may end; closes at once if the peer has ended too.

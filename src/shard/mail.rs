@@ -1,5 +1,7 @@
 //! What other threads say to this shard.
 
+use std::rc::Rc;
+
 use crate::base::Key;
 use crate::limits;
 use crate::mesh::{Lane, Mail};
@@ -43,7 +45,7 @@ impl Core {
             Mail::Resign { membership } => self.hub.directory.resign(&membership),
             Mail::ToConn { key, publish } => self.deliver_to_conn(key, *publish),
             Mail::Deliver(delivery) => {
-                let event = Event::new(delivery.message, delivery.position);
+                let event = Rc::new(Event::new(delivery.message, delivery.position));
                 self.deliver(&event, delivery.except);
             }
             Mail::Direct { seat, delivery, is_second_choice } => self.seated(seat, *delivery, is_second_choice),

@@ -36,6 +36,7 @@ use rustls::ServerConfig;
 use smallvec::SmallVec;
 
 use crate::base::{Address, Key, Place, Slots, Tick, Wheel};
+use crate::conn::held::Held;
 use crate::conn::settings::Settings;
 use crate::conn::{Conn, Door, Sealing};
 use crate::driver::{Completion, Driver, ListenerId};
@@ -101,6 +102,8 @@ pub(crate) struct Core {
     sticky: AHashMap<Key, SmallVec<[Member; 1]>>,
     /// Connections that have not taken all that they missed, whose next piece waits for that.
     readers: BTreeMap<Key, replay::Readers>,
+    /// What is kept back for slow clients.
+    held: Held,
     sealing: Sealing,
     /// Plaintext of the records being opened.
     plain: Vec<u8>,
@@ -155,6 +158,7 @@ impl<D: Driver> Shard<D> {
             stranded: BTreeMap::new(),
             sticky: AHashMap::new(),
             readers: BTreeMap::new(),
+            held: Held::default(),
             sealing: Sealing::default(),
             plain: Vec::new(),
             keys: Vec::new(),
@@ -319,6 +323,7 @@ impl<D: Driver> Shard<D> {
             stranded: self.core.stranded.len(),
             sticky: self.core.sticky.len(),
             readers: self.core.readers.len(),
+            holding: self.core.held.len(),
             parked: self.core.parked.len(),
             backlog: self.core.post.backlog(),
         }
@@ -336,6 +341,8 @@ pub struct Census {
     pub sticky: usize,
     /// Connections that have not taken all that they missed.
     pub readers: usize,
+    /// Connections for which events are held back.
+    pub holding: usize,
     /// Publishers that wait for room in other shards' mailboxes.
     pub parked: usize,
     /// Letters that wait for the same.

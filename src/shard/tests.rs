@@ -5,6 +5,7 @@ mod drain;
 mod pace;
 mod progress;
 mod replay;
+mod slow;
 mod storm;
 
 use std::net::SocketAddr;
@@ -44,7 +45,7 @@ impl Bench {
         let drivers: Vec<_> = (0..shards).map(|_| world.driver()).collect();
         let wakers = drivers.iter().map(Driver::waker).collect();
         let (mesh, mailboxes) = Mesh::new(wakers, 0, 2048);
-        let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::default()).collect();
+        let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::new(&settings.channels)).collect();
         let settings = Arc::new(settings);
         let tls = tls();
         let entrances: Vec<_> = DOORS

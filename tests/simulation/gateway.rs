@@ -61,7 +61,8 @@ impl Kept {
             ("room.1", keep(few, Duration::from_secs(86_400))),
             ("room.*", keep(1_000, brief)),
         ];
-        let rules = rules.map(|(name, history)| (Pattern::new(name).expect("a pattern"), Rule { history }));
+        let rules =
+            rules.map(|(name, history)| (Pattern::new(name).expect("a pattern"), Rule { history, ..Rule::default() }));
         let is_kept = random.chance(800);
         Kept {
             rules: Arc::new(if is_kept { Rules::new(rules) } else { Rules::default() }),
@@ -112,8 +113,8 @@ impl Gateway {
         let drivers: Vec<SimDriver> = (0..shape.shards).map(|_| world.driver()).collect();
         let wakers = drivers.iter().map(Driver::waker).collect();
         let (mesh, mailboxes) = Mesh::new(wakers, 0, shape.mails_max);
-        let counters: Arc<[Counters]> = (0..shape.shards).map(|_| Counters::default()).collect();
         let settings = Arc::new(settings(&shape));
+        let counters: Arc<[Counters]> = (0..shape.shards).map(|_| Counters::new(&settings.channels)).collect();
         let mut shards = Vec::new();
         for (index, (driver, mailbox)) in drivers.into_iter().zip(mailboxes).enumerate() {
             let parts = Parts {

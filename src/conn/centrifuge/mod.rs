@@ -29,8 +29,8 @@ use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::{self, Answer, Code, Data, Failure, Nothing, RpcResult, Subscribed, Text, Unsubscribed};
 use crate::proto::channel::Rules;
-use crate::proto::event::{Event, Message};
-use crate::proto::replay::{Bounds, Since};
+use crate::proto::event::{Event, Message, Position};
+use crate::proto::replay::{Bounds, Gap, Since};
 use crate::proto::subject::Subject;
 use crate::proto::ws::{Opcode, Payload, SessionLimits, frame};
 
@@ -219,6 +219,18 @@ impl Centrifuge {
 
     pub fn push_event(&self, event: &Event, outbox: &mut Outbox) {
         outbox.push_shared(event.centrifuge_frame());
+    }
+
+    /// The same for a client that stands at another position of the channel once it has got this event.
+    pub fn push_event_at(&self, event: &Event, stands_at: Option<Position>, outbox: &mut Outbox) {
+        outbox.push_shared(&event.centrifuge_frame_at(stands_at));
+    }
+
+    /// Says that something is missing: a message whose data have `"tg":"gap"`.
+    pub fn push_gap(&self, channel: &Subject, gap: &Gap, outbox: &mut Outbox) {
+        let mut data = gap.to_json(channel);
+        data["tg"] = "gap".into();
+        say(outbox, |out| centrifuge::write_message(out, Data(data.to_string().as_bytes())));
     }
 
     /// So much of what it has asked for is on its way that the next command has to wait.

@@ -9,8 +9,8 @@ use super::table::{self, Fallback, Row};
 use super::tree::{Content, Table, Value};
 use super::validate::{self, Broken, is_what, subject_of};
 use super::{
-    Admin, Bus, CertificateFiles, Channel, Config, Credentials, Drain, DriverChoice, Keep, Limits, Listener, Route,
-    SseTarget, Target, UserSource, WebSocketTarget, form,
+    Admin, Bus, CertificateFiles, Channel, Config, Credentials, Delivery, Drain, DriverChoice, Keep, Limits, Listener,
+    Queue, Route, Rule, SseTarget, Target, UserSource, WebSocketTarget, form,
 };
 use crate::limits::{CHANNEL_RULES_MAX, SSE_CHANNELS_MAX};
 
@@ -269,7 +269,14 @@ impl Builder<'_> {
             if channels.iter().any(|other| other.name == name) {
                 self.conflict(&section, "name", "is the name of an earlier [[channel]]; expected another");
             }
-            channels.push(Channel { name, history: section.table("history").map(|history| keep(&history)) });
+            channels.push(Channel {
+                name,
+                rule: Rule {
+                    history: section.table("history").map(|history| keep(&history)),
+                    delivery: delivery(&section),
+                    queue: section.table("queue").map(|bounds| queue(&bounds)).unwrap_or_default(),
+                },
+            });
         }
         channels
     }
@@ -373,6 +380,19 @@ fn keep(section: &Section<'_>) -> Keep {
         bytes: section.size("bytes"),
         age: section.text("age").and_then(|text| form::age(&text)).unwrap_or_default(),
     }
+}
+
+fn delivery(section: &Section<'_>) -> Delivery {
+    match section.text("delivery").as_deref() {
+        Some("latest") => Delivery::Latest,
+        Some("drop") => Delivery::Drop,
+        _ => Delivery::Queue,
+    }
+}
+
+fn queue(section: &Section<'_>) -> Queue {
+    let bytes = section.value("bytes").map(|_| section.size("bytes"));
+    Queue { messages: section.size("messages"), bytes: bytes.unwrap_or(Queue::default().bytes) }
 }
 
 fn subject_said(section: &Section<'_>, name: &str, place: &Place, words: &str) -> String {

@@ -29,7 +29,7 @@ mod table;
 mod tree;
 mod validate;
 
-pub use crate::proto::channel::Keep;
+pub use crate::proto::channel::{Delivery, Keep, Queue, Rule};
 pub use error::{Error, Errors, Place};
 pub use render::{annotated, markdown};
 pub use table::{Fallback, Kind, Row, TABLE};
@@ -191,7 +191,7 @@ pub enum UserSource {
 pub struct Channel {
     /// A pattern, never reserved.
     pub name: String,
-    pub history: Option<Keep>,
+    pub rule: Rule,
 }
 
 /// How the gateway goes away.

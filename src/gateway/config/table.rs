@@ -440,6 +440,39 @@ pub const TABLE: &[Row] = &[
         doc: "",
     },
     Row {
+        path: "channel[].delivery",
+        kind: Kind::Choice(&["queue", "latest", "drop"]),
+        fallback: Fallback::Text("queue"),
+        help: "What a client gets that is slower than the channel.",
+        doc: "`queue`: everything; where that is more than `queue` allows, the client is closed with a code that tells it to come \
+              back and resume. `latest`: of each value of the header `Tg-Key` the newest message, or of the channel where there \
+              is no such header; what waits is superseded by what is newer. `drop`: the newest messages that `queue` allows, \
+              and before them, in place of what is missing, the event `tg.gap` (over the client protocol a message with \
+              `\"tg\":\"gap\"`; clients of raw WebSocket routes are not told). Workers get everything.",
+    },
+    Row {
+        path: "channel[].queue",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ messages = 1000, bytes = 262144 }"),
+        help: "How much may wait for one client.",
+        doc: "If `delivery` is `queue`: of all that waits for it. Otherwise of this channel; a client for which `latest` would have \
+              to hold more is closed. One message alone is never too much.",
+    },
+    Row {
+        path: "channel[].queue.messages",
+        kind: count(1, 1_000_000),
+        fallback: Fallback::Whole(limits::QUEUE_MESSAGES as u64),
+        help: "Most messages that wait for one client.",
+        doc: "",
+    },
+    Row {
+        path: "channel[].queue.bytes",
+        kind: bytes(1, 1_073_741_824),
+        fallback: Fallback::Nothing("262144"),
+        help: "Most bytes that wait for one client.",
+        doc: "Without it, as without this table, as many as `limits.outbox_bytes_max` allows, which bounds it in any case.",
+    },
+    Row {
         path: "drain",
         kind: Kind::Table,
         fallback: Fallback::Nothing(""),

@@ -196,7 +196,7 @@ impl History {
     }
 
     fn push(&mut self, message: &Arc<Message>, now: Tick) -> usize {
-        let bytes = bytes_of(message);
+        let bytes = message.bytes();
         self.bytes += bytes;
         self.kept.push_back(Kept { message: message.clone(), at: CoarseTick::ceil(now) });
         bytes + MESSAGE_BYTES
@@ -204,7 +204,7 @@ impl History {
 
     fn pop(&mut self) -> usize {
         let Some(kept) = self.kept.pop_front() else { return 0 };
-        let bytes = bytes_of(&kept.message);
+        let bytes = kept.message.bytes();
         self.bytes -= bytes;
         self.first += 1;
         bytes + MESSAGE_BYTES
@@ -232,16 +232,12 @@ impl History {
     }
 }
 
-fn bytes_of(message: &Message) -> usize {
-    message.payload.len() + message.headers.as_ref().map_or(0, |headers| headers.len())
-}
-
 /// At least one, if there is one.
 fn within<'a>(messages: impl Iterator<Item = &'a Arc<Message>>, bounds: Bounds) -> Vec<Arc<Message>> {
     let mut bytes = 0;
     let fitting = messages.take(bounds.messages_max).take_while(|message| {
         let is_first = bytes == 0;
-        bytes += bytes_of(message) + MESSAGE_BYTES;
+        bytes += message.bytes() + MESSAGE_BYTES;
         is_first || bytes <= bounds.bytes_max
     });
     fitting.cloned().collect()

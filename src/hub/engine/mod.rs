@@ -74,6 +74,10 @@ impl Engine {
         }
     }
 
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
     /// Channels with listeners, and channels remembered without.
     pub fn len(&self) -> (usize, usize) {
         (self.live.len(), self.idle.len())
@@ -237,7 +241,7 @@ mod tests {
     /// Keeps three messages of what is below `kept`.
     fn engine() -> Engine {
         let keep = Keep { messages: 3, bytes: 1_000, age: Duration::from_secs(60) };
-        let rule = Rule { history: Some(keep) };
+        let rule = Rule { history: Some(keep), ..Rule::default() };
         Engine::new(Arc::new(Rules::new([(Pattern::new("kept.>").unwrap(), rule)])), 100_000, 1)
     }
 

@@ -47,7 +47,7 @@ fn keep(messages: usize, bytes: usize) -> Keep {
 }
 
 fn rules(keep: Keep) -> Arc<Rules> {
-    Arc::new(Rules::new([(Pattern::new("a.*").unwrap(), Rule { history: Some(keep) })]))
+    Arc::new(Rules::new([(Pattern::new("a.*").unwrap(), Rule { history: Some(keep), ..Rule::default() })]))
 }
 
 fn message(subject: &Subject, bytes: usize, number: usize) -> Arc<Message> {

@@ -14,7 +14,7 @@ fn settings() -> Settings {
     settings.routes.push(route("/sse/{a}/{b}", Target::Sse { channels: pair, retry: SECOND }));
     let rule = |name: &str, messages| {
         let keep = Keep { messages, bytes: 64 << 20, age: 60 * SECOND };
-        (Pattern::new(name).unwrap(), Rule { history: Some(keep) })
+        (Pattern::new(name).unwrap(), Rule { history: Some(keep), ..Rule::default() })
     };
     // A room whose name begins with `n` keeps nothing.
     settings.channels = Arc::new(Rules::new([rule("room.long", 10_000), rule("room.1", KEPT), rule("room.2", KEPT)]));

@@ -1,0 +1,129 @@
+//! What becomes of an event for a connection that has not taken yet what it was sent before: its channel's rule says it.
+//!
+//! ```text
+//!  push_behind --queue--> outbox, or the end
+//!              --latest, drop--> held (see there) --release, when the batch in flight is back--> outbox
+//! ```
+
+use std::rc::Rc;
+
+use crate::base::Key;
+use crate::limits;
+use crate::proto::channel::{Delivery, Loss, Queue, Rule};
+use crate::proto::event::{Event, Position};
+use crate::proto::replay::Gap;
+use crate::proto::subject::Subject;
+
+use super::held::{self, Held, Next};
+use super::settings::Settings;
+use super::{Conn, Phase};
+
+/// What became of an event for a connection that something waits for already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is framed. The hub's name of the subscription if that was its last message.
+    Framed(Option<Key>),
+    /// It is held until there is room; so many others are lost for it.
+    Held(Option<(Loss, u64)>),
+    Lost(Loss),
+    /// More waits than may: the connection is to be ended.
+    TooSlow,
+}
+
+/// What workers may leave unread is bounded by the bus alone.
+const UNBOUNDED: Queue = Queue { messages: usize::MAX, bytes: usize::MAX };
+
+/// What [`Conn::release`] has framed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    pub events: u64,
+    /// Of which the client was told.
+    pub gaps: u64,
+}
+
+impl Conn {
+    /// The same as [`Conn::push_event`] for a connection that is not idle: what the channel's rule says. Workers get
+    /// everything, whatever it says. Asked before something is added: one message never makes a client slow, however long
+    /// it is.
+    pub fn push_behind(
+        &mut self,
+        key: Key,
+        tag: u32,
+        event: &Rc<Event>,
+        rule: &Rule,
+        held: &mut Held,
+        settings: &Settings,
+    ) -> Pushed {
+        let bytes_max = self.outbox_bytes_max(settings);
+        let held_bytes = if self.is_holding { held.cost(key) } else { 0 };
+        let is_worker = self.is_worker();
+        if rule.delivery == Delivery::Queue || is_worker {
+            let Queue { messages, bytes } = if is_worker { UNBOUNDED } else { rule.queue };
+            let is_full =
+                self.outbox.len() + held_bytes > bytes_max.min(bytes) || self.outbox.pending_events() >= messages;
+            return if is_full { Pushed::TooSlow } else { Pushed::Framed(self.push_event(tag, event)) };
+        }
+        let goes_out_next = !self.is_holding && !self.outbox.is_sending();
+        if goes_out_next && self.outbox.pending_len() <= limits::HELD_BYTES_PER_BATCH {
+            return Pushed::Framed(self.push_event(tag, event));
+        }
+        let bytes_max = bytes_max.saturating_sub(self.outbox.len());
+        let outcome = held.offer(key, tag, event, rule.delivery, held::Bounds { queue: rule.queue, bytes_max });
+        self.is_holding = true;
+        match outcome {
+            held::Outcome::Waits(loss) => Pushed::Held(loss),
+            held::Outcome::Lost(loss) => Pushed::Lost(loss),
+            held::Outcome::Full => Pushed::TooSlow,
+        }
+    }
+
+    /// Frames a piece of what is held for it, if the last batch has gone; or all of it, for its last words.
+    pub fn release(&mut self, key: Key, held: &mut Held, is_all: bool) -> Released {
+        let mut released = Released::default();
+        if !self.is_holding || (!is_all && (self.outbox.is_sending() || self.awaits_registrations())) {
+            return released;
+        }
+        let end = self.outbox.pending_len() + limits::HELD_BYTES_PER_BATCH;
+        held.begin_piece(key);
+        while is_all || self.outbox.pending_len() < end {
+            match held.next(key) {
+                Some(Next::Event { tag, event, stands_at }) => {
+                    self.push_event_at(tag, &event, stands_at);
+                    released.events += 1;
+                }
+                Some(Next::Gap { tag, channel, gap, stands_at }) => {
+                    released.gaps += u64::from(self.push_gap(tag, &channel, &gap, stands_at));
+                }
+                None => {
+                    self.is_holding = false;
+                    break;
+                }
+            }
+        }
+        released
+    }
+
+    /// The same as [`Conn::push_event`], if a client that has got it stands elsewhere than at its position.
+    fn push_event_at(&mut self, tag: u32, event: &Event, stands_at: Option<Position>) {
+        match &mut self.phase {
+            Phase::EventStream(stream) => stream.push_event_at(tag, event, stands_at, &mut self.outbox),
+            Phase::Centrifuge(session) => session.push_event_at(event, stands_at, &mut self.outbox),
+            _ => _ = self.push_event(tag, event),
+        }
+    }
+
+    /// Says that something is missing; false where the protocol has no words for that.
+    fn push_gap(&mut self, tag: u32, channel: &Subject, gap: &Gap, stands_at: Position) -> bool {
+        match &mut self.phase {
+            Phase::EventStream(stream) => stream.push_gap(tag, channel, gap, stands_at, &mut self.outbox),
+            Phase::Centrifuge(session) => session.push_gap(channel, gap, &mut self.outbox),
+            Phase::WebSocket(..) | Phase::Worker(_) | Phase::Http(_) | Phase::Ending => return false,
+        }
+        true
+    }
+
+    /// What is held of a channel is not wanted any more.
+    pub fn forget_held(&mut self, key: Key, channel: &Subject, held: &mut Held) {
+        self.is_holding = self.is_holding && held.forget(key, channel);
+    }
+}
