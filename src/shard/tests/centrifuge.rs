@@ -26,7 +26,8 @@ fn settings() -> Settings {
     settings.routes.push(route("/open", Target::Centrifuge(Box::new(target(None)))));
     settings.routes.push(route("/token", Target::Centrifuge(Box::new(target(Some(Verifier::hmac(b"secret")))))));
     let keep = Keep { messages: KEPT, bytes: 64 << 20, age: 60 * SECOND };
-    settings.channels = Arc::new(Rules::new([(Pattern::new("room.kept.*").unwrap(), Rule { history: Some(keep) })]));
+    settings.channels =
+        Arc::new(Rules::new([(Pattern::new("room.kept.*").unwrap(), Rule { history: Some(keep), ..Rule::default() })]));
     settings.unix_time = || NOW;
     settings
 }
