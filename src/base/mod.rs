@@ -5,7 +5,6 @@ pub mod batch;
 pub mod carry;
 pub mod counters;
 pub mod key;
-pub mod request_id;
 pub mod tick;
 pub mod wheel;
 
@@ -13,6 +12,5 @@ pub use address::{Address, Place};
 pub use batch::Batch;
 pub use carry::Carry;
 pub use key::{Key, Slots};
-pub use request_id::RequestId;
 pub use tick::{CoarseTick, Tick};
 pub use wheel::Wheel;

@@ -4,7 +4,6 @@
 //!   listeners   this shard's subscriptions: channel -> connections, patterns -> connections
 //!   engine      the channels that this shard owns: their offsets, which shards have listeners, what is kept
 //!   directory   what every shard knows: wildcard and queue subscriptions, hence the services' workers
-//!   requests    the accepted requests that this shard owns, and their results
 //! ```
 //!
 //! A channel belongs to the shard that its name hashes to ([`Hub::owner_of`]). The owner gives offsets, so a channel
@@ -16,18 +15,16 @@ mod engine;
 mod listeners;
 pub mod patterns;
 mod places;
-pub mod requests;
 
 pub use destination::{Command, Destination, NoCommand};
 pub use directory::{Directory, Member, Membership, Seat};
-pub use engine::Engine;
+pub use engine::{Engine, Repetition};
 pub use listeners::{Listener, Listeners, Registration, SubKey, Withdrawal};
 pub use places::PlaceSet;
-pub use requests::Requests;
 
 use std::sync::Arc;
 
-use crate::base::{Place, RequestId, Tick};
+use crate::base::{Place, Tick};
 use crate::proto::event::{Message, Position};
 use crate::proto::subject::Subject;
 
@@ -38,7 +35,6 @@ pub struct Hub {
     pub listeners: Listeners,
     pub engine: Engine,
     pub directory: Directory,
-    pub requests: Requests,
 }
 
 /// Who gets a message.
@@ -66,7 +62,6 @@ impl Hub {
             listeners: Listeners::new(own, engine.rules().clone()),
             engine,
             directory: Directory::default(),
-            requests: Requests::new(shards),
         }
     }
 
@@ -79,22 +74,25 @@ impl Hub {
         owner_of(subject, self.shards)
     }
 
-    /// Takes one message for a subject that this shard owns: its position, if it is a channel's, and who gets it.
-    pub fn publish(&mut self, subject: &Subject, message: &Arc<Message>, now: Tick) -> (Option<Position>, Recipients) {
+    /// Takes one message for a subject that this shard owns: its position, if it is a channel's, and who gets it. A
+    /// repetition is not taken.
+    pub fn publish(
+        &mut self,
+        subject: &Subject,
+        message: &Arc<Message>,
+        now: Tick,
+    ) -> Result<(Option<Position>, Recipients), Repetition> {
         debug_assert_eq!(self.owner_of(subject.as_str()), self.own, "only the owner gives offsets");
         let mut recipients = Recipients::default();
-        let position = self.engine.publish(subject, message, now, &mut recipients.places);
+        let position = self.engine.publish(subject, message, now, &mut recipients.places)?;
         let draw = position.map_or_else(|| self.directory.draw(), |position| mix(position.offset));
         self.directory.collect(subject.as_str(), draw, &[], &mut recipients);
-        (position, recipients)
+        Ok((position, recipients))
     }
 }
 
-/// See [`Hub::owner_of`]. A channel that is named after a request belongs to the shard that keeps the request.
+/// See [`Hub::owner_of`].
 pub fn owner_of(subject: &str, shards: u16) -> Place {
-    if let Some(id) = RequestId::in_subject(subject).filter(|id| id.place.0 < shards) {
-        return id.place;
-    }
     Place((fnv1a(subject.as_bytes()) % u64::from(shards)) as u16)
 }
 
@@ -132,7 +130,7 @@ mod tests {
             },
         });
         let message = Message { subject: subject.clone(), reply: None, headers: None, payload: Box::default() };
-        let (position, recipients) = hub.publish(&subject, &Arc::new(message), Tick::ZERO);
+        let (position, recipients) = hub.publish(&subject, &Arc::new(message), Tick::ZERO).unwrap();
         assert_eq!(position.unwrap().offset, 1);
         assert_eq!(recipients.places.iter().collect::<Vec<_>>(), [Place(3)]);
         assert!(recipients.seats.is_empty());

@@ -30,6 +30,8 @@ pub struct Rule {
     /// What becomes of messages for a client that does not keep up.
     pub delivery: Delivery,
     pub queue: Queue,
+    /// A message whose `Tg-Distinct` is that of the one before it, with the same `Tg-Key`, is delivered to nobody.
+    pub is_distinct: bool,
 }
 
 /// What a client gets that is slower than its channel.
@@ -68,10 +70,12 @@ pub enum Loss {
     Oldest,
     /// It was one too many, and its client was closed.
     Closed,
+    /// It says what the last one said (`distinct`); counted once, by the channel's owner.
+    Same,
 }
 
 impl Loss {
-    pub const ALL: [Loss; 3] = [Loss::Superseded, Loss::Oldest, Loss::Closed];
+    pub const ALL: [Loss; 4] = [Loss::Superseded, Loss::Oldest, Loss::Closed, Loss::Same];
 
     /// The counter's label; stable.
     pub fn word(self) -> &'static str {
@@ -79,6 +83,7 @@ impl Loss {
             Loss::Superseded => "superseded",
             Loss::Oldest => "oldest",
             Loss::Closed => "closed",
+            Loss::Same => "same",
         }
     }
 
@@ -88,6 +93,7 @@ impl Loss {
             Loss::Superseded => rule.delivery == Delivery::Latest,
             Loss::Oldest => rule.delivery == Delivery::Drop,
             Loss::Closed => rule.delivery != Delivery::Drop,
+            Loss::Same => rule.is_distinct,
         }
     }
 }
@@ -107,6 +113,7 @@ pub struct Rules {
     patterns: Vec<Pattern>,
     /// One more than patterns.
     rules: Vec<Rule>,
+    has_distinct: bool,
 }
 
 impl Rules {
@@ -114,7 +121,8 @@ impl Rules {
         let (patterns, mut rules): (Vec<Pattern>, Vec<Rule>) = rules.into_iter().unzip();
         assert!(patterns.len() <= limits::CHANNEL_RULES_MAX, "the configuration bounds them");
         rules.push(Rule::default());
-        Rules { patterns, rules }
+        let has_distinct = rules.iter().any(|rule| rule.is_distinct);
+        Rules { patterns, rules, has_distinct }
     }
 
     /// The rule of a channel, for it to be remembered: this walks through the patterns. Subjects that are no channels,
@@ -128,6 +136,11 @@ impl Rules {
     /// Of channels that no pattern matches, and of what is no channel.
     pub fn fallback(&self) -> RuleNumber {
         RuleNumber(self.patterns.len() as u16)
+    }
+
+    /// Whether there is a channel anywhere whose messages are to be distinct.
+    pub fn has_distinct(&self) -> bool {
+        self.has_distinct
     }
 
     /// How many there are, with the one that has no pattern.

@@ -25,6 +25,8 @@ pub const EVENT_HEADER: &str = "Tg-Event";
 pub const OPCODE_HEADER: &str = "Tg-Opcode";
 /// Header of a publisher: what the message is the newest value of, where its channel has several.
 pub const KEY_HEADER: &str = "Tg-Key";
+/// Header of a publisher: what tells the message from the one before it, in channels whose messages are to be distinct.
+pub const DISTINCT_HEADER: &str = "Tg-Distinct";
 
 /// Headers of what a client has published over the client protocol: its connection, its user, what its token says.
 pub const CONN_HEADER: &str = "Tg-Conn";

@@ -18,7 +18,6 @@ pub mod close;
 pub mod event;
 pub mod http;
 pub mod replay;
-pub mod request;
 pub mod sse;
 pub mod subject;
 pub mod tls;

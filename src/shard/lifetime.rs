@@ -140,7 +140,6 @@ impl Core {
         for sub in subs {
             self.withdraw(sub);
         }
-        self.tell_keepers(key);
         self.stranded.remove(&key);
         self.sticky.remove(&key);
         self.count_end(reason, peer);

@@ -6,7 +6,6 @@ mod hostile;
 mod liveness;
 mod peers;
 mod records;
-mod requests;
 mod service;
 mod support;
 mod tls;

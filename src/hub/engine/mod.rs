@@ -9,6 +9,7 @@
 //! This one lives in memory. It is spoken to by mail (an ask, and the tell that answers it), so that one that lives elsewhere
 //! can take its place; nobody but an engine reads positions.
 
+mod distinct;
 mod history;
 #[cfg(test)]
 mod model;
@@ -26,6 +27,7 @@ use crate::proto::event::{Message, Position};
 use crate::proto::replay::{Bounds, Excerpt, Gap, GapReason, Since};
 use crate::proto::subject::Subject;
 
+use distinct::Distinct;
 use history::Histories;
 
 /// See the module's picture.
@@ -35,6 +37,7 @@ pub struct Engine {
     /// Nobody listens; only where it stands is worth remembering.
     idle: LruCache<Subject, Standing>,
     histories: Histories,
+    distinct: Distinct,
     epoch_seed: u32,
     epochs: u32,
 }
@@ -42,6 +45,14 @@ pub struct Engine {
 struct Channel {
     standing: Standing,
     listening: PlaceSet,
+}
+
+/// A message that is not taken, because its channel has said the same already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repetition {
+    pub rule: RuleNumber,
+    /// Of the message that said it.
+    pub position: Position,
 }
 
 /// The last position given, offset 0 before the first; and the rule, which has room beside it.
@@ -69,6 +80,7 @@ impl Engine {
             // Bounded by `park`: `LruCache::new` would allocate for the bound at once.
             idle: LruCache::unbounded(),
             histories: Histories::new(history_bytes_max),
+            distinct: Distinct::new(),
             epoch_seed,
             epochs: 0,
         }
@@ -117,7 +129,8 @@ impl Engine {
         }
     }
 
-    /// Counts one message, keeps it if the channel's rule says so, and adds the places that listen. Answers' inboxes and
+    /// Counts one message, keeps it if the channel's rule says so, and adds the places that listen. A repetition has no place
+    /// among the channel's positions: whoever missed it has missed nothing, so it must not look like a gap. Answers' inboxes and
     /// the gateway's own subjects (`subject` may be less than the message's own there) have no positions: they are one
     /// listener's each, and there are too many of them.
     pub fn publish(
@@ -126,19 +139,47 @@ impl Engine {
         message: &Arc<Message>,
         now: Tick,
         places: &mut PlaceSet,
-    ) -> Option<Position> {
+    ) -> Result<Option<Position>, Repetition> {
         let has_positions = !subject.is_inbox() && !subject.is_reserved();
         if !has_positions {
             if let Some(channel) = self.live.get(subject) {
                 places.union(&channel.listening);
             }
-            return None;
+            return Ok(None);
+        }
+        if self.rules.has_distinct()
+            && let Some(repetition) = self.repetition(subject, message, now)
+        {
+            return Err(repetition);
         }
         let standing = self.count(subject, places);
-        if let Some(keep) = self.rules.rule(standing.rule).history {
+        let rule = self.rules.rule(standing.rule);
+        if let Some(keep) = rule.history {
             self.histories.push(keep, standing.offset, message, now);
         }
-        Some(standing.position())
+        if rule.is_distinct {
+            self.distinct.remember(message, standing.position());
+        }
+        Ok(Some(standing.position()))
+    }
+
+    /// Whether the message says again what its channel said last. What is not kept any more by a channel that keeps something
+    /// may be said again: whoever has come meanwhile has not heard it.
+    fn repetition(&mut self, subject: &Subject, message: &Message, now: Tick) -> Option<Repetition> {
+        let standing = match self.live.get(subject) {
+            Some(channel) => channel.standing,
+            None => *self.idle.peek(subject)?,
+        };
+        let rule = self.rules.rule(standing.rule);
+        let position = if rule.is_distinct { self.distinct.same_as(message)? } else { return None };
+        let is_kept = match rule.history {
+            None => true,
+            Some(_) => {
+                let history = self.histories.read(subject, now);
+                history.is_some_and(|history| history.offsets().contains(&position.offset))
+            }
+        };
+        (is_kept && position.epoch == standing.epoch).then_some(Repetition { rule: standing.rule, position })
     }
 
     fn count(&mut self, subject: &Subject, places: &mut PlaceSet) -> Standing {
@@ -248,7 +289,7 @@ mod tests {
     fn publish(engine: &mut Engine, name: &str, payload: &[u8], places: &mut PlaceSet) -> Option<Position> {
         let subject = subject(name);
         let message = Message { subject: subject.clone(), reply: None, headers: None, payload: payload.into() };
-        engine.publish(&subject, &Arc::new(message), Tick::ZERO, places)
+        engine.publish(&subject, &Arc::new(message), Tick::ZERO, places).expect("nothing is said to be distinct")
     }
 
     fn say(engine: &mut Engine, name: &str, payload: &[u8]) -> Position {
@@ -417,5 +458,36 @@ mod tests {
             [1],
             "the one that is read again and again"
         );
+    }
+
+    fn with_headers(name: &str, headers: &str) -> Arc<Message> {
+        let headers = Some(format!("NATS/1.0\r\n{headers}\r\n").into_bytes().into());
+        Arc::new(Message { subject: subject(name), reply: None, headers, payload: Box::default() })
+    }
+
+    #[test]
+    fn what_was_said_last_is_said_again_only_once_it_is_not_kept_any_more() {
+        let keep = Keep { messages: 2, bytes: 10_000, age: Duration::from_secs(60) };
+        let rule = |history| Rule { history, is_distinct: true, ..Rule::default() };
+        let rules = [("kept.*", rule(Some(keep))), ("bare.*", rule(None))];
+        let rules = Rules::new(rules.map(|(name, rule)| (Pattern::new(name).unwrap(), rule)));
+        let mut engine = Engine::new(Arc::new(rules), 100_000, 1);
+        let mut say = |name: &str, headers: &str, now: Tick| {
+            let taken = engine.publish(&subject(name), &with_headers(name, headers), now, &mut PlaceSet::default());
+            taken.map(|position| position.unwrap().offset).map_err(|repetition| repetition.position.offset)
+        };
+        let later = Tick::ZERO + Duration::from_secs(61);
+        for name in ["kept.1", "bare.1"] {
+            assert_eq!(say(name, "Tg-Distinct: a\r\n", Tick::ZERO), Ok(1));
+            assert_eq!(say(name, "Tg-Distinct: a\r\n", Tick::ZERO), Err(1), "it has no place of its own");
+            assert_eq!(say(name, "Tg-Distinct: b\r\n", Tick::ZERO), Ok(2));
+            assert_eq!(say(name, "Tg-Key: k\r\nTg-Distinct: b\r\n", Tick::ZERO), Ok(3));
+            assert_eq!(say(name, "Tg-Distinct: b\r\n", Tick::ZERO), Err(2));
+            assert_eq!(say(name, "", Tick::ZERO), Ok(4));
+        }
+        assert_eq!(say("bare.1", "Tg-Key: k\r\nTg-Distinct: b\r\n", later), Err(3));
+        assert_eq!(say("kept.1", "Tg-Key: k\r\nTg-Distinct: b\r\n", later), Ok(5), "who comes now would not hear it");
+        assert_eq!(say("none.1", "Tg-Distinct: a\r\n", Tick::ZERO), Ok(1));
+        assert_eq!(say("none.1", "Tg-Distinct: a\r\n", Tick::ZERO), Ok(2), "its rule does not say so");
     }
 }

@@ -103,7 +103,7 @@ proptest! {
                 Deed::Publish { channel, bytes } => {
                     let log = &mut said[channel];
                     let message = message(&subjects[channel], bytes, log.len() + 1);
-                    let position = engine.publish(&subjects[channel], &message, now, &mut PlaceSet::default());
+                    let position = engine.publish(&subjects[channel], &message, now, &mut PlaceSet::default()).unwrap();
                     log.push(Said { bytes, at: now });
                     prop_assert_eq!(position.unwrap().offset, log.len() as u64);
                 }
@@ -163,7 +163,7 @@ proptest! {
         for (channel, bytes) in deeds {
             let subject = Subject::new(&format!("a.{channel}")).unwrap();
             let message = message(&subject, bytes, 0);
-            engine.publish(&subject, &message, Tick::ZERO, &mut PlaceSet::default());
+            engine.publish(&subject, &message, Tick::ZERO, &mut PlaceSet::default()).unwrap();
             let (count, held) = engine.kept();
             prop_assert!(held <= bytes_max, "{} channels hold {} of {}", count, held, bytes_max);
         }

@@ -194,3 +194,28 @@ fn slow_readers_that_vanish_leave_nothing() {
     play.bench.run_for(SECOND);
     assert_eq!((play.bench.census(0).holding, play.bench.census(0).connections), (0, 1));
 }
+
+#[test]
+fn what_was_said_last_is_delivered_to_nobody_and_its_publisher_hears_where_it_is() {
+    let mut settings = settings();
+    let rule = Rule { is_distinct: true, ..Rule::default() };
+    settings.channels = Arc::new(Rules::new([(Pattern::new("room.*").unwrap(), rule)]));
+    let mut bench = Bench::new(2, settings);
+    let mut reader = bench.open(0, "/sse/1");
+    let mut publisher = bench.connect(1, ADMIN);
+    let mut say = |bench: &mut Bench, value: &str| {
+        publisher.say(format!(
+            "POST /api/channels/room.1 HTTP/1.1\r\nHost: a\r\nTg-Distinct: {value}\r\nContent-Length: 1\r\n\r\n{value}"
+        ));
+        bench.run_for(SECOND / 10);
+        let heard = publisher.hear();
+        let offset =
+            heard.split_once("-").and_then(|(_, rest)| rest.rsplit_once("-")).expect("a position").1.to_owned();
+        offset.trim_end_matches(['"', '}', '\n']).to_owned()
+    };
+    let positions: Vec<String> = ["1", "1", "2", "1", "1"].iter().map(|value| say(&mut bench, value)).collect();
+    assert_eq!(positions, ["1", "1", "2", "3", "3"]);
+    let heard = reader.hear();
+    let data: Vec<&str> = heard.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    assert_eq!(data, ["1", "2", "1"]);
+}

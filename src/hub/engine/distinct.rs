@@ -1,0 +1,107 @@
+//! What channels said last of each thing, so that nobody is told again what has not changed (`Tg-Distinct`).
+//!
+//! ```text
+//!  channel, Tg-Key --> hash --> hash of the Tg-Distinct that came last, and where it stands
+//! ```
+//!
+//! A value's hash is over its channel and key as well, so that two things with one hash cannot be taken for each other: what
+//! is confused is only delivered once more. The least recently used are forgotten first, to the same effect.
+
+use ahash::RandomState;
+use lru::LruCache;
+
+use crate::limits;
+use crate::proto::event::{DISTINCT_HEADER, KEY_HEADER, Message, Position};
+
+pub(super) struct Distinct {
+    last: LruCache<u64, Last>,
+    hasher: RandomState,
+}
+
+struct Last {
+    value: u64,
+    position: Position,
+}
+
+impl Distinct {
+    pub fn new() -> Distinct {
+        // Bounded by `remember`: `LruCache::new` would allocate for the bound at once.
+        Distinct { last: LruCache::unbounded(), hasher: RandomState::new() }
+    }
+
+    /// Where the message stands that says the same and was the last to say anything of the same thing.
+    pub fn same_as(&mut self, message: &Message) -> Option<Position> {
+        let value = self.value(message)?;
+        self.last.get(&self.thing(message)).filter(|last| last.value == value).map(|last| last.position)
+    }
+
+    /// This is what was said last. A message that does not say what it is distinct by is distinct from any other.
+    pub fn remember(&mut self, message: &Message, position: Position) {
+        let thing = self.thing(message);
+        match self.value(message) {
+            None => _ = self.last.pop(&thing),
+            Some(value) => {
+                self.last.put(thing, Last { value, position });
+                if self.last.len() > limits::DISTINCT_VALUES_MAX {
+                    self.last.pop_lru();
+                }
+            }
+        }
+    }
+
+    fn thing(&self, message: &Message) -> u64 {
+        self.hasher.hash_one((message.subject.as_str(), message.header(KEY_HEADER)))
+    }
+
+    fn value(&self, message: &Message) -> Option<u64> {
+        let value = message.header(DISTINCT_HEADER)?;
+        Some(self.hasher.hash_one((message.subject.as_str(), message.header(KEY_HEADER), value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::subject::Subject;
+
+    fn message(channel: &str, key: Option<&str>, value: Option<&str>) -> Message {
+        let field =
+            |name: &str, value: Option<&str>| value.map_or(String::new(), |value| format!("{name}: {value}\r\n"));
+        let headers = format!("NATS/1.0\r\n{}{}\r\n", field(KEY_HEADER, key), field(DISTINCT_HEADER, value));
+        let headers = Some(headers.into_bytes().into());
+        Message { subject: Subject::new(channel).unwrap(), reply: None, headers, payload: Box::default() }
+    }
+
+    fn at(offset: u64) -> Position {
+        Position { epoch: 1, offset }
+    }
+
+    #[test]
+    fn each_channel_and_key_has_a_last_value() {
+        let mut distinct = Distinct::new();
+        distinct.remember(&message("a", None, Some("1")), at(1));
+        distinct.remember(&message("a", Some("k"), Some("2")), at(2));
+        let mut same_as = |channel, key, value| distinct.same_as(&message(channel, key, Some(value)));
+        assert_eq!((same_as("a", None, "1"), same_as("a", Some("k"), "2")), (Some(at(1)), Some(at(2))));
+        for (channel, key, value) in [("a", None, "2"), ("a", Some("k"), "1"), ("b", None, "1"), ("a", Some("l"), "2")]
+        {
+            assert_eq!(same_as(channel, key, value), None, "{channel} {key:?} {value}");
+        }
+        distinct.remember(&message("a", None, Some("3")), at(3));
+        assert_eq!(distinct.same_as(&message("a", None, Some("1"))), None, "there and back is two changes");
+        distinct.remember(&message("a", None, None), at(4));
+        assert_eq!(distinct.same_as(&message("a", None, Some("3"))), None, "something else came between");
+    }
+
+    #[test]
+    fn the_least_recently_used_are_forgotten_first() {
+        let mut distinct = Distinct::new();
+        let name = |number: usize| number.to_string();
+        for number in 0..=limits::DISTINCT_VALUES_MAX {
+            distinct.remember(&message(&name(number), None, Some("1")), at(1));
+        }
+        assert_eq!(distinct.last.len(), limits::DISTINCT_VALUES_MAX);
+        assert_eq!(distinct.same_as(&message("0", None, Some("1"))), None);
+        assert_eq!(distinct.same_as(&message("1", None, Some("1"))), Some(at(1)));
+    }
+}
