@@ -213,6 +213,9 @@ pub const BACKLOG_BYTES_HIGH: usize = 16 * 1024 * 1024;
 pub const BACKLOG_RETRY: Duration = Duration::from_millis(1);
 /// Channels that a shard keeps positions for although nobody listens; the least recently used are forgotten first.
 pub const IDLE_CHANNELS_MAX: usize = 100_000;
+/// Bytes of a connection that the kernel takes and does not send yet, because its peer has no room (TCP_NOTSENT_LOWAT): what
+/// waits beyond them is still ours to drop or to supersede. Without it the kernel takes megabytes (net.ipv4.tcp_wmem).
+pub const NOT_SENT_BYTES: u32 = 64 * 1024;
 /// The listen queue; the kernel lowers it to net.core.somaxconn.
 pub const LISTEN_QUEUE: i32 = 4096;
 

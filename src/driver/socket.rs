@@ -42,11 +42,16 @@ pub fn bind(address: SocketAddr) -> io::Result<Bound> {
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
-    // Linux copies it to every socket accepted from this one, which saves a call for each.
-    socket.set_tcp_nodelay(true)?;
+    prepare(&socket)?;
     socket.bind(&address.into())?;
     let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
     Ok(Bound { socket, address })
+}
+
+/// Options that Linux copies to every socket accepted from this one, which saves calls for each.
+fn prepare(listener: &Socket) -> io::Result<()> {
+    listener.set_tcp_nodelay(true)?;
+    listener.set_tcp_notsent_lowat(limits::NOT_SENT_BYTES)
 }
 
 impl Bound {
@@ -69,7 +74,7 @@ impl Listener {
         if !socket.is_listener()? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is bound but does not listen")));
         }
-        socket.set_tcp_nodelay(true)?;
+        prepare(&socket)?;
         Ok((Listener { socket, is_shared: true }, address))
     }
 
@@ -224,6 +229,30 @@ mod tests {
         // SAFETY: F_GETFD reads a flag of a descriptor that is open.
         let flags = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_GETFD) };
         assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
+    }
+
+    #[test]
+    fn the_kernel_takes_little_of_what_a_peer_has_no_room_for() {
+        let bound = bind(ANY_PORT).unwrap();
+        let address = bound.local_addr();
+        let listener = bound.listen().unwrap();
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        client.set_recv_buffer_size(64 * 1024).unwrap();
+        client.connect(&address.into()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        assert_eq!(SockRef::from(&socket).tcp_notsent_lowat().unwrap(), limits::NOT_SENT_BYTES);
+        let mut batch = Batch::new();
+        batch.push(&[0; 16 * 1024]);
+        let mut taken = 0;
+        let error = loop {
+            match send(&socket, &batch) {
+                Ok(count) => taken += count,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        // The client's buffer, which Linux doubles, what is not sent, and one more piece.
+        assert!(taken < 128 * 1024 + limits::NOT_SENT_BYTES as usize + 64 * 1024, "{taken}");
     }
 
     #[test]
