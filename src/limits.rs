@@ -106,6 +106,30 @@ pub const BUS_PING_INTERVAL: Duration = Duration::from_secs(120);
 /// From the accept to CONNECT when credentials are asked for.
 pub const BUS_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+// --- Accepted requests --------------------------------------------------------------------------------------------
+
+/// Requests that a shard keeps, those with a result among them; beyond it results are forgotten before their time, and where
+/// there are none, requests get 503.
+pub const REQUESTS_MAX: usize = 65_536;
+/// Bytes of them: bodies that wait for their answer, results that wait for their reader.
+pub const REQUESTS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a request costs besides its body: its place in four maps, its channel, its headers.
+pub const REQUEST_BYTES: usize = 1024;
+/// Unanswered requests that one worker holds of one shard; more wait, for it or for another.
+pub const REQUESTS_PER_WORKER_MAX: usize = 256;
+/// Bytes of unanswered requests that one worker holds of all shards: half of what may wait for it.
+pub const REQUEST_BYTES_PER_WORKER_MAX: usize = WORKER_OUTBOX_BYTES_MAX / 2;
+/// Requests handed on and results published by a shard in one turn.
+pub const REQUESTS_PER_TURN: usize = 1024;
+/// Longest Idempotency-Key; the draft's own examples have 36 characters.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// How long a request waits for its result (configurable as `timeout_s` of the route).
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a result is kept (configurable as `keep_s` of the route): a phone comes out of its tunnel.
+pub const REQUEST_KEEP: Duration = Duration::from_secs(300);
+/// When a client that reads the result of a pending request should ask again.
+pub const REQUEST_RETRY_AFTER_S: u32 = 1;
+
 // --- Connections --------------------------------------------------------------------------------------------------
 
 /// Most connections of the process (configurable as `limits.connections_max`): the road to a million is the project's aim,
@@ -258,6 +282,7 @@ const _: () = {
     assert!(CONTROL_LINE_BYTES_MAX > 2 * SUBJECT_BYTES_MAX + SID_BYTES_MAX, "a legal line fits");
     assert!(OUTBOX_BYTES_MAX > 2 * MESSAGE_BYTES_MAX, "one message never makes a client slow");
     assert!(WORKER_OUTBOX_BYTES_MAX > 2 * PAYLOAD_BYTES_MAX, "nor a worker");
+    assert!(REQUESTS_BYTES_MAX > 2 * BODY_BYTES_MAX && REQUEST_BYTES_PER_WORKER_MAX > 2 * BODY_BYTES_MAX);
     assert!(SOCKET_BYTES < CONNECTION_BYTES_PLAIN && CONNECTION_BYTES_PLAIN < CONNECTION_BYTES_TLS);
     assert!(SENDS_PER_ROUND as u32 <= URING_COMPLETIONS, "a round's completions fit");
     assert!(CLOSE_TIMEOUT.as_millis() < DRAIN_GRACE.as_millis(), "who was told last has time for its answer");

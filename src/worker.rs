@@ -203,6 +203,7 @@ impl Worker {
     fn post(&self, message: Message) -> Result<(), Error> {
         let (place, key) = match Destination::of(&message.subject) {
             Destination::Conn(address) if self.mesh.is_shard(address.place) => (address.place, Some(address.key)),
+            Destination::Request(id) if self.mesh.is_shard(id.place) => (id.place, None),
             Destination::Owner(subject) => (owner_of(subject.as_str(), self.mesh.shards()), None),
             _ => (owner_of(message.subject.as_str(), self.mesh.shards()), None),
         };

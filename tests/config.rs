@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tidegate::gateway::config::{
-    self, CertificateFiles, Config, Credentials, Delivery, DriverChoice, Fallback, Keep, Kind, Queue, Rule, SseTarget,
-    TABLE, Target, TokenKey, UserSource, WebSocketTarget,
+    self, AcceptTarget, CertificateFiles, Config, Credentials, Delivery, DriverChoice, Fallback, Keep, Kind, Queue,
+    Rule, SseTarget, TABLE, Target, TokenKey, UserSource, WebSocketTarget,
 };
 
 const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:8080\"\n";
@@ -419,11 +419,11 @@ fn tells_a_parameter_that_the_path_does_not_have() {
 fn tells_a_route_without_or_with_two_targets() {
     assert_eq!(
         errors("[[route]]\npath = \"/\"\n"),
-        ["tidegate.toml:3: [[route]] has no target; expected sse or websocket"]
+        ["tidegate.toml:3: [[route]] has no target; expected sse, websocket or accept"]
     );
     assert_eq!(
         errors("[[route]]\npath = \"/\"\nsse = { channel = \"a\" }\nwebsocket = { channel = \"a\" }\n"),
-        ["tidegate.toml:3: [[route]] has both sse and websocket; expected one of them"]
+        ["tidegate.toml:3: [[route]] has more than one of sse, websocket and accept; expected one of them"]
     );
 }
 
@@ -461,6 +461,60 @@ fn tells_a_method_that_does_not_fit() {
         errors("[[route]]\npath = \"/\"\nmethod = \"POST\"\nwebsocket = { channel = \"a\" }\n"),
         ["tidegate.toml:5: route.method \"POST\" does not open a WebSocket; expected \"GET\""]
     );
+}
+
+#[test]
+fn reads_a_route_that_accepts() {
+    let text = "[[route]]\npath = \"/a/{b}\"\naccept = { service = \"s\", channel = \"c.{user}.{b}.{id}\", timeout_s = 5, \
+                user = { query = \"u\" } }\n";
+    let config = parse(&format!("{LISTENER}{text}"), &[]).unwrap();
+    assert_eq!(config.routes[0].methods, ["POST"]);
+    let accept = AcceptTarget {
+        service: "s".to_owned(),
+        channel: "c.{user}.{b}.{id}".to_owned(),
+        event: "tg.result".to_owned(),
+        timeout: Duration::from_secs(5),
+        keep: Duration::from_secs(300),
+        user: Some(UserSource::Query("u".to_owned())),
+    };
+    assert_eq!(config.routes[0].target, Target::Accept(accept));
+}
+
+#[test]
+fn tells_a_route_that_cannot_accept() {
+    for (keys, error) in [
+        (
+            "accept = {}",
+            "5: accept has no service; expected one token of a subject: without dots, wildcards and white space",
+        ),
+        (
+            "accept = { service = \"s\", channel = \"c.{user}\" }",
+            "5: route.accept.channel \"c.{user}\" uses {user}; expected parameters of the path \"/a\" only",
+        ),
+        (
+            "method = \"GET\"\naccept = { service = \"s\" }",
+            "5: route.method \"GET\" has GET, HEAD or OPTIONS beside accept; expected methods such as \"POST\"",
+        ),
+        (
+            "accept = { service = \"s\", event = \"\" }",
+            "5: route.accept.event is \"\"; expected the name of an event: one line \
+          that is not empty",
+        ),
+        (
+            "accept = { service = \"s\", timeout_s = 0 }",
+            "5: route.accept.timeout_s is 0; expected a whole number of seconds from 1 \
+          to 86400",
+        ),
+    ] {
+        assert_eq!(errors(&format!("[[route]]\npath = \"/a\"\n{keys}\n")), [format!("tidegate.toml:{error}")]);
+    }
+    for (path, error) in [
+        ("/a/", "\"/a/\" ends with a slash, and results are read below it; expected it without"),
+        ("/{id}", "\"/{id}\" has the parameter {id}, which accept gives a meaning; expected another name"),
+    ] {
+        let text = format!("[[route]]\npath = \"{path}\"\naccept = {{ service = \"s\" }}\n");
+        assert_eq!(errors(&text), [format!("tidegate.toml:4: route.path {error}")]);
+    }
 }
 
 #[test]
@@ -603,7 +657,7 @@ fn tells_a_mistake_in_a_variable_by_its_name() {
     );
     assert_eq!(
         errors_of_variables("", &[("TIDEGATE_ROUTE_0_PATH", "/")]),
-        ["TIDEGATE_ROUTE_0_PATH: [[route]] has no target; expected sse or websocket"]
+        ["TIDEGATE_ROUTE_0_PATH: [[route]] has no target; expected sse, websocket or accept"]
     );
 }
 

@@ -1,44 +1,17 @@
-//! The examples do what they say: the same echo worker in Rust, in Python and in JavaScript.
+//! The examples do what they say: the same echo worker in Rust, in Python and in JavaScript; a system each in its folder.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 use tungstenite::Message;
 
-/// A process and what it prints, ended with the test.
-struct Running {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-}
+#[path = "examples/booking.rs"]
+mod booking;
+#[path = "examples/running.rs"]
+mod running;
 
-impl Running {
-    fn start(command: &mut Command) -> Running {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
-        Running { child, stdout }
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("text");
-        assert!(!line.is_empty(), "it ended without a word");
-        line
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Fails when it has ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
+use running::{Running, repository};
 
 /// The demo on free ports, and its addresses.
 fn demo() -> (Running, Value) {

@@ -69,6 +69,7 @@ impl Gate {
             mailbox: mailboxes.into_iter().next().expect("one for the one shard"),
             counters: [Counters::default()].into(),
             seed: 1,
+            secret: [0; 32],
             now: Tick::ZERO,
         };
         Gate { shard: Shard::new(driver, parts), state }

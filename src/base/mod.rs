@@ -5,6 +5,7 @@ pub mod batch;
 pub mod carry;
 pub mod counters;
 pub mod key;
+pub mod request_id;
 pub mod tick;
 pub mod wheel;
 
@@ -12,5 +13,6 @@ pub use address::{Address, Place};
 pub use batch::Batch;
 pub use carry::Carry;
 pub use key::{Key, Slots};
+pub use request_id::RequestId;
 pub use tick::{CoarseTick, Tick};
 pub use wheel::Wheel;

@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 
 use super::Identity;
+use super::accept::{Accepting, Page};
 use super::outbox::Outbox;
-use super::route::{Parameters, Route, Target, UserSource};
+use super::route::{Found, Parameters, Route, Target, UserSource};
+use crate::base::RequestId;
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::SUBPROTOCOL;
 use crate::proto::http::{self, Cors, Head, Refusal, Reply};
@@ -21,10 +23,14 @@ pub(super) enum Outcome {
     WebSocket { route: u16, identity: Identity, channel: Option<Subject> },
     /// The same for commands of the client protocol; once connected, it is subscribed to `channels`.
     Centrifuge { route: u16, user: Option<Box<str>>, channels: Vec<Subject> },
+    /// The body follows; then it is a request for a service.
+    Accept(Box<Accepting>),
+    /// The shard has what is to be read about an accepted request.
+    Read { route: u16, id: RequestId, page: Option<Page> },
 }
 
 /// Fields of a cross-origin request that a page may set: what `EventSource` sends when it resumes, and who it is.
-const CORS_FIELDS: &str = "Last-Event-ID, Authorization, Content-Type";
+const CORS_FIELDS: &str = "Last-Event-ID, Authorization, Content-Type, Idempotency-Key";
 
 /// `going_away`: nothing new is begun, and after so many seconds somebody else will. Streams are the exception: an
 /// EventSource gives up for ever when it gets anything but 200 (the WHATWG HTML standard, "fail the connection"), and so
@@ -37,24 +43,29 @@ pub(super) fn request(head: &Head<'_>, routes: &[Route], going_away: Option<u32>
     let mut allowed: Vec<&str> = Vec::new();
     let mut preflight_route = None;
     for (index, route) in routes.iter().enumerate() {
-        let Some(parameters) = route.path.matches(&segments) else { continue };
-        if !route.takes(head.method) {
-            allowed.extend(route.methods.iter().map(|method| &**method));
+        let Some(found) = route.find(&segments) else { continue };
+        if !route.takes(&found, head.method) {
+            allowed.extend(route.methods(&found));
             preflight_route = preflight_route.or(Some(route));
             continue;
         }
-        if going_away.is_some() && !route.target.is_stream() {
+        let is_begun = matches!(found, Found::Itself(_)) && !route.target.is_stream();
+        if going_away.is_some() && is_begun {
             let refusal =
                 Refusal { retry_after_s: going_away, cors: cors(head, route), ..Refusal::new(CloseReason::Drain) };
             return refuse(head, refusal, outbox);
         }
-        return match serve(head, index, route, &parameters, outbox) {
+        let outcome = match found {
+            Found::Itself(parameters) => serve(head, index, route, &parameters, outbox),
+            Found::Result(id) => read(head, index, route, id),
+        };
+        return match outcome {
             Ok(outcome) => outcome,
             Err(reason) => refuse(head, Refusal { cors: cors(head, route), ..Refusal::new(reason) }, outbox),
         };
     }
     match preflight_route {
-        Some(route) if head.method == "OPTIONS" => preflight(head, route, outbox),
+        Some(route) if head.method == "OPTIONS" => preflight(head, route, &allowed.join(", "), outbox),
         Some(_) => {
             let allow = allowed.join(", ");
             refuse(head, Refusal { allow: Some(&allow), ..Refusal::new(CloseReason::MethodNotAllowed) }, outbox)
@@ -113,6 +124,11 @@ fn serve(
             outbox.write(|out| http::switching_protocols(out, ws::handshake::accept(key).as_str(), subprotocol));
             Ok(Outcome::Centrifuge { route: index as u16, user, channels })
         }
+        Target::Accept(target) => {
+            let user = user(head, target.user.as_ref())?;
+            let accepting = Accepting::new(head, index as u16, target, parameters, user, cors(head, route))?;
+            Ok(Outcome::Accept(Box::new(accepting)))
+        }
     }
 }
 
@@ -125,6 +141,15 @@ fn last_event_id(head: &Head<'_>) -> Option<String> {
         Err(_) => Some(char::REPLACEMENT_CHARACTER.to_string()),
     };
     header.filter(|id| !id.is_empty()).or_else(query).filter(|id| !id.is_empty())
+}
+
+/// Whoever knows the id may read: no user is asked for.
+fn read(head: &Head<'_>, index: usize, route: &Route, id: &str) -> Result<Outcome, CloseReason> {
+    if !route.allows_origin(head.header("origin"), head.host) {
+        return Err(CloseReason::OriginRefused);
+    }
+    let id = id.parse().map_err(|_| CloseReason::UnknownRequest)?;
+    Ok(Outcome::Read { route: index as u16, id, page: cors(head, route).map(Page::new) })
 }
 
 /// The name of the user, which must be one token of a subject: it becomes `tg.user.<user>`.
@@ -158,13 +183,12 @@ fn cors<'a>(head: &Head<'a>, route: &Route) -> Option<Cors<'a>> {
     Some(if is_for_all { Cors { origin: "*", credentials: false } } else { Cors { origin, credentials: true } })
 }
 
-fn preflight(head: &Head<'_>, route: &Route, outbox: &mut Outbox) -> Outcome {
+fn preflight(head: &Head<'_>, route: &Route, methods: &str, outbox: &mut Outbox) -> Outcome {
     let Some(cors) = cors(head, route).filter(|_| head.header("access-control-request-method").is_some()) else {
-        let allow = route.methods.join(", ");
-        return refuse(head, Refusal { allow: Some(&allow), ..Refusal::new(CloseReason::MethodNotAllowed) }, outbox);
+        return refuse(head, Refusal { allow: Some(methods), ..Refusal::new(CloseReason::MethodNotAllowed) }, outbox);
     };
     let to = head.reply_to();
-    outbox.write(|out| http::preflight(out, to, cors, &route.methods.join(", "), CORS_FIELDS));
+    outbox.write(|out| http::preflight(out, to, cors, methods, CORS_FIELDS));
     Outcome::Answered { keep_alive: to.keep_alive, refused: None }
 }
 

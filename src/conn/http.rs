@@ -2,12 +2,14 @@
 //!
 //! ```text
 //!  Idle --head--> front, admin: answered at once --> Idle
-//!    |   '------> Body --whole--> Answering --published, answer--> Idle
+//!    |   '------> Body --whole--> Answering --published, answer, receipt, reading--> Idle
 //!    '-- a stream: the phase changes, this is over
 //! ```
 
+use super::accept::{self, Owed, Page};
 use super::admin::{self, Publication};
 use super::centrifuge::Centrifuge;
+use super::collect::{Collecting, Purpose};
 use super::events::EventStream;
 use super::front::{self, Outcome};
 use super::outbox::Outbox;
@@ -19,7 +21,8 @@ use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::close::Row;
 use crate::proto::event::{Message, Position};
-use crate::proto::http::{Body, BodyStep, Head, Refusal, Reply, ReplyTo, go_on, next_head};
+use crate::proto::http::{Head, Reply, ReplyTo, go_on, next_head};
+use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
 
 /// The state between requests and within one.
@@ -37,17 +40,33 @@ enum State {
     Idle,
     /// Waits for the rest of it.
     Begun,
-    /// Collects the body of a message to publish.
-    Body(Box<Publishing>),
-    /// The shard owes the answer; about the channel published to, if it was that.
-    Answering(ReplyTo, Option<Subject>),
+    /// Collects a body.
+    Body(Box<Collecting>),
+    /// The shard owes the answer.
+    Answering(ReplyTo, About),
 }
 
-struct Publishing {
-    publication: Publication,
-    to: ReplyTo,
-    body: Body,
-    payload: Vec<u8>,
+/// What the answer will be about.
+enum About {
+    /// What the shard says in text.
+    Text,
+    /// The position of a message in this channel.
+    Published(Subject),
+    /// Where the request is to be found.
+    Accepted(Box<Owed>),
+    /// A request that was accepted earlier.
+    Request(Option<Box<Page>>),
+}
+
+impl About {
+    /// Whether a page of another origin may read the answer.
+    fn page(&self) -> Option<&Page> {
+        match self {
+            About::Text | About::Published(_) => None,
+            About::Accepted(owed) => owed.page.as_ref(),
+            About::Request(page) => page.as_deref(),
+        }
+    }
 }
 
 impl Http {
@@ -63,7 +82,7 @@ impl Http {
     /// The answer to the request in hand says that no other is taken. (One whose head has not come hears it by its head.)
     pub fn make_last(&mut self) {
         match &mut self.state {
-            State::Body(publishing) => publishing.to.keep_alive = false,
+            State::Body(collecting) => collecting.to.keep_alive = false,
             State::Answering(to, _) => to.keep_alive = false,
             State::Idle | State::Begun => {}
         }
@@ -71,7 +90,7 @@ impl Http {
 
     /// Answers a publication with the position that it got.
     pub fn published(&mut self, position: Option<Position>, outbox: &mut Outbox) -> Result<(), CloseReason> {
-        let State::Answering(to, Some(channel)) = std::mem::take(&mut self.state) else { return Ok(()) };
+        let State::Answering(to, About::Published(channel)) = std::mem::take(&mut self.state) else { return Ok(()) };
         let body = serde_json::json!({
             "channel": channel.as_str(),
             "position": position.map(|position| position.to_string()),
@@ -80,8 +99,29 @@ impl Http {
     }
 
     pub fn answer(&mut self, content_type: &str, body: &[u8], outbox: &mut Outbox) -> Result<(), CloseReason> {
-        let State::Answering(to, None) = std::mem::take(&mut self.state) else { return Ok(()) };
+        let State::Answering(to, About::Text) = std::mem::take(&mut self.state) else { return Ok(()) };
         self.reply(to, 200, content_type, body, outbox)
+    }
+
+    /// Answers a request that was accepted.
+    pub fn accepted(&mut self, receipt: &Receipt, outbox: &mut Outbox) -> Result<(), CloseReason> {
+        let State::Answering(to, About::Accepted(owed)) = std::mem::take(&mut self.state) else { return Ok(()) };
+        accept::write_receipt(receipt, to, &owed, outbox);
+        self.after(to.keep_alive)
+    }
+
+    /// Answers with what became of one.
+    pub fn read(&mut self, reading: &Reading, outbox: &mut Outbox) -> Result<(), CloseReason> {
+        let State::Answering(to, About::Request(page)) = std::mem::take(&mut self.state) else { return Ok(()) };
+        accept::write_reading(reading, to, page.as_deref(), outbox);
+        self.after(to.keep_alive)
+    }
+
+    /// Answers that there will be neither.
+    pub fn refused(&mut self, reason: CloseReason, retry_after_s: u32, outbox: &mut Outbox) -> Result<(), CloseReason> {
+        let State::Answering(to, about) = std::mem::take(&mut self.state) else { return Ok(()) };
+        let keep_alive = accept::write_refusal(reason, retry_after_s, to, about.page(), outbox);
+        self.after(keep_alive)
     }
 
     fn reply(
@@ -118,18 +158,15 @@ impl Http {
     /// The last words: an answer to the request that failed, if there is one to give.
     pub fn end(&mut self, row: &Row, retry_after_s: u32, outbox: &mut Outbox) {
         let is_refusal = row.http_status >= 400;
-        let to = match &self.state {
-            State::Body(publishing) => publishing.to.closing(),
-            State::Answering(to, _) => to.closing(),
-            State::Idle | State::Begun => ReplyTo::UNREADABLE,
+        let (to, page) = match &self.state {
+            State::Body(collecting) => (collecting.to.closing(), collecting.page()),
+            State::Answering(to, about) => (to.closing(), about.page()),
+            State::Idle | State::Begun => (ReplyTo::UNREADABLE, None),
         };
         // Nobody has asked anything: the end of the connection says it all.
         let is_unasked = row.reason == CloseReason::Drain && matches!(self.state, State::Idle);
         if is_refusal && !is_unasked {
-            let retry_after_s = (row.http_status == 503).then_some(retry_after_s);
-            outbox.write(|out| {
-                let _is_last = Refusal { retry_after_s, ..Refusal::new(row.reason) }.write(out, to);
-            });
+            accept::write_refusal(row.reason, retry_after_s, to, page, outbox);
         }
     }
 }
@@ -187,8 +224,7 @@ impl Conn {
         now: Tick,
     ) -> Result<Option<Step<'a>>, CloseReason> {
         let refusal = (settings.readiness == Readiness::Closing).then(|| retry_after_s(self.peer));
-        let outcome = front::request(head, &settings.routes, refusal, &mut self.outbox);
-        match outcome {
+        match front::request(head, &settings.routes, refusal, &mut self.outbox) {
             Outcome::Answered { keep_alive, refused } => {
                 self.refused = refused;
                 self.answered(keep_alive && head.body.is_empty(), settings, now)?;
@@ -216,7 +252,43 @@ impl Conn {
                 self.phase = Phase::Centrifuge(Box::new(session));
                 Ok(None)
             }
+            Outcome::Accept(accepting) => {
+                self.collect(head, Purpose::Accept(accepting), settings, now)?;
+                Ok(None)
+            }
+            Outcome::Read { route, id, page } => {
+                self.await_answer(head, About::Request(page.map(Box::new)), settings, now);
+                Ok(Some(Step::Read { route, id }))
+            }
         }
+    }
+
+    /// The shard has the answer to a request whose body, if there is one, is not read.
+    fn await_answer(&mut self, head: &Head<'_>, about: About, settings: &Settings, now: Tick) {
+        let Phase::Http(http) = &mut self.phase else { return };
+        let to = head.reply_to();
+        let is_last = !head.body.is_empty() || settings.readiness == Readiness::Closing;
+        let to = if is_last { to.closing() } else { to };
+        http.state = State::Answering(to, about);
+        self.wait_until(now + limits::ANSWER_TIMEOUT);
+    }
+
+    /// The body follows, and is wanted.
+    fn collect(
+        &mut self,
+        head: &Head<'_>,
+        purpose: Purpose,
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<(), CloseReason> {
+        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
+        let collecting = Collecting::new(head, purpose, settings.payload_bytes_max)?;
+        if head.expects_continue {
+            self.outbox.write(go_on);
+        }
+        http.state = State::Body(Box::new(collecting));
+        self.wait_until(now + settings.body_timeout);
+        Ok(())
     }
 
     fn answered(&mut self, keep_alive: bool, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
@@ -231,8 +303,6 @@ impl Conn {
         settings: &Settings,
         now: Tick,
     ) -> Result<Option<Step<'a>>, CloseReason> {
-        let Phase::Http(http) = &mut self.phase else { return Ok(None) };
-        let to = head.reply_to();
         match admin::request(head, settings.readiness, &mut self.outbox) {
             admin::Outcome::Answered { keep_alive, refused } => {
                 self.refused = refused;
@@ -240,24 +310,15 @@ impl Conn {
                 Ok(None)
             }
             admin::Outcome::Metrics => {
-                let keep_alive = to.keep_alive && head.body.is_empty();
-                http.state = State::Answering(ReplyTo { keep_alive, ..to }, None);
+                self.await_answer(head, About::Text, settings, now);
                 Ok(Some(Step::Metrics))
             }
             admin::Outcome::History { channel, since, bounds } => {
-                let keep_alive = to.keep_alive && head.body.is_empty();
-                http.state = State::Answering(ReplyTo { keep_alive, ..to }, None);
-                self.wait_until(now + limits::ANSWER_TIMEOUT);
+                self.await_answer(head, About::Text, settings, now);
                 Ok(Some(Step::History { tag: 0, channel, since, bounds }))
             }
             admin::Outcome::Publish(publication) => {
-                let body = Body::new(head.body, settings.payload_bytes_max as u64)?;
-                if head.expects_continue && !head.body.is_empty() {
-                    self.outbox.write(go_on);
-                }
-                let publishing = Publishing { publication, to, body, payload: Vec::new() };
-                http.state = State::Body(Box::new(publishing));
-                self.wait_until(now + settings.body_timeout);
+                self.collect(head, Purpose::Publish(publication), settings, now)?;
                 Ok(None)
             }
         }
@@ -265,19 +326,24 @@ impl Conn {
 
     fn next_body<'a>(&mut self, input: &mut &'a mut [u8], now: Tick) -> Result<Option<Step<'a>>, CloseReason> {
         let Phase::Http(http) = &mut self.phase else { return Ok(None) };
-        let State::Body(publishing) = &mut http.state else { return Ok(None) };
-        loop {
-            match publishing.body.next(input)? {
-                BodyStep::Data(bytes) => publishing.payload.extend_from_slice(bytes),
-                BodyStep::NeedMore => return Ok(None),
-                BodyStep::End => break,
-            }
+        let State::Body(collecting) = &mut http.state else { return Ok(None) };
+        if !collecting.take(input)? {
+            return Ok(None);
         }
-        let to = publishing.to;
-        let State::Body(publishing) = std::mem::take(&mut http.state) else { return Ok(None) };
-        let Publishing { publication: Publication { subject, headers }, payload, .. } = *publishing;
-        http.state = State::Answering(to, Some(subject.clone()));
+        let to = collecting.to;
+        let State::Body(collecting) = std::mem::take(&mut http.state) else { return Ok(None) };
+        let (about, step) = match collecting.finish() {
+            (Purpose::Publish(Publication { subject, headers }), payload) => {
+                let about = About::Published(subject.clone());
+                (about, Step::Publish(Message { subject, reply: None, headers, payload }))
+            }
+            (Purpose::Accept(accepting), payload) => {
+                let (asked, owed) = accepting.finish(payload);
+                (About::Accepted(Box::new(owed)), Step::Accept(Box::new(asked)))
+            }
+        };
+        http.state = State::Answering(to, about);
         self.wait_until(now + limits::ANSWER_TIMEOUT);
-        Ok(Some(Step::Publish(Message { subject, reply: None, headers, payload: payload.into() })))
+        Ok(Some(step))
     }
 }

@@ -11,8 +11,10 @@
 //! Legal calls by phase: `next` in all; `push_event` is ignored in `Http` and `Ending`; `end` once, later ones are ignored.
 //! The hub's names of what a connection subscribed to are kept here, and taken back with [`Conn::take_subs`].
 
+pub mod accept;
 pub mod admin;
 pub mod centrifuge;
+mod collect;
 mod events;
 pub mod front;
 pub mod held;
@@ -35,15 +37,17 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::base::{Address, Batch, Carry, CoarseTick, Key, Tick};
+use crate::base::{Address, Batch, Carry, CoarseTick, Key, RequestId, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::Command;
 use crate::proto::event::{Event, Message, Position};
 use crate::proto::replay::{Bounds, Excerpt, Since};
+use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
 use crate::proto::ws::Payload;
 
+use accept::Asked;
 use centrifuge::{Centrifuge, Surroundings};
 use events::EventStream;
 use http::Http;
@@ -86,6 +90,10 @@ pub enum Step<'a> {
     History { tag: u32, channel: Subject, since: Since, bounds: Bounds },
     /// Answer with the counters ([`Conn::answer`]).
     Metrics,
+    /// Keep it, have a worker do it, and answer where it is to be found ([`Conn::accepted`]).
+    Accept(Box<Asked>),
+    /// Answer with what became of a request of this route ([`Conn::read`]).
+    Read { route: u16, id: RequestId },
 }
 
 /// What a new stream listens to.
@@ -481,6 +489,31 @@ impl Conn {
         let Phase::Http(http) = &mut self.phase else { return Ok(()) };
         self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
         http.answer(content_type, body, &mut self.outbox)
+    }
+
+    /// The outcome of a [`Step::Accept`].
+    pub fn accepted(
+        &mut self,
+        outcome: Result<Receipt, CloseReason>,
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<(), CloseReason> {
+        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
+        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
+        match outcome {
+            Ok(receipt) => http.accepted(&receipt, &mut self.outbox),
+            Err(reason) => http.refused(reason, retry_after_s(self.peer), &mut self.outbox),
+        }
+    }
+
+    /// The outcome of a [`Step::Read`]; there may be no such request.
+    pub fn read(&mut self, reading: Option<&Reading>, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
+        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
+        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
+        match reading {
+            Some(reading) => http.read(reading, &mut self.outbox),
+            None => http.refused(CloseReason::UnknownRequest, retry_after_s(self.peer), &mut self.outbox),
+        }
     }
 
     /// The route that a WebSocket came in by (an index into [`Settings::routes`]), and who it is.

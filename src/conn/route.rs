@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::base::RequestId;
 use crate::proto::CloseReason;
 use crate::proto::subject::{Pattern, Subject, SubjectError, is_valid_token};
 use crate::proto::token::Verifier;
@@ -48,6 +49,8 @@ pub enum Target {
     WebSocket(WebSocketTarget),
     /// A WebSocket of the client protocol.
     Centrifuge(Box<CentrifugeTarget>),
+    /// Requests for the workers of a service; their results are read below the path.
+    Accept(AcceptTarget),
     /// Bytes that are part of the program.
     Page {
         content_type: &'static str,
@@ -117,6 +120,33 @@ fn is_among(patterns: &[Pattern], channel: &Subject) -> bool {
     !channel.is_reserved() && !channel.is_inbox() && patterns.iter().any(|pattern| pattern.matches(channel.as_str()))
 }
 
+#[derive(Clone, Debug)]
+pub struct AcceptTarget {
+    pub service: Service,
+    /// Where results are pushed; besides the path's parameters it may have `{id}`, and `{user}` if there is a source of it.
+    pub channel: ChannelTemplate,
+    /// The event's name there.
+    pub event: Box<str>,
+    pub timeout: Duration,
+    /// How long a result is kept.
+    pub keep: Duration,
+    pub user: Option<UserSource>,
+}
+
+impl AcceptTarget {
+    pub fn channel(
+        &self,
+        parameters: &Parameters<'_>,
+        user: Option<&str>,
+        id: RequestId,
+    ) -> Result<Subject, CloseReason> {
+        let id = id.to_string();
+        let own = [Some(("id", &*id)), user.map(|user| ("user", user))];
+        let all: Parameters<'_> = own.into_iter().flatten().chain(parameters.iter().copied()).collect();
+        self.channel.fill(&all)
+    }
+}
+
 /// Where the name of a connection's user comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserSource {
@@ -125,11 +155,12 @@ pub enum UserSource {
 }
 
 impl Target {
+    /// Whose workers take the messages of the route's connections.
     pub fn service(&self) -> Option<&Service> {
         match self {
             Target::WebSocket(target) => target.service.as_ref(),
             Target::Centrifuge(target) => target.service.as_ref(),
-            Target::Sse { .. } | Target::Page { .. } => None,
+            Target::Sse { .. } | Target::Accept(_) | Target::Page { .. } => None,
         }
     }
 }
@@ -143,6 +174,12 @@ impl PathTemplate {
 
     pub fn has_parameter(&self, name: &str) -> bool {
         self.0.iter().any(|segment| matches!(segment, Segment::Parameter(own) if own == name))
+    }
+
+    /// The same for a path of one segment more, and that segment.
+    pub fn matches_below<'a>(&'a self, segments: &'a [Cow<'a, str>]) -> Option<&'a str> {
+        let (last, segments) = segments.split_last()?;
+        self.matches(segments).map(|_| &**last)
     }
 
     /// The parameters, if a path of these decoded segments matches (`proto::http::split_path`).
@@ -220,9 +257,32 @@ fn segment(text: &str) -> Result<Segment, String> {
     }
 }
 
+/// What a path is to a route.
+pub enum Found<'a> {
+    Itself(Parameters<'a>),
+    /// The result of an accepted request.
+    Result(&'a str),
+}
+
 impl Route {
-    pub fn takes(&self, method: &str) -> bool {
-        self.methods.iter().any(|own| &**own == method || (method == "HEAD" && &**own == "GET"))
+    pub fn find<'a>(&'a self, segments: &'a [Cow<'a, str>]) -> Option<Found<'a>> {
+        if let Some(parameters) = self.path.matches(segments) {
+            return Some(Found::Itself(parameters));
+        }
+        let has_results = matches!(self.target, Target::Accept(_));
+        has_results.then(|| self.path.matches_below(segments)).flatten().map(Found::Result)
+    }
+
+    /// The methods that may be used on what was found.
+    pub fn methods(&self, found: &Found<'_>) -> SmallVec<[&str; 4]> {
+        match found {
+            Found::Itself(_) => self.methods.iter().map(|method| &**method).collect(),
+            Found::Result(_) => SmallVec::from_slice(&["GET"]),
+        }
+    }
+
+    pub fn takes(&self, found: &Found<'_>, method: &str) -> bool {
+        self.methods(found).iter().any(|own| *own == method || (method == "HEAD" && *own == "GET"))
     }
 
     /// Whether a page of `origin` may connect. Without the header the client is no browser, and none can be misled.

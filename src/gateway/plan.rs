@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::conn::Door;
 use crate::conn::route::{
-    CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
+    AcceptTarget, CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
 };
 use crate::conn::settings::{BusSettings, Credentials, DrainSettings, Readiness, Settings};
 use crate::driver::socket::{self, Bound, Listener};
@@ -150,6 +150,13 @@ pub(super) fn random() -> Result<u64, StartError> {
     getrandom::u64().map_err(|error| StartError(format!("no randomness from the kernel: {error}")))
 }
 
+/// And 32 of them, for what nobody may guess.
+pub(super) fn secret() -> Result<[u8; 32], StartError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| StartError(format!("no randomness from the kernel: {error}")))?;
+    Ok(bytes)
+}
+
 fn credentials(credentials: &config::Credentials) -> Credentials {
     match credentials {
         config::Credentials::User { user, password } => {
@@ -167,9 +174,8 @@ fn rules(config: &Config) -> Result<Rules, String> {
     rules.collect::<Result<Vec<_>, String>>().map(Rules::new)
 }
 
-fn service(name: Option<&String>) -> Result<Option<Service>, String> {
-    let Some(name) = name else { return Ok(None) };
-    Service::new(name).map(Some).map_err(|error| format!("service {name}: {error}"))
+fn service(name: &String) -> Result<Service, String> {
+    Service::new(name).map_err(|error| format!("service {name}: {error}"))
 }
 
 fn user(source: &config::UserSource) -> UserSource {
@@ -192,11 +198,19 @@ fn route(route: &config::Route) -> Result<Route, String> {
         config::Target::WebSocket(websocket) => Target::WebSocket(WebSocketTarget {
             channel: websocket.channel.as_deref().map(ChannelTemplate::parse).transpose()?,
             publish: websocket.publish,
-            service: service(websocket.service.as_ref())?,
+            service: websocket.service.as_ref().map(service).transpose()?,
             user: websocket.user.as_ref().map(user),
         }),
+        config::Target::Accept(accept) => Target::Accept(AcceptTarget {
+            service: service(&accept.service)?,
+            channel: ChannelTemplate::parse(&accept.channel)?,
+            event: accept.event.as_str().into(),
+            timeout: accept.timeout,
+            keep: accept.keep,
+            user: accept.user.as_ref().map(user),
+        }),
         config::Target::Centrifuge(centrifuge) => Target::Centrifuge(Box::new(CentrifugeTarget {
-            service: service(centrifuge.service.as_ref())?,
+            service: centrifuge.service.as_ref().map(service).transpose()?,
             user: centrifuge.user.as_ref().map(user),
             token: centrifuge.token.as_ref().map(config::TokenKey::verifier).transpose()?,
             channels: patterns(&centrifuge.channels)?,

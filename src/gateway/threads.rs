@@ -25,7 +25,7 @@ use crate::shard::counters::Counters;
 use crate::shard::{Entrance, Parts, Shard};
 
 use super::StartError;
-use super::plan::{Gate, Origin, Plan, random};
+use super::plan::{Gate, Origin, Plan, random, secret};
 
 /// What all shards share.
 #[derive(Clone)]
@@ -52,6 +52,7 @@ struct Seed {
     ways: Vec<Way>,
     peer_timeout: Duration,
     random: u32,
+    secret: [u8; 32],
     core: Option<core_affinity::CoreId>,
 }
 
@@ -87,6 +88,7 @@ pub(super) fn start_shards(plan: &Plan, shared: Seeds, ends: Vec<(Waker, Mailbox
             ways: plan.gates.iter().map(way).collect(),
             peer_timeout: plan.peer_timeout,
             random: random()? as u32,
+            secret: secret()?,
             // More shards than cores share them.
             core: (!cores.is_empty()).then(|| cores[index % cores.len()]),
         };
@@ -197,6 +199,7 @@ fn prepare<D: Driver<Listener = Listener>>(driver: D, seed: Seed) -> Result<Prep
         mailbox: seed.mailbox,
         counters: seed.shared.counters,
         seed: seed.random,
+        secret: seed.secret,
         now,
     };
     Ok((Shard::new(driver, parts), listeners))

@@ -6,10 +6,11 @@
 //! | `tg.user.<user>`, `tg.user.<user>.<verb>` | the owner of `tg.user.<user>`: all connections of a user |
 //! | `tg.service.<service>` | one worker of each queue group |
 //! | `tg.event.<event>` | the owner of this subject: whoever listens; only the gateway itself publishes there |
+//! | `tg.request.<id>` | the shard that keeps the request: a worker's answer |
 //! | anything else below `tg.` | nowhere |
 //! | the rest | the channel's owner |
 
-use crate::base::Address;
+use crate::base::{Address, RequestId};
 use crate::proto::subject::Subject;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub enum Destination {
     Service,
     /// To the owner of the subject, from the gateway alone.
     Event,
+    /// The answer to a request.
+    Request(RequestId),
     /// To the owner of this subject: the one published to, less a command.
     Owner(Subject),
     Nowhere,
@@ -47,6 +50,7 @@ impl Destination {
         match (tokens.next(), tokens.next()) {
             (Some("conn"), Some(id)) => id.parse().map_or(Destination::Nowhere, Destination::Conn),
             (Some("service"), Some(_)) => Destination::Service,
+            (Some("request"), Some(id)) => id.parse().map_or(Destination::Nowhere, Destination::Request),
             (Some("user"), Some(user)) => {
                 Subject::new(&format!("tg.user.{user}")).map_or(Destination::Nowhere, Destination::Owner)
             }
@@ -82,6 +86,7 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Place;
 
     fn subject(name: &str) -> Subject {
         Subject::new(name).unwrap()
@@ -90,6 +95,7 @@ mod tests {
     #[test]
     fn every_subject_leads_somewhere() {
         let conn = Address::from_bits(0x0100_0001_0000_0002);
+        let request = RequestId::new(Place(1), 2);
         let user = Destination::Owner(subject("tg.user.ann"));
         for (name, destination, command) in [
             (format!("tg.conn.{conn}"), Destination::Conn(conn), Ok(None)),
@@ -100,6 +106,8 @@ mod tests {
             (format!("tg.conn.{conn}.answer.-7"), Destination::Conn(conn), Err(NoCommand)),
             ("tg.user.ann.answer.7".to_owned(), user.clone(), Err(NoCommand)),
             ("tg.conn.12".to_owned(), Destination::Nowhere, Ok(None)),
+            (format!("tg.request.{request}"), Destination::Request(request), Ok(None)),
+            ("tg.request.12".to_owned(), Destination::Nowhere, Ok(None)),
             ("tg.user.ann".to_owned(), user.clone(), Ok(None)),
             ("tg.user.ann.subscribe".to_owned(), user, Ok(Some(Command::Subscribe))),
             ("tg.service.rides".to_owned(), Destination::Service, Ok(None)),

@@ -40,6 +40,8 @@ struct Entry {
     queue: Option<Arc<str>>,
     /// A plain wildcard subscription: it watches what flows, and is nobody to answer.
     is_observer: bool,
+    /// It names one subject. Whoever takes requests does that: others watch, and would never answer.
+    is_literal: bool,
 }
 
 /// The same on every shard, but for mail that is on its way.
@@ -54,8 +56,9 @@ impl Directory {
     pub fn enlist(&mut self, membership: Membership) {
         let Membership { pattern, queue, member } = membership;
         if self.members.insert(member) {
-            let is_observer = queue.is_none() && !pattern.is_literal();
-            self.entries.insert(&pattern, Entry { member, queue, is_observer });
+            let is_literal = pattern.is_literal();
+            let is_observer = queue.is_none() && !is_literal;
+            self.entries.insert(&pattern, Entry { member, queue, is_observer, is_literal });
         }
     }
 
@@ -111,6 +114,15 @@ impl Directory {
         recipients.has_addressee |= !recipients.seats.is_empty();
     }
 
+    /// Shows `found` each member that listens to exactly this subject, in a queue group or without; in no particular order.
+    pub fn for_each_worker(&self, subject: &str, mut found: impl FnMut(&Member)) {
+        self.entries.for_each_match(subject, |entry| {
+            if entry.is_literal {
+                found(&entry.member);
+            }
+        });
+    }
+
     /// Another member of a queue group, for a message whose first one has left.
     pub fn replace(&mut self, subject: &str, queue: &str) -> Option<Seat> {
         let mut recipients = Recipients::default();
@@ -120,7 +132,8 @@ impl Directory {
     }
 }
 
-fn weight(draw: u64, member: &Member) -> u64 {
+/// The share of a member in rendezvous hashing: the same wherever it is asked for.
+pub(super) fn weight(draw: u64, member: &Member) -> u64 {
     mix(draw ^ mix(member.sub.to_bits() ^ u64::from(member.place.0) << 56))
 }
 

@@ -4,6 +4,7 @@
 //!   listeners   this shard's subscriptions: channel -> connections, patterns -> connections
 //!   engine      the channels that this shard owns: their offsets, which shards have listeners, what is kept
 //!   directory   what every shard knows: wildcard and queue subscriptions, hence the services' workers
+//!   requests    the accepted requests that this shard owns, and their results
 //! ```
 //!
 //! A channel belongs to the shard that its name hashes to ([`Hub::owner_of`]). The owner gives offsets, so a channel
@@ -15,16 +16,18 @@ mod engine;
 mod listeners;
 pub mod patterns;
 mod places;
+pub mod requests;
 
 pub use destination::{Command, Destination, NoCommand};
 pub use directory::{Directory, Member, Membership, Seat};
 pub use engine::{Engine, Repetition};
 pub use listeners::{Listener, Listeners, Registration, SubKey, Withdrawal};
 pub use places::PlaceSet;
+pub use requests::Requests;
 
 use std::sync::Arc;
 
-use crate::base::{Place, Tick};
+use crate::base::{Place, RequestId, Tick};
 use crate::proto::event::{Message, Position};
 use crate::proto::subject::Subject;
 
@@ -35,6 +38,7 @@ pub struct Hub {
     pub listeners: Listeners,
     pub engine: Engine,
     pub directory: Directory,
+    pub requests: Requests,
 }
 
 /// Who gets a message.
@@ -62,6 +66,7 @@ impl Hub {
             listeners: Listeners::new(own, engine.rules().clone()),
             engine,
             directory: Directory::default(),
+            requests: Requests::new(shards),
         }
     }
 
@@ -91,8 +96,11 @@ impl Hub {
     }
 }
 
-/// See [`Hub::owner_of`].
+/// See [`Hub::owner_of`]. A channel that is named after a request belongs to the shard that keeps the request.
 pub fn owner_of(subject: &str, shards: u16) -> Place {
+    if let Some(id) = RequestId::in_subject(subject).filter(|id| id.place.0 < shards) {
+        return id.place;
+    }
     Place((fnv1a(subject.as_bytes()) % u64::from(shards)) as u16)
 }
 

@@ -16,11 +16,14 @@ pub use post::{Mailbox, Mesh, Post};
 
 use std::sync::Arc;
 
-use crate::base::{Address, Key, Place};
-use crate::hub::{Membership, Seat, SubKey};
+use crate::base::{Address, Key, Place, RequestId};
+use crate::hub::requests::Request;
+use crate::hub::{Member, Membership, Seat, SubKey};
 use crate::limits;
+use crate::proto::CloseReason;
 use crate::proto::event::{Message, Position};
 use crate::proto::replay::{Bounds, Excerpt, Since};
+use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
 
 /// One letter. Its lane is [`Mail::lane`].
@@ -41,6 +44,18 @@ pub enum Mail {
     Resign { membership: Membership },
     /// To the shard of one connection: a worker's message for it, or a command.
     ToConn { key: Key, publish: Box<Publish> },
+    /// To the shard that keeps a request: here it is; answered with `Accepted`.
+    Accept { from: Address, request: Box<Request> },
+    /// To the shard that keeps a request: what became of it; answered with `Told`.
+    Read { from: Address, id: RequestId, route: u16 },
+    /// To the shard that keeps a request, which owns the channel as well: `from` has just come to it; answered with `Recalled`.
+    Recall { from: Address, id: RequestId, channel: Subject },
+    /// To the shard of a worker: a request for it. If it has left the service, `Missed`.
+    Hand { from: Place, id: RequestId, worker: Member, message: Arc<Message> },
+    /// To the shard that keeps a request: its worker was not there any more. An ask, to stay behind the worker's `Resign`.
+    Missed { id: RequestId, worker: Address },
+    /// To the shard that keeps requests of this worker: its connection has ended. An ask, to stay behind its answers.
+    Gone { worker: Address },
 
     // --- tells: to those who listen, or back to who asked ---
     /// To a shard with listeners: everybody there whose subscription matches.
@@ -57,6 +72,12 @@ pub enum Mail {
     Published { key: Key, number: u32, position: Option<Position> },
     /// Nobody listens to what `key` asked; `reply` is where it waits for the answer.
     NoResponders { key: Key, reply: Subject },
+    /// The request of `key` is kept, or is not.
+    Accepted { key: Key, outcome: Result<Receipt, CloseReason> },
+    /// What became of the request that `key` asked for, if there is one.
+    Told { key: Key, reading: Option<Box<Reading>> },
+    /// What `key` has missed on the channel, if it has.
+    Recalled { key: Key, channel: Subject, message: Option<Box<Message>> },
     /// From the gateway: close what is open, and end.
     Drain,
 }
@@ -131,6 +152,10 @@ impl Mail {
             Mail::Publish(publish) | Mail::ToConn { publish, .. } => publish.message.payload.len(),
             Mail::Deliver(delivery) | Mail::Direct { delivery, .. } => delivery.message.payload.len(),
             Mail::Replayed(replayed) => replayed.excerpt.as_ref().map_or(0, Excerpt::payload_bytes),
+            Mail::Accept { request, .. } => request.message.payload.len(),
+            Mail::Hand { message, .. } => message.payload.len(),
+            Mail::Told { reading, .. } => reading.as_ref().map_or(0, |reading| reading.document.len()),
+            Mail::Recalled { message, .. } => message.as_ref().map_or(0, |message| message.payload.len()),
             _ => return 0,
         };
         if bytes < limits::MAIL_LARGE_BYTES { 0 } else { bytes }
@@ -144,7 +169,13 @@ impl Mail {
             | Mail::Replay(_)
             | Mail::Enlist { .. }
             | Mail::Resign { .. }
-            | Mail::ToConn { .. } => Lane::Ask,
+            | Mail::ToConn { .. }
+            | Mail::Accept { .. }
+            | Mail::Read { .. }
+            | Mail::Recall { .. }
+            | Mail::Hand { .. }
+            | Mail::Missed { .. }
+            | Mail::Gone { .. } => Lane::Ask,
             Mail::Deliver(_)
             | Mail::Direct { .. }
             | Mail::Joined { .. }
@@ -152,6 +183,9 @@ impl Mail {
             | Mail::Registered { .. }
             | Mail::Published { .. }
             | Mail::NoResponders { .. }
+            | Mail::Accepted { .. }
+            | Mail::Told { .. }
+            | Mail::Recalled { .. }
             | Mail::Drain => Lane::Tell,
         }
     }

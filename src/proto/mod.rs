@@ -18,6 +18,7 @@ pub mod close;
 pub mod event;
 pub mod http;
 pub mod replay;
+pub mod request;
 pub mod sse;
 pub mod subject;
 pub mod tls;

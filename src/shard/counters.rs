@@ -22,6 +22,19 @@ pub struct Counters {
     /// Channels with messages kept for those who come back, and the bytes that takes; likewise.
     pub histories: Counter,
     pub history_bytes: Counter,
+    /// Accepted requests without a result, and with those whose result is kept; likewise.
+    pub requests_pending: Counter,
+    pub requests_kept: Counter,
+    pub requests_accepted: Counter,
+    pub requests_done: Counter,
+    pub requests_failed: Counter,
+    pub requests_expired: Counter,
+    /// Those that a worker had when its connection ended.
+    pub requests_orphaned: Counter,
+    /// Workers' answers that came second, after the time, or to nothing that is known.
+    pub answers_twice: Counter,
+    pub answers_late: Counter,
+    pub answers_unknown: Counter,
     pub handshakes: Counter,
     /// Those among them that were resumed from a ticket.
     pub resumed: Counter,
@@ -52,6 +65,16 @@ impl Counters {
             waiting: Counter::default(),
             histories: Counter::default(),
             history_bytes: Counter::default(),
+            requests_pending: Counter::default(),
+            requests_kept: Counter::default(),
+            requests_accepted: Counter::default(),
+            requests_done: Counter::default(),
+            requests_failed: Counter::default(),
+            requests_expired: Counter::default(),
+            requests_orphaned: Counter::default(),
+            answers_twice: Counter::default(),
+            answers_late: Counter::default(),
+            answers_unknown: Counter::default(),
             handshakes: Counter::default(),
             resumed: Counter::default(),
             received: Counter::default(),
@@ -101,6 +124,22 @@ const ROWS: &[(&str, &str, &str, Read)] = &[
     ("messages_waiting", "gauge", "Clients' messages that wait for a worker of their service.", |c| c.waiting.value()),
     ("histories", "gauge", "Channels of which messages are kept.", |c| c.histories.value()),
     ("history_bytes", "gauge", "Bytes that the messages kept take.", |c| c.history_bytes.value()),
+    ("requests_pending", "gauge", "Accepted requests that have no result yet.", |c| c.requests_pending.value()),
+    ("requests_kept", "gauge", "Accepted requests, those whose result is kept among them.", |c| {
+        c.requests_kept.value()
+    }),
+    ("requests_accepted_total", "counter", "Requests accepted.", |c| c.requests_accepted.value()),
+    ("requests_done_total", "counter", "Accepted requests that a worker has done.", |c| c.requests_done.value()),
+    ("requests_failed_total", "counter", "Accepted requests that failed.", |c| c.requests_failed.value()),
+    ("requests_expired_total", "counter", "Accepted requests that nobody answered in time.", |c| {
+        c.requests_expired.value()
+    }),
+    ("requests_orphaned_total", "counter", "Accepted requests that a worker had when its connection ended.", |c| {
+        c.requests_orphaned.value()
+    }),
+    ("answers_twice_total", "counter", "Answers to a request that had been answered.", |c| c.answers_twice.value()),
+    ("answers_late_total", "counter", "Answers to a request that had expired.", |c| c.answers_late.value()),
+    ("answers_unknown_total", "counter", "Answers to a request that nobody knows.", |c| c.answers_unknown.value()),
     ("tls_handshakes_total", "counter", "TLS handshakes finished.", |c| c.handshakes.value()),
     ("tls_resumed_total", "counter", "TLS handshakes finished that a ticket had made shorter.", |c| c.resumed.value()),
     ("messages_received_total", "counter", "Messages from clients, workers and publishers.", |c| c.received.value()),

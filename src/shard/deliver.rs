@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  publish --+-- tg.conn.<id>      --> the connection's shard -----------------------> deliver_to_conn
+//!            +-- tg.request.<id>   --> the request's keeper ------------------------> answer_request
 //!            +-- tg.service.<s>    --> one worker of each queue group ----------------------> direct
 //!            +-- tg.event.<e>      --> the same, if the gateway itself says it
 //!            '-- everything else   --> owner: position, recipients --> places, members ------> deliver, direct
@@ -32,7 +33,11 @@ impl Core {
             Destination::Conn(address) if self.post.mesh().is_shard(address.place) => {
                 self.post.push(address.place, Mail::ToConn { key: address.key, publish: Box::new(publish) });
             }
-            Destination::Conn(_) | Destination::Nowhere => self.tell_nobody_there(&publish),
+            Destination::Request(id) if id.place == self.place => self.answer_request(id, &publish),
+            Destination::Request(id) if self.post.mesh().is_shard(id.place) => {
+                self.post.push(id.place, Mail::Publish(Box::new(publish)));
+            }
+            Destination::Conn(_) | Destination::Request(_) | Destination::Nowhere => self.tell_nobody_there(&publish),
             Destination::Service => {
                 let mut recipients = Recipients::default();
                 let draw = publish.from.map_or_else(|| self.hub.directory.draw(), |from| mix(from.address.to_bits()));
@@ -126,6 +131,7 @@ impl Core {
                 }
             }
         }
+        self.forget_recalls(&event.message.subject);
         let mut ended: SmallVec<[(Key, CloseReason); 4]> = SmallVec::new();
         let mut finished: SmallVec<[SubKey; 4]> = SmallVec::new();
         let mut delivered = 0;
@@ -195,7 +201,7 @@ impl Core {
     }
 
     /// What is for one connection alone has no channel, hence no channel's rule.
-    fn push_to(&mut self, key: Key, tag: u32, event: &Rc<Event>) {
+    pub(super) fn push_to(&mut self, key: Key, tag: u32, event: &Rc<Event>) {
         let Core { slots, held, settings, .. } = self;
         let Some(conn) = slots.get_mut(key) else { return };
         let number = settings.channels.fallback();
@@ -229,7 +235,8 @@ impl Core {
                 let Some(conn) = self.slots.get(key) else { return };
                 let has_room = conn.subs().len() < limits::CHANNELS_PER_CONNECTION_MAX;
                 if has_room && self.sub_of(key, &channel).is_none() {
-                    self.subscribe(key, TAG_ADDED, &Pattern::from(channel), None);
+                    self.subscribe(key, TAG_ADDED, &Pattern::from(channel.clone()), None);
+                    self.recall(key, channel, None);
                 }
             }
             (Command::Unsubscribe, Some(channel)) => {
@@ -303,6 +310,7 @@ impl Core {
     /// Everybody who runs on this place hears of a member; messages that waited for one are tried again.
     pub(super) fn enlist(&mut self, membership: Membership) {
         self.hub.directory.enlist(membership);
+        self.hub.requests.stir();
         if !self.stranded.is_empty() {
             self.retry_stranded();
         }

@@ -34,9 +34,10 @@ impl Core {
             Step::Open(opening) => {
                 for (tag, (channel, since)) in (0..).zip(opening.channels) {
                     match since {
-                        Some(since) => self.subscribe_since(key, tag, channel, since),
-                        None => _ = self.subscribe(key, tag, &Pattern::from(channel), None),
+                        Some(since) => self.subscribe_since(key, tag, channel.clone(), since),
+                        None => _ = self.subscribe(key, tag, &Pattern::from(channel.clone()), None),
                     }
+                    self.recall(key, channel, since);
                 }
                 if let Some(user) = opening.user {
                     self.subscribe(key, TAG_ADDED, &Pattern::from(user), None);
@@ -55,6 +56,8 @@ impl Core {
             Step::Worker(worker::Step::Publish(publish)) => self.worker_message(key, publish),
             Step::Publish(message) => self.admin_message(key, message),
             Step::History { tag, channel, since, bounds } => self.ask_history(key, tag, channel, since, bounds),
+            Step::Accept(asked) => self.accept(key, *asked),
+            Step::Read { route, id } => self.read_request(key, id, route),
             Step::Metrics => {
                 let text = counters::render(self.counters.iter(), &self.settings.channels);
                 self.answer(key, "text/plain; version=0.0.4", text.as_bytes());

@@ -140,6 +140,7 @@ impl Core {
         for sub in subs {
             self.withdraw(sub);
         }
+        self.tell_keepers(key);
         self.stranded.remove(&key);
         self.sticky.remove(&key);
         self.count_end(reason, peer);

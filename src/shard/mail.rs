@@ -42,7 +42,7 @@ impl Core {
                     self.post.push(address.place, Mail::Registered { key: address.key });
                 }
             }
-            Mail::Resign { membership } => self.hub.directory.resign(&membership),
+            Mail::Resign { membership } => self.resigned(&membership),
             Mail::ToConn { key, publish } => self.deliver_to_conn(key, *publish),
             Mail::Deliver(delivery) => {
                 let event = Rc::new(Event::new(delivery.message, delivery.position));
@@ -58,6 +58,15 @@ impl Core {
             Mail::Registered { key } => self.registered(key),
             Mail::Published { key, number, position } => self.published(key, number, position),
             Mail::NoResponders { key, reply } => self.no_responders(key, &reply),
+            Mail::Accept { from, request } => self.keep_request(from, *request),
+            Mail::Read { from, id, route } => self.tell_request(from, id, route),
+            Mail::Recall { from, id, channel } => self.recall_request(from, id, channel),
+            Mail::Hand { from, id, worker, message } => self.handed(from, id, worker, message),
+            Mail::Missed { id, worker } => self.hub.requests.missed(id, worker),
+            Mail::Gone { worker } => self.worker_gone(worker),
+            Mail::Accepted { key, outcome } => self.accepted_request(key, outcome),
+            Mail::Recalled { key, channel, message } => self.recalled(key, channel, message.map(|message| *message)),
+            Mail::Told { key, reading } => self.told(key, reading.as_deref()),
             Mail::Drain => self.begin_drain(),
         }
     }

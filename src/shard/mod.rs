@@ -11,6 +11,7 @@
 //! - `dispatch`  the one match from step to effect: the gateway's table of contents
 //! - `deliver`   messages to subscribers: owner, places, connections
 //! - `replay`    what connections missed: asked of the owners, before what is live
+//! - `requests`  accepted requests: to their keepers, to workers, to those who wait for the result
 //! - `lifetime`  from accept to the free slot
 //! - `drain`     how it all goes away
 //! - `mail`      what other threads say
@@ -26,8 +27,9 @@ mod lifetime;
 mod mail;
 mod pump;
 mod replay;
+mod requests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 
@@ -40,11 +42,13 @@ use crate::conn::held::Held;
 use crate::conn::settings::Settings;
 use crate::conn::{Conn, Door, Sealing};
 use crate::driver::{Completion, Driver, ListenerId};
-use crate::hub::{Engine, Hub, Member};
+use crate::hub::requests::Ids;
+use crate::hub::{Engine, Hub, Member, PlaceSet};
 use crate::limits;
 use crate::mesh::{Mailbox, Mesh, Post};
 use crate::proto::CloseReason;
 use crate::proto::event::Message;
+use crate::proto::subject::Subject;
 
 use counters::Counters;
 use drain::{Drain, Listens};
@@ -68,6 +72,8 @@ pub struct Parts {
     pub counters: Arc<[Counters]>,
     /// Random: keys and positions of another process must not look like this one's.
     pub seed: u32,
+    /// Random, and nobody else's: whoever knew it could read the results of others' requests.
+    pub secret: [u8; 32],
     pub now: Tick,
 }
 
@@ -104,6 +110,11 @@ pub(crate) struct Core {
     readers: BTreeMap<Key, replay::Readers>,
     /// What is kept back for slow clients.
     held: Held,
+    /// Which shards have handed requests to a worker of this one: they hear of its end.
+    keepers: AHashMap<Key, PlaceSet>,
+    ids: Ids,
+    /// Who has come to the channel of a request and does not know yet whether the result has been there before.
+    recalls: BTreeSet<(Key, Subject)>,
     sealing: Sealing,
     /// Plaintext of the records being opened.
     plain: Vec<u8>,
@@ -159,6 +170,9 @@ impl<D: Driver> Shard<D> {
             sticky: AHashMap::new(),
             readers: BTreeMap::new(),
             held: Held::default(),
+            keepers: AHashMap::new(),
+            recalls: BTreeSet::new(),
+            ids: Ids::new(&parts.secret, parts.place),
             sealing: Sealing::default(),
             plain: Vec::new(),
             keys: Vec::new(),
@@ -204,6 +218,7 @@ impl<D: Driver> Shard<D> {
         self.handshake();
         self.resume_accepts();
         self.core.resume();
+        self.core.forward_requests();
         self.drain();
         self.flush();
         self.core.post.flush();
@@ -324,6 +339,9 @@ impl<D: Driver> Shard<D> {
             sticky: self.core.sticky.len(),
             readers: self.core.readers.len(),
             holding: self.core.held.len(),
+            requests: self.core.hub.requests.len(),
+            keepers: self.core.keepers.len(),
+            recalls: self.core.recalls.len(),
             parked: self.core.parked.len(),
             backlog: self.core.post.backlog(),
         }
@@ -343,6 +361,12 @@ pub struct Census {
     pub readers: usize,
     /// Connections for which events are held back.
     pub holding: usize,
+    /// Requests that this shard keeps, and the results among them.
+    pub requests: usize,
+    /// Workers that shards have handed requests to.
+    pub keepers: usize,
+    /// Clients that wait to hear whether they have missed a result.
+    pub recalls: usize,
     /// Publishers that wait for room in other shards' mailboxes.
     pub parked: usize,
     /// Letters that wait for the same.
@@ -360,6 +384,8 @@ impl Core {
         let (channels, bytes) = self.hub.engine.kept();
         self.counters().histories.set(channels as u64);
         self.counters().history_bytes.set(bytes as u64);
+        self.counters().requests_pending.set(self.hub.requests.pending() as u64);
+        self.counters().requests_kept.set(self.hub.requests.len() as u64);
     }
 
     fn address(&self, key: Key) -> Address {
@@ -368,12 +394,15 @@ impl Core {
 
     /// When the next turn must begin, whatever completes.
     fn next_deadline(&self) -> Tick {
-        let has_work = !self.handshakes.is_empty() || !self.work.resume.is_empty() || !self.work.dirty.is_empty();
+        let has_requests = self.hub.requests.has_work() && !self.post.is_crowded();
+        let is_busy = !self.handshakes.is_empty() || !self.work.resume.is_empty() || !self.work.dirty.is_empty();
+        let has_work = is_busy || has_requests;
         let has_room_again = !self.parked.is_empty() && self.post.has_room();
         if has_work || has_room_again || !self.mailbox.is_empty() && self.post.tell_backlog() == 0 {
             return self.now;
         }
-        let mut deadline = self.wheel.next().min(self.hub.engine.sweep_at()).min(self.sealing.deadline());
+        let kept = self.hub.engine.sweep_at().min(self.hub.requests.deadline());
+        let mut deadline = self.wheel.next().min(kept).min(self.sealing.deadline());
         if self.post.backlog() > 0 {
             deadline = deadline.min(self.now + limits::BACKLOG_RETRY);
         }
@@ -398,6 +427,7 @@ impl Core {
 
     /// Looks at every connection whose time has come.
     fn expire(&mut self, mut taken: impl FnMut(Key) -> u32) {
+        self.expire_requests();
         let mut due: SmallVec<[u32; 64]> = SmallVec::new();
         self.wheel.expire(self.now, |slot| due.push(slot));
         for slot in due {

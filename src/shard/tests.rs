@@ -62,6 +62,7 @@ impl Bench {
                 mailbox,
                 counters: counters.clone(),
                 seed: 7,
+                secret: [0; 32],
                 now: world.now(),
             };
             let mut shard = Shard::new(driver, parts);

@@ -6,6 +6,7 @@ mod hostile;
 mod liveness;
 mod peers;
 mod records;
+mod requests;
 mod service;
 mod support;
 mod tls;

@@ -4,9 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate::base::counters::Counter;
 use tidegate::base::{Place, Tick};
 use tidegate::conn::Door;
-use tidegate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget};
+use tidegate::conn::route::{
+    AcceptTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
+};
 use tidegate::conn::settings::Settings;
 use tidegate::driver::sim::{Random, SimDriver, World};
 use tidegate::driver::{Driver, ListenerId};
@@ -22,6 +25,10 @@ use crate::trust;
 
 /// More turns of one shard than anything needs without time passing; a shard that takes them spins.
 const TURNS_PER_INSTANT_MAX: usize = 5_000;
+
+/// How long an accepted request may take, and how long its result is kept.
+pub const JOB_TIMEOUT: Duration = Duration::from_secs(5);
+pub const JOB_KEEP: Duration = Duration::from_secs(20);
 
 /// As long as another thread may have a core, or a storm of handshakes.
 const STALL_US_MAX: u64 = 40_000;
@@ -125,6 +132,7 @@ impl Gateway {
                 mailbox,
                 counters: counters.clone(),
                 seed: shape.seed.wrapping_add(index as u32),
+                secret: [shape.seed as u8; 32],
                 now: world.now(),
             };
             let mut shard = Shard::new(driver, parts);
@@ -221,6 +229,11 @@ impl Gateway {
         self.counters.iter().map(|counters| counters.closed[reason as usize].value()).sum()
     }
 
+    /// What all shards have counted together.
+    pub fn counted(&self, read: fn(&Counters) -> &Counter) -> u64 {
+        self.counters.iter().map(|counters| read(counters).value()).sum()
+    }
+
     pub fn is_over(&self) -> bool {
         self.shards.iter().all(Option::is_none)
     }
@@ -262,12 +275,28 @@ fn settings(shape: &Shape) -> Settings {
                     user: Some(UserSource::Query("user".into())),
                 }),
             ),
+            Route { methods: vec!["POST".into()], ..route("/jobs", Target::Accept(jobs())) },
+            route(
+                "/results/{id}",
+                Target::Sse { channels: vec![channel("request.{id}")], retry: Duration::from_secs(2) },
+            ),
         ],
         channels: shape.kept.rules.clone(),
         history_bytes_max: shape.kept.bytes_max,
         outbox_bytes_max: shape.outbox_bytes_max,
         connections_max: shape.connections_max,
         ..Settings::default()
+    }
+}
+
+fn jobs() -> AcceptTarget {
+    AcceptTarget {
+        service: Service::new("jobs").unwrap(),
+        channel: channel("request.{id}"),
+        event: "tg.result".into(),
+        timeout: JOB_TIMEOUT,
+        keep: JOB_KEEP,
+        user: None,
     }
 }
 

@@ -17,7 +17,7 @@
 //!              Endpoint              the simulator's
 //! ```
 //!
-//! `answers` are plays without chance: what a client with TLS does in the middle of a message, and what it gets.
+//! `requests` has a scenario of its own: accepted requests, their workers and those who wait for the results. `answers` are plays without chance: what a client with TLS does in the middle of a message, and what it gets.
 //!
 //! The clients share no code with the gateway: they are written from the RFCs, so that a mistake in a core is not
 //! mirrored here. They panic when the other side breaks its protocol.
@@ -33,6 +33,7 @@ mod http;
 mod ledger;
 mod line;
 mod poster;
+mod requests;
 mod scenario;
 mod script;
 mod sse;

@@ -60,12 +60,12 @@ fn run(seed: u64, is_verbose: bool) -> Result<Life, Failure> {
     }
 }
 
-fn variable<T>(name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+pub fn variable<T>(name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
     let text = std::env::var(name).ok()?;
     Some(parse(&text).unwrap_or_else(|| panic!("{name}={text} is not understood")))
 }
 
-fn range(text: &str) -> Option<Range<u64>> {
+pub fn range(text: &str) -> Option<Range<u64>> {
     let (from, to) = text.split_once("..")?;
     Some(from.parse().ok()?..to.parse().ok()?)
 }

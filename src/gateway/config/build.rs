@@ -9,8 +9,8 @@ use super::table::{self, Fallback, Row};
 use super::tree::{Content, Table, Value};
 use super::validate::{self, Broken, is_what, subject_of};
 use super::{
-    Admin, Bus, CertificateFiles, Channel, Config, Credentials, Delivery, Drain, DriverChoice, Keep, Limits, Listener,
-    Queue, Route, Rule, SseTarget, Target, UserSource, WebSocketTarget, form,
+    AcceptTarget, Admin, Bus, CertificateFiles, Channel, Config, Credentials, Delivery, Drain, DriverChoice, Keep,
+    Limits, Listener, Queue, Route, Rule, SseTarget, Target, UserSource, WebSocketTarget, form,
 };
 use crate::limits::{CHANNEL_RULES_MAX, SSE_CHANNELS_MAX};
 
@@ -153,9 +153,20 @@ impl Builder<'_> {
     fn route(&mut self, section: &Section<'_>) -> Option<Route> {
         let path = self.required(section, "path");
         let target = self.target(section, path.as_deref());
-        let methods = section.texts("method");
+        let methods = match (&target, section.value("method")) {
+            (Some(Target::Accept(_)), None) => vec!["POST".to_owned()],
+            _ => section.texts("method"),
+        };
         if matches!(target, Some(Target::WebSocket(_) | Target::Centrifuge(_))) && methods != ["GET"] {
             self.conflict(section, "method", "does not open a WebSocket; expected \"GET\"");
+        }
+        let reads = |method: &String| matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS");
+        if matches!(target, Some(Target::Accept(_))) && methods.iter().any(reads) {
+            self.conflict(
+                section,
+                "method",
+                "has GET, HEAD or OPTIONS beside accept; expected methods such as \"POST\"",
+            );
         }
         if let Some(Content::List(items)) = section.value("method").map(|value| &value.content)
             && items.is_empty()
@@ -166,18 +177,19 @@ impl Builder<'_> {
     }
 
     fn target(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<Target> {
-        match (section.table("sse"), section.table("websocket")) {
-            (Some(sse), None) => self.sse(&sse, path).map(Target::Sse),
-            (None, Some(websocket)) if websocket.text("protocol").as_deref() == Some("centrifuge-json") => {
+        match (section.table("sse"), section.table("websocket"), section.table("accept")) {
+            (Some(sse), None, None) => self.sse(&sse, path).map(Target::Sse),
+            (None, Some(websocket), None) if websocket.text("protocol").as_deref() == Some("centrifuge-json") => {
                 self.centrifuge(&websocket, path).map(Target::Centrifuge)
             }
-            (None, Some(websocket)) => self.websocket(&websocket, path).map(Target::WebSocket),
-            (None, None) => {
-                self.missing(section, "[[route]] has no target; expected sse or websocket");
+            (None, Some(websocket), None) => self.websocket(&websocket, path).map(Target::WebSocket),
+            (None, None, Some(accept)) => self.accept(section, &accept, path).map(Target::Accept),
+            (None, None, None) => {
+                self.missing(section, "[[route]] has no target; expected sse, websocket or accept");
                 None
             }
-            (Some(_), Some(_)) => {
-                self.missing(section, "[[route]] has both sse and websocket; expected one of them");
+            _ => {
+                self.missing(section, "[[route]] has more than one of sse, websocket and accept; expected one of them");
                 None
             }
         }
@@ -198,7 +210,7 @@ impl Builder<'_> {
             }
         };
         let channels = section.texts(name);
-        channels.iter().for_each(|channel| self.parameters(section, name, channel, path));
+        channels.iter().for_each(|channel| self.parameters(section, name, channel, path, &[]));
         if let Some(Content::List(items)) = several.map(|value| &value.content) {
             let count = items.len();
             if !(1..=SSE_CHANNELS_MAX).contains(&count) {
@@ -215,7 +227,7 @@ impl Builder<'_> {
         }
         let channel = section.text("channel");
         if let Some(channel) = &channel {
-            self.parameters(section, "channel", channel, path);
+            self.parameters(section, "channel", channel, path, &[]);
         }
         let user = section.table("user").and_then(|user| self.user(&user));
         let service = section.text("service");
@@ -227,6 +239,33 @@ impl Builder<'_> {
             self.conflict(section, "publish", "is true without a channel; expected channel");
         }
         Some(WebSocketTarget { channel, service, publish, user })
+    }
+
+    fn accept(&mut self, route: &Section<'_>, section: &Section<'_>, path: Option<&str>) -> Option<AcceptTarget> {
+        let user = section.table("user").and_then(|user| self.user(&user));
+        let own = if section.value("user").is_some() { &["id", "user"][..] } else { &["id"] };
+        let channel = section.text("channel");
+        if let Some(channel) = &channel {
+            self.parameters(section, "channel", channel, path, own);
+        }
+        if let Some(path) = path {
+            if path.ends_with('/') {
+                self.conflict(route, "path", "ends with a slash, and results are read below it; expected it without");
+            }
+            if let Some(taken) = form::path_parameters(path).into_iter().find(|name| own.contains(name)) {
+                let words =
+                    format!("has the parameter {{{taken}}}, which accept gives a meaning; expected another name");
+                self.conflict(route, "path", &words);
+            }
+        }
+        Some(AcceptTarget {
+            service: self.required(section, "service")?,
+            channel: channel?,
+            event: section.text("event")?,
+            timeout: Duration::from_secs(section.whole("timeout_s")),
+            keep: Duration::from_secs(section.whole("keep_s")),
+            user,
+        })
     }
 
     fn user(&mut self, section: &Section<'_>) -> Option<UserSource> {
@@ -244,10 +283,10 @@ impl Builder<'_> {
         }
     }
 
-    /// Every parameter of a channel must be one of the path's.
-    fn parameters(&mut self, section: &Section<'_>, key: &str, channel: &str, path: Option<&str>) {
+    /// Every parameter of a channel must be one of the path's, or one of the target's own.
+    fn parameters(&mut self, section: &Section<'_>, key: &str, channel: &str, path: Option<&str>, own: &[&str]) {
         let Some(path) = path else { return };
-        let known = form::path_parameters(path);
+        let known = [&form::path_parameters(path), own].concat();
         let used = form::channel_parameters(channel);
         if let Some(stranger) = used.iter().find(|name| !known.contains(name)) {
             let words = match validate::nearest(stranger, known.iter().copied()) {

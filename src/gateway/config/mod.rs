@@ -121,6 +121,7 @@ pub enum Target {
     Sse(SseTarget),
     WebSocket(WebSocketTarget),
     Centrifuge(CentrifugeTarget),
+    Accept(AcceptTarget),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -177,6 +178,19 @@ impl fmt::Debug for TokenKey {
             TokenKey::Ecdsa(file) => write!(f, "Ecdsa({file:?})"),
         }
     }
+}
+
+/// A request that is answered before its work is done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AcceptTarget {
+    /// One token of a subject.
+    pub service: String,
+    /// A template as in [`SseTarget::channel`], with `{id}`, and with `{user}` if there is one.
+    pub channel: String,
+    pub event: String,
+    pub timeout: Duration,
+    pub keep: Duration,
+    pub user: Option<UserSource>,
 }
 
 /// Where a connection's user is named.

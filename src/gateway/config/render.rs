@@ -141,6 +141,10 @@ websocket = { service = \"rides\", user = { header = \"X-Driver-Id\" } }
 [[route]]
 path = \"/ws/rooms/{room}\"
 websocket = { channel = \"room.{room}\", publish = true }
+
+[[route]]
+path = \"/bookings\"
+accept = { service = \"bookings\" }
 ```
 ";
 

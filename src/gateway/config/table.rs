@@ -74,6 +74,13 @@ const PATTERNS: Kind = Kind::Texts {
 const AGE: Kind =
     Kind::Text { expected: "a time such as \"30s\", \"5m\", \"12h\" or \"7d\"; a year at most", fits: form::is_age };
 
+const SERVICE: Kind =
+    Kind::Text { expected: "one token of a subject: without dots, wildcards and white space", fits: form::is_service };
+const QUERY_NAME: Kind = Kind::Text {
+    expected: "the name of a query parameter: letters, digits, \"-\", \".\", \"_\", \"~\"",
+    fits: form::is_query_name,
+};
+
 const fn bytes(min: u64, max: u64) -> Kind {
     Kind::Whole { min, max, unit: "bytes" }
 }
@@ -219,7 +226,7 @@ pub const TABLE: &[Row] = &[
         kind: Kind::Tables,
         fallback: Fallback::Nothing(""),
         help: "What the requests for a path lead to. The first route that matches wins.",
-        doc: "Each route has one of `sse` and `websocket`.",
+        doc: "Each route has one of `sse`, `websocket` and `accept`.",
     },
     Row {
         path: "route[].path",
@@ -236,7 +243,8 @@ pub const TABLE: &[Row] = &[
         kind: Kind::Texts { expected: "a method in upper case such as \"GET\"", fits: form::is_method },
         fallback: Fallback::Text("GET"),
         help: "The methods that the route takes; others get 405.",
-        doc: "One, or a list. A WebSocket is always opened with GET.",
+        doc: "One, or a list. A WebSocket is always opened with GET. With `accept` it is POST unless it is said, and never GET or \
+              HEAD, which read the results.",
     },
     Row {
         path: "route[].origins",
@@ -359,10 +367,7 @@ pub const TABLE: &[Row] = &[
     },
     Row {
         path: "route[].websocket.service",
-        kind: Kind::Text {
-            expected: "one token of a subject: without dots, wildcards and white space",
-            fits: form::is_service,
-        },
+        kind: SERVICE,
         fallback: Fallback::Nothing("\"rides\""),
         help: "The service whose workers take the messages of clients, from `tg.service.<service>`.",
         doc: "With `centrifuge-json`, calls (`rpc`) as well.",
@@ -384,10 +389,74 @@ pub const TABLE: &[Row] = &[
     },
     Row {
         path: "route[].websocket.user.query",
-        kind: Kind::Text {
-            expected: "the name of a query parameter: letters, digits, \"-\", \".\", \"_\", \"~\"",
-            fits: form::is_query_name,
-        },
+        kind: QUERY_NAME,
+        fallback: Fallback::Nothing("\"user\""),
+        help: "The query parameter that names the user.",
+        doc: "",
+    },
+    Row {
+        path: "route[].accept",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ service = \"bookings\" }"),
+        help: "Answers 202 at once, has a worker do what was asked, and pushes the result.",
+        doc: "The answer's Location is the path and the request's id; GET reads the status and the result there. With the header \
+              Idempotency-Key a request can be sent again: it is done once, and gets the same answer. The longest body is \
+              `limits.payload_bytes_max`. The path does not end with a slash and has no parameter `id`.",
+    },
+    Row {
+        path: "route[].accept.service",
+        kind: SERVICE,
+        fallback: Fallback::Required("\"bookings\""),
+        help: "The service, one of whose workers gets the request from `tg.service.<service>`.",
+        doc: "It answers on the message's reply subject. If its connection ends before that, another worker gets the request.",
+    },
+    Row {
+        path: "route[].accept.channel",
+        kind: CHANNEL,
+        fallback: Fallback::Text("request.{id}"),
+        help: "The channel on which the result is pushed.",
+        doc: "`{name}` stands for a parameter of the path, `{id}` for the request's id, and `{user}` for the user, if `user` says \
+              who that is.",
+    },
+    Row {
+        path: "route[].accept.event",
+        kind: Kind::Text { expected: "the name of an event: one line that is not empty", fits: form::is_user },
+        fallback: Fallback::Text("tg.result"),
+        help: "The name of the event that carries the result.",
+        doc: "",
+    },
+    Row {
+        path: "route[].accept.timeout_s",
+        kind: seconds(86_400),
+        fallback: Fallback::Whole(limits::REQUEST_TIMEOUT.as_secs()),
+        help: "How long the result may take; after that the request has expired, and its channel is told so.",
+        doc: "That includes the time in which there is no worker, such as a restart.",
+    },
+    Row {
+        path: "route[].accept.keep_s",
+        kind: seconds(86_400),
+        fallback: Fallback::Whole(limits::REQUEST_KEEP.as_secs()),
+        help: "How long the result is kept for those who read it later, and its Idempotency-Key with it.",
+        doc: "Where memory is short the oldest results are forgotten before that.",
+    },
+    Row {
+        path: "route[].accept.user",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ header = \"X-User\" }"),
+        help: "Where the user is named; each user has Idempotency-Keys of their own.",
+        doc: "What is named there is believed: let only something that checks it set it. It has exactly one of `header` and \
+              `query`; who names no user gets 401.",
+    },
+    Row {
+        path: "route[].accept.user.header",
+        kind: Kind::Text { expected: "the name of a header field", fits: form::is_http_token },
+        fallback: Fallback::Nothing("\"X-User\""),
+        help: "The request's header field that names the user.",
+        doc: "",
+    },
+    Row {
+        path: "route[].accept.user.query",
+        kind: QUERY_NAME,
         fallback: Fallback::Nothing("\"user\""),
         help: "The query parameter that names the user.",
         doc: "",

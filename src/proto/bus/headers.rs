@@ -64,6 +64,14 @@ fn after_line(block: &[u8]) -> Option<&[u8]> {
     memmem::find(block, LINE_END.as_bytes()).map(|end| &block[end + LINE_END.len()..])
 }
 
+/// The same block with one more header at its end; `block` is a valid one.
+pub fn with(block: &[u8], name: &str, value: &str) -> Box<[u8]> {
+    let fields = block.strip_suffix(LINE_END.as_bytes()).unwrap_or(block);
+    let mut more = HeaderBlock { bytes: fields.to_vec() };
+    more.push(name, value);
+    more.finish()
+}
+
 /// Writes a header block.
 #[derive(Debug)]
 pub struct HeaderBlock {
@@ -175,6 +183,15 @@ mod tests {
         let block = block.finish();
         assert_eq!(&block[..], b"NATS/1.0\r\nA: b  C: d \r\n\r\n");
         assert_eq!(lookup(&block, "C"), None);
+    }
+
+    #[test]
+    fn a_header_is_added_at_the_end() {
+        for block in [&b"NATS/1.0\r\n\r\n"[..], b"NATS/1.0\r\nA: b\r\n\r\n"] {
+            let more = with(block, "C", "d");
+            assert!(is_valid(&more) && more.ends_with(b"\r\nC: d\r\n\r\n"));
+            assert_eq!(lookup(&more, "A"), lookup(block, "A"));
+        }
     }
 
     proptest! {

@@ -181,7 +181,16 @@ fn leaves_input_readable(reason: CloseReason) -> bool {
     use CloseReason::*;
     matches!(
         reason,
-        NotFound | MethodNotAllowed | OriginRefused | NoCredentials | NotUpgradable | UpgradeRequired | BadPublish
+        NotFound
+            | MethodNotAllowed
+            | OriginRefused
+            | NoCredentials
+            | NotUpgradable
+            | UpgradeRequired
+            | BadPublish
+            | UnknownRequest
+            | KeyReused
+            | RequestsFull
     )
 }
 
@@ -253,6 +262,7 @@ fn phrase(status: u16) -> &'static str {
         413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",
+        422 => "Unprocessable Content",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",

@@ -44,19 +44,22 @@ fn check_accepted(config: &Config) {
             Target::Sse(sse) => sse.channels.iter().collect(),
             Target::WebSocket(websocket) => websocket.channel.iter().collect(),
             Target::Centrifuge(centrifuge) => centrifuge.server_side.iter().collect(),
+            Target::Accept(accept) => vec![&accept.channel],
         };
         assert!(!matches!(route.target, Target::Sse(_)) || !channels.is_empty(), "{}", route.path);
-        channels.iter().for_each(|channel| check_channel(&route.path, channel));
+        let own = if matches!(route.target, Target::Accept(_)) { &["{id}", "{user}"][..] } else { &[] };
+        channels.iter().for_each(|channel| check_channel(&route.path, channel, own));
     }
 }
 
 /// Whatever a client puts into the path, the channel is no reserved one, and every parameter has a value.
-fn check_channel(path: &str, channel: &str) {
+fn check_channel(path: &str, channel: &str, own: &[&str]) {
     assert!(ChannelTemplate::parse(channel).is_ok(), "{channel}");
     let tokens: Vec<&str> = channel.split('.').collect();
     assert!(tokens.len() == 1 || (tokens[0] != "tg" && !tokens[0].contains('{')), "{channel}");
     for token in tokens {
         assert!(!token.is_empty() && !token.contains(['*', '>', ' ']), "{channel}");
-        assert!(!token.contains('{') || path.split('/').any(|segment| segment == token), "{channel} in {path}");
+        let is_known = own.contains(&token) || path.split('/').any(|segment| segment == token);
+        assert!(!token.contains('{') || is_known, "{channel} in {path}");
     }
 }

@@ -17,7 +17,7 @@ impl Builder<'_> {
             server_side: section.texts("server_side"),
         };
         for channel in &target.server_side {
-            self.parameters(section, "server_side", channel, path);
+            self.parameters(section, "server_side", channel, path, &[]);
         }
         if target.token.is_some() && target.user.is_some() {
             self.conflict(section, "user", "is set beside a token, which names the user; expected one of them");

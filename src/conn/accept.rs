@@ -1,0 +1,304 @@
+//! Accept routes: a request is answered before its work is done, and its result is read later.
+//!
+//! ```text
+//!  POST <path>      --> Accepting --body--> Asked --> the shard --> Receipt --> 202, Location: <path>/<id>
+//!  GET <path>/<id>  --------------------------------> the shard --> Reading --> 200, the status and the result in JSON
+//! ```
+
+use std::borrow::Cow;
+
+use aws_lc_rs::digest;
+
+use super::outbox::Outbox;
+use super::route::{AcceptTarget, Parameters, Route};
+use crate::base::RequestId;
+use crate::limits;
+use crate::proto::CloseReason;
+use crate::proto::bus::HeaderBlock;
+use crate::proto::bus::headers::is_valid_value;
+use crate::proto::event::Message;
+use crate::proto::http::{Cors, Head, Refusal, Reply, ReplyTo, split_path};
+use crate::proto::request::{Reading, Receipt, Status};
+use crate::proto::subject::Subject;
+
+/// The header by which a worker knows the request.
+const REQUEST_HEADER: &str = "Tg-Request";
+
+/// A request whose body is still to come.
+pub(super) struct Accepting {
+    asked: Asked,
+    pub page: Option<Page>,
+}
+
+/// A whole request for the workers of a service.
+pub struct Asked {
+    /// Index into [`super::settings::Settings::routes`].
+    pub route: u16,
+    user: Option<Box<str>>,
+    key: Option<Box<str>>,
+    method: Box<str>,
+    /// As sent, still escaped.
+    path: Box<str>,
+    query: Option<Box<str>>,
+    content_type: Option<Box<str>>,
+    payload: Box<[u8]>,
+}
+
+/// A page of another origin that may read the answer.
+pub(super) struct Page {
+    origin: Box<str>,
+    credentials: bool,
+}
+
+impl Page {
+    pub fn new(cors: Cors<'_>) -> Page {
+        Page { origin: cors.origin.into(), credentials: cors.credentials }
+    }
+
+    pub fn cors(&self) -> Cors<'_> {
+        Cors { origin: &self.origin, credentials: self.credentials }
+    }
+}
+
+impl Accepting {
+    /// Refuses what could not be answered later.
+    pub fn new(
+        head: &Head<'_>,
+        route: u16,
+        target: &AcceptTarget,
+        parameters: &Parameters<'_>,
+        user: Option<Box<str>>,
+        cors: Option<Cors<'_>>,
+    ) -> Result<Accepting, CloseReason> {
+        // The real id is as long as this one: a channel that is too long is refused now.
+        target.channel(parameters, user.as_deref(), RequestId::new(crate::base::Place(0), 0))?;
+        let content_type = head.single_header("content-type")?.filter(|value| is_valid_value(value));
+        let asked = Asked {
+            route,
+            user,
+            key: idempotency_key(head)?.map(Box::from),
+            method: head.method.into(),
+            path: head.path.into(),
+            query: head.query.map(Box::from),
+            content_type: content_type.map(Box::from),
+            payload: Box::default(),
+        };
+        Ok(Accepting { asked, page: cors.map(Page::new) })
+    }
+
+    pub fn finish(self, payload: Box<[u8]>) -> (Asked, Owed) {
+        let owed = Owed { path: self.asked.path.clone(), page: self.page };
+        (Asked { payload, ..self.asked }, owed)
+    }
+}
+
+/// The client's name for the request, by which it may send it again.
+///
+/// The draft (draft-ietf-httpapi-idempotency-key-header, section 2.1) has a string of RFC 8941, in quotes; most clients in use
+/// send the bare text. Both are taken, and mean the same.
+fn idempotency_key<'a>(head: &Head<'a>) -> Result<Option<Cow<'a, str>>, CloseReason> {
+    let Some(value) = head.single_header("idempotency-key")? else { return Ok(None) };
+    let key = match value.strip_prefix('"') {
+        Some(quoted) => quoted_string(quoted).ok_or(CloseReason::MalformedRequest)?,
+        None => Cow::Borrowed(value),
+    };
+    let is_valid = !key.is_empty()
+        && key.len() <= limits::IDEMPOTENCY_KEY_BYTES_MAX
+        && key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    if is_valid { Ok(Some(key)) } else { Err(CloseReason::MalformedRequest) }
+}
+
+/// The text of a string whose first quote has been taken (RFC 8941 section 4.2.5).
+fn quoted_string(rest: &str) -> Option<Cow<'_, str>> {
+    let inner = rest.strip_suffix('"')?;
+    if !inner.contains(['"', '\\']) {
+        return Some(Cow::Borrowed(inner));
+    }
+    let mut text = String::new();
+    let mut characters = inner.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => return None,
+            '\\' => text.push(characters.next().filter(|escaped| matches!(escaped, '"' | '\\'))?),
+            other => text.push(other),
+        }
+    }
+    Some(Cow::Owned(text))
+}
+
+impl Asked {
+    /// By what a repetition is known: the client's key, one user's on one route, and what tells equal requests from others.
+    /// None: each request is another one.
+    pub fn idempotency(&self) -> Option<(String, [u8; 32])> {
+        let key = self.key.as_ref()?;
+        let name = format!("{} {} {key}", self.route, self.user.as_deref().unwrap_or_default());
+        let mut hash = digest::Context::new(&digest::SHA256);
+        let parts = [Some(&self.method), Some(&self.path), self.query.as_ref(), self.content_type.as_ref()];
+        for part in parts.into_iter().map(|part| part.map_or("", |part| part)) {
+            // None of them holds a line end.
+            hash.update(part.as_bytes());
+            hash.update(b"\n");
+        }
+        hash.update(&self.payload);
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(hash.finish().as_ref());
+        Some((name, fingerprint))
+    }
+
+    /// The channel of its result, once it has its id.
+    pub fn channel(&self, route: &Route, target: &AcceptTarget, id: RequestId) -> Result<Subject, CloseReason> {
+        let segments = split_path(&self.path)?;
+        let parameters = route.path.matches(&segments).ok_or(CloseReason::NotFound)?;
+        target.channel(&parameters, self.user.as_deref(), id)
+    }
+
+    /// What its worker gets.
+    pub fn message(self, route: &Route, target: &AcceptTarget, id: RequestId, channel: &Subject) -> Message {
+        let mut headers = HeaderBlock::new();
+        headers.push("Tg-Kind", "request");
+        headers.push(REQUEST_HEADER, &id.to_string());
+        if let Some(user) = &self.user {
+            headers.push("Tg-User", user);
+        }
+        headers.push("Tg-Route", &route.template);
+        headers.push("Tg-Method", &self.method);
+        headers.push("Tg-Path", &self.path);
+        if let Some(query) = &self.query {
+            headers.push("Tg-Query", query);
+        }
+        headers.push("Tg-Channel", channel.as_str());
+        if let Some(content_type) = &self.content_type {
+            headers.push("Content-Type", content_type);
+        }
+        Message {
+            subject: target.service.subject.clone(),
+            reply: Subject::new(&format!("tg.request.{id}")).ok(),
+            headers: Some(headers.finish()),
+            payload: self.payload,
+        }
+    }
+}
+
+/// What the event on the channel says besides the document.
+pub fn event_headers(event: &str, id: RequestId, status: Status) -> Box<[u8]> {
+    let mut headers = HeaderBlock::new();
+    headers.push(crate::proto::event::EVENT_HEADER, event);
+    headers.push(REQUEST_HEADER, &id.to_string());
+    headers.push("Tg-Status", status.name());
+    headers.push("Content-Type", "application/json");
+    headers.finish()
+}
+
+/// What the answer to an accepted request has to know of it.
+pub(super) struct Owed {
+    path: Box<str>,
+    pub page: Option<Page>,
+}
+
+pub(super) fn write_receipt(receipt: &Receipt, to: ReplyTo, owed: &Owed, outbox: &mut Outbox) {
+    let Receipt { id, channel } = receipt;
+    let location = format!("{}/{id}", owed.path);
+    let body = serde_json::json!({ "id": id.to_string(), "channel": channel.as_str(), "location": location });
+    outbox.write(|out| {
+        let reply = Reply::start(out, 202, to).header("Location", &location).header("Content-Type", "application/json");
+        let reply = reply.header("Cache-Control", "no-store");
+        expose(reply, owed.page.as_ref()).body(format!("{body}\n").as_bytes());
+    });
+}
+
+pub(super) fn write_reading(reading: &Reading, to: ReplyTo, page: Option<&Page>, outbox: &mut Outbox) {
+    outbox.write(|out| {
+        let reply = Reply::start(out, 200, to).header("Content-Type", "application/json");
+        let reply = reply.header("Cache-Control", "no-store");
+        let reply = match reading.status == Status::Pending {
+            true => reply.number("Retry-After", limits::REQUEST_RETRY_AFTER_S.into()),
+            false => reply,
+        };
+        expose(reply, page).body(&reading.document);
+    });
+}
+
+/// A page reads few fields without being let (the Fetch standard, "CORS-safelisted response-header name").
+fn expose<'o>(reply: Reply<'o>, page: Option<&Page>) -> Reply<'o> {
+    match page {
+        Some(page) => reply.header("Access-Control-Expose-Headers", "Location, Retry-After").cors(Some(page.cors())),
+        None => reply,
+    }
+}
+
+/// Writes why there is none of both; whether the connection may go on.
+pub(super) fn write_refusal(
+    reason: CloseReason,
+    retry_after_s: u32,
+    to: ReplyTo,
+    page: Option<&Page>,
+    outbox: &mut Outbox,
+) -> bool {
+    let retry_after_s = (reason.row().http_status == 503).then_some(retry_after_s);
+    let mut keep_alive = false;
+    outbox.write(|out| {
+        let refusal = Refusal { retry_after_s, cors: page.map(Page::cors), ..Refusal::new(reason) };
+        keep_alive = refusal.write(out, to);
+    });
+    keep_alive
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::http::next_head;
+
+    fn key_of(lines: &str) -> Result<Option<String>, CloseReason> {
+        let mut bytes = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n").into_bytes();
+        let mut input = &mut bytes[..];
+        let head = next_head(&mut input).unwrap().unwrap();
+        idempotency_key(&head).map(|key| key.map(Cow::into_owned))
+    }
+
+    #[test]
+    fn a_key_is_a_string_with_or_without_quotes() {
+        assert_eq!(key_of(""), Ok(None));
+        for (value, key) in [("abc-1", "abc-1"), ("\"abc-1\"", "abc-1"), ("\"a \\\" \\\\\"", "a \" \\"), ("a b", "a b")]
+        {
+            assert_eq!(key_of(&format!("Idempotency-Key: {value}\r\n")), Ok(Some(key.to_owned())), "{value}");
+        }
+        let long = "x".repeat(limits::IDEMPOTENCY_KEY_BYTES_MAX + 1);
+        for bad in ["", "\"\"", "\"a", "\"a\\\"", "\"a\\n\"", "\"a\"b\"", "é", "a\tb", &long] {
+            assert_eq!(key_of(&format!("Idempotency-Key: {bad}\r\n")), Err(CloseReason::MalformedRequest), "{bad}");
+        }
+        assert_eq!(key_of("Idempotency-Key: a\r\nIdempotency-Key: a\r\n"), Err(CloseReason::MalformedRequest));
+    }
+
+    #[test]
+    fn equal_requests_have_one_fingerprint_and_others_another() {
+        let asked = |change: fn(&mut Asked)| {
+            let mut asked = Asked {
+                route: 1,
+                user: Some("ann".into()),
+                key: Some("k".into()),
+                method: "POST".into(),
+                path: "/a".into(),
+                query: Some("b".into()),
+                content_type: None,
+                payload: Box::from(*b"c"),
+            };
+            change(&mut asked);
+            asked.idempotency()
+        };
+        let first = asked(|_| {}).unwrap();
+        assert_eq!(asked(|_| {}).unwrap(), first);
+        for change in [
+            (|asked| asked.payload = Box::from(*b"d")) as fn(&mut Asked),
+            |asked| asked.method = "PUT".into(),
+            |asked| asked.path = "/b".into(),
+            |asked| asked.query = None,
+            |asked| asked.content_type = Some("text/plain".into()),
+        ] {
+            let other = asked(change).unwrap();
+            assert!(other.0 == first.0 && other.1 != first.1);
+        }
+        assert_ne!(asked(|asked| asked.user = None).unwrap().0, first.0);
+        assert_ne!(asked(|asked| asked.route = 2).unwrap().0, first.0);
+        assert_eq!(asked(|asked| asked.key = None), None);
+    }
+}

@@ -1,0 +1,385 @@
+//! The accepted requests that this shard owns, from the 202 to the end of their results. Pure state: it is told what happens,
+//! and the shard takes from it what is to be done next ([`Requests::next_hand`], [`Requests::next_news`]).
+//!
+//! ```text
+//!  accept --> waiting --hand--> given --answer--> done, failed --.
+//!               ^  |              |  '--(timeout)--> expired <-----+-- news --> kept --(keep)--> forgotten
+//!               |  '--(timeout)---|----------------------^
+//!               '----- gone ------'   its worker's connection has ended, or it was not there any more
+//! ```
+//!
+//! Every accepted request comes to exactly one of done, failed and expired. It is handed on again only when the worker that had
+//! it has gone; whoever answers first has answered. What is over is counted against the same bounds as what is not, and gives
+//! way to it: results are forgotten early before a request is refused.
+
+mod document;
+mod ids;
+mod services;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::AHashMap;
+
+use super::{Directory, Member};
+use crate::base::{Address, RequestId, Tick};
+use crate::limits;
+use crate::proto::CloseReason;
+use crate::proto::bus::headers;
+use crate::proto::event::Message;
+use crate::proto::request::{Reading, Receipt, Status};
+use crate::proto::subject::Subject;
+
+pub use document::Answer;
+pub use ids::Ids;
+use services::{Services, Ticket};
+
+/// A request that a client has been promised an answer for.
+#[derive(Debug)]
+pub struct Request {
+    pub id: RequestId,
+    /// Index into the routes of the settings.
+    pub route: u16,
+    /// Where its result is pushed.
+    pub channel: Subject,
+    /// What its worker gets; on the service's subject, with a reply subject of its own.
+    pub message: Arc<Message>,
+    pub timeout: Duration,
+    /// How long its result is kept.
+    pub keep: Duration,
+    pub key: Option<IdempotencyKey>,
+}
+
+/// By what a repeated request is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The client's key, and whose it is: one user's on one route.
+    pub name: Arc<str>,
+    /// Equal for equal requests only.
+    pub fingerprint: [u8; 32],
+}
+
+/// One request on its way to a worker.
+#[derive(Debug)]
+pub struct Hand {
+    pub id: RequestId,
+    pub worker: Member,
+    pub message: Arc<Message>,
+}
+
+/// A request has come to its end: its channel is to hear that.
+#[derive(Debug)]
+pub struct News {
+    pub id: RequestId,
+    pub route: u16,
+    pub channel: Subject,
+    pub status: Status,
+    pub document: Box<[u8]>,
+}
+
+/// Why an answer is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// The request has been answered.
+    Twice,
+    /// It has expired.
+    Late,
+    /// It is not known, or not any more.
+    Unknown,
+}
+
+/// See the module's picture.
+pub struct Requests {
+    entries: AHashMap<RequestId, Entry>,
+    by_key: AHashMap<Arc<str>, RequestId>,
+    services: Services,
+    /// The pending ones, by when they expire.
+    due: BTreeSet<(Tick, RequestId)>,
+    /// Those whose end has been told, by when they are forgotten.
+    kept: BTreeSet<(Tick, RequestId)>,
+    /// Those whose end is still to be told.
+    news: VecDeque<RequestId>,
+    bytes: usize,
+    serial: u64,
+}
+
+struct Entry {
+    route: u16,
+    channel: Subject,
+    keep: Duration,
+    key: Option<IdempotencyKey>,
+    bytes: usize,
+    state: State,
+}
+
+enum State {
+    Pending {
+        /// Kept, because it may have to be handed on again; shared with the worker's shard.
+        message: Arc<Message>,
+        expires: Tick,
+        /// Its place in the order of the service.
+        serial: u64,
+        worker: Option<Address>,
+        /// How often it was handed on.
+        attempts: u32,
+    },
+    Over {
+        status: Status,
+        document: Box<[u8]>,
+        forget_at: Tick,
+        /// Its channel has been told, and those who come to it now have missed that.
+        is_told: bool,
+    },
+}
+
+impl Requests {
+    /// `shards` share what one worker may hold.
+    pub fn new(shards: u16) -> Requests {
+        Requests {
+            entries: AHashMap::new(),
+            by_key: AHashMap::new(),
+            services: Services::new(limits::REQUEST_BYTES_PER_WORKER_MAX / usize::from(shards.max(1))),
+            due: BTreeSet::new(),
+            kept: BTreeSet::new(),
+            news: VecDeque::new(),
+            bytes: 0,
+            serial: 0,
+        }
+    }
+
+    // --- commands and news ---------------------------------------------------------------------------------------------
+
+    /// Takes a request in, unless there is no room. One that is known by its key is not handed on again: its receipt is that
+    /// of the first.
+    pub fn accept(&mut self, request: Request, now: Tick) -> Result<Receipt, CloseReason> {
+        if let Some(receipt) = self.known(&request)? {
+            return Ok(receipt);
+        }
+        let bytes = size_of_request(&request);
+        self.make_room(bytes)?;
+        let Request { id, route, channel, message, timeout, keep, key } = request;
+        self.serial += 1;
+        let (serial, expires) = (self.serial, now + timeout);
+        self.services.wait(&message.subject, serial, Ticket { id, bytes });
+        self.due.insert((expires, id));
+        if let Some(key) = &key {
+            self.by_key.insert(key.name.clone(), id);
+        }
+        self.bytes += bytes;
+        let receipt = Receipt { id, channel: channel.clone() };
+        let state = State::Pending { message, expires, serial, worker: None, attempts: 0 };
+        let before = self.entries.insert(id, Entry { route, channel, keep, key, bytes, state });
+        assert!(before.is_none(), "two requests have one id");
+        Ok(receipt)
+    }
+
+    fn known(&self, request: &Request) -> Result<Option<Receipt>, CloseReason> {
+        let Some(key) = &request.key else { return Ok(None) };
+        let Some((id, entry)) = self.by_key.get(&key.name).and_then(|id| Some((*id, self.entries.get(id)?))) else {
+            return Ok(None);
+        };
+        if entry.key.as_ref() != Some(key) {
+            return Err(CloseReason::KeyReused);
+        }
+        Ok(Some(Receipt { id, channel: entry.channel.clone() }))
+    }
+
+    /// A worker's answer; the first one counts.
+    pub fn answer(&mut self, id: RequestId, answer: Answer<'_>, now: Tick) -> Result<Status, Dropped> {
+        let entry = self.entries.get(&id).ok_or(Dropped::Unknown)?;
+        match entry.state {
+            State::Pending { .. } => {}
+            State::Over { status: Status::Expired, .. } => return Err(Dropped::Late),
+            State::Over { .. } => return Err(Dropped::Twice),
+        }
+        let status = if answer.has_failed { Status::Failed } else { Status::Done };
+        let document = document::answered(id, status, &entry.channel, answer);
+        self.end(id, status, document, now);
+        Ok(status)
+    }
+
+    /// A worker's connection has ended: what it had not answered goes to others, before what came later. How many these are.
+    pub fn gone(&mut self, worker: Address) -> usize {
+        let orphans = self.services.gone(worker);
+        for id in &orphans {
+            if let Some(Entry { state: State::Pending { worker, .. }, .. }) = self.entries.get_mut(id) {
+                *worker = None;
+            }
+        }
+        orphans.len()
+    }
+
+    /// A request did not reach its worker, who has left the service meanwhile.
+    pub fn missed(&mut self, id: RequestId, by: Address) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let State::Pending { message, serial, worker, .. } = &mut entry.state else { return };
+        if *worker == Some(by) {
+            *worker = None;
+            self.services.give_back(&message.subject, *serial, by);
+        }
+    }
+
+    /// A worker has come, or one that was there takes a service that it did not take before.
+    pub fn stir(&mut self) {
+        self.services.stir();
+    }
+
+    // --- what the shard must do next -----------------------------------------------------------------------------------
+
+    /// The next request to hand on, and to whom: the worker of its service that holds the fewest.
+    pub fn next_hand(&mut self, directory: &Directory) -> Option<Hand> {
+        let (id, member) = self.services.next(directory)?;
+        let State::Pending { message, worker, attempts, .. } = &mut self.entries.get_mut(&id)?.state else {
+            unreachable!("only pending requests wait for a worker")
+        };
+        *worker = Some(Address { place: member.place, key: member.key });
+        *attempts += 1;
+        let message = if *attempts == 1 { message.clone() } else { Arc::new(again(message, *attempts)) };
+        Some(Hand { id, worker: member, message })
+    }
+
+    /// The next request whose end is to be told on its channel.
+    pub fn next_news(&mut self) -> Option<News> {
+        let id = self.news.pop_front()?;
+        let entry = self.entries.get_mut(&id)?;
+        let State::Over { forget_at, is_told, .. } = &mut entry.state else {
+            unreachable!("only what is over is news")
+        };
+        *is_told = true;
+        self.kept.insert((*forget_at, id));
+        let news = entry.news(id);
+        // A result may be longer than what was asked.
+        while self.bytes > limits::REQUESTS_BYTES_MAX && self.forget_first() {}
+        news
+    }
+
+    /// Whether [`Requests::next_hand`] or [`Requests::next_news`] may have something.
+    pub fn has_work(&self) -> bool {
+        !self.news.is_empty() || self.services.may_have_work()
+    }
+
+    /// Lets everything happen whose time has come. How many have expired.
+    pub fn expire(&mut self, now: Tick) -> usize {
+        let mut count = 0;
+        while let Some((_, id)) = self.due.first().copied().filter(|(expires, _)| *expires <= now) {
+            let Some(entry) = self.entries.get(&id) else { unreachable!("what is due is there") };
+            let document = document::bare(id, Status::Expired, &entry.channel);
+            self.end(id, Status::Expired, document, now);
+            count += 1;
+        }
+        while self.kept.first().is_some_and(|(forget_at, _)| *forget_at <= now) {
+            self.forget_first();
+        }
+        count
+    }
+
+    /// When [`Requests::expire`] is to be called again.
+    pub fn deadline(&self) -> Tick {
+        let first = |times: &BTreeSet<(Tick, RequestId)>| times.first().map_or(Tick::NEVER, |(at, _)| *at);
+        first(&self.due).min(first(&self.kept))
+    }
+
+    // --- getters -------------------------------------------------------------------------------------------------------
+
+    /// What a client may read of a request of this route.
+    pub fn read(&self, id: RequestId, route: u16) -> Option<Reading> {
+        let entry = self.entries.get(&id).filter(|entry| entry.route == route)?;
+        let (status, document) = match &entry.state {
+            State::Pending { .. } => (Status::Pending, document::bare(id, Status::Pending, &entry.channel)),
+            State::Over { status, document, .. } => (*status, document.clone()),
+        };
+        Some(Reading { status, document })
+    }
+
+    /// The news of a request that its channel has heard already, for somebody who has come to it later.
+    pub fn old_news(&self, id: RequestId, channel: &Subject) -> Option<News> {
+        let entry = self.entries.get(&id).filter(|entry| entry.channel == *channel)?;
+        let is_old = matches!(entry.state, State::Over { is_told: true, .. });
+        is_old.then(|| entry.news(id)).flatten()
+    }
+
+    /// All that is kept, results included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Those that have neither result nor expired.
+    pub fn pending(&self) -> usize {
+        self.due.len()
+    }
+
+    // --- within --------------------------------------------------------------------------------------------------------
+
+    /// The end of a pending request.
+    fn end(&mut self, id: RequestId, status: Status, document: Box<[u8]>, now: Tick) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let bytes = entry.bytes_without_payload() + document.len();
+        let over = State::Over { status, document, forget_at: now + entry.keep, is_told: false };
+        let State::Pending { message, expires, serial, worker, .. } = std::mem::replace(&mut entry.state, over) else {
+            unreachable!("a request ends once")
+        };
+        self.bytes = self.bytes - entry.bytes + bytes;
+        entry.bytes = bytes;
+        self.services.leave(&message.subject, serial, worker);
+        self.due.remove(&(expires, id));
+        self.news.push_back(id);
+    }
+
+    /// Forgets results before their time until there is room.
+    fn make_room(&mut self, bytes: usize) -> Result<(), CloseReason> {
+        while self.entries.len() >= limits::REQUESTS_MAX || self.bytes + bytes > limits::REQUESTS_BYTES_MAX {
+            if !self.forget_first() {
+                return Err(CloseReason::RequestsFull);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the result whose time is the nearest; false if there is none.
+    fn forget_first(&mut self) -> bool {
+        let Some((_, id)) = self.kept.pop_first() else { return false };
+        if let Some(entry) = self.entries.remove(&id) {
+            self.bytes -= entry.bytes;
+            if let Some(key) = &entry.key {
+                self.by_key.remove(&key.name);
+            }
+        }
+        true
+    }
+}
+
+impl Entry {
+    fn news(&self, id: RequestId) -> Option<News> {
+        let State::Over { status, document, .. } = &self.state else { return None };
+        let (route, channel) = (self.route, self.channel.clone());
+        // A copy: one for those who listen, one for those who ask.
+        Some(News { id, route, channel, status: *status, document: document.clone() })
+    }
+
+    fn bytes_without_payload(&self) -> usize {
+        match &self.state {
+            State::Pending { message, .. } => self.bytes - message.payload.len(),
+            State::Over { document, .. } => self.bytes - document.len(),
+        }
+    }
+}
+
+/// The same for the nth worker, who is told so. A copy, which only those need whose worker has gone.
+fn again(message: &Message, attempts: u32) -> Message {
+    let attempt = attempts.to_string();
+    let headers = message.headers.as_ref().map(|block| headers::with(block, "Tg-Attempt", &attempt));
+    Message { headers, ..message.clone() }
+}
+
+fn size_of_request(request: &Request) -> usize {
+    let headers = request.message.headers.as_ref().map_or(0, |headers| headers.len());
+    let key = request.key.as_ref().map_or(0, |key| key.name.len());
+    limits::REQUEST_BYTES + request.message.payload.len() + headers + key
+}

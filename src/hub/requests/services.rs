@@ -1,0 +1,152 @@
+//! Which requests wait for a worker of which service, and which worker holds which.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::directory::{Directory, Member, weight};
+use crate::base::{Address, RequestId};
+use crate::limits;
+use crate::proto::subject::Subject;
+
+/// One request, as far as its order and its size matter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    pub id: RequestId,
+    pub bytes: usize,
+}
+
+/// By service subject; only those that have something.
+pub(super) struct Services {
+    services: BTreeMap<Subject, Service>,
+    /// Services for which a worker may be found: something has changed since none was.
+    stirred: BTreeSet<Subject>,
+    /// Of the requests that one worker holds.
+    worker_bytes_max: usize,
+}
+
+/// In the order in which the requests were accepted: whoever was given back is first again.
+#[derive(Default)]
+struct Service {
+    waiting: BTreeMap<u64, Ticket>,
+    loads: BTreeMap<Address, Load>,
+}
+
+/// What one worker has not answered.
+#[derive(Default)]
+struct Load {
+    tickets: BTreeMap<u64, Ticket>,
+    bytes: usize,
+}
+
+impl Services {
+    pub fn new(worker_bytes_max: usize) -> Services {
+        Services { services: BTreeMap::new(), stirred: BTreeSet::new(), worker_bytes_max }
+    }
+
+    pub fn wait(&mut self, subject: &Subject, serial: u64, ticket: Ticket) {
+        self.services.entry(subject.clone()).or_default().waiting.insert(serial, ticket);
+        self.stirred.insert(subject.clone());
+    }
+
+    /// A request is over, with or without a worker.
+    pub fn leave(&mut self, subject: &Subject, serial: u64, worker: Option<Address>) {
+        let Some(service) = self.services.get_mut(subject) else { return };
+        match worker {
+            Some(worker) => drop(service.release(worker, serial)),
+            None => drop(service.waiting.remove(&serial)),
+        }
+        self.settle(subject);
+    }
+
+    /// A request waits again.
+    pub fn give_back(&mut self, subject: &Subject, serial: u64, worker: Address) {
+        let Some(service) = self.services.get_mut(subject) else { return };
+        if let Some(ticket) = service.release(worker, serial) {
+            service.waiting.insert(serial, ticket);
+            self.stirred.insert(subject.clone());
+        }
+    }
+
+    /// All that a worker holds waits again; which these are.
+    pub fn gone(&mut self, worker: Address) -> Vec<RequestId> {
+        let mut orphans = Vec::new();
+        for (subject, service) in &mut self.services {
+            let Some(load) = service.loads.remove(&worker) else { continue };
+            orphans.extend(load.tickets.values().map(|ticket| ticket.id));
+            service.waiting.extend(load.tickets);
+            self.stirred.insert(subject.clone());
+        }
+        orphans
+    }
+
+    pub fn stir(&mut self) {
+        let waiting = self.services.iter().filter(|(_, service)| !service.waiting.is_empty());
+        self.stirred.extend(waiting.map(|(subject, _)| subject.clone()));
+    }
+
+    pub fn may_have_work(&self) -> bool {
+        !self.stirred.is_empty()
+    }
+
+    /// The request that is next, and the worker that gets it. None: no worker of any service has room for more.
+    pub fn next(&mut self, directory: &Directory) -> Option<(RequestId, Member)> {
+        while let Some(subject) = self.stirred.first() {
+            let found = self.services.get_mut(subject).and_then(|service| {
+                let serial = *service.waiting.first_key_value()?.0;
+                let member = service.choose(subject, serial, directory, self.worker_bytes_max)?;
+                Some((service.give(serial, member)?, member))
+            });
+            if found.is_some() {
+                return found;
+            }
+            self.stirred.pop_first();
+        }
+        None
+    }
+
+    /// There is room with a worker again, or nothing is left.
+    fn settle(&mut self, subject: &Subject) {
+        let Some(service) = self.services.get(subject) else { return };
+        if service.waiting.is_empty() && service.loads.is_empty() {
+            self.services.remove(subject);
+        } else if !service.waiting.is_empty() {
+            self.stirred.insert(subject.clone());
+        }
+    }
+}
+
+impl Service {
+    /// The worker with room that holds the fewest; among equals chance, which the request's number decides.
+    fn choose(&self, subject: &Subject, serial: u64, directory: &Directory, bytes_max: usize) -> Option<Member> {
+        let bytes = self.waiting.get(&serial)?.bytes;
+        let mut best: Option<((usize, u64), Member)> = None;
+        directory.for_each_worker(subject.as_str(), |member| {
+            let load = self.loads.get(&Address { place: member.place, key: member.key });
+            let held = load.map_or(0, |load| load.tickets.len());
+            // One always fits, however large it is.
+            let fits = load.is_none_or(|load| load.bytes + bytes <= bytes_max);
+            let rank = (held, weight(serial, member));
+            if held < limits::REQUESTS_PER_WORKER_MAX && fits && best.is_none_or(|(other, _)| rank < other) {
+                best = Some((rank, *member));
+            }
+        });
+        best.map(|(_, member)| member)
+    }
+
+    fn give(&mut self, serial: u64, member: Member) -> Option<RequestId> {
+        let ticket = self.waiting.remove(&serial)?;
+        let load = self.loads.entry(Address { place: member.place, key: member.key }).or_default();
+        load.tickets.insert(serial, ticket);
+        load.bytes += ticket.bytes;
+        Some(ticket.id)
+    }
+
+    fn release(&mut self, worker: Address, serial: u64) -> Option<Ticket> {
+        let load = self.loads.get_mut(&worker)?;
+        let ticket = load.tickets.remove(&serial)?;
+        load.bytes -= ticket.bytes;
+        if load.tickets.is_empty() {
+            self.loads.remove(&worker);
+        }
+        Some(ticket)
+    }
+}

@@ -1,0 +1,292 @@
+//! Accepted requests on their way: client -> keeper -> worker -> keeper -> those who wait for the result.
+//!
+//! ```text
+//!  accept --+--> keep_request: the receipt goes back, the request waits
+//!           |         '--> forward_requests --hand--> handed --> a worker
+//!           |                    ^    '--news--> publish on the request's channel
+//!           |       answer_request, missed, worker_gone
+//!  read ----'--> tell_request --> told
+//!  recall --> recall_request --> recalled: the result, for who came to its channel too late
+//! ```
+//!
+//! What is told only changes the state of `hub::requests`; the mail that follows from it is made once a turn, and only while
+//! there is room for it (TELLS ARE TERMINAL, nothing is unbounded).
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::base::{Address, Key, Place, RequestId};
+use crate::conn::TAG_ADDED;
+use crate::conn::accept::{self, Asked};
+use crate::conn::route::{AcceptTarget, Route, Target};
+use crate::hub::requests::{Answer, Dropped, Hand, IdempotencyKey, News, Request};
+use crate::hub::{Member, Membership};
+use crate::limits;
+use crate::mesh::{Delivery, Mail, Publish};
+use crate::proto::CloseReason;
+use crate::proto::event::{Event, Message};
+use crate::proto::replay::Since;
+use crate::proto::request::{Reading, Receipt, Status};
+use crate::proto::subject::Subject;
+
+use super::Core;
+
+impl Core {
+    // --- from clients ------------------------------------------------------------------------------------------------
+
+    /// A client's whole request: to the shard that will keep it.
+    pub(super) fn accept(&mut self, key: Key, asked: Asked) {
+        self.counters().received.add(1);
+        let from = self.address(key);
+        match self.request(asked) {
+            Ok(request) if request.id.place == self.place => self.keep_request(from, request),
+            Ok(request) => {
+                self.post.push(request.id.place, Mail::Accept { from, request: Box::new(request) });
+                self.park_if_crowded(key);
+            }
+            Err(reason) => self.accepted_request(key, Err(reason)),
+        }
+    }
+
+    fn request(&mut self, asked: Asked) -> Result<Request, CloseReason> {
+        let idempotency = asked.idempotency();
+        // Whoever may come again has to find the same keeper, from whatever shard.
+        let keeper = idempotency.as_ref().map_or(self.place, |(name, _)| self.hub.owner_of(name));
+        let id = self.ids.draw(keeper);
+        let route = asked.route;
+        let (own, target) = accept_route(&self.settings.routes[route as usize])?;
+        let channel = asked.channel(own, target, id)?;
+        let message = asked.message(own, target, id, &channel).into();
+        let key = idempotency.map(|(name, fingerprint)| IdempotencyKey { name: name.into(), fingerprint });
+        Ok(Request { id, route, channel, message, timeout: target.timeout, keep: target.keep, key })
+    }
+
+    pub(super) fn keep_request(&mut self, from: Address, request: Request) {
+        let id = request.id;
+        let outcome = self.hub.requests.accept(request, self.now);
+        if outcome.as_ref().is_ok_and(|receipt| receipt.id == id) {
+            self.counters().requests_accepted.add(1);
+        }
+        if from.place == self.place {
+            self.accepted_request(from.key, outcome);
+        } else {
+            self.post.push(from.place, Mail::Accepted { key: from.key, outcome });
+        }
+    }
+
+    pub(super) fn accepted_request(&mut self, key: Key, outcome: Result<Receipt, CloseReason>) {
+        if let Err(reason) = &outcome {
+            self.counters().closed[*reason as usize].add(1);
+        }
+        let (settings, now) = (&self.settings, self.now);
+        let answered = self.slots.get_mut(key).map(|conn| conn.accepted(outcome, settings, now));
+        self.go_on_after(key, answered);
+    }
+
+    /// A client asks what became of a request.
+    pub(super) fn read_request(&mut self, key: Key, id: RequestId, route: u16) {
+        let from = self.address(key);
+        if id.place == self.place {
+            self.tell_request(from, id, route);
+        } else if self.post.mesh().is_shard(id.place) {
+            self.post.push(id.place, Mail::Read { from, id, route });
+            self.park_if_crowded(key);
+        } else {
+            self.told(key, None);
+        }
+    }
+
+    pub(super) fn tell_request(&mut self, from: Address, id: RequestId, route: u16) {
+        let reading = self.hub.requests.read(id, route);
+        if from.place == self.place {
+            self.told(from.key, reading.as_ref());
+        } else {
+            self.post.push(from.place, Mail::Told { key: from.key, reading: reading.map(Box::new) });
+        }
+    }
+
+    pub(super) fn told(&mut self, key: Key, reading: Option<&Reading>) {
+        if reading.is_none() {
+            self.counters().closed[CloseReason::UnknownRequest as usize].add(1);
+        }
+        let (settings, now) = (&self.settings, self.now);
+        let answered = self.slots.get_mut(key).map(|conn| conn.read(reading, settings, now));
+        self.go_on_after(key, answered);
+    }
+
+    /// An answer is written: the connection takes its next request, or ends.
+    fn go_on_after(&mut self, key: Key, answered: Option<Result<(), CloseReason>>) {
+        if let Some(Err(reason)) = answered {
+            self.end(key, reason);
+        }
+        self.work.resume.push(key);
+        self.mark_dirty(key);
+    }
+
+    // --- to workers and channels ---------------------------------------------------------------------------------------
+
+    /// Hands on what waits, and tells what is over: as much as fits.
+    pub(super) fn forward_requests(&mut self) {
+        for _ in 0..limits::REQUESTS_PER_TURN {
+            if self.post.is_crowded() {
+                return;
+            }
+            if let Some(news) = self.hub.requests.next_news() {
+                self.publish_news(news);
+            } else if let Some(hand) = self.hub.requests.next_hand(&self.hub.directory) {
+                self.hand(hand);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn publish_news(&mut self, news: News) {
+        let message = self.news_message(news);
+        self.publish(Publish { message: message.into(), from: None });
+    }
+
+    fn news_message(&self, news: News) -> Message {
+        let News { id, route, channel, status, document } = news;
+        let event = accept_route(&self.settings.routes[route as usize]).map_or("", |(_, target)| &target.event);
+        let headers = Some(accept::event_headers(event, id, status));
+        Message { subject: channel, reply: None, headers, payload: document }
+    }
+
+    fn hand(&mut self, hand: Hand) {
+        let Hand { id, worker, message } = hand;
+        if worker.place == self.place {
+            self.handed(self.place, id, worker, message);
+        } else if self.post.mesh().is_shard(worker.place) {
+            let mail = Mail::Hand { from: self.place, id, worker, message };
+            self.post.push(worker.place, mail);
+        } else {
+            // An in-process worker has its end said by `Resign`.
+            let delivery = Delivery { message, position: None, except: None };
+            self.post.push(worker.place, Mail::Deliver(Box::new(delivery)));
+        }
+    }
+
+    /// A request for a worker of this shard; `from` keeps it.
+    pub(super) fn handed(&mut self, from: Place, id: RequestId, worker: Member, message: Arc<Message>) {
+        let Some(listener) = self.hub.listeners.listener(worker.sub) else {
+            let worker = Address { place: worker.place, key: worker.key };
+            if from == self.place {
+                self.hub.requests.missed(id, worker);
+            } else {
+                self.post.push(from, Mail::Missed { id, worker });
+            }
+            return;
+        };
+        // First of all: being handed too much may end the worker, and then its keepers are told.
+        self.keepers.entry(listener.key).or_default().insert(from);
+        self.push_to(listener.key, listener.tag, &Rc::new(Event::new(message, None)));
+    }
+
+    /// A connection ends: whoever has handed it requests gives them to others.
+    pub(super) fn tell_keepers(&mut self, key: Key) {
+        let Some(keepers) = self.keepers.remove(&key) else { return };
+        let worker = self.address(key);
+        for keeper in keepers.iter() {
+            if keeper == self.place {
+                self.worker_gone(worker);
+            } else {
+                self.post.push(keeper, Mail::Gone { worker });
+            }
+        }
+    }
+
+    pub(super) fn worker_gone(&mut self, worker: Address) {
+        let orphans = self.hub.requests.gone(worker);
+        self.counters().requests_orphaned.add(orphans as u64);
+    }
+
+    /// Somebody elsewhere does not listen any more. In-process workers resign at their end alone.
+    pub(super) fn resigned(&mut self, membership: &Membership) {
+        self.hub.directory.resign(membership);
+        let Member { place, key, .. } = membership.member;
+        if !self.post.mesh().is_shard(place) {
+            self.worker_gone(Address { place, key });
+        }
+    }
+
+    // --- to those who come later -----------------------------------------------------------------------------------------
+
+    /// A client has come to a channel: if that is named after a request, the result may have been there before it.
+    ///
+    /// The keeper owns such a channel (`hub::owner_of`), so what it says about it stays in order: a result that it publishes
+    /// after it has been asked comes by itself, one that it had published before is recalled, and none comes twice.
+    pub(super) fn recall(&mut self, key: Key, channel: Subject, since: Option<Since>) {
+        let Some(id) = RequestId::in_subject(channel.as_str()) else { return };
+        // Whoever comes back to a channel of which something is kept gets it from there.
+        if matches!(since, Some(Since::After(_))) && self.settings.channels.of(&channel).history.is_some() {
+            return;
+        }
+        if id.place == self.place {
+            let message = self.hub.requests.old_news(id, &channel).map(|news| self.news_message(news));
+            self.push_recalled(key, message);
+        } else if self.post.mesh().is_shard(id.place) {
+            let from = self.address(key);
+            self.recalls.insert((key, channel.clone()));
+            self.post.push(id.place, Mail::Recall { from, id, channel });
+        }
+    }
+
+    pub(super) fn recall_request(&mut self, from: Address, id: RequestId, channel: Subject) {
+        let message = self.hub.requests.old_news(id, &channel).map(|news| Box::new(self.news_message(news)));
+        self.post.push(from.place, Mail::Recalled { key: from.key, channel, message });
+    }
+
+    pub(super) fn recalled(&mut self, key: Key, channel: Subject, message: Option<Message>) {
+        if self.recalls.remove(&(key, channel)) {
+            self.push_recalled(key, message);
+        }
+    }
+
+    fn push_recalled(&mut self, key: Key, message: Option<Message>) {
+        if let Some(message) = message {
+            self.push_to(key, TAG_ADDED, &Rc::new(Event::new(message, None)));
+        }
+    }
+
+    /// What all who listen get now, they have not missed.
+    pub(super) fn forget_recalls(&mut self, channel: &Subject) {
+        let Core { hub, recalls, .. } = self;
+        if !recalls.is_empty() {
+            hub.listeners.for_each(channel, |listener, _| _ = recalls.remove(&(listener.key, channel.clone())));
+        }
+    }
+
+    // --- from workers ------------------------------------------------------------------------------------------------
+
+    /// A worker's answer; its headers say whether it has failed.
+    pub(super) fn answer_request(&mut self, id: RequestId, publish: &Publish) {
+        let message = &publish.message;
+        let answer = Answer {
+            // Whatever a worker says that is not "done" is no success.
+            has_failed: message.header("Tg-Status").is_some_and(|status| status != Status::Done.name()),
+            content_type: message.header("Content-Type"),
+            body: &message.payload,
+        };
+        let counter = match self.hub.requests.answer(id, answer, self.now) {
+            Ok(Status::Failed) => &self.counters().requests_failed,
+            Ok(_) => &self.counters().requests_done,
+            Err(Dropped::Twice) => &self.counters().answers_twice,
+            Err(Dropped::Late) => &self.counters().answers_late,
+            Err(Dropped::Unknown) => &self.counters().answers_unknown,
+        };
+        counter.add(1);
+    }
+
+    pub(super) fn expire_requests(&mut self) {
+        let expired = self.hub.requests.expire(self.now);
+        self.counters().requests_expired.add(expired as u64);
+    }
+}
+
+fn accept_route(route: &Route) -> Result<(&Route, &AcceptTarget), CloseReason> {
+    match &route.target {
+        Target::Accept(target) => Ok((route, target)),
+        _ => Err(CloseReason::NotFound),
+    }
+}

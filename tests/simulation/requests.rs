@@ -1,0 +1,587 @@
+//! Accepted requests under random workers that die, dawdle, drain and answer twice, on random numbers of shards.
+//!
+//! ```text
+//!  Asker --POST, GET--> gateway <--SUB, PUB-- Jobber          Watcher <-- the channel of one request
+//!      '------------------> Jobs <------------'-----------------'
+//!                           what each of them saw of each request, held together after every turn
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use serde_json::Value;
+use tidegate::base::Tick;
+use tidegate::base::counters::Counter;
+use tidegate::conn::Door;
+use tidegate::driver::sim::{Endpoint, Faults, Random, World};
+use tidegate::limits;
+use tidegate::shard::counters::Counters;
+
+use crate::bus::Bus;
+use crate::gateway::{Gateway, JOB_KEEP, JOB_TIMEOUT, Kept, Shape, address};
+use crate::http::Head;
+use crate::line::Line;
+use crate::sse::EventStream;
+use crate::sweep::{range, variable};
+
+const SEEDS: std::ops::Range<u64> = 0..300;
+/// Longer than all faults and stalls of one answer take together.
+const MARGIN: Duration = Duration::from_secs(2);
+const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
+
+/// What is known about one request, by all who have seen something of it.
+#[derive(Default)]
+struct Job {
+    /// What was asked; the payload.
+    number: Option<u64>,
+    /// By attempt: what was sent to one may be heard after what was sent to the next.
+    holders: BTreeMap<u64, u32>,
+    /// By a worker that never left: when its answer was said.
+    answered: Option<(u32, Tick)>,
+    /// Status and result, once they are known; they never change.
+    end: Option<(String, Value)>,
+}
+
+#[derive(Default)]
+struct Jobs {
+    now: Tick,
+    by_id: BTreeMap<String, Job>,
+    /// When each was posted.
+    posted: BTreeMap<u64, Tick>,
+    /// Workers whose connection may have ended: what they had may go to others.
+    gone: BTreeSet<u32>,
+    by_key: BTreeMap<String, String>,
+}
+
+impl Jobs {
+    fn handed(&mut self, id: &str, number: u64, attempt: u64, worker: u32) {
+        let job = self.by_id.entry(id.to_owned()).or_default();
+        assert_eq!(*job.number.get_or_insert(number), number, "{id} is about something else");
+        let twice = job.holders.insert(attempt, worker);
+        assert_eq!(twice, None, "attempt {attempt} of job {number} comes to {worker}, too");
+        for before in job.holders.values().rev().skip(1) {
+            assert!(self.gone.contains(before), "job {number}: {:?}, although {before} is there", job.holders);
+        }
+    }
+
+    /// What anybody reads: a status that goes forward once, and a result that a worker gave first.
+    fn told(&mut self, document: &Value) {
+        let id = document["id"].as_str().expect("an id");
+        let job = self.by_id.entry(id.to_owned()).or_default();
+        let status = document["status"].as_str().expect("a status").to_owned();
+        if status == "pending" {
+            return;
+        }
+        let end = (status, document["result"].clone());
+        assert_eq!(*job.end.get_or_insert(end.clone()), end, "{id} ends twice");
+        let number = job.number.expect("an end comes after the 202, or after a worker had it");
+        match end.0.as_str() {
+            "done" | "failed" => {
+                let result = end.1.as_str().expect("workers answer with text");
+                let words: Vec<u64> = result.split(' ').map(|word| word.parse().expect("a number")).collect();
+                let [by, about, nth] = words[..] else { panic!("{result:?} is no answer") };
+                assert_eq!((about, nth), (number, 1), "the first answer to {id} counts");
+                assert!(job.holders.values().any(|holder| u64::from(*holder) == by), "{by} never had {id}");
+            }
+            "expired" => {
+                if let Some((worker, at)) = job.answered.filter(|(worker, _)| !self.gone.contains(worker)) {
+                    let posted = self.posted[&number];
+                    let is_late = at + MARGIN > posted + JOB_TIMEOUT;
+                    assert!(
+                        is_late,
+                        "job {number} expired, but {worker} answered at {at:?} what was posted at {posted:?}"
+                    );
+                }
+            }
+            other => panic!("{id} is {other:?}"),
+        }
+    }
+}
+
+/// An HTTP client that posts jobs and reads what became of them, on one connection.
+struct Asker {
+    line: Line,
+    asked: VecDeque<Asked>,
+    head: Option<Head>,
+}
+
+enum Asked {
+    Post {
+        number: u64,
+        key: Option<String>,
+    },
+    /// Somebody knew already that it was over.
+    Read {
+        id: String,
+        is_over: bool,
+    },
+}
+
+impl Asker {
+    fn new(endpoint: Endpoint) -> Asker {
+        Asker { line: Line::new(endpoint), asked: VecDeque::new(), head: None }
+    }
+
+    fn post(&mut self, number: u64, key: Option<String>) {
+        let body = number.to_string();
+        let field = key.as_ref().map(|key| format!("Idempotency-Key: {key}\r\n")).unwrap_or_default();
+        let head = format!("POST /jobs HTTP/1.1\r\nHost: a\r\n{field}Content-Length: {}\r\n\r\n{body}", body.len());
+        self.line.say(head.as_bytes());
+        self.asked.push_back(Asked::Post { number, key });
+    }
+
+    fn read(&mut self, id: &str, is_over: bool) {
+        self.line.say(format!("GET /jobs/{id} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        self.asked.push_back(Asked::Read { id: id.to_owned(), is_over });
+    }
+
+    fn poll(&mut self, jobs: &mut Jobs) {
+        self.line.poll();
+        loop {
+            if self.head.is_none() {
+                self.head = Head::take(&mut self.line);
+            }
+            let Some(head) = &self.head else { return };
+            let length = head.field("content-length").and_then(|digits| digits.parse().ok()).expect("a length");
+            let Some(body) = self.line.take(length) else { return };
+            let head = self.head.take().expect("it is there");
+            if head.status == 408 {
+                // Nothing came for a while.
+                return;
+            }
+            let asked = self.asked.pop_front().expect("an answer to nothing");
+            on_answer(jobs, asked, &head, &body);
+        }
+    }
+}
+
+fn on_answer(jobs: &mut Jobs, asked: Asked, head: &Head, body: &[u8]) {
+    let said = || String::from_utf8_lossy(body).into_owned();
+    match asked {
+        Asked::Post { number, key } => {
+            assert_eq!(head.status, 202, "{}", said());
+            let receipt: Value = serde_json::from_slice(body).expect("a receipt");
+            let id = receipt["id"].as_str().expect("an id").to_owned();
+            assert_eq!(head.field("location"), Some(&*format!("/jobs/{id}")));
+            assert_eq!(receipt["channel"], format!("request.{id}"));
+            let job = jobs.by_id.entry(id.clone()).or_default();
+            let known = *job.number.get_or_insert(number);
+            assert_eq!(known, number, "{id} is the receipt of two jobs");
+            if let Some(key) = key {
+                assert_eq!(*jobs.by_key.entry(key).or_insert(id.clone()), id, "a key has two requests");
+            }
+        }
+        Asked::Read { id, is_over } => match head.status {
+            200 => {
+                let document: Value = serde_json::from_slice(body).expect("a document");
+                assert_eq!(document["id"], id);
+                let is_pending = document["status"] == "pending";
+                assert_eq!(head.field("retry-after").is_some(), is_pending);
+                assert!(!is_pending || !is_over, "{id} is pending after {:?}", jobs.by_id[&id].end);
+                jobs.told(&document);
+            }
+            404 => {
+                let number = jobs.by_id[&id].number.expect("it was accepted");
+                assert!(jobs.now >= jobs.posted[&number] + JOB_KEEP, "{id} is unknown: {}", said());
+            }
+            status => panic!("{status}: {}", said()),
+        },
+    }
+}
+
+/// How a worker goes about its jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Prompt,
+    /// So many microseconds later.
+    Slow(u64),
+    Twice,
+    Fails,
+    Never,
+}
+
+/// A worker of the service.
+struct Jobber {
+    id: u32,
+    is_calm: bool,
+    bus: Bus,
+    sid: u64,
+    manner: Manner,
+    /// Answers that are due: when, to which, about what, for the nth time.
+    due: VecDeque<(Tick, String, u64, u64)>,
+}
+
+impl Jobber {
+    fn new(id: u32, endpoint: Endpoint, manner: Manner) -> Jobber {
+        let is_calm = endpoint.is_calm();
+        let mut bus = Bus::new(endpoint, "");
+        let sid = bus.subscribe("tg.service.jobs", "workers");
+        Jobber { id, is_calm, bus, sid, manner, due: VecDeque::new() }
+    }
+
+    fn poll(&mut self, now: Tick, jobs: &mut Jobs) {
+        self.bus.poll();
+        assert!(self.bus.errors.is_empty(), "worker {} is told {:?}", self.id, self.bus.errors);
+        for message in std::mem::take(&mut self.bus.received) {
+            let id = message.header("Tg-Request").expect("an id").to_owned();
+            assert_eq!(message.reply, Some(format!("tg.request.{id}")));
+            assert_eq!(message.header("Tg-Kind"), Some("request"));
+            let number = String::from_utf8_lossy(&message.payload).parse().expect("a number");
+            let attempt = message.header("Tg-Attempt").map_or(1, |digits| digits.parse().expect("a number"));
+            jobs.handed(&id, number, attempt, self.id);
+            let delay = if let Manner::Slow(us) = self.manner { us } else { 0 };
+            let times = match self.manner {
+                Manner::Never => 0,
+                Manner::Twice => 2,
+                Manner::Prompt | Manner::Slow(_) | Manner::Fails => 1,
+            };
+            for nth in 1..=times {
+                self.due.push_back((now + Duration::from_micros(delay), id.clone(), number, nth));
+            }
+        }
+        while self.next_due() <= now {
+            let Some((_, id, number, nth)) = self.due.pop_front() else { break };
+            let status = if self.manner == Manner::Fails { "failed" } else { "done" };
+            let payload = format!("{} {number} {nth}", self.id);
+            let headers = [("Tg-Status", status), ("Content-Type", "text/plain")];
+            self.bus.publish_with(&format!("tg.request.{id}"), "", &headers, payload.as_bytes());
+            if self.is_calm {
+                jobs.by_id.get_mut(&id).expect("it was handed").answered.get_or_insert((self.id, now));
+            }
+        }
+        // What is said now goes out now: nothing else may happen for long.
+        self.bus.poll();
+        if self.bus.end().is_some() {
+            jobs.gone.insert(self.id);
+        }
+    }
+
+    fn next_due(&self) -> Tick {
+        self.due.front().map_or(Tick::NEVER, |(at, ..)| *at)
+    }
+}
+
+/// Somebody on the channel of one request.
+struct Watcher {
+    id: String,
+    is_calm: bool,
+    stream: EventStream,
+    heard: usize,
+    opened: Option<Tick>,
+}
+
+impl Watcher {
+    fn poll(&mut self, now: Tick, jobs: &mut Jobs) {
+        self.stream.poll();
+        if self.stream.is_open() {
+            self.opened.get_or_insert(now);
+        }
+        for event in std::mem::take(&mut self.stream.received) {
+            assert_eq!(event.name, "tg.result");
+            let document: Value = serde_json::from_str(&event.data).expect("a document");
+            assert_eq!(document["id"], self.id);
+            jobs.told(&document);
+            self.heard += 1;
+            assert_eq!(self.heard, 1, "the result of {} comes twice", self.id);
+        }
+    }
+}
+
+struct Scenario {
+    world: World,
+    gateway: Gateway,
+    random: Random,
+    jobs: Jobs,
+    askers: Vec<Asker>,
+    jobbers: Vec<Jobber>,
+    watchers: Vec<Watcher>,
+    posted: u64,
+    hired: u32,
+}
+
+impl Scenario {
+    fn new(seed: u64) -> Scenario {
+        let mut random = Random::new(seed ^ 0xACCE_97ED);
+        let faults = if random.chance(100) { Faults::none() } else { Faults::seeded(seed) };
+        let world = World::new(seed, faults);
+        let shape = Shape {
+            shards: 1 + random.below(4) as u16,
+            mails_max: [1, 2, 3, 8, 64, limits::MAILBOX_MAILS][random.below(6) as usize],
+            outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
+            stalls: [0, 0, 20, 200][random.below(4) as usize],
+            connections_max: 1_000_000,
+            kept: Kept::new(&mut random),
+            seed: random.bits() as u32,
+        };
+        let gateway = Gateway::new(&world, shape);
+        let mut scenario = Scenario {
+            world,
+            gateway,
+            random,
+            jobs: Jobs::default(),
+            askers: Vec::new(),
+            jobbers: Vec::new(),
+            watchers: Vec::new(),
+            posted: 0,
+            hired: 0,
+        };
+        for _ in 0..3 {
+            let endpoint = scenario.connect(Door::Front, true).expect("somebody listens");
+            scenario.askers.push(Asker::new(endpoint));
+        }
+        scenario
+    }
+
+    fn run(&mut self) {
+        for _ in 0..20 + self.random.below(60) {
+            match self.random.below(100) {
+                0..45 => self.post(),
+                45..60 => self.read(),
+                60..72 => self.hire(),
+                72..80 => self.dismiss(),
+                80..85 => self.retire(),
+                _ => self.watch(),
+            }
+            let pause_us = match self.random.below(100) {
+                0..40 => 0,
+                40..80 => self.random.below(3_000),
+                80..97 => self.random.below(200_000),
+                _ => self.random.below(4_000_000),
+            };
+            self.live(Duration::from_micros(pause_us));
+        }
+        self.world.calm_down();
+        self.gateway.calm_down();
+        self.live(JOB_TIMEOUT + MARGIN);
+        self.assert_over();
+        self.live(JOB_TIMEOUT + JOB_KEEP + MARGIN);
+        self.askers.clear();
+        self.jobbers.clear();
+        self.watchers.clear();
+        self.live(Duration::from_secs(20));
+        self.gateway.assert_empty();
+    }
+
+    // --- the acts ----------------------------------------------------------------------------------------------------
+
+    fn connect(&mut self, door: Door, is_calm: bool) -> Option<Endpoint> {
+        let address = address(door, false);
+        if is_calm { Some(self.world.connect_calm(address)?) } else { self.world.connect(address) }
+    }
+
+    fn asker(&mut self) -> &mut Asker {
+        let index = self.random.below(self.askers.len() as u64) as usize;
+        &mut self.askers[index]
+    }
+
+    /// Some jobs; now and then one that comes again.
+    fn post(&mut self) {
+        let most = if self.random.chance(50) { 400 } else { 4 };
+        for _ in 0..1 + self.random.below(most) {
+            let is_again = self.posted > 0 && self.random.chance(200);
+            let number = if is_again { self.random.below(self.posted) } else { self.posted };
+            // Every third has a key, and may be sent again.
+            let key = number.is_multiple_of(3).then(|| format!("key-{number}"));
+            let now = self.world.now();
+            // As long as the first is certainly not forgotten.
+            let may_come_again = |at: &Tick| key.is_some() && now < *at + JOB_KEEP / 2;
+            if is_again && !self.jobs.posted.get(&number).is_some_and(may_come_again) {
+                continue;
+            }
+            self.jobs.posted.entry(number).or_insert(now);
+            self.posted = self.posted.max(number + 1);
+            self.asker().post(number, key);
+        }
+    }
+
+    fn known(&mut self) -> Option<String> {
+        let accepted: Vec<&String> = self.jobs.by_id.keys().collect();
+        let index = self.random.below(accepted.len().max(1) as u64) as usize;
+        accepted.get(index).map(|id| (*id).clone())
+    }
+
+    fn read(&mut self) {
+        if let Some(id) = self.known() {
+            let is_over = self.jobs.by_id[&id].end.is_some();
+            self.asker().read(&id, is_over);
+        }
+    }
+
+    fn hire(&mut self) {
+        let manner = match self.random.below(10) {
+            0..4 => Manner::Prompt,
+            4..6 => Manner::Slow(self.random.below(8_000_000)),
+            6..8 => Manner::Twice,
+            8 => Manner::Fails,
+            _ => Manner::Never,
+        };
+        let is_calm = self.random.chance(600);
+        let Some(endpoint) = self.connect(Door::Bus, is_calm) else { return };
+        self.hired += 1;
+        if !is_calm {
+            // The network may have parted it from the gateway, and it does not know.
+            self.jobs.gone.insert(self.hired);
+        }
+        self.jobbers.push(Jobber::new(self.hired, endpoint, manner));
+    }
+
+    /// A worker dies.
+    fn dismiss(&mut self) {
+        if !self.jobbers.is_empty() {
+            let index = self.random.below(self.jobbers.len() as u64) as usize;
+            let jobber = self.jobbers.swap_remove(index);
+            self.jobs.gone.insert(jobber.id);
+        }
+    }
+
+    /// A worker takes no new jobs, and finishes what it has.
+    fn retire(&mut self) {
+        if !self.jobbers.is_empty() {
+            let index = self.random.below(self.jobbers.len() as u64) as usize;
+            let jobber = &mut self.jobbers[index];
+            jobber.bus.unsubscribe(jobber.sid, 0);
+        }
+    }
+
+    fn watch(&mut self) {
+        let Some(id) = self.known() else { return };
+        let is_calm = self.random.chance(700);
+        let Some(endpoint) = self.connect(Door::Front, is_calm) else { return };
+        let stream = EventStream::new(Line::new(endpoint), &format!("/results/{id}"), "");
+        self.watchers.push(Watcher { id, is_calm, stream, heard: 0, opened: None });
+    }
+
+    // --- time ----------------------------------------------------------------------------------------------------------
+
+    fn live(&mut self, time: Duration) {
+        let until = self.world.now() + time;
+        loop {
+            self.act_now();
+            let now = self.world.now();
+            let mut next = self.world.next_event();
+            if next <= now {
+                next = self.gateway.next_stall_end().min(now + Duration::from_micros(500));
+            }
+            let due = self.jobbers.iter().map(Jobber::next_due).min().unwrap_or(Tick::NEVER);
+            let next = next.min(due.max(now + Duration::from_micros(1)));
+            if next > until {
+                break;
+            }
+            self.world.advance_to(next);
+        }
+        self.world.advance_to(until);
+    }
+
+    fn act_now(&mut self) {
+        for _ in 0..ROUNDS_PER_INSTANT_MAX {
+            let runnable = self.gateway.runnable();
+            if !runnable.is_empty() {
+                let chosen = runnable[self.random.below(runnable.len() as u64) as usize];
+                self.gateway.turn(chosen);
+                if self.random.chance(100) {
+                    self.poll();
+                }
+                continue;
+            }
+            let before = self.world.history();
+            self.poll();
+            if self.world.history() == before && self.gateway.runnable().is_empty() {
+                return;
+            }
+        }
+        panic!("they never stop at {:?}", self.world.now());
+    }
+
+    fn poll(&mut self) {
+        let (now, jobs) = (self.world.now(), &mut self.jobs);
+        jobs.now = now;
+        self.askers.iter_mut().for_each(|asker| asker.poll(jobs));
+        self.jobbers.iter_mut().for_each(|jobber| jobber.poll(now, jobs));
+        self.watchers.iter_mut().for_each(|watcher| watcher.poll(now, jobs));
+        self.jobbers.retain(|jobber| jobber.bus.end().is_none());
+        self.watchers.retain(|watcher| watcher.is_calm || watcher.stream.end().is_none());
+    }
+
+    // --- the end -------------------------------------------------------------------------------------------------------
+
+    /// Every accepted request has come to one end, and all who listened have heard of it.
+    fn assert_over(&mut self) {
+        // What was asked last has been answered before it is read.
+        for asker in &self.askers {
+            assert!(asker.asked.is_empty() && asker.line.end.is_none(), "an asker waits for {}", asker.asked.len());
+        }
+        let ids: Vec<String> = self.jobs.by_id.keys().cloned().collect();
+        for id in &ids {
+            self.asker().read(id, true);
+        }
+        self.live(Duration::from_millis(500));
+        assert!(self.askers.iter().all(|asker| asker.asked.is_empty()));
+        let numbers: BTreeSet<u64> = self.jobs.by_id.values().filter_map(|job| job.number).collect();
+        assert_eq!(numbers.len() as u64, self.posted, "each posted job was accepted");
+        for watcher in self.watchers.iter().filter(|watcher| watcher.is_calm) {
+            let job = &self.jobs.by_id[&watcher.id];
+            let posted = self.jobs.posted[&job.number.expect("it was accepted")];
+            let opened = watcher.opened.unwrap_or_else(|| panic!("the channel of {} never opens", watcher.id));
+            // Later than that the result may have been forgotten.
+            if opened < posted + JOB_KEEP {
+                assert_eq!(watcher.heard, 1, "a watcher of {} misses {:?}", watcher.id, job.end);
+            }
+        }
+        for (id, job) in &self.jobs.by_id {
+            let posted = self.jobs.posted[&job.number.expect("it was accepted")];
+            let is_forgotten = self.world.now() >= posted + JOB_KEEP;
+            assert!(job.end.is_some() || is_forgotten, "{id} has come to no end");
+        }
+    }
+}
+
+type Read = fn(&Counters) -> &Counter;
+
+/// What has to happen in a sweep, for it to prove something.
+const HAPPENINGS: [(&str, Read); 6] = [
+    ("done", |counters| &counters.requests_done),
+    ("failed", |counters| &counters.requests_failed),
+    ("expired", |counters| &counters.requests_expired),
+    ("orphaned", |counters| &counters.requests_orphaned),
+    ("answered twice", |counters| &counters.answers_twice),
+    ("answered late", |counters| &counters.answers_late),
+];
+
+/// How often each of them happened.
+type Tally = [u64; HAPPENINGS.len()];
+
+fn run(seed: u64) -> Result<Tally, String> {
+    let mut scenario = Scenario::new(seed);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        scenario.run();
+        HAPPENINGS.map(|(_, read)| scenario.gateway.counted(read))
+    }));
+    outcome.map_err(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
+        format!("seed {seed}: {words}")
+    })
+}
+
+/// As in `sweep`: TIDEGATE_SEED and TIDEGATE_SEEDS choose others.
+#[test]
+fn every_accepted_request_comes_to_one_end() {
+    let one = variable("TIDEGATE_SEED", |text| text.parse::<u64>().ok());
+    let seeds = one.map(|seed| seed..seed + 1).or(variable("TIDEGATE_SEEDS", range)).unwrap_or(SEEDS);
+    let outcomes: Vec<Result<Tally, String>> = std::thread::scope(|scope| {
+        let half = |first: usize| seeds.clone().skip(first).step_by(2).map(run).collect::<Vec<_>>();
+        let other = scope.spawn(move || half(1));
+        let mut outcomes = half(0);
+        outcomes.extend(other.join().expect("failures are caught"));
+        outcomes
+    });
+    let failures: Vec<&String> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    let words: Vec<&str> = failures.iter().map(|words| words.as_str()).collect();
+    assert!(failures.is_empty(), "{} of the seeds {seeds:?} failed:\n{}", failures.len(), words.join("\n"));
+    for (index, (what, _)) in HAPPENINGS.iter().enumerate() {
+        let count: u64 = outcomes.iter().flatten().map(|tally| tally[index]).sum();
+        println!("{what}: {count}");
+        assert!(count > 0 || seeds.end - seeds.start < SEEDS.end, "nothing was {what}");
+    }
+}
