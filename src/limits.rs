@@ -75,6 +75,12 @@ pub const SSE_CHANNELS_MAX: usize = 16;
 
 /// From the accept to the end of the handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a handshake may wait for its first turn (configurable as `limits.handshake_wait_s`): clients give up after 5 to 10 s,
+/// and work on one that has is lost.
+pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
+/// Most handshakes of a shard that wait for their first turn (configurable as `limits.handshakes_waiting_max`): as many as are
+/// ended within that time on a core of their own, with about 3 KB each.
+pub const HANDSHAKES_WAITING_MAX: usize = 16 * 1024;
 /// Most handshakes advanced in one turn: at about 150 µs each, live connections wait 2.4 ms at most.
 pub const HANDSHAKES_PER_TURN: usize = 16;
 /// And no more of them once this much of the turn is gone.

@@ -61,7 +61,7 @@ pub enum Target {
 impl Target {
     /// Whether it stays open after its answer.
     pub fn is_stream(&self) -> bool {
-        matches!(self, Target::Sse { .. } | Target::WebSocket(_))
+        matches!(self, Target::Sse { .. } | Target::WebSocket(_) | Target::Centrifuge(_))
     }
 }
 

@@ -24,6 +24,9 @@ pub struct Settings {
     /// Connections of all shards together above which new clients are refused.
     pub connections_max: usize,
     pub handshake_timeout: Duration,
+    /// How long one may wait for its first turn, and how many of a shard may.
+    pub handshake_wait: Duration,
+    pub handshakes_waiting_max: usize,
     pub head_timeout: Duration,
     pub body_timeout: Duration,
     pub keep_alive_timeout: Duration,
@@ -101,6 +104,8 @@ impl Default for Settings {
             outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
             connections_max: limits::CONNECTIONS_MAX,
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
+            handshake_wait: limits::HANDSHAKE_WAIT,
+            handshakes_waiting_max: limits::HANDSHAKES_WAITING_MAX,
             head_timeout: limits::HEAD_TIMEOUT,
             body_timeout: limits::BODY_TIMEOUT,
             keep_alive_timeout: limits::KEEP_ALIVE_TIMEOUT,

@@ -132,6 +132,8 @@ fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Setting
         outbox_bytes_max: limits.outbox_bytes_max,
         connections_max: limits.connections_max.unwrap_or(limits::CONNECTIONS_MAX),
         handshake_timeout: limits.handshake_timeout,
+        handshake_wait: limits.handshake_wait,
+        handshakes_waiting_max: limits.handshakes_waiting_max,
         head_timeout: limits.head_timeout,
         body_timeout: limits.body_timeout,
         keep_alive_timeout: limits.keep_alive_timeout,

@@ -98,6 +98,7 @@ reasons! {
 
     TlsProtocol           "tls_protocol"           Peer     1002  0     Debug  "TLS failed";
     TlsTooSlow            "tls_too_slow"           Peer     1002  0     Debug  "the TLS handshake did not finish in time";
+    HandshakeRefused      "handshake_refused"      Gateway  1013  0     Debug  "too many TLS handshakes wait; try again later";
     TlsTruncated          "tls_truncated"          Network  1006  0     Debug  "the connection ended without close_notify";
 
     BusProtocol           "bus_protocol"           Peer     1002  0     Warn   "the bus connection broke its protocol";

@@ -36,6 +36,8 @@ pub struct Counters {
     pub answers_late: Counter,
     pub answers_unknown: Counter,
     pub handshakes: Counter,
+    /// TLS connections that have said something in their handshake, and wait for their turn; as of the end of the last one.
+    pub handshakes_waiting: Counter,
     /// Those among them that were resumed from a ticket.
     pub resumed: Counter,
     /// Messages that clients, workers and publishers sent.
@@ -76,6 +78,7 @@ impl Counters {
             answers_late: Counter::default(),
             answers_unknown: Counter::default(),
             handshakes: Counter::default(),
+            handshakes_waiting: Counter::default(),
             resumed: Counter::default(),
             received: Counter::default(),
             delivered: Counter::default(),
@@ -141,6 +144,9 @@ const ROWS: &[(&str, &str, &str, Read)] = &[
     ("answers_late_total", "counter", "Answers to a request that had expired.", |c| c.answers_late.value()),
     ("answers_unknown_total", "counter", "Answers to a request that nobody knows.", |c| c.answers_unknown.value()),
     ("tls_handshakes_total", "counter", "TLS handshakes finished.", |c| c.handshakes.value()),
+    ("tls_handshakes_waiting", "gauge", "TLS connections that wait for a turn of their handshake.", |c| {
+        c.handshakes_waiting.value()
+    }),
     ("tls_resumed_total", "counter", "TLS handshakes finished that a ticket had made shorter.", |c| c.resumed.value()),
     ("messages_received_total", "counter", "Messages from clients, workers and publishers.", |c| c.received.value()),
     ("messages_delivered_total", "counter", "Messages handed to one connection each.", |c| c.delivered.value()),

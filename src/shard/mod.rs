@@ -12,6 +12,7 @@
 //! - `deliver`   messages to subscribers: owner, places, connections
 //! - `replay`    what connections missed: asked of the owners, before what is live
 //! - `requests`  accepted requests: to their keepers, to workers, to those who wait for the result
+//! - `handshakes`  whose turn it is in a storm of them
 //! - `lifetime`  from accept to the free slot
 //! - `drain`     how it all goes away
 //! - `mail`      what other threads say
@@ -23,13 +24,14 @@ pub mod counters;
 mod deliver;
 mod dispatch;
 pub mod drain;
+mod handshakes;
 mod lifetime;
 mod mail;
 mod pump;
 mod replay;
 mod requests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -52,6 +54,7 @@ use crate::proto::subject::Subject;
 
 use counters::Counters;
 use drain::{Drain, Listens};
+use handshakes::Handshakes;
 
 /// One listener of a shard: who comes in by it, and whether they speak TLS.
 #[derive(Clone)]
@@ -96,9 +99,7 @@ pub(crate) struct Core {
     post: Post,
     wheel: Wheel,
     work: Work,
-    /// TLS connections with bytes of an unfinished handshake: those that have begun, then those that have not, the oldest of
-    /// these first.
-    handshakes: VecDeque<Key>,
+    handshakes: Handshakes,
     /// Publishers that wait for room in other shards' mailboxes.
     parked: Vec<Key>,
     /// Clients' messages that wait for a worker of their service; the client is parked meanwhile. In an order that is
@@ -164,7 +165,7 @@ impl<D: Driver> Shard<D> {
             post: Post::new(parts.mesh, parts.place),
             wheel: Wheel::new(parts.now),
             work: Work::default(),
-            handshakes: VecDeque::new(),
+            handshakes: Handshakes::default(),
             parked: Vec::new(),
             stranded: BTreeMap::new(),
             sticky: AHashMap::new(),
@@ -267,10 +268,15 @@ impl<D: Driver> Shard<D> {
 
     /// Advances TLS handshakes, bounded in number and time, so that live connections do not wait for them.
     fn handshake(&mut self) {
+        self.core.refuse_overdue_handshakes();
         let until = self.core.now + limits::HANDSHAKE_TIME_PER_TURN;
-        for _ in 0..limits::HANDSHAKES_PER_TURN {
-            let Some(key) = self.core.handshakes.pop_front() else { return };
-            self.core.advance_handshake(key);
+        let mut advanced = 0;
+        while advanced < limits::HANDSHAKES_PER_TURN {
+            let Some(key) = self.core.handshakes.next() else { return };
+            if !self.core.advance_handshake(key) {
+                continue;
+            }
+            advanced += 1;
             if self.driver.now() >= until {
                 return;
             }
@@ -321,7 +327,7 @@ impl<D: Driver> Shard<D> {
         for list in [&mut core.keys, &mut core.work.dirty, &mut core.work.receive, &mut core.work.close] {
             list.shrink_to(limits::TURN_ENTRIES_KEPT);
         }
-        core.handshakes.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * core.handshakes.len()));
+        core.handshakes.shrink();
     }
 
     pub fn driver(&self) -> &D {
@@ -380,6 +386,7 @@ impl Core {
 
     fn measure(&self) {
         self.counters().subscriptions.set(self.hub.listeners.len() as u64);
+        self.counters().handshakes_waiting.set(self.handshakes.len() as u64);
         self.counters().waiting.set(self.stranded.len() as u64);
         let (channels, bytes) = self.hub.engine.kept();
         self.counters().histories.set(channels as u64);

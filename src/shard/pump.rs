@@ -8,9 +8,11 @@
 
 use crate::base::Key;
 use crate::conn::Transport;
+use crate::conn::settings::Settings;
 use crate::proto::CloseReason;
-use crate::proto::tls::Opened;
+use crate::proto::tls::{self, Opened};
 
+use super::handshakes::{Claim, Patience};
 use super::{Core, mark_dirty};
 
 impl Core {
@@ -24,11 +26,11 @@ impl Core {
         } else if conn.is_handshaking() {
             // It reads on only after its turn: that bounds what handshakes hold.
             conn.carry.append(bytes);
-            // What has been begun is ended first: little is left to do for it, and it holds the most memory. Behind all who
-            // come in a storm it would wait a second time as long, and all of them would be begun before the first is open.
+            // What has been begun is ended first. Behind all who come in a storm it would wait a second time as long, and all
+            // of them would be begun before the first is open.
             match conn.transport().is_amid_handshake() {
-                true => self.handshakes.push_front(key),
-                false => self.handshakes.push_back(key),
+                true => self.handshakes.go_on(key),
+                false => self.queue_handshake(key, bytes),
             }
         } else {
             self.feed(key, bytes);
@@ -36,8 +38,28 @@ impl Core {
     }
 
     /// One receive ends in one place in the queue, so a connection stands there at most once.
-    pub(super) fn advance_handshake(&mut self, key: Key) {
-        self.feed(key, &mut []);
+    fn queue_handshake(&mut self, key: Key, hello: &[u8]) {
+        let claim = if tls::asks_to_resume(hello) { Claim::Ticket } else { Claim::Nothing };
+        let Settings { handshakes_waiting_max: waiting_max, handshake_wait: wait, .. } = *self.settings;
+        if let Some(refused) = self.handshakes.arrive(key, claim, self.now, Patience { waiting_max, wait }) {
+            self.broken(refused, CloseReason::HandshakeRefused);
+        }
+    }
+
+    /// Refuses those whose clients have given up by now, so that no work is spent on them.
+    pub(super) fn refuse_overdue_handshakes(&mut self) {
+        while let Some(key) = self.handshakes.overdue(self.now) {
+            self.broken(key, CloseReason::HandshakeRefused);
+        }
+    }
+
+    /// False if it has gone meanwhile.
+    pub(super) fn advance_handshake(&mut self, key: Key) -> bool {
+        let is_there = self.slots.get(key).is_some_and(|conn| conn.ended().is_none());
+        if is_there {
+            self.feed(key, &mut []);
+        }
+        is_there
     }
 
     /// Takes up every connection that was paused and may go on.

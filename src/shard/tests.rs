@@ -412,6 +412,31 @@ fn connections_are_bounded_over_all_shards_together() {
 }
 
 #[test]
+fn workers_and_operators_take_no_place_of_a_client() {
+    let mut bench = Bench::new(1, Settings { connections_max: 1, ..settings() });
+    let _others: Vec<Peer> = [BUS, BUS, ADMIN].map(|door| bench.connect(0, door)).into();
+    bench.run_for(SECOND / 10);
+    let client = bench.open(0, "/ws/1");
+    assert!(client.end.is_open());
+    let mut second = bench.connect(0, 0);
+    bench.run_for(SECOND / 10);
+    assert!(second.hear().starts_with("HTTP/1.1 503 "));
+}
+
+#[test]
+fn a_websocket_that_ends_its_half_gets_what_was_on_its_way_and_a_close() {
+    let mut bench = Bench::new(1, settings());
+    let mut peer = bench.open(0, "/ws/1");
+    peer.say(text(b"last words"));
+    peer.end.shutdown_write();
+    bench.run_for(SECOND / 10);
+    let heard = peer.hear();
+    let (echo, close) = heard.split_once("last words").expect("it had been published before the end was seen");
+    assert!(!echo.is_empty() && close.contains("closed"), "{heard:?}");
+    assert!(peer.is_at_end());
+}
+
+#[test]
 fn a_stranger_on_the_bus_is_refused_before_its_payload_arrives() {
     let mut settings = settings();
     settings.bus.credentials = Some(Credentials::Token("secret".to_owned()));

@@ -337,6 +337,8 @@ impl Builder<'_> {
             body_timeout: Duration::from_secs(section.whole("body_timeout_s")),
             keep_alive_timeout: Duration::from_secs(section.whole("keep_alive_timeout_s")),
             handshake_timeout: Duration::from_secs(section.whole("handshake_timeout_s")),
+            handshake_wait: Duration::from_secs(section.whole("handshake_wait_s")),
+            handshakes_waiting_max: section.size("handshakes_waiting_max"),
             sse_heartbeat: Duration::from_secs(section.whole("sse_heartbeat_s")),
             send_timeout: Duration::from_secs(section.whole("send_timeout_s")),
             peer_timeout: Duration::from_secs(section.whole("peer_timeout_s")),

@@ -233,6 +233,9 @@ pub struct Limits {
     pub body_timeout: Duration,
     pub keep_alive_timeout: Duration,
     pub handshake_timeout: Duration,
+    pub handshake_wait: Duration,
+    /// Of each shard.
+    pub handshakes_waiting_max: usize,
     pub sse_heartbeat: Duration,
     pub send_timeout: Duration,
     pub peer_timeout: Duration,

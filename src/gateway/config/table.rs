@@ -657,6 +657,20 @@ pub const TABLE: &[Row] = &[
         doc: "",
     },
     Row {
+        path: "limits.handshake_wait_s",
+        kind: seconds(600),
+        fallback: Fallback::Whole(limits::HANDSHAKE_WAIT.as_secs()),
+        help: "How long a TLS handshake may wait for its turn in a storm; then it is refused before any work is done for it.",
+        doc: "As long as clients wait. Refused is closed without a word: clients take that for a reason to try again.",
+    },
+    Row {
+        path: "limits.handshakes_waiting_max",
+        kind: count(1, 1_000_000),
+        fallback: Fallback::Whole(limits::HANDSHAKES_WAITING_MAX as u64),
+        help: "Most TLS handshakes of one shard that wait for their turn; further ones are refused.",
+        doc: "Those that resume a session go first, and are refused last.",
+    },
+    Row {
         path: "limits.sse_heartbeat_s",
         kind: seconds(3_600),
         fallback: Fallback::Whole(limits::SSE_HEARTBEAT.as_secs()),

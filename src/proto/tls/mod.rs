@@ -19,6 +19,7 @@
 pub mod certificates;
 pub mod config;
 mod connection;
+mod hello;
 pub mod record;
 mod secrets;
 mod session;
@@ -28,3 +29,4 @@ mod tests;
 pub use certificates::Certificate;
 pub use config::server_config;
 pub use connection::{Agreed, Failure, Opened, Tls};
+pub use hello::asks_to_resume;

@@ -95,6 +95,41 @@ fn a_handshake_that_has_begun_does_not_wait_behind_a_storm() {
     assert!(bench.core(0).handshakes.len() > STORM / 2, "the storm goes on");
 }
 
+#[test]
+fn handshakes_beyond_the_bound_are_refused_and_live_connections_do_not_notice() {
+    const BOUND: usize = 40;
+    let mut bench = Bench::new(1, Settings { handshakes_waiting_max: BOUND, ..settings() });
+    let mut live = bench.open(0, "/ws/1");
+    let mut strangers: Vec<Peer> = (0..200).map(|_| bench.connect(0, TLS)).collect();
+    bench.run_for(SECOND / 10);
+    strangers.iter().for_each(|stranger| stranger.say(client_hello()));
+    live.say(text(b"still here"));
+    bench.run_for(SECOND / 10);
+    assert!(live.hear().contains("still here"));
+    let served = strangers.iter_mut().map(bytes).filter(|heard| !heard.is_empty()).count();
+    assert!(served >= BOUND, "{served}");
+    let refused = bench.closed(0, CloseReason::HandshakeRefused);
+    assert_eq!(refused as usize, 200 - served);
+    assert_eq!(bench.core(0).counters().handshakes_waiting.value(), 0);
+}
+
+#[test]
+fn a_handshake_that_has_waited_for_too_long_is_refused_without_work() {
+    let mut bench = Bench::new(1, settings());
+    let mut strangers: Vec<Peer> = (0..5 * limits::HANDSHAKES_PER_TURN).map(|_| bench.connect(0, TLS)).collect();
+    bench.run_for(SECOND / 10);
+    strangers.iter().for_each(|stranger| stranger.say(client_hello()));
+    bench.world.advance_to(bench.world.now() + SECOND / 10);
+    bench.turn(0);
+    assert_eq!(bench.core(0).counters().handshakes_waiting.value() as usize, 4 * limits::HANDSHAKES_PER_TURN);
+    // Something keeps the shard from turning.
+    bench.world.advance_to(bench.world.now() + limits::HANDSHAKE_WAIT + SECOND / 10);
+    bench.run_for(SECOND / 10);
+    let served = strangers.iter_mut().map(bytes).filter(|heard| !heard.is_empty()).count();
+    assert_eq!(served, limits::HANDSHAKES_PER_TURN);
+    assert_eq!(bench.closed(0, CloseReason::HandshakeRefused) as usize, 4 * limits::HANDSHAKES_PER_TURN);
+}
+
 fn client_hello() -> Vec<u8> {
     let config = ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions();
     let config = config.unwrap().with_root_certificates(RootCertStore::empty()).with_no_client_auth();

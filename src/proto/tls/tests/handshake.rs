@@ -1,5 +1,6 @@
 //! Handshakes: what is agreed on, and which certificate is shown.
 
+use super::super::hello::asks_to_resume;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -69,6 +70,30 @@ fn resumes_from_a_stateless_ticket() {
         let second = world.connected();
         assert!(second.server.agreed().is_resumed, "{:?}", second.server.agreed().version);
         assert_eq!(second.client.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
+    }
+}
+
+#[test]
+fn a_ticket_is_seen_before_any_work_and_only_when_it_is_there() {
+    let world = World::plain(&TLS13);
+    let hello = |world: &World| {
+        let mut link = world.connect("localhost");
+        let mut hello = Vec::new();
+        link.client.write_tls(&mut hello).unwrap();
+        hello
+    };
+    assert!(!asks_to_resume(&hello(&world)));
+    let mut first = world.connected();
+    first.server.seal(&[b"bye"]).unwrap();
+    first.carry_down(|| usize::MAX).unwrap();
+    let with_ticket = hello(&world);
+    assert!(asks_to_resume(&with_ticket));
+    // Cut anywhere or changed anywhere it is at most taken for the other kind.
+    for at in 0..with_ticket.len() {
+        assert!(!asks_to_resume(&with_ticket[..at]));
+        let mut changed = with_ticket.clone();
+        changed[at] ^= 0xff;
+        asks_to_resume(&changed);
     }
 }
 

@@ -1,0 +1,56 @@
+//! A look at a ClientHello that nobody has worked on yet: does it bring a ticket?
+//!
+//! ```text
+//! record 22 | version | length | 1 | length | version | random | session id | suites | compressions | extensions
+//!                                                                                    type, length, bytes; each --'
+//! ```
+//!
+//! It decides about an order and nothing else, so whatever is not whole, or not well-formed, is a "no"; rustls says what is
+//! wrong with it. The walk is as long as the bytes at most.
+
+const RECORD_HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
+/// RFC 8446 section 4.2.11.
+const PRE_SHARED_KEY: u16 = 41;
+
+/// Whether the client asks to resume a session of TLS 1.3. `wire` is what it has sent first.
+pub fn asks_to_resume(wire: &[u8]) -> bool {
+    extensions(wire).is_some_and(has_pre_shared_key)
+}
+
+/// The extensions of a ClientHello that begins the bytes, in one record.
+fn extensions(wire: &[u8]) -> Option<&[u8]> {
+    let mut rest = wire;
+    let is_hello = take(&mut rest, 1)? == [RECORD_HANDSHAKE] && take(&mut rest, 4).is_some();
+    let is_hello = is_hello && take(&mut rest, 1)? == [CLIENT_HELLO];
+    // Length of the message, version, random.
+    take(&mut rest, 3 + 2 + 32).filter(|_| is_hello)?;
+    take_counted(&mut rest, 1)?;
+    take_counted(&mut rest, 2)?;
+    take_counted(&mut rest, 1)?;
+    take_counted(&mut rest, 2)
+}
+
+fn has_pre_shared_key(mut extensions: &[u8]) -> bool {
+    while let Some(kind) = take(&mut extensions, 2) {
+        if kind == PRE_SHARED_KEY.to_be_bytes() {
+            return true;
+        }
+        if take_counted(&mut extensions, 2).is_none() {
+            return false;
+        }
+    }
+    false
+}
+
+fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+    let (taken, left) = rest.split_at_checked(count)?;
+    *rest = left;
+    Some(taken)
+}
+
+/// A vector behind its length, which takes `width` bytes.
+fn take_counted<'a>(rest: &mut &'a [u8], width: usize) -> Option<&'a [u8]> {
+    let count = take(rest, width)?.iter().fold(0, |count, byte| count << 8 | usize::from(*byte));
+    take(rest, count)
+}

@@ -1,0 +1,172 @@
+//! TLS connections with bytes of an unfinished handshake, and whose turn it is.
+//!
+//! ```text
+//!  begun ------------> first: little is left to do for them, and they hold the most memory
+//!  with a ticket ----> then: they take three quarters of the work (the benchmark `handshake`), so more clients are back sooner
+//!  without ----------> one in four all the same: a ticket is easily claimed
+//!  too many, too long: refused, before anything has been done for them
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::base::{CoarseTick, Key, Tick};
+use crate::limits;
+
+/// Of those who have not begun, one in so many is without a ticket while there are both.
+const TURNS_PER_FRESH: u32 = 4;
+
+#[derive(Default)]
+pub(super) struct Handshakes {
+    begun: VecDeque<Key>,
+    resuming: VecDeque<Waiting>,
+    fresh: VecDeque<Waiting>,
+    /// Those who were let in since the last one without a ticket.
+    turns: u32,
+}
+
+/// Somebody for whom nothing has been done yet.
+#[derive(Clone, Copy)]
+struct Waiting {
+    key: Key,
+    /// Then it will have given up.
+    until: CoarseTick,
+}
+
+/// What the client has said first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    Ticket,
+    Nothing,
+}
+
+/// How many may wait, and how long.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    pub waiting_max: usize,
+    pub wait: Duration,
+}
+
+impl Handshakes {
+    pub fn len(&self) -> usize {
+        self.begun.len() + self.waiting()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Those for whom nothing has been done.
+    pub fn waiting(&self) -> usize {
+        self.resuming.len() + self.fresh.len()
+    }
+
+    /// Somebody whose handshake has begun has said more.
+    pub fn go_on(&mut self, key: Key) {
+        self.begun.push_back(key);
+    }
+
+    /// Somebody has said something for the first time. Returns who is refused for it, if too many wait: itself, or with a
+    /// ticket the last one without.
+    pub fn arrive(&mut self, key: Key, claim: Claim, now: Tick, patience: Patience) -> Option<Key> {
+        let is_full = self.waiting() >= patience.waiting_max;
+        let waiting = Waiting { key, until: CoarseTick::ceil(now + patience.wait) };
+        let refused = match claim {
+            Claim::Ticket if is_full => self.fresh.pop_back(),
+            Claim::Ticket | Claim::Nothing => None,
+        };
+        if is_full && refused.is_none() {
+            return Some(key);
+        }
+        match claim {
+            Claim::Ticket => self.resuming.push_back(waiting),
+            Claim::Nothing => self.fresh.push_back(waiting),
+        }
+        refused.map(|refused| refused.key)
+    }
+
+    /// Whoever has waited for too long.
+    pub fn overdue(&mut self, now: Tick) -> Option<Key> {
+        let is_overdue = |queue: &VecDeque<Waiting>| queue.front().is_some_and(|waiting| waiting.until.tick() <= now);
+        let mut queues = [&mut self.resuming, &mut self.fresh].into_iter();
+        let queue = queues.find(|queue| is_overdue(queue))?;
+        queue.pop_front().map(|waiting| waiting.key)
+    }
+
+    /// Gives back what a storm has taken, when it is over.
+    pub fn shrink(&mut self) {
+        self.begun.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * self.begun.len()));
+        for queue in [&mut self.resuming, &mut self.fresh] {
+            queue.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * queue.len()));
+        }
+    }
+
+    /// Whose turn it is.
+    pub fn next(&mut self) -> Option<Key> {
+        if let Some(key) = self.begun.pop_front() {
+            return Some(key);
+        }
+        self.turns += 1;
+        let is_turn_of_fresh = self.turns >= TURNS_PER_FRESH || self.resuming.is_empty();
+        let waiting = if is_turn_of_fresh && !self.fresh.is_empty() {
+            self.turns = 0;
+            self.fresh.pop_front()
+        } else {
+            self.resuming.pop_front()
+        };
+        waiting.map(|waiting| waiting.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience { waiting_max: 4, wait: Duration::from_secs(5) };
+
+    fn key(slot: u32) -> Key {
+        Key { slot, generation: 1 }
+    }
+
+    fn order(handshakes: &mut Handshakes) -> Vec<u32> {
+        std::iter::from_fn(|| handshakes.next()).map(|key| key.slot).collect()
+    }
+
+    #[test]
+    fn begun_goes_before_tickets_and_tickets_before_the_others_three_in_four() {
+        let mut handshakes = Handshakes::default();
+        let patience = Patience { waiting_max: 100, ..PATIENCE };
+        for slot in 0..6 {
+            assert_eq!(handshakes.arrive(key(slot), Claim::Nothing, Tick::ZERO, patience), None);
+            assert_eq!(handshakes.arrive(key(10 + slot), Claim::Ticket, Tick::ZERO, patience), None);
+        }
+        handshakes.go_on(key(20));
+        handshakes.go_on(key(21));
+        assert_eq!(order(&mut handshakes), [20, 21, 10, 11, 12, 0, 13, 14, 15, 1, 2, 3, 4, 5]);
+        assert!(handshakes.is_empty());
+    }
+
+    #[test]
+    fn too_many_are_refused_and_those_without_a_ticket_first() {
+        let mut handshakes = Handshakes::default();
+        let mut arrive = |slot, claim| handshakes.arrive(key(slot), claim, Tick::ZERO, PATIENCE).map(|key| key.slot);
+        assert!((0..4).all(|slot| arrive(slot, Claim::Nothing).is_none()));
+        assert_eq!(arrive(4, Claim::Nothing), Some(4));
+        assert_eq!([5, 6, 7, 8, 9].map(|slot| arrive(slot, Claim::Ticket)), [3, 2, 1, 0, 9].map(Some));
+        handshakes.go_on(key(20));
+        assert_eq!((handshakes.len(), handshakes.waiting()), (5, 4), "what has begun is not bounded again");
+    }
+
+    #[test]
+    fn whoever_has_waited_too_long_is_overdue_and_what_has_begun_is_not() {
+        let mut handshakes = Handshakes::default();
+        handshakes.arrive(key(0), Claim::Nothing, Tick::ZERO, PATIENCE);
+        handshakes.arrive(key(1), Claim::Ticket, Tick::from_millis(3_000), PATIENCE);
+        handshakes.go_on(key(2));
+        assert_eq!(handshakes.overdue(Tick::from_millis(4_900)), None);
+        assert_eq!(handshakes.overdue(Tick::from_millis(5_100)), Some(key(0)));
+        assert_eq!(handshakes.overdue(Tick::from_millis(9_000)), Some(key(1)));
+        assert_eq!(handshakes.overdue(Tick::from_millis(90_000)), None);
+        assert_eq!(order(&mut handshakes), [2]);
+    }
+}
