@@ -52,6 +52,12 @@ impl EventStream {
         (EventStream { cursor }, Opening { channels: channels.collect(), user: None })
     }
 
+    /// Whether the record of an event is the same for everybody: the id as well.
+    #[inline]
+    pub fn shares_record(&self, tag: u32) -> bool {
+        self.cursor.is_none() && tag != TAG_ADDED
+    }
+
     pub fn push_event(&mut self, tag: u32, event: &Event, outbox: &mut Outbox) {
         self.push_event_at(tag, event, event.position, outbox);
     }

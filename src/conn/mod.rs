@@ -389,13 +389,25 @@ impl Conn {
     }
 
     /// Frames one event. The hub's name of the subscription if that was its last message.
+    ///
+    /// Part of the fan-out's loop: those who are many share what is encoded, the others have a function of their own.
+    #[inline]
     pub fn push_event(&mut self, tag: u32, event: &Event) -> Option<Key> {
         match &mut self.phase {
             Phase::WebSocket(..) => self.outbox.push_shared(event.websocket_frame()),
+            Phase::EventStream(stream) if stream.shares_record(tag) => self.outbox.push_shared(event.sse_record()),
+            _ => return self.push_own(tag, event),
+        }
+        None
+    }
+
+    #[inline(never)]
+    fn push_own(&mut self, tag: u32, event: &Event) -> Option<Key> {
+        match &mut self.phase {
             Phase::EventStream(stream) => stream.push_event(tag, event, &mut self.outbox),
             Phase::Centrifuge(session) => session.push_event(event, &mut self.outbox),
             Phase::Worker(worker) => return worker.push_event(tag, event, &mut self.outbox),
-            Phase::Http(_) | Phase::Ending => {}
+            Phase::WebSocket(..) | Phase::Http(_) | Phase::Ending => {}
         }
         None
     }

@@ -150,7 +150,9 @@ impl Core {
             match pushed {
                 Pushed::Framed(last) => {
                     delivered += 1;
-                    finished.extend(last);
+                    if let Some(sub) = last {
+                        finished.push(sub);
+                    }
                 }
                 _ => counters[place.index()].count_lost(number, pushed),
             }
