@@ -263,6 +263,16 @@ pub const HISTORY_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Values of `Tg-Distinct` that a shard remembers, of all channels and keys; about 80 bytes each. A grid of 300 by 300 cells.
 pub const DISTINCT_VALUES_MAX: usize = 100_000;
+/// How long a publisher's name of a message (`Nats-Msg-Id`) is remembered, so that the same one again is suppressed: what
+/// JetStream takes unless it is told otherwise, and longer than a worker's restart.
+pub const MESSAGE_ID_WINDOW: Duration = Duration::from_secs(120);
+/// But only so many of one channel: one a few milliseconds, or a burst that is published again whole.
+pub const MESSAGE_IDS_PER_CHANNEL_MAX: usize = 16 * 1024;
+/// And in each shard so many bytes of them; the channels that are least recently used are given up first.
+pub const MESSAGE_IDS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A longer one is nobody's name of a message: it is not looked at.
+pub const MESSAGE_ID_BYTES_MAX: usize = 256;
+
 /// How often what is too old is looked for, and in how many channels: in 100,000 of them within half a minute.
 pub const HISTORY_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub const HISTORIES_PER_SWEEP: usize = 4 * 1024;

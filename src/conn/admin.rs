@@ -11,14 +11,14 @@ use super::settings::Readiness;
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
-use crate::proto::event::{DISTINCT_HEADER, EVENT_HEADER, KEY_HEADER, Message, OPCODE_HEADER, Position};
+use crate::proto::event::{DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, KEY_HEADER, Message, OPCODE_HEADER, Position};
 use crate::proto::http::{self, Head, Refusal, Reply};
 use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::sse;
 use crate::proto::subject::Subject;
 
 /// Headers of a publication that become headers of the message.
-const MESSAGE_HEADERS: &[&str] = &[EVENT_HEADER, OPCODE_HEADER, KEY_HEADER, DISTINCT_HEADER, "Nats-Msg-Id"];
+const MESSAGE_HEADERS: &[&str] = &[EVENT_HEADER, OPCODE_HEADER, KEY_HEADER, DISTINCT_HEADER, ID_HEADER];
 
 pub(super) enum Outcome {
     /// The answer is in the outbox.

@@ -72,10 +72,12 @@ pub enum Loss {
     Closed,
     /// It says what the last one said (`distinct`); counted once, by the channel's owner.
     Same,
+    /// Its channel had taken it before: it has the same `Nats-Msg-Id`.
+    Duplicate,
 }
 
 impl Loss {
-    pub const ALL: [Loss; 4] = [Loss::Superseded, Loss::Oldest, Loss::Closed, Loss::Same];
+    pub const ALL: [Loss; 5] = [Loss::Superseded, Loss::Oldest, Loss::Closed, Loss::Same, Loss::Duplicate];
 
     /// The counter's label; stable.
     pub fn word(self) -> &'static str {
@@ -84,6 +86,7 @@ impl Loss {
             Loss::Oldest => "oldest",
             Loss::Closed => "closed",
             Loss::Same => "same",
+            Loss::Duplicate => "duplicate",
         }
     }
 
@@ -94,6 +97,7 @@ impl Loss {
             Loss::Oldest => rule.delivery == Delivery::Drop,
             Loss::Closed => rule.delivery != Delivery::Drop,
             Loss::Same => rule.is_distinct,
+            Loss::Duplicate => true,
         }
     }
 }

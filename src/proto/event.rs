@@ -28,6 +28,9 @@ pub const KEY_HEADER: &str = "Tg-Key";
 /// Header of a publisher: what tells the message from the one before it, in channels whose messages are to be distinct.
 pub const DISTINCT_HEADER: &str = "Tg-Distinct";
 
+/// Header of a publisher: its name of the message. Of those of one name a channel takes the first.
+pub const ID_HEADER: &str = "Nats-Msg-Id";
+
 /// Headers of what a client has published over the client protocol: its connection, its user, what its token says.
 pub const CONN_HEADER: &str = "Tg-Conn";
 pub const USER_HEADER: &str = "Tg-User";

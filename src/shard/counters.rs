@@ -254,8 +254,11 @@ mod tests {
             [
                 "shard=\"0\",channel=\"grid.*\",reason=\"superseded\"} 2",
                 "shard=\"0\",channel=\"grid.*\",reason=\"closed\"} 0",
+                "shard=\"0\",channel=\"grid.*\",reason=\"duplicate\"} 0",
                 "shard=\"0\",channel=\"a\\\"b\",reason=\"oldest\"} 0",
+                "shard=\"0\",channel=\"a\\\"b\",reason=\"duplicate\"} 0",
                 "shard=\"0\",channel=\"no rule\",reason=\"closed\"} 1",
+                "shard=\"0\",channel=\"no rule\",reason=\"duplicate\"} 0",
             ]
         );
     }

@@ -19,7 +19,6 @@ use crate::hub::{Command, Destination, Listener, Member, Membership, Recipients,
 use crate::limits;
 use crate::mesh::{Delivery, Mail, Publish, Publisher};
 use crate::proto::CloseReason;
-use crate::proto::channel::Loss;
 use crate::proto::event::{Event, Message, Position};
 use crate::proto::subject::{Pattern, Subject};
 
@@ -58,8 +57,8 @@ impl Core {
         if owner == self.place {
             match self.hub.publish(subject, &publish.message, self.now) {
                 Ok((position, recipients)) => self.distribute(publish, position, &recipients),
-                Err(Repetition { rule, position }) => {
-                    self.counters().lost(rule, Loss::Same).add(1);
+                Err(Repetition { rule, loss, position }) => {
+                    self.counters().lost(rule, loss).add(1);
                     // Everybody has what it says: it is where the one before it is.
                     if let Some((from, number)) = publish.from.and_then(|from| Some((from, from.wants_position?))) {
                         self.tell_published(from, number, Some(position));

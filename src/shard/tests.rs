@@ -2,6 +2,7 @@
 
 mod centrifuge;
 mod drain;
+mod duplicates;
 mod pace;
 mod progress;
 mod replay;

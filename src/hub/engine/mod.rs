@@ -10,6 +10,7 @@
 //! can take its place; nobody but an engine reads positions.
 
 mod distinct;
+mod duplicates;
 mod history;
 #[cfg(test)]
 mod model;
@@ -22,12 +23,13 @@ use lru::LruCache;
 use super::{PlaceSet, fnv1a, mix};
 use crate::base::{Place, Tick};
 use crate::limits;
-use crate::proto::channel::{RuleNumber, Rules};
-use crate::proto::event::{Message, Position};
+use crate::proto::channel::{Loss, RuleNumber, Rules};
+use crate::proto::event::{ID_HEADER, Message, Position};
 use crate::proto::replay::{Bounds, Excerpt, Gap, GapReason, Since};
 use crate::proto::subject::Subject;
 
 use distinct::Distinct;
+use duplicates::Duplicates;
 use history::Histories;
 
 /// See the module's picture.
@@ -38,6 +40,7 @@ pub struct Engine {
     idle: LruCache<Subject, Standing>,
     histories: Histories,
     distinct: Distinct,
+    duplicates: Duplicates,
     epoch_seed: u32,
     epochs: u32,
 }
@@ -47,10 +50,11 @@ struct Channel {
     listening: PlaceSet,
 }
 
-/// A message that is not taken, because its channel has said the same already.
+/// A message that is not taken, because its channel has said the same already, or has taken this very one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repetition {
     pub rule: RuleNumber,
+    pub loss: Loss,
     /// Of the message that said it.
     pub position: Position,
 }
@@ -81,6 +85,7 @@ impl Engine {
             idle: LruCache::unbounded(),
             histories: Histories::new(history_bytes_max),
             distinct: Distinct::new(),
+            duplicates: Duplicates::new(limits::MESSAGE_IDS_BYTES_MAX),
             epoch_seed,
             epochs: 0,
         }
@@ -147,9 +152,16 @@ impl Engine {
             }
             return Ok(None);
         }
+        let id = message_id(message);
+        if let Some(position) = id.and_then(|id| self.duplicates.find(subject, id, now)) {
+            return Err(Repetition { rule: self.rules.number_of(subject), loss: Loss::Duplicate, position });
+        }
         if self.rules.has_distinct()
             && let Some(repetition) = self.repetition(subject, message, now)
         {
+            if let Some(id) = id {
+                self.duplicates.remember(subject, id, repetition.position, now);
+            }
             return Err(repetition);
         }
         let standing = self.count(subject, places);
@@ -159,6 +171,9 @@ impl Engine {
         }
         if rule.is_distinct {
             self.distinct.remember(message, standing.position());
+        }
+        if let Some(id) = id {
+            self.duplicates.remember(subject, id, standing.position(), now);
         }
         Ok(Some(standing.position()))
     }
@@ -179,7 +194,11 @@ impl Engine {
                 history.is_some_and(|history| history.offsets().contains(&position.offset))
             }
         };
-        (is_kept && position.epoch == standing.epoch).then_some(Repetition { rule: standing.rule, position })
+        (is_kept && position.epoch == standing.epoch).then_some(Repetition {
+            rule: standing.rule,
+            loss: Loss::Same,
+            position,
+        })
     }
 
     fn count(&mut self, subject: &Subject, places: &mut PlaceSet) -> Standing {
@@ -240,12 +259,13 @@ impl Engine {
 
     /// When [`Engine::sweep`] has something to look for.
     pub fn sweep_at(&self) -> Tick {
-        self.histories.sweep_at()
+        self.histories.sweep_at().min(self.duplicates.sweep_at())
     }
 
     /// Forgets some of what is too old.
     pub fn sweep(&mut self, now: Tick) {
         self.histories.sweep(now);
+        self.duplicates.sweep(now);
     }
 
     /// An epoch is as good as random, and another for each channel: a position of one is none of any other.
@@ -262,8 +282,14 @@ impl Engine {
             && let Some((forgotten, _)) = self.idle.pop_lru()
         {
             self.histories.forget(&forgotten);
+            self.duplicates.forget(&forgotten);
         }
     }
+}
+
+/// What the publisher calls the message.
+fn message_id(message: &Message) -> Option<&str> {
+    message.header(ID_HEADER).filter(|id| !id.is_empty() && id.len() <= limits::MESSAGE_ID_BYTES_MAX)
 }
 
 #[cfg(test)]
