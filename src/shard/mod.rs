@@ -348,6 +348,7 @@ impl<D: Driver> Shard<D> {
             requests: self.core.hub.requests.len(),
             keepers: self.core.keepers.len(),
             recalls: self.core.recalls.len(),
+            waiting_most: self.core.waiting_most(),
             parked: self.core.parked.len(),
             backlog: self.core.post.backlog(),
         }
@@ -373,6 +374,8 @@ pub struct Census {
     pub keepers: usize,
     /// Clients that wait to hear whether they have missed a result.
     pub recalls: usize,
+    /// The most bytes that wait for one client, held back or not.
+    pub waiting_most: usize,
     /// Publishers that wait for room in other shards' mailboxes.
     pub parked: usize,
     /// Letters that wait for the same.
@@ -393,6 +396,12 @@ impl Core {
         self.counters().history_bytes.set(bytes as u64);
         self.counters().requests_pending.set(self.hub.requests.pending() as u64);
         self.counters().requests_kept.set(self.hub.requests.len() as u64);
+    }
+
+    fn waiting_most(&self) -> usize {
+        let clients = self.slots.keys().filter_map(|key| Some((key, self.slots.get(key)?)));
+        let waiting = clients.filter(|(_, conn)| !conn.is_worker());
+        waiting.map(|(key, conn)| conn.outbox.len() + self.held.cost(key)).max().unwrap_or(0)
     }
 
     fn address(&self, key: Key) -> Address {

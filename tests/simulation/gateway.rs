@@ -224,6 +224,11 @@ impl Gateway {
         });
     }
 
+    /// The most bytes that wait for one client of a shard.
+    pub fn waiting_most(&self, index: usize) -> usize {
+        self.shards[index].as_ref().map_or(0, |shard| shard.census().waiting_most)
+    }
+
     /// Connections that ended for `reason`.
     pub fn closed(&self, reason: CloseReason) -> u64 {
         self.counters.iter().map(|counters| counters.closed[reason as usize].value()).sum()
