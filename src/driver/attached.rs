@@ -87,6 +87,14 @@ impl Connection {
         }
     }
 
+    /// Makes a send that io_uring has taken end. A cancellation alone may miss it: a send that the kernel has just found
+    /// possible to go on with waits in no list in which it would be found (`io_req_task_queue`), and goes on.
+    pub fn end_sending(&self) {
+        if let Some(socket) = &self.socket {
+            socket::shutdown(socket, Shutdown::Both);
+        }
+    }
+
     /// The kernel cannot watch this socket. It is closed at once; the caller learns it from the next receive or send.
     pub fn give_up(&mut self) {
         self.socket = None;

@@ -254,7 +254,9 @@ impl Driver for UringDriver {
         connection.set(Flag::Closing);
         connection.clear(Flag::Asked);
         let (is_watched, is_sending) = (connection.is(Flag::Watched), connection.is_sending());
-        if !is_sending {
+        if is_sending {
+            connection.end_sending();
+        } else {
             connection.socket = None;
             self.sockets.ready.push_back(Ready::Closed(key));
         }
@@ -283,6 +285,9 @@ impl UringDriver {
             .map(|(key, connection)| (key, connection.is(Flag::Watched), connection.is_sending()))
             .collect();
         for (key, is_watched, is_sending) in armed {
+            if is_sending {
+                self.sockets.connections.expect(key).end_sending();
+            }
             self.cancel_armed(key, is_watched, is_sending);
         }
         for index in 0..self.sockets.listeners.len() {
