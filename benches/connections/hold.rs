@@ -72,6 +72,7 @@ fn measure_target(
         floor: floor::Kind::Accept,
         has_worker: false,
         is_grouped: true,
+        rules: "",
     };
     let tls = (transport == Transport::Tls).then(|| certificate.client(Shake::default())).transpose()?;
     let session = Session::start(tables_for(clients.count)?, &setup, tls.as_ref())?;

@@ -155,6 +155,7 @@ fn measure_target(
         floor: if target == Target::Floor { floor::Kind::Echo } else { floor::Kind::EchoUring },
         has_worker: way == Some(Through::Service),
         is_grouped: false,
+        rules: "",
     };
     let through = way.map_or("-", Through::name);
     let transport = if tls.is_some() { Transport::Tls } else { Transport::Plain };

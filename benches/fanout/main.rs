@@ -155,6 +155,7 @@ fn measure_target(
         floor: if target == Target::Floor { floor::Kind::Write } else { floor::Kind::WriteUring },
         has_worker: false,
         is_grouped: false,
+        rules: "",
     };
     let tls = args.tls.then(|| certificate.client(Shake::default())).transpose()?;
     let session = Session::start(tables, &setup, tls.as_ref())?;

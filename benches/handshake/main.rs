@@ -139,6 +139,7 @@ fn visit(
         floor: floor::Kind::Accept,
         has_worker: false,
         is_grouped: false,
+        rules: "",
     };
     let session = Session::start(HANDS, &setup, tls)?;
     let clients = |count| Clients { count, kind: Kind::Ws, per_channel: 1 };

@@ -38,7 +38,7 @@ websocket = { service = "echo" }
 const WORKER_WAIT: Duration = Duration::from_secs(60);
 
 /// Both listeners, if there is a certificate. Everything else is as users get it.
-pub(crate) fn configuration(driver: &str, shards: usize, certificate: Option<&Certificate>) -> String {
+pub(crate) fn configuration(driver: &str, shards: usize, certificate: Option<&Certificate>, rules: &str) -> String {
     let tls = certificate.map_or_else(String::new, |certificate| {
         let path = |name: &str| {
             toml_edit::Value::from(certificate.folder().join(name).to_string_lossy().into_owned()).to_string()
@@ -47,7 +47,7 @@ pub(crate) fn configuration(driver: &str, shards: usize, certificate: Option<&Ce
         format!("[[listener]]\naddress = \"127.0.0.1:0\"\ntls = {{ certificate = {chain}, key = {key} }}\n")
     });
     format!(
-        "driver = \"{driver}\"\nshards = {shards}\nlog = \"warn\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n{tls}{ROUTES}"
+        "driver = \"{driver}\"\nshards = {shards}\nlog = \"warn\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n{tls}{ROUTES}{rules}"
     )
 }
 

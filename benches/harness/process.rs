@@ -38,6 +38,8 @@ pub struct Setup<'a> {
     pub has_worker: bool,
     /// Whether memory is to be measured.
     pub is_grouped: bool,
+    /// What the gateway's configuration says of channels, if anything.
+    pub rules: &'a str,
 }
 
 /// Ended by the drop.
@@ -132,7 +134,7 @@ fn own_command(setup: &Setup<'_>) -> Result<Vec<String>, String> {
     let Setup { target, shards, certificate, .. } = setup;
     if target.is_gateway() {
         command.push(if setup.has_worker { GATEWAY_WITH_WORKER } else { GATEWAY }.to_owned());
-        command.push(gateway::configuration(target.name(), *shards, *certificate));
+        command.push(gateway::configuration(target.name(), *shards, *certificate, setup.rules));
     } else {
         command.push(setup.floor.name().to_owned());
         command.push(shards.to_string());

@@ -121,6 +121,7 @@ fn measure_target(
         floor: floor::Kind::Write,
         has_worker: false,
         is_grouped: false,
+        rules: "",
     };
     let tls = args.tls.then(|| certificate.client(Shake::default())).transpose()?;
     let session = Session::start(tables, &setup, tls.as_ref())?;

@@ -120,6 +120,13 @@ pub const PLAN: &[Planned] = &[
         long: "--live 10000 --others 50000 --rate 10000 --seconds 30",
     },
     Planned {
+        name: "slow",
+        bench: "slow",
+        both: "",
+        short: Some("--subscribers 500 --seconds 3"),
+        long: "--subscribers 10000 --seconds 20 --runs 3",
+    },
+    Planned {
         name: "location",
         bench: "location",
         both: "",

@@ -125,6 +125,7 @@ fn measure_target(
         floor: floor::Kind::Accept,
         has_worker: false,
         is_grouped: false,
+        rules: "",
     };
     let tls = certificate.client(Shake { is_hybrid: args.hybrid, is_resuming: args.resume })?;
     let session = Session::start(hands, &setup, Some(&tls))?;

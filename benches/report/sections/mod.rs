@@ -6,6 +6,7 @@ mod fanout;
 mod handshake;
 mod instructions;
 mod location;
+mod slow;
 mod storm;
 
 use crate::marks::Mark;
@@ -42,6 +43,7 @@ pub const SECTIONS: &[&Section] = &[
     &echo::SECTION,
     &handshake::SECTION,
     &storm::SECTION,
+    &slow::SECTION,
     &instructions::SECTION,
 ];
 
