@@ -202,7 +202,13 @@ fn slow_readers_get_what_their_channels_rules_say() {
     let seeds = seeds();
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let sweep = |first: usize| {
-        let run = |seed: u64| catch_unwind(AssertUnwindSafe(|| Play::new(seed).run())).map_err(|_| seed);
+        let run = |seed: u64| {
+            let outcome = catch_unwind(AssertUnwindSafe(|| Play::new(seed).run()));
+            outcome.map_err(|_| {
+                eprintln!("seed {seed} failed");
+                seed
+            })
+        };
         seeds.clone().skip(first).step_by(threads).map(run).collect::<Vec<_>>()
     };
     let outcomes: Vec<Result<Counts, u64>> = std::thread::scope(|scope| {
