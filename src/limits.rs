@@ -273,6 +273,11 @@ pub const MESSAGE_IDS_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A longer one is nobody's name of a message: it is not looked at.
 pub const MESSAGE_ID_BYTES_MAX: usize = 256;
 
+/// Clients on the list of who is there, of one channel; more are counted. All of them go into one answer.
+pub const PRESENT_PER_CHANNEL_MAX: usize = 1_000;
+/// And in each shard of all its channels: about 200 bytes each, and what tokens say about them.
+pub const PRESENT_MAX: usize = 200_000;
+
 /// How often what is too old is looked for, and in how many channels: in 100,000 of them within half a minute.
 pub const HISTORY_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub const HISTORIES_PER_SWEEP: usize = 4 * 1024;

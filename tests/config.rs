@@ -66,6 +66,7 @@ name = "grid.*"
 delivery = "latest"
 queue = { messages = 500 }
 distinct = true
+presence = true
 
 [[channel]]
 name = "log.*"
@@ -100,7 +101,7 @@ ping_interval_s = 5
         config.channels.iter().map(|channel| (channel.name.as_str(), channel.rule.clone())).collect();
     let history = Rule { history: Some(keep), ..Rule::default() };
     let queue = Queue { messages: 500, ..Queue::default() };
-    let latest = Rule { delivery: Delivery::Latest, queue, is_distinct: true, ..Rule::default() };
+    let latest = Rule { delivery: Delivery::Latest, queue, is_distinct: true, has_presence: true, ..Rule::default() };
     let queue = Queue { bytes: 65_536, ..Queue::default() };
     let drop = Rule { delivery: Delivery::Drop, queue, ..Rule::default() };
     let expected = [("driver.location.*", history), ("driver.>", Rule::default()), ("grid.*", latest), ("log.*", drop)];

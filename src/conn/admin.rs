@@ -27,6 +27,8 @@ pub(super) enum Outcome {
     Publish(Publication),
     /// `GET /api/channels/{channel}/history`; the channel's owner has it.
     History { channel: Subject, since: Since, bounds: Bounds },
+    /// `GET /api/channels/{channel}/presence`; likewise.
+    Presence { channel: Subject },
     /// `GET /metrics`; the shard has the counters.
     Metrics,
 }
@@ -56,6 +58,10 @@ pub(super) fn request(head: &Head<'_>, readiness: Readiness, outbox: &mut Outbox
             Ok((channel, since, bounds)) => Outcome::History { channel, since, bounds },
             Err(words) => answer(head, CloseReason::MalformedRequest, &words, outbox),
         },
+        (["api", "channels", channel, "presence"], "GET" | "HEAD") => match channel_named(channel) {
+            Ok(channel) => Outcome::Presence { channel },
+            Err(words) => answer(head, CloseReason::MalformedRequest, &words, outbox),
+        },
         (["metrics"], "GET" | "HEAD") => Outcome::Metrics,
         (["health"], "GET" | "HEAD") => answer(head, CloseReason::Normal, "ok", outbox),
         (["ready"], "GET" | "HEAD") => match readiness {
@@ -67,7 +73,7 @@ pub(super) fn request(head: &Head<'_>, readiness: Readiness, outbox: &mut Outbox
             }
         },
         (["api", "channels", _], _) => refuse(head, CloseReason::MethodNotAllowed, Some("POST"), outbox),
-        (["metrics" | "health" | "ready"] | ["api", "channels", _, "history"], _) => {
+        (["metrics" | "health" | "ready"] | ["api", "channels", _, "history" | "presence"], _) => {
             refuse(head, CloseReason::MethodNotAllowed, Some("GET, HEAD"), outbox)
         }
         _ => refuse(head, CloseReason::NotFound, None, outbox),

@@ -313,6 +313,10 @@ impl Conn {
                 self.await_answer(head, About::Text, settings, now);
                 Ok(Some(Step::Metrics))
             }
+            admin::Outcome::Presence { channel } => {
+                self.await_answer(head, About::Text, settings, now);
+                Ok(Some(Step::Presence { channel }))
+            }
             admin::Outcome::History { channel, since, bounds } => {
                 self.await_answer(head, About::Text, settings, now);
                 Ok(Some(Step::History { tag: 0, channel, since, bounds }))

@@ -42,6 +42,7 @@ use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::Command;
 use crate::proto::event::{Event, Message, Position};
+use crate::proto::presence::Roster;
 use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
@@ -88,6 +89,8 @@ pub enum Step<'a> {
     Publish(Message),
     /// Answer with what is kept of a channel, or the piece of it within the bounds ([`Conn::push_history`]).
     History { tag: u32, channel: Subject, since: Since, bounds: Bounds },
+    /// Answer with who listens to a channel ([`Conn::push_presence`]).
+    Presence { channel: Subject },
     /// Answer with the counters ([`Conn::answer`]).
     Metrics,
     /// Keep it, have a worker do it, and answer where it is to be found ([`Conn::accepted`]).
@@ -450,6 +453,36 @@ impl Conn {
                 self.answer("application/json", body.as_bytes(), settings, now)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The answer to [`Step::Presence`]; `None` if the channel's rule does not ask for it.
+    pub fn push_presence(
+        &mut self,
+        channel: &Subject,
+        roster: Option<&Roster>,
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<(), CloseReason> {
+        match &mut self.phase {
+            Phase::Centrifuge(session) => {
+                session.presence(roster, &mut self.outbox);
+                Ok(())
+            }
+            Phase::Http(_) => {
+                let body = Roster::to_json(roster, channel);
+                self.answer("application/json", body.as_bytes(), settings, now)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A client's name, and what its token says about it.
+    pub fn who(&self) -> (Option<&str>, Option<&str>) {
+        match &self.phase {
+            Phase::WebSocket(identity, _) => (identity.user(), None),
+            Phase::Centrifuge(session) => (session.identity().user(), session.info()),
+            _ => (None, None),
         }
     }
 

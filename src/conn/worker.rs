@@ -335,7 +335,9 @@ fn is_authorized(wanted: &Credentials, options: &ConnectOptions) -> bool {
 
 /// What workers may publish below `tg.`; the rest is the gateway's own to say.
 fn is_sendable(subject: &str) -> bool {
-    ["tg.service.", "tg.conn.", "tg.user.", "tg.request."].iter().any(|prefix| subject.starts_with(prefix))
+    ["tg.service.", "tg.conn.", "tg.user.", "tg.request.", "tg.presence."]
+        .iter()
+        .any(|prefix| subject.starts_with(prefix))
 }
 
 /// Literal subjects that are addresses of clients and their requests: whoever subscribed to them would read others' messages.

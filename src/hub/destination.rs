@@ -6,6 +6,7 @@
 //! | `tg.user.<user>`, `tg.user.<user>.<verb>` | the owner of `tg.user.<user>`: all connections of a user |
 //! | `tg.service.<service>` | one worker of each queue group |
 //! | `tg.event.<event>` | the owner of this subject: whoever listens; only the gateway itself publishes there |
+//! | `tg.presence.<channel>` | the owner of the channel: who is there |
 //! | `tg.request.<id>` | the shard that keeps the request: a worker's answer |
 //! | anything else below `tg.` | nowhere |
 //! | the rest | the channel's owner |
@@ -19,6 +20,8 @@ pub enum Destination {
     Service,
     /// To the owner of the subject, from the gateway alone.
     Event,
+    /// A request to the owner of this channel: who is there?
+    Presence(Subject),
     /// The answer to a request.
     Request(RequestId),
     /// To the owner of this subject: the one published to, less a command.
@@ -55,6 +58,10 @@ impl Destination {
                 Subject::new(&format!("tg.user.{user}")).map_or(Destination::Nowhere, Destination::Owner)
             }
             (Some("event"), Some(_)) => Destination::Event,
+            (Some("presence"), Some(_)) => {
+                let channel = subject.as_str().split_once("presence.").map_or("", |(_, channel)| channel);
+                Subject::new(channel).map_or(Destination::Nowhere, Destination::Presence)
+            }
             _ => Destination::Nowhere,
         }
     }
@@ -108,6 +115,8 @@ mod tests {
             ("tg.conn.12".to_owned(), Destination::Nowhere, Ok(None)),
             (format!("tg.request.{request}"), Destination::Request(request), Ok(None)),
             ("tg.request.12".to_owned(), Destination::Nowhere, Ok(None)),
+            ("tg.presence.presence.a".to_owned(), Destination::Presence(subject("presence.a")), Ok(None)),
+            ("tg.presence".to_owned(), Destination::Nowhere, Ok(None)),
             ("tg.user.ann".to_owned(), user.clone(), Ok(None)),
             ("tg.user.ann.subscribe".to_owned(), user, Ok(Some(Command::Subscribe))),
             ("tg.service.rides".to_owned(), Destination::Service, Ok(None)),

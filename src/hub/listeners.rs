@@ -253,6 +253,14 @@ impl Listeners {
         }
     }
 
+    /// The rule of what it listens to, likewise.
+    pub fn rule(&self, sub: SubKey) -> Option<RuleNumber> {
+        match self.stand(sub)? {
+            Stand::Topic(topic, _) => Some(topic.rule),
+            Stand::Wild(_) => None,
+        }
+    }
+
     fn stand(&self, sub: SubKey) -> Option<Stand<'_>> {
         let Sub { topic, index } = *self.subs.get(sub)?;
         Some(match topic {

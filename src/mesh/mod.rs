@@ -22,6 +22,7 @@ use crate::hub::{Member, Membership, Seat, SubKey};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::event::{Message, Position};
+use crate::proto::presence::{Present, Roster};
 use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
@@ -33,51 +34,133 @@ pub enum Mail {
     /// To the channel's owner: give it an offset, and to everybody who listens.
     Publish(Box<Publish>),
     /// To the channel's owner: the sending shard has its first listener; answered with `Joined`.
-    Join { subject: Subject, from: Place, serial: u64 },
+    Join {
+        subject: Subject,
+        from: Place,
+        serial: u64,
+    },
     /// To the channel's owner: the sending shard has no listener left.
-    Leave { subject: Subject, from: Place },
+    Leave {
+        subject: Subject,
+        from: Place,
+    },
     /// To the channel's owner: what is kept of it, from somewhere on; answered with `Replayed`.
     Replay(Box<Replay>),
+    /// To the channel's owner: a client of the sending shard listens to a channel with presence, or not any more.
+    Arrive {
+        channel: Subject,
+        present: Box<Present>,
+    },
+    Depart {
+        channel: Subject,
+        conn: Address,
+    },
+    /// To the channel's owner: who is there? Answered with `Roster`.
+    Who {
+        channel: Subject,
+        asker: Address,
+    },
     /// To every shard: a wildcard or queue subscription exists; answered with `Registered` if `waiting`.
-    Enlist { membership: Membership, waiting: Option<Address> },
+    Enlist {
+        membership: Membership,
+        waiting: Option<Address>,
+    },
     /// To every shard: it exists no more.
-    Resign { membership: Membership },
+    Resign {
+        membership: Membership,
+    },
     /// To the shard of one connection: a worker's message for it, or a command.
-    ToConn { key: Key, publish: Box<Publish> },
+    ToConn {
+        key: Key,
+        publish: Box<Publish>,
+    },
     /// To the shard that keeps a request: here it is; answered with `Accepted`.
-    Accept { from: Address, request: Box<Request> },
+    Accept {
+        from: Address,
+        request: Box<Request>,
+    },
     /// To the shard that keeps a request: what became of it; answered with `Told`.
-    Read { from: Address, id: RequestId, route: u16 },
+    Read {
+        from: Address,
+        id: RequestId,
+        route: u16,
+    },
     /// To the shard that keeps a request, which owns the channel as well: `from` has just come to it; answered with `Recalled`.
-    Recall { from: Address, id: RequestId, channel: Subject },
+    Recall {
+        from: Address,
+        id: RequestId,
+        channel: Subject,
+    },
     /// To the shard of a worker: a request for it. If it has left the service, `Missed`.
-    Hand { from: Place, id: RequestId, worker: Member, message: Arc<Message> },
+    Hand {
+        from: Place,
+        id: RequestId,
+        worker: Member,
+        message: Arc<Message>,
+    },
     /// To the shard that keeps a request: its worker was not there any more. An ask, to stay behind the worker's `Resign`.
-    Missed { id: RequestId, worker: Address },
+    Missed {
+        id: RequestId,
+        worker: Address,
+    },
     /// To the shard that keeps requests of this worker: its connection has ended. An ask, to stay behind its answers.
-    Gone { worker: Address },
+    Gone {
+        worker: Address,
+    },
 
     // --- tells: to those who listen, or back to who asked ---
     /// To a shard with listeners: everybody there whose subscription matches.
     Deliver(Box<Delivery>),
     /// To one member of a queue group. If it has left meanwhile, another gets it: once, so that this stays a tell.
-    Direct { seat: Seat, delivery: Box<Delivery>, is_second_choice: bool },
+    Direct {
+        seat: Seat,
+        delivery: Box<Delivery>,
+        is_second_choice: bool,
+    },
     /// The owner knows of the sending shard's listeners.
-    Joined { subject: Subject, serial: u64 },
+    Joined {
+        subject: Subject,
+        serial: u64,
+    },
     /// What is kept of a channel, or the next piece of it.
     Replayed(Box<Replayed>),
+    /// Who listens to a channel; none if its rule does not ask for that.
+    Roster {
+        key: Key,
+        channel: Subject,
+        roster: Option<Box<Roster>>,
+    },
     /// One registration that `key` waits for is done.
-    Registered { key: Key },
+    Registered {
+        key: Key,
+    },
     /// The message that `key` published, and called `number`, has its position.
-    Published { key: Key, number: u32, position: Option<Position> },
+    Published {
+        key: Key,
+        number: u32,
+        position: Option<Position>,
+    },
     /// Nobody listens to what `key` asked; `reply` is where it waits for the answer.
-    NoResponders { key: Key, reply: Subject },
+    NoResponders {
+        key: Key,
+        reply: Subject,
+    },
     /// The request of `key` is kept, or is not.
-    Accepted { key: Key, outcome: Result<Receipt, CloseReason> },
+    Accepted {
+        key: Key,
+        outcome: Result<Receipt, CloseReason>,
+    },
     /// What became of the request that `key` asked for, if there is one.
-    Told { key: Key, reading: Option<Box<Reading>> },
+    Told {
+        key: Key,
+        reading: Option<Box<Reading>>,
+    },
     /// What `key` has missed on the channel, if it has.
-    Recalled { key: Key, channel: Subject, message: Option<Box<Message>> },
+    Recalled {
+        key: Key,
+        channel: Subject,
+        message: Option<Box<Message>>,
+    },
     /// From the gateway: close what is open, and end.
     Drain,
 }
@@ -167,6 +250,9 @@ impl Mail {
             | Mail::Join { .. }
             | Mail::Leave { .. }
             | Mail::Replay(_)
+            | Mail::Arrive { .. }
+            | Mail::Depart { .. }
+            | Mail::Who { .. }
             | Mail::Enlist { .. }
             | Mail::Resign { .. }
             | Mail::ToConn { .. }
@@ -180,6 +266,7 @@ impl Mail {
             | Mail::Direct { .. }
             | Mail::Joined { .. }
             | Mail::Replayed(_)
+            | Mail::Roster { .. }
             | Mail::Registered { .. }
             | Mail::Published { .. }
             | Mail::NoResponders { .. }

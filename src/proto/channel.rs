@@ -32,6 +32,8 @@ pub struct Rule {
     pub queue: Queue,
     /// A message whose `Tg-Distinct` is that of the one before it, with the same `Tg-Key`, is delivered to nobody.
     pub is_distinct: bool,
+    /// The owner knows which clients listen.
+    pub has_presence: bool,
 }
 
 /// What a client gets that is slower than its channel.
@@ -118,6 +120,7 @@ pub struct Rules {
     /// One more than patterns.
     rules: Vec<Rule>,
     has_distinct: bool,
+    has_presence: bool,
 }
 
 impl Rules {
@@ -126,7 +129,8 @@ impl Rules {
         assert!(patterns.len() <= limits::CHANNEL_RULES_MAX, "the configuration bounds them");
         rules.push(Rule::default());
         let has_distinct = rules.iter().any(|rule| rule.is_distinct);
-        Rules { patterns, rules, has_distinct }
+        let has_presence = rules.iter().any(|rule| rule.has_presence);
+        Rules { patterns, rules, has_distinct, has_presence }
     }
 
     /// The rule of a channel, for it to be remembered: this walks through the patterns. Subjects that are no channels,
@@ -140,6 +144,11 @@ impl Rules {
     /// Of channels that no pattern matches, and of what is no channel.
     pub fn fallback(&self) -> RuleNumber {
         RuleNumber(self.patterns.len() as u16)
+    }
+
+    /// Whether there is a channel anywhere whose owner knows which clients listen.
+    pub fn has_presence(&self) -> bool {
+        self.has_presence
     }
 
     /// Whether there is a channel anywhere whose messages are to be distinct.

@@ -6,6 +6,7 @@
 //!  bus      the NATS client protocol       event  one message, encoded once per framing
 //!  subject  names and patterns             close  why a connection ends: the table
 //!  channel  rules by pattern               replay   coming back: what is asked for, excerpts, gaps
+//!  presence  who is there
 //!  centrifuge  commands, replies, pushes   token  signed claims
 //! ```
 //!
@@ -17,6 +18,7 @@ pub mod channel;
 pub mod close;
 pub mod event;
 pub mod http;
+pub mod presence;
 pub mod replay;
 pub mod request;
 pub mod sse;

@@ -43,6 +43,7 @@ impl Core {
             }
             Step::Subscribe(channel) => self.open_channel(key, channel),
             Step::History { channel, since, bounds } => self.ask_history(key, 0, channel, since, bounds),
+            Step::Presence { channel } => self.ask_presence(key, channel),
             Step::Unsubscribe(sub) => self.withdraw(sub),
             Step::Publish { number, message } => {
                 let from = Publisher {

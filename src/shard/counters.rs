@@ -22,6 +22,8 @@ pub struct Counters {
     /// Channels with messages kept for those who come back, and the bytes that takes; likewise.
     pub histories: Counter,
     pub history_bytes: Counter,
+    /// Clients that listen to channels with presence, each counted for each of its channels; likewise.
+    pub present: Counter,
     /// Accepted requests without a result, and with those whose result is kept; likewise.
     pub requests_pending: Counter,
     pub requests_kept: Counter,
@@ -66,6 +68,7 @@ impl Counters {
             subscriptions: Counter::default(),
             waiting: Counter::default(),
             histories: Counter::default(),
+            present: Counter::default(),
             history_bytes: Counter::default(),
             requests_pending: Counter::default(),
             requests_kept: Counter::default(),
@@ -126,6 +129,7 @@ const ROWS: &[(&str, &str, &str, Read)] = &[
     ("subscriptions", "gauge", "Subscriptions of the connections that exist now.", |c| c.subscriptions.value()),
     ("messages_waiting", "gauge", "Clients' messages that wait for a worker of their service.", |c| c.waiting.value()),
     ("histories", "gauge", "Channels of which messages are kept.", |c| c.histories.value()),
+    ("present", "gauge", "Clients listening to channels with presence, once for each channel.", |c| c.present.value()),
     ("history_bytes", "gauge", "Bytes that the messages kept take.", |c| c.history_bytes.value()),
     ("requests_pending", "gauge", "Accepted requests that have no result yet.", |c| c.requests_pending.value()),
     ("requests_kept", "gauge", "Accepted requests, those whose result is kept among them.", |c| {

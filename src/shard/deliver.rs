@@ -4,6 +4,7 @@
 //!  publish --+-- tg.conn.<id>      --> the connection's shard -----------------------> deliver_to_conn
 //!            +-- tg.request.<id>   --> the request's keeper ------------------------> answer_request
 //!            +-- tg.service.<s>    --> one worker of each queue group ----------------------> direct
+//!            +-- tg.presence.<c>   --> the channel's owner, who answers (`presence`)
 //!            +-- tg.event.<e>      --> the same, if the gateway itself says it
 //!            '-- everything else   --> owner: position, recipients --> places, members ------> deliver, direct
 //! ```
@@ -48,6 +49,7 @@ impl Core {
                 let subject = publish.message.subject.clone();
                 self.publish_at_owner(&subject, publish);
             }
+            Destination::Presence(channel) => self.publish_presence(&channel, publish),
             Destination::Owner(subject) => self.publish_at_owner(&subject, publish),
         }
     }
@@ -268,7 +270,7 @@ impl Core {
 
     // --- back to the publisher -----------------------------------------------------------------------------------------
 
-    fn tell_nobody_there(&mut self, publish: &Publish) {
+    pub(super) fn tell_nobody_there(&mut self, publish: &Publish) {
         let Some(from) = publish.from.filter(|from| from.wants_no_responders) else { return };
         let Some(reply) = &publish.message.reply else { return };
         let Address { place, key } = from.address;

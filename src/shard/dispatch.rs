@@ -58,6 +58,7 @@ impl Core {
             Step::History { tag, channel, since, bounds } => self.ask_history(key, tag, channel, since, bounds),
             Step::Accept(asked) => self.accept(key, *asked),
             Step::Read { route, id } => self.read_request(key, id, route),
+            Step::Presence { channel } => self.ask_presence(key, channel),
             Step::Metrics => {
                 let text = counters::render(self.counters.iter(), &self.settings.channels);
                 self.answer(key, "text/plain; version=0.0.4", text.as_bytes());
@@ -93,6 +94,9 @@ impl Core {
                 self.enlist(membership);
             }
         }
+        if self.settings.channels.has_presence() {
+            self.announce_arrival(sub);
+        }
         Some(sub)
     }
 
@@ -103,6 +107,9 @@ impl Core {
         }
         if !self.held.is_empty() {
             self.forget_held(sub);
+        }
+        if self.settings.channels.has_presence() {
+            self.announce_departure(sub);
         }
         match self.hub.listeners.unsubscribe(sub) {
             Withdrawal::Nothing => {}

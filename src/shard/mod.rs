@@ -13,6 +13,7 @@
 //! - `replay`    what connections missed: asked of the owners, before what is live
 //! - `requests`  accepted requests: to their keepers, to workers, to those who wait for the result
 //! - `handshakes`  whose turn it is in a storm of them
+//! - `presence`  who listens, where a channel's rule asks for it
 //! - `lifetime`  from accept to the free slot
 //! - `drain`     how it all goes away
 //! - `mail`      what other threads say
@@ -27,6 +28,7 @@ pub mod drain;
 mod handshakes;
 mod lifetime;
 mod mail;
+mod presence;
 mod pump;
 mod replay;
 mod requests;
@@ -341,6 +343,7 @@ impl<D: Driver> Shard<D> {
             subscriptions: self.core.hub.listeners.len(),
             members: self.core.hub.directory.len(),
             live_channels: self.core.hub.engine.len().0,
+            present: self.core.hub.engine.present(),
             stranded: self.core.stranded.len(),
             sticky: self.core.sticky.len(),
             readers: self.core.readers.len(),
@@ -362,6 +365,8 @@ pub struct Census {
     pub subscriptions: usize,
     pub members: usize,
     pub live_channels: usize,
+    /// Clients that are known to listen to channels with presence.
+    pub present: usize,
     pub stranded: usize,
     pub sticky: usize,
     /// Connections that have not taken all that they missed.
@@ -392,6 +397,7 @@ impl Core {
         self.counters().handshakes_waiting.set(self.handshakes.len() as u64);
         self.counters().waiting.set(self.stranded.len() as u64);
         let (channels, bytes) = self.hub.engine.kept();
+        self.counters().present.set(self.hub.engine.present() as u64);
         self.counters().histories.set(channels as u64);
         self.counters().history_bytes.set(bytes as u64);
         self.counters().requests_pending.set(self.hub.requests.pending() as u64);

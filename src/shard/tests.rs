@@ -4,6 +4,7 @@ mod centrifuge;
 mod drain;
 mod duplicates;
 mod pace;
+mod presence;
 mod progress;
 mod replay;
 mod slow;

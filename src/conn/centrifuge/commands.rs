@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::recovery::{position, since};
+use super::replayed::About;
 use super::{
     Asked, AskedBy, Calls, Centrifuge, Channel, Connecting, Question, Rhythm, Session, Stage, Step, Subscriptions,
     Surroundings, VERSION, reply, say,
@@ -102,10 +103,8 @@ impl Centrifuge {
             // There is no answer that could say no.
             Request::Send(_) if around.target.service.is_none() => Err(CloseReason::BadCommand.into()),
             Request::Send(send) => Ok(Some(Step::Send(payload(send.data)))),
-            Request::Presence(request) | Request::PresenceStats(request) => {
-                self.check_listening(&request.channel, around)?;
-                Err(Code::NOT_AVAILABLE.into())
-            }
+            Request::Presence(request) => self.ask_presence(id, About::Presence, &request.channel, around),
+            Request::PresenceStats(request) => self.ask_presence(id, About::PresenceStats, &request.channel, around),
             Request::History(request) => self.ask_history(id, &request, around),
             Request::Refresh(request) => self.refresh(id, &request.token, around, outbox),
             Request::SubRefresh(request) => self.sub_refresh(id, &request.channel, &request.token, around, outbox),
@@ -242,9 +241,26 @@ impl Centrifuge {
         };
         let messages_max = usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, limits::REPLAY_MESSAGES_MAX);
         let Some(session) = self.session() else { return Ok(None) };
-        session.question = Some(Question { id, is_reverse, is_exact: from.is_some() && limit != 0 });
+        session.question =
+            Some(Question { id, about: About::History { is_reverse, is_exact: from.is_some() && limit != 0 } });
         let bounds = Bounds { messages_max, bytes_max: limits::REPLAY_BYTES_MAX };
         Ok(Some(Step::History { channel, since, bounds }))
+    }
+
+    fn ask_presence<'a>(
+        &mut self,
+        id: u32,
+        about: About,
+        name: &str,
+        around: &Surroundings<'_>,
+    ) -> Result<Option<Step<'a>>, Refusal> {
+        let channel = self.check_listening(name, around)?;
+        if !around.settings.channels.of(&channel).has_presence {
+            return Err(Code::NOT_AVAILABLE.into());
+        }
+        let Some(session) = self.session() else { return Ok(None) };
+        session.question = Some(Question { id, about });
+        Ok(Some(Step::Presence { channel }))
     }
 
     /// What the client publishes, with headers that say who it is.

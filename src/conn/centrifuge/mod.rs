@@ -62,6 +62,10 @@ pub enum Step<'a> {
         since: Since,
         bounds: Bounds,
     },
+    /// Who listens to a channel ([`Centrifuge::presence`]).
+    Presence {
+        channel: Subject,
+    },
     Unsubscribe(Key),
     /// Answered when it has its place in the channel ([`Centrifuge::published`]).
     Publish {
@@ -144,6 +148,14 @@ impl Centrifuge {
     /// Who it is; valid once connected.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// What its token says about it: JSON.
+    pub fn info(&self) -> Option<&str> {
+        match &self.stage {
+            Stage::Connected(session) => session.info.as_deref().map(RawValue::get),
+            Stage::Greeting { .. } => None,
+        }
     }
 
     fn session(&mut self) -> Option<&mut Session> {

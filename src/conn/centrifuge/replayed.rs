@@ -5,9 +5,11 @@ use super::subscriptions::AskedBy;
 use super::{Centrifuge, Session, Stage, VERSION, reply, say};
 use crate::conn::outbox::Outbox;
 use crate::proto::centrifuge::{
-    self, Answer, Code, Connected, Expiry, HistoryResult, Subscribed, Subscriptions, Unsubscribed,
+    self, Answer, Code, Connected, Expiry, HistoryResult, PresenceResult, PresenceStats, Subscribed, Subscriptions,
+    Unsubscribed,
 };
 use crate::proto::event::Event;
+use crate::proto::presence::Roster;
 use crate::proto::replay::Excerpt;
 use crate::proto::subject::Subject;
 use crate::proto::ws::{Opcode, frame};
@@ -28,10 +30,19 @@ pub(super) struct Connecting {
 #[derive(Clone, Copy)]
 pub(super) struct Question {
     pub id: u32,
-    /// The newest first.
-    pub is_reverse: bool,
-    /// It asks what follows a position, and nothing else will do.
-    pub is_exact: bool,
+    pub about: About,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum About {
+    History {
+        /// The newest first.
+        is_reverse: bool,
+        /// It asks what follows a position, and nothing else will do.
+        is_exact: bool,
+    },
+    Presence,
+    PresenceStats,
 }
 
 impl Centrifuge {
@@ -67,23 +78,37 @@ impl Centrifuge {
 
     /// The answer to a question about a channel's history; `None` if there is no such channel.
     pub fn history(&mut self, excerpt: Option<&Excerpt>, outbox: &mut Outbox) {
-        let Some(question) = self.session().and_then(|session| session.question.take()) else { return };
+        let question = self.session().and_then(|session| session.question.take());
+        let Some(Question { id, about: About::History { is_reverse, is_exact } }) = question else { return };
         let Some(excerpt) = excerpt else {
             let nothing = HistoryResult { publications: &[], epoch: "", offset: 0 };
-            return reply(outbox, question.id, &Answer::History(nothing));
+            return reply(outbox, id, &Answer::History(nothing));
         };
-        if question.is_exact && excerpt.gap.is_some() {
-            return reply(outbox, question.id, &Code::UNRECOVERABLE_POSITION.into());
+        if is_exact && excerpt.gap.is_some() {
+            return reply(outbox, id, &Code::UNRECOVERABLE_POSITION.into());
         }
         let events: Vec<Event> =
             excerpt.messages().map(|(position, message)| Event::new(message.clone(), Some(position))).collect();
         let mut publications: Vec<_> = events.iter().map(recovery::publication).collect();
-        if question.is_reverse {
+        if is_reverse {
             publications.reverse();
         }
         let epoch = recovery::epoch(excerpt.latest);
         let answer = HistoryResult { publications: &publications, epoch: &epoch, offset: excerpt.latest.offset };
-        reply(outbox, question.id, &Answer::History(answer));
+        reply(outbox, id, &Answer::History(answer));
+    }
+
+    /// The answer to a question about who listens to a channel; `None` if its rule does not ask for that.
+    pub fn presence(&mut self, roster: Option<&Roster>, outbox: &mut Outbox) {
+        let Some(question) = self.session().and_then(|session| session.question.take()) else { return };
+        let Some(roster) = roster else { return reply(outbox, question.id, &Code::NOT_AVAILABLE.into()) };
+        let answer = match question.about {
+            About::PresenceStats => {
+                Answer::PresenceStats(PresenceStats { num_clients: roster.clients, num_users: roster.users() })
+            }
+            About::Presence | About::History { .. } => Answer::Presence(PresenceResult { presence: roster }),
+        };
+        reply(outbox, question.id, &answer);
     }
 }
 

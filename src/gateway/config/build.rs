@@ -315,6 +315,7 @@ impl Builder<'_> {
                     delivery: delivery(&section),
                     queue: section.table("queue").map(|bounds| queue(&bounds)).unwrap_or_default(),
                     is_distinct: section.switch("distinct"),
+                    has_presence: section.switch("presence"),
                 },
             });
         }

@@ -550,6 +550,15 @@ pub const TABLE: &[Row] = &[
               delivered. If the channel has a history, what it does not keep any more is delivered again.",
     },
     Row {
+        path: "channel[].presence",
+        kind: Kind::Switch,
+        fallback: Fallback::Switch(false),
+        help: "Whether it is known which clients listen to the channel.",
+        doc: "`GET /api/channels/{channel}/presence` on the admin listener tells, a request of a worker to \
+              `tg.presence.<channel>`, and the client protocol's `presence` and `presence_stats`. Of more than 1,000 clients only \
+              the first are listed, and the others counted.",
+    },
+    Row {
         path: "drain",
         kind: Kind::Table,
         fallback: Fallback::Nothing(""),

@@ -14,6 +14,7 @@ mod duplicates;
 mod history;
 #[cfg(test)]
 mod model;
+mod presence;
 
 use std::sync::Arc;
 
@@ -21,16 +22,18 @@ use ahash::AHashMap;
 use lru::LruCache;
 
 use super::{PlaceSet, fnv1a, mix};
-use crate::base::{Place, Tick};
+use crate::base::{Address, Place, Tick};
 use crate::limits;
 use crate::proto::channel::{Loss, RuleNumber, Rules};
 use crate::proto::event::{ID_HEADER, Message, Position};
+use crate::proto::presence::{Present, Roster};
 use crate::proto::replay::{Bounds, Excerpt, Gap, GapReason, Since};
 use crate::proto::subject::Subject;
 
 use distinct::Distinct;
 use duplicates::Duplicates;
 use history::Histories;
+use presence::Presences;
 
 /// See the module's picture.
 pub struct Engine {
@@ -41,6 +44,7 @@ pub struct Engine {
     histories: Histories,
     distinct: Distinct,
     duplicates: Duplicates,
+    presences: Presences,
     epoch_seed: u32,
     epochs: u32,
 }
@@ -86,6 +90,7 @@ impl Engine {
             histories: Histories::new(history_bytes_max),
             distinct: Distinct::new(),
             duplicates: Duplicates::new(limits::MESSAGE_IDS_BYTES_MAX),
+            presences: Presences::default(),
             epoch_seed,
             epochs: 0,
         }
@@ -255,6 +260,26 @@ impl Engine {
         let first = if is_of_before { wanted.end - count } else { wanted.start };
         let is_last = is_of_before || first + count == wanted.end;
         Some(Excerpt { gap, first, messages, latest, is_last })
+    }
+
+    /// A client listens to a channel with presence.
+    pub fn arrive(&mut self, channel: Subject, present: Present) {
+        self.presences.arrive(channel, present);
+    }
+
+    /// And not any more.
+    pub fn depart(&mut self, channel: &Subject, conn: Address) {
+        self.presences.depart(channel, conn);
+    }
+
+    /// Who is there; `None` if the channel's rule does not ask for that.
+    pub fn roster(&self, channel: &Subject) -> Option<Roster> {
+        self.rules.of(channel).has_presence.then(|| self.presences.roster(channel))
+    }
+
+    /// Clients that are there, each counted for each of its channels.
+    pub fn present(&self) -> usize {
+        self.presences.len()
     }
 
     /// When [`Engine::sweep`] has something to look for.

@@ -21,8 +21,8 @@ pub use command::{Command, Connect, History, Request, StreamPosition, Subscribe,
 pub use json::{Data, is_json};
 pub use push::{Info, write_message, write_publication, write_subscribe, write_unsubscribe};
 pub use reply::{
-    Answer, Connected, Expiry, Failure, HistoryResult, Nothing, Publication, Refreshed, RpcResult, Subscribed,
-    Subscriptions, write_reply,
+    Answer, Connected, Expiry, Failure, HistoryResult, Nothing, PresenceResult, PresenceStats, Publication, Refreshed,
+    RpcResult, Subscribed, Subscriptions, write_reply,
 };
 
 /// The subprotocol that clients offer, if they offer one.

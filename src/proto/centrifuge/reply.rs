@@ -1,11 +1,13 @@
 //! What a command is answered with.
 
 use serde::Serialize;
+use serde::ser::SerializeMap;
 use serde_json::value::RawValue;
 
 use super::code::Code;
 use super::json::Data;
 use super::push::Info;
+use crate::proto::presence::Roster;
 
 /// The body of a reply, under its command's name.
 #[derive(Debug, Serialize)]
@@ -18,6 +20,8 @@ pub enum Answer<'a> {
     Publish(Nothing),
     Ping(Nothing),
     History(HistoryResult<'a>),
+    Presence(PresenceResult<'a>),
+    PresenceStats(PresenceStats),
     Rpc(RpcResult<'a>),
     Refresh(Refreshed<'a>),
     SubRefresh(Expiry),
@@ -119,6 +123,28 @@ pub struct HistoryResult<'a> {
     pub publications: &'a [Publication<'a>],
     pub epoch: &'a str,
     pub offset: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct PresenceResult<'a> {
+    #[serde(serialize_with = "by_client")]
+    pub presence: &'a Roster,
+}
+
+#[derive(Debug, Serialize)]
+pub struct PresenceStats {
+    pub num_clients: usize,
+    pub num_users: usize,
+}
+
+fn by_client<S: serde::Serializer>(roster: &&Roster, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(roster.listed.len()))?;
+    for present in &roster.listed {
+        let client = present.conn.to_string();
+        let user = present.user.as_deref().unwrap_or_default();
+        map.serialize_entry(&client, &Info { user, client: &client, conn_info: present.info() })?;
+    }
+    map.end()
 }
 
 #[derive(Debug, Serialize)]

@@ -13,7 +13,7 @@ use crate::proto::token::Verifier;
 const NOW: u64 = 1_700_000_000;
 const KEPT: usize = 3;
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     let mut settings = super::settings();
     let everything = || vec![Pattern::new("room.>").unwrap()];
     let target = |token: Option<Verifier>| CentrifugeTarget {
@@ -44,7 +44,7 @@ enum Said {
 }
 
 /// A client after its upgrade.
-struct Client(Peer);
+pub(super) struct Client(Peer);
 
 impl Client {
     fn open(bench: &mut Bench, path: &str) -> Client {
@@ -52,7 +52,7 @@ impl Client {
     }
 
     /// One that has connected, and the answer.
-    fn connected(bench: &mut Bench, path: &str, connect: Value) -> (Client, Value) {
+    pub(super) fn connected(bench: &mut Bench, path: &str, connect: Value) -> (Client, Value) {
         let mut client = Client::open(bench, path);
         client.say(&[json!({"id": 1, "connect": connect})]);
         bench.run_for(SECOND / 10);
@@ -62,7 +62,7 @@ impl Client {
     }
 
     /// Commands in one frame.
-    fn say(&self, commands: &[Value]) {
+    pub(super) fn say(&self, commands: &[Value]) {
         let lines: Vec<String> = commands.iter().map(Value::to_string).collect();
         self.0.say(text(lines.join("\n").as_bytes()));
     }
@@ -93,7 +93,7 @@ impl Client {
         said
     }
 
-    fn texts(&mut self) -> Vec<Value> {
+    pub(super) fn texts(&mut self) -> Vec<Value> {
         let said = self.hear().into_iter().map(|said| match said {
             Said::Text(value) => value,
             close => panic!("{close:?}"),
