@@ -46,6 +46,19 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// bounded, and so is the time.
 pub const CLOSE_PROGRESS_BYTES: u32 = 4 * 1024;
 
+// --- Questions to clients ------------------------------------------------------------------------------------------
+
+/// How long a worker waits for a client's answer if it does not say (`Tg-Timeout`), and the longest it may say: a driver
+/// decides about a ride in less.
+pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
+pub const QUESTION_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+/// Most questions that wait for answers in one shard, and of one connection.
+pub const QUESTIONS_PER_SHARD_MAX: usize = 64 * 1024;
+pub const QUESTIONS_PER_CONNECTION_MAX: usize = 64;
+/// Answers to nothing that a connection may give after it was asked last. Some are given in good faith: an answer can cross the
+/// news that somebody else was faster.
+pub const STRAY_ANSWERS_MAX: u32 = 2 * QUESTIONS_PER_CONNECTION_MAX as u32;
+
 // --- The client protocol (centrifuge-json) --------------------------------------------------------------------------
 
 /// Most commands of one frame: a client that comes back subscribes to all its channels in one, and has a few more to say.

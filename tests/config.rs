@@ -94,6 +94,7 @@ ping_interval_s = 5
         service: Some("rides".to_owned()),
         publish: false,
         user: Some(UserSource::Header("X-Driver-Id".to_owned())),
+        control: false,
     };
     assert_eq!(config.routes[1].target, Target::WebSocket(rides));
     let keep = Keep { messages: 10, bytes: tidegate::limits::HISTORY_BYTES, age: Duration::from_secs(60) };

@@ -46,7 +46,7 @@ use crate::proto::presence::Roster;
 use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
-use crate::proto::ws::Payload;
+use crate::proto::ws::{Opcode, Payload, frame};
 
 use accept::Asked;
 use centrifuge::{Centrifuge, Surroundings};
@@ -576,6 +576,30 @@ impl Conn {
             Phase::WebSocket(..) | Phase::EventStream(_) => true,
             Phase::Centrifuge(session) => session.is_connected(),
             Phase::Http(_) | Phase::Worker(_) | Phase::Ending => false,
+        }
+    }
+
+    /// Whether it can be asked something ([`Conn::push_control`]).
+    pub fn can_answer(&self, settings: &Settings) -> bool {
+        match &self.phase {
+            Phase::WebSocket(..) => matches!(
+                &settings.routes[self.route as usize].target,
+                Target::WebSocket(target) if target.control
+            ),
+            Phase::Centrifuge(session) => session.is_connected(),
+            Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Ending => false,
+        }
+    }
+
+    /// Says something of the gateway's own (`proto::control`) to a client that can answer.
+    pub fn push_control(&mut self, json: &[u8]) {
+        match &mut self.phase {
+            Phase::WebSocket(..) => self.outbox.write(|out| {
+                frame::write_header(out, Opcode::Text, json.len());
+                out.extend_from_slice(json);
+            }),
+            Phase::Centrifuge(session) => session.push_own(json, &mut self.outbox),
+            Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Ending => {}
         }
     }
 

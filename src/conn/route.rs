@@ -87,6 +87,8 @@ pub struct WebSocketTarget {
     /// Clients' messages go to a worker of this service.
     pub service: Option<Service>,
     pub user: Option<UserSource>,
+    /// Clients can be asked, and answer (`proto::control`).
+    pub control: bool,
 }
 
 /// A route whose clients say what they want to listen to.

@@ -202,6 +202,7 @@ fn route(route: &config::Route) -> Result<Route, String> {
             publish: websocket.publish,
             service: websocket.service.as_ref().map(service).transpose()?,
             user: websocket.user.as_ref().map(user),
+            control: websocket.control,
         }),
         config::Target::Accept(accept) => Target::Accept(AcceptTarget {
             service: service(&accept.service)?,

@@ -5,6 +5,7 @@
 //!   engine      the channels that this shard owns: their offsets, which shards have listeners, what is kept
 //!   directory   what every shard knows: wildcard and queue subscriptions, hence the services' workers
 //!   requests    the accepted requests that this shard owns, and their results
+//!   questions   what workers have asked clients and not heard yet; what this shard's connections have been asked
 //! ```
 //!
 //! A channel belongs to the shard that its name hashes to ([`Hub::owner_of`]). The owner gives offsets, so a channel
@@ -16,6 +17,7 @@ mod engine;
 mod listeners;
 pub mod patterns;
 mod places;
+pub mod questions;
 pub mod requests;
 
 pub use destination::{Command, Destination, NoCommand};
@@ -23,6 +25,7 @@ pub use directory::{Directory, Member, Membership, Seat};
 pub use engine::{Engine, Repetition};
 pub use listeners::{Listener, Listeners, Registration, SubKey, Withdrawal};
 pub use places::PlaceSet;
+pub use questions::{Asked, Questions};
 pub use requests::Requests;
 
 use std::sync::Arc;
@@ -39,6 +42,8 @@ pub struct Hub {
     pub engine: Engine,
     pub directory: Directory,
     pub requests: Requests,
+    pub questions: Questions,
+    pub asked: Asked,
 }
 
 /// Who gets a message.
@@ -59,7 +64,7 @@ impl Recipients {
 }
 
 impl Hub {
-    pub fn new(own: Place, shards: u16, engine: Engine) -> Hub {
+    pub fn new(own: Place, shards: u16, engine: Engine, seed: u32) -> Hub {
         Hub {
             own,
             shards,
@@ -67,6 +72,8 @@ impl Hub {
             engine,
             directory: Directory::default(),
             requests: Requests::new(shards),
+            questions: Questions::new(own, seed),
+            asked: Asked::default(),
         }
     }
 
@@ -125,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_owner_sends_to_every_place_that_listens_once() {
-        let mut hub = Hub::new(Place(0), 1, Engine::new(Arc::default(), 0, 7));
+        let mut hub = Hub::new(Place(0), 1, Engine::new(Arc::default(), 0, 7), 7);
         let subject = Subject::new("room.1").unwrap();
         hub.engine.join(&subject, Place(3));
         hub.directory.enlist(Membership {

@@ -103,6 +103,19 @@ pub enum Mail {
         id: RequestId,
         worker: Address,
     },
+    /// To a question's home: these connections of the sending shard have been asked.
+    Asked {
+        id: u64,
+        from: Place,
+        keys: Vec<Key>,
+    },
+    /// To a question's home: a client's answer.
+    Answer(Box<Answer>),
+    /// To a question's home: this connection will not answer any more.
+    Left {
+        id: u64,
+        from: Address,
+    },
     /// To the shard that keeps requests of this worker: its connection has ended. An ask, to stay behind its answers.
     Gone {
         worker: Address,
@@ -111,6 +124,14 @@ pub enum Mail {
     // --- tells: to those who listen, or back to who asked ---
     /// To a shard with listeners: everybody there whose subscription matches.
     Deliver(Box<Delivery>),
+    /// To a shard with listeners: the same, and those that can answer are asked; `Asked` says which. That is mail, but one for
+    /// one, and an ask: it does not keep this shard from taking tells.
+    Question(Box<Question>),
+    /// To a shard with a connection that was asked: no answer is wanted any more.
+    Over {
+        key: Key,
+        id: u64,
+    },
     /// To one member of a queue group. If it has left meanwhile, another gets it: once, so that this stays a tell.
     Direct {
         seat: Seat,
@@ -193,6 +214,23 @@ pub struct Delivery {
     pub except: Option<Address>,
 }
 
+/// A message that wants an answer, from the shard that waits for that.
+#[derive(Debug)]
+pub struct Question {
+    pub id: u64,
+    pub home: Place,
+    pub delivery: Delivery,
+}
+
+/// A client's answer, as it goes to whoever has asked.
+#[derive(Debug)]
+pub struct Answer {
+    pub id: u64,
+    pub from: Address,
+    pub headers: Box<[u8]>,
+    pub payload: Box<[u8]>,
+}
+
 /// A question about what a channel was.
 #[derive(Debug)]
 pub struct Replay {
@@ -234,6 +272,8 @@ impl Mail {
         let bytes = match self {
             Mail::Publish(publish) | Mail::ToConn { publish, .. } => publish.message.payload.len(),
             Mail::Deliver(delivery) | Mail::Direct { delivery, .. } => delivery.message.payload.len(),
+            Mail::Question(question) => question.delivery.message.payload.len(),
+            Mail::Answer(answer) => answer.payload.len(),
             Mail::Replayed(replayed) => replayed.excerpt.as_ref().map_or(0, Excerpt::payload_bytes),
             Mail::Accept { request, .. } => request.message.payload.len(),
             Mail::Hand { message, .. } => message.payload.len(),
@@ -261,8 +301,13 @@ impl Mail {
             | Mail::Recall { .. }
             | Mail::Hand { .. }
             | Mail::Missed { .. }
+            | Mail::Asked { .. }
+            | Mail::Answer(_)
+            | Mail::Left { .. }
             | Mail::Gone { .. } => Lane::Ask,
             Mail::Deliver(_)
+            | Mail::Question(_)
+            | Mail::Over { .. }
             | Mail::Direct { .. }
             | Mail::Joined { .. }
             | Mail::Replayed(_)

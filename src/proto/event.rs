@@ -31,7 +31,11 @@ pub const DISTINCT_HEADER: &str = "Tg-Distinct";
 /// Header of a publisher: its name of the message. Of those of one name a channel takes the first.
 pub const ID_HEADER: &str = "Nats-Msg-Id";
 
-/// Headers of what a client has published over the client protocol: its connection, its user, what its token says.
+/// Header of whoever asks a client: how many milliseconds it waits for the answer.
+pub const TIMEOUT_HEADER: &str = "Tg-Timeout";
+
+/// Headers of what a client has published over the client protocol, or has answered: its connection, its user, what its token
+/// says.
 pub const CONN_HEADER: &str = "Tg-Conn";
 pub const USER_HEADER: &str = "Tg-User";
 pub const INFO_HEADER: &str = "Tg-Info";

@@ -8,6 +8,7 @@
 //!  channel  rules by pattern               replay   coming back: what is asked for, excerpts, gaps
 //!  presence  who is there
 //!  centrifuge  commands, replies, pushes   token  signed claims
+//!  control  questions and answers
 //! ```
 //!
 //! A core takes one meaning off the front of its input and says what it was; what is not whole yet stays in the input.
@@ -16,6 +17,7 @@ pub mod bus;
 pub mod centrifuge;
 pub mod channel;
 pub mod close;
+pub mod control;
 pub mod event;
 pub mod http;
 pub mod presence;

@@ -61,6 +61,12 @@ impl Core {
                 self.call(key, serial, &method, payload);
                 self.park_if_crowded(key);
             }
+            Step::Answer { command, answer } => {
+                let is_taken = self.client_answers(key, answer);
+                if let Some((session, outbox)) = self.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
+                    session.taken(command, is_taken, outbox);
+                }
+            }
             Step::Send(payload) => {
                 self.counters().received.add(1);
                 self.ask_service(key, Opcode::Text, payload.into());

@@ -27,6 +27,15 @@ pub struct Counters {
     /// Accepted requests without a result, and with those whose result is kept; likewise.
     pub requests_pending: Counter,
     pub requests_kept: Counter,
+    /// What workers have asked clients and not heard yet; likewise.
+    pub questions: Counter,
+    /// And how those ended that are not open any more.
+    pub questions_answered: Counter,
+    pub questions_unanswerable: Counter,
+    pub questions_gone: Counter,
+    pub questions_late: Counter,
+    /// What clients answered that nobody had asked them, or that had been answered before.
+    pub answers_stray: Counter,
     pub requests_accepted: Counter,
     pub requests_done: Counter,
     pub requests_failed: Counter,
@@ -72,6 +81,12 @@ impl Counters {
             history_bytes: Counter::default(),
             requests_pending: Counter::default(),
             requests_kept: Counter::default(),
+            questions: Counter::default(),
+            questions_answered: Counter::default(),
+            questions_unanswerable: Counter::default(),
+            questions_gone: Counter::default(),
+            questions_late: Counter::default(),
+            answers_stray: Counter::default(),
             requests_accepted: Counter::default(),
             requests_done: Counter::default(),
             requests_failed: Counter::default(),
@@ -147,6 +162,18 @@ const ROWS: &[(&str, &str, &str, Read)] = &[
     ("answers_twice_total", "counter", "Answers to a request that had been answered.", |c| c.answers_twice.value()),
     ("answers_late_total", "counter", "Answers to a request that had expired.", |c| c.answers_late.value()),
     ("answers_unknown_total", "counter", "Answers to a request that nobody knows.", |c| c.answers_unknown.value()),
+    ("questions_open", "gauge", "Questions to clients that have no answer yet.", |c| c.questions.value()),
+    ("questions_answered_total", "counter", "Questions that a client has answered.", |c| c.questions_answered.value()),
+    ("questions_unanswerable_total", "counter", "Questions to users and connections that cannot answer.", |c| {
+        c.questions_unanswerable.value()
+    }),
+    ("questions_gone_total", "counter", "Questions whose clients left without an answer.", |c| {
+        c.questions_gone.value()
+    }),
+    ("questions_late_total", "counter", "Questions that nobody answered in time.", |c| c.questions_late.value()),
+    ("answers_stray_total", "counter", "Clients' answers to nothing, or that came too late.", |c| {
+        c.answers_stray.value()
+    }),
     ("tls_handshakes_total", "counter", "TLS handshakes finished.", |c| c.handshakes.value()),
     ("tls_handshakes_waiting", "gauge", "TLS connections that wait for a turn of their handshake.", |c| {
         c.handshakes_waiting.value()

@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 
 use crate::base::{Address, Key};
 use crate::conn::{Pushed, TAG_ADDED};
+use crate::hub::questions::is_question;
 use crate::hub::{Command, Destination, Listener, Member, Membership, Recipients, Repetition, Seat, SubKey, mix};
 use crate::limits;
 use crate::mesh::{Delivery, Mail, Publish, Publisher};
@@ -56,7 +57,9 @@ impl Core {
 
     fn publish_at_owner(&mut self, subject: &Subject, publish: Publish) {
         let owner = self.hub.owner_of(subject.as_str());
-        if owner == self.place {
+        if owner == self.place && is_question(&publish.message) {
+            self.ask_user(subject, publish);
+        } else if owner == self.place {
             match self.hub.publish(subject, &publish.message, self.now) {
                 Ok((position, recipients)) => self.distribute(publish, position, &recipients),
                 Err(Repetition { rule, loss, position }) => {
@@ -91,7 +94,7 @@ impl Core {
     }
 
     /// Hands one message to all who get it, and tells its publisher what it wanted to know.
-    fn distribute(&mut self, publish: Publish, position: Option<Position>, recipients: &Recipients) {
+    pub(super) fn distribute(&mut self, publish: Publish, position: Option<Position>, recipients: &Recipients) {
         if recipients.is_empty() {
             self.tell_nobody_there(&publish);
         }
@@ -133,6 +136,8 @@ impl Core {
             }
         }
         self.forget_recalls(&event.message.subject);
+        // Whoever can answer a question has been asked it.
+        let asks = is_question(&event.message);
         let mut ended: SmallVec<[(Key, CloseReason); 4]> = SmallVec::new();
         let mut finished: SmallVec<[SubKey; 4]> = SmallVec::new();
         let mut delivered = 0;
@@ -140,7 +145,7 @@ impl Core {
         hub.listeners.for_each(&event.message.subject, |listener, number| {
             let Listener { key, tag } = listener;
             let Some(conn) = slots.get_mut(key) else { return };
-            if except == Some(Address { place: *place, key }) {
+            if except == Some(Address { place: *place, key }) || asks && conn.can_answer(settings) {
                 return;
             }
             let pushed = if conn.is_idle() {
@@ -199,6 +204,7 @@ impl Core {
         }
         match command {
             Some(command) => self.obey(key, command, &publish.message),
+            None if is_question(&publish.message) => self.ask_conn(key, publish),
             None => self.push_to(key, 0, &Rc::new(Event::new(publish.message, None))),
         }
     }
@@ -273,7 +279,11 @@ impl Core {
     pub(super) fn tell_nobody_there(&mut self, publish: &Publish) {
         let Some(from) = publish.from.filter(|from| from.wants_no_responders) else { return };
         let Some(reply) = &publish.message.reply else { return };
-        let Address { place, key } = from.address;
+        self.tell_no_responders(from.address, reply);
+    }
+
+    pub(super) fn tell_no_responders(&mut self, to: Address, reply: &Subject) {
+        let Address { place, key } = to;
         if place == self.place {
             self.no_responders(key, reply);
         } else {

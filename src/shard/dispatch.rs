@@ -11,6 +11,7 @@ use crate::limits;
 use crate::mesh::{Mail, Publish, Publisher};
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
+use crate::proto::control::Said;
 use crate::proto::event::{CONN_HEADER, Message, OPCODE_HEADER, USER_HEADER};
 use crate::proto::subject::{Pattern, Subject};
 use crate::proto::ws::Opcode;
@@ -165,6 +166,13 @@ impl Core {
     fn client_message(&mut self, key: Key, message: websocket::Received<'_>) {
         self.counters().received.add(1);
         let Some((target, channel)) = self.websocket_target(key) else { return };
+        if target.control
+            && message.opcode == Opcode::Text
+            && let Some(Said::Answer(answer)) = Said::parse(&message.payload)
+        {
+            self.client_answers(key, answer);
+            return;
+        }
         let has_service = target.service.is_some();
         if channel.is_none() && !has_service {
             return self.end(key, CloseReason::PolicyViolation);

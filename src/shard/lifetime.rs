@@ -141,6 +141,9 @@ impl Core {
             self.withdraw(sub);
         }
         self.tell_keepers(key);
+        if !self.hub.asked.is_empty() {
+            self.leave_questions(key);
+        }
         self.stranded.remove(&key);
         self.sticky.remove(&key);
         self.count_end(reason, peer);

@@ -55,6 +55,11 @@ impl Core {
                 let event = Rc::new(Event::new(delivery.message, delivery.position));
                 self.deliver(&event, delivery.except);
             }
+            Mail::Question(question) => self.question(*question),
+            Mail::Over { key, id } => self.over(key, id),
+            Mail::Asked { id, from, keys } => self.asked(id, from, &keys),
+            Mail::Answer(answer) => self.answered_by_client(*answer),
+            Mail::Left { id, from } => self.left(id, from),
             Mail::Direct { seat, delivery, is_second_choice } => self.seated(seat, *delivery, is_second_choice),
             Mail::Joined { subject, serial } => {
                 for key in self.hub.listeners.joined(&subject, serial) {

@@ -14,6 +14,7 @@
 //! - `requests`  accepted requests: to their keepers, to workers, to those who wait for the result
 //! - `handshakes`  whose turn it is in a storm of them
 //! - `presence`  who listens, where a channel's rule asks for it
+//! - `questions` what workers ask clients, and what becomes of it
 //! - `lifetime`  from accept to the free slot
 //! - `drain`     how it all goes away
 //! - `mail`      what other threads say
@@ -30,6 +31,7 @@ mod lifetime;
 mod mail;
 mod presence;
 mod pump;
+mod questions;
 mod replay;
 mod requests;
 
@@ -155,7 +157,7 @@ impl<D: Driver> Shard<D> {
     pub fn new(driver: D, parts: Parts) -> Shard<D> {
         let settings = parts.settings;
         let engine = Engine::new(settings.channels.clone(), settings.history_bytes_max, parts.seed);
-        let hub = Hub::new(parts.place, parts.mesh.shards(), engine);
+        let hub = Hub::new(parts.place, parts.mesh.shards(), engine, parts.seed);
         let core = Core {
             place: parts.place,
             settings,
@@ -349,6 +351,8 @@ impl<D: Driver> Shard<D> {
             readers: self.core.readers.len(),
             holding: self.core.held.len(),
             requests: self.core.hub.requests.len(),
+            questions: self.core.hub.questions.len(),
+            asked: self.core.hub.asked.len(),
             keepers: self.core.keepers.len(),
             recalls: self.core.recalls.len(),
             waiting_most: self.core.waiting_most(),
@@ -375,6 +379,9 @@ pub struct Census {
     pub holding: usize,
     /// Requests that this shard keeps, and the results among them.
     pub requests: usize,
+    pub questions: usize,
+    /// Connections that owe answers.
+    pub asked: usize,
     /// Workers that shards have handed requests to.
     pub keepers: usize,
     /// Clients that wait to hear whether they have missed a result.
@@ -400,6 +407,7 @@ impl Core {
         self.counters().present.set(self.hub.engine.present() as u64);
         self.counters().histories.set(channels as u64);
         self.counters().history_bytes.set(bytes as u64);
+        self.counters().questions.set(self.hub.questions.len() as u64);
         self.counters().requests_pending.set(self.hub.requests.pending() as u64);
         self.counters().requests_kept.set(self.hub.requests.len() as u64);
     }
@@ -423,7 +431,7 @@ impl Core {
         if has_work || has_room_again || !self.mailbox.is_empty() && self.post.tell_backlog() == 0 {
             return self.now;
         }
-        let kept = self.hub.engine.sweep_at().min(self.hub.requests.deadline());
+        let kept = self.hub.engine.sweep_at().min(self.hub.requests.deadline()).min(self.hub.questions.deadline());
         let mut deadline = self.wheel.next().min(kept).min(self.sealing.deadline());
         if self.post.backlog() > 0 {
             deadline = deadline.min(self.now + limits::BACKLOG_RETRY);
@@ -450,6 +458,7 @@ impl Core {
     /// Looks at every connection whose time has come.
     fn expire(&mut self, mut taken: impl FnMut(Key) -> u32) {
         self.expire_requests();
+        self.end_late_questions();
         let mut due: SmallVec<[u32; 64]> = SmallVec::new();
         self.wheel.expire(self.now, |slot| due.push(slot));
         for slot in due {

@@ -6,6 +6,7 @@ mod duplicates;
 mod pace;
 mod presence;
 mod progress;
+mod questions;
 mod replay;
 mod slow;
 mod storm;
@@ -215,7 +216,7 @@ fn settings() -> Settings {
         let has_user = service.is_some();
         let service = service.map(|name| Service::new(name).unwrap());
         let user = Some(UserSource::Query("user".into())).filter(|_| has_user);
-        Target::WebSocket(WebSocketTarget { channel, publish: true, service, user })
+        Target::WebSocket(WebSocketTarget { channel, publish: true, service, user, control: false })
     };
     let routes = vec![
         route("/sse/{room}", Target::Sse { channels: vec![room()], retry: SECOND }),

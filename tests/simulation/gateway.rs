@@ -269,6 +269,17 @@ fn settings(shape: &Shape) -> Settings {
                     publish: true,
                     service: None,
                     user: None,
+                    control: false,
+                }),
+            ),
+            route(
+                "/ws/asked",
+                Target::WebSocket(WebSocketTarget {
+                    channel: None,
+                    publish: false,
+                    service: None,
+                    user: Some(UserSource::Query("user".into())),
+                    control: true,
                 }),
             ),
             route(
@@ -278,6 +289,7 @@ fn settings(shape: &Shape) -> Settings {
                     publish: false,
                     service: Some(Service::new("echo").unwrap()),
                     user: Some(UserSource::Query("user".into())),
+                    control: false,
                 }),
             ),
             Route { methods: vec!["POST".into()], ..route("/jobs", Target::Accept(jobs())) },

@@ -45,13 +45,14 @@ fn routes() -> Vec<Route> {
         origins: Vec::new(),
         target,
     };
-    let own = WebSocketTarget { channel: Some(channel()), publish: true, service: None, user: None };
-    let room = WebSocketTarget { channel: Some(channel()), publish: false, service: None, user: None };
+    let own = WebSocketTarget { channel: Some(channel()), publish: true, service: None, user: None, control: false };
+    let room = WebSocketTarget { channel: Some(channel()), publish: false, service: None, user: None, control: false };
     let echo = WebSocketTarget {
         channel: None,
         publish: false,
         service: Some(Service::new("echo").expect("it is a name")),
         user: None,
+        control: false,
     };
     vec![
         route("/sse/{room}", Target::Sse { channels: vec![channel()], retry: Duration::from_secs(1) }),

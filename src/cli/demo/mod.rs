@@ -132,10 +132,22 @@ fn gateway_routes() -> Vec<Route> {
         target,
     };
     let service = |name: &str, user| {
-        Target::WebSocket(WebSocketTarget { channel: None, service: Some(name.to_owned()), publish: false, user })
+        Target::WebSocket(WebSocketTarget {
+            channel: None,
+            service: Some(name.to_owned()),
+            publish: false,
+            user,
+            control: false,
+        })
     };
     let location = SseTarget { channels: vec!["driver.location.{driver}".to_owned()], retry: limits::SSE_RETRY };
-    let room = WebSocketTarget { channel: Some("room.{room}".to_owned()), service: None, publish: true, user: None };
+    let room = WebSocketTarget {
+        channel: Some("room.{room}".to_owned()),
+        service: None,
+        publish: true,
+        user: None,
+        control: false,
+    };
     vec![
         route("/api/sse/drivers/{driver}/location", Target::Sse(location)),
         route("/ws/rides", service(workers::SERVICE, Some(UserSource::Query("driver".to_owned())))),

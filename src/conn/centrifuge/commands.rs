@@ -19,11 +19,14 @@ use crate::proto::bus::HeaderBlock;
 use crate::proto::centrifuge::{
     Answer, Code, Command, Connect, Expiry, History, Nothing, Refreshed, Request, Subscribe, Subscribed,
 };
+use crate::proto::control;
 use crate::proto::event::{CONN_HEADER, INFO_HEADER, Message, USER_HEADER};
 use crate::proto::replay::{Bounds, Since};
 use crate::proto::subject::{Subject, is_valid_token};
 use crate::proto::token::{ConnectionClaims, Refused};
 
+/// The call that answers a question, and goes to no worker of the service.
+const ANSWER_METHOD: &str = "tg.answer";
 /// The payload that is said by saying none.
 const NULL: &[u8] = b"null";
 
@@ -90,6 +93,10 @@ impl Centrifuge {
                 let number = self.session().and_then(|session| session.publications.begin(id, Tick::NEVER));
                 let number = number.ok_or(Code::TOO_MANY_REQUESTS)?;
                 Ok(Some(Step::Publish { number, message }))
+            }
+            Request::Rpc(rpc) if &*rpc.method == ANSWER_METHOD => {
+                let answer = control::Answer::parse(payload(rpc.data));
+                Ok(Some(Step::Answer { command: id, answer }))
             }
             Request::Rpc(rpc) => {
                 if around.target.service.is_none() {

@@ -29,6 +29,7 @@ use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::{self, Answer, Code, Data, Failure, Nothing, RpcResult, Subscribed, Text, Unsubscribed};
 use crate::proto::channel::Rules;
+use crate::proto::control;
 use crate::proto::event::{Event, Message, Position};
 use crate::proto::replay::{Bounds, Gap, Since};
 use crate::proto::subject::Subject;
@@ -80,6 +81,11 @@ pub enum Step<'a> {
     },
     /// For a worker of the service.
     Send(&'a [u8]),
+    /// To a question; whether there was one, the command `command` wants to hear ([`Centrifuge::taken`]).
+    Answer {
+        command: u32,
+        answer: control::Answer<'a>,
+    },
 }
 
 /// A channel to subscribe to; with `since`, its owner is asked what has been missed ([`Centrifuge::replayed`]).
@@ -236,6 +242,19 @@ impl Centrifuge {
     /// The same for a client that stands at another position of the channel once it has got this event.
     pub fn push_event_at(&self, event: &Event, stands_at: Option<Position>, outbox: &mut Outbox) {
         outbox.push_shared(&event.centrifuge_frame_at(stands_at));
+    }
+
+    /// A message of the gateway's own.
+    pub fn push_own(&self, json: &[u8], outbox: &mut Outbox) {
+        say(outbox, |out| centrifuge::write_own_message(out, json));
+    }
+
+    /// The answer in `command` has gone to whoever has asked, or was to nothing.
+    pub fn taken(&self, command: u32, is_taken: bool, outbox: &mut Outbox) {
+        match is_taken {
+            true => reply(outbox, command, &Answer::Rpc(RpcResult { data: Data(b"{}") })),
+            false => reply(outbox, command, &Code::NOT_ASKED.into()),
+        }
     }
 
     /// Says that something is missing: a message whose data have `"tg":"gap"`.

@@ -238,7 +238,7 @@ impl Builder<'_> {
         if publish && channel.is_none() && !self.broken.contains(&section.place) {
             self.conflict(section, "publish", "is true without a channel; expected channel");
         }
-        Some(WebSocketTarget { channel, service, publish, user })
+        Some(WebSocketTarget { channel, service, publish, user, control: section.switch("control") })
     }
 
     fn accept(&mut self, route: &Section<'_>, section: &Section<'_>, path: Option<&str>) -> Option<AcceptTarget> {

@@ -142,6 +142,8 @@ pub struct WebSocketTarget {
     /// Whether clients may send to `channel`.
     pub publish: bool,
     pub user: Option<UserSource>,
+    /// Whether clients can be asked, and answer.
+    pub control: bool,
 }
 
 /// A WebSocket whose clients speak Centrifugo's protocol. At least one of its fields is set.

@@ -316,6 +316,13 @@ pub const TABLE: &[Row] = &[
         doc: "Otherwise, and without a service, a client that sends is closed with 1008.",
     },
     Row {
+        path: "route[].websocket.control",
+        kind: Kind::Switch,
+        fallback: Fallback::Switch(false),
+        help: "Whether workers can ask the clients: texts whose key \"tg\" says so are questions and answers.",
+        doc: "See [workers.md](workers.md). Clients of `centrifuge-json` can always be asked.",
+    },
+    Row {
         path: "route[].websocket.channels",
         kind: PATTERNS,
         fallback: Fallback::Nothing("[\"rides.>\", \"news\"]"),

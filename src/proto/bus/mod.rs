@@ -26,3 +26,7 @@ pub use write::{Info, write_error, write_hmsg, write_info, write_msg};
 
 /// An empty message that says that nobody listens to what was asked: the whole header block of it.
 pub const NO_RESPONDERS: &[u8] = b"NATS/1.0 503\r\n\r\n";
+/// The headers that say that everybody who was asked has left without an answer.
+pub const GONE: &[u8] = b"NATS/1.0 410 Gone\r\n\r\n";
+/// And that nobody has answered in time, as JetStream says it of a pull.
+pub const TIMEOUT: &[u8] = b"NATS/1.0 408 Request Timeout\r\n\r\n";

@@ -47,6 +47,13 @@ pub fn write_message(out: &mut Vec<u8>, data: Data<'_>) {
     out.extend_from_slice(b"}}}");
 }
 
+/// The same for JSON of the gateway's own.
+pub fn write_own_message(out: &mut Vec<u8>, json: &[u8]) {
+    out.extend_from_slice(b"{\"push\":{\"message\":{\"data\":");
+    out.extend_from_slice(json);
+    out.extend_from_slice(b"}}}");
+}
+
 /// Appends the news that the server has subscribed the client to `channel`.
 pub fn write_subscribe(out: &mut Vec<u8>, channel: &str, result: &Subscribed<'_>) {
     write_push(out, channel, "subscribe", result);

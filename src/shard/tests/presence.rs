@@ -12,7 +12,7 @@ fn settings() -> Settings {
     let mut settings = settings_of_the_protocol();
     let channel = Some(ChannelTemplate::parse("room.{room}").unwrap());
     let user = Some(UserSource::Query("user".into()));
-    let named = WebSocketTarget { channel, publish: false, service: None, user };
+    let named = WebSocketTarget { channel, publish: false, service: None, user, control: false };
     settings.routes.push(route("/named/{room}", Target::WebSocket(named)));
     let rule = Rule { has_presence: true, ..Rule::default() };
     // `room.n1` has none.

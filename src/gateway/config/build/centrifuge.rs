@@ -5,7 +5,7 @@ use super::{Builder, Section};
 
 impl Builder<'_> {
     pub(super) fn centrifuge(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<CentrifugeTarget> {
-        for name in ["channel", "publish"] {
+        for name in ["channel", "publish", "control"] {
             self.belongs_to(section, name, "raw");
         }
         let target = CentrifugeTarget {

@@ -1,0 +1,237 @@
+//! What workers ask clients: who was asked, who has answered, how it ends. Time and ids are arguments of the whole, so that
+//! it is the same in every run of a simulation.
+//!
+//! ```text
+//!  home (the shard of tg.conn.<id>, the owner of tg.user.<user>)            a place with listeners
+//!
+//!  Questions::begin ------- the question ------------------------------->   Asked::begin, for each connection that can answer
+//!  Questions::reported <--- these connections have been asked -----------
+//!  Questions::answered <--- its answer ----------------------------------   Asked::answer
+//!  Questions::left <------- it has left without one ---------------------   Asked::leave
+//!  Questions::late
+//!       '--> Over: once for each question. Who was asked besides is told so.
+//! ```
+//!
+//! What a place says to a home keeps its order: a connection is reported before it answers or leaves.
+
+use std::collections::BTreeSet;
+
+use ahash::AHashMap;
+use smallvec::SmallVec;
+
+use super::{Command, Destination, PlaceSet, mix};
+use crate::base::{Address, Key, Place, Tick};
+use crate::limits;
+use crate::proto::event::Message;
+use crate::proto::subject::Subject;
+
+/// Who waits for an outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requester {
+    pub reply: Subject,
+    /// Where to say that nobody is there, if it wants to hear that.
+    pub wants_no_responders: Option<Address>,
+}
+
+/// How a question ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Answered,
+    /// Nobody is connected who can answer.
+    NobodyThere,
+    /// Everybody who was asked has left.
+    Gone,
+    /// The time is over.
+    Late,
+}
+
+/// A question that has ended, and the connections that may still want to answer it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Over {
+    pub end: End,
+    pub requester: Requester,
+    pub others: SmallVec<[Address; 2]>,
+}
+
+/// What a report changes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reported {
+    Waiting,
+    Over(Over),
+    /// The question had ended before: those who have been asked meanwhile must hear that.
+    TooLate,
+}
+
+struct Pending {
+    requester: Requester,
+    /// Places that have not said yet whom they have asked.
+    unreported: PlaceSet,
+    /// Connections that may answer.
+    asked: SmallVec<[Address; 2]>,
+    was_asked: bool,
+    until: Tick,
+}
+
+/// The questions of a home.
+pub struct Questions {
+    pending: AHashMap<u64, Pending>,
+    deadlines: BTreeSet<(Tick, u64)>,
+    own: Place,
+    seed: u64,
+    serial: u64,
+}
+
+/// Whether `message` is for clients and wants an answer. What the gateway alone may say cannot be had said by a client, and that
+/// nobody answers is no result of a request.
+pub fn is_question(message: &Message) -> bool {
+    let Some(reply) = &message.reply else { return false };
+    let is_for_clients = ["tg.conn.", "tg.user."].iter().any(|prefix| message.subject.as_str().starts_with(prefix));
+    is_for_clients
+        && Command::of(&message.subject) == Ok(None)
+        && !matches!(Destination::of(reply), Destination::Event | Destination::Request(_))
+}
+
+impl Questions {
+    pub fn new(own: Place, seed: u32) -> Questions {
+        let seed = mix(seed.into());
+        Questions { pending: AHashMap::new(), deadlines: BTreeSet::new(), own, seed, serial: 0 }
+    }
+
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// The id of a question that `places` will report about; `None` if too many are open.
+    pub fn begin(&mut self, requester: Requester, places: PlaceSet, until: Tick) -> Option<u64> {
+        if self.pending.len() >= limits::QUESTIONS_PER_SHARD_MAX {
+            return None;
+        }
+        self.serial += 1;
+        // One to one: no two of this home are the same, nor of two that have the same seed.
+        let id = mix((self.serial << 16 | u64::from(self.own.0)).wrapping_add(self.seed));
+        let pending = Pending { requester, unreported: places, asked: SmallVec::new(), was_asked: false, until };
+        self.pending.insert(id, pending);
+        self.deadlines.insert((until, id));
+        Some(id)
+    }
+
+    /// `from` has asked these of its connections.
+    pub fn reported(&mut self, id: u64, from: Place, keys: &[Key]) -> Reported {
+        let Some(pending) = self.pending.get_mut(&id) else { return Reported::TooLate };
+        pending.unreported.remove(from);
+        pending.was_asked |= !keys.is_empty();
+        pending.asked.extend(keys.iter().map(|key| Address { place: from, key: *key }));
+        self.end_if_alone(id).map_or(Reported::Waiting, Reported::Over)
+    }
+
+    /// The first answer ends it; `None` for every other.
+    pub fn answered(&mut self, id: u64, from: Address) -> Option<Over> {
+        let pending = self.pending.get_mut(&id)?;
+        let index = pending.asked.iter().position(|address| *address == from)?;
+        pending.asked.swap_remove(index);
+        self.end(id, End::Answered)
+    }
+
+    /// Somebody who was asked has left.
+    pub fn left(&mut self, id: u64, from: Address) -> Option<Over> {
+        self.pending.get_mut(&id)?.asked.retain(|address| *address != from);
+        self.end_if_alone(id)
+    }
+
+    /// One whose time is over.
+    pub fn late(&mut self, now: Tick) -> Option<(u64, Over)> {
+        let (until, id) = *self.deadlines.first()?;
+        if until <= now { Some((id, self.end(id, End::Late)?)) } else { None }
+    }
+
+    /// When [`Questions::late`] has one.
+    pub fn deadline(&self) -> Tick {
+        self.deadlines.first().map_or(Tick::NEVER, |(until, _)| *until)
+    }
+
+    fn end_if_alone(&mut self, id: u64) -> Option<Over> {
+        let pending = self.pending.get(&id)?;
+        if !pending.unreported.is_empty() || !pending.asked.is_empty() {
+            return None;
+        }
+        let end = if pending.was_asked { End::Gone } else { End::NobodyThere };
+        self.end(id, end)
+    }
+
+    fn end(&mut self, id: u64, end: End) -> Option<Over> {
+        let Pending { requester, asked, until, .. } = self.pending.remove(&id)?;
+        self.deadlines.remove(&(until, id));
+        Some(Over { end, requester, others: asked })
+    }
+}
+
+/// What this shard's connections have been asked and have not answered.
+#[derive(Default)]
+pub struct Asked {
+    open: AHashMap<Key, SmallVec<[Open; 1]>>,
+    /// Answers to nothing, since the connection was asked last.
+    strays: AHashMap<Key, u32>,
+}
+
+/// A question to one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open {
+    pub id: u64,
+    pub home: Place,
+}
+
+impl Asked {
+    /// Connections that owe an answer.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.strays.is_empty()
+    }
+
+    /// `key` is asked, unless it owes too many answers. Whoever loses the race for one is not to blame.
+    pub fn begin(&mut self, key: Key, question: Open) -> bool {
+        let open = self.open.entry(key).or_default();
+        if open.len() >= limits::QUESTIONS_PER_CONNECTION_MAX {
+            return false;
+        }
+        if open.iter().any(|other| other.id == question.id) {
+            return false;
+        }
+        open.push(question);
+        self.strays.remove(&key);
+        true
+    }
+
+    /// Where the answer of `key` goes; `None` if it was not asked that, or has answered.
+    pub fn answer(&mut self, key: Key, id: u64) -> Option<Place> {
+        let open = self.open.get_mut(&key)?;
+        let index = open.iter().position(|question| question.id == id)?;
+        let home = open.swap_remove(index).home;
+        if open.is_empty() {
+            self.open.remove(&key);
+        }
+        Some(home)
+    }
+
+    /// `key` has answered nothing. False if it goes on like that.
+    pub fn forgive(&mut self, key: Key) -> bool {
+        let strays = self.strays.entry(key).or_default();
+        *strays += 1;
+        *strays <= limits::STRAY_ANSWERS_MAX
+    }
+
+    /// What `key` will not answer any more.
+    pub fn leave(&mut self, key: Key) -> SmallVec<[Open; 1]> {
+        self.strays.remove(&key);
+        self.open.remove(&key).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

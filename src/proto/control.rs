@@ -1,0 +1,143 @@
+//! What the gateway and a client say to each other about questions: JSON objects whose key "tg" says what they are.
+//!
+//! ```text
+//!  to the client   {"tg":"question","id":"0123456789abcdef","data":…}     whoever answers first has answered
+//!                  {"tg":"over","id":"0123456789abcdef"}                  no answer is wanted any more
+//!  from it         {"tg":"answer","id":"0123456789abcdef","data":…}
+//! ```
+
+use std::borrow::Cow;
+
+use memchr::memmem;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::centrifuge::Data;
+
+/// What a client says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said<'a> {
+    Answer(Answer<'a>),
+}
+
+/// The answer to a question. Without an id, because what stands there is none, it is the answer to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer<'a> {
+    pub id: Option<u64>,
+    /// JSON; `null` if the client says nothing.
+    pub data: &'a [u8],
+}
+
+#[derive(Deserialize)]
+struct Object<'a> {
+    #[serde(borrow, default)]
+    tg: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+const ID_DIGITS: usize = 16;
+const NULL: &[u8] = b"null";
+
+impl<'a> Said<'a> {
+    /// Reads a client's text; `None` if it is none of these, and therefore the application's.
+    pub fn parse(text: &'a [u8]) -> Option<Said<'a>> {
+        if text.trim_ascii_start().first() != Some(&b'{') || memmem::find(text, b"\"tg\"").is_none() {
+            return None;
+        }
+        let object: Object<'a> = serde_json::from_slice(text).ok()?;
+        match object.tg.as_deref() {
+            Some("answer") => Some(Said::Answer(object.into())),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Answer<'a> {
+    /// Reads an object without "tg"; of another text it is the answer to nothing.
+    pub fn parse(json: &'a [u8]) -> Answer<'a> {
+        serde_json::from_slice::<Object<'a>>(json).map_or(Answer { id: None, data: NULL }, Answer::from)
+    }
+}
+
+impl<'a> From<Object<'a>> for Answer<'a> {
+    fn from(object: Object<'a>) -> Answer<'a> {
+        Answer {
+            id: object.id.and_then(|id| parse_id(id.get())),
+            data: object.data.map_or(NULL, |data| data.get().as_bytes()),
+        }
+    }
+}
+
+fn parse_id(json: &str) -> Option<u64> {
+    let text = json.strip_prefix('"')?.strip_suffix('"')?;
+    let is_id = text.len() == ID_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u64::from_str_radix(text, 16).ok().filter(|_| is_id)
+}
+
+/// Appends a question. A payload that is not JSON becomes a text.
+pub fn write_question(out: &mut Vec<u8>, id: u64, payload: &[u8]) {
+    begin(out, "question", id);
+    out.extend_from_slice(b",\"data\":");
+    Data(payload).write(out);
+    out.push(b'}');
+}
+
+/// Appends the news that no answer is wanted any more.
+pub fn write_over(out: &mut Vec<u8>, id: u64) {
+    begin(out, "over", id);
+    out.push(b'}');
+}
+
+fn begin(out: &mut Vec<u8>, what: &str, id: u64) {
+    out.extend_from_slice(format!("{{\"tg\":\"{what}\",\"id\":\"{id:0ID_DIGITS$x}\"").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_can_be_answered() {
+        for (payload, data) in [(&b"{\"ride\":7}"[..], "{\"ride\":7}"), (b"well?", "\"well?\""), (b"", "\"\"")] {
+            let mut out = Vec::new();
+            write_question(&mut out, 0xA1, payload);
+            let wanted = format!("{{\"tg\":\"question\",\"id\":\"00000000000000a1\",\"data\":{data}}}");
+            assert_eq!(String::from_utf8(out).unwrap(), wanted);
+        }
+        let mut out = Vec::new();
+        write_over(&mut out, u64::MAX);
+        assert_eq!(&out[..], b"{\"tg\":\"over\",\"id\":\"ffffffffffffffff\"}");
+        let answer = b" {\"id\":\"00000000000000A1\", \"data\": [1, 2], \"tg\":\"answer\", \"more\":1}";
+        assert_eq!(Said::parse(answer), Some(Said::Answer(Answer { id: Some(0xA1), data: b"[1, 2]" })));
+        assert_eq!(Answer::parse(b"{\"id\":\"00000000000000a1\"}"), Answer { id: Some(0xA1), data: b"null" });
+    }
+
+    #[test]
+    fn an_answer_to_nothing_is_not_the_applications() {
+        for id in ["1", "\"\"", "\"1\"", "\"+00000000000000a\"", "\"00000000000000a1f\""] {
+            let text = format!("{{\"tg\":\"answer\",\"id\":{id}}}");
+            assert_eq!(Said::parse(text.as_bytes()), Some(Said::Answer(Answer { id: None, data: b"null" })), "{text}");
+        }
+        assert_eq!(Answer::parse(b"\"no object\""), Answer { id: None, data: b"null" });
+    }
+
+    #[test]
+    fn everything_else_is_the_applications() {
+        for text in [
+            "",
+            "hello",
+            "{\"a\":1}",
+            "[{\"tg\":\"answer\"}]",
+            "{\"tg\":\"answer\"",
+            "{\"tg\":\"dance\"}",
+            "{\"tg\":7}",
+            "{\"a\":\"\\\"tg\\\"\"}",
+            "{\"a\":{\"tg\":\"answer\"}}",
+        ] {
+            assert_eq!(Said::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+}
