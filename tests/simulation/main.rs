@@ -17,7 +17,8 @@
 //!              Endpoint              the simulator's
 //! ```
 //!
-//! `requests` has a scenario of its own: accepted requests, their workers and those who wait for the results. `answers` are plays without chance: what a client with TLS does in the middle of a message, and what it gets.
+//! `requests` and `questions` have scenarios of their own: accepted requests, their workers and those who wait for the results;
+//! questions to clients, and how they end. `answers` are plays without chance: what a client with TLS does in the middle of a message, and what it gets.
 //!
 //! The clients share no code with the gateway: they are written from the RFCs, so that a mistake in a core is not
 //! mirrored here. They panic when the other side breaks its protocol.
@@ -33,6 +34,7 @@ mod http;
 mod ledger;
 mod line;
 mod poster;
+mod questions;
 mod reader;
 mod requests;
 mod scenario;

@@ -1,0 +1,487 @@
+//! Questions to clients that answer, dawdle, leave, answer twice or answer nothing, on random numbers of shards.
+//!
+//! ```text
+//!  Asker --PUB with reply--> gateway --question, over--> Client
+//!     ^                         |  ^------- answer ---------'
+//!     '-- answer, 503, 410, 408 '    Asked: what everybody saw of each question, held together
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate::base::Tick;
+use tidegate::base::counters::Counter;
+use tidegate::conn::Door;
+use tidegate::driver::sim::{Endpoint, Faults, Random, World};
+use tidegate::limits;
+use tidegate::shard::counters::Counters;
+
+use crate::bus::Bus;
+use crate::gateway::{Gateway, Kept, Shape, address};
+use crate::line::Line;
+use crate::sweep::{range, variable};
+use crate::websocket::{Message, Phase, WebSocket};
+
+const SEEDS: std::ops::Range<u64> = 0..300;
+const USERS: u64 = 3;
+/// Longest time that a question may take here.
+const TIMEOUT: Duration = Duration::from_secs(6);
+/// Longer than all faults and stalls of one answer take together.
+const MARGIN: Duration = Duration::from_secs(2);
+const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
+
+/// What is known about one question.
+struct Question {
+    user: u64,
+    said: Tick,
+    timeout: Duration,
+    /// By an asker that never left.
+    is_calm: bool,
+    heard_by: BTreeSet<u32>,
+    outcome: Option<Outcome>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    AnsweredBy(u32),
+    Status(u16),
+}
+
+#[derive(Default)]
+struct Asked {
+    now: Tick,
+    questions: BTreeMap<u64, Question>,
+    /// By calm clients that are there: whose they are, and since when.
+    steady: BTreeMap<u32, (u64, Tick)>,
+}
+
+impl Asked {
+    fn ends(&mut self, number: u64, outcome: Outcome) {
+        let question = self.questions.get_mut(&number).expect("an outcome of a question");
+        assert_eq!(question.outcome, None, "question {number} ends with {outcome:?} as well");
+        match &outcome {
+            Outcome::AnsweredBy(client) => {
+                assert!(question.heard_by.contains(client), "{client} was not asked {number}")
+            }
+            Outcome::Status(503) => {
+                let was_there = |(user, since): &(u64, Tick)| *user == question.user && *since < question.said;
+                let there = self.steady.iter().find(|(_, client)| was_there(client));
+                assert_eq!(there, None, "question {number} finds nobody");
+            }
+            Outcome::Status(410) => {
+                let left: Vec<&u32> =
+                    question.heard_by.iter().filter(|client| self.steady.contains_key(client)).collect();
+                assert!(left.is_empty(), "{left:?} have heard question {number}, and are still there");
+            }
+            Outcome::Status(408) => {
+                assert!(self.now >= question.said + question.timeout, "question {number} is late before its time");
+            }
+            Outcome::Status(other) => panic!("question {number} ends with {other}"),
+        }
+        question.outcome = Some(outcome);
+    }
+}
+
+/// A worker that asks.
+struct Asker {
+    id: u32,
+    is_calm: bool,
+    bus: Bus,
+}
+
+impl Asker {
+    fn new(id: u32, endpoint: Endpoint) -> Asker {
+        let is_calm = endpoint.is_calm();
+        let mut bus = Bus::new(endpoint, "");
+        bus.subscribe(&format!("_INBOX.{id}.*"), "");
+        Asker { id, is_calm, bus }
+    }
+
+    fn ask(&mut self, subject: &str, number: u64, timeout: Duration) {
+        let headers = [("Tg-Timeout", &*timeout.as_millis().to_string())];
+        self.bus.publish_with(
+            subject,
+            &format!("_INBOX.{}.{number}", self.id),
+            &headers,
+            number.to_string().as_bytes(),
+        );
+    }
+
+    fn poll(&mut self, asked: &mut Asked) {
+        self.bus.poll();
+        for message in std::mem::take(&mut self.bus.received) {
+            let number = message.subject.rsplit('.').next().and_then(|digits| digits.parse().ok()).expect("a number");
+            let outcome = message.status().map_or_else(
+                || {
+                    let words: Vec<u64> = serde_json::from_slice(&message.payload).expect("an answer");
+                    let [client, about, nth] = words[..] else { panic!("{words:?} is no answer") };
+                    assert_eq!((about, nth), (number, 1), "the first answer counts");
+                    assert_eq!(message.header("Tg-User"), Some(&*format!("u{}", asked.questions[&number].user)));
+                    Outcome::AnsweredBy(client as u32)
+                },
+                Outcome::Status,
+            );
+            asked.ends(number, outcome);
+        }
+    }
+}
+
+/// How a client goes about questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Prompt,
+    /// So many microseconds later.
+    Slow(u64),
+    Twice,
+    Never,
+    Leaves,
+}
+
+struct Client {
+    id: u32,
+    user: u64,
+    is_calm: bool,
+    socket: WebSocket,
+    manner: Manner,
+    /// By id: the number.
+    heard: BTreeMap<String, u64>,
+    over: BTreeSet<String>,
+    /// Answers that are due: when, with which id, about what, for the nth time.
+    due: VecDeque<(Tick, String, u64, u64)>,
+}
+
+impl Client {
+    fn new(id: u32, user: u64, endpoint: Endpoint, manner: Manner, seed: u64) -> Client {
+        let is_calm = endpoint.is_calm();
+        let socket = WebSocket::new(Line::new(endpoint), &format!("/ws/asked?user=u{user}"), seed);
+        let (heard, over, due) = (BTreeMap::new(), BTreeSet::new(), VecDeque::new());
+        Client { id, user, is_calm, socket, manner, heard, over, due }
+    }
+
+    fn answer(&mut self, id: &str, data: Value) {
+        if self.socket.phase == Phase::Open {
+            self.socket.send_text(&json!({"tg": "answer", "id": id, "data": data}).to_string());
+        }
+    }
+
+    fn poll(&mut self, asked: &mut Asked) {
+        self.socket.poll();
+        if self.is_calm && self.socket.phase == Phase::Open && self.manner != Manner::Leaves {
+            asked.steady.entry(self.id).or_insert((self.user, asked.now));
+        }
+        for message in std::mem::take(&mut self.socket.received) {
+            let Message::Text(text) = message else { panic!("not a text: {message:?}") };
+            let said: Value = serde_json::from_str(&text).expect("JSON");
+            let id = said["id"].as_str().expect("an id").to_owned();
+            match said["tg"].as_str() {
+                Some("question") => self.hear(asked, id, said["data"].as_u64().expect("a number")),
+                Some("over") => {
+                    assert!(self.heard.contains_key(&id), "client {} was never asked {id}", self.id);
+                    assert!(self.over.insert(id), "client {} hears twice that it is over", self.id);
+                }
+                _ => panic!("{said}"),
+            }
+        }
+        while self.next_due() <= asked.now {
+            let Some((_, id, number, nth)) = self.due.pop_front() else { break };
+            self.answer(&id, json!([self.id, number, nth]));
+        }
+        // What is said now goes out now: nothing else may happen for long.
+        self.socket.poll();
+        if self.socket.phase != Phase::Open {
+            asked.steady.remove(&self.id);
+        }
+    }
+
+    fn hear(&mut self, asked: &mut Asked, id: String, number: u64) {
+        let question = asked.questions.get_mut(&number).expect("it was asked");
+        assert_eq!(question.user, self.user, "question {number} is for somebody else");
+        assert!(question.heard_by.insert(self.id), "client {} is asked {number} twice", self.id);
+        let delay = if let Manner::Slow(us) = self.manner { us } else { 0 };
+        let times = match self.manner {
+            Manner::Never | Manner::Leaves => 0,
+            Manner::Twice => 2,
+            Manner::Prompt | Manner::Slow(_) => 1,
+        };
+        for nth in 1..=times {
+            self.due.push_back((asked.now + Duration::from_micros(delay), id.clone(), number, nth));
+        }
+        self.heard.insert(id, number);
+        if self.manner == Manner::Leaves {
+            self.socket.close(1000);
+        }
+    }
+
+    fn next_due(&self) -> Tick {
+        self.due.front().map_or(Tick::NEVER, |(at, ..)| *at)
+    }
+}
+
+struct Scenario {
+    world: World,
+    gateway: Gateway,
+    random: Random,
+    asked: Asked,
+    askers: Vec<Asker>,
+    clients: Vec<Client>,
+    people: u32,
+}
+
+impl Scenario {
+    fn new(seed: u64) -> Scenario {
+        let mut random = Random::new(seed ^ 0x9E57_1095);
+        let faults = if random.chance(100) { Faults::none() } else { Faults::seeded(seed) };
+        let world = World::new(seed, faults);
+        let shape = Shape {
+            shards: 1 + random.below(4) as u16,
+            mails_max: [1, 2, 3, 8, 64, limits::MAILBOX_MAILS][random.below(6) as usize],
+            outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
+            stalls: [0, 0, 20, 200][random.below(4) as usize],
+            connections_max: 1_000_000,
+            kept: Kept::nothing(),
+            seed: random.bits() as u32,
+        };
+        let gateway = Gateway::new(&world, shape);
+        let asked = Asked::default();
+        let mut scenario =
+            Scenario { world, gateway, random, asked, askers: Vec::new(), clients: Vec::new(), people: 0 };
+        (0..2).for_each(|_| scenario.hire(true));
+        scenario
+    }
+
+    fn run(&mut self) {
+        for _ in 0..20 + self.random.below(60) {
+            match self.random.below(100) {
+                0..45 => self.ask(),
+                45..75 => self.come(),
+                75..83 => self.go(),
+                83..90 => self.make_something_up(),
+                90..95 => {
+                    let is_calm = self.random.chance(500);
+                    self.hire(is_calm);
+                }
+                _ => self.dismiss(),
+            }
+            let pause_us = match self.random.below(100) {
+                0..40 => 0,
+                40..80 => self.random.below(3_000),
+                80..97 => self.random.below(200_000),
+                _ => self.random.below(4_000_000),
+            };
+            self.live(Duration::from_micros(pause_us));
+        }
+        self.world.calm_down();
+        self.gateway.calm_down();
+        self.live(TIMEOUT + MARGIN);
+        self.assert_over();
+        self.askers.clear();
+        self.clients.clear();
+        self.asked.steady.clear();
+        self.live(Duration::from_secs(20));
+        self.gateway.assert_empty();
+    }
+
+    // --- the acts ----------------------------------------------------------------------------------------------------
+
+    fn connect(&mut self, door: Door, is_calm: bool) -> Option<Endpoint> {
+        let address = address(door, false);
+        if is_calm { Some(self.world.connect_calm(address)?) } else { self.world.connect(address) }
+    }
+
+    fn hire(&mut self, is_calm: bool) {
+        let Some(endpoint) = self.connect(Door::Bus, is_calm) else { return };
+        self.people += 1;
+        self.askers.push(Asker::new(self.people, endpoint));
+    }
+
+    /// An asker goes, and does not care any more; the first stay.
+    fn dismiss(&mut self) {
+        if self.askers.len() > 2 {
+            let index = 2 + self.random.below(self.askers.len() as u64 - 2) as usize;
+            let id = self.askers.swap_remove(index).id;
+            let prefix = u64::from(id) << 32;
+            self.asked
+                .questions
+                .range_mut(prefix..prefix + (1 << 32))
+                .for_each(|(_, question)| question.is_calm = false);
+        }
+    }
+
+    fn ask(&mut self) {
+        let index = self.random.below(self.askers.len() as u64) as usize;
+        let user = self.random.below(USERS);
+        let timeout = match self.random.below(10) {
+            0..3 => Duration::from_millis(1 + self.random.below(50)),
+            _ => Duration::from_millis(1 + self.random.below(TIMEOUT.as_millis() as u64)),
+        };
+        let asker = &mut self.askers[index];
+        let number = (u64::from(asker.id) << 32) + self.asked.questions.len() as u64;
+        let question = Question {
+            user,
+            said: self.world.now(),
+            timeout,
+            is_calm: asker.is_calm,
+            heard_by: BTreeSet::new(),
+            outcome: None,
+        };
+        self.asked.questions.insert(number, question);
+        asker.ask(&format!("tg.user.u{user}"), number, timeout);
+    }
+
+    fn come(&mut self) {
+        let manner = match self.random.below(10) {
+            0..3 => Manner::Prompt,
+            3..6 => Manner::Slow(self.random.below(4_000_000)),
+            6 => Manner::Twice,
+            7 => Manner::Leaves,
+            _ => Manner::Never,
+        };
+        let (is_calm, user, seed) = (self.random.chance(600), self.random.below(USERS), self.random.bits());
+        let Some(endpoint) = self.connect(Door::Front, is_calm) else { return };
+        self.people += 1;
+        self.clients.push(Client::new(self.people, user, endpoint, manner, seed));
+    }
+
+    fn go(&mut self) {
+        if !self.clients.is_empty() {
+            let index = self.random.below(self.clients.len() as u64) as usize;
+            let client = self.clients.swap_remove(index);
+            self.asked.steady.remove(&client.id);
+        }
+    }
+
+    /// A client answers what it was not asked, maybe somebody else was.
+    fn make_something_up(&mut self) {
+        if self.clients.is_empty() {
+            return;
+        }
+        let index = self.random.below(self.clients.len() as u64) as usize;
+        let user = self.clients[index].user;
+        let others = self.clients.iter().filter(|client| client.user != user);
+        let ids: Vec<String> = others.flat_map(|client| client.heard.keys().cloned()).collect();
+        let known = ids.get(self.random.below(ids.len() as u64 + 1) as usize).cloned();
+        let id = known.unwrap_or_else(|| format!("{:016x}", self.random.bits()));
+        self.clients[index].answer(&id, json!([0, 0, 0]));
+    }
+
+    // --- time ----------------------------------------------------------------------------------------------------------
+
+    fn live(&mut self, time: Duration) {
+        let until = self.world.now() + time;
+        loop {
+            self.act_now();
+            let now = self.world.now();
+            let mut next = self.world.next_event();
+            if next <= now {
+                next = self.gateway.next_stall_end().min(now + Duration::from_micros(500));
+            }
+            let due = self.clients.iter().map(Client::next_due).min().unwrap_or(Tick::NEVER);
+            let next = next.min(due.max(now + Duration::from_micros(1)));
+            if next > until {
+                break;
+            }
+            self.world.advance_to(next);
+        }
+        self.world.advance_to(until);
+    }
+
+    fn act_now(&mut self) {
+        for _ in 0..ROUNDS_PER_INSTANT_MAX {
+            let runnable = self.gateway.runnable();
+            if !runnable.is_empty() {
+                let chosen = runnable[self.random.below(runnable.len() as u64) as usize];
+                self.gateway.turn(chosen);
+                if self.random.chance(100) {
+                    self.poll();
+                }
+                continue;
+            }
+            let before = self.world.history();
+            self.poll();
+            if self.world.history() == before && self.gateway.runnable().is_empty() {
+                return;
+            }
+        }
+        panic!("they never stop at {:?}", self.world.now());
+    }
+
+    fn poll(&mut self) {
+        let asked = &mut self.asked;
+        asked.now = self.world.now();
+        // Clients first: what one has heard, the outcome may be about.
+        self.clients.iter_mut().for_each(|client| client.poll(asked));
+        self.askers.iter_mut().for_each(|asker| asker.poll(asked));
+        self.clients.retain(|client| client.socket.end().is_none());
+        self.askers.retain(|asker| asker.is_calm || asker.bus.end().is_none());
+    }
+
+    // --- the end -------------------------------------------------------------------------------------------------------
+
+    /// Every question has one outcome, and every client knows which of its questions are over.
+    fn assert_over(&self) {
+        for (number, question) in &self.asked.questions {
+            assert!(!question.is_calm || question.outcome.is_some(), "question {number} has no outcome");
+        }
+        for client in self.clients.iter().filter(|client| self.asked.steady.contains_key(&client.id)) {
+            for (id, number) in &client.heard {
+                let question = &self.asked.questions[number];
+                let has_won = question.outcome == Some(Outcome::AnsweredBy(client.id));
+                let is_told = client.over.contains(id);
+                assert!(!(has_won && is_told), "client {} has answered {number}, and hears that it is over", client.id);
+                let must_know = question.is_calm && !has_won;
+                assert!(!must_know || is_told, "client {} does not hear that {number} is over", client.id);
+            }
+        }
+    }
+}
+
+type Read = fn(&Counters) -> &Counter;
+
+/// What has to happen in a sweep, for it to prove something.
+const HAPPENINGS: [(&str, Read); 5] = [
+    ("answered", |counters| &counters.questions_answered),
+    ("unanswerable", |counters| &counters.questions_unanswerable),
+    ("left", |counters| &counters.questions_gone),
+    ("late", |counters| &counters.questions_late),
+    ("stray", |counters| &counters.answers_stray),
+];
+
+/// How often each of them happened.
+type Tally = [u64; HAPPENINGS.len()];
+
+fn run(seed: u64) -> Result<Tally, String> {
+    let mut scenario = Scenario::new(seed);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        scenario.run();
+        HAPPENINGS.map(|(_, read)| scenario.gateway.counted(read))
+    }));
+    outcome.map_err(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
+        format!("seed {seed}: {words}")
+    })
+}
+
+/// As in `sweep`: TIDEGATE_SEED and TIDEGATE_SEEDS choose others.
+#[test]
+fn every_question_ends_in_one_outcome() {
+    let one = variable("TIDEGATE_SEED", |text| text.parse::<u64>().ok());
+    let seeds = one.map(|seed| seed..seed + 1).or(variable("TIDEGATE_SEEDS", range)).unwrap_or(SEEDS);
+    let outcomes: Vec<Result<Tally, String>> = std::thread::scope(|scope| {
+        let half = |first: usize| seeds.clone().skip(first).step_by(2).map(run).collect::<Vec<_>>();
+        let other = scope.spawn(move || half(1));
+        let mut outcomes = half(0);
+        outcomes.extend(other.join().expect("failures are caught"));
+        outcomes
+    });
+    let failures: Vec<&String> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    let words: Vec<&str> = failures.iter().map(|words| words.as_str()).collect();
+    assert!(failures.is_empty(), "{} of the seeds {seeds:?} failed:\n{}", failures.len(), words.join("\n"));
+    for (index, (what, _)) in HAPPENINGS.iter().enumerate() {
+        let count: u64 = outcomes.iter().flatten().map(|tally| tally[index]).sum();
+        println!("{what}: {count}");
+        assert!(count > 0 || seeds.end - seeds.start < SEEDS.end, "nothing was {what}");
+    }
+}
