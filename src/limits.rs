@@ -59,6 +59,25 @@ pub const QUESTIONS_PER_CONNECTION_MAX: usize = 64;
 /// news that somebody else was faster.
 pub const STRAY_ANSWERS_MAX: u32 = 2 * QUESTIONS_PER_CONNECTION_MAX as u32;
 
+// --- Messages that clients acknowledge -----------------------------------------------------------------------------
+
+/// The longest that a worker may have a message sent again (`Tg-Ack`): a phone that is off over night.
+pub const ACK_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long an acknowledgement is waited for until the message is sent again; twice as long each time, up to a minute. Who has
+/// lost its connection gets it on the next one, so this is for clients that have a connection and have forgotten.
+pub const ACK_RESEND: Duration = Duration::from_secs(5);
+pub const ACK_RESEND_MAX: Duration = Duration::from_secs(60);
+/// Messages that one user or connection has not acknowledged. All of them go to each connection that comes, so their bytes are
+/// a quarter of an outbox at most (`limits.outbox_bytes_max`), or one message.
+pub const UNACKED_PER_CLIENT_MAX: usize = 256;
+/// And of all those whose home one shard is, with what each costs besides its text: its places in a map, a list and a tree.
+pub const UNACKED_PER_SHARD_MAX: usize = 64 * 1024;
+pub const UNACKED_BYTES: usize = 256;
+/// Bytes of them, of all shards together (configurable as `limits.unacked_bytes_max`).
+pub const UNACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Sent again, or ended, in one turn of a shard.
+pub const UNACKED_PER_TURN: usize = 1024;
+
 // --- The client protocol (centrifuge-json) --------------------------------------------------------------------------
 
 /// Most commands of one frame: a client that comes back subscribes to all its channels in one, and has a few more to say.
@@ -232,6 +251,9 @@ pub const DRAIN_CLIENTS_PER_SECOND_MIN: u32 = 200;
 /// What a drain leaves to answers and last words, after the last client has been told; later than that nobody is waited for.
 /// Longer than [`CLOSE_TIMEOUT`].
 pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
+/// How long nobody is waited for any more until the workers are told to go: what has been published is with them by then, two
+/// letters later.
+pub const DRAIN_QUIET: Duration = Duration::from_millis(100);
 /// How often a draining shard looks whom to send away, and whether the others still have clients.
 pub const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// When whoever is sent away should come back: not before this …

@@ -16,6 +16,8 @@ pub struct Settings {
     pub channels: Arc<Rules>,
     /// Bytes that one shard keeps of all its channels.
     pub history_bytes_max: usize,
+    /// And of messages that clients have not acknowledged.
+    pub unacked_bytes_max: usize,
     pub websocket: SessionLimits,
     pub bus: BusSettings,
     /// Longest message that a worker or the admin API may publish.
@@ -90,6 +92,7 @@ impl Default for Settings {
             routes: Vec::new(),
             channels: Arc::default(),
             history_bytes_max: limits::HISTORY_BYTES_MAX,
+            unacked_bytes_max: limits::UNACKED_BYTES_MAX,
             websocket: SessionLimits::default(),
             bus: BusSettings {
                 limits: BusLimits {

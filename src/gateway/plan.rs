@@ -115,6 +115,7 @@ fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Setting
         routes: routes.map_err(StartError)?,
         channels: Arc::new(rules(config).map_err(StartError)?),
         history_bytes_max: limits.history_bytes_max / shards,
+        unacked_bytes_max: limits.unacked_bytes_max / shards,
         websocket: SessionLimits {
             message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),
             fragments_max: limits.fragments_max,

@@ -6,6 +6,7 @@
 //!   directory   what every shard knows: wildcard and queue subscriptions, hence the services' workers
 //!   requests    the accepted requests that this shard owns, and their results
 //!   questions   what workers have asked clients and not heard yet; what this shard's connections have been asked
+//!   unacked     what clients have to acknowledge and have not
 //! ```
 //!
 //! A channel belongs to the shard that its name hashes to ([`Hub::owner_of`]). The owner gives offsets, so a channel
@@ -19,6 +20,7 @@ pub mod patterns;
 mod places;
 pub mod questions;
 pub mod requests;
+pub mod unacked;
 
 pub use destination::{Command, Destination, NoCommand};
 pub use directory::{Directory, Member, Membership, Seat};
@@ -27,6 +29,7 @@ pub use listeners::{Listener, Listeners, Registration, SubKey, Withdrawal};
 pub use places::PlaceSet;
 pub use questions::{Asked, Questions};
 pub use requests::Requests;
+pub use unacked::Unacked;
 
 use std::sync::Arc;
 
@@ -44,6 +47,7 @@ pub struct Hub {
     pub requests: Requests,
     pub questions: Questions,
     pub asked: Asked,
+    pub unacked: Unacked,
 }
 
 /// Who gets a message.
@@ -64,7 +68,7 @@ impl Recipients {
 }
 
 impl Hub {
-    pub fn new(own: Place, shards: u16, engine: Engine, seed: u32) -> Hub {
+    pub fn new(own: Place, shards: u16, engine: Engine, unacked: unacked::Bounds, seed: u32) -> Hub {
         Hub {
             own,
             shards,
@@ -74,6 +78,7 @@ impl Hub {
             requests: Requests::new(shards),
             questions: Questions::new(own, seed),
             asked: Asked::default(),
+            unacked: Unacked::new(own, unacked, seed),
         }
     }
 
@@ -132,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_owner_sends_to_every_place_that_listens_once() {
-        let mut hub = Hub::new(Place(0), 1, Engine::new(Arc::default(), 0, 7), 7);
+        let mut hub = Hub::new(Place(0), 1, Engine::new(Arc::default(), 0, 7), unacked::Bounds::default(), 7);
         let subject = Subject::new("room.1").unwrap();
         hub.engine.join(&subject, Place(3));
         hub.directory.enlist(Membership {

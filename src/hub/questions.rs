@@ -22,7 +22,7 @@ use smallvec::SmallVec;
 use super::{Command, Destination, PlaceSet, mix};
 use crate::base::{Address, Key, Place, Tick};
 use crate::limits;
-use crate::proto::event::Message;
+use crate::proto::event::{ACK_HEADER, Message};
 use crate::proto::subject::Subject;
 
 /// Who waits for an outcome.
@@ -81,13 +81,14 @@ pub struct Questions {
     serial: u64,
 }
 
-/// Whether `message` is for clients and wants an answer. What the gateway alone may say cannot be had said by a client, and that
+/// Whether `message` is for clients and wants an answer, not just an acknowledgement (`unacked`). What the gateway alone may say cannot be had said by a client, and that
 /// nobody answers is no result of a request.
 pub fn is_question(message: &Message) -> bool {
     let Some(reply) = &message.reply else { return false };
     let is_for_clients = ["tg.conn.", "tg.user."].iter().any(|prefix| message.subject.as_str().starts_with(prefix));
     is_for_clients
         && Command::of(&message.subject) == Ok(None)
+        && message.header(ACK_HEADER).is_none()
         && !matches!(Destination::of(reply), Destination::Event | Destination::Request(_))
 }
 

@@ -116,6 +116,17 @@ pub enum Mail {
         id: u64,
         from: Address,
     },
+    /// To the home of what a user has to acknowledge: a connection of the sending shard has come that can. Behind its `Join`.
+    Came {
+        user: Subject,
+        from: Address,
+    },
+    /// To the same: a sending has reached somebody on a shard.
+    Reached {
+        id: u64,
+    },
+    /// To the same: a client has acknowledged something.
+    Ack(Box<Ack>),
     /// To the shard that keeps requests of this worker: its connection has ended. An ask, to stay behind its answers.
     Gone {
         worker: Address,
@@ -131,6 +142,13 @@ pub enum Mail {
     Over {
         key: Key,
         id: u64,
+    },
+    /// To a shard with listeners: those that can have to acknowledge this; `Reached` says whether there are any, like `Asked`.
+    Unacked(Box<Unacked>),
+    /// To the shard of a connection that has come: what its user has to acknowledge.
+    CatchUp {
+        key: Key,
+        texts: Vec<Arc<[u8]>>,
     },
     /// To one member of a queue group. If it has left meanwhile, another gets it: once, so that this stays a tell.
     Direct {
@@ -231,6 +249,26 @@ pub struct Answer {
     pub payload: Box<[u8]>,
 }
 
+/// A message that has to be acknowledged, from the shard that waits for that.
+#[derive(Debug)]
+pub struct Unacked {
+    pub id: u64,
+    pub home: Place,
+    pub user: Subject,
+    /// What those are told who can acknowledge it.
+    pub text: Arc<[u8]>,
+    /// What the others get: none if it is sent again.
+    pub delivery: Option<Delivery>,
+}
+
+/// An acknowledgement, and whose it is.
+#[derive(Debug)]
+pub struct Ack {
+    pub id: u64,
+    pub from: Address,
+    pub user: Option<Box<str>>,
+}
+
 /// A question about what a channel was.
 #[derive(Debug)]
 pub struct Replay {
@@ -274,6 +312,8 @@ impl Mail {
             Mail::Deliver(delivery) | Mail::Direct { delivery, .. } => delivery.message.payload.len(),
             Mail::Question(question) => question.delivery.message.payload.len(),
             Mail::Answer(answer) => answer.payload.len(),
+            Mail::Unacked(unacked) => unacked.text.len(),
+            Mail::CatchUp { texts, .. } => texts.iter().map(|text| text.len()).sum(),
             Mail::Replayed(replayed) => replayed.excerpt.as_ref().map_or(0, Excerpt::payload_bytes),
             Mail::Accept { request, .. } => request.message.payload.len(),
             Mail::Hand { message, .. } => message.payload.len(),
@@ -304,10 +344,15 @@ impl Mail {
             | Mail::Asked { .. }
             | Mail::Answer(_)
             | Mail::Left { .. }
+            | Mail::Came { .. }
+            | Mail::Reached { .. }
+            | Mail::Ack(_)
             | Mail::Gone { .. } => Lane::Ask,
             Mail::Deliver(_)
             | Mail::Question(_)
             | Mail::Over { .. }
+            | Mail::Unacked(_)
+            | Mail::CatchUp { .. }
             | Mail::Direct { .. }
             | Mail::Joined { .. }
             | Mail::Replayed(_)

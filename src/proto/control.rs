@@ -1,9 +1,12 @@
-//! What the gateway and a client say to each other about questions: JSON objects whose key "tg" says what they are.
+//! What the gateway and a client say to each other about questions, and about messages that have to be acknowledged: JSON objects
+//! whose key "tg" says what they are.
 //!
 //! ```text
 //!  to the client   {"tg":"question","id":"0123456789abcdef","data":…}     whoever answers first has answered
 //!                  {"tg":"over","id":"0123456789abcdef"}                  no answer is wanted any more
+//!                  {"tg":"message","id":"0123456789abcdef","data":…}      comes again until it is acknowledged
 //!  from it         {"tg":"answer","id":"0123456789abcdef","data":…}
+//!                  {"tg":"ack","id":"0123456789abcdef"}
 //! ```
 
 use std::borrow::Cow;
@@ -18,6 +21,8 @@ use super::centrifuge::Data;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said<'a> {
     Answer(Answer<'a>),
+    /// The message with this id has come. Without an id, because what stands there is none, none has.
+    Ack(Option<u64>),
 }
 
 /// The answer to a question. Without an id, because what stands there is none, it is the answer to nothing.
@@ -50,6 +55,7 @@ impl<'a> Said<'a> {
         let object: Object<'a> = serde_json::from_slice(text).ok()?;
         match object.tg.as_deref() {
             Some("answer") => Some(Said::Answer(object.into())),
+            Some("ack") => Some(Said::Ack(object.id())),
             _ => None,
         }
     }
@@ -64,11 +70,19 @@ impl<'a> Answer<'a> {
 
 impl<'a> From<Object<'a>> for Answer<'a> {
     fn from(object: Object<'a>) -> Answer<'a> {
-        Answer {
-            id: object.id.and_then(|id| parse_id(id.get())),
-            data: object.data.map_or(NULL, |data| data.get().as_bytes()),
-        }
+        Answer { id: object.id(), data: object.data.map_or(NULL, |data| data.get().as_bytes()) }
     }
+}
+
+impl Object<'_> {
+    fn id(&self) -> Option<u64> {
+        self.id.and_then(|id| parse_id(id.get()))
+    }
+}
+
+/// Reads an acknowledgement without "tg": the id, if there is one.
+pub fn parse_ack(json: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<Object<'_>>(json).ok()?.id()
 }
 
 fn parse_id(json: &str) -> Option<u64> {
@@ -79,7 +93,16 @@ fn parse_id(json: &str) -> Option<u64> {
 
 /// Appends a question. A payload that is not JSON becomes a text.
 pub fn write_question(out: &mut Vec<u8>, id: u64, payload: &[u8]) {
-    begin(out, "question", id);
+    write_with_data(out, "question", id, payload);
+}
+
+/// Appends a message that has to be acknowledged, likewise.
+pub fn write_message(out: &mut Vec<u8>, id: u64, payload: &[u8]) {
+    write_with_data(out, "message", id, payload);
+}
+
+fn write_with_data(out: &mut Vec<u8>, what: &str, id: u64, payload: &[u8]) {
+    begin(out, what, id);
     out.extend_from_slice(b",\"data\":");
     Data(payload).write(out);
     out.push(b'}');
@@ -113,6 +136,17 @@ mod tests {
         let answer = b" {\"id\":\"00000000000000A1\", \"data\": [1, 2], \"tg\":\"answer\", \"more\":1}";
         assert_eq!(Said::parse(answer), Some(Said::Answer(Answer { id: Some(0xA1), data: b"[1, 2]" })));
         assert_eq!(Answer::parse(b"{\"id\":\"00000000000000a1\"}"), Answer { id: Some(0xA1), data: b"null" });
+    }
+
+    #[test]
+    fn what_has_come_can_be_acknowledged() {
+        let mut out = Vec::new();
+        write_message(&mut out, 0xA1, b"[1]");
+        assert_eq!(&out[..], b"{\"tg\":\"message\",\"id\":\"00000000000000a1\",\"data\":[1]}");
+        assert_eq!(Said::parse(b"{\"tg\":\"ack\",\"id\":\"00000000000000a1\"}"), Some(Said::Ack(Some(0xA1))));
+        assert_eq!(Said::parse(b"{\"tg\":\"ack\",\"id\":7}"), Some(Said::Ack(None)));
+        assert_eq!(parse_ack(b"{\"id\":\"00000000000000a1\"}"), Some(0xA1));
+        assert_eq!([&b"{}"[..], b"\"00000000000000a1\"", b""].map(parse_ack), [None; 3]);
     }
 
     #[test]

@@ -34,8 +34,12 @@ pub const ID_HEADER: &str = "Nats-Msg-Id";
 /// Header of whoever asks a client: how many milliseconds it waits for the answer.
 pub const TIMEOUT_HEADER: &str = "Tg-Timeout";
 
-/// Headers of what a client has published over the client protocol, or has answered: its connection, its user, what its token
-/// says.
+/// Header of whoever wants its message to a client acknowledged: for how many seconds, and, after a comma, how many times it is
+/// sent at most.
+pub const ACK_HEADER: &str = "Tg-Ack";
+
+/// Headers of what a client has published over the client protocol, or has answered or acknowledged: its connection, its user,
+/// what its token says.
 pub const CONN_HEADER: &str = "Tg-Conn";
 pub const USER_HEADER: &str = "Tg-User";
 pub const INFO_HEADER: &str = "Tg-Info";

@@ -36,7 +36,8 @@ impl Core {
         match step {
             Step::Open { user, channels } => {
                 if let Some(user) = user {
-                    self.subscribe(key, TAG_ADDED, &Pattern::from(user), None);
+                    self.subscribe(key, TAG_ADDED, &Pattern::from(user.clone()), None);
+                    self.announce_user(key, user);
                 }
                 channels.into_iter().for_each(|channel| self.open_channel(key, channel));
                 self.notify_service(key, Kind::Open);
@@ -63,6 +64,12 @@ impl Core {
             }
             Step::Answer { command, answer } => {
                 let is_taken = self.client_answers(key, answer);
+                if let Some((session, outbox)) = self.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
+                    session.taken(command, is_taken, outbox);
+                }
+            }
+            Step::Ack { command, id } => {
+                let is_taken = self.client_acks(key, id);
                 if let Some((session, outbox)) = self.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
                     session.taken(command, is_taken, outbox);
                 }

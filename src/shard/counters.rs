@@ -36,6 +36,16 @@ pub struct Counters {
     pub questions_late: Counter,
     /// What clients answered that nobody had asked them, or that had been answered before.
     pub answers_stray: Counter,
+    /// Messages that clients have not acknowledged; as of the end of the last turn.
+    pub unacked: Counter,
+    /// And how those ended that are not waited for any more; those that were not taken.
+    pub unacked_acknowledged: Counter,
+    pub unacked_expired: Counter,
+    pub unacked_refused: Counter,
+    /// Times that one of them went to a connection after it had been sent before.
+    pub unacked_resent: Counter,
+    /// Acknowledgements of nothing, or of what was over.
+    pub acks_stray: Counter,
     pub requests_accepted: Counter,
     pub requests_done: Counter,
     pub requests_failed: Counter,
@@ -87,6 +97,12 @@ impl Counters {
             questions_gone: Counter::default(),
             questions_late: Counter::default(),
             answers_stray: Counter::default(),
+            unacked: Counter::default(),
+            unacked_acknowledged: Counter::default(),
+            unacked_expired: Counter::default(),
+            unacked_refused: Counter::default(),
+            unacked_resent: Counter::default(),
+            acks_stray: Counter::default(),
             requests_accepted: Counter::default(),
             requests_done: Counter::default(),
             requests_failed: Counter::default(),
@@ -173,6 +189,20 @@ const ROWS: &[(&str, &str, &str, Read)] = &[
     ("questions_late_total", "counter", "Questions that nobody answered in time.", |c| c.questions_late.value()),
     ("answers_stray_total", "counter", "Clients' answers to nothing, or that came too late.", |c| {
         c.answers_stray.value()
+    }),
+    ("unacked", "gauge", "Messages that their clients have not acknowledged yet.", |c| c.unacked.value()),
+    ("unacked_acknowledged_total", "counter", "Messages with Tg-Ack that a client has acknowledged.", |c| {
+        c.unacked_acknowledged.value()
+    }),
+    ("unacked_expired_total", "counter", "Messages with Tg-Ack that nobody has acknowledged in time.", |c| {
+        c.unacked_expired.value()
+    }),
+    ("unacked_refused_total", "counter", "Messages with Tg-Ack that were not taken.", |c| c.unacked_refused.value()),
+    ("unacked_resent_total", "counter", "Times that a message with Tg-Ack was sent to a connection again.", |c| {
+        c.unacked_resent.value()
+    }),
+    ("acks_stray_total", "counter", "Clients' acknowledgements of nothing, or of what was over.", |c| {
+        c.acks_stray.value()
     }),
     ("tls_handshakes_total", "counter", "TLS handshakes finished.", |c| c.handshakes.value()),
     ("tls_handshakes_waiting", "gauge", "TLS connections that wait for a turn of their handshake.", |c| {

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use crate::base::{Address, Key};
 use crate::conn::{Pushed, TAG_ADDED};
 use crate::hub::questions::is_question;
+use crate::hub::unacked::wants_ack;
 use crate::hub::{Command, Destination, Listener, Member, Membership, Recipients, Repetition, Seat, SubKey, mix};
 use crate::limits;
 use crate::mesh::{Delivery, Mail, Publish, Publisher};
@@ -59,6 +60,8 @@ impl Core {
         let owner = self.hub.owner_of(subject.as_str());
         if owner == self.place && is_question(&publish.message) {
             self.ask_user(subject, publish);
+        } else if owner == self.place && wants_ack(&publish.message) {
+            self.keep_for_user(subject, publish);
         } else if owner == self.place {
             match self.hub.publish(subject, &publish.message, self.now) {
                 Ok((position, recipients)) => self.distribute(publish, position, &recipients),
@@ -136,8 +139,8 @@ impl Core {
             }
         }
         self.forget_recalls(&event.message.subject);
-        // Whoever can answer a question has been asked it.
-        let asks = is_question(&event.message);
+        // Whoever can answer a question has been asked it, and the same for what is to be acknowledged.
+        let is_said = is_question(&event.message) || wants_ack(&event.message);
         let mut ended: SmallVec<[(Key, CloseReason); 4]> = SmallVec::new();
         let mut finished: SmallVec<[SubKey; 4]> = SmallVec::new();
         let mut delivered = 0;
@@ -145,7 +148,7 @@ impl Core {
         hub.listeners.for_each(&event.message.subject, |listener, number| {
             let Listener { key, tag } = listener;
             let Some(conn) = slots.get_mut(key) else { return };
-            if except == Some(Address { place: *place, key }) || asks && conn.can_answer(settings) {
+            if except == Some(Address { place: *place, key }) || is_said && conn.can_answer(settings) {
                 return;
             }
             let pushed = if conn.is_idle() {
@@ -205,6 +208,7 @@ impl Core {
         match command {
             Some(command) => self.obey(key, command, &publish.message),
             None if is_question(&publish.message) => self.ask_conn(key, publish),
+            None if wants_ack(&publish.message) => self.keep_for_conn(key, publish),
             None => self.push_to(key, 0, &Rc::new(Event::new(publish.message, None))),
         }
     }

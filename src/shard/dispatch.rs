@@ -41,7 +41,8 @@ impl Core {
                     self.recall(key, channel, since);
                 }
                 if let Some(user) = opening.user {
-                    self.subscribe(key, TAG_ADDED, &Pattern::from(user), None);
+                    self.subscribe(key, TAG_ADDED, &Pattern::from(user.clone()), None);
+                    self.announce_user(key, user);
                 }
                 self.notify_service(key, Kind::Open);
                 if self.settings.readiness == Readiness::Closing {
@@ -168,9 +169,12 @@ impl Core {
         let Some((target, channel)) = self.websocket_target(key) else { return };
         if target.control
             && message.opcode == Opcode::Text
-            && let Some(Said::Answer(answer)) = Said::parse(&message.payload)
+            && let Some(said) = Said::parse(&message.payload)
         {
-            self.client_answers(key, answer);
+            match said {
+                Said::Answer(answer) => self.client_answers(key, answer),
+                Said::Ack(id) => self.client_acks(key, id),
+            };
             return;
         }
         let has_service = target.service.is_some();

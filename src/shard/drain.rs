@@ -21,6 +21,7 @@ use crate::proto::CloseReason;
 use crate::proto::event::Message;
 use crate::proto::subject::Subject;
 
+use super::counters::Counters;
 use super::{Core, Shard, Turn};
 
 /// What the workers hear when it begins.
@@ -47,6 +48,8 @@ pub(super) struct Departures {
     count: usize,
     began: Tick,
     spread: Duration,
+    /// Since when nobody is waited for any more.
+    quiet: Option<Tick>,
 }
 
 impl Departures {
@@ -56,7 +59,7 @@ impl Departures {
         let count = left.len();
         let quick =
             Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX) / limits::DRAIN_CLIENTS_PER_SECOND_MIN;
-        Departures { left, count, began, spread: spread.min(quick) }
+        Departures { left, count, began, spread: spread.min(quick), quiet: None }
     }
 
     /// The next one whose time has come.
@@ -190,6 +193,8 @@ impl Core {
         self.say_readiness(Readiness::Closing);
         let clients = self.slots.keys().filter(|key| self.slots.get(*key).is_some_and(is_client)).collect();
         self.drain = Drain::Clients(Departures::new(clients, self.now, self.settings.drain.spread));
+        // Who waits for acknowledgements hears that none will come, while there is somebody left who can say so.
+        self.hub.unacked.close();
     }
 
     /// Ends those whose time has come. True when there is no client any more, here or elsewhere, or no time.
@@ -203,8 +208,15 @@ impl Core {
             self.break_all(is_client);
         }
         // Until then the others' clients may need the channels and the workers of this shard.
-        let clients: u64 = self.counters.iter().map(|counters| counters.clients.value()).sum();
-        clients == 0 || until <= now
+        let waiting = |counters: &Counters| counters.clients.value() + counters.unacked.value();
+        let is_quiet = self.counters.iter().map(waiting).sum::<u64>() == 0;
+        let Drain::Clients(departures) = &mut self.drain else { return false };
+        if !is_quiet {
+            departures.quiet = None;
+            return until <= now;
+        }
+        let since = *departures.quiet.get_or_insert(now);
+        until <= now || since + limits::DRAIN_QUIET <= now
     }
 
     fn depart(&mut self, key: Key) {

@@ -144,6 +144,9 @@ impl Core {
         if !self.hub.asked.is_empty() {
             self.leave_questions(key);
         }
+        if !self.hub.unacked.is_empty() {
+            self.leave_unacked(key);
+        }
         self.stranded.remove(&key);
         self.sticky.remove(&key);
         self.count_end(reason, peer);

@@ -60,6 +60,11 @@ impl Core {
             Mail::Asked { id, from, keys } => self.asked(id, from, &keys),
             Mail::Answer(answer) => self.answered_by_client(*answer),
             Mail::Left { id, from } => self.left(id, from),
+            Mail::Unacked(unacked) => self.offer(*unacked),
+            Mail::CatchUp { key, texts } => self.catch_up(key, &texts),
+            Mail::Came { user, from } => self.came(&user, from),
+            Mail::Reached { id } => self.hub.unacked.reached(id, self.now),
+            Mail::Ack(ack) => self.acknowledged(*ack),
             Mail::Direct { seat, delivery, is_second_choice } => self.seated(seat, *delivery, is_second_choice),
             Mail::Joined { subject, serial } => {
                 for key in self.hub.listeners.joined(&subject, serial) {

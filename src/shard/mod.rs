@@ -15,6 +15,7 @@
 //! - `handshakes`  whose turn it is in a storm of them
 //! - `presence`  who listens, where a channel's rule asks for it
 //! - `questions` what workers ask clients, and what becomes of it
+//! - `unacked`   what clients have to acknowledge: sent until they do, or the time is over
 //! - `lifetime`  from accept to the free slot
 //! - `drain`     how it all goes away
 //! - `mail`      what other threads say
@@ -34,6 +35,7 @@ mod pump;
 mod questions;
 mod replay;
 mod requests;
+mod unacked;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -49,6 +51,7 @@ use crate::conn::settings::Settings;
 use crate::conn::{Conn, Door, Sealing};
 use crate::driver::{Completion, Driver, ListenerId};
 use crate::hub::requests::Ids;
+use crate::hub::unacked::Bounds;
 use crate::hub::{Engine, Hub, Member, PlaceSet};
 use crate::limits;
 use crate::mesh::{Mailbox, Mesh, Post};
@@ -157,7 +160,10 @@ impl<D: Driver> Shard<D> {
     pub fn new(driver: D, parts: Parts) -> Shard<D> {
         let settings = parts.settings;
         let engine = Engine::new(settings.channels.clone(), settings.history_bytes_max, parts.seed);
-        let hub = Hub::new(parts.place, parts.mesh.shards(), engine, parts.seed);
+        // Beside what else waits for a client, they must not make it slow.
+        let client_bytes_max = settings.outbox_bytes_max / 4;
+        let unacked = Bounds { client_bytes_max, bytes_max: settings.unacked_bytes_max };
+        let hub = Hub::new(parts.place, parts.mesh.shards(), engine, unacked, parts.seed);
         let core = Core {
             place: parts.place,
             settings,
@@ -224,6 +230,7 @@ impl<D: Driver> Shard<D> {
         self.resume_accepts();
         self.core.resume();
         self.core.forward_requests();
+        self.core.send_again();
         self.drain();
         self.flush();
         self.core.post.flush();
@@ -353,6 +360,7 @@ impl<D: Driver> Shard<D> {
             requests: self.core.hub.requests.len(),
             questions: self.core.hub.questions.len(),
             asked: self.core.hub.asked.len(),
+            unacked: self.core.hub.unacked.len(),
             keepers: self.core.keepers.len(),
             recalls: self.core.recalls.len(),
             waiting_most: self.core.waiting_most(),
@@ -382,6 +390,8 @@ pub struct Census {
     pub questions: usize,
     /// Connections that owe answers.
     pub asked: usize,
+    /// Messages that clients have not acknowledged.
+    pub unacked: usize,
     /// Workers that shards have handed requests to.
     pub keepers: usize,
     /// Clients that wait to hear whether they have missed a result.
@@ -408,6 +418,7 @@ impl Core {
         self.counters().histories.set(channels as u64);
         self.counters().history_bytes.set(bytes as u64);
         self.counters().questions.set(self.hub.questions.len() as u64);
+        self.counters().unacked.set(self.hub.unacked.len() as u64);
         self.counters().requests_pending.set(self.hub.requests.pending() as u64);
         self.counters().requests_kept.set(self.hub.requests.len() as u64);
     }
@@ -432,7 +443,8 @@ impl Core {
             return self.now;
         }
         let kept = self.hub.engine.sweep_at().min(self.hub.requests.deadline()).min(self.hub.questions.deadline());
-        let mut deadline = self.wheel.next().min(kept).min(self.sealing.deadline());
+        let unacked = if self.post.is_crowded() { Tick::NEVER } else { self.hub.unacked.deadline() };
+        let mut deadline = self.wheel.next().min(kept).min(unacked).min(self.sealing.deadline());
         if self.post.backlog() > 0 {
             deadline = deadline.min(self.now + limits::BACKLOG_RETRY);
         }

@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::base::{Address, Key, Place};
-use crate::hub::PlaceSet;
 use crate::hub::questions::{End, Open, Over, Reported, Requester};
+use crate::hub::{PlaceSet, Recipients};
 use crate::limits;
 use crate::mesh::{Answer, Delivery, Mail, Publish, Publisher, Question};
 use crate::proto::CloseReason;
@@ -31,13 +31,7 @@ impl Core {
     pub(super) fn ask_user(&mut self, subject: &Subject, publish: Publish) {
         // A user's subject is no channel, where a message could be a repetition.
         let Ok((position, mut recipients)) = self.hub.publish(subject, &publish.message, self.now) else { return };
-        let mut places = PlaceSet::default();
-        recipients
-            .places
-            .iter()
-            .filter(|place| self.post.mesh().is_shard(*place))
-            .for_each(|place| places.insert(place));
-        places.iter().for_each(|place| recipients.places.remove(place));
+        let places = self.take_shards(&mut recipients);
         let id = self.begin_question(&publish, places);
         let except = publish.from.filter(|from| from.is_silent).map(|from| from.address);
         for (id, place) in id.into_iter().flat_map(|id| places.iter().map(move |place| (id, place))) {
@@ -50,6 +44,15 @@ impl Core {
         }
         let from = publish.from.map(|from| Publisher { wants_no_responders: false, ..from });
         self.distribute(Publish { from, ..publish }, position, &recipients);
+    }
+
+    /// The shards among the recipients' places.
+    pub(super) fn take_shards(&self, recipients: &mut Recipients) -> PlaceSet {
+        let mut places = PlaceSet::default();
+        let shards = recipients.places.iter().filter(|place| self.post.mesh().is_shard(*place));
+        shards.for_each(|place| places.insert(place));
+        places.iter().for_each(|place| recipients.places.remove(place));
+        places
     }
 
     /// A question to one connection of this shard; one that cannot answer gets it as a plain message.
@@ -111,7 +114,7 @@ impl Core {
         self.put_control(key, &json);
     }
 
-    fn put_control(&mut self, key: Key, json: &[u8]) {
+    pub(super) fn put_control(&mut self, key: Key, json: &[u8]) {
         let Some(conn) = self.slots.get_mut(key) else { return };
         if conn.is_overfull(&self.settings) {
             return self.end(key, CloseReason::SlowConsumer);
@@ -226,7 +229,7 @@ impl Core {
         others.into_iter().for_each(|other| self.tell_over(id, other));
     }
 
-    fn publish_outcome(&mut self, message: Message) {
+    pub(super) fn publish_outcome(&mut self, message: Message) {
         self.publish(Publish { message: message.into(), from: None });
     }
 
@@ -239,7 +242,7 @@ impl Core {
 }
 
 /// A message that says no more than its status.
-fn status(subject: Subject, status: &[u8]) -> Message {
+pub(super) fn status(subject: Subject, status: &[u8]) -> Message {
     Message { subject, reply: None, headers: Some(status.into()), payload: Box::default() }
 }
 

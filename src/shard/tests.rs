@@ -10,6 +10,7 @@ mod questions;
 mod replay;
 mod slow;
 mod storm;
+mod unacked;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

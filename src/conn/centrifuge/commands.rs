@@ -25,8 +25,9 @@ use crate::proto::replay::{Bounds, Since};
 use crate::proto::subject::{Subject, is_valid_token};
 use crate::proto::token::{ConnectionClaims, Refused};
 
-/// The call that answers a question, and goes to no worker of the service.
+/// The calls that answer a question and acknowledge a message, and go to no worker of the service.
 const ANSWER_METHOD: &str = "tg.answer";
+const ACK_METHOD: &str = "tg.ack";
 /// The payload that is said by saying none.
 const NULL: &[u8] = b"null";
 
@@ -97,6 +98,9 @@ impl Centrifuge {
             Request::Rpc(rpc) if &*rpc.method == ANSWER_METHOD => {
                 let answer = control::Answer::parse(payload(rpc.data));
                 Ok(Some(Step::Answer { command: id, answer }))
+            }
+            Request::Rpc(rpc) if &*rpc.method == ACK_METHOD => {
+                Ok(Some(Step::Ack { command: id, id: control::parse_ack(payload(rpc.data)) }))
             }
             Request::Rpc(rpc) => {
                 if around.target.service.is_none() {

@@ -86,6 +86,11 @@ pub enum Step<'a> {
         command: u32,
         answer: control::Answer<'a>,
     },
+    /// Of a message; likewise.
+    Ack {
+        command: u32,
+        id: Option<u64>,
+    },
 }
 
 /// A channel to subscribe to; with `since`, its owner is asked what has been missed ([`Centrifuge::replayed`]).
@@ -249,7 +254,7 @@ impl Centrifuge {
         say(outbox, |out| centrifuge::write_own_message(out, json));
     }
 
-    /// The answer in `command` has gone to whoever has asked, or was to nothing.
+    /// The answer or acknowledgement in `command` has gone to whoever waits for it, or was to nothing.
     pub fn taken(&self, command: u32, is_taken: bool, outbox: &mut Outbox) {
         match is_taken {
             true => reply(outbox, command, &Answer::Rpc(RpcResult { data: Data(b"{}") })),

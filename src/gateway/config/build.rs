@@ -332,6 +332,7 @@ impl Builder<'_> {
             payload_bytes_max: section.size("payload_bytes_max"),
             outbox_bytes_max: section.size("outbox_bytes_max"),
             history_bytes_max: section.size("history_bytes_max"),
+            unacked_bytes_max: section.size("unacked_bytes_max"),
             connections_max: section.value("connections_max").map(|_| section.size("connections_max")),
             ping_interval: Duration::from_secs(section.whole("ping_interval_s")),
             head_timeout: Duration::from_secs(section.whole("head_timeout_s")),

@@ -228,6 +228,8 @@ pub struct Limits {
     pub outbox_bytes_max: usize,
     /// Of all shards together.
     pub history_bytes_max: usize,
+    /// Likewise.
+    pub unacked_bytes_max: usize,
     /// Of the whole process; `None` if nobody has said it, then [`crate::limits::CONNECTIONS_MAX`] holds.
     pub connections_max: Option<usize>,
     pub ping_interval: Duration,

@@ -319,8 +319,8 @@ pub const TABLE: &[Row] = &[
         path: "route[].websocket.control",
         kind: Kind::Switch,
         fallback: Fallback::Switch(false),
-        help: "Whether workers can ask the clients: texts whose key \"tg\" says so are questions and answers.",
-        doc: "See [workers.md](workers.md). Clients of `centrifuge-json` can always be asked.",
+        help: "Whether clients can answer and acknowledge: texts whose key \"tg\" says so are the gateway's.",
+        doc: "See [workers.md](workers.md). Clients of `centrifuge-json` always can.",
     },
     Row {
         path: "route[].websocket.channels",
@@ -629,6 +629,13 @@ pub const TABLE: &[Row] = &[
         fallback: Fallback::Whole(limits::HISTORY_BYTES_MAX as u64),
         help: "Bytes of messages that are kept of all channels together, for those who come back.",
         doc: "Shared out among the shards. Beyond it, what is kept of the least recently used channels is given up first.",
+    },
+    Row {
+        path: "limits.unacked_bytes_max",
+        kind: bytes(0, 1_099_511_627_776),
+        fallback: Fallback::Whole(limits::UNACKED_BYTES_MAX as u64),
+        help: "Bytes of messages that clients have not acknowledged, of all together.",
+        doc: "Shared out among the shards. Beyond it, workers are told that a message with `Tg-Ack` is not taken. See [workers.md](workers.md).",
     },
     Row {
         path: "limits.connections_max",

@@ -139,6 +139,11 @@ impl Engine {
         }
     }
 
+    /// Who listens.
+    pub fn listening(&self, subject: &Subject) -> PlaceSet {
+        self.live.get(subject).map(|channel| channel.listening).unwrap_or_default()
+    }
+
     /// Counts one message, keeps it if the channel's rule says so, and adds the places that listen. A repetition has no place
     /// among the channel's positions: whoever missed it has missed nothing, so it must not look like a gap. Answers' inboxes and
     /// the gateway's own subjects (`subject` may be less than the message's own there) have no positions: they are one

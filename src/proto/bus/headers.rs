@@ -86,6 +86,11 @@ impl HeaderBlock {
         HeaderBlock { bytes }
     }
 
+    /// The same with a status in its first line, such as `200 Words`.
+    pub fn with_status(status: &str) -> HeaderBlock {
+        HeaderBlock { bytes: format!("{VERSION} {status}{LINE_END}").into_bytes() }
+    }
+
     /// Adds a header. What would end the line in `value` becomes a space, so that no value can forge a header.
     /// `name` is a valid one ([`is_valid_name`]): names are the caller's, never a stranger's.
     pub fn push(&mut self, name: &str, value: &str) {

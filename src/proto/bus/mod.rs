@@ -28,5 +28,10 @@ pub use write::{Info, write_error, write_hmsg, write_info, write_msg};
 pub const NO_RESPONDERS: &[u8] = b"NATS/1.0 503\r\n\r\n";
 /// The headers that say that everybody who was asked has left without an answer.
 pub const GONE: &[u8] = b"NATS/1.0 410 Gone\r\n\r\n";
-/// And that nobody has answered in time, as JetStream says it of a pull.
+/// And that nobody has answered, or acknowledged, in time, as JetStream says it of a pull.
 pub const TIMEOUT: &[u8] = b"NATS/1.0 408 Request Timeout\r\n\r\n";
+/// That a message is not taken because its header `Tg-Ack` says nothing that is understood, or because too many wait already.
+pub const BAD_REQUEST: &[u8] = b"NATS/1.0 400 Bad Request\r\n\r\n";
+pub const TOO_MANY: &[u8] = b"NATS/1.0 429 Too Many Messages\r\n\r\n";
+/// The status of an acknowledgement, in its first line.
+pub const ACKNOWLEDGED: &str = "200 Acknowledged";

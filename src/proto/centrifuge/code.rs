@@ -35,8 +35,8 @@ impl Code {
     /// Nor for a worker that has not answered.
     pub const NO_ANSWER: Code = Code { words: "the worker did not answer in time", ..Code::INTERNAL };
 
-    /// An answer to nothing: it was answered before, or never asked.
-    pub const NOT_ASKED: Code = Code { words: "nothing of that is asked", ..Code::NOT_AVAILABLE };
+    /// An answer to nothing: it was answered before, or never asked. Likewise an acknowledgement.
+    pub const NOT_ASKED: Code = Code { words: "nobody waits for that", ..Code::NOT_AVAILABLE };
 
     const fn temporary(number: u32, words: &'static str) -> Code {
         Code { number, words, is_temporary: true }

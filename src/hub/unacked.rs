@@ -1,0 +1,366 @@
+//! Messages that somebody has to acknowledge: sent again and again until somebody does, or the time or the count is over. Time
+//! is an argument; the shard carries out what the answers say.
+//!
+//! ```text
+//!  begin --> nobody has it --reached, came--> somebody has it --due--> sent again --reached--> somebody has it, …
+//!    |            ^                               |                        |
+//!    '-> refused  '-------------------------------|------ nobody reached --'
+//!                                                 v
+//!                     over, once: acknowledged, expired, gone (its connection), closed (the gateway)
+//! ```
+//!
+//! The home of a message is the shard of its connection, or the owner of its user's subject. It knows no connection of a user:
+//! each shard says where it has reached one (`reached`), and of each that comes (`came`). Who has nobody waits; who has somebody
+//! is sent again later and later.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::AHashMap;
+
+use super::{Command, Destination, mix};
+use crate::base::{Address, Place, Tick};
+use crate::limits;
+use crate::proto::control;
+use crate::proto::event::{ACK_HEADER, Message};
+use crate::proto::subject::Subject;
+
+/// What the header `Tg-Ack` asks for: `<seconds>`, or `<seconds>, <times>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// How long an acknowledgement is waited for.
+    pub time: Duration,
+    /// How often the message is sent at most.
+    pub sendings_max: u32,
+}
+
+impl Demand {
+    pub fn of(message: &Message) -> Option<Demand> {
+        Demand::parse(message.header(ACK_HEADER)?)
+    }
+
+    fn parse(text: &str) -> Option<Demand> {
+        let (seconds, times) = match text.split_once(',') {
+            Some((seconds, times)) => (seconds, Some(times)),
+            None => (text, None),
+        };
+        let time = Duration::from_secs(count(seconds)?).min(limits::ACK_TIME_MAX);
+        let sendings_max = match times {
+            Some(times) => u32::try_from(count(times)?).unwrap_or(u32::MAX),
+            None => u32::MAX,
+        };
+        Some(Demand { time, sendings_max })
+    }
+}
+
+/// A number above zero.
+fn count(text: &str) -> Option<u64> {
+    let text = text.trim_ascii();
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|count| is_number && *count > 0)
+}
+
+/// Whether `message` is for clients and has to be acknowledged. Elsewhere the header means nothing.
+pub fn wants_ack(message: &Message) -> bool {
+    let is_for_clients = ["tg.conn.", "tg.user."].iter().any(|prefix| message.subject.as_str().starts_with(prefix));
+    is_for_clients && Command::of(&message.subject) == Ok(None) && message.header(ACK_HEADER).is_some()
+}
+
+/// Where the outcome is said, if anywhere: what the gateway alone may say cannot be had said by an acknowledgement.
+pub fn requester(message: &Message) -> Option<&Subject> {
+    let reply = message.reply.as_ref();
+    reply.filter(|reply| !matches!(Destination::of(reply), Destination::Event | Destination::Request(_)))
+}
+
+/// How it ends without an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The time is over, or it has been sent as often as it may be.
+    Expired,
+    /// It was for one connection, which has ended.
+    Gone,
+    /// The gateway goes away.
+    Closed,
+}
+
+/// An acknowledgement of what is over, or of somebody else's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stray;
+
+/// Why one is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// As much as may waits already, for this client or in this shard.
+    Full,
+    /// The gateway goes away.
+    Closed,
+}
+
+/// What the time has come for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Due {
+    /// To be sent again; [`Unacked::reached`] says that somebody was there.
+    Again { id: u64, addressee: Subject, text: Arc<[u8]> },
+    /// It is over, which the requester is to hear.
+    Over { end: End, requester: Option<Subject> },
+}
+
+/// What waits for a user that has come.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    pub texts: Vec<Arc<[u8]>>,
+    /// How many of them have been sent before.
+    pub again: u64,
+}
+
+struct Pending {
+    /// `tg.user.<user>` or `tg.conn.<id>`.
+    addressee: Subject,
+    requester: Option<Subject>,
+    /// What clients are told: encoded once, for all sendings.
+    text: Arc<[u8]>,
+    sendings: u32,
+    sendings_max: u32,
+    /// The sending that is under way has reached somebody.
+    has_reached: bool,
+    until: Tick,
+    /// When it is sent again, or ends. Not before `until` while nobody has it.
+    at: Tick,
+    /// How it ends when its time has come.
+    fate: End,
+}
+
+/// What waits for one client.
+#[derive(Default)]
+struct Queue {
+    /// In the order of publication.
+    ids: Vec<u64>,
+    bytes: usize,
+}
+
+/// How much may wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// For one client; a single message may be longer.
+    pub client_bytes_max: usize,
+    pub bytes_max: usize,
+}
+
+/// The messages of a home.
+pub struct Unacked {
+    pending: AHashMap<u64, Pending>,
+    by_addressee: AHashMap<Subject, Queue>,
+    due: BTreeSet<(Tick, u64)>,
+    bounds: Bounds,
+    bytes: usize,
+    own: Place,
+    seed: u64,
+    serial: u64,
+    is_closed: bool,
+}
+
+impl Unacked {
+    pub fn new(own: Place, bounds: Bounds, seed: u32) -> Unacked {
+        Unacked {
+            pending: AHashMap::new(),
+            by_addressee: AHashMap::new(),
+            due: BTreeSet::new(),
+            bounds,
+            bytes: 0,
+            own,
+            seed: mix(u64::from(seed) ^ 0xAC),
+            serial: 0,
+            is_closed: false,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Where a message lives whose id this is.
+    pub fn home_of(id: u64) -> Place {
+        Place((id >> 56) as u16)
+    }
+
+    /// Keeps a message: its id, and what clients are told.
+    pub fn begin(
+        &mut self,
+        addressee: Subject,
+        message: &Message,
+        demand: Demand,
+        now: Tick,
+    ) -> Result<(u64, Arc<[u8]>), Refused> {
+        if self.is_closed {
+            return Err(Refused::Closed);
+        }
+        let id = self.draw();
+        let mut text = Vec::with_capacity(message.payload.len() + 64);
+        control::write_message(&mut text, id, &message.payload);
+        let text: Arc<[u8]> = text.into();
+        let cost = cost(&text);
+        let queue = self.by_addressee.get(&addressee);
+        let has_place = queue.is_none_or(|queue| {
+            queue.ids.len() < limits::UNACKED_PER_CLIENT_MAX && queue.bytes + cost <= self.bounds.client_bytes_max
+        });
+        let is_full = self.pending.len() >= limits::UNACKED_PER_SHARD_MAX || self.bytes + cost > self.bounds.bytes_max;
+        if is_full || !has_place {
+            return Err(Refused::Full);
+        }
+        let queue = self.by_addressee.entry(addressee.clone()).or_default();
+        queue.ids.push(id);
+        queue.bytes += cost;
+        self.bytes += cost;
+        let until = now + demand.time;
+        self.due.insert((until, id));
+        let pending = Pending {
+            addressee,
+            requester: requester(message).cloned(),
+            text: text.clone(),
+            sendings: 0,
+            sendings_max: demand.sendings_max,
+            has_reached: false,
+            until,
+            at: until,
+            fate: End::Expired,
+        };
+        self.pending.insert(id, pending);
+        Ok((id, text))
+    }
+
+    /// The home is in the id, for the way back; the rest is as good as random, so that clients can tell messages of another
+    /// process from these.
+    fn draw(&mut self) -> u64 {
+        loop {
+            self.serial += 1;
+            let id = u64::from(self.own.0) << 56 | mix(self.seed.wrapping_add(self.serial)) >> 8;
+            if !self.pending.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// A sending has reached somebody who can acknowledge it; only the first to say so counts.
+    pub fn reached(&mut self, id: u64, now: Tick) {
+        let Some(pending) = self.pending.get_mut(&id) else { return };
+        if !std::mem::replace(&mut pending.has_reached, true) {
+            self.sent(id, now);
+        }
+    }
+
+    /// Somebody has come who can acknowledge what waits for `addressee`: that is to be sent.
+    pub fn came(&mut self, addressee: &Subject, now: Tick) -> Waiting {
+        let mut waiting = Waiting::default();
+        let ids = self.by_addressee.get(addressee).map(|queue| queue.ids.clone()).unwrap_or_default();
+        for id in ids {
+            let Some(pending) = self.pending.get_mut(&id) else { continue };
+            if self.is_closed || pending.sendings >= pending.sendings_max {
+                continue;
+            }
+            waiting.texts.push(pending.text.clone());
+            waiting.again += u64::from(pending.sendings > 0);
+            self.sent(id, now);
+        }
+        waiting
+    }
+
+    fn sent(&mut self, id: u64, now: Tick) {
+        let Some(pending) = self.pending.get_mut(&id) else { return };
+        pending.sendings += 1;
+        let at = (now + patience(pending.sendings)).min(pending.until);
+        self.put_off(id, at);
+    }
+
+    fn put_off(&mut self, id: u64, at: Tick) {
+        let Some(pending) = self.pending.get_mut(&id) else { return };
+        self.due.remove(&(pending.at, id));
+        pending.at = at;
+        self.due.insert((at, id));
+    }
+
+    /// `conn`, of this user if it has one, has acknowledged it: who wants to hear that, if anybody does.
+    pub fn acknowledged(&mut self, id: u64, conn: Address, user: Option<&str>) -> Result<Option<Subject>, Stray> {
+        let addressee = self.pending.get(&id).ok_or(Stray)?.addressee.as_str();
+        let is_its = match addressee.strip_prefix("tg.user.") {
+            Some(name) => user == Some(name),
+            None => addressee.strip_prefix("tg.conn.") == Some(&conn.to_string()),
+        };
+        if is_its { self.end(id).ok_or(Stray) } else { Err(Stray) }
+    }
+
+    /// The connection of `addressee` has ended: nobody will come any more.
+    pub fn leave(&mut self, addressee: &Subject) {
+        let ids = self.by_addressee.get(addressee).map(|queue| queue.ids.clone()).unwrap_or_default();
+        for id in ids {
+            if let Some(pending) = self.pending.get_mut(&id) {
+                pending.fate = End::Gone;
+                pending.until = Tick::ZERO;
+            }
+            self.put_off(id, Tick::ZERO);
+        }
+    }
+
+    /// From now on nothing is taken or sent, and all that is there is due.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// One whose time has come.
+    pub fn due(&mut self, now: Tick) -> Option<Due> {
+        let (at, id) = *self.due.first()?;
+        let pending = self.pending.get_mut(&id)?;
+        if at > now && !self.is_closed {
+            return None;
+        }
+        if self.is_closed || pending.until <= now || pending.sendings >= pending.sendings_max {
+            let is_cut_short = self.is_closed && pending.fate == End::Expired;
+            let end = if is_cut_short { End::Closed } else { pending.fate };
+            return Some(Due::Over { end, requester: self.end(id)? });
+        }
+        pending.has_reached = false;
+        let (addressee, text, until) = (pending.addressee.clone(), pending.text.clone(), pending.until);
+        self.put_off(id, until);
+        Some(Due::Again { id, addressee, text })
+    }
+
+    /// When [`Unacked::due`] has one.
+    pub fn deadline(&self) -> Tick {
+        match self.due.first() {
+            Some(_) if self.is_closed => Tick::ZERO,
+            first => first.map_or(Tick::NEVER, |(at, _)| *at),
+        }
+    }
+
+    /// Forgets it; gives whoever waits for it.
+    fn end(&mut self, id: u64) -> Option<Option<Subject>> {
+        let Pending { addressee, requester, text, at, .. } = self.pending.remove(&id)?;
+        self.due.remove(&(at, id));
+        self.bytes -= cost(&text);
+        if let Some(queue) = self.by_addressee.get_mut(&addressee) {
+            queue.ids.retain(|other| *other != id);
+            queue.bytes -= cost(&text);
+            if queue.ids.is_empty() {
+                self.by_addressee.remove(&addressee);
+            }
+        }
+        Some(requester)
+    }
+}
+
+fn cost(text: &[u8]) -> usize {
+    text.len() + limits::UNACKED_BYTES
+}
+
+/// How long an acknowledgement of the nth sending is waited for: twice as long each time.
+fn patience(sendings: u32) -> Duration {
+    let factor = 1u32.checked_shl(sendings.saturating_sub(1)).unwrap_or(u32::MAX);
+    limits::ACK_RESEND.saturating_mul(factor).min(limits::ACK_RESEND_MAX)
+}
+
+#[cfg(test)]
+mod tests;

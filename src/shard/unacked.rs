@@ -1,0 +1,250 @@
+//! Messages that clients have to acknowledge, from the worker to the outcome.
+//!
+//! ```text
+//!  worker --> home --Unacked--> offer, at each place with listeners --> clients that can acknowledge: again and again
+//!              | ^ ^               |                     '-----------> the others, once, as a plain message
+//!              | | '---Reached-----'
+//!              | |'----Came------------ a connection has opened --CatchUp--> catch_up: what waits for its user
+//!              | '-----Ack------------- client_acks
+//!              '--> acknowledged, expired: the outcome, a status on the reply subject
+//! ```
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::base::{Address, Key};
+use crate::hub::unacked::{Demand, Due, End, Refused, Unacked, requester};
+use crate::hub::{Destination, PlaceSet};
+use crate::limits;
+use crate::mesh::{self, Ack, Delivery, Mail, Publish, Publisher};
+use crate::proto::bus::{self, HeaderBlock};
+use crate::proto::event::{CONN_HEADER, Event, Message, USER_HEADER};
+use crate::proto::subject::Subject;
+
+use super::Core;
+use super::questions::status;
+
+impl Core {
+    // --- from workers --------------------------------------------------------------------------------------------------
+
+    /// For a user whose subject this shard owns.
+    pub(super) fn keep_for_user(&mut self, user: &Subject, publish: Publish) {
+        let Some((id, text)) = self.keep(user.clone(), &publish) else { return };
+        // A user's subject is no channel, where a message could be a repetition.
+        let Ok((position, mut recipients)) = self.hub.publish(user, &publish.message, self.now) else { return };
+        let places = self.take_shards(&mut recipients);
+        let except = publish.from.filter(|from| from.is_silent).map(|from| from.address);
+        let delivery = || Some(Delivery { message: publish.message.clone(), position, except });
+        self.offer_to(&places, id, user, &text, delivery);
+        let from = publish.from.map(|from| Publisher { wants_no_responders: false, ..from });
+        self.distribute(Publish { from, ..publish }, position, &recipients);
+    }
+
+    /// For one connection of this shard; one that cannot acknowledge gets it as a plain message.
+    pub(super) fn keep_for_conn(&mut self, key: Key, publish: Publish) {
+        let can_answer = self.slots.get(key).is_some_and(|conn| conn.can_answer(&self.settings));
+        if !can_answer {
+            self.tell_nobody_there(&publish);
+            return self.push_to(key, 0, &Rc::new(Event::new(publish.message, None)));
+        }
+        let Some(addressee) = self.own_subject(key) else { return };
+        if let Some((id, text)) = self.keep(addressee, &publish) {
+            self.hub.unacked.reached(id, self.now);
+            self.put_control(key, &text);
+        }
+    }
+
+    fn own_subject(&self, key: Key) -> Option<Subject> {
+        Subject::new(&format!("tg.conn.{}", self.address(key))).ok()
+    }
+
+    /// The id under which an acknowledgement is waited for, and what clients are told; or the worker hears why not.
+    fn keep(&mut self, addressee: Subject, publish: &Publish) -> Option<(u64, Arc<[u8]>)> {
+        let message = &publish.message;
+        let outcome = Demand::of(message).map(|demand| self.hub.unacked.begin(addressee, message, demand, self.now));
+        let why = match outcome {
+            Some(Ok(kept)) => return Some(kept),
+            Some(Err(Refused::Closed)) => {
+                self.tell_nobody_there(publish);
+                None
+            }
+            Some(Err(Refused::Full)) => Some(bus::TOO_MANY),
+            None => Some(bus::BAD_REQUEST),
+        };
+        self.counters().unacked_refused.add(1);
+        if let (Some(reply), Some(why)) = (requester(message), why) {
+            self.publish_outcome(status(reply.clone(), why));
+        }
+        None
+    }
+
+    // --- to clients ----------------------------------------------------------------------------------------------------
+
+    fn offer_to(
+        &mut self,
+        places: &PlaceSet,
+        id: u64,
+        user: &Subject,
+        text: &Arc<[u8]>,
+        delivery: impl Fn() -> Option<Delivery>,
+    ) {
+        for place in places.iter().filter(|place| self.post.mesh().is_shard(*place)).collect::<Vec<_>>() {
+            let (user, text) = (user.clone(), text.clone());
+            let unacked = mesh::Unacked { id, home: self.place, user, text, delivery: delivery() };
+            match place == self.place {
+                true => self.offer(unacked),
+                false => self.post.push(place, Mail::Unacked(Box::new(unacked))),
+            }
+        }
+    }
+
+    /// To all who listen on this shard.
+    pub(super) fn offer(&mut self, unacked: mesh::Unacked) {
+        let mesh::Unacked { id, home, user, text, delivery } = unacked;
+        let except = delivery.as_ref().and_then(|delivery| delivery.except);
+        let mut keys: Vec<Key> = Vec::new();
+        self.hub.listeners.for_each(&user, |listener, _| keys.push(listener.key));
+        keys.retain(|key| {
+            let can_answer = self.slots.get(*key).is_some_and(|conn| conn.can_answer(&self.settings));
+            can_answer && except != Some(self.address(*key))
+        });
+        if !keys.is_empty() {
+            match home == self.place {
+                true => self.hub.unacked.reached(id, self.now),
+                false => self.post.push(home, Mail::Reached { id }),
+            }
+        }
+        for key in keys {
+            match delivery {
+                Some(_) => self.put_control(key, &text),
+                None => self.put_again(key, &text),
+            }
+        }
+        if let Some(Delivery { message, position, except }) = delivery {
+            self.deliver(&Rc::new(Event::new(message, position)), except);
+        }
+    }
+
+    /// Whoever has not taken what it was sent before gets no more of the same: that may be among it.
+    fn put_again(&mut self, key: Key, text: &[u8]) {
+        if self.slots.get(key).is_some_and(|conn| conn.outbox.len() <= limits::OUTBOX_BYTES_PAUSE) {
+            self.counters().unacked_resent.add(1);
+            self.put_control(key, text);
+        }
+    }
+
+    /// A client has opened: the home of its user hears of it, after it has heard that this shard listens.
+    pub(super) fn announce_user(&mut self, key: Key, user: Subject) {
+        if !self.slots.get(key).is_some_and(|conn| conn.can_answer(&self.settings)) {
+            return;
+        }
+        let from = self.address(key);
+        let home = self.hub.owner_of(user.as_str());
+        match home == self.place {
+            true => self.came(&user, from),
+            false => self.post.push(home, Mail::Came { user, from }),
+        }
+    }
+
+    pub(super) fn came(&mut self, user: &Subject, from: Address) {
+        if self.hub.unacked.is_empty() {
+            return;
+        }
+        let waiting = self.hub.unacked.came(user, self.now);
+        self.counters().unacked_resent.add(waiting.again);
+        match from.place == self.place {
+            _ if waiting.texts.is_empty() => {}
+            true => self.catch_up(from.key, &waiting.texts),
+            false => self.post.push(from.place, Mail::CatchUp { key: from.key, texts: waiting.texts }),
+        }
+    }
+
+    pub(super) fn catch_up(&mut self, key: Key, texts: &[Arc<[u8]>]) {
+        if self.slots.get(key).is_some_and(|conn| conn.can_answer(&self.settings)) {
+            texts.iter().for_each(|text| self.put_control(key, text));
+        }
+    }
+
+    // --- from clients --------------------------------------------------------------------------------------------------
+
+    /// A client acknowledges what its user was sent, on this connection or another; false if that cannot be.
+    pub(super) fn client_acks(&mut self, key: Key, id: Option<u64>) -> bool {
+        let from = self.address(key);
+        let user = self.slots.get(key).and_then(|conn| conn.websocket()?.1.user()).map(Box::<str>::from);
+        let home = id.map(Unacked::home_of).filter(|home| {
+            let is_users = user.as_ref().is_some_and(|user| self.hub.owner_of(&format!("tg.user.{user}")) == *home);
+            is_users || *home == self.place
+        });
+        let (Some(id), Some(home)) = (id, home) else {
+            self.counters().acks_stray.add(1);
+            return false;
+        };
+        let ack = Ack { id, from, user };
+        match home == self.place {
+            true => self.acknowledged(ack),
+            false => self.post.push(home, Mail::Ack(Box::new(ack))),
+        }
+        self.park_if_crowded(key);
+        true
+    }
+
+    /// A connection ends: what was for it alone is over with the next of [`Core::send_again`].
+    pub(super) fn leave_unacked(&mut self, key: Key) {
+        if let Some(addressee) = self.own_subject(key) {
+            self.hub.unacked.leave(&addressee);
+        }
+    }
+
+    // --- at home -------------------------------------------------------------------------------------------------------
+
+    pub(super) fn acknowledged(&mut self, ack: Ack) {
+        let Ack { id, from, user } = ack;
+        let Ok(requester) = self.hub.unacked.acknowledged(id, from, user.as_deref()) else {
+            return self.counters().acks_stray.add(1);
+        };
+        self.counters().unacked_acknowledged.add(1);
+        let Some(subject) = requester else { return };
+        let mut headers = HeaderBlock::with_status(bus::ACKNOWLEDGED);
+        headers.push(CONN_HEADER, &from.to_string());
+        if let Some(user) = &user {
+            headers.push(USER_HEADER, user);
+        }
+        let headers = Some(headers.finish());
+        self.publish_outcome(Message { subject, reply: None, headers, payload: Box::default() });
+    }
+
+    /// Sends what nobody has acknowledged yet, and ends what nobody will: as much as fits.
+    pub(super) fn send_again(&mut self) {
+        for _ in 0..limits::UNACKED_PER_TURN {
+            if self.post.is_crowded() {
+                return;
+            }
+            match self.hub.unacked.due(self.now) {
+                Some(Due::Again { id, addressee, text }) => self.repeat(id, &addressee, &text),
+                Some(Due::Over { end, requester }) => self.expired(end, requester),
+                None => return,
+            }
+        }
+    }
+
+    fn repeat(&mut self, id: u64, addressee: &Subject, text: &Arc<[u8]>) {
+        if let Destination::Conn(Address { key, .. }) = Destination::of(addressee) {
+            self.hub.unacked.reached(id, self.now);
+            return self.put_again(key, text);
+        }
+        let places = self.hub.engine.listening(addressee);
+        self.offer_to(&places, id, addressee, text, || None);
+    }
+
+    fn expired(&mut self, end: End, requester: Option<Subject>) {
+        self.counters().unacked_expired.add(1);
+        let words = match end {
+            End::Expired => bus::TIMEOUT,
+            End::Gone => bus::GONE,
+            End::Closed => bus::NO_RESPONDERS,
+        };
+        if let Some(requester) = requester {
+            self.publish_outcome(status(requester, words));
+        }
+    }
+}
