@@ -17,8 +17,9 @@
 //!              Endpoint              the simulator's
 //! ```
 //!
-//! `requests` and `questions` have scenarios of their own: accepted requests, their workers and those who wait for the results;
-//! questions to clients, and how they end. `answers` are plays without chance: what a client with TLS does in the middle of a message, and what it gets.
+//! `requests`, `questions` and `unacked` have scenarios of their own: accepted requests, their workers and those who wait for
+//! the results; questions to clients, and how they end; messages that clients acknowledge, or do not. `answers` are plays
+//! without chance: what a client with TLS does in the middle of a message, and what it gets.
 //!
 //! The clients share no code with the gateway: they are written from the RFCs, so that a mistake in a core is not
 //! mirrored here. They panic when the other side breaks its protocol.
@@ -46,5 +47,6 @@ mod tally;
 mod tls;
 mod traveller;
 mod trust;
+mod unacked;
 mod websocket;
 mod worker;

@@ -1,0 +1,550 @@
+//! Messages that clients acknowledge at once, late, twice, on the next connection or never, on random numbers of shards.
+//!
+//! ```text
+//!  Sender --PUB with Tg-Ack--> gateway --message, again and again--> Client
+//!     ^                          |  ^--------- ack -------------------' '--cut--> another Client of the user
+//!     '-- 200, 408, 503, 400 ----'   Sent: what everybody saw of each message, held together
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate::base::Tick;
+use tidegate::base::counters::Counter;
+use tidegate::conn::Door;
+use tidegate::driver::sim::{Endpoint, Faults, Random, World};
+use tidegate::limits;
+use tidegate::shard::counters::Counters;
+
+use crate::bus::Bus;
+use crate::gateway::{Gateway, Kept, Shape, address};
+use crate::line::Line;
+use crate::sweep::{range, variable};
+use crate::websocket::{Message, Phase, WebSocket};
+
+const SEEDS: std::ops::Range<u64> = 0..300;
+const USERS: u64 = 3;
+/// Longest time that a message may wait here.
+const TIME_MAX: Duration = Duration::from_secs(20);
+/// Longer than all faults and stalls of one way through the gateway take together.
+const MARGIN: Duration = Duration::from_secs(2);
+const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
+
+/// What is known about one message.
+struct Sending {
+    user: u64,
+    said: Tick,
+    time: Duration,
+    times: Option<u32>,
+    is_readable: bool,
+    /// By a sender that never left.
+    is_calm: bool,
+    id: Option<String>,
+    /// The first time that a client of its user has acknowledged it, and the first that one did whose line is calm.
+    acknowledged: Option<Tick>,
+    calmly: Option<Tick>,
+    outcome: Option<(Tick, u16)>,
+}
+
+#[derive(Default)]
+struct Sent {
+    now: Tick,
+    messages: BTreeMap<u64, Sending>,
+    /// Calm clients that are there and acknowledge at once: whose they are, and since when.
+    steady: BTreeMap<u32, (u64, Tick)>,
+    /// By user: what a client has heard and left without acknowledging.
+    owed: BTreeMap<u64, Vec<(String, u64)>>,
+    is_draining: bool,
+}
+
+impl Sent {
+    /// A client of `user` hears a message.
+    fn heard(&mut self, number: u64, user: u64, id: &str, is_prompt: bool) {
+        let now = self.now;
+        let message = self.messages.get_mut(&number).expect("it was said");
+        assert_eq!(message.user, user, "message {number} is for somebody else");
+        assert!(message.is_readable, "message {number} was not to be taken");
+        let known = message.id.get_or_insert_with(|| id.to_owned());
+        assert_eq!(known, id, "message {number} has one id");
+        if let Some((ended, outcome)) = message.outcome.filter(|_| is_prompt) {
+            assert!(ended + MARGIN > now, "message {number} is sent although it has ended with {outcome}");
+        }
+    }
+
+    fn acknowledges(&mut self, number: u64, is_calm: bool) {
+        let now = self.now;
+        let message = self.messages.get_mut(&number).expect("it was said");
+        message.acknowledged.get_or_insert(now);
+        if is_calm {
+            message.calmly.get_or_insert(now);
+        }
+    }
+
+    fn ends(&mut self, number: u64, outcome: u16) {
+        let now = self.now;
+        let is_draining = self.is_draining;
+        let message = self.messages.get_mut(&number).expect("an outcome of a message");
+        assert_eq!(message.outcome, None, "message {number} ends with {outcome} as well");
+        assert_eq!(message.is_readable, outcome != 400, "message {number} ends with {outcome}");
+        match outcome {
+            200 => assert!(message.acknowledged.is_some(), "nobody has acknowledged {number}"),
+            400 => {}
+            503 => assert!(is_draining, "message {number} finds a gateway that goes away"),
+            408 => {
+                let end = message.said + message.time;
+                let least = if message.times.is_some() { limits::ACK_RESEND.min(message.time) } else { message.time };
+                assert!(now >= message.said + least, "message {number} has expired before its time");
+                if let Some(at) = message.calmly {
+                    assert!(at + 2 * MARGIN > now, "message {number} was acknowledged at {at:?}, and has expired");
+                }
+                let has_met = |(user, since): &(u64, Tick)| {
+                    *user == message.user && (*since).max(message.said) + 2 * MARGIN <= end && message.times.is_none()
+                };
+                let met = self.steady.iter().find(|(_, client)| has_met(client));
+                assert_eq!(met, None, "message {number} has expired, and there was somebody");
+            }
+            other => panic!("message {number} ends with {other}"),
+        }
+        if outcome == 503 {
+            let calmly = message.calmly;
+            assert!(calmly.is_none_or(|at| at + 2 * MARGIN > now), "message {number} was acknowledged at {calmly:?}");
+        }
+        self.messages.get_mut(&number).expect("it was there").outcome = Some((now, outcome));
+    }
+}
+
+/// A worker that wants its messages acknowledged.
+struct Sender {
+    id: u32,
+    is_calm: bool,
+    bus: Bus,
+}
+
+impl Sender {
+    fn new(id: u32, endpoint: Endpoint) -> Sender {
+        let is_calm = endpoint.is_calm();
+        let mut bus = Bus::new(endpoint, "");
+        bus.subscribe(&format!("acks.{id}.*"), "");
+        Sender { id, is_calm, bus }
+    }
+
+    fn send(&mut self, subject: &str, number: u64, demand: &str) {
+        let headers = [("Tg-Ack", demand)];
+        self.bus.publish_with(subject, &format!("acks.{}.{number}", self.id), &headers, number.to_string().as_bytes());
+    }
+
+    fn poll(&mut self, sent: &mut Sent) {
+        self.bus.poll();
+        for message in std::mem::take(&mut self.bus.received) {
+            let number = message.subject.rsplit('.').next().and_then(|digits| digits.parse().ok()).expect("a number");
+            let outcome = message.status().expect("a status");
+            if outcome == 200 {
+                let user = format!("u{}", sent.messages[&number].user);
+                assert_eq!(message.header("Tg-User"), Some(&*user), "whoever has acknowledged {number}");
+            }
+            sent.ends(number, outcome);
+        }
+    }
+}
+
+/// How a client goes about messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Prompt,
+    /// So many microseconds later.
+    Slow(u64),
+    Thrice,
+    Never,
+    /// At the first message, which the next client of its user acknowledges.
+    Leaves,
+    /// Once it is open, reads nothing until then.
+    DeafUntil(Tick),
+}
+
+struct Client {
+    id: u32,
+    user: u64,
+    is_calm: bool,
+    socket: WebSocket,
+    manner: Manner,
+    /// By id: the number, and how often it has come.
+    heard: BTreeMap<String, (u64, u32)>,
+    /// Acknowledgements that are due.
+    due: VecDeque<(Tick, String, u64)>,
+    acknowledged: Vec<u64>,
+    has_opened: bool,
+}
+
+impl Client {
+    fn new(id: u32, user: u64, endpoint: Endpoint, manner: Manner, seed: u64) -> Client {
+        let is_calm = endpoint.is_calm();
+        let socket = WebSocket::new(Line::new(endpoint), &format!("/ws/asked?user=u{user}"), seed);
+        let (heard, due, acknowledged) = (BTreeMap::new(), VecDeque::new(), Vec::new());
+        Client { id, user, is_calm, socket, manner, heard, due, acknowledged, has_opened: false }
+    }
+
+    fn say_ack(&mut self, id: &str) -> bool {
+        let is_open = self.socket.phase == Phase::Open;
+        if is_open {
+            self.socket.send_text(&json!({"tg": "ack", "id": id}).to_string());
+        }
+        is_open
+    }
+
+    fn poll(&mut self, sent: &mut Sent) {
+        if self.is_deaf(sent.now) {
+            return;
+        }
+        self.socket.poll();
+        if self.socket.phase == Phase::Open {
+            if self.is_calm && matches!(self.manner, Manner::Prompt | Manner::Thrice) {
+                sent.steady.entry(self.id).or_insert((self.user, sent.now));
+            }
+            if !std::mem::replace(&mut self.has_opened, true) {
+                let owed = sent.owed.remove(&self.user).unwrap_or_default();
+                self.due.extend(owed.into_iter().map(|(id, number)| (sent.now, id, number)));
+            }
+        }
+        for message in std::mem::take(&mut self.socket.received) {
+            let Message::Text(text) = message else { panic!("not a text: {message:?}") };
+            let said: Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(said["tg"], "message", "{said}");
+            let id = said["id"].as_str().expect("an id").to_owned();
+            self.hear(sent, id, said["data"].as_u64().expect("a number"));
+        }
+        while self.next_due(sent.now) <= sent.now {
+            let Some((_, id, number)) = self.due.pop_front() else { break };
+            if self.say_ack(&id) {
+                // Whoever was deaf may not know yet that its connection has ended.
+                sent.acknowledges(number, self.is_calm && !matches!(self.manner, Manner::DeafUntil(_)));
+                self.acknowledged.push(number);
+            }
+        }
+        // What is said now goes out now: nothing else may happen for long.
+        self.socket.poll();
+        if self.socket.phase != Phase::Open {
+            sent.steady.remove(&self.id);
+        }
+    }
+
+    fn hear(&mut self, sent: &mut Sent, id: String, number: u64) {
+        let is_prompt = self.is_calm && !matches!(self.manner, Manner::DeafUntil(_));
+        sent.heard(number, self.user, &id, is_prompt);
+        let (_, times) = self.heard.entry(id.clone()).or_insert((number, 0));
+        *times += 1;
+        // One more if it has come while the message was being sent again.
+        let times_max = sent.messages[&number].times.map_or(u32::MAX, |times| times + 1);
+        assert!(*times <= times_max, "client {} hears {number} for the {times}th time", self.id);
+        let delay = if let Manner::Slow(us) = self.manner { us } else { 0 };
+        let count = match self.manner {
+            Manner::Never => 0,
+            Manner::Leaves => {
+                sent.owed.entry(self.user).or_default().push((id.clone(), number));
+                self.socket.close(1000);
+                0
+            }
+            Manner::Thrice => 3,
+            Manner::Prompt | Manner::Slow(_) | Manner::DeafUntil(_) => 1,
+        };
+        (0..count).for_each(|_| self.due.push_back((sent.now + Duration::from_micros(delay), id.clone(), number)));
+    }
+
+    fn is_deaf(&self, now: Tick) -> bool {
+        self.has_opened && matches!(self.manner, Manner::DeafUntil(until) if until > now)
+    }
+
+    fn next_due(&self, now: Tick) -> Tick {
+        match self.manner {
+            Manner::DeafUntil(until) if until > now => until,
+            _ => self.due.front().map_or(Tick::NEVER, |(at, ..)| *at),
+        }
+    }
+}
+
+struct Scenario {
+    world: World,
+    gateway: Gateway,
+    random: Random,
+    sent: Sent,
+    senders: Vec<Sender>,
+    clients: Vec<Client>,
+    people: u32,
+}
+
+impl Scenario {
+    fn new(seed: u64) -> Scenario {
+        let mut random = Random::new(seed ^ 0xACED_1095);
+        let faults = if random.chance(100) { Faults::none() } else { Faults::seeded(seed) };
+        let world = World::new(seed, faults);
+        let shape = Shape {
+            shards: 1 + random.below(4) as u16,
+            mails_max: [1, 2, 3, 8, 64, limits::MAILBOX_MAILS][random.below(6) as usize],
+            outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
+            stalls: [0, 0, 20, 200][random.below(4) as usize],
+            connections_max: 1_000_000,
+            kept: Kept::nothing(),
+            seed: random.bits() as u32,
+        };
+        let gateway = Gateway::new(&world, shape);
+        let sent = Sent::default();
+        let mut scenario =
+            Scenario { world, gateway, random, sent, senders: Vec::new(), clients: Vec::new(), people: 0 };
+        (0..2).for_each(|_| scenario.hire(true));
+        scenario
+    }
+
+    fn run(&mut self) {
+        for _ in 0..20 + self.random.below(60) {
+            match self.random.below(100) {
+                0..40 => self.send(),
+                40..70 => self.come(),
+                70..83 => self.go(),
+                83..90 => self.make_something_up(),
+                90..95 => {
+                    let is_calm = self.random.chance(500);
+                    self.hire(is_calm);
+                }
+                _ => self.dismiss(),
+            }
+            let pause_us = match self.random.below(100) {
+                0..40 => 0,
+                40..80 => self.random.below(3_000),
+                80..95 => self.random.below(200_000),
+                _ => self.random.below(8_000_000),
+            };
+            self.live(Duration::from_micros(pause_us));
+        }
+        if self.random.chance(250) {
+            return self.drain();
+        }
+        self.world.calm_down();
+        self.gateway.calm_down();
+        self.live(TIME_MAX + MARGIN);
+        self.assert_over();
+        self.senders.clear();
+        self.clients.clear();
+        self.sent.steady.clear();
+        self.live(Duration::from_secs(20));
+        self.gateway.assert_empty();
+    }
+
+    /// The gateway goes away in the middle of it all.
+    fn drain(&mut self) {
+        self.sent.is_draining = true;
+        self.sent.steady.clear();
+        self.gateway.drain();
+        if self.random.chance(500) {
+            self.send();
+        }
+        self.live(limits::DRAIN_SPREAD + 3 * limits::DRAIN_GRACE + TIME_MAX);
+        self.assert_over();
+        assert!(self.gateway.is_over(), "it goes away");
+    }
+
+    // --- the acts ----------------------------------------------------------------------------------------------------
+
+    fn connect(&mut self, door: Door, is_calm: bool) -> Option<Endpoint> {
+        let address = address(door, false);
+        if is_calm { Some(self.world.connect_calm(address)?) } else { self.world.connect(address) }
+    }
+
+    fn hire(&mut self, is_calm: bool) {
+        let Some(endpoint) = self.connect(Door::Bus, is_calm) else { return };
+        self.people += 1;
+        self.senders.push(Sender::new(self.people, endpoint));
+    }
+
+    /// A sender goes, and does not care any more; the first stay.
+    fn dismiss(&mut self) {
+        if self.senders.len() > 2 {
+            let index = 2 + self.random.below(self.senders.len() as u64 - 2) as usize;
+            let id = self.senders.swap_remove(index).id;
+            let prefix = u64::from(id) << 32;
+            self.sent.messages.range_mut(prefix..prefix + (1 << 32)).for_each(|(_, message)| message.is_calm = false);
+        }
+    }
+
+    fn send(&mut self) {
+        let index = self.random.below(self.senders.len() as u64) as usize;
+        let user = self.random.below(USERS);
+        let seconds = match self.random.below(10) {
+            0..3 => 1 + self.random.below(3),
+            _ => 1 + self.random.below(TIME_MAX.as_secs()),
+        };
+        let times = self.random.chance(300).then(|| 1 + self.random.below(4) as u32);
+        let is_readable = !self.random.chance(20);
+        let demand = match times {
+            _ if !is_readable => "soon".to_owned(),
+            Some(times) => format!("{seconds}, {times}"),
+            None => seconds.to_string(),
+        };
+        let sender = &mut self.senders[index];
+        let number = (u64::from(sender.id) << 32) + self.sent.messages.len() as u64;
+        let sending = Sending {
+            user,
+            said: self.world.now(),
+            time: Duration::from_secs(seconds),
+            times,
+            is_readable,
+            is_calm: sender.is_calm,
+            id: None,
+            acknowledged: None,
+            calmly: None,
+            outcome: None,
+        };
+        self.sent.messages.insert(number, sending);
+        sender.send(&format!("tg.user.u{user}"), number, &demand);
+    }
+
+    fn come(&mut self) {
+        let manner = match self.random.below(10) {
+            0..2 => Manner::Prompt,
+            2..4 => Manner::Slow(self.random.below(8_000_000)),
+            4 => Manner::Thrice,
+            5..7 => Manner::Leaves,
+            7 => Manner::DeafUntil(self.world.now() + Duration::from_micros(self.random.below(10_000_000))),
+            _ => Manner::Never,
+        };
+        let (is_calm, user, seed) = (self.random.chance(600), self.random.below(USERS), self.random.bits());
+        let Some(endpoint) = self.connect(Door::Front, is_calm) else { return };
+        self.people += 1;
+        self.clients.push(Client::new(self.people, user, endpoint, manner, seed));
+    }
+
+    fn go(&mut self) {
+        if !self.clients.is_empty() {
+            let index = self.random.below(self.clients.len() as u64) as usize;
+            let client = self.clients.swap_remove(index);
+            self.sent.steady.remove(&client.id);
+            // What it said last may go with it, and what it had to say another may.
+            for number in client.acknowledged {
+                self.sent.messages.get_mut(&number).expect("it was said").calmly = None;
+            }
+            let owed = self.sent.owed.entry(client.user).or_default();
+            owed.extend(client.due.into_iter().map(|(_, id, number)| (id, number)));
+        }
+    }
+
+    /// A client acknowledges what is not for it, and what nobody was sent.
+    fn make_something_up(&mut self) {
+        if self.clients.is_empty() {
+            return;
+        }
+        let index = self.random.below(self.clients.len() as u64) as usize;
+        let user = self.clients[index].user;
+        let others = self.clients.iter().filter(|client| client.user != user);
+        let ids: BTreeSet<String> = others.flat_map(|client| client.heard.keys().cloned()).collect();
+        let known = ids.iter().nth(self.random.below(ids.len() as u64 + 1) as usize).cloned();
+        let id = known.unwrap_or_else(|| format!("{:016x}", self.random.bits()));
+        (0..1 + self.random.below(4)).for_each(|_| _ = self.clients[index].say_ack(&id));
+    }
+
+    // --- time ----------------------------------------------------------------------------------------------------------
+
+    fn live(&mut self, time: Duration) {
+        let until = self.world.now() + time;
+        loop {
+            self.act_now();
+            let now = self.world.now();
+            let mut next = self.world.next_event();
+            if next <= now {
+                next = self.gateway.next_stall_end().min(now + Duration::from_micros(500));
+            }
+            let due = self.clients.iter().map(|client| client.next_due(now)).min().unwrap_or(Tick::NEVER);
+            let next = next.min(due.max(now + Duration::from_micros(1)));
+            if next > until {
+                break;
+            }
+            self.world.advance_to(next);
+        }
+        self.world.advance_to(until);
+    }
+
+    fn act_now(&mut self) {
+        for _ in 0..ROUNDS_PER_INSTANT_MAX {
+            let runnable = self.gateway.runnable();
+            if !runnable.is_empty() {
+                let chosen = runnable[self.random.below(runnable.len() as u64) as usize];
+                self.gateway.turn(chosen);
+                if self.random.chance(100) {
+                    self.poll();
+                }
+                continue;
+            }
+            let before = self.world.history();
+            self.poll();
+            if self.world.history() == before && self.gateway.runnable().is_empty() {
+                return;
+            }
+        }
+        panic!("they never stop at {:?}", self.world.now());
+    }
+
+    fn poll(&mut self) {
+        let sent = &mut self.sent;
+        sent.now = self.world.now();
+        // Clients first: what one has acknowledged, the outcome may be about.
+        self.clients.iter_mut().for_each(|client| client.poll(sent));
+        self.senders.iter_mut().for_each(|sender| sender.poll(sent));
+        self.clients.retain(|client| client.socket.end().is_none());
+        self.senders.retain(|sender| sender.is_calm || sender.bus.end().is_none());
+    }
+
+    /// Every message has one outcome.
+    fn assert_over(&self) {
+        for (number, message) in &self.sent.messages {
+            assert!(!message.is_calm || message.outcome.is_some(), "message {number} has no outcome");
+        }
+    }
+}
+
+type Read = fn(&Counters) -> &Counter;
+
+/// What has to happen in a sweep, for it to prove something.
+const HAPPENINGS: [(&str, Read); 5] = [
+    ("acknowledged", |counters| &counters.unacked_acknowledged),
+    ("expired", |counters| &counters.unacked_expired),
+    ("resent", |counters| &counters.unacked_resent),
+    ("refused", |counters| &counters.unacked_refused),
+    ("stray", |counters| &counters.acks_stray),
+];
+
+/// How often each of them happened.
+type Tally = [u64; HAPPENINGS.len()];
+
+fn run(seed: u64) -> Result<Tally, String> {
+    let mut scenario = Scenario::new(seed);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        scenario.run();
+        HAPPENINGS.map(|(_, read)| scenario.gateway.counted(read))
+    }));
+    outcome.map_err(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
+        format!("seed {seed}: {words}")
+    })
+}
+
+/// As in `sweep`: TIDEGATE_SEED and TIDEGATE_SEEDS choose others.
+#[test]
+fn what_is_to_be_acknowledged_is_acknowledged_or_expires() {
+    let one = variable("TIDEGATE_SEED", |text| text.parse::<u64>().ok());
+    let seeds = one.map(|seed| seed..seed + 1).or(variable("TIDEGATE_SEEDS", range)).unwrap_or(SEEDS);
+    let outcomes: Vec<Result<Tally, String>> = std::thread::scope(|scope| {
+        let half = |first: usize| seeds.clone().skip(first).step_by(2).map(run).collect::<Vec<_>>();
+        let other = scope.spawn(move || half(1));
+        let mut outcomes = half(0);
+        outcomes.extend(other.join().expect("failures are caught"));
+        outcomes
+    });
+    let failures: Vec<&String> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    let words: Vec<&str> = failures.iter().map(|words| words.as_str()).collect();
+    assert!(failures.is_empty(), "{} of the seeds {seeds:?} failed:\n{}", failures.len(), words.join("\n"));
+    for (index, (what, _)) in HAPPENINGS.iter().enumerate() {
+        let count: u64 = outcomes.iter().flatten().map(|tally| tally[index]).sum();
+        println!("{what}: {count}");
+        assert!(count > 0 || seeds.end - seeds.start < SEEDS.end, "nothing was {what}");
+    }
+}
