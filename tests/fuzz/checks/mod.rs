@@ -14,6 +14,7 @@
 pub mod bus;
 pub mod centrifuge;
 pub mod config;
+pub mod control;
 pub mod http_head;
 pub mod sse;
 pub mod tls_record;
@@ -27,6 +28,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("bus", bus::check),
     ("centrifuge", centrifuge::check),
     ("config", config::check),
+    ("control", control::check),
     ("http_head", http_head::check),
     ("sse", sse::check),
     ("tls_record", tls_record::check),
