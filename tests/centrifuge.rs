@@ -1,5 +1,6 @@
 //! The client protocol through Centrifugo's own packages for JavaScript and Python, against real gateways on both drivers.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +14,10 @@ shards = 2
 
 [[listener]]
 address = "127.0.0.1:0"
+
+[[listener]]
+address = "127.0.0.1:0"
+tls = { certificate = "FOLDER/localhost.pem", key = "FOLDER/localhost.key" }
 
 [bus]
 address = "127.0.0.1:0"
@@ -58,6 +63,14 @@ publish_to = "room.*"
 token = { hmac_secret = "secret" }
 
 [[route]]
+path = "/rsa"
+
+[route.websocket]
+protocol = "centrifuge-json"
+service = "desk"
+token = { rsa_public_key = "FOLDER/rsa.pem" }
+
+[[route]]
 path = "/lonely"
 websocket = { protocol = "centrifuge-json", service = "nobody" }
 
@@ -66,8 +79,33 @@ path = "/listen"
 websocket = { protocol = "centrifuge-json", channels = ">" }
 "#;
 
-fn start(driver: &str) -> Gateway {
-    let text = format!("driver = \"{driver}\"\n{CONFIGURATION}");
+/// A folder with a certificate and an RSA key; gone with the value.
+struct Keys(PathBuf);
+
+impl Keys {
+    fn new() -> Keys {
+        let random = getrandom::u64().expect("randomness");
+        let folder = std::env::temp_dir().join(format!("tidegate-test-{random:016x}"));
+        fs::create_dir(&folder).unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(folder.join("localhost.pem"), made.cert.pem()).unwrap();
+        fs::write(folder.join("localhost.key"), made.signing_key.serialize_pem()).unwrap();
+        let pair = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+        fs::write(folder.join("rsa.pem"), pair.public_key_pem()).unwrap();
+        fs::write(folder.join("rsa.key"), pair.serialize_pem()).unwrap();
+        Keys(folder)
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn start(driver: &str, keys: &Keys) -> Gateway {
+    let configuration = CONFIGURATION.replace("FOLDER", &keys.0.display().to_string());
+    let text = format!("driver = \"{driver}\"\n{configuration}");
     let config = Config::parse(Path::new("centrifuge.toml"), &text, []).unwrap_or_else(|errors| panic!("{errors}"));
     Builder::new(config).start().expect("the gateway starts")
 }
@@ -78,14 +116,16 @@ fn tests_folder() -> PathBuf {
 
 /// Runs a program of clients against a gateway on each driver; when it says `ready`, the gateway drains.
 fn assert_passes(program: impl Fn() -> Command + Sync) {
+    let keys = &Keys::new();
     std::thread::scope(|scope| {
         for driver in ["epoll", "uring"] {
             let program = &program;
             let run = move || {
-                let gateway = start(driver);
-                let address = |door| gateway.address(door, false).expect("it listens").to_string();
+                let gateway = start(driver, keys);
+                let address = |door, is_tls| gateway.address(door, is_tls).expect("it listens").to_string();
                 let mut child = program()
-                    .args([address(Door::Front), address(Door::Bus)])
+                    .args([address(Door::Front, false), address(Door::Bus, false), address(Door::Front, true)])
+                    .arg(&keys.0)
                     .stdout(Stdio::piped())
                     .stderr(Stdio::piped())
                     .spawn()

@@ -150,6 +150,24 @@ mod tests {
     }
 
     #[test]
+    fn a_token_may_be_signed_with_rsa() {
+        let pair = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+        let pem = pair.public_key_pem();
+        let verifier = Verifier::rsa(pem.as_bytes()).unwrap();
+        let key = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).unwrap();
+        let sign = |algorithm| jsonwebtoken::encode(&Header::new(algorithm), &json!({"sub": "ann"}), &key).unwrap();
+        assert_eq!(verifier.connection(&sign(Algorithm::RS256), NOW).unwrap().0.sub, "ann");
+        // The same key under another name of an algorithm.
+        for other in [Algorithm::RS384, Algorithm::PS256] {
+            assert_eq!(verifier.connection(&sign(other), NOW).unwrap_err(), Refused::Invalid);
+        }
+        let forged = EncodingKey::from_secret(pem.as_bytes());
+        let forged = jsonwebtoken::encode(&Header::default(), &json!({"sub": "ann"}), &forged).unwrap();
+        assert_eq!(verifier.connection(&forged, NOW).unwrap_err(), Refused::Invalid);
+        assert!(Verifier::ecdsa(pem.as_bytes()).is_err());
+    }
+
+    #[test]
     fn a_public_key_is_no_secret() {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         let pem = pair.public_key_pem();

@@ -2,16 +2,18 @@
 // `ok CASE` for each case and exits with 1 at a failure. After the last case it prints `ready` and waits for the gateway's
 // drain.
 //
-// usage: node clients.mjs HOST:PORT (the gateway) HOST:PORT (its bus)
+// usage: node clients.mjs HOST:PORT (the gateway) HOST:PORT (its bus) HOST:PORT (over TLS) FOLDER (with its certificate,
+// localhost.pem, and rsa.key, whose public half the route /rsa knows)
 
 import assert from "node:assert/strict";
-import { createHmac } from "node:crypto";
+import { createHmac, createSign } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { connect as connectSocket, createServer } from "node:net";
 import { Centrifuge } from "centrifuge";
 import { connect as connectBus, headers, StringCodec } from "nats";
 import WebSocket from "ws";
 
-const [gateway, bus] = process.argv.slice(2);
+const [gateway, bus, secure, folder] = process.argv.slice(2);
 const PATIENCE_MS = 10_000;
 const text = StringCodec();
 const worker = await connectBus({ servers: bus, reconnect: false });
@@ -41,9 +43,17 @@ function record(emitter, event, part = (context) => context.data) {
   return seen;
 }
 
+/** Trusts the gateway's certificate alone. */
+class OverTls extends WebSocket {
+  constructor(url, protocols) {
+    super(url, protocols, { ca: readFileSync(`${folder}/localhost.pem`), servername: "localhost" });
+  }
+}
+
 /** Runs `use` with a client, connected unless it says otherwise. */
 async function client(path, options, use, address = gateway) {
-  const centrifuge = new Centrifuge(`ws://${address}${path}`, {
+  const isSecure = options.websocket === OverTls;
+  const centrifuge = new Centrifuge(`${isSecure ? "wss" : "ws"}://${address}${path}`, {
     websocket: WebSocket,
     minReconnectDelay: 10,
     maxReconnectDelay: 100,
@@ -84,13 +94,13 @@ function token(claims, secret = "secret") {
 const inSeconds = (seconds) => Math.floor(Date.now() / 1000) + seconds;
 
 /** Between a client and the gateway: counts what goes through, and cuts it. */
-async function relay(use) {
+async function relay(use, target = gateway) {
   const pairs = new Set();
   const seen = { down: "", up: 0 };
   let isOpen = true;
   const server = createServer((down) => {
     if (!isOpen) return down.destroy();
-    const [host, port] = gateway.split(":");
+    const [host, port] = target.split(":");
     const up = connectSocket({ host, port: Number(port) });
     const pair = [down, up];
     pairs.add(pair);
@@ -425,6 +435,41 @@ const cases = {
       worker.publish("news", text.encode("1"));
       assert.equal((await news).channel, "news");
     }),
+
+  tls: () =>
+    relay((address, _cut, _seen, without) =>
+      connected("/desk?user=ann", { websocket: OverTls }, (ann) =>
+        connected("/desk?user=bob", {}, async (bob) => {
+          const room = await subscribed(ann, "room.kept.tls");
+          const seen = record(room, "publication");
+          await bob.publish("room.kept.tls", 1);
+          await until(() => seen.length === 1);
+          const back = next(room, "subscribed");
+          await without(() => bob.publish("room.kept.tls", "x".repeat(40_000)));
+          assert.ok((await back).recovered);
+          await until(() => seen.length === 2);
+          assert.equal(seen[1].length, 40_000);
+          assert.equal((await ann.rpc("whoami")).data.user, "ann");
+        }), address), secure),
+
+  token_rsa: async () => {
+    const signed = (algorithm) => {
+      const part = (json) => Buffer.from(JSON.stringify(json)).toString("base64url");
+      const parts = `${part({ alg: algorithm, typ: "JWT" })}.${part({ sub: "ann" })}`;
+      const signer = createSign(algorithm === "RS256" ? "RSA-SHA256" : "RSA-SHA512").update(parts);
+      return `${parts}.${signer.sign(readFileSync(`${folder}/rsa.key`), "base64url")}`;
+    };
+    await connected("/rsa", { token: signed("RS256") }, async (ann) => {
+      assert.equal((await ann.rpc("whoami")).data.user, "ann");
+    });
+    for (const bad of [signed("RS512"), token({ sub: "ann" }, readFileSync(`${folder}/rsa.pem`))]) {
+      await client("/rsa", { token: bad }, async (ann) => {
+        const ended = next(ann, "disconnected");
+        ann.connect();
+        assert.equal((await ended).code, 3500);
+      });
+    }
+  },
 
   token_refused: async () => {
     for (const [bad, code] of [[token({ sub: "ann" }, "another secret"), 3500], ["x", 3500], ["", 101]]) {

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 import nats
 from centrifuge import Client, ClientEventHandler, ReplyError, SubscriptionEventHandler
 
-GATEWAY, BUS = sys.argv[1:]
+GATEWAY, BUS = sys.argv[1:3]
 PATIENCE_S = 10
 CASES = []
 
