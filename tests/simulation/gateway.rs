@@ -8,7 +8,7 @@ use tidegate::base::counters::Counter;
 use tidegate::base::{Place, Tick};
 use tidegate::conn::Door;
 use tidegate::conn::route::{
-    AcceptTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
+    AcceptTarget, CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
 };
 use tidegate::conn::settings::Settings;
 use tidegate::driver::sim::{Random, SimDriver, World};
@@ -282,6 +282,7 @@ fn settings(shape: &Shape) -> Settings {
                     control: true,
                 }),
             ),
+            route("/ws/desk", Target::Centrifuge(Box::new(desk()))),
             route(
                 "/ws/me",
                 Target::WebSocket(WebSocketTarget {
@@ -304,6 +305,10 @@ fn settings(shape: &Shape) -> Settings {
         connections_max: shape.connections_max,
         ..Settings::default()
     }
+}
+
+fn desk() -> CentrifugeTarget {
+    CentrifugeTarget { channels: vec![Pattern::new("room.*").expect("a pattern")], ..CentrifugeTarget::default() }
 }
 
 fn jobs() -> AcceptTarget {

@@ -18,7 +18,8 @@
 //! ```
 //!
 //! `requests`, `questions` and `unacked` have scenarios of their own: accepted requests, their workers and those who wait for
-//! the results; questions to clients, and how they end; messages that clients acknowledge, or do not. `answers` are plays
+//! the results; questions to clients, and how they end; messages that clients acknowledge, or do not. `recovery` has clients
+//! of the client protocol that come back. `answers` are plays
 //! without chance: what a client with TLS does in the middle of a message, and what it gets.
 //!
 //! The clients share no code with the gateway: they are written from the RFCs, so that a mistake in a core is not
@@ -37,6 +38,7 @@ mod line;
 mod poster;
 mod questions;
 mod reader;
+mod recovery;
 mod requests;
 mod scenario;
 mod script;

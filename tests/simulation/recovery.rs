@@ -1,0 +1,450 @@
+//! Clients of the client protocol that lose the connection and come back with epoch and offset: they recover what they missed,
+//! or are told that they have not.
+//!
+//! ```text
+//!  Publisher --1 2 3 4 5 …--> room.n --pub--> Wanderer: 1 2 3 (cut, deaf, slow) subscribe {recover, epoch, offset: 3}
+//!                                                          4 5 …           recovered
+//!                                                          gap, 7 8 …      not, because 7 is the first that is kept
+//! ```
+//!
+//! A room has one publisher, so a message's number is its offset.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate::base::Tick;
+use tidegate::conn::Door;
+use tidegate::driver::sim::{Faults, Random, World};
+use tidegate::limits;
+use tidegate::proto::channel::{Keep, Rule, Rules};
+use tidegate::proto::subject::Pattern;
+
+use crate::bus::Bus;
+use crate::gateway::{Gateway, Kept, Shape, address};
+use crate::ledger::Position;
+use crate::line::Line;
+use crate::sweep::{range, variable};
+use crate::websocket::{Message, Phase, WebSocket};
+
+const SEEDS: std::ops::Range<u64> = 0..150;
+/// One of which everything is kept, one of which not much is, one of which nothing is kept for long.
+const ROOMS: usize = 3;
+const ALL_KEPT: usize = 0;
+const REST: Duration = Duration::from_secs(20);
+const STALL_STEP: Duration = Duration::from_micros(500);
+const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
+
+/// What happened in a life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    returns: u64,
+    /// Messages that were recovered, in a reply.
+    recovered: u64,
+    heard: u64,
+    /// Gaps because something is not kept any more, and because the client said what was not so.
+    gone: u64,
+    lies: u64,
+    /// Ends of a subscription amid a recovery.
+    insufficient: u64,
+}
+
+impl Counts {
+    fn add(&mut self, other: Counts) {
+        self.returns += other.returns;
+        self.recovered += other.recovered;
+        self.heard += other.heard;
+        self.gone += other.gone;
+        self.lies += other.lies;
+        self.insufficient += other.insufficient;
+    }
+}
+
+/// One room as a client sees it.
+#[derive(Clone, Debug, Default)]
+struct Track {
+    room: usize,
+    stands: Option<Position>,
+    /// The reason of the gap that must come, because of what it said.
+    lie: Option<&'static str>,
+    is_subscribed: bool,
+}
+
+struct Wanderer {
+    id: u32,
+    socket: Option<WebSocket>,
+    is_connected: bool,
+    tracks: Vec<Track>,
+    deaf_until: Tick,
+    random: Random,
+    counts: Counts,
+}
+
+impl Wanderer {
+    fn new(id: u32, rooms: &[usize], seed: u64) -> Wanderer {
+        Wanderer {
+            id,
+            socket: None,
+            is_connected: false,
+            tracks: rooms.iter().map(|room| Track { room: *room, ..Track::default() }).collect(),
+            deaf_until: Tick::ZERO,
+            random: Random::new(seed),
+            counts: Counts::default(),
+        }
+    }
+
+    fn is_away(&self) -> bool {
+        self.socket.as_ref().is_none_or(|socket| socket.end().is_some())
+    }
+
+    fn cut(&mut self) {
+        self.socket = None;
+    }
+
+    fn come(&mut self, line: Line) {
+        self.socket = Some(WebSocket::new(line, "/ws/desk", self.random.bits()));
+        self.is_connected = false;
+        self.tracks.iter_mut().for_each(|track| track.is_subscribed = false);
+        self.counts.returns += u64::from(self.tracks.iter().any(|track| track.stands.is_some()));
+    }
+
+    fn poll(&mut self, now: Tick) {
+        if self.deaf_until > now {
+            return;
+        }
+        let Some(socket) = &mut self.socket else { return };
+        socket.poll();
+        if let Some(head) = &socket.refusal {
+            // It was so deaf that its request came too slowly.
+            assert!(matches!(head.status, 408 | 503), "wanderer {} was refused: {}", self.id, head.status);
+        }
+        if socket.phase == Phase::Open && !self.is_connected {
+            self.is_connected = true;
+            let mut commands = vec![json!({"id": 100, "connect": {}})];
+            commands.extend((0..self.tracks.len()).map(|index| self.subscribe(index)));
+            self.say(&commands);
+        }
+        let received = self.socket.as_mut().map(|socket| std::mem::take(&mut socket.received)).unwrap_or_default();
+        for message in received {
+            let Message::Text(text) = message else { panic!("not a text: {message:?}") };
+            text.lines().for_each(|line| self.hear(&serde_json::from_str(line).expect("JSON")));
+        }
+        // What is said now goes out now: nothing else may happen for long.
+        if let Some(socket) = &mut self.socket {
+            socket.poll();
+        }
+    }
+
+    fn say(&mut self, commands: &[Value]) {
+        let lines: Vec<String> = commands.iter().map(Value::to_string).collect();
+        if let Some(socket) = self.socket.as_mut().filter(|socket| socket.phase == Phase::Open) {
+            socket.send_text(&lines.join("\n"));
+        }
+    }
+
+    /// The command of its nth room; now and then it says of itself what is not so.
+    fn subscribe(&mut self, index: usize) -> Value {
+        let track = &mut self.tracks[index];
+        let mut request = json!({"channel": format!("room.{}", track.room)});
+        track.lie = None;
+        if let Some(Position { mut epoch, mut offset }) = track.stands {
+            if self.random.chance(60) {
+                track.lie = Some(["epoch", "future"][self.random.below(2) as usize]);
+                match track.lie {
+                    Some("epoch") => epoch ^= 1,
+                    _ => offset += 1_000_000,
+                }
+            }
+            request["recover"] = true.into();
+            request["epoch"] = format!("{epoch:08x}").into();
+            request["offset"] = offset.into();
+        }
+        json!({"id": index + 1, "subscribe": request})
+    }
+
+    fn hear(&mut self, said: &Value) {
+        let who = self.id;
+        if said.as_object().is_some_and(|object| object.is_empty()) {
+            return self.say(&[json!({})]);
+        }
+        if let Some(push) = said.get("push") {
+            return self.hear_push(push);
+        }
+        assert!(said.get("error").is_none(), "wanderer {who}: {said}");
+        let id = said["id"].as_u64().expect("an id") as usize;
+        match said.get("subscribe") {
+            Some(result) => self.hear_subscribed(id - 1, result),
+            None => assert!(id == 100 && said["connect"]["client"].is_string(), "wanderer {who}: {said}"),
+        }
+    }
+
+    fn hear_push(&mut self, push: &Value) {
+        let name = push["channel"].as_str().expect("a channel");
+        let found = self.tracks.iter().position(|track| format!("room.{}", track.room) == name);
+        let index = found.unwrap_or_else(|| panic!("wanderer {} did not subscribe to {name}", self.id));
+        if let Some(publication) = push.get("pub") {
+            return self.hear_publication(index, publication);
+        }
+        let code = push["unsubscribe"]["code"].as_u64();
+        assert_eq!(code, Some(2500), "wanderer {}: {push}", self.id);
+        self.counts.insufficient += 1;
+        self.tracks[index].is_subscribed = false;
+        let again = self.subscribe(index);
+        self.say(&[again]);
+    }
+
+    fn hear_subscribed(&mut self, index: usize, result: &Value) {
+        let who = self.id;
+        let epoch = u32::from_str_radix(result["epoch"].as_str().expect("an epoch"), 16).expect("a number");
+        let position = Position { epoch, offset: result["offset"].as_u64().unwrap_or(0) };
+        let is = |flag: &str| result[flag].as_bool().unwrap_or(false);
+        let track = &mut self.tracks[index];
+        assert!(is("recoverable") && is("positioned") && !track.is_subscribed, "wanderer {who}: {result}");
+        track.is_subscribed = true;
+        assert_eq!(is("was_recovering"), track.stands.is_some(), "wanderer {who}: {result}");
+        match (track.stands, result.get("data").map(|data| &data["gap"])) {
+            (None, gap) => assert_eq!(gap, None, "wanderer {who} can have missed nothing: {result}"),
+            (Some(stand), None) => {
+                assert_eq!(track.lie, None, "wanderer {who} was not told: {result}");
+                assert!(is("recovered") && stand == position, "wanderer {who} at {stand:?}: {result}");
+            }
+            (Some(stand), Some(gap)) => {
+                assert!(!is("recovered"), "wanderer {who}: {result}");
+                let first = gap["first"].as_str().map(Position::parse);
+                let last = Position::parse(gap["last"].as_str().expect("a position"));
+                let before = first.map_or(last, |first| Position { offset: first.offset - 1, ..first });
+                assert_eq!(position, before, "the offset leads to what follows: {result}");
+                let reason = gap["reason"].as_str().expect("a reason");
+                match track.lie.take() {
+                    Some(lie) => {
+                        assert_eq!(reason, lie, "wanderer {who} at {stand:?}: {result}");
+                        self.counts.lies += 1;
+                    }
+                    None => {
+                        let has_missed = stand.epoch == before.epoch && before.offset > stand.offset;
+                        assert!(reason == "gone" && has_missed, "wanderer {who} at {stand:?}: {result}");
+                        assert_ne!(track.room, ALL_KEPT, "everything is kept, and wanderer {who} hears {result}");
+                        self.counts.gone += 1;
+                    }
+                }
+            }
+        }
+        track.stands = Some(position);
+        for publication in result["publications"].as_array().into_iter().flatten() {
+            self.counts.recovered += 1;
+            self.hear_publication(index, publication);
+        }
+    }
+
+    fn hear_publication(&mut self, index: usize, publication: &Value) {
+        let Track { room, stands, is_subscribed, .. } = &mut self.tracks[index];
+        let (who, offset) = (self.id, publication["offset"].as_u64().expect("an offset"));
+        let stand = stands.as_mut().expect("it stands somewhere once it is subscribed");
+        assert!(*is_subscribed && offset == stand.offset + 1, "wanderer {who} at {stand:?} of {room}: {publication}");
+        assert_eq!(publication["data"]["number"], offset, "of {room}");
+        stand.offset = offset;
+        self.counts.heard += 1;
+    }
+}
+
+struct Scenario {
+    world: World,
+    gateway: Gateway,
+    random: Random,
+    publisher: Bus,
+    wanderers: Vec<Wanderer>,
+    said: [u64; ROOMS],
+}
+
+impl Scenario {
+    fn new(seed: u64) -> Scenario {
+        let mut random = Random::new(seed ^ 0x3A4D_E4E4);
+        let faults = if random.chance(100) { Faults::none() } else { Faults::seeded(seed) };
+        let world = World::new(seed, faults);
+        let keep = |messages, age| Some(Keep { messages, bytes: 64 << 20, age });
+        let (few, brief) = (1 + random.below(600) as usize, Duration::from_micros(1 + random.below(3_000_000)));
+        let day = Duration::from_secs(86_400);
+        let rules = [keep(1_000_000, day), keep(few, day), keep(1_000, brief)];
+        let rules = rules.into_iter().enumerate().map(|(room, history)| {
+            let pattern = Pattern::new(&format!("room.{room}")).expect("a pattern");
+            (pattern, Rule { history, ..Rule::default() })
+        });
+        let shape = Shape {
+            shards: 1 + random.below(4) as u16,
+            mails_max: [1, 2, 3, 8, 64, limits::MAILBOX_MAILS][random.below(6) as usize],
+            outbox_bytes_max: [64 * 1024, limits::OUTBOX_BYTES_MAX][random.below(2) as usize],
+            stalls: [0, 0, 20, 200][random.below(4) as usize],
+            connections_max: 1_000_000,
+            kept: Kept { rules: Arc::new(Rules::new(rules)), bytes_max: limits::HISTORY_BYTES_MAX },
+            seed: random.bits() as u32,
+        };
+        let gateway = Gateway::new(&world, shape);
+        let endpoint = world.connect_calm(address(Door::Bus, false)).expect("somebody listens");
+        let wanderers = (0..4).map(|id| {
+            let first = random.below(ROOMS as u64) as usize;
+            let other = (first + 1 + random.below(ROOMS as u64 - 1) as usize) % ROOMS;
+            Wanderer::new(id, &[first, other][..1 + random.below(2) as usize], random.bits())
+        });
+        let wanderers = wanderers.collect();
+        Scenario { publisher: Bus::new(endpoint, ""), world, gateway, random, wanderers, said: [0; ROOMS] }
+    }
+
+    fn run(&mut self) -> Counts {
+        for _ in 0..30 + self.random.below(70) {
+            match self.random.below(10) {
+                0..5 => self.say(),
+                5..9 => self.wander(),
+                _ => self.fall_deaf(),
+            }
+            let pause_us = match self.random.below(100) {
+                0..30 => 0,
+                30..80 => self.random.below(3_000),
+                80..97 => self.random.below(200_000),
+                _ => self.random.below(5_000_000),
+            };
+            self.live(Duration::from_micros(pause_us));
+        }
+        self.world.calm_down();
+        self.gateway.calm_down();
+        // Whoever is thrown out of what it has missed comes back once more.
+        for _ in 0..3 {
+            let now = self.world.now();
+            for index in 0..self.wanderers.len() {
+                self.wanderers[index].deaf_until = now;
+                self.come_back(index, true);
+            }
+            self.live(REST);
+        }
+        let mut counts = Counts::default();
+        for wanderer in &self.wanderers {
+            for Track { room, stands, .. } in &wanderer.tracks {
+                let stands_at = stands.map(|stand| stand.offset);
+                assert_eq!(stands_at, Some(self.said[*room]), "wanderer {} at {room}", wanderer.id);
+            }
+            counts.add(wanderer.counts);
+        }
+        self.wanderers.clear();
+        self.live(REST);
+        counts
+    }
+
+    // --- the acts ----------------------------------------------------------------------------------------------------
+
+    /// One message, or as many as no reply and no short history takes.
+    fn say(&mut self) {
+        let count = if self.random.chance(250) { 1 + self.random.below(700) } else { 1 };
+        let room = self.random.below(ROOMS as u64) as usize;
+        for _ in 0..count {
+            self.said[room] += 1;
+            let padding = if self.random.chance(50) { self.random.below(3_000) } else { 10 } as usize;
+            let payload = json!({"number": self.said[room], "padding": "x".repeat(padding)}).to_string();
+            self.publisher.publish(&format!("room.{room}"), "", payload.as_bytes());
+        }
+    }
+
+    /// One loses its connection or comes back.
+    fn wander(&mut self) {
+        let index = self.random.below(self.wanderers.len() as u64) as usize;
+        if !self.wanderers[index].is_away() && self.random.chance(500) {
+            self.wanderers[index].cut();
+        }
+        let is_calm = self.random.chance(300);
+        self.come_back(index, is_calm);
+    }
+
+    fn come_back(&mut self, index: usize, is_calm: bool) {
+        if !self.wanderers[index].is_away() {
+            return;
+        }
+        let address = address(Door::Front, false);
+        let endpoint = if is_calm { self.world.connect_calm(address) } else { self.world.connect(address) };
+        if let Some(endpoint) = endpoint {
+            self.wanderers[index].come(Line::new(endpoint));
+        }
+    }
+
+    fn fall_deaf(&mut self) {
+        let index = self.random.below(self.wanderers.len() as u64) as usize;
+        self.wanderers[index].deaf_until = self.world.now() + Duration::from_micros(self.random.below(6_000_000));
+    }
+
+    // --- time ----------------------------------------------------------------------------------------------------------
+
+    fn live(&mut self, time: Duration) {
+        let until = self.world.now() + time;
+        loop {
+            self.act_now();
+            let now = self.world.now();
+            let mut next = self.world.next_event();
+            if next <= now {
+                next = self.gateway.next_stall_end().min(now + STALL_STEP);
+            }
+            let ends = self.wanderers.iter().map(|wanderer| wanderer.deaf_until).filter(|until| *until > now);
+            let next = ends.fold(next, Tick::min);
+            if next > until {
+                break;
+            }
+            self.world.advance_to(next);
+        }
+        self.world.advance_to(until);
+    }
+
+    fn act_now(&mut self) {
+        for _ in 0..ROUNDS_PER_INSTANT_MAX {
+            let runnable = self.gateway.runnable();
+            if !runnable.is_empty() {
+                let chosen = runnable[self.random.below(runnable.len() as u64) as usize];
+                self.gateway.turn(chosen);
+                if self.random.chance(100) {
+                    self.poll();
+                }
+                continue;
+            }
+            let before = self.world.history();
+            self.poll();
+            if self.world.history() == before && self.gateway.runnable().is_empty() {
+                return;
+            }
+        }
+        panic!("they never stop at {:?}", self.world.now());
+    }
+
+    fn poll(&mut self) {
+        let now = self.world.now();
+        self.publisher.poll();
+        self.wanderers.iter_mut().for_each(|wanderer| wanderer.poll(now));
+    }
+}
+
+fn run(seed: u64) -> Result<Counts, String> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| Scenario::new(seed).run()));
+    outcome.map_err(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
+        format!("seed {seed}: {words}")
+    })
+}
+
+/// As in `sweep`: TIDEGATE_SEED and TIDEGATE_SEEDS choose others.
+#[test]
+fn whoever_comes_back_recovers_all_in_order_or_hears_of_the_gap() {
+    let one = variable("TIDEGATE_SEED", |text| text.parse::<u64>().ok());
+    let seeds = one.map(|seed| seed..seed + 1).or(variable("TIDEGATE_SEEDS", range)).unwrap_or(SEEDS);
+    let outcomes: Vec<Result<Counts, String>> = std::thread::scope(|scope| {
+        let half = |first: usize| seeds.clone().skip(first).step_by(2).map(run).collect::<Vec<_>>();
+        let other = scope.spawn(move || half(1));
+        let mut outcomes = half(0);
+        outcomes.extend(other.join().expect("failures are caught"));
+        outcomes
+    });
+    let failures: Vec<&str> =
+        outcomes.iter().filter_map(|outcome| outcome.as_ref().err().map(String::as_str)).collect();
+    assert!(failures.is_empty(), "{} of the seeds {seeds:?} failed:\n{}", failures.len(), failures.join("\n"));
+    let mut counts = Counts::default();
+    outcomes.into_iter().flatten().for_each(|own| counts.add(own));
+    println!("{counts:?}");
+    let Counts { returns, recovered, heard, gone, lies, .. } = counts;
+    let has_happened = [returns, recovered, heard, gone, lies].iter().all(|count| *count > 0);
+    assert!(has_happened || seeds.end - seeds.start < SEEDS.end, "{counts:?}");
+}
