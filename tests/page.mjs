@@ -6,13 +6,9 @@
 
 import { spawn } from "node:child_process";
 import { createServer } from "node:net";
-import { chromium } from "playwright-core";
+import { launch } from "./browser.mjs";
+import { fail, PATIENCE_MS, within } from "./patience.mjs";
 
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync"];
-// Facts are awaited, never slept for; this is when they count as not coming.
-const PATIENCE_MS = 30_000;
 // Four streams, the rider's and the driver's app, the chat.
 const CONNECTIONS = 7;
 
@@ -45,16 +41,6 @@ class Gateway {
     const { code, signal } = await within(this.ended, "the gateway ends after SIGINT");
     if (code !== 0) fail(`the gateway ended with ${code ?? signal} after SIGINT`);
   }
-}
-
-function fail(words) {
-  throw new Error(words);
-}
-
-async function within(promise, words) {
-  let timer;
-  const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error(`in vain: ${words}`)), PATIENCE_MS)));
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 function freePort() {
@@ -176,7 +162,7 @@ const problems = [];
 let browser;
 try {
   await gateway.start();
-  browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  browser = await launch();
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: "light" });
   const first = await openTab(context, gateway.url, problems);
   await see(first, "the first tab is live", areLive, CONNECTIONS);
