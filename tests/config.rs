@@ -64,6 +64,7 @@ name = "driver.>"
 [[channel]]
 name = "grid.*"
 delivery = "latest"
+history = { messages = 1, age = "1h", newcomers = true }
 queue = { messages = 500 }
 distinct = true
 presence = true
@@ -102,7 +103,15 @@ ping_interval_s = 5
         config.channels.iter().map(|channel| (channel.name.as_str(), channel.rule.clone())).collect();
     let history = Rule { history: Some(keep), ..Rule::default() };
     let queue = Queue { messages: 500, ..Queue::default() };
-    let latest = Rule { delivery: Delivery::Latest, queue, is_distinct: true, has_presence: true, ..Rule::default() };
+    let last = Keep { messages: 1, age: Duration::from_secs(3600), ..keep };
+    let latest = Rule {
+        history: Some(last),
+        is_for_newcomers: true,
+        delivery: Delivery::Latest,
+        queue,
+        is_distinct: true,
+        has_presence: true,
+    };
     let queue = Queue { bytes: 65_536, ..Queue::default() };
     let drop = Rule { delivery: Delivery::Drop, queue, ..Rule::default() };
     let expected = [("driver.location.*", history), ("driver.>", Rule::default()), ("grid.*", latest), ("log.*", drop)];

@@ -34,9 +34,10 @@ impl EventStream {
             is_new
         });
         let count = channels.len();
+        let newcomer = |channel: &Subject| rules.of(channel).since_for_newcomers();
         let sinces: Vec<Since> = match last_id {
             Some(last_id) => Cursor::read(last_id, count).collect(),
-            None => vec![Since::Now; count],
+            None => channels.iter().map(|channel| newcomer(channel).unwrap_or(Since::Now)).collect(),
         };
         let mut cursor = (count > 1).then(|| Box::new(Cursor::new(count)));
         for (tag, since) in sinces.iter().enumerate() {

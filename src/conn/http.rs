@@ -22,6 +22,7 @@ use crate::proto::CloseReason;
 use crate::proto::close::Row;
 use crate::proto::event::{Message, Position};
 use crate::proto::http::{Head, Reply, ReplyTo, go_on, next_head};
+use crate::proto::replay::Since;
 use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
 
@@ -242,7 +243,12 @@ impl Conn {
                 self.wait_until(now + settings.ping_interval);
                 let user = identity.user().and_then(|user| Subject::new(&format!("tg.user.{user}")).ok());
                 self.phase = Phase::WebSocket(identity, WebSocket::default());
-                let channels = channel.into_iter().map(|channel| (channel, None)).collect();
+                let channels = channel.into_iter().map(|channel| {
+                    // There are no ids: nobody needs to know where the channel stands.
+                    let since = settings.channels.of(&channel).since_for_newcomers();
+                    (channel, since.filter(|since| *since != Since::Now))
+                });
+                let channels = channels.collect();
                 Ok(Some(Step::Open(Opening { channels, user })))
             }
             Outcome::Centrifuge { route, user, channels } => {

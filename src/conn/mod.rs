@@ -430,7 +430,11 @@ impl Conn {
         match &mut self.phase {
             Phase::EventStream(stream) => stream.push_replayed(tag, channel, excerpt, &mut self.outbox),
             Phase::Centrifuge(session) => session.replayed(tag, channel, excerpt, &mut self.outbox),
-            Phase::WebSocket(..) | Phase::Worker(_) | Phase::Http(_) | Phase::Ending => {}
+            // There are no words for a gap, and none for a position.
+            Phase::WebSocket(..) => excerpt.messages.iter().for_each(|message| {
+                self.outbox.push_shared(Event::new(message.clone(), None).websocket_frame());
+            }),
+            Phase::Worker(_) | Phase::Http(_) | Phase::Ending => {}
         }
     }
 

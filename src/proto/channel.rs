@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use crate::limits;
-
+use crate::proto::replay::Since;
 use crate::proto::subject::{Pattern, Subject};
 
 /// Names a rule of [`Rules`]: where it stands, from 0; after the last is the one for channels that no pattern matches.
@@ -27,6 +27,8 @@ impl RuleNumber {
 pub struct Rule {
     /// Messages that are kept for those who come back; none without it.
     pub history: Option<Keep>,
+    /// They are also for those who come for the first time.
+    pub is_for_newcomers: bool,
     /// What becomes of messages for a client that does not keep up.
     pub delivery: Delivery,
     pub queue: Queue,
@@ -34,6 +36,15 @@ pub struct Rule {
     pub is_distinct: bool,
     /// The owner knows which clients listen.
     pub has_presence: bool,
+}
+
+impl Rule {
+    /// What a client asks for that comes for the first time: all that is kept, or where the channel stands, which it can come
+    /// back to. `None` if nothing is kept.
+    pub fn since_for_newcomers(&self) -> Option<Since> {
+        let since = if self.is_for_newcomers { Since::Beginning } else { Since::Now };
+        self.history.map(|_| since)
+    }
 }
 
 /// What a client gets that is slower than its channel.

@@ -218,8 +218,10 @@ impl Core {
     /// after it has been asked comes by itself, one that it had published before is recalled, and none comes twice.
     pub(super) fn recall(&mut self, key: Key, channel: Subject, since: Option<Since>) {
         let Some(id) = RequestId::in_subject(channel.as_str()) else { return };
-        // Whoever comes back to a channel of which something is kept gets it from there.
-        if matches!(since, Some(Since::After(_))) && self.settings.channels.of(&channel).history.is_some() {
+        // Whoever gets what is kept of the channel gets it from there.
+        if matches!(since, Some(Since::After(_) | Since::Beginning))
+            && self.settings.channels.of(&channel).history.is_some()
+        {
             return;
         }
         if id.place == self.place {

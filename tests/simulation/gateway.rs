@@ -68,8 +68,10 @@ impl Kept {
             ("room.1", keep(few, Duration::from_secs(86_400))),
             ("room.*", keep(1_000, brief)),
         ];
-        let rules =
-            rules.map(|(name, history)| (Pattern::new(name).expect("a pattern"), Rule { history, ..Rule::default() }));
+        let rules = rules.map(|(name, history)| {
+            let rule = Rule { history, is_for_newcomers: random.chance(300), ..Rule::default() };
+            (Pattern::new(name).expect("a pattern"), rule)
+        });
         let is_kept = random.chance(800);
         Kept {
             rules: Arc::new(if is_kept { Rules::new(rules) } else { Rules::default() }),

@@ -9,6 +9,8 @@
 //! Across all of it: every message of the channel in order and once, or a gap where something is missing, and nowhere else.
 
 use tidegate::driver::sim::Random;
+use tidegate::proto::channel::Rule;
+use tidegate::proto::subject::Subject;
 
 use crate::gateway::{EVER_ROOM, Kept};
 use crate::ledger::{Ledger, Position};
@@ -178,8 +180,15 @@ impl Traveller {
                 assert_eq!(position, next, "traveller {who} hears {message:?} twice, too late, or misses one");
             }
             None => {
-                let is_told_first = self.channels.len() == 1 && self.kept.keeps(&self.channels[channel]);
+                let name = &self.channels[channel];
+                let is_greeted = self.kept.rule(name).is_for_newcomers;
+                let is_told_first = self.channels.len() == 1 && self.kept.keeps(name) && !is_greeted;
                 assert!(!is_told_first, "traveller {who} could not have come back before {message:?}");
+                let is_all = is_greeted && self.kept.keeps_all(name);
+                assert!(
+                    !is_all || position.offset == 1,
+                    "traveller {who} does not get all of {name} from {position:?}"
+                );
             }
         }
         ledger.place(&message, position);
@@ -219,12 +228,14 @@ impl Traveller {
         found.unwrap_or_else(|| panic!("traveller {} did not subscribe to {name}", self.id))
     }
 
-    /// The position of `channel` in an id; those of the others are where they were.
+    /// The position of `channel` in an id; those of the others are where they were, or said for the first time.
     fn move_to(&mut self, id: &str, channel: usize) -> Position {
         let parts = self.parse(id);
         for (index, position) in parts.iter().enumerate().filter(|(index, _)| *index != channel) {
-            let is_same = *position == self.stands[index] || position.is_none() || self.due[index].is_some();
+            let stand = self.stands[index].or(*position);
+            let is_same = *position == stand || position.is_none() || self.due[index].is_some();
             assert!(is_same, "traveller {} is moved without a word: {id}", self.id);
+            self.stands[index] = stand;
         }
         parts[channel].expect("what comes has a position")
     }
@@ -245,8 +256,12 @@ impl Traveller {
 }
 
 impl Kept {
+    fn rule(&self, channel: &str) -> &Rule {
+        self.rules.of(&Subject::new(channel).expect("a channel"))
+    }
+
     fn keeps(&self, channel: &str) -> bool {
-        self.rules.of(&tidegate::proto::subject::Subject::new(channel).expect("a channel")).history.is_some()
+        self.rule(channel).history.is_some()
     }
 
     /// No gap is ever right.

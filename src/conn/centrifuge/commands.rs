@@ -145,8 +145,8 @@ impl Centrifuge {
                 Ok(tag) => {
                     let stands_at = connect.subs.as_ref().and_then(|subs| subs.get(channel.as_str()));
                     let recovering = stands_at.and_then(since);
-                    let is_kept = around.keeps(&channel);
-                    let since = recovering.or(is_kept.then_some(Since::Now));
+                    let newcomer = around.newcomer(&channel);
+                    let (since, is_kept) = (recovering.or(newcomer), newcomer.is_some());
                     if since.is_some() {
                         let was_recovering = recovering.is_some();
                         subscriptions.ask(tag, Asked { by: AskedBy::Connect, was_recovering, is_kept });
@@ -218,8 +218,8 @@ impl Centrifuge {
         let Some(session) = self.session() else { return Ok(None) };
         let tag = session.subscriptions.add(channel.clone(), end(ttl, around.now))?;
         let recovering = since(subscribe);
-        let is_kept = around.keeps(&channel);
-        let since = recovering.or(is_kept.then_some(Since::Now));
+        let newcomer = around.newcomer(&channel);
+        let (since, is_kept) = (recovering.or(newcomer), newcomer.is_some());
         if since.is_some() {
             let by = AskedBy::Command { id, ttl };
             session.subscriptions.ask(tag, Asked { by, was_recovering: recovering.is_some(), is_kept });
@@ -237,7 +237,7 @@ impl Centrifuge {
         around: &Surroundings<'_>,
     ) -> Result<Option<Step<'a>>, Refusal> {
         let channel = self.check_listening(&request.channel, around)?;
-        if !around.keeps(&channel) {
+        if around.newcomer(&channel).is_none() {
             return Err(Code::NOT_AVAILABLE.into());
         }
         let is_reverse = request.reverse.unwrap_or(false);
@@ -352,9 +352,9 @@ impl Centrifuge {
 }
 
 impl Surroundings<'_> {
-    /// Whether a channel keeps history.
-    fn keeps(&self, channel: &Subject) -> bool {
-        self.settings.channels.of(channel).history.is_some()
+    /// What a client asks a channel for that was not there before; `None` if it keeps no history.
+    fn newcomer(&self, channel: &Subject) -> Option<Since> {
+        self.settings.channels.of(channel).since_for_newcomers()
     }
 }
 

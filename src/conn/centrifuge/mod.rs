@@ -217,13 +217,13 @@ impl Centrifuge {
     pub fn subscribe_by_worker(&mut self, channel: Subject, rules: &Rules, outbox: &mut Outbox) -> Option<Channel> {
         let subscriptions = &mut self.session()?.subscriptions;
         let tag = subscriptions.add(channel.clone(), None).ok()?;
-        let is_kept = rules.of(&channel).history.is_some();
-        if is_kept {
-            subscriptions.ask(tag, Asked { by: AskedBy::Worker, was_recovering: false, is_kept });
+        let since = rules.of(&channel).since_for_newcomers();
+        if since.is_some() {
+            subscriptions.ask(tag, Asked { by: AskedBy::Worker, was_recovering: false, is_kept: true });
         } else {
             say(outbox, |out| centrifuge::write_subscribe(out, channel.as_str(), &Subscribed::default()));
         }
-        Some(Channel { tag, channel, since: is_kept.then_some(Since::Now) })
+        Some(Channel { tag, channel, since })
     }
 
     /// The reverse: the hub's name of the subscription that is over.

@@ -54,7 +54,8 @@ impl Recovery {
             // Each publication that follows moves the client on.
             offset: excerpt.begin().offset,
             was_recovering,
-            is_recovered: was_recovering && gap.is_none(),
+            // A newcomer that gets something as well: the packages hand on nothing else of what comes with a connection.
+            is_recovered: gap.is_none() && (was_recovering || !excerpt.messages.is_empty()),
             is_kept,
             gap: gap.and_then(|gap| serde_json::value::to_raw_value(&gap).ok()),
             events: excerpt.messages().map(|(position, message)| Event::new(message.clone(), Some(position))).collect(),

@@ -55,24 +55,29 @@ impl Centrifuge {
                 // client come back with its position, and hear then what is missing.
                 return session.subscriptions.give_up(tag, Unsubscribed::INSUFFICIENT_STATE);
             }
-            for (position, message) in excerpt.messages() {
-                self.push_event(&Event::new(message.clone(), Some(position)), outbox);
-            }
-            return;
+            return self.push_messages(excerpt, outbox);
         };
         let recovery = Recovery::new(channel, excerpt, asked.was_recovering, asked.is_kept);
         if asked.by == AskedBy::Connect {
             return session.connect_answered(tag, recovery, outbox);
         }
-        let publications = recovery.publications();
-        let result = recovery.result(&publications);
         match asked.by {
             AskedBy::Command { id, ttl } => {
+                let publications = recovery.publications();
+                let result = recovery.result(&publications);
                 reply(outbox, id, &Answer::Subscribe(Subscribed { expiry: Expiry::after(ttl), ..result }));
             }
             AskedBy::Worker | AskedBy::Connect => {
-                say(outbox, |out| centrifuge::write_subscribe(out, channel.as_str(), &result));
+                say(outbox, |out| centrifuge::write_subscribe(out, channel.as_str(), &recovery.result(&[])));
+                // The packages look for no publications in that.
+                self.push_messages(excerpt, outbox);
             }
+        }
+    }
+
+    fn push_messages(&self, excerpt: &Excerpt, outbox: &mut Outbox) {
+        for (position, message) in excerpt.messages() {
+            self.push_event(&Event::new(message.clone(), Some(position)), outbox);
         }
     }
 

@@ -312,6 +312,7 @@ impl Builder<'_> {
                 name,
                 rule: Rule {
                     history: section.table("history").map(|history| keep(&history)),
+                    is_for_newcomers: section.table("history").is_some_and(|history| history.switch("newcomers")),
                     delivery: delivery(&section),
                     queue: section.table("queue").map(|bounds| queue(&bounds)).unwrap_or_default(),
                     is_distinct: section.switch("distinct"),

@@ -516,6 +516,14 @@ pub const TABLE: &[Row] = &[
         doc: "",
     },
     Row {
+        path: "channel[].history.newcomers",
+        kind: Kind::Switch,
+        fallback: Fallback::Switch(false),
+        help: "Whether clients get what is kept that come for the first time.",
+        doc: "Before what is live, with one message kept the last value of the channel: where a driver is, what a thing costs. Also \
+              clients of raw WebSocket routes, which are never known to come back.",
+    },
+    Row {
         path: "channel[].delivery",
         kind: Kind::Choice(&["queue", "latest", "drop"]),
         fallback: Fallback::Text("queue"),

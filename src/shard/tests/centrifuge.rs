@@ -26,8 +26,10 @@ pub(super) fn settings() -> Settings {
     settings.routes.push(route("/open", Target::Centrifuge(Box::new(target(None)))));
     settings.routes.push(route("/token", Target::Centrifuge(Box::new(target(Some(Verifier::hmac(b"secret")))))));
     let keep = Keep { messages: KEPT, bytes: 64 << 20, age: 60 * SECOND };
-    settings.channels =
-        Arc::new(Rules::new([(Pattern::new("room.kept.*").unwrap(), Rule { history: Some(keep), ..Rule::default() })]));
+    let kept = Rule { history: Some(keep), ..Rule::default() };
+    let last = Rule { is_for_newcomers: true, ..kept.clone() };
+    let rules = [("room.kept.*", kept), ("room.last", last)];
+    settings.channels = Arc::new(Rules::new(rules.map(|(name, rule)| (Pattern::new(name).unwrap(), rule))));
     settings.unix_time = || NOW;
     settings
 }
@@ -242,6 +244,33 @@ fn what_is_not_its_time_or_not_the_protocol_is_a_bad_request_and_leaves_nothing(
     }
     bench.run_for(limits::CLOSE_TIMEOUT + SECOND);
     assert_eq!((bench.census(0), bench.census(1)), (Census::default(), Census::default()));
+}
+
+#[test]
+fn newcomers_get_what_is_kept_where_the_rule_says_so() {
+    let mut bench = Bench::new(2, settings());
+    let publisher = bench.connect(0, BUS);
+    publisher.say("PUB room.last 1\r\n1\r\nPUB room.last 1\r\n2\r\n");
+    let (mut client, _) = Client::connected(&mut bench, "/open", json!({}));
+    client.say(&[json!({"id": 2, "subscribe": {"channel": "room.last"}})]);
+    bench.run_for(SECOND / 10);
+    publisher.say("PUB room.last 1\r\n3\r\n");
+    bench.run_for(SECOND / 10);
+    let said = client.texts();
+    let reply = &said[0]["subscribe"];
+    // `recovered`: the packages hand on nothing else of what comes with a connection.
+    assert_eq!((&reply["was_recovering"], &reply["recovered"]), (&Value::Null, &json!(true)));
+    assert_eq!(reply["publications"], json!([{"data": 1, "offset": 1}, {"data": 2, "offset": 2}]));
+    assert_eq!(said[1]["push"]["pub"], json!({"data": 3, "offset": 3}));
+
+    let (mut client, answer) = Client::connected(&mut bench, "/open", json!({}));
+    let client_id = answer["connect"]["client"].as_str().unwrap();
+    publisher.say(format!("PUB tg.conn.{client_id}.subscribe 9\r\nroom.last\r\n"));
+    bench.run_for(SECOND / 10);
+    let said = client.texts();
+    assert_eq!(said[0]["push"]["subscribe"]["offset"], Value::Null, "it stands before the first");
+    let offsets: Vec<&Value> = said[1..].iter().map(|said| &said["push"]["pub"]["offset"]).collect();
+    assert_eq!(offsets, [1, 2, 3]);
 }
 
 #[test]

@@ -17,7 +17,10 @@ fn settings() -> Settings {
         (Pattern::new(name).unwrap(), Rule { history: Some(keep), ..Rule::default() })
     };
     // A room whose name begins with `n` keeps nothing.
-    settings.channels = Arc::new(Rules::new([rule("room.long", 10_000), rule("room.1", KEPT), rule("room.2", KEPT)]));
+    let (name, last) = rule("room.last", 1);
+    let last = (name, Rule { is_for_newcomers: true, ..last });
+    settings.channels =
+        Arc::new(Rules::new([rule("room.long", 10_000), rule("room.1", KEPT), rule("room.2", KEPT), last]));
     settings
 }
 
@@ -152,6 +155,28 @@ fn a_stream_that_is_cut_before_its_first_event_can_be_come_back_to() {
         play.say("1");
         let missed = play.replayed("/sse/1", &id);
         assert_eq!((data(&missed), missed.len()), (vec!["1"], 1));
+    });
+}
+
+#[test]
+fn newcomers_get_what_is_kept_where_the_rule_says_so() {
+    on_some_shards(|mut play| {
+        let (_early, begun) = play.listen("/sse/last", "");
+        assert_eq!((begun.len(), begun[0].data.as_ref()), (1, None), "an id, as nothing is kept yet");
+        play.say("last");
+        let position = play.say("last");
+        let (mut peer, begun) = play.listen("/sse/last", "");
+        assert_eq!(begun, [Record { id: Some(position.clone()), event: None, data: Some("2".to_owned()) }]);
+        let next = play.say("last");
+        assert_eq!(data(&records(&peer.hear())), ["3"]);
+        assert_eq!(data(&play.replayed("/sse/last", &position)), ["3"], "whoever comes back gets what it missed");
+        assert_eq!(data(&play.replayed("/sse/last", &next)), Vec::<&str>::new());
+
+        let mut socket = play.bench.connect(0, 0);
+        socket.say(request("/ws/last"));
+        play.bench.run_for(SECOND / 10);
+        let heard = socket.hear();
+        assert!(heard.starts_with("HTTP/1.1 101") && heard.ends_with("\r\n\r\n\u{fffd}\u{1}3"), "{heard:?}");
     });
 }
 
