@@ -10,6 +10,8 @@ use tungstenite::Message;
 mod booking;
 #[path = "examples/running.rs"]
 mod running;
+#[path = "examples/stage.rs"]
+mod stage;
 
 use running::{Running, repository};
 

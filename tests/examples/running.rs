@@ -2,29 +2,36 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+/// Longer than anything here takes; a test that waits so long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Running {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    lines: Receiver<String>,
 }
 
 impl Running {
     pub fn start(command: &mut Command) -> Running {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
-        Running { child, stdout }
+        let (said, lines) = channel();
+        // Ends with the process, or with the test.
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
+        Running { child, lines }
     }
 
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
+    /// The next that it prints.
     pub fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("text");
-        assert!(!line.is_empty(), "it ended without a word");
-        line
+        self.lines.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("it says no more: {error}"))
     }
 }
 
@@ -38,4 +45,12 @@ impl Drop for Running {
 
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A program of an example in Python, or in JavaScript.
+pub fn program(path: &str) -> Command {
+    let interpreter = if path.ends_with(".py") { repository("tests/.venv/bin/python") } else { "node".into() };
+    let mut command = Command::new(interpreter);
+    command.arg(repository(path));
+    command
 }
