@@ -8,6 +8,8 @@ use tungstenite::Message;
 
 #[path = "examples/booking.rs"]
 mod booking;
+#[path = "examples/ride_location.rs"]
+mod ride_location;
 #[path = "examples/running.rs"]
 mod running;
 #[path = "examples/stage.rs"]

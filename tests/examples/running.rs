@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -33,6 +33,12 @@ impl Running {
     pub fn line(&mut self) -> String {
         self.lines.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("it says no more: {error}"))
     }
+
+    /// It ends by itself, without another word.
+    pub fn ends_well(mut self) {
+        assert_eq!(self.lines.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
+        assert!(self.child.wait().expect("it is ours").success());
+    }
 }
 
 impl Drop for Running {
@@ -53,4 +59,9 @@ pub fn program(path: &str) -> Command {
     let mut command = Command::new(interpreter);
     command.arg(repository(path));
     command
+}
+
+/// One of the examples' pages in a browser.
+pub fn page(play: &str, gateway: &str) -> Running {
+    Running::start(Command::new("node").arg(repository("tests/examples/pages.mjs")).args([play, gateway]))
 }

@@ -1,0 +1,39 @@
+// The pages of the examples in headless Chromium, opened from the disk as their READMEs say. Prints what has been seen, and ends
+// well when all of it has been.
+//
+//   node tests/examples/pages.mjs PLAY GATEWAY
+
+import { launch } from "../browser.mjs";
+import { PATIENCE_MS } from "../patience.mjs";
+
+const [play, gateway] = process.argv.slice(2);
+
+async function open(browser, path, parameters) {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  page.on("pageerror", (error) => {
+    throw error;
+  });
+  const url = new URL(`../../examples/${path}`, import.meta.url);
+  url.search = new URLSearchParams({ ...parameters, gateway });
+  await page.goto(url.href);
+  return page;
+}
+
+const plays = {
+  async rider(browser) {
+    const page = await open(browser, "ride-location/rider.html", { driver: "42" });
+    const place = page.locator("#place[data-lat]");
+    const before = await place.textContent();
+    console.log("there is the car");
+    await page.waitForFunction((before) => document.getElementById("place").textContent !== before, before);
+    console.log("it moves");
+  },
+};
+
+const browser = await launch();
+try {
+  await plays[play](browser);
+} finally {
+  await browser.close();
+}
