@@ -8,6 +8,8 @@ use tungstenite::Message;
 
 #[path = "examples/booking.rs"]
 mod booking;
+#[path = "examples/ride_acceptance.rs"]
+mod ride_acceptance;
 #[path = "examples/ride_location.rs"]
 mod ride_location;
 #[path = "examples/running.rs"]

@@ -29,6 +29,15 @@ const plays = {
     await page.waitForFunction((before) => document.getElementById("place").textContent !== before, before);
     console.log("it moves");
   },
+
+  async driver(browser) {
+    const page = await open(browser, "ride-acceptance/driver.html", { driver: "ann" });
+    await page.getByText("online", { exact: true }).waitFor();
+    console.log("online");
+    await page.getByRole("button", { name: "Take it" }).click();
+    await page.getByText(/^drives /).waitFor();
+    console.log(await page.locator("#state").textContent());
+  },
 };
 
 const browser = await launch();
