@@ -8,6 +8,10 @@ use tungstenite::Message;
 
 #[path = "examples/booking.rs"]
 mod booking;
+#[path = "examples/cable.rs"]
+mod cable;
+#[path = "examples/notifications.rs"]
+mod notifications;
 #[path = "examples/ride_acceptance.rs"]
 mod ride_acceptance;
 #[path = "examples/ride_location.rs"]

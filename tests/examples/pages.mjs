@@ -38,6 +38,14 @@ const plays = {
     await page.getByText(/^drives /).waitFor();
     console.log(await page.locator("#state").textContent());
   },
+
+  async tab(browser) {
+    const page = await open(browser, "notifications/tab.html", { user: "ann" });
+    await page.getByText("connected", { exact: true }).waitFor();
+    console.log("connected");
+    await page.locator("li").nth(2).waitFor();
+    console.log((await page.locator("li").allTextContents()).join(", "));
+  },
 };
 
 const browser = await launch();

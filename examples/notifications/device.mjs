@@ -1,0 +1,37 @@
+// One of a user's devices: shows notifications, and comes back to where it was when its connection is lost.
+//
+//     npm install eventsource centrifuge ws
+//     node examples/notifications/device.mjs [http://127.0.0.1:8080] [USER] [sse | websocket]
+
+import { Centrifuge } from "centrifuge";
+import { EventSource } from "eventsource";
+import WebSocket from "ws";
+
+const [base = "http://127.0.0.1:8080", user = "ann", transport = "sse"] = process.argv.slice(2);
+const path = `${base}/users/${encodeURIComponent(user)}`;
+
+const show = ({ number, text }) => console.log(`${number} ${text}`);
+// Away for longer than the gateway keeps what was missed: an app would ask its service now.
+const miss = (reason) => console.log(`something is missing: ${reason}`);
+
+/** As a browser's tab does it; tab.html is one. */
+function sse() {
+  const stream = new EventSource(`${path}/events`);
+  stream.onopen = () => console.log("connected");
+  stream.addEventListener("notification", (event) => show(JSON.parse(event.data)));
+  stream.addEventListener("tg.gap", (event) => miss(JSON.parse(event.data).reason));
+}
+
+/** As a phone does it, with Centrifugo's package. */
+function websocket() {
+  const url = `${path}/socket`.replace(/^http/, "ws");
+  const client = new Centrifuge(url, { websocket: WebSocket, maxReconnectDelay: 5_000 });
+  client.on("connected", () => console.log("connected"));
+  client.on("publication", ({ data }) => show(data));
+  client.on("subscribed", ({ wasRecovering, recovered, data }) => {
+    if (wasRecovering && !recovered) miss(data?.gap?.reason);
+  });
+  client.connect();
+}
+
+({ sse, websocket })[transport]();
