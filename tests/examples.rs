@@ -12,6 +12,8 @@ mod booking;
 mod cable;
 #[path = "examples/notifications.rs"]
 mod notifications;
+#[path = "examples/plays.rs"]
+mod plays;
 #[path = "examples/ride_acceptance.rs"]
 mod ride_acceptance;
 #[path = "examples/ride_location.rs"]

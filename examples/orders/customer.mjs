@@ -1,0 +1,49 @@
+// A customer who orders, and follows what becomes of it.
+//
+//     npm install eventsource
+//     node examples/orders/customer.mjs [http://127.0.0.1:8000 (the shop)] [http://127.0.0.1:8080 (the gateway)]
+//
+// In a page, EventSource is there as it is.
+
+import { EventSource } from "eventsource";
+
+async function ask(method, url, body) {
+  const answer = await fetch(url, { method, body: body && JSON.stringify(body) });
+  if (!answer.ok) throw new Error(`${method} ${url}: ${answer.status} ${await answer.text()}`);
+  return answer.json();
+}
+
+/** The critical path: an ordinary request, which is done when it is answered. */
+export const place = (shop, order) => ask("POST", `${shop}/orders`, order);
+export const advance = (shop, order) => ask("POST", `${shop}/orders/${order}/next`);
+export const read = (shop, order) => ask("GET", `${shop}/orders/${order}`);
+
+/** All that happens to an order, from the first step, each once and in order, whatever happens to the connection. */
+export function follow(shop, gateway, order, onEvent) {
+  let last = 0;
+  let turn = Promise.resolve();
+  const hear = (event) => {
+    if (event.number <= last) return;
+    last = event.number;
+    onEvent(event);
+  };
+  const stream = new EventSource(`${gateway}/orders/${order}/events`);
+  stream.addEventListener("order", ({ data }) => {
+    turn = turn.then(() => hear(JSON.parse(data)));
+  });
+  // More was missed than the gateway keeps, or it was started anew: the shop knows all. What follows waits for that.
+  stream.addEventListener("tg.gap", () => {
+    turn = turn.then(async () => (await read(shop, order)).events.forEach(hear)).catch(console.error);
+  });
+  return stream;
+}
+
+if (import.meta.url === `file://${process.argv[1]}`) {
+  const [shop = "http://127.0.0.1:8000", gateway = "http://127.0.0.1:8080"] = process.argv.slice(2);
+  const { order } = await place(shop, { shop: "north", item: "tea" });
+  console.log(`ordered: curl -X POST ${shop}/orders/${order}/next takes it further`);
+  const stream = follow(shop, gateway, order, ({ step }) => {
+    console.log(`order ${order}: ${step}`);
+    if (step === "shipped") stream.close();
+  });
+}
