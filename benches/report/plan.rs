@@ -120,6 +120,20 @@ pub const PLAN: &[Planned] = &[
         long: "--live 10000 --others 50000 --rate 10000 --seconds 30",
     },
     Planned {
+        name: "storm-cut",
+        bench: "storm",
+        both: "--cut",
+        short: Some("--live 1000 --others 2000 --seconds 2 --jitter 1"),
+        long: "--live 5000 --others 20000 --rate 5000 --seconds 30 --jitter 5",
+    },
+    Planned {
+        name: "storm-cut-resume",
+        bench: "storm",
+        both: "--cut --resume",
+        short: None,
+        long: "--live 5000 --others 20000 --rate 5000 --seconds 30 --jitter 5",
+    },
+    Planned {
         name: "slow",
         bench: "slow",
         both: "",
@@ -133,6 +147,7 @@ pub const PLAN: &[Planned] = &[
         short: Some("--riders 5000 --seconds 3"),
         long: "--riders 50000 --seconds 30",
     },
+    Planned { name: "location-floor", bench: "location", both: "", short: None, long: "--riders 15000 --seconds 30" },
     Planned { name: "instructions", bench: "instructions", both: "", short: Some(""), long: "" },
     Planned {
         name: "largest",

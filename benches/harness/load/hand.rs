@@ -18,6 +18,7 @@ use slab::Slab;
 use tidegate::driver::socket::private_descriptor_table;
 
 use super::Shared;
+use super::arrivals::{Arrivals, Opened};
 use super::bell::Bell;
 use super::clients::Batch;
 use super::connection::{Connection, Scratch};
@@ -32,11 +33,10 @@ const BELL: Token = Token(usize::MAX);
 const PUBLISHER: Token = Token(usize::MAX - 1);
 const TIMER: Token = Token(usize::MAX - 2);
 const EVENTS: usize = 1024;
-/// Connections of one hand that are on their way: all hands' together fit a listen queue.
-const OPENING_MAX: usize = 64;
-
 pub(super) enum Job {
     Open(Batch),
+    /// Cuts every connection off; each of the batch comes back at a random time within the jitter.
+    ComeBack(Batch, Duration),
     /// Begins a phase.
     Reset,
     /// Leaves the CPU to others from now on: this hand stands for machines that are elsewhere.
@@ -57,8 +57,9 @@ pub(super) enum Job {
 }
 
 pub(super) enum Done {
-    /// Opened, reset, connected or closed.
+    /// Reset, connected or closed.
     Ready,
+    Opened(Box<Opened>),
     /// All of the traffic, in deliveries that must come of it.
     Published(u64),
     Report(Box<Tally>),
@@ -93,16 +94,15 @@ struct Echo {
 }
 
 enum Slot {
-    Opening(Box<Opening>),
+    /// And which one of the batch it is.
+    Opening(Box<Opening>, usize),
     Open(Connection),
 }
 
 /// A batch that is being opened.
 struct Progressing {
     batch: Batch,
-    started: usize,
-    /// Open, or gone again.
-    finished: usize,
+    arrivals: Arrivals,
 }
 
 impl Hand {
@@ -164,8 +164,10 @@ impl Hand {
                 Err(TryRecvError::Disconnected) => return Ok(false),
             }
         }
-        self.publish()?;
-        self.open_some()?;
+        let waits = [self.publish()?, self.open_some()?];
+        if let Some(wait) = waits.into_iter().flatten().min() {
+            self.timer.set(wait).map_err(|error| format!("a timer cannot be set: {error}"))?;
+        }
         match self.poll.poll(events, None) {
             Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(format!("epoll: {error}")),
             _ => {}
@@ -190,8 +192,17 @@ impl Hand {
     fn begin(&mut self, job: Job) -> Result<(), String> {
         match job {
             Job::Open(batch) => {
-                self.batch = Some(Progressing { batch, started: 0, finished: 0 });
-                return self.tell_if_opened();
+                let arrivals = Arrivals::at_once(batch.count)?;
+                self.batch = Some(Progressing { batch, arrivals });
+                self.tell_if_opened();
+                return Ok(());
+            }
+            Job::ComeBack(batch, jitter) => {
+                self.slots.clear();
+                let arrivals = Arrivals::jittered(batch.count, jitter, self.index as u64)?;
+                self.batch = Some(Progressing { batch, arrivals });
+                self.tell_if_opened();
+                return Ok(());
             }
             Job::Reset => {
                 self.tally.reset();
@@ -228,26 +239,25 @@ impl Hand {
         _ = self.done.send(done);
     }
 
-    /// Publishes what is due, and sets the timer for what comes next.
-    fn publish(&mut self) -> Result<(), String> {
-        let (Some(traffic), Some(publisher)) = (&mut self.traffic, &mut self.publisher) else { return Ok(()) };
+    /// Publishes what is due; how long until more is.
+    fn publish(&mut self) -> Result<Option<Duration>, String> {
+        let (Some(traffic), Some(publisher)) = (&mut self.traffic, &mut self.publisher) else { return Ok(None) };
         let wait = traffic.publish(publisher, &self.shared)?;
         publisher.flush()?;
-        match wait {
-            Some(wait) => self.timer.set(wait).map_err(|error| format!("a timer cannot be set: {error}"))?,
-            None => {
-                let expected = traffic.expected();
-                self.traffic = None;
-                self.say(Done::Published(expected));
-            }
+        if wait.is_none() {
+            let expected = traffic.expected();
+            self.traffic = None;
+            self.say(Done::Published(expected));
         }
-        Ok(())
+        Ok(wait)
     }
 
-    fn open_some(&mut self) -> Result<(), String> {
-        let Some(Progressing { batch, started, finished }) = &mut self.batch else { return Ok(()) };
-        while *started < batch.count && *started - *finished < OPENING_MAX {
-            let (framing, channel) = batch.member(*started);
+    /// Those whose time has come; how long until the next one's has.
+    fn open_some(&mut self) -> Result<Option<Duration>, String> {
+        let Some(Progressing { batch, arrivals }) = &mut self.batch else { return Ok(None) };
+        let now = Instant::now();
+        while let Some(member) = arrivals.next(now) {
+            let (framing, channel) = batch.member(member);
             let failed = |error: std::io::Error| {
                 let is_limit = error.raw_os_error() == Some(libc::EMFILE);
                 format!("a connection was not opened: {error}{}", if is_limit { " (ulimit -n)" } else { "" })
@@ -260,13 +270,13 @@ impl Hand {
                 self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), Token(entry.key()), interest);
             registered.map_err(failed)?;
             let opening = Opening::new(socket, framing, hello, batch.front.tls.as_ref())?;
-            entry.insert(Slot::Opening(Box::new(opening)));
-            *started += 1;
+            entry.insert(Slot::Opening(Box::new(opening), member));
         }
-        Ok(())
+        Ok(arrivals.wait(now))
     }
 
-    /// A socket that is still being opened must open; one that is open may end, and is counted then.
+    /// A socket that is still being opened must open, unless its batch tries again; one that is open may end, and is counted
+    /// then.
     fn on_ready(&mut self, key: usize) -> Result<(), String> {
         match self.slots.get_mut(key) {
             Some(Slot::Open(connection)) => {
@@ -279,11 +289,13 @@ impl Hand {
                 let is_echoed = self.echo.is_some() && self.tally.deliveries > before;
                 if is_echoed { self.on_echo(key) } else { Ok(()) }
             }
-            Some(Slot::Opening(opening)) => {
-                if opening.advance(&mut self.scratch)? {
-                    self.on_answered(key)?;
+            Some(Slot::Opening(opening, member)) => {
+                let member = *member;
+                match opening.advance(&mut self.scratch) {
+                    Ok(true) => self.on_answered(key),
+                    Ok(false) => Ok(()),
+                    Err(fault) => self.on_refused(key, member, fault),
                 }
-                Ok(())
             }
             // An event of this turn that came after its socket's end.
             None => Ok(()),
@@ -291,8 +303,8 @@ impl Hand {
     }
 
     fn on_answered(&mut self, key: usize) -> Result<(), String> {
-        let Some(Progressing { batch, finished, .. }) = &mut self.batch else { return Ok(()) };
-        if let Slot::Opening(opening) = self.slots.remove(key) {
+        let Some(Progressing { batch, arrivals }) = &mut self.batch else { return Ok(()) };
+        if let Slot::Opening(opening, _) = self.slots.remove(key) {
             if opening.is_resumed() {
                 self.shared.resumed.fetch_add(1, Ordering::Relaxed);
             }
@@ -304,17 +316,25 @@ impl Hand {
                 assert_eq!(self.slots.insert(Slot::Open(connection)), key, "a freed slot is the next one");
             }
         }
-        *finished += 1;
+        arrivals.opened(Instant::now());
         self.shared.opened.fetch_add(1, Ordering::Relaxed);
-        self.tell_if_opened()
+        self.tell_if_opened();
+        Ok(())
     }
 
-    fn tell_if_opened(&mut self) -> Result<(), String> {
-        if self.batch.as_ref().is_some_and(|it| it.finished == it.batch.count) {
-            self.batch = None;
-            self.say(Done::Ready);
+    fn on_refused(&mut self, key: usize, member: usize, fault: String) -> Result<(), String> {
+        self.slots.remove(key);
+        match &mut self.batch {
+            Some(Progressing { arrivals, .. }) => arrivals.refused(member, Instant::now(), fault),
+            None => Err(fault),
         }
-        Ok(())
+    }
+
+    fn tell_if_opened(&mut self) {
+        if let Some(opened) = self.batch.as_ref().and_then(|it| it.arrivals.outcome()) {
+            self.batch = None;
+            self.say(Done::Opened(Box::new(opened)));
+        }
     }
 
     fn begin_echo(&mut self, mut echo: Echo) -> Result<(), String> {

@@ -9,6 +9,7 @@
 //! what was open when its thread began: so a crew is started before the process that it is to load, whose stdin it would
 //! otherwise hold open.
 
+mod arrivals;
 mod bell;
 mod clients;
 mod connection;
@@ -29,6 +30,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+pub use arrivals::Opened;
 pub use clients::{Clients, Front};
 pub use tally::{PAYLOAD_BYTES_MIN, Tally};
 pub use traffic::Pace;
@@ -154,31 +156,61 @@ impl Crew {
         progress: &mut Progress,
     ) -> Result<Duration, String> {
         let start = Instant::now();
+        let job = |first, count| Job::Open(Batch { front: front.clone(), clients, first, count, is_kept });
+        self.bring_in(hands, clients.count, job, progress)?;
+        Ok(start.elapsed())
+    }
+
+    /// Cuts off whomever some hands have, all at once. Each comes back at a random time within `jitter`, and again after a
+    /// while if it is refused; returns when each is answered.
+    pub fn come_back(
+        &self,
+        hands: Range<usize>,
+        front: &Front,
+        clients: Clients,
+        jitter: Duration,
+        progress: &mut Progress,
+    ) -> Result<Opened, String> {
+        let batch = |first, count| Batch { front: front.clone(), clients, first, count, is_kept: true };
+        self.bring_in(hands, clients.count, |first, count| Job::ComeBack(batch(first, count), jitter), progress)
+    }
+
+    /// Each hand gets its share: where it begins, and how many.
+    fn bring_in(
+        &self,
+        hands: Range<usize>,
+        count: usize,
+        job: impl Fn(usize, usize) -> Job,
+        progress: &mut Progress,
+    ) -> Result<Opened, String> {
         self.shared.opened.store(0, Ordering::Relaxed);
         self.shared.resumed.store(0, Ordering::Relaxed);
-        let each = clients.count.div_ceil(hands.len());
+        let each = count.div_ceil(hands.len());
         for (share, index) in hands.clone().enumerate() {
-            let first = (share * each).min(clients.count);
-            let count = each.min(clients.count - first);
-            self.tell(index, Job::Open(Batch { front: front.clone(), clients, first, count, is_kept }))?;
+            let first = (share * each).min(count);
+            self.tell(index, job(first, each.min(count - first)))?;
         }
+        let mut all = Opened::new()?;
         let mut watch = Watch::new();
         for index in hands {
             loop {
                 match self.hands[index].done.recv_timeout(LOOK_INTERVAL) {
+                    Ok(Done::Opened(opened)) => {
+                        all.add(*opened);
+                        break;
+                    }
                     Ok(Done::Failed(words)) => return Err(words),
-                    Ok(_) => break,
-                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(_) | Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return Err(GONE.to_owned()),
                 }
                 let opened = self.shared.opened.load(Ordering::Relaxed);
-                progress.show(|| format!("{opened} of {} opened", clients.count));
+                progress.show(|| format!("{opened} of {count} opened"));
                 if watch.is_stuck(opened) {
-                    return Err(format!("only {opened} of {} connections were opened", clients.count));
+                    return Err(format!("only {opened} of {count} connections were opened"));
                 }
             }
         }
-        Ok(start.elapsed())
+        Ok(all)
     }
 
     /// Leaves the CPU to the other hands and to the server: what these hands do stands for machines that are elsewhere.

@@ -17,7 +17,10 @@ second whatever becomes of them. The lower rate is the load of a published syste
 45 ms, at 50,000 riders; the higher one is as many deliveries as the polls that the push replaced there. The floor is one
 thread that writes the same bytes to the same sockets, where one descriptor table can hold them.",
     findings: |_: &Record| Vec::new(),
-    runs: &[("location", "Event streams, plain")],
+    runs: &[
+        ("location", "Event streams, plain"),
+        ("location-floor", "As many riders as one descriptor table holds, beside the floor"),
+    ],
     columns: &[
         Column("rate", "deliveries/s asked for", Words),
         SERVER,
