@@ -40,6 +40,7 @@ pub(super) fn measure(args: &Args, duration: Duration) -> Result<(), String> {
             ("connections", args.connections.into()),
             ("kind", args.kind.name().into()),
             ("per_channel", args.per_channel.into()),
+            ("heartbeat_s", args.heartbeat.into()),
             ("bytes", args.bytes.into()),
             ("every_s", args.every.into()),
             ("hold_s", duration.as_secs().into()),
@@ -72,7 +73,7 @@ fn measure_target(
         floor: floor::Kind::Accept,
         has_worker: false,
         is_grouped: true,
-        rules: "",
+        rules: &args.limits(),
     };
     let tls = (transport == Transport::Tls).then(|| certificate.client(Shake::default())).transpose()?;
     let session = Session::start(tables_for(clients.count)?, &setup, tls.as_ref())?;

@@ -79,6 +79,10 @@ struct Args {
     /// While holding, each connection gets a message in so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     every: f64,
+    /// Silence after which the gateway sends a ping or a heartbeat; without it, as users get it, which is a load of its own
+    /// where connections are very many
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    heartbeat: Option<u32>,
     #[command(flatten)]
     common: Common,
 }
@@ -120,6 +124,12 @@ impl Args {
 
     fn shards(&self, connections: usize) -> Result<usize, String> {
         self.shards.map_or_else(|| tables_for(connections), |shards| Ok(shards as usize))
+    }
+
+    fn limits(&self) -> String {
+        self.heartbeat.map_or_else(String::new, |seconds| {
+            format!("[limits]\nping_interval_s = {seconds}\nsse_heartbeat_s = {seconds}\n")
+        })
     }
 }
 
@@ -176,7 +186,7 @@ fn measure_target(
         floor: floor::Kind::Accept,
         has_worker: false,
         is_grouped: true,
-        rules: "",
+        rules: &args.limits(),
     };
     let tls = (transport == Transport::Tls).then(|| certificate.client(Shake::default())).transpose()?;
     let session = Session::start(tables_for(clients.count + early.count)?, &setup, tls.as_ref())?;

@@ -154,7 +154,7 @@ pub const PLAN: &[Planned] = &[
         bench: "connections",
         both: "--kind both --transport tls --driver uring --without-peers",
         short: None,
-        long: "--connections {largest} --hold 60 --every 60",
+        long: "--connections {largest} --hold 60 --every 60 --heartbeat 600",
     },
 ];
 

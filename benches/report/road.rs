@@ -1,5 +1,7 @@
 //! The road to a million: what 1,000,000 TLS connections on this machine would take, by what one was measured to take.
 
+use tidegate::limits;
+
 use crate::machine;
 use crate::plot::grouped;
 use crate::runs::{Record, Row, Run};
@@ -17,6 +19,8 @@ const BOTH_ENDS_MIN: f64 = 20_000.0;
 /// What is tried where nothing has been measured.
 const LARGEST_UNKNOWN: u64 = 100_000;
 const LARGEST_STEP: u64 = 10_000;
+/// What the largest number is held with.
+const RARE_HEARTBEAT_S: f64 = 600.0;
 /// Runs that hold connections, those with the most first.
 const HOLDING: [&str; 4] = ["largest", "connections-100000", "hold", "connections"];
 
@@ -99,6 +103,7 @@ fn needs(record: &Record, cost: &Cost) -> String {
     rows.extend(ports());
     rows.extend(handshakes(record, cost.row));
     rows.extend(tcp_memory());
+    rows.push(heartbeats());
     let mut text =
         line(["what", "a million takes", "this machine has"].map(str::to_owned).into_iter()) + "|---|---|---|\n";
     text.extend(rows.into_iter().map(|row| line(row.into_iter())));
@@ -188,6 +193,23 @@ fn tcp_memory() -> Option<[String; 3]> {
             grouped(high as f64, 0)
         ),
     ])
+}
+
+/// Half of each kind.
+fn heartbeats() -> [String; 3] {
+    let usual = [limits::SSE_HEARTBEAT, limits::PING_INTERVAL].map(|interval| interval.as_secs_f64());
+    let each_s = |[sse, websocket]: [f64; 2]| grouped(MILLION / 2.0 / sse + MILLION / 2.0 / websocket, 0);
+    [
+        "heartbeats to those who are idle".to_owned(),
+        format!(
+            "{}/s as usual, every {} s to streams of events and every {} s to WebSockets; {}/s every {RARE_HEARTBEAT_S} s",
+            each_s(usual),
+            usual[0],
+            usual[1],
+            each_s([RARE_HEARTBEAT_S; 2])
+        ),
+        String::new(),
+    ]
 }
 
 /// The largest number that was really there at a time.
