@@ -105,11 +105,17 @@ impl Mesh {
 
 impl Mailbox {
     pub fn take(&self, lane: Lane) -> Option<Mail> {
-        let mail = match lane {
-            Lane::Ask => self.ask.try_recv().ok(),
-            Lane::Tell => self.tell.try_recv().ok(),
+        let queue = match lane {
+            Lane::Ask => &self.ask,
+            Lane::Tell => &self.tell,
         };
-        mail.inspect(|mail| self.held.release(mail))
+        // Most of the time there is none, and to look is cheaper than to try.
+        if queue.is_empty() {
+            return None;
+        }
+        let mail = queue.try_recv().ok()?;
+        self.held.release(&mail);
+        Some(mail)
     }
 
     pub fn is_empty(&self) -> bool {

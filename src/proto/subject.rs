@@ -130,12 +130,12 @@ impl From<Subject> for Pattern {
 
 /// Whether a subject or pattern begins with the token `tg`, under which only the gateway gives meanings.
 pub fn is_reserved(name: &str) -> bool {
-    first_token(name) == RESERVED
+    begins_with(name, RESERVED)
 }
 
 /// Whether a subject or pattern begins with the token `_INBOX`, under which clients await replies.
 pub fn is_inbox(name: &str) -> bool {
-    first_token(name) == INBOX
+    begins_with(name, INBOX)
 }
 
 /// Whether `token` can stand as one token of a subject: what a path parameter has to be to become one.
@@ -191,8 +191,9 @@ fn is_wildcard(token: &str) -> bool {
     token == "*" || token == ">"
 }
 
-fn first_token(name: &str) -> &str {
-    name.split('.').next().unwrap_or_default()
+/// Whether `token` is the first one; asked for each message.
+fn begins_with(name: &str, token: &str) -> bool {
+    name.strip_prefix(token).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 impl fmt::Display for SubjectError {
