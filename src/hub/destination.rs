@@ -12,7 +12,7 @@
 //! | the rest | the channel's owner |
 
 use crate::base::{Address, RequestId};
-use crate::proto::subject::Subject;
+use crate::proto::subject::{Subject, tokens};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
@@ -49,8 +49,8 @@ impl Destination {
         if !subject.is_reserved() {
             return Destination::Owner(subject.clone());
         }
-        let mut tokens = subject.as_str().split('.').skip(1);
-        match (tokens.next(), tokens.next()) {
+        let mut words = tokens(subject.as_str()).skip(1);
+        match (words.next(), words.next()) {
             (Some("conn"), Some(id)) => id.parse().map_or(Destination::Nowhere, Destination::Conn),
             (Some("service"), Some(_)) => Destination::Service,
             (Some("request"), Some(id)) => id.parse().map_or(Destination::Nowhere, Destination::Request),
@@ -74,11 +74,11 @@ impl Command {
         if !is_addressed {
             return Ok(None);
         }
-        let mut tokens = subject.as_str().split('.').skip(1);
-        let addressee = tokens.next();
-        tokens.next();
-        match (tokens.next(), tokens.next()) {
-            (Some("answer"), Some(serial)) if addressee == Some("conn") && tokens.next().is_none() => {
+        let mut words = tokens(subject.as_str()).skip(1);
+        let addressee = words.next();
+        words.next();
+        match (words.next(), words.next()) {
+            (Some("answer"), Some(serial)) if addressee == Some("conn") && words.next().is_none() => {
                 serial.parse().map(|serial| Some(Command::Answer(serial))).map_err(|_| NoCommand)
             }
             (None, _) => Ok(None),

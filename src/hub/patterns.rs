@@ -13,7 +13,7 @@ use ahash::AHashMap;
 use slab::Slab;
 use smallvec::SmallVec;
 
-use crate::proto::subject::Pattern;
+use crate::proto::subject::{self, Pattern};
 
 /// Patterns with their values. A pattern may have many values, and equal ones.
 pub struct Trie<T> {
@@ -59,7 +59,7 @@ impl<T> Trie<T> {
     pub fn insert(&mut self, pattern: &Pattern, value: T) {
         let (tokens, place) = split(pattern);
         let mut node = self.root;
-        for token in tokens.into_iter().flat_map(|tokens| tokens.split('.')) {
+        for token in tokens.into_iter().flat_map(subject::tokens) {
             node = self.child(node, token).unwrap_or_else(|| self.grow(node, token));
         }
         self.nodes[node].at(place).push(value);
@@ -71,7 +71,7 @@ impl<T> Trie<T> {
         let (tokens, place) = split(pattern);
         let mut path: SmallVec<[(usize, &str); 16]> = SmallVec::new();
         let mut node = self.root;
-        for token in tokens.into_iter().flat_map(|tokens| tokens.split('.')) {
+        for token in tokens.into_iter().flat_map(subject::tokens) {
             path.push((node, token));
             node = self.child(node, token)?;
         }

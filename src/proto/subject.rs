@@ -88,7 +88,7 @@ impl Pattern {
 
     /// Whether it matches exactly one subject: itself.
     pub fn is_literal(&self) -> bool {
-        !self.0.split('.').any(is_wildcard)
+        !tokens(&self.0).any(is_wildcard)
     }
 
     /// The one subject that a literal pattern matches.
@@ -98,9 +98,9 @@ impl Pattern {
 
     /// Whether messages to `subject`, which must be a valid one, reach this pattern.
     pub fn matches(&self, subject: &str) -> bool {
-        let mut tokens = subject.split('.');
-        for wanted in self.0.split('.') {
-            match (wanted, tokens.next()) {
+        let mut given = tokens(subject);
+        for wanted in tokens(&self.0) {
+            match (wanted, given.next()) {
                 (_, None) => return false,
                 (">", Some(_)) => return true,
                 ("*", Some(_)) => {}
@@ -108,7 +108,7 @@ impl Pattern {
                 _ => return false,
             }
         }
-        tokens.next().is_none()
+        given.next().is_none()
     }
 
     /// See [`is_reserved`].
@@ -126,6 +126,18 @@ impl From<Subject> for Pattern {
     fn from(subject: Subject) -> Pattern {
         Pattern(subject.0)
     }
+}
+
+/// The tokens of a subject or pattern. [`str::split`] sets up a search for each, which costs more than such short ones are
+/// long.
+pub fn tokens(name: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(name);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(dot) = text.bytes().position(|byte| byte == b'.') else { return rest.take() };
+        rest = Some(&text[dot + 1..]);
+        Some(&text[..dot])
+    })
 }
 
 /// Whether a subject or pattern begins with the token `tg`, under which only the gateway gives meanings.
@@ -157,7 +169,7 @@ fn check(name: &str) -> Result<Wildcards, SubjectError> {
     }
     let mut wildcards = Wildcards::None;
     let mut rest_seen = false;
-    for (index, token) in name.split('.').enumerate() {
+    for (index, token) in tokens(name).enumerate() {
         if index == SUBJECT_TOKENS_MAX {
             return Err(SubjectError::TooManyTokens);
         }
