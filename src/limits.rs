@@ -251,9 +251,6 @@ pub const DRAIN_CLIENTS_PER_SECOND_MIN: u32 = 200;
 /// What a drain leaves to answers and last words, after the last client has been told; later than that nobody is waited for.
 /// Longer than [`CLOSE_TIMEOUT`].
 pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
-/// How long nobody is waited for any more until the workers are told to go: what has been published is with them by then, two
-/// letters later.
-pub const DRAIN_QUIET: Duration = Duration::from_millis(100);
 /// How often a draining shard looks whom to send away, and whether the others still have clients.
 pub const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// When whoever is sent away should come back: not before this …

@@ -127,6 +127,8 @@ pub enum Mail {
     },
     /// To the same: a client has acknowledged something.
     Ack(Box<Ack>),
+    /// To every shard, in a drain: the sender says nothing more to workers about clients. Behind all that it has said.
+    Farewell,
     /// To the shard that keeps requests of this worker: its connection has ended. An ask, to stay behind its answers.
     Gone {
         worker: Address,
@@ -200,6 +202,8 @@ pub enum Mail {
         channel: Subject,
         message: Option<Box<Message>>,
     },
+    /// To every shard, when all have said `Farewell`: what went by the sender has been sent on.
+    Forwarded,
     /// From the gateway: close what is open, and end.
     Drain,
 }
@@ -347,6 +351,7 @@ impl Mail {
             | Mail::Came { .. }
             | Mail::Reached { .. }
             | Mail::Ack(_)
+            | Mail::Farewell
             | Mail::Gone { .. } => Lane::Ask,
             Mail::Deliver(_)
             | Mail::Question(_)
@@ -363,6 +368,7 @@ impl Mail {
             | Mail::Accepted { .. }
             | Mail::Told { .. }
             | Mail::Recalled { .. }
+            | Mail::Forwarded
             | Mail::Drain => Lane::Tell,
         }
     }

@@ -1,7 +1,7 @@
 //! How a shard goes away: readiness first, then the clients, spread over time, then the workers.
 //!
 //! ```text
-//!  Mail::Drain --> Notice --(notice over)--> Clients --(no shard has a client, or time is up)--> Workers --> over
+//!  Mail::Drain --> Notice --(notice over)--> Clients --(farewells are said, or time is up)------> Workers --> over
 //!  /ready: 503     everything is served      fronts closed, a client ended every so often        all told, fronts of
 //!  tg.event.drain                            new requests: 503 and Retry-After                   workers closed
 //! ```
@@ -16,12 +16,11 @@ use crate::conn::{Conn, Departure, Door};
 use crate::driver::{Driver, ListenerId};
 use crate::hub::mix;
 use crate::limits;
-use crate::mesh::Publish;
+use crate::mesh::{Mail, Publish};
 use crate::proto::CloseReason;
 use crate::proto::event::Message;
 use crate::proto::subject::Subject;
 
-use super::counters::Counters;
 use super::{Core, Shard, Turn};
 
 /// What the workers hear when it begins.
@@ -41,6 +40,21 @@ pub(super) enum Drain {
     },
 }
 
+/// What the shards say to each other when no client is left, so that a worker that is sent away has heard what became of its
+/// questions and messages. The outcome goes by the owner of the reply subject, so it takes two letters: `Mail::Farewell` is behind
+/// the first of them on its lane, `Mail::Forwarded` behind the second.
+///
+/// ```text
+///  owes nothing --Farewell--> every shard --(has it from all)--Forwarded--> every shard --(has it from all)--> workers go
+/// ```
+#[derive(Default)]
+pub(super) struct Farewells {
+    /// This shard has said so.
+    owes_nothing: bool,
+    heard: u16,
+    forwarded: u16,
+}
+
 /// Whom of the clients it has to tell yet, and how fast.
 pub(super) struct Departures {
     /// In the order of chance, the next one last.
@@ -48,8 +62,6 @@ pub(super) struct Departures {
     count: usize,
     began: Tick,
     spread: Duration,
-    /// Since when nobody is waited for any more.
-    quiet: Option<Tick>,
 }
 
 impl Departures {
@@ -59,7 +71,7 @@ impl Departures {
         let count = left.len();
         let quick =
             Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX) / limits::DRAIN_CLIENTS_PER_SECOND_MIN;
-        Departures { left, count, began, spread: spread.min(quick), quiet: None }
+        Departures { left, count, began, spread: spread.min(quick) }
     }
 
     /// The next one whose time has come.
@@ -208,15 +220,27 @@ impl Core {
             self.break_all(is_client);
         }
         // Until then the others' clients may need the channels and the workers of this shard.
-        let waiting = |counters: &Counters| counters.clients.value() + counters.unacked.value();
-        let is_quiet = self.counters.iter().map(waiting).sum::<u64>() == 0;
-        let Drain::Clients(departures) = &mut self.drain else { return false };
-        if !is_quiet {
-            departures.quiet = None;
-            return until <= now;
+        let clients: u64 = self.counters.iter().map(|counters| counters.clients.value()).sum();
+        let owes_nothing = clients == 0 && self.hub.unacked.is_empty() && self.hub.questions.is_empty();
+        if owes_nothing && !std::mem::replace(&mut self.farewells.owes_nothing, true) {
+            self.post.push_all(|| Mail::Farewell);
+            self.farewell();
         }
-        let since = *departures.quiet.get_or_insert(now);
-        until <= now || since + limits::DRAIN_QUIET <= now
+        until <= now || self.farewells.forwarded == self.post.mesh().shards()
+    }
+
+    /// A shard, maybe this one, will not say anything more to workers about clients.
+    pub(super) fn farewell(&mut self) {
+        self.farewells.heard += 1;
+        if self.farewells.heard == self.post.mesh().shards() {
+            self.post.push_all(|| Mail::Forwarded);
+            self.forwarded();
+        }
+    }
+
+    /// What a shard, maybe this one, had to forward of that is with this shard's workers.
+    pub(super) fn forwarded(&mut self) {
+        self.farewells.forwarded += 1;
     }
 
     fn depart(&mut self, key: Key) {

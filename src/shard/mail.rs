@@ -84,6 +84,8 @@ impl Core {
             Mail::Accepted { key, outcome } => self.accepted_request(key, outcome),
             Mail::Recalled { key, channel, message } => self.recalled(key, channel, message.map(|message| *message)),
             Mail::Told { key, reading } => self.told(key, reading.as_deref()),
+            Mail::Farewell => self.farewell(),
+            Mail::Forwarded => self.forwarded(),
             Mail::Drain => self.begin_drain(),
         }
     }

@@ -60,7 +60,7 @@ use crate::proto::event::Message;
 use crate::proto::subject::Subject;
 
 use counters::Counters;
-use drain::{Drain, Listens};
+use drain::{Drain, Farewells, Listens};
 use handshakes::Handshakes;
 
 /// One listener of a shard: who comes in by it, and whether they speak TLS.
@@ -131,6 +131,7 @@ pub(crate) struct Core {
     /// Listeners that rest after a failed accept, and until when.
     resting: Vec<(ListenerId, Tick)>,
     drain: Drain,
+    farewells: Farewells,
     now: Tick,
 }
 
@@ -189,6 +190,7 @@ impl<D: Driver> Shard<D> {
             keys: Vec::new(),
             resting: Vec::new(),
             drain: Drain::No,
+            farewells: Farewells::default(),
             now: parts.now,
         };
         let listening = vec![Listens::No; core.entrances.len()];
