@@ -37,7 +37,7 @@ const UNBOUNDED: Queue = Queue { messages: usize::MAX, bytes: usize::MAX };
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Released {
     pub events: u64,
-    /// Of which the client was told.
+    /// Of which the client was told: it was too slow.
     pub gaps: u64,
 }
 

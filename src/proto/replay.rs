@@ -118,6 +118,15 @@ pub enum GapReason {
 }
 
 impl GapReason {
+    pub const ALL: [GapReason; 6] = [
+        GapReason::Gone,
+        GapReason::Epoch,
+        GapReason::Future,
+        GapReason::Malformed,
+        GapReason::Unknown,
+        GapReason::Slow,
+    ];
+
     /// The word that clients get; stable.
     pub fn word(self) -> &'static str {
         match self {

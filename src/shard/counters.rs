@@ -6,6 +6,7 @@ use crate::base::counters::Counter;
 use crate::conn::Pushed;
 use crate::proto::channel::{Loss, RuleNumber, Rules};
 use crate::proto::close::TABLE;
+use crate::proto::replay::GapReason;
 
 /// Written by one shard, read by whoever answers `GET /metrics`.
 pub struct Counters {
@@ -67,8 +68,8 @@ pub struct Counters {
     pub delivered: Counter,
     /// Those among what clients got that they had missed.
     pub replayed: Counter,
-    /// Times that clients were told that something is missing.
-    pub gaps: Counter,
+    /// Times that clients were told that something is missing, by the reason.
+    gaps: [Counter; GapReason::ALL.len()],
     pub mails: Counter,
     pub turns: Counter,
     /// By close reason, in the order of its table.
@@ -117,12 +118,16 @@ impl Counters {
             received: Counter::default(),
             delivered: Counter::default(),
             replayed: Counter::default(),
-            gaps: Counter::default(),
+            gaps: Default::default(),
             mails: Counter::default(),
             turns: Counter::default(),
             closed: std::array::from_fn(|_| Counter::default()),
             lost: (0..rules.count()).map(|_| Default::default()).collect(),
         }
+    }
+
+    pub fn gaps(&self, reason: GapReason) -> &Counter {
+        &self.gaps[reason as usize]
     }
 
     pub fn lost(&self, rule: RuleNumber, loss: Loss) -> &Counter {
@@ -212,7 +217,6 @@ const ROWS: &[(&str, &str, &str, Read)] = &[
     ("messages_received_total", "counter", "Messages from clients, workers and publishers.", |c| c.received.value()),
     ("messages_delivered_total", "counter", "Messages handed to one connection each.", |c| c.delivered.value()),
     ("messages_replayed_total", "counter", "Messages handed to clients that had missed them.", |c| c.replayed.value()),
-    ("gaps_total", "counter", "Times that a client was told that messages are missing.", |c| c.gaps.value()),
     ("mails_total", "counter", "Mails between threads.", |c| c.mails.value()),
     ("turns_total", "counter", "Rounds of the event loop.", |c| c.turns.value()),
 ];
@@ -241,8 +245,23 @@ pub fn render<'a>(shards: impl Iterator<Item = &'a Counters> + Clone, rules: &Ru
             );
         }
     }
+    render_gaps(&mut text, shards.clone());
     render_lost(&mut text, shards, rules);
     text
+}
+
+fn render_gaps<'a>(text: &mut String, shards: impl Iterator<Item = &'a Counters>) {
+    let _ = writeln!(
+        text,
+        "# HELP tidegate_gaps_total Times that a client was told that messages are missing, by the reason.\n\
+         # TYPE tidegate_gaps_total counter"
+    );
+    for (shard, counters) in shards.enumerate() {
+        for reason in GapReason::ALL {
+            let (word, count) = (reason.word(), counters.gaps(reason).value());
+            let _ = writeln!(text, "tidegate_gaps_total{{shard=\"{shard}\",reason=\"{word}\"}} {count}");
+        }
+    }
 }
 
 /// What channels that no pattern matches have in place of one, and what no pattern can be.
@@ -297,6 +316,17 @@ mod tests {
         let text = render(shards.iter(), &Rules::default());
         assert!(text.contains("tidegate_connections_accepted_total{shard=\"1\"} 3\n"));
         assert_eq!(text.matches("tidegate_closed_total{").count(), 2 * TABLE.len());
+    }
+
+    #[test]
+    fn gaps_are_shown_by_their_reason() {
+        let counters = Counters::default();
+        GapReason::ALL.into_iter().zip(1..).for_each(|(reason, count)| counters.gaps(reason).add(count));
+        let text = render([&counters].into_iter(), &Rules::default());
+        let shown: Vec<_> =
+            text.lines().filter_map(|line| line.strip_prefix("tidegate_gaps_total{shard=\"0\",")).collect();
+        let expected = ["gone", "epoch", "future", "malformed", "unknown", "slow"].iter().zip(1..);
+        assert_eq!(shown, expected.map(|(word, count)| format!("reason=\"{word}\"}} {count}")).collect::<Vec<_>>());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::conn::{self, Conn, Door, Peer};
 use crate::driver::ListenerId;
 use crate::limits;
 use crate::proto::CloseReason;
+use crate::proto::replay::GapReason;
 
 use super::{Core, dispatch, mark_dirty};
 
@@ -189,7 +190,7 @@ impl Core {
         let Some(conn) = self.slots.get_mut(key) else { return };
         let released = conn.release(key, &mut self.held, is_all);
         self.counters().delivered.add(released.events);
-        self.counters().gaps.add(released.gaps);
+        self.counters().gaps(GapReason::Slow).add(released.gaps);
     }
 
     /// True once, when everything has been sent and the sending half may end; closes at once if the peer has ended too.

@@ -91,7 +91,9 @@ impl Core {
                 conn.push_replayed(asker.tag, &subject, &excerpt);
                 self.mark_dirty(key);
                 self.counters().replayed.add(excerpt.messages.len() as u64);
-                self.counters().gaps.add(excerpt.gap.is_some().into());
+                if let Some(gap) = excerpt.gap {
+                    self.counters().gaps(gap.reason).add(1);
+                }
                 self.drop_expired(key);
                 if self.hub.listeners.listener(sub).is_none() {
                     // Over: it could not go on behind a gap.

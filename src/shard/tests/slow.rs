@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::proto::channel::{Delivery, Loss, Queue, Rule, Rules};
+use crate::proto::replay::GapReason;
 use crate::proto::subject::Pattern;
 
 /// More than pipes hold a few of.
@@ -156,7 +157,7 @@ fn drop_says_where_something_is_missing() {
     }
     assert_eq!(stands_at, MESSAGES);
     assert!(missing > 0 && missing == play.lost(1, Loss::Oldest));
-    assert_eq!(play.bench.core(0).counters().gaps.value(), 1, "the reader read all at once");
+    assert_eq!(play.bench.core(0).counters().gaps(GapReason::Slow).value(), 1, "the reader read all at once");
 }
 
 #[test]
