@@ -420,6 +420,11 @@ impl Conn {
         self.outbox.is_empty() && !self.is_holding
     }
 
+    /// Whether there are words for it that something is missing.
+    pub fn can_hear_gaps(&self) -> bool {
+        !matches!(self.phase, Phase::WebSocket(..))
+    }
+
     /// A subscription waits for what it has missed, besides what else it waits for.
     pub fn awaits_replay(&mut self) {
         self.registrations += 1;
@@ -430,7 +435,7 @@ impl Conn {
         match &mut self.phase {
             Phase::EventStream(stream) => stream.push_replayed(tag, channel, excerpt, &mut self.outbox),
             Phase::Centrifuge(session) => session.replayed(tag, channel, excerpt, &mut self.outbox),
-            // There are no words for a gap, and none for a position.
+            // There are no words for a position.
             Phase::WebSocket(..) => excerpt.messages.iter().for_each(|message| {
                 self.outbox.push_shared(Event::new(message.clone(), None).websocket_frame());
             }),

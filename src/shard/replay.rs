@@ -85,7 +85,8 @@ impl Core {
         match (asker.sub, excerpt) {
             (Some(sub), Some(excerpt)) if self.hub.listeners.listener(sub).is_some() => {
                 let Some(conn) = self.slots.get_mut(key) else { return };
-                if conn.is_overfull(&self.settings) {
+                let is_unspeakable = excerpt.gap.is_some() && !conn.can_hear_gaps();
+                if is_unspeakable || conn.is_overfull(&self.settings) {
                     return self.end(key, CloseReason::SlowConsumer);
                 }
                 conn.push_replayed(asker.tag, &subject, &excerpt);

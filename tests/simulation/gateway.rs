@@ -68,14 +68,17 @@ impl Kept {
             ("room.1", keep(few, Duration::from_secs(86_400))),
             ("room.*", keep(1_000, brief)),
         ];
+        let is_short = random.chance(150);
+        // Of what is forgotten while it is read, newcomers would hear gaps.
+        let is_greeting = !is_short && random.chance(400);
         let rules = rules.map(|(name, history)| {
-            let rule = Rule { history, is_for_newcomers: random.chance(300), ..Rule::default() };
+            let rule = Rule { history, is_for_newcomers: is_greeting && name == EVER_ROOM, ..Rule::default() };
             (Pattern::new(name).expect("a pattern"), rule)
         });
         let is_kept = random.chance(800);
         Kept {
             rules: Arc::new(if is_kept { Rules::new(rules) } else { Rules::default() }),
-            bytes_max: if random.chance(150) { random.below(100_000) as usize } else { limits::HISTORY_BYTES_MAX },
+            bytes_max: if is_short { random.below(100_000) as usize } else { limits::HISTORY_BYTES_MAX },
         }
     }
 

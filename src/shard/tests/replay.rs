@@ -17,10 +17,10 @@ fn settings() -> Settings {
         (Pattern::new(name).unwrap(), Rule { history: Some(keep), ..Rule::default() })
     };
     // A room whose name begins with `n` keeps nothing.
-    let (name, last) = rule("room.last", 1);
-    let last = (name, Rule { is_for_newcomers: true, ..last });
-    settings.channels =
-        Arc::new(Rules::new([rule("room.long", 10_000), rule("room.1", KEPT), rule("room.2", KEPT), last]));
+    let rules = [rule("room.long", 10_000), rule("room.1", KEPT), rule("room.2", KEPT)];
+    let greeting = [rule("room.last", 1), rule("room.few", KEPT)]
+        .map(|(name, rule)| (name, Rule { is_for_newcomers: true, ..rule }));
+    settings.channels = Arc::new(Rules::new(rules.into_iter().chain(greeting)));
     settings
 }
 
@@ -177,6 +177,24 @@ fn newcomers_get_what_is_kept_where_the_rule_says_so() {
         play.bench.run_for(SECOND / 10);
         let heard = socket.hear();
         assert!(heard.starts_with("HTTP/1.1 101") && heard.ends_with("\r\n\r\n\u{fffd}\u{1}3"), "{heard:?}");
+    });
+}
+
+#[test]
+fn who_has_no_words_for_a_gap_is_closed_rather_than_told_nothing() {
+    on_some_shards(|mut play| {
+        let large = "x".repeat(60_000);
+        (0..KEPT).for_each(|_| _ = play.say_this("few", &large));
+        let mut socket = play.bench.connect(0, 0);
+        socket.say(request("/ws/few"));
+        // It reads nothing until what it was to get has gone.
+        play.bench.run_for(SECOND);
+        (0..2 * KEPT).for_each(|_| _ = play.say_this("few", &large));
+        for _ in 0..100 {
+            socket.hear();
+            play.bench.run_for(SECOND / 100);
+        }
+        assert_eq!(play.bench.closed(0, CloseReason::SlowConsumer), 1);
     });
 }
 
