@@ -84,9 +84,10 @@ impl Core {
 
     fn open_channel(&mut self, key: Key, Channel { tag, channel, since }: Channel) {
         match since {
-            Some(since) => self.subscribe_since(key, tag, channel, since),
-            None => _ = self.subscribe(key, tag, &Pattern::from(channel), None),
+            Some(since) => self.subscribe_since(key, tag, channel.clone(), since),
+            None => _ = self.subscribe(key, tag, &Pattern::from(channel.clone()), None),
         }
+        self.recall(key, channel, since);
     }
 
     /// A call does not wait for a worker: the client hears at once that there is none, and decides for itself.

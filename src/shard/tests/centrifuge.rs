@@ -4,7 +4,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::conn::route::CentrifugeTarget;
+use crate::conn::route::{AcceptTarget, CentrifugeTarget};
 use crate::proto::channel::{Keep, Rule, Rules};
 use crate::proto::subject::Pattern;
 use crate::proto::token::Verifier;
@@ -271,6 +271,50 @@ fn newcomers_get_what_is_kept_where_the_rule_says_so() {
     assert_eq!(said[0]["push"]["subscribe"]["offset"], Value::Null, "it stands before the first");
     let offsets: Vec<&Value> = said[1..].iter().map(|said| &said["push"]["pub"]["offset"]).collect();
     assert_eq!(offsets, [1, 2, 3]);
+}
+
+#[test]
+fn the_result_of_a_request_comes_to_those_who_subscribe_before_it_and_after_it() {
+    let mut settings = settings();
+    let target = AcceptTarget {
+        service: Service::new("jobs").unwrap(),
+        channel: ChannelTemplate::parse("request.{id}").unwrap(),
+        event: "result".into(),
+        timeout: 60 * SECOND,
+        keep: 60 * SECOND,
+        user: None,
+    };
+    settings.routes.push(Route { methods: vec!["POST".into()], ..route("/jobs", Target::Accept(target)) });
+    let results = vec![Pattern::new("request.*").unwrap()];
+    let target = CentrifugeTarget { channels: results, ..CentrifugeTarget::default() };
+    settings.routes.push(route("/results", Target::Centrifuge(Box::new(target))));
+    let mut bench = Bench::new(2, settings);
+    let mut worker = worker(&mut bench, "tg.service.jobs");
+    // Kept by the shard of the client, and by the other one.
+    for keeper in 0..2 {
+        let mut poster = bench.connect(keeper, 0);
+        poster.say("POST /jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}");
+        bench.run_for(SECOND / 10);
+        let answer = poster.hear();
+        let receipt: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let (id, channel) = (receipt["id"].as_str().unwrap(), &receipt["channel"]);
+        let (mut early, _) = Client::connected(&mut bench, "/results", json!({}));
+        early.say(&[json!({"id": 2, "subscribe": {"channel": channel}})]);
+        bench.run_for(SECOND / 10);
+        assert!(worker.hear().contains("{}"), "it has the job");
+        worker.say(format!("PUB tg.request.{id} 2\r\n42\r\n"));
+        bench.run_for(SECOND / 10);
+        let (mut late, _) = Client::connected(&mut bench, "/results", json!({}));
+        late.say(&[json!({"id": 2, "subscribe": {"channel": channel}})]);
+        bench.run_for(SECOND / 10);
+        for client in [&mut early, &mut late] {
+            let said = client.texts();
+            assert_eq!((said.len(), &said[0]["id"]), (2, &json!(2)), "{said:?}");
+            assert_eq!(said[1]["push"]["channel"], *channel);
+            assert_eq!(said[1]["push"]["pub"]["data"]["status"], "done", "{said:?}");
+        }
+    }
+    assert_eq!((bench.census(0).recalls, bench.census(1).recalls), (0, 0));
 }
 
 #[test]
