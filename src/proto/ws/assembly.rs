@@ -66,7 +66,8 @@ impl Assembly {
         self.frame = Some(Arriving { fin: header.fin, mask: header.mask, missing: header.len as usize });
     }
 
-    /// Moves what has arrived of the frame into the message: the one copy of an assembled message.
+    /// Moves what has arrived of the frame into the message: the one copy of an assembled message. Most come whole.
+    #[inline(never)]
     pub fn receive(&mut self, input: &mut &mut [u8]) -> Result<Received, CloseReason> {
         let frame = self.frame.as_mut().expect("called while a frame arrives");
         let bytes = take_front(input, frame.missing.min(input.len()));
