@@ -307,8 +307,15 @@ pub const MESSAGE_ID_BYTES_MAX: usize = 256;
 
 /// Clients on the list of who is there, of one channel; more are counted. All of them go into one answer.
 pub const PRESENT_PER_CHANNEL_MAX: usize = 1_000;
-/// And in each shard of all its channels: about 200 bytes each, and what tokens say about them.
+/// And in each shard of all its channels: about 400 bytes each, and what tokens say about them.
 pub const PRESENT_MAX: usize = 200_000;
+/// How long a user may be away before it has left (configurable as `channel.presence_grace_s`): longer than the packages and
+/// an EventSource take for a first reconnection.
+pub const PRESENCE_GRACE: Duration = Duration::from_secs(5);
+/// Joins and leaves that a shard announces in one turn; the others follow in the next.
+pub const ANNOUNCEMENTS_PER_TURN: usize = 1024;
+/// Connections that a shard names of one user when it is asked where that is; more are counted.
+pub const FOUND_PER_SHARD_MAX: usize = 1_000;
 
 /// How often what is too old is looked for, and in how many channels: in 100,000 of them within half a minute.
 pub const HISTORY_SWEEP_INTERVAL: Duration = Duration::from_secs(1);

@@ -30,6 +30,11 @@ history = { messages = 10 }
 name = "room.long"
 history = { messages = 2000, bytes = 10000000 }
 
+[[channel]]
+name = "room.who.*"
+presence = true
+presence_grace_s = 1
+
 [limits]
 # So that pings are seen, and end what is dead.
 ping_interval_s = 1

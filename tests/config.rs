@@ -68,6 +68,7 @@ history = { messages = 1, age = "1h", newcomers = true }
 queue = { messages = 500 }
 distinct = true
 presence = true
+presence_grace_s = 2
 
 [[channel]]
 name = "log.*"
@@ -111,6 +112,7 @@ ping_interval_s = 5
         queue,
         is_distinct: true,
         has_presence: true,
+        presence_grace: Duration::from_secs(2),
     };
     let queue = Queue { bytes: 65_536, ..Queue::default() };
     let drop = Rule { delivery: Delivery::Drop, queue, ..Rule::default() };

@@ -1,4 +1,4 @@
-//! A request on the admin listener: publish, read what is kept, metrics, health, readiness. For
+//! A request on the admin listener: publish, read what is kept, who is there, metrics, health, readiness. For
 //! programs; pages are not served.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::proto::event::{DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, KEY_HEADER, 
 use crate::proto::http::{self, Head, Refusal, Reply};
 use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::sse;
-use crate::proto::subject::Subject;
+use crate::proto::subject::{Subject, is_valid_token};
 
 /// Headers of a publication that become headers of the message.
 const MESSAGE_HEADERS: &[&str] = &[EVENT_HEADER, OPCODE_HEADER, KEY_HEADER, DISTINCT_HEADER, ID_HEADER];
@@ -29,6 +29,8 @@ pub(super) enum Outcome {
     History { channel: Subject, since: Since, bounds: Bounds },
     /// `GET /api/channels/{channel}/presence`; likewise.
     Presence { channel: Subject },
+    /// `GET /api/users/{user}`; every shard has its own connections, which listen to the subject.
+    User { user: Box<str>, subject: Subject },
     /// `GET /metrics`; the shard has the counters.
     Metrics,
 }
@@ -62,6 +64,10 @@ pub(super) fn request(head: &Head<'_>, readiness: Readiness, outbox: &mut Outbox
             Ok(channel) => Outcome::Presence { channel },
             Err(words) => answer(head, CloseReason::MalformedRequest, &words, outbox),
         },
+        (["api", "users", user], "GET" | "HEAD") => match user_named(user) {
+            Ok(subject) => Outcome::User { user: (*user).into(), subject },
+            Err(words) => answer(head, CloseReason::MalformedRequest, &words, outbox),
+        },
         (["metrics"], "GET" | "HEAD") => Outcome::Metrics,
         (["health"], "GET" | "HEAD") => answer(head, CloseReason::Normal, "ok", outbox),
         (["ready"], "GET" | "HEAD") => match readiness {
@@ -73,9 +79,10 @@ pub(super) fn request(head: &Head<'_>, readiness: Readiness, outbox: &mut Outbox
             }
         },
         (["api", "channels", _], _) => refuse(head, CloseReason::MethodNotAllowed, Some("POST"), outbox),
-        (["metrics" | "health" | "ready"] | ["api", "channels", _, "history" | "presence"], _) => {
-            refuse(head, CloseReason::MethodNotAllowed, Some("GET, HEAD"), outbox)
-        }
+        (
+            ["metrics" | "health" | "ready"] | ["api", "channels", _, "history" | "presence"] | ["api", "users", _],
+            _,
+        ) => refuse(head, CloseReason::MethodNotAllowed, Some("GET, HEAD"), outbox),
         _ => refuse(head, CloseReason::NotFound, None, outbox),
     }
 }
@@ -86,6 +93,13 @@ fn channel_named(name: &str) -> Result<Subject, String> {
         return Err(format!("{name:?} is no channel: names that begin with \"tg.\" are the gateway's own"));
     }
     Ok(subject)
+}
+
+/// What the user's connections listen to.
+fn user_named(user: &str) -> Result<Subject, String> {
+    let subject = Subject::new(&format!("tg.user.{user}")).ok().filter(|_| is_valid_token(user));
+    subject
+        .ok_or_else(|| format!("{user:?} is no user: a user is one token of a subject, without dots and white space"))
 }
 
 /// `limit` messages after the position `since`, or the newest; or one sentence about what is wrong with them.

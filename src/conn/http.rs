@@ -15,13 +15,14 @@ use super::front::{self, Outcome};
 use super::outbox::Outbox;
 use super::settings::{Readiness, Settings};
 use super::websocket::WebSocket;
-use super::{Conn, Door, Opening, Phase, Step, retry_after_s};
+use super::{Conn, Door, Identity, Opening, Phase, Step, retry_after_s};
 use crate::base::{CoarseTick, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::close::Row;
 use crate::proto::event::{Message, Position};
 use crate::proto::http::{Head, Reply, ReplyTo, go_on, next_head};
+use crate::proto::presence::{Found, Whereabouts};
 use crate::proto::replay::Since;
 use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
@@ -57,13 +58,15 @@ enum About {
     Accepted(Box<Owed>),
     /// A request that was accepted earlier.
     Request(Option<Box<Page>>),
+    /// Where a user is connected.
+    User(Box<Whereabouts>),
 }
 
 impl About {
     /// Whether a page of another origin may read the answer.
     fn page(&self) -> Option<&Page> {
         match self {
-            About::Text | About::Published(_) => None,
+            About::Text | About::Published(_) | About::User(_) => None,
             About::Accepted(owed) => owed.page.as_ref(),
             About::Request(page) => page.as_deref(),
         }
@@ -102,6 +105,17 @@ impl Http {
     pub fn answer(&mut self, content_type: &str, body: &[u8], outbox: &mut Outbox) -> Result<(), CloseReason> {
         let State::Answering(to, About::Text) = std::mem::take(&mut self.state) else { return Ok(()) };
         self.reply(to, 200, content_type, body, outbox)
+    }
+
+    /// Answers with where a user is, once every shard has said so.
+    pub fn found(&mut self, found: Found, outbox: &mut Outbox) -> Result<(), CloseReason> {
+        let State::Answering(to, About::User(whereabouts)) = &mut self.state else { return Ok(()) };
+        if !whereabouts.add(found) {
+            return Ok(());
+        }
+        let (to, body) = (*to, whereabouts.to_json());
+        self.state = State::Idle;
+        self.reply(to, 200, "application/json", body.as_bytes(), outbox)
     }
 
     /// Answers a request that was accepted.
@@ -242,6 +256,7 @@ impl Conn {
                 self.route = route;
                 self.wait_until(now + settings.ping_interval);
                 let user = identity.user().and_then(|user| Subject::new(&format!("tg.user.{user}")).ok());
+                let identity = identity.begun((settings.unix_time)());
                 self.phase = Phase::WebSocket(identity, WebSocket::default());
                 let channels = channel.into_iter().map(|channel| {
                     // There are no ids: nobody needs to know where the channel stands.
@@ -253,7 +268,8 @@ impl Conn {
             }
             Outcome::Centrifuge { route, user, channels } => {
                 self.route = route;
-                let session = Centrifuge::new(user, channels, now + settings.head_timeout);
+                let identity = Identity::new(user, None).begun((settings.unix_time)());
+                let session = Centrifuge::new(identity, channels, now + settings.head_timeout);
                 self.wait_until(session.deadline());
                 self.phase = Phase::Centrifuge(Box::new(session));
                 Ok(None)
@@ -322,6 +338,10 @@ impl Conn {
             admin::Outcome::Presence { channel } => {
                 self.await_answer(head, About::Text, settings, now);
                 Ok(Some(Step::Presence { channel }))
+            }
+            admin::Outcome::User { user, subject } => {
+                self.await_answer(head, About::User(Box::new(Whereabouts::new(&user))), settings, now);
+                Ok(Some(Step::Find { user: subject }))
             }
             admin::Outcome::History { channel, since, bounds } => {
                 self.await_answer(head, About::Text, settings, now);

@@ -12,13 +12,27 @@ pub struct Identity {
 struct Rare {
     user: Option<Box<str>>,
     channel: Option<Subject>,
+    since: u64,
 }
 
 impl Identity {
     /// `channel`: where its messages go, on routes that let clients publish.
     pub fn new(user: Option<Box<str>>, channel: Option<Subject>) -> Identity {
         let is_rare = user.is_some() || channel.is_some();
-        Identity { rare: is_rare.then(|| Box::new(Rare { user, channel })) }
+        Identity { rare: is_rare.then(|| Box::new(Rare { user, channel, since: 0 })) }
+    }
+
+    /// The same client, whose stream has begun at this Unix time.
+    pub fn begun(mut self, since: u64) -> Identity {
+        if let Some(rare) = &mut self.rare {
+            rare.since = since;
+        }
+        self
+    }
+
+    /// When its stream has begun, in seconds of Unix time; of whoever has a name.
+    pub fn since(&self) -> u64 {
+        self.rare.as_ref().map_or(0, |rare| rare.since)
     }
 
     pub fn user(&self) -> Option<&str> {

@@ -42,7 +42,7 @@ use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::Command;
 use crate::proto::event::{Event, Message, Position};
-use crate::proto::presence::Roster;
+use crate::proto::presence::{Found, Roster};
 use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
@@ -91,6 +91,8 @@ pub enum Step<'a> {
     History { tag: u32, channel: Subject, since: Since, bounds: Bounds },
     /// Answer with who listens to a channel ([`Conn::push_presence`]).
     Presence { channel: Subject },
+    /// Answer with where the user of this subject is connected ([`Conn::found`], for each shard).
+    Find { user: Subject },
     /// Answer with the counters ([`Conn::answer`]).
     Metrics,
     /// Keep it, have a worker do it, and answer where it is to be found ([`Conn::accepted`]).
@@ -408,7 +410,7 @@ impl Conn {
     fn push_own(&mut self, tag: u32, event: &Event) -> Option<Key> {
         match &mut self.phase {
             Phase::EventStream(stream) => stream.push_event(tag, event, &mut self.outbox),
-            Phase::Centrifuge(session) => session.push_event(event, &mut self.outbox),
+            Phase::Centrifuge(session) => session.push_event(tag, event, &mut self.outbox),
             Phase::Worker(worker) => return worker.push_event(tag, event, &mut self.outbox),
             Phase::WebSocket(..) | Phase::Http(_) | Phase::Ending => {}
         }
@@ -484,6 +486,16 @@ impl Conn {
             }
             _ => Ok(()),
         }
+    }
+
+    /// One shard's part of the answer to [`Step::Find`].
+    pub fn found(&mut self, found: Found, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
+        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
+        let outcome = http.found(found, &mut self.outbox);
+        if !http.is_answering() {
+            self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
+        }
+        outcome
     }
 
     /// A client's name, and what its token says about it.
@@ -676,8 +688,8 @@ impl Conn {
         Ok(())
     }
 
-    /// A subscription that has ended with its token, for the hub to forget.
-    pub fn take_expired(&mut self, now: Tick) -> Option<Key> {
+    /// What has ended with its token, for the hub to forget.
+    pub fn take_expired(&mut self, now: Tick) -> Option<Vec<Key>> {
         let (session, outbox) = self.centrifuge()?;
         let expired = session.take_expired(now, outbox);
         let deadline = session.deadline();

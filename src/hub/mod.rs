@@ -35,6 +35,7 @@ use std::sync::Arc;
 
 use crate::base::{Place, RequestId, Tick};
 use crate::proto::event::{Message, Position};
+use crate::proto::presence::Change;
 use crate::proto::subject::Subject;
 
 /// One shard's part of the hub.
@@ -108,8 +109,10 @@ impl Hub {
     }
 }
 
-/// See [`Hub::owner_of`]. A channel that is named after a request belongs to the shard that keeps the request.
+/// See [`Hub::owner_of`]. A channel that is named after a request belongs to the shard that keeps the request. Who comes and
+/// goes is announced by the channel's owner, so that it keeps its order with what the owner answers.
 pub fn owner_of(subject: &str, shards: u16) -> Place {
+    let subject = Change::of(subject).map_or(subject, |(_, channel)| channel);
     if let Some(id) = RequestId::in_subject(subject).filter(|id| id.place.0 < shards) {
         return id.place;
     }

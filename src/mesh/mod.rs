@@ -22,7 +22,7 @@ use crate::hub::{Member, Membership, Seat, SubKey};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::event::{Message, Position};
-use crate::proto::presence::{Present, Roster};
+use crate::proto::presence::{Found, Present, Roster};
 use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
@@ -58,6 +58,11 @@ pub enum Mail {
     /// To the channel's owner: who is there? Answered with `Roster`.
     Who {
         channel: Subject,
+        asker: Address,
+    },
+    /// To every shard: which of your connections are those of the user of this subject? Answered with `Found`.
+    Find {
+        user: Subject,
         asker: Address,
     },
     /// To every shard: a wildcard or queue subscription exists; answered with `Registered` if `waiting`.
@@ -170,6 +175,11 @@ pub enum Mail {
         key: Key,
         channel: Subject,
         roster: Option<Box<Roster>>,
+    },
+    /// Connections of the user that `key` looks for.
+    Found {
+        key: Key,
+        found: Box<Found>,
     },
     /// One registration that `key` waits for is done.
     Registered {
@@ -337,6 +347,7 @@ impl Mail {
             | Mail::Arrive { .. }
             | Mail::Depart { .. }
             | Mail::Who { .. }
+            | Mail::Find { .. }
             | Mail::Enlist { .. }
             | Mail::Resign { .. }
             | Mail::ToConn { .. }
@@ -362,6 +373,7 @@ impl Mail {
             | Mail::Joined { .. }
             | Mail::Replayed(_)
             | Mail::Roster { .. }
+            | Mail::Found { .. }
             | Mail::Registered { .. }
             | Mail::Published { .. }
             | Mail::NoResponders { .. }

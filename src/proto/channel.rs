@@ -34,8 +34,10 @@ pub struct Rule {
     pub queue: Queue,
     /// A message whose `Tg-Distinct` is that of the one before it, with the same `Tg-Key`, is delivered to nobody.
     pub is_distinct: bool,
-    /// The owner knows which clients listen.
+    /// The owner knows which clients listen, and says who comes and goes.
     pub has_presence: bool,
+    /// How long a user may be away before it has left; with presence.
+    pub presence_grace: Duration,
 }
 
 impl Rule {

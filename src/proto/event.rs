@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use super::bus::headers;
 use super::centrifuge::{self, Data, Info};
+use super::presence::Change;
 use super::subject::Subject;
 use super::{sse, ws};
 
@@ -146,7 +147,13 @@ impl Event {
         })
     }
 
-    /// One frame of the client protocol: a publication of its channel, or, where the subject is the gateway's own, a message.
+    /// Whether it says who has come or gone.
+    pub fn is_announcement(&self) -> bool {
+        Change::of(self.message.subject.as_str()).is_some()
+    }
+
+    /// One frame of the client protocol: a publication of its channel; where the subject is the gateway's own, a message, or who
+    /// has come or gone.
     pub fn centrifuge_frame(&self) -> &Rc<[u8]> {
         self.centrifuge.get_or_init(|| self.encode_centrifuge(self.position))
     }
@@ -160,7 +167,9 @@ impl Event {
         let Message { subject, payload, .. } = &*self.message;
         let data = self.data();
         let mut json = Vec::with_capacity(payload.len() + subject.as_str().len() + 64);
-        if subject.is_reserved() {
+        if let (Some((change, channel)), Some(info)) = (Change::of(subject.as_str()), self.info()) {
+            centrifuge::write_change(&mut json, channel, change, &info);
+        } else if subject.is_reserved() {
             centrifuge::write_message(&mut json, data);
         } else {
             let offset = position.map(|position| position.offset);
@@ -256,6 +265,10 @@ mod tests {
         let mut personal = event(None, b"{}");
         Arc::make_mut(&mut personal.message).subject = Subject::new("tg.user.ann").unwrap();
         assert_eq!(text(&personal), r#"{"push":{"message":{"data":{}}}}"#);
+        let mut announced = event(Some(b"NATS/1.0\r\nTg-Conn: 0001\r\nTg-User: ann\r\n\r\n"), b"{}");
+        Arc::make_mut(&mut announced.message).subject = Subject::new("tg.event.join.room.1").unwrap();
+        let join = format!(r#"{{"push":{{"channel":"room.1","join":{{{info}}}}}}}"#);
+        assert_eq!((announced.is_announcement(), text(&announced)), (true, join));
     }
 
     #[test]

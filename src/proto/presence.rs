@@ -1,4 +1,4 @@
-//! Who is there: the clients that listen to a channel, as its owner tells.
+//! Who is there: the clients that listen to a channel, as its owner tells; who comes and goes; where a user is connected.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,6 +7,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::base::Address;
+use crate::limits::SUBJECT_BYTES_MAX;
+use crate::proto::bus::HeaderBlock;
+use crate::proto::event::{CONN_HEADER, INFO_HEADER, Message, USER_HEADER};
 use crate::proto::subject::Subject;
 
 /// A client that listens to a channel.
@@ -42,19 +45,33 @@ impl Present {
 pub struct Roster {
     /// In the order of their connections' ids.
     pub listed: Vec<Arc<Present>>,
+    /// The last connections of those who have gone, and whose leave is not announced yet.
+    pub away: Vec<Arc<Present>>,
     /// How many there are: those that found no place on the list among them.
     pub clients: usize,
 }
 
 impl Roster {
+    /// All that are known by name, or at least by connection.
+    pub fn known(&self) -> impl Iterator<Item = &Present> {
+        self.listed.iter().chain(&self.away).map(|present| &**present)
+    }
+
     /// Different users on the list; clients without a name count as one.
     pub fn users(&self) -> usize {
-        self.listed.iter().map(|present| present.user.as_deref()).collect::<BTreeSet<_>>().len()
+        self.known().map(|present| present.user.as_deref()).collect::<BTreeSet<_>>().len()
     }
 
     /// For programs; of a channel whose rule asks for no presence everything is null.
     pub fn to_json(roster: Option<&Roster>, channel: &Subject) -> String {
-        let present = roster.map(|roster| roster.listed.iter().map(|present| present.to_json()).collect::<Vec<_>>());
+        let present = roster.map(|roster| {
+            let away = roster.away.iter().map(|present| {
+                let mut present = present.to_json();
+                present["away"] = true.into();
+                present
+            });
+            roster.listed.iter().map(|present| present.to_json()).chain(away).collect::<Vec<_>>()
+        });
         let body = json!({
             "channel": channel.as_str(),
             "clients": roster.map(|roster| roster.clients),
@@ -62,5 +79,204 @@ impl Roster {
             "present": present,
         });
         format!("{body}\n")
+    }
+}
+
+/// What can be said about somebody's presence in a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Change {
+    Join,
+    Leave,
+}
+
+impl Change {
+    pub const ALL: [Change; 2] = [Change::Join, Change::Leave];
+
+    /// The token of its subjects, and its name in the client protocol.
+    pub fn word(self) -> &'static str {
+        match self {
+            Change::Join => "join",
+            Change::Leave => "leave",
+        }
+    }
+
+    /// Where it is announced; none for a channel whose name is too long for that, of which nothing is.
+    pub fn subject(self, channel: &Subject) -> Option<Subject> {
+        let has_both = channel.as_str().len() <= CHANNEL_BYTES_MAX;
+        has_both.then(|| Subject::new(&format!("{ANNOUNCED}{}.{channel}", self.word())).ok()).flatten()
+    }
+
+    /// The reverse: what is announced on a subject, and about which channel.
+    pub fn of(subject: &str) -> Option<(Change, &str)> {
+        let rest = subject.strip_prefix(ANNOUNCED)?;
+        Change::ALL.into_iter().find_map(|change| {
+            let channel = rest.strip_prefix(change.word())?.strip_prefix('.')?;
+            Some((change, channel))
+        })
+    }
+}
+
+/// What the subjects of all changes begin with.
+const ANNOUNCED: &str = "tg.event.";
+/// The longest name of a channel whose leaves have a subject.
+const CHANNEL_BYTES_MAX: usize = SUBJECT_BYTES_MAX - "tg.event.leave.".len();
+
+/// A user, or a client without a name, has come to a channel or left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    pub change: Change,
+    pub channel: Subject,
+    /// The connection that came first, or left last.
+    pub present: Arc<Present>,
+}
+
+impl Announcement {
+    /// What whoever listens gets; none for a channel whose name is too long for that.
+    pub fn message(&self) -> Option<Message> {
+        let Present { conn, user, info, .. } = &*self.present;
+        let subject = self.change.subject(&self.channel)?;
+        let mut headers = HeaderBlock::new();
+        headers.push(CONN_HEADER, &conn.to_string());
+        if let Some(user) = user {
+            headers.push(USER_HEADER, user);
+        }
+        if let Some(info) = info {
+            headers.push(INFO_HEADER, info);
+        }
+        let mut body = self.present.to_json();
+        body["channel"] = self.channel.as_str().into();
+        let payload = body.to_string().into_bytes().into();
+        Some(Message { subject, reply: None, headers: Some(headers.finish()), payload })
+    }
+}
+
+/// A connection of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connected {
+    pub conn: Address,
+    /// As it stands in the configuration.
+    pub route: Box<str>,
+    pub peer: Box<str>,
+    /// Unix time at which it has opened, in seconds.
+    pub since: u64,
+}
+
+/// Where a user is connected, as far as the shards have said so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whereabouts {
+    user: Box<str>,
+    connected: Vec<Connected>,
+    /// Those that found no place on a shard's list among them.
+    count: usize,
+    heard: u16,
+}
+
+/// What one shard says about that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// How many shards are asked.
+    pub shards: u16,
+    pub connected: Vec<Connected>,
+    pub count: usize,
+}
+
+impl Whereabouts {
+    pub fn new(user: &str) -> Whereabouts {
+        Whereabouts { user: user.into(), connected: Vec::new(), count: 0, heard: 0 }
+    }
+
+    /// True when every shard has been heard.
+    pub fn add(&mut self, found: Found) -> bool {
+        self.connected.extend(found.connected);
+        self.count += found.count;
+        self.heard += 1;
+        self.heard == found.shards
+    }
+
+    pub fn to_json(&mut self) -> String {
+        self.connected.sort_by_key(|connected| connected.conn);
+        let connected = self.connected.iter().map(|Connected { conn, route, peer, since }| {
+            json!({ "conn": conn.to_string(), "shard": conn.place.0, "route": route, "peer": peer, "since": since })
+        });
+        let body = json!({
+            "user": self.user,
+            "connections": self.count,
+            "connected": connected.collect::<Vec<_>>(),
+        });
+        format!("{body}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(name: &str) -> Subject {
+        Subject::new(name).unwrap()
+    }
+
+    fn present(conn: u64, user: Option<&str>, info: Option<&str>) -> Arc<Present> {
+        let (user, info) = (user.map(Box::from), info.map(Box::from));
+        Arc::new(Present { conn: Address::from_bits(conn), user, info, since: 7 })
+    }
+
+    #[test]
+    fn a_subject_of_a_change_leads_back_to_its_channel() {
+        for change in Change::ALL {
+            let announced = change.subject(&subject("room.1")).unwrap();
+            assert_eq!(Change::of(announced.as_str()), Some((change, "room.1")));
+        }
+        for other in ["tg.event.drain", "tg.event.join", "tg.event.joiner.room", "room.1", "tg.event.leave"] {
+            assert_eq!(Change::of(other), None, "{other}");
+        }
+        let long = subject(&["a"; 32].join("."));
+        assert_eq!(Change::Join.subject(&long), None, "it would have too many tokens");
+        let has_subject = |bytes| Change::ALL.map(|change| change.subject(&subject(&"a".repeat(bytes))).is_some());
+        assert_eq!(
+            (has_subject(241), has_subject(242)),
+            ([true; 2], [false; 2]),
+            "one is not announced without the other"
+        );
+    }
+
+    #[test]
+    fn an_announcement_says_who_to_programs_and_in_its_headers() {
+        let announcement = |present| Announcement { change: Change::Leave, channel: subject("room.1"), present };
+        let message = announcement(present(1, Some("ann"), Some("{\"a\":\n1}"))).message().unwrap();
+        assert_eq!(message.subject.as_str(), "tg.event.leave.room.1");
+        assert_eq!((message.header("Tg-User"), message.header("Tg-Info")), (Some("ann"), Some("{\"a\": 1}")));
+        assert_eq!(message.header("Tg-Conn"), Some("0000000000000001"));
+        assert_eq!(
+            std::str::from_utf8(&message.payload).unwrap(),
+            "{\"channel\":\"room.1\",\"conn\":\"0000000000000001\",\"info\":{\"a\":1},\"since\":7,\"user\":\"ann\"}"
+        );
+        assert_eq!(announcement(present(1, None, None)).message().unwrap().header("Tg-User"), None);
+    }
+
+    #[test]
+    fn whoever_may_come_back_is_there_and_marked() {
+        let roster =
+            Roster { listed: vec![present(1, None, None)], away: vec![present(2, Some("ann"), None)], clients: 2 };
+        let json: Value = serde_json::from_str(&Roster::to_json(Some(&roster), &subject("a"))).unwrap();
+        assert_eq!((&json["clients"], &json["users"]), (&json!(2), &json!(2)));
+        assert_eq!((&json["present"][0]["away"], &json["present"][1]["away"]), (&Value::Null, &json!(true)));
+    }
+
+    #[test]
+    fn a_user_is_found_when_the_last_shard_has_answered() {
+        let connected = |bits| {
+            let conn = Address::from_bits(bits);
+            Connected { conn, route: "/ws".into(), peer: "127.0.0.1:80".into(), since: 7 }
+        };
+        let mut whereabouts = Whereabouts::new("ann");
+        assert!(!whereabouts.add(Found { shards: 2, connected: vec![connected(1 << 56 | 3)], count: 5 }));
+        assert!(whereabouts.add(Found { shards: 2, connected: vec![connected(2)], count: 1 }));
+        let json: Value = serde_json::from_str(&whereabouts.to_json()).unwrap();
+        assert_eq!((&json["user"], &json["connections"]), (&json!("ann"), &json!(6)));
+        assert_eq!(
+            json["connected"][1],
+            json!({"conn": "0100000000000003", "shard": 1, "route": "/ws", "peer": "127.0.0.1:80", "since": 7})
+        );
+        assert_eq!(json["connected"][0]["shard"], 0);
     }
 }

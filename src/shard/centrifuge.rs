@@ -45,7 +45,7 @@ impl Core {
             Step::Subscribe(channel) => self.open_channel(key, channel),
             Step::History { channel, since, bounds } => self.ask_history(key, 0, channel, since, bounds),
             Step::Presence { channel } => self.ask_presence(key, channel),
-            Step::Unsubscribe(sub) => self.withdraw(sub),
+            Step::Unsubscribe(subs) => subs.into_iter().for_each(|sub| self.withdraw(sub)),
             Step::Publish { number, message } => {
                 let from = Publisher {
                     address: self.address(key),
@@ -82,7 +82,11 @@ impl Core {
         }
     }
 
-    fn open_channel(&mut self, key: Key, Channel { tag, channel, since }: Channel) {
+    fn open_channel(&mut self, key: Key, Channel { tag, channel, since, is_watched }: Channel) {
+        if is_watched {
+            // Before the owner answers anything: what it announces later is not missed.
+            self.watch(key, tag, &channel);
+        }
         match since {
             Some(since) => self.subscribe_since(key, tag, channel.clone(), since),
             None => _ = self.subscribe(key, tag, &Pattern::from(channel.clone()), None),
@@ -123,16 +127,17 @@ impl Core {
             if let Some(channel) = session.subscribe_by_worker(channel.clone(), &self.settings.channels, outbox) {
                 self.open_channel(key, channel);
             }
-        } else if let Some(sub) = session.unsubscribe_by_worker(channel, outbox) {
-            self.withdraw(sub);
+        } else {
+            let subs = session.unsubscribe_by_worker(channel, outbox);
+            subs.into_iter().for_each(|sub| self.withdraw(sub));
         }
         self.mark_dirty(key);
     }
 
     /// Ends the subscriptions whose time has come.
     pub(super) fn drop_expired(&mut self, key: Key) {
-        while let Some(sub) = self.slots.get_mut(key).and_then(|conn| conn.take_expired(self.now)) {
-            self.withdraw(sub);
+        while let Some(subs) = self.slots.get_mut(key).and_then(|conn| conn.take_expired(self.now)) {
+            subs.into_iter().for_each(|sub| self.withdraw(sub));
         }
     }
 }

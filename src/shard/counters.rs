@@ -25,6 +25,10 @@ pub struct Counters {
     pub history_bytes: Counter,
     /// Clients that listen to channels with presence, each counted for each of its channels; likewise.
     pub present: Counter,
+    /// What was announced of them, and those who came back before their leave was.
+    pub joins: Counter,
+    pub leaves: Counter,
+    pub returns: Counter,
     /// Accepted requests without a result, and with those whose result is kept; likewise.
     pub requests_pending: Counter,
     pub requests_kept: Counter,
@@ -89,6 +93,9 @@ impl Counters {
             waiting: Counter::default(),
             histories: Counter::default(),
             present: Counter::default(),
+            joins: Counter::default(),
+            leaves: Counter::default(),
+            returns: Counter::default(),
             history_bytes: Counter::default(),
             requests_pending: Counter::default(),
             requests_kept: Counter::default(),
@@ -166,6 +173,9 @@ const ROWS: &[(&str, &str, &str, Read)] = &[
     ("messages_waiting", "gauge", "Clients' messages that wait for a worker of their service.", |c| c.waiting.value()),
     ("histories", "gauge", "Channels of which messages are kept.", |c| c.histories.value()),
     ("present", "gauge", "Clients listening to channels with presence, once for each channel.", |c| c.present.value()),
+    ("presence_joins_total", "counter", "Users and clients who came to a channel with presence.", |c| c.joins.value()),
+    ("presence_leaves_total", "counter", "Users and clients who left one, the grace over.", |c| c.leaves.value()),
+    ("presence_returns_total", "counter", "Users who came back to one within the grace.", |c| c.returns.value()),
     ("history_bytes", "gauge", "Bytes that the messages kept take.", |c| c.history_bytes.value()),
     ("requests_pending", "gauge", "Accepted requests that have no result yet.", |c| c.requests_pending.value()),
     ("requests_kept", "gauge", "Accepted requests, those whose result is kept among them.", |c| {

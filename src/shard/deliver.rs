@@ -56,7 +56,7 @@ impl Core {
         }
     }
 
-    fn publish_at_owner(&mut self, subject: &Subject, publish: Publish) {
+    pub(super) fn publish_at_owner(&mut self, subject: &Subject, publish: Publish) {
         let owner = self.hub.owner_of(subject.as_str());
         if owner == self.place && is_question(&publish.message) {
             self.ask_user(subject, publish);

@@ -36,13 +36,18 @@ impl Core {
                 let replayed = self.look_up(*replay);
                 self.post.push(replayed.asker.address.place, Mail::Replayed(Box::new(replayed)));
             }
-            Mail::Arrive { channel, present } => self.hub.engine.arrive(channel, *present),
-            Mail::Depart { channel, conn } => self.hub.engine.depart(&channel, conn),
+            Mail::Arrive { channel, present } => self.arrived(channel, *present),
+            Mail::Depart { channel, conn } => self.hub.engine.depart(&channel, conn, self.now),
             Mail::Who { channel, asker } => {
                 let roster = self.hub.engine.roster(&channel).map(Box::new);
                 self.post.push(asker.place, Mail::Roster { key: asker.key, channel, roster });
             }
             Mail::Roster { key, channel, roster } => self.tell_presence(key, &channel, roster.as_deref()),
+            Mail::Find { user, asker } => {
+                let found = Box::new(self.find_user(&user));
+                self.post.push(asker.place, Mail::Found { key: asker.key, found });
+            }
+            Mail::Found { key, found } => self.found(key, *found),
             Mail::Enlist { membership, waiting } => {
                 self.enlist(membership);
                 if let Some(address) = waiting {

@@ -233,6 +233,7 @@ impl<D: Driver> Shard<D> {
         self.core.resume();
         self.core.forward_requests();
         self.core.send_again();
+        self.core.announce();
         self.drain();
         self.flush();
         self.core.post.flush();
@@ -355,6 +356,7 @@ impl<D: Driver> Shard<D> {
             members: self.core.hub.directory.len(),
             live_channels: self.core.hub.engine.len().0,
             present: self.core.hub.engine.present(),
+            unannounced: self.core.hub.engine.unannounced(),
             stranded: self.core.stranded.len(),
             sticky: self.core.sticky.len(),
             readers: self.core.readers.len(),
@@ -381,6 +383,8 @@ pub struct Census {
     pub live_channels: usize,
     /// Clients that are known to listen to channels with presence.
     pub present: usize,
+    /// Users and clients whose joins or leaves are to be announced.
+    pub unannounced: usize,
     pub stranded: usize,
     pub sticky: usize,
     /// Connections that have not taken all that they missed.
@@ -437,7 +441,9 @@ impl Core {
 
     /// When the next turn must begin, whatever completes.
     fn next_deadline(&self) -> Tick {
-        let has_requests = self.hub.requests.has_work() && !self.post.is_crowded();
+        let is_crowded = self.post.is_crowded();
+        let has_requests = self.hub.requests.has_work() && !is_crowded;
+        let announce_at = if is_crowded { Tick::NEVER } else { self.hub.engine.announce_at() };
         let is_busy = !self.handshakes.is_empty() || !self.work.resume.is_empty() || !self.work.dirty.is_empty();
         let has_work = is_busy || has_requests;
         let has_room_again = !self.parked.is_empty() && self.post.has_room();
@@ -445,8 +451,8 @@ impl Core {
             return self.now;
         }
         let kept = self.hub.engine.sweep_at().min(self.hub.requests.deadline()).min(self.hub.questions.deadline());
-        let unacked = if self.post.is_crowded() { Tick::NEVER } else { self.hub.unacked.deadline() };
-        let mut deadline = self.wheel.next().min(kept).min(unacked).min(self.sealing.deadline());
+        let unacked = if is_crowded { Tick::NEVER } else { self.hub.unacked.deadline() };
+        let mut deadline = self.wheel.next().min(kept).min(unacked).min(announce_at).min(self.sealing.deadline());
         if self.post.backlog() > 0 {
             deadline = deadline.min(self.now + limits::BACKLOG_RETRY);
         }

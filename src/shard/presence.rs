@@ -1,10 +1,17 @@
-//! Who is there: each shard says who of its clients listens to a channel whose rule asks for it; the owner knows all of them.
+//! Who is there: each shard says who of its clients listens to a channel whose rule asks for it; the owner knows all of them,
+//! and announces who comes and goes. Where a user is: each shard knows its own connections.
 //!
 //! ```text
 //!  subscribe --Arrive--> owner <--Who----- a client, the admin listener
 //!  withdraw  --Depart--> owner ---Roster-> the one who asked
 //!                        owner <-- tg.presence.<channel>, a worker's request; answered to its shard
+//!                        owner --> tg.event.join.<channel>, tg.event.leave.<channel>: workers, clients that watch
+//!
+//!  the admin listener --Find--> every shard --Found--> the one who asked
 //! ```
+//!
+//! What is announced about a channel comes from the shard that answers `Who`, in the same lane: whoever watches before it asks
+//! hears of every change that the answer does not have.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,10 +19,11 @@ use std::sync::Arc;
 use crate::base::{Address, Key};
 use crate::conn::Door;
 use crate::hub::SubKey;
-use crate::mesh::{Delivery, Mail, Publish};
+use crate::limits;
+use crate::mesh::{Delivery, Mail, Publish, Publisher};
 use crate::proto::event::{Event, Message};
-use crate::proto::presence::{Present, Roster};
-use crate::proto::subject::Subject;
+use crate::proto::presence::{Change, Connected, Found, Present, Roster};
+use crate::proto::subject::{Pattern, Subject};
 
 use super::Core;
 
@@ -28,7 +36,7 @@ impl Core {
         let present = Present { conn, user: user.map(Box::from), info: info.map(Box::from), since };
         let owner = self.hub.owner_of(channel.as_str());
         if owner == self.place {
-            self.hub.engine.arrive(channel, present);
+            self.arrived(channel, present);
         } else {
             self.post.push(owner, Mail::Arrive { channel, present: Box::new(present) });
         }
@@ -39,9 +47,46 @@ impl Core {
         let Some((conn, channel)) = self.watched(sub) else { return };
         let owner = self.hub.owner_of(channel.as_str());
         if owner == self.place {
-            self.hub.engine.depart(&channel, conn);
+            self.hub.engine.depart(&channel, conn, self.now);
         } else {
             self.post.push(owner, Mail::Depart { channel, conn });
+        }
+    }
+
+    /// Of a channel that this shard owns.
+    pub(super) fn arrived(&mut self, channel: Subject, present: Present) {
+        let is_back = self.hub.engine.arrive(channel, present, self.now);
+        self.counters().returns.add(is_back.into());
+    }
+
+    /// Says who has come and gone. That is nobody's answer, and makes mail: as much of it as fits (TELLS ARE TERMINAL).
+    pub(super) fn announce(&mut self) {
+        for _ in 0..limits::ANNOUNCEMENTS_PER_TURN {
+            if self.post.is_crowded() {
+                return;
+            }
+            let Some(announcement) = self.hub.engine.announcement(self.now) else { return };
+            match announcement.change {
+                Change::Join => self.counters().joins.add(1),
+                Change::Leave => self.counters().leaves.add(1),
+            }
+            let Some(message) = announcement.message() else { continue };
+            let subject = message.subject.clone();
+            // Nobody is told of itself.
+            let from = Publisher {
+                address: announcement.present.conn,
+                wants_position: None,
+                wants_no_responders: false,
+                is_silent: true,
+            };
+            self.publish_at_owner(&subject, Publish { message: message.into(), from: Some(from) });
+        }
+    }
+
+    /// Has a client hear who comes to a channel and who leaves it.
+    pub(super) fn watch(&mut self, key: Key, tag: u32, channel: &Subject) {
+        for subject in Change::ALL.into_iter().filter_map(|change| change.subject(channel)) {
+            self.subscribe(key, tag, &Pattern::from(subject), None);
         }
     }
 
@@ -93,5 +138,45 @@ impl Core {
             let delivery = Delivery { message, position: None, except: None };
             self.post.push(from.address.place, Mail::Deliver(Box::new(delivery)));
         }
+    }
+
+    // --- where a user is -----------------------------------------------------------------------------------------------
+
+    /// Asks every shard; `key` is told.
+    pub(super) fn ask_whereabouts(&mut self, key: Key, user: Subject) {
+        let asker = self.address(key);
+        self.post.push_all(|| Mail::Find { user: user.clone(), asker });
+        let found = self.find_user(&user);
+        self.found(key, found);
+    }
+
+    /// This shard's part of the answer: who listens to the user's subject is one of its connections, or a worker.
+    pub(super) fn find_user(&self, user: &Subject) -> Found {
+        let mut found = Found { shards: self.post.mesh().shards(), ..Found::default() };
+        self.hub.listeners.for_each(user, |listener, _| {
+            let Some(conn) = self.slots.get(listener.key) else { return };
+            let Some((route, identity)) = conn.websocket() else { return };
+            found.count += 1;
+            if found.connected.len() < limits::FOUND_PER_SHARD_MAX {
+                found.connected.push(Connected {
+                    conn: self.address(listener.key),
+                    route: self.settings.routes[route as usize].template.clone(),
+                    peer: conn.peer.to_string().into(),
+                    since: identity.since(),
+                });
+            }
+        });
+        found
+    }
+
+    /// A shard has answered.
+    pub(super) fn found(&mut self, key: Key, found: Found) {
+        let (settings, now) = (&self.settings, self.now);
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        if let Err(reason) = conn.found(found, settings, now) {
+            self.end(key, reason);
+        }
+        self.work.resume.push(key);
+        self.mark_dirty(key);
     }
 }

@@ -518,6 +518,32 @@ const cases = {
       assert.equal((await refusal).code, 103);
     }),
 
+  joins_and_leaves: () =>
+    relay((address, _cut, _seen, without) =>
+      connected("/desk?user=bob", {}, async (bob) => {
+        const events = [];
+        const listening = worker.subscribe("tg.event.*.room.who.js", {
+          callback: (_, { subject, data }) => events.push([subject.split(".")[2], JSON.parse(text.decode(data)).user]),
+        });
+        await worker.flush();
+        const room = await subscribed(bob, "room.who.js", { joinLeave: true });
+        const changes = [];
+        for (const kind of ["join", "leave"]) room.on(kind, ({ info }) => changes.push([kind, info.user]));
+        await connected("/desk?user=ann", {}, async (ann) => {
+          const own = await subscribed(ann, "room.who.js");
+          await until(() => changes.length === 1);
+          const back = next(own, "subscribed");
+          await without(async () => {});
+          await back;
+          const { clients } = await room.presence();
+          assert.deepEqual(new Set(Object.values(clients).map(({ user }) => user)), new Set(["ann", "bob"]));
+        }, address);
+        await until(() => changes.length >= 2 && events.length >= 3);
+        assert.deepEqual(changes, [["join", "ann"], ["leave", "ann"]]);
+        assert.deepEqual(events, [["join", "bob"], ...changes]);
+        listening.unsubscribe();
+      })),
+
   not_available: () =>
     connected("/desk?user=ann", {}, async (ann) => {
       const room = await subscribed(ann, "room.1");

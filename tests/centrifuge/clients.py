@@ -252,6 +252,29 @@ async def tokens(_worker):
 
 
 @case
+async def joins_and_leaves(worker):
+    heard = []
+
+    async def hear(message):
+        heard.append((message.subject.split(".")[2], json.loads(message.data)["user"]))
+
+    listening = await worker.subscribe("tg.event.*.room.who.py", cb=hear)
+    await worker.flush()
+    async with client("/desk?user=bob") as (bob, _):
+        _, events = await subscribed(bob, "room.who.py", join_leave=True)
+        async with client("/desk?user=ann") as (ann, _):
+            await subscribed(ann, "room.who.py")
+            join = await events.next("join")
+            presence = await ann.presence("room.who.py")
+            assert {info.user for info in presence.clients.values()} == {"ann", "bob"}, presence
+        leave = await events.next("leave")
+        assert (join.info.user, leave.info.user, leave.info.client) == ("ann", "ann", join.info.client)
+    await until(lambda: len(heard) == 4)
+    assert heard == [("join", "bob"), ("join", "ann"), ("leave", "ann"), ("leave", "bob")], heard
+    await listening.unsubscribe()
+
+
+@case
 async def not_available(_worker):
     async with client("/desk?user=ann") as (ann, _):
         assert await code_of(ann.presence("room.1")) == 108

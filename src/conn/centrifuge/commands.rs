@@ -85,9 +85,9 @@ impl Centrifuge {
         match request {
             Request::Subscribe(subscribe) => self.subscribe(id, &subscribe, around, outbox),
             Request::Unsubscribe(request) => {
-                let sub = self.session().and_then(|session| session.subscriptions.remove(&request.channel));
+                let subs = self.session().and_then(|session| session.subscriptions.remove(&request.channel));
                 reply(outbox, id, &Answer::Unsubscribe(Nothing {}));
-                Ok(sub.map(|(sub, _)| Step::Unsubscribe(sub)))
+                Ok(subs.map(|(subs, _)| Step::Unsubscribe(subs)))
             }
             Request::Publish(publish) => {
                 let message = self.publication(&publish.channel, payload(publish.data), around)?;
@@ -151,7 +151,7 @@ impl Centrifuge {
                         let was_recovering = recovering.is_some();
                         subscriptions.ask(tag, Asked { by: AskedBy::Connect, was_recovering, is_kept });
                     }
-                    opened.push(Channel { tag, channel, since });
+                    opened.push(Channel { tag, channel, since, is_watched: false });
                 }
                 // Route and token may name the same.
                 Err(Code::ALREADY_SUBSCRIBED) => {}
@@ -159,7 +159,7 @@ impl Centrifuge {
             }
         }
         if let Some(user) = admission.user {
-            self.identity = Identity::new(Some(user), None);
+            self.identity = Identity::new(Some(user), None).begun((around.settings.unix_time)());
         }
         let user = self.identity.user().and_then(|user| Subject::new(&format!("tg.user.{user}")).ok());
         let expires = end(admission.ttl, around.now);
@@ -227,7 +227,9 @@ impl Centrifuge {
             let answer = Subscribed { expiry: Expiry::after(ttl), ..Subscribed::default() };
             reply(outbox, id, &Answer::Subscribe(answer));
         }
-        Ok(Some(Step::Subscribe(Channel { tag, channel, since })))
+        let has_presence = around.settings.channels.of(&channel).has_presence;
+        let is_watched = has_presence && subscribe.join_leave.unwrap_or(false);
+        Ok(Some(Step::Subscribe(Channel { tag, channel, since, is_watched })))
     }
 
     fn ask_history<'a>(

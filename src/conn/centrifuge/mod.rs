@@ -67,7 +67,8 @@ pub enum Step<'a> {
     Presence {
         channel: Subject,
     },
-    Unsubscribe(Key),
+    /// The hub's names of all that belonged to the subscription.
+    Unsubscribe(Vec<Key>),
     /// Answered when it has its place in the channel ([`Centrifuge::published`]).
     Publish {
         number: u32,
@@ -99,6 +100,8 @@ pub struct Channel {
     pub tag: u32,
     pub channel: Subject,
     pub since: Option<Since>,
+    /// It wants to hear who comes and goes.
+    pub is_watched: bool,
 }
 
 /// One client's session.
@@ -143,10 +146,10 @@ pub struct Surroundings<'a> {
 
 impl Centrifuge {
     /// A connection that has been upgraded, and has until `until` to say `connect`.
-    pub fn new(user: Option<Box<str>>, channels: Vec<Subject>, until: Tick) -> Centrifuge {
+    pub fn new(identity: Identity, channels: Vec<Subject>, until: Tick) -> Centrifuge {
         Centrifuge {
             websocket: WebSocket::default(),
-            identity: Identity::new(user, None),
+            identity,
             stage: Stage::Greeting { channels, until },
             rest: Vec::new(),
         }
@@ -206,7 +209,7 @@ impl Centrifuge {
 
     // --- news from the shard -----------------------------------------------------------------------------------------
 
-    /// The hub's name of the subscription `tag`.
+    /// One of the hub's names of the subscription `tag`.
     pub fn subscribed(&mut self, tag: u32, sub: Key) {
         if let Some(session) = self.session() {
             session.subscriptions.subscribed(tag, sub);
@@ -223,13 +226,13 @@ impl Centrifuge {
         } else {
             say(outbox, |out| centrifuge::write_subscribe(out, channel.as_str(), &Subscribed::default()));
         }
-        Some(Channel { tag, channel, since })
+        Some(Channel { tag, channel, since, is_watched: false })
     }
 
-    /// The reverse: the hub's name of the subscription that is over.
-    pub fn unsubscribe_by_worker(&mut self, channel: &Subject, outbox: &mut Outbox) -> Option<Key> {
-        let session = self.session()?;
-        let (sub, asked) = session.subscriptions.remove(channel.as_str())?;
+    /// The reverse: the hub's names of what is over.
+    pub fn unsubscribe_by_worker(&mut self, channel: &Subject, outbox: &mut Outbox) -> Vec<Key> {
+        let Some(session) = self.session() else { return Vec::new() };
+        let Some((subs, asked)) = session.subscriptions.remove(channel.as_str()) else { return Vec::new() };
         match asked.map(|asked| asked.by) {
             None => say(outbox, |out| centrifuge::write_unsubscribe(out, channel.as_str(), Unsubscribed::BY_WORKER)),
             // The client does not know yet that it was subscribed, and never will.
@@ -237,11 +240,16 @@ impl Centrifuge {
             Some(AskedBy::Connect) => session.forget(channel, outbox),
             Some(AskedBy::Worker) => {}
         }
-        Some(sub)
+        subs
     }
 
-    pub fn push_event(&self, event: &Event, outbox: &mut Outbox) {
-        outbox.push_shared(event.centrifuge_frame());
+    /// Says nothing of who comes and goes before the subscription is answered: whoever asks who is there hears of it then.
+    pub fn push_event(&mut self, tag: u32, event: &Event, outbox: &mut Outbox) {
+        let is_early =
+            event.is_announcement() && self.session().is_some_and(|session| session.subscriptions.is_asked(tag));
+        if !is_early {
+            outbox.push_shared(event.centrifuge_frame());
+        }
     }
 
     /// The same for a client that stands at another position of the channel once it has got this event.
@@ -342,11 +350,11 @@ impl Centrifuge {
         Ok(())
     }
 
-    /// A subscription that has to end: the hub's name of it.
-    pub fn take_expired(&mut self, now: Tick, outbox: &mut Outbox) -> Option<Key> {
-        let (channel, sub, why) = self.session()?.subscriptions.take_expired(now)?;
+    /// A subscription that has to end: the hub's names of it.
+    pub fn take_expired(&mut self, now: Tick, outbox: &mut Outbox) -> Option<Vec<Key>> {
+        let (channel, subs, why) = self.session()?.subscriptions.take_expired(now)?;
         say(outbox, |out| centrifuge::write_unsubscribe(out, channel.as_str(), why));
-        Some(sub)
+        Some(subs)
     }
 
     // --- the end -----------------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ impl Centrifuge {
                 // client come back with its position, and hear then what is missing.
                 return session.subscriptions.give_up(tag, Unsubscribed::INSUFFICIENT_STATE);
             }
-            return self.push_messages(excerpt, outbox);
+            return push_messages(excerpt, outbox);
         };
         let recovery = Recovery::new(channel, excerpt, asked.was_recovering, asked.is_kept);
         if asked.by == AskedBy::Connect {
@@ -70,14 +70,8 @@ impl Centrifuge {
             AskedBy::Worker | AskedBy::Connect => {
                 say(outbox, |out| centrifuge::write_subscribe(out, channel.as_str(), &recovery.result(&[])));
                 // The packages look for no publications in that.
-                self.push_messages(excerpt, outbox);
+                push_messages(excerpt, outbox);
             }
-        }
-    }
-
-    fn push_messages(&self, excerpt: &Excerpt, outbox: &mut Outbox) {
-        for (position, message) in excerpt.messages() {
-            self.push_event(&Event::new(message.clone(), Some(position)), outbox);
         }
     }
 
@@ -172,5 +166,11 @@ impl Connecting {
             pong: true,
         };
         centrifuge::write_reply(out, self.id, &Answer::Connect(answer));
+    }
+}
+
+fn push_messages(excerpt: &Excerpt, outbox: &mut Outbox) {
+    for (position, message) in excerpt.messages() {
+        outbox.push_shared(Event::new(message.clone(), Some(position)).centrifuge_frame());
     }
 }

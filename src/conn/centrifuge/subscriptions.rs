@@ -2,6 +2,7 @@
 
 use crate::base::{Key, Tick};
 use crate::conn::TAG_ADDED;
+use crate::conn::subs::Subs;
 use crate::limits::CHANNELS_PER_CONNECTION_MAX;
 use crate::proto::centrifuge::{Code, Unsubscribed};
 use crate::proto::subject::Subject;
@@ -17,8 +18,8 @@ pub(super) struct Subscriptions {
 struct Subscription {
     channel: Subject,
     tag: u32,
-    /// The hub's name; there as soon as the step that asks for it has been taken.
-    sub: Option<Key>,
+    /// The hub's names, of the channel and of who comes and goes; there as soon as the step that asks for them has been taken.
+    subs: Subs,
     /// When the token that allows it ends, or it has to end for another reason.
     until: Option<Tick>,
     why: Unsubscribed,
@@ -57,13 +58,13 @@ impl Subscriptions {
         }
         self.tag = (self.tag + 1) % TAG_ADDED;
         let why = Unsubscribed::EXPIRED;
-        self.list.push(Subscription { channel, tag: self.tag, sub: None, until, why, asked: None });
+        self.list.push(Subscription { channel, tag: self.tag, subs: Subs::default(), until, why, asked: None });
         Ok(self.tag)
     }
 
     pub fn subscribed(&mut self, tag: u32, sub: Key) {
         if let Some(subscription) = self.by_tag(tag) {
-            subscription.sub = Some(sub);
+            subscription.subs.push(sub);
         }
     }
 
@@ -83,7 +84,12 @@ impl Subscriptions {
         self.by_tag(tag)?.asked.take()
     }
 
-    /// Whether an owner has been asked and has not answered.
+    /// Whether the owner of the channel has been asked and has not answered.
+    pub fn is_asked(&self, tag: u32) -> bool {
+        self.list.iter().any(|subscription| subscription.tag == tag && subscription.asked.is_some())
+    }
+
+    /// Whether any owner has.
     pub fn are_asked(&self) -> bool {
         self.list.iter().any(|subscription| subscription.asked.is_some())
     }
@@ -99,11 +105,11 @@ impl Subscriptions {
         self.list.iter().any(|subscription| subscription.channel.as_str() == channel)
     }
 
-    /// Ends one: the hub's name of it, and who still waits for an answer about it.
-    pub fn remove(&mut self, channel: &str) -> Option<(Key, Option<Asked>)> {
+    /// Ends one: the hub's names of it, and who still waits for an answer about it.
+    pub fn remove(&mut self, channel: &str) -> Option<(Vec<Key>, Option<Asked>)> {
         let index = self.list.iter().position(|subscription| subscription.channel.as_str() == channel)?;
-        let Subscription { sub, asked, .. } = self.list.swap_remove(index);
-        Some((sub?, asked))
+        let Subscription { mut subs, asked, .. } = self.list.swap_remove(index);
+        Some((subs.take(), asked))
     }
 
     /// Another token allows it until then. False if there is no such subscription.
@@ -118,16 +124,16 @@ impl Subscriptions {
     }
 
     /// Ends one whose time has come.
-    pub fn take_expired(&mut self, now: Tick) -> Option<(Subject, Key, Unsubscribed)> {
+    pub fn take_expired(&mut self, now: Tick) -> Option<(Subject, Vec<Key>, Unsubscribed)> {
         let is_over = |subscription: &Subscription| subscription.until.is_some_and(|until| until <= now);
         let index = self.list.iter().position(is_over)?;
-        let Subscription { channel, sub, why, .. } = self.list.swap_remove(index);
-        sub.map(|sub| (channel, sub, why))
+        let Subscription { channel, mut subs, why, .. } = self.list.swap_remove(index);
+        Some((channel, subs.take(), why))
     }
 
     /// The hub's names of all; afterwards there are none.
     pub fn take(&mut self) -> Vec<Key> {
-        std::mem::take(&mut self.list).into_iter().filter_map(|subscription| subscription.sub).collect()
+        std::mem::take(&mut self.list).into_iter().flat_map(|mut subscription| subscription.subs.take()).collect()
     }
 }
 
@@ -156,9 +162,9 @@ mod tests {
         assert_eq!(subscriptions.deadline(), Tick::from_millis(9));
         assert_eq!(
             subscriptions.take_expired(Tick::from_millis(9)),
-            Some((channel("b"), key(2), Unsubscribed::EXPIRED))
+            Some((channel("b"), vec![key(2)], Unsubscribed::EXPIRED))
         );
-        assert_eq!((subscriptions.remove("a"), subscriptions.remove("a")), (Some((key(1), None)), None));
+        assert_eq!((subscriptions.remove("a"), subscriptions.remove("a")), (Some((vec![key(1)], None)), None));
         assert!(subscriptions.take().is_empty());
     }
 

@@ -308,6 +308,8 @@ impl Builder<'_> {
             if channels.iter().any(|other| other.name == name) {
                 self.conflict(&section, "name", "is the name of an earlier [[channel]]; expected another");
             }
+            let has_presence = section.switch("presence");
+            let grace = if has_presence { section.whole("presence_grace_s") } else { 0 };
             channels.push(Channel {
                 name,
                 rule: Rule {
@@ -316,7 +318,8 @@ impl Builder<'_> {
                     delivery: delivery(&section),
                     queue: section.table("queue").map(|bounds| queue(&bounds)).unwrap_or_default(),
                     is_distinct: section.switch("distinct"),
-                    has_presence: section.switch("presence"),
+                    has_presence,
+                    presence_grace: Duration::from_secs(grace),
                 },
             });
         }

@@ -570,8 +570,16 @@ pub const TABLE: &[Row] = &[
         fallback: Fallback::Switch(false),
         help: "Whether it is known which clients listen to the channel.",
         doc: "`GET /api/channels/{channel}/presence` on the admin listener tells, a request of a worker to \
-              `tg.presence.<channel>`, and the client protocol's `presence` and `presence_stats`. Of more than 1,000 clients only \
-              the first are listed, and the others counted.",
+              `tg.presence.<channel>`, and the client protocol's `presence` and `presence_stats`; joins and leaves are announced \
+              on `tg.event.join.<channel>` and `tg.event.leave.<channel>`, and to clients that ask for them. Of more than 1,000 \
+              clients only the first are listed, and the others counted. See [presence.md](presence.md).",
+    },
+    Row {
+        path: "channel[].presence_grace_s",
+        kind: Kind::Whole { min: 0, max: 3_600, unit: "seconds" },
+        fallback: Fallback::Whole(limits::PRESENCE_GRACE.as_secs()),
+        help: "How long a user may be away before it has left: a return within that is no news.",
+        doc: "Of clients without a name nobody could come back as one of them: they leave at once.",
     },
     Row {
         path: "drain",

@@ -26,7 +26,7 @@ use crate::base::{Address, Place, Tick};
 use crate::limits;
 use crate::proto::channel::{Loss, RuleNumber, Rules};
 use crate::proto::event::{ID_HEADER, Message, Position};
-use crate::proto::presence::{Present, Roster};
+use crate::proto::presence::{Announcement, Present, Roster};
 use crate::proto::replay::{Bounds, Excerpt, Gap, GapReason, Since};
 use crate::proto::subject::Subject;
 
@@ -267,14 +267,30 @@ impl Engine {
         Some(Excerpt { gap, first, messages, latest, is_last })
     }
 
-    /// A client listens to a channel with presence.
-    pub fn arrive(&mut self, channel: Subject, present: Present) {
-        self.presences.arrive(channel, present);
+    /// A client listens to a channel with presence. True if somebody is back with it whose leave has not been announced.
+    pub fn arrive(&mut self, channel: Subject, present: Present, now: Tick) -> bool {
+        let grace = self.rules.of(&channel).presence_grace;
+        self.presences.arrive(channel, present, grace, now)
     }
 
     /// And not any more.
-    pub fn depart(&mut self, channel: &Subject, conn: Address) {
-        self.presences.depart(channel, conn);
+    pub fn depart(&mut self, channel: &Subject, conn: Address, now: Tick) {
+        self.presences.depart(channel, conn, now);
+    }
+
+    /// Who has come or gone, once it is time to say so.
+    pub fn announcement(&mut self, now: Tick) -> Option<Announcement> {
+        self.presences.announcement(now)
+    }
+
+    /// When [`Engine::announcement`] has one.
+    pub fn announce_at(&self) -> Tick {
+        self.presences.due_at()
+    }
+
+    /// Users and clients of whom something is to be announced.
+    pub fn unannounced(&self) -> usize {
+        self.presences.unannounced()
     }
 
     /// Who is there; `None` if the channel's rule does not ask for that.

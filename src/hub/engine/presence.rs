@@ -1,74 +1,245 @@
-//! Who listens to the channels that this shard owns, where their rules ask for it.
+//! Who listens to the channels that this shard owns, where their rules ask for it, and what is to be announced of that.
 //!
 //! ```text
 //!  arrive --> listed <--> counted alone: the channel's list is full, or the shard's
 //!  depart --> nobody left: nothing is kept of the channel
+//!
+//!  A visitor (a user, or a client without a name), once it has a connection on the list:
+//!
+//!  arrive --> Coming --join--> There <--arrive-- Away --grace over: leave--> forgotten
+//!                                '--last depart---^
 //! ```
+//!
+//! A visitor is announced by exactly one join and then one leave. Whoever is away keeps its place on the list, so that the
+//! lists' bounds bound these too. Clients without a name have no grace: nobody could come back as one of them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ahash::AHashMap;
 
-use crate::base::Address;
+use crate::base::{Address, Tick};
 use crate::limits;
-use crate::proto::presence::{Present, Roster};
+use crate::proto::presence::{Announcement, Change, Present, Roster};
 use crate::proto::subject::Subject;
 
 /// Of a shard.
 #[derive(Default)]
 pub(super) struct Presences {
     channels: AHashMap<Subject, Presence>,
-    listed: usize,
-    /// With those that are only counted.
+    /// One for each visitor that is not simply there: the shard's one timer.
+    due: BTreeMap<Due, (Subject, Name)>,
+    serial: u64,
+    /// Places that are taken on all lists.
+    taken: usize,
+    /// Clients that are there, with those that are only counted.
     count: usize,
 }
 
+/// When something is to be announced; those of one time in the order in which they happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    at: Tick,
+    serial: u64,
+}
+
 /// Of one channel; never empty.
-#[derive(Default)]
 struct Presence {
+    grace: Duration,
     listed: BTreeMap<Address, Arc<Present>>,
+    visitors: BTreeMap<Name, Visitor>,
+    /// Visitors without a connection.
+    away: usize,
     /// Those that found no place on the list.
     unlisted: usize,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Name {
+    User(Box<str>),
+    Nameless(Address),
+}
+
+struct Visitor {
+    /// On the list.
+    connections: usize,
+    stage: Stage,
+    /// What is announced next is about this one: the connection that came first, and then the one that left last.
+    seen: Arc<Present>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Its join is to be announced, whether or not it is still there then.
+    Coming,
+    There,
+    /// Its leave is, unless it comes back before.
+    Away(Due),
+}
+
 impl Presences {
-    /// A connection listens to a channel now: once, until it departs.
-    pub fn arrive(&mut self, channel: Subject, present: Present) {
-        let presence = self.channels.entry(channel).or_default();
-        let is_full = presence.listed.len() >= limits::PRESENT_PER_CHANNEL_MAX || self.listed >= limits::PRESENT_MAX;
-        if is_full {
-            presence.unlisted += 1;
-        } else {
-            let before = presence.listed.insert(present.conn, Arc::new(present));
-            assert!(before.is_none(), "a connection listens to a channel once");
-            self.listed += 1;
-        }
+    /// A connection listens to a channel now: once, until it departs. `grace` is the channel's. True if it brings somebody
+    /// back who was away.
+    pub fn arrive(&mut self, channel: Subject, present: Present, grace: Duration, now: Tick) -> bool {
+        let presence = self.channels.entry(channel.clone()).or_insert_with(|| Presence::new(grace));
         self.count += 1;
+        let present = Arc::new(present);
+        let name = Name::of(&present);
+        let is_full = presence.places() >= limits::PRESENT_PER_CHANNEL_MAX || self.taken >= limits::PRESENT_MAX;
+        let visitor = presence.visitors.get_mut(&name);
+        let is_expected = visitor.as_ref().is_some_and(|visitor| visitor.connections == 0);
+        if is_full && !is_expected {
+            presence.unlisted += 1;
+            return false;
+        }
+        let before = presence.listed.insert(present.conn, present.clone());
+        assert!(before.is_none(), "a connection listens to a channel once");
+        if is_expected {
+            // Its place was kept.
+            presence.away -= 1;
+        } else {
+            self.taken += 1;
+        }
+        let Some(visitor) = visitor else {
+            let visitor = Visitor { connections: 1, stage: Stage::Coming, seen: present };
+            presence.visitors.insert(name.clone(), visitor);
+            self.put_off(now, channel, name);
+            return false;
+        };
+        visitor.connections += 1;
+        if let Stage::Away(due) = visitor.stage {
+            visitor.stage = Stage::There;
+            self.due.remove(&due);
+            return true;
+        }
+        false
     }
 
     /// And not any more.
-    pub fn depart(&mut self, channel: &Subject, conn: Address) {
+    pub fn depart(&mut self, channel: &Subject, conn: Address, now: Tick) {
         let Some(presence) = self.channels.get_mut(channel) else { return };
-        match presence.listed.remove(&conn) {
-            Some(_) => self.listed -= 1,
-            None => presence.unlisted -= 1,
-        }
         self.count -= 1;
-        if presence.listed.is_empty() && presence.unlisted == 0 {
+        let Some(present) = presence.listed.remove(&conn) else {
+            presence.unlisted -= 1;
+            return self.forget_empty(channel);
+        };
+        let name = Name::of(&present);
+        let Some(visitor) = presence.visitors.get_mut(&name) else { unreachable!("whoever is listed is a visitor") };
+        visitor.connections -= 1;
+        if visitor.connections > 0 {
+            self.taken -= 1;
+            return;
+        }
+        visitor.seen = present;
+        presence.away += 1;
+        if visitor.stage == Stage::There {
+            let at = now + name.grace(presence.grace);
+            let due = self.put_off(at, channel.clone(), name.clone());
+            self.stage(channel, &name, Stage::Away(due));
+        }
+    }
+
+    /// What is to be announced next, if its time has come.
+    pub fn announcement(&mut self, now: Tick) -> Option<Announcement> {
+        let entry = self.due.first_entry().filter(|entry| entry.key().at <= now)?;
+        let (channel, name) = entry.remove();
+        let presence = self.channels.get_mut(&channel)?;
+        let Entry::Occupied(mut entry) = presence.visitors.entry(name) else { return None };
+        let visitor = entry.get_mut();
+        let present = visitor.seen.clone();
+        match visitor.stage {
+            Stage::Coming if visitor.connections > 0 => {
+                visitor.stage = Stage::There;
+                Some(Announcement { change: Change::Join, channel, present })
+            }
+            Stage::Coming => {
+                // It has left already, and its grace begins when its join is known.
+                let (name, at) = (entry.key().clone(), now + entry.key().grace(presence.grace));
+                let due = self.put_off(at, channel.clone(), name.clone());
+                self.stage(&channel, &name, Stage::Away(due));
+                Some(Announcement { change: Change::Join, channel, present })
+            }
+            Stage::There => unreachable!("nothing is due of whoever is there"),
+            Stage::Away(_) => {
+                entry.remove();
+                presence.away -= 1;
+                self.taken -= 1;
+                self.forget_empty(&channel);
+                Some(Announcement { change: Change::Leave, channel, present })
+            }
+        }
+    }
+
+    /// When [`Presences::announcement`] has one.
+    pub fn due_at(&self) -> Tick {
+        self.due.first_key_value().map_or(Tick::NEVER, |(due, _)| due.at)
+    }
+
+    fn put_off(&mut self, at: Tick, channel: Subject, name: Name) -> Due {
+        self.serial += 1;
+        let due = Due { at, serial: self.serial };
+        self.due.insert(due, (channel, name));
+        due
+    }
+
+    fn stage(&mut self, channel: &Subject, name: &Name, stage: Stage) {
+        let visitor = self.channels.get_mut(channel).and_then(|presence| presence.visitors.get_mut(name));
+        if let Some(visitor) = visitor {
+            visitor.stage = stage;
+        }
+    }
+
+    fn forget_empty(&mut self, channel: &Subject) {
+        let is_empty = |presence: &Presence| presence.visitors.is_empty() && presence.unlisted == 0;
+        if self.channels.get(channel).is_some_and(is_empty) {
             self.channels.remove(channel);
         }
     }
 
     pub fn roster(&self, channel: &Subject) -> Roster {
         let Some(presence) = self.channels.get(channel) else { return Roster::default() };
-        let listed: Vec<_> = presence.listed.values().cloned().collect();
-        Roster { clients: listed.len() + presence.unlisted, listed }
+        let away = presence.visitors.values().filter(|visitor| visitor.connections == 0);
+        Roster {
+            listed: presence.listed.values().cloned().collect(),
+            away: away.map(|visitor| visitor.seen.clone()).collect(),
+            clients: presence.places() + presence.unlisted,
+        }
     }
 
     /// Clients that are there, each counted for each of its channels.
     pub fn len(&self) -> usize {
         self.count
+    }
+
+    /// Visitors of whom something is to be announced.
+    pub fn unannounced(&self) -> usize {
+        self.due.len()
+    }
+}
+
+impl Presence {
+    fn new(grace: Duration) -> Presence {
+        Presence { grace, listed: BTreeMap::new(), visitors: BTreeMap::new(), away: 0, unlisted: 0 }
+    }
+
+    /// Those on the list that are taken.
+    fn places(&self) -> usize {
+        self.listed.len() + self.away
+    }
+}
+
+impl Name {
+    fn of(present: &Present) -> Name {
+        present.user.as_ref().map_or(Name::Nameless(present.conn), |user| Name::User(user.clone()))
+    }
+
+    fn grace(&self, grace: Duration) -> Duration {
+        match self {
+            Name::User(_) => grace,
+            Name::Nameless(_) => Duration::ZERO,
+        }
     }
 }
 
@@ -76,18 +247,31 @@ impl Presences {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    const GRACE: Duration = Duration::from_millis(5);
 
     fn channel(name: &str) -> Subject {
         Subject::new(name).unwrap()
     }
 
+    /// Every third connection is nameless, the others are those of two users.
     fn present(conn: u64) -> Present {
         let user = (!conn.is_multiple_of(3)).then(|| format!("user{}", conn % 3).into());
         Present { conn: Address::from_bits(conn), user, info: None, since: conn }
     }
 
-    fn conns(roster: &Roster) -> Vec<u64> {
-        roster.listed.iter().map(|present| present.conn.to_bits()).collect()
+    fn at(millis: u64) -> Tick {
+        Tick::from_millis(millis)
+    }
+
+    fn conns(present: &[Arc<Present>]) -> Vec<u64> {
+        present.iter().map(|present| present.conn.to_bits()).collect()
+    }
+
+    fn announced(presences: &mut Presences, now: Tick) -> Vec<(Change, u64)> {
+        let all = std::iter::from_fn(|| presences.announcement(now));
+        all.map(|announcement| (announcement.change, announcement.present.conn.to_bits())).collect()
     }
 
     #[test]
@@ -95,37 +279,135 @@ mod tests {
         let mut presences = Presences::default();
         let room = channel("room");
         let count = limits::PRESENT_PER_CHANNEL_MAX as u64 + 2;
-        (0..count).for_each(|conn| presences.arrive(room.clone(), present(conn)));
+        let arrive = |presences: &mut Presences, conn| {
+            presences.arrive(room.clone(), Present { user: None, ..present(conn) }, GRACE, at(0));
+        };
+        (0..count).for_each(|conn| arrive(&mut presences, conn));
         let roster = presences.roster(&room);
         assert_eq!((roster.clients as u64, roster.listed.len() as u64), (count, count - 2));
-        presences.depart(&room, Address::from_bits(count - 1));
-        presences.depart(&room, Address::from_bits(0));
+        assert_eq!(announced(&mut presences, at(0)).len() as u64, count - 2, "the others are nobody");
+        presences.depart(&room, Address::from_bits(count - 1), at(0));
+        presences.depart(&room, Address::from_bits(0), at(0));
+        assert_eq!(announced(&mut presences, at(0)), [(Change::Leave, 0)]);
         let roster = presences.roster(&room);
         assert_eq!((roster.clients as u64, roster.listed.len() as u64), (count - 2, count - 3));
-        (1..count - 1).for_each(|conn| presences.depart(&room, Address::from_bits(conn)));
-        assert_eq!((presences.roster(&room), presences.len()), (Roster::default(), 0));
+        (1..count - 1).for_each(|conn| presences.depart(&room, Address::from_bits(conn), at(0)));
+        assert_eq!(announced(&mut presences, at(0)).len() as u64, count - 3);
+        assert_eq!((presences.roster(&room), presences.len(), presences.taken), (Roster::default(), 0, 0));
         assert!(presences.channels.is_empty());
+    }
+
+    #[test]
+    fn whoever_is_away_keeps_a_place_on_the_list() {
+        let mut presences = Presences::default();
+        let room = channel("room");
+        let count = limits::PRESENT_PER_CHANNEL_MAX as u64;
+        let user = |conn: u64| Present { user: Some(format!("user{conn}").into()), ..present(conn) };
+        (0..count).for_each(|conn| _ = presences.arrive(room.clone(), user(conn), GRACE, at(0)));
+        presences.depart(&room, Address::from_bits(7), at(1));
+        assert!(!presences.arrive(room.clone(), user(count), GRACE, at(2)));
+        assert_eq!(presences.roster(&room).listed.len() as u64, count - 1, "its place is not free");
+        assert_eq!(announced(&mut presences, at(2)).len() as u64, count);
+        let back = Present { conn: Address::from_bits(count + 1), ..user(7) };
+        assert!(presences.arrive(room.clone(), back, GRACE, at(3)));
+        assert_eq!(presences.roster(&room).listed.len() as u64, count);
+        assert_eq!(announced(&mut presences, at(100)), []);
+    }
+
+    #[test]
+    fn a_return_within_the_grace_is_no_news_and_one_after_it_is() {
+        let mut presences = Presences::default();
+        let room = channel("room");
+        let arrive =
+            |presences: &mut Presences, conn, millis| presences.arrive(room.clone(), present(conn), GRACE, at(millis));
+        assert!(!arrive(&mut presences, 1, 0));
+        assert_eq!(announced(&mut presences, at(0)), [(Change::Join, 1)]);
+        presences.depart(&room, Address::from_bits(1), at(1));
+        assert_eq!((presences.due_at(), conns(&presences.roster(&room).away)), (at(6), vec![1]));
+        assert!(arrive(&mut presences, 4, 5), "the same user");
+        assert!(!arrive(&mut presences, 7, 5), "which was there");
+        assert_eq!((announced(&mut presences, at(50)), presences.due_at()), (vec![], Tick::NEVER));
+        presences.depart(&room, Address::from_bits(4), at(51));
+        assert_eq!(announced(&mut presences, at(60)), [], "another of its connections is there");
+        presences.depart(&room, Address::from_bits(7), at(61));
+        assert_eq!(announced(&mut presences, at(65)), []);
+        assert_eq!(announced(&mut presences, at(66)), [(Change::Leave, 7)]);
+        assert!(!arrive(&mut presences, 1, 67));
+        assert_eq!(announced(&mut presences, at(67)), [(Change::Join, 1)]);
+    }
+
+    #[test]
+    fn whoever_leaves_before_its_join_is_known_is_announced_all_the_same() {
+        let mut presences = Presences::default();
+        let room = channel("room");
+        for conn in [1, 3] {
+            presences.arrive(room.clone(), present(conn), GRACE, at(0));
+            presences.depart(&room, Address::from_bits(conn), at(0));
+        }
+        let both = [(Change::Join, 1), (Change::Join, 3), (Change::Leave, 3)];
+        assert_eq!(announced(&mut presences, at(2)), both, "a client without a name has no grace");
+        assert_eq!(announced(&mut presences, at(6)), []);
+        assert_eq!(announced(&mut presences, at(7)), [(Change::Leave, 1)]);
+        assert!(presences.channels.is_empty() && presences.unannounced() == 0);
+    }
+
+    /// Who is there by the joins and leaves so far; they take turns.
+    #[derive(Default)]
+    struct Watcher(BTreeSet<(String, Name)>);
+
+    impl Watcher {
+        fn hear(&mut self, presences: &mut Presences, now: Tick) {
+            while let Some(Announcement { change, channel, present }) = presences.announcement(now) {
+                let who = (channel.to_string(), Name::of(&present));
+                let is_news = if change == Change::Join { self.0.insert(who) } else { self.0.remove(&who) };
+                assert!(is_news, "a join follows a leave, and a leave a join");
+            }
+        }
     }
 
     proptest! {
         #[test]
-        fn agrees_with_a_set(deeds in prop::collection::vec((0..3usize, 0..8u64), 0..200)) {
+        fn lists_are_true_and_announcements_become_so(
+            deeds in prop::collection::vec((0..3usize, 0..8u64, 0..4u64, any::<bool>()), 0..200),
+        ) {
             let rooms = ["a", "b", "c"].map(channel);
             let mut presences = Presences::default();
-            let mut naive: [std::collections::BTreeSet<u64>; 3] = Default::default();
-            for (room, conn) in deeds {
+            let mut naive: [BTreeSet<u64>; 3] = Default::default();
+            let mut watcher = Watcher::default();
+            let mut now = 0;
+            for (room, conn, pause, is_heard) in deeds {
+                now += pause;
                 if naive[room].insert(conn) {
-                    presences.arrive(rooms[room].clone(), present(conn));
+                    presences.arrive(rooms[room].clone(), present(conn), GRACE, at(now));
                 } else {
                     naive[room].remove(&conn);
-                    presences.depart(&rooms[room], Address::from_bits(conn));
+                    presences.depart(&rooms[room], Address::from_bits(conn), at(now));
+                }
+                if is_heard {
+                    watcher.hear(&mut presences, at(now));
                 }
                 let roster = presences.roster(&rooms[room]);
-                prop_assert_eq!(conns(&roster), naive[room].iter().copied().collect::<Vec<_>>());
-                let users: std::collections::BTreeSet<_> = naive[room].iter().map(|conn| conn % 3).collect();
-                prop_assert_eq!((roster.clients, roster.users()), (naive[room].len(), users.len()));
+                prop_assert_eq!(conns(&roster.listed), naive[room].iter().copied().collect::<Vec<_>>());
+                prop_assert_eq!(roster.clients, naive[room].len() + roster.away.len());
+                let names: BTreeSet<_> = roster.known().map(Name::of).collect();
+                let away = roster.away.iter().filter(|away| naive[room].contains(&away.conn.to_bits()));
+                prop_assert_eq!(away.count(), 0);
+                // Whoever a watcher takes for present is, or may come back: with the list it has begun with, it is never wrong.
+                let seen = watcher.0.iter().filter(|(channel, _)| channel == rooms[room].as_str());
+                for (_, name) in seen {
+                    prop_assert!(names.contains(name));
+                }
             }
             prop_assert_eq!(presences.len(), naive.iter().map(|room| room.len()).sum::<usize>());
+            for _ in 0..2 {
+                now += GRACE.as_millis() as u64;
+                watcher.hear(&mut presences, at(now));
+            }
+            let there = rooms.iter().zip(&naive).flat_map(|(room, there)| {
+                there.iter().map(|conn| (room.to_string(), Name::of(&present(*conn))))
+            });
+            prop_assert_eq!(&watcher.0, &there.collect());
+            prop_assert_eq!((presences.unannounced(), presences.taken), (0, presences.len()));
         }
     }
 }

@@ -58,6 +58,8 @@ pub struct Subscribe<'a> {
     #[serde(borrow)]
     pub epoch: Text<'a>,
     pub offset: Option<u64>,
+    /// It wants to hear who comes and goes.
+    pub join_leave: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -263,7 +265,7 @@ mod tests {
     #[test]
     fn reads_what_the_packages_write() {
         let mut frame = &br#"{"connect":{"token":"abc","name":"js","version":"5"},"id":1}
-{"subscribe":{"channel":"room.1","recover":true,"offset":7,"epoch":"000000a1","flag":1},"id":2}
+{"subscribe":{"channel":"room.1","recover":true,"offset":7,"epoch":"000000a1","join_leave":true,"flag":1},"id":2}
 {"publish":{"channel":"room.1","data":{"a": [1.50]}},"id":3}
 {"rpc":{"method":"book","data":"x"},"id":4}
 {"send":{"data":[]}}
@@ -275,7 +277,7 @@ mod tests {
         assert_eq!(&*connect.token, "abc");
         let Command { id: 2, request: Request::Subscribe(subscribe) } = next() else { panic!("subscribe") };
         assert_eq!((&*subscribe.channel, subscribe.recover), ("room.1", Some(true)));
-        assert_eq!((subscribe.offset, &*subscribe.epoch), (Some(7), "000000a1"));
+        assert_eq!((subscribe.offset, &*subscribe.epoch, subscribe.join_leave), (Some(7), "000000a1", Some(true)));
         assert!(matches!(subscribe.channel.0, Cow::Borrowed(_)), "no copy of a name without escapes");
         let Request::Publish(publish) = next().request else { panic!("publish") };
         assert_eq!(publish.data.unwrap().get(), "{\"a\": [1.50]}");

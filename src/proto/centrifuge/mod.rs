@@ -19,7 +19,9 @@ mod reply;
 pub use code::{Code, Disconnect, Unsubscribed, disconnect};
 pub use command::{Command, Connect, History, Request, StreamPosition, Subscribe, Text, count, next_command};
 pub use json::{Data, is_json};
-pub use push::{Info, write_message, write_own_message, write_publication, write_subscribe, write_unsubscribe};
+pub use push::{
+    Info, write_change, write_message, write_own_message, write_publication, write_subscribe, write_unsubscribe,
+};
 pub use reply::{
     Answer, Connected, Expiry, Failure, HistoryResult, Nothing, PresenceResult, PresenceStats, Publication, Refreshed,
     RpcResult, Subscribed, Subscriptions, write_reply,

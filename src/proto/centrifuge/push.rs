@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use super::code::Unsubscribed;
 use super::json::{Data, write_text};
 use super::reply::Subscribed;
+use crate::proto::presence::Change;
 
 /// Who has published.
 #[derive(Clone, Debug, Serialize)]
@@ -52,6 +53,15 @@ pub fn write_own_message(out: &mut Vec<u8>, json: &[u8]) {
     out.extend_from_slice(b"{\"push\":{\"message\":{\"data\":");
     out.extend_from_slice(json);
     out.extend_from_slice(b"}}}");
+}
+
+/// Appends the news that somebody has come to `channel` or left it.
+pub fn write_change(out: &mut Vec<u8>, channel: &str, change: Change, info: &Info<'_>) {
+    #[derive(Serialize)]
+    struct Changed<'a> {
+        info: &'a Info<'a>,
+    }
+    write_push(out, channel, change.word(), &Changed { info });
 }
 
 /// Appends the news that the server has subscribed the client to `channel`.
@@ -107,6 +117,11 @@ mod tests {
         assert_eq!(
             written(|out| write_unsubscribe(out, "a", Unsubscribed::BY_WORKER)),
             r#"{"push":{"channel":"a","unsubscribe":{"code":2000,"reason":"server unsubscribe"}}}"#
+        );
+        assert_eq!(
+            written(|out| write_change(out, "a", Change::Leave, &info)),
+            "{\"push\":{\"channel\":\"a\",\"leave\":{\"info\":{\"user\":\"ann\",\"client\":\"0001\",\
+             \"conn_info\":{\"name\":\"Ann\"}}}}}"
         );
         assert_eq!(
             written(|out| write_subscribe(out, "a", &Subscribed::default())),

@@ -138,8 +138,8 @@ pub struct PresenceStats {
 }
 
 fn by_client<S: serde::Serializer>(roster: &&Roster, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(roster.listed.len()))?;
-    for present in &roster.listed {
+    let mut map = serializer.serialize_map(Some(roster.listed.len() + roster.away.len()))?;
+    for present in roster.known() {
         let client = present.conn.to_string();
         let user = present.user.as_deref().unwrap_or_default();
         map.serialize_entry(&client, &Info { user, client: &client, conn_info: present.info() })?;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::centrifuge::{Client, settings as settings_of_the_protocol};
 use super::*;
 use crate::hub::mix;
-use crate::proto::channel::{Rule, Rules};
+use crate::proto::channel::{Keep, Rule, Rules};
 use crate::proto::subject::{Pattern, Subject};
 
 fn settings() -> Settings {
@@ -15,18 +15,162 @@ fn settings() -> Settings {
     let named = WebSocketTarget { channel, publish: false, service: None, user, control: false };
     settings.routes.push(route("/named/{room}", Target::WebSocket(named)));
     let rule = Rule { has_presence: true, ..Rule::default() };
+    let keep = Keep { messages: 9, bytes: 9_999, age: 60 * SECOND };
+    let patient = Rule { presence_grace: GRACE, history: Some(keep), ..rule.clone() };
     // `room.n1` has none.
-    let rules = ["0", "1", "2"].map(|room| (Pattern::new(&format!("room.{room}")).unwrap(), rule.clone()));
-    settings.channels = Arc::new(Rules::new(rules));
+    let rules = [("room.0", &rule), ("room.1", &rule), ("room.2", &rule), ("room.patient.*", &patient)];
+    settings.channels = Arc::new(Rules::new(rules.map(|(name, rule)| (Pattern::new(name).unwrap(), rule.clone()))));
+    settings.routes.push(route(
+        "/patient/{room}",
+        Target::WebSocket(WebSocketTarget {
+            channel: Some(ChannelTemplate::parse("room.patient.{room}").unwrap()),
+            publish: false,
+            service: None,
+            user: Some(UserSource::Query("user".into())),
+            control: false,
+        }),
+    ));
     settings
 }
 
-fn get(bench: &mut Bench, shard: u16, channel: &str) -> Value {
+const GRACE: Duration = Duration::from_secs(3);
+
+fn ask(bench: &mut Bench, shard: u16, path: &str) -> String {
     let mut peer = bench.connect(shard, ADMIN);
-    peer.say(format!("GET /api/channels/{channel}/presence HTTP/1.1\r\nHost: a\r\n\r\n"));
+    peer.say(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
     bench.run_for(SECOND / 10);
-    let heard = peer.hear();
+    peer.hear()
+}
+
+fn get_from(bench: &mut Bench, shard: u16, path: &str) -> Value {
+    let heard = ask(bench, shard, path);
     serde_json::from_str(heard.split_once("\r\n\r\n").expect("an answer").1).expect("JSON")
+}
+
+fn get(bench: &mut Bench, shard: u16, channel: &str) -> Value {
+    get_from(bench, shard, &format!("/api/channels/{channel}/presence"))
+}
+
+/// A worker that hears of everybody who comes and goes.
+fn watcher(bench: &mut Bench, shard: u16) -> Peer {
+    let mut worker = bench.connect(shard, BUS);
+    worker.say("CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB tg.event.> 1\r\n");
+    bench.run_for(SECOND);
+    worker.hear();
+    worker
+}
+
+/// What a worker has heard of those who come and go: the change, and the name.
+fn changes(worker: &mut Peer) -> Vec<(String, String)> {
+    let heard = worker.hear();
+    let lines: Vec<&str> = heard.lines().collect();
+    let mut changes = Vec::new();
+    for (index, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("HMSG tg.event.")) {
+        let change = line.split(['.', ' ']).nth(3).unwrap().to_owned();
+        let said = lines[index..].iter().find(|line| line.starts_with('{')).unwrap();
+        let said: Value = serde_json::from_str(said).unwrap();
+        changes.push((change, said["user"].as_str().unwrap_or_default().to_owned()));
+    }
+    changes
+}
+
+fn change(change: &str, user: &str) -> (String, String) {
+    (change.to_owned(), user.to_owned())
+}
+
+#[test]
+fn a_user_is_announced_once_and_has_left_when_the_last_connection_is_gone_and_the_grace_over() {
+    for shards in 1..=4 {
+        let mut bench = Bench::new(shards, settings());
+        let mut worker = watcher(&mut bench, 0);
+        let first = bench.open(0, "/patient/1?user=ann");
+        let second = bench.open(shards - 1, "/patient/1?user=ann");
+        drop(first);
+        bench.run_for(2 * GRACE);
+        assert_eq!(changes(&mut worker), [change("join", "ann")], "{shards} shards");
+        drop(second);
+        bench.run_for(GRACE - SECOND);
+        let roster = get(&mut bench, 0, "room.patient.1");
+        assert_eq!((&roster["clients"], &roster["present"][0]["away"]), (&json!(1), &json!(true)));
+        let third = bench.open(shards - 1, "/patient/1?user=ann");
+        bench.run_for(2 * GRACE);
+        assert_eq!(changes(&mut worker), [], "a reconnect makes no noise");
+        drop(third);
+        bench.run_for(GRACE + SECOND);
+        assert_eq!(changes(&mut worker), [change("leave", "ann")]);
+        let _fourth = bench.open(0, "/patient/1?user=ann");
+        bench.run_for(SECOND);
+        assert_eq!(changes(&mut worker), [change("join", "ann")]);
+        let counters = &bench.core(0).counters;
+        let sum = |read: fn(&Counters) -> u64| counters.iter().map(read).sum::<u64>();
+        assert_eq!((sum(|c| c.joins.value()), sum(|c| c.leaves.value()), sum(|c| c.returns.value())), (2, 1, 1));
+    }
+}
+
+#[test]
+fn a_client_without_a_name_is_announced_and_leaves_at_once() {
+    let mut bench = Bench::new(2, settings());
+    let mut worker = watcher(&mut bench, 1);
+    let stream = bench.open(0, "/sse/1");
+    drop(stream);
+    bench.run_for(SECOND / 10);
+    assert_eq!(changes(&mut worker), [change("join", ""), change("leave", "")]);
+}
+
+#[test]
+fn clients_that_ask_for_it_hear_who_comes_and_goes_after_their_answer() {
+    for shards in 1..=4 {
+        let mut bench = Bench::new(shards, settings());
+        let (mut client, _) = Client::connected(&mut bench, "/open", json!({}));
+        let (mut deaf, _) = Client::connected(&mut bench, "/open", json!({}));
+        let subscribe =
+            |id: u32, channel: &str| json!({"id": id, "subscribe": {"channel": channel, "join_leave": true}});
+        client.say(&[subscribe(2, "room.patient.1"), subscribe(3, "room.n1"), subscribe(4, "room.1")]);
+        deaf.say(&[json!({"id": 2, "subscribe": {"channel": "room.patient.1"}})]);
+        bench.run_for(SECOND);
+        let answers: Vec<_> = client.texts().iter().filter_map(|said| said["id"].as_u64()).collect();
+        assert_eq!(answers, [2, 3, 4]);
+        let ann = bench.open(shards - 1, "/patient/1?user=ann");
+        let _bob = bench.open(0, "/named/n1?user=bob");
+        bench.run_for(SECOND);
+        drop(ann);
+        bench.run_for(GRACE + SECOND);
+        let said = client.texts();
+        let said: Vec<&Value> = said.iter().map(|said| &said["push"]).filter(|push| !push.is_null()).collect();
+        assert_eq!(said.len(), 2, "{shards} shards: {said:?}");
+        let (join, leave) = (&said[0]["join"]["info"], &said[1]["leave"]["info"]);
+        assert_eq!((&join["user"], &leave["user"], &join["client"]), (&json!("ann"), &json!("ann"), &leave["client"]));
+        assert!(said.iter().all(|push| push["channel"] == "room.patient.1"));
+        assert!(deaf.texts().iter().all(|said| said["push"].is_null()), "it has not asked");
+        let before: usize = (0..shards).map(|shard| bench.census(shard.into()).subscriptions).sum();
+        client.say(&[json!({"id": 9, "unsubscribe": {"channel": "room.patient.1"}})]);
+        bench.run_for(SECOND);
+        let after: usize = (0..shards).map(|shard| bench.census(shard.into()).subscriptions).sum();
+        assert_eq!(before - after, 3, "the channel, its joins and its leaves");
+    }
+}
+
+#[test]
+fn a_user_is_found_wherever_it_is_connected() {
+    for shards in 1..=4 {
+        let mut bench = Bench::new(shards, settings());
+        let _first = bench.open(0, "/named/1?user=ann");
+        let _second = bench.open(shards - 1, "/patient/7?user=ann");
+        let _other = bench.open(0, "/named/1?user=bob");
+        let found = get_from(&mut bench, shards - 1, "/api/users/ann");
+        assert_eq!((&found["user"], &found["connections"]), (&json!("ann"), &json!(2)));
+        let connected = found["connected"].as_array().unwrap();
+        let routes: Vec<_> = connected.iter().map(|connected| &connected["route"]).collect();
+        assert_eq!(routes, ["/named/{room}", "/patient/{room}"]);
+        assert_eq!((&connected[0]["shard"], &connected[1]["shard"]), (&json!(0), &json!(shards - 1)));
+        for connected in connected {
+            assert!(connected["since"].as_u64() > Some(0) && connected["peer"].as_str().unwrap().contains(':'));
+            assert_eq!(connected["conn"].as_str().unwrap().len(), 16);
+        }
+        assert_eq!(get_from(&mut bench, 0, "/api/users/nobody")["connected"], json!([]));
+        assert!(ask(&mut bench, 0, "/api/users/a.b").starts_with("HTTP/1.1 400"));
+        assert!(ask(&mut bench, 0, "/api/users").starts_with("HTTP/1.1 404"));
+    }
 }
 
 #[test]
