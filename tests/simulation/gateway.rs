@@ -278,6 +278,23 @@ fn settings(shape: &Shape) -> Settings {
                 }),
             ),
             route(
+                "/ws/present/{room}",
+                Target::WebSocket(WebSocketTarget {
+                    channel: Some(channel("present.{room}")),
+                    publish: false,
+                    service: None,
+                    user: Some(UserSource::Query("user".into())),
+                    control: false,
+                }),
+            ),
+            route(
+                "/desk",
+                Target::Centrifuge(Box::new(CentrifugeTarget {
+                    channels: vec![Pattern::new("present.*").expect("a pattern")],
+                    ..CentrifugeTarget::default()
+                })),
+            ),
+            route(
                 "/ws/asked",
                 Target::WebSocket(WebSocketTarget {
                     channel: None,

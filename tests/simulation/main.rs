@@ -17,10 +17,10 @@
 //!              Endpoint              the simulator's
 //! ```
 //!
-//! `requests`, `questions` and `unacked` have scenarios of their own: accepted requests, their workers and those who wait for
-//! the results; questions to clients, and how they end; messages that clients acknowledge, or do not. `recovery` has clients
-//! of the client protocol that come back. `answers` are plays
-//! without chance: what a client with TLS does in the middle of a message, and what it gets.
+//! `requests`, `questions`, `unacked` and `presence` have scenarios of their own: accepted requests, their workers and those who
+//! wait for the results; questions to clients, and how they end; messages that clients acknowledge, or do not; who comes and goes,
+//! and who watches. `recovery` has clients of the client protocol that come back. `answers` are plays without chance: what a
+//! client with TLS does in the middle of a message, and what it gets.
 //!
 //! The clients share no code with the gateway: they are written from the RFCs, so that a mistake in a core is not
 //! mirrored here. They panic when the other side breaks its protocol.
@@ -36,6 +36,7 @@ mod http;
 mod ledger;
 mod line;
 mod poster;
+mod presence;
 mod questions;
 mod reader;
 mod recovery;
