@@ -19,6 +19,11 @@ fn play(script: &str, part: &[&str]) {
 }
 
 #[test]
+fn all_have_the_same_document_after_tunnels_and_accidents() {
+    play("collaboration.mjs", &[]);
+}
+
+#[test]
 fn events_of_orders_come_in_order_once_and_to_those_who_come_late() {
     play("orders.mjs", &["order"]);
 }
