@@ -44,7 +44,7 @@ async function one(passenger, way) {
 }
 
 const mean = (numbers) => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
-const percentile = (numbers, share) => numbers.toSorted((a, b) => a - b)[Math.floor((numbers.length - 1) * share)];
+const percentile = (numbers, share) => [...numbers].sort((a, b) => a - b)[Math.floor((numbers.length - 1) * share)];
 
 async function measure(way) {
   const crowd = Array.from({ length: passengers }, (_, number) => new Passenger(base, `${way}${number}`));
