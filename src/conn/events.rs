@@ -89,7 +89,7 @@ impl EventStream {
         for (position, message) in excerpt.messages() {
             self.push_event(tag, &Event::new(message.clone(), Some(position)), outbox);
         }
-        if excerpt.gap.is_none() && excerpt.messages.is_empty() {
+        if excerpt.gap.is_none() && excerpt.messages.is_empty() && tag != TAG_ADDED {
             let id = self.id_at(tag, excerpt.end());
             if self.cursor.as_ref().is_none_or(|cursor| cursor.is_complete()) {
                 outbox.write(|out| {

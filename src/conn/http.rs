@@ -23,7 +23,6 @@ use crate::proto::close::Row;
 use crate::proto::event::{Message, Position};
 use crate::proto::http::{Head, Reply, ReplyTo, go_on, next_head};
 use crate::proto::presence::{Found, Whereabouts};
-use crate::proto::replay::Since;
 use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
 
@@ -259,9 +258,8 @@ impl Conn {
                 let identity = identity.begun((settings.unix_time)());
                 self.phase = Phase::WebSocket(identity, WebSocket::default());
                 let channels = channel.into_iter().map(|channel| {
-                    // There are no ids: nobody needs to know where the channel stands.
-                    let since = settings.channels.of(&channel).since_for_newcomers();
-                    (channel, since.filter(|since| *since != Since::Now))
+                    let greeting = settings.channels.of(&channel).greeting();
+                    (channel, greeting)
                 });
                 let channels = channels.collect();
                 Ok(Some(Step::Open(Opening { channels, user })))

@@ -47,6 +47,11 @@ impl Rule {
         let since = if self.is_for_newcomers { Since::Beginning } else { Since::Now };
         self.history.map(|_| since)
     }
+
+    /// The same for a client to whom a position means nothing.
+    pub fn greeting(&self) -> Option<Since> {
+        self.since_for_newcomers().filter(|since| *since != Since::Now)
+    }
 }
 
 /// What a client gets that is slower than its channel.

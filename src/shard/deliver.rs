@@ -248,8 +248,12 @@ impl Core {
                 let Some(conn) = self.slots.get(key) else { return };
                 let has_room = conn.subs().len() < limits::CHANNELS_PER_CONNECTION_MAX;
                 if has_room && self.sub_of(key, &channel).is_none() {
-                    self.subscribe(key, TAG_ADDED, &Pattern::from(channel.clone()), None);
-                    self.recall(key, channel, None);
+                    let greeting = self.settings.channels.of(&channel).greeting();
+                    match greeting {
+                        Some(since) => self.subscribe_since(key, TAG_ADDED, channel.clone(), since),
+                        None => _ = self.subscribe(key, TAG_ADDED, &Pattern::from(channel.clone()), None),
+                    }
+                    self.recall(key, channel, greeting);
                 }
             }
             (Command::Unsubscribe, Some(channel)) => {

@@ -395,19 +395,31 @@ fn whoever_leaves_in_the_middle_of_a_replay_leaves_nothing_behind() {
 
 #[test]
 fn what_a_worker_adds_has_no_id() {
-    let mut play = Play::new(2);
-    let (mut peer, _) = play.listen("/sse/1", "");
-    let id = {
-        let core = play.bench.core(0);
-        let is_stream = |key: &Key| core.slots.get(*key).is_some_and(|conn| conn.is_client());
-        core.address(core.slots.keys().find(is_stream).expect("the stream"))
-    };
-    let worker = play.bench.connect(0, 1);
-    worker.say(format!("PUB tg.conn.{id}.subscribe 6\r\nroom.2\r\n"));
-    play.bench.run_for(SECOND / 10);
-    play.say("2");
-    let heard = records(&peer.hear());
-    assert_eq!((data(&heard), heard[0].id.as_ref()), (vec!["1"], None), "it cannot be come back to");
+    on_some_shards(|mut play| {
+        play.say("last");
+        let last = Record { id: None, event: None, data: Some("1".to_owned()) };
+        let (mut peer, begun) = play.listen("/sse/1", "");
+        let id = {
+            let core = play.bench.core(0);
+            let is_stream = |key: &Key| core.slots.get(*key).is_some_and(|conn| conn.is_client());
+            core.address(core.slots.keys().find(is_stream).expect("the stream"))
+        };
+        let worker = play.bench.connect(0, 1);
+        let mut add = |play: &mut Play, room: &str| {
+            worker.say(format!("PUB tg.conn.{id}.subscribe {}\r\nroom.{room}\r\n", 5 + room.len()));
+            play.bench.run_for(SECOND / 10);
+            records(&peer.hear())
+        };
+        assert_eq!((begun.len(), add(&mut play, "2"), add(&mut play, "few")), (1, vec![], vec![]));
+        assert_eq!(add(&mut play, "last"), [last], "as for any newcomer");
+        for room in ["2", "few", "last"] {
+            play.say(room);
+        }
+        let heard = records(&peer.hear());
+        assert_eq!((data(&heard), heard[0].id.as_ref()), (vec!["2", "3", "4"], None), "it cannot be come back to");
+        drop((worker, peer));
+        play.assert_nobody_is_left();
+    });
 }
 
 #[test]
