@@ -8,19 +8,29 @@
 //!   Worker ----------------------------+--> Ending --> (removed)
 //! ```
 //!
+//! - `answers`   to what it has asked the shard for
+//! - `slow`      events for a peer that does not keep up
+//! - `output`    the batch of a turn, sealed where there is TLS
+//! - `patience`  how long it waits, pings and heartbeats
+//! - `ending`    its last words
+//!
 //! Legal calls by phase: `next` in all; `push_event` is ignored in `Http` and `Ending`; `end` once, later ones are ignored.
 //! The hub's names of what a connection subscribed to are kept here, and taken back with [`Conn::take_subs`].
 
 pub mod accept;
 pub mod admin;
+mod answers;
 pub mod centrifuge;
 mod collect;
+mod ending;
 mod events;
 pub mod front;
 pub mod held;
 mod http;
 mod identity;
 pub mod outbox;
+mod output;
+mod patience;
 mod peer;
 pub mod route;
 mod sealing;
@@ -33,23 +43,21 @@ pub mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::base::{Address, Batch, Carry, CoarseTick, Key, RequestId, Tick};
+use crate::base::{Address, Carry, CoarseTick, Key, RequestId, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::Command;
-use crate::proto::event::{Event, Message, Position};
-use crate::proto::presence::{Found, Roster};
+use crate::proto::event::{Event, Message};
 use crate::proto::replay::{Bounds, Excerpt, Since};
-use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
 use crate::proto::ws::{Opcode, Payload, frame};
 
 use accept::Asked;
 use centrifuge::{Centrifuge, Surroundings};
+pub use ending::{Departure, return_after};
 use events::EventStream;
 use http::Http;
 pub use identity::Identity;
@@ -111,17 +119,6 @@ pub struct Opening {
 
 /// The tag of what a client is subscribed to although its route does not say so: its user, what a worker adds.
 pub const TAG_ADDED: u32 = u32::MAX;
-
-/// How a connection leaves in a drain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Departure {
-    /// With the last words of its protocol.
-    Now,
-    /// It cannot be told anything yet.
-    Mute,
-    /// It is owed an answer, which ends it ([`settings::Readiness`]).
-    ByItself,
-}
 
 /// What idles by the hundred thousand lies in the slot; what is rare or short is boxed.
 enum Phase {
@@ -231,18 +228,6 @@ impl Conn {
         self.deadline.tick()
     }
 
-    fn wait_until(&mut self, deadline: Tick) {
-        self.deadline = CoarseTick::ceil(deadline);
-    }
-
-    /// The same for whoever may move it at any time: two looks at a batch lie [`Settings::send_timeout`] apart. What is late
-    /// then is made up for when the batch has gone ([`Conn::recovered`]).
-    fn wait_until_unless_stuck(&mut self, deadline: Tick) {
-        if !self.outbox.is_looked_at() {
-            self.wait_until(deadline);
-        }
-    }
-
     /// Whether its next command has to wait, for answers to earlier ones or for the peer to take what there is.
     pub fn is_crowded(&self) -> bool {
         let is_busy = matches!(&self.phase, Phase::Centrifuge(session) if session.is_busy());
@@ -267,39 +252,6 @@ impl Conn {
     pub fn may_take(&self, input: &[u8]) -> bool {
         let is_in_a_row = self.is_worker() && !self.is_parked && worker::is_subscription(input);
         is_in_a_row || !self.is_paused()
-    }
-
-    /// Bytes have arrived: who is asked for a sign of life when it falls silent has given one.
-    pub fn heard(&mut self, settings: &Settings, now: Tick) {
-        let patience = match &mut self.phase {
-            Phase::WebSocket(_, websocket) => {
-                websocket.heard();
-                settings.ping_interval
-            }
-            Phase::Worker(worker) if !worker.is_waiting_for_credentials() => {
-                worker.heard();
-                limits::BUS_PING_INTERVAL
-            }
-            Phase::Centrifuge(session) => {
-                session.heard();
-                session.deadline().since(now)
-            }
-            Phase::Worker(_) | Phase::Http(_) | Phase::EventStream(_) | Phase::Ending => return,
-        };
-        // Whoever speaks and does not listen is looked at all the same.
-        if !self.outbox.is_sending() {
-            self.wait_until(now + patience);
-        }
-    }
-
-    /// A batch that was looked at has gone: the peer is well, and what it is waited for begins anew.
-    fn recovered(&mut self, settings: &Settings, now: Tick) {
-        match &self.phase {
-            Phase::WebSocket(..) | Phase::Centrifuge(_) | Phase::Worker(_) => self.heard(settings, now),
-            Phase::EventStream(_) => self.wait_until(now + settings.sse_heartbeat),
-            Phase::Http(http) if !http.is_asked() => self.wait_until(now + settings.keep_alive_timeout),
-            Phase::Http(_) | Phase::Ending => {}
-        }
     }
 
     /// Takes one meaning off the front of `input` (plaintext). `Ok(None)`: what is left is not whole.
@@ -388,11 +340,6 @@ impl Conn {
         self.registrations == 0
     }
 
-    /// The TLS handshake is done: the time for the first request begins.
-    pub fn handshaken(&mut self, settings: &Settings, now: Tick) {
-        self.wait_until(now + settings.head_timeout);
-    }
-
     /// Frames one event. The hub's name of the subscription if that was its last message.
     ///
     /// Part of the fan-out's loop: those who are many share what is encoded, the others have a function of their own.
@@ -445,59 +392,6 @@ impl Conn {
         }
     }
 
-    /// The answer to [`Step::History`]; `None` if there is no such channel.
-    pub fn push_history(
-        &mut self,
-        _tag: u32,
-        channel: &Subject,
-        excerpt: Option<&Excerpt>,
-        settings: &Settings,
-        now: Tick,
-    ) -> Result<(), CloseReason> {
-        match &mut self.phase {
-            Phase::Centrifuge(session) => {
-                session.history(excerpt, &mut self.outbox);
-                Ok(())
-            }
-            Phase::Http(_) => {
-                let body = admin::history(channel, excerpt);
-                self.answer("application/json", body.as_bytes(), settings, now)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The answer to [`Step::Presence`]; `None` if the channel's rule does not ask for it.
-    pub fn push_presence(
-        &mut self,
-        channel: &Subject,
-        roster: Option<&Roster>,
-        settings: &Settings,
-        now: Tick,
-    ) -> Result<(), CloseReason> {
-        match &mut self.phase {
-            Phase::Centrifuge(session) => {
-                session.presence(roster, &mut self.outbox);
-                Ok(())
-            }
-            Phase::Http(_) => {
-                let body = Roster::to_json(roster, channel);
-                self.answer("application/json", body.as_bytes(), settings, now)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// One shard's part of the answer to [`Step::Find`].
-    pub fn found(&mut self, found: Found, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
-        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
-        let outcome = http.found(found, &mut self.outbox);
-        if !http.is_answering() {
-            self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
-        }
-        outcome
-    }
-
     /// A client's name, and what its token says about it.
     pub fn who(&self) -> (Option<&str>, Option<&str>) {
         match &self.phase {
@@ -519,67 +413,6 @@ impl Conn {
     /// however long it is.
     pub fn is_overfull(&self, settings: &Settings) -> bool {
         self.outbox.len() > self.outbox_bytes_max(settings)
-    }
-
-    pub fn push_no_responders(&mut self, reply: &Subject) -> Option<Key> {
-        match &mut self.phase {
-            Phase::Worker(worker) => worker.push_no_responders(reply, &mut self.outbox),
-            _ => None,
-        }
-    }
-
-    /// A message that it published has its position; `number` says which, where there may be several.
-    pub fn published(
-        &mut self,
-        number: u32,
-        position: Option<Position>,
-        settings: &Settings,
-        now: Tick,
-    ) -> Result<(), CloseReason> {
-        if let Some((session, outbox)) = self.centrifuge() {
-            session.published(number, outbox);
-        }
-        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
-        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
-        http.published(position, &mut self.outbox)
-    }
-
-    /// Answers the request in hand with text.
-    pub fn answer(
-        &mut self,
-        content_type: &str,
-        body: &[u8],
-        settings: &Settings,
-        now: Tick,
-    ) -> Result<(), CloseReason> {
-        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
-        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
-        http.answer(content_type, body, &mut self.outbox)
-    }
-
-    /// The outcome of a [`Step::Accept`].
-    pub fn accepted(
-        &mut self,
-        outcome: Result<Receipt, CloseReason>,
-        settings: &Settings,
-        now: Tick,
-    ) -> Result<(), CloseReason> {
-        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
-        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
-        match outcome {
-            Ok(receipt) => http.accepted(&receipt, &mut self.outbox),
-            Err(reason) => http.refused(reason, retry_after_s(self.peer), &mut self.outbox),
-        }
-    }
-
-    /// The outcome of a [`Step::Read`]; there may be no such request.
-    pub fn read(&mut self, reading: Option<&Reading>, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
-        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
-        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
-        match reading {
-            Some(reading) => http.read(reading, &mut self.outbox),
-            None => http.refused(CloseReason::UnknownRequest, retry_after_s(self.peer), &mut self.outbox),
-        }
     }
 
     /// The route that a WebSocket came in by (an index into [`Settings::routes`]), and who it is.
@@ -635,229 +468,9 @@ impl Conn {
     pub fn is_worker(&self) -> bool {
         matches!(self.phase, Phase::Worker(_))
     }
-
-    // --- time ------------------------------------------------------------------------------------------------------
-
-    /// Its deadline has come. Afterwards [`Conn::deadline`] lies ahead. `taken` is what the peer has taken of all so far; it is
-    /// looked at while a batch is on its way.
-    pub fn on_deadline(&mut self, settings: &Settings, now: Tick, taken: u32) -> Result<(), CloseReason> {
-        let is_looked_at = self.outbox.is_sending() && !self.is_closing;
-        let progress = if is_looked_at { Some(self.outbox.look(taken)) } else { None };
-        if self.ended.is_some() {
-            let is_taking =
-                progress.is_some_and(|bytes| bytes.is_none_or(|bytes| bytes >= limits::CLOSE_PROGRESS_BYTES));
-            if is_taking {
-                self.wait_until(now + limits::CLOSE_TIMEOUT);
-                return Ok(());
-            }
-            self.wait_until(Tick::NEVER);
-            return Err(CloseReason::CloseTimeout);
-        }
-        if self.transport.is_handshaking() {
-            return Err(CloseReason::TlsTooSlow);
-        }
-        let is_owed_a_request = matches!(&self.phase, Phase::Http(http) if http.is_asked());
-        if let Some(progress) = progress.filter(|_| !is_owed_a_request) {
-            // What is on its way says as much as a ping or a heartbeat would.
-            self.wait_until(now + settings.send_timeout);
-            return if progress == Some(0) { Err(CloseReason::SlowConsumer) } else { Ok(()) };
-        }
-        let patience = match &mut self.phase {
-            Phase::Http(http) => return Err(http.on_deadline()),
-            Phase::EventStream(_) => {
-                self.outbox.write(|out| crate::proto::sse::write_comment(out, ""));
-                settings.sse_heartbeat
-            }
-            Phase::WebSocket(_, websocket) => {
-                websocket.on_silence(&mut self.outbox)?;
-                limits::PONG_TIMEOUT
-            }
-            Phase::Centrifuge(session) => {
-                session.on_deadline(settings, now, &mut self.outbox)?;
-                let deadline = session.deadline();
-                self.wait_until(deadline);
-                return Ok(());
-            }
-            Phase::Worker(worker) => {
-                worker.on_silence(&mut self.outbox)?;
-                limits::BUS_PING_INTERVAL
-            }
-            Phase::Ending => return Ok(()),
-        };
-        self.wait_until(now + patience);
-        Ok(())
-    }
-
-    /// What has ended with its token, for the hub to forget.
-    pub fn take_expired(&mut self, now: Tick) -> Option<Vec<Key>> {
-        let (session, outbox) = self.centrifuge()?;
-        let expired = session.take_expired(now, outbox);
-        let deadline = session.deadline();
-        self.wait_until_unless_stuck(deadline);
-        expired
-    }
-
-    // --- the end ---------------------------------------------------------------------------------------------------
-
-    /// How it is to be sent away. A request in hand becomes the last one.
-    pub fn departure(&mut self) -> Departure {
-        let is_handshaking = self.is_handshaking();
-        match &mut self.phase {
-            _ if is_handshaking => Departure::Mute,
-            Phase::Http(http) if http.is_asked() => {
-                http.make_last();
-                Departure::ByItself
-            }
-            _ => Departure::Now,
-        }
-    }
-
-    /// Says the last words that `reason` and the phase ask for, and ignores the peer from now on.
-    pub fn end(&mut self, reason: CloseReason, now: Tick) {
-        if self.ended.is_some() {
-            return;
-        }
-        self.ended = Some(reason);
-        self.registrations = 0;
-        if reason == CloseReason::SlowConsumer {
-            self.outbox.drop_pending();
-        }
-        match &mut self.phase {
-            Phase::Http(http) => http.end(reason.row(), retry_after_s(self.peer), &mut self.outbox),
-            Phase::WebSocket(_, websocket) => websocket.end(reason.row(), self.peer, &mut self.outbox),
-            Phase::Centrifuge(session) => session.end(reason, &mut self.outbox),
-            Phase::Worker(worker) => worker.end(reason, &mut self.outbox),
-            Phase::EventStream(_) if reason == CloseReason::Drain => {
-                self.outbox.write(|out| crate::proto::sse::write_retry(out, return_after(self.peer)));
-            }
-            Phase::EventStream(_) | Phase::Ending => {}
-        }
-        self.carry = Carry::new();
-        self.wait_until(now + limits::CLOSE_TIMEOUT);
-    }
-
-    /// The hub's names of everything it listens to; with this the phase is over.
-    pub fn take_subs(&mut self) -> Vec<Key> {
-        let mut subs = self.subs.take();
-        match &mut self.phase {
-            Phase::Worker(worker) => subs.extend(worker.take_subs()),
-            Phase::Centrifuge(session) => subs.extend(session.take_subs()),
-            _ => {}
-        }
-        self.phase = Phase::Ending;
-        subs
-    }
-
-    // --- bytes out -------------------------------------------------------------------------------------------------
-
-    /// True if there is something for the driver now.
-    pub fn has_output(&self) -> bool {
-        // A driver takes nothing after `close`, although a batch that was in flight may still come back as sent.
-        !self.awaits_registrations()
-            && !self.is_closing
-            && !self.outbox.is_sending()
-            && (self.outbox.pending_len() > 0
-                || self.is_holding
-                || self.transport.has_output()
-                || self.owes_close_notify())
-    }
-
-    /// Nothing goes out to a client before it is subscribed (OPEN MEANS SUBSCRIBED).
-    fn awaits_registrations(&self) -> bool {
-        self.registrations > 0 && self.is_client()
-    }
-
-    fn owes_close_notify(&self) -> bool {
-        self.ended.is_some() && self.transport.owes_close_notify()
-    }
-
-    /// The batch of this turn, framed and sealed, if there is one.
-    pub fn fill(&mut self, sealing: &mut Sealing) -> Result<Option<Box<Batch>>, CloseReason> {
-        if !self.has_output() {
-            return Ok(None);
-        }
-        let plain = self.outbox.take();
-        let batch = match &mut self.transport {
-            Transport::Plain => plain,
-            Transport::Tls(tls) => {
-                let mut sealed = sealing.take();
-                let outcome = tls.seal(plain.as_deref(), self.ended.is_some(), &mut sealing.scratch, &mut sealed);
-                // Once it has ended, the alert is all that can still be said.
-                let failure = outcome.err().filter(|_| self.ended.is_none());
-                if failure.is_some() || sealed.is_empty() {
-                    sealing.give_back(sealed);
-                    return failure.map_or(Ok(None), Err);
-                }
-                Some(sealed)
-            }
-        };
-        if let Some(batch) = &batch {
-            self.outbox.sending(batch.len());
-        }
-        Ok(batch)
-    }
-
-    /// The batch is back: whole or in part, its bytes are not ours any more. True if it had seemed stuck, which moves the
-    /// deadline.
-    pub fn sent(&mut self, batch: Box<Batch>, sealing: &mut Sealing, settings: &Settings, now: Tick) -> bool {
-        let was_looked_at = self.outbox.sent();
-        if was_looked_at {
-            self.recovered(settings, now);
-        }
-        if matches!(self.transport, Transport::Tls(_)) {
-            sealing.give_back(batch);
-        }
-        was_looked_at
-    }
-
-    /// True the first time: our half may end now, and the peer's is waited for.
-    pub fn begin_linger(&mut self, now: Tick) -> bool {
-        if self.is_closing || std::mem::replace(&mut self.is_lingering, true) {
-            return false;
-        }
-        self.wait_until(now + limits::CLOSE_TIMEOUT);
-        true
-    }
-
-    /// True when the last words have been sent.
-    pub fn is_flushed(&self) -> bool {
-        self.ended.is_some() && self.outbox.is_empty() && !self.has_output()
-    }
 }
 
 /// A transport for a connection that was accepted by a listener with or without TLS.
 pub fn transport(tls: Option<&Arc<rustls::ServerConfig>>) -> Result<Transport, CloseReason> {
     tls.map_or(Ok(Transport::Plain), Transport::tls)
-}
-
-/// When a client that is sent away should come back: spread, so that they do not all come back at once.
-pub fn return_after(peer: Peer) -> Duration {
-    // Consecutive ports would come back in step without the multiplication (Knuth's multiplicative hash).
-    let draw = u32::from(peer.port()).wrapping_mul(0x9e37_79b9) >> 16;
-    limits::RETURN_AFTER + limits::RETURN_SPREAD * draw / (1 << 16)
-}
-
-/// The same for `Retry-After`, which counts whole seconds.
-fn retry_after_s(peer: Peer) -> u32 {
-    return_after(peer).as_secs() as u32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_goes_out_after_close_although_the_batch_in_flight_was_sent() {
-        let key = Key { slot: 0, generation: 0 };
-        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        let settings = Settings::default();
-        let mut conn = Conn::new(key, peer, Door::Bus, Transport::Plain, &settings, Tick::ZERO);
-        let mut sealing = Sealing::default();
-        let greeting = conn.fill(&mut sealing).unwrap().expect("INFO");
-        conn.end(CloseReason::SlowConsumer, Tick::ZERO);
-        conn.is_closing = true;
-        conn.sent(greeting, &mut sealing, &settings, Tick::ZERO);
-        assert!(!conn.has_output(), "its last words would go to a socket that is closed");
-        assert!(conn.fill(&mut sealing).unwrap().is_none());
-    }
 }

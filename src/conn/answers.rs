@@ -1,0 +1,128 @@
+//! Answers to what a connection has asked the shard for.
+
+use super::ending::retry_after_s;
+use super::settings::Settings;
+use super::{Conn, Phase, admin};
+use crate::base::{CoarseTick, Key, Tick};
+use crate::proto::CloseReason;
+use crate::proto::event::Position;
+use crate::proto::presence::{Found, Roster};
+use crate::proto::replay::Excerpt;
+use crate::proto::request::{Reading, Receipt};
+use crate::proto::subject::Subject;
+
+impl Conn {
+    /// The answer to [`Step::History`]; `None` if there is no such channel.
+    pub fn push_history(
+        &mut self,
+        _tag: u32,
+        channel: &Subject,
+        excerpt: Option<&Excerpt>,
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<(), CloseReason> {
+        match &mut self.phase {
+            Phase::Centrifuge(session) => {
+                session.history(excerpt, &mut self.outbox);
+                Ok(())
+            }
+            Phase::Http(_) => {
+                let body = admin::history(channel, excerpt);
+                self.answer("application/json", body.as_bytes(), settings, now)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The answer to [`Step::Presence`]; `None` if the channel's rule does not ask for it.
+    pub fn push_presence(
+        &mut self,
+        channel: &Subject,
+        roster: Option<&Roster>,
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<(), CloseReason> {
+        match &mut self.phase {
+            Phase::Centrifuge(session) => {
+                session.presence(roster, &mut self.outbox);
+                Ok(())
+            }
+            Phase::Http(_) => {
+                let body = Roster::to_json(roster, channel);
+                self.answer("application/json", body.as_bytes(), settings, now)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One shard's part of the answer to [`Step::Find`].
+    pub fn found(&mut self, found: Found, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
+        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
+        let outcome = http.found(found, &mut self.outbox);
+        if !http.is_answering() {
+            self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
+        }
+        outcome
+    }
+
+    pub fn push_no_responders(&mut self, reply: &Subject) -> Option<Key> {
+        match &mut self.phase {
+            Phase::Worker(worker) => worker.push_no_responders(reply, &mut self.outbox),
+            _ => None,
+        }
+    }
+
+    /// A message that it published has its position; `number` says which, where there may be several.
+    pub fn published(
+        &mut self,
+        number: u32,
+        position: Option<Position>,
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<(), CloseReason> {
+        if let Some((session, outbox)) = self.centrifuge() {
+            session.published(number, outbox);
+        }
+        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
+        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
+        http.published(position, &mut self.outbox)
+    }
+
+    /// Answers the request in hand with text.
+    pub fn answer(
+        &mut self,
+        content_type: &str,
+        body: &[u8],
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<(), CloseReason> {
+        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
+        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
+        http.answer(content_type, body, &mut self.outbox)
+    }
+
+    /// The outcome of a [`Step::Accept`].
+    pub fn accepted(
+        &mut self,
+        outcome: Result<Receipt, CloseReason>,
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<(), CloseReason> {
+        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
+        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
+        match outcome {
+            Ok(receipt) => http.accepted(&receipt, &mut self.outbox),
+            Err(reason) => http.refused(reason, retry_after_s(self.peer), &mut self.outbox),
+        }
+    }
+
+    /// The outcome of a [`Step::Read`]; there may be no such request.
+    pub fn read(&mut self, reading: Option<&Reading>, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
+        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
+        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
+        match reading {
+            Some(reading) => http.read(reading, &mut self.outbox),
+            None => http.refused(CloseReason::UnknownRequest, retry_after_s(self.peer), &mut self.outbox),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! How long a connection waits, and what it does then: pings, heartbeats, or the end of whoever gives no sign of life.
+
+use super::settings::Settings;
+use super::{Conn, Phase};
+use crate::base::{CoarseTick, Key, Tick};
+use crate::limits;
+use crate::proto::{CloseReason, sse};
+
+impl Conn {
+    pub(super) fn wait_until(&mut self, deadline: Tick) {
+        self.deadline = CoarseTick::ceil(deadline);
+    }
+
+    /// The same for whoever may move it at any time: two looks at a batch lie [`Settings::send_timeout`] apart. What is late
+    /// then is made up for when the batch has gone ([`Conn::recovered`]).
+    pub(super) fn wait_until_unless_stuck(&mut self, deadline: Tick) {
+        if !self.outbox.is_looked_at() {
+            self.wait_until(deadline);
+        }
+    }
+
+    /// Bytes have arrived: who is asked for a sign of life when it falls silent has given one.
+    pub fn heard(&mut self, settings: &Settings, now: Tick) {
+        let patience = match &mut self.phase {
+            Phase::WebSocket(_, websocket) => {
+                websocket.heard();
+                settings.ping_interval
+            }
+            Phase::Worker(worker) if !worker.is_waiting_for_credentials() => {
+                worker.heard();
+                limits::BUS_PING_INTERVAL
+            }
+            Phase::Centrifuge(session) => {
+                session.heard();
+                session.deadline().since(now)
+            }
+            Phase::Worker(_) | Phase::Http(_) | Phase::EventStream(_) | Phase::Ending => return,
+        };
+        // Whoever speaks and does not listen is looked at all the same.
+        if !self.outbox.is_sending() {
+            self.wait_until(now + patience);
+        }
+    }
+
+    /// A batch that was looked at has gone: the peer is well, and what it is waited for begins anew.
+    pub(super) fn recovered(&mut self, settings: &Settings, now: Tick) {
+        match &self.phase {
+            Phase::WebSocket(..) | Phase::Centrifuge(_) | Phase::Worker(_) => self.heard(settings, now),
+            Phase::EventStream(_) => self.wait_until(now + settings.sse_heartbeat),
+            Phase::Http(http) if !http.is_asked() => self.wait_until(now + settings.keep_alive_timeout),
+            Phase::Http(_) | Phase::Ending => {}
+        }
+    }
+
+    /// The TLS handshake is done: the time for the first request begins.
+    pub fn handshaken(&mut self, settings: &Settings, now: Tick) {
+        self.wait_until(now + settings.head_timeout);
+    }
+
+    /// Its deadline has come. Afterwards [`Conn::deadline`] lies ahead. `taken` is what the peer has taken of all so far; it is
+    /// looked at while a batch is on its way.
+    pub fn on_deadline(&mut self, settings: &Settings, now: Tick, taken: u32) -> Result<(), CloseReason> {
+        let is_looked_at = self.outbox.is_sending() && !self.is_closing;
+        let progress = if is_looked_at { Some(self.outbox.look(taken)) } else { None };
+        if self.ended.is_some() {
+            let is_taking =
+                progress.is_some_and(|bytes| bytes.is_none_or(|bytes| bytes >= limits::CLOSE_PROGRESS_BYTES));
+            if is_taking {
+                self.wait_until(now + limits::CLOSE_TIMEOUT);
+                return Ok(());
+            }
+            self.wait_until(Tick::NEVER);
+            return Err(CloseReason::CloseTimeout);
+        }
+        if self.transport.is_handshaking() {
+            return Err(CloseReason::TlsTooSlow);
+        }
+        let is_owed_a_request = matches!(&self.phase, Phase::Http(http) if http.is_asked());
+        if let Some(progress) = progress.filter(|_| !is_owed_a_request) {
+            // What is on its way says as much as a ping or a heartbeat would.
+            self.wait_until(now + settings.send_timeout);
+            return if progress == Some(0) { Err(CloseReason::SlowConsumer) } else { Ok(()) };
+        }
+        let patience = match &mut self.phase {
+            Phase::Http(http) => return Err(http.on_deadline()),
+            Phase::EventStream(_) => {
+                self.outbox.write(|out| sse::write_comment(out, ""));
+                settings.sse_heartbeat
+            }
+            Phase::WebSocket(_, websocket) => {
+                websocket.on_silence(&mut self.outbox)?;
+                limits::PONG_TIMEOUT
+            }
+            Phase::Centrifuge(session) => {
+                session.on_deadline(settings, now, &mut self.outbox)?;
+                let deadline = session.deadline();
+                self.wait_until(deadline);
+                return Ok(());
+            }
+            Phase::Worker(worker) => {
+                worker.on_silence(&mut self.outbox)?;
+                limits::BUS_PING_INTERVAL
+            }
+            Phase::Ending => return Ok(()),
+        };
+        self.wait_until(now + patience);
+        Ok(())
+    }
+
+    /// What has ended with its token, for the hub to forget.
+    pub fn take_expired(&mut self, now: Tick) -> Option<Vec<Key>> {
+        let (session, outbox) = self.centrifuge()?;
+        let expired = session.take_expired(now, outbox);
+        let deadline = session.deadline();
+        self.wait_until_unless_stuck(deadline);
+        expired
+    }
+}
