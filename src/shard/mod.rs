@@ -233,7 +233,9 @@ impl<D: Driver> Shard<D> {
         self.core.resume();
         self.core.forward_requests();
         self.core.send_again();
-        self.core.announce();
+        if self.core.hub.engine.announce_at() <= self.core.now {
+            self.core.announce();
+        }
         self.drain();
         self.flush();
         self.core.post.flush();

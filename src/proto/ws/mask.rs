@@ -5,9 +5,7 @@ pub type Mask = [u8; 4];
 
 /// Masks or unmasks `bytes` in place; the first of them is XORed with the first byte of `mask`.
 ///
-/// The loop over words becomes one over vector registers: about 40 GB/s, and 4 ns for 125 bytes. As a part of its caller it
-/// would cost that one registers; whether it was one depended on what else the crate had.
-#[inline(never)]
+/// The loop over words becomes one over vector registers: about 40 GB/s, and 4 ns for 125 bytes.
 pub fn apply(bytes: &mut [u8], mask: Mask) {
     let half = u64::from(u32::from_ne_bytes(mask));
     let key = half << 32 | half;
