@@ -37,6 +37,8 @@ const CALM_USERS: u64 = 3;
 const MARGIN: Duration = Duration::from_millis(500);
 /// Longer than everything that is on its way takes, bytes one by one, and clients that do not read for a while.
 const REST: Duration = Duration::from_secs(30);
+/// When the last of the connections has broken that were to break, for both sides (`Faults::life_us`).
+const LIFE_MAX: Duration = Duration::from_secs(60);
 const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
 
 /// A user in a room, or a client without a name, which is called by its connection.
@@ -259,7 +261,7 @@ impl Scenario {
         }
         self.world.calm_down();
         self.gateway.calm_down();
-        self.live(self.grace + REST);
+        self.live(LIFE_MAX + self.grace + REST);
         self.assert_known();
         self.guests.clear();
         self.watchers.clear();
