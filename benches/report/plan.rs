@@ -138,7 +138,7 @@ pub const PLAN: &[Planned] = &[
         bench: "slow",
         both: "",
         short: Some("--subscribers 500 --seconds 3"),
-        long: "--subscribers 10000 --seconds 20 --runs 3",
+        long: "--subscribers 10000 --rate 5 --seconds 15",
     },
     Planned {
         name: "location",

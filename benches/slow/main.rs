@@ -55,7 +55,7 @@ struct Args {
     /// Messages per second
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
-    /// With the delivery `drop`: messages that wait for the slow reader
+    /// With the deliveries `queue` and `drop`: messages that wait for the slow reader
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=16_384))]
     waiting: u32,
     /// Length of each phase
@@ -125,7 +125,11 @@ fn measure_delivery(
     let count = args.subscribers as usize;
     let clients = Clients { count, kind: args.kind, per_channel: count };
     let tables = tables_for(count)?;
-    let queue = if delivery == "drop" { format!("queue = {{ messages = {} }}\n", args.waiting) } else { String::new() };
+    // With `latest` it is a message for each key.
+    let queue = match delivery {
+        "latest" => String::new(),
+        _ => format!("queue = {{ messages = {} }}\n", args.waiting),
+    };
     let setup = Setup {
         target,
         shards: args.shards.map_or(tables, |shards| shards as usize),

@@ -9,9 +9,9 @@ pub const SECTION: Section = Section {
     title: "Slow: one reader reads nothing",
     prose: "\
 All subscribers listen to one channel and get messages at fixed times; then one more comes, which opens its stream and reads
-nothing of it. What counts is whether the others notice, and how much memory the one takes: with `queue` until it is closed, with
-`latest` one message, with `drop` what the channel's `queue` allows. Memory is the most by which the gateway's grew in the phase;
-a fan-out grows it without a slow reader too.",
+nothing of it. What counts is whether the others notice, and how much memory the one takes: with `queue` until more waits
+than the channel's `queue` allows and it is closed, with `latest` one message, with `drop` what `queue` allows. Memory is the most
+by which the gateway's grew in the phase; a fan-out grows it without a slow reader too.",
     findings: |_: &Record| Vec::new(),
     runs: &[("slow", "Over plain TCP")],
     columns: &[
