@@ -6,6 +6,7 @@
 //!  added by a worker (no id)                      its last id stays one of the route's
 //! ```
 
+use crate::base::{CoarseTick, Tick};
 use crate::proto::channel::Rules;
 use crate::proto::event::{Event, Position};
 use crate::proto::replay::{Cursor, Excerpt, GAP_EVENT, Gap, Since};
@@ -19,9 +20,11 @@ use super::{Opening, TAG_ADDED};
 pub(super) struct EventStream {
     /// With several channels.
     cursor: Option<Box<Cursor>>,
+    /// When it was last written to: what proxies and clients have heard is as good as a heartbeat.
+    pub(super) spoke_at: CoarseTick,
 }
 
-const _: () = assert!(size_of::<EventStream>() == 8, "every stream has one");
+const _: () = assert!(size_of::<EventStream>() == 16, "every stream has one");
 
 impl EventStream {
     /// A stream of `channels` for a client that stands at `last_id`. The owner of a channel is asked whenever an id may
@@ -50,7 +53,10 @@ impl EventStream {
             let is_asked = is_asked || rules.of(&channel).history.is_some();
             (channel, is_asked.then_some(since))
         });
-        (EventStream { cursor }, Opening { channels: channels.collect(), user: None })
+        (
+            EventStream { cursor, spoke_at: CoarseTick::floor(Tick::ZERO) },
+            Opening { channels: channels.collect(), user: None },
+        )
     }
 
     /// Whether the record of an event is the same for everybody: the id as well.

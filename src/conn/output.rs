@@ -1,8 +1,8 @@
 //! Bytes out: what waits in the outbox, sealed where there is TLS, in one batch at a time.
 
 use super::settings::Settings;
-use super::{Conn, Sealing, Transport};
-use crate::base::{Batch, Tick};
+use super::{Conn, Phase, Sealing, Transport};
+use crate::base::{Batch, CoarseTick, Tick};
 use crate::proto::CloseReason;
 
 impl Conn {
@@ -57,6 +57,9 @@ impl Conn {
     /// deadline.
     pub fn sent(&mut self, batch: Box<Batch>, sealing: &mut Sealing, settings: &Settings, now: Tick) -> bool {
         let was_looked_at = self.outbox.sent();
+        if let Phase::EventStream(stream) = &mut self.phase {
+            stream.spoke_at = CoarseTick::floor(now);
+        }
         if was_looked_at {
             self.recovered(settings, now);
         }

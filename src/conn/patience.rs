@@ -83,7 +83,12 @@ impl Conn {
         }
         let patience = match &mut self.phase {
             Phase::Http(http) => return Err(http.on_deadline()),
-            Phase::EventStream(_) => {
+            Phase::EventStream(stream) => {
+                let due = stream.spoke_at.tick() + settings.sse_heartbeat;
+                if due > now {
+                    self.wait_until(due);
+                    return Ok(());
+                }
                 self.outbox.write(|out| sse::write_comment(out, ""));
                 settings.sse_heartbeat
             }
