@@ -85,9 +85,7 @@ impl Conn {
 
 /// When a client that is sent away should come back: spread, so that they do not all come back at once.
 pub fn return_after(peer: Peer) -> Duration {
-    // Consecutive ports would come back in step without the multiplication (Knuth's multiplicative hash).
-    let draw = u32::from(peer.port()).wrapping_mul(0x9e37_79b9) >> 16;
-    limits::RETURN_AFTER + limits::RETURN_SPREAD * draw / (1 << 16)
+    limits::RETURN_AFTER + peer.part(limits::RETURN_SPREAD)
 }
 
 /// The same for `Retry-After`, which counts whole seconds.

@@ -247,14 +247,14 @@ impl Conn {
             }
             Outcome::EventStream { route, channels, last_id } => {
                 self.route = route;
-                self.wait_until(now + settings.sse_heartbeat);
+                self.wait_for_silence(settings.sse_heartbeat, now);
                 let (stream, opening) = EventStream::open(channels, last_id.as_deref(), &settings.channels);
                 self.phase = Phase::EventStream(stream);
                 Ok(Some(Step::Open(opening)))
             }
             Outcome::WebSocket { route, identity, channel } => {
                 self.route = route;
-                self.wait_until(now + settings.ping_interval);
+                self.wait_for_silence(settings.ping_interval, now);
                 let user = identity.user().and_then(|user| Subject::new(&format!("tg.user.{user}")).ok());
                 let identity = identity.begun((settings.unix_time)());
                 self.phase = Phase::WebSocket(identity, WebSocket::default());

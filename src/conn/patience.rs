@@ -1,12 +1,25 @@
 //! How long a connection waits, and what it does then: pings, heartbeats, or the end of whoever gives no sign of life.
 
+use std::time::Duration;
+
 use super::settings::Settings;
-use super::{Conn, Phase};
+use super::{Conn, Peer, Phase};
 use crate::base::{CoarseTick, Key, Tick};
 use crate::limits;
 use crate::proto::{CloseReason, sse};
 
+/// `interval`, or up to a quarter less: the signs of life of those who came together, or were told something together, drift
+/// apart.
+fn apart(peer: Peer, interval: Duration) -> Duration {
+    interval - peer.part(interval / 4)
+}
+
 impl Conn {
+    /// A stream has begun.
+    pub(super) fn wait_for_silence(&mut self, interval: Duration, now: Tick) {
+        self.wait_until(now + apart(self.peer, interval));
+    }
+
     pub(super) fn wait_until(&mut self, deadline: Tick) {
         self.deadline = CoarseTick::ceil(deadline);
     }
@@ -84,13 +97,14 @@ impl Conn {
         let patience = match &mut self.phase {
             Phase::Http(http) => return Err(http.on_deadline()),
             Phase::EventStream(stream) => {
-                let due = stream.spoke_at.tick() + settings.sse_heartbeat;
-                if due > now {
-                    self.wait_until(due);
+                let spoke_at = stream.spoke_at.tick();
+                let patience = apart(self.peer, settings.sse_heartbeat);
+                if now.since(spoke_at) < patience {
+                    self.wait_until(spoke_at + settings.sse_heartbeat);
                     return Ok(());
                 }
                 self.outbox.write(|out| sse::write_comment(out, ""));
-                settings.sse_heartbeat
+                patience
             }
             Phase::WebSocket(_, websocket) => {
                 websocket.on_silence(&mut self.outbox)?;

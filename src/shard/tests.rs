@@ -3,6 +3,7 @@
 mod centrifuge;
 mod drain;
 mod duplicates;
+mod heartbeats;
 mod pace;
 mod presence;
 mod progress;

@@ -665,7 +665,7 @@ pub const TABLE: &[Row] = &[
         kind: seconds(3_600),
         fallback: Fallback::Whole(limits::PING_INTERVAL.as_secs()),
         help: "Silence after which a WebSocket client is asked for a sign of life.",
-        doc: "",
+        doc: "The first time up to a quarter earlier, so that the pings of those who came together do not come together.",
     },
     Row {
         path: "limits.head_timeout_s",
@@ -714,7 +714,7 @@ pub const TABLE: &[Row] = &[
         kind: seconds(3_600),
         fallback: Fallback::Whole(limits::SSE_HEARTBEAT.as_secs()),
         help: "Silence after which a comment is sent on a stream of events, so that proxies keep it open.",
-        doc: "",
+        doc: "On one that stays silent up to a quarter earlier, so that those of many streams do not come together.",
     },
     Row {
         path: "limits.send_timeout_s",
