@@ -9,6 +9,9 @@ mod presence;
 mod progress;
 mod questions;
 mod replay;
+/// As whole gateways do it.
+#[path = "../../tests/simulation/seeds.rs"]
+mod seeds;
 mod slow;
 mod storm;
 mod unacked;

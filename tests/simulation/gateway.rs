@@ -21,6 +21,7 @@ use tidegate::proto::subject::Pattern;
 use tidegate::shard::counters::Counters;
 use tidegate::shard::{Census, Entrance, Parts, Shard, Turn};
 
+use crate::sweep::Happenings;
 use crate::trust;
 
 /// More turns of one shard than anything needs without time passing; a shard that takes them spins.
@@ -90,6 +91,9 @@ impl Kept {
         self.bytes_max < limits::HISTORY_BYTES_MAX
     }
 }
+
+/// One of the counters of a shard.
+pub type Read = fn(&Counters) -> &Counter;
 
 pub struct Gateway {
     world: World,
@@ -239,9 +243,9 @@ impl Gateway {
         self.counters.iter().map(|counters| counters.closed[reason as usize].value()).sum()
     }
 
-    /// What all shards have counted together.
-    pub fn counted(&self, read: fn(&Counters) -> &Counter) -> u64 {
-        self.counters.iter().map(|counters| read(counters).value()).sum()
+    /// What all shards have counted together of each kind.
+    pub fn happenings<const N: usize>(&self, kinds: [(&'static str, Read); N]) -> Happenings<N> {
+        kinds.map(|(what, read)| (what, self.counters.iter().map(|counters| read(counters).value()).sum()))
     }
 
     pub fn is_over(&self) -> bool {

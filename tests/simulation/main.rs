@@ -1,8 +1,8 @@
 //! Whole gateways in memory, with clients of every kind, in virtual time and with seeded faults.
 //!
 //! ```text
-//!  sweep       many seeds, one seed
-//!    '-- Scenario                    who comes, what they do, how it ends; after every turn what was heard is
+//!  seeds, sweep                     many seeds, one seed
+//!    '-- life: Scenario              who comes, what they do, how it ends; after every turn what was heard is
 //!         |                          held to what was said
 //!         |-- Gateway                shards on the simulator's drivers
 //!         |-- Ledger, Ear            what was said; what each subscription heard
@@ -34,6 +34,7 @@ mod ear;
 mod gateway;
 mod http;
 mod ledger;
+mod life;
 mod line;
 mod poster;
 mod presence;
@@ -43,6 +44,7 @@ mod recovery;
 mod requests;
 mod scenario;
 mod script;
+mod seeds;
 mod slow;
 mod sse;
 mod sweep;

@@ -9,7 +9,6 @@
 //!
 //! A room has one publisher, so a message's number is its offset.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use crate::bus::Bus;
 use crate::gateway::{Gateway, Kept, Shape, address};
 use crate::ledger::Position;
 use crate::line::Line;
-use crate::sweep::{range, variable};
+use crate::sweep::expect_all_to_happen;
 use crate::websocket::{Message, Phase, WebSocket};
 
 const SEEDS: std::ops::Range<u64> = 0..150;
@@ -417,34 +416,17 @@ impl Scenario {
     }
 }
 
-fn run(seed: u64) -> Result<Counts, String> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| Scenario::new(seed).run()));
-    outcome.map_err(|panic| {
-        let words = panic.downcast_ref::<String>().map(String::as_str);
-        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
-        format!("seed {seed}: {words}")
-    })
-}
-
-/// As in `sweep`: TIDEGATE_SEED and TIDEGATE_SEEDS choose others.
 #[test]
 fn whoever_comes_back_recovers_all_in_order_or_hears_of_the_gap() {
-    let one = variable("TIDEGATE_SEED", |text| text.parse::<u64>().ok());
-    let seeds = one.map(|seed| seed..seed + 1).or(variable("TIDEGATE_SEEDS", range)).unwrap_or(SEEDS);
-    let outcomes: Vec<Result<Counts, String>> = std::thread::scope(|scope| {
-        let half = |first: usize| seeds.clone().skip(first).step_by(2).map(run).collect::<Vec<_>>();
-        let other = scope.spawn(move || half(1));
-        let mut outcomes = half(0);
-        outcomes.extend(other.join().expect("failures are caught"));
-        outcomes
+    expect_all_to_happen(SEEDS, |seed| {
+        let Counts { returns, recovered, heard, gone, lies, insufficient } = Scenario::new(seed).run();
+        [
+            ("returns", returns),
+            ("recovered", recovered),
+            ("heard", heard),
+            ("gone", gone),
+            ("lies", lies),
+            ("insufficient", insufficient),
+        ]
     });
-    let failures: Vec<&str> =
-        outcomes.iter().filter_map(|outcome| outcome.as_ref().err().map(String::as_str)).collect();
-    assert!(failures.is_empty(), "{} of the seeds {seeds:?} failed:\n{}", failures.len(), failures.join("\n"));
-    let mut counts = Counts::default();
-    outcomes.into_iter().flatten().for_each(|own| counts.add(own));
-    println!("{counts:?}");
-    let Counts { returns, recovered, heard, gone, lies, .. } = counts;
-    let has_happened = [returns, recovered, heard, gone, lies].iter().all(|count| *count > 0);
-    assert!(has_happened || seeds.end - seeds.start < SEEDS.end, "{counts:?}");
 }

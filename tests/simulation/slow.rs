@@ -5,11 +5,8 @@
 //!            --> room.1 drop   --+--> streams of one or two of them, WebSockets: deaf for seconds, or eager
 //!            --> room.2 queue  --'         after each turn: what waits for one is within its bounds
 //! ```
-//!
-//! `TIDEGATE_SLOW_SEEDS=from..to` runs others than usual.
 
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +20,7 @@ use crate::bus::Bus;
 use crate::gateway::{Gateway, Kept, Shape, address};
 use crate::line::Line;
 use crate::reader::{Counts, KEYS, Reader, Said, payload};
+use crate::sweep::expect_all_to_happen;
 
 /// In a few seconds on two cores, in a debug build.
 const SEEDS: Range<u64> = 0..60;
@@ -191,40 +189,10 @@ impl Play {
     }
 }
 
-fn seeds() -> Range<u64> {
-    let Ok(text) = std::env::var("TIDEGATE_SLOW_SEEDS") else { return SEEDS };
-    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
-    range.unwrap_or_else(|| panic!("TIDEGATE_SLOW_SEEDS={text} is not understood"))
-}
-
 #[test]
 fn slow_readers_get_what_their_channels_rules_say() {
-    let seeds = seeds();
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let sweep = |first: usize| {
-        let run = |seed: u64| {
-            let outcome = catch_unwind(AssertUnwindSafe(|| Play::new(seed).run()));
-            outcome.map_err(|_| {
-                eprintln!("seed {seed} failed");
-                seed
-            })
-        };
-        seeds.clone().skip(first).step_by(threads).map(run).collect::<Vec<_>>()
-    };
-    let outcomes: Vec<Result<Counts, u64>> = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads).map(|first| scope.spawn(move || sweep(first))).collect();
-        handles.into_iter().flat_map(|handle| handle.join().expect("panics are caught")).collect()
+    expect_all_to_happen(SEEDS, |seed| {
+        let Counts { heard, skipped, gaps, closed, settled } = Play::new(seed).run();
+        [("heard", heard), ("skipped", skipped), ("gaps", gaps), ("closed", closed), ("settled", settled)]
     });
-    let failed: Vec<u64> = outcomes.iter().filter_map(|outcome| outcome.err()).collect();
-    assert!(
-        failed.is_empty(),
-        "seeds {failed:?}: `TIDEGATE_SLOW_SEEDS=n..n+1 cargo test --test simulation slow` runs one"
-    );
-    let mut counts = Counts::default();
-    outcomes.into_iter().flatten().for_each(|own| counts.add(own));
-    println!("{counts:?}");
-    // What never happens proves nothing; a few seeds may well do without some of it.
-    let happened =
-        [counts.heard, counts.skipped, counts.gaps, counts.closed, counts.settled].iter().all(|count| *count > 0);
-    assert!(happened || seeds.end - seeds.start < SEEDS.end, "{counts:?}");
 }

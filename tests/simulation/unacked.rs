@@ -7,21 +7,18 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::base::Tick;
-use tidegate::base::counters::Counter;
 use tidegate::conn::Door;
 use tidegate::driver::sim::{Endpoint, Faults, Random, World};
 use tidegate::limits;
-use tidegate::shard::counters::Counters;
 
 use crate::bus::Bus;
-use crate::gateway::{Gateway, Kept, Shape, address};
+use crate::gateway::{Gateway, Kept, Read, Shape, address};
 use crate::line::Line;
-use crate::sweep::{range, variable};
+use crate::sweep::expect_all_to_happen;
 use crate::websocket::{Message, Phase, WebSocket};
 
 const SEEDS: std::ops::Range<u64> = 0..300;
@@ -515,8 +512,6 @@ impl Scenario {
     }
 }
 
-type Read = fn(&Counters) -> &Counter;
-
 /// What has to happen in a sweep, for it to prove something.
 const HAPPENINGS: [(&str, Read); 5] = [
     ("acknowledged", |counters| &counters.unacked_acknowledged),
@@ -526,40 +521,11 @@ const HAPPENINGS: [(&str, Read); 5] = [
     ("stray", |counters| &counters.acks_stray),
 ];
 
-/// How often each of them happened.
-type Tally = [u64; HAPPENINGS.len()];
-
-fn run(seed: u64) -> Result<Tally, String> {
-    let mut scenario = Scenario::new(seed);
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        scenario.run();
-        HAPPENINGS.map(|(_, read)| scenario.gateway.counted(read))
-    }));
-    outcome.map_err(|panic| {
-        let words = panic.downcast_ref::<String>().map(String::as_str);
-        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
-        format!("seed {seed}: {words}")
-    })
-}
-
-/// As in `sweep`: TIDEGATE_SEED and TIDEGATE_SEEDS choose others.
 #[test]
 fn what_is_to_be_acknowledged_is_acknowledged_or_expires() {
-    let one = variable("TIDEGATE_SEED", |text| text.parse::<u64>().ok());
-    let seeds = one.map(|seed| seed..seed + 1).or(variable("TIDEGATE_SEEDS", range)).unwrap_or(SEEDS);
-    let outcomes: Vec<Result<Tally, String>> = std::thread::scope(|scope| {
-        let half = |first: usize| seeds.clone().skip(first).step_by(2).map(run).collect::<Vec<_>>();
-        let other = scope.spawn(move || half(1));
-        let mut outcomes = half(0);
-        outcomes.extend(other.join().expect("failures are caught"));
-        outcomes
+    expect_all_to_happen(SEEDS, |seed| {
+        let mut scenario = Scenario::new(seed);
+        scenario.run();
+        scenario.gateway.happenings(HAPPENINGS)
     });
-    let failures: Vec<&String> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
-    let words: Vec<&str> = failures.iter().map(|words| words.as_str()).collect();
-    assert!(failures.is_empty(), "{} of the seeds {seeds:?} failed:\n{}", failures.len(), words.join("\n"));
-    for (index, (what, _)) in HAPPENINGS.iter().enumerate() {
-        let count: u64 = outcomes.iter().flatten().map(|tally| tally[index]).sum();
-        println!("{what}: {count}");
-        assert!(count > 0 || seeds.end - seeds.start < SEEDS.end, "nothing was {what}");
-    }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::centrifuge::{Client, settings as settings_of_the_protocol};
+use super::seeds::seeds;
 use super::*;
 use crate::hub::mix;
 use crate::proto::channel::{Keep, Rule, Rules};
@@ -272,8 +273,7 @@ fn come_and_go(seed: u64, shards: u16) {
 
 #[test]
 fn once_all_is_quiet_the_owner_knows_exactly_who_is_there() {
-    let seeds = std::env::var("TIDEGATE_PRESENCE_SEEDS").map_or(40, |seeds| seeds.parse().expect("a number"));
-    for seed in 0..seeds {
+    for seed in seeds(0..40) {
         come_and_go(seed, 1 + (seed % 4) as u16);
     }
 }
