@@ -165,10 +165,11 @@ impl<'a> Head<'a> {
         self.headers(name).next()
     }
 
-    /// The one value of that name; `None` where it is absent, `Err` where it is repeated.
+    /// The one value of that name; `None` where it is absent, `Err` where it is repeated or not UTF-8: what names somebody or
+    /// something must not read as another name that is not UTF-8 either.
     pub fn single_header(&self, name: &str) -> Result<Option<&'a str>, CloseReason> {
-        let mut values = self.headers(name);
-        let value = values.next();
+        let mut values = self.values(name);
+        let value = values.next().map(str::from_utf8).transpose().map_err(|_| CloseReason::MalformedRequest)?;
         if values.next().is_some() { Err(CloseReason::MalformedRequest) } else { Ok(value) }
     }
 
@@ -344,6 +345,7 @@ mod tests {
         let head = next_head(&mut input).unwrap().unwrap();
         assert_eq!(head.header("Origin"), Some(UNREADABLE));
         assert_eq!(head.values("Origin").next(), Some(&b"\xff"[..]));
+        assert_eq!(head.single_header("Origin"), Err(CloseReason::MalformedRequest), "nor for a name");
     }
 
     #[test]
