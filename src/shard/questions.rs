@@ -72,13 +72,19 @@ impl Core {
         }
     }
 
-    /// The id under which answers are waited for; `None` if too many are or nobody is there, which the requester hears.
+    /// The id under which answers are waited for; `None` if too many are, nobody is there or its time is none: the requester
+    /// hears that.
     fn begin_question(&mut self, publish: &Publish, places: PlaceSet) -> Option<u64> {
         let Publish { message, from } = publish;
         let reply = message.reply.clone()?;
         let wants_no_responders = from.filter(|from| from.wants_no_responders).map(|from| from.address);
+        let Some(timeout) = timeout(message) else {
+            self.counters().questions_unanswerable.add(1);
+            self.publish_outcome(status(reply, bus::BAD_REQUEST));
+            return None;
+        };
         let requester = Requester { reply, wants_no_responders };
-        let until = self.now + timeout(message);
+        let until = self.now + timeout;
         let id = if places.is_empty() { None } else { self.hub.questions.begin(requester, places, until) };
         if id.is_none() {
             self.counters().questions_unanswerable.add(1);
@@ -246,8 +252,10 @@ pub(super) fn status(subject: Subject, status: &[u8]) -> Message {
     Message { subject, reply: None, headers: Some(status.into()), payload: Box::default() }
 }
 
-/// How long whoever asks waits for the answer.
-fn timeout(message: &Message) -> Duration {
-    let said = message.header(TIMEOUT_HEADER).and_then(|millis| millis.parse().ok()).map(Duration::from_millis);
-    said.unwrap_or(limits::QUESTION_TIMEOUT).min(limits::QUESTION_TIMEOUT_MAX)
+/// How long whoever asks waits for the answer; `None` if what it says of that is no number.
+fn timeout(message: &Message) -> Option<Duration> {
+    match message.header(TIMEOUT_HEADER) {
+        None => Some(limits::QUESTION_TIMEOUT),
+        Some(millis) => Some(Duration::from_millis(millis.parse().ok()?).min(limits::QUESTION_TIMEOUT_MAX)),
+    }
 }

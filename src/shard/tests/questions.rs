@@ -137,11 +137,7 @@ fn whoever_asks_hears_that_the_time_is_over() {
     let mut bench = Bench::new(2, settings());
     let mut worker = worker(&mut bench, 0);
     let mut client = bench.open(1, "/asked?user=ann");
-    for (header, wait) in [
-        ("Tg-Timeout: 500\r\n", SECOND / 2),
-        ("", limits::QUESTION_TIMEOUT),
-        ("Tg-Timeout: soon\r\n", limits::QUESTION_TIMEOUT),
-    ] {
+    for (header, wait) in [("Tg-Timeout: 500\r\n", SECOND / 2), ("", limits::QUESTION_TIMEOUT)] {
         ask(&mut bench, &worker, "tg.user.ann", "_INBOX.1", header);
         let id = question(&mut client);
         bench.run_for(wait - SECOND / 5);
@@ -156,6 +152,24 @@ fn whoever_asks_hears_that_the_time_is_over() {
     let home = owner_of("tg.user.ann", 2).index();
     let left = bench.core(home).hub.questions.deadline().since(bench.world.now());
     assert!(left <= limits::QUESTION_TIMEOUT_MAX && left > limits::QUESTION_TIMEOUT_MAX - SECOND);
+}
+
+#[test]
+fn whoever_says_no_time_hears_so_and_nobody_is_asked() {
+    let mut bench = Bench::new(2, settings());
+    let mut worker = worker(&mut bench, 0);
+    let mut client = bench.open(1, "/asked?user=ann");
+    let core = bench.core(1);
+    let key = core.slots.keys().next().unwrap();
+    let conn = format!("tg.conn.{}", core.address(key));
+    for subject in ["tg.user.ann", &conn] {
+        for time in ["", "soon", "-1", "1.5", "18446744073709551616"] {
+            ask(&mut bench, &worker, subject, "_INBOX.1", &format!("Tg-Timeout: {time}\r\n"));
+            assert!(outcome(&mut worker, "_INBOX.1").contains("NATS/1.0 400 Bad Request\r\n"), "{subject} {time:?}");
+            assert_eq!(client.hear(), "");
+        }
+    }
+    assert_quiet(&bench);
 }
 
 #[test]
