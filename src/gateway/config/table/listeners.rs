@@ -1,0 +1,104 @@
+//! Keys of what is listened on: for clients, for workers, for operators.
+
+use super::super::form;
+use super::{FILE, Fallback, Kind, Row};
+
+const ADDRESS: Kind = Kind::Text {
+    expected: "an IP address and a port such as \"127.0.0.1:8080\" or \"[::]:8443\"",
+    fits: form::is_address,
+};
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        path: "listener",
+        kind: Kind::Tables,
+        fallback: Fallback::Required(""),
+        help: "An address that clients connect to.",
+        doc: "At least one is needed.",
+    },
+    Row {
+        path: "listener[].address",
+        kind: ADDRESS,
+        fallback: Fallback::Required("\"127.0.0.1:8080\""),
+        help: "Where it listens. Port 0 takes a free one.",
+        doc: "",
+    },
+    Row {
+        path: "listener[].tls",
+        kind: Kind::OneOrMoreTables,
+        fallback: Fallback::Nothing("{ certificate = \"cert.pem\", key = \"key.pem\" }"),
+        help: "Makes it a TLS listener.",
+        doc: "With several certificates (`tls = [{ … }, { … }]`) the client's server name chooses; the first one answers \
+              clients that name no server, or one that no certificate is for.",
+    },
+    Row {
+        path: "listener[].tls[].certificate",
+        kind: FILE,
+        fallback: Fallback::Required("\"cert.pem\""),
+        help: "PEM file with the certificate, followed by the rest of its chain.",
+        doc: "Relative paths begin at the configuration file's folder.",
+    },
+    Row {
+        path: "listener[].tls[].key",
+        kind: FILE,
+        fallback: Fallback::Required("\"key.pem\""),
+        help: "PEM file with the certificate's private key.",
+        doc: "Relative paths begin at the configuration file's folder.",
+    },
+    Row {
+        path: "bus",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing(""),
+        help: "The embedded bus: where workers connect with a NATS client. Without this table there is none.",
+        doc: "",
+    },
+    Row {
+        path: "bus.address",
+        kind: ADDRESS,
+        fallback: Fallback::Text("127.0.0.1:4222"),
+        help: "Where it listens.",
+        doc: "An address that is not loopback needs credentials.",
+    },
+    Row {
+        path: "bus.user",
+        kind: Kind::Text { expected: "a name without control characters", fits: form::is_user },
+        fallback: Fallback::Nothing("\"worker\""),
+        help: "The user that workers must name, together with `bus.password`.",
+        doc: "",
+    },
+    Row {
+        path: "bus.password",
+        kind: Kind::Secret,
+        fallback: Fallback::Nothing("\"change me\""),
+        help: "The password that belongs to `bus.user`.",
+        doc: "Better set from the environment than written into a file.",
+    },
+    Row {
+        path: "bus.token",
+        kind: Kind::Secret,
+        fallback: Fallback::Nothing("\"change me\""),
+        help: "A token that workers must present, instead of user and password.",
+        doc: "Better set from the environment than written into a file.",
+    },
+    Row {
+        path: "admin",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing(""),
+        help: "The admin listener: the API that publishes messages. Without this table there is none.",
+        doc: "",
+    },
+    Row {
+        path: "admin.address",
+        kind: ADDRESS,
+        fallback: Fallback::Text("127.0.0.1:9180"),
+        help: "Where it listens.",
+        doc: "An address that is not loopback needs `admin.allow_remote`.",
+    },
+    Row {
+        path: "admin.allow_remote",
+        kind: Kind::Switch,
+        fallback: Fallback::Switch(false),
+        help: "Allows an address that is not loopback: whoever reaches it can publish.",
+        doc: "Only for networks in which every peer is trusted, such as a container's own.",
+    },
+];

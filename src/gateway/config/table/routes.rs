@@ -1,0 +1,269 @@
+//! Keys of `[[route]]`: what the requests for a path lead to.
+
+use super::super::form;
+use super::{FILE, Fallback, Kind, Row, seconds};
+use crate::limits;
+
+const CHANNEL_EXPECTED: &str = "a subject such as \"room.{room}\": no wildcards, nothing below \"tg\" or \"_INBOX\", parameters as \
+                                whole tokens and not the first of several";
+const CHANNEL: Kind = Kind::Text { expected: CHANNEL_EXPECTED, fits: form::is_channel };
+const PATTERNS: Kind = Kind::Texts {
+    expected: "a pattern such as \"room.*\" or \"news.>\", nothing below \"tg\" or \"_INBOX\"",
+    fits: form::is_pattern,
+};
+const SERVICE: Kind =
+    Kind::Text { expected: "one token of a subject: without dots, wildcards and white space", fits: form::is_service };
+const QUERY_NAME: Kind = Kind::Text {
+    expected: "the name of a query parameter: letters, digits, \"-\", \".\", \"_\", \"~\"",
+    fits: form::is_query_name,
+};
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        path: "route",
+        kind: Kind::Tables,
+        fallback: Fallback::Nothing(""),
+        help: "What the requests for a path lead to. The first route that matches wins.",
+        doc: "Each route has one of `sse`, `websocket` and `accept`.",
+    },
+    Row {
+        path: "route[].path",
+        kind: Kind::Text {
+            expected: "a path such as \"/rooms/{room}\" whose parameters are whole segments with distinct names",
+            fits: form::is_path,
+        },
+        fallback: Fallback::Required("\"/events/{channel}\""),
+        help: "The path; a segment in braces is a parameter that takes any value.",
+        doc: "A parameter may be used in the route's channel.",
+    },
+    Row {
+        path: "route[].method",
+        kind: Kind::Texts { expected: "a method in upper case such as \"GET\"", fits: form::is_method },
+        fallback: Fallback::Text("GET"),
+        help: "The methods that the route takes; others get 405.",
+        doc: "One, or a list. A WebSocket is always opened with GET. With `accept` it is POST unless it is said, and never GET or \
+              HEAD, which read the results.",
+    },
+    Row {
+        path: "route[].origins",
+        kind: Kind::Texts {
+            expected: "an origin such as \"https://example.com\", or \"*\" for any",
+            fits: form::is_origin,
+        },
+        fallback: Fallback::Nothing("[\"https://example.com\"]"),
+        help: "Origins of the pages that may use the route besides the gateway's own; others get 403.",
+        doc: "One, or a list; `*` allows any. Pages of the gateway's own host always may, and so may requests without an \
+              Origin header: they come from no page.",
+    },
+    Row {
+        path: "route[].sse",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ channel = \"events.{channel}\" }"),
+        help: "Answers with a stream of Server-Sent Events.",
+        doc: "",
+    },
+    Row {
+        path: "route[].sse.channel",
+        kind: CHANNEL,
+        fallback: Fallback::Nothing("\"events.{channel}\""),
+        help: "The channel whose messages are streamed; `{name}` stands for a parameter of the path.",
+        doc: "",
+    },
+    Row {
+        path: "route[].sse.channels",
+        kind: Kind::Texts { expected: CHANNEL_EXPECTED, fits: form::is_channel },
+        fallback: Fallback::Nothing("[\"news\", \"events.{channel}\"]"),
+        help: "Several of them on one stream, instead of `channel`.",
+        doc: "One id stands for all of them: a client that comes back misses nothing in any.",
+    },
+    Row {
+        path: "route[].sse.retry_ms",
+        kind: Kind::Whole { min: 1, max: 3_600_000, unit: "milliseconds" },
+        fallback: Fallback::Whole(limits::SSE_RETRY.as_millis() as u64),
+        help: "How long clients are told to wait before they connect again.",
+        doc: "",
+    },
+    Row {
+        path: "route[].websocket",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ channel = \"room.{room}\", publish = true }"),
+        help: "Opens a WebSocket.",
+        doc: "It leads somewhere: it has at least one of `channel`, `service` and `user`, or, with `centrifuge-json`, of \
+              `channels`, `publish_to`, `server_side`, `service`, `user` and `token`.",
+    },
+    Row {
+        path: "route[].websocket.protocol",
+        kind: Kind::Choice(&["raw", "centrifuge-json"]),
+        fallback: Fallback::Text("raw"),
+        help: "What is spoken on it: messages as they are, or Centrifugo's client protocol in JSON.",
+        doc: "With `centrifuge-json`, `channels`, `publish_to`, `server_side` and `token` take the places of `channel` and \
+              `publish`; see [centrifuge.md](centrifuge.md).",
+    },
+    Row {
+        path: "route[].websocket.channel",
+        kind: CHANNEL,
+        fallback: Fallback::Nothing("\"room.{room}\""),
+        help: "The channel that each connection is subscribed to; `{name}` stands for a parameter of the path.",
+        doc: "",
+    },
+    Row {
+        path: "route[].websocket.publish",
+        kind: Kind::Switch,
+        fallback: Fallback::Switch(false),
+        help: "Whether the messages of clients are published to the channel.",
+        doc: "Otherwise, and without a service, a client that sends is closed with 1008.",
+    },
+    Row {
+        path: "route[].websocket.control",
+        kind: Kind::Switch,
+        fallback: Fallback::Switch(false),
+        help: "Whether clients can answer and acknowledge: texts whose key \"tg\" says so are the gateway's.",
+        doc: "See [workers.md](workers.md). Clients of `centrifuge-json` always can.",
+    },
+    Row {
+        path: "route[].websocket.channels",
+        kind: PATTERNS,
+        fallback: Fallback::Nothing("[\"rides.>\", \"news\"]"),
+        help: "Channels that clients of `centrifuge-json` may subscribe to.",
+        doc: "One pattern, or a list; `*` is one token, `>` all that follow. A subscription token may allow others.",
+    },
+    Row {
+        path: "route[].websocket.publish_to",
+        kind: PATTERNS,
+        fallback: Fallback::Nothing("\"chat.*\""),
+        help: "Channels that clients of `centrifuge-json` may publish to.",
+        doc: "One pattern, or a list.",
+    },
+    Row {
+        path: "route[].websocket.server_side",
+        kind: Kind::Texts { expected: CHANNEL_EXPECTED, fits: form::is_channel },
+        fallback: Fallback::Nothing("[\"news\", \"room.{room}\"]"),
+        help: "Channels that each client of `centrifuge-json` is subscribed to when it connects.",
+        doc: "One, or a list; `{name}` stands for a parameter of the path.",
+    },
+    Row {
+        path: "route[].websocket.token",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ hmac_secret = \"…\" }"),
+        help: "Clients of `centrifuge-json` must connect with a token (JWT) that this key has signed.",
+        doc: "It names the user (`sub`), and its end (`exp`), channels and info as in Centrifugo. It has exactly one of \
+              `hmac_secret`, `rsa_public_key` and `ecdsa_public_key`.",
+    },
+    Row {
+        path: "route[].websocket.token.hmac_secret",
+        kind: Kind::Secret,
+        fallback: Fallback::Nothing("\"…\""),
+        help: "The secret of tokens signed with HS256.",
+        doc: "",
+    },
+    Row {
+        path: "route[].websocket.token.rsa_public_key",
+        kind: FILE,
+        fallback: Fallback::Nothing("\"token.pem\""),
+        help: "The file (PEM) with the public key of tokens signed with RS256.",
+        doc: "",
+    },
+    Row {
+        path: "route[].websocket.token.ecdsa_public_key",
+        kind: FILE,
+        fallback: Fallback::Nothing("\"token.pem\""),
+        help: "The file (PEM) with the public key of tokens signed with ES256.",
+        doc: "",
+    },
+    Row {
+        path: "route[].websocket.service",
+        kind: SERVICE,
+        fallback: Fallback::Nothing("\"rides\""),
+        help: "The service whose workers take the messages of clients, from `tg.service.<service>`.",
+        doc: "With `centrifuge-json`, calls (`rpc`) as well.",
+    },
+    Row {
+        path: "route[].websocket.user",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ header = \"X-User\" }"),
+        help: "Where the connection's user is named; workers then reach it as `tg.user.<user>`.",
+        doc: "What is named there is believed: let only something that checks it set it. It has exactly one of `header` and \
+              `query`; who names no user gets 401.",
+    },
+    Row {
+        path: "route[].websocket.user.header",
+        kind: Kind::Text { expected: "the name of a header field", fits: form::is_http_token },
+        fallback: Fallback::Nothing("\"X-User\""),
+        help: "The request's header field that names the user.",
+        doc: "",
+    },
+    Row {
+        path: "route[].websocket.user.query",
+        kind: QUERY_NAME,
+        fallback: Fallback::Nothing("\"user\""),
+        help: "The query parameter that names the user.",
+        doc: "",
+    },
+    Row {
+        path: "route[].accept",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ service = \"bookings\" }"),
+        help: "Answers 202 at once, has a worker do what was asked, and pushes the result.",
+        doc: "The answer's Location is the path and the request's id; GET reads the status and the result there. With the header \
+              Idempotency-Key a request can be sent again: it is done once, and gets the same answer. The longest body is \
+              `limits.payload_bytes_max`. The path does not end with a slash and has no parameter `id`.",
+    },
+    Row {
+        path: "route[].accept.service",
+        kind: SERVICE,
+        fallback: Fallback::Required("\"bookings\""),
+        help: "The service, one of whose workers gets the request from `tg.service.<service>`.",
+        doc: "It answers on the message's reply subject. If its connection ends before that, another worker gets the request.",
+    },
+    Row {
+        path: "route[].accept.channel",
+        kind: CHANNEL,
+        fallback: Fallback::Text("request.{id}"),
+        help: "The channel on which the result is pushed.",
+        doc: "`{name}` stands for a parameter of the path, `{id}` for the request's id, and `{user}` for the user, if `user` says \
+              who that is.",
+    },
+    Row {
+        path: "route[].accept.event",
+        kind: Kind::Text { expected: "the name of an event: one line that is not empty", fits: form::is_user },
+        fallback: Fallback::Text("tg.result"),
+        help: "The name of the event that carries the result.",
+        doc: "",
+    },
+    Row {
+        path: "route[].accept.timeout_s",
+        kind: seconds(86_400),
+        fallback: Fallback::Whole(limits::REQUEST_TIMEOUT.as_secs()),
+        help: "How long the result may take; after that the request has expired, and its channel is told so.",
+        doc: "That includes the time in which there is no worker, such as a restart.",
+    },
+    Row {
+        path: "route[].accept.keep_s",
+        kind: seconds(86_400),
+        fallback: Fallback::Whole(limits::REQUEST_KEEP.as_secs()),
+        help: "How long the result is kept for those who read it later, and its Idempotency-Key with it.",
+        doc: "Where memory is short the oldest results are forgotten before that.",
+    },
+    Row {
+        path: "route[].accept.user",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ header = \"X-User\" }"),
+        help: "Where the user is named; each user has Idempotency-Keys of their own.",
+        doc: "What is named there is believed: let only something that checks it set it. It has exactly one of `header` and \
+              `query`; who names no user gets 401.",
+    },
+    Row {
+        path: "route[].accept.user.header",
+        kind: Kind::Text { expected: "the name of a header field", fits: form::is_http_token },
+        fallback: Fallback::Nothing("\"X-User\""),
+        help: "The request's header field that names the user.",
+        doc: "",
+    },
+    Row {
+        path: "route[].accept.user.query",
+        kind: QUERY_NAME,
+        fallback: Fallback::Nothing("\"user\""),
+        help: "The query parameter that names the user.",
+        doc: "",
+    },
+];
