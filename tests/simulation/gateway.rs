@@ -49,6 +49,24 @@ pub struct Shape {
     pub seed: u32,
 }
 
+/// How often a core is taken away: in half of the worlds never.
+pub const STALLS: [u32; 4] = [0, 0, 20, 200];
+
+impl Shape {
+    /// One with room for everybody, some shards, and mailboxes that are small or not.
+    pub fn drawn(random: &mut Random, stalls: [u32; 4], kept: impl FnOnce(&mut Random) -> Kept) -> Shape {
+        Shape {
+            shards: 1 + random.below(4) as u16,
+            mails_max: [1, 2, 3, 8, 64, limits::MAILBOX_MAILS][random.below(6) as usize],
+            outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
+            connections_max: 1_000_000,
+            stalls: stalls[random.below(4) as usize],
+            kept: kept(random),
+            seed: random.bits() as u32,
+        }
+    }
+}
+
 /// What is kept of the rooms: of one for ever, of one not much, of one not long.
 #[derive(Clone, Debug)]
 pub struct Kept {

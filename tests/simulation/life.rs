@@ -29,12 +29,12 @@ fn live(seed: u64, is_verbose: bool) -> Result<Life, Failure> {
     let mut scenario = Scenario::new(seed);
     let outcome = attempt(seed, || scenario.run());
     let report = || {
-        let recent = scenario.world.recent();
+        let recent = scenario.stage.world.recent();
         let events = &recent[recent.len().saturating_sub(EVENTS_SHOWN)..];
         let events = events.iter().map(|(at, event)| format!("{:>12} us  {event:?}", at.micros()));
         events.chain(scenario.journal.iter().cloned()).collect::<Vec<_>>().join("\n")
     };
-    let history = scenario.world.history();
+    let history = scenario.stage.world.history();
     if is_verbose && outcome.is_ok() {
         println!("{}\nhistory {history:016x}", report());
     }

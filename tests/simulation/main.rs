@@ -4,7 +4,7 @@
 //!  seeds, sweep                     many seeds, one seed
 //!    '-- life: Scenario              who comes, what they do, how it ends; after every turn what was heard is
 //!         |                          held to what was said
-//!         |-- Gateway                shards on the simulator's drivers
+//!         |-- Stage: Gateway         time; shards on the simulator's drivers
 //!         |-- Ledger, Ear            what was said; what each subscription heard
 //!         '-- Room Me Stream Traveller Worker Poster
 //!              |
@@ -47,6 +47,7 @@ mod script;
 mod seeds;
 mod slow;
 mod sse;
+mod stage;
 mod sweep;
 mod tally;
 mod tls;

@@ -14,14 +14,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidegate::base::Tick;
 use tidegate::conn::Door;
-use tidegate::driver::sim::{Endpoint, Faults, Random, World};
+use tidegate::driver::sim::{Faults, Random, World};
 use tidegate::limits;
 use tidegate::proto::channel::{Keep, Rule, Rules};
 use tidegate::proto::subject::Pattern;
 
 use crate::bus::Bus;
-use crate::gateway::{Gateway, Kept, Read, Shape, address};
+use crate::gateway::{Kept, Read, Shape, address};
 use crate::line::Line;
+use crate::stage::{Play, Stage};
 use crate::sweep::expect_all_to_happen;
 use crate::websocket::{Message, Phase, WebSocket};
 
@@ -36,7 +37,6 @@ const MARGIN: Duration = Duration::from_millis(500);
 const REST: Duration = Duration::from_secs(30);
 /// When the last of the connections has broken that were to break, for both sides (`Faults::life_us`).
 const LIFE_MAX: Duration = Duration::from_secs(60);
-const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
 
 /// A user in a room, or a client without a name, which is called by its connection.
 type Visitor = (u64, String);
@@ -174,9 +174,7 @@ impl Watcher {
 }
 
 struct Scenario {
-    world: World,
-    gateway: Gateway,
-    random: Random,
+    stage: Stage,
     grace: Duration,
     /// Nothing takes long on its way, so that it is known how long users without faults were away.
     is_prompt: bool,
@@ -209,24 +207,14 @@ impl Scenario {
         };
         let world = World::new(seed, faults);
         let grace = Duration::from_millis([0, 1_000 + random.below(2_000)][usize::from(random.chance(900))]);
-        let shape = Shape {
-            shards: 1 + random.below(4) as u16,
-            mails_max: [1, 2, 3, 8, 64, limits::MAILBOX_MAILS][random.below(6) as usize],
-            outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
-            stalls: [0, 0, 5, 20][random.below(4) as usize],
-            connections_max: 1_000_000,
-            kept: kept(grace),
-            seed: random.bits() as u32,
-        };
-        let gateway = Gateway::new(&world, shape);
-        let mut bus = Bus::new(world.connect_calm(address(Door::Bus, false)).expect("somebody listens"), "");
+        let shape = Shape::drawn(&mut random, [0, 0, 5, 20], |_| kept(grace));
+        let stage = Stage::new(random, world, shape);
+        let mut bus = Bus::new(stage.world.connect_calm(address(Door::Bus, false)).expect("somebody listens"), "");
         bus.subscribe("tg.event.>", "");
         bus.ping();
         let worker = Worker { bus: Some(bus), there: BTreeSet::new(), leaves: BTreeMap::new() };
         let mut scenario = Scenario {
-            world,
-            gateway,
-            random,
+            stage,
             grace,
             is_prompt,
             worker,
@@ -240,24 +228,23 @@ impl Scenario {
     }
 
     fn run(&mut self) {
-        for _ in 0..20 + self.random.below(60) {
-            match self.random.below(100) {
+        for _ in 0..20 + self.stage.random.below(60) {
+            match self.stage.random.below(100) {
                 0..45 => self.come(),
                 45..80 => self.go(),
                 80..92 => self.watch(),
                 _ => self.look_away(),
             }
             let grace_us = self.grace.as_micros() as u64;
-            let pause_us = match self.random.below(100) {
+            let pause_us = match self.stage.random.below(100) {
                 0..30 => 0,
-                30..60 => self.random.below(3_000),
-                60..90 => self.random.below(grace_us / 2 + 1),
-                _ => grace_us + self.random.below(2_000_000),
+                30..60 => self.stage.random.below(3_000),
+                60..90 => self.stage.random.below(grace_us / 2 + 1),
+                _ => grace_us + self.stage.random.below(2_000_000),
             };
             self.live(Duration::from_micros(pause_us));
         }
-        self.world.calm_down();
-        self.gateway.calm_down();
+        self.stage.calm_down();
         self.live(LIFE_MAX + self.grace + REST);
         self.assert_known();
         self.guests.clear();
@@ -266,19 +253,15 @@ impl Scenario {
         assert!(self.worker.there.is_empty(), "{:?} have not left", self.worker.there);
         self.worker.bus = None;
         self.live(REST);
-        self.gateway.assert_empty();
+        self.stage.gateway.assert_empty();
     }
 
     // --- the acts ----------------------------------------------------------------------------------------------------
 
-    fn connect(&mut self, is_calm: bool) -> Option<Endpoint> {
-        let address = address(Door::Front, false);
-        if is_calm { Some(self.world.connect_calm(address)?) } else { self.world.connect(address) }
-    }
-
     fn come(&mut self) {
-        let (user, room, seed) = (self.random.below(USERS), self.random.below(ROOMS), self.random.bits());
-        let Some(endpoint) = self.connect(user < CALM_USERS) else { return };
+        let (user, room, seed) =
+            (self.stage.random.below(USERS), self.stage.random.below(ROOMS), self.stage.random.bits());
+        let Some(endpoint) = self.stage.connect(address(Door::Front, false), user < CALM_USERS) else { return };
         let socket = WebSocket::new(Line::new(endpoint), &format!("/ws/present/{room}?user=u{user}"), seed);
         self.guests.push(Guest { user, room, is_there: false, socket });
     }
@@ -286,7 +269,7 @@ impl Scenario {
     /// A guest's connection is cut. Whoever is in the midst of coming is let in first, so that its time is known.
     fn go(&mut self) {
         if !self.guests.is_empty() {
-            let index = self.random.below(self.guests.len() as u64) as usize;
+            let index = self.stage.random.below(self.guests.len() as u64) as usize;
             if self.guests[index].is_there || self.guests[index].user >= CALM_USERS {
                 let guest = self.guests.swap_remove(index);
                 self.gone(&guest);
@@ -299,83 +282,25 @@ impl Scenario {
         if guest.is_there {
             absences.open -= 1;
             if absences.open == 0 {
-                absences.gone_at = Some(self.world.now());
+                absences.gone_at = Some(self.stage.world.now());
             }
         }
     }
 
     fn watch(&mut self) {
-        let (is_calm, room, seed) = (self.random.chance(700), self.random.below(ROOMS), self.random.bits());
-        let asks_at_once = self.random.chance(500);
-        let Some(endpoint) = self.connect(is_calm) else { return };
+        let (is_calm, room, seed) =
+            (self.stage.random.chance(700), self.stage.random.below(ROOMS), self.stage.random.bits());
+        let asks_at_once = self.stage.random.chance(500);
+        let Some(endpoint) = self.stage.connect(address(Door::Front, false), is_calm) else { return };
         let socket = WebSocket::new(Line::new(endpoint), "/desk", seed);
         self.watchers.push(Watcher { room, is_calm, is_begun: false, asks_at_once, socket, client: None, there: None });
     }
 
     fn look_away(&mut self) {
         if !self.watchers.is_empty() {
-            let index = self.random.below(self.watchers.len() as u64) as usize;
+            let index = self.stage.random.below(self.watchers.len() as u64) as usize;
             self.watchers.swap_remove(index);
         }
-    }
-
-    // --- time ----------------------------------------------------------------------------------------------------------
-
-    fn live(&mut self, time: Duration) {
-        let until = self.world.now() + time;
-        loop {
-            self.act_now();
-            let now = self.world.now();
-            let mut next = self.world.next_event();
-            if next <= now {
-                next = self.gateway.next_stall_end().min(now + Duration::from_micros(500));
-            }
-            if next > until {
-                break;
-            }
-            self.world.advance_to(next);
-        }
-        self.world.advance_to(until);
-    }
-
-    fn act_now(&mut self) {
-        for _ in 0..ROUNDS_PER_INSTANT_MAX {
-            let runnable = self.gateway.runnable();
-            if !runnable.is_empty() {
-                let chosen = runnable[self.random.below(runnable.len() as u64) as usize];
-                self.gateway.turn(chosen);
-                if self.random.chance(100) {
-                    self.poll();
-                }
-                continue;
-            }
-            let before = self.world.history();
-            self.poll();
-            if self.world.history() == before && self.gateway.runnable().is_empty() {
-                return;
-            }
-        }
-        panic!("they never stop at {:?}", self.world.now());
-    }
-
-    fn poll(&mut self) {
-        self.worker.poll();
-        self.watchers.iter_mut().for_each(Watcher::poll);
-        self.watchers.retain(|watcher| watcher.socket.end().is_none());
-        let (now, grace) = (self.world.now(), self.grace);
-        for guest in &mut self.guests {
-            guest.socket.poll();
-            if guest.socket.phase == Phase::Open && !guest.is_there {
-                guest.is_there = true;
-                let absences = self.absences.entry((guest.room, guest.user)).or_default();
-                absences.open += 1;
-                absences.ends(now, grace);
-            }
-        }
-        let (guests, ended): (Vec<_>, _) =
-            std::mem::take(&mut self.guests).into_iter().partition(|guest| guest.socket.end().is_none());
-        self.guests = guests;
-        ended.iter().for_each(|guest: &Guest| self.gone(guest));
     }
 
     // --- the end -------------------------------------------------------------------------------------------------------
@@ -399,7 +324,7 @@ impl Scenario {
         if !self.is_prompt {
             return;
         }
-        let (now, grace) = (self.world.now(), self.grace);
+        let (now, grace) = (self.stage.world.now(), self.grace);
         for ((room, user), absences) in self.absences.iter_mut().filter(|((_, user), _)| *user < CALM_USERS) {
             absences.ends(now, grace);
             let leaves = self.worker.leaves.get(&(*room, format!("u{user}"))).copied().unwrap_or(0);
@@ -409,6 +334,32 @@ impl Scenario {
                 "u{user} has left room {room} {leaves} times, and was away for longer than {grace:?} {surely} to {maybe} times"
             );
         }
+    }
+}
+
+impl Play for Scenario {
+    fn stage(&mut self) -> &mut Stage {
+        &mut self.stage
+    }
+
+    fn poll(&mut self) {
+        self.worker.poll();
+        self.watchers.iter_mut().for_each(Watcher::poll);
+        self.watchers.retain(|watcher| watcher.socket.end().is_none());
+        let (now, grace) = (self.stage.world.now(), self.grace);
+        for guest in &mut self.guests {
+            guest.socket.poll();
+            if guest.socket.phase == Phase::Open && !guest.is_there {
+                guest.is_there = true;
+                let absences = self.absences.entry((guest.room, guest.user)).or_default();
+                absences.open += 1;
+                absences.ends(now, grace);
+            }
+        }
+        let (guests, ended): (Vec<_>, _) =
+            std::mem::take(&mut self.guests).into_iter().partition(|guest| guest.socket.end().is_none());
+        self.guests = guests;
+        ended.iter().for_each(|guest: &Guest| self.gone(guest));
     }
 }
 
@@ -424,6 +375,6 @@ fn joins_less_leaves_are_who_is_there_and_a_return_in_time_is_no_news() {
     expect_all_to_happen(SEEDS, |seed| {
         let mut scenario = Scenario::new(seed);
         scenario.run();
-        scenario.gateway.happenings(HAPPENINGS)
+        scenario.stage.gateway.happenings(HAPPENINGS)
     });
 }

@@ -12,12 +12,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidegate::base::Tick;
 use tidegate::conn::Door;
-use tidegate::driver::sim::{Endpoint, Faults, Random, World};
-use tidegate::limits;
+use tidegate::driver::sim::Endpoint;
 
 use crate::bus::Bus;
-use crate::gateway::{Gateway, Kept, Read, Shape, address};
+use crate::gateway::{Kept, Read, address};
 use crate::line::Line;
+use crate::stage::{Play, Stage};
 use crate::sweep::expect_all_to_happen;
 use crate::websocket::{Message, Phase, WebSocket};
 
@@ -27,7 +27,6 @@ const USERS: u64 = 3;
 const TIMEOUT: Duration = Duration::from_secs(6);
 /// Longer than all faults and stalls of one answer take together.
 const MARGIN: Duration = Duration::from_secs(2);
-const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
 
 /// What is known about one question.
 struct Question {
@@ -217,9 +216,7 @@ impl Client {
 }
 
 struct Scenario {
-    world: World,
-    gateway: Gateway,
-    random: Random,
+    stage: Stage,
     asked: Asked,
     askers: Vec<Asker>,
     clients: Vec<Client>,
@@ -228,67 +225,48 @@ struct Scenario {
 
 impl Scenario {
     fn new(seed: u64) -> Scenario {
-        let mut random = Random::new(seed ^ 0x9E57_1095);
-        let faults = if random.chance(100) { Faults::none() } else { Faults::seeded(seed) };
-        let world = World::new(seed, faults);
-        let shape = Shape {
-            shards: 1 + random.below(4) as u16,
-            mails_max: [1, 2, 3, 8, 64, limits::MAILBOX_MAILS][random.below(6) as usize],
-            outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
-            stalls: [0, 0, 20, 200][random.below(4) as usize],
-            connections_max: 1_000_000,
-            kept: Kept::nothing(),
-            seed: random.bits() as u32,
-        };
-        let gateway = Gateway::new(&world, shape);
+        let stage = Stage::drawn(seed, 0x9E57_1095, |_| Kept::nothing());
         let asked = Asked::default();
-        let mut scenario =
-            Scenario { world, gateway, random, asked, askers: Vec::new(), clients: Vec::new(), people: 0 };
+        let mut scenario = Scenario { stage, asked, askers: Vec::new(), clients: Vec::new(), people: 0 };
         (0..2).for_each(|_| scenario.hire(true));
         scenario
     }
 
     fn run(&mut self) {
-        for _ in 0..20 + self.random.below(60) {
-            match self.random.below(100) {
+        for _ in 0..20 + self.stage.random.below(60) {
+            match self.stage.random.below(100) {
                 0..45 => self.ask(),
                 45..75 => self.come(),
                 75..83 => self.go(),
                 83..90 => self.make_something_up(),
                 90..95 => {
-                    let is_calm = self.random.chance(500);
+                    let is_calm = self.stage.random.chance(500);
                     self.hire(is_calm);
                 }
                 _ => self.dismiss(),
             }
-            let pause_us = match self.random.below(100) {
+            let pause_us = match self.stage.random.below(100) {
                 0..40 => 0,
-                40..80 => self.random.below(3_000),
-                80..97 => self.random.below(200_000),
-                _ => self.random.below(4_000_000),
+                40..80 => self.stage.random.below(3_000),
+                80..97 => self.stage.random.below(200_000),
+                _ => self.stage.random.below(4_000_000),
             };
             self.live(Duration::from_micros(pause_us));
         }
-        self.world.calm_down();
-        self.gateway.calm_down();
+        self.stage.calm_down();
         self.live(TIMEOUT + MARGIN);
         self.assert_over();
         self.askers.clear();
         self.clients.clear();
         self.asked.steady.clear();
         self.live(Duration::from_secs(20));
-        self.gateway.assert_empty();
+        self.stage.gateway.assert_empty();
     }
 
     // --- the acts ----------------------------------------------------------------------------------------------------
 
-    fn connect(&mut self, door: Door, is_calm: bool) -> Option<Endpoint> {
-        let address = address(door, false);
-        if is_calm { Some(self.world.connect_calm(address)?) } else { self.world.connect(address) }
-    }
-
     fn hire(&mut self, is_calm: bool) {
-        let Some(endpoint) = self.connect(Door::Bus, is_calm) else { return };
+        let Some(endpoint) = self.stage.connect(address(Door::Bus, false), is_calm) else { return };
         self.people += 1;
         self.askers.push(Asker::new(self.people, endpoint));
     }
@@ -296,7 +274,7 @@ impl Scenario {
     /// An asker goes, and does not care any more; the first stay.
     fn dismiss(&mut self) {
         if self.askers.len() > 2 {
-            let index = 2 + self.random.below(self.askers.len() as u64 - 2) as usize;
+            let index = 2 + self.stage.random.below(self.askers.len() as u64 - 2) as usize;
             let id = self.askers.swap_remove(index).id;
             let prefix = u64::from(id) << 32;
             self.asked
@@ -307,17 +285,17 @@ impl Scenario {
     }
 
     fn ask(&mut self) {
-        let index = self.random.below(self.askers.len() as u64) as usize;
-        let user = self.random.below(USERS);
-        let timeout = match self.random.below(10) {
-            0..3 => Duration::from_millis(1 + self.random.below(50)),
-            _ => Duration::from_millis(1 + self.random.below(TIMEOUT.as_millis() as u64)),
+        let index = self.stage.random.below(self.askers.len() as u64) as usize;
+        let user = self.stage.random.below(USERS);
+        let timeout = match self.stage.random.below(10) {
+            0..3 => Duration::from_millis(1 + self.stage.random.below(50)),
+            _ => Duration::from_millis(1 + self.stage.random.below(TIMEOUT.as_millis() as u64)),
         };
         let asker = &mut self.askers[index];
         let number = (u64::from(asker.id) << 32) + self.asked.questions.len() as u64;
         let question = Question {
             user,
-            said: self.world.now(),
+            said: self.stage.world.now(),
             timeout,
             is_calm: asker.is_calm,
             heard_by: BTreeSet::new(),
@@ -328,22 +306,23 @@ impl Scenario {
     }
 
     fn come(&mut self) {
-        let manner = match self.random.below(10) {
+        let manner = match self.stage.random.below(10) {
             0..3 => Manner::Prompt,
-            3..6 => Manner::Slow(self.random.below(4_000_000)),
+            3..6 => Manner::Slow(self.stage.random.below(4_000_000)),
             6 => Manner::Twice,
             7 => Manner::Leaves,
             _ => Manner::Never,
         };
-        let (is_calm, user, seed) = (self.random.chance(600), self.random.below(USERS), self.random.bits());
-        let Some(endpoint) = self.connect(Door::Front, is_calm) else { return };
+        let (is_calm, user, seed) =
+            (self.stage.random.chance(600), self.stage.random.below(USERS), self.stage.random.bits());
+        let Some(endpoint) = self.stage.connect(address(Door::Front, false), is_calm) else { return };
         self.people += 1;
         self.clients.push(Client::new(self.people, user, endpoint, manner, seed));
     }
 
     fn go(&mut self) {
         if !self.clients.is_empty() {
-            let index = self.random.below(self.clients.len() as u64) as usize;
+            let index = self.stage.random.below(self.clients.len() as u64) as usize;
             let client = self.clients.swap_remove(index);
             self.asked.steady.remove(&client.id);
         }
@@ -354,64 +333,13 @@ impl Scenario {
         if self.clients.is_empty() {
             return;
         }
-        let index = self.random.below(self.clients.len() as u64) as usize;
+        let index = self.stage.random.below(self.clients.len() as u64) as usize;
         let user = self.clients[index].user;
         let others = self.clients.iter().filter(|client| client.user != user);
         let ids: Vec<String> = others.flat_map(|client| client.heard.keys().cloned()).collect();
-        let known = ids.get(self.random.below(ids.len() as u64 + 1) as usize).cloned();
-        let id = known.unwrap_or_else(|| format!("{:016x}", self.random.bits()));
+        let known = ids.get(self.stage.random.below(ids.len() as u64 + 1) as usize).cloned();
+        let id = known.unwrap_or_else(|| format!("{:016x}", self.stage.random.bits()));
         self.clients[index].answer(&id, json!([0, 0, 0]));
-    }
-
-    // --- time ----------------------------------------------------------------------------------------------------------
-
-    fn live(&mut self, time: Duration) {
-        let until = self.world.now() + time;
-        loop {
-            self.act_now();
-            let now = self.world.now();
-            let mut next = self.world.next_event();
-            if next <= now {
-                next = self.gateway.next_stall_end().min(now + Duration::from_micros(500));
-            }
-            let due = self.clients.iter().map(Client::next_due).min().unwrap_or(Tick::NEVER);
-            let next = next.min(due.max(now + Duration::from_micros(1)));
-            if next > until {
-                break;
-            }
-            self.world.advance_to(next);
-        }
-        self.world.advance_to(until);
-    }
-
-    fn act_now(&mut self) {
-        for _ in 0..ROUNDS_PER_INSTANT_MAX {
-            let runnable = self.gateway.runnable();
-            if !runnable.is_empty() {
-                let chosen = runnable[self.random.below(runnable.len() as u64) as usize];
-                self.gateway.turn(chosen);
-                if self.random.chance(100) {
-                    self.poll();
-                }
-                continue;
-            }
-            let before = self.world.history();
-            self.poll();
-            if self.world.history() == before && self.gateway.runnable().is_empty() {
-                return;
-            }
-        }
-        panic!("they never stop at {:?}", self.world.now());
-    }
-
-    fn poll(&mut self) {
-        let asked = &mut self.asked;
-        asked.now = self.world.now();
-        // Clients first: what one has heard, the outcome may be about.
-        self.clients.iter_mut().for_each(|client| client.poll(asked));
-        self.askers.iter_mut().for_each(|asker| asker.poll(asked));
-        self.clients.retain(|client| client.socket.end().is_none());
-        self.askers.retain(|asker| asker.is_calm || asker.bus.end().is_none());
     }
 
     // --- the end -------------------------------------------------------------------------------------------------------
@@ -434,6 +362,26 @@ impl Scenario {
     }
 }
 
+impl Play for Scenario {
+    fn stage(&mut self) -> &mut Stage {
+        &mut self.stage
+    }
+
+    fn poll(&mut self) {
+        let asked = &mut self.asked;
+        asked.now = self.stage.world.now();
+        // Clients first: what one has heard, the outcome may be about.
+        self.clients.iter_mut().for_each(|client| client.poll(asked));
+        self.askers.iter_mut().for_each(|asker| asker.poll(asked));
+        self.clients.retain(|client| client.socket.end().is_none());
+        self.askers.retain(|asker| asker.is_calm || asker.bus.end().is_none());
+    }
+
+    fn next_due(&mut self) -> Tick {
+        self.clients.iter().map(Client::next_due).min().unwrap_or(Tick::NEVER)
+    }
+}
+
 /// What has to happen in a sweep, for it to prove something.
 const HAPPENINGS: [(&str, Read); 5] = [
     ("answered", |counters| &counters.questions_answered),
@@ -448,6 +396,6 @@ fn every_question_ends_in_one_outcome() {
     expect_all_to_happen(SEEDS, |seed| {
         let mut scenario = Scenario::new(seed);
         scenario.run();
-        scenario.gateway.happenings(HAPPENINGS)
+        scenario.stage.gateway.happenings(HAPPENINGS)
     });
 }

@@ -15,15 +15,16 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidegate::base::Tick;
 use tidegate::conn::Door;
-use tidegate::driver::sim::{Faults, Random, World};
+use tidegate::driver::sim::{Random, World};
 use tidegate::limits;
 use tidegate::proto::channel::{Keep, Rule, Rules};
 use tidegate::proto::subject::Pattern;
 
 use crate::bus::Bus;
-use crate::gateway::{Gateway, Kept, Shape, address};
+use crate::gateway::{Kept, STALLS, Shape, address};
 use crate::ledger::Position;
 use crate::line::Line;
+use crate::stage::{Play, Stage, faults};
 use crate::sweep::expect_all_to_happen;
 use crate::websocket::{Message, Phase, WebSocket};
 
@@ -32,8 +33,6 @@ const SEEDS: std::ops::Range<u64> = 0..150;
 const ROOMS: usize = 3;
 const ALL_KEPT: usize = 0;
 const REST: Duration = Duration::from_secs(20);
-const STALL_STEP: Duration = Duration::from_micros(500);
-const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
 
 /// What happened in a life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -248,9 +247,7 @@ impl Wanderer {
 }
 
 struct Scenario {
-    world: World,
-    gateway: Gateway,
-    random: Random,
+    stage: Stage,
     publisher: Bus,
     wanderers: Vec<Wanderer>,
     said: [u64; ROOMS],
@@ -259,8 +256,7 @@ struct Scenario {
 impl Scenario {
     fn new(seed: u64) -> Scenario {
         let mut random = Random::new(seed ^ 0x3A4D_E4E4);
-        let faults = if random.chance(100) { Faults::none() } else { Faults::seeded(seed) };
-        let world = World::new(seed, faults);
+        let world = World::new(seed, faults(&mut random, seed, 100));
         let keep = |messages, age| Some(Keep { messages, bytes: 64 << 20, age });
         let (few, brief) = (1 + random.below(600) as usize, Duration::from_micros(1 + random.below(3_000_000)));
         let day = Duration::from_secs(86_400);
@@ -269,46 +265,41 @@ impl Scenario {
             let pattern = Pattern::new(&format!("room.{room}")).expect("a pattern");
             (pattern, Rule { history, ..Rule::default() })
         });
+        let kept = Kept { rules: Arc::new(Rules::new(rules)), bytes_max: limits::HISTORY_BYTES_MAX };
         let shape = Shape {
-            shards: 1 + random.below(4) as u16,
-            mails_max: [1, 2, 3, 8, 64, limits::MAILBOX_MAILS][random.below(6) as usize],
             outbox_bytes_max: [64 * 1024, limits::OUTBOX_BYTES_MAX][random.below(2) as usize],
-            stalls: [0, 0, 20, 200][random.below(4) as usize],
-            connections_max: 1_000_000,
-            kept: Kept { rules: Arc::new(Rules::new(rules)), bytes_max: limits::HISTORY_BYTES_MAX },
-            seed: random.bits() as u32,
+            ..Shape::drawn(&mut random, STALLS, |_| kept)
         };
-        let gateway = Gateway::new(&world, shape);
-        let endpoint = world.connect_calm(address(Door::Bus, false)).expect("somebody listens");
+        let mut stage = Stage::new(random, world, shape);
+        let endpoint = stage.world.connect_calm(address(Door::Bus, false)).expect("somebody listens");
         let wanderers = (0..4).map(|id| {
-            let first = random.below(ROOMS as u64) as usize;
-            let other = (first + 1 + random.below(ROOMS as u64 - 1) as usize) % ROOMS;
-            Wanderer::new(id, &[first, other][..1 + random.below(2) as usize], random.bits())
+            let first = stage.random.below(ROOMS as u64) as usize;
+            let other = (first + 1 + stage.random.below(ROOMS as u64 - 1) as usize) % ROOMS;
+            Wanderer::new(id, &[first, other][..1 + stage.random.below(2) as usize], stage.random.bits())
         });
         let wanderers = wanderers.collect();
-        Scenario { publisher: Bus::new(endpoint, ""), world, gateway, random, wanderers, said: [0; ROOMS] }
+        Scenario { publisher: Bus::new(endpoint, ""), stage, wanderers, said: [0; ROOMS] }
     }
 
     fn run(&mut self) -> Counts {
-        for _ in 0..30 + self.random.below(70) {
-            match self.random.below(10) {
+        for _ in 0..30 + self.stage.random.below(70) {
+            match self.stage.random.below(10) {
                 0..5 => self.say(),
                 5..9 => self.wander(),
                 _ => self.fall_deaf(),
             }
-            let pause_us = match self.random.below(100) {
+            let pause_us = match self.stage.random.below(100) {
                 0..30 => 0,
-                30..80 => self.random.below(3_000),
-                80..97 => self.random.below(200_000),
-                _ => self.random.below(5_000_000),
+                30..80 => self.stage.random.below(3_000),
+                80..97 => self.stage.random.below(200_000),
+                _ => self.stage.random.below(5_000_000),
             };
             self.live(Duration::from_micros(pause_us));
         }
-        self.world.calm_down();
-        self.gateway.calm_down();
+        self.stage.calm_down();
         // Whoever is thrown out of what it has missed comes back once more.
         for _ in 0..3 {
-            let now = self.world.now();
+            let now = self.stage.world.now();
             for index in 0..self.wanderers.len() {
                 self.wanderers[index].deaf_until = now;
                 self.come_back(index, true);
@@ -332,11 +323,11 @@ impl Scenario {
 
     /// One message, or as many as no reply and no short history takes.
     fn say(&mut self) {
-        let count = if self.random.chance(250) { 1 + self.random.below(700) } else { 1 };
-        let room = self.random.below(ROOMS as u64) as usize;
+        let count = if self.stage.random.chance(250) { 1 + self.stage.random.below(700) } else { 1 };
+        let room = self.stage.random.below(ROOMS as u64) as usize;
         for _ in 0..count {
             self.said[room] += 1;
-            let padding = if self.random.chance(50) { self.random.below(3_000) } else { 10 } as usize;
+            let padding = if self.stage.random.chance(50) { self.stage.random.below(3_000) } else { 10 } as usize;
             let payload = json!({"number": self.said[room], "padding": "x".repeat(padding)}).to_string();
             self.publisher.publish(&format!("room.{room}"), "", payload.as_bytes());
         }
@@ -344,11 +335,11 @@ impl Scenario {
 
     /// One loses its connection or comes back.
     fn wander(&mut self) {
-        let index = self.random.below(self.wanderers.len() as u64) as usize;
-        if !self.wanderers[index].is_away() && self.random.chance(500) {
+        let index = self.stage.random.below(self.wanderers.len() as u64) as usize;
+        if !self.wanderers[index].is_away() && self.stage.random.chance(500) {
             self.wanderers[index].cut();
         }
-        let is_calm = self.random.chance(300);
+        let is_calm = self.stage.random.chance(300);
         self.come_back(index, is_calm);
     }
 
@@ -356,63 +347,33 @@ impl Scenario {
         if !self.wanderers[index].is_away() {
             return;
         }
-        let address = address(Door::Front, false);
-        let endpoint = if is_calm { self.world.connect_calm(address) } else { self.world.connect(address) };
-        if let Some(endpoint) = endpoint {
+        if let Some(endpoint) = self.stage.connect(address(Door::Front, false), is_calm) {
             self.wanderers[index].come(Line::new(endpoint));
         }
     }
 
     fn fall_deaf(&mut self) {
-        let index = self.random.below(self.wanderers.len() as u64) as usize;
-        self.wanderers[index].deaf_until = self.world.now() + Duration::from_micros(self.random.below(6_000_000));
+        let index = self.stage.random.below(self.wanderers.len() as u64) as usize;
+        self.wanderers[index].deaf_until =
+            self.stage.world.now() + Duration::from_micros(self.stage.random.below(6_000_000));
     }
+}
 
-    // --- time ----------------------------------------------------------------------------------------------------------
-
-    fn live(&mut self, time: Duration) {
-        let until = self.world.now() + time;
-        loop {
-            self.act_now();
-            let now = self.world.now();
-            let mut next = self.world.next_event();
-            if next <= now {
-                next = self.gateway.next_stall_end().min(now + STALL_STEP);
-            }
-            let ends = self.wanderers.iter().map(|wanderer| wanderer.deaf_until).filter(|until| *until > now);
-            let next = ends.fold(next, Tick::min);
-            if next > until {
-                break;
-            }
-            self.world.advance_to(next);
-        }
-        self.world.advance_to(until);
-    }
-
-    fn act_now(&mut self) {
-        for _ in 0..ROUNDS_PER_INSTANT_MAX {
-            let runnable = self.gateway.runnable();
-            if !runnable.is_empty() {
-                let chosen = runnable[self.random.below(runnable.len() as u64) as usize];
-                self.gateway.turn(chosen);
-                if self.random.chance(100) {
-                    self.poll();
-                }
-                continue;
-            }
-            let before = self.world.history();
-            self.poll();
-            if self.world.history() == before && self.gateway.runnable().is_empty() {
-                return;
-            }
-        }
-        panic!("they never stop at {:?}", self.world.now());
+impl Play for Scenario {
+    fn stage(&mut self) -> &mut Stage {
+        &mut self.stage
     }
 
     fn poll(&mut self) {
-        let now = self.world.now();
+        let now = self.stage.world.now();
         self.publisher.poll();
         self.wanderers.iter_mut().for_each(|wanderer| wanderer.poll(now));
+    }
+
+    fn next_due(&mut self) -> Tick {
+        let now = self.stage.world.now();
+        let ends = self.wanderers.iter().map(|wanderer| wanderer.deaf_until);
+        ends.filter(|until| *until > now).min().unwrap_or(Tick::NEVER)
     }
 }
 

@@ -12,20 +12,19 @@ use std::time::Duration;
 use serde_json::Value;
 use tidegate::base::Tick;
 use tidegate::conn::Door;
-use tidegate::driver::sim::{Endpoint, Faults, Random, World};
-use tidegate::limits;
+use tidegate::driver::sim::Endpoint;
 
 use crate::bus::Bus;
-use crate::gateway::{Gateway, JOB_KEEP, JOB_TIMEOUT, Kept, Read, Shape, address};
+use crate::gateway::{JOB_KEEP, JOB_TIMEOUT, Kept, Read, address};
 use crate::http::Head;
 use crate::line::Line;
 use crate::sse::EventStream;
+use crate::stage::{Play, Stage};
 use crate::sweep::expect_all_to_happen;
 
 const SEEDS: std::ops::Range<u64> = 0..300;
 /// Longer than all faults and stalls of one answer take together.
 const MARGIN: Duration = Duration::from_secs(2);
-const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
 
 /// What is known about one request, by all who have seen something of it.
 #[derive(Default)]
@@ -286,9 +285,7 @@ impl Watcher {
 }
 
 struct Scenario {
-    world: World,
-    gateway: Gateway,
-    random: Random,
+    stage: Stage,
     jobs: Jobs,
     askers: Vec<Asker>,
     jobbers: Vec<Jobber>,
@@ -299,23 +296,9 @@ struct Scenario {
 
 impl Scenario {
     fn new(seed: u64) -> Scenario {
-        let mut random = Random::new(seed ^ 0xACCE_97ED);
-        let faults = if random.chance(100) { Faults::none() } else { Faults::seeded(seed) };
-        let world = World::new(seed, faults);
-        let shape = Shape {
-            shards: 1 + random.below(4) as u16,
-            mails_max: [1, 2, 3, 8, 64, limits::MAILBOX_MAILS][random.below(6) as usize],
-            outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
-            stalls: [0, 0, 20, 200][random.below(4) as usize],
-            connections_max: 1_000_000,
-            kept: Kept::new(&mut random),
-            seed: random.bits() as u32,
-        };
-        let gateway = Gateway::new(&world, shape);
+        let stage = Stage::drawn(seed, 0xACCE_97ED, Kept::new);
         let mut scenario = Scenario {
-            world,
-            gateway,
-            random,
+            stage,
             jobs: Jobs::default(),
             askers: Vec::new(),
             jobbers: Vec::new(),
@@ -324,15 +307,15 @@ impl Scenario {
             hired: 0,
         };
         for _ in 0..3 {
-            let endpoint = scenario.connect(Door::Front, true).expect("somebody listens");
+            let endpoint = scenario.stage.connect(address(Door::Front, false), true).expect("somebody listens");
             scenario.askers.push(Asker::new(endpoint));
         }
         scenario
     }
 
     fn run(&mut self) {
-        for _ in 0..20 + self.random.below(60) {
-            match self.random.below(100) {
+        for _ in 0..20 + self.stage.random.below(60) {
+            match self.stage.random.below(100) {
                 0..45 => self.post(),
                 45..60 => self.read(),
                 60..72 => self.hire(),
@@ -340,16 +323,15 @@ impl Scenario {
                 80..85 => self.retire(),
                 _ => self.watch(),
             }
-            let pause_us = match self.random.below(100) {
+            let pause_us = match self.stage.random.below(100) {
                 0..40 => 0,
-                40..80 => self.random.below(3_000),
-                80..97 => self.random.below(200_000),
-                _ => self.random.below(4_000_000),
+                40..80 => self.stage.random.below(3_000),
+                80..97 => self.stage.random.below(200_000),
+                _ => self.stage.random.below(4_000_000),
             };
             self.live(Duration::from_micros(pause_us));
         }
-        self.world.calm_down();
-        self.gateway.calm_down();
+        self.stage.calm_down();
         self.live(JOB_TIMEOUT + MARGIN);
         self.assert_over();
         self.live(JOB_TIMEOUT + JOB_KEEP + MARGIN);
@@ -357,30 +339,25 @@ impl Scenario {
         self.jobbers.clear();
         self.watchers.clear();
         self.live(Duration::from_secs(20));
-        self.gateway.assert_empty();
+        self.stage.gateway.assert_empty();
     }
 
     // --- the acts ----------------------------------------------------------------------------------------------------
 
-    fn connect(&mut self, door: Door, is_calm: bool) -> Option<Endpoint> {
-        let address = address(door, false);
-        if is_calm { Some(self.world.connect_calm(address)?) } else { self.world.connect(address) }
-    }
-
     fn asker(&mut self) -> &mut Asker {
-        let index = self.random.below(self.askers.len() as u64) as usize;
+        let index = self.stage.random.below(self.askers.len() as u64) as usize;
         &mut self.askers[index]
     }
 
     /// Some jobs; now and then one that comes again.
     fn post(&mut self) {
-        let most = if self.random.chance(50) { 400 } else { 4 };
-        for _ in 0..1 + self.random.below(most) {
-            let is_again = self.posted > 0 && self.random.chance(200);
-            let number = if is_again { self.random.below(self.posted) } else { self.posted };
+        let most = if self.stage.random.chance(50) { 400 } else { 4 };
+        for _ in 0..1 + self.stage.random.below(most) {
+            let is_again = self.posted > 0 && self.stage.random.chance(200);
+            let number = if is_again { self.stage.random.below(self.posted) } else { self.posted };
             // Every third has a key, and may be sent again.
             let key = number.is_multiple_of(3).then(|| format!("key-{number}"));
-            let now = self.world.now();
+            let now = self.stage.world.now();
             // As long as the first is certainly not forgotten.
             let may_come_again = |at: &Tick| key.is_some() && now < *at + JOB_KEEP / 2;
             if is_again && !self.jobs.posted.get(&number).is_some_and(may_come_again) {
@@ -394,7 +371,7 @@ impl Scenario {
 
     fn known(&mut self) -> Option<String> {
         let accepted: Vec<&String> = self.jobs.by_id.keys().collect();
-        let index = self.random.below(accepted.len().max(1) as u64) as usize;
+        let index = self.stage.random.below(accepted.len().max(1) as u64) as usize;
         accepted.get(index).map(|id| (*id).clone())
     }
 
@@ -406,15 +383,15 @@ impl Scenario {
     }
 
     fn hire(&mut self) {
-        let manner = match self.random.below(10) {
+        let manner = match self.stage.random.below(10) {
             0..4 => Manner::Prompt,
-            4..6 => Manner::Slow(self.random.below(8_000_000)),
+            4..6 => Manner::Slow(self.stage.random.below(8_000_000)),
             6..8 => Manner::Twice,
             8 => Manner::Fails,
             _ => Manner::Never,
         };
-        let is_calm = self.random.chance(600);
-        let Some(endpoint) = self.connect(Door::Bus, is_calm) else { return };
+        let is_calm = self.stage.random.chance(600);
+        let Some(endpoint) = self.stage.connect(address(Door::Bus, false), is_calm) else { return };
         self.hired += 1;
         if !is_calm {
             // The network may have parted it from the gateway, and it does not know.
@@ -426,7 +403,7 @@ impl Scenario {
     /// A worker dies.
     fn dismiss(&mut self) {
         if !self.jobbers.is_empty() {
-            let index = self.random.below(self.jobbers.len() as u64) as usize;
+            let index = self.stage.random.below(self.jobbers.len() as u64) as usize;
             let jobber = self.jobbers.swap_remove(index);
             self.jobs.gone.insert(jobber.id);
         }
@@ -435,7 +412,7 @@ impl Scenario {
     /// A worker takes no new jobs, and finishes what it has.
     fn retire(&mut self) {
         if !self.jobbers.is_empty() {
-            let index = self.random.below(self.jobbers.len() as u64) as usize;
+            let index = self.stage.random.below(self.jobbers.len() as u64) as usize;
             let jobber = &mut self.jobbers[index];
             jobber.bus.unsubscribe(jobber.sid, 0);
         }
@@ -443,61 +420,10 @@ impl Scenario {
 
     fn watch(&mut self) {
         let Some(id) = self.known() else { return };
-        let is_calm = self.random.chance(700);
-        let Some(endpoint) = self.connect(Door::Front, is_calm) else { return };
+        let is_calm = self.stage.random.chance(700);
+        let Some(endpoint) = self.stage.connect(address(Door::Front, false), is_calm) else { return };
         let stream = EventStream::new(Line::new(endpoint), &format!("/results/{id}"), "");
         self.watchers.push(Watcher { id, is_calm, stream, heard: 0, opened: None });
-    }
-
-    // --- time ----------------------------------------------------------------------------------------------------------
-
-    fn live(&mut self, time: Duration) {
-        let until = self.world.now() + time;
-        loop {
-            self.act_now();
-            let now = self.world.now();
-            let mut next = self.world.next_event();
-            if next <= now {
-                next = self.gateway.next_stall_end().min(now + Duration::from_micros(500));
-            }
-            let due = self.jobbers.iter().map(Jobber::next_due).min().unwrap_or(Tick::NEVER);
-            let next = next.min(due.max(now + Duration::from_micros(1)));
-            if next > until {
-                break;
-            }
-            self.world.advance_to(next);
-        }
-        self.world.advance_to(until);
-    }
-
-    fn act_now(&mut self) {
-        for _ in 0..ROUNDS_PER_INSTANT_MAX {
-            let runnable = self.gateway.runnable();
-            if !runnable.is_empty() {
-                let chosen = runnable[self.random.below(runnable.len() as u64) as usize];
-                self.gateway.turn(chosen);
-                if self.random.chance(100) {
-                    self.poll();
-                }
-                continue;
-            }
-            let before = self.world.history();
-            self.poll();
-            if self.world.history() == before && self.gateway.runnable().is_empty() {
-                return;
-            }
-        }
-        panic!("they never stop at {:?}", self.world.now());
-    }
-
-    fn poll(&mut self) {
-        let (now, jobs) = (self.world.now(), &mut self.jobs);
-        jobs.now = now;
-        self.askers.iter_mut().for_each(|asker| asker.poll(jobs));
-        self.jobbers.iter_mut().for_each(|jobber| jobber.poll(now, jobs));
-        self.watchers.iter_mut().for_each(|watcher| watcher.poll(now, jobs));
-        self.jobbers.retain(|jobber| jobber.bus.end().is_none());
-        self.watchers.retain(|watcher| watcher.is_calm || watcher.stream.end().is_none());
     }
 
     // --- the end -------------------------------------------------------------------------------------------------------
@@ -527,9 +453,29 @@ impl Scenario {
         }
         for (id, job) in &self.jobs.by_id {
             let posted = self.jobs.posted[&job.number.expect("it was accepted")];
-            let is_forgotten = self.world.now() >= posted + JOB_KEEP;
+            let is_forgotten = self.stage.world.now() >= posted + JOB_KEEP;
             assert!(job.end.is_some() || is_forgotten, "{id} has come to no end");
         }
+    }
+}
+
+impl Play for Scenario {
+    fn stage(&mut self) -> &mut Stage {
+        &mut self.stage
+    }
+
+    fn poll(&mut self) {
+        let (now, jobs) = (self.stage.world.now(), &mut self.jobs);
+        jobs.now = now;
+        self.askers.iter_mut().for_each(|asker| asker.poll(jobs));
+        self.jobbers.iter_mut().for_each(|jobber| jobber.poll(now, jobs));
+        self.watchers.iter_mut().for_each(|watcher| watcher.poll(now, jobs));
+        self.jobbers.retain(|jobber| jobber.bus.end().is_none());
+        self.watchers.retain(|watcher| watcher.is_calm || watcher.stream.end().is_none());
+    }
+
+    fn next_due(&mut self) -> Tick {
+        self.jobbers.iter().map(Jobber::next_due).min().unwrap_or(Tick::NEVER)
     }
 }
 
@@ -548,6 +494,6 @@ fn every_accepted_request_comes_to_one_end() {
     expect_all_to_happen(SEEDS, |seed| {
         let mut scenario = Scenario::new(seed);
         scenario.run();
-        scenario.gateway.happenings(HAPPENINGS)
+        scenario.stage.gateway.happenings(HAPPENINGS)
     });
 }

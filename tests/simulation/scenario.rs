@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tidegate::base::Tick;
 use tidegate::conn::Door;
-use tidegate::driver::sim::{Endpoint, Faults, Random, World};
+use tidegate::driver::sim::{Endpoint, Random, World};
 use tidegate::limits;
 use tidegate::proto::CloseReason;
 
@@ -20,10 +20,11 @@ use crate::client::{Client, Kind};
 use crate::clients::{Me, Mercy, Room, Stream, whisper_channel};
 use crate::deed::DEEDS;
 use crate::ear::{Pattern, STEADY_GROUP};
-use crate::gateway::{Gateway, Kept, Shape, address};
+use crate::gateway::{Kept, Shape, address};
 use crate::ledger::Ledger;
 use crate::line::Line;
 use crate::poster::Poster;
+use crate::stage::{Play, Stage, faults};
 use crate::tally::Counts;
 use crate::traveller::{Traveller, Travels};
 use crate::trust::Trust;
@@ -42,10 +43,6 @@ const JOURNAL_LINES: usize = 60;
 const REST: Duration = Duration::from_secs(20);
 /// And for clients that do not answer a close.
 const DRAIN: Duration = Duration::from_secs(30);
-/// How often clients act while shards have no core.
-const STALL_STEP: Duration = Duration::from_micros(500);
-/// More rounds without time passing than anything needs.
-const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
 
 type Act = fn(&mut Scenario);
 
@@ -67,12 +64,10 @@ const ACTS: [(u64, Act); 11] = [
 const TLS_ACTS: usize = 2;
 
 pub struct Scenario {
-    pub world: World,
+    pub stage: Stage,
     pub journal: VecDeque<String>,
-    gateway: Gateway,
     shape: Shape,
     ledger: Ledger,
-    random: Random,
     clients: Vec<Client>,
     clients_made: u32,
     /// How often each of the acts: seeds differ in kind, because what needs much of one thing hides among all others.
@@ -94,7 +89,7 @@ pub struct Scenario {
 impl Scenario {
     pub fn new(seed: u64) -> Scenario {
         let mut random = Random::new(seed ^ 0x5CE7_A210);
-        let faults = if random.chance(100) { Faults::none() } else { Faults::seeded(seed) };
+        let faults = faults(&mut random, seed, 100);
         let world = World::new(seed, faults.clone());
         let shape = Shape {
             shards: 1 + random.below(4) as u16,
@@ -115,16 +110,14 @@ impl Scenario {
             crawls: faults.partial_write > 0 && *faults.delay_us.end() > 100_000,
             greets: random.chance(500),
             bursts: [0, 30, 100][random.below(3) as usize],
-            gateway: Gateway::new(&world, shape.clone()),
-            world,
             journal: VecDeque::new(),
-            shape,
             ledger: Ledger::new(),
             workers_drift: random.chance(400),
             tls_left,
             trust: Trust::new(&mut random),
             travels: Travels::default(),
-            random,
+            stage: Stage::new(random, world, shape.clone()),
+            shape,
             clients: Vec::new(),
             clients_made: 0,
         };
@@ -135,23 +128,22 @@ impl Scenario {
     /// Lives the whole life; panics when something is not as it must be.
     pub fn run(&mut self) {
         self.begin();
-        for _ in 0..30 + self.random.below(90) {
+        for _ in 0..30 + self.stage.random.below(90) {
             self.act();
-            let pause_us = match self.random.below(100) {
+            let pause_us = match self.stage.random.below(100) {
                 0..30 => 0,
-                30..80 => self.random.below(3_000),
-                80..97 => self.random.below(200_000),
-                _ => self.random.below(20_000_000),
+                30..80 => self.stage.random.below(3_000),
+                80..97 => self.stage.random.below(200_000),
+                _ => self.stage.random.below(20_000_000),
             };
             self.live(Duration::from_micros(pause_us));
         }
         self.note("comes to rest".to_owned());
-        self.world.calm_down();
-        self.gateway.calm_down();
+        self.stage.calm_down();
         self.bring_back();
         self.live(REST);
         self.assert_settled(false);
-        if self.random.chance(500) {
+        if self.stage.random.chance(500) {
             self.end_with_farewells();
         } else {
             self.end_with_drain();
@@ -205,7 +197,7 @@ impl Scenario {
 
     fn act(&mut self) {
         let total: u64 = self.temper.iter().sum();
-        let mut choice = self.random.below(total);
+        let mut choice = self.stage.random.below(total);
         let chosen = self.temper.iter().position(|weight| match choice.checked_sub(*weight) {
             Some(rest) => {
                 choice = rest;
@@ -217,16 +209,17 @@ impl Scenario {
     }
 
     fn come(&mut self) {
-        let is_calm = self.random.chance(600);
-        let (room, user, seed) = (self.random.below(ROOMS), self.random.below(USERS), self.random.bits());
+        let is_calm = self.stage.random.chance(600);
+        let (room, user, seed) =
+            (self.stage.random.below(ROOMS), self.stage.random.below(USERS), self.stage.random.bits());
         let drift = self.workers_drift;
-        match self.random.below(100) {
+        match self.stage.random.below(100) {
             0..30 => self.enter_front(is_calm, |id, line| Kind::Room(Room::new(id, line, room, seed))),
             30..50 => self.enter_front(is_calm, |id, line| Kind::Me(Me::new(id, line, user, seed, drift))),
             50..70 => self.enter_front(is_calm, |id, line| Kind::Stream(Stream::new(id, line, room))),
             70..80 => self.enter(Door::Admin, is_calm, |id, endpoint| Kind::Poster(Poster::new(id, endpoint))),
             _ => {
-                let choice = self.random.bits();
+                let choice = self.stage.random.bits();
                 self.enter(Door::Bus, is_calm, |id, endpoint| {
                     Kind::Worker(Worker::of_some_kind(id, endpoint, room, drift, choice))
                 });
@@ -236,12 +229,12 @@ impl Scenario {
 
     /// Somebody comes by the front door, or by the one beside it where TLS is spoken.
     fn enter_front(&mut self, is_calm: bool, make: impl FnOnce(u32, Line) -> Kind) {
-        let is_tls = self.tls_left > 0 && self.random.chance(400);
+        let is_tls = self.tls_left > 0 && self.stage.random.chance(400);
         if !is_tls {
             return self.enter(Door::Front, is_calm, |id, endpoint| make(id, Line::new(endpoint)));
         }
         self.tls_left -= 1;
-        let tls = self.trust.client(self.random.bits());
+        let tls = self.trust.client(self.stage.random.bits());
         self.note("the next one speaks TLS".to_owned());
         self.enter_at(address(Door::Front, true), is_calm, |id, endpoint| make(id, Line::with_tls(endpoint, tls)));
     }
@@ -254,9 +247,7 @@ impl Scenario {
         if self.clients.len() >= CLIENTS_MAX {
             return;
         }
-        let world = &self.world;
-        let endpoint = if is_calm { world.connect_calm(address) } else { world.connect(address) };
-        let Some(endpoint) = endpoint else { return };
+        let Some(endpoint) = self.stage.connect(address, is_calm) else { return };
         self.clients_made += 1;
         let id = self.clients_made;
         let client = Client::new(id, &mut self.ledger, endpoint, |endpoint| make(id, endpoint));
@@ -270,8 +261,8 @@ impl Scenario {
         let Some(index) = self.pick(|client| !client.is_calm) else { return };
         let id = self.clients[index].id;
         match &mut self.clients[index].kind {
-            Kind::Room(room) if self.random.chance(500) => room.leave(),
-            Kind::Me(me) if self.random.chance(500) => me.leave(),
+            Kind::Room(room) if self.stage.random.chance(500) => room.leave(),
+            Kind::Me(me) if self.stage.random.chance(500) => me.leave(),
             _ => self.remove(index),
         }
         self.note(format!("{id} goes"));
@@ -279,7 +270,7 @@ impl Scenario {
 
     /// One reader goes and another comes to the same room, at the same moment.
     fn relieve(&mut self) {
-        let room = self.random.below(ROOMS);
+        let room = self.stage.random.below(ROOMS);
         let is_one = |client: &Client| matches!(&client.kind, Kind::Stream(stream) if stream.room == room);
         if let Some(index) = self.pick(|client| !client.is_calm && is_one(client)) {
             self.note(format!("{} is relieved", self.clients[index].id));
@@ -290,7 +281,7 @@ impl Scenario {
 
     /// Somebody who speaks TLS does something out of turn.
     fn misbehave(&mut self) {
-        let deed = DEEDS[self.random.below(DEEDS.len() as u64) as usize];
+        let deed = DEEDS[self.stage.random.below(DEEDS.len() as u64) as usize];
         let Some(index) = self.pick(|client| !client.is_calm && client.speaks_tls()) else { return };
         // An empty ping; and a stream's client may say what it likes, because nobody listens.
         const FILLER: &[u8] = b"\x89\x80mask";
@@ -323,18 +314,18 @@ impl Scenario {
     /// A traveller sets out, loses the connection, or comes back.
     fn travel(&mut self) {
         let travellers = self.clients.iter().filter(|client| matches!(client.kind, Kind::Traveller(_))).count();
-        if travellers < TRAVELLERS_MAX && self.random.chance(400) && self.clients.len() < CLIENTS_MAX {
+        if travellers < TRAVELLERS_MAX && self.stage.random.chance(400) && self.clients.len() < CLIENTS_MAX {
             self.clients_made += 1;
             let id = self.clients_made;
-            let first = self.random.below(ROOMS);
-            let rooms = [first, (first + 1 + self.random.below(ROOMS - 1)) % ROOMS];
-            let count = 1 + self.random.below(2) as usize;
+            let first = self.stage.random.below(ROOMS);
+            let rooms = [first, (first + 1 + self.stage.random.below(ROOMS - 1)) % ROOMS];
+            let count = 1 + self.stage.random.below(2) as usize;
             let traveller = Traveller::new(id, &rooms[..count], self.shape.kept.clone());
             self.clients.push(Client { id, is_calm: false, deaf_until: Tick::ZERO, kind: Kind::Traveller(traveller) });
             self.note(format!("a traveller to {:?} sets out as {id}", &rooms[..count]));
         }
         let Some(index) = self.pick(|client| matches!(client.kind, Kind::Traveller(_))) else { return };
-        let is_cut = self.random.chance(500);
+        let is_cut = self.stage.random.chance(500);
         let Kind::Traveller(traveller) = &mut self.clients[index].kind else { return };
         if !traveller.is_away() && is_cut {
             traveller.cut();
@@ -350,17 +341,15 @@ impl Scenario {
         if !traveller.is_away() {
             return;
         }
-        let is_tls = self.tls_left > 0 && self.random.chance(200);
-        let address = address(Door::Front, is_tls);
-        let endpoint = if is_calm { self.world.connect_calm(address) } else { self.world.connect(address) };
-        let Some(endpoint) = endpoint else { return };
+        let is_tls = self.tls_left > 0 && self.stage.random.chance(200);
+        let Some(endpoint) = self.stage.connect(address(Door::Front, is_tls), is_calm) else { return };
         let line = if is_tls {
             self.tls_left -= 1;
-            Line::with_tls(endpoint, self.trust.client(self.random.bits()))
+            Line::with_tls(endpoint, self.trust.client(self.stage.random.bits()))
         } else {
             Line::new(endpoint)
         };
-        traveller.come(line, &mut self.random);
+        traveller.come(line, &mut self.stage.random);
         let id = traveller.id;
         self.note(format!("{id} comes, or comes back"));
     }
@@ -378,15 +367,15 @@ impl Scenario {
 
     fn fall_deaf(&mut self) {
         let Some(index) = self.pick(|client| !client.is_calm) else { return };
-        let until = self.world.now() + Duration::from_micros(self.random.below(8_000_000));
+        let until = self.stage.world.now() + Duration::from_micros(self.stage.random.below(8_000_000));
         self.clients[index].deaf_until = until;
     }
 
     fn change_subscriptions(&mut self) {
         let is_changeable = |client: &Client| matches!(client.kind, Kind::Worker(_)) && client.id > 5;
         let Some(index) = self.pick(is_changeable) else { return };
-        let (room, choice) = (self.random.below(ROOMS), self.random.bits());
-        let is_to_leave = self.random.chance(400);
+        let (room, choice) = (self.stage.random.below(ROOMS), self.stage.random.bits());
+        let is_to_leave = self.stage.random.chance(400);
         let Kind::Worker(worker) = &mut self.clients[index].kind else { return };
         let subject = format!("room.{room}");
         match (is_to_leave, choice % 4) {
@@ -408,7 +397,7 @@ impl Scenario {
             _ => false,
         });
         let Some(index) = self.pick(|client| matches!(client.kind, Kind::Worker(_))) else { return };
-        let (subject, question) = match self.random.below(3) {
+        let (subject, question) = match self.stage.random.below(3) {
             0 if has_responder => ("ask.responder", Question::Responder),
             1 => ("tg.conn.00ffffffffffffff", Question::Nobody),
             _ => ("ask.nobody", Question::Nobody),
@@ -423,9 +412,9 @@ impl Scenario {
     fn burst(&mut self) {
         let is_worker = |client: &Client| matches!(client.kind, Kind::Worker(_) | Kind::Poster(_));
         let Some(index) = self.pick(is_worker) else { return };
-        let channel = format!("room.{}", self.random.below(ROOMS));
-        let most = if self.random.chance(100) { 3_000 } else { 400 };
-        let count = 50 + self.random.below(most);
+        let channel = format!("room.{}", self.stage.random.below(ROOMS));
+        let most = if self.stage.random.chance(100) { 3_000 } else { 400 };
+        let count = 50 + self.stage.random.below(most);
         let Scenario { clients, ledger, .. } = self;
         for _ in 0..count {
             match &mut clients[index].kind {
@@ -443,9 +432,9 @@ impl Scenario {
         if conns.is_empty() {
             return;
         }
-        let (conn, client) = &conns[self.random.below(conns.len() as u64) as usize];
-        let channel = format!("room.{}", self.random.below(ROOMS));
-        let choice = self.random.below(10);
+        let (conn, client) = &conns[self.stage.random.below(conns.len() as u64) as usize];
+        let channel = format!("room.{}", self.stage.random.below(ROOMS));
+        let choice = self.stage.random.below(10);
         let Kind::Worker(worker) = &mut self.clients[index].kind else { return };
         let ledger = &mut self.ledger;
         let did = match choice {
@@ -471,14 +460,16 @@ impl Scenario {
     }
 
     fn say_something(&mut self) {
-        if self.random.chance(self.bursts) {
+        if self.stage.random.chance(self.bursts) {
             return self.burst();
         }
         let listens_only = |client: &Client| matches!(client.kind, Kind::Stream(_) | Kind::Traveller(_));
         let Some(index) = self.pick(|client| !listens_only(client)) else { return };
-        let padding = if self.random.chance(50) { self.random.below(6_000) } else { self.random.below(60) } as usize;
-        let is_to_user = self.random.chance(200);
-        let (room, user) = (self.random.below(ROOMS), self.random.below(USERS));
+        let padding =
+            if self.stage.random.chance(50) { self.stage.random.below(6_000) } else { self.stage.random.below(60) }
+                as usize;
+        let is_to_user = self.stage.random.chance(200);
+        let (room, user) = (self.stage.random.below(ROOMS), self.stage.random.below(USERS));
         let channel = if is_to_user { format!("tg.user.u{user}") } else { format!("room.{room}") };
         let Scenario { clients, ledger, .. } = self;
         match &mut clients[index].kind {
@@ -496,69 +487,14 @@ impl Scenario {
         let clients = self.clients.iter().enumerate();
         let meant = clients.filter(|(_, client)| is_meant(client) && !client.is_ended());
         let found: Vec<usize> = meant.map(|(index, _)| index).collect();
-        (!found.is_empty()).then(|| found[self.random.below(found.len() as u64) as usize])
+        (!found.is_empty()).then(|| found[self.stage.random.below(found.len() as u64) as usize])
     }
 
     fn note(&mut self, line: String) {
         if self.journal.len() == JOURNAL_LINES {
             self.journal.pop_front();
         }
-        self.journal.push_back(format!("{:>12} us  {line}", self.world.now().micros()));
-    }
-
-    // --- time --------------------------------------------------------------------------------------------------------
-
-    /// Lets everybody act for so long.
-    fn live(&mut self, time: Duration) {
-        let until = self.world.now() + time;
-        loop {
-            self.act_now();
-            let now = self.world.now();
-            let mut next = self.world.next_event();
-            if next <= now {
-                // Only shards without a core have something to do now; meanwhile clients go on.
-                next = self.gateway.next_stall_end().min(now + STALL_STEP);
-            }
-            if next > until {
-                break;
-            }
-            self.world.advance_to(next);
-        }
-        self.world.advance_to(until);
-    }
-
-    /// Lets shards and clients act until nobody has anything to do at this instant.
-    fn act_now(&mut self) {
-        for _ in 0..ROUNDS_PER_INSTANT_MAX {
-            let runnable = self.gateway.runnable();
-            if !runnable.is_empty() {
-                let chosen = runnable[self.random.below(runnable.len() as u64) as usize];
-                self.gateway.turn(chosen);
-                if self.random.chance(100) && !self.clients.is_empty() {
-                    let index = self.random.below(self.clients.len() as u64) as usize;
-                    self.clients[index].poll(self.world.now(), &mut self.ledger);
-                }
-                continue;
-            }
-            let before = self.world.history();
-            self.poll_clients();
-            if self.world.history() == before && self.gateway.runnable().is_empty() {
-                return;
-            }
-        }
-        panic!("they never stop at {:?}", self.world.now());
-    }
-
-    fn poll_clients(&mut self) {
-        let now = self.world.now();
-        for client in &mut self.clients {
-            client.poll(now, &mut self.ledger);
-        }
-        if self.greets {
-            let rooms: Vec<String> = self.clients.iter_mut().filter_map(Client::just_came_to).collect();
-            rooms.iter().for_each(|room| self.greet(room));
-        }
-        self.clients.retain(|client| client.is_calm || !client.is_ended());
+        self.journal.push_back(format!("{:>12} us  {line}", self.stage.world.now().micros()));
     }
 
     fn greet(&mut self, room: &str) {
@@ -593,10 +529,10 @@ impl Scenario {
             assert!(client.is_ended() || deed.is_none(), "{} did this and is still there: {deed:?}", client.id);
         }
         let counts = self.trust.tally.counts();
-        let closed = self.gateway.closed(CloseReason::TlsProtocol);
+        let closed = self.stage.gateway.closed(CloseReason::TlsProtocol);
         let is_counted = (counts.alerts_heard()..=counts.offences()).contains(&closed);
         assert!(is_counted, "{closed} closed for breaking TLS: {counts:?}");
-        let cut = self.gateway.closed(CloseReason::TlsTruncated);
+        let cut = self.stage.gateway.closed(CloseReason::TlsTruncated);
         assert!(cut <= counts.left + counts.cuts(), "{cut} closed as truncated: {counts:?}");
     }
 
@@ -606,24 +542,24 @@ impl Scenario {
         for client in &mut self.clients {
             client.deaf_until = Tick::ZERO;
             match &mut client.kind {
-                Kind::Room(room) if self.random.chance(500) => room.leave(),
-                Kind::Me(me) if self.random.chance(500) => me.leave(),
+                Kind::Room(room) if self.stage.random.chance(500) => room.leave(),
+                Kind::Me(me) if self.stage.random.chance(500) => me.leave(),
                 _ => {}
             }
         }
-        let pause_ms = self.random.below(100);
+        let pause_ms = self.stage.random.below(100);
         self.live(Duration::from_millis(pause_ms));
         while !self.clients.is_empty() {
-            let index = self.random.below(self.clients.len() as u64) as usize;
+            let index = self.stage.random.below(self.clients.len() as u64) as usize;
             self.remove(index);
-            let pause_us = self.random.below(1_000);
+            let pause_us = self.stage.random.below(1_000);
             self.live(Duration::from_micros(pause_us));
         }
         self.live(REST);
-        self.gateway.assert_empty();
-        self.gateway.drain();
+        self.stage.gateway.assert_empty();
+        self.stage.gateway.drain();
         self.live(DRAIN);
-        assert!(self.gateway.is_over(), "a shard without connections does not end");
+        assert!(self.stage.gateway.is_over(), "a shard without connections does not end");
     }
 
     /// The gateway goes; everybody is told.
@@ -634,14 +570,40 @@ impl Scenario {
             // One shard may have sent its workers away while another still says that its clients go.
             self.ledger.retired.insert(client.id);
         }
-        self.gateway.drain();
+        self.stage.gateway.drain();
         self.live(DRAIN);
-        assert!(self.gateway.is_over(), "a shard does not end");
+        assert!(self.stage.gateway.is_over(), "a shard does not end");
         self.assert_settled(true);
         while !self.clients.is_empty() {
             self.remove(0);
         }
         self.live(REST);
-        assert_eq!(self.world.open_connections(), 0, "a socket is open for nobody");
+        assert_eq!(self.stage.world.open_connections(), 0, "a socket is open for nobody");
+    }
+}
+
+impl Play for Scenario {
+    fn stage(&mut self) -> &mut Stage {
+        &mut self.stage
+    }
+
+    fn poll(&mut self) {
+        let now = self.stage.world.now();
+        for client in &mut self.clients {
+            client.poll(now, &mut self.ledger);
+        }
+        if self.greets {
+            let rooms: Vec<String> = self.clients.iter_mut().filter_map(Client::just_came_to).collect();
+            rooms.iter().for_each(|room| self.greet(room));
+        }
+        self.clients.retain(|client| client.is_calm || !client.is_ended());
+    }
+
+    fn after_turn(&mut self, _shard: usize) {
+        let Stage { world, random, .. } = &mut self.stage;
+        if random.chance(100) && !self.clients.is_empty() {
+            let index = random.below(self.clients.len() as u64) as usize;
+            self.clients[index].poll(world.now(), &mut self.ledger);
+        }
     }
 }

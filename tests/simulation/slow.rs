@@ -11,15 +11,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::conn::Door;
-use tidegate::driver::sim::{Faults, Random, World};
+use tidegate::driver::sim::{Random, World};
 use tidegate::limits;
 use tidegate::proto::channel::{Delivery, Queue, Rule, Rules};
 use tidegate::proto::subject::Pattern;
 
 use crate::bus::Bus;
-use crate::gateway::{Gateway, Kept, Shape, address};
+use crate::gateway::{Kept, Shape, address};
 use crate::line::Line;
 use crate::reader::{Counts, KEYS, Reader, Said, payload};
+use crate::stage::{Play, Stage, faults};
 use crate::sweep::expect_all_to_happen;
 
 /// In a few seconds on two cores, in a debug build.
@@ -29,13 +30,9 @@ const PAYLOAD_BYTES_MAX: u64 = 4_000;
 /// Framing, and what has been framed already of what is held.
 const SLACK_BYTES: usize = 2 * limits::HELD_BYTES_PER_BATCH;
 const REST: Duration = Duration::from_secs(10);
-const STALL_STEP: Duration = Duration::from_micros(500);
-const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
 
-struct Play {
-    world: World,
-    gateway: Gateway,
-    random: Random,
+struct Scenario {
+    stage: Stage,
     publisher: Bus,
     readers: Vec<Reader>,
     said: Vec<Said>,
@@ -43,11 +40,10 @@ struct Play {
     waiting_max: usize,
 }
 
-impl Play {
-    fn new(seed: u64) -> Play {
+impl Scenario {
+    fn new(seed: u64) -> Scenario {
         let mut random = Random::new(seed ^ 0x510C_4EAD);
-        let faults = if random.chance(200) { Faults::none() } else { Faults::seeded(seed) };
-        let world = World::new(seed, faults);
+        let world = World::new(seed, faults(&mut random, seed, 200));
         let outbox_bytes_max = [16 * 1024, 64 * 1024, limits::OUTBOX_BYTES_MAX][random.below(3) as usize];
         let mut rule = |(room, delivery)| {
             let messages = match delivery {
@@ -69,13 +65,11 @@ impl Play {
             kept: Kept { rules: Arc::new(Rules::new(rules)), bytes_max: 0 },
             seed: random.bits() as u32,
         };
-        let gateway = Gateway::new(&world, shape);
-        let endpoint = world.connect_calm(address(Door::Bus, false)).expect("somebody listens");
+        let stage = Stage::new(random, world, shape);
+        let endpoint = stage.world.connect_calm(address(Door::Bus, false)).expect("somebody listens");
         let said = DELIVERIES.map(|delivery| Said { delivery, count: 0, newest: [0; KEYS as usize] });
-        Play {
-            world,
-            gateway,
-            random,
+        Scenario {
+            stage,
             publisher: Bus::new(endpoint, ""),
             readers: Vec::new(),
             said: said.into(),
@@ -86,19 +80,18 @@ impl Play {
     fn run(&mut self) -> Counts {
         (0..6).for_each(|_| self.come());
         self.live(Duration::from_secs(1));
-        for _ in 0..40 + self.random.below(60) {
-            match self.random.below(10) {
+        for _ in 0..40 + self.stage.random.below(60) {
+            match self.stage.random.below(10) {
                 0 => self.come(),
                 1 | 2 => self.fall_deaf(),
                 _ => self.say(),
             }
-            let pause_us = [0, 1_000, 300_000][self.random.below(3) as usize];
-            let pause_us = self.random.below(pause_us + 1);
+            let pause_us = [0, 1_000, 300_000][self.stage.random.below(3) as usize];
+            let pause_us = self.stage.random.below(pause_us + 1);
             self.live(Duration::from_micros(pause_us));
         }
-        self.world.calm_down();
-        self.gateway.calm_down();
-        let now = self.world.now();
+        self.stage.calm_down();
+        let now = self.stage.world.now();
         self.readers.iter_mut().for_each(|reader| reader.deaf_until = now);
         self.live(REST);
         let mut counts = Counts::default();
@@ -110,16 +103,14 @@ impl Play {
     }
 
     fn come(&mut self) {
-        let is_calm = self.random.chance(700);
-        let address = address(Door::Front, false);
-        let endpoint = if is_calm { self.world.connect_calm(address) } else { self.world.connect(address) };
-        let Some(endpoint) = endpoint else { return };
+        let is_calm = self.stage.random.chance(700);
+        let Some(endpoint) = self.stage.connect(address(Door::Front, false), is_calm) else { return };
         let line = Line::new(endpoint);
-        let (id, is_eager) = (self.readers.len() as u32, self.random.chance(300));
-        let room = self.random.below(DELIVERIES.len() as u64) as usize;
-        let other = (room + 1 + self.random.below(2) as usize) % DELIVERIES.len();
-        self.readers.push(match self.random.below(3) {
-            0 => Reader::websocket(id, line, room, self.random.bits(), is_eager),
+        let (id, is_eager) = (self.readers.len() as u32, self.stage.random.chance(300));
+        let room = self.stage.random.below(DELIVERIES.len() as u64) as usize;
+        let other = (room + 1 + self.stage.random.below(2) as usize) % DELIVERIES.len();
+        self.readers.push(match self.stage.random.below(3) {
+            0 => Reader::websocket(id, line, room, self.stage.random.bits(), is_eager),
             1 => Reader::stream(id, line, &[room], is_eager),
             _ => Reader::stream(id, line, &[room, other], is_eager),
         });
@@ -127,8 +118,8 @@ impl Play {
 
     /// For less than the gateway waits for progress.
     fn fall_deaf(&mut self) {
-        let index = self.random.below(self.readers.len() as u64) as usize;
-        let until = self.world.now() + Duration::from_micros(self.random.below(4_000_000));
+        let index = self.stage.random.below(self.readers.len() as u64) as usize;
+        let until = self.stage.world.now() + Duration::from_micros(self.stage.random.below(4_000_000));
         if !self.readers[index].is_eager {
             self.readers[index].deaf_until = until;
         }
@@ -136,11 +127,13 @@ impl Play {
 
     /// One message, or as many as make any reader slow.
     fn say(&mut self) {
-        let count = if self.random.chance(300) { 1 + self.random.below(150) } else { 1 };
-        let room = self.random.below(DELIVERIES.len() as u64) as usize;
+        let count = if self.stage.random.chance(300) { 1 + self.stage.random.below(150) } else { 1 };
+        let room = self.stage.random.below(DELIVERIES.len() as u64) as usize;
         for _ in 0..count {
-            let padding = if self.random.chance(200) { self.random.below(PAYLOAD_BYTES_MAX - 50) } else { 20 } as usize;
-            let key = self.random.below(KEYS);
+            let padding =
+                if self.stage.random.chance(200) { self.stage.random.below(PAYLOAD_BYTES_MAX - 50) } else { 20 }
+                    as usize;
+            let key = self.stage.random.below(KEYS);
             let said = &mut self.said[room];
             said.count += 1;
             said.newest[key as usize] = said.count;
@@ -149,50 +142,29 @@ impl Play {
             self.publisher.publish_with(&format!("room.{room}"), "", &[("Tg-Key", &key)], payload.as_bytes());
         }
     }
+}
 
-    fn live(&mut self, time: Duration) {
-        let until = self.world.now() + time;
-        loop {
-            self.act_now();
-            let now = self.world.now();
-            let mut next = self.world.next_event();
-            if next <= now {
-                next = self.gateway.next_stall_end().min(now + STALL_STEP);
-            }
-            if next > until {
-                break;
-            }
-            self.world.advance_to(next);
-        }
-        self.world.advance_to(until);
+impl Play for Scenario {
+    fn stage(&mut self) -> &mut Stage {
+        &mut self.stage
     }
 
-    fn act_now(&mut self) {
-        for _ in 0..ROUNDS_PER_INSTANT_MAX {
-            let runnable = self.gateway.runnable();
-            if !runnable.is_empty() {
-                let chosen = runnable[self.random.below(runnable.len() as u64) as usize];
-                self.gateway.turn(chosen);
-                let waiting = self.gateway.waiting_most(chosen);
-                assert!(waiting <= self.waiting_max, "{waiting} bytes wait for one client, not {}", self.waiting_max);
-                continue;
-            }
-            let before = self.world.history();
-            let now = self.world.now();
-            self.publisher.poll();
-            self.readers.iter_mut().for_each(|reader| reader.poll(now, &self.said));
-            if self.world.history() == before && self.gateway.runnable().is_empty() {
-                return;
-            }
-        }
-        panic!("they never stop at {:?}", self.world.now());
+    fn poll(&mut self) {
+        let now = self.stage.world.now();
+        self.publisher.poll();
+        self.readers.iter_mut().for_each(|reader| reader.poll(now, &self.said));
+    }
+
+    fn after_turn(&mut self, shard: usize) {
+        let waiting = self.stage.gateway.waiting_most(shard);
+        assert!(waiting <= self.waiting_max, "{waiting} bytes wait for one client, not {}", self.waiting_max);
     }
 }
 
 #[test]
 fn slow_readers_get_what_their_channels_rules_say() {
     expect_all_to_happen(SEEDS, |seed| {
-        let Counts { heard, skipped, gaps, closed, settled } = Play::new(seed).run();
+        let Counts { heard, skipped, gaps, closed, settled } = Scenario::new(seed).run();
         [("heard", heard), ("skipped", skipped), ("gaps", gaps), ("closed", closed), ("settled", settled)]
     });
 }

@@ -12,12 +12,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidegate::base::Tick;
 use tidegate::conn::Door;
-use tidegate::driver::sim::{Endpoint, Faults, Random, World};
+use tidegate::driver::sim::Endpoint;
 use tidegate::limits;
 
 use crate::bus::Bus;
-use crate::gateway::{Gateway, Kept, Read, Shape, address};
+use crate::gateway::{Kept, Read, address};
 use crate::line::Line;
+use crate::stage::{Play, Stage};
 use crate::sweep::expect_all_to_happen;
 use crate::websocket::{Message, Phase, WebSocket};
 
@@ -27,7 +28,6 @@ const USERS: u64 = 3;
 const TIME_MAX: Duration = Duration::from_secs(20);
 /// Longer than all faults and stalls of one way through the gateway take together.
 const MARGIN: Duration = Duration::from_secs(2);
-const ROUNDS_PER_INSTANT_MAX: usize = 100_000;
 
 /// What is known about one message.
 #[derive(Debug)]
@@ -267,9 +267,7 @@ impl Client {
 }
 
 struct Scenario {
-    world: World,
-    gateway: Gateway,
-    random: Random,
+    stage: Stage,
     sent: Sent,
     senders: Vec<Sender>,
     clients: Vec<Client>,
@@ -278,73 +276,59 @@ struct Scenario {
 
 impl Scenario {
     fn new(seed: u64) -> Scenario {
-        let mut random = Random::new(seed ^ 0xACED_1095);
-        let faults = if random.chance(100) { Faults::none() } else { Faults::seeded(seed) };
-        let world = World::new(seed, faults);
-        let shape = Shape {
-            shards: 1 + random.below(4) as u16,
-            mails_max: [1, 2, 3, 8, 64, limits::MAILBOX_MAILS][random.below(6) as usize],
-            outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
-            stalls: [0, 0, 20, 200][random.below(4) as usize],
-            connections_max: 1_000_000,
-            kept: Kept::nothing(),
-            seed: random.bits() as u32,
-        };
-        let gateway = Gateway::new(&world, shape);
+        let stage = Stage::drawn(seed, 0xACED_1095, |_| Kept::nothing());
         let sent = Sent::default();
-        let mut scenario =
-            Scenario { world, gateway, random, sent, senders: Vec::new(), clients: Vec::new(), people: 0 };
+        let mut scenario = Scenario { stage, sent, senders: Vec::new(), clients: Vec::new(), people: 0 };
         (0..2).for_each(|_| scenario.hire(true));
         scenario
     }
 
     fn run(&mut self) {
-        for _ in 0..20 + self.random.below(60) {
-            match self.random.below(100) {
+        for _ in 0..20 + self.stage.random.below(60) {
+            match self.stage.random.below(100) {
                 0..40 => self.send(),
                 40..70 => self.come(),
                 70..83 => self.go(),
                 83..90 => self.make_something_up(),
                 90..95 => {
-                    let is_calm = self.random.chance(500);
+                    let is_calm = self.stage.random.chance(500);
                     self.hire(is_calm);
                 }
                 _ => self.dismiss(),
             }
-            let pause_us = match self.random.below(100) {
+            let pause_us = match self.stage.random.below(100) {
                 0..40 => 0,
-                40..80 => self.random.below(3_000),
-                80..95 => self.random.below(200_000),
-                _ => self.random.below(8_000_000),
+                40..80 => self.stage.random.below(3_000),
+                80..95 => self.stage.random.below(200_000),
+                _ => self.stage.random.below(8_000_000),
             };
             self.live(Duration::from_micros(pause_us));
         }
-        if self.random.chance(250) {
+        if self.stage.random.chance(250) {
             return self.drain();
         }
-        self.world.calm_down();
-        self.gateway.calm_down();
+        self.stage.calm_down();
         self.live(TIME_MAX + MARGIN);
         self.assert_over();
         self.senders.clear();
         self.clients.clear();
         self.sent.steady.clear();
         self.live(Duration::from_secs(20));
-        self.gateway.assert_empty();
+        self.stage.gateway.assert_empty();
     }
 
     /// The gateway goes away in the middle of it all.
     fn drain(&mut self) {
         // What is published so late may meet a connection that has ended.
-        let last = if self.random.chance(500) {
+        let last = if self.stage.random.chance(500) {
             self.live(MARGIN);
             Tick::NEVER
         } else {
-            self.world.now()
+            self.stage.world.now()
         };
         self.sent.is_draining = true;
         self.sent.steady.clear();
-        self.gateway.drain();
+        self.stage.gateway.drain();
         if last != Tick::NEVER {
             self.send();
         }
@@ -352,18 +336,13 @@ impl Scenario {
         late.for_each(|message| message.is_calm = false);
         self.live(limits::DRAIN_SPREAD + 3 * limits::DRAIN_GRACE + TIME_MAX);
         self.assert_over();
-        assert!(self.gateway.is_over(), "it goes away");
+        assert!(self.stage.gateway.is_over(), "it goes away");
     }
 
     // --- the acts ----------------------------------------------------------------------------------------------------
 
-    fn connect(&mut self, door: Door, is_calm: bool) -> Option<Endpoint> {
-        let address = address(door, false);
-        if is_calm { Some(self.world.connect_calm(address)?) } else { self.world.connect(address) }
-    }
-
     fn hire(&mut self, is_calm: bool) {
-        let Some(endpoint) = self.connect(Door::Bus, is_calm) else { return };
+        let Some(endpoint) = self.stage.connect(address(Door::Bus, false), is_calm) else { return };
         self.people += 1;
         self.senders.push(Sender::new(self.people, endpoint));
     }
@@ -371,7 +350,7 @@ impl Scenario {
     /// A sender goes, and does not care any more; the first stay.
     fn dismiss(&mut self) {
         if self.senders.len() > 2 {
-            let index = 2 + self.random.below(self.senders.len() as u64 - 2) as usize;
+            let index = 2 + self.stage.random.below(self.senders.len() as u64 - 2) as usize;
             let id = self.senders.swap_remove(index).id;
             let prefix = u64::from(id) << 32;
             self.sent.messages.range_mut(prefix..prefix + (1 << 32)).for_each(|(_, message)| message.is_calm = false);
@@ -379,14 +358,14 @@ impl Scenario {
     }
 
     fn send(&mut self) {
-        let index = self.random.below(self.senders.len() as u64) as usize;
-        let user = self.random.below(USERS);
-        let seconds = match self.random.below(10) {
-            0..3 => 1 + self.random.below(3),
-            _ => 1 + self.random.below(TIME_MAX.as_secs()),
+        let index = self.stage.random.below(self.senders.len() as u64) as usize;
+        let user = self.stage.random.below(USERS);
+        let seconds = match self.stage.random.below(10) {
+            0..3 => 1 + self.stage.random.below(3),
+            _ => 1 + self.stage.random.below(TIME_MAX.as_secs()),
         };
-        let times = self.random.chance(300).then(|| 1 + self.random.below(4) as u32);
-        let is_readable = !self.random.chance(20);
+        let times = self.stage.random.chance(300).then(|| 1 + self.stage.random.below(4) as u32);
+        let is_readable = !self.stage.random.chance(20);
         let demand = match times {
             _ if !is_readable => "soon".to_owned(),
             Some(times) => format!("{seconds}, {times}"),
@@ -396,7 +375,7 @@ impl Scenario {
         let number = (u64::from(sender.id) << 32) + self.sent.messages.len() as u64;
         let sending = Sending {
             user,
-            said: self.world.now(),
+            said: self.stage.world.now(),
             time: Duration::from_secs(seconds),
             times,
             is_readable,
@@ -411,23 +390,24 @@ impl Scenario {
     }
 
     fn come(&mut self) {
-        let manner = match self.random.below(10) {
+        let manner = match self.stage.random.below(10) {
             0..2 => Manner::Prompt,
-            2..4 => Manner::Slow(self.random.below(8_000_000)),
+            2..4 => Manner::Slow(self.stage.random.below(8_000_000)),
             4 => Manner::Thrice,
             5..7 => Manner::Leaves,
-            7 => Manner::DeafUntil(self.world.now() + Duration::from_micros(self.random.below(10_000_000))),
+            7 => Manner::DeafUntil(self.stage.world.now() + Duration::from_micros(self.stage.random.below(10_000_000))),
             _ => Manner::Never,
         };
-        let (is_calm, user, seed) = (self.random.chance(600), self.random.below(USERS), self.random.bits());
-        let Some(endpoint) = self.connect(Door::Front, is_calm) else { return };
+        let (is_calm, user, seed) =
+            (self.stage.random.chance(600), self.stage.random.below(USERS), self.stage.random.bits());
+        let Some(endpoint) = self.stage.connect(address(Door::Front, false), is_calm) else { return };
         self.people += 1;
         self.clients.push(Client::new(self.people, user, endpoint, manner, seed));
     }
 
     fn go(&mut self) {
         if !self.clients.is_empty() {
-            let index = self.random.below(self.clients.len() as u64) as usize;
+            let index = self.stage.random.below(self.clients.len() as u64) as usize;
             let client = self.clients.swap_remove(index);
             self.sent.steady.remove(&client.id);
             // What it said last may go with it, and what it had to say another may.
@@ -444,64 +424,13 @@ impl Scenario {
         if self.clients.is_empty() {
             return;
         }
-        let index = self.random.below(self.clients.len() as u64) as usize;
+        let index = self.stage.random.below(self.clients.len() as u64) as usize;
         let user = self.clients[index].user;
         let others = self.clients.iter().filter(|client| client.user != user);
         let ids: BTreeSet<String> = others.flat_map(|client| client.heard.keys().cloned()).collect();
-        let known = ids.iter().nth(self.random.below(ids.len() as u64 + 1) as usize).cloned();
-        let id = known.unwrap_or_else(|| format!("{:016x}", self.random.bits()));
-        (0..1 + self.random.below(4)).for_each(|_| _ = self.clients[index].say_ack(&id));
-    }
-
-    // --- time ----------------------------------------------------------------------------------------------------------
-
-    fn live(&mut self, time: Duration) {
-        let until = self.world.now() + time;
-        loop {
-            self.act_now();
-            let now = self.world.now();
-            let mut next = self.world.next_event();
-            if next <= now {
-                next = self.gateway.next_stall_end().min(now + Duration::from_micros(500));
-            }
-            let due = self.clients.iter().map(|client| client.next_due(now)).min().unwrap_or(Tick::NEVER);
-            let next = next.min(due.max(now + Duration::from_micros(1)));
-            if next > until {
-                break;
-            }
-            self.world.advance_to(next);
-        }
-        self.world.advance_to(until);
-    }
-
-    fn act_now(&mut self) {
-        for _ in 0..ROUNDS_PER_INSTANT_MAX {
-            let runnable = self.gateway.runnable();
-            if !runnable.is_empty() {
-                let chosen = runnable[self.random.below(runnable.len() as u64) as usize];
-                self.gateway.turn(chosen);
-                if self.random.chance(100) {
-                    self.poll();
-                }
-                continue;
-            }
-            let before = self.world.history();
-            self.poll();
-            if self.world.history() == before && self.gateway.runnable().is_empty() {
-                return;
-            }
-        }
-        panic!("they never stop at {:?}", self.world.now());
-    }
-
-    fn poll(&mut self) {
-        let sent = &mut self.sent;
-        sent.now = self.world.now();
-        // Clients first: what one has acknowledged, the outcome may be about.
-        self.clients.iter_mut().for_each(|client| client.poll(sent));
-        self.senders.iter_mut().for_each(|sender| sender.poll(sent));
-        self.clients.retain(|client| client.socket.end().is_none());
-        self.senders.retain(|sender| sender.is_calm || sender.bus.end().is_none());
+        let known = ids.iter().nth(self.stage.random.below(ids.len() as u64 + 1) as usize).cloned();
+        let id = known.unwrap_or_else(|| format!("{:016x}", self.stage.random.bits()));
+        (0..1 + self.stage.random.below(4)).for_each(|_| _ = self.clients[index].say_ack(&id));
     }
 
     /// Every message has one outcome.
@@ -509,6 +438,27 @@ impl Scenario {
         for (number, message) in &self.sent.messages {
             assert!(!message.is_calm || message.outcome.is_some(), "message {number} has no outcome: {message:?}");
         }
+    }
+}
+
+impl Play for Scenario {
+    fn stage(&mut self) -> &mut Stage {
+        &mut self.stage
+    }
+
+    fn poll(&mut self) {
+        let sent = &mut self.sent;
+        sent.now = self.stage.world.now();
+        // Clients first: what one has acknowledged, the outcome may be about.
+        self.clients.iter_mut().for_each(|client| client.poll(sent));
+        self.senders.iter_mut().for_each(|sender| sender.poll(sent));
+        self.clients.retain(|client| client.socket.end().is_none());
+        self.senders.retain(|sender| sender.is_calm || sender.bus.end().is_none());
+    }
+
+    fn next_due(&mut self) -> Tick {
+        let now = self.stage.world.now();
+        self.clients.iter().map(|client| client.next_due(now)).min().unwrap_or(Tick::NEVER)
     }
 }
 
@@ -526,6 +476,6 @@ fn what_is_to_be_acknowledged_is_acknowledged_or_expires() {
     expect_all_to_happen(SEEDS, |seed| {
         let mut scenario = Scenario::new(seed);
         scenario.run();
-        scenario.gateway.happenings(HAPPENINGS)
+        scenario.stage.gateway.happenings(HAPPENINGS)
     });
 }
