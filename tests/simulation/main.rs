@@ -27,6 +27,7 @@
 
 mod answers;
 mod bus;
+mod cast;
 mod client;
 mod clients;
 mod deed;

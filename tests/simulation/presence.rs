@@ -24,7 +24,7 @@ use crate::gateway::{Kept, Read, Shape, address};
 use crate::line::Line;
 use crate::stage::{Play, Stage};
 use crate::sweep::expect_all_to_happen;
-use crate::websocket::{Message, Phase, WebSocket};
+use crate::websocket::{Phase, WebSocket};
 
 const SEEDS: std::ops::Range<u64> = 0..300;
 const ROOMS: u64 = 2;
@@ -115,13 +115,6 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn say(&mut self, commands: &[Value]) {
-        let lines: Vec<String> = commands.iter().map(Value::to_string).collect();
-        if self.socket.phase == Phase::Open {
-            self.socket.send_text(&lines.join("\n"));
-        }
-    }
-
     fn poll(&mut self) {
         self.socket.poll();
         let channel = format!("present.{}", self.room);
@@ -132,17 +125,13 @@ impl Watcher {
             let subscribe = json!({"id": 2, "subscribe": {"channel": channel, "join_leave": true}});
             let mut commands = vec![connect, subscribe];
             commands.extend(self.asks_at_once.then(presence));
-            self.say(&commands);
+            self.socket.send_json(&commands);
         }
-        for message in std::mem::take(&mut self.socket.received) {
-            let Message::Text(text) = message else { panic!("not a text: {message:?}") };
-            for line in text.lines() {
-                let said: Value = serde_json::from_str(line).expect("JSON");
-                if said["id"] == 2 && !self.asks_at_once {
-                    self.say(&[presence()]);
-                }
-                self.hear(&said);
+        for said in self.socket.take_json() {
+            if said["id"] == 2 && !self.asks_at_once {
+                self.socket.send_json(&[presence()]);
             }
+            self.hear(&said);
         }
         self.socket.poll();
     }

@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::base::Tick;
-use tidegate::conn::Door;
 use tidegate::driver::sim::Endpoint;
 
-use crate::bus::Bus;
-use crate::gateway::{Kept, Read, address};
+use crate::bus;
+use crate::cast::Cast;
+use crate::gateway::{Kept, Read};
 use crate::line::Line;
 use crate::stage::{Play, Stage};
 use crate::sweep::expect_all_to_happen;
-use crate::websocket::{Message, Phase, WebSocket};
+use crate::websocket::{Phase, WebSocket};
 
 const SEEDS: std::ops::Range<u64> = 0..300;
 const USERS: u64 = 3;
@@ -54,6 +54,19 @@ struct Asked {
 }
 
 impl Asked {
+    /// Hears what an asker hears of a question.
+    fn hear(&mut self, number: u64, message: &bus::Message) {
+        let answered = || {
+            let words: Vec<u64> = serde_json::from_slice(&message.payload).expect("an answer");
+            let [client, about, nth] = words[..] else { panic!("{words:?} is no answer") };
+            assert_eq!((about, nth), (number, 1), "the first answer counts");
+            assert_eq!(message.header("Tg-User"), Some(&*format!("u{}", self.questions[&number].user)));
+            Outcome::AnsweredBy(client as u32)
+        };
+        let outcome = message.status().map_or_else(answered, Outcome::Status);
+        self.ends(number, outcome);
+    }
+
     fn ends(&mut self, number: u64, outcome: Outcome) {
         let question = self.questions.get_mut(&number).expect("an outcome of a question");
         assert_eq!(question.outcome, None, "question {number} ends with {outcome:?} as well");
@@ -77,50 +90,6 @@ impl Asked {
             Outcome::Status(other) => panic!("question {number} ends with {other}"),
         }
         question.outcome = Some(outcome);
-    }
-}
-
-/// A worker that asks.
-struct Asker {
-    id: u32,
-    is_calm: bool,
-    bus: Bus,
-}
-
-impl Asker {
-    fn new(id: u32, endpoint: Endpoint) -> Asker {
-        let is_calm = endpoint.is_calm();
-        let mut bus = Bus::new(endpoint, "");
-        bus.subscribe(&format!("_INBOX.{id}.*"), "");
-        Asker { id, is_calm, bus }
-    }
-
-    fn ask(&mut self, subject: &str, number: u64, timeout: Duration) {
-        let headers = [("Tg-Timeout", &*timeout.as_millis().to_string())];
-        self.bus.publish_with(
-            subject,
-            &format!("_INBOX.{}.{number}", self.id),
-            &headers,
-            number.to_string().as_bytes(),
-        );
-    }
-
-    fn poll(&mut self, asked: &mut Asked) {
-        self.bus.poll();
-        for message in std::mem::take(&mut self.bus.received) {
-            let number = message.subject.rsplit('.').next().and_then(|digits| digits.parse().ok()).expect("a number");
-            let outcome = message.status().map_or_else(
-                || {
-                    let words: Vec<u64> = serde_json::from_slice(&message.payload).expect("an answer");
-                    let [client, about, nth] = words[..] else { panic!("{words:?} is no answer") };
-                    assert_eq!((about, nth), (number, 1), "the first answer counts");
-                    assert_eq!(message.header("Tg-User"), Some(&*format!("u{}", asked.questions[&number].user)));
-                    Outcome::AnsweredBy(client as u32)
-                },
-                Outcome::Status,
-            );
-            asked.ends(number, outcome);
-        }
     }
 }
 
@@ -157,9 +126,7 @@ impl Client {
     }
 
     fn answer(&mut self, id: &str, data: Value) {
-        if self.socket.phase == Phase::Open {
-            self.socket.send_text(&json!({"tg": "answer", "id": id, "data": data}).to_string());
-        }
+        self.socket.send_json(&[json!({"tg": "answer", "id": id, "data": data})]);
     }
 
     fn poll(&mut self, asked: &mut Asked) {
@@ -167,9 +134,7 @@ impl Client {
         if self.is_calm && self.socket.phase == Phase::Open && self.manner != Manner::Leaves {
             asked.steady.entry(self.id).or_insert((self.user, asked.now));
         }
-        for message in std::mem::take(&mut self.socket.received) {
-            let Message::Text(text) = message else { panic!("not a text: {message:?}") };
-            let said: Value = serde_json::from_str(&text).expect("JSON");
+        for said in self.socket.take_json() {
             let id = said["id"].as_str().expect("an id").to_owned();
             match said["tg"].as_str() {
                 Some("question") => self.hear(asked, id, said["data"].as_u64().expect("a number")),
@@ -218,18 +183,14 @@ impl Client {
 struct Scenario {
     stage: Stage,
     asked: Asked,
-    askers: Vec<Asker>,
-    clients: Vec<Client>,
-    people: u32,
+    cast: Cast<Client>,
 }
 
 impl Scenario {
     fn new(seed: u64) -> Scenario {
         let stage = Stage::drawn(seed, 0x9E57_1095, |_| Kept::nothing());
-        let asked = Asked::default();
-        let mut scenario = Scenario { stage, asked, askers: Vec::new(), clients: Vec::new(), people: 0 };
-        (0..2).for_each(|_| scenario.hire(true));
-        scenario
+        let cast = Cast::new(&stage, "_INBOX");
+        Scenario { stage, asked: Asked::default(), cast }
     }
 
     fn run(&mut self) {
@@ -239,25 +200,16 @@ impl Scenario {
                 45..75 => self.come(),
                 75..83 => self.go(),
                 83..90 => self.make_something_up(),
-                90..95 => {
-                    let is_calm = self.stage.random.chance(500);
-                    self.hire(is_calm);
-                }
+                90..95 => self.cast.hire(&mut self.stage),
                 _ => self.dismiss(),
             }
-            let pause_us = match self.stage.random.below(100) {
-                0..40 => 0,
-                40..80 => self.stage.random.below(3_000),
-                80..97 => self.stage.random.below(200_000),
-                _ => self.stage.random.below(4_000_000),
-            };
-            self.live(Duration::from_micros(pause_us));
+            let pause = self.stage.pause([40, 80, 97], 4_000_000);
+            self.live(pause);
         }
         self.stage.calm_down();
         self.live(TIMEOUT + MARGIN);
         self.assert_over();
-        self.askers.clear();
-        self.clients.clear();
+        self.cast.clear();
         self.asked.steady.clear();
         self.live(Duration::from_secs(20));
         self.stage.gateway.assert_empty();
@@ -265,34 +217,20 @@ impl Scenario {
 
     // --- the acts ----------------------------------------------------------------------------------------------------
 
-    fn hire(&mut self, is_calm: bool) {
-        let Some(endpoint) = self.stage.connect(address(Door::Bus, false), is_calm) else { return };
-        self.people += 1;
-        self.askers.push(Asker::new(self.people, endpoint));
-    }
-
-    /// An asker goes, and does not care any more; the first stay.
     fn dismiss(&mut self) {
-        if self.askers.len() > 2 {
-            let index = 2 + self.stage.random.below(self.askers.len() as u64 - 2) as usize;
-            let id = self.askers.swap_remove(index).id;
-            let prefix = u64::from(id) << 32;
-            self.asked
-                .questions
-                .range_mut(prefix..prefix + (1 << 32))
-                .for_each(|(_, question)| question.is_calm = false);
+        if let Some(numbers) = self.cast.dismiss(&mut self.stage) {
+            self.asked.questions.range_mut(numbers).for_each(|(_, question)| question.is_calm = false);
         }
     }
 
     fn ask(&mut self) {
-        let index = self.stage.random.below(self.askers.len() as u64) as usize;
+        let asker = self.cast.sender(&mut self.stage);
         let user = self.stage.random.below(USERS);
         let timeout = match self.stage.random.below(10) {
             0..3 => Duration::from_millis(1 + self.stage.random.below(50)),
             _ => Duration::from_millis(1 + self.stage.random.below(TIMEOUT.as_millis() as u64)),
         };
-        let asker = &mut self.askers[index];
-        let number = (u64::from(asker.id) << 32) + self.asked.questions.len() as u64;
+        let number = asker.number(self.asked.questions.len());
         let question = Question {
             user,
             said: self.stage.world.now(),
@@ -302,7 +240,7 @@ impl Scenario {
             outcome: None,
         };
         self.asked.questions.insert(number, question);
-        asker.ask(&format!("tg.user.u{user}"), number, timeout);
+        asker.send(user, number, ("Tg-Timeout", &timeout.as_millis().to_string()));
     }
 
     fn come(&mut self) {
@@ -315,31 +253,24 @@ impl Scenario {
         };
         let (is_calm, user, seed) =
             (self.stage.random.chance(600), self.stage.random.below(USERS), self.stage.random.bits());
-        let Some(endpoint) = self.stage.connect(address(Door::Front, false), is_calm) else { return };
-        self.people += 1;
-        self.clients.push(Client::new(self.people, user, endpoint, manner, seed));
+        self.cast.come(&self.stage, is_calm, |id, endpoint| Client::new(id, user, endpoint, manner, seed));
     }
 
     fn go(&mut self) {
-        if !self.clients.is_empty() {
-            let index = self.stage.random.below(self.clients.len() as u64) as usize;
-            let client = self.clients.swap_remove(index);
+        if let Some(client) = self.cast.go(&mut self.stage) {
             self.asked.steady.remove(&client.id);
         }
     }
 
     /// A client answers what it was not asked, maybe somebody else was.
     fn make_something_up(&mut self) {
-        if self.clients.is_empty() {
-            return;
-        }
-        let index = self.stage.random.below(self.clients.len() as u64) as usize;
-        let user = self.clients[index].user;
-        let others = self.clients.iter().filter(|client| client.user != user);
+        let clients = &mut self.cast.clients;
+        let Some(index) = self.stage.one_of(clients.len()) else { return };
+        let user = clients[index].user;
+        let others = clients.iter().filter(|client| client.user != user);
         let ids: Vec<String> = others.flat_map(|client| client.heard.keys().cloned()).collect();
-        let known = ids.get(self.stage.random.below(ids.len() as u64 + 1) as usize).cloned();
-        let id = known.unwrap_or_else(|| format!("{:016x}", self.stage.random.bits()));
-        self.clients[index].answer(&id, json!([0, 0, 0]));
+        let id = self.stage.known_or_not(ids);
+        clients[index].answer(&id, json!([0, 0, 0]));
     }
 
     // --- the end -------------------------------------------------------------------------------------------------------
@@ -349,7 +280,7 @@ impl Scenario {
         for (number, question) in &self.asked.questions {
             assert!(!question.is_calm || question.outcome.is_some(), "question {number} has no outcome");
         }
-        for client in self.clients.iter().filter(|client| self.asked.steady.contains_key(&client.id)) {
+        for client in self.cast.clients.iter().filter(|client| self.asked.steady.contains_key(&client.id)) {
             for (id, number) in &client.heard {
                 let question = &self.asked.questions[number];
                 let has_won = question.outcome == Some(Outcome::AnsweredBy(client.id));
@@ -371,14 +302,13 @@ impl Play for Scenario {
         let asked = &mut self.asked;
         asked.now = self.stage.world.now();
         // Clients first: what one has heard, the outcome may be about.
-        self.clients.iter_mut().for_each(|client| client.poll(asked));
-        self.askers.iter_mut().for_each(|asker| asker.poll(asked));
-        self.clients.retain(|client| client.socket.end().is_none());
-        self.askers.retain(|asker| asker.is_calm || asker.bus.end().is_none());
+        self.cast.clients.iter_mut().for_each(|client| client.poll(asked));
+        self.cast.poll_senders(|number, message| asked.hear(number, message));
+        self.cast.clients.retain(|client| client.socket.end().is_none());
     }
 
     fn next_due(&mut self) -> Tick {
-        self.clients.iter().map(Client::next_due).min().unwrap_or(Tick::NEVER)
+        self.cast.clients.iter().map(Client::next_due).min().unwrap_or(Tick::NEVER)
     }
 }
 

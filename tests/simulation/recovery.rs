@@ -26,7 +26,7 @@ use crate::ledger::Position;
 use crate::line::Line;
 use crate::stage::{Play, Stage, faults};
 use crate::sweep::expect_all_to_happen;
-use crate::websocket::{Message, Phase, WebSocket};
+use crate::websocket::{Phase, WebSocket};
 
 const SEEDS: std::ops::Range<u64> = 0..150;
 /// One of which everything is kept, one of which not much is, one of which nothing is kept for long.
@@ -123,11 +123,8 @@ impl Wanderer {
             commands.extend((0..self.tracks.len()).map(|index| self.subscribe(index)));
             self.say(&commands);
         }
-        let received = self.socket.as_mut().map(|socket| std::mem::take(&mut socket.received)).unwrap_or_default();
-        for message in received {
-            let Message::Text(text) = message else { panic!("not a text: {message:?}") };
-            text.lines().for_each(|line| self.hear(&serde_json::from_str(line).expect("JSON")));
-        }
+        let heard = self.socket.as_mut().map(WebSocket::take_json).unwrap_or_default();
+        heard.iter().for_each(|said| self.hear(said));
         // What is said now goes out now: nothing else may happen for long.
         if let Some(socket) = &mut self.socket {
             socket.poll();
@@ -135,9 +132,8 @@ impl Wanderer {
     }
 
     fn say(&mut self, commands: &[Value]) {
-        let lines: Vec<String> = commands.iter().map(Value::to_string).collect();
-        if let Some(socket) = self.socket.as_mut().filter(|socket| socket.phase == Phase::Open) {
-            socket.send_text(&lines.join("\n"));
+        if let Some(socket) = &mut self.socket {
+            socket.send_json(commands);
         }
     }
 
@@ -288,13 +284,8 @@ impl Scenario {
                 5..9 => self.wander(),
                 _ => self.fall_deaf(),
             }
-            let pause_us = match self.stage.random.below(100) {
-                0..30 => 0,
-                30..80 => self.stage.random.below(3_000),
-                80..97 => self.stage.random.below(200_000),
-                _ => self.stage.random.below(5_000_000),
-            };
-            self.live(Duration::from_micros(pause_us));
+            let pause = self.stage.pause([30, 80, 97], 5_000_000);
+            self.live(pause);
         }
         self.stage.calm_down();
         // Whoever is thrown out of what it has missed comes back once more.

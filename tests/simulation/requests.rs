@@ -323,13 +323,8 @@ impl Scenario {
                 80..85 => self.retire(),
                 _ => self.watch(),
             }
-            let pause_us = match self.stage.random.below(100) {
-                0..40 => 0,
-                40..80 => self.stage.random.below(3_000),
-                80..97 => self.stage.random.below(200_000),
-                _ => self.stage.random.below(4_000_000),
-            };
-            self.live(Duration::from_micros(pause_us));
+            let pause = self.stage.pause([40, 80, 97], 4_000_000);
+            self.live(pause);
         }
         self.stage.calm_down();
         self.live(JOB_TIMEOUT + MARGIN);

@@ -130,13 +130,8 @@ impl Scenario {
         self.begin();
         for _ in 0..30 + self.stage.random.below(90) {
             self.act();
-            let pause_us = match self.stage.random.below(100) {
-                0..30 => 0,
-                30..80 => self.stage.random.below(3_000),
-                80..97 => self.stage.random.below(200_000),
-                _ => self.stage.random.below(20_000_000),
-            };
-            self.live(Duration::from_micros(pause_us));
+            let pause = self.stage.pause([30, 80, 97], 20_000_000);
+            self.live(pause);
         }
         self.note("comes to rest".to_owned());
         self.stage.calm_down();

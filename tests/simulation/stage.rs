@@ -44,6 +44,26 @@ impl Stage {
         if is_calm { self.world.connect_calm(address) } else { self.world.connect(address) }
     }
 
+    /// The index of one of so many, if there are any.
+    pub fn one_of(&mut self, count: usize) -> Option<usize> {
+        (count > 0).then(|| self.random.below(count as u64) as usize)
+    }
+
+    /// One of the ids that somebody was given, or one that nobody was.
+    pub fn known_or_not(&mut self, mut ids: Vec<String>) -> String {
+        let index = self.random.below(ids.len() as u64 + 1) as usize;
+        if index < ids.len() { ids.swap_remove(index) } else { format!("{:016x}", self.random.bits()) }
+    }
+
+    /// Time between two acts. In a hundred cases there is none, and from each of the `bounds` on it is a moment, a while, and
+    /// up to `longest_us`.
+    pub fn pause(&mut self, bounds: [u64; 3], longest_us: u64) -> Duration {
+        let case = self.random.below(100);
+        let kind = bounds.iter().filter(|bound| **bound <= case).count();
+        let most_us = [0, 3_000, 200_000, longest_us][kind];
+        Duration::from_micros(if most_us == 0 { 0 } else { self.random.below(most_us) })
+    }
+
     /// From now on nothing new goes wrong.
     pub fn calm_down(&mut self) {
         self.world.calm_down();

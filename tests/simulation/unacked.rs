@@ -9,18 +9,18 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tidegate::base::Tick;
-use tidegate::conn::Door;
 use tidegate::driver::sim::Endpoint;
 use tidegate::limits;
 
-use crate::bus::Bus;
-use crate::gateway::{Kept, Read, address};
+use crate::bus;
+use crate::cast::Cast;
+use crate::gateway::{Kept, Read};
 use crate::line::Line;
 use crate::stage::{Play, Stage};
 use crate::sweep::expect_all_to_happen;
-use crate::websocket::{Message, Phase, WebSocket};
+use crate::websocket::{Phase, WebSocket};
 
 const SEEDS: std::ops::Range<u64> = 0..300;
 const USERS: u64 = 3;
@@ -58,6 +58,16 @@ struct Sent {
 }
 
 impl Sent {
+    /// Hears what a sender hears of a message.
+    fn hear(&mut self, number: u64, message: &bus::Message) {
+        let outcome = message.status().expect("a status");
+        if outcome == 200 {
+            let user = format!("u{}", self.messages[&number].user);
+            assert_eq!(message.header("Tg-User"), Some(&*user), "whoever has acknowledged {number}");
+        }
+        self.ends(number, outcome);
+    }
+
     /// A client of `user` hears a message.
     fn heard(&mut self, number: u64, user: u64, id: &str, is_prompt: bool) {
         let now = self.now;
@@ -118,40 +128,6 @@ impl Sent {
     }
 }
 
-/// A worker that wants its messages acknowledged.
-struct Sender {
-    id: u32,
-    is_calm: bool,
-    bus: Bus,
-}
-
-impl Sender {
-    fn new(id: u32, endpoint: Endpoint) -> Sender {
-        let is_calm = endpoint.is_calm();
-        let mut bus = Bus::new(endpoint, "");
-        bus.subscribe(&format!("acks.{id}.*"), "");
-        Sender { id, is_calm, bus }
-    }
-
-    fn send(&mut self, subject: &str, number: u64, demand: &str) {
-        let headers = [("Tg-Ack", demand)];
-        self.bus.publish_with(subject, &format!("acks.{}.{number}", self.id), &headers, number.to_string().as_bytes());
-    }
-
-    fn poll(&mut self, sent: &mut Sent) {
-        self.bus.poll();
-        for message in std::mem::take(&mut self.bus.received) {
-            let number = message.subject.rsplit('.').next().and_then(|digits| digits.parse().ok()).expect("a number");
-            let outcome = message.status().expect("a status");
-            if outcome == 200 {
-                let user = format!("u{}", sent.messages[&number].user);
-                assert_eq!(message.header("Tg-User"), Some(&*user), "whoever has acknowledged {number}");
-            }
-            sent.ends(number, outcome);
-        }
-    }
-}
-
 /// How a client goes about messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manner {
@@ -189,11 +165,7 @@ impl Client {
     }
 
     fn say_ack(&mut self, id: &str) -> bool {
-        let is_open = self.socket.phase == Phase::Open;
-        if is_open {
-            self.socket.send_text(&json!({"tg": "ack", "id": id}).to_string());
-        }
-        is_open
+        self.socket.send_json(&[json!({"tg": "ack", "id": id})])
     }
 
     fn poll(&mut self, sent: &mut Sent) {
@@ -210,9 +182,7 @@ impl Client {
                 self.due.extend(owed.into_iter().map(|(id, number)| (sent.now, id, number)));
             }
         }
-        for message in std::mem::take(&mut self.socket.received) {
-            let Message::Text(text) = message else { panic!("not a text: {message:?}") };
-            let said: Value = serde_json::from_str(&text).expect("JSON");
+        for said in self.socket.take_json() {
             assert_eq!(said["tg"], "message", "{said}");
             let id = said["id"].as_str().expect("an id").to_owned();
             self.hear(sent, id, said["data"].as_u64().expect("a number"));
@@ -269,18 +239,14 @@ impl Client {
 struct Scenario {
     stage: Stage,
     sent: Sent,
-    senders: Vec<Sender>,
-    clients: Vec<Client>,
-    people: u32,
+    cast: Cast<Client>,
 }
 
 impl Scenario {
     fn new(seed: u64) -> Scenario {
         let stage = Stage::drawn(seed, 0xACED_1095, |_| Kept::nothing());
-        let sent = Sent::default();
-        let mut scenario = Scenario { stage, sent, senders: Vec::new(), clients: Vec::new(), people: 0 };
-        (0..2).for_each(|_| scenario.hire(true));
-        scenario
+        let cast = Cast::new(&stage, "acks");
+        Scenario { stage, sent: Sent::default(), cast }
     }
 
     fn run(&mut self) {
@@ -290,19 +256,11 @@ impl Scenario {
                 40..70 => self.come(),
                 70..83 => self.go(),
                 83..90 => self.make_something_up(),
-                90..95 => {
-                    let is_calm = self.stage.random.chance(500);
-                    self.hire(is_calm);
-                }
+                90..95 => self.cast.hire(&mut self.stage),
                 _ => self.dismiss(),
             }
-            let pause_us = match self.stage.random.below(100) {
-                0..40 => 0,
-                40..80 => self.stage.random.below(3_000),
-                80..95 => self.stage.random.below(200_000),
-                _ => self.stage.random.below(8_000_000),
-            };
-            self.live(Duration::from_micros(pause_us));
+            let pause = self.stage.pause([40, 80, 95], 8_000_000);
+            self.live(pause);
         }
         if self.stage.random.chance(250) {
             return self.drain();
@@ -310,8 +268,7 @@ impl Scenario {
         self.stage.calm_down();
         self.live(TIME_MAX + MARGIN);
         self.assert_over();
-        self.senders.clear();
-        self.clients.clear();
+        self.cast.clear();
         self.sent.steady.clear();
         self.live(Duration::from_secs(20));
         self.stage.gateway.assert_empty();
@@ -341,24 +298,14 @@ impl Scenario {
 
     // --- the acts ----------------------------------------------------------------------------------------------------
 
-    fn hire(&mut self, is_calm: bool) {
-        let Some(endpoint) = self.stage.connect(address(Door::Bus, false), is_calm) else { return };
-        self.people += 1;
-        self.senders.push(Sender::new(self.people, endpoint));
-    }
-
-    /// A sender goes, and does not care any more; the first stay.
     fn dismiss(&mut self) {
-        if self.senders.len() > 2 {
-            let index = 2 + self.stage.random.below(self.senders.len() as u64 - 2) as usize;
-            let id = self.senders.swap_remove(index).id;
-            let prefix = u64::from(id) << 32;
-            self.sent.messages.range_mut(prefix..prefix + (1 << 32)).for_each(|(_, message)| message.is_calm = false);
+        if let Some(numbers) = self.cast.dismiss(&mut self.stage) {
+            self.sent.messages.range_mut(numbers).for_each(|(_, message)| message.is_calm = false);
         }
     }
 
     fn send(&mut self) {
-        let index = self.stage.random.below(self.senders.len() as u64) as usize;
+        let sender = self.cast.sender(&mut self.stage);
         let user = self.stage.random.below(USERS);
         let seconds = match self.stage.random.below(10) {
             0..3 => 1 + self.stage.random.below(3),
@@ -371,8 +318,7 @@ impl Scenario {
             Some(times) => format!("{seconds}, {times}"),
             None => seconds.to_string(),
         };
-        let sender = &mut self.senders[index];
-        let number = (u64::from(sender.id) << 32) + self.sent.messages.len() as u64;
+        let number = sender.number(self.sent.messages.len());
         let sending = Sending {
             user,
             said: self.stage.world.now(),
@@ -386,7 +332,7 @@ impl Scenario {
             outcome: None,
         };
         self.sent.messages.insert(number, sending);
-        sender.send(&format!("tg.user.u{user}"), number, &demand);
+        sender.send(user, number, ("Tg-Ack", &demand));
     }
 
     fn come(&mut self) {
@@ -400,15 +346,11 @@ impl Scenario {
         };
         let (is_calm, user, seed) =
             (self.stage.random.chance(600), self.stage.random.below(USERS), self.stage.random.bits());
-        let Some(endpoint) = self.stage.connect(address(Door::Front, false), is_calm) else { return };
-        self.people += 1;
-        self.clients.push(Client::new(self.people, user, endpoint, manner, seed));
+        self.cast.come(&self.stage, is_calm, |id, endpoint| Client::new(id, user, endpoint, manner, seed));
     }
 
     fn go(&mut self) {
-        if !self.clients.is_empty() {
-            let index = self.stage.random.below(self.clients.len() as u64) as usize;
-            let client = self.clients.swap_remove(index);
+        if let Some(client) = self.cast.go(&mut self.stage) {
             self.sent.steady.remove(&client.id);
             // What it said last may go with it, and what it had to say another may.
             for number in client.acknowledged {
@@ -421,16 +363,13 @@ impl Scenario {
 
     /// A client acknowledges what is not for it, and what nobody was sent.
     fn make_something_up(&mut self) {
-        if self.clients.is_empty() {
-            return;
-        }
-        let index = self.stage.random.below(self.clients.len() as u64) as usize;
-        let user = self.clients[index].user;
-        let others = self.clients.iter().filter(|client| client.user != user);
+        let clients = &mut self.cast.clients;
+        let Some(index) = self.stage.one_of(clients.len()) else { return };
+        let user = clients[index].user;
+        let others = clients.iter().filter(|client| client.user != user);
         let ids: BTreeSet<String> = others.flat_map(|client| client.heard.keys().cloned()).collect();
-        let known = ids.iter().nth(self.stage.random.below(ids.len() as u64 + 1) as usize).cloned();
-        let id = known.unwrap_or_else(|| format!("{:016x}", self.stage.random.bits()));
-        (0..1 + self.stage.random.below(4)).for_each(|_| _ = self.clients[index].say_ack(&id));
+        let id = self.stage.known_or_not(ids.into_iter().collect());
+        (0..1 + self.stage.random.below(4)).for_each(|_| _ = clients[index].say_ack(&id));
     }
 
     /// Every message has one outcome.
@@ -450,15 +389,14 @@ impl Play for Scenario {
         let sent = &mut self.sent;
         sent.now = self.stage.world.now();
         // Clients first: what one has acknowledged, the outcome may be about.
-        self.clients.iter_mut().for_each(|client| client.poll(sent));
-        self.senders.iter_mut().for_each(|sender| sender.poll(sent));
-        self.clients.retain(|client| client.socket.end().is_none());
-        self.senders.retain(|sender| sender.is_calm || sender.bus.end().is_none());
+        self.cast.clients.iter_mut().for_each(|client| client.poll(sent));
+        self.cast.poll_senders(|number, message| sent.hear(number, message));
+        self.cast.clients.retain(|client| client.socket.end().is_none());
     }
 
     fn next_due(&mut self) -> Tick {
         let now = self.stage.world.now();
-        self.clients.iter().map(|client| client.next_due(now)).min().unwrap_or(Tick::NEVER)
+        self.cast.clients.iter().map(|client| client.next_due(now)).min().unwrap_or(Tick::NEVER)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::Value;
 use sha1::{Digest, Sha1};
 use tidegate::driver::sim::Random;
 
@@ -108,6 +109,26 @@ impl WebSocket {
     /// Sends a text message, now and then in fragments, which may cut through a character (section 5.4).
     pub fn send_text(&mut self, text: &str) {
         self.send(TEXT, text.as_bytes());
+    }
+
+    /// Sends JSON values, one a line, and says whether it could.
+    pub fn send_json(&mut self, values: &[Value]) -> bool {
+        let is_open = self.phase == Phase::Open;
+        if is_open {
+            let lines: Vec<String> = values.iter().map(Value::to_string).collect();
+            self.send_text(&lines.join("\n"));
+        }
+        is_open
+    }
+
+    /// Takes out what has come, which has to be JSON, one value a line.
+    pub fn take_json(&mut self) -> Vec<Value> {
+        let mut values = Vec::new();
+        for message in std::mem::take(&mut self.received) {
+            let Message::Text(text) = message else { panic!("not a text: {message:?}") };
+            values.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")));
+        }
+        values
     }
 
     pub fn send_binary(&mut self, bytes: &[u8]) {
