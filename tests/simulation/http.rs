@@ -42,6 +42,29 @@ pub fn say_request(line: &mut Line, path: &str, fields: &[(&str, &str)]) {
     line.say(request.as_bytes());
 }
 
+/// A connection on which one answer comes after the other, each with a body of a known length.
+pub struct Answers {
+    pub line: Line,
+    /// Of an answer whose body has not come whole.
+    head: Option<Head>,
+}
+
+impl Answers {
+    pub fn new(line: Line) -> Answers {
+        Answers { line, head: None }
+    }
+
+    /// Takes the next answer off the line once it is whole.
+    pub fn take(&mut self) -> Option<(Head, Vec<u8>)> {
+        if self.head.is_none() {
+            self.head = Head::take(&mut self.line);
+        }
+        let length = self.head.as_ref()?.field("content-length").and_then(|digits| digits.parse().ok());
+        let body = self.line.take(length.expect("a length"))?;
+        Some((self.head.take()?, body))
+    }
+}
+
 /// How the bytes after a head are delimited (RFC 9112 section 6.3).
 pub enum Body {
     UntilClose,

@@ -4,49 +4,39 @@ use std::collections::VecDeque;
 
 use tidegate::driver::sim::Endpoint;
 
-use crate::http::Head;
+use crate::http::Answers;
 use crate::ledger::{Ledger, Position};
 use crate::line::{End, Line};
 
 pub struct Poster {
     pub id: u32,
-    line: Line,
+    answers: Answers,
     /// Payloads whose position is awaited, in order.
     posted: VecDeque<String>,
-    /// The head of an answer whose body has not come whole.
-    head: Option<Head>,
 }
 
 impl Poster {
     pub fn new(id: u32, endpoint: Endpoint) -> Poster {
-        Poster { id, line: Line::new(endpoint), posted: VecDeque::new(), head: None }
+        Poster { id, answers: Answers::new(Line::new(endpoint)), posted: VecDeque::new() }
     }
 
     pub fn end(&self) -> Option<End> {
-        self.line.end
+        self.answers.line.end
     }
 
     pub fn say(&mut self, ledger: &mut Ledger, channel: &str, padding: usize) {
         let payload = ledger.say(channel, self.id, padding);
         let head =
             format!("POST /api/channels/{channel} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", payload.len());
-        self.line.say(head.as_bytes());
-        self.line.say(payload.as_bytes());
+        self.answers.line.say(head.as_bytes());
+        self.answers.line.say(payload.as_bytes());
         self.posted.push_back(payload);
     }
 
     pub fn poll(&mut self, ledger: &mut Ledger) {
-        self.line.poll();
-        loop {
-            if self.head.is_none() {
-                self.head = Head::take(&mut self.line);
-            }
-            let Some(head) = &self.head else { return };
-            let length = head.field("content-length").and_then(|digits| digits.parse().ok()).expect("a length");
-            let Some(body) = self.line.take(length) else { return };
-            let status = head.status;
-            self.head = None;
-            self.on_answer(ledger, status, &body);
+        self.answers.line.poll();
+        while let Some((head, body)) = self.answers.take() {
+            self.on_answer(ledger, head.status, &body);
         }
     }
 
@@ -65,6 +55,6 @@ impl Poster {
 
     /// Everything has come to rest: all that was posted has its position.
     pub fn assert_settled(&self) {
-        assert!(self.line.end.is_some() || self.posted.is_empty(), "poster {} waits for answers", self.id);
+        assert!(self.answers.line.end.is_some() || self.posted.is_empty(), "poster {} waits for answers", self.id);
     }
 }

@@ -16,7 +16,7 @@ use tidegate::driver::sim::Endpoint;
 
 use crate::bus::Bus;
 use crate::gateway::{JOB_KEEP, JOB_TIMEOUT, Kept, Read, address};
-use crate::http::Head;
+use crate::http::{Answers, Head};
 use crate::line::Line;
 use crate::sse::EventStream;
 use crate::stage::{Play, Stage};
@@ -97,9 +97,8 @@ impl Jobs {
 
 /// An HTTP client that posts jobs and reads what became of them, on one connection.
 struct Asker {
-    line: Line,
+    answers: Answers,
     asked: VecDeque<Asked>,
-    head: Option<Head>,
 }
 
 enum Asked {
@@ -116,32 +115,25 @@ enum Asked {
 
 impl Asker {
     fn new(endpoint: Endpoint) -> Asker {
-        Asker { line: Line::new(endpoint), asked: VecDeque::new(), head: None }
+        Asker { answers: Answers::new(Line::new(endpoint)), asked: VecDeque::new() }
     }
 
     fn post(&mut self, number: u64, key: Option<String>) {
         let body = number.to_string();
         let field = key.as_ref().map(|key| format!("Idempotency-Key: {key}\r\n")).unwrap_or_default();
         let head = format!("POST /jobs HTTP/1.1\r\nHost: a\r\n{field}Content-Length: {}\r\n\r\n{body}", body.len());
-        self.line.say(head.as_bytes());
+        self.answers.line.say(head.as_bytes());
         self.asked.push_back(Asked::Post { number, key });
     }
 
     fn read(&mut self, id: &str, is_over: bool) {
-        self.line.say(format!("GET /jobs/{id} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        self.answers.line.say(format!("GET /jobs/{id} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
         self.asked.push_back(Asked::Read { id: id.to_owned(), is_over });
     }
 
     fn poll(&mut self, jobs: &mut Jobs) {
-        self.line.poll();
-        loop {
-            if self.head.is_none() {
-                self.head = Head::take(&mut self.line);
-            }
-            let Some(head) = &self.head else { return };
-            let length = head.field("content-length").and_then(|digits| digits.parse().ok()).expect("a length");
-            let Some(body) = self.line.take(length) else { return };
-            let head = self.head.take().expect("it is there");
+        self.answers.line.poll();
+        while let Some((head, body)) = self.answers.take() {
             if head.status == 408 {
                 // Nothing came for a while.
                 return;
@@ -427,7 +419,11 @@ impl Scenario {
     fn assert_over(&mut self) {
         // What was asked last has been answered before it is read.
         for asker in &self.askers {
-            assert!(asker.asked.is_empty() && asker.line.end.is_none(), "an asker waits for {}", asker.asked.len());
+            assert!(
+                asker.asked.is_empty() && asker.answers.line.end.is_none(),
+                "an asker waits for {}",
+                asker.asked.len()
+            );
         }
         let ids: Vec<String> = self.jobs.by_id.keys().cloned().collect();
         for id in &ids {
