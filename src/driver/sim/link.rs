@@ -93,6 +93,8 @@ pub(super) struct Pipe {
     taken: u64,
     last_arrival: Tick,
     end: Option<Tick>,
+    /// The other end has seen the connection break: nothing arrives any more.
+    is_cut: bool,
 }
 
 impl Pipe {
@@ -105,6 +107,7 @@ impl Pipe {
             taken: 0,
             last_arrival: Tick::ZERO,
             end: None,
+            is_cut: false,
         }
     }
 
@@ -126,11 +129,15 @@ impl Pipe {
         self.last_arrival
     }
 
-    /// Appends bytes that arrive at `at`, or with the segment before if that is later; returns when.
+    /// Appends bytes that arrive at `at`, or with the segment before if that is later; returns when. A pipe that is cut
+    /// swallows them.
     pub fn push(&mut self, bytes: &[u8], at: Tick) -> Tick {
         assert!(bytes.len() <= self.room() && self.end.is_none(), "a pipe that is full or ended takes nothing");
         let at = at.max(self.last_arrival);
         self.last_arrival = at;
+        if self.is_cut {
+            return at;
+        }
         self.bytes.extend(bytes);
         match self.segments.back_mut() {
             Some((time, count)) if *time == at => *count += bytes.len(),
@@ -139,10 +146,11 @@ impl Pipe {
         at
     }
 
-    /// Ends the direction behind what is in it; returns when the end arrives.
+    /// Ends the direction behind what is in it; returns when the end arrives, if it does.
     pub fn finish(&mut self, at: Tick) -> Tick {
         self.last_arrival = at.max(self.last_arrival);
-        *self.end.get_or_insert(self.last_arrival)
+        let end = if self.is_cut { Tick::NEVER } else { self.last_arrival };
+        self.last_arrival.min(*self.end.get_or_insert(end))
     }
 
     pub fn is_finished(&self) -> bool {
@@ -172,8 +180,9 @@ impl Pipe {
         into.extend(self.bytes.drain(..count));
     }
 
-    /// Loses what has not arrived, the end included.
-    pub fn lose_in_flight(&mut self, now: Tick) {
+    /// Loses what has not arrived, the end included, and whatever is said from now on.
+    pub fn cut(&mut self, now: Tick) {
+        self.is_cut = true;
         let arrived = self.readable(now);
         self.bytes.truncate(arrived);
         self.segments.clear();
@@ -213,13 +222,18 @@ mod tests {
     }
 
     #[test]
-    fn losing_what_is_in_flight_keeps_what_has_arrived() {
+    fn a_cut_keeps_what_has_arrived_and_nothing_arrives_behind_it() {
         let mut pipe = Pipe::new(10);
         pipe.push(b"abc", Tick::from_micros(5));
         pipe.push(b"def", Tick::from_micros(6));
         pipe.finish(Tick::from_micros(7));
-        pipe.lose_in_flight(Tick::from_micros(5));
+        pipe.cut(Tick::from_micros(5));
         assert_eq!((pipe.held(), pipe.readable(Tick::from_micros(9))), (3, 3));
         assert!(!pipe.is_finished());
+        assert_eq!(pipe.push(b"ghi", Tick::from_micros(10)), Tick::from_micros(10));
+        assert_eq!(pipe.finish(Tick::from_micros(11)), Tick::from_micros(11));
+        assert_eq!((pipe.held(), pipe.readable(Tick::from_micros(12))), (3, 3));
+        pipe.take(3, &mut Vec::new());
+        assert!(pipe.is_finished() && !pipe.is_ended(Tick::from_micros(12)));
     }
 }

@@ -294,7 +294,7 @@ impl State {
             Side::Client => (&mut link.down, &mut link.up),
             Side::Server => (&mut link.up, &mut link.down),
         };
-        incoming.lose_in_flight(self.now);
+        incoming.cut(self.now);
         if !link.is_calm && self.random.chance(self.faults.discard) {
             incoming.clear();
         }
