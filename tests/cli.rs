@@ -121,6 +121,31 @@ fn check_reads_the_file_of_the_working_directory_and_the_environment() {
 }
 
 #[test]
+fn a_file_is_named_with_or_without_the_arguments_name_and_wins_over_the_variable() {
+    let folder = Folder::new("named");
+    let file = folder.file("a.toml", "[[listener]]\naddress = \"127.0.0.1:1\"\n");
+    let other = folder.file("b.toml", "");
+    for arguments in [
+        &["check", &file][..],
+        &["check", "--config", &file],
+        &["serve", "--check", &file],
+        &["serve", "--check", "--config", &file],
+    ] {
+        let output = tidegate(arguments).env("TIDEGATE_CONFIG", &other).output().unwrap();
+        assert_eq!(
+            (code(&output), out(&output)),
+            (0, format!("{file}: ok, listeners: 1, routes: 0\n")),
+            "{arguments:?}"
+        );
+    }
+    for verb in [&["check"][..], &["serve", "--check"]] {
+        let output = tidegate(verb).env("TIDEGATE_CONFIG", &file).output().unwrap();
+        assert_eq!(out(&output), format!("{file}: ok, listeners: 1, routes: 0\n"), "{verb:?}");
+        assert_eq!(code(&run(&[verb, &[&file, "--config", &other]].concat())), 2, "one file, not two");
+    }
+}
+
+#[test]
 fn check_tells_certificates_that_are_missing_or_do_not_fit() {
     let folder = Folder::new("certificates");
     let (first, key) = self_signed(&["localhost".to_owned()]).unwrap();

@@ -1,29 +1,30 @@
 //! `tidegate check`: tells every mistake in a configuration.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use crate::gateway::config::{Config, FILE_DEFAULT};
+use super::source::Source;
+use crate::gateway::config::Config;
 
 /// Validates a configuration without starting anything.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Every mistake is one line on stderr, with the file, the line and what would be accepted.\n\n\
                         Examples:\n  tidegate check\n  tidegate check /etc/tidegate/tidegate.toml")]
 pub struct Args {
-    /// The configuration [default: tidegate.toml, if it is there].
-    #[arg(env = "TIDEGATE_CONFIG")]
-    file: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
 }
 
 pub fn run(args: &Args) -> ExitCode {
-    match load(args.file.as_deref()) {
-        Ok(config) => verify(&config, args.file.as_deref().unwrap_or(Path::new(FILE_DEFAULT))),
+    match load(args.source.file().as_deref()) {
+        Ok(config) => verify(&config, &args.source),
         Err(code) => code,
     }
 }
 
 /// What a configuration that was read leads to: certificates that are there and fit.
-pub(super) fn verify(config: &Config, file: &Path) -> ExitCode {
+pub(super) fn verify(config: &Config, source: &Source) -> ExitCode {
+    let file = source.name();
     let file = file.display();
     let mistakes: Vec<String> = config
         .listeners

@@ -16,6 +16,7 @@ mod doctor;
 mod publish;
 mod report;
 mod serve;
+mod source;
 mod stop;
 mod subscribe;
 

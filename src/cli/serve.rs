@@ -1,14 +1,14 @@
 //! `tidegate serve`: runs the gateway until it is told to stop.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use log::LevelFilter;
 
 use super::check;
+use super::source::Source;
 use super::stop::Stop;
-use crate::gateway::config::{Config, DriverChoice, FILE_DEFAULT};
+use crate::gateway::config::{Config, DriverChoice};
 use crate::gateway::{Builder, Gateway, Handed};
 use crate::limits::SHARDS_MAX;
 
@@ -20,13 +20,13 @@ with https, bus and admin. A second signal ends it at once, with exit code 130.
 
 Examples:
   tidegate serve
+  tidegate serve tidegate.toml
   tidegate serve --config /etc/tidegate/tidegate.toml --driver epoll
   TIDEGATE_LISTENER_0_ADDRESS=0.0.0.0:8080 tidegate serve"
 )]
 pub struct Args {
-    /// The configuration [default: tidegate.toml, if it is there]
-    #[arg(long, value_name = "FILE", env = "TIDEGATE_CONFIG")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
     /// Overrides the configuration's driver
     #[arg(long, value_parser = PossibleValuesParser::new(["auto", "epoll", "uring"]).map(driver))]
     driver: Option<DriverChoice>,
@@ -52,14 +52,14 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(sockets) => sockets,
         Err(error) => return super::fail(&error.to_string()),
     };
-    let mut config = match check::load(args.config.as_deref()) {
+    let mut config = match check::load(args.source.file().as_deref()) {
         Ok(config) => config,
         Err(code) => return code,
     };
     config.driver = args.driver.unwrap_or(config.driver);
     config.shards = args.shards.map_or(config.shards, usize::from);
     if args.check {
-        return check::verify(&config, args.config.as_deref().unwrap_or(Path::new(FILE_DEFAULT)));
+        return check::verify(&config, &args.source);
     }
     log_to_stderr(config.log);
     match start(config, sockets) {

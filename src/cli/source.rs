@@ -1,0 +1,33 @@
+//! Where a verb reads its configuration.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::gateway::config::FILE_DEFAULT;
+
+/// The variable that names the file. Read by hand: an argument is to win over it, in either form, and not to conflict with it.
+const VARIABLE: &str = "TIDEGATE_CONFIG";
+
+/// A file, with or without the name of the argument: `check` and `serve` take both.
+#[derive(Debug, clap::Args)]
+pub(super) struct Source {
+    /// The configuration [default: tidegate.toml, if it is there] [env: TIDEGATE_CONFIG]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The same
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    config: Option<PathBuf>,
+}
+
+impl Source {
+    /// The file, if one is named.
+    pub fn file(&self) -> Option<PathBuf> {
+        let named = self.file.as_ref().or(self.config.as_ref()).cloned();
+        named.or_else(|| std::env::var_os(VARIABLE).filter(|path: &OsString| !path.is_empty()).map(PathBuf::from))
+    }
+
+    /// What to call it in a message.
+    pub fn name(&self) -> PathBuf {
+        self.file().unwrap_or_else(|| Path::new(FILE_DEFAULT).to_owned())
+    }
+}
