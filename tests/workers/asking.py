@@ -1,6 +1,6 @@
 """Asks clients through nats-py, the official client of Python: an outcome a line.
 
-usage: asker.py nats://HOST:PORT
+usage: asking.py nats://HOST:PORT
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 // A user whose connection is cut between a message and its acknowledgement: through `ws`, or through `centrifuge`, Centrifugo's
 // package. Prints `open`, and then, once the message has come twice and is acknowledged, `done`. Exits with 1 at a failure.
 //
-// usage: node users.mjs HOST:PORT (the gateway) ws|centrifuge
+// usage: node acknowledging.mjs HOST:PORT (the gateway) ws|centrifuge
 
 import assert from "node:assert/strict";
 import { connect, createServer } from "node:net";
@@ -38,7 +38,7 @@ function cut() {
 }
 
 const say = (word) => console.log(word);
-const isMessage = (said) => assert.deepEqual([said.tg, said.data], ["message", { seat: "12A" }]);
+const isMessage = (said) => assert.deepEqual([said.tg, said.data], ["message", { ride: 7 }]);
 
 async function overWs() {
   const open = async () => {

@@ -1,6 +1,6 @@
 """Sends messages that have to be acknowledged, through nats-py, the official client of Python: an outcome a line.
 
-usage: worker.py nats://HOST:PORT
+usage: demanding.py nats://HOST:PORT
 """
 
 import asyncio
