@@ -18,6 +18,14 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 use tidegate::driver::socket::private_descriptor_table;
 
+#[path = "process/addresses.rs"]
+mod addresses;
+#[path = "process/command.rs"]
+mod command;
+
+use addresses::addresses;
+use command::unconfigured;
+
 /// RLIMIT_NOFILE of both processes.
 const LIMIT: usize = 20_000;
 const CROWDS: usize = 3;
@@ -124,19 +132,12 @@ impl Served {
         fs::create_dir_all(&folder).expect("a folder can be made");
         let file = folder.join("tidegate.toml");
         fs::write(&file, CONFIGURATION).expect("a file can be written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
-            command.env_remove(name);
-        }
+        let mut command = unconfigured(env!("CARGO_BIN_EXE_tidegate"));
         command.args(["serve", "--driver", driver, "--config"]).arg(&file);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the binary runs");
-        let lines = BufReader::new(child.stdout.take().expect("stdout is ours")).lines().take(2);
-        let addresses: Vec<SocketAddr> = lines
-            .map(|line| line.expect("a line comes"))
-            .map(|line| line.rsplit(' ').next().and_then(|word| word.parse().ok()).expect("it says where it listens"))
-            .collect();
-        let [http, admin] = addresses[..] else { panic!("two listeners, not {addresses:?}") };
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is ours"));
+        let [http, admin] = addresses(&mut stdout);
         Served { child, folder, http, admin }
     }
 

@@ -11,11 +11,13 @@ use serde_json::Value;
 use tidegate::proto::tls::Certificate;
 use tidegate::proto::tls::certificates::{read_chain, read_key, self_signed};
 
+#[path = "process/command.rs"]
+mod command;
+
+use command::unconfigured;
+
 fn tidegate(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
-        command.env_remove(name);
-    }
+    let mut command = unconfigured(env!("CARGO_BIN_EXE_tidegate"));
     command.args(arguments).stdin(Stdio::null());
     command
 }

@@ -4,8 +4,16 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Stdio};
 use std::time::Duration;
+
+#[path = "process/addresses.rs"]
+mod addresses;
+#[path = "process/command.rs"]
+mod command;
+
+use addresses::addresses;
+use command::unconfigured;
 
 /// Of the process that is tested: soft and hard.
 const LIMITS: (u32, u32) = (100, 1_000);
@@ -39,19 +47,12 @@ impl Served {
         fs::write(&file, text).expect("a file can be written");
         let (soft, hard) = LIMITS;
         let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
-        let mut command = Command::new("sh");
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
-            command.env_remove(name);
-        }
+        let mut command = unconfigured("sh");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_tidegate"), "serve", "--config"]).arg(&file).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("sh runs");
-        let lines = BufReader::new(child.stdout.take().expect("stdout is ours")).lines().take(2);
-        let addresses: Vec<SocketAddr> = lines
-            .map(|line| line.expect("a line comes"))
-            .map(|line| line.rsplit(' ').next().and_then(|word| word.parse().ok()).expect("it says where it listens"))
-            .collect();
-        let [http, admin] = addresses[..] else { panic!("two listeners, not {addresses:?}") };
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is ours"));
+        let [http, admin] = addresses(&mut stdout);
         let stderr = BufReader::new(child.stderr.take().expect("stderr is ours"));
         Served { child, stderr, folder, http, admin }
     }

@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
+
+#[path = "process/command.rs"]
+mod command;
+
+use command::unconfigured;
 
 /// A box on which 100,000 TLS connections fit: 4 cores, 8 GiB.
 const FINE: &[(&str, &str)] = &[
@@ -70,10 +74,7 @@ impl Drop for Tree {
 }
 
 fn doctor(arguments: &[&str]) -> (i32, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
-        command.env_remove(name);
-    }
+    let mut command = unconfigured(env!("CARGO_BIN_EXE_tidegate"));
     let output = command.arg("doctor").args(arguments).output().expect("the binary runs");
     (output.status.code().expect("it exits"), String::from_utf8(output.stdout).expect("it is text"))
 }

@@ -6,6 +6,10 @@
 //!
 //! Whatever fails: it is counted, what it concerns is closed, everybody else notices nothing, and nothing is left behind.
 
+#[path = "process/addresses.rs"]
+mod addresses;
+#[path = "process/command.rs"]
+mod command;
 #[path = "faults/gateway.rs"]
 mod gateway;
 #[path = "faults/injection.rs"]

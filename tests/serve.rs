@@ -9,6 +9,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tidegate::proto::tls::certificates::self_signed;
 
+#[path = "process/command.rs"]
+mod command;
+
+use command::unconfigured;
+
 /// Longer than any single step takes, even where everything is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,10 +35,7 @@ websocket = { channel = "news.{name}" }
 "#;
 
 fn tidegate(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
-        command.env_remove(name);
-    }
+    let mut command = unconfigured(env!("CARGO_BIN_EXE_tidegate"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -1,12 +1,14 @@
 //! `tidegate serve` in a process of its own, and those who listen and publish.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::addresses::addresses;
+use crate::command::unconfigured;
 use crate::injection::Injection;
 
 /// Longer than anything here takes; a test that waits so long has failed.
@@ -34,8 +36,8 @@ sse = { channel = "news.{name}" }
 pub struct Gateway {
     child: Child,
     _stdout: BufReader<ChildStdout>,
-    front: String,
-    bus: String,
+    front: SocketAddr,
+    bus: SocketAddr,
     /// Open from the beginning: it asks for metrics even while nobody can connect.
     admin: BufReader<TcpStream>,
     injection: Option<Injection>,
@@ -44,29 +46,14 @@ pub struct Gateway {
 impl Gateway {
     pub fn start(driver: &str) -> Gateway {
         let file = configuration();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
-            command.env_remove(name);
-        }
+        let mut command = unconfigured(env!("CARGO_BIN_EXE_tidegate"));
         command.args(["serve", "--driver", driver, "--config"]).arg(&file).stdin(Stdio::null());
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary runs");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is ours"));
-        let mut addresses = Vec::new();
-        while addresses.len() < 3 {
-            let mut line = String::new();
-            assert!(stdout.read_line(&mut line).expect("a line comes") > 0, "it says where it listens");
-            addresses.push(line.split_whitespace().last().expect("an address").to_owned());
-        }
+        let [front, bus, admin] = addresses(&mut stdout);
         _ = std::fs::remove_file(file);
-        let admin = BufReader::new(connect(&addresses[2]));
-        let mut gateway = Gateway {
-            child,
-            _stdout: stdout,
-            front: addresses[0].clone(),
-            bus: addresses[1].clone(),
-            admin,
-            injection: None,
-        };
+        let admin = BufReader::new(connect(admin));
+        let mut gateway = Gateway { child, _stdout: stdout, front, bus, admin, injection: None };
         assert_eq!(gateway.metric("connections_open"), 1);
         gateway
     }
@@ -89,7 +76,7 @@ impl Gateway {
 
     /// Begins a stream; its head may come late.
     pub fn begin_to_listen(&self, name: &str) -> Listener {
-        let mut socket = connect(&self.front);
+        let mut socket = connect(self.front);
         write!(socket, "GET /{name} HTTP/1.1\r\nHost: gateway\r\n\r\n").expect("a request can be written");
         Listener { socket, heard: Vec::new() }
     }
@@ -102,7 +89,7 @@ impl Gateway {
     }
 
     pub fn publisher(&self) -> Publisher {
-        let mut socket = connect(&self.bus);
+        let mut socket = connect(self.bus);
         socket.write_all(b"CONNECT {\"verbose\":false}\r\n").expect("the bus takes it");
         Publisher { socket }
     }
@@ -222,7 +209,7 @@ impl Publisher {
     }
 }
 
-fn connect(address: &str) -> TcpStream {
+fn connect(address: SocketAddr) -> TcpStream {
     let socket = TcpStream::connect(address).expect("it listens");
     socket.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
     socket
