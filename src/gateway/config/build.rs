@@ -5,16 +5,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::{Error, Errors, Place};
-use super::table::{self, Fallback, Row};
-use super::tree::{Content, Table, Value};
-use super::validate::{self, Broken, is_what, subject_of};
+use super::table;
+use super::tree::{Content, Table};
+use super::validate::{Broken, is_what, subject_of};
 use super::{
-    AcceptTarget, Admin, Bus, CertificateFiles, Channel, Config, Credentials, Delivery, Drain, DriverChoice, Keep,
-    Limits, Listener, Queue, Route, Rule, SseTarget, Target, UserSource, WebSocketTarget, form,
+    Admin, Bus, CertificateFiles, Channel, Config, Credentials, Delivery, Drain, DriverChoice, Keep, Limits, Listener,
+    Queue, Rule, form,
 };
-use crate::limits::{CHANNEL_RULES_MAX, SSE_CHANNELS_MAX};
+use crate::limits::CHANNEL_RULES_MAX;
 
 mod centrifuge;
+mod routes;
+mod section;
+
+use section::Section;
 
 /// Builds what can be built; wherever something is missing, `errors` has why.
 pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut Errors) -> Config {
@@ -129,172 +133,6 @@ impl Builder<'_> {
             self.conflict(section, "address", words);
         }
         Some(Admin { address })
-    }
-
-    fn routes(&mut self, top: &Section<'_>) -> Vec<Route> {
-        let mut routes: Vec<Route> = Vec::new();
-        for section in top.tables("route") {
-            let Some(route) = self.route(&section) else { continue };
-            let taken = |other: &Route| {
-                other.path == route.path && other.methods.iter().any(|method| route.methods.contains(method))
-            };
-            if routes.iter().any(taken) {
-                self.conflict(
-                    &section,
-                    "path",
-                    "is the path of an earlier route with the same method; expected another",
-                );
-            }
-            routes.push(route);
-        }
-        routes
-    }
-
-    fn route(&mut self, section: &Section<'_>) -> Option<Route> {
-        let path = self.required(section, "path");
-        let target = self.target(section, path.as_deref());
-        let methods = match (&target, section.value("method")) {
-            (Some(Target::Accept(_)), None) => vec!["POST".to_owned()],
-            _ => section.texts("method"),
-        };
-        if matches!(target, Some(Target::WebSocket(_) | Target::Centrifuge(_))) && methods != ["GET"] {
-            self.conflict(section, "method", "does not open a WebSocket; expected \"GET\"");
-        }
-        let reads = |method: &String| matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS");
-        if matches!(target, Some(Target::Accept(_))) && methods.iter().any(reads) {
-            self.conflict(
-                section,
-                "method",
-                "has GET, HEAD or OPTIONS beside accept; expected methods such as \"POST\"",
-            );
-        }
-        if let Some(Content::List(items)) = section.value("method").map(|value| &value.content)
-            && items.is_empty()
-        {
-            self.conflict(section, "method", "is an empty list; expected a method in upper case such as \"GET\"");
-        }
-        Some(Route { path: path?, methods, origins: section.texts("origins"), target: target? })
-    }
-
-    fn target(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<Target> {
-        match (section.table("sse"), section.table("websocket"), section.table("accept")) {
-            (Some(sse), None, None) => self.sse(&sse, path).map(Target::Sse),
-            (None, Some(websocket), None) if websocket.text("protocol").as_deref() == Some("centrifuge-json") => {
-                self.centrifuge(&websocket, path).map(Target::Centrifuge)
-            }
-            (None, Some(websocket), None) => self.websocket(&websocket, path).map(Target::WebSocket),
-            (None, None, Some(accept)) => self.accept(section, &accept, path).map(Target::Accept),
-            (None, None, None) => {
-                self.missing(section, "[[route]] has no target; expected sse, websocket or accept");
-                None
-            }
-            _ => {
-                self.missing(section, "[[route]] has more than one of sse, websocket and accept; expected one of them");
-                None
-            }
-        }
-    }
-
-    fn sse(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<SseTarget> {
-        let (channel, several) = (section.value("channel"), section.value("channels"));
-        let name = match (channel, several) {
-            (Some(_), None) => "channel",
-            (None, Some(_)) => "channels",
-            (None, None) => {
-                self.missing(section, "sse has no channel; expected channel or channels");
-                return None;
-            }
-            (Some(_), Some(_)) => {
-                self.missing(section, "sse has both channel and channels; expected one of them");
-                return None;
-            }
-        };
-        let channels = section.texts(name);
-        channels.iter().for_each(|channel| self.parameters(section, name, channel, path, &[]));
-        if let Some(Content::List(items)) = several.map(|value| &value.content) {
-            let count = items.len();
-            if !(1..=SSE_CHANNELS_MAX).contains(&count) {
-                let words = format!("has {count} channels; expected 1 to {SSE_CHANNELS_MAX}");
-                self.conflict(section, name, &words);
-            }
-        }
-        Some(SseTarget { channels, retry: Duration::from_millis(section.whole("retry_ms")) })
-    }
-
-    fn websocket(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<WebSocketTarget> {
-        for name in ["channels", "publish_to", "server_side", "token"] {
-            self.belongs_to(section, name, "centrifuge-json");
-        }
-        let channel = section.text("channel");
-        if let Some(channel) = &channel {
-            self.parameters(section, "channel", channel, path, &[]);
-        }
-        let user = section.table("user").and_then(|user| self.user(&user));
-        let service = section.text("service");
-        let publish = section.switch("publish");
-        if channel.is_none() && service.is_none() && section.value("user").is_none() {
-            self.missing(section, "websocket leads nowhere; expected at least one of channel, service and user");
-        }
-        if publish && channel.is_none() && !self.broken.contains(&section.place) {
-            self.conflict(section, "publish", "is true without a channel; expected channel");
-        }
-        Some(WebSocketTarget { channel, service, publish, user, control: section.switch("control") })
-    }
-
-    fn accept(&mut self, route: &Section<'_>, section: &Section<'_>, path: Option<&str>) -> Option<AcceptTarget> {
-        let user = section.table("user").and_then(|user| self.user(&user));
-        let own = if section.value("user").is_some() { &["id", "user"][..] } else { &["id"] };
-        let channel = section.text("channel");
-        if let Some(channel) = &channel {
-            self.parameters(section, "channel", channel, path, own);
-        }
-        if let Some(path) = path {
-            if path.ends_with('/') {
-                self.conflict(route, "path", "ends with a slash, and results are read below it; expected it without");
-            }
-            if let Some(taken) = form::path_parameters(path).into_iter().find(|name| own.contains(name)) {
-                let words =
-                    format!("has the parameter {{{taken}}}, which accept gives a meaning; expected another name");
-                self.conflict(route, "path", &words);
-            }
-        }
-        Some(AcceptTarget {
-            service: self.required(section, "service")?,
-            channel: channel?,
-            event: section.text("event")?,
-            timeout: Duration::from_secs(section.whole("timeout_s")),
-            keep: Duration::from_secs(section.whole("keep_s")),
-            user,
-        })
-    }
-
-    fn user(&mut self, section: &Section<'_>) -> Option<UserSource> {
-        match (section.text("header"), section.text("query")) {
-            (Some(header), None) => Some(UserSource::Header(header)),
-            (None, Some(query)) => Some(UserSource::Query(query)),
-            (None, None) => {
-                self.missing(section, "user is named nowhere; expected header or query");
-                None
-            }
-            (Some(_), Some(_)) => {
-                self.missing(section, "user has both header and query; expected one of them");
-                None
-            }
-        }
-    }
-
-    /// Every parameter of a channel must be one of the path's, or one of the target's own.
-    fn parameters(&mut self, section: &Section<'_>, key: &str, channel: &str, path: Option<&str>, own: &[&str]) {
-        let Some(path) = path else { return };
-        let known = [&form::path_parameters(path), own].concat();
-        let used = form::channel_parameters(channel);
-        if let Some(stranger) = used.iter().find(|name| !known.contains(name)) {
-            let words = match validate::nearest(stranger, known.iter().copied()) {
-                Some(name) => format!("uses {{{stranger}}}, which {path:?} does not have; did you mean {{{name}}}?"),
-                None => format!("uses {{{stranger}}}; expected parameters of the path {path:?} only"),
-            };
-            self.conflict(section, key, &words);
-        }
     }
 
     fn channels(&mut self, top: &Section<'_>) -> Vec<Channel> {
@@ -447,106 +285,5 @@ fn subject_said(section: &Section<'_>, name: &str, place: &Place, words: &str) -
     match section.row(name) {
         Some(row) => format!("{} {words}", subject_of(row, place)),
         None => words.to_owned(),
-    }
-}
-
-/// A table of the tree with its path in the table of keys.
-struct Section<'a> {
-    table: &'a Table,
-    place: Place,
-    /// `route[]`, `route[].sse`, or nothing for the top level.
-    path: String,
-}
-
-impl<'a> Section<'a> {
-    fn row(&self, name: &str) -> Option<&'static Row> {
-        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
-        let row = table::row(&path);
-        debug_assert!(row.is_some(), "{path} is not in the table of keys");
-        row
-    }
-
-    /// As people write it: `[[route]]`, `sse`.
-    fn spoken(&self) -> String {
-        match self.path.strip_suffix("[]") {
-            Some(list) if !list.contains('[') => format!("[[{list}]]"),
-            _ => self.path.trim_end_matches("[]").rsplit('.').next().unwrap_or_default().to_owned(),
-        }
-    }
-
-    /// Whatever was written.
-    fn value(&self, name: &str) -> Option<&'a Value> {
-        self.table.entry(name)
-    }
-
-    fn table(&self, name: &str) -> Option<Section<'a>> {
-        let row = self.row(name)?;
-        let value = self.value(name)?;
-        match &value.content {
-            Content::Table(table) => Some(Section { table, place: value.place.clone(), path: row.inside() }),
-            _ => None,
-        }
-    }
-
-    /// The tables of a list, or the one that stands for a list.
-    fn tables(&self, name: &str) -> Vec<Section<'a>> {
-        let Some(row) = self.row(name) else { return Vec::new() };
-        let section = |value: &'a Value| match &value.content {
-            Content::Table(table) => Some(Section { table, place: value.place.clone(), path: row.inside() }),
-            _ => None,
-        };
-        match self.value(name) {
-            Some(Value { content: Content::List(items), .. }) => items.iter().filter_map(section).collect(),
-            Some(value) => section(value).into_iter().collect(),
-            None => Vec::new(),
-        }
-    }
-
-    /// The value if the key takes it.
-    fn fitting(&self, name: &str) -> Option<&'a Content> {
-        let row = self.row(name)?;
-        self.value(name).map(|value| &value.content).filter(|content| validate::fits(row, content))
-    }
-
-    fn whole(&self, name: &str) -> u64 {
-        match (self.fitting(name), self.row(name).map(|row| row.fallback)) {
-            (Some(Content::Whole(whole)), _) => u64::try_from(*whole).unwrap_or_default(),
-            (_, Some(Fallback::Whole(whole))) => whole,
-            _ => 0,
-        }
-    }
-
-    fn size(&self, name: &str) -> usize {
-        usize::try_from(self.whole(name)).unwrap_or(usize::MAX)
-    }
-
-    fn switch(&self, name: &str) -> bool {
-        match (self.fitting(name), self.row(name).map(|row| row.fallback)) {
-            (Some(Content::Switch(switch)), _) => *switch,
-            (_, Some(Fallback::Switch(switch))) => switch,
-            _ => false,
-        }
-    }
-
-    /// The default holds only where nothing was written.
-    fn text(&self, name: &str) -> Option<String> {
-        match (self.fitting(name), self.value(name), self.row(name)?.fallback) {
-            (Some(Content::Text(text)), _, _) => Some(text.clone()),
-            (_, None, Fallback::Text(text)) => Some(text.to_owned()),
-            _ => None,
-        }
-    }
-
-    fn texts(&self, name: &str) -> Vec<String> {
-        match self.value(name).map(|value| &value.content) {
-            Some(Content::List(items)) => {
-                let text = |item: &Value| match &item.content {
-                    Content::Text(text) => Some(text.clone()),
-                    _ => None,
-                };
-                items.iter().filter_map(text).collect()
-            }
-            _ => self.text(name).into_iter().collect(),
-        }
     }
 }

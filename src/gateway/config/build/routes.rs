@@ -1,0 +1,183 @@
+//! Routes: what a path leads to, and what fits together in it.
+
+use std::time::Duration;
+
+use super::super::tree::Content;
+use super::super::{AcceptTarget, Route, SseTarget, Target, UserSource, WebSocketTarget, form, validate};
+use super::{Builder, Section};
+use crate::limits::SSE_CHANNELS_MAX;
+
+impl Builder<'_> {
+    pub(super) fn routes(&mut self, top: &Section<'_>) -> Vec<Route> {
+        let mut routes: Vec<Route> = Vec::new();
+        for section in top.tables("route") {
+            let Some(route) = self.route(&section) else { continue };
+            let taken = |other: &Route| {
+                other.path == route.path && other.methods.iter().any(|method| route.methods.contains(method))
+            };
+            if routes.iter().any(taken) {
+                self.conflict(
+                    &section,
+                    "path",
+                    "is the path of an earlier route with the same method; expected another",
+                );
+            }
+            routes.push(route);
+        }
+        routes
+    }
+
+    fn route(&mut self, section: &Section<'_>) -> Option<Route> {
+        let path = self.required(section, "path");
+        let target = self.target(section, path.as_deref());
+        let methods = match (&target, section.value("method")) {
+            (Some(Target::Accept(_)), None) => vec!["POST".to_owned()],
+            _ => section.texts("method"),
+        };
+        if matches!(target, Some(Target::WebSocket(_) | Target::Centrifuge(_))) && methods != ["GET"] {
+            self.conflict(section, "method", "does not open a WebSocket; expected \"GET\"");
+        }
+        let reads = |method: &String| matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS");
+        if matches!(target, Some(Target::Accept(_))) && methods.iter().any(reads) {
+            self.conflict(
+                section,
+                "method",
+                "has GET, HEAD or OPTIONS beside accept; expected methods such as \"POST\"",
+            );
+        }
+        if let Some(Content::List(items)) = section.value("method").map(|value| &value.content)
+            && items.is_empty()
+        {
+            self.conflict(section, "method", "is an empty list; expected a method in upper case such as \"GET\"");
+        }
+        Some(Route { path: path?, methods, origins: section.texts("origins"), target: target? })
+    }
+
+    fn target(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<Target> {
+        match (section.table("sse"), section.table("websocket"), section.table("accept")) {
+            (Some(sse), None, None) => self.sse(&sse, path).map(Target::Sse),
+            (None, Some(websocket), None) if websocket.text("protocol").as_deref() == Some("centrifuge-json") => {
+                self.centrifuge(&websocket, path).map(Target::Centrifuge)
+            }
+            (None, Some(websocket), None) => self.websocket(&websocket, path).map(Target::WebSocket),
+            (None, None, Some(accept)) => self.accept(section, &accept, path).map(Target::Accept),
+            (None, None, None) => {
+                self.missing(section, "[[route]] has no target; expected sse, websocket or accept");
+                None
+            }
+            _ => {
+                self.missing(section, "[[route]] has more than one of sse, websocket and accept; expected one of them");
+                None
+            }
+        }
+    }
+
+    fn sse(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<SseTarget> {
+        let (channel, several) = (section.value("channel"), section.value("channels"));
+        let name = match (channel, several) {
+            (Some(_), None) => "channel",
+            (None, Some(_)) => "channels",
+            (None, None) => {
+                self.missing(section, "sse has no channel; expected channel or channels");
+                return None;
+            }
+            (Some(_), Some(_)) => {
+                self.missing(section, "sse has both channel and channels; expected one of them");
+                return None;
+            }
+        };
+        let channels = section.texts(name);
+        channels.iter().for_each(|channel| self.parameters(section, name, channel, path, &[]));
+        if let Some(Content::List(items)) = several.map(|value| &value.content) {
+            let count = items.len();
+            if !(1..=SSE_CHANNELS_MAX).contains(&count) {
+                let words = format!("has {count} channels; expected 1 to {SSE_CHANNELS_MAX}");
+                self.conflict(section, name, &words);
+            }
+        }
+        Some(SseTarget { channels, retry: Duration::from_millis(section.whole("retry_ms")) })
+    }
+
+    fn websocket(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<WebSocketTarget> {
+        for name in ["channels", "publish_to", "server_side", "token"] {
+            self.belongs_to(section, name, "centrifuge-json");
+        }
+        let channel = section.text("channel");
+        if let Some(channel) = &channel {
+            self.parameters(section, "channel", channel, path, &[]);
+        }
+        let user = section.table("user").and_then(|user| self.user(&user));
+        let service = section.text("service");
+        let publish = section.switch("publish");
+        if channel.is_none() && service.is_none() && section.value("user").is_none() {
+            self.missing(section, "websocket leads nowhere; expected at least one of channel, service and user");
+        }
+        if publish && channel.is_none() && !self.broken.contains(&section.place) {
+            self.conflict(section, "publish", "is true without a channel; expected channel");
+        }
+        Some(WebSocketTarget { channel, service, publish, user, control: section.switch("control") })
+    }
+
+    fn accept(&mut self, route: &Section<'_>, section: &Section<'_>, path: Option<&str>) -> Option<AcceptTarget> {
+        let user = section.table("user").and_then(|user| self.user(&user));
+        let own = if section.value("user").is_some() { &["id", "user"][..] } else { &["id"] };
+        let channel = section.text("channel");
+        if let Some(channel) = &channel {
+            self.parameters(section, "channel", channel, path, own);
+        }
+        if let Some(path) = path {
+            if path.ends_with('/') {
+                self.conflict(route, "path", "ends with a slash, and results are read below it; expected it without");
+            }
+            if let Some(taken) = form::path_parameters(path).into_iter().find(|name| own.contains(name)) {
+                let words =
+                    format!("has the parameter {{{taken}}}, which accept gives a meaning; expected another name");
+                self.conflict(route, "path", &words);
+            }
+        }
+        Some(AcceptTarget {
+            service: self.required(section, "service")?,
+            channel: channel?,
+            event: section.text("event")?,
+            timeout: Duration::from_secs(section.whole("timeout_s")),
+            keep: Duration::from_secs(section.whole("keep_s")),
+            user,
+        })
+    }
+
+    pub(super) fn user(&mut self, section: &Section<'_>) -> Option<UserSource> {
+        match (section.text("header"), section.text("query")) {
+            (Some(header), None) => Some(UserSource::Header(header)),
+            (None, Some(query)) => Some(UserSource::Query(query)),
+            (None, None) => {
+                self.missing(section, "user is named nowhere; expected header or query");
+                None
+            }
+            (Some(_), Some(_)) => {
+                self.missing(section, "user has both header and query; expected one of them");
+                None
+            }
+        }
+    }
+
+    /// Every parameter of a channel must be one of the path's, or one of the target's own.
+    pub(super) fn parameters(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        channel: &str,
+        path: Option<&str>,
+        own: &[&str],
+    ) {
+        let Some(path) = path else { return };
+        let known = [&form::path_parameters(path), own].concat();
+        let used = form::channel_parameters(channel);
+        if let Some(stranger) = used.iter().find(|name| !known.contains(name)) {
+            let words = match validate::nearest(stranger, known.iter().copied()) {
+                Some(name) => format!("uses {{{stranger}}}, which {path:?} does not have; did you mean {{{name}}}?"),
+                None => format!("uses {{{stranger}}}; expected parameters of the path {path:?} only"),
+            };
+            self.conflict(section, key, &words);
+        }
+    }
+}

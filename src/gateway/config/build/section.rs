@@ -1,0 +1,107 @@
+//! A table of the tree, read by the table of keys.
+
+use super::super::error::Place;
+use super::super::table::{self, Fallback, Row};
+use super::super::tree::{Content, Table, Value};
+use super::super::validate;
+
+/// A table of the tree with its path in the table of keys.
+pub(super) struct Section<'a> {
+    pub table: &'a Table,
+    pub place: Place,
+    /// `route[]`, `route[].sse`, or nothing for the top level.
+    pub path: String,
+}
+
+impl<'a> Section<'a> {
+    pub fn row(&self, name: &str) -> Option<&'static Row> {
+        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        let row = table::row(&path);
+        debug_assert!(row.is_some(), "{path} is not in the table of keys");
+        row
+    }
+
+    /// As people write it: `[[route]]`, `sse`.
+    pub fn spoken(&self) -> String {
+        match self.path.strip_suffix("[]") {
+            Some(list) if !list.contains('[') => format!("[[{list}]]"),
+            _ => self.path.trim_end_matches("[]").rsplit('.').next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Whatever was written.
+    pub fn value(&self, name: &str) -> Option<&'a Value> {
+        self.table.entry(name)
+    }
+
+    pub fn table(&self, name: &str) -> Option<Section<'a>> {
+        let row = self.row(name)?;
+        let value = self.value(name)?;
+        match &value.content {
+            Content::Table(table) => Some(Section { table, place: value.place.clone(), path: row.inside() }),
+            _ => None,
+        }
+    }
+
+    /// The tables of a list, or the one that stands for a list.
+    pub fn tables(&self, name: &str) -> Vec<Section<'a>> {
+        let Some(row) = self.row(name) else { return Vec::new() };
+        let section = |value: &'a Value| match &value.content {
+            Content::Table(table) => Some(Section { table, place: value.place.clone(), path: row.inside() }),
+            _ => None,
+        };
+        match self.value(name) {
+            Some(Value { content: Content::List(items), .. }) => items.iter().filter_map(section).collect(),
+            Some(value) => section(value).into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// The value if the key takes it.
+    pub fn fitting(&self, name: &str) -> Option<&'a Content> {
+        let row = self.row(name)?;
+        self.value(name).map(|value| &value.content).filter(|content| validate::fits(row, content))
+    }
+
+    pub fn whole(&self, name: &str) -> u64 {
+        match (self.fitting(name), self.row(name).map(|row| row.fallback)) {
+            (Some(Content::Whole(whole)), _) => u64::try_from(*whole).unwrap_or_default(),
+            (_, Some(Fallback::Whole(whole))) => whole,
+            _ => 0,
+        }
+    }
+
+    pub fn size(&self, name: &str) -> usize {
+        usize::try_from(self.whole(name)).unwrap_or(usize::MAX)
+    }
+
+    pub fn switch(&self, name: &str) -> bool {
+        match (self.fitting(name), self.row(name).map(|row| row.fallback)) {
+            (Some(Content::Switch(switch)), _) => *switch,
+            (_, Some(Fallback::Switch(switch))) => switch,
+            _ => false,
+        }
+    }
+
+    /// The default holds only where nothing was written.
+    pub fn text(&self, name: &str) -> Option<String> {
+        match (self.fitting(name), self.value(name), self.row(name)?.fallback) {
+            (Some(Content::Text(text)), _, _) => Some(text.clone()),
+            (_, None, Fallback::Text(text)) => Some(text.to_owned()),
+            _ => None,
+        }
+    }
+
+    pub fn texts(&self, name: &str) -> Vec<String> {
+        match self.value(name).map(|value| &value.content) {
+            Some(Content::List(items)) => {
+                let text = |item: &Value| match &item.content {
+                    Content::Text(text) => Some(text.clone()),
+                    _ => None,
+                };
+                items.iter().filter_map(text).collect()
+            }
+            _ => self.text(name).into_iter().collect(),
+        }
+    }
+}
