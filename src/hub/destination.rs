@@ -53,8 +53,10 @@ impl Destination {
         match (words.next(), words.next()) {
             (Some("conn"), Some(id)) => id.parse().map_or(Destination::Nowhere, Destination::Conn),
             (Some("service"), Some(_)) => Destination::Service,
-            (Some("request"), Some(id)) => id.parse().map_or(Destination::Nowhere, Destination::Request),
-            (Some("user"), Some(user)) => {
+            (Some("request"), Some(id)) if words.next().is_none() => {
+                id.parse().map_or(Destination::Nowhere, Destination::Request)
+            }
+            (Some("user"), Some(user)) if words.next().is_none() || Command::of(subject).is_ok() => {
                 Subject::new(&format!("tg.user.{user}")).map_or(Destination::Nowhere, Destination::Owner)
             }
             (Some("event"), Some(_)) => Destination::Event,
@@ -111,10 +113,12 @@ mod tests {
             (format!("tg.conn.{conn}.answer.7"), Destination::Conn(conn), Ok(Some(Command::Answer(7)))),
             (format!("tg.conn.{conn}.answer.7.8"), Destination::Conn(conn), Err(NoCommand)),
             (format!("tg.conn.{conn}.answer.-7"), Destination::Conn(conn), Err(NoCommand)),
-            ("tg.user.ann.answer.7".to_owned(), user.clone(), Err(NoCommand)),
+            ("tg.user.ann.answer.7".to_owned(), Destination::Nowhere, Err(NoCommand)),
+            ("tg.user.ann.dance".to_owned(), Destination::Nowhere, Err(NoCommand)),
             ("tg.conn.12".to_owned(), Destination::Nowhere, Ok(None)),
             (format!("tg.request.{request}"), Destination::Request(request), Ok(None)),
             ("tg.request.12".to_owned(), Destination::Nowhere, Ok(None)),
+            (format!("tg.request.{request}.progress"), Destination::Nowhere, Ok(None)),
             ("tg.presence.presence.a".to_owned(), Destination::Presence(subject("presence.a")), Ok(None)),
             ("tg.presence".to_owned(), Destination::Nowhere, Ok(None)),
             ("tg.user.ann".to_owned(), user.clone(), Ok(None)),

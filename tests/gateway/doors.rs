@@ -381,6 +381,8 @@ fn what_a_worker_asks_wrongly_is_answered_and_its_connection_goes_on() {
             ("tg.presence.tg.user.ann", "", "", NOBODY),
             ("tg.presence.room.1", "", &nested, "\"clients\":0"),
             ("tg.conn.zz", "", "x", NOBODY),
+            ("tg.user.ann.dance", "", "x", NOBODY),
+            ("tg.request.00112233445566778899aabbccddeeff00.half", "", "x", NOBODY),
             ("tg.conn.ffffffffffffffff.close", "", &nested, NOBODY),
             ("tg.user.ann", "Tg-Ack: \r\n", "x", BAD),
             ("tg.user.ann", "Tg-Ack: 0\r\n", "x", BAD),
