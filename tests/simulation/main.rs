@@ -17,10 +17,12 @@
 //!              Endpoint              the simulator's
 //! ```
 //!
-//! `requests`, `questions`, `unacked` and `presence` have scenarios of their own: accepted requests, their workers and those who
-//! wait for the results; questions to clients, and how they end; messages that clients acknowledge, or do not; who comes and goes,
-//! and who watches. `recovery` has clients of the client protocol that come back. `answers` are plays without chance: what a
-//! client with TLS does in the middle of a message, and what it gets.
+//! `requests` (with `jobs`), `questions`, `unacked` and `presence` have scenarios of their own: accepted requests,
+//! their workers and those who wait for the results; questions to clients, and how they end; messages that clients
+//! acknowledge, or do not; who comes and goes, and who watches. Questions and messages have one `cast`. `recovery` has
+//! clients of the client protocol that come back, `slow` has readers of every delivery. `answers` are plays without
+//! chance: what a client with TLS does in the middle of a message, and what it gets. All of them are plays on a
+//! `stage`, and all that depend on chance are swept over seeds.
 //!
 //! The clients share no code with the gateway: they are written from the RFCs, so that a mistake in a core is not
 //! mirrored here. They panic when the other side breaks its protocol.
@@ -34,6 +36,7 @@ mod deed;
 mod ear;
 mod gateway;
 mod http;
+mod jobs;
 mod ledger;
 mod life;
 mod line;
