@@ -21,6 +21,10 @@ method = ["POST", "PUT"]
 accept = { service = "jobs", channel = "room.{room}", event = "job", timeout_s = 1, keep_s = 1 }
 
 [[route]]
+path = "/rooms/{room}/kept"
+accept = { service = "jobs", channel = "room.{room}", event = "job", timeout_s = 1 }
+
+[[route]]
 path = "/results/{id}"
 sse = { channel = "request.{id}" }
 
@@ -236,13 +240,17 @@ fn what_nobody_answers_in_time_has_expired_and_its_channel_hears_that() {
         assert!(path && query && heard.contains("Tg-Route: /rooms/{room}/jobs\r\nTg-Method: PUT\r\n"), "{heard}");
         let document = hear(&mut room, "job");
         assert_eq!(document, json!({"id": receipt["id"], "status": "expired", "channel": "room.7"}));
-        answer(&mut late, &receipt, "", "too late");
-        await_that("it is too late", || metric(gateway, "answers_late_total") == 1);
-        assert_eq!(metric(gateway, "requests_expired_total"), 1);
         await_that("it is forgotten", || read(gateway, &receipt).head.starts_with("HTTP/1.1 404 "));
         answer(&mut late, &receipt, "", "far too late");
         await_that("nobody knows it", || metric(gateway, "answers_unknown_total") == 1);
         await_that("nothing is kept", || metric(gateway, "requests_kept") == 0);
+        // Of one that is kept for long it is known that it was there, however late the answer is.
+        let receipt = request(gateway, "POST", "/rooms/7/kept", "", "y").expect(202).json();
+        take(&mut late, "y");
+        assert_eq!(hear(&mut room, "job")["status"], "expired");
+        answer(&mut late, &receipt, "", "too late");
+        await_that("it is too late", || metric(gateway, "answers_late_total") == 1);
+        assert_eq!(metric(gateway, "requests_expired_total"), 2);
         drop((late, room));
         expect_nobody(gateway);
     });
