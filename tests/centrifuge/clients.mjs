@@ -12,9 +12,9 @@ import { connect as connectSocket, createServer } from "node:net";
 import { Centrifuge } from "centrifuge";
 import { connect as connectBus, headers, StringCodec } from "nats";
 import WebSocket from "ws";
+import { PATIENCE_MS, within } from "../patience.mjs";
 
 const [gateway, bus, secure, folder] = process.argv.slice(2);
-const PATIENCE_MS = 10_000;
 const text = StringCodec();
 const worker = await connectBus({ servers: bus, reconnect: false });
 
@@ -27,14 +27,7 @@ async function until(isTrue) {
 }
 
 /** A promise of the next event, with its context. */
-const next = (emitter, event) =>
-  new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no ${event} in time`)), PATIENCE_MS);
-    emitter.once(event, (context) => {
-      clearTimeout(timer);
-      resolve(context);
-    });
-  });
+const next = (emitter, event) => within(new Promise((resolve) => emitter.once(event, resolve)), event);
 
 /** All events of a kind, as they come. */
 function record(emitter, event, part = (context) => context.data) {
