@@ -98,8 +98,10 @@ fn channel_named(name: &str) -> Result<Subject, String> {
 /// What the user's connections listen to.
 fn user_named(user: &str) -> Result<Subject, String> {
     let subject = Subject::new(&format!("tg.user.{user}")).ok().filter(|_| is_valid_token(user));
-    subject
-        .ok_or_else(|| format!("{user:?} is no user: a user is one token of a subject, without dots and white space"))
+    subject.ok_or_else(|| {
+        let longest = limits::SUBJECT_BYTES_MAX - "tg.user.".len();
+        format!("{user:?} is no user: a user is one token of a subject, without dots and white space, of 1 to {longest} bytes")
+    })
 }
 
 /// `limit` messages after the position `since`, or the newest; or one sentence about what is wrong with them.
@@ -149,10 +151,13 @@ fn publication(head: &Head<'_>, channel: &str) -> Result<Publication, String> {
     let subject = channel_named(channel)?;
     let mut block = HeaderBlock::new();
     for name in MESSAGE_HEADERS {
-        let value = head.single_header(name).map_err(|_| format!("{name} stands more than once"))?;
+        let value = head.single_header(name).map_err(|_| format!("{name} stands more than once, or is not UTF-8"))?;
         let Some(value) = value else { continue };
         if !sse::is_valid_field(value) {
             return Err(format!("{name} may not hold control characters"));
+        }
+        if *name == ID_HEADER && value.len() > limits::MESSAGE_ID_BYTES_MAX {
+            return Err(format!("{name} is longer than {} bytes", limits::MESSAGE_ID_BYTES_MAX));
         }
         block.push(name, value);
     }

@@ -283,6 +283,7 @@ fn what_a_command_may_not_ask_is_answered_and_the_connection_goes_on() {
                 json!({"channel": "room.1", "limit": 3, "since": {"offset": 5, "epoch": "e".repeat(5_000)}}),
                 112,
             ),
+            ("history", json!({"channel": "room.new", "limit": 3, "since": {"offset": 5, "epoch": "e"}}), 112),
             ("presence", json!({"channel": "tg.user.bob"}), 103),
             ("refresh", json!({"token": "x"}), 108),
             ("rpc", json!({"method": "tg.answer"}), 108),

@@ -80,6 +80,10 @@ impl Centrifuge {
         let question = self.session().and_then(|session| session.question.take());
         let Some(Question { id, about: About::History { is_reverse, is_exact } }) = question else { return };
         let Some(excerpt) = excerpt else {
+            // Whatever followed the position was of a channel that is not known any more.
+            if is_exact {
+                return reply(outbox, id, &Code::UNRECOVERABLE_POSITION.into());
+            }
             let nothing = HistoryResult { publications: &[], epoch: "", offset: 0 };
             return reply(outbox, id, &Answer::History(nothing));
         };
