@@ -127,9 +127,12 @@ impl Args {
     }
 
     fn limits(&self) -> String {
-        self.heartbeat.map_or_else(String::new, |seconds| {
-            format!("[limits]\nping_interval_s = {seconds}\nsse_heartbeat_s = {seconds}\n")
-        })
+        // The early ones, the publisher and those that are just leaving come on top; the default is a million.
+        let connections_max = 2 * u64::from(self.connections) + 1_000;
+        let heartbeat = self
+            .heartbeat
+            .map_or_else(String::new, |seconds| format!("ping_interval_s = {seconds}\nsse_heartbeat_s = {seconds}\n"));
+        format!("[limits]\nconnections_max = {connections_max}\n{heartbeat}")
     }
 }
 

@@ -69,7 +69,8 @@ pub fn write(record: &Record, folder: &str) -> Result<Page, String> {
     page.text += HOW_TO_READ;
     let all_marks: Vec<&Mark> = SECTIONS.iter().flat_map(|section| section.marks).collect();
     page.text += "## The marks\n\n";
-    page.text += "What the project has promised, and the worst figure of each driver for it.";
+    page.text += "What the project has promised, and the worst figure of each driver for it. Where one is missed, \
+                  [profiles.md](profiles.md) shows where the rest goes.";
     if record.form == Form::Short {
         page.text += " The short form is smaller and briefer than the marks ask for: take it for a hint.";
     }
