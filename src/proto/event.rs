@@ -14,6 +14,8 @@ use std::rc::Rc;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::base::joined;
+
 use super::bus::headers;
 use super::centrifuge::{self, Data, Info};
 use super::presence::Change;
@@ -138,13 +140,7 @@ impl Event {
 
     /// One unmasked, unfragmented frame (RFC 6455 section 5.2).
     pub fn websocket_frame(&self) -> &Rc<[u8]> {
-        self.websocket.get_or_init(|| {
-            let payload = &self.message.payload;
-            let mut frame = Vec::with_capacity(payload.len() + 10);
-            ws::frame::write_header(&mut frame, self.opcode(), payload.len());
-            frame.extend_from_slice(payload);
-            Rc::from(frame)
-        })
+        self.websocket.get_or_init(|| ws::frame::shared(self.opcode(), &self.message.payload))
     }
 
     /// Whether it says who has come or gone.
@@ -175,10 +171,7 @@ impl Event {
             let offset = position.map(|position| position.offset);
             centrifuge::write_publication(&mut json, subject.as_str(), data, offset, self.info().as_ref());
         }
-        let mut frame = Vec::with_capacity(json.len() + 10);
-        ws::frame::write_header(&mut frame, ws::Opcode::Text, json.len());
-        frame.extend_from_slice(&json);
-        frame.into()
+        ws::frame::shared(ws::Opcode::Text, &json)
     }
 
     /// The payload as the client protocol carries it.
@@ -223,7 +216,7 @@ impl Event {
 }
 
 fn bus_body(headers: &[u8], payload: &[u8]) -> Rc<[u8]> {
-    [headers, payload, b"\r\n"].concat().into()
+    joined(&[headers, payload, b"\r\n"])
 }
 
 #[cfg(test)]

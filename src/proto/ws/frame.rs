@@ -1,5 +1,8 @@
 //! A frame's header and how frames are written (RFC 6455 section 5.2).
 
+use std::rc::Rc;
+
+use crate::base::joined;
 use crate::limits::CONTROL_BYTES_MAX;
 use crate::proto::CloseReason;
 
@@ -89,12 +92,12 @@ impl Header {
         Ok(Some((Header { fin, opcode, mask, len }, input.len() - rest.len())))
     }
 
-    /// Appends the header to `out`.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    /// The header is the first so many of these bytes.
+    fn bytes(&self) -> ([u8; HEADER_BYTES_MAX], usize) {
         let masked = if self.mask.is_some() { MASKED } else { 0 };
-        let mut bytes = [0; 10];
+        let mut bytes = [0; HEADER_BYTES_MAX];
         bytes[0] = if self.fin { FIN } else { 0 } | self.opcode as u8;
-        let written = if self.len < 126 {
+        let mut written = if self.len < 126 {
             bytes[1] = masked | self.len as u8;
             2
         } else if let Ok(len) = u16::try_from(self.len) {
@@ -106,16 +109,29 @@ impl Header {
             bytes[2..10].copy_from_slice(&self.len.to_be_bytes());
             10
         };
-        out.extend_from_slice(&bytes[..written]);
         if let Some(mask) = &self.mask {
-            out.extend_from_slice(mask);
+            bytes[written..written + mask.len()].copy_from_slice(mask);
+            written += mask.len();
         }
+        (bytes, written)
+    }
+
+    /// Appends the header to `out`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let (bytes, written) = self.bytes();
+        out.extend_from_slice(&bytes[..written]);
     }
 }
 
 /// Appends the header of a server's unfragmented frame; `payload_len` bytes of payload have to follow it.
 pub fn write_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
     Header { fin: true, opcode, mask: None, len: payload_len as u64 }.write(out);
+}
+
+/// A server's unfragmented frame, for many.
+pub fn shared(opcode: Opcode, payload: &[u8]) -> Rc<[u8]> {
+    let (header, written) = Header { fin: true, opcode, mask: None, len: payload.len() as u64 }.bytes();
+    joined(&[&header[..written], payload])
 }
 
 /// Appends a server's unfragmented frame.
