@@ -8,7 +8,7 @@
 //!  channel  rules by pattern               replay   coming back: what is asked for, excerpts, gaps
 //!  presence  who is there
 //!  centrifuge  commands, replies, pushes   token  signed claims
-//!  control  questions and answers
+//!  control  questions and answers         name   any name as one token of a subject
 //! ```
 //!
 //! A core takes one meaning off the front of its input and says what it was; what is not whole yet stays in the input.
@@ -20,6 +20,7 @@ pub mod close;
 pub mod control;
 pub mod event;
 pub mod http;
+pub mod name;
 pub mod presence;
 pub mod replay;
 pub mod request;
