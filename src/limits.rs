@@ -259,6 +259,11 @@ pub const RETURN_AFTER: Duration = Duration::from_secs(1);
 pub const RETURN_SPREAD: Duration = Duration::from_secs(5);
 /// Pause after an accept that failed for want of descriptors or memory.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// How often a log line that a stranger or a lasting condition causes again and again is logged: often enough to see that it
+/// lasts, seldom enough to see everything else.
+pub const LOG_REPEAT: Duration = Duration::from_secs(60);
+/// Different lines that are told apart for that; further ones are one line together. As many as an operator reads in a minute.
+pub const LOG_KEYS_MAX: usize = 64;
 /// Mails that one lane of a mailbox holds.
 pub const MAILBOX_MAILS: usize = 16 * 1024;
 /// Bytes of large messages that one lane holds: far fewer of those than of mails. One more may exceed it.
