@@ -68,6 +68,7 @@ impl Gate {
             mesh,
             mailbox: mailboxes.into_iter().next().expect("one for the one shard"),
             counters: [Counters::default()].into(),
+            fold: Arc::default(),
             seed: 1,
             secret: [0; 32],
             now: Tick::ZERO,

@@ -11,6 +11,7 @@
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
@@ -21,7 +22,7 @@ use super::attached::Flag;
 use super::socket::{self, Listener};
 use super::sockets::{Ready, Sockets, UNWATCHED};
 use super::{Completion, Driver, ListenerId, Waker};
-use crate::base::{Batch, Key, Tick};
+use crate::base::{Batch, Fold, Key, Tick};
 use crate::limits;
 
 /// Tokens are words with a tag in the upper byte: 0 and a key, or one of these.
@@ -43,13 +44,13 @@ pub struct EpollDriver {
 }
 
 impl EpollDriver {
-    /// `started` is when the clock of the process began; all its drivers are given the same.
-    pub fn new(waker: Waker, started: Instant) -> io::Result<EpollDriver> {
+    /// `started` is when the clock of the process began; all its drivers are given the same, and one `fold`.
+    pub fn new(waker: Waker, started: Instant, fold: Arc<Fold>) -> io::Result<EpollDriver> {
         let poll = Poll::new()?;
         let fd = waker.raw_fd().ok_or_else(|| io::Error::other("epoll needs a waker with a descriptor"))?;
         poll.registry().register(&mut SourceFd(&fd), token(WAKER, 0), Interest::READABLE)?;
         let events = Events::with_capacity(limits::COMPLETIONS_PER_TURN);
-        Ok(EpollDriver { started, waker, poll, events, sockets: Sockets::new() })
+        Ok(EpollDriver { started, waker, poll, events, sockets: Sockets::new(fold) })
     }
 
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -123,8 +124,10 @@ impl Driver for EpollDriver {
         let watched = self.poll.registry().register(&mut SourceFd(&fd), token(0, key.to_bits()), interest);
         let connection = self.sockets.connections.insert(key, socket);
         if let Err(error) = watched {
-            log::warn!("epoll cannot watch another socket: {error}");
             connection.give_up();
+            if let Some(left_out) = self.sockets.fold.say(&"epoll cannot watch", self.now()) {
+                log::warn!("epoll cannot watch another socket: {error}{left_out}");
+            }
         }
     }
 

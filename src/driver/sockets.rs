@@ -16,14 +16,16 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use super::attached::{Attached, Flag};
 use super::socket::{self, Listener};
 use super::{Completion, ListenerId};
-use crate::base::{Batch, Key};
+use crate::base::{Batch, Fold, Key};
 use crate::limits;
 
 pub struct Sockets {
+    pub fold: Arc<Fold>,
     pub connections: Attached,
     pub listeners: Vec<Listening>,
     pub ready: VecDeque<Ready>,
@@ -73,8 +75,10 @@ pub enum Outcome {
 pub const UNWATCHED: io::ErrorKind = io::ErrorKind::OutOfMemory;
 
 impl Sockets {
-    pub fn new() -> Sockets {
+    /// `fold` is for lines about sockets that the kernel cannot watch: it lasts, and each connection meets it.
+    pub fn new(fold: Arc<Fold>) -> Sockets {
         Sockets {
+            fold,
             connections: Attached::new(),
             listeners: Vec::new(),
             ready: VecDeque::new(),

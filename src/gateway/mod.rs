@@ -165,7 +165,13 @@ impl Builder {
         let (mesh, mut mailboxes) = Mesh::new(wakers.clone(), workers.len(), limits::MAILBOX_MAILS);
         let worker_mailboxes = mailboxes.split_off(shards);
         let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::new(&plan.settings.channels)).collect();
-        let seeds = threads::Seeds { mesh: mesh.clone(), counters: counters.clone(), started: Instant::now(), driver };
+        let seeds = threads::Seeds {
+            mesh: mesh.clone(),
+            counters: counters.clone(),
+            fold: Arc::default(),
+            started: Instant::now(),
+            driver,
+        };
         let started = threads::start_shards(&plan, seeds, wakers.into_iter().zip(mailboxes).collect())?;
         let workers = workers
             .into_iter()

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{error, warn};
 
-use crate::base::Place;
+use crate::base::{Fold, Place};
 use crate::conn::settings::Settings;
 use crate::driver::epoll::EpollDriver;
 use crate::driver::socket::{self, Listener};
@@ -32,6 +32,7 @@ use super::plan::{Gate, Origin, Plan, random, secret};
 pub(super) struct Seeds {
     pub mesh: Mesh,
     pub counters: Arc<[Counters]>,
+    pub fold: Arc<Fold>,
     pub started: Instant,
     pub driver: Kind,
 }
@@ -128,11 +129,11 @@ fn run(seed: Seed, start: Start) {
             seed.place.0
         );
     }
-    let (waker, started) = (seed.waker.clone(), seed.shared.started);
+    let (waker, started, fold) = (seed.waker.clone(), seed.shared.started, seed.shared.fold.clone());
     let outcome = match seed.shared.driver {
-        Kind::Epoll => EpollDriver::new(waker, started).map(|driver| run_on(driver, seed, &start)),
+        Kind::Epoll => EpollDriver::new(waker, started, fold).map(|driver| run_on(driver, seed, &start)),
         Kind::Uring => {
-            UringDriver::new(waker, started, &UringOptions::default()).map(|driver| run_on(driver, seed, &start))
+            UringDriver::new(waker, started, fold, &UringOptions::default()).map(|driver| run_on(driver, seed, &start))
         }
     };
     if let Err(error) = outcome {
@@ -198,6 +199,7 @@ fn prepare<D: Driver<Listener = Listener>>(driver: D, seed: Seed) -> Result<Prep
         mesh: seed.shared.mesh,
         mailbox: seed.mailbox,
         counters: seed.shared.counters,
+        fold: seed.shared.fold,
         seed: seed.random,
         secret: seed.secret,
         now,

@@ -60,7 +60,10 @@ impl Core {
     }
 
     pub(super) fn accept_failed(&mut self, listener: ListenerId, error: &io::Error) {
-        warn!("accept on listener {} failed, resting {:?}: {error}", listener.0, limits::ACCEPT_BACKOFF);
+        // Mostly for want of descriptors or memory: all listeners of all shards feel it, for as long as it lasts.
+        if let Some(left_out) = self.fold.say(&("accept", error.raw_os_error()), self.now) {
+            warn!("connections wait, because none can be accepted: {error}{left_out}");
+        }
         self.counters().accept_failures.add(1);
         self.resting.push((listener, self.now + limits::ACCEPT_BACKOFF));
     }

@@ -45,7 +45,7 @@ use ahash::AHashMap;
 use rustls::ServerConfig;
 use smallvec::SmallVec;
 
-use crate::base::{Address, Key, Place, Slots, Tick, Wheel};
+use crate::base::{Address, Fold, Key, Place, Slots, Tick, Wheel};
 use crate::conn::held::Held;
 use crate::conn::settings::Settings;
 use crate::conn::{Conn, Door, Sealing};
@@ -80,6 +80,8 @@ pub struct Parts {
     pub mailbox: Mailbox,
     /// Of all shards, for the metrics; this shard writes its own.
     pub counters: Arc<[Counters]>,
+    /// Of the process, for lines that strangers or lasting conditions cause again and again.
+    pub fold: Arc<Fold>,
     /// Random: keys and positions of another process must not look like this one's.
     pub seed: u32,
     /// Random, and nobody else's: whoever knew it could read the results of others' requests.
@@ -100,6 +102,7 @@ pub(crate) struct Core {
     settings: Arc<Settings>,
     entrances: Vec<Entrance>,
     counters: Arc<[Counters]>,
+    fold: Arc<Fold>,
     slots: Slots<Conn>,
     hub: Hub,
     mailbox: Mailbox,
@@ -170,6 +173,7 @@ impl<D: Driver> Shard<D> {
             settings,
             entrances: parts.entrances,
             counters: parts.counters,
+            fold: parts.fold,
             slots: Slots::new(parts.seed),
             hub,
             mailbox: parts.mailbox,

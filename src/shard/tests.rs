@@ -69,6 +69,7 @@ impl Bench {
                 mesh: mesh.clone(),
                 mailbox,
                 counters: counters.clone(),
+                fold: Arc::default(),
                 seed: 7,
                 secret: [0; 32],
                 now: world.now(),

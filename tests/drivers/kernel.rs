@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate::driver::epoll::EpollDriver;
@@ -29,7 +30,7 @@ impl Make for Epoll {
     type Driver = EpollDriver;
 
     fn make(waker: Waker, started: Instant) -> EpollDriver {
-        EpollDriver::new(waker, started).expect("epoll")
+        EpollDriver::new(waker, started, Arc::default()).expect("epoll")
     }
 }
 
@@ -39,7 +40,7 @@ impl Make for Uring {
     type Driver = UringDriver;
 
     fn make(waker: Waker, started: Instant) -> UringDriver {
-        UringDriver::new(waker, started, &UringOptions::default()).expect("io_uring")
+        UringDriver::new(waker, started, Arc::default(), &UringOptions::default()).expect("io_uring")
     }
 
     fn missing() -> Option<String> {
@@ -55,7 +56,7 @@ impl Make for TightUring {
 
     fn make(waker: Waker, started: Instant) -> UringDriver {
         let options = UringOptions { submissions: 4, completions: 4 };
-        UringDriver::new(waker, started, &options).expect("io_uring")
+        UringDriver::new(waker, started, Arc::default(), &options).expect("io_uring")
     }
 
     fn missing() -> Option<String> {

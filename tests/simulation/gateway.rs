@@ -158,6 +158,7 @@ impl Gateway {
                 mesh: mesh.clone(),
                 mailbox,
                 counters: counters.clone(),
+                fold: Arc::default(),
                 seed: shape.seed.wrapping_add(index as u32),
                 secret: [shape.seed as u8; 32],
                 now: world.now(),

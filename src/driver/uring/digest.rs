@@ -9,8 +9,8 @@ use super::UringDriver;
 use super::ring::{Done, Op};
 use crate::base::Key;
 use crate::driver::attached::Flag;
-use crate::driver::socket;
 use crate::driver::sockets::Ready;
+use crate::driver::{Driver, socket};
 use crate::limits;
 
 impl UringDriver {
@@ -52,10 +52,13 @@ impl UringDriver {
         if connection.is(Flag::Closing) {
             return None;
         }
-        log::warn!("io_uring cannot watch another socket: {}", io::Error::from_raw_os_error(-done.result));
         // As after any end: a batch that is being sent comes back when the kernel lets go of it.
         if let Some(socket) = &connection.socket {
             socket::shutdown(socket, Shutdown::Both);
+        }
+        if let Some(left_out) = self.sockets.fold.say(&"io_uring cannot watch", self.now()) {
+            let error = io::Error::from_raw_os_error(-done.result);
+            log::warn!("io_uring cannot watch another socket: {error}{left_out}");
         }
         self.sockets.readable(key, true)
     }

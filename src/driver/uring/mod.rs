@@ -23,6 +23,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
@@ -41,7 +42,7 @@ use super::attached::Flag;
 use super::socket::Listener;
 use super::sockets::{Ready, Sockets};
 use super::{Completion, Driver, ListenerId, Waker};
-use crate::base::{Batch, Key, Tick};
+use crate::base::{Batch, Fold, Key, Tick};
 use crate::limits;
 use ring::{Op, Ring};
 use send::Message;
@@ -75,13 +76,13 @@ pub struct UringDriver {
 
 impl UringDriver {
     /// To be called in the thread that will use it. `started` is when the clock of the process began; all its drivers
-    /// are given the same.
-    pub fn new(waker: Waker, started: Instant, options: &UringOptions) -> io::Result<UringDriver> {
+    /// are given the same, and one `fold`.
+    pub fn new(waker: Waker, started: Instant, fold: Arc<Fold>, options: &UringOptions) -> io::Result<UringDriver> {
         let mut driver = UringDriver {
             started,
             waker,
             ring: Ring::new(options)?,
-            sockets: Sockets::new(),
+            sockets: Sockets::new(fold),
             messages: AHashMap::new(),
             spare_messages: Vec::new(),
         };
