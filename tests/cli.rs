@@ -290,6 +290,22 @@ fn sub_ends_with_a_summary_on_ctrl_c_and_closes_the_websocket() {
 }
 
 #[test]
+fn sub_sends_what_it_is_told_to_and_shows_the_answers() {
+    let (port, server) = serve_once(|stream| {
+        let mut socket = tungstenite::accept(stream).unwrap();
+        for _ in 0..2 {
+            let message = socket.read().unwrap();
+            socket.send(message).unwrap();
+        }
+        while socket.read().is_ok() {}
+    });
+    let url = format!("ws://127.0.0.1:{port}/ws");
+    let output = run(&["sub", &url, "--send", "hello", "--send", "", "--count", "2"]);
+    server.join().unwrap();
+    assert_eq!((code(&output), out(&output).as_str()), (0, "hello\n\n"), "{}", err(&output));
+}
+
+#[test]
 fn sub_tells_the_close_code_of_a_websocket() {
     let (port, server) = serve_once(|stream| {
         let mut socket = tungstenite::accept(stream).unwrap();
@@ -357,6 +373,7 @@ fn sub_and_pub_tell_in_one_line_what_they_cannot_use() {
         &["sub", &bus, "a.>"],
         &["sub", &bus],
         &["sub", "a", "b"],
+        &["sub", "http://127.0.0.1/", "--send", "a"],
         &["sub", "http://127.0.0.1/", "b"],
         &["sub", "https://127.0.0.1/", "--ca", "no.pem"],
         &["pub", "a", "b", "--admin", &admin],

@@ -23,6 +23,7 @@ const SECONDS_MAX: f64 = 86_400.0;
 #[command(after_help = "Examples:
   tidegate sub http://127.0.0.1:8080/events/news           Server-Sent Events
   tidegate sub ws://127.0.0.1:8080/ws/rooms/lobby          a WebSocket
+  tidegate sub ws://127.0.0.1:8080/ws/echo --send hello    what a worker answers there
   tidegate sub nats://127.0.0.1:4222 'driver.location.*'   the bus, with wildcards
   tidegate sub 'driver.location.*'                         the same, on --bus
   tidegate sub wss://localhost:8443/ws/rooms/lobby --insecure --count 10 --latency
@@ -50,6 +51,9 @@ pub struct Args {
     /// Resume an event stream after this id
     #[arg(long, visible_alias = "since", value_name = "ID", value_parser = super::no_control)]
     last_event_id: Option<String>,
+    /// Send this text first, over a WebSocket; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    send: Vec<String>,
     /// Send this header field with the request; may be repeated
     #[arg(long, value_name = "NAME: VALUE")]
     header: Vec<Field>,
@@ -80,6 +84,9 @@ pub fn run(args: &Args) -> ExitCode {
 
 fn open(args: &Args) -> Result<Source, String> {
     let target = args.target.as_str();
+    if !args.send.is_empty() && !["ws://", "wss://"].iter().any(|scheme| target.starts_with(scheme)) {
+        return Err("--send goes with a WebSocket only; expected ws://host/path or wss://host/path".to_owned());
+    }
     let Some((scheme, _)) = target.split_once("://") else {
         return match &args.subject {
             None => Bus::connect(&args.bus)?.subscribe(target).map(|source| Source::Bus(Box::new(source))),
@@ -96,7 +103,8 @@ fn open(args: &Args) -> Result<Source, String> {
     let uri: Uri = target.parse().map_err(|error| format!("{target}: {error}"))?;
     match scheme {
         "ws" | "wss" => {
-            let socket = WebSocket::open(&uri, &args.header, &args.trust)?;
+            let mut socket = WebSocket::open(&uri, &args.header, &args.trust)?;
+            args.send.iter().try_for_each(|text| socket.send(text))?;
             Ok(Source::WebSocket(Box::new(socket)))
         }
         "http" | "https" => {

@@ -1,4 +1,4 @@
-//! A WebSocket that is read from.
+//! A WebSocket that is read from, after a few words of the client's own.
 
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,10 @@ impl WebSocket {
         })?;
         socket.get_ref().wait_at_most(TICK).map_err(|error| error.to_string())?;
         Ok(WebSocket(socket))
+    }
+
+    pub fn send(&mut self, text: &str) -> Result<(), String> {
+        self.0.send(Message::text(text)).map_err(|error| error.to_string())
     }
 
     pub fn next(&mut self) -> Result<News, String> {
