@@ -1,7 +1,7 @@
 // Drives the demo's page in headless Chromium: positions move, the chat reaches the other tab, a ride times out and one is
 // accepted, and the page comes back when the gateway has restarted.
 //
-//   node tests/page.mjs COMMAND...         run with --port N --tls-port N added; prints its URLs, ends on SIGINT
+//   node tests/page.mjs COMMAND...         run with --port N --tls-port N --admin-port N added; prints its URLs, ends on SIGINT
 //   TIDEGATE_SCREENSHOT=docs/demo.png      keeps a picture of the page
 
 import { spawn } from "node:child_process";
@@ -13,8 +13,9 @@ import { fail, PATIENCE_MS, within } from "./patience.mjs";
 const CONNECTIONS = 7;
 
 class Gateway {
-  constructor(command, port, tlsPort) {
-    this.command = [...command, "--port", String(port), "--tls-port", String(tlsPort)];
+  constructor(command, port, tlsPort, adminPort) {
+    this.command = [...command, "--port", String(port), "--tls-port", String(tlsPort), "--admin-port", String(adminPort)];
+    this.admin = `http://127.0.0.1:${adminPort}/`;
     this.url = `http://127.0.0.1:${port}/`;
     this.tlsUrl = `https://127.0.0.1:${tlsPort}/`;
   }
@@ -67,12 +68,16 @@ async function see(page, words, test, argument) {
 // The clauses below run in the page.
 const areLive = (count) => document.querySelectorAll('[data-connection][data-state="live"]').length === count;
 const hasStatus = ([id, state]) => document.getElementById(id).dataset.state === state;
+const says = ([id, words]) => document.getElementById(id).textContent === words;
 const isEnabled = (id) => !document.getElementById(id).disabled;
 const hasSaid = ([who, text]) => [...document.querySelectorAll(`#chat-log .${who} .said`)].some((said) => said.textContent === text);
 const drivers = () => Object.fromEntries([...document.querySelectorAll("[data-lat]")].map(({ dataset }) => [dataset.connection, dataset]));
 const haveHeardMore = (before) =>
   [...document.querySelectorAll("[data-lat]")].every(({ dataset }) =>
     Number(dataset.messages) >= Number(before[dataset.connection].messages) + 3);
+
+// In a tab the driver's app of this driver; "" is off duty.
+const drive = (tab, driver) => tab.check(`#drive-as input[value="${driver}"]`, { force: true });
 
 async function openTab(context, url, problems) {
   const page = await context.newPage();
@@ -118,16 +123,40 @@ async function chatReachesTheOtherTab(page, other) {
   await see(page, "the sender sees its own message", hasSaid, ["mine", "Is anybody else on the tide tonight?"]);
 }
 
-async function ridesAreOffered(page) {
+// A word that is no JSON, as a visitor publishes it who did not read the line to its end.
+async function wordsReachTheChat(page, gateway) {
+  await fetch(`${gateway.admin}api/channels/room.lobby`, { method: "POST", body: "hello" });
+  await see(page, "a word that is published as it stands is shown as it stands", hasSaid, ["theirs", "hello"]);
+}
+
+// Rider and driver are told one truth, whatever ends an offer, and so are two apps of one driver.
+async function ridesAreOffered(page, other) {
   await page.click("#request");
   await see(page, "a ride is offered to the driver", isEnabled, "accept");
-  await see(page, "without an answer it runs out", hasStatus, ["rider-status", "bad"]);
+  await see(page, "without an answer it runs out, and the rider knows", says, ["rider-status", "No driver took the ride. Try again?"]);
+  await see(page, "and the driver too", says, ["driver-status", "You did not answer in time."]);
   await page.click("#request");
   await see(page, "the next one is offered", isEnabled, "accept");
+  await drive(other, "42");
+  await see(other, "and shown to the same driver's app in another tab", isEnabled, "accept");
   await page.click("#decline");
-  await see(page, "a declined ride finds nobody else", hasStatus, ["rider-status", "bad"]);
+  for (const tab of [page, other]) {
+    await see(tab, "that the driver has declined it, each of the driver's apps says", says, ["driver-status", "You have declined the ride."]);
+  }
+  await see(page, "and the rider hears that it found no driver", says, ["rider-status", "No driver took the ride. Try again?"]);
+  await other.close();
   await page.click("#request");
-  await see(page, "the third one is offered", isEnabled, "accept");
+  await see(page, "another one is offered", isEnabled, "accept");
+  await page.click("#request");
+  await see(page, "cancelled by the rider, it is", says, ["rider-status", "Cancelled."]);
+  await see(page, "and the driver hears of it", says, ["driver-status", "The rider has cancelled."]);
+  await drive(page, "");
+  await page.click("#request");
+  await see(page, "while no driver is there, the rider hears that", says, ["rider-status", "No driver is free. Try again?"]);
+  await drive(page, "42");
+  await see(page, "the driver is on duty again", says, ["driver-status", "On duty, waiting for rides."]);
+  await page.click("#request");
+  await see(page, "and is offered the last one", isEnabled, "accept");
   if (process.env.TIDEGATE_SCREENSHOT) await page.screenshot({ path: process.env.TIDEGATE_SCREENSHOT, animations: "disabled" });
   await page.click("#accept");
   await see(page, "the driver has it", hasStatus, ["driver-status", "good"]);
@@ -157,7 +186,7 @@ async function pageRecovers(page, gateway) {
 
 const command = process.argv.slice(2);
 if (command.length === 0) fail("usage: node tests/page.mjs COMMAND...");
-const gateway = new Gateway(command, await freePort(), await freePort());
+const gateway = new Gateway(command, await freePort(), await freePort(), await freePort());
 const problems = [];
 let browser;
 try {
@@ -171,12 +200,12 @@ try {
   await streamsPassToTheNextTab(first, page);
   const other = await openTab(context, gateway.url, problems);
   // Two apps of one driver would both be offered what this test wants to answer once.
-  await other.check('#drive-as input[value=""]', { force: true });
+  await drive(other, "");
   await see(other, "a tab can go off duty", areLive, CONNECTIONS - 1);
-  await other.check('#drive-as input[value="7"]', { force: true });
+  await drive(other, "7");
   await chatReachesTheOtherTab(page, other);
-  await other.close();
-  await ridesAreOffered(page);
+  await wordsReachTheChat(page, gateway);
+  await ridesAreOffered(page, other);
   await worksOverTls(browser, gateway, problems);
   await pageRecovers(page, gateway);
   await gateway.stop();

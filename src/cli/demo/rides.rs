@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A user whose name is a driver's is that driver's app; every other user is a rider. What is sent goes to one connection
-//! of a rider, or to all connections of a driver.
+//! of a rider, or to all connections of a driver, so that two apps of one driver show the same.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -69,6 +69,27 @@ struct Ride {
     /// Who is being asked, and until when. There is always somebody: a ride without a driver to ask is over.
     asked: usize,
     expires_at: Instant,
+    /// How many drivers have been asked: a ride that no driver took is another thing than one that no driver heard of.
+    asked_count: usize,
+}
+
+/// Why an offer is over without the ride being the driver's; the driver's apps hear it.
+#[derive(Clone, Copy)]
+enum Passed {
+    /// The driver has said no.
+    Declined,
+    /// The driver has not answered in time, or has gone.
+    Expired,
+}
+
+impl Passed {
+    /// The type of the message to the driver.
+    fn word(self) -> &'static str {
+        match self {
+            Passed::Declined => "declined",
+            Passed::Expired => "expired",
+        }
+    }
 }
 
 impl Matching {
@@ -109,10 +130,10 @@ impl Matching {
         if let Some(driver) = self.driver_named(&user) {
             self.drivers[driver].connections -= 1;
             if self.drivers[driver].connections == 0 {
-                self.pass_on(driver, now);
+                self.pass_on(driver, Passed::Expired, now);
             }
         }
-        self.withdraw(conn);
+        _ = self.withdraw(conn);
     }
 
     /// What a client says. `places` are latitude and longitude of every driver, in the order given to `new`.
@@ -123,14 +144,14 @@ impl Matching {
         let message: Value = serde_json::from_slice(text).unwrap_or_default();
         let ride = message["ride"].as_u64();
         match (message["type"].as_str(), self.driver_named(user), ride) {
-            (Some("hello"), _, _) => self.tell_conn(conn, json!({"type": "welcome"})),
+            (Some("hello"), driver, _) => self.on_hello(conn, driver, now),
             (Some("request"), None, _) => self.on_request(conn, &message["pickup"], places, now),
-            (Some("cancel"), None, _) => self.withdraw(conn),
+            (Some("cancel"), None, _) => self.on_cancel(conn),
             (Some("accept"), Some(driver), Some(ride)) => self.on_accept(driver, ride),
             (Some("decline"), Some(driver), Some(ride)) if self.drivers[driver].offered == Some(ride) => {
-                self.pass_on(driver, now);
+                self.pass_on(driver, Passed::Declined, now);
             }
-            // An answer that came too late; the driver has been told that the offer expired.
+            // An answer that came too late; the driver has been told that the offer is over.
             (Some("decline"), Some(_), Some(_)) => {}
             _ => self
                 .refuse(conn, "expected hello, request or cancel from a rider, hello, accept or decline from a driver"),
@@ -142,7 +163,26 @@ impl Matching {
         let late = |ride: &Ride| (ride.expires_at <= now).then_some(ride.asked);
         let drivers: Vec<usize> = self.rides.values().filter_map(late).collect();
         for driver in drivers {
-            self.pass_on(driver, now);
+            self.pass_on(driver, Passed::Expired, now);
+        }
+    }
+
+    /// A driver's app that comes while an offer is open shows it as the driver's other apps do.
+    fn on_hello(&mut self, conn: &str, driver: Option<usize>, now: Instant) {
+        self.tell_conn(conn, json!({"type": "welcome"}));
+        let Some(driver) = driver else { return };
+        let Some((number, ride)) = self.drivers[driver].offered.and_then(|number| self.rides.get_key_value(&number))
+        else {
+            return;
+        };
+        let offer = offer(*number, ride, now);
+        self.tell_driver(driver, offer);
+    }
+
+    /// A ride that is over already has been said to be: that word stands.
+    fn on_cancel(&mut self, conn: &str) {
+        if let Some(number) = self.withdraw(conn) {
+            self.tell_conn(conn, json!({"type": "cancelled", "ride": number}));
         }
     }
 
@@ -160,27 +200,34 @@ impl Matching {
         nearest.sort_by(|a, b| distance_m(places[*a], place).total_cmp(&distance_m(places[*b], place)));
 
         self.rides_count += 1;
-        let ride = Ride { rider: conn.to_owned(), pickup, candidates: nearest.into(), asked: 0, expires_at: now };
-        self.offer(self.rides_count, ride, now);
+        let ride = Ride {
+            rider: conn.to_owned(),
+            pickup,
+            candidates: nearest.into(),
+            asked: 0,
+            expires_at: now,
+            asked_count: 0,
+        };
+        self.ask_next(self.rides_count, ride, now);
     }
 
     /// Asks the next candidate who is on duty and has no other offer; without one the ride is over.
-    fn offer(&mut self, number: u64, mut ride: Ride, now: Instant) {
+    fn ask_next(&mut self, number: u64, mut ride: Ride, now: Instant) {
         let drivers = &self.drivers;
         let is_free = |driver: &usize| drivers[*driver].connections > 0 && drivers[*driver].offered.is_none();
         let Some(asked) = std::iter::from_fn(|| ride.candidates.pop_front()).find(is_free) else {
-            return self.tell_conn(&ride.rider, json!({"type": "expired", "ride": number}));
+            let expired = json!({"type": "expired", "ride": number, "asked": ride.asked_count});
+            return self.tell_conn(&ride.rider, expired);
         };
         ride.asked = asked;
+        ride.asked_count += 1;
         ride.expires_at = now + OFFER_TIMEOUT;
-        let expires_in_ms = OFFER_TIMEOUT.as_millis() as u64;
         let driver = &mut self.drivers[asked];
         driver.offered = Some(number);
         let asking = json!({"type": "asking", "ride": number, "driver": driver.id, "name": driver.name,
-            "expires_in_ms": expires_in_ms});
+            "expires_in_ms": OFFER_TIMEOUT.as_millis() as u64});
         self.tell_conn(&ride.rider, asking);
-        let offer = json!({"type": "offer", "ride": number, "pickup": ride.pickup, "expires_in_ms": expires_in_ms});
-        self.tell_driver(asked, offer);
+        self.tell_driver(asked, offer(number, &ride, now));
         self.rides.insert(number, ride);
     }
 
@@ -200,21 +247,22 @@ impl Matching {
     }
 
     /// The driver does not take the ride that was offered: the next one is asked.
-    fn pass_on(&mut self, driver: usize, now: Instant) {
+    fn pass_on(&mut self, driver: usize, why: Passed, now: Instant) {
         let Some(number) = self.drivers[driver].offered.take() else { return };
-        self.tell_driver(driver, json!({"type": "expired", "ride": number}));
+        self.tell_driver(driver, json!({"type": why.word(), "ride": number}));
         if let Some(ride) = self.rides.remove(&number) {
-            self.offer(number, ride, now);
+            self.ask_next(number, ride, now);
         }
     }
 
-    /// The rider does not want the ride any more.
-    fn withdraw(&mut self, conn: &str) {
-        let Some((&number, ride)) = self.rides.iter().find(|(_, ride)| ride.rider == conn) else { return };
+    /// The rider does not want the ride any more: its number, if it was still looking for a driver.
+    fn withdraw(&mut self, conn: &str) -> Option<u64> {
+        let (&number, ride) = self.rides.iter().find(|(_, ride)| ride.rider == conn)?;
         let asked = ride.asked;
         self.rides.remove(&number);
         self.drivers[asked].offered = None;
         self.tell_driver(asked, json!({"type": "withdrawn", "ride": number}));
+        Some(number)
     }
 
     fn driver_named(&self, user: &str) -> Option<usize> {
@@ -238,6 +286,12 @@ impl Matching {
             self.sends.push_back(Send { to: To::User(driver.id.clone()), message });
         }
     }
+}
+
+/// What a driver hears of a ride: it, and how long it is still on offer.
+fn offer(number: u64, ride: &Ride, now: Instant) -> Value {
+    let expires_in_ms = ride.expires_at.saturating_duration_since(now).as_millis() as u64;
+    json!({"type": "offer", "ride": number, "pickup": ride.pickup, "expires_in_ms": expires_in_ms})
 }
 
 /// The place of a pickup, and the pickup as drivers will see it.
@@ -317,9 +371,47 @@ mod tests {
     fn a_declined_ride_goes_to_the_next_nearest() {
         let mut town = Town::new(&["a", "b", "c"]);
         town.say("r", REQUEST);
-        assert_eq!(town.answer("a", "decline", 1), ["a:expired", "r:asking", "b:offer"]);
-        assert_eq!(town.answer("b", "decline", 1), ["b:expired", "r:asking", "c:offer"]);
-        assert_eq!(town.answer("c", "decline", 1), ["c:expired", "r:expired"]);
+        assert_eq!(town.answer("a", "decline", 1), ["a:declined", "r:asking", "b:offer"]);
+        assert_eq!(town.answer("b", "decline", 1), ["b:declined", "r:asking", "c:offer"]);
+        assert_eq!(town.answer("c", "decline", 1), ["c:declined", "r:expired"]);
+    }
+
+    #[test]
+    fn a_ride_that_no_driver_took_is_told_from_one_that_no_driver_heard_of() {
+        let mut town = Town::new(&["a"]);
+        let asked = |town: &mut Town| {
+            std::iter::from_fn(|| town.matching.next_send()).last().map(|send| send.message["asked"].clone())
+        };
+        let request = |town: &mut Town| town.matching.on_message("r", "rider", REQUEST, &PLACES, town.now);
+        request(&mut town);
+        town.matching.on_message("a", "a", br#"{"type":"decline","ride":1}"#, &PLACES, town.now);
+        assert_eq!(asked(&mut town), Some(json!(1)));
+        town.matching.on_close("a", town.now);
+        request(&mut town);
+        assert_eq!(asked(&mut town), Some(json!(0)));
+    }
+
+    #[test]
+    fn a_second_app_of_a_driver_shows_the_offer_that_is_open_and_how_long_it_still_is() {
+        let mut town = Town::new(&["a"]);
+        town.say("r", REQUEST);
+        town.wait(OFFER_TIMEOUT / 4);
+        town.matching.on_message("a2", "a", br#"{"type":"hello"}"#, &PLACES, town.now);
+        let sends: Vec<Send> = std::iter::from_fn(|| town.matching.next_send()).collect();
+        assert_eq!(sends[0].message["type"], "welcome");
+        assert_eq!((&sends[1].to, &sends[1].message["type"]), (&To::User("a".to_owned()), &json!("offer")));
+        let left = OFFER_TIMEOUT - OFFER_TIMEOUT / 4;
+        assert_eq!(sends[1].message["expires_in_ms"], json!(left.as_millis() as u64));
+        assert_eq!(town.answer("a", "decline", 1), ["a:declined", "r:expired"]);
+        assert_eq!(town.say("a", br#"{"type":"hello"}"#), ["a:welcome"], "an offer that is over is not shown again");
+    }
+
+    #[test]
+    fn a_cancellation_that_crosses_an_acceptance_changes_nothing() {
+        let mut town = Town::new(&["a"]);
+        town.say("r", REQUEST);
+        assert_eq!(town.answer("a", "accept", 1), ["r:assigned", "a:assigned"]);
+        assert!(town.say("r", br#"{"type":"cancel"}"#).is_empty());
     }
 
     #[test]
@@ -379,7 +471,7 @@ mod tests {
     fn a_rider_who_cancels_or_leaves_frees_the_driver() {
         let mut town = Town::new(&["a"]);
         town.say("r", REQUEST);
-        assert_eq!(town.say("r", br#"{"type":"cancel"}"#), ["a:withdrawn"]);
+        assert_eq!(town.say("r", br#"{"type":"cancel"}"#), ["a:withdrawn", "r:cancelled"]);
         assert_eq!(town.say("r", REQUEST), ["r:asking", "a:offer"]);
         town.matching.on_close("r", town.now);
         assert_eq!(town.heard(), ["a:withdrawn"]);

@@ -21,6 +21,17 @@ function backoff(tries) {
   return Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** tries) * (0.5 + Math.random() / 2);
 }
 
+// What is no JSON object, such as a word published with curl, is a text.
+function parsed(text) {
+  try {
+    const message = JSON.parse(text);
+    if (message !== null && typeof message === "object") return message;
+  } catch {
+    // It is told as it stands.
+  }
+  return { text };
+}
+
 // What streams and sockets share: `on` is told of every message and every change of state.
 class Connection {
   constructor(kind, name, url, on) {
@@ -41,13 +52,7 @@ class Connection {
   // Counts a message; its latency is known when the sender wrote the time into it.
   received(text) {
     this.messages += 1;
-    let message;
-    try {
-      message = JSON.parse(text);
-    } catch {
-      return;
-    }
-    if (message === null || typeof message !== "object") return;
+    const message = parsed(text);
     const latency = Number.isFinite(message.at_ms) ? Math.max(0, wallClock() - message.at_ms) : undefined;
     if (latency !== undefined) {
       this.samples.push(latency);

@@ -5,7 +5,8 @@ class RiderApp {
     this.map = map;
     this.button = element("request");
     this.status = element("rider-status");
-    this.isOpen = false;
+    // A ride looks for a driver; it has been cancelled, and the matching has not said yet whether in time.
+    this.isOpen = this.isLeaving = false;
     const user = `rider-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`;
     this.socket = new Socket("rides.rider", socketUrl(user), {
       open: (socket) => socket.send({ type: "hello" }),
@@ -42,27 +43,32 @@ class RiderApp {
     this.refresh();
   }
 
+  // A driver may be accepting just now: what became of the ride is said by the matching alone.
   cancel() {
-    this.socket.send({ type: "cancel" });
-    this.over("Cancelled.", "idle");
+    if (!this.socket.send({ type: "cancel" })) return;
+    this.isLeaving = true;
+    this.say("Cancelling …", "busy");
+    this.refresh();
   }
 
   heard(message) {
     if (message.type === "asking") {
-      this.say(`Asking ${message.name} …`, "busy");
+      if (!this.isLeaving) this.say(`Asking ${message.name} …`, "busy");
     } else if (message.type === "assigned") {
       this.map.assigned = message.driver;
       const away = this.map.distance(message.driver, this.pickup);
       this.over(`${message.name} is coming${away === undefined ? "" : `, ${metres(away)} away`}.`, "good");
     } else if (message.type === "expired") {
-      this.over("No driver took the ride. Try again?", "bad");
+      this.over(message.asked === 0 ? "No driver is free. Try again?" : "No driver took the ride. Try again?", "bad");
+    } else if (message.type === "cancelled") {
+      this.over("Cancelled.", "idle");
     } else if (message.type === "refused") {
       this.over(`Not possible: ${message.words}.`, "bad");
     }
   }
 
   over(words, state) {
-    this.isOpen = false;
+    this.isOpen = this.isLeaving = false;
     this.say(words, state);
     this.refresh();
   }
@@ -73,7 +79,7 @@ class RiderApp {
   }
 
   refresh() {
-    this.button.disabled = this.socket?.state !== "live";
+    this.button.disabled = this.socket?.state !== "live" || this.isLeaving;
     this.button.textContent = this.isOpen ? "Cancel" : "Request a ride";
     this.button.className = this.isOpen ? "quiet" : "primary";
   }
@@ -124,6 +130,7 @@ class DriverApp {
 
   heard(message) {
     if (message.type === "offer") {
+      if (message.ride === this.offer?.ride) return;
       this.offer = { ...message, until: performance.now() + message.expires_in_ms };
       const away = this.map.distance(this.id, message.pickup);
       element("offer-place").textContent = message.pickup.name;
@@ -132,9 +139,11 @@ class DriverApp {
       this.countDown();
       return;
     }
-    if (this.offer && message.ride !== this.offer.ride) return;
+    // What is said of another ride, or of one that is over here, is an answer that crossed another one.
+    if (message.ride !== this.offer?.ride) return;
     if (message.type === "assigned") this.over(`Yours. Go to ${message.pickup.name}.`, "good");
-    if (message.type === "expired") this.over("The offer has gone to somebody else.", "bad");
+    if (message.type === "declined") this.over("You have declined the ride.", "idle");
+    if (message.type === "expired") this.over("You did not answer in time.", "bad");
     if (message.type === "withdrawn") this.over("The rider has cancelled.", "bad");
   }
 
