@@ -14,6 +14,8 @@ mod cable;
 mod notifications;
 #[path = "examples/plays.rs"]
 mod plays;
+#[path = "examples/printed.rs"]
+mod printed;
 #[path = "examples/ride_acceptance.rs"]
 mod ride_acceptance;
 #[path = "examples/ride_location.rs"]

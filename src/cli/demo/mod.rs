@@ -10,6 +10,7 @@ mod certificate;
 mod page;
 mod rides;
 mod route;
+mod words;
 mod workers;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -67,7 +68,7 @@ pub fn run(args: &Args) -> ExitCode {
     log_to_stderr(LevelFilter::Warn);
     match Stop::new().and_then(|stop| Ok((stop, start(args)?))) {
         Ok((stop, (gateway, addresses))) => {
-            print(&if args.json { addresses.json() } else { addresses.words() });
+            print(&if args.json { addresses.json() } else { words::words(&addresses, &words::program()) });
             stop.wait(gateway)
         }
         Err(error) => {
@@ -103,7 +104,7 @@ fn start(args: &Args) -> Result<(Gateway, Addresses), String> {
         ..Config::default()
     };
     // Once per process, and needed until its end.
-    let page = page::page(addresses.admin, addresses.bus).leak();
+    let page = page::page(addresses.admin, addresses.bus, &words::program()).leak();
     let gateway = Builder::new(config)
         .page("/", "text/html; charset=utf-8", page.as_bytes())
         .worker("report", workers::report)
@@ -158,22 +159,6 @@ fn gateway_routes() -> Vec<Route> {
 }
 
 impl Addresses {
-    fn words(&self) -> String {
-        let Addresses { plain, tls, bus, admin } = self;
-        format!(
-            "Tidegate is open, on loopback only. Ctrl-C ends it.
-
-  look       http://{plain}/   or, with a certificate made just now, https://{tls}/
-  subscribe  curl -N http://{plain}/api/sse/drivers/42/location
-  publish    curl -d '{{\"name\":\"curl\",\"text\":\"hello\"}}' http://{admin}/api/channels/room.lobby
-  watch      nats --server nats://{bus} sub 'driver.location.*'
-  work       nats --server nats://{bus} reply tg.service.echo --queue workers --echo
-             with nats-py the same: python3 examples/echo.py nats://{bus}
-             to talk to it: python3 -m websockets ws://{plain}/ws/echo
-"
-        )
-    }
-
     fn json(&self) -> String {
         let Addresses { plain, tls, bus, admin } = self;
         let addresses = json!({

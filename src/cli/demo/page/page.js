@@ -78,13 +78,13 @@ class Totals {
   }
 }
 
-function showCommands({ admin, bus }) {
+function showCommands({ admin, bus, program }, room) {
   const publish = JSON.stringify({ name: "curl", text: "hello from a terminal" });
   const insecure = location.protocol === "https:" ? "-k " : "";
   const commands = [
     ["Follow a driver", `curl -N ${insecure}${location.origin}/api/sse/drivers/42/location`],
-    ["Write into the chat", `curl -d '${publish}' http://${admin}/api/channels/room.lobby`],
-    ["See everything that flows", `nats --server nats://${bus} sub '>'`],
+    ["Write into the chat", `curl -d '${publish}' http://${admin}/api/channels/room.${room}`],
+    ["See everything that flows", `${program} sub nats://${bus} '>'`],
   ];
   for (const [what, command] of commands) {
     element("commands").append(
@@ -126,7 +126,7 @@ function start() {
   const driver = new DriverApp(map, drivers, rides, on);
   const chat = new ChatRoom(room, `${socketOrigin}/ws/rooms/${room}`, on);
   rows.push(new Row(rider.socket, "Rider's app"), new Row(driver.socket, "Driver's app"), new Row(chat.socket, "Chat room"));
-  showCommands(demo);
+  showCommands(demo, room);
 
   const totals = new Totals(rows.map(({ connection }) => connection));
   const refresh = () => {
