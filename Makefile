@@ -15,9 +15,10 @@ bench: ## the benchmarks, short: docs/benchmarks.md and its plots (LONG=1: the s
 demo: ## the gateway with a page to look at, on loopback
 	cargo run --release -- demo
 
-lint: ## formatting, clippy, shellcheck
+lint: ## formatting, clippy, links of the documentation, shellcheck
 	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy --quiet --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --document-private-items
 	shellcheck -x .ci/run tests/*.sh tuning/tune tuning/wanted.bash
 
 help: ## this list

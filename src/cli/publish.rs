@@ -30,7 +30,7 @@ pub struct Args {
     /// The admin listener
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9180", conflicts_with = "bus")]
     admin: String,
-    /// Publish over the bus instead: nats://[user:password@|token@]host:port
+    /// Publish over the bus instead: nats://host:port, with user:password@ or token@ before the host
     #[arg(long, value_name = "URL")]
     bus: Option<String>,
     /// Name of the event, as event streams have it

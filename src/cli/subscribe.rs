@@ -36,7 +36,7 @@ pub struct Args {
     target: String,
     /// The subject, where the URL is the bus
     subject: Option<String>,
-    /// The bus, where a subject alone is given: nats://[user:password@|token@]host:port
+    /// The bus, where a subject alone is given: nats://host:port, with user:password@ or token@ before the host
     #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
     bus: String,
     /// End after so many messages

@@ -12,7 +12,7 @@ use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
 
 impl Conn {
-    /// The answer to [`Step::History`]; `None` if there is no such channel.
+    /// The answer to [`Step::History`](super::Step::History); `None` if there is no such channel.
     pub fn push_history(
         &mut self,
         _tag: u32,
@@ -34,7 +34,7 @@ impl Conn {
         }
     }
 
-    /// The answer to [`Step::Presence`]; `None` if the channel's rule does not ask for it.
+    /// The answer to [`Step::Presence`](super::Step::Presence); `None` if the channel's rule does not ask for it.
     pub fn push_presence(
         &mut self,
         channel: &Subject,
@@ -55,7 +55,7 @@ impl Conn {
         }
     }
 
-    /// One shard's part of the answer to [`Step::Find`].
+    /// One shard's part of the answer to [`Step::Find`](super::Step::Find).
     pub fn found(&mut self, found: Found, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
         let Phase::Http(http) = &mut self.phase else { return Ok(()) };
         let outcome = http.found(found, &mut self.outbox);
@@ -101,7 +101,7 @@ impl Conn {
         http.answer(content_type, body, &mut self.outbox)
     }
 
-    /// The outcome of a [`Step::Accept`].
+    /// The outcome of a [`Step::Accept`](super::Step::Accept).
     pub fn accepted(
         &mut self,
         outcome: Result<Receipt, CloseReason>,
@@ -116,7 +116,7 @@ impl Conn {
         }
     }
 
-    /// The outcome of a [`Step::Read`]; there may be no such request.
+    /// The outcome of a [`Step::Read`](super::Step::Read); there may be no such request.
     pub fn read(&mut self, reading: Option<&Reading>, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
         let Phase::Http(http) = &mut self.phase else { return Ok(()) };
         self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);

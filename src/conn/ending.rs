@@ -14,7 +14,7 @@ pub enum Departure {
     Now,
     /// It cannot be told anything yet.
     Mute,
-    /// It is owed an answer, which ends it ([`settings::Readiness`]).
+    /// It is owed an answer, which ends it ([`Readiness`](super::settings::Readiness)).
     ByItself,
 }
 

@@ -17,6 +17,9 @@
 //! Legal calls by phase: `next` in all; `push_event` is ignored in `Http` and `Ending`; `end` once, later ones are ignored.
 //! The hub's names of what a connection subscribed to are kept here, and taken back with [`Conn::take_subs`].
 
+// Bytes, time and randomness are arguments; clippy.toml names what may not be called.
+#![deny(clippy::disallowed_methods)]
+
 pub mod accept;
 pub mod admin;
 mod answers;

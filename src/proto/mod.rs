@@ -13,6 +13,9 @@
 //!
 //! A core takes one meaning off the front of its input and says what it was; what is not whole yet stays in the input.
 
+// Bytes, time and randomness are arguments; clippy.toml names what may not be called.
+#![deny(clippy::disallowed_methods)]
+
 pub mod bus;
 pub mod centrifuge;
 pub mod channel;

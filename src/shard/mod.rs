@@ -20,7 +20,7 @@
 //! - `drain`     how it all goes away
 //! - `mail`      what other threads say
 //!
-//! [`Core`] is a shard without its driver; it leaves submissions in lists, and the turn hands them over.
+//! `Core` is a shard without its driver; it leaves submissions in lists, and the turn hands them over.
 
 mod centrifuge;
 pub mod counters;

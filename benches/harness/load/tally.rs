@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 /// Latencies from 1 ns to a minute, to three digits.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
-/// What [`write_payload`] needs: two numbers in hexadecimal and a space.
+/// What `write_payload` needs: two numbers in hexadecimal and a space.
 pub const PAYLOAD_BYTES_MIN: usize = 33;
 const FILLING: u8 = b'.';
 /// The number of a connection that has got nothing yet.

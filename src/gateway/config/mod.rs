@@ -157,7 +157,7 @@ pub struct CentrifugeTarget {
     pub channels: Vec<String>,
     /// Patterns of what they may publish to.
     pub publish_to: Vec<String>,
-    /// Subscribed on connecting; templates as in [`SseTarget::channel`].
+    /// Subscribed on connecting; templates as in [`SseTarget::channels`].
     pub server_side: Vec<String>,
 }
 
@@ -187,7 +187,7 @@ impl fmt::Debug for TokenKey {
 pub struct AcceptTarget {
     /// One token of a subject.
     pub service: String,
-    /// A template as in [`SseTarget::channel`], with `{id}`, and with `{user}` if there is one.
+    /// A template as in [`SseTarget::channels`], with `{id}`, and with `{user}` if there is one.
     pub channel: String,
     pub event: String,
     pub timeout: Duration,
