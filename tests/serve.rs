@@ -247,6 +247,24 @@ fn tells_in_one_line_why_it_does_not_start() {
 }
 
 #[test]
+fn a_second_gateway_on_an_address_of_the_first_does_not_start_and_says_so_in_one_line() {
+    let served = Served::start("first", &[]);
+    for kind in ["http", "https", "bus", "admin"] {
+        let address = served.address(kind);
+        let anywhere = address.replace("127.0.0.1", "0.0.0.0");
+        for address in [address, &anywhere] {
+            let folder = Folder::new("second", &format!("[[listener]]\naddress = \"{address}\"\n"));
+            let output = tidegate(&["serve", "--config", &folder.configuration()]).output().expect("the binary runs");
+            let err = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{kind} {address}: {err}");
+            let told: Vec<&str> = err.lines().filter(|line| line.starts_with("tidegate: ")).collect();
+            let expected = format!("tidegate: cannot listen on {address}: Address already in use (os error 98)");
+            assert_eq!(told, [expected], "{err}");
+        }
+    }
+}
+
+#[test]
 fn refuses_mistakes_before_it_listens_and_checks_only_when_asked() {
     let folder = Folder::new("mistakes", "[[listener]]\nadress = \"127.0.0.1:0\"\n");
     let output = tidegate(&["serve", "--config", &folder.configuration()]).output().expect("the binary runs");

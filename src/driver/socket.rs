@@ -1,9 +1,10 @@
 //! Sockets as both kernel drivers want them: how they are bound, accepted, written and counted.
 //!
 //! ```text
-//! gateway   bind(addr) ----------------------------- holds the port until the shards have it; never listens
-//! shard     private_descriptor_table, bind(addr) -> Bound::listen -> Listener -> Driver::listen
-//!           or, where systemd listens:    Listener::handed -> share ----'
+//! gateway   claim(addr) ---- listens, and nobody else does ------.
+//! shard 0   private_descriptor_table, Listener::share <----------'--> Driver::listen
+//! others    private_descriptor_table, join(addr) -------------------> Driver::listen
+//! or, where systemd listens:  Listener::handed -> share in every shard
 //! ```
 //!
 //! SHARED BEFORE UNSHARED: what threads share (the wakers' eventfds) is opened before a shard takes a descriptor table of
@@ -19,51 +20,53 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::base::Batch;
 use crate::limits;
 
-/// A socket that has its address and does not listen yet: the kernel sends it no connections.
-#[derive(Debug)]
-pub struct Bound {
-    socket: Socket,
-    address: SocketAddr,
-}
-
 /// A listening socket.
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
-    /// Other threads accept from the same one.
+    /// All shards accept from it, and the next process will: it stays when this one goes.
     is_shared: bool,
 }
 
-/// Binds `address`, which other sockets of this user may share if they were bound here too.
-pub fn bind(address: SocketAddr) -> io::Result<Bound> {
+/// Listens on `address` as the only one: EADDRINUSE if a socket of any process listens there already. Also says the address,
+/// with the port that the kernel chose, if port 0 was asked for.
+///
+/// SO_REUSEPORT comes afterwards, for those who [`join`]. Linux compares the options that both sockets have when the later one
+/// is bound, and again when it begins to listen (`inet_csk_bind_conflict`, `inet_csk_listen_start`): a socket without the option
+/// shares with nobody who listens, and of two that claim at once one is refused at the latest when it begins to listen.
+pub fn claim(address: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
+    let socket = unbound(address)?;
+    socket.bind(&address.into())?;
+    socket.listen(limits::LISTEN_QUEUE)?;
+    socket.set_reuse_port(true)?;
+    let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok((Listener { socket, is_shared: false }, address))
+}
+
+/// Listens on an address that this process has claimed: the kernel spreads connections over all its sockets.
+pub fn join(address: SocketAddr) -> io::Result<Listener> {
+    let socket = unbound(address)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(limits::LISTEN_QUEUE)?;
+    Ok(Listener { socket, is_shared: false })
+}
+
+fn unbound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    // Connections of an earlier process rest for a minute (TIME-WAIT); without this they keep the address from the next.
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
     prepare(&socket)?;
-    socket.bind(&address.into())?;
-    let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-    Ok(Bound { socket, address })
+    Ok(socket)
 }
 
 /// Options that Linux copies to every socket accepted from this one, which saves calls for each.
 fn prepare(listener: &Socket) -> io::Result<()> {
     listener.set_tcp_nodelay(true)?;
     listener.set_tcp_notsent_lowat(limits::NOT_SENT_BYTES)
-}
-
-impl Bound {
-    /// The address with the port that the kernel chose, if port 0 was asked for.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
-    }
-
-    pub fn listen(self) -> io::Result<Listener> {
-        self.socket.listen(limits::LISTEN_QUEUE)?;
-        Ok(Listener { socket: self.socket, is_shared: false })
-    }
 }
 
 impl Listener {
@@ -78,9 +81,9 @@ impl Listener {
         Ok((Listener { socket, is_shared: true }, address))
     }
 
-    /// The same socket under another descriptor, of the calling thread's table: whoever comes first accepts.
+    /// The same socket under another descriptor, of the calling thread's table.
     pub fn share(&self) -> io::Result<Listener> {
-        self.socket.try_clone().map(|socket| Listener { socket, is_shared: true })
+        self.socket.try_clone().map(|socket| Listener { socket, is_shared: self.is_shared })
     }
 
     pub fn is_shared(&self) -> bool {
@@ -94,7 +97,7 @@ impl Listener {
     }
 
     /// Listens no more, whoever else holds the descriptor; not for a shared one.
-    pub(super) fn stop(&self) {
+    pub fn stop(&self) {
         // It can only fail where it does not listen.
         drop(self.socket.shutdown(Shutdown::Both));
     }
@@ -210,19 +213,72 @@ mod tests {
     const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
     #[test]
-    fn a_bound_port_is_shared_and_only_listeners_get_connections() {
-        let held = bind(ANY_PORT).unwrap();
-        let listener = bind(held.local_addr()).unwrap().listen().unwrap();
-        let client = TcpStream::connect(held.local_addr()).unwrap();
-        let (_socket, peer) = listener.accept().unwrap();
-        assert_eq!(peer, client.local_addr().unwrap());
+    fn a_claimed_address_is_nobody_elses_and_those_that_join_share_it() {
+        // A copy in the table of a test that runs beside this one would keep a socket open.
+        private_descriptor_table().unwrap();
+        let (first, address) = claim(ANY_PORT).unwrap();
+        let taken = |outcome: io::Result<(Listener, SocketAddr)>| outcome.unwrap_err().kind();
+        assert_eq!(taken(claim(address)), io::ErrorKind::AddrInUse);
+        let second = join(address).unwrap();
+        let both = [&first, &second];
+        both.iter().for_each(|listener| listener.set_nonblocking(true).unwrap());
+        // The kernel chooses by a hash of the ports.
+        let mut counts = [0; 2];
+        let clients: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(address).unwrap()).collect();
+        for (count, listener) in counts.iter_mut().zip(both) {
+            *count = std::iter::from_fn(|| listener.accept().ok()).count();
+        }
+        assert!(counts.iter().sum::<usize>() == clients.len() && counts.iter().all(|count| *count > 0), "{counts:?}");
+        assert_eq!(taken(claim(address)), io::ErrorKind::AddrInUse, "also beside those that have joined");
+        drop(first);
+        assert_eq!(taken(claim(address)), io::ErrorKind::AddrInUse);
+        drop(second);
+        // Connections of both are still there, and rest when they have ended.
+        claim(address).unwrap();
+    }
+
+    #[test]
+    fn an_address_within_another_is_taken_as_well() {
+        let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let here = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        for (one, other) in [(any as fn(u16) -> SocketAddr, here as fn(u16) -> SocketAddr), (here, any)] {
+            let (_first, address) = claim(one(0)).unwrap();
+            assert_eq!(claim(other(address.port())).unwrap_err().kind(), io::ErrorKind::AddrInUse, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_shares_its_port_with_its_own_is_another_program() {
+        let sharing = unbound(ANY_PORT).unwrap();
+        sharing.set_reuse_port(true).unwrap();
+        sharing.bind(&ANY_PORT.into()).unwrap();
+        sharing.listen(1).unwrap();
+        let address = sharing.local_addr().unwrap().as_socket().unwrap();
+        assert_eq!(claim(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn of_those_that_claim_at_once_one_at_most_has_the_address() {
+        for _ in 0..100 {
+            let (free, address) = claim(ANY_PORT).unwrap();
+            drop(free);
+            let barrier = std::sync::Barrier::new(2);
+            let claimed = std::thread::scope(|scope| {
+                let claimants = [(); 2].map(|()| {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        claim(address)
+                    })
+                });
+                claimants.map(|claimant| claimant.join().unwrap()).into_iter().flatten().count()
+            });
+            assert!(claimed <= 1, "both have {address}");
+        }
     }
 
     #[test]
     fn accepted_sockets_send_at_once_and_do_not_leak_into_children() {
-        let bound = bind(ANY_PORT).unwrap();
-        let address = bound.local_addr();
-        let listener = bound.listen().unwrap();
+        let (listener, address) = claim(ANY_PORT).unwrap();
         let _client = TcpStream::connect(address).unwrap();
         let (socket, _) = listener.accept().unwrap();
         assert!(SockRef::from(&socket).tcp_nodelay().unwrap());
@@ -233,9 +289,7 @@ mod tests {
 
     #[test]
     fn the_kernel_takes_little_of_what_a_peer_has_no_room_for() {
-        let bound = bind(ANY_PORT).unwrap();
-        let address = bound.local_addr();
-        let listener = bound.listen().unwrap();
+        let (listener, address) = claim(ANY_PORT).unwrap();
         let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         client.set_recv_buffer_size(64 * 1024).unwrap();
         client.connect(&address.into()).unwrap();
@@ -257,9 +311,7 @@ mod tests {
 
     #[test]
     fn accepted_sockets_have_the_listeners_peer_timeout() {
-        let bound = bind(ANY_PORT).unwrap();
-        let address = bound.local_addr();
-        let listener = bound.listen().unwrap();
+        let (listener, address) = claim(ANY_PORT).unwrap();
         let timeout = Duration::from_millis(12_345);
         listener.set_peer_timeout(timeout).unwrap();
         let _client = TcpStream::connect(address).unwrap();
@@ -270,9 +322,7 @@ mod tests {
     #[test]
     fn what_the_peer_has_taken_is_counted() {
         use std::io::{Read, Write};
-        let bound = bind(ANY_PORT).unwrap();
-        let address = bound.local_addr();
-        let listener = bound.listen().unwrap();
+        let (listener, address) = claim(ANY_PORT).unwrap();
         let mut client = TcpStream::connect(address).unwrap();
         let (socket, _) = listener.accept().unwrap();
         let before = taken(&socket);
@@ -284,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_v6_socket_leaves_v4_to_others() {
-        let Ok(v6) = bind("[::]:0".parse().unwrap()) else {
+        let Ok((v6, _)) = claim("[::]:0".parse().unwrap()) else {
             return; // a machine without IPv6
         };
         // Binding the same port of v4 would show it too, but somebody's closed connection may rest there.

@@ -60,6 +60,16 @@ pub struct Listening {
     accepts_left: usize,
 }
 
+impl Drop for Listening {
+    /// Closing is not enough: other threads' tables may have copies of the descriptor, and the kernel would go on to queue
+    /// connections that nobody accepts.
+    fn drop(&mut self) {
+        if !self.listener.is_shared() {
+            self.listener.stop();
+        }
+    }
+}
+
 /// What is delivered once the driver has done its part.
 pub enum Outcome {
     Received(Key, usize),

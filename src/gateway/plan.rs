@@ -9,7 +9,7 @@ use crate::conn::route::{
     AcceptTarget, CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
 };
 use crate::conn::settings::{BusSettings, Credentials, DrainSettings, Readiness, Settings};
-use crate::driver::socket::{self, Bound, Listener};
+use crate::driver::socket::{self, Listener};
 use crate::limits;
 use crate::proto::bus::BusLimits;
 use crate::proto::channel::Rules;
@@ -39,10 +39,19 @@ pub(super) struct Gate {
 
 /// Where the shards' sockets for an address come from.
 pub(super) enum Origin {
-    /// Each shard binds its own. This one holds the port meanwhile; it receives nothing, because it does not listen.
-    Bound { _held: Bound },
+    /// The first shard accepts from this one, and the others join it.
+    Claimed(Arc<Listener>),
     /// All shards accept from this one.
     Handed(Arc<Listener>),
+}
+
+impl Gate {
+    /// Listens no more, whoever has a copy of the descriptor: the address is free.
+    fn give_up(&self) {
+        if let Origin::Claimed(listener) = &self.origin {
+            listener.stop();
+        }
+    }
 }
 
 impl Plan {
@@ -60,13 +69,14 @@ impl Plan {
             })
             .collect();
         let sockets = handed::assign(sockets, &wanted)?;
-        let gates = entrances.into_iter().zip(sockets).map(|((entrance, address), socket)| match socket {
-            Some(socket) => Ok(Gate { entrance, address: socket.address, origin: Origin::Handed(socket.listener) }),
-            None => gate(address, entrance),
-        });
-        let gates = gates.collect::<Result<Vec<_>, _>>()?;
         let settings = Arc::new(settings(config, pages, shards)?);
+        let gates = gates(entrances, sockets)?;
         Ok(Plan { shards, is_pinned: config.pin, settings, peer_timeout: config.limits.peer_timeout, gates })
+    }
+
+    /// Nobody will accept.
+    pub fn give_up(&self) {
+        self.gates.iter().for_each(Gate::give_up);
     }
 
     pub fn listening(&self) -> Vec<Listening> {
@@ -103,9 +113,23 @@ fn entrances(config: &Config) -> Result<Vec<(Entrance, SocketAddr)>, StartError>
     Ok(entrances)
 }
 
-fn gate(address: SocketAddr, entrance: Entrance) -> Result<Gate, StartError> {
-    let bound = socket::bind(address).map_err(|error| StartError(format!("cannot listen on {address}: {error}")))?;
-    Ok(Gate { entrance, address: bound.local_addr(), origin: Origin::Bound { _held: bound } })
+/// Claims the addresses of which systemd has handed over no socket.
+fn gates(entrances: Vec<(Entrance, SocketAddr)>, sockets: Vec<Option<Handed>>) -> Result<Vec<Gate>, StartError> {
+    let mut gates: Vec<Gate> = Vec::new();
+    for ((entrance, address), socket) in entrances.into_iter().zip(sockets) {
+        let (address, origin) = match socket {
+            Some(socket) => (socket.address, Origin::Handed(socket.listener)),
+            None => match socket::claim(address) {
+                Ok((listener, address)) => (address, Origin::Claimed(Arc::new(listener))),
+                Err(error) => {
+                    gates.iter().for_each(Gate::give_up);
+                    return Err(StartError(format!("cannot listen on {address}: {error}")));
+                }
+            },
+        };
+        gates.push(Gate { entrance, address, origin });
+    }
+    Ok(gates)
 }
 
 fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Settings, StartError> {

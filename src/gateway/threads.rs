@@ -1,7 +1,7 @@
 //! The shards' threads.
 //!
 //! ```text
-//!  each:  pin -> own descriptor table -> own sockets on the shared addresses (or systemd's) -> driver -> ready
+//!  each:  pin -> own descriptor table -> own sockets on the claimed addresses (or systemd's) -> driver -> ready
 //!  all ready: go. Earlier, a socket accepted by one would be copied into the table of the next.
 //! ```
 
@@ -59,7 +59,7 @@ struct Seed {
 
 /// How a shard gets its socket for an address.
 enum Way {
-    Bind(SocketAddr),
+    Join(SocketAddr),
     /// SHARED BEFORE UNSHARED: opened before the shard's table was copied, so its number means the same socket there.
     Share(Arc<Listener>),
 }
@@ -71,13 +71,36 @@ struct Start {
     failures: Sender<String>,
 }
 
-/// Returns when every shard accepts; if one cannot, none does.
+/// Returns when every shard accepts; if one cannot, none does, and all have ended.
 pub(super) fn start_shards(plan: &Plan, shared: Seeds, ends: Vec<(Waker, Mailbox)>) -> Result<Started, StartError> {
+    let (failed, failures) = bounded(plan.shards);
+    let (mut gos, mut shards) = (Vec::new(), Vec::new());
+    let outcome = spawn(plan, shared, ends, &failed, &mut gos, &mut shards);
+    if let Err(error) = outcome {
+        // They end when nobody can tell them to go.
+        drop(gos);
+        shards.into_iter().for_each(|shard| drop(shard.join()));
+        plan.give_up();
+        return Err(error);
+    }
+    for go in gos {
+        // A shard that has ended meanwhile says so in `failures`.
+        let _ = go.send(());
+    }
+    Ok(Started { shards, failures })
+}
+
+/// Starts the threads, and waits until all are ready.
+fn spawn(
+    plan: &Plan,
+    shared: Seeds,
+    ends: Vec<(Waker, Mailbox)>,
+    failed: &Sender<String>,
+    gos: &mut Vec<Sender<()>>,
+    shards: &mut Vec<JoinHandle<()>>,
+) -> Result<(), StartError> {
     let cores = if plan.is_pinned { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
     let (ready, readies) = bounded(plan.shards);
-    let (failed, failures) = bounded(plan.shards);
-    let mut gos = Vec::new();
-    let mut shards = Vec::new();
     for (index, (waker, mailbox)) in ends.into_iter().enumerate() {
         let seed = Seed {
             place: Place(index as u16),
@@ -86,7 +109,7 @@ pub(super) fn start_shards(plan: &Plan, shared: Seeds, ends: Vec<(Waker, Mailbox
             mailbox,
             settings: plan.settings.clone(),
             entrances: plan.gates.iter().map(|gate| gate.entrance.clone()).collect(),
-            ways: plan.gates.iter().map(way).collect(),
+            ways: plan.gates.iter().map(|gate| way(gate, index)).collect(),
             peer_timeout: plan.peer_timeout,
             random: random()? as u32,
             secret: secret()?,
@@ -105,17 +128,13 @@ pub(super) fn start_shards(plan: &Plan, shared: Seeds, ends: Vec<(Waker, Mailbox
         let outcome = readies.recv().unwrap_or_else(|_| Err("a shard ended before it was ready".to_owned()));
         outcome.map_err(StartError)?;
     }
-    for go in gos {
-        // A shard that has ended meanwhile says so in `failures`.
-        let _ = go.send(());
-    }
-    Ok(Started { shards, failures })
+    Ok(())
 }
 
-fn way(gate: &Gate) -> Way {
-    match &gate.origin {
-        Origin::Bound { .. } => Way::Bind(gate.address),
-        Origin::Handed(listener) => Way::Share(listener.clone()),
+fn way(gate: &Gate, shard: usize) -> Way {
+    match (&gate.origin, shard) {
+        (Origin::Handed(listener), _) | (Origin::Claimed(listener), 0) => Way::Share(listener.clone()),
+        (Origin::Claimed(_), _) => Way::Join(gate.address),
     }
 }
 
@@ -180,11 +199,11 @@ fn prepare<D: Driver<Listener = Listener>>(driver: D, seed: Seed) -> Result<Prep
     let mut listeners = Vec::new();
     for (index, way) in seed.ways.iter().enumerate() {
         let listener = match way {
-            Way::Bind(address) => socket::bind(*address)
-                .and_then(socket::Bound::listen)
-                .map_err(|error| format!("cannot listen on {address}: {error}")),
+            Way::Join(address) => {
+                socket::join(*address).map_err(|error| format!("cannot listen on {address}: {error}"))
+            }
             Way::Share(listener) => {
-                listener.share().map_err(|error| format!("cannot share a socket of systemd: {error}"))
+                listener.share().map_err(|error| format!("cannot share a listening socket: {error}"))
             }
         }?;
         let outcome = listener.set_peer_timeout(seed.peer_timeout);

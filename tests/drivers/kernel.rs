@@ -72,9 +72,8 @@ pub struct KernelWorld<M: Make> {
 impl<M: Make> KernelWorld<M> {
     pub fn with_waker(waker: Waker) -> Self {
         let mut driver = M::make(waker, Instant::now());
-        let bound = socket::bind(ANY_PORT).expect("bind");
-        let address = bound.local_addr();
-        driver.listen(LISTENER, bound.listen().expect("listen")).expect("listen");
+        let (listener, address) = socket::claim(ANY_PORT).expect("a port is free");
+        driver.listen(LISTENER, listener).expect("listen");
         KernelWorld { driver, address }
     }
 

@@ -1,5 +1,6 @@
 //! A whole gateway in this process, on real sockets, on both drivers: what each kind of peer gets for what it sends.
 
+mod addresses;
 mod bus;
 mod doors;
 mod front;

@@ -117,7 +117,7 @@ fn start(args: &Args) -> Result<(Gateway, Addresses), String> {
 /// A loopback address: with the port that was asked for, else with the usual one, else with a free one.
 fn address(asked: Option<u16>, usual: u16) -> Result<SocketAddr, String> {
     let on = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    // The gateway's own listeners share ports among its threads, and would share them with another demo too.
+    // Only asks: the gateway claims the address in a moment, and says so if another program was faster.
     let bind = |port| TcpListener::bind(on(port)).and_then(|listener| listener.local_addr());
     match asked {
         Some(port) => bind(port).map_err(|error| format!("port {port} cannot be used: {error}")),
