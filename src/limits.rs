@@ -90,6 +90,9 @@ pub const CALLS_PER_CONNECTION_MAX: usize = 64;
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// After a token's end, how long its holder may take to bring the next: Centrifugo's default.
 pub const TOKEN_GRACE: Duration = Duration::from_secs(25);
+/// The longest time that a token is said to hold: what the field `ttl` of the client protocol holds (`uint32` in its
+/// `client.proto`), 136 years.
+pub const TOKEN_SECONDS_MAX: u64 = u32::MAX as u64;
 /// Longest `info` of a token: it is kept for each connection, and goes out with each of its publications.
 pub const TOKEN_INFO_BYTES_MAX: usize = 1024;
 

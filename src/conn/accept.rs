@@ -20,6 +20,7 @@ use crate::proto::event::Message;
 use crate::proto::http::{Cors, Head, Refusal, Reply, ReplyTo, split_path};
 use crate::proto::request::{Reading, Receipt, Status};
 use crate::proto::subject::Subject;
+use crate::proto::user::User;
 
 /// The header by which a worker knows the request.
 const REQUEST_HEADER: &str = "Tg-Request";
@@ -34,7 +35,7 @@ pub(super) struct Accepting {
 pub struct Asked {
     /// Index into [`super::settings::Settings::routes`].
     pub route: u16,
-    user: Option<Box<str>>,
+    user: Option<User>,
     key: Option<Box<str>>,
     method: Box<str>,
     /// As sent, still escaped.
@@ -67,11 +68,11 @@ impl Accepting {
         route: u16,
         target: &AcceptTarget,
         parameters: &Parameters<'_>,
-        user: Option<Box<str>>,
+        user: Option<User>,
         cors: Option<Cors<'_>>,
     ) -> Result<Accepting, CloseReason> {
         // The real id is as long as this one: a channel that is too long is refused now.
-        target.channel(parameters, user.as_deref(), RequestId::new(crate::base::Place(0), 0))?;
+        target.channel(parameters, user.as_ref(), RequestId::new(crate::base::Place(0), 0))?;
         let content_type = head.single_header("content-type")?.filter(|value| is_valid_value(value));
         let asked = Asked {
             route,
@@ -131,7 +132,7 @@ impl Asked {
     /// None: each request is another one.
     pub fn idempotency(&self) -> Option<(String, [u8; 32])> {
         let key = self.key.as_ref()?;
-        let name = format!("{} {} {key}", self.route, self.user.as_deref().unwrap_or_default());
+        let name = format!("{} {} {key}", self.route, self.user.as_ref().map_or("", User::token));
         let mut hash = digest::Context::new(&digest::SHA256);
         let parts = [Some(&self.method), Some(&self.path), self.query.as_ref(), self.content_type.as_ref()];
         for part in parts.into_iter().map(|part| part.map_or("", |part| part)) {
@@ -149,7 +150,7 @@ impl Asked {
     pub fn channel(&self, route: &Route, target: &AcceptTarget, id: RequestId) -> Result<Subject, CloseReason> {
         let segments = split_path(&self.path)?;
         let parameters = route.path.matches(&segments).ok_or(CloseReason::NotFound)?;
-        target.channel(&parameters, self.user.as_deref(), id)
+        target.channel(&parameters, self.user.as_ref(), id)
     }
 
     /// What its worker gets.
@@ -158,7 +159,7 @@ impl Asked {
         headers.push("Tg-Kind", "request");
         headers.push(REQUEST_HEADER, &id.to_string());
         if let Some(user) = &self.user {
-            headers.push("Tg-User", user);
+            user.push_headers(&mut headers);
         }
         headers.push("Tg-Route", &route.template);
         headers.push("Tg-Method", &self.method);
@@ -274,7 +275,7 @@ mod tests {
         let asked = |change: fn(&mut Asked)| {
             let mut asked = Asked {
                 route: 1,
-                user: Some("ann".into()),
+                user: Some(User::new("ann").unwrap()),
                 key: Some("k".into()),
                 method: "POST".into(),
                 path: "/a".into(),

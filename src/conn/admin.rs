@@ -15,7 +15,8 @@ use crate::proto::event::{DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, KEY_HEADER, 
 use crate::proto::http::{self, Head, Refusal, Reply};
 use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::sse;
-use crate::proto::subject::{Subject, is_valid_token};
+use crate::proto::subject::Subject;
+use crate::proto::user::User;
 
 /// Headers of a publication that become headers of the message.
 const MESSAGE_HEADERS: &[&str] = &[EVENT_HEADER, OPCODE_HEADER, KEY_HEADER, DISTINCT_HEADER, ID_HEADER];
@@ -30,7 +31,7 @@ pub(super) enum Outcome {
     /// `GET /api/channels/{channel}/presence`; likewise.
     Presence { channel: Subject },
     /// `GET /api/users/{user}`; every shard has its own connections, which listen to the subject.
-    User { user: Box<str>, subject: Subject },
+    User(User),
     /// `GET /metrics`; the shard has the counters.
     Metrics,
 }
@@ -65,7 +66,7 @@ pub(super) fn request(head: &Head<'_>, readiness: Readiness, outbox: &mut Outbox
             Err(words) => answer(head, CloseReason::MalformedRequest, &words, outbox),
         },
         (["api", "users", user], "GET" | "HEAD") => match user_named(user) {
-            Ok(subject) => Outcome::User { user: (*user).into(), subject },
+            Ok(user) => Outcome::User(user),
             Err(words) => answer(head, CloseReason::MalformedRequest, &words, outbox),
         },
         (["metrics"], "GET" | "HEAD") => Outcome::Metrics,
@@ -95,13 +96,8 @@ fn channel_named(name: &str) -> Result<Subject, String> {
     Ok(subject)
 }
 
-/// What the user's connections listen to.
-fn user_named(user: &str) -> Result<Subject, String> {
-    let subject = Subject::new(&format!("tg.user.{user}")).ok().filter(|_| is_valid_token(user));
-    subject.ok_or_else(|| {
-        let longest = limits::SUBJECT_BYTES_MAX - "tg.user.".len();
-        format!("{user:?} is no user: a user is one token of a subject, without dots and white space, of 1 to {longest} bytes")
-    })
+fn user_named(name: &str) -> Result<User, String> {
+    User::new(name).map_err(|error| format!("{name:?} is no user: {error}"))
 }
 
 /// `limit` messages after the position `since`, or the newest; or one sentence about what is wrong with them.

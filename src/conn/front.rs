@@ -10,7 +10,8 @@ use crate::base::RequestId;
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::SUBPROTOCOL;
 use crate::proto::http::{self, Cors, Head, Refusal, Reply};
-use crate::proto::subject::{Subject, is_valid_token};
+use crate::proto::subject::Subject;
+use crate::proto::user::User;
 use crate::proto::{sse, ws};
 
 /// What became of a request.
@@ -22,7 +23,7 @@ pub(super) enum Outcome {
     /// The 101 is in the outbox; frames follow.
     WebSocket { route: u16, identity: Identity, channel: Option<Subject> },
     /// The same for commands of the client protocol; once connected, it is subscribed to `channels`.
-    Centrifuge { route: u16, user: Option<Box<str>>, channels: Vec<Subject> },
+    Centrifuge { route: u16, user: Option<User>, channels: Vec<Subject> },
     /// The body follows; then it is a request for a service.
     Accept(Box<Accepting>),
     /// The shard has what is to be read about an accepted request.
@@ -152,15 +153,15 @@ fn read(head: &Head<'_>, index: usize, route: &Route, id: &str) -> Result<Outcom
     Ok(Outcome::Read { route: index as u16, id, page: cors(head, route).map(Page::new) })
 }
 
-/// The name of the user, which must be one token of a subject: it becomes `tg.user.<user>`.
-fn user(head: &Head<'_>, source: Option<&UserSource>) -> Result<Option<Box<str>>, CloseReason> {
+/// The user, by the name that the request says.
+fn user(head: &Head<'_>, source: Option<&UserSource>) -> Result<Option<User>, CloseReason> {
     let name = match source {
         None => return Ok(None),
         Some(UserSource::Header(name)) => head.single_header(name)?.map(Cow::Borrowed),
         Some(UserSource::Query(name)) => http::query_parameter(head.query, name)?,
     };
     let name = name.ok_or(CloseReason::NoCredentials)?;
-    if is_valid_token(&name) { Ok(Some(name.into())) } else { Err(CloseReason::MalformedRequest) }
+    User::new(&name).map(Some).map_err(|_| CloseReason::BadUser)
 }
 
 /// A client that wants another form of the protocol would not understand ours; one that asks for none means this one.

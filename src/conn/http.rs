@@ -26,6 +26,7 @@ use crate::proto::http::{Head, Reply, ReplyTo, go_on, next_head};
 use crate::proto::presence::{Found, Whereabouts};
 use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
+use crate::proto::user::User;
 
 /// The state between requests and within one.
 #[derive(Default)]
@@ -255,7 +256,7 @@ impl Conn {
             Outcome::WebSocket { route, identity, channel } => {
                 self.route = route;
                 self.wait_for_silence(settings.ping_interval, now);
-                let user = identity.user().and_then(|user| Subject::new(&format!("tg.user.{user}")).ok());
+                let user = identity.user().and_then(User::subject);
                 let identity = identity.begun((settings.unix_time)());
                 self.phase = Phase::WebSocket(identity, WebSocket::default());
                 let channels = channel.into_iter().map(|channel| {
@@ -338,9 +339,9 @@ impl Conn {
                 self.await_answer(head, About::Text, settings, now);
                 Ok(Some(Step::Presence { channel }))
             }
-            admin::Outcome::User { user, subject } => {
+            admin::Outcome::User(user) => {
                 self.await_answer(head, About::User(Box::new(Whereabouts::new(&user))), settings, now);
-                Ok(Some(Step::Find { user: subject }))
+                Ok(user.subject().map(|user| Step::Find { user }))
             }
             admin::Outcome::History { channel, since, bounds } => {
                 self.await_answer(head, About::Text, settings, now);

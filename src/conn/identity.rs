@@ -1,6 +1,7 @@
 //! Who a client is; what its messages to a worker say about it.
 
 use crate::proto::subject::Subject;
+use crate::proto::user::User;
 
 /// A client that has opened a stream. Most have no name and publish nothing: for those it is a word.
 #[derive(Debug)]
@@ -10,14 +11,14 @@ pub struct Identity {
 
 #[derive(Debug)]
 struct Rare {
-    user: Option<Box<str>>,
+    user: Option<User>,
     channel: Option<Subject>,
     since: u64,
 }
 
 impl Identity {
     /// `channel`: where its messages go, on routes that let clients publish.
-    pub fn new(user: Option<Box<str>>, channel: Option<Subject>) -> Identity {
+    pub fn new(user: Option<User>, channel: Option<Subject>) -> Identity {
         let is_rare = user.is_some() || channel.is_some();
         Identity { rare: is_rare.then(|| Box::new(Rare { user, channel, since: 0 })) }
     }
@@ -35,8 +36,8 @@ impl Identity {
         self.rare.as_ref().map_or(0, |rare| rare.since)
     }
 
-    pub fn user(&self) -> Option<&str> {
-        self.rare.as_ref()?.user.as_deref()
+    pub fn user(&self) -> Option<&User> {
+        self.rare.as_ref()?.user.as_ref()
     }
 
     /// The channel that its messages go to.

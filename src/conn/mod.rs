@@ -56,6 +56,7 @@ use crate::proto::centrifuge::Command;
 use crate::proto::event::{Event, Message};
 use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::subject::Subject;
+use crate::proto::user::User;
 use crate::proto::ws::{Opcode, Payload, frame};
 
 use accept::Asked;
@@ -396,7 +397,7 @@ impl Conn {
     }
 
     /// A client's name, and what its token says about it.
-    pub fn who(&self) -> (Option<&str>, Option<&str>) {
+    pub fn who(&self) -> (Option<&User>, Option<&str>) {
         match &self.phase {
             Phase::WebSocket(identity, _) => (identity.user(), None),
             Phase::Centrifuge(session) => (session.identity().user(), session.info()),
@@ -416,6 +417,11 @@ impl Conn {
     /// however long it is.
     pub fn is_overfull(&self, settings: &Settings) -> bool {
         self.outbox.len() > self.outbox_bytes_max(settings)
+    }
+
+    /// Its route (an index into [`Settings::routes`]); valid once a stream has begun.
+    pub fn route(&self) -> u16 {
+        self.route
     }
 
     /// The route that a WebSocket came in by (an index into [`Settings::routes`]), and who it is.

@@ -9,6 +9,7 @@ use crate::base::RequestId;
 use crate::proto::CloseReason;
 use crate::proto::subject::{Pattern, Subject, SubjectError, is_valid_token};
 use crate::proto::token::Verifier;
+use crate::proto::user::User;
 
 /// A path template: literal segments and `{parameters}`, each of which takes exactly one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,11 +140,12 @@ impl AcceptTarget {
     pub fn channel(
         &self,
         parameters: &Parameters<'_>,
-        user: Option<&str>,
+        user: Option<&User>,
         id: RequestId,
     ) -> Result<Subject, CloseReason> {
         let id = id.to_string();
-        let own = [Some(("id", &*id)), user.map(|user| ("user", user))];
+        let user = user.map(User::name);
+        let own = [Some(("id", &*id)), user.as_ref().map(|name| ("user", &**name))];
         let all: Parameters<'_> = own.into_iter().flatten().chain(parameters.iter().copied()).collect();
         self.channel.fill(&all)
     }

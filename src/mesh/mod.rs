@@ -26,6 +26,7 @@ use crate::proto::presence::{Found, Present, Roster};
 use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
+use crate::proto::user::User;
 
 /// One letter. Its lane is [`Mail::lane`].
 #[derive(Debug)]
@@ -280,7 +281,7 @@ pub struct Unacked {
 pub struct Ack {
     pub id: u64,
     pub from: Address,
-    pub user: Option<Box<str>>,
+    pub user: Option<User>,
 }
 
 /// A question about what a channel was.

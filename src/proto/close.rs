@@ -71,6 +71,7 @@ reasons! {
     MethodNotAllowed      "method_not_allowed"     Peer     1008  405   Debug  "this route does not take this method";
     OriginRefused         "origin_refused"         Peer     1008  403   Debug  "this origin is not allowed here";
     NoCredentials         "no_credentials"         Peer     1008  401   Debug  "credentials are missing";
+    BadUser               "bad_user"               Peer     1008  400   Debug  "the name of the user is empty, too long, or has control characters";
     TooManyConnections    "too_many_connections"   Gateway  1013  503   Warn   "too many connections; try again later";
     NotUpgradable         "not_upgradable"         Peer     1002  400   Debug  "this is not a valid WebSocket upgrade";
     UpgradeRequired       "upgrade_required"       Peer     1002  426   Debug  "this route speaks WebSocket version 13 only";
@@ -92,7 +93,7 @@ reasons! {
 
     BadCommand            "bad_command"            Peer     1002  0     Debug  "not a command of the client protocol, or not its time";
     NotConnected          "not_connected"          Peer     1008  0     Debug  "no connect command in time";
-    InvalidToken          "invalid_token"          Peer     1008  401   Debug  "the token is not one of ours";
+    InvalidToken          "invalid_token"          Peer     1008  401   Debug  "the token is not taken";
     TokenExpired          "token_expired"          Peer     1008  0     Debug  "the token has expired and was not refreshed";
     TooManyChannels       "too_many_channels"      Peer     1008  0     Debug  "the token names more channels than a connection may have";
 

@@ -8,6 +8,7 @@
 //!                         one Rc per shard
 //! ```
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
 use std::rc::Rc;
@@ -20,7 +21,7 @@ use super::bus::headers;
 use super::centrifuge::{self, Data, Info};
 use super::presence::Change;
 use super::subject::Subject;
-use super::{sse, ws};
+use super::{name, sse, ws};
 
 /// Header of a publisher: the SSE event name.
 pub const EVENT_HEADER: &str = "Tg-Event";
@@ -41,10 +42,11 @@ pub const TIMEOUT_HEADER: &str = "Tg-Timeout";
 /// sent at most.
 pub const ACK_HEADER: &str = "Tg-Ack";
 
-/// Headers of what a client has published over the client protocol, or has answered or acknowledged: its connection, its user,
-/// what its token says.
+/// Headers of what a client has published over the client protocol, or has answered or acknowledged: its connection, its user
+/// as one token of a subject (`proto::user`) and as its application writes it, what its token says.
 pub const CONN_HEADER: &str = "Tg-Conn";
 pub const USER_HEADER: &str = "Tg-User";
+pub const USER_NAME_HEADER: &str = "Tg-User-Name";
 pub const INFO_HEADER: &str = "Tg-Info";
 
 /// What somebody published: plain data, owned, ready to cross threads.
@@ -183,7 +185,10 @@ impl Event {
     pub fn info(&self) -> Option<Info<'_>> {
         let client = self.message.header(CONN_HEADER)?;
         let conn_info = self.message.header(INFO_HEADER).and_then(|info| serde_json::from_str(info).ok());
-        Some(Info { user: self.message.header(USER_HEADER).unwrap_or_default(), client, conn_info })
+        let token = self.message.header(USER_HEADER).unwrap_or_default();
+        // A worker may say anything there.
+        let user = name::decode(token).unwrap_or(Cow::Borrowed(token));
+        Some(Info { user, client, conn_info })
     }
 
     /// One record of an event stream: position as `id`, `Tg-Event` as `event`, the payload line by line as `data`.

@@ -9,6 +9,7 @@
 //!  presence  who is there
 //!  centrifuge  commands, replies, pushes   token  signed claims
 //!  control  questions and answers         name   any name as one token of a subject
+//!  user     one of the application's
 //! ```
 //!
 //! A core takes one meaning off the front of its input and says what it was; what is not whole yet stays in the input.
@@ -31,6 +32,7 @@ pub mod sse;
 pub mod subject;
 pub mod tls;
 pub mod token;
+pub mod user;
 pub mod ws;
 
 pub use close::CloseReason;

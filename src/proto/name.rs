@@ -18,7 +18,7 @@ use std::fmt;
 use crate::limits::SUBJECT_BYTES_MAX;
 
 /// Why a text names nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NameError {
     Empty,
     /// Its token is longer than there is room for.

@@ -9,14 +9,15 @@ use serde_json::{Value, json};
 use crate::base::Address;
 use crate::limits::SUBJECT_BYTES_MAX;
 use crate::proto::bus::HeaderBlock;
-use crate::proto::event::{CONN_HEADER, INFO_HEADER, Message, USER_HEADER};
+use crate::proto::event::{CONN_HEADER, INFO_HEADER, Message};
 use crate::proto::subject::Subject;
+use crate::proto::user::User;
 
 /// A client that listens to a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Present {
     pub conn: Address,
-    pub user: Option<Box<str>>,
+    pub user: Option<User>,
     /// What its token says about it: JSON.
     pub info: Option<Box<str>>,
     /// Unix time of its subscription, in seconds.
@@ -31,7 +32,12 @@ impl Present {
     fn to_json(&self) -> Value {
         let mut present = json!({ "conn": self.conn.to_string(), "since": self.since });
         if let Some(user) = &self.user {
-            present["user"] = (&**user).into();
+            let name = user.name();
+            // How to publish to the user, where that is not its name.
+            if name != user.token() {
+                present["user_token"] = user.token().into();
+            }
+            present["user"] = name.into();
         }
         if let Some(info) = self.info.as_ref().and_then(|info| serde_json::from_str(info).ok()) {
             present["info"] = info;
@@ -59,7 +65,7 @@ impl Roster {
 
     /// Different users on the list; clients without a name count as one.
     pub fn users(&self) -> usize {
-        self.known().map(|present| present.user.as_deref()).collect::<BTreeSet<_>>().len()
+        self.known().map(|present| present.user.as_ref()).collect::<BTreeSet<_>>().len()
     }
 
     /// For programs; of a channel whose rule asks for no presence everything is null.
@@ -138,7 +144,7 @@ impl Announcement {
         let mut headers = HeaderBlock::new();
         headers.push(CONN_HEADER, &conn.to_string());
         if let Some(user) = user {
-            headers.push(USER_HEADER, user);
+            user.push_headers(&mut headers);
         }
         if let Some(info) = info {
             headers.push(INFO_HEADER, info);
@@ -164,7 +170,7 @@ pub struct Connected {
 /// Where a user is connected, as far as the shards have said so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whereabouts {
-    user: Box<str>,
+    user: User,
     connected: Vec<Connected>,
     /// Those that found no place on a shard's list among them.
     count: usize,
@@ -181,8 +187,8 @@ pub struct Found {
 }
 
 impl Whereabouts {
-    pub fn new(user: &str) -> Whereabouts {
-        Whereabouts { user: user.into(), connected: Vec::new(), count: 0, heard: 0 }
+    pub fn new(user: &User) -> Whereabouts {
+        Whereabouts { user: user.clone(), connected: Vec::new(), count: 0, heard: 0 }
     }
 
     /// True when every shard has been heard.
@@ -199,7 +205,7 @@ impl Whereabouts {
             json!({ "conn": conn.to_string(), "shard": conn.place.0, "route": route, "peer": peer, "since": since })
         });
         let body = json!({
-            "user": self.user,
+            "user": self.user.name(),
             "connections": self.count,
             "connected": connected.collect::<Vec<_>>(),
         });
@@ -216,7 +222,7 @@ mod tests {
     }
 
     fn present(conn: u64, user: Option<&str>, info: Option<&str>) -> Arc<Present> {
-        let (user, info) = (user.map(Box::from), info.map(Box::from));
+        let (user, info) = (user.map(|name| User::new(name).unwrap()), info.map(Box::from));
         Arc::new(Present { conn: Address::from_bits(conn), user, info, since: 7 })
     }
 
@@ -268,7 +274,7 @@ mod tests {
             let conn = Address::from_bits(bits);
             Connected { conn, route: "/ws".into(), peer: "127.0.0.1:80".into(), since: 7 }
         };
-        let mut whereabouts = Whereabouts::new("ann");
+        let mut whereabouts = Whereabouts::new(&User::new("ann").unwrap());
         assert!(!whereabouts.add(Found { shards: 2, connected: vec![connected(1 << 56 | 3)], count: 5 }));
         assert!(whereabouts.add(Found { shards: 2, connected: vec![connected(2)], count: 1 }));
         let json: Value = serde_json::from_str(&whereabouts.to_json()).unwrap();

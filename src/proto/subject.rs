@@ -29,7 +29,7 @@ pub struct Subject(Arc<str>);
 pub struct Pattern(Arc<str>);
 
 /// Why a name is neither subject nor pattern.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SubjectError {
     Empty,
     TooLong,

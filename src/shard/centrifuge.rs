@@ -1,5 +1,7 @@
 //! Commands of the client protocol, from step to effect.
 
+use log::info;
+
 use crate::base::Key;
 use crate::conn::TAG_ADDED;
 use crate::conn::centrifuge::{Channel, Step};
@@ -8,6 +10,7 @@ use crate::proto::CloseReason;
 use crate::proto::centrifuge::next_command;
 use crate::proto::event::Message;
 use crate::proto::subject::{Pattern, Subject};
+use crate::proto::token::Refused;
 use crate::proto::ws::Opcode;
 
 use super::Core;
@@ -62,6 +65,12 @@ impl Core {
                 self.call(key, serial, &method, payload);
                 self.park_if_crowded(key);
             }
+            Step::TokenRefused { refused, end } => {
+                self.log_refused_token(key, refused);
+                if let Some(reason) = end {
+                    self.end(key, reason);
+                }
+            }
             Step::Answer { command, answer } => {
                 let is_taken = self.client_answers(key, answer);
                 if let Some((session, outbox)) = self.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
@@ -79,6 +88,15 @@ impl Core {
                 self.ask_service(key, Opcode::Text, payload.into());
                 self.park_if_crowded(key);
             }
+        }
+    }
+
+    /// Says why, and nothing of the token itself.
+    fn log_refused_token(&self, key: Key, refused: Refused) {
+        let Some(route) = self.slots.get(key).map(|conn| conn.route()) else { return };
+        if let Some(left_out) = self.fold.say(&("token", route, refused), self.now) {
+            let path = &self.settings.routes[usize::from(route)].template;
+            info!("a token for {path} was refused: {refused}{left_out}");
         }
     }
 

@@ -12,7 +12,7 @@ use crate::mesh::{Mail, Publish, Publisher};
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::control::Said;
-use crate::proto::event::{CONN_HEADER, Message, OPCODE_HEADER, USER_HEADER};
+use crate::proto::event::{CONN_HEADER, Message, OPCODE_HEADER};
 use crate::proto::subject::{Pattern, Subject};
 use crate::proto::ws::Opcode;
 
@@ -235,7 +235,7 @@ impl Core {
         let mut headers = HeaderBlock::new();
         headers.push(CONN_HEADER, &address.to_string());
         if let Some(user) = identity.user() {
-            headers.push(USER_HEADER, user);
+            user.push_headers(&mut headers);
         }
         headers.push("Tg-Route", &route.template);
         let mut reply = format!("tg.conn.{address}");

@@ -33,7 +33,7 @@ impl Core {
         let Some((conn, channel)) = self.watched(sub) else { return };
         let since = (self.settings.unix_time)();
         let Some((user, info)) = self.slots.get(conn.key).map(|conn| conn.who()) else { return };
-        let present = Present { conn, user: user.map(Box::from), info: info.map(Box::from), since };
+        let present = Present { conn, user: user.cloned(), info: info.map(Box::from), since };
         let owner = self.hub.owner_of(channel.as_str());
         if owner == self.place {
             self.arrived(channel, present);

@@ -19,7 +19,7 @@ use crate::mesh::{Answer, Delivery, Mail, Publish, Publisher, Question};
 use crate::proto::CloseReason;
 use crate::proto::bus::{self, HeaderBlock};
 use crate::proto::control;
-use crate::proto::event::{CONN_HEADER, Event, Message, TIMEOUT_HEADER, USER_HEADER};
+use crate::proto::event::{CONN_HEADER, Event, Message, TIMEOUT_HEADER};
 use crate::proto::subject::Subject;
 
 use super::Core;
@@ -146,7 +146,7 @@ impl Core {
         let mut headers = HeaderBlock::new();
         headers.push(CONN_HEADER, &from.to_string());
         if let Some(user) = self.slots.get(key).and_then(|conn| conn.websocket()?.1.user()) {
-            headers.push(USER_HEADER, user);
+            user.push_headers(&mut headers);
         }
         let answer = Answer { id, from, headers: headers.finish(), payload: answer.data.into() };
         match home == self.place {

@@ -14,6 +14,7 @@ mod replay;
 mod seeds;
 mod slow;
 mod storm;
+mod tokens;
 mod unacked;
 
 use std::net::SocketAddr;

@@ -18,8 +18,9 @@ use crate::hub::{Destination, PlaceSet};
 use crate::limits;
 use crate::mesh::{self, Ack, Delivery, Mail, Publish, Publisher};
 use crate::proto::bus::{self, HeaderBlock};
-use crate::proto::event::{CONN_HEADER, Event, Message, USER_HEADER};
+use crate::proto::event::{CONN_HEADER, Event, Message};
 use crate::proto::subject::Subject;
+use crate::proto::user::User;
 
 use super::Core;
 use super::questions::status;
@@ -170,9 +171,10 @@ impl Core {
     /// A client acknowledges what its user was sent, on this connection or another; false if that cannot be.
     pub(super) fn client_acks(&mut self, key: Key, id: Option<u64>) -> bool {
         let from = self.address(key);
-        let user = self.slots.get(key).and_then(|conn| conn.websocket()?.1.user()).map(Box::<str>::from);
+        let user = self.slots.get(key).and_then(|conn| conn.websocket()?.1.user()).cloned();
         let home = id.map(Unacked::home_of).filter(|home| {
-            let is_users = user.as_ref().is_some_and(|user| self.hub.owner_of(&format!("tg.user.{user}")) == *home);
+            let subject = user.as_ref().and_then(User::subject);
+            let is_users = subject.is_some_and(|subject| self.hub.owner_of(subject.as_str()) == *home);
             is_users || *home == self.place
         });
         let (Some(id), Some(home)) = (id, home) else {
@@ -199,7 +201,7 @@ impl Core {
 
     pub(super) fn acknowledged(&mut self, ack: Ack) {
         let Ack { id, from, user } = ack;
-        let Ok(requester) = self.hub.unacked.acknowledged(id, from, user.as_deref()) else {
+        let Ok(requester) = self.hub.unacked.acknowledged(id, from, user.as_ref().map(User::token)) else {
             return self.counters().acks_stray.add(1);
         };
         self.counters().unacked_acknowledged.add(1);
@@ -207,7 +209,7 @@ impl Core {
         let mut headers = HeaderBlock::with_status(bus::ACKNOWLEDGED);
         headers.push(CONN_HEADER, &from.to_string());
         if let Some(user) = &user {
-            headers.push(USER_HEADER, user);
+            user.push_headers(&mut headers);
         }
         let headers = Some(headers.finish());
         self.publish_outcome(Message { subject, reply: None, headers, payload: Box::default() });

@@ -129,7 +129,7 @@ const answers = {
   echo: (message) => message.respond(message.data),
   whoami: (message) => {
     const of = (name) => message.headers.get(name);
-    message.respond(JSON.stringify({ user: of("Tg-User"), kind: of("Tg-Kind"), route: of("Tg-Route") }));
+    message.respond(JSON.stringify({ user: of("Tg-User"), name: of("Tg-User-Name"), kind: of("Tg-Kind"), route: of("Tg-Route") }));
   },
   refuse: (message) => {
     const block = headers();
@@ -212,7 +212,7 @@ const cases = {
   rpc: () =>
     connected("/desk?user=ann", {}, async (ann) => {
       assert.deepEqual((await ann.rpc("echo", { a: [1.5, null] })).data, { a: [1.5, null] });
-      assert.deepEqual((await ann.rpc("whoami")).data, { user: "ann", kind: "rpc", route: "/desk" });
+      assert.deepEqual((await ann.rpc("whoami")).data, { user: "ann", name: "ann", kind: "rpc", route: "/desk" });
       await assert.rejects(ann.rpc("refuse"), (error) => error.code === 409 && error.message === "the seat is taken");
       const both = await Promise.all([ann.rpc("twice"), ann.rpc("echo", "next")]);
       assert.deepEqual(both.map(({ data }) => data), [1, "next"]);
@@ -470,6 +470,39 @@ const cases = {
         const ended = next(ann, "disconnected");
         ann.connect();
         assert.equal((await ended).code, code, bad);
+      });
+    }
+  },
+
+  // With a token alone, and without a function that would bring another.
+  token_not_yet_valid: () =>
+    client("/token", { token: token({ sub: "ann", nbf: inSeconds(2) }) }, async (ann) => {
+      const ends = record(ann, "disconnected");
+      const errors = record(ann, "error", ({ error }) => error);
+      const connecting = next(ann, "connected");
+      ann.connect();
+      await connecting;
+      assert.deepEqual(ends, []);
+      assert.ok(errors.length > 0 && errors.every(({ code, temporary }) => code === 100 && temporary));
+    }),
+
+  token_of_any_user: async () => {
+    for (const [sub, name, ofSubject] of [
+      ["ann@example.org", "ann@example.org", "ann@example%2Eorg"],
+      ["Ann Smith", "Ann Smith", "Ann%20Smith"],
+      ["*", "*", "%2A"],
+      [42, "42", "42"],
+    ]) {
+      await connected("/token", { token: token({ sub, exp: inSeconds(60) + 0.5 }) }, async (ann) => {
+        const { user, name: heard } = (await ann.rpc("whoami")).data;
+        assert.deepEqual([user, heard], [ofSubject, name]);
+        const message = next(ann, "message");
+        worker.publish(`tg.user.${ofSubject}`, text.encode("7"));
+        assert.equal((await message).data, 7);
+        const room = await subscribed(ann, "room.any");
+        const publication = next(room, "publication");
+        await ann.publish("room.any", 1);
+        assert.equal((await publication).info.user, name);
       });
     }
   },

@@ -12,3 +12,4 @@ mod requests;
 mod service;
 mod support;
 mod tls;
+mod users;

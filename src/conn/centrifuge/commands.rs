@@ -20,10 +20,11 @@ use crate::proto::centrifuge::{
     Answer, Code, Command, Connect, Expiry, History, Nothing, Refreshed, Request, Subscribe, Subscribed,
 };
 use crate::proto::control;
-use crate::proto::event::{CONN_HEADER, INFO_HEADER, Message, USER_HEADER};
+use crate::proto::event::{CONN_HEADER, INFO_HEADER, Message};
 use crate::proto::replay::{Bounds, Since};
-use crate::proto::subject::{Subject, is_valid_token};
-use crate::proto::token::{ConnectionClaims, Refused};
+use crate::proto::subject::Subject;
+use crate::proto::token::{Connection, Fault, Refused};
+use crate::proto::user::User;
 
 /// The calls that answer a question and acknowledge a message, and go to no worker of the service.
 const ANSWER_METHOD: &str = "tg.answer";
@@ -36,6 +37,15 @@ pub(super) enum Refusal {
     /// Its answer is an error.
     Answer(Code),
     /// The client is not to go on like this.
+    End(CloseReason),
+    /// A token is not taken, and what follows from that for the client.
+    Token(Refused, Verdict),
+}
+
+/// What becomes of a client whose token is not taken.
+#[derive(Clone, Copy)]
+pub(super) enum Verdict {
+    Answer(Code),
     End(CloseReason),
 }
 
@@ -71,6 +81,13 @@ impl Centrifuge {
             Err(Refusal::Answer(code)) => {
                 reply(outbox, id, &code.into());
                 Ok(None)
+            }
+            Err(Refusal::Token(refused, Verdict::End(reason))) => {
+                Ok(Some(Step::TokenRefused { refused, end: Some(reason) }))
+            }
+            Err(Refusal::Token(refused, Verdict::Answer(code))) => {
+                reply(outbox, id, &code.into());
+                Ok(Some(Step::TokenRefused { refused, end: None }))
             }
         }
     }
@@ -137,7 +154,7 @@ impl Centrifuge {
         outbox: &mut Outbox,
     ) -> Result<Option<Step<'a>>, Refusal> {
         let Stage::Greeting { channels, .. } = &mut self.stage else { return Err(CloseReason::BadCommand.into()) };
-        let admission = admit(&connect.token, around)?;
+        let admission = admit(&connect.token, around).map_err(Refusal::of_connect)?;
         let mut subscriptions = Subscriptions::default();
         let mut opened = Vec::new();
         for channel in channels.drain(..).chain(admission.channels) {
@@ -161,7 +178,7 @@ impl Centrifuge {
         if let Some(user) = admission.user {
             self.identity = Identity::new(Some(user), None).begun((around.settings.unix_time)());
         }
-        let user = self.identity.user().and_then(|user| Subject::new(&format!("tg.user.{user}")).ok());
+        let user = self.identity.user().and_then(User::subject);
         let expires = end(admission.ttl, around.now);
         let interval = around.settings.ping_interval;
         let part = (around.address.key.slot.wrapping_mul(0x9e37_79b9) >> 24) as u8;
@@ -204,13 +221,9 @@ impl Centrifuge {
         let channel = channel(&subscribe.channel)?;
         let ttl = match &around.target.token {
             Some(verifier) if !subscribe.token.is_empty() => {
-                let user = self.identity.user().unwrap_or_default();
                 let unix_now = (around.settings.unix_time)();
-                match verifier.subscription(&subscribe.token, user, channel.as_str(), unix_now) {
-                    Ok(ttl) => ttl,
-                    Err(Refused::Expired) => return Err(Code::TOKEN_EXPIRED.into()),
-                    Err(Refused::Invalid) => return Err(Code::PERMISSION_DENIED.into()),
-                }
+                let ttl = verifier.subscription(&subscribe.token, self.identity.user(), channel.as_str(), unix_now);
+                ttl.map_err(Refusal::of_subscribe)?
             }
             _ if around.target.may_subscribe(&channel) => None,
             _ => return Err(Code::PERMISSION_DENIED.into()),
@@ -285,7 +298,7 @@ impl Centrifuge {
         let mut headers = HeaderBlock::new();
         headers.push(CONN_HEADER, &around.address.to_string());
         if let Some(user) = self.identity.user() {
-            headers.push(USER_HEADER, user);
+            user.push_headers(&mut headers);
         }
         if let Some(info) = self.session().and_then(|session| session.info.as_deref()) {
             headers.push(INFO_HEADER, info.get());
@@ -315,10 +328,10 @@ impl Centrifuge {
         if around.target.token.is_none() {
             return Err(Code::NOT_AVAILABLE.into());
         }
-        let Admission { user, ttl, info, .. } = admit(token, around)?;
+        let Connection { user, ttl, info, .. } = admit(token, around).map_err(Refusal::of_refresh)?;
         // A connection does not become somebody else's.
-        if user.as_deref() != self.identity.user() {
-            return Err(CloseReason::InvalidToken.into());
+        if user.as_ref() != self.identity.user() {
+            return Err(Refusal::of_refresh(Fault::OtherUser.into()));
         }
         let Some(session) = self.session() else { return Ok(None) };
         session.expires = end(ttl, around.now);
@@ -338,12 +351,8 @@ impl Centrifuge {
         outbox: &mut Outbox,
     ) -> Result<Option<Step<'a>>, Refusal> {
         let verifier = around.target.token.as_ref().ok_or(Code::NOT_AVAILABLE)?;
-        let user = self.identity.user().unwrap_or_default();
-        let ttl = match verifier.subscription(token, user, channel, (around.settings.unix_time)()) {
-            Ok(ttl) => ttl,
-            Err(Refused::Expired) => return Err(Code::TOKEN_EXPIRED.into()),
-            Err(Refused::Invalid) => return Err(CloseReason::InvalidToken.into()),
-        };
+        let ttl = verifier.subscription(token, self.identity.user(), channel, (around.settings.unix_time)());
+        let ttl = ttl.map_err(Refusal::of_refresh)?;
         let until = end(ttl, around.now);
         if !self.session().is_some_and(|session| session.subscriptions.refresh(channel, until)) {
             return Err(Code::PERMISSION_DENIED.into());
@@ -360,39 +369,46 @@ impl Surroundings<'_> {
     }
 }
 
-/// What a token, or the lack of one, makes of a client.
-#[derive(Default)]
-struct Admission {
-    user: Option<Box<str>>,
-    ttl: Option<u64>,
-    info: Option<Box<RawValue>>,
-    channels: Vec<Subject>,
+impl Refusal {
+    /// Without a token that does, nobody connects.
+    fn of_connect(refused: Refused) -> Refusal {
+        Refusal::Token(
+            refused,
+            match refused {
+                Refused::Missing => Verdict::Answer(Code::UNAUTHORIZED),
+                Refused::Expired => Verdict::Answer(Code::TOKEN_EXPIRED),
+                Refused::NotYetValid => Verdict::Answer(Code::TOKEN_NOT_YET_VALID),
+                Refused::Invalid(_) => Verdict::End(CloseReason::InvalidToken),
+            },
+        )
+    }
+
+    /// A subscription that is not allowed leaves the connection as it is.
+    fn of_subscribe(refused: Refused) -> Refusal {
+        match refused {
+            Refused::Invalid(_) => Refusal::Token(refused, Verdict::Answer(Code::PERMISSION_DENIED)),
+            refused => Refusal::of_connect(refused),
+        }
+    }
+
+    /// The token before it still holds, so the client may look for another one. The packages do that after a temporary error
+    /// alone.
+    fn of_refresh(refused: Refused) -> Refusal {
+        match refused {
+            Refused::Expired => Refusal::Token(refused, Verdict::Answer(Code::TOKEN_EXPIRED_AGAIN)),
+            refused => Refusal::of_connect(refused),
+        }
+    }
 }
 
-fn admit(token: &str, around: &Surroundings<'_>) -> Result<Admission, Refusal> {
-    let verifier = match &around.target.token {
-        None if token.is_empty() => return Ok(Admission::default()),
+/// What a token, or the lack of one, makes of a client.
+fn admit(token: &str, around: &Surroundings<'_>) -> Result<Connection, Refused> {
+    match &around.target.token {
+        None if token.is_empty() => Ok(Connection::default()),
         // Whoever sends one counts on its being checked.
-        None => return Err(CloseReason::InvalidToken.into()),
-        Some(_) if token.is_empty() => return Err(Code::UNAUTHORIZED.into()),
-        Some(verifier) => verifier,
-    };
-    let (claims, ttl) = match verifier.connection(token, (around.settings.unix_time)()) {
-        Ok(claims) => claims,
-        Err(Refused::Expired) => return Err(Code::TOKEN_EXPIRED.into()),
-        Err(Refused::Invalid) => return Err(CloseReason::InvalidToken.into()),
-    };
-    let ConnectionClaims { sub, info, channels, .. } = claims;
-    // The user is one token of a subject, and the channels are nobody's but the application's.
-    let is_named = sub.is_empty() || is_valid_token(&sub);
-    let is_short = info.as_ref().is_none_or(|info| info.get().len() <= limits::TOKEN_INFO_BYTES_MAX);
-    let channels: Option<Vec<Subject>> = channels.iter().map(|name| channel(name).ok()).collect();
-    match channels {
-        Some(channels) if is_named && is_short => {
-            let user = (!sub.is_empty()).then(|| sub.into());
-            Ok(Admission { user, ttl, info, channels })
-        }
-        _ => Err(CloseReason::InvalidToken.into()),
+        None => Err(Fault::NoKey.into()),
+        Some(_) if token.is_empty() => Err(Refused::Missing),
+        Some(verifier) => verifier.connection(token, (around.settings.unix_time)()),
     }
 }
 

@@ -33,6 +33,7 @@ use crate::proto::control;
 use crate::proto::event::{Event, Message, Position};
 use crate::proto::replay::{Bounds, Gap, Since};
 use crate::proto::subject::Subject;
+use crate::proto::token::Refused;
 use crate::proto::ws::{Opcode, Payload, SessionLimits, frame};
 
 use calls::Calls;
@@ -82,6 +83,11 @@ pub enum Step<'a> {
     },
     /// For a worker of the service.
     Send(&'a [u8]),
+    /// A token was not taken; with `end`, the client is not to go on.
+    TokenRefused {
+        refused: Refused,
+        end: Option<CloseReason>,
+    },
     /// To a question; whether there was one, the command `command` wants to hear ([`Centrifuge::taken`]).
     Answer {
         command: u32,

@@ -24,6 +24,7 @@ use crate::base::{Address, Tick};
 use crate::limits;
 use crate::proto::presence::{Announcement, Change, Present, Roster};
 use crate::proto::subject::Subject;
+use crate::proto::user::User;
 
 /// Of a shard.
 #[derive(Default)]
@@ -58,7 +59,7 @@ struct Presence {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Name {
-    User(Box<str>),
+    User(User),
     Nameless(Address),
 }
 
@@ -255,9 +256,13 @@ mod tests {
         Subject::new(name).unwrap()
     }
 
+    fn user(number: u64) -> User {
+        User::new(&format!("user{number}")).unwrap()
+    }
+
     /// Every third connection is nameless, the others are those of two users.
     fn present(conn: u64) -> Present {
-        let user = (!conn.is_multiple_of(3)).then(|| format!("user{}", conn % 3).into());
+        let user = (!conn.is_multiple_of(3)).then(|| user(conn % 3));
         Present { conn: Address::from_bits(conn), user, info: None, since: conn }
     }
 
@@ -302,7 +307,7 @@ mod tests {
         let mut presences = Presences::default();
         let room = channel("room");
         let count = limits::PRESENT_PER_CHANNEL_MAX as u64;
-        let user = |conn: u64| Present { user: Some(format!("user{conn}").into()), ..present(conn) };
+        let user = |conn: u64| Present { user: Some(user(conn)), ..present(conn) };
         (0..count).for_each(|conn| _ = presences.arrive(room.clone(), user(conn), GRACE, at(0)));
         presences.depart(&room, Address::from_bits(7), at(1));
         assert!(!presences.arrive(room.clone(), user(count), GRACE, at(2)));

@@ -30,6 +30,11 @@ impl Code {
     pub const TOO_MANY_REQUESTS: Code = Code::temporary(111, "too many requests");
     pub const UNRECOVERABLE_POSITION: Code = Code::lasting(112, "unrecoverable position");
 
+    /// Of a refresh: the token before it still holds, and the next that the application gives may do.
+    pub const TOKEN_EXPIRED_AGAIN: Code = Code { is_temporary: true, ..Code::TOKEN_EXPIRED };
+    /// The same token will do later. Centrifugo says 109, after which a client that has this one alone gives up.
+    pub const TOKEN_NOT_YET_VALID: Code = Code { words: "token not valid yet", ..Code::INTERNAL };
+
     /// Nobody serves the route's service: the protocol has no number of its own for that.
     pub const NO_WORKER: Code = Code { words: "no worker serves this now", ..Code::INTERNAL };
     /// Nor for a worker that has not answered.

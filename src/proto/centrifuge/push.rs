@@ -1,5 +1,7 @@
 //! What the gateway says unasked: publications, messages, changes of subscriptions.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -11,7 +13,8 @@ use crate::proto::presence::Change;
 /// Who has published.
 #[derive(Clone, Debug, Serialize)]
 pub struct Info<'a> {
-    pub user: &'a str,
+    /// As its application writes it.
+    pub user: Cow<'a, str>,
     pub client: &'a str,
     /// What the user's token says about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,7 +106,7 @@ mod tests {
     #[test]
     fn a_push_names_its_channel_and_has_no_id() {
         let conn_info = RawValue::from_string("{\"name\":\"Ann\"}".to_owned()).unwrap();
-        let info = Info { user: "ann", client: "0001", conn_info: Some(&conn_info) };
+        let info = Info { user: "ann".into(), client: "0001", conn_info: Some(&conn_info) };
         assert_eq!(
             written(|out| write_publication(out, "room.1", Data(b"{\"x\":1}"), Some(7), Some(&info))),
             "{\"push\":{\"channel\":\"room.1\",\"pub\":{\"data\":{\"x\":1},\"offset\":7,\"info\":{\"user\":\"ann\",\

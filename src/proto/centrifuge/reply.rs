@@ -8,6 +8,7 @@ use super::code::Code;
 use super::json::Data;
 use super::push::Info;
 use crate::proto::presence::Roster;
+use crate::proto::user::User;
 
 /// The body of a reply, under its command's name.
 #[derive(Debug, Serialize)]
@@ -141,7 +142,7 @@ fn by_client<S: serde::Serializer>(roster: &&Roster, serializer: S) -> Result<S:
     let mut map = serializer.serialize_map(Some(roster.listed.len() + roster.away.len()))?;
     for present in roster.known() {
         let client = present.conn.to_string();
-        let user = present.user.as_deref().unwrap_or_default();
+        let user = present.user.as_ref().map(User::name).unwrap_or_default();
         map.serialize_entry(&client, &Info { user, client: &client, conn_info: present.info() })?;
     }
     map.end()

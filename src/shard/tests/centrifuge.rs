@@ -10,7 +10,7 @@ use crate::proto::subject::Pattern;
 use crate::proto::token::Verifier;
 
 /// Unix time, which stands still here: what counts is how long a token holds from now on.
-const NOW: u64 = 1_700_000_000;
+pub(super) const NOW: u64 = 1_700_000_000;
 const KEPT: usize = 3;
 
 pub(super) fn settings() -> Settings {
@@ -34,13 +34,13 @@ pub(super) fn settings() -> Settings {
     settings
 }
 
-fn token(claims: &Value) -> String {
+pub(super) fn token(claims: &Value) -> String {
     jsonwebtoken::encode(&Header::default(), claims, &EncodingKey::from_secret(b"secret")).unwrap()
 }
 
 /// A frame of the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Said {
+pub(super) enum Said {
     Text(Value),
     Close(u16, String),
 }
@@ -49,7 +49,7 @@ enum Said {
 pub(super) struct Client(Peer);
 
 impl Client {
-    fn open(bench: &mut Bench, path: &str) -> Client {
+    pub(super) fn open(bench: &mut Bench, path: &str) -> Client {
         Client(bench.open(0, path))
     }
 
@@ -69,7 +69,7 @@ impl Client {
         self.0.say(text(lines.join("\n").as_bytes()));
     }
 
-    fn hear(&mut self) -> Vec<Said> {
+    pub(super) fn hear(&mut self) -> Vec<Said> {
         while matches!(self.0.end.read(&mut self.0.heard), ReadOutcome::Bytes(_)) {}
         let heard = std::mem::take(&mut self.0.heard);
         let mut rest = &heard[..];
@@ -108,7 +108,7 @@ impl Client {
     }
 }
 
-fn worker(bench: &mut Bench, subject: &str) -> Peer {
+pub(super) fn worker(bench: &mut Bench, subject: &str) -> Peer {
     let mut worker = bench.connect(0, BUS);
     worker.say(format!("CONNECT {{\"verbose\":false,\"headers\":true}}\r\nSUB {subject} 1\r\nPING\r\n"));
     bench.run_for(SECOND / 10);

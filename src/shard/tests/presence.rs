@@ -8,6 +8,7 @@ use super::*;
 use crate::hub::mix;
 use crate::proto::channel::{Keep, Rule, Rules};
 use crate::proto::subject::{Pattern, Subject};
+use crate::proto::user::User;
 
 fn settings() -> Settings {
     let mut settings = settings_of_the_protocol();
@@ -169,7 +170,14 @@ fn a_user_is_found_wherever_it_is_connected() {
             assert_eq!(connected["conn"].as_str().unwrap().len(), 16);
         }
         assert_eq!(get_from(&mut bench, 0, "/api/users/nobody")["connected"], json!([]));
-        assert!(ask(&mut bench, 0, "/api/users/a.b").starts_with("HTTP/1.1 400"));
+        let _third = bench.open(0, "/patient/7?user=ann%40example.org");
+        for path in ["/api/users/ann@example.org", "/api/users/ann%40example%2Eorg"] {
+            let found = get_from(&mut bench, shards - 1, path);
+            assert_eq!((&found["user"], &found["connections"]), (&json!("ann@example.org"), &json!(1)), "{path}");
+        }
+        for bad in ["/api/users/a%0Ab", "/api/users/", &format!("/api/users/{}", "x".repeat(249))] {
+            assert!(ask(&mut bench, 0, bad).starts_with("HTTP/1.1 400"), "{bad}");
+        }
         assert!(ask(&mut bench, 0, "/api/users").starts_with("HTTP/1.1 404"));
     }
 }
@@ -221,7 +229,7 @@ fn listed(bench: &Bench, room: usize) -> Vec<String> {
     let roster = bench.core(owner.index()).hub.engine.roster(&channel).expect("its rule asks for it");
     assert_eq!(roster.clients, roster.listed.len());
     let mut names: Vec<_> =
-        roster.listed.iter().map(|present| present.user.as_deref().unwrap_or_default().to_owned()).collect();
+        roster.listed.iter().map(|present| present.user.as_ref().map_or("", User::token).to_owned()).collect();
     names.sort();
     names
 }

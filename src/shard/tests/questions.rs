@@ -84,7 +84,8 @@ fn the_first_of_a_users_connections_answers_and_the_others_hear_of_it() {
         answer(&mut bench, &clients[1], &ids[0]);
         let heard = outcome(&mut worker, "_INBOX.1");
         assert!(
-            heard.contains(&format!("Tg-User: {user}\r\n\r\n[1]\r\n")) && heard.contains("\r\nTg-Conn: "),
+            heard.contains(&format!("Tg-User: {user}\r\nTg-User-Name: {user}\r\n\r\n[1]\r\n"))
+                && heard.contains("\r\nTg-Conn: "),
             "{heard}"
         );
         for other in [0, 2] {

@@ -1,0 +1,226 @@
+//! Signed tokens (JWT, RFC 7519): who a client is, for how long, and what it may listen to.
+//!
+//! ```text
+//!  header.claims.signature --> form, algorithm, signature --> claims --> exp, nbf --> Connection, Subscription
+//!                                        '--- Refused: expired, not yet valid, or what is wrong with it ---'
+//! ```
+//!
+//! The claims are those of Centrifugo: `sub`, `exp`, `nbf`, `info`, `channels` of a connection, `sub`, `channel`, `exp`, `nbf` of
+//! a subscription (<https://centrifugal.dev/docs/server/authentication>).
+
+mod claims;
+mod der;
+mod key;
+mod pem;
+mod refused;
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::ParsedPublicKey;
+use base64::Engine;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::subject::Subject;
+use super::user::User;
+use crate::limits::TOKEN_INFO_BYTES_MAX;
+use claims::Claims;
+
+pub use refused::{Claim, Fault, Refused};
+
+/// base64url as strangers write it: with padding or without, whatever the bits that pad the last byte. Two spellings of a
+/// signature are worth no more than one.
+const BASE64URL: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Checks tokens by one key.
+#[derive(Clone)]
+pub struct Verifier(Key);
+
+#[derive(Clone)]
+enum Key {
+    Hmac(Arc<hmac::Key>),
+    Rsa(Arc<ParsedPublicKey>),
+    Ecdsa(Arc<ParsedPublicKey>),
+}
+
+/// How a token is signed (RFC 7518 section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    Hs256,
+    Rs256,
+    Es256,
+}
+
+/// What the signer says about a connection.
+#[derive(Debug, Default)]
+pub struct Connection {
+    /// None for nobody in particular.
+    pub user: Option<User>,
+    /// For how many seconds; without an end, for ever.
+    pub ttl: Option<u64>,
+    /// Anything, for the other clients to see: JSON.
+    pub info: Option<Box<RawValue>>,
+    /// What the connection is subscribed to from the start.
+    pub channels: Vec<Subject>,
+}
+
+impl Verifier {
+    /// Tokens signed with a shared secret (HS256).
+    pub fn hmac(secret: &[u8]) -> Verifier {
+        Verifier(Key::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret).into()))
+    }
+
+    /// Tokens signed with RSA (RS256); `file` has the public key in PEM. The error is one clause about the file.
+    pub fn rsa(file: &[u8]) -> Result<Verifier, String> {
+        key::rsa(file).map(|key| Verifier(Key::Rsa(key.into())))
+    }
+
+    /// Tokens signed on the curve P-256 (ES256); otherwise as [`Verifier::rsa`].
+    pub fn ecdsa(file: &[u8]) -> Result<Verifier, String> {
+        key::ecdsa(file).map(|key| Verifier(Key::Ecdsa(key.into())))
+    }
+
+    /// What a connection token says.
+    pub fn connection(&self, token: &str, unix_now: u64) -> Result<Connection, Refused> {
+        let json = self.signed(token)?;
+        let claims = Claims::read(&json)?;
+        let ttl = ttl(&claims, unix_now)?;
+        if claims.channel()?.is_some() {
+            return Err(Fault::OfSubscription.into());
+        }
+        let channels = claims.channels()?;
+        let channels = channels.iter().map(|name| channel(name, Claim::Channels)).collect::<Result<_, _>>()?;
+        if claims.info.as_ref().is_some_and(|info| info.get().len() > TOKEN_INFO_BYTES_MAX) {
+            return Err(Fault::InfoTooLong.into());
+        }
+        Ok(Connection { user: user(&claims)?, ttl, info: claims.info, channels })
+    }
+
+    /// For how many seconds `user` may be subscribed to `asked`; without an end, for ever.
+    pub fn subscription(
+        &self,
+        token: &str,
+        asker: Option<&User>,
+        asked: &str,
+        unix_now: u64,
+    ) -> Result<Option<u64>, Refused> {
+        let json = self.signed(token)?;
+        let claims = Claims::read(&json)?;
+        let ttl = ttl(&claims, unix_now)?;
+        if user(&claims)?.as_ref() != asker {
+            return Err(Fault::OtherUser.into());
+        }
+        match claims.channel()? {
+            None => Err(Fault::NoChannel.into()),
+            Some(channel) if channel == asked => Ok(ttl),
+            Some(_) => Err(Fault::OtherChannel.into()),
+        }
+    }
+
+    /// The claims of a token that the key has signed. White space around it and the word `Bearer` before it (RFC 6750 section
+    /// 2.1) come from files and from headers, and are no part of it.
+    fn signed(&self, token: &str) -> Result<Vec<u8>, Fault> {
+        let token = token.trim_ascii();
+        let token = match token.split_once(char::is_whitespace) {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim_ascii_start(),
+            _ => token,
+        };
+        let (message, signature) = token.rsplit_once('.').ok_or(Fault::Form)?;
+        let (header, claims) = message.split_once('.').ok_or(Fault::Form)?;
+        let decoded = |part: &str| BASE64URL.decode(part).map_err(|_| Fault::Form);
+        let (header, claims, signature) = (decoded(header)?, decoded(claims)?, decoded(signature)?);
+        self.check_header(&header)?;
+        self.check_signature(message.as_bytes(), &signature)?;
+        Ok(claims)
+    }
+
+    /// The algorithm is the key's: a token does not choose how it is checked (RFC 8725 section 3.1).
+    fn check_header(&self, json: &[u8]) -> Result<(), Fault> {
+        #[derive(Deserialize)]
+        struct Header {
+            alg: String,
+            crit: Option<serde::de::IgnoredAny>,
+        }
+        let is_object = json.trim_ascii_start().starts_with(b"{");
+        let header: Header = serde_json::from_slice(json).ok().filter(|_| is_object).ok_or(Fault::Header)?;
+        if header.crit.is_some() {
+            return Err(Fault::Extension);
+        }
+        if header.alg == self.algorithm().name() { Ok(()) } else { Err(Fault::Algorithm(self.algorithm())) }
+    }
+
+    fn check_signature(&self, message: &[u8], signature: &[u8]) -> Result<(), Fault> {
+        let checked = match &self.0 {
+            Key::Hmac(key) => hmac::verify(key, message, signature),
+            Key::Rsa(key) | Key::Ecdsa(key) => key.verify_sig(message, signature),
+        };
+        checked.map_err(|_| Fault::Signature(self.algorithm()))
+    }
+
+    fn algorithm(&self) -> Algorithm {
+        match self.0 {
+            Key::Hmac(_) => Algorithm::Hs256,
+            Key::Rsa(_) => Algorithm::Rs256,
+            Key::Ecdsa(_) => Algorithm::Es256,
+        }
+    }
+}
+
+impl Algorithm {
+    fn name(self) -> &'static str {
+        match self {
+            Algorithm::Hs256 => "HS256",
+            Algorithm::Rs256 => "RS256",
+            Algorithm::Es256 => "ES256",
+        }
+    }
+}
+
+/// For how many seconds the claims hold. No leeway for clocks that differ: a client whose token is not valid yet tries again by
+/// itself, and one whose token has ended brings another.
+fn ttl(claims: &Claims<'_>, unix_now: u64) -> Result<Option<u64>, Refused> {
+    if let Some(value) = claims.nbf {
+        let begin = claims::date(value).ok_or(Fault::NoDate(Claim::Nbf))?;
+        if begin > unix_now as f64 {
+            return Err(Refused::NotYetValid);
+        }
+    }
+    let Some(value) = claims.exp else { return Ok(None) };
+    let end = claims::date(value).ok_or(Fault::NoDate(Claim::Exp))?;
+    claims::seconds_until(end, unix_now).map(Some).ok_or(Refused::Expired)
+}
+
+fn user(claims: &Claims<'_>) -> Result<Option<User>, Fault> {
+    let Some(name) = claims.sub()? else { return Ok(None) };
+    User::new(&name).map(Some).map_err(Fault::User)
+}
+
+fn channel(name: &str, claim: Claim) -> Result<Subject, Fault> {
+    let channel = Subject::new(name).map_err(|error| Fault::Channel(claim, error))?;
+    if channel.is_reserved() || channel.is_inbox() { Err(Fault::Reserved(claim)) } else { Ok(channel) }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Says nothing of the key.
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Verifier({})", self.algorithm())
+    }
+}
+
+#[cfg(test)]
+mod tests;
