@@ -138,8 +138,8 @@ pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 pub const SUBJECT_BYTES_MAX: usize = 256;
 /// Most tokens of a subject: the depth of the pattern trie.
 pub const SUBJECT_TOKENS_MAX: usize = 32;
-/// Longest subscription id.
-pub const SID_BYTES_MAX: usize = 32;
+/// Longest subscription id: packages count, and some name a subscription by a UUID or after its subject.
+pub const SID_BYTES_MAX: usize = 256;
 /// Most subscriptions of one worker.
 pub const WORKER_SUBSCRIPTIONS_MAX: usize = 65_536;
 /// Silence after which a worker is pinged; nats-server uses 2 minutes and closes after two unanswered pings.

@@ -192,6 +192,7 @@ impl Worker {
     /// Answers a message: for a client's, the answer goes to its connection, as text or binary like the question.
     pub fn reply(&self, message: &Message, payload: &[u8]) -> Result<(), Error> {
         let subject = message.reply.clone().ok_or(Error::NoReply)?;
+        Subject::check(subject.as_str())?;
         let headers = message.header(OPCODE_HEADER).filter(|opcode| *opcode == "binary").map(|opcode| {
             let mut block = HeaderBlock::new();
             block.push(OPCODE_HEADER, opcode);

@@ -33,13 +33,14 @@ if ! command -v cargo >/dev/null; then
 fi
 
 # package:file that it brings. gcc builds the C half of aws-lc-rs, the browser drives the demo's page, valgrind counts
-# instructions, strace makes system calls fail, ip takes networks away, kill sends signals, systemd judges the units,
+# instructions, strace makes system calls fail, ip takes networks away, kill sends signals,
+# nats-server is what the bus is compared with, systemd judges the units,
 # and shellcheck the scripts. tests/tools.rs compares the list with the programs that the tests start.
 missing=()
 for pair in \
     gcc:/usr/bin/cc libc6-dev:/usr/include/stdio.h make:/usr/bin/make \
     ca-certificates:/etc/ssl/certs/ca-certificates.crt curl:/usr/bin/curl openssl:/usr/bin/openssl \
-    procps:/bin/kill iproute2:/sbin/ip strace:/usr/bin/strace valgrind:/usr/bin/valgrind \
+    procps:/bin/kill iproute2:/sbin/ip strace:/usr/bin/strace nats-server:/usr/sbin/nats-server valgrind:/usr/bin/valgrind \
     systemd:/usr/bin/systemd-analyze shellcheck:/usr/bin/shellcheck \
     chromium:/usr/bin/chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf; do
     [ -e "${pair#*:}" ] || missing+=("${pair%%:*}")

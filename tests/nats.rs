@@ -254,6 +254,32 @@ fn a_refused_subject_does_not_close() {
     }
 }
 
+/// What nats-server takes and Tidegate does not is refused with words after which every package goes on.
+#[test]
+fn what_only_nats_server_takes_is_not_permitted() {
+    if std::env::var("BUS_UNDER_TEST").is_ok() {
+        return;
+    }
+    let bus = Bus::start("limits");
+    let (long, deep) = ("a".repeat(257), ["a"; 33].join("."));
+    for (given, shown) in [
+        (long.as_bytes(), &long[..256]),
+        (deep.as_bytes(), &deep),
+        (b"a\x01b", "a\\u{1}b"),
+        (b"a\xff", "a\u{fffd}"),
+        (b"tg.other", "tg.other"),
+    ] {
+        let publish = [b"SUB r 1\r\nPUB ", given, b" r 1\r\nx\r\nPING\r\n"].concat();
+        let refusal = format!("-ERR 'Permissions Violation for Publish to \"{shown}\"'\r\n");
+        let nobody = if given == b"a\xff" { "" } else { "HMSG r 1 16 16\r\nNATS/1.0 503\r\n\r\n\r\n" };
+        bus.say(QUIET, &publish).expect(&format!("{refusal}{nobody}PONG\r\n"));
+    }
+    for (given, shown) in [(long.as_bytes(), &long[..256]), (b"a\xff", "a\u{fffd}"), (b"tg.user.x", "tg.user.x")] {
+        let refusal = format!("-ERR 'Permissions Violation for Subscription to \"{shown}\"'\r\n");
+        bus.say(QUIET, &[b"SUB ", given, b" 1\r\nPING\r\n"].concat()).expect(&format!("{refusal}PONG\r\n"));
+    }
+}
+
 #[test]
 fn verbose_clients_get_an_acknowledgement_of_each_verb() {
     let bus = Bus::start("verbose");
@@ -287,7 +313,7 @@ fn a_payload_may_arrive_in_crumbs() {
 }
 
 /// What both programs check, in their order.
-const CASES: [&str; 15] = [
+const CASES: [&str; 16] = [
     "publish_subscribe",
     "order",
     "wildcard_token",
@@ -302,6 +328,7 @@ const CASES: [&str; 15] = [
     "no_echo",
     "max_payload",
     "text_and_binary",
+    "slips",
     "wrong_credentials",
 ];
 

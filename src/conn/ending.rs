@@ -46,11 +46,11 @@ impl Conn {
             Phase::Http(http) => http.end(reason.row(), retry_after_s(self.peer), &mut self.outbox),
             Phase::WebSocket(_, websocket) => websocket.end(reason.row(), self.peer, &mut self.outbox),
             Phase::Centrifuge(session) => session.end(reason, &mut self.outbox),
-            Phase::Worker(worker) => worker.end(reason, &mut self.outbox),
             Phase::EventStream(_) if reason == CloseReason::Drain => {
                 self.outbox.write(|out| sse::write_retry(out, return_after(self.peer)));
             }
-            Phase::EventStream(_) | Phase::Ending => {}
+            // nats-server says nothing to a slow worker, nor in a drain: what is told to go comes back after silence alone.
+            Phase::Worker(_) | Phase::EventStream(_) | Phase::Ending => {}
         }
         self.carry = Carry::new();
         self.wait_until(now + limits::CLOSE_TIMEOUT);

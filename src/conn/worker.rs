@@ -40,9 +40,17 @@ struct Sub {
 
 /// What the shard is asked to do.
 pub enum Step<'a> {
-    Subscribe { tag: u32, pattern: Pattern, queue: Option<&'a str> },
+    Subscribe {
+        tag: u32,
+        pattern: Pattern,
+        queue: Option<&'a str>,
+    },
     Unsubscribe(Key),
     Publish(Publish<'a>),
+    /// Something was published that reaches nobody, wherever it was meant to go.
+    Unroutable {
+        reply: Option<Subject>,
+    },
 }
 
 pub struct Publish<'a> {
@@ -145,8 +153,9 @@ impl Worker {
                 Ok(self.unsubscribe(sid, max).map(Step::Unsubscribe))
             }
             Verb::Pub { subject, reply, headers, payload } => {
-                self.publish(subject, reply, headers, payload, outbox).map(Some)
+                Ok(Some(self.publish(subject, reply, headers, payload, outbox)))
             }
+            Verb::Idle => Ok(None),
         }
     }
 
@@ -157,7 +166,10 @@ impl Worker {
         sid: &str,
         outbox: &mut Outbox,
     ) -> Result<Option<Step<'a>>, BusError> {
-        let pattern = Pattern::new(subject).map_err(|_| BusError::InvalidSubject)?;
+        let pattern = Pattern::new(subject).map_err(|error| match error.is_of_nats() {
+            true => BusError::InvalidSubject,
+            false => BusError::SubscribeNotAllowed(subject.to_owned()),
+        })?;
         if self.subs.len() >= limits::WORKER_SUBSCRIPTIONS_MAX {
             return Err(BusError::TooManySubscriptions);
         }
@@ -200,6 +212,7 @@ impl Worker {
         sub.hub
     }
 
+    /// A slip in a subject costs that message alone, as in nats-server: most packages give up for good when they are told of it.
     fn publish<'a>(
         &mut self,
         subject: &str,
@@ -207,21 +220,35 @@ impl Worker {
         headers: Option<&'a [u8]>,
         payload: &'a [u8],
         outbox: &mut Outbox,
-    ) -> Result<Step<'a>, BusError> {
-        let subject_checked = Subject::new(subject).map_err(|_| BusError::InvalidPublishSubject)?;
-        let reply = reply.map(Subject::new).transpose().map_err(|_| BusError::InvalidPublishSubject)?;
-        if subject_checked.is_reserved() && !is_sendable(subject) {
-            return Err(BusError::PublishNotAllowed(subject.to_owned()));
+    ) -> Step<'a> {
+        let wants_no_responders = reply.is_some() && self.options.no_responders && self.options.headers;
+        let checked = Subject::new(subject);
+        let refused = match &checked {
+            Err(error) if !error.is_of_nats() => Some(BusError::PublishNotAllowed(subject.to_owned())),
+            Err(_) => self.options.pedantic.then_some(BusError::InvalidPublishSubject),
+            Ok(checked) => {
+                let is_refused = checked.is_reserved() && !is_sendable(subject);
+                is_refused.then(|| BusError::PublishNotAllowed(subject.to_owned()))
+            }
+        };
+        match (checked, refused) {
+            (Ok(subject), None) => {
+                self.acknowledge(outbox);
+                let reply = reply.and_then(|reply| read_reply(reply, &subject));
+                let is_silent = !self.options.echo;
+                Step::Publish(Publish { subject, reply, headers, payload, wants_no_responders, is_silent })
+            }
+            (_, refused) => {
+                if let Some(error) = &refused {
+                    outbox.write(|out| bus::write_error(out, error));
+                }
+                // nats-server acknowledges all but what is not permitted.
+                if !matches!(refused, Some(BusError::PublishNotAllowed(_))) {
+                    self.acknowledge(outbox);
+                }
+                Step::Unroutable { reply: reply.filter(|_| wants_no_responders).map(Subject::unread) }
+            }
         }
-        self.acknowledge(outbox);
-        Ok(Step::Publish(Publish {
-            subject: subject_checked,
-            wants_no_responders: reply.is_some() && self.options.no_responders && self.options.headers,
-            reply,
-            headers,
-            payload,
-            is_silent: !self.options.echo,
-        }))
     }
 
     fn acknowledge(&self, outbox: &mut Outbox) {
@@ -285,13 +312,6 @@ impl Worker {
         self.pings_out = 0;
     }
 
-    /// The last words, where the protocol has some that have not been said yet.
-    pub fn end(&mut self, reason: CloseReason, outbox: &mut Outbox) {
-        if reason == CloseReason::SlowConsumer {
-            outbox.write(|out| bus::write_error(out, &BusError::SlowConsumer));
-        }
-    }
-
     /// Asks for a sign of life, or gives up.
     pub fn on_silence(&mut self, outbox: &mut Outbox) -> Result<(), CloseReason> {
         const PINGS_OUT_MAX: u8 = 2;
@@ -330,6 +350,14 @@ fn is_authorized(wanted: &Credentials, options: &ConnectOptions) -> bool {
     match wanted {
         Credentials::User { name, password } => is_same(name, &options.user) & is_same(password, &options.pass),
         Credentials::Token(token) => is_same(token, &options.auth_token),
+    }
+}
+
+/// A reply subject as others will see it. The gateway itself answers what is below `tg.`, and can do that on a subject only.
+fn read_reply(reply: &str, subject: &Subject) -> Option<Subject> {
+    match Subject::new(reply) {
+        Ok(reply) => Some(reply),
+        Err(_) => (!subject.is_reserved()).then(|| Subject::unread(reply)),
     }
 }
 

@@ -55,7 +55,8 @@ pub struct Message {
     pub subject: Subject,
     /// Where an answer is expected.
     pub reply: Option<Subject>,
-    /// A whole NATS header block, `NATS/1.0\r\n` to the empty line; validated by whoever took it in.
+    /// A NATS header block, `NATS/1.0\r\n` to the empty line; of a worker's, whatever it has sent in its place, which goes to
+    /// other workers unread ([`headers::lookup`] reads it with care).
     pub headers: Option<Box<[u8]>>,
     pub payload: Box<[u8]>,
 }

@@ -42,10 +42,23 @@ pub enum SubjectError {
     RestNotLast,
 }
 
+impl SubjectError {
+    /// Whether NATS knows no such subject either; otherwise it is longer than this gateway takes, or no text.
+    pub fn is_of_nats(self) -> bool {
+        !matches!(self, SubjectError::TooLong | SubjectError::TooManyTokens | SubjectError::BadCharacter)
+    }
+}
+
 impl Subject {
     pub fn new(name: &str) -> Result<Subject, SubjectError> {
         Subject::check(name)?;
         Ok(Subject(name.into()))
+    }
+
+    /// A reply subject as a worker has written it. NATS hands it on unread, and if it is no subject, that is between those who
+    /// write and read it: nothing is published there.
+    pub fn unread(name: &str) -> Subject {
+        Subject(name.into())
     }
 
     /// What [`Subject::new`] checks, without the allocation.

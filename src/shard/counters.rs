@@ -81,6 +81,7 @@ counters! {
     handshakes_waiting: gauge "tls_handshakes_waiting", "TLS connections that wait for a turn of their handshake.";
     resumed: counter "tls_resumed_total", "TLS handshakes finished that a ticket had made shorter.";
     received: counter "messages_received_total", "Messages from clients, workers and publishers.";
+    unroutable: counter "messages_unroutable_total", "Messages of workers to names that are no subjects, or that they may not publish to.";
     delivered: counter "messages_delivered_total", "Messages handed to one connection each.";
     replayed: counter "messages_replayed_total", "Messages handed to clients that had missed them.";
     mails: counter "mails_total", "Mails between threads.";

@@ -56,6 +56,11 @@ impl Core {
             }
             Step::Worker(worker::Step::Unsubscribe(sub)) => self.withdraw(sub),
             Step::Worker(worker::Step::Publish(publish)) => self.worker_message(key, publish),
+            Step::Worker(worker::Step::Unroutable { reply }) => {
+                self.counters().received.add(1);
+                self.counters().unroutable.add(1);
+                reply.into_iter().for_each(|reply| self.no_responders(key, &reply));
+            }
             Step::Publish(message) => self.admin_message(key, message),
             Step::History { tag, channel, since, bounds } => self.ask_history(key, tag, channel, since, bounds),
             Step::Accept(asked) => self.accept(key, *asked),

@@ -30,20 +30,21 @@ impl Bus {
     pub fn start(name: &str) -> Bus {
         match std::env::var("BUS_UNDER_TEST") {
             Ok(address) => Bus { address, _gateway: None },
-            Err(_) => Bus::start_gateway(name),
+            // Two shards, so that workers are apart and messages cross the mesh.
+            Err(_) => Bus::start_with(name, 2),
         }
     }
 
-    fn start_gateway(name: &str) -> Bus {
-        let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nats_{name}.toml"));
+    /// A gateway with so many shards, whatever else is to be tested.
+    pub fn start_with(name: &str, shards: usize) -> Bus {
+        let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nats_{name}_{shards}.toml"));
         let text = format!(
             "[[listener]]\naddress = \"127.0.0.1:0\"\n\n[admin]\naddress = \"127.0.0.1:0\"\n\n\
              [bus]\naddress = \"127.0.0.1:0\"\nuser = \"{USER}\"\npassword = \"{PASSWORD}\"\n"
         );
         std::fs::write(&config, text).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            // Two shards, so that workers are apart and messages cross the mesh.
-            .args(["serve", "--shards", "2", "--config"])
+            .args(["serve", "--shards", &shards.to_string(), "--config"])
             .arg(&config)
             .stdout(Stdio::piped())
             .spawn()

@@ -217,6 +217,15 @@ const cases = {
       assert.deepEqual(received, sent);
     }),
 
+  slips: () =>
+    connected(1, {}, async (client) => {
+      const subscription = client.subscribe("js.slips");
+      for (const slip of ["js..7", ".js", "js.", "*", "js.*"]) client.publish(slip, "lost");
+      await assert.rejects(client.request("js..7"), (error) => error.code === ErrorCode.NoResponders);
+      client.publish("js.slips", "x");
+      assert.deepEqual(strings(await take(subscription, 1)), ["x"]);
+    }),
+
   async wrong_credentials() {
     for (const wrong of [{ pass: "wrong" }, { user: undefined, pass: undefined }, { user: undefined, pass: undefined, token: pass }]) {
       await assert.rejects(connect(options(wrong)), (error) => error.code === ErrorCode.AuthorizationViolation);

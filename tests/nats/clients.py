@@ -253,6 +253,24 @@ async def text_and_binary():
 
 
 @case
+async def slips():
+    async with connected() as client:
+        subscription = await client.subscribe("py.>")
+        for slip in ["py..7", ".py", "py.", "*", "py.*.7"]:
+            await client.publish(slip, b"lost")
+        try:
+            await client.request("py..7", b"?", timeout=PATIENCE_S)
+            raise AssertionError("somebody answered")
+        except NoRespondersError:
+            pass
+        await client.publish("py.7", b"x")
+        # nats-server hands on what was published to a pattern, and Tidegate does not.
+        while (await subscription.next_msg(PATIENCE_S)).data != b"x":
+            pass
+        assert client.is_connected
+
+
+@case
 async def wrong_credentials():
     parts = urlsplit(URL)
     wrong = f"nats://{parts.username}:wrong@{parts.hostname}:{parts.port}"

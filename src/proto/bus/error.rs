@@ -1,40 +1,45 @@
 //! What a worker is told when it did something wrong: nats-server's words, because clients compare them.
 
-use std::fmt;
+use std::fmt::{self, Write};
+
+use crate::limits::SUBJECT_BYTES_MAX;
 
 /// Why a verb was refused. [`BusError::closes`] says whether the connection ends with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BusError {
     /// Not a verb, or a payload that does not end where its line said.
     UnknownOperation,
-    /// A verb with the wrong number of arguments or a malformed one. nats-server closes without a word here; these are
-    /// the words that its documents have for it.
+    /// A verb with the wrong number of arguments or a malformed one.
     Malformed,
     ControlLineTooLong,
     PayloadTooLarge,
-    /// A header block that a client's library could fail to read; nats-server passes it on.
-    BadHeaders,
     InvalidSubject,
+    /// Said only to those who are pedantic; the message reaches nobody either way.
     InvalidPublishSubject,
     InvalidClientProtocol,
     NoRespondersNeedHeaders,
     AuthorizationViolation,
     AuthenticationTimeout,
     StaleConnection,
-    SlowConsumer,
-    TooManyConnections,
     TooManySubscriptions,
+    /// What only the gateway may say, and what nats-server takes and a gateway does not (its subjects are shorter, and text).
+    /// These are words after which every package goes on.
     PublishNotAllowed(String),
     SubscribeNotAllowed(String),
 }
 
 impl BusError {
+    /// Whether `-ERR` says it. A malformed verb closes without a word, as in nats-server: nats-py and nats.go give up for good
+    /// after most words, and come back after a connection that has closed without one.
+    pub fn is_said(&self) -> bool {
+        *self != BusError::Malformed
+    }
+
     /// Whether the connection has to be closed once the error is sent; otherwise the verb has been skipped.
     pub fn closes(&self) -> bool {
         !matches!(
             self,
-            BusError::BadHeaders
-                | BusError::InvalidSubject
+            BusError::InvalidSubject
                 | BusError::InvalidPublishSubject
                 | BusError::TooManySubscriptions
                 | BusError::PublishNotAllowed(_)
@@ -51,7 +56,6 @@ impl fmt::Display for BusError {
             BusError::Malformed => "Parser Error",
             BusError::ControlLineTooLong => "maximum control line exceeded",
             BusError::PayloadTooLarge => "Maximum Payload Violation",
-            BusError::BadHeaders => "bad message header detected",
             BusError::InvalidSubject => "Invalid Subject",
             BusError::InvalidPublishSubject => "Invalid Publish Subject",
             BusError::InvalidClientProtocol => "invalid client protocol",
@@ -59,17 +63,31 @@ impl fmt::Display for BusError {
             BusError::AuthorizationViolation => "Authorization Violation",
             BusError::AuthenticationTimeout => "Authentication Timeout",
             BusError::StaleConnection => "Stale Connection",
-            BusError::SlowConsumer => "Slow Consumer",
-            BusError::TooManyConnections => "maximum connections exceeded",
             BusError::TooManySubscriptions => "maximum subscriptions exceeded",
             BusError::PublishNotAllowed(subject) => {
-                return write!(f, "Permissions Violation for Publish to \"{subject}\"");
+                return write!(f, "Permissions Violation for Publish to {}", Quoted(subject));
             }
             BusError::SubscribeNotAllowed(subject) => {
-                return write!(f, "Permissions Violation for Subscription to \"{subject}\"");
+                return write!(f, "Permissions Violation for Subscription to {}", Quoted(subject));
             }
         })
     }
 }
 
 impl std::error::Error for BusError {}
+
+/// A name that may hold anything, on one line: as much of it as any subject has, and what is no character escaped.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        for character in self.0.chars().take(SUBJECT_BYTES_MAX) {
+            match character.is_control() {
+                true => write!(f, "{}", character.escape_default())?,
+                false => f.write_char(character)?,
+            }
+        }
+        f.write_str("\"")
+    }
+}

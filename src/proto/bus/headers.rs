@@ -43,8 +43,8 @@ pub fn is_valid_value(value: &str) -> bool {
     !value.contains(['\r', '\n', '\0'])
 }
 
-/// The first value of the header `name`, in whatever case it was written, without the white space around it. `block`
-/// is a valid one.
+/// The first value of the header `name`, in whatever case it was written, without the white space around it; none that
+/// [`is_valid_value`] refuses. `block` is what a worker has sent in its place: lines are looked at as far as they are some.
 pub fn lookup<'a>(block: &'a [u8], name: &str) -> Option<&'a str> {
     let mut rest = after_line(block)?;
     while !rest.starts_with(LINE_END.as_bytes()) {
@@ -53,7 +53,7 @@ pub fn lookup<'a>(block: &'a [u8], name: &str) -> Option<&'a str> {
         if let Some(value) = value
             && line[..name.len()].eq_ignore_ascii_case(name.as_bytes())
         {
-            return str::from_utf8(value.trim_ascii()).ok();
+            return str::from_utf8(value.trim_ascii()).ok().filter(|value| is_valid_value(value));
         }
         rest = &next[LINE_END.len()..];
     }

@@ -15,7 +15,6 @@ use std::str;
 use memchr::memchr;
 
 use super::BusError;
-use super::headers;
 use crate::limits::SID_BYTES_MAX;
 
 /// What INFO promises and the parser holds everybody to.
@@ -34,7 +33,7 @@ pub enum Verb<'a> {
     Connect(&'a str),
     Ping,
     Pong,
-    /// PUB, or HPUB: then `headers` is a valid block (see [`headers`]).
+    /// PUB, or HPUB: then `headers` is what should be a block (see [`headers`](super::headers)). nats-server hands it on unread.
     Pub {
         subject: &'a str,
         reply: Option<&'a str>,
@@ -51,6 +50,8 @@ pub enum Verb<'a> {
         sid: &'a str,
         max: Option<u64>,
     },
+    /// What servers say to each other (INFO, +OK): nats-server passes over it.
+    Idle,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,9 +63,12 @@ enum Operation {
     Hpub,
     Sub,
     Unsub,
+    Idle,
+    /// -ERR: a worker that says so is not understood any further.
+    Error,
 }
 
-const OPERATIONS: [(&[u8], Operation); 7] = [
+const OPERATIONS: [(&[u8], Operation); 10] = [
     (b"PUB", Operation::Pub),
     (b"HPUB", Operation::Hpub),
     (b"PING", Operation::Ping),
@@ -72,6 +76,9 @@ const OPERATIONS: [(&[u8], Operation); 7] = [
     (b"SUB", Operation::Sub),
     (b"UNSUB", Operation::Unsub),
     (b"CONNECT", Operation::Connect),
+    (b"INFO", Operation::Idle),
+    (b"+OK", Operation::Idle),
+    (b"-ERR", Operation::Error),
 ];
 
 /// Takes one verb off the front of `input`. `Ok(None)`: it is not whole yet, and `input` is untouched. After an error
@@ -81,7 +88,8 @@ pub fn next<'a>(input: &mut &'a mut [u8], limits: &BusLimits) -> Result<Option<V
     let line = &input[..line_len];
     let (operation, arguments) = find_operation(line)?.ok_or(BusError::UnknownOperation)?;
     let fields = match operation {
-        Operation::Connect | Operation::Ping | Operation::Pong => Fields::default(),
+        Operation::Connect | Operation::Ping | Operation::Pong | Operation::Idle => Fields::default(),
+        Operation::Error => return Err(BusError::Malformed),
         _ => Fields::split(line, arguments)?,
     };
     let body = Body::announced(operation, &fields, line, limits)?;
@@ -115,7 +123,7 @@ fn find_line(input: &[u8], line_bytes_max: usize) -> Result<Option<usize>, BusEr
 /// The verb at the front of `input` and where its arguments begin; `None` if it may become one with more bytes.
 /// Garbage is known by its first wrong letter, and does not have to fill a line first.
 fn find_operation(input: &[u8]) -> Result<Option<(Operation, usize)>, BusError> {
-    let word_len = input.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let word_len = input.iter().take_while(|byte| is_letter(**byte)).count();
     let word = &input[..word_len];
     let Some(&next) = input.get(word_len) else {
         let could_become_one = |name: &[u8]| name.len() >= word_len && name[..word_len].eq_ignore_ascii_case(word);
@@ -124,12 +132,17 @@ fn find_operation(input: &[u8]) -> Result<Option<(Operation, usize)>, BusError> 
     };
     let found = OPERATIONS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
     let (_, operation) = found.ok_or(BusError::UnknownOperation)?;
-    // nats-server wants no space before the braces of CONNECT, and ignores what follows PING and PONG.
-    let needs_space = !matches!(operation, Operation::Connect | Operation::Ping | Operation::Pong);
+    // nats-server wants no space before the braces of CONNECT, and ignores what follows PING, PONG, INFO and +OK.
+    let needs_space = !matches!(operation, Operation::Connect | Operation::Ping | Operation::Pong | Operation::Idle);
     if needs_space && !matches!(next, b' ' | b'\t') {
         return Err(BusError::UnknownOperation);
     }
     Ok(Some((*operation, word_len)))
+}
+
+/// Of a verb: +OK and -ERR begin with a sign.
+fn is_letter(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || matches!(byte, b'+' | b'-')
 }
 
 /// Where the end of the verb is, once all of it has come. A body that does not end in CRLF is not what its line said.
@@ -228,10 +241,13 @@ fn read<'a>(
     body: &Body,
     rest: &'a [u8],
 ) -> Result<Verb<'a>, BusError> {
-    let text = |index, error| str::from_utf8(fields.get(line, index)).map_err(|_| error);
+    let text = |index| str::from_utf8(fields.get(line, index)).map_err(|_| ());
+    let lossy = |index| String::from_utf8_lossy(fields.get(line, index)).into_owned();
     match operation {
         Operation::Ping => Ok(Verb::Ping),
         Operation::Pong => Ok(Verb::Pong),
+        Operation::Idle => Ok(Verb::Idle),
+        Operation::Error => Err(BusError::Malformed),
         Operation::Connect => match str::from_utf8(line[arguments..].trim_ascii()) {
             Ok(json) => Ok(Verb::Connect(json)),
             Err(_) => Err(BusError::Malformed),
@@ -240,20 +256,19 @@ fn read<'a>(
             let sizes = if operation == Operation::Hpub { 2 } else { 1 };
             let has_reply = fields.count == 2 + sizes;
             let (headers, payload) = rest[..rest.len() - b"\r\n".len()].split_at(body.headers);
-            let subject = text(0, BusError::InvalidPublishSubject)?;
-            let reply = if has_reply { Some(text(1, BusError::InvalidPublishSubject)?) } else { None };
-            if !headers.is_empty() && !headers::is_valid(headers) {
-                return Err(BusError::BadHeaders);
-            }
+            let refuse = |()| BusError::PublishNotAllowed(lossy(0));
+            let subject = text(0).map_err(refuse)?;
+            let reply = if has_reply { Some(text(1).map_err(refuse)?) } else { None };
             Ok(Verb::Pub { subject, reply, headers: (!headers.is_empty()).then_some(headers), payload })
         }
         Operation::Sub => {
             if !(2..=3).contains(&fields.count) {
                 return Err(BusError::Malformed);
             }
-            let queue = if fields.count == 3 { Some(text(1, BusError::InvalidSubject)?) } else { None };
-            let sid = check_sid(text(fields.count - 1, BusError::Malformed)?)?;
-            Ok(Verb::Sub { subject: text(0, BusError::InvalidSubject)?, queue, sid })
+            let refuse = |()| BusError::SubscribeNotAllowed(lossy(0));
+            let queue = if fields.count == 3 { Some(text(1).map_err(refuse)?) } else { None };
+            let sid = text(fields.count - 1).and_then(check_sid).map_err(refuse)?;
+            Ok(Verb::Sub { subject: text(0).map_err(refuse)?, queue, sid })
         }
         Operation::Unsub => {
             if !(1..=2).contains(&fields.count) {
@@ -261,13 +276,15 @@ fn read<'a>(
             }
             // nats-server unsubscribes at once when the number is none.
             let max = if fields.count == 2 { parse_size(fields.get(line, 1)) } else { None };
-            Ok(Verb::Unsub { sid: check_sid(text(0, BusError::Malformed)?)?, max: max.map(|max| max as u64) })
+            // No subscription has an id that SUB refuses.
+            let sid = text(0).and_then(check_sid).unwrap_or_default();
+            Ok(Verb::Unsub { sid, max: max.map(|max| max as u64) })
         }
     }
 }
 
-fn check_sid(sid: &str) -> Result<&str, BusError> {
-    if sid.len() <= SID_BYTES_MAX { Ok(sid) } else { Err(BusError::Malformed) }
+fn check_sid(sid: &str) -> Result<&str, ()> {
+    if sid.len() <= SID_BYTES_MAX { Ok(sid) } else { Err(()) }
 }
 
 #[cfg(test)]

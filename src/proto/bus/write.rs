@@ -37,7 +37,9 @@ pub fn write_info(out: &mut Vec<u8>, info: &Info<'_>) {
 }
 
 pub fn write_error(out: &mut Vec<u8>, error: &BusError) {
-    write_formatted(out, format_args!("-ERR '{error}'\r\n"));
+    if error.is_said() {
+        write_formatted(out, format_args!("-ERR '{error}'\r\n"));
+    }
 }
 
 /// The line of a message without headers; `payload_len` bytes and CRLF have to follow.

@@ -81,7 +81,7 @@ fn takes_a_session_verb_by_verb() {
                 "Pub {{ subject: \"a.b\", reply: Some(\"r\"), headers: Some({:?}), payload: [104, 105] }}",
                 b"NATS/1.0\r\nA: b\r\n\r\n"
             ),
-            "Invalid Publish Subject",
+            "Permissions Violation for Publish to \"\u{fffd}\"",
             "Ping",
         ]
     );
@@ -119,8 +119,9 @@ fn unknown_operations_are_known_by_their_first_wrong_byte() {
         b"SUB\n",
         b"UNSUB\r",
         b"MSG a 1 1\r\nx\r\n",
-        b"INFO {}\r\n",
-        b"+OK\r\n",
+        b"INFOS {}\r\n",
+        b"+KO\r\n",
+        b"-OK\r\n",
         b"GET / HTTP/1.1\r\n",
         b"\x16\x03\x01",
         b"PUB a 1\r\nx\n",
@@ -149,8 +150,7 @@ fn wrong_arguments_are_malformed() {
         b"SUB a\r\n",
         b"SUB a b c d\r\n",
         b"SUB a b c d e f\r\n",
-        b"SUB a \xff\r\n",
-        b"SUB a 123456789012345678901234567890123\r\n",
+        b"-ERR 'x'\r\n",
         b"UNSUB \r\n",
         b"UNSUB 1 2 3\r\n",
         b"CONNECT \xff\r\n",
@@ -161,9 +161,32 @@ fn wrong_arguments_are_malformed() {
 
 #[test]
 fn what_does_not_close_is_skipped() {
-    assert_eq!(spoken(b"SUB \xff 1\r\nPING\r\n"), ["Invalid Subject", "Ping"]);
-    assert_eq!(spoken(b"PUB a \xff 1\r\nx\r\nPING\r\n"), ["Invalid Publish Subject", "Ping"]);
-    assert_eq!(spoken(b"HPUB a 5 6\r\nhello!\r\nPING\r\n"), ["bad message header detected", "Ping"]);
+    for bad in [
+        &b"SUB \xff 1\r\n"[..],
+        b"SUB a \xff\r\n",
+        b"SUB a \xff 1\r\n",
+        b"PUB \xff 1\r\nx\r\n",
+        b"PUB a \xff 1\r\nx\r\n",
+    ] {
+        let said = spoken(&[bad, b"PING\r\n"].concat());
+        assert!(said[0].starts_with("Permissions Violation for ") && said[1] == "Ping", "{said:?}");
+    }
+    let limits = BusLimits { control_line_bytes_max: 4096, ..LIMITS };
+    let mut bytes = format!("SUB a {}\r\nUNSUB {0}\r\n", "s".repeat(SID_BYTES_MAX + 1)).into_bytes();
+    let mut input = &mut bytes[..];
+    assert_eq!(next(&mut input, &limits), Err(BusError::SubscribeNotAllowed("a".into())));
+    assert_eq!(next(&mut input, &limits), Ok(Some(Verb::Unsub { sid: "", max: None })));
+}
+
+#[test]
+fn what_servers_say_is_passed_over() {
+    assert_eq!(spoken(b"+OK\r\n+ok x\nINFO {}\r\ninfo\r\nPING\r\n"), ["Idle", "Idle", "Idle", "Idle", "Ping"]);
+}
+
+#[test]
+fn headers_are_not_read() {
+    let verb = format!("Pub {{ subject: \"a\", reply: None, headers: Some({:?}), payload: [33] }}", b"hello");
+    assert_eq!(spoken(b"HPUB a 5 6\r\nhello!\r\nPING\r\n"), [&verb, "Ping"]);
 }
 
 #[test]
