@@ -12,6 +12,8 @@ use tokio::time::timeout;
 
 #[path = "nats/bus.rs"]
 mod bus;
+#[path = "nats/reference/mod.rs"]
+mod reference;
 
 use bus::{Bus, PATIENCE};
 
@@ -312,7 +314,7 @@ fn a_payload_may_arrive_in_crumbs() {
     raw.expect("HMSG raw.c 1 18 23\r\nNATS/1.0\r\nA: b\r\n\r\nhello\r\n");
 }
 
-/// What both programs check, in their order.
+/// What both older programs check, in their order.
 const CASES: [&str; 16] = [
     "publish_subscribe",
     "order",
@@ -336,24 +338,36 @@ fn tests_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
 }
 
-fn assert_passes(client: &mut Command, bus: &Bus) {
+/// What the program with nats-core checks.
+const CORE_CASES: [&str; 5] = ["greeting", "order", "wildcards_and_queues", "request_reply", "no_responders"];
+
+fn assert_passes(client: &mut Command, cases: &[&str], bus: &Bus) {
     let output = client.arg(bus.url()).output().unwrap_or_else(|error| panic!("{client:?}: {error}"));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let passed: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("ok ")).collect();
-    let is_whole = CASES.iter().all(|case| passed.contains(case));
+    let is_whole = cases.iter().all(|case| passed.contains(case));
     assert!(output.status.success() && is_whole, "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn python() -> Command {
+    let installed = tests_folder().join(".venv/bin/python");
+    Command::new(if installed.exists() { installed } else { "python3".into() })
 }
 
 #[test]
 fn the_python_client_finds_all_as_it_expects() {
     let bus = Bus::start("python");
-    let installed = tests_folder().join(".venv/bin/python");
-    let python = if installed.exists() { installed } else { "python3".into() };
-    assert_passes(Command::new(python).arg(tests_folder().join("nats/clients.py")), &bus);
+    assert_passes(python().arg(tests_folder().join("nats/clients.py")), &CASES, &bus);
+}
+
+#[test]
+fn the_newer_python_client_finds_all_as_it_expects() {
+    let bus = Bus::start("core");
+    assert_passes(python().arg(tests_folder().join("nats/core.py")), &CORE_CASES, &bus);
 }
 
 #[test]
 fn the_node_client_finds_all_as_it_expects() {
     let bus = Bus::start("node");
-    assert_passes(Command::new("node").arg(tests_folder().join("nats/clients.mjs")), &bus);
+    assert_passes(Command::new("node").arg(tests_folder().join("nats/clients.mjs")), &CASES, &bus);
 }

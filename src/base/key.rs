@@ -83,11 +83,6 @@ impl<T> Slots<T> {
     }
 
     pub fn insert(&mut self, value: T) -> Key {
-        self.insert_with(|_| value)
-    }
-
-    /// Inserts a value that knows its own key.
-    pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
         while self.segments.get(self.lowest_with_room).is_some_and(|segment| !segment.has_room()) {
             self.lowest_with_room += 1;
         }
@@ -96,7 +91,7 @@ impl<T> Slots<T> {
             self.segments.push(Segment::new(self.first_generation));
         }
         self.len += 1;
-        self.segments[index].insert_with((index * SEGMENT_SLOTS) as u32, make)
+        self.segments[index].insert((index * SEGMENT_SLOTS) as u32, value)
     }
 
     pub fn contains(&self, key: Key) -> bool {
@@ -172,7 +167,7 @@ impl<T> Segment<T> {
         usize::from(self.len) < SEGMENT_SLOTS
     }
 
-    fn insert_with(&mut self, first_slot: u32, make: impl FnOnce(Key) -> T) -> Key {
+    fn insert(&mut self, first_slot: u32, value: T) -> Key {
         let at = match self.first_vacant {
             NONE => self.entries.len(),
             vacant => usize::from(vacant),
@@ -185,7 +180,7 @@ impl<T> Segment<T> {
         }
         let entry = &mut self.entries[at];
         let key = Key { slot: first_slot + at as u32, generation: entry.generation };
-        entry.value = Some(make(key));
+        entry.value = Some(value);
         self.first_vacant = entry.next_vacant;
         self.len += 1;
         key

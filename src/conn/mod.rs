@@ -174,14 +174,21 @@ pub struct Conn {
 const _: () = assert!(size_of::<Conn>() <= 120, "with its slot's own words two cache lines: every connection has one");
 
 impl Conn {
-    /// A connection that was just accepted through `door`; `id` is how a worker is told its own name.
-    pub fn new(id: Key, peer: SocketAddr, door: Door, transport: Transport, settings: &Settings, now: Tick) -> Conn {
+    /// A connection that was just accepted through `door`; `number` is how a worker is told which one it is.
+    pub fn new(
+        number: u64,
+        peer: SocketAddr,
+        door: Door,
+        transport: Transport,
+        settings: &Settings,
+        now: Tick,
+    ) -> Conn {
         let mut outbox = Outbox::default();
         let is_tls = transport.is_handshaking();
         let (phase, patience) = match door {
             Door::Front | Door::Admin => (Phase::Http(Box::default()), settings.head_timeout),
             Door::Bus => {
-                let worker = Worker::new(&settings.bus, id.to_bits(), &mut outbox);
+                let worker = Worker::new(&settings.bus, number, peer.into(), &mut outbox);
                 let is_waiting = worker.is_waiting_for_credentials();
                 let patience = if is_waiting { limits::BUS_CONNECT_TIMEOUT } else { limits::BUS_PING_INTERVAL };
                 (Phase::Worker(Box::new(worker)), patience)

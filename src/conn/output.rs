@@ -75,20 +75,19 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::base::Key;
     use crate::conn::Door;
 
     #[test]
     fn nothing_goes_out_after_close_although_the_batch_in_flight_was_sent() {
-        let key = Key { slot: 0, generation: 0 };
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let settings = Settings::default();
-        let mut conn = Conn::new(key, peer, Door::Bus, Transport::Plain, &settings, Tick::ZERO);
+        let mut conn = Conn::new(1, peer, Door::Front, Transport::Plain, &settings, Tick::ZERO);
         let mut sealing = Sealing::default();
-        let greeting = conn.fill(&mut sealing).unwrap().expect("INFO");
-        conn.end(CloseReason::SlowConsumer, Tick::ZERO);
+        conn.outbox.push(b"what it has asked for");
+        let answer = conn.fill(&mut sealing).unwrap().expect("a batch");
+        conn.end(CloseReason::TooSlow, Tick::ZERO);
         conn.is_closing = true;
-        conn.sent(greeting, &mut sealing, &settings, Tick::ZERO);
+        conn.sent(answer, &mut sealing, &settings, Tick::ZERO);
         assert!(!conn.has_output(), "its last words would go to a socket that is closed");
         assert!(conn.fill(&mut sealing).unwrap().is_none());
     }

@@ -15,6 +15,10 @@ pub struct Peer {
 const _: () = assert!(size_of::<Peer>() == 18 && align_of::<Peer>() == 2);
 
 impl Peer {
+    pub fn ip(self) -> IpAddr {
+        Ipv6Addr::from(self.octets).to_canonical()
+    }
+
     pub fn port(self) -> u16 {
         self.port
     }
@@ -39,7 +43,7 @@ impl From<SocketAddr> for Peer {
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        SocketAddr::new(Ipv6Addr::from(self.octets).to_canonical(), self.port).fmt(f)
+        SocketAddr::new(self.ip(), self.port).fmt(f)
     }
 }
 

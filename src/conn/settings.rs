@@ -1,5 +1,6 @@
 //! What the operator decided, as connections need it. Built once by the gateway, shared by all shards, never changed.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +72,8 @@ pub struct BusSettings {
     pub credentials: Option<Credentials>,
     /// Random, new with each process.
     pub server_id: String,
+    /// Where it listens, as INFO says it.
+    pub address: SocketAddr,
 }
 
 /// What CONNECT has to carry.
@@ -94,15 +97,7 @@ impl Default for Settings {
             history_bytes_max: limits::HISTORY_BYTES_MAX,
             unacked_bytes_max: limits::UNACKED_BYTES_MAX,
             websocket: SessionLimits::default(),
-            bus: BusSettings {
-                limits: BusLimits {
-                    control_line_bytes_max: limits::CONTROL_LINE_BYTES_MAX,
-                    payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
-                },
-                outbox_bytes_max: limits::WORKER_OUTBOX_BYTES_MAX,
-                credentials: None,
-                server_id: "TIDEGATE".to_owned(),
-            },
+            bus: BusSettings::default(),
             payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
             outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
             connections_max: limits::CONNECTIONS_MAX,
@@ -118,6 +113,21 @@ impl Default for Settings {
             send_timeout: limits::SEND_TIMEOUT,
             drain: DrainSettings { notice: limits::DRAIN_NOTICE, spread: limits::DRAIN_SPREAD },
             readiness: Readiness::Ready,
+        }
+    }
+}
+
+impl Default for BusSettings {
+    fn default() -> BusSettings {
+        BusSettings {
+            limits: BusLimits {
+                control_line_bytes_max: limits::CONTROL_LINE_BYTES_MAX,
+                payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
+            },
+            outbox_bytes_max: limits::WORKER_OUTBOX_BYTES_MAX,
+            credentials: None,
+            server_id: "TIDEGATE".to_owned(),
+            address: SocketAddr::from(([127, 0, 0, 1], 4222)),
         }
     }
 }

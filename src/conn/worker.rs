@@ -10,6 +10,7 @@ use ahash::AHashMap;
 use slab::Slab;
 
 use super::outbox::Outbox;
+use super::peer::Peer;
 use super::settings::{BusSettings, Credentials};
 use crate::base::Key;
 use crate::limits;
@@ -64,10 +65,12 @@ pub struct Publish<'a> {
 
 impl Worker {
     /// Greets the worker with INFO.
-    pub fn new(settings: &BusSettings, client_id: u64, outbox: &mut Outbox) -> Worker {
+    pub fn new(settings: &BusSettings, client_id: u64, peer: Peer, outbox: &mut Outbox) -> Worker {
         let info = bus::Info {
             server_id: &settings.server_id,
+            address: settings.address,
             client_id,
+            client_ip: peer.ip(),
             max_payload: settings.limits.payload_bytes_max,
             auth_required: settings.credentials.is_some(),
         };

@@ -69,8 +69,12 @@ impl Plan {
             })
             .collect();
         let sockets = handed::assign(sockets, &wanted)?;
-        let settings = Arc::new(settings(config, pages, shards)?);
+        let mut settings = settings(config, pages, shards)?;
         let gates = gates(entrances, sockets)?;
+        if let Some(gate) = gates.iter().find(|gate| gate.entrance.door == Door::Bus) {
+            settings.bus.address = gate.address;
+        }
+        let settings = Arc::new(settings);
         Ok(Plan { shards, is_pinned: config.pin, settings, peer_timeout: config.limits.peer_timeout, gates })
     }
 
@@ -152,6 +156,7 @@ fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Setting
             outbox_bytes_max: limits::WORKER_OUTBOX_BYTES_MAX,
             credentials: config.bus.as_ref().and_then(|bus| bus.credentials.as_ref()).map(credentials),
             server_id: format!("TG{:016X}", random()?),
+            ..BusSettings::default()
         },
         payload_bytes_max: limits.payload_bytes_max,
         outbox_bytes_max: limits.outbox_bytes_max,

@@ -46,7 +46,10 @@ impl Core {
             }
         };
         let (settings, now) = (&self.settings, self.now);
-        let key = self.slots.insert_with(|key| Conn::new(key, peer, entrance.door, transport, settings, now));
+        // Counted over all shards, as it were: no two connections of the process have the same.
+        let count = self.counters().accepted.value() - 1;
+        let number = count * u64::from(self.post.mesh().shards()) + u64::from(self.place.0) + 1;
+        let key = self.slots.insert(Conn::new(number, peer, entrance.door, transport, settings, now));
         self.counters().open.add(1);
         self.counters().clients.add(is_client.into());
         self.work.receive.push(key);

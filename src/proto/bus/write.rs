@@ -1,6 +1,7 @@
 //! What the gateway says to a worker.
 
 use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::json;
 
@@ -10,25 +11,36 @@ use super::BusError;
 #[derive(Clone, Copy, Debug)]
 pub struct Info<'a> {
     pub server_id: &'a str,
-    /// The worker's connection, as a number for its logs.
+    /// Where it has connected to, or what stands for every address.
+    pub address: SocketAddr,
+    /// The worker's connection, as a number for its logs; below 2^53, which is all that a number in JSON can be counted on for.
     pub client_id: u64,
+    /// Where it has connected from.
+    pub client_ip: IpAddr,
     pub max_payload: usize,
     /// CONNECT has to carry credentials.
     pub auth_required: bool,
 }
 
+/// The version of Go that the server was built with: clients want there to be one.
+const GO: &str = "none";
 /// The release of nats-server whose client protocol this is: client libraries switch features by it.
 const PROTOCOL_RELEASE: &str = "2.9.10";
 
+/// All that the protocol's page calls always present, and what tells workers from each other.
 pub fn write_info(out: &mut Vec<u8>, info: &Info<'_>) {
     let mut keys = json!({
         "server_id": info.server_id,
         "server_name": "tidegate",
         "version": PROTOCOL_RELEASE,
         "proto": 1,
+        "go": GO,
+        "host": info.address.ip().to_string(),
+        "port": info.address.port(),
         "headers": true,
         "max_payload": info.max_payload,
         "client_id": info.client_id,
+        "client_ip": info.client_ip.to_string(),
     });
     if info.auth_required {
         keys["auth_required"] = true.into();
@@ -96,13 +108,22 @@ mod tests {
 
     #[test]
     fn greets_with_json() {
-        let info = Info { server_id: "\"x\"", client_id: 7, max_payload: 1024, auth_required: true };
+        let info = Info {
+            server_id: "\"x\"",
+            address: "[::1]:4222".parse().unwrap(),
+            client_id: 7,
+            client_ip: "10.0.0.7".parse().unwrap(),
+            max_payload: 1024,
+            auth_required: true,
+        };
         let line = written(|out| write_info(out, &info));
         let json = line.strip_prefix("INFO ").and_then(|line| line.strip_suffix(" \r\n")).unwrap();
         let keys: serde_json::Value = serde_json::from_str(json).unwrap();
         assert_eq!(keys["server_id"], "\"x\"");
         assert_eq!((keys["max_payload"].as_u64(), keys["client_id"].as_u64()), (Some(1024), Some(7)));
         assert_eq!((keys["headers"].as_bool(), keys["auth_required"].as_bool()), (Some(true), Some(true)));
+        assert_eq!((keys["host"].as_str(), keys["port"].as_u64()), (Some("::1"), Some(4222)));
+        assert_eq!((keys["client_ip"].as_str(), keys["go"].as_str()), (Some("10.0.0.7"), Some("none")));
         let open = written(|out| write_info(out, &Info { auth_required: false, ..info }));
         assert!(!open.contains("auth_required") && !line.trim_end().contains('\n'));
     }

@@ -57,7 +57,7 @@ fn check_verb(verb: &Verb) {
         Verb::Ping | Verb::Pong | Verb::Idle => {}
         Verb::Pub { subject, reply, headers, payload } => {
             assert!(headers.map_or(0, <[u8]>::len) + payload.len() <= LIMITS.payload_bytes_max);
-            headers.into_iter().for_each(check_headers);
+            headers.iter().for_each(|headers| check_headers(headers));
             [Some(*subject), *reply].into_iter().flatten().for_each(check_name);
         }
         Verb::Sub { subject, queue, sid } => {

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use super::plays::Play;
 use crate::bus::{PASSWORD, PATIENCE, USER};
-use crate::plays::Play;
 
 /// What one connection has heard, and whether it is still open.
 #[derive(Debug, PartialEq, Eq)]

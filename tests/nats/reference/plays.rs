@@ -12,7 +12,6 @@ const QUIET: &str = r#","pedantic":false,"headers":true,"no_responders":true"#;
 const PEDANTIC: &str = r#","pedantic":true,"headers":true,"no_responders":true"#;
 const VERBOSE: &str = r#","pedantic":false,"headers":true,"no_responders":true,"verbose":true"#;
 const VERBOSE_PEDANTIC: &str = r#","pedantic":true,"headers":true,"no_responders":true,"verbose":true"#;
-const SILENT: &str = r#","pedantic":false,"headers":true,"no_responders":true,"echo":false"#;
 const PLAIN: &str = r#","pedantic":false"#;
 
 macro_rules! plays {
