@@ -439,3 +439,73 @@ fn no_error_is_shown_when_the_reader_has_had_enough() {
     let output = Command::new("sh").args(["-c", &script]).output().unwrap();
     assert_eq!((code(&output), err(&output)), (0, String::new()));
 }
+
+#[test]
+fn what_cannot_be_written_is_one_line_and_an_exit_code_and_never_a_panic() {
+    let folder = Folder::new("full");
+    let good = folder.file("good.toml", "[[listener]]\naddress = \"127.0.0.1:1\"\n");
+    let bad = folder.file("bad.toml", "[[listener]]\n");
+    let shell = |line: String| {
+        let script = format!("{} {line}", Path::new(env!("CARGO_BIN_EXE_tidegate")).display());
+        unconfigured("sh").args(["-c", &script]).output().unwrap()
+    };
+    let told = "tidegate: stdout: No space left on device (os error 28)\n";
+    for verb in ["config", "config --markdown", "doctor --connections 1", "--help", "sub --help", "--version"] {
+        let failed = if verb.starts_with("doctor") { 2 } else { 1 };
+        let output = shell(format!("{verb} >/dev/full"));
+        assert_eq!((code(&output), err(&output).as_str()), (failed, told), "{verb}");
+        assert_eq!(code(&shell(format!("{verb} >/dev/full 2>/dev/full"))), failed, "{verb}");
+        let output = shell(format!("{verb} | head -c 1"));
+        assert_eq!((code(&output), err(&output).as_str()), (0, ""), "{verb}");
+    }
+    for (verb, expected) in [
+        (format!("check {good}"), 0),
+        (format!("check {bad}"), 1),
+        (format!("serve {bad}"), 1),
+        ("sub ftp://127.0.0.1/".to_owned(), 1),
+        ("launch".to_owned(), 2),
+    ] {
+        assert_eq!(code(&shell(format!("{verb} 2>/dev/full"))), expected, "{verb}");
+        assert_eq!(code(&shell(format!("{verb} 2>&-"))), expected, "{verb}");
+    }
+    assert_eq!(code(&shell(format!("check {good} >/dev/full 2>/dev/full"))), 1);
+}
+
+#[test]
+fn sub_says_on_stdout_what_was_asked_for_and_ends_well_without_a_stderr() {
+    let (port, server) = serve_once(|mut stream| {
+        read_request(&mut stream);
+        write!(stream, "{EVENTS}\r\ndata: hi\n\n").unwrap();
+        _ = stream.read(&mut [0]);
+    });
+    let program = Path::new(env!("CARGO_BIN_EXE_tidegate")).display();
+    let script = format!("{program} sub http://127.0.0.1:{port}/ --count 1 2>/dev/full");
+    let output = unconfigured("sh").args(["-c", &script]).output().unwrap();
+    server.join().unwrap();
+    assert_eq!((code(&output), out(&output).as_str()), (0, "hi\n"));
+}
+
+#[test]
+fn starts_beside_a_service_of_its_name_and_still_tells_a_slip() {
+    let folder = Folder::new("links");
+    let file = folder.file("tidegate.toml", "[[listener]]\naddress = \"127.0.0.1:1\"\n");
+    let check =
+        |variables: &[(&str, &str)]| tidegate(&["check", &file]).envs(variables.iter().copied()).output().unwrap();
+    let output = check(&[
+        ("TIDEGATE_PORT", "tcp://10.96.0.7:8080"),
+        ("TIDEGATE_SERVICE_HOST", "10.96.0.7"),
+        ("TIDEGATE_SERVICE_PORT", "8080"),
+        ("TIDEGATE_SERVICE_PORT_HTTP", "8080"),
+        ("TIDEGATE_PORT_8080_TCP", "tcp://10.96.0.7:8080"),
+        ("TIDEGATE_PORT_8080_TCP_ADDR", "10.96.0.7"),
+        ("TIDEGATE_PORT_8080_TCP_PORT", "8080"),
+        ("TIDEGATE_PORT_8080_TCP_PROTO", "tcp"),
+        ("TIDEGATE_ADMIN_SERVICE_HOST", "10.96.0.9"),
+        ("TIDEGATE_NAME", "/worker/tidegate"),
+        ("TIDEGATE_ENV_PATH", "/usr/bin"),
+    ]);
+    assert_eq!((code(&output), err(&output).as_str()), (0, ""));
+    let output = check(&[("TIDEGATE_PORT", "8080")]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).starts_with("unknown variable TIDEGATE_PORT; "), "{}", err(&output));
+}

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::output;
 use super::source::Source;
 use crate::gateway::config::Config;
 
@@ -32,13 +33,13 @@ pub(super) fn verify(config: &Config, source: &Source) -> ExitCode {
         .filter_map(|listener| Some(format!("{file}: listener {}: {}", listener.address, listener.tls_config().err()?)))
         .collect();
     for mistake in &mistakes {
-        eprintln!("{mistake}");
+        output::line(mistake);
     }
     if !mistakes.is_empty() {
         return ExitCode::FAILURE;
     }
     let (listeners, routes) = (config.listeners.len(), config.routes.len());
-    super::print(&format!("{file}: ok, listeners: {listeners}, routes: {routes}\n"))
+    output::print(&format!("{file}: ok, listeners: {listeners}, routes: {routes}\n"))
 }
 
 /// Reads the file and the environment; mistakes are told on stderr.
@@ -47,7 +48,7 @@ pub(super) fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
     Config::load(file, variables).map_err(|errors| {
         for line in errors.lines() {
-            eprintln!("{line}");
+            output::line(&line);
         }
         ExitCode::FAILURE
     })

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::output;
 use crate::gateway::config;
 
 /// Prints a configuration file with every key, its default and its help.
@@ -15,5 +16,5 @@ pub struct Args {
 
 pub fn run(args: &Args) -> ExitCode {
     let text = if args.markdown { config::markdown() } else { config::annotated() };
-    super::print(&text)
+    output::print(&text)
 }

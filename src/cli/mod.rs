@@ -3,7 +3,6 @@
 //! Results go to stdout, errors to stderr in one line each. The exit code is 0 when it worked, 1 when the operation failed
 //! or the configuration has mistakes, 2 when the command line itself is wrong, 130 when a second signal cut a drain short.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -13,6 +12,7 @@ mod client;
 mod config;
 mod demo;
 mod doctor;
+mod output;
 mod publish;
 mod report;
 mod serve;
@@ -46,7 +46,11 @@ enum Verb {
 
 /// Runs the verb that the process was started with.
 pub fn main() -> ExitCode {
-    match CommandLine::parse().verb {
+    let command_line = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(words) => return tell(&words),
+    };
+    match command_line.verb {
         Verb::Serve(args) => serve::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Config(args) => config::run(&args),
@@ -57,32 +61,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints a result.
-fn print(text: &str) -> ExitCode {
-    match write(text) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => fail(&message),
+/// Prints the help that was asked for, or what is wrong with the command line.
+fn tell(words: &clap::Error) -> ExitCode {
+    let printed = words.print();
+    match output::unless_unread(printed) {
+        Err(message) if !words.use_stderr() => output::fail(&message),
+        _ => ExitCode::from(u8::try_from(words.exit_code()).unwrap_or(u8::MAX)),
     }
-}
-
-/// Writes to stdout. A reader that has gone away (`| head`) is no failure.
-fn write(text: &str) -> Result<(), String> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("stdout: {error}")),
-        _ => Ok(()),
-    }
-}
-
-/// Tells an error, in one line.
-fn complain(message: &str) {
-    eprintln!("tidegate: {message}");
-}
-
-/// Tells an error, and that it is one.
-fn fail(message: &str) -> ExitCode {
-    complain(message);
-    ExitCode::FAILURE
 }
 
 /// A text that fits in one line of a header or a stream.

@@ -10,6 +10,7 @@ use tungstenite::http::Uri;
 use super::client::bus::{self, Bus};
 use super::client::channels::Channels;
 use super::client::{Field, Trust};
+use super::output;
 use super::report::{AT, now_ms};
 
 /// Longest payload that is read from stdin.
@@ -65,8 +66,8 @@ fn rate(text: &str) -> Result<f64, String> {
 
 pub fn run(args: &Args) -> ExitCode {
     match publish_all(args) {
-        Ok(text) => super::print(&text),
-        Err(message) => super::fail(&message),
+        Ok(text) => output::print(&text),
+        Err(message) => output::fail(&message),
     }
 }
 

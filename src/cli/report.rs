@@ -54,11 +54,11 @@ impl Report {
         if self.is_json { json_line(out, arrival, latency_us) } else { text_line(out, arrival, latency_us) }
     }
 
-    /// Shows what there was: on `out` what was asked for, otherwise on `aside`.
-    pub fn summary(&self, out: &mut impl Write, aside: &mut impl Write) -> io::Result<()> {
-        let seconds = self.start.elapsed().as_secs_f64();
+    /// Shows what was asked for of what there was.
+    pub fn summary(&self, out: &mut impl Write) -> io::Result<()> {
         let measured = self.latencies.as_ref().filter(|latencies| !latencies.is_empty());
         if self.is_json {
+            let seconds = self.start.elapsed().as_secs_f64();
             let mut summary = json!({ "messages": self.count, "seconds": seconds });
             if let Some(latencies) = measured {
                 let percentiles = PERCENTILES.iter().map(|(name, at)| ((*name).to_owned(), ms(latencies, *at).into()));
@@ -73,7 +73,13 @@ impl Report {
         } else if self.latencies.is_some() {
             writeln!(out, "latency: no message had \"{AT}\"; `tidegate pub --timestamp` writes it")?;
         }
-        writeln!(aside, "messages: {}, in {seconds:.1} s", self.count)
+        Ok(())
+    }
+
+    /// A line about it that was not asked for; none where there is a summary in JSON.
+    pub fn aside(&self) -> Option<String> {
+        let seconds = self.start.elapsed().as_secs_f64();
+        (!self.is_json).then(|| format!("messages: {}, in {seconds:.1} s", self.count))
     }
 }
 
@@ -165,13 +171,13 @@ mod tests {
     #[test]
     fn measures_latency_from_the_time_in_the_payload() {
         let mut report = Report::new(true, true).unwrap();
-        let (mut out, mut aside) = (Vec::new(), Vec::new());
+        let mut out = Vec::new();
         for ago_ms in [1_000.0, 2_000.0, -5_000.0] {
             let payload = json!({ AT: now_ms() - ago_ms }).to_string().into_bytes();
             report.message(&mut out, &Arrival { payload, ..Arrival::default() }).unwrap();
         }
         report.message(&mut out, &Arrival { payload: b"not json".to_vec(), ..Arrival::default() }).unwrap();
-        report.summary(&mut out, &mut aside).unwrap();
+        report.summary(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
         assert_eq!(summary["summary"]["messages"], 4);

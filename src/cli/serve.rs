@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use log::LevelFilter;
+use log::{LevelFilter, warn};
 
 use super::check;
+use super::output;
 use super::source::Source;
 use super::stop::Stop;
 use crate::gateway::config::{Config, DriverChoice};
@@ -50,7 +51,7 @@ pub fn run(args: &Args) -> ExitCode {
     // First of all: what it takes out of the environment must not be read by another thread meanwhile.
     let sockets = match Handed::from_environment() {
         Ok(sockets) => sockets,
-        Err(error) => return super::fail(&error.to_string()),
+        Err(error) => return output::fail(&error.to_string()),
     };
     let mut config = match check::load(args.source.file().as_deref()) {
         Ok(config) => config,
@@ -64,25 +65,26 @@ pub fn run(args: &Args) -> ExitCode {
     log_to_stderr(config.log);
     match start(config, sockets) {
         Ok((gateway, stop)) => stop.wait(gateway),
-        Err(message) => super::fail(&message),
+        Err(message) => output::fail(&message),
     }
 }
 
 fn start(config: Config, sockets: Vec<Handed>) -> Result<(Gateway, Stop), String> {
     let stop = Stop::new()?;
     let mut gateway = Builder::new(config).sockets(sockets).start().map_err(|error| error.to_string())?;
-    tell(&gateway)?;
+    tell(&gateway);
     gateway.announce();
     Ok((gateway, stop))
 }
 
-fn tell(gateway: &Gateway) -> Result<(), String> {
-    let lines: Vec<String> = gateway
-        .listening()
-        .iter()
-        .map(|listening| format!("listening {} {}\n", listening.name(), listening.address))
-        .collect();
-    super::write(&lines.concat())
+/// Says where it listens: where stdout does not take that, in the log, which is no reason to serve nobody.
+fn tell(gateway: &Gateway) {
+    let listening = gateway.listening().iter();
+    let lines: Vec<String> =
+        listening.map(|listening| format!("listening {} {}", listening.name(), listening.address)).collect();
+    if let Err(message) = output::write(&(lines.join("\n") + "\n")) {
+        warn!("{message}; {}", lines.join(", "));
+    }
 }
 
 /// What others' modules say below a warning is not for operators.

@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, bounded, select};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::complain;
+use super::output::complain;
 use crate::gateway::Gateway;
 
 /// The exit code of a process that was told twice, as a shell gives it for SIGINT.

@@ -13,6 +13,7 @@ use super::client::bus::Bus;
 use super::client::events::Events;
 use super::client::websocket::WebSocket;
 use super::client::{Field, News, Source, Trust};
+use super::output;
 use super::report::Report;
 
 /// The longest time that an option takes: a day.
@@ -73,12 +74,12 @@ pub fn run(args: &Args) -> ExitCode {
     let is_ended = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         if let Err(error) = signal_hook::flag::register(signal, is_ended.clone()) {
-            return super::fail(&error.to_string());
+            return output::fail(&error.to_string());
         }
     }
     match open(args).and_then(|source| follow(args, source, &is_ended)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => super::fail(&message),
+        Err(message) => output::fail(&message),
     }
 }
 
@@ -145,9 +146,9 @@ fn follow(args: &Args, mut source: Source, is_ended: &AtomicBool) -> Result<(), 
             Err(message) => break Err(message),
         }
     };
-    let summary = report.summary(&mut out, &mut io::stderr()).and_then(|()| out.flush());
-    match summary {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => end.and(Err(format!("stdout: {error}"))),
-        _ => end,
+    let summary = report.summary(&mut out).and_then(|()| out.flush());
+    if let Some(aside) = report.aside() {
+        output::line(&aside);
     }
+    end.and(output::unless_unread(summary))
 }

@@ -19,9 +19,9 @@ use std::process::ExitCode;
 use log::LevelFilter;
 use serde_json::json;
 
+use super::output::{complain, print};
 use super::serve::log_to_stderr;
 use super::stop::Stop;
-use super::{complain, print};
 use crate::gateway::config::{
     Admin, Bus, Config, DriverChoice, Listener, Route, SseTarget, Target, UserSource, WebSocketTarget,
 };

@@ -13,7 +13,7 @@ mod verdict;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::check;
+use super::{check, output};
 use crate::gateway;
 use crate::gateway::config::DriverChoice;
 use crate::limits::SHARDS_MAX;
@@ -77,8 +77,8 @@ pub fn run(args: &Args) -> ExitCode {
     let verdict = Verdict::new(&question, &system);
     let text =
         if args.json { show::json(&question, &system, &verdict) } else { show::words(&question, &system, &verdict) };
-    if let Err(message) = super::write(&text) {
-        super::complain(&message);
+    if let Err(message) = output::write(&text) {
+        output::complain(&message);
         return ExitCode::from(CANNOT_TELL);
     }
     match verdict.fits {
