@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use log::{LevelFilter, warn};
+use log::{LevelFilter, info, warn};
 
 use super::check;
 use super::output;
@@ -63,6 +63,9 @@ pub fn run(args: &Args) -> ExitCode {
         return check::verify(&config, &args.source);
     }
     log_to_stderr(config.log);
+    if !config.links.is_empty() {
+        info!("variables that Kubernetes or Docker set for a service are ignored: {}", config.links.join(", "));
+    }
     match start(config, sockets) {
         Ok((gateway, stop)) => stop.wait(gateway),
         Err(message) => output::fail(&message),

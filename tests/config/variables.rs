@@ -94,6 +94,26 @@ fn tells_an_unknown_variable_with_the_nearest_known_one() {
 }
 
 #[test]
+fn ignores_what_is_set_for_a_service_beside_it_and_keeps_its_own() {
+    let config = parse(
+        LISTENER,
+        &[
+            ("TIDEGATE_PORT", "tcp://10.96.0.7:8080"),
+            ("TIDEGATE_SERVICE_HOST", "10.96.0.7"),
+            ("TIDEGATE_BUS_PORT_4222_TCP_ADDR", "10.96.0.8"),
+            ("TIDEGATE_BUS_ADDRESS", "127.0.0.1:4222"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.bus.unwrap().address.port(), 4222);
+    assert_eq!(config.links, ["TIDEGATE_BUS_PORT_4222_TCP_ADDR", "TIDEGATE_PORT", "TIDEGATE_SERVICE_HOST"]);
+    assert_eq!(
+        errors_of_variables("", &[("TIDEGATE_BUS_PORT", "4222")]),
+        ["unknown variable TIDEGATE_BUS_PORT; `tidegate config` lists the keys"]
+    );
+}
+
+#[test]
 fn tells_an_index_that_leaves_a_gap() {
     assert_eq!(
         errors_of_variables("", &[("TIDEGATE_LISTENER_3_ADDRESS", "[::1]:1")]),

@@ -40,6 +40,7 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
             _ => DriverChoice::Auto,
         },
         log: top.text("log").and_then(|level| level.parse().ok()).unwrap_or(log::LevelFilter::Info),
+        links: Vec::new(),
     };
     builder.addresses(&top);
     config

@@ -4,11 +4,12 @@
 //! past the end of what the file has adds to the list.
 
 use super::error::{Error, Errors, Place};
+use super::links::is_link;
 use super::table::{Kind, Row, TABLE};
 use super::tree::{Content, Entry, Table, Value};
 use super::validate::nearest;
 
-const PREFIX: &str = "TIDEGATE_";
+pub(super) const PREFIX: &str = "TIDEGATE_";
 /// Variables of the command line, which are no keys.
 const OF_THE_COMMAND_LINE: &[&str] = &["TIDEGATE_CONFIG"];
 /// Longest index that is read as one.
@@ -21,8 +22,14 @@ enum Step {
     Index(usize),
 }
 
-/// Sets what the variables say; other programs' variables are left alone.
-pub(super) fn apply(root: &mut Table, variables: impl IntoIterator<Item = (String, String)>, errors: &mut Errors) {
+/// Sets what the variables say; other programs' variables are left alone. Those of services whose names begin like ours are
+/// returned: nobody has set them for us.
+pub(super) fn apply(
+    root: &mut Table,
+    variables: impl IntoIterator<Item = (String, String)>,
+    errors: &mut Errors,
+) -> Vec<String> {
+    let mut links = Vec::new();
     let mut found: Vec<(Vec<Step>, &'static Row, String, String)> = Vec::new();
     for (name, text) in variables {
         if !name.starts_with(PREFIX) || OF_THE_COMMAND_LINE.contains(&name.as_str()) {
@@ -30,6 +37,7 @@ pub(super) fn apply(root: &mut Table, variables: impl IntoIterator<Item = (Strin
         }
         match TABLE.iter().find_map(|row| Some((steps(row, &name)?, row))) {
             Some((steps, row)) => found.push((steps, row, name, text)),
+            None if is_link(&name, &text) => links.push(name),
             None => errors.push(unknown(name)),
         }
     }
@@ -41,6 +49,8 @@ pub(super) fn apply(root: &mut Table, variables: impl IntoIterator<Item = (Strin
             errors.push(error);
         }
     }
+    links.sort();
+    links
 }
 
 /// The way to `row`, if `variable` names it.

@@ -24,6 +24,7 @@ mod certificates;
 mod environment;
 mod error;
 mod form;
+mod links;
 mod render;
 mod table;
 mod tree;
@@ -55,6 +56,8 @@ pub struct Config {
     pub pin: bool,
     pub driver: DriverChoice,
     pub log: LevelFilter,
+    /// Variables of the environment that look like keys and were set for a service beside this one.
+    pub links: Vec<String>,
 }
 
 /// An address that clients connect to.
@@ -276,9 +279,10 @@ impl Config {
             Ok(root) => root,
             Err(error) => return Err(errors.with(error)),
         };
-        environment::apply(&mut root, variables, &mut errors);
+        let links = environment::apply(&mut root, variables, &mut errors);
         let broken = validate::validate(&root, &mut errors);
-        let config = build::build(file.parent().unwrap_or(Path::new("")), &root, &broken, &mut errors);
+        let mut config = build::build(file.parent().unwrap_or(Path::new("")), &root, &broken, &mut errors);
+        config.links = links;
         errors.into_result(config)
     }
 }

@@ -119,6 +119,10 @@ Each key can be set from the environment as well, which wins over the file: the 
 of the key in upper case. In a list, `N` is the index from 0; the index after the last one adds to the list. The index of
 `tls` may be left out. Relative paths in the file begin at the file's folder, in variables at the working directory.
 
+A variable that begins with `TIDEGATE_` and names no key is a mistake, so that a slip is noticed. Those are left alone that
+Kubernetes sets for a Service named `tidegate` or `tidegate-…`, and Docker for a link: `TIDEGATE_SERVICE_HOST=10.96.0.7`,
+`TIDEGATE_PORT=tcp://10.96.0.7:80` and the like, by name and value. `enableServiceLinks: false` keeps them away.
+
 ```toml
 [[listener]]
 address = \"0.0.0.0:8443\"
