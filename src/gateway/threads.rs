@@ -151,9 +151,14 @@ fn run(seed: Seed, start: Start) {
     let (waker, started, fold) = (seed.waker.clone(), seed.shared.started, seed.shared.fold.clone());
     let outcome = match seed.shared.driver {
         Kind::Epoll => EpollDriver::new(waker, started, fold).map(|driver| run_on(driver, seed, &start)),
-        Kind::Uring => {
-            UringDriver::new(waker, started, fold, &UringOptions::default()).map(|driver| run_on(driver, seed, &start))
-        }
+        Kind::Uring => match UringDriver::new(waker.clone(), started, fold.clone(), &UringOptions::default()) {
+            Ok(driver) => return run_on(driver, seed, &start),
+            Err(error) => {
+                // The probe had one; for so many shards there may be too little memory to lock, or too few descriptors.
+                warn!("io_uring is not used in shard {}, epoll is: {error}", seed.place.0);
+                EpollDriver::new(waker, started, fold).map(|driver| run_on(driver, seed, &start))
+            }
+        },
     };
     if let Err(error) = outcome {
         // The gateway may have given up already.
