@@ -85,13 +85,17 @@ impl Served {
     }
 
     fn start_with(name: &str, more: &[&str], variables: &[(&str, &str)]) -> Served {
+        Served::start_with_stderr(name, more, variables, Stdio::inherit())
+    }
+
+    fn start_with_stderr(name: &str, more: &[&str], variables: &[(&str, &str)], stderr: Stdio) -> Served {
         let listeners = "[[listener]]\naddress = \"127.0.0.1:0\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
                          tls = { certificate = \"cert.pem\", key = \"key.pem\" }\n";
         let folder = Folder::new(name, listeners);
         let file = folder.configuration();
         let arguments = [&["serve", "--config", &file], more].concat();
         let mut command = tidegate(&arguments);
-        command.envs(variables.iter().copied()).stderr(Stdio::inherit());
+        command.envs(variables.iter().copied()).stderr(stderr);
         let mut child = command.spawn().expect("the binary runs");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is ours"));
         let mut listening = Vec::new();
@@ -231,6 +235,77 @@ fn ends_at_once_when_told_twice() {
     served.signal("-TERM");
     assert_eq!(served.child.wait().expect("it ends").code(), Some(130));
     assert_eq!(subscriber.wait().expect("it ends").code(), Some(1));
+}
+
+#[test]
+fn signals_without_a_meaning_are_a_line_and_disturb_nobody() {
+    let mut served = Served::start_with_stderr("signals", &[], &[], Stdio::piped());
+    let mut stderr = BufReader::new(served.child.stderr.take().expect("stderr is ours"));
+    let mut subscriber = subscribed(&[&served.url("ws", "/ws/sea"), "--count", "2"]);
+    assert_eq!(first_line(&served, &mut subscriber, &[]), "high tide\n");
+    for (signal, words) in [("-HUP", "SIGHUP changes nothing"), ("-USR1", "SIGUSR1 is ignored"), ("-USR2", "SIGUSR2")] {
+        served.signal(signal);
+        let mut line = String::new();
+        while !line.contains(words) {
+            line.clear();
+            assert!(stderr.read_line(&mut line).expect("a line comes") > 0, "{signal} is told");
+        }
+    }
+    served.signal("-PIPE");
+    served.signal("-XFSZ");
+    assert!(publish(&served, "low tide", &[]).status.success());
+    assert!(subscriber.wait().expect("it ends").success(), "it has heard both");
+    served.signal("-QUIT");
+    assert_eq!(served.child.wait().expect("it ends").code(), Some(0));
+}
+
+/// Runs a command in a terminal of its own until it says that it listens, prints whether it ignores SIGHUP, closes the
+/// terminal, and prints its exit code. One that ignores the signal is told to stop.
+const IN_A_TERMINAL: &str = r#"
+import os, pty, re, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+heard = b""
+while b"listening http" not in heard:
+    heard += os.read(terminal, 4096)
+status = open(f"/proc/{pid}/status").read()
+ignores = bool(int(re.search(r"SigIgn:\s*(\w+)", status)[1], 16) & 1)
+os.close(terminal)
+if ignores:
+    os.kill(pid, 15)
+print(ignores, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+#[test]
+fn a_closed_terminal_ends_it_with_a_drain_unless_it_was_told_to_outlive_that() {
+    let folder = Folder::new("terminal", "[[listener]]\naddress = \"127.0.0.1:0\"\n");
+    let serve = format!("exec {} serve --config {}", env!("CARGO_BIN_EXE_tidegate"), folder.configuration());
+    // What nohup(1) does, without its file.
+    for (script, expected) in [(serve.clone(), "False 0\n"), (format!("trap '' HUP; {serve}"), "True 0\n")] {
+        let output = unconfigured("python3").args(["-c", IN_A_TERMINAL, "sh", "-c", &script]).output();
+        let output = output.expect("Python runs");
+        assert_eq!(text(&output.stdout), expected, "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn serves_where_nobody_can_hear_what_it_says() {
+    for (out, err) in [("/dev/null", "/dev/full"), ("/dev/full", "/dev/full"), ("&-", "&-"), ("/dev/full", "/dev/null")]
+    {
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port is free");
+        let folder = Folder::new("deaf", &format!("[[listener]]\naddress = \"{address}\"\n"));
+        let script =
+            format!("exec {} serve --config {} >{out} 2>{err}", env!("CARGO_BIN_EXE_tidegate"), folder.configuration());
+        let mut child = unconfigured("sh").args(["-c", &script]).spawn().expect("a shell runs");
+        let deadline = Instant::now() + PATIENCE;
+        while std::net::TcpStream::connect(address).is_err() {
+            let ended = child.try_wait().expect("it can be asked");
+            assert!(ended.is_none() && Instant::now() < deadline, "{out} {err}: {ended:?}");
+        }
+        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs").success());
+        assert_eq!(child.wait().expect("it ends").code(), Some(0), "{out} {err}");
+    }
 }
 
 #[test]

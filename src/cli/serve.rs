@@ -13,11 +13,11 @@ use crate::gateway::config::{Config, DriverChoice};
 use crate::gateway::{Builder, Gateway, Handed};
 use crate::limits::SHARDS_MAX;
 
-/// Runs the gateway until SIGINT or SIGTERM; then it closes what is open, WebSockets with 1001.
+/// Runs the gateway until SIGINT, SIGTERM or SIGQUIT; then it closes what is open, WebSockets with 1001.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "When it is ready it prints a line for each address: \"listening http 127.0.0.1:8080\", and the same
-with https, bus and admin. A second signal ends it at once, with exit code 130.
+with https, bus and admin. A second signal ends it at once, with exit code 130. SIGHUP, SIGUSR1 and SIGUSR2 change nothing.
 
 Examples:
   tidegate serve

@@ -1,16 +1,33 @@
-//! Waiting for the end of a gateway: SIGINT or SIGTERM, or a failure of its own.
+//! Waiting for the end of a gateway: a signal that asks for it, a terminal that is closed, or a failure of its own.
+//!
+//! ```text
+//!  SIGINT SIGTERM SIGQUIT --> told --> drain; a second one: exit at once
+//!  SIGHUP ------------------> a line; told, if it came because the terminal was closed
+//!  SIGUSR1 SIGUSR2 ---------> a line
+//!  SIGXFSZ -----------------> nothing: the write that was too much has failed
+//! ```
+//!
+//! Left to the kernel all of them would end the process without a drain. SIGPIPE is ignored by Rust's runtime.
 
+use std::fs::File;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, bounded, select};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+use log::warn;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use super::output::complain;
+use crate::base::{Fold, Tick};
 use crate::gateway::Gateway;
 
 /// The exit code of a process that was told twice, as a shell gives it for SIGINT.
 const IMPATIENT: i32 = 130;
+
+/// Signals with a meaning, or with a line at least.
+const HEARD: [i32; 6] = [SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2];
 
 /// Hears the signals. Made before the gateway starts, so that none is missed.
 pub struct Stop {
@@ -20,19 +37,15 @@ pub struct Stop {
 impl Stop {
     /// An error is one sentence.
     pub fn new() -> Result<Stop, String> {
-        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|error| format!("no signals are heard: {error}"))?;
+        let words = |error: std::io::Error| format!("no signals are heard: {error}");
+        // A log in a file that may not grow (RLIMIT_FSIZE) is no reason to end.
+        signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(words)?;
+        let wanted = HEARD.into_iter().filter(|signal| *signal != SIGHUP || !is_hangup_ignored());
+        let signals = Signals::new(wanted).map_err(words)?;
         let (tell, told) = bounded(1);
-        let listen = move || {
-            let mut signals = signals.forever();
-            // Fails when the gateway has ended by itself; then nobody needs to be told.
-            let is_told = signals.next().is_some() && tell.send(()).is_ok();
-            // The first one is still being obeyed: whoever asks again does not want to wait.
-            if is_told && signals.next().is_some() {
-                std::process::exit(IMPATIENT);
-            }
-        };
-        let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(listen);
-        thread.map_err(|error| format!("no signals are heard: {error}"))?;
+        let listener = Ear { tell, terminal: Terminal::new(), fold: Fold::new(), started: Instant::now() };
+        let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || listener.listen(signals));
+        thread.map_err(words)?;
         Ok(Stop { told })
     }
 
@@ -51,4 +64,72 @@ impl Stop {
             }
         }
     }
+}
+
+/// The thread that hears signals, until the process ends.
+struct Ear {
+    tell: Sender<()>,
+    terminal: Terminal,
+    fold: Fold,
+    started: Instant,
+}
+
+impl Ear {
+    fn listen(self, mut signals: Signals) {
+        let mut is_told = false;
+        for signal in signals.forever() {
+            match signal {
+                SIGINT | SIGTERM | SIGQUIT => {
+                    // The first one is still being obeyed: whoever asks again does not want to wait.
+                    if is_told {
+                        std::process::exit(IMPATIENT);
+                    }
+                    is_told = self.end();
+                }
+                SIGHUP if self.terminal.is_closed() => is_told = self.end(),
+                SIGHUP => self.say(signal, "SIGHUP changes nothing: the configuration is read at the start alone"),
+                SIGUSR1 => self.say(signal, "SIGUSR1 is ignored: it has no meaning here"),
+                _ => self.say(signal, "SIGUSR2 is ignored: it has no meaning here"),
+            }
+        }
+    }
+
+    /// Whether somebody obeys. A gateway that has ended by itself needs not be told, one that was told needs not be told again.
+    fn end(&self) -> bool {
+        !matches!(self.tell.try_send(()), Err(TrySendError::Disconnected(())))
+    }
+
+    fn say(&self, signal: i32, words: &str) {
+        if let Some(left_out) = self.fold.say(&signal, Tick::ZERO + self.started.elapsed()) {
+            warn!("{words}{left_out}");
+        }
+    }
+}
+
+/// The terminal that the process was started in, if it was.
+struct Terminal {
+    was_there: bool,
+}
+
+impl Terminal {
+    fn new() -> Terminal {
+        Terminal { was_there: Terminal::is_there() }
+    }
+
+    /// Nobody is left who could press Ctrl-C. The kernel takes the terminal from a session before it sends SIGHUP.
+    fn is_closed(&self) -> bool {
+        self.was_there && !Terminal::is_there()
+    }
+
+    /// /dev/tty is the controlling terminal of whoever opens it; without one it cannot be opened (tty(4)).
+    fn is_there() -> bool {
+        File::open("/dev/tty").is_ok()
+    }
+}
+
+/// Whether the process was started with SIGHUP ignored, as nohup(1) does: then it stays so.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 << (SIGHUP - 1) != 0)
 }
