@@ -40,8 +40,8 @@ missing=()
 for pair in \
     gcc:/usr/bin/cc libc6-dev:/usr/include/stdio.h make:/usr/bin/make \
     ca-certificates:/etc/ssl/certs/ca-certificates.crt curl:/usr/bin/curl openssl:/usr/bin/openssl \
-    procps:/bin/kill iproute2:/sbin/ip strace:/usr/bin/strace nats-server:/usr/sbin/nats-server valgrind:/usr/bin/valgrind \
-    systemd:/usr/bin/systemd-analyze shellcheck:/usr/bin/shellcheck \
+    procps:/bin/kill iproute2:/sbin/ip strace:/usr/bin/strace valgrind:/usr/bin/valgrind nats-server:/usr/sbin/nats-server \
+    systemd:/usr/bin/systemd-analyze systemd:/usr/bin/systemd-socket-activate shellcheck:/usr/bin/shellcheck \
     chromium:/usr/bin/chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf; do
     [ -e "${pair#*:}" ] || missing+=("${pair%%:*}")
 done
