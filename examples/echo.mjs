@@ -1,6 +1,5 @@
 // A worker that answers every message of the service "echo" with the same message.
 //
-//   npm install nats
 //   node examples/echo.mjs [nats://127.0.0.1:4222]
 //
 // Any WebSocket route with `websocket = { service = "echo" }` leads here; several of these share the clients among them.

@@ -1,7 +1,6 @@
 """A worker that answers every message of the service "echo" with the same message.
 
-    pip install nats-py
-    python examples/echo.py [nats://127.0.0.1:4222]
+    .venv/bin/python examples/echo.py [nats://127.0.0.1:4222]
 
 Any WebSocket route with `websocket = { service = "echo" }` leads here; several of these share the clients among them.
 """

@@ -1,7 +1,6 @@
 """Finishes bookings: a second's work for each, as many at a time as come.
 
-    pip install nats-py
-    python examples/booking/worker.py [nats://127.0.0.1:4222] [SECONDS]
+    .venv/bin/python examples/booking/worker.py [nats://127.0.0.1:4222] [SECONDS]
 
 Several of these share the bookings; one that dies leaves what it had to the others, so a booking may be begun twice. Its id
 tells: whoever charges a card does so under `Tg-Request`.

@@ -1,7 +1,6 @@
 """Orders the edits of documents, and keeps them: a file of lines for each document, an edit a line.
 
-    pip install nats-py
-    python examples/collaboration/worker.py [nats://127.0.0.1:4222] [FOLDER]
+    .venv/bin/python examples/collaboration/worker.py [nats://127.0.0.1:4222] [FOLDER]
 
 One of these orders a document. A second one would order it differently: with several, let a database give the versions.
 """

@@ -1,6 +1,5 @@
 // One of a user's devices: shows notifications, and comes back to where it was when its connection is lost.
 //
-//     npm install eventsource centrifuge ws
 //     node examples/notifications/device.mjs [http://127.0.0.1:8080] [USER] [sse | websocket]
 
 import { Centrifuge } from "centrifuge";

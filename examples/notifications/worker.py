@@ -1,7 +1,6 @@
 """Sends notifications to users' devices, each once, although it may die at any moment.
 
-    pip install nats-py
-    python examples/notifications/worker.py [nats://127.0.0.1:4222] [OUTBOX]
+    .venv/bin/python examples/notifications/worker.py [nats://127.0.0.1:4222] [OUTBOX]
 
     request --> put: it is on disk --> answered
                 '--> published under its id --> flushed: the gateway has it --> noted as sent

@@ -1,6 +1,5 @@
 // A customer who orders, and follows what becomes of it.
 //
-//     npm install eventsource
 //     node examples/orders/customer.mjs [http://127.0.0.1:8000 (the shop)] [http://127.0.0.1:8080 (the gateway)]
 //
 // In a page, EventSource is there as it is.

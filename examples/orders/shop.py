@@ -1,7 +1,6 @@
 """A shop: orders over plain HTTP into a database, and what becomes of them on the bus, as soon as it is committed.
 
-    pip install nats-py
-    python examples/orders/shop.py [nats://127.0.0.1:4222] [PORT] [DATABASE]
+    .venv/bin/python examples/orders/shop.py [nats://127.0.0.1:4222] [PORT] [DATABASE]
 
     POST /orders {"shop": "north", "item": "tea"}     201, Location: /orders/1
     POST /orders/1/next                               placed, paid, packed, shipped; 409 after that

@@ -1,7 +1,6 @@
 """Finds a driver for each ride: asks one after the other, and knows at once when one cannot answer.
 
-    pip install nats-py
-    python examples/ride-acceptance/dispatcher.py [nats://127.0.0.1:4222] [DRIVER,DRIVER,...] [SECONDS]
+    .venv/bin/python examples/ride-acceptance/dispatcher.py [nats://127.0.0.1:4222] [DRIVER,DRIVER,...] [SECONDS]
 
 The drivers are those who are near, the nearest first; yours come from an index of places. A driver has so many seconds to answer.
 Several dispatchers share the rides. One that dies leaves its rides to the others, who begin anew: a driver may be asked twice

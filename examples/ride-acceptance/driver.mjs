@@ -1,6 +1,5 @@
 // A driver's app without its screen: is offered rides, and answers as it is told to. driver.html has the screen.
 //
-//     npm install ws
 //     node examples/ride-acceptance/driver.mjs [ws://127.0.0.1:8080] [DRIVER] [takes | declines | waits | leaves]
 
 import WebSocket from "ws";

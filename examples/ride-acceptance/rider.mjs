@@ -1,6 +1,5 @@
 // A rider's app: orders a ride, hears how the search for a driver goes, and its result.
 //
-//     npm install eventsource
 //     node examples/ride-acceptance/rider.mjs [http://127.0.0.1:8080] [RIDER] [FROM]
 
 import { randomUUID } from "node:crypto";

@@ -1,6 +1,5 @@
 // A driver's app: says every second where it is, standing at red lights, and comes back when the connection is lost.
 //
-//     npm install ws
 //     node examples/ride-location/driver.mjs [ws://127.0.0.1:8080] [DRIVER] [MILLISECONDS]
 
 import WebSocket from "ws";

@@ -1,6 +1,5 @@
 // The worker: takes positions from drivers' apps, and publishes to each driver's channel where that driver is.
 //
-//     npm install nats
 //     node examples/ride-location/locations.mjs [nats://127.0.0.1:4222]
 //
 // It remembers nothing, so several of these share the drivers, and each may be restarted at any time.

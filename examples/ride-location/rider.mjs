@@ -1,6 +1,5 @@
 // A rider's app: follows one driver. In a browser, EventSource is there already (rider.html).
 //
-//     npm install eventsource
 //     node examples/ride-location/rider.mjs [http://127.0.0.1:8080] [DRIVER]
 
 import { EventSource } from "eventsource";
