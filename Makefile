@@ -19,7 +19,7 @@ lint: ## formatting, clippy, links of the documentation, shellcheck
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --document-private-items
-	shellcheck -x .ci/run tests/*.sh tuning/tune tuning/wanted.bash
+	shellcheck -x .ci/run tests/*.sh tests/documents/*.sh tuning/tune tuning/wanted.bash
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

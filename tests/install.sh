@@ -33,9 +33,9 @@ if ! command -v cargo >/dev/null; then
 fi
 
 # package:file that it brings. gcc builds the C half of aws-lc-rs, the browser drives the demo's page, valgrind counts
-# instructions, strace makes system calls fail, ip takes networks away, kill sends signals,
-# nats-server is what the bus is compared with, systemd judges the units,
-# and shellcheck the scripts. tests/tools.rs compares the list with the programs that the tests start.
+# instructions, strace makes system calls fail, ip takes networks away, kill sends signals, nats-server is what the bus is
+# compared with, systemd judges the units, and shellcheck the scripts. tests/tools.rs compares the list with the programs
+# that the tests start.
 missing=()
 for pair in \
     gcc:/usr/bin/cc libc6-dev:/usr/include/stdio.h make:/usr/bin/make \

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Calls that take a program's name first, as the tests write them.
 const CALLS: &[&str] = &["Command::new(", "clean(", "unconfigured(", "spawn(", "execFile)("];
 
-/// Programs of the packages that debootstrap puts into its smallest root: dash, bash, coreutils.
-const ESSENTIAL: &[&str] = &["sh", "bash", "timeout", "env"];
+/// Programs of the packages that debootstrap puts into its smallest root: dash, bash, coreutils, util-linux.
+const ESSENTIAL: &[&str] = &["sh", "bash", "timeout", "env", "unshare"];
 
 /// What tests/install.sh asks for in words of its own: `command -v node`, and Python with what makes environments.
 const ASKED_FOR: &[&str] = &["cargo", "node", "npm", "python3"];
@@ -79,6 +80,14 @@ fn whatever_program_the_tests_start_is_installed_by_their_script() {
     for program in ["ip", "kill", "strace", "systemd-socket-activate", "chromium"] {
         assert!(started.contains(program), "{program} is started, and has not been found in the sources");
     }
+}
+
+#[test]
+fn shellcheck_has_nothing_to_say_about_the_scripts() {
+    let scripts =
+        [".ci/run", "tests/bare.sh", "tests/documents/box.sh", "tests/install.sh", "tests/run.sh"].map(project);
+    let output = Command::new("shellcheck").arg("-x").args(scripts).output().expect("shellcheck is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]
