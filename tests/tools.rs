@@ -41,10 +41,12 @@ fn programs(source: &str) -> impl Iterator<Item = String> {
             Some(name.to_owned())
         })
     });
-    // A path as it stands, like the browser's.
-    let paths = source.match_indices("\"/usr/bin/").filter_map(move |(at, _)| {
-        let name = source[at + "\"/usr/bin/".len()..].split('"').next()?;
-        (!name.contains([':', '/'])).then(|| name.to_owned())
+    // Paths as they stand, like the browser's.
+    let paths = ["\"/usr/bin/", "\"/usr/sbin/"].into_iter().flat_map(move |folder| {
+        source.match_indices(folder).filter_map(move |(at, _)| {
+            let name = source[at + folder.len()..].split('"').next()?;
+            (!name.contains([':', '/'])).then(|| name.to_owned())
+        })
     });
     named.chain(paths)
 }
