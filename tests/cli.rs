@@ -169,6 +169,48 @@ fn check_tells_certificates_that_are_missing_or_do_not_fit() {
     assert_eq!(check("other.pem", "key.pem"), told("other.pem with key.pem: the key does not fit the certificate"));
 }
 
+#[test]
+fn check_tells_keys_of_tokens_that_could_verify_none() {
+    let folder = Folder::new("keys");
+    let p384 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let p256 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    folder.file("p384.pem", &p384.public_key_pem());
+    folder.file("p256.pem", &p256.public_key_pem());
+    folder.file("p256.key", &p256.serialize_pem());
+    let told = |verb: &[&str], key: &str| {
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:1\"\n[[route]]\npath = \"/ws\"\n\
+             websocket = {{ protocol = \"centrifuge-json\", token = {{ {key} }} }}\n"
+        );
+        let output = run(&[verb, &[&folder.file("tidegate.toml", &text)]].concat());
+        (code(&output), err(&output).replace(&format!("{}/", folder.0.display()), ""))
+    };
+    let es256 = "ES256 takes keys on the curve P-256 (RFC 7518 section 3.4)";
+    for verb in [&["check"][..], &["serve", "--check"]] {
+        for (key, words) in [
+            (
+                "ecdsa_public_key = \"p384.pem\"",
+                format!("ecdsa_public_key p384.pem is a key on the curve P-384; {es256}"),
+            ),
+            (
+                "ecdsa_public_key = \"no.pem\"",
+                "ecdsa_public_key no.pem cannot be read: No such file or directory (os error 2)".to_owned(),
+            ),
+        ] {
+            assert_eq!(told(verb, key), (1, format!("tidegate.toml: route /ws: {words}\n")));
+        }
+        let (code, words) = told(verb, "ecdsa_public_key = \"p256.key\"");
+        assert!(code == 1 && words.contains("p256.key is a private key"), "{words}");
+        let (code, words) = told(verb, "hmac_secret = \"-----BEGIN PUBLIC KEY-----\"");
+        assert!(code == 1 && words.contains("hmac_secret is a key in PEM; expected"), "{words}");
+        let (code, words) = told(verb, "hmac_secret = \"secret\"");
+        assert!(code == 0 && words.contains("warning: route /ws: hmac_secret is short enough to be guessed"), "{words}");
+        for fits in ["ecdsa_public_key = \"p256.pem\"".to_owned(), format!("hmac_secret = \"{}\"", "x".repeat(32))] {
+            assert_eq!(told(verb, &fits), (0, String::new()));
+        }
+    }
+}
+
 /// Answers one connection, then ends; gives what `answer` gave.
 fn serve_once<T: Send + 'static>(answer: impl FnOnce(TcpStream) -> T + Send + 'static) -> (u16, JoinHandle<T>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::output;
 use super::source::Source;
-use crate::gateway::config::Config;
+use crate::gateway::config::{Config, Target, TokenKey};
 
 /// Validates a configuration without starting anything.
 #[derive(Debug, clap::Args)]
@@ -23,23 +23,35 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-/// What a configuration that was read leads to: certificates that are there and fit.
+/// What a configuration that was read leads to: certificates and keys that are there and fit.
 pub(super) fn verify(config: &Config, source: &Source) -> ExitCode {
     let file = source.name();
     let file = file.display();
-    let mistakes: Vec<String> = config
-        .listeners
-        .iter()
-        .filter_map(|listener| Some(format!("{file}: listener {}: {}", listener.address, listener.tls_config().err()?)))
-        .collect();
+    let of_listeners = config.listeners.iter();
+    let of_listeners = of_listeners
+        .filter_map(|listener| Some(format!("{file}: listener {}: {}", listener.address, listener.tls_config().err()?)));
+    let of_keys = token_keys(config);
+    let of_keys = of_keys.filter_map(|(path, key)| Some(format!("{file}: route {path}: {}", key.verifier().err()?)));
+    let mistakes: Vec<String> = of_listeners.chain(of_keys).collect();
     for mistake in &mistakes {
         output::line(mistake);
+    }
+    for (path, doubt) in token_keys(config).filter_map(|(path, key)| Some((path, key.doubt()?))) {
+        eprintln!("{file}: warning: route {path}: {doubt}");
     }
     if !mistakes.is_empty() {
         return ExitCode::FAILURE;
     }
     let (listeners, routes) = (config.listeners.len(), config.routes.len());
     output::print(&format!("{file}: ok, listeners: {listeners}, routes: {routes}\n"))
+}
+
+/// The keys of tokens, by the paths of their routes.
+fn token_keys(config: &Config) -> impl Iterator<Item = (&str, &TokenKey)> {
+    config.routes.iter().filter_map(|route| match &route.target {
+        Target::Centrifuge(target) => Some((&*route.path, target.token.as_ref()?)),
+        _ => None,
+    })
 }
 
 /// Reads the file and the environment; mistakes are told on stderr.

@@ -14,6 +14,7 @@ use crate::limits;
 use crate::proto::bus::BusLimits;
 use crate::proto::channel::Rules;
 use crate::proto::subject::Pattern;
+use crate::proto::token::Verifier;
 use crate::proto::ws::SessionLimits;
 use crate::shard::Entrance;
 
@@ -217,6 +218,10 @@ fn user(source: &config::UserSource) -> UserSource {
     }
 }
 
+fn verifier(path: &str, key: &config::TokenKey) -> Result<Verifier, String> {
+    key.verifier().map_err(|error| format!("route {path}: {error}"))
+}
+
 fn patterns(names: &[String]) -> Result<Vec<Pattern>, String> {
     names.iter().map(|name| Pattern::new(name).map_err(|error| format!("{name}: {error}"))).collect()
 }
@@ -245,7 +250,7 @@ fn route(route: &config::Route) -> Result<Route, String> {
         config::Target::Centrifuge(centrifuge) => Target::Centrifuge(Box::new(CentrifugeTarget {
             service: centrifuge.service.as_ref().map(service).transpose()?,
             user: centrifuge.user.as_ref().map(user),
-            token: centrifuge.token.as_ref().map(config::TokenKey::verifier).transpose()?,
+            token: centrifuge.token.as_ref().map(|key| verifier(&route.path, key)).transpose()?,
             channels: patterns(&centrifuge.channels)?,
             publish_to: patterns(&centrifuge.publish_to)?,
             server_side: centrifuge

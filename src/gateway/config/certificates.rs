@@ -21,14 +21,38 @@ impl Listener {
 }
 
 impl TokenKey {
-    /// What checks tokens. The error is one line that names the file.
+    /// What checks tokens. The error is one line that names the key of the configuration, and the file.
     pub fn verifier(&self) -> Result<Verifier, String> {
         match self {
+            TokenKey::Hmac(secret) if secret.contains("-----BEGIN ") => Err(PEM_AS_SECRET.to_owned()),
             TokenKey::Hmac(secret) => Ok(Verifier::hmac(secret.as_bytes())),
-            TokenKey::Rsa(file) => read(file, Verifier::rsa),
-            TokenKey::Ecdsa(file) => read(file, Verifier::ecdsa),
+            TokenKey::Rsa(file) => public_key("rsa_public_key", file, Verifier::rsa),
+            TokenKey::Ecdsa(file) => public_key("ecdsa_public_key", file, Verifier::ecdsa),
         }
     }
+
+    /// What is legal and probably not meant, in one line.
+    pub fn doubt(&self) -> Option<String> {
+        let TokenKey::Hmac(secret) = self else { return None };
+        if secret.trim() != secret {
+            return Some("hmac_secret begins or ends with white space, which counts".to_owned());
+        }
+        let is_short = secret.len() < HS256_BYTES_MIN;
+        is_short.then(|| format!("hmac_secret is short enough to be guessed; {HMAC_FITS}"))
+    }
+}
+
+/// As long as what SHA-256 makes of it.
+const HS256_BYTES_MIN: usize = 32;
+const HMAC_FITS: &str = "HS256 wants 32 bytes or more (RFC 7518 section 3.2), such as \"openssl rand -hex 32\" writes";
+/// Whoever knows a public key could sign as if it were the secret.
+const PEM_AS_SECRET: &str =
+    "hmac_secret is a key in PEM; expected a secret, or rsa_public_key or ecdsa_public_key with the name of the file";
+
+fn public_key(name: &str, file: &Path, parse: fn(&[u8]) -> Result<Verifier, String>) -> Result<Verifier, String> {
+    let words = |error: String| format!("{name} {} {error}", file.display());
+    let pem = std::fs::read(file).map_err(|error| words(format!("cannot be read: {error}")))?;
+    parse(&pem).map_err(words)
 }
 
 fn certificate(files: &CertificateFiles) -> Result<Certificate, String> {
