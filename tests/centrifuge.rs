@@ -119,18 +119,23 @@ fn tests_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
 }
 
-/// Runs a program of clients against a gateway on each driver; when it says `ready`, the gateway drains.
+/// Runs a program of clients against a gateway on each driver; when it says `ready`, the gateway drains. Another one takes no part
+/// in that: it is what clients find that come back after a restart.
 fn assert_passes(program: impl Fn() -> Command + Sync) {
     let keys = &Keys::new();
     std::thread::scope(|scope| {
         for driver in ["epoll", "uring"] {
             let program = &program;
             let run = move || {
-                let gateway = start(driver, keys);
-                let address = |door, is_tls| gateway.address(door, is_tls).expect("it listens").to_string();
+                let (gateway, successor) = (start(driver, keys), start(driver, keys));
+                let address = |of: &Gateway, door, is_tls| of.address(door, is_tls).expect("it listens").to_string();
                 let mut child = program()
-                    .args([address(Door::Front, false), address(Door::Bus, false), address(Door::Front, true)])
+                    .args(
+                        [(Door::Front, false), (Door::Bus, false), (Door::Front, true)]
+                            .map(|(door, is_tls)| address(&gateway, door, is_tls)),
+                    )
                     .arg(&keys.0)
+                    .args([Door::Front, Door::Bus].map(|door| address(&successor, door, false)))
                     .stdout(Stdio::piped())
                     .stderr(Stdio::piped())
                     .spawn()
@@ -138,6 +143,7 @@ fn assert_passes(program: impl Fn() -> Command + Sync) {
                 let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
                 let said: Vec<String> = lines.by_ref().take_while(|line| line != "ready").collect();
                 gateway.stop();
+                successor.stop();
                 lines.for_each(drop);
                 let output = child.wait_with_output().expect("it ends");
                 let errors = String::from_utf8_lossy(&output.stderr);

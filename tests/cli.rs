@@ -204,7 +204,10 @@ fn check_tells_keys_of_tokens_that_could_verify_none() {
         let (code, words) = told(verb, "hmac_secret = \"-----BEGIN PUBLIC KEY-----\"");
         assert!(code == 1 && words.contains("hmac_secret is a key in PEM; expected"), "{words}");
         let (code, words) = told(verb, "hmac_secret = \"secret\"");
-        assert!(code == 0 && words.contains("warning: route /ws: hmac_secret is short enough to be guessed"), "{words}");
+        assert!(
+            code == 0 && words.contains("warning: route /ws: hmac_secret is short enough to be guessed"),
+            "{words}"
+        );
         for fits in ["ecdsa_public_key = \"p256.pem\"".to_owned(), format!("hmac_secret = \"{}\"", "x".repeat(32))] {
             assert_eq!(told(verb, &fits), (0, String::new()));
         }

@@ -28,6 +28,9 @@ pub enum Since {
     After(Position),
     /// The newest of those before it.
     Before(Position),
+    /// The same two of a position that names no epoch: it is of the one that the channel is in.
+    AfterOffset(u64),
+    BeforeOffset(u64),
     /// All that are kept, the oldest first.
     Beginning,
     /// The newest.
@@ -42,6 +45,15 @@ impl Since {
     /// What the position means that a client hands back.
     pub fn after(text: &str) -> Since {
         text.parse().map_or(Since::Unreadable, Since::After)
+    }
+
+    /// What it means to a channel in this epoch.
+    pub fn in_epoch(self, epoch: u32) -> Since {
+        match self {
+            Since::AfterOffset(offset) => Since::After(Position { epoch, offset }),
+            Since::BeforeOffset(offset) => Since::Before(Position { epoch, offset }),
+            other => other,
+        }
     }
 }
 

@@ -219,7 +219,7 @@ impl Core {
     pub(super) fn recall(&mut self, key: Key, channel: Subject, since: Option<Since>) {
         let Some(id) = RequestId::in_subject(channel.as_str()) else { return };
         // Whoever gets what is kept of the channel gets it from there.
-        if matches!(since, Some(Since::After(_) | Since::Beginning))
+        if matches!(since, Some(Since::After(_) | Since::AfterOffset(_) | Since::Beginning))
             && self.settings.channels.of(&channel).history.is_some()
         {
             return;

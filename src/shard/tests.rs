@@ -5,6 +5,7 @@ mod drain;
 mod duplicates;
 mod heartbeats;
 mod pace;
+mod positions;
 mod presence;
 mod progress;
 mod questions;

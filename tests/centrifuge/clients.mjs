@@ -3,7 +3,7 @@
 // drain.
 //
 // usage: node clients.mjs HOST:PORT (the gateway) HOST:PORT (its bus) HOST:PORT (over TLS) FOLDER (with its certificate,
-// localhost.pem, and rsa.key, whose public half the route /rsa knows)
+// localhost.pem, and rsa.key, whose public half the route /rsa knows) HOST:PORT HOST:PORT (another gateway and its bus)
 
 import assert from "node:assert/strict";
 import { createHmac, createSign } from "node:crypto";
@@ -14,7 +14,7 @@ import { connect as connectBus, headers, StringCodec } from "nats";
 import WebSocket from "ws";
 import { PATIENCE_MS, within } from "../patience.mjs";
 
-const [gateway, bus, secure, folder] = process.argv.slice(2);
+const [gateway, bus, secure, folder, successor, successorBus] = process.argv.slice(2);
 const text = StringCodec();
 const worker = await connectBus({ servers: bus, reconnect: false });
 
@@ -86,7 +86,7 @@ function token(claims, secret = "secret") {
 
 const inSeconds = (seconds) => Math.floor(Date.now() / 1000) + seconds;
 
-/** Between a client and the gateway: counts what goes through, and cuts it. */
+/** Between a client and the gateway: counts what goes through, cuts it, and leads to another gateway. */
 async function relay(use, target = gateway) {
   const pairs = new Set();
   const seen = { down: "", up: 0 };
@@ -110,6 +110,7 @@ async function relay(use, target = gateway) {
     for (const pair of pairs) pair.forEach((socket) => socket.destroy());
     pairs.clear();
   };
+  const turn = (other) => (target = other);
   /** Cut off while something happens. */
   const without = async (happens) => {
     isOpen = false;
@@ -118,7 +119,7 @@ async function relay(use, target = gateway) {
     isOpen = true;
   };
   try {
-    return await use(`127.0.0.1:${server.address().port}`, cut, seen, without);
+    return await use(`127.0.0.1:${server.address().port}`, cut, seen, without, turn);
   } finally {
     cut();
     server.close();
@@ -392,6 +393,28 @@ const cases = {
           assert.ok(kept.wasRecovering && kept.recovered);
           assert.deepEqual(publications, [["room.kept.side", 1], ["room.kept.side", 2]]);
         }, address))),
+
+  server_side_across_a_restart: () =>
+    relay((address, _cut, _seen, without, turn) =>
+      client("/desk/restart", {}, async (side) => {
+        const other = await connectBus({ servers: successorBus, reconnect: false });
+        const say = (bus, data) => (bus.publish("room.kept.restart", text.encode(String(data))), bus.flush());
+        const publications = record(side, "publication", ({ channel, data }) => [channel, data]);
+        const contexts = record(side, "subscribed", (context) => context);
+        side.connect();
+        await until(() => contexts.length === 2);
+        await say(worker, 1);
+        await until(() => publications.length === 1);
+        for (const number of [2, 3]) await say(other, number);
+        await without(async () => turn(successor));
+        await until(() => publications.length === 3);
+        await say(other, 4);
+        await until(() => publications.length === 4);
+        const back = contexts.slice(2).find(({ channel }) => channel === "room.kept.restart");
+        assert.deepEqual([back.wasRecovering, back.recovered, back.data.gap.reason], [true, false, "epoch"]);
+        assert.deepEqual(publications, [1, 2, 3, 4].map((number) => ["room.kept.restart", number]));
+        await other.close();
+      }, address)),
 
   history: () =>
     connected("/desk?user=ann", {}, async (ann) => {

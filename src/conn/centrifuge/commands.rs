@@ -263,6 +263,7 @@ impl Centrifuge {
             (_, None) if is_reverse => Since::Latest,
             (_, None) => Since::Beginning,
             (_, Some(Since::After(position))) if is_reverse => Since::Before(position),
+            (_, Some(Since::AfterOffset(offset))) if is_reverse => Since::BeforeOffset(offset),
             (_, Some(since)) => since,
         };
         let messages_max = usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, limits::REPLAY_MESSAGES_MAX);

@@ -31,8 +31,11 @@ pub(super) fn since(subscribe: &Subscribe<'_>) -> Option<Since> {
     subscribe.recover.unwrap_or(false).then(|| position(&subscribe.epoch, subscribe.offset.unwrap_or(0)))
 }
 
-/// What an epoch and an offset mean that a client hands back.
+/// What an epoch and an offset mean that a client hands back. No epoch is any, as in Centrifugo's library (`isStreamRecovered`).
 pub(super) fn position(epoch: &str, offset: u64) -> Since {
+    if epoch.is_empty() {
+        return Since::AfterOffset(offset);
+    }
     Since::after(&format!("{epoch}-{offset}"))
 }
 
@@ -65,6 +68,15 @@ impl Recovery {
     /// Bytes of the publications.
     pub fn len(&self) -> usize {
         self.events.iter().map(|event| event.message.payload.len()).sum()
+    }
+
+    pub fn is_recovered(&self) -> bool {
+        self.is_recovered
+    }
+
+    /// The publications come on their own, and move the client on.
+    pub fn leave_to_pushes(&mut self) {
+        self.events.clear();
     }
 
     /// There is no room for the publications: they count as not recovered, and the client stands behind them.
@@ -121,7 +133,8 @@ mod tests {
     #[test]
     fn a_position_is_an_epoch_and_an_offset() {
         assert_eq!(position(&epoch(at(7)), 7), Since::After(at(7)));
-        for epoch in ["", "_", "a1", "000000a1-1", "zzzzzzzz"] {
+        assert_eq!(position("", 7), Since::AfterOffset(7));
+        for epoch in ["_", "a1", "000000a1-1", "zzzzzzzz"] {
             assert_eq!(position(epoch, 1), Since::Unreadable, "{epoch:?}");
         }
     }

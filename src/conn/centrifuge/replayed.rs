@@ -59,7 +59,7 @@ impl Centrifuge {
         };
         let recovery = Recovery::new(channel, excerpt, asked.was_recovering, asked.is_kept);
         if asked.by == AskedBy::Connect {
-            return session.connect_answered(tag, recovery, outbox);
+            return session.connect_answered(tag, recovery, excerpt, outbox);
         }
         match asked.by {
             AskedBy::Command { id, ttl } => {
@@ -117,10 +117,16 @@ impl Centrifuge {
 
 impl Session {
     /// One of the channels that it is subscribed to from the start; with the last, `connect` is answered.
-    fn connect_answered(&mut self, tag: u32, mut recovery: Recovery, outbox: &mut Outbox) {
+    fn connect_answered(&mut self, tag: u32, mut recovery: Recovery, excerpt: &Excerpt, outbox: &mut Outbox) {
         let Some(connecting) = &mut self.connecting else { return };
         match connecting.room.checked_sub(recovery.len()) {
-            Some(room) => connecting.room = room,
+            Some(room) if recovery.is_recovered() => connecting.room = room,
+            Some(room) => {
+                connecting.room = room;
+                // Behind a gap the packages take nothing out of that answer: it follows on its own.
+                recovery.leave_to_pushes();
+                push_messages(excerpt, outbox);
+            }
             None => recovery.give_up(),
         }
         if let Some((_, _, result)) = connecting.results.iter_mut().find(|(own, _, _)| *own == tag) {

@@ -236,9 +236,12 @@ impl Engine {
         };
         let history = self.histories.read(subject, now);
         let kept = history.map_or(latest.offset + 1..latest.offset + 1, |history| history.offsets());
+        let since = since.in_epoch(latest.epoch);
         let is_of_before = matches!(since, Since::Before(_) | Since::Latest);
         let reason = match since {
             Since::Now | Since::Beginning | Since::Latest => None,
+            // Every offset is of an epoch by now.
+            Since::AfterOffset(_) | Since::BeforeOffset(_) => None,
             Since::Unreadable => Some(GapReason::Malformed),
             Since::Unknown => Some(GapReason::Unknown),
             Since::After(position) | Since::Before(position) if position.epoch != latest.epoch => {
