@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use aws_lc_rs::digest;
 
+use super::origins::Page;
 use super::outbox::Outbox;
 use super::route::{AcceptTarget, Parameters, Route};
 use crate::base::RequestId;
@@ -43,22 +44,6 @@ pub struct Asked {
     query: Option<Box<str>>,
     content_type: Option<Box<str>>,
     payload: Box<[u8]>,
-}
-
-/// A page of another origin that may read the answer.
-pub(super) struct Page {
-    origin: Box<str>,
-    credentials: bool,
-}
-
-impl Page {
-    pub fn new(cors: Cors<'_>) -> Page {
-        Page { origin: cors.origin.into(), credentials: cors.credentials }
-    }
-
-    pub fn cors(&self) -> Cors<'_> {
-        Cors { origin: &self.origin, credentials: self.credentials }
-    }
 }
 
 impl Accepting {

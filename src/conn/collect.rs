@@ -1,7 +1,8 @@
 //! The body of a request while it arrives, and what it is for.
 
-use super::accept::{Accepting, Page};
+use super::accept::Accepting;
 use super::admin::Publication;
+use super::origins::Page;
 use crate::proto::CloseReason;
 use crate::proto::http::{Body, BodyStep, Head, ReplyTo};
 

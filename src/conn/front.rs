@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 
 use super::Identity;
-use super::accept::{Accepting, Page};
+use super::accept::Accepting;
+use super::origins::{Page, Sender};
 use super::outbox::Outbox;
 use super::route::{Found, Parameters, Route, Target, UserSource};
 use crate::base::RequestId;
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::SUBPROTOCOL;
-use crate::proto::http::{self, Cors, Head, Refusal, Reply};
+use crate::proto::http::{self, Head, Refusal, Reply};
 use crate::proto::subject::Subject;
 use crate::proto::user::User;
 use crate::proto::{sse, ws};
@@ -36,11 +37,19 @@ const CORS_FIELDS: &str = "Last-Event-ID, Authorization, Content-Type, Idempoten
 /// `going_away`: nothing new is begun, and after so many seconds somebody else will. Streams are the exception: an
 /// EventSource gives up for ever when it gets anything but 200 (the WHATWG HTML standard, "fail the connection"), and so
 /// both kinds are opened, told when to come back, and ended by whoever opens them.
-pub(super) fn request(head: &Head<'_>, routes: &[Route], going_away: Option<u32>, outbox: &mut Outbox) -> Outcome {
-    let segments = match http::split_path(head.path) {
-        Ok(segments) => segments,
+pub(super) fn request(
+    head: &Head<'_>,
+    is_tls: bool,
+    routes: &[Route],
+    going_away: Option<u32>,
+    outbox: &mut Outbox,
+) -> Outcome {
+    let understood = Sender::of(head, is_tls).and_then(|sender| Ok((sender, http::split_path(head.path)?)));
+    let (sender, segments) = match understood {
+        Ok(understood) => understood,
         Err(reason) => return refuse(head, Refusal::new(reason), outbox),
     };
+    let request = Request { head, sender };
     let mut allowed: Vec<&str> = Vec::new();
     let mut preflight_route = None;
     for (index, route) in routes.iter().enumerate() {
@@ -51,22 +60,22 @@ pub(super) fn request(head: &Head<'_>, routes: &[Route], going_away: Option<u32>
             continue;
         }
         let is_begun = matches!(found, Found::Itself(_)) && !route.target.is_stream();
+        let cors = sender.cors(&route.origins);
         if going_away.is_some() && is_begun {
-            let refusal =
-                Refusal { retry_after_s: going_away, cors: cors(head, route), ..Refusal::new(CloseReason::Drain) };
+            let refusal = Refusal { retry_after_s: going_away, cors, ..Refusal::new(CloseReason::Drain) };
             return refuse(head, refusal, outbox);
         }
         let outcome = match found {
-            Found::Itself(parameters) => serve(head, index, route, &parameters, outbox),
-            Found::Result(id) => read(head, index, route, id),
+            Found::Itself(parameters) => serve(&request, index, route, &parameters, outbox),
+            Found::Result(id) => read(&request, index, route, id),
         };
         return match outcome {
             Ok(outcome) => outcome,
-            Err(reason) => refuse(head, Refusal { cors: cors(head, route), ..Refusal::new(reason) }, outbox),
+            Err(reason) => refuse(head, Refusal { cors, ..Refusal::new(reason) }, outbox),
         };
     }
     match preflight_route {
-        Some(route) if head.method == "OPTIONS" => preflight(head, route, &allowed.join(", "), outbox),
+        Some(route) if head.method == "OPTIONS" => preflight(&request, route, &allowed.join(", "), outbox),
         Some(_) => {
             let allow = allowed.join(", ");
             refuse(head, Refusal { allow: Some(&allow), ..Refusal::new(CloseReason::MethodNotAllowed) }, outbox)
@@ -75,16 +84,24 @@ pub(super) fn request(head: &Head<'_>, routes: &[Route], going_away: Option<u32>
     }
 }
 
+/// What is asked, and by whose page.
+struct Request<'h, 'a> {
+    head: &'h Head<'a>,
+    sender: Sender<'a>,
+}
+
 fn serve(
-    head: &Head<'_>,
+    request: &Request<'_, '_>,
     index: usize,
     route: &Route,
     parameters: &Parameters<'_>,
     outbox: &mut Outbox,
 ) -> Result<Outcome, CloseReason> {
-    if !route.allows_origin(head.header("origin"), head.host) {
+    let Request { head, sender } = *request;
+    if !sender.may_use(&route.origins) {
         return Err(CloseReason::OriginRefused);
     }
+    let cors = sender.cors(&route.origins);
     let to = head.reply_to();
     match &route.target {
         Target::Page { content_type, body } => {
@@ -98,7 +115,7 @@ fn serve(
             let channels: Vec<Subject> =
                 channels.iter().map(|channel| channel.fill(parameters)).collect::<Result<_, _>>()?;
             outbox.write(|out| {
-                http::event_stream(out, to, cors(head, route));
+                http::event_stream(out, to, cors);
                 if !to.is_head {
                     sse::write_retry(out, *retry);
                 }
@@ -127,7 +144,7 @@ fn serve(
         }
         Target::Accept(target) => {
             let user = user(head, target.user.as_ref())?;
-            let accepting = Accepting::new(head, index as u16, target, parameters, user, cors(head, route))?;
+            let accepting = Accepting::new(head, index as u16, target, parameters, user, cors)?;
             Ok(Outcome::Accept(Box::new(accepting)))
         }
     }
@@ -145,12 +162,12 @@ fn last_event_id(head: &Head<'_>) -> Option<String> {
 }
 
 /// Whoever knows the id may read: no user is asked for.
-fn read(head: &Head<'_>, index: usize, route: &Route, id: &str) -> Result<Outcome, CloseReason> {
-    if !route.allows_origin(head.header("origin"), head.host) {
+fn read(request: &Request<'_, '_>, index: usize, route: &Route, id: &str) -> Result<Outcome, CloseReason> {
+    if !request.sender.may_use(&route.origins) {
         return Err(CloseReason::OriginRefused);
     }
     let id = id.parse().map_err(|_| CloseReason::UnknownRequest)?;
-    Ok(Outcome::Read { route: index as u16, id, page: cors(head, route).map(Page::new) })
+    Ok(Outcome::Read { route: index as u16, id, page: request.sender.cors(&route.origins).map(Page::new) })
 }
 
 /// The user, by the name that the request says.
@@ -174,18 +191,10 @@ fn subprotocol(head: &Head<'_>) -> Result<Option<&'static str>, CloseReason> {
     }
 }
 
-/// What a page of another origin may do with the answer; the route has allowed the origin.
-fn cors<'a>(head: &Head<'a>, route: &Route) -> Option<Cors<'a>> {
-    let origin = head.header("origin")?;
-    if !route.allows_origin(Some(origin), head.host) {
-        return None;
-    }
-    let is_for_all = route.origins.iter().any(|allowed| &**allowed == "*");
-    Some(if is_for_all { Cors { origin: "*", credentials: false } } else { Cors { origin, credentials: true } })
-}
-
-fn preflight(head: &Head<'_>, route: &Route, methods: &str, outbox: &mut Outbox) -> Outcome {
-    let Some(cors) = cors(head, route).filter(|_| head.header("access-control-request-method").is_some()) else {
+fn preflight(request: &Request<'_, '_>, route: &Route, methods: &str, outbox: &mut Outbox) -> Outcome {
+    let Request { head, sender } = *request;
+    let Some(cors) = sender.cors(&route.origins).filter(|_| head.header("access-control-request-method").is_some())
+    else {
         return refuse(head, Refusal { allow: Some(methods), ..Refusal::new(CloseReason::MethodNotAllowed) }, outbox);
     };
     let to = head.reply_to();

@@ -6,13 +6,14 @@
 //!    '-- a stream: the phase changes, this is over
 //! ```
 
-use super::accept::{self, Owed, Page};
+use super::accept::{self, Owed};
 use super::admin::{self, Publication};
 use super::centrifuge::Centrifuge;
 use super::collect::{Collecting, Purpose};
 use super::ending::retry_after_s;
 use super::events::EventStream;
 use super::front::{self, Outcome};
+use super::origins::Page;
 use super::outbox::Outbox;
 use super::settings::{Readiness, Settings};
 use super::websocket::WebSocket;
@@ -240,7 +241,8 @@ impl Conn {
         now: Tick,
     ) -> Result<Option<Step<'a>>, CloseReason> {
         let refusal = (settings.readiness == Readiness::Closing).then(|| retry_after_s(self.peer));
-        match front::request(head, &settings.routes, refusal, &mut self.outbox) {
+        let is_tls = self.transport.is_tls();
+        match front::request(head, is_tls, &settings.routes, refusal, &mut self.outbox) {
             Outcome::Answered { keep_alive, refused } => {
                 self.refused = refused;
                 self.answered(keep_alive && head.body.is_empty(), settings, now)?;

@@ -31,6 +31,7 @@ pub mod front;
 pub mod held;
 mod http;
 mod identity;
+pub mod origins;
 pub mod outbox;
 mod output;
 mod patience;

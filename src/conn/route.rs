@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::origins::Origins;
 use crate::base::RequestId;
 use crate::proto::CloseReason;
 use crate::proto::subject::{Pattern, Subject, SubjectError, is_valid_token};
@@ -35,8 +36,7 @@ pub struct Route {
     pub methods: Vec<Box<str>>,
     /// As it stands in the configuration: workers see it as `Tg-Route`.
     pub template: Box<str>,
-    /// Origins besides the page's own that may connect; `*` allows all.
-    pub origins: Vec<Box<str>>,
+    pub origins: Origins,
     pub target: Target,
 }
 
@@ -288,13 +288,6 @@ impl Route {
     pub fn takes(&self, found: &Found<'_>, method: &str) -> bool {
         self.methods(found).iter().any(|own| *own == method || (method == "HEAD" && *own == "GET"))
     }
-
-    /// Whether a page of `origin` may connect. Without the header the client is no browser, and none can be misled.
-    pub fn allows_origin(&self, origin: Option<&str>, host: Option<&str>) -> bool {
-        let Some(origin) = origin else { return true };
-        let is_own = origin.split_once("://").is_some_and(|(_, rest)| Some(rest) == host);
-        is_own || self.origins.iter().any(|allowed| &**allowed == "*" || allowed.eq_ignore_ascii_case(origin))
-    }
 }
 
 #[cfg(test)]
@@ -330,26 +323,6 @@ mod tests {
         }
         for bad in ["", "a..b", "tg.x", "a b", "a.{x}y"] {
             assert!(ChannelTemplate::parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn only_the_own_and_the_listed_origins_may_connect() {
-        let route = Route {
-            path: PathTemplate::parse("/").unwrap(),
-            methods: vec!["GET".into()],
-            template: "/".into(),
-            origins: vec!["https://app.example".into()],
-            target: Target::Page { content_type: "text/plain", body: b"" },
-        };
-        for (origin, is_allowed) in [
-            (None, true),
-            (Some("http://gate.example:8080"), true),
-            (Some("https://app.example"), true),
-            (Some("https://evil.example"), false),
-            (Some("null"), false),
-        ] {
-            assert_eq!(route.allows_origin(origin, Some("gate.example:8080")), is_allowed, "{origin:?}");
         }
     }
 }

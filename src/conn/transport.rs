@@ -40,6 +40,10 @@ impl Transport {
         Ok(Transport::Tls(Box::new(TlsTransport { tls: Tls::new(config)?, waiting: None })))
     }
 
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Transport::Tls(_))
+    }
+
     pub fn is_handshaking(&self) -> bool {
         match self {
             Transport::Plain => false,

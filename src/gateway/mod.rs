@@ -26,6 +26,7 @@ use log::{info, warn};
 
 use crate::base::Place;
 use crate::conn::Door;
+use crate::conn::origins::Origins;
 use crate::conn::route::{PathTemplate, Route, Target};
 use crate::driver::{Choice, Kind, Waker, choose};
 use crate::hub::PlaceSet;
@@ -135,7 +136,7 @@ impl Builder {
             path: PathTemplate::parse(path).expect("a page's path is written in the program"),
             methods: vec!["GET".into()],
             template: path.into(),
-            origins: Vec::new(),
+            origins: Origins::default(),
             target: Target::Page { content_type, body },
         });
         self

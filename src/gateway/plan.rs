@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::conn::Door;
+use crate::conn::origins::Origins;
 use crate::conn::route::{
     AcceptTarget, CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
 };
@@ -264,7 +265,7 @@ fn route(route: &config::Route) -> Result<Route, String> {
         path: PathTemplate::parse(&route.path)?,
         methods: route.methods.iter().map(|method| method.as_str().into()).collect(),
         template: route.path.as_str().into(),
-        origins: route.origins.iter().map(|origin| origin.as_str().into()).collect(),
+        origins: Origins::new(route.origins.iter().map(|origin| origin.as_str().into())),
         target,
     })
 }

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::conn::origins::Origins;
 use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget};
 use crate::conn::settings::Credentials;
 use crate::driver::sim::{Endpoint, Faults, ReadOutcome, SimDriver, World};
@@ -213,7 +214,7 @@ fn route(path: &str, target: Target) -> Route {
         path: PathTemplate::parse(path).unwrap(),
         methods: vec!["GET".into()],
         template: path.into(),
-        origins: Vec::new(),
+        origins: Origins::default(),
         target,
     }
 }

@@ -6,6 +6,7 @@ mod doors;
 mod front;
 mod hostile;
 mod liveness;
+mod origins;
 mod peers;
 mod records;
 mod requests;

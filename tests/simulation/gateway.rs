@@ -7,6 +7,7 @@ use std::time::Duration;
 use tidegate::base::counters::Counter;
 use tidegate::base::{Place, Tick};
 use tidegate::conn::Door;
+use tidegate::conn::origins::Origins;
 use tidegate::conn::route::{
     AcceptTarget, CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
 };
@@ -376,7 +377,7 @@ fn route(path: &str, target: Target) -> Route {
         path: PathTemplate::parse(path).expect("a path"),
         methods: vec!["GET".into()],
         template: path.into(),
-        origins: Vec::new(),
+        origins: Origins::default(),
         target,
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tidegate::base::Key;
 use tidegate::conn::Door;
+use tidegate::conn::origins::Origins;
 use tidegate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, WebSocketTarget};
 use tidegate::conn::settings::Settings;
 use tidegate::proto::ws::{Opcode, frame};
@@ -42,7 +43,7 @@ fn routes() -> Vec<Route> {
         path: PathTemplate::parse(path).expect("it is a template"),
         methods: vec!["GET".into()],
         template: path.into(),
-        origins: Vec::new(),
+        origins: Origins::default(),
         target,
     };
     let own = WebSocketTarget { channel: Some(channel()), publish: true, service: None, user: None, control: false };

@@ -5,6 +5,7 @@ use std::mem::{self, MaybeUninit};
 use memchr::memmem;
 use smallvec::SmallVec;
 
+use super::authority::Authority;
 use super::body::Framing;
 use super::reply::ReplyTo;
 use super::target::{self, Target};
@@ -196,7 +197,7 @@ impl<'a> Head<'a> {
         let host = self.single_header("host")?;
         match host {
             None if self.minor_version == 1 => return Err(CloseReason::MalformedRequest),
-            Some(host) if !host.is_empty() => target::check_authority(host)?,
+            Some(host) if !host.is_empty() => _ = Authority::parse(host)?,
             _ => {}
         }
         self.host = self.host.or(host);

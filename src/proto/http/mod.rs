@@ -15,14 +15,18 @@
 //!   lets requests be smuggled past it (RFC 9112 section 11.2).
 //! - Nothing here knows routes, deadlines or sockets. Bounds come from [`crate::limits`].
 
+mod authority;
 mod body;
 mod head;
+mod origin;
 mod reply;
 mod target;
 mod upgrade;
 
+pub use authority::{Authority, Host};
 pub use body::{Body, BodyStep, Framing};
 pub use head::{Field, Head, next_head};
+pub use origin::Origin;
 pub use reply::{Cors, Refusal, Reply, ReplyTo, event_stream, go_on, preflight, switching_protocols};
 pub use target::{query_parameter, split_path};
 pub use upgrade::{wants_websocket, websocket_key};

@@ -53,7 +53,9 @@ pub(super) const ROWS: &[Row] = &[
         fallback: Fallback::Nothing("[\"https://example.com\"]"),
         help: "Origins of the pages that may use the route besides the gateway's own; others get 403.",
         doc: "One, or a list; `*` allows any. Pages of the gateway's own host always may, and so may requests without an \
-              Origin header: they come from no page. A page that is opened from a disk has no origin to be named, and needs `*`.",
+              Origin header: they come from no page. Scheme, host and port decide, however they are spelled; a plain listener takes \
+              pages of its host over https as its own, because a proxy that ends TLS may stand in front of it. A page that is \
+              opened from a disk has no origin to be named, and needs `*`.",
     },
     Row {
         path: "route[].sse",

@@ -1,0 +1,148 @@
+//! Whose pages may use a route, and what they may read of its answers.
+//!
+//! ```text
+//!  Origin, Host, TLS --> Sender --may_use--> Origins of the route     is it served?
+//!                           '-----cors-----> Cors --kept--> Page      may the page read the answer, now or later?
+//! ```
+
+use crate::proto::CloseReason;
+use crate::proto::http::{Cors, Head, Origin};
+
+/// Origins besides the gateway's own whose pages may use a route, as the configuration names them; `*` allows all.
+#[derive(Clone, Debug, Default)]
+pub struct Origins(Vec<Box<str>>);
+
+impl Origins {
+    pub fn new(texts: impl IntoIterator<Item = Box<str>>) -> Origins {
+        Origins(texts.into_iter().collect())
+    }
+
+    pub fn texts(&self) -> &[Box<str>] {
+        &self.0
+    }
+
+    fn are_all(&self) -> bool {
+        self.0.iter().any(|text| &**text == "*")
+    }
+
+    /// What names no host, such as `null`, is compared as a text.
+    fn have(&self, origin: &str) -> bool {
+        let parsed = Origin::parse(origin);
+        self.0.iter().any(|text| match parsed {
+            Some(parsed) => Origin::parse(text) == Some(parsed),
+            None => text.eq_ignore_ascii_case(origin),
+        })
+    }
+}
+
+/// What a browser says of the page that sends a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender<'a> {
+    /// Without it the client is no browser, and no page can mislead it.
+    origin: Option<&'a str>,
+    /// Whether the origin is the gateway's own.
+    is_own: bool,
+}
+
+impl<'a> Sender<'a> {
+    /// `is_tls`: whether it came in by a listener with TLS. A browser names one origin (RFC 6454 section 7.3); a request
+    /// that names two is refused, because what stands in front of the gateway may have looked at the other one.
+    pub fn of(head: &Head<'a>, is_tls: bool) -> Result<Sender<'a>, CloseReason> {
+        let mut origins = head.headers("origin");
+        let origin = origins.next();
+        if origins.next().is_some() {
+            return Err(CloseReason::MalformedRequest);
+        }
+        let own = |origin: Origin<'_>| head.host.is_some_and(|host| origin.is_of(host, is_tls));
+        Ok(Sender { origin, is_own: origin.and_then(Origin::parse).is_some_and(own) })
+    }
+
+    pub fn origin(&self) -> Option<&'a str> {
+        self.origin
+    }
+
+    pub fn may_use(&self, origins: &Origins) -> bool {
+        self.origin.is_none_or(|origin| self.is_own || origins.are_all() || origins.have(origin))
+    }
+
+    /// What a page may do with an answer of a route that has these origins. An answer that every page may read carries no
+    /// cookies.
+    pub fn cors(&self, origins: &Origins) -> Option<Cors<'a>> {
+        let origin = self.origin.filter(|_| self.may_use(origins))?;
+        Some(match origins.are_all() {
+            true => Cors { origin: "*", credentials: false },
+            false => Cors { origin, credentials: true },
+        })
+    }
+}
+
+/// A page of another origin that may read an answer, after the request is gone.
+pub(super) struct Page {
+    origin: Box<str>,
+    credentials: bool,
+}
+
+impl Page {
+    pub fn new(cors: Cors<'_>) -> Page {
+        Page { origin: cors.origin.into(), credentials: cors.credentials }
+    }
+
+    pub fn cors(&self) -> Cors<'_> {
+        Cors { origin: &self.origin, credentials: self.credentials }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::http::next_head;
+
+    /// Whether a request with these lines may use a route of these origins, by a listener with or without TLS.
+    fn may(lines: &str, is_tls: bool, origins: &[&str]) -> Result<bool, CloseReason> {
+        let mut bytes = format!("GET / HTTP/1.1\r\n{lines}\r\n").into_bytes();
+        let mut input = &mut bytes[..];
+        let head = next_head(&mut input).unwrap().unwrap();
+        let origins = Origins::new(origins.iter().map(|&text| text.into()));
+        Ok(Sender::of(&head, is_tls)?.may_use(&origins))
+    }
+
+    #[test]
+    fn only_the_own_and_the_listed_origins_may_use_a_route() {
+        let listed = ["https://app.example:443", "HTTP://LOCALHOST:3000", "null"];
+        for (origin, may_use) in [
+            ("", true),
+            ("Origin: http://gate.example:8080\r\n", true),
+            ("Origin: https://app.example\r\n", true),
+            ("Origin: https://APP.example\r\n", true),
+            ("Origin: http://localhost:3000\r\n", true),
+            ("Origin: http://127.0.0.1:3000\r\n", false),
+            ("Origin: https://evil.example\r\n", false),
+            ("Origin: http://app.example\r\n", false),
+            ("Origin: null\r\n", true),
+            ("Origin: file://\r\n", false),
+            ("Origin:\r\n", false),
+            ("Origin: \u{ff}\r\n", false),
+        ] {
+            assert_eq!(may(&format!("Host: gate.example:8080\r\n{origin}"), false, &listed), Ok(may_use), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_standard_port_is_the_same_as_none() {
+        for (host, origin, is_tls) in [
+            ("gate.example:443", "https://gate.example", true),
+            ("gate.example", "https://gate.example:443", true),
+            ("gate.example:80", "http://gate.example", false),
+            ("Gate.Example", "HTTP://gate.example:80", false),
+            ("[::1]:80", "http://[::1]", false),
+        ] {
+            assert_eq!(may(&format!("Host: {host}\r\nOrigin: {origin}\r\n"), is_tls, &[]), Ok(true), "{host} {origin}");
+        }
+    }
+
+    #[test]
+    fn an_origin_that_is_named_twice_is_not_known() {
+        let twice = "Host: a\r\nOrigin: http://a\r\nOrigin: https://evil.example\r\n";
+        assert_eq!(may(twice, false, &["*"]), Err(CloseReason::MalformedRequest));
+    }
+}
