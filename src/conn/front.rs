@@ -181,13 +181,17 @@ fn user(head: &Head<'_>, source: Option<&UserSource>) -> Result<Option<User>, Cl
     User::new(&name).map(Some).map_err(|_| CloseReason::BadUser)
 }
 
-/// A client that wants another form of the protocol would not understand ours; one that asks for none means this one.
-fn subprotocol(head: &Head<'_>) -> Result<Option<&'static str>, CloseReason> {
-    const OFFER: &str = "sec-websocket-protocol";
-    match head.header(OFFER) {
+/// A client that wants another form of the protocol would not understand ours; one that asks for none means this one. A
+/// list without an element asks for none (RFC 9110 section 5.6.1.2). The answer is the client's own spelling: it looks it up
+/// among those it has offered (RFC 6455 section 4.1).
+fn subprotocol<'a>(head: &Head<'a>) -> Result<Option<&'a str>, CloseReason> {
+    let mut offers = head.elements("sec-websocket-protocol").peekable();
+    match offers.peek() {
         None => Ok(None),
-        Some(_) if head.has_element(OFFER, SUBPROTOCOL) => Ok(Some(SUBPROTOCOL)),
-        Some(_) => Err(CloseReason::NotUpgradable),
+        Some(_) => match offers.find(|offer| offer.eq_ignore_ascii_case(SUBPROTOCOL)) {
+            Some(offer) => Ok(Some(offer)),
+            None => Err(CloseReason::NotUpgradable),
+        },
     }
 }
 

@@ -169,3 +169,50 @@ fn a_listed_origin_may_read_a_stream_and_no_other() {
         assert!(refused.starts_with("HTTP/1.1 405 ") && !refused.contains("Access-Control"), "{refused}");
     });
 }
+
+/// A handshake with this key and these lines besides.
+fn handshake(path: &str, key: &str, lines: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: {key}\r\n{lines}\r\n"
+    )
+}
+
+#[test]
+fn a_key_is_answered_whatever_its_last_bits_are() {
+    // RFC 6455 section 4.1 has the first in a note; what answers it is computed from the text of the key (section 4.2.2).
+    let keys = [
+        ("AQIDBAUGBwgJCgsMDQ4PEC==", "OfS0wDaT5NoxF2gqm7Zj2YtetzM="),
+        ("AQIDBAUGBwgJCgsMDQ4PEA==", "C/0nmHhBztSRGR1CwL6Tf4ZjwpY="),
+    ];
+    on_both_drivers("", |gateway| {
+        for (key, accept) in keys {
+            let answer = Raw::connect(front(gateway)).send(handshake("/ws/1", key, "")).read_until("\r\n\r\n");
+            assert!(answer.starts_with("HTTP/1.1 101 "), "{key} got {answer}");
+            assert!(answer.contains(&format!("\r\nSec-WebSocket-Accept: {accept}\r\n")), "{key} got {answer}");
+        }
+    });
+}
+
+#[test]
+fn a_client_of_the_client_protocol_may_offer_it_or_nothing() {
+    const ROUTE: &str = "[[route]]\npath = \"/connect\"\n\
+                         websocket = { protocol = \"centrifuge-json\", channels = \"news\" }\n";
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    on_both_drivers(ROUTE, |gateway| {
+        for (offer, answered) in [
+            ("", Some("")),
+            ("Sec-WebSocket-Protocol:\r\n", Some("")),
+            ("Sec-WebSocket-Protocol: , ,\r\nSec-WebSocket-Protocol:\r\n", Some("")),
+            ("Sec-WebSocket-Protocol: centrifuge-json\r\n", Some("centrifuge-json")),
+            ("Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: , Centrifuge-JSON\r\n", Some("Centrifuge-JSON")),
+            ("Sec-WebSocket-Protocol: centrifuge-protobuf\r\n", None),
+            ("Sec-WebSocket-Protocol: \u{e9}\r\n", None),
+        ] {
+            let answer = Raw::connect(front(gateway)).send(handshake("/connect", KEY, offer)).read_until("\r\n\r\n");
+            let chosen = answer.split("\r\n").find_map(|line| line.strip_prefix("Sec-WebSocket-Protocol: "));
+            let chosen = answer.starts_with("HTTP/1.1 101 ").then_some(chosen.unwrap_or_default());
+            assert_eq!(chosen, answered, "{offer:?} got {answer}");
+        }
+    });
+}

@@ -8,9 +8,9 @@
 //! No reply has a `Date`: RFC 9110 section 6.6.1 asks it of servers with a clock, and this floor has none (ticks are
 //! not times of day). A recipient that caches adds its own; what could be cached by age is marked `no-store`.
 
-use super::upgrade;
 use crate::proto::CloseReason;
 use crate::proto::close::TABLE;
+use crate::proto::ws::handshake::VERSION;
 
 /// What of a request shapes its answer; small enough to outlive the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl<'a> Refusal<'a> {
             Reply::start_without_connection(out, row.http_status, to)
                 .header("Connection", if to.keep_alive { "upgrade" } else { "upgrade, close" })
                 .header("Upgrade", "websocket")
-                .header("Sec-WebSocket-Version", upgrade::VERSION)
+                .header("Sec-WebSocket-Version", VERSION)
         } else {
             Reply::start(out, row.http_status, to)
         };

@@ -1,7 +1,7 @@
 //! The arithmetic of the opening handshake (RFC 6455 section 4): keys and what answers them.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::{Engine, alphabet};
 use sha1::{Digest, Sha1};
 
 /// The only version that is spoken (RFC 6455 section 4.1).
@@ -12,6 +12,12 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Length of a key: 16 random bytes in base64.
 const KEY_LEN: usize = 24;
+
+/// Reads what RFC 4648 section 3.5 lets a decoder read: the last character of a key has four bits that mean nothing, and
+/// whatever they are, `ws` of npm, Go and Kestrel take the key. So does RFC 6455: the key in the note of its section 4.1,
+/// `AQIDBAUGBwgJCgsMDQ4PEC==`, has some of them set.
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// The value of `Sec-WebSocket-Accept`: 20 bytes of SHA-1 in base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +41,7 @@ pub fn accept(key: &str) -> Accept {
 /// Whether the value of a `Sec-WebSocket-Key` is what RFC 6455 section 4.1 asks for: 16 bytes in base64.
 pub fn is_key(key: &str) -> bool {
     let mut bytes = [0; 18];
-    key.len() == KEY_LEN && STANDARD.decode_slice(key, &mut bytes) == Ok(16)
+    key.len() == KEY_LEN && LENIENT.decode_slice(key, &mut bytes) == Ok(16)
 }
 
 /// A client's key from 16 random bytes.
@@ -64,10 +70,14 @@ mod tests {
     #[test]
     fn takes_its_own_keys_and_no_others() {
         assert!(is_key(&client_key([0xFF; 16])));
+        assert!(is_key("AQIDBAUGBwgJCgsMDQ4PEC=="), "the key in the note of RFC 6455 section 4.1");
+        assert!(is_key("dGhlIHNhbXBsZSBub25jZf=="), "stray bits behind the last byte mean nothing");
         assert!(!is_key(""));
         assert!(!is_key("dGhlIHNhbXBsZSBub25jZQ"), "padding is missing");
         assert!(!is_key("dGhlIHNhbXBsZSBub25jZSEh"), "18 bytes");
-        assert!(!is_key("dGhlIHNhbXBsZSBub25jZR=="), "stray bits behind the last byte");
+        assert!(!is_key("dGhlIHNhbXBsZSBub25jZQ=A"), "the padding is broken");
+        assert!(!is_key("dGhlIHNhbXBsZSBub25jZ==="), "15 bytes and a half");
+        assert!(!is_key("dGhlIHNhbXBsZSBub25jZ_=="), "the alphabet of URLs");
         assert!(!is_key("dGhlIHNhbXBsZSBub25j!Q=="));
     }
 }
