@@ -151,12 +151,19 @@ fn serve(
 }
 
 /// Where the client says that it stands, readable or not: it is never refused for that, because an `EventSource` that is
-/// refused gives up. The header wins: what comes back by itself comes to the same URL as the first time.
+/// refused gives up. The header wins: what comes back by itself comes to the same URL as the first time. Said twice is not
+/// readable.
 fn last_event_id(head: &Head<'_>) -> Option<String> {
-    let header = head.values("last-event-id").next().map(|value| String::from_utf8_lossy(value).into_owned());
+    const UNREADABLE: char = char::REPLACEMENT_CHARACTER;
+    let mut headers = head.values("last-event-id");
+    let header = match (headers.next(), headers.next()) {
+        (Some(value), None) => Some(String::from_utf8_lossy(value).into_owned()),
+        (Some(_), Some(_)) => Some(UNREADABLE.into()),
+        (None, _) => None,
+    };
     let query = || match http::query_parameter(head.query, "last_event_id") {
         Ok(value) => value.map(Cow::into_owned),
-        Err(_) => Some(char::REPLACEMENT_CHARACTER.to_string()),
+        Err(_) => Some(UNREADABLE.into()),
     };
     header.filter(|id| !id.is_empty()).or_else(query).filter(|id| !id.is_empty())
 }

@@ -89,6 +89,8 @@ fn what_no_operator_means_is_refused() {
             "channels/room.1/history?since=",
             &format!("channels/room.1/history?since={far}"),
             "channels/room.1/history?since=%ff",
+            "channels/room.1/history?limit=1&limit=2",
+            "channels/room.1/history?limit=1&%6cimit=1",
         ] {
             expect_status(path, admin(gateway), get(&format!("/api/{path}")), 400);
         }
@@ -194,6 +196,23 @@ fn a_position_that_no_gateway_gave_is_a_gap_and_no_silence() {
         let endless = [b"GET /sse/1 HTTP/1.1\r\nHost: a\r\nLast-Event-ID: ".to_vec(), vec![b'9'; 10_000_000]].concat();
         expect_status("10 MB", front(gateway), endless, 431);
         expect_health(gateway);
+    });
+}
+
+#[test]
+fn a_position_that_is_said_twice_is_a_gap_and_no_refusal() {
+    on_both_drivers(DOORS, |gateway| {
+        let position = publish(gateway, "room.1", "", "kept");
+        for (query, fields) in [
+            (format!("?last_event_id={position}&last_event_id={position}"), String::new()),
+            (format!("?last_event_id={position}&last%5fevent_id=0"), String::new()),
+            (String::new(), format!("Last-Event-ID: {position}\r\nLast-Event-ID: {position}\r\n")),
+        ] {
+            let mut stream = Raw::connect(front(gateway));
+            stream.send(format!("GET /sse/1{query} HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+            let heard = stream.read_until("data: kept\n\n");
+            assert!(heard.contains("event: tg.gap\n") && heard.contains("\"reason\":\"malformed\""), "{query} {heard}");
+        }
     });
 }
 

@@ -216,3 +216,23 @@ fn a_client_of_the_client_protocol_may_offer_it_or_nothing() {
         }
     });
 }
+
+#[test]
+fn a_user_who_is_named_twice_is_not_known() {
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    on_both_drivers("", |gateway| {
+        for (query, expected) in [
+            ("user=ann", "101"),
+            ("user=ann&discount=50%&%zz=1", "101"),
+            ("user=ann&user=bob", "400"),
+            ("user=ann&user=ann", "400"),
+            ("user=ann&%75ser=bob", "400"),
+            ("user&x=1&user=ann", "400"),
+            ("user=ann&user=%", "400"),
+        ] {
+            let request = handshake(&format!("/echo?{query}"), KEY, "");
+            let answer = Raw::connect(front(gateway)).send(request).read_until("\r\n\r\n");
+            assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{query} got {answer}");
+        }
+    });
+}
