@@ -69,6 +69,7 @@ fn malformed_request_lines_get_400() {
         "GET /#a HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /\\a HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET http://u:p@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
         "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",

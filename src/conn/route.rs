@@ -12,7 +12,7 @@ use crate::proto::subject::{Pattern, Subject, SubjectError, is_valid_token};
 use crate::proto::token::Verifier;
 use crate::proto::user::User;
 
-/// A path template: literal segments and `{parameters}`, each of which takes exactly one segment.
+/// A path template: literal segments and `{parameters}`, each of which takes exactly one segment that is not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathTemplate(Vec<Segment>);
 
@@ -196,6 +196,7 @@ impl PathTemplate {
             match own {
                 Segment::Literal(literal) if literal == segment => {}
                 Segment::Literal(_) => return None,
+                Segment::Parameter(_) if segment.is_empty() => return None,
                 Segment::Parameter(name) => parameters.push((name, segment)),
             }
         }
@@ -300,7 +301,9 @@ mod tests {
         let template = PathTemplate::parse("/api/drivers/{driver}/location").unwrap();
         let segments = split_path("/api/drivers/a%20b/location").unwrap();
         assert_eq!(template.matches(&segments).unwrap()[..], [("driver", "a b")]);
-        for path in ["/api/drivers/42", "/api/drivers/42/location/", "/api/drivers/4/2/location", "/"] {
+        for path in
+            ["/api/drivers/42", "/api/drivers/42/location/", "/api/drivers/4/2/location", "/", "/api/drivers//location"]
+        {
             assert!(template.matches(&split_path(path).unwrap()).is_none(), "{path}");
         }
     }

@@ -25,6 +25,10 @@ path = "/rooms/{room}/kept"
 accept = { service = "jobs", channel = "room.{room}", event = "job", timeout_s = 1 }
 
 [[route]]
+path = "/{tenant}/bookings"
+accept = { service = "jobs", channel = "tenant.{tenant}" }
+
+[[route]]
 path = "/results/{id}"
 sse = { channel = "request.{id}" }
 
@@ -409,5 +413,33 @@ fn an_in_process_worker_answers_and_its_end_is_noticed() {
         let receipt = post(gateway, "", "7");
         await_that("a result", || read(gateway, &receipt).expect(200).json()["result"] == 7);
         expect_nobody(gateway);
+    });
+}
+
+#[test]
+fn an_empty_part_of_a_path_is_no_value_and_a_location_leads_to_no_other_host() {
+    on_both_drivers(ACCEPT, |gateway| {
+        for (path, expected) in [
+            ("/acme/bookings", 202),
+            ("//bookings", 404),
+            ("///bookings", 404),
+            ("//evil.example/bookings", 404),
+            ("/rooms//jobs", 404),
+            ("/\\evil.example/bookings", 400),
+            ("/\\/bookings", 400),
+            ("/acme\\/bookings", 400),
+        ] {
+            let answer = request(gateway, "POST", path, "", "").expect(expected);
+            if expected == 202 {
+                assert!(answer.field("Location").is_some_and(|location| location.starts_with("/acme/bookings/")));
+            }
+        }
+        let ids = ["//bookings/0123", "/bookings/", "//"];
+        for path in ids {
+            request(gateway, "GET", path, "", "").expect(404);
+        }
+        // Escaped, it is a name like any other.
+        let answer = request(gateway, "POST", "/%5Cevil.example/bookings", "", "").expect(202);
+        assert!(answer.field("Location").is_some_and(|location| location.starts_with("/%5Cevil.example/bookings/")));
     });
 }

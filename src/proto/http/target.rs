@@ -27,7 +27,7 @@ pub(super) fn parse<'a>(method: &str, target: &'a str) -> Result<Target<'a>, Clo
         return Ok(Target { path: target, query: None, host: None });
     }
     if target.starts_with('/') {
-        let (path, query) = split_query(target);
+        let (path, query) = split_query(target)?;
         return Ok(Target { path, query, host: None });
     }
     let rest = without_scheme(target).ok_or(CloseReason::MalformedRequest)?;
@@ -36,7 +36,7 @@ pub(super) fn parse<'a>(method: &str, target: &'a str) -> Result<Target<'a>, Clo
         return Err(CloseReason::MalformedRequest);
     }
     Authority::parse(host)?;
-    let (path, query) = split_query(rest);
+    let (path, query) = split_query(rest)?;
     let path = match path {
         "" if method == "OPTIONS" && query.is_none() => "*",
         "" => "/",
@@ -45,11 +45,14 @@ pub(super) fn parse<'a>(method: &str, target: &'a str) -> Result<Target<'a>, Clo
     Ok(Target { path, query, host: Some(host) })
 }
 
-fn split_query(target: &str) -> (&str, Option<&str>) {
-    match target.split_once('?') {
+/// A backslash is no part of a path (RFC 3986 section 3.3). Browsers read it as a slash, so a Location that begins with
+/// `/\` would lead them to another host.
+fn split_query(target: &str) -> Result<(&str, Option<&str>), CloseReason> {
+    let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
-    }
+    };
+    if path.contains('\\') { Err(CloseReason::MalformedRequest) } else { Ok((path, query)) }
 }
 
 fn without_scheme(target: &str) -> Option<&str> {
@@ -131,6 +134,7 @@ mod tests {
         assert_eq!(parse("GET", "http://a.b:80/c?d"), target("/c", Some("d"), Some("a.b:80")));
         assert_eq!(parse("GET", "HTTPS://[::1]:"), target("/", None, Some("[::1]:")));
         assert_eq!(parse("GET", "http://a?b=/c"), target("/", Some("b=/c"), Some("a")));
+        assert_eq!(parse("GET", "/a?b\\c"), target("/a", Some("b\\c"), None));
         assert_eq!(parse("OPTIONS", "*"), target("*", None, None));
         assert_eq!(parse("OPTIONS", "http://a"), target("*", None, Some("a")));
     }
@@ -138,7 +142,7 @@ mod tests {
     #[test]
     fn refuses_other_targets() {
         let bad =
-            ["*", "a", "a:80", "/#", "/\u{e9}", "ftp://a/", "http://", "http:///a", "http://u@a/", "http://a:x/", "a/"];
+            ["*", "a", "a:80", "/#", "/\u{e9}", "ftp://a/", "http://", "http:///a", "http://u@a/", "http://a:x/", "a/", "/\\a", "http://a/b\\c", "\\\\a"];
         for target in bad {
             assert_eq!(parse("GET", target), Err(CloseReason::MalformedRequest), "{target}");
         }
