@@ -102,7 +102,10 @@ fn user_named(name: &str) -> Result<User, String> {
 
 /// `limit` messages after the position `since`, or the newest; or one sentence about what is wrong with them.
 fn history_asked(head: &Head<'_>, channel: &str) -> Result<(Subject, Since, Bounds), String> {
-    let parameter = |name| http::query_parameter(head.query, name).map_err(|_| format!("{name} stands more than once, or is not well escaped"));
+    let parameter = |name| {
+        http::query_parameter(head.query, name)
+            .map_err(|_| format!("{name} stands more than once, or is not well escaped"))
+    };
     let since = match parameter("since")? {
         None => Since::Latest,
         Some(text) => text.parse().map(Since::After).map_err(|_| format!("since: {text:?} is no position"))?,

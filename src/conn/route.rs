@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 use super::origins::Origins;
 use crate::base::RequestId;
 use crate::proto::CloseReason;
-use crate::proto::subject::{Pattern, Subject, SubjectError, is_valid_token};
+use crate::proto::name;
+use crate::proto::subject::{Pattern, Subject, SubjectError};
 use crate::proto::token::Verifier;
 use crate::proto::user::User;
 
@@ -231,22 +232,25 @@ impl ChannelTemplate {
         })
     }
 
-    /// The channel's name; a value that is no single token of a subject leads nowhere.
+    /// The channel's name. A value stands in it as `proto::name` writes it, so that it is one token, and no other value's.
     pub fn fill(&self, parameters: &Parameters<'_>) -> Result<Subject, CloseReason> {
-        let mut name = String::new();
+        let mut filled = String::new();
         for (index, token) in self.0.iter().enumerate() {
             if index > 0 {
-                name.push('.');
+                filled.push('.');
             }
             match token {
-                Segment::Literal(literal) => name.push_str(literal),
+                Segment::Literal(literal) => filled.push_str(literal),
                 Segment::Parameter(wanted) => {
                     let value = parameters.iter().find(|(own, _)| own == wanted).map(|(_, value)| *value);
-                    name.push_str(value.filter(|value| is_valid_token(value)).ok_or(CloseReason::NotFound)?);
+                    let value = value.ok_or(CloseReason::NotFound)?;
+                    filled.push_str(&name::encode(value).map_err(|_| CloseReason::Unnameable)?);
                 }
             }
         }
-        Subject::new(&name).map_err(|_| CloseReason::NotFound)
+        // A value that is the whole name could make it one of the gateway's own.
+        let subject = Subject::new(&filled).ok().filter(|subject| !subject.is_reserved() && !subject.is_inbox());
+        subject.ok_or(CloseReason::Unnameable)
     }
 }
 
@@ -309,14 +313,39 @@ mod tests {
     }
 
     #[test]
-    fn a_value_cannot_become_two_tokens_or_a_wildcard() {
+    fn any_value_is_one_token_of_its_own() {
         let path = PathTemplate::parse("/{driver}").unwrap();
         let channel = ChannelTemplate::parse("driver.location.{driver}").unwrap();
         let fill = |text: &str| channel.fill(&path.matches(&split_path(text).unwrap()).unwrap());
-        assert_eq!(fill("/42").unwrap().as_str(), "driver.location.42");
-        for bad in ["/a.b", "/*", "/%3E", "/a%20b", "/", "/a%00"] {
-            assert_eq!(fill(bad), Err(CloseReason::NotFound), "{bad}");
+        for (text, token) in [
+            ("/42", "42"),
+            ("/ann@example.org", "ann@example%2Eorg"),
+            ("/ann%40example%2eorg", "ann@example%2Eorg"),
+            ("/ann@example%252Eorg", "ann@example%252Eorg"),
+            ("/a.b", "a%2Eb"),
+            ("/*", "%2A"),
+            ("/%3E", "%3E"),
+            ("/a%20b", "a%20b"),
+            ("/a+b", "a+b"),
+            ("/a%2Fb", "a/b"),
+            ("/caf%C3%A9", "caf\u{e9}"),
+        ] {
+            assert_eq!(fill(text).unwrap().as_str(), format!("driver.location.{token}"), "{text}");
         }
+        for bad in ["/a%00", "/a%0Ab", &format!("/{}", "x".repeat(250)), &format!("/{}", ".".repeat(90))] {
+            assert_eq!(fill(bad), Err(CloseReason::Unnameable), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_the_whole_channel_makes_it_no_reserved_one() {
+        let path = PathTemplate::parse("/{channel}").unwrap();
+        let channel = ChannelTemplate::parse("{channel}").unwrap();
+        let fill = |text: &str| channel.fill(&path.matches(&split_path(text).unwrap()).unwrap());
+        for bad in ["/tg", "/_INBOX", "/%5fINBOX"] {
+            assert_eq!(fill(bad), Err(CloseReason::Unnameable), "{bad}");
+        }
+        assert_eq!(fill("/tg.user.ann").unwrap().as_str(), "tg%2Euser%2Eann");
     }
 
     #[test]

@@ -69,6 +69,7 @@ reasons! {
 
     NotFound              "not_found"              Peer     1008  404   Debug  "no route matches this path";
     MethodNotAllowed      "method_not_allowed"     Peer     1008  405   Debug  "this route does not take this method";
+    Unnameable            "unnameable"             Peer     1008  400   Debug  "a part of this path can name no channel: it is too long, reserved, or has control characters";
     OriginRefused         "origin_refused"         Peer     1008  403   Debug  "this origin is not allowed here";
     NoCredentials         "no_credentials"         Peer     1008  401   Debug  "credentials are missing";
     BadUser               "bad_user"               Peer     1008  400   Debug  "the name of the user is empty, too long, or has control characters";

@@ -216,6 +216,48 @@ fn a_position_that_is_said_twice_is_a_gap_and_no_refusal() {
     });
 }
 
+#[test]
+fn a_part_of_a_path_is_one_token_of_the_channel_whatever_it_is() {
+    const NOTIFICATIONS: &str =
+        "[[route]]\npath = \"/notifications/{user}\"\nsse = { channel = \"notifications.{user}\" }\n";
+    on_both_drivers(NOTIFICATIONS, |gateway| {
+        for (part, token) in [
+            ("ann", "ann"),
+            ("ann@example.org", "ann@example%2Eorg"),
+            ("ann%40example%2eorg", "ann@example%2Eorg"),
+            ("a.b", "a%2Eb"),
+            ("a%20b", "a%20b"),
+            ("a+b", "a+b"),
+            ("*", "%2A"),
+            ("%3e", "%3E"),
+            ("..a", "%2E%2Ea"),
+            ("100%25", "100%25"),
+            ("caf%C3%A9", "caf\u{e9}"),
+            ("a%2Fb", "a/b"),
+        ] {
+            let mut stream = events(gateway, &format!("/notifications/{part}"));
+            // As the channel stands in a URL: its escapes are escaped, and what is not ASCII.
+            let channel = format!("notifications.{token}");
+            let escaped = channel.replace('%', "%25").replace('\u{e9}', "%C3%A9").replace('/', "%2F");
+            let request = format!(
+                "POST /api/channels/{escaped} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx"
+            );
+            let answer = ask(admin(gateway), &request);
+            assert!(
+                answer.starts_with("HTTP/1.1 200 ") && answer.contains(&format!("\"{channel}\"")),
+                "{part}: {answer}"
+            );
+            stream.read_until("data: x\n\n");
+        }
+        let long = "x".repeat(250);
+        for part in ["a%00b", "a%0Ab", "a%C2%85", &long, &".".repeat(100)] {
+            expect_status(part, front(gateway), get(&format!("/notifications/{part}")), 400);
+        }
+        expect_status("nobody", front(gateway), get("/notifications/"), 404);
+        expect_health(gateway);
+    });
+}
+
 /// The replies to these commands, which are one frame.
 fn replies(client: &mut WebSocket<Raw>, commands: &[String]) -> Vec<Value> {
     client.send(Message::text(commands.join("\n"))).unwrap();

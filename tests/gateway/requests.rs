@@ -311,7 +311,7 @@ fn bad_requests_get_the_answer_of_their_row() {
             ("GET", "/jobs/0000000000000000000000000000000000", "", "", 404),
             ("GET", "/jobs/ff00000000000000000000000000000000", "", "", 404),
             ("GET", "/jobs/00/00", "", "", 404),
-            ("POST", "/rooms/a.b/jobs", "", "", 404),
+            ("POST", "/rooms/a%00b/jobs", "", "", 400),
         ] {
             request(gateway, method, path, fields, body).expect(status);
         }

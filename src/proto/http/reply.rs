@@ -183,6 +183,7 @@ fn leaves_input_readable(reason: CloseReason) -> bool {
         reason,
         NotFound
             | MethodNotAllowed
+            | Unnameable
             | OriginRefused
             | NoCredentials
             | NotUpgradable

@@ -141,8 +141,22 @@ mod tests {
 
     #[test]
     fn refuses_other_targets() {
-        let bad =
-            ["*", "a", "a:80", "/#", "/\u{e9}", "ftp://a/", "http://", "http:///a", "http://u@a/", "http://a:x/", "a/", "/\\a", "http://a/b\\c", "\\\\a"];
+        let bad = [
+            "*",
+            "a",
+            "a:80",
+            "/#",
+            "/\u{e9}",
+            "ftp://a/",
+            "http://",
+            "http:///a",
+            "http://u@a/",
+            "http://a:x/",
+            "a/",
+            "/\\a",
+            "http://a/b\\c",
+            "\\\\a",
+        ];
         for target in bad {
             assert_eq!(parse("GET", target), Err(CloseReason::MalformedRequest), "{target}");
         }
