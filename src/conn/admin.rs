@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base64::Engine;
 use serde_json::{Value, json};
 
+use super::Refused;
 use super::outbox::Outbox;
 use super::settings::Readiness;
 use crate::limits;
@@ -23,7 +24,9 @@ const MESSAGE_HEADERS: &[&str] = &[EVENT_HEADER, OPCODE_HEADER, KEY_HEADER, DIST
 
 pub(super) enum Outcome {
     /// The answer is in the outbox.
-    Answered { keep_alive: bool, refused: Option<CloseReason> },
+    Answered { keep_alive: bool },
+    /// Likewise.
+    Refused(Refused),
     /// `POST /api/channels/{channel}`; the payload follows as the body.
     Publish(Publication),
     /// `GET /api/channels/{channel}/history`; the channel's owner has it.
@@ -76,7 +79,7 @@ pub(super) fn request(head: &Head<'_>, readiness: Readiness, outbox: &mut Outbox
             Readiness::Leaving | Readiness::Closing => {
                 // An answer, and no refusal to be counted.
                 let keep_alive = say(head, CloseReason::Drain, "draining", outbox);
-                Outcome::Answered { keep_alive, refused: None }
+                Outcome::Answered { keep_alive }
             }
         },
         (["api", "channels", _], _) => refuse(head, CloseReason::MethodNotAllowed, Some("POST"), outbox),
@@ -165,8 +168,10 @@ fn publication(head: &Head<'_>, channel: &str) -> Result<Publication, String> {
 
 fn answer(head: &Head<'_>, reason: CloseReason, words: &str, outbox: &mut Outbox) -> Outcome {
     let keep_alive = say(head, reason, words, outbox);
-    let refused = Some(reason).filter(|reason| *reason != CloseReason::Normal);
-    Outcome::Answered { keep_alive, refused }
+    match reason {
+        CloseReason::Normal => Outcome::Answered { keep_alive },
+        reason => Outcome::Refused(Refused { reason, remark: None, is_last: !keep_alive }),
+    }
 }
 
 /// Whether the connection lives on after it.
@@ -185,5 +190,5 @@ fn refuse(head: &Head<'_>, reason: CloseReason, allow: Option<&str>, outbox: &mu
     let to = if head.body.is_empty() { to } else { to.closing() };
     let mut keep_alive = false;
     outbox.write(|out| keep_alive = Refusal { allow, ..Refusal::new(reason) }.write(out, to));
-    Outcome::Answered { keep_alive, refused: Some(reason) }
+    Outcome::Refused(Refused { reason, remark: None, is_last: !keep_alive })
 }

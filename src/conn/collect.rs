@@ -20,11 +20,20 @@ pub(super) enum Purpose {
     Accept(Box<Accepting>),
 }
 
+impl Purpose {
+    /// The page of another origin that may read why it is refused.
+    pub fn into_page(self) -> Option<Box<Page>> {
+        match self {
+            Purpose::Publish(_) => None,
+            Purpose::Accept(accepting) => accepting.page.map(Box::new),
+        }
+    }
+}
+
 impl Collecting {
-    /// Refuses a body that announces more than `bytes_max`.
-    pub fn new(head: &Head<'_>, purpose: Purpose, bytes_max: usize) -> Result<Collecting, CloseReason> {
-        let body = Body::new(head.body, bytes_max as u64)?;
-        Ok(Collecting { purpose, to: head.reply_to(), body, payload: Vec::new() })
+    /// `body`: of this head.
+    pub fn new(head: &Head<'_>, purpose: Purpose, body: Body) -> Collecting {
+        Collecting { purpose, to: head.reply_to(), body, payload: Vec::new() }
     }
 
     /// Takes what there is of the body off `input`; true when it is whole.

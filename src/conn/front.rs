@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::Identity;
+use smallvec::SmallVec;
+
 use super::accept::Accepting;
 use super::origins::{Page, Sender};
 use super::outbox::Outbox;
 use super::route::{Found, Parameters, Route, Target, UserSource};
+use super::{Identity, Refused, preflight};
 use crate::base::RequestId;
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::SUBPROTOCOL;
@@ -18,7 +20,9 @@ use crate::proto::{sse, ws};
 /// What became of a request.
 pub(super) enum Outcome {
     /// The answer is in the outbox.
-    Answered { keep_alive: bool, refused: Option<CloseReason> },
+    Answered { keep_alive: bool },
+    /// Likewise.
+    Refused(Refused),
     /// The head of the stream is in the outbox; events of `channels` follow, of each after what `last_id` says.
     EventStream { route: u16, channels: Vec<Subject>, last_id: Option<String> },
     /// The 101 is in the outbox; frames follow.
@@ -31,9 +35,6 @@ pub(super) enum Outcome {
     Read { route: u16, id: RequestId, page: Option<Page> },
 }
 
-/// Fields of a cross-origin request that a page may set: what `EventSource` sends when it resumes, and who it is.
-const CORS_FIELDS: &str = "Last-Event-ID, Authorization, Content-Type, Idempotency-Key";
-
 /// `going_away`: nothing new is begun, and after so many seconds somebody else will. Streams are the exception: an
 /// EventSource gives up for ever when it gets anything but 200 (the WHATWG HTML standard, "fail the connection"), and so
 /// both kinds are opened, told when to come back, and ended by whoever opens them.
@@ -44,50 +45,89 @@ pub(super) fn request(
     going_away: Option<u32>,
     outbox: &mut Outbox,
 ) -> Outcome {
-    let understood = Sender::of(head, is_tls).and_then(|sender| Ok((sender, http::split_path(head.path)?)));
-    let (sender, segments) = match understood {
-        Ok(understood) => understood,
+    let sender = match Sender::of(head, is_tls) {
+        Ok(sender) => sender,
         Err(reason) => return refuse(head, Refusal::new(reason), outbox),
     };
     let request = Request { head, sender };
-    let mut allowed: Vec<&str> = Vec::new();
-    let mut preflight_route = None;
+    let segments = match http::split_path(head.path) {
+        Ok(segments) => segments,
+        Err(reason) => return request.refuse_for_all(reason, routes, outbox),
+    };
+    let mut others = Candidates::new();
     for (index, route) in routes.iter().enumerate() {
         let Some(found) = route.find(&segments) else { continue };
         if !route.takes(&found, head.method) {
-            allowed.extend(route.methods(&found));
-            preflight_route = preflight_route.or(Some(route));
+            others.push((route, found));
             continue;
         }
         let is_begun = matches!(found, Found::Itself(_)) && !route.target.is_stream();
-        let cors = sender.cors(&route.origins);
         if going_away.is_some() && is_begun {
-            let refusal = Refusal { retry_after_s: going_away, cors, ..Refusal::new(CloseReason::Drain) };
-            return refuse(head, refusal, outbox);
+            return request.refuse(CloseReason::Drain, route, going_away, outbox);
         }
         let outcome = match found {
+            _ if !sender.may_use(&route.origins) => Err(CloseReason::OriginRefused),
             Found::Itself(parameters) => serve(&request, index, route, &parameters, outbox),
             Found::Result(id) => read(&request, index, route, id),
         };
-        return match outcome {
-            Ok(outcome) => outcome,
-            Err(reason) => refuse(head, Refusal { cors, ..Refusal::new(reason) }, outbox),
-        };
+        return outcome.unwrap_or_else(|reason| request.refuse(reason, route, None, outbox));
     }
-    match preflight_route {
-        Some(route) if head.method == "OPTIONS" => preflight(&request, route, &allowed.join(", "), outbox),
-        Some(_) => {
-            let allow = allowed.join(", ");
-            refuse(head, Refusal { allow: Some(&allow), ..Refusal::new(CloseReason::MethodNotAllowed) }, outbox)
-        }
-        None => refuse(head, Refusal::new(CloseReason::NotFound), outbox),
+    match (others.as_slice(), preflight::asks_for(head)) {
+        ([], _) => request.refuse_for_all(CloseReason::NotFound, routes, outbox),
+        (others, Some(method)) => request.preflight(method, others, outbox),
+        (others, None) => request.refuse_method(others, outbox),
     }
 }
+
+/// Routes of the path that do not take the request's method, in their order.
+type Candidates<'r> = SmallVec<[(&'r Route, Found<'r>); 2]>;
 
 /// What is asked, and by whose page.
 struct Request<'h, 'a> {
     head: &'h Head<'a>,
     sender: Sender<'a>,
+}
+
+impl Request<'_, '_> {
+    /// The route says whose pages may read why.
+    fn refuse(&self, reason: CloseReason, route: &Route, retry_after_s: Option<u32>, outbox: &mut Outbox) -> Outcome {
+        let cors = self.sender.cors(&route.origins);
+        let mut outcome = refuse(self.head, Refusal { retry_after_s, cors, ..Refusal::new(reason) }, outbox);
+        if let Outcome::Refused(refused) = &mut outcome
+            && reason == CloseReason::OriginRefused
+        {
+            refused.remark = Some(self.sender.remark(&route.template, &route.origins, self.head.host));
+        }
+        outcome
+    }
+
+    /// Of what no single route answers for, pages may read that may use one of them: it tells them no more.
+    fn refuse_for_all(&self, reason: CloseReason, routes: &[Route], outbox: &mut Outbox) -> Outcome {
+        let cors = self.sender.cors_of_any(routes.iter().map(|route| &route.origins));
+        refuse(self.head, Refusal { cors, ..Refusal::new(reason) }, outbox)
+    }
+
+    fn refuse_method(&self, others: &[(&Route, Found<'_>)], outbox: &mut Outbox) -> Outcome {
+        let methods: Vec<&str> = others.iter().flat_map(|(route, found)| route.methods(found)).collect();
+        let cors = self.sender.cors_of_any(others.iter().map(|(route, _)| &route.origins));
+        let allow = methods.join(", ");
+        let refusal = Refusal { allow: Some(&allow), cors, ..Refusal::new(CloseReason::MethodNotAllowed) };
+        refuse(self.head, refusal, outbox)
+    }
+
+    /// Whether a page may send a request of this method, the route says that would take it; if none would, the first says
+    /// what it takes instead.
+    fn preflight(&self, method: &str, others: &[(&Route, Found<'_>)], outbox: &mut Outbox) -> Outcome {
+        let taking = others.iter().find(|(route, found)| route.takes(found, method));
+        let Some((route, found)) = taking.or(others.first()) else { return self.refuse_method(others, outbox) };
+        let Some(cors) = self.sender.cors(&route.origins) else {
+            return self.refuse(CloseReason::OriginRefused, route, None, outbox);
+        };
+        let to = self.head.reply_to();
+        let methods = route.methods(found).join(", ");
+        outbox.write(|out| http::preflight(out, to, cors, &methods, preflight::FIELDS));
+        Outcome::Answered { keep_alive: to.keep_alive }
+    }
 }
 
 fn serve(
@@ -98,9 +138,6 @@ fn serve(
     outbox: &mut Outbox,
 ) -> Result<Outcome, CloseReason> {
     let Request { head, sender } = *request;
-    if !sender.may_use(&route.origins) {
-        return Err(CloseReason::OriginRefused);
-    }
     let cors = sender.cors(&route.origins);
     let to = head.reply_to();
     match &route.target {
@@ -109,7 +146,7 @@ fn serve(
                 let reply = Reply::start(out, 200, to).header("Content-Type", content_type);
                 reply.header("Cache-Control", "no-cache").header("X-Content-Type-Options", "nosniff").body(body);
             });
-            Ok(Outcome::Answered { keep_alive: to.keep_alive, refused: None })
+            Ok(Outcome::Answered { keep_alive: to.keep_alive })
         }
         Target::Sse { channels, retry } => {
             let channels: Vec<Subject> =
@@ -121,7 +158,7 @@ fn serve(
                 }
             });
             if to.is_head {
-                return Ok(Outcome::Answered { keep_alive: false, refused: None });
+                return Ok(Outcome::Answered { keep_alive: false });
             }
             Ok(Outcome::EventStream { route: index as u16, channels, last_id: last_event_id(head) })
         }
@@ -170,9 +207,6 @@ fn last_event_id(head: &Head<'_>) -> Option<String> {
 
 /// Whoever knows the id may read: no user is asked for.
 fn read(request: &Request<'_, '_>, index: usize, route: &Route, id: &str) -> Result<Outcome, CloseReason> {
-    if !request.sender.may_use(&route.origins) {
-        return Err(CloseReason::OriginRefused);
-    }
     let id = id.parse().map_err(|_| CloseReason::UnknownRequest)?;
     Ok(Outcome::Read { route: index as u16, id, page: request.sender.cors(&route.origins).map(Page::new) })
 }
@@ -202,22 +236,11 @@ fn subprotocol<'a>(head: &Head<'a>) -> Result<Option<&'a str>, CloseReason> {
     }
 }
 
-fn preflight(request: &Request<'_, '_>, route: &Route, methods: &str, outbox: &mut Outbox) -> Outcome {
-    let Request { head, sender } = *request;
-    let Some(cors) = sender.cors(&route.origins).filter(|_| head.header("access-control-request-method").is_some())
-    else {
-        return refuse(head, Refusal { allow: Some(methods), ..Refusal::new(CloseReason::MethodNotAllowed) }, outbox);
-    };
-    let to = head.reply_to();
-    outbox.write(|out| http::preflight(out, to, cors, methods, CORS_FIELDS));
-    Outcome::Answered { keep_alive: to.keep_alive, refused: None }
-}
-
 fn refuse(head: &Head<'_>, refusal: Refusal<'_>, outbox: &mut Outbox) -> Outcome {
     let mut keep_alive = false;
     let to = head.reply_to();
     // An unread body would be taken for the next request.
     let to = if head.body.is_empty() { to } else { to.closing() };
     outbox.write(|out| keep_alive = refusal.write(out, to));
-    Outcome::Answered { keep_alive, refused: Some(refusal.reason) }
+    Outcome::Refused(Refused { reason: refusal.reason, remark: None, is_last: !keep_alive })
 }

@@ -17,13 +17,13 @@ use super::origins::Page;
 use super::outbox::Outbox;
 use super::settings::{Readiness, Settings};
 use super::websocket::WebSocket;
-use super::{Conn, Door, Identity, Opening, Phase, Step};
+use super::{Conn, Door, Identity, Opening, Phase, Refused, Step};
 use crate::base::{CoarseTick, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::close::Row;
 use crate::proto::event::{Message, Position};
-use crate::proto::http::{Head, Reply, ReplyTo, go_on, next_head};
+use crate::proto::http::{Body, Head, Reply, ReplyTo, go_on, next_head};
 use crate::proto::presence::{Found, Whereabouts};
 use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
@@ -243,11 +243,11 @@ impl Conn {
         let refusal = (settings.readiness == Readiness::Closing).then(|| retry_after_s(self.peer));
         let is_tls = self.transport.is_tls();
         match front::request(head, is_tls, &settings.routes, refusal, &mut self.outbox) {
-            Outcome::Answered { keep_alive, refused } => {
-                self.refused = refused;
+            Outcome::Answered { keep_alive } => {
                 self.answered(keep_alive && head.body.is_empty(), settings, now)?;
                 Ok(None)
             }
+            Outcome::Refused(refused) => Ok(Some(self.refused(refused, settings, now))),
             Outcome::EventStream { route, channels, last_id } => {
                 self.route = route;
                 self.wait_for_silence(settings.sse_heartbeat, now);
@@ -306,7 +306,15 @@ impl Conn {
         now: Tick,
     ) -> Result<(), CloseReason> {
         let Phase::Http(http) = &mut self.phase else { return Ok(()) };
-        let collecting = Collecting::new(head, purpose, settings.payload_bytes_max)?;
+        let body = match Body::new(head.body, settings.payload_bytes_max as u64) {
+            Ok(body) => body,
+            Err(reason) => {
+                // The last words are an answer to this request.
+                http.state = State::Answering(head.reply_to().closing(), About::Request(purpose.into_page()));
+                return Err(reason);
+            }
+        };
+        let collecting = Collecting::new(head, purpose, body);
         if head.expects_continue {
             self.outbox.write(go_on);
         }
@@ -321,6 +329,13 @@ impl Conn {
         http.after(keep_alive)
     }
 
+    /// The refusal is written; the shard ends the connection if that was its last answer.
+    fn refused(&mut self, refused: Refused, settings: &Settings, now: Tick) -> Step<'static> {
+        let ended = self.answered(!refused.is_last, settings, now);
+        debug_assert_eq!(ended.is_err(), refused.is_last);
+        Step::Refused(refused)
+    }
+
     fn admin_request<'a>(
         &mut self,
         head: &Head<'_>,
@@ -328,11 +343,11 @@ impl Conn {
         now: Tick,
     ) -> Result<Option<Step<'a>>, CloseReason> {
         match admin::request(head, settings.readiness, &mut self.outbox) {
-            admin::Outcome::Answered { keep_alive, refused } => {
-                self.refused = refused;
+            admin::Outcome::Answered { keep_alive } => {
                 self.answered(keep_alive && head.body.is_empty(), settings, now)?;
                 Ok(None)
             }
+            admin::Outcome::Refused(refused) => Ok(Some(self.refused(refused, settings, now))),
             admin::Outcome::Metrics => {
                 self.await_answer(head, About::Text, settings, now);
                 Ok(Some(Step::Metrics))

@@ -36,6 +36,8 @@ pub mod outbox;
 mod output;
 mod patience;
 mod peer;
+mod preflight;
+mod refused;
 pub mod route;
 mod sealing;
 pub mod settings;
@@ -68,6 +70,7 @@ use http::Http;
 pub use identity::Identity;
 use outbox::Outbox;
 pub use peer::Peer;
+pub use refused::Refused;
 use route::Target;
 pub use sealing::Sealing;
 use settings::Settings;
@@ -108,6 +111,8 @@ pub enum Step<'a> {
     Find { user: Subject },
     /// Answer with the counters ([`Conn::answer`]).
     Metrics,
+    /// Nothing: it has been answered that it gets nothing.
+    Refused(Refused),
     /// Keep it, have a worker do it, and answer where it is to be found ([`Conn::accepted`]).
     Accept(Box<Asked>),
     /// Answer with what became of a request of this route ([`Conn::read`]).
@@ -165,8 +170,6 @@ pub struct Conn {
     is_lingering: bool,
     /// The shard holds events back for it ([`held::Held`]).
     pub is_holding: bool,
-    /// Why the last request was refused; for the counters, taken by the shard.
-    refused: Option<CloseReason>,
     /// Why it ends, once it does.
     ended: Option<CloseReason>,
     deadline: CoarseTick,
@@ -213,7 +216,6 @@ impl Conn {
             is_closing: false,
             is_lingering: false,
             is_holding: false,
-            refused: None,
             ended: None,
             deadline: CoarseTick::ceil(now + patience),
         }
@@ -221,11 +223,6 @@ impl Conn {
 
     pub fn transport(&mut self) -> &mut Transport {
         &mut self.transport
-    }
-
-    /// Why the last request was refused although the connection goes on; `None` afterwards.
-    pub fn take_refusal(&mut self) -> Option<CloseReason> {
-        self.refused.take()
     }
 
     pub fn is_handshaking(&self) -> bool {

@@ -5,6 +5,7 @@
 //!                           '-----cors-----> Cors --kept--> Page      may the page read the answer, now or later?
 //! ```
 
+use super::refused::quoted;
 use crate::proto::CloseReason;
 use crate::proto::http::{Cors, Head, Origin};
 
@@ -15,10 +16,6 @@ pub struct Origins(Vec<Box<str>>);
 impl Origins {
     pub fn new(texts: impl IntoIterator<Item = Box<str>>) -> Origins {
         Origins(texts.into_iter().collect())
-    }
-
-    pub fn texts(&self) -> &[Box<str>] {
-        &self.0
     }
 
     fn are_all(&self) -> bool {
@@ -57,10 +54,6 @@ impl<'a> Sender<'a> {
         Ok(Sender { origin, is_own: origin.and_then(Origin::parse).is_some_and(own) })
     }
 
-    pub fn origin(&self) -> Option<&'a str> {
-        self.origin
-    }
-
     pub fn may_use(&self, origins: &Origins) -> bool {
         self.origin.is_none_or(|origin| self.is_own || origins.are_all() || origins.have(origin))
     }
@@ -73,6 +66,23 @@ impl<'a> Sender<'a> {
             true => Cors { origin: "*", credentials: false },
             false => Cors { origin, credentials: true },
         })
+    }
+
+    /// The same where no single route answers.
+    pub fn cors_of_any<'r>(&self, origins: impl Iterator<Item = &'r Origins>) -> Option<Cors<'a>> {
+        origins.filter_map(|origins| self.cors(origins)).max_by_key(|cors| cors.credentials)
+    }
+
+    /// What the log says of a page that may not use a route: the browser tells its user less.
+    pub(super) fn remark(&self, route: &str, origins: &Origins, host: Option<&str>) -> Box<str> {
+        let origin = quoted(self.origin.unwrap_or_default());
+        let listed: String = origins.0.iter().map(|text| format!("{text:?}, ")).collect();
+        let host = quoted(host.unwrap_or_default());
+        format!(
+            "route {route:?} refused a page of {origin}; it takes pages of {listed}and of the gateway itself, which this \
+             request calls {host}"
+        )
+        .into()
     }
 }
 

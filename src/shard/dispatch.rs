@@ -67,6 +67,7 @@ impl Core {
             Step::Read { route, id } => self.read_request(key, id, route),
             Step::Presence { channel } => self.ask_presence(key, channel),
             Step::Find { user } => self.ask_whereabouts(key, user),
+            Step::Refused(refused) => self.refused(key, refused),
             Step::Metrics => {
                 let text = counters::render(self.counters.iter(), &self.settings.channels);
                 self.answer(key, "text/plain; version=0.0.4", text.as_bytes());

@@ -9,10 +9,10 @@
 use std::io;
 use std::net::SocketAddr;
 
-use log::{log, warn};
+use log::{info, log, warn};
 
 use crate::base::{Batch, Key};
-use crate::conn::{self, Conn, Door, Peer};
+use crate::conn::{self, Conn, Door, Peer, Refused};
 use crate::driver::ListenerId;
 use crate::limits;
 use crate::proto::CloseReason;
@@ -159,6 +159,19 @@ impl Core {
         self.count_end(reason, peer);
         self.mark_dirty(key);
         self.schedule(key);
+    }
+
+    /// A request was refused. Strangers decide how often: what the log says of it is folded.
+    pub(super) fn refused(&mut self, key: Key, refused: Refused) {
+        self.counters().closed[refused.reason as usize].add(1);
+        if let Some(remark) = refused.remark
+            && let Some(left_out) = self.fold.say(&remark, self.now)
+        {
+            info!("{remark}{left_out}");
+        }
+        if refused.is_last {
+            self.end(key, CloseReason::Normal);
+        }
     }
 
     /// Ends `key` without last words: there is nobody to hear them.

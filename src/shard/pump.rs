@@ -190,11 +190,7 @@ impl Core {
             if (input.is_empty() && !conn.has_commands()) || !conn.may_take(input) {
                 return;
             }
-            let next = conn.next(input, &self.settings, self.now);
-            if let Some(reason) = conn.take_refusal() {
-                self.counters().closed[reason as usize].add(1);
-            }
-            match next {
+            match conn.next(input, &self.settings, self.now) {
                 Ok(None) => return,
                 Ok(Some(step)) => self.dispatch(key, step),
                 Err(reason) => self.end(key, reason),

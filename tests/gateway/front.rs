@@ -166,7 +166,7 @@ fn a_listed_origin_may_read_a_stream_and_no_other() {
             "{allowed}"
         );
         let refused = preflight("https://evil.example");
-        assert!(refused.starts_with("HTTP/1.1 405 ") && !refused.contains("Access-Control"), "{refused}");
+        assert!(refused.starts_with("HTTP/1.1 403 ") && !refused.contains("Access-Control"), "{refused}");
     });
 }
 

@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 
+use tidegate::gateway::Gateway;
+
 use crate::support::*;
 use crate::tls::{connect, on_both_drivers_over_tls, read_head};
 
@@ -98,5 +100,95 @@ fn an_origin_that_is_named_twice_gets_400() {
         let mut answer = [0; 12];
         Raw::connect(front(gateway)).send(request).read_exact(&mut answer).expect("an answer");
         assert_eq!(&answer, b"HTTP/1.1 400");
+    });
+}
+
+/// What a browser asks before a page of `origin` may send a request.
+fn preflight(gateway: &Gateway, path: &str, origin: &str, method: &str) -> String {
+    let request = format!(
+        "OPTIONS {path} HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\nConnection: close\r\n\
+         Access-Control-Request-Method: {method}\r\nAccess-Control-Request-Headers: cache-control\r\n\r\n"
+    );
+    ask(front(gateway), &request)
+}
+
+/// The fields and methods that an answer to a preflight allows, in lower case.
+fn allowed(answer: &str, what: &str) -> Vec<String> {
+    assert_eq!(status(answer), "204", "{answer}");
+    let start = format!("Access-Control-Allow-{what}: ");
+    let list = answer.split("\r\n").find_map(|line| line.strip_prefix(&start)).unwrap_or_default();
+    list.split(", ").map(str::to_ascii_lowercase).collect()
+}
+
+#[test]
+fn a_preflight_is_answered_by_the_route_that_would_take_the_request() {
+    const TWO: &str = "[[route]]\npath = \"/both\"\nsse = { channel = \"a\" }\n\
+                       [[route]]\npath = \"/both\"\norigins = \"https://app.example\"\nmethod = [\"POST\", \"PUT\"]\n\
+                       accept = { service = \"jobs\" }\n";
+    on_both_drivers(TWO, |gateway| {
+        let answer = |origin: &str, method: &str| preflight(gateway, "/both", origin, method);
+        assert_eq!(allowed(&answer("https://app.example", "POST"), "Methods"), ["post", "put"]);
+        assert_eq!(status(&answer("https://app.example", "GET")), "403", "the stream is for the gateway's own pages");
+        assert_eq!(allowed(&answer("http://a", "GET"), "Methods"), ["get"]);
+        assert_eq!(allowed(&answer("http://a", "HEAD"), "Methods"), ["get"]);
+        assert_eq!(allowed(&answer("http://a", "DELETE"), "Methods"), ["get"], "none would: what is taken instead");
+        assert_eq!(status(&answer("https://evil.example", "POST")), "403");
+    });
+}
+
+#[test]
+fn a_page_reads_why_it_is_refused_if_it_may_use_the_route() {
+    const ROUTES: &str = "[[route]]\npath = \"/jobs\"\norigins = \"https://app.example\"\n\
+                          accept = { service = \"jobs\", user = { query = \"user\" } }\n\
+                          [[route]]\npath = \"/open\"\norigins = \"*\"\naccept = { service = \"jobs\" }\n\
+                          [limits]\npayload_bytes_max = 1000\nbody_timeout_s = 1\n";
+    on_both_drivers(ROUTES, |gateway| {
+        let ask = |origin: &str, line: &str, rest: &str| {
+            let request = format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nOrigin: {origin}\r\n{rest}");
+            ask(front(gateway), &request)
+        };
+        for (line, rest, expected) in [
+            ("POST /jobs", "Content-Length: 0\r\n\r\n", "401"),
+            ("POST /jobs?user=a&user=b", "Content-Length: 0\r\n\r\n", "400"),
+            ("POST /jobs?user=a", "Idempotency-Key:\r\nContent-Length: 0\r\n\r\n", "400"),
+            ("POST /jobs?user=a", "Content-Length: 1001\r\n\r\n", "413"),
+            ("POST /jobs?user=a", "Transfer-Encoding: chunked\r\n\r\nfff\r\n", "413"),
+            ("POST /jobs?user=a", "Transfer-Encoding: chunked\r\n\r\nzz\r\n", "400"),
+            ("POST /jobs?user=a", "Content-Length: 9\r\n\r\n", "408"),
+            ("GET /jobs", "\r\n", "405"),
+            ("GET /jobs/0", "\r\n", "404"),
+            ("GET /nowhere", "\r\n", "404"),
+            ("GET /%zz", "\r\n", "400"),
+            ("GET /sse/%00", "\r\n", "400"),
+        ] {
+            let readable = |answer: &str, origin: &str| {
+                assert_eq!(status(answer), expected, "{line} {rest:?} of {origin} got {answer}");
+                answer.contains(&format!("\r\nAccess-Control-Allow-Origin: {origin}\r\n"))
+            };
+            let answer = ask("https://app.example", line, rest);
+            assert!(readable(&answer, "https://app.example"), "{line} {rest:?} got {answer}");
+            assert!(answer.contains("\r\nAccess-Control-Allow-Credentials: true\r\n"), "{line} got {answer}");
+        }
+        for (line, expected) in [("GET /jobs/0", "403"), ("GET /sse/1", "403"), ("POST /jobs", "403")] {
+            let answer = ask("https://evil.example", line, "Content-Length: 0\r\n\r\n");
+            assert_eq!(status(&answer), expected, "{line} got {answer}");
+            assert!(!answer.contains("Access-Control"), "a page that may not use it reads nothing: {answer}");
+        }
+        // Any page may use one of the routes, so any may read that there is no other.
+        let answer = ask("https://other.example", "GET /nowhere", "\r\n");
+        assert!(answer.contains("\r\nAccess-Control-Allow-Origin: *\r\n"), "{answer}");
+        assert!(!ask("https://other.example", "GET /jobs", "\r\n").contains("Access-Control"));
+    });
+}
+
+#[test]
+fn every_refusal_of_a_pipeline_is_counted() {
+    on_both_drivers("", |gateway| {
+        let refused = "GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20);
+        let last = "GET /sse/1 HTTP/1.1\r\nHost: a\r\nOrigin: https://evil.example\r\nConnection: close\r\n\r\n";
+        let answers = ask(front(gateway), &format!("{refused}{last}"));
+        assert_eq!((answers.matches("HTTP/1.1 404 ").count(), answers.matches("HTTP/1.1 403 ").count()), (20, 1));
+        assert_eq!(metric(gateway, "closed_total:not_found"), 20);
+        assert_eq!(metric(gateway, "closed_total:origin_refused"), 1);
     });
 }

@@ -154,6 +154,10 @@ impl<'a> Refusal<'a> {
         if let Some(seconds) = self.retry_after_s {
             reply = reply.number("Retry-After", seconds.into());
         }
+        if self.retry_after_s.is_some() && self.cors.is_some() {
+            // Not among those that a page may read unasked (the Fetch standard, "CORS-safelisted response-header name").
+            reply = reply.header("Access-Control-Expose-Headers", "Retry-After");
+        }
         let reply = reply.cors(self.cors).header("Cache-Control", "no-store");
         let words = row.words.as_bytes();
         let mut body = [b'\n'; WORDS_BYTES_MAX + 1];

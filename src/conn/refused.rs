@@ -1,0 +1,34 @@
+//! A request that got another answer than it asked for, as the shard hears of it.
+
+use crate::proto::CloseReason;
+
+/// The answer is in the outbox.
+#[derive(Debug)]
+pub struct Refused {
+    pub reason: CloseReason,
+    /// One line for the log, where an operator would otherwise look for the reason in vain.
+    pub remark: Option<Box<str>>,
+    /// Whether the connection ends with it.
+    pub is_last: bool,
+}
+
+/// What a stranger has written, as a remark shows it: quoted, and not at length.
+pub(super) fn quoted(text: &str) -> String {
+    const SHOWN_CHARS_MAX: usize = 100;
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_writes_stays_on_its_line_and_short() {
+        assert_eq!(quoted("http://a"), "\"http://a\"");
+        assert_eq!(quoted("a\nb\u{1b}\""), "\"a\\nb\\u{1b}\\\"\"");
+        assert_eq!(quoted(&"é".repeat(101)), format!("\"{}\"…", "é".repeat(100)));
+    }
+}
