@@ -125,7 +125,7 @@ impl Request<'_, '_> {
         };
         let to = self.head.reply_to();
         let methods = route.methods(found).join(", ");
-        outbox.write(|out| http::preflight(out, to, cors, &methods, preflight::FIELDS));
+        outbox.write(|out| http::preflight(out, to, cors, &methods, &preflight::fields(&route.request_headers)));
         Outcome::Answered { keep_alive: to.keep_alive }
     }
 }

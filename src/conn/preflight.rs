@@ -3,11 +3,25 @@
 
 use crate::proto::http::Head;
 
-/// Fields of a cross-origin request that a page may set: what `EventSource` sends when it resumes, and who it is.
-pub(super) const FIELDS: &str = "Last-Event-ID, Authorization, Content-Type, Idempotency-Key";
+/// Header fields that any page which may use a route may set. Besides what the gateway reads, these are what libraries
+/// set on their own: `EventSource` polyfills `Cache-Control` and `Last-Event-ID` (npm `eventsource` below version 3, Yaffle's
+/// event-source-polyfill, @microsoft/fetch-event-source), older Ajax libraries `X-Requested-With`, and some `Pragma`.
+/// `Accept` and a few values of `Content-Type` need no permission, their longer or rarer values do.
+const FIELDS: &str = "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, Pragma, \
+                      X-Requested-With";
 
 /// The method that the page wants to use, if this is a preflight at all.
 pub(super) fn asks_for<'a>(head: &Head<'a>) -> Option<&'a str> {
     let is_one = head.method == "OPTIONS" && head.header("origin").is_some();
     head.header("access-control-request-method").filter(|_| is_one)
+}
+
+/// The list of fields, with those that the route has besides.
+pub(super) fn fields(own: &[Box<str>]) -> String {
+    let mut fields = FIELDS.to_owned();
+    for field in own {
+        fields.push_str(", ");
+        fields.push_str(field);
+    }
+    fields
 }

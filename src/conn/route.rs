@@ -38,6 +38,8 @@ pub struct Route {
     /// As it stands in the configuration: workers see it as `Tg-Route`.
     pub template: Box<str>,
     pub origins: Origins,
+    /// Header fields, besides the usual ones, that pages of other origins may set.
+    pub request_headers: Vec<Box<str>>,
     pub target: Target,
 }
 

@@ -137,6 +137,7 @@ impl Builder {
             methods: vec!["GET".into()],
             template: path.into(),
             origins: Origins::default(),
+            request_headers: Vec::new(),
             target: Target::Page { content_type, body },
         });
         self

@@ -265,6 +265,7 @@ fn route(route: &config::Route) -> Result<Route, String> {
         path: PathTemplate::parse(&route.path)?,
         methods: route.methods.iter().map(|method| method.as_str().into()).collect(),
         template: route.path.as_str().into(),
+        request_headers: route.request_headers.iter().map(|name| name.as_str().into()).collect(),
         origins: Origins::new(route.origins.iter().map(|origin| origin.as_str().into())),
         target,
     })

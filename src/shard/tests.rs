@@ -215,6 +215,7 @@ fn route(path: &str, target: Target) -> Route {
         methods: vec!["GET".into()],
         template: path.into(),
         origins: Origins::default(),
+        request_headers: Vec::new(),
         target,
     }
 }

@@ -121,6 +121,27 @@ fn allowed(answer: &str, what: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_page_may_set_what_polyfills_set_and_what_the_route_says() {
+    const TENANTS: &str = "[[route]]\npath = \"/tenants\"\norigins = \"https://app.example\"\n\
+                           request_headers = [\"X-Tenant\", \"traceparent\"]\nsse = { channel = \"a\" }\n";
+    on_both_drivers(TENANTS, |gateway| {
+        let usual = [
+            "accept",
+            "authorization",
+            "cache-control",
+            "content-type",
+            "idempotency-key",
+            "last-event-id",
+            "pragma",
+            "x-requested-with",
+        ];
+        let fields = |path: &str| allowed(&preflight(gateway, path, "https://app.example", "GET"), "Headers");
+        assert_eq!(fields("/sse/1"), usual);
+        assert_eq!(fields("/tenants"), [&usual[..], &["x-tenant", "traceparent"]].concat());
+    });
+}
+
+#[test]
 fn a_preflight_is_answered_by_the_route_that_would_take_the_request() {
     const TWO: &str = "[[route]]\npath = \"/both\"\nsse = { channel = \"a\" }\n\
                        [[route]]\npath = \"/both\"\norigins = \"https://app.example\"\nmethod = [\"POST\", \"PUT\"]\n\

@@ -44,6 +44,7 @@ fn routes() -> Vec<Route> {
         methods: vec!["GET".into()],
         template: path.into(),
         origins: Origins::default(),
+        request_headers: Vec::new(),
         target,
     };
     let own = WebSocketTarget { channel: Some(channel()), publish: true, service: None, user: None, control: false };

@@ -130,6 +130,7 @@ fn gateway_routes() -> Vec<Route> {
         path: path.to_owned(),
         methods: vec!["GET".to_owned()],
         origins: Vec::new(),
+        request_headers: Vec::new(),
         target,
     };
     let service = |name: &str, user| {

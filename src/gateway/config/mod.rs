@@ -116,6 +116,8 @@ pub struct Route {
     pub methods: Vec<String>,
     /// Origins that a page may come from; `*` stands for any.
     pub origins: Vec<String>,
+    /// Names of header fields that a page of another origin may set, besides the usual ones.
+    pub request_headers: Vec<String>,
     pub target: Target,
 }
 

@@ -50,7 +50,13 @@ impl Builder<'_> {
         {
             self.conflict(section, "method", "is an empty list; expected a method in upper case such as \"GET\"");
         }
-        Some(Route { path: path?, methods, origins: section.texts("origins"), target: target? })
+        Some(Route {
+            path: path?,
+            methods,
+            origins: section.texts("origins"),
+            request_headers: section.texts("request_headers"),
+            target: target?,
+        })
     }
 
     fn target(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<Target> {

@@ -62,6 +62,15 @@ pub(super) const ROWS: &[Row] = &[
               opened from a disk has no origin to be named, and needs `*`.",
     },
     Row {
+        path: "route[].request_headers",
+        kind: Kind::Texts { expected: "the name of a header field", fits: form::is_http_token },
+        fallback: Fallback::Nothing("[\"X-Tenant\"]"),
+        help: "Header fields that pages of other origins may set, besides the usual ones.",
+        doc: "One, or a list; a browser asks for them in a preflight. Always allowed are Accept, Authorization, Cache-Control, \
+              Content-Type, Idempotency-Key, Last-Event-ID, Pragma and X-Requested-With. Do not name a field here that the route \
+              believes (`user`): any page of `origins` could then set it.",
+    },
+    Row {
         path: "route[].sse",
         kind: Kind::Table,
         fallback: Fallback::Nothing("{ channel = \"events.{channel}\" }"),
