@@ -98,7 +98,8 @@ fn hold_and_release(driver: &str, net: u8) {
     assert!(tables.iter().sum::<usize>() > SOCKETS && tables.iter().all(|held| *held < LIMIT), "{tables:?}");
 
     let bytes_each = (gateway.resident_kib() - before_kib) * 1024 / SOCKETS as u64;
-    let publish = format!("POST /api/channels/everybody HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n", PAYLOAD.len());
+    let publish =
+        format!("POST /api/channels/everybody HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n", PAYLOAD.len());
     let answer = gateway.ask(&publish, PAYLOAD);
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     crowds.iter().for_each(|crowd| crowd.go_on("heard"));
@@ -152,7 +153,7 @@ impl Served {
     }
 
     fn connections_open(&self) -> u64 {
-        let metrics = self.ask("GET /metrics HTTP/1.1\r\nHost: a\r\n", "");
+        let metrics = self.ask("GET /metrics HTTP/1.1\r\nHost: localhost\r\n", "");
         let lines = metrics.lines().filter(|line| line.starts_with("tidegate_connections_open{"));
         lines.map(|line| line.rsplit(' ').next().and_then(|word| word.parse::<u64>().ok()).expect("a number")).sum()
     }

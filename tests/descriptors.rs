@@ -77,7 +77,9 @@ impl Served {
     fn open(&self) -> Vec<usize> {
         let mut socket = TcpStream::connect(self.admin).expect("it accepts");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("it takes a request");
+        socket
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .expect("it takes a request");
         let mut metrics = String::new();
         socket.read_to_string(&mut metrics).expect("it answers");
         let lines = metrics.lines().filter(|line| line.starts_with("tidegate_connections_open{"));

@@ -19,6 +19,7 @@ address = "127.0.0.1:0"
 
 [admin]
 address = "127.0.0.1:0"
+hosts = ["tidegate.internal"]
 
 [[route]]
 path = "/events/{name}"
@@ -39,8 +40,8 @@ struct Served {
 }
 
 impl Served {
-    fn start() -> Served {
-        let file = std::env::temp_dir().join(format!("tidegate-log-{}.toml", std::process::id()));
+    fn start(name: &str) -> Served {
+        let file = std::env::temp_dir().join(format!("tidegate-log-{name}-{}.toml", std::process::id()));
         std::fs::write(&file, CONFIGURATION).expect("a file can be written");
         let mut child = command::unconfigured(env!("CARGO_BIN_EXE_tidegate"))
             .args(["serve", "--config"])
@@ -88,7 +89,7 @@ impl Drop for Served {
 
 #[test]
 fn a_refused_page_is_a_line_with_its_origin_the_route_and_what_is_allowed() {
-    let served = Served::start();
+    let served = Served::start("pages");
     let [front, _] = &served.addresses;
     let get = |path: &str, lines: &str| format!("GET {path} HTTP/1.1\r\nHost: {front}\r\n{lines}\r\n");
     for _ in 0..20 {
@@ -118,4 +119,19 @@ fn a_refused_page_is_a_line_with_its_origin_the_route_and_what_is_allowed() {
     let shown = format!("\"http://{}\"…", "x".repeat(93));
     assert_eq!(refused("/events/{name}", &shown, listed), 1, "{log:#?}");
     assert_eq!(log.iter().filter(|line| line.contains("refused")).count(), 4, "{log:#?}");
+}
+
+#[test]
+fn a_host_that_the_admin_listener_refuses_is_a_line_with_what_it_takes() {
+    let served = Served::start("hosts");
+    let [_, admin] = &served.addresses;
+    let get = |path: &str, host: &str| format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    for _ in 0..20 {
+        assert_eq!(served.ask(admin, &get("/metrics", "prometheus.example:9180")), "403");
+    }
+    assert_eq!(served.ask(admin, &get("/metrics", "tidegate.internal:9180")), "200");
+    let log = served.stop();
+    let line = "the admin listener refused a request for the host \"prometheus.example:9180\"; it is asked for by an IP \
+                address, localhost, or one of admin.hosts (tidegate.internal)";
+    assert_eq!(log.iter().filter(|logged| logged.ends_with(line)).count(), 1, "{log:#?}");
 }

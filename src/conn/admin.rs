@@ -7,6 +7,7 @@ use base64::Engine;
 use serde_json::{Value, json};
 
 use super::Refused;
+use super::hosts::Hosts;
 use super::outbox::Outbox;
 use super::settings::Readiness;
 use crate::limits;
@@ -45,7 +46,15 @@ pub(super) struct Publication {
     pub headers: Option<Box<[u8]>>,
 }
 
-pub(super) fn request(head: &Head<'_>, readiness: Readiness, outbox: &mut Outbox) -> Outcome {
+/// The rule about hosts holds for all that can be asked, health and metrics included: none of it is for pages.
+pub(super) fn request(head: &Head<'_>, hosts: &Hosts, readiness: Readiness, outbox: &mut Outbox) -> Outcome {
+    if !hosts.allow(head.host) {
+        let mut outcome = refuse(head, CloseReason::HostRefused, None, outbox);
+        if let Outcome::Refused(refused) = &mut outcome {
+            refused.remark = head.host.map(|host| hosts.remark(host));
+        }
+        return outcome;
+    }
     // A browser sends Origin with what a page of somebody else makes it post: no page has business here.
     if head.header("origin").is_some() {
         return refuse(head, CloseReason::OriginRefused, None, outbox);

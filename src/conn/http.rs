@@ -342,7 +342,7 @@ impl Conn {
         settings: &Settings,
         now: Tick,
     ) -> Result<Option<Step<'a>>, CloseReason> {
-        match admin::request(head, settings.readiness, &mut self.outbox) {
+        match admin::request(head, &settings.admin_hosts, settings.readiness, &mut self.outbox) {
             admin::Outcome::Answered { keep_alive } => {
                 self.answered(keep_alive && head.body.is_empty(), settings, now)?;
                 Ok(None)

@@ -29,6 +29,7 @@ mod ending;
 mod events;
 pub mod front;
 pub mod held;
+pub mod hosts;
 mod http;
 mod identity;
 pub mod origins;

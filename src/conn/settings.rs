@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::hosts::Hosts;
 use super::route::Route;
 use crate::limits;
 use crate::proto::bus::BusLimits;
@@ -13,6 +14,8 @@ use crate::proto::ws::SessionLimits;
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub routes: Vec<Route>,
+    /// By which the admin listener is asked for.
+    pub admin_hosts: Hosts,
     /// What holds for which channels; shards share it with their hubs.
     pub channels: Arc<Rules>,
     /// Bytes that one shard keeps of all its channels.
@@ -93,6 +96,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             routes: Vec::new(),
+            admin_hosts: Hosts::default(),
             channels: Arc::default(),
             history_bytes_max: limits::HISTORY_BYTES_MAX,
             unacked_bytes_max: limits::UNACKED_BYTES_MAX,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::conn::Door;
+use crate::conn::hosts::Hosts;
 use crate::conn::origins::Origins;
 use crate::conn::route::{
     AcceptTarget, CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
@@ -143,6 +144,7 @@ fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Setting
     let limits = &config.limits;
     Ok(Settings {
         routes: routes.map_err(StartError)?,
+        admin_hosts: Hosts::new(config.admin.iter().flat_map(|admin| &admin.hosts).map(|host| host.as_str().into())),
         channels: Arc::new(rules(config).map_err(StartError)?),
         history_bytes_max: limits.history_bytes_max / shards,
         unacked_bytes_max: limits.unacked_bytes_max / shards,

@@ -71,6 +71,7 @@ reasons! {
     MethodNotAllowed      "method_not_allowed"     Peer     1008  405   Debug  "this route does not take this method";
     Unnameable            "unnameable"             Peer     1008  400   Debug  "a part of this path can name no channel: it is too long, reserved, or has control characters";
     OriginRefused         "origin_refused"         Peer     1008  403   Debug  "this origin is not allowed here";
+    HostRefused           "host_refused"           Peer     1008  403   Debug  "ask for an IP address, for localhost, or for one of admin.hosts";
     NoCredentials         "no_credentials"         Peer     1008  401   Debug  "credentials are missing";
     BadUser               "bad_user"               Peer     1008  400   Debug  "the name of the user is empty, too long, or has control characters";
     TooManyConnections    "too_many_connections"   Gateway  1013  503   Warn   "too many connections; try again later";

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::conn::hosts::Hosts;
 use crate::conn::origins::Origins;
 use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget};
 use crate::conn::settings::Credentials;
@@ -233,7 +234,7 @@ fn settings() -> Settings {
         route("/ws/{room}", websocket(Some(room()), None)),
         route("/echo", websocket(None, Some("echo"))),
     ];
-    Settings { routes, ..Settings::default() }
+    Settings { routes, admin_hosts: Hosts::new(["a".into()]), ..Settings::default() }
 }
 
 /// A room whose channel this shard owns.

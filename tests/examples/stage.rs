@@ -51,7 +51,7 @@ impl Stage {
     pub fn count(&self, name: &str, label: &str) -> u64 {
         let mut socket = TcpStream::connect(&self.admin).expect("the admin listener");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("a request");
+        socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("a request");
         let mut text = String::new();
         socket.read_to_string(&mut text).expect("an answer");
         let rows = text.lines().filter(|line| line.starts_with(name) && line.contains(label));

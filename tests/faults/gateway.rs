@@ -106,7 +106,7 @@ impl Gateway {
     }
 
     fn metrics(&mut self) -> String {
-        let request = b"GET /metrics HTTP/1.1\r\nHost: gateway\r\n\r\n";
+        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
         self.admin.get_mut().write_all(request).expect("a request can be written");
         let mut length = 0;
         loop {

@@ -22,6 +22,7 @@ address = "127.0.0.1:0"
 
 [admin]
 address = "127.0.0.1:0"
+hosts = "a"
 
 [[route]]
 path = "/sse/{room}"

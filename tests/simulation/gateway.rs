@@ -7,6 +7,7 @@ use std::time::Duration;
 use tidegate::base::counters::Counter;
 use tidegate::base::{Place, Tick};
 use tidegate::conn::Door;
+use tidegate::conn::hosts::Hosts;
 use tidegate::conn::origins::Origins;
 use tidegate::conn::route::{
     AcceptTarget, CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
@@ -285,6 +286,7 @@ impl Gateway {
 
 fn settings(shape: &Shape) -> Settings {
     Settings {
+        admin_hosts: Hosts::new(["a".into(), "simulated".into()]),
         routes: vec![
             route("/sse/{room}", Target::Sse { channels: vec![channel("room.{room}")], retry: Duration::from_secs(2) }),
             route(

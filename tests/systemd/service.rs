@@ -179,7 +179,7 @@ impl Served {
 
     /// A counter of each shard.
     pub fn counter(&self, name: &str) -> Vec<u64> {
-        let metrics = ask(self.admin, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let metrics = ask(self.admin, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let prefix = format!("tidegate_{name}{{");
         let lines = metrics.lines().filter(|line| line.starts_with(&prefix));
         lines.map(|line| line.rsplit(' ').next().and_then(|word| word.parse().ok()).expect("a number")).collect()

@@ -98,7 +98,7 @@ fn start(args: &Args) -> Result<(Gateway, Addresses), String> {
     let config = Config {
         listeners,
         bus: Some(Bus { address: addresses.bus, credentials: None }),
-        admin: Some(Admin { address: addresses.admin }),
+        admin: Some(Admin { address: addresses.admin, hosts: Vec::new() }),
         routes: gateway_routes(),
         driver,
         ..Config::default()

@@ -133,7 +133,7 @@ impl Builder<'_> {
             let words = "can be reached from other machines; expected a loopback address, or admin.allow_remote = true";
             self.conflict(section, "address", words);
         }
-        Some(Admin { address })
+        Some(Admin { address, hosts: section.texts("hosts") })
     }
 
     fn channels(&mut self, top: &Section<'_>) -> Vec<Channel> {

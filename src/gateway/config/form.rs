@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::limits::{HEAD_BYTES_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX};
-use crate::proto::http::Origin;
+use crate::proto::http::{Authority, Origin};
 use crate::proto::subject::{Pattern, Subject, is_inbox, is_reserved, is_valid_token};
 
 pub(super) fn is_address(text: &str) -> bool {
@@ -34,6 +34,11 @@ pub(super) fn is_method(text: &str) -> bool {
 /// The name of a query parameter as it is written in a URL without escapes.
 pub(super) fn is_query_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+}
+
+/// A name or an address without a port.
+pub(super) fn is_host(text: &str) -> bool {
+    Authority::parse(text).is_ok_and(|authority| authority.port.is_none()) && !text.ends_with(':')
 }
 
 /// RFC 6454 section 6.2: scheme, host and port, without a path. `null` is what opaque origins send.

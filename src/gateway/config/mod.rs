@@ -105,6 +105,8 @@ impl fmt::Debug for Credentials {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
     pub address: SocketAddr,
+    /// Names of hosts, besides `localhost`, that requests may name.
+    pub hosts: Vec<String>,
 }
 
 /// What the requests for one path lead to.

@@ -189,6 +189,7 @@ fn leaves_input_readable(reason: CloseReason) -> bool {
             | MethodNotAllowed
             | Unnameable
             | OriginRefused
+            | HostRefused
             | NoCredentials
             | NotUpgradable
             | UpgradeRequired

@@ -101,4 +101,16 @@ pub(super) const ROWS: &[Row] = &[
         help: "Allows an address that is not loopback: whoever reaches it can publish.",
         doc: "Only for networks in which every peer is trusted, such as a container's own.",
     },
+    Row {
+        path: "admin.hosts",
+        kind: Kind::Texts {
+            expected: "the name of a host such as \"tidegate.internal\", without a port",
+            fits: form::is_host,
+        },
+        fallback: Fallback::Nothing("[\"tidegate.internal\"]"),
+        help: "Names of hosts by which programs ask for this listener; requests for others get 403.",
+        doc: "One, or a list. An IP address and `localhost` always will do, with any port, and so will a request that names no \
+              host. Everything else may be a page that has had its own name resolved to this address (DNS rebinding), so this \
+              holds for health and metrics as well. Requests with an Origin, which come from pages, get 403 in any case.",
+    },
 ];

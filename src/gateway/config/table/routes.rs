@@ -59,7 +59,8 @@ pub(super) const ROWS: &[Row] = &[
         doc: "One, or a list; `*` allows any. Pages of the gateway's own host always may, and so may requests without an \
               Origin header: they come from no page. Scheme, host and port decide, however they are spelled; a plain listener takes \
               pages of its host over https as its own, because a proxy that ends TLS may stand in front of it. A page that is \
-              opened from a disk has no origin to be named, and needs `*`.",
+              opened from a disk has no origin to be named, and needs `*`. What a refused page and the log are told, \
+              [operations.md](operations.md) says.",
     },
     Row {
         path: "route[].request_headers",
@@ -112,7 +113,8 @@ pub(super) const ROWS: &[Row] = &[
         fallback: Fallback::Text("raw"),
         help: "What is spoken on it: messages as they are, or Centrifugo's client protocol in JSON.",
         doc: "With `centrifuge-json`, `channels`, `publish_to`, `server_side` and `token` take the places of `channel` and \
-              `publish`; see [centrifuge.md](centrifuge.md).",
+              `publish`; see [centrifuge.md](centrifuge.md). A route of raw messages speaks no subprotocol yet: a browser fails the \
+              connection of a page that offers some (`new WebSocket(url, [\"chat\"])`).",
     },
     Row {
         path: "route[].websocket.channel",

@@ -1,0 +1,95 @@
+//! Hosts by which the admin listener is asked for.
+//!
+//! A page of `rebound.example` can have its own name resolved to the address of this listener (DNS rebinding), and then read
+//! what it likes as its own origin. What it cannot choose is `Host`: its browser writes the page's name there. An attacker
+//! has no name that is an address, and none that is `localhost` (RFC 6761 section 6.3) or another name of the operator's.
+
+use crate::proto::http::{Authority, Host};
+
+/// Names besides `localhost` (`admin.hosts`).
+#[derive(Clone, Debug, Default)]
+pub struct Hosts(Vec<Box<str>>);
+
+impl Hosts {
+    pub fn new(names: impl IntoIterator<Item = Box<str>>) -> Hosts {
+        Hosts(names.into_iter().collect())
+    }
+
+    /// Whether a request that names this host may be served, whatever the port: that may be a forwarded one. Every browser
+    /// names a host, so a request without one comes from no page.
+    ///
+    /// Names below `localhost` are not among them: some resolvers ask a server for those.
+    pub fn allow(&self, host: Option<&str>) -> bool {
+        let Some(host) = host.filter(|host| !host.is_empty()) else { return true };
+        match Authority::parse(host).map(|authority| authority.host) {
+            Ok(Host::Address(_)) => true,
+            Ok(Host::Name(name)) => self.have(name),
+            Err(_) => false,
+        }
+    }
+
+    /// A dot at the end of a name keeps a resolver from adding something to it; who has the name has it with the dot too.
+    fn have(&self, name: &str) -> bool {
+        let relative = |name: &'_ str| -> usize { name.strip_suffix('.').map_or(name.len(), str::len) };
+        let name = Host::Name(&name[..relative(name)]);
+        let own = |text: &str| Host::Name(&text[..relative(text)]) == name;
+        own("localhost") || self.0.iter().any(|text| own(text))
+    }
+
+    /// What the log says of a host that is none of them.
+    pub(super) fn remark(&self, host: &str) -> Box<str> {
+        let host = super::refused::quoted(host);
+        let listed = match self.0.is_empty() {
+            true => "there are none".to_owned(),
+            false => self.0.join(", "),
+        };
+        format!(
+            "the admin listener refused a request for the host {host}; it is asked for by an IP address, localhost, or one of \
+             admin.hosts ({listed})"
+        )
+        .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_localhost_and_listed_names_are_allowed_and_no_others() {
+        let hosts = Hosts::new(["tidegate.internal".into(), "Gate.example.".into()]);
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:9180",
+            "10.0.0.7",
+            "[::1]",
+            "[::ffff:127.0.0.1]:9180",
+            "localhost",
+            "LocalHost:1234",
+            "localhost.:9180",
+            "tidegate.internal:9180",
+            "TIDEGATE.internal.",
+            "gate.example",
+            "",
+        ] {
+            assert!(hosts.allow(Some(host)), "{host}");
+        }
+        assert!(hosts.allow(None));
+        for host in [
+            "rebound.example:9180",
+            "localhost.rebound.example",
+            "evil.localhost",
+            "localhost..",
+            "127.0.0.1.rebound.example",
+            "127.1",
+            "2130706433",
+            "0x7f.0.0.1",
+            "internal",
+            "x.tidegate.internal",
+            "a b",
+            ".",
+        ] {
+            assert!(!hosts.allow(Some(host)), "{host}");
+        }
+    }
+}
