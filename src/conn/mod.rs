@@ -43,6 +43,7 @@ pub mod route;
 mod sealing;
 pub mod settings;
 mod slow;
+pub mod spelling;
 mod subs;
 mod transport;
 pub mod websocket;

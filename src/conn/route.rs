@@ -6,6 +6,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::origins::Origins;
+use super::spelling;
 use crate::base::RequestId;
 use crate::proto::CloseReason;
 use crate::proto::name;
@@ -173,9 +174,10 @@ impl Target {
 }
 
 impl PathTemplate {
-    /// `/a/{b}/c`; an error in one sentence.
+    /// `/a/{b}/c`, written as [`spelling`] says; an error in one sentence.
     pub fn parse(text: &str) -> Result<PathTemplate, String> {
         let rest = text.strip_prefix('/').ok_or_else(|| format!("a path begins with \"/\", {text:?} does not"))?;
+        spelling::check(text).map_err(|words| format!("the path {text:?} {words}"))?;
         rest.split('/').map(segment).collect::<Result<_, _>>().map(PathTemplate)
     }
 
@@ -352,7 +354,7 @@ mod tests {
 
     #[test]
     fn templates_that_mean_nothing_are_refused() {
-        for bad in ["a", "/{}", "/{a-b}", "/x{a}"] {
+        for bad in ["a", "/{}", "/{a-b}", "/x{a}", "/a%20b", "//a"] {
             assert!(PathTemplate::parse(bad).is_err(), "{bad}");
         }
         for bad in ["", "a..b", "tg.x", "a b", "a.{x}y"] {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidegate::gateway::config::{AcceptTarget, Target, TokenKey, UserSource};
 
-use crate::{LISTENER, errors, parse};
+use crate::{LISTENER, errors, errors_of_variables, parse};
 
 #[test]
 fn reads_a_route_of_the_client_protocol() {
@@ -59,6 +59,32 @@ fn tells_a_path_that_is_no_template() {
          segments with distinct names"
         ]
     );
+}
+
+#[test]
+fn tells_a_path_that_no_browser_asks_for_with_the_one_that_it_does() {
+    for (path, words) in [
+        ("/a%20b", "has an escape, and is compared with paths whose escapes are resolved; expected \"/a b\""),
+        ("/a/../b", "has a dot segment, which browsers resolve; expected \"/b\""),
+        ("/a?b", "has a query or a fragment, which is no part of a path; expected \"/a\""),
+        ("//a", "has an empty segment, which is no name and may lead to another host; expected \"/a\""),
+        ("/a%2Fb", "has an escape, and is compared with paths whose escapes are resolved; expected a path without it"),
+    ] {
+        let text = format!("[[route]]\nmethod = \"GET\"\npath = \"{path}\"\nsse = {{ channel = \"a\" }}\n");
+        assert_eq!(errors(&text), [format!("tidegate.toml:5: route.path {path:?} {words}")]);
+        let variables =
+            errors_of_variables("[[route]]\nsse = { channel = \"a\" }\n", &[("TIDEGATE_ROUTE_0_PATH", path)]);
+        assert_eq!(variables, [format!("TIDEGATE_ROUTE_0_PATH {path:?} {words}")]);
+    }
+    for path in ["/caf\u{e9}", "/a b", "/100%", "/{x}/"] {
+        assert_eq!(
+            parse(&format!("{LISTENER}[[route]]\npath = \"{path}\"\nsse = {{ channel = \"a\" }}\n"), &[])
+                .unwrap()
+                .routes[0]
+                .path,
+            path
+        );
+    }
 }
 
 #[test]

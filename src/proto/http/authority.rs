@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::target::hex_byte;
+use super::target::unescaped;
 use crate::proto::CloseReason;
 
 /// `host [":" port]` (RFC 9110 section 7.2). User names are refused, as section 4.2.4 advises, and so is the comma that
@@ -77,21 +77,8 @@ impl PartialEq for Host<'_> {
 
 impl Eq for Host<'_> {}
 
-/// The bytes of a name, unescaped and in lower case.
 fn letters(name: &str) -> impl Iterator<Item = u8> {
-    let mut rest = name.as_bytes();
-    std::iter::from_fn(move || {
-        let (byte, after) = match rest {
-            [b'%', high, low, after @ ..] => match hex_byte(*high, *low) {
-                Some(byte) => (byte, after),
-                None => (b'%', &rest[1..]),
-            },
-            [byte, after @ ..] => (*byte, after),
-            [] => return None,
-        };
-        rest = after;
-        Some(byte.to_ascii_lowercase())
-    })
+    unescaped(name).map(|byte| byte.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -112,8 +112,25 @@ fn unescape(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, CloseReason
     String::from_utf8(decoded).map(Cow::Owned).map_err(|_| CloseReason::MalformedRequest)
 }
 
+/// The bytes of a text whose escapes are resolved; a `%` that begins none stays what it is.
+pub fn unescaped(text: &str) -> impl Iterator<Item = u8> {
+    let mut rest = text.as_bytes();
+    std::iter::from_fn(move || {
+        let (byte, after) = match rest {
+            [b'%', high, low, after @ ..] => match hex_byte(*high, *low) {
+                Some(byte) => (byte, after),
+                None => (b'%', &rest[1..]),
+            },
+            [byte, after @ ..] => (*byte, after),
+            [] => return None,
+        };
+        rest = after;
+        Some(byte)
+    })
+}
+
 /// The byte of an escape's two digits.
-pub(super) fn hex_byte(high: u8, low: u8) -> Option<u8> {
+fn hex_byte(high: u8, low: u8) -> Option<u8> {
     let digit = |digit: u8| char::from(digit).to_digit(16);
     Some((digit(high)? << 4 | digit(low)?) as u8)
 }

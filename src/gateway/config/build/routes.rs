@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::tree::Content;
 use super::super::{AcceptTarget, Route, SseTarget, Target, UserSource, WebSocketTarget, form, validate};
 use super::{Builder, Section};
+use crate::conn::spelling;
 use crate::limits::SSE_CHANNELS_MAX;
 
 impl Builder<'_> {
@@ -29,6 +30,9 @@ impl Builder<'_> {
 
     fn route(&mut self, section: &Section<'_>) -> Option<Route> {
         let path = self.required(section, "path");
+        if let Some(Err(words)) = path.as_deref().map(spelling::check) {
+            self.conflict(section, "path", &words);
+        }
         let target = self.target(section, path.as_deref());
         let methods = match (&target, section.value("method")) {
             (Some(Target::Accept(_)), None) => vec!["POST".to_owned()],

@@ -34,7 +34,7 @@ pub(super) const ROWS: &[Row] = &[
         },
         fallback: Fallback::Required("\"/events/{channel}\""),
         help: "The path; a segment in braces is a parameter that takes any value.",
-        doc: "A parameter takes one part of the path between slashes, which is not empty, and may be used in the route's channel. \
+        doc: "It is written as people read it, `/café` or `/a b`, and not with the escapes that a browser sends for it. A parameter takes one part of the path between slashes, which is not empty, and may be used in the route's channel. \
               There it is one token whatever it is: `.`, `*`, `>`, `%` and white space are percent-encoded. So a client of \
               `/notifications/ann@example.org` listens to `notifications.ann@example%2Eorg`, and \
               `POST /api/channels/notifications.ann@example%252Eorg` reaches it: in a URL, the `%` itself is escaped. Control \
