@@ -68,12 +68,8 @@ fn what_no_operator_means_is_refused() {
         let far = "9".repeat(30);
         for path in [
             "users/",
-            "users/a.b",
-            "users/%2a",
-            "users/%3E",
             "users/%00",
             "users/%ff%fe",
-            "users/a%20b",
             "users/%",
             "users/%zz",
             "users/%2e%2e",

@@ -223,15 +223,13 @@ fn what_is_published_cannot_forge_a_field_of_an_event() {
 #[test]
 fn what_a_request_names_cannot_become_a_wildcard_or_a_header() {
     on_both_drivers("", |gateway| {
-        for name in ["*", "%3E", "%2A", "a.b", "a%2Eb", "a%20b", "%00", "a%0D%0Ab", ""] {
-            let request = upgrade(&format!("/echo?user={name}"));
-            let answer = HalfCloser::ask(front(gateway), request);
-            assert!(answer.starts_with(b"HTTP/1.1 40"), "{name:?} got {:?}", String::from_utf8_lossy(&answer));
-        }
         for name in ["%00", "a%0D%0Ab", ""] {
             let answer =
                 ask(front(gateway), &format!("GET /sse/{name} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
             assert!(answer.starts_with("HTTP/1.1 40"), "{name:?} got {answer:?}");
+            let request = upgrade(&format!("/echo?user={name}"));
+            let answer = HalfCloser::ask(front(gateway), request);
+            assert!(answer.starts_with(b"HTTP/1.1 40"), "{name:?} got {:?}", String::from_utf8_lossy(&answer));
         }
         // As parts of a path they are names, and listen to nothing but that.
         for (name, token) in [("*", "%2A"), ("%3E", "%3E"), ("a.b", "a%2Eb"), ("a%2Eb", "a%2Eb"), ("a%20b", "a%20b")] {

@@ -300,7 +300,7 @@ fn bad_requests_get_the_answer_of_their_row() {
     on_both_drivers(ACCEPT, |gateway| {
         for (method, path, fields, body, status) in [
             ("POST", "/jobs", "", "x", 401),
-            ("POST", "/jobs", "X-User: a.b\r\n", "x", 400),
+            ("POST", "/jobs", "X-User:\r\n", "x", 400),
             ("POST", "/jobs", "X-User: a\r\nOrigin: https://evil.example\r\n", "x", 403),
             ("POST", "/jobs", "X-User: a\r\n", &long, 413),
             ("POST", "/jobs", &key, "x", 400),
