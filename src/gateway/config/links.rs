@@ -40,20 +40,20 @@ fn is_named_port(rest: &str) -> bool {
 
 /// `_PORT_80_TCP`, and what follows that.
 fn is_of_a_port(rest: &str, value: &str) -> bool {
-    let Some((_, port)) = rest.split_once("_PORT_") else { return false };
-    let mut parts = port.splitn(3, '_');
-    let (Some(number), Some(transport)) = (parts.next(), parts.next()) else { return false };
-    if !is_port(number) || !TRANSPORTS.contains(&transport) {
-        return false;
-    }
-    match parts.next() {
-        // Docker says where a range of ports begins and ends.
-        None | Some("START" | "END") => is_url(value),
-        Some("ADDR") => is_host(value),
-        Some("PORT" | "PORT_START" | "PORT_END") => is_port(value),
-        Some("PROTO") => TRANSPORTS.contains(&value.to_uppercase().as_str()),
-        Some(_) => false,
-    }
+    let parts: Vec<&str> = rest.split('_').collect();
+    (0..parts.len()).any(|at| match parts[at..] {
+        ["PORT", number, transport, ref after @ ..] if is_port(number) && TRANSPORTS.contains(&transport) => {
+            match after {
+                // Docker says where a range of ports begins and ends.
+                [] | ["START" | "END"] => is_url(value),
+                ["ADDR"] => is_host(value),
+                ["PORT"] | ["PORT", "START" | "END"] => is_port(value),
+                ["PROTO"] => TRANSPORTS.contains(&value.to_uppercase().as_str()),
+                _ => false,
+            }
+        }
+        _ => false,
+    })
 }
 
 fn is_host(value: &str) -> bool {
