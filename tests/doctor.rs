@@ -265,3 +265,29 @@ fn refuses_a_number_that_is_none() {
         assert_eq!(doctor(arguments).0, 2, "{arguments:?}");
     }
 }
+
+#[test]
+fn shards_and_pinning_are_those_that_the_gateway_would_choose() {
+    let isolated = ("sys/devices/system/cpu/isolated", "0-3");
+    let quota = ("sys/fs/cgroup/system.slice/cpu.max", "150000 100000");
+    let mask = ("proc/self/status", "Name:\ttidegate\nCpus_allowed_list:\t0-1");
+    for (changes, shards, is_pinned, words) in [
+        (&[][..], 4, false, "not known to be this process's own"),
+        (&[isolated], 4, true, "each shard is pinned to a core"),
+        (&[isolated, quota], 1, false, "1 shards are not one for each of 4 allowed cores"),
+        (&[isolated, mask], 2, true, "each shard is pinned to a core"),
+    ] {
+        let tree = Tree::with(changes);
+        let (_, verdict) = tree.json(&[]);
+        assert_eq!((&verdict["shards"], &verdict["pinned"]), (&shards.into(), &is_pinned.into()), "{verdict:#}");
+        let (_, told) = tree.ask(&[]);
+        assert!(told.contains("note pinning: ") && told.contains(words), "{told}");
+    }
+    let tree = Tree::with(&[isolated, quota]);
+    let (_, verdict) = tree.json(&["--shards", "4"]);
+    assert_eq!(verdict["pinned"], false, "the quota is below the cores");
+    let file = tree.0.join("tidegate.toml");
+    fs::write(&file, "pin = true\n[[listener]]\naddress = \"127.0.0.1:0\"\n").expect("a file can be written");
+    let (_, verdict) = tree.json(&["--config", &file.to_string_lossy()]);
+    assert_eq!(verdict["pinned"], true, "it was asked for");
+}

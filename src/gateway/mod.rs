@@ -8,11 +8,13 @@
 //! ```
 
 pub mod config;
+pub mod cores;
 pub mod descriptors;
 mod handed;
 mod plan;
 mod systemd;
 mod threads;
+pub mod tree;
 
 use std::fmt;
 use std::io;
@@ -197,7 +199,10 @@ impl Builder {
             rules: plan.settings.channels.clone(),
         };
         gateway.workers = workers.map_err(|error| StartError(format!("a worker's thread did not start: {error}")))?;
-        info!("{shards} shards on {driver}");
+        match &plan.pinning {
+            Ok(_) => info!("{shards} shards on {driver}, each pinned to a core"),
+            Err(why) => info!("{shards} shards on {driver}, not pinned: {why}"),
+        }
         descriptors::tell(shards, descriptors, config.limits.connections_max);
         Ok(gateway)
     }

@@ -1,6 +1,7 @@
 //! What the configuration comes to: settings for connections, entrances for shards, addresses that are ours.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -20,13 +21,16 @@ use crate::proto::token::Verifier;
 use crate::proto::ws::SessionLimits;
 use crate::shard::Entrance;
 
-use super::config::{self, Config};
+use super::config::{self, Config, Pin};
+use super::cores::Cores;
 use super::handed::{self, Handed, Wanted};
+use super::tree::Tree;
 use super::{Listening, StartError, descriptors};
 
 pub(super) struct Plan {
     pub shards: usize,
-    pub is_pinned: bool,
+    /// The cores that the shards are pinned to, in turn, or why they are not.
+    pub pinning: Result<Vec<usize>, String>,
     pub settings: Arc<Settings>,
     /// How long what is sent may stay unacknowledged.
     pub peer_timeout: Duration,
@@ -78,7 +82,8 @@ impl Plan {
             settings.bus.address = gate.address;
         }
         let settings = Arc::new(settings);
-        Ok(Plan { shards, is_pinned: config.pin, settings, peer_timeout: config.limits.peer_timeout, gates })
+        let pinning = pinning(config.pin, shards);
+        Ok(Plan { shards, pinning, settings, peer_timeout: config.limits.peer_timeout, gates })
     }
 
     /// Nobody will accept.
@@ -105,6 +110,12 @@ pub fn shards(config: &Config, descriptors: u64, cores: usize) -> usize {
         (0, None) => cores.min(limits::SHARDS_MAX),
         (shards, _) => shards.min(limits::SHARDS_MAX),
     }
+}
+
+fn pinning(pin: Pin, shards: usize) -> Result<Vec<usize>, String> {
+    let cores = Cores::read(&Tree(Path::new("/")), "thread-self").ok_or("it is not known which cores there are")?;
+    cores.pinned(pin, shards)?;
+    Ok(cores.allowed)
 }
 
 /// In the order of the configuration: listeners, bus, admin.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{error, warn};
 
@@ -54,7 +55,7 @@ struct Seed {
     peer_timeout: Duration,
     random: u32,
     secret: [u8; 32],
-    core: Option<core_affinity::CoreId>,
+    core: Option<CoreId>,
 }
 
 /// How a shard gets its socket for an address.
@@ -99,7 +100,7 @@ fn spawn(
     gos: &mut Vec<Sender<()>>,
     shards: &mut Vec<JoinHandle<()>>,
 ) -> Result<(), StartError> {
-    let cores = if plan.is_pinned { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
+    let cores = plan.pinning.as_deref().unwrap_or_default();
     let (ready, readies) = bounded(plan.shards);
     for (index, (waker, mailbox)) in ends.into_iter().enumerate() {
         let seed = Seed {
@@ -114,7 +115,7 @@ fn spawn(
             random: random()? as u32,
             secret: secret()?,
             // More shards than cores share them.
-            core: (!cores.is_empty()).then(|| cores[index % cores.len()]),
+            core: (!cores.is_empty()).then(|| CoreId { id: cores[index % cores.len()] }),
         };
         let (go, gone) = bounded(1);
         gos.push(go);

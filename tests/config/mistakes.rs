@@ -44,7 +44,7 @@ fn tells_a_value_of_the_wrong_type() {
     );
     assert_eq!(
         parse("pin = \"yes\"\n[[listener]]\naddress = \"[::1]:1\"\n", &[]).unwrap_err(),
-        ["tidegate.toml:1: pin is \"yes\"; expected true or false"]
+        ["tidegate.toml:1: pin is \"yes\"; expected true, false or \"auto\""]
     );
     assert_eq!(
         parse("bus = 1\n[[listener]]\naddress = \"[::1]:1\"\n", &[]).unwrap_err(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tidegate::gateway::config::{Config, Credentials, Fallback, Kind, TABLE, Target};
+use tidegate::gateway::config::{Config, Credentials, Fallback, Kind, Pin, TABLE, Target};
 
 use crate::{LISTENER, errors_of_variables, parse};
 
@@ -23,7 +23,7 @@ fn lets_variables_win_over_the_file() {
     .unwrap();
     assert_eq!(config.limits.fragments_max, 9);
     assert_eq!(config.listeners[0].address.to_string(), "[::1]:1");
-    assert!(!config.pin);
+    assert_eq!(config.pin, Pin::No);
     assert_eq!(config.bus.unwrap().credentials, Some(Credentials::Token("secret".to_owned())));
     assert_eq!(config.shards, 3);
 }
@@ -62,6 +62,16 @@ fn reads_a_whole_configuration_from_variables() {
     .unwrap();
     assert_eq!(config.routes[0].origins, ["https://a.example", "https://b.example"]);
     assert!(matches!(&config.routes[1].target, Target::WebSocket(target) if target.user.is_some()));
+}
+
+#[test]
+fn pinning_is_a_switch_or_left_to_the_gateway() {
+    let pin = |text: &str, variables: &[(&str, &str)]| parse(&format!("{text}{LISTENER}"), variables).unwrap().pin;
+    assert_eq!(pin("", &[]), Pin::Auto);
+    for (word, expected) in [("true", Pin::Yes), ("false", Pin::No), ("\"auto\"", Pin::Auto)] {
+        assert_eq!(pin(&format!("pin = {word}\n"), &[]), expected);
+        assert_eq!(pin("pin = true\n", &[("TIDEGATE_PIN", word.trim_matches('"'))]), expected);
+    }
 }
 
 #[test]

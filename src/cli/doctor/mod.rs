@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use super::{check, output};
 use crate::gateway;
-use crate::gateway::config::DriverChoice;
+use crate::gateway::config::{DriverChoice, Pin};
 use crate::limits::SHARDS_MAX;
 use system::System;
 use verdict::{Question, Verdict};
@@ -67,13 +67,14 @@ pub fn run(args: &Args) -> ExitCode {
     };
     let wants_epoll = config.as_ref().is_some_and(|config| config.driver == DriverChoice::Epoll);
     let system = System::read(&args.root, args.pid, args.root == Path::new("/") && !wants_epoll);
-    let cores = system.cores.unwrap_or(1);
+    let cores = system.core_count().unwrap_or(1);
     let shards = match (args.shards, &config) {
         (Some(shards), _) => usize::from(shards),
         (None, Some(config)) => gateway::shards(config, system.descriptors.unwrap_or(u64::MAX), cores),
         (None, None) => cores.min(SHARDS_MAX),
     };
-    let question = Question { connections: args.connections, is_tls: args.tls, shards, wants_epoll };
+    let pin = config.as_ref().map_or(Pin::Auto, |config| config.pin);
+    let question = Question { connections: args.connections, is_tls: args.tls, shards, pin, wants_epoll };
     let verdict = Verdict::new(&question, &system);
     let text =
         if args.json { show::json(&question, &system, &verdict) } else { show::words(&question, &system, &verdict) };

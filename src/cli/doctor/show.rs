@@ -38,7 +38,8 @@ pub fn json(question: &Question, system: &System, verdict: &Verdict) -> String {
         "bytes_per_connection": verdict.bytes_per_connection,
         "shards": question.shards,
         "shards_recommended": verdict.shards_recommended,
-        "cores": system.cores,
+        "cores": system.core_count(),
+        "pinned": system.cores.as_ref().map(|cores| cores.pinned(question.pin, question.shards).is_ok()),
         "kernel": system.kernel,
         "driver": driver(question, system),
         "bounds": bounds,
@@ -57,7 +58,7 @@ pub fn words(question: &Question, system: &System, verdict: &Verdict) -> String 
 
 fn write_words(text: &mut String, question: &Question, system: &System, verdict: &Verdict) -> std::fmt::Result {
     let kernel = system.kernel.as_deref().unwrap_or("of unknown release");
-    let cores = system.cores.map_or("an unknown number of".to_owned(), |cores| cores.to_string());
+    let cores = system.core_count().map_or("an unknown number of".to_owned(), |cores| cores.to_string());
     let kind = if question.is_tls { "TLS" } else { "plain" };
     let Question { connections, shards, .. } = question;
     writeln!(text, "{} {kind} connections", count(*connections))?;

@@ -1,11 +1,11 @@
 //! What the box says about itself. Whatever cannot be read is `None`.
 
-use std::fs;
 use std::path::Path;
-use std::str::FromStr;
 
 use super::memory::{self, Group};
 use crate::driver::{Choice, Kind, choose};
+use crate::gateway::cores::Cores;
+use crate::gateway::tree::Tree;
 
 /// The oldest kernel whose io_uring has everything that the driver needs.
 const URING_SINCE: (u32, u32) = (6, 1);
@@ -13,7 +13,7 @@ const URING_SINCE: (u32, u32) = (6, 1);
 #[derive(Debug, Default)]
 pub struct System {
     pub kernel: Option<String>,
-    pub cores: Option<usize>,
+    pub cores: Option<Cores>,
     /// The hard limit of RLIMIT_NOFILE.
     pub descriptors: Option<u64>,
     pub nr_open: Option<u64>,
@@ -37,6 +37,11 @@ pub struct System {
 }
 
 impl System {
+    /// On how many cores shards can run at once.
+    pub fn core_count(&self) -> Option<usize> {
+        self.cores.as_ref().map(Cores::count)
+    }
+
     /// `is_here`: the root is this machine's, so that what no file says can be tried out.
     pub fn read(root: &Path, pid: Option<u32>, is_here: bool) -> System {
         let tree = Tree(root);
@@ -45,7 +50,7 @@ impl System {
         let file_counts = tree.numbers("proc/sys/fs/file-nr");
         let (memory_bytes, groups) = (memory::available(&tree), memory::groups(&tree, &process));
         System {
-            cores: cores(&tree, root == Path::new("/") && pid.is_none()),
+            cores: Cores::read(&tree, &process),
             descriptors: tree.text(&format!("proc/{process}/limits")).and_then(|text| hard_limit(&text)),
             nr_open: tree.number("proc/sys/fs/nr_open"),
             files_max: tree.number("proc/sys/fs/file-max"),
@@ -68,40 +73,6 @@ impl System {
             kernel,
         }
     }
-}
-
-/// A folder that stands for `/`.
-pub struct Tree<'a>(pub &'a Path);
-
-impl Tree<'_> {
-    pub fn text(&self, path: &str) -> Option<String> {
-        fs::read_to_string(self.0.join(path)).ok()
-    }
-
-    fn line(&self, path: &str) -> Option<String> {
-        self.text(path)?.lines().next().map(|line| line.trim().to_owned())
-    }
-
-    pub fn number<T: FromStr>(&self, path: &str) -> Option<T> {
-        self.line(path)?.parse().ok()
-    }
-
-    fn numbers(&self, path: &str) -> Vec<u64> {
-        self.text(path).unwrap_or_default().split_whitespace().map_while(|word| word.parse().ok()).collect()
-    }
-}
-
-/// This process is told fewer than there are when it is bound to some of them; a file is not.
-fn cores(tree: &Tree<'_>, is_own: bool) -> Option<usize> {
-    if is_own && let Ok(cores) = std::thread::available_parallelism() {
-        return Some(cores.get());
-    }
-    let ranges = tree.line("sys/devices/system/cpu/online")?;
-    let count = |range: &str| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        Some(last.parse::<usize>().ok()?.checked_sub(first.parse().ok()?)? + 1)
-    };
-    ranges.split(',').map(count).sum()
 }
 
 /// From /proc/PID/limits: name, soft limit, hard limit, unit.

@@ -2,6 +2,7 @@
 
 use super::memory::Group;
 use super::system::System;
+use crate::gateway::config::Pin;
 use crate::gateway::descriptors;
 use crate::limits;
 
@@ -10,6 +11,7 @@ pub struct Question {
     pub is_tls: bool,
     /// How many the gateway would have.
     pub shards: usize,
+    pub pin: Pin,
     /// The configuration asks for epoll.
     pub wants_epoll: bool,
 }
@@ -50,7 +52,7 @@ pub struct Verdict {
 
 impl Verdict {
     pub fn new(question: &Question, system: &System) -> Verdict {
-        let shards_recommended = system.descriptors.and_then(|each| recommended(question, each, system.cores));
+        let shards_recommended = system.descriptors.and_then(|each| recommended(question, each, system.core_count()));
         let bytes_per_connection =
             if question.is_tls { limits::CONNECTION_BYTES_TLS } else { limits::CONNECTION_BYTES_PLAIN };
         let mut bounds: Vec<Bound> = [
@@ -74,7 +76,7 @@ impl Verdict {
             unknown.push("the memory (/proc/meminfo)");
         }
         if system.cores.is_none() {
-            unknown.push("the cores (/sys/devices/system/cpu/online)");
+            unknown.push("the cores (/proc/PID/status, /sys/devices/system/cpu/online)");
         }
         let holds = bounds.first().map(|bound| bound.holds);
         let fits = match holds.map(|holds| holds >= question.connections) {
@@ -83,7 +85,13 @@ impl Verdict {
             _ if !unknown.is_empty() => None,
             fits => fits,
         };
-        let notes = [listen_queue(system), syn_backlog(system), ports(system), uring(question, system)];
+        let notes = [
+            listen_queue(system),
+            syn_backlog(system),
+            ports(system),
+            uring(question, system),
+            pinning(question, system),
+        ];
         let notes = notes.into_iter().flatten().collect();
         Verdict { bounds, notes, unknown, holds, fits, shards_recommended, bytes_per_connection }
     }
@@ -238,6 +246,15 @@ fn ports(system: &System) -> Option<Note> {
 fn uring(question: &Question, system: &System) -> Option<Note> {
     let why = system.no_uring.as_ref().filter(|_| !question.wants_epoll)?;
     Some(Note { name: "io_uring", text: format!("{why}; epoll is used"), fix: String::new() })
+}
+
+fn pinning(question: &Question, system: &System) -> Option<Note> {
+    let cores = system.cores.as_ref()?;
+    let text = match cores.pinned(question.pin, question.shards) {
+        Ok(()) => "each shard is pinned to a core".to_owned(),
+        Err(why) => format!("shards are not pinned to cores: {why}"),
+    };
+    Some(Note { name: "pinning", text, fix: String::new() })
 }
 
 pub fn gib(bytes: u64) -> String {

@@ -10,7 +10,7 @@ use super::tree::{Content, Table};
 use super::validate::{Broken, is_what, subject_of};
 use super::{
     Admin, Bus, CertificateFiles, Channel, Config, Credentials, Delivery, Drain, DriverChoice, Keep, Limits, Listener,
-    Queue, Rule, form,
+    Pin, Queue, Rule, form,
 };
 use crate::limits::CHANNEL_RULES_MAX;
 
@@ -33,7 +33,11 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
         drain: drain(&top),
         limits: builder.limits(&top),
         shards: top.size("shards"),
-        pin: top.switch("pin"),
+        pin: match top.fitting("pin") {
+            Some(Content::Switch(true)) => Pin::Yes,
+            Some(Content::Switch(false)) => Pin::No,
+            _ => Pin::Auto,
+        },
         driver: match top.text("driver").as_deref() {
             Some("epoll") => DriverChoice::Epoll,
             Some("uring") => DriverChoice::Uring,

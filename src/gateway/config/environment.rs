@@ -99,7 +99,7 @@ fn index(text: &str) -> Option<(usize, &str)> {
 fn content(kind: Kind, text: String) -> Content {
     match kind {
         Kind::Whole { .. } => text.trim().parse().map_or(Content::Text(text), Content::Whole),
-        Kind::Switch => text.trim().parse().map_or(Content::Text(text), Content::Switch),
+        Kind::Switch | Kind::SwitchOr(_) => text.trim().parse().map_or(Content::Text(text), Content::Switch),
         _ => Content::Text(text),
     }
 }

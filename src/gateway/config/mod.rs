@@ -52,8 +52,7 @@ pub struct Config {
     pub limits: Limits,
     /// Number of shards; 0 means one for each core, or more if `limits.connections_max` needs their descriptors.
     pub shards: usize,
-    /// Whether each shard is pinned to a core.
-    pub pin: bool,
+    pub pin: Pin,
     pub driver: DriverChoice,
     pub log: LevelFilter,
     /// Variables of the environment that look like keys and were set for a service beside this one.
@@ -250,6 +249,15 @@ pub struct Limits {
     pub sse_heartbeat: Duration,
     pub send_timeout: Duration,
     pub peer_timeout: Duration,
+}
+
+/// Whether each shard is pinned to a core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// If it is known to be better; see [`super::cores`].
+    Auto,
+    Yes,
+    No,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

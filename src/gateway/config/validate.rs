@@ -99,7 +99,8 @@ pub(super) fn fits(row: &Row, content: &Content) -> bool {
         (Kind::Whole { min, max, .. }, Content::Whole(whole)) => {
             u64::try_from(*whole).is_ok_and(|whole| (min..=max).contains(&whole))
         }
-        (Kind::Switch, Content::Switch(_)) => true,
+        (Kind::Switch | Kind::SwitchOr(_), Content::Switch(_)) => true,
+        (Kind::SwitchOr(other), Content::Text(word)) => other == word,
         (Kind::Choice(words), Content::Text(word)) => words.contains(&word.as_str()),
         (Kind::Text { fits, .. } | Kind::Texts { fits, .. }, Content::Text(text)) => fits(text),
         (Kind::Secret, Content::Text(text)) => !text.is_empty(),

@@ -38,6 +38,8 @@ pub enum Kind {
         unit: &'static str,
     },
     Switch,
+    /// A switch, or this word.
+    SwitchOr(&'static str),
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A text that fits; `expected` completes "expected …".
@@ -168,6 +170,7 @@ impl Kind {
             Kind::Whole { min, max, unit: "" } => format!("a whole number from {min} to {max}"),
             Kind::Whole { min, max, unit } => format!("a whole number of {unit} from {min} to {max}"),
             Kind::Switch => "true or false".to_owned(),
+            Kind::SwitchOr(word) => format!("true, false or \"{word}\""),
             Kind::Choice(words) => {
                 let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 format!("one of {}", quoted.join(", "))
@@ -193,6 +196,7 @@ mod tests {
                 (Kind::Whole { min, max, .. }, Fallback::Whole(whole)) => (min..=max).contains(&whole),
                 (Kind::Switch, Fallback::Switch(_)) => true,
                 (Kind::Choice(words), Fallback::Text(word)) => words.contains(&word),
+                (Kind::SwitchOr(other), Fallback::Text(word)) => other == word,
                 (Kind::Text { fits, .. } | Kind::Texts { fits, .. }, Fallback::Text(text)) => fits(text),
                 (_, Fallback::Required(_) | Fallback::Nothing(_)) => true,
                 _ => false,

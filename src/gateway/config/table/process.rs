@@ -22,10 +22,13 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         path: "pin",
-        kind: Kind::Switch,
-        fallback: Fallback::Switch(true),
+        kind: Kind::SwitchOr("auto"),
+        fallback: Fallback::Text("auto"),
         help: "Whether each shard is pinned to a core.",
-        doc: "Turn it off when several busy processes share the cores.",
+        doc: "A pinned shard has to wait while something else runs on its core, which costs more than pinning gains. So `auto` pins \
+              where there is a shard for every core that the process may use, no CPU quota of a cgroup is below that, and the \
+              cores are known to be its own: isolated at boot (`isolcpus=`), or a partition of cpusets. `true` pins in any case, for \
+              a box that serves nothing else.",
     },
     Row {
         path: "log",
