@@ -335,6 +335,20 @@ fn sub_ends_with_a_summary_on_ctrl_c_and_closes_the_websocket() {
 }
 
 #[test]
+fn sub_tells_why_a_websocket_is_refused() {
+    let (port, server) = serve_once(|mut stream| {
+        read_request(&mut stream);
+        let answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 24\r\n\r\nthis origin may not come";
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    let url = format!("ws://127.0.0.1:{port}/ws");
+    let output = run(&["sub", &url]);
+    server.join().unwrap();
+    let expected = format!("tidegate: {url}: refused with 403 Forbidden: this origin may not come\n");
+    assert_eq!((code(&output), err(&output)), (1, expected));
+}
+
+#[test]
 fn sub_sends_what_it_is_told_to_and_shows_the_answers() {
     let (port, server) = serve_once(|stream| {
         let mut socket = tungstenite::accept(stream).unwrap();

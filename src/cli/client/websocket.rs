@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tungstenite::client::{IntoClientRequest, client_with_config};
-use tungstenite::http::{HeaderName, HeaderValue, Uri};
+use tungstenite::http::{HeaderName, HeaderValue, Response, Uri};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tungstenite::{Error, HandshakeError, Message};
@@ -28,7 +28,7 @@ impl WebSocket {
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let (socket, _) = client_with_config(request, stream, Some(config)).map_err(|error| match error {
-            HandshakeError::Failure(Error::Http(response)) => format!("{uri}: refused with {}", response.status()),
+            HandshakeError::Failure(Error::Http(response)) => format!("{uri}: {}", refusal(&response)),
             HandshakeError::Failure(error) => format!("{uri}: {error}"),
             HandshakeError::Interrupted(_) => format!("{uri}: the server did not answer in time"),
         })?;
@@ -66,6 +66,15 @@ impl WebSocket {
             let deadline = Instant::now() + CLOSE_TIMEOUT;
             while Instant::now() < deadline && matches!(self.next(), Ok(News::Arrived(_) | News::Nothing)) {}
         }
+    }
+}
+
+/// What a refusal says, in one line: the first of its body, if that has come along.
+fn refusal(response: &Response<Option<Vec<u8>>>) -> String {
+    let body = String::from_utf8_lossy(response.body().as_deref().unwrap_or_default()).into_owned();
+    match body.lines().next().map(str::trim).filter(|line| !line.is_empty()) {
+        Some(line) => format!("refused with {}: {line}", response.status()),
+        None => format!("refused with {}", response.status()),
     }
 }
 
