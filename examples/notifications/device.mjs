@@ -17,6 +17,7 @@ const miss = (reason) => console.log(`something is missing: ${reason}`);
 function sse() {
   const stream = new EventSource(`${path}/events`);
   stream.onopen = () => console.log("connected");
+  stream.onerror = ({ message }) => stream.readyState === EventSource.CLOSED && console.error(`refused: ${message}`);
   stream.addEventListener("notification", (event) => show(JSON.parse(event.data)));
   stream.addEventListener("tg.gap", (event) => miss(JSON.parse(event.data).reason));
 }

@@ -27,6 +27,7 @@ export function follow(shop, gateway, order, onEvent) {
     onEvent(event);
   };
   const stream = new EventSource(`${gateway}/orders/${order}/events`);
+  stream.onerror = ({ message }) => stream.readyState === EventSource.CLOSED && console.error(`refused: ${message}`);
   stream.addEventListener("order", ({ data }) => {
     turn = turn.then(() => hear(JSON.parse(data)));
   });

@@ -19,7 +19,7 @@ socket.on("message", (bytes) => {
     const data = answers[manner];
     if (data) socket.send(JSON.stringify({ tg: "answer", id: said.id, data }));
   } else if (said.tg === "over") {
-    console.log("too late"); // Whatever the driver presses now, nobody waits for it.
+    console.log("the offer is over"); // Answered on another device, or too late: whatever is pressed now does not count.
   } else if (said.yours) {
     console.log(`drives ${said.yours}`);
   }

@@ -7,6 +7,7 @@ import { EventSource } from "eventsource";
 
 const [base = "http://127.0.0.1:8080", rider = "rita", from = "Plaça de Catalunya"] = process.argv.slice(2);
 const stream = new EventSource(`${base}/riders/${encodeURIComponent(rider)}/events`);
+stream.onerror = ({ message }) => stream.readyState === EventSource.CLOSED && console.error(`refused: ${message}`);
 const early = new Map();
 let ride;
 

@@ -90,7 +90,7 @@ fn who_does_not_answer_in_time_is_passed_over_and_told() {
         let document = Rider::order(&stage).hears();
         assert_eq!(asked(&document), [["waits", "no answer in time"], ["takes", "takes"]]);
         assert!(waits.line().starts_with("offered "));
-        assert_eq!(waits.line(), "too late");
+        assert_eq!(waits.line(), "the offer is over");
     });
 }
 
