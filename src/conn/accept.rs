@@ -18,7 +18,7 @@ use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::bus::headers::is_valid_value;
 use crate::proto::event::Message;
-use crate::proto::http::{Cors, Head, Refusal, Reply, ReplyTo, split_path};
+use crate::proto::http::{Cors, Head, Refusal, Reply, ReplyTo, normalized, split_path};
 use crate::proto::request::{Reading, Receipt, Status};
 use crate::proto::subject::Subject;
 use crate::proto::user::User;
@@ -94,33 +94,41 @@ fn idempotency_key<'a>(head: &Head<'a>) -> Result<Option<Cow<'a, str>>, CloseRea
     if is_valid { Ok(Some(key)) } else { Err(CloseReason::MalformedRequest) }
 }
 
-/// The text of a string whose first quote has been taken (RFC 8941 section 4.2.5).
+/// The text of a string whose first quote has been taken (RFC 8941 section 4.2.5). Parameters may follow it (section 3.3);
+/// the draft gives none a meaning.
 fn quoted_string(rest: &str) -> Option<Cow<'_, str>> {
-    let inner = rest.strip_suffix('"')?;
-    if !inner.contains(['"', '\\']) {
-        return Some(Cow::Borrowed(inner));
-    }
     let mut text = String::new();
-    let mut characters = inner.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' => return None,
+    let mut characters = rest.chars();
+    loop {
+        match characters.next()? {
+            '"' => break,
             '\\' => text.push(characters.next().filter(|escaped| matches!(escaped, '"' | '\\'))?),
             other => text.push(other),
         }
     }
-    Some(Cow::Owned(text))
+    let after = characters.as_str().trim_start_matches(' ');
+    (after.is_empty() || after.starts_with(';')).then_some(Cow::Owned(text))
+}
+
+/// A media type in one spelling: names and most values are case-insensitive, and white space may stand around semicolons
+/// (RFC 9110 section 8.3.1). Two types that differ in the case of another value alone come with different payloads.
+fn media_type(text: &str) -> String {
+    text.chars()
+        .filter(|character| !matches!(character, ' ' | '\t'))
+        .map(|letter| letter.to_ascii_lowercase())
+        .collect()
 }
 
 impl Asked {
-    /// By what a repetition is known: the client's key, one user's on one route, and what tells equal requests from others.
-    /// None: each request is another one.
+    /// By what a repetition is known: the client's key, one user's on one route, and what tells equal requests from others,
+    /// which may spell escapes and the media type otherwise. None: each request is another one.
     pub fn idempotency(&self) -> Option<(String, [u8; 32])> {
         let key = self.key.as_ref()?;
         let name = format!("{} {} {key}", self.route, self.user.as_ref().map_or("", User::token));
         let mut hash = digest::Context::new(&digest::SHA256);
-        let parts = [Some(&self.method), Some(&self.path), self.query.as_ref(), self.content_type.as_ref()];
-        for part in parts.into_iter().map(|part| part.map_or("", |part| part)) {
+        let query = self.query.as_deref().map(normalized).unwrap_or_default();
+        let content_type = self.content_type.as_deref().map(media_type).unwrap_or_default();
+        for part in [&*self.method, &normalized(&self.path), &query, &content_type] {
             // None of them holds a line end.
             hash.update(part.as_bytes());
             hash.update(b"\n");
@@ -244,12 +252,18 @@ mod tests {
     #[test]
     fn a_key_is_a_string_with_or_without_quotes() {
         assert_eq!(key_of(""), Ok(None));
-        for (value, key) in [("abc-1", "abc-1"), ("\"abc-1\"", "abc-1"), ("\"a \\\" \\\\\"", "a \" \\"), ("a b", "a b")]
-        {
+        for (value, key) in [
+            ("abc-1", "abc-1"),
+            ("\"abc-1\"", "abc-1"),
+            ("\"a \\\" \\\\\"", "a \" \\"),
+            ("a b", "a b"),
+            ("\"a;b\"; c=1;d", "a;b"),
+            ("\"a\"  ;c", "a"),
+        ] {
             assert_eq!(key_of(&format!("Idempotency-Key: {value}\r\n")), Ok(Some(key.to_owned())), "{value}");
         }
         let long = "x".repeat(limits::IDEMPOTENCY_KEY_BYTES_MAX + 1);
-        for bad in ["", "\"\"", "\"a", "\"a\\\"", "\"a\\n\"", "\"a\"b\"", "é", "a\tb", &long] {
+        for bad in ["", "\"\"", "\"a", "\"a\\\"", "\"a\\n\"", "\"a\"b\"", "\"a\" b", "é", "a\tb", &long] {
             assert_eq!(key_of(&format!("Idempotency-Key: {bad}\r\n")), Err(CloseReason::MalformedRequest), "{bad}");
         }
         assert_eq!(key_of("Idempotency-Key: a\r\nIdempotency-Key: a\r\n"), Err(CloseReason::MalformedRequest));
@@ -257,7 +271,7 @@ mod tests {
 
     #[test]
     fn equal_requests_have_one_fingerprint_and_others_another() {
-        let asked = |change: fn(&mut Asked)| {
+        fn asked_with(change: impl Fn(&mut Asked)) -> Asked {
             let mut asked = Asked {
                 route: 1,
                 user: Some(User::new("ann").unwrap()),
@@ -269,10 +283,22 @@ mod tests {
                 payload: Box::from(*b"c"),
             };
             change(&mut asked);
-            asked.idempotency()
-        };
+            asked
+        }
+        let asked = |change: fn(&mut Asked)| asked_with(change).idempotency();
         let first = asked(|_| {}).unwrap();
         assert_eq!(asked(|_| {}).unwrap(), first);
+        for respelled in
+            [(|asked| asked.path = "/%61".into()) as fn(&mut Asked), |asked| asked.query = Some("%62".into())]
+        {
+            assert_eq!(asked(respelled).unwrap(), first);
+        }
+        let typed = |content_type: &'static str| {
+            let asked = asked_with(|asked| asked.content_type = Some(content_type.into()));
+            asked.idempotency()
+        };
+        assert_eq!(typed("application/json;charset=utf-8"), typed("Application/JSON; charset=UTF-8"));
+        assert_ne!(typed("application/json"), typed("text/plain"));
         for change in [
             (|asked| asked.payload = Box::from(*b"d")) as fn(&mut Asked),
             |asked| asked.method = "PUT".into(),

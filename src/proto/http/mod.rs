@@ -28,5 +28,5 @@ pub use body::{Body, BodyStep, Framing};
 pub use head::{Field, Head, next_head};
 pub use origin::Origin;
 pub use reply::{Cors, Refusal, Reply, ReplyTo, event_stream, go_on, preflight, switching_protocols};
-pub use target::{query_parameter, split_path, unescaped};
+pub use target::{normalized, query_parameter, split_path, unescaped};
 pub use upgrade::{wants_websocket, websocket_key};

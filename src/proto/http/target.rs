@@ -129,6 +129,25 @@ pub fn unescaped(text: &str) -> impl Iterator<Item = u8> {
     })
 }
 
+/// A path or a query in one spelling (RFC 3986 section 6.2.2): what need not be escaped is not, and the digits of the other
+/// escapes are upper case.
+pub fn normalized(text: &str) -> String {
+    let mut normal = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        normal.push_str(before);
+        let escaped = after.as_bytes().first_chunk().and_then(|[high, low]| hex_byte(*high, *low));
+        match escaped {
+            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => normal.push(byte.into()),
+            Some(byte) => normal.push_str(&format!("%{byte:02X}")),
+            None => normal.push('%'),
+        }
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    normal.push_str(rest);
+    normal
+}
+
 /// The byte of an escape's two digits.
 fn hex_byte(high: u8, low: u8) -> Option<u8> {
     let digit = |digit: u8| char::from(digit).to_digit(16);
@@ -195,6 +214,22 @@ mod tests {
         let bad = ["", "*", "/.", "/a/../b", "/%2e", "/%2E./x", "/a/.%2e", "/%", "/%4", "/%zz", "/%+1", "/%ff", "/%c3"];
         for path in bad {
             assert_eq!(split_path(path).unwrap_err(), CloseReason::MalformedRequest, "{path}");
+        }
+    }
+
+    #[test]
+    fn writes_a_target_in_one_spelling() {
+        for (text, normal) in [
+            ("/a/b?c", "/a/b?c"),
+            ("/%61%2d%7E", "/a-~"),
+            ("/a%2fb", "/a%2Fb"),
+            ("/caf%c3%a9%20", "/caf%C3%A9%20"),
+            ("%", "%"),
+            ("%2", "%2"),
+            ("%zz%41", "%zzA"),
+            ("%\u{e9}", "%\u{e9}"),
+        ] {
+            assert_eq!(normalized(text), normal);
         }
     }
 
