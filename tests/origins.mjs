@@ -1,0 +1,114 @@
+// Pages in headless Chromium that the gateway does not serve: one of its own origin, one that the routes list, one that they
+// do not. What they may do, and what they can read of a refusal.
+//
+//   node tests/origins.mjs TIDEGATE        the binary
+
+import { once } from "node:events";
+import { createServer as createPages } from "node:http";
+import { launch } from "./browser.mjs";
+import { Gateway } from "./gateway.mjs";
+import { fail, PATIENCE_MS } from "./patience.mjs";
+
+const pages = createPages((_, answer) => answer.setHeader("Content-Type", "text/html").end("<title>a page</title>"));
+pages.listen(0, "127.0.0.1");
+await once(pages, "listening");
+const listed = `http://127.0.0.1:${pages.address().port}`;
+const stranger = `http://localhost:${pages.address().port}`;
+
+const CONFIGURATION = `
+shards = 2
+pin = false
+[[listener]]
+address = "127.0.0.1:0"
+[admin]
+address = "127.0.0.1:0"
+[[route]]
+path = "/notifications/{user}"
+origins = "${listed}"
+request_headers = "X-Tenant"
+sse = { channel = "notifications.{user}" }
+[[route]]
+path = "/café/connect"
+origins = "${listed}"
+websocket = { protocol = "centrifuge-json", channels = "news" }
+[[route]]
+path = "/{tenant}/bookings"
+origins = "${listed}"
+accept = { service = "bookings" }
+`;
+
+// The status and the text of an answer, or the name of the error that a page gets instead.
+const ask = async ([url, init]) => {
+  try {
+    const answer = await fetch(url, { ...init, signal: AbortSignal.timeout(30_000) });
+    const isStream = answer.headers.get("Content-Type").startsWith("text/event-stream");
+    return [answer.status, isStream ? "a stream" : await answer.text(), answer.headers.get("Location")];
+  } catch (error) {
+    return [error.name];
+  }
+};
+
+const open = (url) => new Promise((resolve) => {
+  const socket = new WebSocket(url);
+  socket.onopen = () => resolve("open");
+  socket.onerror = () => resolve("error");
+});
+
+// Begins a stream in the page; what it hears gathers in window.heard.
+const listen = (url) => {
+  window.heard = [];
+  const stream = new EventSource(url);
+  stream.onmessage = ({ data }) => window.heard.push(data);
+  return new Promise((resolve) => Object.assign(stream, { onopen: () => resolve("open"), onerror: () => resolve("error") }));
+};
+
+function expect(what, heard, expected) {
+  const [a, b] = [heard, expected].map((value) => JSON.stringify(value));
+  if (a !== b) fail(`${what}: ${a} instead of ${b}`);
+}
+
+const gateway = new Gateway(process.argv[2], CONFIGURATION, ["http", "admin"]);
+const browser = await launch();
+try {
+  await gateway.start();
+  const [http, ws] = ["http", "ws"].map((scheme) => `${scheme}://${gateway.address("http")}`);
+  const stream = `${http}/notifications/ann@example.org`;
+  const polyfill = { headers: { "Cache-Control": "no-cache", "Last-Event-ID": "0", "X-Requested-With": "x", "X-Tenant": "t" } };
+  const visit = async (origin) => {
+    const page = await browser.newPage();
+    await page.goto(`${origin}/`);
+    return page;
+  };
+
+  const page = await visit(listed);
+  expect("an EventSource of a user with an address", await page.evaluate(listen, stream), "open");
+  await gateway.publish("notifications.ann@example%252Eorg", "hello");
+  await page.waitForFunction(() => window.heard.includes("hello"), undefined, { timeout: PATIENCE_MS });
+  expect("what polyfills send", (await page.evaluate(ask, [stream, polyfill]))[0], 200);
+  expect("another field", await page.evaluate(ask, [stream, { headers: { "X-Other": "x" } }]), ["TypeError"]);
+  expect("a path of no route", (await page.evaluate(ask, [`${http}/nowhere`]))[0], 404);
+  expect("a method of no route", (await page.evaluate(ask, [stream, { method: "POST" }]))[0], 405);
+  const [status, , location] = await page.evaluate(ask, [`${http}/acme/bookings`, { method: "POST", credentials: "include" }]);
+  expect("a request", [status, location?.startsWith("/acme/bookings/")], [202, true]);
+  expect("a path that is not ASCII", await page.evaluate(open, `${ws}/café/connect`), "open");
+
+  const other = await visit(stranger);
+  for (const [url, init] of [[stream], [stream, polyfill], [`${http}/nowhere`], [`${http}/acme/bookings`, { method: "POST" }]]) {
+    expect(`a page that is not listed, at ${url}`, await other.evaluate(ask, [url, init]), ["TypeError"]);
+  }
+  expect("its EventSource", await other.evaluate(listen, stream), "error");
+  expect("its WebSocket", await other.evaluate(open, `${ws}/café/connect`), "error");
+  expect("refusals that were counted", (await gateway.count('reason="origin_refused"')) >= 4, true);
+
+  // The gateway serves no page here: one is put into its place.
+  const own = await browser.newPage();
+  await own.route(`${http}/`, (route) => route.fulfill({ contentType: "text/html", body: "<title>its own</title>" }));
+  await own.goto(`${http}/`);
+  expect("its own EventSource", await own.evaluate(listen, stream), "open");
+  expect("its own WebSocket", await own.evaluate(open, `${ws}/caf%C3%A9/connect`), "open");
+  expect("its own request", (await own.evaluate(ask, ["/acme/bookings", { method: "POST" }]))[0], 202);
+} finally {
+  await browser.close();
+  await gateway.stop();
+  pages.close();
+}
