@@ -168,7 +168,7 @@ impl Builder {
         let wakers = wakers.map_err(|error| StartError(format!("no eventfd for the wake-ups: {error}")))?;
         let (mesh, mut mailboxes) = Mesh::new(wakers.clone(), workers.len(), limits::MAILBOX_MAILS);
         let worker_mailboxes = mailboxes.split_off(shards);
-        let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::new(&plan.settings.channels)).collect();
+        let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::of(&plan.settings)).collect();
         let seeds = threads::Seeds {
             mesh: mesh.clone(),
             counters: counters.clone(),

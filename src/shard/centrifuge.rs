@@ -15,6 +15,7 @@ use crate::proto::ws::Opcode;
 
 use super::Core;
 use super::dispatch::Kind;
+use super::services::Failure;
 
 impl Core {
     /// Takes the commands of one frame, until the client has to wait.
@@ -116,6 +117,9 @@ impl Core {
     fn call(&mut self, key: Key, serial: u32, method: &str, payload: &[u8]) {
         let message = self.service_message(key, Kind::Call(method, serial), payload.into());
         let is_taken = message.is_some_and(|message| self.try_service(key, message).is_ok());
+        if !is_taken {
+            self.count_failures(key, Failure::NoWorker, 1);
+        }
         if !is_taken && let Some((session, outbox)) = self.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
             session.unanswerable(serial, outbox);
         }
@@ -150,6 +154,15 @@ impl Core {
             subs.into_iter().for_each(|sub| self.withdraw(sub));
         }
         self.mark_dirty(key);
+    }
+
+    /// Those that no worker has answered in time.
+    pub(super) fn count_late_calls(&mut self, key: Key) {
+        let late =
+            self.slots.get_mut(key).and_then(|conn| conn.centrifuge()).map_or(0, |(session, _)| session.take_late());
+        if late > 0 {
+            self.count_failures(key, Failure::NoAnswer, late);
+        }
     }
 
     /// Ends the subscriptions whose time has come.

@@ -4,9 +4,13 @@ use std::fmt::Write;
 
 use crate::base::counters::Counter;
 use crate::conn::Pushed;
+use crate::conn::settings::Settings;
 use crate::proto::channel::{Loss, RuleNumber, Rules};
 use crate::proto::close::TABLE;
 use crate::proto::replay::GapReason;
+use crate::proto::subject::Subject;
+
+use super::services::{self, Failure, name as service_name};
 
 /// A number each, written once: the field, its line of the metrics, and the words about both.
 macro_rules! counters {
@@ -20,15 +24,23 @@ macro_rules! counters {
             pub closed: [Counter; TABLE.len()],
             /// Messages that somebody listened to and did not get: by their channel's rule, and by the reason.
             lost: Box<[[Counter; Loss::ALL.len()]]>,
+            /// Of each service of the configuration.
+            pub services: Box<[ServiceCounters]>,
         }
 
         impl Counters {
-            pub fn new(rules: &Rules) -> Counters {
+            /// For a shard with these settings.
+            pub fn of(settings: &Settings) -> Counters {
+                Counters::new(&settings.channels, &services::of_routes(&settings.routes))
+            }
+
+            fn new(rules: &Rules, services: &[Subject]) -> Counters {
                 Counters {
                     $($field: Counter::default(),)*
                     gaps: Default::default(),
                     closed: std::array::from_fn(|_| Counter::default()),
                     lost: (0..rules.count()).map(|_| Default::default()).collect(),
+                    services: services.iter().map(ServiceCounters::new).collect(),
                 }
             }
         }
@@ -112,7 +124,25 @@ impl Counters {
 impl Default for Counters {
     /// For those who have no rules.
     fn default() -> Counters {
-        Counters::new(&Rules::default())
+        Counters::new(&Rules::default(), &[])
+    }
+}
+
+/// What becomes of the clients of one service.
+pub struct ServiceCounters {
+    pub subject: Subject,
+    /// Subscriptions that serve it; of the first shard alone, which counts those of all.
+    pub workers: Counter,
+    failures: [Counter; Failure::ALL.len()],
+}
+
+impl ServiceCounters {
+    fn new(subject: &Subject) -> ServiceCounters {
+        ServiceCounters { subject: subject.clone(), workers: Counter::default(), failures: Default::default() }
+    }
+
+    pub fn failed(&self, failure: Failure) -> &Counter {
+        &self.failures[failure as usize]
     }
 }
 
@@ -141,8 +171,38 @@ pub fn render<'a>(shards: impl Iterator<Item = &'a Counters> + Clone, rules: &Ru
         }
     }
     render_gaps(&mut text, shards.clone());
-    render_lost(&mut text, shards, rules);
+    render_lost(&mut text, shards.clone(), rules);
+    render_services(&mut text, shards);
     text
+}
+
+fn render_services<'a>(text: &mut String, shards: impl Iterator<Item = &'a Counters> + Clone) {
+    let _ = writeln!(
+        text,
+        "# HELP tidegate_workers Subscriptions of workers that serve a service of the configuration.\n\
+         # TYPE tidegate_workers gauge"
+    );
+    for ServiceCounters { subject, workers, .. } in shards.clone().take(1).flat_map(|counters| &counters.services) {
+        let _ = writeln!(text, "tidegate_workers{{service=\"{}\"}} {}", Label(service_name(subject)), workers.value());
+    }
+    let _ = writeln!(
+        text,
+        "# HELP tidegate_service_failures_total Calls and messages of clients that no worker has served, by the service and the \
+         reason.\n# TYPE tidegate_service_failures_total counter"
+    );
+    for (shard, counters) in shards.enumerate() {
+        for service in &counters.services {
+            for failure in Failure::ALL {
+                let _ = writeln!(
+                    text,
+                    "tidegate_service_failures_total{{shard=\"{shard}\",service=\"{}\",reason=\"{}\"}} {}",
+                    Label(service_name(&service.subject)),
+                    failure.word(),
+                    service.failed(failure).value()
+                );
+            }
+        }
+    }
 }
 
 fn render_gaps<'a>(text: &mut String, shards: impl Iterator<Item = &'a Counters>) {
@@ -225,10 +285,25 @@ mod tests {
     }
 
     #[test]
+    fn services_are_shown_with_who_serves_them_and_what_failed() {
+        let services = [Subject::new("tg.service.desk").unwrap(), Subject::new("tg.service.jobs").unwrap()];
+        let shards = [0, 1].map(|_| Counters::new(&Rules::default(), &services));
+        shards[0].services[1].workers.set(3);
+        shards[1].services[0].failed(Failure::NoAnswer).add(2);
+        let text = render(shards.iter(), &Rules::default());
+        let shown: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("tidegate_workers")).collect();
+        assert_eq!(shown, ["{service=\"desk\"} 0", "{service=\"jobs\"} 3"]);
+        assert_eq!(text.matches("tidegate_service_failures_total{").count(), 2 * 2 * Failure::ALL.len());
+        assert!(
+            text.contains("tidegate_service_failures_total{shard=\"1\",service=\"desk\",reason=\"no_answer\"} 2\n")
+        );
+    }
+
+    #[test]
     fn losses_are_shown_by_pattern_and_reason_as_far_as_the_rule_allows_them() {
         let rule = |name: &str, delivery| (Pattern::new(name).unwrap(), Rule { delivery, ..Rule::default() });
         let rules = Rules::new([rule("grid.*", Delivery::Latest), rule("a\"b", Delivery::Drop)]);
-        let counters = Counters::new(&rules);
+        let counters = Counters::new(&rules, &[]);
         let (grid, _) = rules.patterns().next().unwrap();
         counters.count_lost(grid, Pushed::Held(Some((Loss::Superseded, 2))));
         counters.count_lost(rules.fallback(), Pushed::TooSlow);

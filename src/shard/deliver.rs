@@ -330,6 +330,9 @@ impl Core {
 
     /// Everybody who runs on this place hears of a member; messages that waited for one are tried again.
     pub(super) fn enlist(&mut self, membership: Membership) {
+        if !self.hub.directory.contains(&membership.member) {
+            self.worker_came(&membership);
+        }
         self.hub.directory.enlist(membership);
         self.hub.requests.stir();
         if !self.stranded.is_empty() {

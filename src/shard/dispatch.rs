@@ -131,7 +131,7 @@ impl Core {
                 }
             }
             Withdrawal::Resign(membership) => {
-                self.hub.directory.resign(&membership);
+                self.forget_member(&membership);
                 self.post.push_all(|| Mail::Resign { membership: membership.clone() });
             }
         }

@@ -35,6 +35,7 @@ mod pump;
 mod questions;
 mod replay;
 mod requests;
+pub mod services;
 mod unacked;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +63,7 @@ use crate::proto::subject::Subject;
 use counters::Counters;
 use drain::{Drain, Farewells, Listens};
 use handshakes::Handshakes;
+use services::Failure;
 
 /// One listener of a shard: who comes in by it, and whether they speak TLS.
 #[derive(Clone)]
@@ -490,6 +492,7 @@ impl Core {
         for slot in due {
             let Some(key) = self.slots.key_at(slot) else { continue };
             if self.stranded.get(&key).is_some_and(|stranded| stranded.until <= self.now) {
+                self.count_failures(key, Failure::Unserved, 1);
                 self.end(key, CloseReason::NoWorker);
             }
             let Some(conn) = self.slots.get_mut(key) else { continue };
@@ -499,6 +502,7 @@ impl Core {
                 match conn.on_deadline(&self.settings, self.now, taken) {
                     Ok(()) => {
                         self.drop_expired(key);
+                        self.count_late_calls(key);
                         self.mark_dirty(key);
                     }
                     Err(CloseReason::CloseTimeout) => self.work.close.push(key),

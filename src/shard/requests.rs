@@ -203,7 +203,7 @@ impl Core {
 
     /// Somebody elsewhere does not listen any more. In-process workers resign at their end alone.
     pub(super) fn resigned(&mut self, membership: &Membership) {
-        self.hub.directory.resign(membership);
+        self.forget_member(membership);
         let Member { place, key, .. } = membership.member;
         if !self.post.mesh().is_shard(place) {
             self.worker_gone(Address { place, key });

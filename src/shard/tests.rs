@@ -13,6 +13,7 @@ mod replay;
 /// As whole gateways do it.
 #[path = "../../tests/simulation/seeds.rs"]
 mod seeds;
+mod serving;
 mod slow;
 mod storm;
 mod tokens;
@@ -57,7 +58,7 @@ impl Bench {
         let drivers: Vec<_> = (0..shards).map(|_| world.driver()).collect();
         let wakers = drivers.iter().map(Driver::waker).collect();
         let (mesh, mailboxes) = Mesh::new(wakers, 0, 2048);
-        let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::new(&settings.channels)).collect();
+        let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::of(&settings)).collect();
         let settings = Arc::new(settings);
         let tls = tls();
         let entrances: Vec<_> = DOORS

@@ -150,7 +150,7 @@ impl Gateway {
         let wakers = drivers.iter().map(Driver::waker).collect();
         let (mesh, mailboxes) = Mesh::new(wakers, 0, shape.mails_max);
         let settings = Arc::new(settings(&shape));
-        let counters: Arc<[Counters]> = (0..shape.shards).map(|_| Counters::new(&settings.channels)).collect();
+        let counters: Arc<[Counters]> = (0..shape.shards).map(|_| Counters::of(&settings)).collect();
         let mut shards = Vec::new();
         for (index, (driver, mailbox)) in drivers.into_iter().zip(mailboxes).enumerate() {
             let parts = Parts {

@@ -12,6 +12,8 @@ pub(super) struct Calls {
     /// The last serial. Workers answer to it instead of the command's id: a client may use that again, and a late answer
     /// would then be taken for another's.
     serial: u32,
+    /// That have taken too long, since they were counted last.
+    late: u32,
 }
 
 struct Call {
@@ -45,7 +47,13 @@ impl Calls {
     /// A command whose call has taken too long.
     pub fn take_late(&mut self, now: Tick) -> Option<u32> {
         let index = self.waiting.iter().position(|call| call.until <= now)?;
+        self.late = self.late.saturating_add(1);
         Some(self.waiting.remove(index).id)
+    }
+
+    /// How many there were of those, since this was asked last.
+    pub fn take_late_count(&mut self) -> u64 {
+        u64::from(std::mem::take(&mut self.late))
     }
 
     pub fn deadline(&self) -> Tick {
@@ -66,6 +74,7 @@ mod tests {
         assert_eq!(calls.deadline(), Tick::from_millis(9));
         assert_eq!(calls.take_late(Tick::from_millis(8)), None);
         assert_eq!(calls.take_late(Tick::from_millis(9)), Some(7));
+        assert_eq!((calls.take_late_count(), calls.take_late_count()), (1, 0));
         assert_eq!((calls.end(second), calls.deadline()), (None, Tick::NEVER));
     }
 

@@ -356,6 +356,11 @@ impl Centrifuge {
         Ok(())
     }
 
+    /// How many calls no worker has answered in time, since this was asked last.
+    pub fn take_late(&mut self) -> u64 {
+        self.session().map_or(0, |session| session.calls.take_late_count())
+    }
+
     /// A subscription that has to end: the hub's names of it.
     pub fn take_expired(&mut self, now: Tick, outbox: &mut Outbox) -> Option<Vec<Key>> {
         let (channel, subs, why) = self.session()?.subscriptions.take_expired(now)?;
