@@ -214,6 +214,38 @@ fn check_tells_keys_of_tokens_that_could_verify_none() {
     }
 }
 
+#[test]
+fn check_warns_of_certificates_that_clients_will_not_accept() {
+    let folder = Folder::new("doubts");
+    let file = folder.file(
+        "tidegate.toml",
+        "[[listener]]\naddress = \"127.0.0.1:1\"\ntls = { certificate = \"cert.pem\", key = \"key.pem\" }\n",
+    );
+    let key = rcgen::KeyPair::generate().unwrap();
+    folder.file("key.pem", &key.serialize_pem());
+    let check = |names: &[&str], years: std::ops::Range<i32>| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut wanted = rcgen::CertificateParams::new(names).unwrap();
+        wanted.not_before = rcgen::date_time_ymd(years.start, 1, 1);
+        wanted.not_after = rcgen::date_time_ymd(years.end, 1, 1);
+        folder.file("cert.pem", &wanted.self_signed(&key).unwrap().pem());
+        let output = run(&["check", &file]);
+        assert_eq!(code(&output), 0, "{}", err(&output));
+        err(&output).replace(&format!("{}/", folder.0.display()), "")
+    };
+    assert_eq!(check(&["localhost"], 2020..2120), "");
+    assert_eq!(check(&["127.0.0.1"], 2020..2120), "");
+    let told = "tidegate.toml: warning: listener 127.0.0.1:1: cert.pem: the certificate ";
+    for (names, years, words) in [
+        (&["localhost"][..], 2019..2020, "has expired, "),
+        (&["localhost"], 2119..2120, "is not valid yet, but in "),
+        (&[], 2020..2120, "names no host (subjectAltName), "),
+    ] {
+        let err = check(names, years);
+        assert!(err.starts_with(&format!("{told}{words}")) && err.lines().count() == 1, "{err}");
+    }
+}
+
 /// Answers one connection, then ends; gives what `answer` gave.
 fn serve_once<T: Send + 'static>(answer: impl FnOnce(TcpStream) -> T + Send + 'static) -> (u16, JoinHandle<T>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use super::output;
 use super::source::Source;
@@ -9,8 +10,11 @@ use crate::gateway::config::{Config, Target, TokenKey};
 
 /// Validates a configuration without starting anything.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Every mistake is one line on stderr, with the file, the line and what would be accepted.\n\n\
-                        Examples:\n  tidegate check\n  tidegate check /etc/tidegate/tidegate.toml")]
+#[command(
+    after_help = "Every mistake is one line on stderr, with the file, the line and what would be accepted. What is legal and probably \
+not meant is a warning, with exit code 0.\n\n\
+                        Examples:\n  tidegate check\n  tidegate check /etc/tidegate/tidegate.toml"
+)]
 pub struct Args {
     #[command(flatten)]
     source: Source,
@@ -37,14 +41,25 @@ pub(super) fn verify(config: &Config, source: &Source) -> ExitCode {
     for mistake in &mistakes {
         output::line(mistake);
     }
-    for (path, doubt) in token_keys(config).filter_map(|(path, key)| Some((path, key.doubt()?))) {
-        eprintln!("{file}: warning: route {path}: {doubt}");
-    }
+    doubts(config, source).iter().for_each(|doubt| output::line(doubt));
     if !mistakes.is_empty() {
         return ExitCode::FAILURE;
     }
     let (listeners, routes) = (config.listeners.len(), config.routes.len());
     output::print(&format!("{file}: ok, listeners: {listeners}, routes: {routes}\n"))
+}
+
+/// What is legal and probably not meant, in the file and in those that it names: a line each.
+pub(super) fn doubts(config: &Config, source: &Source) -> Vec<String> {
+    let file = source.name();
+    let file = file.display();
+    let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs());
+    let of_listeners = config.listeners.iter().flat_map(|listener| {
+        listener.doubts(now).into_iter().map(move |doubt| (format!("listener {}", listener.address), doubt))
+    });
+    let of_keys = token_keys(config).filter_map(|(path, key)| Some((format!("route {path}"), key.doubt()?)));
+    let of_files = of_listeners.chain(of_keys).map(|(place, doubt)| format!("{file}: warning: {place}: {doubt}"));
+    config.doubts.iter().cloned().chain(of_files).collect()
 }
 
 /// The keys of tokens, by the paths of their routes.

@@ -63,6 +63,9 @@ pub fn run(args: &Args) -> ExitCode {
         return check::verify(&config, &args.source);
     }
     log_to_stderr(config.log);
+    for doubt in check::doubts(&config, &args.source) {
+        warn!("{doubt}");
+    }
     if !config.links.is_empty() {
         info!("variables that Kubernetes or Docker set for a service are ignored: {}", config.links.join(", "));
     }

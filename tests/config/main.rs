@@ -2,6 +2,7 @@
 
 mod channels;
 mod listeners;
+mod meanings;
 mod mistakes;
 mod rendered;
 mod routes;

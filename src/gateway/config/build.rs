@@ -15,6 +15,8 @@ use super::{
 use crate::limits::CHANNEL_RULES_MAX;
 
 mod centrifuge;
+mod doubts;
+mod reach;
 mod routes;
 mod section;
 
@@ -45,8 +47,10 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
         },
         log: top.text("log").and_then(|level| level.parse().ok()).unwrap_or(log::LevelFilter::Info),
         links: Vec::new(),
+        doubts: Vec::new(),
     };
     builder.addresses(&top);
+    builder.doubts(&top, &config);
     config
 }
 
@@ -148,9 +152,8 @@ impl Builder<'_> {
         }
         for section in sections {
             let Some(name) = self.required(&section, "name") else { continue };
-            if channels.iter().any(|other| other.name == name) {
-                self.conflict(&section, "name", "is the name of an earlier [[channel]]; expected another");
-            }
+            self.no_parameters(&section, "name");
+            self.reach_of_rule(&section, &name, &channels);
             let has_presence = section.switch("presence");
             let grace = if has_presence { section.whole("presence_grace_s") } else { 0 };
             channels.push(Channel {
@@ -210,7 +213,7 @@ impl Builder<'_> {
         limits
     }
 
-    /// Nothing listens twice on one address.
+    /// Nothing listens twice on one address, nor on one that contains it. A listener on `[::]` leaves IPv4 to others.
     fn addresses(&mut self, top: &Section<'_>) {
         let listeners = top.tables("listener");
         let (bus, admin) = (top.table("bus"), top.table("admin"));
@@ -219,8 +222,14 @@ impl Builder<'_> {
             let Some(address) = section.text("address").and_then(|text| text.parse::<SocketAddr>().ok()) else {
                 continue;
             };
-            if address.port() != 0 && taken.contains(&address) {
-                let words = format!("{address} is taken by another listener; expected an address of its own");
+            let other = taken.iter().find(|other| overlap(**other, address));
+            if let Some(other) = other {
+                let words = match *other == address {
+                    true => format!("{address} is taken by another listener; expected an address of its own"),
+                    false => format!(
+                        "{address} is taken by another listener, on {other}; expected another port, or one address"
+                    ),
+                };
                 let place = section.value("address").map_or(&section.place, |value| &value.place);
                 self.errors.push(Error::new(place, subject_said(section, "address", place, &words)));
             }
@@ -252,17 +261,35 @@ impl Builder<'_> {
 
     /// A value that is fine by itself and does not fit the others.
     fn conflict(&mut self, section: &Section<'_>, name: &str, words: &str) {
-        let place = section.value(name).map_or(&section.place, |value| &value.place);
-        let message = match (section.row(name), section.value(name)) {
-            (Some(row), Some(value))
-                if matches!(value.content, Content::Text(_)) && !matches!(row.kind, table::Kind::Secret) =>
-            {
-                format!("{} {words}", is_what(row, value).replacen(" is ", " ", 1))
-            }
-            _ => subject_said(section, name, place, words),
-        };
-        self.errors.push(Error::new(place, message));
+        let error = said_of(section, name, words);
+        self.errors.push(error);
     }
+
+    /// A value that is legal and probably not meant.
+    fn doubt(&mut self, section: &Section<'_>, name: &str, words: &str) {
+        let doubt = said_of(section, name, words);
+        self.errors.doubt(doubt);
+    }
+}
+
+/// `limits.fragments_max "many" …`, at the value's place.
+fn said_of(section: &Section<'_>, name: &str, words: &str) -> Error {
+    let place = section.value(name).map_or(&section.place, |value| &value.place);
+    let message = match (section.row(name), section.value(name)) {
+        (Some(row), Some(value))
+            if matches!(value.content, Content::Text(_)) && !matches!(row.kind, table::Kind::Secret) =>
+        {
+            format!("{} {words}", is_what(row, value).replacen(" is ", " ", 1))
+        }
+        _ => subject_said(section, name, place, words),
+    };
+    Error::new(place, message)
+}
+
+/// Whether a connection could be for both.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_one = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && is_one
 }
 
 fn keep(section: &Section<'_>) -> Keep {

@@ -20,6 +20,17 @@ impl Listener {
     }
 }
 
+impl Listener {
+    /// What clients will not accept of certificates that can be used, at that time (seconds since 1970): a line each.
+    pub fn doubts(&self, now: u64) -> Vec<String> {
+        let files = self.tls.iter().flatten();
+        let doubt = |files: &CertificateFiles| {
+            Some(format!("{}: {}", files.certificate.display(), certificate(files).ok()?.doubt(now)?))
+        };
+        files.filter_map(doubt).collect()
+    }
+}
+
 impl TokenKey {
     /// What checks tokens. The error is one line that names the key of the configuration, and the file.
     pub fn verifier(&self) -> Result<Verifier, String> {

@@ -37,15 +37,36 @@ impl Error {
 pub struct Errors {
     file: PathBuf,
     errors: Vec<Error>,
+    /// What is legal and probably not meant.
+    doubts: Vec<Error>,
 }
 
 impl Errors {
     pub(super) fn new(file: &Path) -> Errors {
-        Errors { file: file.to_owned(), errors: Vec::new() }
+        Errors { file: file.to_owned(), errors: Vec::new(), doubts: Vec::new() }
     }
 
     pub(super) fn push(&mut self, error: Error) {
         self.errors.push(error);
+    }
+
+    pub(super) fn doubt(&mut self, doubt: Error) {
+        self.doubts.push(doubt);
+    }
+
+    /// Each doubt as the line that is shown, in the order of their places.
+    pub(super) fn take_doubts(&mut self) -> Vec<String> {
+        let mut doubts = std::mem::take(&mut self.doubts);
+        doubts.sort_by(|a, b| a.place.cmp(&b.place));
+        doubts.iter().map(|doubt| self.line(&doubt.place, &format!("warning: {}", doubt.message))).collect()
+    }
+
+    fn line(&self, place: &Place, message: &str) -> String {
+        match place {
+            Place::File => format!("{}: {message}", self.file.display()),
+            Place::Line { line, .. } => format!("{}:{line}: {message}", self.file.display()),
+            Place::Variable(_) => message.to_owned(),
+        }
     }
 
     pub(super) fn with(mut self, error: Error) -> Errors {
@@ -59,11 +80,7 @@ impl Errors {
 
     /// Each mistake as the line that is shown.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.errors.iter().map(|error| match &error.place {
-            Place::File => format!("{}: {}", self.file.display(), error.message),
-            Place::Line { line, .. } => format!("{}:{line}: {}", self.file.display(), error.message),
-            Place::Variable(_) => error.message.clone(),
-        })
+        self.errors.iter().map(|error| self.line(&error.place, &error.message))
     }
 
     pub(super) fn into_result<T>(mut self, value: T) -> Result<T, Errors> {

@@ -57,6 +57,8 @@ pub struct Config {
     pub log: LevelFilter,
     /// Variables of the environment that look like keys and were set for a service beside this one.
     pub links: Vec<String>,
+    /// What is legal and probably not meant: a line each, with its place.
+    pub doubts: Vec<String>,
 }
 
 /// An address that clients connect to.
@@ -295,6 +297,7 @@ impl Config {
         let broken = validate::validate(&root, &mut errors);
         let mut config = build::build(file.parent().unwrap_or(Path::new("")), &root, &broken, &mut errors);
         config.links = links;
+        config.doubts = errors.take_doubts();
         errors.into_result(config)
     }
 }

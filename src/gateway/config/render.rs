@@ -113,7 +113,9 @@ const PAGE_HEAD: &str = "\
 <!-- `tidegate config --markdown` writes this page from the table of keys; a test compares them. -->
 
 The configuration is a TOML file, `tidegate.toml` by default. `tidegate config` prints one with every key, its default and
-its help; `tidegate check` tells every mistake in a file, each with its line and what would be accepted.
+its help; `tidegate check` tells every mistake in a file, each with its line and what would be accepted. What could never match
+or be reached is a mistake; what is legal and probably not meant, such as limits that contradict each other or a certificate that
+has expired, is a warning with exit code 0, and `tidegate serve` logs it.
 
 Each key can be set from the environment as well, which wins over the file: the variable's name is `TIDEGATE_` and the path
 of the key in upper case. In a list, `N` is the index from 0; the index after the last one adds to the list. The index of

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use memchr::memmem;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, SignatureScheme};
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use super::config::provider;
 
@@ -70,6 +71,32 @@ impl Certificate {
             Err(_) => return Err("the key does not fit the certificate".into()),
         }
         Ok(Certificate { key: Arc::new(key), names })
+    }
+
+    /// Why clients would refuse it at that time (seconds since 1970), whatever else they look at.
+    pub fn doubt(&self, now: u64) -> Option<String> {
+        /// Of the extension subjectAltName (RFC 5280 section 4.2.1.6), as DER.
+        const ALTERNATIVE_NAMES: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x11];
+        let own = self.key.cert.first()?;
+        let parsed = webpki::EndEntityCert::try_from(own).ok()?;
+        let usage = webpki::KeyUsage::server_auth();
+        let algorithms = provider().signature_verification_algorithms.all;
+        let time = UnixTime::since_unix_epoch(Duration::from_secs(now));
+        // Its validity is looked at before it is asked who has signed it, which nobody here has.
+        let days = |seconds: u64| seconds / 86_400;
+        match parsed.verify_for_usage(algorithms, &[], &[], time, usage, None, None).err() {
+            Some(webpki::Error::CertExpired { not_after, .. }) => {
+                Some(format!("the certificate has expired, {} days ago", days(now.saturating_sub(not_after.as_secs()))))
+            }
+            Some(webpki::Error::CertNotValidYet { not_before, .. }) => Some(format!(
+                "the certificate is not valid yet, but in {} days",
+                days(not_before.as_secs().saturating_sub(now))
+            )),
+            _ if memmem::find(own, ALTERNATIVE_NAMES).is_none() => {
+                Some("the certificate names no host (subjectAltName), and clients look at nothing else".to_owned())
+            }
+            _ => None,
+        }
     }
 
     /// The host names that the certificate is for, with wildcards.

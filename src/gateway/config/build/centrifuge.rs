@@ -1,6 +1,7 @@
 //! Routes whose clients speak Centrifugo's protocol.
 
 use super::super::{CentrifugeTarget, TokenKey};
+use super::reach::pattern_covers;
 use super::{Builder, Section};
 
 impl Builder<'_> {
@@ -16,6 +17,11 @@ impl Builder<'_> {
             publish_to: section.texts("publish_to"),
             server_side: section.texts("server_side"),
         };
+        for name in ["channels", "publish_to"] {
+            self.no_parameters(section, name);
+            self.repetitions(section, name, pattern_covers);
+        }
+        self.repetitions(section, "server_side", |one, other| one == other);
         for channel in &target.server_side {
             self.parameters(section, "server_side", channel, path, &[]);
         }

@@ -13,16 +13,7 @@ impl Builder<'_> {
         let mut routes: Vec<Route> = Vec::new();
         for section in top.tables("route") {
             let Some(route) = self.route(&section) else { continue };
-            let taken = |other: &Route| {
-                other.path == route.path && other.methods.iter().any(|method| route.methods.contains(method))
-            };
-            if routes.iter().any(taken) {
-                self.conflict(
-                    &section,
-                    "path",
-                    "is the path of an earlier route with the same method; expected another",
-                );
-            }
+            self.reach_of_route(&section, &route, &routes);
             routes.push(route);
         }
         routes
@@ -53,6 +44,20 @@ impl Builder<'_> {
             && items.is_empty()
         {
             self.conflict(section, "method", "is an empty list; expected a method in upper case such as \"GET\"");
+        }
+        if matches!(target, Some(Target::Sse(_)))
+            && let Some(method) =
+                methods.iter().find(|method| matches!(method.as_str(), "CONNECT" | "OPTIONS" | "TRACE"))
+        {
+            let words = format!("has {method}, with which no page asks for a stream; expected \"GET\", or \"POST\"");
+            self.conflict(section, "method", &words);
+        }
+        for name in ["method", "origins"] {
+            self.repetitions(section, name, |one, other| one == other);
+        }
+        let origins = section.texts("origins");
+        if origins.len() > 1 && origins.iter().any(|origin| origin == "*") {
+            self.doubt(section, "origins", "has \"*\", which allows any, and others beside it");
         }
         Some(Route {
             path: path?,
@@ -98,6 +103,7 @@ impl Builder<'_> {
         };
         let channels = section.texts(name);
         channels.iter().for_each(|channel| self.parameters(section, name, channel, path, &[]));
+        self.repetitions(section, name, |one, other| one == other);
         if let Some(Content::List(items)) = several.map(|value| &value.content) {
             let count = items.len();
             if !(1..=SSE_CHANNELS_MAX).contains(&count) {

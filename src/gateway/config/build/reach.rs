@@ -1,0 +1,159 @@
+//! What can never be reached, because an earlier one takes all of it: the first route, and the first rule, that matches wins.
+
+use super::super::error::Place;
+use super::super::{Channel, Route, Target, form};
+use super::{Builder, Section};
+
+impl Builder<'_> {
+    /// A route whose requests all go to routes before it, or whose results do.
+    pub(super) fn reach_of_route(&mut self, section: &Section<'_>, route: &Route, earlier: &[Route]) {
+        let is_taken = |method: &String| earlier.iter().find(|other| takes(other, &route.path, method));
+        let taken: Vec<(&String, &Route)> =
+            route.methods.iter().filter_map(|method| Some((method, is_taken(method)?))).collect();
+        match taken.first() {
+            Some((_, other)) if other.path == route.path => {
+                let words = "is the path of an earlier route with the same method; expected another";
+                self.conflict(section, "path", words);
+            }
+            Some((_, other)) if taken.len() == route.methods.len() => {
+                let words = format!(
+                    "is never reached: {:?} stands before it and takes its requests; expected it first",
+                    other.path
+                );
+                self.conflict(section, "path", &words);
+            }
+            Some((method, other)) => {
+                self.doubt(section, "path", &format!("does not get {method}: {:?} stands before it", other.path));
+            }
+            None => {}
+        }
+        let below = format!("{}/{{}}", route.path.trim_end_matches('/'));
+        if matches!(route.target, Target::Accept(_))
+            && let Some(other) = earlier.iter().find(|other| takes(other, &below, "GET"))
+        {
+            let words = format!("has its results below it, where {:?} stands before; expected it first", other.path);
+            self.conflict(section, "path", &words);
+        }
+    }
+
+    /// A rule for channels that all have an earlier one.
+    pub(super) fn reach_of_rule(&mut self, section: &Section<'_>, name: &str, earlier: &[Channel]) {
+        match earlier.iter().find(|other| pattern_covers(&other.name, name)) {
+            Some(other) if other.name == name => {
+                self.conflict(section, "name", "is the name of an earlier [[channel]]; expected another");
+            }
+            Some(other) => {
+                let words = format!(
+                    "is never reached: {:?} stands before it and matches all of it; expected it first",
+                    other.name
+                );
+                self.conflict(section, "name", &words);
+            }
+            None => {}
+        }
+    }
+
+    /// Patterns of a list that add nothing to those before them, and texts that stand twice.
+    pub(super) fn repetitions(&mut self, section: &Section<'_>, name: &str, covers: fn(&str, &str) -> bool) {
+        let texts = section.texts(name);
+        for (at, text) in texts.iter().enumerate() {
+            let other = (0..texts.len()).find(|other| {
+                *other != at && covers(&texts[*other], text) && (*other < at || !covers(text, &texts[*other]))
+            });
+            if let Some(other) = other {
+                self.doubt(section, name, &format!("has {text:?}, which {:?} beside it includes", texts[other]));
+            }
+        }
+    }
+
+    /// A pattern has wildcards where a template has parameters.
+    pub(super) fn no_parameters(&mut self, section: &Section<'_>, name: &str) {
+        for text in section.texts(name).iter().filter(|text| form::is_pattern(text)) {
+            if let Some(better) = without_parameters(text) {
+                let words = format!("{text:?} has braces, which no pattern reads as a parameter; expected {better:?}");
+                self.about(section, name, &words);
+            }
+        }
+    }
+
+    /// An error about one text of a list, at its place.
+    fn about(&mut self, section: &Section<'_>, name: &str, words: &str) {
+        let place = section.value(name).map_or(&section.place, |value| &value.place);
+        let subject = match (place, section.row(name)) {
+            (Place::Variable(variable), _) => variable.clone(),
+            (_, Some(row)) => row.spoken(),
+            (_, None) => name.to_owned(),
+        };
+        self.errors.push(super::super::error::Error::new(place, format!("{subject} {words}")));
+    }
+}
+
+/// Whether an earlier route gets a request of this method for whatever the path stands for.
+fn takes(earlier: &Route, path: &str, method: &str) -> bool {
+    let takes_itself = earlier.methods.iter().any(|own| own == method || (method == "HEAD" && own == "GET"));
+    if takes_itself && path_covers(&earlier.path, path) {
+        return true;
+    }
+    // Results are read below it.
+    let is_read = matches!(earlier.target, Target::Accept(_)) && matches!(method, "GET" | "HEAD");
+    is_read && path.rsplit_once('/').is_some_and(|(above, last)| !last.is_empty() && path_covers(&earlier.path, above))
+}
+
+/// Whether each path that `path` stands for is one that `general` stands for. A parameter is any segment that is not empty.
+fn path_covers(general: &str, path: &str) -> bool {
+    let mut segments = path.split('/');
+    let is_parameter = |segment: &str| segment.starts_with('{');
+    let all = general.split('/').all(|wanted| match segments.next() {
+        Some(segment) => wanted == segment || is_parameter(wanted) && !segment.is_empty(),
+        None => false,
+    });
+    all && segments.next().is_none()
+}
+
+/// Whether each channel that `pattern` matches is one that `general` matches.
+pub(super) fn pattern_covers(general: &str, pattern: &str) -> bool {
+    let mut tokens = pattern.split('.');
+    for wanted in general.split('.') {
+        match (wanted, tokens.next()) {
+            (_, None) => return false,
+            (">", Some(_)) => return true,
+            ("*", Some(token)) if token != ">" => {}
+            (literal, Some(token)) if literal == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
+}
+
+/// `room.*` for `room.{room}`; `None` if there is no brace.
+fn without_parameters(pattern: &str) -> Option<String> {
+    let token = |token: &str| if token.contains(['{', '}']) { "*".to_owned() } else { token.to_owned() };
+    pattern.contains(['{', '}']).then(|| pattern.split('.').map(token).collect::<Vec<_>>().join("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_includes_what_it_matches_all_of() {
+        for (general, pattern) in [(">", "a"), (">", ">"), ("a.>", "a.*"), ("a.>", "a.b.>"), ("*", "a"), ("a.*", "a.b")]
+        {
+            assert!(pattern_covers(general, pattern), "{general} {pattern}");
+        }
+        for (general, pattern) in [("a.>", "a"), ("*", ">"), ("*", "a.b"), ("a.*", "a.>"), ("a.b", "a.*"), ("a", "a.b")]
+        {
+            assert!(!pattern_covers(general, pattern), "{general} {pattern}");
+        }
+    }
+
+    #[test]
+    fn a_path_includes_what_its_parameters_stand_for() {
+        for (general, path) in [("/{a}", "/b"), ("/{a}", "/{b}"), ("/a/{b}", "/a/c"), ("/{a}/{b}", "/c/{d}")] {
+            assert!(path_covers(general, path), "{general} {path}");
+        }
+        for (general, path) in [("/a", "/{b}"), ("/{a}", "/a/b"), ("/{a}", "/"), ("/a/{b}", "/a/"), ("/a/{b}", "/a")] {
+            assert!(!path_covers(general, path), "{general} {path}");
+        }
+    }
+}
