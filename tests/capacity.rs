@@ -262,21 +262,23 @@ impl Stream {
     fn expect_answer(&mut self) {
         let (status, end) = match self.is_websocket {
             true => ("HTTP/1.1 101 ", "\r\n\r\n"),
-            false => ("HTTP/1.1 200 ", "retry: 2000\n\n"),
+            false => ("HTTP/1.1 200 ", "retry: 2000\n\n\r\n"),
         };
         let answer = self.read_until(end);
         assert!(answer.starts_with(status.as_bytes()), "{}", String::from_utf8_lossy(&answer));
     }
 
     fn expect_message(&mut self) {
-        let (begin, end) = match self.is_websocket {
+        if self.is_websocket {
             // A whole text frame of the payload's length.
-            true => (vec![0x81, PAYLOAD.len() as u8], PAYLOAD.to_owned()),
-            false => (b"id: ".to_vec(), format!("\ndata: {PAYLOAD}\n\n")),
-        };
-        let message = self.read_until(&end);
-        assert!(message.starts_with(&begin), "{}", String::from_utf8_lossy(&message));
-        assert!(!self.is_websocket || message.len() == begin.len() + end.len(), "one frame");
+            let frame = [&[0x81, PAYLOAD.len() as u8], PAYLOAD.as_bytes()].concat();
+            assert_eq!(self.read_until(PAYLOAD), frame, "one frame");
+        } else {
+            let chunk = String::from_utf8(self.read_until(&format!("\ndata: {PAYLOAD}\n\n\r\n"))).expect("text");
+            let (size, record) = chunk.split_once("\r\n").expect("a chunk has a size");
+            assert_eq!(usize::from_str_radix(size, 16), Ok(record.len() - 2), "one chunk: {chunk:?}");
+            assert!(record.starts_with("id: "), "{chunk:?}");
+        }
     }
 
     fn read_until(&mut self, end: &str) -> Vec<u8> {

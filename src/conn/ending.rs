@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Conn, Peer, Phase};
 use crate::base::{Carry, Key, Tick};
 use crate::limits;
-use crate::proto::{CloseReason, sse};
+use crate::proto::CloseReason;
 
 /// How a connection leaves in a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +46,9 @@ impl Conn {
             Phase::Http(http) => http.end(reason.row(), retry_after_s(self.peer), &mut self.outbox),
             Phase::WebSocket(_, websocket) => websocket.end(reason.row(), self.peer, &mut self.outbox),
             Phase::Centrifuge(session) => session.end(reason, &mut self.outbox),
-            Phase::EventStream(_) if reason == CloseReason::Drain => {
-                self.outbox.write(|out| sse::write_retry(out, return_after(self.peer)));
-            }
+            Phase::EventStream(stream) => stream.end(reason.row().blame, self.peer, &mut self.outbox),
             // nats-server says nothing to a slow worker, nor in a drain: what is told to go comes back after silence alone.
-            Phase::Worker(_) | Phase::EventStream(_) | Phase::Ending => {}
+            Phase::Worker(_) | Phase::Ending => {}
         }
         self.carry = Carry::new();
         self.wait_until(now + limits::CLOSE_TIMEOUT);

@@ -5,16 +5,22 @@
 //!  several           id: <position>,<position>    the id is written for each stream, the rest of the record shared
 //!  added by a worker (no id)                      its last id stays one of the route's
 //! ```
+//!
+//! Each of these, and whatever else is said, is one piece of the answer's body ([`Streaming`]): to clients of HTTP/1.1 a chunk. The
+//! head of the chunk is part of what is shared.
 
 use crate::base::{CoarseTick, Tick};
 use crate::proto::channel::Rules;
+use crate::proto::close::Blame;
 use crate::proto::event::{Event, Position};
+use crate::proto::http::Streaming;
 use crate::proto::replay::{Cursor, Excerpt, GAP_EVENT, Gap, Since};
 use crate::proto::sse;
 use crate::proto::subject::Subject;
 
+use super::ending::return_after;
 use super::outbox::Outbox;
-use super::{Opening, TAG_ADDED};
+use super::{Opening, Peer, TAG_ADDED};
 
 /// What an event stream knows of where its client stands; of a single channel its last record says that.
 pub(super) struct EventStream {
@@ -22,6 +28,7 @@ pub(super) struct EventStream {
     cursor: Option<Box<Cursor>>,
     /// When it was last written to: what proxies and clients have heard is as good as a heartbeat.
     pub(super) spoke_at: CoarseTick,
+    pub(super) streaming: Streaming,
 }
 
 const _: () = assert!(size_of::<EventStream>() == 16, "every stream has one");
@@ -29,7 +36,12 @@ const _: () = assert!(size_of::<EventStream>() == 16, "every stream has one");
 impl EventStream {
     /// A stream of `channels` for a client that stands at `last_id`. The owner of a channel is asked whenever an id may
     /// be needed to come back: if something is kept, if the client comes back now, or if one id stands for several.
-    pub fn open(mut channels: Vec<Subject>, last_id: Option<&str>, rules: &Rules) -> (EventStream, Opening) {
+    pub fn open(
+        mut channels: Vec<Subject>,
+        last_id: Option<&str>,
+        rules: &Rules,
+        streaming: Streaming,
+    ) -> (EventStream, Opening) {
         let mut seen: Vec<Subject> = Vec::new();
         channels.retain(|channel| {
             let is_new = !seen.contains(channel);
@@ -54,7 +66,7 @@ impl EventStream {
             (channel, is_asked.then_some(since))
         });
         (
-            EventStream { cursor, spoke_at: CoarseTick::floor(Tick::ZERO) },
+            EventStream { cursor, spoke_at: CoarseTick::floor(Tick::ZERO), streaming },
             Opening { channels: channels.collect(), user: None },
         )
     }
@@ -71,18 +83,33 @@ impl EventStream {
 
     /// The same for a client that stands at another position of the channel once it has got this event.
     pub fn push_event_at(&mut self, tag: u32, event: &Event, stands_at: Option<Position>, outbox: &mut Outbox) {
-        match (&mut self.cursor, stands_at) {
-            (None, _) if tag != TAG_ADDED && stands_at == event.position => outbox.push_shared(event.sse_record()),
-            (None, Some(position)) if tag != TAG_ADDED => {
-                outbox.write(|out| sse::write_id(out, &position.to_string()));
-                outbox.push_shared(event.sse_body());
-            }
-            (Some(cursor), Some(position)) if tag != TAG_ADDED => {
-                cursor.set(tag as usize, position);
-                outbox.write(|out| sse::write_id(out, &cursor.to_string()));
-                outbox.push_shared(event.sse_body());
-            }
-            _ => outbox.push_shared(event.sse_body()),
+        if self.shares_record(tag) && stands_at == event.position {
+            return outbox.push_shared(event.sse_record(self.streaming));
+        }
+        if let Some(position) = stands_at.filter(|_| tag != TAG_ADDED) {
+            let id = self.id_at(tag, position);
+            self.write(outbox, |out| sse::write_id(out, &id));
+        }
+        outbox.push_shared(event.sse_body(self.streaming));
+    }
+
+    fn write(&self, outbox: &mut Outbox, piece: impl FnOnce(&mut Vec<u8>)) {
+        outbox.write(|out| self.streaming.write(out, piece));
+    }
+
+    /// A sign of life.
+    pub fn push_comment(&self, outbox: &mut Outbox) {
+        self.write(outbox, |out| sse::write_comment(out, ""));
+    }
+
+    /// The last words. Whoever is sent away for the gateway's sake hears when to come back; whoever is cut for its own sees that by
+    /// the end that is missing.
+    pub fn end(&self, blame: Blame, peer: Peer, outbox: &mut Outbox) {
+        if blame == Blame::Gateway {
+            self.write(outbox, |out| sse::write_retry(out, return_after(peer)));
+        }
+        if matches!(blame, Blame::Gateway | Blame::Nobody) {
+            outbox.push(self.streaming.end());
         }
     }
 
@@ -98,7 +125,7 @@ impl EventStream {
         if excerpt.gap.is_none() && excerpt.messages.is_empty() && tag != TAG_ADDED {
             let id = self.id_at(tag, excerpt.end());
             if self.cursor.as_ref().is_none_or(|cursor| cursor.is_complete()) {
-                outbox.write(|out| {
+                self.write(outbox, |out| {
                     sse::write_id(out, &id);
                     out.push(b'\n');
                 });
@@ -110,7 +137,7 @@ impl EventStream {
     pub fn push_gap(&mut self, tag: u32, channel: &Subject, gap: &Gap, stands_at: Position, outbox: &mut Outbox) {
         let id = (tag != TAG_ADDED).then(|| self.id_at(tag, stands_at));
         let data = gap.to_json(channel).to_string();
-        outbox.write(|out| sse::write_record(out, id.as_deref(), Some(GAP_EVENT), data.as_bytes()));
+        self.write(outbox, |out| sse::write_record(out, id.as_deref(), Some(GAP_EVENT), data.as_bytes()));
     }
 
     /// The stream's id once its client stands at `position` of the channel `tag`.
@@ -155,7 +182,7 @@ mod tests {
 
     fn open(names: &[&str], last_id: Option<&str>) -> (EventStream, Vec<(String, Option<Since>)>) {
         let channels = names.iter().map(|name| subject(name)).collect();
-        let (stream, opening) = EventStream::open(channels, last_id, &Rules::default());
+        let (stream, opening) = EventStream::open(channels, last_id, &Rules::default(), Streaming::UntilClose);
         (stream, opening.channels.into_iter().map(|(name, since)| (name.to_string(), since)).collect())
     }
 

@@ -12,7 +12,7 @@ use super::{Identity, Refused, preflight};
 use crate::base::RequestId;
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::SUBPROTOCOL;
-use crate::proto::http::{self, Head, Refusal, Reply};
+use crate::proto::http::{self, Head, Refusal, Reply, Streaming};
 use crate::proto::subject::Subject;
 use crate::proto::user::User;
 use crate::proto::{sse, ws};
@@ -24,7 +24,7 @@ pub(super) enum Outcome {
     /// Likewise.
     Refused(Refused),
     /// The head of the stream is in the outbox; events of `channels` follow, of each after what `last_id` says.
-    EventStream { route: u16, channels: Vec<Subject>, last_id: Option<String> },
+    EventStream { route: u16, channels: Vec<Subject>, last_id: Option<String>, streaming: Streaming },
     /// The 101 is in the outbox; frames follow.
     WebSocket { route: u16, identity: Identity, channel: Option<Subject> },
     /// The same for commands of the client protocol; once connected, it is subscribed to `channels`.
@@ -151,16 +151,13 @@ fn serve(
         Target::Sse { channels, retry } => {
             let channels: Vec<Subject> =
                 channels.iter().map(|channel| channel.fill(parameters)).collect::<Result<_, _>>()?;
-            outbox.write(|out| {
-                http::event_stream(out, to, cors);
-                if !to.is_head {
-                    sse::write_retry(out, *retry);
-                }
-            });
+            let mut streaming = Streaming::UntilClose;
+            outbox.write(|out| streaming = http::event_stream(out, to, cors));
             if to.is_head {
                 return Ok(Outcome::Answered { keep_alive: false });
             }
-            Ok(Outcome::EventStream { route: index as u16, channels, last_id: last_event_id(head) })
+            outbox.write(|out| streaming.write(out, |out| sse::write_retry(out, *retry)));
+            Ok(Outcome::EventStream { route: index as u16, channels, last_id: last_event_id(head), streaming })
         }
         Target::WebSocket(target) => {
             let key = http::websocket_key(head)?;

@@ -248,10 +248,10 @@ impl Conn {
                 Ok(None)
             }
             Outcome::Refused(refused) => Ok(Some(self.refused(refused, settings, now))),
-            Outcome::EventStream { route, channels, last_id } => {
+            Outcome::EventStream { route, channels, last_id, streaming } => {
                 self.route = route;
                 self.wait_for_silence(settings.sse_heartbeat, now);
-                let (stream, opening) = EventStream::open(channels, last_id.as_deref(), &settings.channels);
+                let (stream, opening) = EventStream::open(channels, last_id.as_deref(), &settings.channels, streaming);
                 self.phase = Phase::EventStream(stream);
                 Ok(Some(Step::Open(opening)))
             }

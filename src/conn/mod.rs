@@ -358,7 +358,9 @@ impl Conn {
     pub fn push_event(&mut self, tag: u32, event: &Event) -> Option<Key> {
         match &mut self.phase {
             Phase::WebSocket(..) => self.outbox.push_shared(event.websocket_frame()),
-            Phase::EventStream(stream) if stream.shares_record(tag) => self.outbox.push_shared(event.sse_record()),
+            Phase::EventStream(stream) if stream.shares_record(tag) => {
+                self.outbox.push_shared(event.sse_record(stream.streaming));
+            }
             _ => return self.push_own(tag, event),
         }
         None

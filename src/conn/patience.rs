@@ -6,7 +6,7 @@ use super::settings::Settings;
 use super::{Conn, Peer, Phase};
 use crate::base::{CoarseTick, Key, Tick};
 use crate::limits;
-use crate::proto::{CloseReason, sse};
+use crate::proto::CloseReason;
 
 /// `interval`, or up to a quarter less: the signs of life of those who came together, or were told something together, drift
 /// apart.
@@ -103,7 +103,7 @@ impl Conn {
                     self.wait_until(spoke_at + settings.sse_heartbeat);
                     return Ok(());
                 }
-                self.outbox.write(|out| sse::write_comment(out, ""));
+                stream.push_comment(&mut self.outbox);
                 patience
             }
             Phase::WebSocket(_, websocket) => {

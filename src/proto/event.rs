@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Message --(owner: position)--> Event --+-- websocket_frame()  --> every WebSocket of the shard
-//!     plain data, crosses threads   |     +-- sse_record()       --> every event stream
+//!     plain data, crosses threads   |     +-- sse_record()       --> every event stream, with the head of its chunk
 //!                                   |     +-- centrifuge_frame() --> every WebSocket of the client protocol
 //!                                   |     +-- bus_body()         --> every worker (its line differs, the body not)
 //!                         one Rc per shard
@@ -19,6 +19,7 @@ use crate::base::joined;
 
 use super::bus::headers;
 use super::centrifuge::{self, Data, Info};
+use super::http::Streaming;
 use super::presence::Change;
 use super::subject::Subject;
 use super::{name, sse, ws};
@@ -112,8 +113,9 @@ pub struct Event {
     /// None for what is not a channel's: answers, messages to one connection or user.
     pub position: Option<Position>,
     websocket: OnceCell<Rc<[u8]>>,
-    sse: OnceCell<Rc<[u8]>>,
-    sse_body: OnceCell<Rc<[u8]>>,
+    /// By [`Streaming`].
+    sse: [OnceCell<Rc<[u8]>>; Streaming::COUNT],
+    sse_body: [OnceCell<Rc<[u8]>>; Streaming::COUNT],
     centrifuge: OnceCell<Rc<[u8]>>,
     bus: OnceCell<Rc<[u8]>>,
     bus_bare: OnceCell<Rc<[u8]>>,
@@ -125,8 +127,8 @@ impl Event {
             message: message.into(),
             position,
             websocket: OnceCell::new(),
-            sse: OnceCell::new(),
-            sse_body: OnceCell::new(),
+            sse: [const { OnceCell::new() }; Streaming::COUNT],
+            sse_body: [const { OnceCell::new() }; Streaming::COUNT],
             centrifuge: OnceCell::new(),
             bus: OnceCell::new(),
             bus_bare: OnceCell::new(),
@@ -193,21 +195,22 @@ impl Event {
     }
 
     /// One record of an event stream: position as `id`, `Tg-Event` as `event`, the payload line by line as `data`.
-    pub fn sse_record(&self) -> &Rc<[u8]> {
-        self.sse.get_or_init(|| self.encode_sse(self.position))
+    /// It is one piece of the stream's body.
+    pub fn sse_record(&self, streaming: Streaming) -> &Rc<[u8]> {
+        self.sse[streaming as usize].get_or_init(|| self.encode_sse(self.position, streaming))
     }
 
     /// The same without `id`: for what cannot be come back to, and for streams whose ids are their own.
-    pub fn sse_body(&self) -> &Rc<[u8]> {
-        self.sse_body.get_or_init(|| self.encode_sse(None))
+    pub fn sse_body(&self, streaming: Streaming) -> &Rc<[u8]> {
+        self.sse_body[streaming as usize].get_or_init(|| self.encode_sse(None, streaming))
     }
 
-    fn encode_sse(&self, position: Option<Position>) -> Rc<[u8]> {
+    fn encode_sse(&self, position: Option<Position>, streaming: Streaming) -> Rc<[u8]> {
         let mut record = Vec::with_capacity(self.message.payload.len() + 64);
         let id = position.map(|position| position.to_string());
         let event = self.message.header(EVENT_HEADER).filter(|name| sse::is_valid_field(name));
         sse::write_record(&mut record, id.as_deref(), event, &self.message.payload);
-        record.into()
+        streaming.shared(&record)
     }
 
     /// What follows the control line of HMSG (or of MSG, when there are no headers): headers, payload, CRLF.
@@ -244,8 +247,12 @@ mod tests {
         let event = event(Some(b"NATS/1.0\r\nTg-Event: move\r\n\r\n"), b"hi\nthere");
         assert!(Rc::ptr_eq(event.websocket_frame(), event.websocket_frame()));
         assert_eq!(&event.websocket_frame()[..], b"\x81\x08hi\nthere");
-        assert_eq!(&event.sse_record()[..], b"id: 000000a1-7\nevent: move\ndata: hi\ndata: there\n\n");
-        assert_eq!(&event.sse_body()[..], b"event: move\ndata: hi\ndata: there\n\n");
+        let (chunked, plain) = (Streaming::Chunked, Streaming::UntilClose);
+        assert!(Rc::ptr_eq(event.sse_record(chunked), event.sse_record(chunked)));
+        assert_eq!(&event.sse_record(plain)[..], b"id: 000000a1-7\nevent: move\ndata: hi\ndata: there\n\n");
+        assert_eq!(&event.sse_record(chunked)[..], b"31\r\nid: 000000a1-7\nevent: move\ndata: hi\ndata: there\n\n\r\n");
+        assert_eq!(&event.sse_body(plain)[..], b"event: move\ndata: hi\ndata: there\n\n");
+        assert_eq!(&event.sse_body(chunked)[..], b"22\r\nevent: move\ndata: hi\ndata: there\n\n\r\n");
         assert_eq!(&event.bus_body()[..], b"NATS/1.0\r\nTg-Event: move\r\n\r\nhi\nthere\r\n");
         assert_eq!(&event.bus_body_bare()[..], b"hi\nthere\r\n");
     }

@@ -5,6 +5,7 @@ mod drain;
 mod duplicates;
 mod heartbeats;
 mod pace;
+mod peer;
 mod positions;
 mod presence;
 mod progress;
@@ -16,6 +17,7 @@ mod seeds;
 mod serving;
 mod slow;
 mod storm;
+mod stream;
 mod tokens;
 mod unacked;
 
@@ -34,6 +36,8 @@ use crate::mesh::Mail;
 use crate::proto::tls::certificates::{read_chain, read_key, self_signed};
 use crate::proto::tls::{Certificate, server_config};
 use crate::proto::ws::{Opcode, frame};
+
+use peer::Peer;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DOORS: [Door; 4] = [Door::Front, Door::Bus, Door::Admin, Door::Front];
@@ -90,7 +94,7 @@ impl Bench {
     }
 
     fn connect(&self, shard: u16, door: u16) -> Peer {
-        Peer { end: self.world.connect_calm(address(shard, door)).expect("somebody listens"), heard: Vec::new() }
+        Peer::new(self.world.connect_calm(address(shard, door)).expect("somebody listens"))
     }
 
     /// Opens a stream or a WebSocket, up to the end of the head.
@@ -165,31 +169,6 @@ impl Bench {
 
     fn closed(&self, shard: usize, reason: CloseReason) -> u64 {
         self.core(shard).counters().closed[reason as usize].value()
-    }
-}
-
-/// A client without manners: it says and hears bytes.
-struct Peer {
-    end: Endpoint,
-    heard: Vec<u8>,
-}
-
-impl Peer {
-    fn say(&self, bytes: impl AsRef<[u8]>) {
-        let bytes = bytes.as_ref();
-        assert_eq!(self.end.write(bytes), bytes.len(), "it fits");
-    }
-
-    /// What has arrived since it was asked last.
-    fn hear(&mut self) -> String {
-        while matches!(self.end.read(&mut self.heard), ReadOutcome::Bytes(_)) {}
-        String::from_utf8_lossy(&std::mem::take(&mut self.heard)).into_owned()
-    }
-
-    /// Whether the gateway has ended its half, all that came before being heard.
-    fn is_at_end(&mut self) -> bool {
-        self.hear();
-        !self.end.is_open()
     }
 }
 

@@ -10,6 +10,7 @@ use tidegate::gateway::Gateway;
 use tidegate::proto::ws::Opcode;
 use tungstenite::{Message, WebSocket};
 
+use crate::events::{Events, events};
 use crate::hostile::expect_close;
 use crate::peers::*;
 use crate::support::*;
@@ -232,8 +233,8 @@ fn a_position_that_no_gateway_gave_is_a_gap_and_no_silence() {
             ("\u{1F6A7}".to_owned(), "malformed"),
             (other_epoch, "epoch"),
         ] {
-            let mut stream = Raw::connect(front(gateway));
-            stream.send(format!("GET /sse/1 HTTP/1.1\r\nHost: a\r\nLast-Event-ID: {id}\r\n\r\n"));
+            let request = format!("GET /sse/1 HTTP/1.1\r\nHost: a\r\nLast-Event-ID: {id}\r\n\r\n");
+            let mut stream = Events::ask(gateway, &request);
             let heard = stream.read_until("data: kept\n\n");
             let gap =
                 heard.split_once("event: tg.gap\ndata: ").unwrap_or_else(|| panic!("no gap after {id:?}: {heard}")).1;

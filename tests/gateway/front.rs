@@ -3,21 +3,17 @@
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::events::{End, events};
 use crate::support::*;
 
 #[test]
 fn an_event_stream_gets_what_is_published_after_its_head() {
     on_both_drivers("", |gateway| {
-        let mut stream = Raw::connect(front(gateway));
-        stream.send("GET /sse/1 HTTP/1.1\r\nHost: a\r\n\r\n");
-        let head = stream.read_until("\r\n\r\n");
-        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-        assert!(head.contains("Content-Type: text/event-stream"), "{head}");
-        assert_eq!(stream.read_until("\n"), "retry: 2000\n");
+        let mut stream = events(gateway, "/sse/1");
         for number in 1..=20 {
             let position = publish(gateway, "room.1", "Tg-Event: move\r\n", &format!("a\r\nb {number}"));
             let record = stream.read_until(&format!("data: b {number}\n\n"));
-            assert_eq!(record.trim_start(), format!("id: {position}\nevent: move\ndata: a\ndata: b {number}\n\n"));
+            assert_eq!(record, format!("id: {position}\nevent: move\ndata: a\ndata: b {number}\n\n"));
         }
     });
 }
@@ -56,15 +52,15 @@ fn stopping_closes_websockets_with_1001_and_ends_streams() {
     for driver in ["epoll", "uring"] {
         let gateway = builder(driver, "").start().unwrap();
         let mut client = websocket(&gateway, "/ws/1");
-        let mut stream = Raw::connect(front(&gateway));
-        stream.send("GET /sse/1 HTTP/1.1\r\nHost: a\r\n\r\n").read_until("retry: 2000\n\n");
+        let mut stream = events(&gateway, "/sse/1");
         let reader = std::thread::spawn(move || (client.read().unwrap(), stream.read_all()));
         gateway.stop();
-        let (message, rest) = reader.join().unwrap();
+        let (message, (rest, end)) = reader.join().unwrap();
         let Message::Close(Some(frame)) = message else { panic!("a close frame, not {message:?}") };
         assert_eq!(frame.code, CloseCode::Away);
         let returns = rest.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix("\n\n")).map(str::parse::<u32>);
         assert!(returns.is_some_and(|ms| ms.is_ok()), "when to come back, and nothing else: {rest:?}");
+        assert_eq!(end, End::Regular);
     }
 }
 

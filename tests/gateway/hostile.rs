@@ -5,6 +5,7 @@ use std::io::Read;
 use tidegate::proto::ws::{Opcode, frame};
 use tungstenite::Message;
 
+use crate::events::events;
 use crate::peers::*;
 use crate::support::*;
 
@@ -124,7 +125,7 @@ fn whoever_vanishes_leaves_nothing_behind() {
     on_both_drivers("", |gateway| {
         let mut bystander = websocket(gateway, "/ws/1");
         for _ in 0..20 {
-            let stream = events(gateway, "/sse/1");
+            let stream = events(gateway, "/sse/1").raw;
             let socket = websocket(gateway, "/ws/1");
             let worker = bus(gateway);
             let nobody_yet = Raw::connect(front(gateway));

@@ -3,6 +3,7 @@
 mod addresses;
 mod bus;
 mod doors;
+mod events;
 mod front;
 mod hostile;
 mod liveness;
@@ -11,6 +12,7 @@ mod peers;
 mod records;
 mod requests;
 mod service;
+mod streams;
 mod support;
 mod tls;
 mod users;

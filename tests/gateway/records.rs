@@ -214,7 +214,7 @@ fn a_peer_that_stops_reading_in_a_record_is_closed_and_no_other() {
         drop(stopped);
         publish(gateway, "room.1", "", "the last one");
         let mut rest = Vec::new();
-        while !rest.ends_with(b"the last one\n\n") {
+        while !rest.ends_with(b"the last one\n\n\r\n") {
             let mut byte = [0];
             reader.read_exact(&mut byte).unwrap();
             rest.push(byte[0]);

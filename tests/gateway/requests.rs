@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tidegate::gateway::Gateway;
 use tidegate::worker::Received;
 
+use crate::events::{Events, events};
 use crate::support::*;
 
 const ACCEPT: &str = r#"
@@ -111,12 +112,12 @@ fn answer(worker: &mut Raw, receipt: &Value, headers: &str, payload: &str) {
     worker.send(verb).read_until("PONG\r\n");
 }
 
-fn listen(gateway: &Gateway, receipt: &Value) -> Raw {
+fn listen(gateway: &Gateway, receipt: &Value) -> Events {
     events(gateway, &format!("/results/{}", text(receipt, "id")))
 }
 
 /// The document of the next event of that name.
-fn hear(stream: &mut Raw, event: &str) -> Value {
+fn hear(stream: &mut Events, event: &str) -> Value {
     stream.read_until(&format!("event: {event}\ndata: "));
     serde_json::from_str(&stream.read_until("\n\n")).expect("a document")
 }

@@ -123,6 +123,11 @@ impl Raw {
         Raw(socket.into())
     }
 
+    /// Goes at once. A socket that is only closed lives on in the descriptor tables of shards that have begun meanwhile.
+    pub fn leave(self) {
+        let _ = self.0.shutdown(std::net::Shutdown::Both);
+    }
+
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Raw {
         // A gateway that has refused and closed may reset; what it said is still to be read.
         let _ = self.0.write_all(bytes.as_ref());
@@ -138,18 +143,23 @@ impl Raw {
 
     /// Everything up to and with `end`.
     pub fn read_until(&mut self, end: &str) -> String {
-        let mut bytes = Vec::new();
-        let deadline = Instant::now() + PATIENCE;
-        while !bytes.ends_with(end.as_bytes()) {
-            assert!(Instant::now() < deadline, "no {end:?} in {:?}", String::from_utf8_lossy(&bytes));
-            let mut byte = [0];
-            match self.read(&mut byte) {
-                Ok(1) => bytes.push(byte[0]),
-                other => panic!("{other:?} before {end:?} in {:?}", String::from_utf8_lossy(&bytes)),
-            }
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
+        read_until(self, end)
     }
+}
+
+/// Everything up to and with `end`.
+pub fn read_until(reader: &mut impl Read, end: &str) -> String {
+    let mut bytes = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while !bytes.ends_with(end.as_bytes()) {
+        assert!(Instant::now() < deadline, "no {end:?} in {:?}", String::from_utf8_lossy(&bytes));
+        let mut byte = [0];
+        match reader.read(&mut byte) {
+            Ok(1) => bytes.push(byte[0]),
+            other => panic!("{other:?} before {end:?} in {:?}", String::from_utf8_lossy(&bytes)),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 impl Read for Raw {
@@ -178,13 +188,6 @@ pub fn websocket(gateway: &Gateway, path: &str) -> WebSocket<Raw> {
     let socket = Raw::connect(front(gateway));
     let (websocket, _) = tungstenite::client(format!("ws://{}{path}", front(gateway)), socket).expect("an upgrade");
     websocket
-}
-
-/// An event stream, up to the end of its first record.
-pub fn events(gateway: &Gateway, path: &str) -> Raw {
-    let mut stream = Raw::connect(front(gateway));
-    stream.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).read_until("retry: 2000\n\n");
-    stream
 }
 
 /// A worker that speaks the bus's protocol by hand, when the gateway has answered it.

@@ -8,6 +8,7 @@
 //!    '-----> Body::next --> Data, Data, .. End                      then the next head of the pipeline
 //!
 //! Reply, Refusal, event_stream, switching_protocols, preflight --> out: &mut Vec<u8>
+//! Streaming: what follows the head of a stream, in chunks or not
 //! ```
 //!
 //! - A head borrows from the input: whatever outlives the turn is copied by who needs it, [`ReplyTo`] by value.
@@ -17,6 +18,7 @@
 
 mod authority;
 mod body;
+mod chunk;
 mod head;
 mod origin;
 mod reply;
@@ -25,6 +27,7 @@ mod upgrade;
 
 pub use authority::{Authority, Host};
 pub use body::{Body, BodyStep, Framing};
+pub use chunk::Streaming;
 pub use head::{Field, Head, next_head};
 pub use origin::Origin;
 pub use reply::{Cors, Refusal, Reply, ReplyTo, event_stream, go_on, preflight, switching_protocols};

@@ -8,6 +8,7 @@
 //! No reply has a `Date`: RFC 9110 section 6.6.1 asks it of servers with a clock, and this floor has none (ticks are
 //! not times of day). A recipient that caches adds its own; what could be cached by age is marked `no-store`.
 
+use super::Streaming;
 use crate::proto::CloseReason;
 use crate::proto::close::TABLE;
 use crate::proto::ws::handshake::VERSION;
@@ -96,7 +97,7 @@ impl<'o> Reply<'o> {
         }
     }
 
-    /// Ends the head; what follows is delimited by the end of the connection, or belongs to another protocol.
+    /// Ends the head; what follows has a framing of its own, ends with the connection, or belongs to another protocol.
     pub fn stream(self) {
         self.out.extend_from_slice(b"\r\n");
     }
@@ -205,19 +206,23 @@ pub fn go_on(out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
 }
 
-/// Opens an event stream (the WHATWG HTML standard, "Server-sent events").
-///
-/// The stream ends with the connection instead of in chunks: an event is encoded once and its bytes are shared by all
-/// subscribers, chunk framing would cost bytes and a part of its own for each of them. Nothing is lost by it: a
-/// stream has no end that a client must tell from a broken one, it reconnects after both.
-pub fn event_stream(out: &mut Vec<u8>, to: ReplyTo, cors: Option<Cors>) {
-    Reply::start(out, 200, to.closing())
+/// Opens an event stream (the WHATWG HTML standard, "Server-sent events"). What follows is framed as is returned; the connection
+/// carries nothing after it. `HEAD` gets the same fields (RFC 9112 section 6.1).
+pub fn event_stream(out: &mut Vec<u8>, to: ReplyTo, cors: Option<Cors>) -> Streaming {
+    let streaming = Streaming::of(to.minor_version);
+    let reply = Reply::start(out, 200, to.closing());
+    let reply = match streaming {
+        Streaming::Chunked => reply.header("Transfer-Encoding", "chunked"),
+        Streaming::UntilClose => reply,
+    };
+    reply
         .header("Content-Type", "text/event-stream; charset=utf-8")
         // no-transform keeps proxies from compressing, and so from buffering; nginx reads the last one.
         .header("Cache-Control", "no-cache, no-transform")
         .header("X-Accel-Buffering", "no")
         .cors(cors)
         .stream();
+    streaming
 }
 
 /// Accepts an upgrade: `accept` answers the key, `protocol` is one of those that the client offered (RFC 6455 section
@@ -368,15 +373,22 @@ mod tests {
     }
 
     #[test]
-    fn opens_an_event_stream_that_ends_with_the_connection() {
+    fn opens_an_event_stream_in_chunks_where_the_client_knows_them() {
         let cors = Cors { origin: "https://a.example", credentials: true };
-        assert_eq!(
-            written(|out| event_stream(out, TO, Some(cors))),
-            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream; charset=utf-8\r\n\
-             Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\
-             Access-Control-Allow-Origin: https://a.example\r\nAccess-Control-Allow-Credentials: true\r\n\
-             Vary: Origin\r\n\r\n"
-        );
+        let old = ReplyTo { minor_version: 0, ..TO };
+        for (to, streaming, coding) in
+            [(TO, Streaming::Chunked, "Transfer-Encoding: chunked\r\n"), (old, Streaming::UntilClose, "")]
+        {
+            assert_eq!(
+                written(|out| assert_eq!(event_stream(out, to, Some(cors)), streaming)),
+                format!(
+                    "HTTP/1.1 200 OK\r\nConnection: close\r\n{coding}Content-Type: text/event-stream; charset=utf-8\r\n\
+                     Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\
+                     Access-Control-Allow-Origin: https://a.example\r\nAccess-Control-Allow-Credentials: true\r\n\
+                     Vary: Origin\r\n\r\n"
+                )
+            );
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn storm(seed: u64) {
         match world.random_below(10) {
             0 | 1 => {
                 let address = address(world.random_below(2) as u16, world.random_below(4) as u16);
-                peers.extend(world.connect(address).map(|end| Peer { end, heard: Vec::new() }));
+                peers.extend(world.connect(address).map(Peer::new));
             }
             2..=5 if !peers.is_empty() => {
                 let said = something(&world);

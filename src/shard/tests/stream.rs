@@ -1,0 +1,84 @@
+//! Event streams: how they come, how they end, and what their clients may leave out.
+
+use super::*;
+
+const OLD: &str = "GET /sse/1 HTTP/1.0\r\nHost: a\r\n\r\n";
+
+fn publish(bench: &mut Bench, worker: &Peer, payload: &str) {
+    worker.say(format!("PUB room.1 {}\r\n{payload}\r\n", payload.len()));
+    bench.run_for(SECOND / 10);
+}
+
+/// The bytes as they come.
+fn raw(peer: &mut Peer) -> String {
+    while matches!(peer.end.read(&mut peer.heard), ReadOutcome::Bytes(_)) {}
+    String::from_utf8(std::mem::take(&mut peer.heard)).expect("text")
+}
+
+/// `retry: 4567` in milliseconds, the last of them.
+fn return_after(heard: &str) -> Duration {
+    let (_, last) = heard.rsplit_once("retry: ").expect("it is told");
+    Duration::from_millis(last.trim_end().parse().expect("digits"))
+}
+
+#[test]
+fn everything_that_a_stream_says_is_a_chunk_of_its_own() {
+    let mut bench = Bench::new(1, settings());
+    let worker = bench.connect(0, BUS);
+    let mut peer = bench.connect(0, 0);
+    peer.say(request("/sse/1"));
+    bench.run_for(SECOND / 10);
+    let heard = raw(&mut peer);
+    let (head, body) = heard.split_once("\r\n\r\n").expect("a head");
+    assert!(head.contains("\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"), "{head}");
+    assert_eq!(body, "d\r\nretry: 1000\n\n\r\n");
+    publish(&mut bench, &worker, "hello\nworld");
+    let heard = raw(&mut peer);
+    let (size, record) = heard.split_once("\r\n").expect("a size");
+    let record = record.strip_suffix("\r\n").expect("the end of the chunk");
+    assert_eq!(usize::from_str_radix(size, 16), Ok(record.len()));
+    assert!(record.starts_with("id: ") && record.ends_with("\ndata: hello\ndata: world\n\n"), "{record}");
+    bench.run_for(limits::SSE_HEARTBEAT);
+    assert_eq!(raw(&mut peer), "4\r\n: \n\n\r\n");
+}
+
+#[test]
+fn a_client_of_http_1_0_gets_a_stream_without_chunks() {
+    let mut bench = Bench::new(1, settings());
+    let worker = bench.connect(0, BUS);
+    let mut old = bench.connect(0, 0);
+    old.say(OLD);
+    let mut new = bench.open(0, "/sse/1");
+    bench.run_for(SECOND / 10);
+    let heard = raw(&mut old);
+    assert!(!heard.contains("Transfer-Encoding") && heard.ends_with("\r\n\r\nretry: 1000\n\n"), "{heard}");
+    publish(&mut bench, &worker, "hello");
+    assert_eq!(raw(&mut old), new.hear(), "what the other has in its chunk");
+    bench.drain();
+    bench.run_for(SECOND);
+    let last = raw(&mut old);
+    assert!(last.starts_with("retry: ") && last.ends_with("\n\n") && old.is_at_end(), "{last:?}");
+}
+
+#[test]
+fn a_stream_that_has_ended_is_told_from_one_that_was_cut() {
+    let settings = || Settings { outbox_bytes_max: 10_000, ..settings() };
+    let mut bench = Bench::new(1, settings());
+    let mut peer = bench.open(0, "/sse/1");
+    bench.drain();
+    bench.run_for(SECOND);
+    assert!(return_after(&peer.hear()) >= limits::RETURN_AFTER && peer.has_last_chunk() && peer.is_at_end());
+
+    let mut bench = Bench::new(1, settings());
+    let mut slow = bench.open(0, "/sse/1");
+    let worker = bench.connect(0, BUS);
+    let payload = "x".repeat(9_000);
+    while bench.closed(0, CloseReason::SlowConsumer) == 0 {
+        publish(&mut bench, &worker, &payload);
+    }
+    for _ in 0..100 {
+        bench.run_for(SECOND / 100);
+        slow.hear();
+    }
+    assert!(slow.is_at_end() && !slow.has_last_chunk());
+}
