@@ -32,6 +32,14 @@ impl Conn {
         }
     }
 
+    /// There is no place for it: what it asks for is answered so, soon, and ends it.
+    pub fn turn_away(&mut self, now: Tick) {
+        if let Phase::Http(http) = &mut self.phase {
+            http.turn_away();
+            self.wait_until(now + limits::CLOSE_TIMEOUT);
+        }
+    }
+
     /// Says the last words that `reason` and the phase ask for, and ignores the peer from now on.
     pub fn end(&mut self, reason: CloseReason, now: Tick) {
         if self.ended.is_some() {

@@ -8,6 +8,7 @@ use super::accept::Accepting;
 use super::origins::{Page, Sender};
 use super::outbox::Outbox;
 use super::route::{Found, Parameters, Route, Target, UserSource};
+use super::turned_away::TurnedAway;
 use super::{Identity, Refused, preflight};
 use crate::base::RequestId;
 use crate::proto::CloseReason;
@@ -35,14 +36,12 @@ pub(super) enum Outcome {
     Read { route: u16, id: RequestId, page: Option<Page> },
 }
 
-/// `going_away`: nothing new is begun, and after so many seconds somebody else will. Streams are the exception: an
-/// EventSource gives up for ever when it gets anything but 200 (the WHATWG HTML standard, "fail the connection"), and so
-/// both kinds are opened, told when to come back, and ended by whoever opens them.
+/// Most is answered at once; `turned_away` says why nothing new is begun.
 pub(super) fn request(
     head: &Head<'_>,
     is_tls: bool,
     routes: &[Route],
-    going_away: Option<u32>,
+    turned_away: Option<TurnedAway>,
     outbox: &mut Outbox,
 ) -> Outcome {
     let sender = match Sender::of(head, is_tls) {
@@ -61,9 +60,8 @@ pub(super) fn request(
             others.push((route, found));
             continue;
         }
-        let is_begun = matches!(found, Found::Itself(_)) && !route.target.is_stream();
-        if going_away.is_some() && is_begun {
-            return request.refuse(CloseReason::Drain, route, going_away, outbox);
+        if let Some(away) = turned_away.filter(|away| away.refuses(&found, &route.target)) {
+            return request.refuse(away.reason, route, Some(away.retry_after_s), outbox);
         }
         let outcome = match found {
             _ if !sender.may_use(&route.origins) => Err(CloseReason::OriginRefused),

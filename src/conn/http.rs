@@ -16,6 +16,7 @@ use super::front::{self, Outcome};
 use super::origins::Page;
 use super::outbox::Outbox;
 use super::settings::{Readiness, Settings};
+use super::turned_away::{TurnedAway, may_ask_for_events};
 use super::websocket::WebSocket;
 use super::{Conn, Door, Identity, Opening, Phase, Refused, Step};
 use crate::base::{CoarseTick, Tick};
@@ -35,6 +36,8 @@ pub(super) struct Http {
     state: State,
     /// Requests answered on this connection.
     answered: u32,
+    /// There is no place for it: its first request is its last, and gets the answer of one that is turned away.
+    is_surplus: bool,
 }
 
 #[derive(Default)]
@@ -42,12 +45,15 @@ enum State {
     /// Waits for the first byte of a head.
     #[default]
     Idle,
-    /// Waits for the rest of it.
-    Begun,
+    /// Waits for the rest of it. `is_mute`: as far as it has come it may be that of an EventSource, which takes any refusal as
+    /// final, but the end of the connection as a reason to come back.
+    Begun { is_mute: bool },
     /// Collects a body.
     Body(Box<Collecting>),
     /// The shard owes the answer.
     Answering(ReplyTo, About),
+    /// The last answer is written.
+    Over,
 }
 
 /// What the answer will be about.
@@ -90,8 +96,13 @@ impl Http {
         match &mut self.state {
             State::Body(collecting) => collecting.to.keep_alive = false,
             State::Answering(to, _) => to.keep_alive = false,
-            State::Idle | State::Begun => {}
+            State::Idle | State::Begun { .. } | State::Over => {}
         }
+    }
+
+    /// Of what comes in by this connection nothing is begun.
+    pub fn turn_away(&mut self) {
+        self.is_surplus = true;
     }
 
     /// Answers a publication with the position that it got.
@@ -158,9 +169,13 @@ impl Http {
 
     /// The answer is written: another request may follow, or not.
     fn after(&mut self, keep_alive: bool) -> Result<(), CloseReason> {
-        self.state = State::Idle;
+        self.state = if keep_alive { State::Idle } else { State::Over };
         self.answered = self.answered.saturating_add(1);
-        if keep_alive { Ok(()) } else { Err(CloseReason::Normal) }
+        match keep_alive {
+            true => Ok(()),
+            false if self.is_surplus => Err(CloseReason::TooManyConnections),
+            false => Err(CloseReason::Normal),
+        }
     }
 
     /// Why a connection that made no progress ends.
@@ -168,6 +183,7 @@ impl Http {
         match self.state {
             State::Idle if self.answered > 0 => CloseReason::KeepAliveOver,
             State::Answering(..) => CloseReason::Overload,
+            _ if self.is_surplus => CloseReason::TooManyConnections,
             _ => CloseReason::TooSlow,
         }
     }
@@ -178,11 +194,17 @@ impl Http {
         let (to, page) = match &self.state {
             State::Body(collecting) => (collecting.to.closing(), collecting.page()),
             State::Answering(to, about) => (to.closing(), about.page()),
-            State::Idle | State::Begun => (ReplyTo::UNREADABLE, None),
+            State::Idle | State::Begun { .. } => (ReplyTo::UNREADABLE, None),
+            State::Over => return,
         };
-        // Nobody has asked anything: the end of the connection says it all.
-        let is_unasked = row.reason == CloseReason::Drain && matches!(self.state, State::Idle);
-        if is_refusal && !is_unasked {
+        // Where nothing has been asked, the end of the connection says it all. A browser opens connections before it needs them, and
+        // would take what it finds there for the answer to its first request.
+        let is_mute = matches!(self.state, State::Idle | State::Begun { is_mute: true });
+        let is_for_later = matches!(
+            row.reason,
+            CloseReason::Drain | CloseReason::TooManyConnections | CloseReason::TooSlow | CloseReason::Overload
+        );
+        if is_refusal && !(is_mute && is_for_later) {
             accept::write_refusal(row.reason, retry_after_s, to, page, outbox);
         }
     }
@@ -199,16 +221,17 @@ impl Conn {
             // What has become of the connection takes what follows the request.
             let Phase::Http(http) = &mut self.phase else { return self.next(input, settings, now) };
             match &mut http.state {
-                State::Answering(..) => return Ok(None),
+                State::Answering(..) | State::Over => return Ok(None),
                 State::Body(_) => return self.next_body(input, now),
-                State::Idle | State::Begun => {}
+                State::Idle | State::Begun { .. } => {}
             }
+            let is_surplus = http.is_surplus;
             let Some(mut head) = next_head(input)? else {
                 self.await_head(input, settings, now);
                 return Ok(None);
             };
-            if settings.readiness != Readiness::Ready {
-                // Whatever else this client wants, it should ask somebody who stays.
+            if settings.readiness != Readiness::Ready || is_surplus {
+                // Whatever else this client wants, it should ask where there is a place for it.
                 head.keep_alive = false;
             }
             let step = match self.door {
@@ -225,13 +248,26 @@ impl Conn {
     /// A head that has begun has so long to become whole, whatever is done with it meanwhile.
     fn await_head(&mut self, input: &[u8], settings: &Settings, now: Tick) {
         let Phase::Http(http) = &mut self.phase else { return };
-        if matches!(http.state, State::Idle) && !input.is_empty() {
-            http.state = State::Begun;
-            // The first head's time began with the accept.
-            if http.answered > 0 {
-                self.wait_until(now + settings.head_timeout);
-            }
+        if input.is_empty() {
+            return;
         }
+        let has_begun = matches!(http.state, State::Begun { .. });
+        http.state = State::Begun { is_mute: self.door == Door::Front && may_ask_for_events(input, &settings.routes) };
+        // The first head's time began with the accept.
+        if !has_begun && http.answered > 0 {
+            self.wait_until(now + settings.head_timeout);
+        }
+    }
+
+    /// Why nothing new is begun.
+    fn turned_away(&self, settings: &Settings) -> Option<TurnedAway> {
+        let Phase::Http(http) = &self.phase else { return None };
+        let reason = match settings.readiness {
+            _ if http.is_surplus => CloseReason::TooManyConnections,
+            Readiness::Closing => CloseReason::Drain,
+            Readiness::Ready | Readiness::Leaving => return None,
+        };
+        Some(TurnedAway { reason, retry_after_s: retry_after_s(self.peer) })
     }
 
     fn front_request<'a>(
@@ -240,12 +276,16 @@ impl Conn {
         settings: &Settings,
         now: Tick,
     ) -> Result<Option<Step<'a>>, CloseReason> {
-        let refusal = (settings.readiness == Readiness::Closing).then(|| retry_after_s(self.peer));
+        let turned_away = self.turned_away(settings);
         let is_tls = self.transport.is_tls();
-        match front::request(head, is_tls, &settings.routes, refusal, &mut self.outbox) {
+        match front::request(head, is_tls, &settings.routes, turned_away, &mut self.outbox) {
             Outcome::Answered { keep_alive } => {
                 self.answered(keep_alive && head.body.is_empty(), settings, now)?;
                 Ok(None)
+            }
+            // What ends the connection is counted with its end.
+            Outcome::Refused(Refused { reason: CloseReason::TooManyConnections, .. }) => {
+                self.answered(false, settings, now).map(|()| None)
             }
             Outcome::Refused(refused) => Ok(Some(self.refused(refused, settings, now))),
             Outcome::EventStream { route, channels, last_id, streaming } => {
@@ -253,7 +293,10 @@ impl Conn {
                 self.wait_for_silence(settings.sse_heartbeat, now);
                 let (stream, opening) = EventStream::open(channels, last_id.as_deref(), &settings.channels, streaming);
                 self.phase = Phase::EventStream(stream);
-                Ok(Some(Step::Open(opening)))
+                match turned_away {
+                    Some(TurnedAway { reason, .. }) => Err(reason),
+                    None => Ok(Some(Step::Open(opening))),
+                }
             }
             Outcome::WebSocket { route, identity, channel } => {
                 self.route = route;

@@ -46,6 +46,7 @@ mod slow;
 pub mod spelling;
 mod subs;
 mod transport;
+mod turned_away;
 pub mod websocket;
 pub mod worker;
 

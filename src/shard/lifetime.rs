@@ -49,16 +49,17 @@ impl Core {
         // Counted over all shards, as it were: no two connections of the process have the same.
         let count = self.counters().accepted.value() - 1;
         let number = count * u64::from(self.post.mesh().shards()) + u64::from(self.place.0) + 1;
-        let key = self.slots.insert(Conn::new(number, peer, entrance.door, transport, settings, now));
+        let mut conn = Conn::new(number, peer, entrance.door, transport, settings, now);
+        if is_full {
+            // Without TLS there is room for a word, which depends on what it asks for.
+            conn.turn_away(now);
+        }
+        let key = self.slots.insert(conn);
         self.counters().open.add(1);
         self.counters().clients.add(is_client.into());
         self.work.receive.push(key);
         self.mark_dirty(key);
         self.schedule(key);
-        if is_full {
-            // Without TLS there is room for a word: 503 with Retry-After.
-            self.end(key, CloseReason::TooManyConnections);
-        }
         Some(key)
     }
 

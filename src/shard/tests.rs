@@ -386,6 +386,7 @@ fn a_worker_that_what_has_waited_is_too_much_for_leaves_no_subscription() {
 fn refusals_are_bounded_themselves() {
     let mut bench = Bench::new(1, Settings { connections_max: 2, ..settings() });
     let mut peers: Vec<_> = (0..200).map(|_| bench.connect(0, 0)).collect();
+    peers.iter().for_each(|peer| peer.say(request("/ws/1")));
     bench.run_for(SECOND);
     assert_eq!(bench.census(0).connections, 2 + limits::REFUSALS_OPEN_MAX);
     let refusals = peers.iter_mut().map(Peer::hear).filter(|heard| heard.starts_with("HTTP/1.1 503 "));
@@ -400,6 +401,7 @@ fn connections_are_bounded_over_all_shards_together() {
     let mut bench = Bench::new(2, Settings { connections_max: 4, ..settings() });
     // Three and one are as many as two and two.
     let mut peers: Vec<_> = [0, 0, 0, 1, 1, 0].into_iter().map(|shard| bench.connect(shard, 0)).collect();
+    peers.iter().for_each(|peer| peer.say(request("/ws/1")));
     bench.run_for(SECOND);
     let refused: Vec<bool> = peers.iter_mut().map(|peer| peer.hear().starts_with("HTTP/1.1 503 ")).collect();
     assert_eq!(refused.iter().filter(|is_refused| **is_refused).count(), 2, "{refused:?}");
@@ -413,6 +415,7 @@ fn workers_and_operators_take_no_place_of_a_client() {
     let client = bench.open(0, "/ws/1");
     assert!(client.end.is_open());
     let mut second = bench.connect(0, 0);
+    second.say(request("/ws/1"));
     bench.run_for(SECOND / 10);
     assert!(second.hear().starts_with("HTTP/1.1 503 "));
 }

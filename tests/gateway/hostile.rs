@@ -168,7 +168,7 @@ fn too_many_get_503_and_come_back_later() {
         let peers: Vec<Raw> = (0..5)
             .map(|_| {
                 let mut peer = Raw::connect(front(gateway));
-                peer.send("GET /sse/1 HTTP/1.1\r\nHost: a\r\n\r\n");
+                peer.send(upgrade("/ws/1"));
                 answers.push(peer.read_until("\r\n\r\n"));
                 peer
             })

@@ -5,6 +5,8 @@ use std::process::Command;
 
 use tidegate::gateway::Gateway;
 
+use crate::events::{End, Events, events};
+use crate::peers::*;
 use crate::support::*;
 
 const PAIR: &str = "[[route]]\npath = \"/pair/{a}/{b}\"\nsse = { channels = [\"room.{a}\", \"room.{b}\"] }";
@@ -77,5 +79,27 @@ fn a_head_request_gets_the_fields_of_a_stream_and_nothing_else() {
     on_both_drivers("", |gateway| {
         let answer = ask(front(gateway), "HEAD /sse/1 HTTP/1.1\r\nHost: a\r\n\r\n");
         assert!(answer.contains("\r\nTransfer-Encoding: chunked\r\n") && answer.ends_with("\r\n\r\n"), "{answer:?}");
+    });
+}
+
+#[test]
+fn an_event_source_that_finds_no_place_is_told_when_to_come_back() {
+    on_both_drivers("[limits]\nconnections_max = 1", |gateway| {
+        let first = events(gateway, "/sse/1");
+        for _ in 0..5 {
+            let mut surplus = Raw::connect(front(gateway));
+            surplus.send("GET /sse/1 HTTP/1.1\r\nHost: a\r\nOrigin: https://app.example\r\n\r\n");
+            let mut surplus = Events::new(surplus);
+            let (heard, end) = surplus.read_all();
+            let (_, last) = heard.rsplit_once("retry: ").expect("it is told");
+            let after: u64 = last.trim_end().parse().expect("milliseconds");
+            assert!((1_000..6_000).contains(&after) && end == End::Regular, "{heard:?}");
+        }
+        let refused = Raw::connect(front(gateway)).send(upgrade("/ws/1")).read_all();
+        assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("\r\nRetry-After: "), "{refused}");
+        assert_eq!(metric(gateway, "closed_total:too_many_connections"), 6);
+        first.raw.leave();
+        await_that("there is a place again", || metric(gateway, "clients_open") == 0);
+        drop(events(gateway, "/sse/1"));
     });
 }

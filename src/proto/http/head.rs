@@ -65,6 +65,15 @@ pub fn next_head<'a>(input: &mut &'a mut [u8]) -> Result<Option<Head<'a>>, Close
     parse(bytes).map(Some)
 }
 
+/// Method and path, still escaped, of a head that is not whole yet, once its first line is.
+pub fn request_line(input: &[u8]) -> Option<(&str, &str)> {
+    let input = input.strip_prefix(b"\r\n").unwrap_or(input);
+    let line = std::str::from_utf8(&input[..memmem::find(input, b"\r\n")?]).ok()?;
+    let mut words = line.split(' ');
+    let (method, target) = (words.next()?, words.next()?);
+    target::parse(method, target).ok().map(|target| (method, target.path))
+}
+
 /// Refuses a beginning that no continuation can save.
 fn check_incomplete(bytes: &[u8]) -> Result<(), CloseReason> {
     check_lines(bytes)?;

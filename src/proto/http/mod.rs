@@ -28,7 +28,7 @@ mod upgrade;
 pub use authority::{Authority, Host};
 pub use body::{Body, BodyStep, Framing};
 pub use chunk::Streaming;
-pub use head::{Field, Head, next_head};
+pub use head::{Field, Head, next_head, request_line};
 pub use origin::Origin;
 pub use reply::{Cors, Refusal, Reply, ReplyTo, event_stream, go_on, preflight, switching_protocols};
 pub use target::{normalized, query_parameter, split_path, unescaped};

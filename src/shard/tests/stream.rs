@@ -82,3 +82,74 @@ fn a_stream_that_has_ended_is_told_from_one_that_was_cut() {
     }
     assert!(slow.is_at_end() && !slow.has_last_chunk());
 }
+
+#[test]
+fn an_event_source_that_finds_no_place_is_told_when_to_come_back_and_others_get_503() {
+    let mut bench = Bench::new(1, Settings { connections_max: 1, ..settings() });
+    let _first = bench.open(0, "/ws/1");
+    let mut returns = Vec::new();
+    for _ in 0..20 {
+        let mut peer = bench.connect(0, 0);
+        peer.say(request("/sse/1"));
+        bench.run_for(SECOND / 10);
+        let heard = peer.hear();
+        assert!(heard.starts_with("HTTP/1.1 200 ") && peer.has_last_chunk() && peer.is_at_end(), "{heard}");
+        returns.push(return_after(&heard));
+    }
+    returns.sort();
+    let spread = limits::RETURN_AFTER..limits::RETURN_AFTER + limits::RETURN_SPREAD;
+    assert!(returns.iter().all(|after| spread.contains(after)) && returns[0] != returns[19], "{returns:?}");
+    for path in ["/ws/1", "/echo?user=ann"] {
+        let mut peer = bench.connect(0, 0);
+        peer.say(request(path));
+        bench.run_for(SECOND / 10);
+        let heard = peer.hear();
+        assert!(heard.starts_with("HTTP/1.1 503 ") && heard.contains("\r\nRetry-After: "), "{heard}");
+        assert!(peer.is_at_end());
+    }
+    let mut lost = bench.connect(0, 0);
+    lost.say("GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
+    bench.run_for(SECOND / 10);
+    assert!(lost.hear().starts_with("HTTP/1.1 404 "), "what is final stays so");
+    assert_eq!(bench.closed(0, CloseReason::TooManyConnections), 22);
+    assert_eq!(bench.census(0).subscriptions, 1, "none of them was subscribed");
+}
+
+#[test]
+fn whoever_finds_no_place_and_says_nothing_does_not_keep_it() {
+    let mut bench = Bench::new(1, Settings { connections_max: 1, ..settings() });
+    let _first = bench.open(0, "/ws/1");
+    let mut silent: Vec<Peer> = (0..limits::REFUSALS_OPEN_MAX).map(|_| bench.connect(0, 0)).collect();
+    bench.run_for(limits::CLOSE_TIMEOUT + SECOND);
+    assert!(
+        silent.iter_mut().all(|peer| peer.hear().is_empty() && peer.is_at_end()),
+        "nothing that could be an answer"
+    );
+    drop(silent);
+    bench.run_for(SECOND);
+    assert_eq!(bench.census(0).connections, 1);
+}
+
+#[test]
+fn what_may_be_an_event_source_gets_no_408() {
+    for (begun, is_told) in [
+        ("", false),
+        ("GE", false),
+        ("GET /sse/1 HTTP/1.1\r\nHost: a\r\n", false),
+        ("\r\nGET /sse/1?last_event_id=1 HTTP/1.1\r\nAccept: text/ev", false),
+        ("HEAD /sse/1 HTTP/1.1\r\n", false),
+        ("GET http://a/sse/1 HTTP/1.1\r\n", false),
+        ("GET /ws/1 HTTP/1.1\r\nHost: a\r\n", true),
+        ("POST /sse/1 HTTP/1.1\r\nHost: a\r\n", true),
+        ("GET /nowhere HTTP/1.1\r\n", true),
+    ] {
+        let mut bench = Bench::new(1, settings());
+        let mut peer = bench.connect(0, 0);
+        peer.say(begun);
+        bench.run_for(limits::HEAD_TIMEOUT + SECOND);
+        let heard = peer.hear();
+        assert_eq!((heard.starts_with("HTTP/1.1 408 "), heard.is_empty()), (is_told, !is_told), "{begun:?}: {heard}");
+        assert!(peer.is_at_end());
+        assert_eq!(bench.closed(0, CloseReason::TooSlow), 1);
+    }
+}

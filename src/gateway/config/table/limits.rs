@@ -57,7 +57,7 @@ pub(super) const ROWS: &[Row] = &[
         path: "limits.connections_max",
         kind: count(1, 16_777_216),
         fallback: Fallback::Nothing("1000000"),
-        help: "Most connections of the process; further ones get 503.",
+        help: "Most connections of the process; further ones get 503, and event streams a time to come back.",
         doc: "Without it a million. Where it is set and `shards` is not, there are as many shards as so many descriptors take.",
     },
     Row {
@@ -72,7 +72,7 @@ pub(super) const ROWS: &[Row] = &[
         kind: seconds(600),
         fallback: Fallback::Whole(limits::HEAD_TIMEOUT.as_secs()),
         help: "How long the head of a request may take; a slower one gets 408.",
-        doc: "",
+        doc: "Or no answer, if it may be that of an event stream: an EventSource gives up for ever when it gets anything but 200.",
     },
     Row {
         path: "limits.body_timeout_s",
