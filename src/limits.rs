@@ -100,6 +100,9 @@ pub const TOKEN_INFO_BYTES_MAX: usize = 1024;
 
 /// Silence after which a comment is sent, so that proxies keep the stream open (the WHATWG text suggests about 15 s).
 pub const SSE_HEARTBEAT: Duration = Duration::from_secs(15);
+/// A client that has ended its half of a stream is sent two comments so far apart, at once and with each heartbeat: the answer to
+/// the first, if it has gone altogether, has come by the second over most ways of the world.
+pub const HALF_CLOSE_PROBE: Duration = Duration::from_secs(1);
 /// The reconnection time that streams advise.
 pub const SSE_RETRY: Duration = Duration::from_millis(2_000);
 

@@ -54,7 +54,7 @@ impl Conn {
             Phase::Http(http) => http.end(reason.row(), retry_after_s(self.peer), &mut self.outbox),
             Phase::WebSocket(_, websocket) => websocket.end(reason.row(), self.peer, &mut self.outbox),
             Phase::Centrifuge(session) => session.end(reason, &mut self.outbox),
-            Phase::EventStream(stream) => stream.end(reason.row().blame, self.peer, &mut self.outbox),
+            Phase::EventStream(stream) => stream.end(reason, self.peer, &mut self.outbox),
             // nats-server says nothing to a slow worker, nor in a drain: what is told to go comes back after silence alone.
             Phase::Worker(_) | Phase::Ending => {}
         }

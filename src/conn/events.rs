@@ -10,6 +10,7 @@
 //! head of the chunk is part of what is shared.
 
 use crate::base::{CoarseTick, Tick};
+use crate::proto::CloseReason;
 use crate::proto::channel::Rules;
 use crate::proto::close::Blame;
 use crate::proto::event::{Event, Position};
@@ -29,6 +30,17 @@ pub(super) struct EventStream {
     /// When it was last written to: what proxies and clients have heard is as good as a heartbeat.
     pub(super) spoke_at: CoarseTick,
     pub(super) streaming: Streaming,
+    uplink: Uplink,
+}
+
+/// The client's half of the connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Uplink {
+    Open,
+    /// It has ended, and the client has been sent a comment that is soon followed by another ([`super::Conn::listens_on`]).
+    Probed,
+    /// The same, and it will be probed again with the next heartbeat.
+    Ended,
 }
 
 const _: () = assert!(size_of::<EventStream>() == 16, "every stream has one");
@@ -66,7 +78,7 @@ impl EventStream {
             (channel, is_asked.then_some(since))
         });
         (
-            EventStream { cursor, spoke_at: CoarseTick::floor(Tick::ZERO), streaming },
+            EventStream { cursor, spoke_at: CoarseTick::floor(Tick::ZERO), streaming, uplink: Uplink::Open },
             Opening { channels: channels.collect(), user: None },
         )
     }
@@ -102,13 +114,37 @@ impl EventStream {
         self.write(outbox, |out| sse::write_comment(out, ""));
     }
 
+    /// The client's half has ended. True the first time: then it is probed.
+    pub fn end_uplink(&mut self) -> bool {
+        self.move_uplink(Uplink::Open, Uplink::Probed)
+    }
+
+    /// It has had a heartbeat. True if that is the first half of a probe.
+    pub fn begin_probe(&mut self) -> bool {
+        self.move_uplink(Uplink::Ended, Uplink::Probed)
+    }
+
+    /// True if the second half is due.
+    pub fn end_probe(&mut self) -> bool {
+        self.move_uplink(Uplink::Probed, Uplink::Ended)
+    }
+
+    fn move_uplink(&mut self, from: Uplink, to: Uplink) -> bool {
+        let has_moved = self.uplink == from;
+        if has_moved {
+            self.uplink = to;
+        }
+        has_moved
+    }
+
     /// The last words. Whoever is sent away for the gateway's sake hears when to come back; whoever is cut for its own sees that by
     /// the end that is missing.
-    pub fn end(&self, blame: Blame, peer: Peer, outbox: &mut Outbox) {
-        if blame == Blame::Gateway {
+    pub fn end(&self, reason: CloseReason, peer: Peer, outbox: &mut Outbox) {
+        let is_sent_away = reason.row().blame == Blame::Gateway;
+        if is_sent_away {
             self.write(outbox, |out| sse::write_retry(out, return_after(peer)));
         }
-        if matches!(blame, Blame::Gateway | Blame::Nobody) {
+        if is_sent_away || reason == CloseReason::ClosedByWorker {
             outbox.push(self.streaming.end());
         }
     }

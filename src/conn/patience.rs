@@ -65,6 +65,18 @@ impl Conn {
         }
     }
 
+    /// The peer has ended its half. True for an event stream, whose client has nothing more to say and may well listen on (RFC 9112
+    /// section 9.6). One that has gone altogether looks the same, until it is sent something, and then something else: the first
+    /// is answered by a reset, which the second finds.
+    pub fn listens_on(&mut self, now: Tick) -> bool {
+        let Phase::EventStream(stream) = &mut self.phase else { return false };
+        if stream.end_uplink() {
+            stream.push_comment(&mut self.outbox);
+            self.wait_until_unless_stuck(now + limits::HALF_CLOSE_PROBE);
+        }
+        true
+    }
+
     /// The TLS handshake is done: the time for the first request begins.
     pub fn handshaken(&mut self, settings: &Settings, now: Tick) {
         self.wait_until(now + settings.head_timeout);
@@ -99,12 +111,13 @@ impl Conn {
             Phase::EventStream(stream) => {
                 let spoke_at = stream.spoke_at.tick();
                 let patience = apart(self.peer, settings.sse_heartbeat);
-                if now.since(spoke_at) < patience {
+                let is_probe = stream.end_probe();
+                if !is_probe && now.since(spoke_at) < patience {
                     self.wait_until(spoke_at + settings.sse_heartbeat);
                     return Ok(());
                 }
                 stream.push_comment(&mut self.outbox);
-                patience
+                if !is_probe && stream.begin_probe() { limits::HALF_CLOSE_PROBE } else { patience }
             }
             Phase::WebSocket(_, websocket) => {
                 websocket.on_silence(&mut self.outbox)?;

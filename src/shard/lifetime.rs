@@ -80,13 +80,20 @@ impl Core {
         if let Err(kind) = end {
             return self.broken(key, reason_of(kind, CloseReason::PeerReset));
         }
-        if conn.is_paused() {
-            // What it asked for is still being answered; afterwards `after_feed` sees the end.
-            return;
+        // What it asked for may still be being answered; afterwards `after_feed` sees the end.
+        if !conn.is_paused() {
+            self.after_last_input(key);
         }
-        if conn.ended().is_none() {
-            let reason = if conn.transport().may_end() { CloseReason::PeerClosed } else { CloseReason::TlsTruncated };
-            self.end(key, reason);
+    }
+
+    /// The peer has ended its half, and is owed no answer: it is done, unless it only listens.
+    pub(super) fn after_last_input(&mut self, key: Key) {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        let may_end = conn.transport().may_end();
+        if may_end && conn.listens_on(self.now) {
+            self.schedule(key);
+        } else if conn.ended().is_none() {
+            self.end(key, if may_end { CloseReason::PeerClosed } else { CloseReason::TlsTruncated });
         }
         self.mark_dirty(key);
     }
@@ -96,7 +103,10 @@ impl Core {
         let was_paused = conn.is_paused();
         let has_moved = conn.sent(batch, &mut self.sealing, &self.settings, self.now);
         if let Err(kind) = outcome {
-            return self.broken(key, reason_of(kind, CloseReason::WriteFailed));
+            // Of a peer that had ended its half this says that it has ended the other too.
+            let has_left = conn.is_peer_finished;
+            let reason = if has_left { CloseReason::PeerClosed } else { CloseReason::WriteFailed };
+            return self.broken(key, reason_of(kind, reason));
         }
         if was_paused {
             // Its pong may be among what is not read now. That it has made room is as good a sign of life.

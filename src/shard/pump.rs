@@ -113,8 +113,7 @@ impl Core {
             return self.end(key, CloseReason::SlowConsumer);
         }
         if conn.is_peer_finished && !conn.is_paused() && conn.ended().is_none() {
-            let reason = if conn.transport().may_end() { CloseReason::PeerClosed } else { CloseReason::TlsTruncated };
-            return self.end(key, reason);
+            return self.after_last_input(key);
         }
         if !conn.is_paused() {
             self.work.receive.push(key);

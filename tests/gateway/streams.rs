@@ -1,5 +1,7 @@
 //! Event streams on real sockets: clients of every age, clients that say no more, clients that come when there is no place.
 
+use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::path::Path;
 use std::process::Command;
 
@@ -8,6 +10,7 @@ use tidegate::gateway::Gateway;
 use crate::events::{End, Events, events};
 use crate::peers::*;
 use crate::support::*;
+use crate::tls::{connect, on_both_drivers_over_tls};
 
 const PAIR: &str = "[[route]]\npath = \"/pair/{a}/{b}\"\nsse = { channels = [\"room.{a}\", \"room.{b}\"] }";
 
@@ -83,6 +86,58 @@ fn a_head_request_gets_the_fields_of_a_stream_and_nothing_else() {
 }
 
 #[test]
+fn a_stream_goes_on_when_its_client_has_ended_its_half() {
+    on_both_drivers("limits = { sse_heartbeat_s = 1 }", |gateway| {
+        // With the request, and later.
+        let mut first = Raw::connect(front(gateway));
+        first.send("GET /sse/1 HTTP/1.1\r\nHost: a\r\n\r\n").0.shutdown(Shutdown::Write).unwrap();
+        let (mut first, mut second) = (Events::new(first), events(gateway, "/sse/1"));
+        second.raw.0.shutdown(Shutdown::Write).unwrap();
+        first.read_until("retry: 2000\n\n");
+        for number in 0..3 {
+            for stream in [&mut first, &mut second] {
+                // More than the two comments that find out whether it is there.
+                (0..4).for_each(|_| _ = stream.read_until(": \n\n"));
+            }
+            publish(gateway, "room.1", "", &number.to_string());
+            for stream in [&mut first, &mut second] {
+                stream.read_until(&format!("data: {number}\n\n"));
+            }
+        }
+        first.raw.leave();
+        await_that("one is gone", || metric(gateway, "clients_open") == 1);
+        publish(gateway, "room.1", "", "still here");
+        second.read_until("data: still here\n\n");
+        second.raw.leave();
+        expect_nobody(gateway);
+        assert_eq!(metric(gateway, "closed_total:peer_closed"), 2);
+    });
+}
+
+#[test]
+fn a_stream_goes_on_after_close_notify_and_not_after_a_cut() {
+    on_both_drivers_over_tls(&["localhost"], "limits = { sse_heartbeat_s = 1 }", |gateway, certificates| {
+        let mut polite = connect(gateway, certificates, "localhost");
+        polite.write_all(b"GET /sse/1 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        polite.conn.send_close_notify();
+        polite.flush().unwrap();
+        let mut polite = Events::new(polite);
+        (0..4).for_each(|_| _ = polite.read_until(": \n\n"));
+        publish(gateway, "room.1", "", "hello");
+        polite.read_until("data: hello\n\n");
+        polite.raw.sock.leave();
+        expect_nobody(gateway);
+        let mut cut = connect(gateway, certificates, "localhost");
+        cut.write_all(b"GET /sse/1 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let mut cut = Events::new(cut);
+        cut.read_until("retry: 2000\n\n");
+        cut.raw.sock.0.shutdown(Shutdown::Write).unwrap();
+        cut.read_to_end(&mut Vec::new()).unwrap();
+        assert_eq!(metric(gateway, "closed_total:tls_truncated"), 1);
+    });
+}
+
+#[test]
 fn an_event_source_that_finds_no_place_is_told_when_to_come_back() {
     on_both_drivers("[limits]\nconnections_max = 1", |gateway| {
         let first = events(gateway, "/sse/1");
@@ -101,5 +156,25 @@ fn an_event_source_that_finds_no_place_is_told_when_to_come_back() {
         first.raw.leave();
         await_that("there is a place again", || metric(gateway, "clients_open") == 0);
         drop(events(gateway, "/sse/1"));
+    });
+}
+
+#[test]
+fn an_answer_that_is_being_made_reaches_a_client_that_has_ended_its_half() {
+    const JOBS: &str = "[[route]]\npath = \"/jobs\"\naccept = { service = \"jobs\" }\n\
+         [[channel]]\nname = \"kept.*\"\nhistory = { messages = 100, bytes = 8000000 }";
+    on_both_drivers(JOBS, |gateway| {
+        let payload = "x".repeat(100_000);
+        (0..40).for_each(|_| _ = publish(gateway, "kept.1", "", &payload));
+        for round in 0..10 {
+            let post = "POST /jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n1";
+            let answers = String::from_utf8(HalfCloser::ask(front(gateway), post.repeat(2))).unwrap();
+            assert_eq!(answers.matches("HTTP/1.1 202 ").count(), 2, "{round}: {answers}");
+            let channel = if round % 2 == 0 { "kept.1" } else { "kept.2" };
+            let history = format!("GET /api/channels/{channel}/history?limit=40 HTTP/1.1\r\nHost: a\r\n\r\n");
+            let answers = String::from_utf8(HalfCloser::ask(admin(gateway), history.repeat(2))).unwrap();
+            assert_eq!(answers.matches("HTTP/1.1 200 ").count(), 2, "{round}: {:.300}", answers);
+        }
+        expect_nobody(gateway);
     });
 }

@@ -115,7 +115,8 @@ fn a_client_without_a_name_is_announced_and_leaves_at_once() {
     let mut worker = watcher(&mut bench, 1);
     let stream = bench.open(0, "/sse/1");
     drop(stream);
-    bench.run_for(SECOND / 10);
+    // Whoever has ended its half may listen on: that it does not is found out.
+    bench.run_for(limits::HALF_CLOSE_PROBE + SECOND / 10);
     assert_eq!(changes(&mut worker), [change("join", ""), change("leave", "")]);
 }
 
@@ -266,7 +267,7 @@ fn come_and_go(seed: u64, shards: u16) {
         }
         bench.run_for(SECOND / 20);
     }
-    bench.run_for(SECOND);
+    bench.run_for(limits::HALF_CLOSE_PROBE + SECOND);
     for (room, there) in there.iter().enumerate() {
         let mut names: Vec<_> = there.iter().map(|(name, _)| name.clone()).collect();
         names.sort();

@@ -153,3 +153,59 @@ fn what_may_be_an_event_source_gets_no_408() {
         assert_eq!(bench.closed(0, CloseReason::TooSlow), 1);
     }
 }
+
+#[test]
+fn a_client_that_ends_its_half_listens_on() {
+    for shards in 1..=2 {
+        let mut bench = Bench::new(shards, settings());
+        let worker = bench.connect(0, BUS);
+        // One ends its half with the request, the other later.
+        let mut peers = [bench.connect(0, 0), bench.open(shards - 1, "/sse/1")];
+        peers[0].say(request("/sse/1"));
+        peers.iter().for_each(|peer| peer.end.shutdown_write());
+        for number in 0..5 {
+            bench.run_for(2 * limits::SSE_HEARTBEAT);
+            publish(&mut bench, &worker, &format!("number {number}"));
+            for peer in &mut peers {
+                let heard = peer.hear();
+                assert!(heard.contains(&format!("data: number {number}\n\n")) && heard.contains(": \n\n"), "{heard}");
+            }
+        }
+        drop(peers);
+        // Nothing says so when a client goes whose half has ended before; each heartbeat finds out.
+        bench.run_for(limits::SSE_HEARTBEAT + limits::HALF_CLOSE_PROBE + SECOND);
+        assert_eq!((0..shards.into()).map(|shard| bench.census(shard).subscriptions).sum::<usize>(), 0);
+    }
+}
+
+#[test]
+fn a_client_that_is_gone_altogether_is_noticed_soon_and_has_closed_the_connection() {
+    let mut bench = Bench::new(1, settings());
+    let peer = bench.open(0, "/sse/1");
+    drop(peer);
+    bench.run_for(limits::HALF_CLOSE_PROBE + SECOND / 10);
+    assert_eq!(bench.census(0), Census::default());
+    assert_eq!(bench.closed(0, CloseReason::PeerClosed), 1);
+}
+
+#[test]
+fn a_client_that_ends_its_half_can_be_slow_be_sent_away_and_vanish_like_any_other() {
+    let mut bench = Bench::new(1, Settings { outbox_bytes_max: 10_000, ..settings() });
+    let worker = bench.connect(0, BUS);
+    let slow = bench.open(0, "/sse/1");
+    slow.end.shutdown_write();
+    let payload = "x".repeat(9_000);
+    for _ in 0..100 {
+        publish(&mut bench, &worker, &payload);
+    }
+    assert_eq!(bench.closed(0, CloseReason::SlowConsumer), 1);
+    let vanishing = bench.open(0, "/sse/2");
+    vanishing.end.shutdown_write();
+    bench.run_for(SECOND);
+    vanishing.end.reset();
+    let mut last = bench.open(0, "/sse/2");
+    last.end.shutdown_write();
+    bench.drain();
+    bench.run_for(2 * SECOND);
+    assert!(return_after(&last.hear()) >= limits::RETURN_AFTER && last.has_last_chunk() && last.is_at_end());
+}
