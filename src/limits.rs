@@ -183,6 +183,8 @@ pub const CONNECTIONS_MAX: usize = 1_000_000;
 pub const REFUSALS_OPEN_MAX: usize = 64;
 /// Bytes that wait for one client before it counts as too slow (configurable as `limits.outbox_bytes_max`).
 pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+/// Answers up to so many bytes count as anything else that waits for a client; of longer ones the longest does not.
+pub const ANSWER_BYTES_COUNTED: usize = 4 * 1024;
 /// Messages that wait for one client before its channel's delivery decides (configurable as `channel.queue.messages`): what
 /// the bytes above are in messages of a driver's location.
 pub const QUEUE_MESSAGES: usize = 16 * 1024;

@@ -25,8 +25,18 @@ pub struct Batch {
     part_sent: usize,
     /// Bytes not sent yet.
     remaining: usize,
-    /// Parts that others send too.
+    /// Parts that others send too, but for those of answers.
     shared: u32,
+    answer: Answer,
+}
+
+/// Bytes of the longest answer to what the peer has asked: they do not count against it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Answer {
+    /// In this batch.
+    here: u32,
+    /// In the one that was taken before it, while that is on its way.
+    ahead: u32,
 }
 
 enum Part {
@@ -48,9 +58,31 @@ impl Batch {
         self.remaining == 0
     }
 
-    /// How many pieces were appended that others send too, sent or not.
+    /// How many pieces were appended that others send too, sent or not; those of answers do not count.
     pub fn shared_count(&self) -> usize {
         self.shared as usize
+    }
+
+    /// What was appended since it had so many bytes and shared pieces is an answer.
+    pub fn mark_answer(&mut self, len_before: usize, shared_before: usize) {
+        let len = u32::try_from(self.remaining - len_before).unwrap_or(u32::MAX);
+        self.answer.here = self.answer.here.max(len);
+        self.shared = shared_before as u32;
+    }
+
+    /// Bytes of the longest answer in it.
+    pub fn answer_bytes(&self) -> usize {
+        self.answer.here as usize
+    }
+
+    /// The same, and of the longest in the batch that is on its way.
+    pub fn answer_bytes_in_all(&self) -> usize {
+        self.answer.here as usize + self.answer.ahead as usize
+    }
+
+    /// A batch with so many bytes of an answer goes before this one; 0 when it has gone.
+    pub fn set_answer_ahead(&mut self, bytes: usize) {
+        self.answer.ahead = u32::try_from(bytes).unwrap_or(u32::MAX);
     }
 
     /// Appends a copy of `bytes`.
@@ -144,6 +176,7 @@ impl Batch {
         self.part_sent = 0;
         self.remaining = 0;
         self.shared = 0;
+        self.answer = Answer::default();
     }
 }
 

@@ -23,7 +23,9 @@ impl Conn {
     ) -> Result<(), CloseReason> {
         match &mut self.phase {
             Phase::Centrifuge(session) => {
+                let before = self.outbox.mark();
                 session.history(excerpt, &mut self.outbox);
+                self.outbox.answered(before);
                 Ok(())
             }
             Phase::Http(_) => {
@@ -44,7 +46,9 @@ impl Conn {
     ) -> Result<(), CloseReason> {
         match &mut self.phase {
             Phase::Centrifuge(session) => {
+                let before = self.outbox.mark();
                 session.presence(roster, &mut self.outbox);
+                self.outbox.answered(before);
                 Ok(())
             }
             Phase::Http(_) => {

@@ -226,6 +226,10 @@ impl Conn {
                 State::Idle | State::Begun { .. } => {}
             }
             let is_surplus = http.is_surplus;
+            // Answers that are made at once may be long, and so many of them asked for in one packet.
+            if self.outbox.len() > limits::OUTBOX_BYTES_PAUSE {
+                return Ok(None);
+            }
             let Some(mut head) = next_head(input)? else {
                 self.await_head(input, settings, now);
                 return Ok(None);

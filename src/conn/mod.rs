@@ -395,6 +395,7 @@ impl Conn {
 
     /// The next of what the subscription `tag` has missed, in order; live events follow the last.
     pub fn push_replayed(&mut self, tag: u32, channel: &Subject, excerpt: &Excerpt) {
+        let before = self.outbox.mark();
         match &mut self.phase {
             Phase::EventStream(stream) => stream.push_replayed(tag, channel, excerpt, &mut self.outbox),
             Phase::Centrifuge(session) => session.replayed(tag, channel, excerpt, &mut self.outbox),
@@ -404,6 +405,7 @@ impl Conn {
             }),
             Phase::Worker(_) | Phase::Http(_) | Phase::Ending => {}
         }
+        self.outbox.answered(before);
     }
 
     /// A client's name, and what its token says about it.
@@ -426,7 +428,18 @@ impl Conn {
     /// Whether more waits for this peer than may. Asked before something is added: one message never makes a client slow,
     /// however long it is.
     pub fn is_overfull(&self, settings: &Settings) -> bool {
-        self.outbox.len() > self.outbox_bytes_max(settings)
+        self.outbox.backlog() > self.outbox_bytes_max(settings)
+    }
+
+    /// Whether the messages of a replay may be added now: beside little else, so that there is never more than one piece, of however
+    /// many channels. Otherwise they are asked for again when there is room.
+    pub fn has_room_for(&self, excerpt: &Excerpt, settings: &Settings) -> bool {
+        let kept = match &self.phase {
+            Phase::Centrifuge(session) => session.replayed_bytes(),
+            _ => 0,
+        };
+        let most = limits::OUTBOX_BYTES_PAUSE.min(self.outbox_bytes_max(settings) / 4);
+        excerpt.messages.is_empty() || self.outbox.len() + kept <= most
     }
 
     /// Its route (an index into [`Settings::routes`]); valid once a stream has begun.

@@ -3,10 +3,22 @@
 //! ```text
 //!  push, push_shared --> pending --(take, once per turn)--> in flight at the driver --(sent)--> empty batch, reused
 //! ```
+//!
+//! AN ANSWER ALONE IS NEVER TOO MUCH: whoever asks for what is long gets it, and is not slow while it takes it. So what waits is
+//! measured in two ways: [`Outbox::len`] is all of it, and bounds what is made; [`Outbox::backlog`] leaves out the longest answer
+//! of each batch, and is what a peer is judged by.
 
 use std::rc::Rc;
 
 use crate::base::Batch;
+use crate::limits;
+
+/// What an outbox held at a time.
+#[derive(Clone, Copy)]
+pub struct Mark {
+    len: usize,
+    events: usize,
+}
 
 /// At most one batch gathers while at most one is in flight. Empty, it holds no heap memory.
 #[derive(Default)]
@@ -26,8 +38,26 @@ impl Outbox {
         self.pending_len() + self.in_flight_bytes as usize
     }
 
+    /// Bytes that it has not taken yet and that count against it.
+    pub fn backlog(&self) -> usize {
+        let answers = self.pending.as_ref().map_or(0, |batch| batch.answer_bytes_in_all());
+        self.len().saturating_sub(answers)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.pending_len() == 0 && !self.is_sending()
+    }
+
+    /// Where it stands, for [`Outbox::answered`].
+    pub fn mark(&self) -> Mark {
+        Mark { len: self.pending_len(), events: self.pending_events() }
+    }
+
+    /// What was added since `before` is an answer to what the peer has asked: short ones count as anything else.
+    pub fn answered(&mut self, before: Mark) {
+        if self.pending_len() - before.len > limits::ANSWER_BYTES_COUNTED {
+            self.pending().mark_answer(before.len, before.events);
+        }
     }
 
     pub fn pending_len(&self) -> usize {
@@ -83,14 +113,22 @@ impl Outbox {
         if self.is_sending() { None } else { self.pending.take().filter(|batch| !batch.is_empty()) }
     }
 
-    pub fn sending(&mut self, bytes: usize) {
+    /// A batch of so many bytes goes to the driver, so many of them an answer's.
+    pub fn sending(&mut self, bytes: usize, answer_bytes: usize) {
         assert!(!self.is_sending() && bytes > 0, "one batch in flight at a time");
         self.in_flight_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if answer_bytes > 0 {
+            self.pending().set_answer_ahead(answer_bytes);
+        }
     }
 
     /// The batch is back. True if it was looked at meanwhile.
     pub fn sent(&mut self) -> bool {
         self.in_flight_bytes = 0;
+        if let Some(pending) = &mut self.pending {
+            pending.set_answer_ahead(0);
+            self.pending.take_if(|pending| pending.is_empty());
+        }
         std::mem::take(&mut self.seen) > 0
     }
 
@@ -107,14 +145,44 @@ mod tests {
     fn progress_is_what_was_taken_between_two_looks_at_one_batch() {
         let mut outbox = Outbox::default();
         for before in [0, 7, u32::MAX - 5] {
-            outbox.sending(1_000);
+            outbox.sending(1_000, 0);
             assert_eq!(outbox.look(before), None, "it may have left a moment ago");
             assert_eq!(outbox.look(before), Some(0));
             assert_eq!(outbox.look(before.wrapping_add(3)), Some(3));
             assert!(outbox.sent());
         }
-        outbox.sending(1);
+        outbox.sending(1, 0);
         assert!(!outbox.sent(), "nobody has looked");
+    }
+
+    #[test]
+    fn an_answer_alone_does_not_count_against_the_peer() {
+        let mut outbox = Outbox::default();
+        let answer = |outbox: &mut Outbox, len: usize| {
+            let before = outbox.mark();
+            outbox.push_shared(&Rc::from(vec![0; len]));
+            outbox.answered(before);
+        };
+        answer(&mut outbox, 100_000);
+        assert_eq!((outbox.len(), outbox.backlog(), outbox.pending_events()), (100_000, 0, 0));
+        answer(&mut outbox, 30_000);
+        answer(&mut outbox, 200_000);
+        outbox.push_shared(&Rc::from(&b"event"[..]));
+        assert_eq!((outbox.backlog(), outbox.pending_events()), (130_005, 1), "all but the longest");
+        let batch = outbox.take().unwrap();
+        outbox.sending(batch.len(), batch.answer_bytes());
+        assert_eq!((outbox.len(), outbox.backlog()), (330_005, 130_005), "the same while it is on its way");
+        answer(&mut outbox, 50_000);
+        outbox.push(b"event");
+        assert_eq!((outbox.len(), outbox.backlog()), (380_010, 130_010));
+        outbox.sent();
+        assert_eq!((outbox.len(), outbox.backlog()), (50_005, 5));
+        let batch = outbox.take().unwrap();
+        outbox.sending(batch.len(), batch.answer_bytes());
+        outbox.sent();
+        assert!(outbox.is_empty() && outbox.pending.is_none(), "no memory is held");
+        answer(&mut outbox, limits::ANSWER_BYTES_COUNTED);
+        assert_eq!(outbox.backlog(), limits::ANSWER_BYTES_COUNTED, "a short one counts");
     }
 
     #[test]

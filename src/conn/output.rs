@@ -33,6 +33,7 @@ impl Conn {
             return Ok(None);
         }
         let plain = self.outbox.take();
+        let answer_bytes = plain.as_ref().map_or(0, |batch| batch.answer_bytes());
         let batch = match &mut self.transport {
             Transport::Plain => plain,
             Transport::Tls(tls) => {
@@ -48,7 +49,7 @@ impl Conn {
             }
         };
         if let Some(batch) = &batch {
-            self.outbox.sending(batch.len());
+            self.outbox.sending(batch.len(), answer_bytes);
         }
         Ok(batch)
     }

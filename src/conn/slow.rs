@@ -60,14 +60,14 @@ impl Conn {
         if rule.delivery == Delivery::Queue || is_worker {
             let Queue { messages, bytes } = if is_worker { UNBOUNDED } else { rule.queue };
             let is_full =
-                self.outbox.len() + held_bytes > bytes_max.min(bytes) || self.outbox.pending_events() >= messages;
+                self.outbox.backlog() + held_bytes > bytes_max.min(bytes) || self.outbox.pending_events() >= messages;
             return if is_full { Pushed::TooSlow } else { Pushed::Framed(self.push_event(tag, event)) };
         }
         let goes_out_next = !self.is_holding && !self.outbox.is_sending();
         if goes_out_next && self.outbox.pending_len() <= limits::HELD_BYTES_PER_BATCH {
             return Pushed::Framed(self.push_event(tag, event));
         }
-        let bytes_max = bytes_max.saturating_sub(self.outbox.len());
+        let bytes_max = bytes_max.saturating_sub(self.outbox.backlog());
         let outcome = held.offer(key, tag, event, rule.delivery, held::Bounds { queue: rule.queue, bytes_max });
         self.is_holding = true;
         match outcome {

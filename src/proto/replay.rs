@@ -88,6 +88,11 @@ impl Excerpt {
         self.messages.iter().map(|message| message.payload.len()).sum()
     }
 
+    /// The same for a client that has no room for the messages now: they are to be asked for again, from its end.
+    pub fn put_off(self) -> Excerpt {
+        Excerpt { messages: Vec::new(), is_last: false, ..self }
+    }
+
     /// Where a client stands that has got this.
     pub fn end(&self) -> Position {
         let after = self.first + self.messages.len() as u64;
@@ -255,5 +260,7 @@ mod tests {
         assert_eq!((offsets, excerpt.begin(), excerpt.end()), (vec![3, 4], at(7, 2), at(7, 4)));
         excerpt.is_last = true;
         assert_eq!(excerpt.end(), at(7, 9));
+        let later = excerpt.put_off();
+        assert_eq!((later.messages.len(), later.end(), later.is_last), (0, at(7, 2), false));
     }
 }

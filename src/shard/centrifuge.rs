@@ -132,7 +132,9 @@ impl Core {
             return self.end(key, CloseReason::SlowConsumer);
         }
         let Some((session, outbox)) = conn.centrifuge() else { return };
+        let before = outbox.mark();
         if session.answered(serial, message, outbox) {
+            outbox.answered(before);
             self.counters().delivered.add(1);
             self.mark_dirty(key);
         }

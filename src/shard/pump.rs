@@ -88,6 +88,11 @@ impl Core {
             conn.carry.append(fresh);
             return;
         }
+        if conn.is_worker() && conn.ended().is_none() && conn.is_overfull(&self.settings) {
+            // It asks and asks (a PING is answered whatever comes of it) and does not take the answers. Clients are paused.
+            self.end(key, CloseReason::SlowConsumer);
+            return self.after_feed(key);
+        }
         match conn.carry.take_joined(fresh) {
             Some(mut joined) => {
                 let used = self.pump(key, &mut joined);
@@ -108,10 +113,6 @@ impl Core {
     fn after_feed(&mut self, key: Key) {
         let Some(conn) = self.slots.get_mut(key) else { return };
         mark_dirty(key, conn, &mut self.work.dirty);
-        if conn.ended().is_none() && conn.is_overfull(&self.settings) {
-            // It asks and asks (a PING is answered whatever comes of it) and does not take the answers.
-            return self.end(key, CloseReason::SlowConsumer);
-        }
         if conn.is_peer_finished && !conn.is_paused() && conn.ended().is_none() {
             return self.after_last_input(key);
         }

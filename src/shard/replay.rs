@@ -10,7 +10,8 @@
 //! published before the owner read `Replay` is therefore at or below the position that it answers with and comes before the
 //! answer; what is published later is above it and comes after. So a subscription that is passed over until the last answer,
 //! and not from then on, hears each message once. A slow reader paces its own replay: if what is kept runs away from it
-//! meanwhile, the next piece begins with a gap.
+//! meanwhile, the next piece begins with a gap. What has been missed of many channels comes one piece after the other: an answer
+//! that finds no room opens the stream all the same, and its messages are asked for again.
 
 use smallvec::SmallVec;
 
@@ -86,9 +87,11 @@ impl Core {
             (Some(sub), Some(excerpt)) if self.hub.listeners.listener(sub).is_some() => {
                 let Some(conn) = self.slots.get_mut(key) else { return };
                 let is_unspeakable = excerpt.gap.is_some() && !conn.can_hear_gaps();
-                if is_unspeakable || conn.is_overfull(&self.settings) {
+                if is_unspeakable {
                     return self.end(key, CloseReason::SlowConsumer);
                 }
+                let has_room = conn.has_room_for(&excerpt, &self.settings);
+                let excerpt = if has_room { excerpt } else { excerpt.put_off() };
                 conn.push_replayed(asker.tag, &subject, &excerpt);
                 self.mark_dirty(key);
                 self.counters().replayed.add(excerpt.messages.len() as u64);

@@ -246,8 +246,11 @@ impl Core {
     }
 
     fn push_recalled(&mut self, key: Key, message: Option<Message>) {
-        if let Some(message) = message {
-            self.push_to(key, TAG_ADDED, &Rc::new(Event::new(message, None)));
+        let (Some(message), Some(conn)) = (message, self.slots.get(key)) else { return };
+        let before = conn.outbox.mark();
+        self.push_to(key, TAG_ADDED, &Rc::new(Event::new(message, None)));
+        if let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
+            conn.outbox.answered(before);
         }
     }
 

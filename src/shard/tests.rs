@@ -1,5 +1,6 @@
 //! Shards in virtual time, on the simulator: nothing stalls, piles up, spins or leaks, whatever the peers do.
 
+mod answers;
 mod centrifuge;
 mod drain;
 mod duplicates;

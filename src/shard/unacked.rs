@@ -161,8 +161,11 @@ impl Core {
     }
 
     pub(super) fn catch_up(&mut self, key: Key, texts: &[Arc<[u8]>]) {
-        if self.slots.get(key).is_some_and(|conn| conn.can_answer(&self.settings)) {
-            texts.iter().for_each(|text| self.put_control(key, text));
+        let Some(conn) = self.slots.get(key).filter(|conn| conn.can_answer(&self.settings)) else { return };
+        let before = conn.outbox.mark();
+        texts.iter().for_each(|text| self.put_control(key, text));
+        if let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
+            conn.outbox.answered(before);
         }
     }
 

@@ -27,6 +27,12 @@ fn listen(gateway: &Gateway, path: &str, channel: &str) -> Vec<String> {
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
+fn expect_whole(reader: &mut impl Read, text: &str) {
+    let mut heard = vec![0; text.len()];
+    reader.read_exact(&mut heard).expect("it comes whole");
+    assert!(heard == text.as_bytes(), "another text");
+}
+
 #[test]
 fn readers_in_common_use_hear_each_event_at_once() {
     on_both_drivers(PAIR, |gateway| {
@@ -177,4 +183,39 @@ fn an_answer_that_is_being_made_reaches_a_client_that_has_ended_its_half() {
         }
         expect_nobody(gateway);
     });
+}
+
+#[test]
+fn an_answer_longer_than_may_wait_for_a_client_comes_whole() {
+    const LAST: &str = "[[channel]]\nname = \"last.*\"\nhistory = { messages = 1, newcomers = true }\n\
+         [[route]]\npath = \"/last/{name}\"\nsse = { channel = \"last.{name}\" }\n\
+         [[route]]\npath = \"/last/{a}/{b}\"\nsse = { channels = [\"last.{a}\", \"last.{b}\"] }";
+    for shards in [1, 2] {
+        on_both_drivers_with(
+            |driver| builder_of(driver, shards, LAST),
+            |gateway| {
+                // Beyond limits.outbox_bytes_max as a record, not as a body.
+                let payload = "x".repeat(1_048_546);
+                (0..4).for_each(|number| _ = publish(gateway, &format!("last.{number}"), "", &payload));
+                for path in ["/last/0", "/last/1", "/last/0/1", "/last/2/3"] {
+                    let mut stream = events(gateway, path);
+                    for _ in 0..path.matches('/').count() - 1 {
+                        stream.read_until("\ndata: ");
+                        expect_whole(&mut stream, &format!("{payload}\n\n"));
+                    }
+                    stream.raw.leave();
+                }
+                let mut operator = Raw::connect(admin(gateway));
+                for number in [0, 1, 2, 3, 0] {
+                    operator.send(format!("GET /api/channels/last.{number}/history HTTP/1.1\r\nHost: a\r\n\r\n"));
+                    let head = operator.read_until("\r\n\r\n");
+                    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+                    operator.read_until("\"data\":\"");
+                    expect_whole(&mut operator, &payload);
+                    operator.read_until("\n");
+                }
+                assert_eq!(metric(gateway, "closed_total:slow_consumer"), 0);
+            },
+        );
+    }
 }

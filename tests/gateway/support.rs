@@ -91,7 +91,11 @@ pub fn expect_nobody(gateway: &Gateway) {
 }
 
 pub fn builder(driver: &str, extra: &str) -> Builder {
-    let text = format!("driver = \"{driver}\"\nshards = 2\n{extra}\n{ROUTES}");
+    builder_of(driver, 2, extra)
+}
+
+pub fn builder_of(driver: &str, shards: usize, extra: &str) -> Builder {
+    let text = format!("driver = \"{driver}\"\nshards = {shards}\n{extra}\n{ROUTES}");
     let config = Config::parse(Path::new("test.toml"), &text, []).unwrap_or_else(|errors| panic!("{errors}"));
     Builder::new(config)
 }

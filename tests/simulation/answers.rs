@@ -84,7 +84,7 @@ impl Play for Scene {
 
 fn reason(deed: Deed) -> CloseReason {
     match deed {
-        Deed::Farewell => CloseReason::PeerClosed,
+        Deed::Farewell => unreachable!("a stream goes on after it"),
         Deed::Cut => CloseReason::TlsTruncated,
         _ => CloseReason::TlsProtocol,
     }
@@ -107,6 +107,12 @@ fn each_deed_is_counted_as_what_it_is_and_answered_behind_what_is_on_its_way() {
             let who = format!("{deed:?} with seed {seed}: {end:?}, {counts:?}");
             let lengths: Vec<usize> = play.reader().received.iter().map(|event| event.data.len()).collect();
             assert_eq!(lengths, [MESSAGE.len()], "{who}");
+            if deed == Deed::Farewell {
+                play.worker.publish("room.1", "", &MESSAGE);
+                play.go_on();
+                assert_eq!((play.reader().received.len(), play.reader().end()), (2, None), "{who}");
+                continue;
+            }
             assert_eq!(play.stage.gateway.closed(reason(deed)), 1, "{who}");
             assert_eq!(counts.alerts_heard(), u64::from(deed.alert().is_some()), "{who}");
             let has_no_answer = deed.breaks_rules() && deed.alert().is_none();

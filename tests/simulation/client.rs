@@ -77,6 +77,10 @@ impl Client {
         }
     }
 
+    pub fn is_stream(&self) -> bool {
+        matches!(self.kind, Kind::Stream(_))
+    }
+
     pub fn is_ended(&self) -> bool {
         let end = match &self.kind {
             Kind::Room(room) => room.socket.end(),

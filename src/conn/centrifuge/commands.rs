@@ -190,8 +190,6 @@ impl Centrifuge {
             client: around.address.to_string(),
             ttl: admission.ttl,
             ping_s: interval.as_secs().max(1),
-            // Beside what else waits for it, they must not make a client slow.
-            room: around.settings.outbox_bytes_max / 4,
             results: opened.iter().map(|channel| (channel.tag, channel.channel.clone(), None)).collect(),
         };
         let is_answered = !subscriptions.are_asked();

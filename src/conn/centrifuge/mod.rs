@@ -283,6 +283,14 @@ impl Centrifuge {
         say(outbox, |out| centrifuge::write_message(out, Data(data.to_string().as_bytes())));
     }
 
+    /// Bytes of what has been missed that wait for the rest of the answer to `connect`.
+    pub fn replayed_bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Connected(session) => session.connecting.as_ref().map_or(0, |connecting| connecting.bytes()),
+            Stage::Greeting { .. } => 0,
+        }
+    }
+
     /// So much of what it has asked for is on its way that the next command has to wait.
     pub fn is_busy(&self) -> bool {
         matches!(&self.stage, Stage::Connected(session) if session.is_busy())

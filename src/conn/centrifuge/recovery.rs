@@ -79,14 +79,6 @@ impl Recovery {
         self.events.clear();
     }
 
-    /// There is no room for the publications: they count as not recovered, and the client stands behind them.
-    pub fn give_up(&mut self) {
-        if let Some(last) = self.events.drain(..).next_back().and_then(|event| event.position) {
-            self.offset = last.offset;
-            self.is_recovered = false;
-        }
-    }
-
     pub fn publications(&self) -> Vec<Publication<'_>> {
         self.events.iter().map(publication).collect()
     }
@@ -147,11 +139,13 @@ mod tests {
             "{\"recoverable\":true,\"positioned\":true,\"epoch\":\"000000a1\",\"offset\":3,\"was_recovering\":true,\
              \"recovered\":true,\"publications\":[{\"data\":1,\"offset\":4},{\"data\":1,\"offset\":5}]}"
         );
-        let mut crowded = Recovery::new(&channel, &excerpt(4, 2, None), true, true);
-        assert_eq!(crowded.len(), 2);
-        crowded.give_up();
-        let words = told(&crowded);
-        assert!(words.contains("\"offset\":5,\"was_recovering\":true}"), "{words}");
+        let later = Recovery::new(&channel, &excerpt(4, 2, None).put_off(), true, true);
+        assert_eq!(later.len(), 0);
+        let words = told(&later);
+        assert!(
+            words.contains("\"offset\":3,\"was_recovering\":true,\"recovered\":true}"),
+            "they come as pushes: {words}"
+        );
     }
 
     #[test]

@@ -20,8 +20,6 @@ pub(super) struct Connecting {
     pub client: String,
     pub ttl: Option<u64>,
     pub ping_s: u64,
-    /// Bytes of publications that still fit into the reply.
-    pub room: usize,
     /// Of every channel, by tag; nothing where its owner was not asked.
     pub results: Vec<(u32, Subject, Option<Recovery>)>,
 }
@@ -119,15 +117,10 @@ impl Session {
     /// One of the channels that it is subscribed to from the start; with the last, `connect` is answered.
     fn connect_answered(&mut self, tag: u32, mut recovery: Recovery, excerpt: &Excerpt, outbox: &mut Outbox) {
         let Some(connecting) = &mut self.connecting else { return };
-        match connecting.room.checked_sub(recovery.len()) {
-            Some(room) if recovery.is_recovered() => connecting.room = room,
-            Some(room) => {
-                connecting.room = room;
-                // Behind a gap the packages take nothing out of that answer: it follows on its own.
-                recovery.leave_to_pushes();
-                push_messages(excerpt, outbox);
-            }
-            None => recovery.give_up(),
+        if !recovery.is_recovered() {
+            // Behind a gap the packages take nothing out of that answer: it follows on its own.
+            recovery.leave_to_pushes();
+            push_messages(excerpt, outbox);
         }
         if let Some((_, _, result)) = connecting.results.iter_mut().find(|(own, _, _)| *own == tag) {
             *result = Some(recovery);
@@ -160,6 +153,11 @@ impl Session {
 }
 
 impl Connecting {
+    /// Of the publications that have come.
+    pub fn bytes(&self) -> usize {
+        self.results.iter().filter_map(|(_, _, recovery)| recovery.as_ref()).map(Recovery::len).sum()
+    }
+
     pub fn write(&self, out: &mut Vec<u8>) {
         let publications = self.results.iter().map(|(_, _, recovery)| recovery.as_ref().map(Recovery::publications));
         let publications: Vec<_> = publications.map(Option::unwrap_or_default).collect();

@@ -37,7 +37,7 @@ pub(super) const ROWS: &[Row] = &[
         kind: bytes(4_096, 1_073_741_824),
         fallback: Fallback::Whole(limits::OUTBOX_BYTES_MAX as u64),
         help: "Bytes that may wait for one client before it counts as too slow and is closed.",
-        doc: "At least twice `limits.message_bytes_max`.",
+        doc: "At least twice `limits.message_bytes_max`. The longest answer to what it has asked for does not count.",
     },
     Row {
         path: "limits.history_bytes_max",
