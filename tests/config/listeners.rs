@@ -91,3 +91,18 @@ fn tells_an_address_that_is_taken() {
     );
     assert!(parse("[[listener]]\naddress = \"[::1]:0\"\n[[listener]]\naddress = \"[::1]:0\"\n", &[]).is_ok());
 }
+
+#[test]
+fn tells_a_host_that_no_request_names() {
+    for host in ["*", "*.internal", "tidegate:9180", "http://tidegate", ""] {
+        assert_eq!(
+            errors(&format!("[admin]\nhosts = [\"tidegate\", {host:?}]\n")),
+            [format!(
+                "tidegate.toml:4: admin.hosts is {host:?}; expected the name of a host such as \"tidegate.internal\", without \
+                 port and wildcards"
+            )]
+        );
+    }
+    let text = format!("{LISTENER}[admin]\nhosts = \"Tidegate.internal\"\n");
+    assert_eq!(parse(&text, &[]).unwrap().admin.unwrap().hosts, ["Tidegate.internal"]);
+}

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::limits::{HEAD_BYTES_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX};
-use crate::proto::http::{Authority, Origin};
+use crate::proto::http::{Authority, Host, Origin};
 use crate::proto::subject::{Pattern, Subject, is_inbox, is_reserved, is_valid_token};
 
 pub(super) fn is_address(text: &str) -> bool {
@@ -38,12 +38,25 @@ pub(super) fn is_query_name(text: &str) -> bool {
 
 /// A name or an address without a port.
 pub(super) fn is_host(text: &str) -> bool {
-    Authority::parse(text).is_ok_and(|authority| authority.port.is_none()) && !text.ends_with(':')
+    let is_alone = |authority: &Authority| authority.port.is_none() && !text.ends_with(':');
+    Authority::parse(text).ok().filter(is_alone).is_some_and(|authority| is_named(authority.host))
 }
 
 /// RFC 6454 section 6.2: scheme, host and port, without a path. `null` is what opaque origins send.
 pub(super) fn is_origin(text: &str) -> bool {
-    text == "*" || text == "null" || Origin::parse(text).is_some()
+    text == "*" || text == "null" || Origin::parse(text).is_some_and(|origin| is_named(origin.host()))
+}
+
+/// Whether a browser names a host like this. It has no wildcards, and what ends in a number is an address, which browsers
+/// write out in full (the WHATWG URL standard, "ends in a number").
+fn is_named(host: Host<'_>) -> bool {
+    let Host::Name(name) = host else { return true };
+    let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let is_number = match last.strip_prefix("0x").or(last.strip_prefix("0X")) {
+        Some(digits) => digits.bytes().all(|digit| digit.is_ascii_hexdigit()),
+        None => !last.is_empty() && last.bytes().all(|digit| digit.is_ascii_digit()),
+    };
+    !is_number && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
 /// One token of a subject.
@@ -186,8 +199,34 @@ mod tests {
         {
             assert!(is_origin(origin), "{origin}");
         }
-        for origin in ["", "example.com", "https://", "https://example.com/", "https://a:b", "://a", "https://a b"] {
+        for origin in [
+            "",
+            "example.com",
+            "https://",
+            "https://example.com/",
+            "https://a:b",
+            "://a",
+            "https://a b",
+            "https://*.a.b",
+            "http://127.1",
+            "http://2130706433",
+            "http://0x7f.1.",
+            "https://b\u{fc}cher.example",
+            "**",
+        ] {
             assert!(!is_origin(origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn takes_hosts_without_a_port() {
+        for host in ["tidegate", "Tidegate.internal.", "a_b.example", "10.0.0.7", "[::1]", "xn--bcher-kva.example"] {
+            assert!(is_host(host), "{host}");
+        }
+        for host in
+            ["", "*", "*.example", "a:80", "a:", "http://a", "a/b", "a b", "127.1", "::1", "a%2eb", "b\u{fc}cher"]
+        {
+            assert!(!is_host(host), "{host}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Origins of pages: scheme, host and port (RFC 6454), equal however they are spelled.
 
-use super::authority::Authority;
+use super::authority::{Authority, Host};
 
 /// What `Origin` names (RFC 6454 section 7).
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +17,10 @@ impl<'a> Origin<'a> {
             && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
         let authority = Authority::parse(authority).ok().filter(|_| is_scheme)?;
         Some(Origin { scheme, authority })
+    }
+
+    pub fn host(&self) -> Host<'a> {
+        self.authority.host
     }
 
     /// Whether its pages come from the host that a request names as its own (`Host`), by a listener with or without TLS.

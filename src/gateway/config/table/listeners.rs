@@ -104,7 +104,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         path: "admin.hosts",
         kind: Kind::Texts {
-            expected: "the name of a host such as \"tidegate.internal\", without a port",
+            expected: "the name of a host such as \"tidegate.internal\", without port and wildcards",
             fits: form::is_host,
         },
         fallback: Fallback::Nothing("[\"tidegate.internal\"]"),
