@@ -29,6 +29,14 @@ sse = { channel = "news.{name}" }
 [[route]]
 path = "/ws"
 websocket = { channel = "news" }
+
+[[route]]
+path = "/ws/rides"
+websocket = { service = "rides", user = { query = "driver" } }
+
+[[route]]
+path = "/orders"
+accept = { service = "orders", user = { header = "X-Customer" } }
 "#;
 
 /// A gateway that runs; killed in the end.
@@ -134,4 +142,32 @@ fn a_host_that_the_admin_listener_refuses_is_a_line_with_what_it_takes() {
     let line = "the admin listener refused a request for the host \"prometheus.example:9180\"; it is asked for by an IP \
                 address, localhost, or one of admin.hosts (tidegate.internal)";
     assert_eq!(log.iter().filter(|logged| logged.ends_with(line)).count(), 1, "{log:#?}");
+}
+
+/// What a browser's user sees of both is that the connection failed.
+#[test]
+fn a_handshake_without_its_user_or_without_its_upgrade_is_a_line_that_says_what_is_expected() {
+    let served = Served::start("handshakes");
+    let [front, _] = &served.addresses;
+    let key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let whole = format!("Connection: Upgrade\r\nUpgrade: websocket\r\n{key}");
+    for _ in 0..20 {
+        let get = |path: &str, lines: &str| format!("GET {path} HTTP/1.1\r\nHost: {front}\r\n{lines}\r\n");
+        assert_eq!(served.ask(front, &get("/ws/rides", &whole)), "401");
+        assert_eq!(served.ask(front, &get("/ws/rides?driver=42", &whole)), "101");
+        // As a proxy passes it on that does not know of upgrades.
+        assert_eq!(served.ask(front, &get("/ws", &format!("Connection: close\r\n{key}"))), "426");
+        assert_eq!(served.ask(front, &get("/ws", "")), "426");
+    }
+    let order = format!("POST /orders HTTP/1.1\r\nHost: {front}\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(served.ask(front, &order), "401");
+    let log = served.stop();
+    for line in [
+        "route \"/ws/rides\" refused a request without a user; it expects one in the parameter \"driver\" of the query",
+        "route \"/orders\" refused a request without a user; it expects one in the header \"X-Customer\"",
+        "route \"/ws\" got a WebSocket handshake without its \"Upgrade: websocket\" and \"Connection: Upgrade\", or of another \
+         version than 13: a proxy before the gateway has to pass these headers on",
+    ] {
+        assert_eq!(log.iter().filter(|logged| logged.ends_with(line)).count(), 1, "{line}: {log:#?}");
+    }
 }

@@ -91,12 +91,34 @@ impl Request<'_, '_> {
     fn refuse(&self, reason: CloseReason, route: &Route, retry_after_s: Option<u32>, outbox: &mut Outbox) -> Outcome {
         let cors = self.sender.cors(&route.origins);
         let mut outcome = refuse(self.head, Refusal { retry_after_s, cors, ..Refusal::new(reason) }, outbox);
-        if let Outcome::Refused(refused) = &mut outcome
-            && reason == CloseReason::OriginRefused
-        {
-            refused.remark = Some(self.sender.remark(&route.template, &route.origins, self.head.host));
+        if let Outcome::Refused(refused) = &mut outcome {
+            refused.remark = self.remark(reason, route);
         }
         outcome
+    }
+
+    /// What the log says where a browser tells its user less than the answer does, or nothing.
+    fn remark(&self, reason: CloseReason, route: &Route) -> Option<Box<str>> {
+        let template = &route.template;
+        match reason {
+            CloseReason::OriginRefused => Some(self.sender.remark(template, &route.origins, self.head.host)),
+            CloseReason::NoCredentials => {
+                let place = match route.target.user()? {
+                    UserSource::Header(name) => format!("the header {name:?}"),
+                    UserSource::Query(name) => format!("the parameter {name:?} of the query"),
+                };
+                Some(format!("route {template:?} refused a request without a user; it expects one in {place}").into())
+            }
+            // A key without the rest of the handshake: the client meant it, and what stands in between did not.
+            CloseReason::UpgradeRequired if self.head.values("sec-websocket-key").next().is_some() => Some(
+                format!(
+                    "route {template:?} got a WebSocket handshake without its \"Upgrade: websocket\" and \"Connection: \
+                     Upgrade\", or of another version than 13: a proxy before the gateway has to pass these headers on"
+                )
+                .into(),
+            ),
+            _ => None,
+        }
     }
 
     /// Of what no single route answers for, pages may read that may use one of them: it tells them no more.

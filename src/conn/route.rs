@@ -68,6 +68,16 @@ impl Target {
     pub fn is_stream(&self) -> bool {
         matches!(self, Target::Sse { .. } | Target::WebSocket(_) | Target::Centrifuge(_))
     }
+
+    /// Where the name of its clients' user comes from.
+    pub fn user(&self) -> Option<&UserSource> {
+        match self {
+            Target::WebSocket(target) => target.user.as_ref(),
+            Target::Centrifuge(target) => target.user.as_ref(),
+            Target::Accept(target) => target.user.as_ref(),
+            Target::Sse { .. } | Target::Page { .. } => None,
+        }
+    }
 }
 
 /// Whom clients' messages go to.

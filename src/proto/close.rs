@@ -72,11 +72,11 @@ reasons! {
     Unnameable            "unnameable"             Peer     1008  400   Debug  "a part of this path can name no channel: it is too long, reserved, or has control characters";
     OriginRefused         "origin_refused"         Peer     1008  403   Debug  "this origin is not allowed here";
     HostRefused           "host_refused"           Peer     1008  403   Debug  "ask for an IP address, for localhost, or for one of admin.hosts";
-    NoCredentials         "no_credentials"         Peer     1008  401   Debug  "credentials are missing";
+    NoCredentials         "no_credentials"         Peer     1008  401   Debug  "the request does not name its user where this route expects it";
     BadUser               "bad_user"               Peer     1008  400   Debug  "the name of the user is empty, too long, or has control characters";
     TooManyConnections    "too_many_connections"   Gateway  1013  503   Warn   "too many connections; try again later";
     NotUpgradable         "not_upgradable"         Peer     1002  400   Debug  "this is not a valid WebSocket upgrade";
-    UpgradeRequired       "upgrade_required"       Peer     1002  426   Debug  "this route speaks WebSocket version 13 only";
+    UpgradeRequired       "upgrade_required"       Peer     1002  426   Debug  "this route is a WebSocket: ask with Upgrade: websocket and Sec-WebSocket-Version: 13";
     BadPublish            "bad_publish"            Peer     1008  400   Debug  "this message cannot be published";
 
     UnknownRequest        "unknown_request"        Peer     1008  404   Debug  "no request has this id, or its result is not kept any more";

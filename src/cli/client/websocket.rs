@@ -71,10 +71,16 @@ impl WebSocket {
 
 /// What a refusal says, in one line: the first of its body, if that has come along.
 fn refusal(response: &Response<Option<Vec<u8>>>) -> String {
+    let status = response.status();
+    if status.is_success() {
+        return format!(
+            "answered with {status}, as no WebSocket does; an event stream has a URL with http:// or https://"
+        );
+    }
     let body = String::from_utf8_lossy(response.body().as_deref().unwrap_or_default()).into_owned();
     match body.lines().next().map(str::trim).filter(|line| !line.is_empty()) {
-        Some(line) => format!("refused with {}: {line}", response.status()),
-        None => format!("refused with {}", response.status()),
+        Some(line) => format!("refused with {status}: {line}"),
+        None => format!("refused with {status}"),
     }
 }
 
