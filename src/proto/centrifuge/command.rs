@@ -4,7 +4,9 @@ use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use serde_json::Number;
 use serde_json::value::RawValue;
 
 use super::json::is_json;
@@ -57,6 +59,7 @@ pub struct Subscribe<'a> {
     pub recover: Option<bool>,
     #[serde(borrow)]
     pub epoch: Text<'a>,
+    #[serde(deserialize_with = "whole")]
     pub offset: Option<u64>,
     /// It wants to hear who comes and goes.
     pub join_leave: Option<bool>,
@@ -100,7 +103,8 @@ pub struct History<'a> {
     #[serde(borrow)]
     pub channel: Text<'a>,
     /// 0 asks for the position alone, -1 for everything.
-    pub limit: Option<i32>,
+    #[serde(deserialize_with = "whole")]
+    pub limit: Option<i64>,
     #[serde(borrow)]
     pub since: Option<StreamPosition<'a>>,
     pub reverse: Option<bool>,
@@ -109,6 +113,7 @@ pub struct History<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct StreamPosition<'a> {
+    #[serde(deserialize_with = "whole")]
     pub offset: Option<u64>,
     #[serde(borrow)]
     pub epoch: Text<'a>,
@@ -128,6 +133,18 @@ pub struct SubRefresh<'a> {
     pub channel: Text<'a>,
     #[serde(borrow)]
     pub token: Text<'a>,
+}
+
+/// A whole number, however it is written: some languages know doubles alone, and write `7.0`. `null` is none.
+fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    /// Up to here doubles tell whole numbers apart (RFC 8259 section 6).
+    const DOUBLE_MAX: f64 = 9_007_199_254_740_991.0;
+    let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
+    let double = || number.as_f64().filter(|double| double.fract() == 0.0 && double.abs() <= DOUBLE_MAX);
+    let signed = number.as_i64().map(i128::from);
+    let whole = signed.or(number.as_u64().map(i128::from)).or_else(|| double().map(|double| double as i128));
+    let fitting = whole.and_then(|whole| T::try_from(whole).ok());
+    fitting.map(Some).ok_or_else(|| D::Error::custom("no whole number of the right size"))
 }
 
 /// A text; `null` and nothing are the empty one.
@@ -164,6 +181,7 @@ impl Deref for Text<'_> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Line<'a> {
+    #[serde(deserialize_with = "whole")]
     id: Option<u32>,
     #[serde(borrow)]
     connect: Option<Connect<'a>>,
@@ -298,6 +316,31 @@ mod tests {
         );
         assert!(one(r#"{"id":0}"#).contains("Pong"));
         assert!(one(" { } ").contains("Pong"));
+    }
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        let written = |id: &str, offset: &str, limit: &str| {
+            let since = format!("{{\"offset\":{offset}}}");
+            one(&format!("{{\"id\":{id},\"history\":{{\"limit\":{limit},\"since\":{since}}}}}"))
+        };
+        let plain = written("7", "0", "-1");
+        assert!(plain.contains("id: 7") && plain.contains("limit: Some(-1)"), "{plain}");
+        for (id, offset, limit) in [("7.0", "0.0", "-1.0"), ("0.7e1", "-0.0", "-1"), ("7", "-0", "-10e-1")] {
+            assert_eq!(written(id, offset, limit), plain);
+        }
+        let large = written("4294967295", "18446744073709551615", "3000000000");
+        assert!(large.contains("Some(18446744073709551615)") && large.contains("limit: Some(3000000000)"), "{large}");
+        for (id, offset, limit) in [
+            ("7.5", "0", "1"),
+            ("7", "0.5", "1"),
+            ("7", "-1", "1"),
+            ("7", "1e300", "1"),
+            ("7", "\"0\"", "1"),
+            ("4294967296.0", "0", "1"),
+        ] {
+            assert_eq!(written(id, offset, limit), "Err(BadCommand)", "{id} {offset} {limit}");
+        }
     }
 
     #[test]
