@@ -97,6 +97,18 @@ fn check_accepts_what_config_prints() {
 }
 
 #[test]
+fn without_a_file_it_is_said_that_there_is_none_and_how_to_get_one() {
+    let folder = Folder::new("nowhere");
+    for verb in ["check", "serve"] {
+        let output = tidegate(&[verb]).current_dir(&folder.0).output().unwrap();
+        let expected = "tidegate.toml: there is no such file here; `tidegate config` prints one to begin with, \
+                        --config names another";
+        assert_eq!(code(&output), 1);
+        assert!(err(&output).lines().any(|line| line == expected), "{}", err(&output));
+    }
+}
+
+#[test]
 fn check_tells_every_mistake_in_one_line_and_exits_with_1() {
     let folder = Folder::new("mistakes");
     let file =

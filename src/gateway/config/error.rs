@@ -30,6 +30,12 @@ impl Error {
     pub(super) fn unreadable(error: &io::Error) -> Error {
         Error::new(&Place::File, format!("cannot be read: {error}"))
     }
+
+    /// What may explain the others: no file was named, and the usual one is not there.
+    pub(super) fn absent() -> Error {
+        let words = "there is no such file here; `tidegate config` prints one to begin with, --config names another";
+        Error::new(&Place::File, words)
+    }
 }
 
 /// All mistakes of one configuration, in the order of their places. Displayed as one line each.

@@ -274,12 +274,13 @@ impl Config {
     /// Reads `file`, then lets the variables change it. Without a file, [`FILE_DEFAULT`] is read if it is there.
     pub fn load(file: Option<&Path>, variables: impl IntoIterator<Item = (String, String)>) -> Result<Config, Errors> {
         let path = file.unwrap_or(Path::new(FILE_DEFAULT));
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(Errors::new(path).with(Error::unreadable(&error))),
-        };
-        Config::parse(path, &text, variables)
+        match std::fs::read_to_string(path) {
+            Ok(text) => Config::parse(path, &text, variables),
+            Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                Config::parse(path, "", variables).map_err(|errors| errors.with(Error::absent()))
+            }
+            Err(error) => Err(Errors::new(path).with(Error::unreadable(&error))),
+        }
     }
 
     /// Reads the text of `file`, whose name is used in errors and whose folder relative paths begin at.
