@@ -2,6 +2,7 @@
 
 mod answers;
 mod centrifuge;
+mod confirmed;
 mod drain;
 mod duplicates;
 mod heartbeats;

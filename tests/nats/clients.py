@@ -38,6 +38,15 @@ async def connected(**options):
         await client.close()
 
 
+async def in_force(client):
+    """Its subscriptions are in force. A flush does not say so: nats-py writes the PING at once, and a SUB that waits for its
+    flusher comes behind it. What is published waits behind the SUB."""
+    probe = await client.subscribe(client.new_inbox())
+    await client.publish(probe.subject, b"")
+    await probe.next_msg(PATIENCE_S)
+    await probe.unsubscribe()
+
+
 async def payloads(subscription, count):
     return [(await subscription.next_msg(PATIENCE_S)).data for _ in range(count)]
 
@@ -52,7 +61,7 @@ async def until(is_true):
 async def publish_subscribe():
     async with connected() as worker, connected() as publisher:
         subscription = await worker.subscribe("py.one")
-        await worker.flush()
+        await in_force(worker)
         await publisher.publish("py.two", b"not for us")
         await publisher.publish("py.one", b"hello")
         message = await subscription.next_msg(PATIENCE_S)
@@ -63,7 +72,7 @@ async def publish_subscribe():
 async def order():
     async with connected() as worker, connected() as publisher:
         subscription = await worker.subscribe("py.order")
-        await worker.flush()
+        await in_force(worker)
         sent = [b"%d" % number for number in range(5000)]
         for payload in sent:
             await publisher.publish("py.order", payload)
@@ -105,8 +114,8 @@ async def queue_group():
 
         for name, client, queue in [("a1", one, "a"), ("a2", one, "a"), ("a3", two, "a"), ("b1", two, "b"), ("all", two, "")]:
             await client.subscribe("py.jobs", queue=queue, cb=member(name))
-        await one.flush()
-        await two.flush()
+        await in_force(one)
+        await in_force(two)
         jobs = [b"%d" % number for number in range(300)]
         for job in jobs:
             await publisher.publish("py.jobs", job)
@@ -128,7 +137,7 @@ async def request_reply():
             await message.respond(message.data.upper())
 
         await worker.subscribe("py.upper", cb=answer)
-        await worker.flush()
+        await in_force(worker)
         replies = await asyncio.gather(*(client.request("py.upper", b"a%d" % n, timeout=PATIENCE_S) for n in range(50)))
         assert [reply.data for reply in replies] == [b"A%d" % n for n in range(50)]
         reply = await client.request("py.upper", b"old", timeout=PATIENCE_S, old_style=True)
@@ -194,7 +203,7 @@ async def drain():
             received.append(message.data)
 
         subscription = await worker.subscribe("py.drain", cb=receive)
-        await worker.flush()
+        await in_force(worker)
         for number in range(100):
             await publisher.publish("py.drain", b"%d" % number)
         # One of them is in the callback.
@@ -220,8 +229,10 @@ async def no_echo():
     async with connected(no_echo=True) as silent, connected() as other:
         own = await silent.subscribe("py.echo")
         others = await other.subscribe("py.echo")
+        # What it publishes does not come back to it, so it asks twice: the second PING is behind everything.
         await silent.flush()
-        await other.flush()
+        await silent.flush()
+        await in_force(other)
         await silent.publish("py.echo", b"own")
         assert await payloads(others, 1) == [b"own"]
         await other.publish("py.echo", b"other's")
