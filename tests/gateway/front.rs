@@ -232,17 +232,3 @@ fn a_user_who_is_named_twice_is_not_known() {
         }
     });
 }
-
-#[test]
-fn a_path_is_written_as_people_read_it_and_asked_for_as_browsers_escape_it() {
-    const PATHS: &str = "[[route]]\npath = \"/caf\u{e9}/a b/100%\"\nsse = { channel = \"room.1\" }\n";
-    on_both_drivers(PATHS, |gateway| {
-        for path in ["/caf%C3%A9/a%20b/100%25", "/caf%c3%a9/%61%20b/1%300%25"] {
-            events(gateway, path);
-        }
-        for path in ["/cafe/a%20b/100%25", "/caf%C3%A9/a+b/100%25", "/caf%25C3%25A9/a%20b/100%25"] {
-            let answer = ask(front(gateway), &format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
-            assert!(answer.starts_with("HTTP/1.1 404 "), "{path} got {answer}");
-        }
-    });
-}

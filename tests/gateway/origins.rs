@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 
 use tidegate::gateway::Gateway;
 
+use crate::events::events;
 use crate::support::*;
 use crate::tls::{connect, on_both_drivers_over_tls, read_head};
 
@@ -211,5 +212,27 @@ fn every_refusal_of_a_pipeline_is_counted() {
         assert_eq!((answers.matches("HTTP/1.1 404 ").count(), answers.matches("HTTP/1.1 403 ").count()), (20, 1));
         assert_eq!(metric(gateway, "closed_total:not_found"), 20);
         assert_eq!(metric(gateway, "closed_total:origin_refused"), 1);
+    });
+}
+
+#[test]
+fn a_page_for_which_there_is_no_place_reads_when_to_come_back() {
+    const FULL: &str = "[limits]\nconnections_max = 1\n\
+                        [[route]]\npath = \"/jobs\"\norigins = \"https://app.example\"\naccept = { service = \"jobs\" }\n";
+    on_both_drivers(FULL, |gateway| {
+        let _only = events(gateway, "/sse/1");
+        let from = |line: &str| {
+            let request =
+                format!("{line} HTTP/1.1\r\nHost: a\r\nOrigin: https://app.example\r\nContent-Length: 0\r\n\r\n");
+            ask(front(gateway), &request)
+        };
+        let stream = from("GET /sse/2");
+        assert_eq!(status(&stream), "200", "{stream}");
+        let refused = from("POST /jobs");
+        assert_eq!(status(&refused), "503", "{refused}");
+        assert!(refused.contains("\r\nAccess-Control-Expose-Headers: Retry-After\r\n"), "{refused}");
+        for answer in [stream, refused] {
+            assert!(answer.contains("\r\nAccess-Control-Allow-Origin: https://app.example\r\n"), "{answer}");
+        }
     });
 }
