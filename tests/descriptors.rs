@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[path = "process/addresses.rs"]
 mod addresses;
@@ -37,6 +37,10 @@ impl Served {
     }
 
     fn start_with(name: &str, more: &str, arguments: &[&str]) -> Served {
+        Served::start_under(LIMITS, name, more, arguments)
+    }
+
+    fn start_under((soft, hard): (u32, u32), name: &str, more: &str, arguments: &[&str]) -> Served {
         let folder = std::env::temp_dir().join(format!("tidegate-descriptors-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder can be made");
         let file = folder.join("tidegate.toml");
@@ -45,7 +49,6 @@ impl Served {
              [[route]]\npath = \"/events\"\nsse = {{ channel = \"news\" }}\n{more}"
         );
         fs::write(&file, text).expect("a file can be written");
-        let (soft, hard) = LIMITS;
         let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
         let mut command = unconfigured("sh");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_tidegate"), "serve", "--config"]).arg(&file).args(arguments);
@@ -73,17 +76,22 @@ impl Served {
         line.split_whitespace().skip(3).take(2).collect::<Vec<_>>().join(" ")
     }
 
+    /// A connection to the admin listener.
+    fn admin(&self) -> TcpStream {
+        let socket = TcpStream::connect(self.admin).expect("it accepts");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        socket
+    }
+
     /// Connections of each shard.
     fn open(&self) -> Vec<usize> {
-        let mut socket = TcpStream::connect(self.admin).expect("it accepts");
-        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        let mut socket = self.admin();
         socket
             .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             .expect("it takes a request");
         let mut metrics = String::new();
         socket.read_to_string(&mut metrics).expect("it answers");
-        let lines = metrics.lines().filter(|line| line.starts_with("tidegate_connections_open{"));
-        lines.map(|line| line.rsplit(' ').next().and_then(|word| word.parse().ok()).expect("a number")).collect()
+        values(&metrics, "tidegate_connections_open")
     }
 }
 
@@ -93,6 +101,12 @@ impl Drop for Served {
         _ = self.child.wait();
         _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Of a metric, in each shard.
+fn values(metrics: &str, name: &str) -> Vec<usize> {
+    let lines = metrics.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')));
+    lines.map(|line| line.rsplit(' ').next().and_then(|word| word.parse().ok()).expect("a number")).collect()
 }
 
 #[test]
@@ -123,6 +137,41 @@ fn warns_when_the_shards_that_are_configured_cannot_hold_the_connections() {
     let line = served.log("WARN");
     assert!(line.contains("limits.connections_max is 5000") && line.contains("tidegate doctor"), "{line}");
     assert_eq!(served.open().len(), 2);
+}
+
+/// How often accepting has failed, asked on a connection that is open already.
+fn accept_failures(admin: &mut BufReader<TcpStream>) -> usize {
+    admin.get_mut().write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it takes a request");
+    let (mut length, mut line) = (0, String::new());
+    while line != "\r\n" {
+        line.clear();
+        admin.read_line(&mut line).expect("a line comes");
+        length =
+            line.to_lowercase().strip_prefix("content-length: ").map_or(length, |text| text.trim().parse().unwrap());
+    }
+    let mut body = vec![0; length];
+    admin.read_exact(&mut body).expect("the metrics come");
+    values(&String::from_utf8(body).expect("they are text"), "tidegate_accept_failures_total").iter().sum()
+}
+
+#[test]
+fn a_lasting_shortage_of_descriptors_is_one_line_and_not_one_for_each_try() {
+    let mut served = Served::start_under((90, 90), "short", "", &["--shards", "2"]);
+    let mut admin = BufReader::new(served.admin());
+    // Each shard's table has 90; nobody can be told, so nobody is asked.
+    let clients: Vec<TcpStream> =
+        (0..300).map(|_| TcpStream::connect(served.http).expect("the kernel takes it")).collect();
+    let deadline = Instant::now() + PATIENCE;
+    while accept_failures(&mut admin) < 30 {
+        assert!(Instant::now() < deadline, "there are descriptors for all");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    served.child.kill().expect("it runs");
+    drop(clients);
+    let mut log = String::new();
+    served.stderr.read_to_string(&mut log).expect("the log is text");
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("Too many open files")).collect();
+    assert_eq!(told.len(), 1, "{log}");
 }
 
 /// A stream of events that is open.
