@@ -75,6 +75,29 @@ fn pinning_is_a_switch_or_left_to_the_gateway() {
 }
 
 #[test]
+fn two_spellings_of_one_value_are_the_same() {
+    let with = |name: &str, value: &str| parse(&format!("bus = {{}}\n{LISTENER}"), &[(name, value)]);
+    for (yes, no) in
+        [("true", "false"), ("TRUE", "False"), ("yes", "no"), ("On", "off"), ("1", "0"), (" true\n", "false ")]
+    {
+        assert_eq!(with("TIDEGATE_PIN", yes).unwrap().pin, Pin::Yes, "{yes:?}");
+        assert_eq!(with("TIDEGATE_PIN", no).unwrap().pin, Pin::No, "{no:?}");
+    }
+    assert_eq!(with("TIDEGATE_PIN", "AUTO").unwrap().pin, Pin::Auto);
+    for bytes in ["1000000", " 1000000\n", "1_000_000", "+1000000"] {
+        assert_eq!(with("TIDEGATE_LIMITS_PAYLOAD_BYTES_MAX", bytes).unwrap().limits.payload_bytes_max, 1_000_000);
+    }
+    for log in ["WARN", "Warn", "warn "] {
+        assert_eq!(with("TIDEGATE_LOG", log).unwrap().log, log::LevelFilter::Warn);
+    }
+    let address = with("TIDEGATE_LISTENER_0_ADDRESS", " 127.0.0.1:1\n").unwrap().listeners[0].address;
+    assert_eq!(address.to_string(), "127.0.0.1:1");
+    let secret = with("TIDEGATE_BUS_TOKEN", " a b ").unwrap().bus.unwrap().credentials;
+    assert_eq!(secret, Some(Credentials::Token(" a b ".to_owned())));
+    assert!(with("TIDEGATE_PIN", "2").is_err() && with("TIDEGATE_LOG", "loud").is_err());
+}
+
+#[test]
 fn tells_a_mistake_in_a_variable_by_its_name() {
     assert_eq!(
         errors_of_variables("", &[("TIDEGATE_LIMITS_MESSAGE_BYTES_MAX", "64k")]),

@@ -95,13 +95,31 @@ fn index(text: &str) -> Option<(usize, &str)> {
     Some((digits[..end].parse().ok()?, &digits[end..]))
 }
 
-/// A variable is text; a number or a switch is read from it where the key takes one.
+/// A variable is text; what it says is read from it as the key takes it. White space around it is from the file or the command
+/// that set it, but a secret may have it.
 fn content(kind: Kind, text: String) -> Content {
+    let said = text.trim();
     match kind {
-        Kind::Whole { .. } => text.trim().parse().map_or(Content::Text(text), Content::Whole),
-        Kind::Switch | Kind::SwitchOr(_) => text.trim().parse().map_or(Content::Text(text), Content::Switch),
-        _ => Content::Text(text),
+        Kind::Secret => Content::Text(text),
+        // As TOML writes whole numbers: 1_000_000.
+        Kind::Whole { .. } => said.replace('_', "").parse().map_or(Content::Text(text), Content::Whole),
+        Kind::Switch | Kind::SwitchOr(_) => match switch(said) {
+            Some(switch) => Content::Switch(switch),
+            None => Content::Text(said.to_lowercase()),
+        },
+        Kind::Choice(words) => {
+            let word = words.iter().find(|word| word.eq_ignore_ascii_case(said));
+            Content::Text(word.map_or(text, |word| (*word).to_owned()))
+        }
+        _ => Content::Text(said.to_owned()),
     }
+}
+
+/// The ways in which the tools around us spell a switch: YAML, shells, units of systemd.
+fn switch(text: &str) -> Option<bool> {
+    const SPELLINGS: [(&str, &str); 4] = [("true", "false"), ("yes", "no"), ("on", "off"), ("1", "0")];
+    let is = |word: &str| word.eq_ignore_ascii_case(text);
+    SPELLINGS.into_iter().find_map(|(yes, no)| if is(yes) { Some(true) } else { is(no).then_some(false) })
 }
 
 /// Follows the steps, making the tables and lists on the way. Where the file has something else, it stays: its own error

@@ -121,6 +121,9 @@ Each key can be set from the environment as well, which wins over the file: the 
 of the key in upper case. In a list, `N` is the index from 0; the index after the last one adds to the list. The index of
 `tls` may be left out. Relative paths in the file begin at the file's folder, in variables at the working directory.
 
+Variables are read as people write them: a switch may also be `yes`, `on` or `1`, words have any case, and white space around a
+value counts in secrets alone.
+
 A variable that begins with `TIDEGATE_` and names no key is a mistake, so that a slip is noticed. Those are left alone that
 Kubernetes sets for a Service named `tidegate` or `tidegate-…`, and Docker for a link: `TIDEGATE_SERVICE_HOST=10.96.0.7`,
 `TIDEGATE_PORT=tcp://10.96.0.7:80` and the like, by name and value. `enableServiceLinks: false` keeps them away.
