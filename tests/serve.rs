@@ -196,6 +196,14 @@ fn carries_messages_to_every_kind_of_subscriber() {
 }
 
 #[test]
+fn a_password_of_the_bus_may_have_any_character() {
+    let served = Served::start_with("password", &[], &[("TIDEGATE_BUS_TOKEN", "p@ss: /?#ü")]);
+    let url = format!("NATS://p%40ss%3A%20%2F%3F%23%C3%BC@{}", served.address("bus"));
+    let output = tidegate(&["pub", "a", "b", "--bus", &url]).output().expect("the binary runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
 fn answers_a_publisher_with_the_position() {
     let served = Served::start("position", &[]);
     let output = publish(&served, "high tide", &["--json"]);

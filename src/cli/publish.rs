@@ -5,11 +5,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tungstenite::http::Uri;
 
 use super::client::bus::{self, Bus};
 use super::client::channels::Channels;
-use super::client::{Field, Trust};
+use super::client::{Field, Trust, Url};
 use super::output;
 use super::report::{AT, now_ms};
 
@@ -80,13 +79,13 @@ enum Way {
 fn publish_all(args: &Args) -> Result<String, String> {
     let payload = payload(args)?;
     let (mut way, place) = match &args.bus {
-        Some(url) => (Way::Bus(Box::new(Bus::connect(url)?)), "the bus".to_owned()),
+        Some(url) => (Way::Bus(Box::new(Bus::connect(&Url::parse(url, "nats")?)?)), "the bus".to_owned()),
         None => {
-            let uri: Uri = args.admin.parse().map_err(|error| format!("{}: {error}", args.admin))?;
-            if !matches!(uri.scheme_str(), Some("http" | "https")) {
-                return Err(format!("{}: expected http:// or https://", args.admin));
+            let url = Url::parse(&args.admin, "http")?;
+            if !matches!(url.scheme, "http" | "https") {
+                return Err(format!("{url}: expected http:// or https://"));
             }
-            (Way::Admin(Box::new(Channels::connect(&uri, &args.trust)?)), args.admin.clone())
+            (Way::Admin(Box::new(Channels::connect(&url, &args.trust)?)), url.to_string())
         }
     };
     let fields = fields(args);

@@ -1,18 +1,18 @@
 //! `tidegate sub`: shows the messages of a WebSocket, an event stream or a subject of the bus.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use tungstenite::http::Uri;
 
 use super::client::bus::Bus;
 use super::client::events::Events;
 use super::client::websocket::WebSocket;
-use super::client::{Field, News, Source, Trust};
+use super::client::{Field, News, Source, Trust, Url};
 use super::output;
 use super::report::Report;
 
@@ -85,35 +85,39 @@ pub fn run(args: &Args) -> ExitCode {
 
 fn open(args: &Args) -> Result<Source, String> {
     let target = args.target.as_str();
-    if !args.send.is_empty() && !["ws://", "wss://"].iter().any(|scheme| target.starts_with(scheme)) {
+    let url = if target.contains("://") { Some(Url::parse(target, "nats")?) } else { None };
+    if !args.send.is_empty() && !url.as_ref().is_some_and(|url| matches!(url.scheme, "ws" | "wss")) {
         return Err("--send goes with a WebSocket only; expected ws://host/path or wss://host/path".to_owned());
     }
-    let Some((scheme, _)) = target.split_once("://") else {
-        return match &args.subject {
-            None => Bus::connect(&args.bus)?.subscribe(target).map(|source| Source::Bus(Box::new(source))),
-            Some(_) => Err(format!("{target} is no URL; expected ws, wss, http, https or nats and \"://\"")),
-        };
-    };
-    if matches!(scheme, "nats" | "tls") {
-        let subject = args.subject.as_deref().ok_or("expected a subject after the URL of the bus")?;
-        return Bus::connect(target)?.subscribe(subject).map(|source| Source::Bus(Box::new(source)));
-    }
-    if args.subject.is_some() {
+    let Some(url) = url else { return of_the_bus(args, target) };
+    if args.subject.is_some() && !matches!(url.scheme, "nats" | "tls") {
         return Err("a subject goes with the URL of a bus only; expected nats://host:port".to_owned());
     }
-    let uri: Uri = target.parse().map_err(|error| format!("{target}: {error}"))?;
-    match scheme {
+    match url.scheme {
         "ws" | "wss" => {
-            let mut socket = WebSocket::open(&uri, &args.header, &args.trust)?;
+            let mut socket = WebSocket::open(&url, &args.header, &args.trust)?;
             args.send.iter().try_for_each(|text| socket.send(text))?;
             Ok(Source::WebSocket(Box::new(socket)))
         }
         "http" | "https" => {
-            let events = Events::open(&uri, &args.header, args.last_event_id.as_deref(), &args.trust)?;
+            let events = Events::open(&url, &args.header, args.last_event_id.as_deref(), &args.trust)?;
             Ok(Source::Events(Box::new(events)))
         }
-        _ => Err(format!("{target}: unknown scheme {scheme:?}; expected ws, wss, http, https or nats")),
+        _ => {
+            let subject = args.subject.as_deref().ok_or("expected a subject after the URL of the bus")?;
+            Bus::connect(&url)?.subscribe(subject).map(|source| Source::Bus(Box::new(source)))
+        }
     }
+}
+
+/// A subject alone. Few are named like the address of a machine.
+fn of_the_bus(args: &Args, target: &str) -> Result<Source, String> {
+    let place = target.split('/').next().unwrap_or_default();
+    if args.subject.is_some() || place.parse::<SocketAddr>().is_ok() || place.starts_with("localhost:") {
+        return Err(format!("{target} is no URL; expected ws, wss, http, https or nats and \"://\" before it"));
+    }
+    let bus = Bus::connect(&Url::parse(&args.bus, "nats")?)?;
+    bus.subscribe(target).map(|source| Source::Bus(Box::new(source)))
 }
 
 /// Shows messages until something ends it.

@@ -6,7 +6,7 @@ use async_nats::{Client, ConnectOptions, HeaderMap, ServerAddr};
 use futures_util::StreamExt;
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Arrival, CONNECT_TIMEOUT, Field, News, TICK};
+use super::{Arrival, CONNECT_TIMEOUT, Field, News, TICK, Url};
 
 /// How long leaving may take.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,15 +24,19 @@ pub(in crate::cli) struct Bus {
 
 impl Bus {
     /// `nats://[user:password@|token@]host[:port]`.
-    pub fn connect(url: &str) -> Result<Bus, String> {
-        let address: ServerAddr = url.parse().map_err(|error| format!("{url}: {error}"))?;
+    pub fn connect(url: &Url) -> Result<Bus, String> {
+        if !matches!(url.scheme, "nats" | "tls") {
+            return Err(format!("{url}: expected nats:// or tls://"));
+        }
+        let place = url.authority();
+        let address: ServerAddr =
+            format!("{}://{place}", url.scheme).parse().map_err(|error| format!("{url}: {error}"))?;
         let options = ConnectOptions::new().name("tidegate").connection_timeout(CONNECT_TIMEOUT);
-        let options = match (address.username(), address.password()) {
-            (Some(user), Some(password)) => options.user_and_password(user.to_owned(), password.to_owned()),
-            (Some(token), None) => options.token(token.to_owned()),
+        let options = match (url.user.clone(), url.password.clone()) {
+            (Some(user), Some(password)) => options.user_and_password(user, password),
+            (Some(token), None) => options.token(token),
             _ => options,
         };
-        let place = format!("{}:{}", address.host(), address.port());
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
         let client = runtime.block_on(options.connect(address)).map_err(|error| format!("{place}: {error}"))?;
         Ok(Bus { runtime, client })

@@ -1,26 +1,29 @@
 //! The admin API, as a publisher sees it: `POST /api/channels/{channel}`.
 
-use tungstenite::http::Uri;
-
 use super::events::refusal;
 use super::http::Connection;
-use super::{Field, Trust};
+use super::{Field, Trust, Url};
 
-pub(in crate::cli) struct Channels(Connection);
+pub(in crate::cli) struct Channels {
+    connection: Connection,
+    /// What stands before the API's own path, where a proxy wants it.
+    base: String,
+}
 
 impl Channels {
-    pub fn connect(uri: &Uri, trust: &Trust) -> Result<Channels, String> {
-        Connection::open(uri, trust).map(Channels)
+    pub fn connect(url: &Url, trust: &Trust) -> Result<Channels, String> {
+        let base = url.target.split('?').next().unwrap_or_default().trim_end_matches('/').to_owned();
+        Ok(Channels { connection: Connection::open(url, &[], trust)?, base })
     }
 
     /// The answer of the API, one line.
     pub fn publish(&mut self, channel: &str, fields: &[Field], payload: &[u8]) -> Result<String, String> {
-        let target = format!("/api/channels/{}", encoded(channel));
-        let mut head = self.0.request("POST", &target, fields, payload)?;
+        let target = format!("{}/api/channels/{}", self.base, encoded(channel));
+        let mut head = self.connection.request("POST", &target, fields, payload)?;
         if !(200..300).contains(&head.status) {
-            return Err(refusal(&mut self.0, &mut head));
+            return Err(refusal(&mut self.connection, &mut head));
         }
-        let answer = self.0.answer(&mut head)?;
+        let answer = self.connection.answer(&mut head)?;
         Ok(String::from_utf8_lossy(&answer).split_whitespace().collect::<Vec<_>>().join(" "))
     }
 }

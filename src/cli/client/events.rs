@@ -2,10 +2,8 @@
 
 use std::collections::VecDeque;
 
-use tungstenite::http::Uri;
-
 use super::http::{Connection, Framing, Head};
-use super::{Arrival, Field, MESSAGE_BYTES_MAX, News, TICK, Trust};
+use super::{Arrival, Field, MESSAGE_BYTES_MAX, News, TICK, Trust, Url};
 use crate::proto::sse::Parser;
 
 pub(in crate::cli) struct Events {
@@ -17,14 +15,13 @@ pub(in crate::cli) struct Events {
 }
 
 impl Events {
-    pub fn open(uri: &Uri, fields: &[Field], last_event_id: Option<&str>, trust: &Trust) -> Result<Events, String> {
-        let words = |error: String| format!("{uri}: {error}");
-        let mut connection = Connection::open(uri, trust)?;
+    pub fn open(url: &Url, fields: &[Field], last_event_id: Option<&str>, trust: &Trust) -> Result<Events, String> {
+        let words = |error: String| format!("{url}: {error}");
+        let mut connection = Connection::open(url, fields, trust)?;
         let mut all = vec![Field { name: "Accept".to_owned(), value: "text/event-stream".to_owned() }];
         all.extend(last_event_id.map(|id| Field { name: "Last-Event-ID".to_owned(), value: id.to_owned() }));
         all.extend_from_slice(fields);
-        let target = uri.path_and_query().map_or("/", |target| target.as_str());
-        let mut head = connection.request("GET", target, &all, b"").map_err(words)?;
+        let mut head = connection.request("GET", &url.target, &all, b"").map_err(words)?;
         if head.status != 200 {
             return Err(words(refusal(&mut connection, &mut head)));
         }

@@ -2,10 +2,8 @@
 
 use std::io::{self, Read, Write};
 
-use tungstenite::http::Uri;
-
 use super::stream::{Stream, is_timeout};
-use super::{Field, Trust};
+use super::{Field, Trust, Url};
 
 /// Longest head of a response.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -20,6 +18,8 @@ pub(super) struct Connection {
     stream: Stream,
     /// As the Host header has it.
     host: String,
+    /// Who is asking, if the URL says so.
+    authorization: Option<Field>,
     /// Received and not yet used.
     input: Vec<u8>,
 }
@@ -50,11 +50,10 @@ pub(super) enum Framing {
 }
 
 impl Connection {
-    pub fn open(uri: &Uri, trust: &Trust) -> Result<Connection, String> {
-        let stream = Stream::connect(uri, trust)?;
-        let host =
-            uri.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default().to_owned());
-        Ok(Connection { stream, host: host.unwrap_or_default(), input: Vec::new() })
+    /// `fields` are those of every request on it.
+    pub fn open(url: &Url, fields: &[Field], trust: &Trust) -> Result<Connection, String> {
+        let (host, authorization) = (url.authority(), url.authorization(fields));
+        Ok(Connection { stream: Stream::connect(url, trust)?, host, authorization, input: Vec::new() })
     }
 
     pub fn stream(&self) -> &Stream {
@@ -64,7 +63,7 @@ impl Connection {
     /// Sends a request and reads the head of its response.
     pub fn request(&mut self, method: &str, target: &str, fields: &[Field], body: &[u8]) -> Result<Head, String> {
         let mut message = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nUser-Agent: tidegate\r\n", self.host);
-        for Field { name, value } in fields {
+        for Field { name, value } in fields.iter().chain(&self.authorization) {
             message.push_str(&format!("{name}: {value}\r\n"));
         }
         if method != "GET" {

@@ -15,9 +15,11 @@ pub(super) mod channels;
 pub(super) mod events;
 mod http;
 mod stream;
+pub(super) mod url;
 pub(super) mod websocket;
 
 pub(super) use stream::Trust;
+pub(super) use url::Url;
 
 /// How long a source waits for bytes before it looks up.
 pub(super) const TICK: Duration = Duration::from_millis(100);

@@ -6,15 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::{CONNECT_TIMEOUT, Url};
+use crate::proto::tls::certificates::read_chain;
+use crate::proto::tls::config::provider;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use tungstenite::http::Uri;
-
-use super::CONNECT_TIMEOUT;
-use crate::proto::tls::certificates::read_chain;
-use crate::proto::tls::config::provider;
 
 /// Which servers are believed over TLS.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -33,14 +31,12 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Connects to the host of `uri`; TLS for `https` and `wss`. Waits are bounded by [`CONNECT_TIMEOUT`] until
+    /// Connects to the host of `url`; TLS for `https` and `wss`. Waits are bounded by [`CONNECT_TIMEOUT`] until
     /// [`Stream::wait_at_most`] says otherwise.
-    pub fn connect(uri: &Uri, trust: &Trust) -> Result<Stream, String> {
-        let is_tls = matches!(uri.scheme_str(), Some("https" | "wss"));
-        let host = uri.host().ok_or_else(|| format!("{uri} names no host"))?.trim_matches(['[', ']']);
-        let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+    pub fn connect(url: &Url, trust: &Trust) -> Result<Stream, String> {
+        let (host, port) = (url.host.as_str(), url.port);
         let socket = dial(host, port).map_err(|error| format!("{host}:{port}: {error}"))?;
-        if !is_tls {
+        if !url.is_tls() {
             return Ok(Stream::Plain(socket));
         }
         let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("{host} is no name for TLS"))?;

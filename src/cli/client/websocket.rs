@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use tungstenite::client::{IntoClientRequest, client_with_config};
-use tungstenite::http::{HeaderName, HeaderValue, Response, Uri};
+use tungstenite::http::{HeaderName, HeaderValue, Response};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tungstenite::{Error, HandshakeError, Message};
 
 use super::stream::{Stream, is_timeout};
-use super::{Arrival, Field, MESSAGE_BYTES_MAX, News, TICK, Trust};
+use super::{Arrival, Field, MESSAGE_BYTES_MAX, News, TICK, Trust, Url};
 
 /// How long the server may take for its half of the closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -17,10 +17,11 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(in crate::cli) struct WebSocket(tungstenite::WebSocket<Stream>);
 
 impl WebSocket {
-    pub fn open(uri: &Uri, fields: &[Field], trust: &Trust) -> Result<WebSocket, String> {
-        let stream = Stream::connect(uri, trust)?;
-        let mut request = uri.into_client_request().map_err(|error| format!("{uri}: {error}"))?;
-        for Field { name, value } in fields {
+    pub fn open(url: &Url, fields: &[Field], trust: &Trust) -> Result<WebSocket, String> {
+        let stream = Stream::connect(url, trust)?;
+        let uri = format!("{}://{}{}", url.scheme, url.authority(), url.target);
+        let mut request = uri.into_client_request().map_err(|error| format!("{url}: {error}"))?;
+        for Field { name, value } in fields.iter().chain(&url.authorization(fields)) {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
             request.headers_mut().append(name, HeaderValue::from_str(value).map_err(|error| error.to_string())?);
         }
@@ -28,9 +29,9 @@ impl WebSocket {
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let (socket, _) = client_with_config(request, stream, Some(config)).map_err(|error| match error {
-            HandshakeError::Failure(Error::Http(response)) => format!("{uri}: {}", refusal(&response)),
-            HandshakeError::Failure(error) => format!("{uri}: {error}"),
-            HandshakeError::Interrupted(_) => format!("{uri}: the server did not answer in time"),
+            HandshakeError::Failure(Error::Http(response)) => format!("{url}: {}", refusal(&response)),
+            HandshakeError::Failure(error) => format!("{url}: {error}"),
+            HandshakeError::Interrupted(_) => format!("{url}: the server did not answer in time"),
         })?;
         socket.get_ref().wait_at_most(TICK).map_err(|error| error.to_string())?;
         Ok(WebSocket(socket))
