@@ -33,7 +33,8 @@ fn read(bytes: &[u8], cuts: &[usize]) -> Vec<String> {
                 Err(error) => {
                     let mut line = Vec::new();
                     write_error(&mut line, &error);
-                    assert!(line.starts_with(b"-ERR '") && line.ends_with(b"'\r\n"));
+                    let is_whole = line.starts_with(b"-ERR '") && line.ends_with(b"'\r\n");
+                    assert_eq!((is_whole, line.is_empty()), (error.is_said(), !error.is_said()));
                     understood.push(error.to_string());
                     if error.closes() {
                         return understood;
