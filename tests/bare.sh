@@ -21,6 +21,8 @@ die() {
 # What the namespaces are for is mounted in them and goes with them, and so do the processes.
 enter() {
     local folder
+    # Its root is a mount, as any box's is.
+    mount --bind "$root" "$root"
     for folder in dev sys; do
         mount --rbind "/$folder" "$root/$folder"
     done

@@ -3,13 +3,15 @@
 # /var and /run, with a network of its own. The script comes on standard input and starts in a copy of the project; it ends
 # with its first failure.
 #
-#   unshare --mount --net --pid --fork --kill-child --propagation private tests/documents/box.sh FOLDER TIDEGATE < SCRIPT
+#   unshare --mount --net --pid --fork --kill-child --propagation unchanged tests/documents/box.sh FOLDER TIDEGATE < SCRIPT
 #
 # FOLDER is where the box is put together, in memory; TIDEGATE is the binary that stands where cargo would have built it.
 set -euo pipefail
 project=$(cd "$(dirname "$0")/../.." && pwd)
 box=$1 tidegate=$2
 
+# What is mounted here stays in this namespace. In a chroot, whose root is no mount, only the mount below the box can be told so.
+mount --make-rprivate / 2>/dev/null || mount --make-private "$(stat --format %m "$box")" 2>/dev/null || true
 mount -t tmpfs tmpfs "$box"
 mkdir -p "$box"/{usr,etc,var,run,tmp,proc,sys,dev,root/tidegate/target/release}
 mount --rbind -o ro /usr "$box/usr"

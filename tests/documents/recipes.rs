@@ -14,7 +14,7 @@ const PATIENCE_S: &str = "120";
 fn run(name: &str, script: &str) {
     let folder = std::env::temp_dir().join(format!("tidegate-box-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder can be made");
-    let own = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--propagation", "private"];
+    let own = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--propagation", "unchanged"];
     let user: &[&str] = if is_root() { &[] } else { &["--user", "--map-root-user"] };
     let mut child = Command::new("timeout")
         .args([PATIENCE_S, "unshare"])
