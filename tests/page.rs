@@ -1,6 +1,6 @@
 //! Real pages in a real browser, headless Chromium: the demo's, driven by tests/page.mjs, and an `EventSource` whose
-//! connection is cut, by tests/resume.mjs; pages of other origins, by tests/origins.mjs; the clients of the README, by
-//! tests/readme.mjs.
+//! connection is cut, by tests/resume.mjs, or that finds no place, by tests/places.mjs; pages of other origins, by
+//! tests/origins.mjs; the clients of the README, by tests/readme.mjs.
 
 use std::path::Path;
 use std::process::Command;
@@ -27,6 +27,11 @@ fn the_page_shows_drivers_rides_and_chat_and_survives_a_restart() {
 #[test]
 fn an_event_source_misses_nothing_when_its_connection_is_cut() {
     drive("resume.mjs", &[]);
+}
+
+#[test]
+fn event_sources_that_find_no_place_come_back_until_there_is_one() {
+    drive("places.mjs", &[]);
 }
 
 #[test]

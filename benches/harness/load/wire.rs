@@ -52,7 +52,8 @@ fn split_frame(bytes: &[u8]) -> Result<Option<(Unit<'_>, usize)>, String> {
     Ok(Some((unit, head_len + payload_len)))
 }
 
-/// One event stream record, up to its empty line.
+/// One event stream record, up to its empty line. The stream comes in chunks (RFC 9112 section 7.1), one or two a record, which end
+/// behind a line: so the lines of the chunks, which end in CR, are passed over as fields without a meaning are.
 fn split_record(bytes: &[u8]) -> Option<(Unit<'_>, usize)> {
     let mut unit = Unit::Nothing;
     let mut at = 0;
@@ -119,6 +120,9 @@ mod tests {
         assert_eq!(split(Framing::EventStream, bytes), Ok(Some((Unit::Message(b"hi"), 16))));
         assert_eq!(split(Framing::EventStream, &bytes[16..]), Ok(Some((Unit::Nothing, 9))));
         assert_eq!(split(Framing::EventStream, &bytes[25..]), Ok(None));
+        let chunks = b"10\r\nid: 1\ndata: hi\n\n\r\n6\r\nid: 2\n\r\nb\r\ndata: two\n\n\r\n";
+        assert_eq!(split(Framing::EventStream, chunks), Ok(Some((Unit::Message(b"hi"), 20))));
+        assert_eq!(split(Framing::EventStream, &chunks[20..]), Ok(Some((Unit::Message(b"two"), 27))));
     }
 
     #[test]
