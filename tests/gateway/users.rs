@@ -22,7 +22,7 @@ websocket = { channel = "room.{room}", service = "desk", user = { query = "user"
 
 [[route]]
 path = "/orders"
-accept = { service = "orders", user = { header = "X-User" } }
+accept = { service = "orders", channel = "orders.{user}.{id}", user = { header = "X-User" } }
 "#;
 
 /// As the query has it, as it is, and as one token of a subject.
@@ -60,7 +60,9 @@ fn workers_hear_both_forms_and_reach_the_user_by_one_of_them() {
             let order = format!(
                 "POST /orders HTTP/1.1\r\nHost: a\r\nX-User: {name}\r\nContent-Length: 1\r\nConnection: close\r\n\r\n7"
             );
-            assert!(ask(front(gateway), &order).starts_with("HTTP/1.1 202 "), "{name}");
+            let receipt = ask(front(gateway), &order);
+            assert!(receipt.starts_with("HTTP/1.1 202 "), "{name}: {receipt}");
+            assert!(receipt.contains(&format!("\"channel\":\"orders.{token}.")), "{name}: {receipt}");
             let heard = worker.read_until("\r\n\r\n7\r\n");
             assert!(heard.contains("Tg-Kind: request\r\n") && heard.contains(&headers), "{name}: {heard}");
         }
