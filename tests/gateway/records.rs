@@ -109,9 +109,15 @@ fn answers_a_peer_that_breaks_the_rules_as_rustls_does() {
         await_that("those who were answered are gone", || (cut..=cut + answered).contains(&is_cut()));
 
         neighbour.write_all(&masked(Opcode::Ping, b"there?")).unwrap();
-        let mut pong = [0; 8];
-        neighbour.read_exact(&mut pong).unwrap();
-        assert_eq!(pong, *b"\x8a\x06there?");
+        let mut head = [0; 2];
+        neighbour.read_exact(&mut head).unwrap();
+        // The conversations may have taken so long that the gateway has pinged the silent neighbour meanwhile.
+        while head == *b"\x89\x00" {
+            neighbour.read_exact(&mut head).unwrap();
+        }
+        let mut words = [0; 6];
+        neighbour.read_exact(&mut words).unwrap();
+        assert_eq!((head, words), (*b"\x8a\x06", *b"there?"));
         drop(neighbour);
         expect_nobody(gateway);
     });
