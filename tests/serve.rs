@@ -196,6 +196,28 @@ fn carries_messages_to_every_kind_of_subscriber() {
 }
 
 #[test]
+fn strangers_who_are_refused_again_and_again_are_one_line() {
+    let variables = [("TIDEGATE_LIMITS_CONNECTIONS_MAX", "1"), ("TIDEGATE_SHARDS", "2")];
+    let mut served = Served::start_with_stderr("refused", &[], &variables, Stdio::piped());
+    let address = served.address("http").to_owned();
+    let mut subscriber = subscribed(&[&served.url("http", "/events/sea")]);
+    first_line(&served, &mut subscriber, &[]);
+    for _ in 0..30 {
+        let mut stranger = std::net::TcpStream::connect(&address).expect("it accepts");
+        let mut head = [0; 12];
+        stranger.read_exact(&mut head).expect("it is told");
+        assert_eq!(&head, b"HTTP/1.1 503");
+    }
+    served.child.kill().expect("it runs");
+    _ = subscriber.kill();
+    _ = subscriber.wait();
+    let mut log = String::new();
+    served.child.stderr.take().expect("stderr is ours").read_to_string(&mut log).expect("the log is text");
+    let told = log.lines().filter(|line| line.contains("too_many_connections")).count();
+    assert_eq!(told, 1, "{log}");
+}
+
+#[test]
 fn a_password_of_the_bus_may_have_any_character() {
     let served = Served::start_with("password", &[], &[("TIDEGATE_BUS_TOKEN", "p@ss: /?#ü")]);
     let url = format!("NATS://p%40ss%3A%20%2F%3F%23%C3%BC@{}", served.address("bus"));

@@ -9,7 +9,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use log::{info, log, warn};
+use log::{Level, info, log, warn};
 
 use crate::base::{Batch, Key};
 use crate::conn::{self, Conn, Door, Peer, Refused};
@@ -194,7 +194,12 @@ impl Core {
     fn count_end(&self, reason: CloseReason, peer: Peer) {
         let row = reason.row();
         self.counters().closed[reason as usize].add(1);
-        log!(row.level, "{peer} ended: {} ({})", row.words, row.name);
+        // What everybody sees is folded, because strangers can cause it as often as they like; whoever asks for more, gets all.
+        if row.level > Level::Info {
+            log!(row.level, "{peer} ended: {} ({})", row.words, row.name);
+        } else if let Some(left_out) = self.fold.say(&("end", row.name), self.now) {
+            log!(row.level, "{peer} ended: {} ({}){left_out}", row.words, row.name);
+        }
     }
 
     // --- what the turn hands to the driver ---------------------------------------------------------------------------
