@@ -145,6 +145,9 @@ pub const SUBJECT_TOKENS_MAX: usize = 32;
 pub const SID_BYTES_MAX: usize = 256;
 /// Most subscriptions of one worker.
 pub const WORKER_SUBSCRIPTIONS_MAX: usize = 65_536;
+/// Confirmations of its subscriptions that a worker may wait for at once: each needs one of every other shard, and they are counted
+/// in 16 bits. Further subscriptions wait until the first are in force.
+pub const REGISTRATIONS_HIGH: u16 = 32 * 1024;
 /// Silence after which a worker is pinged; nats-server uses 2 minutes and closes after two unanswered pings.
 pub const BUS_PING_INTERVAL: Duration = Duration::from_secs(120);
 /// From the accept to CONNECT when credentials are asked for.
@@ -354,6 +357,8 @@ const _: () = {
     assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX, "414 can be told from 431");
     assert!(CONTROL_LINE_BYTES_MAX > 2 * SUBJECT_BYTES_MAX + SID_BYTES_MAX, "a legal line fits");
     assert!(OUTBOX_BYTES_MAX > 2 * MESSAGE_BYTES_MAX, "one message never makes a client slow");
+    assert!(REGISTRATIONS_HIGH as usize + SHARDS_MAX <= u16::MAX as usize, "one more can always be counted");
+    assert!(2 * CHANNELS_PER_CONNECTION_MAX <= REGISTRATIONS_HIGH as usize, "a client's channels and replays");
     assert!(WORKER_OUTBOX_BYTES_MAX > 2 * PAYLOAD_BYTES_MAX, "nor a worker");
     assert!(REQUESTS_BYTES_MAX > 2 * BODY_BYTES_MAX && REQUEST_BYTES_PER_WORKER_MAX > 2 * BODY_BYTES_MAX);
     assert!(SOCKET_BYTES < CONNECTION_BYTES_PLAIN && CONNECTION_BYTES_PLAIN < CONNECTION_BYTES_TLS);

@@ -28,11 +28,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::TrySendError;
 
 use crate::base::{Address, Key, Place};
+use crate::conn::worker::is_sendable;
 use crate::hub::{Destination, Member, Membership, owner_of};
 use crate::mesh::{Mail, Mailbox, Mesh, Publish};
 use crate::proto::bus::HeaderBlock;
 use crate::proto::bus::headers::is_valid_name;
-use crate::proto::event::{Message, OPCODE_HEADER};
+use crate::proto::event::{EVENT_HEADER, Message, OPCODE_HEADER, is_own_event};
 use crate::proto::subject::{Pattern, Subject, SubjectError};
 
 /// The queue group of [`Worker::serve`]: one of its members gets each message.
@@ -69,6 +70,8 @@ pub enum Error {
     Subject(SubjectError),
     /// No header can have this name.
     HeaderName(String),
+    /// Only the gateway itself publishes to this subject, or tells of an event of this name.
+    Reserved(String),
     /// The message has no reply subject.
     NoReply,
     /// The gateway had no room for it within a second; nothing was sent.
@@ -82,6 +85,9 @@ impl fmt::Display for Error {
         match self {
             Error::Subject(error) => error.fmt(f),
             Error::HeaderName(name) => write!(f, "{name:?} is no name of a header"),
+            Error::Reserved(name) => {
+                write!(f, "{name:?} is the gateway's own; any name that does not begin with \"tg.\" is free")
+            }
             Error::NoReply => f.write_str("the message has no reply subject"),
             Error::Overloaded => f.write_str("the gateway is overloaded; the message was not sent"),
             Error::Stopped => f.write_str("the gateway has ended"),
@@ -183,10 +189,17 @@ impl Worker {
             if !is_valid_name(name) {
                 return Err(Error::HeaderName((*name).to_owned()));
             }
+            if name.eq_ignore_ascii_case(EVENT_HEADER) && is_own_event(value.trim()) {
+                return Err(Error::Reserved((*value).to_owned()));
+            }
             block.push(name, value);
         }
         let headers = (!headers.is_empty()).then(|| block.finish());
-        self.post(Message { subject: Subject::new(subject)?, reply: None, headers, payload: payload.into() })
+        let subject = Subject::new(subject)?;
+        if subject.is_reserved() && !is_sendable(subject.as_str()) {
+            return Err(Error::Reserved(subject.as_str().to_owned()));
+        }
+        self.post(Message { subject, reply: None, headers, payload: payload.into() })
     }
 
     /// Answers a message: for a client's, the answer goes to its connection, as text or binary like the question.

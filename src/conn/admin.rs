@@ -13,7 +13,9 @@ use super::settings::Readiness;
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
-use crate::proto::event::{DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, KEY_HEADER, Message, OPCODE_HEADER, Position};
+use crate::proto::event::{
+    DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, KEY_HEADER, Message, OPCODE_HEADER, Position, is_own_event,
+};
 use crate::proto::http::{self, Head, Refusal, Reply};
 use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::sse;
@@ -166,6 +168,11 @@ fn publication(head: &Head<'_>, channel: &str) -> Result<Publication, String> {
         let Some(value) = value else { continue };
         if !sse::is_valid_field(value) {
             return Err(format!("{name} may not hold control characters"));
+        }
+        if *name == EVENT_HEADER && is_own_event(value) {
+            return Err(format!(
+                "{name} begins with \"tg.\": such events are the gateway's own; any other name can be given"
+            ));
         }
         if *name == ID_HEADER && value.len() > limits::MESSAGE_ID_BYTES_MAX {
             return Err(format!("{name} is longer than {} bytes", limits::MESSAGE_ID_BYTES_MAX));

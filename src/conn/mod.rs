@@ -262,7 +262,8 @@ impl Conn {
     /// Whether the meaning at the front of `input` may be taken now. A worker's subscriptions may come in a row while
     /// earlier ones are being confirmed; what it says after them waits for that.
     pub fn may_take(&self, input: &[u8]) -> bool {
-        let is_in_a_row = self.is_worker() && !self.is_parked && worker::is_subscription(input);
+        let has_room = !self.is_parked && self.registrations <= limits::REGISTRATIONS_HIGH;
+        let is_in_a_row = self.is_worker() && has_room && worker::is_subscription(input);
         is_in_a_row || !self.is_paused()
     }
 

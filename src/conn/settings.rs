@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hosts::Hosts;
-use super::route::Route;
+use super::route::{Route, Target};
 use crate::limits;
 use crate::proto::bus::BusLimits;
 use crate::proto::channel::Rules;
+use crate::proto::control;
 use crate::proto::ws::SessionLimits;
 
 #[derive(Clone, Debug)]
@@ -45,6 +46,14 @@ pub struct Settings {
     pub drain: DrainSettings,
     /// The one thing that changes: a shard that drains replaces its settings.
     pub readiness: Readiness,
+}
+
+impl Settings {
+    /// Whether this text of a client would be taken for the gateway's own by those who listen for it (`proto::control`).
+    pub fn is_forged(&self, text: &[u8]) -> bool {
+        let listens = |route: &Route| matches!(&route.target, Target::WebSocket(target) if target.control);
+        control::is_of_gateway(text) && self.routes.iter().any(listens)
+    }
 }
 
 /// How the gateway goes away.

@@ -16,7 +16,7 @@ use crate::base::Key;
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::{self, BusError, ConnectOptions, Verb};
-use crate::proto::event::Event;
+use crate::proto::event::{EVENT_HEADER, Event, is_own_event};
 use crate::proto::subject::{Pattern, Subject};
 
 /// Boxed in its connection's phase.
@@ -230,7 +230,7 @@ impl Worker {
             Err(error) if !error.is_of_nats() => Some(BusError::PublishNotAllowed(subject.to_owned())),
             Err(_) => self.options.pedantic.then_some(BusError::InvalidPublishSubject),
             Ok(checked) => {
-                let is_refused = checked.is_reserved() && !is_sendable(subject);
+                let is_refused = checked.is_reserved() && !is_sendable(subject) || headers.is_some_and(names_own_event);
                 is_refused.then(|| BusError::PublishNotAllowed(subject.to_owned()))
             }
         };
@@ -364,8 +364,13 @@ fn read_reply(reply: &str, subject: &Subject) -> Option<Subject> {
     }
 }
 
+/// Whether the headers name an event that only the gateway itself may tell of.
+fn names_own_event(headers: &[u8]) -> bool {
+    bus::headers::lookup(headers, EVENT_HEADER).is_some_and(is_own_event)
+}
+
 /// What workers may publish below `tg.`; the rest is the gateway's own to say.
-fn is_sendable(subject: &str) -> bool {
+pub fn is_sendable(subject: &str) -> bool {
     ["tg.service.", "tg.conn.", "tg.user.", "tg.request.", "tg.presence."]
         .iter()
         .any(|prefix| subject.starts_with(prefix))

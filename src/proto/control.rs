@@ -61,6 +61,15 @@ impl<'a> Said<'a> {
     }
 }
 
+/// Whether a client that hears this text would take it for one of the gateway's.
+pub fn is_of_gateway(text: &[u8]) -> bool {
+    if text.trim_ascii_start().first() != Some(&b'{') || memmem::find(text, b"tg").is_none() {
+        return false;
+    }
+    let object = serde_json::from_slice::<Object<'_>>(text);
+    object.is_ok_and(|object| matches!(object.tg.as_deref(), Some("question" | "over" | "message")))
+}
+
 impl<'a> Answer<'a> {
     /// Reads an object without "tg"; of another text it is the answer to nothing.
     pub fn parse(json: &'a [u8]) -> Answer<'a> {
@@ -121,6 +130,27 @@ fn begin(out: &mut Vec<u8>, what: &str, id: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn knows_what_only_the_gateway_says() {
+        for text in [
+            r#"{"tg":"question","id":"00000000000000a1","data":1}"#,
+            r#" { "data": 1, "tg" : "over" }"#,
+            r#"{"tg":"m\u0065ssage"}"#,
+        ] {
+            assert!(is_of_gateway(text.as_bytes()), "{text}");
+        }
+        for text in [
+            r#"{"tg":"answer"}"#,
+            r#"{"tg":7}"#,
+            r#"["tg","over"]"#,
+            r#"{"a":{"tg":"over"}}"#,
+            "tg",
+            "{\"tg\":\"over\"",
+        ] {
+            assert!(!is_of_gateway(text.as_bytes()), "{text}");
+        }
+    }
 
     #[test]
     fn what_is_asked_can_be_answered() {

@@ -53,8 +53,12 @@ impl Core {
             Step::Commands(payload) => self.commands(key, &payload),
             Step::Worker(worker::Step::Subscribe { tag, pattern, queue }) => {
                 self.subscribe(key, tag, &pattern, queue);
+                self.park_if_crowded(key);
             }
-            Step::Worker(worker::Step::Unsubscribe(sub)) => self.withdraw(sub),
+            Step::Worker(worker::Step::Unsubscribe(sub)) => {
+                self.withdraw(sub);
+                self.park_if_crowded(key);
+            }
             Step::Worker(worker::Step::Publish(publish)) => self.worker_message(key, publish),
             Step::Worker(worker::Step::Unroutable { reply }) => {
                 self.counters().received.add(1);
@@ -146,7 +150,7 @@ impl Core {
             wants_no_responders: publish.wants_no_responders,
             is_silent: publish.is_silent,
         };
-        // The one copy: from the lent bytes to something that can cross threads.
+        // The first of two copies (`Event` makes the other): from the lent bytes to something that can cross threads.
         let message = Message {
             subject: publish.subject,
             reply: publish.reply,
@@ -183,6 +187,9 @@ impl Core {
                 Said::Ack(id) => self.client_acks(key, id),
             };
             return;
+        }
+        if channel.is_some() && message.opcode == Opcode::Text && self.settings.is_forged(&message.payload) {
+            return self.counters().forged.add(1);
         }
         let has_service = target.service.is_some();
         if channel.is_none() && !has_service {

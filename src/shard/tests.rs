@@ -5,6 +5,7 @@ mod centrifuge;
 mod confirmed;
 mod drain;
 mod duplicates;
+mod forged;
 mod heartbeats;
 mod pace;
 mod peer;
@@ -12,6 +13,7 @@ mod positions;
 mod presence;
 mod progress;
 mod questions;
+mod registrations;
 mod replay;
 /// As whole gateways do it.
 #[path = "../../tests/simulation/seeds.rs"]

@@ -200,7 +200,12 @@ fn tells_a_route_that_cannot_accept() {
         (
             "accept = { service = \"s\", event = \"\" }",
             "5: route.accept.event is \"\"; expected the name of an event: one line \
-          that is not empty",
+          that is not empty, \"tg.result\" or a name that does not begin with \"tg.\"",
+        ),
+        (
+            "accept = { service = \"s\", event = \"tg.gap\" }",
+            "5: route.accept.event is \"tg.gap\"; expected the name of an event: one line \
+          that is not empty, \"tg.result\" or a name that does not begin with \"tg.\"",
         ),
         (
             "accept = { service = \"s\", timeout_s = 0 }",

@@ -107,6 +107,9 @@ impl Centrifuge {
                 Ok(subs.map(|(subs, _)| Step::Unsubscribe(subs)))
             }
             Request::Publish(publish) => {
+                if around.settings.is_forged(payload(publish.data)) {
+                    return Err(Code::PERMISSION_DENIED.into());
+                }
                 let message = self.publication(&publish.channel, payload(publish.data), around)?;
                 let number = self.session().and_then(|session| session.publications.begin(id, Tick::NEVER));
                 let number = number.ok_or(Code::TOO_MANY_REQUESTS)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::limits::{HEAD_BYTES_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX};
 use crate::proto::http::{Authority, Host, Origin};
+use crate::proto::event::is_own_event;
 use crate::proto::subject::{Pattern, Subject, is_inbox, is_reserved, is_valid_token};
 
 pub(super) fn is_address(text: &str) -> bool {
@@ -17,6 +18,11 @@ pub(super) fn is_file(text: &str) -> bool {
 
 pub(super) fn is_user(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
+}
+
+/// Among the gateway's own names of events, this is the one of a result.
+pub(super) fn is_result_event(text: &str) -> bool {
+    is_user(text) && (text == "tg.result" || !is_own_event(text))
 }
 
 /// A token of RFC 9110 section 5.6.2.

@@ -242,7 +242,10 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         path: "route[].accept.event",
-        kind: Kind::Text { expected: "the name of an event: one line that is not empty", fits: form::is_user },
+        kind: Kind::Text {
+            expected: "the name of an event: one line that is not empty, \"tg.result\" or a name that does not begin with \"tg.\"",
+            fits: form::is_result_event,
+        },
         fallback: Fallback::Text("tg.result"),
         help: "The name of the event that carries the result.",
         doc: "",
