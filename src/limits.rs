@@ -148,6 +148,10 @@ pub const WORKER_SUBSCRIPTIONS_MAX: usize = 65_536;
 /// Confirmations of its subscriptions that a worker may wait for at once: each needs one of every other shard, and they are counted
 /// in 16 bits. Further subscriptions wait until the first are in force.
 pub const REGISTRATIONS_HIGH: u16 = 32 * 1024;
+/// Messages of one publisher, and their bytes, that wait until the owner of a channel has said whether one of them is a repetition:
+/// as many as come in one receive, or one message. Beyond them the publisher is not read on.
+pub const LINE_MESSAGES_MAX: usize = 256;
+pub const LINE_BYTES_MAX: usize = 256 * 1024;
 /// Silence after which a worker is pinged; nats-server uses 2 minutes and closes after two unanswered pings.
 pub const BUS_PING_INTERVAL: Duration = Duration::from_secs(120);
 /// From the accept to CONNECT when credentials are asked for.

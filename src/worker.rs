@@ -30,10 +30,10 @@ use crossbeam_channel::TrySendError;
 use crate::base::{Address, Key, Place};
 use crate::conn::worker::is_sendable;
 use crate::hub::{Destination, Member, Membership, owner_of};
-use crate::mesh::{Mail, Mailbox, Mesh, Publish};
+use crate::mesh::{Mail, Mailbox, Mesh, Publish, Reach};
 use crate::proto::bus::HeaderBlock;
 use crate::proto::bus::headers::is_valid_name;
-use crate::proto::event::{EVENT_HEADER, Message, OPCODE_HEADER, is_own_event};
+use crate::proto::event::{DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, Message, OPCODE_HEADER, is_own_event};
 use crate::proto::subject::{Pattern, Subject, SubjectError};
 
 /// The queue group of [`Worker::serve`]: one of its members gets each message.
@@ -196,9 +196,6 @@ impl Worker {
         }
         let headers = (!headers.is_empty()).then(|| block.finish());
         let subject = Subject::new(subject)?;
-        if subject.is_reserved() && !is_sendable(subject.as_str()) {
-            return Err(Error::Reserved(subject.as_str().to_owned()));
-        }
         self.post(Message { subject, reply: None, headers, payload: payload.into() })
     }
 
@@ -215,18 +212,37 @@ impl Worker {
     }
 
     fn post(&self, message: Message) -> Result<(), Error> {
-        let (place, key) = match Destination::of(&message.subject) {
-            Destination::Conn(address) if self.mesh.is_shard(address.place) => (address.place, Some(address.key)),
-            Destination::Request(id) if self.mesh.is_shard(id.place) => (id.place, None),
-            Destination::Owner(subject) => (owner_of(subject.as_str(), self.mesh.shards()), None),
-            _ => (owner_of(message.subject.as_str(), self.mesh.shards()), None),
-        };
-        let publish = Box::new(Publish { message: Arc::new(message), from: None });
-        let mail = match key {
-            Some(key) => Mail::ToConn { key, publish },
-            None => Mail::Publish(publish),
-        };
-        self.send(place, mail)
+        if message.subject.is_reserved() && !is_sendable(message.subject.as_str()) {
+            return Err(Error::Reserved(message.subject.as_str().to_owned()));
+        }
+        let shards = self.mesh.shards();
+        let publish = Publish::new(message, None);
+        match Destination::of(&publish.message.subject) {
+            Destination::Conn(Address { place, key }) if self.mesh.is_shard(place) => {
+                self.send(place, Mail::ToConn { key, publish: Box::new(publish) })
+            }
+            Destination::Request(id) if self.mesh.is_shard(id.place) => {
+                self.send(id.place, Mail::Publish(Box::new(publish)))
+            }
+            Destination::Service => self.send(self.speaker(), Mail::Spread(Box::new(publish))),
+            Destination::Owner(subject) => {
+                let owner = owner_of(subject.as_str(), shards);
+                // Only the owner knows whether one of these is a repetition.
+                if [ID_HEADER, DISTINCT_HEADER].iter().any(|name| publish.message.header(name).is_some()) {
+                    let publish = Publish { reach: Reach::All, ..publish };
+                    return self.send(owner, Mail::Publish(Box::new(publish)));
+                }
+                let for_clients = Publish::new(publish.message.clone(), None);
+                self.send(self.speaker(), Mail::Spread(Box::new(publish)))?;
+                self.send(owner, Mail::Publish(Box::new(for_clients)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The shard by which all goes that it says to workers, so that it comes to each of them in order.
+    fn speaker(&self) -> Place {
+        Place(self.place.0 % self.mesh.shards())
     }
 
     /// A full mailbox makes the worker wait: that is its back-pressure. Not for ever, because the shard may in turn be

@@ -76,6 +76,24 @@ impl Conn {
         }
     }
 
+    /// A worker's PING waits for what it has published before.
+    pub fn owe_pong(&mut self) {
+        if let Phase::Worker(worker) = &mut self.phase {
+            worker.owe_pong();
+        }
+    }
+
+    pub fn owes_pong(&self) -> bool {
+        matches!(&self.phase, Phase::Worker(worker) if worker.owes_pong())
+    }
+
+    /// That has been handed on.
+    pub fn pong(&mut self) {
+        if let Phase::Worker(worker) = &mut self.phase {
+            worker.pong(&mut self.outbox);
+        }
+    }
+
     /// A message that it published has its position; `number` says which, where there may be several.
     pub fn published(
         &mut self,

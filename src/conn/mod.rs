@@ -251,6 +251,7 @@ impl Conn {
         let is_answering = match &self.phase {
             Phase::Http(http) => http.is_answering(),
             Phase::Centrifuge(session) => session.is_busy(),
+            Phase::Worker(worker) => worker.owes_pong(),
             _ => false,
         };
         // Whoever does not take our answers gets no more questions in; workers are closed for that instead.
@@ -262,7 +263,7 @@ impl Conn {
     /// Whether the meaning at the front of `input` may be taken now. A worker's subscriptions may come in a row while
     /// earlier ones are being confirmed; what it says after them waits for that.
     pub fn may_take(&self, input: &[u8]) -> bool {
-        let has_room = !self.is_parked && self.registrations <= limits::REGISTRATIONS_HIGH;
+        let has_room = !self.is_parked && !self.owes_pong() && self.registrations <= limits::REGISTRATIONS_HIGH;
         let is_in_a_row = self.is_worker() && has_room && worker::is_subscription(input);
         is_in_a_row || !self.is_paused()
     }

@@ -27,6 +27,10 @@ pub struct Worker {
     by_sid: AHashMap<Box<str>, u32>,
     /// Pings without an answer.
     pings_out: u8,
+    /// It has published something since its last PING.
+    has_published: bool,
+    /// Its PING waits until all of that has been handed on; nothing more is taken from it meanwhile.
+    owes_pong: bool,
 }
 
 struct Sub {
@@ -48,6 +52,8 @@ pub enum Step<'a> {
     },
     Unsubscribe(Key),
     Publish(Publish<'a>),
+    /// It wants a PONG behind all that it has published.
+    Ping,
     /// Something was published that reaches nobody, wherever it was meant to go.
     Unroutable {
         reply: Option<Subject>,
@@ -81,7 +87,23 @@ impl Worker {
             subs: Slab::new(),
             by_sid: AHashMap::new(),
             pings_out: 0,
+            has_published: false,
+            owes_pong: false,
         }
+    }
+
+    /// Its PING is a barrier, which the shard says when to answer ([`Worker::pong`]).
+    pub fn owe_pong(&mut self) {
+        self.owes_pong = true;
+    }
+
+    pub fn owes_pong(&self) -> bool {
+        self.owes_pong
+    }
+
+    pub fn pong(&mut self, outbox: &mut Outbox) {
+        self.owes_pong = false;
+        outbox.push(b"PONG\r\n");
     }
 
     /// Whether CONNECT is still awaited because credentials are needed.
@@ -142,6 +164,7 @@ impl Worker {
                 self.acknowledge(outbox);
                 Ok(None)
             }
+            Verb::Ping if std::mem::take(&mut self.has_published) => Ok(Some(Step::Ping)),
             Verb::Ping => {
                 outbox.push(b"PONG\r\n");
                 Ok(None)
@@ -237,6 +260,7 @@ impl Worker {
         match (checked, refused) {
             (Ok(subject), None) => {
                 self.acknowledge(outbox);
+                self.has_published = true;
                 let reply = reply.and_then(|reply| read_reply(reply, &subject));
                 let is_silent = !self.options.echo;
                 Step::Publish(Publish { subject, reply, headers, payload, wants_no_responders, is_silent })

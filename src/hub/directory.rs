@@ -1,4 +1,4 @@
-//! What every shard knows: wildcard subscriptions, queue groups, and therefore the workers of each service.
+//! What every shard knows: all subscriptions of workers, and therefore the workers of each service.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::patterns::Trie;
 use super::{Recipients, SubKey, mix};
-use crate::base::{Key, Place};
+use crate::base::{Address, Key, Place};
 use crate::proto::subject::Pattern;
 
 /// One subscription, anywhere in the gateway.
@@ -17,6 +17,12 @@ pub struct Member {
     /// The worker's connection; unused for in-process workers.
     pub key: Key,
     pub sub: SubKey,
+}
+
+impl Member {
+    fn is_of(&self, connection: Address) -> bool {
+        (self.place, self.key) == (connection.place, connection.key)
+    }
 }
 
 /// What a member listens to.
@@ -88,13 +94,21 @@ impl Directory {
 
     /// Adds who gets a message on `subject`: plain subscriptions' places, and of each queue group the member that
     /// `draw` chooses (rendezvous hashing: only the share of a member that left or came moves), or the one that is
-    /// `preferred` while it stays.
-    pub fn collect(&self, subject: &str, draw: u64, preferred: &[Member], recipients: &mut Recipients) {
+    /// `preferred` while it stays. The connection `except` is nobody: it does not want what it has published itself.
+    pub fn collect(
+        &self,
+        subject: &str,
+        draw: u64,
+        preferred: &[Member],
+        except: Option<Address>,
+        recipients: &mut Recipients,
+    ) {
         if self.members.is_empty() {
             return;
         }
         let mut groups: SmallVec<[(&Arc<str>, u64, Member); 2]> = SmallVec::new();
         self.entries.for_each_match(subject, |entry| match &entry.queue {
+            _ if except.is_some_and(|except| entry.member.is_of(except)) => {}
             None => {
                 recipients.places.insert(entry.member.place);
                 recipients.has_addressee |= !entry.is_observer;
@@ -124,10 +138,10 @@ impl Directory {
     }
 
     /// Another member of a queue group, for a message whose first one has left.
-    pub fn replace(&mut self, subject: &str, queue: &str) -> Option<Seat> {
+    pub fn replace(&mut self, subject: &str, queue: &str, except: Option<Address>) -> Option<Seat> {
         let mut recipients = Recipients::default();
         let draw = self.draw();
-        self.collect(subject, draw, &[], &mut recipients);
+        self.collect(subject, draw, &[], except, &mut recipients);
         recipients.seats.into_iter().find(|seat| &*seat.queue == queue)
     }
 }
@@ -149,7 +163,7 @@ mod tests {
 
     fn chosen(directory: &Directory, subject: &str, draw: u64) -> Recipients {
         let mut recipients = Recipients::default();
-        directory.collect(subject, draw, &[], &mut recipients);
+        directory.collect(subject, draw, &[], None, &mut recipients);
         recipients
     }
 
@@ -177,7 +191,7 @@ mod tests {
         (1..50).for_each(|slot| directory.enlist(membership("tg.service.x", Some("q"), slot)));
         for draw in 0..50 {
             let mut recipients = Recipients::default();
-            directory.collect("tg.service.x", draw, &[first], &mut recipients);
+            directory.collect("tg.service.x", draw, &[first], None, &mut recipients);
             assert_eq!(recipients.seats[0].member, first);
         }
     }
@@ -196,15 +210,37 @@ mod tests {
     }
 
     #[test]
+    fn the_publisher_that_declines_an_echo_is_nobody() {
+        let mut directory = Directory::default();
+        let own = membership("job.*", Some("a"), 0);
+        let except = Some(Address { place: own.member.place, key: own.member.key });
+        let meant = |directory: &Directory| {
+            let mut recipients = Recipients::default();
+            directory.collect("job.1", 1, &[own.member], except, &mut recipients);
+            recipients
+        };
+        directory.enlist(own.clone());
+        directory.enlist(Membership {
+            queue: None,
+            member: Member { sub: Key { slot: 9, generation: 0 }, ..own.member },
+            ..own.clone()
+        });
+        assert!(meant(&directory).is_empty());
+        directory.enlist(membership("job.*", Some("a"), 1));
+        assert_eq!(meant(&directory).seats[0].member.sub.slot, 1, "the next member");
+        assert_eq!(directory.replace("job.1", "a", except).unwrap().member.sub.slot, 1);
+    }
+
+    #[test]
     fn a_message_whose_member_left_goes_to_another_of_its_group() {
         let mut directory = Directory::default();
         directory.enlist(membership("job.*", Some("a"), 0));
         directory.enlist(membership("job.*", Some("b"), 1));
         directory.enlist(membership("job.*", Some("a"), 2));
         directory.resign(&membership("job.*", Some("a"), 0));
-        assert_eq!(directory.replace("job.1", "a").unwrap().member.sub.slot, 2);
+        assert_eq!(directory.replace("job.1", "a", None).unwrap().member.sub.slot, 2);
         directory.resign(&membership("job.*", Some("a"), 2));
-        assert_eq!(directory.replace("job.1", "a"), None, "the other group has its own copy");
+        assert_eq!(directory.replace("job.1", "a", None), None, "the other group has its own copy");
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Entry {
     }
 }
 
-/// What must be said elsewhere before a subscription is in force.
+/// What must be said elsewhere before a client's subscription is in force.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Registration {
     /// In force.
@@ -89,8 +89,6 @@ pub enum Registration {
     Join { subject: Subject, serial: u64 },
     /// The owner is being told already; `key` waits for the same.
     Joining,
-    /// Tell every shard.
-    Enlist(Membership),
 }
 
 /// What must be said elsewhere after a subscription has ended.
@@ -107,7 +105,7 @@ pub struct Listeners {
     rules: Arc<Rules>,
     subs: Slots<Sub>,
     topics: Slab<Topic>,
-    /// Subscriptions with wildcards or to a queue group.
+    /// Workers' subscriptions.
     wild: Slab<Wild>,
     by_subject: AHashMap<Subject, usize>,
     patterns: Trie<SubKey>,
@@ -140,24 +138,32 @@ impl Listeners {
         self.subs.is_empty() && self.topics.is_empty() && self.patterns.is_empty()
     }
 
-    /// Subscribes `key`; `tag` comes back with each message. Whether it is in force already, the registration says.
-    pub fn subscribe(&mut self, key: Key, tag: u32, pattern: &Pattern, queue: Option<&str>) -> (SubKey, Registration) {
-        let listener = Listener { key, tag };
+    /// Subscribes the worker `key`; `tag` comes back with each message. It is in force when every shard knows of it.
+    pub fn subscribe_worker(
+        &mut self,
+        key: Key,
+        tag: u32,
+        pattern: &Pattern,
+        queue: Option<&str>,
+    ) -> (SubKey, Membership) {
         let queue: Option<Arc<str>> = queue.map(Arc::from);
-        let subject = match pattern.as_subject() {
-            Some(subject) if queue.is_none() => subject,
-            _ => return self.subscribe_wild(Wild { listener, pattern: pattern.clone(), queue }),
-        };
+        let wild = Wild { listener: Listener { key, tag }, pattern: pattern.clone(), queue: queue.clone() };
+        let sub = self.subs.insert(Sub { topic: WILD, index: self.wild.insert(wild) as u32 });
+        if queue.is_none() {
+            self.patterns.insert(pattern, sub);
+        }
+        (sub, self.membership(sub, key, pattern, queue))
+    }
+
+    /// Subscribes the client `key` likewise. Whether it is in force already, the registration says.
+    pub fn subscribe(&mut self, key: Key, tag: u32, subject: &Subject) -> (SubKey, Registration) {
+        let (listener, subject) = (Listener { key, tag }, subject.clone());
         let (topic, is_first) = self.topic(&subject);
         let entries = &mut self.topics[topic].entries;
         let sub = self.subs.insert(Sub { topic: number(topic), index: entries.len() as u32 });
         assert!(sub.slot < SILENT, "a shard's memory bounds its subscriptions");
         reserve_one(entries);
         entries.push(Entry { listener, sub: sub.slot });
-        if is_service(&subject) {
-            // Services are known to every shard, so that a client's message needs no hop to an owner.
-            return (sub, Registration::Enlist(self.membership(sub, key, pattern, None)));
-        }
         if is_first {
             self.serial += 1;
             self.topics[topic].joining = Some(self.serial);
@@ -173,16 +179,6 @@ impl Listeners {
         }
     }
 
-    fn subscribe_wild(&mut self, wild: Wild) -> (SubKey, Registration) {
-        let Wild { listener, pattern, queue } = &wild;
-        let (key, pattern, queue) = (listener.key, pattern.clone(), queue.clone());
-        let sub = self.subs.insert(Sub { topic: WILD, index: self.wild.insert(wild) as u32 });
-        if queue.is_none() {
-            self.patterns.insert(&pattern, sub);
-        }
-        (sub, Registration::Enlist(self.membership(sub, key, &pattern, queue)))
-    }
-
     /// The owner knows of this shard: hands over who waited for that. The answer to an earlier join releases those of then.
     pub fn joined(&mut self, subject: &Subject, serial: u64) -> Vec<Key> {
         if let Some(topic) = self.by_subject.get(subject) {
@@ -194,7 +190,7 @@ impl Listeners {
     pub fn unsubscribe(&mut self, sub: SubKey) -> Withdrawal {
         match self.subs.remove(sub) {
             None => Withdrawal::Nothing,
-            Some(Sub { topic, index }) if topic != WILD => self.leave_topic(sub, index_of(topic), index as usize),
+            Some(Sub { topic, index }) if topic != WILD => self.leave_topic(index_of(topic), index as usize),
             Some(Sub { index, .. }) => {
                 let Wild { listener, pattern, queue } = self.wild.remove(index as usize);
                 if queue.is_none() {
@@ -205,10 +201,10 @@ impl Listeners {
         }
     }
 
-    fn leave_topic(&mut self, sub: SubKey, topic: usize, index: usize) -> Withdrawal {
+    fn leave_topic(&mut self, topic: usize, index: usize) -> Withdrawal {
         let Topic { subject, entries, .. } = &mut self.topics[topic];
         let subject = subject.clone();
-        let key = entries.swap_remove(index).listener.key;
+        entries.swap_remove(index);
         let is_last = entries.is_empty();
         if let Some(moved) = entries.get(index).map(|entry| entry.slot()) {
             let Some(moved) = self.subs.at_mut(moved) else {
@@ -223,9 +219,6 @@ impl Listeners {
         if is_last {
             self.by_subject.remove(&subject);
             self.topics.remove(topic);
-        }
-        if is_service(&subject) {
-            return Withdrawal::Resign(self.membership(sub, key, &Pattern::from(subject), None));
         }
         if is_last { Withdrawal::Leave(subject) } else { Withdrawal::Nothing }
     }
@@ -269,21 +262,22 @@ impl Listeners {
         })
     }
 
-    /// Everybody of this shard with a plain subscription that matches `subject`. What comes before the owner's
-    /// confirmation was meant for listeners who have left meanwhile; a message after it may be missing. With the rule of the
-    /// channel; wildcards are workers', to whom none applies.
+    /// Every client of this shard that listens to `subject`, with the rule of the channel. What comes before the owner's
+    /// confirmation was meant for listeners who have left meanwhile; a message after it may be missing.
     pub fn for_each(&self, subject: &Subject, mut visit: impl FnMut(Listener, RuleNumber)) {
         let topic = self.by_subject.get(subject).map(|topic| &self.topics[*topic]);
         if let Some(topic) = topic.filter(|topic| topic.joining.is_none()) {
             topic.entries.iter().filter(|entry| !entry.is_silent()).for_each(|entry| visit(entry.listener, topic.rule));
         }
-        if !self.patterns.is_empty() {
-            self.patterns.for_each_match(subject.as_str(), |sub| {
-                if let Some(listener) = self.listener(*sub) {
-                    visit(listener, self.rules.fallback());
-                }
-            });
-        }
+    }
+
+    /// Every worker of this shard with a plain subscription that matches `subject`. No channel's rule applies to workers.
+    pub fn for_each_worker(&self, subject: &Subject, mut visit: impl FnMut(Listener)) {
+        self.patterns.for_each_match(subject.as_str(), |sub| {
+            if let Some(listener) = self.listener(*sub) {
+                visit(listener);
+            }
+        });
     }
 
     fn topic(&mut self, subject: &Subject) -> (usize, bool) {
@@ -323,10 +317,6 @@ fn reserve_one(entries: &mut Vec<Entry>) {
     }
 }
 
-fn is_service(subject: &Subject) -> bool {
-    subject.as_str().starts_with("tg.service.")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,9 +329,15 @@ mod tests {
         Pattern::new(text).unwrap()
     }
 
+    fn subject(text: &str) -> Subject {
+        Subject::new(text).unwrap()
+    }
+
     fn who(listeners: &Listeners, subject: &str) -> Vec<u32> {
         let mut keys = Vec::new();
-        listeners.for_each(&Subject::new(subject).unwrap(), |listener, _| keys.push(listener.key.slot));
+        let subject = Subject::new(subject).unwrap();
+        listeners.for_each(&subject, |listener, _| keys.push(listener.key.slot));
+        listeners.for_each_worker(&subject, |listener| keys.push(listener.key.slot));
         keys.sort();
         keys
     }
@@ -349,13 +345,13 @@ mod tests {
     #[test]
     fn only_the_first_listener_joins_and_only_the_last_leaves() {
         let mut listeners = Listeners::new(Place(0), Arc::default());
-        let subject = Subject::new("a.b").unwrap();
-        let (first, registration) = listeners.subscribe(key(1), 0, &pattern("a.b"), None);
+        let channel = subject("a.b");
+        let (first, registration) = listeners.subscribe(key(1), 0, &subject("a.b"));
         let Registration::Join { serial, .. } = registration else { panic!("{registration:?}") };
-        let (second, registration) = listeners.subscribe(key(2), 0, &pattern("a.b"), None);
+        let (second, registration) = listeners.subscribe(key(2), 0, &subject("a.b"));
         assert_eq!(registration, Registration::Joining);
-        assert_eq!(listeners.joined(&subject, serial), [key(1), key(2)]);
-        assert_eq!(listeners.subscribe(key(3), 0, &pattern("a.b"), None).1, Registration::Done);
+        assert_eq!(listeners.joined(&channel, serial), [key(1), key(2)]);
+        assert_eq!(listeners.subscribe(key(3), 0, &subject("a.b")).1, Registration::Done);
         assert_eq!(who(&listeners, "a.b"), [1, 2, 3]);
         assert_eq!(listeners.unsubscribe(first), Withdrawal::Nothing);
         assert_eq!(who(&listeners, "a.b"), [2, 3]);
@@ -367,7 +363,7 @@ mod tests {
     #[test]
     fn whoever_is_silent_is_passed_over_wherever_its_entry_moves() {
         let mut listeners = Listeners::new(Place(0), Arc::default());
-        let subs: Vec<SubKey> = (0..4).map(|slot| listeners.subscribe(key(slot), 0, &pattern("a"), None).0).collect();
+        let subs: Vec<SubKey> = (0..4).map(|slot| listeners.subscribe(key(slot), 0, &subject("a")).0).collect();
         listeners.joined(&Subject::new("a").unwrap(), 1);
         listeners.silence(subs[3], true);
         assert_eq!(who(&listeners, "a"), [0, 1, 2]);
@@ -384,25 +380,24 @@ mod tests {
     #[test]
     fn the_answer_to_an_earlier_join_releases_those_of_then() {
         let mut listeners = Listeners::new(Place(0), Arc::default());
-        let subject = Subject::new("a").unwrap();
-        let (sub, registration) = listeners.subscribe(key(1), 0, &pattern("a"), None);
+        let channel = subject("a");
+        let (sub, registration) = listeners.subscribe(key(1), 0, &subject("a"));
         let Registration::Join { serial: earlier, .. } = registration else { panic!("{registration:?}") };
-        assert_eq!(listeners.unsubscribe(sub), Withdrawal::Leave(subject.clone()));
-        let (_, registration) = listeners.subscribe(key(2), 0, &pattern("a"), None);
+        assert_eq!(listeners.unsubscribe(sub), Withdrawal::Leave(channel.clone()));
+        let (_, registration) = listeners.subscribe(key(2), 0, &subject("a"));
         let Registration::Join { serial: later, .. } = registration else { panic!("{registration:?}") };
-        assert_eq!(listeners.joined(&subject, earlier), [key(1)]);
-        assert_eq!(listeners.subscribe(key(3), 0, &pattern("a"), None).1, Registration::Joining, "not in force yet");
-        assert_eq!(listeners.joined(&subject, later), [key(2), key(3)]);
-        assert_eq!(listeners.joined(&subject, later), [], "each answer comes once");
+        assert_eq!(listeners.joined(&channel, earlier), [key(1)]);
+        assert_eq!(listeners.subscribe(key(3), 0, &subject("a")).1, Registration::Joining, "not in force yet");
+        assert_eq!(listeners.joined(&channel, later), [key(2), key(3)]);
+        assert_eq!(listeners.joined(&channel, later), [], "each answer comes once");
     }
 
     #[test]
-    fn wildcards_queues_and_services_are_everybodys_business() {
+    fn what_workers_listen_to_is_everybodys_business() {
         let mut listeners = Listeners::new(Place(2), Arc::default());
         let mut subs = Vec::new();
         for (text, queue) in [("a.*", None), ("a.b", Some("q")), ("tg.service.x", None)] {
-            let (sub, registration) = listeners.subscribe(key(9), 5, &pattern(text), queue);
-            let Registration::Enlist(membership) = registration else { panic!("{text}: {registration:?}") };
+            let (sub, membership) = listeners.subscribe_worker(key(9), 5, &pattern(text), queue);
             assert_eq!(membership.member, Member { place: Place(2), key: key(9), sub });
             subs.push((sub, membership));
         }

@@ -1,9 +1,9 @@
 //! Who listens to what. Pure state: the shard asks, and carries out what the answers say.
 //!
 //! ```text
-//!   listeners   this shard's subscriptions: channel -> connections, patterns -> connections
+//!   listeners   this shard's subscriptions: channel -> clients, patterns -> workers
 //!   engine      the channels that this shard owns: their offsets, which shards have listeners, what is kept
-//!   directory   what every shard knows: wildcard and queue subscriptions, hence the services' workers
+//!   directory   what every shard knows: all subscriptions of workers, hence those of each service
 //!   requests    the accepted requests that this shard owns, and their results
 //!   questions   what workers have asked clients and not heard yet; what this shard's connections have been asked
 //!   unacked     what clients have to acknowledge and have not
@@ -36,7 +36,7 @@ pub use unacked::Unacked;
 
 use std::sync::Arc;
 
-use crate::base::{Place, RequestId, Tick};
+use crate::base::{Address, Place, RequestId, Tick};
 use crate::proto::event::{Message, Position};
 use crate::proto::presence::Change;
 use crate::proto::subject::Subject;
@@ -54,10 +54,10 @@ pub struct Hub {
     pub unacked: Unacked,
 }
 
-/// Who gets a message.
+/// Which workers get a message.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Recipients {
-    /// Threads with at least one listener (shards), or that listen themselves (in-process workers).
+    /// Threads with plain subscriptions of workers (shards), or that listen themselves (in-process workers).
     pub places: PlaceSet,
     /// One member of each queue group.
     pub seats: smallvec::SmallVec<[Seat; 2]>,
@@ -68,6 +68,11 @@ pub struct Recipients {
 impl Recipients {
     pub fn is_empty(&self) -> bool {
         self.places.is_empty() && self.seats.is_empty()
+    }
+
+    /// Whether there is one place or one member, and nobody besides.
+    pub fn is_one(&self) -> bool {
+        self.places.iter().take(2).count() + self.seats.len() == 1
     }
 }
 
@@ -95,20 +100,28 @@ impl Hub {
         owner_of(subject, self.shards)
     }
 
-    /// Takes one message for a subject that this shard owns: its position, if it is a channel's, and who gets it. A
-    /// repetition is not taken.
+    /// Takes one message for a subject that this shard owns: its position, if it is a channel's, and the shards whose clients get
+    /// it. A repetition is not taken.
     pub fn publish(
         &mut self,
         subject: &Subject,
         message: &Arc<Message>,
         now: Tick,
-    ) -> Result<(Option<Position>, Recipients), Repetition> {
+    ) -> Result<(Option<Position>, PlaceSet), Repetition> {
         debug_assert_eq!(self.owner_of(subject.as_str()), self.own, "only the owner gives offsets");
+        let mut places = PlaceSet::default();
+        let position = self.engine.publish(subject, message, now, &mut places)?;
+        Ok((position, places))
+    }
+
+    /// The workers that get a message on `subject`: every shard knows them.
+    pub fn workers(&mut self, subject: &Subject, except: Option<Address>) -> Recipients {
         let mut recipients = Recipients::default();
-        let position = self.engine.publish(subject, message, now, &mut recipients.places)?;
-        let draw = position.map_or_else(|| self.directory.draw(), |position| mix(position.offset));
-        self.directory.collect(subject.as_str(), draw, &[], &mut recipients);
-        Ok((position, recipients))
+        if !self.directory.is_empty() {
+            let draw = self.directory.draw();
+            self.directory.collect(subject.as_str(), draw, &[], except, &mut recipients);
+        }
+        recipients
     }
 }
 
@@ -156,9 +169,10 @@ mod tests {
             },
         });
         let message = Message { subject: subject.clone(), reply: None, headers: None, payload: Box::default() };
-        let (position, recipients) = hub.publish(&subject, &Arc::new(message), Tick::ZERO).unwrap();
+        let (position, places) = hub.publish(&subject, &Arc::new(message), Tick::ZERO).unwrap();
         assert_eq!(position.unwrap().offset, 1);
-        assert_eq!(recipients.places.iter().collect::<Vec<_>>(), [Place(3)]);
-        assert!(recipients.seats.is_empty());
+        assert_eq!(places.iter().collect::<Vec<_>>(), [Place(3)]);
+        let workers = hub.workers(&subject, None);
+        assert!(workers.is_one() && workers.places.contains(Place(3)));
     }
 }

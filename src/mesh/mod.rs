@@ -32,8 +32,20 @@ use crate::proto::user::User;
 #[derive(Debug)]
 pub enum Mail {
     // --- asks: to the owner of a channel, to the shard of a connection, or to everybody about the directory ---
-    /// To the channel's owner: give it an offset, and to everybody who listens.
+    /// To the channel's owner: give it an offset, and to the clients who listen. To the keeper of a request: its answer.
     Publish(Box<Publish>),
+    /// To one shard, from an in-process worker: to the workers who listen. All that one worker says goes by the same shard.
+    Spread(Box<Publish>),
+    /// To the owner of a channel or the shard of a connection, behind what `origin` has published there: it hears when what was sent
+    /// on because of that has come to where it was sent (`Marked`).
+    Mark {
+        origin: Place,
+    },
+    /// To the origin of a mark: what was before it has been handed on here, and `onward` further marks went with what was sent on.
+    Marked {
+        depth: u8,
+        onward: u16,
+    },
     /// To the channel's owner: the sending shard has its first listener; answered with `Joined`.
     Join {
         subject: Subject,
@@ -66,7 +78,7 @@ pub enum Mail {
         user: Subject,
         asker: Address,
     },
-    /// To every shard: a wildcard or queue subscription exists; answered with `Registered` if `waiting`.
+    /// To every shard: a worker has subscribed; answered with `Registered` if `waiting`.
     Enlist {
         membership: Membership,
         waiting: Option<Address>,
@@ -164,6 +176,18 @@ pub enum Mail {
         delivery: Box<Delivery>,
         is_second_choice: bool,
     },
+    /// Behind deliveries of what `origin` has published; answered with `Marked`, one for one, which is an ask and keeps no tell from
+    /// being taken.
+    MarkTold {
+        origin: Place,
+        depth: u8,
+    },
+    /// Whether the owner takes the message of `key` that this shard has called `number`, or it is a repetition.
+    Verdict {
+        key: Key,
+        number: u32,
+        is_taken: bool,
+    },
     /// The owner knows of the sending shard's listeners.
     Joined {
         subject: Subject,
@@ -224,6 +248,18 @@ pub enum Mail {
 pub struct Publish {
     pub message: Arc<Message>,
     pub from: Option<Publisher>,
+    pub reach: Reach,
+}
+
+/// Who is to get what is with the owner of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Clients; the publisher's shard has sent it to the workers.
+    Clients,
+    /// Clients; the publisher's shard sends it to the workers too, once it knows by the number that it is no repetition.
+    ClientsFirst(u32),
+    /// Both, from the owner.
+    All,
 }
 
 /// Who published, and what it wants to hear.
@@ -243,8 +279,48 @@ pub struct Publisher {
 pub struct Delivery {
     pub message: Arc<Message>,
     pub position: Option<Position>,
+    pub audience: Audience,
     /// The one connection that does not get it.
     pub except: Option<Address>,
+    /// Who hears that nobody is there, should everybody have left who was: there is no other delivery.
+    pub asker: Option<Address>,
+    /// The publisher's shard.
+    pub origin: Option<Place>,
+}
+
+/// Who of a shard gets a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    Clients,
+    Workers,
+}
+
+impl Publish {
+    pub fn new(message: impl Into<Arc<Message>>, from: Option<Publisher>) -> Publish {
+        Publish { message: message.into(), from, reach: Reach::Clients }
+    }
+
+    /// The connection that does not want its own message back.
+    pub fn except(&self) -> Option<Address> {
+        self.from.filter(|from| from.is_silent).map(|from| from.address)
+    }
+
+    pub fn origin(&self) -> Option<Place> {
+        self.from.map(|from| from.address.place)
+    }
+
+    /// The message on its way to the clients of a place.
+    pub fn to_clients(&self, position: Option<Position>) -> Delivery {
+        let message = self.message.clone();
+        let (except, origin) = (self.except(), self.origin());
+        Delivery { message, position, audience: Audience::Clients, except, asker: None, origin }
+    }
+
+    /// And to workers, who know of no positions; `is_only` says that nobody else gets it.
+    pub fn to_workers(&self, is_only: bool) -> Delivery {
+        let asker = self.from.filter(|from| is_only && from.wants_no_responders).map(|from| from.address);
+        Delivery { audience: Audience::Workers, asker, ..self.to_clients(None) }
+    }
 }
 
 /// A message that wants an answer, from the shard that waits for that.
@@ -323,7 +399,9 @@ impl Mail {
     /// The payload's size, if that is worth counting; else 0.
     fn large_bytes(&self) -> usize {
         let bytes = match self {
-            Mail::Publish(publish) | Mail::ToConn { publish, .. } => publish.message.payload.len(),
+            Mail::Publish(publish) | Mail::Spread(publish) | Mail::ToConn { publish, .. } => {
+                publish.message.payload.len()
+            }
             Mail::Deliver(delivery) | Mail::Direct { delivery, .. } => delivery.message.payload.len(),
             Mail::Question(question) => question.delivery.message.payload.len(),
             Mail::Answer(answer) => answer.payload.len(),
@@ -342,6 +420,9 @@ impl Mail {
     pub fn lane(&self) -> Lane {
         match self {
             Mail::Publish(_)
+            | Mail::Spread(_)
+            | Mail::Mark { .. }
+            | Mail::Marked { .. }
             | Mail::Join { .. }
             | Mail::Leave { .. }
             | Mail::Replay(_)
@@ -371,6 +452,8 @@ impl Mail {
             | Mail::Unacked(_)
             | Mail::CatchUp { .. }
             | Mail::Direct { .. }
+            | Mail::MarkTold { .. }
+            | Mail::Verdict { .. }
             | Mail::Joined { .. }
             | Mail::Replayed(_)
             | Mail::Roster { .. }

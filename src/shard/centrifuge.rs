@@ -9,7 +9,7 @@ use crate::mesh::{Publish, Publisher};
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::next_command;
 use crate::proto::event::Message;
-use crate::proto::subject::{Pattern, Subject};
+use crate::proto::subject::Subject;
 use crate::proto::token::Refused;
 use crate::proto::ws::Opcode;
 
@@ -40,7 +40,7 @@ impl Core {
         match step {
             Step::Open { user, channels } => {
                 if let Some(user) = user {
-                    self.subscribe(key, TAG_ADDED, &Pattern::from(user.clone()), None);
+                    self.subscribe(key, TAG_ADDED, &user);
                     self.announce_user(key, user);
                 }
                 channels.into_iter().for_each(|channel| self.open_channel(key, channel));
@@ -58,7 +58,7 @@ impl Core {
                     is_silent: false,
                 };
                 self.counters().received.add(1);
-                self.publish(Publish { message: message.into(), from: Some(from) });
+                self.publish(Publish::new(message, Some(from)));
                 self.park_if_crowded(key);
             }
             Step::Call { serial, method, payload } => {
@@ -108,7 +108,7 @@ impl Core {
         }
         match since {
             Some(since) => self.subscribe_since(key, tag, channel.clone(), since),
-            None => _ = self.subscribe(key, tag, &Pattern::from(channel.clone()), None),
+            None => _ = self.subscribe(key, tag, &channel),
         }
         self.recall(key, channel, since);
     }

@@ -6,7 +6,8 @@
 //!            +-- tg.service.<s>    --> one worker of each queue group ----------------------> direct
 //!            +-- tg.presence.<c>   --> the channel's owner, who answers (`presence`)
 //!            +-- tg.event.<e>      --> the same, if the gateway itself says it
-//!            '-- everything else   --> owner: position, recipients --> places, members ------> deliver, direct
+//!            '-- everything else --+--> workers, who are known here, as in a line (`lines`) -> deliver, direct
+//!                                  '--> owner: position, history --> clients' places -------> deliver
 //! ```
 
 use std::rc::Rc;
@@ -17,64 +18,136 @@ use smallvec::SmallVec;
 use crate::base::{Address, Key};
 use crate::conn::{Pushed, TAG_ADDED};
 use crate::hub::questions::is_question;
-use crate::hub::unacked::wants_ack;
-use crate::hub::{Command, Destination, Listener, Member, Membership, Recipients, Repetition, Seat, SubKey, mix};
+use crate::hub::unacked::{requester, wants_ack};
+use crate::hub::{
+    Command, Destination, Listener, Member, Membership, PlaceSet, Recipients, Repetition, Seat, SubKey, mix,
+};
 use crate::limits;
-use crate::mesh::{Delivery, Mail, Publish, Publisher};
+use crate::mesh::{Audience, Delivery, Mail, Publish, Publisher, Reach};
 use crate::proto::CloseReason;
+use crate::proto::bus;
+use crate::proto::channel::RuleNumber;
 use crate::proto::event::{Event, Message, Position};
-use crate::proto::subject::{Pattern, Subject};
+use crate::proto::subject::Subject;
 
+use super::questions::status;
 use super::{Core, mark_dirty};
 
 impl Core {
-    /// Sends a message where its subject leads.
+    /// Sends a message where its subject leads. Workers get it from here, so that what one publisher says comes to each of them in
+    /// order, over all subjects; clients get it from the owner, in the order of the channel.
     pub(super) fn publish(&mut self, publish: Publish) {
         match Destination::of(&publish.message.subject) {
             Destination::Conn(address) if address.place == self.place => self.deliver_to_conn(address.key, publish),
             Destination::Conn(address) if self.post.mesh().is_shard(address.place) => {
-                self.post.push(address.place, Mail::ToConn { key: address.key, publish: Box::new(publish) });
+                let from = publish.from;
+                self.send_on(from, address.place, Mail::ToConn { key: address.key, publish: Box::new(publish) });
             }
             Destination::Request(id) if id.place == self.place => self.answer_request(id, &publish),
             Destination::Request(id) if self.post.mesh().is_shard(id.place) => {
-                self.post.push(id.place, Mail::Publish(Box::new(publish)));
+                self.send_on(publish.from, id.place, Mail::Publish(Box::new(publish)));
             }
             Destination::Conn(_) | Destination::Request(_) | Destination::Nowhere => self.tell_nobody_there(&publish),
             Destination::Service => {
                 let mut recipients = Recipients::default();
                 let draw = publish.from.map_or_else(|| self.hub.directory.draw(), |from| mix(from.address.to_bits()));
-                self.hub.directory.collect(publish.message.subject.as_str(), draw, &[], &mut recipients);
-                self.distribute(publish, None, &recipients);
+                let subject = publish.message.subject.as_str();
+                self.hub.directory.collect(subject, draw, &[], publish.except(), &mut recipients);
+                self.give_to_workers(publish, recipients);
             }
             Destination::Event if publish.from.is_some() => self.tell_nobody_there(&publish),
             Destination::Event => {
                 let subject = publish.message.subject.clone();
-                self.publish_at_owner(&subject, publish);
+                self.publish_owned(&subject, publish);
             }
             Destination::Presence(channel) => self.publish_presence(&channel, publish),
-            Destination::Owner(subject) => self.publish_at_owner(&subject, publish),
+            Destination::Owner(subject) => self.publish_owned(&subject, publish),
         }
     }
 
-    pub(super) fn publish_at_owner(&mut self, subject: &Subject, publish: Publish) {
+    /// To the workers from here, to the clients by the owner of `subject`.
+    pub(super) fn publish_owned(&mut self, subject: &Subject, publish: Publish) {
+        let workers = self.hub.workers(&publish.message.subject, publish.except());
+        let mut for_clients = Publish::new(publish.message.clone(), publish.from);
+        match &mut for_clients.from {
+            // No client listens to an inbox, and it has no positions.
+            from if subject.is_inbox() && from.is_none_or(|from| from.wants_position.is_none()) => {
+                return self.give_to_workers(publish, workers);
+            }
+            // A worker is there. Whoever asks a user asks its clients, though.
+            Some(from) if !workers.is_empty() && !subject.is_reserved() => from.wants_no_responders = false,
+            _ => {}
+        }
         let owner = self.hub.owner_of(subject.as_str());
-        if owner == self.place && is_question(&publish.message) {
+        if owner == self.place {
+            if self.publish_here(subject, for_clients) && !workers.is_empty() {
+                self.give_to_workers(publish, workers);
+            }
+            return;
+        }
+        let waits = !workers.is_empty() && self.hub.engine.may_be_repetition(&publish.message);
+        let publisher = publish.from.filter(|from| waits && from.address.place == self.place);
+        if let Some(from) = publisher {
+            let number = self.lines.wait(from.address.key, publish, workers);
+            for_clients.reach = Reach::ClientsFirst(number);
+            self.park_if_line_is_long(from.address.key);
+        } else if !workers.is_empty() {
+            self.give_to_workers(publish, workers);
+        }
+        self.send_on(for_clients.from, owner, Mail::Publish(Box::new(for_clients)));
+    }
+
+    /// Something published elsewhere, for what this shard owns.
+    pub(super) fn publish_for_another(&mut self, publish: Publish) {
+        match Destination::of(&publish.message.subject) {
+            Destination::Owner(subject) if publish.reach == Reach::All => self.publish_owned(&subject, publish),
+            Destination::Owner(subject) => self.publish_for_clients(&subject, publish),
+            Destination::Event => {
+                let subject = publish.message.subject.clone();
+                self.publish_for_clients(&subject, publish);
+            }
+            Destination::Request(id) if id.place == self.place => self.answer_request(id, &publish),
+            Destination::Presence(channel) => self.publish_presence(&channel, publish),
+            _ => self.tell_nobody_there(&publish),
+        }
+    }
+
+    fn publish_for_clients(&mut self, subject: &Subject, publish: Publish) {
+        let (from, reach) = (publish.from, publish.reach);
+        let is_taken = self.publish_here(subject, publish);
+        if let (Some(from), Reach::ClientsFirst(number)) = (from, reach) {
+            let Address { place, key } = from.address;
+            self.post.push(place, Mail::Verdict { key, number, is_taken });
+        }
+    }
+
+    /// The owner's part; false if the message is a repetition, which reaches nobody.
+    fn publish_here(&mut self, subject: &Subject, publish: Publish) -> bool {
+        if is_question(&publish.message) {
             self.ask_user(subject, publish);
-        } else if owner == self.place && wants_ack(&publish.message) {
+        } else if wants_ack(&publish.message) {
             self.keep_for_user(subject, publish);
-        } else if owner == self.place {
+        } else {
             match self.hub.publish(subject, &publish.message, self.now) {
-                Ok((position, recipients)) => self.distribute(publish, position, &recipients),
-                Err(Repetition { rule, loss, position }) => {
-                    self.counters().lost(rule, loss).add(1);
-                    // Everybody has what it says: it is where the one before it is.
-                    if let Some((from, number)) = publish.from.and_then(|from| Some((from, from.wants_position?))) {
-                        self.tell_published(from, number, Some(position));
-                    }
+                Ok((position, places)) => self.give_to_clients(publish, position, &places),
+                Err(repetition) => {
+                    self.repeated(&publish, repetition);
+                    return false;
                 }
             }
-        } else {
-            self.post.push(owner, Mail::Publish(Box::new(publish)));
+        }
+        true
+    }
+
+    /// Everybody has what it says: it is where the one before it is. Whoever has asked with it hears that nobody is asked again.
+    fn repeated(&mut self, publish: &Publish, repetition: Repetition) {
+        let Repetition { rule, loss, position } = repetition;
+        self.counters().lost(rule, loss).add(1);
+        if let Some((from, number)) = publish.from.and_then(|from| Some((from, from.wants_position?))) {
+            self.tell_published(from, number, Some(position));
+        }
+        if let Some(reply) = requester(&publish.message).filter(|reply| Subject::check(reply.as_str()).is_ok()) {
+            self.publish_outcome(status(reply.clone(), bus::DUPLICATE));
         }
     }
 
@@ -84,7 +157,7 @@ impl Core {
         let mut recipients = Recipients::default();
         let preferred = self.sticky.get(&key).map_or(&[][..], |members| members);
         let draw = mix(self.address(key).to_bits());
-        self.hub.directory.collect(message.subject.as_str(), draw, preferred, &mut recipients);
+        self.hub.directory.collect(message.subject.as_str(), draw, preferred, None, &mut recipients);
         if !recipients.has_addressee {
             return Err(message);
         }
@@ -92,60 +165,83 @@ impl Core {
         if !is_as_before {
             self.sticky.insert(key, recipients.seats.iter().map(|seat| seat.member).collect());
         }
-        self.distribute(Publish { message, from: None }, None, &recipients);
+        self.hand_to_workers(&Publish::new(message, None), &recipients);
         Ok(())
     }
 
-    /// Hands one message to all who get it, and tells its publisher what it wanted to know.
-    pub(super) fn distribute(&mut self, publish: Publish, position: Option<Position>, recipients: &Recipients) {
-        if recipients.is_empty() {
+    /// To clients wherever they are, and what its publisher wanted to know.
+    pub(super) fn give_to_clients(&mut self, publish: Publish, position: Option<Position>, places: &PlaceSet) {
+        if places.is_empty() {
             self.tell_nobody_there(&publish);
         }
         if let Some((from, number)) = publish.from.and_then(|from| Some((from, from.wants_position?))) {
             self.tell_published(from, number, position);
         }
-        let except = publish.from.filter(|from| from.is_silent).map(|from| from.address);
-        let message = publish.message;
-        for place in recipients.places.iter().filter(|place| *place != self.place) {
-            let delivery = Delivery { message: message.clone(), position, except };
-            self.post.push(place, Mail::Deliver(Box::new(delivery)));
-        }
-        for seat in recipients.seats.iter().filter(|seat| seat.member.place != self.place) {
-            let delivery = Box::new(Delivery { message: message.clone(), position, except });
-            let mail = Mail::Direct { seat: seat.clone(), delivery, is_second_choice: false };
-            self.post.push(seat.member.place, mail);
-        }
-        let event = Rc::new(Event::new(message, position));
         let own = self.place;
-        for seat in recipients.seats.iter().filter(|seat| seat.member.place == own) {
-            self.direct(&seat.member, &event);
+        for place in places.iter().filter(|place| *place != own) {
+            self.send_on(publish.from, place, Mail::Deliver(Box::new(publish.to_clients(position))));
         }
-        if recipients.places.contains(self.place) {
-            self.deliver(&event, except);
+        if places.contains(own) {
+            let except = publish.except();
+            self.deliver(&Rc::new(Event::new(publish.message, position)), Audience::Clients, except);
         }
     }
 
-    /// To everybody of this shard who listens.
-    pub(super) fn deliver(&mut self, event: &Rc<Event>, except: Option<Address>) {
-        let Ok(command) = Command::of(&event.message.subject) else { return };
-        // A command is for the connections of the user, whatever they call themselves; observers see it as a message.
-        if let (Some(command), Destination::Owner(user)) = (command, Destination::of(&event.message.subject)) {
-            let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
-            self.hub.listeners.for_each(&user, |listener, _| keys.push(listener.key));
-            for key in keys {
-                if self.slots.get(key).is_some_and(|conn| conn.is_client()) {
-                    self.obey(key, command, &event.message);
-                }
-            }
+    /// To the workers that have been found, behind all that the same publisher has said before.
+    pub(super) fn give_to_workers(&mut self, publish: Publish, workers: Recipients) {
+        if workers.is_empty() {
+            return self.tell_nobody_there(&publish);
         }
-        self.forget_recalls(&event.message.subject);
+        match publish.from.filter(|from| self.lines.has(from.address, self.place)) {
+            Some(from) => {
+                self.lines.follow(from.address.key, publish, workers);
+                self.park_if_line_is_long(from.address.key);
+            }
+            None => self.hand_to_workers(&publish, &workers),
+        }
+    }
+
+    pub(super) fn hand_to_workers(&mut self, publish: &Publish, workers: &Recipients) {
+        let (own, is_only) = (self.place, workers.is_one());
+        for place in workers.places.iter().filter(|place| *place != own) {
+            self.send_on(publish.from, place, Mail::Deliver(Box::new(publish.to_workers(is_only))));
+        }
+        for seat in workers.seats.iter().filter(|seat| seat.member.place != own) {
+            let delivery = Box::new(publish.to_workers(is_only));
+            let mail = Mail::Direct { seat: seat.clone(), delivery, is_second_choice: false };
+            self.send_on(publish.from, seat.member.place, mail);
+        }
+        let event = Rc::new(Event::new(publish.message.clone(), None));
+        for seat in workers.seats.iter().filter(|seat| seat.member.place == own) {
+            self.direct(&seat.member, &event);
+        }
+        if workers.places.contains(own) {
+            self.deliver(&event, Audience::Workers, publish.except());
+        }
+    }
+
+    /// A letter of another shard.
+    pub(super) fn delivered(&mut self, delivery: Delivery) {
+        let Delivery { message, position, audience, except, asker, .. } = delivery;
+        let event = Rc::new(Event::new(message, position));
+        let count = self.deliver(&event, audience, except);
+        if let (0, Some(asker), Some(reply)) = (count, asker, &event.message.reply) {
+            self.tell_no_responders(asker, reply);
+        }
+    }
+
+    /// To everybody of this shard who listens: how many those are.
+    pub(super) fn deliver(&mut self, event: &Rc<Event>, audience: Audience, except: Option<Address>) -> u64 {
+        if audience == Audience::Clients && !self.obey_all(event) {
+            return 0;
+        }
         // Whoever can answer a question has been asked it, and the same for what is to be acknowledged.
         let is_said = is_question(&event.message) || wants_ack(&event.message);
         let mut ended: SmallVec<[(Key, CloseReason); 4]> = SmallVec::new();
         let mut finished: SmallVec<[SubKey; 4]> = SmallVec::new();
         let mut delivered = 0;
         let Core { hub, slots, settings, work, place, held, counters, .. } = self;
-        hub.listeners.for_each(&event.message.subject, |listener, number| {
+        let push = |listener: Listener, number: RuleNumber| {
             let Listener { key, tag } = listener;
             let Some(conn) = slots.get_mut(key) else { return };
             if except == Some(Address { place: *place, key }) || is_said && conn.can_answer(settings) {
@@ -169,26 +265,56 @@ impl Core {
                 return ended.push((key, CloseReason::SlowConsumer));
             }
             mark_dirty(key, conn, &mut work.dirty);
-        });
+        };
+        match audience {
+            Audience::Clients => hub.listeners.for_each(&event.message.subject, push),
+            Audience::Workers => {
+                let number = settings.channels.fallback();
+                let mut push = push;
+                hub.listeners.for_each_worker(&event.message.subject, |listener| push(listener, number));
+            }
+        }
         self.counters().delivered.add(delivered);
         finished.into_iter().for_each(|sub| self.withdraw(sub));
         ended.into_iter().for_each(|(key, reason)| self.end(key, reason));
+        delivered
+    }
+
+    /// A command is for the connections of the user, whatever they call themselves; workers see it as a message. False if it is none.
+    fn obey_all(&mut self, event: &Event) -> bool {
+        let Ok(command) = Command::of(&event.message.subject) else { return false };
+        if let (Some(command), Destination::Owner(user)) = (command, Destination::of(&event.message.subject)) {
+            let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
+            self.hub.listeners.for_each(&user, |listener, _| keys.push(listener.key));
+            for key in keys {
+                if self.slots.get(key).is_some_and(|conn| conn.is_client()) {
+                    self.obey(key, command, &event.message);
+                }
+            }
+        }
+        self.forget_recalls(&event.message.subject);
+        true
     }
 
     /// A message for one member of a queue group. It may have left while the message was on its way.
     pub(super) fn seated(&mut self, seat: Seat, delivery: Delivery, is_second_choice: bool) {
         let is_there = self.hub.listeners.listener(seat.member.sub).is_some();
-        let seat = if is_there || is_second_choice {
-            Some(seat)
-        } else {
-            self.hub.directory.replace(delivery.message.subject.as_str(), &seat.queue)
+        let seat = match is_there {
+            true => Some(seat),
+            false if is_second_choice => None,
+            false => self.hub.directory.replace(delivery.message.subject.as_str(), &seat.queue, delivery.except),
         };
-        let Some(seat) = seat else { return };
-        if seat.member.place == self.place {
-            self.direct(&seat.member, &Rc::new(Event::new(delivery.message, delivery.position)));
-        } else {
-            let mail = Mail::Direct { seat: seat.clone(), delivery: Box::new(delivery), is_second_choice: true };
-            self.post.push(seat.member.place, mail);
+        match (seat, delivery.asker, &delivery.message.reply) {
+            (Some(seat), ..) if seat.member.place == self.place => {
+                self.direct(&seat.member, &Rc::new(Event::new(delivery.message, None)));
+            }
+            (Some(seat), ..) => {
+                let (to, origin) = (seat.member.place, delivery.origin);
+                self.barrier.sent_on_again(origin, to);
+                self.post.push(to, Mail::Direct { seat, delivery: Box::new(delivery), is_second_choice: true });
+            }
+            (None, Some(asker), Some(reply)) => self.tell_no_responders(asker, reply),
+            (None, ..) => {}
         }
     }
 
@@ -251,7 +377,7 @@ impl Core {
                     let greeting = self.settings.channels.of(&channel).greeting();
                     match greeting {
                         Some(since) => self.subscribe_since(key, TAG_ADDED, channel.clone(), since),
-                        None => _ = self.subscribe(key, TAG_ADDED, &Pattern::from(channel.clone()), None),
+                        None => _ = self.subscribe(key, TAG_ADDED, &channel),
                     }
                     self.recall(key, channel, greeting);
                 }

@@ -36,12 +36,12 @@ impl Core {
                 for (tag, (channel, since)) in (0..).zip(opening.channels) {
                     match since {
                         Some(since) => self.subscribe_since(key, tag, channel.clone(), since),
-                        None => _ = self.subscribe(key, tag, &Pattern::from(channel.clone()), None),
+                        None => _ = self.subscribe(key, tag, &channel),
                     }
                     self.recall(key, channel, since);
                 }
                 if let Some(user) = opening.user {
-                    self.subscribe(key, TAG_ADDED, &Pattern::from(user.clone()), None);
+                    self.subscribe(key, TAG_ADDED, &user);
                     self.announce_user(key, user);
                 }
                 self.notify_service(key, Kind::Open);
@@ -52,9 +52,9 @@ impl Core {
             Step::Message(message) => self.client_message(key, message),
             Step::Commands(payload) => self.commands(key, &payload),
             Step::Worker(worker::Step::Subscribe { tag, pattern, queue }) => {
-                self.subscribe(key, tag, &pattern, queue);
-                self.park_if_crowded(key);
+                self.subscribe_worker(key, tag, &pattern, queue);
             }
+            Step::Worker(worker::Step::Ping) => self.ping(key),
             Step::Worker(worker::Step::Unsubscribe(sub)) => {
                 self.withdraw(sub);
                 self.park_if_crowded(key);
@@ -81,10 +81,10 @@ impl Core {
 
     // --- subscriptions -----------------------------------------------------------------------------------------------
 
-    /// Subscribes `key`, and tells whoever must know; until they have confirmed, the connection waits.
-    pub(super) fn subscribe(&mut self, key: Key, tag: u32, pattern: &Pattern, queue: Option<&str>) -> Option<SubKey> {
+    /// Subscribes a client, and tells whoever must know; until they have confirmed, the connection waits.
+    pub(super) fn subscribe(&mut self, key: Key, tag: u32, subject: &Subject) -> Option<SubKey> {
         let conn = self.slots.get_mut(key).filter(|conn| conn.ended().is_none())?;
-        let (sub, registration) = self.hub.listeners.subscribe(key, tag, pattern, queue);
+        let (sub, registration) = self.hub.listeners.subscribe(key, tag, subject);
         match registration {
             Registration::Done => conn.subscribed(tag, sub, 0),
             Registration::Joining => conn.subscribed(tag, sub, 1),
@@ -99,18 +99,23 @@ impl Core {
                     self.post.push(owner, Mail::Join { subject, from: self.place, serial });
                 }
             }
-            Registration::Enlist(membership) => {
-                // First of all: enlisting delivers what has waited for a worker, and that may end this very connection.
-                conn.subscribed(tag, sub, self.post.mesh().shards() - 1);
-                let waiting = Some(self.address(key));
-                self.post.push_all(|| Mail::Enlist { membership: membership.clone(), waiting });
-                self.enlist(membership);
-            }
         }
         if self.settings.channels.has_presence() {
             self.announce_arrival(sub);
         }
         Some(sub)
+    }
+
+    /// Subscribes a worker, and tells every shard; until they have confirmed, the connection waits.
+    fn subscribe_worker(&mut self, key: Key, tag: u32, pattern: &Pattern, queue: Option<&str>) {
+        let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) else { return };
+        let (sub, membership) = self.hub.listeners.subscribe_worker(key, tag, pattern, queue);
+        // First of all: enlisting delivers what has waited for a worker, and that may end this very connection.
+        conn.subscribed(tag, sub, self.post.mesh().shards() - 1);
+        let waiting = Some(self.address(key));
+        self.post.push_all(|| Mail::Enlist { membership: membership.clone(), waiting });
+        self.enlist(membership);
+        self.park_if_crowded(key);
     }
 
     /// Ends a subscription, and tells whoever knew of it.
@@ -158,7 +163,7 @@ impl Core {
             payload: publish.payload.into(),
         };
         self.counters().received.add(1);
-        self.publish(Publish { message: message.into(), from: Some(from) });
+        self.publish(Publish::new(message, Some(from)));
         self.park_if_crowded(key);
     }
 
@@ -170,7 +175,7 @@ impl Core {
             is_silent: false,
         };
         self.counters().received.add(1);
-        self.publish(Publish { message: message.into(), from: Some(from) });
+        self.publish(Publish::new(message, Some(from)));
         self.park_if_crowded(key);
     }
 
@@ -215,7 +220,7 @@ impl Core {
             headers.finish()
         });
         let message = Message { subject, reply: None, headers, payload };
-        self.publish(Publish { message: message.into(), from: None });
+        self.publish(Publish::new(message, None));
     }
 
     pub(super) fn ask_service(&mut self, key: Key, opcode: Opcode, payload: Box<[u8]>) {
@@ -289,7 +294,7 @@ impl Core {
         }
     }
 
-    fn unpark(&mut self, key: Key) {
+    pub(super) fn unpark(&mut self, key: Key) {
         if let Some(conn) = self.slots.get_mut(key) {
             conn.is_parked = false;
             self.work.resume.push(key);

@@ -41,8 +41,8 @@ pub(super) enum Drain {
 }
 
 /// What the shards say to each other when no client is left, so that a worker that is sent away has heard what became of its
-/// questions and messages. The outcome goes by the owner of the reply subject, so it takes two letters: `Mail::Farewell` is behind
-/// the first of them on its lane, `Mail::Forwarded` behind the second.
+/// questions and messages. What a client said last is an ask to the home of the question: `Mail::Farewell` is behind that. The outcome
+/// is a tell from there to the worker's shard: `Mail::Forwarded` is behind that.
 ///
 /// ```text
 ///  owes nothing --Farewell--> every shard --(has it from all)--Forwarded--> every shard --(has it from all)--> workers go
@@ -198,7 +198,7 @@ impl Core {
             headers: None,
             payload: payload.to_string().into_bytes().into(),
         };
-        self.publish(Publish { message: message.into(), from: None });
+        self.publish(Publish::new(message, None));
     }
 
     fn begin_departures(&mut self) {

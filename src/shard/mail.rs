@@ -1,11 +1,8 @@
 //! What other threads say to this shard.
 
-use std::rc::Rc;
-
 use crate::base::Key;
 use crate::limits;
 use crate::mesh::{Lane, Mail};
-use crate::proto::event::Event;
 
 use super::Core;
 
@@ -26,7 +23,15 @@ impl Core {
 
     fn read(&mut self, mail: Mail) {
         match mail {
-            Mail::Publish(publish) => self.publish(*publish),
+            Mail::Publish(publish) => self.publish_for_another(*publish),
+            Mail::Spread(publish) => {
+                let workers = self.hub.workers(&publish.message.subject, publish.except());
+                self.give_to_workers(*publish, workers);
+            }
+            Mail::Mark { origin } => self.mark(origin),
+            Mail::MarkTold { origin, depth } => self.mark_told(origin, depth),
+            Mail::Marked { depth, onward } => self.marked(depth, onward),
+            Mail::Verdict { key, number, is_taken } => self.lines.decide(key, number, is_taken),
             Mail::Join { subject, from, serial } => {
                 self.hub.engine.join(&subject, from);
                 self.post.push(from, Mail::Joined { subject, serial });
@@ -56,10 +61,7 @@ impl Core {
             }
             Mail::Resign { membership } => self.resigned(&membership),
             Mail::ToConn { key, publish } => self.deliver_to_conn(key, *publish),
-            Mail::Deliver(delivery) => {
-                let event = Rc::new(Event::new(delivery.message, delivery.position));
-                self.deliver(&event, delivery.except);
-            }
+            Mail::Deliver(delivery) => self.delivered(*delivery),
             Mail::Question(question) => self.question(*question),
             Mail::Over { key, id } => self.over(key, id),
             Mail::Asked { id, from, keys } => self.asked(id, from, &keys),

@@ -9,6 +9,8 @@
 //! - `pump`      bytes of a connection to steps, TLS included; pauses and resumes it
 //! - `centrifuge` the same for commands of the client protocol
 //! - `dispatch`  the one match from step to effect: the gateway's table of contents
+//! - `lines`     publishers whose messages wait until it is known that they are no repetitions
+//! - `barrier`   PONG after all that was published before
 //! - `deliver`   messages to subscribers: owner, places, connections
 //! - `replay`    what connections missed: asked of the owners, before what is live
 //! - `requests`  accepted requests: to their keepers, to workers, to those who wait for the result
@@ -22,6 +24,7 @@
 //!
 //! `Core` is a shard without its driver; it leaves submissions in lists, and the turn hands them over.
 
+mod barrier;
 mod centrifuge;
 pub mod counters;
 mod deliver;
@@ -29,6 +32,7 @@ mod dispatch;
 pub mod drain;
 mod handshakes;
 mod lifetime;
+mod lines;
 mod mail;
 mod presence;
 mod pump;
@@ -60,9 +64,11 @@ use crate::proto::CloseReason;
 use crate::proto::event::Message;
 use crate::proto::subject::Subject;
 
+use barrier::Barrier;
 use counters::Counters;
 use drain::{Drain, Farewells, Listens};
 use handshakes::Handshakes;
+use lines::Lines;
 use services::Failure;
 
 /// One listener of a shard: who comes in by it, and whether they speak TLS.
@@ -137,6 +143,8 @@ pub(crate) struct Core {
     resting: Vec<(ListenerId, Tick)>,
     drain: Drain,
     farewells: Farewells,
+    lines: Lines,
+    barrier: Barrier,
     now: Tick,
 }
 
@@ -169,7 +177,8 @@ impl<D: Driver> Shard<D> {
         // Beside what else waits for a client, they must not make it slow.
         let client_bytes_max = settings.outbox_bytes_max / 4;
         let unacked = Bounds { client_bytes_max, bytes_max: settings.unacked_bytes_max };
-        let hub = Hub::new(parts.place, parts.mesh.shards(), engine, unacked, parts.seed);
+        let shards = parts.mesh.shards();
+        let hub = Hub::new(parts.place, shards, engine, unacked, parts.seed);
         let core = Core {
             place: parts.place,
             settings,
@@ -197,6 +206,8 @@ impl<D: Driver> Shard<D> {
             resting: Vec::new(),
             drain: Drain::No,
             farewells: Farewells::default(),
+            lines: Lines::default(),
+            barrier: Barrier::new(parts.place, shards),
             now: parts.now,
         };
         let listening = vec![Listens::No; core.entrances.len()];
@@ -237,6 +248,7 @@ impl<D: Driver> Shard<D> {
         self.handshake();
         self.resume_accepts();
         self.core.resume();
+        self.core.advance_lines();
         self.core.forward_requests();
         self.core.send_again();
         if self.core.hub.engine.announce_at() <= self.core.now {
@@ -376,6 +388,8 @@ impl<D: Driver> Shard<D> {
             keepers: self.core.keepers.len(),
             recalls: self.core.recalls.len(),
             waiting_most: self.core.waiting_most(),
+            lines: self.core.lines.len(),
+            pongs_owed: self.core.barrier.len(),
             parked: self.core.parked.len(),
             backlog: self.core.post.backlog(),
         }
@@ -412,6 +426,9 @@ pub struct Census {
     pub recalls: usize,
     /// The most bytes that wait for one client, held back or not.
     pub waiting_most: usize,
+    /// Publishers whose messages wait for an owner's verdict, and those that wait for a PONG.
+    pub lines: usize,
+    pub pongs_owed: usize,
     /// Publishers that wait for room in other shards' mailboxes.
     pub parked: usize,
     /// Letters that wait for the same.
@@ -450,7 +467,7 @@ impl Core {
     /// When the next turn must begin, whatever completes.
     fn next_deadline(&self) -> Tick {
         let is_crowded = self.post.is_crowded();
-        let has_requests = self.hub.requests.has_work() && !is_crowded;
+        let has_requests = (self.hub.requests.has_work() || self.lines.has_work()) && !is_crowded;
         let announce_at = if is_crowded { Tick::NEVER } else { self.hub.engine.announce_at() };
         let is_busy = !self.handshakes.is_empty() || !self.work.resume.is_empty() || !self.work.dirty.is_empty();
         let has_work = is_busy || has_requests;

@@ -20,10 +20,10 @@ use crate::base::{Address, Key};
 use crate::conn::Door;
 use crate::hub::SubKey;
 use crate::limits;
-use crate::mesh::{Delivery, Mail, Publish, Publisher};
+use crate::mesh::{Audience, Mail, Publish, Publisher};
 use crate::proto::event::{Event, Message};
 use crate::proto::presence::{Change, Connected, Found, Present, Roster};
-use crate::proto::subject::{Pattern, Subject};
+use crate::proto::subject::Subject;
 
 use super::Core;
 
@@ -79,14 +79,14 @@ impl Core {
                 wants_no_responders: false,
                 is_silent: true,
             };
-            self.publish_at_owner(&subject, Publish { message: message.into(), from: Some(from) });
+            self.publish_owned(&subject, Publish::new(message, Some(from)));
         }
     }
 
     /// Has a client hear who comes to a channel and who leaves it.
     pub(super) fn watch(&mut self, key: Key, tag: u32, channel: &Subject) {
         for subject in Change::ALL.into_iter().filter_map(|change| change.subject(channel)) {
-            self.subscribe(key, tag, &Pattern::from(subject), None);
+            self.subscribe(key, tag, &subject);
         }
     }
 
@@ -126,17 +126,17 @@ impl Core {
     pub(super) fn publish_presence(&mut self, channel: &Subject, publish: Publish) {
         let owner = self.hub.owner_of(channel.as_str());
         if owner != self.place {
-            return self.post.push(owner, Mail::Publish(Box::new(publish)));
+            return self.send_on(publish.from, owner, Mail::Publish(Box::new(publish)));
         }
         let Some(roster) = self.hub.engine.roster(channel) else { return self.tell_nobody_there(&publish) };
         let (Some(from), Some(reply)) = (publish.from, &publish.message.reply) else { return };
         let payload = Roster::to_json(Some(&roster), channel).into_bytes().into();
         let message = Arc::new(Message { subject: reply.clone(), reply: None, headers: None, payload });
         if from.address.place == self.place {
-            self.deliver(&Rc::new(Event::new(message, None)), None);
+            self.deliver(&Rc::new(Event::new(message, None)), Audience::Workers, None);
         } else {
-            let delivery = Delivery { message, position: None, except: None };
-            self.post.push(from.address.place, Mail::Deliver(Box::new(delivery)));
+            let delivery = Publish::new(message, None).to_workers(false);
+            self.send_on(Some(from), from.address.place, Mail::Deliver(Box::new(delivery)));
         }
     }
 

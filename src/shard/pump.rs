@@ -68,7 +68,7 @@ impl Core {
             let parked = std::mem::take(&mut self.parked);
             for key in parked {
                 if let Some(conn) = self.slots.get_mut(key) {
-                    conn.is_parked = self.stranded.contains_key(&key);
+                    conn.is_parked = self.stranded.contains_key(&key) || self.lines.is_long(key);
                     self.work.resume.push(key);
                 }
             }

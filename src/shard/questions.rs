@@ -12,10 +12,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::base::{Address, Key, Place};
+use crate::hub::PlaceSet;
 use crate::hub::questions::{End, Open, Over, Reported, Requester};
-use crate::hub::{PlaceSet, Recipients};
 use crate::limits;
-use crate::mesh::{Answer, Delivery, Mail, Publish, Publisher, Question};
+use crate::mesh::{Answer, Audience, Delivery, Mail, Publish, Question};
 use crate::proto::CloseReason;
 use crate::proto::bus::{self, HeaderBlock};
 use crate::proto::control;
@@ -27,32 +27,18 @@ use super::Core;
 impl Core {
     // --- to clients ----------------------------------------------------------------------------------------------------
 
-    /// A question to a user whose subject this shard owns. Workers that watch what flows see it, and are nobody to answer.
+    /// A question to a user whose subject this shard owns. Workers that watch what flows see it anyway, and are nobody to answer.
     pub(super) fn ask_user(&mut self, subject: &Subject, publish: Publish) {
         // A user's subject is no channel, where a message could be a repetition.
-        let Ok((position, mut recipients)) = self.hub.publish(subject, &publish.message, self.now) else { return };
-        let places = self.take_shards(&mut recipients);
+        let Ok((position, places)) = self.hub.publish(subject, &publish.message, self.now) else { return };
         let id = self.begin_question(&publish, places);
-        let except = publish.from.filter(|from| from.is_silent).map(|from| from.address);
         for (id, place) in id.into_iter().flat_map(|id| places.iter().map(move |place| (id, place))) {
-            let delivery = Delivery { message: publish.message.clone(), position, except };
-            let question = Question { id, home: self.place, delivery };
+            let question = Question { id, home: self.place, delivery: publish.to_clients(position) };
             match place == self.place {
                 true => self.question(question),
-                false => self.post.push(place, Mail::Question(Box::new(question))),
+                false => self.send_on(publish.from, place, Mail::Question(Box::new(question))),
             }
         }
-        let from = publish.from.map(|from| Publisher { wants_no_responders: false, ..from });
-        self.distribute(Publish { from, ..publish }, position, &recipients);
-    }
-
-    /// The shards among the recipients' places.
-    pub(super) fn take_shards(&self, recipients: &mut Recipients) -> PlaceSet {
-        let mut places = PlaceSet::default();
-        let shards = recipients.places.iter().filter(|place| self.post.mesh().is_shard(*place));
-        shards.for_each(|place| places.insert(place));
-        places.iter().for_each(|place| recipients.places.remove(place));
-        places
     }
 
     /// A question to one connection of this shard; one that cannot answer gets it as a plain message.
@@ -75,7 +61,7 @@ impl Core {
     /// The id under which answers are waited for; `None` if too many are, nobody is there or its time is none: the requester
     /// hears that.
     fn begin_question(&mut self, publish: &Publish, places: PlaceSet) -> Option<u64> {
-        let Publish { message, from } = publish;
+        let Publish { message, from, .. } = publish;
         let reply = message.reply.clone()?;
         let wants_no_responders = from.filter(|from| from.wants_no_responders).map(|from| from.address);
         let Some(timeout) = timeout(message) else {
@@ -95,7 +81,7 @@ impl Core {
 
     /// A question to all who listen on this shard.
     pub(super) fn question(&mut self, question: Question) {
-        let Question { id, home, delivery: Delivery { message, position, except } } = question;
+        let Question { id, home, delivery: Delivery { message, position, except, .. } } = question;
         let mut keys: Vec<Key> = Vec::new();
         self.hub.listeners.for_each(&message.subject, |listener, _| keys.push(listener.key));
         let place = self.place;
@@ -106,7 +92,7 @@ impl Core {
             false => self.post.push(home, Mail::Asked { id, from: self.place, keys: keys.clone() }),
         }
         keys.into_iter().for_each(|key| self.put_question(key, id, &message.payload));
-        self.deliver(&Rc::new(Event::new(message, position)), except);
+        self.deliver(&Rc::new(Event::new(message, position)), Audience::Clients, except);
     }
 
     fn owes_answer(&mut self, key: Key, question: Open) -> bool {
@@ -236,7 +222,7 @@ impl Core {
     }
 
     pub(super) fn publish_outcome(&mut self, message: Message) {
-        self.publish(Publish { message: message.into(), from: None });
+        self.publish(Publish::new(message, None));
     }
 
     fn tell_over(&mut self, id: u64, Address { place, key }: Address) {

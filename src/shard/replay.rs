@@ -22,7 +22,7 @@ use crate::mesh::{Asker, Mail, Replay, Replayed};
 use crate::proto::CloseReason;
 use crate::proto::event::Position;
 use crate::proto::replay::{Bounds, Since};
-use crate::proto::subject::{Pattern, Subject};
+use crate::proto::subject::Subject;
 
 use super::Core;
 
@@ -40,7 +40,7 @@ pub(super) type Readers = SmallVec<[Reader; 1]>;
 impl Core {
     /// Subscribes `key` to a channel; it hears first what `since` asks for, and then what is live.
     pub(super) fn subscribe_since(&mut self, key: Key, tag: u32, subject: Subject, since: Since) {
-        let Some(sub) = self.subscribe(key, tag, &Pattern::from(subject.clone()), None) else { return };
+        let Some(sub) = self.subscribe(key, tag, &subject) else { return };
         self.hub.listeners.silence(sub, true);
         let Some(conn) = self.slots.get_mut(key) else { return };
         conn.awaits_replay();

@@ -22,7 +22,7 @@ use crate::conn::route::{AcceptTarget, Route, Target};
 use crate::hub::requests::{Answer, Dropped, Hand, IdempotencyKey, News, Request};
 use crate::hub::{Member, Membership};
 use crate::limits;
-use crate::mesh::{Delivery, Mail, Publish};
+use crate::mesh::{Mail, Publish};
 use crate::proto::CloseReason;
 use crate::proto::event::{Event, Message};
 use crate::proto::replay::Since;
@@ -143,7 +143,7 @@ impl Core {
 
     fn publish_news(&mut self, news: News) {
         let message = self.news_message(news);
-        self.publish(Publish { message: message.into(), from: None });
+        self.publish(Publish::new(message, None));
     }
 
     fn news_message(&self, news: News) -> Message {
@@ -162,7 +162,7 @@ impl Core {
             self.post.push(worker.place, mail);
         } else {
             // An in-process worker has its end said by `Resign`.
-            let delivery = Delivery { message, position: None, except: None };
+            let delivery = Publish::new(message, None).to_workers(false);
             self.post.push(worker.place, Mail::Deliver(Box::new(delivery)));
         }
     }

@@ -7,6 +7,7 @@ mod drain;
 mod duplicates;
 mod forged;
 mod heartbeats;
+mod order;
 mod pace;
 mod peer;
 mod positions;

@@ -16,7 +16,7 @@ use crate::base::{Address, Key};
 use crate::hub::unacked::{Demand, Due, End, Refused, Unacked, requester};
 use crate::hub::{Destination, PlaceSet};
 use crate::limits;
-use crate::mesh::{self, Ack, Delivery, Mail, Publish, Publisher};
+use crate::mesh::{self, Ack, Audience, Delivery, Mail, Publish, Publisher};
 use crate::proto::bus::{self, HeaderBlock};
 use crate::proto::event::{CONN_HEADER, Event, Message};
 use crate::proto::subject::Subject;
@@ -32,13 +32,8 @@ impl Core {
     pub(super) fn keep_for_user(&mut self, user: &Subject, publish: Publish) {
         let Some((id, text)) = self.keep(user.clone(), &publish) else { return };
         // A user's subject is no channel, where a message could be a repetition.
-        let Ok((position, mut recipients)) = self.hub.publish(user, &publish.message, self.now) else { return };
-        let places = self.take_shards(&mut recipients);
-        let except = publish.from.filter(|from| from.is_silent).map(|from| from.address);
-        let delivery = || Some(Delivery { message: publish.message.clone(), position, except });
-        self.offer_to(&places, id, user, &text, delivery);
-        let from = publish.from.map(|from| Publisher { wants_no_responders: false, ..from });
-        self.distribute(Publish { from, ..publish }, position, &recipients);
+        let Ok((position, places)) = self.hub.publish(user, &publish.message, self.now) else { return };
+        self.offer_to(&places, id, user, &text, publish.from, || Some(publish.to_clients(position)));
     }
 
     /// For one connection of this shard; one that cannot acknowledge gets it as a plain message.
@@ -87,6 +82,7 @@ impl Core {
         id: u64,
         user: &Subject,
         text: &Arc<[u8]>,
+        from: Option<Publisher>,
         delivery: impl Fn() -> Option<Delivery>,
     ) {
         for place in places.iter().filter(|place| self.post.mesh().is_shard(*place)).collect::<Vec<_>>() {
@@ -94,7 +90,7 @@ impl Core {
             let unacked = mesh::Unacked { id, home: self.place, user, text, delivery: delivery() };
             match place == self.place {
                 true => self.offer(unacked),
-                false => self.post.push(place, Mail::Unacked(Box::new(unacked))),
+                false => self.send_on(from, place, Mail::Unacked(Box::new(unacked))),
             }
         }
     }
@@ -121,8 +117,8 @@ impl Core {
                 None => self.put_again(key, &text),
             }
         }
-        if let Some(Delivery { message, position, except }) = delivery {
-            self.deliver(&Rc::new(Event::new(message, position)), except);
+        if let Some(Delivery { message, position, except, .. }) = delivery {
+            self.deliver(&Rc::new(Event::new(message, position)), Audience::Clients, except);
         }
     }
 
@@ -238,7 +234,7 @@ impl Core {
             return self.put_again(key, text);
         }
         let places = self.hub.engine.listening(addressee);
-        self.offer_to(&places, id, addressee, text, || None);
+        self.offer_to(&places, id, addressee, text, None, || None);
     }
 
     fn expired(&mut self, end: End, requester: Option<Subject>) {

@@ -27,7 +27,7 @@ use super::{PlaceSet, fnv1a, mix};
 use crate::base::{Address, Place, Tick};
 use crate::limits;
 use crate::proto::channel::{Loss, RuleNumber, Rules};
-use crate::proto::event::{ID_HEADER, Message, Position};
+use crate::proto::event::{DISTINCT_HEADER, ID_HEADER, Message, Position};
 use crate::proto::presence::{Announcement, Present, Roster};
 use crate::proto::replay::{Bounds, Excerpt, Gap, GapReason, Since};
 use crate::proto::subject::Subject;
@@ -188,6 +188,12 @@ impl Engine {
             self.duplicates.remember(subject, id, standing.position(), now);
         }
         Ok(Some(standing.position()))
+    }
+
+    /// Whether only the owner of its channel can say that the message is to be delivered.
+    pub fn may_be_repetition(&self, message: &Message) -> bool {
+        let is_distinct = || self.rules.has_distinct() && message.header(DISTINCT_HEADER).is_some();
+        message.headers.is_some() && (message_id(message).is_some() || is_distinct())
     }
 
     /// Whether the message says again what its channel said last. What is not kept any more by a channel that keeps something

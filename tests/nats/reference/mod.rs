@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  plays: who connects how, who says what --> nats-server ------------------> what each has heard --+
-//!                                        '--> the gateway ---------------------> the same            '--> equal
+//!                                        '--> the gateway, 1, 2 and 4 shards --> the same            '--> equal
 //! ```
 
 mod plays;
@@ -26,7 +26,7 @@ const ROUNDS: usize = 3;
 fn verbs_have_the_effects_that_they_have_in_nats_server() {
     let server = Server::start();
     let wanted: Vec<_> = PLAYS.iter().map(|play| stage::perform(play, &server.address)).collect();
-    for shards in [1] {
+    for shards in [1, 2, 4] {
         let bus = Bus::start_with("reference", shards);
         for (play, wanted) in PLAYS.iter().zip(&wanted) {
             for round in 0..ROUNDS {

@@ -12,6 +12,7 @@ const QUIET: &str = r#","pedantic":false,"headers":true,"no_responders":true"#;
 const PEDANTIC: &str = r#","pedantic":true,"headers":true,"no_responders":true"#;
 const VERBOSE: &str = r#","pedantic":false,"headers":true,"no_responders":true,"verbose":true"#;
 const VERBOSE_PEDANTIC: &str = r#","pedantic":true,"headers":true,"no_responders":true,"verbose":true"#;
+const SILENT: &str = r#","pedantic":false,"headers":true,"no_responders":true,"echo":false"#;
 const PLAIN: &str = r#","pedantic":false"#;
 
 macro_rules! plays {
@@ -83,4 +84,16 @@ pub const PLAYS: &[Play] = plays! {
     "a listener is somebody": [QUIET, QUIET] (1 b"SUB a.* 1\r\n") (0 b"SUB r.* 1\r\nPUB a.b r.1 1\r\nx\r\n");
     "a member is somebody": [QUIET, QUIET] (1 b"SUB a q 1\r\n") (0 b"SUB r.* 1\r\nPUB a r.1 1\r\nx\r\n");
     "who has left is nobody": [QUIET, QUIET] (1 b"SUB a 1\r\nUNSUB 1\r\n") (0 b"SUB r.* 1\r\nPUB a r.1 1\r\nx\r\n");
+    // --- no echo
+    "a silent one and itself": [SILENT] (0 b"SUB a 1\r\nSUB a.* 2\r\nPUB a 1\r\nx\r\nPUB a.b 1\r\nx\r\n");
+    "a silent one and its group": [SILENT] (0 b"SUB a q 1\r\nSUB a.* q 2\r\nPUB a 1\r\nx\r\nPUB a.b 1\r\nx\r\n");
+    "a silent one is nobody": [SILENT] (0 b"SUB r 1\r\nSUB a 2\r\nSUB b.* 3\r\nSUB c q 4\r\nPUB a r 1\r\nx\r\nPUB b.c r 1\r\nx\r\nPUB c r 1\r\nx\r\n");
+    "a silent one and another": [SILENT, QUIET] (0 b"SUB a 1\r\nSUB b q 2\r\n") (1 b"SUB a 1\r\nSUB b q 2\r\n") (0 b"PUB a 1\r\nx\r\nPUB b 1\r\n1\r\nPUB b 1\r\n2\r\nPUB b 1\r\n3\r\n");
+    "a silent one hears others": [SILENT, QUIET] (0 b"SUB a 1\r\nSUB b q 2\r\n") (1 b"PUB a 1\r\nx\r\nPUB b 1\r\ny\r\n");
+    // --- order, and the barrier
+    "order over subjects": [QUIET, QUIET] (1 b"SUB t.* 1\r\n") (0 b"PUB t.1 1\r\n1\r\nPUB t.2 1\r\n2\r\nPUB t.3 1\r\n3\r\nPUB t.4 1\r\n4\r\nPUB t.5 1\r\n5\r\nPUB t.6 1\r\n6\r\n");
+    "order over subscriptions": [QUIET, QUIET] (1 b"SUB a 1\r\nSUB b.* 2\r\nSUB c q 3\r\nSUB d.> 4\r\n") (0 b"PUB a 1\r\n1\r\nPUB b.1 1\r\n2\r\nPUB c 1\r\n3\r\nPUB d.1.2 1\r\n4\r\nPUB a 1\r\n5\r\nPUB c 1\r\n6\r\nPUB b.2 1\r\n7\r\n");
+    "a pong after one's own": [QUIET] (0 b"SUB * 1\r\nPUB a 1\r\n1\r\nPUB b 1\r\n2\r\nPUB c 1\r\n3\r\nPING\r\nPUB d 1\r\n4\r\nPING\r\nPING\r\n");
+    "an answer": [QUIET, QUIET] (1 b"SUB ask q 1\r\n") (0 b"SUB r.* 1\r\nPUB ask r.1 1\r\n?\r\n") (1 b"PUB r.1 1\r\n!\r\n");
+    "headers of a publisher": [QUIET, QUIET] (1 b"SUB a.> 1\r\n") (0 b"HPUB a.b r 18 19\r\nNATS/1.0\r\nA: b\r\n\r\nx\r\nPUB a.c 0\r\n\r\n");
 };

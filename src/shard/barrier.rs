@@ -1,0 +1,167 @@
+//! PING is a barrier: its PONG comes after all that this connection has published has been handed to those who listen, on whatever
+//! shard.
+//!
+//! ```text
+//!  publications:   origin --ask--> owner --tell--> a shard with clients
+//!                    '----tell----> a shard with workers --tell--> another, if the member of a group has left
+//!  then the marks, behind them on the same lanes; each place answers the origin with Marked, and says how many it has sent on
+//! ```
+//!
+//! One round at a time for all connections of a shard: who pings meanwhile waits for the next. A shard whose publications have gone
+//! nowhere else since the last round answers at once. In-process workers are not asked: their queue is their own.
+
+use crate::base::{Key, Place};
+use crate::hub::PlaceSet;
+use crate::mesh::{Lane, Mail, Publisher};
+
+use super::Core;
+
+/// Origin, owner or worker's shard, and one more where a member has left.
+const DEPTHS: usize = 3;
+
+pub(super) struct Barrier {
+    own: Place,
+    /// Where this shard has sent publications of its own connections since the last round, by their lane.
+    asked: PlaceSet,
+    told: PlaceSet,
+    /// And, by their origin, where it has sent on others' publications since their last mark: as an owner, and for members who left.
+    relayed: Vec<PlaceSet>,
+    relayed_again: Vec<PlaceSet>,
+    round: Option<Round>,
+    /// Who waits for the next round.
+    waiting: Vec<Key>,
+}
+
+/// Marks that are under way, by how far they are from here: what is expected is known once all that is nearer has arrived.
+#[derive(Default)]
+struct Round {
+    waiting: Vec<Key>,
+    expected: [u32; DEPTHS],
+    arrived: [u32; DEPTHS],
+}
+
+impl Barrier {
+    pub fn new(own: Place, shards: u16) -> Barrier {
+        let relayed = vec![PlaceSet::default(); shards.into()];
+        let relayed_again = relayed.clone();
+        let (asked, told) = Default::default();
+        Barrier { own, asked, told, relayed, relayed_again, round: None, waiting: Vec::new() }
+    }
+
+    /// A letter about something that was published at `origin` goes to the shard `to`.
+    fn sent_on(&mut self, origin: Place, to: Place, lane: Lane) {
+        match lane {
+            Lane::Ask if origin == self.own => self.asked.insert(to),
+            Lane::Tell if origin == self.own => self.told.insert(to),
+            _ => {
+                if let Some(relayed) = self.relayed.get_mut(origin.index()) {
+                    relayed.insert(to);
+                }
+            }
+        }
+    }
+
+    /// The same, because of a letter that was a tell itself.
+    pub fn sent_on_again(&mut self, origin: Option<Place>, to: Place) {
+        let relayed = origin.and_then(|origin| self.relayed_again.get_mut(origin.index()));
+        relayed.into_iter().for_each(|relayed| relayed.insert(to));
+    }
+
+    /// Connections that wait for their PONG.
+    pub fn len(&self) -> usize {
+        self.waiting.len() + self.round.as_ref().map_or(0, |round| round.waiting.len())
+    }
+}
+
+impl Core {
+    /// Sends on what somebody has published, or what comes of it.
+    pub(super) fn send_on(&mut self, from: Option<Publisher>, to: Place, mail: Mail) {
+        if let Some(from) = from
+            && self.post.mesh().is_shard(to)
+        {
+            self.barrier.sent_on(from.address.place, to, mail.lane());
+        }
+        self.post.push(to, mail);
+    }
+
+    /// A worker has published something since its last PING, and pings.
+    pub(super) fn ping(&mut self, key: Key) {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        conn.owe_pong();
+        let address = self.address(key);
+        // Behind its line, if it has one (`line_is_empty`).
+        if !self.lines.has(address, self.place) {
+            self.line_is_empty(key);
+        }
+    }
+
+    /// All that a publisher has said has gone out.
+    pub(super) fn line_is_empty(&mut self, key: Key) {
+        if self.slots.get(key).is_some_and(|conn| conn.owes_pong()) {
+            self.barrier.waiting.push(key);
+            if self.barrier.round.is_none() {
+                self.begin_round();
+            }
+        }
+    }
+
+    fn begin_round(&mut self) {
+        let Barrier { own, asked, told, .. } = &mut self.barrier;
+        let (origin, asked, told) = (*own, std::mem::take(asked), std::mem::take(told));
+        let waiting = std::mem::take(&mut self.barrier.waiting);
+        let count = asked.iter().count() + told.iter().count();
+        if count == 0 {
+            return waiting.into_iter().for_each(|key| self.pong(key));
+        }
+        asked.iter().for_each(|place| self.post.push(place, Mail::Mark { origin }));
+        told.iter().for_each(|place| self.post.push(place, Mail::MarkTold { origin, depth: 0 }));
+        self.barrier.round = Some(Round { waiting, expected: [count as u32, 0, 0], arrived: [0; DEPTHS] });
+    }
+
+    fn pong(&mut self, key: Key) {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        conn.pong();
+        self.work.resume.push(key);
+        self.mark_dirty(key);
+    }
+
+    /// What this shard has sent on of `origin`'s as an owner goes before the marks.
+    pub(super) fn mark(&mut self, origin: Place) {
+        let relayed = std::mem::take(&mut self.barrier.relayed[origin.index()]);
+        self.mark_onward(origin, 0, relayed);
+    }
+
+    pub(super) fn mark_told(&mut self, origin: Place, depth: u8) {
+        // What has been sent on again is not sent on a third time.
+        let is_last = usize::from(depth) + 1 == DEPTHS;
+        let relayed =
+            if is_last { PlaceSet::default() } else { std::mem::take(&mut self.barrier.relayed_again[origin.index()]) };
+        self.mark_onward(origin, depth, relayed);
+    }
+
+    fn mark_onward(&mut self, origin: Place, depth: u8, relayed: PlaceSet) {
+        relayed.iter().for_each(|place| self.post.push(place, Mail::MarkTold { origin, depth: depth + 1 }));
+        let onward = relayed.iter().count() as u16;
+        match origin == self.place {
+            true => self.marked(depth, onward),
+            false => self.post.push(origin, Mail::Marked { depth, onward }),
+        }
+    }
+
+    /// A mark of this shard's has arrived somewhere.
+    pub(super) fn marked(&mut self, depth: u8, onward: u16) {
+        let depth = usize::from(depth);
+        let Some(round) = &mut self.barrier.round else { return };
+        round.arrived[depth] += 1;
+        if let Some(further) = round.expected.get_mut(depth + 1) {
+            *further += u32::from(onward);
+        }
+        if round.arrived == round.expected {
+            let Round { waiting, .. } = self.barrier.round.take().unwrap_or_default();
+            waiting.into_iter().for_each(|key| self.pong(key));
+            if !self.barrier.waiting.is_empty() {
+                self.begin_round();
+            }
+        }
+    }
+}
