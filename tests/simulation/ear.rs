@@ -41,6 +41,8 @@ pub struct Ear {
     /// Since it opened, by channel.
     heard: BTreeMap<String, Vec<Message>>,
     position: Option<Position>,
+    /// Of a worker: when the last message of each publisher was said, on whatever channel.
+    publishers: Option<BTreeMap<u32, Moment>>,
 }
 
 /// A member of a queue group.
@@ -75,7 +77,13 @@ impl Ear {
             followed: BTreeSet::new(),
             heard: BTreeMap::new(),
             position: None,
+            publishers: None,
         }
+    }
+
+    /// A worker's, which hears each publisher in order over all channels, and different publishers of a channel as they come.
+    pub fn of_worker(who: String, pattern: Pattern, group: Option<Group>) -> Ear {
+        Ear { publishers: Some(BTreeMap::new()), ..Ear::new(who, pattern, group) }
     }
 
     pub fn open(&mut self, ledger: &mut Ledger) {
@@ -115,6 +123,11 @@ impl Ear {
         let who = &self.who;
         let may_overtake = self.group.is_some_and(|group| !group.is_steady);
         assert!(*number > last || may_overtake, "{who} hears {message:?} after number {last}: twice, or out of order");
+        if let Some(publishers) = self.publishers.as_mut().filter(|_| !may_overtake) {
+            let said_at = ledger.said_at(voice, *number);
+            let before = publishers.insert(voice.publisher, said_at);
+            assert!(before.is_none_or(|before| before < said_at), "{who} hears {message:?} after what was said later");
+        }
         if self.group.is_some() {
             return;
         }
@@ -129,8 +142,11 @@ impl Ear {
         self.heard.entry(voice.channel.clone()).or_default().push(message.clone());
     }
 
-    /// All listeners of a channel agree about its order.
+    /// All clients that listen to a channel agree about its order.
     pub fn assert_order(&self, ledger: &Ledger) {
+        if self.publishers.is_some() {
+            return;
+        }
         for heard in self.heard.values() {
             for pair in heard.windows(2) {
                 let [before, after] = [&pair[0], &pair[1]].map(|message| ledger.offset(message));

@@ -88,7 +88,7 @@ impl Worker {
     pub fn listen(&mut self, subject: &str, pattern: Pattern, group: Option<&'static str>) -> u64 {
         let sid = self.bus.subscribe(subject, group.unwrap_or_default());
         let group = group.map(|name| Group::new(name, self.id));
-        let ear = Ear::new(format!("worker {} on {subject}", self.id), pattern, group);
+        let ear = Ear::of_worker(format!("worker {} on {subject}", self.id), pattern, group);
         self.enter(sid, Role::Ear(ear));
         sid
     }
@@ -97,7 +97,7 @@ impl Worker {
     pub fn listen_to_some(&mut self, subject: &str, pattern: Pattern, count: usize) {
         let sid = self.bus.subscribe(subject, "");
         self.bus.unsubscribe(sid, count as u64);
-        let ear = Ear::new(format!("worker {} on some of {subject}", self.id), pattern, None);
+        let ear = Ear::of_worker(format!("worker {} on some of {subject}", self.id), pattern, None);
         self.enter(sid, Role::Limited { ear, left: count });
     }
 
