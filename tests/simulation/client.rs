@@ -22,7 +22,7 @@ pub struct Client {
 
 pub enum Kind {
     Room(Room),
-    Me(Me),
+    Me(Box<Me>),
     Stream(Stream),
     Traveller(Traveller),
     Worker(Worker),

@@ -57,7 +57,7 @@ impl Scenario {
         let drift = self.workers_drift;
         match self.stage.random.below(100) {
             0..30 => self.enter_front(is_calm, |id, line| Kind::Room(Room::new(id, line, room, seed))),
-            30..50 => self.enter_front(is_calm, |id, line| Kind::Me(Me::new(id, line, user, seed, drift))),
+            30..50 => self.enter_front(is_calm, |id, line| Kind::Me(Box::new(Me::new(id, line, user, seed, drift)))),
             50..70 => self.enter_front(is_calm, |id, line| Kind::Stream(Stream::new(id, line, room))),
             70..80 => self.enter(Door::Admin, is_calm, |id, endpoint| Kind::Poster(Poster::new(id, endpoint))),
             _ => {
