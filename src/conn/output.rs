@@ -20,7 +20,7 @@ impl Conn {
 
     /// Nothing goes out to a client before it is subscribed (OPEN MEANS SUBSCRIBED), nor to a worker: nats-py writes the PING of a
     /// `flush` before the SUB that waits to be flushed. So both come in one packet, and the PONG counts for both.
-    pub(super) fn awaits_registrations(&self) -> bool {
+    pub fn awaits_registrations(&self) -> bool {
         self.registrations > 0 && (self.is_client() || self.is_worker())
     }
 

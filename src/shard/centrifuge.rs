@@ -44,7 +44,7 @@ impl Core {
                     self.announce_user(key, user);
                 }
                 channels.into_iter().for_each(|channel| self.open_channel(key, channel));
-                self.notify_service(key, Kind::Open);
+                self.announce_opening(key);
             }
             Step::Subscribe(channel) => self.open_channel(key, channel),
             Step::History { channel, since, bounds } => self.ask_history(key, 0, channel, since, bounds),

@@ -44,7 +44,7 @@ impl Core {
                     self.subscribe(key, TAG_ADDED, &user);
                     self.announce_user(key, user);
                 }
-                self.notify_service(key, Kind::Open);
+                self.announce_opening(key);
                 if self.settings.readiness == Readiness::Closing {
                     self.end(key, CloseReason::Drain);
                 }
@@ -238,6 +238,17 @@ impl Core {
     }
 
     /// Tells a worker of the connection's service, if it has one, that it has opened or is closing.
+    /// Tells the service of a client that has come, once the client's subscriptions are in force on all shards (OPEN MEANS
+    /// SUBSCRIBED): a worker may answer to the client's user or channel at once, and its answer must find this client too.
+    pub(super) fn announce_opening(&mut self, key: Key) {
+        if self.slots.get(key).is_some_and(|conn| conn.awaits_registrations()) {
+            self.opening.insert(key);
+        } else {
+            self.opening.remove(&key);
+            self.notify_service(key, Kind::Open);
+        }
+    }
+
     pub(super) fn notify_service(&mut self, key: Key, kind: Kind<'_>) {
         if let Some(message) = self.service_message(key, kind, Box::default()) {
             // Nobody there, nobody to tell: the message that a client sends waits, this notice does not.

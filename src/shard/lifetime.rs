@@ -142,7 +142,10 @@ impl Core {
             return;
         }
         let peer = conn.peer;
-        self.notify_service(key, dispatch::Kind::Close);
+        // A service that has not heard of the client hears of no end either.
+        if !self.opening.remove(&key) {
+            self.notify_service(key, dispatch::Kind::Close);
+        }
         if reason != CloseReason::SlowConsumer {
             self.release(key, true);
         }

@@ -134,6 +134,8 @@ pub(crate) struct Core {
     ids: Ids,
     /// Who has come to the channel of a request and does not know yet whether the result has been there before.
     recalls: BTreeSet<(Key, Subject)>,
+    /// Clients whose service has not heard of them: their subscriptions are not in force everywhere yet.
+    opening: BTreeSet<Key>,
     sealing: Sealing,
     /// Plaintext of the records being opened.
     plain: Vec<u8>,
@@ -199,6 +201,7 @@ impl<D: Driver> Shard<D> {
             held: Held::default(),
             keepers: AHashMap::new(),
             recalls: BTreeSet::new(),
+            opening: BTreeSet::new(),
             ids: Ids::new(&parts.secret, parts.place),
             sealing: Sealing::default(),
             plain: Vec::new(),
@@ -387,6 +390,7 @@ impl<D: Driver> Shard<D> {
             unacked: self.core.hub.unacked.len(),
             keepers: self.core.keepers.len(),
             recalls: self.core.recalls.len(),
+            opening: self.core.opening.len(),
             waiting_most: self.core.waiting_most(),
             lines: self.core.lines.len(),
             pongs_owed: self.core.barrier.len(),
@@ -424,6 +428,8 @@ pub struct Census {
     pub keepers: usize,
     /// Clients that wait to hear whether they have missed a result.
     pub recalls: usize,
+    /// Clients whose service has not heard of them.
+    pub opening: usize,
     /// The most bytes that wait for one client, held back or not.
     pub waiting_most: usize,
     /// Publishers whose messages wait for an owner's verdict, and those that wait for a PONG.

@@ -74,6 +74,10 @@ impl Core {
             }
         }
         for key in std::mem::take(&mut self.work.resume) {
+            // Not where the confirmation arrives: that is a tell, and this makes mail (TELLS ARE TERMINAL).
+            if self.opening.contains(&key) {
+                self.announce_opening(key);
+            }
             let is_ready = self.slots.get(key).is_some_and(|conn| !conn.is_paused() && !conn.is_handshaking());
             if is_ready {
                 self.feed(key, &mut []);

@@ -89,3 +89,31 @@ fn every_tab_of_a_user_hears_what_is_published_when_all_are_open() {
         }
     }
 }
+
+/// A worker that answers to the user of the client that it hears of has to reach this client, on whatever shard the user's
+/// subject is.
+#[test]
+fn a_service_hears_of_a_client_when_its_subscriptions_are_in_force() {
+    let is_elsewhere = |user: &String| owner_of(&format!("tg.user.{user}"), 2) == Place(1);
+    let user = (0..).map(|number| format!("u{number}")).find(is_elsewhere).expect("names are spread");
+    let mut bench = Bench::new(2, settings());
+    let mut worker = worker(&mut bench, 0);
+    worker.say("SUB tg.service.echo workers 1\r\n");
+    bench.run_for(SECOND / 10);
+    let mut client = bench.connect(0, 0);
+    client.say(request(&format!("/echo?user={user}")));
+    // The owner of the user's subject does not know of the client yet.
+    bench.run_some_for(SECOND / 10, |shard| shard == 0);
+    assert_eq!((client.hear(), worker.hear()), (String::new(), String::new()));
+    bench.run_for(SECOND / 10);
+    assert!(client.hear().contains(" 101 ") && worker.hear().contains("Tg-Kind: open"));
+    // One that goes meanwhile has been there: its end is read when it may speak.
+    let passing = bench.connect(0, 0);
+    passing.say(request(&format!("/echo?user={user}")));
+    bench.run_some_for(SECOND / 10, |shard| shard == 0);
+    passing.end.reset();
+    bench.run_for(SECOND);
+    let heard = worker.hear();
+    assert!(heard.find("Tg-Kind: open").unwrap() < heard.find("Tg-Kind: close").unwrap());
+    assert_eq!(bench.census(0).opening, 0);
+}
