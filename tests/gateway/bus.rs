@@ -15,13 +15,16 @@ fn what_nats_closes_for_is_closed_for() {
         ("GET / HTTP/1.1\r\n\r\n", "-ERR 'Unknown Protocol Operation'\r\n"),
         ("PUB a 2000000\r\n", "-ERR 'Maximum Payload Violation'\r\n"),
         ("PUB a 1\r\nxyz\r\n", "-ERR 'Unknown Protocol Operation'\r\n"),
-        ("CONNECT nonsense\r\n", "-ERR "),
+        // Without a word, so that packages come back.
+        ("CONNECT nonsense\r\n", ""),
+        ("PUB a\r\n", ""),
     ];
     on_both_drivers("", |gateway| {
         for (said, error) in rows {
             let mut worker = bus(gateway);
             let answer = worker.send(said).read_all();
-            assert!(answer.starts_with(error) && answer.matches("-ERR").count() == 1, "{said:?} got {answer:?}");
+            let errors = usize::from(!error.is_empty());
+            assert!(answer.starts_with(error) && answer.matches("-ERR").count() == errors, "{said:?} got {answer:?}");
         }
         let long = format!("SUB {} 1\r\n", "x".repeat(10_000));
         assert!(bus(gateway).send(long).read_all().starts_with("-ERR 'maximum control line exceeded'\r\n"));
