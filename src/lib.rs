@@ -12,7 +12,7 @@
 //!  floor 0   base     limits             containers, time, counters  |  every bound and its reason
 //! ```
 //!
-//! Imports look down, never up and never sideways; `tests/floors.rs` holds that. `docs/ARCHITECTURE.md` is the long form.
+//! Imports look down, never up and never sideways; `tests/house` holds that. `docs/ARCHITECTURE.md` is the long form.
 
 pub mod base;
 pub mod cli;
