@@ -250,7 +250,7 @@ fn what_is_no_command_disconnects_with_its_code() {
         "{\"id\":2,\"subscribe\":{\"channel\":\"room.1\",\"recover\":\"yes\"}}",
         "{\"id\":2,\"subscribe\":{\"channel\":\"room.1\",\"offset\":-1}}",
         "{\"id\":2,\"subscribe\":{\"channel\":\"room.1\",\"offset\":18446744073709551616}}",
-        "{\"id\":2,\"history\":{\"channel\":\"room.1\",\"limit\":99999999999999}}",
+        "{\"id\":2,\"history\":{\"channel\":\"room.1\",\"limit\":2.5}}",
         "{\"id\":2,\"presence\":[[]]}",
         "{\"id\":2,\"ping\":{}}{\"id\":3,\"ping\":{}}",
         "{\"id\":2,\"ping\":{}}\0",
@@ -313,6 +313,10 @@ fn what_a_command_may_not_ask_is_answered_and_the_connection_goes_on() {
             let reply = replies(&mut client, &[command(2, method, parameters)]).remove(0);
             assert_eq!((&reply["id"], &reply["error"]["code"]), (&json!(2), &json!(code)), "{method} {shown}");
         }
+        // More than can be kept is all that is kept.
+        let all = command(2, "history", json!({"channel": "room.1", "limit": 99_999_999_999_999_u64}));
+        let reply = replies(&mut client, &[all]).remove(0);
+        assert!(reply["history"]["publications"].is_array(), "{reply}");
         // As many as one frame may hold; each is answered, though only so many channels may be had.
         let subscribe = |index: usize| command(index + 2, "subscribe", json!({"channel": format!("room.{index}")}));
         let answers = replies(&mut client, &(0..200).map(subscribe).collect::<Vec<_>>());
