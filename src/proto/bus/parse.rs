@@ -123,7 +123,12 @@ fn find_line(input: &[u8], line_bytes_max: usize) -> Result<Option<usize>, BusEr
 /// The verb at the front of `input` and where its arguments begin; `None` if it may become one with more bytes.
 /// Garbage is known by its first wrong letter, and does not have to fill a line first.
 fn find_operation(input: &[u8]) -> Result<Option<(Operation, usize)>, BusError> {
-    let word_len = input.iter().take_while(|byte| is_letter(**byte)).count();
+    let letters = |input: &[u8]| input.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let word_len = match letters(input) {
+        // +OK and -ERR begin with a sign.
+        0 if matches!(input.first(), Some(b'+' | b'-')) => 1 + letters(&input[1..]),
+        word_len => word_len,
+    };
     let word = &input[..word_len];
     let Some(&next) = input.get(word_len) else {
         let could_become_one = |name: &[u8]| name.len() >= word_len && name[..word_len].eq_ignore_ascii_case(word);
@@ -138,11 +143,6 @@ fn find_operation(input: &[u8]) -> Result<Option<(Operation, usize)>, BusError> 
         return Err(BusError::UnknownOperation);
     }
     Ok(Some((*operation, word_len)))
-}
-
-/// Of a verb: +OK and -ERR begin with a sign.
-fn is_letter(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || matches!(byte, b'+' | b'-')
 }
 
 /// Where the end of the verb is, once all of it has come. A body that does not end in CRLF is not what its line said.
@@ -242,7 +242,6 @@ fn read<'a>(
     rest: &'a [u8],
 ) -> Result<Verb<'a>, BusError> {
     let text = |index| str::from_utf8(fields.get(line, index)).map_err(|_| ());
-    let lossy = |index| String::from_utf8_lossy(fields.get(line, index)).into_owned();
     match operation {
         Operation::Ping => Ok(Verb::Ping),
         Operation::Pong => Ok(Verb::Pong),
@@ -256,16 +255,17 @@ fn read<'a>(
             let sizes = if operation == Operation::Hpub { 2 } else { 1 };
             let has_reply = fields.count == 2 + sizes;
             let (headers, payload) = rest[..rest.len() - b"\r\n".len()].split_at(body.headers);
-            let refuse = |()| BusError::PublishNotAllowed(lossy(0));
-            let subject = text(0).map_err(refuse)?;
-            let reply = if has_reply { Some(text(1).map_err(refuse)?) } else { None };
+            let reply = if has_reply { text(1).map(Some) } else { Ok(None) };
+            let (Ok(subject), Ok(reply)) = (text(0), reply) else {
+                return Err(BusError::PublishNotAllowed(lossy(fields.get(line, 0))));
+            };
             Ok(Verb::Pub { subject, reply, headers: (!headers.is_empty()).then_some(headers), payload })
         }
         Operation::Sub => {
             if !(2..=3).contains(&fields.count) {
                 return Err(BusError::Malformed);
             }
-            let refuse = |()| BusError::SubscribeNotAllowed(lossy(0));
+            let refuse = |()| BusError::SubscribeNotAllowed(lossy(fields.get(line, 0)));
             let queue = if fields.count == 3 { Some(text(1).map_err(refuse)?) } else { None };
             let sid = text(fields.count - 1).and_then(check_sid).map_err(refuse)?;
             Ok(Verb::Sub { subject: text(0).map_err(refuse)?, queue, sid })
@@ -281,6 +281,13 @@ fn read<'a>(
             Ok(Verb::Unsub { sid, max: max.map(|max| max as u64) })
         }
     }
+}
+
+/// A name that is no text, for the words of a refusal. Out of the way of names that are.
+#[cold]
+#[inline(never)]
+fn lossy(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
 }
 
 fn check_sid(sid: &str) -> Result<&str, ()> {
