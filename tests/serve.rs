@@ -34,9 +34,11 @@ path = "/ws/{name}"
 websocket = { channel = "news.{name}" }
 "#;
 
+/// The binary, with SIGHUP as a shell leaves it: tests that run under nohup(1) or a service hand on that it is ignored.
 fn tidegate(arguments: &[&str]) -> Command {
-    let mut command = unconfigured(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = unconfigured("env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_tidegate")]).args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -310,9 +312,11 @@ print(ignores, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 #[test]
 fn a_closed_terminal_ends_it_with_a_drain_unless_it_was_told_to_outlive_that() {
     let folder = Folder::new("terminal", "[[listener]]\naddress = \"127.0.0.1:0\"\n");
-    let serve = format!("exec {} serve --config {}", env!("CARGO_BIN_EXE_tidegate"), folder.configuration());
+    let serve = format!("{} serve --config {}", env!("CARGO_BIN_EXE_tidegate"), folder.configuration());
+    let usual = format!("exec env --default-signal=HUP {serve}");
     // What nohup(1) does, without its file.
-    for (script, expected) in [(serve.clone(), "False 0\n"), (format!("trap '' HUP; {serve}"), "True 0\n")] {
+    let outliving = format!("trap '' HUP; exec {serve}");
+    for (script, expected) in [(usual, "False 0\n"), (outliving, "True 0\n")] {
         let output = unconfigured("python3").args(["-c", IN_A_TERMINAL, "sh", "-c", &script]).output();
         let output = output.expect("Python runs");
         assert_eq!(text(&output.stdout), expected, "{}", text(&output.stderr));
