@@ -26,12 +26,12 @@ use crate::limits;
 use crate::mesh::{Audience, Delivery, Mail, Publish, Publisher, Reach};
 use crate::proto::CloseReason;
 use crate::proto::bus;
-use crate::proto::channel::RuleNumber;
 use crate::proto::event::{Event, Message, Position};
 use crate::proto::subject::Subject;
 
+use super::Core;
+use super::fan_out::FanOut;
 use super::questions::status;
-use super::{Core, mark_dirty};
 
 impl Core {
     /// Sends a message where its subject leads. Workers get it from here, so that what one publisher says comes to each of them in
@@ -237,43 +237,32 @@ impl Core {
         }
         // Whoever can answer a question has been asked it, and the same for what is to be acknowledged.
         let is_said = is_question(&event.message) || wants_ack(&event.message);
-        let mut ended: SmallVec<[(Key, CloseReason); 4]> = SmallVec::new();
-        let mut finished: SmallVec<[SubKey; 4]> = SmallVec::new();
-        let mut delivered = 0;
         let Core { hub, slots, settings, work, place, held, counters, .. } = self;
-        let push = |listener: Listener, number: RuleNumber| {
-            let Listener { key, tag } = listener;
-            let Some(conn) = slots.get_mut(key) else { return };
-            if except == Some(Address { place: *place, key }) || is_said && conn.can_answer(settings) {
-                return;
-            }
-            let pushed = if conn.is_idle() {
-                Pushed::Framed(conn.push_event(tag, event))
-            } else {
-                conn.push_behind(key, tag, event, settings.channels.rule(number), held, settings)
-            };
-            match pushed {
-                Pushed::Framed(last) => {
-                    delivered += 1;
-                    if let Some(sub) = last {
-                        finished.push(sub);
-                    }
-                }
-                _ => counters[place.index()].count_lost(number, pushed),
-            }
-            if pushed == Pushed::TooSlow {
-                return ended.push((key, CloseReason::SlowConsumer));
-            }
-            mark_dirty(key, conn, &mut work.dirty);
+        let counters = &counters[place.index()];
+        let except = except.filter(|except| except.place == *place).map(|except| except.key);
+        let mut fan_out = FanOut {
+            event,
+            except,
+            is_said,
+            slots,
+            settings,
+            held,
+            counters,
+            dirty: &mut work.dirty,
+            delivered: 0,
+            finished: SmallVec::new(),
+            ended: SmallVec::new(),
         };
         match audience {
-            Audience::Clients => hub.listeners.for_each(&event.message.subject, push),
+            Audience::Clients => {
+                hub.listeners.for_each(&event.message.subject, |listener, number| fan_out.push(listener, number));
+            }
             Audience::Workers => {
                 let number = settings.channels.fallback();
-                let mut push = push;
-                hub.listeners.for_each_worker(&event.message.subject, |listener| push(listener, number));
+                hub.listeners.for_each_worker(&event.message.subject, |listener| fan_out.push(listener, number));
             }
         }
+        let FanOut { delivered, finished, ended, .. } = fan_out;
         self.counters().delivered.add(delivered);
         finished.into_iter().for_each(|sub| self.withdraw(sub));
         ended.into_iter().for_each(|(key, reason)| self.end(key, reason));

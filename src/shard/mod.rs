@@ -12,6 +12,7 @@
 //! - `lines`     publishers whose messages wait until it is known that they are no repetitions
 //! - `barrier`   PONG after all that was published before
 //! - `deliver`   messages to subscribers: owner, places, connections
+//! - `fan_out`   one event to all listeners of a shard
 //! - `replay`    what connections missed: asked of the owners, before what is live
 //! - `requests`  accepted requests: to their keepers, to workers, to those who wait for the result
 //! - `handshakes`  whose turn it is in a storm of them
@@ -30,6 +31,7 @@ pub mod counters;
 mod deliver;
 mod dispatch;
 pub mod drain;
+mod fan_out;
 mod handshakes;
 mod lifetime;
 mod lines;
