@@ -4,7 +4,7 @@
 //!  push, push_shared --> pending --(take, once per turn)--> in flight at the driver --(sent)--> empty batch, reused
 //! ```
 //!
-//! AN ANSWER ALONE IS NEVER TOO MUCH: whoever asks for what is long gets it, and is not slow while it takes it. So what waits is
+//! AN ANSWER ALONE IS NEVER TOO MUCH: a peer that asks for a long answer gets it, and is not slow while it takes it. So what waits is
 //! measured in two ways: [`Outbox::len`] is all of it, and bounds what is made; [`Outbox::backlog`] leaves out the longest answer
 //! of each batch, and is what a peer is judged by.
 
