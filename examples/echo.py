@@ -26,6 +26,8 @@ async def main() -> None:
 
     # The queue group makes sure that each message goes to one worker.
     await bus.subscribe("tg.service.echo", queue="workers", cb=on_message)
+    # nats-py may write a PING before a SUB that waits to be written; the second PING comes after it.
+    await bus.flush()
     await bus.flush()
     print(f"echo: working for {address}", flush=True)
     await asyncio.Event().wait()

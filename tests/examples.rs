@@ -16,6 +16,8 @@ mod notifications;
 mod plays;
 #[path = "examples/printed.rs"]
 mod printed;
+#[path = "examples/ready.rs"]
+mod ready;
 #[path = "examples/ride_acceptance.rs"]
 mod ride_acceptance;
 #[path = "examples/ride_location.rs"]

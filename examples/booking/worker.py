@@ -43,6 +43,8 @@ async def main() -> None:
         task.add_done_callback(at_work.discard)
 
     await bus.subscribe("tg.service.bookings", queue="workers", cb=on_message)
+    # nats-py may write a PING before a SUB that waits to be written; the second PING comes after it.
+    await bus.flush()
     await bus.flush()
     print(f"booking: working for {address}", flush=True)
     await asyncio.Event().wait()

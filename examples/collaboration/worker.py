@@ -103,6 +103,8 @@ async def main() -> None:
         for edit in list(document.by_id.values())[-100:]:
             await tell(name, edit)
     await bus.subscribe("tg.service.documents", queue="workers", cb=on_message)
+    # nats-py may write a PING before a SUB that waits to be written; the second PING comes after it.
+    await bus.flush()
     await bus.flush()
     print(f"collaboration: working for {address}", flush=True)
     await asyncio.Event().wait()

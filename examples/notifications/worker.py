@@ -3,7 +3,7 @@
     .venv/bin/python examples/notifications/worker.py [nats://127.0.0.1:4222] [OUTBOX]
 
     request --> put: it is on disk --> answered
-                '--> published under its id --> flushed: the gateway has it --> noted as sent
+                '--> published under its id --> the gateway has taken it --> noted as sent
 
 A worker that dies leaves everything to the next. What was not answered is handed on again, and its id is known to the outbox. What
 was not noted is published again, and its id (Nats-Msg-Id) is known to the gateway.
@@ -45,14 +45,20 @@ async def take(bus: Client, outbox: Outbox, messages: list[Msg]) -> None:
         await bus.publish(message.reply, answer, headers=headers)
 
 
+async def taken(bus: Client) -> None:
+    """Returns when the gateway has taken all that was said to it. nats-py may write a PING before what waits to be written; the
+    second PING comes after it."""
+    await bus.flush()
+    await bus.flush()
+
+
 async def send(bus: Client, outbox: Outbox) -> None:
     """Publishes what may not have been sent, the oldest first."""
     while notifications := outbox.unsent(BATCH):
         for number, name, user, text in notifications:
             headers = {"Nats-Msg-Id": name, "Tg-Event": "notification"}
             await bus.publish(f"user.{user}", json.dumps({"number": number, "text": text}).encode(), headers=headers)
-        # The answer comes when the gateway has taken all of them.
-        await bus.flush()
+        await taken(bus)
         outbox.sent(notifications[-1])
 
 
@@ -61,6 +67,7 @@ async def main() -> None:
     outbox = Outbox(sys.argv[2] if len(sys.argv) > 2 else "outbox.sqlite")
     bus = await nats.connect(address, max_reconnect_attempts=-1)
     requests = await bus.subscribe("tg.service.notifications", queue="workers")
+    await taken(bus)
     print(f"notifications: working for {address}", flush=True)
     # What an earlier worker has left.
     await send(bus, outbox)

@@ -163,6 +163,8 @@ async def tell(orders: Orders, bus: nats.NATS, has_news: asyncio.Event) -> None:
             await bus.publish(f"orders.{event['order']}", payload, headers=headers)
             await bus.publish(f"shop.{event['shop']}", payload, headers=headers)
         if events:
+            # nats-py may write a PING before what waits to be written; the second PING comes after it.
+            await bus.flush()
             await bus.flush()
             orders.told(events)
         else:
