@@ -14,6 +14,7 @@ use std::sync::Arc;
 use listenfd::ListenFd;
 
 use super::StartError;
+use super::config::address::canonical;
 use crate::driver::socket::Listener;
 
 /// A listening socket that was there before this process.
@@ -35,6 +36,10 @@ pub(super) struct Wanted {
 }
 
 impl Handed {
+    fn new(name: String, address: SocketAddr, listener: Listener) -> Handed {
+        Handed { name, address: canonical(address), listener: Arc::new(listener) }
+    }
+
     /// The sockets that were handed to this process; none if it was not started by systemd.
     ///
     /// To be called before other threads run: what was handed over is taken out of the environment, so that no child
@@ -50,7 +55,7 @@ impl Handed {
             let listener = taken.and_then(|socket| socket.map(Listener::handed).transpose());
             let refused = |error| StartError(format!("systemd handed over socket {index} ({name:?}): {error}"));
             if let Some((listener, address)) = listener.map_err(refused)? {
-                sockets.push(Handed { name, address, listener: Arc::new(listener) });
+                sockets.push(Handed::new(name, address, listener));
             }
         }
         Ok(sockets)
@@ -110,7 +115,7 @@ mod tests {
 
     fn handed(name: &str, bind: &str) -> Handed {
         let (listener, address) = Listener::handed(TcpListener::bind(bind).unwrap()).unwrap();
-        Handed { name: name.to_owned(), address, listener: Arc::new(listener) }
+        Handed::new(name.to_owned(), address, listener)
     }
 
     fn wanted(name: &'static str, address: &str) -> Wanted {
@@ -134,6 +139,18 @@ mod tests {
         assert!(is_address(any("0.0.0.0:80"), any("[::]:80")));
         assert!(!is_address(any("0.0.0.0:80"), any("[::]:81")));
         assert!(!is_address(any("127.0.0.1:80"), any("0.0.0.0:80")));
+    }
+
+    #[test]
+    fn an_ipv4_socket_of_both_families_is_for_the_listener_of_its_ipv4_address() {
+        if TcpListener::bind("[::1]:0").is_err() {
+            return; // a machine without IPv6
+        }
+        let socket = handed("", "[::ffff:127.0.0.1]:0");
+        let address = format!("127.0.0.1:{}", socket.address.port());
+        assert_eq!(socket.address.to_string(), address);
+        let assigned = assign(vec![socket], &[wanted("http", "127.0.0.1:1"), wanted("admin", &address)]).unwrap();
+        assert!(assigned[0].is_none() && assigned[1].is_some());
     }
 
     #[test]

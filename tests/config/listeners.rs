@@ -93,6 +93,27 @@ fn tells_an_address_that_is_taken() {
 }
 
 #[test]
+fn takes_the_two_spellings_of_an_ipv4_address_for_one() {
+    let config = parse("[[listener]]\naddress = \"[::ffff:127.0.0.1]:8081\"\n", &[]).unwrap();
+    assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:8081");
+    assert_eq!(
+        errors("[bus]\naddress = \"[::ffff:127.0.0.1]:8080\"\n"),
+        ["tidegate.toml:4: bus.address 127.0.0.1:8080 is taken by another listener; expected an address of its own"]
+    );
+    assert_eq!(
+        errors("[[listener]]\naddress = \"[::ffff:0.0.0.0]:8080\"\n"),
+        [
+            "tidegate.toml:4: listener.address 0.0.0.0:8080 is taken by another listener, on 127.0.0.1:8080; expected another \
+          port, or one address"
+        ]
+    );
+    // Loopback is loopback: neither needs credentials or allow_remote.
+    let private = "[bus]\naddress = \"[::ffff:127.0.0.1]:1\"\n[admin]\naddress = \"[::ffff:127.0.0.1]:2\"\n";
+    assert!(parse(&format!("{LISTENER}{private}"), &[]).is_ok());
+    assert!(parse(&format!("{LISTENER}[admin]\naddress = \"[::ffff:10.0.0.1]:2\"\n"), &[]).is_err());
+}
+
+#[test]
 fn tells_a_host_that_no_request_names() {
     for host in ["*", "*.internal", "tidegate:9180", "http://tidegate", ""] {
         assert_eq!(

@@ -16,6 +16,12 @@ fn start(addresses: &[SocketAddr]) -> Result<Gateway, StartError> {
     Builder::new(config).start()
 }
 
+/// As a socket for both families would name it.
+fn mapped(address: SocketAddr) -> SocketAddr {
+    let SocketAddr::V4(address) = address else { panic!("{address} is of IPv6") };
+    (address.ip().to_ipv6_mapped(), address.port()).into()
+}
+
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free")
 }
@@ -24,11 +30,14 @@ fn free_address() -> SocketAddr {
 fn an_address_is_of_one_gateway_and_free_when_that_has_stopped() {
     on_both_drivers("", |gateway| {
         let StartError(words) = start(&[front(gateway)]).err().expect("somebody listens there");
-        assert_eq!(words, format!("cannot listen on {}: Address already in use (os error 98)", front(gateway)));
+        let taken = format!("cannot listen on {}: Address already in use (os error 98)", front(gateway));
+        assert_eq!(words, taken);
+        let StartError(words) = start(&[mapped(front(gateway))]).err().expect("it is the same address");
+        assert_eq!(words, taken);
     });
     let address = free_address();
-    for _ in 0..3 {
-        let gateway = start(&[address]).unwrap_or_else(|error| panic!("{error}"));
+    for spelling in [address, mapped(address), address] {
+        let gateway = start(&[spelling]).unwrap_or_else(|error| panic!("{error}"));
         TcpStream::connect(address).expect("it accepts");
         gateway.stop();
         TcpStream::connect(address).expect_err("nobody listens");

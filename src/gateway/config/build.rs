@@ -10,7 +10,7 @@ use super::tree::{Content, Table};
 use super::validate::{Broken, is_what, subject_of};
 use super::{
     Admin, Bus, CertificateFiles, Channel, Config, Credentials, Delivery, Drain, DriverChoice, Keep, Limits, Listener,
-    Pin, Queue, Rule, form,
+    Pin, Queue, Rule, address, form,
 };
 use crate::limits::CHANNEL_RULES_MAX;
 
@@ -85,7 +85,7 @@ impl Builder<'_> {
             self.conflict(section, "tls", "is an empty list; expected a table, or a list of tables");
         }
         let files: Vec<CertificateFiles> = certificates.iter().filter_map(|files| self.certificate(files)).collect();
-        let address = self.required(section, "address")?.parse().ok()?;
+        let address = address::read(&self.required(section, "address")?)?;
         Some(Listener { address, tls: (!certificates.is_empty()).then_some(files) })
     }
 
@@ -108,7 +108,7 @@ impl Builder<'_> {
 
     fn bus(&mut self, section: &Section<'_>) -> Option<Bus> {
         let (user, password, token) = (section.text("user"), section.text("password"), section.text("token"));
-        let address: SocketAddr = section.text("address")?.parse().ok()?;
+        let address = address::read(&section.text("address")?)?;
         if token.is_some() && (user.is_some() || password.is_some()) {
             self.conflict(section, "token", "is set beside a user or a password; expected one or the other");
         }
@@ -136,7 +136,7 @@ impl Builder<'_> {
     }
 
     fn admin(&mut self, section: &Section<'_>) -> Option<Admin> {
-        let address: SocketAddr = section.text("address")?.parse().ok()?;
+        let address = address::read(&section.text("address")?)?;
         if !address.ip().is_loopback() && !section.switch("allow_remote") {
             let words = "can be reached from other machines; expected a loopback address, or admin.allow_remote = true";
             self.conflict(section, "address", words);
@@ -213,16 +213,16 @@ impl Builder<'_> {
         limits
     }
 
-    /// Nothing listens twice on one address, nor on one that contains it. A listener on `[::]` leaves IPv4 to others.
+    /// Nothing listens twice on one address, nor on one that contains it.
     fn addresses(&mut self, top: &Section<'_>) {
         let listeners = top.tables("listener");
         let (bus, admin) = (top.table("bus"), top.table("admin"));
         let mut taken: Vec<SocketAddr> = Vec::new();
         for section in listeners.iter().chain(&bus).chain(&admin) {
-            let Some(address) = section.text("address").and_then(|text| text.parse::<SocketAddr>().ok()) else {
+            let Some(address) = section.text("address").and_then(|text| address::read(&text)) else {
                 continue;
             };
-            let other = taken.iter().find(|other| overlap(**other, address));
+            let other = taken.iter().find(|other| address::overlap(**other, address));
             if let Some(other) = other {
                 let words = match *other == address {
                     true => format!("{address} is taken by another listener; expected an address of its own"),
@@ -284,12 +284,6 @@ fn said_of(section: &Section<'_>, name: &str, words: &str) -> Error {
         _ => subject_said(section, name, place, words),
     };
     Error::new(place, message)
-}
-
-/// Whether a connection could be for both.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let is_one = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() != 0 && one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && is_one
 }
 
 fn keep(section: &Section<'_>) -> Keep {

@@ -1,15 +1,15 @@
 //! What a text must look like to be a path, a channel, an origin …
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::address;
 use crate::limits::{HEAD_BYTES_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX};
 use crate::proto::event::is_own_event;
 use crate::proto::http::{Authority, Host, Origin};
 use crate::proto::subject::{Pattern, Subject, is_inbox, is_reserved, is_valid_token};
 
 pub(super) fn is_address(text: &str) -> bool {
-    text.parse::<SocketAddr>().is_ok()
+    address::read(text).is_some()
 }
 
 pub(super) fn is_file(text: &str) -> bool {

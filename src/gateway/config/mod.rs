@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+pub(super) mod address;
 mod build;
 mod certificates;
 mod environment;

@@ -21,7 +21,7 @@ pub(super) const ROWS: &[Row] = &[
         kind: ADDRESS,
         fallback: Fallback::Required("\"127.0.0.1:8080\""),
         help: "Where it listens. Port 0 takes a free one.",
-        doc: "",
+        doc: "`[::]` takes IPv6 alone, `0.0.0.0` IPv4; `[::ffff:127.0.0.1]` is another spelling of `127.0.0.1`.",
     },
     Row {
         path: "listener[].tls",
