@@ -25,6 +25,11 @@ use crate::proto::user::User;
 /// Headers of a publication that become headers of the message.
 const MESSAGE_HEADERS: &[&str] = &[EVENT_HEADER, OPCODE_HEADER, KEY_HEADER, DISTINCT_HEADER, ID_HEADER];
 
+/// What any other path gets.
+const WHAT_THERE_IS: &str = "no such path; expected POST /api/channels/{channel}, GET /api/channels/{channel}/history, \
+                             GET /api/channels/{channel}/presence, GET /api/users/{user}, GET /metrics, GET /health or \
+                             GET /ready";
+
 pub(super) enum Outcome {
     /// The answer is in the outbox.
     Answered { keep_alive: bool },
@@ -98,7 +103,7 @@ pub(super) fn request(head: &Head<'_>, hosts: &Hosts, readiness: Readiness, outb
             ["metrics" | "health" | "ready"] | ["api", "channels", _, "history" | "presence"] | ["api", "users", _],
             _,
         ) => refuse(head, CloseReason::MethodNotAllowed, Some("GET, HEAD"), outbox),
-        _ => refuse(head, CloseReason::NotFound, None, outbox),
+        _ => answer(head, CloseReason::NotFound, WHAT_THERE_IS, outbox),
     }
 }
 
@@ -132,13 +137,15 @@ fn history_asked(head: &Head<'_>, channel: &str) -> Result<(Subject, Since, Boun
     Ok((channel_named(channel)?, since, Bounds { messages_max, bytes_max: limits::REPLAY_BYTES_MAX }))
 }
 
-/// The answer: messages in the channel's order, and whether more follow the last. What is not UTF-8 comes as base64.
-pub(super) fn history(channel: &Subject, excerpt: Option<&Excerpt>) -> String {
+/// The answer: messages in the channel's order, and whether more follow the last. What is not UTF-8 comes as base64. `is_kept`:
+/// whether the channel's rule asks for a history at all.
+pub(super) fn history(channel: &Subject, is_kept: bool, excerpt: Option<&Excerpt>) -> String {
     let messages: Vec<Value> = excerpt.iter().flat_map(|excerpt| excerpt.messages()).map(kept).collect();
     let body = json!({
         "channel": channel.as_str(),
         "position": excerpt.map(|excerpt| excerpt.latest.to_string()),
         "gap": excerpt.and_then(|excerpt| excerpt.gap).map(|gap| gap.to_json(channel)),
+        "is_kept": is_kept,
         "messages": messages,
         "is_last": excerpt.is_none_or(|excerpt| excerpt.is_last),
     });

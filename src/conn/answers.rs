@@ -29,7 +29,8 @@ impl Conn {
                 Ok(())
             }
             Phase::Http(_) => {
-                let body = admin::history(channel, excerpt);
+                let is_kept = settings.channels.of(channel).history.is_some();
+                let body = admin::history(channel, is_kept, excerpt);
                 self.answer("application/json", body.as_bytes(), settings, now)
             }
             _ => Ok(()),

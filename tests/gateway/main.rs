@@ -1,6 +1,7 @@
 //! A whole gateway in this process, on real sockets, on both drivers: what each kind of peer gets for what it sends.
 
 mod addresses;
+mod admin;
 mod bus;
 mod doors;
 mod events;

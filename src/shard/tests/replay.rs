@@ -444,6 +444,8 @@ fn programs_read_what_is_kept() {
         assert_eq!(gone["gap"]["reason"], "gone");
         let unknown = play.ask("GET /api/channels/never/history HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!((numbers(&unknown).len(), &unknown["position"]), (0, &serde_json::Value::Null));
+        let is_kept = [&all, &gone, &unknown].map(|answer| answer["is_kept"].as_bool());
+        assert_eq!(is_kept, [Some(true), Some(true), Some(false)], "as the rule says");
         for bad in ["?since=1", "?limit=many", "?limit=-1", "?since=%"] {
             play.publisher.say(get(bad));
             play.bench.run_for(SECOND / 10);
