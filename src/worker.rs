@@ -52,6 +52,8 @@ pub struct Worker {
     /// Messages that came while a subscription was being confirmed.
     early: VecDeque<Message>,
     is_stopped: bool,
+    /// `limits.payload_bytes_max`, of headers and payload together, as on the bus.
+    payload_bytes_max: usize,
 }
 
 /// What [`Worker::recv`] found.
@@ -74,6 +76,11 @@ pub enum Error {
     Reserved(String),
     /// The message has no reply subject.
     NoReply,
+    /// Its headers and payload together are longer than `limits.payload_bytes_max`.
+    TooLong {
+        bytes: usize,
+        bytes_max: usize,
+    },
     /// The gateway had no room for it within a second; nothing was sent.
     Overloaded,
     /// The gateway has ended.
@@ -89,6 +96,9 @@ impl fmt::Display for Error {
                 write!(f, "{name:?} is the gateway's own; any name that does not begin with \"tg.\" is free")
             }
             Error::NoReply => f.write_str("the message has no reply subject"),
+            Error::TooLong { bytes, bytes_max } => {
+                write!(f, "a message of {bytes} bytes is too long; limits.payload_bytes_max takes {bytes_max}")
+            }
             Error::Overloaded => f.write_str("the gateway is overloaded; the message was not sent"),
             Error::Stopped => f.write_str("the gateway has ended"),
         }
@@ -104,8 +114,9 @@ impl From<SubjectError> for Error {
 }
 
 impl Worker {
-    pub(crate) fn new(place: Place, mesh: Mesh, mailbox: Mailbox) -> Worker {
-        Worker { place, mesh, mailbox, memberships: Vec::new(), early: VecDeque::new(), is_stopped: false }
+    pub(crate) fn new(place: Place, mesh: Mesh, mailbox: Mailbox, payload_bytes_max: usize) -> Worker {
+        let (memberships, early) = Default::default();
+        Worker { place, mesh, mailbox, memberships, early, is_stopped: false, payload_bytes_max }
     }
 
     /// Takes clients' messages of `service`, shared with its other workers: all messages of one connection go to one.
@@ -214,6 +225,10 @@ impl Worker {
     fn post(&self, message: Message) -> Result<(), Error> {
         if message.subject.is_reserved() && !is_sendable(message.subject.as_str()) {
             return Err(Error::Reserved(message.subject.as_str().to_owned()));
+        }
+        let bytes = message.headers.as_ref().map_or(0, |headers| headers.len()) + message.payload.len();
+        if bytes > self.payload_bytes_max {
+            return Err(Error::TooLong { bytes, bytes_max: self.payload_bytes_max });
         }
         let shards = self.mesh.shards();
         let publish = Publish::new(message, None);

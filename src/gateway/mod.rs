@@ -182,7 +182,8 @@ impl Builder {
             .zip(worker_mailboxes)
             .enumerate()
             .map(|(index, ((name, body), mailbox))| {
-                let worker = Worker::new(Place((shards + index) as u16), mesh.clone(), mailbox);
+                let place = Place((shards + index) as u16);
+                let worker = Worker::new(place, mesh.clone(), mailbox, plan.settings.payload_bytes_max);
                 std::thread::Builder::new().name(name.clone()).spawn(move || body(worker))
             })
             .collect::<io::Result<Vec<_>>>();
