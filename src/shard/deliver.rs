@@ -146,9 +146,7 @@ impl Core {
         if let Some((from, number)) = publish.from.and_then(|from| Some((from, from.wants_position?))) {
             self.tell_published(from, number, Some(position));
         }
-        if let Some(reply) = requester(&publish.message).filter(|reply| Subject::check(reply.as_str()).is_ok()) {
-            self.publish_outcome(status(reply.clone(), bus::DUPLICATE));
-        }
+        duplicate(&publish.message).into_iter().for_each(|outcome| self.publish_outcome(outcome));
     }
 
     /// To one worker of each group of the client's service, the same as before while it is there. Gives the message back
@@ -454,4 +452,10 @@ impl Core {
             self.retry_stranded();
         }
     }
+}
+
+/// What is said to a requester whose message is a repetition: the first one is being answered, or has been.
+pub(super) fn duplicate(message: &Message) -> Option<Message> {
+    let reply = requester(message).filter(|reply| Subject::check(reply.as_str()).is_ok())?;
+    Some(status(reply.clone(), bus::DUPLICATE))
 }

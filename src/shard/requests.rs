@@ -30,6 +30,7 @@ use crate::proto::request::{Reading, Receipt, Status};
 use crate::proto::subject::Subject;
 
 use super::Core;
+use super::deliver::duplicate;
 
 impl Core {
     // --- from clients ------------------------------------------------------------------------------------------------
@@ -273,7 +274,8 @@ impl Core {
             content_type: message.header("Content-Type"),
             body: &message.payload,
         };
-        let counter = match self.hub.requests.answer(id, answer, self.now) {
+        let outcome = self.hub.requests.answer(id, answer, self.now);
+        let counter = match outcome {
             Ok(Status::Failed) => &self.counters().requests_failed,
             Ok(_) => &self.counters().requests_done,
             Err(Dropped::Twice) => &self.counters().answers_twice,
@@ -281,6 +283,11 @@ impl Core {
             Err(Dropped::Unknown) => &self.counters().answers_unknown,
         };
         counter.add(1);
+        match outcome {
+            Ok(_) => {}
+            Err(Dropped::Twice) => duplicate(message).into_iter().for_each(|outcome| self.publish_outcome(outcome)),
+            Err(Dropped::Late | Dropped::Unknown) => self.tell_nobody_there(publish),
+        }
     }
 
     pub(super) fn expire_requests(&mut self) {
