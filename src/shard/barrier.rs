@@ -61,8 +61,11 @@ impl Barrier {
         }
     }
 
-    /// The same, because of a letter that was a tell itself.
+    /// The same, because a member of a queue group has left: mostly after a letter that was a tell itself.
     pub fn sent_on_again(&mut self, origin: Option<Place>, to: Place) {
+        if origin == Some(self.own) {
+            return self.told.insert(to);
+        }
         let relayed = origin.and_then(|origin| self.relayed_again.get_mut(origin.index()));
         relayed.into_iter().for_each(|relayed| relayed.insert(to));
     }

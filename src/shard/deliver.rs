@@ -211,10 +211,13 @@ impl Core {
         }
         let event = Rc::new(Event::new(publish.message.clone(), None));
         for seat in workers.seats.iter().filter(|seat| seat.member.place == own) {
-            self.direct(&seat.member, &event);
+            // It may have left while the message waited in a line.
+            if !self.direct(&seat.member, &event) {
+                self.seated(seat.clone(), publish.to_workers(is_only), false);
+            }
         }
-        if workers.places.contains(own) {
-            self.deliver(&event, Audience::Workers, publish.except());
+        if workers.places.contains(own) && self.deliver(&event, Audience::Workers, publish.except()) == 0 && is_only {
+            self.tell_nobody_there(publish);
         }
     }
 
@@ -305,10 +308,11 @@ impl Core {
         }
     }
 
-    /// To one member of a queue group, if it is still there.
-    fn direct(&mut self, member: &Member, event: &Rc<Event>) {
-        let Some(listener) = self.hub.listeners.listener(member.sub) else { return };
+    /// To one member of a queue group; false if it is not there any more.
+    fn direct(&mut self, member: &Member, event: &Rc<Event>) -> bool {
+        let Some(listener) = self.hub.listeners.listener(member.sub) else { return false };
         self.push_to(listener.key, listener.tag, event);
+        true
     }
 
     /// To one connection, or its publisher hears that it is gone.
