@@ -271,6 +271,11 @@ impl Listeners {
         }
     }
 
+    /// Whether a client of this shard listens to `subject`, if only from the owner's confirmation on.
+    pub fn has_clients(&self, subject: &Subject) -> bool {
+        self.by_subject.contains_key(subject)
+    }
+
     /// Every worker of this shard with a plain subscription that matches `subject`. No channel's rule applies to workers.
     pub fn for_each_worker(&self, subject: &Subject, mut visit: impl FnMut(Listener)) {
         self.patterns.for_each_match(subject.as_str(), |sub| {

@@ -28,6 +28,10 @@ impl PlaceSet {
         self.0 == [0; WORDS]
     }
 
+    pub fn is_one(&self) -> bool {
+        self.iter().take(2).count() == 1
+    }
+
     pub fn union(&mut self, other: &PlaceSet) {
         for (word, other) in self.0.iter_mut().zip(other.0) {
             *word |= other;
@@ -59,5 +63,8 @@ mod tests {
         set.remove(Place(63));
         assert_eq!(set.iter().map(|place| place.0).collect::<Vec<_>>(), [0, 64, 300]);
         assert!(set.contains(Place(64)) && !set.contains(Place(63)) && !set.is_empty());
+        assert!(!set.is_one());
+        [0, 64].into_iter().for_each(|place| set.remove(Place(place)));
+        assert!(set.is_one());
     }
 }

@@ -318,8 +318,13 @@ impl Publish {
 
     /// And to workers, who know of no positions; `is_only` says that nobody else gets it.
     pub fn to_workers(&self, is_only: bool) -> Delivery {
-        let asker = self.from.filter(|from| is_only && from.wants_no_responders).map(|from| from.address);
+        let asker = self.asker().filter(|_| is_only);
         Delivery { audience: Audience::Workers, asker, ..self.to_clients(None) }
+    }
+
+    /// The connection that wants to hear if the message reaches nothing.
+    pub fn asker(&self) -> Option<Address> {
+        self.from.filter(|from| from.wants_no_responders).map(|from| from.address)
     }
 }
 

@@ -176,8 +176,10 @@ impl Core {
             self.tell_published(from, number, position);
         }
         let own = self.place;
+        let asker = publish.asker().filter(|_| places.is_one());
         for place in places.iter().filter(|place| *place != own) {
-            self.send_on(publish.from, place, Mail::Deliver(Box::new(publish.to_clients(position))));
+            let delivery = Delivery { asker, ..publish.to_clients(position) };
+            self.send_on(publish.from, place, Mail::Deliver(Box::new(delivery)));
         }
         if places.contains(own) {
             let except = publish.except();
@@ -226,7 +228,11 @@ impl Core {
         let Delivery { message, position, audience, except, asker, .. } = delivery;
         let event = Rc::new(Event::new(message, position));
         let count = self.deliver(&event, audience, except);
-        if let (0, Some(asker), Some(reply)) = (count, asker, &event.message.reply) {
+        // A client that is slow, or still being told of the past, has the message later.
+        let is_missed = |subject| audience == Audience::Workers || !self.hub.listeners.has_clients(subject);
+        if let (0, Some(asker), Some(reply)) = (count, asker, &event.message.reply)
+            && is_missed(&event.message.subject)
+        {
             self.tell_no_responders(asker, reply);
         }
     }
