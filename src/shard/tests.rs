@@ -23,6 +23,7 @@ mod serving;
 mod slow;
 mod storm;
 mod stream;
+mod table;
 mod tokens;
 mod unacked;
 
@@ -41,6 +42,7 @@ use crate::mesh::Mail;
 use crate::proto::tls::certificates::{read_chain, read_key, self_signed};
 use crate::proto::tls::{Certificate, server_config};
 use crate::proto::ws::{Opcode, frame};
+use crate::worker::Worker;
 
 use peer::Peer;
 
@@ -64,9 +66,19 @@ impl Bench {
     }
 
     fn within(world: World, shards: u16, settings: Settings) -> Bench {
+        Bench::staffed(world, shards, 0, settings).0
+    }
+
+    /// With so many in-process workers.
+    fn staffed(world: World, shards: u16, workers: u16, settings: Settings) -> (Bench, Vec<Worker>) {
         let drivers: Vec<_> = (0..shards).map(|_| world.driver()).collect();
         let wakers = drivers.iter().map(Driver::waker).collect();
-        let (mesh, mailboxes) = Mesh::new(wakers, 0, 2048);
+        let (mesh, mut mailboxes) = Mesh::new(wakers, workers.into(), 2048);
+        let worker_mailboxes = mailboxes.split_off(shards.into());
+        let payload_bytes_max = settings.payload_bytes_max;
+        let workers = (shards..).map(Place).zip(worker_mailboxes);
+        let workers =
+            workers.map(|(place, mailbox)| Worker::new(place, mesh.clone(), mailbox, payload_bytes_max)).collect();
         let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::of(&settings)).collect();
         let settings = Arc::new(settings);
         let tls = tls();
@@ -95,7 +107,7 @@ impl Bench {
             Some(shard)
         });
         let shards = shards.collect();
-        Bench { world, mesh, shards }
+        (Bench { world, mesh, shards }, workers)
     }
 
     fn connect(&self, shard: u16, door: u16) -> Peer {
