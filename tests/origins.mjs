@@ -88,6 +88,7 @@ try {
   expect("another field", await page.evaluate(ask, [stream, { headers: { "X-Other": "x" } }]), ["TypeError"]);
   expect("a path of no route", (await page.evaluate(ask, [`${http}/nowhere`]))[0], 404);
   expect("a method of no route", (await page.evaluate(ask, [stream, { method: "POST" }]))[0], 405);
+  expect("a target that is too long", (await page.evaluate(ask, [`${http}/${"x".repeat(9_000)}`]))[0], 414);
   const [status, , location] = await page.evaluate(ask, [`${http}/acme/bookings`, { method: "POST", credentials: "include" }]);
   expect("a request", [status, location?.startsWith("/acme/bookings/")], [202, true]);
   expect("a path that is not ASCII", await page.evaluate(open, `${ws}/café/connect`), "open");

@@ -6,6 +6,8 @@
 //!    '-- a stream: the phase changes, this is over
 //! ```
 
+use std::mem;
+
 use super::accept::{self, Owed};
 use super::admin::{self, Publication};
 use super::centrifuge::Centrifuge;
@@ -13,8 +15,9 @@ use super::collect::{Collecting, Purpose};
 use super::ending::retry_after_s;
 use super::events::EventStream;
 use super::front::{self, Outcome};
-use super::origins::Page;
+use super::origins::{Page, Sender};
 use super::outbox::Outbox;
+use super::route::Route;
 use super::settings::{Readiness, Settings};
 use super::turned_away::{TurnedAway, may_ask_for_events};
 use super::websocket::WebSocket;
@@ -64,7 +67,7 @@ enum About {
     Published(Subject),
     /// Where the request is to be found.
     Accepted(Box<Owed>),
-    /// A request that was accepted earlier.
+    /// A request that was accepted earlier, or one that fails.
     Request(Option<Box<Page>>),
     /// Where a user is connected.
     User(Box<Whereabouts>),
@@ -107,7 +110,7 @@ impl Http {
 
     /// Answers a publication with the position that it got.
     pub fn published(&mut self, position: Option<Position>, outbox: &mut Outbox) -> Result<(), CloseReason> {
-        let State::Answering(to, About::Published(channel)) = std::mem::take(&mut self.state) else { return Ok(()) };
+        let State::Answering(to, About::Published(channel)) = mem::take(&mut self.state) else { return Ok(()) };
         let body = serde_json::json!({
             "channel": channel.as_str(),
             "position": position.map(|position| position.to_string()),
@@ -116,7 +119,7 @@ impl Http {
     }
 
     pub fn answer(&mut self, content_type: &str, body: &[u8], outbox: &mut Outbox) -> Result<(), CloseReason> {
-        let State::Answering(to, About::Text) = std::mem::take(&mut self.state) else { return Ok(()) };
+        let State::Answering(to, About::Text) = mem::take(&mut self.state) else { return Ok(()) };
         self.reply(to, 200, content_type, body, outbox)
     }
 
@@ -133,21 +136,21 @@ impl Http {
 
     /// Answers a request that was accepted.
     pub fn accepted(&mut self, receipt: &Receipt, outbox: &mut Outbox) -> Result<(), CloseReason> {
-        let State::Answering(to, About::Accepted(owed)) = std::mem::take(&mut self.state) else { return Ok(()) };
+        let State::Answering(to, About::Accepted(owed)) = mem::take(&mut self.state) else { return Ok(()) };
         accept::write_receipt(receipt, to, &owed, outbox);
         self.after(to.keep_alive)
     }
 
     /// Answers with what became of one.
     pub fn read(&mut self, reading: &Reading, outbox: &mut Outbox) -> Result<(), CloseReason> {
-        let State::Answering(to, About::Request(page)) = std::mem::take(&mut self.state) else { return Ok(()) };
+        let State::Answering(to, About::Request(page)) = mem::take(&mut self.state) else { return Ok(()) };
         accept::write_reading(reading, to, page.as_deref(), outbox);
         self.after(to.keep_alive)
     }
 
     /// Answers that there will be neither.
     pub fn refused(&mut self, reason: CloseReason, retry_after_s: u32, outbox: &mut Outbox) -> Result<(), CloseReason> {
-        let State::Answering(to, about) = std::mem::take(&mut self.state) else { return Ok(()) };
+        let State::Answering(to, about) = mem::take(&mut self.state) else { return Ok(()) };
         let keep_alive = accept::write_refusal(reason, retry_after_s, to, about.page(), outbox);
         self.after(keep_alive)
     }
@@ -176,6 +179,12 @@ impl Http {
             false if self.is_surplus => Err(CloseReason::TooManyConnections),
             false => Err(CloseReason::Normal),
         }
+    }
+
+    /// The head is not understood: the last words are an answer to what this was to be, which a page may be allowed to read.
+    fn refuse_head(&mut self, input: &[u8], is_tls: bool, routes: &[Route]) {
+        let page = Sender::glimpsed(input, is_tls, routes.iter().map(|route| &route.origins));
+        self.state = State::Answering(ReplyTo::UNREADABLE, About::Request(page.map(Box::new)));
     }
 
     /// Why a connection that made no progress ends.
@@ -225,26 +234,35 @@ impl Conn {
                 State::Body(_) => return self.next_body(input, now),
                 State::Idle | State::Begun { .. } => {}
             }
-            let is_surplus = http.is_surplus;
+            let is_last = settings.readiness != Readiness::Ready || http.is_surplus;
             // Answers that are made at once may be long, and so many of them asked for in one packet.
             if self.outbox.len() > limits::OUTBOX_BYTES_PAUSE {
                 return Ok(None);
             }
-            let Some(mut head) = next_head(input)? else {
+            let mut rest = &mut **input;
+            let read = next_head(&mut rest).map(|head| {
+                let mut head = head?;
+                // Whatever else this client wants, it should ask where there is a place for it.
+                head.keep_alive &= !is_last;
+                Some(match self.door {
+                    Door::Front => self.front_request(&head, settings, now),
+                    Door::Admin => self.admin_request(&head, settings, now),
+                    Door::Bus => Ok(None),
+                })
+            });
+            let left = rest.len();
+            let is_tls = self.transport.is_tls();
+            if let (Err(_), Door::Front, Phase::Http(http)) = (&read, self.door, &mut self.phase) {
+                http.refuse_head(input, is_tls, &settings.routes);
+            }
+            let Some(step) = read? else {
                 self.await_head(input, settings, now);
                 return Ok(None);
             };
-            if settings.readiness != Readiness::Ready || is_surplus {
-                // Whatever else this client wants, it should ask where there is a place for it.
-                head.keep_alive = false;
-            }
-            let step = match self.door {
-                Door::Front => self.front_request(&head, settings, now)?,
-                Door::Admin => self.admin_request(&head, settings, now)?,
-                Door::Bus => None,
-            };
-            if step.is_some() {
-                return Ok(step);
+            let taken = input.len() - left;
+            *input = &mut mem::take(input)[taken..];
+            if let Some(step) = step? {
+                return Ok(Some(step));
             }
         }
     }
@@ -425,7 +443,7 @@ impl Conn {
             return Ok(None);
         }
         let to = collecting.to;
-        let State::Body(collecting) = std::mem::take(&mut http.state) else { return Ok(None) };
+        let State::Body(collecting) = mem::take(&mut http.state) else { return Ok(None) };
         let (about, step) = match collecting.finish() {
             (Purpose::Publish(Publication { subject, headers }), payload) => {
                 let about = About::Published(subject.clone());

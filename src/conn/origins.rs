@@ -7,7 +7,7 @@
 
 use super::refused::quoted;
 use crate::proto::CloseReason;
-use crate::proto::http::{Cors, Head, Origin};
+use crate::proto::http::{Cors, Glimpse, Head, Origin};
 
 /// Origins besides the gateway's own whose pages may use a route, as the configuration names them; `*` allows all.
 #[derive(Clone, Debug, Default)]
@@ -50,8 +50,12 @@ impl<'a> Sender<'a> {
         if origins.next().is_some() {
             return Err(CloseReason::MalformedRequest);
         }
-        let own = |origin: Origin<'_>| head.host.is_some_and(|host| origin.is_of(host, is_tls));
-        Ok(Sender { origin, is_own: origin.and_then(Origin::parse).is_some_and(own) })
+        Ok(Sender::named(origin, head.host, is_tls))
+    }
+
+    fn named(origin: Option<&'a str>, host: Option<&str>, is_tls: bool) -> Sender<'a> {
+        let own = |origin: Origin<'_>| host.is_some_and(|host| origin.is_of(host, is_tls));
+        Sender { origin, is_own: origin.and_then(Origin::parse).is_some_and(own) }
     }
 
     pub fn may_use(&self, origins: &Origins) -> bool {
@@ -71,6 +75,15 @@ impl<'a> Sender<'a> {
     /// The same where no single route answers.
     pub fn cors_of_any<'r>(&self, origins: impl Iterator<Item = &'r Origins>) -> Option<Cors<'a>> {
         origins.filter_map(|origins| self.cors(origins)).max_by_key(|cors| cors.credentials)
+    }
+
+    /// The page that may read why its request was refused before its head was understood.
+    ///
+    /// It is not known where its `Origin` has not come yet: a target beyond its bound, or another version of HTTP, is refused as soon as
+    /// the request line says so. Browsers send a head in one piece, and a piece of up to 16 KiB arrives as one, by TLS too.
+    pub(super) fn glimpsed<'r>(input: &[u8], is_tls: bool, routes: impl Iterator<Item = &'r Origins>) -> Option<Page> {
+        let Glimpse { origin, host } = Glimpse::of(input);
+        Sender::named(origin, host, is_tls).cors_of_any(routes).map(Page::new)
     }
 
     /// What the log says of a page that may not use a route: the browser tells its user less.

@@ -203,6 +203,45 @@ fn a_page_reads_why_it_is_refused_if_it_may_use_the_route() {
     });
 }
 
+/// Requests that are refused before their head is understood, from a page of this origin.
+fn unreadable_from(origin: &str) -> Vec<(String, &'static str)> {
+    let head = |line: &str, fields: &str| format!("{line}\r\nHost: a\r\nOrigin: {origin}\r\n{fields}\r\n");
+    let long = "x".repeat(9000);
+    vec![
+        (head(&format!("GET /sse/{long} HTTP/1.1"), ""), "414"),
+        (head("GET /sse/1 HTTP/1.1", &format!("Cookie: {long}\r\nX: {long}\r\n")), "431"),
+        (head("GET /sse/1 HTTP/1.1", &"X: y\r\n".repeat(100)), "431"),
+        (head("GET /sse/1 HTTP/3.0", ""), "505"),
+        (head("POST /sse/1 HTTP/1.1", "Expect: miracles\r\nContent-Length: 1\r\n"), "417"),
+        (head("POST /sse/1 HTTP/1.1", "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), "400"),
+        (head("GET /sse/1 HTTP/1.1", "Host: b\r\n"), "400"),
+        (head("GET /sse\\1 HTTP/1.1", ""), "400"),
+    ]
+}
+
+#[test]
+fn a_page_reads_why_its_head_is_not_understood_if_it_may_use_a_route() {
+    on_both_drivers_over_tls(&["localhost"], "", |gateway, certificates| {
+        for (origin, is_readable) in
+            [("https://app.example", true), ("HTTPS://App.example:443", true), ("https://evil.example", false)]
+        {
+            for (request, expected) in unreadable_from(origin) {
+                let plain = ask(front(gateway), &request);
+                let mut page = connect(gateway, certificates, "localhost");
+                page.write_all(request.as_bytes()).unwrap();
+                for head in [plain, read_head(&mut page)] {
+                    assert_eq!(status(&head), expected, "{head}");
+                    let line = format!("\r\nAccess-Control-Allow-Origin: {origin}\r\n");
+                    assert_eq!(head.contains(&line), is_readable, "{origin}: {head}");
+                    assert_eq!(head.contains("Access-Control"), is_readable, "{origin}: {head}");
+                }
+            }
+        }
+        let twice = "GET / HTTP/3.0\r\nHost: a\r\nOrigin: https://app.example\r\nOrigin: https://app.example\r\n\r\n";
+        assert!(!ask(front(gateway), twice).contains("Access-Control"));
+    });
+}
+
 #[test]
 fn every_refusal_of_a_pipeline_is_counted() {
     on_both_drivers("", |gateway| {

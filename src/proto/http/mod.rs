@@ -4,7 +4,8 @@
 //! input --> next_head --> Head ---> split_path, query_parameter     what is asked for
 //!    |         |           |------> websocket_key                   may it become a WebSocket?
 //!    |         |           '------> reply_to                        what of it shapes the answer
-//!    |         '-- Ok(None): the caller keeps the rest in carry
+//!    |         |-- Ok(None): the caller keeps the rest in carry
+//!    |         '-- Err: Glimpse                                     whose page may read why?
 //!    '-----> Body::next --> Data, Data, .. End                      then the next head of the pipeline
 //!
 //! Reply, Refusal, event_stream, switching_protocols, preflight --> out: &mut Vec<u8>
@@ -19,6 +20,7 @@
 mod authority;
 mod body;
 mod chunk;
+mod glimpse;
 mod head;
 mod origin;
 mod reply;
@@ -28,6 +30,7 @@ mod upgrade;
 pub use authority::{Authority, Host};
 pub use body::{Body, BodyStep, Framing};
 pub use chunk::Streaming;
+pub use glimpse::Glimpse;
 pub use head::{Field, Head, next_head, request_line};
 pub use origin::Origin;
 pub use reply::{Cors, Refusal, Reply, ReplyTo, event_stream, go_on, preflight, switching_protocols};
