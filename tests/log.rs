@@ -16,6 +16,7 @@ shards = 2
 
 [[listener]]
 address = "127.0.0.1:0"
+hosts = "gate.example"
 
 [admin]
 address = "127.0.0.1:0"
@@ -130,18 +131,24 @@ fn a_refused_page_is_a_line_with_its_origin_the_route_and_what_is_allowed() {
 }
 
 #[test]
-fn a_host_that_the_admin_listener_refuses_is_a_line_with_what_it_takes() {
+fn a_host_that_a_listener_refuses_is_a_line_with_what_it_takes() {
     let served = Served::start("hosts");
-    let [_, admin] = &served.addresses;
+    let [front, admin] = &served.addresses;
     let get = |path: &str, host: &str| format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
     for _ in 0..20 {
         assert_eq!(served.ask(admin, &get("/metrics", "prometheus.example:9180")), "403");
+        assert_eq!(served.ask(front, &get("/events/1", "rebound.example")), "421");
     }
     assert_eq!(served.ask(admin, &get("/metrics", "tidegate.internal:9180")), "200");
     let log = served.stop();
-    let line = "the admin listener refused a request for the host \"prometheus.example:9180\"; it is asked for by an IP \
-                address, localhost, or one of admin.hosts (tidegate.internal)";
-    assert_eq!(log.iter().filter(|logged| logged.ends_with(line)).count(), 1, "{log:#?}");
+    for line in [
+        "the admin listener refused a request for the host \"prometheus.example:9180\"; it is asked for by an IP address, \
+         localhost, or one of admin.hosts (tidegate.internal)",
+        "a listener refused a request for the host \"rebound.example\"; it is asked for by an IP address, localhost, or one of \
+         listener.hosts (gate.example)",
+    ] {
+        assert_eq!(log.iter().filter(|logged| logged.ends_with(line)).count(), 1, "{line}: {log:#?}");
+    }
 }
 
 /// What a browser's user sees of both is that the connection failed.

@@ -58,7 +58,7 @@ pub(super) fn request(head: &Head<'_>, hosts: &Hosts, readiness: Readiness, outb
     if !hosts.allow(head.host) {
         let mut outcome = refuse(head, CloseReason::HostRefused, None, outbox);
         if let Outcome::Refused(refused) = &mut outcome {
-            refused.remark = head.host.map(|host| hosts.remark(host));
+            refused.remark = head.host.map(|host| hosts.remark("the admin listener", "admin.hosts", host));
         }
         return outcome;
     }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::accept::Accepting;
+use super::hosts::Hosts;
 use super::origins::{Page, Sender};
 use super::outbox::Outbox;
 use super::route::{Found, Parameters, Route, Target, UserSource};
@@ -36,19 +37,30 @@ pub(super) enum Outcome {
     Read { route: u16, id: RequestId, page: Option<Page> },
 }
 
+/// What a request came in by.
+#[derive(Clone, Copy)]
+pub(super) struct Listener<'s> {
+    pub is_tls: bool,
+    /// The hosts that it answers for; `None` if that is any.
+    pub hosts: Option<&'s Hosts>,
+}
+
 /// Most is answered at once; `turned_away` says why nothing new is begun.
 pub(super) fn request(
     head: &Head<'_>,
-    is_tls: bool,
+    listener: Listener<'_>,
     routes: &[Route],
     turned_away: Option<TurnedAway>,
     outbox: &mut Outbox,
 ) -> Outcome {
-    let sender = match Sender::of(head, is_tls) {
+    let sender = match Sender::of(head, listener.is_tls) {
         Ok(sender) => sender,
         Err(reason) => return refuse(head, Refusal::new(reason), outbox),
     };
     let request = Request { head, sender };
+    if let Some(hosts) = listener.hosts.filter(|hosts| !hosts.allow(head.host)) {
+        return request.misdirected(hosts, routes, outbox);
+    }
     let segments = match http::split_path(head.path) {
         Ok(segments) => segments,
         Err(reason) => return request.refuse_for_all(reason, routes, outbox),
@@ -125,6 +137,16 @@ impl Request<'_, '_> {
     fn refuse_for_all(&self, reason: CloseReason, routes: &[Route], outbox: &mut Outbox) -> Outcome {
         let cors = self.sender.cors_of_any(routes.iter().map(|route| &route.origins));
         refuse(self.head, Refusal { cors, ..Refusal::new(reason) }, outbox)
+    }
+
+    /// RFC 9110 section 7.4: what a listener is not meant to answer for is told so, whatever it asks for. A page that has had its
+    /// own name resolved to this address (DNS rebinding) would otherwise pass for one of the gateway's own.
+    fn misdirected(&self, hosts: &Hosts, routes: &[Route], outbox: &mut Outbox) -> Outcome {
+        let mut outcome = self.refuse_for_all(CloseReason::Misdirected, routes, outbox);
+        if let Outcome::Refused(refused) = &mut outcome {
+            refused.remark = self.head.host.map(|host| hosts.remark("a listener", "listener.hosts", host));
+        }
+        outcome
     }
 
     fn refuse_method(&self, others: &[(&Route, Found<'_>)], outbox: &mut Outbox) -> Outcome {

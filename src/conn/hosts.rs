@@ -1,12 +1,12 @@
-//! Hosts by which the admin listener is asked for.
+//! Hosts by which a listener is asked for: always the admin listener, and those of clients that are told to look.
 //!
-//! A page of `rebound.example` can have its own name resolved to the address of this listener (DNS rebinding), and then read
+//! A page of `rebound.example` can have its own name resolved to the address of a listener (DNS rebinding), and then read
 //! what it likes as its own origin. What it cannot choose is `Host`: its browser writes the page's name there. An attacker
 //! has no name that is an address, and none that is `localhost` (RFC 6761 section 6.3) or another name of the operator's.
 
 use crate::proto::http::{Authority, Host};
 
-/// Names besides `localhost` (`admin.hosts`).
+/// Names besides `localhost` (`admin.hosts`, `listener.hosts`).
 #[derive(Clone, Debug, Default)]
 pub struct Hosts(Vec<Box<str>>);
 
@@ -36,16 +36,16 @@ impl Hosts {
         own("localhost") || self.0.iter().any(|text| own(text))
     }
 
-    /// What the log says of a host that is none of them.
-    pub(super) fn remark(&self, host: &str) -> Box<str> {
+    /// What the log says of a host that is none of them: `listener` refused it, which has its names from `key`.
+    pub(super) fn remark(&self, listener: &str, key: &str, host: &str) -> Box<str> {
         let host = super::refused::quoted(host);
         let listed = match self.0.is_empty() {
             true => "there are none".to_owned(),
             false => self.0.join(", "),
         };
         format!(
-            "the admin listener refused a request for the host {host}; it is asked for by an IP address, localhost, or one of \
-             admin.hosts ({listed})"
+            "{listener} refused a request for the host {host}; it is asked for by an IP address, localhost, or one of {key} \
+             ({listed})"
         )
         .into()
     }

@@ -14,7 +14,8 @@ use super::centrifuge::Centrifuge;
 use super::collect::{Collecting, Purpose};
 use super::ending::retry_after_s;
 use super::events::EventStream;
-use super::front::{self, Outcome};
+use super::front::{self, Listener, Outcome};
+use super::hosts::Hosts;
 use super::origins::{Page, Sender};
 use super::outbox::Outbox;
 use super::route::Route;
@@ -34,11 +35,11 @@ use crate::proto::subject::Subject;
 use crate::proto::user::User;
 
 /// The state between requests and within one.
-#[derive(Default)]
 pub(super) struct Http {
     state: State,
     /// Requests answered on this connection.
     answered: u32,
+    listener: u16,
     /// There is no place for it: its first request is its last, and gets the answer of one that is turned away.
     is_surplus: bool,
 }
@@ -85,6 +86,16 @@ impl About {
 }
 
 impl Http {
+    /// `listener`: the id of the one that it came in by.
+    pub fn new(listener: u16) -> Http {
+        Http { listener, state: State::Idle, answered: 0, is_surplus: false }
+    }
+
+    /// The hosts that its listener answers for; `None` if that is any.
+    fn hosts<'s>(&self, settings: &'s Settings) -> Option<&'s Hosts> {
+        settings.front_hosts.get(self.listener as usize)?.as_ref()
+    }
+
     pub fn is_answering(&self) -> bool {
         matches!(self.state, State::Answering(..))
     }
@@ -299,8 +310,9 @@ impl Conn {
         now: Tick,
     ) -> Result<Option<Step<'a>>, CloseReason> {
         let turned_away = self.turned_away(settings);
-        let is_tls = self.transport.is_tls();
-        match front::request(head, is_tls, &settings.routes, turned_away, &mut self.outbox) {
+        let Phase::Http(http) = &self.phase else { return Ok(None) };
+        let listener = Listener { is_tls: self.transport.is_tls(), hosts: http.hosts(settings) };
+        match front::request(head, listener, &settings.routes, turned_away, &mut self.outbox) {
             Outcome::Answered { keep_alive } => {
                 self.answered(keep_alive && head.body.is_empty(), settings, now)?;
                 Ok(None)

@@ -181,11 +181,11 @@ pub struct Conn {
 const _: () = assert!(size_of::<Conn>() <= 120, "with its slot's own words two cache lines: every connection has one");
 
 impl Conn {
-    /// A connection that was just accepted through `door`; `number` is how a worker is told which one it is.
+    /// A connection that was just accepted by this listener; `number` is how a worker is told which one it is.
     pub fn new(
         number: u64,
         peer: SocketAddr,
-        door: Door,
+        (listener, door): (u16, Door),
         transport: Transport,
         settings: &Settings,
         now: Tick,
@@ -193,7 +193,7 @@ impl Conn {
         let mut outbox = Outbox::default();
         let is_tls = transport.is_handshaking();
         let (phase, patience) = match door {
-            Door::Front | Door::Admin => (Phase::Http(Box::default()), settings.head_timeout),
+            Door::Front | Door::Admin => (Phase::Http(Box::new(Http::new(listener))), settings.head_timeout),
             Door::Bus => {
                 let worker = Worker::new(&settings.bus, number, peer.into(), &mut outbox);
                 let is_waiting = worker.is_waiting_for_credentials();

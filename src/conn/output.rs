@@ -83,7 +83,7 @@ mod tests {
     fn nothing_goes_out_after_close_although_the_batch_in_flight_was_sent() {
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let settings = Settings::default();
-        let mut conn = Conn::new(1, peer, Door::Front, Transport::Plain, &settings, Tick::ZERO);
+        let mut conn = Conn::new(1, peer, (0, Door::Front), Transport::Plain, &settings, Tick::ZERO);
         let mut sealing = Sealing::default();
         conn.outbox.push(b"what it has asked for");
         let answer = conn.fill(&mut sealing).unwrap().expect("a batch");

@@ -17,6 +17,8 @@ pub struct Settings {
     pub routes: Vec<Route>,
     /// By which the admin listener is asked for.
     pub admin_hosts: Hosts,
+    /// The same of the listeners for clients, by listener id. One that has none, or is not listed, answers for any host.
+    pub front_hosts: Vec<Option<Hosts>>,
     /// What holds for which channels; shards share it with their hubs.
     pub channels: Arc<Rules>,
     /// Bytes that one shard keeps of all its channels.
@@ -106,6 +108,7 @@ impl Default for Settings {
         Settings {
             routes: Vec::new(),
             admin_hosts: Hosts::default(),
+            front_hosts: Vec::new(),
             channels: Arc::default(),
             history_bytes_max: limits::HISTORY_BYTES_MAX,
             unacked_bytes_max: limits::UNACKED_BYTES_MAX,

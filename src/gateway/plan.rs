@@ -155,7 +155,13 @@ fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Setting
     let limits = &config.limits;
     Ok(Settings {
         routes: routes.map_err(StartError)?,
-        admin_hosts: Hosts::new(config.admin.iter().flat_map(|admin| &admin.hosts).map(|host| host.as_str().into())),
+        admin_hosts: hosts(config.admin.iter().flat_map(|admin| &admin.hosts)),
+        // Listeners come first among the entrances, so these are their ids.
+        front_hosts: config
+            .listeners
+            .iter()
+            .map(|listener| (!listener.hosts.is_empty()).then(|| hosts(&listener.hosts)))
+            .collect(),
         channels: Arc::new(rules(config).map_err(StartError)?),
         history_bytes_max: limits.history_bytes_max / shards,
         unacked_bytes_max: limits.unacked_bytes_max / shards,
@@ -190,6 +196,10 @@ fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Setting
         drain: DrainSettings { notice: config.drain.notice, spread: config.drain.spread },
         readiness: Readiness::Ready,
     })
+}
+
+fn hosts<'a>(names: impl IntoIterator<Item = &'a String>) -> Hosts {
+    Hosts::new(names.into_iter().map(|name| name.as_str().into()))
 }
 
 /// Eight bytes from the kernel.

@@ -72,6 +72,7 @@ reasons! {
     Unnameable            "unnameable"             Peer     1008  400   Debug  "a part of this path can name no channel: it is too long, reserved, or has control characters";
     OriginRefused         "origin_refused"         Peer     1008  403   Debug  "this origin is not allowed here";
     HostRefused           "host_refused"           Peer     1008  403   Debug  "ask for an IP address, for localhost, or for one of admin.hosts";
+    Misdirected           "misdirected"            Peer     1008  421   Debug  "this listener does not answer for this host";
     NoCredentials         "no_credentials"         Peer     1008  401   Debug  "the request does not name its user where this route expects it";
     BadUser               "bad_user"               Peer     1008  400   Debug  "the name of the user is empty, too long, or has control characters";
     TooManyConnections    "too_many_connections"   Gateway  1013  503   Warn   "too many connections; try again later";

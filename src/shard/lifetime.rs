@@ -49,7 +49,7 @@ impl Core {
         // Counted over all shards, as it were: no two connections of the process have the same.
         let count = self.counters().accepted.value() - 1;
         let number = count * u64::from(self.post.mesh().shards()) + u64::from(self.place.0) + 1;
-        let mut conn = Conn::new(number, peer, entrance.door, transport, settings, now);
+        let mut conn = Conn::new(number, peer, (listener.0, entrance.door), transport, settings, now);
         if is_full {
             // Without TLS there is room for a word, which depends on what it asks for.
             conn.turn_away(now);

@@ -124,6 +124,15 @@ fn tells_a_host_that_no_request_names() {
             )]
         );
     }
+    assert_eq!(
+        parse("[[listener]]\naddress = \"127.0.0.1:1\"\nhosts = \"*.example\"\n", &[]).unwrap_err(),
+        [
+            "tidegate.toml:3: listener.hosts is \"*.example\"; expected the name of a host such as \"tidegate.internal\", \
+          without port and wildcards"
+        ]
+    );
+    let text = format!("{LISTENER}hosts = [\"gate.example\", \"b\"]\n");
+    assert_eq!(parse(&text, &[]).unwrap().listeners[0].hosts, ["gate.example", "b"]);
     let text = format!("{LISTENER}[admin]\nhosts = \"Tidegate.internal\"\n");
     assert_eq!(parse(&text, &[]).unwrap().admin.unwrap().hosts, ["Tidegate.internal"]);
 }

@@ -1,4 +1,4 @@
-//! Hosts by which the admin listener is asked for: none that may be a page's own name (DNS rebinding).
+//! Hosts by which a listener is asked for: none that may be a page's own name (DNS rebinding).
 
 use crate::doors::{expect_health, expect_status};
 use crate::support::*;
@@ -54,5 +54,60 @@ fn a_host_that_may_be_a_pages_name_gets_nothing_of_the_operators() {
         let page = "Host: localhost\r\nOrigin: http://localhost\r\n";
         assert!(ask("POST", "/api/channels/room.1", page).starts_with("HTTP/1.1 403 "), "no page publishes");
         expect_health(gateway);
+    });
+}
+
+/// A listener that answers for some hosts, before the one that answers for any.
+const NAMED: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\nhosts = [\"gate.example\", \"Gate.internal\"]\n";
+
+#[test]
+fn a_listener_for_some_hosts_tells_the_pages_of_others_that_it_is_not_theirs() {
+    on_both_drivers(NAMED, |gateway| {
+        let from = |line: &str, host: &str, page: &str| {
+            format!(
+                "{line} HTTP/1.1\r\nHost: {host}\r\nOrigin: {page}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+        };
+        let status =
+            |address, request: String| Raw::connect(address).send(request).read_until("\r\n\r\n")[9..12].to_owned();
+        let any = gateway.listening()[1].address;
+        let port = front(gateway).port();
+        let mut refused = 0;
+        for host in ["rebound.example", "gate.example.rebound.example", "evil.localhost", "x.gate.example", "example"] {
+            let (named, page) = (format!("{host}:{port}"), format!("http://{host}:{port}"));
+            for line in
+                ["GET /ws/1", "GET /sse/1", "GET /nowhere", "POST /sse/1", "HEAD /sse/1", "GET /echo", "OPTIONS *"]
+            {
+                assert_eq!(status(front(gateway), from(line, &named, &page)), "421", "{line} for {named}");
+                refused += 1;
+            }
+            let absolute = format!("GET {page}/ws/1");
+            assert_eq!(status(front(gateway), from(&absolute, "gate.example", &page)), "421", "{absolute}");
+            refused += 1;
+            // Without the key the page passes for one of the gateway's own.
+            assert_eq!(status(any, from("GET /ws/1", &named, &page)), "101", "{named}");
+        }
+        assert_eq!(metric(gateway, "closed_total:misdirected"), refused);
+        for host in [
+            "gate.example",
+            "GATE.example.",
+            "g%61te.example:8080",
+            "gate.INTERNAL:1",
+            "127.0.0.1",
+            "[::1]:80",
+            "localhost",
+        ] {
+            let page = format!("http://{host}");
+            assert_eq!(status(front(gateway), from("GET /ws/1", host, &page)), "101", "{host}");
+        }
+        let other = from("GET /ws/1", "gate.example", "http://rebound.example");
+        assert_eq!(status(front(gateway), other), "403", "the host is ours and the page is not");
+        expect_status("no host", front(gateway), "GET /nowhere HTTP/1.0\r\n\r\n", 404);
+        // The connection lives on: a browser may have others of its names here.
+        let two = "GET / HTTP/1.1\r\nHost: b\r\n\r\nGET / HTTP/1.1\r\nHost: gate.example\r\nConnection: close\r\n\r\n";
+        let answers = ask(front(gateway), two);
+        assert!(answers.starts_with("HTTP/1.1 421 Misdirected Request\r\n"), "{answers}");
+        assert!(answers.contains("HTTP/1.1 404 "), "{answers}");
     });
 }

@@ -92,8 +92,8 @@ fn start(args: &Args) -> Result<(Gateway, Addresses), String> {
     };
     let certificate = certificate::SelfSigned::new()?;
     let listeners = vec![
-        Listener { address: addresses.plain, tls: None },
-        Listener { address: addresses.tls, tls: Some(vec![certificate.files()]) },
+        Listener { address: addresses.plain, tls: None, hosts: Vec::new() },
+        Listener { address: addresses.tls, tls: Some(vec![certificate.files()]), hosts: Vec::new() },
     ];
     let config = Config {
         listeners,

@@ -86,7 +86,7 @@ impl Builder<'_> {
         }
         let files: Vec<CertificateFiles> = certificates.iter().filter_map(|files| self.certificate(files)).collect();
         let address = address::read(&self.required(section, "address")?)?;
-        Some(Listener { address, tls: (!certificates.is_empty()).then_some(files) })
+        Some(Listener { address, tls: (!certificates.is_empty()).then_some(files), hosts: section.texts("hosts") })
     }
 
     fn certificate(&mut self, section: &Section<'_>) -> Option<CertificateFiles> {

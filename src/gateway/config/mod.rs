@@ -68,6 +68,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Never empty when set; the first certificate answers clients that name no host or an unknown one.
     pub tls: Option<Vec<CertificateFiles>>,
+    /// Names of hosts, besides `localhost`, that requests may name; none if that is any.
+    pub hosts: Vec<String>,
 }
 
 /// PEM files, relative to the working directory of the process.

@@ -191,6 +191,7 @@ fn leaves_input_readable(reason: CloseReason) -> bool {
             | Unnameable
             | OriginRefused
             | HostRefused
+            | Misdirected
             | NoCredentials
             | NotUpgradable
             | UpgradeRequired
@@ -273,6 +274,7 @@ fn phrase(status: u16) -> &'static str {
         413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
         422 => "Unprocessable Content",
         426 => "Upgrade Required",
         429 => "Too Many Requests",

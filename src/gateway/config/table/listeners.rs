@@ -8,6 +8,11 @@ const ADDRESS: Kind = Kind::Text {
     fits: form::is_address,
 };
 
+const HOSTS: Kind = Kind::Texts {
+    expected: "the name of a host such as \"tidegate.internal\", without port and wildcards",
+    fits: form::is_host,
+};
+
 pub(super) const ROWS: &[Row] = &[
     Row {
         path: "listener",
@@ -22,6 +27,16 @@ pub(super) const ROWS: &[Row] = &[
         fallback: Fallback::Required("\"127.0.0.1:8080\""),
         help: "Where it listens. Port 0 takes a free one.",
         doc: "`[::]` takes IPv6 alone, `0.0.0.0` IPv4; `[::ffff:127.0.0.1]` is another spelling of `127.0.0.1`.",
+    },
+    Row {
+        path: "listener[].hosts",
+        kind: HOSTS,
+        fallback: Fallback::Nothing("[\"gate.example.org\"]"),
+        help: "Names of hosts that it answers for; requests for others get 421. Without this key it answers for any.",
+        doc: "One, or a list. An IP address and `localhost` always will do, with any port, and so will a request that names no \
+              host. A page of any other name that resolves to this address may be one of a stranger, who has had it resolved so \
+              (DNS rebinding): its `Host` and its `Origin` agree, so without this key it passes for a page of the gateway's own. \
+              A gateway on a private network, or one that tells users by a cookie, wants it. A proxy in front has to pass `Host` on.",
     },
     Row {
         path: "listener[].tls",
@@ -103,10 +118,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         path: "admin.hosts",
-        kind: Kind::Texts {
-            expected: "the name of a host such as \"tidegate.internal\", without port and wildcards",
-            fits: form::is_host,
-        },
+        kind: HOSTS,
         fallback: Fallback::Nothing("[\"tidegate.internal\"]"),
         help: "Names of hosts by which programs ask for this listener; requests for others get 403.",
         doc: "One, or a list. An IP address and `localhost` always will do, with any port, and so will a request that names no \
