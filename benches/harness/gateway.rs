@@ -37,7 +37,7 @@ websocket = { service = "echo" }
 /// How long the worker of the service sleeps when nobody asks.
 const WORKER_WAIT: Duration = Duration::from_secs(60);
 
-/// Both listeners, if there is a certificate. Everything else is as users get it.
+/// Both listeners, if there is a certificate. Everything else is as users get it, `pin = "auto"` too: the load shares the cores.
 pub(crate) fn configuration(driver: &str, shards: usize, certificate: Option<&Certificate>, rules: &str) -> String {
     let tls = certificate.map_or_else(String::new, |certificate| {
         let path = |name: &str| {

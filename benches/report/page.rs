@@ -58,6 +58,11 @@ Percentiles are those of all deliveries (HdrHistogram, three digits); none is an
 nowhere. So a thread on each core reads the clock for three seconds before each run, and gaps of half a millisecond and
 more are shown beside the command. Where they are a hundredth of the time, the 99th percentile of any latency is theirs.
 
+**Shards float** here unless the cores are known to be the gateway's own: the harness leaves `pin = \"auto\"`
+([configuration.md](configuration.md)) as users get it. It gives the gateway no cores of its own, because the load runs on
+the same ones, and a pinned shard would have to wait for it there. Figures of before 2026-11-30 are of pinned shards, so
+compare later ones with them only where the cores are not full.
+
 **Servers.** *tidegate, epoll* and *tidegate, io_uring* are the same gateway on its two drivers. *nginx + nchan* is
 measured where it is installed (Debian: libnginx-mod-nchan).
 
