@@ -3,19 +3,11 @@
 //
 //   node tests/origins.mjs TIDEGATE        the binary
 
-import { once } from "node:events";
-import { createServer as createPages } from "node:http";
-import { launch } from "./browser.mjs";
-import { Gateway } from "./gateway.mjs";
+import { beside } from "./pages.mjs";
 import { fail, PATIENCE_MS } from "./patience.mjs";
 
-const pages = createPages((_, answer) => answer.setHeader("Content-Type", "text/html").end("<title>a page</title>"));
-pages.listen(0, "127.0.0.1");
-await once(pages, "listening");
-const listed = `http://127.0.0.1:${pages.address().port}`;
-const stranger = `http://localhost:${pages.address().port}`;
-
-const CONFIGURATION = `
+// The page that is listed comes from 127.0.0.1, the one that is not from localhost.
+const configuration = (port) => `
 shards = 2
 pin = false
 [[listener]]
@@ -24,16 +16,16 @@ address = "127.0.0.1:0"
 address = "127.0.0.1:0"
 [[route]]
 path = "/notifications/{user}"
-origins = "${listed}"
+origins = "http://127.0.0.1:${port}"
 request_headers = "X-Tenant"
 sse = { channel = "notifications.{user}" }
 [[route]]
 path = "/café/connect"
-origins = "${listed}"
+origins = "http://127.0.0.1:${port}"
 websocket = { protocol = "centrifuge-json", channels = "news" }
 [[route]]
 path = "/{tenant}/bookings"
-origins = "${listed}"
+origins = "http://127.0.0.1:${port}"
 accept = { service = "bookings" }
 `;
 
@@ -67,20 +59,12 @@ function expect(what, heard, expected) {
   if (a !== b) fail(`${what}: ${a} instead of ${b}`);
 }
 
-const gateway = new Gateway(process.argv[2], CONFIGURATION, ["http", "admin"]);
-const browser = await launch();
-try {
-  await gateway.start();
+await beside(configuration, async ({ gateway, browser, visit }) => {
   const [http, ws] = ["http", "ws"].map((scheme) => `${scheme}://${gateway.address("http")}`);
   const stream = `${http}/notifications/ann@example.org`;
   const polyfill = { headers: { "Cache-Control": "no-cache", "Last-Event-ID": "0", "X-Requested-With": "x", "X-Tenant": "t" } };
-  const visit = async (origin) => {
-    const page = await browser.newPage();
-    await page.goto(`${origin}/`);
-    return page;
-  };
 
-  const page = await visit(listed);
+  const page = await visit();
   expect("an EventSource of a user with an address", await page.evaluate(listen, stream), "open");
   await gateway.publish("notifications.ann@example%252Eorg", "hello");
   await page.waitForFunction(() => window.heard.includes("hello"), undefined, { timeout: PATIENCE_MS });
@@ -93,7 +77,7 @@ try {
   expect("a request", [status, location?.startsWith("/acme/bookings/")], [202, true]);
   expect("a path that is not ASCII", await page.evaluate(open, `${ws}/café/connect`), "open");
 
-  const other = await visit(stranger);
+  const other = await visit("localhost");
   for (const [url, init] of [[stream], [stream, polyfill], [`${http}/nowhere`], [`${http}/acme/bookings`, { method: "POST" }]]) {
     expect(`a page that is not listed, at ${url}`, await other.evaluate(ask, [url, init]), ["TypeError"]);
   }
@@ -108,8 +92,4 @@ try {
   expect("its own EventSource", await own.evaluate(listen, stream), "open");
   expect("its own WebSocket", await own.evaluate(open, `${ws}/caf%C3%A9/connect`), "open");
   expect("its own request", (await own.evaluate(ask, ["/acme/bookings", { method: "POST" }]))[0], 202);
-} finally {
-  await browser.close();
-  await gateway.stop();
-  pages.close();
-}
+});

@@ -4,11 +4,9 @@
 //   node tests/places.mjs TIDEGATE         the binary
 
 import { once } from "node:events";
-import { createServer as createPages } from "node:http";
 import { EventSource } from "eventsource";
 import { WebSocket } from "ws";
-import { launch } from "./browser.mjs";
-import { Gateway } from "./gateway.mjs";
+import { beside } from "./pages.mjs";
 import { until } from "./patience.mjs";
 
 const CONFIGURATION = `
@@ -28,15 +26,9 @@ path = "/ws"
 websocket = { channel = "news" }
 `;
 
-const gateway = new Gateway(process.argv[2], CONFIGURATION, ["http", "admin"]);
-await gateway.start();
-const url = `http://${gateway.address("http")}`;
-const pages = createPages((_, response) => response.setHeader("Content-Type", "text/html").end("<!doctype html>"));
-await once(pages.listen(0, "127.0.0.1"), "listening");
-const browser = await launch();
-try {
-  const page = await browser.newPage();
-  await page.goto(`http://127.0.0.1:${pages.address().port}/`);
+await beside(() => CONFIGURATION, async ({ gateway, visit }) => {
+  const url = `http://${gateway.address("http")}`;
+  const page = await visit();
 
   // There is no place from the start.
   const others = [1, 2, 3].map(() => new WebSocket(`${url.replace("http", "ws")}/ws`));
@@ -66,8 +58,4 @@ try {
   const seen = [...states, ...(await page.evaluate(() => window.states))];
   if (seen.some((state) => state !== 0)) throw new Error(`one has given up for ever: ${seen}`);
   source.close();
-} finally {
-  await browser.close();
-  pages.close();
-  await gateway.stop();
-}
+});

@@ -3,11 +3,8 @@
 //
 //   node tests/resume.mjs TIDEGATE         the binary
 
-import { once } from "node:events";
-import { createServer as createPages } from "node:http";
-import { launch } from "./browser.mjs";
 import { Cable } from "./cable.mjs";
-import { Gateway } from "./gateway.mjs";
+import { beside } from "./pages.mjs";
 import { fail, PATIENCE_MS } from "./patience.mjs";
 
 const KEPT = 5;
@@ -106,20 +103,12 @@ async function play(page, gateway, cable, url) {
   await hears(page, "and comes back to both", ["b1", "c1"]);
 }
 
-const gateway = new Gateway(process.argv[2], CONFIGURATION, ["http", "admin"]);
-await gateway.start();
-const cable = new Cable(gateway.address("http"));
-const pages = createPages((_, response) => response.setHeader("Content-Type", "text/html").end("<!doctype html>"));
-await once(pages.listen(0, "127.0.0.1"), "listening");
-const browser = await launch();
-try {
-  const page = await browser.newPage();
-  await page.goto(`http://127.0.0.1:${pages.address().port}/`);
-  await play(page, gateway, cable, `http://127.0.0.1:${await cable.plugIn()}`);
-} finally {
-  await browser.close();
-  cable.unplug();
-  pages.closeAllConnections();
-  pages.close();
-  await gateway.stop();
-}
+await beside(() => CONFIGURATION, async ({ gateway, visit }) => {
+  const cable = new Cable(gateway.address("http"));
+  try {
+    const page = await visit();
+    await play(page, gateway, cable, `http://127.0.0.1:${await cable.plugIn()}`);
+  } finally {
+    cable.unplug();
+  }
+});
