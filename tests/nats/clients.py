@@ -1,4 +1,4 @@
-"""The bus through nats-py, the official client of Python: prints `ok CASE` for each case, exits with 1 at a failure.
+"""The bus through nats-py, the official client of Python: its cases.
 
 usage: clients.py nats://USER:PASSWORD@HOST:PORT
 """
@@ -12,14 +12,9 @@ from urllib.parse import urlsplit
 import nats
 from nats.errors import MaxPayloadError, NoRespondersError
 
+from cases import PATIENCE_S, case, run_all
+
 URL = sys.argv[1]
-PATIENCE_S = 10
-CASES = []
-
-
-def case(function):
-    CASES.append(function)
-    return function
 
 
 @asynccontextmanager
@@ -300,14 +295,4 @@ async def wrong_credentials():
         assert any("authorization violation" in error for error in errors), errors
 
 
-async def main():
-    for function in CASES:
-        try:
-            await asyncio.wait_for(function(), 6 * PATIENCE_S)
-        except Exception as error:
-            print(f"failed {function.__name__}: {error!r}", flush=True)
-            raise
-        print(f"ok {function.__name__}", flush=True)
-
-
-asyncio.run(main())
+asyncio.run(run_all())

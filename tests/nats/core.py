@@ -1,4 +1,4 @@
-"""The bus through nats-core, the newer official client of Python: prints `ok CASE` for each case, exits with 1 at a failure.
+"""The bus through nats-core, the newer official client of Python: its cases.
 
 usage: core.py nats://USER:PASSWORD@HOST:PORT
 """
@@ -28,14 +28,9 @@ if not hasattr(asyncio, "QueueShutDown"):
 import nats.client
 from nats.client.errors import NoRespondersError
 
+from cases import PATIENCE_S, case, run_all
+
 URL = urlsplit(sys.argv[1])
-PATIENCE_S = 10
-CASES = []
-
-
-def case(function):
-    CASES.append(function)
-    return function
 
 
 def connected():
@@ -107,14 +102,4 @@ async def no_responders():
         raise AssertionError("somebody answered")
 
 
-async def main():
-    for function in CASES:
-        try:
-            await asyncio.wait_for(function(), 6 * PATIENCE_S)
-        except Exception as error:
-            print(f"failed {function.__name__}: {error!r}", flush=True)
-            raise
-        print(f"ok {function.__name__}", flush=True)
-
-
-asyncio.run(main())
+asyncio.run(run_all())
