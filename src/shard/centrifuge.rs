@@ -113,10 +113,13 @@ impl Core {
         self.recall(key, channel, since);
     }
 
-    /// A call does not wait for a worker: the client hears at once that there is none, and decides for itself.
+    /// A call does not wait for a worker: the client hears at once that there is none, and decides for itself. It hears the same if
+    /// the worker has left meanwhile (`no_responders`).
     fn call(&mut self, key: Key, serial: u32, method: &str, payload: &[u8]) {
+        let from =
+            Publisher { address: self.address(key), wants_position: None, wants_no_responders: true, is_silent: false };
         let message = self.service_message(key, Kind::Call(method, serial), payload.into());
-        let is_taken = message.is_some_and(|message| self.try_service(key, message).is_ok());
+        let is_taken = message.is_some_and(|message| self.try_service(key, message, Some(from)).is_ok());
         if !is_taken {
             self.count_failures(key, Failure::NoWorker, 1);
         }

@@ -32,6 +32,7 @@ use crate::proto::subject::Subject;
 use super::Core;
 use super::fan_out::FanOut;
 use super::questions::status;
+use super::services::Failure;
 
 impl Core {
     /// Sends a message where its subject leads. Workers get it from here, so that what one publisher says comes to each of them in
@@ -150,8 +151,13 @@ impl Core {
     }
 
     /// To one worker of each group of the client's service, the same as before while it is there. Gives the message back
-    /// if there is none.
-    pub(super) fn try_service(&mut self, key: Key, message: Arc<Message>) -> Result<(), Arc<Message>> {
+    /// if there is none. `from` is a caller that wants to hear if the one that is chosen has left.
+    pub(super) fn try_service(
+        &mut self,
+        key: Key,
+        message: Arc<Message>,
+        from: Option<Publisher>,
+    ) -> Result<(), Arc<Message>> {
         let mut recipients = Recipients::default();
         let preferred = self.sticky.get(&key).map_or(&[][..], |members| members);
         let draw = mix(self.address(key).to_bits());
@@ -163,7 +169,7 @@ impl Core {
         if !is_as_before {
             self.sticky.insert(key, recipients.seats.iter().map(|seat| seat.member).collect());
         }
-        self.hand_to_workers(&Publish::new(message, None), &recipients);
+        self.hand_to_workers(&Publish::new(message, from), &recipients);
         Ok(())
     }
 
@@ -426,6 +432,11 @@ impl Core {
         let Some(conn) = self.slots.get_mut(key) else { return };
         if conn.is_overfull(&self.settings) {
             return self.end(key, CloseReason::SlowConsumer);
+        }
+        if let (Ok(Some(Command::Answer(serial))), Some((session, outbox))) = (Command::of(reply), conn.centrifuge()) {
+            session.unanswerable(serial, outbox);
+            self.mark_dirty(key);
+            return self.count_failures(key, Failure::NoWorker, 1);
         }
         if let Some(sub) = conn.push_no_responders(reply) {
             self.withdraw(sub);

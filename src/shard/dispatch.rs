@@ -252,7 +252,7 @@ impl Core {
     pub(super) fn notify_service(&mut self, key: Key, kind: Kind<'_>) {
         if let Some(message) = self.service_message(key, kind, Box::default()) {
             // Nobody there, nobody to tell: the message that a client sends waits, this notice does not.
-            let _ = self.try_service(key, message);
+            let _ = self.try_service(key, message, None);
         }
     }
 
@@ -287,7 +287,7 @@ impl Core {
 
     /// To a worker now, or, while there is none, with the next that comes: the client is read no further meanwhile.
     fn deliver_to_service(&mut self, key: Key, message: Arc<Message>) {
-        let Err(message) = self.try_service(key, message) else { return };
+        let Err(message) = self.try_service(key, message, None) else { return };
         let until = self.now + limits::SERVICE_WAIT;
         let Some(conn) = self.slots.get_mut(key) else { return };
         conn.is_parked = true;
@@ -298,7 +298,7 @@ impl Core {
     /// A worker may have come: every message that waits for one is tried again.
     pub(super) fn retry_stranded(&mut self) {
         for (key, stranded) in std::mem::take(&mut self.stranded) {
-            match self.try_service(key, stranded.message) {
+            match self.try_service(key, stranded.message, None) {
                 Ok(()) => self.unpark(key),
                 Err(message) => drop(self.stranded.insert(key, Stranded { message, ..stranded })),
             }

@@ -27,6 +27,9 @@ pub fn play(stage: &mut Stage, way: Way) -> Cell {
         }
         Way::Request => a_request_is_answered_once(stage),
     }
+    if way == Way::Service {
+        a_call_whose_worker_leaves_has_an_answer(stage);
+    }
     if way == Way::Queue {
         the_next_member_has_what_one_leaves(stage);
     }
@@ -73,9 +76,15 @@ fn who_leaves_meanwhile_is_none(stage: &mut Stage, way: Way) {
         let headers = if headers.is_empty() { String::new() } else { format!("{headers}race {number}\r\n") };
         let delivered = stage.delivered();
         let (left, mut has_it) = if leaves_first {
+            if way != Way::Thread {
+                stage.crowd();
+            }
             let left = Stage::leave(ear, way);
-            stage.bench.run_some_for(moment, |shard| shard == ear_at);
+            // What meets a thread that has just ended is lost, as with a worker whose connection breaks.
+            let may_run = |shard| way == Way::Thread || shard == ear_at && ear_at != voice_at;
+            stage.bench.run_some_for(moment, may_run);
             stage.ask(&subject, &headers, "m9");
+            stage.bench.run_some_for(moment, |_| false);
             stage.bench.run_some_for(moment, |shard| shard == voice_at);
             (left, false)
         } else {
@@ -116,6 +125,25 @@ fn the_next_member_has_what_one_leaves(stage: &mut Stage) {
     heard.sort();
     assert_eq!(heard, (0..8).map(|number| format!("m{number}")).collect::<Vec<_>>(), "each once");
     assert_eq!(stage.hear_asker(), "");
+}
+
+/// What asks may be a client: its call is refused at once, in the words of its protocol, and does not wait for its time-out.
+fn a_call_whose_worker_leaves_has_an_answer(stage: &mut Stage) {
+    let (ear_at, voice_at) = (usize::from(stage.ear_at), usize::from(stage.voice_at));
+    let worker = stage.join(Way::Service);
+    let mut client = stage.bench.open(stage.voice_at, "/open");
+    client.say(text(br#"{"id":1,"connect":{}}"#));
+    stage.wait();
+    client.hear();
+    stage.crowd();
+    let _left = Stage::leave(worker, Way::Service);
+    stage.bench.run_some_for(SECOND / 100, |shard| shard == ear_at);
+    client.say(text(br#"{"id":2,"rpc":{"method":"book","data":1}}"#));
+    stage.bench.run_some_for(SECOND / 100, |_| false);
+    stage.bench.run_some_for(SECOND / 100, |shard| shard == voice_at);
+    stage.wait();
+    let heard = client.hear();
+    assert!(heard.contains("\"code\":100"), "no worker: {heard:?}");
 }
 
 /// Whoever asks with an answer hears if it comes too late, or to nothing.

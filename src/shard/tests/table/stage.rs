@@ -228,6 +228,14 @@ impl Stage {
         Value::Null
     }
 
+    /// Fills the mailbox of the voices' shard: until it has had a turn, it learns nothing of what other shards say from now on.
+    pub fn crowd(&mut self) {
+        let subject = crate::proto::subject::Subject::new("room.crowd").unwrap();
+        let mail = || Mail::Leave { subject: subject.clone(), from: Place(self.ear_at) };
+        while self.bench.mesh.try_send(Place(self.voice_at), mail()).is_ok() {}
+        self.bench.mesh.wake(Place(self.voice_at));
+    }
+
     /// A request of the worker on the bus, which has not been given time: `hear_asker` is what comes of it.
     pub fn ask(&mut self, subject: &str, header: &str, mark: &str) {
         self.asks += 1;
