@@ -2,7 +2,7 @@
 
 use tidegate::proto::CloseReason;
 use tidegate::proto::http::{
-    Body, BodyStep, Framing, Head, Refusal, ReplyTo, next_head, query_parameter, split_path, websocket_key,
+    Body, BodyStep, Framing, Glimpse, Head, Refusal, ReplyTo, next_head, query_parameter, split_path, websocket_key,
 };
 
 const BODY_BYTES_MAX: u64 = 4096;
@@ -24,6 +24,7 @@ fn read(bytes: &[u8], cuts: &[usize]) -> Understood {
     let mut carry = Vec::new();
     for piece in super::pieces(bytes, cuts) {
         carry.extend_from_slice(piece);
+        let _ = Glimpse::of(&carry);
         let mut input = &mut carry[..];
         match read_piece(&mut input, &mut body, &mut understood.requests) {
             Ok(()) => carry = input.to_vec(),
@@ -94,6 +95,9 @@ fn check_written_again(head: &Head) {
     if bytes.len() > tidegate::limits::HEAD_BYTES_MAX {
         return; // The blank after each colon was not there.
     }
+    // Of a head that was refused it would be all that is known of its sender.
+    let only = |name| head.single_header(name).ok().flatten();
+    assert_eq!(Glimpse::of(&bytes), Glimpse { origin: only("origin"), host: only("host") });
     let mut input = &mut bytes[..];
     let again = next_head(&mut input).expect("a valid head").expect("a whole head");
     assert!(input.is_empty());
