@@ -88,9 +88,8 @@ pub fn next<'a>(input: &mut &'a mut [u8], limits: &BusLimits) -> Result<Option<V
     let line = &input[..line_len];
     let (operation, arguments) = find_operation(line)?.ok_or(BusError::UnknownOperation)?;
     let fields = match operation {
-        Operation::Connect | Operation::Ping | Operation::Pong | Operation::Idle => Fields::default(),
-        Operation::Error => return Err(BusError::Malformed),
-        _ => Fields::split(line, arguments)?,
+        Operation::Pub | Operation::Hpub | Operation::Sub | Operation::Unsub => Fields::split(line, arguments)?,
+        _ => Fields::default(),
     };
     let body = Body::announced(operation, &fields, line, limits)?;
     let Some(end) = find_end(input, line_len, &body)? else { return Ok(None) };
@@ -123,12 +122,9 @@ fn find_line(input: &[u8], line_bytes_max: usize) -> Result<Option<usize>, BusEr
 /// The verb at the front of `input` and where its arguments begin; `None` if it may become one with more bytes.
 /// Garbage is known by its first wrong letter, and does not have to fill a line first.
 fn find_operation(input: &[u8]) -> Result<Option<(Operation, usize)>, BusError> {
-    let letters = |input: &[u8]| input.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-    let word_len = match letters(input) {
-        // +OK and -ERR begin with a sign.
-        0 if matches!(input.first(), Some(b'+' | b'-')) => 1 + letters(&input[1..]),
-        word_len => word_len,
-    };
+    // +OK and -ERR begin with a sign.
+    let signs = usize::from(matches!(input.first(), Some(b'+' | b'-')));
+    let word_len = signs + input[signs..].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
     let word = &input[..word_len];
     let Some(&next) = input.get(word_len) else {
         let could_become_one = |name: &[u8]| name.len() >= word_len && name[..word_len].eq_ignore_ascii_case(word);
