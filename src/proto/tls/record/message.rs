@@ -11,7 +11,7 @@ use super::{Fault, Phase, Records};
 
 /// What a KeyUpdate begins with: its type and its length (RFC 8446 section 4.6.3).
 const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
-const UPDATE_NOT_REQUESTED: u8 = 0;
+pub(super) const UPDATE_NOT_REQUESTED: u8 = 0;
 const UPDATE_REQUESTED: u8 = 1;
 
 /// KeyUpdates without data between them, as rustls and BoringSSL allow them: each costs us 2 µs and its sender nothing.
@@ -90,23 +90,20 @@ impl Records {
         Ok(())
     }
 
-    /// Before data is sealed: the KeyUpdate that the peer has asked for, or the one that this key has come to. It takes the
-    /// last sequence number that the key may have.
-    pub(super) fn update_key_if_due(&mut self, key: &mut Option<LessSafeKey>, out: &mut Vec<u8>) {
-        if self.owes_key_update {
-            return self.answer_key_update(key, out);
-        }
-        if self.sealed > 0 && self.sealed + 1 >= u64::from(self.records_max) {
-            self.send_key_update(UPDATE_REQUESTED, key, out);
+    /// The request of the KeyUpdate that is due before the next record of data: the peer has asked for a KeyUpdate, or this key has
+    /// only its last sequence number left, which the KeyUpdate takes. Inlined, because every record asks.
+    #[inline]
+    pub(super) fn key_update_due(&self) -> Option<u8> {
+        let is_used_up = self.sealed > 0 && self.sealed + 1 >= u64::from(self.records_max);
+        match self.owes_key_update {
+            true => Some(UPDATE_NOT_REQUESTED),
+            false => is_used_up.then_some(UPDATE_REQUESTED),
         }
     }
 
-    pub(super) fn answer_key_update(&mut self, key: &mut Option<LessSafeKey>, out: &mut Vec<u8>) {
+    #[cold]
+    pub(super) fn send_key_update(&mut self, request: u8, key: &mut Option<LessSafeKey>, out: &mut Vec<u8>) {
         self.owes_key_update = false;
-        self.send_key_update(UPDATE_NOT_REQUESTED, key, out);
-    }
-
-    fn send_key_update(&mut self, request: u8, key: &mut Option<LessSafeKey>, out: &mut Vec<u8>) {
         let [a, b, c, d] = KEY_UPDATE;
         self.seal_small(&[a, b, c, d, request], HANDSHAKE, key, out);
         self.sending = self.sending.next(self.suite);

@@ -32,6 +32,7 @@ use super::secrets::SECRET_BYTES_MAX;
 pub use fault::{Alert, Fault};
 use header::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, HEADER_BYTES, Header};
 use keys::Keys;
+use message::UPDATE_NOT_REQUESTED;
 use sealer::Draft;
 pub use state::{STATE_BYTES, State};
 pub use suite::Suite;
@@ -210,7 +211,9 @@ impl Records {
                 let Some(next) = slices.next() else { return true };
                 slice = next;
             }
-            self.update_key_if_due(&mut key, out);
+            if let Some(request) = self.key_update_due() {
+                self.send_key_update(request, &mut key, out);
+            }
             let mut draft = Draft::new(out);
             draft.gather(&mut slice);
             while !draft.is_full() {
@@ -243,7 +246,7 @@ impl Records {
     fn say_alert(&mut self, alert: [u8; 2], out: &mut Vec<u8>) {
         let mut key = None;
         if self.owes_key_update {
-            self.answer_key_update(&mut key, out);
+            self.send_key_update(UPDATE_NOT_REQUESTED, &mut key, out);
         }
         self.seal_small(&alert, ALERT, &mut key, out);
     }
