@@ -255,7 +255,7 @@ impl Conn {
             _ => false,
         };
         // Whoever does not take our answers gets no more questions in; workers are closed for that instead.
-        let is_full = !matches!(self.phase, Phase::Worker(_)) && self.outbox.len() > limits::OUTBOX_BYTES_PAUSE;
+        let is_full = self.outbox.len() > limits::OUTBOX_BYTES_PAUSE && !self.is_worker();
         let is_waiting = self.is_parked || self.registrations > 0 || is_answering || is_full;
         is_waiting && self.ended.is_none()
     }

@@ -209,10 +209,11 @@ impl Core {
 
     /// The batch that `key` sends this turn.
     pub(super) fn fill(&mut self, key: Key) -> Option<Box<Batch>> {
-        if self.slots.get(key)?.is_holding {
+        let mut conn = self.slots.get_mut(key)?;
+        if conn.is_holding {
             self.release(key, false);
+            conn = self.slots.get_mut(key)?;
         }
-        let conn = self.slots.get_mut(key)?;
         conn.is_dirty = false;
         match conn.fill(&mut self.sealing) {
             Ok(batch) => batch,
