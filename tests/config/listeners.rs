@@ -93,6 +93,19 @@ fn tells_an_address_that_is_taken() {
 }
 
 #[test]
+fn tells_an_address_of_many() {
+    for address in ["224.0.0.1:80", "255.255.255.255:80", "[ff02::1]:80", "[::ffff:239.1.2.3]:80"] {
+        assert_eq!(
+            parse(&format!("[[listener]]\naddress = \"{address}\"\n"), &[]).unwrap_err(),
+            [format!(
+                "tidegate.toml:2: listener.address \"{address}\" is no address that a connection can be made to; expected one \
+                 of this machine"
+            )]
+        );
+    }
+}
+
+#[test]
 fn takes_the_two_spellings_of_an_ipv4_address_for_one() {
     let config = parse("[[listener]]\naddress = \"[::ffff:127.0.0.1]:8081\"\n", &[]).unwrap();
     assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:8081");

@@ -17,6 +17,12 @@ pub(in crate::gateway) fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
+/// Multicast and broadcast: Linux lets TCP listen there, and no connection ever comes (RFC 1122 section 4.2.3.10).
+pub(super) fn is_of_many(address: SocketAddr) -> bool {
+    let is_broadcast = matches!(address.ip(), IpAddr::V4(ip) if ip.is_broadcast());
+    address.ip().is_multicast() || is_broadcast
+}
+
 /// Whether a connection could be for both. A listener on `[::]` leaves IPv4 to others.
 pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let is_one = is_same(one, other) || one.ip().is_unspecified() || other.ip().is_unspecified();

@@ -222,6 +222,10 @@ impl Builder<'_> {
             let Some(address) = section.text("address").and_then(|text| address::read(&text)) else {
                 continue;
             };
+            if address::is_of_many(address) {
+                let words = "is no address that a connection can be made to; expected one of this machine";
+                self.conflict(section, "address", words);
+            }
             let other = taken.iter().find(|other| address::overlap(**other, address));
             if let Some(other) = other {
                 let words = match *other == address {
