@@ -45,7 +45,6 @@ use crate::proto::subject::Subject;
 pub struct Hub {
     own: Place,
     shards: u16,
-    pub listeners: Listeners,
     pub engine: Engine,
     pub directory: Directory,
     pub requests: Requests,
@@ -81,7 +80,6 @@ impl Hub {
         Hub {
             own,
             shards,
-            listeners: Listeners::new(own, engine.rules().clone()),
             engine,
             directory: Directory::default(),
             requests: Requests::new(shards),

@@ -80,27 +80,27 @@ impl Core {
     /// Sends on what somebody has published, or what comes of it.
     pub(super) fn send_on(&mut self, from: Option<Publisher>, to: Place, mail: Mail) {
         if let Some(from) = from
-            && self.post.mesh().is_shard(to)
+            && self.desk.post.mesh().is_shard(to)
         {
             self.barrier.sent_on(from.address.place, to, mail.lane());
         }
-        self.post.push(to, mail);
+        self.desk.post.push(to, mail);
     }
 
     /// A worker has published something since its last PING, and pings.
     pub(super) fn ping(&mut self, key: Key) {
-        let Some(conn) = self.slots.get_mut(key) else { return };
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
         conn.owe_pong();
-        let address = self.address(key);
+        let address = self.desk.address(key);
         // Behind its line, if it has one (`line_is_empty`).
-        if !self.lines.has(address, self.place) {
+        if !self.lines.has(address, self.desk.place) {
             self.line_is_empty(key);
         }
     }
 
     /// All that a publisher has said has gone out.
     pub(super) fn line_is_empty(&mut self, key: Key) {
-        if self.slots.get(key).is_some_and(|conn| conn.owes_pong()) {
+        if self.desk.slots.get(key).is_some_and(|conn| conn.owes_pong()) {
             self.barrier.waiting.push(key);
             if self.barrier.round.is_none() {
                 self.begin_round();
@@ -116,16 +116,16 @@ impl Core {
         if count == 0 {
             return waiting.into_iter().for_each(|key| self.pong(key));
         }
-        asked.iter().for_each(|place| self.post.push(place, Mail::Mark { origin }));
-        told.iter().for_each(|place| self.post.push(place, Mail::MarkTold { origin, depth: 0 }));
+        asked.iter().for_each(|place| self.desk.post.push(place, Mail::Mark { origin }));
+        told.iter().for_each(|place| self.desk.post.push(place, Mail::MarkTold { origin, depth: 0 }));
         self.barrier.round = Some(Round { waiting, expected: [count as u32, 0, 0], arrived: [0; DEPTHS] });
     }
 
     fn pong(&mut self, key: Key) {
-        let Some(conn) = self.slots.get_mut(key) else { return };
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
         conn.pong();
-        self.work.resume.push(key);
-        self.mark_dirty(key);
+        self.desk.work.resume.push(key);
+        self.desk.mark_dirty(key);
     }
 
     /// What this shard has sent on of `origin`'s as an owner goes before the marks.
@@ -143,11 +143,11 @@ impl Core {
     }
 
     fn mark_onward(&mut self, origin: Place, depth: u8, relayed: PlaceSet) {
-        relayed.iter().for_each(|place| self.post.push(place, Mail::MarkTold { origin, depth: depth + 1 }));
+        relayed.iter().for_each(|place| self.desk.post.push(place, Mail::MarkTold { origin, depth: depth + 1 }));
         let onward = relayed.iter().count() as u16;
-        match origin == self.place {
+        match origin == self.desk.place {
             true => self.marked(depth, onward),
-            false => self.post.push(origin, Mail::Marked { depth, onward }),
+            false => self.desk.post.push(origin, Mail::Marked { depth, onward }),
         }
     }
 

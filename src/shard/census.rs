@@ -48,8 +48,8 @@ impl<D: Driver> Shard<D> {
     /// Connections, subscriptions, directory entries and letters that exist: all zero when everybody has gone.
     pub fn census(&self) -> Census {
         Census {
-            connections: self.core.slots.len(),
-            subscriptions: self.core.hub.listeners.len(),
+            connections: self.core.desk.slots.len(),
+            subscriptions: self.core.desk.subscribers.len(),
             members: self.core.hub.directory.len(),
             live_channels: self.core.hub.engine.len().0,
             present: self.core.hub.engine.present(),
@@ -57,7 +57,7 @@ impl<D: Driver> Shard<D> {
             stranded: self.core.stranded.len(),
             sticky: self.core.sticky.len(),
             readers: self.core.readers.len(),
-            holding: self.core.held.len(),
+            holding: self.core.desk.held.len(),
             requests: self.core.hub.requests.len(),
             questions: self.core.hub.questions.len(),
             asked: self.core.hub.asked.len(),
@@ -68,8 +68,8 @@ impl<D: Driver> Shard<D> {
             waiting_most: self.core.waiting_most(),
             lines: self.core.lines.len(),
             pongs_owed: self.core.barrier.len(),
-            parked: self.core.parked.len(),
-            backlog: self.core.post.backlog(),
+            parked: self.core.desk.parked.len(),
+            backlog: self.core.desk.post.backlog(),
         }
     }
 }

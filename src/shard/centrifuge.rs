@@ -22,13 +22,13 @@ impl Core {
     pub(super) fn commands(&mut self, key: Key, frame: &[u8]) {
         let mut rest = frame;
         loop {
-            let (address, now) = (self.address(key), self.now);
-            let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) else { return };
+            let (address, now) = (self.desk.address(key), self.desk.now);
+            let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) else { return };
             if conn.is_parked || conn.is_crowded() {
                 return conn.keep_commands(rest);
             }
             let Some(command) = next_command(&mut rest) else { return };
-            match command.and_then(|command| conn.command(command, address, &self.settings, now)) {
+            match command.and_then(|command| conn.command(command, address, &self.desk.settings, now)) {
                 Ok(Some(step)) => self.client_step(key, step),
                 Ok(None) => {}
                 Err(reason) => self.end(key, reason),
@@ -52,19 +52,19 @@ impl Core {
             Step::Unsubscribe(subs) => subs.into_iter().for_each(|sub| self.withdraw(sub)),
             Step::Publish { number, message } => {
                 let from = Publisher {
-                    address: self.address(key),
+                    address: self.desk.address(key),
                     wants_position: Some(number),
                     wants_no_responders: false,
                     is_silent: false,
                 };
-                self.counters().received.add(1);
+                self.desk.counters().received.add(1);
                 self.publish(Publish::new(message, Some(from)));
-                self.park_if_crowded(key);
+                self.desk.park_if_crowded(key);
             }
             Step::Call { serial, method, payload } => {
-                self.counters().received.add(1);
+                self.desk.counters().received.add(1);
                 self.call(key, serial, &method, payload);
-                self.park_if_crowded(key);
+                self.desk.park_if_crowded(key);
             }
             Step::TokenRefused { refused, end } => {
                 self.log_refused_token(key, refused);
@@ -74,29 +74,29 @@ impl Core {
             }
             Step::Answer { command, answer } => {
                 let is_taken = self.client_answers(key, answer);
-                if let Some((session, outbox)) = self.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
+                if let Some((session, outbox)) = self.desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
                     session.taken(command, is_taken, outbox);
                 }
             }
             Step::Ack { command, id } => {
                 let is_taken = self.client_acks(key, id);
-                if let Some((session, outbox)) = self.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
+                if let Some((session, outbox)) = self.desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
                     session.taken(command, is_taken, outbox);
                 }
             }
             Step::Send(payload) => {
-                self.counters().received.add(1);
+                self.desk.counters().received.add(1);
                 self.ask_service(key, Opcode::Text, payload.into());
-                self.park_if_crowded(key);
+                self.desk.park_if_crowded(key);
             }
         }
     }
 
     /// Says why, and nothing of the token itself.
     fn log_refused_token(&self, key: Key, refused: Refused) {
-        let Some(route) = self.slots.get(key).map(|conn| conn.route()) else { return };
-        if let Some(left_out) = self.fold.say(&("token", route, refused), self.now) {
-            let path = &self.settings.routes[usize::from(route)].template;
+        let Some(route) = self.desk.slots.get(key).map(|conn| conn.route()) else { return };
+        if let Some(left_out) = self.desk.fold.say(&("token", route, refused), self.desk.now) {
+            let path = &self.desk.settings.routes[usize::from(route)].template;
             info!("a token for {path} was refused: {refused}{left_out}");
         }
     }
@@ -116,55 +116,63 @@ impl Core {
     /// A call does not wait for a worker: the client hears at once that there is none, and decides for itself. It hears the same if
     /// the worker has left meanwhile (`no_responders`).
     fn call(&mut self, key: Key, serial: u32, method: &str, payload: &[u8]) {
-        let from =
-            Publisher { address: self.address(key), wants_position: None, wants_no_responders: true, is_silent: false };
+        let from = Publisher {
+            address: self.desk.address(key),
+            wants_position: None,
+            wants_no_responders: true,
+            is_silent: false,
+        };
         let message = self.service_message(key, Kind::Call(method, serial), payload.into());
         let is_taken = message.is_some_and(|message| self.try_service(key, message, Some(from)).is_ok());
         if !is_taken {
             self.count_failures(key, Failure::NoWorker, 1);
         }
-        if !is_taken && let Some((session, outbox)) = self.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
+        if !is_taken && let Some((session, outbox)) = self.desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
             session.unanswerable(serial, outbox);
         }
     }
 
     /// A worker has answered a call. Late answers, second ones and those to nobody's call are not told from each other.
     pub(super) fn answered(&mut self, key: Key, serial: u32, message: &Message) {
-        let Some(conn) = self.slots.get_mut(key) else { return };
-        if conn.is_overfull(&self.settings) {
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
+        if conn.is_overfull(&self.desk.settings) {
             return self.end(key, CloseReason::SlowConsumer);
         }
         let Some((session, outbox)) = conn.centrifuge() else { return };
         let before = outbox.mark();
         if session.answered(serial, message, outbox) {
             outbox.answered(before);
-            self.counters().delivered.add(1);
-            self.mark_dirty(key);
+            self.desk.counters().delivered.add(1);
+            self.desk.mark_dirty(key);
         }
     }
 
     pub(super) fn is_centrifuge(&mut self, key: Key) -> bool {
-        self.slots.get_mut(key).is_some_and(|conn| conn.centrifuge().is_some())
+        self.desk.slots.get_mut(key).is_some_and(|conn| conn.centrifuge().is_some())
     }
 
     /// A worker subscribes a client, or ends a subscription; the client is told.
     pub(super) fn change_channels(&mut self, key: Key, subscribes: bool, channel: &Subject) {
-        let Some((session, outbox)) = self.slots.get_mut(key).and_then(|conn| conn.centrifuge()) else { return };
+        let Some((session, outbox)) = self.desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) else { return };
         if subscribes {
-            if let Some(channel) = session.subscribe_by_worker(channel.clone(), &self.settings.channels, outbox) {
+            if let Some(channel) = session.subscribe_by_worker(channel.clone(), &self.desk.settings.channels, outbox) {
                 self.open_channel(key, channel);
             }
         } else {
             let subs = session.unsubscribe_by_worker(channel, outbox);
             subs.into_iter().for_each(|sub| self.withdraw(sub));
         }
-        self.mark_dirty(key);
+        self.desk.mark_dirty(key);
     }
 
     /// Those that no worker has answered in time.
     pub(super) fn count_late_calls(&mut self, key: Key) {
-        let late =
-            self.slots.get_mut(key).and_then(|conn| conn.centrifuge()).map_or(0, |(session, _)| session.take_late());
+        let late = self
+            .desk
+            .slots
+            .get_mut(key)
+            .and_then(|conn| conn.centrifuge())
+            .map_or(0, |(session, _)| session.take_late());
         if late > 0 {
             self.count_failures(key, Failure::NoAnswer, late);
         }
@@ -172,7 +180,7 @@ impl Core {
 
     /// Ends the subscriptions whose time has come.
     pub(super) fn drop_expired(&mut self, key: Key) {
-        while let Some(subs) = self.slots.get_mut(key).and_then(|conn| conn.take_expired(self.now)) {
+        while let Some(subs) = self.desk.slots.get_mut(key).and_then(|conn| conn.take_expired(self.desk.now)) {
             subs.into_iter().for_each(|sub| self.withdraw(sub));
         }
     }

@@ -30,6 +30,7 @@ use crate::proto::event::{Event, Message, Position};
 use crate::proto::subject::Subject;
 
 use super::Core;
+use super::desk::Desk;
 use super::fan_out::FanOut;
 use super::questions::status;
 use super::services::Failure;
@@ -39,13 +40,15 @@ impl Core {
     /// order, over all subjects; clients get it from the owner, in the order of the channel.
     pub(super) fn publish(&mut self, publish: Publish) {
         match Destination::of(&publish.message.subject) {
-            Destination::Conn(address) if address.place == self.place => self.deliver_to_conn(address.key, publish),
-            Destination::Conn(address) if self.post.mesh().is_shard(address.place) => {
+            Destination::Conn(address) if address.place == self.desk.place => {
+                self.deliver_to_conn(address.key, publish)
+            }
+            Destination::Conn(address) if self.desk.post.mesh().is_shard(address.place) => {
                 let from = publish.from;
                 self.send_on(from, address.place, Mail::ToConn { key: address.key, publish: Box::new(publish) });
             }
-            Destination::Request(id) if id.place == self.place => self.answer_request(id, &publish),
-            Destination::Request(id) if self.post.mesh().is_shard(id.place) => {
+            Destination::Request(id) if id.place == self.desk.place => self.answer_request(id, &publish),
+            Destination::Request(id) if self.desk.post.mesh().is_shard(id.place) => {
                 self.send_on(publish.from, id.place, Mail::Publish(Box::new(publish)));
             }
             Destination::Conn(_) | Destination::Request(_) | Destination::Nowhere => self.tell_nobody_there(&publish),
@@ -80,14 +83,14 @@ impl Core {
             _ => {}
         }
         let owner = self.hub.owner_of(subject.as_str());
-        if owner == self.place {
+        if owner == self.desk.place {
             if self.publish_here(subject, for_clients) && !workers.is_empty() {
                 self.give_to_workers(publish, workers);
             }
             return;
         }
         let waits = !workers.is_empty() && self.hub.engine.may_be_repetition(&publish.message);
-        let publisher = publish.from.filter(|from| waits && from.address.place == self.place);
+        let publisher = publish.from.filter(|from| waits && from.address.place == self.desk.place);
         if let Some(from) = publisher {
             let number = self.lines.wait(from.address.key, publish, workers);
             for_clients.reach = Reach::ClientsFirst(number);
@@ -107,7 +110,7 @@ impl Core {
                 let subject = publish.message.subject.clone();
                 self.publish_for_clients(&subject, publish);
             }
-            Destination::Request(id) if id.place == self.place => self.answer_request(id, &publish),
+            Destination::Request(id) if id.place == self.desk.place => self.answer_request(id, &publish),
             Destination::Presence(channel) => self.publish_presence(&channel, publish),
             _ => self.tell_nobody_there(&publish),
         }
@@ -118,7 +121,7 @@ impl Core {
         let is_taken = self.publish_here(subject, publish);
         if let (Some(from), Reach::ClientsFirst(number)) = (from, reach) {
             let Address { place, key } = from.address;
-            self.post.push(place, Mail::Verdict { key, number, is_taken });
+            self.desk.post.push(place, Mail::Verdict { key, number, is_taken });
         }
     }
 
@@ -129,7 +132,7 @@ impl Core {
         } else if wants_ack(&publish.message) {
             self.keep_for_user(subject, publish);
         } else {
-            match self.hub.publish(subject, &publish.message, self.now) {
+            match self.hub.publish(subject, &publish.message, self.desk.now) {
                 Ok((position, places)) => self.give_to_clients(publish, position, &places),
                 Err(repetition) => {
                     self.repeated(&publish, repetition);
@@ -143,7 +146,7 @@ impl Core {
     /// Everybody has what it says: it is where the one before it is. Whoever has asked with it hears that nobody is asked again.
     fn repeated(&mut self, publish: &Publish, repetition: Repetition) {
         let Repetition { rule, loss, position } = repetition;
-        self.counters().lost(rule, loss).add(1);
+        self.desk.counters().lost(rule, loss).add(1);
         if let Some((from, number)) = publish.from.and_then(|from| Some((from, from.wants_position?))) {
             self.tell_published(from, number, Some(position));
         }
@@ -160,7 +163,7 @@ impl Core {
     ) -> Result<(), Arc<Message>> {
         let mut recipients = Recipients::default();
         let preferred = self.sticky.get(&key).map_or(&[][..], |members| members);
-        let draw = mix(self.address(key).to_bits());
+        let draw = mix(self.desk.address(key).to_bits());
         self.hub.directory.collect(message.subject.as_str(), draw, preferred, None, &mut recipients);
         if !recipients.has_addressee {
             return Err(message);
@@ -181,7 +184,7 @@ impl Core {
         if let Some((from, number)) = publish.from.and_then(|from| Some((from, from.wants_position?))) {
             self.tell_published(from, number, position);
         }
-        let own = self.place;
+        let own = self.desk.place;
         let asker = publish.asker().filter(|_| places.is_one());
         for place in places.iter().filter(|place| *place != own) {
             let delivery = Delivery { asker, ..publish.to_clients(position) };
@@ -198,7 +201,7 @@ impl Core {
         if workers.is_empty() {
             return self.tell_nobody_there(&publish);
         }
-        match publish.from.filter(|from| self.lines.has(from.address, self.place)) {
+        match publish.from.filter(|from| self.lines.has(from.address, self.desk.place)) {
             Some(from) => {
                 self.lines.follow(from.address.key, publish, workers);
                 self.park_if_line_is_long(from.address.key);
@@ -208,7 +211,7 @@ impl Core {
     }
 
     pub(super) fn hand_to_workers(&mut self, publish: &Publish, workers: &Recipients) {
-        let (own, is_only) = (self.place, workers.is_one());
+        let (own, is_only) = (self.desk.place, workers.is_one());
         for place in workers.places.iter().filter(|place| *place != own) {
             self.send_on(publish.from, place, Mail::Deliver(Box::new(publish.to_workers(is_only))));
         }
@@ -235,7 +238,7 @@ impl Core {
         let event = Rc::new(Event::new(message, position));
         let count = self.deliver(&event, audience, except);
         // A client that is slow, or still being told of the past, has the message later.
-        let is_missed = |subject| audience == Audience::Workers || !self.hub.listeners.has_clients(subject);
+        let is_missed = |subject| audience == Audience::Workers || !self.desk.subscribers.has_clients(subject);
         if let (0, Some(asker), Some(reply)) = (count, asker, &event.message.reply)
             && is_missed(&event.message.subject)
         {
@@ -250,7 +253,7 @@ impl Core {
         }
         // Whoever can answer a question has been asked it, and the same for what is to be acknowledged.
         let is_said = is_question(&event.message) || wants_ack(&event.message);
-        let Core { hub, slots, settings, work, place, held, counters, .. } = self;
+        let Desk { subscribers, slots, settings, work, place, held, counters, .. } = &mut self.desk;
         let counters = &counters[place.index()];
         let except = except.filter(|except| except.place == *place).map(|except| except.key);
         let mut fan_out = FanOut {
@@ -268,15 +271,15 @@ impl Core {
         };
         match audience {
             Audience::Clients => {
-                hub.listeners.for_each(&event.message.subject, |listener, number| fan_out.push(listener, number));
+                subscribers.for_each(&event.message.subject, |listener, number| fan_out.push(listener, number));
             }
             Audience::Workers => {
                 let number = settings.channels.fallback();
-                hub.listeners.for_each_worker(&event.message.subject, |listener| fan_out.push(listener, number));
+                subscribers.for_each_worker(&event.message.subject, |listener| fan_out.push(listener, number));
             }
         }
         let FanOut { delivered, finished, ended, .. } = fan_out;
-        self.counters().delivered.add(delivered);
+        self.desk.counters().delivered.add(delivered);
         finished.into_iter().for_each(|sub| self.withdraw(sub));
         ended.into_iter().for_each(|(key, reason)| self.end(key, reason));
         delivered
@@ -287,9 +290,9 @@ impl Core {
         let Ok(command) = Command::of(&event.message.subject) else { return false };
         if let (Some(command), Destination::Owner(user)) = (command, Destination::of(&event.message.subject)) {
             let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
-            self.hub.listeners.for_each(&user, |listener, _| keys.push(listener.key));
+            self.desk.subscribers.for_each(&user, |listener, _| keys.push(listener.key));
             for key in keys {
-                if self.slots.get(key).is_some_and(|conn| conn.is_client()) {
+                if self.desk.slots.get(key).is_some_and(|conn| conn.is_client()) {
                     self.obey(key, command, &event.message);
                 }
             }
@@ -300,20 +303,20 @@ impl Core {
 
     /// A message for one member of a queue group. It may have left while the message was on its way.
     pub(super) fn seated(&mut self, seat: Seat, delivery: Delivery, is_second_choice: bool) {
-        let is_there = self.hub.listeners.listener(seat.member.sub).is_some();
+        let is_there = self.desk.subscribers.listener(seat.member.sub).is_some();
         let seat = match is_there {
             true => Some(seat),
             false if is_second_choice => None,
             false => self.hub.directory.replace(delivery.message.subject.as_str(), &seat.queue, delivery.except),
         };
         match (seat, delivery.asker, &delivery.message.reply) {
-            (Some(seat), ..) if seat.member.place == self.place => {
+            (Some(seat), ..) if seat.member.place == self.desk.place => {
                 self.direct(&seat.member, &Rc::new(Event::new(delivery.message, None)));
             }
             (Some(seat), ..) => {
                 let (to, origin) = (seat.member.place, delivery.origin);
                 self.barrier.sent_on_again(origin, to);
-                self.post.push(to, Mail::Direct { seat, delivery: Box::new(delivery), is_second_choice: true });
+                self.desk.post.push(to, Mail::Direct { seat, delivery: Box::new(delivery), is_second_choice: true });
             }
             (None, Some(asker), Some(reply)) => self.tell_no_responders(asker, reply),
             (None, ..) => {}
@@ -322,14 +325,14 @@ impl Core {
 
     /// To one member of a queue group; false if it is not there any more.
     fn direct(&mut self, member: &Member, event: &Rc<Event>) -> bool {
-        let Some(listener) = self.hub.listeners.listener(member.sub) else { return false };
+        let Some(listener) = self.desk.subscribers.listener(member.sub) else { return false };
         self.push_to(listener.key, listener.tag, event);
         true
     }
 
     /// To one connection, or its publisher hears that it is gone.
     pub(super) fn deliver_to_conn(&mut self, key: Key, publish: Publish) {
-        let is_there = self.slots.get(key).is_some_and(|conn| conn.is_client());
+        let is_there = self.desk.slots.get(key).is_some_and(|conn| conn.is_client());
         let Ok(command) = Command::of(&publish.message.subject) else { return self.tell_nobody_there(&publish) };
         if !is_there {
             return self.tell_nobody_there(&publish);
@@ -344,18 +347,18 @@ impl Core {
 
     /// What is for one connection alone has no channel, hence no channel's rule.
     pub(super) fn push_to(&mut self, key: Key, tag: u32, event: &Rc<Event>) {
-        let Core { slots, held, settings, .. } = self;
+        let Desk { slots, held, settings, .. } = &mut self.desk;
         let Some(conn) = slots.get_mut(key) else { return };
         let number = settings.channels.fallback();
         let pushed = conn.push_behind(key, tag, event, settings.channels.rule(number), held, settings);
         match pushed {
             Pushed::Framed(last) => {
-                self.counters().delivered.add(1);
-                self.mark_dirty(key);
+                self.desk.counters().delivered.add(1);
+                self.desk.mark_dirty(key);
                 last.into_iter().for_each(|sub| self.withdraw(sub));
             }
             _ => {
-                self.counters().count_lost(number, pushed);
+                self.desk.counters().count_lost(number, pushed);
                 self.end(key, CloseReason::SlowConsumer);
             }
         }
@@ -374,10 +377,10 @@ impl Core {
                 self.change_channels(key, command == Command::Subscribe, &channel);
             }
             (Command::Subscribe, Some(channel)) => {
-                let Some(conn) = self.slots.get(key) else { return };
+                let Some(conn) = self.desk.slots.get(key) else { return };
                 let has_room = conn.subs().len() < limits::CHANNELS_PER_CONNECTION_MAX;
                 if has_room && self.sub_of(key, &channel).is_none() {
-                    let greeting = self.settings.channels.of(&channel).greeting();
+                    let greeting = self.desk.settings.channels.of(&channel).greeting();
                     match greeting {
                         Some(since) => self.subscribe_since(key, TAG_ADDED, channel.clone(), since),
                         None => _ = self.subscribe(key, TAG_ADDED, &channel),
@@ -387,7 +390,7 @@ impl Core {
             }
             (Command::Unsubscribe, Some(channel)) => {
                 if let Some(sub) = self.sub_of(key, &channel) {
-                    if let Some(conn) = self.slots.get_mut(key) {
+                    if let Some(conn) = self.desk.slots.get_mut(key) {
                         conn.unsubscribed(sub);
                     }
                     self.withdraw(sub);
@@ -399,16 +402,16 @@ impl Core {
 
     /// A subscription ends: what is held back of its channel is not wanted any more.
     pub(super) fn forget_held(&mut self, sub: SubKey) {
-        let Some(Listener { key, .. }) = self.hub.listeners.listener(sub) else { return };
-        let Some(channel) = self.hub.listeners.subject(sub) else { return };
-        if let Some(conn) = self.slots.get_mut(key) {
-            conn.forget_held(key, channel, &mut self.held);
+        let Some(Listener { key, .. }) = self.desk.subscribers.listener(sub) else { return };
+        let Some(channel) = self.desk.subscribers.subject(sub) else { return };
+        if let Some(conn) = self.desk.slots.get_mut(key) {
+            conn.forget_held(key, channel, &mut self.desk.held);
         }
     }
 
     fn sub_of(&self, key: Key, subject: &Subject) -> Option<SubKey> {
-        let subs = self.slots.get(key)?.subs();
-        subs.iter().copied().find(|sub| self.hub.listeners.subject(*sub) == Some(subject))
+        let subs = self.desk.slots.get(key)?.subs();
+        subs.iter().copied().find(|sub| self.desk.subscribers.subject(*sub) == Some(subject))
     }
 
     // --- back to the publisher -----------------------------------------------------------------------------------------
@@ -421,45 +424,47 @@ impl Core {
 
     pub(super) fn tell_no_responders(&mut self, to: Address, reply: &Subject) {
         let Address { place, key } = to;
-        if place == self.place {
+        if place == self.desk.place {
             self.no_responders(key, reply);
         } else {
-            self.post.push(place, Mail::NoResponders { key, reply: reply.clone() });
+            self.desk.post.push(place, Mail::NoResponders { key, reply: reply.clone() });
         }
     }
 
     pub(super) fn no_responders(&mut self, key: Key, reply: &Subject) {
-        let Some(conn) = self.slots.get_mut(key) else { return };
-        if conn.is_overfull(&self.settings) {
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
+        if conn.is_overfull(&self.desk.settings) {
             return self.end(key, CloseReason::SlowConsumer);
         }
         if let (Ok(Some(Command::Answer(serial))), Some((session, outbox))) = (Command::of(reply), conn.centrifuge()) {
             session.unanswerable(serial, outbox);
-            self.mark_dirty(key);
+            self.desk.mark_dirty(key);
             return self.count_failures(key, Failure::NoWorker, 1);
         }
         if let Some(sub) = conn.push_no_responders(reply) {
             self.withdraw(sub);
         }
-        self.mark_dirty(key);
+        self.desk.mark_dirty(key);
     }
 
     fn tell_published(&mut self, from: Publisher, number: u32, position: Option<Position>) {
         let Address { place, key } = from.address;
-        if place == self.place {
+        if place == self.desk.place {
             self.published(key, number, position);
         } else {
-            self.post.push(place, Mail::Published { key, number, position });
+            self.desk.post.push(place, Mail::Published { key, number, position });
         }
     }
 
     pub(super) fn published(&mut self, key: Key, number: u32, position: Option<Position>) {
-        let (settings, now) = (&self.settings, self.now);
-        if let Some(Err(reason)) = self.slots.get_mut(key).map(|conn| conn.published(number, position, settings, now)) {
+        let (settings, now) = (&self.desk.settings, self.desk.now);
+        if let Some(Err(reason)) =
+            self.desk.slots.get_mut(key).map(|conn| conn.published(number, position, settings, now))
+        {
             self.end(key, reason);
         }
-        self.work.resume.push(key);
-        self.mark_dirty(key);
+        self.desk.work.resume.push(key);
+        self.desk.mark_dirty(key);
     }
 
     /// Everybody who runs on this place hears of a member; messages that waited for one are tried again.

@@ -45,7 +45,7 @@ impl Core {
                     self.announce_user(key, user);
                 }
                 self.announce_opening(key);
-                if self.settings.readiness == Readiness::Closing {
+                if self.desk.settings.readiness == Readiness::Closing {
                     self.end(key, CloseReason::Drain);
                 }
             }
@@ -57,12 +57,12 @@ impl Core {
             Step::Worker(worker::Step::Ping) => self.ping(key),
             Step::Worker(worker::Step::Unsubscribe(sub)) => {
                 self.withdraw(sub);
-                self.park_if_crowded(key);
+                self.desk.park_if_crowded(key);
             }
             Step::Worker(worker::Step::Publish(publish)) => self.worker_message(key, publish),
             Step::Worker(worker::Step::Unroutable { reply }) => {
-                self.counters().received.add(1);
-                self.counters().unroutable.add(1);
+                self.desk.counters().received.add(1);
+                self.desk.counters().unroutable.add(1);
                 reply.into_iter().for_each(|reply| self.no_responders(key, &reply));
             }
             Step::Publish(message) => self.admin_message(key, message),
@@ -73,7 +73,7 @@ impl Core {
             Step::Find { user } => self.ask_whereabouts(key, user),
             Step::Refused(refused) => self.refused(key, refused),
             Step::Metrics => {
-                let text = counters::render(self.counters.iter(), &self.settings.channels);
+                let text = counters::render(self.desk.counters.iter(), &self.desk.settings.channels);
                 self.answer(key, "text/plain; version=0.0.4", text.as_bytes());
             }
         }
@@ -83,24 +83,24 @@ impl Core {
 
     /// Subscribes a client, and tells whoever must know; until they have confirmed, the connection waits.
     pub(super) fn subscribe(&mut self, key: Key, tag: u32, subject: &Subject) -> Option<SubKey> {
-        let conn = self.slots.get_mut(key).filter(|conn| conn.ended().is_none())?;
-        let (sub, registration) = self.hub.listeners.subscribe(key, tag, subject);
+        let conn = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none())?;
+        let (sub, registration) = self.desk.subscribers.subscribe(key, tag, subject);
         match registration {
             Registration::Done => conn.subscribed(tag, sub, 0),
             Registration::Joining => conn.subscribed(tag, sub, 1),
             Registration::Join { subject, serial } => {
                 let owner = self.hub.owner_of(subject.as_str());
-                if owner == self.place {
+                if owner == self.desk.place {
                     conn.subscribed(tag, sub, 0);
-                    self.hub.engine.join(&subject, self.place);
-                    self.hub.listeners.joined(&subject, serial);
+                    self.hub.engine.join(&subject, self.desk.place);
+                    self.desk.subscribers.joined(&subject, serial);
                 } else {
                     conn.subscribed(tag, sub, 1);
-                    self.post.push(owner, Mail::Join { subject, from: self.place, serial });
+                    self.desk.post.push(owner, Mail::Join { subject, from: self.desk.place, serial });
                 }
             }
         }
-        if self.settings.channels.has_presence() {
+        if self.desk.settings.channels.has_presence() {
             self.announce_arrival(sub);
         }
         Some(sub)
@@ -108,14 +108,14 @@ impl Core {
 
     /// Subscribes a worker, and tells every shard; until they have confirmed, the connection waits.
     fn subscribe_worker(&mut self, key: Key, tag: u32, pattern: &Pattern, queue: Option<&str>) {
-        let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) else { return };
-        let (sub, membership) = self.hub.listeners.subscribe_worker(key, tag, pattern, queue);
+        let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) else { return };
+        let (sub, membership) = self.desk.subscribers.subscribe_worker(key, tag, pattern, queue);
         // First of all: enlisting delivers what has waited for a worker, and that may end this very connection.
-        conn.subscribed(tag, sub, self.post.mesh().shards() - 1);
-        let waiting = Some(self.address(key));
-        self.post.push_all(|| Mail::Enlist { membership: membership.clone(), waiting });
+        conn.subscribed(tag, sub, self.desk.post.mesh().shards() - 1);
+        let waiting = Some(self.desk.address(key));
+        self.desk.post.push_all(|| Mail::Enlist { membership: membership.clone(), waiting });
         self.enlist(membership);
-        self.park_if_crowded(key);
+        self.desk.park_if_crowded(key);
     }
 
     /// Ends a subscription, and tells whoever knew of it.
@@ -123,25 +123,25 @@ impl Core {
         if !self.readers.is_empty() {
             self.stop_reading(sub);
         }
-        if !self.held.is_empty() {
+        if !self.desk.held.is_empty() {
             self.forget_held(sub);
         }
-        if self.settings.channels.has_presence() {
+        if self.desk.settings.channels.has_presence() {
             self.announce_departure(sub);
         }
-        match self.hub.listeners.unsubscribe(sub) {
+        match self.desk.subscribers.unsubscribe(sub) {
             Withdrawal::Nothing => {}
             Withdrawal::Leave(subject) => {
                 let owner = self.hub.owner_of(subject.as_str());
-                if owner == self.place {
-                    self.hub.engine.leave(&subject, self.place);
+                if owner == self.desk.place {
+                    self.hub.engine.leave(&subject, self.desk.place);
                 } else {
-                    self.post.push(owner, Mail::Leave { subject, from: self.place });
+                    self.desk.post.push(owner, Mail::Leave { subject, from: self.desk.place });
                 }
             }
             Withdrawal::Resign(membership) => {
                 self.forget_member(&membership);
-                self.post.push_all(|| Mail::Resign { membership: membership.clone() });
+                self.desk.post.push_all(|| Mail::Resign { membership: membership.clone() });
             }
         }
     }
@@ -150,7 +150,7 @@ impl Core {
 
     fn worker_message(&mut self, key: Key, publish: worker::Publish<'_>) {
         let from = Publisher {
-            address: self.address(key),
+            address: self.desk.address(key),
             wants_position: None,
             wants_no_responders: publish.wants_no_responders,
             is_silent: publish.is_silent,
@@ -162,26 +162,26 @@ impl Core {
             headers: publish.headers.map(Box::from),
             payload: publish.payload.into(),
         };
-        self.counters().received.add(1);
+        self.desk.counters().received.add(1);
         self.publish(Publish::new(message, Some(from)));
-        self.park_if_crowded(key);
+        self.desk.park_if_crowded(key);
     }
 
     fn admin_message(&mut self, key: Key, message: Message) {
         let from = Publisher {
-            address: self.address(key),
+            address: self.desk.address(key),
             wants_position: Some(0),
             wants_no_responders: false,
             is_silent: false,
         };
-        self.counters().received.add(1);
+        self.desk.counters().received.add(1);
         self.publish(Publish::new(message, Some(from)));
-        self.park_if_crowded(key);
+        self.desk.park_if_crowded(key);
     }
 
     /// A client's message goes to its channel, to a worker of its service, or is not allowed.
     fn client_message(&mut self, key: Key, message: websocket::Received<'_>) {
-        self.counters().received.add(1);
+        self.desk.counters().received.add(1);
         let Some((target, channel)) = self.websocket_target(key) else { return };
         if target.control
             && message.opcode == Opcode::Text
@@ -193,8 +193,8 @@ impl Core {
             };
             return;
         }
-        if channel.is_some() && message.opcode == Opcode::Text && self.settings.is_forged(&message.payload) {
-            return self.counters().forged.add(1);
+        if channel.is_some() && message.opcode == Opcode::Text && self.desk.settings.is_forged(&message.payload) {
+            return self.desk.counters().forged.add(1);
         }
         let has_service = target.service.is_some();
         if channel.is_none() && !has_service {
@@ -210,7 +210,7 @@ impl Core {
             Some(subject) => self.publish_to_channel(subject, opcode, payload),
             None => self.ask_service(key, opcode, payload),
         }
-        self.park_if_crowded(key);
+        self.desk.park_if_crowded(key);
     }
 
     fn publish_to_channel(&mut self, subject: Subject, opcode: Opcode, payload: Box<[u8]>) {
@@ -230,8 +230,8 @@ impl Core {
     }
 
     fn websocket_target(&self, key: Key) -> Option<(&WebSocketTarget, Option<Subject>)> {
-        let (route, identity) = self.slots.get(key)?.websocket()?;
-        match &self.settings.routes[route as usize].target {
+        let (route, identity) = self.desk.slots.get(key)?.websocket()?;
+        match &self.desk.settings.routes[route as usize].target {
             Target::WebSocket(target) => Some((target, identity.channel().cloned())),
             _ => None,
         }
@@ -241,7 +241,7 @@ impl Core {
     /// Tells the service of a client that has come, once the client's subscriptions are in force on all shards (OPEN MEANS
     /// SUBSCRIBED): a worker may answer to the client's user or channel at once, and its answer must find this client too.
     pub(super) fn announce_opening(&mut self, key: Key) {
-        if self.slots.get(key).is_some_and(|conn| conn.awaits_registrations()) {
+        if self.desk.slots.get(key).is_some_and(|conn| conn.awaits_registrations()) {
             self.opening.insert(key);
         } else {
             self.opening.remove(&key);
@@ -257,10 +257,10 @@ impl Core {
     }
 
     pub(super) fn service_message(&self, key: Key, kind: Kind<'_>, payload: Box<[u8]>) -> Option<Arc<Message>> {
-        let (route, identity) = self.slots.get(key)?.websocket()?;
-        let route = &self.settings.routes[route as usize];
+        let (route, identity) = self.desk.slots.get(key)?.websocket()?;
+        let route = &self.desk.settings.routes[route as usize];
         let subject = route.target.service()?.subject.clone();
-        let address = self.address(key);
+        let address = self.desk.address(key);
         let mut headers = HeaderBlock::new();
         headers.push(CONN_HEADER, &address.to_string());
         if let Some(user) = identity.user() {
@@ -288,8 +288,8 @@ impl Core {
     /// To a worker now, or, while there is none, with the next that comes: the client is read no further meanwhile.
     fn deliver_to_service(&mut self, key: Key, message: Arc<Message>) {
         let Err(message) = self.try_service(key, message, None) else { return };
-        let until = self.now + limits::SERVICE_WAIT;
-        let Some(conn) = self.slots.get_mut(key) else { return };
+        let until = self.desk.now + limits::SERVICE_WAIT;
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
         conn.is_parked = true;
         self.stranded.insert(key, Stranded { message, until });
         self.schedule(key);
@@ -299,37 +299,22 @@ impl Core {
     pub(super) fn retry_stranded(&mut self) {
         for (key, stranded) in std::mem::take(&mut self.stranded) {
             match self.try_service(key, stranded.message, None) {
-                Ok(()) => self.unpark(key),
+                Ok(()) => self.desk.unpark(key),
                 Err(message) => drop(self.stranded.insert(key, Stranded { message, ..stranded })),
             }
-        }
-    }
-
-    pub(super) fn unpark(&mut self, key: Key) {
-        if let Some(conn) = self.slots.get_mut(key) {
-            conn.is_parked = false;
-            self.work.resume.push(key);
-        }
-    }
-
-    /// Not reading on IS the back-pressure: whoever makes mail waits while other shards have too much of it.
-    pub(super) fn park_if_crowded(&mut self, key: Key) {
-        if self.post.is_crowded()
-            && let Some(conn) = self.slots.get_mut(key)
-        {
-            conn.is_parked = true;
-            self.parked.push(key);
         }
     }
 
     // --- answers -----------------------------------------------------------------------------------------------------
 
     pub(super) fn answer(&mut self, key: Key, content_type: &str, body: &[u8]) {
-        let (settings, now) = (&self.settings, self.now);
-        if let Some(Err(reason)) = self.slots.get_mut(key).map(|conn| conn.answer(content_type, body, settings, now)) {
+        let (settings, now) = (&self.desk.settings, self.desk.now);
+        if let Some(Err(reason)) =
+            self.desk.slots.get_mut(key).map(|conn| conn.answer(content_type, body, settings, now))
+        {
             self.end(key, reason);
         }
-        self.work.resume.push(key);
-        self.mark_dirty(key);
+        self.desk.work.resume.push(key);
+        self.desk.mark_dirty(key);
     }
 }

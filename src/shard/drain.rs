@@ -119,7 +119,7 @@ pub fn longest(settings: &Settings) -> Duration {
 impl<D: Driver> Shard<D> {
     /// Takes the drain a step further.
     pub(super) fn drain(&mut self) {
-        let now = self.core.now;
+        let now = self.core.desk.now;
         match self.core.drain {
             Drain::Notice { until } if until <= now => {
                 self.core.begin_departures();
@@ -141,8 +141,8 @@ impl<D: Driver> Shard<D> {
     pub(super) fn is_over(&self) -> Turn {
         let Drain::Workers { until } = &self.core.drain else { return Turn::GoOn };
         // Mail that nobody takes is for a thread that does not end.
-        let is_posted = self.core.post.backlog() == 0 || *until <= self.core.now;
-        if self.core.slots.is_empty() && is_posted { Turn::Over } else { Turn::GoOn }
+        let is_posted = self.core.desk.post.backlog() == 0 || *until <= self.core.desk.now;
+        if self.core.desk.slots.is_empty() && is_posted { Turn::Over } else { Turn::GoOn }
     }
 
     /// Whoever comes later is refused by the kernel, or waits for the next process where that has the socket too.
@@ -177,20 +177,20 @@ impl Core {
         if !matches!(self.drain, Drain::No) {
             return;
         }
-        self.drain = Drain::Notice { until: self.now + self.settings.drain.notice };
+        self.drain = Drain::Notice { until: self.desk.now + self.desk.settings.drain.notice };
         self.say_readiness(Readiness::Leaving);
-        if self.place.0 == 0 {
+        if self.desk.place.0 == 0 {
             self.tell_workers();
         }
     }
 
     /// What is shared does not change: from now on this shard has settings of its own.
     fn say_readiness(&mut self, readiness: Readiness) {
-        self.settings = Settings { readiness, ..(*self.settings).clone() }.into();
+        self.desk.settings = Settings { readiness, ..(*self.desk.settings).clone() }.into();
     }
 
     fn tell_workers(&mut self) {
-        let drain = self.settings.drain;
+        let drain = self.desk.settings.drain;
         let payload = serde_json::json!({ "notice_s": drain.notice.as_secs(), "spread_s": drain.spread.as_secs() });
         let message = Message {
             subject: Subject::new(EVENT).expect("it is one"),
@@ -203,15 +203,15 @@ impl Core {
 
     fn begin_departures(&mut self) {
         self.say_readiness(Readiness::Closing);
-        let clients = self.slots.keys().filter(|key| self.slots.get(*key).is_some_and(is_client)).collect();
-        self.drain = Drain::Clients(Departures::new(clients, self.now, self.settings.drain.spread));
+        let clients = self.desk.slots.keys().filter(|key| self.desk.slots.get(*key).is_some_and(is_client)).collect();
+        self.drain = Drain::Clients(Departures::new(clients, self.desk.now, self.desk.settings.drain.spread));
         // Who waits for acknowledgements hears that none will come, while there is somebody left who can say so.
         self.hub.unacked.close();
     }
 
     /// Ends those whose time has come. True when there is no client any more, here or elsewhere, or no time.
     fn send_away(&mut self) -> bool {
-        let now = self.now;
+        let now = self.desk.now;
         let Drain::Clients(departures) = &mut self.drain else { return false };
         let until = departures.until();
         let due: Vec<Key> = std::iter::from_fn(|| departures.next(now)).collect();
@@ -220,20 +220,20 @@ impl Core {
             self.break_all(is_client);
         }
         // Until then the others' clients may need the channels and the workers of this shard.
-        let clients: u64 = self.counters.iter().map(|counters| counters.clients.value()).sum();
+        let clients: u64 = self.desk.counters.iter().map(|counters| counters.clients.value()).sum();
         let owes_nothing = clients == 0 && self.hub.unacked.is_empty() && self.hub.questions.is_empty();
         if owes_nothing && !std::mem::replace(&mut self.farewells.owes_nothing, true) {
-            self.post.push_all(|| Mail::Farewell);
+            self.desk.post.push_all(|| Mail::Farewell);
             self.farewell();
         }
-        until <= now || self.farewells.forwarded == self.post.mesh().shards()
+        until <= now || self.farewells.forwarded == self.desk.post.mesh().shards()
     }
 
     /// A shard, maybe this one, will not say anything more to workers about clients.
     pub(super) fn farewell(&mut self) {
         self.farewells.heard += 1;
-        if self.farewells.heard == self.post.mesh().shards() {
-            self.post.push_all(|| Mail::Forwarded);
+        if self.farewells.heard == self.desk.post.mesh().shards() {
+            self.desk.post.push_all(|| Mail::Forwarded);
             self.forwarded();
         }
     }
@@ -244,7 +244,7 @@ impl Core {
     }
 
     fn depart(&mut self, key: Key) {
-        match self.slots.get_mut(key).map(Conn::departure) {
+        match self.desk.slots.get_mut(key).map(Conn::departure) {
             Some(Departure::Now) => self.end(key, CloseReason::Drain),
             Some(Departure::Mute) => self.broken(key, CloseReason::Drain),
             Some(Departure::ByItself) | None => {}
@@ -252,14 +252,14 @@ impl Core {
     }
 
     fn send_all_away(&mut self) {
-        let keys: Vec<Key> = self.slots.keys().collect();
+        let keys: Vec<Key> = self.desk.slots.keys().collect();
         keys.into_iter().for_each(|key| self.depart(key));
     }
 
     fn break_all(&mut self, concerns: impl Fn(&Conn) -> bool) {
-        let keys: Vec<Key> = self.slots.keys().collect();
+        let keys: Vec<Key> = self.desk.slots.keys().collect();
         for key in keys {
-            if self.slots.get(key).is_some_and(&concerns) {
+            if self.desk.slots.get(key).is_some_and(&concerns) {
                 self.broken(key, CloseReason::Drain);
             }
         }

@@ -14,7 +14,7 @@ use crate::proto::channel::RuleNumber;
 use crate::proto::event::Event;
 
 use super::counters::Counters;
-use super::mark_dirty;
+use super::desk::mark_dirty;
 
 /// One event on its way to the listeners of one shard.
 pub(super) struct FanOut<'a> {

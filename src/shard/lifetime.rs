@@ -18,20 +18,21 @@ use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::replay::GapReason;
 
-use super::{Core, dispatch, mark_dirty};
+use super::desk::mark_dirty;
+use super::{Core, dispatch};
 
 impl Core {
     /// Makes a place for a socket, or says that there is none.
     pub(super) fn accepted(&mut self, listener: ListenerId, peer: SocketAddr) -> Option<Key> {
         let entrance = self.entrances[listener.0 as usize].clone();
-        self.counters().accepted.add(1);
+        self.desk.counters().accepted.add(1);
         // The kernel deals connections to the shards by chance: a bound for each shard would refuse some too early.
         let is_client = entrance.door == Door::Front;
-        let clients = self.counters.iter().map(|counters| counters.clients.value() as usize).sum::<usize>();
-        let is_full = is_client && clients >= self.settings.connections_max;
+        let clients = self.desk.counters.iter().map(|counters| counters.clients.value() as usize).sum::<usize>();
+        let is_full = is_client && clients >= self.desk.settings.connections_max;
         // Whoever is told so keeps a place until it has read that.
-        let may_refuse =
-            entrance.tls.is_none() && clients < self.settings.connections_max.saturating_add(limits::REFUSALS_OPEN_MAX);
+        let may_refuse = entrance.tls.is_none()
+            && clients < self.desk.settings.connections_max.saturating_add(limits::REFUSALS_OPEN_MAX);
         let is_closed = if is_client { self.drain.has_closed_fronts() } else { self.drain.has_closed_all() };
         if is_closed || (is_full && !may_refuse) {
             let reason = if is_full { CloseReason::TooManyConnections } else { CloseReason::Drain };
@@ -45,36 +46,36 @@ impl Core {
                 return None;
             }
         };
-        let (settings, now) = (&self.settings, self.now);
+        let (settings, now) = (&self.desk.settings, self.desk.now);
         // Counted over all shards, as it were: no two connections of the process have the same.
-        let count = self.counters().accepted.value() - 1;
-        let number = count * u64::from(self.post.mesh().shards()) + u64::from(self.place.0) + 1;
+        let count = self.desk.counters().accepted.value() - 1;
+        let number = count * u64::from(self.desk.post.mesh().shards()) + u64::from(self.desk.place.0) + 1;
         let mut conn = Conn::new(number, peer, (listener.0, entrance.door), transport, settings, now);
         if is_full {
             // Without TLS there is room for a word, which depends on what it asks for.
             conn.turn_away(now);
         }
-        let key = self.slots.insert(conn);
-        self.counters().open.add(1);
-        self.counters().clients.add(is_client.into());
-        self.work.receive.push(key);
-        self.mark_dirty(key);
+        let key = self.desk.slots.insert(conn);
+        self.desk.counters().open.add(1);
+        self.desk.counters().clients.add(is_client.into());
+        self.desk.work.receive.push(key);
+        self.desk.mark_dirty(key);
         self.schedule(key);
         Some(key)
     }
 
     pub(super) fn accept_failed(&mut self, listener: ListenerId, error: &io::Error) {
         // Mostly for want of descriptors or memory: all listeners of all shards feel it, for as long as it lasts.
-        if let Some(left_out) = self.fold.say(&("accept", error.raw_os_error()), self.now) {
+        if let Some(left_out) = self.desk.fold.say(&("accept", error.raw_os_error()), self.desk.now) {
             warn!("connections wait, because none can be accepted: {error}{left_out}");
         }
-        self.counters().accept_failures.add(1);
-        self.resting.push((listener, self.now + limits::ACCEPT_BACKOFF));
+        self.desk.counters().accept_failures.add(1);
+        self.resting.push((listener, self.desk.now + limits::ACCEPT_BACKOFF));
     }
 
     /// The peer's end of stream, or a broken connection.
     pub(super) fn finished(&mut self, key: Key, end: Result<(), io::ErrorKind>) {
-        let Some(conn) = self.slots.get_mut(key) else { return };
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
         conn.is_receiving = false;
         conn.is_peer_finished = true;
         if let Err(kind) = end {
@@ -88,20 +89,20 @@ impl Core {
 
     /// The peer has ended its half, and is owed no answer: it is done, unless it only listens.
     pub(super) fn after_last_input(&mut self, key: Key) {
-        let Some(conn) = self.slots.get_mut(key) else { return };
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
         let may_end = conn.transport().may_end();
-        if may_end && conn.listens_on(self.now) {
+        if may_end && conn.listens_on(self.desk.now) {
             self.schedule(key);
         } else if conn.ended().is_none() {
             self.end(key, if may_end { CloseReason::PeerClosed } else { CloseReason::TlsTruncated });
         }
-        self.mark_dirty(key);
+        self.desk.mark_dirty(key);
     }
 
     pub(super) fn sent(&mut self, key: Key, batch: Box<Batch>, outcome: Result<(), io::ErrorKind>) {
-        let Some(conn) = self.slots.get_mut(key) else { return };
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
         let was_paused = conn.is_paused();
-        let has_moved = conn.sent(batch, &mut self.sealing, &self.settings, self.now);
+        let has_moved = conn.sent(batch, &mut self.sealing, &self.desk.settings, self.desk.now);
         if let Err(kind) = outcome {
             // Of a peer that had ended its half this says that it has ended the other too.
             let has_left = conn.is_peer_finished;
@@ -110,13 +111,13 @@ impl Core {
         }
         if was_paused {
             // Its pong may be among what is not read now. That it has made room is as good a sign of life.
-            conn.heard(&self.settings, self.now);
+            conn.heard(&self.desk.settings, self.desk.now);
         }
         if was_paused && !conn.is_paused() {
-            self.work.resume.push(key);
+            self.desk.work.resume.push(key);
         }
         if conn.has_output() || conn.is_flushed() {
-            mark_dirty(key, conn, &mut self.work.dirty);
+            mark_dirty(key, conn, &mut self.desk.work.dirty);
         }
         if !self.readers.is_empty() {
             self.read_on(key);
@@ -127,17 +128,17 @@ impl Core {
     }
 
     pub(super) fn closed(&mut self, key: Key) {
-        if let Some(conn) = self.slots.remove(key) {
-            self.wheel.clear(key.slot);
-            self.counters().open.sub(1);
-            self.counters().clients.sub((conn.door == Door::Front).into());
+        if let Some(conn) = self.desk.slots.remove(key) {
+            self.desk.wheel.clear(key.slot);
+            self.desk.counters().open.sub(1);
+            self.desk.counters().clients.sub((conn.door == Door::Front).into());
         }
     }
 
     /// Ends `key` for `reason`: its service is told, its subscriptions go, its last words are written. Later calls do
     /// nothing.
     pub(super) fn end(&mut self, key: Key, reason: CloseReason) {
-        let Some(conn) = self.slots.get(key) else { return };
+        let Some(conn) = self.desk.slots.get(key) else { return };
         if conn.ended().is_some() {
             return;
         }
@@ -149,14 +150,14 @@ impl Core {
         if reason != CloseReason::SlowConsumer {
             self.release(key, true);
         }
-        let Some(conn) = self.slots.get_mut(key) else { return };
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
         if std::mem::take(&mut conn.is_holding) {
-            self.held.forget_all(key);
+            self.desk.held.forget_all(key);
         }
-        conn.end(reason, self.now);
+        conn.end(reason, self.desk.now);
         let subs = conn.take_subs();
         if !conn.is_receiving && !conn.is_peer_finished {
-            self.work.receive.push(key);
+            self.desk.work.receive.push(key);
         }
         for sub in subs {
             self.withdraw(sub);
@@ -171,15 +172,15 @@ impl Core {
         self.stranded.remove(&key);
         self.sticky.remove(&key);
         self.count_end(reason, peer);
-        self.mark_dirty(key);
+        self.desk.mark_dirty(key);
         self.schedule(key);
     }
 
     /// A request was refused. Strangers decide how often: what the log says of it is folded.
     pub(super) fn refused(&mut self, key: Key, refused: Refused) {
-        self.counters().closed[refused.reason as usize].add(1);
+        self.desk.counters().closed[refused.reason as usize].add(1);
         if let Some(remark) = refused.remark
-            && let Some(left_out) = self.fold.say(&remark, self.now)
+            && let Some(left_out) = self.desk.fold.say(&remark, self.desk.now)
         {
             info!("{remark}{left_out}");
         }
@@ -191,16 +192,16 @@ impl Core {
     /// Ends `key` without last words: there is nobody to hear them.
     pub(super) fn broken(&mut self, key: Key, reason: CloseReason) {
         self.end(key, reason);
-        self.work.close.push(key);
+        self.desk.work.close.push(key);
     }
 
     fn count_end(&self, reason: CloseReason, peer: Peer) {
         let row = reason.row();
-        self.counters().closed[reason as usize].add(1);
+        self.desk.counters().closed[reason as usize].add(1);
         // What everybody sees is folded, because strangers can cause it as often as they like; whoever asks for more, gets all.
         if row.level > Level::Info {
             log!(row.level, "{peer} ended: {} ({})", row.words, row.name);
-        } else if let Some(left_out) = self.fold.say(&("end", row.name), self.now) {
+        } else if let Some(left_out) = self.desk.fold.say(&("end", row.name), self.desk.now) {
             log!(row.level, "{peer} ended: {} ({}){left_out}", row.words, row.name);
         }
     }
@@ -209,10 +210,10 @@ impl Core {
 
     /// The batch that `key` sends this turn.
     pub(super) fn fill(&mut self, key: Key) -> Option<Box<Batch>> {
-        let mut conn = self.slots.get_mut(key)?;
+        let mut conn = self.desk.slots.get_mut(key)?;
         if conn.is_holding {
             self.release(key, false);
-            conn = self.slots.get_mut(key)?;
+            conn = self.desk.slots.get_mut(key)?;
         }
         conn.is_dirty = false;
         match conn.fill(&mut self.sealing) {
@@ -226,27 +227,27 @@ impl Core {
 
     /// Frames some of what is held back, if the last batch has gone; or all of it, before the last words.
     fn release(&mut self, key: Key, is_all: bool) {
-        let Some(conn) = self.slots.get_mut(key) else { return };
-        let released = conn.release(key, &mut self.held, is_all);
-        self.counters().delivered.add(released.events);
-        self.counters().gaps(GapReason::Slow).add(released.gaps);
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
+        let released = conn.release(key, &mut self.desk.held, is_all);
+        self.desk.counters().delivered.add(released.events);
+        self.desk.counters().gaps(GapReason::Slow).add(released.gaps);
     }
 
     /// True once, when everything has been sent and the sending half may end; closes at once if the peer has ended too.
     pub(super) fn is_last_word_said(&mut self, key: Key) -> bool {
-        let Some(conn) = self.slots.get_mut(key) else { return false };
+        let Some(conn) = self.desk.slots.get_mut(key) else { return false };
         if !conn.is_flushed() {
             return false;
         }
         if conn.is_peer_finished {
-            self.work.close.push(key);
+            self.desk.work.close.push(key);
             return false;
         }
-        conn.begin_linger(self.now)
+        conn.begin_linger(self.desk.now)
     }
 
     pub(super) fn begin_receive(&mut self, key: Key) -> bool {
-        let Some(conn) = self.slots.get_mut(key) else { return false };
+        let Some(conn) = self.desk.slots.get_mut(key) else { return false };
         let may_receive = !conn.is_receiving && !conn.is_peer_finished && !conn.is_closing && !conn.is_paused();
         if may_receive {
             conn.is_receiving = true;
@@ -255,7 +256,7 @@ impl Core {
     }
 
     pub(super) fn begin_close(&mut self, key: Key) -> bool {
-        let Some(conn) = self.slots.get_mut(key) else { return false };
+        let Some(conn) = self.desk.slots.get_mut(key) else { return false };
         !std::mem::replace(&mut conn.is_closing, true)
     }
 }

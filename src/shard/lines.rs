@@ -106,7 +106,7 @@ impl Lines {
 impl Core {
     /// Hands on what is decided, as much as fits.
     pub(super) fn advance_lines(&mut self) {
-        while !self.post.is_crowded()
+        while !self.desk.post.is_crowded()
             && let Some(publisher) = self.lines.decided.front().copied()
         {
             match self.lines.by_publisher.get_mut(&publisher).and_then(Line::pop_decided) {
@@ -125,14 +125,14 @@ impl Core {
             self.lines.by_publisher.remove(&publisher);
             self.line_is_empty(publisher);
         }
-        if !self.lines.is_long(publisher) && self.slots.get(publisher).is_some_and(|conn| conn.is_parked) {
-            self.unpark(publisher);
+        if !self.lines.is_long(publisher) && self.desk.slots.get(publisher).is_some_and(|conn| conn.is_parked) {
+            self.desk.unpark(publisher);
         }
     }
 
     pub(super) fn park_if_line_is_long(&mut self, publisher: Key) {
         if self.lines.is_long(publisher)
-            && let Some(conn) = self.slots.get_mut(publisher)
+            && let Some(conn) = self.desk.slots.get_mut(publisher)
         {
             conn.is_parked = true;
         }

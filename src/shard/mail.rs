@@ -11,11 +11,11 @@ impl Core {
     pub(super) fn take_mail(&mut self) {
         for lane in [Lane::Tell, Lane::Ask] {
             for _ in 0..limits::MAILS_PER_TURN {
-                if lane == Lane::Ask && self.post.tell_backlog() > 0 {
+                if lane == Lane::Ask && self.desk.post.tell_backlog() > 0 {
                     return;
                 }
                 let Some(mail) = self.mailbox.take(lane) else { break };
-                self.counters().mails.add(1);
+                self.desk.counters().mails.add(1);
                 self.read(mail);
             }
         }
@@ -34,29 +34,29 @@ impl Core {
             Mail::Verdict { key, number, is_taken } => self.lines.decide(key, number, is_taken),
             Mail::Join { subject, from, serial } => {
                 self.hub.engine.join(&subject, from);
-                self.post.push(from, Mail::Joined { subject, serial });
+                self.desk.post.push(from, Mail::Joined { subject, serial });
             }
             Mail::Leave { subject, from } => self.hub.engine.leave(&subject, from),
             Mail::Replay(replay) => {
                 let replayed = self.look_up(*replay);
-                self.post.push(replayed.asker.address.place, Mail::Replayed(Box::new(replayed)));
+                self.desk.post.push(replayed.asker.address.place, Mail::Replayed(Box::new(replayed)));
             }
             Mail::Arrive { channel, present } => self.arrived(channel, *present),
-            Mail::Depart { channel, conn } => self.hub.engine.depart(&channel, conn, self.now),
+            Mail::Depart { channel, conn } => self.hub.engine.depart(&channel, conn, self.desk.now),
             Mail::Who { channel, asker } => {
                 let roster = self.hub.engine.roster(&channel).map(Box::new);
-                self.post.push(asker.place, Mail::Roster { key: asker.key, channel, roster });
+                self.desk.post.push(asker.place, Mail::Roster { key: asker.key, channel, roster });
             }
             Mail::Roster { key, channel, roster } => self.tell_presence(key, &channel, roster.as_deref()),
             Mail::Find { user, asker } => {
                 let found = Box::new(self.find_user(&user));
-                self.post.push(asker.place, Mail::Found { key: asker.key, found });
+                self.desk.post.push(asker.place, Mail::Found { key: asker.key, found });
             }
             Mail::Found { key, found } => self.found(key, *found),
             Mail::Enlist { membership, waiting } => {
                 self.enlist(membership);
                 if let Some(address) = waiting {
-                    self.post.push(address.place, Mail::Registered { key: address.key });
+                    self.desk.post.push(address.place, Mail::Registered { key: address.key });
                 }
             }
             Mail::Resign { membership } => self.resigned(&membership),
@@ -70,11 +70,11 @@ impl Core {
             Mail::Unacked(unacked) => self.offer(*unacked),
             Mail::CatchUp { key, texts } => self.catch_up(key, &texts),
             Mail::Came { user, from } => self.came(&user, from),
-            Mail::Reached { id } => self.hub.unacked.reached(id, self.now),
+            Mail::Reached { id } => self.hub.unacked.reached(id, self.desk.now),
             Mail::Ack(ack) => self.acknowledged(*ack),
             Mail::Direct { seat, delivery, is_second_choice } => self.seated(seat, *delivery, is_second_choice),
             Mail::Joined { subject, serial } => {
-                for key in self.hub.listeners.joined(&subject, serial) {
+                for key in self.desk.subscribers.joined(&subject, serial) {
                     self.registered(key);
                 }
             }
@@ -98,10 +98,10 @@ impl Core {
     }
 
     pub(super) fn registered(&mut self, key: Key) {
-        let Some(conn) = self.slots.get_mut(key) else { return };
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
         if conn.registered() {
-            self.work.resume.push(key);
-            self.mark_dirty(key);
+            self.desk.work.resume.push(key);
+            self.desk.mark_dirty(key);
         }
     }
 }

@@ -11,6 +11,7 @@
 //! - `dispatch`  the one match from step to effect: the gateway's table of contents
 //! - `lines`     publishers whose messages wait until it is known that they are no repetitions
 //! - `barrier`   PONG after all that was published before
+//! - `desk`      what all of them work with
 //! - `deliver`   messages to subscribers: owner, places, connections
 //! - `fan_out`   one event to all listeners of a shard
 //! - `replay`    what connections missed: asked of the owners, before what is live
@@ -30,6 +31,7 @@ mod census;
 mod centrifuge;
 pub mod counters;
 mod deliver;
+mod desk;
 mod dispatch;
 pub mod drain;
 mod fan_out;
@@ -55,22 +57,22 @@ use ahash::AHashMap;
 use rustls::ServerConfig;
 use smallvec::SmallVec;
 
-use crate::base::{Address, Fold, Key, Place, Slots, Tick, Wheel};
-use crate::conn::held::Held;
+use crate::base::{Fold, Key, Place, Tick};
 use crate::conn::settings::Settings;
-use crate::conn::{Conn, Door, Sealing};
+use crate::conn::{Door, Sealing};
 use crate::driver::{Completion, Driver, ListenerId};
 use crate::hub::requests::Ids;
 use crate::hub::unacked::Bounds;
 use crate::hub::{Engine, Hub, Member, PlaceSet};
 use crate::limits;
-use crate::mesh::{Mailbox, Mesh, Post};
+use crate::mesh::{Mailbox, Mesh};
 use crate::proto::CloseReason;
 use crate::proto::event::Message;
 use crate::proto::subject::Subject;
 
 use barrier::Barrier;
 use counters::Counters;
+use desk::Desk;
 use drain::{Drain, Farewells, Listens};
 use handshakes::Handshakes;
 use lines::Lines;
@@ -110,21 +112,13 @@ pub struct Shard<D: Driver> {
     listening: Vec<Listens>,
 }
 
+/// A shard without its driver: the switchboard between connections, letters and features. All features work at one desk.
 pub(crate) struct Core {
-    place: Place,
-    settings: Arc<Settings>,
+    desk: Desk,
     entrances: Vec<Entrance>,
-    counters: Arc<[Counters]>,
-    fold: Arc<Fold>,
-    slots: Slots<Conn>,
     hub: Hub,
     mailbox: Mailbox,
-    post: Post,
-    wheel: Wheel,
-    work: Work,
     handshakes: Handshakes,
-    /// Publishers that wait for room in other shards' mailboxes.
-    parked: Vec<Key>,
     /// Clients' messages that wait for a worker of their service; the client is parked meanwhile. In an order that is
     /// the same in every run of a simulation, because they leave in it.
     stranded: BTreeMap<Key, Stranded>,
@@ -132,8 +126,6 @@ pub(crate) struct Core {
     sticky: AHashMap<Key, SmallVec<[Member; 1]>>,
     /// Connections that have not taken all that they missed, whose next piece waits for that.
     readers: BTreeMap<Key, replay::Readers>,
-    /// What is kept back for slow clients.
-    held: Held,
     /// Which shards have handed requests to a worker of this one: they hear of its end.
     keepers: AHashMap<Key, PlaceSet>,
     ids: Ids,
@@ -152,16 +144,6 @@ pub(crate) struct Core {
     farewells: Farewells,
     lines: Lines,
     barrier: Barrier,
-    now: Tick,
-}
-
-/// Submissions for the driver, gathered while completions are handled.
-#[derive(Default)]
-struct Work {
-    dirty: Vec<Key>,
-    receive: Vec<Key>,
-    close: Vec<Key>,
-    resume: Vec<Key>,
 }
 
 struct Stranded {
@@ -179,31 +161,23 @@ pub enum Turn {
 
 impl<D: Driver> Shard<D> {
     pub fn new(driver: D, parts: Parts) -> Shard<D> {
-        let settings = parts.settings;
+        let settings = &parts.settings;
         let engine = Engine::new(settings.channels.clone(), settings.history_bytes_max, parts.seed);
         // Beside what else waits for a client, they must not make it slow.
         let client_bytes_max = settings.outbox_bytes_max / 4;
         let unacked = Bounds { client_bytes_max, bytes_max: settings.unacked_bytes_max };
         let shards = parts.mesh.shards();
         let hub = Hub::new(parts.place, shards, engine, unacked, parts.seed);
+        let desk = Desk::new(&parts);
         let core = Core {
-            place: parts.place,
-            settings,
+            desk,
             entrances: parts.entrances,
-            counters: parts.counters,
-            fold: parts.fold,
-            slots: Slots::new(parts.seed),
             hub,
             mailbox: parts.mailbox,
-            post: Post::new(parts.mesh, parts.place),
-            wheel: Wheel::new(parts.now),
-            work: Work::default(),
             handshakes: Handshakes::default(),
-            parked: Vec::new(),
             stranded: BTreeMap::new(),
             sticky: AHashMap::new(),
             readers: BTreeMap::new(),
-            held: Held::default(),
             keepers: AHashMap::new(),
             recalls: BTreeSet::new(),
             opening: BTreeSet::new(),
@@ -216,7 +190,6 @@ impl<D: Driver> Shard<D> {
             farewells: Farewells::default(),
             lines: Lines::default(),
             barrier: Barrier::new(parts.place, shards),
-            now: parts.now,
         };
         let listening = vec![Listens::No; core.entrances.len()];
         Shard { driver, core, listening }
@@ -247,25 +220,25 @@ impl<D: Driver> Shard<D> {
     /// One round of the loop.
     pub fn turn(&mut self) -> io::Result<Turn> {
         let core = &mut self.core;
-        core.now = self.driver.wait(core.next_deadline())?;
-        core.counters().turns.add(1);
+        core.desk.now = self.driver.wait(core.next_deadline())?;
+        core.desk.counters().turns.add(1);
         self.complete(limits::COMPLETIONS_PER_TURN);
         self.core.take_mail();
         self.core.expire(|key| self.driver.taken(key));
-        self.core.hub.engine.sweep(self.core.now);
+        self.core.hub.engine.sweep(self.core.desk.now);
         self.handshake();
         self.resume_accepts();
         self.core.resume();
         self.core.advance_lines();
         self.core.forward_requests();
         self.core.send_again();
-        if self.core.hub.engine.announce_at() <= self.core.now {
+        if self.core.hub.engine.announce_at() <= self.core.desk.now {
             self.core.announce();
         }
         self.drain();
         self.flush();
-        self.core.post.flush();
-        self.core.sealing.free_unused(self.core.now);
+        self.core.desk.post.flush();
+        self.core.sealing.free_unused(self.core.desk.now);
         self.core.measure();
         Ok(self.is_over())
     }
@@ -311,7 +284,7 @@ impl<D: Driver> Shard<D> {
     /// Advances TLS handshakes, bounded in number and time, so that live connections do not wait for them.
     fn handshake(&mut self) {
         self.core.refuse_overdue_handshakes();
-        let until = self.core.now + limits::HANDSHAKE_TIME_PER_TURN;
+        let until = self.core.desk.now + limits::HANDSHAKE_TIME_PER_TURN;
         let mut advanced = 0;
         while advanced < limits::HANDSHAKES_PER_TURN {
             let Some(key) = self.core.handshakes.next() else { return };
@@ -326,7 +299,7 @@ impl<D: Driver> Shard<D> {
     }
 
     fn resume_accepts(&mut self) {
-        let now = self.core.now;
+        let now = self.core.desk.now;
         let driver = &mut self.driver;
         self.core.resting.retain(|(listener, until)| {
             let is_over = *until <= now;
@@ -340,7 +313,7 @@ impl<D: Driver> Shard<D> {
     /// Hands the turn's submissions over: one send per connection, then receives and closes.
     fn flush(&mut self) {
         let mut keys = std::mem::take(&mut self.core.keys);
-        keys.append(&mut self.core.work.dirty);
+        keys.append(&mut self.core.desk.work.dirty);
         for (index, key) in keys.drain(..).enumerate() {
             if let Some(batch) = self.core.fill(key) {
                 self.driver.send(key, batch);
@@ -353,20 +326,21 @@ impl<D: Driver> Shard<D> {
             }
         }
         let core = &mut self.core;
-        keys.append(&mut core.work.receive);
+        keys.append(&mut core.desk.work.receive);
         for key in keys.drain(..) {
             if core.begin_receive(key) {
                 self.driver.recv(key);
             }
         }
-        keys.append(&mut core.work.close);
+        keys.append(&mut core.desk.work.close);
         for key in keys.drain(..) {
             if core.begin_close(key) {
                 self.driver.close(key);
             }
         }
         core.keys = keys;
-        for list in [&mut core.keys, &mut core.work.dirty, &mut core.work.receive, &mut core.work.close] {
+        for list in [&mut core.keys, &mut core.desk.work.dirty, &mut core.desk.work.receive, &mut core.desk.work.close]
+        {
             list.shrink_to(limits::TURN_ENTRIES_KEPT);
         }
         core.handshakes.shrink();
@@ -378,68 +352,54 @@ impl<D: Driver> Shard<D> {
 }
 
 impl Core {
-    fn counters(&self) -> &Counters {
-        &self.counters[self.place.index()]
-    }
-
     fn measure(&self) {
-        self.counters().subscriptions.set(self.hub.listeners.len() as u64);
-        self.counters().handshakes_waiting.set(self.handshakes.len() as u64);
-        self.counters().waiting.set(self.stranded.len() as u64);
+        self.desk.counters().subscriptions.set(self.desk.subscribers.len() as u64);
+        self.desk.counters().handshakes_waiting.set(self.handshakes.len() as u64);
+        self.desk.counters().waiting.set(self.stranded.len() as u64);
         let (channels, bytes) = self.hub.engine.kept();
-        self.counters().present.set(self.hub.engine.present() as u64);
-        self.counters().histories.set(channels as u64);
-        self.counters().history_bytes.set(bytes as u64);
-        self.counters().questions.set(self.hub.questions.len() as u64);
-        self.counters().unacked.set(self.hub.unacked.len() as u64);
-        self.counters().requests_pending.set(self.hub.requests.pending() as u64);
-        self.counters().requests_kept.set(self.hub.requests.len() as u64);
+        self.desk.counters().present.set(self.hub.engine.present() as u64);
+        self.desk.counters().histories.set(channels as u64);
+        self.desk.counters().history_bytes.set(bytes as u64);
+        self.desk.counters().questions.set(self.hub.questions.len() as u64);
+        self.desk.counters().unacked.set(self.hub.unacked.len() as u64);
+        self.desk.counters().requests_pending.set(self.hub.requests.pending() as u64);
+        self.desk.counters().requests_kept.set(self.hub.requests.len() as u64);
     }
 
     fn waiting_most(&self) -> usize {
-        let clients = self.slots.keys().filter_map(|key| Some((key, self.slots.get(key)?)));
+        let clients = self.desk.slots.keys().filter_map(|key| Some((key, self.desk.slots.get(key)?)));
         let waiting = clients.filter(|(_, conn)| !conn.is_worker());
-        waiting.map(|(key, conn)| conn.outbox.len() + self.held.cost(key)).max().unwrap_or(0)
-    }
-
-    fn address(&self, key: Key) -> Address {
-        Address { place: self.place, key }
+        waiting.map(|(key, conn)| conn.outbox.len() + self.desk.held.cost(key)).max().unwrap_or(0)
     }
 
     /// When the next turn must begin, whatever completes.
     fn next_deadline(&self) -> Tick {
-        let is_crowded = self.post.is_crowded();
+        let is_crowded = self.desk.post.is_crowded();
         let has_requests = (self.hub.requests.has_work() || self.lines.has_work()) && !is_crowded;
         let announce_at = if is_crowded { Tick::NEVER } else { self.hub.engine.announce_at() };
-        let is_busy = !self.handshakes.is_empty() || !self.work.resume.is_empty() || !self.work.dirty.is_empty();
+        let is_busy =
+            !self.handshakes.is_empty() || !self.desk.work.resume.is_empty() || !self.desk.work.dirty.is_empty();
         let has_work = is_busy || has_requests;
-        let has_room_again = !self.parked.is_empty() && self.post.has_room();
-        if has_work || has_room_again || !self.mailbox.is_empty() && self.post.tell_backlog() == 0 {
-            return self.now;
+        let has_room_again = !self.desk.parked.is_empty() && self.desk.post.has_room();
+        if has_work || has_room_again || !self.mailbox.is_empty() && self.desk.post.tell_backlog() == 0 {
+            return self.desk.now;
         }
         let kept = self.hub.engine.sweep_at().min(self.hub.requests.deadline()).min(self.hub.questions.deadline());
         let unacked = if is_crowded { Tick::NEVER } else { self.hub.unacked.deadline() };
-        let mut deadline = self.wheel.next().min(kept).min(unacked).min(announce_at).min(self.sealing.deadline());
-        if self.post.backlog() > 0 {
-            deadline = deadline.min(self.now + limits::BACKLOG_RETRY);
+        let mut deadline = self.desk.wheel.next().min(kept).min(unacked).min(announce_at).min(self.sealing.deadline());
+        if self.desk.post.backlog() > 0 {
+            deadline = deadline.min(self.desk.now + limits::BACKLOG_RETRY);
         }
-        let deadline = deadline.min(self.drain.deadline(self.now));
+        let deadline = deadline.min(self.drain.deadline(self.desk.now));
         self.resting.iter().fold(deadline, |deadline, (_, until)| deadline.min(*until))
-    }
-
-    /// Puts `key` on the list of connections that have something to send.
-    fn mark_dirty(&mut self, key: Key) {
-        if let Some(conn) = self.slots.get_mut(key) {
-            mark_dirty(key, conn, &mut self.work.dirty);
-        }
     }
 
     /// Has the wheel look at a connection not later than its deadline, nor than its message has waited for a worker.
     fn schedule(&mut self, key: Key) {
-        let Some(conn) = self.slots.get(key) else { return };
+        let Some(conn) = self.desk.slots.get(key) else { return };
         let stranded = if conn.is_parked { self.stranded.get(&key) } else { None };
         let at = stranded.map_or(conn.deadline(), |stranded| stranded.until.min(conn.deadline()));
-        self.wheel.promise(key.slot, at);
+        self.desk.wheel.promise(key.slot, at);
     }
 
     /// Looks at every connection whose time has come.
@@ -447,24 +407,24 @@ impl Core {
         self.expire_requests();
         self.end_late_questions();
         let mut due: SmallVec<[u32; 64]> = SmallVec::new();
-        self.wheel.expire(self.now, |slot| due.push(slot));
+        self.desk.wheel.expire(self.desk.now, |slot| due.push(slot));
         for slot in due {
-            let Some(key) = self.slots.key_at(slot) else { continue };
-            if self.stranded.get(&key).is_some_and(|stranded| stranded.until <= self.now) {
+            let Some(key) = self.desk.slots.key_at(slot) else { continue };
+            if self.stranded.get(&key).is_some_and(|stranded| stranded.until <= self.desk.now) {
                 self.count_failures(key, Failure::Unserved, 1);
                 self.end(key, CloseReason::NoWorker);
             }
-            let Some(conn) = self.slots.get_mut(key) else { continue };
-            if conn.deadline() <= self.now {
+            let Some(conn) = self.desk.slots.get_mut(key) else { continue };
+            if conn.deadline() <= self.desk.now {
                 let is_looked_at = conn.outbox.is_sending() && !conn.is_closing;
                 let taken = if is_looked_at { taken(key) } else { 0 };
-                match conn.on_deadline(&self.settings, self.now, taken) {
+                match conn.on_deadline(&self.desk.settings, self.desk.now, taken) {
                     Ok(()) => {
                         self.drop_expired(key);
                         self.count_late_calls(key);
-                        self.mark_dirty(key);
+                        self.desk.mark_dirty(key);
                     }
-                    Err(CloseReason::CloseTimeout) => self.work.close.push(key),
+                    Err(CloseReason::CloseTimeout) => self.desk.work.close.push(key),
                     // Before the end of the handshake there are no last words to wait for.
                     Err(CloseReason::TlsTooSlow) => self.broken(key, CloseReason::TlsTooSlow),
                     Err(reason) => self.end(key, reason),
@@ -472,13 +432,6 @@ impl Core {
             }
             self.schedule(key);
         }
-    }
-}
-
-fn mark_dirty(key: Key, conn: &mut Conn, dirty: &mut Vec<Key>) {
-    if !conn.is_dirty {
-        conn.is_dirty = true;
-        dirty.push(key);
     }
 }
 

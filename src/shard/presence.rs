@@ -31,14 +31,14 @@ impl Core {
     /// A subscription has begun.
     pub(super) fn announce_arrival(&mut self, sub: SubKey) {
         let Some((conn, channel)) = self.watched(sub) else { return };
-        let since = (self.settings.unix_time)();
-        let Some((user, info)) = self.slots.get(conn.key).map(|conn| conn.who()) else { return };
+        let since = (self.desk.settings.unix_time)();
+        let Some((user, info)) = self.desk.slots.get(conn.key).map(|conn| conn.who()) else { return };
         let present = Present { conn, user: user.cloned(), info: info.map(Box::from), since };
         let owner = self.hub.owner_of(channel.as_str());
-        if owner == self.place {
+        if owner == self.desk.place {
             self.arrived(channel, present);
         } else {
-            self.post.push(owner, Mail::Arrive { channel, present: Box::new(present) });
+            self.desk.post.push(owner, Mail::Arrive { channel, present: Box::new(present) });
         }
     }
 
@@ -46,29 +46,29 @@ impl Core {
     pub(super) fn announce_departure(&mut self, sub: SubKey) {
         let Some((conn, channel)) = self.watched(sub) else { return };
         let owner = self.hub.owner_of(channel.as_str());
-        if owner == self.place {
-            self.hub.engine.depart(&channel, conn, self.now);
+        if owner == self.desk.place {
+            self.hub.engine.depart(&channel, conn, self.desk.now);
         } else {
-            self.post.push(owner, Mail::Depart { channel, conn });
+            self.desk.post.push(owner, Mail::Depart { channel, conn });
         }
     }
 
     /// Of a channel that this shard owns.
     pub(super) fn arrived(&mut self, channel: Subject, present: Present) {
-        let is_back = self.hub.engine.arrive(channel, present, self.now);
-        self.counters().returns.add(is_back.into());
+        let is_back = self.hub.engine.arrive(channel, present, self.desk.now);
+        self.desk.counters().returns.add(is_back.into());
     }
 
     /// Says who has come and gone. That is nobody's answer, and makes mail: as much of it as fits (TELLS ARE TERMINAL).
     pub(super) fn announce(&mut self) {
         for _ in 0..limits::ANNOUNCEMENTS_PER_TURN {
-            if self.post.is_crowded() {
+            if self.desk.post.is_crowded() {
                 return;
             }
-            let Some(announcement) = self.hub.engine.announcement(self.now) else { return };
+            let Some(announcement) = self.hub.engine.announcement(self.desk.now) else { return };
             match announcement.change {
-                Change::Join => self.counters().joins.add(1),
-                Change::Leave => self.counters().leaves.add(1),
+                Change::Join => self.desk.counters().joins.add(1),
+                Change::Leave => self.desk.counters().leaves.add(1),
             }
             let Some(message) = announcement.message() else { continue };
             let subject = message.subject.clone();
@@ -92,47 +92,47 @@ impl Core {
 
     /// A client's subscription to a channel with presence.
     fn watched(&self, sub: SubKey) -> Option<(Address, Subject)> {
-        let key = self.hub.listeners.listener(sub)?.key;
-        let rule = self.hub.listeners.rule(sub)?;
-        let is_client = self.slots.get(key)?.door == Door::Front;
-        let is_watched = is_client && self.settings.channels.rule(rule).has_presence;
-        is_watched.then(|| Some((self.address(key), self.hub.listeners.subject(sub)?.clone())))?
+        let key = self.desk.subscribers.listener(sub)?.key;
+        let rule = self.desk.subscribers.rule(sub)?;
+        let is_client = self.desk.slots.get(key)?.door == Door::Front;
+        let is_watched = is_client && self.desk.settings.channels.rule(rule).has_presence;
+        is_watched.then(|| Some((self.desk.address(key), self.desk.subscribers.subject(sub)?.clone())))?
     }
 
     /// Asks who is there; `key` is told.
     pub(super) fn ask_presence(&mut self, key: Key, channel: Subject) {
         let owner = self.hub.owner_of(channel.as_str());
-        if owner == self.place {
+        if owner == self.desk.place {
             let roster = self.hub.engine.roster(&channel);
             self.tell_presence(key, &channel, roster.as_ref());
         } else {
-            self.post.push(owner, Mail::Who { channel, asker: self.address(key) });
+            self.desk.post.push(owner, Mail::Who { channel, asker: self.desk.address(key) });
         }
     }
 
     /// The owner has answered.
     pub(super) fn tell_presence(&mut self, key: Key, channel: &Subject, roster: Option<&Roster>) {
-        let (settings, now) = (&self.settings, self.now);
-        let Some(conn) = self.slots.get_mut(key) else { return };
+        let (settings, now) = (&self.desk.settings, self.desk.now);
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
         if let Err(reason) = conn.push_presence(channel, roster, settings, now) {
             self.end(key, reason);
         }
-        self.work.resume.push(key);
-        self.mark_dirty(key);
+        self.desk.work.resume.push(key);
+        self.desk.mark_dirty(key);
     }
 
     /// A worker asks, by a request to `tg.presence.<channel>`. Whoever listens to its reply subject on its shard is told, so
     /// that the answer is a tell.
     pub(super) fn publish_presence(&mut self, channel: &Subject, publish: Publish) {
         let owner = self.hub.owner_of(channel.as_str());
-        if owner != self.place {
+        if owner != self.desk.place {
             return self.send_on(publish.from, owner, Mail::Publish(Box::new(publish)));
         }
         let Some(roster) = self.hub.engine.roster(channel) else { return self.tell_nobody_there(&publish) };
         let (Some(from), Some(reply)) = (publish.from, &publish.message.reply) else { return };
         let payload = Roster::to_json(Some(&roster), channel).into_bytes().into();
         let message = Arc::new(Message { subject: reply.clone(), reply: None, headers: None, payload });
-        if from.address.place == self.place {
+        if from.address.place == self.desk.place {
             self.deliver(&Rc::new(Event::new(message, None)), Audience::Workers, None);
         } else {
             let delivery = Publish::new(message, None).to_workers(false);
@@ -144,23 +144,23 @@ impl Core {
 
     /// Asks every shard; `key` is told.
     pub(super) fn ask_whereabouts(&mut self, key: Key, user: Subject) {
-        let asker = self.address(key);
-        self.post.push_all(|| Mail::Find { user: user.clone(), asker });
+        let asker = self.desk.address(key);
+        self.desk.post.push_all(|| Mail::Find { user: user.clone(), asker });
         let found = self.find_user(&user);
         self.found(key, found);
     }
 
     /// This shard's part of the answer: who listens to the user's subject is one of its connections, or a worker.
     pub(super) fn find_user(&self, user: &Subject) -> Found {
-        let mut found = Found { shards: self.post.mesh().shards(), ..Found::default() };
-        self.hub.listeners.for_each(user, |listener, _| {
-            let Some(conn) = self.slots.get(listener.key) else { return };
+        let mut found = Found { shards: self.desk.post.mesh().shards(), ..Found::default() };
+        self.desk.subscribers.for_each(user, |listener, _| {
+            let Some(conn) = self.desk.slots.get(listener.key) else { return };
             let Some((route, identity)) = conn.websocket() else { return };
             found.count += 1;
             if found.connected.len() < limits::FOUND_PER_SHARD_MAX {
                 found.connected.push(Connected {
-                    conn: self.address(listener.key),
-                    route: self.settings.routes[route as usize].template.clone(),
+                    conn: self.desk.address(listener.key),
+                    route: self.desk.settings.routes[route as usize].template.clone(),
                     peer: conn.peer.to_string().into(),
                     since: identity.since(),
                 });
@@ -171,12 +171,12 @@ impl Core {
 
     /// A shard has answered.
     pub(super) fn found(&mut self, key: Key, found: Found) {
-        let (settings, now) = (&self.settings, self.now);
-        let Some(conn) = self.slots.get_mut(key) else { return };
+        let (settings, now) = (&self.desk.settings, self.desk.now);
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
         if let Err(reason) = conn.found(found, settings, now) {
             self.end(key, reason);
         }
-        self.work.resume.push(key);
-        self.mark_dirty(key);
+        self.desk.work.resume.push(key);
+        self.desk.mark_dirty(key);
     }
 }

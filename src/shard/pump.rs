@@ -12,17 +12,18 @@ use crate::conn::settings::Settings;
 use crate::proto::CloseReason;
 use crate::proto::tls::{self, Opened};
 
+use super::Core;
+use super::desk::mark_dirty;
 use super::handshakes::{Claim, Patience};
-use super::{Core, mark_dirty};
 
 impl Core {
     /// The driver lends bytes of `key`.
     pub(super) fn received(&mut self, key: Key, bytes: &mut [u8]) {
-        let Some(conn) = self.slots.get_mut(key) else { return };
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
         conn.is_receiving = false;
-        conn.heard(&self.settings, self.now);
+        conn.heard(&self.desk.settings, self.desk.now);
         if conn.ended().is_some() {
-            self.work.receive.push(key);
+            self.desk.work.receive.push(key);
         } else if conn.is_handshaking() {
             // It reads on only after its turn: that bounds what handshakes hold.
             conn.carry.append(bytes);
@@ -40,22 +41,22 @@ impl Core {
     /// One receive ends in one place in the queue, so a connection stands there at most once.
     fn queue_handshake(&mut self, key: Key, hello: &[u8]) {
         let claim = if tls::asks_to_resume(hello) { Claim::Ticket } else { Claim::Nothing };
-        let Settings { handshakes_waiting_max: waiting_max, handshake_wait: wait, .. } = *self.settings;
-        if let Some(refused) = self.handshakes.arrive(key, claim, self.now, Patience { waiting_max, wait }) {
+        let Settings { handshakes_waiting_max: waiting_max, handshake_wait: wait, .. } = *self.desk.settings;
+        if let Some(refused) = self.handshakes.arrive(key, claim, self.desk.now, Patience { waiting_max, wait }) {
             self.broken(refused, CloseReason::HandshakeRefused);
         }
     }
 
     /// Refuses those whose clients have given up by now, so that no work is spent on them.
     pub(super) fn refuse_overdue_handshakes(&mut self) {
-        while let Some(key) = self.handshakes.overdue(self.now) {
+        while let Some(key) = self.handshakes.overdue(self.desk.now) {
             self.broken(key, CloseReason::HandshakeRefused);
         }
     }
 
     /// False if it has gone meanwhile.
     pub(super) fn advance_handshake(&mut self, key: Key) -> bool {
-        let is_there = self.slots.get(key).is_some_and(|conn| conn.ended().is_none());
+        let is_there = self.desk.slots.get(key).is_some_and(|conn| conn.ended().is_none());
         if is_there {
             self.feed(key, &mut []);
         }
@@ -64,21 +65,21 @@ impl Core {
 
     /// Takes up every connection that was paused and may go on.
     pub(super) fn resume(&mut self) {
-        if self.post.has_room() {
-            let parked = std::mem::take(&mut self.parked);
+        if self.desk.post.has_room() {
+            let parked = std::mem::take(&mut self.desk.parked);
             for key in parked {
-                if let Some(conn) = self.slots.get_mut(key) {
+                if let Some(conn) = self.desk.slots.get_mut(key) {
                     conn.is_parked = self.stranded.contains_key(&key) || self.lines.is_long(key);
-                    self.work.resume.push(key);
+                    self.desk.work.resume.push(key);
                 }
             }
         }
-        for key in std::mem::take(&mut self.work.resume) {
+        for key in std::mem::take(&mut self.desk.work.resume) {
             // Not where the confirmation arrives: that is a tell, and this makes mail (TELLS ARE TERMINAL).
             if self.opening.contains(&key) {
                 self.announce_opening(key);
             }
-            let is_ready = self.slots.get(key).is_some_and(|conn| !conn.is_paused() && !conn.is_handshaking());
+            let is_ready = self.desk.slots.get(key).is_some_and(|conn| !conn.is_paused() && !conn.is_handshaking());
             if is_ready {
                 self.feed(key, &mut []);
             }
@@ -87,12 +88,12 @@ impl Core {
 
     /// Works through what was carried and what is fresh, keeps the rest, and asks for more unless paused.
     fn feed(&mut self, key: Key, fresh: &mut [u8]) {
-        let Some(conn) = self.slots.get_mut(key) else { return };
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
         if conn.is_paused() {
             conn.carry.append(fresh);
             return;
         }
-        if conn.is_worker() && conn.ended().is_none() && conn.is_overfull(&self.settings) {
+        if conn.is_worker() && conn.ended().is_none() && conn.is_overfull(&self.desk.settings) {
             // It asks and asks (a PING is answered whatever comes of it) and does not take the answers. Clients are paused.
             self.end(key, CloseReason::SlowConsumer);
             return self.after_feed(key);
@@ -100,13 +101,13 @@ impl Core {
         match conn.carry.take_joined(fresh) {
             Some(mut joined) => {
                 let used = self.pump(key, &mut joined);
-                if let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
+                if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
                     conn.carry.keep_rest(joined, used);
                 }
             }
             None => {
                 let used = self.pump(key, fresh);
-                if let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
+                if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
                     conn.carry.keep(&fresh[used..]);
                 }
             }
@@ -115,13 +116,13 @@ impl Core {
     }
 
     fn after_feed(&mut self, key: Key) {
-        let Some(conn) = self.slots.get_mut(key) else { return };
-        mark_dirty(key, conn, &mut self.work.dirty);
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
+        mark_dirty(key, conn, &mut self.desk.work.dirty);
         if conn.is_peer_finished && !conn.is_paused() && conn.ended().is_none() {
             return self.after_last_input(key);
         }
         if !conn.is_paused() {
-            self.work.receive.push(key);
+            self.desk.work.receive.push(key);
         }
         self.schedule(key);
     }
@@ -130,7 +131,7 @@ impl Core {
     fn pump(&mut self, key: Key, wire: &mut [u8]) -> usize {
         let size = wire.len();
         let mut input = wire;
-        let is_plain = match self.slots.get_mut(key) {
+        let is_plain = match self.desk.slots.get_mut(key) {
             Some(conn) => matches!(conn.transport(), Transport::Plain),
             None => return size,
         };
@@ -147,7 +148,7 @@ impl Core {
 
     fn pump_tls(&mut self, key: Key, input: &mut &mut [u8], plain: &mut Vec<u8>) {
         loop {
-            let Some(conn) = self.slots.get_mut(key) else { return };
+            let Some(conn) = self.desk.slots.get_mut(key) else { return };
             if conn.is_paused() || conn.ended().is_some() {
                 return;
             }
@@ -156,13 +157,13 @@ impl Core {
             tls.take_plain(plain);
             let opened = tls.open(input, plain);
             if let Ok(Opened::Handshaken(agreed)) = opened {
-                conn.handshaken(&self.settings, self.now);
-                self.counters().handshakes.add(1);
-                self.counters().resumed.add(agreed.is_resumed.into());
+                conn.handshaken(&self.desk.settings, self.desk.now);
+                self.desk.counters().handshakes.add(1);
+                self.desk.counters().resumed.add(agreed.is_resumed.into());
             }
             let mut rest = &mut plain[..];
             self.drive(key, &mut rest);
-            if let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none())
+            if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none())
                 && let Transport::Tls(tls) = conn.transport()
             {
                 tls.keep_plain(rest);
@@ -178,7 +179,7 @@ impl Core {
     }
 
     fn peer_finished(&mut self, key: Key) {
-        if let Some(conn) = self.slots.get_mut(key) {
+        if let Some(conn) = self.desk.slots.get_mut(key) {
             conn.is_peer_finished = true;
         }
     }
@@ -186,7 +187,7 @@ impl Core {
     /// Plaintext to steps, until nothing whole is left or the connection pauses.
     fn drive(&mut self, key: Key, input: &mut &mut [u8]) {
         loop {
-            let Some(conn) = self.slots.get_mut(key) else { return };
+            let Some(conn) = self.desk.slots.get_mut(key) else { return };
             if conn.ended().is_some() {
                 *input = &mut [];
                 return;
@@ -194,7 +195,7 @@ impl Core {
             if (input.is_empty() && !conn.has_commands()) || !conn.may_take(input) {
                 return;
             }
-            match conn.next(input, &self.settings, self.now) {
+            match conn.next(input, &self.desk.settings, self.desk.now) {
                 Ok(None) => return,
                 Ok(Some(step)) => self.dispatch(key, step),
                 Err(reason) => self.end(key, reason),

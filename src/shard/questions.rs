@@ -30,11 +30,11 @@ impl Core {
     /// A question to a user whose subject this shard owns. Workers that watch what flows see it anyway, and are nobody to answer.
     pub(super) fn ask_user(&mut self, subject: &Subject, publish: Publish) {
         // A user's subject is no channel, where a message could be a repetition.
-        let Ok((position, places)) = self.hub.publish(subject, &publish.message, self.now) else { return };
+        let Ok((position, places)) = self.hub.publish(subject, &publish.message, self.desk.now) else { return };
         let id = self.begin_question(&publish, places);
         for (id, place) in id.into_iter().flat_map(|id| places.iter().map(move |place| (id, place))) {
-            let question = Question { id, home: self.place, delivery: publish.to_clients(position) };
-            match place == self.place {
+            let question = Question { id, home: self.desk.place, delivery: publish.to_clients(position) };
+            match place == self.desk.place {
                 true => self.question(question),
                 false => self.send_on(publish.from, place, Mail::Question(Box::new(question))),
             }
@@ -44,14 +44,14 @@ impl Core {
     /// A question to one connection of this shard; one that cannot answer gets it as a plain message.
     pub(super) fn ask_conn(&mut self, key: Key, publish: Publish) {
         let mut places = PlaceSet::default();
-        places.insert(self.place);
+        places.insert(self.desk.place);
         let Some(id) = self.begin_question(&publish, places) else { return };
-        if self.owes_answer(key, Open { id, home: self.place }) {
-            self.asked(id, self.place, &[key]);
+        if self.owes_answer(key, Open { id, home: self.desk.place }) {
+            self.asked(id, self.desk.place, &[key]);
             self.put_question(key, id, &publish.message.payload);
         } else {
-            self.asked(id, self.place, &[]);
-            let can_answer = self.slots.get(key).is_some_and(|conn| conn.can_answer(&self.settings));
+            self.asked(id, self.desk.place, &[]);
+            let can_answer = self.desk.slots.get(key).is_some_and(|conn| conn.can_answer(&self.desk.settings));
             if !can_answer {
                 self.push_to(key, 0, &Rc::new(Event::new(publish.message, None)));
             }
@@ -65,15 +65,15 @@ impl Core {
         let reply = message.reply.clone()?;
         let wants_no_responders = from.filter(|from| from.wants_no_responders).map(|from| from.address);
         let Some(timeout) = timeout(message) else {
-            self.counters().questions_unanswerable.add(1);
+            self.desk.counters().questions_unanswerable.add(1);
             self.publish_outcome(status(reply, bus::BAD_REQUEST));
             return None;
         };
         let requester = Requester { reply, wants_no_responders };
-        let until = self.now + timeout;
+        let until = self.desk.now + timeout;
         let id = if places.is_empty() { None } else { self.hub.questions.begin(requester, places, until) };
         if id.is_none() {
-            self.counters().questions_unanswerable.add(1);
+            self.desk.counters().questions_unanswerable.add(1);
             self.tell_nobody_there(publish);
         }
         id
@@ -83,20 +83,20 @@ impl Core {
     pub(super) fn question(&mut self, question: Question) {
         let Question { id, home, delivery: Delivery { message, position, except, .. } } = question;
         let mut keys: Vec<Key> = Vec::new();
-        self.hub.listeners.for_each(&message.subject, |listener, _| keys.push(listener.key));
-        let place = self.place;
+        self.desk.subscribers.for_each(&message.subject, |listener, _| keys.push(listener.key));
+        let place = self.desk.place;
         keys.retain(|key| except != Some(Address { place, key: *key }) && self.owes_answer(*key, Open { id, home }));
         // Whoever turns out to be too slow leaves after this.
-        match home == self.place {
-            true => self.asked(id, self.place, &keys),
-            false => self.post.push(home, Mail::Asked { id, from: self.place, keys: keys.clone() }),
+        match home == self.desk.place {
+            true => self.asked(id, self.desk.place, &keys),
+            false => self.desk.post.push(home, Mail::Asked { id, from: self.desk.place, keys: keys.clone() }),
         }
         keys.into_iter().for_each(|key| self.put_question(key, id, &message.payload));
         self.deliver(&Rc::new(Event::new(message, position)), Audience::Clients, except);
     }
 
     fn owes_answer(&mut self, key: Key, question: Open) -> bool {
-        let can_answer = self.slots.get(key).is_some_and(|conn| conn.can_answer(&self.settings));
+        let can_answer = self.desk.slots.get(key).is_some_and(|conn| conn.can_answer(&self.desk.settings));
         can_answer && self.hub.asked.begin(key, question)
     }
 
@@ -107,13 +107,13 @@ impl Core {
     }
 
     pub(super) fn put_control(&mut self, key: Key, json: &[u8]) {
-        let Some(conn) = self.slots.get_mut(key) else { return };
-        if conn.is_overfull(&self.settings) {
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
+        if conn.is_overfull(&self.desk.settings) {
             return self.end(key, CloseReason::SlowConsumer);
         }
         conn.push_control(json);
-        self.counters().delivered.add(1);
-        self.mark_dirty(key);
+        self.desk.counters().delivered.add(1);
+        self.desk.mark_dirty(key);
     }
 
     // --- from clients --------------------------------------------------------------------------------------------------
@@ -122,34 +122,34 @@ impl Core {
     pub(super) fn client_answers(&mut self, key: Key, answer: control::Answer<'_>) -> bool {
         let asked = answer.id.and_then(|id| Some((id, self.hub.asked.answer(key, id)?)));
         let Some((id, home)) = asked else {
-            self.counters().answers_stray.add(1);
+            self.desk.counters().answers_stray.add(1);
             if !self.hub.asked.forgive(key) {
                 self.end(key, CloseReason::PolicyViolation);
             }
             return false;
         };
-        let from = self.address(key);
+        let from = self.desk.address(key);
         let mut headers = HeaderBlock::new();
         headers.push(CONN_HEADER, &from.to_string());
-        if let Some(user) = self.slots.get(key).and_then(|conn| conn.websocket()?.1.user()) {
+        if let Some(user) = self.desk.slots.get(key).and_then(|conn| conn.websocket()?.1.user()) {
             user.push_headers(&mut headers);
         }
         let answer = Answer { id, from, headers: headers.finish(), payload: answer.data.into() };
-        match home == self.place {
+        match home == self.desk.place {
             true => self.answered_by_client(answer),
-            false => self.post.push(home, Mail::Answer(Box::new(answer))),
+            false => self.desk.post.push(home, Mail::Answer(Box::new(answer))),
         }
-        self.park_if_crowded(key);
+        self.desk.park_if_crowded(key);
         true
     }
 
     /// A connection ends: whoever waits for its answers need not.
     pub(super) fn leave_questions(&mut self, key: Key) {
-        let from = self.address(key);
+        let from = self.desk.address(key);
         for Open { id, home } in self.hub.asked.leave(key) {
-            match home == self.place {
+            match home == self.desk.place {
                 true => self.left(id, from),
-                false => self.post.push(home, Mail::Left { id, from }),
+                false => self.desk.post.push(home, Mail::Left { id, from }),
             }
         }
     }
@@ -157,7 +157,7 @@ impl Core {
     /// No answer is wanted any more. Whoever has given one meanwhile learns that it came too late.
     pub(super) fn over(&mut self, key: Key, id: u64) {
         self.hub.asked.answer(key, id);
-        let can_answer = self.slots.get(key).is_some_and(|conn| conn.can_answer(&self.settings));
+        let can_answer = self.desk.slots.get(key).is_some_and(|conn| conn.can_answer(&self.desk.settings));
         if can_answer {
             let mut json = Vec::new();
             control::write_over(&mut json, id);
@@ -179,7 +179,9 @@ impl Core {
 
     pub(super) fn answered_by_client(&mut self, answer: Answer) {
         let Answer { id, from, headers, payload } = answer;
-        let Some(over) = self.hub.questions.answered(id, from) else { return self.counters().answers_stray.add(1) };
+        let Some(over) = self.hub.questions.answered(id, from) else {
+            return self.desk.counters().answers_stray.add(1);
+        };
         let subject = over.requester.reply.clone();
         self.conclude(id, over);
         self.publish_outcome(Message { subject, reply: None, headers: Some(headers), payload });
@@ -192,7 +194,7 @@ impl Core {
     }
 
     pub(super) fn end_late_questions(&mut self) {
-        while let Some((id, over)) = self.hub.questions.late(self.now) {
+        while let Some((id, over)) = self.hub.questions.late(self.desk.now) {
             self.conclude(id, over);
         }
     }
@@ -200,7 +202,7 @@ impl Core {
     /// Tells everybody who waits, but for the answer itself.
     fn conclude(&mut self, id: u64, over: Over) {
         let Over { end, requester: Requester { reply, wants_no_responders }, others } = over;
-        let counters = self.counters();
+        let counters = self.desk.counters();
         match end {
             End::Answered => counters.questions_answered.add(1),
             End::NobodyThere => {
@@ -226,9 +228,9 @@ impl Core {
     }
 
     fn tell_over(&mut self, id: u64, Address { place, key }: Address) {
-        match place == self.place {
+        match place == self.desk.place {
             true => self.over(key, id),
-            false => self.post.push(place, Mail::Over { key, id }),
+            false => self.desk.post.push(place, Mail::Over { key, id }),
         }
     }
 }

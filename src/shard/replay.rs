@@ -41,41 +41,41 @@ impl Core {
     /// Subscribes `key` to a channel; it hears first what `since` asks for, and then what is live.
     pub(super) fn subscribe_since(&mut self, key: Key, tag: u32, subject: Subject, since: Since) {
         let Some(sub) = self.subscribe(key, tag, &subject) else { return };
-        self.hub.listeners.silence(sub, true);
-        let Some(conn) = self.slots.get_mut(key) else { return };
+        self.desk.subscribers.silence(sub, true);
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
         conn.awaits_replay();
-        let asker = Asker { address: self.address(key), tag, sub: Some(sub), is_registration: true };
+        let asker = Asker { address: self.desk.address(key), tag, sub: Some(sub), is_registration: true };
         self.ask(key, subject, since, asker);
     }
 
     fn ask(&mut self, key: Key, subject: Subject, since: Since, asker: Asker) {
-        let Some(conn) = self.slots.get(key) else { return };
+        let Some(conn) = self.desk.slots.get(key) else { return };
         // Beside what else waits for it, a piece must not make a client slow.
-        let bytes_max = limits::REPLAY_BYTES_MAX.min(conn.outbox_bytes_max(&self.settings) / 4);
+        let bytes_max = limits::REPLAY_BYTES_MAX.min(conn.outbox_bytes_max(&self.desk.settings) / 4);
         let bounds = Bounds { messages_max: limits::REPLAY_MESSAGES_MAX, bytes_max };
         self.send_replay(Replay { subject, since, bounds, asker });
     }
 
     /// Asks for what is kept of a channel, and for nothing after it.
     pub(super) fn ask_history(&mut self, key: Key, tag: u32, subject: Subject, since: Since, bounds: Bounds) {
-        let asker = Asker { address: self.address(key), tag, sub: None, is_registration: false };
+        let asker = Asker { address: self.desk.address(key), tag, sub: None, is_registration: false };
         self.send_replay(Replay { subject, since, bounds, asker });
     }
 
     fn send_replay(&mut self, replay: Replay) {
         let owner = self.hub.owner_of(replay.subject.as_str());
-        if owner == self.place {
+        if owner == self.desk.place {
             let replayed = self.look_up(replay);
             self.replayed(replayed);
         } else {
-            self.post.push(owner, Mail::Replay(Box::new(replay)));
+            self.desk.post.push(owner, Mail::Replay(Box::new(replay)));
         }
     }
 
     /// The owner's part.
     pub(super) fn look_up(&mut self, replay: Replay) -> Replayed {
         let Replay { subject, since, bounds, asker } = replay;
-        let excerpt = self.hub.engine.replay(&subject, since, bounds, self.now);
+        let excerpt = self.hub.engine.replay(&subject, since, bounds, self.desk.now);
         Replayed { subject, excerpt, asker }
     }
 
@@ -84,25 +84,25 @@ impl Core {
         let Replayed { subject, excerpt, asker } = replayed;
         let key = asker.address.key;
         match (asker.sub, excerpt) {
-            (Some(sub), Some(excerpt)) if self.hub.listeners.listener(sub).is_some() => {
-                let Some(conn) = self.slots.get_mut(key) else { return };
+            (Some(sub), Some(excerpt)) if self.desk.subscribers.listener(sub).is_some() => {
+                let Some(conn) = self.desk.slots.get_mut(key) else { return };
                 let is_unspeakable = excerpt.gap.is_some() && !conn.can_hear_gaps();
                 if is_unspeakable {
                     return self.end(key, CloseReason::SlowConsumer);
                 }
-                let has_room = conn.has_room_for(&excerpt, &self.settings);
+                let has_room = conn.has_room_for(&excerpt, &self.desk.settings);
                 let excerpt = if has_room { excerpt } else { excerpt.put_off() };
                 conn.push_replayed(asker.tag, &subject, &excerpt);
-                self.mark_dirty(key);
-                self.counters().replayed.add(excerpt.messages.len() as u64);
+                self.desk.mark_dirty(key);
+                self.desk.counters().replayed.add(excerpt.messages.len() as u64);
                 if let Some(gap) = excerpt.gap {
-                    self.counters().gaps(gap.reason).add(1);
+                    self.desk.counters().gaps(gap.reason).add(1);
                 }
                 self.drop_expired(key);
-                if self.hub.listeners.listener(sub).is_none() {
+                if self.desk.subscribers.listener(sub).is_none() {
                     // Over: it could not go on behind a gap.
                 } else if excerpt.is_last {
-                    self.hub.listeners.silence(sub, false);
+                    self.desk.subscribers.silence(sub, false);
                 } else {
                     let reader = Reader { sub, tag: asker.tag, subject, stands_at: excerpt.end() };
                     self.readers.entry(key).or_default().push(reader);
@@ -111,14 +111,14 @@ impl Core {
             // It has been unsubscribed meanwhile; the connection still counts on the answer.
             (Some(_), _) => {}
             (None, excerpt) => {
-                let (settings, now) = (&self.settings, self.now);
-                let Some(conn) = self.slots.get_mut(key) else { return };
+                let (settings, now) = (&self.desk.settings, self.desk.now);
+                let Some(conn) = self.desk.slots.get_mut(key) else { return };
                 let outcome = conn.push_history(asker.tag, &subject, excerpt.as_ref(), settings, now);
                 if let Err(reason) = outcome {
                     self.end(key, reason);
                 }
-                self.work.resume.push(key);
-                self.mark_dirty(key);
+                self.desk.work.resume.push(key);
+                self.desk.mark_dirty(key);
             }
         }
         if asker.is_registration {
@@ -128,19 +128,19 @@ impl Core {
 
     /// `key` has taken what it was sent: those of its subscriptions that are behind go on.
     pub(super) fn read_on(&mut self, key: Key) {
-        let is_idle = self.slots.get(key).is_some_and(|conn| conn.outbox.is_empty() && conn.ended().is_none());
+        let is_idle = self.desk.slots.get(key).is_some_and(|conn| conn.outbox.is_empty() && conn.ended().is_none());
         if !is_idle {
             return;
         }
         for Reader { sub, tag, subject, stands_at } in self.readers.remove(&key).unwrap_or_default() {
-            let asker = Asker { address: self.address(key), tag, sub: Some(sub), is_registration: false };
+            let asker = Asker { address: self.desk.address(key), tag, sub: Some(sub), is_registration: false };
             self.ask(key, subject, Since::After(stands_at), asker);
         }
     }
 
     /// A subscription ends: it reads no further.
     pub(super) fn stop_reading(&mut self, sub: SubKey) {
-        let Some(key) = self.hub.listeners.listener(sub).map(|listener| listener.key) else { return };
+        let Some(key) = self.desk.subscribers.listener(sub).map(|listener| listener.key) else { return };
         if let Some(readers) = self.readers.get_mut(&key) {
             readers.retain(|reader| reader.sub != sub);
             if readers.is_empty() {

@@ -37,13 +37,13 @@ impl Core {
 
     /// A client's whole request: to the shard that will keep it.
     pub(super) fn accept(&mut self, key: Key, asked: Asked) {
-        self.counters().received.add(1);
-        let from = self.address(key);
+        self.desk.counters().received.add(1);
+        let from = self.desk.address(key);
         match self.request(asked) {
-            Ok(request) if request.id.place == self.place => self.keep_request(from, request),
+            Ok(request) if request.id.place == self.desk.place => self.keep_request(from, request),
             Ok(request) => {
-                self.post.push(request.id.place, Mail::Accept { from, request: Box::new(request) });
-                self.park_if_crowded(key);
+                self.desk.post.push(request.id.place, Mail::Accept { from, request: Box::new(request) });
+                self.desk.park_if_crowded(key);
             }
             Err(reason) => self.accepted_request(key, Err(reason)),
         }
@@ -52,10 +52,10 @@ impl Core {
     fn request(&mut self, asked: Asked) -> Result<Request, CloseReason> {
         let idempotency = asked.idempotency();
         // Whoever may come again has to find the same keeper, from whatever shard.
-        let keeper = idempotency.as_ref().map_or(self.place, |(name, _)| self.hub.owner_of(name));
+        let keeper = idempotency.as_ref().map_or(self.desk.place, |(name, _)| self.hub.owner_of(name));
         let id = self.ids.draw(keeper);
         let route = asked.route;
-        let (own, target) = accept_route(&self.settings.routes[route as usize])?;
+        let (own, target) = accept_route(&self.desk.settings.routes[route as usize])?;
         let channel = asked.channel(own, target, id)?;
         let message = asked.message(own, target, id, &channel).into();
         let key = idempotency.map(|(name, fingerprint)| IdempotencyKey { name: name.into(), fingerprint });
@@ -64,34 +64,34 @@ impl Core {
 
     pub(super) fn keep_request(&mut self, from: Address, request: Request) {
         let id = request.id;
-        let outcome = self.hub.requests.accept(request, self.now);
+        let outcome = self.hub.requests.accept(request, self.desk.now);
         if outcome.as_ref().is_ok_and(|receipt| receipt.id == id) {
-            self.counters().requests_accepted.add(1);
+            self.desk.counters().requests_accepted.add(1);
         }
-        if from.place == self.place {
+        if from.place == self.desk.place {
             self.accepted_request(from.key, outcome);
         } else {
-            self.post.push(from.place, Mail::Accepted { key: from.key, outcome });
+            self.desk.post.push(from.place, Mail::Accepted { key: from.key, outcome });
         }
     }
 
     pub(super) fn accepted_request(&mut self, key: Key, outcome: Result<Receipt, CloseReason>) {
         if let Err(reason) = &outcome {
-            self.counters().closed[*reason as usize].add(1);
+            self.desk.counters().closed[*reason as usize].add(1);
         }
-        let (settings, now) = (&self.settings, self.now);
-        let answered = self.slots.get_mut(key).map(|conn| conn.accepted(outcome, settings, now));
+        let (settings, now) = (&self.desk.settings, self.desk.now);
+        let answered = self.desk.slots.get_mut(key).map(|conn| conn.accepted(outcome, settings, now));
         self.go_on_after(key, answered);
     }
 
     /// A client asks what became of a request.
     pub(super) fn read_request(&mut self, key: Key, id: RequestId, route: u16) {
-        let from = self.address(key);
-        if id.place == self.place {
+        let from = self.desk.address(key);
+        if id.place == self.desk.place {
             self.tell_request(from, id, route);
-        } else if self.post.mesh().is_shard(id.place) {
-            self.post.push(id.place, Mail::Read { from, id, route });
-            self.park_if_crowded(key);
+        } else if self.desk.post.mesh().is_shard(id.place) {
+            self.desk.post.push(id.place, Mail::Read { from, id, route });
+            self.desk.park_if_crowded(key);
         } else {
             self.told(key, None);
         }
@@ -99,19 +99,19 @@ impl Core {
 
     pub(super) fn tell_request(&mut self, from: Address, id: RequestId, route: u16) {
         let reading = self.hub.requests.read(id, route);
-        if from.place == self.place {
+        if from.place == self.desk.place {
             self.told(from.key, reading.as_ref());
         } else {
-            self.post.push(from.place, Mail::Told { key: from.key, reading: reading.map(Box::new) });
+            self.desk.post.push(from.place, Mail::Told { key: from.key, reading: reading.map(Box::new) });
         }
     }
 
     pub(super) fn told(&mut self, key: Key, reading: Option<&Reading>) {
         if reading.is_none() {
-            self.counters().closed[CloseReason::UnknownRequest as usize].add(1);
+            self.desk.counters().closed[CloseReason::UnknownRequest as usize].add(1);
         }
-        let (settings, now) = (&self.settings, self.now);
-        let answered = self.slots.get_mut(key).map(|conn| conn.read(reading, settings, now));
+        let (settings, now) = (&self.desk.settings, self.desk.now);
+        let answered = self.desk.slots.get_mut(key).map(|conn| conn.read(reading, settings, now));
         self.go_on_after(key, answered);
     }
 
@@ -120,8 +120,8 @@ impl Core {
         if let Some(Err(reason)) = answered {
             self.end(key, reason);
         }
-        self.work.resume.push(key);
-        self.mark_dirty(key);
+        self.desk.work.resume.push(key);
+        self.desk.mark_dirty(key);
     }
 
     // --- to workers and channels ---------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ impl Core {
     /// Hands on what waits, and tells what is over: as much as fits.
     pub(super) fn forward_requests(&mut self) {
         for _ in 0..limits::REQUESTS_PER_TURN {
-            if self.post.is_crowded() {
+            if self.desk.post.is_crowded() {
                 return;
             }
             if let Some(news) = self.hub.requests.next_news() {
@@ -149,33 +149,33 @@ impl Core {
 
     fn news_message(&self, news: News) -> Message {
         let News { id, route, channel, status, document } = news;
-        let event = accept_route(&self.settings.routes[route as usize]).map_or("", |(_, target)| &target.event);
+        let event = accept_route(&self.desk.settings.routes[route as usize]).map_or("", |(_, target)| &target.event);
         let headers = Some(accept::event_headers(event, id, status));
         Message { subject: channel, reply: None, headers, payload: document }
     }
 
     fn hand(&mut self, hand: Hand) {
         let Hand { id, worker, message } = hand;
-        if worker.place == self.place {
-            self.handed(self.place, id, worker, message);
-        } else if self.post.mesh().is_shard(worker.place) {
-            let mail = Mail::Hand { from: self.place, id, worker, message };
-            self.post.push(worker.place, mail);
+        if worker.place == self.desk.place {
+            self.handed(self.desk.place, id, worker, message);
+        } else if self.desk.post.mesh().is_shard(worker.place) {
+            let mail = Mail::Hand { from: self.desk.place, id, worker, message };
+            self.desk.post.push(worker.place, mail);
         } else {
             // An in-process worker has its end said by `Resign`.
             let delivery = Publish::new(message, None).to_workers(false);
-            self.post.push(worker.place, Mail::Deliver(Box::new(delivery)));
+            self.desk.post.push(worker.place, Mail::Deliver(Box::new(delivery)));
         }
     }
 
     /// A request for a worker of this shard; `from` keeps it.
     pub(super) fn handed(&mut self, from: Place, id: RequestId, worker: Member, message: Arc<Message>) {
-        let Some(listener) = self.hub.listeners.listener(worker.sub) else {
+        let Some(listener) = self.desk.subscribers.listener(worker.sub) else {
             let worker = Address { place: worker.place, key: worker.key };
-            if from == self.place {
+            if from == self.desk.place {
                 self.hub.requests.missed(id, worker);
             } else {
-                self.post.push(from, Mail::Missed { id, worker });
+                self.desk.post.push(from, Mail::Missed { id, worker });
             }
             return;
         };
@@ -187,26 +187,26 @@ impl Core {
     /// A connection ends: whoever has handed it requests gives them to others.
     pub(super) fn tell_keepers(&mut self, key: Key) {
         let Some(keepers) = self.keepers.remove(&key) else { return };
-        let worker = self.address(key);
+        let worker = self.desk.address(key);
         for keeper in keepers.iter() {
-            if keeper == self.place {
+            if keeper == self.desk.place {
                 self.worker_gone(worker);
             } else {
-                self.post.push(keeper, Mail::Gone { worker });
+                self.desk.post.push(keeper, Mail::Gone { worker });
             }
         }
     }
 
     pub(super) fn worker_gone(&mut self, worker: Address) {
         let orphans = self.hub.requests.gone(worker);
-        self.counters().requests_orphaned.add(orphans as u64);
+        self.desk.counters().requests_orphaned.add(orphans as u64);
     }
 
     /// Somebody elsewhere does not listen any more. In-process workers resign at their end alone.
     pub(super) fn resigned(&mut self, membership: &Membership) {
         self.forget_member(membership);
         let Member { place, key, .. } = membership.member;
-        if !self.post.mesh().is_shard(place) {
+        if !self.desk.post.mesh().is_shard(place) {
             self.worker_gone(Address { place, key });
         }
     }
@@ -221,23 +221,23 @@ impl Core {
         let Some(id) = RequestId::in_subject(channel.as_str()) else { return };
         // Whoever gets what is kept of the channel gets it from there.
         if matches!(since, Some(Since::After(_) | Since::AfterOffset(_) | Since::Beginning))
-            && self.settings.channels.of(&channel).history.is_some()
+            && self.desk.settings.channels.of(&channel).history.is_some()
         {
             return;
         }
-        if id.place == self.place {
+        if id.place == self.desk.place {
             let message = self.hub.requests.old_news(id, &channel).map(|news| self.news_message(news));
             self.push_recalled(key, message);
-        } else if self.post.mesh().is_shard(id.place) {
-            let from = self.address(key);
+        } else if self.desk.post.mesh().is_shard(id.place) {
+            let from = self.desk.address(key);
             self.recalls.insert((key, channel.clone()));
-            self.post.push(id.place, Mail::Recall { from, id, channel });
+            self.desk.post.push(id.place, Mail::Recall { from, id, channel });
         }
     }
 
     pub(super) fn recall_request(&mut self, from: Address, id: RequestId, channel: Subject) {
         let message = self.hub.requests.old_news(id, &channel).map(|news| Box::new(self.news_message(news)));
-        self.post.push(from.place, Mail::Recalled { key: from.key, channel, message });
+        self.desk.post.push(from.place, Mail::Recalled { key: from.key, channel, message });
     }
 
     pub(super) fn recalled(&mut self, key: Key, channel: Subject, message: Option<Message>) {
@@ -247,19 +247,19 @@ impl Core {
     }
 
     fn push_recalled(&mut self, key: Key, message: Option<Message>) {
-        let (Some(message), Some(conn)) = (message, self.slots.get(key)) else { return };
+        let (Some(message), Some(conn)) = (message, self.desk.slots.get(key)) else { return };
         let before = conn.outbox.mark();
         self.push_to(key, TAG_ADDED, &Rc::new(Event::new(message, None)));
-        if let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
+        if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
             conn.outbox.answered(before);
         }
     }
 
     /// What all who listen get now, they have not missed.
     pub(super) fn forget_recalls(&mut self, channel: &Subject) {
-        let Core { hub, recalls, .. } = self;
+        let Core { desk, recalls, .. } = self;
         if !recalls.is_empty() {
-            hub.listeners.for_each(channel, |listener, _| _ = recalls.remove(&(listener.key, channel.clone())));
+            desk.subscribers.for_each(channel, |listener, _| _ = recalls.remove(&(listener.key, channel.clone())));
         }
     }
 
@@ -274,13 +274,13 @@ impl Core {
             content_type: message.header("Content-Type"),
             body: &message.payload,
         };
-        let outcome = self.hub.requests.answer(id, answer, self.now);
+        let outcome = self.hub.requests.answer(id, answer, self.desk.now);
         let counter = match outcome {
-            Ok(Status::Failed) => &self.counters().requests_failed,
-            Ok(_) => &self.counters().requests_done,
-            Err(Dropped::Twice) => &self.counters().answers_twice,
-            Err(Dropped::Late) => &self.counters().answers_late,
-            Err(Dropped::Unknown) => &self.counters().answers_unknown,
+            Ok(Status::Failed) => &self.desk.counters().requests_failed,
+            Ok(_) => &self.desk.counters().requests_done,
+            Err(Dropped::Twice) => &self.desk.counters().answers_twice,
+            Err(Dropped::Late) => &self.desk.counters().answers_late,
+            Err(Dropped::Unknown) => &self.desk.counters().answers_unknown,
         };
         counter.add(1);
         match outcome {
@@ -291,8 +291,8 @@ impl Core {
     }
 
     pub(super) fn expire_requests(&mut self) {
-        let expired = self.hub.requests.expire(self.now);
-        self.counters().requests_expired.add(expired as u64);
+        let expired = self.hub.requests.expire(self.desk.now);
+        self.desk.counters().requests_expired.add(expired as u64);
     }
 }
 

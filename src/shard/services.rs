@@ -65,7 +65,7 @@ impl Core {
     pub(super) fn worker_came(&mut self, membership: &Membership) {
         for (service, workers) in self.count_workers(membership, 1) {
             if workers == 1
-                && let Some(left_out) = self.fold.say(&("worker came", &service), self.now)
+                && let Some(left_out) = self.desk.fold.say(&("worker came", &service), self.desk.now)
             {
                 info!("service {}: a worker is there{left_out}", name(&service));
             }
@@ -83,7 +83,7 @@ impl Core {
     fn worker_left(&mut self, membership: &Membership) {
         for (service, workers) in self.count_workers(membership, -1) {
             if workers == 0
-                && let Some(left_out) = self.fold.say(&("worker left", &service), self.now)
+                && let Some(left_out) = self.desk.fold.say(&("worker left", &service), self.desk.now)
             {
                 warn!("service {}: the last worker has left; clients' calls fail{left_out}", name(&service));
             }
@@ -93,10 +93,10 @@ impl Core {
     /// The services that this subscription serves, and how many serve each now. Who only watches serves none.
     fn count_workers(&mut self, membership: &Membership, change: i64) -> Vec<(Subject, u64)> {
         let Membership { pattern, queue, .. } = membership;
-        if self.place != SPEAKER || (queue.is_none() && !pattern.is_literal()) {
+        if self.desk.place != SPEAKER || (queue.is_none() && !pattern.is_literal()) {
             return Vec::new();
         }
-        let served = self.counters().services.iter().filter(|service| pattern.matches(service.subject.as_str()));
+        let served = self.desk.counters().services.iter().filter(|service| pattern.matches(service.subject.as_str()));
         served
             .map(|service| {
                 let workers = service.workers.value().saturating_add_signed(change);
@@ -108,9 +108,9 @@ impl Core {
 
     /// Counts what befell the client `key`, and says so while its service has no worker.
     pub(super) fn count_failures(&self, key: Key, failure: Failure, count: u64) {
-        let Some(route) = self.slots.get(key).map(|conn| conn.route()) else { return };
-        let Some(service) = self.settings.routes[usize::from(route)].target.service() else { return };
-        let counters = self.counters().services.iter().find(|own| own.subject == service.subject);
+        let Some(route) = self.desk.slots.get(key).map(|conn| conn.route()) else { return };
+        let Some(service) = self.desk.settings.routes[usize::from(route)].target.service() else { return };
+        let counters = self.desk.counters().services.iter().find(|own| own.subject == service.subject);
         if let Some(counters) = counters {
             counters.failed(failure).add(count);
         }
@@ -119,7 +119,7 @@ impl Core {
             Failure::NoAnswer => "no worker has answered a client's call in time",
             Failure::Unserved => "a client's message found no worker in time, and the client was sent away",
         };
-        if let Some(left_out) = self.fold.say(&(failure, &service.subject), self.now) {
+        if let Some(left_out) = self.desk.fold.say(&(failure, &service.subject), self.desk.now) {
             warn!("service {}: {words}{left_out}", name(&service.subject));
         }
     }

@@ -130,8 +130,8 @@ impl Bench {
         }
         // The simulator turns a shard once more than a kernel wakes it, which would hide a shard that oversleeps.
         let core = self.core(shard);
-        let is_waited_for = !core.parked.is_empty() && core.post.has_room();
-        assert!(!is_waited_for || core.next_deadline() <= core.now, "parked publishers wait for an event");
+        let is_waited_for = !core.desk.parked.is_empty() && core.desk.post.has_room();
+        assert!(!is_waited_for || core.next_deadline() <= core.desk.now, "parked publishers wait for an event");
     }
 
     fn run_for(&mut self, time: Duration) {
@@ -185,7 +185,7 @@ impl Bench {
     }
 
     fn closed(&self, shard: usize, reason: CloseReason) -> u64 {
-        self.core(shard).counters().closed[reason as usize].value()
+        self.core(shard).desk.counters().closed[reason as usize].value()
     }
 }
 
@@ -282,7 +282,7 @@ fn a_connection_has_few_timers_however_often_its_deadline_moves() {
         bench.run_for(9 * SECOND);
         assert!(peer.hear().starts_with("HTTP/1.1 404 "));
     }
-    assert!(bench.core(0).wheel.len() <= 1, "{} timers", bench.core(0).wheel.len());
+    assert!(bench.core(0).desk.wheel.len() <= 1, "{} timers", bench.core(0).desk.wheel.len());
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn a_publisher_goes_on_when_the_crowded_mailbox_has_been_emptied() {
     let publisher = bench.connect(0, 1);
     let mut all = &format!("PUB room.{room} 1\r\nx\r\n").repeat(MESSAGES).into_bytes()[..];
     // Only its own shard works: the mailbox of the other fills, and then what is kept for it.
-    while bench.core(0).parked.is_empty() {
+    while bench.core(0).desk.parked.is_empty() {
         all = &all[publisher.end.write(all)..];
         bench.run_some_for(SECOND / 100, |shard| shard == 0);
     }
@@ -304,7 +304,7 @@ fn a_publisher_goes_on_when_the_crowded_mailbox_has_been_emptied() {
         listener.hear();
     }
     bench.run_for(SECOND);
-    assert_eq!(bench.core(1).counters().delivered.value(), MESSAGES as u64);
+    assert_eq!(bench.core(1).desk.counters().delivered.value(), MESSAGES as u64);
 }
 
 #[test]
@@ -312,11 +312,11 @@ fn a_turn_takes_many_asks_although_they_make_tells() {
     let mut bench = Bench::new(2, settings());
     let room = room_of(1, 2);
     let speaker = bench.open(0, &format!("/ws/{room}"));
-    let before = bench.core(1).counters().turns.value();
+    let before = bench.core(1).desk.counters().turns.value();
     speaker.say((0..500).flat_map(|_| text(b"x")).collect::<Vec<u8>>());
     bench.run_for(SECOND);
-    assert_eq!(bench.core(0).counters().delivered.value(), 500);
-    assert!(bench.core(1).counters().turns.value() - before < 50, "not one turn for each");
+    assert_eq!(bench.core(0).desk.counters().delivered.value(), 500);
+    assert!(bench.core(1).desk.counters().turns.value() - before < 50, "not one turn for each");
 }
 
 #[test]

@@ -32,32 +32,33 @@ impl Core {
     pub(super) fn keep_for_user(&mut self, user: &Subject, publish: Publish) {
         let Some((id, text)) = self.keep(user.clone(), &publish) else { return };
         // A user's subject is no channel, where a message could be a repetition.
-        let Ok((position, places)) = self.hub.publish(user, &publish.message, self.now) else { return };
+        let Ok((position, places)) = self.hub.publish(user, &publish.message, self.desk.now) else { return };
         self.offer_to(&places, id, user, &text, publish.from, || Some(publish.to_clients(position)));
     }
 
     /// For one connection of this shard; one that cannot acknowledge gets it as a plain message.
     pub(super) fn keep_for_conn(&mut self, key: Key, publish: Publish) {
-        let can_answer = self.slots.get(key).is_some_and(|conn| conn.can_answer(&self.settings));
+        let can_answer = self.desk.slots.get(key).is_some_and(|conn| conn.can_answer(&self.desk.settings));
         if !can_answer {
             self.tell_nobody_there(&publish);
             return self.push_to(key, 0, &Rc::new(Event::new(publish.message, None)));
         }
         let Some(addressee) = self.own_subject(key) else { return };
         if let Some((id, text)) = self.keep(addressee, &publish) {
-            self.hub.unacked.reached(id, self.now);
+            self.hub.unacked.reached(id, self.desk.now);
             self.put_control(key, &text);
         }
     }
 
     fn own_subject(&self, key: Key) -> Option<Subject> {
-        Subject::new(&format!("tg.conn.{}", self.address(key))).ok()
+        Subject::new(&format!("tg.conn.{}", self.desk.address(key))).ok()
     }
 
     /// The id under which an acknowledgement is waited for, and what clients are told; or the worker hears why not.
     fn keep(&mut self, addressee: Subject, publish: &Publish) -> Option<(u64, Arc<[u8]>)> {
         let message = &publish.message;
-        let outcome = Demand::of(message).map(|demand| self.hub.unacked.begin(addressee, message, demand, self.now));
+        let outcome =
+            Demand::of(message).map(|demand| self.hub.unacked.begin(addressee, message, demand, self.desk.now));
         let why = match outcome {
             Some(Ok(kept)) => return Some(kept),
             Some(Err(Refused::Closed)) => {
@@ -67,7 +68,7 @@ impl Core {
             Some(Err(Refused::Full)) => Some(bus::TOO_MANY),
             None => Some(bus::BAD_REQUEST),
         };
-        self.counters().unacked_refused.add(1);
+        self.desk.counters().unacked_refused.add(1);
         if let (Some(reply), Some(why)) = (requester(message), why) {
             self.publish_outcome(status(reply.clone(), why));
         }
@@ -85,10 +86,10 @@ impl Core {
         from: Option<Publisher>,
         delivery: impl Fn() -> Option<Delivery>,
     ) {
-        for place in places.iter().filter(|place| self.post.mesh().is_shard(*place)).collect::<Vec<_>>() {
+        for place in places.iter().filter(|place| self.desk.post.mesh().is_shard(*place)).collect::<Vec<_>>() {
             let (user, text) = (user.clone(), text.clone());
-            let unacked = mesh::Unacked { id, home: self.place, user, text, delivery: delivery() };
-            match place == self.place {
+            let unacked = mesh::Unacked { id, home: self.desk.place, user, text, delivery: delivery() };
+            match place == self.desk.place {
                 true => self.offer(unacked),
                 false => self.send_on(from, place, Mail::Unacked(Box::new(unacked))),
             }
@@ -100,15 +101,15 @@ impl Core {
         let mesh::Unacked { id, home, user, text, delivery } = unacked;
         let except = delivery.as_ref().and_then(|delivery| delivery.except);
         let mut keys: Vec<Key> = Vec::new();
-        self.hub.listeners.for_each(&user, |listener, _| keys.push(listener.key));
+        self.desk.subscribers.for_each(&user, |listener, _| keys.push(listener.key));
         keys.retain(|key| {
-            let can_answer = self.slots.get(*key).is_some_and(|conn| conn.can_answer(&self.settings));
-            can_answer && except != Some(self.address(*key))
+            let can_answer = self.desk.slots.get(*key).is_some_and(|conn| conn.can_answer(&self.desk.settings));
+            can_answer && except != Some(self.desk.address(*key))
         });
         if !keys.is_empty() {
-            match home == self.place {
-                true => self.hub.unacked.reached(id, self.now),
-                false => self.post.push(home, Mail::Reached { id }),
+            match home == self.desk.place {
+                true => self.hub.unacked.reached(id, self.desk.now),
+                false => self.desk.post.push(home, Mail::Reached { id }),
             }
         }
         for key in keys {
@@ -124,22 +125,22 @@ impl Core {
 
     /// Whoever has not taken what it was sent before gets no more of the same: that may be among it.
     fn put_again(&mut self, key: Key, text: &[u8]) {
-        if self.slots.get(key).is_some_and(|conn| conn.outbox.len() <= limits::OUTBOX_BYTES_PAUSE) {
-            self.counters().unacked_resent.add(1);
+        if self.desk.slots.get(key).is_some_and(|conn| conn.outbox.len() <= limits::OUTBOX_BYTES_PAUSE) {
+            self.desk.counters().unacked_resent.add(1);
             self.put_control(key, text);
         }
     }
 
     /// A client has opened: the home of its user hears of it, after it has heard that this shard listens.
     pub(super) fn announce_user(&mut self, key: Key, user: Subject) {
-        if !self.slots.get(key).is_some_and(|conn| conn.can_answer(&self.settings)) {
+        if !self.desk.slots.get(key).is_some_and(|conn| conn.can_answer(&self.desk.settings)) {
             return;
         }
-        let from = self.address(key);
+        let from = self.desk.address(key);
         let home = self.hub.owner_of(user.as_str());
-        match home == self.place {
+        match home == self.desk.place {
             true => self.came(&user, from),
-            false => self.post.push(home, Mail::Came { user, from }),
+            false => self.desk.post.push(home, Mail::Came { user, from }),
         }
     }
 
@@ -147,20 +148,20 @@ impl Core {
         if self.hub.unacked.is_empty() {
             return;
         }
-        let waiting = self.hub.unacked.came(user, self.now);
-        self.counters().unacked_resent.add(waiting.again);
-        match from.place == self.place {
+        let waiting = self.hub.unacked.came(user, self.desk.now);
+        self.desk.counters().unacked_resent.add(waiting.again);
+        match from.place == self.desk.place {
             _ if waiting.texts.is_empty() => {}
             true => self.catch_up(from.key, &waiting.texts),
-            false => self.post.push(from.place, Mail::CatchUp { key: from.key, texts: waiting.texts }),
+            false => self.desk.post.push(from.place, Mail::CatchUp { key: from.key, texts: waiting.texts }),
         }
     }
 
     pub(super) fn catch_up(&mut self, key: Key, texts: &[Arc<[u8]>]) {
-        let Some(conn) = self.slots.get(key).filter(|conn| conn.can_answer(&self.settings)) else { return };
+        let Some(conn) = self.desk.slots.get(key).filter(|conn| conn.can_answer(&self.desk.settings)) else { return };
         let before = conn.outbox.mark();
         texts.iter().for_each(|text| self.put_control(key, text));
-        if let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
+        if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
             conn.outbox.answered(before);
         }
     }
@@ -169,23 +170,23 @@ impl Core {
 
     /// A client acknowledges what its user was sent, on this connection or another; false if that cannot be.
     pub(super) fn client_acks(&mut self, key: Key, id: Option<u64>) -> bool {
-        let from = self.address(key);
-        let user = self.slots.get(key).and_then(|conn| conn.websocket()?.1.user()).cloned();
+        let from = self.desk.address(key);
+        let user = self.desk.slots.get(key).and_then(|conn| conn.websocket()?.1.user()).cloned();
         let home = id.map(Unacked::home_of).filter(|home| {
             let subject = user.as_ref().and_then(User::subject);
             let is_users = subject.is_some_and(|subject| self.hub.owner_of(subject.as_str()) == *home);
-            is_users || *home == self.place
+            is_users || *home == self.desk.place
         });
         let (Some(id), Some(home)) = (id, home) else {
-            self.counters().acks_stray.add(1);
+            self.desk.counters().acks_stray.add(1);
             return false;
         };
         let ack = Ack { id, from, user };
-        match home == self.place {
+        match home == self.desk.place {
             true => self.acknowledged(ack),
-            false => self.post.push(home, Mail::Ack(Box::new(ack))),
+            false => self.desk.post.push(home, Mail::Ack(Box::new(ack))),
         }
-        self.park_if_crowded(key);
+        self.desk.park_if_crowded(key);
         true
     }
 
@@ -201,9 +202,9 @@ impl Core {
     pub(super) fn acknowledged(&mut self, ack: Ack) {
         let Ack { id, from, user } = ack;
         let Ok(requester) = self.hub.unacked.acknowledged(id, from, user.as_ref().map(User::token)) else {
-            return self.counters().acks_stray.add(1);
+            return self.desk.counters().acks_stray.add(1);
         };
-        self.counters().unacked_acknowledged.add(1);
+        self.desk.counters().unacked_acknowledged.add(1);
         let Some(subject) = requester else { return };
         let mut headers = HeaderBlock::with_status(bus::ACKNOWLEDGED);
         headers.push(CONN_HEADER, &from.to_string());
@@ -217,10 +218,10 @@ impl Core {
     /// Sends what nobody has acknowledged yet, and ends what nobody will: as much as fits.
     pub(super) fn send_again(&mut self) {
         for _ in 0..limits::UNACKED_PER_TURN {
-            if self.post.is_crowded() {
+            if self.desk.post.is_crowded() {
                 return;
             }
-            match self.hub.unacked.due(self.now) {
+            match self.hub.unacked.due(self.desk.now) {
                 Some(Due::Again { id, addressee, text }) => self.repeat(id, &addressee, &text),
                 Some(Due::Over { end, requester }) => self.expired(end, requester),
                 None => return,
@@ -230,7 +231,7 @@ impl Core {
 
     fn repeat(&mut self, id: u64, addressee: &Subject, text: &Arc<[u8]>) {
         if let Destination::Conn(Address { key, .. }) = Destination::of(addressee) {
-            self.hub.unacked.reached(id, self.now);
+            self.hub.unacked.reached(id, self.desk.now);
             return self.put_again(key, text);
         }
         let places = self.hub.engine.listening(addressee);
@@ -238,7 +239,7 @@ impl Core {
     }
 
     fn expired(&mut self, end: End, requester: Option<Subject>) {
-        self.counters().unacked_expired.add(1);
+        self.desk.counters().unacked_expired.add(1);
         let words = match end {
             End::Expired => bus::TIMEOUT,
             End::Gone => bus::GONE,

@@ -28,7 +28,7 @@ fn an_event_of_the_gateways_own_name_goes_nowhere_by_any_door() {
         assert!(admin.hear().starts_with("HTTP/1.1 400 "), "{name:?}");
         admin = bench.connect(1, ADMIN);
     }
-    assert_eq!(bench.core(1).counters().unroutable.value(), 3);
+    assert_eq!(bench.core(1).desk.counters().unroutable.value(), 3);
     let headers = "NATS/1.0\r\nTg-Event: tgx.gap\r\n\r\n";
     worker.say(format!("HPUB room.1 {0} {1}\r\n{headers}x\r\n", headers.len(), headers.len() + 1));
     bench.run_for(SECOND / 10);
@@ -50,7 +50,7 @@ fn what_only_the_gateway_says_to_clients_no_client_can_say() {
         let heard = listener.hear();
         assert!(heard.ends_with("{\"tg\":\"mine\"}") && heard.matches("\"tg\"").count() == 1, "{path}: {heard}");
     }
-    assert_eq!(bench.core(1).counters().forged.value(), 6);
+    assert_eq!(bench.core(1).desk.counters().forged.value(), 6);
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn a_listener_rests_after_a_failed_accept_and_tries_again() {
     let mut bench = Bench::within(world, 1, settings());
     let _waiting = bench.world.connect(address(0, 0)).expect("the queue has room");
     bench.run_for(SECOND);
-    let failures = bench.core(0).counters().accept_failures.value();
+    let failures = bench.core(0).desk.counters().accept_failures.value();
     let tries_max = (SECOND.as_millis() / limits::ACCEPT_BACKOFF.as_millis()) as u64 + 1;
     assert!((2..=tries_max).contains(&failures), "{failures} failures in a second");
     bench.world.calm_down();
@@ -113,7 +113,7 @@ fn handshakes_beyond_the_bound_are_refused_and_live_connections_do_not_notice() 
     assert!(served >= BOUND, "{served}");
     let refused = bench.closed(0, CloseReason::HandshakeRefused);
     assert_eq!(refused as usize, 200 - served);
-    assert_eq!(bench.core(0).counters().handshakes_waiting.value(), 0);
+    assert_eq!(bench.core(0).desk.counters().handshakes_waiting.value(), 0);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_handshake_that_has_waited_for_too_long_is_refused_without_work() {
     strangers.iter().for_each(|stranger| stranger.say(client_hello()));
     bench.world.advance_to(bench.world.now() + SECOND / 10);
     bench.turn(0);
-    assert_eq!(bench.core(0).counters().handshakes_waiting.value() as usize, 4 * limits::HANDSHAKES_PER_TURN);
+    assert_eq!(bench.core(0).desk.counters().handshakes_waiting.value() as usize, 4 * limits::HANDSHAKES_PER_TURN);
     // Something keeps the shard from turning.
     bench.world.advance_to(bench.world.now() + limits::HANDSHAKE_WAIT + SECOND / 10);
     bench.run_for(SECOND / 10);

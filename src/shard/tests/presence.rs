@@ -103,7 +103,7 @@ fn a_user_is_announced_once_and_has_left_when_the_last_connection_is_gone_and_th
         let _fourth = bench.open(0, "/patient/1?user=ann");
         bench.run_for(SECOND);
         assert_eq!(changes(&mut worker), [change("join", "ann")]);
-        let counters = &bench.core(0).counters;
+        let counters = &bench.core(0).desk.counters;
         let sum = |read: fn(&Counters) -> u64| counters.iter().map(read).sum::<u64>();
         assert_eq!((sum(|c| c.joins.value()), sum(|c| c.leaves.value()), sum(|c| c.returns.value())), (2, 1, 1));
     }

@@ -84,5 +84,5 @@ fn last_words_are_not_offered_for_ever() {
     flood(&mut bench, 1, 4);
     client.end.write(&[0xff, 0x80, 1, 2, 3, 4]);
     bench.run_for(2 * limits::CLOSE_TIMEOUT + SECOND);
-    assert_eq!(bench.core(0).counters().clients.value(), 0);
+    assert_eq!(bench.core(0).desk.counters().clients.value(), 0);
 }

@@ -64,7 +64,7 @@ fn assert_quiet(bench: &Bench) {
 }
 
 fn count(bench: &Bench, read: impl Fn(&Counters) -> u64) -> u64 {
-    (0..bench.shards.len()).map(|shard| read(bench.core(shard).counters())).sum()
+    (0..bench.shards.len()).map(|shard| read(bench.core(shard).desk.counters())).sum()
 }
 
 #[test]
@@ -161,8 +161,8 @@ fn whoever_says_no_time_hears_so_and_nobody_is_asked() {
     let mut worker = worker(&mut bench, 0);
     let mut client = bench.open(1, "/asked?user=ann");
     let core = bench.core(1);
-    let key = core.slots.keys().next().unwrap();
-    let conn = format!("tg.conn.{}", core.address(key));
+    let key = core.desk.slots.keys().next().unwrap();
+    let conn = format!("tg.conn.{}", core.desk.address(key));
     for subject in ["tg.user.ann", &conn] {
         for time in ["", "soon", "-1", "1.5", "18446744073709551616"] {
             ask(&mut bench, &worker, subject, "_INBOX.1", &format!("Tg-Timeout: {time}\r\n"));

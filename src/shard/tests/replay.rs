@@ -333,7 +333,7 @@ fn a_long_absence_is_made_up_for_in_pieces_between_which_nothing_is_lost() {
         let numbers: Vec<usize> =
             data(&heard).iter().map(|data| data.split(' ').next().unwrap().parse().unwrap()).collect();
         assert_eq!(numbers, (0..MISSED + 200).collect::<Vec<_>>());
-        let replayed = play.bench.core(0).counters().replayed.value();
+        let replayed = play.bench.core(0).desk.counters().replayed.value();
         assert!(replayed >= MISSED as u64, "{replayed} were replayed");
     });
 }
@@ -401,8 +401,8 @@ fn what_a_worker_adds_has_no_id() {
         let (mut peer, begun) = play.listen("/sse/1", "");
         let id = {
             let core = play.bench.core(0);
-            let is_stream = |key: &Key| core.slots.get(*key).is_some_and(|conn| conn.is_client());
-            core.address(core.slots.keys().find(is_stream).expect("the stream"))
+            let is_stream = |key: &Key| core.desk.slots.get(*key).is_some_and(|conn| conn.is_client());
+            core.desk.address(core.desk.slots.keys().find(is_stream).expect("the stream"))
         };
         let worker = play.bench.connect(0, 1);
         let mut add = |play: &mut Play, room: &str| {

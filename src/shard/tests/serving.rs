@@ -8,19 +8,19 @@ use crate::shard::services::Failure;
 
 /// Workers of the service, as the first shard has counted them.
 fn workers(bench: &Bench, service: &str) -> u64 {
-    let counters = bench.core(0).counters().services.iter().find(|own| services::name(&own.subject) == service);
+    let counters = bench.core(0).desk.counters().services.iter().find(|own| services::name(&own.subject) == service);
     counters.expect("a service of the configuration").workers.value()
 }
 
 fn failures(bench: &Bench, service: &str, failure: Failure) -> u64 {
-    let all = bench.core(0).counters.iter().flat_map(|counters| &counters.services);
+    let all = bench.core(0).desk.counters.iter().flat_map(|counters| &counters.services);
     all.filter(|own| services::name(&own.subject) == service).map(|own| own.failed(failure).value()).sum()
 }
 
 #[test]
 fn workers_are_counted_wherever_they_are_and_once() {
     let mut bench = Bench::new(3, settings());
-    let named = &bench.core(0).counters().services;
+    let named = &bench.core(0).desk.counters().services;
     let named: Vec<&str> = named.iter().map(|own| services::name(&own.subject)).collect();
     assert_eq!(named, ["desk", "echo"], "each once, however many routes name it");
     let connect = |bench: &mut Bench, shard, subjects: &str| {

@@ -67,8 +67,8 @@ impl Play {
 
     fn lost(&self, rule: usize, loss: Loss) -> u64 {
         let core = self.bench.core(0);
-        let (number, _) = core.settings.channels.patterns().nth(rule).expect("a rule");
-        core.counters().lost(number, loss).value()
+        let (number, _) = core.desk.settings.channels.patterns().nth(rule).expect("a rule");
+        core.desk.counters().lost(number, loss).value()
     }
 }
 
@@ -157,7 +157,7 @@ fn drop_says_where_something_is_missing() {
     }
     assert_eq!(stands_at, MESSAGES);
     assert!(missing > 0 && missing == play.lost(1, Loss::Oldest));
-    assert_eq!(play.bench.core(0).counters().gaps(GapReason::Slow).value(), 1, "the reader read all at once");
+    assert_eq!(play.bench.core(0).desk.counters().gaps(GapReason::Slow).value(), 1, "the reader read all at once");
 }
 
 #[test]

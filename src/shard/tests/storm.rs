@@ -76,9 +76,9 @@ fn storm(seed: u64) {
     for shard in 0..2 {
         assert_eq!(bench.census(shard), Census::default(), "shard {shard}");
         let core = bench.core(shard);
-        let left = (core.parked.len(), core.handshakes.len(), core.post.backlog(), core.wheel.len());
+        let left = (core.desk.parked.len(), core.handshakes.len(), core.desk.post.backlog(), core.desk.wheel.len());
         assert_eq!(left, (0, 0, 0, 0), "shard {shard}: parked, handshakes, backlog, timers");
-        assert_eq!(core.counters().open.value(), 0);
+        assert_eq!(core.desk.counters().open.value(), 0);
     }
     bench.drain();
     bench.run_for(SECOND);

@@ -83,7 +83,7 @@ fn assert_quiet(bench: &Bench) {
 }
 
 fn count(bench: &Bench, read: impl Fn(&Counters) -> u64) -> u64 {
-    (0..bench.shards.len()).map(|shard| read(bench.core(shard).counters())).sum()
+    (0..bench.shards.len()).map(|shard| read(bench.core(shard).desk.counters())).sum()
 }
 
 /// A user whose home is that shard of two.
@@ -190,8 +190,8 @@ fn what_is_for_one_connection_ends_with_it() {
     for (path, words) in [("/control?user=ann", GONE), ("/raw?user=ann", NOT_TAKEN)] {
         let mut client = bench.open(1, path);
         let core = bench.core(1);
-        let key = core.slots.keys().next().unwrap();
-        let subject = format!("tg.conn.{}", core.address(key));
+        let key = core.desk.slots.keys().next().unwrap();
+        let subject = format!("tg.conn.{}", core.desk.address(key));
         publish(&mut bench, &worker, &subject, "60");
         if words == GONE {
             let id = message(&mut client);

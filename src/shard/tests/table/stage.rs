@@ -284,7 +284,7 @@ impl Stage {
     }
 
     pub fn delivered(&self) -> u64 {
-        (0..self.bench.shards.len()).map(|shard| self.bench.core(shard).counters().delivered.value()).sum()
+        (0..self.bench.shards.len()).map(|shard| self.bench.core(shard).desk.counters().delivered.value()).sum()
     }
 
     pub fn slow_consumers(&self) -> u64 {
