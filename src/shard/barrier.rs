@@ -80,11 +80,12 @@ impl Core {
     /// Sends on what somebody has published, or what comes of it.
     pub(super) fn send_on(&mut self, from: Option<Publisher>, to: Place, mail: Mail) {
         if let Some(from) = from
+            && to != self.desk.place
             && self.desk.post.mesh().is_shard(to)
         {
             self.barrier.sent_on(from.address.place, to, mail.lane());
         }
-        self.desk.post.push(to, mail);
+        self.desk.send(to, mail);
     }
 
     /// A worker has published something since its last PING, and pings.
@@ -116,8 +117,8 @@ impl Core {
         if count == 0 {
             return waiting.into_iter().for_each(|key| self.pong(key));
         }
-        asked.iter().for_each(|place| self.desk.post.push(place, Mail::Mark { origin }));
-        told.iter().for_each(|place| self.desk.post.push(place, Mail::MarkTold { origin, depth: 0 }));
+        asked.iter().for_each(|place| self.desk.send(place, Mail::Mark { origin }));
+        told.iter().for_each(|place| self.desk.send(place, Mail::MarkTold { origin, depth: 0 }));
         self.barrier.round = Some(Round { waiting, expected: [count as u32, 0, 0], arrived: [0; DEPTHS] });
     }
 
@@ -143,12 +144,9 @@ impl Core {
     }
 
     fn mark_onward(&mut self, origin: Place, depth: u8, relayed: PlaceSet) {
-        relayed.iter().for_each(|place| self.desk.post.push(place, Mail::MarkTold { origin, depth: depth + 1 }));
+        relayed.iter().for_each(|place| self.desk.send(place, Mail::MarkTold { origin, depth: depth + 1 }));
         let onward = relayed.iter().count() as u16;
-        match origin == self.desk.place {
-            true => self.marked(depth, onward),
-            false => self.desk.post.push(origin, Mail::Marked { depth, onward }),
-        }
+        self.desk.send(origin, Mail::Marked { depth, onward });
     }
 
     /// A mark of this shard's has arrived somewhere.

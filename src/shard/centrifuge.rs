@@ -29,7 +29,10 @@ impl Core {
             }
             let Some(command) = next_command(&mut rest) else { return };
             match command.and_then(|command| conn.command(command, address, &self.desk.settings, now)) {
-                Ok(Some(step)) => self.client_step(key, step),
+                Ok(Some(step)) => {
+                    self.client_step(key, step);
+                    self.settle();
+                }
                 Ok(None) => {}
                 Err(reason) => self.end(key, reason),
             }
@@ -44,6 +47,7 @@ impl Core {
                     self.announce_user(key, user);
                 }
                 channels.into_iter().for_each(|channel| self.open_channel(key, channel));
+                self.settle();
                 self.announce_opening(key);
             }
             Step::Subscribe(channel) => self.open_channel(key, channel),

@@ -121,7 +121,7 @@ impl Core {
         let is_taken = self.publish_here(subject, publish);
         if let (Some(from), Reach::ClientsFirst(number)) = (from, reach) {
             let Address { place, key } = from.address;
-            self.desk.post.push(place, Mail::Verdict { key, number, is_taken });
+            self.desk.send(place, Mail::Verdict { key, number, is_taken });
         }
     }
 
@@ -150,7 +150,7 @@ impl Core {
         if let Some((from, number)) = publish.from.and_then(|from| Some((from, from.wants_position?))) {
             self.tell_published(from, number, Some(position));
         }
-        duplicate(&publish.message).into_iter().for_each(|outcome| self.publish_outcome(outcome));
+        duplicate(&publish.message).into_iter().for_each(|outcome| self.desk.publish(outcome));
     }
 
     /// To one worker of each group of the client's service, the same as before while it is there. Gives the message back
@@ -316,7 +316,7 @@ impl Core {
             (Some(seat), ..) => {
                 let (to, origin) = (seat.member.place, delivery.origin);
                 self.barrier.sent_on_again(origin, to);
-                self.desk.post.push(to, Mail::Direct { seat, delivery: Box::new(delivery), is_second_choice: true });
+                self.desk.send(to, Mail::Direct { seat, delivery: Box::new(delivery), is_second_choice: true });
             }
             (None, Some(asker), Some(reply)) => self.tell_no_responders(asker, reply),
             (None, ..) => {}
@@ -424,11 +424,7 @@ impl Core {
 
     pub(super) fn tell_no_responders(&mut self, to: Address, reply: &Subject) {
         let Address { place, key } = to;
-        if place == self.desk.place {
-            self.no_responders(key, reply);
-        } else {
-            self.desk.post.push(place, Mail::NoResponders { key, reply: reply.clone() });
-        }
+        self.desk.send(place, Mail::NoResponders { key, reply: reply.clone() });
     }
 
     pub(super) fn no_responders(&mut self, key: Key, reply: &Subject) {
@@ -449,11 +445,7 @@ impl Core {
 
     fn tell_published(&mut self, from: Publisher, number: u32, position: Option<Position>) {
         let Address { place, key } = from.address;
-        if place == self.desk.place {
-            self.published(key, number, position);
-        } else {
-            self.desk.post.push(place, Mail::Published { key, number, position });
-        }
+        self.desk.send(place, Mail::Published { key, number, position });
     }
 
     pub(super) fn published(&mut self, key: Key, number: u32, position: Option<Position>) {

@@ -7,11 +7,14 @@ use crate::base::{Address, Fold, Key, Place, Slots, Tick, Wheel};
 use crate::conn::Conn;
 use crate::conn::held::Held;
 use crate::conn::settings::Settings;
-use crate::hub::Listeners;
-use crate::mesh::Post;
+use crate::hub::{Listeners, SubKey};
+use crate::mesh::{Mail, Post, Publish};
+use crate::proto::CloseReason;
+use crate::proto::event::Message;
 
 use super::Parts;
 use super::counters::Counters;
+use super::errands::{Errand, Errands};
 
 pub(super) struct Desk {
     pub place: Place,
@@ -29,6 +32,7 @@ pub(super) struct Desk {
     pub work: Work,
     /// Publishers that wait for room in other shards' mailboxes.
     pub parked: Vec<Key>,
+    pub errands: Errands,
     pub now: Tick,
 }
 
@@ -55,6 +59,7 @@ impl Desk {
             wheel: Wheel::new(parts.now),
             work: Work::default(),
             parked: Vec::new(),
+            errands: Errands::default(),
             now: parts.now,
         }
     }
@@ -83,6 +88,36 @@ impl Desk {
             conn.is_parked = true;
             self.parked.push(key);
         }
+    }
+
+    /// Sends a letter, to this shard or another, or to an in-process worker.
+    pub fn send(&mut self, to: Place, mail: Mail) {
+        if to == self.place {
+            self.errands.push(Errand::Letter(mail));
+        } else {
+            self.post.push(to, mail);
+        }
+    }
+
+    /// To every shard, this one too.
+    pub fn send_all(&mut self, mut mail: impl FnMut() -> Mail) {
+        self.post.push_all(&mut mail);
+        self.errands.push(Errand::Letter(mail()));
+    }
+
+    /// Publishes what the gateway itself says.
+    pub fn publish(&mut self, message: Message) {
+        self.errands.push(Errand::Publish(Publish::new(message, None)));
+    }
+
+    /// Ends a connection.
+    pub fn end(&mut self, key: Key, reason: CloseReason) {
+        self.errands.push(Errand::End(key, reason));
+    }
+
+    /// Ends a subscription.
+    pub fn withdraw(&mut self, sub: SubKey) {
+        self.errands.push(Errand::Withdraw(sub));
     }
 
     /// What a parked connection waited for has come.

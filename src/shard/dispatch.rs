@@ -44,6 +44,8 @@ impl Core {
                     self.subscribe(key, TAG_ADDED, &user);
                     self.announce_user(key, user);
                 }
+                // What this shard confirms, it confirms here.
+                self.settle();
                 self.announce_opening(key);
                 if self.desk.settings.readiness == Readiness::Closing {
                     self.end(key, CloseReason::Drain);
@@ -77,6 +79,7 @@ impl Core {
                 self.answer(key, "text/plain; version=0.0.4", text.as_bytes());
             }
         }
+        self.settle();
     }
 
     // --- subscriptions -----------------------------------------------------------------------------------------------
@@ -90,14 +93,9 @@ impl Core {
             Registration::Joining => conn.subscribed(tag, sub, 1),
             Registration::Join { subject, serial } => {
                 let owner = self.hub.owner_of(subject.as_str());
-                if owner == self.desk.place {
-                    conn.subscribed(tag, sub, 0);
-                    self.hub.engine.join(&subject, self.desk.place);
-                    self.desk.subscribers.joined(&subject, serial);
-                } else {
-                    conn.subscribed(tag, sub, 1);
-                    self.desk.post.push(owner, Mail::Join { subject, from: self.desk.place, serial });
-                }
+                conn.subscribed(tag, sub, 1);
+                let from = self.desk.place;
+                self.desk.send(owner, Mail::Join { subject, from, serial });
             }
         }
         if self.desk.settings.channels.has_presence() {
@@ -110,11 +108,9 @@ impl Core {
     fn subscribe_worker(&mut self, key: Key, tag: u32, pattern: &Pattern, queue: Option<&str>) {
         let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) else { return };
         let (sub, membership) = self.desk.subscribers.subscribe_worker(key, tag, pattern, queue);
-        // First of all: enlisting delivers what has waited for a worker, and that may end this very connection.
-        conn.subscribed(tag, sub, self.desk.post.mesh().shards() - 1);
+        conn.subscribed(tag, sub, self.desk.post.mesh().shards());
         let waiting = Some(self.desk.address(key));
-        self.desk.post.push_all(|| Mail::Enlist { membership: membership.clone(), waiting });
-        self.enlist(membership);
+        self.desk.send_all(|| Mail::Enlist { membership: membership.clone(), waiting });
         self.desk.park_if_crowded(key);
     }
 
@@ -132,16 +128,11 @@ impl Core {
         match self.desk.subscribers.unsubscribe(sub) {
             Withdrawal::Nothing => {}
             Withdrawal::Leave(subject) => {
-                let owner = self.hub.owner_of(subject.as_str());
-                if owner == self.desk.place {
-                    self.hub.engine.leave(&subject, self.desk.place);
-                } else {
-                    self.desk.post.push(owner, Mail::Leave { subject, from: self.desk.place });
-                }
+                let (owner, from) = (self.hub.owner_of(subject.as_str()), self.desk.place);
+                self.desk.send(owner, Mail::Leave { subject, from });
             }
             Withdrawal::Resign(membership) => {
-                self.forget_member(&membership);
-                self.desk.post.push_all(|| Mail::Resign { membership: membership.clone() });
+                self.desk.send_all(|| Mail::Resign { membership: membership.clone() });
             }
         }
     }

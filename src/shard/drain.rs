@@ -223,8 +223,7 @@ impl Core {
         let clients: u64 = self.desk.counters.iter().map(|counters| counters.clients.value()).sum();
         let owes_nothing = clients == 0 && self.hub.unacked.is_empty() && self.hub.questions.is_empty();
         if owes_nothing && !std::mem::replace(&mut self.farewells.owes_nothing, true) {
-            self.desk.post.push_all(|| Mail::Farewell);
-            self.farewell();
+            self.desk.send_all(|| Mail::Farewell);
         }
         until <= now || self.farewells.forwarded == self.desk.post.mesh().shards()
     }
@@ -233,8 +232,7 @@ impl Core {
     pub(super) fn farewell(&mut self) {
         self.farewells.heard += 1;
         if self.farewells.heard == self.desk.post.mesh().shards() {
-            self.desk.post.push_all(|| Mail::Forwarded);
-            self.forwarded();
+            self.desk.send_all(|| Mail::Forwarded);
         }
     }
 

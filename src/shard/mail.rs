@@ -17,11 +17,12 @@ impl Core {
                 let Some(mail) = self.mailbox.take(lane) else { break };
                 self.desk.counters().mails.add(1);
                 self.read(mail);
+                self.settle();
             }
         }
     }
 
-    fn read(&mut self, mail: Mail) {
+    pub(super) fn read(&mut self, mail: Mail) {
         match mail {
             Mail::Publish(publish) => self.publish_for_another(*publish),
             Mail::Spread(publish) => {
@@ -34,29 +35,29 @@ impl Core {
             Mail::Verdict { key, number, is_taken } => self.lines.decide(key, number, is_taken),
             Mail::Join { subject, from, serial } => {
                 self.hub.engine.join(&subject, from);
-                self.desk.post.push(from, Mail::Joined { subject, serial });
+                self.desk.send(from, Mail::Joined { subject, serial });
             }
             Mail::Leave { subject, from } => self.hub.engine.leave(&subject, from),
             Mail::Replay(replay) => {
                 let replayed = self.look_up(*replay);
-                self.desk.post.push(replayed.asker.address.place, Mail::Replayed(Box::new(replayed)));
+                self.desk.send(replayed.asker.address.place, Mail::Replayed(Box::new(replayed)));
             }
             Mail::Arrive { channel, present } => self.arrived(channel, *present),
             Mail::Depart { channel, conn } => self.hub.engine.depart(&channel, conn, self.desk.now),
             Mail::Who { channel, asker } => {
                 let roster = self.hub.engine.roster(&channel).map(Box::new);
-                self.desk.post.push(asker.place, Mail::Roster { key: asker.key, channel, roster });
+                self.desk.send(asker.place, Mail::Roster { key: asker.key, channel, roster });
             }
             Mail::Roster { key, channel, roster } => self.tell_presence(key, &channel, roster.as_deref()),
             Mail::Find { user, asker } => {
                 let found = Box::new(self.find_user(&user));
-                self.desk.post.push(asker.place, Mail::Found { key: asker.key, found });
+                self.desk.send(asker.place, Mail::Found { key: asker.key, found });
             }
             Mail::Found { key, found } => self.found(key, *found),
             Mail::Enlist { membership, waiting } => {
                 self.enlist(membership);
                 if let Some(address) = waiting {
-                    self.desk.post.push(address.place, Mail::Registered { key: address.key });
+                    self.desk.send(address.place, Mail::Registered { key: address.key });
                 }
             }
             Mail::Resign { membership } => self.resigned(&membership),

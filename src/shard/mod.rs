@@ -9,6 +9,7 @@
 //! - `pump`      bytes of a connection to steps, TLS included; pauses and resumes it
 //! - `centrifuge` the same for commands of the client protocol
 //! - `dispatch`  the one match from step to effect: the gateway's table of contents
+//! - `errands`   what one part wants of the others
 //! - `lines`     publishers whose messages wait until it is known that they are no repetitions
 //! - `barrier`   PONG after all that was published before
 //! - `desk`      what all of them work with
@@ -34,6 +35,7 @@ mod deliver;
 mod desk;
 mod dispatch;
 pub mod drain;
+mod errands;
 mod fan_out;
 mod handshakes;
 mod lifetime;
@@ -225,10 +227,12 @@ impl<D: Driver> Shard<D> {
         self.complete(limits::COMPLETIONS_PER_TURN);
         self.core.take_mail();
         self.core.expire(|key| self.driver.taken(key));
+        self.core.settle();
         self.core.hub.engine.sweep(self.core.desk.now);
         self.handshake();
         self.resume_accepts();
         self.core.resume();
+        self.core.settle();
         self.core.advance_lines();
         self.core.forward_requests();
         self.core.send_again();
@@ -236,7 +240,9 @@ impl<D: Driver> Shard<D> {
             self.core.announce();
         }
         self.drain();
+        self.core.settle();
         self.flush();
+        self.core.settle();
         self.core.desk.post.flush();
         self.core.sealing.free_unused(self.core.desk.now);
         self.core.measure();
@@ -272,6 +278,7 @@ impl<D: Driver> Shard<D> {
                 }
                 Completion::Woken => None,
             };
+            core.settle();
             if let Some((listener, socket, peer)) = accepted {
                 // A socket that finds no place is closed by its drop.
                 if let Some(key) = core.accepted(listener, peer) {
@@ -344,6 +351,7 @@ impl<D: Driver> Shard<D> {
             list.shrink_to(limits::TURN_ENTRIES_KEPT);
         }
         core.handshakes.shrink();
+        core.desk.errands.shrink();
     }
 
     pub fn driver(&self) -> &D {

@@ -13,15 +13,14 @@
 //! What is announced about a channel comes from the shard that answers `Who`, in the same lane: whoever watches before it asks
 //! hears of every change that the answer does not have.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::{Address, Key};
 use crate::conn::Door;
 use crate::hub::SubKey;
 use crate::limits;
-use crate::mesh::{Audience, Mail, Publish, Publisher};
-use crate::proto::event::{Event, Message};
+use crate::mesh::{Mail, Publish, Publisher};
+use crate::proto::event::Message;
 use crate::proto::presence::{Change, Connected, Found, Present, Roster};
 use crate::proto::subject::Subject;
 
@@ -35,22 +34,14 @@ impl Core {
         let Some((user, info)) = self.desk.slots.get(conn.key).map(|conn| conn.who()) else { return };
         let present = Present { conn, user: user.cloned(), info: info.map(Box::from), since };
         let owner = self.hub.owner_of(channel.as_str());
-        if owner == self.desk.place {
-            self.arrived(channel, present);
-        } else {
-            self.desk.post.push(owner, Mail::Arrive { channel, present: Box::new(present) });
-        }
+        self.desk.send(owner, Mail::Arrive { channel, present: Box::new(present) });
     }
 
     /// A subscription ends.
     pub(super) fn announce_departure(&mut self, sub: SubKey) {
         let Some((conn, channel)) = self.watched(sub) else { return };
         let owner = self.hub.owner_of(channel.as_str());
-        if owner == self.desk.place {
-            self.hub.engine.depart(&channel, conn, self.desk.now);
-        } else {
-            self.desk.post.push(owner, Mail::Depart { channel, conn });
-        }
+        self.desk.send(owner, Mail::Depart { channel, conn });
     }
 
     /// Of a channel that this shard owns.
@@ -102,12 +93,8 @@ impl Core {
     /// Asks who is there; `key` is told.
     pub(super) fn ask_presence(&mut self, key: Key, channel: Subject) {
         let owner = self.hub.owner_of(channel.as_str());
-        if owner == self.desk.place {
-            let roster = self.hub.engine.roster(&channel);
-            self.tell_presence(key, &channel, roster.as_ref());
-        } else {
-            self.desk.post.push(owner, Mail::Who { channel, asker: self.desk.address(key) });
-        }
+        let asker = self.desk.address(key);
+        self.desk.send(owner, Mail::Who { channel, asker });
     }
 
     /// The owner has answered.
@@ -132,12 +119,8 @@ impl Core {
         let (Some(from), Some(reply)) = (publish.from, &publish.message.reply) else { return };
         let payload = Roster::to_json(Some(&roster), channel).into_bytes().into();
         let message = Arc::new(Message { subject: reply.clone(), reply: None, headers: None, payload });
-        if from.address.place == self.desk.place {
-            self.deliver(&Rc::new(Event::new(message, None)), Audience::Workers, None);
-        } else {
-            let delivery = Publish::new(message, None).to_workers(false);
-            self.send_on(Some(from), from.address.place, Mail::Deliver(Box::new(delivery)));
-        }
+        let delivery = Publish::new(message, None).to_workers(false);
+        self.send_on(Some(from), from.address.place, Mail::Deliver(Box::new(delivery)));
     }
 
     // --- where a user is -----------------------------------------------------------------------------------------------
@@ -145,9 +128,7 @@ impl Core {
     /// Asks every shard; `key` is told.
     pub(super) fn ask_whereabouts(&mut self, key: Key, user: Subject) {
         let asker = self.desk.address(key);
-        self.desk.post.push_all(|| Mail::Find { user: user.clone(), asker });
-        let found = self.find_user(&user);
-        self.found(key, found);
+        self.desk.send_all(|| Mail::Find { user: user.clone(), asker });
     }
 
     /// This shard's part of the answer: who listens to the user's subject is one of its connections, or a worker.

@@ -34,10 +34,7 @@ impl Core {
         let id = self.begin_question(&publish, places);
         for (id, place) in id.into_iter().flat_map(|id| places.iter().map(move |place| (id, place))) {
             let question = Question { id, home: self.desk.place, delivery: publish.to_clients(position) };
-            match place == self.desk.place {
-                true => self.question(question),
-                false => self.send_on(publish.from, place, Mail::Question(Box::new(question))),
-            }
+            self.send_on(publish.from, place, Mail::Question(Box::new(question)));
         }
     }
 
@@ -66,7 +63,7 @@ impl Core {
         let wants_no_responders = from.filter(|from| from.wants_no_responders).map(|from| from.address);
         let Some(timeout) = timeout(message) else {
             self.desk.counters().questions_unanswerable.add(1);
-            self.publish_outcome(status(reply, bus::BAD_REQUEST));
+            self.desk.publish(status(reply, bus::BAD_REQUEST));
             return None;
         };
         let requester = Requester { reply, wants_no_responders };
@@ -87,10 +84,7 @@ impl Core {
         let place = self.desk.place;
         keys.retain(|key| except != Some(Address { place, key: *key }) && self.owes_answer(*key, Open { id, home }));
         // Whoever turns out to be too slow leaves after this.
-        match home == self.desk.place {
-            true => self.asked(id, self.desk.place, &keys),
-            false => self.desk.post.push(home, Mail::Asked { id, from: self.desk.place, keys: keys.clone() }),
-        }
+        self.desk.send(home, Mail::Asked { id, from: place, keys: keys.clone() });
         keys.into_iter().for_each(|key| self.put_question(key, id, &message.payload));
         self.deliver(&Rc::new(Event::new(message, position)), Audience::Clients, except);
     }
@@ -135,10 +129,7 @@ impl Core {
             user.push_headers(&mut headers);
         }
         let answer = Answer { id, from, headers: headers.finish(), payload: answer.data.into() };
-        match home == self.desk.place {
-            true => self.answered_by_client(answer),
-            false => self.desk.post.push(home, Mail::Answer(Box::new(answer))),
-        }
+        self.desk.send(home, Mail::Answer(Box::new(answer)));
         self.desk.park_if_crowded(key);
         true
     }
@@ -147,10 +138,7 @@ impl Core {
     pub(super) fn leave_questions(&mut self, key: Key) {
         let from = self.desk.address(key);
         for Open { id, home } in self.hub.asked.leave(key) {
-            match home == self.desk.place {
-                true => self.left(id, from),
-                false => self.desk.post.push(home, Mail::Left { id, from }),
-            }
+            self.desk.send(home, Mail::Left { id, from });
         }
     }
 
@@ -184,7 +172,7 @@ impl Core {
         };
         let subject = over.requester.reply.clone();
         self.conclude(id, over);
-        self.publish_outcome(Message { subject, reply: None, headers: Some(headers), payload });
+        self.desk.publish(Message { subject, reply: None, headers: Some(headers), payload });
     }
 
     pub(super) fn left(&mut self, id: u64, from: Address) {
@@ -213,25 +201,18 @@ impl Core {
             }
             End::Gone => {
                 counters.questions_gone.add(1);
-                self.publish_outcome(status(reply, bus::GONE));
+                self.desk.publish(status(reply, bus::GONE));
             }
             End::Late => {
                 counters.questions_late.add(1);
-                self.publish_outcome(status(reply, bus::TIMEOUT));
+                self.desk.publish(status(reply, bus::TIMEOUT));
             }
         }
         others.into_iter().for_each(|other| self.tell_over(id, other));
     }
 
-    pub(super) fn publish_outcome(&mut self, message: Message) {
-        self.publish(Publish::new(message, None));
-    }
-
     fn tell_over(&mut self, id: u64, Address { place, key }: Address) {
-        match place == self.desk.place {
-            true => self.over(key, id),
-            false => self.desk.post.push(place, Mail::Over { key, id }),
-        }
+        self.desk.send(place, Mail::Over { key, id });
     }
 }
 

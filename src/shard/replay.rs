@@ -64,12 +64,7 @@ impl Core {
 
     fn send_replay(&mut self, replay: Replay) {
         let owner = self.hub.owner_of(replay.subject.as_str());
-        if owner == self.desk.place {
-            let replayed = self.look_up(replay);
-            self.replayed(replayed);
-        } else {
-            self.desk.post.push(owner, Mail::Replay(Box::new(replay)));
-        }
+        self.desk.send(owner, Mail::Replay(Box::new(replay)));
     }
 
     /// The owner's part.

@@ -40,9 +40,8 @@ impl Core {
         self.desk.counters().received.add(1);
         let from = self.desk.address(key);
         match self.request(asked) {
-            Ok(request) if request.id.place == self.desk.place => self.keep_request(from, request),
             Ok(request) => {
-                self.desk.post.push(request.id.place, Mail::Accept { from, request: Box::new(request) });
+                self.desk.send(request.id.place, Mail::Accept { from, request: Box::new(request) });
                 self.desk.park_if_crowded(key);
             }
             Err(reason) => self.accepted_request(key, Err(reason)),
@@ -68,11 +67,7 @@ impl Core {
         if outcome.as_ref().is_ok_and(|receipt| receipt.id == id) {
             self.desk.counters().requests_accepted.add(1);
         }
-        if from.place == self.desk.place {
-            self.accepted_request(from.key, outcome);
-        } else {
-            self.desk.post.push(from.place, Mail::Accepted { key: from.key, outcome });
-        }
+        self.desk.send(from.place, Mail::Accepted { key: from.key, outcome });
     }
 
     pub(super) fn accepted_request(&mut self, key: Key, outcome: Result<Receipt, CloseReason>) {
@@ -87,10 +82,8 @@ impl Core {
     /// A client asks what became of a request.
     pub(super) fn read_request(&mut self, key: Key, id: RequestId, route: u16) {
         let from = self.desk.address(key);
-        if id.place == self.desk.place {
-            self.tell_request(from, id, route);
-        } else if self.desk.post.mesh().is_shard(id.place) {
-            self.desk.post.push(id.place, Mail::Read { from, id, route });
+        if self.desk.post.mesh().is_shard(id.place) {
+            self.desk.send(id.place, Mail::Read { from, id, route });
             self.desk.park_if_crowded(key);
         } else {
             self.told(key, None);
@@ -99,11 +92,7 @@ impl Core {
 
     pub(super) fn tell_request(&mut self, from: Address, id: RequestId, route: u16) {
         let reading = self.hub.requests.read(id, route);
-        if from.place == self.desk.place {
-            self.told(from.key, reading.as_ref());
-        } else {
-            self.desk.post.push(from.place, Mail::Told { key: from.key, reading: reading.map(Box::new) });
-        }
+        self.desk.send(from.place, Mail::Told { key: from.key, reading: reading.map(Box::new) });
     }
 
     pub(super) fn told(&mut self, key: Key, reading: Option<&Reading>) {
@@ -156,15 +145,13 @@ impl Core {
 
     fn hand(&mut self, hand: Hand) {
         let Hand { id, worker, message } = hand;
-        if worker.place == self.desk.place {
-            self.handed(self.desk.place, id, worker, message);
-        } else if self.desk.post.mesh().is_shard(worker.place) {
+        if self.desk.post.mesh().is_shard(worker.place) {
             let mail = Mail::Hand { from: self.desk.place, id, worker, message };
-            self.desk.post.push(worker.place, mail);
+            self.desk.send(worker.place, mail);
         } else {
             // An in-process worker has its end said by `Resign`.
             let delivery = Publish::new(message, None).to_workers(false);
-            self.desk.post.push(worker.place, Mail::Deliver(Box::new(delivery)));
+            self.desk.send(worker.place, Mail::Deliver(Box::new(delivery)));
         }
     }
 
@@ -172,12 +159,7 @@ impl Core {
     pub(super) fn handed(&mut self, from: Place, id: RequestId, worker: Member, message: Arc<Message>) {
         let Some(listener) = self.desk.subscribers.listener(worker.sub) else {
             let worker = Address { place: worker.place, key: worker.key };
-            if from == self.desk.place {
-                self.hub.requests.missed(id, worker);
-            } else {
-                self.desk.post.push(from, Mail::Missed { id, worker });
-            }
-            return;
+            return self.desk.send(from, Mail::Missed { id, worker });
         };
         // First of all: being handed too much may end the worker, and then its keepers are told.
         self.keepers.entry(listener.key).or_default().insert(from);
@@ -189,11 +171,7 @@ impl Core {
         let Some(keepers) = self.keepers.remove(&key) else { return };
         let worker = self.desk.address(key);
         for keeper in keepers.iter() {
-            if keeper == self.desk.place {
-                self.worker_gone(worker);
-            } else {
-                self.desk.post.push(keeper, Mail::Gone { worker });
-            }
+            self.desk.send(keeper, Mail::Gone { worker });
         }
     }
 
@@ -225,19 +203,16 @@ impl Core {
         {
             return;
         }
-        if id.place == self.desk.place {
-            let message = self.hub.requests.old_news(id, &channel).map(|news| self.news_message(news));
-            self.push_recalled(key, message);
-        } else if self.desk.post.mesh().is_shard(id.place) {
+        if self.desk.post.mesh().is_shard(id.place) {
             let from = self.desk.address(key);
             self.recalls.insert((key, channel.clone()));
-            self.desk.post.push(id.place, Mail::Recall { from, id, channel });
+            self.desk.send(id.place, Mail::Recall { from, id, channel });
         }
     }
 
     pub(super) fn recall_request(&mut self, from: Address, id: RequestId, channel: Subject) {
         let message = self.hub.requests.old_news(id, &channel).map(|news| Box::new(self.news_message(news)));
-        self.desk.post.push(from.place, Mail::Recalled { key: from.key, channel, message });
+        self.desk.send(from.place, Mail::Recalled { key: from.key, channel, message });
     }
 
     pub(super) fn recalled(&mut self, key: Key, channel: Subject, message: Option<Message>) {
@@ -285,7 +260,7 @@ impl Core {
         counter.add(1);
         match outcome {
             Ok(_) => {}
-            Err(Dropped::Twice) => duplicate(message).into_iter().for_each(|outcome| self.publish_outcome(outcome)),
+            Err(Dropped::Twice) => duplicate(message).into_iter().for_each(|outcome| self.desk.publish(outcome)),
             Err(Dropped::Late | Dropped::Unknown) => self.tell_nobody_there(publish),
         }
     }

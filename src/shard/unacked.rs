@@ -70,7 +70,7 @@ impl Core {
         };
         self.desk.counters().unacked_refused.add(1);
         if let (Some(reply), Some(why)) = (requester(message), why) {
-            self.publish_outcome(status(reply.clone(), why));
+            self.desk.publish(status(reply.clone(), why));
         }
         None
     }
@@ -89,10 +89,7 @@ impl Core {
         for place in places.iter().filter(|place| self.desk.post.mesh().is_shard(*place)).collect::<Vec<_>>() {
             let (user, text) = (user.clone(), text.clone());
             let unacked = mesh::Unacked { id, home: self.desk.place, user, text, delivery: delivery() };
-            match place == self.desk.place {
-                true => self.offer(unacked),
-                false => self.send_on(from, place, Mail::Unacked(Box::new(unacked))),
-            }
+            self.send_on(from, place, Mail::Unacked(Box::new(unacked)));
         }
     }
 
@@ -107,10 +104,7 @@ impl Core {
             can_answer && except != Some(self.desk.address(*key))
         });
         if !keys.is_empty() {
-            match home == self.desk.place {
-                true => self.hub.unacked.reached(id, self.desk.now),
-                false => self.desk.post.push(home, Mail::Reached { id }),
-            }
+            self.desk.send(home, Mail::Reached { id });
         }
         for key in keys {
             match delivery {
@@ -138,10 +132,7 @@ impl Core {
         }
         let from = self.desk.address(key);
         let home = self.hub.owner_of(user.as_str());
-        match home == self.desk.place {
-            true => self.came(&user, from),
-            false => self.desk.post.push(home, Mail::Came { user, from }),
-        }
+        self.desk.send(home, Mail::Came { user, from });
     }
 
     pub(super) fn came(&mut self, user: &Subject, from: Address) {
@@ -150,10 +141,8 @@ impl Core {
         }
         let waiting = self.hub.unacked.came(user, self.desk.now);
         self.desk.counters().unacked_resent.add(waiting.again);
-        match from.place == self.desk.place {
-            _ if waiting.texts.is_empty() => {}
-            true => self.catch_up(from.key, &waiting.texts),
-            false => self.desk.post.push(from.place, Mail::CatchUp { key: from.key, texts: waiting.texts }),
+        if !waiting.texts.is_empty() {
+            self.desk.send(from.place, Mail::CatchUp { key: from.key, texts: waiting.texts });
         }
     }
 
@@ -182,10 +171,7 @@ impl Core {
             return false;
         };
         let ack = Ack { id, from, user };
-        match home == self.desk.place {
-            true => self.acknowledged(ack),
-            false => self.desk.post.push(home, Mail::Ack(Box::new(ack))),
-        }
+        self.desk.send(home, Mail::Ack(Box::new(ack)));
         self.desk.park_if_crowded(key);
         true
     }
@@ -212,7 +198,7 @@ impl Core {
             user.push_headers(&mut headers);
         }
         let headers = Some(headers.finish());
-        self.publish_outcome(Message { subject, reply: None, headers, payload: Box::default() });
+        self.desk.publish(Message { subject, reply: None, headers, payload: Box::default() });
     }
 
     /// Sends what nobody has acknowledged yet, and ends what nobody will: as much as fits.
@@ -246,7 +232,7 @@ impl Core {
             End::Closed => bus::NO_RESPONDERS,
         };
         if let Some(requester) = requester {
-            self.publish_outcome(status(requester, words));
+            self.desk.publish(status(requester, words));
         }
     }
 }

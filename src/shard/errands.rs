@@ -1,0 +1,94 @@
+//! What one part of a shard wants of the others, done once the part has returned: features do not call each other.
+//!
+//! ```text
+//!  a feature --end, withdraw, send, publish--> Errands --Core::settle--> ends --> withdrawals --> tells --> asks, publications
+//! ```
+//!
+//! A letter from a shard to itself is an errand, so that it goes the same way as one to another shard: tells before asks, each in
+//! order (TELLS ARE TERMINAL, THE SEAM). Publications are made in order with the asks.
+
+use std::collections::VecDeque;
+
+use crate::base::Key;
+use crate::hub::SubKey;
+use crate::limits;
+use crate::mesh::{Lane, Mail, Publish};
+use crate::proto::CloseReason;
+
+use super::Core;
+
+#[derive(Debug)]
+pub(super) enum Errand {
+    End(Key, CloseReason),
+    Withdraw(SubKey),
+    /// From this shard to itself.
+    Letter(Mail),
+    Publish(Publish),
+}
+
+#[derive(Default)]
+pub(super) struct Errands {
+    ends: VecDeque<(Key, CloseReason)>,
+    withdrawals: VecDeque<SubKey>,
+    tells: VecDeque<Mail>,
+    /// Asks and publications.
+    asks: VecDeque<Errand>,
+    count: usize,
+}
+
+impl Errands {
+    pub fn push(&mut self, errand: Errand) {
+        self.count += 1;
+        match errand {
+            Errand::End(key, reason) => self.ends.push_back((key, reason)),
+            Errand::Withdraw(sub) => self.withdrawals.push_back(sub),
+            Errand::Letter(mail) if mail.lane() == Lane::Tell => self.tells.push_back(mail),
+            errand => self.asks.push_back(errand),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn next(&mut self) -> Option<Errand> {
+        if self.is_empty() {
+            return None;
+        }
+        self.count -= 1;
+        let end = self.ends.pop_front().map(|(key, reason)| Errand::End(key, reason));
+        end.or_else(|| self.withdrawals.pop_front().map(Errand::Withdraw))
+            .or_else(|| self.tells.pop_front().map(Errand::Letter))
+            .or_else(|| self.asks.pop_front())
+    }
+
+    /// Gives back what one turn with very many errands has allocated.
+    pub fn shrink(&mut self) {
+        self.ends.shrink_to(limits::TURN_ENTRIES_KEPT);
+        self.withdrawals.shrink_to(limits::TURN_ENTRIES_KEPT);
+        self.tells.shrink_to(limits::TURN_ENTRIES_KEPT);
+        self.asks.shrink_to(limits::TURN_ENTRIES_KEPT);
+    }
+}
+
+impl Core {
+    /// Does all errands, and those that they make. To be called after each step, letter and piece of a turn's work.
+    #[inline]
+    pub(super) fn settle(&mut self) {
+        if !self.desk.errands.is_empty() {
+            self.run_errands();
+        }
+    }
+
+    #[cold]
+    fn run_errands(&mut self) {
+        while let Some(errand) = self.desk.errands.next() {
+            match errand {
+                Errand::End(key, reason) => self.end(key, reason),
+                Errand::Withdraw(sub) => self.withdraw(sub),
+                Errand::Letter(mail) => self.read(mail),
+                Errand::Publish(publish) => self.publish(publish),
+            }
+        }
+    }
+}
