@@ -12,23 +12,18 @@
 
 use crate::base::{Key, Place};
 use crate::hub::PlaceSet;
-use crate::mesh::{Lane, Mail, Publisher};
+use crate::mesh::Mail;
 
 use super::Core;
+use super::desk::Trail;
 
 /// Origin, owner or worker's shard, and one more where a member has left.
 const DEPTHS: usize = 3;
 
+#[derive(Default)]
 pub(super) struct Barrier {
-    own: Place,
-    /// Where this shard has sent publications of its own connections since the last round, by their lane.
-    asked: PlaceSet,
-    told: PlaceSet,
-    /// And, by their origin, where it has sent on others' publications since their last mark: as an owner, and for members who left.
-    relayed: Vec<PlaceSet>,
-    relayed_again: Vec<PlaceSet>,
     round: Option<Round>,
-    /// Who waits for the next round.
+    /// Connections that wait for the next round.
     waiting: Vec<Key>,
 }
 
@@ -41,35 +36,6 @@ struct Round {
 }
 
 impl Barrier {
-    pub fn new(own: Place, shards: u16) -> Barrier {
-        let relayed = vec![PlaceSet::default(); shards.into()];
-        let relayed_again = relayed.clone();
-        let (asked, told) = Default::default();
-        Barrier { own, asked, told, relayed, relayed_again, round: None, waiting: Vec::new() }
-    }
-
-    /// A letter about something that was published at `origin` goes to the shard `to`.
-    fn sent_on(&mut self, origin: Place, to: Place, lane: Lane) {
-        match lane {
-            Lane::Ask if origin == self.own => self.asked.insert(to),
-            Lane::Tell if origin == self.own => self.told.insert(to),
-            _ => {
-                if let Some(relayed) = self.relayed.get_mut(origin.index()) {
-                    relayed.insert(to);
-                }
-            }
-        }
-    }
-
-    /// The same, because a member of a queue group has left: mostly after a letter that was a tell itself.
-    pub fn sent_on_again(&mut self, origin: Option<Place>, to: Place) {
-        if origin == Some(self.own) {
-            return self.told.insert(to);
-        }
-        let relayed = origin.and_then(|origin| self.relayed_again.get_mut(origin.index()));
-        relayed.into_iter().for_each(|relayed| relayed.insert(to));
-    }
-
     /// Connections that wait for their PONG.
     pub fn len(&self) -> usize {
         self.waiting.len() + self.round.as_ref().map_or(0, |round| round.waiting.len())
@@ -77,17 +43,6 @@ impl Barrier {
 }
 
 impl Core {
-    /// Sends on what somebody has published, or what comes of it.
-    pub(super) fn send_on(&mut self, from: Option<Publisher>, to: Place, mail: Mail) {
-        if let Some(from) = from
-            && to != self.desk.place
-            && self.desk.post.mesh().is_shard(to)
-        {
-            self.barrier.sent_on(from.address.place, to, mail.lane());
-        }
-        self.desk.send(to, mail);
-    }
-
     /// A worker has published something since its last PING, and pings.
     pub(super) fn ping(&mut self, key: Key) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
@@ -110,8 +65,9 @@ impl Core {
     }
 
     fn begin_round(&mut self) {
-        let Barrier { own, asked, told, .. } = &mut self.barrier;
-        let (origin, asked, told) = (*own, std::mem::take(asked), std::mem::take(told));
+        let origin = self.desk.place;
+        let Trail { asked, told, .. } = &mut self.desk.trail;
+        let (asked, told) = (std::mem::take(asked), std::mem::take(told));
         let waiting = std::mem::take(&mut self.barrier.waiting);
         let count = asked.iter().count() + told.iter().count();
         if count == 0 {
@@ -131,15 +87,18 @@ impl Core {
 
     /// What this shard has sent on of `origin`'s as an owner goes before the marks.
     pub(super) fn mark(&mut self, origin: Place) {
-        let relayed = std::mem::take(&mut self.barrier.relayed[origin.index()]);
+        let relayed = std::mem::take(&mut self.desk.trail.relayed[origin.index()]);
         self.mark_onward(origin, 0, relayed);
     }
 
     pub(super) fn mark_told(&mut self, origin: Place, depth: u8) {
         // What has been sent on again is not sent on a third time.
         let is_last = usize::from(depth) + 1 == DEPTHS;
-        let relayed =
-            if is_last { PlaceSet::default() } else { std::mem::take(&mut self.barrier.relayed_again[origin.index()]) };
+        let relayed = if is_last {
+            PlaceSet::default()
+        } else {
+            std::mem::take(&mut self.desk.trail.relayed_again[origin.index()])
+        };
         self.mark_onward(origin, depth, relayed);
     }
 

@@ -16,12 +16,10 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::base::{Address, Key};
-use crate::conn::{Pushed, TAG_ADDED};
+use crate::conn::TAG_ADDED;
 use crate::hub::questions::is_question;
 use crate::hub::unacked::{requester, wants_ack};
-use crate::hub::{
-    Command, Destination, Listener, Member, Membership, PlaceSet, Recipients, Repetition, Seat, SubKey, mix,
-};
+use crate::hub::{Command, Destination, Member, Membership, PlaceSet, Recipients, Repetition, Seat, mix};
 use crate::limits;
 use crate::mesh::{Audience, Delivery, Mail, Publish, Publisher, Reach};
 use crate::proto::CloseReason;
@@ -30,8 +28,6 @@ use crate::proto::event::{Event, Message, Position};
 use crate::proto::subject::Subject;
 
 use super::Core;
-use super::desk::Desk;
-use super::fan_out::FanOut;
 use super::questions::status;
 use super::services::Failure;
 
@@ -45,13 +41,15 @@ impl Core {
             }
             Destination::Conn(address) if self.desk.post.mesh().is_shard(address.place) => {
                 let from = publish.from;
-                self.send_on(from, address.place, Mail::ToConn { key: address.key, publish: Box::new(publish) });
+                self.desk.send_on(from, address.place, Mail::ToConn { key: address.key, publish: Box::new(publish) });
             }
             Destination::Request(id) if id.place == self.desk.place => self.answer_request(id, &publish),
             Destination::Request(id) if self.desk.post.mesh().is_shard(id.place) => {
-                self.send_on(publish.from, id.place, Mail::Publish(Box::new(publish)));
+                self.desk.send_on(publish.from, id.place, Mail::Publish(Box::new(publish)));
             }
-            Destination::Conn(_) | Destination::Request(_) | Destination::Nowhere => self.tell_nobody_there(&publish),
+            Destination::Conn(_) | Destination::Request(_) | Destination::Nowhere => {
+                self.desk.tell_nobody_there(&publish)
+            }
             Destination::Service => {
                 let mut recipients = Recipients::default();
                 let draw = publish.from.map_or_else(|| self.hub.directory.draw(), |from| mix(from.address.to_bits()));
@@ -59,7 +57,7 @@ impl Core {
                 self.hub.directory.collect(subject, draw, &[], publish.except(), &mut recipients);
                 self.give_to_workers(publish, recipients);
             }
-            Destination::Event if publish.from.is_some() => self.tell_nobody_there(&publish),
+            Destination::Event if publish.from.is_some() => self.desk.tell_nobody_there(&publish),
             Destination::Event => {
                 let subject = publish.message.subject.clone();
                 self.publish_owned(&subject, publish);
@@ -82,7 +80,7 @@ impl Core {
             Some(from) if !workers.is_empty() && !subject.is_reserved() => from.wants_no_responders = false,
             _ => {}
         }
-        let owner = self.hub.owner_of(subject.as_str());
+        let owner = self.desk.owner_of(&subject);
         if owner == self.desk.place {
             if self.publish_here(subject, for_clients) && !workers.is_empty() {
                 self.give_to_workers(publish, workers);
@@ -98,7 +96,7 @@ impl Core {
         } else if !workers.is_empty() {
             self.give_to_workers(publish, workers);
         }
-        self.send_on(for_clients.from, owner, Mail::Publish(Box::new(for_clients)));
+        self.desk.send_on(for_clients.from, owner, Mail::Publish(Box::new(for_clients)));
     }
 
     /// Something published elsewhere, for what this shard owns.
@@ -112,7 +110,7 @@ impl Core {
             }
             Destination::Request(id) if id.place == self.desk.place => self.answer_request(id, &publish),
             Destination::Presence(channel) => self.publish_presence(&channel, publish),
-            _ => self.tell_nobody_there(&publish),
+            _ => self.desk.tell_nobody_there(&publish),
         }
     }
 
@@ -148,7 +146,7 @@ impl Core {
         let Repetition { rule, loss, position } = repetition;
         self.desk.counters().lost(rule, loss).add(1);
         if let Some((from, number)) = publish.from.and_then(|from| Some((from, from.wants_position?))) {
-            self.tell_published(from, number, Some(position));
+            self.desk.tell_published(from, number, Some(position));
         }
         duplicate(&publish.message).into_iter().for_each(|outcome| self.desk.publish(outcome));
     }
@@ -179,16 +177,16 @@ impl Core {
     /// To clients wherever they are, and what its publisher wanted to know.
     pub(super) fn give_to_clients(&mut self, publish: Publish, position: Option<Position>, places: &PlaceSet) {
         if places.is_empty() {
-            self.tell_nobody_there(&publish);
+            self.desk.tell_nobody_there(&publish);
         }
         if let Some((from, number)) = publish.from.and_then(|from| Some((from, from.wants_position?))) {
-            self.tell_published(from, number, position);
+            self.desk.tell_published(from, number, position);
         }
         let own = self.desk.place;
         let asker = publish.asker().filter(|_| places.is_one());
         for place in places.iter().filter(|place| *place != own) {
             let delivery = Delivery { asker, ..publish.to_clients(position) };
-            self.send_on(publish.from, place, Mail::Deliver(Box::new(delivery)));
+            self.desk.send_on(publish.from, place, Mail::Deliver(Box::new(delivery)));
         }
         if places.contains(own) {
             let except = publish.except();
@@ -199,7 +197,7 @@ impl Core {
     /// To the workers that have been found, behind all that the same publisher has said before.
     pub(super) fn give_to_workers(&mut self, publish: Publish, workers: Recipients) {
         if workers.is_empty() {
-            return self.tell_nobody_there(&publish);
+            return self.desk.tell_nobody_there(&publish);
         }
         match publish.from.filter(|from| self.lines.has(from.address, self.desk.place)) {
             Some(from) => {
@@ -213,12 +211,12 @@ impl Core {
     pub(super) fn hand_to_workers(&mut self, publish: &Publish, workers: &Recipients) {
         let (own, is_only) = (self.desk.place, workers.is_one());
         for place in workers.places.iter().filter(|place| *place != own) {
-            self.send_on(publish.from, place, Mail::Deliver(Box::new(publish.to_workers(is_only))));
+            self.desk.send_on(publish.from, place, Mail::Deliver(Box::new(publish.to_workers(is_only))));
         }
         for seat in workers.seats.iter().filter(|seat| seat.member.place != own) {
             let delivery = Box::new(publish.to_workers(is_only));
             let mail = Mail::Direct { seat: seat.clone(), delivery, is_second_choice: false };
-            self.send_on(publish.from, seat.member.place, mail);
+            self.desk.send_on(publish.from, seat.member.place, mail);
         }
         let event = Rc::new(Event::new(publish.message.clone(), None));
         for seat in workers.seats.iter().filter(|seat| seat.member.place == own) {
@@ -228,7 +226,7 @@ impl Core {
             }
         }
         if workers.places.contains(own) && self.deliver(&event, Audience::Workers, publish.except()) == 0 && is_only {
-            self.tell_nobody_there(publish);
+            self.desk.tell_nobody_there(publish);
         }
     }
 
@@ -242,47 +240,16 @@ impl Core {
         if let (0, Some(asker), Some(reply)) = (count, asker, &event.message.reply)
             && is_missed(&event.message.subject)
         {
-            self.tell_no_responders(asker, reply);
+            self.desk.tell_no_responders(asker, reply);
         }
     }
 
-    /// To everybody of this shard who listens: how many those are.
-    pub(super) fn deliver(&mut self, event: &Rc<Event>, audience: Audience, except: Option<Address>) -> u64 {
+    /// To the subscribers of this shard: how many have been sent it. A command is obeyed instead.
+    fn deliver(&mut self, event: &Rc<Event>, audience: Audience, except: Option<Address>) -> u64 {
         if audience == Audience::Clients && !self.obey_all(event) {
             return 0;
         }
-        // Whoever can answer a question has been asked it, and the same for what is to be acknowledged.
-        let is_said = is_question(&event.message) || wants_ack(&event.message);
-        let Desk { subscribers, slots, settings, work, place, held, counters, .. } = &mut self.desk;
-        let counters = &counters[place.index()];
-        let except = except.filter(|except| except.place == *place).map(|except| except.key);
-        let mut fan_out = FanOut {
-            event,
-            except,
-            is_said,
-            slots,
-            settings,
-            held,
-            counters,
-            dirty: &mut work.dirty,
-            delivered: 0,
-            finished: SmallVec::new(),
-            ended: SmallVec::new(),
-        };
-        match audience {
-            Audience::Clients => {
-                subscribers.for_each(&event.message.subject, |listener, number| fan_out.push(listener, number));
-            }
-            Audience::Workers => {
-                let number = settings.channels.fallback();
-                subscribers.for_each_worker(&event.message.subject, |listener| fan_out.push(listener, number));
-            }
-        }
-        let FanOut { delivered, finished, ended, .. } = fan_out;
-        self.desk.counters().delivered.add(delivered);
-        finished.into_iter().for_each(|sub| self.withdraw(sub));
-        ended.into_iter().for_each(|(key, reason)| self.end(key, reason));
-        delivered
+        self.desk.fan_out(event, audience, except)
     }
 
     /// A command is for the connections of the user, whatever they call themselves; workers see it as a message. False if it is none.
@@ -315,10 +282,10 @@ impl Core {
             }
             (Some(seat), ..) => {
                 let (to, origin) = (seat.member.place, delivery.origin);
-                self.barrier.sent_on_again(origin, to);
+                self.desk.trail.sent_on_again(origin, to);
                 self.desk.send(to, Mail::Direct { seat, delivery: Box::new(delivery), is_second_choice: true });
             }
-            (None, Some(asker), Some(reply)) => self.tell_no_responders(asker, reply),
+            (None, Some(asker), Some(reply)) => self.desk.tell_no_responders(asker, reply),
             (None, ..) => {}
         }
     }
@@ -326,41 +293,22 @@ impl Core {
     /// To one member of a queue group; false if it is not there any more.
     fn direct(&mut self, member: &Member, event: &Rc<Event>) -> bool {
         let Some(listener) = self.desk.subscribers.listener(member.sub) else { return false };
-        self.push_to(listener.key, listener.tag, event);
+        self.desk.push_to(listener.key, listener.tag, event);
         true
     }
 
     /// To one connection, or its publisher hears that it is gone.
     pub(super) fn deliver_to_conn(&mut self, key: Key, publish: Publish) {
         let is_there = self.desk.slots.get(key).is_some_and(|conn| conn.is_client());
-        let Ok(command) = Command::of(&publish.message.subject) else { return self.tell_nobody_there(&publish) };
+        let Ok(command) = Command::of(&publish.message.subject) else { return self.desk.tell_nobody_there(&publish) };
         if !is_there {
-            return self.tell_nobody_there(&publish);
+            return self.desk.tell_nobody_there(&publish);
         }
         match command {
             Some(command) => self.obey(key, command, &publish.message),
             None if is_question(&publish.message) => self.ask_conn(key, publish),
             None if wants_ack(&publish.message) => self.keep_for_conn(key, publish),
-            None => self.push_to(key, 0, &Rc::new(Event::new(publish.message, None))),
-        }
-    }
-
-    /// What is for one connection alone has no channel, hence no channel's rule.
-    pub(super) fn push_to(&mut self, key: Key, tag: u32, event: &Rc<Event>) {
-        let Desk { slots, held, settings, .. } = &mut self.desk;
-        let Some(conn) = slots.get_mut(key) else { return };
-        let number = settings.channels.fallback();
-        let pushed = conn.push_behind(key, tag, event, settings.channels.rule(number), held, settings);
-        match pushed {
-            Pushed::Framed(last) => {
-                self.desk.counters().delivered.add(1);
-                self.desk.mark_dirty(key);
-                last.into_iter().for_each(|sub| self.withdraw(sub));
-            }
-            _ => {
-                self.desk.counters().count_lost(number, pushed);
-                self.end(key, CloseReason::SlowConsumer);
-            }
+            None => self.desk.push_to(key, 0, &Rc::new(Event::new(publish.message, None))),
         }
     }
 
@@ -379,7 +327,7 @@ impl Core {
             (Command::Subscribe, Some(channel)) => {
                 let Some(conn) = self.desk.slots.get(key) else { return };
                 let has_room = conn.subs().len() < limits::CHANNELS_PER_CONNECTION_MAX;
-                if has_room && self.sub_of(key, &channel).is_none() {
+                if has_room && self.desk.sub_of(key, &channel).is_none() {
                     let greeting = self.desk.settings.channels.of(&channel).greeting();
                     match greeting {
                         Some(since) => self.subscribe_since(key, TAG_ADDED, channel.clone(), since),
@@ -389,7 +337,7 @@ impl Core {
                 }
             }
             (Command::Unsubscribe, Some(channel)) => {
-                if let Some(sub) = self.sub_of(key, &channel) {
+                if let Some(sub) = self.desk.sub_of(key, &channel) {
                     if let Some(conn) = self.desk.slots.get_mut(key) {
                         conn.unsubscribed(sub);
                     }
@@ -400,63 +348,16 @@ impl Core {
         }
     }
 
-    /// A subscription ends: what is held back of its channel is not wanted any more.
-    pub(super) fn forget_held(&mut self, sub: SubKey) {
-        let Some(Listener { key, .. }) = self.desk.subscribers.listener(sub) else { return };
-        let Some(channel) = self.desk.subscribers.subject(sub) else { return };
-        if let Some(conn) = self.desk.slots.get_mut(key) {
-            conn.forget_held(key, channel, &mut self.desk.held);
-        }
-    }
-
-    fn sub_of(&self, key: Key, subject: &Subject) -> Option<SubKey> {
-        let subs = self.desk.slots.get(key)?.subs();
-        subs.iter().copied().find(|sub| self.desk.subscribers.subject(*sub) == Some(subject))
-    }
-
-    // --- back to the publisher -----------------------------------------------------------------------------------------
-
-    pub(super) fn tell_nobody_there(&mut self, publish: &Publish) {
-        let Some(from) = publish.from.filter(|from| from.wants_no_responders) else { return };
-        let Some(reply) = &publish.message.reply else { return };
-        self.tell_no_responders(from.address, reply);
-    }
-
-    pub(super) fn tell_no_responders(&mut self, to: Address, reply: &Subject) {
-        let Address { place, key } = to;
-        self.desk.send(place, Mail::NoResponders { key, reply: reply.clone() });
-    }
-
+    /// The message of `key` reached no worker or subscriber; `reply` is where it waits for the answer.
     pub(super) fn no_responders(&mut self, key: Key, reply: &Subject) {
-        let Some(conn) = self.desk.slots.get_mut(key) else { return };
-        if conn.is_overfull(&self.desk.settings) {
-            return self.end(key, CloseReason::SlowConsumer);
-        }
-        if let (Ok(Some(Command::Answer(serial))), Some((session, outbox))) = (Command::of(reply), conn.centrifuge()) {
+        if let Ok(Some(Command::Answer(serial))) = Command::of(reply)
+            && let Some((session, outbox)) = self.desk.slots.get_mut(key).and_then(|conn| conn.centrifuge())
+        {
             session.unanswerable(serial, outbox);
             self.desk.mark_dirty(key);
             return self.count_failures(key, Failure::NoWorker, 1);
         }
-        if let Some(sub) = conn.push_no_responders(reply) {
-            self.withdraw(sub);
-        }
-        self.desk.mark_dirty(key);
-    }
-
-    fn tell_published(&mut self, from: Publisher, number: u32, position: Option<Position>) {
-        let Address { place, key } = from.address;
-        self.desk.send(place, Mail::Published { key, number, position });
-    }
-
-    pub(super) fn published(&mut self, key: Key, number: u32, position: Option<Position>) {
-        let (settings, now) = (&self.desk.settings, self.desk.now);
-        if let Some(Err(reason)) =
-            self.desk.slots.get_mut(key).map(|conn| conn.published(number, position, settings, now))
-        {
-            self.end(key, reason);
-        }
-        self.desk.work.resume.push(key);
-        self.desk.mark_dirty(key);
+        self.desk.no_responders(key, reply);
     }
 
     /// Everybody who runs on this place hears of a member; messages that waited for one are tried again.

@@ -16,8 +16,8 @@ use crate::proto::event::{CONN_HEADER, Message, OPCODE_HEADER};
 use crate::proto::subject::{Pattern, Subject};
 use crate::proto::ws::Opcode;
 
+use super::Core;
 use super::counters;
-use super::{Core, Stranded};
 
 /// What a message to a service is about: the header `Tg-Kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,9 +92,8 @@ impl Core {
             Registration::Done => conn.subscribed(tag, sub, 0),
             Registration::Joining => conn.subscribed(tag, sub, 1),
             Registration::Join { subject, serial } => {
-                let owner = self.hub.owner_of(subject.as_str());
                 conn.subscribed(tag, sub, 1);
-                let from = self.desk.place;
+                let (owner, from) = (self.desk.owner_of(&subject), self.desk.place);
                 self.desk.send(owner, Mail::Join { subject, from, serial });
             }
         }
@@ -120,7 +119,7 @@ impl Core {
             self.stop_reading(sub);
         }
         if !self.desk.held.is_empty() {
-            self.forget_held(sub);
+            self.desk.forget_held(sub);
         }
         if self.desk.settings.channels.has_presence() {
             self.announce_departure(sub);
@@ -128,7 +127,7 @@ impl Core {
         match self.desk.subscribers.unsubscribe(sub) {
             Withdrawal::Nothing => {}
             Withdrawal::Leave(subject) => {
-                let (owner, from) = (self.hub.owner_of(subject.as_str()), self.desk.place);
+                let (owner, from) = (self.desk.owner_of(&subject), self.desk.place);
                 self.desk.send(owner, Mail::Leave { subject, from });
             }
             Withdrawal::Resign(membership) => {
@@ -282,16 +281,15 @@ impl Core {
         let until = self.desk.now + limits::SERVICE_WAIT;
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         conn.is_parked = true;
-        self.stranded.insert(key, Stranded { message, until });
-        self.schedule(key);
+        self.stranded.insert(key, message, until);
     }
 
     /// A worker may have come: every message that waits for one is tried again.
     pub(super) fn retry_stranded(&mut self) {
-        for (key, stranded) in std::mem::take(&mut self.stranded) {
-            match self.try_service(key, stranded.message, None) {
+        for (key, (message, until)) in self.stranded.take() {
+            match self.try_service(key, message, None) {
                 Ok(()) => self.desk.unpark(key),
-                Err(message) => drop(self.stranded.insert(key, Stranded { message, ..stranded })),
+                Err(message) => self.stranded.insert(key, message, until),
             }
         }
     }
@@ -299,13 +297,6 @@ impl Core {
     // --- answers -----------------------------------------------------------------------------------------------------
 
     pub(super) fn answer(&mut self, key: Key, content_type: &str, body: &[u8]) {
-        let (settings, now) = (&self.desk.settings, self.desk.now);
-        if let Some(Err(reason)) =
-            self.desk.slots.get_mut(key).map(|conn| conn.answer(content_type, body, settings, now))
-        {
-            self.end(key, reason);
-        }
-        self.desk.work.resume.push(key);
-        self.desk.mark_dirty(key);
+        self.desk.answer(key, |conn, settings, now| conn.answer(content_type, body, settings, now));
     }
 }

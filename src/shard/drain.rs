@@ -244,7 +244,7 @@ impl Core {
     fn depart(&mut self, key: Key) {
         match self.desk.slots.get_mut(key).map(Conn::departure) {
             Some(Departure::Now) => self.end(key, CloseReason::Drain),
-            Some(Departure::Mute) => self.broken(key, CloseReason::Drain),
+            Some(Departure::Mute) => self.desk.broken(key, CloseReason::Drain),
             Some(Departure::ByItself) | None => {}
         }
     }
@@ -258,7 +258,7 @@ impl Core {
         let keys: Vec<Key> = self.desk.slots.keys().collect();
         for key in keys {
             if self.desk.slots.get(key).is_some_and(&concerns) {
-                self.broken(key, CloseReason::Drain);
+                self.desk.broken(key, CloseReason::Drain);
             }
         }
     }

@@ -9,14 +9,13 @@
 use std::io;
 use std::net::SocketAddr;
 
-use log::{Level, info, log, warn};
+use log::{info, warn};
 
 use crate::base::{Batch, Key};
-use crate::conn::{self, Conn, Door, Peer, Refused};
+use crate::conn::{self, Conn, Door, Refused};
 use crate::driver::ListenerId;
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::replay::GapReason;
 
 use super::desk::mark_dirty;
 use super::{Core, dispatch};
@@ -36,13 +35,13 @@ impl Core {
         let is_closed = if is_client { self.drain.has_closed_fronts() } else { self.drain.has_closed_all() };
         if is_closed || (is_full && !may_refuse) {
             let reason = if is_full { CloseReason::TooManyConnections } else { CloseReason::Drain };
-            self.count_end(reason, peer.into());
+            self.desk.count_end(reason, peer.into());
             return None;
         }
         let transport = match conn::transport(entrance.tls.as_ref()) {
             Ok(transport) => transport,
             Err(reason) => {
-                self.count_end(reason, peer.into());
+                self.desk.count_end(reason, peer.into());
                 return None;
             }
         };
@@ -60,7 +59,7 @@ impl Core {
         self.desk.counters().clients.add(is_client.into());
         self.desk.work.receive.push(key);
         self.desk.mark_dirty(key);
-        self.schedule(key);
+        self.desk.schedule(key);
         Some(key)
     }
 
@@ -79,7 +78,7 @@ impl Core {
         conn.is_receiving = false;
         conn.is_peer_finished = true;
         if let Err(kind) = end {
-            return self.broken(key, reason_of(kind, CloseReason::PeerReset));
+            return self.desk.broken(key, reason_of(kind, CloseReason::PeerReset));
         }
         // What it asked for may still be being answered; afterwards `after_feed` sees the end.
         if !conn.is_paused() {
@@ -92,7 +91,7 @@ impl Core {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         let may_end = conn.transport().may_end();
         if may_end && conn.listens_on(self.desk.now) {
-            self.schedule(key);
+            self.desk.schedule(key);
         } else if conn.ended().is_none() {
             self.end(key, if may_end { CloseReason::PeerClosed } else { CloseReason::TlsTruncated });
         }
@@ -102,12 +101,12 @@ impl Core {
     pub(super) fn sent(&mut self, key: Key, batch: Box<Batch>, outcome: Result<(), io::ErrorKind>) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         let was_paused = conn.is_paused();
-        let has_moved = conn.sent(batch, &mut self.sealing, &self.desk.settings, self.desk.now);
+        let has_moved = conn.sent(batch, &mut self.desk.sealing, &self.desk.settings, self.desk.now);
         if let Err(kind) = outcome {
             // Of a peer that had ended its half this says that it has ended the other too.
             let has_left = conn.is_peer_finished;
             let reason = if has_left { CloseReason::PeerClosed } else { CloseReason::WriteFailed };
-            return self.broken(key, reason_of(kind, reason));
+            return self.desk.broken(key, reason_of(kind, reason));
         }
         if was_paused {
             // Its pong may be among what is not read now. That it has made room is as good a sign of life.
@@ -123,7 +122,7 @@ impl Core {
             self.read_on(key);
         }
         if has_moved {
-            self.schedule(key);
+            self.desk.schedule(key);
         }
     }
 
@@ -148,7 +147,7 @@ impl Core {
             self.notify_service(key, dispatch::Kind::Close);
         }
         if reason != CloseReason::SlowConsumer {
-            self.release(key, true);
+            self.desk.release(key, true);
         }
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         if std::mem::take(&mut conn.is_holding) {
@@ -169,11 +168,11 @@ impl Core {
         if !self.hub.unacked.is_empty() {
             self.leave_unacked(key);
         }
-        self.stranded.remove(&key);
+        self.stranded.remove(key);
         self.sticky.remove(&key);
-        self.count_end(reason, peer);
+        self.desk.count_end(reason, peer);
         self.desk.mark_dirty(key);
-        self.schedule(key);
+        self.desk.schedule(key);
     }
 
     /// A request was refused. Strangers decide how often: what the log says of it is folded.
@@ -189,76 +188,7 @@ impl Core {
         }
     }
 
-    /// Ends `key` without last words: there is nobody to hear them.
-    pub(super) fn broken(&mut self, key: Key, reason: CloseReason) {
-        self.end(key, reason);
-        self.desk.work.close.push(key);
-    }
-
-    fn count_end(&self, reason: CloseReason, peer: Peer) {
-        let row = reason.row();
-        self.desk.counters().closed[reason as usize].add(1);
-        // What everybody sees is folded, because strangers can cause it as often as they like; whoever asks for more, gets all.
-        if row.level > Level::Info {
-            log!(row.level, "{peer} ended: {} ({})", row.words, row.name);
-        } else if let Some(left_out) = self.desk.fold.say(&("end", row.name), self.desk.now) {
-            log!(row.level, "{peer} ended: {} ({}){left_out}", row.words, row.name);
-        }
-    }
-
     // --- what the turn hands to the driver ---------------------------------------------------------------------------
-
-    /// The batch that `key` sends this turn.
-    pub(super) fn fill(&mut self, key: Key) -> Option<Box<Batch>> {
-        let mut conn = self.desk.slots.get_mut(key)?;
-        if conn.is_holding {
-            self.release(key, false);
-            conn = self.desk.slots.get_mut(key)?;
-        }
-        conn.is_dirty = false;
-        match conn.fill(&mut self.sealing) {
-            Ok(batch) => batch,
-            Err(reason) => {
-                self.broken(key, reason);
-                None
-            }
-        }
-    }
-
-    /// Frames some of what is held back, if the last batch has gone; or all of it, before the last words.
-    fn release(&mut self, key: Key, is_all: bool) {
-        let Some(conn) = self.desk.slots.get_mut(key) else { return };
-        let released = conn.release(key, &mut self.desk.held, is_all);
-        self.desk.counters().delivered.add(released.events);
-        self.desk.counters().gaps(GapReason::Slow).add(released.gaps);
-    }
-
-    /// True once, when everything has been sent and the sending half may end; closes at once if the peer has ended too.
-    pub(super) fn is_last_word_said(&mut self, key: Key) -> bool {
-        let Some(conn) = self.desk.slots.get_mut(key) else { return false };
-        if !conn.is_flushed() {
-            return false;
-        }
-        if conn.is_peer_finished {
-            self.desk.work.close.push(key);
-            return false;
-        }
-        conn.begin_linger(self.desk.now)
-    }
-
-    pub(super) fn begin_receive(&mut self, key: Key) -> bool {
-        let Some(conn) = self.desk.slots.get_mut(key) else { return false };
-        let may_receive = !conn.is_receiving && !conn.is_peer_finished && !conn.is_closing && !conn.is_paused();
-        if may_receive {
-            conn.is_receiving = true;
-        }
-        may_receive
-    }
-
-    pub(super) fn begin_close(&mut self, key: Key) -> bool {
-        let Some(conn) = self.desk.slots.get_mut(key) else { return false };
-        !std::mem::replace(&mut conn.is_closing, true)
-    }
 }
 
 /// What the kernel says of a peer that acknowledges nothing: that, or what the last router said of the way there.

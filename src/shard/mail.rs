@@ -1,12 +1,32 @@
-//! What other threads say to this shard.
+//! What other threads say to this shard, and what its parts want of each other.
 
-use crate::base::Key;
 use crate::limits;
 use crate::mesh::{Lane, Mail};
 
 use super::Core;
+use super::desk::Errand;
 
 impl Core {
+    /// Does all errands, and those that they make: called after each step, letter and piece of a turn's work.
+    #[inline]
+    pub(super) fn settle(&mut self) {
+        if !self.desk.errands.is_empty() {
+            self.run_errands();
+        }
+    }
+
+    #[cold]
+    fn run_errands(&mut self) {
+        while let Some(errand) = self.desk.errands.next() {
+            match errand {
+                Errand::End(key, reason) => self.end(key, reason),
+                Errand::Withdraw(sub) => self.withdraw(sub),
+                Errand::Letter(mail) => self.read(mail),
+                Errand::Publish(publish) => self.publish(publish),
+            }
+        }
+    }
+
     /// Takes the turn's mail: all tells first; asks only while no tell of ours is stuck (TELLS ARE TERMINAL).
     pub(super) fn take_mail(&mut self) {
         for lane in [Lane::Tell, Lane::Ask] {
@@ -76,12 +96,12 @@ impl Core {
             Mail::Direct { seat, delivery, is_second_choice } => self.seated(seat, *delivery, is_second_choice),
             Mail::Joined { subject, serial } => {
                 for key in self.desk.subscribers.joined(&subject, serial) {
-                    self.registered(key);
+                    self.desk.registered(key);
                 }
             }
             Mail::Replayed(replayed) => self.replayed(*replayed),
-            Mail::Registered { key } => self.registered(key),
-            Mail::Published { key, number, position } => self.published(key, number, position),
+            Mail::Registered { key } => self.desk.registered(key),
+            Mail::Published { key, number, position } => self.desk.published(key, number, position),
             Mail::NoResponders { key, reply } => self.no_responders(key, &reply),
             Mail::Accept { from, request } => self.keep_request(from, *request),
             Mail::Read { from, id, route } => self.tell_request(from, id, route),
@@ -95,14 +115,6 @@ impl Core {
             Mail::Farewell => self.farewell(),
             Mail::Forwarded => self.forwarded(),
             Mail::Drain => self.begin_drain(),
-        }
-    }
-
-    pub(super) fn registered(&mut self, key: Key) {
-        let Some(conn) = self.desk.slots.get_mut(key) else { return };
-        if conn.registered() {
-            self.desk.work.resume.push(key);
-            self.desk.mark_dirty(key);
         }
     }
 }

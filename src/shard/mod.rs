@@ -9,17 +9,16 @@
 //! - `pump`      bytes of a connection to steps, TLS included; pauses and resumes it
 //! - `centrifuge` the same for commands of the client protocol
 //! - `dispatch`  the one match from step to effect: the gateway's table of contents
-//! - `errands`   what one part wants of the others
 //! - `lines`     publishers whose messages wait until it is known that they are no repetitions
 //! - `barrier`   PONG after all that was published before
 //! - `desk`      what all of them work with
 //! - `deliver`   messages to subscribers: owner, places, connections
-//! - `fan_out`   one event to all listeners of a shard
 //! - `replay`    what connections missed: asked of the owners, before what is live
 //! - `requests`  accepted requests: to their keepers, to workers, to those who wait for the result
 //! - `handshakes`  whose turn it is in a storm of them
 //! - `presence`  who listens, where a channel's rule asks for it
 //! - `questions` what workers ask clients, and what becomes of it
+//! - `stranded`  messages that wait for a worker
 //! - `unacked`   what clients have to acknowledge: sent until they do, or the time is over
 //! - `lifetime`  from accept to the free slot
 //! - `drain`     how it all goes away
@@ -35,8 +34,6 @@ mod deliver;
 mod desk;
 mod dispatch;
 pub mod drain;
-mod errands;
-mod fan_out;
 mod handshakes;
 mod lifetime;
 mod lines;
@@ -47,6 +44,7 @@ mod questions;
 mod replay;
 mod requests;
 pub mod services;
+mod stranded;
 mod unacked;
 
 pub use census::Census;
@@ -60,8 +58,8 @@ use rustls::ServerConfig;
 use smallvec::SmallVec;
 
 use crate::base::{Fold, Key, Place, Tick};
+use crate::conn::Door;
 use crate::conn::settings::Settings;
-use crate::conn::{Door, Sealing};
 use crate::driver::{Completion, Driver, ListenerId};
 use crate::hub::requests::Ids;
 use crate::hub::unacked::Bounds;
@@ -69,7 +67,6 @@ use crate::hub::{Engine, Hub, Member, PlaceSet};
 use crate::limits;
 use crate::mesh::{Mailbox, Mesh};
 use crate::proto::CloseReason;
-use crate::proto::event::Message;
 use crate::proto::subject::Subject;
 
 use barrier::Barrier;
@@ -79,6 +76,7 @@ use drain::{Drain, Farewells, Listens};
 use handshakes::Handshakes;
 use lines::Lines;
 use services::Failure;
+use stranded::Stranded;
 
 /// One listener of a shard: who comes in by it, and whether they speak TLS.
 #[derive(Clone)]
@@ -121,9 +119,7 @@ pub(crate) struct Core {
     hub: Hub,
     mailbox: Mailbox,
     handshakes: Handshakes,
-    /// Clients' messages that wait for a worker of their service; the client is parked meanwhile. In an order that is
-    /// the same in every run of a simulation, because they leave in it.
-    stranded: BTreeMap<Key, Stranded>,
+    stranded: Stranded,
     /// The workers that a client's messages went to: the next go there too while those live.
     sticky: AHashMap<Key, SmallVec<[Member; 1]>>,
     /// Connections that have not taken all that they missed, whose next piece waits for that.
@@ -135,7 +131,6 @@ pub(crate) struct Core {
     recalls: BTreeSet<(Key, Subject)>,
     /// Clients whose service has not heard of them: their subscriptions are not in force everywhere yet.
     opening: BTreeSet<Key>,
-    sealing: Sealing,
     /// Plaintext of the records being opened.
     plain: Vec<u8>,
     /// Room for the keys of a turn, so that it is not allocated anew.
@@ -146,11 +141,6 @@ pub(crate) struct Core {
     farewells: Farewells,
     lines: Lines,
     barrier: Barrier,
-}
-
-struct Stranded {
-    message: Arc<Message>,
-    until: Tick,
 }
 
 /// Whether the loop goes on.
@@ -177,21 +167,20 @@ impl<D: Driver> Shard<D> {
             hub,
             mailbox: parts.mailbox,
             handshakes: Handshakes::default(),
-            stranded: BTreeMap::new(),
+            stranded: Stranded::default(),
             sticky: AHashMap::new(),
             readers: BTreeMap::new(),
             keepers: AHashMap::new(),
             recalls: BTreeSet::new(),
             opening: BTreeSet::new(),
             ids: Ids::new(&parts.secret, parts.place),
-            sealing: Sealing::default(),
             plain: Vec::new(),
             keys: Vec::new(),
             resting: Vec::new(),
             drain: Drain::No,
             farewells: Farewells::default(),
             lines: Lines::default(),
-            barrier: Barrier::new(parts.place, shards),
+            barrier: Barrier::default(),
         };
         let listening = vec![Listens::No; core.entrances.len()];
         Shard { driver, core, listening }
@@ -244,7 +233,7 @@ impl<D: Driver> Shard<D> {
         self.flush();
         self.core.settle();
         self.core.desk.post.flush();
-        self.core.sealing.free_unused(self.core.desk.now);
+        self.core.desk.sealing.free_unused(self.core.desk.now);
         self.core.measure();
         Ok(self.is_over())
     }
@@ -322,9 +311,9 @@ impl<D: Driver> Shard<D> {
         let mut keys = std::mem::take(&mut self.core.keys);
         keys.append(&mut self.core.desk.work.dirty);
         for (index, key) in keys.drain(..).enumerate() {
-            if let Some(batch) = self.core.fill(key) {
+            if let Some(batch) = self.core.desk.fill(key) {
                 self.driver.send(key, batch);
-            } else if self.core.is_last_word_said(key) {
+            } else if self.core.desk.is_last_word_said(key) {
                 self.driver.shutdown(key);
             }
             if index % limits::SENDS_PER_ROUND == limits::SENDS_PER_ROUND - 1 {
@@ -335,13 +324,13 @@ impl<D: Driver> Shard<D> {
         let core = &mut self.core;
         keys.append(&mut core.desk.work.receive);
         for key in keys.drain(..) {
-            if core.begin_receive(key) {
+            if core.desk.begin_receive(key) {
                 self.driver.recv(key);
             }
         }
         keys.append(&mut core.desk.work.close);
         for key in keys.drain(..) {
-            if core.begin_close(key) {
+            if core.desk.begin_close(key) {
                 self.driver.close(key);
             }
         }
@@ -392,9 +381,16 @@ impl Core {
         if has_work || has_room_again || !self.mailbox.is_empty() && self.desk.post.tell_backlog() == 0 {
             return self.desk.now;
         }
-        let kept = self.hub.engine.sweep_at().min(self.hub.requests.deadline()).min(self.hub.questions.deadline());
+        let kept = self
+            .hub
+            .engine
+            .sweep_at()
+            .min(self.hub.requests.deadline())
+            .min(self.hub.questions.deadline())
+            .min(self.stranded.deadline());
         let unacked = if is_crowded { Tick::NEVER } else { self.hub.unacked.deadline() };
-        let mut deadline = self.desk.wheel.next().min(kept).min(unacked).min(announce_at).min(self.sealing.deadline());
+        let mut deadline =
+            self.desk.wheel.next().min(kept).min(unacked).min(announce_at).min(self.desk.sealing.deadline());
         if self.desk.post.backlog() > 0 {
             deadline = deadline.min(self.desk.now + limits::BACKLOG_RETRY);
         }
@@ -402,26 +398,18 @@ impl Core {
         self.resting.iter().fold(deadline, |deadline, (_, until)| deadline.min(*until))
     }
 
-    /// Has the wheel look at a connection not later than its deadline, nor than its message has waited for a worker.
-    fn schedule(&mut self, key: Key) {
-        let Some(conn) = self.desk.slots.get(key) else { return };
-        let stranded = if conn.is_parked { self.stranded.get(&key) } else { None };
-        let at = stranded.map_or(conn.deadline(), |stranded| stranded.until.min(conn.deadline()));
-        self.desk.wheel.promise(key.slot, at);
-    }
-
     /// Looks at every connection whose time has come.
     fn expire(&mut self, mut taken: impl FnMut(Key) -> u32) {
         self.expire_requests();
         self.end_late_questions();
+        while let Some(key) = self.stranded.expired(self.desk.now) {
+            self.count_failures(key, Failure::Unserved, 1);
+            self.end(key, CloseReason::NoWorker);
+        }
         let mut due: SmallVec<[u32; 64]> = SmallVec::new();
         self.desk.wheel.expire(self.desk.now, |slot| due.push(slot));
         for slot in due {
             let Some(key) = self.desk.slots.key_at(slot) else { continue };
-            if self.stranded.get(&key).is_some_and(|stranded| stranded.until <= self.desk.now) {
-                self.count_failures(key, Failure::Unserved, 1);
-                self.end(key, CloseReason::NoWorker);
-            }
             let Some(conn) = self.desk.slots.get_mut(key) else { continue };
             if conn.deadline() <= self.desk.now {
                 let is_looked_at = conn.outbox.is_sending() && !conn.is_closing;
@@ -434,11 +422,11 @@ impl Core {
                     }
                     Err(CloseReason::CloseTimeout) => self.desk.work.close.push(key),
                     // Before the end of the handshake there are no last words to wait for.
-                    Err(CloseReason::TlsTooSlow) => self.broken(key, CloseReason::TlsTooSlow),
+                    Err(CloseReason::TlsTooSlow) => self.desk.broken(key, CloseReason::TlsTooSlow),
                     Err(reason) => self.end(key, reason),
                 }
             }
-            self.schedule(key);
+            self.desk.schedule(key);
         }
     }
 }

@@ -33,14 +33,14 @@ impl Core {
         let since = (self.desk.settings.unix_time)();
         let Some((user, info)) = self.desk.slots.get(conn.key).map(|conn| conn.who()) else { return };
         let present = Present { conn, user: user.cloned(), info: info.map(Box::from), since };
-        let owner = self.hub.owner_of(channel.as_str());
+        let owner = self.desk.owner_of(&channel);
         self.desk.send(owner, Mail::Arrive { channel, present: Box::new(present) });
     }
 
     /// A subscription ends.
     pub(super) fn announce_departure(&mut self, sub: SubKey) {
         let Some((conn, channel)) = self.watched(sub) else { return };
-        let owner = self.hub.owner_of(channel.as_str());
+        let owner = self.desk.owner_of(&channel);
         self.desk.send(owner, Mail::Depart { channel, conn });
     }
 
@@ -92,35 +92,29 @@ impl Core {
 
     /// Asks who is there; `key` is told.
     pub(super) fn ask_presence(&mut self, key: Key, channel: Subject) {
-        let owner = self.hub.owner_of(channel.as_str());
+        let owner = self.desk.owner_of(&channel);
         let asker = self.desk.address(key);
         self.desk.send(owner, Mail::Who { channel, asker });
     }
 
     /// The owner has answered.
     pub(super) fn tell_presence(&mut self, key: Key, channel: &Subject, roster: Option<&Roster>) {
-        let (settings, now) = (&self.desk.settings, self.desk.now);
-        let Some(conn) = self.desk.slots.get_mut(key) else { return };
-        if let Err(reason) = conn.push_presence(channel, roster, settings, now) {
-            self.end(key, reason);
-        }
-        self.desk.work.resume.push(key);
-        self.desk.mark_dirty(key);
+        self.desk.answer(key, |conn, settings, now| conn.push_presence(channel, roster, settings, now));
     }
 
     /// A worker asks, by a request to `tg.presence.<channel>`. Whoever listens to its reply subject on its shard is told, so
     /// that the answer is a tell.
     pub(super) fn publish_presence(&mut self, channel: &Subject, publish: Publish) {
-        let owner = self.hub.owner_of(channel.as_str());
+        let owner = self.desk.owner_of(&channel);
         if owner != self.desk.place {
-            return self.send_on(publish.from, owner, Mail::Publish(Box::new(publish)));
+            return self.desk.send_on(publish.from, owner, Mail::Publish(Box::new(publish)));
         }
-        let Some(roster) = self.hub.engine.roster(channel) else { return self.tell_nobody_there(&publish) };
+        let Some(roster) = self.hub.engine.roster(channel) else { return self.desk.tell_nobody_there(&publish) };
         let (Some(from), Some(reply)) = (publish.from, &publish.message.reply) else { return };
         let payload = Roster::to_json(Some(&roster), channel).into_bytes().into();
         let message = Arc::new(Message { subject: reply.clone(), reply: None, headers: None, payload });
         let delivery = Publish::new(message, None).to_workers(false);
-        self.send_on(Some(from), from.address.place, Mail::Deliver(Box::new(delivery)));
+        self.desk.send_on(Some(from), from.address.place, Mail::Deliver(Box::new(delivery)));
     }
 
     // --- where a user is -----------------------------------------------------------------------------------------------
@@ -152,12 +146,6 @@ impl Core {
 
     /// A shard has answered.
     pub(super) fn found(&mut self, key: Key, found: Found) {
-        let (settings, now) = (&self.desk.settings, self.desk.now);
-        let Some(conn) = self.desk.slots.get_mut(key) else { return };
-        if let Err(reason) = conn.found(found, settings, now) {
-            self.end(key, reason);
-        }
-        self.desk.work.resume.push(key);
-        self.desk.mark_dirty(key);
+        self.desk.answer(key, |conn, settings, now| conn.found(found, settings, now));
     }
 }

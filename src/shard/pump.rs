@@ -43,14 +43,14 @@ impl Core {
         let claim = if tls::asks_to_resume(hello) { Claim::Ticket } else { Claim::Nothing };
         let Settings { handshakes_waiting_max: waiting_max, handshake_wait: wait, .. } = *self.desk.settings;
         if let Some(refused) = self.handshakes.arrive(key, claim, self.desk.now, Patience { waiting_max, wait }) {
-            self.broken(refused, CloseReason::HandshakeRefused);
+            self.desk.broken(refused, CloseReason::HandshakeRefused);
         }
     }
 
     /// Refuses those whose clients have given up by now, so that no work is spent on them.
     pub(super) fn refuse_overdue_handshakes(&mut self) {
         while let Some(key) = self.handshakes.overdue(self.desk.now) {
-            self.broken(key, CloseReason::HandshakeRefused);
+            self.desk.broken(key, CloseReason::HandshakeRefused);
         }
     }
 
@@ -69,7 +69,7 @@ impl Core {
             let parked = std::mem::take(&mut self.desk.parked);
             for key in parked {
                 if let Some(conn) = self.desk.slots.get_mut(key) {
-                    conn.is_parked = self.stranded.contains_key(&key) || self.lines.is_long(key);
+                    conn.is_parked = self.stranded.contains(key) || self.lines.is_long(key);
                     self.desk.work.resume.push(key);
                 }
             }
@@ -124,7 +124,7 @@ impl Core {
         if !conn.is_paused() {
             self.desk.work.receive.push(key);
         }
-        self.schedule(key);
+        self.desk.schedule(key);
     }
 
     /// Returns how many of the wire's bytes were used.

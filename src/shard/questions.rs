@@ -34,7 +34,7 @@ impl Core {
         let id = self.begin_question(&publish, places);
         for (id, place) in id.into_iter().flat_map(|id| places.iter().map(move |place| (id, place))) {
             let question = Question { id, home: self.desk.place, delivery: publish.to_clients(position) };
-            self.send_on(publish.from, place, Mail::Question(Box::new(question)));
+            self.desk.send_on(publish.from, place, Mail::Question(Box::new(question)));
         }
     }
 
@@ -48,9 +48,9 @@ impl Core {
             self.put_question(key, id, &publish.message.payload);
         } else {
             self.asked(id, self.desk.place, &[]);
-            let can_answer = self.desk.slots.get(key).is_some_and(|conn| conn.can_answer(&self.desk.settings));
+            let can_answer = self.desk.can_answer(key);
             if !can_answer {
-                self.push_to(key, 0, &Rc::new(Event::new(publish.message, None)));
+                self.desk.push_to(key, 0, &Rc::new(Event::new(publish.message, None)));
             }
         }
     }
@@ -71,7 +71,7 @@ impl Core {
         let id = if places.is_empty() { None } else { self.hub.questions.begin(requester, places, until) };
         if id.is_none() {
             self.desk.counters().questions_unanswerable.add(1);
-            self.tell_nobody_there(publish);
+            self.desk.tell_nobody_there(publish);
         }
         id
     }
@@ -86,28 +86,18 @@ impl Core {
         // Whoever turns out to be too slow leaves after this.
         self.desk.send(home, Mail::Asked { id, from: place, keys: keys.clone() });
         keys.into_iter().for_each(|key| self.put_question(key, id, &message.payload));
-        self.deliver(&Rc::new(Event::new(message, position)), Audience::Clients, except);
+        self.desk.fan_out(&Rc::new(Event::new(message, position)), Audience::Clients, except);
     }
 
     fn owes_answer(&mut self, key: Key, question: Open) -> bool {
-        let can_answer = self.desk.slots.get(key).is_some_and(|conn| conn.can_answer(&self.desk.settings));
+        let can_answer = self.desk.can_answer(key);
         can_answer && self.hub.asked.begin(key, question)
     }
 
     fn put_question(&mut self, key: Key, id: u64, payload: &[u8]) {
         let mut json = Vec::with_capacity(payload.len() + 64);
         control::write_question(&mut json, id, payload);
-        self.put_control(key, &json);
-    }
-
-    pub(super) fn put_control(&mut self, key: Key, json: &[u8]) {
-        let Some(conn) = self.desk.slots.get_mut(key) else { return };
-        if conn.is_overfull(&self.desk.settings) {
-            return self.end(key, CloseReason::SlowConsumer);
-        }
-        conn.push_control(json);
-        self.desk.counters().delivered.add(1);
-        self.desk.mark_dirty(key);
+        self.desk.put_control(key, &json);
     }
 
     // --- from clients --------------------------------------------------------------------------------------------------
@@ -145,11 +135,11 @@ impl Core {
     /// No answer is wanted any more. Whoever has given one meanwhile learns that it came too late.
     pub(super) fn over(&mut self, key: Key, id: u64) {
         self.hub.asked.answer(key, id);
-        let can_answer = self.desk.slots.get(key).is_some_and(|conn| conn.can_answer(&self.desk.settings));
+        let can_answer = self.desk.can_answer(key);
         if can_answer {
             let mut json = Vec::new();
             control::write_over(&mut json, id);
-            self.put_control(key, &json);
+            self.desk.put_control(key, &json);
         }
     }
 
@@ -196,7 +186,7 @@ impl Core {
             End::NobodyThere => {
                 counters.questions_unanswerable.add(1);
                 if let Some(address) = wants_no_responders {
-                    self.tell_no_responders(address, &reply);
+                    self.desk.tell_no_responders(address, &reply);
                 }
             }
             End::Gone => {

@@ -106,18 +106,13 @@ impl Core {
             // It has been unsubscribed meanwhile; the connection still counts on the answer.
             (Some(_), _) => {}
             (None, excerpt) => {
-                let (settings, now) = (&self.desk.settings, self.desk.now);
-                let Some(conn) = self.desk.slots.get_mut(key) else { return };
-                let outcome = conn.push_history(asker.tag, &subject, excerpt.as_ref(), settings, now);
-                if let Err(reason) = outcome {
-                    self.end(key, reason);
-                }
-                self.desk.work.resume.push(key);
-                self.desk.mark_dirty(key);
+                self.desk.answer(key, |conn, settings, now| {
+                    conn.push_history(asker.tag, &subject, excerpt.as_ref(), settings, now)
+                });
             }
         }
         if asker.is_registration {
-            self.registered(key);
+            self.desk.registered(key);
         }
     }
 

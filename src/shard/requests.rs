@@ -74,9 +74,7 @@ impl Core {
         if let Err(reason) = &outcome {
             self.desk.counters().closed[*reason as usize].add(1);
         }
-        let (settings, now) = (&self.desk.settings, self.desk.now);
-        let answered = self.desk.slots.get_mut(key).map(|conn| conn.accepted(outcome, settings, now));
-        self.go_on_after(key, answered);
+        self.desk.answer(key, |conn, settings, now| conn.accepted(outcome, settings, now));
     }
 
     /// A client asks what became of a request.
@@ -99,18 +97,7 @@ impl Core {
         if reading.is_none() {
             self.desk.counters().closed[CloseReason::UnknownRequest as usize].add(1);
         }
-        let (settings, now) = (&self.desk.settings, self.desk.now);
-        let answered = self.desk.slots.get_mut(key).map(|conn| conn.read(reading, settings, now));
-        self.go_on_after(key, answered);
-    }
-
-    /// An answer is written: the connection takes its next request, or ends.
-    fn go_on_after(&mut self, key: Key, answered: Option<Result<(), CloseReason>>) {
-        if let Some(Err(reason)) = answered {
-            self.end(key, reason);
-        }
-        self.desk.work.resume.push(key);
-        self.desk.mark_dirty(key);
+        self.desk.answer(key, |conn, settings, now| conn.read(reading, settings, now));
     }
 
     // --- to workers and channels ---------------------------------------------------------------------------------------
@@ -163,7 +150,7 @@ impl Core {
         };
         // First of all: being handed too much may end the worker, and then its keepers are told.
         self.keepers.entry(listener.key).or_default().insert(from);
-        self.push_to(listener.key, listener.tag, &Rc::new(Event::new(message, None)));
+        self.desk.push_to(listener.key, listener.tag, &Rc::new(Event::new(message, None)));
     }
 
     /// A connection ends: whoever has handed it requests gives them to others.
@@ -224,7 +211,7 @@ impl Core {
     fn push_recalled(&mut self, key: Key, message: Option<Message>) {
         let (Some(message), Some(conn)) = (message, self.desk.slots.get(key)) else { return };
         let before = conn.outbox.mark();
-        self.push_to(key, TAG_ADDED, &Rc::new(Event::new(message, None)));
+        self.desk.push_to(key, TAG_ADDED, &Rc::new(Event::new(message, None)));
         if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
             conn.outbox.answered(before);
         }
@@ -261,7 +248,7 @@ impl Core {
         match outcome {
             Ok(_) => {}
             Err(Dropped::Twice) => duplicate(message).into_iter().for_each(|outcome| self.desk.publish(outcome)),
-            Err(Dropped::Late | Dropped::Unknown) => self.tell_nobody_there(publish),
+            Err(Dropped::Late | Dropped::Unknown) => self.desk.tell_nobody_there(publish),
         }
     }
 

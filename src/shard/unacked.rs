@@ -38,15 +38,15 @@ impl Core {
 
     /// For one connection of this shard; one that cannot acknowledge gets it as a plain message.
     pub(super) fn keep_for_conn(&mut self, key: Key, publish: Publish) {
-        let can_answer = self.desk.slots.get(key).is_some_and(|conn| conn.can_answer(&self.desk.settings));
+        let can_answer = self.desk.can_answer(key);
         if !can_answer {
-            self.tell_nobody_there(&publish);
-            return self.push_to(key, 0, &Rc::new(Event::new(publish.message, None)));
+            self.desk.tell_nobody_there(&publish);
+            return self.desk.push_to(key, 0, &Rc::new(Event::new(publish.message, None)));
         }
         let Some(addressee) = self.own_subject(key) else { return };
         if let Some((id, text)) = self.keep(addressee, &publish) {
             self.hub.unacked.reached(id, self.desk.now);
-            self.put_control(key, &text);
+            self.desk.put_control(key, &text);
         }
     }
 
@@ -62,7 +62,7 @@ impl Core {
         let why = match outcome {
             Some(Ok(kept)) => return Some(kept),
             Some(Err(Refused::Closed)) => {
-                self.tell_nobody_there(publish);
+                self.desk.tell_nobody_there(publish);
                 None
             }
             Some(Err(Refused::Full)) => Some(bus::TOO_MANY),
@@ -89,7 +89,7 @@ impl Core {
         for place in places.iter().filter(|place| self.desk.post.mesh().is_shard(*place)).collect::<Vec<_>>() {
             let (user, text) = (user.clone(), text.clone());
             let unacked = mesh::Unacked { id, home: self.desk.place, user, text, delivery: delivery() };
-            self.send_on(from, place, Mail::Unacked(Box::new(unacked)));
+            self.desk.send_on(from, place, Mail::Unacked(Box::new(unacked)));
         }
     }
 
@@ -100,7 +100,7 @@ impl Core {
         let mut keys: Vec<Key> = Vec::new();
         self.desk.subscribers.for_each(&user, |listener, _| keys.push(listener.key));
         keys.retain(|key| {
-            let can_answer = self.desk.slots.get(*key).is_some_and(|conn| conn.can_answer(&self.desk.settings));
+            let can_answer = self.desk.can_answer(*key);
             can_answer && except != Some(self.desk.address(*key))
         });
         if !keys.is_empty() {
@@ -108,12 +108,12 @@ impl Core {
         }
         for key in keys {
             match delivery {
-                Some(_) => self.put_control(key, &text),
+                Some(_) => self.desk.put_control(key, &text),
                 None => self.put_again(key, &text),
             }
         }
         if let Some(Delivery { message, position, except, .. }) = delivery {
-            self.deliver(&Rc::new(Event::new(message, position)), Audience::Clients, except);
+            self.desk.fan_out(&Rc::new(Event::new(message, position)), Audience::Clients, except);
         }
     }
 
@@ -121,17 +121,17 @@ impl Core {
     fn put_again(&mut self, key: Key, text: &[u8]) {
         if self.desk.slots.get(key).is_some_and(|conn| conn.outbox.len() <= limits::OUTBOX_BYTES_PAUSE) {
             self.desk.counters().unacked_resent.add(1);
-            self.put_control(key, text);
+            self.desk.put_control(key, text);
         }
     }
 
     /// A client has opened: the home of its user hears of it, after it has heard that this shard listens.
     pub(super) fn announce_user(&mut self, key: Key, user: Subject) {
-        if !self.desk.slots.get(key).is_some_and(|conn| conn.can_answer(&self.desk.settings)) {
+        if !self.desk.can_answer(key) {
             return;
         }
         let from = self.desk.address(key);
-        let home = self.hub.owner_of(user.as_str());
+        let home = self.desk.owner_of(&user);
         self.desk.send(home, Mail::Came { user, from });
     }
 
@@ -149,7 +149,7 @@ impl Core {
     pub(super) fn catch_up(&mut self, key: Key, texts: &[Arc<[u8]>]) {
         let Some(conn) = self.desk.slots.get(key).filter(|conn| conn.can_answer(&self.desk.settings)) else { return };
         let before = conn.outbox.mark();
-        texts.iter().for_each(|text| self.put_control(key, text));
+        texts.iter().for_each(|text| self.desk.put_control(key, text));
         if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
             conn.outbox.answered(before);
         }
@@ -163,7 +163,7 @@ impl Core {
         let user = self.desk.slots.get(key).and_then(|conn| conn.websocket()?.1.user()).cloned();
         let home = id.map(Unacked::home_of).filter(|home| {
             let subject = user.as_ref().and_then(User::subject);
-            let is_users = subject.is_some_and(|subject| self.hub.owner_of(subject.as_str()) == *home);
+            let is_users = subject.is_some_and(|subject| self.desk.owner_of(&subject) == *home);
             is_users || *home == self.desk.place
         });
         let (Some(id), Some(home)) = (id, home) else {

@@ -1,20 +1,32 @@
 //! What every feature of a shard works with: the connections, their subscriptions, and the letters and submissions that leave with
 //! this turn.
 
+mod errands;
+mod fan_out;
+mod output;
+mod single;
+mod trail;
+
+pub(super) use errands::Errand;
+pub(super) use trail::Trail;
+
 use std::sync::Arc;
 
+use log::{Level, log};
+
 use crate::base::{Address, Fold, Key, Place, Slots, Tick, Wheel};
-use crate::conn::Conn;
 use crate::conn::held::Held;
 use crate::conn::settings::Settings;
-use crate::hub::{Listeners, SubKey};
+use crate::conn::{Conn, Peer, Sealing};
+use crate::hub::{self, Listener, Listeners, SubKey};
 use crate::mesh::{Mail, Post, Publish};
 use crate::proto::CloseReason;
 use crate::proto::event::Message;
+use crate::proto::subject::Subject;
 
 use super::Parts;
 use super::counters::Counters;
-use super::errands::{Errand, Errands};
+use errands::Errands;
 
 pub(super) struct Desk {
     pub place: Place,
@@ -33,6 +45,9 @@ pub(super) struct Desk {
     /// Publishers that wait for room in other shards' mailboxes.
     pub parked: Vec<Key>,
     pub errands: Errands,
+    pub trail: Trail,
+    /// Batches that wait to be used again.
+    pub sealing: Sealing,
     pub now: Tick,
 }
 
@@ -60,6 +75,8 @@ impl Desk {
             work: Work::default(),
             parked: Vec::new(),
             errands: Errands::default(),
+            trail: Trail::new(parts.place, parts.mesh.shards()),
+            sealing: Sealing::default(),
             now: parts.now,
         }
     }
@@ -118,6 +135,56 @@ impl Desk {
     /// Ends a subscription.
     pub fn withdraw(&mut self, sub: SubKey) {
         self.errands.push(Errand::Withdraw(sub));
+    }
+
+    /// The shard that owns a channel: the same on every shard.
+    pub fn owner_of(&self, subject: &Subject) -> Place {
+        hub::owner_of(subject.as_str(), self.post.mesh().shards())
+    }
+
+    /// Whether `key` is a client that takes questions and messages to acknowledge.
+    pub fn can_answer(&self, key: Key) -> bool {
+        self.slots.get(key).is_some_and(|conn| conn.can_answer(&self.settings))
+    }
+
+    /// The subscription of `key` to a channel.
+    pub fn sub_of(&self, key: Key, subject: &Subject) -> Option<SubKey> {
+        let subs = self.slots.get(key)?.subs();
+        subs.iter().copied().find(|sub| self.subscribers.subject(*sub) == Some(subject))
+    }
+
+    /// A subscription ends: what is held back of its channel is not wanted any more.
+    pub fn forget_held(&mut self, sub: SubKey) {
+        let Some(Listener { key, .. }) = self.subscribers.listener(sub) else { return };
+        let Some(channel) = self.subscribers.subject(sub) else { return };
+        if let Some(conn) = self.slots.get_mut(key) {
+            conn.forget_held(key, channel, &mut self.held);
+        }
+    }
+
+    /// Has the wheel look at a connection not later than its deadline.
+    pub fn schedule(&mut self, key: Key) {
+        if let Some(conn) = self.slots.get(key) {
+            self.wheel.promise(key.slot, conn.deadline());
+        }
+    }
+
+    /// Ends `key` without last words: its peer cannot hear them.
+    pub fn broken(&mut self, key: Key, reason: CloseReason) {
+        self.end(key, reason);
+        self.work.close.push(key);
+    }
+
+    /// A connection has ended, or was refused: counted, and said in the log.
+    pub fn count_end(&self, reason: CloseReason, peer: Peer) {
+        let row = reason.row();
+        self.counters().closed[reason as usize].add(1);
+        // Strangers can cause it as often as they like, so the log folds it; at debug level it has every line.
+        if row.level > Level::Info {
+            log!(row.level, "{peer} ended: {} ({})", row.words, row.name);
+        } else if let Some(left_out) = self.fold.say(&("end", row.name), self.now) {
+            log!(row.level, "{peer} ended: {} ({}){left_out}", row.words, row.name);
+        }
     }
 
     /// What a parked connection waited for has come.

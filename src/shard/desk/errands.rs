@@ -15,10 +15,8 @@ use crate::limits;
 use crate::mesh::{Lane, Mail, Publish};
 use crate::proto::CloseReason;
 
-use super::Core;
-
 #[derive(Debug)]
-pub(super) enum Errand {
+pub(in crate::shard) enum Errand {
     End(Key, CloseReason),
     Withdraw(SubKey),
     /// From this shard to itself.
@@ -27,7 +25,7 @@ pub(super) enum Errand {
 }
 
 #[derive(Default)]
-pub(super) struct Errands {
+pub(in crate::shard) struct Errands {
     ends: VecDeque<(Key, CloseReason)>,
     withdrawals: VecDeque<SubKey>,
     tells: VecDeque<Mail>,
@@ -51,7 +49,7 @@ impl Errands {
         self.count == 0
     }
 
-    fn next(&mut self) -> Option<Errand> {
+    pub fn next(&mut self) -> Option<Errand> {
         if self.is_empty() {
             return None;
         }
@@ -68,27 +66,5 @@ impl Errands {
         self.withdrawals.shrink_to(limits::TURN_ENTRIES_KEPT);
         self.tells.shrink_to(limits::TURN_ENTRIES_KEPT);
         self.asks.shrink_to(limits::TURN_ENTRIES_KEPT);
-    }
-}
-
-impl Core {
-    /// Does all errands, and those that they make. To be called after each step, letter and piece of a turn's work.
-    #[inline]
-    pub(super) fn settle(&mut self) {
-        if !self.desk.errands.is_empty() {
-            self.run_errands();
-        }
-    }
-
-    #[cold]
-    fn run_errands(&mut self) {
-        while let Some(errand) = self.desk.errands.next() {
-            match errand {
-                Errand::End(key, reason) => self.end(key, reason),
-                Errand::Withdraw(sub) => self.withdraw(sub),
-                Errand::Letter(mail) => self.read(mail),
-                Errand::Publish(publish) => self.publish(publish),
-            }
-        }
     }
 }

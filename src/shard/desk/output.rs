@@ -1,0 +1,62 @@
+//! What the turn hands to the driver.
+
+use crate::base::{Batch, Key};
+use crate::proto::replay::GapReason;
+
+use super::Desk;
+
+impl Desk {
+    /// The batch that `key` sends this turn.
+    pub fn fill(&mut self, key: Key) -> Option<Box<Batch>> {
+        let mut conn = self.slots.get_mut(key)?;
+        if conn.is_holding {
+            self.release(key, false);
+            conn = self.slots.get_mut(key)?;
+        }
+        conn.is_dirty = false;
+        match conn.fill(&mut self.sealing) {
+            Ok(batch) => batch,
+            Err(reason) => {
+                self.broken(key, reason);
+                None
+            }
+        }
+    }
+
+    /// Frames some of what is held back, if the last batch has gone; or all of it, before the last words.
+    pub fn release(&mut self, key: Key, is_all: bool) {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        let released = conn.release(key, &mut self.held, is_all);
+        self.counters().delivered.add(released.events);
+        self.counters().gaps(GapReason::Slow).add(released.gaps);
+    }
+
+    /// True once, when everything has been sent and the sending half may end; closes at once if the peer has ended too.
+    pub fn is_last_word_said(&mut self, key: Key) -> bool {
+        let Some(conn) = self.slots.get_mut(key) else { return false };
+        if !conn.is_flushed() {
+            return false;
+        }
+        if conn.is_peer_finished {
+            self.work.close.push(key);
+            return false;
+        }
+        conn.begin_linger(self.now)
+    }
+
+    /// Whether the driver is to receive for `key`.
+    pub fn begin_receive(&mut self, key: Key) -> bool {
+        let Some(conn) = self.slots.get_mut(key) else { return false };
+        let may_receive = !conn.is_receiving && !conn.is_peer_finished && !conn.is_closing && !conn.is_paused();
+        if may_receive {
+            conn.is_receiving = true;
+        }
+        may_receive
+    }
+
+    /// Whether the driver is to close `key`: true once.
+    pub fn begin_close(&mut self, key: Key) -> bool {
+        let Some(conn) = self.slots.get_mut(key) else { return false };
+        !std::mem::replace(&mut conn.is_closing, true)
+    }
+}

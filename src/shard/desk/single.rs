@@ -1,0 +1,102 @@
+//! From the gateway to one connection.
+
+use std::rc::Rc;
+
+use crate::base::{Address, Key, Tick};
+use crate::conn::settings::Settings;
+use crate::conn::{Conn, Pushed};
+use crate::mesh::{Mail, Publish, Publisher};
+use crate::proto::CloseReason;
+use crate::proto::event::{Event, Position};
+use crate::proto::subject::Subject;
+
+use super::Desk;
+
+impl Desk {
+    /// What is for one connection alone has no channel, hence no channel's rule.
+    pub fn push_to(&mut self, key: Key, tag: u32, event: &Rc<Event>) {
+        let Desk { slots, held, settings, .. } = self;
+        let Some(conn) = slots.get_mut(key) else { return };
+        let number = settings.channels.fallback();
+        let pushed = conn.push_behind(key, tag, event, settings.channels.rule(number), held, settings);
+        match pushed {
+            Pushed::Framed(last) => {
+                self.counters().delivered.add(1);
+                self.mark_dirty(key);
+                last.into_iter().for_each(|sub| self.withdraw(sub));
+            }
+            _ => {
+                self.counters().count_lost(number, pushed);
+                self.end(key, CloseReason::SlowConsumer);
+            }
+        }
+    }
+
+    /// A control message to one client.
+    pub fn put_control(&mut self, key: Key, json: &[u8]) {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        if conn.is_overfull(&self.settings) {
+            return self.end(key, CloseReason::SlowConsumer);
+        }
+        conn.push_control(json);
+        self.counters().delivered.add(1);
+        self.mark_dirty(key);
+    }
+
+    /// An answer to what a connection has asked: it takes its next request, or ends.
+    pub fn answer(&mut self, key: Key, write: impl FnOnce(&mut Conn, &Settings, Tick) -> Result<(), CloseReason>) {
+        let written = self.slots.get_mut(key).map(|conn| write(conn, &self.settings, self.now));
+        if let Some(Err(reason)) = written {
+            self.end(key, reason);
+        }
+        self.work.resume.push(key);
+        self.mark_dirty(key);
+    }
+
+    /// One registration that `key` waits for is done.
+    pub fn registered(&mut self, key: Key) {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        if conn.registered() {
+            self.work.resume.push(key);
+            self.mark_dirty(key);
+        }
+    }
+
+    // --- back to the publisher ---------------------------------------------------------------------------------------
+
+    /// A publisher, of any shard, hears the position of its message.
+    pub fn tell_published(&mut self, from: Publisher, number: u32, position: Option<Position>) {
+        let Address { place, key } = from.address;
+        self.send(place, Mail::Published { key, number, position });
+    }
+
+    /// The message that `key` published, and called `number`, has its position.
+    pub fn published(&mut self, key: Key, number: u32, position: Option<Position>) {
+        self.answer(key, |conn, settings, now| conn.published(number, position, settings, now));
+    }
+
+    /// A publisher, of any shard, hears that its message reached no subscriber; `reply` is where it waits for the answer.
+    pub fn tell_no_responders(&mut self, to: Address, reply: &Subject) {
+        let Address { place, key } = to;
+        self.send(place, Mail::NoResponders { key, reply: reply.clone() });
+    }
+
+    /// The same, if the publisher wants to hear it.
+    pub fn tell_nobody_there(&mut self, publish: &Publish) {
+        let Some(from) = publish.from.filter(|from| from.wants_no_responders) else { return };
+        let Some(reply) = &publish.message.reply else { return };
+        self.tell_no_responders(from.address, reply);
+    }
+
+    /// The same, to a connection of this shard.
+    pub fn no_responders(&mut self, key: Key, reply: &Subject) {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        if conn.is_overfull(&self.settings) {
+            return self.end(key, CloseReason::SlowConsumer);
+        }
+        if let Some(sub) = conn.push_no_responders(reply) {
+            self.withdraw(sub);
+        }
+        self.mark_dirty(key);
+    }
+}

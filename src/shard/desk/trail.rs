@@ -1,0 +1,61 @@
+//! Where publications have gone since the last PING: its PONG comes after all of them (`barrier`).
+
+use crate::base::Place;
+use crate::hub::PlaceSet;
+use crate::mesh::{Lane, Mail, Publisher};
+
+use super::Desk;
+
+pub(in crate::shard) struct Trail {
+    own: Place,
+    /// Where this shard has sent publications of its own connections since the last round, by their lane.
+    pub asked: PlaceSet,
+    pub told: PlaceSet,
+    /// And, by their origin, where it has sent on others' publications since their last mark: as an owner, and for members who left.
+    pub relayed: Vec<PlaceSet>,
+    pub relayed_again: Vec<PlaceSet>,
+}
+
+impl Trail {
+    pub fn new(own: Place, shards: u16) -> Trail {
+        let relayed = vec![PlaceSet::default(); shards.into()];
+        let relayed_again = relayed.clone();
+        let (asked, told) = Default::default();
+        Trail { own, asked, told, relayed, relayed_again }
+    }
+
+    /// A letter about something that was published at `origin` goes to the shard `to`.
+    fn sent_on(&mut self, origin: Place, to: Place, lane: Lane) {
+        match lane {
+            Lane::Ask if origin == self.own => self.asked.insert(to),
+            Lane::Tell if origin == self.own => self.told.insert(to),
+            _ => {
+                if let Some(relayed) = self.relayed.get_mut(origin.index()) {
+                    relayed.insert(to);
+                }
+            }
+        }
+    }
+
+    /// The same, because a member of a queue group has left: mostly after a letter that was a tell itself.
+    pub fn sent_on_again(&mut self, origin: Option<Place>, to: Place) {
+        if origin == Some(self.own) {
+            return self.told.insert(to);
+        }
+        let relayed = origin.and_then(|origin| self.relayed_again.get_mut(origin.index()));
+        relayed.into_iter().for_each(|relayed| relayed.insert(to));
+    }
+}
+
+impl Desk {
+    /// Sends on what a publisher has published, or what comes of it.
+    pub fn send_on(&mut self, from: Option<Publisher>, to: Place, mail: Mail) {
+        if let Some(from) = from
+            && to != self.place
+            && self.post.mesh().is_shard(to)
+        {
+            self.trail.sent_on(from.address.place, to, mail.lane());
+        }
+        self.send(to, mail);
+    }
+}
