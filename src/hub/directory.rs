@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::patterns::Trie;
 use super::{Recipients, SubKey, mix};
 use crate::base::{Address, Key, Place};
-use crate::proto::subject::Pattern;
+use crate::proto::subject::{Pattern, Subject};
 
 /// One subscription, anywhere in the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,6 +90,16 @@ impl Directory {
     pub fn draw(&mut self) -> u64 {
         self.draws = self.draws.wrapping_add(1);
         mix(self.draws)
+    }
+
+    /// The workers that get a message on `subject`.
+    pub fn workers(&mut self, subject: &Subject, except: Option<Address>) -> Recipients {
+        let mut recipients = Recipients::default();
+        if !self.members.is_empty() {
+            let draw = self.draw();
+            self.collect(subject.as_str(), draw, &[], except, &mut recipients);
+        }
+        recipients
     }
 
     /// Adds who gets a message on `subject`: plain subscriptions' places, and of each queue group the member that

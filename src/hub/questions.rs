@@ -4,11 +4,11 @@
 //! ```text
 //!  home (the shard of tg.conn.<id>, the owner of tg.user.<user>)            a place with listeners
 //!
-//!  Questions::begin ------- the question ------------------------------->   Asked::begin, for each connection that can answer
-//!  Questions::reported <--- these connections have been asked -----------
-//!  Questions::answered <--- its answer ----------------------------------   Asked::answer
-//!  Questions::left <------- it has left without one ---------------------   Asked::leave
-//!  Questions::late
+//!  PendingQuestions::begin ------- the question ------------------------------->   OwedAnswers::begin, for each connection that can answer
+//!  PendingQuestions::reported <--- these connections have been asked -----------
+//!  PendingQuestions::answered <--- its answer ----------------------------------   OwedAnswers::answer
+//!  PendingQuestions::left <------- it has left without one ---------------------   OwedAnswers::leave
+//!  PendingQuestions::late
 //!       '--> Over: once for each question. Who was asked besides is told so.
 //! ```
 //!
@@ -73,7 +73,7 @@ struct Pending {
 }
 
 /// The questions of a home.
-pub struct Questions {
+pub struct PendingQuestions {
     pending: AHashMap<u64, Pending>,
     deadlines: BTreeSet<(Tick, u64)>,
     own: Place,
@@ -92,10 +92,10 @@ pub fn is_question(message: &Message) -> bool {
         && !matches!(Destination::of(reply), Destination::Event | Destination::Request(_))
 }
 
-impl Questions {
-    pub fn new(own: Place, seed: u32) -> Questions {
+impl PendingQuestions {
+    pub fn new(own: Place, seed: u32) -> PendingQuestions {
         let seed = mix(seed.into());
-        Questions { pending: AHashMap::new(), deadlines: BTreeSet::new(), own, seed, serial: 0 }
+        PendingQuestions { pending: AHashMap::new(), deadlines: BTreeSet::new(), own, seed, serial: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -149,7 +149,7 @@ impl Questions {
         if until <= now { Some((id, self.end(id, End::Late)?)) } else { None }
     }
 
-    /// When [`Questions::late`] has one.
+    /// When [`PendingQuestions::late`] has one.
     pub fn deadline(&self) -> Tick {
         self.deadlines.first().map_or(Tick::NEVER, |(until, _)| *until)
     }
@@ -172,7 +172,7 @@ impl Questions {
 
 /// What this shard's connections have been asked and have not answered.
 #[derive(Default)]
-pub struct Asked {
+pub struct OwedAnswers {
     open: AHashMap<Key, SmallVec<[Open; 1]>>,
     /// Answers to nothing, since the connection was asked last.
     strays: AHashMap<Key, u32>,
@@ -185,7 +185,7 @@ pub struct Open {
     pub home: Place,
 }
 
-impl Asked {
+impl OwedAnswers {
     /// Connections that owe an answer.
     pub fn len(&self) -> usize {
         self.open.len()

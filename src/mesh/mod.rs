@@ -11,6 +11,7 @@
 //! are stuck takes no asks. Whoever asks too much finds its queue full, and stops reading from its publishers.
 
 mod post;
+pub mod questions;
 
 pub use post::{Mailbox, Mesh, Post};
 
@@ -27,6 +28,8 @@ use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
 use crate::proto::user::User;
+
+use questions::QuestionMail;
 
 /// One letter. Its lane is [`Mail::lane`].
 #[derive(Debug)]
@@ -121,19 +124,6 @@ pub enum Mail {
         id: RequestId,
         worker: Address,
     },
-    /// To a question's home: these connections of the sending shard have been asked.
-    Asked {
-        id: u64,
-        from: Place,
-        keys: Vec<Key>,
-    },
-    /// To a question's home: a client's answer.
-    Answer(Box<Answer>),
-    /// To a question's home: this connection will not answer any more.
-    Left {
-        id: u64,
-        from: Address,
-    },
     /// To the home of what a user has to acknowledge: a connection of the sending shard has come that can. Behind its `Join`.
     Came {
         user: Subject,
@@ -152,17 +142,12 @@ pub enum Mail {
         worker: Address,
     },
 
+    /// Asks and tells about questions to clients.
+    Questions(QuestionMail),
+
     // --- tells: to those who listen, or back to who asked ---
     /// To a shard with listeners: everybody there whose subscription matches.
     Deliver(Box<Delivery>),
-    /// To a shard with listeners: the same, and those that can answer are asked; `Asked` says which. That is mail, but one for
-    /// one, and an ask: it does not keep this shard from taking tells.
-    Question(Box<Question>),
-    /// To a shard with a connection that was asked: no answer is wanted any more.
-    Over {
-        key: Key,
-        id: u64,
-    },
     /// To a shard with listeners: those that can have to acknowledge this; `Reached` says whether there are any, like `Asked`.
     Unacked(Box<Unacked>),
     /// To the shard of a connection that has come: what its user has to acknowledge.
@@ -328,23 +313,6 @@ impl Publish {
     }
 }
 
-/// A message that wants an answer, from the shard that waits for that.
-#[derive(Debug)]
-pub struct Question {
-    pub id: u64,
-    pub home: Place,
-    pub delivery: Delivery,
-}
-
-/// A client's answer, as it goes to whoever has asked.
-#[derive(Debug)]
-pub struct Answer {
-    pub id: u64,
-    pub from: Address,
-    pub headers: Box<[u8]>,
-    pub payload: Box<[u8]>,
-}
-
 /// A message that has to be acknowledged, from the shard that waits for that.
 #[derive(Debug)]
 pub struct Unacked {
@@ -408,8 +376,7 @@ impl Mail {
                 publish.message.payload.len()
             }
             Mail::Deliver(delivery) | Mail::Direct { delivery, .. } => delivery.message.payload.len(),
-            Mail::Question(question) => question.delivery.message.payload.len(),
-            Mail::Answer(answer) => answer.payload.len(),
+            Mail::Questions(mail) => mail.payload_bytes(),
             Mail::Unacked(unacked) => unacked.text.len(),
             Mail::CatchUp { texts, .. } => texts.iter().map(|text| text.len()).sum(),
             Mail::Replayed(replayed) => replayed.excerpt.as_ref().map_or(0, Excerpt::payload_bytes),
@@ -424,6 +391,7 @@ impl Mail {
 
     pub fn lane(&self) -> Lane {
         match self {
+            Mail::Questions(mail) => mail.lane(),
             Mail::Publish(_)
             | Mail::Spread(_)
             | Mail::Mark { .. }
@@ -443,17 +411,12 @@ impl Mail {
             | Mail::Recall { .. }
             | Mail::Hand { .. }
             | Mail::Missed { .. }
-            | Mail::Asked { .. }
-            | Mail::Answer(_)
-            | Mail::Left { .. }
             | Mail::Came { .. }
             | Mail::Reached { .. }
             | Mail::Ack(_)
             | Mail::Farewell
             | Mail::Gone { .. } => Lane::Ask,
             Mail::Deliver(_)
-            | Mail::Question(_)
-            | Mail::Over { .. }
             | Mail::Unacked(_)
             | Mail::CatchUp { .. }
             | Mail::Direct { .. }

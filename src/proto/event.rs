@@ -72,6 +72,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// A message that says no more than its status.
+    pub fn of_status(subject: Subject, status: &[u8]) -> Message {
+        Message { subject, reply: None, headers: Some(status.into()), payload: Box::default() }
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         headers::lookup(self.headers.as_deref()?, name)
     }

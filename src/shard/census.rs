@@ -47,21 +47,19 @@ pub struct Census {
 impl<D: Driver> Shard<D> {
     /// Connections, subscriptions, directory entries and letters that exist: all zero when everybody has gone.
     pub fn census(&self) -> Census {
-        Census {
+        let mut census = Census {
             connections: self.core.desk.slots.len(),
             subscriptions: self.core.desk.subscribers.len(),
-            members: self.core.hub.directory.len(),
-            live_channels: self.core.hub.engine.len().0,
-            present: self.core.hub.engine.present(),
-            unannounced: self.core.hub.engine.unannounced(),
+            members: self.core.desk.directory.len(),
+            live_channels: self.core.desk.engine.len().0,
+            present: self.core.desk.engine.present(),
+            unannounced: self.core.desk.engine.unannounced(),
             stranded: self.core.stranded.len(),
             sticky: self.core.sticky.len(),
             readers: self.core.readers.len(),
             holding: self.core.desk.held.len(),
-            requests: self.core.hub.requests.len(),
-            questions: self.core.hub.questions.len(),
-            asked: self.core.hub.asked.len(),
-            unacked: self.core.hub.unacked.len(),
+            requests: self.core.requests.len(),
+            unacked: self.core.unacked.len(),
             keepers: self.core.keepers.len(),
             recalls: self.core.recalls.len(),
             opening: self.core.opening.len(),
@@ -70,6 +68,9 @@ impl<D: Driver> Shard<D> {
             pongs_owed: self.core.barrier.len(),
             parked: self.core.desk.parked.len(),
             backlog: self.core.desk.post.backlog(),
-        }
+            ..Census::default()
+        };
+        self.core.features.count(&mut census);
+        census
     }
 }

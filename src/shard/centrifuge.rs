@@ -77,7 +77,7 @@ impl Core {
                 }
             }
             Step::Answer { command, answer } => {
-                let is_taken = self.client_answers(key, answer);
+                let is_taken = self.features.questions.client_answers(&mut self.desk, key, answer);
                 if let Some((session, outbox)) = self.desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
                     session.taken(command, is_taken, outbox);
                 }

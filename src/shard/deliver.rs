@@ -28,7 +28,6 @@ use crate::proto::event::{Event, Message, Position};
 use crate::proto::subject::Subject;
 
 use super::Core;
-use super::questions::status;
 use super::services::Failure;
 
 impl Core {
@@ -52,9 +51,9 @@ impl Core {
             }
             Destination::Service => {
                 let mut recipients = Recipients::default();
-                let draw = publish.from.map_or_else(|| self.hub.directory.draw(), |from| mix(from.address.to_bits()));
+                let draw = publish.from.map_or_else(|| self.desk.directory.draw(), |from| mix(from.address.to_bits()));
                 let subject = publish.message.subject.as_str();
-                self.hub.directory.collect(subject, draw, &[], publish.except(), &mut recipients);
+                self.desk.directory.collect(subject, draw, &[], publish.except(), &mut recipients);
                 self.give_to_workers(publish, recipients);
             }
             Destination::Event if publish.from.is_some() => self.desk.tell_nobody_there(&publish),
@@ -69,7 +68,7 @@ impl Core {
 
     /// To the workers from here, to the clients by the owner of `subject`.
     pub(super) fn publish_owned(&mut self, subject: &Subject, publish: Publish) {
-        let workers = self.hub.workers(&publish.message.subject, publish.except());
+        let workers = self.desk.directory.workers(&publish.message.subject, publish.except());
         let mut for_clients = Publish::new(publish.message.clone(), publish.from);
         match &mut for_clients.from {
             // No client listens to an inbox, and it has no positions.
@@ -87,7 +86,7 @@ impl Core {
             }
             return;
         }
-        let waits = !workers.is_empty() && self.hub.engine.may_be_repetition(&publish.message);
+        let waits = !workers.is_empty() && self.desk.engine.may_be_repetition(&publish.message);
         let publisher = publish.from.filter(|from| waits && from.address.place == self.desk.place);
         if let Some(from) = publisher {
             let number = self.lines.wait(from.address.key, publish, workers);
@@ -126,12 +125,13 @@ impl Core {
     /// The owner's part; false if the message is a repetition, which reaches nobody.
     fn publish_here(&mut self, subject: &Subject, publish: Publish) -> bool {
         if is_question(&publish.message) {
-            self.ask_user(subject, publish);
+            self.features.questions.ask_user(&mut self.desk, subject, publish);
         } else if wants_ack(&publish.message) {
             self.keep_for_user(subject, publish);
         } else {
-            match self.hub.publish(subject, &publish.message, self.desk.now) {
-                Ok((position, places)) => self.give_to_clients(publish, position, &places),
+            let mut places = PlaceSet::default();
+            match self.desk.engine.publish(subject, &publish.message, self.desk.now, &mut places) {
+                Ok(position) => self.give_to_clients(publish, position, &places),
                 Err(repetition) => {
                     self.repeated(&publish, repetition);
                     return false;
@@ -162,7 +162,7 @@ impl Core {
         let mut recipients = Recipients::default();
         let preferred = self.sticky.get(&key).map_or(&[][..], |members| members);
         let draw = mix(self.desk.address(key).to_bits());
-        self.hub.directory.collect(message.subject.as_str(), draw, preferred, None, &mut recipients);
+        self.desk.directory.collect(message.subject.as_str(), draw, preferred, None, &mut recipients);
         if !recipients.has_addressee {
             return Err(message);
         }
@@ -274,7 +274,7 @@ impl Core {
         let seat = match is_there {
             true => Some(seat),
             false if is_second_choice => None,
-            false => self.hub.directory.replace(delivery.message.subject.as_str(), &seat.queue, delivery.except),
+            false => self.desk.directory.replace(delivery.message.subject.as_str(), &seat.queue, delivery.except),
         };
         match (seat, delivery.asker, &delivery.message.reply) {
             (Some(seat), ..) if seat.member.place == self.desk.place => {
@@ -306,7 +306,7 @@ impl Core {
         }
         match command {
             Some(command) => self.obey(key, command, &publish.message),
-            None if is_question(&publish.message) => self.ask_conn(key, publish),
+            None if is_question(&publish.message) => self.features.questions.ask_conn(&mut self.desk, key, publish),
             None if wants_ack(&publish.message) => self.keep_for_conn(key, publish),
             None => self.desk.push_to(key, 0, &Rc::new(Event::new(publish.message, None))),
         }
@@ -362,11 +362,11 @@ impl Core {
 
     /// Everybody who runs on this place hears of a member; messages that waited for one are tried again.
     pub(super) fn enlist(&mut self, membership: Membership) {
-        if !self.hub.directory.contains(&membership.member) {
+        if !self.desk.directory.contains(&membership.member) {
             self.worker_came(&membership);
         }
-        self.hub.directory.enlist(membership);
-        self.hub.requests.stir();
+        self.desk.directory.enlist(membership);
+        self.requests.stir();
         if !self.stranded.is_empty() {
             self.retry_stranded();
         }
@@ -376,5 +376,5 @@ impl Core {
 /// What is said to a requester whose message is a repetition: the first one is being answered, or has been.
 pub(super) fn duplicate(message: &Message) -> Option<Message> {
     let reply = requester(message).filter(|reply| Subject::check(reply.as_str()).is_ok())?;
-    Some(status(reply.clone(), bus::DUPLICATE))
+    Some(Message::of_status(reply.clone(), bus::DUPLICATE))
 }

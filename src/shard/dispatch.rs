@@ -115,6 +115,7 @@ impl Core {
 
     /// Ends a subscription, and tells whoever knew of it.
     pub(super) fn withdraw(&mut self, sub: SubKey) {
+        self.features.subscription_ends(&mut self.desk, sub);
         if !self.readers.is_empty() {
             self.stop_reading(sub);
         }
@@ -178,7 +179,7 @@ impl Core {
             && let Some(said) = Said::parse(&message.payload)
         {
             match said {
-                Said::Answer(answer) => self.client_answers(key, answer),
+                Said::Answer(answer) => self.features.questions.client_answers(&mut self.desk, key, answer),
                 Said::Ack(id) => self.client_acks(key, id),
             };
             return;

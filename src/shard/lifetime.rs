@@ -162,10 +162,8 @@ impl Core {
             self.withdraw(sub);
         }
         self.tell_keepers(key);
-        if !self.hub.asked.is_empty() {
-            self.leave_questions(key);
-        }
-        if !self.hub.unacked.is_empty() {
+        self.features.connection_ended(&mut self.desk, key);
+        if !self.unacked.is_empty() {
             self.leave_unacked(key);
         }
         self.stranded.remove(key);

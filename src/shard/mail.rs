@@ -46,7 +46,7 @@ impl Core {
         match mail {
             Mail::Publish(publish) => self.publish_for_another(*publish),
             Mail::Spread(publish) => {
-                let workers = self.hub.workers(&publish.message.subject, publish.except());
+                let workers = self.desk.directory.workers(&publish.message.subject, publish.except());
                 self.give_to_workers(*publish, workers);
             }
             Mail::Mark { origin } => self.mark(origin),
@@ -54,18 +54,18 @@ impl Core {
             Mail::Marked { depth, onward } => self.marked(depth, onward),
             Mail::Verdict { key, number, is_taken } => self.lines.decide(key, number, is_taken),
             Mail::Join { subject, from, serial } => {
-                self.hub.engine.join(&subject, from);
+                self.desk.engine.join(&subject, from);
                 self.desk.send(from, Mail::Joined { subject, serial });
             }
-            Mail::Leave { subject, from } => self.hub.engine.leave(&subject, from),
+            Mail::Leave { subject, from } => self.desk.engine.leave(&subject, from),
             Mail::Replay(replay) => {
                 let replayed = self.look_up(*replay);
                 self.desk.send(replayed.asker.address.place, Mail::Replayed(Box::new(replayed)));
             }
             Mail::Arrive { channel, present } => self.arrived(channel, *present),
-            Mail::Depart { channel, conn } => self.hub.engine.depart(&channel, conn, self.desk.now),
+            Mail::Depart { channel, conn } => self.desk.engine.depart(&channel, conn, self.desk.now),
             Mail::Who { channel, asker } => {
-                let roster = self.hub.engine.roster(&channel).map(Box::new);
+                let roster = self.desk.engine.roster(&channel).map(Box::new);
                 self.desk.send(asker.place, Mail::Roster { key: asker.key, channel, roster });
             }
             Mail::Roster { key, channel, roster } => self.tell_presence(key, &channel, roster.as_deref()),
@@ -83,15 +83,11 @@ impl Core {
             Mail::Resign { membership } => self.resigned(&membership),
             Mail::ToConn { key, publish } => self.deliver_to_conn(key, *publish),
             Mail::Deliver(delivery) => self.delivered(*delivery),
-            Mail::Question(question) => self.question(*question),
-            Mail::Over { key, id } => self.over(key, id),
-            Mail::Asked { id, from, keys } => self.asked(id, from, &keys),
-            Mail::Answer(answer) => self.answered_by_client(*answer),
-            Mail::Left { id, from } => self.left(id, from),
+            Mail::Questions(mail) => self.features.questions.read(&mut self.desk, mail),
             Mail::Unacked(unacked) => self.offer(*unacked),
             Mail::CatchUp { key, texts } => self.catch_up(key, &texts),
             Mail::Came { user, from } => self.came(&user, from),
-            Mail::Reached { id } => self.hub.unacked.reached(id, self.desk.now),
+            Mail::Reached { id } => self.unacked.reached(id, self.desk.now),
             Mail::Ack(ack) => self.acknowledged(*ack),
             Mail::Direct { seat, delivery, is_second_choice } => self.seated(seat, *delivery, is_second_choice),
             Mail::Joined { subject, serial } => {
@@ -107,7 +103,7 @@ impl Core {
             Mail::Read { from, id, route } => self.tell_request(from, id, route),
             Mail::Recall { from, id, channel } => self.recall_request(from, id, channel),
             Mail::Hand { from, id, worker, message } => self.handed(from, id, worker, message),
-            Mail::Missed { id, worker } => self.hub.requests.missed(id, worker),
+            Mail::Missed { id, worker } => self.requests.missed(id, worker),
             Mail::Gone { worker } => self.worker_gone(worker),
             Mail::Accepted { key, outcome } => self.accepted_request(key, outcome),
             Mail::Recalled { key, channel, message } => self.recalled(key, channel, message.map(|message| *message)),

@@ -15,9 +15,9 @@
 //! - `deliver`   messages to subscribers: owner, places, connections
 //! - `replay`    what connections missed: asked of the owners, before what is live
 //! - `requests`  accepted requests: to their keepers, to workers, to those who wait for the result
+//! - `features`  what a shard does besides passing messages on
 //! - `handshakes`  whose turn it is in a storm of them
 //! - `presence`  who listens, where a channel's rule asks for it
-//! - `questions` what workers ask clients, and what becomes of it
 //! - `stranded`  messages that wait for a worker
 //! - `unacked`   what clients have to acknowledge: sent until they do, or the time is over
 //! - `lifetime`  from accept to the free slot
@@ -34,13 +34,13 @@ mod deliver;
 mod desk;
 mod dispatch;
 pub mod drain;
+mod features;
 mod handshakes;
 mod lifetime;
 mod lines;
 mod mail;
 mod presence;
 mod pump;
-mod questions;
 mod replay;
 mod requests;
 pub mod services;
@@ -63,7 +63,7 @@ use crate::conn::settings::Settings;
 use crate::driver::{Completion, Driver, ListenerId};
 use crate::hub::requests::Ids;
 use crate::hub::unacked::Bounds;
-use crate::hub::{Engine, Hub, Member, PlaceSet};
+use crate::hub::{self, Member, PlaceSet};
 use crate::limits;
 use crate::mesh::{Mailbox, Mesh};
 use crate::proto::CloseReason;
@@ -73,6 +73,7 @@ use barrier::Barrier;
 use counters::Counters;
 use desk::Desk;
 use drain::{Drain, Farewells, Listens};
+use features::Features;
 use handshakes::Handshakes;
 use lines::Lines;
 use services::Failure;
@@ -116,7 +117,9 @@ pub struct Shard<D: Driver> {
 pub(crate) struct Core {
     desk: Desk,
     entrances: Vec<Entrance>,
-    hub: Hub,
+    features: Features,
+    requests: hub::Requests,
+    unacked: hub::Unacked,
     mailbox: Mailbox,
     handshakes: Handshakes,
     stranded: Stranded,
@@ -154,17 +157,18 @@ pub enum Turn {
 impl<D: Driver> Shard<D> {
     pub fn new(driver: D, parts: Parts) -> Shard<D> {
         let settings = &parts.settings;
-        let engine = Engine::new(settings.channels.clone(), settings.history_bytes_max, parts.seed);
         // Beside what else waits for a client, they must not make it slow.
         let client_bytes_max = settings.outbox_bytes_max / 4;
         let unacked = Bounds { client_bytes_max, bytes_max: settings.unacked_bytes_max };
         let shards = parts.mesh.shards();
-        let hub = Hub::new(parts.place, shards, engine, unacked, parts.seed);
         let desk = Desk::new(&parts);
+        let features = Features::new(&parts);
         let core = Core {
             desk,
             entrances: parts.entrances,
-            hub,
+            features,
+            requests: hub::Requests::new(shards),
+            unacked: hub::Unacked::new(parts.place, unacked, parts.seed),
             mailbox: parts.mailbox,
             handshakes: Handshakes::default(),
             stranded: Stranded::default(),
@@ -217,15 +221,16 @@ impl<D: Driver> Shard<D> {
         self.core.take_mail();
         self.core.expire(|key| self.driver.taken(key));
         self.core.settle();
-        self.core.hub.engine.sweep(self.core.desk.now);
+        self.core.desk.engine.sweep(self.core.desk.now);
         self.handshake();
         self.resume_accepts();
+        self.core.work();
         self.core.resume();
         self.core.settle();
         self.core.advance_lines();
         self.core.forward_requests();
         self.core.send_again();
-        if self.core.hub.engine.announce_at() <= self.core.desk.now {
+        if self.core.desk.engine.announce_at() <= self.core.desk.now {
             self.core.announce();
         }
         self.drain();
@@ -353,14 +358,14 @@ impl Core {
         self.desk.counters().subscriptions.set(self.desk.subscribers.len() as u64);
         self.desk.counters().handshakes_waiting.set(self.handshakes.len() as u64);
         self.desk.counters().waiting.set(self.stranded.len() as u64);
-        let (channels, bytes) = self.hub.engine.kept();
-        self.desk.counters().present.set(self.hub.engine.present() as u64);
+        let (channels, bytes) = self.desk.engine.kept();
+        self.desk.counters().present.set(self.desk.engine.present() as u64);
         self.desk.counters().histories.set(channels as u64);
         self.desk.counters().history_bytes.set(bytes as u64);
-        self.desk.counters().questions.set(self.hub.questions.len() as u64);
-        self.desk.counters().unacked.set(self.hub.unacked.len() as u64);
-        self.desk.counters().requests_pending.set(self.hub.requests.pending() as u64);
-        self.desk.counters().requests_kept.set(self.hub.requests.len() as u64);
+        self.features.measure(self.desk.counters());
+        self.desk.counters().unacked.set(self.unacked.len() as u64);
+        self.desk.counters().requests_pending.set(self.requests.pending() as u64);
+        self.desk.counters().requests_kept.set(self.requests.len() as u64);
     }
 
     fn waiting_most(&self) -> usize {
@@ -372,8 +377,8 @@ impl Core {
     /// When the next turn must begin, whatever completes.
     fn next_deadline(&self) -> Tick {
         let is_crowded = self.desk.post.is_crowded();
-        let has_requests = (self.hub.requests.has_work() || self.lines.has_work()) && !is_crowded;
-        let announce_at = if is_crowded { Tick::NEVER } else { self.hub.engine.announce_at() };
+        let has_requests = (self.requests.has_work() || self.lines.has_work()) && !is_crowded;
+        let announce_at = if is_crowded { Tick::NEVER } else { self.desk.engine.announce_at() };
         let is_busy =
             !self.handshakes.is_empty() || !self.desk.work.resume.is_empty() || !self.desk.work.dirty.is_empty();
         let has_work = is_busy || has_requests;
@@ -382,13 +387,13 @@ impl Core {
             return self.desk.now;
         }
         let kept = self
-            .hub
+            .desk
             .engine
             .sweep_at()
-            .min(self.hub.requests.deadline())
-            .min(self.hub.questions.deadline())
+            .min(self.requests.deadline())
+            .min(self.features.deadline(self.desk.now, is_crowded))
             .min(self.stranded.deadline());
-        let unacked = if is_crowded { Tick::NEVER } else { self.hub.unacked.deadline() };
+        let unacked = if is_crowded { Tick::NEVER } else { self.unacked.deadline() };
         let mut deadline =
             self.desk.wheel.next().min(kept).min(unacked).min(announce_at).min(self.desk.sealing.deadline());
         if self.desk.post.backlog() > 0 {
@@ -401,7 +406,6 @@ impl Core {
     /// Looks at every connection whose time has come.
     fn expire(&mut self, mut taken: impl FnMut(Key) -> u32) {
         self.expire_requests();
-        self.end_late_questions();
         while let Some(key) = self.stranded.expired(self.desk.now) {
             self.count_failures(key, Failure::Unserved, 1);
             self.end(key, CloseReason::NoWorker);

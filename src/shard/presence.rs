@@ -46,7 +46,7 @@ impl Core {
 
     /// Of a channel that this shard owns.
     pub(super) fn arrived(&mut self, channel: Subject, present: Present) {
-        let is_back = self.hub.engine.arrive(channel, present, self.desk.now);
+        let is_back = self.desk.engine.arrive(channel, present, self.desk.now);
         self.desk.counters().returns.add(is_back.into());
     }
 
@@ -56,7 +56,7 @@ impl Core {
             if self.desk.post.is_crowded() {
                 return;
             }
-            let Some(announcement) = self.hub.engine.announcement(self.desk.now) else { return };
+            let Some(announcement) = self.desk.engine.announcement(self.desk.now) else { return };
             match announcement.change {
                 Change::Join => self.desk.counters().joins.add(1),
                 Change::Leave => self.desk.counters().leaves.add(1),
@@ -109,7 +109,7 @@ impl Core {
         if owner != self.desk.place {
             return self.desk.send_on(publish.from, owner, Mail::Publish(Box::new(publish)));
         }
-        let Some(roster) = self.hub.engine.roster(channel) else { return self.desk.tell_nobody_there(&publish) };
+        let Some(roster) = self.desk.engine.roster(channel) else { return self.desk.tell_nobody_there(&publish) };
         let (Some(from), Some(reply)) = (publish.from, &publish.message.reply) else { return };
         let payload = Roster::to_json(Some(&roster), channel).into_bytes().into();
         let message = Arc::new(Message { subject: reply.clone(), reply: None, headers: None, payload });

@@ -63,14 +63,14 @@ impl Core {
     }
 
     fn send_replay(&mut self, replay: Replay) {
-        let owner = self.hub.owner_of(replay.subject.as_str());
+        let owner = self.desk.owner_of(&replay.subject);
         self.desk.send(owner, Mail::Replay(Box::new(replay)));
     }
 
     /// The owner's part.
     pub(super) fn look_up(&mut self, replay: Replay) -> Replayed {
         let Replay { subject, since, bounds, asker } = replay;
-        let excerpt = self.hub.engine.replay(&subject, since, bounds, self.desk.now);
+        let excerpt = self.desk.engine.replay(&subject, since, bounds, self.desk.now);
         Replayed { subject, excerpt, asker }
     }
 

@@ -20,7 +20,7 @@ use crate::conn::TAG_ADDED;
 use crate::conn::accept::{self, Asked};
 use crate::conn::route::{AcceptTarget, Route, Target};
 use crate::hub::requests::{Answer, Dropped, Hand, IdempotencyKey, News, Request};
-use crate::hub::{Member, Membership};
+use crate::hub::{self, Member, Membership};
 use crate::limits;
 use crate::mesh::{Mail, Publish};
 use crate::proto::CloseReason;
@@ -51,7 +51,9 @@ impl Core {
     fn request(&mut self, asked: Asked) -> Result<Request, CloseReason> {
         let idempotency = asked.idempotency();
         // Whoever may come again has to find the same keeper, from whatever shard.
-        let keeper = idempotency.as_ref().map_or(self.desk.place, |(name, _)| self.hub.owner_of(name));
+        let keeper = idempotency
+            .as_ref()
+            .map_or(self.desk.place, |(name, _)| hub::owner_of(name, self.desk.post.mesh().shards()));
         let id = self.ids.draw(keeper);
         let route = asked.route;
         let (own, target) = accept_route(&self.desk.settings.routes[route as usize])?;
@@ -63,7 +65,7 @@ impl Core {
 
     pub(super) fn keep_request(&mut self, from: Address, request: Request) {
         let id = request.id;
-        let outcome = self.hub.requests.accept(request, self.desk.now);
+        let outcome = self.requests.accept(request, self.desk.now);
         if outcome.as_ref().is_ok_and(|receipt| receipt.id == id) {
             self.desk.counters().requests_accepted.add(1);
         }
@@ -89,7 +91,7 @@ impl Core {
     }
 
     pub(super) fn tell_request(&mut self, from: Address, id: RequestId, route: u16) {
-        let reading = self.hub.requests.read(id, route);
+        let reading = self.requests.read(id, route);
         self.desk.send(from.place, Mail::Told { key: from.key, reading: reading.map(Box::new) });
     }
 
@@ -108,9 +110,9 @@ impl Core {
             if self.desk.post.is_crowded() {
                 return;
             }
-            if let Some(news) = self.hub.requests.next_news() {
+            if let Some(news) = self.requests.next_news() {
                 self.publish_news(news);
-            } else if let Some(hand) = self.hub.requests.next_hand(&self.hub.directory) {
+            } else if let Some(hand) = self.requests.next_hand(&self.desk.directory) {
                 self.hand(hand);
             } else {
                 return;
@@ -163,7 +165,7 @@ impl Core {
     }
 
     pub(super) fn worker_gone(&mut self, worker: Address) {
-        let orphans = self.hub.requests.gone(worker);
+        let orphans = self.requests.gone(worker);
         self.desk.counters().requests_orphaned.add(orphans as u64);
     }
 
@@ -198,7 +200,7 @@ impl Core {
     }
 
     pub(super) fn recall_request(&mut self, from: Address, id: RequestId, channel: Subject) {
-        let message = self.hub.requests.old_news(id, &channel).map(|news| Box::new(self.news_message(news)));
+        let message = self.requests.old_news(id, &channel).map(|news| Box::new(self.news_message(news)));
         self.desk.send(from.place, Mail::Recalled { key: from.key, channel, message });
     }
 
@@ -236,7 +238,7 @@ impl Core {
             content_type: message.header("Content-Type"),
             body: &message.payload,
         };
-        let outcome = self.hub.requests.answer(id, answer, self.desk.now);
+        let outcome = self.requests.answer(id, answer, self.desk.now);
         let counter = match outcome {
             Ok(Status::Failed) => &self.desk.counters().requests_failed,
             Ok(_) => &self.desk.counters().requests_done,
@@ -253,7 +255,7 @@ impl Core {
     }
 
     pub(super) fn expire_requests(&mut self) {
-        let expired = self.hub.requests.expire(self.desk.now);
+        let expired = self.requests.expire(self.desk.now);
         self.desk.counters().requests_expired.add(expired as u64);
     }
 }

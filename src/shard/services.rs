@@ -74,8 +74,8 @@ impl Core {
 
     /// A member of the directory is none any more.
     pub(super) fn forget_member(&mut self, membership: &Membership) {
-        if self.hub.directory.contains(&membership.member) {
-            self.hub.directory.resign(membership);
+        if self.desk.directory.contains(&membership.member) {
+            self.desk.directory.resign(membership);
             self.worker_left(membership);
         }
     }

@@ -23,7 +23,6 @@ use crate::proto::subject::Subject;
 use crate::proto::user::User;
 
 use super::Core;
-use super::questions::status;
 
 impl Core {
     // --- from workers --------------------------------------------------------------------------------------------------
@@ -31,9 +30,8 @@ impl Core {
     /// For a user whose subject this shard owns.
     pub(super) fn keep_for_user(&mut self, user: &Subject, publish: Publish) {
         let Some((id, text)) = self.keep(user.clone(), &publish) else { return };
-        // A user's subject is no channel, where a message could be a repetition.
-        let Ok((position, places)) = self.hub.publish(user, &publish.message, self.desk.now) else { return };
-        self.offer_to(&places, id, user, &text, publish.from, || Some(publish.to_clients(position)));
+        let places = self.desk.engine.listening(user);
+        self.offer_to(&places, id, user, &text, publish.from, || Some(publish.to_clients(None)));
     }
 
     /// For one connection of this shard; one that cannot acknowledge gets it as a plain message.
@@ -45,7 +43,7 @@ impl Core {
         }
         let Some(addressee) = self.own_subject(key) else { return };
         if let Some((id, text)) = self.keep(addressee, &publish) {
-            self.hub.unacked.reached(id, self.desk.now);
+            self.unacked.reached(id, self.desk.now);
             self.desk.put_control(key, &text);
         }
     }
@@ -57,8 +55,7 @@ impl Core {
     /// The id under which an acknowledgement is waited for, and what clients are told; or the worker hears why not.
     fn keep(&mut self, addressee: Subject, publish: &Publish) -> Option<(u64, Arc<[u8]>)> {
         let message = &publish.message;
-        let outcome =
-            Demand::of(message).map(|demand| self.hub.unacked.begin(addressee, message, demand, self.desk.now));
+        let outcome = Demand::of(message).map(|demand| self.unacked.begin(addressee, message, demand, self.desk.now));
         let why = match outcome {
             Some(Ok(kept)) => return Some(kept),
             Some(Err(Refused::Closed)) => {
@@ -70,7 +67,7 @@ impl Core {
         };
         self.desk.counters().unacked_refused.add(1);
         if let (Some(reply), Some(why)) = (requester(message), why) {
-            self.desk.publish(status(reply.clone(), why));
+            self.desk.publish(Message::of_status(reply.clone(), why));
         }
         None
     }
@@ -136,10 +133,10 @@ impl Core {
     }
 
     pub(super) fn came(&mut self, user: &Subject, from: Address) {
-        if self.hub.unacked.is_empty() {
+        if self.unacked.is_empty() {
             return;
         }
-        let waiting = self.hub.unacked.came(user, self.desk.now);
+        let waiting = self.unacked.came(user, self.desk.now);
         self.desk.counters().unacked_resent.add(waiting.again);
         if !waiting.texts.is_empty() {
             self.desk.send(from.place, Mail::CatchUp { key: from.key, texts: waiting.texts });
@@ -179,7 +176,7 @@ impl Core {
     /// A connection ends: what was for it alone is over with the next of [`Core::send_again`].
     pub(super) fn leave_unacked(&mut self, key: Key) {
         if let Some(addressee) = self.own_subject(key) {
-            self.hub.unacked.leave(&addressee);
+            self.unacked.leave(&addressee);
         }
     }
 
@@ -187,7 +184,7 @@ impl Core {
 
     pub(super) fn acknowledged(&mut self, ack: Ack) {
         let Ack { id, from, user } = ack;
-        let Ok(requester) = self.hub.unacked.acknowledged(id, from, user.as_ref().map(User::token)) else {
+        let Ok(requester) = self.unacked.acknowledged(id, from, user.as_ref().map(User::token)) else {
             return self.desk.counters().acks_stray.add(1);
         };
         self.desk.counters().unacked_acknowledged.add(1);
@@ -207,7 +204,7 @@ impl Core {
             if self.desk.post.is_crowded() {
                 return;
             }
-            match self.hub.unacked.due(self.desk.now) {
+            match self.unacked.due(self.desk.now) {
                 Some(Due::Again { id, addressee, text }) => self.repeat(id, &addressee, &text),
                 Some(Due::Over { end, requester }) => self.expired(end, requester),
                 None => return,
@@ -217,10 +214,10 @@ impl Core {
 
     fn repeat(&mut self, id: u64, addressee: &Subject, text: &Arc<[u8]>) {
         if let Destination::Conn(Address { key, .. }) = Destination::of(addressee) {
-            self.hub.unacked.reached(id, self.desk.now);
+            self.unacked.reached(id, self.desk.now);
             return self.put_again(key, text);
         }
-        let places = self.hub.engine.listening(addressee);
+        let places = self.desk.engine.listening(addressee);
         self.offer_to(&places, id, addressee, text, None, || None);
     }
 
@@ -232,7 +229,7 @@ impl Core {
             End::Closed => bus::NO_RESPONDERS,
         };
         if let Some(requester) = requester {
-            self.desk.publish(status(requester, words));
+            self.desk.publish(Message::of_status(requester, words));
         }
     }
 }

@@ -33,7 +33,7 @@ fn at(ms: u64) -> Tick {
 
 #[test]
 fn the_first_answer_wins_and_the_others_hear_of_it() {
-    let mut questions = Questions::new(HOME, 7);
+    let mut questions = PendingQuestions::new(HOME, 7);
     let id = questions.begin(requester(), places(&[HOME, FAR]), at(9)).unwrap();
     assert_eq!(questions.reported(id, HOME, &[key(1)]), Reported::Waiting);
     assert_eq!(questions.answered(id, address(FAR, 2)), None, "it was not asked");
@@ -46,7 +46,7 @@ fn the_first_answer_wins_and_the_others_hear_of_it() {
 
 #[test]
 fn an_early_answer_leaves_a_place_that_reports_later() {
-    let mut questions = Questions::new(HOME, 7);
+    let mut questions = PendingQuestions::new(HOME, 7);
     let id = questions.begin(requester(), places(&[HOME, FAR]), at(9)).unwrap();
     questions.reported(id, HOME, &[key(1)]);
     assert_eq!(end_of(questions.answered(id, address(HOME, 1))), Some(End::Answered));
@@ -55,7 +55,7 @@ fn an_early_answer_leaves_a_place_that_reports_later() {
 
 #[test]
 fn nobody_there_everybody_gone_and_late_are_told_apart() {
-    let mut questions = Questions::new(HOME, 7);
+    let mut questions = PendingQuestions::new(HOME, 7);
     let id = questions.begin(requester(), places(&[HOME, FAR]), at(9)).unwrap();
     assert_eq!(questions.reported(id, HOME, &[]), Reported::Waiting);
     let Reported::Over(over) = questions.reported(id, FAR, &[]) else { panic!("all have reported") };
@@ -82,7 +82,7 @@ fn nobody_there_everybody_gone_and_late_are_told_apart() {
 
 #[test]
 fn only_so_many_are_open() {
-    let mut questions = Questions::new(HOME, 7);
+    let mut questions = PendingQuestions::new(HOME, 7);
     for _ in 0..limits::QUESTIONS_PER_SHARD_MAX {
         assert!(questions.begin(requester(), places(&[HOME]), at(9)).is_some());
     }
@@ -93,7 +93,7 @@ fn only_so_many_are_open() {
 
 #[test]
 fn a_connection_answers_what_it_was_asked_once() {
-    let mut asked = Asked::default();
+    let mut asked = OwedAnswers::default();
     let questions = [Open { id: 1, home: HOME }, Open { id: 2, home: FAR }];
     assert!(questions.iter().all(|question| asked.begin(key(1), *question)));
     assert_eq!((asked.answer(key(2), 1), asked.answer(key(1), 3)), (None, None));
@@ -104,7 +104,7 @@ fn a_connection_answers_what_it_was_asked_once() {
 
 #[test]
 fn a_connection_owes_only_so_many_answers_and_makes_up_only_so_many() {
-    let mut asked = Asked::default();
+    let mut asked = OwedAnswers::default();
     for id in 0..limits::QUESTIONS_PER_CONNECTION_MAX as u64 {
         assert!(asked.begin(key(1), Open { id, home: HOME }));
     }
@@ -155,7 +155,7 @@ fn event() -> impl Strategy<Value = Event> {
 proptest! {
     #[test]
     fn every_question_ends_once(events in proptest::collection::vec(event(), 0..80)) {
-        let mut questions = Questions::new(HOME, 7);
+        let mut questions = PendingQuestions::new(HOME, 7);
         let mut ids: Vec<u64> = Vec::new();
         let mut ended: Vec<u64> = Vec::new();
         let mut now = 0;

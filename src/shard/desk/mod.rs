@@ -18,7 +18,7 @@ use crate::base::{Address, Fold, Key, Place, Slots, Tick, Wheel};
 use crate::conn::held::Held;
 use crate::conn::settings::Settings;
 use crate::conn::{Conn, Peer, Sealing};
-use crate::hub::{self, Listener, Listeners, SubKey};
+use crate::hub::{self, Directory, Engine, Listener, Listeners, SubKey};
 use crate::mesh::{Mail, Post, Publish};
 use crate::proto::CloseReason;
 use crate::proto::event::Message;
@@ -37,6 +37,10 @@ pub(super) struct Desk {
     pub fold: Arc<Fold>,
     pub slots: Slots<Conn>,
     pub subscribers: Listeners,
+    /// The channels that this shard owns.
+    pub engine: Engine,
+    /// All subscriptions of workers, of every shard.
+    pub directory: Directory,
     /// Events that are kept back for slow clients.
     pub held: Held,
     pub post: Post,
@@ -69,6 +73,8 @@ impl Desk {
             fold: parts.fold.clone(),
             slots: Slots::new(parts.seed),
             subscribers: Listeners::new(parts.place, parts.settings.channels.clone()),
+            engine: Engine::new(parts.settings.channels.clone(), parts.settings.history_bytes_max, parts.seed),
+            directory: Directory::default(),
             held: Held::default(),
             post: Post::new(parts.mesh.clone(), parts.place),
             wheel: Wheel::new(parts.now),

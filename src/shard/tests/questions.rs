@@ -151,7 +151,7 @@ fn whoever_asks_hears_that_the_time_is_over() {
     assert_quiet(&bench);
     ask(&mut bench, &worker, "tg.user.ann", "_INBOX.1", "Tg-Timeout: 18446744073709551615\r\n");
     let home = owner_of("tg.user.ann", 2).index();
-    let left = bench.core(home).hub.questions.deadline().since(bench.world.now());
+    let left = bench.core(home).features.deadline(Tick::ZERO, false).since(bench.world.now());
     assert!(left <= limits::QUESTION_TIMEOUT_MAX && left > limits::QUESTION_TIMEOUT_MAX - SECOND);
 }
 

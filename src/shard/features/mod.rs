@@ -1,0 +1,108 @@
+//! What a shard does besides passing messages on: each feature owns its state, works at the desk, and signs up here, in one line.
+//!
+//! ```text
+//!  Core --letter, step, publication--> the feature it is for --errands, letters--> Core
+//!   '----- hooks of `Feature`, to each in order: an end, a subscription's end, the turn's work, deadline, census
+//! ```
+//!
+//! Features do not call each other: what one wants of another is an errand, or a letter.
+
+pub(super) mod questions;
+
+use crate::base::{Key, Tick};
+use crate::hub::SubKey;
+
+use super::census::Census;
+use super::counters::Counters;
+use super::desk::Desk;
+use super::{Core, Parts};
+
+use questions::Questions;
+
+/// What every feature is asked. Only what concerns a feature needs an answer.
+pub(super) trait Feature {
+    /// The connection `key` has ended. Its subscriptions end with it.
+    fn connection_ended(&mut self, _desk: &mut Desk, _key: Key) {}
+
+    /// The subscription `sub` is about to go.
+    fn subscription_ends(&mut self, _desk: &mut Desk, _sub: SubKey) {}
+
+    /// The turn's part of what the feature has to do: as much as fits.
+    fn work(&mut self, _desk: &mut Desk) {}
+
+    /// When the next turn must begin for that, whatever completes. `is_crowded`: there is no room for more mail.
+    fn deadline(&self, _now: Tick, _is_crowded: bool) -> Tick {
+        Tick::NEVER
+    }
+
+    /// Sets the gauges.
+    fn measure(&self, _counters: &Counters) {}
+
+    /// Says what is left when all connections have ended.
+    fn count(&self, _census: &mut Census) {}
+
+    /// A drain has begun to send clients away.
+    fn drain(&mut self) {}
+
+    /// In a drain, whether workers have still to hear something.
+    fn owes_workers(&self) -> bool {
+        false
+    }
+}
+
+macro_rules! features {
+    ($($name:ident: $type:ty),+ $(,)?) => {
+        /// All of them, in the order in which they are asked.
+        pub(super) struct Features {
+            $(pub $name: $type,)+
+        }
+
+        impl Features {
+            pub fn new(parts: &Parts) -> Features {
+                Features { $($name: <$type>::new(parts),)+ }
+            }
+
+            pub fn connection_ended(&mut self, desk: &mut Desk, key: Key) {
+                $(self.$name.connection_ended(desk, key);)+
+            }
+
+            pub fn subscription_ends(&mut self, desk: &mut Desk, sub: SubKey) {
+                $(self.$name.subscription_ends(desk, sub);)+
+            }
+
+            pub fn deadline(&self, now: Tick, is_crowded: bool) -> Tick {
+                Tick::NEVER $(.min(self.$name.deadline(now, is_crowded)))+
+            }
+
+            pub fn measure(&self, counters: &Counters) {
+                $(self.$name.measure(counters);)+
+            }
+
+            pub fn count(&self, census: &mut Census) {
+                $(self.$name.count(census);)+
+            }
+
+            pub fn drain(&mut self) {
+                $(self.$name.drain();)+
+            }
+
+            pub fn owes_workers(&self) -> bool {
+                false $(|| self.$name.owes_workers())+
+            }
+        }
+
+        impl Core {
+            /// The turn's work of each feature, and what follows from it.
+            pub(super) fn work(&mut self) {
+                $(
+                    self.features.$name.work(&mut self.desk);
+                    self.settle();
+                )+
+            }
+        }
+    };
+}
+
+features! {
+    questions: Questions,
+}

@@ -1,0 +1,264 @@
+//! Workers ask clients: a message with a reply subject to a connection or a user, and what becomes of it.
+//!
+//! ```text
+//!  worker --> home --Question--> question, at each place with listeners --> clients that can answer
+//!              | ^ ^                |               '-------------------> the others, as a plain message
+//!              | | '----Asked-------'
+//!              | '------Answer, Left---- client_answers, connection_ended
+//!              '--> conclude: the answer, or a status, on the reply subject; Over to all others that were asked
+//! ```
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::base::{Address, Key, Place, Tick};
+use crate::hub::questions::{End, Open, Over, Reported, Requester};
+use crate::hub::{OwedAnswers, PendingQuestions, PlaceSet};
+use crate::limits;
+use crate::mesh::questions::{Answer, Question, QuestionMail};
+use crate::mesh::{Audience, Delivery, Mail, Publish};
+use crate::proto::CloseReason;
+use crate::proto::bus::{self, HeaderBlock};
+use crate::proto::control;
+use crate::proto::event::{CONN_HEADER, Event, Message, TIMEOUT_HEADER};
+use crate::proto::subject::Subject;
+
+use super::Feature;
+use crate::shard::Parts;
+use crate::shard::census::Census;
+use crate::shard::counters::Counters;
+use crate::shard::desk::Desk;
+
+pub(in crate::shard) struct Questions {
+    /// Those of which this shard is the home.
+    pending: PendingQuestions,
+    /// What this shard's connections have been asked.
+    owed: OwedAnswers,
+}
+
+impl Questions {
+    pub fn new(parts: &Parts) -> Questions {
+        Questions { pending: PendingQuestions::new(parts.place, parts.seed), owed: OwedAnswers::default() }
+    }
+
+    pub fn read(&mut self, desk: &mut Desk, mail: QuestionMail) {
+        match mail {
+            QuestionMail::Asked { id, from, keys } => self.asked(desk, id, from, &keys),
+            QuestionMail::Answer(answer) => self.answered(desk, *answer),
+            QuestionMail::Left { id, from } => self.left(desk, id, from),
+            QuestionMail::Question(question) => self.question(desk, *question),
+            QuestionMail::Over { key, id } => self.over(desk, key, id),
+        }
+    }
+
+    // --- to clients ----------------------------------------------------------------------------------------------------
+
+    /// A question to a user whose subject this shard owns. Workers that watch what flows see it anyway, and are nobody to answer.
+    pub fn ask_user(&mut self, desk: &mut Desk, user: &Subject, publish: Publish) {
+        let places = desk.engine.listening(user);
+        let Some(id) = self.begin(desk, &publish, places) else { return };
+        for place in places.iter() {
+            let question = Question { id, home: desk.place, delivery: publish.to_clients(None) };
+            desk.send_on(publish.from, place, Mail::Questions(QuestionMail::Question(question.into())));
+        }
+    }
+
+    /// A question to one connection of this shard; one that cannot answer gets it as a plain message.
+    pub fn ask_conn(&mut self, desk: &mut Desk, key: Key, publish: Publish) {
+        let mut places = PlaceSet::default();
+        places.insert(desk.place);
+        let Some(id) = self.begin(desk, &publish, places) else { return };
+        if self.owes_answer(desk, key, Open { id, home: desk.place }) {
+            self.asked(desk, id, desk.place, &[key]);
+            self.put_question(desk, key, id, &publish.message.payload);
+        } else {
+            self.asked(desk, id, desk.place, &[]);
+            if !desk.can_answer(key) {
+                desk.push_to(key, 0, &Rc::new(Event::new(publish.message, None)));
+            }
+        }
+    }
+
+    /// The id under which answers are waited for; `None` if too many are, nobody is there or its time is none: the requester
+    /// hears that.
+    fn begin(&mut self, desk: &mut Desk, publish: &Publish, places: PlaceSet) -> Option<u64> {
+        let Publish { message, from, .. } = publish;
+        let reply = message.reply.clone()?;
+        let wants_no_responders = from.filter(|from| from.wants_no_responders).map(|from| from.address);
+        let Some(timeout) = timeout(message) else {
+            desk.counters().questions_unanswerable.add(1);
+            desk.publish(Message::of_status(reply, bus::BAD_REQUEST));
+            return None;
+        };
+        let requester = Requester { reply, wants_no_responders };
+        let until = desk.now + timeout;
+        let id = if places.is_empty() { None } else { self.pending.begin(requester, places, until) };
+        if id.is_none() {
+            desk.counters().questions_unanswerable.add(1);
+            desk.tell_nobody_there(publish);
+        }
+        id
+    }
+
+    /// A question to all who listen on this shard.
+    fn question(&mut self, desk: &mut Desk, question: Question) {
+        let Question { id, home, delivery: Delivery { message, position, except, .. } } = question;
+        let mut keys: Vec<Key> = Vec::new();
+        desk.subscribers.for_each(&message.subject, |listener, _| keys.push(listener.key));
+        let place = desk.place;
+        keys.retain(|key| {
+            except != Some(Address { place, key: *key }) && self.owes_answer(desk, *key, Open { id, home })
+        });
+        // Whoever turns out to be too slow leaves after this.
+        let asked = QuestionMail::Asked { id, from: place, keys: keys.clone() };
+        desk.send(home, Mail::Questions(asked));
+        keys.into_iter().for_each(|key| self.put_question(desk, key, id, &message.payload));
+        desk.fan_out(&Rc::new(Event::new(message, position)), Audience::Clients, except);
+    }
+
+    fn owes_answer(&mut self, desk: &mut Desk, key: Key, question: Open) -> bool {
+        desk.can_answer(key) && self.owed.begin(key, question)
+    }
+
+    fn put_question(&mut self, desk: &mut Desk, key: Key, id: u64, payload: &[u8]) {
+        let mut json = Vec::with_capacity(payload.len() + 64);
+        control::write_question(&mut json, id, payload);
+        desk.put_control(key, &json);
+    }
+
+    // --- from clients --------------------------------------------------------------------------------------------------
+
+    /// A client answers; false if it was not asked that, or has answered.
+    pub fn client_answers(&mut self, desk: &mut Desk, key: Key, answer: control::Answer<'_>) -> bool {
+        let asked = answer.id.and_then(|id| Some((id, self.owed.answer(key, id)?)));
+        let Some((id, home)) = asked else {
+            desk.counters().answers_stray.add(1);
+            if !self.owed.forgive(key) {
+                desk.end(key, CloseReason::PolicyViolation);
+            }
+            return false;
+        };
+        let from = desk.address(key);
+        let mut headers = HeaderBlock::new();
+        headers.push(CONN_HEADER, &from.to_string());
+        if let Some(user) = desk.slots.get(key).and_then(|conn| conn.websocket()?.1.user()) {
+            user.push_headers(&mut headers);
+        }
+        let answer = Answer { id, from, headers: headers.finish(), payload: answer.data.into() };
+        desk.send(home, Mail::Questions(QuestionMail::Answer(answer.into())));
+        desk.park_if_crowded(key);
+        true
+    }
+
+    /// No answer is wanted any more. Whoever has given one meanwhile learns that it came too late.
+    fn over(&mut self, desk: &mut Desk, key: Key, id: u64) {
+        self.owed.answer(key, id);
+        let can_answer = desk.can_answer(key);
+        if can_answer {
+            let mut json = Vec::new();
+            control::write_over(&mut json, id);
+            desk.put_control(key, &json);
+        }
+    }
+
+    // --- at home -------------------------------------------------------------------------------------------------------
+
+    fn asked(&mut self, desk: &mut Desk, id: u64, from: Place, keys: &[Key]) {
+        match self.pending.reported(id, from, keys) {
+            Reported::Waiting => {}
+            Reported::Over(over) => self.conclude(desk, id, over),
+            Reported::TooLate => {
+                keys.iter().for_each(|key| self.tell_over(desk, id, Address { place: from, key: *key }));
+            }
+        }
+    }
+
+    fn answered(&mut self, desk: &mut Desk, answer: Answer) {
+        let Answer { id, from, headers, payload } = answer;
+        let Some(over) = self.pending.answered(id, from) else {
+            return desk.counters().answers_stray.add(1);
+        };
+        let subject = over.requester.reply.clone();
+        self.conclude(desk, id, over);
+        desk.publish(Message { subject, reply: None, headers: Some(headers), payload });
+    }
+
+    fn left(&mut self, desk: &mut Desk, id: u64, from: Address) {
+        if let Some(over) = self.pending.left(id, from) {
+            self.conclude(desk, id, over);
+        }
+    }
+
+    /// Tells everybody who waits, but for the answer itself.
+    fn conclude(&mut self, desk: &mut Desk, id: u64, over: Over) {
+        let Over { end, requester: Requester { reply, wants_no_responders }, others } = over;
+        let counters = desk.counters();
+        match end {
+            End::Answered => counters.questions_answered.add(1),
+            End::NobodyThere => {
+                counters.questions_unanswerable.add(1);
+                if let Some(address) = wants_no_responders {
+                    desk.tell_no_responders(address, &reply);
+                }
+            }
+            End::Gone => {
+                counters.questions_gone.add(1);
+                desk.publish(Message::of_status(reply, bus::GONE));
+            }
+            End::Late => {
+                counters.questions_late.add(1);
+                desk.publish(Message::of_status(reply, bus::TIMEOUT));
+            }
+        }
+        others.into_iter().for_each(|other| self.tell_over(desk, id, other));
+    }
+
+    fn tell_over(&mut self, desk: &mut Desk, id: u64, Address { place, key }: Address) {
+        desk.send(place, Mail::Questions(QuestionMail::Over { key, id }));
+    }
+}
+
+impl Feature for Questions {
+    /// It answers nothing any more.
+    fn connection_ended(&mut self, desk: &mut Desk, key: Key) {
+        if self.owed.is_empty() {
+            return;
+        }
+        let from = desk.address(key);
+        for Open { id, home } in self.owed.leave(key) {
+            desk.send(home, Mail::Questions(QuestionMail::Left { id, from }));
+        }
+    }
+
+    /// Ends the questions whose time is over.
+    fn work(&mut self, desk: &mut Desk) {
+        while let Some((id, over)) = self.pending.late(desk.now) {
+            self.conclude(desk, id, over);
+        }
+    }
+
+    fn deadline(&self, _now: Tick, _is_crowded: bool) -> Tick {
+        self.pending.deadline()
+    }
+
+    fn measure(&self, counters: &Counters) {
+        counters.questions.set(self.pending.len() as u64);
+    }
+
+    fn count(&self, census: &mut Census) {
+        census.questions = self.pending.len();
+        census.asked = self.owed.len();
+    }
+
+    fn owes_workers(&self) -> bool {
+        !self.pending.is_empty()
+    }
+}
+
+/// How long whoever asks waits for the answer; `None` if what it says of that is no number.
+fn timeout(message: &Message) -> Option<Duration> {
+    match message.header(TIMEOUT_HEADER) {
+        None => Some(limits::QUESTION_TIMEOUT),
+        Some(millis) => Some(Duration::from_millis(millis.parse().ok()?).min(limits::QUESTION_TIMEOUT_MAX)),
+    }
+}
