@@ -18,6 +18,7 @@
 mod destination;
 mod directory;
 mod engine;
+mod expects;
 mod listeners;
 pub mod patterns;
 mod places;
@@ -28,6 +29,7 @@ pub mod unacked;
 pub use destination::{Command, Destination, NoCommand};
 pub use directory::{Directory, Member, Membership, Seat};
 pub use engine::{Engine, Repetition};
+pub use expects::Expects;
 pub use listeners::{Listener, Listeners, Registration, SubKey, Withdrawal};
 pub use places::PlaceSet;
 pub use questions::{OwedAnswers, PendingQuestions};

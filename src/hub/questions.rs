@@ -19,10 +19,9 @@ use std::collections::BTreeSet;
 use ahash::AHashMap;
 use smallvec::SmallVec;
 
-use super::{Command, Destination, PlaceSet, mix};
+use super::{PlaceSet, mix};
 use crate::base::{Address, Key, Place, Tick};
 use crate::limits;
-use crate::proto::event::{ACK_HEADER, Message};
 use crate::proto::subject::Subject;
 
 /// Who waits for an outcome.
@@ -79,17 +78,6 @@ pub struct PendingQuestions {
     own: Place,
     seed: u64,
     serial: u64,
-}
-
-/// Whether `message` is for clients and wants an answer, not just an acknowledgement (`unacked`). What the gateway alone may say cannot be had said by a client, and that
-/// nobody answers is no result of a request.
-pub fn is_question(message: &Message) -> bool {
-    let Some(reply) = &message.reply else { return false };
-    let is_for_clients = ["tg.conn.", "tg.user."].iter().any(|prefix| message.subject.as_str().starts_with(prefix));
-    is_for_clients
-        && Command::of(&message.subject) == Ok(None)
-        && message.header(ACK_HEADER).is_none()
-        && !matches!(Destination::of(reply), Destination::Event | Destination::Request(_))
 }
 
 impl PendingQuestions {

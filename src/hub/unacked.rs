@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 
-use super::{Command, Destination, mix};
+use super::{Destination, mix};
 use crate::base::{Address, Place, Tick};
 use crate::limits;
 use crate::proto::control;
@@ -59,16 +59,6 @@ fn count(text: &str) -> Option<u64> {
     let text = text.trim_ascii();
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|count| is_number && *count > 0)
-}
-
-/// Whether `message` is for clients and has to be acknowledged. Elsewhere the header means nothing.
-pub fn wants_ack(message: &Message) -> bool {
-    // Asked of every message, and most have no headers.
-    if message.headers.is_none() {
-        return false;
-    }
-    let is_for_clients = ["tg.conn.", "tg.user."].iter().any(|prefix| message.subject.as_str().starts_with(prefix));
-    is_for_clients && Command::of(&message.subject) == Ok(None) && message.header(ACK_HEADER).is_some()
 }
 
 /// Where the outcome is said, if anywhere: what the gateway alone may say cannot be had said by an acknowledgement.

@@ -63,7 +63,7 @@ impl<D: Driver> Shard<D> {
             keepers: self.core.keepers.len(),
             recalls: self.core.recalls.len(),
             opening: self.core.opening.len(),
-            waiting_most: self.core.waiting_most(),
+            waiting_most: self.core.desk.waiting_most(),
             lines: self.core.lines.len(),
             pongs_owed: self.core.barrier.len(),
             parked: self.core.desk.parked.len(),

@@ -17,9 +17,8 @@ use smallvec::SmallVec;
 
 use crate::base::{Address, Key};
 use crate::conn::TAG_ADDED;
-use crate::hub::questions::is_question;
-use crate::hub::unacked::{requester, wants_ack};
-use crate::hub::{Command, Destination, Member, Membership, PlaceSet, Recipients, Repetition, Seat, mix};
+use crate::hub::unacked::requester;
+use crate::hub::{Command, Destination, Expects, Member, Membership, PlaceSet, Recipients, Repetition, Seat, mix};
 use crate::limits;
 use crate::mesh::{Audience, Delivery, Mail, Publish, Publisher, Reach};
 use crate::proto::CloseReason;
@@ -79,7 +78,7 @@ impl Core {
             Some(from) if !workers.is_empty() && !subject.is_reserved() => from.wants_no_responders = false,
             _ => {}
         }
-        let owner = self.desk.owner_of(&subject);
+        let owner = self.desk.owner_of(subject);
         if owner == self.desk.place {
             if self.publish_here(subject, for_clients) && !workers.is_empty() {
                 self.give_to_workers(publish, workers);
@@ -124,17 +123,17 @@ impl Core {
 
     /// The owner's part; false if the message is a repetition, which reaches nobody.
     fn publish_here(&mut self, subject: &Subject, publish: Publish) -> bool {
-        if is_question(&publish.message) {
-            self.features.questions.ask_user(&mut self.desk, subject, publish);
-        } else if wants_ack(&publish.message) {
-            self.keep_for_user(subject, publish);
-        } else {
-            let mut places = PlaceSet::default();
-            match self.desk.engine.publish(subject, &publish.message, self.desk.now, &mut places) {
-                Ok(position) => self.give_to_clients(publish, position, &places),
-                Err(repetition) => {
-                    self.repeated(&publish, repetition);
-                    return false;
+        match Expects::of(&publish.message) {
+            Expects::Answer => self.features.questions.ask_user(&mut self.desk, subject, publish),
+            Expects::Acknowledgement => self.keep_for_user(subject, publish),
+            Expects::Nothing => {
+                let mut places = PlaceSet::default();
+                match self.desk.engine.publish(subject, &publish.message, self.desk.now, &mut places) {
+                    Ok(position) => self.give_to_clients(publish, position, &places),
+                    Err(repetition) => {
+                        self.repeated(&publish, repetition);
+                        return false;
+                    }
                 }
             }
         }
@@ -306,9 +305,11 @@ impl Core {
         }
         match command {
             Some(command) => self.obey(key, command, &publish.message),
-            None if is_question(&publish.message) => self.features.questions.ask_conn(&mut self.desk, key, publish),
-            None if wants_ack(&publish.message) => self.keep_for_conn(key, publish),
-            None => self.desk.push_to(key, 0, &Rc::new(Event::new(publish.message, None))),
+            None => match Expects::of(&publish.message) {
+                Expects::Answer => self.features.questions.ask_conn(&mut self.desk, key, publish),
+                Expects::Acknowledgement => self.keep_for_conn(key, publish),
+                Expects::Nothing => self.desk.push_to(key, 0, &Rc::new(Event::new(publish.message, None))),
+            },
         }
     }
 

@@ -119,9 +119,7 @@ impl Core {
         if !self.readers.is_empty() {
             self.stop_reading(sub);
         }
-        if !self.desk.held.is_empty() {
-            self.desk.forget_held(sub);
-        }
+        self.desk.forget_waiting(sub);
         if self.desk.settings.channels.has_presence() {
             self.announce_departure(sub);
         }

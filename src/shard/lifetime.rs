@@ -146,13 +146,8 @@ impl Core {
         if !self.opening.remove(&key) {
             self.notify_service(key, dispatch::Kind::Close);
         }
-        if reason != CloseReason::SlowConsumer {
-            self.desk.release(key, true);
-        }
+        self.desk.frame_or_forget(key, reason);
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
-        if std::mem::take(&mut conn.is_holding) {
-            self.desk.held.forget_all(key);
-        }
         conn.end(reason, self.desk.now);
         let subs = conn.take_subs();
         if !conn.is_receiving && !conn.is_peer_finished {

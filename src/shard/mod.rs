@@ -368,12 +368,6 @@ impl Core {
         self.desk.counters().requests_kept.set(self.requests.len() as u64);
     }
 
-    fn waiting_most(&self) -> usize {
-        let clients = self.desk.slots.keys().filter_map(|key| Some((key, self.desk.slots.get(key)?)));
-        let waiting = clients.filter(|(_, conn)| !conn.is_worker());
-        waiting.map(|(key, conn)| conn.outbox.len() + self.desk.held.cost(key)).max().unwrap_or(0)
-    }
-
     /// When the next turn must begin, whatever completes.
     fn next_deadline(&self) -> Tick {
         let is_crowded = self.desk.post.is_crowded();

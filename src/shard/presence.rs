@@ -105,7 +105,7 @@ impl Core {
     /// A worker asks, by a request to `tg.presence.<channel>`. Whoever listens to its reply subject on its shard is told, so
     /// that the answer is a tell.
     pub(super) fn publish_presence(&mut self, channel: &Subject, publish: Publish) {
-        let owner = self.desk.owner_of(&channel);
+        let owner = self.desk.owner_of(channel);
         if owner != self.desk.place {
             return self.desk.send_on(publish.from, owner, Mail::Publish(Box::new(publish)));
         }

@@ -115,23 +115,6 @@ fn a_connection_owes_only_so_many_answers_and_makes_up_only_so_many() {
     assert!(asked.is_empty());
 }
 
-#[test]
-fn what_is_no_question_is_told_from_what_is() {
-    for (subject, reply, is) in [
-        ("tg.user.ann", Some("_INBOX.1"), true),
-        ("tg.user.ann", None, false),
-        ("tg.user.ann.close", Some("_INBOX.1"), false),
-        ("tg.conn.0000000000000001", Some("tg.service.x"), true),
-        ("tg.conn.0000000000000001", Some("tg.event.drain"), false),
-        ("tg.service.x", Some("_INBOX.1"), false),
-        ("room.1", Some("_INBOX.1"), false),
-    ] {
-        let [subject, reply] = [Some(subject), reply].map(|name| name.map(|name| Subject::new(name).unwrap()));
-        let message = Message { subject: subject.unwrap(), reply, headers: None, payload: Box::default() };
-        assert_eq!(is_question(&message), is, "{message:?}");
-    }
-}
-
 #[derive(Clone, Debug)]
 enum Event {
     Begin { far: bool, until: u64 },

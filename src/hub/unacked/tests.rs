@@ -58,20 +58,7 @@ fn a_header_says_how_long_and_how_often() {
 }
 
 #[test]
-fn what_is_to_be_acknowledged_is_told_from_what_is_not() {
-    for (subject, header, is) in [
-        ("tg.user.ann", "Tg-Ack: 5", true),
-        ("tg.conn.0000000000000001", "tg-ack: nonsense", true),
-        ("tg.user.ann", "Tg-Other: 5", false),
-        ("tg.user.ann.close", "Tg-Ack: 5", false),
-        ("tg.service.x", "Tg-Ack: 5", false),
-        ("room.1", "Tg-Ack: 5", false),
-    ] {
-        let headers = format!("NATS/1.0\r\n{header}\r\n\r\n").into_bytes().into();
-        let subject = Subject::new(subject).unwrap();
-        let message = Message { subject, reply: None, headers: Some(headers), payload: Box::default() };
-        assert_eq!(wants_ack(&message), is, "{message:?}");
-    }
+fn no_outcome_is_said_where_the_gateway_alone_speaks() {
     for (reply, is) in [("_INBOX.1", true), ("acks.1", true), ("tg.event.drain", false)] {
         let message = Message { reply: Some(Subject::new(reply).unwrap()), ..message("") };
         assert_eq!(requester(&message).is_some(), is, "{reply}");

@@ -8,9 +8,7 @@ use crate::base::{Address, Key, Slots};
 use crate::conn::held::Held;
 use crate::conn::settings::Settings;
 use crate::conn::{Conn, Pushed};
-use crate::hub::questions::is_question;
-use crate::hub::unacked::wants_ack;
-use crate::hub::{Listener, SubKey};
+use crate::hub::{Expects, Listener, SubKey};
 use crate::mesh::Audience;
 use crate::proto::CloseReason;
 use crate::proto::channel::RuleNumber;
@@ -72,7 +70,7 @@ impl Desk {
     /// To all subscribers of this shard: how many there are.
     pub fn fan_out(&mut self, event: &Rc<Event>, audience: Audience, except: Option<Address>) -> u64 {
         // Connections that can answer got this as a question already, or as a message to acknowledge.
-        let is_said = is_question(&event.message) || wants_ack(&event.message);
+        let is_said = Expects::of(&event.message) != Expects::Nothing;
         let Desk { subscribers, slots, settings, work, place, held, counters, .. } = self;
         let counters = &counters[place.index()];
         let except = except.filter(|except| except.place == *place).map(|except| except.key);

@@ -5,6 +5,7 @@ mod errands;
 mod fan_out;
 mod output;
 mod single;
+mod slow;
 mod trail;
 
 pub(super) use errands::Errand;
@@ -18,7 +19,7 @@ use crate::base::{Address, Fold, Key, Place, Slots, Tick, Wheel};
 use crate::conn::held::Held;
 use crate::conn::settings::Settings;
 use crate::conn::{Conn, Peer, Sealing};
-use crate::hub::{self, Directory, Engine, Listener, Listeners, SubKey};
+use crate::hub::{self, Directory, Engine, Listeners, SubKey};
 use crate::mesh::{Mail, Post, Publish};
 use crate::proto::CloseReason;
 use crate::proto::event::Message;
@@ -157,15 +158,6 @@ impl Desk {
     pub fn sub_of(&self, key: Key, subject: &Subject) -> Option<SubKey> {
         let subs = self.slots.get(key)?.subs();
         subs.iter().copied().find(|sub| self.subscribers.subject(*sub) == Some(subject))
-    }
-
-    /// A subscription ends: what is held back of its channel is not wanted any more.
-    pub fn forget_held(&mut self, sub: SubKey) {
-        let Some(Listener { key, .. }) = self.subscribers.listener(sub) else { return };
-        let Some(channel) = self.subscribers.subject(sub) else { return };
-        if let Some(conn) = self.slots.get_mut(key) {
-            conn.forget_held(key, channel, &mut self.held);
-        }
     }
 
     /// Has the wheel look at a connection not later than its deadline.

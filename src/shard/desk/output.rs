@@ -1,7 +1,6 @@
 //! What the turn hands to the driver.
 
 use crate::base::{Batch, Key};
-use crate::proto::replay::GapReason;
 
 use super::Desk;
 
@@ -10,7 +9,7 @@ impl Desk {
     pub fn fill(&mut self, key: Key) -> Option<Box<Batch>> {
         let mut conn = self.slots.get_mut(key)?;
         if conn.is_holding {
-            self.release(key, false);
+            self.frame_waiting(key);
             conn = self.slots.get_mut(key)?;
         }
         conn.is_dirty = false;
@@ -21,14 +20,6 @@ impl Desk {
                 None
             }
         }
-    }
-
-    /// Frames some of what is held back, if the last batch has gone; or all of it, before the last words.
-    pub fn release(&mut self, key: Key, is_all: bool) {
-        let Some(conn) = self.slots.get_mut(key) else { return };
-        let released = conn.release(key, &mut self.held, is_all);
-        self.counters().delivered.add(released.events);
-        self.counters().gaps(GapReason::Slow).add(released.gaps);
     }
 
     /// True once, when everything has been sent and the sending half may end; closes at once if the peer has ended too.

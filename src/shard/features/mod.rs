@@ -27,8 +27,14 @@ pub(super) trait Feature {
     /// The subscription `sub` is about to go.
     fn subscription_ends(&mut self, _desk: &mut Desk, _sub: SubKey) {}
 
-    /// The turn's part of what the feature has to do: as much as fits.
-    fn work(&mut self, _desk: &mut Desk) {}
+    /// How many pieces of work one turn does at most.
+    const PIECES_PER_TURN: usize = usize::MAX;
+
+    /// Does one piece of what the feature has to do by itself, if its time has come and there is room for the mail that it makes. False
+    /// if there is none.
+    fn work(&mut self, _desk: &mut Desk) -> bool {
+        false
+    }
 
     /// When the next turn must begin for that, whatever completes. `is_crowded`: there is no room for more mail.
     fn deadline(&self, _now: Tick, _is_crowded: bool) -> Tick {
@@ -95,8 +101,12 @@ macro_rules! features {
             /// The turn's work of each feature, and what follows from it.
             pub(super) fn work(&mut self) {
                 $(
-                    self.features.$name.work(&mut self.desk);
-                    self.settle();
+                    for _ in 0..<$type as Feature>::PIECES_PER_TURN {
+                        if !self.features.$name.work(&mut self.desk) {
+                            break;
+                        }
+                        self.settle();
+                    }
                 )+
             }
         }

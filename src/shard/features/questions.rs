@@ -230,11 +230,10 @@ impl Feature for Questions {
         }
     }
 
-    /// Ends the questions whose time is over.
-    fn work(&mut self, desk: &mut Desk) {
-        while let Some((id, over)) = self.pending.late(desk.now) {
-            self.conclude(desk, id, over);
-        }
+    /// Ends a question whose time is over.
+    fn work(&mut self, desk: &mut Desk) -> bool {
+        let late = self.pending.late(desk.now);
+        late.map(|(id, over)| self.conclude(desk, id, over)).is_some()
     }
 
     fn deadline(&self, _now: Tick, _is_crowded: bool) -> Tick {

@@ -1,0 +1,78 @@
+//! What the worker that sends a message to clients wants to hear of them.
+
+use super::{Command, Destination};
+use crate::proto::event::{ACK_HEADER, Message};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expects {
+    Nothing,
+    /// One client's answer, on the reply subject.
+    Answer,
+    /// That a client has it: an outcome on the reply subject, if there is one.
+    Acknowledgement,
+}
+
+impl Expects {
+    /// Only messages to connections and users are answered or acknowledged by clients; elsewhere the header means nothing. A reply subject
+    /// on which the gateway alone speaks asks nothing: a client must not be able to publish there, and that no client is there is no
+    /// result of a request.
+    pub fn of(message: &Message) -> Expects {
+        // Asked of every message, and most have neither.
+        if message.headers.is_none() && message.reply.is_none() {
+            return Expects::Nothing;
+        }
+        let is_for_clients = ["tg.conn.", "tg.user."].iter().any(|prefix| message.subject.as_str().starts_with(prefix));
+        if !is_for_clients || Command::of(&message.subject) != Ok(None) {
+            return Expects::Nothing;
+        }
+        if message.header(ACK_HEADER).is_some() {
+            return Expects::Acknowledgement;
+        }
+        match &message.reply {
+            Some(reply) if !matches!(Destination::of(reply), Destination::Event | Destination::Request(_)) => {
+                Expects::Answer
+            }
+            _ => Expects::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::subject::Subject;
+
+    #[test]
+    fn what_is_no_question_is_told_from_what_is() {
+        for (subject, reply, is) in [
+            ("tg.user.ann", Some("_INBOX.1"), true),
+            ("tg.user.ann", None, false),
+            ("tg.user.ann.close", Some("_INBOX.1"), false),
+            ("tg.conn.0000000000000001", Some("tg.service.x"), true),
+            ("tg.conn.0000000000000001", Some("tg.event.drain"), false),
+            ("tg.service.x", Some("_INBOX.1"), false),
+            ("room.1", Some("_INBOX.1"), false),
+        ] {
+            let [subject, reply] = [Some(subject), reply].map(|name| name.map(|name| Subject::new(name).unwrap()));
+            let message = Message { subject: subject.unwrap(), reply, headers: None, payload: Box::default() };
+            assert_eq!(Expects::of(&message) == Expects::Answer, is, "{message:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_acknowledged_is_told_from_what_is_not() {
+        for (subject, header, is) in [
+            ("tg.user.ann", "Tg-Ack: 5", true),
+            ("tg.conn.0000000000000001", "tg-ack: nonsense", true),
+            ("tg.user.ann", "Tg-Other: 5", false),
+            ("tg.user.ann.close", "Tg-Ack: 5", false),
+            ("tg.service.x", "Tg-Ack: 5", false),
+            ("room.1", "Tg-Ack: 5", false),
+        ] {
+            let headers = format!("NATS/1.0\r\n{header}\r\n\r\n").into_bytes().into();
+            let subject = Subject::new(subject).unwrap();
+            let message = Message { subject, reply: None, headers: Some(headers), payload: Box::default() };
+            assert_eq!(Expects::of(&message) == Expects::Acknowledgement, is, "{message:?}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Events that are held back for slow clients: framed once the client has taken what was framed before, or dropped.
+
+use crate::base::Key;
+use crate::hub::{Listener, SubKey};
+use crate::proto::CloseReason;
+use crate::proto::replay::GapReason;
+
+use super::Desk;
+
+impl Desk {
+    /// Frames some of what waits for `key`, if its last batch has gone.
+    pub fn frame_waiting(&mut self, key: Key) {
+        self.release(key, false);
+    }
+
+    /// The connection `key` ends: what waits for it goes before its last words, unless it was too slow.
+    pub fn frame_or_forget(&mut self, key: Key, reason: CloseReason) {
+        if reason != CloseReason::SlowConsumer {
+            self.release(key, true);
+        }
+        if let Some(conn) = self.slots.get_mut(key)
+            && std::mem::take(&mut conn.is_holding)
+        {
+            self.held.forget_all(key);
+        }
+    }
+
+    fn release(&mut self, key: Key, is_all: bool) {
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        let released = conn.release(key, &mut self.held, is_all);
+        self.counters().delivered.add(released.events);
+        self.counters().gaps(GapReason::Slow).add(released.gaps);
+    }
+
+    /// A subscription ends: the events of its channel are not wanted any more.
+    pub fn forget_waiting(&mut self, sub: SubKey) {
+        if self.held.is_empty() {
+            return;
+        }
+        let Some(Listener { key, .. }) = self.subscribers.listener(sub) else { return };
+        let Some(channel) = self.subscribers.subject(sub) else { return };
+        if let Some(conn) = self.slots.get_mut(key) {
+            conn.forget_held(key, channel, &mut self.held);
+        }
+    }
+
+    /// The most bytes that wait for one client, framed or not.
+    pub fn waiting_most(&self) -> usize {
+        let clients = self.slots.keys().filter_map(|key| Some((key, self.slots.get(key)?)));
+        let waiting = clients.filter(|(_, conn)| !conn.is_worker());
+        waiting.map(|(key, conn)| conn.outbox.len() + self.held.cost(key)).max().unwrap_or(0)
+    }
+}
