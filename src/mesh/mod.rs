@@ -12,6 +12,7 @@
 
 mod post;
 pub mod questions;
+pub mod replays;
 
 pub use post::{Mailbox, Mesh, Post};
 
@@ -19,17 +20,17 @@ use std::sync::Arc;
 
 use crate::base::{Address, Key, Place, RequestId};
 use crate::hub::requests::Request;
-use crate::hub::{Member, Membership, Seat, SubKey};
+use crate::hub::{Member, Membership, Seat};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::event::{Message, Position};
 use crate::proto::presence::{Found, Present, Roster};
-use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
 use crate::proto::user::User;
 
 use questions::QuestionMail;
+use replays::ReplayMail;
 
 /// One letter. Its lane is [`Mail::lane`].
 #[derive(Debug)]
@@ -60,8 +61,6 @@ pub enum Mail {
         subject: Subject,
         from: Place,
     },
-    /// To the channel's owner: what is kept of it, from somewhere on; answered with `Replayed`.
-    Replay(Box<Replay>),
     /// To the channel's owner: a client of the sending shard listens to a channel with presence, or not any more.
     Arrive {
         channel: Subject,
@@ -144,6 +143,8 @@ pub enum Mail {
 
     /// Asks and tells about questions to clients.
     Questions(QuestionMail),
+    /// About what connections missed, and what is kept of channels.
+    Replays(ReplayMail),
 
     // --- tells: to those who listen, or back to who asked ---
     /// To a shard with listeners: everybody there whose subscription matches.
@@ -178,8 +179,6 @@ pub enum Mail {
         subject: Subject,
         serial: u64,
     },
-    /// What is kept of a channel, or the next piece of it.
-    Replayed(Box<Replayed>),
     /// Who listens to a channel; none if its rule does not ask for that.
     Roster {
         key: Key,
@@ -333,35 +332,6 @@ pub struct Ack {
     pub user: Option<User>,
 }
 
-/// A question about what a channel was.
-#[derive(Debug)]
-pub struct Replay {
-    pub subject: Subject,
-    pub since: Since,
-    pub bounds: Bounds,
-    pub asker: Asker,
-}
-
-/// Who asks, and what for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asker {
-    pub address: Address,
-    /// What the connection calls its subscription, or its question.
-    pub tag: u32,
-    /// The subscription that is silent until it has heard everything; none if nothing follows the answer.
-    pub sub: Option<SubKey>,
-    /// The connection waits for this answer before its stream opens (OPEN MEANS SUBSCRIBED).
-    pub is_registration: bool,
-}
-
-/// The answer. There is no excerpt if there is no such channel, which whoever has joined it never hears.
-#[derive(Debug)]
-pub struct Replayed {
-    pub subject: Subject,
-    pub excerpt: Option<Excerpt>,
-    pub asker: Asker,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     Ask,
@@ -379,7 +349,7 @@ impl Mail {
             Mail::Questions(mail) => mail.payload_bytes(),
             Mail::Unacked(unacked) => unacked.text.len(),
             Mail::CatchUp { texts, .. } => texts.iter().map(|text| text.len()).sum(),
-            Mail::Replayed(replayed) => replayed.excerpt.as_ref().map_or(0, Excerpt::payload_bytes),
+            Mail::Replays(mail) => mail.payload_bytes(),
             Mail::Accept { request, .. } => request.message.payload.len(),
             Mail::Hand { message, .. } => message.payload.len(),
             Mail::Told { reading, .. } => reading.as_ref().map_or(0, |reading| reading.document.len()),
@@ -392,13 +362,13 @@ impl Mail {
     pub fn lane(&self) -> Lane {
         match self {
             Mail::Questions(mail) => mail.lane(),
+            Mail::Replays(mail) => mail.lane(),
             Mail::Publish(_)
             | Mail::Spread(_)
             | Mail::Mark { .. }
             | Mail::Marked { .. }
             | Mail::Join { .. }
             | Mail::Leave { .. }
-            | Mail::Replay(_)
             | Mail::Arrive { .. }
             | Mail::Depart { .. }
             | Mail::Who { .. }
@@ -423,7 +393,6 @@ impl Mail {
             | Mail::MarkTold { .. }
             | Mail::Verdict { .. }
             | Mail::Joined { .. }
-            | Mail::Replayed(_)
             | Mail::Roster { .. }
             | Mail::Found { .. }
             | Mail::Registered { .. }

@@ -56,7 +56,6 @@ impl<D: Driver> Shard<D> {
             unannounced: self.core.desk.engine.unannounced(),
             stranded: self.core.stranded.len(),
             sticky: self.core.sticky.len(),
-            readers: self.core.readers.len(),
             holding: self.core.desk.held.len(),
             requests: self.core.requests.len(),
             unacked: self.core.unacked.len(),

@@ -51,7 +51,9 @@ impl Core {
                 self.announce_opening(key);
             }
             Step::Subscribe(channel) => self.open_channel(key, channel),
-            Step::History { channel, since, bounds } => self.ask_history(key, 0, channel, since, bounds),
+            Step::History { channel, since, bounds } => {
+                self.ask_history(key, (0, channel), since, bounds);
+            }
             Step::Presence { channel } => self.ask_presence(key, channel),
             Step::Unsubscribe(subs) => subs.into_iter().for_each(|sub| self.withdraw(sub)),
             Step::Publish { number, message } => {
@@ -179,13 +181,6 @@ impl Core {
             .map_or(0, |(session, _)| session.take_late());
         if late > 0 {
             self.count_failures(key, Failure::NoAnswer, late);
-        }
-    }
-
-    /// Ends the subscriptions whose time has come.
-    pub(super) fn drop_expired(&mut self, key: Key) {
-        while let Some(subs) = self.desk.slots.get_mut(key).and_then(|conn| conn.take_expired(self.desk.now)) {
-            subs.into_iter().for_each(|sub| self.withdraw(sub));
         }
     }
 }

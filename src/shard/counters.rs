@@ -106,6 +106,11 @@ impl Counters {
         &self.gaps[reason as usize]
     }
 
+    /// Gaps in what slow clients were told.
+    pub fn slow_gaps(&self) -> &Counter {
+        self.gaps(GapReason::Slow)
+    }
+
     pub fn lost(&self, rule: RuleNumber, loss: Loss) -> &Counter {
         &self.lost[rule.index()][loss as usize]
     }

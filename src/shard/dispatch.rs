@@ -13,11 +13,13 @@ use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::control::Said;
 use crate::proto::event::{CONN_HEADER, Message, OPCODE_HEADER};
+use crate::proto::replay::{Bounds, Since};
 use crate::proto::subject::{Pattern, Subject};
 use crate::proto::ws::Opcode;
 
 use super::Core;
 use super::counters;
+use super::features::replays;
 
 /// What a message to a service is about: the header `Tg-Kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +70,9 @@ impl Core {
                 reply.into_iter().for_each(|reply| self.no_responders(key, &reply));
             }
             Step::Publish(message) => self.admin_message(key, message),
-            Step::History { tag, channel, since, bounds } => self.ask_history(key, tag, channel, since, bounds),
+            Step::History { tag, channel, since, bounds } => {
+                self.ask_history(key, (tag, channel), since, bounds);
+            }
             Step::Accept(asked) => self.accept(key, *asked),
             Step::Read { route, id } => self.read_request(key, id, route),
             Step::Presence { channel } => self.ask_presence(key, channel),
@@ -103,6 +107,17 @@ impl Core {
         Some(sub)
     }
 
+    /// Subscribes a client to a channel; it hears first what `since` asks for, and then what is live.
+    pub(super) fn subscribe_since(&mut self, key: Key, tag: u32, subject: Subject, since: Since) {
+        if let Some(sub) = self.subscribe(key, tag, &subject) {
+            self.features.replays.begin(&mut self.desk, key, sub, (tag, subject), since);
+        }
+    }
+
+    pub(super) fn ask_history(&mut self, key: Key, (tag, channel): (u32, Subject), since: Since, bounds: Bounds) {
+        replays::ask_history(&mut self.desk, key, (tag, channel), since, bounds);
+    }
+
     /// Subscribes a worker, and tells every shard; until they have confirmed, the connection waits.
     fn subscribe_worker(&mut self, key: Key, tag: u32, pattern: &Pattern, queue: Option<&str>) {
         let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) else { return };
@@ -116,9 +131,6 @@ impl Core {
     /// Ends a subscription, and tells whoever knew of it.
     pub(super) fn withdraw(&mut self, sub: SubKey) {
         self.features.subscription_ends(&mut self.desk, sub);
-        if !self.readers.is_empty() {
-            self.stop_reading(sub);
-        }
         self.desk.forget_waiting(sub);
         if self.desk.settings.channels.has_presence() {
             self.announce_departure(sub);

@@ -118,9 +118,7 @@ impl Core {
         if conn.has_output() || conn.is_flushed() {
             mark_dirty(key, conn, &mut self.desk.work.dirty);
         }
-        if !self.readers.is_empty() {
-            self.read_on(key);
-        }
+        self.features.connection_sent(&mut self.desk, key);
         if has_moved {
             self.desk.schedule(key);
         }

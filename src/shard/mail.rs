@@ -58,10 +58,6 @@ impl Core {
                 self.desk.send(from, Mail::Joined { subject, serial });
             }
             Mail::Leave { subject, from } => self.desk.engine.leave(&subject, from),
-            Mail::Replay(replay) => {
-                let replayed = self.look_up(*replay);
-                self.desk.send(replayed.asker.address.place, Mail::Replayed(Box::new(replayed)));
-            }
             Mail::Arrive { channel, present } => self.arrived(channel, *present),
             Mail::Depart { channel, conn } => self.desk.engine.depart(&channel, conn, self.desk.now),
             Mail::Who { channel, asker } => {
@@ -83,6 +79,7 @@ impl Core {
             Mail::Resign { membership } => self.resigned(&membership),
             Mail::ToConn { key, publish } => self.deliver_to_conn(key, *publish),
             Mail::Deliver(delivery) => self.delivered(*delivery),
+            Mail::Replays(mail) => self.features.replays.read(&mut self.desk, mail),
             Mail::Questions(mail) => self.features.questions.read(&mut self.desk, mail),
             Mail::Unacked(unacked) => self.offer(*unacked),
             Mail::CatchUp { key, texts } => self.catch_up(key, &texts),
@@ -95,7 +92,6 @@ impl Core {
                     self.desk.registered(key);
                 }
             }
-            Mail::Replayed(replayed) => self.replayed(*replayed),
             Mail::Registered { key } => self.desk.registered(key),
             Mail::Published { key, number, position } => self.desk.published(key, number, position),
             Mail::NoResponders { key, reply } => self.no_responders(key, &reply),

@@ -13,7 +13,6 @@
 //! - `barrier`   PONG after all that was published before
 //! - `desk`      what all of them work with
 //! - `deliver`   messages to subscribers: owner, places, connections
-//! - `replay`    what connections missed: asked of the owners, before what is live
 //! - `requests`  accepted requests: to their keepers, to workers, to those who wait for the result
 //! - `features`  what a shard does besides passing messages on
 //! - `handshakes`  whose turn it is in a storm of them
@@ -41,7 +40,6 @@ mod lines;
 mod mail;
 mod presence;
 mod pump;
-mod replay;
 mod requests;
 pub mod services;
 mod stranded;
@@ -49,7 +47,7 @@ mod unacked;
 
 pub use census::Census;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -125,8 +123,6 @@ pub(crate) struct Core {
     stranded: Stranded,
     /// The workers that a client's messages went to: the next go there too while those live.
     sticky: AHashMap<Key, SmallVec<[Member; 1]>>,
-    /// Connections that have not taken all that they missed, whose next piece waits for that.
-    readers: BTreeMap<Key, replay::Readers>,
     /// Which shards have handed requests to a worker of this one: they hear of its end.
     keepers: AHashMap<Key, PlaceSet>,
     ids: Ids,
@@ -173,7 +169,6 @@ impl<D: Driver> Shard<D> {
             handshakes: Handshakes::default(),
             stranded: Stranded::default(),
             sticky: AHashMap::new(),
-            readers: BTreeMap::new(),
             keepers: AHashMap::new(),
             recalls: BTreeSet::new(),
             opening: BTreeSet::new(),
@@ -414,7 +409,7 @@ impl Core {
                 let taken = if is_looked_at { taken(key) } else { 0 };
                 match conn.on_deadline(&self.desk.settings, self.desk.now, taken) {
                     Ok(()) => {
-                        self.drop_expired(key);
+                        self.desk.drop_expired(key);
                         self.count_late_calls(key);
                         self.desk.mark_dirty(key);
                     }

@@ -8,7 +8,7 @@ const METHODS_MAX: usize = 40;
 
 /// Types above that, today's number, and what is going to lower it.
 const METHODS: &[(&str, usize, &str)] = &[
-    ("Core", 155, "each feature of a shard is a chapter of it: features get types of their own"),
+    ("Core", 148, "each feature of a shard is a chapter of it: features get types of their own"),
     ("Conn", 79, "it is the socket and the session: they are divided"),
     ("Centrifuge", 41, "commands and subscriptions of one client: they are divided"),
 ];
@@ -17,12 +17,13 @@ const METHODS: &[(&str, usize, &str)] = &[
 const FILE_LINES_MAX: usize = 550;
 const FUNCTION_LINES_MAX: usize = 75;
 
-/// Features, the stems of their names, and how many files of src may know them.
+/// Features, the stems of their names, and how many files of src may know them: their own rooms, their letters, the line by which they
+/// sign up, and the steps and settings that lead to them.
 pub const FEATURES: &[(&str, &[&str], usize)] = &[
     ("questions to clients", &["question"], 20),
     ("messages to acknowledge", &["unacked"], 17),
     ("presence", &["presence", "roster"], 30),
-    ("replay", &["replay"], 22),
+    ("replay", &["replay"], 23),
     ("accepted requests", &["requests", "request_id", "requestid"], 25),
     ("what is held for slow clients", &["held", "holding"], 22),
 ];

@@ -14,6 +14,7 @@ pub(super) use trail::Trail;
 use std::sync::Arc;
 
 use log::{Level, log};
+use smallvec::SmallVec;
 
 use crate::base::{Address, Fold, Key, Place, Slots, Tick, Wheel};
 use crate::conn::held::Held;
@@ -158,6 +159,16 @@ impl Desk {
     pub fn sub_of(&self, key: Key, subject: &Subject) -> Option<SubKey> {
         let subs = self.slots.get(key)?.subs();
         subs.iter().copied().find(|sub| self.subscribers.subject(*sub) == Some(subject))
+    }
+
+    /// Ends the subscriptions of `key` whose time has come: those.
+    pub fn drop_expired(&mut self, key: Key) -> SmallVec<[SubKey; 2]> {
+        let mut dropped = SmallVec::new();
+        while let Some(subs) = self.slots.get_mut(key).and_then(|conn| conn.take_expired(self.now)) {
+            dropped.extend(subs);
+        }
+        dropped.iter().for_each(|sub| self.withdraw(*sub));
+        dropped
     }
 
     /// Has the wheel look at a connection not later than its deadline.

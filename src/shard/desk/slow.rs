@@ -3,7 +3,6 @@
 use crate::base::Key;
 use crate::hub::{Listener, SubKey};
 use crate::proto::CloseReason;
-use crate::proto::replay::GapReason;
 
 use super::Desk;
 
@@ -29,7 +28,7 @@ impl Desk {
         let Some(conn) = self.slots.get_mut(key) else { return };
         let released = conn.release(key, &mut self.held, is_all);
         self.counters().delivered.add(released.events);
-        self.counters().gaps(GapReason::Slow).add(released.gaps);
+        self.counters().slow_gaps().add(released.gaps);
     }
 
     /// A subscription ends: the events of its channel are not wanted any more.

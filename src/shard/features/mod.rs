@@ -8,6 +8,7 @@
 //! Features do not call each other: what one wants of another is an errand, or a letter.
 
 pub(super) mod questions;
+pub(super) mod replays;
 
 use crate::base::{Key, Tick};
 use crate::hub::SubKey;
@@ -18,6 +19,7 @@ use super::desk::Desk;
 use super::{Core, Parts};
 
 use questions::Questions;
+use replays::Replays;
 
 /// What every feature is asked. Only what concerns a feature needs an answer.
 pub(super) trait Feature {
@@ -26,6 +28,9 @@ pub(super) trait Feature {
 
     /// The subscription `sub` is about to go.
     fn subscription_ends(&mut self, _desk: &mut Desk, _sub: SubKey) {}
+
+    /// The driver has sent something of the connection `key`.
+    fn connection_sent(&mut self, _desk: &mut Desk, _key: Key) {}
 
     /// How many pieces of work one turn does at most.
     const PIECES_PER_TURN: usize = usize::MAX;
@@ -76,6 +81,10 @@ macro_rules! features {
                 $(self.$name.subscription_ends(desk, sub);)+
             }
 
+            pub fn connection_sent(&mut self, desk: &mut Desk, key: Key) {
+                $(self.$name.connection_sent(desk, key);)+
+            }
+
             pub fn deadline(&self, now: Tick, is_crowded: bool) -> Tick {
                 Tick::NEVER $(.min(self.$name.deadline(now, is_crowded)))+
             }
@@ -115,4 +124,5 @@ macro_rules! features {
 
 features! {
     questions: Questions,
+    replays: Replays,
 }

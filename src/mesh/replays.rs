@@ -1,0 +1,62 @@
+//! Letters about what is kept of channels, between a connection's shard and a channel's owner.
+
+use crate::base::Address;
+use crate::hub::SubKey;
+use crate::proto::replay::{Bounds, Excerpt, Since};
+use crate::proto::subject::Subject;
+
+use super::Lane;
+
+/// See `shard::features::replays` for the way of each.
+#[derive(Debug)]
+pub enum ReplayMail {
+    /// An ask, to the channel's owner: what is kept of it, from somewhere on.
+    Replay(Box<Replay>),
+    /// The tell that answers it: that, or the next piece of it.
+    Replayed(Box<Replayed>),
+}
+
+/// What is asked of a channel's owner.
+#[derive(Debug)]
+pub struct Replay {
+    pub subject: Subject,
+    pub since: Since,
+    pub bounds: Bounds,
+    pub asker: Asker,
+}
+
+/// The connection that asks, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    pub address: Address,
+    /// What the connection calls its subscription, or its question.
+    pub tag: u32,
+    /// The subscription that is silent until it has heard everything; none if nothing follows the answer.
+    pub sub: Option<SubKey>,
+    /// The connection waits for this answer before its stream opens (OPEN MEANS SUBSCRIBED).
+    pub is_registration: bool,
+}
+
+/// The answer. `None` if the channel does not exist; a subscriber that has joined never sees that.
+#[derive(Debug)]
+pub struct Replayed {
+    pub subject: Subject,
+    pub excerpt: Option<Excerpt>,
+    pub asker: Asker,
+}
+
+impl ReplayMail {
+    pub(super) fn lane(&self) -> Lane {
+        match self {
+            ReplayMail::Replay(_) => Lane::Ask,
+            ReplayMail::Replayed(_) => Lane::Tell,
+        }
+    }
+
+    pub(super) fn payload_bytes(&self) -> usize {
+        match self {
+            ReplayMail::Replay(_) => 0,
+            ReplayMail::Replayed(replayed) => replayed.excerpt.as_ref().map_or(0, Excerpt::payload_bytes),
+        }
+    }
+}
