@@ -18,6 +18,7 @@ demo: ## the gateway with a page to look at, on loopback
 lint: ## formatting, clippy, links of the documentation, shellcheck
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
+	cargo clippy --quiet --no-default-features --lib --example echo -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --document-private-items
 	shellcheck -x .ci/run tests/*.sh tests/documents/*.sh tuning/tune tuning/wanted.bash
 

@@ -4,7 +4,7 @@
 //! handful of backend workers that speak the NATS client protocol.
 //!
 //! ```text
-//!  floor 5   cli  ->  gateway            the process: configuration, threads, signals
+//!  floor 5   gateway                     the process: configuration, threads, drain
 //!  floor 4   shard    worker             one core's loop  |  in-process workers
 //!  floor 3   mesh                        mail between threads
 //!  floor 2   conn     hub                one connection   |  who listens to what
@@ -13,13 +13,15 @@
 //! ```
 //!
 //! Imports look down, never up and never sideways; `tests/house` holds that. `docs/ARCHITECTURE.md` is the long form.
+//!
+//! The command line (`src/cli`) is a part of the program `tidegate`, not of this library: what only it needs is behind the
+//! feature `cli`, which is on unless a program that embeds the gateway says `default-features = false`.
 
 pub mod base;
-pub mod cli;
 pub mod conn;
 pub mod driver;
 pub mod gateway;
-pub mod hub;
+mod hub;
 pub mod limits;
 pub mod mesh;
 pub mod proto;

@@ -1,4 +1,6 @@
-//! The binary: everything is in the library, so that another program can embed it.
+//! The program `tidegate`: the command line around the library, which other programs can embed without it.
+
+mod cli;
 
 /// Fragmentation after a hundred thousand handshakes decides how many connections fit: see docs/ARCHITECTURE.md, "Memory".
 /// An embedding program chooses its own.
@@ -10,5 +12,5 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 pub static MALLOC_CONF: &std::ffi::CStr = tidegate::limits::MALLOC_CONF;
 
 fn main() -> std::process::ExitCode {
-    tidegate::cli::main()
+    cli::main()
 }

@@ -1,5 +1,7 @@
 //! Autobahn's cases of groups 1 to 10, all 301, run by kosoku (PyPI) against echo servers.
 
+#[path = "process/certificate.rs"]
+mod certificate;
 #[path = "autobahn/session_echo.rs"]
 mod session_echo;
 
@@ -12,7 +14,6 @@ use std::time::{Duration, Instant};
 use tidegate::conn::Door;
 use tidegate::gateway::config::Config;
 use tidegate::gateway::{Builder, Gateway};
-use tidegate::proto::tls::certificates::self_signed;
 use tidegate::proto::ws::SessionLimits;
 use tidegate::worker::{Received, Worker};
 
@@ -63,7 +64,7 @@ fn assert_all_cases_pass(name: &str, target: &Target) {
 fn spawn_echo_gateway(driver: &str, is_tls: bool) -> (Gateway, Target) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let file = |name: &str| folder.join(format!("autobahn-{driver}-{name}.pem"));
-    let (certificate, key) = self_signed(&["localhost".to_owned()]).expect("a certificate can be made");
+    let (certificate, key) = certificate::self_signed();
     let tls = match is_tls {
         true => format!("tls = {{ certificate = {:?}, key = {:?} }}", file("certificate"), file("key")),
         false => String::new(),

@@ -7,8 +7,9 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tidegate::proto::tls::certificates::self_signed;
 
+#[path = "process/certificate.rs"]
+mod certificate;
 #[path = "process/command.rs"]
 mod command;
 
@@ -53,7 +54,7 @@ impl Folder {
     fn new(name: &str, listeners: &str) -> Folder {
         let path = std::env::temp_dir().join(format!("tidegate-serve-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a folder can be made");
-        let (certificate, key) = self_signed(&["localhost".to_owned()]).expect("a certificate can be made");
+        let (certificate, key) = certificate::self_signed();
         let text = format!("shards = 2\n{listeners}{ROUTES}");
         for (name, text) in [("cert.pem", &certificate), ("key.pem", &key), ("tidegate.toml", &text)] {
             std::fs::write(path.join(name), text).expect("a file can be written");

@@ -15,7 +15,7 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, ClientConnection, NamedGroup, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
-use tidegate::proto::tls::certificates::{read_chain, read_key, self_signed};
+use tidegate::proto::tls::certificates::{read_chain, read_key};
 use tidegate::proto::tls::{Certificate as ServerCertificate, server_config};
 
 const NAME: &str = "localhost";
@@ -38,7 +38,8 @@ pub struct Shake {
 
 impl Certificate {
     pub fn new() -> Result<Certificate, String> {
-        let (certificate, key) = self_signed(&[NAME.to_owned()])?;
+        let pair = rcgen::generate_simple_self_signed([NAME.to_owned()]).map_err(|error| error.to_string())?;
+        let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
         let folder = std::env::temp_dir().join(format!("tidegate-bench-{}", std::process::id()));
         let write = |name: &str, text: &str| fs::write(folder.join(name), text);
         let written = fs::create_dir_all(&folder)

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::output;
 use super::source::Source;
-use crate::gateway::config::{Config, Target, TokenKey};
+use tidegate::gateway::config::{Config, Target, TokenKey};
 
 /// Validates a configuration without starting anything.
 #[derive(Debug, clap::Args)]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::output;
-use crate::gateway::config;
+use tidegate::gateway::config;
 
 /// Prints a configuration file with every key, its default and its help.
 #[derive(Debug, clap::Args)]

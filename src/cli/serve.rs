@@ -9,9 +9,9 @@ use super::check;
 use super::output;
 use super::source::Source;
 use super::stop::Stop;
-use crate::gateway::config::{Config, DriverChoice};
-use crate::gateway::{Builder, Gateway, Handed};
-use crate::limits::SHARDS_MAX;
+use tidegate::gateway::config::{Config, DriverChoice};
+use tidegate::gateway::{Builder, Gateway, Handed};
+use tidegate::limits::SHARDS_MAX;
 
 /// Runs the gateway until SIGINT, SIGTERM or SIGQUIT; then it closes what is open, WebSockets with 1001.
 #[derive(Debug, clap::Args)]

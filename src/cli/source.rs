@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::gateway::config::FILE_DEFAULT;
+use tidegate::gateway::config::FILE_DEFAULT;
 
 /// The variable that names the file. Read by hand: an argument is to win over it, in either form, and not to conflict with it.
 const VARIABLE: &str = "TIDEGATE_CONFIG";

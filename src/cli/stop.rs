@@ -20,8 +20,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SI
 use signal_hook::iterator::Signals;
 
 use super::output::complain;
-use crate::base::{Fold, Tick};
-use crate::gateway::Gateway;
+use tidegate::base::{Fold, Tick};
+use tidegate::gateway::Gateway;
 
 /// The exit code of a process that was told twice, as a shell gives it for SIGINT.
 const IMPATIENT: i32 = 130;

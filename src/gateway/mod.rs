@@ -8,12 +8,17 @@
 //! ```
 
 pub mod config;
-pub mod cores;
-pub mod descriptors;
 mod handed;
 mod plan;
 mod systemd;
 mod threads;
+
+// What `tidegate doctor` says about a box is calculated here, where the gateway does it: for that program, and no promise to others.
+#[doc(hidden)]
+pub mod cores;
+#[doc(hidden)]
+pub mod descriptors;
+#[doc(hidden)]
 pub mod tree;
 
 use std::fmt;

@@ -1,5 +1,7 @@
 //! The command line, as a user meets it: what it prints, where, and with which exit code.
 
+#[path = "../process/certificate.rs"]
+mod certificate;
 mod check;
 #[path = "../process/command.rs"]
 mod command;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tidegate::proto::tls::Certificate;
-use tidegate::proto::tls::certificates::{read_chain, read_key, self_signed};
+use tidegate::proto::tls::certificates::{read_chain, read_key};
 
+use crate::certificate::self_signed;
 use crate::folder::Folder;
 use crate::program::{code, err, out, run};
 use crate::server::{EVENTS, read_request, serve_once};
@@ -32,7 +33,7 @@ fn serve_tls_once(certificate: &str, key: &str) -> (u16, JoinHandle<()>) {
 #[test]
 fn sub_trusts_a_certificate_only_when_told_to() {
     let folder = Folder::new("tls");
-    let (certificate, key) = self_signed(&["localhost".to_owned()]).unwrap();
+    let (certificate, key) = self_signed();
     let file = folder.file("cert.pem", &certificate);
     let sub = |more: &[&str]| {
         let (port, server) = serve_tls_once(&certificate, &key);
@@ -45,7 +46,7 @@ fn sub_trusts_a_certificate_only_when_told_to() {
         let (code, out, err) = sub(trust);
         assert_eq!((code, out.as_str()), (0, "secret\n"), "{err}");
     }
-    let (other, _) = self_signed(&["localhost".to_owned()]).unwrap();
+    let (other, _) = self_signed();
     let (code, _, err) = sub(&["--ca", &folder.file("other.pem", &other)]);
     assert!(code == 1 && err.contains("certificate") && err.lines().count() == 1, "{err}");
 }

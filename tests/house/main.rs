@@ -5,9 +5,11 @@
 //!   '-- measures   the figures of the whole           cargo test --test house -- --nocapture figures
 //!   '-- bounds     figures that may not grow, each with the reason for the bound
 //!  floors     imports look down
+//!  library    what a program compiles that embeds the gateway
 //! ```
 
 mod bounds;
 mod floors;
+mod library;
 mod measures;
 mod source;

@@ -8,7 +8,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 use rustls_pki_types::ServerName;
-use tidegate::proto::tls::certificates::{read_chain, read_key, self_signed};
+use tidegate::proto::tls::certificates::{read_chain, read_key};
 use tidegate::proto::tls::{Certificate, Opened, Tls, server_config};
 
 use super::{CALLS, PAYLOAD_BYTES, payload};
@@ -25,7 +25,8 @@ pub struct Ends {
 
 impl Ends {
     pub fn new() -> Ends {
-        let (chain, key) = self_signed(&[NAME.to_owned()]).expect("a certificate is made");
+        let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).expect("a certificate is made");
+        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
         let chain = read_chain(chain.as_bytes()).expect("it is PEM");
         let mut roots = RootCertStore::empty();
         roots.add(chain[0].clone()).expect("it is a certificate");

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::http::{Connection, Framing, Head};
 use super::{Arrival, Field, MESSAGE_BYTES_MAX, News, TICK, Trust, Url};
-use crate::proto::sse::Parser;
+use tidegate::proto::sse::Parser;
 
 pub(in crate::cli) struct Events {
     connection: Connection,

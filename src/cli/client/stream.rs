@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CONNECT_TIMEOUT, Url};
-use crate::proto::tls::certificates::read_chain;
-use crate::proto::tls::config::provider;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tidegate::proto::tls::certificates::read_chain;
+use tidegate::proto::tls::config::provider;
 
 /// Which servers are believed over TLS.
 #[derive(Clone, Debug, Default, clap::Args)]

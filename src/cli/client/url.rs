@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Field;
-use crate::proto::http::unescaped;
+use tidegate::proto::http::unescaped;
 
 /// What is spoken, and where if nothing is said.
 const SCHEMES: [(&str, u16); 6] =

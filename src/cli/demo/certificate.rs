@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::gateway::config::CertificateFiles;
+use tidegate::gateway::config::CertificateFiles;
 
 /// Dropping it removes the files.
 pub struct SelfSigned {

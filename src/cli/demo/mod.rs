@@ -22,11 +22,11 @@ use serde_json::json;
 use super::output::{complain, print};
 use super::serve::log_to_stderr;
 use super::stop::Stop;
-use crate::gateway::config::{
+use tidegate::gateway::config::{
     Admin, Bus, Config, DriverChoice, Listener, Route, SseTarget, Target, UserSource, WebSocketTarget,
 };
-use crate::gateway::{Builder, Gateway};
-use crate::limits;
+use tidegate::gateway::{Builder, Gateway};
+use tidegate::limits;
 
 /// Starts a gateway with a page to look at, on loopback, until Ctrl-C
 ///

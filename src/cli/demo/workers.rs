@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::rides::{Matching, Send, To};
 use super::route::{Route, routes};
-use crate::proto::event::Message;
-use crate::worker::{Error, Received, Worker};
+use tidegate::proto::event::Message;
+use tidegate::worker::{Error, Received, Worker};
 
 /// The service of the rides' route.
 pub const SERVICE: &str = "rides";

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::gateway::tree::Tree;
+use tidegate::gateway::tree::Tree;
 
 /// A v1 group without a limit says a number near 2^63.
 const UNLIMITED: u64 = 1 << 60;

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{check, output};
-use crate::gateway;
-use crate::gateway::config::{DriverChoice, Pin};
-use crate::limits::SHARDS_MAX;
 use system::System;
+use tidegate::gateway;
+use tidegate::gateway::config::{DriverChoice, Pin};
+use tidegate::limits::SHARDS_MAX;
 use verdict::{Question, Verdict};
 
 /// Nobody can tell whether they fit: something could not be read.

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::memory::{self, Group};
-use crate::driver::{Choice, Kind, choose};
-use crate::gateway::cores::Cores;
-use crate::gateway::tree::Tree;
+use tidegate::driver::{Choice, Kind, choose};
+use tidegate::gateway::cores::Cores;
+use tidegate::gateway::tree::Tree;
 
 /// The oldest kernel whose io_uring has everything that the driver needs.
 const URING_SINCE: (u32, u32) = (6, 1);

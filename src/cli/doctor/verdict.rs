@@ -2,9 +2,9 @@
 
 use super::memory::Group;
 use super::system::System;
-use crate::gateway::config::Pin;
-use crate::gateway::descriptors;
-use crate::limits;
+use tidegate::gateway::config::Pin;
+use tidegate::gateway::descriptors;
+use tidegate::limits;
 
 pub struct Question {
     pub connections: u64,

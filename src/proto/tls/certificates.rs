@@ -51,7 +51,8 @@ fn in_words(error: &pem::Error, what: &str) -> String {
 }
 
 /// A certificate for `names` (host names and IP addresses) signed by its own key: (certificate, key), both PEM.
-pub fn self_signed(names: &[String]) -> Result<(String, String), String> {
+#[cfg(test)]
+pub(crate) fn self_signed(names: &[String]) -> Result<(String, String), String> {
     let pair = rcgen::generate_simple_self_signed(names)
         .map_err(|error| format!("no certificate for {}: {error}", names.join(", ")))?;
     Ok((pair.cert.pem(), pair.signing_key.serialize_pem()))
