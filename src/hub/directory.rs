@@ -82,10 +82,6 @@ impl Directory {
         self.members.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
-    }
-
     /// A number for [`Directory::collect`] where no better one suggests itself: every member gets its share.
     pub fn draw(&mut self) -> u64 {
         self.draws = self.draws.wrapping_add(1);

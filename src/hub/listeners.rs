@@ -134,6 +134,7 @@ impl Listeners {
         self.subs.len()
     }
 
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.subs.is_empty() && self.topics.is_empty() && self.patterns.is_empty()
     }

@@ -26,7 +26,7 @@ pub mod questions;
 pub mod requests;
 pub mod unacked;
 
-pub use destination::{Command, Destination, NoCommand};
+pub use destination::{Command, Destination};
 pub use directory::{Directory, Member, Membership, Seat};
 pub use engine::{Engine, Repetition};
 pub use expects::Expects;

@@ -48,6 +48,7 @@ impl<T> Trie<T> {
     }
 
     /// How many values there are.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.len
     }

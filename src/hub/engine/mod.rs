@@ -98,15 +98,12 @@ impl Engine {
         }
     }
 
-    pub fn rules(&self) -> &Arc<Rules> {
-        &self.rules
-    }
-
     /// Channels with listeners, and channels remembered without.
     pub fn len(&self) -> (usize, usize) {
         (self.live.len(), self.idle.len())
     }
 
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.len() == (0, 0)
     }
