@@ -34,7 +34,7 @@ pub use listeners::{Listener, Listeners, Registration, SubKey, Withdrawal};
 pub use places::PlaceSet;
 pub use questions::{OwedAnswers, PendingQuestions};
 pub use requests::Requests;
-pub use unacked::Unacked;
+pub use unacked::UnackedMessages;
 
 use crate::base::{Place, RequestId};
 use crate::proto::presence::Change;

@@ -94,7 +94,7 @@ pub enum Refused {
 /// What the time has come for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Due {
-    /// To be sent again; [`Unacked::reached`] says that somebody was there.
+    /// To be sent again; [`UnackedMessages::reached`] says that somebody was there.
     Again { id: u64, addressee: Subject, text: Arc<[u8]> },
     /// It is over, which the requester is to hear.
     Over { end: End, requester: Option<Subject> },
@@ -142,7 +142,7 @@ pub struct Bounds {
 }
 
 /// The messages of a home.
-pub struct Unacked {
+pub struct UnackedMessages {
     pending: AHashMap<u64, Pending>,
     by_addressee: AHashMap<Subject, Queue>,
     due: BTreeSet<(Tick, u64)>,
@@ -154,9 +154,9 @@ pub struct Unacked {
     is_closed: bool,
 }
 
-impl Unacked {
-    pub fn new(own: Place, bounds: Bounds, seed: u32) -> Unacked {
-        Unacked {
+impl UnackedMessages {
+    pub fn new(own: Place, bounds: Bounds, seed: u32) -> UnackedMessages {
+        UnackedMessages {
             pending: AHashMap::new(),
             by_addressee: AHashMap::new(),
             due: BTreeSet::new(),
@@ -322,7 +322,7 @@ impl Unacked {
         Some(Due::Again { id, addressee, text })
     }
 
-    /// When [`Unacked::due`] has one.
+    /// When [`UnackedMessages::due`] has one.
     pub fn deadline(&self) -> Tick {
         match self.due.first() {
             Some(_) if self.is_closed => Tick::ZERO,

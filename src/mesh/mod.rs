@@ -10,6 +10,7 @@
 //! mail for a shard that could be full, so tells are always taken; *asks* make tells, so a shard whose own tells
 //! are stuck takes no asks. Whoever asks too much finds its queue full, and stops reading from its publishers.
 
+pub mod acks;
 mod post;
 pub mod questions;
 pub mod replays;
@@ -27,8 +28,8 @@ use crate::proto::event::{Message, Position};
 use crate::proto::presence::{Found, Present, Roster};
 use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
-use crate::proto::user::User;
 
+use acks::AckMail;
 use questions::QuestionMail;
 use replays::ReplayMail;
 
@@ -123,17 +124,6 @@ pub enum Mail {
         id: RequestId,
         worker: Address,
     },
-    /// To the home of what a user has to acknowledge: a connection of the sending shard has come that can. Behind its `Join`.
-    Came {
-        user: Subject,
-        from: Address,
-    },
-    /// To the same: a sending has reached somebody on a shard.
-    Reached {
-        id: u64,
-    },
-    /// To the same: a client has acknowledged something.
-    Ack(Box<Ack>),
     /// To every shard, in a drain: the sender says nothing more to workers about clients. Behind all that it has said.
     Farewell,
     /// To the shard that keeps requests of this worker: its connection has ended. An ask, to stay behind its answers.
@@ -145,17 +135,12 @@ pub enum Mail {
     Questions(QuestionMail),
     /// About what connections missed, and what is kept of channels.
     Replays(ReplayMail),
+    /// Asks and tells about messages that clients have to acknowledge.
+    Acks(AckMail),
 
     // --- tells: to those who listen, or back to who asked ---
     /// To a shard with listeners: everybody there whose subscription matches.
     Deliver(Box<Delivery>),
-    /// To a shard with listeners: those that can have to acknowledge this; `Reached` says whether there are any, like `Asked`.
-    Unacked(Box<Unacked>),
-    /// To the shard of a connection that has come: what its user has to acknowledge.
-    CatchUp {
-        key: Key,
-        texts: Vec<Arc<[u8]>>,
-    },
     /// To one member of a queue group. If it has left meanwhile, another gets it: once, so that this stays a tell.
     Direct {
         seat: Seat,
@@ -312,26 +297,6 @@ impl Publish {
     }
 }
 
-/// A message that has to be acknowledged, from the shard that waits for that.
-#[derive(Debug)]
-pub struct Unacked {
-    pub id: u64,
-    pub home: Place,
-    pub user: Subject,
-    /// What those are told who can acknowledge it.
-    pub text: Arc<[u8]>,
-    /// What the others get: none if it is sent again.
-    pub delivery: Option<Delivery>,
-}
-
-/// An acknowledgement, and whose it is.
-#[derive(Debug)]
-pub struct Ack {
-    pub id: u64,
-    pub from: Address,
-    pub user: Option<User>,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     Ask,
@@ -347,9 +312,8 @@ impl Mail {
             }
             Mail::Deliver(delivery) | Mail::Direct { delivery, .. } => delivery.message.payload.len(),
             Mail::Questions(mail) => mail.payload_bytes(),
-            Mail::Unacked(unacked) => unacked.text.len(),
-            Mail::CatchUp { texts, .. } => texts.iter().map(|text| text.len()).sum(),
             Mail::Replays(mail) => mail.payload_bytes(),
+            Mail::Acks(mail) => mail.payload_bytes(),
             Mail::Accept { request, .. } => request.message.payload.len(),
             Mail::Hand { message, .. } => message.payload.len(),
             Mail::Told { reading, .. } => reading.as_ref().map_or(0, |reading| reading.document.len()),
@@ -363,6 +327,7 @@ impl Mail {
         match self {
             Mail::Questions(mail) => mail.lane(),
             Mail::Replays(mail) => mail.lane(),
+            Mail::Acks(mail) => mail.lane(),
             Mail::Publish(_)
             | Mail::Spread(_)
             | Mail::Mark { .. }
@@ -381,14 +346,9 @@ impl Mail {
             | Mail::Recall { .. }
             | Mail::Hand { .. }
             | Mail::Missed { .. }
-            | Mail::Came { .. }
-            | Mail::Reached { .. }
-            | Mail::Ack(_)
             | Mail::Farewell
             | Mail::Gone { .. } => Lane::Ask,
             Mail::Deliver(_)
-            | Mail::Unacked(_)
-            | Mail::CatchUp { .. }
             | Mail::Direct { .. }
             | Mail::MarkTold { .. }
             | Mail::Verdict { .. }

@@ -58,7 +58,6 @@ impl<D: Driver> Shard<D> {
             sticky: self.core.sticky.len(),
             holding: self.core.desk.held.len(),
             requests: self.core.requests.len(),
-            unacked: self.core.unacked.len(),
             keepers: self.core.keepers.len(),
             recalls: self.core.recalls.len(),
             opening: self.core.opening.len(),

@@ -44,7 +44,7 @@ impl Core {
             Step::Open { user, channels } => {
                 if let Some(user) = user {
                     self.subscribe(key, TAG_ADDED, &user);
-                    self.announce_user(key, user);
+                    self.features.acks.client_came(&mut self.desk, key, user);
                 }
                 channels.into_iter().for_each(|channel| self.open_channel(key, channel));
                 self.settle();
@@ -85,7 +85,7 @@ impl Core {
                 }
             }
             Step::Ack { command, id } => {
-                let is_taken = self.client_acks(key, id);
+                let is_taken = self.features.acks.client_acks(&mut self.desk, key, id);
                 if let Some((session, outbox)) = self.desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
                     session.taken(command, is_taken, outbox);
                 }

@@ -125,7 +125,7 @@ impl Core {
     fn publish_here(&mut self, subject: &Subject, publish: Publish) -> bool {
         match Expects::of(&publish.message) {
             Expects::Answer => self.features.questions.ask_user(&mut self.desk, subject, publish),
-            Expects::Acknowledgement => self.keep_for_user(subject, publish),
+            Expects::Acknowledgement => self.features.acks.keep_for_user(&mut self.desk, subject, publish),
             Expects::Nothing => {
                 let mut places = PlaceSet::default();
                 match self.desk.engine.publish(subject, &publish.message, self.desk.now, &mut places) {
@@ -307,7 +307,7 @@ impl Core {
             Some(command) => self.obey(key, command, &publish.message),
             None => match Expects::of(&publish.message) {
                 Expects::Answer => self.features.questions.ask_conn(&mut self.desk, key, publish),
-                Expects::Acknowledgement => self.keep_for_conn(key, publish),
+                Expects::Acknowledgement => self.features.acks.keep_for_conn(&mut self.desk, key, publish),
                 Expects::Nothing => self.desk.push_to(key, 0, &Rc::new(Event::new(publish.message, None))),
             },
         }

@@ -44,7 +44,7 @@ impl Core {
                 }
                 if let Some(user) = opening.user {
                     self.subscribe(key, TAG_ADDED, &user);
-                    self.announce_user(key, user);
+                    self.features.acks.client_came(&mut self.desk, key, user);
                 }
                 // What this shard confirms, it confirms here.
                 self.settle();
@@ -190,7 +190,7 @@ impl Core {
         {
             match said {
                 Said::Answer(answer) => self.features.questions.client_answers(&mut self.desk, key, answer),
-                Said::Ack(id) => self.client_acks(key, id),
+                Said::Ack(id) => self.features.acks.client_acks(&mut self.desk, key, id),
             };
             return;
         }

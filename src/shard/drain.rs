@@ -205,9 +205,7 @@ impl Core {
         self.say_readiness(Readiness::Closing);
         let clients = self.desk.slots.keys().filter(|key| self.desk.slots.get(*key).is_some_and(is_client)).collect();
         self.drain = Drain::Clients(Departures::new(clients, self.desk.now, self.desk.settings.drain.spread));
-        // Who waits for acknowledgements hears that none will come, while there is somebody left who can say so.
         self.features.drain();
-        self.unacked.close();
     }
 
     /// Ends those whose time has come. True when there is no client any more, here or elsewhere, or no time.
@@ -222,7 +220,7 @@ impl Core {
         }
         // Until then the others' clients may need the channels and the workers of this shard.
         let clients: u64 = self.desk.counters.iter().map(|counters| counters.clients.value()).sum();
-        let owes_nothing = clients == 0 && self.unacked.is_empty() && !self.features.owes_workers();
+        let owes_nothing = clients == 0 && !self.features.owes_workers();
         if owes_nothing && !std::mem::replace(&mut self.farewells.owes_nothing, true) {
             self.desk.send_all(|| Mail::Farewell);
         }

@@ -156,9 +156,6 @@ impl Core {
         }
         self.tell_keepers(key);
         self.features.connection_ended(&mut self.desk, key);
-        if !self.unacked.is_empty() {
-            self.leave_unacked(key);
-        }
         self.stranded.remove(key);
         self.sticky.remove(&key);
         self.desk.count_end(reason, peer);

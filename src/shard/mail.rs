@@ -81,11 +81,7 @@ impl Core {
             Mail::Deliver(delivery) => self.delivered(*delivery),
             Mail::Replays(mail) => self.features.replays.read(&mut self.desk, mail),
             Mail::Questions(mail) => self.features.questions.read(&mut self.desk, mail),
-            Mail::Unacked(unacked) => self.offer(*unacked),
-            Mail::CatchUp { key, texts } => self.catch_up(key, &texts),
-            Mail::Came { user, from } => self.came(&user, from),
-            Mail::Reached { id } => self.unacked.reached(id, self.desk.now),
-            Mail::Ack(ack) => self.acknowledged(*ack),
+            Mail::Acks(mail) => self.features.acks.read(&mut self.desk, mail),
             Mail::Direct { seat, delivery, is_second_choice } => self.seated(seat, *delivery, is_second_choice),
             Mail::Joined { subject, serial } => {
                 for key in self.desk.subscribers.joined(&subject, serial) {

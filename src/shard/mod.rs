@@ -18,7 +18,6 @@
 //! - `handshakes`  whose turn it is in a storm of them
 //! - `presence`  who listens, where a channel's rule asks for it
 //! - `stranded`  messages that wait for a worker
-//! - `unacked`   what clients have to acknowledge: sent until they do, or the time is over
 //! - `lifetime`  from accept to the free slot
 //! - `drain`     how it all goes away
 //! - `mail`      what other threads say
@@ -43,7 +42,6 @@ mod pump;
 mod requests;
 pub mod services;
 mod stranded;
-mod unacked;
 
 pub use census::Census;
 
@@ -60,7 +58,6 @@ use crate::conn::Door;
 use crate::conn::settings::Settings;
 use crate::driver::{Completion, Driver, ListenerId};
 use crate::hub::requests::Ids;
-use crate::hub::unacked::Bounds;
 use crate::hub::{self, Member, PlaceSet};
 use crate::limits;
 use crate::mesh::{Mailbox, Mesh};
@@ -117,7 +114,6 @@ pub(crate) struct Core {
     entrances: Vec<Entrance>,
     features: Features,
     requests: hub::Requests,
-    unacked: hub::Unacked,
     mailbox: Mailbox,
     handshakes: Handshakes,
     stranded: Stranded,
@@ -152,10 +148,6 @@ pub enum Turn {
 
 impl<D: Driver> Shard<D> {
     pub fn new(driver: D, parts: Parts) -> Shard<D> {
-        let settings = &parts.settings;
-        // Beside what else waits for a client, they must not make it slow.
-        let client_bytes_max = settings.outbox_bytes_max / 4;
-        let unacked = Bounds { client_bytes_max, bytes_max: settings.unacked_bytes_max };
         let shards = parts.mesh.shards();
         let desk = Desk::new(&parts);
         let features = Features::new(&parts);
@@ -164,7 +156,6 @@ impl<D: Driver> Shard<D> {
             entrances: parts.entrances,
             features,
             requests: hub::Requests::new(shards),
-            unacked: hub::Unacked::new(parts.place, unacked, parts.seed),
             mailbox: parts.mailbox,
             handshakes: Handshakes::default(),
             stranded: Stranded::default(),
@@ -224,7 +215,6 @@ impl<D: Driver> Shard<D> {
         self.core.settle();
         self.core.advance_lines();
         self.core.forward_requests();
-        self.core.send_again();
         if self.core.desk.engine.announce_at() <= self.core.desk.now {
             self.core.announce();
         }
@@ -358,7 +348,6 @@ impl Core {
         self.desk.counters().histories.set(channels as u64);
         self.desk.counters().history_bytes.set(bytes as u64);
         self.features.measure(self.desk.counters());
-        self.desk.counters().unacked.set(self.unacked.len() as u64);
         self.desk.counters().requests_pending.set(self.requests.pending() as u64);
         self.desk.counters().requests_kept.set(self.requests.len() as u64);
     }
@@ -382,9 +371,7 @@ impl Core {
             .min(self.requests.deadline())
             .min(self.features.deadline(self.desk.now, is_crowded))
             .min(self.stranded.deadline());
-        let unacked = if is_crowded { Tick::NEVER } else { self.unacked.deadline() };
-        let mut deadline =
-            self.desk.wheel.next().min(kept).min(unacked).min(announce_at).min(self.desk.sealing.deadline());
+        let mut deadline = self.desk.wheel.next().min(kept).min(announce_at).min(self.desk.sealing.deadline());
         if self.desk.post.backlog() > 0 {
             deadline = deadline.min(self.desk.now + limits::BACKLOG_RETRY);
         }

@@ -8,7 +8,7 @@ const METHODS_MAX: usize = 40;
 
 /// Types above that, today's number, and what is going to lower it.
 const METHODS: &[(&str, usize, &str)] = &[
-    ("Core", 148, "each feature of a shard is a chapter of it: features get types of their own"),
+    ("Core", 132, "each feature of a shard is a chapter of it: features get types of their own"),
     ("Conn", 79, "it is the socket and the session: they are divided"),
     ("Centrifuge", 41, "commands and subscriptions of one client: they are divided"),
 ];
@@ -21,7 +21,7 @@ const FUNCTION_LINES_MAX: usize = 75;
 /// sign up, and the steps and settings that lead to them.
 pub const FEATURES: &[(&str, &[&str], usize)] = &[
     ("questions to clients", &["question"], 20),
-    ("messages to acknowledge", &["unacked"], 17),
+    ("messages to acknowledge", &["unacked", "ackmail", "client_acks"], 16),
     ("presence", &["presence", "roster"], 30),
     ("replay", &["replay"], 23),
     ("accepted requests", &["requests", "request_id", "requestid"], 25),

@@ -8,8 +8,8 @@ use crate::base::Key;
 const HOME: Place = Place(1);
 const ROOM: Bounds = Bounds { client_bytes_max: 4_096, bytes_max: 1 << 20 };
 
-fn unacked() -> Unacked {
-    Unacked::new(HOME, ROOM, 7)
+fn unacked() -> UnackedMessages {
+    UnackedMessages::new(HOME, ROOM, 7)
 }
 
 fn user(name: &str) -> Subject {
@@ -33,7 +33,7 @@ fn at(seconds: u64) -> Tick {
     Tick::from_millis(1_000 * seconds)
 }
 
-fn begin(unacked: &mut Unacked, name: &str, demand: Demand, now: Tick) -> u64 {
+fn begin(unacked: &mut UnackedMessages, name: &str, demand: Demand, now: Tick) -> u64 {
     unacked.begin(user(name), &message("[1]"), demand, now).unwrap().0
 }
 
@@ -70,7 +70,7 @@ fn it_is_sent_again_later_and_later_until_it_is_acknowledged() {
     let mut unacked = unacked();
     let (id, text) = unacked.begin(user("ann"), &message("[1]"), demand(1_000, u32::MAX), at(0)).unwrap();
     assert_eq!(String::from_utf8_lossy(&text), format!("{{\"tg\":\"message\",\"id\":\"{id:016x}\",\"data\":[1]}}"));
-    assert_eq!(Unacked::home_of(id), HOME);
+    assert_eq!(UnackedMessages::home_of(id), HOME);
     let mut sent = Vec::new();
     let mut now = at(0);
     unacked.reached(id, now);
@@ -155,7 +155,7 @@ fn only_so_much_waits() {
     assert_eq!(unacked.begin(user("long"), &message(""), time, at(0)).unwrap_err(), Refused::Full);
     unacked.acknowledged(id, conn(1), Some("long")).unwrap();
     unacked.begin(user("long"), &message(""), time, at(0)).unwrap();
-    let mut unacked = Unacked::new(HOME, Bounds { client_bytes_max: 1 << 20, bytes_max: 1 << 18 }, 7);
+    let mut unacked = UnackedMessages::new(HOME, Bounds { client_bytes_max: 1 << 20, bytes_max: 1 << 18 }, 7);
     for _ in 0..limits::UNACKED_PER_CLIENT_MAX {
         begin(&mut unacked, "ann", time, at(0));
     }

@@ -7,6 +7,7 @@
 //!
 //! Features do not call each other: what one wants of another is an errand, or a letter.
 
+pub(super) mod acks;
 pub(super) mod questions;
 pub(super) mod replays;
 
@@ -18,6 +19,7 @@ use super::counters::Counters;
 use super::desk::Desk;
 use super::{Core, Parts};
 
+use acks::Acks;
 use questions::Questions;
 use replays::Replays;
 
@@ -125,4 +127,5 @@ macro_rules! features {
 features! {
     questions: Questions,
     replays: Replays,
+    acks: Acks,
 }

@@ -1,0 +1,65 @@
+//! Letters about messages that clients have to acknowledge, between a message's home and the places of the clients.
+
+use std::sync::Arc;
+
+use crate::base::{Address, Key, Place};
+use crate::proto::subject::Subject;
+use crate::proto::user::User;
+
+use super::{Delivery, Lane};
+
+/// See `shard::features::acks` for the way of each.
+#[derive(Debug)]
+pub enum AckMail {
+    // --- asks ---
+    /// To the home of a user's messages: a connection of the sending shard has come that can acknowledge them. Behind its `Join`.
+    Came { user: Subject, from: Address },
+    /// To the home of a message: a sending has reached a connection that can acknowledge it.
+    Reached { id: u64 },
+    /// To the home of a message: a client has acknowledged it.
+    Ack(Box<Ack>),
+
+    // --- tells ---
+    /// To a shard with listeners: those that can have to acknowledge this; `Reached` says whether there are any. That is mail, but one
+    /// for one, and an ask: it does not keep this shard from taking tells.
+    Offer(Box<Offer>),
+    /// To the shard of a connection that has come: what its user has to acknowledge.
+    CatchUp { key: Key, texts: Vec<Arc<[u8]>> },
+}
+
+/// A message that has to be acknowledged, from the shard that waits for that.
+#[derive(Debug)]
+pub struct Offer {
+    pub id: u64,
+    pub home: Place,
+    pub user: Subject,
+    /// What connections get that can acknowledge it.
+    pub text: Arc<[u8]>,
+    /// What the others get: none if it is sent again.
+    pub delivery: Option<Delivery>,
+}
+
+/// An acknowledgement, and whose it is.
+#[derive(Debug)]
+pub struct Ack {
+    pub id: u64,
+    pub from: Address,
+    pub user: Option<User>,
+}
+
+impl AckMail {
+    pub(super) fn lane(&self) -> Lane {
+        match self {
+            AckMail::Came { .. } | AckMail::Reached { .. } | AckMail::Ack(_) => Lane::Ask,
+            AckMail::Offer(_) | AckMail::CatchUp { .. } => Lane::Tell,
+        }
+    }
+
+    pub(super) fn payload_bytes(&self) -> usize {
+        match self {
+            AckMail::Offer(offer) => offer.text.len(),
+            AckMail::CatchUp { texts, .. } => texts.iter().map(|text| text.len()).sum(),
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Messages that clients have to acknowledge, from the worker to the outcome.
+//!
+//! ```text
+//!  worker --> home --Offer--> offer, at each place with listeners --> clients that can acknowledge: again and again
+//!              | ^ ^             |                     '-----------> the others, once, as a plain message
+//!              | | '--Reached----'
+//!              | |'----Came------------ client_came: a connection has opened --CatchUp--> what waits for its user
+//!              | '-----Ack------------- client_acks
+//!              '--> acknowledged, expired: the outcome, a status on the reply subject
+//! ```
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::base::{Address, Key, Tick};
+use crate::hub::unacked::{Bounds, Demand, Due, End, Refused, requester};
+use crate::hub::{Destination, PlaceSet, UnackedMessages};
+use crate::limits;
+use crate::mesh::acks::{Ack, AckMail, Offer};
+use crate::mesh::{Audience, Delivery, Mail, Publish, Publisher};
+use crate::proto::bus::{self, HeaderBlock};
+use crate::proto::event::{CONN_HEADER, Event, Message};
+use crate::proto::subject::Subject;
+use crate::proto::user::User;
+
+use super::Feature;
+use crate::shard::Parts;
+use crate::shard::census::Census;
+use crate::shard::counters::Counters;
+use crate::shard::desk::Desk;
+
+pub(in crate::shard) struct Acks {
+    /// Those of which this shard is the home.
+    unacked: UnackedMessages,
+}
+
+impl Acks {
+    pub fn new(parts: &Parts) -> Acks {
+        let settings = &parts.settings;
+        // Beside what else waits for a client, they must not make it slow.
+        let client_bytes_max = settings.outbox_bytes_max / 4;
+        let bounds = Bounds { client_bytes_max, bytes_max: settings.unacked_bytes_max };
+        Acks { unacked: UnackedMessages::new(parts.place, bounds, parts.seed) }
+    }
+
+    pub fn read(&mut self, desk: &mut Desk, mail: AckMail) {
+        match mail {
+            AckMail::Came { user, from } => self.came(desk, &user, from),
+            AckMail::Reached { id } => self.unacked.reached(id, desk.now),
+            AckMail::Ack(ack) => self.acknowledged(desk, *ack),
+            AckMail::Offer(offer) => self.offer(desk, *offer),
+            AckMail::CatchUp { key, texts } => self.catch_up(desk, key, &texts),
+        }
+    }
+
+    // --- from workers --------------------------------------------------------------------------------------------------
+
+    /// For a user whose subject this shard owns.
+    pub fn keep_for_user(&mut self, desk: &mut Desk, user: &Subject, publish: Publish) {
+        let Some((id, text)) = self.keep(desk, user.clone(), &publish) else { return };
+        let places = desk.engine.listening(user);
+        let (home, delivery) = (desk.place, || Some(publish.to_clients(None)));
+        let offer = || Offer { id, home, user: user.clone(), text: text.clone(), delivery: delivery() };
+        offer_to(desk, &places, publish.from, offer);
+    }
+
+    /// For one connection of this shard; one that cannot acknowledge gets it as a plain message.
+    pub fn keep_for_conn(&mut self, desk: &mut Desk, key: Key, publish: Publish) {
+        if !desk.can_answer(key) {
+            desk.tell_nobody_there(&publish);
+            return desk.push_to(key, 0, &Rc::new(Event::new(publish.message, None)));
+        }
+        let Some(addressee) = own_subject(desk, key) else { return };
+        if let Some((id, text)) = self.keep(desk, addressee, &publish) {
+            self.unacked.reached(id, desk.now);
+            desk.put_control(key, &text);
+        }
+    }
+
+    /// The id under which an acknowledgement is waited for, and what clients are told; or the worker hears why not.
+    fn keep(&mut self, desk: &mut Desk, addressee: Subject, publish: &Publish) -> Option<(u64, Arc<[u8]>)> {
+        let message = &publish.message;
+        let outcome = Demand::of(message).map(|demand| self.unacked.begin(addressee, message, demand, desk.now));
+        let why = match outcome {
+            Some(Ok(kept)) => return Some(kept),
+            Some(Err(Refused::Closed)) => {
+                desk.tell_nobody_there(publish);
+                None
+            }
+            Some(Err(Refused::Full)) => Some(bus::TOO_MANY),
+            None => Some(bus::BAD_REQUEST),
+        };
+        desk.counters().unacked_refused.add(1);
+        if let (Some(reply), Some(why)) = (requester(message), why) {
+            desk.publish(Message::of_status(reply.clone(), why));
+        }
+        None
+    }
+
+    // --- to clients ----------------------------------------------------------------------------------------------------
+
+    /// To all subscribers on this shard.
+    fn offer(&mut self, desk: &mut Desk, offer: Offer) {
+        let Offer { id, home, user, text, delivery } = offer;
+        let except = delivery.as_ref().and_then(|delivery| delivery.except);
+        let mut keys: Vec<Key> = Vec::new();
+        desk.subscribers.for_each(&user, |listener, _| keys.push(listener.key));
+        keys.retain(|key| desk.can_answer(*key) && except != Some(desk.address(*key)));
+        if !keys.is_empty() {
+            desk.send(home, Mail::Acks(AckMail::Reached { id }));
+        }
+        for key in keys {
+            match delivery {
+                Some(_) => desk.put_control(key, &text),
+                None => put_again(desk, key, &text),
+            }
+        }
+        if let Some(Delivery { message, position, except, .. }) = delivery {
+            desk.fan_out(&Rc::new(Event::new(message, position)), Audience::Clients, except);
+        }
+    }
+
+    /// A client has opened: the home of its user hears of it, after it has heard that this shard listens.
+    pub fn client_came(&mut self, desk: &mut Desk, key: Key, user: Subject) {
+        if desk.can_answer(key) {
+            let from = desk.address(key);
+            desk.send(desk.owner_of(&user), Mail::Acks(AckMail::Came { user, from }));
+        }
+    }
+
+    fn came(&mut self, desk: &mut Desk, user: &Subject, from: Address) {
+        if self.unacked.is_empty() {
+            return;
+        }
+        let waiting = self.unacked.came(user, desk.now);
+        desk.counters().unacked_resent.add(waiting.again);
+        if !waiting.texts.is_empty() {
+            desk.send(from.place, Mail::Acks(AckMail::CatchUp { key: from.key, texts: waiting.texts }));
+        }
+    }
+
+    fn catch_up(&mut self, desk: &mut Desk, key: Key, texts: &[Arc<[u8]>]) {
+        let Some(conn) = desk.slots.get(key).filter(|conn| conn.can_answer(&desk.settings)) else { return };
+        let before = conn.outbox.mark();
+        texts.iter().for_each(|text| desk.put_control(key, text));
+        if let Some(conn) = desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
+            conn.outbox.answered(before);
+        }
+    }
+
+    // --- from clients --------------------------------------------------------------------------------------------------
+
+    /// A client acknowledges what its user was sent, on this connection or another; false if that cannot be.
+    pub fn client_acks(&mut self, desk: &mut Desk, key: Key, id: Option<u64>) -> bool {
+        let from = desk.address(key);
+        let user = desk.slots.get(key).and_then(|conn| conn.websocket()?.1.user()).cloned();
+        let home = id.map(UnackedMessages::home_of).filter(|home| {
+            let subject = user.as_ref().and_then(User::subject);
+            let is_users = subject.is_some_and(|subject| desk.owner_of(&subject) == *home);
+            is_users || *home == desk.place
+        });
+        let (Some(id), Some(home)) = (id, home) else {
+            desk.counters().acks_stray.add(1);
+            return false;
+        };
+        let ack = Ack { id, from, user };
+        desk.send(home, Mail::Acks(AckMail::Ack(ack.into())));
+        desk.park_if_crowded(key);
+        true
+    }
+
+    // --- at home -------------------------------------------------------------------------------------------------------
+
+    fn acknowledged(&mut self, desk: &mut Desk, ack: Ack) {
+        let Ack { id, from, user } = ack;
+        let Ok(requester) = self.unacked.acknowledged(id, from, user.as_ref().map(User::token)) else {
+            return desk.counters().acks_stray.add(1);
+        };
+        desk.counters().unacked_acknowledged.add(1);
+        let Some(subject) = requester else { return };
+        let mut headers = HeaderBlock::with_status(bus::ACKNOWLEDGED);
+        headers.push(CONN_HEADER, &from.to_string());
+        if let Some(user) = &user {
+            user.push_headers(&mut headers);
+        }
+        let headers = Some(headers.finish());
+        desk.publish(Message { subject, reply: None, headers, payload: Box::default() });
+    }
+
+    fn repeat(&mut self, desk: &mut Desk, id: u64, addressee: &Subject, text: &Arc<[u8]>) {
+        if let Destination::Conn(Address { key, .. }) = Destination::of(addressee) {
+            self.unacked.reached(id, desk.now);
+            return put_again(desk, key, text);
+        }
+        let places = desk.engine.listening(addressee);
+        let home = desk.place;
+        let offer = || Offer { id, home, user: addressee.clone(), text: text.clone(), delivery: None };
+        offer_to(desk, &places, None, offer);
+    }
+
+    fn expired(&mut self, desk: &mut Desk, end: End, requester: Option<Subject>) {
+        desk.counters().unacked_expired.add(1);
+        let words = match end {
+            End::Expired => bus::TIMEOUT,
+            End::Gone => bus::GONE,
+            End::Closed => bus::NO_RESPONDERS,
+        };
+        if let Some(requester) = requester {
+            desk.publish(Message::of_status(requester, words));
+        }
+    }
+}
+
+impl Feature for Acks {
+    /// What was for this connection alone is over with the next pieces of work.
+    fn connection_ended(&mut self, desk: &mut Desk, key: Key) {
+        if self.unacked.is_empty() {
+            return;
+        }
+        if let Some(addressee) = own_subject(desk, key) {
+            self.unacked.leave(&addressee);
+        }
+    }
+
+    const PIECES_PER_TURN: usize = limits::UNACKED_PER_TURN;
+
+    /// Sends a message that has not been acknowledged again, or ends one that will not be.
+    fn work(&mut self, desk: &mut Desk) -> bool {
+        if self.unacked.is_empty() || desk.post.is_crowded() {
+            return false;
+        }
+        match self.unacked.due(desk.now) {
+            Some(Due::Again { id, addressee, text }) => self.repeat(desk, id, &addressee, &text),
+            Some(Due::Over { end, requester }) => self.expired(desk, end, requester),
+            None => return false,
+        }
+        true
+    }
+
+    fn deadline(&self, _now: Tick, is_crowded: bool) -> Tick {
+        if is_crowded { Tick::NEVER } else { self.unacked.deadline() }
+    }
+
+    fn measure(&self, counters: &Counters) {
+        counters.unacked.set(self.unacked.len() as u64);
+    }
+
+    fn count(&self, census: &mut Census) {
+        census.unacked = self.unacked.len();
+    }
+
+    /// Workers that wait for acknowledgements hear that none will come, while clients are there that can still send some.
+    fn drain(&mut self) {
+        self.unacked.close();
+    }
+
+    fn owes_workers(&self) -> bool {
+        !self.unacked.is_empty()
+    }
+}
+
+/// The subject of one connection of this shard.
+fn own_subject(desk: &Desk, key: Key) -> Option<Subject> {
+    Subject::new(&format!("tg.conn.{}", desk.address(key))).ok()
+}
+
+fn offer_to(desk: &mut Desk, places: &PlaceSet, from: Option<Publisher>, offer: impl Fn() -> Offer) {
+    for place in places.iter() {
+        if desk.post.mesh().is_shard(place) {
+            desk.send_on(from, place, Mail::Acks(AckMail::Offer(offer().into())));
+        }
+    }
+}
+
+/// A connection that has not taken what it was sent before gets no more of the same: that may be among it.
+fn put_again(desk: &mut Desk, key: Key, text: &[u8]) {
+    if desk.slots.get(key).is_some_and(|conn| conn.outbox.len() <= limits::OUTBOX_BYTES_PAUSE) {
+        desk.counters().unacked_resent.add(1);
+        desk.put_control(key, text);
+    }
+}
