@@ -33,7 +33,7 @@ pub use expects::Expects;
 pub use listeners::{Listener, Listeners, Registration, SubKey, Withdrawal};
 pub use places::PlaceSet;
 pub use questions::{OwedAnswers, PendingQuestions};
-pub use requests::Requests;
+pub use requests::KeptRequests;
 pub use unacked::UnackedMessages;
 
 use crate::base::{Place, RequestId};

@@ -1,5 +1,5 @@
 //! The accepted requests that this shard owns, from the 202 to the end of their results. Pure state: it is told what happens,
-//! and the shard takes from it what is to be done next ([`Requests::next_hand`], [`Requests::next_news`]).
+//! and the shard takes from it what is to be done next ([`KeptRequests::next_hand`], [`KeptRequests::next_news`]).
 //!
 //! ```text
 //!  accept --> waiting --hand--> given --answer--> done, failed --.
@@ -14,7 +14,7 @@
 
 mod document;
 mod ids;
-mod services;
+mod queues;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +35,7 @@ use crate::proto::subject::Subject;
 
 pub use document::Answer;
 pub use ids::Ids;
-use services::{Services, Ticket};
+use queues::{ServiceQueues, Ticket};
 
 /// A request that a client has been promised an answer for.
 #[derive(Debug)]
@@ -92,10 +92,10 @@ pub enum Dropped {
 }
 
 /// See the module's picture.
-pub struct Requests {
+pub struct KeptRequests {
     entries: AHashMap<RequestId, Entry>,
     by_key: AHashMap<Arc<str>, RequestId>,
-    services: Services,
+    services: ServiceQueues,
     /// The pending ones, by when they expire.
     due: BTreeSet<(Tick, RequestId)>,
     /// Those whose end has been told, by when they are forgotten.
@@ -135,13 +135,13 @@ enum State {
     },
 }
 
-impl Requests {
+impl KeptRequests {
     /// `shards` share what one worker may hold.
-    pub fn new(shards: u16) -> Requests {
-        Requests {
+    pub fn new(shards: u16) -> KeptRequests {
+        KeptRequests {
             entries: AHashMap::new(),
             by_key: AHashMap::new(),
-            services: Services::new(limits::REQUEST_BYTES_PER_WORKER_MAX / usize::from(shards.max(1))),
+            services: ServiceQueues::new(limits::REQUEST_BYTES_PER_WORKER_MAX / usize::from(shards.max(1))),
             due: BTreeSet::new(),
             kept: BTreeSet::new(),
             news: VecDeque::new(),
@@ -256,7 +256,7 @@ impl Requests {
         news
     }
 
-    /// Whether [`Requests::next_hand`] or [`Requests::next_news`] may have something.
+    /// Whether [`KeptRequests::next_hand`] or [`KeptRequests::next_news`] may have something.
     pub fn has_work(&self) -> bool {
         !self.news.is_empty() || self.services.may_have_work()
     }
@@ -276,7 +276,7 @@ impl Requests {
         count
     }
 
-    /// When [`Requests::expire`] is to be called again.
+    /// When [`KeptRequests::expire`] is to be called again.
     pub fn deadline(&self) -> Tick {
         let first = |times: &BTreeSet<(Tick, RequestId)>| times.first().map_or(Tick::NEVER, |(at, _)| *at);
         first(&self.due).min(first(&self.kept))

@@ -12,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP: Duration = Duration::from_secs(100);
 
 struct Play {
-    requests: Requests,
+    requests: KeptRequests,
     directory: Directory,
     now: Tick,
     made: u128,
@@ -38,7 +38,7 @@ fn membership(pattern: &str, queue: Option<&str>, number: u32) -> Membership {
 
 impl Play {
     fn new() -> Play {
-        Play { requests: Requests::new(1), directory: Directory::default(), now: Tick::ZERO, made: 0 }
+        Play { requests: KeptRequests::new(1), directory: Directory::default(), now: Tick::ZERO, made: 0 }
     }
 
     fn request(&mut self, payload: &[u8]) -> Request {

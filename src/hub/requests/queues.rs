@@ -15,8 +15,8 @@ pub(super) struct Ticket {
 }
 
 /// By service subject; only those that have something.
-pub(super) struct Services {
-    services: BTreeMap<Subject, Service>,
+pub(super) struct ServiceQueues {
+    services: BTreeMap<Subject, ServiceQueue>,
     /// Services for which a worker may be found: something has changed since none was.
     stirred: BTreeSet<Subject>,
     /// Of the requests that one worker holds.
@@ -25,7 +25,7 @@ pub(super) struct Services {
 
 /// In the order in which the requests were accepted: whoever was given back is first again.
 #[derive(Default)]
-struct Service {
+struct ServiceQueue {
     waiting: BTreeMap<u64, Ticket>,
     loads: BTreeMap<Address, Load>,
 }
@@ -37,9 +37,9 @@ struct Load {
     bytes: usize,
 }
 
-impl Services {
-    pub fn new(worker_bytes_max: usize) -> Services {
-        Services { services: BTreeMap::new(), stirred: BTreeSet::new(), worker_bytes_max }
+impl ServiceQueues {
+    pub fn new(worker_bytes_max: usize) -> ServiceQueues {
+        ServiceQueues { services: BTreeMap::new(), stirred: BTreeSet::new(), worker_bytes_max }
     }
 
     pub fn wait(&mut self, subject: &Subject, serial: u64, ticket: Ticket) {
@@ -114,7 +114,7 @@ impl Services {
     }
 }
 
-impl Service {
+impl ServiceQueue {
     /// The worker with room that holds the fewest; among equals chance, which the request's number decides.
     fn choose(&self, subject: &Subject, serial: u64, directory: &Directory, bytes_max: usize) -> Option<Member> {
         let bytes = self.waiting.get(&serial)?.bytes;
