@@ -14,24 +14,23 @@ pub mod acks;
 mod post;
 pub mod questions;
 pub mod replays;
+pub mod requests;
 
 pub use post::{Mailbox, Mesh, Post};
 
 use std::sync::Arc;
 
-use crate::base::{Address, Key, Place, RequestId};
-use crate::hub::requests::Request;
-use crate::hub::{Member, Membership, Seat};
+use crate::base::{Address, Key, Place};
+use crate::hub::{Membership, Seat};
 use crate::limits;
-use crate::proto::CloseReason;
 use crate::proto::event::{Message, Position};
 use crate::proto::presence::{Found, Present, Roster};
-use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
 
 use acks::AckMail;
 use questions::QuestionMail;
 use replays::ReplayMail;
+use requests::RequestMail;
 
 /// One letter. Its lane is [`Mail::lane`].
 #[derive(Debug)]
@@ -95,41 +94,8 @@ pub enum Mail {
         key: Key,
         publish: Box<Publish>,
     },
-    /// To the shard that keeps a request: here it is; answered with `Accepted`.
-    Accept {
-        from: Address,
-        request: Box<Request>,
-    },
-    /// To the shard that keeps a request: what became of it; answered with `Told`.
-    Read {
-        from: Address,
-        id: RequestId,
-        route: u16,
-    },
-    /// To the shard that keeps a request, which owns the channel as well: `from` has just come to it; answered with `Recalled`.
-    Recall {
-        from: Address,
-        id: RequestId,
-        channel: Subject,
-    },
-    /// To the shard of a worker: a request for it. If it has left the service, `Missed`.
-    Hand {
-        from: Place,
-        id: RequestId,
-        worker: Member,
-        message: Arc<Message>,
-    },
-    /// To the shard that keeps a request: its worker was not there any more. An ask, to stay behind the worker's `Resign`.
-    Missed {
-        id: RequestId,
-        worker: Address,
-    },
     /// To every shard, in a drain: the sender says nothing more to workers about clients. Behind all that it has said.
     Farewell,
-    /// To the shard that keeps requests of this worker: its connection has ended. An ask, to stay behind its answers.
-    Gone {
-        worker: Address,
-    },
 
     /// Asks and tells about questions to clients.
     Questions(QuestionMail),
@@ -137,6 +103,8 @@ pub enum Mail {
     Replays(ReplayMail),
     /// Asks and tells about messages that clients have to acknowledge.
     Acks(AckMail),
+    /// About accepted requests.
+    Requests(RequestMail),
 
     // --- tells: to those who listen, or back to who asked ---
     /// To a shard with listeners: everybody there whose subscription matches.
@@ -189,22 +157,6 @@ pub enum Mail {
     NoResponders {
         key: Key,
         reply: Subject,
-    },
-    /// The request of `key` is kept, or is not.
-    Accepted {
-        key: Key,
-        outcome: Result<Receipt, CloseReason>,
-    },
-    /// What became of the request that `key` asked for, if there is one.
-    Told {
-        key: Key,
-        reading: Option<Box<Reading>>,
-    },
-    /// What `key` has missed on the channel, if it has.
-    Recalled {
-        key: Key,
-        channel: Subject,
-        message: Option<Box<Message>>,
     },
     /// To every shard, when all have said `Farewell`: what went by the sender has been sent on.
     Forwarded,
@@ -314,10 +266,7 @@ impl Mail {
             Mail::Questions(mail) => mail.payload_bytes(),
             Mail::Replays(mail) => mail.payload_bytes(),
             Mail::Acks(mail) => mail.payload_bytes(),
-            Mail::Accept { request, .. } => request.message.payload.len(),
-            Mail::Hand { message, .. } => message.payload.len(),
-            Mail::Told { reading, .. } => reading.as_ref().map_or(0, |reading| reading.document.len()),
-            Mail::Recalled { message, .. } => message.as_ref().map_or(0, |message| message.payload.len()),
+            Mail::Requests(mail) => mail.payload_bytes(),
             _ => return 0,
         };
         if bytes < limits::MAIL_LARGE_BYTES { 0 } else { bytes }
@@ -328,6 +277,7 @@ impl Mail {
             Mail::Questions(mail) => mail.lane(),
             Mail::Replays(mail) => mail.lane(),
             Mail::Acks(mail) => mail.lane(),
+            Mail::Requests(mail) => mail.lane(),
             Mail::Publish(_)
             | Mail::Spread(_)
             | Mail::Mark { .. }
@@ -341,13 +291,7 @@ impl Mail {
             | Mail::Enlist { .. }
             | Mail::Resign { .. }
             | Mail::ToConn { .. }
-            | Mail::Accept { .. }
-            | Mail::Read { .. }
-            | Mail::Recall { .. }
-            | Mail::Hand { .. }
-            | Mail::Missed { .. }
-            | Mail::Farewell
-            | Mail::Gone { .. } => Lane::Ask,
+            | Mail::Farewell => Lane::Ask,
             Mail::Deliver(_)
             | Mail::Direct { .. }
             | Mail::MarkTold { .. }
@@ -358,9 +302,6 @@ impl Mail {
             | Mail::Registered { .. }
             | Mail::Published { .. }
             | Mail::NoResponders { .. }
-            | Mail::Accepted { .. }
-            | Mail::Told { .. }
-            | Mail::Recalled { .. }
             | Mail::Forwarded
             | Mail::Drain => Lane::Tell,
         }

@@ -112,11 +112,7 @@ impl Core {
             // Before the owner answers anything: what it announces later is not missed.
             self.watch(key, tag, &channel);
         }
-        match since {
-            Some(since) => self.subscribe_since(key, tag, channel.clone(), since),
-            None => _ = self.subscribe(key, tag, &channel),
-        }
-        self.recall(key, channel, since);
+        self.join_channel(key, tag, channel, since);
     }
 
     /// A call does not wait for a worker: the client hears at once that there is none, and decides for itself. It hears the same if

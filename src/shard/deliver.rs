@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  publish --+-- tg.conn.<id>      --> the connection's shard -----------------------> deliver_to_conn
-//!            +-- tg.request.<id>   --> the request's keeper ------------------------> answer_request
+//!            +-- tg.request.<id>   --> the request's keeper ------------------------> requests.answer
 //!            +-- tg.service.<s>    --> one worker of each queue group ----------------------> direct
 //!            +-- tg.presence.<c>   --> the channel's owner, who answers (`presence`)
 //!            +-- tg.event.<e>      --> the same, if the gateway itself says it
@@ -41,7 +41,9 @@ impl Core {
                 let from = publish.from;
                 self.desk.send_on(from, address.place, Mail::ToConn { key: address.key, publish: Box::new(publish) });
             }
-            Destination::Request(id) if id.place == self.desk.place => self.answer_request(id, &publish),
+            Destination::Request(id) if id.place == self.desk.place => {
+                self.features.requests.answer(&mut self.desk, id, &publish)
+            }
             Destination::Request(id) if self.desk.post.mesh().is_shard(id.place) => {
                 self.desk.send_on(publish.from, id.place, Mail::Publish(Box::new(publish)));
             }
@@ -106,7 +108,9 @@ impl Core {
                 let subject = publish.message.subject.clone();
                 self.publish_for_clients(&subject, publish);
             }
-            Destination::Request(id) if id.place == self.desk.place => self.answer_request(id, &publish),
+            Destination::Request(id) if id.place == self.desk.place => {
+                self.features.requests.answer(&mut self.desk, id, &publish)
+            }
             Destination::Presence(channel) => self.publish_presence(&channel, publish),
             _ => self.desk.tell_nobody_there(&publish),
         }
@@ -263,7 +267,7 @@ impl Core {
                 }
             }
         }
-        self.forget_recalls(&event.message.subject);
+        self.features.requests.recalls.forget(&self.desk, &event.message.subject);
         true
     }
 
@@ -330,11 +334,7 @@ impl Core {
                 let has_room = conn.subs().len() < limits::CHANNELS_PER_CONNECTION_MAX;
                 if has_room && self.desk.sub_of(key, &channel).is_none() {
                     let greeting = self.desk.settings.channels.of(&channel).greeting();
-                    match greeting {
-                        Some(since) => self.subscribe_since(key, TAG_ADDED, channel.clone(), since),
-                        None => _ = self.subscribe(key, TAG_ADDED, &channel),
-                    }
-                    self.recall(key, channel, greeting);
+                    self.join_channel(key, TAG_ADDED, channel, greeting);
                 }
             }
             (Command::Unsubscribe, Some(channel)) => {
@@ -367,7 +367,7 @@ impl Core {
             self.worker_came(&membership);
         }
         self.desk.directory.enlist(membership);
-        self.requests.stir();
+        self.features.requests.stir();
         if !self.stranded.is_empty() {
             self.retry_stranded();
         }

@@ -36,11 +36,7 @@ impl Core {
         match step {
             Step::Open(opening) => {
                 for (tag, (channel, since)) in (0..).zip(opening.channels) {
-                    match since {
-                        Some(since) => self.subscribe_since(key, tag, channel.clone(), since),
-                        None => _ = self.subscribe(key, tag, &channel),
-                    }
-                    self.recall(key, channel, since);
+                    self.join_channel(key, tag, channel, since);
                 }
                 if let Some(user) = opening.user {
                     self.subscribe(key, TAG_ADDED, &user);
@@ -73,8 +69,8 @@ impl Core {
             Step::History { tag, channel, since, bounds } => {
                 self.ask_history(key, (tag, channel), since, bounds);
             }
-            Step::Accept(asked) => self.accept(key, *asked),
-            Step::Read { route, id } => self.read_request(key, id, route),
+            Step::Accept(asked) => self.features.requests.accept(&mut self.desk, key, *asked),
+            Step::Read { route, id } => self.features.requests.look_up(&mut self.desk, key, id, route),
             Step::Presence { channel } => self.ask_presence(key, channel),
             Step::Find { user } => self.ask_whereabouts(key, user),
             Step::Refused(refused) => self.refused(key, refused),
@@ -105,6 +101,15 @@ impl Core {
             self.announce_arrival(sub);
         }
         Some(sub)
+    }
+
+    /// A client comes to a channel: it hears what `since` asks for, if anything, and then what is live.
+    pub(super) fn join_channel(&mut self, key: Key, tag: u32, channel: Subject, since: Option<Since>) {
+        match since {
+            Some(since) => self.subscribe_since(key, tag, channel.clone(), since),
+            None => _ = self.subscribe(key, tag, &channel),
+        }
+        self.features.channel_joined(&mut self.desk, key, &channel, since);
     }
 
     /// Subscribes a client to a channel; it hears first what `since` asks for, and then what is live.

@@ -154,7 +154,6 @@ impl Core {
         for sub in subs {
             self.withdraw(sub);
         }
-        self.tell_keepers(key);
         self.features.connection_ended(&mut self.desk, key);
         self.stranded.remove(key);
         self.sticky.remove(&key);

@@ -82,6 +82,7 @@ impl Core {
             Mail::Replays(mail) => self.features.replays.read(&mut self.desk, mail),
             Mail::Questions(mail) => self.features.questions.read(&mut self.desk, mail),
             Mail::Acks(mail) => self.features.acks.read(&mut self.desk, mail),
+            Mail::Requests(mail) => self.features.requests.read(&mut self.desk, mail),
             Mail::Direct { seat, delivery, is_second_choice } => self.seated(seat, *delivery, is_second_choice),
             Mail::Joined { subject, serial } => {
                 for key in self.desk.subscribers.joined(&subject, serial) {
@@ -91,15 +92,6 @@ impl Core {
             Mail::Registered { key } => self.desk.registered(key),
             Mail::Published { key, number, position } => self.desk.published(key, number, position),
             Mail::NoResponders { key, reply } => self.no_responders(key, &reply),
-            Mail::Accept { from, request } => self.keep_request(from, *request),
-            Mail::Read { from, id, route } => self.tell_request(from, id, route),
-            Mail::Recall { from, id, channel } => self.recall_request(from, id, channel),
-            Mail::Hand { from, id, worker, message } => self.handed(from, id, worker, message),
-            Mail::Missed { id, worker } => self.requests.missed(id, worker),
-            Mail::Gone { worker } => self.worker_gone(worker),
-            Mail::Accepted { key, outcome } => self.accepted_request(key, outcome),
-            Mail::Recalled { key, channel, message } => self.recalled(key, channel, message.map(|message| *message)),
-            Mail::Told { key, reading } => self.told(key, reading.as_deref()),
             Mail::Farewell => self.farewell(),
             Mail::Forwarded => self.forwarded(),
             Mail::Drain => self.begin_drain(),

@@ -13,7 +13,6 @@
 //! - `barrier`   PONG after all that was published before
 //! - `desk`      what all of them work with
 //! - `deliver`   messages to subscribers: owner, places, connections
-//! - `requests`  accepted requests: to their keepers, to workers, to those who wait for the result
 //! - `features`  what a shard does besides passing messages on
 //! - `handshakes`  whose turn it is in a storm of them
 //! - `presence`  who listens, where a channel's rule asks for it
@@ -39,7 +38,6 @@ mod lines;
 mod mail;
 mod presence;
 mod pump;
-mod requests;
 pub mod services;
 mod stranded;
 
@@ -57,12 +55,10 @@ use crate::base::{Fold, Key, Place, Tick};
 use crate::conn::Door;
 use crate::conn::settings::Settings;
 use crate::driver::{Completion, Driver, ListenerId};
-use crate::hub::requests::Ids;
-use crate::hub::{self, Member, PlaceSet};
+use crate::hub::Member;
 use crate::limits;
 use crate::mesh::{Mailbox, Mesh};
 use crate::proto::CloseReason;
-use crate::proto::subject::Subject;
 
 use barrier::Barrier;
 use counters::Counters;
@@ -113,17 +109,11 @@ pub(crate) struct Core {
     desk: Desk,
     entrances: Vec<Entrance>,
     features: Features,
-    requests: hub::KeptRequests,
     mailbox: Mailbox,
     handshakes: Handshakes,
     stranded: Stranded,
     /// The workers that a client's messages went to: the next go there too while those live.
     sticky: AHashMap<Key, SmallVec<[Member; 1]>>,
-    /// Which shards have handed requests to a worker of this one: they hear of its end.
-    keepers: AHashMap<Key, PlaceSet>,
-    ids: Ids,
-    /// Who has come to the channel of a request and does not know yet whether the result has been there before.
-    recalls: BTreeSet<(Key, Subject)>,
     /// Clients whose service has not heard of them: their subscriptions are not in force everywhere yet.
     opening: BTreeSet<Key>,
     /// Plaintext of the records being opened.
@@ -148,22 +138,17 @@ pub enum Turn {
 
 impl<D: Driver> Shard<D> {
     pub fn new(driver: D, parts: Parts) -> Shard<D> {
-        let shards = parts.mesh.shards();
         let desk = Desk::new(&parts);
         let features = Features::new(&parts);
         let core = Core {
             desk,
             entrances: parts.entrances,
             features,
-            requests: hub::KeptRequests::new(shards),
             mailbox: parts.mailbox,
             handshakes: Handshakes::default(),
             stranded: Stranded::default(),
             sticky: AHashMap::new(),
-            keepers: AHashMap::new(),
-            recalls: BTreeSet::new(),
             opening: BTreeSet::new(),
-            ids: Ids::new(&parts.secret, parts.place),
             plain: Vec::new(),
             keys: Vec::new(),
             resting: Vec::new(),
@@ -210,11 +195,10 @@ impl<D: Driver> Shard<D> {
         self.core.desk.engine.sweep(self.core.desk.now);
         self.handshake();
         self.resume_accepts();
-        self.core.work();
         self.core.resume();
         self.core.settle();
         self.core.advance_lines();
-        self.core.forward_requests();
+        self.core.work();
         if self.core.desk.engine.announce_at() <= self.core.desk.now {
             self.core.announce();
         }
@@ -348,18 +332,16 @@ impl Core {
         self.desk.counters().histories.set(channels as u64);
         self.desk.counters().history_bytes.set(bytes as u64);
         self.features.measure(self.desk.counters());
-        self.desk.counters().requests_pending.set(self.requests.pending() as u64);
-        self.desk.counters().requests_kept.set(self.requests.len() as u64);
     }
 
     /// When the next turn must begin, whatever completes.
     fn next_deadline(&self) -> Tick {
         let is_crowded = self.desk.post.is_crowded();
-        let has_requests = (self.requests.has_work() || self.lines.has_work()) && !is_crowded;
+        let has_lines = self.lines.has_work() && !is_crowded;
         let announce_at = if is_crowded { Tick::NEVER } else { self.desk.engine.announce_at() };
         let is_busy =
             !self.handshakes.is_empty() || !self.desk.work.resume.is_empty() || !self.desk.work.dirty.is_empty();
-        let has_work = is_busy || has_requests;
+        let has_work = is_busy || has_lines;
         let has_room_again = !self.desk.parked.is_empty() && self.desk.post.has_room();
         if has_work || has_room_again || !self.mailbox.is_empty() && self.desk.post.tell_backlog() == 0 {
             return self.desk.now;
@@ -368,7 +350,6 @@ impl Core {
             .desk
             .engine
             .sweep_at()
-            .min(self.requests.deadline())
             .min(self.features.deadline(self.desk.now, is_crowded))
             .min(self.stranded.deadline());
         let mut deadline = self.desk.wheel.next().min(kept).min(announce_at).min(self.desk.sealing.deadline());
@@ -381,7 +362,6 @@ impl Core {
 
     /// Looks at every connection whose time has come.
     fn expire(&mut self, mut taken: impl FnMut(Key) -> u32) {
-        self.expire_requests();
         while let Some(key) = self.stranded.expired(self.desk.now) {
             self.count_failures(key, Failure::Unserved, 1);
             self.end(key, CloseReason::NoWorker);

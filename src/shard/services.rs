@@ -7,9 +7,9 @@
 
 use log::{info, warn};
 
-use crate::base::{Key, Place};
+use crate::base::{Address, Key, Place};
 use crate::conn::route::{Route, Target};
-use crate::hub::Membership;
+use crate::hub::{Member, Membership};
 use crate::proto::subject::Subject;
 
 use super::Core;
@@ -77,6 +77,15 @@ impl Core {
         if self.desk.directory.contains(&membership.member) {
             self.desk.directory.resign(membership);
             self.worker_left(membership);
+        }
+    }
+
+    /// A worker of any shard does not listen any more. In-process workers resign at their end alone.
+    pub(super) fn resigned(&mut self, membership: &Membership) {
+        self.forget_member(membership);
+        let Member { place, key, .. } = membership.member;
+        if !self.desk.post.mesh().is_shard(place) {
+            self.features.requests.gone(&mut self.desk, Address { place, key });
         }
     }
 

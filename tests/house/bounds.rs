@@ -8,7 +8,7 @@ const METHODS_MAX: usize = 40;
 
 /// Types above that, today's number, and what is going to lower it.
 const METHODS: &[(&str, usize, &str)] = &[
-    ("Core", 132, "each feature of a shard is a chapter of it: features get types of their own"),
+    ("Core", 112, "each feature of a shard is a chapter of it: features get types of their own"),
     ("Conn", 79, "it is the socket and the session: they are divided"),
     ("Centrifuge", 41, "commands and subscriptions of one client: they are divided"),
 ];
@@ -24,7 +24,7 @@ pub const FEATURES: &[(&str, &[&str], usize)] = &[
     ("messages to acknowledge", &["unacked", "ackmail", "client_acks"], 16),
     ("presence", &["presence", "roster"], 30),
     ("replay", &["replay"], 23),
-    ("accepted requests", &["requests", "request_id", "requestid"], 25),
+    ("accepted requests", &["requests", "request_id", "requestid"], 29),
     ("what is held for slow clients", &["held", "holding"], 22),
 ];
 

@@ -10,9 +10,12 @@
 pub(super) mod acks;
 pub(super) mod questions;
 pub(super) mod replays;
+pub(super) mod requests;
 
 use crate::base::{Key, Tick};
 use crate::hub::SubKey;
+use crate::proto::replay::Since;
+use crate::proto::subject::Subject;
 
 use super::census::Census;
 use super::counters::Counters;
@@ -22,6 +25,7 @@ use super::{Core, Parts};
 use acks::Acks;
 use questions::Questions;
 use replays::Replays;
+use requests::Requests;
 
 /// What every feature is asked. Only what concerns a feature needs an answer.
 pub(super) trait Feature {
@@ -30,6 +34,9 @@ pub(super) trait Feature {
 
     /// The subscription `sub` is about to go.
     fn subscription_ends(&mut self, _desk: &mut Desk, _sub: SubKey) {}
+
+    /// The client `key` has come to a channel, and has asked for what `since` says.
+    fn channel_joined(&mut self, _desk: &mut Desk, _key: Key, _channel: &Subject, _since: Option<Since>) {}
 
     /// The driver has sent something of the connection `key`.
     fn connection_sent(&mut self, _desk: &mut Desk, _key: Key) {}
@@ -83,6 +90,10 @@ macro_rules! features {
                 $(self.$name.subscription_ends(desk, sub);)+
             }
 
+            pub fn channel_joined(&mut self, desk: &mut Desk, key: Key, channel: &Subject, since: Option<Since>) {
+                $(self.$name.channel_joined(desk, key, channel, since);)+
+            }
+
             pub fn connection_sent(&mut self, desk: &mut Desk, key: Key) {
                 $(self.$name.connection_sent(desk, key);)+
             }
@@ -127,5 +138,6 @@ macro_rules! features {
 features! {
     questions: Questions,
     replays: Replays,
+    requests: Requests,
     acks: Acks,
 }

@@ -1,0 +1,288 @@
+//! Accepted requests on their way: client -> keeper -> worker -> keeper -> the clients that wait for the result.
+//!
+//! ```text
+//!  accept --Accept--> keep: the receipt goes back (Accepted), the request waits
+//!                      '--> work --Hand--> handed --> a worker
+//!                            ^  '-- the news --> published on the request's channel
+//!                    answer, missed, gone
+//!  look_up ---Read--> tell --Told--> told: what became of it
+//!  recalls.begin --Recall--> recall --Recalled--> the result, for a client that came to its channel too late
+//! ```
+//!
+//! What is told only changes the state of `KeptRequests`; the mail that follows from it is the turn's work, and is made only while
+//! there is room for it (TELLS ARE TERMINAL, nothing is unbounded).
+
+mod recalls;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+
+use crate::base::{Address, Key, Place, RequestId, Tick};
+use crate::conn::accept::{self, Asked};
+use crate::conn::route::{AcceptTarget, Route, Target};
+use crate::hub::requests::{Answer, Dropped, Hand, IdempotencyKey, Ids, News, Request};
+use crate::hub::{self, KeptRequests, Member, PlaceSet};
+use crate::limits;
+use crate::mesh::requests::RequestMail;
+use crate::mesh::{Mail, Publish};
+use crate::proto::CloseReason;
+use crate::proto::event::{Event, Message};
+use crate::proto::replay::Since;
+use crate::proto::request::{Reading, Receipt, Status};
+use crate::proto::subject::Subject;
+
+use super::Feature;
+use crate::shard::Parts;
+use crate::shard::census::Census;
+use crate::shard::counters::Counters;
+use crate::shard::deliver::duplicate;
+use crate::shard::desk::Desk;
+use recalls::Recalls;
+
+pub(in crate::shard) struct Requests {
+    /// Those that this shard keeps.
+    kept: KeptRequests,
+    ids: Ids,
+    /// Which shards have handed requests to a worker of this one: they hear of its end.
+    keepers: AHashMap<Key, PlaceSet>,
+    /// This shard's clients that may have missed a result.
+    pub recalls: Recalls,
+}
+
+impl Requests {
+    pub fn new(parts: &Parts) -> Requests {
+        Requests {
+            kept: KeptRequests::new(parts.mesh.shards()),
+            ids: Ids::new(&parts.secret, parts.place),
+            keepers: AHashMap::new(),
+            recalls: Recalls::default(),
+        }
+    }
+
+    pub fn read(&mut self, desk: &mut Desk, mail: RequestMail) {
+        match mail {
+            RequestMail::Accept { from, request } => self.keep(desk, from, *request),
+            RequestMail::Read { from, id, route } => self.tell(desk, from, id, route),
+            RequestMail::Recall { from, id, channel } => self.recall(desk, from, id, channel),
+            RequestMail::Hand { from, id, worker, message } => self.handed(desk, from, id, worker, message),
+            RequestMail::Missed { id, worker } => self.kept.missed(id, worker),
+            RequestMail::Gone { worker } => self.gone(desk, worker),
+            RequestMail::Accepted { key, outcome } => self.accepted(desk, key, outcome),
+            RequestMail::Told { key, reading } => self.told(desk, key, reading.as_deref()),
+            RequestMail::Recalled { key, channel, message } => {
+                self.recalls.end(desk, key, channel, message.map(|message| *message));
+            }
+        }
+    }
+
+    // --- from clients --------------------------------------------------------------------------------------------------
+
+    /// A client's whole request: to the shard that will keep it.
+    pub fn accept(&mut self, desk: &mut Desk, key: Key, asked: Asked) {
+        desk.counters().received.add(1);
+        let from = desk.address(key);
+        match self.request(desk, asked) {
+            Ok(request) => {
+                let request = Box::new(request);
+                desk.send(request.id.place, Mail::Requests(RequestMail::Accept { from, request }));
+                desk.park_if_crowded(key);
+            }
+            Err(reason) => self.accepted(desk, key, Err(reason)),
+        }
+    }
+
+    fn request(&mut self, desk: &Desk, asked: Asked) -> Result<Request, CloseReason> {
+        let idempotency = asked.idempotency();
+        // A client that comes again has to find the same keeper, from whatever shard.
+        let keeper =
+            idempotency.as_ref().map_or(desk.place, |(name, _)| hub::owner_of(name, desk.post.mesh().shards()));
+        let id = self.ids.draw(keeper);
+        let route = asked.route;
+        let (own, target) = accept_route(&desk.settings.routes[route as usize])?;
+        let channel = asked.channel(own, target, id)?;
+        let message = asked.message(own, target, id, &channel).into();
+        let key = idempotency.map(|(name, fingerprint)| IdempotencyKey { name: name.into(), fingerprint });
+        Ok(Request { id, route, channel, message, timeout: target.timeout, keep: target.keep, key })
+    }
+
+    fn accepted(&mut self, desk: &mut Desk, key: Key, outcome: Result<Receipt, CloseReason>) {
+        if let Err(reason) = &outcome {
+            desk.counters().closed[*reason as usize].add(1);
+        }
+        desk.answer(key, |conn, settings, now| conn.accepted(outcome, settings, now));
+    }
+
+    /// A client asks what became of a request.
+    pub fn look_up(&mut self, desk: &mut Desk, key: Key, id: RequestId, route: u16) {
+        let from = desk.address(key);
+        if desk.post.mesh().is_shard(id.place) {
+            desk.send(id.place, Mail::Requests(RequestMail::Read { from, id, route }));
+            desk.park_if_crowded(key);
+        } else {
+            self.told(desk, key, None);
+        }
+    }
+
+    fn told(&mut self, desk: &mut Desk, key: Key, reading: Option<&Reading>) {
+        if reading.is_none() {
+            desk.counters().closed[CloseReason::UnknownRequest as usize].add(1);
+        }
+        desk.answer(key, |conn, settings, now| conn.read(reading, settings, now));
+    }
+
+    // --- at the keeper -------------------------------------------------------------------------------------------------
+
+    fn keep(&mut self, desk: &mut Desk, from: Address, request: Request) {
+        let id = request.id;
+        let outcome = self.kept.accept(request, desk.now);
+        if outcome.as_ref().is_ok_and(|receipt| receipt.id == id) {
+            desk.counters().requests_accepted.add(1);
+        }
+        desk.send(from.place, Mail::Requests(RequestMail::Accepted { key: from.key, outcome }));
+    }
+
+    fn tell(&mut self, desk: &mut Desk, from: Address, id: RequestId, route: u16) {
+        let reading = self.kept.read(id, route).map(Box::new);
+        desk.send(from.place, Mail::Requests(RequestMail::Told { key: from.key, reading }));
+    }
+
+    fn recall(&mut self, desk: &mut Desk, from: Address, id: RequestId, channel: Subject) {
+        let message = self.kept.old_news(id, &channel).map(|news| Box::new(news_message(desk, news)));
+        desk.send(from.place, Mail::Requests(RequestMail::Recalled { key: from.key, channel, message }));
+    }
+
+    /// A worker's answer; its headers say whether it has failed.
+    pub fn answer(&mut self, desk: &mut Desk, id: RequestId, publish: &Publish) {
+        let message = &publish.message;
+        let answer = Answer {
+            // Whatever a worker says that is not "done" is no success.
+            has_failed: message.header("Tg-Status").is_some_and(|status| status != Status::Done.name()),
+            content_type: message.header("Content-Type"),
+            body: &message.payload,
+        };
+        let outcome = self.kept.answer(id, answer, desk.now);
+        let counter = match outcome {
+            Ok(Status::Failed) => &desk.counters().requests_failed,
+            Ok(_) => &desk.counters().requests_done,
+            Err(Dropped::Twice) => &desk.counters().answers_twice,
+            Err(Dropped::Late) => &desk.counters().answers_late,
+            Err(Dropped::Unknown) => &desk.counters().answers_unknown,
+        };
+        counter.add(1);
+        match outcome {
+            Ok(_) => {}
+            Err(Dropped::Twice) => duplicate(message).into_iter().for_each(|outcome| desk.publish(outcome)),
+            Err(Dropped::Late | Dropped::Unknown) => desk.tell_nobody_there(publish),
+        }
+    }
+
+    fn hand(&mut self, desk: &mut Desk, hand: Hand) {
+        let Hand { id, worker, message } = hand;
+        let mail = if desk.post.mesh().is_shard(worker.place) {
+            Mail::Requests(RequestMail::Hand { from: desk.place, id, worker, message })
+        } else {
+            // An in-process worker has its end said by `Resign`.
+            Mail::Deliver(Box::new(Publish::new(message, None).to_workers(false)))
+        };
+        desk.send(worker.place, mail);
+    }
+
+    /// A worker has come to a service: requests that wait for one are tried again.
+    pub fn stir(&mut self) {
+        self.kept.stir();
+    }
+
+    /// The connection of a worker has ended: its requests go to others.
+    pub fn gone(&mut self, desk: &mut Desk, worker: Address) {
+        let orphans = self.kept.gone(worker);
+        desk.counters().requests_orphaned.add(orphans as u64);
+    }
+
+    // --- to workers ----------------------------------------------------------------------------------------------------
+
+    /// A request for a worker of this shard; `from` keeps it.
+    fn handed(&mut self, desk: &mut Desk, from: Place, id: RequestId, worker: Member, message: Arc<Message>) {
+        let Some(listener) = desk.subscribers.listener(worker.sub) else {
+            let worker = Address { place: worker.place, key: worker.key };
+            return desk.send(from, Mail::Requests(RequestMail::Missed { id, worker }));
+        };
+        self.keepers.entry(listener.key).or_default().insert(from);
+        desk.push_to(listener.key, listener.tag, &Rc::new(Event::new(message, None)));
+    }
+}
+
+impl Feature for Requests {
+    /// The channel may be named after a request, and the result may have been there before the client.
+    fn channel_joined(&mut self, desk: &mut Desk, key: Key, channel: &Subject, since: Option<Since>) {
+        let Some(id) = RequestId::in_subject(channel.as_str()) else { return };
+        // A client that gets what is kept of the channel gets the result from there.
+        let gets_kept = matches!(since, Some(Since::After(_) | Since::AfterOffset(_) | Since::Beginning))
+            && desk.settings.channels.of(channel).history.is_some();
+        if !gets_kept {
+            self.recalls.begin(desk, key, id, channel.clone());
+        }
+    }
+
+    /// Shards that have handed requests to the connection give them to others.
+    fn connection_ended(&mut self, desk: &mut Desk, key: Key) {
+        let Some(keepers) = self.keepers.remove(&key) else { return };
+        let worker = desk.address(key);
+        for keeper in keepers.iter() {
+            desk.send(keeper, Mail::Requests(RequestMail::Gone { worker }));
+        }
+    }
+
+    const PIECES_PER_TURN: usize = limits::REQUESTS_PER_TURN;
+
+    /// Ends what is due, then tells what is over, or hands on what waits.
+    fn work(&mut self, desk: &mut Desk) -> bool {
+        let expired = self.kept.expire(desk.now);
+        if expired > 0 {
+            desk.counters().requests_expired.add(expired as u64);
+        }
+        if desk.post.is_crowded() {
+            return false;
+        }
+        if let Some(news) = self.kept.next_news() {
+            let message = news_message(desk, news);
+            desk.publish(message);
+        } else if let Some(hand) = self.kept.next_hand(&desk.directory) {
+            self.hand(desk, hand);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn deadline(&self, now: Tick, is_crowded: bool) -> Tick {
+        if self.kept.has_work() && !is_crowded { now } else { self.kept.deadline() }
+    }
+
+    fn measure(&self, counters: &Counters) {
+        counters.requests_pending.set(self.kept.pending() as u64);
+        counters.requests_kept.set(self.kept.len() as u64);
+    }
+
+    fn count(&self, census: &mut Census) {
+        census.requests = self.kept.len();
+        census.keepers = self.keepers.len();
+        census.recalls = self.recalls.len();
+    }
+}
+
+/// What the channel of a request hears of its end.
+fn news_message(desk: &Desk, news: News) -> Message {
+    let News { id, route, channel, status, document } = news;
+    let event = accept_route(&desk.settings.routes[route as usize]).map_or("", |(_, target)| &target.event);
+    let headers = Some(accept::event_headers(event, id, status));
+    Message { subject: channel, reply: None, headers, payload: document }
+}
+
+fn accept_route(route: &Route) -> Result<(&Route, &AcceptTarget), CloseReason> {
+    match &route.target {
+        Target::Accept(target) => Ok((route, target)),
+        _ => Err(CloseReason::NotFound),
+    }
+}

@@ -1,0 +1,63 @@
+//! Clients that have come to the channel of a request: the result may have been there before them.
+//!
+//! ```text
+//!  begin --Recall--> the keeper --Recalled--> end: the result, if it was told before the keeper was asked
+//!                              '--Deliver---> forget: it is told now, and has not been missed
+//! ```
+//!
+//! The keeper owns such a channel (`hub::owner_of`), so what it says about it stays in order: a result that it publishes after it has
+//! been asked comes by itself, one that it had published before is recalled, and none comes twice.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use crate::base::{Key, RequestId};
+use crate::conn::TAG_ADDED;
+use crate::mesh::Mail;
+use crate::mesh::requests::RequestMail;
+use crate::proto::event::{Event, Message};
+use crate::proto::subject::Subject;
+use crate::shard::desk::Desk;
+
+/// Clients, and the channels of which they do not know yet whether they have missed the result.
+#[derive(Default)]
+pub(in crate::shard) struct Recalls {
+    waiting: BTreeSet<(Key, Subject)>,
+}
+
+impl Recalls {
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// A client has come to the channel of the request `id`, and does not get what is kept of it: the keeper is asked.
+    pub fn begin(&mut self, desk: &mut Desk, key: Key, id: RequestId, channel: Subject) {
+        if desk.post.mesh().is_shard(id.place) {
+            let from = desk.address(key);
+            self.waiting.insert((key, channel.clone()));
+            desk.send(id.place, Mail::Requests(RequestMail::Recall { from, id, channel }));
+        }
+    }
+
+    /// The keeper has answered.
+    pub fn end(&mut self, desk: &mut Desk, key: Key, channel: Subject, message: Option<Message>) {
+        if !self.waiting.remove(&(key, channel)) {
+            return;
+        }
+        let (Some(message), Some(conn)) = (message, desk.slots.get(key)) else { return };
+        let before = conn.outbox.mark();
+        desk.push_to(key, TAG_ADDED, &Rc::new(Event::new(message, None)));
+        if let Some(conn) = desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
+            conn.outbox.answered(before);
+        }
+    }
+
+    /// What all who listen get now, they have not missed.
+    pub fn forget(&mut self, desk: &Desk, channel: &Subject) {
+        if !self.waiting.is_empty() {
+            desk.subscribers.for_each(channel, |listener, _| {
+                self.waiting.remove(&(listener.key, channel.clone()));
+            });
+        }
+    }
+}
