@@ -95,10 +95,9 @@ impl Handshakes {
 
     /// Gives back what a storm has taken, when it is over.
     pub fn shrink(&mut self) {
-        self.begun.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * self.begun.len()));
-        for queue in [&mut self.resuming, &mut self.fresh] {
-            queue.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * queue.len()));
-        }
+        shrink(&mut self.begun);
+        shrink(&mut self.resuming);
+        shrink(&mut self.fresh);
     }
 
     /// Whose turn it is.
@@ -115,6 +114,13 @@ impl Handshakes {
             self.resuming.pop_front()
         };
         waiting.map(|waiting| waiting.key)
+    }
+}
+
+/// Every turn asks, and a queue is seldom long: the call is left to the queue that is.
+fn shrink<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() > limits::TURN_ENTRIES_KEPT {
+        queue.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * queue.len()));
     }
 }
 
