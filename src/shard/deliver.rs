@@ -247,28 +247,29 @@ impl Core {
         }
     }
 
-    /// To the subscribers of this shard: how many have been sent it. A command is obeyed instead.
+    /// To the subscribers of this shard: how many have been sent it. A command is not sent to clients: their connections obey it.
     fn deliver(&mut self, event: &Rc<Event>, audience: Audience, except: Option<Address>) -> u64 {
-        if audience == Audience::Clients && !self.obey_all(event) {
-            return 0;
+        if audience == Audience::Clients {
+            if event.message.subject.is_reserved()
+                && let Some(count) = self.obey_all(&event.message)
+            {
+                return count;
+            }
+            self.features.requests.recalls.forget(&self.desk, &event.message.subject);
         }
         self.desk.fan_out(event, audience, except)
     }
 
-    /// A command is for the connections of the user, whatever they call themselves; workers see it as a message. False if it is none.
-    fn obey_all(&mut self, event: &Event) -> bool {
-        let Ok(command) = Command::of(&event.message.subject) else { return false };
-        if let (Some(command), Destination::Owner(user)) = (command, Destination::of(&event.message.subject)) {
-            let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
-            self.desk.subscribers.for_each(&user, |listener, _| keys.push(listener.key));
-            for key in keys {
-                if self.desk.slots.get(key).is_some_and(|conn| conn.is_client()) {
-                    self.obey(key, command, &event.message);
-                }
-            }
-        }
-        self.features.requests.recalls.forget(&self.desk, &event.message.subject);
-        true
+    /// Has all of a user's connections on this shard obey a command: how many there are. `None` if the message is no command.
+    fn obey_all(&mut self, message: &Message) -> Option<u64> {
+        let Ok(command) = Command::of(&message.subject) else { return Some(0) };
+        let command = command?;
+        let Destination::Owner(user) = Destination::of(&message.subject) else { return Some(0) };
+        let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
+        self.desk.subscribers.for_each(&user, |listener, _| keys.push(listener.key));
+        keys.retain(|key| self.desk.slots.get(*key).is_some_and(|conn| conn.is_client()));
+        keys.iter().for_each(|key| self.obey(*key, command, message));
+        Some(keys.len() as u64)
     }
 
     /// A message for one member of a queue group. It may have left while the message was on its way.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod centrifuge;
+mod commands;
 mod confirmed;
 mod drain;
 mod duplicates;
