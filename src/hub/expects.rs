@@ -2,6 +2,7 @@
 
 use super::{Command, Destination};
 use crate::proto::event::{ACK_HEADER, Message};
+use crate::proto::subject::Subject;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expects {
@@ -10,6 +11,8 @@ pub enum Expects {
     Answer,
     /// That a client has it: an outcome on the reply subject, if there is one.
     Acknowledgement,
+    /// What became of a command: the gateway says that on the reply subject.
+    Outcome,
 }
 
 impl Expects {
@@ -22,8 +25,13 @@ impl Expects {
             return Expects::Nothing;
         }
         let is_for_clients = ["tg.conn.", "tg.user."].iter().any(|prefix| message.subject.as_str().starts_with(prefix));
-        if !is_for_clients || Command::of(&message.subject) != Ok(None) {
+        if !is_for_clients {
             return Expects::Nothing;
+        }
+        match Command::of(&message.subject) {
+            Ok(None) => {}
+            Ok(Some(_)) if requester(message).is_some() => return Expects::Outcome,
+            _ => return Expects::Nothing,
         }
         if message.header(ACK_HEADER).is_some() {
             return Expects::Acknowledgement;
@@ -37,10 +45,16 @@ impl Expects {
     }
 }
 
+/// The reply subject on which the gateway says what became of a message, if workers may publish there: a message must not have the
+/// gateway say what it alone may say.
+pub fn requester(message: &Message) -> Option<&Subject> {
+    let reply = message.reply.as_ref().filter(|reply| Subject::check(reply.as_str()).is_ok());
+    reply.filter(|reply| !matches!(Destination::of(reply), Destination::Event | Destination::Request(_)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::subject::Subject;
 
     #[test]
     fn what_is_no_question_is_told_from_what_is() {
@@ -73,6 +87,23 @@ mod tests {
             let subject = Subject::new(subject).unwrap();
             let message = Message { subject, reply: None, headers: Some(headers), payload: Box::default() };
             assert_eq!(Expects::of(&message) == Expects::Acknowledgement, is, "{message:?}");
+        }
+    }
+    #[test]
+    fn a_command_expects_an_outcome_where_workers_may_publish() {
+        for (subject, reply, is) in [
+            ("tg.user.ann.close", Some("_INBOX.1"), true),
+            ("tg.conn.0000000000000001.subscribe", Some("_INBOX.1"), true),
+            ("tg.conn.0000000000000001.subscribe", None, false),
+            ("tg.conn.0000000000000001.subscribe", Some("tg.event.drain"), false),
+            ("tg.conn.0000000000000001.dance", Some("_INBOX.1"), false),
+            ("tg.conn.0000000000000001", Some("_INBOX.1"), false),
+            ("room.1.close", Some("_INBOX.1"), false),
+        ] {
+            let [subject, reply] = [Some(subject), reply].map(|name| name.map(|name| Subject::new(name).unwrap()));
+            let headers = Some(Box::from(&b"NATS/1.0\r\n\r\n"[..]));
+            let message = Message { subject: subject.unwrap(), reply, headers, payload: Box::default() };
+            assert_eq!(Expects::of(&message) == Expects::Outcome, is, "{message:?}");
         }
     }
 }

@@ -29,7 +29,7 @@ pub mod unacked;
 pub use destination::{Command, Destination};
 pub use directory::{Directory, Member, Membership, Seat};
 pub use engine::{Engine, Repetition};
-pub use expects::Expects;
+pub use expects::{Expects, requester};
 pub use listeners::{Listener, Listeners, Registration, SubKey, Withdrawal};
 pub use places::PlaceSet;
 pub use questions::{OwedAnswers, PendingQuestions};

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 
-use super::{Destination, mix};
+use super::{mix, requester};
 use crate::base::{Address, Place, Tick};
 use crate::limits;
 use crate::proto::control;
@@ -59,12 +59,6 @@ fn count(text: &str) -> Option<u64> {
     let text = text.trim_ascii();
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|count| is_number && *count > 0)
-}
-
-/// Where the outcome is said, if anywhere: what the gateway alone may say cannot be had said by an acknowledgement.
-pub fn requester(message: &Message) -> Option<&Subject> {
-    let reply = message.reply.as_ref();
-    reply.filter(|reply| !matches!(Destination::of(reply), Destination::Event | Destination::Request(_)))
 }
 
 /// How it ends without an acknowledgement.

@@ -6,10 +6,7 @@ use crate::base::Key;
 use crate::conn::TAG_ADDED;
 use crate::conn::centrifuge::{Channel, Step};
 use crate::mesh::{Publish, Publisher};
-use crate::proto::CloseReason;
 use crate::proto::centrifuge::next_command;
-use crate::proto::event::Message;
-use crate::proto::subject::Subject;
 use crate::proto::token::Refused;
 use crate::proto::ws::Opcode;
 
@@ -107,7 +104,7 @@ impl Core {
         }
     }
 
-    fn open_channel(&mut self, key: Key, Channel { tag, channel, since, is_watched }: Channel) {
+    pub(super) fn open_channel(&mut self, key: Key, Channel { tag, channel, since, is_watched }: Channel) {
         if is_watched {
             // Before the owner answers anything: what it announces later is not missed.
             self.watch(key, tag, &channel);
@@ -132,39 +129,6 @@ impl Core {
         if !is_taken && let Some((session, outbox)) = self.desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
             session.unanswerable(serial, outbox);
         }
-    }
-
-    /// A worker has answered a call. Late answers, second ones and those to nobody's call are not told from each other.
-    pub(super) fn answered(&mut self, key: Key, serial: u32, message: &Message) {
-        let Some(conn) = self.desk.slots.get_mut(key) else { return };
-        if conn.is_overfull(&self.desk.settings) {
-            return self.end(key, CloseReason::SlowConsumer);
-        }
-        let Some((session, outbox)) = conn.centrifuge() else { return };
-        let before = outbox.mark();
-        if session.answered(serial, message, outbox) {
-            outbox.answered(before);
-            self.desk.counters().delivered.add(1);
-            self.desk.mark_dirty(key);
-        }
-    }
-
-    pub(super) fn is_centrifuge(&mut self, key: Key) -> bool {
-        self.desk.slots.get_mut(key).is_some_and(|conn| conn.centrifuge().is_some())
-    }
-
-    /// A worker subscribes a client, or ends a subscription; the client is told.
-    pub(super) fn change_channels(&mut self, key: Key, subscribes: bool, channel: &Subject) {
-        let Some((session, outbox)) = self.desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) else { return };
-        if subscribes {
-            if let Some(channel) = session.subscribe_by_worker(channel.clone(), &self.desk.settings.channels, outbox) {
-                self.open_channel(key, channel);
-            }
-        } else {
-            let subs = session.unsubscribe_by_worker(channel, outbox);
-            subs.into_iter().for_each(|sub| self.withdraw(sub));
-        }
-        self.desk.mark_dirty(key);
     }
 
     /// Those that no worker has answered in time.

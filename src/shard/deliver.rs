@@ -13,15 +13,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::base::{Address, Key};
-use crate::conn::TAG_ADDED;
-use crate::hub::unacked::requester;
-use crate::hub::{Command, Destination, Expects, Member, Membership, PlaceSet, Recipients, Repetition, Seat, mix};
-use crate::limits;
+use crate::hub::{
+    Command, Destination, Expects, Member, Membership, PlaceSet, Recipients, Repetition, Seat, mix, requester,
+};
 use crate::mesh::{Audience, Delivery, Mail, Publish, Publisher, Reach};
-use crate::proto::CloseReason;
 use crate::proto::bus;
 use crate::proto::event::{Event, Message, Position};
 use crate::proto::subject::Subject;
@@ -130,9 +126,10 @@ impl Core {
         match Expects::of(&publish.message) {
             Expects::Answer => self.features.questions.ask_user(&mut self.desk, subject, publish),
             Expects::Acknowledgement => self.features.acks.keep_for_user(&mut self.desk, subject, publish),
-            Expects::Nothing => {
+            expected @ (Expects::Nothing | Expects::Outcome) => {
                 let mut places = PlaceSet::default();
                 match self.desk.engine.publish(subject, &publish.message, self.desk.now, &mut places) {
+                    Ok(_) if expected == Expects::Outcome && !places.is_empty() => self.command_user(publish, &places),
                     Ok(position) => self.give_to_clients(publish, position, &places),
                     Err(repetition) => {
                         self.repeated(&publish, repetition);
@@ -260,18 +257,6 @@ impl Core {
         self.desk.fan_out(event, audience, except)
     }
 
-    /// Has all of a user's connections on this shard obey a command: how many there are. `None` if the message is no command.
-    fn obey_all(&mut self, message: &Message) -> Option<u64> {
-        let Ok(command) = Command::of(&message.subject) else { return Some(0) };
-        let command = command?;
-        let Destination::Owner(user) = Destination::of(&message.subject) else { return Some(0) };
-        let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
-        self.desk.subscribers.for_each(&user, |listener, _| keys.push(listener.key));
-        keys.retain(|key| self.desk.slots.get(*key).is_some_and(|conn| conn.is_client()));
-        keys.iter().for_each(|key| self.obey(*key, command, message));
-        Some(keys.len() as u64)
-    }
-
     /// A message for one member of a queue group. It may have left while the message was on its way.
     pub(super) fn seated(&mut self, seat: Seat, delivery: Delivery, is_second_choice: bool) {
         let is_there = self.desk.subscribers.listener(seat.member.sub).is_some();
@@ -309,44 +294,14 @@ impl Core {
             return self.desk.tell_nobody_there(&publish);
         }
         match command {
-            Some(command) => self.obey(key, command, &publish.message),
+            Some(command) => self.command_conn(key, command, &publish.message),
             None => match Expects::of(&publish.message) {
                 Expects::Answer => self.features.questions.ask_conn(&mut self.desk, key, publish),
                 Expects::Acknowledgement => self.features.acks.keep_for_conn(&mut self.desk, key, publish),
-                Expects::Nothing => self.desk.push_to(key, 0, &Rc::new(Event::new(publish.message, None))),
+                Expects::Nothing | Expects::Outcome => {
+                    self.desk.push_to(key, 0, &Rc::new(Event::new(publish.message, None)));
+                }
             },
-        }
-    }
-
-    /// Does to a client what a worker commands; the payload names the channel.
-    fn obey(&mut self, key: Key, command: Command, message: &Message) {
-        let channel = std::str::from_utf8(&message.payload)
-            .ok()
-            .and_then(|name| Subject::new(name).ok())
-            .filter(|subject| !subject.is_reserved());
-        match (command, channel) {
-            (Command::Close, _) => self.end(key, CloseReason::ClosedByWorker),
-            (Command::Answer(serial), _) => self.answered(key, serial, message),
-            (Command::Subscribe | Command::Unsubscribe, Some(channel)) if self.is_centrifuge(key) => {
-                self.change_channels(key, command == Command::Subscribe, &channel);
-            }
-            (Command::Subscribe, Some(channel)) => {
-                let Some(conn) = self.desk.slots.get(key) else { return };
-                let has_room = conn.subs().len() < limits::CHANNELS_PER_CONNECTION_MAX;
-                if has_room && self.desk.sub_of(key, &channel).is_none() {
-                    let greeting = self.desk.settings.channels.of(&channel).greeting();
-                    self.join_channel(key, TAG_ADDED, channel, greeting);
-                }
-            }
-            (Command::Unsubscribe, Some(channel)) => {
-                if let Some(sub) = self.desk.sub_of(key, &channel) {
-                    if let Some(conn) = self.desk.slots.get_mut(key) {
-                        conn.unsubscribed(sub);
-                    }
-                    self.withdraw(sub);
-                }
-            }
-            (Command::Subscribe | Command::Unsubscribe, None) => {}
         }
     }
 
@@ -377,6 +332,5 @@ impl Core {
 
 /// What is said to a requester whose message is a repetition: the first one is being answered, or has been.
 pub(super) fn duplicate(message: &Message) -> Option<Message> {
-    let reply = requester(message).filter(|reply| Subject::check(reply.as_str()).is_ok())?;
-    Some(Message::of_status(reply.clone(), bus::DUPLICATE))
+    Some(Message::of_status(requester(message)?.clone(), bus::DUPLICATE))
 }

@@ -13,6 +13,7 @@
 //! - `barrier`   PONG after all that was published before
 //! - `desk`      what all of them work with
 //! - `deliver`   messages to subscribers: owner, places, connections
+//! - `commands`  what workers have done to clients: subscribe, unsubscribe, close, answer a call
 //! - `features`  what a shard does besides passing messages on
 //! - `handshakes`  whose turn it is in a storm of them
 //! - `presence`  who listens, where a channel's rule asks for it
@@ -26,6 +27,7 @@
 mod barrier;
 mod census;
 mod centrifuge;
+mod commands;
 pub mod counters;
 mod deliver;
 mod desk;

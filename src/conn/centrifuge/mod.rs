@@ -222,17 +222,22 @@ impl Centrifuge {
         }
     }
 
-    /// Subscribes it to `channel` because a worker says so: the tag, unless it is subscribed or has too many.
-    pub fn subscribe_by_worker(&mut self, channel: Subject, rules: &Rules, outbox: &mut Outbox) -> Option<Channel> {
-        let subscriptions = &mut self.session()?.subscriptions;
-        let tag = subscriptions.add(channel.clone(), None).ok()?;
+    /// Subscribes it to `channel` because a worker says so, unless it is subscribed or has too many channels.
+    pub fn subscribe_by_worker(
+        &mut self,
+        channel: Subject,
+        rules: &Rules,
+        outbox: &mut Outbox,
+    ) -> Result<Channel, Code> {
+        let subscriptions = &mut self.session().ok_or(Code::NOT_AVAILABLE)?.subscriptions;
+        let tag = subscriptions.add(channel.clone(), None)?;
         let since = rules.of(&channel).since_for_newcomers();
         if since.is_some() {
             subscriptions.ask(tag, Asked { by: AskedBy::Worker, was_recovering: false, is_kept: true });
         } else {
             say(outbox, |out| centrifuge::write_subscribe(out, channel.as_str(), &Subscribed::default()));
         }
-        Some(Channel { tag, channel, since, is_watched: false })
+        Ok(Channel { tag, channel, since, is_watched: false })
     }
 
     /// The reverse: the hub's names of what is over.

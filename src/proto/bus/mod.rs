@@ -33,6 +33,8 @@ pub const TIMEOUT: &[u8] = b"NATS/1.0 408 Request Timeout\r\n\r\n";
 /// That a message is not taken because its header `Tg-Ack` says nothing that is understood, or because too many wait already.
 pub const BAD_REQUEST: &[u8] = b"NATS/1.0 400 Bad Request\r\n\r\n";
 pub const TOO_MANY: &[u8] = b"NATS/1.0 429 Too Many Messages\r\n\r\n";
+/// That a connection listens to as many channels as it may.
+pub const TOO_MANY_CHANNELS: &[u8] = b"NATS/1.0 429 Too Many Channels\r\n\r\n";
 /// That a message is a repetition of one that has been taken: nobody is asked a second time.
 pub const DUPLICATE: &[u8] = b"NATS/1.0 409 Duplicate\r\n\r\n";
 /// The status of an acknowledgement, in its first line.

@@ -13,7 +13,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::{Address, Key, Tick};
-use crate::hub::unacked::{Bounds, Demand, Due, End, Refused, requester};
+use crate::hub::requester;
+use crate::hub::unacked::{Bounds, Demand, Due, End, Refused};
 use crate::hub::{Destination, PlaceSet, UnackedMessages};
 use crate::limits;
 use crate::mesh::acks::{Ack, AckMail, Offer};

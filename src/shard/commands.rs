@@ -1,0 +1,154 @@
+//! Workers' commands to clients, by subject, and the outcome on the reply subject.
+//!
+//! ```text
+//!  tg.conn.<id>.<command>    --> the connection's shard: command_conn --+--> obey
+//!                                                                       '--> the outcome: done, or why not
+//!  tg.user.<user>.<command>  --> the user's owner: command_user --------+--> each shard with its connections: obey_all --> obey
+//!                                                                       '--> the outcome: passed on, or why not
+//! ```
+//!
+//! Every command with a reply subject has an outcome: a request must not run into its time-out although all is done. Called by `deliver`.
+
+use smallvec::SmallVec;
+
+use crate::base::Key;
+use crate::conn::TAG_ADDED;
+use crate::hub::{Command, Destination, PlaceSet, requester};
+use crate::limits;
+use crate::mesh::{Mail, Publish, Reach};
+use crate::proto::CloseReason;
+use crate::proto::bus;
+use crate::proto::centrifuge::Code;
+use crate::proto::event::Message;
+use crate::proto::subject::Subject;
+
+use super::Core;
+use super::desk::Desk;
+
+/// Why a command is not obeyed: the status that says so.
+type Refusal = &'static [u8];
+
+impl Core {
+    /// Has a connection of this shard obey a command, and says the outcome.
+    pub(super) fn command_conn(&mut self, key: Key, command: Command, message: &Message) {
+        let outcome = self.obey(key, command, message);
+        let Some(answer) = answer(message, outcome) else { return };
+        match (command, channel_of(message), Destination::of(&answer.subject)) {
+            // By the owner of the channel, behind `Join`: what the worker publishes when it has the outcome, the client gets.
+            (Command::Subscribe, Ok(channel), Destination::Owner(_)) => {
+                let publish = Publish { reach: Reach::All, ..Publish::new(answer, None) };
+                self.desk.send(self.desk.owner_of(&channel), Mail::Publish(Box::new(publish)));
+            }
+            _ => self.desk.publish(answer),
+        }
+    }
+
+    /// Passes on a command to a user that this shard owns. One outcome is for all connections of the user, each of which obeys if it can.
+    pub(super) fn command_user(&mut self, mut publish: Publish, places: &PlaceSet) {
+        // The outcome is said here, so a shard whose connections have left says nothing.
+        if let Some(from) = &mut publish.from {
+            from.wants_no_responders = false;
+        }
+        let message = publish.message.clone();
+        self.give_to_clients(publish, None, places);
+        let outcome = match Command::of(&message.subject) {
+            Ok(Some(Command::Subscribe | Command::Unsubscribe)) => channel_of(&message).map(|_| ()),
+            _ => Ok(()),
+        };
+        answer(&message, outcome).into_iter().for_each(|answer| self.desk.publish(answer));
+    }
+
+    /// Has all of a user's connections on this shard obey a command: how many there are. `None` if the message is no command.
+    pub(super) fn obey_all(&mut self, message: &Message) -> Option<u64> {
+        let Ok(command) = Command::of(&message.subject) else { return Some(0) };
+        let command = command?;
+        let Destination::Owner(user) = Destination::of(&message.subject) else { return Some(0) };
+        let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
+        self.desk.subscribers.for_each(&user, |listener, _| keys.push(listener.key));
+        keys.retain(|key| self.desk.slots.get(*key).is_some_and(|conn| conn.is_client()));
+        keys.iter().for_each(|key| _ = self.obey(*key, command, message));
+        Some(keys.len() as u64)
+    }
+
+    /// Changes or ends a client's connection as a worker commands; the payload names the channel.
+    fn obey(&mut self, key: Key, command: Command, message: &Message) -> Result<(), Refusal> {
+        match command {
+            Command::Close => self.end(key, CloseReason::ClosedByWorker),
+            Command::Answer(serial) if answer_call(&mut self.desk, key, serial, message) => {}
+            Command::Answer(_) => return Err(bus::GONE),
+            Command::Subscribe => return self.add_channel(key, channel_of(message)?),
+            Command::Unsubscribe => remove_channel(&mut self.desk, key, &channel_of(message)?),
+        }
+        Ok(())
+    }
+
+    fn add_channel(&mut self, key: Key, channel: Subject) -> Result<(), Refusal> {
+        let Some(conn) = self.desk.slots.get_mut(key) else { return Err(bus::GONE) };
+        let rules = &self.desk.settings.channels;
+        if let Some((session, outbox)) = conn.centrifuge() {
+            match session.subscribe_by_worker(channel, rules, outbox) {
+                Ok(channel) => self.open_channel(key, channel),
+                Err(Code::ALREADY_SUBSCRIBED) => {}
+                Err(Code::LIMIT_EXCEEDED) => return Err(bus::TOO_MANY_CHANNELS),
+                Err(_) => return Err(bus::GONE),
+            }
+            self.desk.mark_dirty(key);
+            return Ok(());
+        }
+        let has_room = conn.subs().len() < limits::CHANNELS_PER_CONNECTION_MAX;
+        let greeting = rules.of(&channel).greeting();
+        if self.desk.sub_of(key, &channel).is_some() {
+            return Ok(());
+        }
+        if !has_room {
+            return Err(bus::TOO_MANY_CHANNELS);
+        }
+        self.join_channel(key, TAG_ADDED, channel, greeting);
+        Ok(())
+    }
+}
+
+/// A worker's answer to a client's call. False if there is no such call: it has been answered, or is over, or never was.
+fn answer_call(desk: &mut Desk, key: Key, serial: u32, message: &Message) -> bool {
+    let Some(conn) = desk.slots.get_mut(key) else { return false };
+    if conn.is_overfull(&desk.settings) {
+        desk.end(key, CloseReason::SlowConsumer);
+        return false;
+    }
+    let Some((session, outbox)) = conn.centrifuge() else { return false };
+    let before = outbox.mark();
+    let is_taken = session.answered(serial, message, outbox);
+    if is_taken {
+        outbox.answered(before);
+        desk.counters().delivered.add(1);
+        desk.mark_dirty(key);
+    }
+    is_taken
+}
+
+/// One that it does not listen to is removed already.
+fn remove_channel(desk: &mut Desk, key: Key, channel: &Subject) {
+    if let Some((session, outbox)) = desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
+        let subs = session.unsubscribe_by_worker(channel, outbox);
+        subs.into_iter().for_each(|sub| desk.withdraw(sub));
+        return desk.mark_dirty(key);
+    }
+    let Some(sub) = desk.sub_of(key, channel) else { return };
+    if let Some(conn) = desk.slots.get_mut(key) {
+        conn.unsubscribed(sub);
+    }
+    desk.withdraw(sub);
+}
+
+/// The answer to a command that has a reply subject: an empty message if it is done, a status if not.
+fn answer(message: &Message, outcome: Result<(), Refusal>) -> Option<Message> {
+    let headers = outcome.err().map(Box::from);
+    Some(Message { subject: requester(message)?.clone(), reply: None, headers, payload: Box::default() })
+}
+
+/// The channel that the payload of a command names.
+fn channel_of(message: &Message) -> Result<Subject, Refusal> {
+    let name = std::str::from_utf8(&message.payload).ok();
+    let channel = name.and_then(|name| Subject::new(name).ok());
+    channel.filter(|channel| !channel.is_reserved()).ok_or(bus::BAD_REQUEST)
+}
