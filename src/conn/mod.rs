@@ -508,3 +508,6 @@ impl Conn {
 pub fn transport(tls: Option<&Arc<rustls::ServerConfig>>) -> Result<Transport, CloseReason> {
     tls.map_or(Ok(Transport::Plain), Transport::tls)
 }
+
+#[cfg(test)]
+mod tests;
