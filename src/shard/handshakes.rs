@@ -95,9 +95,15 @@ impl Handshakes {
 
     /// Gives back what a storm has taken, when it is over.
     pub fn shrink(&mut self) {
-        shrink(&mut self.begun);
-        shrink(&mut self.resuming);
-        shrink(&mut self.fresh);
+        self.begun.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * self.begun.len()));
+        for queue in [&mut self.resuming, &mut self.fresh] {
+            queue.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * queue.len()));
+        }
+    }
+
+    /// How many entries the longest queue has room for.
+    pub fn capacity(&self) -> usize {
+        self.begun.capacity().max(self.resuming.capacity()).max(self.fresh.capacity())
     }
 
     /// Whose turn it is.
@@ -114,13 +120,6 @@ impl Handshakes {
             self.resuming.pop_front()
         };
         waiting.map(|waiting| waiting.key)
-    }
-}
-
-/// Every turn asks, and a queue is seldom long: the call is left to the queue that is.
-fn shrink<T>(queue: &mut VecDeque<T>) {
-    if queue.capacity() > limits::TURN_ENTRIES_KEPT {
-        queue.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * queue.len()));
     }
 }
 

@@ -311,12 +311,16 @@ impl<D: Driver> Shard<D> {
             }
         }
         core.keys = keys;
-        for list in [&mut core.keys, &mut core.desk.work.dirty, &mut core.desk.work.receive, &mut core.desk.work.close]
-        {
-            list.shrink_to(limits::TURN_ENTRIES_KEPT);
+        // Asked in every turn, and there is seldom anything to give back.
+        let Core { desk, keys, handshakes, .. } = core;
+        let capacity =
+            keys.capacity().max(desk.work.capacity()).max(desk.errands.capacity()).max(handshakes.capacity());
+        if capacity > limits::TURN_ENTRIES_KEPT {
+            keys.shrink_to(limits::TURN_ENTRIES_KEPT);
+            desk.work.shrink();
+            desk.errands.shrink();
+            handshakes.shrink();
         }
-        core.handshakes.shrink();
-        core.desk.errands.shrink();
     }
 
     pub fn driver(&self) -> &D {

@@ -60,6 +60,12 @@ impl Errands {
             .or_else(|| self.asks.pop_front())
     }
 
+    /// How many errands the longest queue has room for.
+    pub fn capacity(&self) -> usize {
+        let letters = self.tells.capacity().max(self.asks.capacity());
+        self.ends.capacity().max(self.withdrawals.capacity()).max(letters)
+    }
+
     /// Gives back what one turn with very many errands has allocated.
     pub fn shrink(&mut self) {
         self.ends.shrink_to(limits::TURN_ENTRIES_KEPT);

@@ -21,6 +21,7 @@ use crate::conn::held::Held;
 use crate::conn::settings::Settings;
 use crate::conn::{Conn, Peer, Sealing};
 use crate::hub::{self, Directory, Engine, Listeners, SubKey};
+use crate::limits;
 use crate::mesh::{Mail, Post, Publish};
 use crate::proto::CloseReason;
 use crate::proto::event::Message;
@@ -64,6 +65,20 @@ pub(super) struct Work {
     pub receive: Vec<Key>,
     pub close: Vec<Key>,
     pub resume: Vec<Key>,
+}
+
+impl Work {
+    /// How many entries the longest list of a turn has room for.
+    pub fn capacity(&self) -> usize {
+        self.dirty.capacity().max(self.receive.capacity()).max(self.close.capacity())
+    }
+
+    /// Gives back what one turn with very many entries has allocated.
+    pub fn shrink(&mut self) {
+        for list in [&mut self.dirty, &mut self.receive, &mut self.close] {
+            list.shrink_to(limits::TURN_ENTRIES_KEPT);
+        }
+    }
 }
 
 impl Desk {
