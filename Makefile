@@ -20,7 +20,7 @@ lint: ## formatting, clippy, links of the documentation, shellcheck
 	cargo clippy --quiet --all-targets -- -D warnings
 	cargo clippy --quiet --no-default-features --lib --example echo -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --document-private-items
-	shellcheck -x .ci/run tests/*.sh tests/documents/*.sh tuning/tune tuning/wanted.bash
+	shellcheck -x .ci/run tests/*.sh tests/house/documents/*.sh tuning/tune tuning/wanted.bash
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing, runs every test, and ends with one line that says how it went. Arguments go to cargo test.
-# One line for each test file, and what failed; everything that was said is in target/test.log.
+# A line for each binary of tests with what its modules passed, and what failed; everything that was said is in target/test.log.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 tests/install.sh || exit 1
@@ -8,12 +8,31 @@ tests/install.sh || exit 1
 log=target/test.log
 mkdir -p target
 cargo test --no-fail-fast "$@" 2>&1 | tee "$log" | awk '
-    /^ +Running / { file = $0; sub(/^ +Running (unittests )?/, "", file); sub(/ \(.*/, "", file) }
-    /^ +Doc-tests / { file = "documentation" }
+    function begin(name) { file = name; count = 0; split("", passed); split("", failed) }
+    # "test page::demo ... ok" counts for the module page; a test outside of modules counts for none.
+    function told(test, is_ok,    module) {
+        module = test ~ /::/ ? test : "-"
+        sub(/::.*/, "", module)
+        if (!(module in passed)) { order[++count] = module; passed[module] = failed[module] = 0 }
+        is_ok ? passed[module]++ : failed[module]++
+    }
+    function modules(    line, at, word) {
+        line = "   "
+        for (at = 1; at <= count; at++) {
+            word = " " order[at] " " passed[order[at]] (failed[order[at]] ? " (" failed[order[at]] " FAILED)" : "")
+            if (length(line word) > 118) { print line; line = "   " }
+            line = line word
+        }
+        print line
+    }
+    /^ +Running / { name = $0; sub(/^ +Running (unittests )?/, "", name); sub(/ \(.*/, "", name); begin(name) }
+    /^ +Doc-tests / { begin("documentation") }
+    /^test .* \.\.\. (ok|FAILED)$/ { told($2, $NF == "ok") }
     /^failures:$/ { is_told = 1 }
     /^test result:/ {
         is_told = 0
         if ($4 + $6 > 0) printf "%-28s %4d passed, %d failed, %s\n", file, $4, $6, $NF
+        if (count > 1) modules()
     }
     is_told || /^error/
     { fflush() }'

@@ -1,4 +1,4 @@
-//! What must hold for any bytes: one check per fuzz target, run by the fuzzer and by `tests/corpus.rs` alike.
+//! What must hold for any bytes: one check per fuzz target, run by the fuzzer and by `tests/logic/corpus.rs` alike.
 //!
 //! ```text
 //! bytes --> at_splits --> check(bytes, cuts)    whole, byte by byte, at random cuts

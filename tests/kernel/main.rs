@@ -1,0 +1,29 @@
+//! The program `tidegate` where the kernel refuses: limits on descriptors, and system calls that fail.
+//!
+//! ```text
+//! descriptors, faults     side by side            [`shared`]
+//! capacity                30,000 sockets, alone   [`alone`]
+//! ```
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+#[path = "../process/addresses.rs"]
+mod addresses;
+mod capacity;
+#[path = "../process/command.rs"]
+mod command;
+mod descriptors;
+mod faults;
+
+/// The box: its ports, its memory and its cores.
+static BOX: RwLock<()> = RwLock::new(());
+
+/// Held by a test beside which others of its kind may run.
+fn shared() -> RwLockReadGuard<'static, ()> {
+    BOX.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Held by a test that takes the box for itself.
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    BOX.write().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,151 @@
+//! Listeners, the bus and the admin listener.
+
+use std::path::Path;
+
+use tidegate::gateway::config::{Config, Credentials};
+
+use crate::config::{LISTENER, errors, parse};
+
+#[test]
+fn reads_several_certificates_relative_to_the_file() {
+    let text = "[[listener]]\naddress = \"127.0.0.1:1\"\n\
+                [[listener.tls]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n\
+                [[listener.tls]]\ncertificate = \"b.pem\"\nkey = \"b.key\"\n";
+    let config = Config::parse(Path::new("/etc/tidegate/tidegate.toml"), text, []).unwrap();
+    let tls = config.listeners[0].tls.as_ref().unwrap();
+    assert_eq!(tls[1].certificate, Path::new("/etc/tidegate/b.pem"));
+}
+
+#[test]
+fn tells_an_address_that_is_none() {
+    assert_eq!(
+        parse("[[listener]]\naddress = \"localhost\"\n", &[]).unwrap_err(),
+        ["tidegate.toml:2: listener.address is \"localhost\"; expected an IP address and a port such as \
+         \"127.0.0.1:8080\" or \"[::]:8443\""]
+    );
+}
+
+#[test]
+fn tells_a_missing_listener() {
+    assert_eq!(
+        parse("", &[]).unwrap_err(),
+        ["tidegate.toml: there is no [[listener]]; expected at least one, with an address"]
+    );
+}
+
+#[test]
+fn tells_a_bus_without_credentials_off_loopback() {
+    assert_eq!(
+        errors("[bus]\naddress = \"0.0.0.0:4222\"\n"),
+        ["tidegate.toml:4: bus.address \"0.0.0.0:4222\" can be reached from other machines and has no credentials; \
+         expected bus.token, or bus.user and bus.password, or a loopback address"]
+    );
+    let config = parse(&format!("{LISTENER}[bus]\naddress = \"0.0.0.0:4222\"\ntoken = \"s3cret\"\n"), &[]).unwrap();
+    let credentials = config.bus.unwrap().credentials.unwrap();
+    assert_eq!(credentials, Credentials::Token("s3cret".to_owned()));
+    assert!(!format!("{credentials:?}").contains("s3cret"));
+}
+
+#[test]
+fn tells_credentials_that_do_not_fit_together() {
+    assert_eq!(
+        errors("[bus]\nuser = \"a\"\n"),
+        ["tidegate.toml:4: bus.user \"a\" is set without bus.password; expected both"]
+    );
+    assert_eq!(
+        errors("[bus]\npassword = \"s3cret\"\n"),
+        ["tidegate.toml:4: bus.password is set without bus.user; expected both"]
+    );
+    assert_eq!(
+        errors("[bus]\nuser = \"a\"\npassword = \"b\"\ntoken = \"s3cret\"\n"),
+        ["tidegate.toml:6: bus.token is set beside a user or a password; expected one or the other"]
+    );
+}
+
+#[test]
+fn shows_no_secret_in_an_error() {
+    assert_eq!(
+        errors("[bus]\ntoken = 12345\n"),
+        ["tidegate.toml:4: bus.token is not a text; expected a text that is not empty"]
+    );
+}
+
+#[test]
+fn tells_an_admin_listener_off_loopback() {
+    assert_eq!(
+        errors("[admin]\naddress = \"[::]:9180\"\n"),
+        [
+            "tidegate.toml:4: admin.address \"[::]:9180\" can be reached from other machines; expected a loopback address, \
+         or admin.allow_remote = true"
+        ]
+    );
+    let text = format!("{LISTENER}[admin]\naddress = \"[::]:9180\"\nallow_remote = true\n");
+    assert!(parse(&text, &[]).is_ok());
+}
+
+#[test]
+fn tells_an_address_that_is_taken() {
+    assert_eq!(
+        errors("[bus]\naddress = \"127.0.0.1:8080\"\n"),
+        ["tidegate.toml:4: bus.address 127.0.0.1:8080 is taken by another listener; expected an address of its own"]
+    );
+    assert!(parse("[[listener]]\naddress = \"[::1]:0\"\n[[listener]]\naddress = \"[::1]:0\"\n", &[]).is_ok());
+}
+
+#[test]
+fn tells_an_address_of_many() {
+    for address in ["224.0.0.1:80", "255.255.255.255:80", "[ff02::1]:80", "[::ffff:239.1.2.3]:80"] {
+        assert_eq!(
+            parse(&format!("[[listener]]\naddress = \"{address}\"\n"), &[]).unwrap_err(),
+            [format!(
+                "tidegate.toml:2: listener.address \"{address}\" is no address that a connection can be made to; expected one \
+                 of this machine"
+            )]
+        );
+    }
+}
+
+#[test]
+fn takes_the_two_spellings_of_an_ipv4_address_for_one() {
+    let config = parse("[[listener]]\naddress = \"[::ffff:127.0.0.1]:8081\"\n", &[]).unwrap();
+    assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:8081");
+    assert_eq!(
+        errors("[bus]\naddress = \"[::ffff:127.0.0.1]:8080\"\n"),
+        ["tidegate.toml:4: bus.address 127.0.0.1:8080 is taken by another listener; expected an address of its own"]
+    );
+    assert_eq!(
+        errors("[[listener]]\naddress = \"[::ffff:0.0.0.0]:8080\"\n"),
+        [
+            "tidegate.toml:4: listener.address 0.0.0.0:8080 is taken by another listener, on 127.0.0.1:8080; expected another \
+          port, or one address"
+        ]
+    );
+    // Loopback is loopback: neither needs credentials or allow_remote.
+    let private = "[bus]\naddress = \"[::ffff:127.0.0.1]:1\"\n[admin]\naddress = \"[::ffff:127.0.0.1]:2\"\n";
+    assert!(parse(&format!("{LISTENER}{private}"), &[]).is_ok());
+    assert!(parse(&format!("{LISTENER}[admin]\naddress = \"[::ffff:10.0.0.1]:2\"\n"), &[]).is_err());
+}
+
+#[test]
+fn tells_a_host_that_no_request_names() {
+    for host in ["*", "*.internal", "tidegate:9180", "http://tidegate", ""] {
+        assert_eq!(
+            errors(&format!("[admin]\nhosts = [\"tidegate\", {host:?}]\n")),
+            [format!(
+                "tidegate.toml:4: admin.hosts is {host:?}; expected the name of a host such as \"tidegate.internal\", without \
+                 port and wildcards"
+            )]
+        );
+    }
+    assert_eq!(
+        parse("[[listener]]\naddress = \"127.0.0.1:1\"\nhosts = \"*.example\"\n", &[]).unwrap_err(),
+        [
+            "tidegate.toml:3: listener.hosts is \"*.example\"; expected the name of a host such as \"tidegate.internal\", \
+          without port and wildcards"
+        ]
+    );
+    let text = format!("{LISTENER}hosts = [\"gate.example\", \"b\"]\n");
+    assert_eq!(parse(&text, &[]).unwrap().listeners[0].hosts, ["gate.example", "b"]);
+    let text = format!("{LISTENER}[admin]\nhosts = \"Tidegate.internal\"\n");
+    assert_eq!(parse(&text, &[]).unwrap().admin.unwrap().hosts, ["Tidegate.internal"]);
+}

@@ -1,0 +1,64 @@
+//! The same behaviour on every driver.
+
+mod behaviour;
+mod kernel;
+mod shortage;
+mod simulated;
+mod stage;
+mod storm;
+
+/// Runs each behaviour in the world named, as a test of its own.
+macro_rules! behaviours {
+    ($driver:ident, $world:ty) => {
+        mod $driver {
+            use crate::drivers::behaviour;
+            use crate::drivers::stage::World;
+
+            behaviours!(@each $world;
+                a_storm_of_everything_keeps_the_contract
+                echoes
+                a_receive_asked_before_the_bytes_come_waits_for_them
+                a_large_batch_comes_back_whole_and_once_from_a_slow_reader
+                an_empty_batch_comes_back
+                not_asking_for_bytes_stops_the_peer_and_loses_nothing
+                reading_again_starts_the_peer_again
+                the_end_of_the_stream_follows_the_last_bytes
+                the_end_that_came_before_anybody_asked_is_kept
+                a_reset_ends_an_outstanding_receive_with_an_error
+                a_reset_ends_an_outstanding_send_with_an_error
+                close_revokes_a_receive_and_returns_the_batch_first
+                close_without_a_turn_between_works
+                bytes_of_an_earlier_tenant_never_reach_the_next
+                shutdown_follows_what_is_being_sent
+                shutdown_of_an_idle_connection_is_seen_by_the_peer
+                wake_ups_merge_and_none_is_lost
+                wait_ends_at_the_deadline_and_not_before
+                a_completion_ends_a_wait_without_a_deadline
+                many_connections_talk_at_once
+                a_paused_listener_accepts_nothing_until_it_is_resumed
+                whoever_comes_after_the_end_of_listening_is_refused
+                what_the_peer_has_taken_grows_when_it_takes_and_only_then
+                a_dropped_socket_is_closed
+                a_driver_dropped_in_the_middle_ends_its_connections
+                a_key_that_is_not_attached_is_a_bug_of_the_caller
+            );
+        }
+    };
+    (@each $world:ty; $($behaviour:ident)*) => {
+        $(
+            #[test]
+            fn $behaviour() {
+                match <$world as World>::missing() {
+                    Some(why) => eprintln!("skipped: {why}"),
+                    None => behaviour::$behaviour(<$world as World>::new()),
+                }
+            }
+        )*
+    };
+}
+
+behaviours!(epoll, crate::drivers::kernel::KernelWorld<crate::drivers::kernel::Epoll>);
+behaviours!(uring, crate::drivers::kernel::KernelWorld<crate::drivers::kernel::Uring>);
+behaviours!(tight_uring, crate::drivers::kernel::KernelWorld<crate::drivers::kernel::TightUring>);
+behaviours!(sim, crate::drivers::simulated::SimWorld<crate::drivers::simulated::Calm>);
+behaviours!(rough_sim, crate::drivers::simulated::SimWorld<crate::drivers::simulated::Rough>);

@@ -1,0 +1,117 @@
+//! The world of the simulator: the same behaviours in virtual time.
+
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tidegate::base::Tick;
+use tidegate::driver::Driver;
+use tidegate::driver::sim::{self, Endpoint, Faults, SimDriver};
+
+use crate::drivers::kernel::ANY_PORT;
+use crate::drivers::stage::{LISTENER, Peer, Read, World};
+
+/// What looking costs: in a world without it, a loop that only looks would look for ever.
+const LOOK: Duration = Duration::from_micros(20);
+
+/// A world whose network is good (`Calm`) or slow and crumbling (`Rough`), but breaks nothing by itself.
+pub struct SimWorld<W: Weather> {
+    weather: PhantomData<W>,
+    world: sim::World,
+    driver: SimDriver,
+}
+
+pub trait Weather {
+    fn faults() -> Faults;
+}
+
+pub struct Calm;
+
+impl Weather for Calm {
+    fn faults() -> Faults {
+        Faults::none()
+    }
+}
+
+pub struct Rough;
+
+impl Weather for Rough {
+    fn faults() -> Faults {
+        Faults {
+            partial_read: 300,
+            partial_write: 300,
+            delay: 50,
+            delay_us: 1..=500,
+            reorder: 500,
+            defer: 500,
+            late_close: 500,
+            ..Faults::none()
+        }
+    }
+}
+
+const ADDRESS: SocketAddr = ANY_PORT;
+
+impl<W: Weather> World for SimWorld<W> {
+    type Driver = SimDriver;
+    type Peer = SimPeer;
+
+    fn new() -> Self {
+        let world = sim::World::new(1, W::faults());
+        let mut driver = world.driver();
+        driver.listen(LISTENER, world.listener(ADDRESS)).expect("listen");
+        SimWorld { weather: PhantomData, world, driver }
+    }
+
+    fn driver(&mut self) -> &mut SimDriver {
+        &mut self.driver
+    }
+
+    fn wait(&mut self, deadline: Tick) -> Tick {
+        self.world.advance_to(self.world.now() + LOOK);
+        self.driver.wait(deadline).expect("wait");
+        while !self.world.is_runnable(self.driver.id()) {
+            self.world.advance_to(self.world.next_event().min(deadline));
+        }
+        self.driver.wait(deadline).expect("wait")
+    }
+
+    fn connect(&mut self) -> SimPeer {
+        let endpoint = self.world.connect(ADDRESS).expect("somebody listens");
+        SimPeer { world: self.world.clone(), endpoint }
+    }
+
+    fn refuses(&mut self) -> bool {
+        self.world.connect(ADDRESS).is_none()
+    }
+}
+
+pub struct SimPeer {
+    world: sim::World,
+    endpoint: Endpoint,
+}
+
+impl Peer for SimPeer {
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        self.endpoint.write(bytes)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Read {
+        self.world.advance_to(self.world.now() + LOOK);
+        let outcome = std::io::Read::read(&mut self.endpoint, buffer);
+        match outcome {
+            Ok(0) => Read::End,
+            Ok(count) => Read::Bytes(count),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Read::Nothing,
+            Err(_) => Read::Broken,
+        }
+    }
+
+    fn finish(&mut self) {
+        self.endpoint.shutdown_write();
+    }
+
+    fn reset(self) {
+        self.endpoint.reset();
+    }
+}

@@ -1,0 +1,14 @@
+//! The program `tidegate` as its users meet it: processes of it, and programs and pages that talk to them.
+
+#[path = "../process/certificate.rs"]
+mod certificate;
+mod cli;
+#[path = "../process/command.rs"]
+mod command;
+mod doctor;
+mod examples;
+mod log;
+mod page;
+mod serve;
+mod systemd;
+mod told;
