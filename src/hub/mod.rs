@@ -3,6 +3,7 @@
 //! ```text
 //!   listeners   this shard's subscriptions: channel -> clients, patterns -> workers
 //!   engine      the channels that this shard owns: their offsets, which shards have listeners, what is kept
+//!   presences   the clients of the channels that this shard owns, where their rules ask for that; joins and leaves to announce
 //!   directory   what every shard knows: all subscriptions of workers, hence those of each service
 //!   requests    the accepted requests that this shard owns, and their results
 //!   questions   what workers have asked clients and not heard yet; what this shard's connections have been asked
@@ -22,6 +23,7 @@ mod expects;
 mod listeners;
 pub mod patterns;
 mod places;
+mod presences;
 pub mod questions;
 pub mod requests;
 pub mod unacked;
@@ -32,6 +34,7 @@ pub use engine::{Engine, Repetition};
 pub use expects::{Expects, requester};
 pub use listeners::{Listener, Listeners, Registration, SubKey, Withdrawal};
 pub use places::PlaceSet;
+pub use presences::Presences;
 pub use questions::{OwedAnswers, PendingQuestions};
 pub use requests::KeptRequests;
 pub use unacked::UnackedMessages;

@@ -12,6 +12,7 @@
 
 pub mod acks;
 mod post;
+pub mod presence;
 pub mod questions;
 pub mod replays;
 pub mod requests;
@@ -24,10 +25,10 @@ use crate::base::{Address, Key, Place};
 use crate::hub::{Membership, Seat};
 use crate::limits;
 use crate::proto::event::{Message, Position};
-use crate::proto::presence::{Found, Present, Roster};
 use crate::proto::subject::Subject;
 
 use acks::AckMail;
+use presence::PresenceMail;
 use questions::QuestionMail;
 use replays::ReplayMail;
 use requests::RequestMail;
@@ -42,58 +43,19 @@ pub enum Mail {
     Spread(Box<Publish>),
     /// To the owner of a channel or the shard of a connection, behind what `origin` has published there: it hears when what was sent
     /// on because of that has come to where it was sent (`Marked`).
-    Mark {
-        origin: Place,
-    },
+    Mark { origin: Place },
     /// To the origin of a mark: what was before it has been handed on here, and `onward` further marks went with what was sent on.
-    Marked {
-        depth: u8,
-        onward: u16,
-    },
+    Marked { depth: u8, onward: u16 },
     /// To the channel's owner: the sending shard has its first listener; answered with `Joined`.
-    Join {
-        subject: Subject,
-        from: Place,
-        serial: u64,
-    },
+    Join { subject: Subject, from: Place, serial: u64 },
     /// To the channel's owner: the sending shard has no listener left.
-    Leave {
-        subject: Subject,
-        from: Place,
-    },
-    /// To the channel's owner: a client of the sending shard listens to a channel with presence, or not any more.
-    Arrive {
-        channel: Subject,
-        present: Box<Present>,
-    },
-    Depart {
-        channel: Subject,
-        conn: Address,
-    },
-    /// To the channel's owner: who is there? Answered with `Roster`.
-    Who {
-        channel: Subject,
-        asker: Address,
-    },
-    /// To every shard: which of your connections are those of the user of this subject? Answered with `Found`.
-    Find {
-        user: Subject,
-        asker: Address,
-    },
+    Leave { subject: Subject, from: Place },
     /// To every shard: a worker has subscribed; answered with `Registered` if `waiting`.
-    Enlist {
-        membership: Membership,
-        waiting: Option<Address>,
-    },
+    Enlist { membership: Membership, waiting: Option<Address> },
     /// To every shard: it exists no more.
-    Resign {
-        membership: Membership,
-    },
+    Resign { membership: Membership },
     /// To the shard of one connection: a worker's message for it, or a command.
-    ToConn {
-        key: Key,
-        publish: Box<Publish>,
-    },
+    ToConn { key: Key, publish: Box<Publish> },
     /// To every shard, in a drain: the sender says nothing more to workers about clients. Behind all that it has said.
     Farewell,
 
@@ -105,59 +67,27 @@ pub enum Mail {
     Acks(AckMail),
     /// About accepted requests.
     Requests(RequestMail),
+    /// About clients that are there, and where a user is.
+    Presence(PresenceMail),
 
     // --- tells: to those who listen, or back to who asked ---
     /// To a shard with listeners: everybody there whose subscription matches.
     Deliver(Box<Delivery>),
     /// To one member of a queue group. If it has left meanwhile, another gets it: once, so that this stays a tell.
-    Direct {
-        seat: Seat,
-        delivery: Box<Delivery>,
-        is_second_choice: bool,
-    },
+    Direct { seat: Seat, delivery: Box<Delivery>, is_second_choice: bool },
     /// Behind deliveries of what `origin` has published; answered with `Marked`, one for one, which is an ask and keeps no tell from
     /// being taken.
-    MarkTold {
-        origin: Place,
-        depth: u8,
-    },
+    MarkTold { origin: Place, depth: u8 },
     /// Whether the owner takes the message of `key` that this shard has called `number`, or it is a repetition.
-    Verdict {
-        key: Key,
-        number: u32,
-        is_taken: bool,
-    },
+    Verdict { key: Key, number: u32, is_taken: bool },
     /// The owner knows of the sending shard's listeners.
-    Joined {
-        subject: Subject,
-        serial: u64,
-    },
-    /// Who listens to a channel; none if its rule does not ask for that.
-    Roster {
-        key: Key,
-        channel: Subject,
-        roster: Option<Box<Roster>>,
-    },
-    /// Connections of the user that `key` looks for.
-    Found {
-        key: Key,
-        found: Box<Found>,
-    },
+    Joined { subject: Subject, serial: u64 },
     /// One registration that `key` waits for is done.
-    Registered {
-        key: Key,
-    },
+    Registered { key: Key },
     /// The message that `key` published, and called `number`, has its position.
-    Published {
-        key: Key,
-        number: u32,
-        position: Option<Position>,
-    },
+    Published { key: Key, number: u32, position: Option<Position> },
     /// Nobody listens to what `key` asked; `reply` is where it waits for the answer.
-    NoResponders {
-        key: Key,
-        reply: Subject,
-    },
+    NoResponders { key: Key, reply: Subject },
     /// To every shard, when all have said `Farewell`: what went by the sender has been sent on.
     Forwarded,
     /// From the gateway: close what is open, and end.
@@ -278,16 +208,13 @@ impl Mail {
             Mail::Replays(mail) => mail.lane(),
             Mail::Acks(mail) => mail.lane(),
             Mail::Requests(mail) => mail.lane(),
+            Mail::Presence(mail) => mail.lane(),
             Mail::Publish(_)
             | Mail::Spread(_)
             | Mail::Mark { .. }
             | Mail::Marked { .. }
             | Mail::Join { .. }
             | Mail::Leave { .. }
-            | Mail::Arrive { .. }
-            | Mail::Depart { .. }
-            | Mail::Who { .. }
-            | Mail::Find { .. }
             | Mail::Enlist { .. }
             | Mail::Resign { .. }
             | Mail::ToConn { .. }
@@ -297,8 +224,6 @@ impl Mail {
             | Mail::MarkTold { .. }
             | Mail::Verdict { .. }
             | Mail::Joined { .. }
-            | Mail::Roster { .. }
-            | Mail::Found { .. }
             | Mail::Registered { .. }
             | Mail::Published { .. }
             | Mail::NoResponders { .. }

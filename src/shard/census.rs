@@ -52,8 +52,6 @@ impl<D: Driver> Shard<D> {
             subscriptions: self.core.desk.subscribers.len(),
             members: self.core.desk.directory.len(),
             live_channels: self.core.desk.engine.len().0,
-            present: self.core.desk.engine.present(),
-            unannounced: self.core.desk.engine.unannounced(),
             stranded: self.core.stranded.len(),
             sticky: self.core.sticky.len(),
             holding: self.core.desk.held.len(),

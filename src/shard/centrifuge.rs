@@ -7,6 +7,7 @@ use crate::conn::TAG_ADDED;
 use crate::conn::centrifuge::{Channel, Step};
 use crate::mesh::{Publish, Publisher};
 use crate::proto::centrifuge::next_command;
+use crate::proto::presence::Change;
 use crate::proto::token::Refused;
 use crate::proto::ws::Opcode;
 
@@ -51,7 +52,7 @@ impl Core {
             Step::History { channel, since, bounds } => {
                 self.ask_history(key, (0, channel), since, bounds);
             }
-            Step::Presence { channel } => self.ask_presence(key, channel),
+            Step::Presence { channel } => self.features.presence.ask(&mut self.desk, key, channel),
             Step::Unsubscribe(subs) => subs.into_iter().for_each(|sub| self.withdraw(sub)),
             Step::Publish { number, message } => {
                 let from = Publisher {
@@ -107,7 +108,9 @@ impl Core {
     pub(super) fn open_channel(&mut self, key: Key, Channel { tag, channel, since, is_watched }: Channel) {
         if is_watched {
             // Before the owner answers anything: what it announces later is not missed.
-            self.watch(key, tag, &channel);
+            for subject in Change::ALL.into_iter().filter_map(|change| change.subject(&channel)) {
+                self.subscribe(key, tag, &subject);
+            }
         }
         self.join_channel(key, tag, channel, since);
     }

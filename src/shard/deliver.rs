@@ -54,13 +54,16 @@ impl Core {
                 self.give_to_workers(publish, recipients);
             }
             Destination::Event if publish.from.is_some() => self.desk.tell_nobody_there(&publish),
-            Destination::Event => {
-                let subject = publish.message.subject.clone();
-                self.publish_owned(&subject, publish);
-            }
-            Destination::Presence(channel) => self.publish_presence(&channel, publish),
+            Destination::Event => self.announce(publish),
+            Destination::Presence(channel) => self.features.presence.answer_worker(&mut self.desk, &channel, publish),
             Destination::Owner(subject) => self.publish_owned(&subject, publish),
         }
+    }
+
+    /// What the gateway itself says.
+    pub(super) fn announce(&mut self, publish: Publish) {
+        let subject = publish.message.subject.clone();
+        self.publish_owned(&subject, publish);
     }
 
     /// To the workers from here, to the clients by the owner of `subject`.
@@ -107,7 +110,7 @@ impl Core {
             Destination::Request(id) if id.place == self.desk.place => {
                 self.features.requests.answer(&mut self.desk, id, &publish)
             }
-            Destination::Presence(channel) => self.publish_presence(&channel, publish),
+            Destination::Presence(channel) => self.features.presence.answer_worker(&mut self.desk, &channel, publish),
             _ => self.desk.tell_nobody_there(&publish),
         }
     }

@@ -71,8 +71,8 @@ impl Core {
             }
             Step::Accept(asked) => self.features.requests.accept(&mut self.desk, key, *asked),
             Step::Read { route, id } => self.features.requests.look_up(&mut self.desk, key, id, route),
-            Step::Presence { channel } => self.ask_presence(key, channel),
-            Step::Find { user } => self.ask_whereabouts(key, user),
+            Step::Presence { channel } => self.features.presence.ask(&mut self.desk, key, channel),
+            Step::Find { user } => self.features.presence.find(&mut self.desk, key, user),
             Step::Refused(refused) => self.refused(key, refused),
             Step::Metrics => {
                 let text = counters::render(self.desk.counters.iter(), &self.desk.settings.channels);
@@ -97,9 +97,7 @@ impl Core {
                 self.desk.send(owner, Mail::Join { subject, from, serial });
             }
         }
-        if self.desk.settings.channels.has_presence() {
-            self.announce_arrival(sub);
-        }
+        self.features.subscription_began(&mut self.desk, sub);
         Some(sub)
     }
 
@@ -137,9 +135,6 @@ impl Core {
     pub(super) fn withdraw(&mut self, sub: SubKey) {
         self.features.subscription_ends(&mut self.desk, sub);
         self.desk.forget_waiting(sub);
-        if self.desk.settings.channels.has_presence() {
-            self.announce_departure(sub);
-        }
         match self.desk.subscribers.unsubscribe(sub) {
             Withdrawal::Nothing => {}
             Withdrawal::Leave(subject) => {

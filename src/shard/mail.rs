@@ -23,6 +23,7 @@ impl Core {
                 Errand::Withdraw(sub) => self.withdraw(sub),
                 Errand::Letter(mail) => self.read(mail),
                 Errand::Publish(publish) => self.publish(publish),
+                Errand::Announce(publish) => self.announce(publish),
             }
         }
     }
@@ -58,18 +59,6 @@ impl Core {
                 self.desk.send(from, Mail::Joined { subject, serial });
             }
             Mail::Leave { subject, from } => self.desk.engine.leave(&subject, from),
-            Mail::Arrive { channel, present } => self.arrived(channel, *present),
-            Mail::Depart { channel, conn } => self.desk.engine.depart(&channel, conn, self.desk.now),
-            Mail::Who { channel, asker } => {
-                let roster = self.desk.engine.roster(&channel).map(Box::new);
-                self.desk.send(asker.place, Mail::Roster { key: asker.key, channel, roster });
-            }
-            Mail::Roster { key, channel, roster } => self.tell_presence(key, &channel, roster.as_deref()),
-            Mail::Find { user, asker } => {
-                let found = Box::new(self.find_user(&user));
-                self.desk.send(asker.place, Mail::Found { key: asker.key, found });
-            }
-            Mail::Found { key, found } => self.found(key, *found),
             Mail::Enlist { membership, waiting } => {
                 self.enlist(membership);
                 if let Some(address) = waiting {
@@ -81,6 +70,7 @@ impl Core {
             Mail::Deliver(delivery) => self.delivered(*delivery),
             Mail::Replays(mail) => self.features.replays.read(&mut self.desk, mail),
             Mail::Questions(mail) => self.features.questions.read(&mut self.desk, mail),
+            Mail::Presence(mail) => self.features.presence.read(&mut self.desk, mail),
             Mail::Acks(mail) => self.features.acks.read(&mut self.desk, mail),
             Mail::Requests(mail) => self.features.requests.read(&mut self.desk, mail),
             Mail::Direct { seat, delivery, is_second_choice } => self.seated(seat, *delivery, is_second_choice),

@@ -16,7 +16,6 @@
 //! - `commands`  what workers have done to clients: subscribe, unsubscribe, close, answer a call
 //! - `features`  what a shard does besides passing messages on
 //! - `handshakes`  whose turn it is in a storm of them
-//! - `presence`  who listens, where a channel's rule asks for it
 //! - `stranded`  messages that wait for a worker
 //! - `lifetime`  from accept to the free slot
 //! - `drain`     how it all goes away
@@ -38,7 +37,6 @@ mod handshakes;
 mod lifetime;
 mod lines;
 mod mail;
-mod presence;
 mod pump;
 pub mod services;
 mod stranded;
@@ -201,9 +199,6 @@ impl<D: Driver> Shard<D> {
         self.core.settle();
         self.core.advance_lines();
         self.core.work();
-        if self.core.desk.engine.announce_at() <= self.core.desk.now {
-            self.core.announce();
-        }
         self.drain();
         self.core.settle();
         self.flush();
@@ -334,7 +329,6 @@ impl Core {
         self.desk.counters().handshakes_waiting.set(self.handshakes.len() as u64);
         self.desk.counters().waiting.set(self.stranded.len() as u64);
         let (channels, bytes) = self.desk.engine.kept();
-        self.desk.counters().present.set(self.desk.engine.present() as u64);
         self.desk.counters().histories.set(channels as u64);
         self.desk.counters().history_bytes.set(bytes as u64);
         self.features.measure(self.desk.counters());
@@ -344,7 +338,6 @@ impl Core {
     fn next_deadline(&self) -> Tick {
         let is_crowded = self.desk.post.is_crowded();
         let has_lines = self.lines.has_work() && !is_crowded;
-        let announce_at = if is_crowded { Tick::NEVER } else { self.desk.engine.announce_at() };
         let is_busy =
             !self.handshakes.is_empty() || !self.desk.work.resume.is_empty() || !self.desk.work.dirty.is_empty();
         let has_work = is_busy || has_lines;
@@ -358,7 +351,7 @@ impl Core {
             .sweep_at()
             .min(self.features.deadline(self.desk.now, is_crowded))
             .min(self.stranded.deadline());
-        let mut deadline = self.desk.wheel.next().min(kept).min(announce_at).min(self.desk.sealing.deadline());
+        let mut deadline = self.desk.wheel.next().min(kept).min(self.desk.sealing.deadline());
         if self.desk.post.backlog() > 0 {
             deadline = deadline.min(self.desk.now + limits::BACKLOG_RETRY);
         }

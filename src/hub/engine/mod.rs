@@ -14,7 +14,6 @@ mod duplicates;
 mod history;
 #[cfg(test)]
 mod model;
-mod presence;
 #[cfg(test)]
 mod tests;
 
@@ -24,18 +23,16 @@ use ahash::AHashMap;
 use lru::LruCache;
 
 use super::{PlaceSet, fnv1a, mix};
-use crate::base::{Address, Place, Tick};
+use crate::base::{Place, Tick};
 use crate::limits;
 use crate::proto::channel::{Loss, RuleNumber, Rules};
 use crate::proto::event::{DISTINCT_HEADER, ID_HEADER, Message, Position};
-use crate::proto::presence::{Announcement, Present, Roster};
 use crate::proto::replay::{Bounds, Excerpt, Gap, GapReason, Since};
 use crate::proto::subject::Subject;
 
 use distinct::Distinct;
 use duplicates::Duplicates;
 use history::Histories;
-use presence::Presences;
 
 /// See the module's picture.
 pub struct Engine {
@@ -46,7 +43,6 @@ pub struct Engine {
     histories: Histories,
     distinct: Distinct,
     duplicates: Duplicates,
-    presences: Presences,
     epoch_seed: u32,
     epochs: u32,
 }
@@ -92,7 +88,6 @@ impl Engine {
             histories: Histories::new(history_bytes_max),
             distinct: Distinct::new(),
             duplicates: Duplicates::new(limits::MESSAGE_IDS_BYTES_MAX),
-            presences: Presences::default(),
             epoch_seed,
             epochs: 0,
         }
@@ -273,42 +268,6 @@ impl Engine {
         let first = if is_of_before { wanted.end - count } else { wanted.start };
         let is_last = is_of_before || first + count == wanted.end;
         Some(Excerpt { gap, first, messages, latest, is_last })
-    }
-
-    /// A client listens to a channel with presence. True if somebody is back with it whose leave has not been announced.
-    pub fn arrive(&mut self, channel: Subject, present: Present, now: Tick) -> bool {
-        let grace = self.rules.of(&channel).presence_grace;
-        self.presences.arrive(channel, present, grace, now)
-    }
-
-    /// And not any more.
-    pub fn depart(&mut self, channel: &Subject, conn: Address, now: Tick) {
-        self.presences.depart(channel, conn, now);
-    }
-
-    /// Who has come or gone, once it is time to say so.
-    pub fn announcement(&mut self, now: Tick) -> Option<Announcement> {
-        self.presences.announcement(now)
-    }
-
-    /// When [`Engine::announcement`] has one.
-    pub fn announce_at(&self) -> Tick {
-        self.presences.due_at()
-    }
-
-    /// Users and clients of whom something is to be announced.
-    pub fn unannounced(&self) -> usize {
-        self.presences.unannounced()
-    }
-
-    /// Who is there; `None` if the channel's rule does not ask for that.
-    pub fn roster(&self, channel: &Subject) -> Option<Roster> {
-        self.rules.of(channel).has_presence.then(|| self.presences.roster(channel))
-    }
-
-    /// Clients that are there, each counted for each of its channels.
-    pub fn present(&self) -> usize {
-        self.presences.len()
     }
 
     /// When [`Engine::sweep`] has something to look for.

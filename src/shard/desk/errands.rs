@@ -1,7 +1,7 @@
 //! What one part of a shard wants of the others, done once the part has returned: features do not call each other.
 //!
 //! ```text
-//!  a feature --end, withdraw, send, publish--> Errands --Core::settle--> ends --> withdrawals --> tells --> asks, publications
+//!  a feature --end, withdraw, send, publish, announce--> Errands --Core::settle--> ends --> withdrawals --> tells --> asks, publications
 //! ```
 //!
 //! A letter from a shard to itself is an errand, so that it goes the same way as one to another shard: tells before asks, each in
@@ -22,6 +22,8 @@ pub(in crate::shard) enum Errand {
     /// From this shard to itself.
     Letter(Mail),
     Publish(Publish),
+    /// What the gateway itself says, under the name of a connection that does not hear it.
+    Announce(Publish),
 }
 
 #[derive(Default)]

@@ -22,7 +22,7 @@ use crate::conn::settings::Settings;
 use crate::conn::{Conn, Peer, Sealing};
 use crate::hub::{self, Directory, Engine, Listeners, SubKey};
 use crate::limits;
-use crate::mesh::{Mail, Post, Publish};
+use crate::mesh::{Mail, Post, Publish, Publisher};
 use crate::proto::CloseReason;
 use crate::proto::event::Message;
 use crate::proto::subject::Subject;
@@ -148,6 +148,12 @@ impl Desk {
     /// Publishes what the gateway itself says.
     pub fn publish(&mut self, message: Message) {
         self.errands.push(Errand::Publish(Publish::new(message, None)));
+    }
+
+    /// Publishes what the gateway itself says of a connection, which does not hear it.
+    pub fn announce(&mut self, message: Message, about: Address) {
+        let from = Publisher { address: about, wants_position: None, wants_no_responders: false, is_silent: true };
+        self.errands.push(Errand::Announce(Publish::new(message, Some(from))));
     }
 
     /// Ends a connection.

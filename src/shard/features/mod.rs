@@ -8,6 +8,7 @@
 //! Features do not call each other: what one wants of another is an errand, or a letter.
 
 pub(super) mod acks;
+pub(super) mod presence;
 pub(super) mod questions;
 pub(super) mod replays;
 pub(super) mod requests;
@@ -23,6 +24,7 @@ use super::desk::Desk;
 use super::{Core, Parts};
 
 use acks::Acks;
+use presence::Presence;
 use questions::Questions;
 use replays::Replays;
 use requests::Requests;
@@ -31,6 +33,9 @@ use requests::Requests;
 pub(super) trait Feature {
     /// The connection `key` has ended. Its subscriptions end with it.
     fn connection_ended(&mut self, _desk: &mut Desk, _key: Key) {}
+
+    /// A client's subscription `sub` has begun.
+    fn subscription_began(&mut self, _desk: &mut Desk, _sub: SubKey) {}
 
     /// The subscription `sub` is about to go.
     fn subscription_ends(&mut self, _desk: &mut Desk, _sub: SubKey) {}
@@ -84,6 +89,10 @@ macro_rules! features {
 
             pub fn connection_ended(&mut self, desk: &mut Desk, key: Key) {
                 $(self.$name.connection_ended(desk, key);)+
+            }
+
+            pub fn subscription_began(&mut self, desk: &mut Desk, sub: SubKey) {
+                $(self.$name.subscription_began(desk, sub);)+
             }
 
             pub fn subscription_ends(&mut self, desk: &mut Desk, sub: SubKey) {
@@ -140,4 +149,5 @@ features! {
     replays: Replays,
     requests: Requests,
     acks: Acks,
+    presence: Presence,
 }

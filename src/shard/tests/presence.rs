@@ -227,7 +227,8 @@ fn everybody_who_may_ask_is_told_who_is_there() {
 fn listed(bench: &Bench, room: usize) -> Vec<String> {
     let channel = Subject::new(&format!("room.{room}")).unwrap();
     let owner = owner_of(channel.as_str(), bench.shards.len() as u16);
-    let roster = bench.core(owner.index()).desk.engine.roster(&channel).expect("its rule asks for it");
+    let core = bench.core(owner.index());
+    let roster = core.features.presence.roster(&core.desk, &channel).expect("its rule asks for it");
     assert_eq!(roster.clients, roster.listed.len());
     let mut names: Vec<_> =
         roster.listed.iter().map(|present| present.user.as_ref().map_or("", User::token).to_owned()).collect();

@@ -28,8 +28,8 @@ use crate::proto::user::User;
 
 /// Of a shard.
 #[derive(Default)]
-pub(super) struct Presences {
-    channels: AHashMap<Subject, Presence>,
+pub struct Presences {
+    channels: AHashMap<Subject, ChannelPresence>,
     /// One for each visitor that is not simply there: the shard's one timer.
     due: BTreeMap<Due, (Subject, Name)>,
     serial: u64,
@@ -47,7 +47,7 @@ struct Due {
 }
 
 /// Of one channel; never empty.
-struct Presence {
+struct ChannelPresence {
     grace: Duration,
     listed: BTreeMap<Address, Arc<Present>>,
     visitors: BTreeMap<Name, Visitor>,
@@ -84,7 +84,7 @@ impl Presences {
     /// A connection listens to a channel now: once, until it departs. `grace` is the channel's. True if it brings somebody
     /// back who was away.
     pub fn arrive(&mut self, channel: Subject, present: Present, grace: Duration, now: Tick) -> bool {
-        let presence = self.channels.entry(channel.clone()).or_insert_with(|| Presence::new(grace));
+        let presence = self.channels.entry(channel.clone()).or_insert_with(|| ChannelPresence::new(grace));
         self.count += 1;
         let present = Arc::new(present);
         let name = Name::of(&present);
@@ -193,7 +193,7 @@ impl Presences {
     }
 
     fn forget_empty(&mut self, channel: &Subject) {
-        let is_empty = |presence: &Presence| presence.visitors.is_empty() && presence.unlisted == 0;
+        let is_empty = |presence: &ChannelPresence| presence.visitors.is_empty() && presence.unlisted == 0;
         if self.channels.get(channel).is_some_and(is_empty) {
             self.channels.remove(channel);
         }
@@ -220,9 +220,9 @@ impl Presences {
     }
 }
 
-impl Presence {
-    fn new(grace: Duration) -> Presence {
-        Presence { grace, listed: BTreeMap::new(), visitors: BTreeMap::new(), away: 0, unlisted: 0 }
+impl ChannelPresence {
+    fn new(grace: Duration) -> ChannelPresence {
+        ChannelPresence { grace, listed: BTreeMap::new(), visitors: BTreeMap::new(), away: 0, unlisted: 0 }
     }
 
     /// Those on the list that are taken.

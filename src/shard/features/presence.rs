@@ -1,0 +1,187 @@
+//! Clients that are there: each shard says which of its clients listen to a channel whose rule asks for it; the owner knows all of
+//! them, and announces those that come and go. Where a user is: each shard knows its own connections.
+//!
+//! ```text
+//!  subscription_began --Arrive--> owner <--Who----- ask: a client, the admin listener
+//!  subscription_ends  --Depart--> owner ---Roster-> the one who asked
+//!                                 owner <-- tg.presence.<channel>, a worker's request; answered to its shard
+//!                                 owner --> tg.event.join.<channel>, tg.event.leave.<channel>: workers, clients that watch
+//!
+//!  find: the admin listener --Find--> every shard --Found--> the one who asked
+//! ```
+//!
+//! What is announced about a channel comes from the shard that answers `Who`, in the same lane: a client that watches before it asks
+//! hears of every change that the answer does not have.
+
+use std::sync::Arc;
+
+use crate::base::{Address, Key, Place, Tick};
+use crate::conn::Door;
+use crate::hub::{Presences, SubKey};
+use crate::limits;
+use crate::mesh::presence::PresenceMail;
+use crate::mesh::{Mail, Publish};
+use crate::proto::event::Message;
+use crate::proto::presence::{Change, Connected, Found, Present, Roster};
+use crate::proto::subject::Subject;
+
+use super::Feature;
+use crate::shard::Parts;
+use crate::shard::census::Census;
+use crate::shard::counters::Counters;
+use crate::shard::desk::Desk;
+
+#[derive(Default)]
+pub(in crate::shard) struct Presence {
+    /// Of the channels that this shard owns.
+    presences: Presences,
+}
+
+impl Presence {
+    pub fn new(_parts: &Parts) -> Presence {
+        Presence::default()
+    }
+
+    pub fn read(&mut self, desk: &mut Desk, mail: PresenceMail) {
+        match mail {
+            PresenceMail::Arrive { channel, present } => self.arrived(desk, channel, *present),
+            PresenceMail::Depart { channel, conn } => self.presences.depart(&channel, conn, desk.now),
+            PresenceMail::Who { channel, asker } => {
+                let roster = self.roster(desk, &channel).map(Box::new);
+                send(desk, asker.place, PresenceMail::Roster { key: asker.key, channel, roster });
+            }
+            PresenceMail::Find { user, asker } => {
+                let found = Box::new(find_user(desk, &user));
+                send(desk, asker.place, PresenceMail::Found { key: asker.key, found });
+            }
+            PresenceMail::Roster { key, channel, roster } => {
+                let roster = roster.as_deref();
+                desk.answer(key, |conn, settings, now| conn.push_presence(&channel, roster, settings, now));
+            }
+            PresenceMail::Found { key, found } => {
+                desk.answer(key, |conn, settings, now| conn.found(*found, settings, now));
+            }
+        }
+    }
+
+    /// Asks which clients are there; `key` is told.
+    pub fn ask(&mut self, desk: &mut Desk, key: Key, channel: Subject) {
+        let (owner, asker) = (desk.owner_of(&channel), desk.address(key));
+        send(desk, owner, PresenceMail::Who { channel, asker });
+    }
+
+    /// Asks every shard for the connections of a user; `key` is told.
+    pub fn find(&mut self, desk: &mut Desk, key: Key, user: Subject) {
+        let asker = desk.address(key);
+        desk.send_all(|| Mail::Presence(PresenceMail::Find { user: user.clone(), asker }));
+    }
+
+    /// A worker asks, by a request to `tg.presence.<channel>`. Whatever listens to its reply subject on its shard is told, so
+    /// that the answer is a tell.
+    pub fn answer_worker(&mut self, desk: &mut Desk, channel: &Subject, publish: Publish) {
+        let owner = desk.owner_of(channel);
+        if owner != desk.place {
+            return desk.send_on(publish.from, owner, Mail::Publish(Box::new(publish)));
+        }
+        let Some(roster) = self.roster(desk, channel) else { return desk.tell_nobody_there(&publish) };
+        let (Some(from), Some(reply)) = (publish.from, &publish.message.reply) else { return };
+        let payload = Roster::to_json(Some(&roster), channel).into_bytes().into();
+        let message = Arc::new(Message { subject: reply.clone(), reply: None, headers: None, payload });
+        let delivery = Publish::new(message, None).to_workers(false);
+        desk.send_on(Some(from), from.address.place, Mail::Deliver(Box::new(delivery)));
+    }
+
+    /// The clients of a channel that this shard owns; `None` if its rule does not ask for that.
+    pub fn roster(&self, desk: &Desk, channel: &Subject) -> Option<Roster> {
+        desk.settings.channels.of(channel).has_presence.then(|| self.presences.roster(channel))
+    }
+
+    fn arrived(&mut self, desk: &mut Desk, channel: Subject, present: Present) {
+        let grace = desk.settings.channels.of(&channel).presence_grace;
+        let is_back = self.presences.arrive(channel, present, grace, desk.now);
+        desk.counters().returns.add(is_back.into());
+    }
+}
+
+impl Feature for Presence {
+    fn subscription_began(&mut self, desk: &mut Desk, sub: SubKey) {
+        let Some((conn, channel)) = watched(desk, sub) else { return };
+        let since = (desk.settings.unix_time)();
+        let Some((user, info)) = desk.slots.get(conn.key).map(|conn| conn.who()) else { return };
+        let present = Present { conn, user: user.cloned(), info: info.map(Box::from), since };
+        let owner = desk.owner_of(&channel);
+        send(desk, owner, PresenceMail::Arrive { channel, present: Box::new(present) });
+    }
+
+    fn subscription_ends(&mut self, desk: &mut Desk, sub: SubKey) {
+        let Some((conn, channel)) = watched(desk, sub) else { return };
+        let owner = desk.owner_of(&channel);
+        send(desk, owner, PresenceMail::Depart { channel, conn });
+    }
+
+    const PIECES_PER_TURN: usize = limits::ANNOUNCEMENTS_PER_TURN;
+
+    /// Announces one client that has come or gone. That answers nothing, and makes mail: as much of it as fits (TELLS ARE TERMINAL).
+    fn work(&mut self, desk: &mut Desk) -> bool {
+        if self.presences.due_at() > desk.now || desk.post.is_crowded() {
+            return false;
+        }
+        let Some(announcement) = self.presences.announcement(desk.now) else { return false };
+        match announcement.change {
+            Change::Join => desk.counters().joins.add(1),
+            Change::Leave => desk.counters().leaves.add(1),
+        }
+        if let Some(message) = announcement.message() {
+            desk.announce(message, announcement.present.conn);
+        }
+        true
+    }
+
+    fn deadline(&self, _now: Tick, is_crowded: bool) -> Tick {
+        if is_crowded { Tick::NEVER } else { self.presences.due_at() }
+    }
+
+    fn measure(&self, counters: &Counters) {
+        counters.present.set(self.presences.len() as u64);
+    }
+
+    fn count(&self, census: &mut Census) {
+        census.present = self.presences.len();
+        census.unannounced = self.presences.unannounced();
+    }
+}
+
+/// A client's subscription to a channel with presence.
+fn watched(desk: &Desk, sub: SubKey) -> Option<(Address, Subject)> {
+    if !desk.settings.channels.has_presence() {
+        return None;
+    }
+    let key = desk.subscribers.listener(sub)?.key;
+    let rule = desk.subscribers.rule(sub)?;
+    let is_client = desk.slots.get(key)?.door == Door::Front;
+    let is_watched = is_client && desk.settings.channels.rule(rule).has_presence;
+    is_watched.then(|| Some((desk.address(key), desk.subscribers.subject(sub)?.clone())))?
+}
+
+/// This shard's part of the answer: a subscriber of the user's subject is one of its connections, or a worker.
+fn find_user(desk: &Desk, user: &Subject) -> Found {
+    let mut found = Found { shards: desk.post.mesh().shards(), ..Found::default() };
+    desk.subscribers.for_each(user, |listener, _| {
+        let Some(conn) = desk.slots.get(listener.key) else { return };
+        let Some((route, identity)) = conn.websocket() else { return };
+        found.count += 1;
+        if found.connected.len() < limits::FOUND_PER_SHARD_MAX {
+            found.connected.push(Connected {
+                conn: desk.address(listener.key),
+                route: desk.settings.routes[route as usize].template.clone(),
+                peer: conn.peer.to_string().into(),
+                since: identity.since(),
+            });
+        }
+    });
+    found
+}
+
+fn send(desk: &mut Desk, to: Place, mail: PresenceMail) {
+    desk.send(to, Mail::Presence(mail));
+}
