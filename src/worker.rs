@@ -30,6 +30,7 @@ use crossbeam_channel::TrySendError;
 use crate::base::{Address, Key, Place};
 use crate::conn::worker::is_sendable;
 use crate::hub::{Destination, Member, Membership, owner_of};
+use crate::mesh::drain::DrainMail;
 use crate::mesh::{Mail, Mailbox, Mesh, Publish, Reach};
 use crate::proto::bus::HeaderBlock;
 use crate::proto::bus::headers::is_valid_name;
@@ -185,7 +186,7 @@ impl Worker {
     fn open(&mut self, mail: Mail) -> Option<Message> {
         match mail {
             Mail::Deliver(delivery) | Mail::Direct { delivery, .. } => Some(Arc::unwrap_or_clone(delivery.message)),
-            Mail::Drain => {
+            Mail::Drain(DrainMail::Begin) => {
                 self.is_stopped = true;
                 None
             }

@@ -38,6 +38,7 @@ use crate::conn::route::{PathTemplate, Route, Target};
 use crate::driver::{Choice, Kind, Waker, choose};
 use crate::hub::PlaceSet;
 use crate::limits;
+use crate::mesh::drain::DrainMail;
 use crate::mesh::{Mail, Mesh};
 use crate::proto::channel::Rules;
 use crate::shard::counters::{self, Counters};
@@ -280,7 +281,7 @@ impl Gateway {
 
     /// A full mailbox is tried again until its thread has emptied or left it.
     fn tell_to_stop(&self, place: Place, thread: &JoinHandle<()>) {
-        while !thread.is_finished() && self.mesh.try_send(place, Mail::Drain).is_err() {
+        while !thread.is_finished() && self.mesh.try_send(place, Mail::Drain(DrainMail::Begin)).is_err() {
             std::thread::sleep(STOP_RETRY);
         }
         self.mesh.wake(place);

@@ -11,6 +11,7 @@
 //! are stuck takes no asks. Whoever asks too much finds its queue full, and stops reading from its publishers.
 
 pub mod acks;
+pub mod drain;
 mod post;
 pub mod presence;
 pub mod questions;
@@ -28,6 +29,7 @@ use crate::proto::event::{Message, Position};
 use crate::proto::subject::Subject;
 
 use acks::AckMail;
+use drain::DrainMail;
 use presence::PresenceMail;
 use questions::QuestionMail;
 use replays::ReplayMail;
@@ -56,8 +58,6 @@ pub enum Mail {
     Resign { membership: Membership },
     /// To the shard of one connection: a worker's message for it, or a command.
     ToConn { key: Key, publish: Box<Publish> },
-    /// To every shard, in a drain: the sender says nothing more to workers about clients. Behind all that it has said.
-    Farewell,
 
     /// Asks and tells about questions to clients.
     Questions(QuestionMail),
@@ -69,6 +69,8 @@ pub enum Mail {
     Requests(RequestMail),
     /// About clients that are there, and where a user is.
     Presence(PresenceMail),
+    /// About the end of the process.
+    Drain(DrainMail),
 
     // --- tells: to those who listen, or back to who asked ---
     /// To a shard with listeners: everybody there whose subscription matches.
@@ -88,10 +90,6 @@ pub enum Mail {
     Published { key: Key, number: u32, position: Option<Position> },
     /// Nobody listens to what `key` asked; `reply` is where it waits for the answer.
     NoResponders { key: Key, reply: Subject },
-    /// To every shard, when all have said `Farewell`: what went by the sender has been sent on.
-    Forwarded,
-    /// From the gateway: close what is open, and end.
-    Drain,
 }
 
 /// A message and who published it.
@@ -209,6 +207,7 @@ impl Mail {
             Mail::Acks(mail) => mail.lane(),
             Mail::Requests(mail) => mail.lane(),
             Mail::Presence(mail) => mail.lane(),
+            Mail::Drain(mail) => mail.lane(),
             Mail::Publish(_)
             | Mail::Spread(_)
             | Mail::Mark { .. }
@@ -217,8 +216,7 @@ impl Mail {
             | Mail::Leave { .. }
             | Mail::Enlist { .. }
             | Mail::Resign { .. }
-            | Mail::ToConn { .. }
-            | Mail::Farewell => Lane::Ask,
+            | Mail::ToConn { .. } => Lane::Ask,
             Mail::Deliver(_)
             | Mail::Direct { .. }
             | Mail::MarkTold { .. }
@@ -226,9 +224,7 @@ impl Mail {
             | Mail::Joined { .. }
             | Mail::Registered { .. }
             | Mail::Published { .. }
-            | Mail::NoResponders { .. }
-            | Mail::Forwarded
-            | Mail::Drain => Lane::Tell,
+            | Mail::NoResponders { .. } => Lane::Tell,
         }
     }
 }

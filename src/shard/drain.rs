@@ -1,7 +1,7 @@
 //! How a shard goes away: readiness first, then the clients, spread over time, then the workers.
 //!
 //! ```text
-//!  Mail::Drain --> Notice --(notice over)--> Clients --(farewells are said, or time is up)------> Workers --> over
+//!  DrainMail::Begin --> Notice --(notice over)--> Clients --(farewells are said, or time is up)------> Workers --> over
 //!  /ready: 503     everything is served      fronts closed, a client ended every so often        all told, fronts of
 //!  tg.event.drain                            new requests: 503 and Retry-After                   workers closed
 //! ```
@@ -16,18 +16,28 @@ use crate::conn::{Conn, Departure, Door};
 use crate::driver::{Driver, ListenerId};
 use crate::hub::mix;
 use crate::limits;
-use crate::mesh::{Mail, Publish};
+use crate::mesh::Mail;
+use crate::mesh::drain::DrainMail;
 use crate::proto::CloseReason;
 use crate::proto::event::Message;
 use crate::proto::subject::Subject;
 
+use super::desk::Desk;
 use super::{Core, Shard, Turn};
 
 /// What the workers hear when it begins.
 const EVENT: &str = "tg.event.drain";
 
+#[derive(Default)]
+pub(super) struct Drain {
+    stage: Stage,
+    farewells: Farewells,
+}
+
 /// How far it has come.
-pub(super) enum Drain {
+#[derive(Default)]
+enum Stage {
+    #[default]
     No,
     /// Readiness fails; everything is served until then.
     Notice {
@@ -41,14 +51,14 @@ pub(super) enum Drain {
 }
 
 /// What the shards say to each other when no client is left, so that a worker that is sent away has heard what became of its
-/// questions and messages. What a client said last is an ask to the home of the question: `Mail::Farewell` is behind that. The outcome
-/// is a tell from there to the worker's shard: `Mail::Forwarded` is behind that.
+/// questions and messages. What a client said last is an ask to the home of the question: `DrainMail::Farewell` is behind that. The outcome
+/// is a tell from there to the worker's shard: `DrainMail::Forwarded` is behind that.
 ///
 /// ```text
 ///  owes nothing --Farewell--> every shard --(has it from all)--Forwarded--> every shard --(has it from all)--> workers go
 /// ```
 #[derive(Default)]
-pub(super) struct Farewells {
+struct Farewells {
     /// This shard has said so.
     owes_nothing: bool,
     heard: u16,
@@ -56,7 +66,7 @@ pub(super) struct Farewells {
 }
 
 /// Whom of the clients it has to tell yet, and how fast.
-pub(super) struct Departures {
+struct Departures {
     /// In the order of chance, the next one last.
     left: Vec<Key>,
     count: usize,
@@ -87,65 +97,177 @@ impl Departures {
     }
 }
 
-impl Drain {
-    /// No client is let in any more.
-    pub fn has_closed_fronts(&self) -> bool {
-        matches!(self, Drain::Clients(_) | Drain::Workers { .. })
-    }
-
-    /// And nobody else either.
-    pub fn has_closed_all(&self) -> bool {
-        matches!(self, Drain::Workers { .. })
-    }
-
-    /// When it goes on, if nothing completes before.
-    pub fn deadline(&self, now: Tick) -> Tick {
-        match self {
-            Drain::No => Tick::NEVER,
-            Drain::Notice { until } => *until,
-            Drain::Clients(_) => now + limits::DRAIN_LOOK,
-            Drain::Workers { until } if *until > now => *until,
-            // Whoever was closed then is on the way out.
-            Drain::Workers { .. } => now + limits::DRAIN_LOOK,
-        }
-    }
-}
-
 /// How long a drain takes at most: for those who wait for its end.
 pub fn longest(settings: &Settings) -> Duration {
     settings.drain.notice + settings.drain.spread + 2 * limits::DRAIN_GRACE
 }
 
+impl Drain {
+    /// No client is let in any more.
+    pub fn has_closed_fronts(&self) -> bool {
+        matches!(self.stage, Stage::Clients(_) | Stage::Workers { .. })
+    }
+
+    /// No worker or operator either.
+    pub fn has_closed_all(&self) -> bool {
+        matches!(self.stage, Stage::Workers { .. })
+    }
+
+    /// When it goes on, if nothing completes before.
+    pub fn deadline(&self, now: Tick) -> Tick {
+        match &self.stage {
+            Stage::No => Tick::NEVER,
+            Stage::Notice { until } => *until,
+            Stage::Clients(_) => now + limits::DRAIN_LOOK,
+            Stage::Workers { until } if *until > now => *until,
+            // The connections that were closed then are on the way out.
+            Stage::Workers { .. } => now + limits::DRAIN_LOOK,
+        }
+    }
+
+    pub fn read(&mut self, desk: &mut Desk, mail: DrainMail) {
+        match mail {
+            DrainMail::Begin => self.begin(desk),
+            DrainMail::Farewell => self.farewell(desk),
+            DrainMail::Forwarded => self.farewells.forwarded += 1,
+        }
+    }
+
+    fn begin(&mut self, desk: &mut Desk) {
+        if !matches!(self.stage, Stage::No) {
+            return;
+        }
+        self.stage = Stage::Notice { until: desk.now + desk.settings.drain.notice };
+        say_readiness(desk, Readiness::Leaving);
+        if desk.place.0 == 0 {
+            tell_workers(desk);
+        }
+    }
+
+    /// Goes a step further if it is time: the doors that close with it. `owes_workers`: there is something that workers have to hear.
+    fn advance(&mut self, desk: &mut Desk, owes_workers: bool) -> Option<Closing> {
+        let now = desk.now;
+        match self.stage {
+            Stage::Notice { until } if until <= now => {
+                self.begin_departures(desk);
+                Some(Closing::Fronts)
+            }
+            Stage::Clients(_) => self.send_away(desk, owes_workers).then(|| {
+                self.stage = Stage::Workers { until: now + limits::DRAIN_GRACE };
+                desk.slots.keys().collect::<Vec<Key>>().into_iter().for_each(|key| depart(desk, key));
+                Closing::Others
+            }),
+            Stage::Workers { until } if until <= now => {
+                break_all(desk, |_| true);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn begin_departures(&mut self, desk: &mut Desk) {
+        say_readiness(desk, Readiness::Closing);
+        let clients = desk.slots.keys().filter(|key| desk.slots.get(*key).is_some_and(is_client)).collect();
+        self.stage = Stage::Clients(Departures::new(clients, desk.now, desk.settings.drain.spread));
+    }
+
+    /// Ends those whose time has come. True when there is no client any more, here or elsewhere, or no time.
+    fn send_away(&mut self, desk: &mut Desk, owes_workers: bool) -> bool {
+        let now = desk.now;
+        let Stage::Clients(departures) = &mut self.stage else { return false };
+        let until = departures.until();
+        while let Some(key) = departures.next(now) {
+            depart(desk, key);
+        }
+        if until <= now {
+            break_all(desk, is_client);
+        }
+        // Until then the others' clients may need the channels and the workers of this shard.
+        let clients: u64 = desk.counters.iter().map(|counters| counters.clients.value()).sum();
+        let owes_nothing = clients == 0 && !owes_workers;
+        if owes_nothing && !std::mem::replace(&mut self.farewells.owes_nothing, true) {
+            desk.send_all(|| Mail::Drain(DrainMail::Farewell));
+        }
+        until <= now || self.farewells.forwarded == desk.post.mesh().shards()
+    }
+
+    /// A shard, maybe this one, will not say anything more to workers about clients.
+    fn farewell(&mut self, desk: &mut Desk) {
+        self.farewells.heard += 1;
+        if self.farewells.heard == desk.post.mesh().shards() {
+            desk.send_all(|| Mail::Drain(DrainMail::Forwarded));
+        }
+    }
+
+    /// Whether everything is closed and said.
+    fn is_over(&self, desk: &Desk) -> bool {
+        let Stage::Workers { until } = &self.stage else { return false };
+        // Mail that stays in the post is for a thread that does not end.
+        let is_posted = desk.post.backlog() == 0 || *until <= desk.now;
+        desk.slots.is_empty() && is_posted
+    }
+}
+
+/// The doors that a step of the drain closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    Fronts,
+    Others,
+}
+
+/// What is shared does not change: from now on this shard has settings of its own.
+fn say_readiness(desk: &mut Desk, readiness: Readiness) {
+    desk.settings = Settings { readiness, ..(*desk.settings).clone() }.into();
+}
+
+fn tell_workers(desk: &mut Desk) {
+    let drain = desk.settings.drain;
+    let payload = serde_json::json!({ "notice_s": drain.notice.as_secs(), "spread_s": drain.spread.as_secs() });
+    desk.publish(Message {
+        subject: Subject::new(EVENT).expect("it is one"),
+        reply: None,
+        headers: None,
+        payload: payload.to_string().into_bytes().into(),
+    });
+}
+
+fn depart(desk: &mut Desk, key: Key) {
+    match desk.slots.get_mut(key).map(Conn::departure) {
+        Some(Departure::Now) => desk.end(key, CloseReason::Drain),
+        Some(Departure::Mute) => desk.broken(key, CloseReason::Drain),
+        Some(Departure::ByItself) | None => {}
+    }
+}
+
+fn break_all(desk: &mut Desk, concerns: impl Fn(&Conn) -> bool) {
+    for key in desk.slots.keys().collect::<Vec<Key>>() {
+        if desk.slots.get(key).is_some_and(&concerns) {
+            desk.broken(key, CloseReason::Drain);
+        }
+    }
+}
+
 impl<D: Driver> Shard<D> {
     /// Takes the drain a step further.
     pub(super) fn drain(&mut self) {
-        let now = self.core.desk.now;
-        match self.core.drain {
-            Drain::Notice { until } if until <= now => {
-                self.core.begin_departures();
+        let Core { desk, drain, features, .. } = &mut self.core;
+        let owes_workers = features.owes_workers();
+        match drain.advance(desk, owes_workers) {
+            Some(Closing::Fronts) => {
+                features.drain();
                 self.close_entrances(|door| door == Door::Front);
             }
-            Drain::Clients(_) => {
-                if self.core.send_away() {
-                    self.core.drain = Drain::Workers { until: now + limits::DRAIN_GRACE };
-                    self.close_entrances(|door| door != Door::Front);
-                    self.core.send_all_away();
-                }
-            }
-            Drain::Workers { until } if until <= now => self.core.break_all(|_| true),
-            Drain::No | Drain::Notice { .. } | Drain::Workers { .. } => {}
+            Some(Closing::Others) => self.close_entrances(|door| door != Door::Front),
+            None => {}
         }
     }
 
     /// Whether the loop goes on.
     pub(super) fn is_over(&self) -> Turn {
-        let Drain::Workers { until } = &self.core.drain else { return Turn::GoOn };
-        // Mail that nobody takes is for a thread that does not end.
-        let is_posted = self.core.desk.post.backlog() == 0 || *until <= self.core.desk.now;
-        if self.core.desk.slots.is_empty() && is_posted { Turn::Over } else { Turn::GoOn }
+        if self.core.drain.is_over(&self.core.desk) { Turn::Over } else { Turn::GoOn }
     }
 
-    /// Whoever comes later is refused by the kernel, or waits for the next process where that has the socket too.
+    /// Connections that come later are refused by the kernel, or wait for the next process where that has the socket too.
     fn close_entrances(&mut self, is_meant: impl Fn(Door) -> bool) {
         for (index, listens) in self.listening.iter().enumerate() {
             let id = ListenerId(index as u16);
@@ -169,98 +291,6 @@ pub(super) enum Listens {
     Alone,
     /// The socket will be there after this process.
     ForNow,
-}
-
-impl Core {
-    /// Told by the gateway.
-    pub(super) fn begin_drain(&mut self) {
-        if !matches!(self.drain, Drain::No) {
-            return;
-        }
-        self.drain = Drain::Notice { until: self.desk.now + self.desk.settings.drain.notice };
-        self.say_readiness(Readiness::Leaving);
-        if self.desk.place.0 == 0 {
-            self.tell_workers();
-        }
-    }
-
-    /// What is shared does not change: from now on this shard has settings of its own.
-    fn say_readiness(&mut self, readiness: Readiness) {
-        self.desk.settings = Settings { readiness, ..(*self.desk.settings).clone() }.into();
-    }
-
-    fn tell_workers(&mut self) {
-        let drain = self.desk.settings.drain;
-        let payload = serde_json::json!({ "notice_s": drain.notice.as_secs(), "spread_s": drain.spread.as_secs() });
-        let message = Message {
-            subject: Subject::new(EVENT).expect("it is one"),
-            reply: None,
-            headers: None,
-            payload: payload.to_string().into_bytes().into(),
-        };
-        self.publish(Publish::new(message, None));
-    }
-
-    fn begin_departures(&mut self) {
-        self.say_readiness(Readiness::Closing);
-        let clients = self.desk.slots.keys().filter(|key| self.desk.slots.get(*key).is_some_and(is_client)).collect();
-        self.drain = Drain::Clients(Departures::new(clients, self.desk.now, self.desk.settings.drain.spread));
-        self.features.drain();
-    }
-
-    /// Ends those whose time has come. True when there is no client any more, here or elsewhere, or no time.
-    fn send_away(&mut self) -> bool {
-        let now = self.desk.now;
-        let Drain::Clients(departures) = &mut self.drain else { return false };
-        let until = departures.until();
-        let due: Vec<Key> = std::iter::from_fn(|| departures.next(now)).collect();
-        due.into_iter().for_each(|key| self.depart(key));
-        if until <= now {
-            self.break_all(is_client);
-        }
-        // Until then the others' clients may need the channels and the workers of this shard.
-        let clients: u64 = self.desk.counters.iter().map(|counters| counters.clients.value()).sum();
-        let owes_nothing = clients == 0 && !self.features.owes_workers();
-        if owes_nothing && !std::mem::replace(&mut self.farewells.owes_nothing, true) {
-            self.desk.send_all(|| Mail::Farewell);
-        }
-        until <= now || self.farewells.forwarded == self.desk.post.mesh().shards()
-    }
-
-    /// A shard, maybe this one, will not say anything more to workers about clients.
-    pub(super) fn farewell(&mut self) {
-        self.farewells.heard += 1;
-        if self.farewells.heard == self.desk.post.mesh().shards() {
-            self.desk.send_all(|| Mail::Forwarded);
-        }
-    }
-
-    /// What a shard, maybe this one, had to forward of that is with this shard's workers.
-    pub(super) fn forwarded(&mut self) {
-        self.farewells.forwarded += 1;
-    }
-
-    fn depart(&mut self, key: Key) {
-        match self.desk.slots.get_mut(key).map(Conn::departure) {
-            Some(Departure::Now) => self.end(key, CloseReason::Drain),
-            Some(Departure::Mute) => self.desk.broken(key, CloseReason::Drain),
-            Some(Departure::ByItself) | None => {}
-        }
-    }
-
-    fn send_all_away(&mut self) {
-        let keys: Vec<Key> = self.desk.slots.keys().collect();
-        keys.into_iter().for_each(|key| self.depart(key));
-    }
-
-    fn break_all(&mut self, concerns: impl Fn(&Conn) -> bool) {
-        let keys: Vec<Key> = self.desk.slots.keys().collect();
-        for key in keys {
-            if self.desk.slots.get(key).is_some_and(&concerns) {
-                self.desk.broken(key, CloseReason::Drain);
-            }
-        }
-    }
 }
 
 fn is_client(conn: &Conn) -> bool {

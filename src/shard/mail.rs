@@ -82,9 +82,7 @@ impl Core {
             Mail::Registered { key } => self.desk.registered(key),
             Mail::Published { key, number, position } => self.desk.published(key, number, position),
             Mail::NoResponders { key, reply } => self.no_responders(key, &reply),
-            Mail::Farewell => self.farewell(),
-            Mail::Forwarded => self.forwarded(),
-            Mail::Drain => self.begin_drain(),
+            Mail::Drain(mail) => self.drain.read(&mut self.desk, mail),
         }
     }
 }

@@ -63,7 +63,7 @@ use crate::proto::CloseReason;
 use barrier::Barrier;
 use counters::Counters;
 use desk::Desk;
-use drain::{Drain, Farewells, Listens};
+use drain::{Drain, Listens};
 use features::Features;
 use handshakes::Handshakes;
 use lines::Lines;
@@ -123,7 +123,6 @@ pub(crate) struct Core {
     /// Listeners that rest after a failed accept, and until when.
     resting: Vec<(ListenerId, Tick)>,
     drain: Drain,
-    farewells: Farewells,
     lines: Lines,
     barrier: Barrier,
 }
@@ -152,8 +151,7 @@ impl<D: Driver> Shard<D> {
             plain: Vec::new(),
             keys: Vec::new(),
             resting: Vec::new(),
-            drain: Drain::No,
-            farewells: Farewells::default(),
+            drain: Drain::default(),
             lines: Lines::default(),
             barrier: Barrier::default(),
         };

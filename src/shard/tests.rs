@@ -40,6 +40,7 @@ use crate::conn::settings::Credentials;
 use crate::driver::sim::{Endpoint, Faults, ReadOutcome, SimDriver, World};
 use crate::hub::owner_of;
 use crate::mesh::Mail;
+use crate::mesh::drain::DrainMail;
 use crate::proto::tls::certificates::{read_chain, read_key, self_signed};
 use crate::proto::tls::{Certificate, server_config};
 use crate::proto::ws::{Opcode, frame};
@@ -168,7 +169,7 @@ impl Bench {
     /// As the gateway does when it is told to stop.
     fn drain(&self) {
         for place in (0..self.shards.len() as u16).map(Place) {
-            self.mesh.try_send(place, Mail::Drain).unwrap();
+            self.mesh.try_send(place, Mail::Drain(DrainMail::Begin)).unwrap();
             self.mesh.wake(place);
         }
     }

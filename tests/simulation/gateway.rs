@@ -16,6 +16,7 @@ use tidegate::conn::settings::Settings;
 use tidegate::driver::sim::{Random, SimDriver, World};
 use tidegate::driver::{Driver, ListenerId};
 use tidegate::limits;
+use tidegate::mesh::drain::DrainMail;
 use tidegate::mesh::{Mail, Mesh};
 use tidegate::proto::CloseReason;
 use tidegate::proto::channel::{Keep, Rule, Rules};
@@ -246,7 +247,7 @@ impl Gateway {
     fn drain_on(&mut self) {
         let mesh = &self.mesh;
         self.to_drain.retain(|place| {
-            let is_full = mesh.try_send(*place, Mail::Drain).is_err();
+            let is_full = mesh.try_send(*place, Mail::Drain(DrainMail::Begin)).is_err();
             if !is_full {
                 mesh.wake(*place);
             }
