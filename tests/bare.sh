@@ -85,10 +85,10 @@ for part in config.toml config registry/index registry/cache; do
 done
 mkdir -p "$root$rust"
 git clone --quiet --no-hardlinks . "$root$clone"
+commit=$(git -C "$root$clone" rev-parse --short HEAD)
 
 status=0
 unshare --mount --propagation private --pid --fork --kill-child "$0" --inside "$@" || status=$?
-commit=$(git rev-parse --short HEAD)
 if [ "$status" -eq 0 ]; then
     rm -rf --one-file-system "$root"
     echo "tests/bare.sh: passed: $commit in a bare Debian ($release)"
