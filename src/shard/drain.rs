@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::base::{Key, Tick};
 use crate::conn::settings::{Readiness, Settings};
 use crate::conn::{Conn, Departure, Door};
-use crate::driver::{Driver, ListenerId};
+use crate::driver::Driver;
 use crate::hub::mix;
 use crate::limits;
 use crate::mesh::Mail;
@@ -252,12 +252,13 @@ impl<D: Driver> Shard<D> {
     pub(super) fn drain(&mut self) {
         let Core { desk, drain, features, .. } = &mut self.core;
         let owes_workers = features.owes_workers();
-        match drain.advance(desk, owes_workers) {
+        let closing = drain.advance(desk, owes_workers);
+        match closing {
             Some(Closing::Fronts) => {
                 features.drain();
-                self.close_entrances(|door| door == Door::Front);
+                self.core.entrances.close(&mut self.driver, |door| door == Door::Front);
             }
-            Some(Closing::Others) => self.close_entrances(|door| door != Door::Front),
+            Some(Closing::Others) => self.core.entrances.close(&mut self.driver, |door| door != Door::Front),
             None => {}
         }
     }
@@ -266,31 +267,6 @@ impl<D: Driver> Shard<D> {
     pub(super) fn is_over(&self) -> Turn {
         if self.core.drain.is_over(&self.core.desk) { Turn::Over } else { Turn::GoOn }
     }
-
-    /// Connections that come later are refused by the kernel, or wait for the next process where that has the socket too.
-    fn close_entrances(&mut self, is_meant: impl Fn(Door) -> bool) {
-        for (index, listens) in self.listening.iter().enumerate() {
-            let id = ListenerId(index as u16);
-            if !is_meant(self.core.entrances[index].door) {
-                continue;
-            }
-            match listens {
-                Listens::No => {}
-                Listens::Alone => self.driver.unlisten(id),
-                Listens::ForNow => self.driver.pause_accept(id),
-            }
-            self.core.resting.retain(|(resting, _)| *resting != id);
-        }
-    }
-}
-
-/// How a shard listens at an entrance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Listens {
-    No,
-    Alone,
-    /// The socket will be there after this process.
-    ForNow,
 }
 
 fn is_client(conn: &Conn) -> bool {

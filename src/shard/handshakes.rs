@@ -11,7 +11,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::base::{CoarseTick, Key, Tick};
+use crate::conn::settings::Settings;
 use crate::limits;
+use crate::proto::CloseReason;
+use crate::proto::tls;
+
+use super::desk::Desk;
 
 /// Of those who have not begun, one in so many is without a ticket while there are both.
 const TURNS_PER_FRESH: u32 = 4;
@@ -48,6 +53,22 @@ pub(super) struct Patience {
 }
 
 impl Handshakes {
+    /// The first record of a client has come. One receive ends in one place in the queue, so a connection stands there at most once.
+    pub fn hello(&mut self, desk: &mut Desk, key: Key, hello: &[u8]) {
+        let claim = if tls::asks_to_resume(hello) { Claim::Ticket } else { Claim::Nothing };
+        let Settings { handshakes_waiting_max: waiting_max, handshake_wait: wait, .. } = *desk.settings;
+        if let Some(refused) = self.arrive(key, claim, desk.now, Patience { waiting_max, wait }) {
+            desk.broken(refused, CloseReason::HandshakeRefused);
+        }
+    }
+
+    /// Refuses those whose clients have given up by now, so that no work is spent on them.
+    pub fn refuse_overdue(&mut self, desk: &mut Desk) {
+        while let Some(key) = self.overdue(desk.now) {
+            desk.broken(key, CloseReason::HandshakeRefused);
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.begun.len() + self.waiting()
     }

@@ -7,71 +7,17 @@
 //! ```
 
 use std::io;
-use std::net::SocketAddr;
 
-use log::{info, warn};
+use log::info;
 
 use crate::base::{Batch, Key};
-use crate::conn::{self, Conn, Door, Refused};
-use crate::driver::ListenerId;
-use crate::limits;
+use crate::conn::{Door, Refused};
 use crate::proto::CloseReason;
 
 use super::desk::mark_dirty;
 use super::{Core, dispatch};
 
 impl Core {
-    /// Makes a place for a socket, or says that there is none.
-    pub(super) fn accepted(&mut self, listener: ListenerId, peer: SocketAddr) -> Option<Key> {
-        let entrance = self.entrances[listener.0 as usize].clone();
-        self.desk.counters().accepted.add(1);
-        // The kernel deals connections to the shards by chance: a bound for each shard would refuse some too early.
-        let is_client = entrance.door == Door::Front;
-        let clients = self.desk.counters.iter().map(|counters| counters.clients.value() as usize).sum::<usize>();
-        let is_full = is_client && clients >= self.desk.settings.connections_max;
-        // Whoever is told so keeps a place until it has read that.
-        let may_refuse = entrance.tls.is_none()
-            && clients < self.desk.settings.connections_max.saturating_add(limits::REFUSALS_OPEN_MAX);
-        let is_closed = if is_client { self.drain.has_closed_fronts() } else { self.drain.has_closed_all() };
-        if is_closed || (is_full && !may_refuse) {
-            let reason = if is_full { CloseReason::TooManyConnections } else { CloseReason::Drain };
-            self.desk.count_end(reason, peer.into());
-            return None;
-        }
-        let transport = match conn::transport(entrance.tls.as_ref()) {
-            Ok(transport) => transport,
-            Err(reason) => {
-                self.desk.count_end(reason, peer.into());
-                return None;
-            }
-        };
-        let (settings, now) = (&self.desk.settings, self.desk.now);
-        // Counted over all shards, as it were: no two connections of the process have the same.
-        let count = self.desk.counters().accepted.value() - 1;
-        let number = count * u64::from(self.desk.post.mesh().shards()) + u64::from(self.desk.place.0) + 1;
-        let mut conn = Conn::new(number, peer, (listener.0, entrance.door), transport, settings, now);
-        if is_full {
-            // Without TLS there is room for a word, which depends on what it asks for.
-            conn.turn_away(now);
-        }
-        let key = self.desk.slots.insert(conn);
-        self.desk.counters().open.add(1);
-        self.desk.counters().clients.add(is_client.into());
-        self.desk.work.receive.push(key);
-        self.desk.mark_dirty(key);
-        self.desk.schedule(key);
-        Some(key)
-    }
-
-    pub(super) fn accept_failed(&mut self, listener: ListenerId, error: &io::Error) {
-        // Mostly for want of descriptors or memory: all listeners of all shards feel it, for as long as it lasts.
-        if let Some(left_out) = self.desk.fold.say(&("accept", error.raw_os_error()), self.desk.now) {
-            warn!("connections wait, because none can be accepted: {error}{left_out}");
-        }
-        self.desk.counters().accept_failures.add(1);
-        self.resting.push((listener, self.desk.now + limits::ACCEPT_BACKOFF));
-    }
-
     /// The peer's end of stream, or a broken connection.
     pub(super) fn finished(&mut self, key: Key, end: Result<(), io::ErrorKind>) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };

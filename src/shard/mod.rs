@@ -14,6 +14,7 @@
 //! - `desk`      what all of them work with
 //! - `deliver`   messages to subscribers: owner, places, connections
 //! - `commands`  what workers have done to clients: subscribe, unsubscribe, close, answer a call
+//! - `entrances` listeners, and the place that a new connection gets
 //! - `features`  what a shard does besides passing messages on
 //! - `handshakes`  whose turn it is in a storm of them
 //! - `stranded`  messages that wait for a worker
@@ -32,6 +33,7 @@ mod deliver;
 mod desk;
 mod dispatch;
 pub mod drain;
+mod entrances;
 mod features;
 mod handshakes;
 mod lifetime;
@@ -42,17 +44,16 @@ pub mod services;
 mod stranded;
 
 pub use census::Census;
+pub use entrances::Entrance;
 
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use rustls::ServerConfig;
 use smallvec::SmallVec;
 
 use crate::base::{Fold, Key, Place, Tick};
-use crate::conn::Door;
 use crate::conn::settings::Settings;
 use crate::driver::{Completion, Driver, ListenerId};
 use crate::hub::Member;
@@ -63,19 +64,13 @@ use crate::proto::CloseReason;
 use barrier::Barrier;
 use counters::Counters;
 use desk::Desk;
-use drain::{Drain, Listens};
+use drain::Drain;
+use entrances::{Entrances, Listens};
 use features::Features;
 use handshakes::Handshakes;
 use lines::Lines;
 use services::Failure;
 use stranded::Stranded;
-
-/// One listener of a shard: who comes in by it, and whether they speak TLS.
-#[derive(Clone)]
-pub struct Entrance {
-    pub door: Door,
-    pub tls: Option<Arc<ServerConfig>>,
-}
 
 /// Everything a shard is made of, besides its driver.
 pub struct Parts {
@@ -100,14 +95,12 @@ pub struct Parts {
 pub struct Shard<D: Driver> {
     driver: D,
     core: Core,
-    /// By entrance.
-    listening: Vec<Listens>,
 }
 
 /// A shard without its driver: the switchboard between connections, letters and features. All features work at one desk.
 pub(crate) struct Core {
     desk: Desk,
-    entrances: Vec<Entrance>,
+    entrances: Entrances,
     features: Features,
     mailbox: Mailbox,
     handshakes: Handshakes,
@@ -120,8 +113,6 @@ pub(crate) struct Core {
     plain: Vec<u8>,
     /// Room for the keys of a turn, so that it is not allocated anew.
     keys: Vec<Key>,
-    /// Listeners that rest after a failed accept, and until when.
-    resting: Vec<(ListenerId, Tick)>,
     drain: Drain,
     lines: Lines,
     barrier: Barrier,
@@ -141,7 +132,7 @@ impl<D: Driver> Shard<D> {
         let features = Features::new(&parts);
         let core = Core {
             desk,
-            entrances: parts.entrances,
+            entrances: Entrances::new(parts.entrances),
             features,
             mailbox: parts.mailbox,
             handshakes: Handshakes::default(),
@@ -150,13 +141,11 @@ impl<D: Driver> Shard<D> {
             opening: BTreeSet::new(),
             plain: Vec::new(),
             keys: Vec::new(),
-            resting: Vec::new(),
             drain: Drain::default(),
             lines: Lines::default(),
             barrier: Barrier::default(),
         };
-        let listening = vec![Listens::No; core.entrances.len()];
-        Shard { driver, core, listening }
+        Shard { driver, core }
     }
 
     /// Begins to accept on the listener that stands at `id` of the entrances.
@@ -170,8 +159,7 @@ impl<D: Driver> Shard<D> {
     }
 
     fn listen_as(&mut self, id: ListenerId, listener: D::Listener, listens: Listens) -> io::Result<()> {
-        assert!((id.0 as usize) < self.core.entrances.len(), "a listener has an entrance");
-        self.listening[id.0 as usize] = listens;
+        self.core.entrances.open(id, listens);
         self.driver.listen(id, listener)
     }
 
@@ -192,7 +180,7 @@ impl<D: Driver> Shard<D> {
         self.core.settle();
         self.core.desk.engine.sweep(self.core.desk.now);
         self.handshake();
-        self.resume_accepts();
+        self.core.entrances.resume(&mut self.driver, self.core.desk.now);
         self.core.resume();
         self.core.settle();
         self.core.advance_lines();
@@ -215,7 +203,7 @@ impl<D: Driver> Shard<D> {
             let accepted = match completion {
                 Completion::Accepted { listener, socket, peer } => Some((listener, socket, peer)),
                 Completion::AcceptFailed { listener, error } => {
-                    core.accept_failed(listener, &error);
+                    core.entrances.accept_failed(&mut core.desk, listener, &error);
                     None
                 }
                 Completion::Received { key, bytes } => {
@@ -239,7 +227,7 @@ impl<D: Driver> Shard<D> {
             core.settle();
             if let Some((listener, socket, peer)) = accepted {
                 // A socket that finds no place is closed by its drop.
-                if let Some(key) = core.accepted(listener, peer) {
+                if let Some(key) = core.entrances.accepted(&mut core.desk, &core.drain, listener, peer) {
                     self.driver.attach(socket, key);
                 }
             }
@@ -248,7 +236,8 @@ impl<D: Driver> Shard<D> {
 
     /// Advances TLS handshakes, bounded in number and time, so that live connections do not wait for them.
     fn handshake(&mut self) {
-        self.core.refuse_overdue_handshakes();
+        self.core.handshakes.refuse_overdue(&mut self.core.desk);
+        self.core.settle();
         let until = self.core.desk.now + limits::HANDSHAKE_TIME_PER_TURN;
         let mut advanced = 0;
         while advanced < limits::HANDSHAKES_PER_TURN {
@@ -261,18 +250,6 @@ impl<D: Driver> Shard<D> {
                 return;
             }
         }
-    }
-
-    fn resume_accepts(&mut self) {
-        let now = self.core.desk.now;
-        let driver = &mut self.driver;
-        self.core.resting.retain(|(listener, until)| {
-            let is_over = *until <= now;
-            if is_over {
-                driver.resume_accept(*listener);
-            }
-            !is_over
-        });
     }
 
     /// Hands the turn's submissions over: one send per connection, then receives and closes.
@@ -354,7 +331,7 @@ impl Core {
             deadline = deadline.min(self.desk.now + limits::BACKLOG_RETRY);
         }
         let deadline = deadline.min(self.drain.deadline(self.desk.now));
-        self.resting.iter().fold(deadline, |deadline, (_, until)| deadline.min(*until))
+        deadline.min(self.entrances.deadline())
     }
 
     /// Looks at every connection whose time has come.

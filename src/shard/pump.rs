@@ -8,13 +8,11 @@
 
 use crate::base::Key;
 use crate::conn::Transport;
-use crate::conn::settings::Settings;
 use crate::proto::CloseReason;
-use crate::proto::tls::{self, Opened};
+use crate::proto::tls::Opened;
 
 use super::Core;
 use super::desk::mark_dirty;
-use super::handshakes::{Claim, Patience};
 
 impl Core {
     /// The driver lends bytes of `key`.
@@ -31,26 +29,10 @@ impl Core {
             // of them would be begun before the first is open.
             match conn.transport().is_amid_handshake() {
                 true => self.handshakes.go_on(key),
-                false => self.queue_handshake(key, bytes),
+                false => self.handshakes.hello(&mut self.desk, key, bytes),
             }
         } else {
             self.feed(key, bytes);
-        }
-    }
-
-    /// One receive ends in one place in the queue, so a connection stands there at most once.
-    fn queue_handshake(&mut self, key: Key, hello: &[u8]) {
-        let claim = if tls::asks_to_resume(hello) { Claim::Ticket } else { Claim::Nothing };
-        let Settings { handshakes_waiting_max: waiting_max, handshake_wait: wait, .. } = *self.desk.settings;
-        if let Some(refused) = self.handshakes.arrive(key, claim, self.desk.now, Patience { waiting_max, wait }) {
-            self.desk.broken(refused, CloseReason::HandshakeRefused);
-        }
-    }
-
-    /// Refuses those whose clients have given up by now, so that no work is spent on them.
-    pub(super) fn refuse_overdue_handshakes(&mut self) {
-        while let Some(key) = self.handshakes.overdue(self.desk.now) {
-            self.desk.broken(key, CloseReason::HandshakeRefused);
         }
     }
 

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::conn::Door;
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::Origins;
 use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget};
@@ -45,6 +46,8 @@ use crate::proto::tls::certificates::{read_chain, read_key, self_signed};
 use crate::proto::tls::{Certificate, server_config};
 use crate::proto::ws::{Opcode, frame};
 use crate::worker::Worker;
+
+use rustls::ServerConfig;
 
 use peer::Peer;
 

@@ -1,0 +1,137 @@
+//! Where connections come in: listeners, those of them that rest, and the place that a new connection gets.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use log::warn;
+use rustls::ServerConfig;
+
+use crate::base::{Key, Tick};
+use crate::conn::{self, Conn, Door};
+use crate::driver::{Driver, ListenerId};
+use crate::limits;
+use crate::proto::CloseReason;
+
+use super::desk::Desk;
+use super::drain::Drain;
+
+/// One listener of a shard: the door that its connections come in by, and whether they speak TLS.
+#[derive(Clone)]
+pub struct Entrance {
+    pub door: Door,
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+/// How a shard listens at an entrance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listens {
+    No,
+    Alone,
+    /// The socket will be there after this process.
+    ForNow,
+}
+
+/// All of a shard, by the ids of their listeners.
+pub(super) struct Entrances {
+    all: Vec<Entrance>,
+    listening: Vec<Listens>,
+    /// Listeners that rest after a failed accept, and until when.
+    resting: Vec<(ListenerId, Tick)>,
+}
+
+impl Entrances {
+    pub fn new(all: Vec<Entrance>) -> Entrances {
+        let listening = vec![Listens::No; all.len()];
+        Entrances { all, listening, resting: Vec::new() }
+    }
+
+    /// The shard listens at `id` from now on.
+    pub fn open(&mut self, id: ListenerId, listens: Listens) {
+        assert!((id.0 as usize) < self.all.len(), "a listener has an entrance");
+        self.listening[id.0 as usize] = listens;
+    }
+
+    /// Connections that come later are refused by the kernel, or wait for the next process where that has the socket too.
+    pub fn close<D: Driver>(&mut self, driver: &mut D, is_meant: impl Fn(Door) -> bool) {
+        for (index, listens) in self.listening.iter().enumerate() {
+            let id = ListenerId(index as u16);
+            if !is_meant(self.all[index].door) {
+                continue;
+            }
+            match listens {
+                Listens::No => {}
+                Listens::Alone => driver.unlisten(id),
+                Listens::ForNow => driver.pause_accept(id),
+            }
+            self.resting.retain(|(resting, _)| *resting != id);
+        }
+    }
+
+    /// Listeners that have rested accept again.
+    pub fn resume<D: Driver>(&mut self, driver: &mut D, now: Tick) {
+        self.resting.retain(|(listener, until)| {
+            let is_over = *until <= now;
+            if is_over {
+                driver.resume_accept(*listener);
+            }
+            !is_over
+        });
+    }
+
+    /// When [`Entrances::resume`] has one.
+    pub fn deadline(&self) -> Tick {
+        self.resting.iter().fold(Tick::NEVER, |deadline, (_, until)| deadline.min(*until))
+    }
+
+    /// Makes a place for a socket, or says that there is none.
+    pub fn accepted(&self, desk: &mut Desk, drain: &Drain, listener: ListenerId, peer: SocketAddr) -> Option<Key> {
+        let entrance = self.all[listener.0 as usize].clone();
+        desk.counters().accepted.add(1);
+        // The kernel deals connections to the shards by chance: a bound for each shard would refuse some too early.
+        let is_client = entrance.door == Door::Front;
+        let clients = desk.counters.iter().map(|counters| counters.clients.value() as usize).sum::<usize>();
+        let is_full = is_client && clients >= desk.settings.connections_max;
+        // Whoever is told so keeps a place until it has read that.
+        let may_refuse =
+            entrance.tls.is_none() && clients < desk.settings.connections_max.saturating_add(limits::REFUSALS_OPEN_MAX);
+        let is_closed = if is_client { drain.has_closed_fronts() } else { drain.has_closed_all() };
+        if is_closed || (is_full && !may_refuse) {
+            let reason = if is_full { CloseReason::TooManyConnections } else { CloseReason::Drain };
+            desk.count_end(reason, peer.into());
+            return None;
+        }
+        let transport = match conn::transport(entrance.tls.as_ref()) {
+            Ok(transport) => transport,
+            Err(reason) => {
+                desk.count_end(reason, peer.into());
+                return None;
+            }
+        };
+        let (settings, now) = (&desk.settings, desk.now);
+        // Counted over all shards, as it were: no two connections of the process have the same.
+        let count = desk.counters().accepted.value() - 1;
+        let number = count * u64::from(desk.post.mesh().shards()) + u64::from(desk.place.0) + 1;
+        let mut conn = Conn::new(number, peer, (listener.0, entrance.door), transport, settings, now);
+        if is_full {
+            // Without TLS there is room for a word, which depends on what it asks for.
+            conn.turn_away(now);
+        }
+        let key = desk.slots.insert(conn);
+        desk.counters().open.add(1);
+        desk.counters().clients.add(is_client.into());
+        desk.work.receive.push(key);
+        desk.mark_dirty(key);
+        desk.schedule(key);
+        Some(key)
+    }
+
+    pub fn accept_failed(&mut self, desk: &mut Desk, listener: ListenerId, error: &io::Error) {
+        // Mostly for want of descriptors or memory: all listeners of all shards feel it, for as long as it lasts.
+        if let Some(left_out) = desk.fold.say(&("accept", error.raw_os_error()), desk.now) {
+            warn!("connections wait, because none can be accepted: {error}{left_out}");
+        }
+        desk.counters().accept_failures.add(1);
+        self.resting.push((listener, desk.now + limits::ACCEPT_BACKOFF));
+    }
+}
