@@ -54,7 +54,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     step "apt: ${missing[*]}" as_root apt-get install -y --no-install-recommends "${missing[@]}"
 fi
 
-# nats-core asks for a newer Python than Debian's, and lacks nothing that tests/gateway/nats/core.py does not fill in.
+# nats-core asks for a newer Python than Debian's, and lacks nothing that tests/program/nats/core.py does not fill in.
 # A root that no installer has made does not know localhost, which tests call by its name (RFC 6761 section 6.3).
 getent hosts localhost >/dev/null || step "hosts: localhost" as_root sh -c 'echo 127.0.0.1 localhost >>/etc/hosts'
 

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 
+use tidegate::driver::socket::private_descriptor_table;
 use tidegate::gateway::config::Config;
 use tidegate::gateway::{Builder, Gateway, StartError};
 
@@ -28,6 +29,7 @@ fn free_address() -> SocketAddr {
 
 #[test]
 fn an_address_is_of_one_gateway_and_free_when_that_has_stopped() {
+    private_descriptor_table().expect("threads may have tables");
     on_both_drivers("", |gateway| {
         let StartError(words) = start(&[front(gateway)]).err().expect("somebody listens there");
         let taken = format!("cannot listen on {}: Address already in use (os error 98)", front(gateway));
@@ -46,6 +48,7 @@ fn an_address_is_of_one_gateway_and_free_when_that_has_stopped() {
 
 #[test]
 fn a_gateway_that_does_not_start_leaves_no_address_taken() {
+    private_descriptor_table().expect("threads may have tables");
     let (free, taken) = (free_address(), TcpListener::bind("127.0.0.1:0").expect("a port is free"));
     let addresses = [free, taken.local_addr().expect("it has an address")];
     start(&addresses).err().expect("the second is taken");

@@ -1,5 +1,9 @@
 //! A whole gateway in this process, on real sockets, on both drivers: what each kind of peer gets for what it sends, byte by byte
-//! and through the clients that applications use (`autobahn`, `centrifuge`, `nats`, `workers`).
+//! and through the clients that applications use (`autobahn`, `centrifuge`, `workers`).
+//!
+//! The shards of a gateway copy the descriptors of the thread that starts it. A test whose thread has a table of its own
+//! ([`private_descriptor_table`](tidegate::driver::socket::private_descriptor_table)) has no client that stays open in another test's
+//! gateway.
 
 mod addresses;
 mod admin;
@@ -14,7 +18,6 @@ mod front;
 mod hostile;
 mod hosts;
 mod liveness;
-mod nats;
 mod origins;
 mod paths;
 mod peers;

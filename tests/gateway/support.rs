@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tidegate::conn::Door;
+use tidegate::driver::socket::private_descriptor_table;
 use tidegate::gateway::config::Config;
 use tidegate::gateway::{Builder, Gateway};
 use tungstenite::WebSocket;
@@ -54,6 +55,7 @@ pub fn on_both_drivers_with(build: impl Fn(&str) -> Builder + Sync, test: impl F
             let (build, test) = (&build, &test);
             let thread = std::thread::Builder::new().name(driver.to_owned());
             let run = move || {
+                private_descriptor_table().expect("threads may have tables");
                 let gateway = build(driver).start().expect("the gateway starts");
                 test(&gateway);
                 gateway.stop();

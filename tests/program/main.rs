@@ -8,6 +8,7 @@ mod command;
 mod doctor;
 mod examples;
 mod log;
+mod nats;
 mod page;
 mod serve;
 mod systemd;

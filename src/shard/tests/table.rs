@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A new way has to answer for every rule, and a new rule for every way: the matches are exhaustive. What is NATS alone is held
-//! against nats-server in `tests/gateway/nats/reference`.
+//! against nats-server in `tests/program/nats/reference`.
 
 mod acknowledgement;
 mod bounds;

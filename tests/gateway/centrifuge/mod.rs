@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tidegate::conn::Door;
+use tidegate::driver::socket::private_descriptor_table;
 use tidegate::gateway::config::Config;
 use tidegate::gateway::{Builder, Gateway};
 
@@ -127,6 +128,7 @@ fn assert_passes(program: impl Fn() -> Command + Sync) {
         for driver in ["epoll", "uring"] {
             let program = &program;
             let run = move || {
+                private_descriptor_table().expect("threads may have tables");
                 let (gateway, successor) = (start(driver, keys), start(driver, keys));
                 let address = |of: &Gateway, door, is_tls| of.address(door, is_tls).expect("it listens").to_string();
                 let mut child = program()

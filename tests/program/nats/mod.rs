@@ -355,17 +355,17 @@ fn python() -> Command {
 #[test]
 fn the_python_client_finds_all_as_it_expects() {
     let bus = Bus::start("python");
-    assert_passes(python().arg(tests_folder().join("gateway/nats/clients.py")), &CASES, &bus);
+    assert_passes(python().arg(tests_folder().join("program/nats/clients.py")), &CASES, &bus);
 }
 
 #[test]
 fn the_newer_python_client_finds_all_as_it_expects() {
     let bus = Bus::start("core");
-    assert_passes(python().arg(tests_folder().join("gateway/nats/core.py")), &CORE_CASES, &bus);
+    assert_passes(python().arg(tests_folder().join("program/nats/core.py")), &CORE_CASES, &bus);
 }
 
 #[test]
 fn the_node_client_finds_all_as_it_expects() {
     let bus = Bus::start("node");
-    assert_passes(Command::new("node").arg(tests_folder().join("gateway/nats/clients.mjs")), &CASES, &bus);
+    assert_passes(Command::new("node").arg(tests_folder().join("program/nats/clients.mjs")), &CASES, &bus);
 }
