@@ -31,6 +31,7 @@ use crate::base::{Address, Key, Place};
 use crate::conn::worker::is_sendable;
 use crate::hub::{Destination, Member, Membership, owner_of};
 use crate::mesh::drain::DrainMail;
+use crate::mesh::memberships::MembershipMail;
 use crate::mesh::{Mail, Mailbox, Mesh, Publish, Reach};
 use crate::proto::bus::HeaderBlock;
 use crate::proto::bus::headers::is_valid_name;
@@ -138,7 +139,7 @@ impl Worker {
         // Noted first: if only some shards hear of it, those are to hear of its end.
         self.memberships.push(membership.clone());
         for shard in (0..self.mesh.shards()).map(Place) {
-            self.send(shard, Mail::Enlist { membership: membership.clone(), waiting })?;
+            self.send(shard, Mail::Memberships(MembershipMail::Enlist { membership: membership.clone(), waiting }))?;
         }
         self.await_registration(key)
     }
@@ -148,7 +149,9 @@ impl Worker {
         let mut missing = self.mesh.shards();
         while missing > 0 {
             match self.mailbox.wait(deadline) {
-                Ok(Some(Mail::Registered { key: confirmed })) if confirmed == key => missing -= 1,
+                Ok(Some(Mail::Memberships(MembershipMail::Registered { key: confirmed }))) if confirmed == key => {
+                    missing -= 1
+                }
                 Ok(Some(mail)) => {
                     if let Some(message) = self.open(mail) {
                         self.early.push_back(message);
@@ -287,7 +290,7 @@ impl Drop for Worker {
         for membership in std::mem::take(&mut self.memberships) {
             for shard in (0..self.mesh.shards()).map(Place) {
                 // A shard that has ended, or is too full for a second, finds out by delivering to nobody.
-                let _ = self.send(shard, Mail::Resign { membership: membership.clone() });
+                let _ = self.send(shard, Mail::Memberships(MembershipMail::Resign { membership: membership.clone() }));
             }
         }
     }

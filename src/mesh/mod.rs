@@ -12,6 +12,7 @@
 
 pub mod acks;
 pub mod drain;
+pub mod memberships;
 mod post;
 pub mod presence;
 pub mod questions;
@@ -23,13 +24,14 @@ pub use post::{Mailbox, Mesh, Post};
 use std::sync::Arc;
 
 use crate::base::{Address, Key, Place};
-use crate::hub::{Membership, Seat};
+use crate::hub::Seat;
 use crate::limits;
 use crate::proto::event::{Message, Position};
 use crate::proto::subject::Subject;
 
 use acks::AckMail;
 use drain::DrainMail;
+use memberships::MembershipMail;
 use presence::PresenceMail;
 use questions::QuestionMail;
 use replays::ReplayMail;
@@ -52,14 +54,12 @@ pub enum Mail {
     Join { subject: Subject, from: Place, serial: u64 },
     /// To the channel's owner: the sending shard has no listener left.
     Leave { subject: Subject, from: Place },
-    /// To every shard: a worker has subscribed; answered with `Registered` if `waiting`.
-    Enlist { membership: Membership, waiting: Option<Address> },
-    /// To every shard: it exists no more.
-    Resign { membership: Membership },
     /// To the shard of one connection: a worker's message for it, or a command.
     ToConn { key: Key, publish: Box<Publish> },
 
-    /// Asks and tells about questions to clients.
+    /// Asks and tells about subscriptions of workers.
+    Memberships(MembershipMail),
+    /// About questions to clients.
     Questions(QuestionMail),
     /// About what connections missed, and what is kept of channels.
     Replays(ReplayMail),
@@ -84,8 +84,6 @@ pub enum Mail {
     Verdict { key: Key, number: u32, is_taken: bool },
     /// The owner knows of the sending shard's listeners.
     Joined { subject: Subject, serial: u64 },
-    /// One registration that `key` waits for is done.
-    Registered { key: Key },
     /// The message that `key` published, and called `number`, has its position.
     Published { key: Key, number: u32, position: Option<Position> },
     /// Nobody listens to what `key` asked; `reply` is where it waits for the answer.
@@ -202,6 +200,7 @@ impl Mail {
 
     pub fn lane(&self) -> Lane {
         match self {
+            Mail::Memberships(mail) => mail.lane(),
             Mail::Questions(mail) => mail.lane(),
             Mail::Replays(mail) => mail.lane(),
             Mail::Acks(mail) => mail.lane(),
@@ -214,15 +213,12 @@ impl Mail {
             | Mail::Marked { .. }
             | Mail::Join { .. }
             | Mail::Leave { .. }
-            | Mail::Enlist { .. }
-            | Mail::Resign { .. }
             | Mail::ToConn { .. } => Lane::Ask,
             Mail::Deliver(_)
             | Mail::Direct { .. }
             | Mail::MarkTold { .. }
             | Mail::Verdict { .. }
             | Mail::Joined { .. }
-            | Mail::Registered { .. }
             | Mail::Published { .. }
             | Mail::NoResponders { .. } => Lane::Tell,
         }

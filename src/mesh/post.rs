@@ -246,11 +246,12 @@ mod tests {
     use super::*;
     use crate::base::Key;
     use crate::mesh::Publish;
+    use crate::mesh::memberships::MembershipMail;
     use crate::proto::event::Message;
     use crate::proto::subject::Subject;
 
     fn registered(slot: u32) -> Mail {
-        Mail::Registered { key: Key { slot, generation: 0 } }
+        Mail::Memberships(MembershipMail::Registered { key: Key { slot, generation: 0 } })
     }
 
     #[test]
@@ -265,7 +266,7 @@ mod tests {
         while got.len() < 10 {
             post.flush();
             assert!(wakers[1].take(), "whoever gets mail is woken");
-            while let Some(Mail::Registered { key }) = mailboxes[1].take(Lane::Tell) {
+            while let Some(Mail::Memberships(MembershipMail::Registered { key })) = mailboxes[1].take(Lane::Tell) {
                 got.push(key.slot);
             }
         }

@@ -12,8 +12,6 @@ use crate::proto::token::Refused;
 use crate::proto::ws::Opcode;
 
 use super::Core;
-use super::dispatch::Kind;
-use super::services::Failure;
 
 impl Core {
     /// Takes the commands of one frame, until the client has to wait.
@@ -46,7 +44,7 @@ impl Core {
                 }
                 channels.into_iter().for_each(|channel| self.open_channel(key, channel));
                 self.settle();
-                self.announce_opening(key);
+                self.features.services.client_opened(&mut self.desk, key);
             }
             Step::Subscribe(channel) => self.open_channel(key, channel),
             Step::History { channel, since, bounds } => {
@@ -67,7 +65,7 @@ impl Core {
             }
             Step::Call { serial, method, payload } => {
                 self.desk.counters().received.add(1);
-                self.call(key, serial, &method, payload);
+                self.features.services.call(&mut self.desk, key, serial, &method, payload);
                 self.desk.park_if_crowded(key);
             }
             Step::TokenRefused { refused, end } => {
@@ -90,7 +88,7 @@ impl Core {
             }
             Step::Send(payload) => {
                 self.desk.counters().received.add(1);
-                self.ask_service(key, Opcode::Text, payload.into());
+                self.features.services.ask(&mut self.desk, key, Opcode::Text, payload.into());
                 self.desk.park_if_crowded(key);
             }
         }
@@ -113,37 +111,5 @@ impl Core {
             }
         }
         self.join_channel(key, tag, channel, since);
-    }
-
-    /// A call does not wait for a worker: the client hears at once that there is none, and decides for itself. It hears the same if
-    /// the worker has left meanwhile (`no_responders`).
-    fn call(&mut self, key: Key, serial: u32, method: &str, payload: &[u8]) {
-        let from = Publisher {
-            address: self.desk.address(key),
-            wants_position: None,
-            wants_no_responders: true,
-            is_silent: false,
-        };
-        let message = self.service_message(key, Kind::Call(method, serial), payload.into());
-        let is_taken = message.is_some_and(|message| self.try_service(key, message, Some(from)).is_ok());
-        if !is_taken {
-            self.count_failures(key, Failure::NoWorker, 1);
-        }
-        if !is_taken && let Some((session, outbox)) = self.desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
-            session.unanswerable(serial, outbox);
-        }
-    }
-
-    /// Those that no worker has answered in time.
-    pub(super) fn count_late_calls(&mut self, key: Key) {
-        let late = self
-            .desk
-            .slots
-            .get_mut(key)
-            .and_then(|conn| conn.centrifuge())
-            .map_or(0, |(session, _)| session.take_late());
-        if late > 0 {
-            self.count_failures(key, Failure::NoAnswer, late);
-        }
     }
 }

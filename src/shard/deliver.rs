@@ -3,27 +3,23 @@
 //! ```text
 //!  publish --+-- tg.conn.<id>      --> the connection's shard -----------------------> deliver_to_conn
 //!            +-- tg.request.<id>   --> the request's keeper ------------------------> requests.answer
-//!            +-- tg.service.<s>    --> one worker of each queue group ----------------------> direct
+//!            +-- tg.service.<s>    --> one worker of each queue group ------------> desk.hand_to_workers
 //!            +-- tg.presence.<c>   --> the channel's owner, who answers (`presence`)
 //!            +-- tg.event.<e>      --> the same, if the gateway itself says it
-//!            '-- everything else --+--> workers, who are known here, as in a line (`lines`) -> deliver, direct
+//!            '-- everything else --+--> workers, who are known here, as in a line (`lines`) -> desk.hand_to_workers
 //!                                  '--> owner: position, history --> clients' places -------> deliver
 //! ```
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use crate::base::{Address, Key};
-use crate::hub::{
-    Command, Destination, Expects, Member, Membership, PlaceSet, Recipients, Repetition, Seat, mix, requester,
-};
-use crate::mesh::{Audience, Delivery, Mail, Publish, Publisher, Reach};
+use crate::hub::{Command, Destination, Expects, PlaceSet, Recipients, Repetition, mix, requester};
+use crate::mesh::{Audience, Delivery, Mail, Publish, Reach};
 use crate::proto::bus;
 use crate::proto::event::{Event, Message, Position};
 use crate::proto::subject::Subject;
 
 use super::Core;
-use super::services::Failure;
 
 impl Core {
     /// Sends a message where its subject leads. Workers get it from here, so that what one publisher says comes to each of them in
@@ -154,29 +150,6 @@ impl Core {
         duplicate(&publish.message).into_iter().for_each(|outcome| self.desk.publish(outcome));
     }
 
-    /// To one worker of each group of the client's service, the same as before while it is there. Gives the message back
-    /// if there is none. `from` is a caller that wants to hear if the one that is chosen has left.
-    pub(super) fn try_service(
-        &mut self,
-        key: Key,
-        message: Arc<Message>,
-        from: Option<Publisher>,
-    ) -> Result<(), Arc<Message>> {
-        let mut recipients = Recipients::default();
-        let preferred = self.sticky.get(&key).map_or(&[][..], |members| members);
-        let draw = mix(self.desk.address(key).to_bits());
-        self.desk.directory.collect(message.subject.as_str(), draw, preferred, None, &mut recipients);
-        if !recipients.has_addressee {
-            return Err(message);
-        }
-        let is_as_before = recipients.seats.iter().map(|seat| &seat.member).eq(preferred);
-        if !is_as_before {
-            self.sticky.insert(key, recipients.seats.iter().map(|seat| seat.member).collect());
-        }
-        self.hand_to_workers(&Publish::new(message, from), &recipients);
-        Ok(())
-    }
-
     /// To clients wherever they are, and what its publisher wanted to know.
     pub(super) fn give_to_clients(&mut self, publish: Publish, position: Option<Position>, places: &PlaceSet) {
         if places.is_empty() {
@@ -207,29 +180,7 @@ impl Core {
                 self.lines.follow(from.address.key, publish, workers);
                 self.park_if_line_is_long(from.address.key);
             }
-            None => self.hand_to_workers(&publish, &workers),
-        }
-    }
-
-    pub(super) fn hand_to_workers(&mut self, publish: &Publish, workers: &Recipients) {
-        let (own, is_only) = (self.desk.place, workers.is_one());
-        for place in workers.places.iter().filter(|place| *place != own) {
-            self.desk.send_on(publish.from, place, Mail::Deliver(Box::new(publish.to_workers(is_only))));
-        }
-        for seat in workers.seats.iter().filter(|seat| seat.member.place != own) {
-            let delivery = Box::new(publish.to_workers(is_only));
-            let mail = Mail::Direct { seat: seat.clone(), delivery, is_second_choice: false };
-            self.desk.send_on(publish.from, seat.member.place, mail);
-        }
-        let event = Rc::new(Event::new(publish.message.clone(), None));
-        for seat in workers.seats.iter().filter(|seat| seat.member.place == own) {
-            // It may have left while the message waited in a line.
-            if !self.direct(&seat.member, &event) {
-                self.seated(seat.clone(), publish.to_workers(is_only), false);
-            }
-        }
-        if workers.places.contains(own) && self.deliver(&event, Audience::Workers, publish.except()) == 0 && is_only {
-            self.desk.tell_nobody_there(publish);
+            None => self.desk.hand_to_workers(&publish, &workers),
         }
     }
 
@@ -260,35 +211,6 @@ impl Core {
         self.desk.fan_out(event, audience, except)
     }
 
-    /// A message for one member of a queue group. It may have left while the message was on its way.
-    pub(super) fn seated(&mut self, seat: Seat, delivery: Delivery, is_second_choice: bool) {
-        let is_there = self.desk.subscribers.listener(seat.member.sub).is_some();
-        let seat = match is_there {
-            true => Some(seat),
-            false if is_second_choice => None,
-            false => self.desk.directory.replace(delivery.message.subject.as_str(), &seat.queue, delivery.except),
-        };
-        match (seat, delivery.asker, &delivery.message.reply) {
-            (Some(seat), ..) if seat.member.place == self.desk.place => {
-                self.direct(&seat.member, &Rc::new(Event::new(delivery.message, None)));
-            }
-            (Some(seat), ..) => {
-                let (to, origin) = (seat.member.place, delivery.origin);
-                self.desk.trail.sent_on_again(origin, to);
-                self.desk.send(to, Mail::Direct { seat, delivery: Box::new(delivery), is_second_choice: true });
-            }
-            (None, Some(asker), Some(reply)) => self.desk.tell_no_responders(asker, reply),
-            (None, ..) => {}
-        }
-    }
-
-    /// To one member of a queue group; false if it is not there any more.
-    fn direct(&mut self, member: &Member, event: &Rc<Event>) -> bool {
-        let Some(listener) = self.desk.subscribers.listener(member.sub) else { return false };
-        self.desk.push_to(listener.key, listener.tag, event);
-        true
-    }
-
     /// To one connection, or its publisher hears that it is gone.
     pub(super) fn deliver_to_conn(&mut self, key: Key, publish: Publish) {
         let is_there = self.desk.slots.get(key).is_some_and(|conn| conn.is_client());
@@ -311,25 +233,11 @@ impl Core {
     /// The message of `key` reached no worker or subscriber; `reply` is where it waits for the answer.
     pub(super) fn no_responders(&mut self, key: Key, reply: &Subject) {
         if let Ok(Some(Command::Answer(serial))) = Command::of(reply)
-            && let Some((session, outbox)) = self.desk.slots.get_mut(key).and_then(|conn| conn.centrifuge())
+            && self.features.services.refuse_call(&mut self.desk, key, serial)
         {
-            session.unanswerable(serial, outbox);
-            self.desk.mark_dirty(key);
-            return self.count_failures(key, Failure::NoWorker, 1);
+            return;
         }
         self.desk.no_responders(key, reply);
-    }
-
-    /// Everybody who runs on this place hears of a member; messages that waited for one are tried again.
-    pub(super) fn enlist(&mut self, membership: Membership) {
-        if !self.desk.directory.contains(&membership.member) {
-            self.worker_came(&membership);
-        }
-        self.desk.directory.enlist(membership);
-        self.features.requests.stir();
-        if !self.stranded.is_empty() {
-            self.retry_stranded();
-        }
     }
 }
 

@@ -1,18 +1,16 @@
 //! From step to effect: the gateway's table of contents.
 
-use std::sync::Arc;
-
 use crate::base::Key;
 use crate::conn::route::{Target, WebSocketTarget};
 use crate::conn::settings::Readiness;
 use crate::conn::{Step, TAG_ADDED, websocket, worker};
 use crate::hub::{Registration, SubKey, Withdrawal};
-use crate::limits;
+use crate::mesh::memberships::MembershipMail;
 use crate::mesh::{Mail, Publish, Publisher};
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::control::Said;
-use crate::proto::event::{CONN_HEADER, Message, OPCODE_HEADER};
+use crate::proto::event::{Message, OPCODE_HEADER};
 use crate::proto::replay::{Bounds, Since};
 use crate::proto::subject::{Pattern, Subject};
 use crate::proto::ws::Opcode;
@@ -20,16 +18,6 @@ use crate::proto::ws::Opcode;
 use super::Core;
 use super::counters;
 use super::features::replays;
-
-/// What a message to a service is about: the header `Tg-Kind`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind<'a> {
-    Open,
-    Message(Opcode),
-    /// A call with a method; the worker answers to this serial.
-    Call(&'a str, u32),
-    Close,
-}
 
 impl Core {
     pub(super) fn dispatch(&mut self, key: Key, step: Step<'_>) {
@@ -44,7 +32,7 @@ impl Core {
                 }
                 // What this shard confirms, it confirms here.
                 self.settle();
-                self.announce_opening(key);
+                self.features.services.client_opened(&mut self.desk, key);
                 if self.desk.settings.readiness == Readiness::Closing {
                     self.end(key, CloseReason::Drain);
                 }
@@ -127,7 +115,7 @@ impl Core {
         let (sub, membership) = self.desk.subscribers.subscribe_worker(key, tag, pattern, queue);
         conn.subscribed(tag, sub, self.desk.post.mesh().shards());
         let waiting = Some(self.desk.address(key));
-        self.desk.send_all(|| Mail::Enlist { membership: membership.clone(), waiting });
+        self.desk.send_all(|| Mail::Memberships(MembershipMail::Enlist { membership: membership.clone(), waiting }));
         self.desk.park_if_crowded(key);
     }
 
@@ -142,7 +130,7 @@ impl Core {
                 self.desk.send(owner, Mail::Leave { subject, from });
             }
             Withdrawal::Resign(membership) => {
-                self.desk.send_all(|| Mail::Resign { membership: membership.clone() });
+                self.desk.send_all(|| Mail::Memberships(MembershipMail::Resign { membership: membership.clone() }));
             }
         }
     }
@@ -206,10 +194,10 @@ impl Core {
         match channel {
             Some(subject) if has_service => {
                 self.publish_to_channel(subject, opcode, payload.clone());
-                self.ask_service(key, opcode, payload);
+                self.features.services.ask(&mut self.desk, key, opcode, payload);
             }
             Some(subject) => self.publish_to_channel(subject, opcode, payload),
-            None => self.ask_service(key, opcode, payload),
+            None => self.features.services.ask(&mut self.desk, key, opcode, payload),
         }
         self.desk.park_if_crowded(key);
     }
@@ -224,84 +212,11 @@ impl Core {
         self.publish(Publish::new(message, None));
     }
 
-    pub(super) fn ask_service(&mut self, key: Key, opcode: Opcode, payload: Box<[u8]>) {
-        if let Some(message) = self.service_message(key, Kind::Message(opcode), payload) {
-            self.deliver_to_service(key, message);
-        }
-    }
-
     fn websocket_target(&self, key: Key) -> Option<(&WebSocketTarget, Option<Subject>)> {
         let (route, identity) = self.desk.slots.get(key)?.websocket()?;
         match &self.desk.settings.routes[route as usize].target {
             Target::WebSocket(target) => Some((target, identity.channel().cloned())),
             _ => None,
-        }
-    }
-
-    /// Tells a worker of the connection's service, if it has one, that it has opened or is closing.
-    /// Tells the service of a client that has come, once the client's subscriptions are in force on all shards (OPEN MEANS
-    /// SUBSCRIBED): a worker may answer to the client's user or channel at once, and its answer must find this client too.
-    pub(super) fn announce_opening(&mut self, key: Key) {
-        if self.desk.slots.get(key).is_some_and(|conn| conn.awaits_registrations()) {
-            self.opening.insert(key);
-        } else {
-            self.opening.remove(&key);
-            self.notify_service(key, Kind::Open);
-        }
-    }
-
-    pub(super) fn notify_service(&mut self, key: Key, kind: Kind<'_>) {
-        if let Some(message) = self.service_message(key, kind, Box::default()) {
-            // Nobody there, nobody to tell: the message that a client sends waits, this notice does not.
-            let _ = self.try_service(key, message, None);
-        }
-    }
-
-    pub(super) fn service_message(&self, key: Key, kind: Kind<'_>, payload: Box<[u8]>) -> Option<Arc<Message>> {
-        let (route, identity) = self.desk.slots.get(key)?.websocket()?;
-        let route = &self.desk.settings.routes[route as usize];
-        let subject = route.target.service()?.subject.clone();
-        let address = self.desk.address(key);
-        let mut headers = HeaderBlock::new();
-        headers.push(CONN_HEADER, &address.to_string());
-        if let Some(user) = identity.user() {
-            user.push_headers(&mut headers);
-        }
-        headers.push("Tg-Route", &route.template);
-        let mut reply = format!("tg.conn.{address}");
-        match kind {
-            Kind::Open => headers.push("Tg-Kind", "open"),
-            Kind::Close => headers.push("Tg-Kind", "close"),
-            Kind::Call(method, serial) => {
-                headers.push("Tg-Kind", "rpc");
-                headers.push("Tg-Method", method);
-                reply.push_str(&format!(".answer.{serial}"));
-            }
-            Kind::Message(opcode) => {
-                headers.push("Tg-Kind", "message");
-                headers.push(OPCODE_HEADER, if opcode == Opcode::Binary { "binary" } else { "text" });
-            }
-        }
-        let reply = Subject::new(&reply).ok();
-        Some(Message { subject, reply, headers: Some(headers.finish()), payload }.into())
-    }
-
-    /// To a worker now, or, while there is none, with the next that comes: the client is read no further meanwhile.
-    fn deliver_to_service(&mut self, key: Key, message: Arc<Message>) {
-        let Err(message) = self.try_service(key, message, None) else { return };
-        let until = self.desk.now + limits::SERVICE_WAIT;
-        let Some(conn) = self.desk.slots.get_mut(key) else { return };
-        conn.is_parked = true;
-        self.stranded.insert(key, message, until);
-    }
-
-    /// A worker may have come: every message that waits for one is tried again.
-    pub(super) fn retry_stranded(&mut self) {
-        for (key, (message, until)) in self.stranded.take() {
-            match self.try_service(key, message, None) {
-                Ok(()) => self.desk.unpark(key),
-                Err(message) => self.stranded.insert(key, message, until),
-            }
         }
     }
 

@@ -14,8 +14,8 @@ use crate::base::{Batch, Key};
 use crate::conn::{Door, Refused};
 use crate::proto::CloseReason;
 
+use super::Core;
 use super::desk::mark_dirty;
-use super::{Core, dispatch};
 
 impl Core {
     /// The peer's end of stream, or a broken connection.
@@ -86,10 +86,7 @@ impl Core {
             return;
         }
         let peer = conn.peer;
-        // A service that has not heard of the client hears of no end either.
-        if !self.opening.remove(&key) {
-            self.notify_service(key, dispatch::Kind::Close);
-        }
+        self.features.connection_ends(&mut self.desk, key);
         self.desk.frame_or_forget(key, reason);
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         conn.end(reason, self.desk.now);
@@ -101,8 +98,6 @@ impl Core {
             self.withdraw(sub);
         }
         self.features.connection_ended(&mut self.desk, key);
-        self.stranded.remove(key);
-        self.sticky.remove(&key);
         self.desk.count_end(reason, peer);
         self.desk.mark_dirty(key);
         self.desk.schedule(key);

@@ -111,7 +111,7 @@ impl Core {
         {
             match self.lines.by_publisher.get_mut(&publisher).and_then(Line::pop_decided) {
                 Some(Waiting { is_taken: Some(false), .. }) => {}
-                Some(Waiting { publish, workers, .. }) => self.hand_to_workers(&publish, &workers),
+                Some(Waiting { publish, workers, .. }) => self.desk.hand_to_workers(&publish, &workers),
                 None => {
                     self.lines.decided.pop_front();
                     self.shorten_line(publisher);

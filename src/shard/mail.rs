@@ -1,6 +1,8 @@
 //! What other threads say to this shard, and what its parts want of each other.
 
+use crate::base::Address;
 use crate::limits;
+use crate::mesh::memberships::MembershipMail;
 use crate::mesh::{Lane, Mail};
 
 use super::Core;
@@ -59,13 +61,6 @@ impl Core {
                 self.desk.send(from, Mail::Joined { subject, serial });
             }
             Mail::Leave { subject, from } => self.desk.engine.leave(&subject, from),
-            Mail::Enlist { membership, waiting } => {
-                self.enlist(membership);
-                if let Some(address) = waiting {
-                    self.desk.send(address.place, Mail::Registered { key: address.key });
-                }
-            }
-            Mail::Resign { membership } => self.resigned(&membership),
             Mail::ToConn { key, publish } => self.deliver_to_conn(key, *publish),
             Mail::Deliver(delivery) => self.delivered(*delivery),
             Mail::Replays(mail) => self.features.replays.read(&mut self.desk, mail),
@@ -73,16 +68,40 @@ impl Core {
             Mail::Presence(mail) => self.features.presence.read(&mut self.desk, mail),
             Mail::Acks(mail) => self.features.acks.read(&mut self.desk, mail),
             Mail::Requests(mail) => self.features.requests.read(&mut self.desk, mail),
-            Mail::Direct { seat, delivery, is_second_choice } => self.seated(seat, *delivery, is_second_choice),
+            Mail::Direct { seat, delivery, is_second_choice } => self.desk.seated(seat, *delivery, is_second_choice),
             Mail::Joined { subject, serial } => {
                 for key in self.desk.subscribers.joined(&subject, serial) {
                     self.desk.registered(key);
                 }
             }
-            Mail::Registered { key } => self.desk.registered(key),
-            Mail::Published { key, number, position } => self.desk.published(key, number, position),
+            Mail::Memberships(mail) => self.read_membership(mail),
+            Mail::Published { key, number, position } => {
+                self.desk.answer(key, |conn, settings, now| conn.published(number, position, settings, now));
+            }
             Mail::NoResponders { key, reply } => self.no_responders(key, &reply),
             Mail::Drain(mail) => self.drain.read(&mut self.desk, mail),
+        }
+    }
+
+    /// Workers of all shards subscribe and unsubscribe: the directory knows it first, then the features hear of it.
+    fn read_membership(&mut self, mail: MembershipMail) {
+        match mail {
+            MembershipMail::Enlist { membership, waiting } => {
+                if !self.desk.directory.contains(&membership.member) {
+                    self.desk.directory.enlist(membership.clone());
+                    self.features.worker_subscribed(&mut self.desk, &membership);
+                }
+                if let Some(Address { place, key }) = waiting {
+                    self.desk.send(place, Mail::Memberships(MembershipMail::Registered { key }));
+                }
+            }
+            MembershipMail::Resign { membership } => {
+                if self.desk.directory.contains(&membership.member) {
+                    self.desk.directory.resign(&membership);
+                    self.features.worker_unsubscribed(&mut self.desk, &membership);
+                }
+            }
+            MembershipMail::Registered { key } => self.desk.registered(key),
         }
     }
 }

@@ -17,7 +17,6 @@
 //! - `entrances` listeners, and the place that a new connection gets
 //! - `features`  what a shard does besides passing messages on
 //! - `handshakes`  whose turn it is in a storm of them
-//! - `stranded`  messages that wait for a worker
 //! - `lifetime`  from accept to the free slot
 //! - `drain`     how it all goes away
 //! - `mail`      what other threads say
@@ -41,22 +40,18 @@ mod lines;
 mod mail;
 mod pump;
 pub mod services;
-mod stranded;
 
 pub use census::Census;
 pub use entrances::Entrance;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
-use ahash::AHashMap;
 use smallvec::SmallVec;
 
 use crate::base::{Fold, Key, Place, Tick};
 use crate::conn::settings::Settings;
 use crate::driver::{Completion, Driver, ListenerId};
-use crate::hub::Member;
 use crate::limits;
 use crate::mesh::{Mailbox, Mesh};
 use crate::proto::CloseReason;
@@ -69,8 +64,6 @@ use entrances::{Entrances, Listens};
 use features::Features;
 use handshakes::Handshakes;
 use lines::Lines;
-use services::Failure;
-use stranded::Stranded;
 
 /// Everything a shard is made of, besides its driver.
 pub struct Parts {
@@ -104,11 +97,6 @@ pub(crate) struct Core {
     features: Features,
     mailbox: Mailbox,
     handshakes: Handshakes,
-    stranded: Stranded,
-    /// The workers that a client's messages went to: the next go there too while those live.
-    sticky: AHashMap<Key, SmallVec<[Member; 1]>>,
-    /// Clients whose service has not heard of them: their subscriptions are not in force everywhere yet.
-    opening: BTreeSet<Key>,
     /// Plaintext of the records being opened.
     plain: Vec<u8>,
     /// Room for the keys of a turn, so that it is not allocated anew.
@@ -136,9 +124,6 @@ impl<D: Driver> Shard<D> {
             features,
             mailbox: parts.mailbox,
             handshakes: Handshakes::default(),
-            stranded: Stranded::default(),
-            sticky: AHashMap::new(),
-            opening: BTreeSet::new(),
             plain: Vec::new(),
             keys: Vec::new(),
             drain: Drain::default(),
@@ -302,7 +287,6 @@ impl Core {
     fn measure(&self) {
         self.desk.counters().subscriptions.set(self.desk.subscribers.len() as u64);
         self.desk.counters().handshakes_waiting.set(self.handshakes.len() as u64);
-        self.desk.counters().waiting.set(self.stranded.len() as u64);
         let (channels, bytes) = self.desk.engine.kept();
         self.desk.counters().histories.set(channels as u64);
         self.desk.counters().history_bytes.set(bytes as u64);
@@ -320,12 +304,7 @@ impl Core {
         if has_work || has_room_again || !self.mailbox.is_empty() && self.desk.post.tell_backlog() == 0 {
             return self.desk.now;
         }
-        let kept = self
-            .desk
-            .engine
-            .sweep_at()
-            .min(self.features.deadline(self.desk.now, is_crowded))
-            .min(self.stranded.deadline());
+        let kept = self.desk.engine.sweep_at().min(self.features.deadline(self.desk.now, is_crowded));
         let mut deadline = self.desk.wheel.next().min(kept).min(self.desk.sealing.deadline());
         if self.desk.post.backlog() > 0 {
             deadline = deadline.min(self.desk.now + limits::BACKLOG_RETRY);
@@ -336,10 +315,6 @@ impl Core {
 
     /// Looks at every connection whose time has come.
     fn expire(&mut self, mut taken: impl FnMut(Key) -> u32) {
-        while let Some(key) = self.stranded.expired(self.desk.now) {
-            self.count_failures(key, Failure::Unserved, 1);
-            self.end(key, CloseReason::NoWorker);
-        }
         let mut due: SmallVec<[u32; 64]> = SmallVec::new();
         self.desk.wheel.expire(self.desk.now, |slot| due.push(slot));
         for slot in due {
@@ -351,7 +326,7 @@ impl Core {
                 match conn.on_deadline(&self.desk.settings, self.desk.now, taken) {
                     Ok(()) => {
                         self.desk.drop_expired(key);
-                        self.count_late_calls(key);
+                        self.features.services.count_late_calls(&mut self.desk, key);
                         self.desk.mark_dirty(key);
                     }
                     Err(CloseReason::CloseTimeout) => self.desk.work.close.push(key),

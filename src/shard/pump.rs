@@ -51,16 +51,14 @@ impl Core {
             let parked = std::mem::take(&mut self.desk.parked);
             for key in parked {
                 if let Some(conn) = self.desk.slots.get_mut(key) {
-                    conn.is_parked = self.stranded.contains(key) || self.lines.is_long(key);
+                    conn.is_parked = self.features.services.is_waiting(key) || self.lines.is_long(key);
                     self.desk.work.resume.push(key);
                 }
             }
         }
         for key in std::mem::take(&mut self.desk.work.resume) {
             // Not where the confirmation arrives: that is a tell, and this makes mail (TELLS ARE TERMINAL).
-            if self.opening.contains(&key) {
-                self.announce_opening(key);
-            }
+            self.features.services.client_resumes(&mut self.desk, key);
             let is_ready = self.desk.slots.get(key).is_some_and(|conn| !conn.is_paused() && !conn.is_handshaking());
             if is_ready {
                 self.feed(key, &mut []);

@@ -7,6 +7,7 @@ mod output;
 mod single;
 mod slow;
 mod trail;
+mod workers;
 
 pub(super) use errands::Errand;
 pub(super) use trail::Trail;

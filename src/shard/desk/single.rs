@@ -70,11 +70,6 @@ impl Desk {
         self.send(place, Mail::Published { key, number, position });
     }
 
-    /// The message that `key` published, and called `number`, has its position.
-    pub fn published(&mut self, key: Key, number: u32, position: Option<Position>) {
-        self.answer(key, |conn, settings, now| conn.published(number, position, settings, now));
-    }
-
     /// A publisher, of any shard, hears that its message reached no subscriber; `reply` is where it waits for the answer.
     pub fn tell_no_responders(&mut self, to: Address, reply: &Subject) {
         let Address { place, key } = to;

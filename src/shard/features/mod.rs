@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Core --letter, step, publication--> the feature it is for --errands, letters--> Core
-//!   '----- hooks of `Feature`, to each in order: an end, a subscription's end, the turn's work, deadline, census
+//!   '----- hooks of `Feature`, to each in order: an end, subscriptions, the turn's work, deadline, census
 //! ```
 //!
 //! Features do not call each other: what one wants of another is an errand, or a letter.
@@ -12,9 +12,10 @@ pub(super) mod presence;
 pub(super) mod questions;
 pub(super) mod replays;
 pub(super) mod requests;
+pub(super) mod services;
 
 use crate::base::{Key, Tick};
-use crate::hub::SubKey;
+use crate::hub::{Membership, SubKey};
 use crate::proto::replay::Since;
 use crate::proto::subject::Subject;
 
@@ -28,9 +29,13 @@ use presence::Presence;
 use questions::Questions;
 use replays::Replays;
 use requests::Requests;
+use services::Services;
 
 /// What every feature is asked. Only what concerns a feature needs an answer.
 pub(super) trait Feature {
+    /// The connection `key` is about to end: its subscriptions and what it is known by are still there.
+    fn connection_ends(&mut self, _desk: &mut Desk, _key: Key) {}
+
     /// The connection `key` has ended. Its subscriptions end with it.
     fn connection_ended(&mut self, _desk: &mut Desk, _key: Key) {}
 
@@ -45,6 +50,12 @@ pub(super) trait Feature {
 
     /// The driver has sent something of the connection `key`.
     fn connection_sent(&mut self, _desk: &mut Desk, _key: Key) {}
+
+    /// A worker, of any shard, has subscribed: the directory knows.
+    fn worker_subscribed(&mut self, _desk: &mut Desk, _membership: &Membership) {}
+
+    /// A subscription of a worker, of any shard, has gone.
+    fn worker_unsubscribed(&mut self, _desk: &mut Desk, _membership: &Membership) {}
 
     /// How many pieces of work one turn does at most.
     const PIECES_PER_TURN: usize = usize::MAX;
@@ -87,6 +98,10 @@ macro_rules! features {
                 Features { $($name: <$type>::new(parts),)+ }
             }
 
+            pub fn connection_ends(&mut self, desk: &mut Desk, key: Key) {
+                $(self.$name.connection_ends(desk, key);)+
+            }
+
             pub fn connection_ended(&mut self, desk: &mut Desk, key: Key) {
                 $(self.$name.connection_ended(desk, key);)+
             }
@@ -105,6 +120,14 @@ macro_rules! features {
 
             pub fn connection_sent(&mut self, desk: &mut Desk, key: Key) {
                 $(self.$name.connection_sent(desk, key);)+
+            }
+
+            pub fn worker_subscribed(&mut self, desk: &mut Desk, membership: &Membership) {
+                $(self.$name.worker_subscribed(desk, membership);)+
+            }
+
+            pub fn worker_unsubscribed(&mut self, desk: &mut Desk, membership: &Membership) {
+                $(self.$name.worker_unsubscribed(desk, membership);)+
             }
 
             pub fn deadline(&self, now: Tick, is_crowded: bool) -> Tick {
@@ -145,6 +168,7 @@ macro_rules! features {
 }
 
 features! {
+    services: Services,
     questions: Questions,
     replays: Replays,
     requests: Requests,

@@ -23,7 +23,7 @@ use crate::base::{Address, Key, Place, RequestId, Tick};
 use crate::conn::accept::{self, Asked};
 use crate::conn::route::{AcceptTarget, Route, Target};
 use crate::hub::requests::{Answer, Dropped, Hand, IdempotencyKey, Ids, News, Request};
-use crate::hub::{self, KeptRequests, Member, PlaceSet};
+use crate::hub::{self, KeptRequests, Member, Membership, PlaceSet};
 use crate::limits;
 use crate::mesh::requests::RequestMail;
 use crate::mesh::{Mail, Publish};
@@ -189,13 +189,8 @@ impl Requests {
         desk.send(worker.place, mail);
     }
 
-    /// A worker has come to a service: requests that wait for one are tried again.
-    pub fn stir(&mut self) {
-        self.kept.stir();
-    }
-
     /// The connection of a worker has ended: its requests go to others.
-    pub fn gone(&mut self, desk: &mut Desk, worker: Address) {
+    fn gone(&mut self, desk: &mut Desk, worker: Address) {
         let orphans = self.kept.gone(worker);
         desk.counters().requests_orphaned.add(orphans as u64);
     }
@@ -231,6 +226,19 @@ impl Feature for Requests {
         let worker = desk.address(key);
         for keeper in keepers.iter() {
             desk.send(keeper, Mail::Requests(RequestMail::Gone { worker }));
+        }
+    }
+
+    /// Requests that wait for a worker are tried again.
+    fn worker_subscribed(&mut self, _desk: &mut Desk, _membership: &Membership) {
+        self.kept.stir();
+    }
+
+    /// In-process workers unsubscribe at their end alone; others have that said by `Gone`.
+    fn worker_unsubscribed(&mut self, desk: &mut Desk, membership: &Membership) {
+        let Member { place, key, .. } = membership.member;
+        if !desk.post.mesh().is_shard(place) {
+            self.gone(desk, Address { place, key });
         }
     }
 

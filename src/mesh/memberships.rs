@@ -1,0 +1,29 @@
+//! Letters about subscriptions of workers, which every shard knows.
+
+use crate::base::{Address, Key};
+use crate::hub::Membership;
+
+use super::Lane;
+
+/// The directory of a shard changes with them, and its features hear of that.
+#[derive(Debug)]
+pub enum MembershipMail {
+    // --- asks, to every shard ---
+    /// A worker has subscribed; answered with `Registered` if `waiting`.
+    Enlist { membership: Membership, waiting: Option<Address> },
+    /// The subscription exists no more.
+    Resign { membership: Membership },
+
+    // --- a tell, to the worker's shard or to an in-process worker ---
+    /// One registration that `key` waits for is done.
+    Registered { key: Key },
+}
+
+impl MembershipMail {
+    pub(super) fn lane(&self) -> Lane {
+        match self {
+            MembershipMail::Enlist { .. } | MembershipMail::Resign { .. } => Lane::Ask,
+            MembershipMail::Registered { .. } => Lane::Tell,
+        }
+    }
+}

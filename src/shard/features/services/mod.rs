@@ -1,0 +1,296 @@
+//! Clients and the workers of their services: what a client says goes to a worker, the same one as long as that lives.
+//!
+//! ```text
+//!  a client opens, ends --notice--.                                  .--> hand_to_workers
+//!  a message --ask----------------+--> try_service --a worker is there'
+//!  a call -----call---------------'         '--there is none--> a message waits (`stranded`), a call is refused, a notice is dropped
+//!                                                                  '-- worker_subscribed: tried again
+//! ```
+//!
+//! The first shard counts for the process which services have workers, and says in the log when the first comes and the last leaves.
+
+mod stranded;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use log::{info, warn};
+use smallvec::SmallVec;
+
+use crate::base::{Key, Place, Tick};
+use crate::hub::{Member, Membership, Recipients, mix};
+use crate::limits;
+use crate::mesh::{Publish, Publisher};
+use crate::proto::CloseReason;
+use crate::proto::bus::HeaderBlock;
+use crate::proto::event::{CONN_HEADER, Message, OPCODE_HEADER};
+use crate::proto::subject::Subject;
+use crate::proto::ws::Opcode;
+
+use super::Feature;
+use crate::shard::Parts;
+use crate::shard::census::Census;
+use crate::shard::counters::Counters;
+use crate::shard::desk::Desk;
+use crate::shard::services::{Failure, name};
+use stranded::Stranded;
+
+/// The place of the shard that says for the process which services have workers: every shard knows.
+const SPEAKER: Place = Place(0);
+
+pub(in crate::shard) struct Services {
+    stranded: Stranded,
+    /// The workers that a client's messages went to: the next go there too while those live.
+    sticky: AHashMap<Key, SmallVec<[Member; 1]>>,
+    /// Clients whose service has not heard of them: their subscriptions are not in force everywhere yet.
+    opening: BTreeSet<Key>,
+}
+
+/// What a message to a service is about: the header `Tg-Kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind<'a> {
+    Open,
+    Message(Opcode),
+    /// A call with a method; the worker answers to this serial.
+    Call(&'a str, u32),
+    Close,
+}
+
+impl Services {
+    pub fn new(_: &Parts) -> Services {
+        Services { stranded: Stranded::default(), sticky: AHashMap::new(), opening: BTreeSet::new() }
+    }
+
+    // --- notices -------------------------------------------------------------------------------------------------------
+
+    /// A client has opened. Its service hears of it once the client's subscriptions are in force on all shards (OPEN MEANS
+    /// SUBSCRIBED): a worker may answer to the client's user or channel at once, and its answer must find this client too.
+    pub fn client_opened(&mut self, desk: &mut Desk, key: Key) {
+        if awaits_registrations(desk, key) {
+            self.opening.insert(key);
+        } else {
+            self.notify(desk, key, Kind::Open);
+        }
+    }
+
+    /// A connection goes on, maybe because its last registration is done.
+    pub fn client_resumes(&mut self, desk: &mut Desk, key: Key) {
+        if self.opening.contains(&key) && !awaits_registrations(desk, key) {
+            self.opening.remove(&key);
+            self.notify(desk, key, Kind::Open);
+        }
+    }
+
+    /// Tells a worker of the connection's service, if it has one, that it has opened or is closing.
+    fn notify(&mut self, desk: &mut Desk, key: Key, kind: Kind<'_>) {
+        if let Some(message) = service_message(desk, key, kind, Box::default()) {
+            // Without a worker nothing is told: the message that a client sends waits, this notice does not.
+            let _ = self.try_service(desk, key, message, None);
+        }
+    }
+
+    // --- messages and calls --------------------------------------------------------------------------------------------
+
+    /// To a worker now, or, while there is none, with the next that comes: the client is read no further meanwhile.
+    pub fn ask(&mut self, desk: &mut Desk, key: Key, opcode: Opcode, payload: Box<[u8]>) {
+        let Some(message) = service_message(desk, key, Kind::Message(opcode), payload) else { return };
+        let Err(message) = self.try_service(desk, key, message, None) else { return };
+        let until = desk.now + limits::SERVICE_WAIT;
+        let Some(conn) = desk.slots.get_mut(key) else { return };
+        conn.is_parked = true;
+        self.stranded.insert(key, message, until);
+    }
+
+    /// Whether a message of the client waits for a worker.
+    pub fn is_waiting(&self, key: Key) -> bool {
+        self.stranded.contains(key)
+    }
+
+    /// A call does not wait for a worker: the client hears at once that there is none, and decides for itself. It hears the same if
+    /// the worker has left meanwhile.
+    pub fn call(&mut self, desk: &mut Desk, key: Key, serial: u32, method: &str, payload: &[u8]) {
+        let from =
+            Publisher { address: desk.address(key), wants_position: None, wants_no_responders: true, is_silent: false };
+        let message = service_message(desk, key, Kind::Call(method, serial), payload.into());
+        if message.is_none_or(|message| self.try_service(desk, key, message, Some(from)).is_err()) {
+            self.refuse_call(desk, key, serial);
+        }
+    }
+
+    /// A call has reached no worker; false if `key` is no connection that calls.
+    pub fn refuse_call(&mut self, desk: &mut Desk, key: Key, serial: u32) -> bool {
+        let Some((session, outbox)) = desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) else { return false };
+        session.unanswerable(serial, outbox);
+        desk.mark_dirty(key);
+        count_failures(desk, key, Failure::NoWorker, 1);
+        true
+    }
+
+    /// Counts the calls that no worker has answered in time.
+    pub fn count_late_calls(&mut self, desk: &mut Desk, key: Key) {
+        let session = desk.slots.get_mut(key).and_then(|conn| conn.centrifuge());
+        let late = session.map_or(0, |(session, _)| session.take_late());
+        if late > 0 {
+            count_failures(desk, key, Failure::NoAnswer, late);
+        }
+    }
+
+    /// To one worker of each group of the client's service, the same as before while it is there. Gives the message back
+    /// if there is none. `from` is a caller that wants to hear if the one that is chosen has left.
+    fn try_service(
+        &mut self,
+        desk: &mut Desk,
+        key: Key,
+        message: Arc<Message>,
+        from: Option<Publisher>,
+    ) -> Result<(), Arc<Message>> {
+        let mut recipients = Recipients::default();
+        let preferred = self.sticky.get(&key).map_or(&[][..], |members| members);
+        let draw = mix(desk.address(key).to_bits());
+        desk.directory.collect(message.subject.as_str(), draw, preferred, None, &mut recipients);
+        if !recipients.has_addressee {
+            return Err(message);
+        }
+        let is_as_before = recipients.seats.iter().map(|seat| &seat.member).eq(preferred);
+        if !is_as_before {
+            self.sticky.insert(key, recipients.seats.iter().map(|seat| seat.member).collect());
+        }
+        desk.hand_to_workers(&Publish::new(message, from), &recipients);
+        Ok(())
+    }
+}
+
+impl Feature for Services {
+    /// A service that has not heard of the client hears of no end either.
+    fn connection_ends(&mut self, desk: &mut Desk, key: Key) {
+        if !self.opening.remove(&key) {
+            self.notify(desk, key, Kind::Close);
+        }
+    }
+
+    fn connection_ended(&mut self, _: &mut Desk, key: Key) {
+        self.stranded.remove(key);
+        self.sticky.remove(&key);
+    }
+
+    /// Every message that waits for a worker is tried again.
+    fn worker_subscribed(&mut self, desk: &mut Desk, membership: &Membership) {
+        for (service, workers) in count_workers(desk, membership, 1) {
+            if workers == 1
+                && let Some(left_out) = desk.fold.say(&("worker came", &service), desk.now)
+            {
+                info!("service {}: a worker is there{left_out}", name(&service));
+            }
+        }
+        if self.stranded.is_empty() {
+            return;
+        }
+        for (key, (message, until)) in self.stranded.take() {
+            match self.try_service(desk, key, message, None) {
+                Ok(()) => desk.unpark(key),
+                Err(message) => self.stranded.insert(key, message, until),
+            }
+        }
+    }
+
+    fn worker_unsubscribed(&mut self, desk: &mut Desk, membership: &Membership) {
+        for (service, workers) in count_workers(desk, membership, -1) {
+            if workers == 0
+                && let Some(left_out) = desk.fold.say(&("worker left", &service), desk.now)
+            {
+                warn!("service {}: the last worker has left; clients' calls fail{left_out}", name(&service));
+            }
+        }
+    }
+
+    /// Sends a client away whose message has waited too long.
+    fn work(&mut self, desk: &mut Desk) -> bool {
+        let Some(key) = self.stranded.expired(desk.now) else { return false };
+        count_failures(desk, key, Failure::Unserved, 1);
+        desk.end(key, CloseReason::NoWorker);
+        true
+    }
+
+    fn deadline(&self, _now: Tick, _is_crowded: bool) -> Tick {
+        self.stranded.deadline()
+    }
+
+    fn measure(&self, counters: &Counters) {
+        counters.waiting.set(self.stranded.len() as u64);
+    }
+
+    fn count(&self, census: &mut Census) {
+        census.stranded = self.stranded.len();
+        census.sticky = self.sticky.len();
+        census.opening = self.opening.len();
+    }
+}
+
+fn awaits_registrations(desk: &Desk, key: Key) -> bool {
+    desk.slots.get(key).is_some_and(|conn| conn.awaits_registrations())
+}
+
+/// What a worker hears of a client; none if its route has no service.
+fn service_message(desk: &Desk, key: Key, kind: Kind<'_>, payload: Box<[u8]>) -> Option<Arc<Message>> {
+    let (route, identity) = desk.slots.get(key)?.websocket()?;
+    let route = &desk.settings.routes[route as usize];
+    let subject = route.target.service()?.subject.clone();
+    let address = desk.address(key);
+    let mut headers = HeaderBlock::new();
+    headers.push(CONN_HEADER, &address.to_string());
+    if let Some(user) = identity.user() {
+        user.push_headers(&mut headers);
+    }
+    headers.push("Tg-Route", &route.template);
+    let mut reply = format!("tg.conn.{address}");
+    match kind {
+        Kind::Open => headers.push("Tg-Kind", "open"),
+        Kind::Close => headers.push("Tg-Kind", "close"),
+        Kind::Call(method, serial) => {
+            headers.push("Tg-Kind", "rpc");
+            headers.push("Tg-Method", method);
+            reply.push_str(&format!(".answer.{serial}"));
+        }
+        Kind::Message(opcode) => {
+            headers.push("Tg-Kind", "message");
+            headers.push(OPCODE_HEADER, if opcode == Opcode::Binary { "binary" } else { "text" });
+        }
+    }
+    let reply = Subject::new(&reply).ok();
+    Some(Message { subject, reply, headers: Some(headers.finish()), payload }.into())
+}
+
+/// The services that this subscription serves, and how many serve each now. A subscription that only watches serves none.
+fn count_workers(desk: &Desk, membership: &Membership, change: i64) -> Vec<(Subject, u64)> {
+    let Membership { pattern, queue, .. } = membership;
+    if desk.place != SPEAKER || (queue.is_none() && !pattern.is_literal()) {
+        return Vec::new();
+    }
+    let served = desk.counters().services.iter().filter(|service| pattern.matches(service.subject.as_str()));
+    served
+        .map(|service| {
+            let workers = service.workers.value().saturating_add_signed(change);
+            service.workers.set(workers);
+            (service.subject.clone(), workers)
+        })
+        .collect()
+}
+
+/// Counts what befell the client `key`, and says so while its service has no worker.
+fn count_failures(desk: &Desk, key: Key, failure: Failure, count: u64) {
+    let Some(route) = desk.slots.get(key).map(|conn| conn.route()) else { return };
+    let Some(service) = desk.settings.routes[usize::from(route)].target.service() else { return };
+    let counters = desk.counters().services.iter().find(|own| own.subject == service.subject);
+    if let Some(counters) = counters {
+        counters.failed(failure).add(count);
+    }
+    let words = match failure {
+        Failure::NoWorker => "a client's call found no worker",
+        Failure::NoAnswer => "no worker has answered a client's call in time",
+        Failure::Unserved => "a client's message found no worker in time, and the client was sent away",
+    };
+    if let Some(left_out) = desk.fold.say(&(failure, &service.subject), desk.now) {
+        warn!("service {}: {words}{left_out}", name(&service.subject));
+    }
+}
