@@ -12,8 +12,8 @@ test: ## installs what the tests need (Debian 12: apt, PyPI, npm), then runs the
 bench: ## the benchmarks, short: docs/benchmarks.md and its plots (LONG=1: the sizes of the marks, more than an hour)
 	cargo run --quiet --release -p tidegate-bench --example report -- $(if $(LONG),--long)
 
-demo: ## the gateway with a page to look at, on loopback
-	cargo run --release -- demo
+demo: ## the gateway with a page to look at, on loopback (debug build)
+	cargo run -- demo
 
 lint: ## formatting, clippy, links of the documentation, shellcheck
 	cargo fmt --check
