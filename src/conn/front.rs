@@ -37,9 +37,9 @@ pub(super) enum Outcome {
     Read { route: u16, id: RequestId, page: Option<Page> },
 }
 
-/// What a request came in by.
+/// The listener by which a request came in.
 #[derive(Clone, Copy)]
-pub(super) struct Listener<'s> {
+pub(super) struct Arrival<'s> {
     pub is_tls: bool,
     /// The hosts that it answers for; `None` if that is any.
     pub hosts: Option<&'s Hosts>,
@@ -48,17 +48,17 @@ pub(super) struct Listener<'s> {
 /// Most is answered at once; `turned_away` says why nothing new is begun.
 pub(super) fn request(
     head: &Head<'_>,
-    listener: Listener<'_>,
+    arrival: Arrival<'_>,
     routes: &[Route],
     turned_away: Option<TurnedAway>,
     outbox: &mut Outbox,
 ) -> Outcome {
-    let sender = match Sender::of(head, listener.is_tls) {
+    let sender = match Sender::of(head, arrival.is_tls) {
         Ok(sender) => sender,
         Err(reason) => return refuse(head, Refusal::new(reason), outbox),
     };
     let request = Request { head, sender };
-    if let Some(hosts) = listener.hosts.filter(|hosts| !hosts.allow(head.host)) {
+    if let Some(hosts) = arrival.hosts.filter(|hosts| !hosts.allow(head.host)) {
         return request.misdirected(hosts, routes, outbox);
     }
     let segments = match http::split_path(head.path) {

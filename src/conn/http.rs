@@ -14,7 +14,7 @@ use super::centrifuge::Centrifuge;
 use super::collect::{Collecting, Purpose};
 use super::ending::retry_after_s;
 use super::events::EventStream;
-use super::front::{self, Listener, Outcome};
+use super::front::{self, Arrival, Outcome};
 use super::hosts::Hosts;
 use super::origins::{Page, Sender};
 use super::outbox::Outbox;
@@ -311,8 +311,8 @@ impl Conn {
     ) -> Result<Option<Step<'a>>, CloseReason> {
         let turned_away = self.turned_away(settings);
         let Phase::Http(http) = &self.phase else { return Ok(None) };
-        let listener = Listener { is_tls: self.transport.is_tls(), hosts: http.hosts(settings) };
-        match front::request(head, listener, &settings.routes, turned_away, &mut self.outbox) {
+        let arrival = Arrival { is_tls: self.transport.is_tls(), hosts: http.hosts(settings) };
+        match front::request(head, arrival, &settings.routes, turned_away, &mut self.outbox) {
             Outcome::Answered { keep_alive } => {
                 self.answered(keep_alive && head.body.is_empty(), settings, now)?;
                 Ok(None)
