@@ -25,7 +25,7 @@ use crate::proto::user::User;
 /// Headers of a publication that become headers of the message.
 const MESSAGE_HEADERS: &[&str] = &[EVENT_HEADER, OPCODE_HEADER, KEY_HEADER, DISTINCT_HEADER, ID_HEADER];
 
-/// What any other path gets.
+/// The 404 of any other path.
 const WHAT_THERE_IS: &str = "no such path; expected POST /api/channels/{channel}, GET /api/channels/{channel}/history, \
                              GET /api/channels/{channel}/presence, GET /api/users/{user}, GET /metrics, GET /health or \
                              GET /ready";

@@ -36,7 +36,7 @@ impl Hosts {
         own("localhost") || self.0.iter().any(|text| own(text))
     }
 
-    /// What the log says of a host that is none of them: `listener` refused it, which has its names from `key`.
+    /// The log line about a host that is not allowed: `listener` refused it, and `key` of the configuration names its hosts.
     pub(super) fn remark(&self, listener: &str, key: &str, host: &str) -> Box<str> {
         let host = super::refused::quoted(host);
         let listed = match self.0.is_empty() {

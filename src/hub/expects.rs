@@ -11,7 +11,7 @@ pub enum Expects {
     Answer,
     /// That a client has it: an outcome on the reply subject, if there is one.
     Acknowledgement,
-    /// What became of a command: the gateway says that on the reply subject.
+    /// The outcome of a command, which the gateway says on the reply subject.
     Outcome,
 }
 

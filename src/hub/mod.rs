@@ -64,8 +64,9 @@ impl Recipients {
     }
 }
 
-/// The shard that owns `subject`: the same on every shard and in every process of this version. A channel that is named after a request belongs to the shard that keeps the request. Who comes and
-/// goes is announced by the channel's owner, so that it keeps its order with what the owner answers.
+/// The shard that owns `subject`: the same on every shard and in every process of this version. A channel that is named after a request
+/// belongs to the shard that keeps the request. Joins and leaves are announced by the channel's owner, so that they keep their order
+/// with its answers.
 pub fn owner_of(subject: &str, shards: u16) -> Place {
     let subject = Change::of(subject).map_or(subject, |(_, channel)| channel);
     if let Some(id) = RequestId::in_subject(subject).filter(|id| id.place.0 < shards) {

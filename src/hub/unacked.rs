@@ -88,7 +88,7 @@ pub enum Refused {
 /// What the time has come for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Due {
-    /// To be sent again; [`UnackedMessages::reached`] says that somebody was there.
+    /// To be sent again; [`UnackedMessages::reached`] says that a client was there.
     Again { id: u64, addressee: Subject, text: Arc<[u8]> },
     /// It is over, which the requester is to hear.
     Over { end: End, requester: Option<Subject> },

@@ -6,7 +6,7 @@
 //!            +-- tg.service.<s>    --> one worker of each queue group ------------> desk.hand_to_workers
 //!            +-- tg.presence.<c>   --> the channel's owner, who answers (`presence`)
 //!            +-- tg.event.<e>      --> the same, if the gateway itself says it
-//!            '-- everything else --+--> workers, who are known here, as in a line (`lines`) -> desk.hand_to_workers
+//!            '-- everything else --+--> workers, all known here, as in a line (`lines`) -> desk.hand_to_workers
 //!                                  '--> owner: position, history --> clients' places -------> deliver
 //! ```
 

@@ -97,7 +97,7 @@ impl Departures {
     }
 }
 
-/// How long a drain takes at most: for those who wait for its end.
+/// How long a drain takes at most: for callers that wait for its end.
 pub fn longest(settings: &Settings) -> Duration {
     settings.drain.notice + settings.drain.spread + 2 * limits::DRAIN_GRACE
 }

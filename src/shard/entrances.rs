@@ -92,7 +92,7 @@ impl Entrances {
         let is_client = entrance.door == Door::Front;
         let clients = desk.counters.iter().map(|counters| counters.clients.value() as usize).sum::<usize>();
         let is_full = is_client && clients >= desk.settings.connections_max;
-        // Whoever is told so keeps a place until it has read that.
+        // A client that is told so keeps a place until it has read the answer.
         let may_refuse =
             entrance.tls.is_none() && clients < desk.settings.connections_max.saturating_add(limits::REFUSALS_OPEN_MAX);
         let is_closed = if is_client { drain.has_closed_fronts() } else { drain.has_closed_all() };

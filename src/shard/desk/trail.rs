@@ -11,7 +11,7 @@ pub(in crate::shard) struct Trail {
     /// Where this shard has sent publications of its own connections since the last round, by their lane.
     pub asked: PlaceSet,
     pub told: PlaceSet,
-    /// And, by their origin, where it has sent on others' publications since their last mark: as an owner, and for members who left.
+    /// And, by their origin, where it has sent on others' publications since their last mark: as an owner, and for members that left.
     pub relayed: Vec<PlaceSet>,
     pub relayed_again: Vec<PlaceSet>,
 }

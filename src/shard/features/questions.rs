@@ -53,7 +53,7 @@ impl Questions {
 
     // --- to clients ----------------------------------------------------------------------------------------------------
 
-    /// A question to a user whose subject this shard owns. Workers that watch what flows see it anyway, and are nobody to answer.
+    /// A question to a user whose subject this shard owns. Workers that watch the subject see it anyway, and are not asked.
     pub fn ask_user(&mut self, desk: &mut Desk, user: &Subject, publish: Publish) {
         let places = desk.engine.listening(user);
         let Some(id) = self.begin(desk, &publish, places) else { return };
@@ -100,7 +100,7 @@ impl Questions {
         id
     }
 
-    /// A question to all who listen on this shard.
+    /// A question to all listeners of this shard.
     fn question(&mut self, desk: &mut Desk, question: Question) {
         let Question { id, home, delivery: Delivery { message, position, except, .. } } = question;
         let mut keys: Vec<Key> = Vec::new();
@@ -109,7 +109,7 @@ impl Questions {
         keys.retain(|key| {
             except != Some(Address { place, key: *key }) && self.owes_answer(desk, *key, Open { id, home })
         });
-        // Whoever turns out to be too slow leaves after this.
+        // Connections that are too slow for it are ended after this.
         let asked = QuestionMail::Asked { id, from: place, keys: keys.clone() };
         desk.send(home, Mail::Questions(asked));
         keys.into_iter().for_each(|key| self.put_question(desk, key, id, &message.payload));
@@ -150,7 +150,7 @@ impl Questions {
         true
     }
 
-    /// No answer is wanted any more. Whoever has given one meanwhile learns that it came too late.
+    /// No answer is wanted any more. A client that has answered meanwhile learns that its answer came too late.
     fn over(&mut self, desk: &mut Desk, key: Key, id: u64) {
         self.owed.answer(key, id);
         let can_answer = desk.can_answer(key);
@@ -189,7 +189,7 @@ impl Questions {
         }
     }
 
-    /// Tells everybody who waits, but for the answer itself.
+    /// Tells the requester and all connections that were asked, but for the answer itself.
     fn conclude(&mut self, desk: &mut Desk, id: u64, over: Over) {
         let Over { end, requester: Requester { reply, wants_no_responders }, others } = over;
         let counters = desk.counters();
@@ -254,7 +254,7 @@ impl Feature for Questions {
     }
 }
 
-/// How long whoever asks waits for the answer; `None` if what it says of that is no number.
+/// How long the requester waits for the answer; `None` if its header is no number.
 fn timeout(message: &Message) -> Option<Duration> {
     match message.header(TIMEOUT_HEADER) {
         None => Some(limits::QUESTION_TIMEOUT),

@@ -52,7 +52,7 @@ impl Recalls {
         }
     }
 
-    /// What all who listen get now, they have not missed.
+    /// All listeners get the message now, so that none of them has missed it.
     pub fn forget(&mut self, desk: &Desk, channel: &Subject) {
         if !self.waiting.is_empty() {
             desk.subscribers.for_each(channel, |listener, _| {

@@ -55,7 +55,7 @@ pub fn play(stage: &mut Stage, way: Way) -> Cell {
     }
 }
 
-/// A result is published on the request's channel. Whoever comes back has it, whatever it has heard: it is kept with the request.
+/// A result is published on the request's channel. A client that comes back has it, whatever it has heard: it is kept with the request.
 fn a_result_has_a_position(stage: &mut Stage, mut ear: Ear) -> Cell {
     stage.say(Voice::Bus, &ear.subject, None, "m1");
     let heard = ear.hear();

@@ -146,7 +146,7 @@ fn a_call_whose_worker_leaves_has_an_answer(stage: &mut Stage) {
     assert!(heard.contains("\"code\":100"), "no worker: {heard:?}");
 }
 
-/// Whoever asks with an answer hears if it comes too late, or to nothing.
+/// A worker that puts a reply subject on an answer hears if the answer comes too late, or to nothing.
 fn a_request_is_answered_once(stage: &mut Stage) {
     let mut ear = stage.join(Way::Request);
     let subject = ear.subject.clone();

@@ -1,4 +1,4 @@
-//! A gateway with a voice at each of its doors, and receivers who come by any way.
+//! A gateway with a publisher at each of its doors, and receivers that come by any way.
 
 use std::thread;
 
