@@ -48,7 +48,7 @@ pub struct Asked {
 
 impl Accepting {
     /// Refuses what could not be answered later.
-    pub fn new(
+    pub(super) fn new(
         head: &Head<'_>,
         route: u16,
         target: &AcceptTarget,
@@ -72,7 +72,7 @@ impl Accepting {
         Ok(Accepting { asked, page: cors.map(Page::new) })
     }
 
-    pub fn finish(self, payload: Box<[u8]>) -> (Asked, Owed) {
+    pub(super) fn finish(self, payload: Box<[u8]>) -> (Asked, Owed) {
         let owed = Owed { path: self.asked.path.clone(), page: self.page };
         (Asked { payload, ..self.asked }, owed)
     }

@@ -22,7 +22,7 @@ pub(super) enum Purpose {
 
 impl Purpose {
     /// The page of another origin that may read why it is refused.
-    pub fn into_page(self) -> Option<Box<Page>> {
+    pub(super) fn into_page(self) -> Option<Box<Page>> {
         match self {
             Purpose::Publish(_) => None,
             Purpose::Accept(accepting) => accepting.page.map(Box::new),
@@ -32,12 +32,12 @@ impl Purpose {
 
 impl Collecting {
     /// `body`: of this head.
-    pub fn new(head: &Head<'_>, purpose: Purpose, body: Body) -> Collecting {
+    pub(super) fn new(head: &Head<'_>, purpose: Purpose, body: Body) -> Collecting {
         Collecting { purpose, to: head.reply_to(), body, payload: Vec::new() }
     }
 
     /// Takes what there is of the body off `input`; true when it is whole.
-    pub fn take(&mut self, input: &mut &mut [u8]) -> Result<bool, CloseReason> {
+    pub(super) fn take(&mut self, input: &mut &mut [u8]) -> Result<bool, CloseReason> {
         loop {
             match self.body.next(input)? {
                 BodyStep::Data(bytes) => self.payload.extend_from_slice(bytes),
@@ -48,14 +48,14 @@ impl Collecting {
     }
 
     /// The page of another origin that may read why it is refused.
-    pub fn page(&self) -> Option<&Page> {
+    pub(super) fn page(&self) -> Option<&Page> {
         match &self.purpose {
             Purpose::Publish(_) => None,
             Purpose::Accept(accepting) => accepting.page.as_ref(),
         }
     }
 
-    pub fn finish(self) -> (Purpose, Box<[u8]>) {
+    pub(super) fn finish(self) -> (Purpose, Box<[u8]>) {
         (self.purpose, self.payload.into())
     }
 }

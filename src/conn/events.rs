@@ -48,7 +48,7 @@ const _: () = assert!(size_of::<EventStream>() == 16, "every stream has one");
 impl EventStream {
     /// A stream of `channels` for a client that stands at `last_id`. The owner of a channel is asked whenever an id may
     /// be needed to come back: if something is kept, if the client comes back now, or if one id stands for several.
-    pub fn open(
+    pub(super) fn open(
         mut channels: Vec<Subject>,
         last_id: Option<&str>,
         rules: &Rules,
@@ -85,16 +85,16 @@ impl EventStream {
 
     /// Whether the record of an event is the same for everybody: the id as well.
     #[inline]
-    pub fn shares_record(&self, tag: u32) -> bool {
+    pub(super) fn shares_record(&self, tag: u32) -> bool {
         self.cursor.is_none() && tag != TAG_ADDED
     }
 
-    pub fn push_event(&mut self, tag: u32, event: &Event, outbox: &mut Outbox) {
+    pub(super) fn push_event(&mut self, tag: u32, event: &Event, outbox: &mut Outbox) {
         self.push_event_at(tag, event, event.position, outbox);
     }
 
     /// The same for a client that stands at another position of the channel once it has got this event.
-    pub fn push_event_at(&mut self, tag: u32, event: &Event, stands_at: Option<Position>, outbox: &mut Outbox) {
+    pub(super) fn push_event_at(&mut self, tag: u32, event: &Event, stands_at: Option<Position>, outbox: &mut Outbox) {
         if self.shares_record(tag) && stands_at == event.position {
             return outbox.push_shared(event.sse_record(self.streaming));
         }
@@ -110,22 +110,22 @@ impl EventStream {
     }
 
     /// A sign of life.
-    pub fn push_comment(&self, outbox: &mut Outbox) {
+    pub(super) fn push_comment(&self, outbox: &mut Outbox) {
         self.write(outbox, |out| sse::write_comment(out, ""));
     }
 
     /// The client's half has ended. True the first time: then it is probed.
-    pub fn end_uplink(&mut self) -> bool {
+    pub(super) fn end_uplink(&mut self) -> bool {
         self.move_uplink(Uplink::Open, Uplink::Probed)
     }
 
     /// It has had a heartbeat. True if that is the first half of a probe.
-    pub fn begin_probe(&mut self) -> bool {
+    pub(super) fn begin_probe(&mut self) -> bool {
         self.move_uplink(Uplink::Ended, Uplink::Probed)
     }
 
     /// True if the second half is due.
-    pub fn end_probe(&mut self) -> bool {
+    pub(super) fn end_probe(&mut self) -> bool {
         self.move_uplink(Uplink::Probed, Uplink::Ended)
     }
 
@@ -139,7 +139,7 @@ impl EventStream {
 
     /// The last words. Whoever is sent away for the gateway's sake hears when to come back; whoever is cut for its own sees that by
     /// the end that is missing.
-    pub fn end(&self, reason: CloseReason, peer: Peer, outbox: &mut Outbox) {
+    pub(super) fn end(&self, reason: CloseReason, peer: Peer, outbox: &mut Outbox) {
         let is_sent_away = reason.row().blame == Blame::Gateway;
         if is_sent_away {
             self.write(outbox, |out| sse::write_retry(out, return_after(peer)));
@@ -151,7 +151,7 @@ impl EventStream {
 
     /// The gap first, with an id that leads to what follows it; then the messages. If there is neither, the id alone: a
     /// stream that is cut before its first event can be come back to.
-    pub fn push_replayed(&mut self, tag: u32, channel: &Subject, excerpt: &Excerpt, outbox: &mut Outbox) {
+    pub(super) fn push_replayed(&mut self, tag: u32, channel: &Subject, excerpt: &Excerpt, outbox: &mut Outbox) {
         if let Some(gap) = &excerpt.gap {
             self.push_gap(tag, channel, gap, excerpt.begin(), outbox);
         }
@@ -170,7 +170,14 @@ impl EventStream {
     }
 
     /// Says that something is missing to a client that stands at `stands_at` once it has heard so.
-    pub fn push_gap(&mut self, tag: u32, channel: &Subject, gap: &Gap, stands_at: Position, outbox: &mut Outbox) {
+    pub(super) fn push_gap(
+        &mut self,
+        tag: u32,
+        channel: &Subject,
+        gap: &Gap,
+        stands_at: Position,
+        outbox: &mut Outbox,
+    ) {
         let id = (tag != TAG_ADDED).then(|| self.id_at(tag, stands_at));
         let data = gap.to_json(channel).to_string();
         self.write(outbox, |out| sse::write_record(out, id.as_deref(), Some(GAP_EVENT), data.as_bytes()));

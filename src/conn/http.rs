@@ -87,7 +87,7 @@ impl About {
 
 impl Http {
     /// `listener`: the id of the one that it came in by.
-    pub fn new(listener: u16) -> Http {
+    pub(super) fn new(listener: u16) -> Http {
         Http { listener, state: State::Idle, answered: 0, is_surplus: false }
     }
 
@@ -96,17 +96,17 @@ impl Http {
         settings.front_hosts.get(self.listener as usize)?.as_ref()
     }
 
-    pub fn is_answering(&self) -> bool {
+    pub(super) fn is_answering(&self) -> bool {
         matches!(self.state, State::Answering(..))
     }
 
     /// A request has begun, and its answer is owed.
-    pub fn is_asked(&self) -> bool {
+    pub(super) fn is_asked(&self) -> bool {
         !matches!(self.state, State::Idle)
     }
 
     /// The answer to the request in hand says that no other is taken. (One whose head has not come hears it by its head.)
-    pub fn make_last(&mut self) {
+    pub(super) fn make_last(&mut self) {
         match &mut self.state {
             State::Body(collecting) => collecting.to.keep_alive = false,
             State::Answering(to, _) => to.keep_alive = false,
@@ -115,12 +115,12 @@ impl Http {
     }
 
     /// Of what comes in by this connection nothing is begun.
-    pub fn turn_away(&mut self) {
+    pub(super) fn turn_away(&mut self) {
         self.is_surplus = true;
     }
 
     /// Answers a publication with the position that it got.
-    pub fn published(&mut self, position: Option<Position>, outbox: &mut Outbox) -> Result<(), CloseReason> {
+    pub(super) fn published(&mut self, position: Option<Position>, outbox: &mut Outbox) -> Result<(), CloseReason> {
         let State::Answering(to, About::Published(channel)) = mem::take(&mut self.state) else { return Ok(()) };
         let body = serde_json::json!({
             "channel": channel.as_str(),
@@ -129,13 +129,13 @@ impl Http {
         self.reply(to, 200, "application/json", format!("{body}\n").as_bytes(), outbox)
     }
 
-    pub fn answer(&mut self, content_type: &str, body: &[u8], outbox: &mut Outbox) -> Result<(), CloseReason> {
+    pub(super) fn answer(&mut self, content_type: &str, body: &[u8], outbox: &mut Outbox) -> Result<(), CloseReason> {
         let State::Answering(to, About::Text) = mem::take(&mut self.state) else { return Ok(()) };
         self.reply(to, 200, content_type, body, outbox)
     }
 
     /// Answers with where a user is, once every shard has said so.
-    pub fn found(&mut self, found: Found, outbox: &mut Outbox) -> Result<(), CloseReason> {
+    pub(super) fn found(&mut self, found: Found, outbox: &mut Outbox) -> Result<(), CloseReason> {
         let State::Answering(to, About::User(whereabouts)) = &mut self.state else { return Ok(()) };
         if !whereabouts.add(found) {
             return Ok(());
@@ -146,21 +146,26 @@ impl Http {
     }
 
     /// Answers a request that was accepted.
-    pub fn accepted(&mut self, receipt: &Receipt, outbox: &mut Outbox) -> Result<(), CloseReason> {
+    pub(super) fn accepted(&mut self, receipt: &Receipt, outbox: &mut Outbox) -> Result<(), CloseReason> {
         let State::Answering(to, About::Accepted(owed)) = mem::take(&mut self.state) else { return Ok(()) };
         accept::write_receipt(receipt, to, &owed, outbox);
         self.after(to.keep_alive)
     }
 
     /// Answers with what became of one.
-    pub fn read(&mut self, reading: &Reading, outbox: &mut Outbox) -> Result<(), CloseReason> {
+    pub(super) fn read(&mut self, reading: &Reading, outbox: &mut Outbox) -> Result<(), CloseReason> {
         let State::Answering(to, About::Request(page)) = mem::take(&mut self.state) else { return Ok(()) };
         accept::write_reading(reading, to, page.as_deref(), outbox);
         self.after(to.keep_alive)
     }
 
     /// Answers that there will be neither.
-    pub fn refused(&mut self, reason: CloseReason, retry_after_s: u32, outbox: &mut Outbox) -> Result<(), CloseReason> {
+    pub(super) fn refused(
+        &mut self,
+        reason: CloseReason,
+        retry_after_s: u32,
+        outbox: &mut Outbox,
+    ) -> Result<(), CloseReason> {
         let State::Answering(to, about) = mem::take(&mut self.state) else { return Ok(()) };
         let keep_alive = accept::write_refusal(reason, retry_after_s, to, about.page(), outbox);
         self.after(keep_alive)
@@ -199,7 +204,7 @@ impl Http {
     }
 
     /// Why a connection that made no progress ends.
-    pub fn on_deadline(&self) -> CloseReason {
+    pub(super) fn on_deadline(&self) -> CloseReason {
         match self.state {
             State::Idle if self.answered > 0 => CloseReason::KeepAliveOver,
             State::Answering(..) => CloseReason::Overload,
@@ -209,7 +214,7 @@ impl Http {
     }
 
     /// The last words: an answer to the request that failed, if there is one to give.
-    pub fn end(&mut self, row: &Row, retry_after_s: u32, outbox: &mut Outbox) {
+    pub(super) fn end(&mut self, row: &Row, retry_after_s: u32, outbox: &mut Outbox) {
         let is_refusal = row.http_status >= 400;
         let (to, page) = match &self.state {
             State::Body(collecting) => (collecting.to.closing(), collecting.page()),

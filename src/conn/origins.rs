@@ -106,11 +106,11 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub fn new(cors: Cors<'_>) -> Page {
+    pub(super) fn new(cors: Cors<'_>) -> Page {
         Page { origin: cors.origin.into(), credentials: cors.credentials }
     }
 
-    pub fn cors(&self) -> Cors<'_> {
+    pub(super) fn cors(&self) -> Cors<'_> {
         Cors { origin: &self.origin, credentials: self.credentials }
     }
 }

@@ -3,7 +3,7 @@
 use crate::base::Key;
 
 #[derive(Default)]
-pub enum Subs {
+pub(super) enum Subs {
     #[default]
     None,
     One(Key),
@@ -14,7 +14,7 @@ pub enum Subs {
 const _: () = assert!(size_of::<Subs>() == 16, "every connection has one");
 
 impl Subs {
-    pub fn as_slice(&self) -> &[Key] {
+    pub(super) fn as_slice(&self) -> &[Key] {
         match self {
             Subs::None => &[],
             Subs::One(only) => std::slice::from_ref(only),
@@ -22,7 +22,7 @@ impl Subs {
         }
     }
 
-    pub fn push(&mut self, sub: Key) {
+    pub(super) fn push(&mut self, sub: Key) {
         *self = match std::mem::take(self) {
             Subs::None => Subs::One(sub),
             Subs::One(first) => Subs::Many(Box::new(vec![first, sub])),
@@ -33,7 +33,7 @@ impl Subs {
         };
     }
 
-    pub fn remove(&mut self, sub: Key) {
+    pub(super) fn remove(&mut self, sub: Key) {
         match self {
             Subs::One(only) if *only == sub => *self = Subs::None,
             Subs::Many(subs) => subs.retain(|own| *own != sub),
@@ -41,7 +41,7 @@ impl Subs {
         }
     }
 
-    pub fn take(&mut self) -> Vec<Key> {
+    pub(super) fn take(&mut self) -> Vec<Key> {
         match std::mem::take(self) {
             Subs::None => Vec::new(),
             Subs::One(only) => vec![only],

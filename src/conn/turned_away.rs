@@ -17,7 +17,7 @@ impl TurnedAway {
     /// Whether it gets a 503. An event stream never does: an EventSource gives up for ever when it gets anything but 200 (the WHATWG
     /// HTML standard, "fail the connection"). It is opened, told when to come back, and ended by whoever opens it; in a drain
     /// WebSockets are too. Where there are too many, no answer is worth a place, whether it is of now or of earlier.
-    pub fn refuses(self, found: &Found<'_>, target: &Target) -> bool {
+    pub(super) fn refuses(self, found: &Found<'_>, target: &Target) -> bool {
         let is_begun = matches!(found, Found::Itself(_));
         match self.reason {
             CloseReason::Drain => is_begun && !target.is_stream(),

@@ -12,7 +12,7 @@ use crate::base::{Batch, Key};
 
 /// What a driver knows of one connection. A hundred thousand of them idle, so it is small, and what only a busy one needs
 /// hangs on one pointer.
-pub struct Connection {
+pub(super) struct Connection {
     /// `None` once the caller has closed it and the kernel has nothing of it, or if the kernel could not watch it.
     pub socket: Option<OwnedFd>,
     /// The generation of the key; in its upper byte the flags.
@@ -26,7 +26,7 @@ const _: () = assert!(size_of::<Connection>() <= 16);
 /// One bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Flag {
+pub(super) enum Flag {
     /// Somebody lives in this record.
     Attached = 1,
     /// An outstanding `recv`. Asked and readable means: exactly one `Ready::Receive` is queued.
@@ -56,30 +56,30 @@ impl Connection {
         connection
     }
 
-    pub fn is(&self, flag: Flag) -> bool {
+    pub(super) fn is(&self, flag: Flag) -> bool {
         self.word & bit(flag) != 0
     }
 
-    pub fn set(&mut self, flag: Flag) {
+    pub(super) fn set(&mut self, flag: Flag) {
         self.word |= bit(flag);
     }
 
-    pub fn clear(&mut self, flag: Flag) {
+    pub(super) fn clear(&mut self, flag: Flag) {
         self.word &= !bit(flag);
     }
 
     /// A batch is with the kernel, or waits for it.
-    pub fn is_sending(&self) -> bool {
+    pub(super) fn is_sending(&self) -> bool {
         self.batch.is_some() && !self.is(Flag::Sent)
     }
 
     /// For as long as there is a socket.
-    pub fn fd(&self) -> Option<RawFd> {
+    pub(super) fn fd(&self) -> Option<RawFd> {
         self.socket.as_ref().map(OwnedFd::as_raw_fd)
     }
 
     /// Ends the sending half, after the batch if there is one.
-    pub fn end_sending_half(&mut self) {
+    pub(super) fn end_sending_half(&mut self) {
         if self.is_sending() {
             self.set(Flag::ShutdownFollows);
         } else if let Some(socket) = &self.socket {
@@ -89,14 +89,14 @@ impl Connection {
 
     /// Makes a send that io_uring has taken end. A cancellation alone may miss it: a send that the kernel has just found
     /// possible to go on with waits in no list in which it would be found (`io_req_task_queue`), and goes on.
-    pub fn end_sending(&self) {
+    pub(super) fn end_sending(&self) {
         if let Some(socket) = &self.socket {
             socket::shutdown(socket, Shutdown::Both);
         }
     }
 
     /// The kernel cannot watch this socket. It is closed at once; the caller learns it from the next receive or send.
-    pub fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self) {
         self.socket = None;
         self.set(Flag::Readable);
         self.set(Flag::Ended);
@@ -112,7 +112,7 @@ const fn bit(flag: Flag) -> u32 {
 }
 
 #[derive(Default)]
-pub struct Attached {
+pub(super) struct Attached {
     segments: Vec<Segment>,
 }
 
@@ -124,12 +124,12 @@ struct Segment {
 }
 
 impl Attached {
-    pub fn new() -> Attached {
+    pub(super) fn new() -> Attached {
         Attached::default()
     }
 
     /// Panics if the slot is taken: the caller attached it before `Closed`.
-    pub fn insert(&mut self, key: Key, socket: OwnedFd) -> &mut Connection {
+    pub(super) fn insert(&mut self, key: Key, socket: OwnedFd) -> &mut Connection {
         let (index, at) = place(key);
         if index >= self.segments.len() {
             self.segments.resize_with(index + 1, Segment::default);
@@ -146,7 +146,7 @@ impl Attached {
     }
 
     /// The connection of a key that the caller says is attached.
-    pub fn expect(&mut self, key: Key) -> &mut Connection {
+    pub(super) fn expect(&mut self, key: Key) -> &mut Connection {
         match self.find(key) {
             Some(connection) => connection,
             None => panic!("{key:?} is not attached"),
@@ -154,13 +154,13 @@ impl Attached {
     }
 
     /// The connection of a key that an event names; `None` if it has gone.
-    pub fn find(&mut self, key: Key) -> Option<&mut Connection> {
+    pub(super) fn find(&mut self, key: Key) -> Option<&mut Connection> {
         let (index, at) = place(key);
         let connection = self.segments.get_mut(index)?.connections.get_mut(at)?;
         if connection.belongs_to(key) { Some(connection) } else { None }
     }
 
-    pub fn remove(&mut self, key: Key) -> Option<Connection> {
+    pub(super) fn remove(&mut self, key: Key) -> Option<Connection> {
         let removed = std::mem::replace(self.find(key)?, Connection::vacant());
         let (index, _) = place(key);
         let segment = &mut self.segments[index];
@@ -172,7 +172,7 @@ impl Attached {
         Some(removed)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (Key, &Connection)> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &Connection)> + '_ {
         self.segments.iter().enumerate().flat_map(|(index, segment)| {
             let attached =
                 segment.connections.iter().enumerate().filter(|(_, connection)| connection.is(Flag::Attached));
@@ -184,7 +184,7 @@ impl Attached {
     }
 
     /// Takes everything out.
-    pub fn drain(&mut self) -> impl Iterator<Item = Connection> + '_ {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Connection> + '_ {
         self.segments.drain(..).flat_map(|segment| segment.connections)
     }
 }

@@ -24,7 +24,7 @@ use super::{Completion, ListenerId};
 use crate::base::{Batch, Fold, Key};
 use crate::limits;
 
-pub struct Sockets {
+pub(super) struct Sockets {
     pub fold: Arc<Fold>,
     pub connections: Attached,
     pub listeners: Vec<Listening>,
@@ -35,7 +35,7 @@ pub struct Sockets {
 
 /// What `next` will look at, in the order in which it became possible.
 #[derive(Clone, Copy)]
-pub enum Ready {
+pub(super) enum Ready {
     /// The connection is asked, and its socket was readable.
     Receive(Key),
     /// The batch, still in the connection, is back.
@@ -48,7 +48,7 @@ pub enum Ready {
 
 const _: () = assert!(size_of::<Ready>() <= 16, "thousands of them are queued in one turn");
 
-pub struct Listening {
+pub(super) struct Listening {
     id: ListenerId,
     pub listener: Listener,
     /// Between `listen` or `resume_accept` and `pause_accept` or `AcceptFailed`.
@@ -71,7 +71,7 @@ impl Drop for Listening {
 }
 
 /// What is delivered once the driver has done its part.
-pub enum Outcome {
+pub(super) enum Outcome {
     Received(Key, usize),
     Finished(Key, Result<(), io::ErrorKind>),
     Sent(Key, Box<Batch>, Result<(), io::ErrorKind>),
@@ -82,11 +82,11 @@ pub enum Outcome {
 }
 
 /// What a connection ends with that the kernel could not watch.
-pub const UNWATCHED: io::ErrorKind = io::ErrorKind::OutOfMemory;
+pub(super) const UNWATCHED: io::ErrorKind = io::ErrorKind::OutOfMemory;
 
 impl Sockets {
     /// `fold` is for lines about sockets that the kernel cannot watch: it lasts, and each connection meets it.
-    pub fn new(fold: Arc<Fold>) -> Sockets {
+    pub(super) fn new(fold: Arc<Fold>) -> Sockets {
         Sockets {
             fold,
             connections: Attached::new(),
@@ -98,7 +98,7 @@ impl Sockets {
 
     /// Grants each listener its accepts anew, and queues those that ran out of them. Gives back the room of a queue that was
     /// once as long as all connections, when they left together.
-    pub fn begin_turn(&mut self) {
+    pub(super) fn begin_turn(&mut self) {
         self.ready.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * self.ready.len()));
         for index in 0..self.listeners.len() {
             self.listeners[index].accepts_left = limits::ACCEPTS_PER_TURN;
@@ -108,7 +108,7 @@ impl Sockets {
 
     // --- connections -------------------------------------------------------------------------------------------------
 
-    pub fn recv(&mut self, key: Key) {
+    pub(super) fn recv(&mut self, key: Key) {
         let connection = self.connections.expect(key);
         let may_ask = !connection.is(Flag::Closing) && !connection.is(Flag::Asked);
         assert!(may_ask, "recv of {key:?} while closing or outstanding");
@@ -120,7 +120,7 @@ impl Sockets {
 
     /// The kernel says that there is something to read, or, with `has_ended`, that nothing more will come. Returns what
     /// an outstanding `recv` has waited for.
-    pub fn readable(&mut self, key: Key, has_ended: bool) -> Option<Ready> {
+    pub(super) fn readable(&mut self, key: Key, has_ended: bool) -> Option<Ready> {
         let connection = self.connections.find(key).filter(|connection| !connection.is(Flag::Closing))?;
         if has_ended {
             connection.set(Flag::Ended);
@@ -163,14 +163,14 @@ impl Sockets {
 
     /// Not how far the batch has got: the kernel takes it in pieces of a third of its buffer, so a slow peer seems to take
     /// nothing for minutes, and io_uring says nothing until all is gone.
-    pub fn taken(&mut self, key: Key) -> u32 {
+    pub(super) fn taken(&mut self, key: Key) -> u32 {
         self.connections.expect(key).socket.as_ref().map_or(0, socket::taken)
     }
 
     // --- listeners ---------------------------------------------------------------------------------------------------
 
     /// Adds an open listener and returns its index.
-    pub fn listen(&mut self, id: ListenerId, listener: Listener) -> io::Result<usize> {
+    pub(super) fn listen(&mut self, id: ListenerId, listener: Listener) -> io::Result<usize> {
         listener.set_nonblocking(true)?;
         self.listeners.push(Listening {
             id,
@@ -183,12 +183,12 @@ impl Sockets {
         Ok(self.listeners.len() - 1)
     }
 
-    pub fn pause_accept(&mut self, id: ListenerId) {
+    pub(super) fn pause_accept(&mut self, id: ListenerId) {
         let index = self.index_of(id);
         self.listeners[index].is_open = false;
     }
 
-    pub fn resume_accept(&mut self, id: ListenerId) {
+    pub(super) fn resume_accept(&mut self, id: ListenerId) {
         let index = self.index_of(id);
         self.listeners[index].is_open = true;
         // What the kernel said of those that wait may have been said while nobody accepted.
@@ -196,14 +196,14 @@ impl Sockets {
     }
 
     /// The socket is closed with its driver; until then its number stays taken, and nothing comes of it.
-    pub fn unlisten(&mut self, id: ListenerId) {
+    pub(super) fn unlisten(&mut self, id: ListenerId) {
         self.pause_accept(id);
         let index = self.index_of(id);
         self.listeners[index].listener.stop();
     }
 
     /// The kernel says that connections wait.
-    pub fn arrived(&mut self, index: usize) {
+    pub(super) fn arrived(&mut self, index: usize) {
         self.listeners[index].has_backlog = true;
         self.queue_accept(index);
     }
@@ -250,7 +250,7 @@ impl Sockets {
     // --- out of `next` -----------------------------------------------------------------------------------------------
 
     /// Does what became possible; `None` if it has become pointless.
-    pub fn carry_out(&mut self, ready: Ready) -> Option<Outcome> {
+    pub(super) fn carry_out(&mut self, ready: Ready) -> Option<Outcome> {
         match ready {
             Ready::Receive(key) => self.receive(key),
             Ready::Sent(key, outcome) => {
@@ -267,7 +267,7 @@ impl Sockets {
         }
     }
 
-    pub fn completion(&mut self, outcome: Outcome) -> Completion<'_, OwnedFd> {
+    pub(super) fn completion(&mut self, outcome: Outcome) -> Completion<'_, OwnedFd> {
         match outcome {
             Outcome::Received(key, count) => Completion::Received { key, bytes: &mut self.buffer[..count] },
             Outcome::Finished(key, end) => Completion::Finished { key, end },

@@ -63,7 +63,12 @@ impl Gate {
 
 impl Plan {
     /// `descriptors` is how many each shard may have.
-    pub fn new(config: &Config, pages: Vec<Route>, sockets: Vec<Handed>, descriptors: u64) -> Result<Plan, StartError> {
+    pub(super) fn new(
+        config: &Config,
+        pages: Vec<Route>,
+        sockets: Vec<Handed>,
+        descriptors: u64,
+    ) -> Result<Plan, StartError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = shards(config, descriptors, cores);
         let entrances = entrances(config)?;
@@ -87,11 +92,11 @@ impl Plan {
     }
 
     /// Nobody will accept.
-    pub fn give_up(&self) {
+    pub(super) fn give_up(&self) {
         self.gates.iter().for_each(Gate::give_up);
     }
 
-    pub fn listening(&self) -> Vec<Listening> {
+    pub(super) fn listening(&self) -> Vec<Listening> {
         let gates = self.gates.iter();
         gates
             .map(|gate| Listening {

@@ -39,7 +39,7 @@ pub(super) struct Announcer {
 
 impl Announcer {
     /// Says that the gateway is ready, and begins with the signs of life. `None` if nobody listens.
-    pub fn start(pulse: Pulse) -> Option<Announcer> {
+    pub(super) fn start(pulse: Pulse) -> Option<Announcer> {
         std::env::var_os("NOTIFY_SOCKET")?;
         let watchdog = sd_notify::watchdog_enabled();
         let interval = watchdog.map_or(STATUS_INTERVAL, |limit| (limit / BEATS_PER_WATCHDOG).min(STATUS_INTERVAL));
@@ -60,7 +60,7 @@ impl Announcer {
     }
 
     /// From now on the gateway is expected to end.
-    pub fn stopping(&self) {
+    pub(super) fn stopping(&self) {
         if let Some(stop) = &self.stop {
             // Full when it was said already.
             let _ = stop.try_send(());
@@ -123,12 +123,12 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    pub fn new(mesh: Mesh, counters: Arc<[Counters]>, driver: Kind, drain_longest: Duration) -> Pulse {
+    pub(super) fn new(mesh: Mesh, counters: Arc<[Counters]>, driver: Kind, drain_longest: Duration) -> Pulse {
         Pulse { mesh, counters, turns: Vec::new(), driver, drain_longest }
     }
 
     /// The shards that have not turned since the last beat, which woke them. Wakes them again.
-    pub fn beat(&mut self) -> Vec<usize> {
+    pub(super) fn beat(&mut self) -> Vec<usize> {
         let turns: Vec<u64> = self.counters.iter().map(|counters| counters.turns.value()).collect();
         let stuck = (0..self.turns.len()).filter(|shard| turns[*shard] == self.turns[*shard]).collect();
         self.turns = turns;

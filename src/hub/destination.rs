@@ -15,7 +15,7 @@ use crate::base::{Address, RequestId};
 use crate::proto::subject::{Subject, tokens};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
+pub(crate) enum Destination {
     Conn(Address),
     Service,
     /// To the owner of the subject, from the gateway alone.
@@ -31,7 +31,7 @@ pub enum Destination {
 
 /// What a worker tells the gateway to do with a connection: the last token of the subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
+pub(crate) enum Command {
     /// Subscribe it to the channel that the payload names.
     Subscribe,
     Unsubscribe,
@@ -42,10 +42,10 @@ pub enum Command {
 
 /// The word after the connection or user is no command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoCommand;
+pub(crate) struct NoCommand;
 
 impl Destination {
-    pub fn of(subject: &Subject) -> Destination {
+    pub(crate) fn of(subject: &Subject) -> Destination {
         if !subject.is_reserved() {
             return Destination::Owner(subject.clone());
         }
@@ -71,7 +71,7 @@ impl Destination {
 
 impl Command {
     /// The command in a subject; `None` for a plain message.
-    pub fn of(subject: &Subject) -> Result<Option<Command>, NoCommand> {
+    pub(crate) fn of(subject: &Subject) -> Result<Option<Command>, NoCommand> {
         let is_addressed = ["tg.conn.", "tg.user."].iter().any(|prefix| subject.as_str().starts_with(prefix));
         if !is_addressed {
             return Ok(None);

@@ -52,14 +52,14 @@ struct Entry {
 
 /// The same on every shard, but for mail that is on its way.
 #[derive(Default)]
-pub struct Directory {
+pub(crate) struct Directory {
     entries: Trie<Entry>,
     members: AHashSet<Member>,
     draws: u64,
 }
 
 impl Directory {
-    pub fn enlist(&mut self, membership: Membership) {
+    pub(crate) fn enlist(&mut self, membership: Membership) {
         let Membership { pattern, queue, member } = membership;
         if self.members.insert(member) {
             let is_literal = pattern.is_literal();
@@ -68,28 +68,28 @@ impl Directory {
         }
     }
 
-    pub fn resign(&mut self, membership: &Membership) {
+    pub(crate) fn resign(&mut self, membership: &Membership) {
         if self.members.remove(&membership.member) {
             self.entries.remove(&membership.pattern, |entry| entry.member == membership.member);
         }
     }
 
-    pub fn contains(&self, member: &Member) -> bool {
+    pub(crate) fn contains(&self, member: &Member) -> bool {
         self.members.contains(member)
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.members.len()
     }
 
     /// A number for [`Directory::collect`] where no better one suggests itself: every member gets its share.
-    pub fn draw(&mut self) -> u64 {
+    pub(crate) fn draw(&mut self) -> u64 {
         self.draws = self.draws.wrapping_add(1);
         mix(self.draws)
     }
 
     /// The workers that get a message on `subject`.
-    pub fn workers(&mut self, subject: &Subject, except: Option<Address>) -> Recipients {
+    pub(crate) fn workers(&mut self, subject: &Subject, except: Option<Address>) -> Recipients {
         let mut recipients = Recipients::default();
         if !self.members.is_empty() {
             let draw = self.draw();
@@ -101,7 +101,7 @@ impl Directory {
     /// Adds who gets a message on `subject`: plain subscriptions' places, and of each queue group the member that
     /// `draw` chooses (rendezvous hashing: only the share of a member that left or came moves), or the one that is
     /// `preferred` while it stays. The connection `except` is nobody: it does not want what it has published itself.
-    pub fn collect(
+    pub(crate) fn collect(
         &self,
         subject: &str,
         draw: u64,
@@ -135,7 +135,7 @@ impl Directory {
     }
 
     /// Shows `found` each member that listens to exactly this subject, in a queue group or without; in no particular order.
-    pub fn for_each_worker(&self, subject: &str, mut found: impl FnMut(&Member)) {
+    pub(crate) fn for_each_worker(&self, subject: &str, mut found: impl FnMut(&Member)) {
         self.entries.for_each_match(subject, |entry| {
             if entry.is_literal {
                 found(&entry.member);
@@ -144,7 +144,7 @@ impl Directory {
     }
 
     /// Another member of a queue group, for a message whose first one has left.
-    pub fn replace(&mut self, subject: &str, queue: &str, except: Option<Address>) -> Option<Seat> {
+    pub(crate) fn replace(&mut self, subject: &str, queue: &str, except: Option<Address>) -> Option<Seat> {
         let mut recipients = Recipients::default();
         let draw = self.draw();
         self.collect(subject, draw, &[], except, &mut recipients);

@@ -5,7 +5,7 @@ use crate::proto::event::{ACK_HEADER, Message};
 use crate::proto::subject::Subject;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expects {
+pub(crate) enum Expects {
     Nothing,
     /// One client's answer, on the reply subject.
     Answer,
@@ -19,7 +19,7 @@ impl Expects {
     /// Only messages to connections and users are answered or acknowledged by clients; elsewhere the header means nothing. A reply subject
     /// on which the gateway alone speaks asks nothing: a client must not be able to publish there, and that no client is there is no
     /// result of a request.
-    pub fn of(message: &Message) -> Expects {
+    pub(crate) fn of(message: &Message) -> Expects {
         // Asked of every message, and most have neither.
         if message.headers.is_none() && message.reply.is_none() {
             return Expects::Nothing;
@@ -47,7 +47,7 @@ impl Expects {
 
 /// The reply subject on which the gateway says what became of a message, if workers may publish there: a message must not have the
 /// gateway say what it alone may say.
-pub fn requester(message: &Message) -> Option<&Subject> {
+pub(crate) fn requester(message: &Message) -> Option<&Subject> {
     let reply = message.reply.as_ref().filter(|reply| Subject::check(reply.as_str()).is_ok());
     reply.filter(|reply| !matches!(Destination::of(reply), Destination::Event | Destination::Request(_)))
 }

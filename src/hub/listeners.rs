@@ -13,11 +13,11 @@ use crate::proto::channel::{RuleNumber, Rules};
 use crate::proto::subject::{Pattern, Subject};
 
 /// Names a subscription of this shard; stale ones find nothing.
-pub type SubKey = Key;
+pub(crate) type SubKey = Key;
 
 /// Who gets a message, and what the connection called the subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listener {
+pub(crate) struct Listener {
     pub key: Key,
     pub tag: u32,
 }
@@ -82,7 +82,7 @@ impl Entry {
 
 /// What must be said elsewhere before a client's subscription is in force.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Registration {
+pub(crate) enum Registration {
     /// In force.
     Done,
     /// Tell the channel's owner; `key` waits for [`Listeners::joined`].
@@ -93,14 +93,14 @@ pub enum Registration {
 
 /// What must be said elsewhere after a subscription has ended.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Withdrawal {
+pub(crate) enum Withdrawal {
     Nothing,
     Leave(Subject),
     Resign(Membership),
 }
 
 /// All subscriptions of one shard.
-pub struct Listeners {
+pub(crate) struct Listeners {
     own: Place,
     rules: Arc<Rules>,
     subs: Slots<Sub>,
@@ -116,7 +116,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    pub fn new(own: Place, rules: Arc<Rules>) -> Listeners {
+    pub(crate) fn new(own: Place, rules: Arc<Rules>) -> Listeners {
         Listeners {
             own,
             rules,
@@ -130,17 +130,17 @@ impl Listeners {
         }
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.subs.len()
     }
 
     #[cfg(test)]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.subs.is_empty() && self.topics.is_empty() && self.patterns.is_empty()
     }
 
     /// Subscribes the worker `key`; `tag` comes back with each message. It is in force when every shard knows of it.
-    pub fn subscribe_worker(
+    pub(crate) fn subscribe_worker(
         &mut self,
         key: Key,
         tag: u32,
@@ -157,7 +157,7 @@ impl Listeners {
     }
 
     /// Subscribes the client `key` likewise. Whether it is in force already, the registration says.
-    pub fn subscribe(&mut self, key: Key, tag: u32, subject: &Subject) -> (SubKey, Registration) {
+    pub(crate) fn subscribe(&mut self, key: Key, tag: u32, subject: &Subject) -> (SubKey, Registration) {
         let (listener, subject) = (Listener { key, tag }, subject.clone());
         let (topic, is_first) = self.topic(&subject);
         let entries = &mut self.topics[topic].entries;
@@ -181,14 +181,14 @@ impl Listeners {
     }
 
     /// The owner knows of this shard: hands over who waited for that. The answer to an earlier join releases those of then.
-    pub fn joined(&mut self, subject: &Subject, serial: u64) -> Vec<Key> {
+    pub(crate) fn joined(&mut self, subject: &Subject, serial: u64) -> Vec<Key> {
         if let Some(topic) = self.by_subject.get(subject) {
             self.topics[*topic].joining.take_if(|current| *current == serial);
         }
         self.joins.remove(&serial).unwrap_or_default()
     }
 
-    pub fn unsubscribe(&mut self, sub: SubKey) -> Withdrawal {
+    pub(crate) fn unsubscribe(&mut self, sub: SubKey) -> Withdrawal {
         match self.subs.remove(sub) {
             None => Withdrawal::Nothing,
             Some(Sub { topic, index }) if topic != WILD => self.leave_topic(index_of(topic), index as usize),
@@ -225,7 +225,7 @@ impl Listeners {
     }
 
     /// The listener behind a directory's member, if it is still there.
-    pub fn listener(&self, sub: SubKey) -> Option<Listener> {
+    pub(crate) fn listener(&self, sub: SubKey) -> Option<Listener> {
         Some(match self.stand(sub)? {
             Stand::Topic(topic, index) => topic.entries[index].listener,
             Stand::Wild(wild) => wild.listener,
@@ -233,14 +233,14 @@ impl Listeners {
     }
 
     /// Has [`Listeners::for_each`] pass a subscription to a literal subject over, or not any more.
-    pub fn silence(&mut self, sub: SubKey, is_silent: bool) {
+    pub(crate) fn silence(&mut self, sub: SubKey, is_silent: bool) {
         let Some(Sub { topic, index }) = self.subs.get(sub).copied().filter(|sub| sub.topic != WILD) else { return };
         let entry = &mut self.topics[index_of(topic)].entries[index as usize];
         entry.sub = entry.slot() | if is_silent { SILENT } else { 0 };
     }
 
     /// What a subscription listens to, if it is a literal subject.
-    pub fn subject(&self, sub: SubKey) -> Option<&Subject> {
+    pub(crate) fn subject(&self, sub: SubKey) -> Option<&Subject> {
         match self.stand(sub)? {
             Stand::Topic(topic, _) => Some(&topic.subject),
             Stand::Wild(_) => None,
@@ -248,7 +248,7 @@ impl Listeners {
     }
 
     /// The rule of what it listens to, likewise.
-    pub fn rule(&self, sub: SubKey) -> Option<RuleNumber> {
+    pub(crate) fn rule(&self, sub: SubKey) -> Option<RuleNumber> {
         match self.stand(sub)? {
             Stand::Topic(topic, _) => Some(topic.rule),
             Stand::Wild(_) => None,
@@ -265,7 +265,7 @@ impl Listeners {
 
     /// Every client of this shard that listens to `subject`, with the rule of the channel. What comes before the owner's
     /// confirmation was meant for listeners who have left meanwhile; a message after it may be missing.
-    pub fn for_each(&self, subject: &Subject, mut visit: impl FnMut(Listener, RuleNumber)) {
+    pub(crate) fn for_each(&self, subject: &Subject, mut visit: impl FnMut(Listener, RuleNumber)) {
         let topic = self.by_subject.get(subject).map(|topic| &self.topics[*topic]);
         if let Some(topic) = topic.filter(|topic| topic.joining.is_none()) {
             topic.entries.iter().filter(|entry| !entry.is_silent()).for_each(|entry| visit(entry.listener, topic.rule));
@@ -273,12 +273,12 @@ impl Listeners {
     }
 
     /// Whether a client of this shard listens to `subject`, if only from the owner's confirmation on.
-    pub fn has_clients(&self, subject: &Subject) -> bool {
+    pub(crate) fn has_clients(&self, subject: &Subject) -> bool {
         self.by_subject.contains_key(subject)
     }
 
     /// Every worker of this shard with a plain subscription that matches `subject`. No channel's rule applies to workers.
-    pub fn for_each_worker(&self, subject: &Subject, mut visit: impl FnMut(Listener)) {
+    pub(crate) fn for_each_worker(&self, subject: &Subject, mut visit: impl FnMut(Listener)) {
         self.patterns.for_each_match(subject.as_str(), |sub| {
             if let Some(listener) = self.listener(*sub) {
                 visit(listener);

@@ -21,30 +21,30 @@ mod directory;
 mod engine;
 mod expects;
 mod listeners;
-pub mod patterns;
+pub(crate) mod patterns;
 mod places;
 mod presences;
-pub mod questions;
-pub mod requests;
-pub mod unacked;
+pub(crate) mod questions;
+pub(crate) mod requests;
+pub(crate) mod unacked;
 
-pub use destination::{Command, Destination};
-pub use directory::{Directory, Member, Membership, Seat};
-pub use engine::{Engine, Repetition};
-pub use expects::{Expects, requester};
-pub use listeners::{Listener, Listeners, Registration, SubKey, Withdrawal};
-pub use places::PlaceSet;
-pub use presences::Presences;
-pub use questions::{OwedAnswers, PendingQuestions};
-pub use requests::KeptRequests;
-pub use unacked::UnackedMessages;
+pub(crate) use destination::{Command, Destination};
+pub(crate) use directory::{Directory, Member, Membership, Seat};
+pub(crate) use engine::{Engine, Repetition};
+pub(crate) use expects::{Expects, requester};
+pub(crate) use listeners::{Listener, Listeners, Registration, SubKey, Withdrawal};
+pub(crate) use places::PlaceSet;
+pub(crate) use presences::Presences;
+pub(crate) use questions::{OwedAnswers, PendingQuestions};
+pub(crate) use requests::KeptRequests;
+pub(crate) use unacked::UnackedMessages;
 
 use crate::base::{Place, RequestId};
 use crate::proto::presence::Change;
 
 /// Which workers get a message.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Recipients {
+pub(crate) struct Recipients {
     /// Threads with plain subscriptions of workers (shards), or that listen themselves (in-process workers).
     pub places: PlaceSet,
     /// One member of each queue group.
@@ -54,12 +54,12 @@ pub struct Recipients {
 }
 
 impl Recipients {
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty() && self.seats.is_empty()
     }
 
     /// Whether there is one place or one member, and nobody besides.
-    pub fn is_one(&self) -> bool {
+    pub(crate) fn is_one(&self) -> bool {
         self.places.iter().take(2).count() + self.seats.len() == 1
     }
 }
@@ -67,7 +67,7 @@ impl Recipients {
 /// The shard that owns `subject`: the same on every shard and in every process of this version. A channel that is named after a request
 /// belongs to the shard that keeps the request. Joins and leaves are announced by the channel's owner, so that they keep their order
 /// with its answers.
-pub fn owner_of(subject: &str, shards: u16) -> Place {
+pub(crate) fn owner_of(subject: &str, shards: u16) -> Place {
     let subject = Change::of(subject).map_or(subject, |(_, channel)| channel);
     if let Some(id) = RequestId::in_subject(subject).filter(|id| id.place.0 < shards) {
         return id.place;

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use crate::proto::subject::{self, Pattern};
 
 /// Patterns with their values. A pattern may have many values, and equal ones.
-pub struct Trie<T> {
+pub(crate) struct Trie<T> {
     nodes: Slab<Node<T>>,
     root: usize,
     len: usize,
@@ -41,7 +41,7 @@ enum Place {
 }
 
 impl<T> Trie<T> {
-    pub fn new() -> Trie<T> {
+    pub(crate) fn new() -> Trie<T> {
         let mut nodes = Slab::new();
         let root = nodes.insert(Node::default());
         Trie { nodes, root, len: 0 }
@@ -49,15 +49,15 @@ impl<T> Trie<T> {
 
     /// How many values there are.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    pub fn insert(&mut self, pattern: &Pattern, value: T) {
+    pub(crate) fn insert(&mut self, pattern: &Pattern, value: T) {
         let (tokens, place) = split(pattern);
         let mut node = self.root;
         for token in tokens.into_iter().flat_map(subject::tokens) {
@@ -68,7 +68,7 @@ impl<T> Trie<T> {
     }
 
     /// Takes out one value of exactly this pattern for which `is_it` holds. Looks through all values of the pattern.
-    pub fn remove(&mut self, pattern: &Pattern, is_it: impl FnMut(&T) -> bool) -> Option<T> {
+    pub(crate) fn remove(&mut self, pattern: &Pattern, is_it: impl FnMut(&T) -> bool) -> Option<T> {
         let (tokens, place) = split(pattern);
         let mut path: SmallVec<[(usize, &str); 16]> = SmallVec::new();
         let mut node = self.root;
@@ -91,7 +91,7 @@ impl<T> Trie<T> {
     }
 
     /// Shows `found` each value whose pattern matches `subject`, which must be a valid one; in no particular order.
-    pub fn for_each_match<'a>(&'a self, subject: &str, mut found: impl FnMut(&'a T)) {
+    pub(crate) fn for_each_match<'a>(&'a self, subject: &str, mut found: impl FnMut(&'a T)) {
         if self.is_empty() {
             return;
         }

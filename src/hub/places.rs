@@ -6,39 +6,39 @@ const WORDS: usize = 8;
 
 /// Which threads have listeners: a bit for each place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PlaceSet([u64; WORDS]);
+pub(crate) struct PlaceSet([u64; WORDS]);
 
 impl PlaceSet {
     /// Places above this cannot be in a set.
-    pub const PLACES_MAX: usize = WORDS * 64;
+    pub(crate) const PLACES_MAX: usize = WORDS * 64;
 
-    pub fn insert(&mut self, place: Place) {
+    pub(crate) fn insert(&mut self, place: Place) {
         self.0[place.index() / 64] |= 1 << (place.index() % 64);
     }
 
-    pub fn remove(&mut self, place: Place) {
+    pub(crate) fn remove(&mut self, place: Place) {
         self.0[place.index() / 64] &= !(1 << (place.index() % 64));
     }
 
-    pub fn contains(&self, place: Place) -> bool {
+    pub(crate) fn contains(&self, place: Place) -> bool {
         self.0[place.index() / 64] & (1 << (place.index() % 64)) != 0
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0 == [0; WORDS]
     }
 
-    pub fn is_one(&self) -> bool {
+    pub(crate) fn is_one(&self) -> bool {
         self.iter().take(2).count() == 1
     }
 
-    pub fn union(&mut self, other: &PlaceSet) {
+    pub(crate) fn union(&mut self, other: &PlaceSet) {
         for (word, other) in self.0.iter_mut().zip(other.0) {
             *word |= other;
         }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = Place> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Place> + '_ {
         self.0.iter().enumerate().flat_map(|(index, word)| {
             let mut left = *word;
             std::iter::from_fn(move || {

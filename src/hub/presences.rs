@@ -28,7 +28,7 @@ use crate::proto::user::User;
 
 /// Of a shard.
 #[derive(Default)]
-pub struct Presences {
+pub(crate) struct Presences {
     channels: AHashMap<Subject, ChannelPresence>,
     /// One for each visitor that is not simply there: the shard's one timer.
     due: BTreeMap<Due, (Subject, Name)>,
@@ -83,7 +83,7 @@ enum Stage {
 impl Presences {
     /// A connection listens to a channel now: once, until it departs. `grace` is the channel's. True if it brings somebody
     /// back who was away.
-    pub fn arrive(&mut self, channel: Subject, present: Present, grace: Duration, now: Tick) -> bool {
+    pub(crate) fn arrive(&mut self, channel: Subject, present: Present, grace: Duration, now: Tick) -> bool {
         let presence = self.channels.entry(channel.clone()).or_insert_with(|| ChannelPresence::new(grace));
         self.count += 1;
         let present = Arc::new(present);
@@ -119,7 +119,7 @@ impl Presences {
     }
 
     /// And not any more.
-    pub fn depart(&mut self, channel: &Subject, conn: Address, now: Tick) {
+    pub(crate) fn depart(&mut self, channel: &Subject, conn: Address, now: Tick) {
         let Some(presence) = self.channels.get_mut(channel) else { return };
         self.count -= 1;
         let Some(present) = presence.listed.remove(&conn) else {
@@ -143,7 +143,7 @@ impl Presences {
     }
 
     /// What is to be announced next, if its time has come.
-    pub fn announcement(&mut self, now: Tick) -> Option<Announcement> {
+    pub(crate) fn announcement(&mut self, now: Tick) -> Option<Announcement> {
         let entry = self.due.first_entry().filter(|entry| entry.key().at <= now)?;
         let (channel, name) = entry.remove();
         let presence = self.channels.get_mut(&channel)?;
@@ -174,7 +174,7 @@ impl Presences {
     }
 
     /// When [`Presences::announcement`] has one.
-    pub fn due_at(&self) -> Tick {
+    pub(crate) fn due_at(&self) -> Tick {
         self.due.first_key_value().map_or(Tick::NEVER, |(due, _)| due.at)
     }
 
@@ -199,7 +199,7 @@ impl Presences {
         }
     }
 
-    pub fn roster(&self, channel: &Subject) -> Roster {
+    pub(crate) fn roster(&self, channel: &Subject) -> Roster {
         let Some(presence) = self.channels.get(channel) else { return Roster::default() };
         let away = presence.visitors.values().filter(|visitor| visitor.connections == 0);
         Roster {
@@ -210,12 +210,12 @@ impl Presences {
     }
 
     /// Clients that are there, each counted for each of its channels.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.count
     }
 
     /// Visitors of whom something is to be announced.
-    pub fn unannounced(&self) -> usize {
+    pub(crate) fn unannounced(&self) -> usize {
         self.due.len()
     }
 }

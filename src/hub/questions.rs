@@ -26,7 +26,7 @@ use crate::proto::subject::Subject;
 
 /// Who waits for an outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Requester {
+pub(crate) struct Requester {
     pub reply: Subject,
     /// Where to say that nobody is there, if it wants to hear that.
     pub wants_no_responders: Option<Address>,
@@ -34,7 +34,7 @@ pub struct Requester {
 
 /// How a question ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     Answered,
     /// Nobody is connected who can answer.
     NobodyThere,
@@ -46,7 +46,7 @@ pub enum End {
 
 /// A question that has ended, and the connections that may still want to answer it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Over {
+pub(crate) struct Over {
     pub end: End,
     pub requester: Requester,
     pub others: SmallVec<[Address; 2]>,
@@ -54,7 +54,7 @@ pub struct Over {
 
 /// What a report changes.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Reported {
+pub(crate) enum Reported {
     Waiting,
     Over(Over),
     /// The question had ended before: those who have been asked meanwhile must hear that.
@@ -72,7 +72,7 @@ struct Pending {
 }
 
 /// The questions of a home.
-pub struct PendingQuestions {
+pub(crate) struct PendingQuestions {
     pending: AHashMap<u64, Pending>,
     deadlines: BTreeSet<(Tick, u64)>,
     own: Place,
@@ -81,21 +81,21 @@ pub struct PendingQuestions {
 }
 
 impl PendingQuestions {
-    pub fn new(own: Place, seed: u32) -> PendingQuestions {
+    pub(crate) fn new(own: Place, seed: u32) -> PendingQuestions {
         let seed = mix(seed.into());
         PendingQuestions { pending: AHashMap::new(), deadlines: BTreeSet::new(), own, seed, serial: 0 }
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.pending.len()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 
     /// The id of a question that `places` will report about; `None` if too many are open.
-    pub fn begin(&mut self, requester: Requester, places: PlaceSet, until: Tick) -> Option<u64> {
+    pub(crate) fn begin(&mut self, requester: Requester, places: PlaceSet, until: Tick) -> Option<u64> {
         if self.pending.len() >= limits::QUESTIONS_PER_SHARD_MAX {
             return None;
         }
@@ -109,7 +109,7 @@ impl PendingQuestions {
     }
 
     /// `from` has asked these of its connections.
-    pub fn reported(&mut self, id: u64, from: Place, keys: &[Key]) -> Reported {
+    pub(crate) fn reported(&mut self, id: u64, from: Place, keys: &[Key]) -> Reported {
         let Some(pending) = self.pending.get_mut(&id) else { return Reported::TooLate };
         pending.unreported.remove(from);
         pending.was_asked |= !keys.is_empty();
@@ -118,7 +118,7 @@ impl PendingQuestions {
     }
 
     /// The first answer ends it; `None` for every other.
-    pub fn answered(&mut self, id: u64, from: Address) -> Option<Over> {
+    pub(crate) fn answered(&mut self, id: u64, from: Address) -> Option<Over> {
         let pending = self.pending.get_mut(&id)?;
         let index = pending.asked.iter().position(|address| *address == from)?;
         pending.asked.swap_remove(index);
@@ -126,19 +126,19 @@ impl PendingQuestions {
     }
 
     /// Somebody who was asked has left.
-    pub fn left(&mut self, id: u64, from: Address) -> Option<Over> {
+    pub(crate) fn left(&mut self, id: u64, from: Address) -> Option<Over> {
         self.pending.get_mut(&id)?.asked.retain(|address| *address != from);
         self.end_if_alone(id)
     }
 
     /// One whose time is over.
-    pub fn late(&mut self, now: Tick) -> Option<(u64, Over)> {
+    pub(crate) fn late(&mut self, now: Tick) -> Option<(u64, Over)> {
         let (until, id) = *self.deadlines.first()?;
         if until <= now { Some((id, self.end(id, End::Late)?)) } else { None }
     }
 
     /// When [`PendingQuestions::late`] has one.
-    pub fn deadline(&self) -> Tick {
+    pub(crate) fn deadline(&self) -> Tick {
         self.deadlines.first().map_or(Tick::NEVER, |(until, _)| *until)
     }
 
@@ -160,7 +160,7 @@ impl PendingQuestions {
 
 /// What this shard's connections have been asked and have not answered.
 #[derive(Default)]
-pub struct OwedAnswers {
+pub(crate) struct OwedAnswers {
     open: AHashMap<Key, SmallVec<[Open; 1]>>,
     /// Answers to nothing, since the connection was asked last.
     strays: AHashMap<Key, u32>,
@@ -168,23 +168,23 @@ pub struct OwedAnswers {
 
 /// A question to one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Open {
+pub(crate) struct Open {
     pub id: u64,
     pub home: Place,
 }
 
 impl OwedAnswers {
     /// Connections that owe an answer.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.open.len()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.open.is_empty() && self.strays.is_empty()
     }
 
     /// `key` is asked, unless it owes too many answers. Whoever loses the race for one is not to blame.
-    pub fn begin(&mut self, key: Key, question: Open) -> bool {
+    pub(crate) fn begin(&mut self, key: Key, question: Open) -> bool {
         let open = self.open.entry(key).or_default();
         if open.len() >= limits::QUESTIONS_PER_CONNECTION_MAX {
             return false;
@@ -198,7 +198,7 @@ impl OwedAnswers {
     }
 
     /// Where the answer of `key` goes; `None` if it was not asked that, or has answered.
-    pub fn answer(&mut self, key: Key, id: u64) -> Option<Place> {
+    pub(crate) fn answer(&mut self, key: Key, id: u64) -> Option<Place> {
         let open = self.open.get_mut(&key)?;
         let index = open.iter().position(|question| question.id == id)?;
         let home = open.swap_remove(index).home;
@@ -209,14 +209,14 @@ impl OwedAnswers {
     }
 
     /// `key` has answered nothing. False if it goes on like that.
-    pub fn forgive(&mut self, key: Key) -> bool {
+    pub(crate) fn forgive(&mut self, key: Key) -> bool {
         let strays = self.strays.entry(key).or_default();
         *strays += 1;
         *strays <= limits::STRAY_ANSWERS_MAX
     }
 
     /// What `key` will not answer any more.
-    pub fn leave(&mut self, key: Key) -> SmallVec<[Open; 1]> {
+    pub(crate) fn leave(&mut self, key: Key) -> SmallVec<[Open; 1]> {
         self.strays.remove(&key);
         self.open.remove(&key).unwrap_or_default()
     }

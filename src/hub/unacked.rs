@@ -28,7 +28,7 @@ use crate::proto::subject::Subject;
 
 /// What the header `Tg-Ack` asks for: `<seconds>`, or `<seconds>, <times>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Demand {
+pub(crate) struct Demand {
     /// How long an acknowledgement is waited for.
     pub time: Duration,
     /// How often the message is sent at most.
@@ -36,7 +36,7 @@ pub struct Demand {
 }
 
 impl Demand {
-    pub fn of(message: &Message) -> Option<Demand> {
+    pub(crate) fn of(message: &Message) -> Option<Demand> {
         Demand::parse(message.header(ACK_HEADER)?)
     }
 
@@ -63,7 +63,7 @@ fn count(text: &str) -> Option<u64> {
 
 /// How it ends without an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// The time is over, or it has been sent as often as it may be.
     Expired,
     /// It was for one connection, which has ended.
@@ -74,11 +74,11 @@ pub enum End {
 
 /// An acknowledgement of what is over, or of somebody else's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stray;
+pub(crate) struct Stray;
 
 /// Why one is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// As much as may waits already, for this client or in this shard.
     Full,
     /// The gateway goes away.
@@ -87,7 +87,7 @@ pub enum Refused {
 
 /// What the time has come for.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Due {
+pub(crate) enum Due {
     /// To be sent again; [`UnackedMessages::reached`] says that a client was there.
     Again { id: u64, addressee: Subject, text: Arc<[u8]> },
     /// It is over, which the requester is to hear.
@@ -96,7 +96,7 @@ pub enum Due {
 
 /// What waits for a user that has come.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Waiting {
+pub(crate) struct Waiting {
     pub texts: Vec<Arc<[u8]>>,
     /// How many of them have been sent before.
     pub again: u64,
@@ -129,14 +129,14 @@ struct Queue {
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// For one client; a single message may be longer.
     pub client_bytes_max: usize,
     pub bytes_max: usize,
 }
 
 /// The messages of a home.
-pub struct UnackedMessages {
+pub(crate) struct UnackedMessages {
     pending: AHashMap<u64, Pending>,
     by_addressee: AHashMap<Subject, Queue>,
     due: BTreeSet<(Tick, u64)>,
@@ -149,7 +149,7 @@ pub struct UnackedMessages {
 }
 
 impl UnackedMessages {
-    pub fn new(own: Place, bounds: Bounds, seed: u32) -> UnackedMessages {
+    pub(crate) fn new(own: Place, bounds: Bounds, seed: u32) -> UnackedMessages {
         UnackedMessages {
             pending: AHashMap::new(),
             by_addressee: AHashMap::new(),
@@ -163,21 +163,21 @@ impl UnackedMessages {
         }
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.pending.len()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 
     /// Where a message lives whose id this is.
-    pub fn home_of(id: u64) -> Place {
+    pub(crate) fn home_of(id: u64) -> Place {
         Place((id >> 56) as u16)
     }
 
     /// Keeps a message: its id, and what clients are told.
-    pub fn begin(
+    pub(crate) fn begin(
         &mut self,
         addressee: Subject,
         message: &Message,
@@ -234,7 +234,7 @@ impl UnackedMessages {
     }
 
     /// A sending has reached somebody who can acknowledge it; only the first to say so counts.
-    pub fn reached(&mut self, id: u64, now: Tick) {
+    pub(crate) fn reached(&mut self, id: u64, now: Tick) {
         let Some(pending) = self.pending.get_mut(&id) else { return };
         if !std::mem::replace(&mut pending.has_reached, true) {
             self.sent(id, now);
@@ -242,7 +242,7 @@ impl UnackedMessages {
     }
 
     /// Somebody has come who can acknowledge what waits for `addressee`: that is to be sent.
-    pub fn came(&mut self, addressee: &Subject, now: Tick) -> Waiting {
+    pub(crate) fn came(&mut self, addressee: &Subject, now: Tick) -> Waiting {
         let mut waiting = Waiting::default();
         let ids = self.by_addressee.get(addressee).map(|queue| queue.ids.clone()).unwrap_or_default();
         for id in ids {
@@ -272,7 +272,12 @@ impl UnackedMessages {
     }
 
     /// `conn`, of this user if it has one, has acknowledged it: who wants to hear that, if anybody does.
-    pub fn acknowledged(&mut self, id: u64, conn: Address, user: Option<&str>) -> Result<Option<Subject>, Stray> {
+    pub(crate) fn acknowledged(
+        &mut self,
+        id: u64,
+        conn: Address,
+        user: Option<&str>,
+    ) -> Result<Option<Subject>, Stray> {
         let addressee = self.pending.get(&id).ok_or(Stray)?.addressee.as_str();
         let is_its = match addressee.strip_prefix("tg.user.") {
             Some(name) => user == Some(name),
@@ -282,7 +287,7 @@ impl UnackedMessages {
     }
 
     /// The connection of `addressee` has ended: nobody will come any more.
-    pub fn leave(&mut self, addressee: &Subject) {
+    pub(crate) fn leave(&mut self, addressee: &Subject) {
         let ids = self.by_addressee.get(addressee).map(|queue| queue.ids.clone()).unwrap_or_default();
         for id in ids {
             if let Some(pending) = self.pending.get_mut(&id) {
@@ -294,12 +299,12 @@ impl UnackedMessages {
     }
 
     /// From now on nothing is taken or sent, and all that is there is due.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.is_closed = true;
     }
 
     /// One whose time has come.
-    pub fn due(&mut self, now: Tick) -> Option<Due> {
+    pub(crate) fn due(&mut self, now: Tick) -> Option<Due> {
         let (at, id) = *self.due.first()?;
         let pending = self.pending.get_mut(&id)?;
         if at > now && !self.is_closed {
@@ -317,7 +322,7 @@ impl UnackedMessages {
     }
 
     /// When [`UnackedMessages::due`] has one.
-    pub fn deadline(&self) -> Tick {
+    pub(crate) fn deadline(&self) -> Tick {
         match self.due.first() {
             Some(_) if self.is_closed => Tick::ZERO,
             first => first.map_or(Tick::NEVER, |(at, _)| *at),

@@ -37,7 +37,7 @@ struct Round {
 
 impl Barrier {
     /// Connections that wait for their PONG.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.waiting.len() + self.round.as_ref().map_or(0, |round| round.waiting.len())
     }
 }

@@ -104,17 +104,17 @@ pub fn longest(settings: &Settings) -> Duration {
 
 impl Drain {
     /// No client is let in any more.
-    pub fn has_closed_fronts(&self) -> bool {
+    pub(super) fn has_closed_fronts(&self) -> bool {
         matches!(self.stage, Stage::Clients(_) | Stage::Workers { .. })
     }
 
     /// No worker or operator either.
-    pub fn has_closed_all(&self) -> bool {
+    pub(super) fn has_closed_all(&self) -> bool {
         matches!(self.stage, Stage::Workers { .. })
     }
 
     /// When it goes on, if nothing completes before.
-    pub fn deadline(&self, now: Tick) -> Tick {
+    pub(super) fn deadline(&self, now: Tick) -> Tick {
         match &self.stage {
             Stage::No => Tick::NEVER,
             Stage::Notice { until } => *until,
@@ -125,7 +125,7 @@ impl Drain {
         }
     }
 
-    pub fn read(&mut self, desk: &mut Desk, mail: DrainMail) {
+    pub(super) fn read(&mut self, desk: &mut Desk, mail: DrainMail) {
         match mail {
             DrainMail::Begin => self.begin(desk),
             DrainMail::Farewell => self.farewell(desk),

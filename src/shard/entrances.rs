@@ -41,19 +41,19 @@ pub(super) struct Entrances {
 }
 
 impl Entrances {
-    pub fn new(all: Vec<Entrance>) -> Entrances {
+    pub(super) fn new(all: Vec<Entrance>) -> Entrances {
         let listening = vec![Listens::No; all.len()];
         Entrances { all, listening, resting: Vec::new() }
     }
 
     /// The shard listens at `id` from now on.
-    pub fn open(&mut self, id: ListenerId, listens: Listens) {
+    pub(super) fn open(&mut self, id: ListenerId, listens: Listens) {
         assert!((id.0 as usize) < self.all.len(), "a listener has an entrance");
         self.listening[id.0 as usize] = listens;
     }
 
     /// Connections that come later are refused by the kernel, or wait for the next process where that has the socket too.
-    pub fn close<D: Driver>(&mut self, driver: &mut D, is_meant: impl Fn(Door) -> bool) {
+    pub(super) fn close<D: Driver>(&mut self, driver: &mut D, is_meant: impl Fn(Door) -> bool) {
         for (index, listens) in self.listening.iter().enumerate() {
             let id = ListenerId(index as u16);
             if !is_meant(self.all[index].door) {
@@ -69,7 +69,7 @@ impl Entrances {
     }
 
     /// Listeners that have rested accept again.
-    pub fn resume<D: Driver>(&mut self, driver: &mut D, now: Tick) {
+    pub(super) fn resume<D: Driver>(&mut self, driver: &mut D, now: Tick) {
         self.resting.retain(|(listener, until)| {
             let is_over = *until <= now;
             if is_over {
@@ -80,12 +80,18 @@ impl Entrances {
     }
 
     /// When [`Entrances::resume`] has one.
-    pub fn deadline(&self) -> Tick {
+    pub(super) fn deadline(&self) -> Tick {
         self.resting.iter().fold(Tick::NEVER, |deadline, (_, until)| deadline.min(*until))
     }
 
     /// Makes a place for a socket, or says that there is none.
-    pub fn accepted(&self, desk: &mut Desk, drain: &Drain, listener: ListenerId, peer: SocketAddr) -> Option<Key> {
+    pub(super) fn accepted(
+        &self,
+        desk: &mut Desk,
+        drain: &Drain,
+        listener: ListenerId,
+        peer: SocketAddr,
+    ) -> Option<Key> {
         let entrance = self.all[listener.0 as usize].clone();
         desk.counters().accepted.add(1);
         // The kernel deals connections to the shards by chance: a bound for each shard would refuse some too early.
@@ -126,7 +132,7 @@ impl Entrances {
         Some(key)
     }
 
-    pub fn accept_failed(&mut self, desk: &mut Desk, listener: ListenerId, error: &io::Error) {
+    pub(super) fn accept_failed(&mut self, desk: &mut Desk, listener: ListenerId, error: &io::Error) {
         // Mostly for want of descriptors or memory: all listeners of all shards feel it, for as long as it lasts.
         if let Some(left_out) = desk.fold.say(&("accept", error.raw_os_error()), desk.now) {
             warn!("connections wait, because none can be accepted: {error}{left_out}");

@@ -54,7 +54,7 @@ pub(super) struct Patience {
 
 impl Handshakes {
     /// The first record of a client has come. One receive ends in one place in the queue, so a connection stands there at most once.
-    pub fn hello(&mut self, desk: &mut Desk, key: Key, hello: &[u8]) {
+    pub(super) fn hello(&mut self, desk: &mut Desk, key: Key, hello: &[u8]) {
         let claim = if tls::asks_to_resume(hello) { Claim::Ticket } else { Claim::Nothing };
         let Settings { handshakes_waiting_max: waiting_max, handshake_wait: wait, .. } = *desk.settings;
         if let Some(refused) = self.arrive(key, claim, desk.now, Patience { waiting_max, wait }) {
@@ -63,33 +63,33 @@ impl Handshakes {
     }
 
     /// Refuses those whose clients have given up by now, so that no work is spent on them.
-    pub fn refuse_overdue(&mut self, desk: &mut Desk) {
+    pub(super) fn refuse_overdue(&mut self, desk: &mut Desk) {
         while let Some(key) = self.overdue(desk.now) {
             desk.broken(key, CloseReason::HandshakeRefused);
         }
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.begun.len() + self.waiting()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Those for whom nothing has been done.
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.resuming.len() + self.fresh.len()
     }
 
     /// Somebody whose handshake has begun has said more.
-    pub fn go_on(&mut self, key: Key) {
+    pub(super) fn go_on(&mut self, key: Key) {
         self.begun.push_back(key);
     }
 
     /// Somebody has said something for the first time. Returns who is refused for it, if too many wait: itself, or with a
     /// ticket the last one without.
-    pub fn arrive(&mut self, key: Key, claim: Claim, now: Tick, patience: Patience) -> Option<Key> {
+    pub(super) fn arrive(&mut self, key: Key, claim: Claim, now: Tick, patience: Patience) -> Option<Key> {
         let is_full = self.waiting() >= patience.waiting_max;
         let waiting = Waiting { key, until: CoarseTick::ceil(now + patience.wait) };
         let refused = match claim {
@@ -107,7 +107,7 @@ impl Handshakes {
     }
 
     /// Whoever has waited for too long.
-    pub fn overdue(&mut self, now: Tick) -> Option<Key> {
+    pub(super) fn overdue(&mut self, now: Tick) -> Option<Key> {
         let is_overdue = |queue: &VecDeque<Waiting>| queue.front().is_some_and(|waiting| waiting.until.tick() <= now);
         let mut queues = [&mut self.resuming, &mut self.fresh].into_iter();
         let queue = queues.find(|queue| is_overdue(queue))?;
@@ -115,7 +115,7 @@ impl Handshakes {
     }
 
     /// Gives back what a storm has taken, when it is over.
-    pub fn shrink(&mut self) {
+    pub(super) fn shrink(&mut self) {
         self.begun.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * self.begun.len()));
         for queue in [&mut self.resuming, &mut self.fresh] {
             queue.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * queue.len()));
@@ -123,12 +123,12 @@ impl Handshakes {
     }
 
     /// How many entries the longest queue has room for.
-    pub fn capacity(&self) -> usize {
+    pub(super) fn capacity(&self) -> usize {
         self.begun.capacity().max(self.resuming.capacity()).max(self.fresh.capacity())
     }
 
     /// Whose turn it is.
-    pub fn next(&mut self) -> Option<Key> {
+    pub(super) fn next(&mut self) -> Option<Key> {
         if let Some(key) = self.begun.pop_front() {
             return Some(key);
         }

@@ -65,27 +65,27 @@ impl Line {
 }
 
 impl Lines {
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.by_publisher.len()
     }
 
     /// Whether a publisher, of this shard, has something that waits.
-    pub fn has(&self, publisher: Address, own: Place) -> bool {
+    pub(super) fn has(&self, publisher: Address, own: Place) -> bool {
         !self.by_publisher.is_empty() && publisher.place == own && self.by_publisher.contains_key(&publisher.key)
     }
 
     /// A message that may be a repetition: its number, by which the verdict names it.
-    pub fn wait(&mut self, publisher: Key, publish: Publish, workers: Recipients) -> u32 {
+    pub(super) fn wait(&mut self, publisher: Key, publish: Publish, workers: Recipients) -> u32 {
         self.by_publisher.entry(publisher).or_default().push(publish, workers, None)
     }
 
     /// A message behind such.
-    pub fn follow(&mut self, publisher: Key, publish: Publish, workers: Recipients) {
+    pub(super) fn follow(&mut self, publisher: Key, publish: Publish, workers: Recipients) {
         self.by_publisher.entry(publisher).or_default().push(publish, workers, Some(true));
     }
 
     /// The owner has said whether it takes a message.
-    pub fn decide(&mut self, publisher: Key, number: u32, is_taken: bool) {
+    pub(super) fn decide(&mut self, publisher: Key, number: u32, is_taken: bool) {
         let Some(line) = self.by_publisher.get_mut(&publisher) else { return };
         if let Some(waiting) = line.waiting.get_mut(number.wrapping_sub(line.first) as usize) {
             waiting.is_taken = Some(is_taken);
@@ -93,12 +93,12 @@ impl Lines {
         }
     }
 
-    pub fn is_long(&self, publisher: Key) -> bool {
+    pub(super) fn is_long(&self, publisher: Key) -> bool {
         self.by_publisher.get(&publisher).is_some_and(Line::is_long)
     }
 
     /// Whether [`Core::advance_lines`] has something to do.
-    pub fn has_work(&self) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         !self.decided.is_empty()
     }
 }

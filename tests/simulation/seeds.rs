@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-pub fn seeds(usual: Range<u64>) -> Range<u64> {
+pub(super) fn seeds(usual: Range<u64>) -> Range<u64> {
     let one = variable("TIDEGATE_SEED", |text| text.parse().ok()).map(|seed| seed..seed + 1);
     one.or_else(|| variable("TIDEGATE_SEEDS", range)).unwrap_or(usual)
 }

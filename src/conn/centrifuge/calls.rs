@@ -25,7 +25,7 @@ struct Call {
 
 impl Calls {
     /// The serial of a call that begins; `None` if too many wait.
-    pub fn begin(&mut self, id: u32, until: Tick) -> Option<u32> {
+    pub(super) fn begin(&mut self, id: u32, until: Tick) -> Option<u32> {
         if self.is_full() {
             return None;
         }
@@ -34,29 +34,29 @@ impl Calls {
         Some(self.serial)
     }
 
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= CALLS_PER_CONNECTION_MAX
     }
 
     /// The command whose call is over; `None` if it is over already, or never was.
-    pub fn end(&mut self, serial: u32) -> Option<u32> {
+    pub(super) fn end(&mut self, serial: u32) -> Option<u32> {
         let index = self.waiting.iter().position(|call| call.serial == serial)?;
         Some(self.waiting.remove(index).id)
     }
 
     /// A command whose call has taken too long.
-    pub fn take_late(&mut self, now: Tick) -> Option<u32> {
+    pub(super) fn take_late(&mut self, now: Tick) -> Option<u32> {
         let index = self.waiting.iter().position(|call| call.until <= now)?;
         self.late = self.late.saturating_add(1);
         Some(self.waiting.remove(index).id)
     }
 
     /// How many there were of those, since this was asked last.
-    pub fn take_late_count(&mut self) -> u64 {
+    pub(super) fn take_late_count(&mut self) -> u64 {
         u64::from(std::mem::take(&mut self.late))
     }
 
-    pub fn deadline(&self) -> Tick {
+    pub(super) fn deadline(&self) -> Tick {
         self.waiting.iter().map(|call| call.until).min().unwrap_or(Tick::NEVER)
     }
 }

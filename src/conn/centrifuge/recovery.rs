@@ -50,7 +50,7 @@ pub(super) fn publication(event: &Event) -> Publication<'_> {
 
 impl Recovery {
     /// `is_kept`: the channel keeps history, so that the client can come back to it.
-    pub fn new(channel: &Subject, excerpt: &Excerpt, was_recovering: bool, is_kept: bool) -> Recovery {
+    pub(super) fn new(channel: &Subject, excerpt: &Excerpt, was_recovering: bool, is_kept: bool) -> Recovery {
         let gap = excerpt.gap.map(|gap| serde_json::json!({ "gap": gap.to_json(channel) }));
         Recovery {
             epoch: epoch(excerpt.latest),
@@ -66,24 +66,24 @@ impl Recovery {
     }
 
     /// Bytes of the publications.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.events.iter().map(|event| event.message.payload.len()).sum()
     }
 
-    pub fn is_recovered(&self) -> bool {
+    pub(super) fn is_recovered(&self) -> bool {
         self.is_recovered
     }
 
     /// The publications come on their own, and move the client on.
-    pub fn leave_to_pushes(&mut self) {
+    pub(super) fn leave_to_pushes(&mut self) {
         self.events.clear();
     }
 
-    pub fn publications(&self) -> Vec<Publication<'_>> {
+    pub(super) fn publications(&self) -> Vec<Publication<'_>> {
         self.events.iter().map(publication).collect()
     }
 
-    pub fn result<'a>(&'a self, publications: &'a [Publication<'a>]) -> Subscribed<'a> {
+    pub(super) fn result<'a>(&'a self, publications: &'a [Publication<'a>]) -> Subscribed<'a> {
         Subscribed {
             recoverable: self.is_kept,
             positioned: self.is_kept,

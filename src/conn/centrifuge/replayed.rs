@@ -129,7 +129,7 @@ impl Session {
     }
 
     /// One of those channels is none of its any more.
-    pub fn forget(&mut self, channel: &Subject, outbox: &mut Outbox) {
+    pub(super) fn forget(&mut self, channel: &Subject, outbox: &mut Outbox) {
         if let Some(connecting) = &mut self.connecting {
             connecting.results.retain(|(_, own, _)| own != channel);
         }
@@ -138,7 +138,7 @@ impl Session {
 
     /// Answers `connect` if nobody is to be waited for any more. The connection has been sent nothing since, but may have
     /// been told something: that comes after the answer.
-    pub fn settle(&mut self, outbox: &mut Outbox) {
+    pub(super) fn settle(&mut self, outbox: &mut Outbox) {
         if !self.subscriptions.are_asked()
             && let Some(connecting) = self.connecting.take()
         {
@@ -154,11 +154,11 @@ impl Session {
 
 impl Connecting {
     /// Of the publications that have come.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.results.iter().filter_map(|(_, _, recovery)| recovery.as_ref()).map(Recovery::len).sum()
     }
 
-    pub fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         let publications = self.results.iter().map(|(_, _, recovery)| recovery.as_ref().map(Recovery::publications));
         let publications: Vec<_> = publications.map(Option::unwrap_or_default).collect();
         let results = self.results.iter().zip(&publications).map(|((_, channel, recovery), publications)| {

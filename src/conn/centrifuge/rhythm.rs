@@ -21,21 +21,21 @@ pub(super) struct Rhythm {
 impl Rhythm {
     /// `part` of 256 is how much of half an interval the first ping is early: those who came together are not pinged
     /// together.
-    pub fn new(interval: Duration, part: u8, now: Tick) -> Rhythm {
+    pub(super) fn new(interval: Duration, part: u8, now: Tick) -> Rhythm {
         Rhythm { next: now + (interval - interval / 512 * u32::from(part)), awaited: None }
     }
 
     /// Any bytes count as an answer.
-    pub fn heard(&mut self) {
+    pub(super) fn heard(&mut self) {
         self.awaited = None;
     }
 
-    pub fn deadline(&self) -> Tick {
+    pub(super) fn deadline(&self) -> Tick {
         self.awaited.map_or(self.next, |awaited| awaited.min(self.next))
     }
 
     /// Whether a ping is due.
-    pub fn on_deadline(&mut self, interval: Duration, now: Tick) -> Result<bool, CloseReason> {
+    pub(super) fn on_deadline(&mut self, interval: Duration, now: Tick) -> Result<bool, CloseReason> {
         if self.awaited.is_some_and(|awaited| awaited <= now) {
             return Err(CloseReason::NoPong);
         }

@@ -49,7 +49,7 @@ pub(super) enum AskedBy {
 
 impl Subscriptions {
     /// The tag of a subscription that begins.
-    pub fn add(&mut self, channel: Subject, until: Option<Tick>) -> Result<u32, Code> {
+    pub(super) fn add(&mut self, channel: Subject, until: Option<Tick>) -> Result<u32, Code> {
         if self.contains(channel.as_str()) {
             return Err(Code::ALREADY_SUBSCRIBED);
         }
@@ -62,7 +62,7 @@ impl Subscriptions {
         Ok(self.tag)
     }
 
-    pub fn subscribed(&mut self, tag: u32, sub: Key) {
+    pub(super) fn subscribed(&mut self, tag: u32, sub: Key) {
         if let Some(subscription) = self.by_tag(tag) {
             subscription.subs.push(sub);
         }
@@ -73,58 +73,58 @@ impl Subscriptions {
     }
 
     /// The owner of the channel is being asked.
-    pub fn ask(&mut self, tag: u32, asked: Asked) {
+    pub(super) fn ask(&mut self, tag: u32, asked: Asked) {
         if let Some(subscription) = self.by_tag(tag) {
             subscription.asked = Some(asked);
         }
     }
 
     /// The owner has answered; `None` if that was the next piece of an answer.
-    pub fn answered(&mut self, tag: u32) -> Option<Asked> {
+    pub(super) fn answered(&mut self, tag: u32) -> Option<Asked> {
         self.by_tag(tag)?.asked.take()
     }
 
     /// Whether the owner of the channel has been asked and has not answered.
-    pub fn is_asked(&self, tag: u32) -> bool {
+    pub(super) fn is_asked(&self, tag: u32) -> bool {
         self.list.iter().any(|subscription| subscription.tag == tag && subscription.asked.is_some())
     }
 
     /// Whether any owner has.
-    pub fn are_asked(&self) -> bool {
+    pub(super) fn are_asked(&self) -> bool {
         self.list.iter().any(|subscription| subscription.asked.is_some())
     }
 
     /// Has one end as soon as the hub can be told.
-    pub fn give_up(&mut self, tag: u32, why: Unsubscribed) {
+    pub(super) fn give_up(&mut self, tag: u32, why: Unsubscribed) {
         if let Some(subscription) = self.by_tag(tag) {
             (subscription.until, subscription.why) = (Some(Tick::ZERO), why);
         }
     }
 
-    pub fn contains(&self, channel: &str) -> bool {
+    pub(super) fn contains(&self, channel: &str) -> bool {
         self.list.iter().any(|subscription| subscription.channel.as_str() == channel)
     }
 
     /// Ends one: the hub's names of it, and who still waits for an answer about it.
-    pub fn remove(&mut self, channel: &str) -> Option<(Vec<Key>, Option<Asked>)> {
+    pub(super) fn remove(&mut self, channel: &str) -> Option<(Vec<Key>, Option<Asked>)> {
         let index = self.list.iter().position(|subscription| subscription.channel.as_str() == channel)?;
         let Subscription { mut subs, asked, .. } = self.list.swap_remove(index);
         Some((subs.take(), asked))
     }
 
     /// Another token allows it until then. False if there is no such subscription.
-    pub fn refresh(&mut self, channel: &str, until: Option<Tick>) -> bool {
+    pub(super) fn refresh(&mut self, channel: &str, until: Option<Tick>) -> bool {
         let found = self.list.iter_mut().find(|subscription| subscription.channel.as_str() == channel);
         found.map(|subscription| subscription.until = until).is_some()
     }
 
     /// The first end of a token.
-    pub fn deadline(&self) -> Tick {
+    pub(super) fn deadline(&self) -> Tick {
         self.list.iter().filter_map(|subscription| subscription.until).min().unwrap_or(Tick::NEVER)
     }
 
     /// Ends one whose time has come.
-    pub fn take_expired(&mut self, now: Tick) -> Option<(Subject, Vec<Key>, Unsubscribed)> {
+    pub(super) fn take_expired(&mut self, now: Tick) -> Option<(Subject, Vec<Key>, Unsubscribed)> {
         let is_over = |subscription: &Subscription| subscription.until.is_some_and(|until| until <= now);
         let index = self.list.iter().position(is_over)?;
         let Subscription { channel, mut subs, why, .. } = self.list.swap_remove(index);
@@ -132,7 +132,7 @@ impl Subscriptions {
     }
 
     /// The hub's names of all; afterwards there are none.
-    pub fn take(&mut self) -> Vec<Key> {
+    pub(super) fn take(&mut self) -> Vec<Key> {
         std::mem::take(&mut self.list).into_iter().flat_map(|mut subscription| subscription.subs.take()).collect()
     }
 }

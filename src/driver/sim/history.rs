@@ -44,7 +44,7 @@ pub(super) struct History {
 }
 
 impl History {
-    pub fn record(&mut self, now: Tick, event: Event) {
+    pub(super) fn record(&mut self, now: Tick, event: Event) {
         (now, event).hash(&mut self.hash);
         if self.recent.len() == RECENT_EVENTS {
             self.recent.pop_front();
@@ -53,15 +53,15 @@ impl History {
     }
 
     /// Bytes that moved are part of what happened.
-    pub fn record_bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn record_bytes(&mut self, bytes: &[u8]) {
         self.hash.write(bytes);
     }
 
-    pub fn hash(&self) -> u64 {
+    pub(super) fn hash(&self) -> u64 {
         self.hash.finish()
     }
 
-    pub fn recent(&self) -> Vec<(Tick, Event)> {
+    pub(super) fn recent(&self) -> Vec<(Tick, Event)> {
         self.recent.iter().copied().collect()
     }
 }

@@ -84,7 +84,7 @@ impl Token {
 }
 
 impl Kernel {
-    pub fn new() -> Kernel {
+    pub(super) fn new() -> Kernel {
         Kernel {
             is_running: true,
             deadline: Tick::NEVER,
@@ -97,16 +97,16 @@ impl Kernel {
         }
     }
 
-    pub fn is_runnable(&self, now: Tick) -> bool {
+    pub(super) fn is_runnable(&self, now: Tick) -> bool {
         let has_completions = !self.ready.is_empty() || !self.deferred.is_empty();
         !self.is_asleep || has_completions || self.waker.is_pending() || self.deadline <= now
     }
 
-    pub fn attached_count(&self) -> usize {
+    pub(super) fn attached_count(&self) -> usize {
         self.attached.len()
     }
 
-    pub fn listeners_on(&self, address: SocketAddr) -> impl Iterator<Item = u16> {
+    pub(super) fn listeners_on(&self, address: SocketAddr) -> impl Iterator<Item = u16> {
         let listeners = self.listeners.iter().filter(move |(_, listener)| listener.address == address);
         listeners.map(|(&id, _)| id)
     }

@@ -52,7 +52,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub fn new(peer: SocketAddr, is_calm: bool, up_bytes: usize, down_bytes: usize) -> Link {
+    pub(super) fn new(peer: SocketAddr, is_calm: bool, up_bytes: usize, down_bytes: usize) -> Link {
         Link {
             peer,
             is_calm,
@@ -67,12 +67,12 @@ impl Link {
         }
     }
 
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.is_client_gone && self.server == ServerEnd::Gone
     }
 
     /// What a receive of the server's end would say now, if anything.
-    pub fn has_news_for_server(&mut self, now: Tick) -> bool {
+    pub(super) fn has_news_for_server(&mut self, now: Tick) -> bool {
         self.up.readable(now) > 0 || self.up.is_ended(now) || self.server_broken.is_some()
     }
 }
@@ -98,7 +98,7 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    pub fn new(capacity: usize) -> Pipe {
+    pub(super) fn new(capacity: usize) -> Pipe {
         Pipe {
             capacity,
             bytes: VecDeque::new(),
@@ -111,27 +111,27 @@ impl Pipe {
         }
     }
 
-    pub fn room(&self) -> usize {
+    pub(super) fn room(&self) -> usize {
         self.capacity - self.bytes.len()
     }
 
     /// Bytes in flight or arrived.
-    pub fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.bytes.len()
     }
 
     /// Bytes that have come out, modulo 2^32.
-    pub fn taken(&self) -> u32 {
+    pub(super) fn taken(&self) -> u32 {
         self.taken as u32
     }
 
-    pub fn last_arrival(&self) -> Tick {
+    pub(super) fn last_arrival(&self) -> Tick {
         self.last_arrival
     }
 
     /// Appends bytes that arrive at `at`, or with the segment before if that is later; returns when. A pipe that is cut
     /// swallows them.
-    pub fn push(&mut self, bytes: &[u8], at: Tick) -> Tick {
+    pub(super) fn push(&mut self, bytes: &[u8], at: Tick) -> Tick {
         assert!(bytes.len() <= self.room() && self.end.is_none(), "a pipe that is full or ended takes nothing");
         let at = at.max(self.last_arrival);
         self.last_arrival = at;
@@ -147,17 +147,17 @@ impl Pipe {
     }
 
     /// Ends the direction behind what is in it; returns when the end arrives, if it does.
-    pub fn finish(&mut self, at: Tick) -> Tick {
+    pub(super) fn finish(&mut self, at: Tick) -> Tick {
         self.last_arrival = at.max(self.last_arrival);
         let end = if self.is_cut { Tick::NEVER } else { self.last_arrival };
         self.last_arrival.min(*self.end.get_or_insert(end))
     }
 
-    pub fn is_finished(&self) -> bool {
+    pub(super) fn is_finished(&self) -> bool {
         self.end.is_some()
     }
 
-    pub fn readable(&mut self, now: Tick) -> usize {
+    pub(super) fn readable(&mut self, now: Tick) -> usize {
         while let Some(&(at, count)) = self.segments.front()
             && at <= now
         {
@@ -168,12 +168,12 @@ impl Pipe {
     }
 
     /// True if everything has been taken and the end has arrived.
-    pub fn is_ended(&self, now: Tick) -> bool {
+    pub(super) fn is_ended(&self, now: Tick) -> bool {
         self.bytes.is_empty() && self.end.is_some_and(|at| at <= now)
     }
 
     /// Moves `count` of the readable bytes to the end of `into`.
-    pub fn take(&mut self, count: usize, into: &mut Vec<u8>) {
+    pub(super) fn take(&mut self, count: usize, into: &mut Vec<u8>) {
         assert!(count <= self.arrived, "what has not arrived cannot be taken");
         self.arrived -= count;
         self.taken += count as u64;
@@ -181,7 +181,7 @@ impl Pipe {
     }
 
     /// Loses what has not arrived, the end included, and whatever is said from now on.
-    pub fn cut(&mut self, now: Tick) {
+    pub(super) fn cut(&mut self, now: Tick) {
         self.is_cut = true;
         let arrived = self.readable(now);
         self.bytes.truncate(arrived);
@@ -191,7 +191,7 @@ impl Pipe {
         }
     }
 
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.segments.clear();
         self.arrived = 0;

@@ -12,7 +12,7 @@ use super::UringOptions;
 
 /// What a completion is about: the upper byte of its user data. The rest is a key or a listener's index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
+pub(super) enum Op {
     Accept = 1,
     Readable = 2,
     Send = 3,
@@ -23,7 +23,7 @@ pub enum Op {
 const OP_SHIFT: u32 = 56;
 
 impl Op {
-    pub fn user_data(self, value: u64) -> u64 {
+    pub(super) fn user_data(self, value: u64) -> u64 {
         (self as u64) << OP_SHIFT | value
     }
 
@@ -41,7 +41,7 @@ impl Op {
 
 /// One completion queue entry.
 #[derive(Clone, Copy, Debug)]
-pub struct Done {
+pub(super) struct Done {
     pub op: Op,
     /// The submission's value.
     pub value: u64,
@@ -52,12 +52,12 @@ pub struct Done {
 }
 
 impl Done {
-    pub fn outcome(&self) -> io::Result<usize> {
+    pub(super) fn outcome(&self) -> io::Result<usize> {
         usize::try_from(self.result).map_err(|_| io::Error::from_raw_os_error(-self.result))
     }
 }
 
-pub struct Ring {
+pub(super) struct Ring {
     uring: IoUring,
     /// What the submission queue had no room for; it goes in, in order, before anything later. Each connection has a
     /// few submissions at most, which bounds it.
@@ -71,7 +71,7 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(1);
 
 impl Ring {
     /// To be called in the thread that will use the ring: the kernel enforces SINGLE_ISSUER.
-    pub fn new(options: &UringOptions) -> io::Result<Ring> {
+    pub(super) fn new(options: &UringOptions) -> io::Result<Ring> {
         let uring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -88,7 +88,7 @@ impl Ring {
     ///
     /// The memory that the entry names stays valid, and unchanged where the kernel reads it, until its last completion
     /// has been popped.
-    pub unsafe fn push(&mut self, op: Op, value: u64, entry: Entry) {
+    pub(super) unsafe fn push(&mut self, op: Op, value: u64, entry: Entry) {
         if op != Op::Cancel {
             self.in_flight += 1;
         }
@@ -116,7 +116,7 @@ impl Ring {
 
     /// Submits everything, lets the kernel post what is ready, and sleeps until something is or `timeout` has passed.
     /// `Some(ZERO)` does not sleep; `None` sleeps for ever. May return early.
-    pub fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    pub(super) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         while !self.backlog.is_empty() {
             self.enter_with(0, EnterFlags::empty(), None)?;
             let before = self.backlog.len();
@@ -158,7 +158,7 @@ impl Ring {
     }
 
     /// The next completion that the kernel has posted.
-    pub fn pop(&mut self) -> Option<Done> {
+    pub(super) fn pop(&mut self) -> Option<Done> {
         let entry = self.uring.completion().next()?;
         let more = cqueue::more(entry.flags());
         let op = Op::of(entry.user_data());
@@ -168,11 +168,11 @@ impl Ring {
         Some(Done { op, value: entry.user_data() & !(u64::MAX << OP_SHIFT), result: entry.result(), more })
     }
 
-    pub fn has_completions(&mut self) -> bool {
+    pub(super) fn has_completions(&mut self) -> bool {
         !self.uring.completion().is_empty()
     }
 
-    pub fn in_flight(&self) -> usize {
+    pub(super) fn in_flight(&self) -> usize {
         self.in_flight
     }
 }

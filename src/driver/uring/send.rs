@@ -13,7 +13,7 @@ const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 const SEND_BYTES_MAX: usize = 1 << 30;
 
 /// Sends what is left of a batch, if that is one slice. The entry names memory of the batch.
-pub fn one_slice(fd: types::Fd, batch: &Batch) -> Option<Entry> {
+pub(super) fn one_slice(fd: types::Fd, batch: &Batch) -> Option<Entry> {
     let mut slices = batch.slices();
     let only = slices.next().unwrap_or_default();
     if slices.next().is_some() {
@@ -24,13 +24,13 @@ pub fn one_slice(fd: types::Fd, batch: &Batch) -> Option<Entry> {
 }
 
 /// What sendmsg wants: a header that points to slices that point into a batch.
-pub struct Message {
+pub(super) struct Message {
     header: libc::msghdr,
     slices: [libc::iovec; limits::SEND_SLICES],
 }
 
 impl Message {
-    pub fn new() -> Box<Message> {
+    pub(super) fn new() -> Box<Message> {
         let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
         // SAFETY: a header of zeros is valid: no name, no slices, no control data.
         let header = unsafe { std::mem::zeroed() };
@@ -38,7 +38,7 @@ impl Message {
     }
 
     /// Sends what is left of a batch. The entry names memory of the batch and of the message.
-    pub fn entry(&mut self, fd: types::Fd, batch: &Batch) -> Entry {
+    pub(super) fn entry(&mut self, fd: types::Fd, batch: &Batch) -> Entry {
         let mut count = 0;
         for (slot, bytes) in self.slices.iter_mut().zip(batch.slices()) {
             *slot = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };

@@ -36,11 +36,11 @@ pub(super) struct Entry {
 }
 
 impl Table {
-    pub fn entry(&self, name: &str) -> Option<&Value> {
+    pub(super) fn entry(&self, name: &str) -> Option<&Value> {
         self.entries.iter().find(|entry| entry.name == name).map(|entry| &entry.value)
     }
 
-    pub fn entry_mut(&mut self, name: &str) -> Option<&mut Value> {
+    pub(super) fn entry_mut(&mut self, name: &str) -> Option<&mut Value> {
         self.entries.iter_mut().find(|entry| entry.name == name).map(|entry| &mut entry.value)
     }
 }

@@ -14,7 +14,7 @@ const SHOWN_CHARS_MAX: usize = 64;
 pub(super) struct Broken(HashSet<Place>);
 
 impl Broken {
-    pub fn contains(&self, place: &Place) -> bool {
+    pub(super) fn contains(&self, place: &Place) -> bool {
         self.0.contains(place)
     }
 }

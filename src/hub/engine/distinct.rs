@@ -24,19 +24,19 @@ struct Last {
 }
 
 impl Distinct {
-    pub fn new() -> Distinct {
+    pub(super) fn new() -> Distinct {
         // Bounded by `remember`: `LruCache::new` would allocate for the bound at once.
         Distinct { last: LruCache::unbounded(), hasher: RandomState::new() }
     }
 
     /// Where the message stands that says the same and was the last to say anything of the same thing.
-    pub fn same_as(&mut self, message: &Message) -> Option<Position> {
+    pub(super) fn same_as(&mut self, message: &Message) -> Option<Position> {
         let value = self.value(message)?;
         self.last.get(&self.thing(message)).filter(|last| last.value == value).map(|last| last.position)
     }
 
     /// This is what was said last. A message that does not say what it is distinct by is distinct from any other.
-    pub fn remember(&mut self, message: &Message, position: Position) {
+    pub(super) fn remember(&mut self, message: &Message, position: Position) {
         let thing = self.thing(message);
         match self.value(message) {
             None => _ = self.last.pop(&thing),

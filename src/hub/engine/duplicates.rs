@@ -39,12 +39,12 @@ struct Window {
 }
 
 impl Duplicates {
-    pub fn new(bytes_max: usize) -> Duplicates {
+    pub(super) fn new(bytes_max: usize) -> Duplicates {
         Duplicates { by_use: LruCache::unbounded(), bytes: 0, bytes_max }
     }
 
     /// Where the first message of this id stands, if it is known still.
-    pub fn find(&mut self, channel: &Subject, id: &str, now: Tick) -> Option<Position> {
+    pub(super) fn find(&mut self, channel: &Subject, id: &str, now: Tick) -> Option<Position> {
         self.sweep(now);
         let window = self.by_use.peek_mut(channel)?;
         self.bytes -= window.trim(now);
@@ -52,7 +52,7 @@ impl Duplicates {
     }
 
     /// A message of an id that is not known has its position.
-    pub fn remember(&mut self, channel: &Subject, id: &str, position: Position, now: Tick) {
+    pub(super) fn remember(&mut self, channel: &Subject, id: &str, position: Position, now: Tick) {
         if !self.by_use.contains(channel) {
             self.by_use.put(channel.clone(), Window::default());
             self.bytes += CHANNEL_BYTES;
@@ -71,7 +71,7 @@ impl Duplicates {
     }
 
     /// The channel's positions begin anew.
-    pub fn forget(&mut self, channel: &Subject) {
+    pub(super) fn forget(&mut self, channel: &Subject) {
         if let Some(window) = self.by_use.pop(channel) {
             self.bytes -= window.cost();
         }
@@ -79,17 +79,17 @@ impl Duplicates {
 
     /// Channels and bytes.
     #[cfg(test)]
-    pub fn len(&self) -> (usize, usize) {
+    pub(super) fn len(&self) -> (usize, usize) {
         (self.by_use.len(), self.bytes)
     }
 
     /// When the channel that was used least has nothing left.
-    pub fn sweep_at(&self) -> Tick {
+    pub(super) fn sweep_at(&self) -> Tick {
         self.by_use.peek_lru().map_or(Tick::NEVER, |(_, window)| window.ends_at())
     }
 
     /// Forgets the channels of which nothing is left.
-    pub fn sweep(&mut self, now: Tick) {
+    pub(super) fn sweep(&mut self, now: Tick) {
         while self.sweep_at() <= now {
             self.forget_least_used();
         }

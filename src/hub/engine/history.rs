@@ -58,7 +58,7 @@ struct Kept {
 }
 
 impl Histories {
-    pub fn new(bytes_max: usize) -> Histories {
+    pub(super) fn new(bytes_max: usize) -> Histories {
         Histories {
             all: Slab::new(),
             by_use: LruCache::unbounded(),
@@ -70,12 +70,12 @@ impl Histories {
     }
 
     /// Channels with something kept, and what all of that costs.
-    pub fn len(&self) -> (usize, usize) {
+    pub(super) fn len(&self) -> (usize, usize) {
         (self.all.len(), self.bytes)
     }
 
     /// Keeps the message at `offset` of its channel, which follows what is kept of it already.
-    pub fn push(&mut self, keep: Keep, offset: u64, message: &Arc<Message>, now: Tick) {
+    pub(super) fn push(&mut self, keep: Keep, offset: u64, message: &Arc<Message>, now: Tick) {
         let index = match self.by_use.get(&message.subject) {
             Some(index) => *index,
             None => self.begin(&message.subject, keep, offset, now),
@@ -102,26 +102,26 @@ impl Histories {
     }
 
     /// What is kept of a channel now, if anything; this uses it.
-    pub fn read(&mut self, subject: &Subject, now: Tick) -> Option<&History> {
+    pub(super) fn read(&mut self, subject: &Subject, now: Tick) -> Option<&History> {
         let index = *self.by_use.get(subject)?;
         self.age(index, now);
         self.all.get(index)
     }
 
     /// The channel's offsets begin anew, or nobody will ask any more.
-    pub fn forget(&mut self, subject: &Subject) {
+    pub(super) fn forget(&mut self, subject: &Subject) {
         if let Some(index) = self.by_use.peek(subject).copied() {
             self.give_up(index);
         }
     }
 
     /// When to sweep next.
-    pub fn sweep_at(&self) -> Tick {
+    pub(super) fn sweep_at(&self) -> Tick {
         if self.all.is_empty() { Tick::NEVER } else { self.sweep_at }
     }
 
     /// Forgets what is too old, in some of the channels; the next sweep goes on from there.
-    pub fn sweep(&mut self, now: Tick) {
+    pub(super) fn sweep(&mut self, now: Tick) {
         if now < self.sweep_at() {
             return;
         }
@@ -166,7 +166,7 @@ impl Histories {
 
 impl History {
     /// The offsets that are kept.
-    pub fn offsets(&self) -> Range<u64> {
+    pub(super) fn offsets(&self) -> Range<u64> {
         self.first..self.end()
     }
 
@@ -175,12 +175,12 @@ impl History {
     }
 
     /// As many of the messages at these offsets as the bounds allow, from the beginning; they must be kept ones.
-    pub fn oldest(&self, offsets: Range<u64>, bounds: Bounds) -> Vec<Arc<Message>> {
+    pub(super) fn oldest(&self, offsets: Range<u64>, bounds: Bounds) -> Vec<Arc<Message>> {
         within(self.range(offsets), bounds)
     }
 
     /// The same from the end, and still in the channel's order.
-    pub fn newest(&self, offsets: Range<u64>, bounds: Bounds) -> Vec<Arc<Message>> {
+    pub(super) fn newest(&self, offsets: Range<u64>, bounds: Bounds) -> Vec<Arc<Message>> {
         let mut messages = within(self.range(offsets).rev(), bounds);
         messages.reverse();
         messages

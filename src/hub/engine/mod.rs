@@ -35,7 +35,7 @@ use duplicates::Duplicates;
 use history::Histories;
 
 /// See the module's picture.
-pub struct Engine {
+pub(crate) struct Engine {
     rules: Arc<Rules>,
     live: AHashMap<Subject, Channel>,
     /// Nobody listens; only where it stands is worth remembering.
@@ -54,7 +54,7 @@ struct Channel {
 
 /// A message that is not taken, because its channel has said the same already, or has taken this very one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Repetition {
+pub(crate) struct Repetition {
     pub rule: RuleNumber,
     pub loss: Loss,
     /// Of the message that said it.
@@ -79,7 +79,7 @@ impl Standing {
 
 impl Engine {
     /// `epoch_seed` is random: positions of an earlier process must not look like this one's.
-    pub fn new(rules: Arc<Rules>, history_bytes_max: usize, epoch_seed: u32) -> Engine {
+    pub(crate) fn new(rules: Arc<Rules>, history_bytes_max: usize, epoch_seed: u32) -> Engine {
         Engine {
             rules,
             live: AHashMap::new(),
@@ -94,22 +94,22 @@ impl Engine {
     }
 
     /// Channels with listeners, and channels remembered without.
-    pub fn len(&self) -> (usize, usize) {
+    pub(crate) fn len(&self) -> (usize, usize) {
         (self.live.len(), self.idle.len())
     }
 
     #[cfg(test)]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == (0, 0)
     }
 
     /// Channels with something kept, and the bytes that this takes.
-    pub fn kept(&self) -> (usize, usize) {
+    pub(crate) fn kept(&self) -> (usize, usize) {
         self.histories.len()
     }
 
     /// `place` has a listener now.
-    pub fn join(&mut self, subject: &Subject, place: Place) {
+    pub(crate) fn join(&mut self, subject: &Subject, place: Place) {
         if !self.live.contains_key(subject) {
             let standing = self.idle.pop(subject).unwrap_or_else(|| self.begin(subject));
             self.live.insert(subject.clone(), Channel { standing, listening: PlaceSet::default() });
@@ -120,7 +120,7 @@ impl Engine {
     }
 
     /// `place` has no listener any more.
-    pub fn leave(&mut self, subject: &Subject, place: Place) {
+    pub(crate) fn leave(&mut self, subject: &Subject, place: Place) {
         let Some(channel) = self.live.get_mut(subject) else { return };
         channel.listening.remove(place);
         if channel.listening.is_empty() {
@@ -134,7 +134,7 @@ impl Engine {
     }
 
     /// Who listens.
-    pub fn listening(&self, subject: &Subject) -> PlaceSet {
+    pub(crate) fn listening(&self, subject: &Subject) -> PlaceSet {
         self.live.get(subject).map(|channel| channel.listening).unwrap_or_default()
     }
 
@@ -142,7 +142,7 @@ impl Engine {
     /// among the channel's positions: whoever missed it has missed nothing, so it must not look like a gap. Answers' inboxes and
     /// the gateway's own subjects (`subject` may be less than the message's own there) have no positions: they are one
     /// listener's each, and there are too many of them.
-    pub fn publish(
+    pub(crate) fn publish(
         &mut self,
         subject: &Subject,
         message: &Arc<Message>,
@@ -183,7 +183,7 @@ impl Engine {
     }
 
     /// Whether only the owner of its channel can say that the message is to be delivered.
-    pub fn may_be_repetition(&self, message: &Message) -> bool {
+    pub(crate) fn may_be_repetition(&self, message: &Message) -> bool {
         let is_distinct = || self.rules.has_distinct() && message.header(DISTINCT_HEADER).is_some();
         message.headers.is_some() && (message_id(message).is_some() || is_distinct())
     }
@@ -227,7 +227,7 @@ impl Engine {
     }
 
     /// What somebody asks for; `None` if there is no such channel. Whoever listens to it (`join`) gets an answer.
-    pub fn replay(&mut self, subject: &Subject, since: Since, bounds: Bounds, now: Tick) -> Option<Excerpt> {
+    pub(crate) fn replay(&mut self, subject: &Subject, since: Since, bounds: Bounds, now: Tick) -> Option<Excerpt> {
         let latest = match self.live.get(subject) {
             Some(channel) => channel.standing.position(),
             None => self.idle.get(subject)?.position(),
@@ -271,12 +271,12 @@ impl Engine {
     }
 
     /// When [`Engine::sweep`] has something to look for.
-    pub fn sweep_at(&self) -> Tick {
+    pub(crate) fn sweep_at(&self) -> Tick {
         self.histories.sweep_at().min(self.duplicates.sweep_at())
     }
 
     /// Forgets some of what is too old.
-    pub fn sweep(&mut self, now: Tick) {
+    pub(crate) fn sweep(&mut self, now: Tick) {
         self.histories.sweep(now);
         self.duplicates.sweep(now);
     }

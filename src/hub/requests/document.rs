@@ -17,7 +17,7 @@ use crate::proto::subject::Subject;
 
 /// What a worker answered.
 #[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     pub has_failed: bool,
     pub content_type: Option<&'a str>,
     pub body: &'a [u8],

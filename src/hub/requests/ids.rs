@@ -5,7 +5,7 @@ use aws_lc_rs::hmac;
 use crate::base::{Place, RequestId};
 
 /// Draws ids: the n-th is a pseudo-random function of n under a key that only this shard has.
-pub struct Ids {
+pub(crate) struct Ids {
     key: hmac::Key,
     own: Place,
     drawn: u64,
@@ -13,12 +13,12 @@ pub struct Ids {
 
 impl Ids {
     /// `secret` is random, and the process's own.
-    pub fn new(secret: &[u8; 32], own: Place) -> Ids {
+    pub(crate) fn new(secret: &[u8; 32], own: Place) -> Ids {
         Ids { key: hmac::Key::new(hmac::HMAC_SHA256, secret), own, drawn: 0 }
     }
 
     /// The next id, of a request that `owner` keeps.
-    pub fn draw(&mut self, owner: Place) -> RequestId {
+    pub(crate) fn draw(&mut self, owner: Place) -> RequestId {
         self.drawn += 1;
         // The drawer's own number is in it: shards may share one secret.
         let number = u128::from(self.own.0) << 64 | u128::from(self.drawn);

@@ -33,8 +33,8 @@ use crate::proto::event::Message;
 use crate::proto::request::{Reading, Receipt, Status};
 use crate::proto::subject::Subject;
 
-pub use document::Answer;
-pub use ids::Ids;
+pub(crate) use document::Answer;
+pub(crate) use ids::Ids;
 use queues::{ServiceQueues, Ticket};
 
 /// A request that a client has been promised an answer for.
@@ -64,7 +64,7 @@ pub struct IdempotencyKey {
 
 /// One request on its way to a worker.
 #[derive(Debug)]
-pub struct Hand {
+pub(crate) struct Hand {
     pub id: RequestId,
     pub worker: Member,
     pub message: Arc<Message>,
@@ -72,7 +72,7 @@ pub struct Hand {
 
 /// A request has come to its end: its channel is to hear that.
 #[derive(Debug)]
-pub struct News {
+pub(crate) struct News {
     pub id: RequestId,
     pub route: u16,
     pub channel: Subject,
@@ -82,7 +82,7 @@ pub struct News {
 
 /// Why an answer is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dropped {
+pub(crate) enum Dropped {
     /// The request has been answered.
     Twice,
     /// It has expired.
@@ -92,7 +92,7 @@ pub enum Dropped {
 }
 
 /// See the module's picture.
-pub struct KeptRequests {
+pub(crate) struct KeptRequests {
     entries: AHashMap<RequestId, Entry>,
     by_key: AHashMap<Arc<str>, RequestId>,
     services: ServiceQueues,
@@ -137,7 +137,7 @@ enum State {
 
 impl KeptRequests {
     /// `shards` share what one worker may hold.
-    pub fn new(shards: u16) -> KeptRequests {
+    pub(crate) fn new(shards: u16) -> KeptRequests {
         KeptRequests {
             entries: AHashMap::new(),
             by_key: AHashMap::new(),
@@ -154,7 +154,7 @@ impl KeptRequests {
 
     /// Takes a request in, unless there is no room. One that is known by its key is not handed on again: its receipt is that
     /// of the first.
-    pub fn accept(&mut self, request: Request, now: Tick) -> Result<Receipt, CloseReason> {
+    pub(crate) fn accept(&mut self, request: Request, now: Tick) -> Result<Receipt, CloseReason> {
         if let Some(receipt) = self.known(&request)? {
             return Ok(receipt);
         }
@@ -188,7 +188,7 @@ impl KeptRequests {
     }
 
     /// A worker's answer; the first one counts.
-    pub fn answer(&mut self, id: RequestId, answer: Answer<'_>, now: Tick) -> Result<Status, Dropped> {
+    pub(crate) fn answer(&mut self, id: RequestId, answer: Answer<'_>, now: Tick) -> Result<Status, Dropped> {
         let entry = self.entries.get(&id).ok_or(Dropped::Unknown)?;
         match entry.state {
             State::Pending { .. } => {}
@@ -202,7 +202,7 @@ impl KeptRequests {
     }
 
     /// A worker's connection has ended: what it had not answered goes to others, before what came later. How many these are.
-    pub fn gone(&mut self, worker: Address) -> usize {
+    pub(crate) fn gone(&mut self, worker: Address) -> usize {
         let orphans = self.services.gone(worker);
         for id in &orphans {
             if let Some(Entry { state: State::Pending { worker, .. }, .. }) = self.entries.get_mut(id) {
@@ -213,7 +213,7 @@ impl KeptRequests {
     }
 
     /// A request did not reach its worker, who has left the service meanwhile.
-    pub fn missed(&mut self, id: RequestId, by: Address) {
+    pub(crate) fn missed(&mut self, id: RequestId, by: Address) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let State::Pending { message, serial, worker, .. } = &mut entry.state else { return };
         if *worker == Some(by) {
@@ -223,14 +223,14 @@ impl KeptRequests {
     }
 
     /// A worker has come, or one that was there takes a service that it did not take before.
-    pub fn stir(&mut self) {
+    pub(crate) fn stir(&mut self) {
         self.services.stir();
     }
 
     // --- what the shard must do next -----------------------------------------------------------------------------------
 
     /// The next request to hand on, and to whom: the worker of its service that holds the fewest.
-    pub fn next_hand(&mut self, directory: &Directory) -> Option<Hand> {
+    pub(crate) fn next_hand(&mut self, directory: &Directory) -> Option<Hand> {
         let (id, member) = self.services.next(directory)?;
         let State::Pending { message, worker, attempts, .. } = &mut self.entries.get_mut(&id)?.state else {
             unreachable!("only pending requests wait for a worker")
@@ -242,7 +242,7 @@ impl KeptRequests {
     }
 
     /// The next request whose end is to be told on its channel.
-    pub fn next_news(&mut self) -> Option<News> {
+    pub(crate) fn next_news(&mut self) -> Option<News> {
         let id = self.news.pop_front()?;
         let entry = self.entries.get_mut(&id)?;
         let State::Over { forget_at, is_told, .. } = &mut entry.state else {
@@ -257,12 +257,12 @@ impl KeptRequests {
     }
 
     /// Whether [`KeptRequests::next_hand`] or [`KeptRequests::next_news`] may have something.
-    pub fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         !self.news.is_empty() || self.services.may_have_work()
     }
 
     /// Lets everything happen whose time has come. How many have expired.
-    pub fn expire(&mut self, now: Tick) -> usize {
+    pub(crate) fn expire(&mut self, now: Tick) -> usize {
         let mut count = 0;
         while let Some((_, id)) = self.due.first().copied().filter(|(expires, _)| *expires <= now) {
             let Some(entry) = self.entries.get(&id) else { unreachable!("what is due is there") };
@@ -277,7 +277,7 @@ impl KeptRequests {
     }
 
     /// When [`KeptRequests::expire`] is to be called again.
-    pub fn deadline(&self) -> Tick {
+    pub(crate) fn deadline(&self) -> Tick {
         let first = |times: &BTreeSet<(Tick, RequestId)>| times.first().map_or(Tick::NEVER, |(at, _)| *at);
         first(&self.due).min(first(&self.kept))
     }
@@ -285,7 +285,7 @@ impl KeptRequests {
     // --- getters -------------------------------------------------------------------------------------------------------
 
     /// What a client may read of a request of this route.
-    pub fn read(&self, id: RequestId, route: u16) -> Option<Reading> {
+    pub(crate) fn read(&self, id: RequestId, route: u16) -> Option<Reading> {
         let entry = self.entries.get(&id).filter(|entry| entry.route == route)?;
         let (status, document) = match &entry.state {
             State::Pending { .. } => (Status::Pending, document::bare(id, Status::Pending, &entry.channel)),
@@ -295,24 +295,24 @@ impl KeptRequests {
     }
 
     /// The news of a request that its channel has heard already, for somebody who has come to it later.
-    pub fn old_news(&self, id: RequestId, channel: &Subject) -> Option<News> {
+    pub(crate) fn old_news(&self, id: RequestId, channel: &Subject) -> Option<News> {
         let entry = self.entries.get(&id).filter(|entry| entry.channel == *channel)?;
         let is_old = matches!(entry.state, State::Over { is_told: true, .. });
         is_old.then(|| entry.news(id)).flatten()
     }
 
     /// All that is kept, results included.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
     #[cfg(test)]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// Those that have neither result nor expired.
-    pub fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         self.due.len()
     }
 

@@ -38,17 +38,17 @@ struct Load {
 }
 
 impl ServiceQueues {
-    pub fn new(worker_bytes_max: usize) -> ServiceQueues {
+    pub(super) fn new(worker_bytes_max: usize) -> ServiceQueues {
         ServiceQueues { services: BTreeMap::new(), stirred: BTreeSet::new(), worker_bytes_max }
     }
 
-    pub fn wait(&mut self, subject: &Subject, serial: u64, ticket: Ticket) {
+    pub(super) fn wait(&mut self, subject: &Subject, serial: u64, ticket: Ticket) {
         self.services.entry(subject.clone()).or_default().waiting.insert(serial, ticket);
         self.stirred.insert(subject.clone());
     }
 
     /// A request is over, with or without a worker.
-    pub fn leave(&mut self, subject: &Subject, serial: u64, worker: Option<Address>) {
+    pub(super) fn leave(&mut self, subject: &Subject, serial: u64, worker: Option<Address>) {
         let Some(service) = self.services.get_mut(subject) else { return };
         match worker {
             Some(worker) => drop(service.release(worker, serial)),
@@ -58,7 +58,7 @@ impl ServiceQueues {
     }
 
     /// A request waits again.
-    pub fn give_back(&mut self, subject: &Subject, serial: u64, worker: Address) {
+    pub(super) fn give_back(&mut self, subject: &Subject, serial: u64, worker: Address) {
         let Some(service) = self.services.get_mut(subject) else { return };
         if let Some(ticket) = service.release(worker, serial) {
             service.waiting.insert(serial, ticket);
@@ -67,7 +67,7 @@ impl ServiceQueues {
     }
 
     /// All that a worker holds waits again; which these are.
-    pub fn gone(&mut self, worker: Address) -> Vec<RequestId> {
+    pub(super) fn gone(&mut self, worker: Address) -> Vec<RequestId> {
         let mut orphans = Vec::new();
         for (subject, service) in &mut self.services {
             let Some(load) = service.loads.remove(&worker) else { continue };
@@ -78,17 +78,17 @@ impl ServiceQueues {
         orphans
     }
 
-    pub fn stir(&mut self) {
+    pub(super) fn stir(&mut self) {
         let waiting = self.services.iter().filter(|(_, service)| !service.waiting.is_empty());
         self.stirred.extend(waiting.map(|(subject, _)| subject.clone()));
     }
 
-    pub fn may_have_work(&self) -> bool {
+    pub(super) fn may_have_work(&self) -> bool {
         !self.stirred.is_empty()
     }
 
     /// The request that is next, and the worker that gets it. None: no worker of any service has room for more.
-    pub fn next(&mut self, directory: &Directory) -> Option<(RequestId, Member)> {
+    pub(super) fn next(&mut self, directory: &Directory) -> Option<(RequestId, Member)> {
         while let Some(subject) = self.stirred.first() {
             let found = self.services.get_mut(subject).and_then(|service| {
                 let serial = *service.waiting.first_key_value()?.0;

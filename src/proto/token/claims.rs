@@ -26,7 +26,7 @@ pub(super) struct Claims<'a> {
 }
 
 impl<'a> Claims<'a> {
-    pub fn read(json: &'a [u8]) -> Result<Claims<'a>, Fault> {
+    pub(super) fn read(json: &'a [u8]) -> Result<Claims<'a>, Fault> {
         // serde takes lists for structures as well.
         if json.trim_ascii_start().first() != Some(&b'{') {
             return Err(Fault::Claims);
@@ -35,17 +35,17 @@ impl<'a> Claims<'a> {
     }
 
     /// The name of the user; none is said by an empty one as well.
-    pub fn sub(&self) -> Result<Option<Cow<'a, str>>, Fault> {
+    pub(super) fn sub(&self) -> Result<Option<Cow<'a, str>>, Fault> {
         optional(self.sub, Claim::Sub)
     }
 
     /// The channel of a subscription; likewise.
-    pub fn channel(&self) -> Result<Option<Cow<'a, str>>, Fault> {
+    pub(super) fn channel(&self) -> Result<Option<Cow<'a, str>>, Fault> {
         optional(self.channel, Claim::Channel)
     }
 
     /// Each channel of `channels`.
-    pub fn channels(&self) -> Result<Vec<Cow<'a, str>>, Fault> {
+    pub(super) fn channels(&self) -> Result<Vec<Cow<'a, str>>, Fault> {
         let Some(list) = self.channels else { return Ok(Vec::new()) };
         let items: Vec<&RawValue> = serde_json::from_str(list.get()).map_err(|_| Fault::NoList)?;
         items.into_iter().map(|item| text(item).ok_or(Fault::NoText(Claim::Channels))).collect()

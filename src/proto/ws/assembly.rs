@@ -10,7 +10,7 @@ use super::utf8;
 
 /// A message that has not arrived whole.
 #[derive(Debug)]
-pub struct Assembly {
+pub(super) struct Assembly {
     opcode: Opcode,
     message: Vec<u8>,
     /// Used for text only.
@@ -32,7 +32,7 @@ struct Arriving {
 
 /// What the bytes at hand completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
+pub(super) enum Received {
     /// Nothing: the frame goes on, the input is used up.
     Part,
     Fragment,
@@ -41,26 +41,26 @@ pub enum Received {
 
 impl Assembly {
     /// An empty message of the kind that its first frame says.
-    pub fn new(opcode: Opcode) -> Assembly {
+    pub(super) fn new(opcode: Opcode) -> Assembly {
         Assembly { opcode, message: Vec::new(), validator: utf8::Validator::default(), fragments: 0, frame: None }
     }
 
     /// Bytes that have arrived.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.message.len()
     }
 
-    pub fn fragments(&self) -> u32 {
+    pub(super) fn fragments(&self) -> u32 {
         self.fragments
     }
 
     /// Whether a frame has begun and not ended: then what comes next is its payload.
-    pub fn is_receiving(&self) -> bool {
+    pub(super) fn is_receiving(&self) -> bool {
         self.frame.is_some()
     }
 
     /// Takes the header of the next frame, which the session has admitted.
-    pub fn begin_frame(&mut self, header: &Header) {
+    pub(super) fn begin_frame(&mut self, header: &Header) {
         assert!(self.frame.is_none(), "a frame begins only after the one before it has ended");
         self.fragments += 1;
         self.frame = Some(Arriving { fin: header.fin, mask: header.mask, missing: header.len as usize });
@@ -68,7 +68,7 @@ impl Assembly {
 
     /// Moves what has arrived of the frame into the message: the one copy of an assembled message. Most come whole.
     #[inline(never)]
-    pub fn receive(&mut self, input: &mut &mut [u8]) -> Result<Received, CloseReason> {
+    pub(super) fn receive(&mut self, input: &mut &mut [u8]) -> Result<Received, CloseReason> {
         let frame = self.frame.as_mut().expect("called while a frame arrives");
         let bytes = take_front(input, frame.missing.min(input.len()));
         if let Some(key) = &mut frame.mask {
@@ -97,13 +97,13 @@ impl Assembly {
         }
     }
 
-    pub fn into_message(self) -> (Opcode, Vec<u8>) {
+    pub(super) fn into_message(self) -> (Opcode, Vec<u8>) {
         (self.opcode, self.message)
     }
 }
 
 /// Takes `len` bytes off the front of `input`.
-pub fn take_front<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
+pub(super) fn take_front<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
     let (front, rest) = mem::take(input).split_at_mut(len);
     *input = rest;
     front

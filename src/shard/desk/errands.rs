@@ -37,7 +37,7 @@ pub(in crate::shard) struct Errands {
 }
 
 impl Errands {
-    pub fn push(&mut self, errand: Errand) {
+    pub(crate) fn push(&mut self, errand: Errand) {
         self.count += 1;
         match errand {
             Errand::End(key, reason) => self.ends.push_back((key, reason)),
@@ -47,11 +47,11 @@ impl Errands {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    pub fn next(&mut self) -> Option<Errand> {
+    pub(crate) fn next(&mut self) -> Option<Errand> {
         if self.is_empty() {
             return None;
         }
@@ -63,13 +63,13 @@ impl Errands {
     }
 
     /// How many errands the longest queue has room for.
-    pub fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         let letters = self.tells.capacity().max(self.asks.capacity());
         self.ends.capacity().max(self.withdrawals.capacity()).max(letters)
     }
 
     /// Gives back what one turn with very many errands has allocated.
-    pub fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         self.ends.shrink_to(limits::TURN_ENTRIES_KEPT);
         self.withdrawals.shrink_to(limits::TURN_ENTRIES_KEPT);
         self.tells.shrink_to(limits::TURN_ENTRIES_KEPT);

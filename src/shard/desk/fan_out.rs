@@ -68,7 +68,7 @@ impl FanOut<'_> {
 
 impl Desk {
     /// To all subscribers of this shard: how many there are.
-    pub fn fan_out(&mut self, event: &Rc<Event>, audience: Audience, except: Option<Address>) -> u64 {
+    pub(crate) fn fan_out(&mut self, event: &Rc<Event>, audience: Audience, except: Option<Address>) -> u64 {
         // Connections that can answer got this as a question already, or as a message to acknowledge.
         let is_said = Expects::of(&event.message) != Expects::Nothing;
         let Desk { subscribers, slots, settings, work, place, held, counters, .. } = self;

@@ -70,12 +70,12 @@ pub(super) struct Work {
 
 impl Work {
     /// How many entries the longest list of a turn has room for.
-    pub fn capacity(&self) -> usize {
+    pub(super) fn capacity(&self) -> usize {
         self.dirty.capacity().max(self.receive.capacity()).max(self.close.capacity())
     }
 
     /// Gives back what one turn with very many entries has allocated.
-    pub fn shrink(&mut self) {
+    pub(super) fn shrink(&mut self) {
         for list in [&mut self.dirty, &mut self.receive, &mut self.close] {
             list.shrink_to(limits::TURN_ENTRIES_KEPT);
         }
@@ -83,7 +83,7 @@ impl Work {
 }
 
 impl Desk {
-    pub fn new(parts: &Parts) -> Desk {
+    pub(super) fn new(parts: &Parts) -> Desk {
         Desk {
             place: parts.place,
             settings: parts.settings.clone(),
@@ -106,23 +106,23 @@ impl Desk {
     }
 
     /// This shard's own.
-    pub fn counters(&self) -> &Counters {
+    pub(super) fn counters(&self) -> &Counters {
         &self.counters[self.place.index()]
     }
 
-    pub fn address(&self, key: Key) -> Address {
+    pub(super) fn address(&self, key: Key) -> Address {
         Address { place: self.place, key }
     }
 
     /// Puts `key` on the list of connections that have something to send.
-    pub fn mark_dirty(&mut self, key: Key) {
+    pub(super) fn mark_dirty(&mut self, key: Key) {
         if let Some(conn) = self.slots.get_mut(key) {
             mark_dirty(key, conn, &mut self.work.dirty);
         }
     }
 
     /// Not reading on is the back-pressure: a connection that makes mail waits while other shards have too much of it.
-    pub fn park_if_crowded(&mut self, key: Key) {
+    pub(super) fn park_if_crowded(&mut self, key: Key) {
         if self.post.is_crowded()
             && let Some(conn) = self.slots.get_mut(key)
         {
@@ -132,7 +132,7 @@ impl Desk {
     }
 
     /// Sends a letter, to this shard or another, or to an in-process worker.
-    pub fn send(&mut self, to: Place, mail: Mail) {
+    pub(super) fn send(&mut self, to: Place, mail: Mail) {
         if to == self.place {
             self.errands.push(Errand::Letter(mail));
         } else {
@@ -141,50 +141,50 @@ impl Desk {
     }
 
     /// To every shard, this one too.
-    pub fn send_all(&mut self, mut mail: impl FnMut() -> Mail) {
+    pub(super) fn send_all(&mut self, mut mail: impl FnMut() -> Mail) {
         self.post.push_all(&mut mail);
         self.errands.push(Errand::Letter(mail()));
     }
 
     /// Publishes what the gateway itself says.
-    pub fn publish(&mut self, message: Message) {
+    pub(super) fn publish(&mut self, message: Message) {
         self.errands.push(Errand::Publish(Publish::new(message, None)));
     }
 
     /// Publishes what the gateway itself says of a connection, which does not hear it.
-    pub fn announce(&mut self, message: Message, about: Address) {
+    pub(super) fn announce(&mut self, message: Message, about: Address) {
         let from = Publisher { address: about, wants_position: None, wants_no_responders: false, is_silent: true };
         self.errands.push(Errand::Announce(Publish::new(message, Some(from))));
     }
 
     /// Ends a connection.
-    pub fn end(&mut self, key: Key, reason: CloseReason) {
+    pub(super) fn end(&mut self, key: Key, reason: CloseReason) {
         self.errands.push(Errand::End(key, reason));
     }
 
     /// Ends a subscription.
-    pub fn withdraw(&mut self, sub: SubKey) {
+    pub(super) fn withdraw(&mut self, sub: SubKey) {
         self.errands.push(Errand::Withdraw(sub));
     }
 
     /// The shard that owns a channel: the same on every shard.
-    pub fn owner_of(&self, subject: &Subject) -> Place {
+    pub(super) fn owner_of(&self, subject: &Subject) -> Place {
         hub::owner_of(subject.as_str(), self.post.mesh().shards())
     }
 
     /// Whether `key` is a client that takes questions and messages to acknowledge.
-    pub fn can_answer(&self, key: Key) -> bool {
+    pub(super) fn can_answer(&self, key: Key) -> bool {
         self.slots.get(key).is_some_and(|conn| conn.can_answer(&self.settings))
     }
 
     /// The subscription of `key` to a channel.
-    pub fn sub_of(&self, key: Key, subject: &Subject) -> Option<SubKey> {
+    pub(super) fn sub_of(&self, key: Key, subject: &Subject) -> Option<SubKey> {
         let subs = self.slots.get(key)?.subs();
         subs.iter().copied().find(|sub| self.subscribers.subject(*sub) == Some(subject))
     }
 
     /// Ends the subscriptions of `key` whose time has come: those.
-    pub fn drop_expired(&mut self, key: Key) -> SmallVec<[SubKey; 2]> {
+    pub(super) fn drop_expired(&mut self, key: Key) -> SmallVec<[SubKey; 2]> {
         let mut dropped = SmallVec::new();
         while let Some(subs) = self.slots.get_mut(key).and_then(|conn| conn.take_expired(self.now)) {
             dropped.extend(subs);
@@ -194,20 +194,20 @@ impl Desk {
     }
 
     /// Has the wheel look at a connection not later than its deadline.
-    pub fn schedule(&mut self, key: Key) {
+    pub(super) fn schedule(&mut self, key: Key) {
         if let Some(conn) = self.slots.get(key) {
             self.wheel.promise(key.slot, conn.deadline());
         }
     }
 
     /// Ends `key` without last words: its peer cannot hear them.
-    pub fn broken(&mut self, key: Key, reason: CloseReason) {
+    pub(super) fn broken(&mut self, key: Key, reason: CloseReason) {
         self.end(key, reason);
         self.work.close.push(key);
     }
 
     /// A connection has ended, or was refused: counted, and said in the log.
-    pub fn count_end(&self, reason: CloseReason, peer: Peer) {
+    pub(super) fn count_end(&self, reason: CloseReason, peer: Peer) {
         let row = reason.row();
         self.counters().closed[reason as usize].add(1);
         // Strangers can cause it as often as they like, so the log folds it; at debug level it has every line.
@@ -219,7 +219,7 @@ impl Desk {
     }
 
     /// What a parked connection waited for has come.
-    pub fn unpark(&mut self, key: Key) {
+    pub(super) fn unpark(&mut self, key: Key) {
         if let Some(conn) = self.slots.get_mut(key) {
             conn.is_parked = false;
             self.work.resume.push(key);

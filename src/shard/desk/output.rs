@@ -6,7 +6,7 @@ use super::Desk;
 
 impl Desk {
     /// The batch that `key` sends this turn.
-    pub fn fill(&mut self, key: Key) -> Option<Box<Batch>> {
+    pub(crate) fn fill(&mut self, key: Key) -> Option<Box<Batch>> {
         let mut conn = self.slots.get_mut(key)?;
         if conn.is_holding {
             self.frame_waiting(key);
@@ -23,7 +23,7 @@ impl Desk {
     }
 
     /// True once, when everything has been sent and the sending half may end; closes at once if the peer has ended too.
-    pub fn is_last_word_said(&mut self, key: Key) -> bool {
+    pub(crate) fn is_last_word_said(&mut self, key: Key) -> bool {
         let Some(conn) = self.slots.get_mut(key) else { return false };
         if !conn.is_flushed() {
             return false;
@@ -36,7 +36,7 @@ impl Desk {
     }
 
     /// Whether the driver is to receive for `key`.
-    pub fn begin_receive(&mut self, key: Key) -> bool {
+    pub(crate) fn begin_receive(&mut self, key: Key) -> bool {
         let Some(conn) = self.slots.get_mut(key) else { return false };
         let may_receive = !conn.is_receiving && !conn.is_peer_finished && !conn.is_closing && !conn.is_paused();
         if may_receive {
@@ -46,7 +46,7 @@ impl Desk {
     }
 
     /// Whether the driver is to close `key`: true once.
-    pub fn begin_close(&mut self, key: Key) -> bool {
+    pub(crate) fn begin_close(&mut self, key: Key) -> bool {
         let Some(conn) = self.slots.get_mut(key) else { return false };
         !std::mem::replace(&mut conn.is_closing, true)
     }

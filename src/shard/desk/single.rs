@@ -14,7 +14,7 @@ use super::Desk;
 
 impl Desk {
     /// What is for one connection alone has no channel, hence no channel's rule.
-    pub fn push_to(&mut self, key: Key, tag: u32, event: &Rc<Event>) {
+    pub(crate) fn push_to(&mut self, key: Key, tag: u32, event: &Rc<Event>) {
         let Desk { slots, held, settings, .. } = self;
         let Some(conn) = slots.get_mut(key) else { return };
         let number = settings.channels.fallback();
@@ -33,7 +33,7 @@ impl Desk {
     }
 
     /// A control message to one client.
-    pub fn put_control(&mut self, key: Key, json: &[u8]) {
+    pub(crate) fn put_control(&mut self, key: Key, json: &[u8]) {
         let Some(conn) = self.slots.get_mut(key) else { return };
         if conn.is_overfull(&self.settings) {
             return self.end(key, CloseReason::SlowConsumer);
@@ -44,7 +44,11 @@ impl Desk {
     }
 
     /// An answer to what a connection has asked: it takes its next request, or ends.
-    pub fn answer(&mut self, key: Key, write: impl FnOnce(&mut Conn, &Settings, Tick) -> Result<(), CloseReason>) {
+    pub(crate) fn answer(
+        &mut self,
+        key: Key,
+        write: impl FnOnce(&mut Conn, &Settings, Tick) -> Result<(), CloseReason>,
+    ) {
         let written = self.slots.get_mut(key).map(|conn| write(conn, &self.settings, self.now));
         if let Some(Err(reason)) = written {
             self.end(key, reason);
@@ -54,7 +58,7 @@ impl Desk {
     }
 
     /// One registration that `key` waits for is done.
-    pub fn registered(&mut self, key: Key) {
+    pub(crate) fn registered(&mut self, key: Key) {
         let Some(conn) = self.slots.get_mut(key) else { return };
         if conn.registered() {
             self.work.resume.push(key);
@@ -65,26 +69,26 @@ impl Desk {
     // --- back to the publisher ---------------------------------------------------------------------------------------
 
     /// A publisher, of any shard, hears the position of its message.
-    pub fn tell_published(&mut self, from: Publisher, number: u32, position: Option<Position>) {
+    pub(crate) fn tell_published(&mut self, from: Publisher, number: u32, position: Option<Position>) {
         let Address { place, key } = from.address;
         self.send(place, Mail::Published { key, number, position });
     }
 
     /// A publisher, of any shard, hears that its message reached no subscriber; `reply` is where it waits for the answer.
-    pub fn tell_no_responders(&mut self, to: Address, reply: &Subject) {
+    pub(crate) fn tell_no_responders(&mut self, to: Address, reply: &Subject) {
         let Address { place, key } = to;
         self.send(place, Mail::NoResponders { key, reply: reply.clone() });
     }
 
     /// The same, if the publisher wants to hear it.
-    pub fn tell_nobody_there(&mut self, publish: &Publish) {
+    pub(crate) fn tell_nobody_there(&mut self, publish: &Publish) {
         let Some(from) = publish.from.filter(|from| from.wants_no_responders) else { return };
         let Some(reply) = &publish.message.reply else { return };
         self.tell_no_responders(from.address, reply);
     }
 
     /// The same, to a connection of this shard.
-    pub fn no_responders(&mut self, key: Key, reply: &Subject) {
+    pub(crate) fn no_responders(&mut self, key: Key, reply: &Subject) {
         let Some(conn) = self.slots.get_mut(key) else { return };
         if conn.is_overfull(&self.settings) {
             return self.end(key, CloseReason::SlowConsumer);

@@ -8,12 +8,12 @@ use super::Desk;
 
 impl Desk {
     /// Frames some of what waits for `key`, if its last batch has gone.
-    pub fn frame_waiting(&mut self, key: Key) {
+    pub(crate) fn frame_waiting(&mut self, key: Key) {
         self.release(key, false);
     }
 
     /// The connection `key` ends: what waits for it goes before its last words, unless it was too slow.
-    pub fn frame_or_forget(&mut self, key: Key, reason: CloseReason) {
+    pub(crate) fn frame_or_forget(&mut self, key: Key, reason: CloseReason) {
         if reason != CloseReason::SlowConsumer {
             self.release(key, true);
         }
@@ -32,7 +32,7 @@ impl Desk {
     }
 
     /// A subscription ends: the events of its channel are not wanted any more.
-    pub fn forget_waiting(&mut self, sub: SubKey) {
+    pub(crate) fn forget_waiting(&mut self, sub: SubKey) {
         if self.held.is_empty() {
             return;
         }
@@ -44,7 +44,7 @@ impl Desk {
     }
 
     /// The most bytes that wait for one client, framed or not.
-    pub fn waiting_most(&self) -> usize {
+    pub(crate) fn waiting_most(&self) -> usize {
         let clients = self.slots.keys().filter_map(|key| Some((key, self.slots.get(key)?)));
         let waiting = clients.filter(|(_, conn)| !conn.is_worker());
         waiting.map(|(key, conn)| conn.outbox.len() + self.held.cost(key)).max().unwrap_or(0)

@@ -17,7 +17,7 @@ pub(in crate::shard) struct Trail {
 }
 
 impl Trail {
-    pub fn new(own: Place, shards: u16) -> Trail {
+    pub(crate) fn new(own: Place, shards: u16) -> Trail {
         let relayed = vec![PlaceSet::default(); shards.into()];
         let relayed_again = relayed.clone();
         let (asked, told) = Default::default();
@@ -38,7 +38,7 @@ impl Trail {
     }
 
     /// The same, because a member of a queue group has left: mostly after a letter that was a tell itself.
-    pub fn sent_on_again(&mut self, origin: Option<Place>, to: Place) {
+    pub(crate) fn sent_on_again(&mut self, origin: Option<Place>, to: Place) {
         if origin == Some(self.own) {
             return self.told.insert(to);
         }
@@ -49,7 +49,7 @@ impl Trail {
 
 impl Desk {
     /// Sends on what a publisher has published, or what comes of it.
-    pub fn send_on(&mut self, from: Option<Publisher>, to: Place, mail: Mail) {
+    pub(crate) fn send_on(&mut self, from: Option<Publisher>, to: Place, mail: Mail) {
         if let Some(from) = from
             && to != self.place
             && self.post.mesh().is_shard(to)

@@ -10,7 +10,7 @@ use super::Desk;
 
 impl Desk {
     /// To the workers that have been found.
-    pub fn hand_to_workers(&mut self, publish: &Publish, workers: &Recipients) {
+    pub(crate) fn hand_to_workers(&mut self, publish: &Publish, workers: &Recipients) {
         let (own, is_only) = (self.place, workers.is_one());
         for place in workers.places.iter().filter(|place| *place != own) {
             self.send_on(publish.from, place, Mail::Deliver(Box::new(publish.to_workers(is_only))));
@@ -33,7 +33,7 @@ impl Desk {
     }
 
     /// A message for one member of a queue group. It may have left while the message was on its way.
-    pub fn seated(&mut self, seat: Seat, delivery: Delivery, is_second_choice: bool) {
+    pub(crate) fn seated(&mut self, seat: Seat, delivery: Delivery, is_second_choice: bool) {
         let is_there = self.subscribers.listener(seat.member.sub).is_some();
         let seat = match is_there {
             true => Some(seat),

@@ -36,7 +36,7 @@ pub(in crate::shard) struct Acks {
 }
 
 impl Acks {
-    pub fn new(parts: &Parts) -> Acks {
+    pub(crate) fn new(parts: &Parts) -> Acks {
         let settings = &parts.settings;
         // Beside what else waits for a client, they must not make it slow.
         let client_bytes_max = settings.outbox_bytes_max / 4;
@@ -44,7 +44,7 @@ impl Acks {
         Acks { unacked: UnackedMessages::new(parts.place, bounds, parts.seed) }
     }
 
-    pub fn read(&mut self, desk: &mut Desk, mail: AckMail) {
+    pub(crate) fn read(&mut self, desk: &mut Desk, mail: AckMail) {
         match mail {
             AckMail::Came { user, from } => self.came(desk, &user, from),
             AckMail::Reached { id } => self.unacked.reached(id, desk.now),
@@ -57,7 +57,7 @@ impl Acks {
     // --- from workers --------------------------------------------------------------------------------------------------
 
     /// For a user whose subject this shard owns.
-    pub fn keep_for_user(&mut self, desk: &mut Desk, user: &Subject, publish: Publish) {
+    pub(crate) fn keep_for_user(&mut self, desk: &mut Desk, user: &Subject, publish: Publish) {
         let Some((id, text)) = self.keep(desk, user.clone(), &publish) else { return };
         let places = desk.engine.listening(user);
         let (home, delivery) = (desk.place, || Some(publish.to_clients(None)));
@@ -66,7 +66,7 @@ impl Acks {
     }
 
     /// For one connection of this shard; one that cannot acknowledge gets it as a plain message.
-    pub fn keep_for_conn(&mut self, desk: &mut Desk, key: Key, publish: Publish) {
+    pub(crate) fn keep_for_conn(&mut self, desk: &mut Desk, key: Key, publish: Publish) {
         if !desk.can_answer(key) {
             desk.tell_nobody_there(&publish);
             return desk.push_to(key, 0, &Rc::new(Event::new(publish.message, None)));
@@ -122,7 +122,7 @@ impl Acks {
     }
 
     /// A client has opened: the home of its user hears of it, after it has heard that this shard listens.
-    pub fn client_came(&mut self, desk: &mut Desk, key: Key, user: Subject) {
+    pub(crate) fn client_came(&mut self, desk: &mut Desk, key: Key, user: Subject) {
         if desk.can_answer(key) {
             let from = desk.address(key);
             desk.send(desk.owner_of(&user), Mail::Acks(AckMail::Came { user, from }));
@@ -152,7 +152,7 @@ impl Acks {
     // --- from clients --------------------------------------------------------------------------------------------------
 
     /// A client acknowledges what its user was sent, on this connection or another; false if that cannot be.
-    pub fn client_acks(&mut self, desk: &mut Desk, key: Key, id: Option<u64>) -> bool {
+    pub(crate) fn client_acks(&mut self, desk: &mut Desk, key: Key, id: Option<u64>) -> bool {
         let from = desk.address(key);
         let user = desk.slots.get(key).and_then(|conn| conn.websocket()?.1.user()).cloned();
         let home = id.map(UnackedMessages::home_of).filter(|home| {

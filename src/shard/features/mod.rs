@@ -90,63 +90,63 @@ macro_rules! features {
     ($($name:ident: $type:ty),+ $(,)?) => {
         /// All of them, in the order in which they are asked.
         pub(super) struct Features {
-            $(pub $name: $type,)+
+            $(pub(super) $name: $type,)+
         }
 
         impl Features {
-            pub fn new(parts: &Parts) -> Features {
+            pub(super) fn new(parts: &Parts) -> Features {
                 Features { $($name: <$type>::new(parts),)+ }
             }
 
-            pub fn connection_ends(&mut self, desk: &mut Desk, key: Key) {
+            pub(super) fn connection_ends(&mut self, desk: &mut Desk, key: Key) {
                 $(self.$name.connection_ends(desk, key);)+
             }
 
-            pub fn connection_ended(&mut self, desk: &mut Desk, key: Key) {
+            pub(super) fn connection_ended(&mut self, desk: &mut Desk, key: Key) {
                 $(self.$name.connection_ended(desk, key);)+
             }
 
-            pub fn subscription_began(&mut self, desk: &mut Desk, sub: SubKey) {
+            pub(super) fn subscription_began(&mut self, desk: &mut Desk, sub: SubKey) {
                 $(self.$name.subscription_began(desk, sub);)+
             }
 
-            pub fn subscription_ends(&mut self, desk: &mut Desk, sub: SubKey) {
+            pub(super) fn subscription_ends(&mut self, desk: &mut Desk, sub: SubKey) {
                 $(self.$name.subscription_ends(desk, sub);)+
             }
 
-            pub fn channel_joined(&mut self, desk: &mut Desk, key: Key, channel: &Subject, since: Option<Since>) {
+            pub(super) fn channel_joined(&mut self, desk: &mut Desk, key: Key, channel: &Subject, since: Option<Since>) {
                 $(self.$name.channel_joined(desk, key, channel, since);)+
             }
 
-            pub fn connection_sent(&mut self, desk: &mut Desk, key: Key) {
+            pub(super) fn connection_sent(&mut self, desk: &mut Desk, key: Key) {
                 $(self.$name.connection_sent(desk, key);)+
             }
 
-            pub fn worker_subscribed(&mut self, desk: &mut Desk, membership: &Membership) {
+            pub(super) fn worker_subscribed(&mut self, desk: &mut Desk, membership: &Membership) {
                 $(self.$name.worker_subscribed(desk, membership);)+
             }
 
-            pub fn worker_unsubscribed(&mut self, desk: &mut Desk, membership: &Membership) {
+            pub(super) fn worker_unsubscribed(&mut self, desk: &mut Desk, membership: &Membership) {
                 $(self.$name.worker_unsubscribed(desk, membership);)+
             }
 
-            pub fn deadline(&self, now: Tick, is_crowded: bool) -> Tick {
+            pub(super) fn deadline(&self, now: Tick, is_crowded: bool) -> Tick {
                 Tick::NEVER $(.min(self.$name.deadline(now, is_crowded)))+
             }
 
-            pub fn measure(&self, counters: &Counters) {
+            pub(super) fn measure(&self, counters: &Counters) {
                 $(self.$name.measure(counters);)+
             }
 
-            pub fn count(&self, census: &mut Census) {
+            pub(super) fn count(&self, census: &mut Census) {
                 $(self.$name.count(census);)+
             }
 
-            pub fn drain(&mut self) {
+            pub(super) fn drain(&mut self) {
                 $(self.$name.drain();)+
             }
 
-            pub fn owes_workers(&self) -> bool {
+            pub(super) fn owes_workers(&self) -> bool {
                 false $(|| self.$name.owes_workers())+
             }
         }

@@ -38,11 +38,11 @@ pub(in crate::shard) struct Presence {
 }
 
 impl Presence {
-    pub fn new(_parts: &Parts) -> Presence {
+    pub(crate) fn new(_parts: &Parts) -> Presence {
         Presence::default()
     }
 
-    pub fn read(&mut self, desk: &mut Desk, mail: PresenceMail) {
+    pub(crate) fn read(&mut self, desk: &mut Desk, mail: PresenceMail) {
         match mail {
             PresenceMail::Arrive { channel, present } => self.arrived(desk, channel, *present),
             PresenceMail::Depart { channel, conn } => self.presences.depart(&channel, conn, desk.now),
@@ -65,20 +65,20 @@ impl Presence {
     }
 
     /// Asks which clients are there; `key` is told.
-    pub fn ask(&mut self, desk: &mut Desk, key: Key, channel: Subject) {
+    pub(crate) fn ask(&mut self, desk: &mut Desk, key: Key, channel: Subject) {
         let (owner, asker) = (desk.owner_of(&channel), desk.address(key));
         send(desk, owner, PresenceMail::Who { channel, asker });
     }
 
     /// Asks every shard for the connections of a user; `key` is told.
-    pub fn find(&mut self, desk: &mut Desk, key: Key, user: Subject) {
+    pub(crate) fn find(&mut self, desk: &mut Desk, key: Key, user: Subject) {
         let asker = desk.address(key);
         desk.send_all(|| Mail::Presence(PresenceMail::Find { user: user.clone(), asker }));
     }
 
     /// A worker asks, by a request to `tg.presence.<channel>`. Whatever listens to its reply subject on its shard is told, so
     /// that the answer is a tell.
-    pub fn answer_worker(&mut self, desk: &mut Desk, channel: &Subject, publish: Publish) {
+    pub(crate) fn answer_worker(&mut self, desk: &mut Desk, channel: &Subject, publish: Publish) {
         let owner = desk.owner_of(channel);
         if owner != desk.place {
             return desk.send_on(publish.from, owner, Mail::Publish(Box::new(publish)));
@@ -92,7 +92,7 @@ impl Presence {
     }
 
     /// The clients of a channel that this shard owns; `None` if its rule does not ask for that.
-    pub fn roster(&self, desk: &Desk, channel: &Subject) -> Option<Roster> {
+    pub(crate) fn roster(&self, desk: &Desk, channel: &Subject) -> Option<Roster> {
         desk.settings.channels.of(channel).has_presence.then(|| self.presences.roster(channel))
     }
 

@@ -37,11 +37,11 @@ pub(in crate::shard) struct Questions {
 }
 
 impl Questions {
-    pub fn new(parts: &Parts) -> Questions {
+    pub(crate) fn new(parts: &Parts) -> Questions {
         Questions { pending: PendingQuestions::new(parts.place, parts.seed), owed: OwedAnswers::default() }
     }
 
-    pub fn read(&mut self, desk: &mut Desk, mail: QuestionMail) {
+    pub(crate) fn read(&mut self, desk: &mut Desk, mail: QuestionMail) {
         match mail {
             QuestionMail::Asked { id, from, keys } => self.asked(desk, id, from, &keys),
             QuestionMail::Answer(answer) => self.answered(desk, *answer),
@@ -54,7 +54,7 @@ impl Questions {
     // --- to clients ----------------------------------------------------------------------------------------------------
 
     /// A question to a user whose subject this shard owns. Workers that watch the subject see it anyway, and are not asked.
-    pub fn ask_user(&mut self, desk: &mut Desk, user: &Subject, publish: Publish) {
+    pub(crate) fn ask_user(&mut self, desk: &mut Desk, user: &Subject, publish: Publish) {
         let places = desk.engine.listening(user);
         let Some(id) = self.begin(desk, &publish, places) else { return };
         for place in places.iter() {
@@ -64,7 +64,7 @@ impl Questions {
     }
 
     /// A question to one connection of this shard; one that cannot answer gets it as a plain message.
-    pub fn ask_conn(&mut self, desk: &mut Desk, key: Key, publish: Publish) {
+    pub(crate) fn ask_conn(&mut self, desk: &mut Desk, key: Key, publish: Publish) {
         let mut places = PlaceSet::default();
         places.insert(desk.place);
         let Some(id) = self.begin(desk, &publish, places) else { return };
@@ -129,7 +129,7 @@ impl Questions {
     // --- from clients --------------------------------------------------------------------------------------------------
 
     /// A client answers; false if it was not asked that, or has answered.
-    pub fn client_answers(&mut self, desk: &mut Desk, key: Key, answer: control::Answer<'_>) -> bool {
+    pub(crate) fn client_answers(&mut self, desk: &mut Desk, key: Key, answer: control::Answer<'_>) -> bool {
         let asked = answer.id.and_then(|id| Some((id, self.owed.answer(key, id)?)));
         let Some((id, home)) = asked else {
             desk.counters().answers_stray.add(1);

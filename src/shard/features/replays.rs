@@ -47,11 +47,11 @@ struct Reader {
 }
 
 impl Replays {
-    pub fn new(_parts: &Parts) -> Replays {
+    pub(crate) fn new(_parts: &Parts) -> Replays {
         Replays::default()
     }
 
-    pub fn read(&mut self, desk: &mut Desk, mail: ReplayMail) {
+    pub(crate) fn read(&mut self, desk: &mut Desk, mail: ReplayMail) {
         match mail {
             ReplayMail::Replay(replay) => look_up(desk, *replay),
             ReplayMail::Replayed(replayed) => self.replayed(desk, *replayed),
@@ -59,7 +59,14 @@ impl Replays {
     }
 
     /// The new subscription `sub` of `key` hears first what `since` asks for, and then what is live.
-    pub fn begin(&mut self, desk: &mut Desk, key: Key, sub: SubKey, (tag, subject): (u32, Subject), since: Since) {
+    pub(crate) fn begin(
+        &mut self,
+        desk: &mut Desk,
+        key: Key,
+        sub: SubKey,
+        (tag, subject): (u32, Subject),
+        since: Since,
+    ) {
         desk.subscribers.silence(sub, true);
         let Some(conn) = desk.slots.get_mut(key) else { return };
         conn.awaits_replay();

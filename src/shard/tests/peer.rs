@@ -3,7 +3,7 @@
 use super::*;
 use crate::proto::http::{Body, BodyStep, Framing};
 
-pub struct Peer {
+pub(super) struct Peer {
     pub end: Endpoint,
     pub heard: Vec<u8>,
     /// Of a stream that comes in chunks.
@@ -11,17 +11,17 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn new(end: Endpoint) -> Peer {
+    pub(super) fn new(end: Endpoint) -> Peer {
         Peer { end, heard: Vec::new(), chunks: None }
     }
 
-    pub fn say(&self, bytes: impl AsRef<[u8]>) {
+    pub(super) fn say(&self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
         assert_eq!(self.end.write(bytes), bytes.len(), "it fits");
     }
 
     /// What has arrived since it was asked last; of a stream in chunks what is in them.
-    pub fn hear(&mut self) -> String {
+    pub(super) fn hear(&mut self) -> String {
         while matches!(self.end.read(&mut self.heard), ReadOutcome::Bytes(_)) {}
         let mut heard = String::new();
         if self.chunks.is_none()
@@ -45,13 +45,13 @@ impl Peer {
     }
 
     /// Whether the gateway has ended its half, all that came before being heard.
-    pub fn is_at_end(&mut self) -> bool {
+    pub(super) fn is_at_end(&mut self) -> bool {
         self.hear();
         !self.end.is_open()
     }
 
     /// Whether its stream has ended as one that was not cut.
-    pub fn has_last_chunk(&mut self) -> bool {
+    pub(super) fn has_last_chunk(&mut self) -> bool {
         self.hear();
         let chunks = self.chunks.as_mut().expect("a stream in chunks");
         matches!(chunks.next(&mut &mut [][..]), Ok(BodyStep::End))

@@ -14,7 +14,7 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    pub fn row(&self, name: &str) -> Option<&'static Row> {
+    pub(super) fn row(&self, name: &str) -> Option<&'static Row> {
         let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
         let row = table::row(&path);
         debug_assert!(row.is_some(), "{path} is not in the table of keys");
@@ -22,7 +22,7 @@ impl<'a> Section<'a> {
     }
 
     /// As people write it: `[[route]]`, `sse`.
-    pub fn spoken(&self) -> String {
+    pub(super) fn spoken(&self) -> String {
         match self.path.strip_suffix("[]") {
             Some(list) if !list.contains('[') => format!("[[{list}]]"),
             _ => self.path.trim_end_matches("[]").rsplit('.').next().unwrap_or_default().to_owned(),
@@ -30,11 +30,11 @@ impl<'a> Section<'a> {
     }
 
     /// Whatever was written.
-    pub fn value(&self, name: &str) -> Option<&'a Value> {
+    pub(super) fn value(&self, name: &str) -> Option<&'a Value> {
         self.table.entry(name)
     }
 
-    pub fn table(&self, name: &str) -> Option<Section<'a>> {
+    pub(super) fn table(&self, name: &str) -> Option<Section<'a>> {
         let row = self.row(name)?;
         let value = self.value(name)?;
         match &value.content {
@@ -44,7 +44,7 @@ impl<'a> Section<'a> {
     }
 
     /// The tables of a list, or the one that stands for a list.
-    pub fn tables(&self, name: &str) -> Vec<Section<'a>> {
+    pub(super) fn tables(&self, name: &str) -> Vec<Section<'a>> {
         let Some(row) = self.row(name) else { return Vec::new() };
         let section = |value: &'a Value| match &value.content {
             Content::Table(table) => Some(Section { table, place: value.place.clone(), path: row.inside() }),
@@ -58,12 +58,12 @@ impl<'a> Section<'a> {
     }
 
     /// The value if the key takes it.
-    pub fn fitting(&self, name: &str) -> Option<&'a Content> {
+    pub(super) fn fitting(&self, name: &str) -> Option<&'a Content> {
         let row = self.row(name)?;
         self.value(name).map(|value| &value.content).filter(|content| validate::fits(row, content))
     }
 
-    pub fn whole(&self, name: &str) -> u64 {
+    pub(super) fn whole(&self, name: &str) -> u64 {
         match (self.fitting(name), self.row(name).map(|row| row.fallback)) {
             (Some(Content::Whole(whole)), _) => u64::try_from(*whole).unwrap_or_default(),
             (_, Some(Fallback::Whole(whole))) => whole,
@@ -71,11 +71,11 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub fn size(&self, name: &str) -> usize {
+    pub(super) fn size(&self, name: &str) -> usize {
         usize::try_from(self.whole(name)).unwrap_or(usize::MAX)
     }
 
-    pub fn switch(&self, name: &str) -> bool {
+    pub(super) fn switch(&self, name: &str) -> bool {
         match (self.fitting(name), self.row(name).map(|row| row.fallback)) {
             (Some(Content::Switch(switch)), _) => *switch,
             (_, Some(Fallback::Switch(switch))) => switch,
@@ -84,7 +84,7 @@ impl<'a> Section<'a> {
     }
 
     /// The default holds only where nothing was written.
-    pub fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
         match (self.fitting(name), self.value(name), self.row(name)?.fallback) {
             (Some(Content::Text(text)), _, _) => Some(text.clone()),
             (_, None, Fallback::Text(text)) => Some(text.to_owned()),
@@ -92,7 +92,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub fn texts(&self, name: &str) -> Vec<String> {
+    pub(super) fn texts(&self, name: &str) -> Vec<String> {
         match self.value(name).map(|value| &value.content) {
             Some(Content::List(items)) => {
                 let text = |item: &Value| match &item.content {

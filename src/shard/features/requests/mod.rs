@@ -52,7 +52,7 @@ pub(in crate::shard) struct Requests {
 }
 
 impl Requests {
-    pub fn new(parts: &Parts) -> Requests {
+    pub(crate) fn new(parts: &Parts) -> Requests {
         Requests {
             kept: KeptRequests::new(parts.mesh.shards()),
             ids: Ids::new(&parts.secret, parts.place),
@@ -61,7 +61,7 @@ impl Requests {
         }
     }
 
-    pub fn read(&mut self, desk: &mut Desk, mail: RequestMail) {
+    pub(crate) fn read(&mut self, desk: &mut Desk, mail: RequestMail) {
         match mail {
             RequestMail::Accept { from, request } => self.keep(desk, from, *request),
             RequestMail::Read { from, id, route } => self.tell(desk, from, id, route),
@@ -80,7 +80,7 @@ impl Requests {
     // --- from clients --------------------------------------------------------------------------------------------------
 
     /// A client's whole request: to the shard that will keep it.
-    pub fn accept(&mut self, desk: &mut Desk, key: Key, asked: Asked) {
+    pub(crate) fn accept(&mut self, desk: &mut Desk, key: Key, asked: Asked) {
         desk.counters().received.add(1);
         let from = desk.address(key);
         match self.request(desk, asked) {
@@ -115,7 +115,7 @@ impl Requests {
     }
 
     /// A client asks what became of a request.
-    pub fn look_up(&mut self, desk: &mut Desk, key: Key, id: RequestId, route: u16) {
+    pub(crate) fn look_up(&mut self, desk: &mut Desk, key: Key, id: RequestId, route: u16) {
         let from = desk.address(key);
         if desk.post.mesh().is_shard(id.place) {
             desk.send(id.place, Mail::Requests(RequestMail::Read { from, id, route }));
@@ -154,7 +154,7 @@ impl Requests {
     }
 
     /// A worker's answer; its headers say whether it has failed.
-    pub fn answer(&mut self, desk: &mut Desk, id: RequestId, publish: &Publish) {
+    pub(crate) fn answer(&mut self, desk: &mut Desk, id: RequestId, publish: &Publish) {
         let message = &publish.message;
         let answer = Answer {
             // Whatever a worker says that is not "done" is no success.

@@ -26,12 +26,12 @@ pub(in crate::shard) struct Recalls {
 }
 
 impl Recalls {
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
 
     /// A client has come to the channel of the request `id`, and does not get what is kept of it: the keeper is asked.
-    pub fn begin(&mut self, desk: &mut Desk, key: Key, id: RequestId, channel: Subject) {
+    pub(crate) fn begin(&mut self, desk: &mut Desk, key: Key, id: RequestId, channel: Subject) {
         if desk.post.mesh().is_shard(id.place) {
             let from = desk.address(key);
             self.waiting.insert((key, channel.clone()));
@@ -40,7 +40,7 @@ impl Recalls {
     }
 
     /// The keeper has answered.
-    pub fn end(&mut self, desk: &mut Desk, key: Key, channel: Subject, message: Option<Message>) {
+    pub(crate) fn end(&mut self, desk: &mut Desk, key: Key, channel: Subject, message: Option<Message>) {
         if !self.waiting.remove(&(key, channel)) {
             return;
         }
@@ -53,7 +53,7 @@ impl Recalls {
     }
 
     /// All listeners get the message now, so that none of them has missed it.
-    pub fn forget(&mut self, desk: &Desk, channel: &Subject) {
+    pub(crate) fn forget(&mut self, desk: &Desk, channel: &Subject) {
         if !self.waiting.is_empty() {
             desk.subscribers.for_each(channel, |listener, _| {
                 self.waiting.remove(&(listener.key, channel.clone()));

@@ -58,7 +58,7 @@ enum Kind<'a> {
 }
 
 impl Services {
-    pub fn new(_: &Parts) -> Services {
+    pub(crate) fn new(_: &Parts) -> Services {
         Services { stranded: Stranded::default(), sticky: AHashMap::new(), opening: BTreeSet::new() }
     }
 
@@ -66,7 +66,7 @@ impl Services {
 
     /// A client has opened. Its service hears of it once the client's subscriptions are in force on all shards (OPEN MEANS
     /// SUBSCRIBED): a worker may answer to the client's user or channel at once, and its answer must find this client too.
-    pub fn client_opened(&mut self, desk: &mut Desk, key: Key) {
+    pub(crate) fn client_opened(&mut self, desk: &mut Desk, key: Key) {
         if awaits_registrations(desk, key) {
             self.opening.insert(key);
         } else {
@@ -75,7 +75,7 @@ impl Services {
     }
 
     /// A connection goes on, maybe because its last registration is done.
-    pub fn client_resumes(&mut self, desk: &mut Desk, key: Key) {
+    pub(crate) fn client_resumes(&mut self, desk: &mut Desk, key: Key) {
         if self.opening.contains(&key) && !awaits_registrations(desk, key) {
             self.opening.remove(&key);
             self.notify(desk, key, Kind::Open);
@@ -93,7 +93,7 @@ impl Services {
     // --- messages and calls --------------------------------------------------------------------------------------------
 
     /// To a worker now, or, while there is none, with the next that comes: the client is read no further meanwhile.
-    pub fn ask(&mut self, desk: &mut Desk, key: Key, opcode: Opcode, payload: Box<[u8]>) {
+    pub(crate) fn ask(&mut self, desk: &mut Desk, key: Key, opcode: Opcode, payload: Box<[u8]>) {
         let Some(message) = service_message(desk, key, Kind::Message(opcode), payload) else { return };
         let Err(message) = self.try_service(desk, key, message, None) else { return };
         let until = desk.now + limits::SERVICE_WAIT;
@@ -103,13 +103,13 @@ impl Services {
     }
 
     /// Whether a message of the client waits for a worker.
-    pub fn is_waiting(&self, key: Key) -> bool {
+    pub(crate) fn is_waiting(&self, key: Key) -> bool {
         self.stranded.contains(key)
     }
 
     /// A call does not wait for a worker: the client hears at once that there is none, and decides for itself. It hears the same if
     /// the worker has left meanwhile.
-    pub fn call(&mut self, desk: &mut Desk, key: Key, serial: u32, method: &str, payload: &[u8]) {
+    pub(crate) fn call(&mut self, desk: &mut Desk, key: Key, serial: u32, method: &str, payload: &[u8]) {
         let from =
             Publisher { address: desk.address(key), wants_position: None, wants_no_responders: true, is_silent: false };
         let message = service_message(desk, key, Kind::Call(method, serial), payload.into());
@@ -119,7 +119,7 @@ impl Services {
     }
 
     /// A call has reached no worker; false if `key` is no connection that calls.
-    pub fn refuse_call(&mut self, desk: &mut Desk, key: Key, serial: u32) -> bool {
+    pub(crate) fn refuse_call(&mut self, desk: &mut Desk, key: Key, serial: u32) -> bool {
         let Some((session, outbox)) = desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) else { return false };
         session.unanswerable(serial, outbox);
         desk.mark_dirty(key);
@@ -128,7 +128,7 @@ impl Services {
     }
 
     /// Counts the calls that no worker has answered in time.
-    pub fn count_late_calls(&mut self, desk: &mut Desk, key: Key) {
+    pub(crate) fn count_late_calls(&mut self, desk: &mut Desk, key: Key) {
         let session = desk.slots.get_mut(key).and_then(|conn| conn.centrifuge());
         let late = session.map_or(0, |(session, _)| session.take_late());
         if late > 0 {

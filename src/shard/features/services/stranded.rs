@@ -14,45 +14,45 @@ pub(super) struct Stranded {
 }
 
 impl Stranded {
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.by_client.len()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.by_client.is_empty()
     }
 
-    pub fn contains(&self, client: Key) -> bool {
+    pub(super) fn contains(&self, client: Key) -> bool {
         self.by_client.contains_key(&client)
     }
 
-    pub fn insert(&mut self, client: Key, message: Arc<Message>, until: Tick) {
+    pub(super) fn insert(&mut self, client: Key, message: Arc<Message>, until: Tick) {
         self.remove(client);
         self.by_client.insert(client, (message, until));
         self.deadlines.insert((until, client));
     }
 
-    pub fn remove(&mut self, client: Key) {
+    pub(super) fn remove(&mut self, client: Key) {
         if let Some((_, until)) = self.by_client.remove(&client) {
             self.deadlines.remove(&(until, client));
         }
     }
 
     /// All of them, to be tried again: those that find no worker this time either are inserted again.
-    pub fn take(&mut self) -> BTreeMap<Key, (Arc<Message>, Tick)> {
+    pub(super) fn take(&mut self) -> BTreeMap<Key, (Arc<Message>, Tick)> {
         self.deadlines.clear();
         std::mem::take(&mut self.by_client)
     }
 
     /// A client whose message has waited long enough.
-    pub fn expired(&mut self, now: Tick) -> Option<Key> {
+    pub(super) fn expired(&mut self, now: Tick) -> Option<Key> {
         let (_, client) = *self.deadlines.first().filter(|(until, _)| *until <= now)?;
         self.remove(client);
         Some(client)
     }
 
     /// When [`Stranded::expired`] has one.
-    pub fn deadline(&self) -> Tick {
+    pub(super) fn deadline(&self) -> Tick {
         self.deadlines.first().map_or(Tick::NEVER, |(until, _)| *until)
     }
 }

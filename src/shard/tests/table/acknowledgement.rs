@@ -4,7 +4,7 @@ use super::*;
 
 const ACK: &str = "Tg-Ack: 60\r\n";
 
-pub fn play(stage: &mut Stage, way: Way) -> Cell {
+pub(super) fn play(stage: &mut Stage, way: Way) -> Cell {
     match way {
         Way::User | Way::Connection => {
             it_comes_until_it_is_acknowledged(stage, way);

@@ -8,7 +8,7 @@ use crate::worker;
 /// More than may wait for any receiver, and for its link.
 const FLOOD: u32 = 60;
 
-pub fn play(stage: &mut Stage, way: Way) -> Cell {
+pub(super) fn play(stage: &mut Stage, way: Way) -> Cell {
     one_long_message_is_not_too_much(stage, way);
     one_that_is_too_long_is_refused(stage, way);
     match way {

@@ -5,13 +5,13 @@ use std::time::Instant;
 use super::super::*;
 use crate::worker::Received;
 
-pub struct Ear {
+pub(super) struct Ear {
     /// What leads to it.
     pub subject: String,
     pub sound: Sound,
 }
 
-pub enum Sound {
+pub(super) enum Sound {
     /// Whatever it speaks: marks are found in what is framed, too.
     Peer(Peer),
     Thread(Worker),
@@ -19,7 +19,7 @@ pub enum Sound {
 
 impl Ear {
     /// What has come since it was asked last; of an in-process worker payloads alone.
-    pub fn hear(&mut self) -> String {
+    pub(super) fn hear(&mut self) -> String {
         match &mut self.sound {
             Sound::Peer(peer) => peer.hear(),
             Sound::Thread(worker) => {
@@ -32,11 +32,11 @@ impl Ear {
         }
     }
 
-    pub fn marks(&mut self) -> Vec<String> {
+    pub(super) fn marks(&mut self) -> Vec<String> {
         marks(&self.hear())
     }
 
-    pub fn peer(&mut self) -> &mut Peer {
+    pub(super) fn peer(&mut self) -> &mut Peer {
         match &mut self.sound {
             Sound::Peer(peer) => peer,
             Sound::Thread(_) => panic!("an in-process worker has no connection"),
@@ -45,7 +45,7 @@ impl Ear {
 }
 
 /// The beginnings of payloads: `"m1"`, or `"m1xxx…"`.
-pub fn marks(heard: &str) -> Vec<String> {
+pub(super) fn marks(heard: &str) -> Vec<String> {
     let found = heard.match_indices("\"m").map(|(at, _)| {
         let digits = heard[at + 2..].split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
         (!digits.is_empty()).then(|| format!("m{digits}"))

@@ -4,7 +4,7 @@ use super::ear::marks;
 use super::stage::{CONNECT, publication};
 use super::*;
 
-pub fn play(stage: &mut Stage, way: Way) -> Cell {
+pub(super) fn play(stage: &mut Stage, way: Way) -> Cell {
     match way {
         Way::Plain | Way::Wildcard | Way::Queue | Way::Service | Way::Reply => {
             a_silent_worker_is_spared(stage, way);

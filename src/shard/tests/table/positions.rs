@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-pub fn play(stage: &mut Stage, way: Way) -> Cell {
+pub(super) fn play(stage: &mut Stage, way: Way) -> Cell {
     let mut ear = stage.join(way);
     let subject = ear.subject.clone();
     if way == Way::Request {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-pub fn play(stage: &mut Stage, way: Way) -> Cell {
+pub(super) fn play(stage: &mut Stage, way: Way) -> Cell {
     let ear = stage.join(way);
     let subject = ear.subject.clone();
     let (path, why) = match way {

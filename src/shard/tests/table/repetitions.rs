@@ -3,7 +3,7 @@
 
 use super::*;
 
-pub fn play(stage: &mut Stage, way: Way, header: &str) -> Cell {
+pub(super) fn play(stage: &mut Stage, way: Way, header: &str) -> Cell {
     let is_name = header == "Nats-Msg-Id";
     match way {
         Way::Plain | Way::Wildcard | Way::Queue | Way::Client | Way::Thread | Way::Http => {

@@ -4,7 +4,7 @@ use super::*;
 
 const NAMED: &str = "Nats-Msg-Id: ";
 
-pub fn play(stage: &mut Stage, way: Way) -> Cell {
+pub(super) fn play(stage: &mut Stage, way: Way) -> Cell {
     let subject = way.subject(&stage.room);
     for (number, headers) in
         ["".to_owned(), format!("{NAMED}1\r\n"), "Tg-Distinct: 1\r\n".to_owned()].iter().enumerate()

@@ -13,15 +13,15 @@ use crate::proto::channel::{Keep, Rule, Rules};
 use crate::proto::subject::Pattern;
 
 /// What may wait for a client and for a worker, and the longest message: one message is longer than a client may leave unread.
-pub const OUTBOX: usize = 20_000;
-pub const BUS_OUTBOX: usize = 60_000;
-pub const PAYLOAD: usize = 40_000;
-pub const CONNECT: &str = "\"verbose\":false,\"headers\":true,\"no_responders\":true";
+pub(super) const OUTBOX: usize = 20_000;
+pub(super) const BUS_OUTBOX: usize = 60_000;
+pub(super) const PAYLOAD: usize = 40_000;
+pub(super) const CONNECT: &str = "\"verbose\":false,\"headers\":true,\"no_responders\":true";
 const THREADS: u16 = 5;
 
 /// A door by which messages come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Voice {
+pub(super) enum Voice {
     Bus,
     /// An in-process worker.
     Thread,
@@ -29,7 +29,7 @@ pub enum Voice {
     Post,
 }
 
-pub struct Stage {
+pub(super) struct Stage {
     pub bench: Bench,
     /// Whose owner is the first shard.
     pub room: String,
@@ -84,14 +84,14 @@ fn settings() -> Settings {
 }
 
 /// What a worker on the bus says to publish.
-pub fn publication(subject: &str, reply: &str, headers: &str, payload: &str) -> String {
+pub(super) fn publication(subject: &str, reply: &str, headers: &str, payload: &str) -> String {
     let headers = format!("NATS/1.0\r\n{headers}\r\n");
     let (length, total) = (headers.len(), headers.len() + payload.len());
     format!("HPUB {subject} {reply} {length} {total}\r\n{headers}{payload}\r\n")
 }
 
 impl Stage {
-    pub fn new(shards: u16, ear_at: u16) -> Stage {
+    pub(super) fn new(shards: u16, ear_at: u16) -> Stage {
         let world = World::new(1, Faults::none());
         let (mut bench, mut threads) = Bench::staffed(world, shards, THREADS, settings());
         let voice_at = shards - 1;
@@ -101,7 +101,7 @@ impl Stage {
         Stage { bench, room, ear_at, voice_at, threads, speaker, bus, jobs: None, asks: 0 }
     }
 
-    pub fn wait(&mut self) {
+    pub(super) fn wait(&mut self) {
         self.bench.run_for(SECOND / 10);
     }
 
@@ -116,14 +116,14 @@ impl Stage {
     }
 
     /// The same, beside the receivers.
-    pub fn worker(&mut self, options: &str, subscriptions: &str) -> Peer {
+    pub(super) fn worker(&mut self, options: &str, subscriptions: &str) -> Peer {
         Stage::worker_of(&mut self.bench, self.ear_at, options, subscriptions)
     }
 
     // --- receivers -----------------------------------------------------------------------------------------------------
 
     /// A receiver comes.
-    pub fn join(&mut self, way: Way) -> Ear {
+    pub(super) fn join(&mut self, way: Way) -> Ear {
         let mut subject = way.subject(&self.room);
         let room = self.room.trim_start_matches("room.").to_owned();
         let sound = match way {
@@ -154,7 +154,7 @@ impl Stage {
     }
 
     /// A receiver goes: a worker unsubscribes, a client's connection breaks, a thread ends. What can still hear is given back.
-    pub fn leave(ear: Ear, way: Way) -> Option<Ear> {
+    pub(super) fn leave(ear: Ear, way: Way) -> Option<Ear> {
         match (ear.sound, way.subscription("")) {
             (Sound::Peer(peer), Some(_)) => {
                 peer.say("UNSUB 7\r\n");
@@ -169,7 +169,7 @@ impl Stage {
     }
 
     /// A client of the client protocol that has subscribed.
-    pub fn client(&mut self, subscribe: Value) -> Peer {
+    pub(super) fn client(&mut self, subscribe: Value) -> Peer {
         let mut peer = self.bench.open(self.ear_at, "/open");
         peer.say(text(json!({"id": 1, "connect": {}}).to_string().as_bytes()));
         peer.say(text(json!({"id": 2, "subscribe": subscribe}).to_string().as_bytes()));
@@ -193,7 +193,7 @@ impl Stage {
     }
 
     /// A client posts a job, which a worker gets: its id.
-    pub fn request(&mut self, headers: &str) -> String {
+    pub(super) fn request(&mut self, headers: &str) -> String {
         if self.jobs.is_none() {
             self.jobs = Some(self.worker(CONNECT, "SUB tg.service.jobs workers 1\r\n"));
         }
@@ -203,14 +203,14 @@ impl Stage {
     }
 
     /// Jobs that the worker has been handed since it was asked last.
-    pub fn jobs(&mut self) -> usize {
+    pub(super) fn jobs(&mut self) -> usize {
         self.jobs.as_mut().map_or(0, |jobs| jobs.hear().matches("MSG tg.service.jobs").count())
     }
 
     // --- voices --------------------------------------------------------------------------------------------------------
 
     /// Publishes by a door; what the admin listener answers.
-    pub fn say(&mut self, voice: Voice, subject: &str, header: Option<(&str, &str)>, mark: &str) -> Value {
+    pub(super) fn say(&mut self, voice: Voice, subject: &str, header: Option<(&str, &str)>, mark: &str) -> Value {
         let payload = format!("\"{mark}\"");
         let line = header.map_or_else(String::new, |(name, value)| format!("{name}: {value}\r\n"));
         match voice {
@@ -229,7 +229,7 @@ impl Stage {
     }
 
     /// Fills the mailbox of the voices' shard: until it has had a turn, it learns nothing of what other shards say from now on.
-    pub fn crowd(&mut self) {
+    pub(super) fn crowd(&mut self) {
         let subject = crate::proto::subject::Subject::new("room.crowd").unwrap();
         let mail = || Mail::Leave { subject: subject.clone(), from: Place(self.ear_at) };
         while self.bench.mesh.try_send(Place(self.voice_at), mail()).is_ok() {}
@@ -237,44 +237,44 @@ impl Stage {
     }
 
     /// A request of the worker on the bus, which has not been given time: `hear_asker` is what comes of it.
-    pub fn ask(&mut self, subject: &str, header: &str, mark: &str) {
+    pub(super) fn ask(&mut self, subject: &str, header: &str, mark: &str) {
         self.asks += 1;
         let reply = format!("_INBOX.voice.{}", self.asks);
         self.bus.say(publication(subject, &reply, header, &format!("\"{mark}\"")));
     }
 
-    pub fn hear_asker(&mut self) -> String {
+    pub(super) fn hear_asker(&mut self) -> String {
         self.bus.hear()
     }
 
     /// What the requester hears within a moment.
-    pub fn asked(&mut self, subject: &str, header: &str, mark: &str) -> String {
+    pub(super) fn asked(&mut self, subject: &str, header: &str, mark: &str) -> String {
         self.ask(subject, header, mark);
         self.wait();
         self.hear_asker()
     }
 
     /// A worker that may not be there any more afterwards.
-    pub fn passing_worker(&mut self) -> Peer {
+    pub(super) fn passing_worker(&mut self) -> Peer {
         Stage::worker_of(&mut self.bench, self.voice_at, CONNECT, "")
     }
 
-    pub fn thread(&self) -> &Worker {
+    pub(super) fn thread(&self) -> &Worker {
         &self.speaker
     }
 
     /// Status line and body.
-    pub fn post(&mut self, channel: &str, headers: &str, payload: &str) -> (String, String) {
+    pub(super) fn post(&mut self, channel: &str, headers: &str, payload: &str) -> (String, String) {
         let head = format!("POST /api/channels/{channel} HTTP/1.1\r\nHost: a\r\n{headers}");
         self.ask_http(self.voice_at, ADMIN, &head, payload)
     }
 
-    pub fn get(&mut self, path: &str) -> Value {
+    pub(super) fn get(&mut self, path: &str) -> Value {
         let (_, body) = self.ask_http(self.voice_at, ADMIN, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n"), "");
         serde_json::from_str(&body).expect("JSON")
     }
 
-    pub fn ask_http(&mut self, shard: u16, door: u16, head: &str, body: &str) -> (String, String) {
+    pub(super) fn ask_http(&mut self, shard: u16, door: u16, head: &str, body: &str) -> (String, String) {
         let mut peer = self.bench.connect(shard, door);
         peer.say(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
         self.wait();
@@ -283,11 +283,11 @@ impl Stage {
         (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
     }
 
-    pub fn delivered(&self) -> u64 {
+    pub(super) fn delivered(&self) -> u64 {
         (0..self.bench.shards.len()).map(|shard| self.bench.core(shard).desk.counters().delivered.value()).sum()
     }
 
-    pub fn slow_consumers(&self) -> u64 {
+    pub(super) fn slow_consumers(&self) -> u64 {
         (0..self.bench.shards.len()).map(|shard| self.bench.closed(shard, CloseReason::SlowConsumer)).sum()
     }
 }

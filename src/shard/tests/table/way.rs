@@ -3,7 +3,7 @@
 use crate::base::{Address, Key, Place, RequestId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub(super) enum Way {
     /// A worker's subscription to the subject itself.
     Plain,
     Wildcard,
@@ -28,7 +28,7 @@ pub enum Way {
 }
 
 impl Way {
-    pub const ALL: [Way; 11] = [
+    pub(super) const ALL: [Way; 11] = [
         Way::Plain,
         Way::Wildcard,
         Way::Queue,
@@ -42,7 +42,7 @@ impl Way {
         Way::Http,
     ];
 
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Way::Plain => "plain",
             Way::Wildcard => "wildcard",
@@ -59,7 +59,7 @@ impl Way {
     }
 
     /// The subject that leads there, while there is no receiver yet.
-    pub fn subject(self, room: &str) -> String {
+    pub(super) fn subject(self, room: &str) -> String {
         match self {
             Way::Plain | Way::Wildcard | Way::Queue | Way::Client | Way::Thread | Way::Http => room.to_owned(),
             Way::Service => "tg.service.desk".to_owned(),
@@ -73,7 +73,7 @@ impl Way {
     }
 
     /// What a worker on the bus says to receive by it; none if its receiver is no such worker.
-    pub fn subscription(self, room: &str) -> Option<String> {
+    pub(super) fn subscription(self, room: &str) -> Option<String> {
         match self {
             Way::Plain => Some(format!("SUB {room} 7\r\n")),
             Way::Wildcard => Some("SUB room.* 7\r\n".to_owned()),
@@ -85,7 +85,7 @@ impl Way {
     }
 
     /// Whether its subject is a channel, which has positions, names of messages, and a history.
-    pub fn is_channel(self) -> bool {
+    pub(super) fn is_channel(self) -> bool {
         match self {
             Way::Plain | Way::Wildcard | Way::Queue | Way::Client | Way::Thread | Way::Http => true,
             Way::Service | Way::User | Way::Connection | Way::Request | Way::Reply => false,
