@@ -17,9 +17,9 @@
 //! The command line (`src/cli`) is a part of the program `tidegate`, not of this library: what only it needs is behind the
 //! feature `cli`, which is on unless a program that embeds the gateway says `default-features = false`.
 //!
-//! A program that embeds the gateway uses [`gateway`] and [`worker`]. The other public modules are public for the command line, the tests
-//! and the benchmarks. An item that says `pub` can be reached from outside (`unreachable_pub`): of all others the compiler finds those
-//! that have no use left.
+//! A program that embeds the gateway uses [`gateway`] and [`worker`]; everything public in these two has documentation
+//! (`missing_docs`). The other public modules are public for the command line, the tests and the benchmarks. An item that says `pub`
+//! can be reached from outside (`unreachable_pub`): of all others the compiler finds those that have no use left.
 #![warn(unreachable_pub)]
 
 pub mod base;

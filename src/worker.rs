@@ -19,6 +19,7 @@
 //!     }
 //! }
 //! ```
+#![warn(missing_docs)]
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -61,6 +62,7 @@ pub struct Worker {
 /// What [`Worker::recv`] found.
 #[derive(Debug)]
 pub enum Received {
+    /// A message of a subject that the worker subscribes to.
     Message(Message),
     /// The deadline came first.
     Nothing,
@@ -71,6 +73,7 @@ pub enum Received {
 /// Why something could not be said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
+    /// The subject, the pattern or the name of the service is malformed.
     Subject(SubjectError),
     /// No header can have this name.
     HeaderName(String),
@@ -80,7 +83,9 @@ pub enum Error {
     NoReply,
     /// Its headers and payload together are longer than `limits.payload_bytes_max`.
     TooLong {
+        /// What it has.
         bytes: usize,
+        /// What is accepted.
         bytes_max: usize,
     },
     /// The gateway had no room for it within a second; nothing was sent.

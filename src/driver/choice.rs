@@ -11,14 +11,18 @@ pub enum Choice {
     /// io_uring where it can be used.
     #[default]
     Auto,
+    /// epoll, on every kernel.
     Epoll,
+    /// io_uring; where it cannot be used, epoll.
     Uring,
 }
 
 /// What the gateway runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// epoll(7): readiness, turned into completions by the driver.
     Epoll,
+    /// io_uring(7): submissions and completions in rings that are shared with the kernel.
     Uring,
 }
 

@@ -7,6 +7,8 @@
 //!          --stop-----> Drain to every shard --> joined --> Drain to the workers --> joined
 //! ```
 
+#![warn(missing_docs)]
+
 pub mod config;
 mod handed;
 mod plan;
@@ -80,7 +82,9 @@ pub struct Builder {
 /// A listener that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listening {
+    /// What its connections speak, and with what rights.
     pub door: Door,
+    /// Whether connections begin with a TLS handshake; only those of [`Door::Front`] do.
     pub is_tls: bool,
     /// With the port that the kernel chose, where 0 was asked for.
     pub address: SocketAddr,
@@ -117,6 +121,7 @@ pub struct Gateway {
 }
 
 impl Builder {
+    /// A gateway with this configuration, without pages, in-process workers or sockets of systemd. Nothing is opened yet.
     pub fn new(config: Config) -> Builder {
         Builder { config, pages: Vec::new(), workers: Vec::new(), sockets: Vec::new() }
     }
@@ -227,10 +232,12 @@ impl Gateway {
         self.listening.iter().find(is_it).map(|listening| listening.address)
     }
 
+    /// What all shards run on: what the configuration asks for, or epoll where the kernel does not allow that.
     pub fn driver(&self) -> Kind {
         self.driver
     }
 
+    /// How many shards there are, each a thread with its own connections; never changes.
     pub fn shards(&self) -> usize {
         self.shards.len()
     }

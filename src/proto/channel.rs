@@ -17,6 +17,7 @@ use crate::proto::subject::{Pattern, Subject};
 pub struct RuleNumber(u16);
 
 impl RuleNumber {
+    /// Its place in the list of rules, from 0.
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
@@ -31,6 +32,7 @@ pub struct Rule {
     pub is_for_newcomers: bool,
     /// What becomes of messages for a client that does not keep up.
     pub delivery: Delivery,
+    /// How much may wait for one client of the channel.
     pub queue: Queue,
     /// A message whose `Tg-Distinct` is that of the one before it, with the same `Tg-Key`, is delivered to nobody.
     pub is_distinct: bool,
@@ -70,6 +72,7 @@ pub enum Delivery {
 /// Beyond these bounds something is lost; a message that comes when nothing waits never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
+    /// Most messages; at least 1.
     pub messages: usize,
     /// Never more than may wait for a client in all (`limits.outbox_bytes_max`).
     pub bytes: usize,
@@ -97,6 +100,7 @@ pub enum Loss {
 }
 
 impl Loss {
+    /// In the order in which the metrics list them.
     pub const ALL: [Loss; 5] = [Loss::Superseded, Loss::Oldest, Loss::Closed, Loss::Same, Loss::Duplicate];
 
     /// The counter's label; stable.
@@ -125,9 +129,11 @@ impl Loss {
 /// How much of a channel is kept. What exceeds any of these is forgotten, the oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
+    /// Most messages; at least 1.
     pub messages: usize,
     /// Of payloads and headers together, and what it costs to keep them.
     pub bytes: usize,
+    /// Longest time since a message was published.
     pub age: Duration,
 }
 
@@ -142,6 +148,7 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Rules in the order in which they are tried. The rule of channels that no pattern matches is added as the last.
     pub fn new(rules: impl IntoIterator<Item = (Pattern, Rule)>) -> Rules {
         let (patterns, mut rules): (Vec<Pattern>, Vec<Rule>) = rules.into_iter().unzip();
         assert!(patterns.len() <= limits::CHANNEL_RULES_MAX, "the configuration bounds them");
@@ -179,6 +186,7 @@ impl Rules {
         self.rules.len()
     }
 
+    /// The rule with this number, which this list has given.
     pub fn rule(&self, number: RuleNumber) -> &Rule {
         &self.rules[number.index()]
     }

@@ -62,12 +62,14 @@ pub const INFO_HEADER: &str = "Tg-Info";
 /// What somebody published: plain data, owned, ready to cross threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
+    /// The channel, service, connection or user that it was published to; whatever pattern it came by.
     pub subject: Subject,
     /// Where an answer is expected.
     pub reply: Option<Subject>,
     /// A NATS header block, `NATS/1.0\r\n` to the empty line; of a worker's, whatever it has sent in its place, which goes to
     /// other workers unread ([`headers::lookup`] reads it with care).
     pub headers: Option<Box<[u8]>>,
+    /// The bytes as they were published; empty for a message that says no more than its status.
     pub payload: Box<[u8]>,
 }
 
@@ -77,6 +79,8 @@ impl Message {
         Message { subject, reply: None, headers: Some(status.into()), payload: Box::default() }
     }
 
+    /// The first value of a header, without the white space around it; the case of `name` does not matter. `None` where there is
+    /// no such header, or where its value is no text.
     pub fn header(&self, name: &str) -> Option<&str> {
         headers::lookup(self.headers.as_deref()?, name)
     }

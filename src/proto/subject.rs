@@ -31,10 +31,15 @@ pub struct Pattern(Arc<str>);
 /// Why a name is neither subject nor pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SubjectError {
+    /// It has no character.
     Empty,
+    /// It has more than [`SUBJECT_BYTES_MAX`] bytes.
     TooLong,
+    /// It has more than [`SUBJECT_TOKENS_MAX`] tokens.
     TooManyTokens,
+    /// A dot begins it, ends it, or follows another dot.
     EmptyToken,
+    /// It has white space or a control character.
     BadCharacter,
     /// Only a pattern may have wildcards.
     Wildcard,
@@ -50,6 +55,7 @@ impl SubjectError {
 }
 
 impl Subject {
+    /// A subject of this name, unless it has a wildcard or is no name of a subject.
     pub fn new(name: &str) -> Result<Subject, SubjectError> {
         Subject::check(name)?;
         Ok(Subject(name.into()))
@@ -69,6 +75,7 @@ impl Subject {
         }
     }
 
+    /// The whole name, tokens and dots.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -85,6 +92,7 @@ impl Subject {
 }
 
 impl Pattern {
+    /// A pattern of this name, with or without wildcards.
     pub fn new(name: &str) -> Result<Pattern, SubjectError> {
         Pattern::check(name)?;
         Ok(Pattern(name.into()))
@@ -95,6 +103,7 @@ impl Pattern {
         check(name).map(drop)
     }
 
+    /// The whole name, tokens and dots.
     pub fn as_str(&self) -> &str {
         &self.0
     }

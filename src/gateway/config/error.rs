@@ -9,14 +9,21 @@ use std::path::{Path, PathBuf};
 pub enum Place {
     /// The file as a whole.
     File,
-    /// Both count from 1.
-    Line { line: usize, column: usize },
+    /// A place in the file.
+    Line {
+        /// Counts from 1.
+        line: usize,
+        /// Counts from 1, in characters.
+        column: usize,
+    },
     /// An environment variable.
     Variable(String),
 }
 
+/// One mistake, or something that is legal and probably not meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
+    /// Where the value stands that is refused; where one is missing, the table that it is missing from.
     pub place: Place,
     /// Without the place, one line.
     pub message: String,
@@ -80,6 +87,7 @@ impl Errors {
         self
     }
 
+    /// All mistakes, in the order of their places; at least one.
     pub fn iter(&self) -> impl Iterator<Item = &Error> {
         self.errors.iter()
     }

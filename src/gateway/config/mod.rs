@@ -42,19 +42,27 @@ pub const FILE_DEFAULT: &str = "tidegate.toml";
 /// Everything that an operator may decide. [`Config::default`] has every default, and listens nowhere.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// Where clients connect, in the order of the file. Empty only in [`Config::default`].
     pub listeners: Vec<Listener>,
+    /// Where workers connect; `None` if there is no bus. In-process workers need none.
     pub bus: Option<Bus>,
+    /// Where operators and publishers connect; `None` if there is no such listener.
     pub admin: Option<Admin>,
     /// The first that matches wins.
     pub routes: Vec<Route>,
     /// The first that matches wins.
     pub channels: Vec<Channel>,
+    /// What [`Gateway::stop`](super::Gateway::stop) keeps to.
     pub drain: Drain,
+    /// The bounds of connections, messages and waits.
     pub limits: Limits,
     /// Number of shards; 0 means one for each core, or more if `limits.connections_max` needs their descriptors.
     pub shards: usize,
+    /// Whether each shard stays on a core of its own.
     pub pin: Pin,
+    /// How shards ask the kernel for I/O.
     pub driver: DriverChoice,
+    /// The least important lines that the program logs. A program that embeds the gateway applies it to its own logger, or not.
     pub log: LevelFilter,
     /// Variables of the environment that look like keys and were set for a service beside this one.
     pub links: Vec<String>,
@@ -65,6 +73,8 @@ pub struct Config {
 /// An address that clients connect to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
+    /// Where it listens; port 0 takes a free one, which [`Gateway::listening`](super::Gateway::listening) tells.
+    /// `[::]` takes IPv6 alone.
     pub address: SocketAddr,
     /// Never empty when set; the first certificate answers clients that name no host or an unknown one.
     pub tls: Option<Vec<CertificateFiles>>,
@@ -77,12 +87,14 @@ pub struct Listener {
 pub struct CertificateFiles {
     /// The chain, the leaf first.
     pub certificate: PathBuf,
+    /// The private key of the leaf: PKCS #8, PKCS #1 or SEC1.
     pub key: PathBuf,
 }
 
 /// Where workers connect with a NATS client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bus {
+    /// Where it listens; port 0 takes a free one.
     pub address: SocketAddr,
     /// `None` only on loopback.
     pub credentials: Option<Credentials>,
@@ -91,7 +103,14 @@ pub struct Bus {
 /// What a worker must present in CONNECT.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
-    User { user: String, password: String },
+    /// Both must agree with `user` and `pass`.
+    User {
+        /// One line without control characters, never empty.
+        user: String,
+        /// Compared byte by byte, in a time that does not depend on how many agree.
+        password: String,
+    },
+    /// Must agree with `auth_token`; compared in the same way.
     Token(String),
 }
 
@@ -108,6 +127,7 @@ impl fmt::Debug for Credentials {
 /// The publish API, metrics and health.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
+    /// Where it listens; port 0 takes a free one. Every peer that reaches it may publish.
     pub address: SocketAddr,
     /// Names of hosts, besides `localhost`, that requests may name.
     pub hosts: Vec<String>,
@@ -124,17 +144,24 @@ pub struct Route {
     pub origins: Vec<String>,
     /// Names of header fields that a page of another origin may set, besides the usual ones.
     pub request_headers: Vec<String>,
+    /// What answers such a request.
     pub target: Target,
 }
 
+/// What a route does with a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
+    /// Opens a stream of Server-Sent Events.
     Sse(SseTarget),
+    /// Opens a WebSocket whose messages are carried as they are.
     WebSocket(WebSocketTarget),
+    /// Opens a WebSocket whose clients speak Centrifugo's protocol.
     Centrifuge(CentrifugeTarget),
+    /// Answers 202 and has a worker do what was asked.
     Accept(AcceptTarget),
 }
 
+/// A stream of Server-Sent Events over one or more channels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SseTarget {
     /// At least one: subjects in which `{parameter}` stands for one of the path's; without wildcards, never reserved.
@@ -152,6 +179,7 @@ pub struct WebSocketTarget {
     pub service: Option<String>,
     /// Whether clients may send to `channel`.
     pub publish: bool,
+    /// Where the request names its user, without whom it gets 401; `None` if connections of the route have no user.
     pub user: Option<UserSource>,
     /// Whether clients can be asked, and answer.
     pub control: bool,
@@ -162,7 +190,9 @@ pub struct WebSocketTarget {
 pub struct CentrifugeTarget {
     /// Takes the clients' calls and messages; one token of a subject.
     pub service: Option<String>,
+    /// Where the request names its user, without whom it gets 401; `None` if only a token can name one.
     pub user: Option<UserSource>,
+    /// The key of the tokens with which clients must connect; `None` if they connect without one.
     pub token: Option<TokenKey>,
     /// Patterns of what clients may subscribe to.
     pub channels: Vec<String>,
@@ -200,16 +230,23 @@ pub struct AcceptTarget {
     pub service: String,
     /// A template as in [`SseTarget::channels`], with `{id}`, and with `{user}` if there is one.
     pub channel: String,
+    /// The name of the event that carries the result: one line, not empty; below `tg.` only `tg.result`.
     pub event: String,
+    /// How long the result may take, the wait for a worker included; after that the request has expired.
     pub timeout: Duration,
+    /// How long the result can be read, and its Idempotency-Key is remembered.
     pub keep: Duration,
+    /// Where the request names its user, without whom it gets 401; each has Idempotency-Keys of its own. `None` if all
+    /// clients share them.
     pub user: Option<UserSource>,
 }
 
 /// Where a connection's user is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserSource {
+    /// A header field of the request, by its name; case does not matter.
     Header(String),
+    /// A parameter of the query, by its name; case matters.
     Query(String),
 }
 
@@ -218,6 +255,7 @@ pub enum UserSource {
 pub struct Channel {
     /// A pattern, never reserved.
     pub name: String,
+    /// What is kept of such a channel, how it is delivered, and whether its listeners are known.
     pub rule: Rule,
 }
 
@@ -233,26 +271,41 @@ pub struct Drain {
 /// The bounds that may be changed; `crate::limits` has their defaults and reasons.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
+    /// Longest WebSocket message of a client, all of its fragments together; a longer one closes the connection with 1009.
     pub message_bytes_max: usize,
+    /// Most fragments of one WebSocket message; more close the connection with 1009.
     pub fragments_max: u32,
+    /// Longest message that a worker or the admin listener may publish, headers and payload together; also the longest body of
+    /// a request.
     pub payload_bytes_max: usize,
+    /// Most bytes that may wait for one client before it is closed as too slow; at least twice `message_bytes_max`.
     pub outbox_bytes_max: usize,
-    /// Of all shards together.
+    /// Most bytes of messages that histories keep, of all shards together; 0 keeps none.
     pub history_bytes_max: usize,
-    /// Likewise.
+    /// Most bytes of messages that wait for a client's acknowledgement, of all shards together; 0 accepts no message with `Tg-Ack`.
     pub unacked_bytes_max: usize,
-    /// Of the whole process; `None` if nobody has said it, then [`crate::limits::CONNECTIONS_MAX`] holds.
+    /// Most connections of the whole process. `None` if the configuration does not set it: then [`crate::limits::CONNECTIONS_MAX`] holds.
     pub connections_max: Option<usize>,
+    /// Silence of a WebSocket client after which it is pinged.
     pub ping_interval: Duration,
+    /// How long the head of a request may take; a slower one gets 408.
     pub head_timeout: Duration,
+    /// How long the body of a request may take, after its head; a slower one gets 408.
     pub body_timeout: Duration,
+    /// How long a connection may stay open between two requests.
     pub keep_alive_timeout: Duration,
+    /// How long a TLS handshake may take once its turn has come.
     pub handshake_timeout: Duration,
+    /// How long a TLS handshake may wait for its turn; after that it is refused, and no work was done for it.
     pub handshake_wait: Duration,
-    /// Of each shard.
+    /// Most TLS handshakes of one shard that wait for their turn; at least 1. Further ones are refused.
     pub handshakes_waiting_max: usize,
+    /// Silence of an event stream after which a comment is sent on it.
     pub sse_heartbeat: Duration,
+    /// How long a client may take nothing of what is being sent before it is closed as too slow.
     pub send_timeout: Duration,
+    /// How long what was sent may stay unacknowledged by the peer's TCP before the connection has failed (TCP_USER_TIMEOUT, in
+    /// whole milliseconds); longer than `send_timeout`.
     pub peer_timeout: Duration,
 }
 
@@ -261,15 +314,20 @@ pub struct Limits {
 pub enum Pin {
     /// If it is known to be better; see [`super::cores`].
     Auto,
+    /// In any case; shards beyond the number of cores share them.
     Yes,
+    /// Never: the kernel moves shards between cores.
     No,
 }
 
+/// How shards ask the kernel for I/O. What it came to, [`Gateway::driver`](super::Gateway::driver) tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriverChoice {
     /// The faster one that this kernel allows.
     Auto,
+    /// Readiness by epoll(7), which every kernel has.
     Epoll,
+    /// Completions by io_uring(7); on a kernel that does not allow it one log line says why, and epoll is used.
     Uring,
 }
 

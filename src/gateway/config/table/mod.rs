@@ -15,7 +15,9 @@ use super::form;
 pub struct Row {
     /// Where it stands: `limits.fragments_max`. `[]` follows the name of a list of tables: `route[].path`.
     pub path: &'static str,
+    /// What its value must be.
     pub kind: Kind,
+    /// What holds without it.
     pub fallback: Fallback,
     /// One line.
     pub help: &'static str,
@@ -32,11 +34,16 @@ pub enum Kind {
     Tables,
     /// One table, or a list of them.
     OneOrMoreTables,
+    /// A whole number within bounds, both included.
     Whole {
+        /// The least that is accepted.
         min: u64,
+        /// The most that is accepted.
         max: u64,
+        /// What is counted, in the plural; empty where the key's name says it.
         unit: &'static str,
     },
+    /// `true` or `false`.
     Switch,
     /// A switch, or this word.
     SwitchOr(&'static str),
@@ -44,12 +51,16 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A text that fits; `expected` completes "expected …".
     Text {
+        /// What would be accepted, with an example.
         expected: &'static str,
+        /// Whether the parser accepts it.
         fits: fn(&str) -> bool,
     },
     /// One such text, or a list of them.
     Texts {
+        /// What each of them must be, with an example.
         expected: &'static str,
+        /// Whether the parser accepts this one of them.
         fits: fn(&str) -> bool,
     },
     /// A text that errors never show.
@@ -59,8 +70,11 @@ pub enum Kind {
 /// What holds when a key is not there.
 #[derive(Clone, Copy)]
 pub enum Fallback {
+    /// This number, in the key's unit.
     Whole(u64),
+    /// This switch.
     Switch(bool),
+    /// This text, or this word of a choice.
     Text(&'static str),
     /// The key must be there; the example (TOML) is for the annotated file.
     Required(&'static str),
