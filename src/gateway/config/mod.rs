@@ -179,7 +179,7 @@ pub struct WebSocketTarget {
     pub service: Option<String>,
     /// Whether clients may send to `channel`.
     pub publish: bool,
-    /// Where the request names its user, without whom it gets 401; `None` if connections of the route have no user.
+    /// Where the request names its user; one that names none gets 401. `None` if connections of the route have no user.
     pub user: Option<UserSource>,
     /// Whether clients can be asked, and answer.
     pub control: bool,
@@ -190,7 +190,7 @@ pub struct WebSocketTarget {
 pub struct CentrifugeTarget {
     /// Takes the clients' calls and messages; one token of a subject.
     pub service: Option<String>,
-    /// Where the request names its user, without whom it gets 401; `None` if only a token can name one.
+    /// Where the request names its user; one that names none gets 401. `None` if only a token can name one.
     pub user: Option<UserSource>,
     /// The key of the tokens with which clients must connect; `None` if they connect without one.
     pub token: Option<TokenKey>,
@@ -236,7 +236,7 @@ pub struct AcceptTarget {
     pub timeout: Duration,
     /// How long the result can be read, and its Idempotency-Key is remembered.
     pub keep: Duration,
-    /// Where the request names its user, without whom it gets 401; each has Idempotency-Keys of its own. `None` if all
+    /// Where the request names its user; one that names none gets 401. Each user has Idempotency-Keys of its own. `None` if all
     /// clients share them.
     pub user: Option<UserSource>,
 }
