@@ -8,6 +8,7 @@ pub mod fold;
 mod joined;
 pub mod key;
 pub mod request_id;
+mod route_id;
 pub mod tick;
 pub mod wheel;
 
@@ -18,5 +19,6 @@ pub use fold::Fold;
 pub use joined::joined;
 pub use key::{Key, Slots};
 pub use request_id::RequestId;
+pub use route_id::RouteId;
 pub use tick::{CoarseTick, Tick};
 pub use wheel::Wheel;

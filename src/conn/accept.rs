@@ -12,7 +12,7 @@ use aws_lc_rs::digest;
 use super::origins::Page;
 use super::outbox::Outbox;
 use super::route::{AcceptTarget, Parameters, Route};
-use crate::base::RequestId;
+use crate::base::{RequestId, RouteId};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
@@ -34,8 +34,7 @@ pub(super) struct Accepting {
 
 /// A whole request for the workers of a service.
 pub struct Asked {
-    /// Index into [`super::settings::Settings::routes`].
-    pub route: u16,
+    pub route: RouteId,
     user: Option<User>,
     key: Option<Box<str>>,
     method: Box<str>,
@@ -50,7 +49,7 @@ impl Accepting {
     /// Refuses what could not be answered later.
     pub(super) fn new(
         head: &Head<'_>,
-        route: u16,
+        route: RouteId,
         target: &AcceptTarget,
         parameters: &Parameters<'_>,
         user: Option<User>,
@@ -122,9 +121,11 @@ fn media_type(text: &str) -> String {
 impl Asked {
     /// By what a repetition is known: the client's key, one user's on one route, and what tells equal requests from others,
     /// which may spell escapes and the media type otherwise. None: each request is another one.
-    pub fn idempotency(&self) -> Option<(String, [u8; 32])> {
+    pub fn idempotency(&self, route: &Route) -> Option<(String, [u8; 32])> {
         let key = self.key.as_ref()?;
-        let name = format!("{} {} {key}", self.route, self.user.as_ref().map_or("", User::token));
+        // The route by its own words: a client that comes again after a change of the configuration has sent the same request.
+        let user = self.user.as_ref().map_or("", User::token);
+        let name = format!("{} {}\n{user}\n{key}", route.methods.join(","), route.template);
         let mut hash = digest::Context::new(&digest::SHA256);
         let query = self.query.as_deref().map(normalized).unwrap_or_default();
         let content_type = self.content_type.as_deref().map(media_type).unwrap_or_default();
@@ -240,6 +241,8 @@ pub(super) fn write_refusal(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conn::origins::Origins;
+    use crate::conn::route::{PathTemplate, Target};
     use crate::proto::http::next_head;
 
     fn key_of(lines: &str) -> Result<Option<String>, CloseReason> {
@@ -269,11 +272,22 @@ mod tests {
         assert_eq!(key_of("Idempotency-Key: a\r\nIdempotency-Key: a\r\n"), Err(CloseReason::MalformedRequest));
     }
 
+    fn route(path: &str) -> Route {
+        Route {
+            path: PathTemplate::parse(path).unwrap(),
+            methods: vec!["POST".into()],
+            template: path.into(),
+            origins: Origins::default(),
+            request_headers: Vec::new(),
+            target: Target::Page { content_type: "text/plain", body: b"" },
+        }
+    }
+
     #[test]
     fn equal_requests_have_one_fingerprint_and_others_another() {
         fn asked_with(change: impl Fn(&mut Asked)) -> Asked {
             let mut asked = Asked {
-                route: 1,
+                route: RouteId::default(),
                 user: Some(User::new("ann").unwrap()),
                 key: Some("k".into()),
                 method: "POST".into(),
@@ -285,7 +299,7 @@ mod tests {
             change(&mut asked);
             asked
         }
-        let asked = |change: fn(&mut Asked)| asked_with(change).idempotency();
+        let asked = |change: fn(&mut Asked)| asked_with(change).idempotency(&route("/jobs"));
         let first = asked(|_| {}).unwrap();
         assert_eq!(asked(|_| {}).unwrap(), first);
         for respelled in
@@ -295,7 +309,7 @@ mod tests {
         }
         let typed = |content_type: &'static str| {
             let asked = asked_with(|asked| asked.content_type = Some(content_type.into()));
-            asked.idempotency()
+            asked.idempotency(&route("/jobs"))
         };
         assert_eq!(typed("application/json;charset=utf-8"), typed("Application/JSON; charset=UTF-8"));
         assert_ne!(typed("application/json"), typed("text/plain"));
@@ -310,7 +324,7 @@ mod tests {
             assert!(other.0 == first.0 && other.1 != first.1);
         }
         assert_ne!(asked(|asked| asked.user = None).unwrap().0, first.0);
-        assert_ne!(asked(|asked| asked.route = 2).unwrap().0, first.0);
+        assert_ne!(asked_with(|_| {}).idempotency(&route("/others")).unwrap().0, first.0);
         assert_eq!(asked(|asked| asked.key = None), None);
     }
 }

@@ -9,9 +9,10 @@ use super::hosts::Hosts;
 use super::origins::{Page, Sender};
 use super::outbox::Outbox;
 use super::route::{Found, Parameters, Route, Target, UserSource};
+use super::routes::Routes;
 use super::turned_away::TurnedAway;
 use super::{Identity, Refused, preflight};
-use crate::base::RequestId;
+use crate::base::{RequestId, RouteId};
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::SUBPROTOCOL;
 use crate::proto::http::{self, Head, Refusal, Reply, Streaming};
@@ -26,15 +27,15 @@ pub(super) enum Outcome {
     /// Likewise.
     Refused(Refused),
     /// The head of the stream is in the outbox; events of `channels` follow, of each after what `last_id` says.
-    EventStream { route: u16, channels: Vec<Subject>, last_id: Option<String>, streaming: Streaming },
+    EventStream { route: RouteId, channels: Vec<Subject>, last_id: Option<String>, streaming: Streaming },
     /// The 101 is in the outbox; frames follow.
-    WebSocket { route: u16, identity: Identity, channel: Option<Subject> },
+    WebSocket { route: RouteId, identity: Identity, channel: Option<Subject> },
     /// The same for commands of the client protocol; once connected, it is subscribed to `channels`.
-    Centrifuge { route: u16, user: Option<User>, channels: Vec<Subject> },
+    Centrifuge { route: RouteId, user: Option<User>, channels: Vec<Subject> },
     /// The body follows; then it is a request for a service.
     Accept(Box<Accepting>),
     /// The shard has what is to be read about an accepted request.
-    Read { route: u16, id: RequestId, page: Option<Page> },
+    Read { route: RouteId, id: RequestId, page: Option<Page> },
 }
 
 /// The listener by which a request came in.
@@ -49,7 +50,7 @@ pub(super) struct Arrival<'s> {
 pub(super) fn request(
     head: &Head<'_>,
     arrival: Arrival<'_>,
-    routes: &[Route],
+    routes: &Routes,
     turned_away: Option<TurnedAway>,
     outbox: &mut Outbox,
 ) -> Outcome {
@@ -66,7 +67,7 @@ pub(super) fn request(
         Err(reason) => return request.refuse_for_all(reason, routes, outbox),
     };
     let mut others = Candidates::new();
-    for (index, route) in routes.iter().enumerate() {
+    for (id, route) in routes.iter() {
         let Some(found) = route.find(&segments) else { continue };
         if !route.takes(&found, head.method) {
             others.push((route, found));
@@ -77,8 +78,8 @@ pub(super) fn request(
         }
         let outcome = match found {
             _ if !sender.may_use(&route.origins) => Err(CloseReason::OriginRefused),
-            Found::Itself(parameters) => serve(&request, index, route, &parameters, outbox),
-            Found::Result(id) => read(&request, index, route, id),
+            Found::Itself(parameters) => serve(&request, id, route, &parameters, outbox),
+            Found::Result(request_id) => read(&request, id, route, request_id),
         };
         return outcome.unwrap_or_else(|reason| request.refuse(reason, route, None, outbox));
     }
@@ -134,14 +135,14 @@ impl Request<'_, '_> {
     }
 
     /// Of what no single route answers for, pages may read that may use one of them: it tells them no more.
-    fn refuse_for_all(&self, reason: CloseReason, routes: &[Route], outbox: &mut Outbox) -> Outcome {
-        let cors = self.sender.cors_of_any(routes.iter().map(|route| &route.origins));
+    fn refuse_for_all(&self, reason: CloseReason, routes: &Routes, outbox: &mut Outbox) -> Outcome {
+        let cors = self.sender.cors_of_any(routes.iter().map(|(_, route)| &route.origins));
         refuse(self.head, Refusal { cors, ..Refusal::new(reason) }, outbox)
     }
 
     /// RFC 9110 section 7.4: what a listener is not meant to answer for is told so, whatever it asks for. A page that has had its
     /// own name resolved to this address (DNS rebinding) would otherwise pass for one of the gateway's own.
-    fn misdirected(&self, hosts: &Hosts, routes: &[Route], outbox: &mut Outbox) -> Outcome {
+    fn misdirected(&self, hosts: &Hosts, routes: &Routes, outbox: &mut Outbox) -> Outcome {
         let mut outcome = self.refuse_for_all(CloseReason::Misdirected, routes, outbox);
         if let Outcome::Refused(refused) = &mut outcome {
             refused.remark = self.head.host.map(|host| hosts.remark("a listener", "listener.hosts", host));
@@ -174,7 +175,7 @@ impl Request<'_, '_> {
 
 fn serve(
     request: &Request<'_, '_>,
-    index: usize,
+    id: RouteId,
     route: &Route,
     parameters: &Parameters<'_>,
     outbox: &mut Outbox,
@@ -199,7 +200,7 @@ fn serve(
                 return Ok(Outcome::Answered { keep_alive: false });
             }
             outbox.write(|out| streaming.write(out, |out| sse::write_retry(out, *retry)));
-            Ok(Outcome::EventStream { route: index as u16, channels, last_id: last_event_id(head), streaming })
+            Ok(Outcome::EventStream { route: id, channels, last_id: last_event_id(head), streaming })
         }
         Target::WebSocket(target) => {
             let key = http::websocket_key(head)?;
@@ -207,7 +208,7 @@ fn serve(
             let user = user(head, target.user.as_ref())?;
             outbox.write(|out| http::switching_protocols(out, ws::handshake::accept(key).as_str(), None));
             let published_to = channel.clone().filter(|_| target.publish);
-            Ok(Outcome::WebSocket { route: index as u16, identity: Identity::new(user, published_to), channel })
+            Ok(Outcome::WebSocket { route: id, identity: Identity::new(user, published_to), channel })
         }
         Target::Centrifuge(target) => {
             let key = http::websocket_key(head)?;
@@ -216,11 +217,11 @@ fn serve(
                 target.server_side.iter().map(|channel| channel.fill(parameters)).collect::<Result<_, _>>()?;
             let user = user(head, target.user.as_ref())?;
             outbox.write(|out| http::switching_protocols(out, ws::handshake::accept(key).as_str(), subprotocol));
-            Ok(Outcome::Centrifuge { route: index as u16, user, channels })
+            Ok(Outcome::Centrifuge { route: id, user, channels })
         }
         Target::Accept(target) => {
             let user = user(head, target.user.as_ref())?;
-            let accepting = Accepting::new(head, index as u16, target, parameters, user, cors)?;
+            let accepting = Accepting::new(head, id, target, parameters, user, cors)?;
             Ok(Outcome::Accept(Box::new(accepting)))
         }
     }
@@ -245,9 +246,9 @@ fn last_event_id(head: &Head<'_>) -> Option<String> {
 }
 
 /// Whoever knows the id may read: no user is asked for.
-fn read(request: &Request<'_, '_>, index: usize, route: &Route, id: &str) -> Result<Outcome, CloseReason> {
+fn read(request: &Request<'_, '_>, route_id: RouteId, route: &Route, id: &str) -> Result<Outcome, CloseReason> {
     let id = id.parse().map_err(|_| CloseReason::UnknownRequest)?;
-    Ok(Outcome::Read { route: index as u16, id, page: request.sender.cors(&route.origins).map(Page::new) })
+    Ok(Outcome::Read { route: route_id, id, page: request.sender.cors(&route.origins).map(Page::new) })
 }
 
 /// The user, by the name that the request says.

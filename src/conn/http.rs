@@ -18,7 +18,7 @@ use super::front::{self, Arrival, Outcome};
 use super::hosts::Hosts;
 use super::origins::{Page, Sender};
 use super::outbox::Outbox;
-use super::route::Route;
+use super::routes::Routes;
 use super::settings::{Readiness, Settings};
 use super::turned_away::{TurnedAway, may_ask_for_events};
 use super::websocket::WebSocket;
@@ -198,8 +198,8 @@ impl Http {
     }
 
     /// The head is not understood: the last words are an answer to what this was to be, which a page may be allowed to read.
-    fn refuse_head(&mut self, input: &[u8], is_tls: bool, routes: &[Route]) {
-        let page = Sender::glimpsed(input, is_tls, routes.iter().map(|route| &route.origins));
+    fn refuse_head(&mut self, input: &[u8], is_tls: bool, routes: &Routes) {
+        let page = Sender::glimpsed(input, is_tls, routes.iter().map(|(_, route)| &route.origins));
         self.state = State::Answering(ReplyTo::UNREADABLE, About::Request(page.map(Box::new)));
     }
 

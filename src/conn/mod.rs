@@ -40,6 +40,7 @@ mod peer;
 mod preflight;
 mod refused;
 pub mod route;
+pub mod routes;
 mod sealing;
 pub mod settings;
 mod slow;
@@ -55,7 +56,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::base::{Address, Carry, CoarseTick, Key, RequestId, Tick};
+use crate::base::{Address, Carry, CoarseTick, Key, RequestId, RouteId, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::Command;
@@ -119,7 +120,7 @@ pub enum Step<'a> {
     /// Keep it, have a worker do it, and answer where it is to be found ([`Conn::accepted`]).
     Accept(Box<Asked>),
     /// Answer with what became of a request of this route ([`Conn::read`]).
-    Read { route: u16, id: RequestId },
+    Read { route: RouteId, id: RequestId },
 }
 
 /// What a new stream listens to.
@@ -155,8 +156,8 @@ pub struct Conn {
     pub outbox: Outbox,
     /// The hub's names of a client's subscriptions; a worker keeps its own by tag.
     subs: Subs,
-    /// Index into [`Settings::routes`]; valid once a stream has begun.
-    route: u16,
+    /// Valid once a stream has begun.
+    route: RouteId,
     /// Subscriptions that are not in force yet (OPEN MEANS SUBSCRIBED).
     registrations: u16,
     /// A `recv` is outstanding at the driver.
@@ -210,7 +211,7 @@ impl Conn {
             carry: Carry::new(),
             outbox,
             subs: Subs::default(),
-            route: 0,
+            route: RouteId::default(),
             registrations: 0,
             is_receiving: false,
             is_dirty: false,
@@ -307,7 +308,7 @@ impl Conn {
         now: Tick,
     ) -> Result<Option<centrifuge::Step<'a>>, CloseReason> {
         let Phase::Centrifuge(session) = &mut self.phase else { return Ok(None) };
-        let Target::Centrifuge(target) = &settings.routes[self.route as usize].target else { return Ok(None) };
+        let Target::Centrifuge(target) = &settings.routes[self.route].target else { return Ok(None) };
         let step = session.command(command, &Surroundings { address, target, settings, now }, &mut self.outbox)?;
         let deadline = session.deadline();
         self.wait_until_unless_stuck(deadline);
@@ -444,13 +445,13 @@ impl Conn {
         excerpt.messages.is_empty() || self.outbox.len() + kept <= most
     }
 
-    /// Its route (an index into [`Settings::routes`]); valid once a stream has begun.
-    pub fn route(&self) -> u16 {
+    /// Its route; valid once a stream has begun.
+    pub fn route(&self) -> RouteId {
         self.route
     }
 
-    /// The route that a WebSocket came in by (an index into [`Settings::routes`]), and who it is.
-    pub fn websocket(&self) -> Option<(u16, &Identity)> {
+    /// The route that a WebSocket came in by, and who it is.
+    pub fn websocket(&self) -> Option<(RouteId, &Identity)> {
         match &self.phase {
             Phase::WebSocket(identity, _) => Some((self.route, identity)),
             Phase::Centrifuge(session) if session.is_connected() => Some((self.route, session.identity())),
@@ -471,7 +472,7 @@ impl Conn {
     pub fn can_answer(&self, settings: &Settings) -> bool {
         match &self.phase {
             Phase::WebSocket(..) => matches!(
-                &settings.routes[self.route as usize].target,
+                &settings.routes[self.route].target,
                 Target::WebSocket(target) if target.control
             ),
             Phase::Centrifuge(session) => session.is_connected(),

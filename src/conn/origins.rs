@@ -10,7 +10,7 @@ use crate::proto::CloseReason;
 use crate::proto::http::{Cors, Glimpse, Head, Origin};
 
 /// Origins besides the gateway's own whose pages may use a route, as the configuration names them; `*` allows all.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Origins(Vec<Box<str>>);
 
 impl Origins {

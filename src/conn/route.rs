@@ -31,7 +31,7 @@ pub struct ChannelTemplate(Vec<Segment>);
 /// The values of a path's parameters, decoded.
 pub type Parameters<'a> = SmallVec<[(&'a str, &'a str); 4]>;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     pub path: PathTemplate,
     /// Upper case, never empty. `HEAD` comes with `GET`.
@@ -44,7 +44,7 @@ pub struct Route {
     pub target: Target,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     /// An event stream of these channels, at least one.
     Sse {
@@ -93,7 +93,7 @@ impl Service {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WebSocketTarget {
     /// Subscribed on opening.
     pub channel: Option<ChannelTemplate>,
@@ -107,7 +107,7 @@ pub struct WebSocketTarget {
 }
 
 /// A route whose clients say what they want to listen to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CentrifugeTarget {
     /// Its workers take the calls and messages of clients.
     pub service: Option<Service>,
@@ -137,7 +137,7 @@ fn is_among(patterns: &[Pattern], channel: &Subject) -> bool {
     !channel.is_reserved() && !channel.is_inbox() && patterns.iter().any(|pattern| pattern.matches(channel.as_str()))
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AcceptTarget {
     pub service: Service,
     /// Where results are pushed; besides the path's parameters it may have `{id}`, and `{user}` if there is a source of it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::hosts::Hosts;
 use super::route::{Route, Target};
+use super::routes::Routes;
 use crate::limits;
 use crate::proto::bus::BusLimits;
 use crate::proto::channel::Rules;
@@ -14,7 +15,7 @@ use crate::proto::ws::SessionLimits;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub routes: Vec<Route>,
+    pub routes: Routes,
     /// By which the admin listener is asked for.
     pub admin_hosts: Hosts,
     /// The same of the listeners for clients, by listener id. One that has none, or is not listed, answers for any host.
@@ -54,7 +55,7 @@ impl Settings {
     /// Whether this text of a client would be taken for the gateway's own by those who listen for it (`proto::control`).
     pub fn is_forged(&self, text: &[u8]) -> bool {
         let listens = |route: &Route| matches!(&route.target, Target::WebSocket(target) if target.control);
-        control::is_of_gateway(text) && self.routes.iter().any(listens)
+        control::is_of_gateway(text) && self.routes.iter().any(|(_, route)| listens(route))
     }
 }
 
@@ -106,7 +107,7 @@ impl std::fmt::Debug for Credentials {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            routes: Vec::new(),
+            routes: Routes::default(),
             admin_hosts: Hosts::default(),
             front_hosts: Vec::new(),
             channels: Arc::default(),

@@ -1,6 +1,7 @@
 //! Requests for which there is no place for a while, here or at all: what they get, and what an EventSource must not get.
 
-use super::route::{Found, Route, Target};
+use super::route::{Found, Target};
+use super::routes::Routes;
 use crate::proto::CloseReason;
 use crate::proto::http;
 
@@ -27,9 +28,9 @@ impl TurnedAway {
 }
 
 /// Whether a head that is not whole yet may be that of an EventSource: its answer must be 200 or none.
-pub(super) fn may_ask_for_events(input: &[u8], routes: &[Route]) -> bool {
+pub(super) fn may_ask_for_events(input: &[u8], routes: &Routes) -> bool {
     let Some((method, path)) = http::request_line(input) else { return true };
     let Ok(segments) = http::split_path(path) else { return false };
-    let route = routes.iter().find(|route| route.find(&segments).is_some_and(|found| route.takes(&found, method)));
-    route.is_some_and(|route| matches!(route.target, Target::Sse { .. }))
+    let route = routes.iter().find(|(_, route)| route.find(&segments).is_some_and(|found| route.takes(&found, method)));
+    route.is_some_and(|(_, route)| matches!(route.target, Target::Sse { .. }))
 }

@@ -11,6 +11,7 @@ use crate::conn::origins::Origins;
 use crate::conn::route::{
     AcceptTarget, CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
 };
+use crate::conn::routes::Routes;
 use crate::conn::settings::{BusSettings, Credentials, DrainSettings, Readiness, Settings};
 use crate::driver::socket::{self, Listener};
 use crate::limits;
@@ -156,10 +157,11 @@ fn gates(entrances: Vec<(Entrance, SocketAddr)>, sockets: Vec<Option<Handed>>) -
 }
 
 fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Settings, StartError> {
-    let routes = pages.into_iter().map(Ok).chain(config.routes.iter().map(route)).collect::<Result<_, _>>();
+    let configured = config.routes.iter().map(route).collect::<Result<_, _>>().map_err(StartError)?;
+    let routes = Routes::new(pages).and_then(|pages| pages.followed_by(configured));
     let limits = &config.limits;
     Ok(Settings {
-        routes: routes.map_err(StartError)?,
+        routes: routes.map_err(|error| StartError(error.to_string()))?,
         admin_hosts: hosts(config.admin.iter().flat_map(|admin| &admin.hosts)),
         // Listeners come first among the entrances, so these are their ids.
         front_hosts: config

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::base::{Address, Key, Place, RequestId};
+use crate::base::{Address, Key, Place, RequestId, RouteId};
 use crate::hub::Member;
 use crate::hub::requests::Request;
 use crate::proto::CloseReason;
@@ -19,7 +19,7 @@ pub enum RequestMail {
     /// Here it is; answered with `Accepted`.
     Accept { from: Address, request: Box<Request> },
     /// What became of it? Answered with `Told`.
-    Read { from: Address, id: RequestId, route: u16 },
+    Read { from: Address, id: RequestId, route: RouteId },
     /// The keeper owns the channel as well: `from` has just come to it; answered with `Recalled`.
     Recall { from: Address, id: RequestId, channel: Subject },
     /// To the shard of a worker: a request for it. If it has left the service, `Missed`.

@@ -214,7 +214,7 @@ impl Core {
 
     fn websocket_target(&self, key: Key) -> Option<(&WebSocketTarget, Option<Subject>)> {
         let (route, identity) = self.desk.slots.get(key)?.websocket()?;
-        match &self.desk.settings.routes[route as usize].target {
+        match &self.desk.settings.routes[route].target {
             Target::WebSocket(target) => Some((target, identity.channel().cloned())),
             _ => None,
         }

@@ -1,18 +1,19 @@
 //! The services of the configuration, and what may befall their clients: the words of metrics and log.
 
 use crate::conn::route::{Route, Target};
+use crate::conn::routes::Routes;
 use crate::proto::subject::Subject;
 
 /// What the subjects of all services begin with.
 const PREFIX: &str = "tg.service.";
 
 /// The services that routes name, each once, in the order of their names.
-pub fn of_routes(routes: &[Route]) -> Vec<Subject> {
+pub fn of_routes(routes: &Routes) -> Vec<Subject> {
     let named = |route: &Route| match &route.target {
         Target::Accept(target) => Some(target.service.subject.clone()),
         target => target.service().map(|service| service.subject.clone()),
     };
-    let mut services: Vec<Subject> = routes.iter().filter_map(named).collect();
+    let mut services: Vec<Subject> = routes.iter().filter_map(|(_, route)| named(route)).collect();
     services.sort();
     services.dedup();
     services

@@ -236,7 +236,14 @@ fn settings() -> Settings {
         route("/ws/{room}", websocket(Some(room()), None)),
         route("/echo", websocket(None, Some("echo"))),
     ];
-    Settings { routes, admin_hosts: Hosts::new(["a".into()]), ..Settings::default() }
+    let mut settings = Settings { admin_hosts: Hosts::new(["a".into()]), ..Settings::default() };
+    add_routes(&mut settings, routes);
+    settings
+}
+
+/// More routes behind those that are there.
+fn add_routes(settings: &mut Settings, routes: impl IntoIterator<Item = Route>) {
+    settings.routes = settings.routes.followed_by(routes.into_iter().collect()).expect("there are few");
 }
 
 /// A room whose channel this shard owns.

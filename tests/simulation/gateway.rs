@@ -12,6 +12,7 @@ use tidegate::conn::origins::Origins;
 use tidegate::conn::route::{
     AcceptTarget, CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
 };
+use tidegate::conn::routes::Routes;
 use tidegate::conn::settings::Settings;
 use tidegate::driver::sim::{Random, SimDriver, World};
 use tidegate::driver::{Driver, ListenerId};
@@ -288,7 +289,7 @@ impl Gateway {
 fn settings(shape: &Shape) -> Settings {
     Settings {
         admin_hosts: Hosts::new(["a".into(), "simulated".into()]),
-        routes: vec![
+        routes: Routes::new(vec![
             route("/sse/{room}", Target::Sse { channels: vec![channel("room.{room}")], retry: Duration::from_secs(2) }),
             route(
                 "/sse/{a}/{b}",
@@ -347,7 +348,8 @@ fn settings(shape: &Shape) -> Settings {
                 "/results/{id}",
                 Target::Sse { channels: vec![channel("request.{id}")], retry: Duration::from_secs(2) },
             ),
-        ],
+        ])
+        .expect("there are few"),
         channels: shape.kept.rules.clone(),
         history_bytes_max: shape.kept.bytes_max,
         outbox_bytes_max: shape.outbox_bytes_max,

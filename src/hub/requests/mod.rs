@@ -25,7 +25,7 @@ use std::time::Duration;
 use ahash::AHashMap;
 
 use super::{Directory, Member};
-use crate::base::{Address, RequestId, Tick};
+use crate::base::{Address, RequestId, RouteId, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::headers;
@@ -41,8 +41,7 @@ use queues::{ServiceQueues, Ticket};
 #[derive(Debug)]
 pub struct Request {
     pub id: RequestId,
-    /// Index into the routes of the settings.
-    pub route: u16,
+    pub route: RouteId,
     /// Where its result is pushed.
     pub channel: Subject,
     /// What its worker gets; on the service's subject, with a reply subject of its own.
@@ -74,7 +73,7 @@ pub(crate) struct Hand {
 #[derive(Debug)]
 pub(crate) struct News {
     pub id: RequestId,
-    pub route: u16,
+    pub route: RouteId,
     pub channel: Subject,
     pub status: Status,
     pub document: Box<[u8]>,
@@ -107,7 +106,7 @@ pub(crate) struct KeptRequests {
 }
 
 struct Entry {
-    route: u16,
+    route: RouteId,
     channel: Subject,
     keep: Duration,
     key: Option<IdempotencyKey>,
@@ -285,7 +284,7 @@ impl KeptRequests {
     // --- getters -------------------------------------------------------------------------------------------------------
 
     /// What a client may read of a request of this route.
-    pub(crate) fn read(&self, id: RequestId, route: u16) -> Option<Reading> {
+    pub(crate) fn read(&self, id: RequestId, route: RouteId) -> Option<Reading> {
         let entry = self.entries.get(&id).filter(|entry| entry.route == route)?;
         let (status, document) = match &entry.state {
             State::Pending { .. } => (Status::Pending, document::bare(id, Status::Pending, &entry.channel)),

@@ -18,6 +18,10 @@ struct Play {
     made: u128,
 }
 
+fn route(number: usize) -> RouteId {
+    RouteId::new(number).unwrap()
+}
+
 fn subject(name: &str) -> Subject {
     Subject::new(name).unwrap()
 }
@@ -53,7 +57,7 @@ impl Play {
             payload: payload.into(),
         };
         let channel = subject(&format!("request.{id}"));
-        Request { id, route: 3, channel, message: message.into(), timeout: TIMEOUT, keep: KEEP, key: None }
+        Request { id, route: route(3), channel, message: message.into(), timeout: TIMEOUT, keep: KEEP, key: None }
     }
 
     fn accept(&mut self) -> RequestId {
@@ -93,7 +97,7 @@ impl Play {
     }
 
     fn status(&self, id: RequestId) -> Option<Status> {
-        self.requests.read(id, 3).map(|reading| reading.status)
+        self.requests.read(id, route(3)).map(|reading| reading.status)
     }
 
     fn pass(&mut self, time: Duration) -> usize {
@@ -111,7 +115,11 @@ fn a_request_goes_to_one_worker_and_its_result_is_kept() {
     assert_eq!((play.hands(), play.hands()), (vec![(id, 1)], vec![]));
     assert_eq!(play.answer(id), Ok(Status::Done));
     assert_eq!((play.news(), play.news()), (vec![(id, Status::Done)], vec![]), "told once");
-    assert_eq!((play.status(id), play.requests.read(id, 4)), (Some(Status::Done), None), "by its own route alone");
+    assert_eq!(
+        (play.status(id), play.requests.read(id, route(4))),
+        (Some(Status::Done), None),
+        "by its own route alone"
+    );
     assert_eq!(play.answer(id), Err(Dropped::Twice));
     assert_eq!(play.pass(KEEP - Duration::from_secs(1)), 0);
     assert_eq!(play.status(id), Some(Status::Done));

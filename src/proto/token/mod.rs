@@ -17,8 +17,8 @@ mod refused;
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::hmac;
 use aws_lc_rs::signature::ParsedPublicKey;
+use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -43,7 +43,18 @@ const BASE64URL: GeneralPurpose = GeneralPurpose::new(
 
 /// Checks tokens by one key.
 #[derive(Clone)]
-pub struct Verifier(Key);
+pub struct Verifier {
+    key: Key,
+    /// SHA-256 of what the key was made of.
+    fingerprint: [u8; 32],
+}
+
+/// Equal for keys of one algorithm that were made of the same bytes.
+impl PartialEq for Verifier {
+    fn eq(&self, other: &Verifier) -> bool {
+        self.algorithm() == other.algorithm() && self.fingerprint == other.fingerprint
+    }
+}
 
 #[derive(Clone)]
 enum Key {
@@ -74,19 +85,25 @@ pub struct Connection {
 }
 
 impl Verifier {
+    fn new(key: Key, made_of: &[u8]) -> Verifier {
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest::digest(&digest::SHA256, made_of).as_ref());
+        Verifier { key, fingerprint }
+    }
+
     /// Tokens signed with a shared secret (HS256).
     pub fn hmac(secret: &[u8]) -> Verifier {
-        Verifier(Key::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret).into()))
+        Verifier::new(Key::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret).into()), secret)
     }
 
     /// Tokens signed with RSA (RS256); `file` has the public key in PEM. The error is one clause about the file.
     pub fn rsa(file: &[u8]) -> Result<Verifier, String> {
-        key::rsa(file).map(|key| Verifier(Key::Rsa(key.into())))
+        key::rsa(file).map(|key| Verifier::new(Key::Rsa(key.into()), file))
     }
 
     /// Tokens signed on the curve P-256 (ES256); otherwise as [`Verifier::rsa`].
     pub fn ecdsa(file: &[u8]) -> Result<Verifier, String> {
-        key::ecdsa(file).map(|key| Verifier(Key::Ecdsa(key.into())))
+        key::ecdsa(file).map(|key| Verifier::new(Key::Ecdsa(key.into()), file))
     }
 
     /// What a connection token says.
@@ -159,7 +176,7 @@ impl Verifier {
     }
 
     fn check_signature(&self, message: &[u8], signature: &[u8]) -> Result<(), Fault> {
-        let checked = match &self.0 {
+        let checked = match &self.key {
             Key::Hmac(key) => hmac::verify(key, message, signature),
             Key::Rsa(key) | Key::Ecdsa(key) => key.verify_sig(message, signature),
         };
@@ -167,7 +184,7 @@ impl Verifier {
     }
 
     fn algorithm(&self) -> Algorithm {
-        match self.0 {
+        match self.key {
             Key::Hmac(_) => Algorithm::Hs256,
             Key::Rsa(_) => Algorithm::Rs256,
             Key::Ecdsa(_) => Algorithm::Es256,

@@ -173,7 +173,7 @@ fn find_user(desk: &Desk, user: &Subject) -> Found {
         if found.connected.len() < limits::FOUND_PER_SHARD_MAX {
             found.connected.push(Connected {
                 conn: desk.address(listener.key),
-                route: desk.settings.routes[route as usize].template.clone(),
+                route: desk.settings.routes[route].template.clone(),
                 peer: conn.peer.to_string().into(),
                 since: identity.since(),
             });

@@ -39,16 +39,19 @@ fn settings() -> Settings {
         keep: 60 * SECOND,
         user: None,
     };
-    settings.routes.extend([
-        route("/sse/last/{name}", sse(vec![channel("last.{name}")])),
-        route("/sse/all/of/them", sse(many)),
-        route("/sse/result/{id}", sse(vec![channel("request.{id}")])),
-        route("/ws/last/{name}", Target::WebSocket(websocket)),
-        route("/client", client(&[])),
-        route("/client/one", client(&[0])),
-        route("/client/all", client(&(0..MANY).collect::<Vec<_>>())),
-        Route { methods: vec!["POST".into()], ..route("/jobs", Target::Accept(jobs)) },
-    ]);
+    add_routes(
+        &mut settings,
+        [
+            route("/sse/last/{name}", sse(vec![channel("last.{name}")])),
+            route("/sse/all/of/them", sse(many)),
+            route("/sse/result/{id}", sse(vec![channel("request.{id}")])),
+            route("/ws/last/{name}", Target::WebSocket(websocket)),
+            route("/client", client(&[])),
+            route("/client/one", client(&[0])),
+            route("/client/all", client(&(0..MANY).collect::<Vec<_>>())),
+            Route { methods: vec!["POST".into()], ..route("/jobs", Target::Accept(jobs)) },
+        ],
+    );
     let keep = |messages| Some(Keep { messages, bytes: 64 << 20, age: 60 * SECOND });
     let last = Rule { history: keep(1), is_for_newcomers: true, ..Rule::default() };
     let short = Queue { messages: 3, bytes: usize::MAX };
@@ -176,7 +179,7 @@ fn the_operators_questions_are_answered_on_one_connection_however_long_the_answe
 fn the_list_of_who_is_there_is_longer_than_may_wait() {
     let mut settings = settings();
     let there = ChannelTemplate::parse("there.{name}").unwrap();
-    settings.routes.push(route("/sse/there/{name}", Target::Sse { channels: vec![there], retry: SECOND }));
+    add_routes(&mut settings, [route("/sse/there/{name}", Target::Sse { channels: vec![there], retry: SECOND })]);
     for shards in 1..=2 {
         let mut bench = Bench::new(shards, settings.clone());
         let _there: Vec<Peer> = (0..700).map(|index| bench.connect(index % shards, 0)).collect();
@@ -297,7 +300,7 @@ fn a_result_is_as_long_as_it_is() {
 fn answers_that_are_made_at_once_wait_for_each_other() {
     let mut settings = settings();
     static PAGE: [u8; 100_000] = [b'p'; 100_000];
-    settings.routes.push(route("/page", Target::Page { content_type: "text/plain", body: &PAGE }));
+    add_routes(&mut settings, [route("/page", Target::Page { content_type: "text/plain", body: &PAGE })]);
     let mut bench = Bench::new(1, settings);
     let mut peer = bench.connect(0, 0);
     peer.say("GET /page HTTP/1.1\r\nHost: a\r\n\r\n".repeat(50));

@@ -23,8 +23,8 @@ pub(super) fn settings() -> Settings {
         publish_to: everything(),
         ..CentrifugeTarget::default()
     };
-    settings.routes.push(route("/open", Target::Centrifuge(Box::new(target(None)))));
-    settings.routes.push(route("/token", Target::Centrifuge(Box::new(target(Some(Verifier::hmac(b"secret")))))));
+    add_routes(&mut settings, [route("/open", Target::Centrifuge(Box::new(target(None))))]);
+    add_routes(&mut settings, [route("/token", Target::Centrifuge(Box::new(target(Some(Verifier::hmac(b"secret"))))))]);
     let keep = Keep { messages: KEPT, bytes: 64 << 20, age: 60 * SECOND };
     let kept = Rule { history: Some(keep), ..Rule::default() };
     let last = Rule { is_for_newcomers: true, ..kept.clone() };
@@ -284,10 +284,10 @@ fn the_result_of_a_request_comes_to_those_who_subscribe_before_it_and_after_it()
         keep: 60 * SECOND,
         user: None,
     };
-    settings.routes.push(Route { methods: vec!["POST".into()], ..route("/jobs", Target::Accept(target)) });
+    add_routes(&mut settings, [Route { methods: vec!["POST".into()], ..route("/jobs", Target::Accept(target)) }]);
     let results = vec![Pattern::new("request.*").unwrap()];
     let target = CentrifugeTarget { channels: results, ..CentrifugeTarget::default() };
-    settings.routes.push(route("/results", Target::Centrifuge(Box::new(target))));
+    add_routes(&mut settings, [route("/results", Target::Centrifuge(Box::new(target)))]);
     let mut bench = Bench::new(2, settings);
     let mut worker = worker(&mut bench, "tg.service.jobs");
     // Kept by the shard of the client, and by the other one.

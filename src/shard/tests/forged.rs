@@ -6,7 +6,7 @@ fn settings() -> Settings {
     let mut settings = super::settings();
     let channel = ChannelTemplate::parse("room.{room}").unwrap();
     let target = WebSocketTarget { channel: Some(channel), publish: true, service: None, user: None, control: true };
-    settings.routes.push(route("/asked/{room}", Target::WebSocket(target)));
+    add_routes(&mut settings, [route("/asked/{room}", Target::WebSocket(target))]);
     settings
 }
 

@@ -11,7 +11,7 @@ fn bench(shards: u16) -> Bench {
     let mut settings = settings();
     let side = vec![ChannelTemplate::parse("room.kept.1").unwrap()];
     let target = CentrifugeTarget { server_side: side, ..CentrifugeTarget::default() };
-    settings.routes.push(route("/side", Target::Centrifuge(Box::new(target))));
+    add_routes(&mut settings, [route("/side", Target::Centrifuge(Box::new(target)))]);
     let mut bench = Bench::new(shards, settings);
     let publisher = bench.connect(0, BUS);
     publisher.say("PUB room.kept.1 1\r\n1\r\nPUB room.kept.1 1\r\n2\r\n");

@@ -15,23 +15,26 @@ fn settings() -> Settings {
     let channel = Some(ChannelTemplate::parse("room.{room}").unwrap());
     let user = Some(UserSource::Query("user".into()));
     let named = WebSocketTarget { channel, publish: false, service: None, user, control: false };
-    settings.routes.push(route("/named/{room}", Target::WebSocket(named)));
+    add_routes(&mut settings, [route("/named/{room}", Target::WebSocket(named))]);
     let rule = Rule { has_presence: true, ..Rule::default() };
     let keep = Keep { messages: 9, bytes: 9_999, age: 60 * SECOND };
     let patient = Rule { presence_grace: GRACE, history: Some(keep), ..rule.clone() };
     // `room.n1` has none.
     let rules = [("room.0", &rule), ("room.1", &rule), ("room.2", &rule), ("room.patient.*", &patient)];
     settings.channels = Arc::new(Rules::new(rules.map(|(name, rule)| (Pattern::new(name).unwrap(), rule.clone()))));
-    settings.routes.push(route(
-        "/patient/{room}",
-        Target::WebSocket(WebSocketTarget {
-            channel: Some(ChannelTemplate::parse("room.patient.{room}").unwrap()),
-            publish: false,
-            service: None,
-            user: Some(UserSource::Query("user".into())),
-            control: false,
-        }),
-    ));
+    add_routes(
+        &mut settings,
+        [route(
+            "/patient/{room}",
+            Target::WebSocket(WebSocketTarget {
+                channel: Some(ChannelTemplate::parse("room.patient.{room}").unwrap()),
+                publish: false,
+                service: None,
+                user: Some(UserSource::Query("user".into())),
+                control: false,
+            }),
+        )],
+    );
     settings
 }
 

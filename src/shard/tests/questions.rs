@@ -13,8 +13,8 @@ fn settings() -> Settings {
         let user = Some(UserSource::Query("user".into()));
         Target::WebSocket(WebSocketTarget { channel: None, publish: false, service: None, user, control })
     };
-    settings.routes.push(route("/asked", target(true)));
-    settings.routes.push(route("/raw", target(false)));
+    add_routes(&mut settings, [route("/asked", target(true))]);
+    add_routes(&mut settings, [route("/raw", target(false))]);
     settings
 }
 
@@ -227,7 +227,7 @@ fn what_is_no_answer_goes_where_it_went_before() {
     let mut settings = settings();
     let channel = Some(ChannelTemplate::parse("room.{room}").unwrap());
     let target = WebSocketTarget { channel, publish: true, service: None, user: None, control: true };
-    settings.routes.push(route("/both/{room}", Target::WebSocket(target)));
+    add_routes(&mut settings, [route("/both/{room}", Target::WebSocket(target))]);
     let mut bench = Bench::new(1, settings);
     let mut client = bench.open(0, "/both/1");
     for said in ["{\"tg\":\"dance\"}", "hello", "{\"a\":1}"] {

@@ -15,8 +15,8 @@ fn settings() -> Settings {
         let user = Some(UserSource::Query("user".into()));
         Target::WebSocket(WebSocketTarget { channel: None, publish: false, service: None, user, control })
     };
-    settings.routes.push(route("/control", target(true)));
-    settings.routes.push(route("/raw", target(false)));
+    add_routes(&mut settings, [route("/control", target(true))]);
+    add_routes(&mut settings, [route("/raw", target(false))]);
     settings
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 
-use crate::base::{Address, Key, Place, RequestId, Tick};
+use crate::base::{Address, Key, Place, RequestId, RouteId, Tick};
 use crate::conn::accept::{self, Asked};
 use crate::conn::route::{AcceptTarget, Route, Target};
 use crate::hub::requests::{Answer, Dropped, Hand, IdempotencyKey, Ids, News, Request};
@@ -94,13 +94,13 @@ impl Requests {
     }
 
     fn request(&mut self, desk: &Desk, asked: Asked) -> Result<Request, CloseReason> {
-        let idempotency = asked.idempotency();
+        let route = asked.route;
+        let (own, target) = accept_route(&desk.settings.routes[route])?;
+        let idempotency = asked.idempotency(own);
         // A client that comes again has to find the same keeper, from whatever shard.
         let keeper =
             idempotency.as_ref().map_or(desk.place, |(name, _)| hub::owner_of(name, desk.post.mesh().shards()));
         let id = self.ids.draw(keeper);
-        let route = asked.route;
-        let (own, target) = accept_route(&desk.settings.routes[route as usize])?;
         let channel = asked.channel(own, target, id)?;
         let message = asked.message(own, target, id, &channel).into();
         let key = idempotency.map(|(name, fingerprint)| IdempotencyKey { name: name.into(), fingerprint });
@@ -115,7 +115,7 @@ impl Requests {
     }
 
     /// A client asks what became of a request.
-    pub(crate) fn look_up(&mut self, desk: &mut Desk, key: Key, id: RequestId, route: u16) {
+    pub(crate) fn look_up(&mut self, desk: &mut Desk, key: Key, id: RequestId, route: RouteId) {
         let from = desk.address(key);
         if desk.post.mesh().is_shard(id.place) {
             desk.send(id.place, Mail::Requests(RequestMail::Read { from, id, route }));
@@ -143,7 +143,7 @@ impl Requests {
         desk.send(from.place, Mail::Requests(RequestMail::Accepted { key: from.key, outcome }));
     }
 
-    fn tell(&mut self, desk: &mut Desk, from: Address, id: RequestId, route: u16) {
+    fn tell(&mut self, desk: &mut Desk, from: Address, id: RequestId, route: RouteId) {
         let reading = self.kept.read(id, route).map(Box::new);
         desk.send(from.place, Mail::Requests(RequestMail::Told { key: from.key, reading }));
     }
@@ -283,7 +283,7 @@ impl Feature for Requests {
 /// What the channel of a request hears of its end.
 fn news_message(desk: &Desk, news: News) -> Message {
     let News { id, route, channel, status, document } = news;
-    let event = accept_route(&desk.settings.routes[route as usize]).map_or("", |(_, target)| &target.event);
+    let event = accept_route(&desk.settings.routes[route]).map_or("", |(_, target)| &target.event);
     let headers = Some(accept::event_headers(event, id, status));
     Message { subject: channel, reply: None, headers, payload: document }
 }

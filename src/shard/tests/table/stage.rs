@@ -70,11 +70,14 @@ fn settings() -> Settings {
         user: None,
     };
     let result = ChannelTemplate::parse("result.{id}").unwrap();
-    settings.routes.extend([
-        route("/control", Target::WebSocket(control)),
-        route("/sse/result/{id}", Target::Sse { channels: vec![result], retry: SECOND }),
-        Route { methods: vec!["POST".into()], ..route("/jobs", Target::Accept(jobs)) },
-    ]);
+    add_routes(
+        &mut settings,
+        [
+            route("/control", Target::WebSocket(control)),
+            route("/sse/result/{id}", Target::Sse { channels: vec![result], retry: SECOND }),
+            Route { methods: vec!["POST".into()], ..route("/jobs", Target::Accept(jobs)) },
+        ],
+    );
     let keep = Keep { messages: 100, bytes: 64 << 20, age: 60 * SECOND };
     let rule = Rule { history: Some(keep), is_distinct: true, has_presence: true, ..Rule::default() };
     let result = Rule { has_presence: true, ..Rule::default() };
