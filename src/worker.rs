@@ -36,7 +36,8 @@ use crate::mesh::memberships::MembershipMail;
 use crate::mesh::{Mail, Mailbox, Mesh, Publish, Reach};
 use crate::proto::bus::HeaderBlock;
 use crate::proto::bus::headers::is_valid_name;
-use crate::proto::event::{DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, Message, OPCODE_HEADER, is_own_event};
+use crate::proto::event::{DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, Message, OPCODE_HEADER};
+use crate::proto::reserved::{is_own_event, subjects};
 use crate::proto::subject::{Pattern, Subject, SubjectError};
 
 /// The queue group of [`Worker::serve`]: one of its members gets each message.
@@ -128,7 +129,7 @@ impl Worker {
 
     /// Takes clients' messages of `service`, shared with its other workers: all messages of one connection go to one.
     pub fn serve(&mut self, service: &str) -> Result<(), Error> {
-        self.subscribe(&format!("tg.service.{service}"), Some(SERVICE_QUEUE))
+        self.subscribe(subjects::service(service)?.as_str(), Some(SERVICE_QUEUE))
     }
 
     /// Subscribes to a subject, wildcards allowed; in force when it returns.

@@ -20,6 +20,7 @@ use crate::proto::bus::headers::is_valid_value;
 use crate::proto::event::Message;
 use crate::proto::http::{Cors, Head, Refusal, Reply, ReplyTo, normalized, split_path};
 use crate::proto::request::{Reading, Receipt, Status};
+use crate::proto::reserved::subjects;
 use crate::proto::subject::Subject;
 use crate::proto::user::User;
 
@@ -167,7 +168,7 @@ impl Asked {
         }
         Message {
             subject: target.service.subject.clone(),
-            reply: Subject::new(&format!("tg.request.{id}")).ok(),
+            reply: Some(subjects::request(id)),
             headers: Some(headers.finish()),
             payload: self.payload,
         }

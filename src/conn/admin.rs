@@ -13,11 +13,10 @@ use super::settings::Readiness;
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
-use crate::proto::event::{
-    DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, KEY_HEADER, Message, OPCODE_HEADER, Position, is_own_event,
-};
+use crate::proto::event::{DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, KEY_HEADER, Message, OPCODE_HEADER, Position};
 use crate::proto::http::{self, Head, Refusal, Reply};
 use crate::proto::replay::{Bounds, Excerpt, Since};
+use crate::proto::reserved::is_own_event;
 use crate::proto::sse;
 use crate::proto::subject::Subject;
 use crate::proto::user::User;

@@ -15,7 +15,8 @@ use crate::proto::channel::Rules;
 use crate::proto::close::Blame;
 use crate::proto::event::{Event, Position};
 use crate::proto::http::Streaming;
-use crate::proto::replay::{Cursor, Excerpt, GAP_EVENT, Gap, Since};
+use crate::proto::replay::{Cursor, Excerpt, Gap, Since};
+use crate::proto::reserved::GAP_EVENT;
 use crate::proto::sse;
 use crate::proto::subject::Subject;
 

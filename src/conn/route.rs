@@ -10,6 +10,7 @@ use super::spelling;
 use crate::base::RequestId;
 use crate::proto::CloseReason;
 use crate::proto::name;
+use crate::proto::reserved::subjects;
 use crate::proto::subject::{Pattern, Subject, SubjectError};
 use crate::proto::token::Verifier;
 use crate::proto::user::User;
@@ -89,7 +90,7 @@ pub struct Service {
 
 impl Service {
     pub fn new(name: &str) -> Result<Service, SubjectError> {
-        Ok(Service { subject: Subject::new(&format!("tg.service.{name}"))? })
+        Ok(Service { subject: subjects::service(name)? })
     }
 }
 

@@ -16,7 +16,9 @@ use crate::base::Key;
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::{self, BusError, ConnectOptions, Verb};
-use crate::proto::event::{EVENT_HEADER, Event, is_own_event};
+use crate::proto::event::{EVENT_HEADER, Event};
+use crate::proto::reserved::is_own_event;
+use crate::proto::reserved::subjects::Family;
 use crate::proto::subject::{Pattern, Subject};
 
 /// Boxed in its connection's phase.
@@ -395,12 +397,10 @@ fn names_own_event(headers: &[u8]) -> bool {
 
 /// What workers may publish below `tg.`; the rest is the gateway's own to say.
 pub fn is_sendable(subject: &str) -> bool {
-    ["tg.service.", "tg.conn.", "tg.user.", "tg.request.", "tg.presence."]
-        .iter()
-        .any(|prefix| subject.starts_with(prefix))
+    Family::of(subject).is_some_and(|(family, _)| family.takes_publications())
 }
 
 /// Literal subjects that are addresses of clients and their requests: whoever subscribed to them would read others' messages.
 fn is_unaddressable(pattern: &str) -> bool {
-    ["tg.conn.", "tg.user.", "tg.request."].iter().any(|prefix| pattern.starts_with(prefix))
+    Family::of(pattern).is_some_and(|(family, _)| !family.takes_subscriptions())
 }

@@ -12,6 +12,7 @@
 //! | the rest | the channel's owner |
 
 use crate::base::{Address, RequestId};
+use crate::proto::reserved::subjects::{self, Family};
 use crate::proto::subject::{Subject, tokens};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,22 +50,17 @@ impl Destination {
         if !subject.is_reserved() {
             return Destination::Owner(subject.clone());
         }
-        let mut words = tokens(subject.as_str()).skip(1);
-        match (words.next(), words.next()) {
-            (Some("conn"), Some(id)) => id.parse().map_or(Destination::Nowhere, Destination::Conn),
-            (Some("service"), Some(_)) => Destination::Service,
-            (Some("request"), Some(id)) if words.next().is_none() => {
-                id.parse().map_or(Destination::Nowhere, Destination::Request)
-            }
-            (Some("user"), Some(user)) if words.next().is_none() || Command::of(subject).is_ok() => {
-                Subject::new(&format!("tg.user.{user}")).map_or(Destination::Nowhere, Destination::Owner)
-            }
-            (Some("event"), Some(_)) => Destination::Event,
-            (Some("presence"), Some(_)) => {
-                let channel = subject.as_str().split_once("presence.").map_or("", |(_, channel)| channel);
-                Subject::new(channel).map_or(Destination::Nowhere, Destination::Presence)
-            }
-            _ => Destination::Nowhere,
+        let Some((family, rest)) = Family::of(subject.as_str()) else { return Destination::Nowhere };
+        match family {
+            Family::Conn => first(rest).parse().map_or(Destination::Nowhere, Destination::Conn),
+            Family::Service => Destination::Service,
+            Family::Request => rest.parse().map_or(Destination::Nowhere, Destination::Request),
+            Family::User => match Command::of(subject) {
+                Ok(_) => subjects::user(first(rest)).map_or(Destination::Nowhere, Destination::Owner),
+                Err(NoCommand) => Destination::Nowhere,
+            },
+            Family::Event => Destination::Event,
+            Family::Presence => Subject::new(rest).map_or(Destination::Nowhere, Destination::Presence),
         }
     }
 }
@@ -72,15 +68,13 @@ impl Destination {
 impl Command {
     /// The command in a subject; `None` for a plain message.
     pub(crate) fn of(subject: &Subject) -> Result<Option<Command>, NoCommand> {
-        let is_addressed = ["tg.conn.", "tg.user."].iter().any(|prefix| subject.as_str().starts_with(prefix));
-        if !is_addressed {
-            return Ok(None);
-        }
-        let mut words = tokens(subject.as_str()).skip(1);
-        let addressee = words.next();
-        words.next();
+        let (is_conn, rest) = match Family::of(subject.as_str()) {
+            Some((family @ (Family::Conn | Family::User), rest)) => (family == Family::Conn, rest),
+            _ => return Ok(None),
+        };
+        let mut words = tokens(rest).skip(1);
         match (words.next(), words.next()) {
-            (Some("answer"), Some(serial)) if addressee == Some("conn") && words.next().is_none() => {
+            (Some("answer"), Some(serial)) if is_conn && words.next().is_none() => {
                 serial.parse().map(|serial| Some(Command::Answer(serial))).map_err(|_| NoCommand)
             }
             (None, _) => Ok(None),
@@ -90,6 +84,11 @@ impl Command {
             _ => Err(NoCommand),
         }
     }
+}
+
+/// The token of a connection or user, before what is commanded.
+fn first(rest: &str) -> &str {
+    tokens(rest).next().unwrap_or(rest)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::{Command, Destination};
 use crate::proto::event::{ACK_HEADER, Message};
+use crate::proto::reserved::subjects::Family;
 use crate::proto::subject::Subject;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ impl Expects {
         if message.headers.is_none() && message.reply.is_none() {
             return Expects::Nothing;
         }
-        let is_for_clients = ["tg.conn.", "tg.user."].iter().any(|prefix| message.subject.as_str().starts_with(prefix));
+        let is_for_clients = matches!(Family::of(message.subject.as_str()), Some((Family::Conn | Family::User, _)));
         if !is_for_clients {
             return Expects::Nothing;
         }

@@ -40,7 +40,7 @@ pub(crate) use requests::KeptRequests;
 pub(crate) use unacked::UnackedMessages;
 
 use crate::base::{Place, RequestId};
-use crate::proto::presence::Change;
+use crate::proto::reserved::subjects::Change;
 
 /// Which workers get a message.
 #[derive(Debug, Default, PartialEq, Eq)]

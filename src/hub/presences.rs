@@ -22,7 +22,8 @@ use ahash::AHashMap;
 
 use crate::base::{Address, Tick};
 use crate::limits;
-use crate::proto::presence::{Announcement, Change, Present, Roster};
+use crate::proto::presence::{Announcement, Present, Roster};
+use crate::proto::reserved::subjects::Change;
 use crate::proto::subject::Subject;
 use crate::proto::user::User;
 

@@ -24,6 +24,7 @@ use crate::base::{Address, Place, Tick};
 use crate::limits;
 use crate::proto::control;
 use crate::proto::event::{ACK_HEADER, Message};
+use crate::proto::reserved::subjects::Family;
 use crate::proto::subject::Subject;
 
 /// What the header `Tg-Ack` asks for: `<seconds>`, or `<seconds>, <times>`.
@@ -279,9 +280,10 @@ impl UnackedMessages {
         user: Option<&str>,
     ) -> Result<Option<Subject>, Stray> {
         let addressee = self.pending.get(&id).ok_or(Stray)?.addressee.as_str();
-        let is_its = match addressee.strip_prefix("tg.user.") {
-            Some(name) => user == Some(name),
-            None => addressee.strip_prefix("tg.conn.") == Some(&conn.to_string()),
+        let is_its = match Family::of(addressee) {
+            Some((Family::User, token)) => user == Some(token),
+            Some((Family::Conn, id)) => id.parse() == Ok(conn),
+            _ => false,
         };
         if is_its { self.end(id).ok_or(Stray) } else { Err(Stray) }
     }

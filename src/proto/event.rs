@@ -20,21 +20,12 @@ use crate::base::joined;
 use super::bus::headers;
 use super::centrifuge::{self, Data, Info};
 use super::http::Streaming;
-use super::presence::Change;
+use super::reserved::subjects::Change;
 use super::subject::Subject;
 use super::{name, sse, ws};
 
 /// Header of a publisher: the SSE event name.
 pub const EVENT_HEADER: &str = "Tg-Event";
-/// What names of events begin with that the gateway gives its own (`tg.gap`, `tg.result`). Publishers are refused them at every
-/// door, so that a client which hears one knows who has said it.
-const OWN_EVENTS: &str = "tg.";
-
-/// Whether an event of this name would be taken for the gateway's own.
-pub fn is_own_event(name: &str) -> bool {
-    name.starts_with(OWN_EVENTS)
-}
-
 /// Header of a publisher: `text` or `binary`, the opcode towards WebSocket clients.
 pub const OPCODE_HEADER: &str = "Tg-Opcode";
 /// Header of a publisher: what the message is the newest value of, where its channel has several.

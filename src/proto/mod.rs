@@ -9,7 +9,7 @@
 //!  presence  who is there
 //!  centrifuge  commands, replies, pushes   token  signed claims
 //!  control  questions and answers         name   any name as one token of a subject
-//!  user     one of the application's
+//!  user     one of the application's   reserved  names of the gateway's own
 //! ```
 //!
 //! A core takes one meaning off the front of its input and says what it was; what is not whole yet stays in the input.
@@ -28,6 +28,7 @@ pub mod name;
 pub mod presence;
 pub mod replay;
 pub mod request;
+pub mod reserved;
 pub mod sse;
 pub mod subject;
 pub mod tls;

@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::base::Address;
-use crate::limits::SUBJECT_BYTES_MAX;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::event::{CONN_HEADER, INFO_HEADER, Message};
+use crate::proto::reserved::subjects::Change;
 use crate::proto::subject::Subject;
 use crate::proto::user::User;
 
@@ -87,45 +87,6 @@ impl Roster {
         format!("{body}\n")
     }
 }
-
-/// What can be said about somebody's presence in a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Change {
-    Join,
-    Leave,
-}
-
-impl Change {
-    pub const ALL: [Change; 2] = [Change::Join, Change::Leave];
-
-    /// The token of its subjects, and its name in the client protocol.
-    pub fn word(self) -> &'static str {
-        match self {
-            Change::Join => "join",
-            Change::Leave => "leave",
-        }
-    }
-
-    /// Where it is announced; none for a channel whose name is too long for that, of which nothing is.
-    pub fn subject(self, channel: &Subject) -> Option<Subject> {
-        let has_both = channel.as_str().len() <= CHANNEL_BYTES_MAX;
-        has_both.then(|| Subject::new(&format!("{ANNOUNCED}{}.{channel}", self.word())).ok()).flatten()
-    }
-
-    /// The reverse: what is announced on a subject, and about which channel.
-    pub fn of(subject: &str) -> Option<(Change, &str)> {
-        let rest = subject.strip_prefix(ANNOUNCED)?;
-        Change::ALL.into_iter().find_map(|change| {
-            let channel = rest.strip_prefix(change.word())?.strip_prefix('.')?;
-            Some((change, channel))
-        })
-    }
-}
-
-/// What the subjects of all changes begin with.
-const ANNOUNCED: &str = "tg.event.";
-/// The longest name of a channel whose leaves have a subject.
-const CHANNEL_BYTES_MAX: usize = SUBJECT_BYTES_MAX - "tg.event.leave.".len();
 
 /// A user, or a client without a name, has come to a channel or left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,25 +185,6 @@ mod tests {
     fn present(conn: u64, user: Option<&str>, info: Option<&str>) -> Arc<Present> {
         let (user, info) = (user.map(|name| User::new(name).unwrap()), info.map(Box::from));
         Arc::new(Present { conn: Address::from_bits(conn), user, info, since: 7 })
-    }
-
-    #[test]
-    fn a_subject_of_a_change_leads_back_to_its_channel() {
-        for change in Change::ALL {
-            let announced = change.subject(&subject("room.1")).unwrap();
-            assert_eq!(Change::of(announced.as_str()), Some((change, "room.1")));
-        }
-        for other in ["tg.event.drain", "tg.event.join", "tg.event.joiner.room", "room.1", "tg.event.leave"] {
-            assert_eq!(Change::of(other), None, "{other}");
-        }
-        let long = subject(&["a"; 32].join("."));
-        assert_eq!(Change::Join.subject(&long), None, "it would have too many tokens");
-        let has_subject = |bytes| Change::ALL.map(|change| change.subject(&subject(&"a".repeat(bytes))).is_some());
-        assert_eq!(
-            (has_subject(241), has_subject(242)),
-            ([true; 2], [false; 2]),
-            "one is not announced without the other"
-        );
     }
 
     #[test]

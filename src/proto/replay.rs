@@ -105,9 +105,6 @@ impl Excerpt {
     }
 }
 
-/// The event of a gap on a stream of events.
-pub const GAP_EVENT: &str = "tg.gap";
-
 /// Messages that a client asked for, or was to get, and does not get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {

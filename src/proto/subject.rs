@@ -13,10 +13,9 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use super::reserved::subjects::RESERVED;
 use crate::limits::{SUBJECT_BYTES_MAX, SUBJECT_TOKENS_MAX};
 
-/// The first token of what only the gateway itself gives a meaning to.
-const RESERVED: &str = "tg";
 /// The first token of the subjects on which clients await their replies.
 const INBOX: &str = "_INBOX";
 
@@ -59,6 +58,12 @@ impl Subject {
     pub fn new(name: &str) -> Result<Subject, SubjectError> {
         Subject::check(name)?;
         Ok(Subject(name.into()))
+    }
+
+    /// Of a name that is put together from what can stand in one ([`super::reserved`]).
+    pub(in crate::proto) fn made(name: &str) -> Subject {
+        debug_assert!(Subject::check(name).is_ok(), "{name:?} is a subject");
+        Subject(name.into())
     }
 
     /// A reply subject as a worker has written it. NATS hands it on unread, and if it is no subject, that is between those who

@@ -10,13 +10,10 @@ use std::borrow::Cow;
 use super::bus::HeaderBlock;
 use super::event::{USER_HEADER, USER_NAME_HEADER};
 use super::name::{self, NameError};
+use super::reserved::subjects;
 use super::subject::Subject;
-use crate::limits::SUBJECT_BYTES_MAX;
 
-/// What the subjects of all users begin with.
-const PREFIX: &str = "tg.user.";
-/// The longest token of a user.
-pub const USER_BYTES_MAX: usize = SUBJECT_BYTES_MAX - PREFIX.len();
+pub use super::reserved::subjects::USER_BYTES_MAX;
 
 /// Kept as its token, from which the name follows ([`name::decode`]).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,7 +41,7 @@ impl User {
 
     /// What its connections listen to.
     pub fn subject(&self) -> Option<Subject> {
-        Subject::new(&format!("{PREFIX}{}", self.0)).ok()
+        subjects::user(&self.0).ok()
     }
 
     /// Tells a worker both forms.

@@ -7,7 +7,7 @@ use crate::conn::TAG_ADDED;
 use crate::conn::centrifuge::{Channel, Step};
 use crate::mesh::{Publish, Publisher};
 use crate::proto::centrifuge::next_command;
-use crate::proto::presence::Change;
+use crate::proto::reserved::subjects::Change;
 use crate::proto::token::Refused;
 use crate::proto::ws::Opcode;
 

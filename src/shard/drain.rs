@@ -20,13 +20,10 @@ use crate::mesh::Mail;
 use crate::mesh::drain::DrainMail;
 use crate::proto::CloseReason;
 use crate::proto::event::Message;
-use crate::proto::subject::Subject;
+use crate::proto::reserved::subjects;
 
 use super::desk::Desk;
 use super::{Core, Shard, Turn};
-
-/// What the workers hear when it begins.
-const EVENT: &str = "tg.event.drain";
 
 #[derive(Default)]
 pub(super) struct Drain {
@@ -224,7 +221,7 @@ fn tell_workers(desk: &mut Desk) {
     let drain = desk.settings.drain;
     let payload = serde_json::json!({ "notice_s": drain.notice.as_secs(), "spread_s": drain.spread.as_secs() });
     desk.publish(Message {
-        subject: Subject::new(EVENT).expect("it is one"),
+        subject: subjects::drain(),
         reply: None,
         headers: None,
         payload: payload.to_string().into_bytes().into(),

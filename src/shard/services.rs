@@ -2,10 +2,8 @@
 
 use crate::conn::route::{Route, Target};
 use crate::conn::routes::Routes;
+use crate::proto::reserved::subjects;
 use crate::proto::subject::Subject;
-
-/// What the subjects of all services begin with.
-const PREFIX: &str = "tg.service.";
 
 /// The services that routes name, each once, in the order of their names.
 pub fn of_routes(routes: &Routes) -> Vec<Subject> {
@@ -21,7 +19,7 @@ pub fn of_routes(routes: &Routes) -> Vec<Subject> {
 
 /// As people write it: `desk`.
 pub fn name(service: &Subject) -> &str {
-    service.as_str().strip_prefix(PREFIX).unwrap_or(service.as_str())
+    subjects::service_name(service).unwrap_or(service.as_str())
 }
 
 /// What befell a client of a service.

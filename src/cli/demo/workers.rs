@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::rides::{Matching, Send, To};
 use super::route::{Route, routes};
 use tidegate::proto::event::Message;
+use tidegate::proto::reserved::subjects;
 use tidegate::worker::{Error, Received, Worker};
 
 /// The service of the rides' route.
@@ -102,12 +103,13 @@ fn place(route: &Route, since_epoch: Duration) -> (f64, f64) {
 
 fn tell(worker: &Worker, send: Send) -> Result<(), Error> {
     let subject = match send.to {
-        To::Conn(conn) => format!("tg.conn.{conn}"),
-        To::User(user) => format!("tg.user.{user}"),
+        To::Conn(conn) => conn.parse().ok().map(subjects::conn),
+        To::User(user) => subjects::user(&user).ok(),
     };
+    let Some(subject) = subject else { return Ok(()) };
     let mut message = send.message;
     message["at_ms"] = Value::from(milliseconds(since_epoch()));
-    worker.publish(&subject, &[], message.to_string().as_bytes())
+    worker.publish(subject.as_str(), &[], message.to_string().as_bytes())
 }
 
 /// Whether the gateway has ended; what else can go wrong concerns one message only.

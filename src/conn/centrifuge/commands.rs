@@ -22,13 +22,11 @@ use crate::proto::centrifuge::{
 use crate::proto::control;
 use crate::proto::event::{CONN_HEADER, INFO_HEADER, Message};
 use crate::proto::replay::{Bounds, Since};
+use crate::proto::reserved::{ACK_METHOD, ANSWER_METHOD};
 use crate::proto::subject::Subject;
 use crate::proto::token::{Connection, Fault, Refused};
 use crate::proto::user::User;
 
-/// The calls that answer a question and acknowledge a message, and go to no worker of the service.
-const ANSWER_METHOD: &str = "tg.answer";
-const ACK_METHOD: &str = "tg.ack";
 /// The payload that is said by saying none.
 const NULL: &[u8] = b"null";
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::address;
 use crate::limits::{HEAD_BYTES_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX};
-use crate::proto::event::is_own_event;
 use crate::proto::http::{Authority, Host, Origin};
+use crate::proto::reserved::{RESULT_EVENT, is_own_event};
 use crate::proto::subject::{Pattern, Subject, is_inbox, is_reserved, is_valid_token};
 
 pub(super) fn is_address(text: &str) -> bool {
@@ -22,7 +22,7 @@ pub(super) fn is_user(text: &str) -> bool {
 
 /// Among the gateway's own names of events, this is the one of a result.
 pub(super) fn is_result_event(text: &str) -> bool {
-    is_user(text) && (text == "tg.result" || !is_own_event(text))
+    is_user(text) && (text == RESULT_EVENT || !is_own_event(text))
 }
 
 /// A token of RFC 9110 section 5.6.2.

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::code::Unsubscribed;
 use super::json::{Data, write_text};
 use super::reply::Subscribed;
-use crate::proto::presence::Change;
+use crate::proto::reserved::subjects::Change;
 
 /// Who has published.
 #[derive(Clone, Debug, Serialize)]

@@ -21,6 +21,7 @@ use crate::mesh::acks::{Ack, AckMail, Offer};
 use crate::mesh::{Audience, Delivery, Mail, Publish, Publisher};
 use crate::proto::bus::{self, HeaderBlock};
 use crate::proto::event::{CONN_HEADER, Event, Message};
+use crate::proto::reserved::subjects;
 use crate::proto::subject::Subject;
 use crate::proto::user::User;
 
@@ -71,8 +72,7 @@ impl Acks {
             desk.tell_nobody_there(&publish);
             return desk.push_to(key, 0, &Rc::new(Event::new(publish.message, None)));
         }
-        let Some(addressee) = own_subject(desk, key) else { return };
-        if let Some((id, text)) = self.keep(desk, addressee, &publish) {
+        if let Some((id, text)) = self.keep(desk, subjects::conn(desk.address(key)), &publish) {
             self.unacked.reached(id, desk.now);
             desk.put_control(key, &text);
         }
@@ -218,9 +218,7 @@ impl Feature for Acks {
         if self.unacked.is_empty() {
             return;
         }
-        if let Some(addressee) = own_subject(desk, key) {
-            self.unacked.leave(&addressee);
-        }
+        self.unacked.leave(&subjects::conn(desk.address(key)));
     }
 
     const PIECES_PER_TURN: usize = limits::UNACKED_PER_TURN;
@@ -258,11 +256,6 @@ impl Feature for Acks {
     fn owes_workers(&self) -> bool {
         !self.unacked.is_empty()
     }
-}
-
-/// The subject of one connection of this shard.
-fn own_subject(desk: &Desk, key: Key) -> Option<Subject> {
-    Subject::new(&format!("tg.conn.{}", desk.address(key))).ok()
 }
 
 fn offer_to(desk: &mut Desk, places: &PlaceSet, from: Option<Publisher>, offer: impl Fn() -> Offer) {

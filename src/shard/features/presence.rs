@@ -22,7 +22,8 @@ use crate::limits;
 use crate::mesh::presence::PresenceMail;
 use crate::mesh::{Mail, Publish};
 use crate::proto::event::Message;
-use crate::proto::presence::{Change, Connected, Found, Present, Roster};
+use crate::proto::presence::{Connected, Found, Present, Roster};
+use crate::proto::reserved::subjects::Change;
 use crate::proto::subject::Subject;
 
 use super::Feature;

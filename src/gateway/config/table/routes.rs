@@ -3,6 +3,7 @@
 use super::super::form;
 use super::{FILE, Fallback, Kind, Row, seconds};
 use crate::limits;
+use crate::proto::reserved::RESULT_EVENT;
 
 const CHANNEL_EXPECTED: &str = "a subject such as \"room.{room}\": no wildcards, nothing below \"tg\" or \"_INBOX\", parameters as \
                                 whole tokens and not the first of several";
@@ -246,7 +247,7 @@ pub(super) const ROWS: &[Row] = &[
             expected: "the name of an event: one line that is not empty, \"tg.result\" or a name that does not begin with \"tg.\"",
             fits: form::is_result_event,
         },
-        fallback: Fallback::Text("tg.result"),
+        fallback: Fallback::Text(RESULT_EVENT),
         help: "The name of the event that carries the result.",
         doc: "",
     },

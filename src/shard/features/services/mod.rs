@@ -25,6 +25,7 @@ use crate::mesh::{Publish, Publisher};
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::event::{CONN_HEADER, Message, OPCODE_HEADER};
+use crate::proto::reserved::subjects;
 use crate::proto::subject::Subject;
 use crate::proto::ws::Opcode;
 
@@ -243,21 +244,21 @@ fn service_message(desk: &Desk, key: Key, kind: Kind<'_>, payload: Box<[u8]>) ->
         user.push_headers(&mut headers);
     }
     headers.push("Tg-Route", &route.template);
-    let mut reply = format!("tg.conn.{address}");
+    let mut reply = None;
     match kind {
         Kind::Open => headers.push("Tg-Kind", "open"),
         Kind::Close => headers.push("Tg-Kind", "close"),
         Kind::Call(method, serial) => {
             headers.push("Tg-Kind", "rpc");
             headers.push("Tg-Method", method);
-            reply.push_str(&format!(".answer.{serial}"));
+            reply = Some(subjects::call(address, serial));
         }
         Kind::Message(opcode) => {
             headers.push("Tg-Kind", "message");
             headers.push(OPCODE_HEADER, if opcode == Opcode::Binary { "binary" } else { "text" });
         }
     }
-    let reply = Subject::new(&reply).ok();
+    let reply = reply.or_else(|| Some(subjects::conn(address)));
     Some(Message { subject, reply, headers: Some(headers.finish()), payload }.into())
 }
 

@@ -1,0 +1,28 @@
+//! Names that belong to the gateway. They are spelled here and in no other file of src (`tests/house`).
+//!
+//! ```text
+//!  subjects   tg.conn.<id>, tg.user.<user>.close, …    what each leads to, which of them workers may use, makers
+//!  headers    Tg-Conn, Tg-Event, …                     what each means, in which messages it is
+//!  events     tg.gap, tg.result                        names of events of event streams
+//!  methods    tg.answer, tg.ack                        calls of the client protocol
+//! ```
+
+pub mod subjects;
+
+/// What names of events and methods begin with that the gateway gives its own. Publishers are refused them at every door, so that a
+/// client which gets such an event knows that it is from the gateway.
+const OWN: &str = "tg.";
+
+/// The event of a gap on an event stream.
+pub const GAP_EVENT: &str = "tg.gap";
+/// The event of a request's result, unless its route names another.
+pub const RESULT_EVENT: &str = "tg.result";
+
+/// The calls of the client protocol that answer a question and acknowledge a message; they go to no worker.
+pub const ANSWER_METHOD: &str = "tg.answer";
+pub const ACK_METHOD: &str = "tg.ack";
+
+/// Whether an event of this name would be taken for the gateway's own.
+pub fn is_own_event(name: &str) -> bool {
+    name.starts_with(OWN)
+}

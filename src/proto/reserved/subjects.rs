@@ -1,0 +1,239 @@
+//! Subjects below `tg.`: the families, what their subjects lead to, and what makes such subjects.
+//!
+//! ```text
+//!  tg.user.ann.close      the family `tg.user.`, the user's token, a verb
+//!  tg.event.join.room.1   the family `tg.event.`, the event and the channel that it is about
+//! ```
+
+use super::super::subject::{Subject, SubjectError};
+use crate::base::{Address, RequestId};
+use crate::limits::SUBJECT_BYTES_MAX;
+
+/// The first token of them all.
+pub(in crate::proto) const RESERVED: &str = "tg";
+
+/// What the subjects of a family begin with.
+const CONN: &str = "tg.conn.";
+const USER: &str = "tg.user.";
+const SERVICE: &str = "tg.service.";
+const REQUEST: &str = "tg.request.";
+const PRESENCE: &str = "tg.presence.";
+const EVENT: &str = "tg.event.";
+
+/// The word before the number of a call, in the subject of its answer.
+const ANSWER: &str = "answer";
+/// The event of a drain.
+const DRAIN: &str = "drain";
+
+/// The longest token of a user.
+pub const USER_BYTES_MAX: usize = SUBJECT_BYTES_MAX - USER.len();
+/// The longest name of a channel of which comers and goers are announced: each has a subject for both.
+const ANNOUNCED_BYTES_MAX: usize = SUBJECT_BYTES_MAX - EVENT.len() - "leave.".len();
+
+/// Subjects that begin alike, and are alike in what workers may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    Conn,
+    User,
+    Service,
+    Request,
+    Presence,
+    Event,
+}
+
+impl Family {
+    pub const ALL: [Family; 6] =
+        [Family::Conn, Family::User, Family::Service, Family::Request, Family::Presence, Family::Event];
+
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Family::Conn => CONN,
+            Family::User => USER,
+            Family::Service => SERVICE,
+            Family::Request => REQUEST,
+            Family::Presence => PRESENCE,
+            Family::Event => EVENT,
+        }
+    }
+
+    /// The family of a subject or pattern, and what follows the family's prefix; `None` for all other names.
+    // Each comparison is with a constant, which costs less than a loop over `ALL`: it is asked of each publication below `tg.`.
+    pub fn of(name: &str) -> Option<(Family, &str)> {
+        if let Some(rest) = name.strip_prefix(CONN) {
+            return Some((Family::Conn, rest));
+        }
+        if let Some(rest) = name.strip_prefix(USER) {
+            return Some((Family::User, rest));
+        }
+        if let Some(rest) = name.strip_prefix(SERVICE) {
+            return Some((Family::Service, rest));
+        }
+        if let Some(rest) = name.strip_prefix(REQUEST) {
+            return Some((Family::Request, rest));
+        }
+        if let Some(rest) = name.strip_prefix(PRESENCE) {
+            return Some((Family::Presence, rest));
+        }
+        name.strip_prefix(EVENT).map(|rest| (Family::Event, rest))
+    }
+
+    /// Whether workers may publish there; in the other families the gateway alone publishes.
+    pub fn takes_publications(self) -> bool {
+        !matches!(self, Family::Event)
+    }
+
+    /// Whether workers may subscribe to a literal subject of the family: subscribers to an address would read others' messages.
+    pub fn takes_subscriptions(self) -> bool {
+        !matches!(self, Family::Conn | Family::User | Family::Request)
+    }
+}
+
+/// What a worker has a client's connection do: the token behind the connection or the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// Subscribe to the channel that the payload names.
+    Subscribe,
+    Unsubscribe,
+    Close,
+    /// Give the client the answer to its call; connections alone.
+    Answer,
+}
+
+impl Command {
+    pub const ALL: [Command; 4] = [Command::Subscribe, Command::Unsubscribe, Command::Close, Command::Answer];
+
+    /// The token of its subjects.
+    pub fn word(self) -> &'static str {
+        match self {
+            Command::Subscribe => "subscribe",
+            Command::Unsubscribe => "unsubscribe",
+            Command::Close => "close",
+            Command::Answer => ANSWER,
+        }
+    }
+}
+
+/// What is announced of a client in a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Change {
+    Join,
+    Leave,
+}
+
+impl Change {
+    pub const ALL: [Change; 2] = [Change::Join, Change::Leave];
+
+    /// The token of its subjects, and its name in the client protocol.
+    pub fn word(self) -> &'static str {
+        match self {
+            Change::Join => "join",
+            Change::Leave => "leave",
+        }
+    }
+
+    /// Where it is announced; none for a channel whose name is too long for that, of which nothing is.
+    pub fn subject(self, channel: &Subject) -> Option<Subject> {
+        let has_both = channel.as_str().len() <= ANNOUNCED_BYTES_MAX;
+        has_both.then(|| Subject::new(&format!("{EVENT}{}.{channel}", self.word())).ok()).flatten()
+    }
+
+    /// The reverse: what is announced on a subject, and about which channel.
+    pub fn of(subject: &str) -> Option<(Change, &str)> {
+        let rest = subject.strip_prefix(EVENT)?;
+        Change::ALL.into_iter().find_map(|change| {
+            let channel = rest.strip_prefix(change.word())?.strip_prefix('.')?;
+            Some((change, channel))
+        })
+    }
+}
+
+/// One connection.
+pub fn conn(address: Address) -> Subject {
+    Subject::made(&format!("{CONN}{address}"))
+}
+
+/// Where the answer to a call of this connection goes.
+pub fn call(address: Address, serial: u32) -> Subject {
+    Subject::made(&format!("{CONN}{address}.{ANSWER}.{serial}"))
+}
+
+/// All connections of the user with this token.
+pub fn user(token: &str) -> Result<Subject, SubjectError> {
+    Subject::new(&format!("{USER}{token}"))
+}
+
+/// The workers of a service. A name may have several tokens.
+pub fn service(name: &str) -> Result<Subject, SubjectError> {
+    Subject::new(&format!("{SERVICE}{name}"))
+}
+
+/// The name in the subject of a service.
+pub fn service_name(subject: &Subject) -> Option<&str> {
+    subject.as_str().strip_prefix(SERVICE)
+}
+
+/// Where the answer to an accepted request goes.
+pub fn request(id: RequestId) -> Subject {
+    Subject::made(&format!("{REQUEST}{id}"))
+}
+
+/// Where workers hear that the gateway is about to end.
+pub fn drain() -> Subject {
+    Subject::made(&format!("{EVENT}{DRAIN}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Place;
+
+    #[test]
+    fn makers_write_what_can_be_published_to() {
+        let address = Address::from_bits(0x0100_0001_0000_0002);
+        let request_id = RequestId::new(Place(1), 2);
+        for (made, name) in [
+            (conn(address), format!("tg.conn.{address}")),
+            (call(address, 7), format!("tg.conn.{address}.answer.7")),
+            (user("ann").unwrap(), "tg.user.ann".to_owned()),
+            (service("rides").unwrap(), "tg.service.rides".to_owned()),
+            (request(request_id), format!("tg.request.{request_id}")),
+            (drain(), "tg.event.drain".to_owned()),
+        ] {
+            assert_eq!(made, Subject::new(&name).unwrap());
+        }
+        assert_eq!(service_name(&service("a.b").unwrap()), Some("a.b"));
+        assert!(user("").is_err() && service("a b").is_err());
+    }
+
+    #[test]
+    fn a_name_is_of_the_family_that_it_begins_with() {
+        for family in Family::ALL {
+            let name = format!("{}x.y", family.prefix());
+            assert_eq!(Family::of(&name), Some((family, "x.y")));
+            assert!(name.starts_with("tg."));
+        }
+        for other in ["tg", "tg.conn", "tg.connection.x", "tg.other.x", "room.1", "tgx.conn.1", ""] {
+            assert_eq!(Family::of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_subject_of_a_change_leads_back_to_its_channel() {
+        let subject = |name: &str| Subject::new(name).unwrap();
+        for change in Change::ALL {
+            let announced = change.subject(&subject("room.1")).unwrap();
+            assert_eq!(Change::of(announced.as_str()), Some((change, "room.1")));
+        }
+        for other in ["tg.event.drain", "tg.event.join", "tg.event.joiner.room", "room.1", "tg.event.leave"] {
+            assert_eq!(Change::of(other), None, "{other}");
+        }
+        let long = subject(&["a"; 32].join("."));
+        assert_eq!(Change::Join.subject(&long), None, "it would have too many tokens");
+        let has_subject = |bytes| Change::ALL.map(|change| change.subject(&subject(&"a".repeat(bytes))).is_some());
+        assert_eq!(
+            (has_subject(241), has_subject(242)),
+            ([true; 2], [false; 2]),
+            "one is not announced without the other"
+        );
+    }
+}
