@@ -36,7 +36,8 @@ use crate::mesh::memberships::MembershipMail;
 use crate::mesh::{Mail, Mailbox, Mesh, Publish, Reach};
 use crate::proto::bus::HeaderBlock;
 use crate::proto::bus::headers::is_valid_name;
-use crate::proto::event::{DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, Message, OPCODE_HEADER};
+use crate::proto::event::Message;
+use crate::proto::reserved::headers::{DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, OPCODE_HEADER};
 use crate::proto::reserved::{is_own_event, subjects};
 use crate::proto::subject::{Pattern, Subject, SubjectError};
 

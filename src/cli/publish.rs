@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::client::bus::{self, Bus};
+use super::client::bus::Bus;
 use super::client::channels::Channels;
 use super::client::{Field, Trust, Url};
 use super::output;
 use super::report::{AT, now_ms};
+use tidegate::proto::reserved::headers::{EVENT_HEADER, ID_HEADER, KEY_HEADER};
 
 /// Longest payload that is read from stdin.
 const PAYLOAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -151,7 +152,7 @@ fn payload(args: &Args) -> Result<Vec<u8>, String> {
 }
 
 fn fields(args: &Args) -> Vec<Field> {
-    [(bus::EVENT, &args.event), (bus::ID, &args.id), (bus::KEY, &args.key)]
+    [(EVENT_HEADER, &args.event), (ID_HEADER, &args.id), (KEY_HEADER, &args.key)]
         .into_iter()
         .filter_map(|(name, value)| Some(Field { name: name.to_owned(), value: value.clone()? }))
         .collect()

@@ -20,12 +20,13 @@ use crate::proto::bus::headers::is_valid_value;
 use crate::proto::event::Message;
 use crate::proto::http::{Cors, Head, Refusal, Reply, ReplyTo, normalized, split_path};
 use crate::proto::request::{Reading, Receipt, Status};
+use crate::proto::reserved::headers::{
+    CHANNEL_HEADER, EVENT_HEADER, KIND_HEADER, METHOD_HEADER, PATH_HEADER, QUERY_HEADER, REQUEST_HEADER, ROUTE_HEADER,
+    STATUS_HEADER,
+};
 use crate::proto::reserved::subjects;
 use crate::proto::subject::Subject;
 use crate::proto::user::User;
-
-/// The header by which a worker knows the request.
-const REQUEST_HEADER: &str = "Tg-Request";
 
 /// A request whose body is still to come.
 pub(super) struct Accepting {
@@ -151,18 +152,18 @@ impl Asked {
     /// What its worker gets.
     pub fn message(self, route: &Route, target: &AcceptTarget, id: RequestId, channel: &Subject) -> Message {
         let mut headers = HeaderBlock::new();
-        headers.push("Tg-Kind", "request");
+        headers.push(KIND_HEADER, "request");
         headers.push(REQUEST_HEADER, &id.to_string());
         if let Some(user) = &self.user {
             user.push_headers(&mut headers);
         }
-        headers.push("Tg-Route", &route.template);
-        headers.push("Tg-Method", &self.method);
-        headers.push("Tg-Path", &self.path);
+        headers.push(ROUTE_HEADER, &route.template);
+        headers.push(METHOD_HEADER, &self.method);
+        headers.push(PATH_HEADER, &self.path);
         if let Some(query) = &self.query {
-            headers.push("Tg-Query", query);
+            headers.push(QUERY_HEADER, query);
         }
-        headers.push("Tg-Channel", channel.as_str());
+        headers.push(CHANNEL_HEADER, channel.as_str());
         if let Some(content_type) = &self.content_type {
             headers.push("Content-Type", content_type);
         }
@@ -178,9 +179,9 @@ impl Asked {
 /// What the event on the channel says besides the document.
 pub fn event_headers(event: &str, id: RequestId, status: Status) -> Box<[u8]> {
     let mut headers = HeaderBlock::new();
-    headers.push(crate::proto::event::EVENT_HEADER, event);
+    headers.push(EVENT_HEADER, event);
     headers.push(REQUEST_HEADER, &id.to_string());
-    headers.push("Tg-Status", status.name());
+    headers.push(STATUS_HEADER, status.name());
     headers.push("Content-Type", "application/json");
     headers.finish()
 }

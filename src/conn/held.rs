@@ -19,8 +19,9 @@ use ahash::{AHashMap, RandomState};
 use crate::base::Key;
 use crate::limits;
 use crate::proto::channel::{Delivery, Loss, Queue};
-use crate::proto::event::{Event, KEY_HEADER, Position};
+use crate::proto::event::{Event, Position};
 use crate::proto::replay::{Gap, GapReason};
+use crate::proto::reserved::headers::KEY_HEADER;
 use crate::proto::subject::Subject;
 
 /// All of a shard's.

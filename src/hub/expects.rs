@@ -1,7 +1,8 @@
 //! What the worker that sends a message to clients wants to hear of them.
 
 use super::{Command, Destination};
-use crate::proto::event::{ACK_HEADER, Message};
+use crate::proto::event::Message;
+use crate::proto::reserved::headers::ACK_HEADER;
 use crate::proto::reserved::subjects::Family;
 use crate::proto::subject::Subject;
 

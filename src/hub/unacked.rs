@@ -23,7 +23,8 @@ use super::{mix, requester};
 use crate::base::{Address, Place, Tick};
 use crate::limits;
 use crate::proto::control;
-use crate::proto::event::{ACK_HEADER, Message};
+use crate::proto::event::Message;
+use crate::proto::reserved::headers::ACK_HEADER;
 use crate::proto::reserved::subjects::Family;
 use crate::proto::subject::Subject;
 

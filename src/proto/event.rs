@@ -20,35 +20,10 @@ use crate::base::joined;
 use super::bus::headers;
 use super::centrifuge::{self, Data, Info};
 use super::http::Streaming;
+use super::reserved::headers::{CONN_HEADER, EVENT_HEADER, INFO_HEADER, OPCODE_HEADER, USER_HEADER};
 use super::reserved::subjects::Change;
 use super::subject::Subject;
 use super::{name, sse, ws};
-
-/// Header of a publisher: the SSE event name.
-pub const EVENT_HEADER: &str = "Tg-Event";
-/// Header of a publisher: `text` or `binary`, the opcode towards WebSocket clients.
-pub const OPCODE_HEADER: &str = "Tg-Opcode";
-/// Header of a publisher: what the message is the newest value of, where its channel has several.
-pub const KEY_HEADER: &str = "Tg-Key";
-/// Header of a publisher: what tells the message from the one before it, in channels whose messages are to be distinct.
-pub const DISTINCT_HEADER: &str = "Tg-Distinct";
-
-/// Header of a publisher: its name of the message. Of those of one name a channel takes the first.
-pub const ID_HEADER: &str = "Nats-Msg-Id";
-
-/// Header of whoever asks a client: how many milliseconds it waits for the answer.
-pub const TIMEOUT_HEADER: &str = "Tg-Timeout";
-
-/// Header of whoever wants its message to a client acknowledged: for how many seconds, and, after a comma, how many times it is
-/// sent at most.
-pub const ACK_HEADER: &str = "Tg-Ack";
-
-/// Headers of what a client has published over the client protocol, or has answered or acknowledged: its connection, its user
-/// as one token of a subject (`proto::user`) and as its application writes it, what its token says.
-pub const CONN_HEADER: &str = "Tg-Conn";
-pub const USER_HEADER: &str = "Tg-User";
-pub const USER_NAME_HEADER: &str = "Tg-User-Name";
-pub const INFO_HEADER: &str = "Tg-Info";
 
 /// What somebody published: plain data, owned, ready to cross threads.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::base::Address;
 use crate::proto::bus::HeaderBlock;
-use crate::proto::event::{CONN_HEADER, INFO_HEADER, Message};
+use crate::proto::event::Message;
+use crate::proto::reserved::headers::{CONN_HEADER, INFO_HEADER};
 use crate::proto::reserved::subjects::Change;
 use crate::proto::subject::Subject;
 use crate::proto::user::User;

@@ -8,8 +8,8 @@
 use std::borrow::Cow;
 
 use super::bus::HeaderBlock;
-use super::event::{USER_HEADER, USER_NAME_HEADER};
 use super::name::{self, NameError};
+use super::reserved::headers::{USER_HEADER, USER_NAME_HEADER};
 use super::reserved::subjects;
 use super::subject::Subject;
 

@@ -10,8 +10,9 @@ use crate::mesh::{Mail, Publish, Publisher};
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::control::Said;
-use crate::proto::event::{Message, OPCODE_HEADER};
+use crate::proto::event::Message;
 use crate::proto::replay::{Bounds, Since};
+use crate::proto::reserved::headers::OPCODE_HEADER;
 use crate::proto::subject::{Pattern, Subject};
 use crate::proto::ws::Opcode;
 

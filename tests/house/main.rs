@@ -5,6 +5,7 @@
 //!   '-- measures   the figures of the whole           cargo test --test house -- --nocapture figures
 //!   '-- bounds     figures that may not grow, each with the reason for the bound
 //!  floors     imports look down
+//!  names      the gateway's own names are spelled in one place
 //!  documents  what the pages say is true
 //!  tools      what the tests start is installed by their script
 //!  library    what a program compiles that embeds the gateway
@@ -15,5 +16,6 @@ mod documents;
 mod floors;
 mod library;
 mod measures;
+mod names;
 mod source;
 mod tools;

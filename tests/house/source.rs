@@ -21,6 +21,8 @@ pub struct SourceFile {
     pub names: BTreeSet<String>,
     /// Paths that begin with `crate`, `super` or `self`, as written.
     pub paths: Vec<Vec<String>>,
+    /// Every text of its code with its line, comments left out.
+    pub texts: Vec<(usize, String)>,
 }
 
 #[derive(Debug)]
@@ -72,7 +74,7 @@ impl SourceFile {
         let parsed = syn::parse_file(text).unwrap_or_else(|error| panic!("{path}: {error}"));
         let mut reader = Reader::default();
         reader.visit_file(&parsed);
-        let Reader { functions, types, names, paths, .. } = reader;
+        let Reader { functions, types, names, paths, texts, .. } = reader;
         SourceFile {
             path: path.to_owned(),
             lines: text.lines().map(str::to_owned).collect(),
@@ -80,6 +82,7 @@ impl SourceFile {
             types,
             names,
             paths,
+            texts,
         }
     }
 
@@ -101,6 +104,7 @@ struct Reader {
     types: Vec<Type>,
     names: BTreeSet<String>,
     paths: Vec<Vec<String>>,
+    texts: Vec<(usize, String)>,
 }
 
 impl Reader {
@@ -134,13 +138,23 @@ impl Reader {
         }
     }
 
-    /// Names inside macro calls, which syn does not parse.
+    fn text(&mut self, literal: &syn::Lit) {
+        let line = literal.span().start().line;
+        match literal {
+            syn::Lit::Str(text) => self.texts.push((line, text.value())),
+            syn::Lit::ByteStr(bytes) => self.texts.push((line, String::from_utf8_lossy(&bytes.value()).into_owned())),
+            _ => {}
+        }
+    }
+
+    /// Names and texts inside macro calls and attributes, which syn does not parse.
     fn tokens(&mut self, tokens: TokenStream) {
         for token in tokens {
             match token {
                 TokenTree::Ident(ident) => _ = self.names.insert(ident.to_string()),
                 TokenTree::Group(group) => self.tokens(group.stream()),
-                TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+                TokenTree::Literal(literal) => self.text(&syn::Lit::new(literal)),
+                TokenTree::Punct(_) => {}
             }
         }
     }
@@ -228,6 +242,19 @@ impl<'ast> Visit<'ast> for Reader {
         self.names.insert(ident.to_string());
     }
 
+    fn visit_lit(&mut self, literal: &'ast syn::Lit) {
+        self.text(literal);
+    }
+
+    fn visit_attribute(&mut self, attribute: &'ast syn::Attribute) {
+        match &attribute.meta {
+            // A comment.
+            syn::Meta::NameValue(pair) if pair.path.is_ident("doc") => {}
+            syn::Meta::List(list) => self.tokens(list.tokens.clone()),
+            _ => visit::visit_attribute(self, attribute),
+        }
+    }
+
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
         self.tokens(call.tokens.clone());
         visit::visit_macro(self, call);
@@ -240,7 +267,8 @@ fn code_of_tests_is_left_out_and_everything_else_is_counted() {
         use crate::hub::{Hub, engine};
         pub struct Desk { slots: u8, now: u8 }
         impl Desk {
-            fn open(&self) { log!(Drawer) }
+            /// A \"comment\".
+            fn open(&self) { log!(Drawer, \"said\"); tell(\"told\") }
             #[cfg(test)]
             fn peek(&self) {}
         }
@@ -255,6 +283,7 @@ fn code_of_tests_is_left_out_and_everything_else_is_counted() {
     let functions: Vec<_> = file.functions.iter().map(|f| (f.name.as_str(), f.owner.as_deref(), f.lines)).collect();
     assert_eq!(functions, [("open", Some("Desk"), 1), ("clone", None, 1), ("free", None, 3)]);
     assert_eq!(file.types.iter().map(|t| (t.name.as_str(), t.fields)).collect::<Vec<_>>(), [("Desk", 2)]);
+    assert_eq!(file.texts.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["said", "told"]);
     assert!(file.names.contains("Drawer") && !file.names.contains("Fake"));
     let paths: Vec<String> = file.paths.iter().map(|path| path.join("::")).collect();
     assert_eq!(paths, ["crate::hub::Hub", "crate::hub::engine", "super::other::call"]);

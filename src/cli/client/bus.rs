@@ -4,17 +4,13 @@ use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, HeaderMap, ServerAddr};
 use futures_util::StreamExt;
+use tidegate::proto::reserved::headers::{EVENT_HEADER, ID_HEADER};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Arrival, CONNECT_TIMEOUT, Field, News, TICK, Url};
 
 /// How long leaving may take.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Headers with a meaning on the bus.
-pub(in crate::cli) const EVENT: &str = "Tg-Event";
-pub(in crate::cli) const KEY: &str = "Tg-Key";
-pub(in crate::cli) const ID: &str = "Nats-Msg-Id";
 
 /// A connection to the bus and the thread's runtime that drives it.
 pub(in crate::cli) struct Bus {
@@ -93,8 +89,8 @@ impl Subscription {
         let Some(message) = next else { return Ok(News::Ended(String::new())) };
         let header = |name: &str| message.headers.as_ref()?.get(name).map(|value| value.as_str().to_owned());
         Ok(News::Arrived(Arrival {
-            id: header(ID),
-            event: header(EVENT),
+            id: header(ID_HEADER),
+            event: header(EVENT_HEADER),
             subject: Some(message.subject.to_string()),
             payload: message.payload.to_vec(),
         }))

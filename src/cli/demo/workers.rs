@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::rides::{Matching, Send, To};
 use super::route::{Route, routes};
 use tidegate::proto::event::Message;
+use tidegate::proto::reserved::headers::{CONN_HEADER, EVENT_HEADER, KIND_HEADER, USER_HEADER};
 use tidegate::proto::reserved::subjects;
 use tidegate::worker::{Error, Received, Worker};
 
@@ -34,7 +35,7 @@ pub fn report(mut worker: Worker) {
             return;
         }
         let channel = format!("driver.location.{}", route.driver);
-        let said = worker.publish(&channel, &[("Tg-Event", "location")], location(route, since_epoch()).as_bytes());
+        let said = worker.publish(&channel, &[(EVENT_HEADER, "location")], location(route, since_epoch()).as_bytes());
         if is_over(said) {
             return;
         }
@@ -82,10 +83,10 @@ pub fn match_rides(mut worker: Worker) {
 }
 
 fn hear(matching: &mut Matching, routes: &[Route], message: &Message) {
-    let Some(conn) = message.header("Tg-Conn") else { return };
-    let user = message.header("Tg-User").unwrap_or_default();
+    let Some(conn) = message.header(CONN_HEADER) else { return };
+    let user = message.header(USER_HEADER).unwrap_or_default();
     let now = Instant::now();
-    match message.header("Tg-Kind") {
+    match message.header(KIND_HEADER) {
         Some("open") => matching.on_open(conn, user),
         Some("close") => matching.on_close(conn, now),
         Some("message") => {

@@ -20,8 +20,9 @@ use crate::proto::centrifuge::{
     Answer, Code, Command, Connect, Expiry, History, Nothing, Refreshed, Request, Subscribe, Subscribed,
 };
 use crate::proto::control;
-use crate::proto::event::{CONN_HEADER, INFO_HEADER, Message};
+use crate::proto::event::Message;
 use crate::proto::replay::{Bounds, Since};
+use crate::proto::reserved::headers::{CONN_HEADER, INFO_HEADER};
 use crate::proto::reserved::{ACK_METHOD, ANSWER_METHOD};
 use crate::proto::subject::Subject;
 use crate::proto::token::{Connection, Fault, Refused};

@@ -11,7 +11,8 @@ use ahash::RandomState;
 use lru::LruCache;
 
 use crate::limits;
-use crate::proto::event::{DISTINCT_HEADER, KEY_HEADER, Message, Position};
+use crate::proto::event::{Message, Position};
+use crate::proto::reserved::headers::{DISTINCT_HEADER, KEY_HEADER};
 
 pub(super) struct Distinct {
     last: LruCache<u64, Last>,

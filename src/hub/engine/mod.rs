@@ -26,8 +26,9 @@ use super::{PlaceSet, fnv1a, mix};
 use crate::base::{Place, Tick};
 use crate::limits;
 use crate::proto::channel::{Loss, RuleNumber, Rules};
-use crate::proto::event::{DISTINCT_HEADER, ID_HEADER, Message, Position};
+use crate::proto::event::{Message, Position};
 use crate::proto::replay::{Bounds, Excerpt, Gap, GapReason, Since};
+use crate::proto::reserved::headers::{DISTINCT_HEADER, ID_HEADER};
 use crate::proto::subject::Subject;
 
 use distinct::Distinct;

@@ -31,6 +31,7 @@ use crate::proto::CloseReason;
 use crate::proto::bus::headers;
 use crate::proto::event::Message;
 use crate::proto::request::{Reading, Receipt, Status};
+use crate::proto::reserved::headers::ATTEMPT_HEADER;
 use crate::proto::subject::Subject;
 
 pub(crate) use document::Answer;
@@ -374,7 +375,7 @@ impl Entry {
 /// The same for the nth worker, who is told so. A copy, which only those need whose worker has gone.
 fn again(message: &Message, attempts: u32) -> Message {
     let attempt = attempts.to_string();
-    let headers = message.headers.as_ref().map(|block| headers::with(block, "Tg-Attempt", &attempt));
+    let headers = message.headers.as_ref().map(|block| headers::with(block, ATTEMPT_HEADER, &attempt));
     Message { headers, ..message.clone() }
 }
 

@@ -7,6 +7,7 @@
 //!  methods    tg.answer, tg.ack                        calls of the client protocol
 //! ```
 
+pub mod headers;
 pub mod subjects;
 
 /// What names of events and methods begin with that the gateway gives its own. Publishers are refused them at every door, so that a

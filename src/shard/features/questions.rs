@@ -20,7 +20,8 @@ use crate::mesh::{Audience, Delivery, Mail, Publish};
 use crate::proto::CloseReason;
 use crate::proto::bus::{self, HeaderBlock};
 use crate::proto::control;
-use crate::proto::event::{CONN_HEADER, Event, Message, TIMEOUT_HEADER};
+use crate::proto::event::{Event, Message};
+use crate::proto::reserved::headers::{CONN_HEADER, TIMEOUT_HEADER};
 use crate::proto::subject::Subject;
 
 use super::Feature;

@@ -31,6 +31,7 @@ use crate::proto::CloseReason;
 use crate::proto::event::{Event, Message};
 use crate::proto::replay::Since;
 use crate::proto::request::{Reading, Receipt, Status};
+use crate::proto::reserved::headers::STATUS_HEADER;
 use crate::proto::subject::Subject;
 
 use super::Feature;
@@ -158,7 +159,7 @@ impl Requests {
         let message = &publish.message;
         let answer = Answer {
             // Whatever a worker says that is not "done" is no success.
-            has_failed: message.header("Tg-Status").is_some_and(|status| status != Status::Done.name()),
+            has_failed: message.header(STATUS_HEADER).is_some_and(|status| status != Status::Done.name()),
             content_type: message.header("Content-Type"),
             body: &message.payload,
         };

@@ -24,7 +24,8 @@ use crate::limits;
 use crate::mesh::{Publish, Publisher};
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
-use crate::proto::event::{CONN_HEADER, Message, OPCODE_HEADER};
+use crate::proto::event::Message;
+use crate::proto::reserved::headers::{CONN_HEADER, KIND_HEADER, METHOD_HEADER, OPCODE_HEADER, ROUTE_HEADER};
 use crate::proto::reserved::subjects;
 use crate::proto::subject::Subject;
 use crate::proto::ws::Opcode;
@@ -243,18 +244,18 @@ fn service_message(desk: &Desk, key: Key, kind: Kind<'_>, payload: Box<[u8]>) ->
     if let Some(user) = identity.user() {
         user.push_headers(&mut headers);
     }
-    headers.push("Tg-Route", &route.template);
+    headers.push(ROUTE_HEADER, &route.template);
     let mut reply = None;
     match kind {
-        Kind::Open => headers.push("Tg-Kind", "open"),
-        Kind::Close => headers.push("Tg-Kind", "close"),
+        Kind::Open => headers.push(KIND_HEADER, "open"),
+        Kind::Close => headers.push(KIND_HEADER, "close"),
         Kind::Call(method, serial) => {
-            headers.push("Tg-Kind", "rpc");
-            headers.push("Tg-Method", method);
+            headers.push(KIND_HEADER, "rpc");
+            headers.push(METHOD_HEADER, method);
             reply = Some(subjects::call(address, serial));
         }
         Kind::Message(opcode) => {
-            headers.push("Tg-Kind", "message");
+            headers.push(KIND_HEADER, "message");
             headers.push(OPCODE_HEADER, if opcode == Opcode::Binary { "binary" } else { "text" });
         }
     }
