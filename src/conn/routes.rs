@@ -29,7 +29,9 @@ pub struct TooManyRoutes;
 
 impl fmt::Display for TooManyRoutes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a process can have 65,536 different routes in all, and this configuration has more that are new: start it again")
+        f.write_str(
+            "a process can have 65,536 different routes in all, and this configuration has more that are new: start it again",
+        )
     }
 }
 

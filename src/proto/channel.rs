@@ -4,20 +4,26 @@
 //!  room.42 --Rules::number_of, once--> number of its rule --Rules::rule, per message--> Rule
 //! ```
 //!
-//! A rule's number is what is remembered of a channel (two bytes), and what is counted by.
+//! A rule's number is what is remembered of a channel (two bytes), and what is counted by. It is given once for each pattern that the
+//! process has ever had a rule for: a later configuration may change the rule, and where it stands, but not its number.
 
+use std::fmt;
 use std::time::Duration;
+
+use ahash::AHashMap;
 
 use crate::limits;
 use crate::proto::replay::Since;
 use crate::proto::subject::{Pattern, Subject};
 
-/// Names a rule of [`Rules`]: where it stands, from 0; after the last is the one for channels that no pattern matches.
+/// Names a rule of [`Rules`] for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleNumber(u16);
 
 impl RuleNumber {
-    /// Its place in the list of rules, from 0.
+    /// The rule of channels that no pattern matches, and of what is no channel.
+    pub const FALLBACK: RuleNumber = RuleNumber(0);
+
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
@@ -137,38 +143,72 @@ pub struct Keep {
     pub age: Duration,
 }
 
-/// All rules, in the order of the configuration. At most [`CHANNEL_RULES_MAX`](crate::limits::CHANNEL_RULES_MAX).
+/// All rules of a process: those of its configuration, and those that only channels from before a change still have.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    patterns: Vec<Pattern>,
-    /// One more than patterns.
-    rules: Vec<Rule>,
+    /// By number; the fallback alone has no pattern. None is ever taken away.
+    all: Vec<(Option<Pattern>, Rule)>,
+    /// Those of the configuration, in its order. At most [`CHANNEL_RULES_MAX`](crate::limits::CHANNEL_RULES_MAX).
+    order: Vec<RuleNumber>,
     has_distinct: bool,
     has_presence: bool,
 }
 
+/// More patterns than numbers: the process has to be started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyRules;
+
+impl fmt::Display for TooManyRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a process can have rules for 65,535 different channel patterns in all, and this configuration has more that are \
+             new: start it again",
+        )
+    }
+}
+
 impl Rules {
-    /// Rules in the order in which they are tried. The rule of channels that no pattern matches is added as the last.
+    /// The rules of the first configuration.
     pub fn new(rules: impl IntoIterator<Item = (Pattern, Rule)>) -> Rules {
-        let (patterns, mut rules): (Vec<Pattern>, Vec<Rule>) = rules.into_iter().unzip();
-        assert!(patterns.len() <= limits::CHANNEL_RULES_MAX, "the configuration bounds them");
-        rules.push(Rule::default());
-        let has_distinct = rules.iter().any(|rule| rule.is_distinct);
-        let has_presence = rules.iter().any(|rule| rule.has_presence);
-        Rules { patterns, rules, has_distinct, has_presence }
+        Rules::default().succeeded_by(rules).expect("there are more numbers than one configuration may have rules")
+    }
+
+    /// The rules of the next configuration. A pattern that there has been before keeps its number, so that what remembers the number has
+    /// the new rule at once; whether another pattern comes first for a channel now, has to be looked up again.
+    pub fn succeeded_by(&self, rules: impl IntoIterator<Item = (Pattern, Rule)>) -> Result<Rules, TooManyRules> {
+        let mut next = Rules { order: Vec::new(), ..self.clone() };
+        let known = self.all.iter().enumerate().filter_map(|(index, (pattern, _))| Some((pattern.clone()?, index)));
+        let mut known: AHashMap<Pattern, usize> = known.collect();
+        for (pattern, rule) in rules {
+            let index = *known.entry(pattern.clone()).or_insert(next.all.len());
+            let number = RuleNumber(u16::try_from(index).map_err(|_| TooManyRules)?);
+            if next.order.contains(&number) {
+                // The pattern stands above already: this rule is never reached.
+                continue;
+            }
+            match next.all.get_mut(index) {
+                Some((_, own)) => *own = rule,
+                None => next.all.push((Some(pattern), rule)),
+            }
+            next.order.push(number);
+        }
+        assert!(next.order.len() <= limits::CHANNEL_RULES_MAX, "the configuration bounds them");
+        let has = |what: fn(&Rule) -> bool| next.all.iter().any(|(_, rule)| what(rule));
+        (next.has_distinct, next.has_presence) = (has(|rule| rule.is_distinct), has(|rule| rule.has_presence));
+        Ok(next)
     }
 
     /// The rule of a channel, for it to be remembered: this walks through the patterns. Subjects that are no channels,
     /// the gateway's own and inboxes, have the rule of those that no pattern matches.
     pub fn number_of(&self, subject: &Subject) -> RuleNumber {
-        let is_channel = !subject.is_reserved() && !subject.is_inbox();
-        let found = self.patterns.iter().position(|pattern| is_channel && pattern.matches(subject.as_str()));
-        found.map_or(self.fallback(), |index| RuleNumber(index as u16))
-    }
-
-    /// Of channels that no pattern matches, and of what is no channel.
-    pub fn fallback(&self) -> RuleNumber {
-        RuleNumber(self.patterns.len() as u16)
+        if subject.is_reserved() || subject.is_inbox() {
+            return RuleNumber::FALLBACK;
+        }
+        let matches = |number: &&RuleNumber| {
+            let pattern = self.all[number.index()].0.as_ref();
+            pattern.is_some_and(|pattern| pattern.matches(subject.as_str()))
+        };
+        self.order.iter().find(matches).copied().unwrap_or(RuleNumber::FALLBACK)
     }
 
     /// Whether there is a channel anywhere whose owner knows which clients listen.
@@ -181,14 +221,14 @@ impl Rules {
         self.has_distinct
     }
 
-    /// How many there are, with the one that has no pattern.
+    /// How many numbers have been given.
     pub fn count(&self) -> usize {
-        self.rules.len()
+        self.all.len()
     }
 
-    /// The rule with this number, which this list has given.
+    /// Numbers come from these rules or from earlier ones of the same process, and none is taken away.
     pub fn rule(&self, number: RuleNumber) -> &Rule {
-        &self.rules[number.index()]
+        &self.all[number.index()].1
     }
 
     /// Both at once, for what is asked rarely.
@@ -196,16 +236,17 @@ impl Rules {
         self.rule(self.number_of(subject))
     }
 
-    /// The rules' patterns, by number; none for the last.
+    /// The patterns of the configuration with their rules' numbers, in its order; the fallback, which has none, comes last.
     pub fn patterns(&self) -> impl Iterator<Item = (RuleNumber, Option<&Pattern>)> {
-        (0..self.rules.len()).map(|index| (RuleNumber(index as u16), self.patterns.get(index)))
+        let order = self.order.iter().copied().chain([RuleNumber::FALLBACK]);
+        order.map(|number| (number, self.all[number.index()].0.as_ref()))
     }
 }
 
 impl Default for Rules {
     /// Nothing was said of any channel.
     fn default() -> Rules {
-        Rules::new([])
+        Rules { all: vec![(None, Rule::default())], order: Vec::new(), has_distinct: false, has_presence: false }
     }
 }
 
@@ -222,6 +263,10 @@ mod tests {
         Rules::new(rules.map(|(name, messages)| (Pattern::new(name).unwrap(), keeping(messages))))
     }
 
+    fn numbers(rules: &Rules) -> Vec<(usize, &str)> {
+        rules.patterns().map(|(number, pattern)| (number.index(), pattern.map_or("", Pattern::as_str))).collect()
+    }
+
     #[test]
     fn the_first_pattern_that_matches_wins() {
         let kept = |name: &str| rules().of(&Subject::new(name).unwrap()).history.map(|keep| keep.messages);
@@ -235,8 +280,43 @@ mod tests {
 
     #[test]
     fn every_rule_has_a_number_and_the_last_no_pattern() {
-        let rules = rules();
-        let patterns: Vec<_> = rules.patterns().map(|(number, pattern)| (number.index(), pattern.is_some())).collect();
-        assert_eq!(patterns, [(0, true), (1, true), (2, true), (3, false)]);
+        assert_eq!(numbers(&rules()), [(1, "room.*"), (2, "room.>"), (3, ">"), (0, "")]);
+    }
+
+    #[test]
+    fn a_pattern_keeps_its_number_wherever_it_stands_and_whatever_its_rule_becomes() {
+        let named = |rules: &[(&str, usize)]| {
+            let rules = rules.iter().map(|(name, messages)| (Pattern::new(name).unwrap(), keeping(*messages)));
+            rules.collect::<Vec<_>>()
+        };
+        let kept = |rules: &Rules, name: &str| rules.of(&Subject::new(name).unwrap()).history.map(|keep| keep.messages);
+        let second = rules().succeeded_by(named(&[("new.*", 4), (">", 5)])).unwrap();
+        assert_eq!(numbers(&second), [(4, "new.*"), (3, ">"), (0, "")]);
+        assert_eq!((kept(&second, "new.1"), kept(&second, "room.1")), (Some(4), Some(5)));
+        let remembered = rules().number_of(&Subject::new("room.1").unwrap());
+        assert_eq!(second.rule(remembered), &keeping(1), "of a rule that was removed, until it is looked up again");
+        let third = second.succeeded_by(named(&[("room.*", 6)])).unwrap();
+        assert_eq!(numbers(&third), [(1, "room.*"), (0, "")]);
+        assert_eq!((third.rule(remembered), third.count()), (&keeping(6), 5));
+    }
+
+    #[test]
+    fn a_pattern_that_stands_twice_has_the_rule_of_the_first() {
+        let twice = ["a", "a"].map(|name| Pattern::new(name).unwrap()).into_iter().zip([keeping(1), keeping(2)]);
+        let rules = Rules::new(twice);
+        assert_eq!((numbers(&rules).len(), rules.of(&Subject::new("a").unwrap())), (2, &keeping(1)));
+    }
+
+    #[test]
+    fn more_patterns_than_numbers_are_refused() {
+        let pattern = |number: usize| (Pattern::new(&format!("a{number}")).unwrap(), Rule::default());
+        let many = limits::CHANNEL_RULES_MAX;
+        let rounds = usize::from(u16::MAX) / many;
+        let full = (0..rounds).try_fold(Rules::default(), |rules, round| {
+            rules.succeeded_by((round * many..(round + 1) * many).map(pattern))
+        });
+        let rest = usize::from(u16::MAX) - rounds * many;
+        let full = full.unwrap().succeeded_by((rounds * many..rounds * many + rest).map(pattern)).unwrap();
+        assert_eq!(full.succeeded_by([pattern(usize::from(u16::MAX))]).unwrap_err(), TooManyRules);
     }
 }

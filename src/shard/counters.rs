@@ -312,7 +312,7 @@ mod tests {
         let counters = Counters::new(&rules, &[]);
         let (grid, _) = rules.patterns().next().unwrap();
         counters.count_lost(grid, Pushed::Held(Some((Loss::Superseded, 2))));
-        counters.count_lost(rules.fallback(), Pushed::TooSlow);
+        counters.count_lost(RuleNumber::FALLBACK, Pushed::TooSlow);
         let text = render([&counters].into_iter(), &rules);
         let lines: Vec<_> =
             text.lines().filter_map(|line| line.strip_prefix("tidegate_messages_lost_total{")).collect();

@@ -92,7 +92,7 @@ impl Desk {
                 subscribers.for_each(&event.message.subject, |listener, number| fan_out.push(listener, number));
             }
             Audience::Workers => {
-                let number = settings.channels.fallback();
+                let number = RuleNumber::FALLBACK;
                 subscribers.for_each_worker(&event.message.subject, |listener| fan_out.push(listener, number));
             }
         }

@@ -7,6 +7,7 @@ use crate::conn::settings::Settings;
 use crate::conn::{Conn, Pushed};
 use crate::mesh::{Mail, Publish, Publisher};
 use crate::proto::CloseReason;
+use crate::proto::channel::RuleNumber;
 use crate::proto::event::{Event, Position};
 use crate::proto::subject::Subject;
 
@@ -17,7 +18,7 @@ impl Desk {
     pub(crate) fn push_to(&mut self, key: Key, tag: u32, event: &Rc<Event>) {
         let Desk { slots, held, settings, .. } = self;
         let Some(conn) = slots.get_mut(key) else { return };
-        let number = settings.channels.fallback();
+        let number = RuleNumber::FALLBACK;
         let pushed = conn.push_behind(key, tag, event, settings.channels.rule(number), held, settings);
         match pushed {
             Pushed::Framed(last) => {

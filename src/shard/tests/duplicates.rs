@@ -1,7 +1,7 @@
 //! Publishers that are not sure whether they were heard, and say it again.
 
 use super::*;
-use crate::proto::channel::Loss;
+use crate::proto::channel::{Loss, RuleNumber};
 
 fn publish(bench: &mut Bench, peer: &mut Peer, room: &str, id: &str) -> serde_json::Value {
     peer.say(format!(
@@ -28,7 +28,7 @@ fn a_message_that_is_published_twice_is_delivered_once_and_both_hear_its_positio
         bench.run_for(SECOND / 10);
         assert_eq!(listener.hear().matches("data: x\n").count(), 2);
         let core = bench.core(owner as usize);
-        let suppressed = core.desk.counters().lost(core.desk.settings.channels.fallback(), Loss::Duplicate);
+        let suppressed = core.desk.counters().lost(RuleNumber::FALLBACK, Loss::Duplicate);
         assert_eq!(suppressed.value(), 2);
         bench.run_for(limits::MESSAGE_ID_WINDOW);
         let mut later = bench.connect(0, ADMIN);
