@@ -10,7 +10,7 @@ use super::output;
 use super::source::Source;
 use super::stop::Stop;
 use tidegate::gateway::config::{Config, DriverChoice};
-use tidegate::gateway::{Builder, Gateway, Handed};
+use tidegate::gateway::{ActivatedSocket, Builder, Gateway};
 use tidegate::limits::SHARDS_MAX;
 
 /// Runs the gateway until SIGINT, SIGTERM or SIGQUIT; then it closes what is open, WebSockets with 1001.
@@ -49,7 +49,7 @@ fn driver(word: String) -> DriverChoice {
 
 pub fn run(args: &Args) -> ExitCode {
     // First of all: what it takes out of the environment must not be read by another thread meanwhile.
-    let sockets = match Handed::from_environment() {
+    let sockets = match ActivatedSocket::from_environment() {
         Ok(sockets) => sockets,
         Err(error) => return output::fail(&error.to_string()),
     };
@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn start(config: Config, sockets: Vec<Handed>) -> Result<(Gateway, Stop), String> {
+fn start(config: Config, sockets: Vec<ActivatedSocket>) -> Result<(Gateway, Stop), String> {
     let stop = Stop::new()?;
     let mut gateway = Builder::new(config).sockets(sockets).start().map_err(|error| error.to_string())?;
     tell(&gateway);

@@ -4,7 +4,7 @@
 //! gateway   claim(addr) ---- listens, and nobody else does ------.
 //! shard 0   private_descriptor_table, Listener::share <----------'--> Driver::listen
 //! others    private_descriptor_table, join(addr) -------------------> Driver::listen
-//! or, where systemd listens:  Listener::handed -> share in every shard
+//! or, where systemd listens:  Listener::activated -> share in every shard
 //! ```
 //!
 //! SHARED BEFORE UNSHARED: what threads share (the wakers' eventfds) is opened before a shard takes a descriptor table of
@@ -71,7 +71,7 @@ fn prepare(listener: &Socket) -> io::Result<()> {
 
 impl Listener {
     /// A socket that somebody else has made listen, and its address. It keeps its queue and its options.
-    pub fn handed(listener: TcpListener) -> io::Result<(Listener, SocketAddr)> {
+    pub fn activated(listener: TcpListener) -> io::Result<(Listener, SocketAddr)> {
         let socket = Socket::from(listener);
         let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         if !socket.is_listener()? {

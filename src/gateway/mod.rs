@@ -1,16 +1,17 @@
 //! The process: from a configuration to running threads, and back.
 //!
 //! ```text
-//!  Builder --start--> settings, certificates, addresses ---> one thread per shard: pin, unshare, bind, driver, run
-//!                     wake-ups, mesh (SHARED BEFORE UNSHARED)     '--> in-process workers, a thread each
+//!  Builder --start--> Plan: settings, certificates --> Opened: addresses, cores --> one thread per shard: pin, unshare, bind, driver, run
+//!                                wake-ups, mesh (SHARED BEFORE UNSHARED)        '--> in-process workers, a thread each
 //!  Gateway --announce--> systemd: ready, signs of life
 //!          --stop-----> Drain to every shard --> joined --> Drain to the workers --> joined
 //! ```
 
 #![warn(missing_docs)]
 
+mod activated;
 pub mod config;
-mod handed;
+mod opened;
 mod plan;
 mod systemd;
 mod threads;
@@ -48,10 +49,11 @@ use crate::shard::drain;
 use crate::worker::Worker;
 
 use config::Config;
-use plan::Plan;
+use opened::Opened;
+use plan::{Machine, Plan};
 use systemd::{Announcer, Pulse};
 
-pub use handed::Handed;
+pub use activated::ActivatedSocket;
 pub use plan::shards;
 
 /// How long a shard may take to see that it is to stop, before the gateway asks again.
@@ -76,7 +78,7 @@ pub struct Builder {
     config: Config,
     pages: Vec<Route>,
     workers: Vec<(String, WorkerBody)>,
-    sockets: Vec<Handed>,
+    sockets: Vec<ActivatedSocket>,
 }
 
 /// A listener that runs.
@@ -134,7 +136,7 @@ impl Builder {
     }
 
     /// Accepts from these sockets instead of binding the addresses that they have, or whose names they bear.
-    pub fn sockets(mut self, sockets: Vec<Handed>) -> Builder {
+    pub fn sockets(mut self, sockets: Vec<ActivatedSocket>) -> Builder {
         self.sockets = sockets;
         self
     }
@@ -169,17 +171,19 @@ impl Builder {
             warn!("io_uring is not used, epoll is: {why_not}");
         }
         let descriptors = descriptors::raise();
-        let plan = Plan::new(&config, pages, sockets, descriptors)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let plan = Plan::new(&config, pages, Machine { descriptors, cores })?;
         let shards = plan.shards;
         let workers_max = PlaceSet::PLACES_MAX - shards;
         if workers.len() > workers_max {
             return Err(StartError(format!("{} in-process workers are more than {workers_max}", workers.len())));
         }
+        let opened = Opened::new(plan, sockets)?;
         let wakers = (0..shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
         let wakers = wakers.map_err(|error| StartError(format!("no eventfd for the wake-ups: {error}")))?;
         let (mesh, mut mailboxes) = Mesh::new(wakers.clone(), workers.len(), limits::MAILBOX_MAILS);
         let worker_mailboxes = mailboxes.split_off(shards);
-        let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::of(&plan.settings)).collect();
+        let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::of(&opened.settings)).collect();
         let seeds = threads::Seeds {
             mesh: mesh.clone(),
             counters: counters.clone(),
@@ -187,19 +191,19 @@ impl Builder {
             started: Instant::now(),
             driver,
         };
-        let started = threads::start_shards(&plan, seeds, wakers.into_iter().zip(mailboxes).collect())?;
+        let started = threads::start_shards(&opened, seeds, wakers.into_iter().zip(mailboxes).collect())?;
         let workers = workers
             .into_iter()
             .zip(worker_mailboxes)
             .enumerate()
             .map(|(index, ((name, body), mailbox))| {
                 let place = Place((shards + index) as u16);
-                let worker = Worker::new(place, mesh.clone(), mailbox, plan.settings.payload_bytes_max);
+                let worker = Worker::new(place, mesh.clone(), mailbox, opened.settings.payload_bytes_max);
                 std::thread::Builder::new().name(name.clone()).spawn(move || body(worker))
             })
             .collect::<io::Result<Vec<_>>>();
         let mut gateway = Gateway {
-            listening: plan.listening(),
+            listening: opened.listening(),
             driver,
             mesh,
             counters,
@@ -207,11 +211,11 @@ impl Builder {
             workers: Vec::new(),
             failures: started.failures,
             announcer: None,
-            drain_longest: drain::longest(&plan.settings),
-            rules: plan.settings.channels.clone(),
+            drain_longest: drain::longest(&opened.settings),
+            rules: opened.settings.channels.clone(),
         };
         gateway.workers = workers.map_err(|error| StartError(format!("a worker's thread did not start: {error}")))?;
-        match &plan.pinning {
+        match &opened.pinning {
             Ok(_) => info!("{shards} shards on {driver}, each pinned to a core"),
             Err(why) => info!("{shards} shards on {driver}, not pinned: {why}"),
         }

@@ -1,111 +1,63 @@
-//! What the configuration comes to: settings for connections, entrances for shards, addresses that are ours.
+//! What the configuration comes to: settings for connections, entrances for shards. A plan opens nothing and changes nothing; it reads
+//! the files that the configuration names. [`Opened`](super::opened::Opened) is a plan that has been carried out.
+//!
+//! ```text
+//!  Config --Plan::new--> Plan --Opened::new--> sockets, randomness, cores --> threads
+//! ```
+
+mod routes;
+mod settings;
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::conn::Door;
-use crate::conn::hosts::Hosts;
-use crate::conn::origins::Origins;
-use crate::conn::route::{
-    AcceptTarget, CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
-};
-use crate::conn::routes::Routes;
-use crate::conn::settings::{BusSettings, Credentials, DrainSettings, Readiness, Settings};
-use crate::driver::socket::{self, Listener};
+use crate::conn::route::Route;
+use crate::conn::settings::Settings;
 use crate::limits;
-use crate::proto::bus::BusLimits;
-use crate::proto::channel::Rules;
-use crate::proto::subject::Pattern;
-use crate::proto::token::Verifier;
-use crate::proto::ws::SessionLimits;
 use crate::shard::Entrance;
 
-use super::config::{self, Config, Pin};
-use super::cores::Cores;
-use super::handed::{self, Handed, Wanted};
-use super::tree::Tree;
-use super::{Listening, StartError, descriptors};
+use super::config::{Config, Pin};
+use super::{StartError, descriptors};
 
 pub(super) struct Plan {
     pub shards: usize,
-    /// The cores that the shards are pinned to, in turn, or why they are not.
-    pub pinning: Result<Vec<usize>, String>,
-    pub settings: Arc<Settings>,
+    pub pin: Pin,
+    /// What the process draws when it starts (`bus.server_id`), or the kernel says (`bus.address`), is not in it yet.
+    pub settings: Settings,
     /// How long what is sent may stay unacknowledged.
     pub peer_timeout: Duration,
-    pub gates: Vec<Gate>,
+    /// In the order of the configuration: listeners, bus, admin.
+    pub gates: Vec<PlannedGate>,
 }
 
-/// One address and who comes in by it.
-pub(super) struct Gate {
+/// An address, and who comes in by it.
+pub(super) struct PlannedGate {
     pub entrance: Entrance,
+    /// Port 0 for any that is free.
     pub address: SocketAddr,
-    pub origin: Origin,
 }
 
-/// Where the shards' sockets for an address come from.
-pub(super) enum Origin {
-    /// The first shard accepts from this one, and the others join it.
-    Claimed(Arc<Listener>),
-    /// All shards accept from this one.
-    Handed(Arc<Listener>),
-}
-
-impl Gate {
-    /// Listens no more, whoever has a copy of the descriptor: the address is free.
-    fn give_up(&self) {
-        if let Origin::Claimed(listener) = &self.origin {
-            listener.stop();
-        }
-    }
+/// What of the machine decides how many shards there are.
+#[derive(Clone, Copy)]
+pub(super) struct Machine {
+    /// How many descriptors each shard may have.
+    pub descriptors: u64,
+    pub cores: usize,
 }
 
 impl Plan {
-    /// `descriptors` is how many each shard may have.
-    pub(super) fn new(
-        config: &Config,
-        pages: Vec<Route>,
-        sockets: Vec<Handed>,
-        descriptors: u64,
-    ) -> Result<Plan, StartError> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let shards = shards(config, descriptors, cores);
-        let entrances = entrances(config)?;
-        let wanted: Vec<Wanted> = entrances
-            .iter()
-            .map(|(entrance, address)| Wanted {
-                name: super::name_of(entrance.door, entrance.tls.is_some()),
-                address: *address,
-                is_private: entrance.door != Door::Front,
-            })
-            .collect();
-        let sockets = handed::assign(sockets, &wanted)?;
-        let mut settings = settings(config, pages, shards)?;
-        let gates = gates(entrances, sockets)?;
-        if let Some(gate) = gates.iter().find(|gate| gate.entrance.door == Door::Bus) {
-            settings.bus.address = gate.address;
-        }
-        let settings = Arc::new(settings);
-        let pinning = pinning(config.pin, shards);
-        Ok(Plan { shards, pinning, settings, peer_timeout: config.limits.peer_timeout, gates })
-    }
-
-    /// Nobody will accept.
-    pub(super) fn give_up(&self) {
-        self.gates.iter().for_each(Gate::give_up);
-    }
-
-    pub(super) fn listening(&self) -> Vec<Listening> {
-        let gates = self.gates.iter();
-        gates
-            .map(|gate| Listening {
-                door: gate.entrance.door,
-                is_tls: gate.entrance.tls.is_some(),
-                address: gate.address,
-            })
-            .collect()
+    /// `pages` come before the routes of the configuration.
+    pub(super) fn new(config: &Config, pages: Vec<Route>, machine: Machine) -> Result<Plan, StartError> {
+        let shards = shards(config, machine.descriptors, machine.cores);
+        let routes = routes::all(config, pages).map_err(StartError)?;
+        Ok(Plan {
+            shards,
+            pin: config.pin,
+            settings: settings::of(config, routes, shards).map_err(StartError)?,
+            peer_timeout: config.limits.peer_timeout,
+            gates: gates(config).map_err(StartError)?,
+        })
     }
 }
 
@@ -118,185 +70,32 @@ pub fn shards(config: &Config, descriptors: u64, cores: usize) -> usize {
     }
 }
 
-fn pinning(pin: Pin, shards: usize) -> Result<Vec<usize>, String> {
-    let cores = Cores::read(&Tree(Path::new("/")), "thread-self").ok_or("it is not known which cores there are")?;
-    cores.pinned(pin, shards)?;
-    Ok(cores.allowed)
-}
-
-/// In the order of the configuration: listeners, bus, admin.
-fn entrances(config: &Config) -> Result<Vec<(Entrance, SocketAddr)>, StartError> {
-    let mut entrances = Vec::new();
+fn gates(config: &Config) -> Result<Vec<PlannedGate>, String> {
+    let mut gates = Vec::new();
     for listener in &config.listeners {
-        let tls = listener.tls_config().map_err(StartError)?;
-        entrances.push((Entrance { door: Door::Front, tls }, listener.address));
+        let entrance = Entrance { door: Door::Front, tls: listener.tls_config()? };
+        gates.push(PlannedGate { entrance, address: listener.address });
     }
-    let bus = config.bus.iter().map(|bus| (Entrance { door: Door::Bus, tls: None }, bus.address));
-    let admin = config.admin.iter().map(|admin| (Entrance { door: Door::Admin, tls: None }, admin.address));
-    entrances.extend(bus.chain(admin));
-    Ok(entrances)
-}
-
-/// Claims the addresses of which systemd has handed over no socket.
-fn gates(entrances: Vec<(Entrance, SocketAddr)>, sockets: Vec<Option<Handed>>) -> Result<Vec<Gate>, StartError> {
-    let mut gates: Vec<Gate> = Vec::new();
-    for ((entrance, address), socket) in entrances.into_iter().zip(sockets) {
-        let (address, origin) = match socket {
-            Some(socket) => (socket.address, Origin::Handed(socket.listener)),
-            None => match socket::claim(address) {
-                Ok((listener, address)) => (address, Origin::Claimed(Arc::new(listener))),
-                Err(error) => {
-                    gates.iter().for_each(Gate::give_up);
-                    return Err(StartError(format!("cannot listen on {address}: {error}")));
-                }
-            },
-        };
-        gates.push(Gate { entrance, address, origin });
-    }
+    let plain = |door, address| PlannedGate { entrance: Entrance { door, tls: None }, address };
+    gates.extend(config.bus.iter().map(|bus| plain(Door::Bus, bus.address)));
+    gates.extend(config.admin.iter().map(|admin| plain(Door::Admin, admin.address)));
     Ok(gates)
 }
 
-fn settings(config: &Config, pages: Vec<Route>, shards: usize) -> Result<Settings, StartError> {
-    let configured = config.routes.iter().map(route).collect::<Result<_, _>>().map_err(StartError)?;
-    let routes = Routes::new(pages).and_then(|pages| pages.followed_by(configured));
-    let limits = &config.limits;
-    Ok(Settings {
-        routes: routes.map_err(|error| StartError(error.to_string()))?,
-        admin_hosts: hosts(config.admin.iter().flat_map(|admin| &admin.hosts)),
-        // Listeners come first among the entrances, so these are their ids.
-        front_hosts: config
-            .listeners
-            .iter()
-            .map(|listener| (!listener.hosts.is_empty()).then(|| hosts(&listener.hosts)))
-            .collect(),
-        channels: Arc::new(rules(config).map_err(StartError)?),
-        history_bytes_max: limits.history_bytes_max / shards,
-        unacked_bytes_max: limits.unacked_bytes_max / shards,
-        websocket: SessionLimits {
-            message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),
-            fragments_max: limits.fragments_max,
-        },
-        bus: BusSettings {
-            limits: BusLimits {
-                control_line_bytes_max: limits::CONTROL_LINE_BYTES_MAX,
-                payload_bytes_max: limits.payload_bytes_max,
-            },
-            outbox_bytes_max: limits::WORKER_OUTBOX_BYTES_MAX,
-            credentials: config.bus.as_ref().and_then(|bus| bus.credentials.as_ref()).map(credentials),
-            server_id: format!("TG{:016X}", random()?),
-            ..BusSettings::default()
-        },
-        payload_bytes_max: limits.payload_bytes_max,
-        outbox_bytes_max: limits.outbox_bytes_max,
-        connections_max: limits.connections_max.unwrap_or(limits::CONNECTIONS_MAX),
-        handshake_timeout: limits.handshake_timeout,
-        handshake_wait: limits.handshake_wait,
-        handshakes_waiting_max: limits.handshakes_waiting_max,
-        head_timeout: limits.head_timeout,
-        body_timeout: limits.body_timeout,
-        keep_alive_timeout: limits.keep_alive_timeout,
-        ping_interval: limits.ping_interval,
-        sse_heartbeat: limits.sse_heartbeat,
-        // A clock before 1970 takes every token for valid; so does whoever set it.
-        unix_time: || SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs()),
-        send_timeout: limits.send_timeout,
-        drain: DrainSettings { notice: config.drain.notice, spread: config.drain.spread },
-        readiness: Readiness::Ready,
-    })
-}
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
 
-fn hosts<'a>(names: impl IntoIterator<Item = &'a String>) -> Hosts {
-    Hosts::new(names.into_iter().map(|name| name.as_str().into()))
-}
+    use super::*;
+    use crate::gateway::config::Bus;
 
-/// Eight bytes from the kernel.
-pub(super) fn random() -> Result<u64, StartError> {
-    getrandom::u64().map_err(|error| StartError(format!("no randomness from the kernel: {error}")))
-}
-
-/// And 32 of them, for what nobody may guess.
-pub(super) fn secret() -> Result<[u8; 32], StartError> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| StartError(format!("no randomness from the kernel: {error}")))?;
-    Ok(bytes)
-}
-
-fn credentials(credentials: &config::Credentials) -> Credentials {
-    match credentials {
-        config::Credentials::User { user, password } => {
-            Credentials::User { name: user.clone(), password: password.clone() }
-        }
-        config::Credentials::Token(token) => Credentials::Token(token.clone()),
+    #[test]
+    fn a_plan_opens_nothing() {
+        let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = busy.local_addr().unwrap();
+        let config = Config { bus: Some(Bus { address, credentials: None }), shards: 3, ..Config::default() };
+        let machine = Machine { descriptors: 1_000, cores: 1 };
+        let plan = Plan::new(&config, Vec::new(), machine).expect("another program's address can be planned for");
+        assert_eq!((plan.shards, plan.gates.len(), plan.gates[0].address), (3, 1, address));
     }
-}
-
-fn rules(config: &Config) -> Result<Rules, String> {
-    let rules = config.channels.iter().map(|channel| {
-        let pattern = Pattern::new(&channel.name).map_err(|error| format!("channel {}: {error}", channel.name))?;
-        Ok((pattern, channel.rule.clone()))
-    });
-    rules.collect::<Result<Vec<_>, String>>().map(Rules::new)
-}
-
-fn service(name: &String) -> Result<Service, String> {
-    Service::new(name).map_err(|error| format!("service {name}: {error}"))
-}
-
-fn user(source: &config::UserSource) -> UserSource {
-    match source {
-        config::UserSource::Header(name) => UserSource::Header(name.as_str().into()),
-        config::UserSource::Query(name) => UserSource::Query(name.as_str().into()),
-    }
-}
-
-fn verifier(path: &str, key: &config::TokenKey) -> Result<Verifier, String> {
-    key.verifier().map_err(|error| format!("route {path}: {error}"))
-}
-
-fn patterns(names: &[String]) -> Result<Vec<Pattern>, String> {
-    names.iter().map(|name| Pattern::new(name).map_err(|error| format!("{name}: {error}"))).collect()
-}
-
-fn route(route: &config::Route) -> Result<Route, String> {
-    let target = match &route.target {
-        config::Target::Sse(sse) => {
-            let channels = sse.channels.iter().map(|channel| ChannelTemplate::parse(channel));
-            Target::Sse { channels: channels.collect::<Result<_, _>>()?, retry: sse.retry }
-        }
-        config::Target::WebSocket(websocket) => Target::WebSocket(WebSocketTarget {
-            channel: websocket.channel.as_deref().map(ChannelTemplate::parse).transpose()?,
-            publish: websocket.publish,
-            service: websocket.service.as_ref().map(service).transpose()?,
-            user: websocket.user.as_ref().map(user),
-            control: websocket.control,
-        }),
-        config::Target::Accept(accept) => Target::Accept(AcceptTarget {
-            service: service(&accept.service)?,
-            channel: ChannelTemplate::parse(&accept.channel)?,
-            event: accept.event.as_str().into(),
-            timeout: accept.timeout,
-            keep: accept.keep,
-            user: accept.user.as_ref().map(user),
-        }),
-        config::Target::Centrifuge(centrifuge) => Target::Centrifuge(Box::new(CentrifugeTarget {
-            service: centrifuge.service.as_ref().map(service).transpose()?,
-            user: centrifuge.user.as_ref().map(user),
-            token: centrifuge.token.as_ref().map(|key| verifier(&route.path, key)).transpose()?,
-            channels: patterns(&centrifuge.channels)?,
-            publish_to: patterns(&centrifuge.publish_to)?,
-            server_side: centrifuge
-                .server_side
-                .iter()
-                .map(|name| ChannelTemplate::parse(name))
-                .collect::<Result<_, _>>()?,
-        })),
-    };
-    Ok(Route {
-        path: PathTemplate::parse(&route.path)?,
-        methods: route.methods.iter().map(|method| method.as_str().into()).collect(),
-        template: route.path.as_str().into(),
-        request_headers: route.request_headers.iter().map(|name| name.as_str().into()).collect(),
-        origins: Origins::new(route.origins.iter().map(|origin| origin.as_str().into())),
-        target,
-    })
 }

@@ -26,7 +26,7 @@ use crate::shard::counters::Counters;
 use crate::shard::{Entrance, Parts, Shard};
 
 use super::StartError;
-use super::plan::{Gate, Origin, Plan, random, secret};
+use super::opened::{Gate, Opened, Origin, random, secret};
 
 /// What all shards share.
 #[derive(Clone)]
@@ -73,15 +73,15 @@ struct Start {
 }
 
 /// Returns when every shard accepts; if one cannot, none does, and all have ended.
-pub(super) fn start_shards(plan: &Plan, shared: Seeds, ends: Vec<(Waker, Mailbox)>) -> Result<Started, StartError> {
-    let (failed, failures) = bounded(plan.shards);
+pub(super) fn start_shards(opened: &Opened, shared: Seeds, ends: Vec<(Waker, Mailbox)>) -> Result<Started, StartError> {
+    let (failed, failures) = bounded(opened.shards);
     let (mut gos, mut shards) = (Vec::new(), Vec::new());
-    let outcome = spawn(plan, shared, ends, &failed, &mut gos, &mut shards);
+    let outcome = spawn(opened, shared, ends, &failed, &mut gos, &mut shards);
     if let Err(error) = outcome {
         // They end when nobody can tell them to go.
         drop(gos);
         shards.into_iter().for_each(|shard| drop(shard.join()));
-        plan.give_up();
+        opened.give_up();
         return Err(error);
     }
     for go in gos {
@@ -93,25 +93,25 @@ pub(super) fn start_shards(plan: &Plan, shared: Seeds, ends: Vec<(Waker, Mailbox
 
 /// Starts the threads, and waits until all are ready.
 fn spawn(
-    plan: &Plan,
+    opened: &Opened,
     shared: Seeds,
     ends: Vec<(Waker, Mailbox)>,
     failed: &Sender<String>,
     gos: &mut Vec<Sender<()>>,
     shards: &mut Vec<JoinHandle<()>>,
 ) -> Result<(), StartError> {
-    let cores = plan.pinning.as_deref().unwrap_or_default();
-    let (ready, readies) = bounded(plan.shards);
+    let cores = opened.pinning.as_deref().unwrap_or_default();
+    let (ready, readies) = bounded(opened.shards);
     for (index, (waker, mailbox)) in ends.into_iter().enumerate() {
         let seed = Seed {
             place: Place(index as u16),
             shared: shared.clone(),
             waker,
             mailbox,
-            settings: plan.settings.clone(),
-            entrances: plan.gates.iter().map(|gate| gate.entrance.clone()).collect(),
-            ways: plan.gates.iter().map(|gate| way(gate, index)).collect(),
-            peer_timeout: plan.peer_timeout,
+            settings: opened.settings.clone(),
+            entrances: opened.gates.iter().map(|gate| gate.entrance.clone()).collect(),
+            ways: opened.gates.iter().map(|gate| way(gate, index)).collect(),
+            peer_timeout: opened.peer_timeout,
             random: random()? as u32,
             secret: secret()?,
             // More shards than cores share them.
@@ -124,7 +124,7 @@ fn spawn(
         shards.push(thread.map_err(|error| StartError(format!("a shard's thread did not start: {error}")))?);
     }
     drop(ready);
-    for _ in 0..plan.shards {
+    for _ in 0..opened.shards {
         // A thread that ended without a word has panicked.
         let outcome = readies.recv().unwrap_or_else(|_| Err("a shard ended before it was ready".to_owned()));
         outcome.map_err(StartError)?;
@@ -134,7 +134,7 @@ fn spawn(
 
 fn way(gate: &Gate, shard: usize) -> Way {
     match (&gate.origin, shard) {
-        (Origin::Handed(listener), _) | (Origin::Claimed(listener), 0) => Way::Share(listener.clone()),
+        (Origin::Activated(listener), _) | (Origin::Claimed(listener), 0) => Way::Share(listener.clone()),
         (Origin::Claimed(_), _) => Way::Join(gate.address),
     }
 }

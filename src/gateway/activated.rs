@@ -1,8 +1,8 @@
 //! Sockets that systemd listens on before we run, and hands over (systemd.socket(5), sd_listen_fds(3)).
 //!
 //! ```text
-//!  LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES --> Handed: name, socket --assign--> the listener of that address, or name
-//!                                                                      '--> StartError: nobody would accept there
+//!  LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES --> ActivatedSocket --assign--> the listener of that address, or name
+//!                                                               '--> StartError: no listener would accept there
 //! ```
 //!
 //! Such a socket is used as it is: its queue outlives the process, so clients that connect during a restart wait for the
@@ -19,7 +19,7 @@ use crate::driver::socket::Listener;
 
 /// A listening socket that was there before this process.
 #[derive(Clone)]
-pub struct Handed {
+pub struct ActivatedSocket {
     /// FileDescriptorName= of the socket unit.
     pub name: String,
     pub(super) address: SocketAddr,
@@ -35,16 +35,16 @@ pub(super) struct Wanted {
     pub is_private: bool,
 }
 
-impl Handed {
-    fn new(name: String, address: SocketAddr, listener: Listener) -> Handed {
-        Handed { name, address: canonical(address), listener: Arc::new(listener) }
+impl ActivatedSocket {
+    fn new(name: String, address: SocketAddr, listener: Listener) -> ActivatedSocket {
+        ActivatedSocket { name, address: canonical(address), listener: Arc::new(listener) }
     }
 
     /// The sockets that were handed to this process; none if it was not started by systemd.
     ///
     /// To be called before other threads run: what was handed over is taken out of the environment, so that no child
     /// takes it for its own.
-    pub fn from_environment() -> Result<Vec<Handed>, StartError> {
+    pub fn from_environment() -> Result<Vec<ActivatedSocket>, StartError> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
         let mut descriptors = ListenFd::from_env();
@@ -52,10 +52,10 @@ impl Handed {
         for index in 0..descriptors.len() {
             let name = names.next().unwrap_or_default().to_owned();
             let taken = descriptors.take_tcp_listener(index);
-            let listener = taken.and_then(|socket| socket.map(Listener::handed).transpose());
+            let listener = taken.and_then(|socket| socket.map(Listener::activated).transpose());
             let refused = |error| StartError(format!("systemd handed over socket {index} ({name:?}): {error}"));
             if let Some((listener, address)) = listener.map_err(refused)? {
-                sockets.push(Handed::new(name, address, listener));
+                sockets.push(ActivatedSocket::new(name, address, listener));
             }
         }
         Ok(sockets)
@@ -63,8 +63,11 @@ impl Handed {
 }
 
 /// The socket of each listener, by address or else by name; the others bind their own.
-pub(super) fn assign(sockets: Vec<Handed>, wanted: &[Wanted]) -> Result<Vec<Option<Handed>>, StartError> {
-    let mut assigned: Vec<Option<Handed>> = vec![None; wanted.len()];
+pub(super) fn assign(
+    sockets: Vec<ActivatedSocket>,
+    wanted: &[Wanted],
+) -> Result<Vec<Option<ActivatedSocket>>, StartError> {
+    let mut assigned: Vec<Option<ActivatedSocket>> = vec![None; wanted.len()];
     let mut by_name = Vec::new();
     for socket in sockets {
         let place = wanted.iter().position(|wanted| is_address(wanted.address, socket.address));
@@ -92,12 +95,12 @@ pub(super) fn assign(sockets: Vec<Handed>, wanted: &[Wanted]) -> Result<Vec<Opti
 }
 
 /// Two ways to write "every address" mean the same: a socket of systemd on `[::]` takes IPv4 as well.
-fn is_address(configured: SocketAddr, handed: SocketAddr) -> bool {
-    let is_any = configured.ip().is_unspecified() && handed.ip().is_unspecified();
-    configured == handed || is_any && configured.port() == handed.port()
+fn is_address(configured: SocketAddr, activated: SocketAddr) -> bool {
+    let is_any = configured.ip().is_unspecified() && activated.ip().is_unspecified();
+    configured == activated || is_any && configured.port() == activated.port()
 }
 
-fn unwanted(socket: &Handed, wanted: &[Wanted]) -> StartError {
+fn unwanted(socket: &ActivatedSocket, wanted: &[Wanted]) -> StartError {
     let listeners: Vec<String> = wanted.iter().map(|wanted| format!("{} {}", wanted.name, wanted.address)).collect();
     StartError(format!(
         "systemd handed over {} ({:?}), and no listener is for it; expected the address of one, or its name as \
@@ -113,9 +116,9 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    fn handed(name: &str, bind: &str) -> Handed {
-        let (listener, address) = Listener::handed(TcpListener::bind(bind).unwrap()).unwrap();
-        Handed::new(name.to_owned(), address, listener)
+    fn activated(name: &str, bind: &str) -> ActivatedSocket {
+        let (listener, address) = Listener::activated(TcpListener::bind(bind).unwrap()).unwrap();
+        ActivatedSocket::new(name.to_owned(), address, listener)
     }
 
     fn wanted(name: &'static str, address: &str) -> Wanted {
@@ -124,7 +127,7 @@ mod tests {
 
     #[test]
     fn an_address_goes_before_a_name_and_a_name_where_no_address_is() {
-        let (first, second) = (handed("https", "127.0.0.1:0"), handed("http", "127.0.0.1:0"));
+        let (first, second) = (activated("https", "127.0.0.1:0"), activated("http", "127.0.0.1:0"));
         let (by_address, by_name) = (first.address, second.address);
         let listeners =
             [wanted("http", &by_address.to_string()), wanted("http", "127.0.0.1:1"), wanted("https", "127.0.0.1:2")];
@@ -146,7 +149,7 @@ mod tests {
         if TcpListener::bind("[::1]:0").is_err() {
             return; // a machine without IPv6
         }
-        let socket = handed("", "[::ffff:127.0.0.1]:0");
+        let socket = activated("", "[::ffff:127.0.0.1]:0");
         let address = format!("127.0.0.1:{}", socket.address.port());
         assert_eq!(socket.address.to_string(), address);
         let assigned = assign(vec![socket], &[wanted("http", "127.0.0.1:1"), wanted("admin", &address)]).unwrap();
@@ -155,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_socket_that_nobody_would_accept_from_is_refused() {
-        let StartError(words) = assign(vec![handed("web", "127.0.0.1:0")], &[wanted("http", "127.0.0.1:1")])
+        let StartError(words) = assign(vec![activated("web", "127.0.0.1:0")], &[wanted("http", "127.0.0.1:1")])
             .err()
             .expect("nobody listens there");
         assert!(words.contains("\"web\"") && words.ends_with("http 127.0.0.1:1"), "{words}");
@@ -163,9 +166,9 @@ mod tests {
 
     #[test]
     fn a_name_does_not_open_a_private_listener_to_the_world() {
-        let outcome = assign(vec![handed("bus", "0.0.0.0:0")], &[wanted("bus", "127.0.0.1:4222")]);
+        let outcome = assign(vec![activated("bus", "0.0.0.0:0")], &[wanted("bus", "127.0.0.1:4222")]);
         let StartError(words) = outcome.err().expect("it is refused");
         assert!(words.contains("set bus.address"), "{words}");
-        assert!(assign(vec![handed("http", "0.0.0.0:0")], &[wanted("http", "127.0.0.1:1")]).is_ok());
+        assert!(assign(vec![activated("http", "0.0.0.0:0")], &[wanted("http", "127.0.0.1:1")]).is_ok());
     }
 }

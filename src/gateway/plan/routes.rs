@@ -1,0 +1,80 @@
+//! Routes of the configuration as connections need them.
+
+use crate::conn::origins::Origins;
+use crate::conn::route::{
+    AcceptTarget, CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
+};
+use crate::conn::routes::Routes;
+use crate::gateway::config::{self, Config};
+use crate::proto::subject::Pattern;
+use crate::proto::token::Verifier;
+
+/// `pages`, and behind them the routes of the configuration.
+pub(super) fn all(config: &Config, pages: Vec<Route>) -> Result<Routes, String> {
+    let configured = config.routes.iter().map(route).collect::<Result<_, _>>()?;
+    let routes = Routes::new(pages).and_then(|pages| pages.followed_by(configured));
+    routes.map_err(|error| error.to_string())
+}
+
+fn service(name: &String) -> Result<Service, String> {
+    Service::new(name).map_err(|error| format!("service {name}: {error}"))
+}
+
+fn user(source: &config::UserSource) -> UserSource {
+    match source {
+        config::UserSource::Header(name) => UserSource::Header(name.as_str().into()),
+        config::UserSource::Query(name) => UserSource::Query(name.as_str().into()),
+    }
+}
+
+fn verifier(path: &str, key: &config::TokenKey) -> Result<Verifier, String> {
+    key.verifier().map_err(|error| format!("route {path}: {error}"))
+}
+
+fn patterns(names: &[String]) -> Result<Vec<Pattern>, String> {
+    names.iter().map(|name| Pattern::new(name).map_err(|error| format!("{name}: {error}"))).collect()
+}
+
+fn route(route: &config::Route) -> Result<Route, String> {
+    let target = match &route.target {
+        config::Target::Sse(sse) => {
+            let channels = sse.channels.iter().map(|channel| ChannelTemplate::parse(channel));
+            Target::Sse { channels: channels.collect::<Result<_, _>>()?, retry: sse.retry }
+        }
+        config::Target::WebSocket(websocket) => Target::WebSocket(WebSocketTarget {
+            channel: websocket.channel.as_deref().map(ChannelTemplate::parse).transpose()?,
+            publish: websocket.publish,
+            service: websocket.service.as_ref().map(service).transpose()?,
+            user: websocket.user.as_ref().map(user),
+            control: websocket.control,
+        }),
+        config::Target::Accept(accept) => Target::Accept(AcceptTarget {
+            service: service(&accept.service)?,
+            channel: ChannelTemplate::parse(&accept.channel)?,
+            event: accept.event.as_str().into(),
+            timeout: accept.timeout,
+            keep: accept.keep,
+            user: accept.user.as_ref().map(user),
+        }),
+        config::Target::Centrifuge(centrifuge) => Target::Centrifuge(Box::new(CentrifugeTarget {
+            service: centrifuge.service.as_ref().map(service).transpose()?,
+            user: centrifuge.user.as_ref().map(user),
+            token: centrifuge.token.as_ref().map(|key| verifier(&route.path, key)).transpose()?,
+            channels: patterns(&centrifuge.channels)?,
+            publish_to: patterns(&centrifuge.publish_to)?,
+            server_side: centrifuge
+                .server_side
+                .iter()
+                .map(|name| ChannelTemplate::parse(name))
+                .collect::<Result<_, _>>()?,
+        })),
+    };
+    Ok(Route {
+        path: PathTemplate::parse(&route.path)?,
+        methods: route.methods.iter().map(|method| method.as_str().into()).collect(),
+        template: route.path.as_str().into(),
+        request_headers: route.request_headers.iter().map(|name| name.as_str().into()).collect(),
+        origins: Origins::new(route.origins.iter().map(|origin| origin.as_str().into())),
+        target,
+    })
+}

@@ -1,0 +1,82 @@
+//! The configuration as connections and shards need it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::conn::hosts::Hosts;
+use crate::conn::routes::Routes;
+use crate::conn::settings::{BusSettings, Credentials, DrainSettings, Readiness, Settings};
+use crate::gateway::config::{self, Config};
+use crate::limits;
+use crate::proto::bus::BusLimits;
+use crate::proto::channel::Rules;
+use crate::proto::subject::Pattern;
+use crate::proto::ws::SessionLimits;
+
+/// Bytes that the shards share are divided among them.
+pub(super) fn of(config: &Config, routes: Routes, shards: usize) -> Result<Settings, String> {
+    let limits = &config.limits;
+    Ok(Settings {
+        routes,
+        admin_hosts: hosts(config.admin.iter().flat_map(|admin| &admin.hosts)),
+        // Listeners come first among the entrances, so these are their ids.
+        front_hosts: config
+            .listeners
+            .iter()
+            .map(|listener| (!listener.hosts.is_empty()).then(|| hosts(&listener.hosts)))
+            .collect(),
+        channels: Arc::new(rules(config)?),
+        history_bytes_max: limits.history_bytes_max / shards,
+        unacked_bytes_max: limits.unacked_bytes_max / shards,
+        websocket: SessionLimits {
+            message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),
+            fragments_max: limits.fragments_max,
+        },
+        bus: BusSettings {
+            limits: BusLimits {
+                control_line_bytes_max: limits::CONTROL_LINE_BYTES_MAX,
+                payload_bytes_max: limits.payload_bytes_max,
+            },
+            outbox_bytes_max: limits::WORKER_OUTBOX_BYTES_MAX,
+            credentials: config.bus.as_ref().and_then(|bus| bus.credentials.as_ref()).map(credentials),
+            ..BusSettings::default()
+        },
+        payload_bytes_max: limits.payload_bytes_max,
+        outbox_bytes_max: limits.outbox_bytes_max,
+        connections_max: limits.connections_max.unwrap_or(limits::CONNECTIONS_MAX),
+        handshake_timeout: limits.handshake_timeout,
+        handshake_wait: limits.handshake_wait,
+        handshakes_waiting_max: limits.handshakes_waiting_max,
+        head_timeout: limits.head_timeout,
+        body_timeout: limits.body_timeout,
+        keep_alive_timeout: limits.keep_alive_timeout,
+        ping_interval: limits.ping_interval,
+        sse_heartbeat: limits.sse_heartbeat,
+        // A clock before 1970 takes every token for valid; so does whoever set it.
+        unix_time: || SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs()),
+        send_timeout: limits.send_timeout,
+        drain: DrainSettings { notice: config.drain.notice, spread: config.drain.spread },
+        readiness: Readiness::Ready,
+    })
+}
+
+fn hosts<'a>(names: impl IntoIterator<Item = &'a String>) -> Hosts {
+    Hosts::new(names.into_iter().map(|name| name.as_str().into()))
+}
+
+fn credentials(credentials: &config::Credentials) -> Credentials {
+    match credentials {
+        config::Credentials::User { user, password } => {
+            Credentials::User { name: user.clone(), password: password.clone() }
+        }
+        config::Credentials::Token(token) => Credentials::Token(token.clone()),
+    }
+}
+
+fn rules(config: &Config) -> Result<Rules, String> {
+    let rules = config.channels.iter().map(|channel| {
+        let pattern = Pattern::new(&channel.name).map_err(|error| format!("channel {}: {error}", channel.name))?;
+        Ok((pattern, channel.rule.clone()))
+    });
+    rules.collect::<Result<Vec<_>, String>>().map(Rules::new)
+}
