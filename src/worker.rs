@@ -29,14 +29,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::TrySendError;
 
 use crate::base::{Address, Key, Place};
-use crate::conn::worker::is_sendable;
-use crate::hub::{Destination, Member, Membership, owner_of};
+use crate::hub::{Member, Membership, owner_of_message};
 use crate::mesh::drain::DrainMail;
 use crate::mesh::memberships::MembershipMail;
 use crate::mesh::{Mail, Mailbox, Mesh, Publish, Reach};
 use crate::proto::bus::HeaderBlock;
 use crate::proto::bus::headers::is_valid_name;
 use crate::proto::event::Message;
+use crate::proto::reserved::destination::Destination;
 use crate::proto::reserved::headers::{DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, OPCODE_HEADER};
 use crate::proto::reserved::{is_own_event, subjects};
 use crate::proto::subject::{Pattern, Subject, SubjectError};
@@ -218,7 +218,7 @@ impl Worker {
         }
         let headers = (!headers.is_empty()).then(|| block.finish());
         let subject = Subject::new(subject)?;
-        self.post(Message { subject, reply: None, headers, payload: payload.into() })
+        self.post(Message::new(subject, None, headers, payload.into()))
     }
 
     /// Answers a message: for a client's, the answer goes to its connection, as text or binary like the question.
@@ -230,11 +230,11 @@ impl Worker {
             block.push(OPCODE_HEADER, opcode);
             block.finish()
         });
-        self.post(Message { subject, reply: None, headers, payload: payload.into() })
+        self.post(Message::new(subject, None, headers, payload.into()))
     }
 
     fn post(&self, message: Message) -> Result<(), Error> {
-        if message.subject.is_reserved() && !is_sendable(message.subject.as_str()) {
+        if !message.destination().takes_publications() {
             return Err(Error::Reserved(message.subject.as_str().to_owned()));
         }
         let bytes = message.headers.as_ref().map_or(0, |headers| headers.len()) + message.payload.len();
@@ -243,16 +243,16 @@ impl Worker {
         }
         let shards = self.mesh.shards();
         let publish = Publish::new(message, None);
-        match Destination::of(&publish.message.subject) {
-            Destination::Conn(Address { place, key }) if self.mesh.is_shard(place) => {
+        match publish.message.destination() {
+            Destination::Conn { address: Address { place, key }, .. } if self.mesh.is_shard(place) => {
                 self.send(place, Mail::ToConn { key, publish: Box::new(publish) })
             }
-            Destination::Request(id) if self.mesh.is_shard(id.place) => {
-                self.send(id.place, Mail::Publish(Box::new(publish)))
+            Destination::Request(place) if self.mesh.is_shard(place) => {
+                self.send(place, Mail::Publish(Box::new(publish)))
             }
             Destination::Service => self.send(self.speaker(), Mail::Spread(Box::new(publish))),
-            Destination::Owner(subject) => {
-                let owner = owner_of(subject.as_str(), shards);
+            Destination::Channel | Destination::Inbox | Destination::User { .. } => {
+                let owner = owner_of_message(&publish.message, shards);
                 // Only the owner knows whether one of these is a repetition.
                 if [ID_HEADER, DISTINCT_HEADER].iter().any(|name| publish.message.header(name).is_some()) {
                     let publish = Publish { reach: Reach::All, ..publish };

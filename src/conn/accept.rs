@@ -167,12 +167,8 @@ impl Asked {
         if let Some(content_type) = &self.content_type {
             headers.push("Content-Type", content_type);
         }
-        Message {
-            subject: target.service.subject.clone(),
-            reply: Some(subjects::request(id)),
-            headers: Some(headers.finish()),
-            payload: self.payload,
-        }
+        let (service, reply) = (target.service.to.clone(), subjects::request(id));
+        Message::new(service, Some(reply), Some(headers.finish()), self.payload)
     }
 }
 

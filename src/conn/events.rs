@@ -211,7 +211,7 @@ mod tests {
     }
 
     fn event(name: &str, offset: u64) -> Event {
-        let message = Message { subject: subject(name), reply: None, headers: None, payload: b"x".as_slice().into() };
+        let message = Message::new(subject(name), None, None, b"x".as_slice().into());
         Event::new(message, Some(at(offset)))
     }
 

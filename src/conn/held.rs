@@ -356,7 +356,7 @@ mod tests {
     fn event(channel: &str, key: Option<&str>, offset: u64) -> Rc<Event> {
         let headers = key.map(|key| format!("NATS/1.0\r\nTg-Key: {key}\r\n\r\n").into_bytes().into());
         let subject = Subject::new(channel).unwrap();
-        let message = Message { subject, reply: None, headers, payload: vec![b'x'; 10].into() };
+        let message = Message::new(subject, None, headers, vec![b'x'; 10].into());
         Rc::new(Event::new(message, Some(Position { epoch: 1, offset })))
     }
 

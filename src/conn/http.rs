@@ -464,7 +464,7 @@ impl Conn {
         let (about, step) = match collecting.finish() {
             (Purpose::Publish(Publication { subject, headers }), payload) => {
                 let about = About::Published(subject.clone());
-                (about, Step::Publish(Message { subject, reply: None, headers, payload }))
+                (about, Step::Publish(Message::new(subject, None, headers, payload)))
             }
             (Purpose::Accept(accepting), payload) => {
                 let (asked, owed) = accepting.finish(payload);

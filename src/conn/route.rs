@@ -9,6 +9,7 @@ use super::origins::Origins;
 use super::spelling;
 use crate::base::RequestId;
 use crate::proto::CloseReason;
+use crate::proto::event::Addressed;
 use crate::proto::name;
 use crate::proto::reserved::subjects;
 use crate::proto::subject::{Pattern, Subject, SubjectError};
@@ -85,12 +86,12 @@ impl Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// `tg.service.<name>`, made once.
-    pub subject: Subject,
+    pub to: Addressed,
 }
 
 impl Service {
     pub fn new(name: &str) -> Result<Service, SubjectError> {
-        Ok(Service { subject: subjects::service(name)? })
+        Ok(Service { to: subjects::service(name)?.into() })
     }
 }
 

@@ -16,7 +16,8 @@ use crate::base::Key;
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::{self, BusError, ConnectOptions, Verb};
-use crate::proto::event::Event;
+use crate::proto::event::{Addressed, Event};
+use crate::proto::reserved::destination::Destination;
 use crate::proto::reserved::headers::EVENT_HEADER;
 use crate::proto::reserved::is_own_event;
 use crate::proto::reserved::subjects::Family;
@@ -64,7 +65,7 @@ pub enum Step<'a> {
 }
 
 pub struct Publish<'a> {
-    pub subject: Subject,
+    pub to: Addressed,
     pub reply: Option<Subject>,
     pub headers: Option<&'a [u8]>,
     pub payload: &'a [u8],
@@ -251,22 +252,22 @@ impl Worker {
         outbox: &mut Outbox,
     ) -> Step<'a> {
         let wants_no_responders = reply.is_some() && self.options.no_responders && self.options.headers;
-        let checked = Subject::new(subject);
+        let checked = Subject::new(subject).map(Addressed::from);
         let refused = match &checked {
             Err(error) if !error.is_of_nats() => Some(BusError::PublishNotAllowed(subject.to_owned())),
             Err(_) => self.options.pedantic.then_some(BusError::InvalidPublishSubject),
             Ok(checked) => {
-                let is_refused = checked.is_reserved() && !is_sendable(subject) || headers.is_some_and(names_own_event);
-                is_refused.then(|| BusError::PublishNotAllowed(subject.to_owned()))
+                let is_allowed = checked.destination().takes_publications() && !headers.is_some_and(names_own_event);
+                (!is_allowed).then(|| BusError::PublishNotAllowed(subject.to_owned()))
             }
         };
         match (checked, refused) {
-            (Ok(subject), None) => {
+            (Ok(to), None) => {
                 self.acknowledge(outbox);
                 self.has_published = true;
-                let reply = reply.and_then(|reply| read_reply(reply, &subject));
+                let reply = reply.and_then(|reply| read_reply(reply, to.destination()));
                 let is_silent = !self.options.echo;
-                Step::Publish(Publish { subject, reply, headers, payload, wants_no_responders, is_silent })
+                Step::Publish(Publish { to, reply, headers, payload, wants_no_responders, is_silent })
             }
             (_, refused) => {
                 if let Some(error) = &refused {
@@ -384,21 +385,16 @@ fn is_authorized(wanted: &Credentials, options: &ConnectOptions) -> bool {
 }
 
 /// A reply subject as others will see it. The gateway itself answers what is below `tg.`, and can do that on a subject only.
-fn read_reply(reply: &str, subject: &Subject) -> Option<Subject> {
+fn read_reply(reply: &str, to: Destination) -> Option<Subject> {
     match Subject::new(reply) {
         Ok(reply) => Some(reply),
-        Err(_) => (!subject.is_reserved()).then(|| Subject::unread(reply)),
+        Err(_) => to.is_of_applications().then(|| Subject::unread(reply)),
     }
 }
 
 /// Whether the headers name an event that only the gateway itself may tell of.
 fn names_own_event(headers: &[u8]) -> bool {
     bus::headers::lookup(headers, EVENT_HEADER).is_some_and(is_own_event)
-}
-
-/// What workers may publish below `tg.`; the rest is the gateway's own to say.
-pub fn is_sendable(subject: &str) -> bool {
-    Family::of(subject).is_some_and(|(family, _)| family.takes_publications())
 }
 
 /// Literal subjects that are addresses of clients and their requests: whoever subscribed to them would read others' messages.

@@ -265,7 +265,7 @@ impl Listeners {
 
     /// Every client of this shard that listens to `subject`, with the rule of the channel. What comes before the owner's
     /// confirmation was meant for listeners who have left meanwhile; a message after it may be missing.
-    pub(crate) fn for_each(&self, subject: &Subject, mut visit: impl FnMut(Listener, RuleNumber)) {
+    pub(crate) fn for_each(&self, subject: &str, mut visit: impl FnMut(Listener, RuleNumber)) {
         let topic = self.by_subject.get(subject).map(|topic| &self.topics[*topic]);
         if let Some(topic) = topic.filter(|topic| topic.joining.is_none()) {
             topic.entries.iter().filter(|entry| !entry.is_silent()).for_each(|entry| visit(entry.listener, topic.rule));
@@ -342,7 +342,7 @@ mod tests {
     fn who(listeners: &Listeners, subject: &str) -> Vec<u32> {
         let mut keys = Vec::new();
         let subject = Subject::new(subject).unwrap();
-        listeners.for_each(&subject, |listener, _| keys.push(listener.key.slot));
+        listeners.for_each(subject.as_str(), |listener, _| keys.push(listener.key.slot));
         listeners.for_each_worker(&subject, |listener| keys.push(listener.key.slot));
         keys.sort();
         keys

@@ -16,10 +16,8 @@
 // Bytes, time and randomness are arguments; clippy.toml names what may not be called.
 #![deny(clippy::disallowed_methods)]
 
-mod destination;
 mod directory;
 mod engine;
-mod expects;
 mod listeners;
 pub(crate) mod patterns;
 mod places;
@@ -28,10 +26,8 @@ pub(crate) mod questions;
 pub(crate) mod requests;
 pub(crate) mod unacked;
 
-pub(crate) use destination::{Command, Destination};
 pub(crate) use directory::{Directory, Member, Membership, Seat};
 pub(crate) use engine::{Engine, Repetition};
-pub(crate) use expects::{Expects, requester};
 pub(crate) use listeners::{Listener, Listeners, Registration, SubKey, Withdrawal};
 pub(crate) use places::PlaceSet;
 pub(crate) use presences::Presences;
@@ -40,6 +36,7 @@ pub(crate) use requests::KeptRequests;
 pub(crate) use unacked::UnackedMessages;
 
 use crate::base::{Place, RequestId};
+use crate::proto::event::Message;
 use crate::proto::reserved::subjects::Change;
 
 /// Which workers get a message.
@@ -68,11 +65,19 @@ impl Recipients {
 /// belongs to the shard that keeps the request. Joins and leaves are announced by the channel's owner, so that they keep their order
 /// with its answers.
 pub(crate) fn owner_of(subject: &str, shards: u16) -> Place {
-    let subject = Change::of(subject).map_or(subject, |(_, channel)| channel);
-    if let Some(id) = RequestId::in_subject(subject).filter(|id| id.place.0 < shards) {
+    owner_of_name(Change::of(subject).map_or(subject, |(_, channel)| channel), shards)
+}
+
+/// The shard that owns what a message is published to, see [`Message::owned_by`].
+pub(crate) fn owner_of_message(message: &Message, shards: u16) -> Place {
+    owner_of_name(message.owned_by(), shards)
+}
+
+fn owner_of_name(name: &str, shards: u16) -> Place {
+    if let Some(id) = RequestId::in_subject(name).filter(|id| id.place.0 < shards) {
         return id.place;
     }
-    Place((fnv1a(subject.as_bytes()) % u64::from(shards)) as u16)
+    Place((fnv1a(name.as_bytes()) % u64::from(shards)) as u16)
 }
 
 /// FNV-1a: stable across processes, which a seeded hash is not.

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 
-use super::{mix, requester};
+use super::mix;
 use crate::base::{Address, Place, Tick};
 use crate::limits;
 use crate::proto::control;
@@ -210,7 +210,7 @@ impl UnackedMessages {
         self.due.insert((until, id));
         let pending = Pending {
             addressee,
-            requester: requester(message).cloned(),
+            requester: message.requester().cloned(),
             text: text.clone(),
             sendings: 0,
             sendings_max: demand.sendings_max,

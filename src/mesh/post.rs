@@ -276,7 +276,7 @@ mod tests {
 
     fn large(bytes: usize) -> Mail {
         let subject = Subject::new("a").unwrap();
-        let message = Message { subject, reply: None, headers: None, payload: vec![0; bytes].into() };
+        let message = Message::new(subject, None, None, vec![0; bytes].into());
         Mail::Publish(Box::new(Publish::new(message, None)))
     }
 

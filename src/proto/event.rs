@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -20,14 +21,23 @@ use crate::base::joined;
 use super::bus::headers;
 use super::centrifuge::{self, Data, Info};
 use super::http::Streaming;
+use super::reserved::destination::{Destination, is_of_requester};
 use super::reserved::headers::{CONN_HEADER, EVENT_HEADER, INFO_HEADER, OPCODE_HEADER, USER_HEADER};
 use super::reserved::subjects::Change;
 use super::subject::Subject;
 use super::{name, sse, ws};
 
-/// What somebody published: plain data, owned, ready to cross threads.
+/// A publication: plain data, owned, ready to cross threads. Its parts can be read and not be changed: where it goes and what it
+/// expects follow from them, and are decided when it is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
+    parts: MessageParts,
+    destination: Destination,
+}
+
+/// What a publication consists of; a [`Message`] dereferences to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageParts {
     /// The channel, service, connection or user that it was published to; whatever pattern it came by.
     pub subject: Subject,
     /// Where an answer is expected.
@@ -39,10 +49,65 @@ pub struct Message {
     pub payload: Box<[u8]>,
 }
 
+impl Deref for Message {
+    type Target = MessageParts;
+
+    fn deref(&self) -> &MessageParts {
+        &self.parts
+    }
+}
+
 impl Message {
+    /// A message to a subject: where that leads is decided here, unless its maker has decided it already ([`Addressed`]).
+    pub fn new(
+        to: impl Into<Addressed>,
+        reply: Option<Subject>,
+        headers: Option<Box<[u8]>>,
+        payload: Box<[u8]>,
+    ) -> Message {
+        let Addressed { subject, destination } = to.into();
+        let destination = destination.expecting(reply.as_ref(), headers.as_deref());
+        Message { parts: MessageParts { subject, reply, headers, payload }, destination }
+    }
+
     /// A message that says no more than its status.
     pub fn of_status(subject: Subject, status: &[u8]) -> Message {
-        Message { subject, reply: None, headers: Some(status.into()), payload: Box::default() }
+        Message::new(subject, None, Some(status.into()), Box::default())
+    }
+
+    /// Where it goes, and what it expects.
+    pub fn destination(&self) -> Destination {
+        self.destination
+    }
+
+    /// The name that its clients are subscribed to: its subject, less a command.
+    pub fn listened(&self) -> &str {
+        let subject = self.subject.as_str();
+        match self.destination {
+            Destination::User { command: Some(command), .. } => &subject[..subject.len() - command.word().len() - 1],
+            _ => subject,
+        }
+    }
+
+    /// The name whose owner has it: what is announced of a channel belongs to the owner of the channel.
+    pub fn owned_by(&self) -> &str {
+        match self.destination {
+            Destination::Event(Some(_)) => self.change().map_or(self.subject.as_str(), |(_, channel)| channel),
+            _ => self.listened(),
+        }
+    }
+
+    /// What it announces, and of which channel.
+    pub fn change(&self) -> Option<(Change, &str)> {
+        match self.destination {
+            Destination::Event(Some(_)) => Change::of(self.subject.as_str()),
+            _ => None,
+        }
+    }
+
+    /// The reply subject on which the gateway says what became of it, if workers may publish there.
+    pub fn requester(&self) -> Option<&Subject> {
+        self.reply.as_ref().filter(|reply| is_of_requester(reply))
     }
 
     /// The first value of a header, without the white space around it; the case of `name` does not matter. `None` where there is
@@ -54,6 +119,31 @@ impl Message {
     /// Of headers and payload.
     pub fn bytes(&self) -> usize {
         self.payload.len() + self.headers.as_ref().map_or(0, |headers| headers.len())
+    }
+}
+
+/// A subject, and where it leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addressed {
+    subject: Subject,
+    destination: Destination,
+}
+
+impl Addressed {
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// Where it leads; what a message to it expects is not known here.
+    pub fn destination(&self) -> Destination {
+        self.destination
+    }
+}
+
+impl From<Subject> for Addressed {
+    fn from(subject: Subject) -> Addressed {
+        let destination = Destination::of(&subject);
+        Addressed { subject, destination }
     }
 }
 
@@ -134,7 +224,7 @@ impl Event {
 
     /// Whether it says who has come or gone.
     pub fn is_announcement(&self) -> bool {
-        Change::of(self.message.subject.as_str()).is_some()
+        matches!(self.message.destination(), Destination::Event(Some(_)))
     }
 
     /// One frame of the client protocol: a publication of its channel; where the subject is the gateway's own, a message, or who
@@ -149,12 +239,12 @@ impl Event {
     }
 
     fn encode_centrifuge(&self, position: Option<Position>) -> Rc<[u8]> {
-        let Message { subject, payload, .. } = &*self.message;
+        let MessageParts { subject, payload, .. } = &**self.message;
         let data = self.data();
         let mut json = Vec::with_capacity(payload.len() + subject.as_str().len() + 64);
-        if let (Some((change, channel)), Some(info)) = (Change::of(subject.as_str()), self.info()) {
+        if let (Some((change, channel)), Some(info)) = (self.message.change(), self.info()) {
             centrifuge::write_change(&mut json, channel, change, &info);
-        } else if subject.is_reserved() {
+        } else if !self.message.destination().is_of_applications() {
             centrifuge::write_message(&mut json, data);
         } else {
             let offset = position.map(|position| position.offset);
@@ -217,12 +307,12 @@ mod tests {
     use super::*;
 
     fn event(headers: Option<&[u8]>, payload: &[u8]) -> Event {
-        let message = Message {
-            subject: Subject::new("room.1").unwrap(),
-            reply: None,
-            headers: headers.map(Box::from),
-            payload: payload.into(),
-        };
+        event_on("room.1", headers, payload)
+    }
+
+    fn event_on(subject: &str, headers: Option<&[u8]>, payload: &[u8]) -> Event {
+        let subject = Subject::new(subject).unwrap();
+        let message = Message::new(subject, None, headers.map(Box::from), payload.into());
         Event::new(message, Some(Position { epoch: 0xA1, offset: 7 }))
     }
 
@@ -252,11 +342,10 @@ mod tests {
             text(&named),
             format!(r#"{{"push":{{"channel":"room.1","pub":{{"data":[1],"offset":7,{info}}}}}}}"#)
         );
-        let mut personal = event(None, b"{}");
-        Arc::make_mut(&mut personal.message).subject = Subject::new("tg.user.ann").unwrap();
+        let personal = event_on("tg.user.ann", None, b"{}");
         assert_eq!(text(&personal), r#"{"push":{"message":{"data":{}}}}"#);
-        let mut announced = event(Some(b"NATS/1.0\r\nTg-Conn: 0001\r\nTg-User: ann\r\n\r\n"), b"{}");
-        Arc::make_mut(&mut announced.message).subject = Subject::new("tg.event.join.room.1").unwrap();
+        let headers = b"NATS/1.0\r\nTg-Conn: 0001\r\nTg-User: ann\r\n\r\n";
+        let announced = event_on("tg.event.join.room.1", Some(headers), b"{}");
         let join = format!(r#"{{"push":{{"channel":"room.1","join":{{{info}}}}}}}"#);
         assert_eq!((announced.is_announcement(), text(&announced)), (true, join));
     }

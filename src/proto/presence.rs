@@ -114,7 +114,7 @@ impl Announcement {
         let mut body = self.present.to_json();
         body["channel"] = self.channel.as_str().into();
         let payload = body.to_string().into_bytes().into();
-        Some(Message { subject, reply: None, headers: Some(headers.finish()), payload })
+        Some(Message::new(subject, None, Some(headers.finish()), payload))
     }
 }
 

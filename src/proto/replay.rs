@@ -246,12 +246,7 @@ mod tests {
 
     #[test]
     fn an_excerpt_says_where_its_reader_stands() {
-        let message = Arc::new(Message {
-            subject: Subject::new("a").unwrap(),
-            reply: None,
-            headers: None,
-            payload: Box::default(),
-        });
+        let message = Arc::new(Message::new(Subject::new("a").unwrap(), None, None, Box::default()));
         let mut excerpt = Excerpt { gap: None, first: 3, messages: vec![message; 2], latest: at(7, 9), is_last: false };
         let offsets: Vec<u64> = excerpt.messages().map(|(position, _)| position.offset).collect();
         assert_eq!((offsets, excerpt.begin(), excerpt.end()), (vec![3, 4], at(7, 2), at(7, 4)));

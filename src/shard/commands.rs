@@ -13,13 +13,15 @@ use smallvec::SmallVec;
 
 use crate::base::Key;
 use crate::conn::TAG_ADDED;
-use crate::hub::{Command, Destination, PlaceSet, requester};
+use crate::hub::PlaceSet;
 use crate::limits;
 use crate::mesh::{Mail, Publish, Reach};
 use crate::proto::CloseReason;
 use crate::proto::bus;
 use crate::proto::centrifuge::Code;
 use crate::proto::event::Message;
+use crate::proto::reserved::destination::Destination;
+use crate::proto::reserved::subjects::{self, Command};
 use crate::proto::subject::Subject;
 
 use super::Core;
@@ -33,9 +35,11 @@ impl Core {
     pub(super) fn command_conn(&mut self, key: Key, command: Command, message: &Message) {
         let outcome = self.obey(key, command, message);
         let Some(answer) = answer(message, outcome) else { return };
-        match (command, channel_of(message), Destination::of(&answer.subject)) {
+        let has_owner =
+            matches!(answer.destination(), Destination::Channel | Destination::Inbox | Destination::User { .. });
+        match (command, channel_of(message)) {
             // By the owner of the channel, behind `Join`: what the worker publishes when it has the outcome, the client gets.
-            (Command::Subscribe, Ok(channel), Destination::Owner(_)) => {
+            (Command::Subscribe, Ok(channel)) if has_owner => {
                 let publish = Publish { reach: Reach::All, ..Publish::new(answer, None) };
                 self.desk.send(self.desk.owner_of(&channel), Mail::Publish(Box::new(publish)));
             }
@@ -51,31 +55,30 @@ impl Core {
         }
         let message = publish.message.clone();
         self.give_to_clients(publish, None, places);
-        let outcome = match Command::of(&message.subject) {
-            Ok(Some(Command::Subscribe | Command::Unsubscribe)) => channel_of(&message).map(|_| ()),
+        let outcome = match message.destination() {
+            Destination::User { command: Some(Command::Subscribe | Command::Unsubscribe), .. } => {
+                channel_of(&message).map(|_| ())
+            }
             _ => Ok(()),
         };
         answer(&message, outcome).into_iter().for_each(|answer| self.desk.publish(answer));
     }
 
-    /// Has all of a user's connections on this shard obey a command: how many there are. `None` if the message is no command.
-    pub(super) fn obey_all(&mut self, message: &Message) -> Option<u64> {
-        let Ok(command) = Command::of(&message.subject) else { return Some(0) };
-        let command = command?;
-        let Destination::Owner(user) = Destination::of(&message.subject) else { return Some(0) };
+    /// Has all of a user's connections on this shard obey a command: how many there are.
+    pub(super) fn obey_all(&mut self, command: Command, message: &Message) -> u64 {
         let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
-        self.desk.subscribers.for_each(&user, |listener, _| keys.push(listener.key));
+        self.desk.subscribers.for_each(message.listened(), |listener, _| keys.push(listener.key));
         keys.retain(|key| self.desk.slots.get(*key).is_some_and(|conn| conn.is_client()));
         keys.iter().for_each(|key| _ = self.obey(*key, command, message));
-        Some(keys.len() as u64)
+        keys.len() as u64
     }
 
     /// Changes or ends a client's connection as a worker commands; the payload names the channel.
     fn obey(&mut self, key: Key, command: Command, message: &Message) -> Result<(), Refusal> {
         match command {
             Command::Close => self.end(key, CloseReason::ClosedByWorker),
-            Command::Answer(serial) if answer_call(&mut self.desk, key, serial, message) => {}
-            Command::Answer(_) => return Err(bus::GONE),
+            Command::Answer if answer_call(&mut self.desk, key, message) => {}
+            Command::Answer => return Err(bus::GONE),
             Command::Subscribe => return self.add_channel(key, channel_of(message)?),
             Command::Unsubscribe => remove_channel(&mut self.desk, key, &channel_of(message)?),
         }
@@ -109,7 +112,8 @@ impl Core {
 }
 
 /// A worker's answer to a client's call. False if there is no such call: it has been answered, or is over, or never was.
-fn answer_call(desk: &mut Desk, key: Key, serial: u32, message: &Message) -> bool {
+fn answer_call(desk: &mut Desk, key: Key, message: &Message) -> bool {
+    let Some(serial) = subjects::call_serial(&message.subject) else { return false };
     let Some(conn) = desk.slots.get_mut(key) else { return false };
     if conn.is_overfull(&desk.settings) {
         desk.end(key, CloseReason::SlowConsumer);
@@ -143,7 +147,7 @@ fn remove_channel(desk: &mut Desk, key: Key, channel: &Subject) {
 /// The answer to a command that has a reply subject: an empty message if it is done, a status if not.
 fn answer(message: &Message, outcome: Result<(), Refusal>) -> Option<Message> {
     let headers = outcome.err().map(Box::from);
-    Some(Message { subject: requester(message)?.clone(), reply: None, headers, payload: Box::default() })
+    Some(Message::new(message.requester()?.clone(), None, headers, Box::default()))
 }
 
 /// The channel that the payload of a command names.

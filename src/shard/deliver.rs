@@ -13,10 +13,12 @@
 use std::rc::Rc;
 
 use crate::base::{Address, Key};
-use crate::hub::{Command, Destination, Expects, PlaceSet, Recipients, Repetition, mix, requester};
+use crate::hub::{PlaceSet, Recipients, Repetition, mix, owner_of_message};
 use crate::mesh::{Audience, Delivery, Mail, Publish, Reach};
 use crate::proto::bus;
 use crate::proto::event::{Event, Message, Position};
+use crate::proto::reserved::destination::{Destination, Expects};
+use crate::proto::reserved::subjects;
 use crate::proto::subject::Subject;
 
 use super::Core;
@@ -25,21 +27,20 @@ impl Core {
     /// Sends a message where its subject leads. Workers get it from here, so that what one publisher says comes to each of them in
     /// order, over all subjects; clients get it from the owner, in the order of the channel.
     pub(super) fn publish(&mut self, publish: Publish) {
-        match Destination::of(&publish.message.subject) {
-            Destination::Conn(address) if address.place == self.desk.place => {
-                self.deliver_to_conn(address.key, publish)
+        match publish.message.destination() {
+            Destination::Conn { address: Address { place, key }, .. } if place == self.desk.place => {
+                self.deliver_to_conn(key, publish)
             }
-            Destination::Conn(address) if self.desk.post.mesh().is_shard(address.place) => {
-                let from = publish.from;
-                self.desk.send_on(from, address.place, Mail::ToConn { key: address.key, publish: Box::new(publish) });
+            Destination::Conn { address: Address { place, key }, .. } if self.desk.post.mesh().is_shard(place) => {
+                self.desk.send_on(publish.from, place, Mail::ToConn { key, publish: Box::new(publish) });
             }
-            Destination::Request(id) if id.place == self.desk.place => {
-                self.features.requests.answer(&mut self.desk, id, &publish)
+            Destination::Request(place) if place == self.desk.place => {
+                self.features.requests.answer(&mut self.desk, &publish)
             }
-            Destination::Request(id) if self.desk.post.mesh().is_shard(id.place) => {
-                self.desk.send_on(publish.from, id.place, Mail::Publish(Box::new(publish)));
+            Destination::Request(place) if self.desk.post.mesh().is_shard(place) => {
+                self.desk.send_on(publish.from, place, Mail::Publish(Box::new(publish)));
             }
-            Destination::Conn(_) | Destination::Request(_) | Destination::Nowhere => {
+            Destination::Conn { .. } | Destination::Request(_) | Destination::Nowhere | Destination::Unknown => {
                 self.desk.tell_nobody_there(&publish)
             }
             Destination::Service => {
@@ -49,35 +50,31 @@ impl Core {
                 self.desk.directory.collect(subject, draw, &[], publish.except(), &mut recipients);
                 self.give_to_workers(publish, recipients);
             }
-            Destination::Event if publish.from.is_some() => self.desk.tell_nobody_there(&publish),
-            Destination::Event => self.announce(publish),
-            Destination::Presence(channel) => self.features.presence.answer_worker(&mut self.desk, &channel, publish),
-            Destination::Owner(subject) => self.publish_owned(&subject, publish),
+            Destination::Event(_) if publish.from.is_some() => self.desk.tell_nobody_there(&publish),
+            Destination::Presence => self.features.presence.answer_worker(&mut self.desk, publish),
+            Destination::Event(_) | Destination::User { .. } | Destination::Channel | Destination::Inbox => {
+                self.publish_owned(publish)
+            }
         }
     }
 
-    /// What the gateway itself says.
-    pub(super) fn announce(&mut self, publish: Publish) {
-        let subject = publish.message.subject.clone();
-        self.publish_owned(&subject, publish);
-    }
-
-    /// To the workers from here, to the clients by the owner of `subject`.
-    pub(super) fn publish_owned(&mut self, subject: &Subject, publish: Publish) {
+    /// To the workers from here, to the clients by the owner.
+    pub(super) fn publish_owned(&mut self, publish: Publish) {
+        let destination = publish.message.destination();
         let workers = self.desk.directory.workers(&publish.message.subject, publish.except());
         let mut for_clients = Publish::new(publish.message.clone(), publish.from);
         match &mut for_clients.from {
             // No client listens to an inbox, and it has no positions.
-            from if subject.is_inbox() && from.is_none_or(|from| from.wants_position.is_none()) => {
+            from if destination == Destination::Inbox && from.is_none_or(|from| from.wants_position.is_none()) => {
                 return self.give_to_workers(publish, workers);
             }
             // A worker is there. Whoever asks a user asks its clients, though.
-            Some(from) if !workers.is_empty() && !subject.is_reserved() => from.wants_no_responders = false,
+            Some(from) if !workers.is_empty() && destination.is_of_applications() => from.wants_no_responders = false,
             _ => {}
         }
-        let owner = self.desk.owner_of(subject);
+        let owner = owner_of_message(&publish.message, self.desk.post.mesh().shards());
         if owner == self.desk.place {
-            if self.publish_here(subject, for_clients) && !workers.is_empty() {
+            if self.publish_here(for_clients) && !workers.is_empty() {
                 self.give_to_workers(publish, workers);
             }
             return;
@@ -96,24 +93,23 @@ impl Core {
 
     /// Something published elsewhere, for what this shard owns.
     pub(super) fn publish_for_another(&mut self, publish: Publish) {
-        match Destination::of(&publish.message.subject) {
-            Destination::Owner(subject) if publish.reach == Reach::All => self.publish_owned(&subject, publish),
-            Destination::Owner(subject) => self.publish_for_clients(&subject, publish),
-            Destination::Event => {
-                let subject = publish.message.subject.clone();
-                self.publish_for_clients(&subject, publish);
+        match publish.message.destination() {
+            Destination::Channel | Destination::Inbox | Destination::User { .. } => match publish.reach {
+                Reach::All => self.publish_owned(publish),
+                Reach::Clients | Reach::ClientsFirst(_) => self.publish_for_clients(publish),
+            },
+            Destination::Event(_) => self.publish_for_clients(publish),
+            Destination::Request(place) if place == self.desk.place => {
+                self.features.requests.answer(&mut self.desk, &publish)
             }
-            Destination::Request(id) if id.place == self.desk.place => {
-                self.features.requests.answer(&mut self.desk, id, &publish)
-            }
-            Destination::Presence(channel) => self.features.presence.answer_worker(&mut self.desk, &channel, publish),
+            Destination::Presence => self.features.presence.answer_worker(&mut self.desk, publish),
             _ => self.desk.tell_nobody_there(&publish),
         }
     }
 
-    fn publish_for_clients(&mut self, subject: &Subject, publish: Publish) {
+    fn publish_for_clients(&mut self, publish: Publish) {
         let (from, reach) = (publish.from, publish.reach);
-        let is_taken = self.publish_here(subject, publish);
+        let is_taken = self.publish_here(publish);
         if let (Some(from), Reach::ClientsFirst(number)) = (from, reach) {
             let Address { place, key } = from.address;
             self.desk.send(place, Mail::Verdict { key, number, is_taken });
@@ -121,13 +117,13 @@ impl Core {
     }
 
     /// The owner's part; false if the message is a repetition, which reaches nobody.
-    fn publish_here(&mut self, subject: &Subject, publish: Publish) -> bool {
-        match Expects::of(&publish.message) {
-            Expects::Answer => self.features.questions.ask_user(&mut self.desk, subject, publish),
-            Expects::Acknowledgement => self.features.acks.keep_for_user(&mut self.desk, subject, publish),
+    fn publish_here(&mut self, publish: Publish) -> bool {
+        match publish.message.destination().expects() {
+            Expects::Answer => self.features.questions.ask_user(&mut self.desk, publish),
+            Expects::Acknowledgement => self.features.acks.keep_for_user(&mut self.desk, publish),
             expected @ (Expects::Nothing | Expects::Outcome) => {
                 let mut places = PlaceSet::default();
-                match self.desk.engine.publish(subject, &publish.message, self.desk.now, &mut places) {
+                match self.desk.engine.publish(&publish.message, self.desk.now, &mut places) {
                     Ok(_) if expected == Expects::Outcome && !places.is_empty() => self.command_user(publish, &places),
                     Ok(position) => self.give_to_clients(publish, position, &places),
                     Err(repetition) => {
@@ -201,10 +197,8 @@ impl Core {
     /// To the subscribers of this shard: how many have been sent it. A command is not sent to clients: their connections obey it.
     fn deliver(&mut self, event: &Rc<Event>, audience: Audience, except: Option<Address>) -> u64 {
         if audience == Audience::Clients {
-            if event.message.subject.is_reserved()
-                && let Some(count) = self.obey_all(&event.message)
-            {
-                return count;
+            if let Destination::User { command: Some(command), .. } = event.message.destination() {
+                return self.obey_all(command, &event.message);
             }
             self.features.requests.recalls.forget(&self.desk, &event.message.subject);
         }
@@ -214,25 +208,22 @@ impl Core {
     /// To one connection, or its publisher hears that it is gone.
     pub(super) fn deliver_to_conn(&mut self, key: Key, publish: Publish) {
         let is_there = self.desk.slots.get(key).is_some_and(|conn| conn.is_client());
-        let Ok(command) = Command::of(&publish.message.subject) else { return self.desk.tell_nobody_there(&publish) };
-        if !is_there {
-            return self.desk.tell_nobody_there(&publish);
-        }
-        match command {
-            Some(command) => self.command_conn(key, command, &publish.message),
-            None => match Expects::of(&publish.message) {
-                Expects::Answer => self.features.questions.ask_conn(&mut self.desk, key, publish),
-                Expects::Acknowledgement => self.features.acks.keep_for_conn(&mut self.desk, key, publish),
-                Expects::Nothing | Expects::Outcome => {
+        match publish.message.destination() {
+            Destination::Conn { command, expects, .. } if is_there => match (command, expects) {
+                (Some(command), _) => self.command_conn(key, command, &publish.message),
+                (None, Expects::Answer) => self.features.questions.ask_conn(&mut self.desk, key, publish),
+                (None, Expects::Acknowledgement) => self.features.acks.keep_for_conn(&mut self.desk, key, publish),
+                (None, Expects::Nothing | Expects::Outcome) => {
                     self.desk.push_to(key, 0, &Rc::new(Event::new(publish.message, None)));
                 }
             },
+            _ => self.desk.tell_nobody_there(&publish),
         }
     }
 
     /// The message of `key` reached no worker or subscriber; `reply` is where it waits for the answer.
     pub(super) fn no_responders(&mut self, key: Key, reply: &Subject) {
-        if let Ok(Some(Command::Answer(serial))) = Command::of(reply)
+        if let Some(serial) = subjects::call_serial(reply)
             && self.features.services.refuse_call(&mut self.desk, key, serial)
         {
             return;
@@ -243,5 +234,5 @@ impl Core {
 
 /// What is said to a requester whose message is a repetition: the first one is being answered, or has been.
 pub(super) fn duplicate(message: &Message) -> Option<Message> {
-    Some(Message::of_status(requester(message)?.clone(), bus::DUPLICATE))
+    Some(Message::of_status(message.requester()?.clone(), bus::DUPLICATE))
 }

@@ -146,12 +146,7 @@ impl Core {
             is_silent: publish.is_silent,
         };
         // The first of two copies (`Event` makes the other): from the lent bytes to something that can cross threads.
-        let message = Message {
-            subject: publish.subject,
-            reply: publish.reply,
-            headers: publish.headers.map(Box::from),
-            payload: publish.payload.into(),
-        };
+        let message = Message::new(publish.to, publish.reply, publish.headers.map(Box::from), publish.payload.into());
         self.desk.counters().received.add(1);
         self.publish(Publish::new(message, Some(from)));
         self.desk.park_if_crowded(key);
@@ -209,7 +204,7 @@ impl Core {
             headers.push(OPCODE_HEADER, "binary");
             headers.finish()
         });
-        let message = Message { subject, reply: None, headers, payload };
+        let message = Message::new(subject, None, headers, payload);
         self.publish(Publish::new(message, None));
     }
 

@@ -220,12 +220,7 @@ fn say_readiness(desk: &mut Desk, readiness: Readiness) {
 fn tell_workers(desk: &mut Desk) {
     let drain = desk.settings.drain;
     let payload = serde_json::json!({ "notice_s": drain.notice.as_secs(), "spread_s": drain.spread.as_secs() });
-    desk.publish(Message {
-        subject: subjects::drain(),
-        reply: None,
-        headers: None,
-        payload: payload.to_string().into_bytes().into(),
-    });
+    desk.publish(Message::new(subjects::drain(), None, None, payload.to_string().into_bytes().into()));
 }
 
 fn depart(desk: &mut Desk, key: Key) {

@@ -25,7 +25,7 @@ impl Core {
                 Errand::Withdraw(sub) => self.withdraw(sub),
                 Errand::Letter(mail) => self.read(mail),
                 Errand::Publish(publish) => self.publish(publish),
-                Errand::Announce(publish) => self.announce(publish),
+                Errand::Announce(publish) => self.publish_owned(publish),
             }
         }
     }

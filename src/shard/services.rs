@@ -8,8 +8,8 @@ use crate::proto::subject::Subject;
 /// The services that routes name, each once, in the order of their names.
 pub fn of_routes(routes: &Routes) -> Vec<Subject> {
     let named = |route: &Route| match &route.target {
-        Target::Accept(target) => Some(target.service.subject.clone()),
-        target => target.service().map(|service| service.subject.clone()),
+        Target::Accept(target) => Some(target.service.to.subject().clone()),
+        target => target.service().map(|service| service.to.subject().clone()),
     };
     let mut services: Vec<Subject> = routes.iter().filter_map(|(_, route)| named(route)).collect();
     services.sort();

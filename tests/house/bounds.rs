@@ -24,7 +24,7 @@ pub const FEATURES: &[(&str, &[&str], usize)] = &[
     ("messages to acknowledge", &["unacked", "ackmail", "client_acks"], 16),
     ("presence", &["presence", "roster"], 30),
     ("replay", &["replay"], 23),
-    ("accepted requests", &["requests", "request_id", "requestid"], 29),
+    ("accepted requests", &["requests", "request_id", "requestid"], 28),
     ("what is held for slow clients", &["held", "holding"], 22),
 ];
 

@@ -305,7 +305,7 @@ impl Centrifuge {
             headers.push(INFO_HEADER, info.get());
         }
         // The one copy: from the lent bytes to something that can cross threads.
-        Ok(Message { subject, reply: None, headers: Some(headers.finish()), payload: payload.into() })
+        Ok(Message::new(subject, None, Some(headers.finish()), payload.into()))
     }
 
     /// What is asked about a channel is for those who listen to it, or may.

@@ -112,7 +112,7 @@ mod tests {
 
     fn excerpt(first: u64, count: usize, gap: Option<Gap>) -> Excerpt {
         let subject = Subject::new("a").unwrap();
-        let message = Arc::new(Message { subject, reply: None, headers: None, payload: b"1".as_slice().into() });
+        let message = Arc::new(Message::new(subject, None, None, b"1".as_slice().into()));
         let latest = at(first + count as u64 - 1);
         Excerpt { gap, first, messages: vec![message; count], latest, is_last: true }
     }

@@ -70,7 +70,7 @@ mod tests {
             |name: &str, value: Option<&str>| value.map_or(String::new(), |value| format!("{name}: {value}\r\n"));
         let headers = format!("NATS/1.0\r\n{}{}\r\n", field(KEY_HEADER, key), field(DISTINCT_HEADER, value));
         let headers = Some(headers.into_bytes().into());
-        Message { subject: Subject::new(channel).unwrap(), reply: None, headers, payload: Box::default() }
+        Message::new(Subject::new(channel).unwrap(), None, headers, Box::default())
     }
 
     fn at(offset: u64) -> Position {

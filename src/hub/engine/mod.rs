@@ -28,6 +28,7 @@ use crate::limits;
 use crate::proto::channel::{Loss, RuleNumber, Rules};
 use crate::proto::event::{Message, Position};
 use crate::proto::replay::{Bounds, Excerpt, Gap, GapReason, Since};
+use crate::proto::reserved::destination::Destination;
 use crate::proto::reserved::headers::{DISTINCT_HEADER, ID_HEADER};
 use crate::proto::subject::Subject;
 
@@ -141,22 +142,20 @@ impl Engine {
 
     /// Counts one message, keeps it if the channel's rule says so, and adds the places that listen. A repetition has no place
     /// among the channel's positions: whoever missed it has missed nothing, so it must not look like a gap. Answers' inboxes and
-    /// the gateway's own subjects (`subject` may be less than the message's own there) have no positions: they are one
-    /// listener's each, and there are too many of them.
+    /// the gateway's own subjects have no positions: they are one listener's each, and there are too many of them.
     pub(crate) fn publish(
         &mut self,
-        subject: &Subject,
         message: &Arc<Message>,
         now: Tick,
         places: &mut PlaceSet,
     ) -> Result<Option<Position>, Repetition> {
-        let has_positions = !subject.is_inbox() && !subject.is_reserved();
-        if !has_positions {
-            if let Some(channel) = self.live.get(subject) {
+        if message.destination() != Destination::Channel {
+            if let Some(channel) = self.live.get(message.listened()) {
                 places.union(&channel.listening);
             }
             return Ok(None);
         }
+        let subject = &message.subject;
         let id = message_id(message);
         if let Some(position) = id.and_then(|id| self.duplicates.find(subject, id, now)) {
             return Err(Repetition { rule: self.rules.number_of(subject), loss: Loss::Duplicate, position });

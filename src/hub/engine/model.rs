@@ -53,7 +53,7 @@ fn rules(keep: Keep) -> Arc<Rules> {
 fn message(subject: &Subject, bytes: usize, number: usize) -> Arc<Message> {
     let mut payload = vec![0; bytes];
     payload.splice(.., number.to_le_bytes().into_iter().cycle().take(bytes));
-    Arc::new(Message { subject: subject.clone(), reply: None, headers: None, payload: payload.into() })
+    Arc::new(Message::new(subject.clone(), None, None, payload.into()))
 }
 
 /// Offset of the first message that is kept. Ages are kept to 65.536 ms, rounded up.
@@ -103,7 +103,7 @@ proptest! {
                 Deed::Publish { channel, bytes } => {
                     let log = &mut said[channel];
                     let message = message(&subjects[channel], bytes, log.len() + 1);
-                    let position = engine.publish(&subjects[channel], &message, now, &mut PlaceSet::default()).unwrap();
+                    let position = engine.publish(&message, now, &mut PlaceSet::default()).unwrap();
                     log.push(Said { bytes, at: now });
                     prop_assert_eq!(position.unwrap().offset, log.len() as u64);
                 }
@@ -163,7 +163,7 @@ proptest! {
         for (channel, bytes) in deeds {
             let subject = Subject::new(&format!("a.{channel}")).unwrap();
             let message = message(&subject, bytes, 0);
-            engine.publish(&subject, &message, Tick::ZERO, &mut PlaceSet::default()).unwrap();
+            engine.publish(&message, Tick::ZERO, &mut PlaceSet::default()).unwrap();
             let (count, held) = engine.kept();
             prop_assert!(held <= bytes_max, "{} channels hold {} of {}", count, held, bytes_max);
         }

@@ -20,8 +20,8 @@ fn engine() -> Engine {
 
 fn publish(engine: &mut Engine, name: &str, payload: &[u8], places: &mut PlaceSet) -> Option<Position> {
     let subject = subject(name);
-    let message = Message { subject: subject.clone(), reply: None, headers: None, payload: payload.into() };
-    engine.publish(&subject, &Arc::new(message), Tick::ZERO, places).expect("nothing is said to be distinct")
+    let message = Message::new(subject.clone(), None, None, payload.into());
+    engine.publish(&Arc::new(message), Tick::ZERO, places).expect("nothing is said to be distinct")
 }
 
 fn say(engine: &mut Engine, name: &str, payload: &[u8]) -> Position {
@@ -194,7 +194,7 @@ fn the_least_recently_used_channels_are_given_up_first() {
 
 fn with_headers(name: &str, headers: &str) -> Arc<Message> {
     let headers = Some(format!("NATS/1.0\r\n{headers}\r\n").into_bytes().into());
-    Arc::new(Message { subject: subject(name), reply: None, headers, payload: Box::default() })
+    Arc::new(Message::new(subject(name), None, headers, Box::default()))
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn what_was_said_last_is_said_again_only_once_it_is_not_kept_any_more() {
     let rules = Rules::new(rules.map(|(name, rule)| (Pattern::new(name).unwrap(), rule)));
     let mut engine = Engine::new(Arc::new(rules), 100_000, 1);
     let mut say = |name: &str, headers: &str, now: Tick| {
-        let taken = engine.publish(&subject(name), &with_headers(name, headers), now, &mut PlaceSet::default());
+        let taken = engine.publish(&with_headers(name, headers), now, &mut PlaceSet::default());
         taken.map(|position| position.unwrap().offset).map_err(|repetition| repetition.position.offset)
     };
     let later = Tick::ZERO + Duration::from_secs(61);

@@ -376,7 +376,7 @@ impl Entry {
 fn again(message: &Message, attempts: u32) -> Message {
     let attempt = attempts.to_string();
     let headers = message.headers.as_ref().map(|block| headers::with(block, ATTEMPT_HEADER, &attempt));
-    Message { headers, ..message.clone() }
+    Message::new(message.subject.clone(), message.reply.clone(), headers, message.payload.clone())
 }
 
 fn size_of_request(request: &Request) -> usize {

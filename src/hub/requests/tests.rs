@@ -50,12 +50,8 @@ impl Play {
         let id = RequestId::new(Place(0), self.made);
         let mut headers = HeaderBlock::new();
         headers.push("Tg-Kind", "request");
-        let message = Message {
-            subject: subject("tg.service.jobs"),
-            reply: Some(subject(&format!("tg.request.{id}"))),
-            headers: Some(headers.finish()),
-            payload: payload.into(),
-        };
+        let reply = subject(&format!("tg.request.{id}"));
+        let message = Message::new(subject("tg.service.jobs"), Some(reply), Some(headers.finish()), payload.into());
         let channel = subject(&format!("request.{id}"));
         Request { id, route: route(3), channel, message: message.into(), timeout: TIMEOUT, keep: KEEP, key: None }
     }

@@ -21,8 +21,11 @@ fn conn(slot: u32) -> Address {
 }
 
 fn message(payload: &str) -> Message {
-    let (subject, reply) = (user("ann"), Some(Subject::new("_INBOX.1").unwrap()));
-    Message { subject, reply, headers: None, payload: payload.as_bytes().into() }
+    message_with("_INBOX.1", payload)
+}
+
+fn message_with(reply: &str, payload: &str) -> Message {
+    Message::new(user("ann"), Some(Subject::new(reply).unwrap()), None, payload.as_bytes().into())
 }
 
 fn demand(seconds: u64, sendings_max: u32) -> Demand {
@@ -38,7 +41,7 @@ fn begin(unacked: &mut UnackedMessages, name: &str, demand: Demand, now: Tick) -
 }
 
 fn over(end: End) -> Option<Due> {
-    Some(Due::Over { end, requester: message("").reply })
+    Some(Due::Over { end, requester: message("").reply.clone() })
 }
 
 #[test]
@@ -60,8 +63,8 @@ fn a_header_says_how_long_and_how_often() {
 #[test]
 fn no_outcome_is_said_where_the_gateway_alone_speaks() {
     for (reply, is) in [("_INBOX.1", true), ("acks.1", true), ("tg.event.drain", false)] {
-        let message = Message { reply: Some(Subject::new(reply).unwrap()), ..message("") };
-        assert_eq!(requester(&message).is_some(), is, "{reply}");
+        let message = message_with(reply, "");
+        assert_eq!(message.requester().is_some(), is, "{reply}");
     }
 }
 
@@ -84,7 +87,7 @@ fn it_is_sent_again_later_and_later_until_it_is_acknowledged() {
         sent.push(now);
     }
     assert_eq!(sent, [5, 15, 35, 75, 135, 195, 255, 315].map(at));
-    assert_eq!(unacked.acknowledged(id, conn(1), Some("ann")), Ok(message("").reply));
+    assert_eq!(unacked.acknowledged(id, conn(1), Some("ann")), Ok(message("").reply.clone()));
     assert_eq!(unacked.acknowledged(id, conn(1), Some("ann")), Err(Stray), "once");
     assert_eq!((unacked.len(), unacked.deadline(), unacked.bytes), (0, Tick::NEVER, 0));
     assert!(unacked.by_addressee.is_empty());
@@ -207,7 +210,7 @@ proptest! {
             match event {
                 Event::Begin { who, seconds, times } => {
                     let reply = format!("acks.{}", ids.len());
-                    let message = Message { reply: Some(Subject::new(&reply).unwrap()), ..message("[1]") };
+                    let message = message_with(&reply, "[1]");
                     let (id, _) =
                         unacked.begin(user(&who.to_string()), &message, demand(seconds, times), at(now)).unwrap();
                     ids.push(id);

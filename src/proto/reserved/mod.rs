@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!  subjects   tg.conn.<id>, tg.user.<user>.close, …    what each leads to, which of them workers may use, makers
+//!   '-- destination   where a message goes, from its subject, and what it expects
 //!  headers    Tg-Conn, Tg-Event, …                     what each means, in which messages it is
 //!  events     tg.gap, tg.result                        names of events of event streams
 //!  methods    tg.answer, tg.ack                        calls of the client protocol
 //! ```
 
+pub mod destination;
 pub mod headers;
 pub mod subjects;
 

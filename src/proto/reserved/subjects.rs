@@ -6,7 +6,7 @@
 //! ```
 
 use super::super::subject::{Subject, SubjectError};
-use crate::base::{Address, RequestId};
+use crate::base::{Address, Place, RequestId};
 use crate::limits::SUBJECT_BYTES_MAX;
 
 /// The first token of them all.
@@ -82,7 +82,7 @@ impl Family {
         !matches!(self, Family::Event)
     }
 
-    /// Whether workers may subscribe to a literal subject of the family: subscribers to an address would read others' messages.
+    /// Whether workers may subscribe to names that begin so: subscribers to an address would read others' messages.
     pub fn takes_subscriptions(self) -> bool {
         !matches!(self, Family::Conn | Family::User | Family::Request)
     }
@@ -100,8 +100,6 @@ pub enum Command {
 }
 
 impl Command {
-    pub const ALL: [Command; 4] = [Command::Subscribe, Command::Unsubscribe, Command::Close, Command::Answer];
-
     /// The token of its subjects.
     pub fn word(self) -> &'static str {
         match self {
@@ -111,6 +109,21 @@ impl Command {
             Command::Answer => ANSWER,
         }
     }
+
+    /// What the tokens behind a user say.
+    pub(super) fn of_user(words: &str) -> Option<Command> {
+        [Command::Subscribe, Command::Unsubscribe, Command::Close].into_iter().find(|command| command.word() == words)
+    }
+
+    /// What the tokens behind a connection say.
+    pub(super) fn of_conn(words: &str) -> Option<Command> {
+        Command::of_user(words).or_else(|| serial_in(words).map(|_| Command::Answer))
+    }
+}
+
+/// The number of the call in `answer.<serial>`.
+fn serial_in(words: &str) -> Option<u32> {
+    words.strip_prefix(ANSWER)?.strip_prefix('.')?.parse().ok()
 }
 
 /// What is announced of a client in a channel.
@@ -157,6 +170,12 @@ pub fn call(address: Address, serial: u32) -> Subject {
     Subject::made(&format!("{CONN}{address}.{ANSWER}.{serial}"))
 }
 
+/// The call whose answer goes there.
+pub fn call_serial(subject: &Subject) -> Option<u32> {
+    let (_, words) = subject.as_str().strip_prefix(CONN)?.split_once('.')?;
+    serial_in(words)
+}
+
 /// All connections of the user with this token.
 pub fn user(token: &str) -> Result<Subject, SubjectError> {
     Subject::new(&format!("{USER}{token}"))
@@ -177,6 +196,21 @@ pub fn request(id: RequestId) -> Subject {
     Subject::made(&format!("{REQUEST}{id}"))
 }
 
+/// The shard that keeps the request with this id.
+pub(super) fn keeper_in(id: &str) -> Option<Place> {
+    id.parse().ok().map(|id: RequestId| id.place)
+}
+
+/// The request whose answer goes there.
+pub fn request_id(subject: &Subject) -> Option<RequestId> {
+    subject.as_str().strip_prefix(REQUEST)?.parse().ok()
+}
+
+/// The channel that is asked about.
+pub fn presence_channel(subject: &Subject) -> Option<Subject> {
+    Subject::new(subject.as_str().strip_prefix(PRESENCE)?).ok()
+}
+
 /// Where workers hear that the gateway is about to end.
 pub fn drain() -> Subject {
     Subject::made(&format!("{EVENT}{DRAIN}"))
@@ -185,7 +219,6 @@ pub fn drain() -> Subject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Place;
 
     #[test]
     fn makers_write_what_can_be_published_to() {

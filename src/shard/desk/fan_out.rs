@@ -8,11 +8,12 @@ use crate::base::{Address, Key, Slots};
 use crate::conn::held::Held;
 use crate::conn::settings::Settings;
 use crate::conn::{Conn, Pushed};
-use crate::hub::{Expects, Listener, SubKey};
+use crate::hub::{Listener, SubKey};
 use crate::mesh::Audience;
 use crate::proto::CloseReason;
 use crate::proto::channel::RuleNumber;
 use crate::proto::event::Event;
+use crate::proto::reserved::destination::Expects;
 
 use super::super::counters::Counters;
 use super::{Desk, mark_dirty};
@@ -70,7 +71,7 @@ impl Desk {
     /// To all subscribers of this shard: how many there are.
     pub(crate) fn fan_out(&mut self, event: &Rc<Event>, audience: Audience, except: Option<Address>) -> u64 {
         // Connections that can answer got this as a question already, or as a message to acknowledge.
-        let is_said = Expects::of(&event.message) != Expects::Nothing;
+        let is_said = event.message.destination().expects() != Expects::Nothing;
         let Desk { subscribers, slots, settings, work, place, held, counters, .. } = self;
         let counters = &counters[place.index()];
         let except = except.filter(|except| except.place == *place).map(|except| except.key);
@@ -89,7 +90,7 @@ impl Desk {
         };
         match audience {
             Audience::Clients => {
-                subscribers.for_each(&event.message.subject, |listener, number| fan_out.push(listener, number));
+                subscribers.for_each(event.message.subject.as_str(), |listener, number| fan_out.push(listener, number));
             }
             Audience::Workers => {
                 let number = RuleNumber::FALLBACK;

@@ -13,14 +13,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::{Address, Key, Tick};
-use crate::hub::requester;
 use crate::hub::unacked::{Bounds, Demand, Due, End, Refused};
-use crate::hub::{Destination, PlaceSet, UnackedMessages};
+use crate::hub::{PlaceSet, UnackedMessages};
 use crate::limits;
 use crate::mesh::acks::{Ack, AckMail, Offer};
 use crate::mesh::{Audience, Delivery, Mail, Publish, Publisher};
 use crate::proto::bus::{self, HeaderBlock};
 use crate::proto::event::{Event, Message};
+use crate::proto::reserved::destination::Destination;
 use crate::proto::reserved::headers::CONN_HEADER;
 use crate::proto::reserved::subjects;
 use crate::proto::subject::Subject;
@@ -59,7 +59,8 @@ impl Acks {
     // --- from workers --------------------------------------------------------------------------------------------------
 
     /// For a user whose subject this shard owns.
-    pub(crate) fn keep_for_user(&mut self, desk: &mut Desk, user: &Subject, publish: Publish) {
+    pub(crate) fn keep_for_user(&mut self, desk: &mut Desk, publish: Publish) {
+        let user = &publish.message.subject;
         let Some((id, text)) = self.keep(desk, user.clone(), &publish) else { return };
         let places = desk.engine.listening(user);
         let (home, delivery) = (desk.place, || Some(publish.to_clients(None)));
@@ -93,7 +94,7 @@ impl Acks {
             None => Some(bus::BAD_REQUEST),
         };
         desk.counters().unacked_refused.add(1);
-        if let (Some(reply), Some(why)) = (requester(message), why) {
+        if let (Some(reply), Some(why)) = (message.requester(), why) {
             desk.publish(Message::of_status(reply.clone(), why));
         }
         None
@@ -106,7 +107,7 @@ impl Acks {
         let Offer { id, home, user, text, delivery } = offer;
         let except = delivery.as_ref().and_then(|delivery| delivery.except);
         let mut keys: Vec<Key> = Vec::new();
-        desk.subscribers.for_each(&user, |listener, _| keys.push(listener.key));
+        desk.subscribers.for_each(user.as_str(), |listener, _| keys.push(listener.key));
         keys.retain(|key| desk.can_answer(*key) && except != Some(desk.address(*key)));
         if !keys.is_empty() {
             desk.send(home, Mail::Acks(AckMail::Reached { id }));
@@ -186,11 +187,11 @@ impl Acks {
             user.push_headers(&mut headers);
         }
         let headers = Some(headers.finish());
-        desk.publish(Message { subject, reply: None, headers, payload: Box::default() });
+        desk.publish(Message::new(subject, None, headers, Box::default()));
     }
 
     fn repeat(&mut self, desk: &mut Desk, id: u64, addressee: &Subject, text: &Arc<[u8]>) {
-        if let Destination::Conn(Address { key, .. }) = Destination::of(addressee) {
+        if let Destination::Conn { address: Address { key, .. }, .. } = Destination::of(addressee) {
             self.unacked.reached(id, desk.now);
             return put_again(desk, key, text);
         }

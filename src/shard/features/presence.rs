@@ -23,7 +23,7 @@ use crate::mesh::presence::PresenceMail;
 use crate::mesh::{Mail, Publish};
 use crate::proto::event::Message;
 use crate::proto::presence::{Connected, Found, Present, Roster};
-use crate::proto::reserved::subjects::Change;
+use crate::proto::reserved::subjects::{self, Change};
 use crate::proto::subject::Subject;
 
 use super::Feature;
@@ -79,15 +79,17 @@ impl Presence {
 
     /// A worker asks, by a request to `tg.presence.<channel>`. Whatever listens to its reply subject on its shard is told, so
     /// that the answer is a tell.
-    pub(crate) fn answer_worker(&mut self, desk: &mut Desk, channel: &Subject, publish: Publish) {
-        let owner = desk.owner_of(channel);
+    pub(crate) fn answer_worker(&mut self, desk: &mut Desk, publish: Publish) {
+        let asked = subjects::presence_channel(&publish.message.subject);
+        let Some(channel) = asked else { return desk.tell_nobody_there(&publish) };
+        let owner = desk.owner_of(&channel);
         if owner != desk.place {
             return desk.send_on(publish.from, owner, Mail::Publish(Box::new(publish)));
         }
-        let Some(roster) = self.roster(desk, channel) else { return desk.tell_nobody_there(&publish) };
+        let Some(roster) = self.roster(desk, &channel) else { return desk.tell_nobody_there(&publish) };
         let (Some(from), Some(reply)) = (publish.from, &publish.message.reply) else { return };
-        let payload = Roster::to_json(Some(&roster), channel).into_bytes().into();
-        let message = Arc::new(Message { subject: reply.clone(), reply: None, headers: None, payload });
+        let payload = Roster::to_json(Some(&roster), &channel).into_bytes().into();
+        let message = Arc::new(Message::new(reply.clone(), None, None, payload));
         let delivery = Publish::new(message, None).to_workers(false);
         desk.send_on(Some(from), from.address.place, Mail::Deliver(Box::new(delivery)));
     }
@@ -167,7 +169,7 @@ fn watched(desk: &Desk, sub: SubKey) -> Option<(Address, Subject)> {
 /// This shard's part of the answer: a subscriber of the user's subject is one of its connections, or a worker.
 fn find_user(desk: &Desk, user: &Subject) -> Found {
     let mut found = Found { shards: desk.post.mesh().shards(), ..Found::default() };
-    desk.subscribers.for_each(user, |listener, _| {
+    desk.subscribers.for_each(user.as_str(), |listener, _| {
         let Some(conn) = desk.slots.get(listener.key) else { return };
         let Some((route, identity)) = conn.websocket() else { return };
         found.count += 1;

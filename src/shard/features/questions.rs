@@ -22,7 +22,6 @@ use crate::proto::bus::{self, HeaderBlock};
 use crate::proto::control;
 use crate::proto::event::{Event, Message};
 use crate::proto::reserved::headers::{CONN_HEADER, TIMEOUT_HEADER};
-use crate::proto::subject::Subject;
 
 use super::Feature;
 use crate::shard::Parts;
@@ -55,8 +54,8 @@ impl Questions {
     // --- to clients ----------------------------------------------------------------------------------------------------
 
     /// A question to a user whose subject this shard owns. Workers that watch the subject see it anyway, and are not asked.
-    pub(crate) fn ask_user(&mut self, desk: &mut Desk, user: &Subject, publish: Publish) {
-        let places = desk.engine.listening(user);
+    pub(crate) fn ask_user(&mut self, desk: &mut Desk, publish: Publish) {
+        let places = desk.engine.listening(&publish.message.subject);
         let Some(id) = self.begin(desk, &publish, places) else { return };
         for place in places.iter() {
             let question = Question { id, home: desk.place, delivery: publish.to_clients(None) };
@@ -105,7 +104,7 @@ impl Questions {
     fn question(&mut self, desk: &mut Desk, question: Question) {
         let Question { id, home, delivery: Delivery { message, position, except, .. } } = question;
         let mut keys: Vec<Key> = Vec::new();
-        desk.subscribers.for_each(&message.subject, |listener, _| keys.push(listener.key));
+        desk.subscribers.for_each(message.subject.as_str(), |listener, _| keys.push(listener.key));
         let place = desk.place;
         keys.retain(|key| {
             except != Some(Address { place, key: *key }) && self.owes_answer(desk, *key, Open { id, home })
@@ -181,7 +180,7 @@ impl Questions {
         };
         let subject = over.requester.reply.clone();
         self.conclude(desk, id, over);
-        desk.publish(Message { subject, reply: None, headers: Some(headers), payload });
+        desk.publish(Message::new(subject, None, Some(headers), payload));
     }
 
     fn left(&mut self, desk: &mut Desk, id: u64, from: Address) {

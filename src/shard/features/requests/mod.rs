@@ -32,6 +32,7 @@ use crate::proto::event::{Event, Message};
 use crate::proto::replay::Since;
 use crate::proto::request::{Reading, Receipt, Status};
 use crate::proto::reserved::headers::STATUS_HEADER;
+use crate::proto::reserved::subjects;
 use crate::proto::subject::Subject;
 
 use super::Feature;
@@ -155,8 +156,9 @@ impl Requests {
     }
 
     /// A worker's answer; its headers say whether it has failed.
-    pub(crate) fn answer(&mut self, desk: &mut Desk, id: RequestId, publish: &Publish) {
+    pub(crate) fn answer(&mut self, desk: &mut Desk, publish: &Publish) {
         let message = &publish.message;
+        let Some(id) = subjects::request_id(&message.subject) else { return desk.tell_nobody_there(publish) };
         let answer = Answer {
             // Whatever a worker says that is not "done" is no success.
             has_failed: message.header(STATUS_HEADER).is_some_and(|status| status != Status::Done.name()),
@@ -286,7 +288,7 @@ fn news_message(desk: &Desk, news: News) -> Message {
     let News { id, route, channel, status, document } = news;
     let event = accept_route(&desk.settings.routes[route]).map_or("", |(_, target)| &target.event);
     let headers = Some(accept::event_headers(event, id, status));
-    Message { subject: channel, reply: None, headers, payload: document }
+    Message::new(channel, None, headers, document)
 }
 
 fn accept_route(route: &Route) -> Result<(&Route, &AcceptTarget), CloseReason> {

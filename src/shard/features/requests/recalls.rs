@@ -55,7 +55,7 @@ impl Recalls {
     /// All listeners get the message now, so that none of them has missed it.
     pub(crate) fn forget(&mut self, desk: &Desk, channel: &Subject) {
         if !self.waiting.is_empty() {
-            desk.subscribers.for_each(channel, |listener, _| {
+            desk.subscribers.for_each(channel.as_str(), |listener, _| {
                 self.waiting.remove(&(listener.key, channel.clone()));
             });
         }

@@ -237,7 +237,7 @@ fn awaits_registrations(desk: &Desk, key: Key) -> bool {
 fn service_message(desk: &Desk, key: Key, kind: Kind<'_>, payload: Box<[u8]>) -> Option<Arc<Message>> {
     let (route, identity) = desk.slots.get(key)?.websocket()?;
     let route = &desk.settings.routes[route];
-    let subject = route.target.service()?.subject.clone();
+    let service = route.target.service()?.to.clone();
     let address = desk.address(key);
     let mut headers = HeaderBlock::new();
     headers.push(CONN_HEADER, &address.to_string());
@@ -245,22 +245,23 @@ fn service_message(desk: &Desk, key: Key, kind: Kind<'_>, payload: Box<[u8]>) ->
         user.push_headers(&mut headers);
     }
     headers.push(ROUTE_HEADER, &route.template);
-    let mut reply = None;
     match kind {
         Kind::Open => headers.push(KIND_HEADER, "open"),
         Kind::Close => headers.push(KIND_HEADER, "close"),
-        Kind::Call(method, serial) => {
+        Kind::Call(method, _) => {
             headers.push(KIND_HEADER, "rpc");
             headers.push(METHOD_HEADER, method);
-            reply = Some(subjects::call(address, serial));
         }
         Kind::Message(opcode) => {
             headers.push(KIND_HEADER, "message");
             headers.push(OPCODE_HEADER, if opcode == Opcode::Binary { "binary" } else { "text" });
         }
     }
-    let reply = reply.or_else(|| Some(subjects::conn(address)));
-    Some(Message { subject, reply, headers: Some(headers.finish()), payload }.into())
+    let reply = match kind {
+        Kind::Call(_, serial) => subjects::call(address, serial),
+        Kind::Open | Kind::Close | Kind::Message(_) => subjects::conn(address),
+    };
+    Some(Message::new(service, Some(reply), Some(headers.finish()), payload).into())
 }
 
 /// The services that this subscription serves, and how many serve each now. A subscription that only watches serves none.
@@ -283,7 +284,7 @@ fn count_workers(desk: &Desk, membership: &Membership, change: i64) -> Vec<(Subj
 fn count_failures(desk: &Desk, key: Key, failure: Failure, count: u64) {
     let Some(route) = desk.slots.get(key).map(|conn| conn.route()) else { return };
     let Some(service) = desk.settings.routes[route].target.service() else { return };
-    let counters = desk.counters().services.iter().find(|own| own.subject == service.subject);
+    let counters = desk.counters().services.iter().find(|own| own.subject == *service.to.subject());
     if let Some(counters) = counters {
         counters.failed(failure).add(count);
     }
@@ -292,7 +293,7 @@ fn count_failures(desk: &Desk, key: Key, failure: Failure, count: u64) {
         Failure::NoAnswer => "no worker has answered a client's call in time",
         Failure::Unserved => "a client's message found no worker in time, and the client was sent away",
     };
-    if let Some(left_out) = desk.fold.say(&(failure, &service.subject), desk.now) {
-        warn!("service {}: {words}{left_out}", name(&service.subject));
+    if let Some(left_out) = desk.fold.say(&(failure, service.to.subject()), desk.now) {
+        warn!("service {}: {words}{left_out}", name(service.to.subject()));
     }
 }
