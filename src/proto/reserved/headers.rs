@@ -65,7 +65,7 @@ pub const HEADERS: &[Row] = &[
     Row {
         name: KEY_HEADER,
         carried_by: "publications to channels",
-        meaning: "what the message is the newest value of, where the channel keeps the newest of several (`slow = \"latest\"`)",
+        meaning: "what the message is the newest value of, where the channel keeps the newest of several (`delivery = \"latest\"`)",
     },
     Row {
         name: DISTINCT_HEADER,

@@ -7,9 +7,12 @@
 //!  events     tg.gap, tg.result                        names of events of event streams
 //!  methods    tg.answer, tg.ack                        calls of the client protocol
 //! ```
+//!
+//! `page` writes the tables of docs/workers.md from those of subjects and headers.
 
 pub mod destination;
 pub mod headers;
+pub mod page;
 pub mod subjects;
 
 /// What names of events and methods begin with that the gateway gives its own. Publishers are refused them at every door, so that a

@@ -30,6 +30,77 @@ pub const USER_BYTES_MAX: usize = SUBJECT_BYTES_MAX - USER.len();
 /// The longest name of a channel of which comers and goers are announced: each has a subject for both.
 const ANNOUNCED_BYTES_MAX: usize = SUBJECT_BYTES_MAX - EVENT.len() - "leave.".len();
 
+/// A line of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// With names in angle brackets for what stands there.
+    pub shape: &'static str,
+    pub published_by: &'static str,
+    pub meaning: &'static str,
+}
+
+/// Every subject with a meaning of its own.
+pub const SUBJECTS: &[Row] = &[
+    Row {
+        shape: "tg.service.<service>",
+        published_by: "the gateway, for clients; workers",
+        meaning: "one worker of each queue group gets it, for a client the same one while its connection lives; `Tg-Kind` says what \
+                  it is about, and the answer goes to its reply subject",
+    },
+    Row {
+        shape: "tg.conn.<id>",
+        published_by: "workers",
+        meaning: "to one connection. With a reply subject it is a question, which a client answers, or the worker hears at once \
+                  why none does; with `Tg-Ack` it is sent until a client acknowledges it",
+    },
+    Row {
+        shape: "tg.conn.<id>.subscribe",
+        published_by: "workers",
+        meaning: "subscribes the connection to the channel that the payload names",
+    },
+    Row { shape: "tg.conn.<id>.unsubscribe", published_by: "workers", meaning: "the reverse" },
+    Row { shape: "tg.conn.<id>.close", published_by: "workers", meaning: "disconnects it" },
+    Row {
+        shape: "tg.conn.<id>.answer.<call>",
+        published_by: "workers",
+        meaning: "answers a call of the client protocol: the reply subject of a message whose `Tg-Kind` is `rpc`",
+    },
+    Row {
+        shape: "tg.user.<user>",
+        published_by: "workers",
+        meaning: "like `tg.conn.<id>`, to all connections of the user",
+    },
+    Row {
+        shape: "tg.user.<user>.subscribe",
+        published_by: "workers",
+        meaning: "like that of `tg.conn.<id>`, for all of them",
+    },
+    Row { shape: "tg.user.<user>.unsubscribe", published_by: "workers", meaning: "the reverse" },
+    Row { shape: "tg.user.<user>.close", published_by: "workers", meaning: "disconnects all of them" },
+    Row {
+        shape: "tg.request.<id>",
+        published_by: "workers",
+        meaning: "the reply subject of an accepted request (`Tg-Kind: request`): the first answer is its result, with \
+                  `Tg-Status: failed` a failure",
+    },
+    Row {
+        shape: "tg.presence.<channel>",
+        published_by: "workers",
+        meaning: "a request is answered with the clients of the channel, as JSON, if its `[[channel]]` says `presence = true`",
+    },
+    Row {
+        shape: "tg.event.join.<channel>",
+        published_by: "the gateway",
+        meaning: "announces a user who has come to such a channel; a reconnection is not announced",
+    },
+    Row { shape: "tg.event.leave.<channel>", published_by: "the gateway", meaning: "announces a user who has left it" },
+    Row {
+        shape: "tg.event.drain",
+        published_by: "the gateway",
+        meaning: "the gateway is about to end; the payload says when, as JSON",
+    },
+];
+
 /// Subjects that begin alike, and are alike in what workers may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
@@ -247,6 +318,31 @@ mod tests {
         }
         for other in ["tg", "tg.conn", "tg.connection.x", "tg.other.x", "room.1", "tgx.conn.1", ""] {
             assert_eq!(Family::of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_table_has_every_family_command_and_change_and_nothing_else() {
+        let words = |change: Change| format!("{EVENT}{}.<channel>", change.word());
+        let mut shapes: Vec<String> = Change::ALL.map(words).into();
+        shapes.extend([
+            format!("{EVENT}{DRAIN}"),
+            format!("{PRESENCE}<channel>"),
+            format!("{CONN}<id>.{ANSWER}.<call>"),
+        ]);
+        shapes.extend([format!("{SERVICE}<service>"), format!("{REQUEST}<id>")]);
+        for clients in [format!("{CONN}<id>"), format!("{USER}<user>")] {
+            let commands = [Command::Subscribe, Command::Unsubscribe, Command::Close];
+            shapes.extend(commands.map(|command| format!("{clients}.{}", command.word())));
+            shapes.push(clients);
+        }
+        let mut listed: Vec<String> = SUBJECTS.iter().map(|row| row.shape.to_owned()).collect();
+        shapes.sort();
+        listed.sort();
+        assert_eq!(listed, shapes);
+        for row in SUBJECTS {
+            let (family, _) = Family::of(row.shape).expect("a family has it");
+            assert_eq!(row.published_by.contains("workers"), family.takes_publications(), "{}", row.shape);
         }
     }
 
