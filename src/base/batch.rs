@@ -44,6 +44,27 @@ enum Part {
     Shared(Rc<[u8]>),
 }
 
+/// A piece of a batch that is not sent yet.
+#[derive(Clone, Copy, Debug)]
+pub enum Piece<'a> {
+    Own(&'a [u8]),
+    /// The first `sent` bytes have been sent.
+    Shared {
+        bytes: &'a Rc<[u8]>,
+        sent: usize,
+    },
+}
+
+impl<'a> Piece<'a> {
+    #[inline]
+    pub fn unsent(self) -> &'a [u8] {
+        match self {
+            Piece::Own(bytes) => bytes,
+            Piece::Shared { bytes, sent } => &bytes[sent..],
+        }
+    }
+}
+
 impl Batch {
     pub fn new() -> Batch {
         Batch::default()
@@ -125,12 +146,18 @@ impl Batch {
 
     /// Iterates over what is not sent yet.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> + '_ {
+        self.pieces().map(Piece::unsent)
+    }
+
+    /// The same, with which of it is shared: whoever writes many batches down writes what they share once.
+    #[inline]
+    pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> + '_ {
         self.parts[self.part_index..].iter().enumerate().map(|(index, part)| {
-            let bytes = match part {
-                Part::Own(range) => &self.own[range.start as usize..range.end as usize],
-                Part::Shared(bytes) => bytes,
-            };
-            if index == 0 { &bytes[self.part_sent..] } else { bytes }
+            let sent = if index == 0 { self.part_sent } else { 0 };
+            match part {
+                Part::Own(range) => Piece::Own(&self.own[range.start as usize + sent..range.end as usize]),
+                Part::Shared(bytes) => Piece::Shared { bytes, sent },
+            }
         })
     }
 
@@ -228,6 +255,19 @@ mod tests {
             assert!(batch.is_empty());
             assert_eq!(batch.slices().count(), 0);
         }
+    }
+
+    #[test]
+    fn pieces_say_what_others_send_too() {
+        let shared: Rc<[u8]> = Rc::from(&b"DEF"[..]);
+        let mut batch = Batch::new();
+        batch.push(b"abc");
+        batch.push_shared(shared.clone());
+        batch.push(b"g");
+        batch.advance(4);
+        let pieces: Vec<Piece<'_>> = batch.pieces().collect();
+        assert!(matches!(pieces[0], Piece::Shared { bytes, sent: 1 } if Rc::ptr_eq(bytes, &shared)));
+        assert!(matches!(pieces[1], Piece::Own(b"g")) && pieces.len() == 2);
     }
 
     #[test]

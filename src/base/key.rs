@@ -58,6 +58,22 @@ pub struct Slots<T> {
     first_generation: u32,
 }
 
+/// See [`Slots::generations`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generations {
+    pub first: u32,
+    pub segments: Vec<SegmentGenerations>,
+}
+
+/// The same of one segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentGenerations {
+    /// Of entries that are not there yet.
+    pub first: u32,
+    /// Of each entry that is there: its tenant's, or its next tenant's. At most [`SEGMENT_SLOTS`] of them.
+    pub entries: Vec<u32>,
+}
+
 struct Segment<T> {
     /// Without room, or with room for all its slots: it never moves.
     entries: Vec<Entry<T>>,
@@ -136,6 +152,34 @@ impl<T> Slots<T> {
         Some(value)
     }
 
+    /// Which generation each slot has reached, for a process that takes over from this one.
+    pub fn generations(&self) -> Generations {
+        let of_segment = |segment: &Segment<T>| SegmentGenerations {
+            first: segment.first_generation,
+            entries: segment.entries.iter().map(|entry| entry.generation).collect(),
+        };
+        Generations { first: self.first_generation, segments: self.segments.iter().map(of_segment).collect() }
+    }
+
+    /// Vacant slots that go on where those of another process stood: no key of either finds the other's values, but for those that
+    /// [`Slots::insert_at`] brings back.
+    pub fn with_generations(generations: &Generations) -> Slots<T> {
+        let segments = generations.segments.iter().map(Segment::with_generations).collect();
+        Slots { segments, ..Slots::new(generations.first) }
+    }
+
+    /// Brings a value back under the key that it had in another process; back to the caller if its slot is not vacant or has had other
+    /// tenants since.
+    pub fn insert_at(&mut self, key: Key, value: T) -> Result<(), T> {
+        let (segment, entry) = place(key.slot);
+        match self.segments.get_mut(segment) {
+            Some(segment) => segment.insert_at(entry, key.generation, value)?,
+            None => return Err(value),
+        }
+        self.len += 1;
+        Ok(())
+    }
+
     pub fn len(&self) -> usize {
         self.len
     }
@@ -193,6 +237,46 @@ impl<T> Segment<T> {
         entry.next_vacant = std::mem::replace(&mut self.first_vacant, at as u16);
         self.len -= 1;
         Some(value)
+    }
+
+    fn with_generations(generations: &SegmentGenerations) -> Segment<T> {
+        let mut segment = Segment::new(generations.first);
+        let count = generations.entries.len().min(SEGMENT_SLOTS);
+        if count > 0 {
+            segment.entries.reserve_exact(SEGMENT_SLOTS);
+            segment.first_vacant = 0;
+        }
+        for (at, generation) in generations.entries[..count].iter().enumerate() {
+            let next_vacant = if at + 1 < count { at as u16 + 1 } else { NONE };
+            let generation = generation & Key::GENERATION_MASK;
+            segment.entries.push(Entry { generation, next_vacant, value: None });
+        }
+        segment
+    }
+
+    fn insert_at(&mut self, at: usize, generation: u32, value: T) -> Result<(), T> {
+        let is_free = |entry: &Entry<T>| entry.value.is_none() && entry.generation == generation;
+        if !self.entries.get(at).is_some_and(is_free) {
+            return Err(value);
+        }
+        self.take_from_vacant(at);
+        self.entries[at].value = Some(value);
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Takes a vacant entry out of the list of those.
+    fn take_from_vacant(&mut self, at: usize) {
+        let next = self.entries[at].next_vacant;
+        let mut before = usize::from(self.first_vacant);
+        if before == at {
+            self.first_vacant = next;
+            return;
+        }
+        while usize::from(self.entries[before].next_vacant) != at {
+            before = usize::from(self.entries[before].next_vacant);
+        }
+        self.entries[before].next_vacant = next;
     }
 
     /// Gives the memory back; whoever comes later begins after all who have been here.
@@ -282,6 +366,48 @@ mod tests {
         assert_eq!(slots.len(), map.len());
         assert_eq!(slots.keys().count(), map.len());
         assert!(map.iter().all(|(key, value)| slots.get(*key) == Some(value)));
+    }
+
+    #[test]
+    fn another_process_goes_on_with_the_keys_of_this_one() {
+        let mut slots = Slots::new(Key::GENERATION_MASK - 3);
+        let mut stale: Vec<Key> = Vec::new();
+        let mut random = 7u32;
+        for value in 0..3_000u32 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let keys: Vec<Key> = slots.keys().take(700).collect();
+            if random >> 30 == 0 && !keys.is_empty() {
+                let key = keys[(random >> 8) as usize % keys.len()];
+                slots.remove(key);
+                stale.push(key);
+            } else {
+                slots.insert(value);
+            }
+        }
+        let gone: Vec<Key> = slots.keys().filter(|key| key.slot as usize >= 2 * SEGMENT_SLOTS).collect();
+        gone.iter().for_each(|key| assert!(slots.remove(*key).is_some()));
+        stale.extend(gone);
+        let mut next = Slots::with_generations(&slots.generations());
+        for key in slots.keys() {
+            assert_eq!(next.insert_at(key, slots.get(key).copied().unwrap()), Ok(()));
+            assert_eq!(next.insert_at(key, 0), Err(0), "the slot is taken");
+        }
+        assert_eq!((next.len(), next.keys().collect::<HashSet<_>>()), (slots.len(), slots.keys().collect()));
+        assert!(stale.iter().all(|key| next.insert_at(*key, 0) == Err(0)), "a key of the past brings nothing back");
+        for _ in 0..3 * SEGMENT_SLOTS {
+            let key = next.insert(1);
+            assert!(!stale.contains(&key), "{key:?} has been another value's");
+        }
+        assert!(slots.keys().all(|key| next.get(key) == slots.get(key)));
+    }
+
+    #[test]
+    fn a_key_of_a_slot_that_was_never_there_brings_nothing_back() {
+        let mut slots = Slots::new(0);
+        assert_eq!(slots.insert_at(Key { slot: 0, generation: 0 }, 1), Err(1));
+        slots.insert(1);
+        assert_eq!(slots.insert_at(Key { slot: 1, generation: 0 }, 2), Err(2));
+        assert_eq!(slots.insert_at(Key { slot: u32::MAX, generation: 0 }, 2), Err(2));
     }
 
     fn room<T>(slots: &Slots<T>) -> usize {

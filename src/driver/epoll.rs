@@ -12,13 +12,14 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::attached::Flag;
+use super::clock::Clock;
 use super::socket::{self, Listener};
 use super::sockets::{Ready, Sockets, UNWATCHED};
 use super::{Completion, Driver, ListenerId, Waker};
@@ -36,7 +37,7 @@ const _: () = assert!(usize::BITS == 64, "a token holds a key");
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
 pub struct EpollDriver {
-    started: Instant,
+    clock: Clock,
     waker: Waker,
     poll: Poll,
     events: Events,
@@ -44,13 +45,13 @@ pub struct EpollDriver {
 }
 
 impl EpollDriver {
-    /// `started` is when the clock of the process began; all its drivers are given the same, and one `fold`.
-    pub fn new(waker: Waker, started: Instant, fold: Arc<Fold>) -> io::Result<EpollDriver> {
+    /// All drivers of a process are given the same clock, and one `fold`.
+    pub fn new(waker: Waker, clock: Clock, fold: Arc<Fold>) -> io::Result<EpollDriver> {
         let poll = Poll::new()?;
         let fd = waker.raw_fd().ok_or_else(|| io::Error::other("epoll needs a waker with a descriptor"))?;
         poll.registry().register(&mut SourceFd(&fd), token(WAKER, 0), Interest::READABLE)?;
         let events = Events::with_capacity(limits::COMPLETIONS_PER_TURN);
-        Ok(EpollDriver { started, waker, poll, events, sockets: Sockets::new(fold) })
+        Ok(EpollDriver { clock, waker, poll, events, sockets: Sockets::new(fold) })
     }
 
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -87,7 +88,7 @@ impl Driver for EpollDriver {
     }
 
     fn now(&self) -> Tick {
-        Tick::ZERO + self.started.elapsed()
+        self.clock.now()
     }
 
     fn next(&mut self) -> Option<Completion<'_, OwnedFd>> {

@@ -28,6 +28,7 @@ use crate::base::{Batch, Key, Tick};
 
 mod attached;
 pub mod choice;
+pub mod clock;
 pub mod epoll;
 pub mod sim;
 pub mod socket;

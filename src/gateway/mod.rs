@@ -29,7 +29,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use log::{info, warn};
@@ -38,6 +38,7 @@ use crate::base::Place;
 use crate::conn::Door;
 use crate::conn::origins::Origins;
 use crate::conn::route::{PathTemplate, Route, Target};
+use crate::driver::clock::Clock;
 use crate::driver::{Choice, Kind, Waker, choose};
 use crate::hub::PlaceSet;
 use crate::limits;
@@ -188,7 +189,7 @@ impl Builder {
             mesh: mesh.clone(),
             counters: counters.clone(),
             fold: Arc::default(),
-            started: Instant::now(),
+            clock: Clock::start(),
             driver,
         };
         let started = threads::start_shards(&opened, seeds, wakers.into_iter().zip(mailboxes).collect())?;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -17,6 +17,7 @@ use log::{error, warn};
 
 use crate::base::{Fold, Place};
 use crate::conn::settings::Settings;
+use crate::driver::clock::Clock;
 use crate::driver::epoll::EpollDriver;
 use crate::driver::socket::{self, Listener};
 use crate::driver::uring::{UringDriver, UringOptions};
@@ -34,7 +35,7 @@ pub(super) struct Seeds {
     pub mesh: Mesh,
     pub counters: Arc<[Counters]>,
     pub fold: Arc<Fold>,
-    pub started: Instant,
+    pub clock: Clock,
     pub driver: Kind,
 }
 
@@ -149,15 +150,15 @@ fn run(seed: Seed, start: Start) {
             seed.place.0
         );
     }
-    let (waker, started, fold) = (seed.waker.clone(), seed.shared.started, seed.shared.fold.clone());
+    let (waker, clock, fold) = (seed.waker.clone(), seed.shared.clock, seed.shared.fold.clone());
     let outcome = match seed.shared.driver {
-        Kind::Epoll => EpollDriver::new(waker, started, fold).map(|driver| run_on(driver, seed, &start)),
-        Kind::Uring => match UringDriver::new(waker.clone(), started, fold.clone(), &UringOptions::default()) {
+        Kind::Epoll => EpollDriver::new(waker, clock, fold).map(|driver| run_on(driver, seed, &start)),
+        Kind::Uring => match UringDriver::new(waker.clone(), clock, fold.clone(), &UringOptions::default()) {
             Ok(driver) => return run_on(driver, seed, &start),
             Err(error) => {
                 // The probe had one; for so many shards there may be too little memory to lock, or too few descriptors.
                 warn!("io_uring is not used in shard {}, epoll is: {error}", seed.place.0);
-                EpollDriver::new(waker, started, fold).map(|driver| run_on(driver, seed, &start))
+                EpollDriver::new(waker, clock, fold).map(|driver| run_on(driver, seed, &start))
             }
         },
     };

@@ -39,6 +39,7 @@ mod send;
 pub use probe::probe;
 
 use super::attached::Flag;
+use super::clock::Clock;
 use super::socket::Listener;
 use super::sockets::{Ready, Sockets};
 use super::{Completion, Driver, ListenerId, Waker};
@@ -63,7 +64,7 @@ impl Default for UringOptions {
 }
 
 pub struct UringDriver {
-    started: Instant,
+    clock: Clock,
     waker: Waker,
     ring: Ring,
     sockets: Sockets,
@@ -75,11 +76,10 @@ pub struct UringDriver {
 }
 
 impl UringDriver {
-    /// To be called in the thread that will use it. `started` is when the clock of the process began; all its drivers
-    /// are given the same, and one `fold`.
-    pub fn new(waker: Waker, started: Instant, fold: Arc<Fold>, options: &UringOptions) -> io::Result<UringDriver> {
+    /// To be called in the thread that will use it. All drivers of a process are given the same clock, and one `fold`.
+    pub fn new(waker: Waker, clock: Clock, fold: Arc<Fold>, options: &UringOptions) -> io::Result<UringDriver> {
         let mut driver = UringDriver {
-            started,
+            clock,
             waker,
             ring: Ring::new(options)?,
             sockets: Sockets::new(fold),
@@ -180,7 +180,7 @@ impl Driver for UringDriver {
     }
 
     fn now(&self) -> Tick {
-        Tick::ZERO + self.started.elapsed()
+        self.clock.now()
     }
 
     fn next(&mut self) -> Option<Completion<'_, OwnedFd>> {

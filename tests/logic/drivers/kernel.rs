@@ -3,8 +3,9 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tidegate::driver::clock::Clock;
 use tidegate::driver::epoll::EpollDriver;
 use tidegate::driver::uring::{UringDriver, UringOptions};
 use tidegate::driver::{Driver, Waker, socket, uring};
@@ -16,7 +17,7 @@ pub const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 /// Makes a kernel driver.
 pub trait Make {
     type Driver: Driver<Listener = socket::Listener>;
-    fn make(waker: Waker, started: Instant) -> Self::Driver;
+    fn make(waker: Waker, clock: Clock) -> Self::Driver;
 
     /// Why there is no such driver on this machine.
     fn missing() -> Option<String> {
@@ -29,8 +30,8 @@ pub struct Epoll;
 impl Make for Epoll {
     type Driver = EpollDriver;
 
-    fn make(waker: Waker, started: Instant) -> EpollDriver {
-        EpollDriver::new(waker, started, Arc::default()).expect("epoll")
+    fn make(waker: Waker, clock: Clock) -> EpollDriver {
+        EpollDriver::new(waker, clock, Arc::default()).expect("epoll")
     }
 }
 
@@ -39,8 +40,8 @@ pub struct Uring;
 impl Make for Uring {
     type Driver = UringDriver;
 
-    fn make(waker: Waker, started: Instant) -> UringDriver {
-        UringDriver::new(waker, started, Arc::default(), &UringOptions::default()).expect("io_uring")
+    fn make(waker: Waker, clock: Clock) -> UringDriver {
+        UringDriver::new(waker, clock, Arc::default(), &UringOptions::default()).expect("io_uring")
     }
 
     fn missing() -> Option<String> {
@@ -54,9 +55,9 @@ pub struct TightUring;
 impl Make for TightUring {
     type Driver = UringDriver;
 
-    fn make(waker: Waker, started: Instant) -> UringDriver {
+    fn make(waker: Waker, clock: Clock) -> UringDriver {
         let options = UringOptions { submissions: 4, completions: 4 };
-        UringDriver::new(waker, started, Arc::default(), &options).expect("io_uring")
+        UringDriver::new(waker, clock, Arc::default(), &options).expect("io_uring")
     }
 
     fn missing() -> Option<String> {
@@ -71,7 +72,7 @@ pub struct KernelWorld<M: Make> {
 
 impl<M: Make> KernelWorld<M> {
     pub fn with_waker(waker: Waker) -> Self {
-        let mut driver = M::make(waker, Instant::now());
+        let mut driver = M::make(waker, Clock::start());
         let (listener, address) = socket::claim(ANY_PORT).expect("a port is free");
         driver.listen(LISTENER, listener).expect("listen");
         KernelWorld { driver, address }
