@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ pub const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 
 /// Makes a kernel driver.
 pub trait Make {
-    type Driver: Driver<Listener = socket::Listener>;
+    type Driver: Driver<Listener = socket::Listener, Socket = OwnedFd>;
     fn make(waker: Waker, clock: Clock) -> Self::Driver;
 
     /// Why there is no such driver on this machine.

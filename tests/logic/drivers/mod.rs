@@ -1,6 +1,7 @@
 //! The same behaviour on every driver.
 
 mod behaviour;
+mod elsewhere;
 mod kernel;
 mod shortage;
 mod simulated;
