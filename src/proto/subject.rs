@@ -13,9 +13,10 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::reserved::subjects::RESERVED;
 use crate::limits::{SUBJECT_BYTES_MAX, SUBJECT_TOKENS_MAX};
 
+/// The first token of what only the gateway itself gives a meaning to ([`super::reserved::subjects`]).
+const RESERVED: &str = "tg";
 /// The first token of the subjects on which clients await their replies.
 const INBOX: &str = "_INBOX";
 

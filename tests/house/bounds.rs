@@ -8,7 +8,7 @@ const METHODS_MAX: usize = 40;
 
 /// Types above that, today's number, and what is going to lower it.
 const METHODS: &[(&str, usize, &str)] = &[
-    ("Core", 69, "each feature of a shard is a chapter of it: features get types of their own"),
+    ("Core", 68, "each feature of a shard is a chapter of it: features get types of their own"),
     ("Conn", 79, "it is the socket and the session: they are divided"),
     ("Centrifuge", 41, "commands and subscriptions of one client: they are divided"),
 ];
@@ -21,18 +21,18 @@ const FUNCTION_LINES_MAX: usize = 75;
 /// sign up, and the steps and settings that lead to them.
 pub const FEATURES: &[(&str, &[&str], usize)] = &[
     ("questions to clients", &["question"], 20),
-    ("messages to acknowledge", &["unacked", "ackmail", "client_acks"], 16),
-    ("presence", &["presence", "roster"], 30),
+    ("messages to acknowledge", &["unacked", "ackmail", "client_acks"], 15),
+    ("presence", &["presence", "roster"], 29),
     ("replay", &["replay"], 23),
     ("accepted requests", &["requests", "request_id", "requestid"], 28),
     ("what is held for slow clients", &["held", "holding"], 22),
 ];
 
 /// Comment lines with who, whoever, whom, nobody, somebody or anew, where a noun would be clearer.
-const VAGUE_COMMENT_LINES_MAX: usize = 294;
+const VAGUE_COMMENT_LINES_MAX: usize = 285;
 
 /// Groups of files that import each other in a circle.
-const CYCLES_MAX: usize = 7;
+const CYCLES_MAX: usize = 6;
 
 #[test]
 fn no_type_grows_beyond_its_bound() {

@@ -9,9 +9,6 @@ use super::super::subject::{Subject, SubjectError};
 use crate::base::{Address, Place, RequestId};
 use crate::limits::SUBJECT_BYTES_MAX;
 
-/// The first token of them all.
-pub(in crate::proto) const RESERVED: &str = "tg";
-
 /// What the subjects of a family begin with.
 const CONN: &str = "tg.conn.";
 const USER: &str = "tg.user.";
