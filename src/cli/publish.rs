@@ -80,7 +80,7 @@ enum Way {
 fn publish_all(args: &Args) -> Result<String, String> {
     let payload = payload(args)?;
     let (mut way, place) = match &args.bus {
-        Some(url) => (Way::Bus(Box::new(Bus::connect(&Url::parse(url, "nats")?)?)), "the bus".to_owned()),
+        Some(url) => (Way::Bus(Box::new(Bus::connect(&Url::parse(url, "nats")?, &args.trust)?)), "the bus".to_owned()),
         None => {
             let url = Url::parse(&args.admin, "http")?;
             if !matches!(url.scheme, "http" | "https") {
@@ -107,7 +107,7 @@ fn publish_all(args: &Args) -> Result<String, String> {
             Way::Bus(bus) => bus.publish(&args.channel, &fields, payload)?,
         }
     }
-    if let Way::Bus(bus) = &way {
+    if let Way::Bus(bus) = &mut way {
         bus.flush()?;
     }
     Ok(told(args, &answer, start.elapsed().as_secs_f64()))

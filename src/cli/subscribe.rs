@@ -105,7 +105,7 @@ fn open(args: &Args) -> Result<Source, String> {
         }
         _ => {
             let subject = args.subject.as_deref().ok_or("expected a subject after the URL of the bus")?;
-            Bus::connect(&url)?.subscribe(subject).map(|source| Source::Bus(Box::new(source)))
+            Bus::connect(&url, &args.trust)?.subscribe(subject).map(|source| Source::Bus(Box::new(source)))
         }
     }
 }
@@ -116,7 +116,7 @@ fn of_the_bus(args: &Args, target: &str) -> Result<Source, String> {
     if args.subject.is_some() || place.parse::<SocketAddr>().is_ok() || place.starts_with("localhost:") {
         return Err(format!("{target} is no URL; expected ws, wss, http, https or nats and \"://\" before it"));
     }
-    let bus = Bus::connect(&Url::parse(&args.bus, "nats")?)?;
+    let bus = Bus::connect(&Url::parse(&args.bus, "nats")?, &args.trust)?;
     bus.subscribe(target).map(|source| Source::Bus(Box::new(source)))
 }
 

@@ -1,104 +1,391 @@
-//! The bus through the NATS client: a subscription that is read from, and publishing.
+//! The bus, as one more of its clients: publishing, and a subscription that is read from.
+//!
+//! ```text
+//!  connect    <- INFO      TLS, where the URL or INFO asks for it      CONNECT, PING ->      <- PONG, or -ERR
+//!  subscribe  SUB, PING -> <- PONG      publish  PUB, HPUB ->      flush  PING -> <- PONG      next  <- MSG, HMSG
+//! ```
+//!
+//! The NATS client protocol, as far as these verbs need it: one subscription, no reply subjects, no reconnection. A bus that ends the
+//! connection ends the verb, as a WebSocket and an event stream do.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
-use async_nats::{Client, ConnectOptions, HeaderMap, ServerAddr};
-use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tidegate::proto::bus::{HeaderBlock, headers};
 use tidegate::proto::reserved::headers::{EVENT_HEADER, ID_HEADER};
-use tokio::runtime::{Builder, Runtime};
+use tidegate::proto::subject::{Pattern, Subject};
 
-use super::{Arrival, CONNECT_TIMEOUT, Field, News, TICK, Url};
+use super::stream::{Stream, is_timeout};
+use super::{Arrival, CONNECT_TIMEOUT, Field, MESSAGE_BYTES_MAX, News, TICK, Trust, Url};
 
-/// How long leaving may take.
+/// How long the bus may take for the answer to a PING.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a publisher looks for what the bus has to say meanwhile.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long it waits for it then.
+const LOOK_WAIT: Duration = Duration::from_millis(1);
+/// Longest line that is taken; INFO names all servers of a cluster.
+const LINE_BYTES_MAX: usize = 256 * 1024;
+/// Most messages that may come before the answer to a PING.
+const EARLY_MAX: usize = 1_024;
+/// How much of a line that is none is shown.
+const STRANGE_BYTES_MAX: usize = 64;
+/// How much is read at once.
+const READ_BYTES: usize = 64 * 1024;
 
-/// A connection to the bus and the thread's runtime that drives it.
+const ENDED: &str = "the bus ended the connection";
+
+/// A connection to the bus, open for PUB and SUB.
 pub(in crate::cli) struct Bus {
-    runtime: Runtime,
-    client: Client,
+    stream: Stream,
+    inbox: Inbox,
+    /// Messages that came before the answer to a PING.
+    early: VecDeque<Arrival>,
+    /// INFO's `max_payload`, of headers and payload together.
+    payload_bytes_max: u64,
+    looked: Instant,
 }
 
 impl Bus {
-    /// `nats://[user:password@|token@]host[:port]`.
-    pub fn connect(url: &Url) -> Result<Bus, String> {
+    /// `nats://[user:password@|token@]host[:port]`. With `tls://`, or where INFO requires it, TLS begins after INFO.
+    pub fn connect(url: &Url, trust: &Trust) -> Result<Bus, String> {
         if !matches!(url.scheme, "nats" | "tls") {
             return Err(format!("{url}: expected nats:// or tls://"));
         }
         let place = url.authority();
-        let address: ServerAddr =
-            format!("{}://{place}", url.scheme).parse().map_err(|error| format!("{url}: {error}"))?;
-        let options = ConnectOptions::new().name("tidegate").connection_timeout(CONNECT_TIMEOUT);
-        let options = match (url.user.clone(), url.password.clone()) {
-            (Some(user), Some(password)) => options.user_and_password(user, password),
-            (Some(token), None) => options.token(token),
-            _ => options,
-        };
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-        let client = runtime.block_on(options.connect(address)).map_err(|error| format!("{place}: {error}"))?;
-        Ok(Bus { runtime, client })
+        let words = |error: String| format!("{place}: {error}");
+        let stream = Stream::plain(url)?;
+        let (inbox, early) = Default::default();
+        let mut bus = Bus { stream, inbox, early, payload_bytes_max: u64::MAX, looked: Instant::now() };
+        let info = bus.info().map_err(words)?;
+        if url.is_tls() || info["tls_required"] == true {
+            // Plain bytes behind INFO may be those of a stranger.
+            bus.inbox = Inbox::default();
+            bus.stream = bus.stream.encrypted(url, trust)?;
+        }
+        bus.payload_bytes_max = info["max_payload"].as_u64().unwrap_or(u64::MAX);
+        bus.write(format!("CONNECT {}\r\n", options(url)).as_bytes()).map_err(words)?;
+        bus.round_trip(CONNECT_TIMEOUT).map_err(words)?;
+        Ok(bus)
     }
 
-    pub fn subscribe(self, subject: &str) -> Result<Subscription, String> {
-        let words = |error: &dyn std::fmt::Display| format!("{subject}: {error}");
-        let subscribing = async {
-            let subscriber = self.client.subscribe(subject.to_owned()).await.map_err(|error| words(&error))?;
-            // Only then is it sure that what is published from now on arrives.
-            self.client.flush().await.map_err(|error| words(&error))?;
-            Ok::<_, String>(subscriber)
-        };
-        let subscriber = self.runtime.block_on(subscribing)?;
-        Ok(Subscription { bus: self, subscriber })
+    /// What the bus says of itself, before all else.
+    fn info(&mut self) -> Result<Value, String> {
+        match self.read(Instant::now() + CONNECT_TIMEOUT)? {
+            Some(Said::Info(info)) => Ok(info),
+            Some(Said::Error(words)) => Err(words),
+            Some(Said::Ended) => Err(ENDED.to_owned()),
+            Some(_) => Err("its first line is not INFO: it is no bus".to_owned()),
+            None => Err("it said no INFO in time: is it a bus?".to_owned()),
+        }
     }
 
-    pub fn publish(&self, subject: &str, fields: &[Field], payload: &[u8]) -> Result<(), String> {
-        let mut headers = HeaderMap::new();
+    /// In force when it returns: what is published from then on arrives.
+    pub fn subscribe(mut self, pattern: &str) -> Result<Subscription, String> {
+        let words = |error: &dyn std::fmt::Display| format!("{pattern}: {error}");
+        Pattern::check(pattern).map_err(|error| words(&error))?;
+        self.write(format!("SUB {pattern} 1\r\n").as_bytes()).map_err(|error| words(&error))?;
+        self.round_trip(FLUSH_TIMEOUT).map_err(|error| words(&error))?;
+        Ok(Subscription(self))
+    }
+
+    /// Written when it returns; that the bus has it, [`Bus::flush`] knows.
+    pub fn publish(&mut self, subject: &str, fields: &[Field], payload: &[u8]) -> Result<(), String> {
+        Subject::check(subject).map_err(|error| format!("{subject}: {error}"))?;
+        let mut block = HeaderBlock::new();
         for Field { name, value } in fields {
-            headers.insert(name.as_str(), value.as_str());
+            block.push(name, value);
         }
-        let (subject, payload) = (subject.to_owned(), payload.to_vec());
-        let publishing = async {
-            match headers.is_empty() {
-                true => self.client.publish(subject, payload.into()).await,
-                false => self.client.publish_with_headers(subject, headers, payload.into()).await,
+        let block = if block.is_empty() { Box::default() } else { block.finish() };
+        let bytes = block.len() + payload.len();
+        if bytes as u64 > self.payload_bytes_max {
+            return Err(format!("a message of {bytes} bytes is too long; the bus takes {}", self.payload_bytes_max));
+        }
+        let mut frame = match block.len() {
+            0 => format!("PUB {subject} {bytes}\r\n"),
+            header => format!("HPUB {subject} {header} {bytes}\r\n"),
+        }
+        .into_bytes();
+        for part in [&block, payload, b"\r\n"] {
+            frame.extend_from_slice(part);
+        }
+        self.write(&frame)?;
+        self.look()
+    }
+
+    /// Waits until the bus has all that was published. An error if it refused some of it.
+    pub fn flush(&mut self) -> Result<(), String> {
+        self.round_trip(FLUSH_TIMEOUT)
+    }
+
+    /// Answers a PING, and notices a refusal, while a long row of messages is being published.
+    fn look(&mut self) -> Result<(), String> {
+        if self.looked.elapsed() < LOOK_INTERVAL {
+            return Ok(());
+        }
+        self.looked = Instant::now();
+        while let Some(said) = self.read(Instant::now() + LOOK_WAIT)? {
+            match said {
+                Said::Error(words) => return Err(words),
+                Said::Ended => return Err(ENDED.to_owned()),
+                _ => {}
             }
-        };
-        self.runtime.block_on(publishing).map_err(|error| error.to_string())
+        }
+        Ok(())
     }
 
-    /// Waits until the server has all that was published.
-    pub fn flush(&self) -> Result<(), String> {
-        let flushing = async { tokio::time::timeout(FLUSH_TIMEOUT, self.client.flush()).await };
-        match self.runtime.block_on(flushing) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the bus did not take everything in time".to_owned()),
+    /// The answer to a PING comes after all that was said before it has been dealt with.
+    fn round_trip(&mut self, timeout: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + timeout;
+        self.write(b"PING\r\n")?;
+        loop {
+            match self.read(deadline)? {
+                Some(Said::Pong) => return Ok(()),
+                Some(Said::Error(words)) => return Err(words),
+                Some(Said::Message(arrival)) => {
+                    self.early.push_back(arrival);
+                    // So many prove as well that the subscription is in force.
+                    if self.early.len() == EARLY_MAX {
+                        return Ok(());
+                    }
+                }
+                Some(Said::Ended) => return Err(ENDED.to_owned()),
+                Some(_) => {}
+                None => return Err("the bus did not answer in time".to_owned()),
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.stream.write_all(bytes).and_then(|()| self.stream.flush()).map_err(|error| error.to_string())
+    }
+
+    /// What the bus says next; PINGs are answered on the way. `None` if that is not there by `deadline`.
+    fn read(&mut self, deadline: Instant) -> Result<Option<Said>, String> {
+        loop {
+            match self.inbox.take()? {
+                Some(Said::Ping) => self.write(b"PONG\r\n")?,
+                Some(said) => return Ok(Some(said)),
+                None => {
+                    let wait = deadline.saturating_duration_since(Instant::now());
+                    if wait.is_zero() {
+                        return Ok(None);
+                    }
+                    self.stream.wait_at_most(wait).map_err(|error| error.to_string())?;
+                    let mut bytes = [0; READ_BYTES];
+                    match self.stream.read(&mut bytes) {
+                        Ok(0) => return Ok(Some(Said::Ended)),
+                        Ok(count) => self.inbox.push(&bytes[..count]),
+                        Err(error) if is_timeout(&error) => return Ok(None),
+                        Err(error) => return Err(error.to_string()),
+                    }
+                }
+            }
         }
     }
 }
 
-pub(in crate::cli) struct Subscription {
-    bus: Bus,
-    subscriber: async_nats::Subscriber,
+/// The options of CONNECT.
+fn options(url: &Url) -> Value {
+    let mut options = json!({
+        "verbose": false, "pedantic": false, "echo": true, "headers": true, "protocol": 1, "tls_required": url.is_tls(),
+        "name": "tidegate", "lang": "rust", "version": env!("CARGO_PKG_VERSION"),
+    });
+    match (&url.user, &url.password) {
+        (Some(user), Some(password)) => {
+            options["user"] = user.as_str().into();
+            options["pass"] = password.as_str().into();
+        }
+        (Some(token), None) => options["auth_token"] = token.as_str().into(),
+        _ => {}
+    }
+    options
 }
+
+/// The messages of one pattern.
+pub(in crate::cli) struct Subscription(Bus);
 
 impl Subscription {
     pub fn next(&mut self) -> Result<News, String> {
-        let subscriber = &mut self.subscriber;
-        let next = self.bus.runtime.block_on(async { tokio::time::timeout(TICK, subscriber.next()).await });
-        let Ok(next) = next else { return Ok(News::Nothing) };
-        let Some(message) = next else { return Ok(News::Ended(String::new())) };
-        let header = |name: &str| message.headers.as_ref()?.get(name).map(|value| value.as_str().to_owned());
-        Ok(News::Arrived(Arrival {
-            id: header(ID_HEADER),
-            event: header(EVENT_HEADER),
-            subject: Some(message.subject.to_string()),
-            payload: message.payload.to_vec(),
-        }))
+        if let Some(arrival) = self.0.early.pop_front() {
+            return Ok(News::Arrived(arrival));
+        }
+        match self.0.read(Instant::now() + TICK)? {
+            Some(Said::Message(arrival)) => Ok(News::Arrived(arrival)),
+            Some(Said::Error(words)) => Err(words),
+            Some(Said::Ended) => Ok(News::Ended(String::new())),
+            _ => Ok(News::Nothing),
+        }
     }
 
     pub fn close(&mut self) {
-        let subscriber = &mut self.subscriber;
-        _ = self.bus.runtime.block_on(async { tokio::time::timeout(FLUSH_TIMEOUT, subscriber.unsubscribe()).await });
-        _ = self.bus.flush();
+        if self.0.write(b"UNSUB 1\r\n").is_ok() {
+            self.0.early.clear();
+            _ = self.0.flush();
+        }
+    }
+}
+
+/// One thing that the bus says.
+#[derive(Debug, PartialEq)]
+enum Said {
+    Info(Value),
+    Message(Arrival),
+    Ping,
+    Pong,
+    /// `+OK`, which a client that is not verbose does not get.
+    Fine,
+    /// `-ERR`, without its quotes.
+    Error(String),
+    /// The connection.
+    Ended,
+}
+
+/// What was received and is not read yet.
+#[derive(Default)]
+struct Inbox {
+    bytes: Vec<u8>,
+    /// How many of them have been read.
+    start: usize,
+}
+
+impl Inbox {
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..std::mem::take(&mut self.start));
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next thing, if all of it is there. An error if it is none.
+    fn take(&mut self) -> Result<Option<Said>, String> {
+        let bytes = &self.bytes[self.start..];
+        let Some(end) = memchr::memchr(b'\n', bytes) else {
+            return if bytes.len() > LINE_BYTES_MAX { Err(strange(bytes)) } else { Ok(None) };
+        };
+        let line = bytes[..end].trim_ascii_end();
+        let text = std::str::from_utf8(line).map_err(|_| strange(line))?;
+        let (verb, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+        let is = |name: &str| verb.eq_ignore_ascii_case(name);
+        let mut length = end + 1;
+        let said = if is("MSG") || is("HMSG") {
+            let body = &bytes[length..];
+            let Some((arrival, body_length)) = message(rest, is("HMSG"), body).ok_or_else(|| strange(line))? else {
+                return Ok(None);
+            };
+            length += body_length;
+            Said::Message(arrival)
+        } else if is("INFO") {
+            Said::Info(serde_json::from_str(rest).map_err(|_| strange(line))?)
+        } else if is("PING") {
+            Said::Ping
+        } else if is("PONG") {
+            Said::Pong
+        } else if is("+OK") {
+            Said::Fine
+        } else if is("-ERR") {
+            Said::Error(rest.trim().trim_matches('\'').to_owned())
+        } else {
+            return Err(strange(line));
+        };
+        self.start += length;
+        Ok(Some(said))
+    }
+}
+
+/// A message by its line, `subject sid [reply] [header bytes] bytes`, and the length of what follows the line. `None` if that is no such
+/// line, `Some(None)` if not all of it is there.
+fn message(line: &str, has_headers: bool, body: &[u8]) -> Option<Option<(Arrival, usize)>> {
+    let mut words = line.split_ascii_whitespace();
+    let (subject, _sid) = (words.next()?, words.next()?);
+    let mut sizes = words.rev().map(|word| word.parse::<usize>().ok());
+    let total = sizes.next()??;
+    let header = if has_headers { sizes.next()?? } else { 0 };
+    if header > total || total > MESSAGE_BYTES_MAX {
+        return None;
+    }
+    let length = total + b"\r\n".len();
+    let Some(body) = body.get(..length) else { return Some(None) };
+    if !body.ends_with(b"\r\n") {
+        return None;
+    }
+    let (block, payload) = body[..total].split_at(header);
+    let value = |name| headers::lookup(block, name).map(str::to_owned);
+    let arrival = Arrival {
+        id: value(ID_HEADER),
+        event: value(EVENT_HEADER),
+        subject: Some(subject.to_owned()),
+        payload: payload.to_vec(),
+    };
+    Some(Some((arrival, length)))
+}
+
+/// Of what is no line of the protocol, so much as fits an error.
+fn strange(line: &[u8]) -> String {
+    let begin = &line[..line.len().min(STRANGE_BYTES_MAX)];
+    format!("not of the NATS protocol: {:?}", String::from_utf8_lossy(begin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(inbox: &mut Inbox) -> Vec<Said> {
+        std::iter::from_fn(|| inbox.take().expect("lines of the protocol")).collect()
+    }
+
+    #[test]
+    fn reads_the_same_however_it_is_cut() {
+        let bytes = b"INFO {\"max_payload\":5}\r\nPING\r\nMSG a.b 1 3\r\n\r\nc\r\nMSG a 1 _INBOX.1 0\r\n\r\n\
+            HMSG a 1 31 33\r\nNATS/1.0\r\nTg-Event: x\r\nA: b\r\n\r\nhi\r\n+OK\r\npong\r\n-ERR 'Stale Connection'\r\n";
+        let message = |subject: &str, event: Option<&str>, payload: &[u8]| {
+            Said::Message(Arrival {
+                subject: Some(subject.to_owned()),
+                event: event.map(str::to_owned),
+                payload: payload.to_vec(),
+                id: None,
+            })
+        };
+        let expected = [
+            Said::Info(json!({ "max_payload": 5 })),
+            Said::Ping,
+            message("a.b", None, b"\r\nc"),
+            message("a", None, b""),
+            message("a", Some("x"), b"hi"),
+            Said::Fine,
+            Said::Pong,
+            Said::Error("Stale Connection".to_owned()),
+        ];
+        for size in 1..=bytes.len() {
+            let mut inbox = Inbox::default();
+            let said: Vec<Said> = bytes
+                .chunks(size)
+                .flat_map(|part| {
+                    inbox.push(part);
+                    all(&mut inbox)
+                })
+                .collect();
+            assert_eq!(said, expected, "cut into pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_bus_is_told_in_one_line() {
+        for bytes in [
+            &b"HTTP/1.1 400 Bad Request\r\n"[..],
+            b"MSG a 1\r\n",
+            b"MSG a 1 x\r\n",
+            b"MSG a 1 1\r\nabc",
+            b"MSG a 1 99999999999\r\n",
+            b"HMSG a 1 9 2\r\n",
+            b"INFO {\r\n",
+            b"\xff\r\n",
+            &vec![b'a'; LINE_BYTES_MAX + 1],
+        ] {
+            let mut inbox = Inbox::default();
+            inbox.push(bytes);
+            let error = inbox.take().expect_err("no line of the protocol");
+            assert!(error.lines().count() == 1 && error.len() < 200, "{error}");
+        }
     }
 }

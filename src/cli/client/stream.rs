@@ -34,11 +34,20 @@ impl Stream {
     /// Connects to the host of `url`; TLS for `https` and `wss`. Waits are bounded by [`CONNECT_TIMEOUT`] until
     /// [`Stream::wait_at_most`] says otherwise.
     pub fn connect(url: &Url, trust: &Trust) -> Result<Stream, String> {
+        let stream = Stream::plain(url)?;
+        if url.is_tls() { stream.encrypted(url, trust) } else { Ok(stream) }
+    }
+
+    /// The same without TLS, whatever the scheme.
+    pub fn plain(url: &Url) -> Result<Stream, String> {
         let (host, port) = (url.host.as_str(), url.port);
-        let socket = dial(host, port).map_err(|error| format!("{host}:{port}: {error}"))?;
-        if !url.is_tls() {
-            return Ok(Stream::Plain(socket));
-        }
+        dial(host, port).map(Stream::Plain).map_err(|error| format!("{host}:{port}: {error}"))
+    }
+
+    /// Begins with TLS, unless it has begun already.
+    pub fn encrypted(self, url: &Url, trust: &Trust) -> Result<Stream, String> {
+        let Stream::Plain(socket) = self else { return Ok(self) };
+        let (host, port) = (url.host.as_str(), url.port);
         let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("{host} is no name for TLS"))?;
         let session = ClientConnection::new(trust.config()?, name).map_err(|error| format!("TLS: {error}"))?;
         let mut stream = StreamOwned::new(session, socket);
