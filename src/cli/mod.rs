@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod demo;
 mod doctor;
+mod log_lines;
 mod output;
 mod publish;
 mod report;

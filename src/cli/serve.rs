@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use log::{LevelFilter, info, warn};
+use log::{info, warn};
 
 use super::check;
-use super::output;
 use super::source::Source;
 use super::stop::Stop;
+use super::{log_lines, output};
 use tidegate::gateway::config::{Config, DriverChoice};
 use tidegate::gateway::{ActivatedSocket, Builder, Gateway};
 use tidegate::limits::SHARDS_MAX;
@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> ExitCode {
     if args.check {
         return check::verify(&config, &args.source);
     }
-    log_to_stderr(config.log);
+    log_lines::log_to_stderr(config.log);
     for doubt in check::doubts(&config, &args.source) {
         warn!("{doubt}");
     }
@@ -91,12 +91,4 @@ fn tell(gateway: &Gateway) {
     if let Err(message) = output::write(&(lines.join("\n") + "\n")) {
         warn!("{message}; {}", lines.join(", "));
     }
-}
-
-/// What others' modules say below a warning is not for operators.
-pub(super) fn log_to_stderr(level: LevelFilter) {
-    let mut builder = env_logger::Builder::new();
-    builder.filter_level(level.min(LevelFilter::Warn)).filter_module(env!("CARGO_PKG_NAME"), level);
-    // A program that embeds the gateway may have a logger of its own.
-    _ = builder.try_init();
 }

@@ -19,8 +19,8 @@ use std::process::ExitCode;
 use log::LevelFilter;
 use serde_json::json;
 
+use super::log_lines::log_to_stderr;
 use super::output::{complain, print};
-use super::serve::log_to_stderr;
 use super::stop::Stop;
 use tidegate::gateway::config::{
     Admin, Bus, Config, DriverChoice, Listener, Route, SseTarget, Target, UserSource, WebSocketTarget,
