@@ -13,7 +13,7 @@ bench: ## the benchmarks, short: docs/benchmarks.md and its plots (LONG=1: the s
 	cargo run --quiet --release -p tidegate-bench --example report -- $(if $(LONG),--long)
 
 demo: ## the gateway with a page to look at, on loopback (debug build)
-	cargo run -- demo
+	cargo demo
 
 lint: ## formatting, clippy, links of the documentation, shellcheck
 	cargo fmt --check

@@ -15,7 +15,7 @@
 //! Imports look down, never up and never sideways; `tests/house` holds that. `docs/ARCHITECTURE.md` is the long form.
 //!
 //! The command line (`src/cli`) is a part of the program `tidegate`, not of this library: what only it needs is behind the
-//! feature `cli`, which is on unless a program that embeds the gateway says `default-features = false`.
+//! features `cli` and `jemalloc`, which are on unless a program that embeds the gateway says `default-features = false`.
 //!
 //! A program that embeds the gateway uses [`gateway`] and [`worker`]; everything public in these two has documentation
 //! (`missing_docs`). The other public modules are public for the command line, the tests and the benchmarks. An item that says `pub`

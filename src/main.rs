@@ -4,10 +4,12 @@ mod cli;
 
 /// Fragmentation after a hundred thousand handshakes decides how many connections fit: see docs/ARCHITECTURE.md, "Memory".
 /// An embedding program chooses its own.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// jemalloc looks for this name when it starts.
+#[cfg(feature = "jemalloc")]
 #[unsafe(export_name = "malloc_conf")]
 pub static MALLOC_CONF: &std::ffi::CStr = tidegate::limits::MALLOC_CONF;
 
