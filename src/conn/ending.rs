@@ -40,52 +40,51 @@ impl Conn {
         }
     }
 
-    /// Says the last words that `reason` and the phase ask for, and ignores the peer from now on.
-    pub fn end(&mut self, reason: CloseReason, now: Tick) {
-        if self.ended.is_some() {
-            return;
+    /// Says the last words that `reason` and the phase ask for, and ignores the peer from now on. Returns the hub's names of
+    /// everything it listened to; what the phase has kept on the heap is dropped.
+    pub fn end(&mut self, reason: CloseReason, now: Tick) -> Vec<Key> {
+        if !self.life.end(reason) {
+            return Vec::new();
         }
-        self.ended = Some(reason);
         self.registrations = 0;
         if reason == CloseReason::SlowConsumer {
             self.outbox.drop_pending();
         }
-        match &mut self.phase {
-            Phase::Http(http) => http.end(reason.row(), retry_after_s(self.peer), &mut self.outbox),
-            Phase::WebSocket(_, websocket) => websocket.end(reason.row(), self.peer, &mut self.outbox),
-            Phase::Centrifuge(session) => session.end(reason, &mut self.outbox),
+        let mut subs = self.subs.take();
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Http(mut http) => http.end(reason.row(), retry_after_s(self.peer), &mut self.outbox),
+            Phase::WebSocket(_, mut websocket) => websocket.end(reason.row(), self.peer, &mut self.outbox),
+            Phase::Centrifuge(mut session) => {
+                session.end(reason, &mut self.outbox);
+                subs.extend(session.take_subs());
+            }
             Phase::EventStream(stream) => stream.end(reason, self.peer, &mut self.outbox),
             // nats-server says nothing to a slow worker, nor in a drain: what is told to go comes back after silence alone.
-            Phase::Worker(_) | Phase::Ending => {}
+            Phase::Worker(mut worker) => subs.extend(worker.take_subs()),
+            Phase::Over => {}
         }
         self.carry = Carry::new();
         self.wait_until(now + limits::CLOSE_TIMEOUT);
-    }
-
-    /// The hub's names of everything it listens to; with this the phase is over.
-    pub fn take_subs(&mut self) -> Vec<Key> {
-        let mut subs = self.subs.take();
-        match &mut self.phase {
-            Phase::Worker(worker) => subs.extend(worker.take_subs()),
-            Phase::Centrifuge(session) => subs.extend(session.take_subs()),
-            _ => {}
-        }
-        self.phase = Phase::Ending;
         subs
     }
 
     /// True the first time: our half may end now, and the peer's is waited for.
     pub fn begin_linger(&mut self, now: Tick) -> bool {
-        if self.is_closing || std::mem::replace(&mut self.is_lingering, true) {
-            return false;
+        let begins = self.life.linger();
+        if begins {
+            self.wait_until(now + limits::CLOSE_TIMEOUT);
         }
-        self.wait_until(now + limits::CLOSE_TIMEOUT);
-        true
+        begins
+    }
+
+    /// True the first time: the driver is to close the socket.
+    pub fn begin_close(&mut self) -> bool {
+        self.life.close()
     }
 
     /// True when the last words have been sent.
     pub fn is_flushed(&self) -> bool {
-        self.ended.is_some() && self.outbox.is_empty() && !self.has_output()
+        !self.is_open() && self.outbox.is_empty() && !self.has_output()
     }
 }
 

@@ -5,7 +5,7 @@
 //!   batch      <-- seal <-- outbox <------- phase.push_*() <-------- events, answers
 //!
 //!   Http --> WebSocket | Centrifuge | EventStream --.
-//!   Worker ----------------------------+--> Ending --> (removed)
+//!   Worker ----------------------------+--> Over
 //! ```
 //!
 //! - `answers`   to what it has asked the shard for
@@ -13,9 +13,10 @@
 //! - `output`    the batch of a turn, sealed where there is TLS
 //! - `patience`  how long it waits, pings and heartbeats
 //! - `ending`    its last words
+//! - `life`      from open to closed, whatever it speaks
 //!
-//! Legal calls by phase: `next` in all; `push_event` is ignored in `Http` and `Ending`; `end` once, later ones are ignored.
-//! The hub's names of what a connection subscribed to are kept here, and taken back with [`Conn::take_subs`].
+//! Legal calls by phase: `next` in all; `push_event` is ignored in `Http` and `Over`; `end` once, later ones are ignored.
+//! The hub's names of what a connection subscribed to are kept here, and handed back by [`Conn::end`].
 
 // Bytes, time and randomness are arguments; clippy.toml names what may not be called.
 #![deny(clippy::disallowed_methods)]
@@ -32,6 +33,7 @@ pub mod held;
 pub mod hosts;
 mod http;
 mod identity;
+mod life;
 pub mod origins;
 pub mod outbox;
 mod output;
@@ -72,6 +74,7 @@ pub use ending::{Departure, return_after};
 use events::EventStream;
 use http::Http;
 pub use identity::Identity;
+use life::Life;
 use outbox::Outbox;
 pub use peer::Peer;
 pub use refused::Refused;
@@ -142,8 +145,8 @@ enum Phase {
     /// Only sends; what the client sends is ignored.
     EventStream(EventStream),
     Worker(Box<Worker>),
-    /// The last words are in the outbox; input is ignored.
-    Ending,
+    /// Nothing any more: it has said its last words.
+    Over,
 }
 
 pub struct Conn {
@@ -168,14 +171,9 @@ pub struct Conn {
     pub is_parked: bool,
     /// The peer has ended its half.
     pub is_peer_finished: bool,
-    /// The driver has been asked to close the socket.
-    pub is_closing: bool,
-    /// Our half has ended; the peer's last bytes are awaited.
-    is_lingering: bool,
     /// The shard holds events back for it ([`held::Held`]).
     pub is_holding: bool,
-    /// Why it ends, once it does.
-    ended: Option<CloseReason>,
+    life: Life,
     deadline: CoarseTick,
 }
 
@@ -217,10 +215,8 @@ impl Conn {
             is_dirty: false,
             is_parked: false,
             is_peer_finished: false,
-            is_closing: false,
-            is_lingering: false,
             is_holding: false,
-            ended: None,
+            life: Life::Open,
             deadline: CoarseTick::ceil(now + patience),
         }
     }
@@ -233,8 +229,9 @@ impl Conn {
         self.transport.is_handshaking()
     }
 
-    pub fn ended(&self) -> Option<CloseReason> {
-        self.ended
+    /// Whether it takes and sends: it has not ended.
+    pub fn is_open(&self) -> bool {
+        self.life.is_open()
     }
 
     pub fn deadline(&self) -> Tick {
@@ -258,7 +255,14 @@ impl Conn {
         // Whoever does not take our answers gets no more questions in; workers are closed for that instead.
         let is_full = self.outbox.len() > limits::OUTBOX_BYTES_PAUSE && !self.is_worker();
         let is_waiting = self.is_parked || self.registrations > 0 || is_answering || is_full;
-        is_waiting && self.ended.is_none()
+        is_waiting && self.is_open()
+    }
+
+    /// True if the driver is to receive for it now.
+    pub fn begin_receive(&mut self) -> bool {
+        let may_receive = !self.is_receiving && !self.is_peer_finished && !self.life.is_closing() && !self.is_paused();
+        self.is_receiving |= may_receive;
+        may_receive
     }
 
     /// Whether the meaning at the front of `input` may be taken now. A worker's subscriptions may come in a row while
@@ -292,7 +296,7 @@ impl Conn {
                 }
                 Ok(step.map(Step::Worker))
             }
-            Phase::EventStream(_) | Phase::Ending => {
+            Phase::EventStream(_) | Phase::Over => {
                 *input = &mut [];
                 Ok(None)
             }
@@ -376,7 +380,7 @@ impl Conn {
             Phase::EventStream(stream) => stream.push_event(tag, event, &mut self.outbox),
             Phase::Centrifuge(session) => session.push_event(tag, event, &mut self.outbox),
             Phase::Worker(worker) => return worker.push_event(tag, event, &mut self.outbox),
-            Phase::WebSocket(..) | Phase::Http(_) | Phase::Ending => {}
+            Phase::WebSocket(..) | Phase::Http(_) | Phase::Over => {}
         }
         None
     }
@@ -406,7 +410,7 @@ impl Conn {
             Phase::WebSocket(..) => excerpt.messages.iter().for_each(|message| {
                 self.outbox.push_shared(Event::new(message.clone(), None).websocket_frame());
             }),
-            Phase::Worker(_) | Phase::Http(_) | Phase::Ending => {}
+            Phase::Worker(_) | Phase::Http(_) | Phase::Over => {}
         }
         self.outbox.answered(before);
     }
@@ -464,7 +468,7 @@ impl Conn {
         match &self.phase {
             Phase::WebSocket(..) | Phase::EventStream(_) => true,
             Phase::Centrifuge(session) => session.is_connected(),
-            Phase::Http(_) | Phase::Worker(_) | Phase::Ending => false,
+            Phase::Http(_) | Phase::Worker(_) | Phase::Over => false,
         }
     }
 
@@ -476,7 +480,7 @@ impl Conn {
                 Target::WebSocket(target) if target.control
             ),
             Phase::Centrifuge(session) => session.is_connected(),
-            Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Ending => false,
+            Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Over => false,
         }
     }
 
@@ -488,7 +492,7 @@ impl Conn {
                 out.extend_from_slice(json);
             }),
             Phase::Centrifuge(session) => session.push_own(json, &mut self.outbox),
-            Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Ending => {}
+            Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Over => {}
         }
     }
 

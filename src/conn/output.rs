@@ -10,22 +10,18 @@ impl Conn {
     pub fn has_output(&self) -> bool {
         // A driver takes nothing after `close`, although a batch that was in flight may still come back as sent.
         !self.awaits_registrations()
-            && !self.is_closing
+            && !self.life.is_closing()
             && !self.outbox.is_sending()
             && (self.outbox.pending_len() > 0
                 || self.is_holding
                 || self.transport.has_output()
-                || self.owes_close_notify())
+                || (!self.is_open() && self.transport.owes_close_notify()))
     }
 
     /// Nothing goes out to a client before it is subscribed (OPEN MEANS SUBSCRIBED), nor to a worker: nats-py writes the PING of a
     /// `flush` before the SUB that waits to be flushed. So both come in one packet, and the PONG counts for both.
     pub fn awaits_registrations(&self) -> bool {
         self.registrations > 0 && (self.is_client() || self.is_worker())
-    }
-
-    fn owes_close_notify(&self) -> bool {
-        self.ended.is_some() && self.transport.owes_close_notify()
     }
 
     /// The batch of this turn, framed and sealed, if there is one.
@@ -39,9 +35,9 @@ impl Conn {
             Transport::Plain => plain,
             Transport::Tls(tls) => {
                 let mut sealed = sealing.take();
-                let outcome = tls.seal(plain.as_deref(), self.ended.is_some(), &mut sealing.scratch, &mut sealed);
+                let outcome = tls.seal(plain.as_deref(), !self.life.is_open(), &mut sealing.scratch, &mut sealed);
                 // Once it has ended, the alert is all that can still be said.
-                let failure = outcome.err().filter(|_| self.ended.is_none());
+                let failure = outcome.err().filter(|_| self.life.is_open());
                 if failure.is_some() || sealed.is_empty() {
                     sealing.give_back(sealed);
                     return failure.map_or(Ok(None), Err);
@@ -88,7 +84,7 @@ mod tests {
         conn.outbox.push(b"what it has asked for");
         let answer = conn.fill(&mut sealing).unwrap().expect("a batch");
         conn.end(CloseReason::TooSlow, Tick::ZERO);
-        conn.is_closing = true;
+        assert!(conn.begin_close());
         conn.sent(answer, &mut sealing, &settings, Tick::ZERO);
         assert!(!conn.has_output(), "its last words would go to a socket that is closed");
         assert!(conn.fill(&mut sealing).unwrap().is_none());

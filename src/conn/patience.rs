@@ -47,7 +47,7 @@ impl Conn {
                 session.heard();
                 session.deadline().since(now)
             }
-            Phase::Worker(_) | Phase::Http(_) | Phase::EventStream(_) | Phase::Ending => return,
+            Phase::Worker(_) | Phase::Http(_) | Phase::EventStream(_) | Phase::Over => return,
         };
         // Whoever speaks and does not listen is looked at all the same.
         if !self.outbox.is_sending() {
@@ -61,7 +61,7 @@ impl Conn {
             Phase::WebSocket(..) | Phase::Centrifuge(_) | Phase::Worker(_) => self.heard(settings, now),
             Phase::EventStream(_) => self.wait_until(now + settings.sse_heartbeat),
             Phase::Http(http) if !http.is_asked() => self.wait_until(now + settings.keep_alive_timeout),
-            Phase::Http(_) | Phase::Ending => {}
+            Phase::Http(_) | Phase::Over => {}
         }
     }
 
@@ -82,12 +82,17 @@ impl Conn {
         self.wait_until(now + settings.head_timeout);
     }
 
+    /// Whether its deadline looks at how much of a batch on its way the peer has taken.
+    pub fn is_looked_at(&self) -> bool {
+        self.outbox.is_sending() && !self.life.is_closing()
+    }
+
     /// Its deadline has come. Afterwards [`Conn::deadline`] lies ahead. `taken` is what the peer has taken of all so far; it is
     /// looked at while a batch is on its way.
     pub fn on_deadline(&mut self, settings: &Settings, now: Tick, taken: u32) -> Result<(), CloseReason> {
-        let is_looked_at = self.outbox.is_sending() && !self.is_closing;
+        let is_looked_at = self.is_looked_at();
         let progress = if is_looked_at { Some(self.outbox.look(taken)) } else { None };
-        if self.ended.is_some() {
+        if !self.is_open() {
             let is_taking =
                 progress.is_some_and(|bytes| bytes.is_none_or(|bytes| bytes >= limits::CLOSE_PROGRESS_BYTES));
             if is_taking {
@@ -133,7 +138,7 @@ impl Conn {
                 worker.on_silence(&mut self.outbox)?;
                 limits::BUS_PING_INTERVAL
             }
-            Phase::Ending => return Ok(()),
+            Phase::Over => return Ok(()),
         };
         self.wait_until(now + patience);
         Ok(())

@@ -117,7 +117,7 @@ impl Conn {
         match &mut self.phase {
             Phase::EventStream(stream) => stream.push_gap(tag, channel, gap, stands_at, &mut self.outbox),
             Phase::Centrifuge(session) => session.push_gap(channel, gap, &mut self.outbox),
-            Phase::WebSocket(..) | Phase::Worker(_) | Phase::Http(_) | Phase::Ending => return false,
+            Phase::WebSocket(..) | Phase::Worker(_) | Phase::Http(_) | Phase::Over => return false,
         }
         true
     }

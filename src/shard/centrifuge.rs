@@ -19,7 +19,7 @@ impl Core {
         let mut rest = frame;
         loop {
             let (address, now) = (self.desk.address(key), self.desk.now);
-            let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) else { return };
+            let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open()) else { return };
             if conn.is_parked || conn.is_crowded() {
                 return conn.keep_commands(rest);
             }

@@ -75,7 +75,7 @@ impl Core {
 
     /// Subscribes a client, and tells whoever must know; until they have confirmed, the connection waits.
     pub(super) fn subscribe(&mut self, key: Key, tag: u32, subject: &Subject) -> Option<SubKey> {
-        let conn = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none())?;
+        let conn = self.desk.slots.get_mut(key).filter(|conn| conn.is_open())?;
         let (sub, registration) = self.desk.subscribers.subscribe(key, tag, subject);
         match registration {
             Registration::Done => conn.subscribed(tag, sub, 0),
@@ -112,7 +112,7 @@ impl Core {
 
     /// Subscribes a worker, and tells every shard; until they have confirmed, the connection waits.
     fn subscribe_worker(&mut self, key: Key, tag: u32, pattern: &Pattern, queue: Option<&str>) {
-        let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) else { return };
+        let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open()) else { return };
         let (sub, membership) = self.desk.subscribers.subscribe_worker(key, tag, pattern, queue);
         conn.subscribed(tag, sub, self.desk.post.mesh().shards());
         let waiting = Some(self.desk.address(key));

@@ -38,7 +38,7 @@ impl Core {
         let may_end = conn.transport().may_end();
         if may_end && conn.listens_on(self.desk.now) {
             self.desk.schedule(key);
-        } else if conn.ended().is_none() {
+        } else if conn.is_open() {
             self.end(key, if may_end { CloseReason::PeerClosed } else { CloseReason::TlsTruncated });
         }
         self.desk.mark_dirty(key);
@@ -82,15 +82,14 @@ impl Core {
     /// nothing.
     pub(super) fn end(&mut self, key: Key, reason: CloseReason) {
         let Some(conn) = self.desk.slots.get(key) else { return };
-        if conn.ended().is_some() {
+        if !conn.is_open() {
             return;
         }
         let peer = conn.peer;
         self.features.connection_ends(&mut self.desk, key);
         self.desk.frame_or_forget(key, reason);
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
-        conn.end(reason, self.desk.now);
-        let subs = conn.take_subs();
+        let subs = conn.end(reason, self.desk.now);
         if !conn.is_receiving && !conn.is_peer_finished {
             self.desk.work.receive.push(key);
         }

@@ -173,7 +173,6 @@ impl<D: Driver> Shard<D> {
         self.drain();
         self.core.settle();
         self.flush();
-        self.core.settle();
         self.core.desk.post.flush();
         self.core.desk.sealing.free_unused(self.core.desk.now);
         self.core.measure();
@@ -259,6 +258,8 @@ impl<D: Driver> Shard<D> {
                 self.driver.recv(key);
             }
         }
+        // Where a batch could not be sealed, the connection ends before it is closed.
+        core.settle();
         keys.append(&mut core.desk.work.close);
         for key in keys.drain(..) {
             if core.desk.begin_close(key) {
@@ -321,8 +322,7 @@ impl Core {
             let Some(key) = self.desk.slots.key_at(slot) else { continue };
             let Some(conn) = self.desk.slots.get_mut(key) else { continue };
             if conn.deadline() <= self.desk.now {
-                let is_looked_at = conn.outbox.is_sending() && !conn.is_closing;
-                let taken = if is_looked_at { taken(key) } else { 0 };
+                let taken = if conn.is_looked_at() { taken(key) } else { 0 };
                 match conn.on_deadline(&self.desk.settings, self.desk.now, taken) {
                     Ok(()) => {
                         self.desk.drop_expired(key);

@@ -20,7 +20,7 @@ impl Core {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         conn.is_receiving = false;
         conn.heard(&self.desk.settings, self.desk.now);
-        if conn.ended().is_some() {
+        if !conn.is_open() {
             self.desk.work.receive.push(key);
         } else if conn.is_handshaking() {
             // It reads on only after its turn: that bounds what handshakes hold.
@@ -38,7 +38,7 @@ impl Core {
 
     /// False if it has gone meanwhile.
     pub(super) fn advance_handshake(&mut self, key: Key) -> bool {
-        let is_there = self.desk.slots.get(key).is_some_and(|conn| conn.ended().is_none());
+        let is_there = self.desk.slots.get(key).is_some_and(|conn| conn.is_open());
         if is_there {
             self.feed(key, &mut []);
         }
@@ -73,7 +73,7 @@ impl Core {
             conn.carry.append(fresh);
             return;
         }
-        if conn.is_worker() && conn.ended().is_none() && conn.is_overfull(&self.desk.settings) {
+        if conn.is_worker() && conn.is_open() && conn.is_overfull(&self.desk.settings) {
             // It asks and asks (a PING is answered whatever comes of it) and does not take the answers. Clients are paused.
             self.end(key, CloseReason::SlowConsumer);
             return self.after_feed(key);
@@ -81,13 +81,13 @@ impl Core {
         match conn.carry.take_joined(fresh) {
             Some(mut joined) => {
                 let used = self.pump(key, &mut joined);
-                if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
+                if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open()) {
                     conn.carry.keep_rest(joined, used);
                 }
             }
             None => {
                 let used = self.pump(key, fresh);
-                if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
+                if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open()) {
                     conn.carry.keep(&fresh[used..]);
                 }
             }
@@ -98,7 +98,7 @@ impl Core {
     fn after_feed(&mut self, key: Key) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         mark_dirty(key, conn, &mut self.desk.work.dirty);
-        if conn.is_peer_finished && !conn.is_paused() && conn.ended().is_none() {
+        if conn.is_peer_finished && !conn.is_paused() && conn.is_open() {
             return self.after_last_input(key);
         }
         if !conn.is_paused() {
@@ -129,7 +129,7 @@ impl Core {
     fn pump_tls(&mut self, key: Key, input: &mut &mut [u8], plain: &mut Vec<u8>) {
         loop {
             let Some(conn) = self.desk.slots.get_mut(key) else { return };
-            if conn.is_paused() || conn.ended().is_some() {
+            if conn.is_paused() || !conn.is_open() {
                 return;
             }
             let Transport::Tls(tls) = conn.transport() else { return };
@@ -143,7 +143,7 @@ impl Core {
             }
             let mut rest = &mut plain[..];
             self.drive(key, &mut rest);
-            if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.ended().is_none())
+            if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open())
                 && let Transport::Tls(tls) = conn.transport()
             {
                 tls.keep_plain(rest);
@@ -168,7 +168,7 @@ impl Core {
     fn drive(&mut self, key: Key, input: &mut &mut [u8]) {
         loop {
             let Some(conn) = self.desk.slots.get_mut(key) else { return };
-            if conn.ended().is_some() {
+            if !conn.is_open() {
                 *input = &mut [];
                 return;
             }

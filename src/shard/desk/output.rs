@@ -1,6 +1,7 @@
 //! What the turn hands to the driver.
 
 use crate::base::{Batch, Key};
+use crate::conn::Conn;
 
 use super::Desk;
 
@@ -37,17 +38,11 @@ impl Desk {
 
     /// Whether the driver is to receive for `key`.
     pub(crate) fn begin_receive(&mut self, key: Key) -> bool {
-        let Some(conn) = self.slots.get_mut(key) else { return false };
-        let may_receive = !conn.is_receiving && !conn.is_peer_finished && !conn.is_closing && !conn.is_paused();
-        if may_receive {
-            conn.is_receiving = true;
-        }
-        may_receive
+        self.slots.get_mut(key).is_some_and(Conn::begin_receive)
     }
 
     /// Whether the driver is to close `key`: true once.
     pub(crate) fn begin_close(&mut self, key: Key) -> bool {
-        let Some(conn) = self.slots.get_mut(key) else { return false };
-        !std::mem::replace(&mut conn.is_closing, true)
+        self.slots.get_mut(key).is_some_and(Conn::begin_close)
     }
 }

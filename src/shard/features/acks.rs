@@ -146,7 +146,7 @@ impl Acks {
         let Some(conn) = desk.slots.get(key).filter(|conn| conn.can_answer(&desk.settings)) else { return };
         let before = conn.outbox.mark();
         texts.iter().for_each(|text| desk.put_control(key, text));
-        if let Some(conn) = desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
+        if let Some(conn) = desk.slots.get_mut(key).filter(|conn| conn.is_open()) {
             conn.outbox.answered(before);
         }
     }

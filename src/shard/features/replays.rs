@@ -157,7 +157,7 @@ fn look_up(desk: &mut Desk, replay: Replay) {
 impl Feature for Replays {
     /// If `key` has taken all that it was sent, those of its subscriptions that are behind go on.
     fn connection_sent(&mut self, desk: &mut Desk, key: Key) {
-        let is_idle = desk.slots.get(key).is_some_and(|conn| conn.outbox.is_empty() && conn.ended().is_none());
+        let is_idle = desk.slots.get(key).is_some_and(|conn| conn.outbox.is_empty() && conn.is_open());
         if self.readers.is_empty() || !is_idle {
             return;
         }

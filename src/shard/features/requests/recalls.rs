@@ -47,7 +47,7 @@ impl Recalls {
         let (Some(message), Some(conn)) = (message, desk.slots.get(key)) else { return };
         let before = conn.outbox.mark();
         desk.push_to(key, TAG_ADDED, &Rc::new(Event::new(message, None)));
-        if let Some(conn) = desk.slots.get_mut(key).filter(|conn| conn.ended().is_none()) {
+        if let Some(conn) = desk.slots.get_mut(key).filter(|conn| conn.is_open()) {
             conn.outbox.answered(before);
         }
     }
