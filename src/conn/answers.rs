@@ -1,9 +1,10 @@
 //! Answers to what a connection has asked the shard for.
 
-use super::ending::retry_after_s;
+use super::peer::retry_after_s;
+use super::session::Phase;
 use super::settings::Settings;
-use super::{Conn, Phase, admin};
-use crate::base::{CoarseTick, Key, Tick};
+use super::{Conn, admin};
+use crate::base::{Key, Tick};
 use crate::proto::CloseReason;
 use crate::proto::event::Position;
 use crate::proto::presence::{Found, Roster};
@@ -21,11 +22,11 @@ impl Conn {
         settings: &Settings,
         now: Tick,
     ) -> Result<(), CloseReason> {
-        match &mut self.phase {
-            Phase::Centrifuge(session) => {
-                let before = self.outbox.mark();
-                session.history(excerpt, &mut self.outbox);
-                self.outbox.answered(before);
+        match &mut self.session.phase {
+            Phase::Centrifuge(centrifuge) => {
+                let before = self.link.outbox.mark();
+                centrifuge.history(excerpt, &mut self.link.outbox);
+                self.link.outbox.answered(before);
                 Ok(())
             }
             Phase::Http(_) => {
@@ -45,11 +46,11 @@ impl Conn {
         settings: &Settings,
         now: Tick,
     ) -> Result<(), CloseReason> {
-        match &mut self.phase {
-            Phase::Centrifuge(session) => {
-                let before = self.outbox.mark();
-                session.presence(roster, &mut self.outbox);
-                self.outbox.answered(before);
+        match &mut self.session.phase {
+            Phase::Centrifuge(centrifuge) => {
+                let before = self.link.outbox.mark();
+                centrifuge.presence(roster, &mut self.link.outbox);
+                self.link.outbox.answered(before);
                 Ok(())
             }
             Phase::Http(_) => {
@@ -62,36 +63,25 @@ impl Conn {
 
     /// One shard's part of the answer to [`Step::Find`](super::Step::Find).
     pub fn found(&mut self, found: Found, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
-        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
-        let outcome = http.found(found, &mut self.outbox);
+        let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
+        let outcome = http.found(found, &mut self.link.outbox);
         if !http.is_answering() {
-            self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
+            self.link.wait_until(now + settings.keep_alive_timeout);
         }
         outcome
     }
 
     pub fn push_no_responders(&mut self, reply: &Subject) -> Option<Key> {
-        match &mut self.phase {
-            Phase::Worker(worker) => worker.push_no_responders(reply, &mut self.outbox),
+        match &mut self.session.phase {
+            Phase::Worker(worker) => worker.push_no_responders(reply, &mut self.link.outbox),
             _ => None,
         }
     }
 
-    /// A worker's PING waits for what it has published before.
-    pub fn owe_pong(&mut self) {
-        if let Phase::Worker(worker) = &mut self.phase {
-            worker.owe_pong();
-        }
-    }
-
-    pub fn owes_pong(&self) -> bool {
-        matches!(&self.phase, Phase::Worker(worker) if worker.owes_pong())
-    }
-
-    /// That has been handed on.
+    /// What a worker has published before its PING has been handed on.
     pub fn pong(&mut self) {
-        if let Phase::Worker(worker) = &mut self.phase {
-            worker.pong(&mut self.outbox);
+        if let Phase::Worker(worker) = &mut self.session.phase {
+            worker.pong(&mut self.link.outbox);
         }
     }
 
@@ -103,12 +93,12 @@ impl Conn {
         settings: &Settings,
         now: Tick,
     ) -> Result<(), CloseReason> {
-        if let Some((session, outbox)) = self.centrifuge() {
-            session.published(number, outbox);
+        if let Some((centrifuge, outbox)) = self.centrifuge() {
+            centrifuge.published(number, outbox);
         }
-        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
-        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
-        http.published(position, &mut self.outbox)
+        let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
+        self.link.wait_until(now + settings.keep_alive_timeout);
+        http.published(position, &mut self.link.outbox)
     }
 
     /// Answers the request in hand with text.
@@ -119,9 +109,9 @@ impl Conn {
         settings: &Settings,
         now: Tick,
     ) -> Result<(), CloseReason> {
-        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
-        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
-        http.answer(content_type, body, &mut self.outbox)
+        let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
+        self.link.wait_until(now + settings.keep_alive_timeout);
+        http.answer(content_type, body, &mut self.link.outbox)
     }
 
     /// The outcome of a [`Step::Accept`](super::Step::Accept).
@@ -131,21 +121,21 @@ impl Conn {
         settings: &Settings,
         now: Tick,
     ) -> Result<(), CloseReason> {
-        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
-        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
+        let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
+        self.link.wait_until(now + settings.keep_alive_timeout);
         match outcome {
-            Ok(receipt) => http.accepted(&receipt, &mut self.outbox),
-            Err(reason) => http.refused(reason, retry_after_s(self.peer), &mut self.outbox),
+            Ok(receipt) => http.accepted(&receipt, &mut self.link.outbox),
+            Err(reason) => http.refused(reason, retry_after_s(self.link.peer), &mut self.link.outbox),
         }
     }
 
     /// The outcome of a [`Step::Read`](super::Step::Read); there may be no such request.
     pub fn read(&mut self, reading: Option<&Reading>, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
-        let Phase::Http(http) = &mut self.phase else { return Ok(()) };
-        self.deadline = CoarseTick::ceil(now + settings.keep_alive_timeout);
+        let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
+        self.link.wait_until(now + settings.keep_alive_timeout);
         match reading {
-            Some(reading) => http.read(reading, &mut self.outbox),
-            None => http.refused(CloseReason::UnknownRequest, retry_after_s(self.peer), &mut self.outbox),
+            Some(reading) => http.read(reading, &mut self.link.outbox),
+            None => http.refused(CloseReason::UnknownRequest, retry_after_s(self.link.peer), &mut self.link.outbox),
         }
     }
 }

@@ -20,8 +20,8 @@ use crate::proto::reserved::GAP_EVENT;
 use crate::proto::sse;
 use crate::proto::subject::Subject;
 
-use super::ending::return_after;
 use super::outbox::Outbox;
+use super::peer::return_after;
 use super::{Opening, Peer, TAG_ADDED};
 
 /// What an event stream knows of where its client stands; of a single channel its last record says that.

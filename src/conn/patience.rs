@@ -1,40 +1,17 @@
 //! How long a connection waits, and what it does then: pings, heartbeats, or the end of whoever gives no sign of life.
 
-use std::time::Duration;
-
+use super::Conn;
+use super::link::apart;
+use super::session::Phase;
 use super::settings::Settings;
-use super::{Conn, Peer, Phase};
-use crate::base::{CoarseTick, Key, Tick};
+use crate::base::{Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 
-/// `interval`, or up to a quarter less: the signs of life of those who came together, or were told something together, drift
-/// apart.
-fn apart(peer: Peer, interval: Duration) -> Duration {
-    interval - peer.part(interval / 4)
-}
-
 impl Conn {
-    /// A stream has begun.
-    pub(super) fn wait_for_silence(&mut self, interval: Duration, now: Tick) {
-        self.wait_until(now + apart(self.peer, interval));
-    }
-
-    pub(super) fn wait_until(&mut self, deadline: Tick) {
-        self.deadline = CoarseTick::ceil(deadline);
-    }
-
-    /// The same for whoever may move it at any time: two looks at a batch lie [`Settings::send_timeout`] apart. What is late
-    /// then is made up for when the batch has gone ([`Conn::recovered`]).
-    pub(super) fn wait_until_unless_stuck(&mut self, deadline: Tick) {
-        if !self.outbox.is_looked_at() {
-            self.wait_until(deadline);
-        }
-    }
-
     /// Bytes have arrived: who is asked for a sign of life when it falls silent has given one.
     pub fn heard(&mut self, settings: &Settings, now: Tick) {
-        let patience = match &mut self.phase {
+        let patience = match &mut self.session.phase {
             Phase::WebSocket(_, websocket) => {
                 websocket.heard();
                 settings.ping_interval
@@ -43,24 +20,24 @@ impl Conn {
                 worker.heard();
                 limits::BUS_PING_INTERVAL
             }
-            Phase::Centrifuge(session) => {
-                session.heard();
-                session.deadline().since(now)
+            Phase::Centrifuge(centrifuge) => {
+                centrifuge.heard();
+                centrifuge.deadline().since(now)
             }
             Phase::Worker(_) | Phase::Http(_) | Phase::EventStream(_) | Phase::Over => return,
         };
         // Whoever speaks and does not listen is looked at all the same.
-        if !self.outbox.is_sending() {
-            self.wait_until(now + patience);
+        if !self.link.outbox.is_sending() {
+            self.link.wait_until(now + patience);
         }
     }
 
     /// A batch that was looked at has gone: the peer is well, and what it is waited for begins anew.
     pub(super) fn recovered(&mut self, settings: &Settings, now: Tick) {
-        match &self.phase {
+        match &self.session.phase {
             Phase::WebSocket(..) | Phase::Centrifuge(_) | Phase::Worker(_) => self.heard(settings, now),
-            Phase::EventStream(_) => self.wait_until(now + settings.sse_heartbeat),
-            Phase::Http(http) if !http.is_asked() => self.wait_until(now + settings.keep_alive_timeout),
+            Phase::EventStream(_) => self.link.wait_until(now + settings.sse_heartbeat),
+            Phase::Http(http) if !http.is_asked() => self.link.wait_until(now + settings.keep_alive_timeout),
             Phase::Http(_) | Phase::Over => {}
         }
     }
@@ -69,87 +46,76 @@ impl Conn {
     /// section 9.6). One that has gone altogether looks the same, until it is sent something, and then something else: the first
     /// is answered by a reset, which the second finds.
     pub fn listens_on(&mut self, now: Tick) -> bool {
-        let Phase::EventStream(stream) = &mut self.phase else { return false };
+        let Phase::EventStream(stream) = &mut self.session.phase else { return false };
         if stream.end_uplink() {
-            stream.push_comment(&mut self.outbox);
-            self.wait_until_unless_stuck(now + limits::HALF_CLOSE_PROBE);
+            stream.push_comment(&mut self.link.outbox);
+            self.link.wait_until_unless_stuck(now + limits::HALF_CLOSE_PROBE);
         }
         true
     }
 
-    /// The TLS handshake is done: the time for the first request begins.
-    pub fn handshaken(&mut self, settings: &Settings, now: Tick) {
-        self.wait_until(now + settings.head_timeout);
-    }
-
-    /// Whether its deadline looks at how much of a batch on its way the peer has taken.
-    pub fn is_looked_at(&self) -> bool {
-        self.outbox.is_sending() && !self.life.is_closing()
-    }
-
-    /// Its deadline has come. Afterwards [`Conn::deadline`] lies ahead. `taken` is what the peer has taken of all so far; it is
+    /// Its deadline has come. Afterwards [`super::Link::deadline`] lies ahead. `taken` is what the peer has taken of all so far; it is
     /// looked at while a batch is on its way.
     pub fn on_deadline(&mut self, settings: &Settings, now: Tick, taken: u32) -> Result<(), CloseReason> {
-        let is_looked_at = self.is_looked_at();
-        let progress = if is_looked_at { Some(self.outbox.look(taken)) } else { None };
+        let is_looked_at = self.link.is_looked_at();
+        let progress = if is_looked_at { Some(self.link.outbox.look(taken)) } else { None };
         if !self.is_open() {
             let is_taking =
                 progress.is_some_and(|bytes| bytes.is_none_or(|bytes| bytes >= limits::CLOSE_PROGRESS_BYTES));
             if is_taking {
-                self.wait_until(now + limits::CLOSE_TIMEOUT);
+                self.link.wait_until(now + limits::CLOSE_TIMEOUT);
                 return Ok(());
             }
-            self.wait_until(Tick::NEVER);
+            self.link.wait_until(Tick::NEVER);
             return Err(CloseReason::CloseTimeout);
         }
-        if self.transport.is_handshaking() {
+        if self.link.is_handshaking() {
             return Err(CloseReason::TlsTooSlow);
         }
-        let is_owed_a_request = matches!(&self.phase, Phase::Http(http) if http.is_asked());
+        let is_owed_a_request = matches!(&self.session.phase, Phase::Http(http) if http.is_asked());
         if let Some(progress) = progress.filter(|_| !is_owed_a_request) {
             // What is on its way says as much as a ping or a heartbeat would.
-            self.wait_until(now + settings.send_timeout);
+            self.link.wait_until(now + settings.send_timeout);
             return if progress == Some(0) { Err(CloseReason::SlowConsumer) } else { Ok(()) };
         }
-        let patience = match &mut self.phase {
+        let patience = match &mut self.session.phase {
             Phase::Http(http) => return Err(http.on_deadline()),
             Phase::EventStream(stream) => {
                 let spoke_at = stream.spoke_at.tick();
-                let patience = apart(self.peer, settings.sse_heartbeat);
+                let patience = apart(self.link.peer, settings.sse_heartbeat);
                 let is_probe = stream.end_probe();
                 if !is_probe && now.since(spoke_at) < patience {
-                    self.wait_until(spoke_at + settings.sse_heartbeat);
+                    self.link.wait_until(spoke_at + settings.sse_heartbeat);
                     return Ok(());
                 }
-                stream.push_comment(&mut self.outbox);
+                stream.push_comment(&mut self.link.outbox);
                 if !is_probe && stream.begin_probe() { limits::HALF_CLOSE_PROBE } else { patience }
             }
             Phase::WebSocket(_, websocket) => {
-                websocket.on_silence(&mut self.outbox)?;
+                websocket.on_silence(&mut self.link.outbox)?;
                 limits::PONG_TIMEOUT
             }
-            Phase::Centrifuge(session) => {
-                session.on_deadline(settings, now, &mut self.outbox)?;
-                let deadline = session.deadline();
-                self.wait_until(deadline);
+            Phase::Centrifuge(centrifuge) => {
+                centrifuge.on_deadline(settings, now, &mut self.link.outbox)?;
+                self.link.wait_until(centrifuge.deadline());
                 return Ok(());
             }
             Phase::Worker(worker) => {
-                worker.on_silence(&mut self.outbox)?;
+                worker.on_silence(&mut self.link.outbox)?;
                 limits::BUS_PING_INTERVAL
             }
             Phase::Over => return Ok(()),
         };
-        self.wait_until(now + patience);
+        self.link.wait_until(now + patience);
         Ok(())
     }
 
     /// What has ended with its token, for the hub to forget.
     pub fn take_expired(&mut self, now: Tick) -> Option<Vec<Key>> {
-        let (session, outbox) = self.centrifuge()?;
-        let expired = session.take_expired(now, outbox);
-        let deadline = session.deadline();
-        self.wait_until_unless_stuck(deadline);
+        let (centrifuge, outbox) = self.centrifuge()?;
+        let expired = centrifuge.take_expired(now, outbox);
+        let deadline = centrifuge.deadline();
+        self.link.wait_until_unless_stuck(deadline);
         expired
     }
 }

@@ -1,8 +1,10 @@
-//! The address at the other end, as small as it can be kept for every connection.
+//! The address at the other end, as small as it can be kept for every connection, and what is drawn from it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
+
+use crate::limits;
 
 /// An address and a port. IPv4 is kept as the IPv6 address that stands for it (RFC 4291 section 2.5.5.2), which no peer of a
 /// v6 listener can have, because those leave IPv4 to others. Scope and flow label are not kept.
@@ -45,6 +47,16 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         SocketAddr::new(self.ip(), self.port).fmt(f)
     }
+}
+
+/// When a client that is sent away should come back: spread, so that they do not all come back at once.
+pub fn return_after(peer: Peer) -> Duration {
+    limits::RETURN_AFTER + peer.part(limits::RETURN_SPREAD)
+}
+
+/// The same for `Retry-After`, which counts whole seconds.
+pub(super) fn retry_after_s(peer: Peer) -> u32 {
+    return_after(peer).as_secs() as u32
 }
 
 #[cfg(test)]

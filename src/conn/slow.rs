@@ -10,13 +10,12 @@ use std::rc::Rc;
 use crate::base::Key;
 use crate::limits;
 use crate::proto::channel::{Delivery, Loss, Queue, Rule};
-use crate::proto::event::{Event, Position};
-use crate::proto::replay::Gap;
+use crate::proto::event::Event;
 use crate::proto::subject::Subject;
 
 use super::held::{self, Held, Next};
 use super::settings::Settings;
-use super::{Conn, Phase};
+use super::{Conn, Session};
 
 /// What became of an event for a connection that something waits for already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,22 +53,22 @@ impl Conn {
         held: &mut Held,
         settings: &Settings,
     ) -> Pushed {
-        let bytes_max = self.outbox_bytes_max(settings);
-        let held_bytes = if self.is_holding { held.cost(key) } else { 0 };
-        let is_worker = self.is_worker();
+        let bytes_max = self.session.outbox_bytes_max(settings);
+        let held_bytes = if self.session.is_behind { held.cost(key) } else { 0 };
+        let is_worker = self.session.is_worker();
         if rule.delivery == Delivery::Queue || is_worker {
             let Queue { messages, bytes } = if is_worker { UNBOUNDED } else { rule.queue };
-            let is_full =
-                self.outbox.backlog() + held_bytes > bytes_max.min(bytes) || self.outbox.pending_events() >= messages;
+            let is_full = self.link.outbox.backlog() + held_bytes > bytes_max.min(bytes)
+                || self.link.outbox.pending_events() >= messages;
             return if is_full { Pushed::TooSlow } else { Pushed::Framed(self.push_event(tag, event)) };
         }
-        let goes_out_next = !self.is_holding && !self.outbox.is_sending();
-        if goes_out_next && self.outbox.pending_len() <= limits::HELD_BYTES_PER_BATCH {
+        let goes_out_next = !self.session.is_behind && !self.link.outbox.is_sending();
+        if goes_out_next && self.link.outbox.pending_len() <= limits::HELD_BYTES_PER_BATCH {
             return Pushed::Framed(self.push_event(tag, event));
         }
-        let bytes_max = bytes_max.saturating_sub(self.outbox.backlog());
+        let bytes_max = bytes_max.saturating_sub(self.link.outbox.backlog());
         let outcome = held.offer(key, tag, event, rule.delivery, held::Bounds { queue: rule.queue, bytes_max });
-        self.is_holding = true;
+        self.session.is_behind = true;
         match outcome {
             held::Outcome::Waits(loss) => Pushed::Held(loss),
             held::Outcome::Lost(loss) => Pushed::Lost(loss),
@@ -80,50 +79,42 @@ impl Conn {
     /// Frames a piece of what is held for it, if the last batch has gone; or all of it, for its last words.
     pub fn release(&mut self, key: Key, held: &mut Held, is_all: bool) -> Released {
         let mut released = Released::default();
-        if !self.is_holding || (!is_all && (self.outbox.is_sending() || self.awaits_registrations())) {
+        if !self.session.is_behind
+            || (!is_all && (self.link.outbox.is_sending() || self.session.awaits_registrations()))
+        {
             return released;
         }
-        let end = self.outbox.pending_len() + limits::HELD_BYTES_PER_BATCH;
+        let end = self.link.outbox.pending_len() + limits::HELD_BYTES_PER_BATCH;
         held.begin_piece(key);
-        while is_all || self.outbox.pending_len() < end {
+        while is_all || self.link.outbox.pending_len() < end {
             match held.next(key) {
                 Some(Next::Event { tag, event, stands_at }) => {
-                    self.push_event_at(tag, &event, stands_at);
+                    self.session.push_event_at(tag, &event, stands_at, &mut self.link.outbox);
                     released.events += 1;
                 }
                 Some(Next::Gap { tag, channel, gap, stands_at }) => {
-                    released.gaps += u64::from(self.push_gap(tag, &channel, &gap, stands_at));
+                    let outbox = &mut self.link.outbox;
+                    let is_told = self.session.push_gap((tag, &channel), &gap, stands_at, outbox);
+                    released.gaps += u64::from(is_told);
                 }
                 None => {
-                    self.is_holding = false;
+                    self.session.is_behind = false;
                     break;
                 }
             }
         }
         released
     }
+}
 
-    /// The same as [`Conn::push_event`], if a client that has got it stands elsewhere than at its position.
-    fn push_event_at(&mut self, tag: u32, event: &Event, stands_at: Option<Position>) {
-        match &mut self.phase {
-            Phase::EventStream(stream) => stream.push_event_at(tag, event, stands_at, &mut self.outbox),
-            Phase::Centrifuge(session) => session.push_event_at(event, stands_at, &mut self.outbox),
-            _ => _ = self.push_event(tag, event),
-        }
-    }
-
-    /// Says that something is missing; false where the protocol has no words for that.
-    fn push_gap(&mut self, tag: u32, channel: &Subject, gap: &Gap, stands_at: Position) -> bool {
-        match &mut self.phase {
-            Phase::EventStream(stream) => stream.push_gap(tag, channel, gap, stands_at, &mut self.outbox),
-            Phase::Centrifuge(session) => session.push_gap(channel, gap, &mut self.outbox),
-            Phase::WebSocket(..) | Phase::Worker(_) | Phase::Http(_) | Phase::Over => return false,
-        }
-        true
+impl Session {
+    /// Nothing is held for it any more: true if something was.
+    pub fn stop_holding(&mut self) -> bool {
+        std::mem::take(&mut self.is_behind)
     }
 
     /// What is held of a channel is not wanted any more.
     pub fn forget_held(&mut self, key: Key, channel: &Subject, held: &mut Held) {
-        self.is_holding = self.is_holding && held.forget(key, channel);
+        self.is_behind = self.is_behind && held.forget(key, channel);
     }
 }

@@ -18,13 +18,13 @@ fn a_worker_subscribes_in_a_row_until_its_confirmations_could_not_be_counted() {
     while conn.may_take(SUB) {
         count += usize::from(shards);
         assert!(count <= usize::from(u16::MAX), "one more than can be counted would be taken");
-        conn.subscribed(tag, sub, shards);
+        conn.session.subscribed(tag, sub, shards);
     }
-    assert_eq!(usize::from(conn.registrations), count, "each confirmation is waited for");
+    assert_eq!(usize::from(conn.session.registrations), count, "each confirmation is waited for");
     assert!(count > usize::from(limits::REGISTRATIONS_HIGH), "no fewer than there is room for");
-    while conn.registrations > limits::REGISTRATIONS_HIGH {
+    while conn.session.registrations > limits::REGISTRATIONS_HIGH {
         assert!(!conn.may_take(SUB));
-        assert!(!conn.registered(), "others are waited for");
+        assert!(!conn.session.registered(), "others are waited for");
     }
     assert!(conn.may_take(SUB) && !conn.may_take(b"PUB a 0\r\n"), "subscriptions alone come in a row");
 }

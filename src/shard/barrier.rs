@@ -46,7 +46,7 @@ impl Core {
     /// A worker has published something since its last PING, and pings.
     pub(super) fn ping(&mut self, key: Key) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
-        conn.owe_pong();
+        conn.session.owe_pong();
         let address = self.desk.address(key);
         // Behind its line, if it has one (`line_is_empty`).
         if !self.lines.has(address, self.desk.place) {
@@ -56,7 +56,7 @@ impl Core {
 
     /// All that a publisher has said has gone out.
     pub(super) fn line_is_empty(&mut self, key: Key) {
-        if self.desk.slots.get(key).is_some_and(|conn| conn.owes_pong()) {
+        if self.desk.slots.get(key).is_some_and(|conn| conn.session.owes_pong()) {
             self.barrier.waiting.push(key);
             if self.barrier.round.is_none() {
                 self.begin_round();

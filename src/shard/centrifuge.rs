@@ -20,8 +20,8 @@ impl Core {
         loop {
             let (address, now) = (self.desk.address(key), self.desk.now);
             let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open()) else { return };
-            if conn.is_parked || conn.is_crowded() {
-                return conn.keep_commands(rest);
+            if conn.is_crowded() {
+                return conn.session.keep_commands(rest);
             }
             let Some(command) = next_command(&mut rest) else { return };
             match command.and_then(|command| conn.command(command, address, &self.desk.settings, now)) {
@@ -96,7 +96,7 @@ impl Core {
 
     /// Says why, and nothing of the token itself.
     fn log_refused_token(&self, key: Key, refused: Refused) {
-        let Some(route) = self.desk.slots.get(key).map(|conn| conn.route()) else { return };
+        let Some(route) = self.desk.slots.get(key).map(|conn| conn.session.route()) else { return };
         if let Some(left_out) = self.desk.fold.say(&("token", route, refused), self.desk.now) {
             let path = &self.desk.settings.routes[route].template;
             info!("a token for {path} was refused: {refused}{left_out}");

@@ -68,7 +68,7 @@ impl Core {
     pub(super) fn obey_all(&mut self, command: Command, message: &Message) -> u64 {
         let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
         self.desk.subscribers.for_each(message.listened(), |listener, _| keys.push(listener.key));
-        keys.retain(|key| self.desk.slots.get(*key).is_some_and(|conn| conn.is_client()));
+        keys.retain(|key| self.desk.slots.get(*key).is_some_and(|conn| conn.session.is_client()));
         keys.iter().for_each(|key| _ = self.obey(*key, command, message));
         keys.len() as u64
     }
@@ -98,7 +98,7 @@ impl Core {
             self.desk.mark_dirty(key);
             return Ok(());
         }
-        let has_room = conn.subs().len() < limits::CHANNELS_PER_CONNECTION_MAX;
+        let has_room = conn.session.subs().len() < limits::CHANNELS_PER_CONNECTION_MAX;
         let greeting = rules.of(&channel).greeting();
         if self.desk.sub_of(key, &channel).is_some() {
             return Ok(());
@@ -139,7 +139,7 @@ fn remove_channel(desk: &mut Desk, key: Key, channel: &Subject) {
     }
     let Some(sub) = desk.sub_of(key, channel) else { return };
     if let Some(conn) = desk.slots.get_mut(key) {
-        conn.unsubscribed(sub);
+        conn.session.unsubscribed(sub);
     }
     desk.withdraw(sub);
 }

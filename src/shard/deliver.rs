@@ -207,7 +207,7 @@ impl Core {
 
     /// To one connection, or its publisher hears that it is gone.
     pub(super) fn deliver_to_conn(&mut self, key: Key, publish: Publish) {
-        let is_there = self.desk.slots.get(key).is_some_and(|conn| conn.is_client());
+        let is_there = self.desk.slots.get(key).is_some_and(|conn| conn.session.is_client());
         match publish.message.destination() {
             Destination::Conn { command, expects, .. } if is_there => match (command, expects) {
                 (Some(command), _) => self.command_conn(key, command, &publish.message),

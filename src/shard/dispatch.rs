@@ -78,10 +78,10 @@ impl Core {
         let conn = self.desk.slots.get_mut(key).filter(|conn| conn.is_open())?;
         let (sub, registration) = self.desk.subscribers.subscribe(key, tag, subject);
         match registration {
-            Registration::Done => conn.subscribed(tag, sub, 0),
-            Registration::Joining => conn.subscribed(tag, sub, 1),
+            Registration::Done => conn.session.subscribed(tag, sub, 0),
+            Registration::Joining => conn.session.subscribed(tag, sub, 1),
             Registration::Join { subject, serial } => {
-                conn.subscribed(tag, sub, 1);
+                conn.session.subscribed(tag, sub, 1);
                 let (owner, from) = (self.desk.owner_of(&subject), self.desk.place);
                 self.desk.send(owner, Mail::Join { subject, from, serial });
             }
@@ -114,7 +114,7 @@ impl Core {
     fn subscribe_worker(&mut self, key: Key, tag: u32, pattern: &Pattern, queue: Option<&str>) {
         let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open()) else { return };
         let (sub, membership) = self.desk.subscribers.subscribe_worker(key, tag, pattern, queue);
-        conn.subscribed(tag, sub, self.desk.post.mesh().shards());
+        conn.session.subscribed(tag, sub, self.desk.post.mesh().shards());
         let waiting = Some(self.desk.address(key));
         self.desk.send_all(|| Mail::Memberships(MembershipMail::Enlist { membership: membership.clone(), waiting }));
         self.desk.park_if_crowded(key);
@@ -209,7 +209,7 @@ impl Core {
     }
 
     fn websocket_target(&self, key: Key) -> Option<(&WebSocketTarget, Option<Subject>)> {
-        let (route, identity) = self.desk.slots.get(key)?.websocket()?;
+        let (route, identity) = self.desk.slots.get(key)?.session.websocket()?;
         match &self.desk.settings.routes[route].target {
             Target::WebSocket(target) => Some((target, identity.channel().cloned())),
             _ => None,

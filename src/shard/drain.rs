@@ -262,5 +262,5 @@ impl<D: Driver> Shard<D> {
 }
 
 fn is_client(conn: &Conn) -> bool {
-    conn.door == Door::Front
+    conn.link.door() == Door::Front
 }

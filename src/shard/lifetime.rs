@@ -21,8 +21,8 @@ impl Core {
     /// The peer's end of stream, or a broken connection.
     pub(super) fn finished(&mut self, key: Key, end: Result<(), io::ErrorKind>) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
-        conn.is_receiving = false;
-        conn.is_peer_finished = true;
+        conn.link.receive_done();
+        conn.link.peer_finished();
         if let Err(kind) = end {
             return self.desk.broken(key, reason_of(kind, CloseReason::PeerReset));
         }
@@ -35,7 +35,7 @@ impl Core {
     /// The peer has ended its half, and is owed no answer: it is done, unless it only listens.
     pub(super) fn after_last_input(&mut self, key: Key) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
-        let may_end = conn.transport().may_end();
+        let may_end = conn.link.transport().may_end();
         if may_end && conn.listens_on(self.desk.now) {
             self.desk.schedule(key);
         } else if conn.is_open() {
@@ -50,7 +50,7 @@ impl Core {
         let has_moved = conn.sent(batch, &mut self.desk.sealing, &self.desk.settings, self.desk.now);
         if let Err(kind) = outcome {
             // Of a peer that had ended its half this says that it has ended the other too.
-            let has_left = conn.is_peer_finished;
+            let has_left = conn.link.is_peer_finished();
             let reason = if has_left { CloseReason::PeerClosed } else { CloseReason::WriteFailed };
             return self.desk.broken(key, reason_of(kind, reason));
         }
@@ -61,7 +61,7 @@ impl Core {
         if was_paused && !conn.is_paused() {
             self.desk.work.resume.push(key);
         }
-        if conn.has_output() || conn.is_flushed() {
+        if conn.has_output() || conn.link.is_flushed() {
             mark_dirty(key, conn, &mut self.desk.work.dirty);
         }
         self.features.connection_sent(&mut self.desk, key);
@@ -74,7 +74,7 @@ impl Core {
         if let Some(conn) = self.desk.slots.remove(key) {
             self.desk.wheel.clear(key.slot);
             self.desk.counters().open.sub(1);
-            self.desk.counters().clients.sub((conn.door == Door::Front).into());
+            self.desk.counters().clients.sub((conn.link.door() == Door::Front).into());
         }
     }
 
@@ -85,12 +85,12 @@ impl Core {
         if !conn.is_open() {
             return;
         }
-        let peer = conn.peer;
+        let peer = conn.link.peer();
         self.features.connection_ends(&mut self.desk, key);
         self.desk.frame_or_forget(key, reason);
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         let subs = conn.end(reason, self.desk.now);
-        if !conn.is_receiving && !conn.is_peer_finished {
+        if conn.link.can_receive() {
             self.desk.work.receive.push(key);
         }
         for sub in subs {

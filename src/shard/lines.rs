@@ -125,7 +125,8 @@ impl Core {
             self.lines.by_publisher.remove(&publisher);
             self.line_is_empty(publisher);
         }
-        if !self.lines.is_long(publisher) && self.desk.slots.get(publisher).is_some_and(|conn| conn.is_parked) {
+        if !self.lines.is_long(publisher) && self.desk.slots.get(publisher).is_some_and(|conn| conn.session.is_parked())
+        {
             self.desk.unpark(publisher);
         }
     }
@@ -134,7 +135,7 @@ impl Core {
         if self.lines.is_long(publisher)
             && let Some(conn) = self.desk.slots.get_mut(publisher)
         {
-            conn.is_parked = true;
+            conn.session.park();
         }
     }
 }

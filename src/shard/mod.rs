@@ -321,8 +321,8 @@ impl Core {
         for slot in due {
             let Some(key) = self.desk.slots.key_at(slot) else { continue };
             let Some(conn) = self.desk.slots.get_mut(key) else { continue };
-            if conn.deadline() <= self.desk.now {
-                let taken = if conn.is_looked_at() { taken(key) } else { 0 };
+            if conn.link.deadline() <= self.desk.now {
+                let taken = if conn.link.is_looked_at() { taken(key) } else { 0 };
                 match conn.on_deadline(&self.desk.settings, self.desk.now, taken) {
                     Ok(()) => {
                         self.desk.drop_expired(key);

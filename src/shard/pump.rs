@@ -18,16 +18,16 @@ impl Core {
     /// The driver lends bytes of `key`.
     pub(super) fn received(&mut self, key: Key, bytes: &mut [u8]) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
-        conn.is_receiving = false;
+        conn.link.receive_done();
         conn.heard(&self.desk.settings, self.desk.now);
         if !conn.is_open() {
             self.desk.work.receive.push(key);
-        } else if conn.is_handshaking() {
+        } else if conn.link.is_handshaking() {
             // It reads on only after its turn: that bounds what handshakes hold.
-            conn.carry.append(bytes);
+            conn.link.put_off(bytes);
             // What has been begun is ended first. Behind all who come in a storm it would wait a second time as long, and all
             // of them would be begun before the first is open.
-            match conn.transport().is_amid_handshake() {
+            match conn.link.transport().is_amid_handshake() {
                 true => self.handshakes.go_on(key),
                 false => self.handshakes.hello(&mut self.desk, key, bytes),
             }
@@ -51,7 +51,12 @@ impl Core {
             let parked = std::mem::take(&mut self.desk.parked);
             for key in parked {
                 if let Some(conn) = self.desk.slots.get_mut(key) {
-                    conn.is_parked = self.features.services.is_waiting(key) || self.lines.is_long(key);
+                    let waits = self.features.services.is_waiting(key) || self.lines.is_long(key);
+                    if waits {
+                        conn.session.park()
+                    } else {
+                        conn.session.unpark()
+                    }
                     self.desk.work.resume.push(key);
                 }
             }
@@ -59,7 +64,8 @@ impl Core {
         for key in std::mem::take(&mut self.desk.work.resume) {
             // Not where the confirmation arrives: that is a tell, and this makes mail (TELLS ARE TERMINAL).
             self.features.services.client_resumes(&mut self.desk, key);
-            let is_ready = self.desk.slots.get(key).is_some_and(|conn| !conn.is_paused() && !conn.is_handshaking());
+            let is_ready =
+                self.desk.slots.get(key).is_some_and(|conn| !conn.is_paused() && !conn.link.is_handshaking());
             if is_ready {
                 self.feed(key, &mut []);
             }
@@ -70,27 +76,18 @@ impl Core {
     fn feed(&mut self, key: Key, fresh: &mut [u8]) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         if conn.is_paused() {
-            conn.carry.append(fresh);
+            conn.link.put_off(fresh);
             return;
         }
-        if conn.is_worker() && conn.is_open() && conn.is_overfull(&self.desk.settings) {
+        if conn.session.is_worker() && conn.is_open() && conn.is_overfull(&self.desk.settings) {
             // It asks and asks (a PING is answered whatever comes of it) and does not take the answers. Clients are paused.
             self.end(key, CloseReason::SlowConsumer);
             return self.after_feed(key);
         }
-        match conn.carry.take_joined(fresh) {
-            Some(mut joined) => {
-                let used = self.pump(key, &mut joined);
-                if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open()) {
-                    conn.carry.keep_rest(joined, used);
-                }
-            }
-            None => {
-                let used = self.pump(key, fresh);
-                if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open()) {
-                    conn.carry.keep(&fresh[used..]);
-                }
-            }
+        let mut joined = conn.link.take_joined(fresh);
+        let used = self.pump(key, joined.as_deref_mut().unwrap_or(fresh));
+        if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open()) {
+            conn.link.keep_rest(joined, fresh, used);
         }
         self.after_feed(key);
     }
@@ -98,7 +95,7 @@ impl Core {
     fn after_feed(&mut self, key: Key) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         mark_dirty(key, conn, &mut self.desk.work.dirty);
-        if conn.is_peer_finished && !conn.is_paused() && conn.is_open() {
+        if conn.link.is_peer_finished() && !conn.is_paused() && conn.is_open() {
             return self.after_last_input(key);
         }
         if !conn.is_paused() {
@@ -112,7 +109,7 @@ impl Core {
         let size = wire.len();
         let mut input = wire;
         let is_plain = match self.desk.slots.get_mut(key) {
-            Some(conn) => matches!(conn.transport(), Transport::Plain),
+            Some(conn) => matches!(conn.link.transport(), Transport::Plain),
             None => return size,
         };
         if is_plain {
@@ -132,19 +129,19 @@ impl Core {
             if conn.is_paused() || !conn.is_open() {
                 return;
             }
-            let Transport::Tls(tls) = conn.transport() else { return };
+            let Transport::Tls(tls) = conn.link.transport() else { return };
             plain.clear();
             tls.take_plain(plain);
             let opened = tls.open(input, plain);
             if let Ok(Opened::Handshaken(agreed)) = opened {
-                conn.handshaken(&self.desk.settings, self.desk.now);
+                conn.link.handshaken(&self.desk.settings, self.desk.now);
                 self.desk.counters().handshakes.add(1);
                 self.desk.counters().resumed.add(agreed.is_resumed.into());
             }
             let mut rest = &mut plain[..];
             self.drive(key, &mut rest);
             if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open())
-                && let Transport::Tls(tls) = conn.transport()
+                && let Transport::Tls(tls) = conn.link.transport()
             {
                 tls.keep_plain(rest);
             }
@@ -160,7 +157,7 @@ impl Core {
 
     fn peer_finished(&mut self, key: Key) {
         if let Some(conn) = self.desk.slots.get_mut(key) {
-            conn.is_peer_finished = true;
+            conn.link.peer_finished();
         }
     }
 
@@ -172,7 +169,7 @@ impl Core {
                 *input = &mut [];
                 return;
             }
-            if (input.is_empty() && !conn.has_commands()) || !conn.may_take(input) {
+            if (input.is_empty() && !conn.session.has_commands()) || !conn.may_take(input) {
                 return;
             }
             match conn.next(input, &self.desk.settings, self.desk.now) {

@@ -43,7 +43,7 @@ impl FanOut<'_> {
     fn push(&mut self, listener: Listener, number: RuleNumber) {
         let Listener { key, tag } = listener;
         let Some(conn) = self.slots.get_mut(key) else { return };
-        if self.except == Some(key) || self.is_said && conn.can_answer(self.settings) {
+        if self.except == Some(key) || self.is_said && conn.session.can_answer(self.settings) {
             return;
         }
         let pushed = if conn.is_idle() {

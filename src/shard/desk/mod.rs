@@ -126,7 +126,7 @@ impl Desk {
         if self.post.is_crowded()
             && let Some(conn) = self.slots.get_mut(key)
         {
-            conn.is_parked = true;
+            conn.session.park();
             self.parked.push(key);
         }
     }
@@ -174,12 +174,12 @@ impl Desk {
 
     /// Whether `key` is a client that takes questions and messages to acknowledge.
     pub(super) fn can_answer(&self, key: Key) -> bool {
-        self.slots.get(key).is_some_and(|conn| conn.can_answer(&self.settings))
+        self.slots.get(key).is_some_and(|conn| conn.session.can_answer(&self.settings))
     }
 
     /// The subscription of `key` to a channel.
     pub(super) fn sub_of(&self, key: Key, subject: &Subject) -> Option<SubKey> {
-        let subs = self.slots.get(key)?.subs();
+        let subs = self.slots.get(key)?.session.subs();
         subs.iter().copied().find(|sub| self.subscribers.subject(*sub) == Some(subject))
     }
 
@@ -196,7 +196,7 @@ impl Desk {
     /// Has the wheel look at a connection not later than its deadline.
     pub(super) fn schedule(&mut self, key: Key) {
         if let Some(conn) = self.slots.get(key) {
-            self.wheel.promise(key.slot, conn.deadline());
+            self.wheel.promise(key.slot, conn.link.deadline());
         }
     }
 
@@ -221,7 +221,7 @@ impl Desk {
     /// What a parked connection waited for has come.
     pub(super) fn unpark(&mut self, key: Key) {
         if let Some(conn) = self.slots.get_mut(key) {
-            conn.is_parked = false;
+            conn.session.unpark();
             self.work.resume.push(key);
         }
     }
@@ -229,8 +229,7 @@ impl Desk {
 
 /// See [`Desk::mark_dirty`]; for callers that hold the connection already.
 pub(super) fn mark_dirty(key: Key, conn: &mut Conn, dirty: &mut Vec<Key>) {
-    if !conn.is_dirty {
-        conn.is_dirty = true;
+    if conn.link.mark_dirty() {
         dirty.push(key);
     }
 }

@@ -9,11 +9,10 @@ impl Desk {
     /// The batch that `key` sends this turn.
     pub(crate) fn fill(&mut self, key: Key) -> Option<Box<Batch>> {
         let mut conn = self.slots.get_mut(key)?;
-        if conn.is_holding {
+        if conn.session.is_behind() {
             self.frame_waiting(key);
             conn = self.slots.get_mut(key)?;
         }
-        conn.is_dirty = false;
         match conn.fill(&mut self.sealing) {
             Ok(batch) => batch,
             Err(reason) => {
@@ -26,14 +25,14 @@ impl Desk {
     /// True once, when everything has been sent and the sending half may end; closes at once if the peer has ended too.
     pub(crate) fn is_last_word_said(&mut self, key: Key) -> bool {
         let Some(conn) = self.slots.get_mut(key) else { return false };
-        if !conn.is_flushed() {
+        if !conn.link.is_flushed() {
             return false;
         }
-        if conn.is_peer_finished {
+        if conn.link.is_peer_finished() {
             self.work.close.push(key);
             return false;
         }
-        conn.begin_linger(self.now)
+        conn.link.begin_linger(self.now)
     }
 
     /// Whether the driver is to receive for `key`.
@@ -43,6 +42,6 @@ impl Desk {
 
     /// Whether the driver is to close `key`: true once.
     pub(crate) fn begin_close(&mut self, key: Key) -> bool {
-        self.slots.get_mut(key).is_some_and(Conn::begin_close)
+        self.slots.get_mut(key).is_some_and(|conn| conn.link.begin_close())
     }
 }

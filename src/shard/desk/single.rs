@@ -61,7 +61,7 @@ impl Desk {
     /// One registration that `key` waits for is done.
     pub(crate) fn registered(&mut self, key: Key) {
         let Some(conn) = self.slots.get_mut(key) else { return };
-        if conn.registered() {
+        if conn.session.registered() {
             self.work.resume.push(key);
             self.mark_dirty(key);
         }

@@ -18,7 +18,7 @@ impl Desk {
             self.release(key, true);
         }
         if let Some(conn) = self.slots.get_mut(key)
-            && std::mem::take(&mut conn.is_holding)
+            && conn.session.stop_holding()
         {
             self.held.forget_all(key);
         }
@@ -39,14 +39,14 @@ impl Desk {
         let Some(Listener { key, .. }) = self.subscribers.listener(sub) else { return };
         let Some(channel) = self.subscribers.subject(sub) else { return };
         if let Some(conn) = self.slots.get_mut(key) {
-            conn.forget_held(key, channel, &mut self.held);
+            conn.session.forget_held(key, channel, &mut self.held);
         }
     }
 
     /// The most bytes that wait for one client, framed or not.
     pub(crate) fn waiting_most(&self) -> usize {
         let clients = self.slots.keys().filter_map(|key| Some((key, self.slots.get(key)?)));
-        let waiting = clients.filter(|(_, conn)| !conn.is_worker());
-        waiting.map(|(key, conn)| conn.outbox.len() + self.held.cost(key)).max().unwrap_or(0)
+        let waiting = clients.filter(|(_, conn)| !conn.session.is_worker());
+        waiting.map(|(key, conn)| conn.link.waiting_bytes() + self.held.cost(key)).max().unwrap_or(0)
     }
 }

@@ -143,11 +143,11 @@ impl Acks {
     }
 
     fn catch_up(&mut self, desk: &mut Desk, key: Key, texts: &[Arc<[u8]>]) {
-        let Some(conn) = desk.slots.get(key).filter(|conn| conn.can_answer(&desk.settings)) else { return };
-        let before = conn.outbox.mark();
+        let Some(conn) = desk.slots.get(key).filter(|conn| conn.session.can_answer(&desk.settings)) else { return };
+        let before = conn.link.mark();
         texts.iter().for_each(|text| desk.put_control(key, text));
         if let Some(conn) = desk.slots.get_mut(key).filter(|conn| conn.is_open()) {
-            conn.outbox.answered(before);
+            conn.link.answered(before);
         }
     }
 
@@ -156,7 +156,7 @@ impl Acks {
     /// A client acknowledges what its user was sent, on this connection or another; false if that cannot be.
     pub(crate) fn client_acks(&mut self, desk: &mut Desk, key: Key, id: Option<u64>) -> bool {
         let from = desk.address(key);
-        let user = desk.slots.get(key).and_then(|conn| conn.websocket()?.1.user()).cloned();
+        let user = desk.slots.get(key).and_then(|conn| conn.session.websocket()?.1.user()).cloned();
         let home = id.map(UnackedMessages::home_of).filter(|home| {
             let subject = user.as_ref().and_then(User::subject);
             let is_users = subject.is_some_and(|subject| desk.owner_of(&subject) == *home);
@@ -270,7 +270,7 @@ fn offer_to(desk: &mut Desk, places: &PlaceSet, from: Option<Publisher>, offer: 
 
 /// A connection that has not taken what it was sent before gets no more of the same: that may be among it.
 fn put_again(desk: &mut Desk, key: Key, text: &[u8]) {
-    if desk.slots.get(key).is_some_and(|conn| conn.outbox.len() <= limits::OUTBOX_BYTES_PAUSE) {
+    if desk.slots.get(key).is_some_and(|conn| !conn.link.is_full()) {
         desk.counters().unacked_resent.add(1);
         desk.put_control(key, text);
     }

@@ -110,7 +110,7 @@ impl Feature for Presence {
     fn subscription_began(&mut self, desk: &mut Desk, sub: SubKey) {
         let Some((conn, channel)) = watched(desk, sub) else { return };
         let since = (desk.settings.unix_time)();
-        let Some((user, info)) = desk.slots.get(conn.key).map(|conn| conn.who()) else { return };
+        let Some((user, info)) = desk.slots.get(conn.key).map(|conn| conn.session.who()) else { return };
         let present = Present { conn, user: user.cloned(), info: info.map(Box::from), since };
         let owner = desk.owner_of(&channel);
         send(desk, owner, PresenceMail::Arrive { channel, present: Box::new(present) });
@@ -161,7 +161,7 @@ fn watched(desk: &Desk, sub: SubKey) -> Option<(Address, Subject)> {
     }
     let key = desk.subscribers.listener(sub)?.key;
     let rule = desk.subscribers.rule(sub)?;
-    let is_client = desk.slots.get(key)?.door == Door::Front;
+    let is_client = desk.slots.get(key)?.link.door() == Door::Front;
     let is_watched = is_client && desk.settings.channels.rule(rule).has_presence;
     is_watched.then(|| Some((desk.address(key), desk.subscribers.subject(sub)?.clone())))?
 }
@@ -171,13 +171,13 @@ fn find_user(desk: &Desk, user: &Subject) -> Found {
     let mut found = Found { shards: desk.post.mesh().shards(), ..Found::default() };
     desk.subscribers.for_each(user.as_str(), |listener, _| {
         let Some(conn) = desk.slots.get(listener.key) else { return };
-        let Some((route, identity)) = conn.websocket() else { return };
+        let Some((route, identity)) = conn.session.websocket() else { return };
         found.count += 1;
         if found.connected.len() < limits::FOUND_PER_SHARD_MAX {
             found.connected.push(Connected {
                 conn: desk.address(listener.key),
                 route: desk.settings.routes[route].template.clone(),
-                peer: conn.peer.to_string().into(),
+                peer: conn.link.peer().to_string().into(),
                 since: identity.since(),
             });
         }

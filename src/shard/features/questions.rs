@@ -141,7 +141,7 @@ impl Questions {
         let from = desk.address(key);
         let mut headers = HeaderBlock::new();
         headers.push(CONN_HEADER, &from.to_string());
-        if let Some(user) = desk.slots.get(key).and_then(|conn| conn.websocket()?.1.user()) {
+        if let Some(user) = desk.slots.get(key).and_then(|conn| conn.session.websocket()?.1.user()) {
             user.push_headers(&mut headers);
         }
         let answer = Answer { id, from, headers: headers.finish(), payload: answer.data.into() };

@@ -69,7 +69,7 @@ impl Replays {
     ) {
         desk.subscribers.silence(sub, true);
         let Some(conn) = desk.slots.get_mut(key) else { return };
-        conn.awaits_replay();
+        conn.session.awaits_replay();
         let asker = Asker { address: desk.address(key), tag, sub: Some(sub), is_registration: true };
         ask(desk, key, subject, since, asker);
     }
@@ -98,7 +98,7 @@ impl Replays {
     fn tell(&mut self, desk: &mut Desk, sub: SubKey, (asker, subject): (Asker, Subject), excerpt: Excerpt) {
         let key = asker.address.key;
         let Some(conn) = desk.slots.get_mut(key) else { return };
-        let is_unspeakable = excerpt.gap.is_some() && !conn.can_hear_gaps();
+        let is_unspeakable = excerpt.gap.is_some() && !conn.session.can_hear_gaps();
         if is_unspeakable {
             return desk.end(key, CloseReason::SlowConsumer);
         }
@@ -124,7 +124,7 @@ impl Replays {
 fn ask(desk: &mut Desk, key: Key, subject: Subject, since: Since, asker: Asker) {
     let Some(conn) = desk.slots.get(key) else { return };
     // Beside what else waits for it, a piece must not make a client slow.
-    let bytes_max = limits::REPLAY_BYTES_MAX.min(conn.outbox_bytes_max(&desk.settings) / 4);
+    let bytes_max = limits::REPLAY_BYTES_MAX.min(conn.session.outbox_bytes_max(&desk.settings) / 4);
     let bounds = Bounds { messages_max: limits::REPLAY_MESSAGES_MAX, bytes_max };
     send(desk, Replay { subject, since, bounds, asker });
 }
@@ -157,7 +157,7 @@ fn look_up(desk: &mut Desk, replay: Replay) {
 impl Feature for Replays {
     /// If `key` has taken all that it was sent, those of its subscriptions that are behind go on.
     fn connection_sent(&mut self, desk: &mut Desk, key: Key) {
-        let is_idle = desk.slots.get(key).is_some_and(|conn| conn.outbox.is_empty() && conn.is_open());
+        let is_idle = desk.slots.get(key).is_some_and(|conn| conn.link.is_taken() && conn.is_open());
         if self.readers.is_empty() || !is_idle {
             return;
         }

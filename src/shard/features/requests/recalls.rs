@@ -45,10 +45,10 @@ impl Recalls {
             return;
         }
         let (Some(message), Some(conn)) = (message, desk.slots.get(key)) else { return };
-        let before = conn.outbox.mark();
+        let before = conn.link.mark();
         desk.push_to(key, TAG_ADDED, &Rc::new(Event::new(message, None)));
         if let Some(conn) = desk.slots.get_mut(key).filter(|conn| conn.is_open()) {
-            conn.outbox.answered(before);
+            conn.link.answered(before);
         }
     }
 

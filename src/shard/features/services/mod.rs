@@ -100,7 +100,7 @@ impl Services {
         let Err(message) = self.try_service(desk, key, message, None) else { return };
         let until = desk.now + limits::SERVICE_WAIT;
         let Some(conn) = desk.slots.get_mut(key) else { return };
-        conn.is_parked = true;
+        conn.session.park();
         self.stranded.insert(key, message, until);
     }
 
@@ -230,12 +230,12 @@ impl Feature for Services {
 }
 
 fn awaits_registrations(desk: &Desk, key: Key) -> bool {
-    desk.slots.get(key).is_some_and(|conn| conn.awaits_registrations())
+    desk.slots.get(key).is_some_and(|conn| conn.session.awaits_registrations())
 }
 
 /// What a worker hears of a client; none if its route has no service.
 fn service_message(desk: &Desk, key: Key, kind: Kind<'_>, payload: Box<[u8]>) -> Option<Arc<Message>> {
-    let (route, identity) = desk.slots.get(key)?.websocket()?;
+    let (route, identity) = desk.slots.get(key)?.session.websocket()?;
     let route = &desk.settings.routes[route];
     let service = route.target.service()?.to.clone();
     let address = desk.address(key);
@@ -282,7 +282,7 @@ fn count_workers(desk: &Desk, membership: &Membership, change: i64) -> Vec<(Subj
 
 /// Counts what befell the client `key`, and says so while its service has no worker.
 fn count_failures(desk: &Desk, key: Key, failure: Failure, count: u64) {
-    let Some(route) = desk.slots.get(key).map(|conn| conn.route()) else { return };
+    let Some(route) = desk.slots.get(key).map(|conn| conn.session.route()) else { return };
     let Some(service) = desk.settings.routes[route].target.service() else { return };
     let counters = desk.counters().services.iter().find(|own| own.subject == *service.to.subject());
     if let Some(counters) = counters {

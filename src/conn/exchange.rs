@@ -1,0 +1,259 @@
+//! Requests of a connection that speaks HTTP: what is answered at once, and what is a step of the shard.
+
+use std::mem;
+
+use super::admin::{self, Publication};
+use super::centrifuge::Centrifuge;
+use super::collect::{Collecting, Purpose};
+use super::events::EventStream;
+use super::front::{self, Arrival, Outcome};
+use super::http::{About, State};
+use super::peer::retry_after_s;
+use super::session::{Phase, Session};
+use super::settings::{Readiness, Settings};
+use super::turned_away::{TurnedAway, may_ask_for_events};
+use super::websocket::WebSocket;
+use super::{Door, Identity, Link, Opening, Refused, Step};
+use crate::base::Tick;
+use crate::limits;
+use crate::proto::CloseReason;
+use crate::proto::event::Message;
+use crate::proto::http::{Body, Head, go_on, next_head};
+use crate::proto::presence::Whereabouts;
+use crate::proto::user::User;
+
+/// What a request changes: the session, which it may turn into a stream, and the link, which takes what is answered at once.
+pub(super) struct Exchange<'c> {
+    pub session: &'c mut Session,
+    pub link: &'c mut Link,
+    pub settings: &'c Settings,
+    pub now: Tick,
+}
+
+impl Exchange<'_> {
+    /// Takes requests off the front of `input`, up to one that is a step of the shard.
+    pub(super) fn next_request<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, CloseReason> {
+        let (settings, now) = (self.settings, self.now);
+        loop {
+            // What has become of the connection takes what follows the request.
+            let Phase::Http(http) = &mut self.session.phase else {
+                return self.session.next(self.link, input, settings, now);
+            };
+            match &mut http.state {
+                State::Answering(..) | State::Over => return Ok(None),
+                State::Body(_) => return self.next_body(input),
+                State::Idle | State::Begun { .. } => {}
+            }
+            let is_last = settings.readiness != Readiness::Ready || http.is_surplus;
+            // Answers that are made at once may be long, and so many of them asked for in one packet.
+            if self.link.is_full() {
+                return Ok(None);
+            }
+            let mut rest = &mut **input;
+            let read = next_head(&mut rest).map(|head| {
+                let mut head = head?;
+                // Whatever else this client wants, it should ask where there is a place for it.
+                head.keep_alive &= !is_last;
+                Some(match self.link.door {
+                    Door::Front => self.front_request(&head),
+                    Door::Admin => self.admin_request(&head),
+                    Door::Bus => Ok(None),
+                })
+            });
+            let left = rest.len();
+            let is_tls = self.link.transport.is_tls();
+            if let (Err(_), Door::Front, Phase::Http(http)) = (&read, self.link.door, &mut self.session.phase) {
+                http.refuse_head(input, is_tls, &settings.routes);
+            }
+            let Some(step) = read? else {
+                self.await_head(input);
+                return Ok(None);
+            };
+            let taken = input.len() - left;
+            *input = &mut mem::take(input)[taken..];
+            if let Some(step) = step? {
+                return Ok(Some(step));
+            }
+        }
+    }
+
+    /// A head that has begun has so long to become whole, whatever is done with it meanwhile.
+    fn await_head(&mut self, input: &[u8]) {
+        let Phase::Http(http) = &mut self.session.phase else { return };
+        if input.is_empty() {
+            return;
+        }
+        let has_begun = matches!(http.state, State::Begun { .. });
+        http.state =
+            State::Begun { is_mute: self.link.door == Door::Front && may_ask_for_events(input, &self.settings.routes) };
+        // The first head's time began with the accept.
+        if !has_begun && http.answered > 0 {
+            self.link.wait_until(self.now + self.settings.head_timeout);
+        }
+    }
+
+    /// Why nothing new is begun.
+    fn turned_away(&self) -> Option<TurnedAway> {
+        let Phase::Http(http) = &self.session.phase else { return None };
+        let reason = match self.settings.readiness {
+            _ if http.is_surplus => CloseReason::TooManyConnections,
+            Readiness::Closing => CloseReason::Drain,
+            Readiness::Ready | Readiness::Leaving => return None,
+        };
+        Some(TurnedAway { reason, retry_after_s: retry_after_s(self.link.peer) })
+    }
+
+    fn front_request<'a>(&mut self, head: &Head<'_>) -> Result<Option<Step<'a>>, CloseReason> {
+        let settings = self.settings;
+        let turned_away = self.turned_away();
+        let Phase::Http(http) = &self.session.phase else { return Ok(None) };
+        let arrival = Arrival { is_tls: self.link.transport.is_tls(), hosts: http.hosts(settings) };
+        match front::request(head, arrival, &settings.routes, turned_away, &mut self.link.outbox) {
+            Outcome::Answered { keep_alive } => {
+                self.answered(keep_alive && head.body.is_empty())?;
+                Ok(None)
+            }
+            // What ends the connection is counted with its end.
+            Outcome::Refused(Refused { reason: CloseReason::TooManyConnections, .. }) => {
+                self.answered(false).map(|()| None)
+            }
+            Outcome::Refused(refused) => Ok(Some(self.refused(refused))),
+            Outcome::EventStream { route, channels, last_id, streaming } => {
+                self.session.route = route;
+                self.link.wait_for_silence(settings.sse_heartbeat, self.now);
+                let (stream, opening) = EventStream::open(channels, last_id.as_deref(), &settings.channels, streaming);
+                self.session.phase = Phase::EventStream(stream);
+                match turned_away {
+                    Some(TurnedAway { reason, .. }) => Err(reason),
+                    None => Ok(Some(Step::Open(opening))),
+                }
+            }
+            Outcome::WebSocket { route, identity, channel } => {
+                self.session.route = route;
+                self.link.wait_for_silence(settings.ping_interval, self.now);
+                let user = identity.user().and_then(User::subject);
+                let identity = identity.begun((settings.unix_time)());
+                self.session.phase = Phase::WebSocket(identity, WebSocket::default());
+                let channels = channel.into_iter().map(|channel| {
+                    let greeting = settings.channels.of(&channel).greeting();
+                    (channel, greeting)
+                });
+                let channels = channels.collect();
+                Ok(Some(Step::Open(Opening { channels, user })))
+            }
+            Outcome::Centrifuge { route, user, channels } => {
+                self.session.route = route;
+                let identity = Identity::new(user, None).begun((settings.unix_time)());
+                let centrifuge = Centrifuge::new(identity, channels, self.now + settings.head_timeout);
+                self.link.wait_until(centrifuge.deadline());
+                self.session.phase = Phase::Centrifuge(Box::new(centrifuge));
+                Ok(None)
+            }
+            Outcome::Accept(accepting) => {
+                self.collect(head, Purpose::Accept(accepting))?;
+                Ok(None)
+            }
+            Outcome::Read { route, id, page } => {
+                self.await_answer(head, About::Request(page.map(Box::new)));
+                Ok(Some(Step::Read { route, id }))
+            }
+        }
+    }
+
+    /// The shard has the answer to a request whose body, if there is one, is not read.
+    fn await_answer(&mut self, head: &Head<'_>, about: About) {
+        let Phase::Http(http) = &mut self.session.phase else { return };
+        let to = head.reply_to();
+        let is_last = !head.body.is_empty() || self.settings.readiness == Readiness::Closing;
+        let to = if is_last { to.closing() } else { to };
+        http.state = State::Answering(to, about);
+        self.link.wait_until(self.now + limits::ANSWER_TIMEOUT);
+    }
+
+    /// The body follows, and is wanted.
+    fn collect(&mut self, head: &Head<'_>, purpose: Purpose) -> Result<(), CloseReason> {
+        let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
+        let body = match Body::new(head.body, self.settings.payload_bytes_max as u64) {
+            Ok(body) => body,
+            Err(reason) => {
+                // The last words are an answer to this request.
+                http.state = State::Answering(head.reply_to().closing(), About::Request(purpose.into_page()));
+                return Err(reason);
+            }
+        };
+        let collecting = Collecting::new(head, purpose, body);
+        if head.expects_continue {
+            self.link.outbox.write(go_on);
+        }
+        http.state = State::Body(Box::new(collecting));
+        self.link.wait_until(self.now + self.settings.body_timeout);
+        Ok(())
+    }
+
+    fn answered(&mut self, keep_alive: bool) -> Result<(), CloseReason> {
+        let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
+        self.link.wait_until(self.now + self.settings.keep_alive_timeout);
+        http.after(keep_alive)
+    }
+
+    /// The refusal is written; the shard ends the connection if that was its last answer.
+    fn refused(&mut self, refused: Refused) -> Step<'static> {
+        let ended = self.answered(!refused.is_last);
+        debug_assert_eq!(ended.is_err(), refused.is_last);
+        Step::Refused(refused)
+    }
+
+    fn admin_request<'a>(&mut self, head: &Head<'_>) -> Result<Option<Step<'a>>, CloseReason> {
+        let settings = self.settings;
+        match admin::request(head, &settings.admin_hosts, settings.readiness, &mut self.link.outbox) {
+            admin::Outcome::Answered { keep_alive } => {
+                self.answered(keep_alive && head.body.is_empty())?;
+                Ok(None)
+            }
+            admin::Outcome::Refused(refused) => Ok(Some(self.refused(refused))),
+            admin::Outcome::Metrics => {
+                self.await_answer(head, About::Text);
+                Ok(Some(Step::Metrics))
+            }
+            admin::Outcome::Presence { channel } => {
+                self.await_answer(head, About::Text);
+                Ok(Some(Step::Presence { channel }))
+            }
+            admin::Outcome::User(user) => {
+                self.await_answer(head, About::User(Box::new(Whereabouts::new(&user))));
+                Ok(user.subject().map(|user| Step::Find { user }))
+            }
+            admin::Outcome::History { channel, since, bounds } => {
+                self.await_answer(head, About::Text);
+                Ok(Some(Step::History { tag: 0, channel, since, bounds }))
+            }
+            admin::Outcome::Publish(publication) => {
+                self.collect(head, Purpose::Publish(publication))?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn next_body<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, CloseReason> {
+        let Phase::Http(http) = &mut self.session.phase else { return Ok(None) };
+        let State::Body(collecting) = &mut http.state else { return Ok(None) };
+        if !collecting.take(input)? {
+            return Ok(None);
+        }
+        let to = collecting.to;
+        let State::Body(collecting) = mem::take(&mut http.state) else { return Ok(None) };
+        let (about, step) = match collecting.finish() {
+            (Purpose::Publish(Publication { subject, headers }), payload) => {
+                let about = About::Published(subject.clone());
+                (about, Step::Publish(Message::new(subject, None, headers, payload)))
+            }
+            (Purpose::Accept(accepting), payload) => {
+                let (asked, owed) = accepting.finish(payload);
+                (About::Accepted(Box::new(owed)), Step::Accept(Box::new(asked)))
+            }
+        };
+        http.state = State::Answering(to, about);
+        self.link.wait_until(self.now + limits::ANSWER_TIMEOUT);
+        Ok(Some(step))
+    }
+}

@@ -1,0 +1,80 @@
+//! Bytes in: what a connection takes off its input, and when it takes nothing.
+//!
+//! Not reading IS the back-pressure: a connection that is paused is not received for.
+
+use super::exchange::Exchange;
+use super::session::{Phase, Session};
+use super::settings::Settings;
+use super::{Conn, Link, Step};
+use crate::base::Tick;
+use crate::limits;
+use crate::proto::CloseReason;
+
+impl Conn {
+    /// True while nothing more may be taken off its input.
+    pub fn is_paused(&self) -> bool {
+        // A peer that does not take our answers gets no more questions in; workers are closed for that instead.
+        let is_full = self.link.is_full() && !self.session.is_worker();
+        (self.session.is_waiting() || is_full) && self.is_open()
+    }
+
+    /// True if the driver is to receive for it now.
+    pub fn begin_receive(&mut self) -> bool {
+        let may_receive = self.link.can_receive() && !self.is_paused();
+        if may_receive {
+            self.link.begin_receive();
+        }
+        may_receive
+    }
+
+    /// Whether the meaning at the front of `input` may be taken now. A worker's subscriptions may come in a row while
+    /// earlier ones are being confirmed; what it says after them waits for that.
+    pub fn may_take(&self, input: &[u8]) -> bool {
+        self.session.may_subscribe(input) || !self.is_paused()
+    }
+
+    /// Takes one meaning off the front of `input` (plaintext). `Ok(None)`: what is left is not whole.
+    #[inline]
+    pub fn next<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<Option<Step<'a>>, CloseReason> {
+        self.session.next(&mut self.link, input, settings, now)
+    }
+}
+
+impl Session {
+    /// See [`Conn::next`].
+    #[inline]
+    pub(super) fn next<'a>(
+        &mut self,
+        link: &mut Link,
+        input: &mut &'a mut [u8],
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<Option<Step<'a>>, CloseReason> {
+        match &mut self.phase {
+            Phase::Http(_) => Exchange { session: self, link, settings, now }.next_request(input),
+            Phase::WebSocket(_, websocket) => {
+                Ok(websocket.next(input, &settings.websocket, &mut link.outbox)?.map(Step::Message))
+            }
+            Phase::Centrifuge(centrifuge) => {
+                Ok(centrifuge.next(input, &settings.websocket, &mut link.outbox)?.map(Step::Commands))
+            }
+            Phase::Worker(worker) => {
+                let was_waiting = worker.is_waiting_for_credentials();
+                let step = worker.next(input, self.registrations > 0, &settings.bus, &mut link.outbox)?;
+                if was_waiting && !worker.is_waiting_for_credentials() {
+                    link.wait_until(now + limits::BUS_PING_INTERVAL);
+                }
+                Ok(step.map(Step::Worker))
+            }
+            Phase::EventStream(_) | Phase::Over => {
+                *input = &mut [];
+                Ok(None)
+            }
+        }
+    }
+}

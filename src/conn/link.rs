@@ -1,0 +1,278 @@
+//! What the driver's key names: a socket, what lies between it and the session, and how far it has come.
+//!
+//! ```text
+//!  received --> transport (plain, TLS) --> carry + fresh --> session
+//!  fill     <-- seal <-- outbox <---------------------------'
+//! ```
+//!
+//! The door is here because a listener lets in sockets; so is the place on the list of the turn's flush, which is about bytes. The
+//! deadline is here because it is older than the session and outlives it: it times the handshake, what the peer takes of a batch, and
+//! the close, besides what the session waits for.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::life::Life;
+use super::outbox::{Mark, Outbox};
+use super::settings::Settings;
+use super::{Door, Peer, Sealing, Transport};
+use crate::base::{Batch, Carry, CoarseTick, Tick};
+use crate::limits;
+use crate::proto::CloseReason;
+
+pub struct Link {
+    pub(super) transport: Transport,
+    /// Wire bytes that are no whole record, head, frame or verb yet.
+    carry: Carry,
+    pub(super) outbox: Outbox,
+    deadline: CoarseTick,
+    pub(super) peer: Peer,
+    pub(super) door: Door,
+    pub(super) life: Life,
+    /// A `recv` is outstanding at the driver.
+    is_receiving: bool,
+    /// The peer has ended its half.
+    is_peer_finished: bool,
+    /// It is on the shard's list for the flush of this turn.
+    is_dirty: bool,
+}
+
+/// `interval`, or up to a quarter less: the signs of life of connections that came together, or were told something together, drift
+/// apart.
+pub(super) fn apart(peer: Peer, interval: Duration) -> Duration {
+    interval - peer.part(interval / 4)
+}
+
+impl Link {
+    /// `deadline`: for the handshake, if there is one, or the session's first.
+    pub(super) fn new(peer: SocketAddr, door: Door, transport: Transport, outbox: Outbox, deadline: Tick) -> Link {
+        Link {
+            transport,
+            carry: Carry::new(),
+            outbox,
+            deadline: CoarseTick::ceil(deadline),
+            peer: peer.into(),
+            door,
+            life: Life::Open,
+            is_receiving: false,
+            is_peer_finished: false,
+            is_dirty: false,
+        }
+    }
+
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Which listener let it in.
+    pub fn door(&self) -> Door {
+        self.door
+    }
+
+    pub fn transport(&mut self) -> &mut Transport {
+        &mut self.transport
+    }
+
+    pub fn is_handshaking(&self) -> bool {
+        self.transport.is_handshaking()
+    }
+
+    /// Whether it takes and sends: it has not ended.
+    pub fn is_open(&self) -> bool {
+        self.life.is_open()
+    }
+
+    // --- bytes in ----------------------------------------------------------------------------------------------------
+
+    /// The driver is to receive.
+    pub(super) fn begin_receive(&mut self) {
+        self.is_receiving = true;
+    }
+
+    /// What was received last has come, or nothing comes any more.
+    pub fn receive_done(&mut self) {
+        self.is_receiving = false;
+    }
+
+    /// The peer has ended its half: of the socket, or of its TLS session.
+    pub fn peer_finished(&mut self) {
+        self.is_peer_finished = true;
+    }
+
+    pub fn is_peer_finished(&self) -> bool {
+        self.is_peer_finished
+    }
+
+    /// Whether the peer may still be received from, and is not already.
+    pub fn can_receive(&self) -> bool {
+        !self.is_receiving && !self.is_peer_finished && !self.life.is_closing()
+    }
+
+    /// Keeps bytes that have come while the session does not read on.
+    pub fn put_off(&mut self, bytes: &[u8]) {
+        self.carry.append(bytes);
+    }
+
+    /// What was kept, joined with `fresh`, if anything was; [`Link::keep_rest`] follows.
+    pub fn take_joined(&mut self, fresh: &[u8]) -> Option<Vec<u8>> {
+        self.carry.take_joined(fresh)
+    }
+
+    /// Keeps what the session has left of `joined`, or of `fresh` where there was nothing to join it with.
+    pub fn keep_rest(&mut self, joined: Option<Vec<u8>>, fresh: &[u8], used: usize) {
+        match joined {
+            Some(joined) => self.carry.keep_rest(joined, used),
+            None => self.carry.keep(&fresh[used..]),
+        }
+    }
+
+    // --- bytes out ---------------------------------------------------------------------------------------------------
+
+    /// It goes on the list of the turn's flush: true if it is not there yet.
+    #[inline]
+    pub fn mark_dirty(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_dirty, true)
+    }
+
+    /// The flush has come to it.
+    pub(super) fn flushing(&mut self) {
+        self.is_dirty = false;
+    }
+
+    /// Bytes that the peer has not taken yet.
+    pub fn waiting_bytes(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Whether the peer has taken all that it was sent.
+    pub fn is_taken(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
+    /// Whether so much waits for the peer that nothing more is made for it that can wait.
+    pub fn is_full(&self) -> bool {
+        self.outbox.len() > limits::OUTBOX_BYTES_PAUSE
+    }
+
+    /// Where the outbox stands, for [`Link::answered`].
+    pub fn mark(&self) -> Mark {
+        self.outbox.mark()
+    }
+
+    /// What was added since `before` is an answer to what the peer has asked (AN ANSWER ALONE IS NEVER TOO MUCH).
+    pub fn answered(&mut self, before: Mark) {
+        self.outbox.answered(before);
+    }
+
+    /// Whether the driver can send, and nothing is on its way already. It takes nothing after `close`, although a batch that was in
+    /// flight may still come back as sent.
+    pub(super) fn can_send(&self) -> bool {
+        !self.life.is_closing() && !self.outbox.is_sending()
+    }
+
+    /// Whether anything waits to be sent.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.outbox.pending_len() > 0
+            || self.transport.has_output()
+            || (!self.is_open() && self.transport.owes_close_notify())
+    }
+
+    /// Seals what waits.
+    pub(super) fn fill(&mut self, sealing: &mut Sealing) -> Result<Option<Box<Batch>>, CloseReason> {
+        let plain = self.outbox.take();
+        let answer_bytes = plain.as_ref().map_or(0, |batch| batch.answer_bytes());
+        let batch = match &mut self.transport {
+            Transport::Plain => plain,
+            Transport::Tls(tls) => {
+                let mut sealed = sealing.take();
+                let outcome = tls.seal(plain.as_deref(), !self.life.is_open(), &mut sealing.scratch, &mut sealed);
+                // Once it has ended, the alert is all that can still be said.
+                let failure = outcome.err().filter(|_| self.life.is_open());
+                if failure.is_some() || sealed.is_empty() {
+                    sealing.give_back(sealed);
+                    return failure.map_or(Ok(None), Err);
+                }
+                Some(sealed)
+            }
+        };
+        if let Some(batch) = &batch {
+            self.outbox.sending(batch.len(), answer_bytes);
+        }
+        Ok(batch)
+    }
+
+    /// The batch is back: whole or in part, its bytes are not ours any more. True if it had seemed stuck.
+    pub(super) fn sent(&mut self, batch: Box<Batch>, sealing: &mut Sealing) -> bool {
+        if self.transport.is_tls() {
+            sealing.give_back(batch);
+        }
+        self.outbox.sent()
+    }
+
+    // --- time --------------------------------------------------------------------------------------------------------
+
+    pub fn deadline(&self) -> Tick {
+        self.deadline.tick()
+    }
+
+    pub(super) fn wait_until(&mut self, deadline: Tick) {
+        self.deadline = CoarseTick::ceil(deadline);
+    }
+
+    /// The same for callers that may move it at any time: two looks at a batch lie [`Settings::send_timeout`] apart. What is late
+    /// then is made up for when the batch has gone ([`super::Conn::sent`]).
+    pub(super) fn wait_until_unless_stuck(&mut self, deadline: Tick) {
+        if !self.outbox.is_looked_at() {
+            self.wait_until(deadline);
+        }
+    }
+
+    /// A stream has begun.
+    pub(super) fn wait_for_silence(&mut self, interval: Duration, now: Tick) {
+        self.wait_until(now + apart(self.peer, interval));
+    }
+
+    /// The TLS handshake is done: the time for the first request begins.
+    pub fn handshaken(&mut self, settings: &Settings, now: Tick) {
+        self.wait_until(now + settings.head_timeout);
+    }
+
+    /// Whether its deadline looks at how much of a batch on its way the peer has taken.
+    pub fn is_looked_at(&self) -> bool {
+        self.outbox.is_sending() && !self.life.is_closing()
+    }
+
+    // --- the end -----------------------------------------------------------------------------------------------------
+
+    /// True when the last words have been sent.
+    pub fn is_flushed(&self) -> bool {
+        !self.is_open() && self.outbox.is_empty() && !(self.can_send() && self.has_waiting())
+    }
+
+    /// True the first time: our half may end now, and the peer's is waited for.
+    pub fn begin_linger(&mut self, now: Tick) -> bool {
+        let begins = self.life.linger();
+        if begins {
+            self.wait_until(now + limits::CLOSE_TIMEOUT);
+        }
+        begins
+    }
+
+    /// True the first time: the driver is to close the socket.
+    pub fn begin_close(&mut self) -> bool {
+        self.life.close()
+    }
+
+    /// It ends: true the first time. What the peer has said is of no use any more.
+    pub(super) fn end(&mut self, reason: CloseReason, now: Tick) -> bool {
+        let is_first = self.life.end(reason);
+        if is_first {
+            if reason == CloseReason::SlowConsumer {
+                self.outbox.drop_pending();
+            }
+            self.carry = Carry::new();
+            self.wait_until(now + limits::CLOSE_TIMEOUT);
+        }
+        is_first
+    }
+}
