@@ -63,7 +63,7 @@ impl Gate {
         let (mesh, mailboxes) = Mesh::new(vec![driver.waker()], 0, MAILS_MAX);
         let parts = Parts {
             place: Place(0),
-            settings: Arc::new(settings),
+            settings,
             entrances,
             mesh,
             mailbox: mailboxes.into_iter().next().expect("one for the one shard"),

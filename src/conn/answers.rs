@@ -30,7 +30,7 @@ impl Conn {
                 Ok(())
             }
             Phase::Http(_) => {
-                let is_kept = settings.channels.of(channel).history.is_some();
+                let is_kept = settings.generation.channels.of(channel).history.is_some();
                 let body = admin::history(channel, is_kept, excerpt);
                 self.answer("application/json", body.as_bytes(), settings, now)
             }
@@ -66,7 +66,7 @@ impl Conn {
         let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
         let outcome = http.found(found, &mut self.link.outbox);
         if !http.is_answering() {
-            self.link.wait_until(now + settings.keep_alive_timeout);
+            self.link.wait_until(now + settings.generation.keep_alive_timeout);
         }
         outcome
     }
@@ -97,7 +97,7 @@ impl Conn {
             centrifuge.published(number, outbox);
         }
         let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
-        self.link.wait_until(now + settings.keep_alive_timeout);
+        self.link.wait_until(now + settings.generation.keep_alive_timeout);
         http.published(position, &mut self.link.outbox)
     }
 
@@ -110,7 +110,7 @@ impl Conn {
         now: Tick,
     ) -> Result<(), CloseReason> {
         let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
-        self.link.wait_until(now + settings.keep_alive_timeout);
+        self.link.wait_until(now + settings.generation.keep_alive_timeout);
         http.answer(content_type, body, &mut self.link.outbox)
     }
 
@@ -122,7 +122,7 @@ impl Conn {
         now: Tick,
     ) -> Result<(), CloseReason> {
         let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
-        self.link.wait_until(now + settings.keep_alive_timeout);
+        self.link.wait_until(now + settings.generation.keep_alive_timeout);
         match outcome {
             Ok(receipt) => http.accepted(&receipt, &mut self.link.outbox),
             Err(reason) => http.refused(reason, retry_after_s(self.link.peer), &mut self.link.outbox),
@@ -132,7 +132,7 @@ impl Conn {
     /// The outcome of a [`Step::Read`](super::Step::Read); there may be no such request.
     pub fn read(&mut self, reading: Option<&Reading>, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
         let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
-        self.link.wait_until(now + settings.keep_alive_timeout);
+        self.link.wait_until(now + settings.generation.keep_alive_timeout);
         match reading {
             Some(reading) => http.read(reading, &mut self.link.outbox),
             None => http.refused(CloseReason::UnknownRequest, retry_after_s(self.link.peer), &mut self.link.outbox),

@@ -63,7 +63,7 @@ impl Exchange<'_> {
             let left = rest.len();
             let is_tls = self.link.transport.is_tls();
             if let (Err(_), Door::Front, Phase::Http(http)) = (&read, self.link.door, &mut self.session.phase) {
-                http.refuse_head(input, is_tls, &settings.routes);
+                http.refuse_head(input, is_tls, &settings.generation.routes);
             }
             let Some(step) = read? else {
                 self.await_head(input);
@@ -84,11 +84,12 @@ impl Exchange<'_> {
             return;
         }
         let has_begun = matches!(http.state, State::Begun { .. });
-        http.state =
-            State::Begun { is_mute: self.link.door == Door::Front && may_ask_for_events(input, &self.settings.routes) };
+        http.state = State::Begun {
+            is_mute: self.link.door == Door::Front && may_ask_for_events(input, &self.settings.generation.routes),
+        };
         // The first head's time began with the accept.
         if !has_begun && http.answered > 0 {
-            self.link.wait_until(self.now + self.settings.head_timeout);
+            self.link.wait_until(self.now + self.settings.generation.head_timeout);
         }
     }
 
@@ -108,7 +109,7 @@ impl Exchange<'_> {
         let turned_away = self.turned_away();
         let Phase::Http(http) = &self.session.phase else { return Ok(None) };
         let arrival = Arrival { is_tls: self.link.transport.is_tls(), hosts: http.hosts(settings) };
-        match front::request(head, arrival, &settings.routes, turned_away, &mut self.link.outbox) {
+        match front::request(head, arrival, &settings.generation.routes, turned_away, &mut self.link.outbox) {
             Outcome::Answered { keep_alive } => {
                 self.answered(keep_alive && head.body.is_empty())?;
                 Ok(None)
@@ -120,8 +121,9 @@ impl Exchange<'_> {
             Outcome::Refused(refused) => Ok(Some(self.refused(refused))),
             Outcome::EventStream { route, channels, last_id, streaming } => {
                 self.session.route = route;
-                self.link.wait_for_silence(settings.sse_heartbeat, self.now);
-                let (stream, opening) = EventStream::open(channels, last_id.as_deref(), &settings.channels, streaming);
+                self.link.wait_for_silence(settings.generation.sse_heartbeat, self.now);
+                let (stream, opening) =
+                    EventStream::open(channels, last_id.as_deref(), &settings.generation.channels, streaming);
                 self.session.phase = Phase::EventStream(stream);
                 match turned_away {
                     Some(TurnedAway { reason, .. }) => Err(reason),
@@ -130,12 +132,12 @@ impl Exchange<'_> {
             }
             Outcome::WebSocket { route, identity, channel } => {
                 self.session.route = route;
-                self.link.wait_for_silence(settings.ping_interval, self.now);
+                self.link.wait_for_silence(settings.generation.ping_interval, self.now);
                 let user = identity.user().and_then(User::subject);
-                let identity = identity.begun((settings.unix_time)());
+                let identity = identity.begun((settings.process.unix_time)());
                 self.session.phase = Phase::WebSocket(identity, WebSocket::default());
                 let channels = channel.into_iter().map(|channel| {
-                    let greeting = settings.channels.of(&channel).greeting();
+                    let greeting = settings.generation.channels.of(&channel).greeting();
                     (channel, greeting)
                 });
                 let channels = channels.collect();
@@ -143,8 +145,8 @@ impl Exchange<'_> {
             }
             Outcome::Centrifuge { route, user, channels } => {
                 self.session.route = route;
-                let identity = Identity::new(user, None).begun((settings.unix_time)());
-                let centrifuge = Centrifuge::new(identity, channels, self.now + settings.head_timeout);
+                let identity = Identity::new(user, None).begun((settings.process.unix_time)());
+                let centrifuge = Centrifuge::new(identity, channels, self.now + settings.generation.head_timeout);
                 self.link.wait_until(centrifuge.deadline());
                 self.session.phase = Phase::Centrifuge(Box::new(centrifuge));
                 Ok(None)
@@ -173,7 +175,7 @@ impl Exchange<'_> {
     /// The body follows, and is wanted.
     fn collect(&mut self, head: &Head<'_>, purpose: Purpose) -> Result<(), CloseReason> {
         let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
-        let body = match Body::new(head.body, self.settings.payload_bytes_max as u64) {
+        let body = match Body::new(head.body, self.settings.generation.payload_bytes_max as u64) {
             Ok(body) => body,
             Err(reason) => {
                 // The last words are an answer to this request.
@@ -186,13 +188,13 @@ impl Exchange<'_> {
             self.link.outbox.write(go_on);
         }
         http.state = State::Body(Box::new(collecting));
-        self.link.wait_until(self.now + self.settings.body_timeout);
+        self.link.wait_until(self.now + self.settings.generation.body_timeout);
         Ok(())
     }
 
     fn answered(&mut self, keep_alive: bool) -> Result<(), CloseReason> {
         let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
-        self.link.wait_until(self.now + self.settings.keep_alive_timeout);
+        self.link.wait_until(self.now + self.settings.generation.keep_alive_timeout);
         http.after(keep_alive)
     }
 
@@ -205,7 +207,7 @@ impl Exchange<'_> {
 
     fn admin_request<'a>(&mut self, head: &Head<'_>) -> Result<Option<Step<'a>>, CloseReason> {
         let settings = self.settings;
-        match admin::request(head, &settings.admin_hosts, settings.readiness, &mut self.link.outbox) {
+        match admin::request(head, &settings.generation.admin_hosts, settings.readiness, &mut self.link.outbox) {
             admin::Outcome::Answered { keep_alive } => {
                 self.answered(keep_alive && head.body.is_empty())?;
                 Ok(None)

@@ -82,7 +82,7 @@ impl Http {
 
     /// The hosts that its listener answers for; `None` if that is any.
     pub(super) fn hosts<'s>(&self, settings: &'s Settings) -> Option<&'s Hosts> {
-        settings.front_hosts.get(self.listener as usize)?.as_ref()
+        settings.generation.front_hosts.get(self.listener as usize)?.as_ref()
     }
 
     pub(super) fn is_answering(&self) -> bool {

@@ -58,14 +58,14 @@ impl Session {
         match &mut self.phase {
             Phase::Http(_) => Exchange { session: self, link, settings, now }.next_request(input),
             Phase::WebSocket(_, websocket) => {
-                Ok(websocket.next(input, &settings.websocket, &mut link.outbox)?.map(Step::Message))
+                Ok(websocket.next(input, &settings.generation.websocket, &mut link.outbox)?.map(Step::Message))
             }
             Phase::Centrifuge(centrifuge) => {
-                Ok(centrifuge.next(input, &settings.websocket, &mut link.outbox)?.map(Step::Commands))
+                Ok(centrifuge.next(input, &settings.generation.websocket, &mut link.outbox)?.map(Step::Commands))
             }
             Phase::Worker(worker) => {
                 let was_waiting = worker.is_waiting_for_credentials();
-                let step = worker.next(input, self.registrations > 0, &settings.bus, &mut link.outbox)?;
+                let step = worker.next(input, self.registrations > 0, &settings.generation.bus, &mut link.outbox)?;
                 if was_waiting && !worker.is_waiting_for_credentials() {
                     link.wait_until(now + limits::BUS_PING_INTERVAL);
                 }

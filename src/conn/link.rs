@@ -234,7 +234,7 @@ impl Link {
 
     /// The TLS handshake is done: the time for the first request begins.
     pub fn handshaken(&mut self, settings: &Settings, now: Tick) {
-        self.wait_until(now + settings.head_timeout);
+        self.wait_until(now + settings.generation.head_timeout);
     }
 
     /// Whether its deadline looks at how much of a batch on its way the peer has taken.

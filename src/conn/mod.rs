@@ -160,15 +160,15 @@ impl Conn {
     ) -> Conn {
         let mut outbox = Outbox::default();
         let (phase, patience) = match door {
-            Door::Front | Door::Admin => (Phase::Http(Box::new(Http::new(listener))), settings.head_timeout),
+            Door::Front | Door::Admin => (Phase::Http(Box::new(Http::new(listener))), settings.generation.head_timeout),
             Door::Bus => {
-                let worker = Worker::new(&settings.bus, number, peer.into(), &mut outbox);
+                let worker = Worker::new(settings, number, peer.into(), &mut outbox);
                 let is_waiting = worker.is_waiting_for_credentials();
                 let patience = if is_waiting { limits::BUS_CONNECT_TIMEOUT } else { limits::BUS_PING_INTERVAL };
                 (Phase::Worker(Box::new(worker)), patience)
             }
         };
-        let patience = if transport.is_handshaking() { settings.handshake_timeout } else { patience };
+        let patience = if transport.is_handshaking() { settings.generation.handshake_timeout } else { patience };
         let link = Link::new(peer, door, transport, outbox, now + patience);
         Conn { link, session: Session::new(phase) }
     }
@@ -195,7 +195,7 @@ impl Conn {
     ) -> Result<Option<centrifuge::Step<'a>>, CloseReason> {
         let route = self.session.route();
         let Phase::Centrifuge(centrifuge) = &mut self.session.phase else { return Ok(None) };
-        let Target::Centrifuge(target) = &settings.routes[route].target else { return Ok(None) };
+        let Target::Centrifuge(target) = &settings.generation.routes[route].target else { return Ok(None) };
         let surroundings = Surroundings { address, target, settings, now };
         let step = centrifuge.command(command, &surroundings, &mut self.link.outbox)?;
         self.link.wait_until_unless_stuck(centrifuge.deadline());

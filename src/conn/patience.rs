@@ -14,7 +14,7 @@ impl Conn {
         let patience = match &mut self.session.phase {
             Phase::WebSocket(_, websocket) => {
                 websocket.heard();
-                settings.ping_interval
+                settings.generation.ping_interval
             }
             Phase::Worker(worker) if !worker.is_waiting_for_credentials() => {
                 worker.heard();
@@ -36,8 +36,8 @@ impl Conn {
     pub(super) fn recovered(&mut self, settings: &Settings, now: Tick) {
         match &self.session.phase {
             Phase::WebSocket(..) | Phase::Centrifuge(_) | Phase::Worker(_) => self.heard(settings, now),
-            Phase::EventStream(_) => self.link.wait_until(now + settings.sse_heartbeat),
-            Phase::Http(http) if !http.is_asked() => self.link.wait_until(now + settings.keep_alive_timeout),
+            Phase::EventStream(_) => self.link.wait_until(now + settings.generation.sse_heartbeat),
+            Phase::Http(http) if !http.is_asked() => self.link.wait_until(now + settings.generation.keep_alive_timeout),
             Phase::Http(_) | Phase::Over => {}
         }
     }
@@ -75,17 +75,17 @@ impl Conn {
         let is_owed_a_request = matches!(&self.session.phase, Phase::Http(http) if http.is_asked());
         if let Some(progress) = progress.filter(|_| !is_owed_a_request) {
             // What is on its way says as much as a ping or a heartbeat would.
-            self.link.wait_until(now + settings.send_timeout);
+            self.link.wait_until(now + settings.generation.send_timeout);
             return if progress == Some(0) { Err(CloseReason::SlowConsumer) } else { Ok(()) };
         }
         let patience = match &mut self.session.phase {
             Phase::Http(http) => return Err(http.on_deadline()),
             Phase::EventStream(stream) => {
                 let spoke_at = stream.spoke_at.tick();
-                let patience = apart(self.link.peer, settings.sse_heartbeat);
+                let patience = apart(self.link.peer, settings.generation.sse_heartbeat);
                 let is_probe = stream.end_probe();
                 if !is_probe && now.since(spoke_at) < patience {
-                    self.link.wait_until(spoke_at + settings.sse_heartbeat);
+                    self.link.wait_until(spoke_at + settings.generation.sse_heartbeat);
                     return Ok(());
                 }
                 stream.push_comment(&mut self.link.outbox);

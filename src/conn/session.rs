@@ -88,7 +88,7 @@ impl Session {
     pub fn can_answer(&self, settings: &Settings) -> bool {
         match &self.phase {
             Phase::WebSocket(..) => matches!(
-                &settings.routes[self.route].target,
+                &settings.generation.routes[self.route].target,
                 Target::WebSocket(target) if target.control
             ),
             Phase::Centrifuge(centrifuge) => centrifuge.is_connected(),
@@ -127,8 +127,8 @@ impl Session {
     /// Bytes that may wait for this peer.
     pub fn outbox_bytes_max(&self, settings: &Settings) -> usize {
         match self.phase {
-            Phase::Worker(_) => settings.bus.outbox_bytes_max,
-            _ => settings.outbox_bytes_max,
+            Phase::Worker(_) => settings.generation.bus.outbox_bytes_max,
+            _ => settings.generation.outbox_bytes_max,
         }
     }
 

@@ -1,4 +1,10 @@
-//! What the operator decided, as connections need it. Built once by the gateway, shared by all shards, never changed.
+//! What the operator decided, as connections and shards need it: an argument of every call, and stored by the desk of a shard alone.
+//!
+//! ```text
+//!  Process      what the start of the process fixed                           a change needs a restart
+//!  Generation   what one configuration says: routes, rules, bounds, waits     shared by all shards, never changed: replaced
+//!  Readiness    how far this shard has gone away
+//! ```
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,8 +19,32 @@ use crate::proto::channel::Rules;
 use crate::proto::control;
 use crate::proto::ws::SessionLimits;
 
-#[derive(Clone, Debug)]
+/// See the module's picture.
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
+    pub process: Arc<Process>,
+    pub generation: Arc<Generation>,
+    pub readiness: Readiness,
+}
+
+/// What the start of the process fixed.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Bytes that one shard keeps of all its channels.
+    pub history_bytes_max: usize,
+    /// And of messages that clients have not acknowledged.
+    pub unacked_bytes_max: usize,
+    /// How the bus says which server it is: random, new with each process.
+    pub server_id: String,
+    /// Where the bus listens, as INFO says it.
+    pub bus_address: SocketAddr,
+    /// Seconds of Unix time, which the ends of tokens are told in. The simulator has a clock of its own.
+    pub unix_time: fn() -> u64,
+}
+
+/// What one configuration says.
+#[derive(Clone, Debug)]
+pub struct Generation {
     pub routes: Routes,
     /// By which the admin listener is asked for.
     pub admin_hosts: Hosts,
@@ -22,10 +52,6 @@ pub struct Settings {
     pub front_hosts: Vec<Option<Hosts>>,
     /// What holds for which channels; shards share it with their hubs.
     pub channels: Arc<Rules>,
-    /// Bytes that one shard keeps of all its channels.
-    pub history_bytes_max: usize,
-    /// And of messages that clients have not acknowledged.
-    pub unacked_bytes_max: usize,
     pub websocket: SessionLimits,
     pub bus: BusSettings,
     /// Longest message that a worker or the admin API may publish.
@@ -42,20 +68,26 @@ pub struct Settings {
     pub keep_alive_timeout: Duration,
     pub ping_interval: Duration,
     pub sse_heartbeat: Duration,
-    /// Seconds of Unix time, which the ends of tokens are told in. The simulator has a clock of its own.
-    pub unix_time: fn() -> u64,
     /// How long a peer may take nothing of a batch that is on its way.
     pub send_timeout: Duration,
     pub drain: DrainSettings,
-    /// The one thing that changes: a shard that drains replaces its settings.
-    pub readiness: Readiness,
 }
 
 impl Settings {
+    /// To be changed before it is shared.
+    pub fn process_mut(&mut self) -> &mut Process {
+        Arc::make_mut(&mut self.process)
+    }
+
+    /// To be changed before it is shared.
+    pub fn generation_mut(&mut self) -> &mut Generation {
+        Arc::make_mut(&mut self.generation)
+    }
+
     /// Whether this text of a client would be taken for the gateway's own by those who listen for it (`proto::control`).
     pub fn is_forged(&self, text: &[u8]) -> bool {
         let listens = |route: &Route| matches!(&route.target, Target::WebSocket(target) if target.control);
-        control::is_of_gateway(text) && self.routes.iter().any(|(_, route)| listens(route))
+        control::is_of_gateway(text) && self.generation.routes.iter().any(|(_, route)| listens(route))
     }
 }
 
@@ -69,8 +101,9 @@ pub struct DrainSettings {
 }
 
 /// What requests find.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Readiness {
+    #[default]
     Ready,
     /// `/ready` says no, so that nobody new is sent here; everything is served.
     Leaving,
@@ -85,10 +118,6 @@ pub struct BusSettings {
     /// Bytes that may wait for one worker.
     pub outbox_bytes_max: usize,
     pub credentials: Option<Credentials>,
-    /// Random, new with each process.
-    pub server_id: String,
-    /// Where it listens, as INFO says it.
-    pub address: SocketAddr,
 }
 
 /// What CONNECT has to carry.
@@ -104,15 +133,25 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
+impl Default for Process {
+    fn default() -> Process {
+        Process {
+            history_bytes_max: limits::HISTORY_BYTES_MAX,
+            unacked_bytes_max: limits::UNACKED_BYTES_MAX,
+            server_id: "TIDEGATE".to_owned(),
+            bus_address: SocketAddr::from(([127, 0, 0, 1], 4222)),
+            unix_time: || 0,
+        }
+    }
+}
+
+impl Default for Generation {
+    fn default() -> Generation {
+        Generation {
             routes: Routes::default(),
             admin_hosts: Hosts::default(),
             front_hosts: Vec::new(),
             channels: Arc::default(),
-            history_bytes_max: limits::HISTORY_BYTES_MAX,
-            unacked_bytes_max: limits::UNACKED_BYTES_MAX,
             websocket: SessionLimits::default(),
             bus: BusSettings::default(),
             payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
@@ -126,10 +165,8 @@ impl Default for Settings {
             keep_alive_timeout: limits::KEEP_ALIVE_TIMEOUT,
             ping_interval: limits::PING_INTERVAL,
             sse_heartbeat: limits::SSE_HEARTBEAT,
-            unix_time: || 0,
             send_timeout: limits::SEND_TIMEOUT,
             drain: DrainSettings { notice: limits::DRAIN_NOTICE, spread: limits::DRAIN_SPREAD },
-            readiness: Readiness::Ready,
         }
     }
 }
@@ -143,8 +180,6 @@ impl Default for BusSettings {
             },
             outbox_bytes_max: limits::WORKER_OUTBOX_BYTES_MAX,
             credentials: None,
-            server_id: "TIDEGATE".to_owned(),
-            address: SocketAddr::from(([127, 0, 0, 1], 4222)),
         }
     }
 }

@@ -11,7 +11,7 @@ use slab::Slab;
 
 use super::outbox::Outbox;
 use super::peer::Peer;
-use super::settings::{BusSettings, Credentials};
+use super::settings::{BusSettings, Credentials, Settings};
 use crate::base::Key;
 use crate::limits;
 use crate::proto::CloseReason;
@@ -75,19 +75,20 @@ pub struct Publish<'a> {
 
 impl Worker {
     /// Greets the worker with INFO.
-    pub fn new(settings: &BusSettings, client_id: u64, peer: Peer, outbox: &mut Outbox) -> Worker {
+    pub fn new(settings: &Settings, client_id: u64, peer: Peer, outbox: &mut Outbox) -> Worker {
+        let bus = &settings.generation.bus;
         let info = bus::Info {
-            server_id: &settings.server_id,
-            address: settings.address,
+            server_id: &settings.process.server_id,
+            address: settings.process.bus_address,
             client_id,
             client_ip: peer.ip(),
-            max_payload: settings.limits.payload_bytes_max,
-            auth_required: settings.credentials.is_some(),
+            max_payload: bus.limits.payload_bytes_max,
+            auth_required: bus.credentials.is_some(),
         };
         outbox.write(|out| bus::write_info(out, &info));
         Worker {
             options: ConnectOptions::default(),
-            is_connected: settings.credentials.is_none(),
+            is_connected: bus.credentials.is_none(),
             subs: Slab::new(),
             by_sid: AHashMap::new(),
             pings_out: 0,

@@ -199,7 +199,7 @@ impl Builder {
             .enumerate()
             .map(|(index, ((name, body), mailbox))| {
                 let place = Place((shards + index) as u16);
-                let worker = Worker::new(place, mesh.clone(), mailbox, opened.settings.payload_bytes_max);
+                let worker = Worker::new(place, mesh.clone(), mailbox, opened.settings.generation.payload_bytes_max);
                 std::thread::Builder::new().name(name.clone()).spawn(move || body(worker))
             })
             .collect::<io::Result<Vec<_>>>();
@@ -213,7 +213,7 @@ impl Builder {
             failures: started.failures,
             announcer: None,
             drain_longest: drain::longest(&opened.settings),
-            rules: opened.settings.channels.clone(),
+            rules: opened.settings.generation.channels.clone(),
         };
         gateway.workers = workers.map_err(|error| StartError(format!("a worker's thread did not start: {error}")))?;
         match &opened.pinning {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::conn::Door;
-use crate::conn::settings::Settings;
+use crate::conn::settings::{Readiness, Settings};
 use crate::driver::socket::{self, Listener};
 use crate::shard::Entrance;
 
@@ -21,7 +21,7 @@ pub(super) struct Opened {
     pub shards: usize,
     /// The cores that the shards are pinned to, in turn, or why they are not.
     pub pinning: Result<Vec<usize>, String>,
-    pub settings: Arc<Settings>,
+    pub settings: Settings,
     /// How long what is sent may stay unacknowledged.
     pub peer_timeout: Duration,
     pub gates: Vec<Gate>,
@@ -54,16 +54,17 @@ impl Gate {
 impl Opened {
     /// Claims every address of which `sockets` has none. If one cannot be claimed, none is.
     pub(super) fn new(plan: Plan, sockets: Vec<ActivatedSocket>) -> Result<Opened, StartError> {
-        let Plan { shards, pin, mut settings, peer_timeout, gates } = plan;
+        let Plan { shards, pin, mut process, generation, peer_timeout, gates } = plan;
         let wanted: Vec<Wanted> = gates.iter().map(wanted).collect();
         let sockets = activated::assign(sockets, &wanted)?;
-        settings.bus.server_id = format!("TG{:016X}", random()?);
+        process.server_id = format!("TG{:016X}", random()?);
         let pinning = pinning(pin, shards);
         let gates = claim(gates, sockets)?;
         if let Some(gate) = gates.iter().find(|gate| gate.entrance.door == Door::Bus) {
-            settings.bus.address = gate.address;
+            process.bus_address = gate.address;
         }
-        Ok(Opened { shards, pinning, settings: Arc::new(settings), peer_timeout, gates })
+        let settings = Settings { process: process.into(), generation: generation.into(), readiness: Readiness::Ready };
+        Ok(Opened { shards, pinning, settings, peer_timeout, gates })
     }
 
     /// Nobody will accept.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::conn::Door;
 use crate::conn::route::Route;
-use crate::conn::settings::Settings;
+use crate::conn::settings::{Generation, Process};
 use crate::limits;
 use crate::shard::Entrance;
 
@@ -23,8 +23,9 @@ use super::{StartError, descriptors};
 pub(super) struct Plan {
     pub shards: usize,
     pub pin: Pin,
-    /// What the process draws when it starts (`bus.server_id`), or the kernel says (`bus.address`), is not in it yet.
-    pub settings: Settings,
+    /// What the process draws when it starts (`server_id`), or the kernel says (`bus_address`), is not in it yet.
+    pub process: Process,
+    pub generation: Generation,
     /// How long what is sent may stay unacknowledged.
     pub peer_timeout: Duration,
     /// In the order of the configuration: listeners, bus, admin.
@@ -54,7 +55,8 @@ impl Plan {
         Ok(Plan {
             shards,
             pin: config.pin,
-            settings: settings::of(config, routes, shards).map_err(StartError)?,
+            process: settings::process(config, shards),
+            generation: settings::generation(config, routes).map_err(StartError)?,
             peer_timeout: config.limits.peer_timeout,
             gates: gates(config).map_err(StartError)?,
         })

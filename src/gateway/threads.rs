@@ -50,7 +50,7 @@ struct Seed {
     shared: Seeds,
     waker: Waker,
     mailbox: Mailbox,
-    settings: Arc<Settings>,
+    settings: Settings,
     entrances: Vec<Entrance>,
     ways: Vec<Way>,
     peer_timeout: Duration,

@@ -98,7 +98,7 @@ impl Core {
     fn log_refused_token(&self, key: Key, refused: Refused) {
         let Some(route) = self.desk.slots.get(key).map(|conn| conn.session.route()) else { return };
         if let Some(left_out) = self.desk.fold.say(&("token", route, refused), self.desk.now) {
-            let path = &self.desk.settings.routes[route].template;
+            let path = &self.desk.settings.generation.routes[route].template;
             info!("a token for {path} was refused: {refused}{left_out}");
         }
     }

@@ -87,7 +87,7 @@ impl Core {
 
     fn add_channel(&mut self, key: Key, channel: Subject) -> Result<(), Refusal> {
         let Some(conn) = self.desk.slots.get_mut(key) else { return Err(bus::GONE) };
-        let rules = &self.desk.settings.channels;
+        let rules = &self.desk.settings.generation.channels;
         if let Some((session, outbox)) = conn.centrifuge() {
             match session.subscribe_by_worker(channel, rules, outbox) {
                 Ok(channel) => self.open_channel(key, channel),

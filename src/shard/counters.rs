@@ -31,7 +31,7 @@ macro_rules! counters {
         impl Counters {
             /// For a shard with these settings.
             pub fn of(settings: &Settings) -> Counters {
-                Counters::new(&settings.channels, &services::of_routes(&settings.routes))
+                Counters::new(&settings.generation.channels, &services::of_routes(&settings.generation.routes))
             }
 
             fn new(rules: &Rules, services: &[Subject]) -> Counters {

@@ -64,7 +64,7 @@ impl Core {
             Step::Find { user } => self.features.presence.find(&mut self.desk, key, user),
             Step::Refused(refused) => self.refused(key, refused),
             Step::Metrics => {
-                let text = counters::render(self.desk.counters.iter(), &self.desk.settings.channels);
+                let text = counters::render(self.desk.counters.iter(), &self.desk.settings.generation.channels);
                 self.answer(key, "text/plain; version=0.0.4", text.as_bytes());
             }
         }
@@ -210,7 +210,7 @@ impl Core {
 
     fn websocket_target(&self, key: Key) -> Option<(&WebSocketTarget, Option<Subject>)> {
         let (route, identity) = self.desk.slots.get(key)?.session.websocket()?;
-        match &self.desk.settings.routes[route].target {
+        match &self.desk.settings.generation.routes[route].target {
             Target::WebSocket(target) => Some((target, identity.channel().cloned())),
             _ => None,
         }

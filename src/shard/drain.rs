@@ -96,7 +96,7 @@ impl Departures {
 
 /// How long a drain takes at most: for callers that wait for its end.
 pub fn longest(settings: &Settings) -> Duration {
-    settings.drain.notice + settings.drain.spread + 2 * limits::DRAIN_GRACE
+    settings.generation.drain.notice + settings.generation.drain.spread + 2 * limits::DRAIN_GRACE
 }
 
 impl Drain {
@@ -134,8 +134,8 @@ impl Drain {
         if !matches!(self.stage, Stage::No) {
             return;
         }
-        self.stage = Stage::Notice { until: desk.now + desk.settings.drain.notice };
-        say_readiness(desk, Readiness::Leaving);
+        self.stage = Stage::Notice { until: desk.now + desk.settings.generation.drain.notice };
+        desk.settings.readiness = Readiness::Leaving;
         if desk.place.0 == 0 {
             tell_workers(desk);
         }
@@ -163,9 +163,9 @@ impl Drain {
     }
 
     fn begin_departures(&mut self, desk: &mut Desk) {
-        say_readiness(desk, Readiness::Closing);
+        desk.settings.readiness = Readiness::Closing;
         let clients = desk.slots.keys().filter(|key| desk.slots.get(*key).is_some_and(is_client)).collect();
-        self.stage = Stage::Clients(Departures::new(clients, desk.now, desk.settings.drain.spread));
+        self.stage = Stage::Clients(Departures::new(clients, desk.now, desk.settings.generation.drain.spread));
     }
 
     /// Ends those whose time has come. True when there is no client any more, here or elsewhere, or no time.
@@ -212,13 +212,8 @@ enum Closing {
     Others,
 }
 
-/// What is shared does not change: from now on this shard has settings of its own.
-fn say_readiness(desk: &mut Desk, readiness: Readiness) {
-    desk.settings = Settings { readiness, ..(*desk.settings).clone() }.into();
-}
-
 fn tell_workers(desk: &mut Desk) {
-    let drain = desk.settings.drain;
+    let drain = desk.settings.generation.drain;
     let payload = serde_json::json!({ "notice_s": drain.notice.as_secs(), "spread_s": drain.spread.as_secs() });
     desk.publish(Message::new(subjects::drain(), None, None, payload.to_string().into_bytes().into()));
 }

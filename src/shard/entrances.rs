@@ -97,10 +97,10 @@ impl Entrances {
         // The kernel deals connections to the shards by chance: a bound for each shard would refuse some too early.
         let is_client = entrance.door == Door::Front;
         let clients = desk.counters.iter().map(|counters| counters.clients.value() as usize).sum::<usize>();
-        let is_full = is_client && clients >= desk.settings.connections_max;
+        let is_full = is_client && clients >= desk.settings.generation.connections_max;
         // A client that is told so keeps a place until it has read the answer.
-        let may_refuse =
-            entrance.tls.is_none() && clients < desk.settings.connections_max.saturating_add(limits::REFUSALS_OPEN_MAX);
+        let may_refuse = entrance.tls.is_none()
+            && clients < desk.settings.generation.connections_max.saturating_add(limits::REFUSALS_OPEN_MAX);
         let is_closed = if is_client { drain.has_closed_fronts() } else { drain.has_closed_all() };
         if is_closed || (is_full && !may_refuse) {
             let reason = if is_full { CloseReason::TooManyConnections } else { CloseReason::Drain };

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::base::{CoarseTick, Key, Tick};
-use crate::conn::settings::Settings;
+use crate::conn::settings::Generation;
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::tls;
@@ -56,7 +56,7 @@ impl Handshakes {
     /// The first record of a client has come. One receive ends in one place in the queue, so a connection stands there at most once.
     pub(super) fn hello(&mut self, desk: &mut Desk, key: Key, hello: &[u8]) {
         let claim = if tls::asks_to_resume(hello) { Claim::Ticket } else { Claim::Nothing };
-        let Settings { handshakes_waiting_max: waiting_max, handshake_wait: wait, .. } = *desk.settings;
+        let Generation { handshakes_waiting_max: waiting_max, handshake_wait: wait, .. } = *desk.settings.generation;
         if let Some(refused) = self.arrive(key, claim, desk.now, Patience { waiting_max, wait }) {
             desk.broken(refused, CloseReason::HandshakeRefused);
         }

@@ -68,7 +68,7 @@ use lines::Lines;
 /// Everything a shard is made of, besides its driver.
 pub struct Parts {
     pub place: Place,
-    pub settings: Arc<Settings>,
+    pub settings: Settings,
     /// By listener id.
     pub entrances: Vec<Entrance>,
     pub mesh: Mesh,

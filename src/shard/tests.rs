@@ -37,7 +37,7 @@ use crate::conn::Door;
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::Origins;
 use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget};
-use crate::conn::settings::Credentials;
+use crate::conn::settings::{Credentials, Generation, Settings};
 use crate::driver::sim::{Endpoint, Faults, ReadOutcome, SimDriver, World};
 use crate::hub::owner_of;
 use crate::mesh::Mail;
@@ -80,12 +80,11 @@ impl Bench {
         let wakers = drivers.iter().map(Driver::waker).collect();
         let (mesh, mut mailboxes) = Mesh::new(wakers, workers.into(), 2048);
         let worker_mailboxes = mailboxes.split_off(shards.into());
-        let payload_bytes_max = settings.payload_bytes_max;
+        let payload_bytes_max = settings.generation.payload_bytes_max;
         let workers = (shards..).map(Place).zip(worker_mailboxes);
         let workers =
             workers.map(|(place, mailbox)| Worker::new(place, mesh.clone(), mailbox, payload_bytes_max)).collect();
         let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::of(&settings)).collect();
-        let settings = Arc::new(settings);
         let tls = tls();
         let entrances: Vec<_> = DOORS
             .iter()
@@ -236,14 +235,22 @@ fn settings() -> Settings {
         route("/ws/{room}", websocket(Some(room()), None)),
         route("/echo", websocket(None, Some("echo"))),
     ];
-    let mut settings = Settings { admin_hosts: Hosts::new(["a".into()]), ..Settings::default() };
+    let mut settings = Settings::default();
+    settings.generation_mut().admin_hosts = Hosts::new(["a".into()]);
     add_routes(&mut settings, routes);
+    settings
+}
+
+/// Settings of which something is otherwise.
+fn with(mut settings: Settings, change: impl FnOnce(&mut Generation)) -> Settings {
+    change(settings.generation_mut());
     settings
 }
 
 /// More routes behind those that are there.
 fn add_routes(settings: &mut Settings, routes: impl IntoIterator<Item = Route>) {
-    settings.routes = settings.routes.followed_by(routes.into_iter().collect()).expect("there are few");
+    settings.generation_mut().routes =
+        settings.generation.routes.followed_by(routes.into_iter().collect()).expect("there are few");
 }
 
 /// A room whose channel this shard owns.
@@ -346,7 +353,7 @@ fn a_subscription_that_is_given_up_at_once_leaves_no_confirmation_open() {
 #[test]
 fn whoever_asks_without_taking_answers_is_a_slow_consumer() {
     let mut settings = settings();
-    settings.bus.outbox_bytes_max = 100_000;
+    settings.generation_mut().bus.outbox_bytes_max = 100_000;
     let mut bench = Bench::new(1, settings);
     let flooder = bench.connect(0, 1);
     for _ in 0..100 {
@@ -360,7 +367,7 @@ fn whoever_asks_without_taking_answers_is_a_slow_consumer() {
 
 #[test]
 fn a_slow_consumer_that_reads_again_hears_whole_messages_and_1013() {
-    let mut bench = Bench::new(1, Settings { outbox_bytes_max: 20_000, ..settings() });
+    let mut bench = Bench::new(1, with(settings(), |generation| generation.outbox_bytes_max = 20_000));
     let slow = bench.open(0, "/ws/1");
     let worker = bench.connect(0, 1);
     for _ in 0..20 {
@@ -383,7 +390,7 @@ fn a_slow_consumer_that_reads_again_hears_whole_messages_and_1013() {
 
 #[test]
 fn one_message_makes_nobody_slow_however_long_it_is() {
-    let mut bench = Bench::new(1, Settings { outbox_bytes_max: 4_096, ..settings() });
+    let mut bench = Bench::new(1, with(settings(), |generation| generation.outbox_bytes_max = 4_096));
     let mut listener = bench.open(0, "/sse/1");
     let worker = bench.connect(0, 1);
     worker.say(format!("PUB room.1 20000\r\n{}\r\n", "x".repeat(20_000)));
@@ -395,7 +402,7 @@ fn one_message_makes_nobody_slow_however_long_it_is() {
 #[test]
 fn a_worker_that_what_has_waited_is_too_much_for_leaves_no_subscription() {
     let mut settings = settings();
-    settings.bus.outbox_bytes_max = 2_000;
+    settings.generation_mut().bus.outbox_bytes_max = 2_000;
     let mut bench = Bench::new(1, settings);
     let clients: Vec<_> = (0..5).map(|_| bench.open(0, "/echo?user=ann")).collect();
     clients.iter().for_each(|client| client.say(text(&[b'x'; 1_000])));
@@ -413,7 +420,7 @@ fn a_worker_that_what_has_waited_is_too_much_for_leaves_no_subscription() {
 
 #[test]
 fn refusals_are_bounded_themselves() {
-    let mut bench = Bench::new(1, Settings { connections_max: 2, ..settings() });
+    let mut bench = Bench::new(1, with(settings(), |generation| generation.connections_max = 2));
     let mut peers: Vec<_> = (0..200).map(|_| bench.connect(0, 0)).collect();
     peers.iter().for_each(|peer| peer.say(request("/ws/1")));
     bench.run_for(SECOND);
@@ -427,7 +434,7 @@ fn refusals_are_bounded_themselves() {
 
 #[test]
 fn connections_are_bounded_over_all_shards_together() {
-    let mut bench = Bench::new(2, Settings { connections_max: 4, ..settings() });
+    let mut bench = Bench::new(2, with(settings(), |generation| generation.connections_max = 4));
     // Three and one are as many as two and two.
     let mut peers: Vec<_> = [0, 0, 0, 1, 1, 0].into_iter().map(|shard| bench.connect(shard, 0)).collect();
     peers.iter().for_each(|peer| peer.say(request("/ws/1")));
@@ -438,7 +445,7 @@ fn connections_are_bounded_over_all_shards_together() {
 
 #[test]
 fn workers_and_operators_take_no_place_of_a_client() {
-    let mut bench = Bench::new(1, Settings { connections_max: 1, ..settings() });
+    let mut bench = Bench::new(1, with(settings(), |generation| generation.connections_max = 1));
     let _others: Vec<Peer> = [BUS, BUS, ADMIN].map(|door| bench.connect(0, door)).into();
     bench.run_for(SECOND / 10);
     let client = bench.open(0, "/ws/1");
@@ -465,7 +472,7 @@ fn a_websocket_that_ends_its_half_gets_what_was_on_its_way_and_a_close() {
 #[test]
 fn a_stranger_on_the_bus_is_refused_before_its_payload_arrives() {
     let mut settings = settings();
-    settings.bus.credentials = Some(Credentials::Token("secret".to_owned()));
+    settings.generation_mut().bus.credentials = Some(Credentials::Token("secret".to_owned()));
     let mut bench = Bench::new(1, settings);
     for early in ["PUB a 1000000\r\nxxx", "hpub a 10 1000000\r\nxxx", "SUB a 1\r\n"] {
         let mut stranger = bench.connect(0, 1);

@@ -13,7 +13,7 @@ use tidegate::conn::route::{
     AcceptTarget, CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
 };
 use tidegate::conn::routes::Routes;
-use tidegate::conn::settings::Settings;
+use tidegate::conn::settings::{Generation, Process, Readiness, Settings};
 use tidegate::driver::sim::{Random, SimDriver, World};
 use tidegate::driver::{Driver, ListenerId};
 use tidegate::limits;
@@ -151,7 +151,7 @@ impl Gateway {
         let drivers: Vec<SimDriver> = (0..shape.shards).map(|_| world.driver()).collect();
         let wakers = drivers.iter().map(Driver::waker).collect();
         let (mesh, mailboxes) = Mesh::new(wakers, 0, shape.mails_max);
-        let settings = Arc::new(settings(&shape));
+        let settings = settings(&shape);
         let counters: Arc<[Counters]> = (0..shape.shards).map(|_| Counters::of(&settings)).collect();
         let mut shards = Vec::new();
         for (index, (driver, mailbox)) in drivers.into_iter().zip(mailboxes).enumerate() {
@@ -287,7 +287,7 @@ impl Gateway {
 }
 
 fn settings(shape: &Shape) -> Settings {
-    Settings {
+    let generation = Generation {
         admin_hosts: Hosts::new(["a".into(), "simulated".into()]),
         routes: Routes::new(vec![
             route("/sse/{room}", Target::Sse { channels: vec![channel("room.{room}")], retry: Duration::from_secs(2) }),
@@ -351,11 +351,12 @@ fn settings(shape: &Shape) -> Settings {
         ])
         .expect("there are few"),
         channels: shape.kept.rules.clone(),
-        history_bytes_max: shape.kept.bytes_max,
         outbox_bytes_max: shape.outbox_bytes_max,
         connections_max: shape.connections_max,
-        ..Settings::default()
-    }
+        ..Generation::default()
+    };
+    let process = Process { history_bytes_max: shape.kept.bytes_max, ..Process::default() };
+    Settings { process: process.into(), generation: generation.into(), readiness: Readiness::Ready }
 }
 
 fn desk() -> CentrifugeTarget {

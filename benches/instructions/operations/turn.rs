@@ -8,7 +8,7 @@ use tidegate::conn::Door;
 use tidegate::conn::origins::Origins;
 use tidegate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, WebSocketTarget};
 use tidegate::conn::routes::Routes;
-use tidegate::conn::settings::Settings;
+use tidegate::conn::settings::{Generation, Settings};
 use tidegate::proto::ws::{Opcode, frame};
 use tidegate::shard::Entrance;
 
@@ -35,7 +35,9 @@ fn gate(ends: Option<&Ends>) -> Gate {
     let plain = |door| Entrance { door, tls: None };
     let mut entrances = vec![plain(Door::Front), plain(Door::Bus)];
     entrances.extend(ends.map(|ends| Entrance { door: Door::Front, tls: Some(ends.server.clone()) }));
-    Gate::new(Settings { routes: Routes::new(routes()).expect("there are few"), ..Settings::default() }, entrances)
+    let routes = Routes::new(routes()).expect("there are few");
+    let generation = Generation { routes, ..Generation::default() }.into();
+    Gate::new(Settings { generation, ..Settings::default() }, entrances)
 }
 
 fn routes() -> Vec<Route> {

@@ -178,11 +178,11 @@ impl Centrifuge {
             }
         }
         if let Some(user) = admission.user {
-            self.identity = Identity::new(Some(user), None).begun((around.settings.unix_time)());
+            self.identity = Identity::new(Some(user), None).begun((around.settings.process.unix_time)());
         }
         let user = self.identity.user().and_then(User::subject);
         let expires = end(admission.ttl, around.now);
-        let interval = around.settings.ping_interval;
+        let interval = around.settings.generation.ping_interval;
         let part = (around.address.key.slot.wrapping_mul(0x9e37_79b9) >> 24) as u8;
         let rhythm = Rhythm::new(interval, part, around.now);
         let info = admission.info;
@@ -221,7 +221,7 @@ impl Centrifuge {
         let channel = channel(&subscribe.channel)?;
         let ttl = match &around.target.token {
             Some(verifier) if !subscribe.token.is_empty() => {
-                let unix_now = (around.settings.unix_time)();
+                let unix_now = (around.settings.process.unix_time)();
                 let ttl = verifier.subscription(&subscribe.token, self.identity.user(), channel.as_str(), unix_now);
                 ttl.map_err(Refusal::of_subscribe)?
             }
@@ -240,7 +240,7 @@ impl Centrifuge {
             let answer = Subscribed { expiry: Expiry::after(ttl), ..Subscribed::default() };
             reply(outbox, id, &Answer::Subscribe(answer));
         }
-        let has_presence = around.settings.channels.of(&channel).has_presence;
+        let has_presence = around.settings.generation.channels.of(&channel).has_presence;
         let is_watched = has_presence && subscribe.join_leave.unwrap_or(false);
         Ok(Some(Step::Subscribe(Channel { tag, channel, since, is_watched })))
     }
@@ -282,7 +282,7 @@ impl Centrifuge {
         around: &Surroundings<'_>,
     ) -> Result<Option<Step<'a>>, Refusal> {
         let channel = self.check_listening(name, around)?;
-        if !around.settings.channels.of(&channel).has_presence {
+        if !around.settings.generation.channels.of(&channel).has_presence {
             return Err(Code::NOT_AVAILABLE.into());
         }
         let Some(session) = self.session() else { return Ok(None) };
@@ -352,7 +352,7 @@ impl Centrifuge {
         outbox: &mut Outbox,
     ) -> Result<Option<Step<'a>>, Refusal> {
         let verifier = around.target.token.as_ref().ok_or(Code::NOT_AVAILABLE)?;
-        let ttl = verifier.subscription(token, self.identity.user(), channel, (around.settings.unix_time)());
+        let ttl = verifier.subscription(token, self.identity.user(), channel, (around.settings.process.unix_time)());
         let ttl = ttl.map_err(Refusal::of_refresh)?;
         let until = end(ttl, around.now);
         if !self.session().is_some_and(|session| session.subscriptions.refresh(channel, until)) {
@@ -366,7 +366,7 @@ impl Centrifuge {
 impl Surroundings<'_> {
     /// What a client asks a channel for that was not there before; `None` if it keeps no history.
     fn newcomer(&self, channel: &Subject) -> Option<Since> {
-        self.settings.channels.of(channel).since_for_newcomers()
+        self.settings.generation.channels.of(channel).since_for_newcomers()
     }
 }
 
@@ -409,7 +409,7 @@ fn admit(token: &str, around: &Surroundings<'_>) -> Result<Connection, Refused> 
         // Whoever sends one counts on its being checked.
         None => Err(Fault::NoKey.into()),
         Some(_) if token.is_empty() => Err(Refused::Missing),
-        Some(verifier) => verifier.connection(token, (around.settings.unix_time)()),
+        Some(verifier) => verifier.connection(token, (around.settings.process.unix_time)()),
     }
 }
 

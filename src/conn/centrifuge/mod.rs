@@ -363,7 +363,7 @@ impl Centrifuge {
         while let Some(id) = session.calls.take_late(now) {
             reply(outbox, id, &Code::NO_ANSWER.into());
         }
-        if session.rhythm.on_deadline(settings.ping_interval, now)? {
+        if session.rhythm.on_deadline(settings.generation.ping_interval, now)? {
             say(outbox, |out| out.extend_from_slice(centrifuge::PING));
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use crate::conn::hosts::Hosts;
 use crate::conn::routes::Routes;
-use crate::conn::settings::{BusSettings, Credentials, DrainSettings, Readiness, Settings};
+use crate::conn::settings::{BusSettings, Credentials, DrainSettings, Generation, Process};
 use crate::gateway::config::{self, Config};
 use crate::limits;
 use crate::proto::bus::BusLimits;
@@ -14,9 +14,19 @@ use crate::proto::subject::Pattern;
 use crate::proto::ws::SessionLimits;
 
 /// Bytes that the shards share are divided among them.
-pub(super) fn of(config: &Config, routes: Routes, shards: usize) -> Result<Settings, String> {
+pub(super) fn process(config: &Config, shards: usize) -> Process {
+    Process {
+        history_bytes_max: config.limits.history_bytes_max / shards,
+        unacked_bytes_max: config.limits.unacked_bytes_max / shards,
+        // A clock before 1970 takes every token for valid; so does whoever set it.
+        unix_time: || SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs()),
+        ..Process::default()
+    }
+}
+
+pub(super) fn generation(config: &Config, routes: Routes) -> Result<Generation, String> {
     let limits = &config.limits;
-    Ok(Settings {
+    Ok(Generation {
         routes,
         admin_hosts: hosts(config.admin.iter().flat_map(|admin| &admin.hosts)),
         // Listeners come first among the entrances, so these are their ids.
@@ -26,8 +36,6 @@ pub(super) fn of(config: &Config, routes: Routes, shards: usize) -> Result<Setti
             .map(|listener| (!listener.hosts.is_empty()).then(|| hosts(&listener.hosts)))
             .collect(),
         channels: Arc::new(rules(config)?),
-        history_bytes_max: limits.history_bytes_max / shards,
-        unacked_bytes_max: limits.unacked_bytes_max / shards,
         websocket: SessionLimits {
             message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),
             fragments_max: limits.fragments_max,
@@ -39,7 +47,6 @@ pub(super) fn of(config: &Config, routes: Routes, shards: usize) -> Result<Setti
             },
             outbox_bytes_max: limits::WORKER_OUTBOX_BYTES_MAX,
             credentials: config.bus.as_ref().and_then(|bus| bus.credentials.as_ref()).map(credentials),
-            ..BusSettings::default()
         },
         payload_bytes_max: limits.payload_bytes_max,
         outbox_bytes_max: limits.outbox_bytes_max,
@@ -52,11 +59,8 @@ pub(super) fn of(config: &Config, routes: Routes, shards: usize) -> Result<Setti
         keep_alive_timeout: limits.keep_alive_timeout,
         ping_interval: limits.ping_interval,
         sse_heartbeat: limits.sse_heartbeat,
-        // A clock before 1970 takes every token for valid; so does whoever set it.
-        unix_time: || SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs()),
         send_timeout: limits.send_timeout,
         drain: DrainSettings { notice: config.drain.notice, spread: config.drain.spread },
-        readiness: Readiness::Ready,
     })
 }
 

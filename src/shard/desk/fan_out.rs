@@ -49,7 +49,14 @@ impl FanOut<'_> {
         let pushed = if conn.is_idle() {
             Pushed::Framed(conn.push_event(tag, self.event))
         } else {
-            conn.push_behind(key, tag, self.event, self.settings.channels.rule(number), self.held, self.settings)
+            conn.push_behind(
+                key,
+                tag,
+                self.event,
+                self.settings.generation.channels.rule(number),
+                self.held,
+                self.settings,
+            )
         };
         match pushed {
             Pushed::Framed(last) => {

@@ -34,7 +34,7 @@ use errands::Errands;
 
 pub(super) struct Desk {
     pub place: Place,
-    pub settings: Arc<Settings>,
+    pub settings: Settings,
     /// Of all shards, for the metrics; this shard writes its own.
     pub counters: Arc<[Counters]>,
     /// Of the process, for log lines that strangers or lasting conditions cause again and again.
@@ -90,8 +90,12 @@ impl Desk {
             counters: parts.counters.clone(),
             fold: parts.fold.clone(),
             slots: Slots::new(parts.seed),
-            subscribers: Listeners::new(parts.place, parts.settings.channels.clone()),
-            engine: Engine::new(parts.settings.channels.clone(), parts.settings.history_bytes_max, parts.seed),
+            subscribers: Listeners::new(parts.place, parts.settings.generation.channels.clone()),
+            engine: Engine::new(
+                parts.settings.generation.channels.clone(),
+                parts.settings.process.history_bytes_max,
+                parts.seed,
+            ),
             directory: Directory::default(),
             held: Held::default(),
             post: Post::new(parts.mesh.clone(), parts.place),

@@ -19,7 +19,7 @@ impl Desk {
         let Desk { slots, held, settings, .. } = self;
         let Some(conn) = slots.get_mut(key) else { return };
         let number = RuleNumber::FALLBACK;
-        let pushed = conn.push_behind(key, tag, event, settings.channels.rule(number), held, settings);
+        let pushed = conn.push_behind(key, tag, event, settings.generation.channels.rule(number), held, settings);
         match pushed {
             Pushed::Framed(last) => {
                 self.counters().delivered.add(1);

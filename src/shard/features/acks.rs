@@ -41,8 +41,8 @@ impl Acks {
     pub(crate) fn new(parts: &Parts) -> Acks {
         let settings = &parts.settings;
         // Beside what else waits for a client, they must not make it slow.
-        let client_bytes_max = settings.outbox_bytes_max / 4;
-        let bounds = Bounds { client_bytes_max, bytes_max: settings.unacked_bytes_max };
+        let client_bytes_max = settings.generation.outbox_bytes_max / 4;
+        let bounds = Bounds { client_bytes_max, bytes_max: settings.process.unacked_bytes_max };
         Acks { unacked: UnackedMessages::new(parts.place, bounds, parts.seed) }
     }
 

@@ -96,11 +96,11 @@ impl Presence {
 
     /// The clients of a channel that this shard owns; `None` if its rule does not ask for that.
     pub(crate) fn roster(&self, desk: &Desk, channel: &Subject) -> Option<Roster> {
-        desk.settings.channels.of(channel).has_presence.then(|| self.presences.roster(channel))
+        desk.settings.generation.channels.of(channel).has_presence.then(|| self.presences.roster(channel))
     }
 
     fn arrived(&mut self, desk: &mut Desk, channel: Subject, present: Present) {
-        let grace = desk.settings.channels.of(&channel).presence_grace;
+        let grace = desk.settings.generation.channels.of(&channel).presence_grace;
         let is_back = self.presences.arrive(channel, present, grace, desk.now);
         desk.counters().returns.add(is_back.into());
     }
@@ -109,7 +109,7 @@ impl Presence {
 impl Feature for Presence {
     fn subscription_began(&mut self, desk: &mut Desk, sub: SubKey) {
         let Some((conn, channel)) = watched(desk, sub) else { return };
-        let since = (desk.settings.unix_time)();
+        let since = (desk.settings.process.unix_time)();
         let Some((user, info)) = desk.slots.get(conn.key).map(|conn| conn.session.who()) else { return };
         let present = Present { conn, user: user.cloned(), info: info.map(Box::from), since };
         let owner = desk.owner_of(&channel);
@@ -156,13 +156,13 @@ impl Feature for Presence {
 
 /// A client's subscription to a channel with presence.
 fn watched(desk: &Desk, sub: SubKey) -> Option<(Address, Subject)> {
-    if !desk.settings.channels.has_presence() {
+    if !desk.settings.generation.channels.has_presence() {
         return None;
     }
     let key = desk.subscribers.listener(sub)?.key;
     let rule = desk.subscribers.rule(sub)?;
     let is_client = desk.slots.get(key)?.link.door() == Door::Front;
-    let is_watched = is_client && desk.settings.channels.rule(rule).has_presence;
+    let is_watched = is_client && desk.settings.generation.channels.rule(rule).has_presence;
     is_watched.then(|| Some((desk.address(key), desk.subscribers.subject(sub)?.clone())))?
 }
 
@@ -176,7 +176,7 @@ fn find_user(desk: &Desk, user: &Subject) -> Found {
         if found.connected.len() < limits::FOUND_PER_SHARD_MAX {
             found.connected.push(Connected {
                 conn: desk.address(listener.key),
-                route: desk.settings.routes[route].template.clone(),
+                route: desk.settings.generation.routes[route].template.clone(),
                 peer: conn.link.peer().to_string().into(),
                 since: identity.since(),
             });

@@ -58,8 +58,9 @@ fn settings() -> Settings {
     let few = Rule { history: keep(100), is_for_newcomers: true, queue: short, ..Rule::default() };
     let there = Rule { has_presence: true, ..Rule::default() };
     let rules = [("last.*", last), ("few.*", few), ("there.*", there)];
-    settings.channels = Arc::new(Rules::new(rules.map(|(name, rule)| (Pattern::new(name).unwrap(), rule))));
-    settings.outbox_bytes_max = OUTBOX;
+    settings.generation_mut().channels =
+        Arc::new(Rules::new(rules.map(|(name, rule)| (Pattern::new(name).unwrap(), rule))));
+    settings.generation_mut().outbox_bytes_max = OUTBOX;
     settings
 }
 
@@ -322,7 +323,7 @@ fn whoever_takes_nothing_of_an_answer_is_slow_as_ever() {
     }
     assert_eq!(bench.closed(0, CloseReason::SlowConsumer), 1, "what is live counts");
     let mut settings = settings();
-    settings.send_timeout = SECOND;
+    settings.generation_mut().send_timeout = SECOND;
     let mut bench = Bench::new(1, settings);
     let worker = bench.connect(0, BUS);
     let said = format!("PUB last.0 900000\r\n{}\r\n", "x".repeat(900_000));

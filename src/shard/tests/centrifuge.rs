@@ -29,8 +29,9 @@ pub(super) fn settings() -> Settings {
     let kept = Rule { history: Some(keep), ..Rule::default() };
     let last = Rule { is_for_newcomers: true, ..kept.clone() };
     let rules = [("room.kept.*", kept), ("room.last", last)];
-    settings.channels = Arc::new(Rules::new(rules.map(|(name, rule)| (Pattern::new(name).unwrap(), rule))));
-    settings.unix_time = || NOW;
+    settings.generation_mut().channels =
+        Arc::new(Rules::new(rules.map(|(name, rule)| (Pattern::new(name).unwrap(), rule))));
+    settings.process_mut().unix_time = || NOW;
     settings
 }
 

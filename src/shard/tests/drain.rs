@@ -4,7 +4,7 @@ use super::*;
 use crate::conn::settings::DrainSettings;
 
 fn draining(notice: Duration, spread: Duration) -> Settings {
-    Settings { drain: DrainSettings { notice, spread }, ..settings() }
+    with(settings(), |generation| generation.drain = DrainSettings { notice, spread })
 }
 
 fn ask(bench: &mut Bench, door: u16, path: &str) -> String {
@@ -202,7 +202,7 @@ fn nobody_can_publish_what_only_the_gateway_says() {
 #[test]
 fn ends_in_time_whatever_the_peers_do() {
     let drain = DrainSettings { notice: SECOND, spread: 2 * SECOND };
-    let mut bench = Bench::new(2, Settings { drain, ..settings() });
+    let mut bench = Bench::new(2, with(settings(), |generation| generation.drain = drain));
     // None of them ever says another word, reads, or ends its half.
     let silent: Vec<Peer> =
         [(0, 0), (0, TLS), (1, BUS), (1, ADMIN)].map(|(shard, door)| bench.connect(shard, door)).into();

@@ -101,7 +101,7 @@ fn a_handshake_that_has_begun_does_not_wait_behind_a_storm() {
 #[test]
 fn handshakes_beyond_the_bound_are_refused_and_live_connections_do_not_notice() {
     const BOUND: usize = 40;
-    let mut bench = Bench::new(1, Settings { handshakes_waiting_max: BOUND, ..settings() });
+    let mut bench = Bench::new(1, with(settings(), |generation| generation.handshakes_waiting_max = BOUND));
     let mut live = bench.open(0, "/ws/1");
     let mut strangers: Vec<Peer> = (0..200).map(|_| bench.connect(0, TLS)).collect();
     bench.run_for(SECOND / 10);

@@ -21,7 +21,8 @@ fn settings() -> Settings {
     let patient = Rule { presence_grace: GRACE, history: Some(keep), ..rule.clone() };
     // `room.n1` has none.
     let rules = [("room.0", &rule), ("room.1", &rule), ("room.2", &rule), ("room.patient.*", &patient)];
-    settings.channels = Arc::new(Rules::new(rules.map(|(name, rule)| (Pattern::new(name).unwrap(), rule.clone()))));
+    settings.generation_mut().channels =
+        Arc::new(Rules::new(rules.map(|(name, rule)| (Pattern::new(name).unwrap(), rule.clone()))));
     add_routes(
         &mut settings,
         [route(

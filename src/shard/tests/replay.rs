@@ -20,7 +20,7 @@ fn settings() -> Settings {
     let rules = [rule("room.long", 10_000), rule("room.1", KEPT), rule("room.2", KEPT)];
     let greeting = [rule("room.last", 1), rule("room.few", KEPT)]
         .map(|(name, rule)| (name, Rule { is_for_newcomers: true, ..rule }));
-    settings.channels = Arc::new(Rules::new(rules.into_iter().chain(greeting)));
+    settings.generation_mut().channels = Arc::new(Rules::new(rules.into_iter().chain(greeting)));
     settings
 }
 

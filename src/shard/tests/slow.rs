@@ -21,7 +21,7 @@ fn settings() -> Settings {
         rule("room.drop", Delivery::Drop, WAITING_MAX),
         rule("room.queue", Delivery::Queue, WAITING_MAX),
     ];
-    Settings { channels: Arc::new(Rules::new(rules)), ..super::settings() }
+    with(super::settings(), |generation| generation.channels = Arc::new(Rules::new(rules)))
 }
 
 struct Play {
@@ -67,7 +67,7 @@ impl Play {
 
     fn lost(&self, rule: usize, loss: Loss) -> u64 {
         let core = self.bench.core(0);
-        let (number, _) = core.desk.settings.channels.patterns().nth(rule).expect("a rule");
+        let (number, _) = core.desk.settings.generation.channels.patterns().nth(rule).expect("a rule");
         core.desk.counters().lost(number, loss).value()
     }
 }
@@ -200,7 +200,7 @@ fn slow_readers_that_vanish_leave_nothing() {
 fn what_was_said_last_is_delivered_to_nobody_and_its_publisher_hears_where_it_is() {
     let mut settings = settings();
     let rule = Rule { is_distinct: true, ..Rule::default() };
-    settings.channels = Arc::new(Rules::new([(Pattern::new("room.*").unwrap(), rule)]));
+    settings.generation_mut().channels = Arc::new(Rules::new([(Pattern::new("room.*").unwrap(), rule)]));
     let mut bench = Bench::new(2, settings);
     let mut reader = bench.open(0, "/sse/1");
     let mut publisher = bench.connect(1, ADMIN);

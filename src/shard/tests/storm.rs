@@ -36,8 +36,10 @@ fn something(world: &World) -> Vec<u8> {
 /// Strangers come, say something, read or do not, and leave in every way there is. The simulator panics when a shard
 /// breaks the driver's contract.
 fn storm(seed: u64) {
-    let mut settings = Settings { connections_max: 20, outbox_bytes_max: 20_000, ..settings() };
-    settings.bus.outbox_bytes_max = 20_000;
+    let mut settings = settings();
+    settings.generation_mut().connections_max = 20;
+    settings.generation_mut().outbox_bytes_max = 20_000;
+    settings.generation_mut().bus.outbox_bytes_max = 20_000;
     let world = World::seeded(seed);
     let mut bench = Bench::within(world.clone(), 2, settings);
     let mut peers: Vec<Peer> = Vec::new();

@@ -62,7 +62,7 @@ fn a_client_of_http_1_0_gets_a_stream_without_chunks() {
 
 #[test]
 fn a_stream_that_has_ended_is_told_from_one_that_was_cut() {
-    let settings = || Settings { outbox_bytes_max: 10_000, ..settings() };
+    let settings = || with(settings(), |generation| generation.outbox_bytes_max = 10_000);
     let mut bench = Bench::new(1, settings());
     let mut peer = bench.open(0, "/sse/1");
     bench.drain();
@@ -85,7 +85,7 @@ fn a_stream_that_has_ended_is_told_from_one_that_was_cut() {
 
 #[test]
 fn an_event_source_that_finds_no_place_is_told_when_to_come_back_and_others_get_503() {
-    let mut bench = Bench::new(1, Settings { connections_max: 1, ..settings() });
+    let mut bench = Bench::new(1, with(settings(), |generation| generation.connections_max = 1));
     let _first = bench.open(0, "/ws/1");
     let mut returns = Vec::new();
     for _ in 0..20 {
@@ -117,7 +117,7 @@ fn an_event_source_that_finds_no_place_is_told_when_to_come_back_and_others_get_
 
 #[test]
 fn whoever_finds_no_place_and_says_nothing_does_not_keep_it() {
-    let mut bench = Bench::new(1, Settings { connections_max: 1, ..settings() });
+    let mut bench = Bench::new(1, with(settings(), |generation| generation.connections_max = 1));
     let _first = bench.open(0, "/ws/1");
     let mut silent: Vec<Peer> = (0..limits::REFUSALS_OPEN_MAX).map(|_| bench.connect(0, 0)).collect();
     bench.run_for(limits::CLOSE_TIMEOUT + SECOND);
@@ -190,7 +190,7 @@ fn a_client_that_is_gone_altogether_is_noticed_soon_and_has_closed_the_connectio
 
 #[test]
 fn a_client_that_ends_its_half_can_be_slow_be_sent_away_and_vanish_like_any_other() {
-    let mut bench = Bench::new(1, Settings { outbox_bytes_max: 10_000, ..settings() });
+    let mut bench = Bench::new(1, with(settings(), |generation| generation.outbox_bytes_max = 10_000));
     let worker = bench.connect(0, BUS);
     let slow = bench.open(0, "/sse/1");
     slow.end.shutdown_write();

@@ -10,7 +10,7 @@ const NOT_TAKEN: &str = "NATS/1.0 503\r\n";
 fn settings() -> Settings {
     let mut settings = super::settings();
     // Nobody here answers pings.
-    settings.ping_interval = 1_000 * SECOND;
+    settings.generation_mut().ping_interval = 1_000 * SECOND;
     let target = |control| {
         let user = Some(UserSource::Query("user".into()));
         Target::WebSocket(WebSocketTarget { channel: None, publish: false, service: None, user, control })
@@ -259,7 +259,7 @@ fn too_much_is_refused_at_once_and_so_is_what_is_not_understood() {
 #[test]
 fn whoever_does_not_read_is_not_sent_the_same_over_and_over() {
     let mut settings = settings();
-    settings.send_timeout = 1_000 * SECOND;
+    settings.generation_mut().send_timeout = 1_000 * SECOND;
     let mut bench = Bench::new(1, settings);
     let mut worker = worker(&mut bench, 0);
     let client = bench.open(0, "/control?user=ann");

@@ -97,7 +97,7 @@ impl Requests {
 
     fn request(&mut self, desk: &Desk, asked: Asked) -> Result<Request, CloseReason> {
         let route = asked.route;
-        let (own, target) = accept_route(&desk.settings.routes[route])?;
+        let (own, target) = accept_route(&desk.settings.generation.routes[route])?;
         let idempotency = asked.idempotency(own);
         // A client that comes again has to find the same keeper, from whatever shard.
         let keeper =
@@ -217,7 +217,7 @@ impl Feature for Requests {
         let Some(id) = RequestId::in_subject(channel.as_str()) else { return };
         // A client that gets what is kept of the channel gets the result from there.
         let gets_kept = matches!(since, Some(Since::After(_) | Since::AfterOffset(_) | Since::Beginning))
-            && desk.settings.channels.of(channel).history.is_some();
+            && desk.settings.generation.channels.of(channel).history.is_some();
         if !gets_kept {
             self.recalls.begin(desk, key, id, channel.clone());
         }
@@ -286,7 +286,7 @@ impl Feature for Requests {
 /// What the channel of a request hears of its end.
 fn news_message(desk: &Desk, news: News) -> Message {
     let News { id, route, channel, status, document } = news;
-    let event = accept_route(&desk.settings.routes[route]).map_or("", |(_, target)| &target.event);
+    let event = accept_route(&desk.settings.generation.routes[route]).map_or("", |(_, target)| &target.event);
     let headers = Some(accept::event_headers(event, id, status));
     Message::new(channel, None, headers, document)
 }

@@ -236,7 +236,7 @@ fn awaits_registrations(desk: &Desk, key: Key) -> bool {
 /// What a worker hears of a client; none if its route has no service.
 fn service_message(desk: &Desk, key: Key, kind: Kind<'_>, payload: Box<[u8]>) -> Option<Arc<Message>> {
     let (route, identity) = desk.slots.get(key)?.session.websocket()?;
-    let route = &desk.settings.routes[route];
+    let route = &desk.settings.generation.routes[route];
     let service = route.target.service()?.to.clone();
     let address = desk.address(key);
     let mut headers = HeaderBlock::new();
@@ -283,7 +283,7 @@ fn count_workers(desk: &Desk, membership: &Membership, change: i64) -> Vec<(Subj
 /// Counts what befell the client `key`, and says so while its service has no worker.
 fn count_failures(desk: &Desk, key: Key, failure: Failure, count: u64) {
     let Some(route) = desk.slots.get(key).map(|conn| conn.session.route()) else { return };
-    let Some(service) = desk.settings.routes[route].target.service() else { return };
+    let Some(service) = desk.settings.generation.routes[route].target.service() else { return };
     let counters = desk.counters().services.iter().find(|own| own.subject == *service.to.subject());
     if let Some(counters) = counters {
         counters.failed(failure).add(count);

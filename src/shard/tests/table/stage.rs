@@ -49,11 +49,11 @@ pub(super) struct Stage {
 fn settings() -> Settings {
     let mut settings = centrifuge::settings();
     // Messages are longer here than may wait, and nothing answers pings.
-    settings.ping_interval = 1_000 * SECOND;
-    settings.outbox_bytes_max = OUTBOX;
-    settings.bus.outbox_bytes_max = BUS_OUTBOX;
-    settings.payload_bytes_max = PAYLOAD;
-    settings.bus.limits.payload_bytes_max = PAYLOAD;
+    settings.generation_mut().ping_interval = 1_000 * SECOND;
+    settings.generation_mut().outbox_bytes_max = OUTBOX;
+    settings.generation_mut().bus.outbox_bytes_max = BUS_OUTBOX;
+    settings.generation_mut().payload_bytes_max = PAYLOAD;
+    settings.generation_mut().bus.limits.payload_bytes_max = PAYLOAD;
     let control = WebSocketTarget {
         channel: None,
         publish: false,
@@ -82,7 +82,8 @@ fn settings() -> Settings {
     let rule = Rule { history: Some(keep), is_distinct: true, has_presence: true, ..Rule::default() };
     let result = Rule { has_presence: true, ..Rule::default() };
     let rules = [("room.*", rule), ("result.*", result)];
-    settings.channels = Arc::new(Rules::new(rules.map(|(name, rule)| (Pattern::new(name).unwrap(), rule))));
+    settings.generation_mut().channels =
+        Arc::new(Rules::new(rules.map(|(name, rule)| (Pattern::new(name).unwrap(), rule))));
     settings
 }
 
