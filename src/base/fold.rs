@@ -120,7 +120,8 @@ impl Line {
 }
 
 impl LeftOut {
-    const NONE: LeftOut = LeftOut { count: 0, since: Duration::ZERO };
+    /// The line is the first, or is never folded.
+    pub const NONE: LeftOut = LeftOut { count: 0, since: Duration::ZERO };
 }
 
 impl fmt::Display for LeftOut {

@@ -15,7 +15,7 @@ pub mod wheel;
 pub use address::{Address, Place};
 pub use batch::Batch;
 pub use carry::Carry;
-pub use fold::Fold;
+pub use fold::{Fold, LeftOut};
 pub use joined::joined;
 pub use key::{Key, Slots};
 pub use request_id::RequestId;

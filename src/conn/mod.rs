@@ -54,6 +54,7 @@ pub mod settings;
 mod slow;
 pub mod spelling;
 mod subs;
+mod told;
 mod transport;
 mod turned_away;
 pub mod websocket;

@@ -7,7 +7,7 @@ use rustls::ServerConfig;
 use crate::base::{Batch, Carry};
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::tls::{Opened, Tls};
+use crate::proto::tls::{Failure, Opened, Tls};
 
 pub enum Transport {
     Plain,
@@ -48,6 +48,14 @@ impl Transport {
         match self {
             Transport::Plain => false,
             Transport::Tls(tls) => tls.tls.is_handshaking(),
+        }
+    }
+
+    /// What has ended TLS, if something has.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Transport::Plain => None,
+            Transport::Tls(tls) => tls.tls.failure(),
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Worker {
     has_published: bool,
     /// Its PING waits until all of that has been handed on; nothing more is taken from it meanwhile.
     owes_pong: bool,
+    /// What it did wrong, for the log: the verb, and the words that it was told. Set once that ends the connection.
+    fault: Option<Box<str>>,
 }
 
 struct Sub {
@@ -94,6 +96,7 @@ impl Worker {
             pings_out: 0,
             has_published: false,
             owes_pong: false,
+            fault: None,
         }
     }
 
@@ -131,13 +134,13 @@ impl Worker {
             }
             if !self.is_connected && !may_come_first(input) {
                 // Not after its payload has arrived: a stranger would make us hold that.
-                self.object(&BusError::AuthorizationViolation, outbox)?;
+                self.object(&BusError::AuthorizationViolation, bus::verb_at(input), outbox)?;
             }
             let verb = match bus::next(input, &settings.limits) {
                 Ok(Some(verb)) => verb,
                 Ok(None) => return Ok(None),
                 Err(error) => {
-                    self.object(&error, outbox)?;
+                    self.object(&error, bus::verb_at(input), outbox)?;
                     continue;
                 }
             };
@@ -147,7 +150,8 @@ impl Worker {
             match answer {
                 Ok(Some(step)) => return Ok(Some(step)),
                 Ok(None) => {}
-                Err(error) => self.object(&error, outbox)?,
+                // Of the verbs that are whole, CONNECT alone can end the connection.
+                Err(error) => self.object(&error, if is_too_early { "" } else { "CONNECT" }, outbox)?,
             }
         }
     }
@@ -289,14 +293,22 @@ impl Worker {
         }
     }
 
-    /// Tells the worker what was wrong, and whether that ends the connection.
-    fn object(&self, error: &BusError, outbox: &mut Outbox) -> Result<(), CloseReason> {
+    /// Tells the worker what was wrong with this verb, and whether that ends the connection.
+    fn object(&mut self, error: &BusError, verb: &str, outbox: &mut Outbox) -> Result<(), CloseReason> {
         outbox.write(|out| bus::write_error(out, error));
+        if !error.closes() {
+            return Ok(());
+        }
+        self.fault = Some(if verb.is_empty() { error.to_string() } else { format!("{verb}: {error}") }.into());
         match error {
-            _ if !error.closes() => Ok(()),
             BusError::AuthorizationViolation | BusError::AuthenticationTimeout => Err(CloseReason::BusAuthorization),
             _ => Err(CloseReason::BusProtocol),
         }
+    }
+
+    /// What it did wrong, if its connection ends for that.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     /// Frames one event for the subscription `tag`; the hub's name of the subscription if that was its last.

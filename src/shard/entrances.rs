@@ -13,7 +13,7 @@ use crate::driver::{Driver, ListenerId};
 use crate::limits;
 use crate::proto::CloseReason;
 
-use super::desk::Desk;
+use super::desk::{Desk, Told};
 use super::drain::Drain;
 
 /// One listener of a shard: the door that its connections come in by, and whether they speak TLS.
@@ -104,13 +104,13 @@ impl Entrances {
         let is_closed = if is_client { drain.has_closed_fronts() } else { drain.has_closed_all() };
         if is_closed || (is_full && !may_refuse) {
             let reason = if is_full { CloseReason::TooManyConnections } else { CloseReason::Drain };
-            desk.count_end(reason, peer.into());
+            desk.count_end(reason, peer.into(), Told::of_refused(desk, reason));
             return None;
         }
         let transport = match conn::transport(entrance.tls.as_ref()) {
             Ok(transport) => transport,
             Err(reason) => {
-                desk.count_end(reason, peer.into());
+                desk.count_end(reason, peer.into(), Told::of_refused(desk, reason));
                 return None;
             }
         };

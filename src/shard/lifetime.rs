@@ -15,7 +15,7 @@ use crate::conn::{Door, Refused};
 use crate::proto::CloseReason;
 
 use super::Core;
-use super::desk::mark_dirty;
+use super::desk::{Told, mark_dirty};
 
 impl Core {
     /// The peer's end of stream, or a broken connection.
@@ -86,6 +86,7 @@ impl Core {
             return;
         }
         let peer = conn.link.peer();
+        let told = Told::of(&self.desk, key, reason);
         self.features.connection_ends(&mut self.desk, key);
         self.desk.frame_or_forget(key, reason);
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
@@ -97,7 +98,7 @@ impl Core {
             self.withdraw(sub);
         }
         self.features.connection_ended(&mut self.desk, key);
-        self.desk.count_end(reason, peer);
+        self.desk.count_end(reason, peer, told);
         self.desk.mark_dirty(key);
         self.desk.schedule(key);
     }

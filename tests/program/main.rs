@@ -6,6 +6,7 @@ mod cli;
 #[path = "../process/command.rs"]
 mod command;
 mod doctor;
+mod ends;
 mod examples;
 mod log;
 mod nats;

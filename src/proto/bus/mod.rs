@@ -21,7 +21,7 @@ mod write;
 pub use connect::ConnectOptions;
 pub use error::BusError;
 pub use headers::HeaderBlock;
-pub use parse::{BusLimits, Verb, next};
+pub use parse::{BusLimits, Verb, next, verb_at};
 pub use write::{Info, write_error, write_hmsg, write_info, write_msg};
 
 /// An empty message that says that nobody listens to what was asked: the whole header block of it.

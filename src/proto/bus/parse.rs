@@ -82,7 +82,7 @@ const OPERATIONS: [(&[u8], Operation); 10] = [
 ];
 
 /// Takes one verb off the front of `input`. `Ok(None)`: it is not whole yet, and `input` is untouched. After an error
-/// that does not close ([`BusError::closes`]) the verb has been skipped.
+/// that does not close ([`BusError::closes`]) the verb has been skipped; after any other `input` still begins with it.
 pub fn next<'a>(input: &mut &'a mut [u8], limits: &BusLimits) -> Result<Option<Verb<'a>>, BusError> {
     let Some(line_len) = find_line(input, limits.control_line_bytes_max)? else { return Ok(None) };
     let line = &input[..line_len];
@@ -98,6 +98,13 @@ pub fn next<'a>(input: &mut &'a mut [u8], limits: &BusLimits) -> Result<Option<V
     *input = rest;
     let (line, rest) = verb.split_at(line_len);
     read(operation, line, arguments, &fields, &body, rest).map(Some)
+}
+
+/// The name of the verb at the front of `input`, for the log: letters alone, as many as a verb has. Empty where none begins.
+pub fn verb_at(input: &[u8]) -> &str {
+    const VERB_BYTES_MAX: usize = 7;
+    let length = input.iter().take(VERB_BYTES_MAX).take_while(|byte| byte.is_ascii_alphabetic()).count();
+    str::from_utf8(&input[..length]).unwrap_or_default()
 }
 
 /// The length of the first line with its LF (nats-server takes LF alone for a line's end, too).
@@ -166,7 +173,7 @@ impl Body {
         let sizes = match operation {
             Operation::Pub => 1,
             Operation::Hpub => 2,
-            _ => return Ok(Body::default()),
+            _ => return fits(operation, fields, line).then(Body::default).ok_or(BusError::Malformed),
         };
         // A subject, perhaps a reply, then the sizes.
         if fields.count < 1 + sizes || fields.count > 2 + sizes {
@@ -182,6 +189,17 @@ impl Body {
             return Err(BusError::PayloadTooLarge);
         }
         Ok(Body { headers, total: Some(total) })
+    }
+}
+
+/// Whether a verb without a body has the arguments that it needs. Asked before it is taken off the input.
+fn fits(operation: Operation, fields: &Fields, line: &[u8]) -> bool {
+    match operation {
+        Operation::Sub => (2..=3).contains(&fields.count),
+        Operation::Unsub => (1..=2).contains(&fields.count),
+        Operation::Connect => str::from_utf8(line).is_ok(),
+        Operation::Error => false,
+        _ => true,
     }
 }
 
@@ -258,18 +276,12 @@ fn read<'a>(
             Ok(Verb::Pub { subject, reply, headers: (!headers.is_empty()).then_some(headers), payload })
         }
         Operation::Sub => {
-            if !(2..=3).contains(&fields.count) {
-                return Err(BusError::Malformed);
-            }
             let refuse = |()| BusError::SubscribeNotAllowed(lossy(fields.get(line, 0)));
             let queue = if fields.count == 3 { Some(text(1).map_err(refuse)?) } else { None };
             let sid = text(fields.count - 1).and_then(check_sid).map_err(refuse)?;
             Ok(Verb::Sub { subject: text(0).map_err(refuse)?, queue, sid })
         }
         Operation::Unsub => {
-            if !(1..=2).contains(&fields.count) {
-                return Err(BusError::Malformed);
-            }
             // nats-server unsubscribes at once when the number is none.
             let max = if fields.count == 2 { parse_size(fields.get(line, 1)) } else { None };
             // No subscription has an id that SUB refuses.

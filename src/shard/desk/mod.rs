@@ -1,6 +1,7 @@
 //! What every feature of a shard works with: the connections, their subscriptions, and the letters and submissions that leave with
 //! this turn.
 
+mod endings;
 mod errands;
 mod fan_out;
 mod output;
@@ -9,18 +10,18 @@ mod slow;
 mod trail;
 mod workers;
 
+pub(super) use endings::Told;
 pub(super) use errands::Errand;
 pub(super) use trail::Trail;
 
 use std::sync::Arc;
 
-use log::{Level, log};
 use smallvec::SmallVec;
 
 use crate::base::{Address, Fold, Key, Place, Slots, Tick, Wheel};
 use crate::conn::held::Held;
 use crate::conn::settings::Settings;
-use crate::conn::{Conn, Peer, Sealing};
+use crate::conn::{Conn, Sealing};
 use crate::hub::{self, Directory, Engine, Listeners, SubKey};
 use crate::limits;
 use crate::mesh::{Mail, Post, Publish, Publisher};
@@ -208,18 +209,6 @@ impl Desk {
     pub(super) fn broken(&mut self, key: Key, reason: CloseReason) {
         self.end(key, reason);
         self.work.close.push(key);
-    }
-
-    /// A connection has ended, or was refused: counted, and said in the log.
-    pub(super) fn count_end(&self, reason: CloseReason, peer: Peer) {
-        let row = reason.row();
-        self.counters().closed[reason as usize].add(1);
-        // Strangers can cause it as often as they like, so the log folds it; at debug level it has every line.
-        if row.level > Level::Info {
-            log!(row.level, "{peer} ended: {} ({})", row.words, row.name);
-        } else if let Some(left_out) = self.fold.say(&("end", row.name), self.now) {
-            log!(row.level, "{peer} ended: {} ({}){left_out}", row.words, row.name);
-        }
     }
 
     /// What a parked connection waited for has come.

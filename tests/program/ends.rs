@@ -1,0 +1,162 @@
+//! What the log says of connections that have ended: the reason, what exactly went wrong, and which connection it was.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// Longer than any single step takes, even where everything is slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const CONFIGURATION: &str = r#"
+shards = 1
+log = "debug"
+
+[[listener]]
+address = "127.0.0.1:0"
+
+[[listener]]
+address = "127.0.0.1:0"
+tls = { certificate = "cert.pem", key = "key.pem" }
+
+[bus]
+address = "127.0.0.1:0"
+token = "secret"
+
+[[route]]
+path = "/rides/{city}"
+websocket = { channel = "rides.{city}", user = { query = "driver" } }
+"#;
+
+/// A gateway that runs, with its log line by line; killed in the end.
+struct Served {
+    child: Child,
+    folder: PathBuf,
+    /// http, https and bus.
+    addresses: [String; 3],
+    log: Receiver<String>,
+}
+
+impl Served {
+    fn start(name: &str) -> Served {
+        let folder = std::env::temp_dir().join(format!("tidegate-ends-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder can be made");
+        let (certificate, key) = crate::certificate::self_signed();
+        for (name, text) in [("cert.pem", &*certificate), ("key.pem", &*key), ("tidegate.toml", CONFIGURATION)] {
+            std::fs::write(folder.join(name), text).expect("a file can be written");
+        }
+        let mut child = crate::command::unconfigured(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["serve", "--config"])
+            .arg(folder.join("tidegate.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout is ours")).lines();
+        let addresses = ["http", "https", "bus"].map(|kind| {
+            let line = lines.next().expect("it says where it listens").expect("a line");
+            line.strip_prefix(&format!("listening {kind} ")).unwrap_or_else(|| panic!("{line}")).to_owned()
+        });
+        let stderr = BufReader::new(child.stderr.take().expect("stderr is ours"));
+        let (tell, log) = channel();
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        Served { child, folder, addresses, log }
+    }
+
+    /// Says `words` and hears the gateway out.
+    fn say(&self, address: &str, words: &[u8]) -> Vec<u8> {
+        let mut socket = connect(address);
+        socket.write_all(words).expect("the gateway reads");
+        let mut answer = Vec::new();
+        // A reset after the last words is an end as well.
+        _ = socket.read_to_end(&mut answer);
+        answer
+    }
+
+    /// The first line from here on that tells of this end, from the reason on.
+    fn end(&self, name: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let wait = deadline.saturating_duration_since(Instant::now());
+            let line = self.log.recv_timeout(wait).unwrap_or_else(|_| panic!("no line tells of {name}"));
+            if let Some((_, told)) = line.split_once(" ended: ")
+                && told.contains(&format!("({name})"))
+            {
+                return told.to_owned();
+            }
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+        _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn connect(address: &str) -> TcpStream {
+    let socket = TcpStream::connect(address).expect("the gateway accepts");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
+    socket
+}
+
+/// What stands behind `; connection `, besides the id, which is one of 16 digits.
+fn behind_id(told: &str) -> (&str, &str) {
+    let (before, behind) = told.split_once("; connection ").unwrap_or_else(|| panic!("{told}"));
+    let (id, behind) = behind.split_at(16);
+    assert!(id.bytes().all(|digit| digit.is_ascii_hexdigit()), "{told}");
+    (before, behind)
+}
+
+#[test]
+fn the_line_of_a_worker_that_broke_the_protocol_says_by_which_verb() {
+    let served = Served::start("bus");
+    let bus = &served.addresses[2];
+    served.say(bus, b"CONNECT {\"auth_token\":\"secret\",\"verbose\":false}\r\nPUB a 99999999\r\n");
+    let told = served.end("bus_protocol");
+    let words = "the bus connection broke its protocol (bus_protocol): PUB: Maximum Payload Violation";
+    assert_eq!(behind_id(&told), (words, ""));
+    served.say(bus, b"CONNECT {\"auth_token\":\"no\\u001b[2J\"}\r\n");
+    let words = "the bus connection was not authorized (bus_authorization): CONNECT: Authorization Violation";
+    assert_eq!(behind_id(&served.end("bus_authorization")), (words, ""));
+}
+
+#[test]
+fn the_line_of_a_failed_handshake_says_what_was_wrong_with_it() {
+    let served = Served::start("tls");
+    served.say(&served.addresses[1], b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let told = served.end("tls_protocol");
+    let words = "TLS failed (tls_protocol): received corrupt message of type InvalidContentType";
+    assert_eq!(behind_id(&told), (words, ""));
+}
+
+#[test]
+fn the_line_of_a_client_names_its_user_and_its_route_and_nothing_that_it_has_chosen_can_forge_another() {
+    let served = Served::start("client");
+    let upgrade = |driver: &str| {
+        let mut socket = connect(&served.addresses[0]);
+        let request = format!(
+            "GET /rides/oslo?driver={driver} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).expect("the gateway reads");
+        let mut status = [0; 12];
+        socket.read_exact(&mut status).expect("an answer");
+        assert_eq!(&status, b"HTTP/1.1 101");
+        socket.shutdown(Shutdown::Write).expect("a socket can be shut down");
+        served.end("peer_closed")
+    };
+    assert_eq!(
+        behind_id(&upgrade("ann")),
+        ("the peer closed the connection (peer_closed)", ", user \"ann\", route \"/rides/{city}\"")
+    );
+    let told = upgrade("%22%2C%20route%20%E2%80%AE");
+    assert_eq!(behind_id(&told).1, ", user \"\\\", route \\u{202e}\", route \"/rides/{city}\"");
+    let told = upgrade(&"x".repeat(150));
+    assert_eq!(behind_id(&told).1, format!(", user \"{}\"…, route \"/rides/{{city}}\"", "x".repeat(100)));
+}
