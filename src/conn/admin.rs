@@ -74,28 +74,27 @@ pub(super) fn request(head: &Head<'_>, hosts: &Hosts, readiness: Readiness, outb
     match (segments.as_slice(), head.method) {
         (["api", "channels", channel], "POST") => match publication(head, channel) {
             Ok(publication) => Outcome::Publish(publication),
-            Err(words) => answer(head, CloseReason::BadPublish, &words, outbox),
+            Err(words) => explain(head, CloseReason::BadPublish, &words, outbox),
         },
         (["api", "channels", channel, "history"], "GET" | "HEAD") => match history_asked(head, channel) {
             Ok((channel, since, bounds)) => Outcome::History { channel, since, bounds },
-            Err(words) => answer(head, CloseReason::MalformedRequest, &words, outbox),
+            Err(words) => explain(head, CloseReason::MalformedRequest, &words, outbox),
         },
         (["api", "channels", channel, "presence"], "GET" | "HEAD") => match channel_named(channel) {
             Ok(channel) => Outcome::Presence { channel },
-            Err(words) => answer(head, CloseReason::MalformedRequest, &words, outbox),
+            Err(words) => explain(head, CloseReason::MalformedRequest, &words, outbox),
         },
         (["api", "users", user], "GET" | "HEAD") => match user_named(user) {
             Ok(user) => Outcome::User(user),
-            Err(words) => answer(head, CloseReason::MalformedRequest, &words, outbox),
+            Err(words) => explain(head, CloseReason::MalformedRequest, &words, outbox),
         },
         (["metrics"], "GET" | "HEAD") => Outcome::Metrics,
-        (["health"], "GET" | "HEAD") => answer(head, CloseReason::Normal, "ok", outbox),
+        (["health"], "GET" | "HEAD") => say(head, 200, "ok", outbox),
         (["ready"], "GET" | "HEAD") => match readiness {
-            Readiness::Ready => answer(head, CloseReason::Normal, "ready", outbox),
+            Readiness::Ready => say(head, 200, "ready", outbox),
+            // An answer, and no refusal to be counted.
             Readiness::Leaving | Readiness::Closing => {
-                // An answer, and no refusal to be counted.
-                let keep_alive = say(head, CloseReason::Drain, "draining", outbox);
-                Outcome::Answered { keep_alive }
+                say(head, CloseReason::Drain.row().http_status, "draining", outbox)
             }
         },
         (["api", "channels", _], _) => refuse(head, CloseReason::MethodNotAllowed, Some("POST"), outbox),
@@ -103,7 +102,7 @@ pub(super) fn request(head: &Head<'_>, hosts: &Hosts, readiness: Readiness, outb
             ["metrics" | "health" | "ready"] | ["api", "channels", _, "history" | "presence"] | ["api", "users", _],
             _,
         ) => refuse(head, CloseReason::MethodNotAllowed, Some("GET, HEAD"), outbox),
-        _ => answer(head, CloseReason::NotFound, WHAT_THERE_IS, outbox),
+        _ => explain(head, CloseReason::NotFound, WHAT_THERE_IS, outbox),
     }
 }
 
@@ -189,20 +188,22 @@ fn publication(head: &Head<'_>, channel: &str) -> Result<Publication, String> {
     Ok(Publication { subject, headers: (!block.is_empty()).then(|| block.finish()) })
 }
 
-fn answer(head: &Head<'_>, reason: CloseReason, words: &str, outbox: &mut Outbox) -> Outcome {
-    let keep_alive = say(head, reason, words, outbox);
-    match reason {
-        CloseReason::Normal => Outcome::Answered { keep_alive },
-        reason => Outcome::Refused(Refused { reason, remark: None, is_last: !keep_alive }),
-    }
+fn say(head: &Head<'_>, status: u16, words: &str, outbox: &mut Outbox) -> Outcome {
+    Outcome::Answered { keep_alive: write(head, status, words, outbox) }
+}
+
+/// Refuses in other words than those of `reason`.
+fn explain(head: &Head<'_>, reason: CloseReason, words: &str, outbox: &mut Outbox) -> Outcome {
+    let keep_alive = write(head, reason.row().http_status, words, outbox);
+    Outcome::Refused(Refused { reason, remark: None, is_last: !keep_alive })
 }
 
 /// Whether the connection lives on after it.
-fn say(head: &Head<'_>, reason: CloseReason, words: &str, outbox: &mut Outbox) -> bool {
+fn write(head: &Head<'_>, status: u16, words: &str, outbox: &mut Outbox) -> bool {
     let to = head.reply_to();
     let to = if head.body.is_empty() { to } else { to.closing() };
     outbox.write(|out| {
-        let reply = Reply::start(out, reason.row().http_status, to).header("Content-Type", "text/plain; charset=utf-8");
+        let reply = Reply::start(out, status, to).header("Content-Type", "text/plain; charset=utf-8");
         reply.header("Cache-Control", "no-store").body(format!("{words}\n").as_bytes());
     });
     to.keep_alive

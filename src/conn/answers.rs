@@ -3,7 +3,7 @@
 use super::peer::retry_after_s;
 use super::session::Phase;
 use super::settings::Settings;
-use super::{Conn, admin};
+use super::{After, Conn, admin};
 use crate::base::{Key, Tick};
 use crate::proto::CloseReason;
 use crate::proto::event::Position;
@@ -21,20 +21,20 @@ impl Conn {
         excerpt: Option<&Excerpt>,
         settings: &Settings,
         now: Tick,
-    ) -> Result<(), CloseReason> {
+    ) -> After {
         match &mut self.session.phase {
             Phase::Centrifuge(centrifuge) => {
                 let before = self.link.outbox.mark();
                 centrifuge.history(excerpt, &mut self.link.outbox);
                 self.link.outbox.answered(before);
-                Ok(())
+                After::KeepOpen
             }
             Phase::Http(_) => {
                 let is_kept = settings.generation.channels.of(channel).history.is_some();
                 let body = admin::history(channel, is_kept, excerpt);
                 self.answer("application/json", body.as_bytes(), settings, now)
             }
-            _ => Ok(()),
+            _ => After::KeepOpen,
         }
     }
 
@@ -45,30 +45,30 @@ impl Conn {
         roster: Option<&Roster>,
         settings: &Settings,
         now: Tick,
-    ) -> Result<(), CloseReason> {
+    ) -> After {
         match &mut self.session.phase {
             Phase::Centrifuge(centrifuge) => {
                 let before = self.link.outbox.mark();
                 centrifuge.presence(roster, &mut self.link.outbox);
                 self.link.outbox.answered(before);
-                Ok(())
+                After::KeepOpen
             }
             Phase::Http(_) => {
                 let body = Roster::to_json(roster, channel);
                 self.answer("application/json", body.as_bytes(), settings, now)
             }
-            _ => Ok(()),
+            _ => After::KeepOpen,
         }
     }
 
     /// One shard's part of the answer to [`Step::Find`](super::Step::Find).
-    pub fn found(&mut self, found: Found, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
-        let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
-        let outcome = http.found(found, &mut self.link.outbox);
+    pub fn found(&mut self, found: Found, settings: &Settings, now: Tick) -> After {
+        let Phase::Http(http) = &mut self.session.phase else { return After::KeepOpen };
+        let after = http.found(found, &mut self.link.outbox);
         if !http.is_answering() {
             self.link.wait_until(now + settings.generation.keep_alive_timeout);
         }
-        outcome
+        after
     }
 
     pub fn push_no_responders(&mut self, reply: &Subject) -> Option<Key> {
@@ -86,42 +86,25 @@ impl Conn {
     }
 
     /// A message that it published has its position; `number` says which, where there may be several.
-    pub fn published(
-        &mut self,
-        number: u32,
-        position: Option<Position>,
-        settings: &Settings,
-        now: Tick,
-    ) -> Result<(), CloseReason> {
+    pub fn published(&mut self, number: u32, position: Option<Position>, settings: &Settings, now: Tick) -> After {
         if let Some((centrifuge, outbox)) = self.centrifuge() {
             centrifuge.published(number, outbox);
         }
-        let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
+        let Phase::Http(http) = &mut self.session.phase else { return After::KeepOpen };
         self.link.wait_until(now + settings.generation.keep_alive_timeout);
         http.published(position, &mut self.link.outbox)
     }
 
     /// Answers the request in hand with text.
-    pub fn answer(
-        &mut self,
-        content_type: &str,
-        body: &[u8],
-        settings: &Settings,
-        now: Tick,
-    ) -> Result<(), CloseReason> {
-        let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
+    pub fn answer(&mut self, content_type: &str, body: &[u8], settings: &Settings, now: Tick) -> After {
+        let Phase::Http(http) = &mut self.session.phase else { return After::KeepOpen };
         self.link.wait_until(now + settings.generation.keep_alive_timeout);
         http.answer(content_type, body, &mut self.link.outbox)
     }
 
     /// The outcome of a [`Step::Accept`](super::Step::Accept).
-    pub fn accepted(
-        &mut self,
-        outcome: Result<Receipt, CloseReason>,
-        settings: &Settings,
-        now: Tick,
-    ) -> Result<(), CloseReason> {
-        let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
+    pub fn accepted(&mut self, outcome: Result<Receipt, CloseReason>, settings: &Settings, now: Tick) -> After {
+        let Phase::Http(http) = &mut self.session.phase else { return After::KeepOpen };
         self.link.wait_until(now + settings.generation.keep_alive_timeout);
         match outcome {
             Ok(receipt) => http.accepted(&receipt, &mut self.link.outbox),
@@ -130,8 +113,8 @@ impl Conn {
     }
 
     /// The outcome of a [`Step::Read`](super::Step::Read); there may be no such request.
-    pub fn read(&mut self, reading: Option<&Reading>, settings: &Settings, now: Tick) -> Result<(), CloseReason> {
-        let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
+    pub fn read(&mut self, reading: Option<&Reading>, settings: &Settings, now: Tick) -> After {
+        let Phase::Http(http) = &mut self.session.phase else { return After::KeepOpen };
         self.link.wait_until(now + settings.generation.keep_alive_timeout);
         match reading {
             Some(reading) => http.read(reading, &mut self.link.outbox),

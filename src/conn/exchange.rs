@@ -7,7 +7,7 @@ use super::centrifuge::Centrifuge;
 use super::collect::{Collecting, Purpose};
 use super::events::EventStream;
 use super::front::{self, Arrival, Outcome};
-use super::http::{About, State};
+use super::http::{About, After, State};
 use super::peer::retry_after_s;
 use super::session::{Phase, Session};
 use super::settings::{Readiness, Settings};
@@ -110,14 +110,9 @@ impl Exchange<'_> {
         let Phase::Http(http) = &self.session.phase else { return Ok(None) };
         let arrival = Arrival { is_tls: self.link.transport.is_tls(), hosts: http.hosts(settings) };
         match front::request(head, arrival, &settings.generation.routes, turned_away, &mut self.link.outbox) {
-            Outcome::Answered { keep_alive } => {
-                self.answered(keep_alive && head.body.is_empty())?;
-                Ok(None)
-            }
+            Outcome::Answered { keep_alive } => Ok(self.answered(keep_alive && head.body.is_empty())),
             // What ends the connection is counted with its end.
-            Outcome::Refused(Refused { reason: CloseReason::TooManyConnections, .. }) => {
-                self.answered(false).map(|()| None)
-            }
+            Outcome::Refused(Refused { reason: CloseReason::TooManyConnections, .. }) => Ok(self.answered(false)),
             Outcome::Refused(refused) => Ok(Some(self.refused(refused))),
             Outcome::EventStream { route, channels, last_id, streaming } => {
                 self.session.route = route;
@@ -192,26 +187,33 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    fn answered(&mut self, keep_alive: bool) -> Result<(), CloseReason> {
-        let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
-        self.link.wait_until(self.now + self.settings.generation.keep_alive_timeout);
-        http.after(keep_alive)
+    /// The answer is written; the shard ends the connection if that was its last one.
+    fn answered(&mut self, keep_alive: bool) -> Option<Step<'static>> {
+        let is_surplus = matches!(&self.session.phase, Phase::Http(http) if http.is_surplus);
+        let reason = if is_surplus { CloseReason::TooManyConnections } else { CloseReason::Normal };
+        match self.after(keep_alive) {
+            After::KeepOpen => None,
+            After::Close => Some(Step::Close(reason)),
+        }
     }
 
-    /// The refusal is written; the shard ends the connection if that was its last answer.
+    /// The refusal is written; likewise.
     fn refused(&mut self, refused: Refused) -> Step<'static> {
-        let ended = self.answered(!refused.is_last);
-        debug_assert_eq!(ended.is_err(), refused.is_last);
+        let after = self.after(!refused.is_last);
+        debug_assert_eq!(after == After::Close, refused.is_last);
         Step::Refused(refused)
+    }
+
+    fn after(&mut self, keep_alive: bool) -> After {
+        let Phase::Http(http) = &mut self.session.phase else { return After::KeepOpen };
+        self.link.wait_until(self.now + self.settings.generation.keep_alive_timeout);
+        http.after(keep_alive)
     }
 
     fn admin_request<'a>(&mut self, head: &Head<'_>) -> Result<Option<Step<'a>>, CloseReason> {
         let settings = self.settings;
         match admin::request(head, &settings.generation.admin_hosts, settings.readiness, &mut self.link.outbox) {
-            admin::Outcome::Answered { keep_alive } => {
-                self.answered(keep_alive && head.body.is_empty())?;
-                Ok(None)
-            }
+            admin::Outcome::Answered { keep_alive } => Ok(self.answered(keep_alive && head.body.is_empty())),
             admin::Outcome::Refused(refused) => Ok(Some(self.refused(refused))),
             admin::Outcome::Metrics => {
                 self.await_answer(head, About::Text);

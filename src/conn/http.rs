@@ -23,6 +23,15 @@ use crate::proto::presence::{Found, Whereabouts};
 use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
 
+/// What becomes of a connection once an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Another request may follow, or the answer is not whole yet.
+    KeepOpen,
+    /// That was the last answer.
+    Close,
+}
+
 /// The state between requests and within one.
 pub(super) struct Http {
     pub(super) state: State,
@@ -109,8 +118,10 @@ impl Http {
     }
 
     /// Answers a publication with the position that it got.
-    pub(super) fn published(&mut self, position: Option<Position>, outbox: &mut Outbox) -> Result<(), CloseReason> {
-        let State::Answering(to, About::Published(channel)) = mem::take(&mut self.state) else { return Ok(()) };
+    pub(super) fn published(&mut self, position: Option<Position>, outbox: &mut Outbox) -> After {
+        let State::Answering(to, About::Published(channel)) = mem::take(&mut self.state) else {
+            return After::KeepOpen;
+        };
         let body = serde_json::json!({
             "channel": channel.as_str(),
             "position": position.map(|position| position.to_string()),
@@ -118,16 +129,16 @@ impl Http {
         self.reply(to, 200, "application/json", format!("{body}\n").as_bytes(), outbox)
     }
 
-    pub(super) fn answer(&mut self, content_type: &str, body: &[u8], outbox: &mut Outbox) -> Result<(), CloseReason> {
-        let State::Answering(to, About::Text) = mem::take(&mut self.state) else { return Ok(()) };
+    pub(super) fn answer(&mut self, content_type: &str, body: &[u8], outbox: &mut Outbox) -> After {
+        let State::Answering(to, About::Text) = mem::take(&mut self.state) else { return After::KeepOpen };
         self.reply(to, 200, content_type, body, outbox)
     }
 
     /// Answers with where a user is, once every shard has said so.
-    pub(super) fn found(&mut self, found: Found, outbox: &mut Outbox) -> Result<(), CloseReason> {
-        let State::Answering(to, About::User(whereabouts)) = &mut self.state else { return Ok(()) };
+    pub(super) fn found(&mut self, found: Found, outbox: &mut Outbox) -> After {
+        let State::Answering(to, About::User(whereabouts)) = &mut self.state else { return After::KeepOpen };
         if !whereabouts.add(found) {
-            return Ok(());
+            return After::KeepOpen;
         }
         let (to, body) = (*to, whereabouts.to_json());
         self.state = State::Idle;
@@ -135,39 +146,27 @@ impl Http {
     }
 
     /// Answers a request that was accepted.
-    pub(super) fn accepted(&mut self, receipt: &Receipt, outbox: &mut Outbox) -> Result<(), CloseReason> {
-        let State::Answering(to, About::Accepted(owed)) = mem::take(&mut self.state) else { return Ok(()) };
+    pub(super) fn accepted(&mut self, receipt: &Receipt, outbox: &mut Outbox) -> After {
+        let State::Answering(to, About::Accepted(owed)) = mem::take(&mut self.state) else { return After::KeepOpen };
         accept::write_receipt(receipt, to, &owed, outbox);
         self.after(to.keep_alive)
     }
 
     /// Answers with what became of one.
-    pub(super) fn read(&mut self, reading: &Reading, outbox: &mut Outbox) -> Result<(), CloseReason> {
-        let State::Answering(to, About::Request(page)) = mem::take(&mut self.state) else { return Ok(()) };
+    pub(super) fn read(&mut self, reading: &Reading, outbox: &mut Outbox) -> After {
+        let State::Answering(to, About::Request(page)) = mem::take(&mut self.state) else { return After::KeepOpen };
         accept::write_reading(reading, to, page.as_deref(), outbox);
         self.after(to.keep_alive)
     }
 
     /// Answers that there will be neither.
-    pub(super) fn refused(
-        &mut self,
-        reason: CloseReason,
-        retry_after_s: u32,
-        outbox: &mut Outbox,
-    ) -> Result<(), CloseReason> {
-        let State::Answering(to, about) = mem::take(&mut self.state) else { return Ok(()) };
+    pub(super) fn refused(&mut self, reason: CloseReason, retry_after_s: u32, outbox: &mut Outbox) -> After {
+        let State::Answering(to, about) = mem::take(&mut self.state) else { return After::KeepOpen };
         let keep_alive = accept::write_refusal(reason, retry_after_s, to, about.page(), outbox);
         self.after(keep_alive)
     }
 
-    fn reply(
-        &mut self,
-        to: ReplyTo,
-        status: u16,
-        content_type: &str,
-        body: &[u8],
-        outbox: &mut Outbox,
-    ) -> Result<(), CloseReason> {
+    fn reply(&mut self, to: ReplyTo, status: u16, content_type: &str, body: &[u8], outbox: &mut Outbox) -> After {
         outbox.write(|out| {
             let reply = Reply::start(out, status, to).header("Content-Type", content_type);
             reply.header("Cache-Control", "no-store").body(body);
@@ -176,13 +175,14 @@ impl Http {
     }
 
     /// The answer is written: another request may follow, or not.
-    pub(super) fn after(&mut self, keep_alive: bool) -> Result<(), CloseReason> {
-        self.state = if keep_alive { State::Idle } else { State::Over };
+    pub(super) fn after(&mut self, keep_alive: bool) -> After {
         self.answered = self.answered.saturating_add(1);
-        match keep_alive {
-            true => Ok(()),
-            false if self.is_surplus => Err(CloseReason::TooManyConnections),
-            false => Err(CloseReason::Normal),
+        if keep_alive {
+            self.state = State::Idle;
+            After::KeepOpen
+        } else {
+            self.state = State::Over;
+            After::Close
         }
     }
 

@@ -5,6 +5,7 @@
 use super::exchange::Exchange;
 use super::session::{Phase, Session};
 use super::settings::Settings;
+use super::websocket::Heard;
 use super::{Conn, Link, Step};
 use crate::base::Tick;
 use crate::limits;
@@ -58,10 +59,18 @@ impl Session {
         match &mut self.phase {
             Phase::Http(_) => Exchange { session: self, link, settings, now }.next_request(input),
             Phase::WebSocket(_, websocket) => {
-                Ok(websocket.next(input, &settings.generation.websocket, &mut link.outbox)?.map(Step::Message))
+                let heard = websocket.next(input, &settings.generation.websocket, &mut link.outbox)?;
+                Ok(heard.map(|heard| match heard {
+                    Heard::Message(message) => Step::Message(message),
+                    Heard::Goodbye => Step::Close(CloseReason::Normal),
+                }))
             }
             Phase::Centrifuge(centrifuge) => {
-                Ok(centrifuge.next(input, &settings.generation.websocket, &mut link.outbox)?.map(Step::Commands))
+                let heard = centrifuge.next(input, &settings.generation.websocket, &mut link.outbox)?;
+                Ok(heard.map(|heard| match heard {
+                    Heard::Message(commands) => Step::Commands(commands.payload),
+                    Heard::Goodbye => Step::Close(CloseReason::Normal),
+                }))
             }
             Phase::Worker(worker) => {
                 let was_waiting = worker.is_waiting_for_credentials();

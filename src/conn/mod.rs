@@ -77,6 +77,7 @@ use crate::proto::ws::Payload;
 use accept::Asked;
 use centrifuge::{Centrifuge, Surroundings};
 pub use ending::Departure;
+pub use http::After;
 use http::Http;
 pub use identity::Identity;
 pub use link::Link;
@@ -125,6 +126,8 @@ pub enum Step<'a> {
     Metrics,
     /// Nothing: it has been answered that it gets nothing.
     Refused(Refused),
+    /// End the connection for this reason: all that there was to say has been said.
+    Close(CloseReason),
     /// Keep it, have a worker do it, and answer where it is to be found ([`Conn::accepted`]).
     Accept(Box<Asked>),
     /// Answer with what became of a request of this route ([`Conn::read`]).

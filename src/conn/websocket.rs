@@ -21,6 +21,13 @@ pub struct WebSocket {
     close_sent: bool,
 }
 
+/// What a client has said.
+pub enum Heard<'a> {
+    Message(Received<'a>),
+    /// It has closed properly, and has been answered.
+    Goodbye,
+}
+
 /// One message of a client.
 pub struct Received<'a> {
     pub opcode: Opcode,
@@ -34,16 +41,18 @@ impl Default for WebSocket {
 }
 
 impl WebSocket {
-    /// Takes one message off `input`; pings are answered on the way. `Err(Normal)`: the peer closed properly.
+    /// Takes one message, or the last word, off `input`; pings are answered on the way.
     pub fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
         limits: &SessionLimits,
         outbox: &mut Outbox,
-    ) -> Result<Option<Received<'a>>, CloseReason> {
+    ) -> Result<Option<Heard<'a>>, CloseReason> {
         while let Some(step) = self.session.next(input, limits)? {
             match step {
-                ws::Step::Message { opcode, payload } => return Ok(Some(Received { opcode, payload })),
+                ws::Step::Message { opcode, payload } => {
+                    return Ok(Some(Heard::Message(Received { opcode, payload })));
+                }
                 ws::Step::Ping(payload) => outbox.write(|out| {
                     frame::write_header(out, Opcode::Pong, payload.len());
                     out.extend_from_slice(payload);
@@ -52,7 +61,7 @@ impl WebSocket {
                 ws::Step::Close { code, .. } => {
                     // RFC 6455 section 5.5.1: the answer typically echoes the status code.
                     self.write_close(code, "", outbox);
-                    return Err(CloseReason::Normal);
+                    return Ok(Some(Heard::Goodbye));
                 }
             }
         }

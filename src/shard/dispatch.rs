@@ -62,6 +62,7 @@ impl Core {
             Step::Read { route, id } => self.features.requests.look_up(&mut self.desk, key, id, route),
             Step::Presence { channel } => self.features.presence.ask(&mut self.desk, key, channel),
             Step::Find { user } => self.features.presence.find(&mut self.desk, key, user),
+            Step::Close(reason) => self.end(key, reason),
             Step::Refused(refused) => self.refused(key, refused),
             Step::Metrics => {
                 let text = counters::render(self.desk.counters.iter(), &self.desk.settings.generation.channels);

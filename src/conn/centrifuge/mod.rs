@@ -23,7 +23,7 @@ use super::Identity;
 use super::outbox::Outbox;
 use super::route::CentrifugeTarget;
 use super::settings::Settings;
-use super::websocket::WebSocket;
+use super::websocket::{Heard, Received, WebSocket};
 use crate::base::{Address, Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
@@ -193,15 +193,18 @@ impl Centrifuge {
         input: &mut &'a mut [u8],
         limits: &SessionLimits,
         outbox: &mut Outbox,
-    ) -> Result<Option<Payload<'a>>, CloseReason> {
+    ) -> Result<Option<Heard<'a>>, CloseReason> {
         if self.has_rest() {
-            return Ok(Some(Payload::Assembled(std::mem::take(&mut self.rest))));
+            let payload = Payload::Assembled(std::mem::take(&mut self.rest));
+            return Ok(Some(Heard::Message(Received { opcode: Opcode::Text, payload })));
         }
-        let Some(received) = self.websocket.next(input, limits, outbox)? else { return Ok(None) };
-        if centrifuge::count(&received.payload) > limits::COMMANDS_PER_FRAME_MAX {
+        let heard = self.websocket.next(input, limits, outbox)?;
+        if let Some(Heard::Message(commands)) = &heard
+            && centrifuge::count(&commands.payload) > limits::COMMANDS_PER_FRAME_MAX
+        {
             return Err(CloseReason::BadCommand);
         }
-        Ok(Some(received.payload))
+        Ok(heard)
     }
 
     /// Keeps what was not taken of a frame; [`Centrifuge::next`] hands it out again.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::base::{Address, Key, Tick};
 use crate::conn::settings::Settings;
-use crate::conn::{Conn, Pushed};
+use crate::conn::{After, Conn, Pushed};
 use crate::mesh::{Mail, Publish, Publisher};
 use crate::proto::CloseReason;
 use crate::proto::channel::RuleNumber;
@@ -45,14 +45,10 @@ impl Desk {
     }
 
     /// An answer to what a connection has asked: it takes its next request, or ends.
-    pub(crate) fn answer(
-        &mut self,
-        key: Key,
-        write: impl FnOnce(&mut Conn, &Settings, Tick) -> Result<(), CloseReason>,
-    ) {
-        let written = self.slots.get_mut(key).map(|conn| write(conn, &self.settings, self.now));
-        if let Some(Err(reason)) = written {
-            self.end(key, reason);
+    pub(crate) fn answer(&mut self, key: Key, write: impl FnOnce(&mut Conn, &Settings, Tick) -> After) {
+        let after = self.slots.get_mut(key).map(|conn| write(conn, &self.settings, self.now));
+        if after == Some(After::Close) {
+            self.end(key, CloseReason::Normal);
         }
         self.work.resume.push(key);
         self.mark_dirty(key);
