@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn excerpt(latest: u64) -> Excerpt {
-        Excerpt { gap: None, first: latest + 1, messages: Vec::new(), latest: at(latest), is_last: true }
+        Excerpt { gap: None, begins_after: latest, messages: Vec::new(), latest: at(latest), is_last: true }
     }
 
     fn written(outbox: &mut Outbox) -> String {
@@ -260,8 +260,8 @@ mod tests {
         let message = event("a", 3).message;
         let excerpt = Excerpt {
             gap: Some(gap),
-            first: 3,
-            messages: vec![message.clone(), message],
+            begins_after: 2,
+            messages: vec![(3, message.clone()), (4, message)],
             latest: at(4),
             is_last: true,
         };

@@ -310,7 +310,8 @@ impl Lane {
         Some(waiting)
     }
 
-    /// Everything below the oldest that waits has gone out, or something newer in its place.
+    /// Everything below the oldest that waits has gone out, or something newer in its place. The offset just below it says that even
+    /// where the channel's log has left that offset out: no message lies between.
     fn look(&mut self) {
         let offsets = self.events.iter().filter_map(|waiting| waiting.event.position).map(|position| position.offset);
         self.passed = offsets.min().map(|oldest| oldest - 1);

@@ -298,7 +298,7 @@ impl Session {
             Phase::EventStream(stream) => stream.push_replayed(tag, channel, excerpt, outbox),
             Phase::Centrifuge(centrifuge) => centrifuge.replayed(tag, channel, excerpt, outbox),
             // There are no words for a position.
-            Phase::WebSocket(..) => excerpt.messages.iter().for_each(|message| {
+            Phase::WebSocket(..) => excerpt.messages().for_each(|(_, message)| {
                 outbox.push_shared(Event::new(message.clone(), None).websocket_frame());
             }),
             Phase::Worker(_) | Phase::Http(_) | Phase::Over => {}

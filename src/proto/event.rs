@@ -152,7 +152,7 @@ impl From<Subject> for Addressed {
 pub struct Position {
     /// Differs whenever offsets began anew.
     pub epoch: u32,
-    /// 1 for the first message of the epoch; no gaps.
+    /// 1 for the first message of the epoch at the least, and larger for each that follows it. The log in memory leaves none out.
     pub offset: u64,
 }
 

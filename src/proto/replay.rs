@@ -64,14 +64,16 @@ pub struct Bounds {
     pub bytes_max: usize,
 }
 
-/// A piece of what is kept of a channel, in the channel's order and without gaps.
+/// A piece of what is kept of a channel, in the channel's order: between two messages of it the channel has no other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excerpt {
     /// What is missing before the messages, and cannot be had any more.
     pub gap: Option<Gap>,
-    /// Offset of the first message, in the epoch of `latest`.
-    pub first: u64,
-    pub messages: Vec<Arc<Message>>,
+    /// Offset that the messages follow: the reader stands there before the first of them. The epoch is that of `latest`, as it is for
+    /// the messages.
+    pub begins_after: u64,
+    /// Each with its offset. A log may leave offsets out, so they are not counted.
+    pub messages: Vec<(u64, Arc<Message>)>,
     /// Of the channel's last message, in this excerpt or not; offset 0 if it never had one.
     pub latest: Position,
     /// Nothing follows that was asked for: what comes after `latest` is live. Otherwise [`Excerpt::end`] is where to go on.
@@ -81,11 +83,11 @@ pub struct Excerpt {
 impl Excerpt {
     pub fn messages(&self) -> impl Iterator<Item = (Position, &Arc<Message>)> {
         let epoch = self.latest.epoch;
-        (self.first..).zip(&self.messages).map(move |(offset, message)| (Position { epoch, offset }, message))
+        self.messages.iter().map(move |(offset, message)| (Position { epoch, offset: *offset }, message))
     }
 
     pub fn payload_bytes(&self) -> usize {
-        self.messages.iter().map(|message| message.payload.len()).sum()
+        self.messages.iter().map(|(_, message)| message.payload.len()).sum()
     }
 
     /// The same for a client that has no room for the messages now: they are to be asked for again, from its end.
@@ -95,13 +97,16 @@ impl Excerpt {
 
     /// Where a client stands that has got this.
     pub fn end(&self) -> Position {
-        let after = self.first + self.messages.len() as u64;
-        if self.is_last { self.latest } else { Position { offset: after - 1, ..self.latest } }
+        match self.messages.last() {
+            _ if self.is_last => self.latest,
+            Some((offset, _)) => Position { offset: *offset, ..self.latest },
+            None => self.begin(),
+        }
     }
 
     /// Where a client stands that has got the gap and no message yet.
     pub fn begin(&self) -> Position {
-        Position { offset: self.first.saturating_sub(1), ..self.latest }
+        Position { offset: self.begins_after, ..self.latest }
     }
 }
 
@@ -247,9 +252,10 @@ mod tests {
     #[test]
     fn an_excerpt_says_where_its_reader_stands() {
         let message = Arc::new(Message::new(Subject::new("a").unwrap(), None, None, Box::default()));
-        let mut excerpt = Excerpt { gap: None, first: 3, messages: vec![message; 2], latest: at(7, 9), is_last: false };
+        let messages = [3, 6].map(|offset| (offset, message.clone())).into();
+        let mut excerpt = Excerpt { gap: None, begins_after: 2, messages, latest: at(7, 9), is_last: false };
         let offsets: Vec<u64> = excerpt.messages().map(|(position, _)| position.offset).collect();
-        assert_eq!((offsets, excerpt.begin(), excerpt.end()), (vec![3, 4], at(7, 2), at(7, 4)));
+        assert_eq!((offsets, excerpt.begin(), excerpt.end()), (vec![3, 6], at(7, 2), at(7, 6)));
         excerpt.is_last = true;
         assert_eq!(excerpt.end(), at(7, 9));
         let later = excerpt.put_off();

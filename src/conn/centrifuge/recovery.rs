@@ -114,7 +114,8 @@ mod tests {
         let subject = Subject::new("a").unwrap();
         let message = Arc::new(Message::new(subject, None, None, b"1".as_slice().into()));
         let latest = at(first + count as u64 - 1);
-        Excerpt { gap, first, messages: vec![message; count], latest, is_last: true }
+        let messages = (first..).zip(vec![message; count]).collect();
+        Excerpt { gap, begins_after: first - 1, messages, latest, is_last: true }
     }
 
     fn told(recovery: &Recovery) -> String {

@@ -1,8 +1,10 @@
 //! What is kept of the channels that this shard owns, for those who come back.
 //!
 //! ```text
-//!  push --> [3 4 5 6 7] --> an excerpt shares the messages
-//!            '- forgotten: more messages or bytes than the channel's rule keeps, or older
+//!  push --> floor 2 [3 4 6 7 9] --> an excerpt shares the messages
+//!             '- forgotten: more messages or bytes than the channel's rule keeps, or older
+//!
+//!  5 and 8 were never given: a log may leave offsets out, so each message carries its own.
 //!
 //!  all histories, by use:  least ......... most recently
 //!                           '- given up whole, while all together hold more than the shard may
@@ -41,21 +43,34 @@ pub(super) struct Histories {
     sweep_at: Tick,
 }
 
-/// The newest messages of one channel, without gaps; never empty.
+/// The newest messages of one channel, all that it has had above the floor; never empty.
 pub(super) struct History {
     subject: Subject,
     keep: Keep,
-    /// Offset of the first message that is kept.
-    first: u64,
+    /// Offset of the last message that is not kept: those that are kept follow it.
+    floor: u64,
     kept: VecDeque<Kept>,
     /// Of headers and payloads.
     bytes: usize,
 }
 
+/// Messages of a history that follow each other, each with its offset.
+pub(super) struct Piece {
+    /// Offset of the message before the first.
+    pub begins_after: u64,
+    pub messages: Vec<(u64, Arc<Message>)>,
+    /// Nothing that was asked for follows.
+    pub is_last: bool,
+}
+
 struct Kept {
     message: Arc<Message>,
     at: CoarseTick,
+    /// The lower half of its offset; the floor, which is less than 2^32 below, has the rest.
+    offset_low: u32,
 }
+
+const _: () = assert!(size_of::<Kept>() == 16, "every message that is kept has one");
 
 impl Histories {
     pub(super) fn new(bytes_max: usize) -> Histories {
@@ -74,15 +89,16 @@ impl Histories {
         (self.all.len(), self.bytes)
     }
 
-    /// Keeps the message at `offset` of its channel, which follows what is kept of it already.
+    /// Keeps the message at `offset` of its channel, whose message before it is the last that is kept already, if one is.
     pub(super) fn push(&mut self, keep: Keep, offset: u64, message: &Arc<Message>, now: Tick) {
         let index = match self.by_use.get(&message.subject) {
             Some(index) => *index,
-            None => self.begin(&message.subject, keep, offset, now),
+            None => self.begin(&message.subject, keep, offset - 1, now),
         };
         let history = &mut self.all[index];
-        debug_assert_eq!(history.end(), offset, "a history has no gaps");
-        self.bytes += history.push(message, now);
+        debug_assert!(history.last_offset() < offset, "a channel's offsets grow");
+        self.bytes -= history.make_reachable(offset);
+        self.bytes += history.push(offset, message, now);
         self.bytes -= history.trim(now);
         if history.kept.is_empty() {
             self.give_up(index);
@@ -90,12 +106,12 @@ impl Histories {
         self.make_room();
     }
 
-    fn begin(&mut self, subject: &Subject, keep: Keep, first: u64, now: Tick) -> usize {
+    fn begin(&mut self, subject: &Subject, keep: Keep, floor: u64, now: Tick) -> usize {
         if self.all.is_empty() {
             self.sweep_at = now + limits::HISTORY_SWEEP_INTERVAL;
         }
         self.bytes += CHANNEL_BYTES;
-        let history = History { subject: subject.clone(), keep, first, kept: VecDeque::new(), bytes: 0 };
+        let history = History { subject: subject.clone(), keep, floor, kept: VecDeque::new(), bytes: 0 };
         let index = self.all.insert(history);
         self.by_use.put(subject.clone(), index);
         index
@@ -165,40 +181,76 @@ impl Histories {
 }
 
 impl History {
-    /// The offsets that are kept.
-    pub(super) fn offsets(&self) -> Range<u64> {
-        self.first..self.end()
+    /// Offset of the last message that is not kept.
+    pub(super) fn floor(&self) -> u64 {
+        self.floor
     }
 
-    fn end(&self) -> u64 {
-        self.first + self.kept.len() as u64
+    /// Of the first message that is.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.kept.front().map(|kept| self.offset_of(kept))
     }
 
-    /// As many of the messages at these offsets as the bounds allow, from the beginning; they must be kept ones.
-    pub(super) fn oldest(&self, offsets: Range<u64>, bounds: Bounds) -> Vec<Arc<Message>> {
-        within(self.range(offsets), bounds)
+    fn last_offset(&self) -> u64 {
+        self.kept.back().map_or(self.floor, |kept| self.offset_of(kept))
     }
 
-    /// The same from the end, and still in the channel's order.
-    pub(super) fn newest(&self, offsets: Range<u64>, bounds: Bounds) -> Vec<Arc<Message>> {
-        let mut messages = within(self.range(offsets).rev(), bounds);
+    /// Offset of the message before the one at `index`.
+    fn before(&self, index: usize) -> u64 {
+        index.checked_sub(1).and_then(|index| self.kept.get(index)).map_or(self.floor, |kept| self.offset_of(kept))
+    }
+
+    fn offset_of(&self, kept: &Kept) -> u64 {
+        self.floor + u64::from(kept.offset_low.wrapping_sub(self.floor as u32))
+    }
+
+    /// How many messages are kept at offsets up to this one.
+    pub(super) fn count_to(&self, offset: u64) -> usize {
+        self.kept.partition_point(|kept| self.offset_of(kept) <= offset)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// As many of these messages as the bounds allow, from the beginning, and whether that is all of them.
+    pub(super) fn oldest(&self, wanted: Range<usize>, bounds: Bounds) -> Piece {
+        let messages = within(self.range(wanted.clone()), bounds);
+        Piece { begins_after: self.before(wanted.start), is_last: messages.len() == wanted.len(), messages }
+    }
+
+    /// The same from the end, and still in the channel's order: the last of what can be asked for, whatever the bounds.
+    pub(super) fn newest(&self, wanted: Range<usize>, bounds: Bounds) -> Piece {
+        let mut messages = within(self.range(wanted.clone()).rev(), bounds);
         messages.reverse();
-        messages
+        Piece { begins_after: self.before(wanted.end - messages.len()), is_last: true, messages }
     }
 
-    fn range(&self, offsets: Range<u64>) -> impl DoubleEndedIterator<Item = &Arc<Message>> {
-        let index = |offset: u64| (offset - self.first) as usize;
-        self.kept.range(index(offsets.start)..index(offsets.end)).map(|kept| &kept.message)
+    fn range(&self, wanted: Range<usize>) -> impl DoubleEndedIterator<Item = (u64, &Arc<Message>)> {
+        self.kept.range(wanted).map(|kept| (self.offset_of(kept), &kept.message))
     }
 
     fn cost(&self) -> usize {
         self.bytes + self.kept.len() * MESSAGE_BYTES
     }
 
-    fn push(&mut self, message: &Arc<Message>, now: Tick) -> usize {
+    /// Forgets what is so far below `offset` that half of it would not do; what that saves. Only a log that has left out some four
+    /// billion offsets asks for that.
+    fn make_reachable(&mut self, offset: u64) -> usize {
+        let mut saved = 0;
+        while offset - self.floor > u64::from(u32::MAX) {
+            if self.kept.is_empty() {
+                self.floor = offset - 1;
+            }
+            saved += self.pop();
+        }
+        saved
+    }
+
+    fn push(&mut self, offset: u64, message: &Arc<Message>, now: Tick) -> usize {
         let bytes = message.bytes();
         self.bytes += bytes;
-        self.kept.push_back(Kept { message: message.clone(), at: CoarseTick::ceil(now) });
+        self.kept.push_back(Kept { message: message.clone(), at: CoarseTick::ceil(now), offset_low: offset as u32 });
         bytes + MESSAGE_BYTES
     }
 
@@ -206,7 +258,7 @@ impl History {
         let Some(kept) = self.kept.pop_front() else { return 0 };
         let bytes = kept.message.bytes();
         self.bytes -= bytes;
-        self.first += 1;
+        self.floor = self.offset_of(&kept);
         bytes + MESSAGE_BYTES
     }
 
@@ -233,12 +285,58 @@ impl History {
 }
 
 /// At least one, if there is one.
-fn within<'a>(messages: impl Iterator<Item = &'a Arc<Message>>, bounds: Bounds) -> Vec<Arc<Message>> {
+fn within<'a>(messages: impl Iterator<Item = (u64, &'a Arc<Message>)>, bounds: Bounds) -> Vec<(u64, Arc<Message>)> {
     let mut bytes = 0;
-    let fitting = messages.take(bounds.messages_max).take_while(|message| {
+    let fitting = messages.take(bounds.messages_max).take_while(|(_, message)| {
         let is_first = bytes == 0;
         bytes += message.bytes() + MESSAGE_BYTES;
         is_first || bytes <= bounds.bytes_max
     });
-    fitting.cloned().collect()
+    fitting.map(|(offset, message)| (offset, message.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const ALL: Bounds = Bounds { messages_max: usize::MAX, bytes_max: usize::MAX };
+
+    /// What is kept of a channel whose log gave these offsets.
+    fn kept(messages: usize, offsets: &[u64]) -> (Histories, Subject) {
+        let keep = Keep { messages, bytes: 1_000, age: Duration::from_secs(60) };
+        let subject = Subject::new("a").unwrap();
+        let message = Arc::new(Message::new(subject.clone(), None, None, b"x".as_slice().into()));
+        let mut histories = Histories::new(100_000);
+        offsets.iter().for_each(|offset| histories.push(keep, *offset, &message, Tick::ZERO));
+        (histories, subject)
+    }
+
+    fn told(piece: Piece) -> (u64, Vec<u64>, bool) {
+        (piece.begins_after, piece.messages.iter().map(|(offset, _)| *offset).collect(), piece.is_last)
+    }
+
+    #[test]
+    fn a_log_may_leave_offsets_out() {
+        let (mut histories, subject) = kept(4, &[3, 4, 7, 9, 12]);
+        let history = histories.read(&subject, Tick::ZERO).unwrap();
+        assert_eq!((history.floor(), history.first(), history.len()), (3, Some(4), 4));
+        let counts: Vec<_> = [3, 4, 5, 6, 7, 11, 12, u64::MAX].map(|offset| history.count_to(offset)).into();
+        assert_eq!(counts, [0, 1, 1, 1, 2, 3, 4, 4]);
+        assert_eq!(told(history.oldest(0..4, ALL)), (3, vec![4, 7, 9, 12], true));
+        let two = Bounds { messages_max: 2, ..ALL };
+        assert_eq!(told(history.oldest(1..4, two)), (4, vec![7, 9], false));
+        assert_eq!(told(history.newest(0..3, two)), (4, vec![7, 9], true));
+    }
+
+    #[test]
+    fn an_offset_out_of_reach_takes_the_place_of_those_before_it() {
+        let far = 3 + u64::from(u32::MAX);
+        let (mut histories, subject) = kept(9, &[3, 6, far]);
+        let history = histories.read(&subject, Tick::ZERO).unwrap();
+        assert_eq!(told(history.oldest(0..2, ALL)), (3, vec![6, far], true));
+        let (mut histories, subject) = kept(9, &[3, 6, 2 * far]);
+        let history = histories.read(&subject, Tick::ZERO).unwrap();
+        assert_eq!(told(history.oldest(0..1, ALL)), (2 * far - 1, vec![2 * far], true));
+    }
 }

@@ -34,7 +34,7 @@ use crate::proto::subject::Subject;
 
 use distinct::Distinct;
 use duplicates::Duplicates;
-use history::Histories;
+use history::{Histories, History, Piece};
 
 /// See the module's picture.
 pub(crate) struct Engine {
@@ -201,7 +201,7 @@ impl Engine {
             None => true,
             Some(_) => {
                 let history = self.histories.read(subject, now);
-                history.is_some_and(|history| history.offsets().contains(&position.offset))
+                history.is_some_and(|history| history.floor() < position.offset)
             }
         };
         (is_kept && position.epoch == standing.epoch).then_some(Repetition {
@@ -233,41 +233,26 @@ impl Engine {
             None => self.idle.get(subject)?.position(),
         };
         let history = self.histories.read(subject, now);
-        let kept = history.map_or(latest.offset + 1..latest.offset + 1, |history| history.offsets());
+        // All that was said above the floor is kept.
+        let floor = history.map_or(latest.offset, History::floor);
         let since = since.in_epoch(latest.epoch);
-        let is_of_before = matches!(since, Since::Before(_) | Since::Latest);
-        let reason = match since {
-            Since::Now | Since::Beginning | Since::Latest => None,
-            // Every offset is of an epoch by now.
-            Since::AfterOffset(_) | Since::BeforeOffset(_) => None,
-            Since::Unreadable => Some(GapReason::Malformed),
-            Since::Unknown => Some(GapReason::Unknown),
-            Since::After(position) | Since::Before(position) if position.epoch != latest.epoch => {
-                Some(GapReason::Epoch)
-            }
-            Since::After(position) | Since::Before(position) if position.offset > latest.offset => {
-                Some(GapReason::Future)
-            }
-            Since::After(position) => (position.offset + 1 < kept.start).then_some(GapReason::Gone),
-            Since::Before(_) => None,
+        let reason = gap_reason(since, latest, floor);
+        let first = history.and_then(History::first).map(|offset| Position { offset, ..latest });
+        let gap = reason.map(|reason| Gap { reason, first, last: latest });
+        let Some(history) = history else {
+            return Some(Excerpt { gap, begins_after: floor, messages: Vec::new(), latest, is_last: true });
         };
-        let first = Position { offset: kept.start, ..latest };
-        let gap = reason.map(|reason| Gap { reason, first: (!kept.is_empty()).then_some(first), last: latest });
         let wanted = match since {
-            Since::Now => kept.end..kept.end,
-            Since::After(position) if gap.is_none() => position.offset + 1..kept.end,
-            Since::Before(position) if gap.is_none() => kept.start..position.offset.max(kept.start),
-            _ => kept,
+            Since::Now => history.len()..history.len(),
+            Since::After(position) if gap.is_none() => history.count_to(position.offset)..history.len(),
+            Since::Before(position) if gap.is_none() => 0..history.count_to(position.offset.saturating_sub(1)),
+            _ => 0..history.len(),
         };
-        let messages = match history {
-            Some(history) if is_of_before => history.newest(wanted.clone(), bounds),
-            Some(history) => history.oldest(wanted.clone(), bounds),
-            None => Vec::new(),
+        let Piece { begins_after, messages, is_last } = match since {
+            Since::Before(_) | Since::Latest => history.newest(wanted, bounds),
+            _ => history.oldest(wanted, bounds),
         };
-        let count = messages.len() as u64;
-        let first = if is_of_before { wanted.end - count } else { wanted.start };
-        let is_last = is_of_before || first + count == wanted.end;
-        Some(Excerpt { gap, first, messages, latest, is_last })
+        Some(Excerpt { gap, begins_after, messages, latest, is_last })
     }
 
     /// When [`Engine::sweep`] has something to look for.
@@ -297,6 +282,21 @@ impl Engine {
             self.histories.forget(&forgotten);
             self.duplicates.forget(&forgotten);
         }
+    }
+}
+
+/// Why a channel that stands at `latest` and keeps what is above `floor` cannot give all that is asked for.
+fn gap_reason(since: Since, latest: Position, floor: u64) -> Option<GapReason> {
+    match since {
+        Since::Now | Since::Beginning | Since::Latest => None,
+        // Every offset is of an epoch by now.
+        Since::AfterOffset(_) | Since::BeforeOffset(_) => None,
+        Since::Unreadable => Some(GapReason::Malformed),
+        Since::Unknown => Some(GapReason::Unknown),
+        Since::After(position) | Since::Before(position) if position.epoch != latest.epoch => Some(GapReason::Epoch),
+        Since::After(position) | Since::Before(position) if position.offset > latest.offset => Some(GapReason::Future),
+        Since::After(position) => (position.offset < floor).then_some(GapReason::Gone),
+        Since::Before(_) => None,
     }
 }
 

@@ -66,7 +66,7 @@ fn a_forgotten_channel_comes_back_in_another_epoch_and_without_its_history() {
     assert_ne!(again.epoch, first.epoch);
     let excerpt = replay(&mut engine, "kept.1", Since::After(first), ALL);
     assert_eq!(excerpt.gap, Some(Gap { reason: GapReason::Epoch, first: Some(again), last: again }));
-    assert_eq!(&*excerpt.messages[0].payload, b"y");
+    assert_eq!(&*excerpt.messages[0].1.payload, b"y");
 }
 
 #[test]
