@@ -1,7 +1,7 @@
 //! Who listens to what. Pure state: the shard asks, and carries out what the answers say.
 //!
 //! ```text
-//!   listeners   this shard's subscriptions: channel -> clients, patterns -> workers
+//!   subscribers this shard's subscriptions: channel -> clients, patterns -> workers
 //!   engine      the channels that this shard owns: their offsets, which shards have listeners, what is kept
 //!   presences   the clients of the channels that this shard owns, where their rules ask for that; joins and leaves to announce
 //!   directory   what every shard knows: all subscriptions of workers, hence those of each service
@@ -18,21 +18,21 @@
 
 mod directory;
 mod engine;
-mod listeners;
 pub(crate) mod patterns;
 mod places;
 mod presences;
 pub(crate) mod questions;
 pub(crate) mod requests;
+mod subscribers;
 pub(crate) mod unacked;
 
 pub(crate) use directory::{Directory, Member, Membership, Seat};
 pub(crate) use engine::{Engine, Repetition};
-pub(crate) use listeners::{Listener, Listeners, Registration, SubKey, Withdrawal};
 pub(crate) use places::PlaceSet;
 pub(crate) use presences::Presences;
 pub(crate) use questions::{OwedAnswers, PendingQuestions};
 pub(crate) use requests::KeptRequests;
+pub(crate) use subscribers::{Registration, SubKey, Subscriber, Subscribers, Withdrawal};
 pub(crate) use unacked::UnackedMessages;
 
 use crate::base::{Place, RequestId};

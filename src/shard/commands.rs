@@ -67,7 +67,7 @@ impl Core {
     /// Has all of a user's connections on this shard obey a command: how many there are.
     pub(super) fn obey_all(&mut self, command: Command, message: &Message) -> u64 {
         let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
-        self.desk.subscribers.for_each(message.listened(), |listener, _| keys.push(listener.key));
+        self.desk.subscribers.for_each(message.listened(), |subscriber, _| keys.push(subscriber.key));
         keys.retain(|key| self.desk.slots.get(*key).is_some_and(|conn| conn.session.is_client()));
         keys.iter().for_each(|key| _ = self.obey(*key, command, message));
         keys.len() as u64

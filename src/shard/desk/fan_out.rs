@@ -1,4 +1,4 @@
-//! The loop's body of a fan-out: one event to one listener after another.
+//! The loop's body of a fan-out: one event to one subscriber after another.
 
 use std::rc::Rc;
 
@@ -8,7 +8,7 @@ use crate::base::{Address, Key, Slots};
 use crate::conn::held::Held;
 use crate::conn::settings::Settings;
 use crate::conn::{Conn, Pushed};
-use crate::hub::{Listener, SubKey};
+use crate::hub::{SubKey, Subscriber};
 use crate::mesh::Audience;
 use crate::proto::CloseReason;
 use crate::proto::channel::RuleNumber;
@@ -18,7 +18,7 @@ use crate::proto::reserved::destination::Expects;
 use super::super::counters::Counters;
 use super::{Desk, mark_dirty};
 
-/// One event on its way to the listeners of one shard.
+/// One event on its way to the subscribers of one shard.
 struct FanOut<'a> {
     event: &'a Rc<Event>,
     /// The publisher, if it does not want its own message.
@@ -38,10 +38,10 @@ struct FanOut<'a> {
 }
 
 impl FanOut<'_> {
-    /// To one listener. Inlined into both loops that call it: a call would cost as much as a fiftieth of a delivery.
+    /// To one subscriber. Inlined into both loops that call it: a call would cost as much as a fiftieth of a delivery.
     #[inline(always)]
-    fn push(&mut self, listener: Listener, number: RuleNumber) {
-        let Listener { key, tag } = listener;
+    fn push(&mut self, subscriber: Subscriber, number: RuleNumber) {
+        let Subscriber { key, tag } = subscriber;
         let Some(conn) = self.slots.get_mut(key) else { return };
         if self.except == Some(key) || self.is_said && conn.session.can_answer(self.settings) {
             return;
@@ -97,11 +97,12 @@ impl Desk {
         };
         match audience {
             Audience::Clients => {
-                subscribers.for_each(event.message.subject.as_str(), |listener, number| fan_out.push(listener, number));
+                subscribers
+                    .for_each(event.message.subject.as_str(), |subscriber, number| fan_out.push(subscriber, number));
             }
             Audience::Workers => {
                 let number = RuleNumber::FALLBACK;
-                subscribers.for_each_worker(&event.message.subject, |listener| fan_out.push(listener, number));
+                subscribers.for_each_worker(&event.message.subject, |subscriber| fan_out.push(subscriber, number));
             }
         }
         let FanOut { delivered, finished, ended, .. } = fan_out;

@@ -22,7 +22,7 @@ use crate::base::{Address, Fold, Key, Place, Slots, Tick, Wheel};
 use crate::conn::held::Held;
 use crate::conn::settings::Settings;
 use crate::conn::{Conn, Sealing};
-use crate::hub::{self, Directory, Engine, Listeners, SubKey};
+use crate::hub::{self, Directory, Engine, SubKey, Subscribers};
 use crate::limits;
 use crate::mesh::{Mail, Post, Publish, Publisher};
 use crate::proto::CloseReason;
@@ -41,7 +41,7 @@ pub(super) struct Desk {
     /// Of the process, for log lines that strangers or lasting conditions cause again and again.
     pub fold: Arc<Fold>,
     pub slots: Slots<Conn>,
-    pub subscribers: Listeners,
+    pub subscribers: Subscribers,
     /// The channels that this shard owns.
     pub engine: Engine,
     /// All subscriptions of workers, of every shard.
@@ -91,7 +91,7 @@ impl Desk {
             counters: parts.counters.clone(),
             fold: parts.fold.clone(),
             slots: Slots::new(parts.seed),
-            subscribers: Listeners::new(parts.place, parts.settings.generation.channels.clone()),
+            subscribers: Subscribers::new(parts.place, parts.settings.generation.channels.clone()),
             engine: Engine::new(
                 parts.settings.generation.channels.clone(),
                 parts.settings.process.history_bytes_max,

@@ -1,7 +1,7 @@
 //! Events that are held back for slow clients: framed once the client has taken what was framed before, or dropped.
 
 use crate::base::Key;
-use crate::hub::{Listener, SubKey};
+use crate::hub::{SubKey, Subscriber};
 use crate::proto::CloseReason;
 
 use super::Desk;
@@ -36,7 +36,7 @@ impl Desk {
         if self.held.is_empty() {
             return;
         }
-        let Some(Listener { key, .. }) = self.subscribers.listener(sub) else { return };
+        let Some(Subscriber { key, .. }) = self.subscribers.subscriber(sub) else { return };
         let Some(channel) = self.subscribers.subject(sub) else { return };
         if let Some(conn) = self.slots.get_mut(key) {
             conn.session.forget_held(key, channel, &mut self.held);

@@ -34,7 +34,7 @@ impl Desk {
 
     /// A message for one member of a queue group. It may have left while the message was on its way.
     pub(crate) fn seated(&mut self, seat: Seat, delivery: Delivery, is_second_choice: bool) {
-        let is_there = self.subscribers.listener(seat.member.sub).is_some();
+        let is_there = self.subscribers.subscriber(seat.member.sub).is_some();
         let seat = match is_there {
             true => Some(seat),
             false if is_second_choice => None,
@@ -57,7 +57,7 @@ impl Desk {
 
 /// To one member of a queue group; false if it is not there any more.
 fn direct(desk: &mut Desk, member: &Member, event: &Rc<Event>) -> bool {
-    let Some(listener) = desk.subscribers.listener(member.sub) else { return false };
-    desk.push_to(listener.key, listener.tag, event);
+    let Some(subscriber) = desk.subscribers.subscriber(member.sub) else { return false };
+    desk.push_to(subscriber.key, subscriber.tag, event);
     true
 }

@@ -1,7 +1,7 @@
 //! Messages that clients have to acknowledge, from the worker to the outcome.
 //!
 //! ```text
-//!  worker --> home --Offer--> offer, at each place with listeners --> clients that can acknowledge: again and again
+//!  worker --> home --Offer--> offer, at each place with subscribers --> clients that can acknowledge: again and again
 //!              | ^ ^             |                     '-----------> the others, once, as a plain message
 //!              | | '--Reached----'
 //!              | |'----Came------------ client_came: a connection has opened --CatchUp--> what waits for its user
@@ -107,7 +107,7 @@ impl Acks {
         let Offer { id, home, user, text, delivery } = offer;
         let except = delivery.as_ref().and_then(|delivery| delivery.except);
         let mut keys: Vec<Key> = Vec::new();
-        desk.subscribers.for_each(user.as_str(), |listener, _| keys.push(listener.key));
+        desk.subscribers.for_each(user.as_str(), |subscriber, _| keys.push(subscriber.key));
         keys.retain(|key| desk.can_answer(*key) && except != Some(desk.address(*key)));
         if !keys.is_empty() {
             desk.send(home, Mail::Acks(AckMail::Reached { id }));

@@ -159,7 +159,7 @@ fn watched(desk: &Desk, sub: SubKey) -> Option<(Address, Subject)> {
     if !desk.settings.generation.channels.has_presence() {
         return None;
     }
-    let key = desk.subscribers.listener(sub)?.key;
+    let key = desk.subscribers.subscriber(sub)?.key;
     let rule = desk.subscribers.rule(sub)?;
     let is_client = desk.slots.get(key)?.link.door() == Door::Front;
     let is_watched = is_client && desk.settings.generation.channels.rule(rule).has_presence;
@@ -169,13 +169,13 @@ fn watched(desk: &Desk, sub: SubKey) -> Option<(Address, Subject)> {
 /// This shard's part of the answer: a subscriber of the user's subject is one of its connections, or a worker.
 fn find_user(desk: &Desk, user: &Subject) -> Found {
     let mut found = Found { shards: desk.post.mesh().shards(), ..Found::default() };
-    desk.subscribers.for_each(user.as_str(), |listener, _| {
-        let Some(conn) = desk.slots.get(listener.key) else { return };
+    desk.subscribers.for_each(user.as_str(), |subscriber, _| {
+        let Some(conn) = desk.slots.get(subscriber.key) else { return };
         let Some((route, identity)) = conn.session.websocket() else { return };
         found.count += 1;
         if found.connected.len() < limits::FOUND_PER_SHARD_MAX {
             found.connected.push(Connected {
-                conn: desk.address(listener.key),
+                conn: desk.address(subscriber.key),
                 route: desk.settings.generation.routes[route].template.clone(),
                 peer: conn.link.peer().to_string().into(),
                 since: identity.since(),

@@ -1,7 +1,7 @@
 //! Workers ask clients: a message with a reply subject to a connection or a user, and what becomes of it.
 //!
 //! ```text
-//!  worker --> home --Question--> question, at each place with listeners --> clients that can answer
+//!  worker --> home --Question--> question, at each place with subscribers --> clients that can answer
 //!              | ^ ^                |               '-------------------> the others, as a plain message
 //!              | | '----Asked-------'
 //!              | '------Answer, Left---- client_answers, connection_ended
@@ -100,11 +100,11 @@ impl Questions {
         id
     }
 
-    /// A question to all listeners of this shard.
+    /// A question to all subscribers of this shard.
     fn question(&mut self, desk: &mut Desk, question: Question) {
         let Question { id, home, delivery: Delivery { message, position, except, .. } } = question;
         let mut keys: Vec<Key> = Vec::new();
-        desk.subscribers.for_each(message.subject.as_str(), |listener, _| keys.push(listener.key));
+        desk.subscribers.for_each(message.subject.as_str(), |subscriber, _| keys.push(subscriber.key));
         let place = desk.place;
         keys.retain(|key| {
             except != Some(Address { place, key: *key }) && self.owes_answer(desk, *key, Open { id, home })

@@ -79,7 +79,7 @@ impl Replays {
         let Replayed { subject, excerpt, asker } = replayed;
         let key = asker.address.key;
         match (asker.sub, excerpt) {
-            (Some(sub), Some(excerpt)) if desk.subscribers.listener(sub).is_some() => {
+            (Some(sub), Some(excerpt)) if desk.subscribers.subscriber(sub).is_some() => {
                 self.tell(desk, sub, (asker, subject), excerpt);
             }
             // It has been unsubscribed meanwhile; the connection still counts on the answer.
@@ -172,7 +172,7 @@ impl Feature for Replays {
         if self.readers.is_empty() {
             return;
         }
-        let Some(key) = desk.subscribers.listener(sub).map(|listener| listener.key) else { return };
+        let Some(key) = desk.subscribers.subscriber(sub).map(|subscriber| subscriber.key) else { return };
         if let Some(readers) = self.readers.get_mut(&key) {
             readers.retain(|reader| reader.sub != sub);
             if readers.is_empty() {

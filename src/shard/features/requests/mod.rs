@@ -202,12 +202,12 @@ impl Requests {
 
     /// A request for a worker of this shard; `from` keeps it.
     fn handed(&mut self, desk: &mut Desk, from: Place, id: RequestId, worker: Member, message: Arc<Message>) {
-        let Some(listener) = desk.subscribers.listener(worker.sub) else {
+        let Some(subscriber) = desk.subscribers.subscriber(worker.sub) else {
             let worker = Address { place: worker.place, key: worker.key };
             return desk.send(from, Mail::Requests(RequestMail::Missed { id, worker }));
         };
-        self.keepers.entry(listener.key).or_default().insert(from);
-        desk.push_to(listener.key, listener.tag, &Rc::new(Event::new(message, None)));
+        self.keepers.entry(subscriber.key).or_default().insert(from);
+        desk.push_to(subscriber.key, subscriber.tag, &Rc::new(Event::new(message, None)));
     }
 }
 

@@ -52,11 +52,11 @@ impl Recalls {
         }
     }
 
-    /// All listeners get the message now, so that none of them has missed it.
+    /// All subscribers get the message now, so that none of them has missed it.
     pub(crate) fn forget(&mut self, desk: &Desk, channel: &Subject) {
         if !self.waiting.is_empty() {
-            desk.subscribers.for_each(channel.as_str(), |listener, _| {
-                self.waiting.remove(&(listener.key, channel.clone()));
+            desk.subscribers.for_each(channel.as_str(), |subscriber, _| {
+                self.waiting.remove(&(subscriber.key, channel.clone()));
             });
         }
     }

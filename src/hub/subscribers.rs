@@ -17,7 +17,7 @@ pub(crate) type SubKey = Key;
 
 /// Who gets a message, and what the connection called the subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Listener {
+pub(crate) struct Subscriber {
     pub key: Key,
     pub tag: u32,
 }
@@ -42,7 +42,7 @@ enum Stand<'a> {
 }
 
 struct Wild {
-    listener: Listener,
+    subscriber: Subscriber,
     pattern: Pattern,
     /// With a queue group: in every directory alone, and addressed by it. Without: in the shard's trie as well.
     queue: Option<Arc<str>>,
@@ -60,7 +60,7 @@ struct Topic {
 /// All that a fan-out needs to know of a subscriber, side by side.
 #[derive(Clone, Copy)]
 struct Entry {
-    listener: Listener,
+    subscriber: Subscriber,
     /// The slot of its [`Sub`], which has to know where this entry is; with [`SILENT`] on top of it.
     sub: u32,
 }
@@ -85,7 +85,7 @@ impl Entry {
 pub(crate) enum Registration {
     /// In force.
     Done,
-    /// Tell the channel's owner; `key` waits for [`Listeners::joined`].
+    /// Tell the channel's owner; `key` waits for [`Subscribers::joined`].
     Join { subject: Subject, serial: u64 },
     /// The owner is being told already; `key` waits for the same.
     Joining,
@@ -100,7 +100,7 @@ pub(crate) enum Withdrawal {
 }
 
 /// All subscriptions of one shard.
-pub(crate) struct Listeners {
+pub(crate) struct Subscribers {
     own: Place,
     rules: Arc<Rules>,
     subs: Slots<Sub>,
@@ -115,9 +115,9 @@ pub(crate) struct Listeners {
     joins: AHashMap<u64, Vec<Key>>,
 }
 
-impl Listeners {
-    pub(crate) fn new(own: Place, rules: Arc<Rules>) -> Listeners {
-        Listeners {
+impl Subscribers {
+    pub(crate) fn new(own: Place, rules: Arc<Rules>) -> Subscribers {
+        Subscribers {
             own,
             rules,
             subs: Slots::new(0),
@@ -148,7 +148,7 @@ impl Listeners {
         queue: Option<&str>,
     ) -> (SubKey, Membership) {
         let queue: Option<Arc<str>> = queue.map(Arc::from);
-        let wild = Wild { listener: Listener { key, tag }, pattern: pattern.clone(), queue: queue.clone() };
+        let wild = Wild { subscriber: Subscriber { key, tag }, pattern: pattern.clone(), queue: queue.clone() };
         let sub = self.subs.insert(Sub { topic: WILD, index: self.wild.insert(wild) as u32 });
         if queue.is_none() {
             self.patterns.insert(pattern, sub);
@@ -158,13 +158,13 @@ impl Listeners {
 
     /// Subscribes the client `key` likewise. Whether it is in force already, the registration says.
     pub(crate) fn subscribe(&mut self, key: Key, tag: u32, subject: &Subject) -> (SubKey, Registration) {
-        let (listener, subject) = (Listener { key, tag }, subject.clone());
+        let (subscriber, subject) = (Subscriber { key, tag }, subject.clone());
         let (topic, is_first) = self.topic(&subject);
         let entries = &mut self.topics[topic].entries;
         let sub = self.subs.insert(Sub { topic: number(topic), index: entries.len() as u32 });
         assert!(sub.slot < SILENT, "a shard's memory bounds its subscriptions");
         reserve_one(entries);
-        entries.push(Entry { listener, sub: sub.slot });
+        entries.push(Entry { subscriber, sub: sub.slot });
         if is_first {
             self.serial += 1;
             self.topics[topic].joining = Some(self.serial);
@@ -193,11 +193,11 @@ impl Listeners {
             None => Withdrawal::Nothing,
             Some(Sub { topic, index }) if topic != WILD => self.leave_topic(index_of(topic), index as usize),
             Some(Sub { index, .. }) => {
-                let Wild { listener, pattern, queue } = self.wild.remove(index as usize);
+                let Wild { subscriber, pattern, queue } = self.wild.remove(index as usize);
                 if queue.is_none() {
                     self.patterns.remove(&pattern, |other| *other == sub);
                 }
-                Withdrawal::Resign(self.membership(sub, listener.key, &pattern, queue))
+                Withdrawal::Resign(self.membership(sub, subscriber.key, &pattern, queue))
             }
         }
     }
@@ -224,15 +224,15 @@ impl Listeners {
         if is_last { Withdrawal::Leave(subject) } else { Withdrawal::Nothing }
     }
 
-    /// The listener behind a directory's member, if it is still there.
-    pub(crate) fn listener(&self, sub: SubKey) -> Option<Listener> {
+    /// The subscriber behind a directory's member, if it is still there.
+    pub(crate) fn subscriber(&self, sub: SubKey) -> Option<Subscriber> {
         Some(match self.stand(sub)? {
-            Stand::Topic(topic, index) => topic.entries[index].listener,
-            Stand::Wild(wild) => wild.listener,
+            Stand::Topic(topic, index) => topic.entries[index].subscriber,
+            Stand::Wild(wild) => wild.subscriber,
         })
     }
 
-    /// Has [`Listeners::for_each`] pass a subscription to a literal subject over, or not any more.
+    /// Has [`Subscribers::for_each`] pass a subscription to a literal subject over, or not any more.
     pub(crate) fn silence(&mut self, sub: SubKey, is_silent: bool) {
         let Some(Sub { topic, index }) = self.subs.get(sub).copied().filter(|sub| sub.topic != WILD) else { return };
         let entry = &mut self.topics[index_of(topic)].entries[index as usize];
@@ -264,11 +264,15 @@ impl Listeners {
     }
 
     /// Every client of this shard that listens to `subject`, with the rule of the channel. What comes before the owner's
-    /// confirmation was meant for listeners who have left meanwhile; a message after it may be missing.
-    pub(crate) fn for_each(&self, subject: &str, mut visit: impl FnMut(Listener, RuleNumber)) {
+    /// confirmation was meant for subscribers who have left meanwhile; a message after it may be missing.
+    pub(crate) fn for_each(&self, subject: &str, mut visit: impl FnMut(Subscriber, RuleNumber)) {
         let topic = self.by_subject.get(subject).map(|topic| &self.topics[*topic]);
         if let Some(topic) = topic.filter(|topic| topic.joining.is_none()) {
-            topic.entries.iter().filter(|entry| !entry.is_silent()).for_each(|entry| visit(entry.listener, topic.rule));
+            topic
+                .entries
+                .iter()
+                .filter(|entry| !entry.is_silent())
+                .for_each(|entry| visit(entry.subscriber, topic.rule));
         }
     }
 
@@ -278,10 +282,10 @@ impl Listeners {
     }
 
     /// Every worker of this shard with a plain subscription that matches `subject`. No channel's rule applies to workers.
-    pub(crate) fn for_each_worker(&self, subject: &Subject, mut visit: impl FnMut(Listener)) {
+    pub(crate) fn for_each_worker(&self, subject: &Subject, mut visit: impl FnMut(Subscriber)) {
         self.patterns.for_each_match(subject.as_str(), |sub| {
-            if let Some(listener) = self.listener(*sub) {
-                visit(listener);
+            if let Some(subscriber) = self.subscriber(*sub) {
+                visit(subscriber);
             }
         });
     }
@@ -339,80 +343,80 @@ mod tests {
         Subject::new(text).unwrap()
     }
 
-    fn who(listeners: &Listeners, subject: &str) -> Vec<u32> {
+    fn who(subscribers: &Subscribers, subject: &str) -> Vec<u32> {
         let mut keys = Vec::new();
         let subject = Subject::new(subject).unwrap();
-        listeners.for_each(subject.as_str(), |listener, _| keys.push(listener.key.slot));
-        listeners.for_each_worker(&subject, |listener| keys.push(listener.key.slot));
+        subscribers.for_each(subject.as_str(), |subscriber, _| keys.push(subscriber.key.slot));
+        subscribers.for_each_worker(&subject, |subscriber| keys.push(subscriber.key.slot));
         keys.sort();
         keys
     }
 
     #[test]
     fn only_the_first_listener_joins_and_only_the_last_leaves() {
-        let mut listeners = Listeners::new(Place(0), Arc::default());
+        let mut subscribers = Subscribers::new(Place(0), Arc::default());
         let channel = subject("a.b");
-        let (first, registration) = listeners.subscribe(key(1), 0, &subject("a.b"));
+        let (first, registration) = subscribers.subscribe(key(1), 0, &subject("a.b"));
         let Registration::Join { serial, .. } = registration else { panic!("{registration:?}") };
-        let (second, registration) = listeners.subscribe(key(2), 0, &subject("a.b"));
+        let (second, registration) = subscribers.subscribe(key(2), 0, &subject("a.b"));
         assert_eq!(registration, Registration::Joining);
-        assert_eq!(listeners.joined(&channel, serial), [key(1), key(2)]);
-        assert_eq!(listeners.subscribe(key(3), 0, &subject("a.b")).1, Registration::Done);
-        assert_eq!(who(&listeners, "a.b"), [1, 2, 3]);
-        assert_eq!(listeners.unsubscribe(first), Withdrawal::Nothing);
-        assert_eq!(who(&listeners, "a.b"), [2, 3]);
-        assert_eq!(listeners.unsubscribe(second), Withdrawal::Nothing);
-        assert_eq!(listeners.unsubscribe(second), Withdrawal::Nothing, "a stale key ends nothing");
-        assert_eq!(who(&listeners, "a.b"), [3]);
+        assert_eq!(subscribers.joined(&channel, serial), [key(1), key(2)]);
+        assert_eq!(subscribers.subscribe(key(3), 0, &subject("a.b")).1, Registration::Done);
+        assert_eq!(who(&subscribers, "a.b"), [1, 2, 3]);
+        assert_eq!(subscribers.unsubscribe(first), Withdrawal::Nothing);
+        assert_eq!(who(&subscribers, "a.b"), [2, 3]);
+        assert_eq!(subscribers.unsubscribe(second), Withdrawal::Nothing);
+        assert_eq!(subscribers.unsubscribe(second), Withdrawal::Nothing, "a stale key ends nothing");
+        assert_eq!(who(&subscribers, "a.b"), [3]);
     }
 
     #[test]
     fn whoever_is_silent_is_passed_over_wherever_its_entry_moves() {
-        let mut listeners = Listeners::new(Place(0), Arc::default());
-        let subs: Vec<SubKey> = (0..4).map(|slot| listeners.subscribe(key(slot), 0, &subject("a")).0).collect();
-        listeners.joined(&Subject::new("a").unwrap(), 1);
-        listeners.silence(subs[3], true);
-        assert_eq!(who(&listeners, "a"), [0, 1, 2]);
-        listeners.unsubscribe(subs[0]);
-        assert_eq!(who(&listeners, "a"), [1, 2]);
-        assert_eq!(listeners.listener(subs[3]).map(|listener| listener.key), Some(key(3)));
-        listeners.silence(subs[3], false);
-        assert_eq!(who(&listeners, "a"), [1, 2, 3]);
-        listeners.unsubscribe(subs[3]);
-        listeners.silence(subs[3], true);
-        assert_eq!(who(&listeners, "a"), [1, 2], "a stale key silences nobody");
+        let mut subscribers = Subscribers::new(Place(0), Arc::default());
+        let subs: Vec<SubKey> = (0..4).map(|slot| subscribers.subscribe(key(slot), 0, &subject("a")).0).collect();
+        subscribers.joined(&Subject::new("a").unwrap(), 1);
+        subscribers.silence(subs[3], true);
+        assert_eq!(who(&subscribers, "a"), [0, 1, 2]);
+        subscribers.unsubscribe(subs[0]);
+        assert_eq!(who(&subscribers, "a"), [1, 2]);
+        assert_eq!(subscribers.subscriber(subs[3]).map(|subscriber| subscriber.key), Some(key(3)));
+        subscribers.silence(subs[3], false);
+        assert_eq!(who(&subscribers, "a"), [1, 2, 3]);
+        subscribers.unsubscribe(subs[3]);
+        subscribers.silence(subs[3], true);
+        assert_eq!(who(&subscribers, "a"), [1, 2], "a stale key silences nobody");
     }
 
     #[test]
     fn the_answer_to_an_earlier_join_releases_those_of_then() {
-        let mut listeners = Listeners::new(Place(0), Arc::default());
+        let mut subscribers = Subscribers::new(Place(0), Arc::default());
         let channel = subject("a");
-        let (sub, registration) = listeners.subscribe(key(1), 0, &subject("a"));
+        let (sub, registration) = subscribers.subscribe(key(1), 0, &subject("a"));
         let Registration::Join { serial: earlier, .. } = registration else { panic!("{registration:?}") };
-        assert_eq!(listeners.unsubscribe(sub), Withdrawal::Leave(channel.clone()));
-        let (_, registration) = listeners.subscribe(key(2), 0, &subject("a"));
+        assert_eq!(subscribers.unsubscribe(sub), Withdrawal::Leave(channel.clone()));
+        let (_, registration) = subscribers.subscribe(key(2), 0, &subject("a"));
         let Registration::Join { serial: later, .. } = registration else { panic!("{registration:?}") };
-        assert_eq!(listeners.joined(&channel, earlier), [key(1)]);
-        assert_eq!(listeners.subscribe(key(3), 0, &subject("a")).1, Registration::Joining, "not in force yet");
-        assert_eq!(listeners.joined(&channel, later), [key(2), key(3)]);
-        assert_eq!(listeners.joined(&channel, later), [], "each answer comes once");
+        assert_eq!(subscribers.joined(&channel, earlier), [key(1)]);
+        assert_eq!(subscribers.subscribe(key(3), 0, &subject("a")).1, Registration::Joining, "not in force yet");
+        assert_eq!(subscribers.joined(&channel, later), [key(2), key(3)]);
+        assert_eq!(subscribers.joined(&channel, later), [], "each answer comes once");
     }
 
     #[test]
     fn what_workers_listen_to_is_everybodys_business() {
-        let mut listeners = Listeners::new(Place(2), Arc::default());
+        let mut subscribers = Subscribers::new(Place(2), Arc::default());
         let mut subs = Vec::new();
         for (text, queue) in [("a.*", None), ("a.b", Some("q")), ("tg.service.x", None)] {
-            let (sub, membership) = listeners.subscribe_worker(key(9), 5, &pattern(text), queue);
+            let (sub, membership) = subscribers.subscribe_worker(key(9), 5, &pattern(text), queue);
             assert_eq!(membership.member, Member { place: Place(2), key: key(9), sub });
             subs.push((sub, membership));
         }
-        assert_eq!(who(&listeners, "a.b"), [9], "the queue's member is addressed, not matched");
-        assert_eq!(who(&listeners, "tg.service.x"), [9]);
-        assert_eq!(listeners.listener(subs[1].0), Some(Listener { key: key(9), tag: 5 }));
+        assert_eq!(who(&subscribers, "a.b"), [9], "the queue's member is addressed, not matched");
+        assert_eq!(who(&subscribers, "tg.service.x"), [9]);
+        assert_eq!(subscribers.subscriber(subs[1].0), Some(Subscriber { key: key(9), tag: 5 }));
         for (sub, membership) in subs {
-            assert_eq!(listeners.unsubscribe(sub), Withdrawal::Resign(membership));
+            assert_eq!(subscribers.unsubscribe(sub), Withdrawal::Resign(membership));
         }
-        assert!(listeners.is_empty());
+        assert!(subscribers.is_empty());
     }
 }
