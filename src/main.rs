@@ -2,7 +2,7 @@
 
 mod cli;
 
-/// Fragmentation after a hundred thousand handshakes decides how many connections fit: see docs/ARCHITECTURE.md, "Memory".
+/// Fragmentation after a hundred thousand handshakes decides how many connections fit: see docs/lifecycle/connection.md, "Memory".
 /// An embedding program chooses its own.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]

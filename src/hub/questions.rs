@@ -12,7 +12,8 @@
 //!       '--> Over: once for each question. Who was asked besides is told so.
 //! ```
 //!
-//! What a place says to a home keeps its order: a connection is reported before it answers or leaves.
+//! What a place says to a home keeps its order: a connection is reported before it answers or leaves. So a home that has every report,
+//! and no connection left that may answer, knows the outcome.
 
 use std::collections::BTreeSet;
 

@@ -10,8 +10,11 @@
 //! ```
 //!
 //! The home of a message is the shard of its connection, or the owner of its user's subject. It knows no connection of a user:
-//! each shard says where it has reached one (`reached`), and of each that comes (`came`). Who has nobody waits; who has somebody
-//! is sent again later and later.
+//! each shard says where it has reached one (`reached`), and of each that comes (`came`). A message that has reached no connection
+//! waits; one that has is resent with exponential back-off.
+//!
+//! No shard remembers which connection was sent which message: an acknowledgement is the user's, so it counts from the user's next
+//! connection too.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -11,7 +11,9 @@
 //! ```
 //!
 //! What is announced about a channel comes from the shard that answers `Who`, in the same lane: a client that watches before it asks
-//! hears of every change that the answer does not have.
+//! hears of every change that the answer does not have. `Arrive` uses the lane of `Join`, so a client that asks behind it is on the list.
+//!
+//! Of a channel whose rule asks for no presence the owner knows only which shards have subscribers.
 
 use std::sync::Arc;
 
