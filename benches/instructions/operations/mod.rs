@@ -37,6 +37,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { name: "sse-record", what: "an event of 200 B with id and name", each: 1, prepare: parse::record },
     Operation { name: "tls-seal", what: "a record of 200 B", each: 1, prepare: tls::seal },
     Operation { name: "tls-open", what: "a record of 200 B", each: 1, prepare: tls::open },
+    Operation { name: "turn", what: "a turn in which nothing happens", each: 1, prepare: turn::nothing },
     Operation { name: "fanout", what: "a delivery, of a PUB to 1,000", each: turn::PLAIN, prepare: turn::fanout },
     Operation { name: "fanout-tls", what: "a delivery, of a PUB to 100", each: turn::TLS, prepare: turn::fanout_tls },
     Operation { name: "dispatch", what: "a client's frame to its worker", each: 1, prepare: turn::dispatch },

@@ -108,6 +108,17 @@ fn path_of(index: u64) -> &'static str {
     if index.is_multiple_of(2) { "/ws/1" } else { "/sse/1" }
 }
 
+/// What every turn costs, whatever features a shard has.
+pub fn nothing() -> Box<dyn FnMut()> {
+    let mut gate = gate(None);
+    for index in 0..2 {
+        open(&mut gate, path_of(index));
+    }
+    worker(&mut gate, "SUB tg.service.echo workers 1\r\n");
+    gate.stop_listening();
+    Box::new(move || assert_eq!(gate.settle(), 0, "nothing is sent"))
+}
+
 pub fn fanout() -> Box<dyn FnMut()> {
     let mut gate = gate(None);
     for index in 0..PLAIN {
