@@ -13,6 +13,7 @@
 pub mod acks;
 pub mod drain;
 pub mod memberships;
+pub mod order;
 mod post;
 pub mod presence;
 pub mod questions;
@@ -32,6 +33,7 @@ use crate::proto::subject::Subject;
 use acks::AckMail;
 use drain::DrainMail;
 use memberships::MembershipMail;
+use order::OrderMail;
 use presence::PresenceMail;
 use questions::QuestionMail;
 use replays::ReplayMail;
@@ -45,11 +47,6 @@ pub enum Mail {
     Publish(Box<Publish>),
     /// To one shard, from an in-process worker: to the workers who listen. All that one worker says goes by the same shard.
     Spread(Box<Publish>),
-    /// To the owner of a channel or the shard of a connection, behind what `origin` has published there: it hears when what was sent
-    /// on because of that has come to where it was sent (`Marked`).
-    Mark { origin: Place },
-    /// To the origin of a mark: what was before it has been handed on here, and `onward` further marks went with what was sent on.
-    Marked { depth: u8, onward: u16 },
     /// To the channel's owner: the sending shard has its first listener; answered with `Joined`.
     Join { subject: Subject, from: Place, serial: u64 },
     /// To the channel's owner: the sending shard has no listener left.
@@ -59,6 +56,8 @@ pub enum Mail {
 
     /// Asks and tells about subscriptions of workers.
     Memberships(MembershipMail),
+    /// About the order in which publishers are heard, and the PONG that comes after all that they have said.
+    Order(OrderMail),
     /// About questions to clients.
     Questions(QuestionMail),
     /// About what connections missed, and what is kept of channels.
@@ -77,11 +76,6 @@ pub enum Mail {
     Deliver(Box<Delivery>),
     /// To one member of a queue group. If it has left meanwhile, another gets it: once, so that this stays a tell.
     Direct { seat: Seat, delivery: Box<Delivery>, is_second_choice: bool },
-    /// Behind deliveries of what `origin` has published; answered with `Marked`, one for one, which is an ask and keeps no tell from
-    /// being taken.
-    MarkTold { origin: Place, depth: u8 },
-    /// Whether the owner takes the message of `key` that this shard has called `number`, or it is a repetition.
-    Verdict { key: Key, number: u32, is_taken: bool },
     /// The owner knows of the sending shard's listeners.
     Joined { subject: Subject, serial: u64 },
     /// The message that `key` published, and called `number`, has its position.
@@ -201,23 +195,18 @@ impl Mail {
     pub fn lane(&self) -> Lane {
         match self {
             Mail::Memberships(mail) => mail.lane(),
+            Mail::Order(mail) => mail.lane(),
             Mail::Questions(mail) => mail.lane(),
             Mail::Replays(mail) => mail.lane(),
             Mail::Acks(mail) => mail.lane(),
             Mail::Requests(mail) => mail.lane(),
             Mail::Presence(mail) => mail.lane(),
             Mail::Drain(mail) => mail.lane(),
-            Mail::Publish(_)
-            | Mail::Spread(_)
-            | Mail::Mark { .. }
-            | Mail::Marked { .. }
-            | Mail::Join { .. }
-            | Mail::Leave { .. }
-            | Mail::ToConn { .. } => Lane::Ask,
+            Mail::Publish(_) | Mail::Spread(_) | Mail::Join { .. } | Mail::Leave { .. } | Mail::ToConn { .. } => {
+                Lane::Ask
+            }
             Mail::Deliver(_)
             | Mail::Direct { .. }
-            | Mail::MarkTold { .. }
-            | Mail::Verdict { .. }
             | Mail::Joined { .. }
             | Mail::Published { .. }
             | Mail::NoResponders { .. } => Lane::Tell,

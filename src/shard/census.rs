@@ -54,8 +54,6 @@ impl<D: Driver> Shard<D> {
             live_channels: self.core.desk.engine.len().0,
             holding: self.core.desk.held.len(),
             waiting_most: self.core.desk.waiting_most(),
-            lines: self.core.lines.len(),
-            pongs_owed: self.core.barrier.len(),
             parked: self.core.desk.parked.len(),
             backlog: self.core.desk.post.backlog(),
             ..Census::default()

@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 use crate::base::{Address, Key};
 use crate::hub::{PlaceSet, Recipients, Repetition, mix, owner_of_message};
+use crate::mesh::order::OrderMail;
 use crate::mesh::{Audience, Delivery, Mail, Publish, Reach};
 use crate::proto::bus;
 use crate::proto::event::{Event, Message, Position};
@@ -48,7 +49,7 @@ impl Core {
                 let draw = publish.from.map_or_else(|| self.desk.directory.draw(), |from| mix(from.address.to_bits()));
                 let subject = publish.message.subject.as_str();
                 self.desk.directory.collect(subject, draw, &[], publish.except(), &mut recipients);
-                self.give_to_workers(publish, recipients);
+                self.features.order.give_to_workers(&mut self.desk, publish, recipients);
             }
             Destination::Event(_) if publish.from.is_some() => self.desk.tell_nobody_there(&publish),
             Destination::Presence => self.features.presence.answer_worker(&mut self.desk, publish),
@@ -66,7 +67,7 @@ impl Core {
         match &mut for_clients.from {
             // No client listens to an inbox, and it has no positions.
             from if destination == Destination::Inbox && from.is_none_or(|from| from.wants_position.is_none()) => {
-                return self.give_to_workers(publish, workers);
+                return self.features.order.give_to_workers(&mut self.desk, publish, workers);
             }
             // A worker is there. Whoever asks a user asks its clients, though.
             Some(from) if !workers.is_empty() && destination.is_of_applications() => from.wants_no_responders = false,
@@ -75,18 +76,17 @@ impl Core {
         let owner = owner_of_message(&publish.message, self.desk.post.mesh().shards());
         if owner == self.desk.place {
             if self.publish_here(for_clients) && !workers.is_empty() {
-                self.give_to_workers(publish, workers);
+                self.features.order.give_to_workers(&mut self.desk, publish, workers);
             }
             return;
         }
         let waits = !workers.is_empty() && self.desk.engine.may_be_repetition(&publish.message);
         let publisher = publish.from.filter(|from| waits && from.address.place == self.desk.place);
         if let Some(from) = publisher {
-            let number = self.lines.wait(from.address.key, publish, workers);
+            let number = self.features.order.await_verdict(&mut self.desk, from, publish, workers);
             for_clients.reach = Reach::ClientsFirst(number);
-            self.park_if_line_is_long(from.address.key);
         } else if !workers.is_empty() {
-            self.give_to_workers(publish, workers);
+            self.features.order.give_to_workers(&mut self.desk, publish, workers);
         }
         self.desk.send_on(for_clients.from, owner, Mail::Publish(Box::new(for_clients)));
     }
@@ -112,7 +112,7 @@ impl Core {
         let is_taken = self.publish_here(publish);
         if let (Some(from), Reach::ClientsFirst(number)) = (from, reach) {
             let Address { place, key } = from.address;
-            self.desk.send(place, Mail::Verdict { key, number, is_taken });
+            self.desk.send(place, Mail::Order(OrderMail::Verdict { key, number, is_taken }));
         }
     }
 
@@ -163,20 +163,6 @@ impl Core {
         if places.contains(own) {
             let except = publish.except();
             self.deliver(&Rc::new(Event::new(publish.message, position)), Audience::Clients, except);
-        }
-    }
-
-    /// To the workers that have been found, behind all that the same publisher has said before.
-    pub(super) fn give_to_workers(&mut self, publish: Publish, workers: Recipients) {
-        if workers.is_empty() {
-            return self.desk.tell_nobody_there(&publish);
-        }
-        match publish.from.filter(|from| self.lines.has(from.address, self.desk.place)) {
-            Some(from) => {
-                self.lines.follow(from.address.key, publish, workers);
-                self.park_if_line_is_long(from.address.key);
-            }
-            None => self.desk.hand_to_workers(&publish, &workers),
         }
     }
 

@@ -43,7 +43,7 @@ impl Core {
             Step::Worker(worker::Step::Subscribe { tag, pattern, queue }) => {
                 self.subscribe_worker(key, tag, &pattern, queue);
             }
-            Step::Worker(worker::Step::Ping) => self.ping(key),
+            Step::Worker(worker::Step::Ping) => self.features.order.ping(&mut self.desk, key),
             Step::Worker(worker::Step::Unsubscribe(sub)) => {
                 self.withdraw(sub);
                 self.desk.park_if_crowded(key);

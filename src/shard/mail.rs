@@ -50,12 +50,9 @@ impl Core {
             Mail::Publish(publish) => self.publish_for_another(*publish),
             Mail::Spread(publish) => {
                 let workers = self.desk.directory.workers(&publish.message.subject, publish.except());
-                self.give_to_workers(*publish, workers);
+                self.features.order.give_to_workers(&mut self.desk, *publish, workers);
             }
-            Mail::Mark { origin } => self.mark(origin),
-            Mail::MarkTold { origin, depth } => self.mark_told(origin, depth),
-            Mail::Marked { depth, onward } => self.marked(depth, onward),
-            Mail::Verdict { key, number, is_taken } => self.lines.decide(key, number, is_taken),
+            Mail::Order(mail) => self.features.order.read(&mut self.desk, mail),
             Mail::Join { subject, from, serial } => {
                 self.desk.engine.join(&subject, from);
                 self.desk.send(from, Mail::Joined { subject, serial });

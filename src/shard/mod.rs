@@ -9,8 +9,6 @@
 //! - `pump`      bytes of a connection to steps, TLS included; pauses and resumes it
 //! - `centrifuge` the same for commands of the client protocol
 //! - `dispatch`  the one match from step to effect: the gateway's table of contents
-//! - `lines`     publishers whose messages wait until it is known that they are no repetitions
-//! - `barrier`   PONG after all that was published before
 //! - `desk`      what all of them work with
 //! - `deliver`   messages to subscribers: owner, places, connections
 //! - `commands`  what workers have done to clients: subscribe, unsubscribe, close, answer a call
@@ -23,7 +21,6 @@
 //!
 //! `Core` is a shard without its driver; it leaves submissions in lists, and the turn hands them over.
 
-mod barrier;
 mod census;
 mod centrifuge;
 mod commands;
@@ -36,7 +33,6 @@ mod entrances;
 mod features;
 mod handshakes;
 mod lifetime;
-mod lines;
 mod mail;
 mod pump;
 pub mod services;
@@ -56,14 +52,12 @@ use crate::limits;
 use crate::mesh::{Mailbox, Mesh};
 use crate::proto::CloseReason;
 
-use barrier::Barrier;
 use counters::Counters;
 use desk::Desk;
 use drain::Drain;
 use entrances::{Entrances, Listens};
 use features::Features;
 use handshakes::Handshakes;
-use lines::Lines;
 
 /// Everything a shard is made of, besides its driver.
 pub struct Parts {
@@ -102,8 +96,6 @@ pub(crate) struct Core {
     /// Room for the keys of a turn, so that it is not allocated anew.
     keys: Vec<Key>,
     drain: Drain,
-    lines: Lines,
-    barrier: Barrier,
 }
 
 /// Whether the loop goes on.
@@ -127,8 +119,6 @@ impl<D: Driver> Shard<D> {
             plain: Vec::new(),
             keys: Vec::new(),
             drain: Drain::default(),
-            lines: Lines::default(),
-            barrier: Barrier::default(),
         };
         Shard { driver, core }
     }
@@ -168,7 +158,6 @@ impl<D: Driver> Shard<D> {
         self.core.entrances.resume(&mut self.driver, self.core.desk.now);
         self.core.resume();
         self.core.settle();
-        self.core.advance_lines();
         self.core.work();
         self.drain();
         self.core.settle();
@@ -297,12 +286,10 @@ impl Core {
     /// When the next turn must begin, whatever completes.
     fn next_deadline(&self) -> Tick {
         let is_crowded = self.desk.post.is_crowded();
-        let has_lines = self.lines.has_work() && !is_crowded;
         let is_busy =
             !self.handshakes.is_empty() || !self.desk.work.resume.is_empty() || !self.desk.work.dirty.is_empty();
-        let has_work = is_busy || has_lines;
         let has_room_again = !self.desk.parked.is_empty() && self.desk.post.has_room();
-        if has_work || has_room_again || !self.mailbox.is_empty() && self.desk.post.tell_backlog() == 0 {
+        if is_busy || has_room_again || !self.mailbox.is_empty() && self.desk.post.tell_backlog() == 0 {
             return self.desk.now;
         }
         let kept = self.desk.engine.sweep_at().min(self.features.deadline(self.desk.now, is_crowded));

@@ -51,7 +51,7 @@ impl Core {
             let parked = std::mem::take(&mut self.desk.parked);
             for key in parked {
                 if let Some(conn) = self.desk.slots.get_mut(key) {
-                    let waits = self.features.services.is_waiting(key) || self.lines.is_long(key);
+                    let waits = self.features.services.is_waiting(key) || self.features.order.is_long(key);
                     if waits {
                         conn.session.park()
                     } else {

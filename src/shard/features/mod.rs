@@ -8,6 +8,7 @@
 //! Features do not call each other: what one wants of another is an errand, or a letter.
 
 pub(super) mod acks;
+pub(super) mod order;
 pub(super) mod presence;
 pub(super) mod questions;
 pub(super) mod replays;
@@ -25,6 +26,7 @@ use super::desk::Desk;
 use super::{Core, Parts};
 
 use acks::Acks;
+use order::Order;
 use presence::Presence;
 use questions::Questions;
 use replays::Replays;
@@ -168,6 +170,7 @@ macro_rules! features {
 }
 
 features! {
+    order: Order,
     services: Services,
     questions: Questions,
     replays: Replays,

@@ -3,7 +3,7 @@
 //! ```text
 //!  publish --+--> the owner: clients, history, and the Verdict ---------.
 //!            '--> wait: behind it everything else that the same         v
-//!                 publisher says to workers (follow) ----------> decide, advance --> hand_to_workers, in order
+//!                 publisher says to workers (follow) ----------> decide, next_decided --> the workers, in order
 //! ```
 //!
 //! Without it a named message would come to a worker by another way than the rest, and be overtaken. A publisher whose line is long
@@ -14,12 +14,10 @@ use std::collections::VecDeque;
 
 use ahash::AHashMap;
 
-use crate::base::{Address, Key, Place};
+use crate::base::Key;
 use crate::hub::Recipients;
 use crate::limits;
 use crate::mesh::Publish;
-
-use super::Core;
 
 /// Of all publishers of a shard that wait.
 #[derive(Default)]
@@ -36,6 +34,16 @@ struct Line {
     /// The number of the first.
     first: u32,
     bytes: usize,
+}
+
+/// The next of what is decided.
+pub(super) enum Decided {
+    /// It is taken, and goes to these.
+    Message { publish: Publish, workers: Recipients },
+    /// It goes nowhere.
+    Repetition,
+    /// Of this publisher there is nothing more that is decided, or nothing at all.
+    NoMore { publisher: Key, is_empty: bool },
 }
 
 struct Waiting {
@@ -70,8 +78,8 @@ impl Lines {
     }
 
     /// Whether a publisher, of this shard, has something that waits.
-    pub(super) fn has(&self, publisher: Address, own: Place) -> bool {
-        !self.by_publisher.is_empty() && publisher.place == own && self.by_publisher.contains_key(&publisher.key)
+    pub(super) fn has(&self, publisher: Key) -> bool {
+        !self.by_publisher.is_empty() && self.by_publisher.contains_key(&publisher)
     }
 
     /// A message that may be a repetition: its number, by which the verdict names it.
@@ -97,45 +105,26 @@ impl Lines {
         self.by_publisher.get(&publisher).is_some_and(Line::is_long)
     }
 
-    /// Whether [`Core::advance_lines`] has something to do.
+    /// Whether [`Lines::next_decided`] has something.
     pub(super) fn has_work(&self) -> bool {
         !self.decided.is_empty()
     }
-}
 
-impl Core {
-    /// Hands on what is decided, as much as fits.
-    pub(super) fn advance_lines(&mut self) {
-        while !self.desk.post.is_crowded()
-            && let Some(publisher) = self.lines.decided.front().copied()
-        {
-            match self.lines.by_publisher.get_mut(&publisher).and_then(Line::pop_decided) {
-                Some(Waiting { is_taken: Some(false), .. }) => {}
-                Some(Waiting { publish, workers, .. }) => self.desk.hand_to_workers(&publish, &workers),
-                None => {
-                    self.lines.decided.pop_front();
-                    self.shorten_line(publisher);
+    /// What comes next of all that is decided.
+    pub(super) fn next_decided(&mut self) -> Option<Decided> {
+        let publisher = *self.decided.front()?;
+        let line = self.by_publisher.get_mut(&publisher);
+        match line.and_then(Line::pop_decided) {
+            Some(Waiting { is_taken: Some(false), .. }) => Some(Decided::Repetition),
+            Some(Waiting { publish, workers, .. }) => Some(Decided::Message { publish, workers }),
+            None => {
+                self.decided.pop_front();
+                let is_empty = self.by_publisher.get(&publisher).is_some_and(|line| line.waiting.is_empty());
+                if is_empty {
+                    self.by_publisher.remove(&publisher);
                 }
+                Some(Decided::NoMore { publisher, is_empty })
             }
-        }
-    }
-
-    fn shorten_line(&mut self, publisher: Key) {
-        if self.lines.by_publisher.get(&publisher).is_some_and(|line| line.waiting.is_empty()) {
-            self.lines.by_publisher.remove(&publisher);
-            self.line_is_empty(publisher);
-        }
-        if !self.lines.is_long(publisher) && self.desk.slots.get(publisher).is_some_and(|conn| conn.session.is_parked())
-        {
-            self.desk.unpark(publisher);
-        }
-    }
-
-    pub(super) fn park_if_line_is_long(&mut self, publisher: Key) {
-        if self.lines.is_long(publisher)
-            && let Some(conn) = self.desk.slots.get_mut(publisher)
-        {
-            conn.session.park();
         }
     }
 }

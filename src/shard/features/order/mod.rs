@@ -1,0 +1,136 @@
+//! One publisher is heard in order by each worker, over all subjects, and its PONG comes after all that it has said has been handed on.
+//!
+//! ```text
+//!  publish --+-- may be a repetition --> a line, until the owner's verdict --.
+//!            '-- anything else --------> behind the line, if there is one ---+--> the workers' shards
+//!  PING -----------------------------------> behind the line ----------------+--> marks behind all that, then PONG
+//! ```
+//!
+//! - `lines`     publishers whose messages wait until it is known that they are no repetitions
+//! - `barrier`   PONG after all that was published before
+
+mod barrier;
+mod lines;
+
+use crate::base::{Key, Place, Tick};
+use crate::hub::Recipients;
+use crate::mesh::order::OrderMail;
+use crate::mesh::{Mail, Publish, Publisher};
+use crate::shard::Parts;
+use crate::shard::census::Census;
+use crate::shard::desk::Desk;
+
+use super::Feature;
+use barrier::Barrier;
+use lines::{Decided, Lines};
+
+/// See the module's picture.
+#[derive(Default)]
+pub(crate) struct Order {
+    lines: Lines,
+    barrier: Barrier,
+}
+
+impl Order {
+    pub(in crate::shard) fn new(_parts: &Parts) -> Order {
+        Order::default()
+    }
+
+    pub(in crate::shard) fn read(&mut self, desk: &mut Desk, mail: OrderMail) {
+        match mail {
+            OrderMail::Mark { origin } => barrier::mark(desk, origin),
+            OrderMail::MarkTold { origin, depth } => barrier::mark_told(desk, origin, depth),
+            OrderMail::Marked { depth, onward } => self.barrier.marked(desk, depth, onward),
+            OrderMail::Verdict { key, number, is_taken } => self.lines.decide(key, number, is_taken),
+        }
+    }
+
+    /// To the workers that have been found, behind all that the same publisher has said before.
+    pub(in crate::shard) fn give_to_workers(&mut self, desk: &mut Desk, publish: Publish, workers: Recipients) {
+        if workers.is_empty() {
+            return desk.tell_nobody_there(&publish);
+        }
+        match publish.from.filter(|from| from.address.place == desk.place && self.lines.has(from.address.key)) {
+            Some(from) => {
+                self.lines.follow(from.address.key, publish, workers);
+                self.park_if_line_is_long(desk, from.address.key);
+            }
+            None => desk.hand_to_workers(&publish, &workers),
+        }
+    }
+
+    /// To the workers that have been found, once the owner has said that it is no repetition: the number by which it says so. `from`, who
+    /// published it, is of this shard.
+    pub(in crate::shard) fn await_verdict(
+        &mut self,
+        desk: &mut Desk,
+        from: Publisher,
+        publish: Publish,
+        workers: Recipients,
+    ) -> u32 {
+        let number = self.lines.wait(from.address.key, publish, workers);
+        self.park_if_line_is_long(desk, from.address.key);
+        number
+    }
+
+    /// Whether no more is to be read from the publisher `key`.
+    pub(in crate::shard) fn is_long(&self, key: Key) -> bool {
+        self.lines.is_long(key)
+    }
+
+    /// A worker has published something since its last PING, and pings.
+    pub(in crate::shard) fn ping(&mut self, desk: &mut Desk, key: Key) {
+        let Some(conn) = desk.slots.get_mut(key) else { return };
+        conn.session.owe_pong();
+        // Behind its line, if it has one: `work` comes back to it.
+        if !self.lines.has(key) {
+            self.barrier.line_is_empty(desk, key);
+        }
+    }
+
+    fn park_if_line_is_long(&mut self, desk: &mut Desk, publisher: Key) {
+        if self.lines.is_long(publisher)
+            && let Some(conn) = desk.slots.get_mut(publisher)
+        {
+            conn.session.park();
+        }
+    }
+}
+
+impl Feature for Order {
+    /// Hands on a message that is decided.
+    fn work(&mut self, desk: &mut Desk) -> bool {
+        if desk.post.is_crowded() {
+            return false;
+        }
+        match self.lines.next_decided() {
+            None => return false,
+            Some(Decided::Message { publish, workers }) => desk.hand_to_workers(&publish, &workers),
+            Some(Decided::Repetition) => {}
+            Some(Decided::NoMore { publisher, is_empty }) => {
+                if is_empty {
+                    self.barrier.line_is_empty(desk, publisher);
+                }
+                if !self.lines.is_long(publisher)
+                    && desk.slots.get(publisher).is_some_and(|conn| conn.session.is_parked())
+                {
+                    desk.unpark(publisher);
+                }
+            }
+        }
+        true
+    }
+
+    fn deadline(&self, now: Tick, is_crowded: bool) -> Tick {
+        if self.lines.has_work() && !is_crowded { now } else { Tick::NEVER }
+    }
+
+    fn count(&self, census: &mut Census) {
+        census.lines = self.lines.len();
+        census.pongs_owed = self.barrier.len();
+    }
+}
+
+fn send(desk: &mut Desk, to: Place, mail: OrderMail) {
+    desk.send(to, Mail::Order(mail));
+}
