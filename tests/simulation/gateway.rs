@@ -132,14 +132,20 @@ pub struct Gateway {
     to_drain: Vec<Place>,
 }
 
+/// Where a gateway that is alone in its world listens.
 pub fn address(door: Door, is_tls: bool) -> SocketAddr {
+    address_on(0, door, is_tls)
+}
+
+/// Where the gateway on this host does: hosts are numbered from 0.
+pub fn address_on(host: u8, door: Door, is_tls: bool) -> SocketAddr {
     let port = match door {
         Door::Front if is_tls => 8443,
         Door::Front => 8080,
         Door::Bus => 4222,
         Door::Admin => 9180,
     };
-    SocketAddr::from(([127, 0, 0, 1], port))
+    SocketAddr::from(([127, 0, host, 1], port))
 }
 
 /// Each with its door, and whether TLS is spoken there.
@@ -148,6 +154,11 @@ const LISTENERS: [(Door, bool); 4] =
 
 impl Gateway {
     pub fn new(world: &World, shape: Shape) -> Gateway {
+        Gateway::on(0, world, shape)
+    }
+
+    /// One of several in a world: on a host of its own.
+    pub fn on(host: u8, world: &World, shape: Shape) -> Gateway {
         let drivers: Vec<SimDriver> = (0..shape.shards).map(|_| world.driver()).collect();
         let wakers = drivers.iter().map(Driver::waker).collect();
         let (mesh, mailboxes) = Mesh::new(wakers, 0, shape.mails_max);
@@ -170,7 +181,7 @@ impl Gateway {
             let mut shard = Shard::new(driver, parts);
             for (id, (door, is_tls)) in LISTENERS.into_iter().enumerate() {
                 shard
-                    .listen(ListenerId(id as u16), world.listener(address(door, is_tls)))
+                    .listen(ListenerId(id as u16), world.listener(address_on(host, door, is_tls)))
                     .expect("the simulator listens");
             }
             shards.push(Some(shard));
