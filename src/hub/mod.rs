@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   subscribers this shard's subscriptions: channel -> clients, patterns -> workers
-//!   engine      the channels that this shard owns: their offsets, which shards have listeners, what is kept
+//!   engine      the channels that this shard owns: routing (which places have listeners) and log (offsets, what is kept)
 //!   presences   the clients of the channels that this shard owns, where their rules ask for that; joins and leaves to announce
 //!   directory   what every shard knows: all subscriptions of workers, hence those of each service
 //!   requests    the accepted requests that this shard owns, and their results

@@ -23,8 +23,8 @@ use slab::Slab;
 use crate::base::{CoarseTick, Tick};
 use crate::limits;
 use crate::proto::channel::Keep;
-use crate::proto::event::Message;
-use crate::proto::replay::Bounds;
+use crate::proto::event::{Message, Position};
+use crate::proto::replay::{Bounds, Excerpt, Gap, GapReason, Since};
 use crate::proto::subject::Subject;
 
 /// What it costs to keep a message, besides its headers and payload: two allocations and its place in the list.
@@ -55,12 +55,12 @@ pub(super) struct History {
 }
 
 /// Messages of a history that follow each other, each with its offset.
-pub(super) struct Piece {
+struct Piece {
     /// Offset of the message before the first.
-    pub begins_after: u64,
-    pub messages: Vec<(u64, Arc<Message>)>,
+    begins_after: u64,
+    messages: Vec<(u64, Arc<Message>)>,
     /// Nothing that was asked for follows.
-    pub is_last: bool,
+    is_last: bool,
 }
 
 struct Kept {
@@ -186,8 +186,8 @@ impl History {
         self.floor
     }
 
-    /// Of the first message that is.
-    pub(super) fn first(&self) -> Option<u64> {
+    /// Offset of the first message that is kept.
+    fn first(&self) -> Option<u64> {
         self.kept.front().map(|kept| self.offset_of(kept))
     }
 
@@ -205,22 +205,18 @@ impl History {
     }
 
     /// How many messages are kept at offsets up to this one.
-    pub(super) fn count_to(&self, offset: u64) -> usize {
+    fn count_to(&self, offset: u64) -> usize {
         self.kept.partition_point(|kept| self.offset_of(kept) <= offset)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.kept.len()
-    }
-
     /// As many of these messages as the bounds allow, from the beginning, and whether that is all of them.
-    pub(super) fn oldest(&self, wanted: Range<usize>, bounds: Bounds) -> Piece {
+    fn oldest(&self, wanted: Range<usize>, bounds: Bounds) -> Piece {
         let messages = within(self.range(wanted.clone()), bounds);
         Piece { begins_after: self.before(wanted.start), is_last: messages.len() == wanted.len(), messages }
     }
 
     /// The same from the end, and still in the channel's order: the last of what can be asked for, whatever the bounds.
-    pub(super) fn newest(&self, wanted: Range<usize>, bounds: Bounds) -> Piece {
+    fn newest(&self, wanted: Range<usize>, bounds: Bounds) -> Piece {
         let mut messages = within(self.range(wanted.clone()).rev(), bounds);
         messages.reverse();
         Piece { begins_after: self.before(wanted.end - messages.len()), is_last: true, messages }
@@ -284,6 +280,45 @@ impl History {
     }
 }
 
+/// What is answered of a channel that stands at `latest` and keeps this.
+pub(super) fn excerpt(history: Option<&History>, latest: Position, since: Since, bounds: Bounds) -> Excerpt {
+    // All that was said above the floor is kept.
+    let floor = history.map_or(latest.offset, |history| history.floor);
+    let since = since.in_epoch(latest.epoch);
+    let first = history.and_then(History::first).map(|offset| Position { offset, ..latest });
+    let gap = gap_reason(since, latest, floor).map(|reason| Gap { reason, first, last: latest });
+    let Some(history) = history else {
+        return Excerpt { gap, begins_after: floor, messages: Vec::new(), latest, is_last: true };
+    };
+    let count = history.kept.len();
+    let wanted = match since {
+        Since::Now => count..count,
+        Since::After(position) if gap.is_none() => history.count_to(position.offset)..count,
+        Since::Before(position) if gap.is_none() => 0..history.count_to(position.offset.saturating_sub(1)),
+        _ => 0..count,
+    };
+    let Piece { begins_after, messages, is_last } = match since {
+        Since::Before(_) | Since::Latest => history.newest(wanted, bounds),
+        _ => history.oldest(wanted, bounds),
+    };
+    Excerpt { gap, begins_after, messages, latest, is_last }
+}
+
+/// Why a channel that stands at `latest` and keeps what is above `floor` cannot give all that is asked for.
+fn gap_reason(since: Since, latest: Position, floor: u64) -> Option<GapReason> {
+    match since {
+        Since::Now | Since::Beginning | Since::Latest => None,
+        // Every offset is of an epoch by now.
+        Since::AfterOffset(_) | Since::BeforeOffset(_) => None,
+        Since::Unreadable => Some(GapReason::Malformed),
+        Since::Unknown => Some(GapReason::Unknown),
+        Since::After(position) | Since::Before(position) if position.epoch != latest.epoch => Some(GapReason::Epoch),
+        Since::After(position) | Since::Before(position) if position.offset > latest.offset => Some(GapReason::Future),
+        Since::After(position) => (position.offset < floor).then_some(GapReason::Gone),
+        Since::Before(_) => None,
+    }
+}
+
 /// At least one, if there is one.
 fn within<'a>(messages: impl Iterator<Item = (u64, &'a Arc<Message>)>, bounds: Bounds) -> Vec<(u64, Arc<Message>)> {
     let mut bytes = 0;
@@ -320,7 +355,7 @@ mod tests {
     fn a_log_may_leave_offsets_out() {
         let (mut histories, subject) = kept(4, &[3, 4, 7, 9, 12]);
         let history = histories.read(&subject, Tick::ZERO).unwrap();
-        assert_eq!((history.floor(), history.first(), history.len()), (3, Some(4), 4));
+        assert_eq!((history.floor(), history.first(), history.kept.len()), (3, Some(4), 4));
         let counts: Vec<_> = [3, 4, 5, 6, 7, 11, 12, u64::MAX].map(|offset| history.count_to(offset)).into();
         assert_eq!(counts, [0, 1, 1, 1, 2, 3, 4, 4]);
         assert_eq!(told(history.oldest(0..4, ALL)), (3, vec![4, 7, 9, 12], true));

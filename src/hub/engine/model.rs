@@ -5,7 +5,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits;
 use crate::proto::channel::{Keep, Rule};
+use crate::proto::replay::GapReason;
 use crate::proto::subject::Pattern;
 
 const NAMES: [&str; 3] = ["a.1", "a.2", "b.1"];

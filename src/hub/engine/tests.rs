@@ -1,7 +1,9 @@
 //! Positions, what is kept of a channel, and what is not taken.
 
 use super::*;
+use crate::limits;
 use crate::proto::channel::{Keep, Rule};
+use crate::proto::replay::{Gap, GapReason};
 use crate::proto::subject::Pattern;
 use std::time::Duration;
 

@@ -62,7 +62,7 @@ impl Acks {
     pub(crate) fn keep_for_user(&mut self, desk: &mut Desk, publish: Publish) {
         let user = &publish.message.subject;
         let Some((id, text)) = self.keep(desk, user.clone(), &publish) else { return };
-        let places = desk.engine.listening(user);
+        let places = desk.engine.routing().listening(user);
         let (home, delivery) = (desk.place, || Some(publish.to_clients(None)));
         let offer = || Offer { id, home, user: user.clone(), text: text.clone(), delivery: delivery() };
         offer_to(desk, &places, publish.from, offer);
@@ -195,7 +195,7 @@ impl Acks {
             self.unacked.reached(id, desk.now);
             return put_again(desk, key, text);
         }
-        let places = desk.engine.listening(addressee);
+        let places = desk.engine.routing().listening(addressee);
         let home = desk.place;
         let offer = || Offer { id, home, user: addressee.clone(), text: text.clone(), delivery: None };
         offer_to(desk, &places, None, offer);

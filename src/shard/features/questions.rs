@@ -55,7 +55,7 @@ impl Questions {
 
     /// A question to a user whose subject this shard owns. Workers that watch the subject see it anyway, and are not asked.
     pub(crate) fn ask_user(&mut self, desk: &mut Desk, publish: Publish) {
-        let places = desk.engine.listening(&publish.message.subject);
+        let places = desk.engine.routing().listening(&publish.message.subject);
         let Some(id) = self.begin(desk, &publish, places) else { return };
         for place in places.iter() {
             let question = Question { id, home: desk.place, delivery: publish.to_clients(None) };

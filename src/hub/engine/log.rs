@@ -1,0 +1,222 @@
+//! The log of the channels that this shard owns: their offsets, what is kept of them, what they have said already.
+//!
+//! ```text
+//!  append --> duplicate? --> same as the last? --> offset --> kept, if the rule says so --> position
+//!                 '---------------'---> a repetition, which has no position of its own
+//! ```
+//!
+//! This one lives in memory and answers at once; one that lives elsewhere can take its place. What it knows of a channel with
+//! listeners is with the routing: whoever calls the log hands that over.
+
+use std::sync::Arc;
+
+use lru::LruCache;
+
+use super::distinct::Distinct;
+use super::duplicates::Duplicates;
+use super::history::{Histories, History};
+use crate::base::Tick;
+use crate::hub::{fnv1a, mix};
+use crate::limits;
+use crate::proto::channel::{Loss, RuleNumber, Rules};
+use crate::proto::event::{Message, Position};
+use crate::proto::reserved::headers::{DISTINCT_HEADER, ID_HEADER};
+use crate::proto::subject::Subject;
+
+/// See the module's picture.
+pub(super) struct Log {
+    rules: Arc<Rules>,
+    /// Channels without listeners; only where they stand is worth remembering.
+    idle: LruCache<Subject, Standing>,
+    histories: Histories,
+    distinct: Distinct,
+    duplicates: Duplicates,
+    epoch_seed: u32,
+    epochs: u32,
+}
+
+/// A message that is not taken, because its channel has said the same already, or has taken this very one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Repetition {
+    pub rule: RuleNumber,
+    pub loss: Loss,
+    /// Of the message that said it.
+    pub position: Position,
+}
+
+/// Where a channel stands: the last position given, offset 0 before the first; and the rule, which has room beside it.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    offset: u64,
+    epoch: u32,
+    rule: RuleNumber,
+}
+
+const _: () = assert!(size_of::<Standing>() == 16, "every channel has one");
+
+impl Standing {
+    pub(super) fn position(self) -> Position {
+        Position { epoch: self.epoch, offset: self.offset }
+    }
+}
+
+impl Log {
+    pub(super) fn new(rules: Arc<Rules>, history_bytes_max: usize, epoch_seed: u32) -> Log {
+        Log {
+            rules,
+            // Bounded by `park`: `LruCache::new` would allocate for the bound at once.
+            idle: LruCache::unbounded(),
+            histories: Histories::new(history_bytes_max),
+            distinct: Distinct::new(),
+            duplicates: Duplicates::new(limits::MESSAGE_IDS_BYTES_MAX),
+            epoch_seed,
+            epochs: 0,
+        }
+    }
+
+    /// Channels that are remembered without listeners.
+    pub(super) fn idle(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// Channels with something kept, and the bytes that this takes.
+    pub(super) fn kept(&self) -> (usize, usize) {
+        self.histories.len()
+    }
+
+    /// Where a channel stands that has listeners from now on.
+    pub(super) fn wake(&mut self, subject: &Subject) -> Standing {
+        self.idle.pop(subject).unwrap_or_else(|| self.begin(subject))
+    }
+
+    /// A channel that stands there has no listeners any more.
+    pub(super) fn rest(&mut self, subject: &Subject, standing: Standing) {
+        // Listeners of a channel with history have been told where it stands, even before its first message.
+        if standing.offset > 0 || self.rules.rule(standing.rule).history.is_some() {
+            self.park(subject.clone(), standing);
+        }
+    }
+
+    /// Counts one message and keeps it if the channel's rule says so; `live` is where a channel with listeners stands. A repetition
+    /// has no place among the channel's positions: a client that missed it has missed nothing, so it must not look like a gap.
+    pub(super) fn append(
+        &mut self,
+        message: &Arc<Message>,
+        live: Option<&mut Standing>,
+        now: Tick,
+    ) -> Result<Position, Repetition> {
+        let subject = &message.subject;
+        let id = message_id(message);
+        if let Some(position) = id.and_then(|id| self.duplicates.find(subject, id, now)) {
+            return Err(Repetition { rule: self.rules.number_of(subject), loss: Loss::Duplicate, position });
+        }
+        if self.rules.has_distinct()
+            && let Some(repetition) = self.repetition(message, live.as_deref().copied(), now)
+        {
+            if let Some(id) = id {
+                self.duplicates.remember(subject, id, repetition.position, now);
+            }
+            return Err(repetition);
+        }
+        let standing = match live {
+            Some(live) => {
+                live.offset += 1;
+                *live
+            }
+            None => self.count_idle(subject),
+        };
+        let rule = self.rules.rule(standing.rule);
+        if let Some(keep) = rule.history {
+            self.histories.push(keep, standing.offset, message, now);
+        }
+        if rule.is_distinct {
+            self.distinct.remember(message, standing.position());
+        }
+        if let Some(id) = id {
+            self.duplicates.remember(subject, id, standing.position(), now);
+        }
+        Ok(standing.position())
+    }
+
+    /// Whether only the owner of its channel can say that the message is to be delivered.
+    pub(super) fn may_be_repetition(&self, message: &Message) -> bool {
+        let is_distinct = || self.rules.has_distinct() && message.header(DISTINCT_HEADER).is_some();
+        message.headers.is_some() && (message_id(message).is_some() || is_distinct())
+    }
+
+    /// Whether the message says again what its channel said last. What is not kept any more by a channel that keeps something
+    /// may be said again: whoever has come meanwhile has not heard it.
+    fn repetition(&mut self, message: &Message, live: Option<Standing>, now: Tick) -> Option<Repetition> {
+        let subject = &message.subject;
+        let standing = live.or_else(|| self.idle.peek(subject).copied())?;
+        let rule = self.rules.rule(standing.rule);
+        let position = if rule.is_distinct { self.distinct.same_as(message)? } else { return None };
+        let is_kept = match rule.history {
+            None => true,
+            Some(_) => {
+                let history = self.histories.read(subject, now);
+                history.is_some_and(|history| history.floor() < position.offset)
+            }
+        };
+        (is_kept && position.epoch == standing.epoch).then_some(Repetition {
+            rule: standing.rule,
+            loss: Loss::Same,
+            position,
+        })
+    }
+
+    fn count_idle(&mut self, subject: &Subject) -> Standing {
+        if let Some(standing) = self.idle.get_mut(subject) {
+            standing.offset += 1;
+            return *standing;
+        }
+        let standing = Standing { offset: 1, ..self.begin(subject) };
+        self.park(subject.clone(), standing);
+        standing
+    }
+
+    /// Where a channel stands, and what is kept of it, if anything; `None` if there is no such channel.
+    pub(super) fn read(
+        &mut self,
+        subject: &Subject,
+        live: Option<Standing>,
+        now: Tick,
+    ) -> Option<(Position, Option<&History>)> {
+        let latest = live.or_else(|| self.idle.get(subject).copied())?.position();
+        Some((latest, self.histories.read(subject, now)))
+    }
+
+    /// When [`Log::sweep`] has something to look for.
+    pub(super) fn sweep_at(&self) -> Tick {
+        self.histories.sweep_at().min(self.duplicates.sweep_at())
+    }
+
+    /// Forgets some of what is too old.
+    pub(super) fn sweep(&mut self, now: Tick) {
+        self.histories.sweep(now);
+        self.duplicates.sweep(now);
+    }
+
+    /// An epoch is as good as random, and another for each channel: a position of one is none of any other.
+    fn begin(&mut self, subject: &Subject) -> Standing {
+        self.epochs = self.epochs.wrapping_add(1);
+        let seed = u64::from(self.epoch_seed) << 32 | u64::from(self.epochs);
+        let epoch = mix(mix(seed) ^ fnv1a(subject.as_str().as_bytes())) as u32;
+        Standing { offset: 0, epoch, rule: self.rules.number_of(subject) }
+    }
+
+    fn park(&mut self, subject: Subject, standing: Standing) {
+        self.idle.put(subject, standing);
+        if self.idle.len() > limits::IDLE_CHANNELS_MAX
+            && let Some((forgotten, _)) = self.idle.pop_lru()
+        {
+            self.histories.forget(&forgotten);
+            self.duplicates.forget(&forgotten);
+        }
+    }
+}
+
+/// What the publisher calls the message.
+fn message_id(message: &Message) -> Option<&str> {
+    message.header(ID_HEADER).filter(|id| !id.is_empty() && id.len() <= limits::MESSAGE_ID_BYTES_MAX)
+}
