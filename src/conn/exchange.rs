@@ -14,7 +14,7 @@ use super::settings::{Readiness, Settings};
 use super::turned_away::{TurnedAway, may_ask_for_events};
 use super::websocket::WebSocket;
 use super::{Door, Identity, Link, Opening, Refused, Step};
-use crate::base::Tick;
+use crate::base::{Address, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::event::Message;
@@ -26,6 +26,7 @@ use crate::proto::user::User;
 pub(super) struct Exchange<'c> {
     pub session: &'c mut Session,
     pub link: &'c mut Link,
+    pub address: Address,
     pub settings: &'c Settings,
     pub now: Tick,
 }
@@ -33,11 +34,11 @@ pub(super) struct Exchange<'c> {
 impl Exchange<'_> {
     /// Takes requests off the front of `input`, up to one that is a step of the shard.
     pub(super) fn next_request<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, CloseReason> {
-        let (settings, now) = (self.settings, self.now);
+        let (address, settings, now) = (self.address, self.settings, self.now);
         loop {
             // What has become of the connection takes what follows the request.
             let Phase::Http(http) = &mut self.session.phase else {
-                return self.session.next(self.link, input, settings, now);
+                return self.session.next(self.link, input, address, settings, now);
             };
             match &mut http.state {
                 State::Answering(..) | State::Over => return Ok(None),

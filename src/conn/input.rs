@@ -2,12 +2,14 @@
 //!
 //! Not reading IS the back-pressure: a connection that is paused is not received for.
 
+use super::centrifuge::Surroundings;
 use super::exchange::Exchange;
+use super::route::Target;
 use super::session::{Phase, Session};
 use super::settings::Settings;
 use super::websocket::Heard;
 use super::{Conn, Link, Step};
-use crate::base::Tick;
+use crate::base::{Address, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 
@@ -29,20 +31,21 @@ impl Conn {
     }
 
     /// Whether the meaning at the front of `input` may be taken now. A worker's subscriptions may come in a row while
-    /// earlier ones are being confirmed; what it says after them waits for that.
+    /// earlier ones are being confirmed, and so may the commands of one frame; what is said after them waits for that.
     pub fn may_take(&self, input: &[u8]) -> bool {
-        self.session.may_subscribe(input) || !self.is_paused()
+        !self.is_paused() || self.session.may_subscribe(input) || (self.session.may_go_on() && !self.link.is_full())
     }
 
-    /// Takes one meaning off the front of `input` (plaintext). `Ok(None)`: what is left is not whole.
+    /// Takes one meaning off the front of `input` (plaintext) of the connection at `address`. `Ok(None)`: what is left is not whole.
     #[inline]
     pub fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
+        address: Address,
         settings: &Settings,
         now: Tick,
     ) -> Result<Option<Step<'a>>, CloseReason> {
-        self.session.next(&mut self.link, input, settings, now)
+        self.session.next(&mut self.link, input, address, settings, now)
     }
 }
 
@@ -53,11 +56,12 @@ impl Session {
         &mut self,
         link: &mut Link,
         input: &mut &'a mut [u8],
+        address: Address,
         settings: &Settings,
         now: Tick,
     ) -> Result<Option<Step<'a>>, CloseReason> {
         match &mut self.phase {
-            Phase::Http(_) => Exchange { session: self, link, settings, now }.next_request(input),
+            Phase::Http(_) => Exchange { session: self, link, address, settings, now }.next_request(input),
             Phase::WebSocket(_, websocket) => {
                 let heard = websocket.next(input, &settings.generation.websocket, &mut link.outbox)?;
                 Ok(heard.map(|heard| match heard {
@@ -65,13 +69,7 @@ impl Session {
                     Heard::Goodbye => Step::Close(CloseReason::Normal),
                 }))
             }
-            Phase::Centrifuge(centrifuge) => {
-                let heard = centrifuge.next(input, &settings.generation.websocket, &mut link.outbox)?;
-                Ok(heard.map(|heard| match heard {
-                    Heard::Message(commands) => Step::Commands(commands.payload),
-                    Heard::Goodbye => Step::Close(CloseReason::Normal),
-                }))
-            }
+            Phase::Centrifuge(_) => self.next_command(link, input, address, settings, now),
             Phase::Worker(worker) => {
                 let was_waiting = worker.is_waiting_for_credentials();
                 let step = worker.next(input, self.registrations > 0, &settings.generation.bus, &mut link.outbox)?;
@@ -85,5 +83,27 @@ impl Session {
                 Ok(None)
             }
         }
+    }
+
+    /// Takes a command of the client protocol, with what it is seen with.
+    fn next_command<'a>(
+        &mut self,
+        link: &mut Link,
+        input: &mut &'a mut [u8],
+        address: Address,
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<Option<Step<'a>>, CloseReason> {
+        let Phase::Centrifuge(centrifuge) = &mut self.phase else { return Ok(None) };
+        let Target::Centrifuge(target) = &settings.generation.routes[self.route].target else { return Ok(None) };
+        let around = Surroundings { address, target, settings, now };
+        let heard = centrifuge.next(input, &around, &mut link.outbox)?;
+        Ok(heard.map(|heard| match heard {
+            Heard::Message(step) => {
+                link.wait_until_unless_stuck(centrifuge.deadline());
+                Step::Centrifuge(step)
+            }
+            Heard::Goodbye => Step::Close(CloseReason::Normal),
+        }))
     }
 }

@@ -65,17 +65,15 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::base::{Address, Key, RequestId, RouteId, Tick};
+use crate::base::{Key, RequestId, RouteId, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::centrifuge::Command;
 use crate::proto::event::{Event, Message};
 use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::subject::Subject;
-use crate::proto::ws::Payload;
 
 use accept::Asked;
-use centrifuge::{Centrifuge, Surroundings};
+use centrifuge::Centrifuge;
 pub use ending::Departure;
 pub use http::After;
 use http::Http;
@@ -84,7 +82,6 @@ pub use link::Link;
 use outbox::Outbox;
 pub use peer::{Peer, return_after};
 pub use refused::Refused;
-use route::Target;
 pub use sealing::Sealing;
 use session::Phase;
 pub use session::Session;
@@ -110,8 +107,8 @@ pub enum Step<'a> {
     Open(Opening),
     /// A client's message, for its service or its channel.
     Message(websocket::Received<'a>),
-    /// A frame of commands of the client protocol ([`Conn::command`]).
-    Commands(Payload<'a>),
+    /// A command of the client protocol.
+    Centrifuge(centrifuge::Step<'a>),
     /// A worker's verb.
     Worker(worker::Step<'a>),
     /// Publish, and answer with the position ([`Conn::published`]).
@@ -180,30 +177,6 @@ impl Conn {
     /// Whether it takes and sends: it has not ended.
     pub fn is_open(&self) -> bool {
         self.link.is_open()
-    }
-
-    // --- its input ---------------------------------------------------------------------------------------------------
-
-    /// Whether its next command has to wait, for answers to earlier ones or for the peer to take what there is.
-    pub fn is_crowded(&self) -> bool {
-        self.session.is_parked() || self.session.is_busy() || self.link.is_full()
-    }
-
-    /// One command of a [`Step::Commands`].
-    pub fn command<'a>(
-        &mut self,
-        command: Command<'a>,
-        address: Address,
-        settings: &Settings,
-        now: Tick,
-    ) -> Result<Option<centrifuge::Step<'a>>, CloseReason> {
-        let route = self.session.route();
-        let Phase::Centrifuge(centrifuge) = &mut self.session.phase else { return Ok(None) };
-        let Target::Centrifuge(target) = &settings.generation.routes[route].target else { return Ok(None) };
-        let surroundings = Surroundings { address, target, settings, now };
-        let step = centrifuge.command(command, &surroundings, &mut self.link.outbox)?;
-        self.link.wait_until_unless_stuck(centrifuge.deadline());
-        Ok(step)
     }
 
     /// A client that has connected over the client protocol, and where its words go.

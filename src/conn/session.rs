@@ -134,16 +134,9 @@ impl Session {
 
     // --- what it has said --------------------------------------------------------------------------------------------
 
-    /// Keeps the commands of a [`super::Step::Commands`] that were not taken, because it has to wait.
-    pub fn keep_commands(&mut self, rest: &[u8]) {
-        if let Phase::Centrifuge(centrifuge) = &mut self.phase {
-            centrifuge.keep(rest);
-        }
-    }
-
-    /// Whether there are such.
-    pub fn has_commands(&self) -> bool {
-        matches!(&self.phase, Phase::Centrifuge(centrifuge) if centrifuge.has_rest())
+    /// Whether some of it has not been taken and does not lie in the input.
+    pub fn has_unread(&self) -> bool {
+        matches!(&self.phase, Phase::Centrifuge(centrifuge) if centrifuge.unread().is_apart())
     }
 
     // --- what it waits for -------------------------------------------------------------------------------------------
@@ -178,9 +171,11 @@ impl Session {
         self.is_worker() && has_room && worker::is_subscription(input)
     }
 
-    /// Whether the answers to earlier commands are awaited.
-    pub(super) fn is_busy(&self) -> bool {
-        matches!(&self.phase, Phase::Centrifuge(centrifuge) if centrifuge.is_busy())
+    /// Whether a command of the client protocol is left that came in one frame with the last. It may come in a row with that while
+    /// subscriptions are being confirmed, but waits for answers that are awaited.
+    pub(super) fn may_go_on(&self) -> bool {
+        let Phase::Centrifuge(centrifuge) = &self.phase else { return false };
+        !centrifuge.unread().is_empty() && !centrifuge.is_busy() && !self.is_parked
     }
 
     /// A worker's PING waits for what it has published before.

@@ -3,14 +3,16 @@
 use std::net::SocketAddr;
 
 use super::*;
+use crate::base::{Address, Place};
 
 #[test]
 fn a_worker_subscribes_in_a_row_until_its_confirmations_could_not_be_counted() {
     const SUB: &[u8] = b"SUB a 1\r\n";
     let (settings, peer) = (Settings::default(), SocketAddr::from(([127, 0, 0, 1], 1)));
     let mut conn = Conn::new(1, peer, (0, Door::Bus), Transport::Plain, &settings, Tick::ZERO);
+    let address = Address { place: Place(0), key: Key { slot: 0, generation: 1 } };
     let mut input = SUB.to_vec();
-    let step = conn.next(&mut &mut input[..], &settings, Tick::ZERO);
+    let step = conn.next(&mut &mut input[..], address, &settings, Tick::ZERO);
     let Ok(Some(Step::Worker(worker::Step::Subscribe { tag, .. }))) = step else { panic!("it subscribes") };
     let sub = Key { slot: 0, generation: 1 };
     let shards = limits::SHARDS_MAX as u16;

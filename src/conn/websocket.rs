@@ -21,9 +21,9 @@ pub struct WebSocket {
     close_sent: bool,
 }
 
-/// What a client has said.
-pub enum Heard<'a> {
-    Message(Received<'a>),
+/// What a client has said: something of its protocol, or that it goes.
+pub enum Heard<T> {
+    Message(T),
     /// It has closed properly, and has been answered.
     Goodbye,
 }
@@ -47,7 +47,7 @@ impl WebSocket {
         input: &mut &'a mut [u8],
         limits: &SessionLimits,
         outbox: &mut Outbox,
-    ) -> Result<Option<Heard<'a>>, CloseReason> {
+    ) -> Result<Option<Heard<Received<'a>>>, CloseReason> {
         while let Some(step) = self.session.next(input, limits)? {
             match step {
                 ws::Step::Message { opcode, payload } => {

@@ -6,7 +6,7 @@ use crate::base::Key;
 use crate::conn::TAG_ADDED;
 use crate::conn::centrifuge::{Channel, Step};
 use crate::mesh::{Publish, Publisher};
-use crate::proto::centrifuge::next_command;
+use crate::proto::control;
 use crate::proto::reserved::subjects::Change;
 use crate::proto::token::Refused;
 use crate::proto::ws::Opcode;
@@ -14,28 +14,7 @@ use crate::proto::ws::Opcode;
 use super::Core;
 
 impl Core {
-    /// Takes the commands of one frame, until the client has to wait.
-    pub(super) fn commands(&mut self, key: Key, frame: &[u8]) {
-        let mut rest = frame;
-        loop {
-            let (address, now) = (self.desk.address(key), self.desk.now);
-            let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open()) else { return };
-            if conn.is_crowded() {
-                return conn.session.keep_commands(rest);
-            }
-            let Some(command) = next_command(&mut rest) else { return };
-            match command.and_then(|command| conn.command(command, address, &self.desk.settings, now)) {
-                Ok(Some(step)) => {
-                    self.client_step(key, step);
-                    self.settle();
-                }
-                Ok(None) => {}
-                Err(reason) => self.end(key, reason),
-            }
-        }
-    }
-
-    fn client_step(&mut self, key: Key, step: Step<'_>) {
+    pub(super) fn client_step(&mut self, key: Key, step: Step<'_>) {
         match step {
             Step::Open { user, channels } => {
                 if let Some(user) = user {
@@ -65,7 +44,7 @@ impl Core {
             }
             Step::Call { serial, method, payload } => {
                 self.desk.counters().received.add(1);
-                self.features.services.call(&mut self.desk, key, serial, &method, payload);
+                self.features.services.call(&mut self.desk, key, serial, &method, payload.into());
                 self.desk.park_if_crowded(key);
             }
             Step::TokenRefused { refused, end } => {
@@ -74,7 +53,8 @@ impl Core {
                     self.end(key, reason);
                 }
             }
-            Step::Answer { command, answer } => {
+            Step::Answer { command, id, data } => {
+                let answer = control::Answer { id, data: &data };
                 let is_taken = self.features.questions.client_answers(&mut self.desk, key, answer);
                 if let Some((session, outbox)) = self.desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
                     session.taken(command, is_taken, outbox);
@@ -91,6 +71,7 @@ impl Core {
                 self.features.services.ask(&mut self.desk, key, Opcode::Text, payload.into());
                 self.desk.park_if_crowded(key);
             }
+            Step::Answered => {}
         }
     }
 

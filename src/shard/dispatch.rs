@@ -39,7 +39,7 @@ impl Core {
                 }
             }
             Step::Message(message) => self.client_message(key, message),
-            Step::Commands(payload) => self.commands(key, &payload),
+            Step::Centrifuge(step) => self.client_step(key, step),
             Step::Worker(worker::Step::Subscribe { tag, pattern, queue }) => {
                 self.subscribe_worker(key, tag, &pattern, queue);
             }

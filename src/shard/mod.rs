@@ -7,8 +7,8 @@
 //! ```
 //!
 //! - `pump`      bytes of a connection to steps, TLS included; pauses and resumes it
-//! - `centrifuge` the same for commands of the client protocol
 //! - `dispatch`  the one match from step to effect: the gateway's table of contents
+//! - `centrifuge` the same for commands of the client protocol
 //! - `desk`      what all of them work with
 //! - `deliver`   messages to subscribers: owner, places, connections
 //! - `commands`  what workers have done to clients: subscribe, unsubscribe, close, answer a call

@@ -163,16 +163,17 @@ impl Core {
 
     /// Plaintext to steps, until nothing whole is left or the connection pauses.
     fn drive(&mut self, key: Key, input: &mut &mut [u8]) {
+        let address = self.desk.address(key);
         loop {
             let Some(conn) = self.desk.slots.get_mut(key) else { return };
             if !conn.is_open() {
                 *input = &mut [];
                 return;
             }
-            if (input.is_empty() && !conn.session.has_commands()) || !conn.may_take(input) {
+            if (input.is_empty() && !conn.session.has_unread()) || !conn.may_take(input) {
                 return;
             }
-            match conn.next(input, &self.desk.settings, self.desk.now) {
+            match conn.next(input, address, &self.desk.settings, self.desk.now) {
                 Ok(None) => return,
                 Ok(Some(step)) => self.dispatch(key, step),
                 Err(reason) => self.end(key, reason),

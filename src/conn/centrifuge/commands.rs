@@ -62,12 +62,12 @@ impl From<CloseReason> for Refusal {
 
 impl Centrifuge {
     /// One command: its answer goes to `outbox`, unless the shard owes it; what the shard has to do comes back.
-    pub fn command<'a>(
+    pub(super) fn command<'a>(
         &mut self,
         command: Command<'a>,
         around: &Surroundings<'_>,
         outbox: &mut Outbox,
-    ) -> Result<Option<Step<'a>>, CloseReason> {
+    ) -> Result<Step<'a>, CloseReason> {
         let Command { id, request } = command;
         let outcome = match request {
             Request::Connect(connect) => self.connect(id, &connect, around, outbox),
@@ -75,18 +75,16 @@ impl Centrifuge {
             _ => Err(CloseReason::BadCommand.into()),
         };
         match outcome {
-            Ok(step) => Ok(step),
+            Ok(step) => Ok(step.unwrap_or(Step::Answered)),
             Err(Refusal::End(reason)) => Err(reason),
             Err(Refusal::Answer(code)) => {
                 reply(outbox, id, &code.into());
-                Ok(None)
+                Ok(Step::Answered)
             }
-            Err(Refusal::Token(refused, Verdict::End(reason))) => {
-                Ok(Some(Step::TokenRefused { refused, end: Some(reason) }))
-            }
+            Err(Refusal::Token(refused, Verdict::End(reason))) => Ok(Step::TokenRefused { refused, end: Some(reason) }),
             Err(Refusal::Token(refused, Verdict::Answer(code))) => {
                 reply(outbox, id, &code.into());
-                Ok(Some(Step::TokenRefused { refused, end: None }))
+                Ok(Step::TokenRefused { refused, end: None })
             }
         }
     }
@@ -115,8 +113,8 @@ impl Centrifuge {
                 Ok(Some(Step::Publish { number, message }))
             }
             Request::Rpc(rpc) if &*rpc.method == ANSWER_METHOD => {
-                let answer = control::Answer::parse(payload(rpc.data));
-                Ok(Some(Step::Answer { command: id, answer }))
+                let control::Answer { id: question, data } = control::Answer::parse(payload(rpc.data));
+                Ok(Some(Step::Answer { command: id, id: question, data: data.into() }))
             }
             Request::Rpc(rpc) if &*rpc.method == ACK_METHOD => {
                 Ok(Some(Step::Ack { command: id, id: control::parse_ack(payload(rpc.data)) }))
@@ -128,11 +126,11 @@ impl Centrifuge {
                 let until = around.now + limits::CALL_TIMEOUT;
                 let serial = self.session().and_then(|session| session.calls.begin(id, until));
                 let serial = serial.ok_or(Code::TOO_MANY_REQUESTS)?;
-                Ok(Some(Step::Call { serial, method: rpc.method, payload: payload(rpc.data) }))
+                Ok(Some(Step::Call { serial, method: rpc.method, payload: payload(rpc.data).into() }))
             }
             // There is no answer that could say no.
             Request::Send(_) if around.target.service.is_none() => Err(CloseReason::BadCommand.into()),
-            Request::Send(send) => Ok(Some(Step::Send(payload(send.data)))),
+            Request::Send(send) => Ok(Some(Step::Send(payload(send.data).into()))),
             Request::Presence(request) => self.ask_presence(id, About::Presence, &request.channel, around),
             Request::PresenceStats(request) => self.ask_presence(id, About::PresenceStats, &request.channel, around),
             Request::History(request) => self.ask_history(id, &request, around),

@@ -16,6 +16,10 @@ mod recovery;
 mod replayed;
 mod rhythm;
 mod subscriptions;
+mod unread;
+
+use std::borrow::Cow;
+use std::mem;
 
 use serde_json::value::RawValue;
 
@@ -23,23 +27,25 @@ use super::Identity;
 use super::outbox::Outbox;
 use super::route::CentrifugeTarget;
 use super::settings::Settings;
-use super::websocket::{Heard, Received, WebSocket};
+use super::websocket::{Heard, WebSocket};
 use crate::base::{Address, Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::centrifuge::{self, Answer, Code, Data, Failure, Nothing, RpcResult, Subscribed, Text, Unsubscribed};
+use crate::proto::centrifuge::{
+    self, Answer, Code, Data, Failure, Nothing, RpcResult, Subscribed, Text, Unsubscribed, line_len, read_command,
+};
 use crate::proto::channel::Rules;
-use crate::proto::control;
 use crate::proto::event::{Event, Message, Position};
 use crate::proto::replay::{Bounds, Gap, Since};
 use crate::proto::subject::Subject;
 use crate::proto::token::Refused;
-use crate::proto::ws::{Opcode, Payload, SessionLimits, frame};
+use crate::proto::ws::{Opcode, frame};
 
 use calls::Calls;
 use replayed::{Connecting, Question};
 use rhythm::Rhythm;
 use subscriptions::{Asked, AskedBy, Subscriptions};
+use unread::{Unread, take_lent};
 
 /// What clients are told about this server.
 const VERSION: &str = concat!("Tidegate ", env!("CARGO_PKG_VERSION"));
@@ -79,10 +85,10 @@ pub enum Step<'a> {
     Call {
         serial: u32,
         method: Text<'a>,
-        payload: &'a [u8],
+        payload: Cow<'a, [u8]>,
     },
     /// For a worker of the service.
-    Send(&'a [u8]),
+    Send(Cow<'a, [u8]>),
     /// A token was not taken; with `end`, the client is not to go on.
     TokenRefused {
         refused: Refused,
@@ -91,13 +97,38 @@ pub enum Step<'a> {
     /// To a question; whether there was one, the command `command` wants to hear ([`Centrifuge::taken`]).
     Answer {
         command: u32,
-        answer: control::Answer<'a>,
+        id: Option<u64>,
+        data: Cow<'a, [u8]>,
     },
     /// Of a message; likewise.
     Ack {
         command: u32,
         id: Option<u64>,
     },
+    /// Nothing: the command has been answered, or asks for no answer.
+    Answered,
+}
+
+impl Step<'_> {
+    /// Apart from the frame that it borrows from.
+    fn into_owned(self) -> Step<'static> {
+        match self {
+            Step::Call { serial, method, payload } => {
+                Step::Call { serial, method: method.into_owned(), payload: payload.into_owned().into() }
+            }
+            Step::Send(payload) => Step::Send(payload.into_owned().into()),
+            Step::Answer { command, id, data } => Step::Answer { command, id, data: data.into_owned().into() },
+            Step::Open { user, channels } => Step::Open { user, channels },
+            Step::Subscribe(channel) => Step::Subscribe(channel),
+            Step::History { channel, since, bounds } => Step::History { channel, since, bounds },
+            Step::Presence { channel } => Step::Presence { channel },
+            Step::Unsubscribe(subs) => Step::Unsubscribe(subs),
+            Step::Publish { number, message } => Step::Publish { number, message },
+            Step::TokenRefused { refused, end } => Step::TokenRefused { refused, end },
+            Step::Ack { command, id } => Step::Ack { command, id },
+            Step::Answered => Step::Answered,
+        }
+    }
 }
 
 /// A channel to subscribe to; with `since`, its owner is asked what has been missed ([`Centrifuge::replayed`]).
@@ -115,8 +146,8 @@ pub struct Centrifuge {
     websocket: WebSocket,
     identity: Identity,
     stage: Stage,
-    /// Commands of a frame that has been taken in part: the connection was paused between two of them.
-    rest: Vec<u8>,
+    /// The commands of a frame are taken one by one, and the connection may pause between two of them.
+    unread: Unread,
 }
 
 enum Stage {
@@ -157,7 +188,7 @@ impl Centrifuge {
             websocket: WebSocket::default(),
             identity,
             stage: Stage::Greeting { channels, until },
-            rest: Vec::new(),
+            unread: Unread::default(),
         }
     }
 
@@ -187,33 +218,41 @@ impl Centrifuge {
 
     // --- bytes in ----------------------------------------------------------------------------------------------------
 
-    /// Takes a frame of commands off `input`, or what was kept of the last one.
+    /// Takes one command off the front of `input`, or of a frame that was put together apart from it.
     pub fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        limits: &SessionLimits,
+        around: &Surroundings<'_>,
         outbox: &mut Outbox,
-    ) -> Result<Option<Heard<'a>>, CloseReason> {
-        if self.has_rest() {
-            let payload = Payload::Assembled(std::mem::take(&mut self.rest));
-            return Ok(Some(Heard::Message(Received { opcode: Opcode::Text, payload })));
+    ) -> Result<Option<Heard<Step<'a>>>, CloseReason> {
+        let limits = &around.settings.generation.websocket;
+        while self.unread.is_empty() {
+            match unread::next_frame(input, &mut self.websocket, limits, outbox)? {
+                Some(Heard::Message(unread)) => self.unread = unread,
+                Some(Heard::Goodbye) => return Ok(Some(Heard::Goodbye)),
+                None => return Ok(None),
+            }
         }
-        let heard = self.websocket.next(input, limits, outbox)?;
-        if let Some(Heard::Message(commands)) = &heard
-            && centrifuge::count(&commands.payload) > limits::COMMANDS_PER_FRAME_MAX
-        {
-            return Err(CloseReason::BadCommand);
-        }
-        Ok(heard)
+        let step = match mem::take(&mut self.unread) {
+            Unread::Lent(bytes) => {
+                let (line, rest) = take_lent(bytes, input);
+                self.unread = rest;
+                self.command(read_command(line)?, around, outbox)?
+            }
+            Unread::Owned { frame, at } => {
+                let len = line_len(&frame[at..]);
+                let command = read_command(&frame[at..at + len])?;
+                let step = self.command(command, around, outbox)?.into_owned();
+                self.unread = Unread::owned(frame, at + len);
+                step
+            }
+        };
+        Ok(Some(Heard::Message(step)))
     }
 
-    /// Keeps what was not taken of a frame; [`Centrifuge::next`] hands it out again.
-    pub fn keep(&mut self, rest: &[u8]) {
-        self.rest = rest.to_vec();
-    }
-
-    pub fn has_rest(&self) -> bool {
-        !self.rest.is_empty()
+    /// The commands that have come in one frame with the last.
+    pub(super) fn unread(&self) -> &Unread {
+        &self.unread
     }
 
     // --- news from the shard -----------------------------------------------------------------------------------------

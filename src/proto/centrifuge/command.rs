@@ -162,6 +162,12 @@ impl<'a> From<Option<Borrowed<'a>>> for Text<'a> {
     }
 }
 
+impl Text<'_> {
+    pub fn into_owned(self) -> Text<'static> {
+        Text(Cow::Owned(self.0.into_owned()))
+    }
+}
+
 /// Maps are asked by `&str`; the order is the text's.
 impl Borrow<str> for Text<'_> {
     fn borrow(&self) -> &str {
@@ -226,23 +232,23 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Takes the first command off a frame; `None`: there is none left. What no server could answer is `BadCommand`: no
-/// JSON, no known request, nothing to name the reply by.
+/// Takes the first command off a frame; `None`: there is none left.
 pub fn next_command<'a>(frame: &mut &'a [u8]) -> Option<Result<Command<'a>, CloseReason>> {
-    loop {
-        if frame.is_empty() {
-            return None;
-        }
-        let end = memchr::memchr(b'\n', frame).unwrap_or(frame.len());
-        let line = frame[..end].trim_ascii();
-        *frame = frame.get(end + 1..).unwrap_or_default();
-        if !line.is_empty() {
-            return Some(read(line));
-        }
-    }
+    *frame = frame.trim_ascii_start();
+    let (line, rest) = frame.split_at(line_len(frame));
+    *frame = rest;
+    (!line.is_empty()).then(|| read_command(line))
 }
 
-fn read(line: &[u8]) -> Result<Command<'_>, CloseReason> {
+/// Bytes of the first line of a frame, with its end.
+pub fn line_len(frame: &[u8]) -> usize {
+    memchr::memchr(b'\n', frame).map_or(frame.len(), |end| end + 1)
+}
+
+/// Reads a line that is not blank. What no server could answer is `BadCommand`: no JSON, no known request, nothing to name the reply
+/// by.
+pub fn read_command(line: &[u8]) -> Result<Command<'_>, CloseReason> {
+    let line = line.trim_ascii();
     if line == b"{}" {
         return Ok(Command { id: 0, request: Request::Pong });
     }

@@ -55,7 +55,7 @@ pub enum Step<'a> {
 /// The bytes of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Payload<'a> {
-    /// One frame that lay whole in the input: unmasked there.
+    /// One frame that lay whole in the input: unmasked there, right before what is left of that.
     Borrowed(&'a mut [u8]),
     /// Put together from what arrived over time.
     Assembled(Vec<u8>),

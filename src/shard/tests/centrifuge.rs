@@ -229,6 +229,39 @@ fn commands_behind_a_message_that_waits_for_a_worker_wait_as_well() {
 }
 
 #[test]
+fn the_commands_of_a_frame_are_taken_one_by_one_however_it_comes() {
+    let history = |id: u32| json!({"id": id, "history": {"channel": "room.kept.1", "limit": 1}}).to_string();
+    // The client waits for the answer to each history before its next command is taken.
+    let frame = [
+        "\n".into(),
+        json!({"id": 2, "publish": {"channel": "room.kept.1", "data": 1}}).to_string(),
+        history(3),
+        json!({"id": 4, "rpc": {"method": "add", "data": {"a": 1}}}).to_string(),
+        " \r\n".into(),
+        history(5),
+        json!({"send": {"data": {"b": 2}}}).to_string(),
+        json!({"id": 6, "ping": {}}).to_string(),
+        "\n".into(),
+    ];
+    let frames = [text(frame.join("\n").as_bytes()), text(b" \n"), text(br#"{"id":7,"ping":{}}"#)].concat();
+    for cut in [0, 1, 9, frames.len() / 2, frames.len() - 3] {
+        let mut bench = Bench::new(2, settings());
+        let mut worker = worker(&mut bench, "tg.service.desk");
+        let (mut client, _) = Client::connected(&mut bench, "/open", json!({}));
+        client.0.say(&frames[..cut]);
+        bench.run_for(SECOND / 10);
+        client.0.say(&frames[cut..]);
+        bench.run_for(SECOND / 10);
+        let said = client.texts();
+        let ids: Vec<&Value> = said.iter().map(|said| &said["id"]).collect();
+        assert_eq!(ids, [2, 3, 5, 6, 7], "cut at {cut}: {said:?}");
+        let heard = worker.hear();
+        let places = ["Tg-Method: add", "{\"a\":1}", "{\"b\":2}"].map(|part| heard.find(part).expect(part));
+        assert!(places.is_sorted(), "cut at {cut}: {heard}");
+    }
+}
+
+#[test]
 fn what_is_not_its_time_or_not_the_protocol_is_a_bad_request_and_leaves_nothing() {
     let mut bench = Bench::new(2, settings());
     for commands in [

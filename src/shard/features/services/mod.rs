@@ -111,10 +111,10 @@ impl Services {
 
     /// A call does not wait for a worker: the client hears at once that there is none, and decides for itself. It hears the same if
     /// the worker has left meanwhile.
-    pub(crate) fn call(&mut self, desk: &mut Desk, key: Key, serial: u32, method: &str, payload: &[u8]) {
+    pub(crate) fn call(&mut self, desk: &mut Desk, key: Key, serial: u32, method: &str, payload: Box<[u8]>) {
         let from =
             Publisher { address: desk.address(key), wants_position: None, wants_no_responders: true, is_silent: false };
-        let message = service_message(desk, key, Kind::Call(method, serial), payload.into());
+        let message = service_message(desk, key, Kind::Call(method, serial), payload);
         if message.is_none_or(|message| self.try_service(desk, key, message, Some(from)).is_err()) {
             self.refuse_call(desk, key, serial);
         }
