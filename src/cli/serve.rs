@@ -83,7 +83,7 @@ fn start(config: Config, sockets: Vec<ActivatedSocket>) -> Result<(Gateway, Stop
     Ok((gateway, stop))
 }
 
-/// Says where it listens: where stdout does not take that, in the log, which is no reason to serve nobody.
+/// Prints the addresses, or logs them if stdout cannot be written: the gateway serves in either case.
 fn tell(gateway: &Gateway) {
     let listening = gateway.listening().iter();
     let lines: Vec<String> =

@@ -80,7 +80,7 @@ impl Ear {
         for signal in signals.forever() {
             match signal {
                 SIGINT | SIGTERM | SIGQUIT => {
-                    // The first one is still being obeyed: whoever asks again does not want to wait.
+                    // The first signal's drain still runs: a second signal means that the operator does not want to wait.
                     if is_told {
                         std::process::exit(IMPATIENT);
                     }
@@ -94,7 +94,7 @@ impl Ear {
         }
     }
 
-    /// Whether somebody obeys. A gateway that has ended by itself needs not be told, one that was told needs not be told again.
+    /// Tells the gateway to end; `false` if its receiver is gone. A gateway that was told before needs no second word.
     fn end(&self) -> bool {
         !matches!(self.tell.try_send(()), Err(TrySendError::Disconnected(())))
     }
@@ -116,12 +116,12 @@ impl Terminal {
         Terminal { was_there: Terminal::is_there() }
     }
 
-    /// Nobody is left who could press Ctrl-C. The kernel takes the terminal from a session before it sends SIGHUP.
+    /// Ctrl-C can no longer be pressed. The kernel takes the terminal from a session before it sends SIGHUP.
     fn is_closed(&self) -> bool {
         self.was_there && !Terminal::is_there()
     }
 
-    /// /dev/tty is the controlling terminal of whoever opens it; without one it cannot be opened (tty(4)).
+    /// /dev/tty is the controlling terminal of the process that opens it; without one it cannot be opened (tty(4)).
     fn is_there() -> bool {
         File::open("/dev/tty").is_ok()
     }

@@ -140,7 +140,7 @@ fn follow(args: &Args, mut source: Source, is_ended: &AtomicBool) -> Result<(), 
         match source.next() {
             Ok(News::Arrived(arrival)) => match report.message(&mut out, &arrival).and_then(|()| out.flush()) {
                 Ok(()) => {}
-                // Whoever read the messages has had enough.
+                // The reader of the messages has closed the pipe.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 Err(error) => break Err(format!("stdout: {error}")),
             },

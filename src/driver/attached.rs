@@ -1,7 +1,7 @@
 //! The connections that a kernel driver holds, by slot.
 //!
 //! The caller's slots are dense and low ([`crate::base::Slots`]), so segments of records are the map: they never move, and
-//! one that nobody uses any more is freed.
+//! an unused one is freed.
 
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -27,13 +27,13 @@ const _: () = assert!(size_of::<Connection>() <= 16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Flag {
-    /// Somebody lives in this record.
+    /// The record belongs to a connection.
     Attached = 1,
     /// An outstanding `recv`. Asked and readable means: exactly one `Ready::Receive` is queued.
     Asked = 1 << 1,
     /// There may be something to read: no read has found the socket empty since the kernel said so.
     Readable = 1 << 2,
-    /// The peer ended its half or the connection broke: readable for ever, nobody will say so again.
+    /// The peer ended its half or the connection broke: readable for ever, without another event.
     Ended = 1 << 3,
     /// The kernel watches the socket for us, and will say so when it stops.
     Watched = 1 << 4,

@@ -180,7 +180,7 @@ fn on_event(sockets: &mut Sockets, event: &Event, waker: &Waker) {
             }
         }
         LISTENER => sockets.arrived((token & !(LISTENER << TAG_SHIFT)) as usize),
-        // It may be an edge of the slot's earlier tenant; then nobody is found.
+        // It may be an edge of the slot's earlier tenant; then no connection is found.
         _ => {
             let key = Key::from_bits(token);
             let has_ended = event.is_read_closed() || event.is_error();

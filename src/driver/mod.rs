@@ -12,7 +12,7 @@
 //! - **Every submission ends in exactly one completion.** `recv` ends in `Received` or `Finished`; `send` in `Sent`;
 //!   `close` in `Closed`; `listen` and `resume_accept` in any number of `Accepted` until one `AcceptFailed` (or a pause).
 //! - Received bytes are lent until the next call of `next`; at most one `recv` and one `send` are outstanding for a key.
-//! - Not asking for the next receive is back-pressure: a driver holds a bounded number of bytes nobody asked for.
+//! - Not asking for the next receive is back-pressure: a driver holds a bounded number of bytes that no `recv` asked for.
 //! - A batch that is being sent belongs to the driver and comes back with `Sent`, whole or failed; what a failed one
 //!   has left is not sent.
 //! - `close` revokes an outstanding `recv` without a completion; an outstanding batch comes back (`Sent` with an error)
@@ -76,7 +76,7 @@ pub enum Completion<'a, S> {
     Closed {
         key: Key,
     },
-    /// Somebody used the [`Waker`]; several wake-ups may end in one completion.
+    /// The [`Waker`] was used; several wake-ups may end in one completion.
     Woken,
 }
 
@@ -98,7 +98,7 @@ pub trait Driver {
     fn listen(&mut self, id: ListenerId, listener: Self::Listener) -> io::Result<()>;
     fn pause_accept(&mut self, id: ListenerId);
     fn resume_accept(&mut self, id: ListenerId);
-    /// Stops listening for good: who connects, or has connected and was not accepted, is refused by the kernel.
+    /// Stops listening for good: the kernel refuses new connections, and those that were not accepted yet.
     fn unlisten(&mut self, id: ListenerId);
 
     fn attach(&mut self, socket: Self::Socket, key: Key);

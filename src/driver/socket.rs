@@ -1,7 +1,7 @@
 //! Sockets as both kernel drivers want them: how they are bound, accepted, written and counted.
 //!
 //! ```text
-//! gateway   claim(addr) ---- listens, and nobody else does ------.
+//! gateway   claim(addr) ---- is the only listener ------------.
 //! shard 0   private_descriptor_table, Listener::share <----------'--> Driver::listen
 //! others    private_descriptor_table, join(addr) -------------------> Driver::listen
 //! or, where systemd listens:  Listener::activated -> share in every shard
@@ -31,9 +31,9 @@ pub struct Listener {
 /// Listens on `address` as the only one: EADDRINUSE if a socket of any process listens there already. Also says the address,
 /// with the port that the kernel chose, if port 0 was asked for.
 ///
-/// SO_REUSEPORT comes afterwards, for those who [`join`]. Linux compares the options that both sockets have when the later one
+/// SO_REUSEPORT comes afterwards, for sockets that [`join`]. Linux compares the options that both sockets have when the later one
 /// is bound, and again when it begins to listen (`inet_csk_bind_conflict`, `inet_csk_listen_start`): a socket without the option
-/// shares with nobody who listens, and of two that claim at once one is refused at the latest when it begins to listen.
+/// shares the port with no listener, and of two simultaneous claims one is refused at the latest when it begins to listen.
 pub fn claim(address: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
     let socket = unbound(address)?;
     socket.bind(&address.into())?;
@@ -70,7 +70,7 @@ fn prepare(listener: &Socket) -> io::Result<()> {
 }
 
 impl Listener {
-    /// A socket that somebody else has made listen, and its address. It keeps its queue and its options.
+    /// A socket that another process made listen, and its address. It keeps its queue and its options.
     pub fn activated(listener: TcpListener) -> io::Result<(Listener, SocketAddr)> {
         let socket = Socket::from(listener);
         let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
@@ -96,7 +96,7 @@ impl Listener {
         self.socket.set_tcp_user_timeout(Some(timeout))
     }
 
-    /// Listens no more, whoever else holds the descriptor; not for a shared one.
+    /// Stops listening, also for other holders of the descriptor; not for a shared one.
     pub fn stop(&self) {
         // It can only fail where it does not listen.
         drop(self.socket.shutdown(Shutdown::Both));
@@ -337,7 +337,7 @@ mod tests {
         let Ok((v6, _)) = claim("[::]:0".parse().unwrap()) else {
             return; // a machine without IPv6
         };
-        // Binding the same port of v4 would show it too, but somebody's closed connection may rest there.
+        // Binding the same port of v4 would show it too, but a closed connection of another program may rest there.
         assert!(SockRef::from(&v6.socket).only_v6().unwrap());
     }
 

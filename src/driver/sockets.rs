@@ -8,9 +8,9 @@
 //! the kernel -> backlog  ---- open? -> Ready::Accept  --> next: one accept a call, ACCEPTS_PER_TURN a turn --> Accepted
 //! ```
 //!
-//! The kernel speaks in edges: what it said stays true until a read or an accept has found nothing. Nobody's bytes are
-//! read before they are asked for, so an idle connection holds no buffer, and a peer that nobody listens to is stopped
-//! by its own kernel.
+//! The kernel speaks in edges: what it said stays true until a read or an accept has found nothing. Bytes are
+//! read only once they are asked for, so an idle connection holds no buffer, and a peer whose bytes are not read is
+//! stopped by its own kernel.
 
 use std::collections::VecDeque;
 use std::io;
@@ -62,7 +62,7 @@ pub(super) struct Listening {
 
 impl Drop for Listening {
     /// Closing is not enough: other threads' tables may have copies of the descriptor, and the kernel would go on to queue
-    /// connections that nobody accepts.
+    /// connections that are never accepted.
     fn drop(&mut self) {
         if !self.listener.is_shared() {
             self.listener.stop();
@@ -96,7 +96,7 @@ impl Sockets {
         }
     }
 
-    /// Grants each listener its accepts anew, and queues those that ran out of them. Gives back the room of a queue that was
+    /// Renews each listener's budget of accepts, and queues those that ran out of it. Gives back the room of a queue that was
     /// once as long as all connections, when they left together.
     pub(super) fn begin_turn(&mut self) {
         self.ready.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * self.ready.len()));
@@ -191,7 +191,7 @@ impl Sockets {
     pub(super) fn resume_accept(&mut self, id: ListenerId) {
         let index = self.index_of(id);
         self.listeners[index].is_open = true;
-        // What the kernel said of those that wait may have been said while nobody accepted.
+        // The kernel may have reported the waiting connections while accepting was paused.
         self.arrived(index);
     }
 

@@ -26,7 +26,7 @@ impl Waker {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor was just opened and nobody else owns it.
+        // SAFETY: the descriptor was just opened and has no other owner.
         let file = unsafe { File::from_raw_fd(fd) };
         Ok(Waker(Kind::Kernel(Arc::new(file))))
     }

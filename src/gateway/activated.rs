@@ -31,7 +31,7 @@ pub(super) struct Wanted {
     /// `http`, `https`, `bus` or `admin`.
     pub name: &'static str,
     pub address: SocketAddr,
-    /// Whoever reaches it is trusted, so it stays on loopback if it is there.
+    /// Every peer is trusted here, so a loopback address stays on loopback.
     pub is_private: bool,
 }
 

@@ -9,7 +9,7 @@
 //!
 //! A pinned shard keeps its cache, and waits while anything else runs on its core; a floating one goes to a core that is idle.
 //! Beside a load on the same cores pinning costs an echo 30 to 60 % and the taking in of connections 45 %, so it has to be known
-//! that there is none. It is known of cores that the scheduler gives to nobody else, and there it is needed as well: on
+//! that there is none. It is known of cores that the scheduler gives to no other process, and there pinning is needed: on
 //! isolated cores nothing is moved to an idle one.
 
 use std::path::Path;
@@ -28,7 +28,7 @@ pub struct Cores {
     pub allowed: Vec<usize>,
     /// As much time as so many cores have, by the lowest quota of its cgroups.
     pub quota: Option<f64>,
-    /// The scheduler gives them to nobody else: isolated at boot (isolcpus=), or a partition of cpusets (cgroups v2).
+    /// The scheduler gives them to no other process: isolated at boot (isolcpus=), or a partition of cpusets (cgroups v2).
     pub are_own: bool,
 }
 

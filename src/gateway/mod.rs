@@ -259,7 +259,7 @@ impl Gateway {
             Announcer::start(Pulse::new(self.mesh.clone(), self.counters.clone(), self.driver, self.drain_longest));
     }
 
-    /// Says why, when a shard has ended although nobody asked it to.
+    /// The reasons of shards that have ended without being told to.
     pub fn failures(&self) -> &Receiver<String> {
         &self.failures
     }

@@ -27,7 +27,7 @@ pub(super) struct Opened {
     pub gates: Vec<Gate>,
 }
 
-/// One address and who comes in by it.
+/// One address and the kind of its connections.
 pub(super) struct Gate {
     pub entrance: Entrance,
     pub address: SocketAddr,
@@ -43,7 +43,7 @@ pub(super) enum Origin {
 }
 
 impl Gate {
-    /// Listens no more, whoever has a copy of the descriptor: the address is free.
+    /// Stops listening, also for copies of the descriptor: the address is free.
     fn give_up(&self) {
         if let Origin::Claimed(listener) = &self.origin {
             listener.stop();
@@ -67,7 +67,7 @@ impl Opened {
         Ok(Opened { shards, pinning, settings, peer_timeout, gates })
     }
 
-    /// Nobody will accept.
+    /// No shard will accept.
     pub(super) fn give_up(&self) {
         self.gates.iter().for_each(Gate::give_up);
     }
@@ -122,7 +122,7 @@ pub(super) fn random() -> Result<u64, StartError> {
     getrandom::u64().map_err(|error| StartError(format!("no randomness from the kernel: {error}")))
 }
 
-/// And 32 of them, for what nobody may guess.
+/// And 32 of them, for a secret.
 pub(super) fn secret() -> Result<[u8; 32], StartError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| StartError(format!("no randomness from the kernel: {error}")))?;

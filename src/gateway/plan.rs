@@ -32,7 +32,7 @@ pub(super) struct Plan {
     pub gates: Vec<PlannedGate>,
 }
 
-/// An address, and who comes in by it.
+/// An address, and the kind of its connections.
 pub(super) struct PlannedGate {
     pub entrance: Entrance,
     /// Port 0 for any that is free.

@@ -27,7 +27,7 @@ const BEATS_PER_WATCHDOG: u32 = 4;
 /// How often the status is told where no watchdog asks for more.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long the end of the process waits for systemd to take the last news: a manager that does not read keeps nobody.
+/// How long the end of the process waits for systemd to take the last news: a manager that does not read must not delay the end.
 const LAST_NEWS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Tells systemd how the gateway is; ends with the gateway.
@@ -38,7 +38,7 @@ pub(super) struct Announcer {
 }
 
 impl Announcer {
-    /// Says that the gateway is ready, and begins with the signs of life. `None` if nobody listens.
+    /// Reports that the gateway is ready, and starts the watchdog's signs of life. `None` without NOTIFY_SOCKET.
     pub(super) fn start(pulse: Pulse) -> Option<Announcer> {
         std::env::var_os("NOTIFY_SOCKET")?;
         let watchdog = sd_notify::watchdog_enabled();
@@ -83,7 +83,7 @@ fn announce(mut pulse: Pulse, interval: Duration, has_watchdog: bool, stopped: &
         match stopped.recv_timeout(interval) {
             Ok(()) => {
                 is_stopping = true;
-                // TimeoutStopSec holds for whoever hangs; a drain that is configured to take longer does not hang.
+                // TimeoutStopSec is for a process that hangs; a drain that is configured to take longer does not hang.
                 let extended = NotifyState::ExtendTimeoutUsec(stop_usec);
                 tell(&[NotifyState::Stopping, NotifyState::Status("Draining"), extended]);
                 continue;

@@ -79,7 +79,7 @@ pub(super) fn start_shards(opened: &Opened, shared: Seeds, ends: Vec<(Waker, Mai
     let (mut gos, mut shards) = (Vec::new(), Vec::new());
     let outcome = spawn(opened, shared, ends, &failed, &mut gos, &mut shards);
     if let Err(error) = outcome {
-        // They end when nobody can tell them to go.
+        // The shards end when the senders of their `go` are gone.
         drop(gos);
         shards.into_iter().for_each(|shard| drop(shard.join()));
         opened.give_up();
@@ -191,7 +191,7 @@ fn run_on<D: Driver<Listener = Listener>>(driver: D, seed: Seed, start: &Start) 
                     Err(_) => format!("shard {} panicked", place.0),
                 };
                 error!("{failure}");
-                // Its driver goes with it, and closes them: nobody has to wait for them in a drain.
+                // The driver ends with the shard and closes its connections: a drain need not wait for them.
                 counters[place.index()].clients.set(0);
                 let _ = start.failures.send(failure);
             }

@@ -32,17 +32,17 @@ impl RuleNumber {
 /// What holds for the channels whose names match. The default is what holds where nothing was said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
-    /// Messages that are kept for those who come back; none without it.
+    /// Messages that are kept for clients that reconnect; none without it.
     pub history: Option<Keep>,
-    /// They are also for those who come for the first time.
+    /// New clients get the kept messages too.
     pub is_for_newcomers: bool,
     /// What becomes of messages for a client that does not keep up.
     pub delivery: Delivery,
     /// How much may wait for one client of the channel.
     pub queue: Queue,
-    /// A message whose `Tg-Distinct` is that of the one before it, with the same `Tg-Key`, is delivered to nobody.
+    /// A message whose `Tg-Distinct` is that of the one before it, with the same `Tg-Key`, is not delivered.
     pub is_distinct: bool,
-    /// The owner knows which clients listen, and says who comes and goes.
+    /// The owner keeps the list of clients, and announces joins and leaves.
     pub has_presence: bool,
     /// How long a user may be away before it has left; with presence.
     pub presence_grace: Duration,
@@ -56,7 +56,7 @@ impl Rule {
         self.history.map(|_| since)
     }
 
-    /// The same for a client to whom a position means nothing.
+    /// The same for a client that cannot use a position.
     pub fn greeting(&self) -> Option<Since> {
         self.since_for_newcomers().filter(|since| *since != Since::Now)
     }
@@ -90,7 +90,7 @@ impl Default for Queue {
     }
 }
 
-/// Why somebody who listens does not get a message.
+/// Why a subscriber does not get a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// A newer one took its place before the client had room (`latest`).

@@ -6,7 +6,7 @@ use log::Level;
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// Nobody's: the ordinary end.
+    /// The ordinary end.
     Nobody,
     Peer,
     Network,

@@ -2,7 +2,7 @@
 //! whose key "tg" says what they are.
 //!
 //! ```text
-//!  to the client   {"tg":"question","id":"0123456789abcdef","data":…}     whoever answers first has answered
+//!  to the client   {"tg":"question","id":"0123456789abcdef","data":…}     the first answer counts
 //!                  {"tg":"over","id":"0123456789abcdef"}                  no answer is wanted any more
 //!                  {"tg":"message","id":"0123456789abcdef","data":…}      comes again until it is acknowledged
 //!  from it         {"tg":"answer","id":"0123456789abcdef","data":…}

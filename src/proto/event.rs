@@ -150,7 +150,7 @@ impl From<Subject> for Addressed {
 /// Where a message stands in its channel. Opaque to clients: compare for equality, hand back to resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// Differs whenever offsets began anew.
+    /// Changes whenever offsets restart.
     pub epoch: u32,
     /// 1 for the first message of the epoch at the least, and larger for each that follows it. The log in memory leaves none out.
     pub offset: u64,
@@ -182,7 +182,7 @@ impl FromStr for Position {
 
 /// A message as one shard delivers it.
 pub struct Event {
-    /// Shared with those on other threads who get it, and with the channel's history.
+    /// Shared with receivers on other threads, and with the channel's history.
     pub message: Arc<Message>,
     /// None for what is not a channel's: answers, messages to one connection or user.
     pub position: Option<Position>,
@@ -222,13 +222,13 @@ impl Event {
         self.websocket.get_or_init(|| ws::frame::shared(self.opcode(), &self.message.payload))
     }
 
-    /// Whether it says who has come or gone.
+    /// Whether it is a join or a leave.
     pub fn is_announcement(&self) -> bool {
         matches!(self.message.destination(), Destination::Event(Some(_)))
     }
 
-    /// One frame of the client protocol: a publication of its channel; where the subject is the gateway's own, a message, or who
-    /// has come or gone.
+    /// One frame of the client protocol: a publication of its channel; where the subject is the gateway's own, a message, a join
+    /// or a leave.
     pub fn centrifuge_frame(&self) -> &Rc<[u8]> {
         self.centrifuge.get_or_init(|| self.encode_centrifuge(self.position))
     }

@@ -6,7 +6,7 @@
 //!  bus      the NATS client protocol       event  one message, encoded once per framing
 //!  subject  names and patterns             close  why a connection ends: the table
 //!  channel  rules by pattern               replay   coming back: what is asked for, excerpts, gaps
-//!  presence  who is there
+//!  presence  the clients of a channel
 //!  centrifuge  commands, replies, pushes   token  signed claims
 //!  control  questions and answers         name   any name as one token of a subject
 //!  user     one of the application's   reserved  names of the gateway's own

@@ -1,4 +1,4 @@
-//! Who is there: the clients that listen to a channel, as its owner tells; who comes and goes; where a user is connected.
+//! Presence: the clients of a channel, as its owner reports them; joins and leaves; the connections of a user.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -47,12 +47,12 @@ impl Present {
     }
 }
 
-/// Everybody who listens to a channel.
+/// All clients of a channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roster {
     /// In the order of their connections' ids.
     pub listed: Vec<Arc<Present>>,
-    /// The last connections of those who have gone, and whose leave is not announced yet.
+    /// The last connections of users that have left and whose leave is not announced yet.
     pub away: Vec<Arc<Present>>,
     /// How many there are: those that found no place on the list among them.
     pub clients: usize,
@@ -99,7 +99,7 @@ pub struct Announcement {
 }
 
 impl Announcement {
-    /// What whoever listens gets; none for a channel whose name is too long for that.
+    /// The message for subscribers; `None` for a channel whose name is too long.
     pub fn message(&self) -> Option<Message> {
         let Present { conn, user, info, .. } = &*self.present;
         let subject = self.change.subject(&self.channel)?;

@@ -19,12 +19,12 @@ use serde_json::json;
 use super::event::{Message, Position};
 use super::subject::Subject;
 
-/// Which messages of a channel somebody wants, besides those to come.
+/// The kept messages of a channel that a subscriber asks for, besides future ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
     /// None: only the position.
     Now,
-    /// Those after it; what a client asks for who has seen everything up to there.
+    /// Those after the position: the client has seen everything up to it.
     After(Position),
     /// The newest of those before it.
     Before(Position),
@@ -35,7 +35,7 @@ pub enum Since {
     Beginning,
     /// The newest.
     Latest,
-    /// The client was somewhere and says it so that nobody can read it: a gap, then all that are kept.
+    /// The client sends a position that cannot be parsed: a gap, then all that are kept.
     Unreadable,
     /// The client was never told where it was: the same.
     Unknown,
@@ -124,7 +124,7 @@ pub struct Gap {
 pub enum GapReason {
     /// What followed the position is not kept any more.
     Gone,
-    /// The position is of another channel, or of one whose offsets have begun anew: nobody knows what was missed.
+    /// The position is of another channel, or of earlier offsets of this one: the loss is unknown.
     Epoch,
     /// The position was never given.
     Future,
@@ -199,7 +199,7 @@ impl Cursor {
         }
     }
 
-    /// Whether whoever comes back with it misses nothing in any channel.
+    /// Whether a client that resumes with it misses nothing in any channel.
     pub fn is_complete(&self) -> bool {
         self.0.iter().all(Option::is_some)
     }

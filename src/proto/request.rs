@@ -10,7 +10,7 @@ pub enum Status {
     Done,
     /// A worker has answered that it could not.
     Failed,
-    /// Nobody has answered in time.
+    /// No worker has answered in time.
     Expired,
 }
 

@@ -67,8 +67,8 @@ impl Subject {
         Subject(name.into())
     }
 
-    /// A reply subject as a worker has written it. NATS hands it on unread, and if it is no subject, that is between those who
-    /// write and read it: nothing is published there.
+    /// A reply subject as a worker has written it. NATS forwards it without parsing it, and so does the gateway: it need not be a
+    /// valid subject, and nothing is published there.
     pub fn unread(name: &str) -> Subject {
         Subject(name.into())
     }

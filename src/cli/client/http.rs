@@ -18,7 +18,7 @@ pub(super) struct Connection {
     stream: Stream,
     /// As the Host header has it.
     host: String,
-    /// Who is asking, if the URL says so.
+    /// The URL's credentials, if it has some.
     authorization: Option<Field>,
     /// Received and not yet used.
     input: Vec<u8>,

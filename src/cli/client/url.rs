@@ -73,7 +73,7 @@ impl Url {
         }
     }
 
-    /// The field that says who is asking (RFC 7617), unless there is one already.
+    /// The field with the URL's credentials (RFC 7617), unless there is one already.
     pub fn authorization(&self, fields: &[Field]) -> Option<Field> {
         let is_said = fields.iter().any(|field| field.name.eq_ignore_ascii_case("authorization"));
         let user = self.user.as_ref().filter(|_| !is_said)?;

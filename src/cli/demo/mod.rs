@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  browser --page, event streams, WebSockets--> gateway <--mesh--> report: where the drivers are
-//!  curl ------POST /api/channels/...----------> gateway <--mesh--> match_rides: who takes the ride
+//!  curl ------POST /api/channels/...----------> gateway <--mesh--> match_rides: a driver for the ride
 //!  NATS client -------------bus---------------> gateway
 //! ```
 

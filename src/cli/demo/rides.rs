@@ -31,7 +31,7 @@ pub struct Send {
     pub message: Value,
 }
 
-/// Whom it is for.
+/// The receiver of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum To {
     /// One connection, by its id.
@@ -40,7 +40,7 @@ pub enum To {
     User(String),
 }
 
-/// All rides that look for a driver, and who is connected.
+/// All rides that look for a driver, and the connected users.
 pub struct Matching {
     drivers: Vec<Driver>,
     /// The user of every open connection.
@@ -66,7 +66,7 @@ struct Ride {
     pickup: Value,
     /// Drivers that have not been asked yet, nearest first; indexes into `Matching::drivers`.
     candidates: VecDeque<usize>,
-    /// Who is being asked, and until when. There is always somebody: a ride without a driver to ask is over.
+    /// The driver being asked, and until when. There is always one: a ride without a driver to ask is over.
     asked: usize,
     expires_at: Instant,
     /// How many drivers have been asked: a ride that no driver took is another thing than one that no driver heard of.
@@ -124,7 +124,7 @@ impl Matching {
         }
     }
 
-    /// A rider who leaves takes the request along; a driver's ride goes to the next one at once.
+    /// The request of a rider that leaves ends; a leaving driver's ride goes to the next driver at once.
     pub fn on_close(&mut self, conn: &str, now: Instant) {
         let Some(user) = self.users.remove(conn) else { return };
         if let Some(driver) = self.driver_named(&user) {
@@ -211,7 +211,7 @@ impl Matching {
         self.ask_next(self.rides_count, ride, now);
     }
 
-    /// Asks the next candidate who is on duty and has no other offer; without one the ride is over.
+    /// Asks the next candidate that is on duty and has no other offer; without one the ride is over.
     fn ask_next(&mut self, number: u64, mut ride: Ride, now: Instant) {
         let drivers = &self.drivers;
         let is_free = |driver: &usize| drivers[*driver].connections > 0 && drivers[*driver].offered.is_none();
@@ -279,7 +279,7 @@ impl Matching {
         self.sends.push_back(Send { to: To::Conn(conn.to_owned()), message });
     }
 
-    /// Says nothing to a driver who is not there.
+    /// Sends nothing to a driver that is not connected.
     fn tell_driver(&mut self, driver: usize, message: Value) {
         let driver = &self.drivers[driver];
         if driver.connections > 0 {

@@ -20,7 +20,7 @@ use tidegate::gateway::config::{DriverChoice, Pin};
 use tidegate::limits::SHARDS_MAX;
 use verdict::{Question, Verdict};
 
-/// Nobody can tell whether they fit: something could not be read.
+/// It is unknown whether the connections fit: a file could not be read.
 const CANNOT_TELL: u8 = 2;
 
 /// Tells how many connections this box will hold, what stops it first, and which line fixes it.

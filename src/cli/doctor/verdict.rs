@@ -43,7 +43,7 @@ pub struct Verdict {
     pub unknown: Vec<&'static str>,
     /// As many as the scarcest thing holds; `None` if nothing is known.
     pub holds: Option<u64>,
-    /// `None`: nobody can tell.
+    /// `None`: unknown.
     pub fits: Option<bool>,
     /// Shards with which the descriptors are enough, if there is such a number.
     pub shards_recommended: Option<usize>,

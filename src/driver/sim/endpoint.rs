@@ -161,7 +161,7 @@ impl State {
             return 0;
         }
         if link.server == ServerEnd::Gone {
-            // Nobody reads this; the answer is a reset.
+            // This has no reader; the answer is a reset.
             self.plan_reset(id, Side::Client);
             return bytes.len();
         }

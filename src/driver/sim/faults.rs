@@ -62,7 +62,7 @@ pub struct Faults {
     pub reorder: u32,
     /// A completion shows after the next wait only, as a ring's does; otherwise at once, as a readiness driver's may.
     pub defer: u32,
-    /// A driver wakes although nobody woke it.
+    /// A driver wakes without a call of its waker.
     pub spurious_wake: u32,
     /// A client does not read for a while.
     pub stall: u32,

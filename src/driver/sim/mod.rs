@@ -6,8 +6,8 @@
 //!    '-- Endpoint    one per client                             endpoint.rs
 //! ```
 //!
-//! One thread, no sleep, no real descriptor. A simulation picks who acts (a shard that [`World::is_runnable`] runs one
-//! turn, a client reads or writes), and when nobody can, calls [`World::advance_to`] with [`World::next_event`]. The
+//! One thread, no sleep, no real descriptor. A simulation picks the next actor (a shard that [`World::is_runnable`] runs one
+//! turn, a client reads or writes), and when none can act, calls [`World::advance_to`] with [`World::next_event`]. The
 //! same seed and the same picks give the same history, bit for bit.
 //!
 //! Misuse of the contract by a shard panics here, whether or not a kernel would forgive it.

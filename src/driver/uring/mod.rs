@@ -13,11 +13,11 @@
 //! A completion is digested when nothing else is ready, so a busy shard leaves the rest where it is, in the completion
 //! queue; if that overflows, the kernel keeps the rest (IORING_FEAT_NODROP) and each enter asks for it.
 //!
-//! Who owns the memory that the kernel uses:
+//! The owners of the memory that the kernel uses:
 //!
 //! - a batch that is sent, and the header that describes it, stay with the connection until the completion has come; a
 //!   slot is not settled, and `Closed` not delivered, before;
-//! - a poll names no memory: its completion may come after `Closed`, and then finds nobody;
+//! - a poll names no memory: its completion may come after `Closed`, and then finds no connection;
 //! - a driver that is dropped cancels everything and waits for the completions; memory whose completion does not come is
 //!   leaked, with a word in the log.
 
@@ -109,7 +109,7 @@ impl UringDriver {
         self.watch(Op::Accept, index as u64, fd, libc::POLLIN);
     }
 
-    /// Has the kernel watch a connection that somebody waits for.
+    /// Has the kernel watch a connection whose readiness is awaited.
     fn watch_connection(&mut self, key: Key) {
         let connection = self.sockets.connections.expect(key);
         let waits = connection.is(Flag::Asked) && !connection.is(Flag::Readable);

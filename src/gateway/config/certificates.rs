@@ -56,7 +56,7 @@ impl TokenKey {
 /// As long as what SHA-256 makes of it.
 const HS256_BYTES_MIN: usize = 32;
 const HMAC_FITS: &str = "HS256 wants 32 bytes or more (RFC 7518 section 3.2), such as \"openssl rand -hex 32\" writes";
-/// Whoever knows a public key could sign as if it were the secret.
+/// A public key as the secret would let any holder of the key sign tokens.
 const PEM_AS_SECRET: &str =
     "hmac_secret is a key in PEM; expected a secret, or rsa_public_key or ecdsa_public_key with the name of the file";
 

@@ -23,7 +23,7 @@ enum Step {
 }
 
 /// Sets what the variables say; other programs' variables are left alone. Those of services whose names begin like ours are
-/// returned: nobody has set them for us.
+/// returned: they are not meant for the gateway.
 pub(super) fn apply(
     root: &mut Table,
     variables: impl IntoIterator<Item = (String, String)>,

@@ -18,7 +18,7 @@ pub(super) fn process(config: &Config, shards: usize) -> Process {
     Process {
         history_bytes_max: config.limits.history_bytes_max / shards,
         unacked_bytes_max: config.limits.unacked_bytes_max / shards,
-        // A clock before 1970 takes every token for valid; so does whoever set it.
+        // With a clock before 1970, no token expires.
         unix_time: || SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs()),
         ..Process::default()
     }

@@ -14,7 +14,7 @@ pub struct ConnectOptions {
     pub echo: bool,
     /// Understands HMSG.
     pub headers: bool,
-    /// Wants status 503 when nobody listens to what it asks.
+    /// Requests status 503 for a request that has no responder.
     pub no_responders: bool,
     pub user: Option<String>,
     pub pass: Option<String>,

@@ -14,7 +14,7 @@ pub enum BusError {
     ControlLineTooLong,
     PayloadTooLarge,
     InvalidSubject,
-    /// Said only to those who are pedantic; the message reaches nobody either way.
+    /// Sent only to pedantic workers; the message is not delivered in either case.
     InvalidPublishSubject,
     InvalidClientProtocol,
     NoRespondersNeedHeaders,

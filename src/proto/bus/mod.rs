@@ -9,8 +9,8 @@
 //!                                              headers   the block of header lines that HPUB and HMSG carry
 //! ```
 //!
-//! Pure: who may do what, and what a subscription means, is decided elsewhere. Verbs borrow from the input. Where the
-//! documents are silent, this follows nats-server, which was asked byte by byte; the tests name such cases.
+//! Pure: permissions and the meaning of a subscription are decided elsewhere. Verbs borrow from the input. Where the
+//! documents are silent, this follows nats-server, compared byte by byte; the tests name such cases.
 
 mod connect;
 mod error;
@@ -24,18 +24,18 @@ pub use headers::HeaderBlock;
 pub use parse::{BusLimits, Verb, next, verb_at};
 pub use write::{Info, write_error, write_hmsg, write_info, write_msg};
 
-/// An empty message that says that nobody listens to what was asked: the whole header block of it.
+/// The request has no responder: the whole header block of an empty message.
 pub const NO_RESPONDERS: &[u8] = b"NATS/1.0 503\r\n\r\n";
-/// The headers that say that everybody who was asked has left without an answer.
+/// All connections that were asked have ended without an answer.
 pub const GONE: &[u8] = b"NATS/1.0 410 Gone\r\n\r\n";
-/// And that nobody has answered, or acknowledged, in time, as JetStream says it of a pull.
+/// No answer, or no acknowledgement, has come in time; the words are those of JetStream for a pull.
 pub const TIMEOUT: &[u8] = b"NATS/1.0 408 Request Timeout\r\n\r\n";
 /// That a message is not taken because its header `Tg-Ack` says nothing that is understood, or because too many wait already.
 pub const BAD_REQUEST: &[u8] = b"NATS/1.0 400 Bad Request\r\n\r\n";
 pub const TOO_MANY: &[u8] = b"NATS/1.0 429 Too Many Messages\r\n\r\n";
 /// That a connection listens to as many channels as it may.
 pub const TOO_MANY_CHANNELS: &[u8] = b"NATS/1.0 429 Too Many Channels\r\n\r\n";
-/// That a message is a repetition of one that has been taken: nobody is asked a second time.
+/// The message repeats one that was accepted before, and is not delivered again.
 pub const DUPLICATE: &[u8] = b"NATS/1.0 409 Duplicate\r\n\r\n";
 /// The status of an acknowledgement, in its first line.
 pub const ACKNOWLEDGED: &str = "200 Acknowledged";

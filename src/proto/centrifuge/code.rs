@@ -35,7 +35,7 @@ impl Code {
     /// The same token will do later. Centrifugo says 109, after which a client that has this one alone gives up.
     pub const TOKEN_NOT_YET_VALID: Code = Code { words: "token not valid yet", ..Code::INTERNAL };
 
-    /// Nobody serves the route's service: the protocol has no number of its own for that.
+    /// The route's service has no worker: the protocol has no number of its own for that.
     pub const NO_WORKER: Code = Code { words: "no worker serves this now", ..Code::INTERNAL };
     /// Nor for a worker that has not answered.
     pub const NO_ANSWER: Code = Code { words: "the worker did not answer in time", ..Code::INTERNAL };

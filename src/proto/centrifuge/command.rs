@@ -61,7 +61,7 @@ pub struct Subscribe<'a> {
     pub epoch: Text<'a>,
     #[serde(deserialize_with = "whole")]
     pub offset: Option<u64>,
-    /// It wants to hear who comes and goes.
+    /// The client asks for joins and leaves.
     pub join_leave: Option<bool>,
 }
 

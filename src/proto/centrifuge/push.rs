@@ -10,7 +10,7 @@ use super::json::{Data, write_text};
 use super::reply::Subscribed;
 use crate::proto::reserved::subjects::Change;
 
-/// Who has published.
+/// The client that has published.
 #[derive(Clone, Debug, Serialize)]
 pub struct Info<'a> {
     /// As its application writes it.
@@ -58,7 +58,7 @@ pub fn write_own_message(out: &mut Vec<u8>, json: &[u8]) {
     out.extend_from_slice(b"}}}");
 }
 
-/// Appends the news that somebody has come to `channel` or left it.
+/// Appends a join or a leave of `channel`.
 pub fn write_change(out: &mut Vec<u8>, channel: &str, change: Change, info: &Info<'_>) {
     #[derive(Serialize)]
     struct Changed<'a> {

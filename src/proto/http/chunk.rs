@@ -13,8 +13,8 @@ use crate::base::joined;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Streaming {
-    /// In chunks (RFC 9112 section 7.1): a stream that was cut is told from one that has ended, and readers who wait for so many
-    /// bytes or the end of a chunk have each piece at once.
+    /// In chunks (RFC 9112 section 7.1): a reader can tell a stream that was cut from one that has ended, and a reader that
+    /// waits for so many bytes or the end of a chunk gets each piece at once.
     Chunked,
     /// With the connection (RFC 9112 section 6.3): HTTP/1.0 knows nothing else.
     UntilClose,

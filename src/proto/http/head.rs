@@ -175,8 +175,8 @@ impl<'a> Head<'a> {
         self.headers(name).next()
     }
 
-    /// The one value of that name; `None` where it is absent, `Err` where it is repeated or not UTF-8: what names somebody or
-    /// something must not read as another name that is not UTF-8 either.
+    /// The one value of that name; `None` where it is absent, `Err` where it is repeated or not UTF-8: two names that
+    /// are not UTF-8 must not read as the same name.
     pub fn single_header(&self, name: &str) -> Result<Option<&'a str>, CloseReason> {
         let mut values = self.values(name);
         let value = values.next().map(str::from_utf8).transpose().map_err(|_| CloseReason::MalformedRequest)?;

@@ -12,7 +12,7 @@
 //! Streaming: what follows the head of a stream, in chunks or not
 //! ```
 //!
-//! - A head borrows from the input: whatever outlives the turn is copied by who needs it, [`ReplyTo`] by value.
+//! - A head borrows from the input: the caller copies what outlives the turn, [`ReplyTo`] by value.
 //! - **What two implementations could read differently is refused**, and the connection closed: a gateway that guesses
 //!   lets requests be smuggled past it (RFC 9112 section 11.2).
 //! - Nothing here knows routes, deadlines or sockets. Bounds come from [`crate::limits`].

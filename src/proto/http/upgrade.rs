@@ -17,7 +17,7 @@ pub fn websocket_key<'a>(head: &Head<'a>) -> Result<&'a str, CloseReason> {
     if !wants_websocket(head) {
         return Err(CloseReason::UpgradeRequired);
     }
-    // A body would be read as frames by us and as a body by whoever stands in front of us.
+    // We would read a body as frames, and a proxy in front of us would read it as a body.
     let is_opening = head.method == "GET"
         && head.minor_version == 1
         && head.has_element("connection", "upgrade")

@@ -83,7 +83,7 @@ impl Certificate {
         let usage = webpki::KeyUsage::server_auth();
         let algorithms = provider().signature_verification_algorithms.all;
         let time = UnixTime::since_unix_epoch(Duration::from_secs(now));
-        // Its validity is looked at before it is asked who has signed it, which nobody here has.
+        // The validity is checked before the issuer, and no issuer is trusted here.
         let days = |seconds: u64| seconds / 86_400;
         match parsed.verify_for_usage(algorithms, &[], &[], time, usage, None, None).err() {
             Some(webpki::Error::CertExpired { not_after, .. }) => {

@@ -52,7 +52,7 @@ pub(super) fn server_config_with(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = Ticketer::new().map_err(|error| format!("no key for session tickets: {error}"))?;
     config.send_tls13_tickets = TICKETS;
-    // Early data can be replayed by whoever saw it (RFC 8446 section 8), and a publish must not be.
+    // An eavesdropper can replay early data (RFC 8446 section 8), and a publish must not be replayed.
     config.max_early_data_size = 0;
     // After the handshake of TLS 1.3 a connection leaves rustls with its secrets.
     config.key_log = Arc::new(Overhear);

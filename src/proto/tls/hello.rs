@@ -1,4 +1,4 @@
-//! A look at a ClientHello that nobody has worked on yet: does it bring a ticket?
+//! Looks into a ClientHello before rustls does: does it bring a ticket?
 //!
 //! ```text
 //! record 22 | version | length | 1 | length | version | random | session id | suites | compressions | extensions

@@ -86,7 +86,7 @@ impl Session {
             };
             assert!(held <= input.len(), "the caller keeps what was left in the input");
             let Some(record) = record_bytes(&input[held..]) else {
-                // rustls judges a header before its record is whole: whoever speaks another protocol hears it at once.
+                // rustls judges a header before its record is whole: a peer with another protocol gets its alert at once.
                 if input.len() >= held + HEADER_BYTES {
                     self.advance(input, plain, out)?;
                 }

@@ -1,4 +1,4 @@
-//! Signed tokens (JWT, RFC 7519): who a client is, for how long, and what it may listen to.
+//! Signed tokens (JWT, RFC 7519): the client's user, the token's lifetime, and the channels that it allows.
 //!
 //! ```text
 //!  header.claims.signature --> form, algorithm, signature --> claims --> exp, nbf --> Connection, Subscription
@@ -74,7 +74,7 @@ pub enum Algorithm {
 /// What the signer says about a connection.
 #[derive(Debug, Default)]
 pub struct Connection {
-    /// None for nobody in particular.
+    /// `None` for an anonymous client.
     pub user: Option<User>,
     /// For how many seconds; without an end, for ever.
     pub ttl: Option<u64>,

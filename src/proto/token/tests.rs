@@ -225,7 +225,7 @@ fn a_public_key_is_no_secret() {
     let header = Header::new(jsonwebtoken::Algorithm::ES256);
     let token = jsonwebtoken::encode(&header, &json!({"sub": "ann"}), &key).unwrap();
     assert_eq!(name(&verifier.connection(&token, NOW).unwrap()).as_deref(), Some("ann"));
-    // Whoever knows the public key signs with it as if it were the shared secret.
+    // An attacker signs with the public key as if it were the shared secret.
     let forged = EncodingKey::from_secret(pem.as_bytes());
     let forged = jsonwebtoken::encode(&Header::default(), &json!({"sub": "ann"}), &forged).unwrap();
     assert_eq!(verifier.connection(&forged, NOW).unwrap_err(), Fault::Algorithm(Algorithm::Es256).into());

@@ -10,7 +10,7 @@
 //!
 //! Here are the opening handshake's arithmetic ([`handshake`]), the wire format both ways ([`frame`], [`mask`]), text
 //! that arrives in pieces ([`utf8`]) and the receiving half of a connection ([`Session`]). Not here: the HTTP part of the
-//! upgrade (`proto::http`), who says what when (pings, the closing handshake, deadlines: `conn`) and extensions, which
+//! upgrade (`proto::http`), the timing (pings, the closing handshake, deadlines: `conn`) and extensions, which
 //! are never negotiated, so that reserved bits are always an error.
 //!
 //! A session owns memory only while a message is incomplete.

@@ -210,7 +210,7 @@ fn holds_a_bounded_number_of_bytes_that_nobody_asked_for() {
         }
         assert!((512..=65_536).contains(&written));
         assert_eq!(bench.world.bytes_held(), written);
-        // And goes on once somebody asks.
+        // And goes on once a caller asks.
         assert_eq!(bench.receive(key, written), bytes[..written]);
         assert!(client.write(&bytes[written..]) > 0);
     });

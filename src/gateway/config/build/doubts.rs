@@ -91,7 +91,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Routes that nobody serves or publishes to.
+    /// Routes without a worker and without a publisher.
     fn doubts_of_reach(&mut self, top: &Section<'_>, config: &Config) {
         if top.value("bus").is_some() {
             return;

@@ -22,7 +22,7 @@ pub(super) struct Header {
 
 impl Header {
     /// The header at the front of `input`, if there is a whole one. Each part is judged as soon as it is there, long before
-    /// the record is whole: whoever speaks another protocol hears it at once.
+    /// the record is whole: a peer with another protocol gets its alert at once.
     pub(super) fn read(input: &[u8]) -> Result<Option<Header>, Fault> {
         let Some(&content_type) = input.first() else { return Ok(None) };
         // The minor version is for middleboxes and is not looked at. The type is not either, with one exception: what a

@@ -171,7 +171,7 @@ impl Records {
         match content.content_type {
             APPLICATION_DATA => {
                 self.key_updates = 0;
-                // The one copy on the way in: records are joined for those who read messages.
+                // The one copy on the way in: records are joined for the readers of messages.
                 plain.extend_from_slice(content.bytes);
             }
             HANDSHAKE => {

@@ -124,7 +124,7 @@ fn play(
         }
         let wire = wire_of(step, &mut peer, &mut before);
         let mut rest = &wire[..];
-        // What arrives after our close_notify is thrown away by us and read by rustls; nobody asks for it.
+        // What arrives after our close_notify is discarded by us and read by rustls; no caller asks for it.
         while is_sound && !is_closed && !rest.is_empty() {
             let (piece, later) = rest.split_at(pieces.next().unwrap().min(rest.len()));
             between(&mut server);
