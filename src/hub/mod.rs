@@ -27,7 +27,7 @@ mod subscribers;
 pub(crate) mod unacked;
 
 pub(crate) use directory::{Directory, Member, Membership, Seat};
-pub(crate) use engine::{Engine, Repetition};
+pub(crate) use engine::{Appended, Engine, Repetition};
 pub(crate) use places::PlaceSet;
 pub(crate) use presences::Presences;
 pub(crate) use questions::{OwedAnswers, PendingQuestions};

@@ -7,13 +7,13 @@
 //!            +-- tg.presence.<c>   --> the channel's owner, who answers (`presence`)
 //!            +-- tg.event.<e>      --> the same, if the gateway itself says it
 //!            '-- everything else --+--> workers, all known here, as in a line (`lines`) -> desk.hand_to_workers
-//!                                  '--> owner: position, history --> clients' places -------> deliver
+//!                                  '--> owner: log --> appended --> clients' places --------> deliver
 //! ```
 
 use std::rc::Rc;
 
 use crate::base::{Address, Key};
-use crate::hub::{PlaceSet, Recipients, Repetition, mix, owner_of_message};
+use crate::hub::{Appended, PlaceSet, Recipients, Repetition, mix, owner_of_message};
 use crate::mesh::order::OrderMail;
 use crate::mesh::{Audience, Delivery, Mail, Publish, Reach};
 use crate::proto::bus;
@@ -23,6 +23,22 @@ use crate::proto::reserved::subjects;
 use crate::proto::subject::Subject;
 
 use super::Core;
+use super::desk::Desk;
+
+/// A message that the log of its channel has been told, with all that is needed once the log has answered.
+struct Ticket {
+    publish: Publish,
+    then: Then,
+}
+
+/// What the answer decides besides.
+enum Then {
+    Nothing,
+    /// A message that is taken goes to these workers too.
+    Workers(Publish, Recipients),
+    /// The publisher's shard hears, by this number, whether it is taken.
+    Verdict(Address, u32),
+}
 
 impl Core {
     /// Sends a message where its subject leads. Workers get it from here, so that what one publisher says comes to each of them in
@@ -75,10 +91,8 @@ impl Core {
         }
         let owner = owner_of_message(&publish.message, self.desk.post.mesh().shards());
         if owner == self.desk.place {
-            if self.publish_here(for_clients) && !workers.is_empty() {
-                self.features.order.give_to_workers(&mut self.desk, publish, workers);
-            }
-            return;
+            let then = if workers.is_empty() { Then::Nothing } else { Then::Workers(publish, workers) };
+            return self.publish_here(Ticket { publish: for_clients, then });
         }
         let waits = !workers.is_empty() && self.desk.engine.may_be_repetition(&publish.message);
         let publisher = publish.from.filter(|from| waits && from.address.place == self.desk.place);
@@ -108,42 +122,49 @@ impl Core {
     }
 
     fn publish_for_clients(&mut self, publish: Publish) {
-        let (from, reach) = (publish.from, publish.reach);
-        let is_taken = self.publish_here(publish);
-        if let (Some(from), Reach::ClientsFirst(number)) = (from, reach) {
-            let Address { place, key } = from.address;
-            self.desk.send(place, Mail::Order(OrderMail::Verdict { key, number, is_taken }));
-        }
+        let then = match (publish.from, publish.reach) {
+            (Some(from), Reach::ClientsFirst(number)) => Then::Verdict(from.address, number),
+            _ => Then::Nothing,
+        };
+        self.publish_here(Ticket { publish, then });
     }
 
-    /// The owner's part; false if the message is a repetition, which reaches nobody.
-    fn publish_here(&mut self, publish: Publish) -> bool {
-        match publish.message.destination().expects() {
-            Expects::Answer => self.features.questions.ask_user(&mut self.desk, publish),
-            Expects::Acknowledgement => self.features.acks.keep_for_user(&mut self.desk, publish),
-            expected @ (Expects::Nothing | Expects::Outcome) => {
-                let mut places = PlaceSet::default();
-                match self.desk.engine.publish(&publish.message, self.desk.now, &mut places) {
-                    Ok(_) if expected == Expects::Outcome && !places.is_empty() => self.command_user(publish, &places),
-                    Ok(position) => self.give_to_clients(publish, position, &places),
-                    Err(repetition) => {
-                        self.repeated(&publish, repetition);
-                        return false;
-                    }
-                }
+    /// The owner's part: the log of the channel is told.
+    fn publish_here(&mut self, ticket: Ticket) {
+        let mut places = PlaceSet::default();
+        let message = &ticket.publish.message;
+        let appended = match message.destination().expects() {
+            // They have no positions, and look for the places themselves.
+            Expects::Answer | Expects::Acknowledgement => Appended::Taken(None),
+            Expects::Nothing | Expects::Outcome => self.desk.engine.publish(message, self.desk.now, &mut places),
+        };
+        self.appended(ticket, appended, &places);
+    }
+
+    /// The log has answered: the one in memory at once, and the places that listen have been found with that. All that follows from
+    /// a publication begins here. A repetition reaches no listener: all have what it says.
+    fn appended(&mut self, ticket: Ticket, appended: Appended, places: &PlaceSet) {
+        let Ticket { publish, then } = ticket;
+        match appended {
+            Appended::Taken(position @ Some(_)) => self.give_to_clients(publish, position, places),
+            Appended::Taken(None) => match publish.message.destination().expects() {
+                Expects::Answer => self.features.questions.ask_user(&mut self.desk, publish),
+                Expects::Acknowledgement => self.features.acks.keep_for_user(&mut self.desk, publish),
+                Expects::Outcome if !places.is_empty() => self.command_user(publish, places),
+                Expects::Outcome | Expects::Nothing => self.give_to_clients(publish, None, places),
+            },
+            Appended::Repetition(repetition) => repeated(&mut self.desk, &publish, repetition),
+        }
+        let is_taken = matches!(appended, Appended::Taken(_));
+        match then {
+            Then::Workers(publish, workers) if is_taken => {
+                self.features.order.give_to_workers(&mut self.desk, publish, workers);
             }
+            Then::Verdict(Address { place, key }, number) => {
+                self.desk.send(place, Mail::Order(OrderMail::Verdict { key, number, is_taken }));
+            }
+            Then::Workers(..) | Then::Nothing => {}
         }
-        true
-    }
-
-    /// Everybody has what it says: it is where the one before it is. Whoever has asked with it hears that nobody is asked again.
-    fn repeated(&mut self, publish: &Publish, repetition: Repetition) {
-        let Repetition { rule, loss, position } = repetition;
-        self.desk.counters().lost(rule, loss).add(1);
-        if let Some((from, number)) = publish.from.and_then(|from| Some((from, from.wants_position?))) {
-            self.desk.tell_published(from, number, Some(position));
-        }
-        duplicate(&publish.message).into_iter().for_each(|outcome| self.desk.publish(outcome));
     }
 
     /// To clients wherever they are, and what its publisher wanted to know.
@@ -216,6 +237,16 @@ impl Core {
         }
         self.desk.no_responders(key, reply);
     }
+}
+
+/// The publisher hears that its message is where the one before it is, and a requester that nothing is asked again.
+fn repeated(desk: &mut Desk, publish: &Publish, repetition: Repetition) {
+    let Repetition { rule, loss, position } = repetition;
+    desk.counters().lost(rule, loss).add(1);
+    if let Some((from, number)) = publish.from.and_then(|from| Some((from, from.wants_position?))) {
+        desk.tell_published(from, number, Some(position));
+    }
+    duplicate(&publish.message).into_iter().for_each(|outcome| desk.publish(outcome));
 }
 
 /// What is said to a requester whose message is a repetition: the first one is being answered, or has been.

@@ -35,6 +35,14 @@ pub(super) struct Log {
     epochs: u32,
 }
 
+/// What a log says to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Appended {
+    /// The message is the channel's next, at this position; none where messages have no positions.
+    Taken(Option<Position>),
+    Repetition(Repetition),
+}
+
 /// A message that is not taken, because its channel has said the same already, or has taken this very one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Repetition {
@@ -99,16 +107,12 @@ impl Log {
 
     /// Counts one message and keeps it if the channel's rule says so; `live` is where a channel with listeners stands. A repetition
     /// has no place among the channel's positions: a client that missed it has missed nothing, so it must not look like a gap.
-    pub(super) fn append(
-        &mut self,
-        message: &Arc<Message>,
-        live: Option<&mut Standing>,
-        now: Tick,
-    ) -> Result<Position, Repetition> {
+    pub(super) fn append(&mut self, message: &Arc<Message>, live: Option<&mut Standing>, now: Tick) -> Appended {
         let subject = &message.subject;
         let id = message_id(message);
         if let Some(position) = id.and_then(|id| self.duplicates.find(subject, id, now)) {
-            return Err(Repetition { rule: self.rules.number_of(subject), loss: Loss::Duplicate, position });
+            let rule = self.rules.number_of(subject);
+            return Appended::Repetition(Repetition { rule, loss: Loss::Duplicate, position });
         }
         if self.rules.has_distinct()
             && let Some(repetition) = self.repetition(message, live.as_deref().copied(), now)
@@ -116,7 +120,7 @@ impl Log {
             if let Some(id) = id {
                 self.duplicates.remember(subject, id, repetition.position, now);
             }
-            return Err(repetition);
+            return Appended::Repetition(repetition);
         }
         let standing = match live {
             Some(live) => {
@@ -135,7 +139,7 @@ impl Log {
         if let Some(id) = id {
             self.duplicates.remember(subject, id, standing.position(), now);
         }
-        Ok(standing.position())
+        Appended::Taken(Some(standing.position()))
     }
 
     /// Whether only the owner of its channel can say that the message is to be delivered.

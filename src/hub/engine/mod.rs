@@ -26,13 +26,13 @@ use std::sync::Arc;
 use super::PlaceSet;
 use crate::base::{Place, Tick};
 use crate::proto::channel::Rules;
-use crate::proto::event::{Message, Position};
+use crate::proto::event::Message;
 use crate::proto::replay::{Bounds, Excerpt, Since};
 use crate::proto::reserved::destination::Destination;
 use crate::proto::subject::Subject;
 
 use log::Log;
-pub(crate) use log::Repetition;
+pub(crate) use log::{Appended, Repetition};
 use routing::Routing;
 
 /// See the module's picture.
@@ -81,24 +81,19 @@ impl Engine {
 
     /// Appends one message to the log of its channel, and adds the places that listen, if it is taken. Answers' inboxes and the
     /// gateway's own subjects have no positions: they are one listener's each, and there are too many of them.
-    pub(crate) fn publish(
-        &mut self,
-        message: &Arc<Message>,
-        now: Tick,
-        places: &mut PlaceSet,
-    ) -> Result<Option<Position>, Repetition> {
+    pub(crate) fn publish(&mut self, message: &Arc<Message>, now: Tick, places: &mut PlaceSet) -> Appended {
         if message.destination() != Destination::Channel {
             if let Some(channel) = self.routing.find(message.listened()) {
                 places.union(&channel.listening);
             }
-            return Ok(None);
+            return Appended::Taken(None);
         }
         let mut live = self.routing.find_mut(&message.subject);
-        let position = self.log.append(message, live.as_mut().map(|channel| &mut channel.standing), now)?;
-        if let Some(channel) = live {
+        let appended = self.log.append(message, live.as_mut().map(|channel| &mut channel.standing), now);
+        if let (Appended::Taken(_), Some(channel)) = (appended, live) {
             places.union(&channel.listening);
         }
-        Ok(Some(position))
+        appended
     }
 
     /// Whether only the owner of its channel can say that the message is to be delivered.

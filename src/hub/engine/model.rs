@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::tests::taken;
 use super::*;
 use crate::limits;
 use crate::proto::channel::{Keep, Rule};
+use crate::proto::event::Position;
 use crate::proto::replay::GapReason;
 use crate::proto::subject::Pattern;
 
@@ -105,7 +107,7 @@ proptest! {
                 Deed::Publish { channel, bytes } => {
                     let log = &mut said[channel];
                     let message = message(&subjects[channel], bytes, log.len() + 1);
-                    let position = engine.publish(&message, now, &mut PlaceSet::default()).unwrap();
+                    let position = taken(engine.publish(&message, now, &mut PlaceSet::default())).unwrap();
                     log.push(Said { bytes, at: now });
                     prop_assert_eq!(position.unwrap().offset, log.len() as u64);
                 }
@@ -165,7 +167,7 @@ proptest! {
         for (channel, bytes) in deeds {
             let subject = Subject::new(&format!("a.{channel}")).unwrap();
             let message = message(&subject, bytes, 0);
-            engine.publish(&message, Tick::ZERO, &mut PlaceSet::default()).unwrap();
+            taken(engine.publish(&message, Tick::ZERO, &mut PlaceSet::default())).unwrap();
             let (count, held) = engine.kept();
             prop_assert!(held <= bytes_max, "{} channels hold {} of {}", count, held, bytes_max);
         }

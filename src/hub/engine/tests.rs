@@ -3,6 +3,7 @@
 use super::*;
 use crate::limits;
 use crate::proto::channel::{Keep, Rule};
+use crate::proto::event::Position;
 use crate::proto::replay::{Gap, GapReason};
 use crate::proto::subject::Pattern;
 use std::time::Duration;
@@ -23,7 +24,14 @@ fn engine() -> Engine {
 fn publish(engine: &mut Engine, name: &str, payload: &[u8], places: &mut PlaceSet) -> Option<Position> {
     let subject = subject(name);
     let message = Message::new(subject.clone(), None, None, payload.into());
-    engine.publish(&Arc::new(message), Tick::ZERO, places).expect("nothing is said to be distinct")
+    taken(engine.publish(&Arc::new(message), Tick::ZERO, places)).expect("nothing is said to be distinct")
+}
+
+pub(super) fn taken(appended: Appended) -> Result<Option<Position>, Repetition> {
+    match appended {
+        Appended::Taken(position) => Ok(position),
+        Appended::Repetition(repetition) => Err(repetition),
+    }
 }
 
 fn say(engine: &mut Engine, name: &str, payload: &[u8]) -> Position {
@@ -207,8 +215,8 @@ fn what_was_said_last_is_said_again_only_once_it_is_not_kept_any_more() {
     let rules = Rules::new(rules.map(|(name, rule)| (Pattern::new(name).unwrap(), rule)));
     let mut engine = Engine::new(Arc::new(rules), 100_000, 1);
     let mut say = |name: &str, headers: &str, now: Tick| {
-        let taken = engine.publish(&with_headers(name, headers), now, &mut PlaceSet::default());
-        taken.map(|position| position.unwrap().offset).map_err(|repetition| repetition.position.offset)
+        let appended = engine.publish(&with_headers(name, headers), now, &mut PlaceSet::default());
+        taken(appended).map(|position| position.unwrap().offset).map_err(|repetition| repetition.position.offset)
     };
     let later = Tick::ZERO + Duration::from_secs(61);
     for name in ["kept.1", "bare.1"] {
