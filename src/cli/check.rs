@@ -27,7 +27,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-/// What a configuration that was read leads to: certificates and keys that are there and fit.
+/// Checks a parsed configuration: certificates and keys exist and fit.
 pub(super) fn verify(config: &Config, source: &Source) -> ExitCode {
     let file = source.name();
     let file = file.display();
@@ -49,7 +49,7 @@ pub(super) fn verify(config: &Config, source: &Source) -> ExitCode {
     output::print(&format!("{file}: ok, listeners: {listeners}, routes: {routes}\n"))
 }
 
-/// What is legal and probably not meant, in the file and in those that it names: a line each.
+/// Legal settings that are probably mistakes, in the file and in those that it names: a line each.
 pub(super) fn doubts(config: &Config, source: &Source) -> Vec<String> {
     let file = source.name();
     let file = file.display();

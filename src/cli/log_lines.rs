@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use humantime::format_rfc3339_seconds;
 use log::LevelFilter;
 
-/// What others' modules say below a warning is not for operators.
+/// Lines of other packages below a warning are not for operators.
 pub(super) fn log_to_stderr(level: LevelFilter) {
     let mut builder = env_logger::Builder::new();
     builder.filter_level(level.min(LevelFilter::Warn)).filter_module(env!("CARGO_PKG_NAME"), level);

@@ -1,4 +1,4 @@
-//! What a verb says: results on stdout, errors on stderr in one line each.
+//! The output of a verb: results on stdout, errors on stderr in one line each.
 //!
 //! Both may be full, closed, or a pipe whose reader has gone. Then a result is an error, and an error that cannot be told
 //! is its exit code alone; neither is a panic.

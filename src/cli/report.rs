@@ -1,4 +1,4 @@
-//! What `sub` shows: each message, and in the end how many there were and how long they took.
+//! The output of `sub`: each message, and in the end how many there were and how long they took.
 //!
 //! Latency is measured against the field `at_ms` of a payload that is a JSON object: milliseconds since 1970, with a
 //! fraction if the publisher has one. `pub --timestamp` writes it.

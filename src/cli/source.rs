@@ -26,7 +26,7 @@ impl Source {
         named.or_else(|| std::env::var_os(VARIABLE).filter(|path: &OsString| !path.is_empty()).map(PathBuf::from))
     }
 
-    /// What to call it in a message.
+    /// Its name in a message.
     pub fn name(&self) -> PathBuf {
         self.file().unwrap_or_else(|| Path::new(FILE_DEFAULT).to_owned())
     }

@@ -10,7 +10,7 @@ use super::socket;
 use crate::base::key::SEGMENT_SLOTS;
 use crate::base::{Batch, Key};
 
-/// What a driver knows of one connection. A hundred thousand of them idle, so it is small, and what only a busy one needs
+/// A driver's record of one connection. A hundred thousand of them idle, so it is small, and what only a busy one needs
 /// hangs on one pointer.
 pub(super) struct Connection {
     /// `None` once the caller has closed it and the kernel has nothing of it, or if the kernel could not watch it.
@@ -189,7 +189,7 @@ impl Attached {
     }
 }
 
-/// Which segment, and which record of it.
+/// The segment, and the record in it.
 fn place(key: Key) -> (usize, usize) {
     (key.slot as usize / SEGMENT_SLOTS, key.slot as usize % SEGMENT_SLOTS)
 }

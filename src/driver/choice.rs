@@ -1,11 +1,11 @@
-//! Which kernel driver a gateway runs on.
+//! The choice of the kernel driver.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::uring;
 
-/// What the operator asks for (`--driver`).
+/// The operator's choice (`--driver`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
     /// io_uring where it can be used.
@@ -17,7 +17,7 @@ pub enum Choice {
     Uring,
 }
 
-/// What the gateway runs on.
+/// The driver that the gateway uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// epoll(7): readiness, turned into completions by the driver.

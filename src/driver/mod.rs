@@ -43,7 +43,7 @@ pub use waker::Waker;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub u16);
 
-/// What became of a submission.
+/// The outcome of a submission.
 #[derive(Debug)]
 pub enum Completion<'a, S> {
     /// A socket that has not been attached yet; dropping it closes it.

@@ -137,7 +137,7 @@ pub fn private_descriptor_table() -> io::Result<()> {
     }
 }
 
-/// What accept(2) passes on from the one connection that it would have returned: the next one may be fine.
+/// An error of accept(2) that belongs to the one connection it would have returned: the next one may be fine.
 pub(super) fn is_fault_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

@@ -1,5 +1,5 @@
-//! What both kernel drivers do alike: they read and accept when the kernel has said that there is something, and keep what
-//! `next` will look at.
+//! The common part of both kernel drivers: they read and accept once the kernel has reported readiness, and keep the work
+//! for `next`.
 //!
 //! ```text
 //! recv -------> asked --.
@@ -33,7 +33,7 @@ pub(super) struct Sockets {
     buffer: Box<[u8]>,
 }
 
-/// What `next` will look at, in the order in which it became possible.
+/// Work for `next`, in the order in which it became possible.
 #[derive(Clone, Copy)]
 pub(super) enum Ready {
     /// The connection is asked, and its socket was readable.
@@ -70,7 +70,7 @@ impl Drop for Listening {
     }
 }
 
-/// What is delivered once the driver has done its part.
+/// The completion to deliver once the driver has done its part.
 pub(super) enum Outcome {
     Received(Key, usize),
     Finished(Key, Result<(), io::ErrorKind>),
@@ -81,7 +81,7 @@ pub(super) enum Outcome {
     Woken,
 }
 
-/// What a connection ends with that the kernel could not watch.
+/// The error of a connection that the kernel could not watch.
 pub(super) const UNWATCHED: io::ErrorKind = io::ErrorKind::OutOfMemory;
 
 impl Sockets {

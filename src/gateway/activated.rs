@@ -26,7 +26,7 @@ pub struct ActivatedSocket {
     pub(super) listener: Arc<Listener>,
 }
 
-/// What one of our listeners would be bound to.
+/// The address of one of our listeners.
 pub(super) struct Wanted {
     /// `http`, `https`, `bus` or `admin`.
     pub name: &'static str,

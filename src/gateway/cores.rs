@@ -21,7 +21,7 @@ use super::tree::Tree;
 const V1_MOUNTS: [&str; 2] = ["sys/fs/cgroup/cpu,cpuacct", "sys/fs/cgroup/cpu"];
 const V2_MOUNT: &str = "sys/fs/cgroup";
 
-/// What a process may use of the box's cores.
+/// The cores of the box that a process may use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cores {
     /// Their numbers (sched_setaffinity(2), cpusets).

@@ -85,7 +85,7 @@ pub struct Builder {
 /// A listener that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listening {
-    /// What its connections speak, and with what rights.
+    /// The protocol and the rights of its connections.
     pub door: Door,
     /// Whether connections begin with a TLS handshake; only those of [`Door::Front`] do.
     pub is_tls: bool,
@@ -237,7 +237,7 @@ impl Gateway {
         self.listening.iter().find(is_it).map(|listening| listening.address)
     }
 
-    /// What all shards run on: what the configuration asks for, or epoll where the kernel does not allow that.
+    /// The driver of all shards: the configured one, or epoll if the kernel does not allow that.
     pub fn driver(&self) -> Kind {
         self.driver
     }

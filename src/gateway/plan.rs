@@ -1,5 +1,5 @@
-//! What the configuration comes to: settings for connections, entrances for shards. A plan opens nothing and changes nothing; it reads
-//! the files that the configuration names. [`Opened`](super::opened::Opened) is a plan that has been carried out.
+//! The result of the configuration: settings for connections, entrances for shards. A plan opens nothing and changes nothing; it
+//! reads the files that the configuration names. [`Opened`](super::opened::Opened) is a plan that has been carried out.
 //!
 //! ```text
 //!  Config --Plan::new--> Plan --Opened::new--> sockets, randomness, cores --> threads
@@ -39,7 +39,7 @@ pub(super) struct PlannedGate {
     pub address: SocketAddr,
 }
 
-/// What of the machine decides how many shards there are.
+/// The facts of the machine that decide the number of shards.
 #[derive(Clone, Copy)]
 pub(super) struct Machine {
     /// How many descriptors each shard may have.

@@ -1,4 +1,4 @@
-//! What systemd hears of the gateway (sd_notify(3)).
+//! The gateway's notifications to systemd (sd_notify(3)).
 //!
 //! ```text
 //!  all shards listen --> READY=1

@@ -29,7 +29,7 @@ use crate::shard::{Entrance, Parts, Shard};
 use super::StartError;
 use super::opened::{Gate, Opened, Origin, random, secret};
 
-/// What all shards share.
+/// The state that all shards share.
 #[derive(Clone)]
 pub(super) struct Seeds {
     pub mesh: Mesh,
@@ -175,7 +175,7 @@ fn run_on<D: Driver<Listener = Listener>>(driver: D, seed: Seed, start: &Start) 
         Ok((mut shard, listeners)) => {
             let is_awaited = start.ready.send(Ok(())).is_ok() && start.go.recv().is_ok();
             if is_awaited {
-                // What a shard asserts is a bug of ours; the other shards and the operator should hear of it.
+                // A failed assertion of a shard is our bug; the other shards and the operator should learn of it.
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
                     for (id, listener) in listeners {
                         match listener.is_shared() {

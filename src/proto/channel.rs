@@ -1,4 +1,4 @@
-//! What the operator decided about channels: a list of rules, each for a pattern of names. The first that matches wins.
+//! The operator's rules for channels: a list, each for a pattern of names. The first that matches wins.
 //!
 //! ```text
 //!  room.42 --Rules::number_of, once--> number of its rule --Rules::rule, per message--> Rule
@@ -29,14 +29,14 @@ impl RuleNumber {
     }
 }
 
-/// What holds for the channels whose names match. The default is what holds where nothing was said.
+/// The settings of the channels whose names match. The default is for channels without a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     /// Messages that are kept for clients that reconnect; none without it.
     pub history: Option<Keep>,
     /// New clients get the kept messages too.
     pub is_for_newcomers: bool,
-    /// What becomes of messages for a client that does not keep up.
+    /// The treatment of messages for a client that does not keep up.
     pub delivery: Delivery,
     /// How much may wait for one client of the channel.
     pub queue: Queue,
@@ -62,7 +62,7 @@ impl Rule {
     }
 }
 
-/// What a client gets that is slower than its channel.
+/// The treatment of messages for a client that is slower than its channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Delivery {
     /// Everything; if that becomes too much the client is closed, and may come back for the rest.

@@ -1,5 +1,5 @@
-//! What the gateway and a client say to each other about questions, and about messages that have to be acknowledged: JSON objects
-//! whose key "tg" says what they are.
+//! Texts between the gateway and a client about questions, and about messages to acknowledge: JSON objects whose key "tg"
+//! gives the kind.
 //!
 //! ```text
 //!  to the client   {"tg":"question","id":"0123456789abcdef","data":…}     the first answer counts
@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 
 use super::centrifuge::Data;
 
-/// What a client says.
+/// A text of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said<'a> {
     Answer(Answer<'a>),

@@ -35,7 +35,7 @@ pub struct Message {
     destination: Destination,
 }
 
-/// What a publication consists of; a [`Message`] dereferences to it.
+/// The parts of a publication; a [`Message`] dereferences to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageParts {
     /// The channel, service, connection or user that it was published to; whatever pattern it came by.
@@ -97,7 +97,7 @@ impl Message {
         }
     }
 
-    /// What it announces, and of which channel.
+    /// The announced change, and its channel.
     pub fn change(&self) -> Option<(Change, &str)> {
         match self.destination {
             Destination::Event(Some(_)) => Change::of(self.subject.as_str()),
@@ -287,7 +287,7 @@ impl Event {
         streaming.shared(&record)
     }
 
-    /// What follows the control line of HMSG (or of MSG, when there are no headers): headers, payload, CRLF.
+    /// The bytes behind the control line of HMSG (or of MSG, when there are no headers): headers, payload, CRLF.
     pub fn bus_body(&self) -> &Rc<[u8]> {
         self.bus.get_or_init(|| bus_body(self.message.headers.as_deref().unwrap_or(&[]), &self.message.payload))
     }

@@ -65,7 +65,7 @@ pub fn decode(token: &str) -> Option<Cow<'_, str>> {
     (encode(&name).ok()? == token).then_some(name)
 }
 
-/// What separates tokens, stands for them, ends a subject, or begins an escape.
+/// Characters that separate tokens, stand for them, end a subject, or begin an escape.
 fn is_escaped(character: char) -> bool {
     matches!(character, '.' | '*' | '>' | '%') || character.is_whitespace()
 }

@@ -19,7 +19,7 @@ use crate::proto::user::User;
 pub struct Present {
     pub conn: Address,
     pub user: Option<User>,
-    /// What its token says about it: JSON.
+    /// The claim `info` of its token: JSON.
     pub info: Option<Box<str>>,
     /// Unix time of its subscription, in seconds.
     pub since: u64,

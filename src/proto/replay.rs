@@ -42,12 +42,12 @@ pub enum Since {
 }
 
 impl Since {
-    /// What the position means that a client hands back.
+    /// The meaning of a position that a client sends back.
     pub fn after(text: &str) -> Since {
         text.parse().map_or(Since::Unreadable, Since::After)
     }
 
-    /// What it means to a channel in this epoch.
+    /// Its meaning for a channel in this epoch.
     pub fn in_epoch(self, epoch: u32) -> Since {
         match self {
             Since::AfterOffset(offset) => Since::After(Position { epoch, offset }),
@@ -67,7 +67,7 @@ pub struct Bounds {
 /// A piece of what is kept of a channel, in the channel's order: between two messages of it the channel has no other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excerpt {
-    /// What is missing before the messages, and cannot be had any more.
+    /// The lost messages before the excerpt.
     pub gap: Option<Gap>,
     /// Offset that the messages follow: the reader stands there before the first of them. The epoch is that of `latest`, as it is for
     /// the messages.
@@ -122,7 +122,7 @@ pub struct Gap {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapReason {
-    /// What followed the position is not kept any more.
+    /// Messages behind the position are not kept any more.
     Gone,
     /// The position is of another channel, or of earlier offsets of this one: the loss is unknown.
     Epoch,

@@ -1,4 +1,4 @@
-//! What a client is told about a request that was accepted, before there is an answer.
+//! The state of an accepted request, as its client reads it.
 
 use super::subject::Subject;
 use crate::base::RequestId;
@@ -34,7 +34,7 @@ pub struct Receipt {
     pub channel: Subject,
 }
 
-/// What is to be read about a request.
+/// The readable state of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
     pub status: Status,

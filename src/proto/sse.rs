@@ -122,7 +122,7 @@ impl Parser {
         }
     }
 
-    /// What to send as `Last-Event-ID` when connecting again; empty if there is nothing to send.
+    /// The `Last-Event-ID` for the next connection; empty if there is none.
     pub fn last_id(&self) -> &str {
         &self.last_id
     }

@@ -24,7 +24,7 @@ const INBOX: &str = "_INBOX";
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subject(Arc<str>);
 
-/// What a subscriber listens to: a name in which whole tokens may be wildcards. Cloning it copies a pointer.
+/// The subject of a subscription: a name in which whole tokens may be wildcards. Cloning it copies a pointer.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pattern(Arc<str>);
 
@@ -73,7 +73,7 @@ impl Subject {
         Subject(name.into())
     }
 
-    /// What [`Subject::new`] checks, without the allocation.
+    /// The checks of [`Subject::new`], without the allocation.
     pub fn check(name: &str) -> Result<(), SubjectError> {
         match check(name)? {
             Wildcards::None => Ok(()),
@@ -104,7 +104,7 @@ impl Pattern {
         Ok(Pattern(name.into()))
     }
 
-    /// What [`Pattern::new`] checks, without the allocation.
+    /// The checks of [`Pattern::new`], without the allocation.
     pub fn check(name: &str) -> Result<(), SubjectError> {
         check(name).map(drop)
     }

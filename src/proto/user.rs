@@ -39,7 +39,7 @@ impl User {
         name::decode(&self.0).unwrap_or(Cow::Borrowed(&self.0))
     }
 
-    /// What its connections listen to.
+    /// The subject of messages to all connections of the user.
     pub fn subject(&self) -> Option<Subject> {
         subjects::user(&self.0).ok()
     }

@@ -71,7 +71,7 @@ impl Bus {
         Ok(bus)
     }
 
-    /// What the bus says of itself, before all else.
+    /// The INFO that the bus sends first.
     fn info(&mut self) -> Result<Value, String> {
         match self.read(Instant::now() + CONNECT_TIMEOUT)? {
             Some(Said::Info(info)) => Ok(info),
@@ -162,7 +162,7 @@ impl Bus {
         self.stream.write_all(bytes).and_then(|()| self.stream.flush()).map_err(|error| error.to_string())
     }
 
-    /// What the bus says next; PINGs are answered on the way. `None` if that is not there by `deadline`.
+    /// The next verb of the bus; PINGs are answered on the way. `None` if that is not there by `deadline`.
     fn read(&mut self, deadline: Instant) -> Result<Option<Said>, String> {
         loop {
             match self.inbox.take()? {
@@ -243,7 +243,7 @@ enum Said {
     Ended,
 }
 
-/// What was received and is not read yet.
+/// Bytes that were received and are not parsed yet.
 #[derive(Default)]
 struct Inbox {
     bytes: Vec<u8>,

@@ -6,7 +6,7 @@ use super::{Field, Trust, Url};
 
 pub(in crate::cli) struct Channels {
     connection: Connection,
-    /// What stands before the API's own path, where a proxy wants it.
+    /// The prefix of the API's path, if a proxy needs one.
     base: String,
 }
 

@@ -53,7 +53,7 @@ impl Events {
     }
 }
 
-/// What a refusal says, in one line.
+/// A refusal in one line.
 pub(super) fn refusal(connection: &mut Connection, head: &mut Head) -> String {
     let body = connection.answer(head).unwrap_or_default();
     let text = String::from_utf8_lossy(&body);

@@ -38,7 +38,7 @@ pub(super) struct Arrival {
     pub payload: Vec<u8>,
 }
 
-/// What a source has to say.
+/// News from a source.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum News {
     Arrived(Arrival),

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::Field;
 use tidegate::proto::http::unescaped;
 
-/// What is spoken, and where if nothing is said.
+/// Schemes, and their default ports.
 const SCHEMES: [(&str, u16); 6] =
     [("ws", 80), ("wss", 443), ("http", 80), ("https", 443), ("nats", 4222), ("tls", 4222)];
 

@@ -70,7 +70,7 @@ impl WebSocket {
     }
 }
 
-/// What a refusal says, in one line: the first of its body, if that has come along.
+/// A refusal in one line: the first of its body, if that has come along.
 fn refusal(response: &Response<Option<Vec<u8>>>) -> String {
     let status = response.status();
     if status.is_success() {

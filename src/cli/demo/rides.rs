@@ -105,7 +105,7 @@ impl Matching {
         }
     }
 
-    /// What to send next.
+    /// The next message to send.
     pub fn next_send(&mut self) -> Option<Send> {
         self.sends.pop_front()
     }
@@ -136,7 +136,7 @@ impl Matching {
         _ = self.withdraw(conn);
     }
 
-    /// What a client says. `places` are latitude and longitude of every driver, in the order given to `new`.
+    /// Handles a client's message. `places` are latitude and longitude of every driver, in the order given to `new`.
     ///
     /// A connection that is not known yet opened before the matching could hear of it; apps say hello for that.
     pub fn on_message(&mut self, conn: &str, user: &str, text: &[u8], places: &[(f64, f64)], now: Instant) {
@@ -288,7 +288,7 @@ impl Matching {
     }
 }
 
-/// What a driver hears of a ride: it, and how long it is still on offer.
+/// The offer to a driver: the ride, and how long it is still on offer.
 fn offer(number: u64, ride: &Ride, now: Instant) -> Value {
     let expires_in_ms = ride.expires_at.saturating_duration_since(now).as_millis() as u64;
     json!({"type": "offer", "ride": number, "pickup": ride.pickup, "expires_in_ms": expires_in_ms})

@@ -1,4 +1,4 @@
-//! What the demo prints: where it is open, and lines that can be run as they stand, in another terminal.
+//! The texts that the demo prints: its addresses, and lines that can be run as they stand, in another terminal.
 //!
 //! Nothing in them has to be installed but `curl` and the binary itself, which is named as it can be found; before a line that
 //! needs a NATS client stands the line that gets it.

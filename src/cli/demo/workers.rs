@@ -44,7 +44,7 @@ pub fn report(mut worker: Worker) {
     }
 }
 
-/// What the page hears of a driver. The place follows from the time of day, so that it goes on after a restart.
+/// The message to the page about a driver. The place follows from the time of day, so that it goes on after a restart.
 fn location(route: &Route, since_epoch: Duration) -> String {
     let position = route.position(since_epoch);
     format!(

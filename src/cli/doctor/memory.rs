@@ -39,7 +39,7 @@ const V2: Names = Names {
     inactive_file: "inactive_file ",
 };
 
-/// What could be had without swapping.
+/// Memory that is available without swapping.
 pub fn available(tree: &Tree<'_>) -> Option<u64> {
     let text = tree.text("proc/meminfo")?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

@@ -1,4 +1,4 @@
-//! What the box says about itself. Whatever cannot be read is `None`.
+//! Facts about the box. A fact that cannot be read is `None`.
 
 use std::path::Path;
 

@@ -21,7 +21,7 @@ pub struct Bound {
     pub name: &'static str,
     /// Connections for which there is enough.
     pub holds: u64,
-    /// What there is.
+    /// The amount that the box has.
     pub found: String,
     /// The line that makes it enough.
     pub fix: String,
@@ -39,7 +39,7 @@ pub struct Verdict {
     /// The scarcest first.
     pub bounds: Vec<Bound>,
     pub notes: Vec<Note>,
-    /// What could not be read, and would have to be known.
+    /// Needed facts that could not be read.
     pub unknown: Vec<&'static str>,
     /// As many as the scarcest thing holds; `None` if nothing is known.
     pub holds: Option<u64>,
@@ -80,7 +80,7 @@ impl Verdict {
         }
         let holds = bounds.first().map(|bound| bound.holds);
         let fits = match holds.map(|holds| holds >= question.connections) {
-            // What is missing already will not be more when the rest is known.
+            // A known shortage does not shrink when the rest is known.
             Some(false) => Some(false),
             _ if !unknown.is_empty() => None,
             fits => fits,
@@ -148,7 +148,7 @@ fn of_epoll(question: &Question, system: &System) -> Option<Bound> {
     })
 }
 
-/// What the process takes before the first connection.
+/// Memory of the process before the first connection.
 fn base_bytes(question: &Question) -> u64 {
     limits::PROCESS_BYTES + question.shards as u64 * limits::SHARD_BYTES
 }

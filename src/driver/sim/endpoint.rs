@@ -14,7 +14,7 @@ pub struct Endpoint {
     link: LinkId,
 }
 
-/// What a read found.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadOutcome {
     /// So many bytes were appended, at least one.
@@ -234,7 +234,7 @@ impl State {
     fn client_leave(&mut self, id: LinkId, aborts: bool) {
         let Some(link) = self.links.get_mut(&id).filter(|link| !link.is_client_gone) else { return };
         let with_reset = aborts || link.down.held() > 0;
-        // What is unread keeps its room until the driver's end hears of the reset.
+        // Unread bytes keep their room until the driver's end hears of the reset.
         link.is_client_gone = true;
         if link.is_over() {
             self.links.remove(&id);

@@ -1,4 +1,4 @@
-//! What goes wrong in a simulated world, how often, and the seeded chance that decides.
+//! The faults of a simulated world, their frequency, and the seeded randomness that decides.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub struct Faults {
     pub partial_write: u32,
     /// A connection breaks at some time of its life, for both sides but not at once.
     pub reset: u32,
-    /// What a broken connection's side has not read is gone, too.
+    /// Bytes that a side of a broken connection has not read are lost, too.
     pub discard: u32,
     /// A segment takes longer, and what follows it waits.
     pub delay: u32,

@@ -1,4 +1,4 @@
-//! What happened in a world: a hash of everything, and the latest events for people.
+//! The history of a world: a hash of all events, and the latest events for people.
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};

@@ -24,9 +24,9 @@ pub(super) struct Kernel {
     /// deadline, so it gets another turn before time passes.
     is_asleep: bool,
     pub waker: Waker,
-    /// What `next` hands over.
+    /// Tokens that `next` returns.
     ready: VecDeque<Token>,
-    /// What `next` hands over after the next wait.
+    /// Tokens that `next` returns after the next wait.
     deferred: Vec<Token>,
     listeners: BTreeMap<u16, Listener>,
     /// By slot: two generations of one slot cannot be attached at a time.
@@ -139,7 +139,7 @@ impl Kernel {
     }
 }
 
-// What a driver's caller submits.
+// The submissions of a driver's caller.
 impl State {
     pub(super) fn kernel(&mut self, driver: u32) -> &mut Kernel {
         &mut self.kernels[driver as usize]
@@ -274,7 +274,7 @@ impl State {
     }
 }
 
-// What becomes of it.
+// The effects of the submissions.
 impl State {
     fn complete(&mut self, driver: u32, token: Token) {
         let is_deferred = self.random.chance(self.faults.defer);

@@ -1,4 +1,4 @@
-//! What a completion of the kernel becomes: something ready, or a submission of the rest.
+//! The handling of a kernel completion: something is ready, or the rest is submitted.
 
 use std::io;
 use std::net::Shutdown;

@@ -10,7 +10,7 @@ use io_uring::{EnterFlags, IoUring, cqueue};
 
 use super::UringOptions;
 
-/// What a completion is about: the upper byte of its user data. The rest is a key or a listener's index.
+/// The kind of a completion: the upper byte of its user data. The rest is a key or a listener's index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Op {
     Accept = 1,
@@ -59,7 +59,7 @@ impl Done {
 
 pub(super) struct Ring {
     uring: IoUring,
-    /// What the submission queue had no room for; it goes in, in order, before anything later. Each connection has a
+    /// Entries that did not fit into the submission queue; they go in, in order, before later ones. Each connection has a
     /// few submissions at most, which bounds it.
     backlog: VecDeque<Entry>,
     /// Submissions, cancellations aside, whose last completion has not been popped.

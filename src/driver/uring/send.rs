@@ -23,7 +23,7 @@ pub(super) fn one_slice(fd: types::Fd, batch: &Batch) -> Option<Entry> {
     Some(opcode::Send::new(fd, only.as_ptr(), len).flags(FLAGS).build())
 }
 
-/// What sendmsg wants: a header that points to slices that point into a batch.
+/// The argument of sendmsg: a header that points to slices that point into a batch.
 pub(super) struct Message {
     header: libc::msghdr,
     slices: [libc::iovec; limits::SEND_SLICES],

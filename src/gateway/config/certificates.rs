@@ -12,7 +12,7 @@ use crate::proto::tls::{self, Certificate};
 use crate::proto::token::Verifier;
 
 impl Listener {
-    /// What its TLS connections share, or `None` for a plain listener. The error is one line that names the file.
+    /// The TLS configuration of the listener, or `None` for a plain one. The error is one line that names the file.
     pub fn tls_config(&self) -> Result<Option<Arc<ServerConfig>>, String> {
         let Some(all) = &self.tls else { return Ok(None) };
         let certificates = all.iter().map(certificate).collect::<Result<Vec<_>, _>>()?;
@@ -21,7 +21,7 @@ impl Listener {
 }
 
 impl Listener {
-    /// What clients will not accept of certificates that can be used, at that time (seconds since 1970): a line each.
+    /// Reasons for clients to reject usable certificates at that time (seconds since 1970): a line each.
     pub fn doubts(&self, now: u64) -> Vec<String> {
         let files = self.tls.iter().flatten();
         let doubt = |files: &CertificateFiles| {
@@ -32,7 +32,7 @@ impl Listener {
 }
 
 impl TokenKey {
-    /// What checks tokens. The error is one line that names the key of the configuration, and the file.
+    /// The verifier of tokens. The error is one line that names the key of the configuration, and the file.
     pub fn verifier(&self) -> Result<Verifier, String> {
         match self {
             TokenKey::Hmac(secret) if secret.contains("-----BEGIN ") => Err(PEM_AS_SECRET.to_owned()),
@@ -42,7 +42,7 @@ impl TokenKey {
         }
     }
 
-    /// What is legal and probably not meant, in one line.
+    /// A legal setting that is probably a mistake, in one line.
     pub fn doubt(&self) -> Option<String> {
         let TokenKey::Hmac(secret) = self else { return None };
         if secret.trim() != secret {

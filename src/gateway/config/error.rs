@@ -38,7 +38,7 @@ impl Error {
         Error::new(&Place::File, format!("cannot be read: {error}"))
     }
 
-    /// What may explain the others: no file was named, and the usual one is not there.
+    /// The probable cause of the others: no file was named, and the default one does not exist.
     pub(super) fn absent() -> Error {
         let words = "there is no such file here; `tidegate config` prints one to begin with, --config names another";
         Error::new(&Place::File, words)
@@ -50,7 +50,7 @@ impl Error {
 pub struct Errors {
     file: PathBuf,
     errors: Vec<Error>,
-    /// What is legal and probably not meant.
+    /// Legal settings that are probably mistakes.
     doubts: Vec<Error>,
 }
 

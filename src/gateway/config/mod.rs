@@ -66,7 +66,7 @@ pub struct Config {
     pub log: LevelFilter,
     /// Variables of the environment that look like keys and were set for a service beside this one.
     pub links: Vec<String>,
-    /// What is legal and probably not meant: a line each, with its place.
+    /// Legal settings that are probably mistakes: a line each, with its place.
     pub doubts: Vec<String>,
 }
 
@@ -100,7 +100,7 @@ pub struct Bus {
     pub credentials: Option<Credentials>,
 }
 
-/// What a worker must present in CONNECT.
+/// The credentials that a worker must send in CONNECT.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// Both must agree with `user` and `pass`.
@@ -133,7 +133,7 @@ pub struct Admin {
     pub hosts: Vec<String>,
 }
 
-/// What the requests for one path lead to.
+/// The target of the requests for one path.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// Begins with `/`; a segment may be a parameter: `/rooms/{room}`. Parameters have distinct names.
@@ -144,11 +144,11 @@ pub struct Route {
     pub origins: Vec<String>,
     /// Names of header fields that a page of another origin may set, besides the usual ones.
     pub request_headers: Vec<String>,
-    /// What answers such a request.
+    /// The target that answers such a request.
     pub target: Target,
 }
 
-/// What a route does with a request.
+/// A route's treatment of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     /// Opens a stream of Server-Sent Events.
@@ -202,7 +202,7 @@ pub struct CentrifugeTarget {
     pub server_side: Vec<String>,
 }
 
-/// What tokens are checked with.
+/// The keys that check tokens.
 #[derive(Clone, PartialEq, Eq)]
 pub enum TokenKey {
     /// HS256.
@@ -250,7 +250,7 @@ pub enum UserSource {
     Query(String),
 }
 
-/// What holds for the channels whose names match.
+/// The settings of the channels whose names match.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Channel {
     /// A pattern, never reserved.

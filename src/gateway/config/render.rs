@@ -1,4 +1,4 @@
-//! What derives from the table of keys for people: the annotated file of `tidegate config`, and the reference page.
+//! Texts for people from the table of keys: the annotated file of `tidegate config`, and the reference page.
 
 use std::fmt::Write;
 

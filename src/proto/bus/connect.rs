@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::BusError;
 
-/// What a worker says of itself. Unknown keys are ignored, missing ones and `null` have nats-server's defaults.
+/// The options of a worker's CONNECT. Unknown keys are ignored, missing ones and `null` have nats-server's defaults.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConnectOptions {
     /// `+OK` for each verb.

@@ -1,4 +1,4 @@
-//! What a worker is told when it did something wrong: nats-server's words, because clients compare them.
+//! The errors of a worker (`-ERR`), in nats-server's words, because clients compare them.
 
 use std::fmt::{self, Write};
 
@@ -22,8 +22,8 @@ pub enum BusError {
     AuthenticationTimeout,
     StaleConnection,
     TooManySubscriptions,
-    /// What only the gateway may say, and what nats-server takes and a gateway does not (its subjects are shorter, and text).
-    /// These are words after which every package goes on.
+    /// For names of the gateway, and for subjects that only nats-server accepts (the gateway's are shorter, and text).
+    /// After these words every package goes on.
     PublishNotAllowed(String),
     SubscribeNotAllowed(String),
 }

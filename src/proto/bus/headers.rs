@@ -14,7 +14,7 @@ use memchr::{memchr3, memmem};
 
 const VERSION: &str = "NATS/1.0";
 const LINE_END: &str = "\r\n";
-/// What the gateway says about a client's message fits.
+/// Enough for the gateway's headers about a client's message.
 const BYTES_EXPECTED: usize = 192;
 
 /// Whether `block` is a whole header block and nothing else.

@@ -17,7 +17,7 @@ use memchr::memchr;
 use super::BusError;
 use crate::limits::SID_BYTES_MAX;
 
-/// What INFO promises and the parser holds everybody to.
+/// The bounds that INFO announces and the parser enforces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BusLimits {
     /// Longest line, without its end.
@@ -26,7 +26,7 @@ pub struct BusLimits {
     pub payload_bytes_max: usize,
 }
 
-/// What a worker said. Subjects are UTF-8, nothing more is known of them.
+/// A verb of a worker. Subjects are UTF-8, and not checked further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb<'a> {
     /// Options, as JSON: see [`ConnectOptions::parse`](super::ConnectOptions::parse).
@@ -50,7 +50,7 @@ pub enum Verb<'a> {
         sid: &'a str,
         max: Option<u64>,
     },
-    /// What servers say to each other (INFO, +OK): nats-server passes over it.
+    /// A verb between servers (INFO, +OK): nats-server ignores it.
     Idle,
 }
 
@@ -241,7 +241,7 @@ impl Fields {
     }
 }
 
-/// What stands between arguments; a CR counts wherever it is, as in nats-server.
+/// A separator of arguments; a CR counts wherever it is, as in nats-server.
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }

@@ -1,4 +1,4 @@
-//! What the gateway says to a worker.
+//! The verbs that the gateway sends to a worker.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};

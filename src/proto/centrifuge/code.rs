@@ -65,14 +65,14 @@ impl Unsubscribed {
     pub const EXPIRED: Unsubscribed = Unsubscribed { code: 2501, words: "subscription expired" };
 }
 
-/// What a close frame says.
+/// Code and reason of a close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disconnect {
     pub code: u16,
     pub words: &'static str,
 }
 
-/// What each end is called on the wire.
+/// Code and reason for each close reason.
 const DISCONNECTS: &[(CloseReason, Disconnect)] = &[
     (CloseReason::Drain, Disconnect { code: 3001, words: "shutdown" }),
     (CloseReason::NoWorker, Disconnect { code: 3004, words: "internal server error" }),

@@ -1,4 +1,4 @@
-//! What a client says: one command a line.
+//! The commands of a client: one in a line.
 
 use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What the gateway says unasked: publications, messages, changes of subscriptions.
+//! Pushes of the gateway: publications, messages, changes of subscriptions.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ pub struct Info<'a> {
     /// As its application writes it.
     pub user: Cow<'a, str>,
     pub client: &'a str,
-    /// What the user's token says about it.
+    /// The claim `info` of the user's token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conn_info: Option<&'a RawValue>,
 }

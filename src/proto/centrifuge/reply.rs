@@ -1,4 +1,4 @@
-//! What a command is answered with.
+//! The replies to commands.
 
 use serde::Serialize;
 use serde::ser::SerializeMap;
@@ -47,7 +47,7 @@ pub struct Connected<'a> {
     pub version: &'a str,
     #[serde(flatten)]
     pub expiry: Expiry,
-    /// What the server has subscribed it to.
+    /// The server-side subscriptions.
     #[serde(skip_serializing_if = "Subscriptions::is_empty")]
     pub subs: Subscriptions<'a>,
     /// Seconds between our pings.

@@ -22,7 +22,7 @@ impl Framing {
     }
 }
 
-/// What [`Body::next`] found.
+/// The result of [`Body::next`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum BodyStep<'a> {
     /// Never empty.

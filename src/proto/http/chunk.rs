@@ -24,7 +24,7 @@ impl Streaming {
     /// How many there are.
     pub const COUNT: usize = 2;
 
-    /// What a client of this version understands.
+    /// The framing that a client of this HTTP version understands.
     pub fn of(minor_version: u8) -> Streaming {
         if minor_version == 0 { Streaming::UntilClose } else { Streaming::Chunked }
     }
@@ -49,7 +49,7 @@ impl Streaming {
         }
     }
 
-    /// What ends the body. A body that ends without it was cut.
+    /// The bytes that end the body. A body that ends without it was cut.
     pub fn end(self) -> &'static [u8] {
         match self {
             Streaming::Chunked => b"0\r\n\r\n",

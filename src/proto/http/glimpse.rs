@@ -1,4 +1,4 @@
-//! What a head that is refused before it is understood still says of its sender.
+//! The facts about the sender in a head that is refused before it is parsed.
 
 use std::str;
 

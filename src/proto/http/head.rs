@@ -18,7 +18,7 @@ pub type Field<'a> = httparse::Header<'a>;
 /// Fields that need no allocation; browsers send fewer when they open a WebSocket.
 const FIELDS_INLINE: usize = 24;
 
-/// What [`Head::header`] says for a value that is not UTF-8: present, and equal to nothing that is ever allowed.
+/// The result of [`Head::header`] for a value that is not UTF-8: present, and equal to nothing that is ever allowed.
 const UNREADABLE: &str = "\u{fffd}";
 
 /// One request head; it borrows from the bytes it was taken from.
@@ -28,7 +28,7 @@ pub struct Head<'a> {
     pub method: &'a str,
     /// As sent, still escaped, without the query: starts with `/`, or is `*` for `OPTIONS`.
     pub path: &'a str,
-    /// What follows the first `?`, still escaped.
+    /// The text behind the first `?`, still escaped.
     pub query: Option<&'a str>,
     /// Host and optional port, from the target if that is absolute, else from `Host`; always there in HTTP/1.1.
     pub host: Option<&'a str>,
@@ -196,7 +196,7 @@ impl<'a> Head<'a> {
         self.elements(name).any(|candidate| candidate.eq_ignore_ascii_case(element))
     }
 
-    /// What the answer has to know of this request.
+    /// The facts of this request that its answer needs.
     pub fn reply_to(&self) -> ReplyTo {
         ReplyTo { is_head: self.method == "HEAD", minor_version: self.minor_version, keep_alive: self.keep_alive }
     }

@@ -2,7 +2,7 @@
 
 use super::authority::{Authority, Host};
 
-/// What `Origin` names (RFC 6454 section 7).
+/// The value of `Origin` (RFC 6454 section 7).
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
     scheme: &'a str,

@@ -13,7 +13,7 @@ use crate::proto::CloseReason;
 use crate::proto::close::TABLE;
 use crate::proto::ws::handshake::VERSION;
 
-/// What of a request shapes its answer; small enough to outlive the head.
+/// The facts of a request that shape its answer; small enough to outlive the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplyTo {
     /// A `HEAD` request: fields as for `GET`, no body.
@@ -103,7 +103,7 @@ impl<'o> Reply<'o> {
     }
 }
 
-/// What a page of another origin may do with a reply (the Fetch standard, "CORS protocol").
+/// The access of a page of another origin to a reply (the Fetch standard, "CORS protocol").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cors<'a> {
     /// The origin that asked, or `*`.

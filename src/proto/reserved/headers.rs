@@ -28,7 +28,7 @@ pub const USER_HEADER: &str = "Tg-User";
 pub const USER_NAME_HEADER: &str = "Tg-User-Name";
 pub const INFO_HEADER: &str = "Tg-Info";
 
-/// What a message to a service is about.
+/// The kind of a message to a service.
 pub const KIND_HEADER: &str = "Tg-Kind";
 pub const ROUTE_HEADER: &str = "Tg-Route";
 pub const METHOD_HEADER: &str = "Tg-Method";

@@ -9,7 +9,7 @@ use super::super::subject::{Subject, SubjectError};
 use crate::base::{Address, Place, RequestId};
 use crate::limits::SUBJECT_BYTES_MAX;
 
-/// What the subjects of a family begin with.
+/// The prefixes of the families of subjects.
 const CONN: &str = "tg.conn.";
 const USER: &str = "tg.user.";
 const SERVICE: &str = "tg.service.";
@@ -156,7 +156,7 @@ impl Family {
     }
 }
 
-/// What a worker has a client's connection do: the token behind the connection or the user.
+/// A worker's command to a client's connection: the token behind the connection or the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
     /// Subscribe to the channel that the payload names.
@@ -178,12 +178,12 @@ impl Command {
         }
     }
 
-    /// What the tokens behind a user say.
+    /// The command in the tokens behind a user.
     pub(super) fn of_user(words: &str) -> Option<Command> {
         [Command::Subscribe, Command::Unsubscribe, Command::Close].into_iter().find(|command| command.word() == words)
     }
 
-    /// What the tokens behind a connection say.
+    /// The command in the tokens behind a connection.
     pub(super) fn of_conn(words: &str) -> Option<Command> {
         Command::of_user(words).or_else(|| serial_in(words).map(|_| Command::Answer))
     }
@@ -194,7 +194,7 @@ fn serial_in(words: &str) -> Option<u32> {
     words.strip_prefix(ANSWER)?.strip_prefix('.')?.parse().ok()
 }
 
-/// What is announced of a client in a channel.
+/// The announced change of a client in a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Change {
     Join,

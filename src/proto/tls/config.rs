@@ -29,7 +29,7 @@ pub fn provider() -> CryptoProvider {
     CryptoProvider { kx_groups: KEY_EXCHANGES.to_vec(), ..default_provider() }
 }
 
-/// What the connections of a listener share. The first certificate is for clients that name no host, or an unknown one.
+/// The TLS configuration of a listener. The first certificate is for clients that name no host, or an unknown one.
 ///
 /// Errors are one line for the operator.
 pub fn server_config(certificates: Vec<Certificate>) -> Result<Arc<ServerConfig>, String> {

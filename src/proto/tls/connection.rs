@@ -30,7 +30,7 @@ enum Stage {
 
 const _: () = assert!(size_of::<Tls>() == size_of::<Records>(), "an idle connection pays for its record layer alone");
 
-/// What went wrong.
+/// The cause of a failed connection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Failure {
     /// During the handshake, or in TLS 1.2. Boxed for the size of [`Tls`].
@@ -51,7 +51,7 @@ pub enum Opened {
     PeerClosed,
 }
 
-/// What a handshake has agreed on; not kept afterwards.
+/// The parameters that a handshake has agreed on; not kept afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreed {
     /// `TLSv1_3` or `TLSv1_2`.
@@ -177,7 +177,7 @@ impl Tls {
         !self.is_handshaking() && !self.is_closed() && self.failure().is_none()
     }
 
-    /// What went wrong, for the log.
+    /// The cause of the failure, for the log.
     pub fn failure(&self) -> Option<&Failure> {
         match &self.stage {
             Stage::Failed(failure) => Some(failure),

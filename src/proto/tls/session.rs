@@ -28,7 +28,7 @@ use super::secrets::{self, Secrets};
 
 /// Type, version and length in front of each record (RFC 8446 section 5.1).
 const HEADER_BYTES: usize = 5;
-/// What sealing adds to a record: the header, an explicit nonce (8, TLS 1.2), the content type (1, TLS 1.3), the tag (16).
+/// Bytes added by sealing a record: the header, an explicit nonce (8, TLS 1.2), the content type (1, TLS 1.3), the tag (16).
 const EXPANSION_BYTES: usize = HEADER_BYTES + 8 + 1 + 16;
 
 pub(super) struct Session {

@@ -1,4 +1,4 @@
-//! What stands in a token, as signers write it: a user may be a number, a time may have a fraction.
+//! The claims of a token, as signers write them: a user may be a number, a time may have a fraction.
 
 use std::borrow::Cow;
 

@@ -17,7 +17,7 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 const RSA_FITS: &str = "RS256 takes RSA keys of 2048 to 8192 bits (RFC 7518 section 3.3)";
 const ECDSA_FITS: &str = "ES256 takes keys on the curve P-256 (RFC 7518 section 3.4)";
 
-/// What a key is, as far as that decides whether it fits.
+/// The kind of a key, which decides whether it fits.
 enum Kind {
     Rsa { bits: usize },
     P256,

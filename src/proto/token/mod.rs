@@ -71,7 +71,7 @@ pub enum Algorithm {
     Es256,
 }
 
-/// What the signer says about a connection.
+/// The signer's claims about a connection.
 #[derive(Debug, Default)]
 pub struct Connection {
     /// `None` for an anonymous client.
@@ -80,7 +80,7 @@ pub struct Connection {
     pub ttl: Option<u64>,
     /// Anything, for the other clients to see: JSON.
     pub info: Option<Box<RawValue>>,
-    /// What the connection is subscribed to from the start.
+    /// Channels to which the connection is subscribed from the start.
     pub channels: Vec<Subject>,
 }
 
@@ -106,7 +106,7 @@ impl Verifier {
         key::ecdsa(file).map(|key| Verifier::new(Key::Ecdsa(key.into()), file))
     }
 
-    /// What a connection token says.
+    /// The claims of a connection token.
     pub fn connection(&self, token: &str, unix_now: u64) -> Result<Connection, Refused> {
         let json = self.signed(token)?;
         let claims = Claims::read(&json)?;

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// What stands between two lines.
+/// The text between a BEGIN and an END line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Section {
     /// `PUBLIC KEY`.

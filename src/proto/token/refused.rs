@@ -20,7 +20,7 @@ pub enum Refused {
     Invalid(Fault),
 }
 
-/// What is wrong with a token that is never taken.
+/// The fault of a token that is never accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// The route has no key to check it with.

@@ -30,7 +30,7 @@ struct Arriving {
     missing: usize,
 }
 
-/// What the bytes at hand completed.
+/// The part that the available bytes complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Received {
     /// Nothing: the frame goes on, the input is used up.

@@ -17,7 +17,7 @@ const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
 const MASKED: u8 = 0x80;
 
-/// What a frame is for (RFC 6455 section 11.8); the reserved ones are refused.
+/// The purpose of a frame (RFC 6455 section 11.8); the reserved ones are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Opcode {
@@ -47,7 +47,7 @@ impl Opcode {
     }
 }
 
-/// What stands before a payload.
+/// The header before a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     pub fin: bool,
@@ -60,7 +60,7 @@ pub struct Header {
 impl Header {
     /// Reads the header at the front of `input` and says how many bytes it has; `None` if it is not whole.
     ///
-    /// What its first two bytes alone make wrong is refused without waiting for more.
+    /// An error in the first two bytes is refused without waiting for more bytes.
     pub fn parse(input: &[u8]) -> Result<Option<(Header, usize)>, CloseReason> {
         let &[first, second, ref rest @ ..] = input else { return Ok(None) };
         let opcode = Opcode::from_bits(first & 0x0F).ok_or(CloseReason::WebSocketProtocol)?;

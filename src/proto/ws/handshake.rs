@@ -7,7 +7,7 @@ use sha1::{Digest, Sha1};
 /// The only version that is spoken (RFC 6455 section 4.1).
 pub const VERSION: &str = "13";
 
-/// What a server appends to the client's key (RFC 6455 section 1.3).
+/// The text that a server appends to the client's key (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Length of a key: 16 random bytes in base64.

@@ -1,5 +1,5 @@
-//! What is legal and probably not meant: values that contradict each other, or have no effect. `check` warns of it, and so does
-//! the log at start.
+//! Legal settings that are probably mistakes: values that contradict each other, or have no effect. `check` warns of them, and
+//! so does the log at start.
 
 use std::time::Duration;
 

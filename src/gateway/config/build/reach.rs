@@ -1,4 +1,4 @@
-//! What can never be reached, because an earlier one takes all of it: the first route, and the first rule, that matches wins.
+//! Routes and rules that can never match, because an earlier one takes everything: the first match wins.
 
 use super::super::error::Place;
 use super::super::{Channel, Route, Target, form};

@@ -15,17 +15,17 @@ use super::form;
 pub struct Row {
     /// Where it stands: `limits.fragments_max`. `[]` follows the name of a list of tables: `route[].path`.
     pub path: &'static str,
-    /// What its value must be.
+    /// The kind of its value.
     pub kind: Kind,
-    /// What holds without it.
+    /// The value without the key.
     pub fallback: Fallback,
     /// One line.
     pub help: &'static str,
-    /// What else is worth knowing; may be empty.
+    /// Further explanation; may be empty.
     pub doc: &'static str,
 }
 
-/// What a key takes.
+/// The kind of a key's value.
 #[derive(Clone, Copy)]
 pub enum Kind {
     /// A table that stands at most once.
@@ -40,7 +40,7 @@ pub enum Kind {
         min: u64,
         /// The most that is accepted.
         max: u64,
-        /// What is counted, in the plural; empty where the key's name says it.
+        /// The unit, in the plural; empty if the key's name has it.
         unit: &'static str,
     },
     /// `true` or `false`.
@@ -51,14 +51,14 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A text that fits; `expected` completes "expected …".
     Text {
-        /// What would be accepted, with an example.
+        /// The accepted form, with an example.
         expected: &'static str,
         /// Whether the parser accepts it.
         fits: fn(&str) -> bool,
     },
     /// One such text, or a list of them.
     Texts {
-        /// What each of them must be, with an example.
+        /// The accepted form of each, with an example.
         expected: &'static str,
         /// Whether the parser accepts this one of them.
         fits: fn(&str) -> bool,
@@ -67,7 +67,7 @@ pub enum Kind {
     Secret,
 }
 
-/// What holds when a key is not there.
+/// The value when a key is absent.
 #[derive(Clone, Copy)]
 pub enum Fallback {
     /// This number, in the key's unit.

@@ -15,7 +15,7 @@ pub enum Alert {
     DecodeError = 50,
 }
 
-/// What the peer did.
+/// The peer's breach of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     Header,

@@ -1,4 +1,4 @@
-//! What stands in front of a record, in the clear: type, version, length (RFC 8446 section 5.1).
+//! The header of a record, in the clear: type, version, length (RFC 8446 section 5.1).
 
 use super::fault::Fault;
 

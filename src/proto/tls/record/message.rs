@@ -1,4 +1,4 @@
-//! What a peer may say after the handshake besides data: KeyUpdate and alerts. And the KeyUpdates that we send.
+//! A peer's messages after the handshake besides data (KeyUpdate and alerts), and the KeyUpdates that we send.
 //!
 //! ```text
 //! KeyUpdate: [24][0 0 1][0 or 1: whether the other side is to update too]
@@ -9,7 +9,7 @@ use aws_lc_rs::aead::LessSafeKey;
 use super::header::HANDSHAKE;
 use super::{Fault, Phase, Records};
 
-/// What a KeyUpdate begins with: its type and its length (RFC 8446 section 4.6.3).
+/// The start of a KeyUpdate: its type and its length (RFC 8446 section 4.6.3).
 const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
 pub(super) const UPDATE_NOT_REQUESTED: u8 = 0;
 const UPDATE_REQUESTED: u8 = 1;
@@ -56,7 +56,7 @@ impl Records {
     }
 
     fn take_key_update(&mut self, request: u8, behind: &[u8]) -> Result<(), Fault> {
-        // What follows is encrypted with other keys, so it cannot be in this record (section 5.1).
+        // The next bytes are encrypted with other keys, so they cannot be in this record (section 5.1).
         if !behind.is_empty() {
             return Err(Fault::KeyUpdateNotLast);
         }

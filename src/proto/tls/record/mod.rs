@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A connection holds raw keys and counters, no buffer and no expanded key; [`Records::to_bytes`] writes all of it down.
-//! What breaks the protocol is a [`Fault`], and gets the answer that rustls gives. Here are no handshakes, no TLS 1.2 and
+//! A breach of the protocol is a [`Fault`], and gets the answer that rustls gives. Here are no handshakes, no TLS 1.2 and
 //! no clock.
 
 mod fault;
@@ -76,7 +76,7 @@ pub struct Records {
 
 const _: () = assert!(size_of::<Records>() <= 216, "each live TLS connection holds one");
 
-/// Which directions are still open.
+/// The directions that are still open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Phase {

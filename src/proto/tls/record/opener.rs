@@ -7,7 +7,7 @@ use crate::limits::RECORD_CONTENT_BYTES;
 use super::fault::Fault;
 use super::header::{self, CHANGE_CIPHER_SPEC};
 
-/// What was in a record.
+/// The decrypted content of a record.
 pub(super) struct Content<'a> {
     pub(super) content_type: u8,
     pub(super) bytes: &'a [u8],
