@@ -28,16 +28,8 @@ use super::desk::Desk;
 /// A message that the log of its channel has been told, with all that is needed once the log has answered.
 struct Ticket {
     publish: Publish,
-    then: Then,
-}
-
-/// What the answer decides besides.
-enum Then {
-    Nothing,
-    /// A message that is taken goes to these workers too.
-    Workers(Publish, Recipients),
-    /// The publisher's shard hears, by this number, whether it is taken.
-    Verdict(Address, u32),
+    /// The publisher that hears, by this number, whether the message is taken: what it has for workers waits for that in its line.
+    verdict: Option<(Address, u32)>,
 }
 
 impl Core {
@@ -91,8 +83,10 @@ impl Core {
         }
         let owner = owner_of_message(&publish.message, self.desk.post.mesh().shards());
         if owner == self.desk.place {
-            let then = if workers.is_empty() { Then::Nothing } else { Then::Workers(publish, workers) };
-            return self.publish_here(Ticket { publish: for_clients, then });
+            if self.publish_here(Ticket { publish: for_clients, verdict: None }) && !workers.is_empty() {
+                self.features.order.give_to_workers(&mut self.desk, publish, workers);
+            }
+            return;
         }
         let waits = !workers.is_empty() && self.desk.engine.may_be_repetition(&publish.message);
         let publisher = publish.from.filter(|from| waits && from.address.place == self.desk.place);
@@ -122,15 +116,15 @@ impl Core {
     }
 
     fn publish_for_clients(&mut self, publish: Publish) {
-        let then = match (publish.from, publish.reach) {
-            (Some(from), Reach::ClientsFirst(number)) => Then::Verdict(from.address, number),
-            _ => Then::Nothing,
+        let verdict = match (publish.from, publish.reach) {
+            (Some(from), Reach::ClientsFirst(number)) => Some((from.address, number)),
+            _ => None,
         };
-        self.publish_here(Ticket { publish, then });
+        self.publish_here(Ticket { publish, verdict });
     }
 
-    /// The owner's part: the log of the channel is told.
-    fn publish_here(&mut self, ticket: Ticket) {
+    /// The owner's part: the log of the channel is told. False if the message is a repetition.
+    fn publish_here(&mut self, ticket: Ticket) -> bool {
         let mut places = PlaceSet::default();
         let message = &ticket.publish.message;
         let appended = match message.destination().expects() {
@@ -138,13 +132,14 @@ impl Core {
             Expects::Answer | Expects::Acknowledgement => Appended::Taken(None),
             Expects::Nothing | Expects::Outcome => self.desk.engine.publish(message, self.desk.now, &mut places),
         };
-        self.appended(ticket, appended, &places);
+        self.appended(ticket, appended, &places)
     }
 
     /// The log has answered: the one in memory at once, and the places that listen have been found with that. All that follows from
     /// a publication begins here. A repetition reaches no listener: all have what it says.
-    fn appended(&mut self, ticket: Ticket, appended: Appended, places: &PlaceSet) {
-        let Ticket { publish, then } = ticket;
+    #[inline]
+    fn appended(&mut self, ticket: Ticket, appended: Appended, places: &PlaceSet) -> bool {
+        let Ticket { publish, verdict } = ticket;
         match appended {
             Appended::Taken(position @ Some(_)) => self.give_to_clients(publish, position, places),
             Appended::Taken(None) => match publish.message.destination().expects() {
@@ -156,15 +151,10 @@ impl Core {
             Appended::Repetition(repetition) => repeated(&mut self.desk, &publish, repetition),
         }
         let is_taken = matches!(appended, Appended::Taken(_));
-        match then {
-            Then::Workers(publish, workers) if is_taken => {
-                self.features.order.give_to_workers(&mut self.desk, publish, workers);
-            }
-            Then::Verdict(Address { place, key }, number) => {
-                self.desk.send(place, Mail::Order(OrderMail::Verdict { key, number, is_taken }));
-            }
-            Then::Workers(..) | Then::Nothing => {}
+        if let Some((Address { place, key }, number)) = verdict {
+            self.desk.send(place, Mail::Order(OrderMail::Verdict { key, number, is_taken }));
         }
+        is_taken
     }
 
     /// To clients wherever they are, and what its publisher wanted to know.

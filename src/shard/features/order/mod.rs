@@ -99,10 +99,24 @@ impl Order {
 
 impl Feature for Order {
     /// Hands on a message that is decided.
+    #[inline]
     fn work(&mut self, desk: &mut Desk) -> bool {
-        if desk.post.is_crowded() {
-            return false;
-        }
+        self.lines.has_work() && !desk.post.is_crowded() && self.hand_on(desk)
+    }
+
+    fn deadline(&self, now: Tick, is_crowded: bool) -> Tick {
+        if self.lines.has_work() && !is_crowded { now } else { Tick::NEVER }
+    }
+
+    fn count(&self, census: &mut Census) {
+        census.lines = self.lines.len();
+        census.pongs_owed = self.barrier.len();
+    }
+}
+
+impl Order {
+    /// Hands on a message that is decided; false if there is none.
+    fn hand_on(&mut self, desk: &mut Desk) -> bool {
         match self.lines.next_decided() {
             None => return false,
             Some(Decided::Message { publish, workers }) => desk.hand_to_workers(&publish, &workers),
@@ -119,15 +133,6 @@ impl Feature for Order {
             }
         }
         true
-    }
-
-    fn deadline(&self, now: Tick, is_crowded: bool) -> Tick {
-        if self.lines.has_work() && !is_crowded { now } else { Tick::NEVER }
-    }
-
-    fn count(&self, census: &mut Census) {
-        census.lines = self.lines.len();
-        census.pongs_owed = self.barrier.len();
     }
 }
 
