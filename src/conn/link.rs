@@ -219,7 +219,7 @@ impl Link {
         self.deadline = CoarseTick::ceil(deadline);
     }
 
-    /// The same for callers that may move it at any time: two looks at a batch lie [`Settings::send_timeout`] apart. What is late
+    /// The same for callers that may move it at any time: two looks at a batch lie [`Generation::send_timeout`](super::settings::Generation::send_timeout) apart. What is late
     /// then is made up for when the batch has gone ([`super::Conn::sent`]).
     pub(super) fn wait_until_unless_stuck(&mut self, deadline: Tick) {
         if !self.outbox.is_looked_at() {
