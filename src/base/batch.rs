@@ -149,7 +149,7 @@ impl Batch {
         self.pieces().map(Piece::unsent)
     }
 
-    /// The same, with which of it is shared: whoever writes many batches down writes what they share once.
+    /// The same, each piece marked as own or shared, so that a shared piece of many batches has to be written down only once.
     #[inline]
     pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> + '_ {
         self.parts[self.part_index..].iter().enumerate().map(|(index, part)| {

@@ -78,7 +78,7 @@ impl Conn {
         }
     }
 
-    /// What a worker has published before its PING has been handed on.
+    /// All publications of a worker before its PING have been handed on.
     pub fn pong(&mut self) {
         if let Phase::Worker(worker) = &mut self.session.phase {
             worker.pong(&mut self.link.outbox);

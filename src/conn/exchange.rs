@@ -22,7 +22,7 @@ use crate::proto::http::{Body, Head, go_on, next_head};
 use crate::proto::presence::Whereabouts;
 use crate::proto::user::User;
 
-/// What a request changes: the session, which it may turn into a stream, and the link, which takes what is answered at once.
+/// The parts that a request changes: the session, which it may turn into a stream, and the link, which takes an immediate answer.
 pub(super) struct Exchange<'c> {
     pub session: &'c mut Session,
     pub link: &'c mut Link,
@@ -36,7 +36,7 @@ impl Exchange<'_> {
     pub(super) fn next_request<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, CloseReason> {
         let (address, settings, now) = (self.address, self.settings, self.now);
         loop {
-            // What has become of the connection takes what follows the request.
+            // The bytes behind the request belong to what the connection has become.
             let Phase::Http(http) = &mut self.session.phase else {
                 return self.session.next(self.link, input, address, settings, now);
             };

@@ -115,7 +115,7 @@ impl Session {
         self.route
     }
 
-    /// The route that a WebSocket came in by, and who it is.
+    /// The route that a WebSocket came in by, and its identity.
     pub fn websocket(&self) -> Option<(RouteId, &Identity)> {
         match &self.phase {
             Phase::WebSocket(identity, _) => Some((self.route, identity)),

@@ -264,7 +264,7 @@ impl Subscribers {
     }
 
     /// Every client of this shard that listens to `subject`, with the rule of the channel. What comes before the owner's
-    /// confirmation was meant for subscribers who have left meanwhile; a message after it may be missing.
+    /// confirmation was meant for subscribers that have left meanwhile; a message after it may be missing.
     pub(crate) fn for_each(&self, subject: &str, mut visit: impl FnMut(Subscriber, RuleNumber)) {
         let topic = self.by_subject.get(subject).map(|topic| &self.topics[*topic]);
         if let Some(topic) = topic.filter(|topic| topic.joining.is_none()) {

@@ -108,7 +108,7 @@ fn path_of(index: u64) -> &'static str {
     if index.is_multiple_of(2) { "/ws/1" } else { "/sse/1" }
 }
 
-/// What every turn costs, whatever features a shard has.
+/// The cost of every turn: the bookkeeping of all features when they idle.
 pub fn nothing() -> Box<dyn FnMut()> {
     let mut gate = gate(None);
     for index in 0..2 {

@@ -39,7 +39,7 @@ impl Unread {
         }
     }
 
-    /// What is left of `frame` from `at` on.
+    /// The rest of `frame`, from `at` on.
     pub(super) fn owned(frame: Vec<u8>, at: usize) -> Unread {
         match frame[at..].trim_ascii_start().len() {
             0 => Unread::default(),

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! This one lives in memory and answers at once; one that lives elsewhere can take its place. What it knows of a channel with
-//! listeners is with the routing: whoever calls the log hands that over.
+//! listeners is with the routing, and is an argument of the log's methods.
 
 use std::sync::Arc;
 
@@ -149,7 +149,7 @@ impl Log {
     }
 
     /// Whether the message says again what its channel said last. What is not kept any more by a channel that keeps something
-    /// may be said again: whoever has come meanwhile has not heard it.
+    /// may be said again: subscribers that have come meanwhile have not heard it.
     fn repetition(&mut self, message: &Message, live: Option<Standing>, now: Tick) -> Option<Repetition> {
         let subject = &message.subject;
         let standing = live.or_else(|| self.idle.peek(subject).copied())?;

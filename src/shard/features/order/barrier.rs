@@ -1,4 +1,4 @@
-//! PING is a barrier: its PONG comes after all that this connection has published has been handed to those who listen, on whatever
+//! PING is a barrier: its PONG comes after all that this connection has published has been handed to its subscribers, on whatever
 //! shard.
 //!
 //! ```text
@@ -7,8 +7,9 @@
 //!  then the marks, behind them on the same lanes; each place answers the origin with Marked, and says how many it has sent on
 //! ```
 //!
-//! One round at a time for all connections of a shard: who pings meanwhile waits for the next. A shard whose publications have gone
-//! nowhere else since the last round answers at once. In-process workers are not asked: their queue is their own.
+//! One round at a time for all connections of a shard: a connection that pings meanwhile waits for the next. A shard whose
+//! publications have gone nowhere else since the last round answers at once. In-process workers are not asked: their queue is their
+//! own.
 
 use crate::base::{Key, Place};
 use crate::hub::PlaceSet;

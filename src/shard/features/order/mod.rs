@@ -59,8 +59,8 @@ impl Order {
         }
     }
 
-    /// To the workers that have been found, once the owner has said that it is no repetition: the number by which it says so. `from`, who
-    /// published it, is of this shard.
+    /// To the workers that have been found, once the owner has said that the message is no repetition. The result is the number by which
+    /// the owner's verdict names the message. `from`, its publisher, is a connection of this shard.
     pub(in crate::shard) fn await_verdict(
         &mut self,
         desk: &mut Desk,
