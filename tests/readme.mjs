@@ -1,5 +1,5 @@
-// The README's clients in headless Chromium, as they stand there, on a gateway with the README's configuration: their
-// connection is cut, for a moment and for too long.
+// The clients of the README and of docs/centrifuge.md in headless Chromium, unchanged, on a gateway with the README's
+// configuration: their connection is cut, for a moment and for too long.
 //
 //   node tests/readme.mjs TIDEGATE         the binary
 
@@ -11,15 +11,17 @@ import { Cable } from "./cable.mjs";
 import { Gateway } from "./gateway.mjs";
 import { PATIENCE_MS } from "./patience.mjs";
 
+const README = "../README.md";
+const CENTRIFUGE = "../docs/centrifuge.md";
 const CHANNEL = "driver.location.42";
 const KEPT = 100;
 
 const read = (path) => readFileSync(new URL(path, import.meta.url), "utf8");
-const blocks = [...read("../README.md").matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language, text]) => ({ language, text }));
+const blocks = (page) => [...read(page).matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language, text]) => ({ language, text }));
 
-function block(language, part) {
-  const found = blocks.filter((block) => block.language === language && block.text.includes(part));
-  assert.equal(found.length, 1, `one block in ${language} with ${part}`);
+function block(page, language, part) {
+  const found = blocks(page).filter((block) => block.language === language && block.text.includes(part));
+  assert.equal(found.length, 1, `one block in ${language} with ${part} in ${page}`);
   return found[0].text;
 }
 
@@ -80,7 +82,7 @@ async function play(page, gateway, cable, numbers) {
   await shows("and what follows");
 }
 
-const gateway = new Gateway(process.argv[2], block("toml", "[[listener]]"), ["http", "bus", "admin"]);
+const gateway = new Gateway(process.argv[2], block(README, "toml", "[[listener]]"), ["http", "bus", "admin"]);
 await gateway.start();
 const cable = new Cable(gateway.address("http"));
 const host = `127.0.0.1:${await cable.plugIn()}`;
@@ -96,12 +98,12 @@ const numbers = (function* () {
 const browser = await launch();
 try {
   const opened = 'await new Promise((resolve) => stream.addEventListener("open", resolve))';
-  const events = await run(browser, host, block("js", "new EventSource("), opened);
+  const events = await run(browser, host, block(README, "js", "new EventSource("), opened);
   await see(events, "the README's EventSource is open", () => window.isListening);
   await play(events, gateway, cable, numbers);
   await events.close();
-  const subscriber = await run(browser, host, block("js", "new Centrifuge("), "await location.ready()");
-  await see(subscriber, "the README's Centrifuge has subscribed, and a worker has answered it", () => window.isListening);
+  const subscriber = await run(browser, host, block(CENTRIFUGE, "js", "new Centrifuge("), "await location.ready()");
+  await see(subscriber, "the Centrifuge client of the docs has subscribed, and a worker has answered it", () => window.isListening);
   await play(subscriber, gateway, cable, numbers);
 } finally {
   await browser.close();
