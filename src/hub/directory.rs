@@ -41,7 +41,7 @@ pub struct Seat {
     pub member: Member,
 }
 
-struct Entry {
+struct DirectoryEntry {
     member: Member,
     queue: Option<Arc<str>>,
     /// A plain wildcard subscription: it watches what flows, and is nobody to answer.
@@ -53,7 +53,7 @@ struct Entry {
 /// The same on every shard, but for mail that is on its way.
 #[derive(Default)]
 pub(crate) struct Directory {
-    entries: Trie<Entry>,
+    entries: Trie<DirectoryEntry>,
     members: AHashSet<Member>,
     draws: u64,
 }
@@ -64,7 +64,7 @@ impl Directory {
         if self.members.insert(member) {
             let is_literal = pattern.is_literal();
             let is_observer = queue.is_none() && !is_literal;
-            self.entries.insert(&pattern, Entry { member, queue, is_observer, is_literal });
+            self.entries.insert(&pattern, DirectoryEntry { member, queue, is_observer, is_literal });
         }
     }
 

@@ -17,12 +17,12 @@ use crate::proto::subject::{self, Pattern};
 
 /// Patterns with their values. A pattern may have many values, and equal ones.
 pub(crate) struct Trie<T> {
-    nodes: Slab<Node<T>>,
+    nodes: Slab<TrieNode<T>>,
     root: usize,
     len: usize,
 }
 
-struct Node<T> {
+struct TrieNode<T> {
     /// By the next token, taken literally.
     children: AHashMap<Box<str>, usize>,
     /// For any next token: `*`.
@@ -35,7 +35,7 @@ struct Node<T> {
 
 /// The last token of a pattern decides where its values are.
 #[derive(Clone, Copy)]
-enum Place {
+enum ValueList {
     Values,
     Rest,
 }
@@ -43,7 +43,7 @@ enum Place {
 impl<T> Trie<T> {
     pub(crate) fn new() -> Trie<T> {
         let mut nodes = Slab::new();
-        let root = nodes.insert(Node::default());
+        let root = nodes.insert(TrieNode::default());
         Trie { nodes, root, len: 0 }
     }
 
@@ -120,7 +120,7 @@ impl<T> Trie<T> {
     }
 
     fn grow(&mut self, node: usize, token: &str) -> usize {
-        let child = self.nodes.insert(Node::default());
+        let child = self.nodes.insert(TrieNode::default());
         let node = &mut self.nodes[node];
         if token == "*" {
             node.any = Some(child);
@@ -137,11 +137,11 @@ impl<T> Default for Trie<T> {
     }
 }
 
-impl<T> Node<T> {
-    fn at(&mut self, place: Place) -> &mut Vec<T> {
+impl<T> TrieNode<T> {
+    fn at(&mut self, place: ValueList) -> &mut Vec<T> {
         match place {
-            Place::Values => &mut self.values,
-            Place::Rest => &mut self.rest,
+            ValueList::Values => &mut self.values,
+            ValueList::Rest => &mut self.rest,
         }
     }
 
@@ -158,19 +158,19 @@ impl<T> Node<T> {
     }
 }
 
-impl<T> Default for Node<T> {
-    fn default() -> Node<T> {
-        Node { children: AHashMap::new(), any: None, values: Vec::new(), rest: Vec::new() }
+impl<T> Default for TrieNode<T> {
+    fn default() -> TrieNode<T> {
+        TrieNode { children: AHashMap::new(), any: None, values: Vec::new(), rest: Vec::new() }
     }
 }
 
 /// The tokens that lead to the pattern's node (none for `>` alone, whose node is the root), and where its values are.
-fn split(pattern: &Pattern) -> (Option<&str>, Place) {
+fn split(pattern: &Pattern) -> (Option<&str>, ValueList) {
     match pattern.as_str() {
-        ">" => (None, Place::Rest),
+        ">" => (None, ValueList::Rest),
         name => match name.strip_suffix(".>") {
-            Some(tokens) => (Some(tokens), Place::Rest),
-            None => (Some(name), Place::Values),
+            Some(tokens) => (Some(tokens), ValueList::Rest),
+            None => (Some(name), ValueList::Values),
         },
     }
 }

@@ -32,7 +32,7 @@ use crate::proto::user::User;
 pub(crate) struct Presences {
     channels: AHashMap<Subject, ChannelPresence>,
     /// One for each visitor that is not simply there: the shard's one timer.
-    due: BTreeMap<Due, (Subject, Name)>,
+    due: BTreeMap<AnnouncementTime, (Subject, Name)>,
     serial: u64,
     /// Places that are taken on all lists.
     taken: usize,
@@ -42,7 +42,7 @@ pub(crate) struct Presences {
 
 /// When something is to be announced; those of one time in the order in which they happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Due {
+struct AnnouncementTime {
     at: Tick,
     serial: u64,
 }
@@ -67,18 +67,18 @@ enum Name {
 struct Visitor {
     /// On the list.
     connections: usize,
-    stage: Stage,
+    stage: VisitorStage,
     /// What is announced next is about this one: the connection that came first, and then the one that left last.
     seen: Arc<Present>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum VisitorStage {
     /// Its join is to be announced, whether or not it is still there then.
     Coming,
     There,
     /// Its leave is, unless it comes back before.
-    Away(Due),
+    Away(AnnouncementTime),
 }
 
 impl Presences {
@@ -105,14 +105,14 @@ impl Presences {
             self.taken += 1;
         }
         let Some(visitor) = visitor else {
-            let visitor = Visitor { connections: 1, stage: Stage::Coming, seen: present };
+            let visitor = Visitor { connections: 1, stage: VisitorStage::Coming, seen: present };
             presence.visitors.insert(name.clone(), visitor);
             self.put_off(now, channel, name);
             return false;
         };
         visitor.connections += 1;
-        if let Stage::Away(due) = visitor.stage {
-            visitor.stage = Stage::There;
+        if let VisitorStage::Away(due) = visitor.stage {
+            visitor.stage = VisitorStage::There;
             self.due.remove(&due);
             return true;
         }
@@ -136,10 +136,10 @@ impl Presences {
         }
         visitor.seen = present;
         presence.away += 1;
-        if visitor.stage == Stage::There {
+        if visitor.stage == VisitorStage::There {
             let at = now + name.grace(presence.grace);
             let due = self.put_off(at, channel.clone(), name.clone());
-            self.stage(channel, &name, Stage::Away(due));
+            self.stage(channel, &name, VisitorStage::Away(due));
         }
     }
 
@@ -152,19 +152,19 @@ impl Presences {
         let visitor = entry.get_mut();
         let present = visitor.seen.clone();
         match visitor.stage {
-            Stage::Coming if visitor.connections > 0 => {
-                visitor.stage = Stage::There;
+            VisitorStage::Coming if visitor.connections > 0 => {
+                visitor.stage = VisitorStage::There;
                 Some(Announcement { change: Change::Join, channel, present })
             }
-            Stage::Coming => {
+            VisitorStage::Coming => {
                 // It has left already, and its grace begins when its join is known.
                 let (name, at) = (entry.key().clone(), now + entry.key().grace(presence.grace));
                 let due = self.put_off(at, channel.clone(), name.clone());
-                self.stage(&channel, &name, Stage::Away(due));
+                self.stage(&channel, &name, VisitorStage::Away(due));
                 Some(Announcement { change: Change::Join, channel, present })
             }
-            Stage::There => unreachable!("nothing is due of whoever is there"),
-            Stage::Away(_) => {
+            VisitorStage::There => unreachable!("nothing is due of whoever is there"),
+            VisitorStage::Away(_) => {
                 entry.remove();
                 presence.away -= 1;
                 self.taken -= 1;
@@ -179,14 +179,14 @@ impl Presences {
         self.due.first_key_value().map_or(Tick::NEVER, |(due, _)| due.at)
     }
 
-    fn put_off(&mut self, at: Tick, channel: Subject, name: Name) -> Due {
+    fn put_off(&mut self, at: Tick, channel: Subject, name: Name) -> AnnouncementTime {
         self.serial += 1;
-        let due = Due { at, serial: self.serial };
+        let due = AnnouncementTime { at, serial: self.serial };
         self.due.insert(due, (channel, name));
         due
     }
 
-    fn stage(&mut self, channel: &Subject, name: &Name, stage: Stage) {
+    fn stage(&mut self, channel: &Subject, name: &Name, stage: VisitorStage) {
         let visitor = self.channels.get_mut(channel).and_then(|presence| presence.visitors.get_mut(name));
         if let Some(visitor) = visitor {
             visitor.stage = stage;

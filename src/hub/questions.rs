@@ -35,7 +35,7 @@ pub(crate) struct Requester {
 
 /// How a question ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum QuestionOutcome {
     Answered,
     /// Nobody is connected who can answer.
     NobodyThere,
@@ -48,7 +48,7 @@ pub(crate) enum End {
 /// A question that has ended, and the connections that may still want to answer it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Over {
-    pub end: End,
+    pub end: QuestionOutcome,
     pub requester: Requester,
     pub others: SmallVec<[Address; 2]>,
 }
@@ -62,7 +62,7 @@ pub(crate) enum Reported {
     TooLate,
 }
 
-struct Pending {
+struct PendingQuestion {
     requester: Requester,
     /// Places that have not said yet whom they have asked.
     unreported: PlaceSet,
@@ -74,7 +74,7 @@ struct Pending {
 
 /// The questions of a home.
 pub(crate) struct PendingQuestions {
-    pending: AHashMap<u64, Pending>,
+    pending: AHashMap<u64, PendingQuestion>,
     deadlines: BTreeSet<(Tick, u64)>,
     own: Place,
     seed: u64,
@@ -103,7 +103,8 @@ impl PendingQuestions {
         self.serial += 1;
         // One to one: no two of this home are the same, nor of two that have the same seed.
         let id = mix((self.serial << 16 | u64::from(self.own.0)).wrapping_add(self.seed));
-        let pending = Pending { requester, unreported: places, asked: SmallVec::new(), was_asked: false, until };
+        let pending =
+            PendingQuestion { requester, unreported: places, asked: SmallVec::new(), was_asked: false, until };
         self.pending.insert(id, pending);
         self.deadlines.insert((until, id));
         Some(id)
@@ -123,7 +124,7 @@ impl PendingQuestions {
         let pending = self.pending.get_mut(&id)?;
         let index = pending.asked.iter().position(|address| *address == from)?;
         pending.asked.swap_remove(index);
-        self.end(id, End::Answered)
+        self.end(id, QuestionOutcome::Answered)
     }
 
     /// Somebody who was asked has left.
@@ -135,7 +136,7 @@ impl PendingQuestions {
     /// One whose time is over.
     pub(crate) fn late(&mut self, now: Tick) -> Option<(u64, Over)> {
         let (until, id) = *self.deadlines.first()?;
-        if until <= now { Some((id, self.end(id, End::Late)?)) } else { None }
+        if until <= now { Some((id, self.end(id, QuestionOutcome::Late)?)) } else { None }
     }
 
     /// When [`PendingQuestions::late`] has one.
@@ -148,12 +149,12 @@ impl PendingQuestions {
         if !pending.unreported.is_empty() || !pending.asked.is_empty() {
             return None;
         }
-        let end = if pending.was_asked { End::Gone } else { End::NobodyThere };
+        let end = if pending.was_asked { QuestionOutcome::Gone } else { QuestionOutcome::NobodyThere };
         self.end(id, end)
     }
 
-    fn end(&mut self, id: u64, end: End) -> Option<Over> {
-        let Pending { requester, asked, until, .. } = self.pending.remove(&id)?;
+    fn end(&mut self, id: u64, end: QuestionOutcome) -> Option<Over> {
+        let PendingQuestion { requester, asked, until, .. } = self.pending.remove(&id)?;
         self.deadlines.remove(&(until, id));
         Some(Over { end, requester, others: asked })
     }

@@ -24,12 +24,12 @@ pub(crate) struct Subscriber {
 
 /// Where a subscription stands: at `index` of the list of a topic (a literal subject), or of what is `WILD`.
 #[derive(Clone, Copy)]
-struct Sub {
+struct ListPosition {
     topic: TopicNumber,
     index: u32,
 }
 
-const _: () = assert!(size_of::<Option<Sub>>() == 8, "every subscriber has one");
+const _: () = assert!(size_of::<Option<ListPosition>>() == 8, "every subscriber has one");
 
 /// A topic's index plus one, or `WILD`. Never zero, so that a vacant slot needs no word to say so.
 type TopicNumber = NonZeroU32;
@@ -52,25 +52,25 @@ struct Topic {
     subject: Subject,
     /// Looked up once, for all messages and subscribers.
     rule: RuleNumber,
-    entries: Vec<Entry>,
+    entries: Vec<TopicEntry>,
     /// The serial of its join, while the owner has not said yet that it knows of this shard.
     joining: Option<u64>,
 }
 
 /// All that a fan-out needs to know of a subscriber, side by side.
 #[derive(Clone, Copy)]
-struct Entry {
+struct TopicEntry {
     subscriber: Subscriber,
-    /// The slot of its [`Sub`], which has to know where this entry is; with [`SILENT`] on top of it.
+    /// The slot of its [`ListPosition`], which has to know where this entry is; with [`SILENT`] on top of it.
     sub: u32,
 }
 
-const _: () = assert!(size_of::<Entry>() == 16);
+const _: () = assert!(size_of::<TopicEntry>() == 16);
 
 /// It is passed over: what it missed comes first (THE SEAM). No shard has so many subscriptions that slots need the bit.
 const SILENT: u32 = 1 << 31;
 
-impl Entry {
+impl TopicEntry {
     fn slot(self) -> u32 {
         self.sub & !SILENT
     }
@@ -103,7 +103,7 @@ pub(crate) enum Withdrawal {
 pub(crate) struct Subscribers {
     own: Place,
     rules: Arc<Rules>,
-    subs: Slots<Sub>,
+    subs: Slots<ListPosition>,
     topics: Slab<Topic>,
     /// Workers' subscriptions.
     wild: Slab<Wild>,
@@ -149,7 +149,7 @@ impl Subscribers {
     ) -> (SubKey, Membership) {
         let queue: Option<Arc<str>> = queue.map(Arc::from);
         let wild = Wild { subscriber: Subscriber { key, tag }, pattern: pattern.clone(), queue: queue.clone() };
-        let sub = self.subs.insert(Sub { topic: WILD, index: self.wild.insert(wild) as u32 });
+        let sub = self.subs.insert(ListPosition { topic: WILD, index: self.wild.insert(wild) as u32 });
         if queue.is_none() {
             self.patterns.insert(pattern, sub);
         }
@@ -161,10 +161,10 @@ impl Subscribers {
         let (subscriber, subject) = (Subscriber { key, tag }, subject.clone());
         let (topic, is_first) = self.topic(&subject);
         let entries = &mut self.topics[topic].entries;
-        let sub = self.subs.insert(Sub { topic: number(topic), index: entries.len() as u32 });
+        let sub = self.subs.insert(ListPosition { topic: number(topic), index: entries.len() as u32 });
         assert!(sub.slot < SILENT, "a shard's memory bounds its subscriptions");
         reserve_one(entries);
-        entries.push(Entry { subscriber, sub: sub.slot });
+        entries.push(TopicEntry { subscriber, sub: sub.slot });
         if is_first {
             self.serial += 1;
             self.topics[topic].joining = Some(self.serial);
@@ -191,8 +191,8 @@ impl Subscribers {
     pub(crate) fn unsubscribe(&mut self, sub: SubKey) -> Withdrawal {
         match self.subs.remove(sub) {
             None => Withdrawal::Nothing,
-            Some(Sub { topic, index }) if topic != WILD => self.leave_topic(index_of(topic), index as usize),
-            Some(Sub { index, .. }) => {
+            Some(ListPosition { topic, index }) if topic != WILD => self.leave_topic(index_of(topic), index as usize),
+            Some(ListPosition { index, .. }) => {
                 let Wild { subscriber, pattern, queue } = self.wild.remove(index as usize);
                 if queue.is_none() {
                     self.patterns.remove(&pattern, |other| *other == sub);
@@ -234,7 +234,9 @@ impl Subscribers {
 
     /// Has [`Subscribers::for_each`] pass a subscription to a literal subject over, or not any more.
     pub(crate) fn silence(&mut self, sub: SubKey, is_silent: bool) {
-        let Some(Sub { topic, index }) = self.subs.get(sub).copied().filter(|sub| sub.topic != WILD) else { return };
+        let Some(ListPosition { topic, index }) = self.subs.get(sub).copied().filter(|sub| sub.topic != WILD) else {
+            return;
+        };
         let entry = &mut self.topics[index_of(topic)].entries[index as usize];
         entry.sub = entry.slot() | if is_silent { SILENT } else { 0 };
     }
@@ -256,7 +258,7 @@ impl Subscribers {
     }
 
     fn stand(&self, sub: SubKey) -> Option<Stand<'_>> {
-        let Sub { topic, index } = *self.subs.get(sub)?;
+        let ListPosition { topic, index } = *self.subs.get(sub)?;
         Some(match topic {
             WILD => Stand::Wild(&self.wild[index as usize]),
             _ => Stand::Topic(&self.topics[index_of(topic)], index as usize),
@@ -321,7 +323,7 @@ fn index_of(topic: TopicNumber) -> usize {
 const TOPIC_ENTRIES_KEPT: usize = 8;
 
 /// Room for one more: a quarter at a time, where doubling would leave half of a large list empty.
-fn reserve_one(entries: &mut Vec<Entry>) {
+fn reserve_one(entries: &mut Vec<TopicEntry>) {
     if entries.len() == entries.capacity() {
         entries.reserve_exact(1 + entries.len() / 4);
     }

@@ -68,7 +68,7 @@ fn count(text: &str) -> Option<u64> {
 
 /// How it ends without an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum AckFailure {
     /// The time is over, or it has been sent as often as it may be.
     Expired,
     /// It was for one connection, which has ended.
@@ -83,7 +83,7 @@ pub(crate) struct Stray;
 
 /// Why one is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum DemandRefusal {
     /// As much as may waits already, for this client or in this shard.
     Full,
     /// The gateway goes away.
@@ -92,22 +92,22 @@ pub(crate) enum Refused {
 
 /// What the time has come for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Due {
+pub(crate) enum AckTimeout {
     /// To be sent again; [`UnackedMessages::reached`] says that a client was there.
     Again { id: u64, addressee: Subject, text: Arc<[u8]> },
     /// It is over, which the requester is to hear.
-    Over { end: End, requester: Option<Subject> },
+    Over { end: AckFailure, requester: Option<Subject> },
 }
 
 /// What waits for a user that has come.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Waiting {
+pub(crate) struct Backlog {
     pub texts: Vec<Arc<[u8]>>,
     /// How many of them have been sent before.
     pub again: u64,
 }
 
-struct Pending {
+struct UnackedMessage {
     /// `tg.user.<user>` or `tg.conn.<id>`.
     addressee: Subject,
     requester: Option<Subject>,
@@ -121,12 +121,12 @@ struct Pending {
     /// When it is sent again, or ends. Not before `until` while nobody has it.
     at: Tick,
     /// How it ends when its time has come.
-    fate: End,
+    fate: AckFailure,
 }
 
 /// What waits for one client.
 #[derive(Default)]
-struct Queue {
+struct ClientQueue {
     /// In the order of publication.
     ids: Vec<u64>,
     bytes: usize,
@@ -134,7 +134,7 @@ struct Queue {
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bounds {
+pub(crate) struct UnackedBounds {
     /// For one client; a single message may be longer.
     pub client_bytes_max: usize,
     pub bytes_max: usize,
@@ -142,10 +142,10 @@ pub(crate) struct Bounds {
 
 /// The messages of a home.
 pub(crate) struct UnackedMessages {
-    pending: AHashMap<u64, Pending>,
-    by_addressee: AHashMap<Subject, Queue>,
+    pending: AHashMap<u64, UnackedMessage>,
+    by_addressee: AHashMap<Subject, ClientQueue>,
     due: BTreeSet<(Tick, u64)>,
-    bounds: Bounds,
+    bounds: UnackedBounds,
     bytes: usize,
     own: Place,
     seed: u64,
@@ -154,7 +154,7 @@ pub(crate) struct UnackedMessages {
 }
 
 impl UnackedMessages {
-    pub(crate) fn new(own: Place, bounds: Bounds, seed: u32) -> UnackedMessages {
+    pub(crate) fn new(own: Place, bounds: UnackedBounds, seed: u32) -> UnackedMessages {
         UnackedMessages {
             pending: AHashMap::new(),
             by_addressee: AHashMap::new(),
@@ -188,9 +188,9 @@ impl UnackedMessages {
         message: &Message,
         demand: Demand,
         now: Tick,
-    ) -> Result<(u64, Arc<[u8]>), Refused> {
+    ) -> Result<(u64, Arc<[u8]>), DemandRefusal> {
         if self.is_closed {
-            return Err(Refused::Closed);
+            return Err(DemandRefusal::Closed);
         }
         let id = self.draw();
         let mut text = Vec::with_capacity(message.payload.len() + 64);
@@ -203,7 +203,7 @@ impl UnackedMessages {
         });
         let is_full = self.pending.len() >= limits::UNACKED_PER_SHARD_MAX || self.bytes + cost > self.bounds.bytes_max;
         if is_full || !has_place {
-            return Err(Refused::Full);
+            return Err(DemandRefusal::Full);
         }
         let queue = self.by_addressee.entry(addressee.clone()).or_default();
         queue.ids.push(id);
@@ -211,7 +211,7 @@ impl UnackedMessages {
         self.bytes += cost;
         let until = now + demand.time;
         self.due.insert((until, id));
-        let pending = Pending {
+        let pending = UnackedMessage {
             addressee,
             requester: message.requester().cloned(),
             text: text.clone(),
@@ -220,7 +220,7 @@ impl UnackedMessages {
             has_reached: false,
             until,
             at: until,
-            fate: End::Expired,
+            fate: AckFailure::Expired,
         };
         self.pending.insert(id, pending);
         Ok((id, text))
@@ -247,19 +247,19 @@ impl UnackedMessages {
     }
 
     /// Somebody has come who can acknowledge what waits for `addressee`: that is to be sent.
-    pub(crate) fn came(&mut self, addressee: &Subject, now: Tick) -> Waiting {
-        let mut waiting = Waiting::default();
+    pub(crate) fn came(&mut self, addressee: &Subject, now: Tick) -> Backlog {
+        let mut backlog = Backlog::default();
         let ids = self.by_addressee.get(addressee).map(|queue| queue.ids.clone()).unwrap_or_default();
         for id in ids {
             let Some(pending) = self.pending.get_mut(&id) else { continue };
             if self.is_closed || pending.sendings >= pending.sendings_max {
                 continue;
             }
-            waiting.texts.push(pending.text.clone());
-            waiting.again += u64::from(pending.sendings > 0);
+            backlog.texts.push(pending.text.clone());
+            backlog.again += u64::from(pending.sendings > 0);
             self.sent(id, now);
         }
-        waiting
+        backlog
     }
 
     fn sent(&mut self, id: u64, now: Tick) {
@@ -297,7 +297,7 @@ impl UnackedMessages {
         let ids = self.by_addressee.get(addressee).map(|queue| queue.ids.clone()).unwrap_or_default();
         for id in ids {
             if let Some(pending) = self.pending.get_mut(&id) {
-                pending.fate = End::Gone;
+                pending.fate = AckFailure::Gone;
                 pending.until = Tick::ZERO;
             }
             self.put_off(id, Tick::ZERO);
@@ -310,21 +310,21 @@ impl UnackedMessages {
     }
 
     /// One whose time has come.
-    pub(crate) fn due(&mut self, now: Tick) -> Option<Due> {
+    pub(crate) fn due(&mut self, now: Tick) -> Option<AckTimeout> {
         let (at, id) = *self.due.first()?;
         let pending = self.pending.get_mut(&id)?;
         if at > now && !self.is_closed {
             return None;
         }
         if self.is_closed || pending.until <= now || pending.sendings >= pending.sendings_max {
-            let is_cut_short = self.is_closed && pending.fate == End::Expired;
-            let end = if is_cut_short { End::Closed } else { pending.fate };
-            return Some(Due::Over { end, requester: self.end(id)? });
+            let is_cut_short = self.is_closed && pending.fate == AckFailure::Expired;
+            let end = if is_cut_short { AckFailure::Closed } else { pending.fate };
+            return Some(AckTimeout::Over { end, requester: self.end(id)? });
         }
         pending.has_reached = false;
         let (addressee, text, until) = (pending.addressee.clone(), pending.text.clone(), pending.until);
         self.put_off(id, until);
-        Some(Due::Again { id, addressee, text })
+        Some(AckTimeout::Again { id, addressee, text })
     }
 
     /// When [`UnackedMessages::due`] has one.
@@ -337,7 +337,7 @@ impl UnackedMessages {
 
     /// Forgets it; gives whoever waits for it.
     fn end(&mut self, id: u64) -> Option<Option<Subject>> {
-        let Pending { addressee, requester, text, at, .. } = self.pending.remove(&id)?;
+        let UnackedMessage { addressee, requester, text, at, .. } = self.pending.remove(&id)?;
         self.due.remove(&(at, id));
         self.bytes -= cost(&text);
         if let Some(queue) = self.by_addressee.get_mut(&addressee) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::base::{Address, Key, Place, RequestId, RouteId};
 use crate::hub::Member;
-use crate::hub::requests::Request;
+use crate::hub::requests::AcceptedRequest;
 use crate::proto::CloseReason;
 use crate::proto::event::Message;
 use crate::proto::request::{Reading, Receipt};
@@ -17,7 +17,7 @@ use super::Lane;
 pub enum RequestMail {
     // --- asks, to the shard that keeps the request but for `Hand` ---
     /// Here it is; answered with `Accepted`.
-    Accept { from: Address, request: Box<Request> },
+    Accept { from: Address, request: Box<AcceptedRequest> },
     /// What became of it? Answered with `Told`.
     Read { from: Address, id: RequestId, route: RouteId },
     /// The keeper owns the channel as well: `from` has just come to it; answered with `Recalled`.

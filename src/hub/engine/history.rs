@@ -30,11 +30,11 @@ use crate::proto::subject::Subject;
 /// What it costs to keep a message, besides its headers and payload: two allocations and its place in the list.
 const MESSAGE_BYTES: usize = size_of::<Message>() + size_of::<Kept>() + 32;
 /// And a channel, besides its messages: itself and its places in two lists and a map.
-const CHANNEL_BYTES: usize = size_of::<History>() + 96;
+const CHANNEL_BYTES: usize = size_of::<ChannelHistory>() + 96;
 
 /// The histories of a shard.
 pub(super) struct Histories {
-    all: Slab<History>,
+    all: Slab<ChannelHistory>,
     by_use: LruCache<Subject, usize>,
     bytes: usize,
     bytes_max: usize,
@@ -44,7 +44,7 @@ pub(super) struct Histories {
 }
 
 /// The newest messages of one channel, all that it has had above the floor; never empty.
-pub(super) struct History {
+pub(super) struct ChannelHistory {
     subject: Subject,
     keep: Keep,
     /// Offset of the last message that is not kept: those that are kept follow it.
@@ -55,7 +55,7 @@ pub(super) struct History {
 }
 
 /// Messages of a history that follow each other, each with its offset.
-struct Piece {
+struct HistoryPiece {
     /// Offset of the message before the first.
     begins_after: u64,
     messages: Vec<(u64, Arc<Message>)>,
@@ -111,14 +111,14 @@ impl Histories {
             self.sweep_at = now + limits::HISTORY_SWEEP_INTERVAL;
         }
         self.bytes += CHANNEL_BYTES;
-        let history = History { subject: subject.clone(), keep, floor, kept: VecDeque::new(), bytes: 0 };
+        let history = ChannelHistory { subject: subject.clone(), keep, floor, kept: VecDeque::new(), bytes: 0 };
         let index = self.all.insert(history);
         self.by_use.put(subject.clone(), index);
         index
     }
 
     /// What is kept of a channel now, if anything; this uses it.
-    pub(super) fn read(&mut self, subject: &Subject, now: Tick) -> Option<&History> {
+    pub(super) fn read(&mut self, subject: &Subject, now: Tick) -> Option<&ChannelHistory> {
         let index = *self.by_use.get(subject)?;
         self.age(index, now);
         self.all.get(index)
@@ -180,7 +180,7 @@ impl Histories {
     }
 }
 
-impl History {
+impl ChannelHistory {
     /// Offset of the last message that is not kept.
     pub(super) fn floor(&self) -> u64 {
         self.floor
@@ -210,16 +210,16 @@ impl History {
     }
 
     /// As many of these messages as the bounds allow, from the beginning, and whether that is all of them.
-    fn oldest(&self, wanted: Range<usize>, bounds: Bounds) -> Piece {
+    fn oldest(&self, wanted: Range<usize>, bounds: Bounds) -> HistoryPiece {
         let messages = within(self.range(wanted.clone()), bounds);
-        Piece { begins_after: self.before(wanted.start), is_last: messages.len() == wanted.len(), messages }
+        HistoryPiece { begins_after: self.before(wanted.start), is_last: messages.len() == wanted.len(), messages }
     }
 
     /// The same from the end, and still in the channel's order: the last of what can be asked for, whatever the bounds.
-    fn newest(&self, wanted: Range<usize>, bounds: Bounds) -> Piece {
+    fn newest(&self, wanted: Range<usize>, bounds: Bounds) -> HistoryPiece {
         let mut messages = within(self.range(wanted.clone()).rev(), bounds);
         messages.reverse();
-        Piece { begins_after: self.before(wanted.end - messages.len()), is_last: true, messages }
+        HistoryPiece { begins_after: self.before(wanted.end - messages.len()), is_last: true, messages }
     }
 
     fn range(&self, wanted: Range<usize>) -> impl DoubleEndedIterator<Item = (u64, &Arc<Message>)> {
@@ -281,11 +281,11 @@ impl History {
 }
 
 /// What is answered of a channel that stands at `latest` and keeps this.
-pub(super) fn excerpt(history: Option<&History>, latest: Position, since: Since, bounds: Bounds) -> Excerpt {
+pub(super) fn excerpt(history: Option<&ChannelHistory>, latest: Position, since: Since, bounds: Bounds) -> Excerpt {
     // All that was said above the floor is kept.
     let floor = history.map_or(latest.offset, |history| history.floor);
     let since = since.in_epoch(latest.epoch);
-    let first = history.and_then(History::first).map(|offset| Position { offset, ..latest });
+    let first = history.and_then(ChannelHistory::first).map(|offset| Position { offset, ..latest });
     let gap = gap_reason(since, latest, floor).map(|reason| Gap { reason, first, last: latest });
     let Some(history) = history else {
         return Excerpt { gap, begins_after: floor, messages: Vec::new(), latest, is_last: true };
@@ -297,7 +297,7 @@ pub(super) fn excerpt(history: Option<&History>, latest: Position, since: Since,
         Since::Before(position) if gap.is_none() => 0..history.count_to(position.offset.saturating_sub(1)),
         _ => 0..count,
     };
-    let Piece { begins_after, messages, is_last } = match since {
+    let HistoryPiece { begins_after, messages, is_last } = match since {
         Since::Before(_) | Since::Latest => history.newest(wanted, bounds),
         _ => history.oldest(wanted, bounds),
     };
@@ -347,7 +347,7 @@ mod tests {
         (histories, subject)
     }
 
-    fn told(piece: Piece) -> (u64, Vec<u64>, bool) {
+    fn told(piece: HistoryPiece) -> (u64, Vec<u64>, bool) {
         (piece.begins_after, piece.messages.iter().map(|(offset, _)| *offset).collect(), piece.is_last)
     }
 

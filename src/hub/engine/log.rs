@@ -14,7 +14,7 @@ use lru::LruCache;
 
 use super::distinct::Distinct;
 use super::duplicates::Duplicates;
-use super::history::{Histories, History};
+use super::history::{ChannelHistory, Histories};
 use crate::base::Tick;
 use crate::hub::{fnv1a, mix};
 use crate::limits;
@@ -185,7 +185,7 @@ impl Log {
         subject: &Subject,
         live: Option<Standing>,
         now: Tick,
-    ) -> Option<(Position, Option<&History>)> {
+    ) -> Option<(Position, Option<&ChannelHistory>)> {
         let latest = live.or_else(|| self.idle.get(subject).copied())?.position();
         Some((latest, self.histories.read(subject, now)))
     }

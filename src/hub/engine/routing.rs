@@ -20,11 +20,11 @@ use crate::proto::subject::Subject;
 /// Channels with listeners.
 #[derive(Default)]
 pub(crate) struct Routing {
-    live: AHashMap<Subject, Channel>,
+    live: AHashMap<Subject, LiveChannel>,
 }
 
 /// See the module's picture; the places are never none.
-pub(super) struct Channel {
+pub(super) struct LiveChannel {
     pub standing: Standing,
     pub listening: PlaceSet,
 }
@@ -40,18 +40,18 @@ impl Routing {
         self.live.len()
     }
 
-    pub(super) fn find(&self, subject: &str) -> Option<&Channel> {
+    pub(super) fn find(&self, subject: &str) -> Option<&LiveChannel> {
         self.live.get(subject)
     }
 
-    pub(super) fn find_mut(&mut self, subject: &Subject) -> Option<&mut Channel> {
+    pub(super) fn find_mut(&mut self, subject: &Subject) -> Option<&mut LiveChannel> {
         self.live.get_mut(subject)
     }
 
     /// `place` has a listener now; `standing` is asked for if it is the channel's first.
     pub(super) fn join(&mut self, subject: &Subject, place: Place, standing: impl FnOnce() -> Standing) {
         if !self.live.contains_key(subject) {
-            self.live.insert(subject.clone(), Channel { standing: standing(), listening: PlaceSet::default() });
+            self.live.insert(subject.clone(), LiveChannel { standing: standing(), listening: PlaceSet::default() });
         }
         if let Some(channel) = self.live.get_mut(subject) {
             channel.listening.insert(place);

@@ -23,7 +23,7 @@ fn places(list: &[Place]) -> PlaceSet {
     places
 }
 
-fn end_of(over: Option<Over>) -> Option<End> {
+fn end_of(over: Option<Over>) -> Option<QuestionOutcome> {
     over.map(|over| over.end)
 }
 
@@ -39,7 +39,7 @@ fn the_first_answer_wins_and_the_others_hear_of_it() {
     assert_eq!(questions.answered(id, address(FAR, 2)), None, "it was not asked");
     assert_eq!(questions.reported(id, FAR, &[key(2)]), Reported::Waiting);
     let over = questions.answered(id, address(FAR, 2)).unwrap();
-    assert_eq!((over.end, &over.others[..]), (End::Answered, &[address(HOME, 1)][..]));
+    assert_eq!((over.end, &over.others[..]), (QuestionOutcome::Answered, &[address(HOME, 1)][..]));
     assert_eq!(questions.answered(id, address(HOME, 1)), None, "the second is dropped");
     assert!(questions.is_empty() && questions.deadline() == Tick::NEVER);
 }
@@ -49,7 +49,7 @@ fn an_early_answer_leaves_a_place_that_reports_later() {
     let mut questions = PendingQuestions::new(HOME, 7);
     let id = questions.begin(requester(), places(&[HOME, FAR]), at(9)).unwrap();
     questions.reported(id, HOME, &[key(1)]);
-    assert_eq!(end_of(questions.answered(id, address(HOME, 1))), Some(End::Answered));
+    assert_eq!(end_of(questions.answered(id, address(HOME, 1))), Some(QuestionOutcome::Answered));
     assert_eq!(questions.reported(id, FAR, &[key(2)]), Reported::TooLate);
 }
 
@@ -59,24 +59,24 @@ fn nobody_there_everybody_gone_and_late_are_told_apart() {
     let id = questions.begin(requester(), places(&[HOME, FAR]), at(9)).unwrap();
     assert_eq!(questions.reported(id, HOME, &[]), Reported::Waiting);
     let Reported::Over(over) = questions.reported(id, FAR, &[]) else { panic!("all have reported") };
-    assert_eq!(over.end, End::NobodyThere);
+    assert_eq!(over.end, QuestionOutcome::NobodyThere);
 
     let id = questions.begin(requester(), places(&[HOME, FAR]), at(9)).unwrap();
     assert_eq!(questions.reported(id, HOME, &[key(1)]), Reported::Waiting);
     assert_eq!(questions.left(id, address(HOME, 1)), None, "others may have been asked");
     let Reported::Over(over) = questions.reported(id, FAR, &[]) else { panic!("all have reported") };
-    assert_eq!(over.end, End::Gone);
+    assert_eq!(over.end, QuestionOutcome::Gone);
 
     let id = questions.begin(requester(), places(&[HOME]), at(9)).unwrap();
     questions.reported(id, HOME, &[key(1), key(2)]);
     assert_eq!(questions.left(id, address(HOME, 1)), None);
-    assert_eq!(end_of(questions.left(id, address(HOME, 2))), Some(End::Gone));
+    assert_eq!(end_of(questions.left(id, address(HOME, 2))), Some(QuestionOutcome::Gone));
 
     let id = questions.begin(requester(), places(&[HOME]), at(9)).unwrap();
     questions.reported(id, HOME, &[key(1)]);
     assert_eq!((questions.deadline(), questions.late(at(8))), (at(9), None));
     let (_, over) = questions.late(at(9)).unwrap();
-    assert_eq!((over.end, over.others.len()), (End::Late, 1));
+    assert_eq!((over.end, over.others.len()), (QuestionOutcome::Late, 1));
     assert_eq!(questions.late(at(9)), None);
 }
 
@@ -161,7 +161,7 @@ proptest! {
                 Event::Answer { question, far, slot } => {
                     let over = named(question).and_then(|id| Some((id, questions.answered(id, address(place(far), slot))?)));
                     if let Some((id, over)) = over {
-                        prop_assert_eq!(over.end, End::Answered);
+                        prop_assert_eq!(over.end, QuestionOutcome::Answered);
                         ended.push(id);
                     }
                 }
@@ -172,7 +172,7 @@ proptest! {
                 Event::Wait(time) => {
                     now += time;
                     while let Some((id, over)) = questions.late(at(now)) {
-                        prop_assert_eq!(over.end, End::Late);
+                        prop_assert_eq!(over.end, QuestionOutcome::Late);
                         ended.push(id);
                     }
                 }

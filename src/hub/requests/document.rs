@@ -17,7 +17,7 @@ use crate::proto::subject::Subject;
 
 /// What a worker answered.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Answer<'a> {
+pub(crate) struct WorkerAnswer<'a> {
     pub has_failed: bool,
     pub content_type: Option<&'a str>,
     pub body: &'a [u8],
@@ -31,7 +31,7 @@ pub(super) fn bare(id: RequestId, status: Status, channel: &Subject) -> Box<[u8]
 }
 
 /// The document of a request that was answered.
-pub(super) fn answered(id: RequestId, status: Status, channel: &Subject, answer: Answer<'_>) -> Box<[u8]> {
+pub(super) fn answered(id: RequestId, status: Status, channel: &Subject, answer: WorkerAnswer<'_>) -> Box<[u8]> {
     let mut out = begin(id, status, channel, answer.body.len());
     if let Some(content_type) = answer.content_type {
         out.push_str(",\"content_type\":");
@@ -65,7 +65,7 @@ fn begin(id: RequestId, status: Status, channel: &Subject, body_bytes: usize) ->
 }
 
 /// The body, if it is meant to be JSON and is.
-fn as_json<'a>(answer: Answer<'a>) -> Option<&'a str> {
+fn as_json<'a>(answer: WorkerAnswer<'a>) -> Option<&'a str> {
     let is_meant = answer.content_type.is_none_or(is_json_type);
     // Read through, not built: numbers and the order of members stay as the worker wrote them.
     let raw: Option<&'a RawValue> = is_meant.then(|| serde_json::from_slice(answer.body).ok()).flatten();
@@ -91,7 +91,7 @@ mod tests {
 
     fn result_of(content_type: Option<&str>, body: &[u8]) -> Value {
         let channel = Subject::new("request.\"x\"").unwrap();
-        let answer = Answer { has_failed: false, content_type, body };
+        let answer = WorkerAnswer { has_failed: false, content_type, body };
         let document = answered(RequestId::new(Place(1), 2), Status::Done, &channel, answer);
         let document: Value = serde_json::from_slice(&document).expect("a document is JSON");
         assert_eq!(document["id"], RequestId::new(Place(1), 2).to_string());
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_large_number_is_not_rounded() {
         let channel = Subject::new("c").unwrap();
-        let answer = Answer { has_failed: false, content_type: None, body: b"123456789012345678901234567890.10" };
+        let answer = WorkerAnswer { has_failed: false, content_type: None, body: b"123456789012345678901234567890.10" };
         let document = answered(RequestId::new(Place(0), 0), Status::Done, &channel, answer);
         assert!(document.ends_with(b"\"result\":123456789012345678901234567890.10}"));
     }

@@ -34,13 +34,13 @@ use crate::proto::request::{Reading, Receipt, Status};
 use crate::proto::reserved::headers::ATTEMPT_HEADER;
 use crate::proto::subject::Subject;
 
-pub(crate) use document::Answer;
+pub(crate) use document::WorkerAnswer;
 pub(crate) use ids::Ids;
-use queues::{ServiceQueues, Ticket};
+use queues::{QueuedRequest, ServiceQueues};
 
 /// A request that a client has been promised an answer for.
 #[derive(Debug)]
-pub struct Request {
+pub struct AcceptedRequest {
     pub id: RequestId,
     pub route: RouteId,
     /// Where its result is pushed.
@@ -93,7 +93,7 @@ pub(crate) enum Dropped {
 
 /// See the module's picture.
 pub(crate) struct KeptRequests {
-    entries: AHashMap<RequestId, Entry>,
+    entries: AHashMap<RequestId, KeptRequest>,
     by_key: AHashMap<Arc<str>, RequestId>,
     services: ServiceQueues,
     /// The pending ones, by when they expire.
@@ -106,16 +106,16 @@ pub(crate) struct KeptRequests {
     serial: u64,
 }
 
-struct Entry {
+struct KeptRequest {
     route: RouteId,
     channel: Subject,
     keep: Duration,
     key: Option<IdempotencyKey>,
     bytes: usize,
-    state: State,
+    state: RequestState,
 }
 
-enum State {
+enum RequestState {
     Pending {
         /// Kept, because it may have to be handed on again; shared with the worker's shard.
         message: Arc<Message>,
@@ -154,29 +154,29 @@ impl KeptRequests {
 
     /// Takes a request in, unless there is no room. One that is known by its key is not handed on again: its receipt is that
     /// of the first.
-    pub(crate) fn accept(&mut self, request: Request, now: Tick) -> Result<Receipt, CloseReason> {
+    pub(crate) fn accept(&mut self, request: AcceptedRequest, now: Tick) -> Result<Receipt, CloseReason> {
         if let Some(receipt) = self.known(&request)? {
             return Ok(receipt);
         }
         let bytes = size_of_request(&request);
         self.make_room(bytes)?;
-        let Request { id, route, channel, message, timeout, keep, key } = request;
+        let AcceptedRequest { id, route, channel, message, timeout, keep, key } = request;
         self.serial += 1;
         let (serial, expires) = (self.serial, now + timeout);
-        self.services.wait(&message.subject, serial, Ticket { id, bytes });
+        self.services.wait(&message.subject, serial, QueuedRequest { id, bytes });
         self.due.insert((expires, id));
         if let Some(key) = &key {
             self.by_key.insert(key.name.clone(), id);
         }
         self.bytes += bytes;
         let receipt = Receipt { id, channel: channel.clone() };
-        let state = State::Pending { message, expires, serial, worker: None, attempts: 0 };
-        let before = self.entries.insert(id, Entry { route, channel, keep, key, bytes, state });
+        let state = RequestState::Pending { message, expires, serial, worker: None, attempts: 0 };
+        let before = self.entries.insert(id, KeptRequest { route, channel, keep, key, bytes, state });
         assert!(before.is_none(), "two requests have one id");
         Ok(receipt)
     }
 
-    fn known(&self, request: &Request) -> Result<Option<Receipt>, CloseReason> {
+    fn known(&self, request: &AcceptedRequest) -> Result<Option<Receipt>, CloseReason> {
         let Some(key) = &request.key else { return Ok(None) };
         let Some((id, entry)) = self.by_key.get(&key.name).and_then(|id| Some((*id, self.entries.get(id)?))) else {
             return Ok(None);
@@ -188,12 +188,12 @@ impl KeptRequests {
     }
 
     /// A worker's answer; the first one counts.
-    pub(crate) fn answer(&mut self, id: RequestId, answer: Answer<'_>, now: Tick) -> Result<Status, Dropped> {
+    pub(crate) fn answer(&mut self, id: RequestId, answer: WorkerAnswer<'_>, now: Tick) -> Result<Status, Dropped> {
         let entry = self.entries.get(&id).ok_or(Dropped::Unknown)?;
         match entry.state {
-            State::Pending { .. } => {}
-            State::Over { status: Status::Expired, .. } => return Err(Dropped::Late),
-            State::Over { .. } => return Err(Dropped::Twice),
+            RequestState::Pending { .. } => {}
+            RequestState::Over { status: Status::Expired, .. } => return Err(Dropped::Late),
+            RequestState::Over { .. } => return Err(Dropped::Twice),
         }
         let status = if answer.has_failed { Status::Failed } else { Status::Done };
         let document = document::answered(id, status, &entry.channel, answer);
@@ -205,7 +205,7 @@ impl KeptRequests {
     pub(crate) fn gone(&mut self, worker: Address) -> usize {
         let orphans = self.services.gone(worker);
         for id in &orphans {
-            if let Some(Entry { state: State::Pending { worker, .. }, .. }) = self.entries.get_mut(id) {
+            if let Some(KeptRequest { state: RequestState::Pending { worker, .. }, .. }) = self.entries.get_mut(id) {
                 *worker = None;
             }
         }
@@ -215,7 +215,7 @@ impl KeptRequests {
     /// A request did not reach its worker, who has left the service meanwhile.
     pub(crate) fn missed(&mut self, id: RequestId, by: Address) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let State::Pending { message, serial, worker, .. } = &mut entry.state else { return };
+        let RequestState::Pending { message, serial, worker, .. } = &mut entry.state else { return };
         if *worker == Some(by) {
             *worker = None;
             self.services.give_back(&message.subject, *serial, by);
@@ -232,7 +232,7 @@ impl KeptRequests {
     /// The next request to hand on, and to whom: the worker of its service that holds the fewest.
     pub(crate) fn next_hand(&mut self, directory: &Directory) -> Option<Hand> {
         let (id, member) = self.services.next(directory)?;
-        let State::Pending { message, worker, attempts, .. } = &mut self.entries.get_mut(&id)?.state else {
+        let RequestState::Pending { message, worker, attempts, .. } = &mut self.entries.get_mut(&id)?.state else {
             unreachable!("only pending requests wait for a worker")
         };
         *worker = Some(Address { place: member.place, key: member.key });
@@ -245,7 +245,7 @@ impl KeptRequests {
     pub(crate) fn next_news(&mut self) -> Option<News> {
         let id = self.news.pop_front()?;
         let entry = self.entries.get_mut(&id)?;
-        let State::Over { forget_at, is_told, .. } = &mut entry.state else {
+        let RequestState::Over { forget_at, is_told, .. } = &mut entry.state else {
             unreachable!("only what is over is news")
         };
         *is_told = true;
@@ -288,8 +288,8 @@ impl KeptRequests {
     pub(crate) fn read(&self, id: RequestId, route: RouteId) -> Option<Reading> {
         let entry = self.entries.get(&id).filter(|entry| entry.route == route)?;
         let (status, document) = match &entry.state {
-            State::Pending { .. } => (Status::Pending, document::bare(id, Status::Pending, &entry.channel)),
-            State::Over { status, document, .. } => (*status, document.clone()),
+            RequestState::Pending { .. } => (Status::Pending, document::bare(id, Status::Pending, &entry.channel)),
+            RequestState::Over { status, document, .. } => (*status, document.clone()),
         };
         Some(Reading { status, document })
     }
@@ -297,7 +297,7 @@ impl KeptRequests {
     /// The news of a request that its channel has heard already, for somebody who has come to it later.
     pub(crate) fn old_news(&self, id: RequestId, channel: &Subject) -> Option<News> {
         let entry = self.entries.get(&id).filter(|entry| entry.channel == *channel)?;
-        let is_old = matches!(entry.state, State::Over { is_told: true, .. });
+        let is_old = matches!(entry.state, RequestState::Over { is_told: true, .. });
         is_old.then(|| entry.news(id)).flatten()
     }
 
@@ -322,8 +322,9 @@ impl KeptRequests {
     fn end(&mut self, id: RequestId, status: Status, document: Box<[u8]>, now: Tick) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let bytes = entry.bytes_without_payload() + document.len();
-        let over = State::Over { status, document, forget_at: now + entry.keep, is_told: false };
-        let State::Pending { message, expires, serial, worker, .. } = std::mem::replace(&mut entry.state, over) else {
+        let over = RequestState::Over { status, document, forget_at: now + entry.keep, is_told: false };
+        let RequestState::Pending { message, expires, serial, worker, .. } = std::mem::replace(&mut entry.state, over)
+        else {
             unreachable!("a request ends once")
         };
         self.bytes = self.bytes - entry.bytes + bytes;
@@ -356,9 +357,9 @@ impl KeptRequests {
     }
 }
 
-impl Entry {
+impl KeptRequest {
     fn news(&self, id: RequestId) -> Option<News> {
-        let State::Over { status, document, .. } = &self.state else { return None };
+        let RequestState::Over { status, document, .. } = &self.state else { return None };
         let (route, channel) = (self.route, self.channel.clone());
         // A copy: one for those who listen, one for those who ask.
         Some(News { id, route, channel, status: *status, document: document.clone() })
@@ -366,8 +367,8 @@ impl Entry {
 
     fn bytes_without_payload(&self) -> usize {
         match &self.state {
-            State::Pending { message, .. } => self.bytes - message.payload.len(),
-            State::Over { document, .. } => self.bytes - document.len(),
+            RequestState::Pending { message, .. } => self.bytes - message.payload.len(),
+            RequestState::Over { document, .. } => self.bytes - document.len(),
         }
     }
 }
@@ -379,7 +380,7 @@ fn again(message: &Message, attempts: u32) -> Message {
     Message::new(message.subject.clone(), message.reply.clone(), headers, message.payload.clone())
 }
 
-fn size_of_request(request: &Request) -> usize {
+fn size_of_request(request: &AcceptedRequest) -> usize {
     let headers = request.message.headers.as_ref().map_or(0, |headers| headers.len());
     let key = request.key.as_ref().map_or(0, |key| key.name.len());
     limits::REQUEST_BYTES + request.message.payload.len() + headers + key

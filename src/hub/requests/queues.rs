@@ -9,7 +9,7 @@ use crate::proto::subject::Subject;
 
 /// One request, as far as its order and its size matter.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ticket {
+pub(super) struct QueuedRequest {
     pub id: RequestId,
     pub bytes: usize,
 }
@@ -26,14 +26,14 @@ pub(super) struct ServiceQueues {
 /// In the order in which the requests were accepted: whoever was given back is first again.
 #[derive(Default)]
 struct ServiceQueue {
-    waiting: BTreeMap<u64, Ticket>,
+    waiting: BTreeMap<u64, QueuedRequest>,
     loads: BTreeMap<Address, Load>,
 }
 
 /// What one worker has not answered.
 #[derive(Default)]
 struct Load {
-    tickets: BTreeMap<u64, Ticket>,
+    tickets: BTreeMap<u64, QueuedRequest>,
     bytes: usize,
 }
 
@@ -42,7 +42,7 @@ impl ServiceQueues {
         ServiceQueues { services: BTreeMap::new(), stirred: BTreeSet::new(), worker_bytes_max }
     }
 
-    pub(super) fn wait(&mut self, subject: &Subject, serial: u64, ticket: Ticket) {
+    pub(super) fn wait(&mut self, subject: &Subject, serial: u64, ticket: QueuedRequest) {
         self.services.entry(subject.clone()).or_default().waiting.insert(serial, ticket);
         self.stirred.insert(subject.clone());
     }
@@ -140,7 +140,7 @@ impl ServiceQueue {
         Some(ticket.id)
     }
 
-    fn release(&mut self, worker: Address, serial: u64) -> Option<Ticket> {
+    fn release(&mut self, worker: Address, serial: u64) -> Option<QueuedRequest> {
         let load = self.loads.get_mut(&worker)?;
         let ticket = load.tickets.remove(&serial)?;
         load.bytes -= ticket.bytes;

@@ -45,7 +45,7 @@ impl Play {
         Play { requests: KeptRequests::new(1), directory: Directory::default(), now: Tick::ZERO, made: 0 }
     }
 
-    fn request(&mut self, payload: &[u8]) -> Request {
+    fn request(&mut self, payload: &[u8]) -> AcceptedRequest {
         self.made += 1;
         let id = RequestId::new(Place(0), self.made);
         let mut headers = HeaderBlock::new();
@@ -53,7 +53,15 @@ impl Play {
         let reply = subject(&format!("tg.request.{id}"));
         let message = Message::new(subject("tg.service.jobs"), Some(reply), Some(headers.finish()), payload.into());
         let channel = subject(&format!("request.{id}"));
-        Request { id, route: route(3), channel, message: message.into(), timeout: TIMEOUT, keep: KEEP, key: None }
+        AcceptedRequest {
+            id,
+            route: route(3),
+            channel,
+            message: message.into(),
+            timeout: TIMEOUT,
+            keep: KEEP,
+            key: None,
+        }
     }
 
     fn accept(&mut self) -> RequestId {
@@ -84,7 +92,7 @@ impl Play {
     }
 
     fn answer(&mut self, id: RequestId) -> Result<Status, Dropped> {
-        let answer = Answer { has_failed: false, content_type: None, body: b"1" };
+        let answer = WorkerAnswer { has_failed: false, content_type: None, body: b"1" };
         self.requests.answer(id, answer, self.now)
     }
 
@@ -263,7 +271,7 @@ fn results_give_way_to_requests_and_requests_do_not_give_way() {
     let most = limits::REQUESTS_BYTES_MAX / (limits::BODY_BYTES_MAX + limits::REQUEST_BYTES);
     let first = play.accept();
     play.hands();
-    let answer = Answer { has_failed: false, content_type: Some("text/plain"), body: &payload };
+    let answer = WorkerAnswer { has_failed: false, content_type: Some("text/plain"), body: &payload };
     play.requests.answer(first, answer, play.now).unwrap();
     play.news();
     for _ in 0..most {
@@ -283,7 +291,7 @@ fn a_result_that_is_too_long_to_keep_is_still_told() {
     let id = play.accept();
     play.hands();
     let body = vec![b'x'; limits::REQUESTS_BYTES_MAX];
-    play.requests.answer(id, Answer { has_failed: true, content_type: None, body: &body }, play.now).unwrap();
+    play.requests.answer(id, WorkerAnswer { has_failed: true, content_type: None, body: &body }, play.now).unwrap();
     assert_eq!(play.news(), [(id, Status::Failed)]);
     assert!(play.requests.is_empty() && play.requests.bytes == 0);
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::base::Key;
 
 const HOME: Place = Place(1);
-const ROOM: Bounds = Bounds { client_bytes_max: 4_096, bytes_max: 1 << 20 };
+const ROOM: UnackedBounds = UnackedBounds { client_bytes_max: 4_096, bytes_max: 1 << 20 };
 
 fn unacked() -> UnackedMessages {
     UnackedMessages::new(HOME, ROOM, 7)
@@ -40,8 +40,8 @@ fn begin(unacked: &mut UnackedMessages, name: &str, demand: Demand, now: Tick) -
     unacked.begin(user(name), &message("[1]"), demand, now).unwrap().0
 }
 
-fn over(end: End) -> Option<Due> {
-    Some(Due::Over { end, requester: message("").reply.clone() })
+fn over(end: AckFailure) -> Option<AckTimeout> {
+    Some(AckTimeout::Over { end, requester: message("").reply.clone() })
 }
 
 #[test]
@@ -79,7 +79,9 @@ fn it_is_sent_again_later_and_later_until_it_is_acknowledged() {
     unacked.reached(id, now);
     while sent.len() < 8 {
         now = unacked.deadline();
-        let Some(Due::Again { id: again, addressee, text: same }) = unacked.due(now) else { panic!("not yet over") };
+        let Some(AckTimeout::Again { id: again, addressee, text: same }) = unacked.due(now) else {
+            panic!("not yet over")
+        };
         assert_eq!((again, addressee, &same), (id, user("ann"), &text));
         assert_eq!(unacked.due(now), None, "each once");
         unacked.reached(id, now);
@@ -98,20 +100,20 @@ fn it_ends_with_its_time_or_its_count() {
     let mut unacked = unacked();
     begin(&mut unacked, "nobody", demand(7, 1), at(0));
     assert_eq!((unacked.deadline(), unacked.due(at(6))), (at(7), None));
-    assert_eq!(unacked.due(at(7)), over(End::Expired));
+    assert_eq!(unacked.due(at(7)), over(AckFailure::Expired));
     // The last sending, too, is waited for.
     let id = begin(&mut unacked, "ann", demand(1_000, 2), at(10));
     unacked.reached(id, at(10));
-    assert!(matches!(unacked.due(at(15)), Some(Due::Again { .. })));
+    assert!(matches!(unacked.due(at(15)), Some(AckTimeout::Again { .. })));
     unacked.reached(id, at(15));
-    assert_eq!((unacked.deadline(), unacked.came(&user("ann"), at(16))), (at(25), Waiting::default()));
-    assert_eq!(unacked.due(at(25)), over(End::Expired));
+    assert_eq!((unacked.deadline(), unacked.came(&user("ann"), at(16))), (at(25), Backlog::default()));
+    assert_eq!(unacked.due(at(25)), over(AckFailure::Expired));
     // Not beyond its time, however long that would be.
     let id = begin(&mut unacked, "ann", demand(8, u32::MAX), at(30));
     unacked.reached(id, at(30));
-    assert!(matches!(unacked.due(at(35)), Some(Due::Again { .. })));
+    assert!(matches!(unacked.due(at(35)), Some(AckTimeout::Again { .. })));
     unacked.reached(id, at(35));
-    assert_eq!(unacked.due(at(38)), over(End::Expired));
+    assert_eq!(unacked.due(at(38)), over(AckFailure::Expired));
     assert!(unacked.is_empty());
 }
 
@@ -121,7 +123,7 @@ fn whoever_comes_gets_what_waits_in_order() {
     let ids = [1, 2, 3].map(|_| begin(&mut unacked, "ann", demand(60, u32::MAX), at(0)));
     begin(&mut unacked, "bob", demand(60, u32::MAX), at(0));
     unacked.reached(ids[1], at(0));
-    let Waiting { texts, again } = unacked.came(&user("ann"), at(1));
+    let Backlog { texts, again } = unacked.came(&user("ann"), at(1));
     let wanted = ids.map(|id| format!("{{\"tg\":\"message\",\"id\":\"{id:016x}\",\"data\":[1]}}"));
     assert_eq!(texts.iter().map(|text| String::from_utf8_lossy(text)).collect::<Vec<_>>(), wanted);
     assert_eq!(again, 1);
@@ -129,7 +131,7 @@ fn whoever_comes_gets_what_waits_in_order() {
     assert_eq!(unacked.deadline(), at(6));
     while unacked.due(at(11)).is_some() {}
     assert_eq!(unacked.deadline(), at(60));
-    assert_eq!(unacked.came(&user("eve"), at(12)), Waiting::default());
+    assert_eq!(unacked.came(&user("eve"), at(12)), Backlog::default());
 }
 
 #[test]
@@ -146,7 +148,7 @@ fn an_acknowledgement_counts_from_its_user_alone() {
     assert!(unacked.acknowledged(id, conn(1), None).is_ok());
     unacked.begin(own.clone(), &message("[1]"), demand(60, u32::MAX), at(0)).unwrap();
     unacked.leave(&own);
-    assert_eq!(unacked.due(at(1)), over(End::Gone));
+    assert_eq!(unacked.due(at(1)), over(AckFailure::Gone));
 }
 
 #[test]
@@ -155,14 +157,14 @@ fn only_so_much_waits() {
     let long = "x".repeat(2 * ROOM.client_bytes_max);
     let time = demand(60, u32::MAX);
     let (id, _) = unacked.begin(user("long"), &message(&long), time, at(0)).unwrap();
-    assert_eq!(unacked.begin(user("long"), &message(""), time, at(0)).unwrap_err(), Refused::Full);
+    assert_eq!(unacked.begin(user("long"), &message(""), time, at(0)).unwrap_err(), DemandRefusal::Full);
     unacked.acknowledged(id, conn(1), Some("long")).unwrap();
     unacked.begin(user("long"), &message(""), time, at(0)).unwrap();
-    let mut unacked = UnackedMessages::new(HOME, Bounds { client_bytes_max: 1 << 20, bytes_max: 1 << 18 }, 7);
+    let mut unacked = UnackedMessages::new(HOME, UnackedBounds { client_bytes_max: 1 << 20, bytes_max: 1 << 18 }, 7);
     for _ in 0..limits::UNACKED_PER_CLIENT_MAX {
         begin(&mut unacked, "ann", time, at(0));
     }
-    assert_eq!(unacked.begin(user("ann"), &message(""), time, at(0)).unwrap_err(), Refused::Full);
+    assert_eq!(unacked.begin(user("ann"), &message(""), time, at(0)).unwrap_err(), DemandRefusal::Full);
     let others = (0..).take_while(|n| unacked.begin(user(&format!("u{n}")), &message(""), time, at(0)).is_ok()).count();
     assert!((300..1_000).contains(&others), "{others}");
 }
@@ -173,9 +175,9 @@ fn a_gateway_that_goes_away_ends_all_and_takes_no_more() {
     begin(&mut unacked, "ann", demand(60, u32::MAX), at(0));
     unacked.close();
     let refused = unacked.begin(user("ann"), &message(""), demand(60, u32::MAX), at(0));
-    assert_eq!(refused.unwrap_err(), Refused::Closed);
-    assert_eq!((unacked.came(&user("ann"), at(0)), unacked.deadline()), (Waiting::default(), Tick::ZERO));
-    assert_eq!((unacked.due(at(0)), unacked.due(at(0))), (over(End::Closed), None));
+    assert_eq!(refused.unwrap_err(), DemandRefusal::Closed);
+    assert_eq!((unacked.came(&user("ann"), at(0)), unacked.deadline()), (Backlog::default(), Tick::ZERO));
+    assert_eq!((unacked.due(at(0)), unacked.due(at(0))), (over(AckFailure::Closed), None));
 }
 
 #[derive(Clone, Debug)]
@@ -239,14 +241,14 @@ proptest! {
                     now += seconds;
                     while let Some(due) = unacked.due(at(now)) {
                         match due {
-                            Due::Again { id, .. } => {
+                            AckTimeout::Again { id, .. } => {
                                 let index = ids.iter().position(|other| *other == id).unwrap();
                                 let (_, until, times) = open.get_mut(&format!("acks.{index}")).unwrap();
                                 prop_assert!(*until > now && *times > 0);
                                 *times -= 1;
                             }
-                            Due::Over { end, requester } => {
-                                prop_assert_eq!(end, End::Expired);
+                            AckTimeout::Over { end, requester } => {
+                                prop_assert_eq!(end, AckFailure::Expired);
                                 prop_assert!(open.remove(requester.unwrap().as_str()).is_some());
                             }
                         }

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::{Address, Key, Tick};
-use crate::hub::unacked::{Bounds, Demand, Due, End, Refused};
+use crate::hub::unacked::{AckFailure, AckTimeout, Demand, DemandRefusal, UnackedBounds};
 use crate::hub::{PlaceSet, UnackedMessages};
 use crate::limits;
 use crate::mesh::acks::{Ack, AckMail, Offer};
@@ -42,7 +42,7 @@ impl Acks {
         let settings = &parts.settings;
         // Beside what else waits for a client, they must not make it slow.
         let client_bytes_max = settings.generation.outbox_bytes_max / 4;
-        let bounds = Bounds { client_bytes_max, bytes_max: settings.process.unacked_bytes_max };
+        let bounds = UnackedBounds { client_bytes_max, bytes_max: settings.process.unacked_bytes_max };
         Acks { unacked: UnackedMessages::new(parts.place, bounds, parts.seed) }
     }
 
@@ -86,11 +86,11 @@ impl Acks {
         let outcome = Demand::of(message).map(|demand| self.unacked.begin(addressee, message, demand, desk.now));
         let why = match outcome {
             Some(Ok(kept)) => return Some(kept),
-            Some(Err(Refused::Closed)) => {
+            Some(Err(DemandRefusal::Closed)) => {
                 desk.tell_nobody_there(publish);
                 None
             }
-            Some(Err(Refused::Full)) => Some(bus::TOO_MANY),
+            Some(Err(DemandRefusal::Full)) => Some(bus::TOO_MANY),
             None => Some(bus::BAD_REQUEST),
         };
         desk.counters().unacked_refused.add(1);
@@ -135,10 +135,10 @@ impl Acks {
         if self.unacked.is_empty() {
             return;
         }
-        let waiting = self.unacked.came(user, desk.now);
-        desk.counters().unacked_resent.add(waiting.again);
-        if !waiting.texts.is_empty() {
-            desk.send(from.place, Mail::Acks(AckMail::CatchUp { key: from.key, texts: waiting.texts }));
+        let backlog = self.unacked.came(user, desk.now);
+        desk.counters().unacked_resent.add(backlog.again);
+        if !backlog.texts.is_empty() {
+            desk.send(from.place, Mail::Acks(AckMail::CatchUp { key: from.key, texts: backlog.texts }));
         }
     }
 
@@ -201,12 +201,12 @@ impl Acks {
         offer_to(desk, &places, None, offer);
     }
 
-    fn expired(&mut self, desk: &mut Desk, end: End, requester: Option<Subject>) {
+    fn expired(&mut self, desk: &mut Desk, end: AckFailure, requester: Option<Subject>) {
         desk.counters().unacked_expired.add(1);
         let words = match end {
-            End::Expired => bus::TIMEOUT,
-            End::Gone => bus::GONE,
-            End::Closed => bus::NO_RESPONDERS,
+            AckFailure::Expired => bus::TIMEOUT,
+            AckFailure::Gone => bus::GONE,
+            AckFailure::Closed => bus::NO_RESPONDERS,
         };
         if let Some(requester) = requester {
             desk.publish(Message::of_status(requester, words));
@@ -231,8 +231,8 @@ impl Feature for Acks {
             return false;
         }
         match self.unacked.due(desk.now) {
-            Some(Due::Again { id, addressee, text }) => self.repeat(desk, id, &addressee, &text),
-            Some(Due::Over { end, requester }) => self.expired(desk, end, requester),
+            Some(AckTimeout::Again { id, addressee, text }) => self.repeat(desk, id, &addressee, &text),
+            Some(AckTimeout::Over { end, requester }) => self.expired(desk, end, requester),
             None => return false,
         }
         true

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::base::{Address, Key, Place, Tick};
-use crate::hub::questions::{End, Open, Over, Reported, Requester};
+use crate::hub::questions::{Open, Over, QuestionOutcome, Reported, Requester};
 use crate::hub::{OwedAnswers, PendingQuestions, PlaceSet};
 use crate::limits;
 use crate::mesh::questions::{Answer, Question, QuestionMail};
@@ -194,18 +194,18 @@ impl Questions {
         let Over { end, requester: Requester { reply, wants_no_responders }, others } = over;
         let counters = desk.counters();
         match end {
-            End::Answered => counters.questions_answered.add(1),
-            End::NobodyThere => {
+            QuestionOutcome::Answered => counters.questions_answered.add(1),
+            QuestionOutcome::NobodyThere => {
                 counters.questions_unanswerable.add(1);
                 if let Some(address) = wants_no_responders {
                     desk.tell_no_responders(address, &reply);
                 }
             }
-            End::Gone => {
+            QuestionOutcome::Gone => {
                 counters.questions_gone.add(1);
                 desk.publish(Message::of_status(reply, bus::GONE));
             }
-            End::Late => {
+            QuestionOutcome::Late => {
                 counters.questions_late.add(1);
                 desk.publish(Message::of_status(reply, bus::TIMEOUT));
             }

@@ -22,7 +22,7 @@ use ahash::AHashMap;
 use crate::base::{Address, Key, Place, RequestId, RouteId, Tick};
 use crate::conn::accept::{self, Asked};
 use crate::conn::route::{AcceptTarget, Route, Target};
-use crate::hub::requests::{Answer, Dropped, Hand, IdempotencyKey, Ids, News, Request};
+use crate::hub::requests::{AcceptedRequest, Dropped, Hand, IdempotencyKey, Ids, News, WorkerAnswer};
 use crate::hub::{self, KeptRequests, Member, Membership, PlaceSet};
 use crate::limits;
 use crate::mesh::requests::RequestMail;
@@ -95,7 +95,7 @@ impl Requests {
         }
     }
 
-    fn request(&mut self, desk: &Desk, asked: Asked) -> Result<Request, CloseReason> {
+    fn request(&mut self, desk: &Desk, asked: Asked) -> Result<AcceptedRequest, CloseReason> {
         let route = asked.route;
         let (own, target) = accept_route(&desk.settings.generation.routes[route])?;
         let idempotency = asked.idempotency(own);
@@ -106,7 +106,7 @@ impl Requests {
         let channel = asked.channel(own, target, id)?;
         let message = asked.message(own, target, id, &channel).into();
         let key = idempotency.map(|(name, fingerprint)| IdempotencyKey { name: name.into(), fingerprint });
-        Ok(Request { id, route, channel, message, timeout: target.timeout, keep: target.keep, key })
+        Ok(AcceptedRequest { id, route, channel, message, timeout: target.timeout, keep: target.keep, key })
     }
 
     fn accepted(&mut self, desk: &mut Desk, key: Key, outcome: Result<Receipt, CloseReason>) {
@@ -136,7 +136,7 @@ impl Requests {
 
     // --- at the keeper -------------------------------------------------------------------------------------------------
 
-    fn keep(&mut self, desk: &mut Desk, from: Address, request: Request) {
+    fn keep(&mut self, desk: &mut Desk, from: Address, request: AcceptedRequest) {
         let id = request.id;
         let outcome = self.kept.accept(request, desk.now);
         if outcome.as_ref().is_ok_and(|receipt| receipt.id == id) {
@@ -159,7 +159,7 @@ impl Requests {
     pub(crate) fn answer(&mut self, desk: &mut Desk, publish: &Publish) {
         let message = &publish.message;
         let Some(id) = subjects::request_id(&message.subject) else { return desk.tell_nobody_there(publish) };
-        let answer = Answer {
+        let answer = WorkerAnswer {
             // Whatever a worker says that is not "done" is no success.
             has_failed: message.header(STATUS_HEADER).is_some_and(|status| status != Status::Done.name()),
             content_type: message.header("Content-Type"),
