@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tidegate::base::{Batch, Key, Place, Tick};
 use tidegate::conn::settings::Settings;
 use tidegate::driver::{Completion, Driver, ListenerId, Waker};
-use tidegate::mesh::Mesh;
+use tidegate::mesh::{Mesh, Threads};
 use tidegate::shard::counters::Counters;
 use tidegate::shard::{Entrance, Parts, Shard};
 
@@ -60,7 +60,7 @@ impl Gate {
     pub fn new(settings: Settings, entrances: Vec<Entrance>) -> Gate {
         let state = Rc::new(RefCell::new(State { is_listening: true, ..State::default() }));
         let driver = Script { state: state.clone(), lent: Vec::new(), waker: Waker::in_memory() };
-        let (mesh, mailboxes) = Mesh::new(vec![driver.waker()], 0, MAILS_MAX);
+        let (mesh, mailboxes) = Mesh::new(Threads { shards: vec![driver.waker()], ..Threads::default() }, MAILS_MAX);
         let parts = Parts {
             place: Place(0),
             settings,

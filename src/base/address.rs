@@ -1,10 +1,11 @@
 //! Where something lives: which thread, and which connection of it.
 
 use super::Key;
+use crate::limits::SHARDS_MAX;
 use std::fmt;
 use std::str::FromStr;
 
-/// Numbers the threads that mail each other: the shards first, in-process workers after them.
+/// Numbers the threads that mail each other: the shards first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place(pub u16);
 
@@ -21,6 +22,8 @@ pub struct Address {
     pub place: Place,
     pub key: Key,
 }
+
+const _: () = assert!(SHARDS_MAX <= 1 << 8, "the number of a shard fits the first byte of an address");
 
 impl Address {
     pub fn to_bits(self) -> u64 {

@@ -40,10 +40,9 @@ use crate::conn::origins::Origins;
 use crate::conn::route::{PathTemplate, Route, Target};
 use crate::driver::clock::Clock;
 use crate::driver::{Choice, Kind, Waker, choose};
-use crate::hub::PlaceSet;
 use crate::limits;
 use crate::mesh::drain::DrainMail;
-use crate::mesh::{Mail, Mesh};
+use crate::mesh::{Mail, Mesh, Threads};
 use crate::proto::channel::Rules;
 use crate::shard::counters::{self, Counters};
 use crate::shard::drain;
@@ -173,16 +172,13 @@ impl Builder {
         }
         let descriptors = descriptors::raise();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let plan = Plan::new(&config, pages, Machine { descriptors, cores })?;
+        let plan = Plan::new(&config, pages, workers.len(), Machine { descriptors, cores })?;
         let shards = plan.shards;
-        let workers_max = PlaceSet::PLACES_MAX - shards;
-        if workers.len() > workers_max {
-            return Err(StartError(format!("{} in-process workers are more than {workers_max}", workers.len())));
-        }
         let opened = Opened::new(plan, sockets)?;
         let wakers = (0..shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
         let wakers = wakers.map_err(|error| StartError(format!("no eventfd for the wake-ups: {error}")))?;
-        let (mesh, mut mailboxes) = Mesh::new(wakers.clone(), workers.len(), limits::MAILBOX_MAILS);
+        let threads = Threads { shards: wakers.clone(), workers: workers.len(), ..Threads::default() };
+        let (mesh, mut mailboxes) = Mesh::new(threads, limits::MAILBOX_MAILS);
         let worker_mailboxes = mailboxes.split_off(shards);
         let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::of(&opened.settings)).collect();
         let seeds = threads::Seeds {

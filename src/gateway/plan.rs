@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::conn::Door;
 use crate::conn::route::Route;
 use crate::conn::settings::{Generation, Process};
+use crate::hub::PlaceSet;
 use crate::limits;
 use crate::shard::Entrance;
 
@@ -48,9 +49,15 @@ pub(super) struct Machine {
 }
 
 impl Plan {
-    /// `pages` come before the routes of the configuration.
-    pub(super) fn new(config: &Config, pages: Vec<Route>, machine: Machine) -> Result<Plan, StartError> {
+    /// `pages` come before the routes of the configuration; `workers` are the in-process ones.
+    pub(super) fn new(
+        config: &Config,
+        pages: Vec<Route>,
+        workers: usize,
+        machine: Machine,
+    ) -> Result<Plan, StartError> {
         let shards = shards(config, machine.descriptors, machine.cores);
+        check_places(config.shards, shards, workers).map_err(StartError)?;
         let routes = routes::all(config, pages).map_err(StartError)?;
         Ok(Plan {
             shards,
@@ -70,6 +77,18 @@ pub fn shards(config: &Config, descriptors: u64, cores: usize) -> usize {
         (0, None) => cores.min(limits::SHARDS_MAX),
         (shards, _) => shards.min(limits::SHARDS_MAX),
     }
+}
+
+/// Connection ids have room for so many shards, and sets of places for so many threads.
+fn check_places(wished: usize, shards: usize, workers: usize) -> Result<(), String> {
+    if wished > limits::SHARDS_MAX {
+        return Err(format!("{wished} shards are more than {}", limits::SHARDS_MAX));
+    }
+    let workers_max = PlaceSet::PLACES_MAX - shards;
+    if workers > workers_max {
+        return Err(format!("{workers} in-process workers are more than {workers_max}"));
+    }
+    Ok(())
 }
 
 fn gates(config: &Config) -> Result<Vec<PlannedGate>, String> {
@@ -97,7 +116,19 @@ mod tests {
         let address = busy.local_addr().unwrap();
         let config = Config { bus: Some(Bus { address, credentials: None }), shards: 3, ..Config::default() };
         let machine = Machine { descriptors: 1_000, cores: 1 };
-        let plan = Plan::new(&config, Vec::new(), machine).expect("another program's address can be planned for");
+        let plan = Plan::new(&config, Vec::new(), 0, machine).expect("another program's address can be planned for");
         assert_eq!((plan.shards, plan.gates.len(), plan.gates[0].address), (3, 1, address));
+    }
+
+    #[test]
+    fn more_threads_than_there_are_places_are_refused() {
+        let machine = Machine { descriptors: 1_000, cores: 1 };
+        let plan = |shards, workers| {
+            let config = Config { shards, ..Config::default() };
+            Plan::new(&config, Vec::new(), workers, machine).map(|plan| plan.shards).map_err(|error| error.0)
+        };
+        assert_eq!(plan(256, 256), Ok(256));
+        assert_eq!(plan(257, 0), Err("257 shards are more than 256".to_owned()));
+        assert_eq!(plan(2, 511), Err("511 in-process workers are more than 510".to_owned()));
     }
 }

@@ -146,11 +146,12 @@ impl Pulse {
 mod tests {
     use super::*;
     use crate::driver::Waker;
+    use crate::mesh::Threads;
 
     #[test]
     fn a_beat_wakes_every_shard_and_the_next_one_names_those_that_did_not_turn() {
         let wakers: Vec<Waker> = (0..2).map(|_| Waker::in_memory()).collect();
-        let (mesh, _mailboxes) = Mesh::new(wakers.clone(), 0, 1);
+        let (mesh, _mailboxes) = Mesh::new(Threads { shards: wakers.clone(), ..Threads::default() }, 1);
         let counters: Arc<[Counters]> = (0..2).map(|_| Counters::default()).collect();
         let mut pulse = Pulse::new(mesh, counters.clone(), Kind::Epoll, Duration::ZERO);
         assert!(pulse.beat().is_empty(), "nobody has been woken before the first beat");

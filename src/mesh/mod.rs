@@ -1,10 +1,13 @@
 //! Everything that threads say to each other, on one screen, and the queues that carry it.
 //!
 //! ```text
-//!   shard 0                                              shard 1                       in-process worker
+//!   a thread                                             shard, side thread            in-process worker
 //!   Post ---- ask lane (bounded, lock-free) -----------> Mailbox                        Mailbox
 //!     '------ tell lane (bounded, lock-free) ----------> one wake-up per peer and turn    (tell lane alone)
 //! ```
+//!
+//! Three kinds of threads have a place ([`Threads`]). A shard has connections and channels. A side thread has neither, and takes asks
+//! and tells as a shard does. An in-process worker takes tells alone, so that no ask waits for the embedder's code.
 //!
 //! Two lanes, so that full queues push back without a deadlock (TELLS ARE TERMINAL): handling a *tell* never makes more
 //! mail for a shard that could be full, so tells are always taken; *asks* make tells, so a shard whose own tells
@@ -20,7 +23,7 @@ pub mod questions;
 pub mod replays;
 pub mod requests;
 
-pub use post::{Mailbox, Mesh, Post};
+pub use post::{Mailbox, Mesh, Post, Threads};
 
 use std::sync::Arc;
 

@@ -5,25 +5,38 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, never};
 
 use super::{Lane, Mail};
 use crate::base::Place;
 use crate::driver::Waker;
 use crate::limits;
 
+/// The threads that mail each other, by kind. Their places are numbered in this order.
+#[derive(Clone, Debug, Default)]
+pub struct Threads {
+    /// Each is woken by the waker of its driver.
+    pub shards: Vec<Waker>,
+    /// Threads beside the shards, without connections and channels: each takes asks and tells, and is woken.
+    pub side_threads: Vec<Waker>,
+    /// In-process workers: each takes tells alone, and sleeps on their queue.
+    pub workers: usize,
+}
+
 /// The way to every thread. Immutable once the threads run; each has a copy.
 #[derive(Clone)]
 pub struct Mesh {
     ways: Arc<[Way]>,
     shards: u16,
+    /// The places below this one take asks.
+    takers_of_asks: u16,
 }
 
 struct Way {
     ask: Sender<Mail>,
     tell: Sender<Mail>,
     held: Arc<Held>,
-    /// None for in-process workers: they sleep on the queue itself.
+    /// None for in-process workers.
     waker: Option<Waker>,
 }
 
@@ -57,27 +70,37 @@ impl Held {
 }
 
 impl Mesh {
-    /// One mailbox for each shard (with its waker), then one for each of `workers`; `mails_max` bounds each lane.
-    pub fn new(wakers: Vec<Waker>, workers: usize, mails_max: usize) -> (Mesh, Vec<Mailbox>) {
-        let shards = wakers.len() as u16;
-        let wakers = wakers.into_iter().map(Some).chain((0..workers).map(|_| None));
-        let (ways, mailboxes): (Vec<Way>, Vec<Mailbox>) = wakers
-            .map(|waker| {
-                let (ask, ask_out) = bounded(mails_max);
+    /// With one mailbox for each place, in their order; `mails_max` bounds each lane.
+    pub fn new(threads: Threads, mails_max: usize) -> (Mesh, Vec<Mailbox>) {
+        let Threads { shards, side_threads, workers } = threads;
+        let count = shards.len() as u16;
+        let takers_of_asks = count + side_threads.len() as u16;
+        let woken = shards.into_iter().chain(side_threads).map(|waker| (bounded(mails_max), Some(waker)));
+        let sleepers = (0..workers).map(|_| (closed(), None));
+        let (ways, mailboxes): (Vec<Way>, Vec<Mailbox>) = woken
+            .chain(sleepers)
+            .map(|((ask, ask_out), waker)| {
                 let (tell, tell_out) = bounded(mails_max);
                 let held = Arc::new(Held::default());
                 (Way { ask, tell, held: held.clone(), waker }, Mailbox { ask: ask_out, tell: tell_out, held })
             })
             .unzip();
-        (Mesh { ways: ways.into(), shards }, mailboxes)
+        (Mesh { ways: ways.into(), shards: count, takers_of_asks }, mailboxes)
     }
 
+    /// Their places are the first ones.
     pub fn shards(&self) -> u16 {
         self.shards
     }
 
+    /// Whether connections and channels may live there.
     pub fn is_shard(&self, place: Place) -> bool {
         place.0 < self.shards
+    }
+
+    /// Whether the thread there reads letters of this lane.
+    pub fn takes(&self, place: Place, lane: Lane) -> bool {
+        lane == Lane::Tell || place.0 < self.takers_of_asks
     }
 
     pub fn wake(&self, place: Place) {
@@ -86,7 +109,8 @@ impl Mesh {
         }
     }
 
-    /// Puts one letter in, or gives it back when the lane is full or its receiver gone.
+    /// Puts one letter in, or gives it back when the lane is full, or its receiver gone, or there is none: an in-process worker takes
+    /// no asks.
     pub fn try_send(&self, to: Place, mail: Mail) -> Result<(), TrySendError<Mail>> {
         let way = &self.ways[to.index()];
         if !way.held.reserve(mail.lane(), mail.large_bytes()) {
@@ -101,6 +125,11 @@ impl Mesh {
         }
         outcome
     }
+}
+
+/// A lane of a place that takes none of its letters: they come back as from a thread that has ended.
+fn closed() -> (Sender<Mail>, Receiver<Mail>) {
+    (bounded(0).0, never())
 }
 
 impl Mailbox {
@@ -185,6 +214,7 @@ impl Post {
     pub fn push(&mut self, to: Place, mail: Mail) {
         assert!(to != self.own, "a thread does not mail itself");
         let lane = mail.lane();
+        debug_assert!(self.mesh.takes(to, lane), "an ask for an in-process worker is lost: {mail:?}");
         self.count += 1;
         self.bytes += mail.large_bytes();
         self.tell_count += usize::from(lane == Lane::Tell);
@@ -245,10 +275,11 @@ impl Post {
 mod tests {
     use super::*;
     use crate::base::Key;
+    use crate::hub::{Member, Membership};
     use crate::mesh::Publish;
     use crate::mesh::memberships::MembershipMail;
     use crate::proto::event::Message;
-    use crate::proto::subject::Subject;
+    use crate::proto::subject::{Pattern, Subject};
 
     fn registered(slot: u32) -> Mail {
         Mail::Memberships(MembershipMail::Registered { key: Key { slot, generation: 0 } })
@@ -257,7 +288,7 @@ mod tests {
     #[test]
     fn a_full_mailbox_keeps_order_and_loses_nothing() {
         let wakers = vec![Waker::in_memory(), Waker::in_memory()];
-        let (mesh, mailboxes) = Mesh::new(wakers.clone(), 0, 4);
+        let (mesh, mailboxes) = Mesh::new(Threads { shards: wakers.clone(), ..Threads::default() }, 4);
         let mut post = Post::new(mesh, Place(0));
         for slot in 0..10 {
             post.push(Place(1), registered(slot));
@@ -283,30 +314,99 @@ mod tests {
     #[test]
     fn a_mailbox_holds_few_large_messages_and_a_post_says_when_it_is_crowded() {
         const BYTES: usize = 1 << 20;
-        let (mesh, mailboxes) = Mesh::new(vec![Waker::in_memory(), Waker::in_memory()], 0, 1_000);
+        let (mesh, mailboxes) = all_kinds(1_000);
+        for to in [OTHER_SHARD, SIDE_THREAD] {
+            let mut post = Post::new(mesh.clone(), Place(0));
+            let mut sent = 0;
+            while !post.is_crowded() {
+                post.push(to, large(BYTES));
+                post.flush();
+                sent += 1;
+            }
+            assert_eq!(sent, (limits::MAILBOX_BYTES + limits::BACKLOG_BYTES_HIGH) / BYTES + 1);
+            let mut taken = 0;
+            while mailboxes[to.index()].take(Lane::Ask).is_some() {
+                taken += 1;
+                post.flush();
+            }
+            assert_eq!(taken, sent);
+            assert!(post.has_room() && post.backlog() == 0);
+        }
+    }
+
+    const OTHER_SHARD: Place = Place(1);
+    const SIDE_THREAD: Place = Place(2);
+    const WORKER: Place = Place(3);
+
+    /// Two shards, and one of each other kind.
+    fn all_kinds(mails_max: usize) -> (Mesh, Vec<Mailbox>) {
+        let wakers = |count| (0..count).map(|_| Waker::in_memory()).collect();
+        Mesh::new(Threads { shards: wakers(2), side_threads: wakers(1), workers: 1 }, mails_max)
+    }
+
+    fn ask(slot: u32) -> Mail {
+        let membership = || Membership {
+            pattern: Pattern::new("a").unwrap(),
+            queue: None,
+            member: Member { place: WORKER, key: Key { slot, generation: 0 }, sub: Key { slot, generation: 0 } },
+        };
+        Mail::Memberships(MembershipMail::Resign { membership: membership() })
+    }
+
+    #[test]
+    fn a_side_thread_takes_asks_and_tells_and_is_no_shard() {
+        const MAILS_MAX: usize = 3;
+        let (mesh, mailboxes) = all_kinds(MAILS_MAX);
+        assert!(mesh.is_shard(OTHER_SHARD) && !mesh.is_shard(SIDE_THREAD) && !mesh.is_shard(WORKER));
+        assert_eq!(mesh.shards(), 2);
+        let (mailbox, waker) = (&mailboxes[SIDE_THREAD.index()], mesh.ways[SIDE_THREAD.index()].waker.clone().unwrap());
         let mut post = Post::new(mesh, Place(0));
-        let mut sent = 0;
-        while !post.is_crowded() {
-            post.push(Place(1), large(BYTES));
-            post.flush();
-            sent += 1;
+        for slot in 0..2 * MAILS_MAX as u32 {
+            post.push(SIDE_THREAD, ask(slot));
+            post.push(SIDE_THREAD, registered(slot));
         }
-        assert_eq!(sent, (limits::MAILBOX_BYTES + limits::BACKLOG_BYTES_HIGH) / BYTES + 1);
-        let mut taken = 0;
-        while mailboxes[1].take(Lane::Ask).is_some() {
-            taken += 1;
+        for left in [MAILS_MAX, 0] {
             post.flush();
+            assert!(waker.take());
+            assert_eq!((post.backlog(), post.tell_backlog()), (2 * left, left), "each lane holds as many as a shard's");
+            for lane in [Lane::Ask, Lane::Tell] {
+                let taken: Vec<Mail> = std::iter::from_fn(|| mailbox.take(lane)).collect();
+                assert_eq!(taken.len(), MAILS_MAX);
+                assert!(taken.iter().all(|mail| mail.lane() == lane));
+            }
         }
-        assert_eq!(taken, sent);
-        assert!(post.has_room() && post.backlog() == 0);
+        post.flush();
+        assert!(!waker.take(), "nothing has come");
+    }
+
+    #[test]
+    fn what_is_for_all_is_for_the_other_shards() {
+        let (mesh, mailboxes) = all_kinds(4);
+        for (own, expected) in [(Place(0), [0, 1, 0, 0]), (SIDE_THREAD, [1, 1, 0, 0])] {
+            let mut post = Post::new(mesh.clone(), own);
+            post.push_all(|| registered(0));
+            post.flush();
+            let count = |mailbox: &Mailbox| std::iter::from_fn(|| mailbox.take(Lane::Tell)).count();
+            assert_eq!(mailboxes.iter().map(count).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn an_in_process_worker_takes_no_asks() {
+        let (mesh, mailboxes) = all_kinds(4);
+        assert!(mesh.takes(SIDE_THREAD, Lane::Ask) && mesh.takes(WORKER, Lane::Tell) && !mesh.takes(WORKER, Lane::Ask));
+        assert!(matches!(mesh.try_send(WORKER, ask(0)), Err(TrySendError::Disconnected(_))));
+        assert!(mesh.try_send(WORKER, registered(0)).is_ok());
+        assert!(matches!(mailboxes[WORKER.index()].wait(Instant::now()), Ok(Some(_))));
+        assert!(mailboxes[WORKER.index()].is_empty());
     }
 
     #[test]
     fn mail_to_a_thread_that_ended_is_dropped() {
-        let (mesh, mut mailboxes) = Mesh::new(vec![Waker::in_memory(), Waker::in_memory()], 0, 4);
-        mailboxes.pop();
+        let (mesh, mut mailboxes) = all_kinds(4);
+        drop(mailboxes.remove(OTHER_SHARD.index()));
         let mut post = Post::new(mesh, Place(0));
-        post.push(Place(1), registered(0));
+        post.push(OTHER_SHARD, registered(0));
         post.flush();
         assert_eq!(post.backlog(), 0);
     }

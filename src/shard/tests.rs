@@ -40,8 +40,8 @@ use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, 
 use crate::conn::settings::{Credentials, Generation, Settings};
 use crate::driver::sim::{Endpoint, Faults, ReadOutcome, SimDriver, World};
 use crate::hub::owner_of;
-use crate::mesh::Mail;
 use crate::mesh::drain::DrainMail;
+use crate::mesh::{Mail, Threads};
 use crate::proto::tls::certificates::{read_chain, read_key, self_signed};
 use crate::proto::tls::{Certificate, server_config};
 use crate::proto::ws::{Opcode, frame};
@@ -78,7 +78,8 @@ impl Bench {
     fn staffed(world: World, shards: u16, workers: u16, settings: Settings) -> (Bench, Vec<Worker>) {
         let drivers: Vec<_> = (0..shards).map(|_| world.driver()).collect();
         let wakers = drivers.iter().map(Driver::waker).collect();
-        let (mesh, mut mailboxes) = Mesh::new(wakers, workers.into(), 2048);
+        let (mesh, mut mailboxes) =
+            Mesh::new(Threads { shards: wakers, workers: workers.into(), ..Threads::default() }, 2048);
         let worker_mailboxes = mailboxes.split_off(shards.into());
         let payload_bytes_max = settings.generation.payload_bytes_max;
         let workers = (shards..).map(Place).zip(worker_mailboxes);

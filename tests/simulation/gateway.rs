@@ -18,7 +18,7 @@ use tidegate::driver::sim::{Random, SimDriver, World};
 use tidegate::driver::{Driver, ListenerId};
 use tidegate::limits;
 use tidegate::mesh::drain::DrainMail;
-use tidegate::mesh::{Mail, Mesh};
+use tidegate::mesh::{Mail, Mesh, Threads};
 use tidegate::proto::CloseReason;
 use tidegate::proto::channel::{Keep, Rule, Rules};
 use tidegate::proto::subject::Pattern;
@@ -161,7 +161,7 @@ impl Gateway {
     pub fn on(host: u8, world: &World, shape: Shape) -> Gateway {
         let drivers: Vec<SimDriver> = (0..shape.shards).map(|_| world.driver()).collect();
         let wakers = drivers.iter().map(Driver::waker).collect();
-        let (mesh, mailboxes) = Mesh::new(wakers, 0, shape.mails_max);
+        let (mesh, mailboxes) = Mesh::new(Threads { shards: wakers, ..Threads::default() }, shape.mails_max);
         let settings = settings(&shape);
         let counters: Arc<[Counters]> = (0..shape.shards).map(|_| Counters::of(&settings)).collect();
         let mut shards = Vec::new();
