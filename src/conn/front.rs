@@ -8,7 +8,7 @@ use super::accept::Accepting;
 use super::hosts::Hosts;
 use super::origins::{Page, Sender};
 use super::outbox::Outbox;
-use super::route::{Found, Parameters, Route, Target, UserSource};
+use super::route::{Parameters, PathMatch, Route, Target, UserSource};
 use super::routes::Routes;
 use super::turned_away::TurnedAway;
 use super::{Identity, Refused, preflight};
@@ -69,17 +69,20 @@ pub(super) fn request(
     let mut others = Candidates::new();
     for (id, route) in routes.iter() {
         let Some(found) = route.find(&segments) else { continue };
-        if !route.takes(&found, head.method) {
+        if !route.takes(found, head.method) {
             others.push((route, found));
             continue;
         }
-        if let Some(away) = turned_away.filter(|away| away.refuses(&found, &route.target)) {
+        if let Some(away) = turned_away.filter(|away| away.refuses(found, &route.target)) {
             return request.refuse(away.reason, route, Some(away.retry_after_s), outbox);
         }
         let outcome = match found {
             _ if !sender.may_use(&route.origins) => Err(CloseReason::OriginRefused),
-            Found::Itself(parameters) => serve(&request, id, route, &parameters, outbox),
-            Found::Result(request_id) => read(&request, id, route, request_id),
+            PathMatch::Itself => match route.path.matches(&segments) {
+                Some(parameters) => serve(&request, id, route, &parameters, outbox),
+                None => Err(CloseReason::NotFound),
+            },
+            PathMatch::Result => read(&request, id, route, segments.last().map_or("", |id| id)),
         };
         return outcome.unwrap_or_else(|reason| request.refuse(reason, route, None, outbox));
     }
@@ -91,7 +94,7 @@ pub(super) fn request(
 }
 
 /// Routes of the path that do not take the request's method, in their order.
-type Candidates<'r> = SmallVec<[(&'r Route, Found<'r>); 2]>;
+type Candidates<'r> = SmallVec<[(&'r Route, PathMatch); 2]>;
 
 /// What is asked, and by whose page.
 struct Request<'h, 'a> {
@@ -150,8 +153,8 @@ impl Request<'_, '_> {
         outcome
     }
 
-    fn refuse_method(&self, others: &[(&Route, Found<'_>)], outbox: &mut Outbox) -> Outcome {
-        let methods: Vec<&str> = others.iter().flat_map(|(route, found)| route.methods(found)).collect();
+    fn refuse_method(&self, others: &[(&Route, PathMatch)], outbox: &mut Outbox) -> Outcome {
+        let methods: Vec<&str> = others.iter().flat_map(|(route, found)| route.methods(*found)).collect();
         let cors = self.sender.cors_of_any(others.iter().map(|(route, _)| &route.origins));
         let allow = methods.join(", ");
         let refusal = Refusal { allow: Some(&allow), cors, ..Refusal::new(CloseReason::MethodNotAllowed) };
@@ -160,14 +163,14 @@ impl Request<'_, '_> {
 
     /// Whether a page may send a request of this method, the route says that would take it; if none would, the first says
     /// what it takes instead.
-    fn preflight(&self, method: &str, others: &[(&Route, Found<'_>)], outbox: &mut Outbox) -> Outcome {
-        let taking = others.iter().find(|(route, found)| route.takes(found, method));
+    fn preflight(&self, method: &str, others: &[(&Route, PathMatch)], outbox: &mut Outbox) -> Outcome {
+        let taking = others.iter().find(|(route, found)| route.takes(*found, method));
         let Some((route, found)) = taking.or(others.first()) else { return self.refuse_method(others, outbox) };
         let Some(cors) = self.sender.cors(&route.origins) else {
             return self.refuse(CloseReason::OriginRefused, route, None, outbox);
         };
         let to = self.head.reply_to();
-        let methods = route.methods(found).join(", ");
+        let methods = route.methods(*found).collect::<SmallVec<[&str; 4]>>().join(", ");
         outbox.write(|out| http::preflight(out, to, cors, &methods, &preflight::fields(&route.request_headers)));
         Outcome::Answered { keep_alive: to.keep_alive }
     }

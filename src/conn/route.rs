@@ -197,27 +197,28 @@ impl PathTemplate {
         self.0.iter().any(|segment| matches!(segment, Segment::Parameter(own) if own == name))
     }
 
-    /// The same for a path of one segment more, and that segment.
-    pub fn matches_below<'a>(&'a self, segments: &'a [Cow<'a, str>]) -> Option<&'a str> {
-        let (last, segments) = segments.split_last()?;
-        self.matches(segments).map(|_| &**last)
+    /// Whether a path of these decoded segments matches (`proto::http::split_path`).
+    pub fn is_match(&self, segments: &[Cow<'_, str>]) -> bool {
+        segments.len() == self.0.len() && self.0.iter().zip(segments).all(|(own, segment)| own.takes(segment))
     }
 
-    /// The parameters, if a path of these decoded segments matches (`proto::http::split_path`).
+    /// The parameters, if such a path matches.
     pub fn matches<'a>(&'a self, segments: &'a [Cow<'a, str>]) -> Option<Parameters<'a>> {
-        if segments.len() != self.0.len() {
-            return None;
+        let parameters = self.0.iter().zip(segments).filter_map(|(own, segment)| match own {
+            Segment::Literal(_) => None,
+            Segment::Parameter(name) => Some((name.as_str(), &**segment)),
+        });
+        self.is_match(segments).then(|| parameters.collect())
+    }
+}
+
+impl Segment {
+    /// Whether a decoded segment of a path matches.
+    fn takes(&self, segment: &str) -> bool {
+        match self {
+            Segment::Literal(literal) => literal == segment,
+            Segment::Parameter(_) => !segment.is_empty(),
         }
-        let mut parameters = Parameters::new();
-        for (own, segment) in self.0.iter().zip(segments) {
-            match own {
-                Segment::Literal(literal) if literal == segment => {}
-                Segment::Literal(_) => return None,
-                Segment::Parameter(_) if segment.is_empty() => return None,
-                Segment::Parameter(name) => parameters.push((name, segment)),
-            }
-        }
-        Some(parameters)
     }
 }
 
@@ -283,31 +284,35 @@ fn segment(text: &str) -> Result<Segment, String> {
 }
 
 /// What a path is to a route.
-pub enum Found<'a> {
-    Itself(Parameters<'a>),
-    /// The result of an accepted request.
-    Result(&'a str),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathMatch {
+    /// Its own path, with [`PathTemplate::matches`] for the parameters.
+    Itself,
+    /// The path of a result of an accepted request: one segment more, which is the request's id.
+    Result,
 }
 
 impl Route {
-    pub fn find<'a>(&'a self, segments: &'a [Cow<'a, str>]) -> Option<Found<'a>> {
-        if let Some(parameters) = self.path.matches(segments) {
-            return Some(Found::Itself(parameters));
+    pub fn find(&self, segments: &[Cow<'_, str>]) -> Option<PathMatch> {
+        if self.path.is_match(segments) {
+            return Some(PathMatch::Itself);
         }
-        let has_results = matches!(self.target, Target::Accept(_));
-        has_results.then(|| self.path.matches_below(segments)).flatten().map(Found::Result)
+        let (_, above) = segments.split_last()?;
+        let is_result = matches!(self.target, Target::Accept(_)) && self.path.is_match(above);
+        is_result.then_some(PathMatch::Result)
     }
 
     /// The methods that may be used on what was found.
-    pub fn methods(&self, found: &Found<'_>) -> SmallVec<[&str; 4]> {
-        match found {
-            Found::Itself(_) => self.methods.iter().map(|method| &**method).collect(),
-            Found::Result(_) => SmallVec::from_slice(&["GET"]),
-        }
+    pub fn methods(&self, found: PathMatch) -> impl Iterator<Item = &str> {
+        let (own, of_results) = match found {
+            PathMatch::Itself => (&self.methods[..], None),
+            PathMatch::Result => (&[][..], Some("GET")),
+        };
+        own.iter().map(|method| &**method).chain(of_results)
     }
 
-    pub fn takes(&self, found: &Found<'_>, method: &str) -> bool {
-        self.methods(found).iter().any(|own| *own == method || (method == "HEAD" && *own == "GET"))
+    pub fn takes(&self, found: PathMatch, method: &str) -> bool {
+        self.methods(found).any(|own| own == method || (method == "HEAD" && own == "GET"))
     }
 }
 
