@@ -11,8 +11,8 @@ use tidegate::gateway::config::{Config, Target, TokenKey};
 /// Validates a configuration without starting anything.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Every mistake is one line on stderr, with the file, the line and what would be accepted. What is legal and probably \
-not meant is a warning, with exit code 0.\n\n\
+    after_help = "Prints each mistake as one line on stderr, with the file, the line and the accepted values. A legal setting that is \
+probably a mistake is a warning, and the exit code stays 0.\n\n\
                         Examples:\n  tidegate check\n  tidegate check /etc/tidegate/tidegate.toml"
 )]
 pub struct Args {

@@ -25,7 +25,7 @@ mod subscribe;
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 it worked, 1 it failed or the configuration has mistakes, 2 wrong usage, 130 told twice to stop."
+    after_help = "Exit codes: 0 success, 1 failure or mistakes in the configuration, 2 wrong usage, 130 ended by a second signal."
 )]
 struct CommandLine {
     #[command(subcommand)]

@@ -26,35 +26,35 @@ const PAYLOAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub struct Args {
     /// The channel, or a subject of the bus
     channel: String,
-    /// The payload; without it, or as `-`, it is read from stdin
+    /// The payload; without it, or with `-`, it is read from stdin
     payload: Option<String>,
-    /// The admin listener
+    /// URL of the admin listener
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9180", conflicts_with = "bus")]
     admin: String,
     /// Publish over the bus instead: nats://host:port, with user:password@ or token@ before the host
     #[arg(long, value_name = "URL")]
     bus: Option<String>,
-    /// Name of the event, as event streams have it
+    /// Event name, for event streams
     #[arg(long, value_parser = super::no_control)]
     event: Option<String>,
-    /// Id of the message: a second one with the same id may be suppressed
+    /// Name of the message: the channel drops a second message with the same name, for two minutes
     #[arg(long, value_parser = super::no_control)]
     id: Option<String>,
-    /// Key of what the message is about
+    /// Key of the value that the message updates, for channels with `delivery = "latest"`
     #[arg(long, value_parser = super::no_control)]
     key: Option<String>,
-    /// Write the time into the payload, as `at_ms`; a payload that is no JSON object becomes the `payload` of one
+    /// Write the time into the payload, as `at_ms`; a payload that is not a JSON object becomes the `payload` of one
     #[arg(long)]
     timestamp: bool,
-    /// Publish it so many times
+    /// Publish the message this many times
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
-    /// Publish so many a second, not as fast as possible
+    /// Publish this many messages per second, instead of as fast as possible
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     rate: Option<f64>,
     #[command(flatten)]
     trust: Trust,
-    /// Print JSON lines
+    /// Print the outcome as one line of JSON
     #[arg(long)]
     json: bool,
 }

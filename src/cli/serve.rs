@@ -13,11 +13,11 @@ use tidegate::gateway::config::{Config, DriverChoice};
 use tidegate::gateway::{ActivatedSocket, Builder, Gateway};
 use tidegate::limits::SHARDS_MAX;
 
-/// Runs the gateway until SIGINT, SIGTERM or SIGQUIT; then it closes what is open, WebSockets with 1001.
+/// Runs the gateway until SIGINT, SIGTERM or SIGQUIT, then drains: clients are told to reconnect elsewhere.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "When it is ready it prints a line for each address: \"listening http 127.0.0.1:8080\", and the same
-with https, bus and admin. A second signal ends it at once, with exit code 130. SIGHUP, SIGUSR1 and SIGUSR2 change nothing.
+    after_help = "A ready gateway prints one line for each address: \"listening http 127.0.0.1:8080\", or https, bus, admin. A second
+signal ends a drain at once, with exit code 130. SIGHUP, SIGUSR1 and SIGUSR2 change nothing.
 
 Examples:
   tidegate serve
@@ -28,10 +28,10 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     source: Source,
-    /// Overrides the configuration's driver
+    /// The kernel's interface for network I/O, instead of the configuration's
     #[arg(long, value_parser = PossibleValuesParser::new(["auto", "epoll", "uring"]).map(driver))]
     driver: Option<DriverChoice>,
-    /// Overrides the configuration's number of shards; 0 means one for each core
+    /// Number of shards, instead of the configuration's; 0 means one for each core
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=SHARDS_MAX as i64))]
     shards: Option<u16>,
     /// Only validate the configuration, as `tidegate check` does

@@ -11,10 +11,10 @@ const VARIABLE: &str = "TIDEGATE_CONFIG";
 /// A file, with or without the name of the argument: `check` and `serve` take both.
 #[derive(Debug, clap::Args)]
 pub(super) struct Source {
-    /// The configuration [default: tidegate.toml, if it is there] [env: TIDEGATE_CONFIG]
+    /// The configuration file [default: tidegate.toml, if it exists] [env: TIDEGATE_CONFIG]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The same
+    /// The same as FILE
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     config: Option<PathBuf>,
 }

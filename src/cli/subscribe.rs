@@ -24,29 +24,29 @@ const SECONDS_MAX: f64 = 86_400.0;
 #[command(after_help = "Examples:
   tidegate sub http://127.0.0.1:8080/events/news           Server-Sent Events
   tidegate sub ws://127.0.0.1:8080/ws/rooms/lobby          a WebSocket
-  tidegate sub ws://127.0.0.1:8080/ws/echo --send hello    what a worker answers there
+  tidegate sub ws://127.0.0.1:8080/ws/echo --send hello    a WebSocket, with a worker's answer
   tidegate sub nats://127.0.0.1:4222 'driver.location.*'   the bus, with wildcards
   tidegate sub 'driver.location.*'                         the same, on --bus
   tidegate sub wss://localhost:8443/ws/rooms/lobby --insecure --count 10 --latency
 
 Latency is measured against the field at_ms of JSON payloads, as `tidegate pub --timestamp` writes it.
-The exit code is 1 if the server ends it, or if --timeout ends it before --count messages came.")]
+The exit code is 1 if the server ends the connection, or if --timeout passes before --count messages have arrived.")]
 pub struct Args {
     /// A URL (ws, wss, http, https, nats), or a subject of the bus
     #[arg(value_name = "URL_OR_SUBJECT")]
     target: String,
-    /// The subject, where the URL is the bus
+    /// The subject, if the URL is the bus's
     subject: Option<String>,
-    /// The bus, where a subject alone is given: nats://host:port, with user:password@ or token@ before the host
+    /// The bus, if only a subject is given: nats://host:port, with user:password@ or token@ before the host
     #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
     bus: String,
-    /// End after so many messages
+    /// End after this many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// End after so many seconds
+    /// End after this many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
-    /// Measure how long messages took, and show percentiles in the end
+    /// Show the latency of each message, and percentiles at the end
     #[arg(long)]
     latency: bool,
     /// Resume an event stream after this id

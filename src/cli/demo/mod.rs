@@ -30,10 +30,10 @@ use tidegate::limits;
 
 /// Starts a gateway with a page to look at, on loopback, until Ctrl-C
 ///
-/// Nothing is read and nothing is kept. A port whose default is taken is replaced by a free one.
+/// Reads no file and writes none. If a default port is taken, the demo uses a free one.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Port of the page [default: 8080]
+    /// Port of the page, over HTTP [default: 8080]
     #[arg(long)]
     port: Option<u16>,
     /// Port of the page over TLS, with a certificate made at start [default: 8443]
@@ -45,10 +45,10 @@ pub struct Args {
     /// Port of the publish API [default: 9180]
     #[arg(long)]
     admin_port: Option<u16>,
-    /// What carries the connections
+    /// The kernel's interface for network I/O; `auto` takes io_uring if this kernel allows it, otherwise epoll
     #[arg(long, default_value = "auto", value_parser = ["auto", "epoll", "uring"])]
     driver: String,
-    /// Prints the addresses as one line of JSON
+    /// Print the addresses as one line of JSON
     #[arg(long)]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! `tidegate doctor`: how many connections this box holds, what stops it first, and which line fixes it.
+//! `tidegate doctor`: how many connections this box can hold, the scarcest resource first, and the command that raises it.
 //!
 //! ```text
 //!  /proc, /sys --system--> what there is --verdict--> how many each of it holds --show--> a table, or JSON
@@ -23,13 +23,13 @@ use verdict::{Question, Verdict};
 /// It is unknown whether the connections fit: a file could not be read.
 const CANNOT_TELL: u8 = 2;
 
-/// Tells how many connections this box will hold, what stops it first, and which line fixes it.
+/// Computes how many connections this box can hold, the scarcest resource first, and how to raise it.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "It counts idle connections by their measured cost; descriptors by the hard limit, which the gateway raises its own \
-to, and for each shard anew. It reads, and changes nothing. A service has other limits than a shell: ask with --pid.
+    after_help = "Counts idle connections, at their measured cost. The limit on descriptors is the hard one, because the gateway raises its \
+soft limit to it, and holds for each shard. Reads only, and changes nothing. A service has other limits than a shell: use --pid.
 
-Exit codes: 0 they fit, 1 they do not, 2 it cannot tell (what could not be read is named).
+Exit codes: 0 the connections fit, 1 they do not, 2 unknown (the output names the file that could not be read).
 
 Examples:
   tidegate doctor --connections 100000 --tls
@@ -37,25 +37,25 @@ Examples:
   tidegate doctor --connections 50000 --json | jq .holds"
 )]
 pub struct Args {
-    /// How many connections the box is to hold
+    /// Number of connections that the box should hold
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     connections: u64,
-    /// They speak TLS
+    /// The connections use TLS
     #[arg(long)]
     tls: bool,
-    /// The configuration whose shards and driver count [default: one shard for each core]
+    /// Use the shards and the driver of this configuration [default: one shard for each core]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Counts with so many shards
+    /// Use this number of shards
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=SHARDS_MAX as i64))]
     shards: Option<u16>,
-    /// The process whose limits and memory cgroup count [default: this one, as the shell started it]
+    /// Use the limits and the memory cgroup of this process [default: those of the shell]
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Reads proc and sys below this folder: another box's, or a made-up one's
+    /// Read proc and sys below this folder, such as a copy from another box
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
 }

@@ -223,7 +223,7 @@ impl Builder<'_> {
                 continue;
             };
             if address::is_of_many(address) {
-                let words = "is no address that a connection can be made to; expected one of this machine";
+                let words = "is not an address that clients can connect to; expected one of this machine";
                 self.conflict(section, "address", words);
             }
             let other = taken.iter().find(|other| address::overlap(**other, address));

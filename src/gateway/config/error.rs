@@ -40,7 +40,7 @@ impl Error {
 
     /// The probable cause of the others: no file was named, and the default one does not exist.
     pub(super) fn absent() -> Error {
-        let words = "there is no such file here; `tidegate config` prints one to begin with, --config names another";
+        let words = "this file does not exist; `tidegate config` prints one to start from, --config names another";
         Error::new(&Place::File, words)
     }
 }

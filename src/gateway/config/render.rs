@@ -113,20 +113,20 @@ const PAGE_HEAD: &str = "\
 <!-- `tidegate config --markdown` writes this page from the table of keys; a test compares them. -->
 
 The configuration is a TOML file, `tidegate.toml` by default. `tidegate config` prints one with every key, its default and
-its help; `tidegate check` tells every mistake in a file, each with its line and what would be accepted. What could never match
-or be reached is a mistake; what is legal and probably not meant, such as limits that contradict each other or a certificate that
-has expired, is a warning with exit code 0, and `tidegate serve` logs it.
+its help. `tidegate check` lists every mistake in a file, each with its line and the accepted values. A rule that can never
+match or be reached is a mistake. A legal setting that is probably not meant, such as limits that contradict each other or a
+certificate that has expired, is a warning: the exit code stays 0, and `tidegate serve` logs it.
 
-Each key can be set from the environment as well, which wins over the file: the variable's name is `TIDEGATE_` and the path
-of the key in upper case. In a list, `N` is the index from 0; the index after the last one adds to the list. The index of
-`tls` may be left out. Relative paths in the file begin at the file's folder, in variables at the working directory.
+Each key can also be set from the environment, which overrides the file. The variable's name is `TIDEGATE_` and the path of
+the key in upper case. In a list, `N` is the index from 0; the index after the last one adds an entry. The index of `tls` may
+be left out. Relative paths in the file begin at the file's folder, in variables at the working directory.
 
-Variables are read as people write them: a switch may also be `yes`, `on` or `1`, words have any case, and white space around a
-value counts in secrets alone.
+In variables, a switch may also be `yes`, `on` or `1`, and words may have any case. White space around a value is ignored,
+except in secrets.
 
-A variable that begins with `TIDEGATE_` and names no key is a mistake, so that a slip is noticed. Those are left alone that
-Kubernetes sets for a Service named `tidegate` or `tidegate-…`, and Docker for a link: `TIDEGATE_SERVICE_HOST=10.96.0.7`,
-`TIDEGATE_PORT=tcp://10.96.0.7:80` and the like, by name and value. `enableServiceLinks: false` keeps them away.
+A variable that begins with `TIDEGATE_` and names no key is a mistake, so that a typing error is noticed. Exceptions, by name
+and value, are the variables that Kubernetes sets for a Service named `tidegate` or `tidegate-…`, and Docker for a link, such as
+`TIDEGATE_SERVICE_HOST=10.96.0.7` and `TIDEGATE_PORT=tcp://10.96.0.7:80`. `enableServiceLinks: false` prevents them.
 
 ```toml
 [[listener]]

@@ -98,7 +98,7 @@ fn tells_an_address_of_many() {
         assert_eq!(
             parse(&format!("[[listener]]\naddress = \"{address}\"\n"), &[]).unwrap_err(),
             [format!(
-                "tidegate.toml:2: listener.address \"{address}\" is no address that a connection can be made to; expected one \
+                "tidegate.toml:2: listener.address \"{address}\" is not an address that clients can connect to; expected one \
                  of this machine"
             )]
         );

@@ -109,7 +109,10 @@ fn limits_that_contradict_each_other_are_told() {
     for (limits, words) in [
         ("peer_timeout_s = 10\n", "limits.peer_timeout_s makes limits.peer_timeout_s 10 and limits.send_timeout_s 20"),
         ("send_timeout_s = 90\n", "limits.send_timeout_s makes limits.peer_timeout_s 60 and limits.send_timeout_s 90"),
-        ("handshake_wait_s = 11\n", "limits.handshake_wait_s lets handshakes wait longer than they may take, 10 s"),
+        (
+            "handshake_wait_s = 11\n",
+            "limits.handshake_wait_s makes limits.handshake_wait_s 11 and limits.handshake_timeout_s 10",
+        ),
         ("outbox_bytes_max = 524288\n", "limits.outbox_bytes_max makes limits.outbox_bytes_max 524288 and"),
     ] {
         let told = doubts(&format!("[limits]\n{limits}"));
@@ -132,10 +135,10 @@ fn what_has_no_effect_is_told() {
         ("[[channel]]\nname = \"a\"\npresence_grace_s = 3\n", "has no effect without presence = true"),
         (
             "[[channel]]\nname = \"a\"\nqueue = { bytes = 2000000 }\n",
-            "is more than limits.outbox_bytes_max, 1048576, which holds",
+            "is more than limits.outbox_bytes_max, 1048576, the bound in force",
         ),
         ("[admin]\nallow_remote = true\n", "has no effect on a loopback address"),
-        (&route("/a", &format!("origins = [\"*\", \"https://a.example\"]\n{NEWS}")), "and others beside it"),
+        (&route("/a", &format!("origins = [\"*\", \"https://a.example\"]\n{NEWS}")), "and other entries"),
         (
             &route("/a", &format!("method = [\"GET\", \"GET\"]\n{NEWS}")),
             "has \"GET\", which \"GET\" beside it includes",

@@ -31,9 +31,9 @@ fn refuses_keys_of_the_other_protocol() {
         |websocket: &str| errors(&format!("[[route]]\npath = \"/a\"\nwebsocket = {{ {websocket} }}\n")).join("\n");
     for (websocket, words) in [
         ("protocol = \"centrifuge\"", "expected one of \"raw\", \"centrifuge-json\""),
-        ("protocol = \"centrifuge-json\"", "websocket leads nowhere; expected at least one of channels"),
-        ("protocol = \"centrifuge-json\", channel = \"a\", service = \"s\"", "is for protocol = \"raw\" alone"),
-        ("service = \"s\", channels = \"a\"", "is for protocol = \"centrifuge-json\" alone"),
+        ("protocol = \"centrifuge-json\"", "websocket has no target; expected at least one of channels"),
+        ("protocol = \"centrifuge-json\", channel = \"a\", service = \"s\"", "needs protocol = \"raw\""),
+        ("service = \"s\", channels = \"a\"", "needs protocol = \"centrifuge-json\""),
         ("protocol = \"centrifuge-json\", channels = \"tg.>\"", "expected a pattern such as"),
         ("protocol = \"centrifuge-json\", server_side = \"a.{b}\"", "uses {b}; expected parameters of the path"),
         ("protocol = \"centrifuge-json\", token = { }", "token needs one key"),
@@ -133,7 +133,7 @@ fn tells_a_route_without_or_with_two_targets() {
 fn tells_a_websocket_that_leads_nowhere() {
     assert_eq!(
         errors("[[route]]\npath = \"/\"\nwebsocket = {}\n"),
-        ["tidegate.toml:5: websocket leads nowhere; expected at least one of channel, service and user"]
+        ["tidegate.toml:5: websocket has no target; expected at least one of channel, service and user"]
     );
     assert_eq!(
         errors("[[route]]\npath = \"/\"\nwebsocket = { service = \"a\", publish = true }\n"),
@@ -145,7 +145,7 @@ fn tells_a_websocket_that_leads_nowhere() {
 fn tells_a_user_that_is_named_nowhere_or_twice() {
     assert_eq!(
         errors("[[route]]\npath = \"/\"\nwebsocket = { user = {} }\n"),
-        ["tidegate.toml:5: user is named nowhere; expected header or query"]
+        ["tidegate.toml:5: user has neither header nor query; expected one of them"]
     );
     assert_eq!(
         errors("[[route]]\npath = \"/\"\nwebsocket = { user = { header = \"a\", query = \"b\" } }\n"),
@@ -216,7 +216,7 @@ fn tells_a_route_that_cannot_accept() {
         assert_eq!(errors(&format!("[[route]]\npath = \"/a\"\n{keys}\n")), [format!("tidegate.toml:{error}")]);
     }
     for (path, error) in [
-        ("/a/", "\"/a/\" ends with a slash, and results are read below it; expected it without"),
+        ("/a/", "\"/a/\" ends with a slash, but results are read below it; expected no slash at the end"),
         ("/{id}", "\"/{id}\" has the parameter {id}, which accept gives a meaning; expected another name"),
     ] {
         let text = format!("[[route]]\npath = \"{path}\"\naccept = {{ service = \"s\" }}\n");

@@ -17,7 +17,7 @@ fn without_a_file_it_is_said_that_there_is_none_and_how_to_get_one() {
     let folder = Folder::new("nowhere");
     for verb in ["check", "serve"] {
         let output = tidegate(&[verb]).current_dir(&folder.0).output().unwrap();
-        let expected = "tidegate.toml: there is no such file here; `tidegate config` prints one to begin with, \
+        let expected = "tidegate.toml: this file does not exist; `tidegate config` prints one to start from, \
                         --config names another";
         assert_eq!(code(&output), 1);
         assert!(err(&output).lines().any(|line| line == expected), "{}", err(&output));

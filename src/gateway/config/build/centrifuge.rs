@@ -30,7 +30,7 @@ impl Builder<'_> {
         }
         let keys = ["service", "user", "token", "channels", "publish_to", "server_side"];
         if keys.iter().all(|name| section.value(name).is_none()) {
-            let words = "websocket leads nowhere; expected at least one of channels, publish_to, server_side, service, \
+            let words = "websocket has no target; expected at least one of channels, publish_to, server_side, service, \
                          user and token";
             self.missing(section, words);
         }
@@ -54,7 +54,8 @@ impl Builder<'_> {
     /// A key that means nothing with the protocol of its route.
     pub(super) fn belongs_to(&mut self, section: &Section<'_>, name: &str, protocol: &str) {
         if section.value(name).is_some() {
-            let words = format!("is for protocol = \"{protocol}\" alone; expected that protocol, or not this key");
+            let words =
+                format!("needs protocol = \"{protocol}\"; expected that protocol, or the route without this key");
             self.conflict(section, name, &words);
         }
     }

@@ -39,9 +39,10 @@ impl Builder<'_> {
         if let Some(name) = said(["handshake_wait_s", "handshake_timeout_s"])
             && limits.handshake_wait > limits.handshake_timeout
         {
-            let timeout = seconds(limits.handshake_timeout);
+            let (wait, timeout) = (seconds(limits.handshake_wait), seconds(limits.handshake_timeout));
             let words = format!(
-                "lets handshakes wait longer than they may take, {timeout} s in all (limits.handshake_timeout_s)"
+                "makes limits.handshake_wait_s {wait} and limits.handshake_timeout_s {timeout}, which bounds wait and \
+                 handshake together; expected a shorter handshake_wait_s"
             );
             self.doubt(&section, name, &words);
         }
@@ -84,8 +85,10 @@ impl Builder<'_> {
                 && queue.value("bytes").is_some()
                 && queue.size("bytes") > config.limits.outbox_bytes_max
             {
-                let words =
-                    format!("is more than limits.outbox_bytes_max, {}, which holds", config.limits.outbox_bytes_max);
+                let words = format!(
+                    "is more than limits.outbox_bytes_max, {}, the bound in force",
+                    config.limits.outbox_bytes_max
+                );
                 self.doubt(&queue, "bytes", &words);
             }
         }

@@ -31,7 +31,10 @@ impl Builder<'_> {
         if matches!(route.target, Target::Accept(_))
             && let Some(other) = earlier.iter().find(|other| takes(other, &below, "GET"))
         {
-            let words = format!("has its results below it, where {:?} stands before; expected it first", other.path);
+            let words = format!(
+                "has its results below it, where {:?} takes the requests; expected this route first",
+                other.path
+            );
             self.conflict(section, "path", &words);
         }
     }

@@ -57,7 +57,7 @@ impl Builder<'_> {
         }
         let origins = section.texts("origins");
         if origins.len() > 1 && origins.iter().any(|origin| origin == "*") {
-            self.doubt(section, "origins", "has \"*\", which allows any, and others beside it");
+            self.doubt(section, "origins", "has \"*\", which allows any origin, and other entries");
         }
         Some(Route {
             path: path?,
@@ -126,7 +126,7 @@ impl Builder<'_> {
         let service = section.text("service");
         let publish = section.switch("publish");
         if channel.is_none() && service.is_none() && section.value("user").is_none() {
-            self.missing(section, "websocket leads nowhere; expected at least one of channel, service and user");
+            self.missing(section, "websocket has no target; expected at least one of channel, service and user");
         }
         if publish && channel.is_none() && !self.broken.contains(&section.place) {
             self.conflict(section, "publish", "is true without a channel; expected channel");
@@ -143,7 +143,11 @@ impl Builder<'_> {
         }
         if let Some(path) = path {
             if path.ends_with('/') {
-                self.conflict(route, "path", "ends with a slash, and results are read below it; expected it without");
+                self.conflict(
+                    route,
+                    "path",
+                    "ends with a slash, but results are read below it; expected no slash at the end",
+                );
             }
             if let Some(taken) = form::path_parameters(path).into_iter().find(|name| own.contains(name)) {
                 let words =
@@ -166,7 +170,7 @@ impl Builder<'_> {
             (Some(header), None) => Some(UserSource::Header(header)),
             (None, Some(query)) => Some(UserSource::Query(query)),
             (None, None) => {
-                self.missing(section, "user is named nowhere; expected header or query");
+                self.missing(section, "user has neither header nor query; expected one of them");
                 None
             }
             (Some(_), Some(_)) => {

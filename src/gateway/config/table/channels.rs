@@ -12,8 +12,8 @@ pub(super) const ROWS: &[Row] = &[
         path: "channel",
         kind: Kind::Tables,
         fallback: Fallback::Nothing(""),
-        help: "What holds for the channels whose names match. The first table that matches wins.",
-        doc: "Nothing is kept of a channel that none matches.",
+        help: "Rules for the channels whose names match. The first table that matches wins.",
+        doc: "A channel that no table matches keeps no messages.",
     },
     Row {
         path: "channel[].name",
@@ -23,29 +23,29 @@ pub(super) const ROWS: &[Row] = &[
             fits: form::is_pattern,
         },
         fallback: Fallback::Required("\"room.*\""),
-        help: "The names; `*` stands for one token, `>` at the end for one or more.",
+        help: "The names of the channels; `*` stands for one token, `>` at the end for one or more.",
         doc: "",
     },
     Row {
         path: "channel[].history",
         kind: Kind::Table,
         fallback: Fallback::Nothing("{ messages = 100, age = \"5m\" }"),
-        help: "Keeps the newest messages of each channel, for clients that come back.",
-        doc: "The oldest are forgotten first, as soon as one of the bounds is exceeded. A client that comes back for more than \
-              what is kept is told so.",
+        help: "Keeps the newest messages of each channel, for clients that reconnect.",
+        doc: "As soon as one of the bounds is exceeded, the oldest messages are dropped. A client that missed more \
+              than is kept is told of the gap.",
     },
     Row {
         path: "channel[].history.messages",
         kind: count(1, 1_000_000),
         fallback: Fallback::Whole(limits::HISTORY_MESSAGES as u64),
-        help: "Most messages that are kept of one channel.",
+        help: "Number of messages that are kept of one channel.",
         doc: "",
     },
     Row {
         path: "channel[].history.bytes",
         kind: bytes(1, 1_073_741_824),
         fallback: Fallback::Whole(limits::HISTORY_BYTES as u64),
-        help: "Most bytes that are kept of one channel.",
+        help: "Bytes of messages that are kept of one channel.",
         doc: "",
     },
     Row {
@@ -59,66 +59,73 @@ pub(super) const ROWS: &[Row] = &[
         path: "channel[].history.newcomers",
         kind: Kind::Switch,
         fallback: Fallback::Switch(false),
-        help: "Whether clients get what is kept that come for the first time.",
-        doc: "Before what is live, with one message kept the last value of the channel: where a driver is, what a thing costs. Also \
-              clients of raw WebSocket routes, which are never known to come back.",
+        help: "Whether a client also gets the kept messages when it subscribes for the first time.",
+        doc: "It gets them before the live ones. With `messages = 1` that is the last value of the channel: the \
+              place of a driver, a price. Clients of raw WebSocket routes get them on each connection, because they \
+              have no position.",
     },
     Row {
         path: "channel[].delivery",
         kind: Kind::Choice(&["queue", "latest", "drop"]),
         fallback: Fallback::Text("queue"),
-        help: "What a client gets that is slower than the channel.",
-        doc: "`queue`: everything; where that is more than `queue` allows, the client is closed with a code that tells it to come \
-              back and resume. `latest`: of each value of the header `Tg-Key` the newest message, or of the channel where there \
-              is no such header; what waits is superseded by what is newer. `drop`: the newest messages that `queue` allows, \
-              and before them, in place of what is missing, the event `tg.gap` (over the client protocol a message with \
-              `\"tg\":\"gap\"`; clients of raw WebSocket routes are not told). Workers get everything.",
+        help: "What a client gets that reads more slowly than the channel sends.",
+        doc: "`queue`: every message; a client whose messages exceed `queue` is disconnected with a code after which \
+              it reconnects and resumes. `latest`: the newest message of each value of the header `Tg-Key`, or of \
+              the channel where messages have no such header; a newer message replaces a waiting one. `drop`: the \
+              newest messages that `queue` allows, and before them the event `tg.gap` in place of the dropped ones \
+              (over the client protocol a message with `\"tg\":\"gap\"`; clients of raw WebSocket routes are not \
+              told). Workers get every message.",
     },
     Row {
         path: "channel[].queue",
         kind: Kind::Table,
         fallback: Fallback::Nothing("{ messages = 1000, bytes = 262144 }"),
         help: "How much may wait for one client.",
-        doc: "If `delivery` is `queue`: of all that waits for it. Otherwise of this channel; a client for which `latest` would have \
-              to hold more is closed. One message alone is never too much.",
+        doc: "With `delivery = \"queue\"` this bounds all that waits for the client, otherwise the messages of this \
+              channel alone; with `latest`, a client that exceeds it is disconnected. A single message may exceed \
+              it.",
     },
     Row {
         path: "channel[].queue.messages",
         kind: count(1, 1_000_000),
         fallback: Fallback::Whole(limits::QUEUE_MESSAGES as u64),
-        help: "Most messages that wait for one client.",
+        help: "Number of messages that may wait for one client.",
         doc: "",
     },
     Row {
         path: "channel[].queue.bytes",
         kind: bytes(1, 1_073_741_824),
         fallback: Fallback::Nothing("262144"),
-        help: "Most bytes that wait for one client.",
-        doc: "Without it, as without this table, as many as `limits.outbox_bytes_max` allows, which bounds it in any case.",
+        help: "Bytes of messages that may wait for one client.",
+        doc: "Without this key, or without the table, `limits.outbox_bytes_max` is the bound; it also bounds a \
+              larger value.",
     },
     Row {
         path: "channel[].distinct",
         kind: Kind::Switch,
         fallback: Fallback::Switch(false),
-        help: "Whether a message is delivered to nobody that says what the last one said, by the header `Tg-Distinct`.",
-        doc: "With the header `Tg-Key` in messages, what was said last under the same key. Messages without `Tg-Distinct` are \
-              delivered. If the channel has a history, what it does not keep any more is delivered again.",
+        help: "Whether a message is dropped if its header `Tg-Distinct` equals that of the last message.",
+        doc: "If messages have the header `Tg-Key`, the last message with the same key counts. Messages without \
+              `Tg-Distinct` are delivered. If the channel has a history, a value whose message has left the history \
+              is delivered again.",
     },
     Row {
         path: "channel[].presence",
         kind: Kind::Switch,
         fallback: Fallback::Switch(false),
-        help: "Whether it is known which clients listen to the channel.",
-        doc: "`GET /api/channels/{channel}/presence` on the admin listener tells, a request of a worker to \
-              `tg.presence.<channel>`, and the client protocol's `presence` and `presence_stats`; joins and leaves are announced \
-              on `tg.event.join.<channel>` and `tg.event.leave.<channel>`, and to clients that ask for them. Of more than 1,000 \
-              clients only the first are listed, and the others counted. See [presence.md](presence.md).",
+        help: "Whether the gateway tracks which clients subscribe to the channel.",
+        doc: "The list is the answer to `GET /api/channels/{channel}/presence` on the admin listener, to a worker's \
+              request to `tg.presence.<channel>`, and to the client protocol's `presence` and `presence_stats`. \
+              Joins and leaves are announced on `tg.event.join.<channel>` and `tg.event.leave.<channel>`, and to \
+              clients that ask for them. The first 1,000 clients are listed, the others only counted. See \
+              [presence.md](presence.md).",
     },
     Row {
         path: "channel[].presence_grace_s",
         kind: Kind::Whole { min: 0, max: 3_600, unit: "seconds" },
         fallback: Fallback::Whole(limits::PRESENCE_GRACE.as_secs()),
-        help: "How long a user may be away before it has left: a return within that is no news.",
-        doc: "Of clients without a name nobody could come back as one of them: they leave at once.",
+        help: "How long a user may be away before a leave is announced; a return within that time announces nothing.",
+        doc: "A client without a user's name leaves at once, because no other connection can return as the same \
+              client.",
     },
 ];

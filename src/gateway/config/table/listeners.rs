@@ -25,26 +25,28 @@ pub(super) const ROWS: &[Row] = &[
         path: "listener[].address",
         kind: ADDRESS,
         fallback: Fallback::Required("\"127.0.0.1:8080\""),
-        help: "Where it listens. Port 0 takes a free one.",
-        doc: "`[::]` takes IPv6 alone, `0.0.0.0` IPv4; `[::ffff:127.0.0.1]` is another spelling of `127.0.0.1`.",
+        help: "The address to listen on. Port 0 takes a free port.",
+        doc: "`[::]` takes IPv6 only, `0.0.0.0` IPv4; `[::ffff:127.0.0.1]` is another spelling of `127.0.0.1`.",
     },
     Row {
         path: "listener[].hosts",
         kind: HOSTS,
         fallback: Fallback::Nothing("[\"gate.example.org\"]"),
-        help: "Names of hosts that it answers for; requests for others get 421. Without this key it answers for any.",
-        doc: "One, or a list. An IP address and `localhost` always will do, with any port, and so will a request that names no \
-              host. A page of any other name that resolves to this address may be one of a stranger, who has had it resolved so \
-              (DNS rebinding): its `Host` and its `Origin` agree, so without this key it passes for a page of the gateway's own. \
-              A gateway on a private network, or one that tells users by a cookie, wants it. A proxy in front has to pass `Host` on.",
+        help: "Host names that the listener answers for; a request for another gets 421. Without this key it answers \
+              for any.",
+        doc: "One, or a list. An IP address or `localhost`, with any port, is always accepted, and so is a request \
+              that names no host. Without this key, a foreign page that resolves its own name to this address (DNS \
+              rebinding) passes for a page of the gateway's own, because its `Host` and its `Origin` agree. Set this \
+              key on a gateway in a private network, or on one that recognizes users by a cookie. A proxy in front \
+              of it must pass `Host` on unchanged.",
     },
     Row {
         path: "listener[].tls",
         kind: Kind::OneOrMoreTables,
         fallback: Fallback::Nothing("{ certificate = \"cert.pem\", key = \"key.pem\" }"),
         help: "Makes it a TLS listener.",
-        doc: "With several certificates (`tls = [{ … }, { … }]`) the client's server name chooses; the first one answers \
-              clients that name no server, or one that no certificate is for.",
+        doc: "With several certificates (`tls = [{ … }, { … }]`) the client's server name chooses one. The first one \
+              is for clients that name no server, or one that no certificate is valid for.",
     },
     Row {
         path: "listener[].tls[].certificate",
@@ -64,14 +66,14 @@ pub(super) const ROWS: &[Row] = &[
         path: "bus",
         kind: Kind::Table,
         fallback: Fallback::Nothing(""),
-        help: "The embedded bus: where workers connect with a NATS client. Without this table there is none.",
+        help: "The embedded bus, to which workers connect with a NATS client. Without this table there is none.",
         doc: "",
     },
     Row {
         path: "bus.address",
         kind: ADDRESS,
         fallback: Fallback::Text("127.0.0.1:4222"),
-        help: "Where it listens.",
+        help: "The address to listen on.",
         doc: "An address that is not loopback needs credentials.",
     },
     Row {
@@ -86,43 +88,44 @@ pub(super) const ROWS: &[Row] = &[
         kind: Kind::Secret,
         fallback: Fallback::Nothing("\"change me\""),
         help: "The password that belongs to `bus.user`.",
-        doc: "Better set from the environment than written into a file.",
+        doc: "Set it from the environment rather than in a file.",
     },
     Row {
         path: "bus.token",
         kind: Kind::Secret,
         fallback: Fallback::Nothing("\"change me\""),
         help: "A token that workers must present, instead of user and password.",
-        doc: "Better set from the environment than written into a file.",
+        doc: "Set it from the environment rather than in a file.",
     },
     Row {
         path: "admin",
         kind: Kind::Table,
         fallback: Fallback::Nothing(""),
-        help: "The admin listener: the API that publishes messages. Without this table there is none.",
+        help: "The admin listener: the API that publishes messages, metrics, health. Without this table there is none.",
         doc: "",
     },
     Row {
         path: "admin.address",
         kind: ADDRESS,
         fallback: Fallback::Text("127.0.0.1:9180"),
-        help: "Where it listens.",
+        help: "The address to listen on.",
         doc: "An address that is not loopback needs `admin.allow_remote`.",
     },
     Row {
         path: "admin.allow_remote",
         kind: Kind::Switch,
         fallback: Fallback::Switch(false),
-        help: "Allows an address that is not loopback: whoever reaches it can publish.",
+        help: "Allows an address that is not loopback: every peer that can connect to it can publish.",
         doc: "Only for networks in which every peer is trusted, such as a container's own.",
     },
     Row {
         path: "admin.hosts",
         kind: HOSTS,
         fallback: Fallback::Nothing("[\"tidegate.internal\"]"),
-        help: "Names of hosts by which programs ask for this listener; requests for others get 403.",
-        doc: "One, or a list. An IP address and `localhost` always will do, with any port, and so will a request that names no \
-              host. Everything else may be a page that has had its own name resolved to this address (DNS rebinding), so this \
-              holds for health and metrics as well. Requests with an Origin, which come from pages, get 403 in any case.",
+        help: "Host names by which programs may call this listener; a request for another gets 403.",
+        doc: "One, or a list. An IP address or `localhost`, with any port, is always accepted, and so is a request \
+              that names no host. Any other name may belong to a page that resolves it to this address (DNS \
+              rebinding), so this rule also holds for health and metrics. A request with an Origin comes from a page \
+              and always gets 403.",
     },
 ];

@@ -8,27 +8,26 @@ pub(super) const ROWS: &[Row] = &[
         path: "driver",
         kind: Kind::Choice(&["auto", "epoll", "uring"]),
         fallback: Fallback::Text("auto"),
-        help: "How the kernel is asked for network I/O.",
-        doc: "`auto` takes the faster one that this kernel allows. If `uring` is asked for and cannot be had, one log line \
-              says why and `epoll` is used.",
+        help: "The kernel's interface for network I/O. `auto` takes the faster one that this kernel allows.",
+        doc: "If `uring` is set and not available, the gateway uses `epoll` and logs the reason in one line.",
     },
     Row {
         path: "shards",
         kind: count(0, limits::SHARDS_MAX as u64),
         fallback: Fallback::Whole(0),
         help: "Number of shards, each a thread with its own connections; 0 means one for each core.",
-        doc: "The limit on open files counts for each shard. So if `limits.connections_max` is set and one shard for each core \
-              could not open so many sockets, 0 means as many shards as it takes.",
+        doc: "The limit on open files counts for each shard. So if `limits.connections_max` is set, and one shard \
+              for each core could not open that many sockets, 0 means as many shards as that number needs.",
     },
     Row {
         path: "pin",
         kind: Kind::SwitchOr("auto"),
         fallback: Fallback::Text("auto"),
         help: "Whether each shard is pinned to a core.",
-        doc: "A pinned shard has to wait while something else runs on its core, which costs more than pinning gains. So `auto` pins \
-              where there is a shard for every core that the process may use, no CPU quota of a cgroup is below that, and the \
-              cores are known to be its own: isolated at boot (`isolcpus=`), or a partition of cpusets. `true` pins in any case, for \
-              a box that serves nothing else.",
+        doc: "A pinned shard has to wait while another thread runs on its core, which costs more than pinning gains. \
+              So `auto` pins only where there is a shard for every core that the process may use, no CPU quota of a \
+              cgroup is below that, and no other process uses the cores: they are isolated at boot (`isolcpus=`), or \
+              a partition of cpusets. `true` pins always, for a box that serves nothing else.",
     },
     Row {
         path: "log",

@@ -24,8 +24,8 @@ pub(super) const ROWS: &[Row] = &[
         path: "route",
         kind: Kind::Tables,
         fallback: Fallback::Nothing(""),
-        help: "What the requests for a path lead to. The first route that matches wins.",
-        doc: "Each route has one of `sse`, `websocket` and `accept`.",
+        help: "What requests for a path get. The first route that matches wins.",
+        doc: "Each route has exactly one of `sse`, `websocket` and `accept`.",
     },
     Row {
         path: "route[].path",
@@ -35,19 +35,20 @@ pub(super) const ROWS: &[Row] = &[
         },
         fallback: Fallback::Required("\"/events/{channel}\""),
         help: "The path; a segment in braces is a parameter that takes any value.",
-        doc: "It is written as people read it, `/café` or `/a b`, and not with the escapes that a browser sends for it. A parameter takes one part of the path between slashes, which is not empty, and may be used in the route's channel. \
-              There it is one token whatever it is: `.`, `*`, `>`, `%` and white space are percent-encoded. So a client of \
-              `/notifications/ann@example.org` listens to `notifications.ann@example%2Eorg`, and \
-              `POST /api/channels/notifications.ann@example%252Eorg` reaches it: in a URL, the `%` itself is escaped. Control \
-              characters, and what is too long for a channel, get 400.",
+        doc: "Write the path unescaped: `/café`, `/a b`. A parameter takes one segment of the path, which must not \
+              be empty, and may be used in the route's channel. There its value is one token: `.`, `*`, `>`, `%` and \
+              white space are percent-encoded. So a client of `/notifications/ann@example.org` subscribes to \
+              `notifications.ann@example%2Eorg`, and `POST /api/channels/notifications.ann@example%252Eorg` reaches \
+              it: in a URL, the `%` itself is escaped. A value that has control characters, or is too long for a \
+              channel, gets 400.",
     },
     Row {
         path: "route[].method",
         kind: Kind::Texts { expected: "a method in upper case such as \"GET\"", fits: form::is_method },
         fallback: Fallback::Text("GET"),
-        help: "The methods that the route takes; others get 405.",
-        doc: "One, or a list. A WebSocket is always opened with GET. With `accept` it is POST unless it is said, and never GET or \
-              HEAD, which read the results.",
+        help: "The methods that the route accepts; others get 405.",
+        doc: "One, or a list. A WebSocket is always opened with GET. With `accept` the default is POST, and GET and \
+              HEAD are not allowed: they read the results.",
     },
     Row {
         path: "route[].origins",
@@ -57,26 +58,27 @@ pub(super) const ROWS: &[Row] = &[
         },
         fallback: Fallback::Nothing("[\"https://example.com\"]"),
         help: "Origins of the pages that may use the route besides the gateway's own; others get 403.",
-        doc: "One, or a list; `*` allows any. Pages of the gateway's own host always may, and so may requests without an \
-              Origin header: they come from no page. Scheme, host and port decide, however they are spelled; a plain listener takes \
-              pages of its host over https as its own, because a proxy that ends TLS may stand in front of it. A page that is \
-              opened from a disk has no origin to be named, and needs `*`. What a refused page and the log are told, \
-              [operations.md](operations.md) says.",
+        doc: "One, or a list; `*` allows any. Always allowed are pages of the gateway's own host, and requests \
+              without an Origin header, because a page of another origin always sends one. Origins are compared by \
+              scheme, host and port, however they are spelled. A plain listener counts pages of its host over https \
+              as its own, because a proxy that terminates TLS may stand in front of it. A page that is opened from a \
+              disk has no origin of its own and needs `*`. What a refused page sees and what the log says: \
+              [operations.md](operations.md).",
     },
     Row {
         path: "route[].request_headers",
         kind: Kind::Texts { expected: "the name of a header field", fits: form::is_http_token },
         fallback: Fallback::Nothing("[\"X-Tenant\"]"),
         help: "Header fields that pages of other origins may set, besides the usual ones.",
-        doc: "One, or a list; a browser asks for them in a preflight. Always allowed are Accept, Authorization, Cache-Control, \
-              Content-Type, Idempotency-Key, Last-Event-ID, Pragma and X-Requested-With. Do not name a field here that the route \
-              believes (`user`): any page of `origins` could then set it.",
+        doc: "One, or a list; a browser asks for them in a preflight. Always allowed are Accept, Authorization, \
+              Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, Pragma and X-Requested-With. Do not list \
+              a field that the route trusts (`user`): any page of `origins` could then set it.",
     },
     Row {
         path: "route[].sse",
         kind: Kind::Table,
         fallback: Fallback::Nothing("{ channel = \"events.{channel}\" }"),
-        help: "Answers with a stream of Server-Sent Events.",
+        help: "Answers with an event stream (Server-Sent Events).",
         doc: "",
     },
     Row {
@@ -90,14 +92,14 @@ pub(super) const ROWS: &[Row] = &[
         path: "route[].sse.channels",
         kind: Kind::Texts { expected: CHANNEL_EXPECTED, fits: form::is_channel },
         fallback: Fallback::Nothing("[\"news\", \"events.{channel}\"]"),
-        help: "Several of them on one stream, instead of `channel`.",
-        doc: "One id stands for all of them: a client that comes back misses nothing in any.",
+        help: "Several channels on one stream, instead of `channel`.",
+        doc: "One event id covers all of them: a client that reconnects misses no message of any.",
     },
     Row {
         path: "route[].sse.retry_ms",
         kind: Kind::Whole { min: 1, max: 3_600_000, unit: "milliseconds" },
         fallback: Fallback::Whole(limits::SSE_RETRY.as_millis() as u64),
-        help: "How long clients are told to wait before they connect again.",
+        help: "How long clients are told to wait before they reconnect.",
         doc: "",
     },
     Row {
@@ -105,17 +107,18 @@ pub(super) const ROWS: &[Row] = &[
         kind: Kind::Table,
         fallback: Fallback::Nothing("{ channel = \"room.{room}\", publish = true }"),
         help: "Opens a WebSocket.",
-        doc: "It leads somewhere: it has at least one of `channel`, `service` and `user`, or, with `centrifuge-json`, of \
+        doc: "It needs at least one of `channel`, `service` and `user`; with `centrifuge-json`, at least one of \
               `channels`, `publish_to`, `server_side`, `service`, `user` and `token`.",
     },
     Row {
         path: "route[].websocket.protocol",
         kind: Kind::Choice(&["raw", "centrifuge-json"]),
         fallback: Fallback::Text("raw"),
-        help: "What is spoken on it: messages as they are, or Centrifugo's client protocol in JSON.",
-        doc: "With `centrifuge-json`, `channels`, `publish_to`, `server_side` and `token` take the places of `channel` and \
-              `publish`; see [centrifuge.md](centrifuge.md). A route of raw messages speaks no subprotocol yet: a browser fails the \
-              connection of a page that offers some (`new WebSocket(url, [\"chat\"])`).",
+        help: "The protocol on the WebSocket: the application's messages as they are, or Centrifugo's client \
+              protocol in JSON.",
+        doc: "With `centrifuge-json`, `channels`, `publish_to`, `server_side` and `token` replace `channel` and \
+              `publish`; see [centrifuge.md](centrifuge.md). A raw route supports no subprotocol yet: a browser \
+              fails the connection of a page that offers one (`new WebSocket(url, [\"chat\"])`).",
     },
     Row {
         path: "route[].websocket.channel",
@@ -129,13 +132,13 @@ pub(super) const ROWS: &[Row] = &[
         kind: Kind::Switch,
         fallback: Fallback::Switch(false),
         help: "Whether the messages of clients are published to the channel.",
-        doc: "Otherwise, and without a service, a client that sends is closed with 1008.",
+        doc: "Otherwise, and without a service, a client that sends a message is disconnected with 1008.",
     },
     Row {
         path: "route[].websocket.control",
         kind: Kind::Switch,
         fallback: Fallback::Switch(false),
-        help: "Whether clients can answer and acknowledge: texts whose key \"tg\" says so are the gateway's.",
+        help: "Whether clients can answer and acknowledge, with texts that are JSON objects with the key \"tg\".",
         doc: "See [workers.md](workers.md). Clients of `centrifuge-json` always can.",
     },
     Row {
@@ -164,15 +167,15 @@ pub(super) const ROWS: &[Row] = &[
         kind: Kind::Table,
         fallback: Fallback::Nothing("{ hmac_secret = \"…\" }"),
         help: "Clients of `centrifuge-json` must connect with a token (JWT) that this key has signed.",
-        doc: "It names the user (`sub`), and its end (`exp`), channels and info as in Centrifugo. It has exactly one of \
-              `hmac_secret`, `rsa_public_key` and `ecdsa_public_key`.",
+        doc: "The token has the user (`sub`), its expiry (`exp`), channels and info, as in Centrifugo. Exactly one \
+              of `hmac_secret`, `rsa_public_key` and `ecdsa_public_key` is set.",
     },
     Row {
         path: "route[].websocket.token.hmac_secret",
         kind: Kind::Secret,
         fallback: Fallback::Nothing("\"…\""),
         help: "The secret of tokens signed with HS256.",
-        doc: "32 bytes or more (RFC 7518 section 3.2): of a shorter one `tidegate check` warns.",
+        doc: "32 bytes or more (RFC 7518 section 3.2); `tidegate check` warns of a shorter one.",
     },
     Row {
         path: "route[].websocket.token.rsa_public_key",
@@ -192,16 +195,16 @@ pub(super) const ROWS: &[Row] = &[
         path: "route[].websocket.service",
         kind: SERVICE,
         fallback: Fallback::Nothing("\"rides\""),
-        help: "The service whose workers take the messages of clients, from `tg.service.<service>`.",
-        doc: "With `centrifuge-json`, calls (`rpc`) as well.",
+        help: "The service whose workers get the messages of clients, from `tg.service.<service>`.",
+        doc: "With `centrifuge-json`, they also get the calls (`rpc`).",
     },
     Row {
         path: "route[].websocket.user",
         kind: Kind::Table,
         fallback: Fallback::Nothing("{ header = \"X-User\" }"),
-        help: "Where the connection's user is named; workers then reach it as `tg.user.<user>`.",
-        doc: "What is named there is believed: let only something that checks it set it. It has exactly one of `header` and \
-              `query`; who names no user gets 401.",
+        help: "The part of the request that names the connection's user; workers then reach it as `tg.user.<user>`.",
+        doc: "The gateway trusts this name: make sure that only a component that has checked the user sets it. \
+              Exactly one of `header` and `query` is set. A request without a name gets 401.",
     },
     Row {
         path: "route[].websocket.user.header",
@@ -221,25 +224,27 @@ pub(super) const ROWS: &[Row] = &[
         path: "route[].accept",
         kind: Kind::Table,
         fallback: Fallback::Nothing("{ service = \"bookings\" }"),
-        help: "Answers 202 at once, has a worker do what was asked, and pushes the result.",
-        doc: "The answer's Location is the path and the request's id; GET reads the status and the result there. With the header \
-              Idempotency-Key a request can be sent again: it is done once, and gets the same answer. The longest body is \
-              `limits.payload_bytes_max`. The path does not end with a slash and has no parameter `id`.",
+        help: "Answers 202 at once, gives the request to a worker, and publishes the result.",
+        doc: "The answer's Location is the path and the request's id; GET reads the status and the result there. A \
+              client may resend a request that has an Idempotency-Key: it is processed once, and each time gets the \
+              same answer. The longest body is `limits.payload_bytes_max`. The path must not end with a slash or \
+              have a parameter `id`.",
     },
     Row {
         path: "route[].accept.service",
         kind: SERVICE,
         fallback: Fallback::Required("\"bookings\""),
-        help: "The service, one of whose workers gets the request from `tg.service.<service>`.",
-        doc: "It answers on the message's reply subject. If its connection ends before that, another worker gets the request.",
+        help: "The service; one of its workers gets the request from `tg.service.<service>`.",
+        doc: "The worker answers on the message's reply subject. If its connection ends before that, another worker \
+              gets the request.",
     },
     Row {
         path: "route[].accept.channel",
         kind: CHANNEL,
         fallback: Fallback::Text("request.{id}"),
-        help: "The channel on which the result is pushed.",
-        doc: "`{name}` stands for a parameter of the path, `{id}` for the request's id, and `{user}` for the user, if `user` says \
-              who that is.",
+        help: "The channel on which the result is published.",
+        doc: "`{name}` stands for a parameter of the path, `{id}` for the request's id, and `{user}` for the user, \
+              if `user` is set.",
     },
     Row {
         path: "route[].accept.event",
@@ -255,23 +260,23 @@ pub(super) const ROWS: &[Row] = &[
         path: "route[].accept.timeout_s",
         kind: seconds(86_400),
         fallback: Fallback::Whole(limits::REQUEST_TIMEOUT.as_secs()),
-        help: "How long the result may take; after that the request has expired, and its channel is told so.",
-        doc: "That includes the time in which there is no worker, such as a restart.",
+        help: "Time for the result; after that the request expires, and its channel is told so.",
+        doc: "Time without a worker, such as a restart of the workers, counts too.",
     },
     Row {
         path: "route[].accept.keep_s",
         kind: seconds(86_400),
         fallback: Fallback::Whole(limits::REQUEST_KEEP.as_secs()),
-        help: "How long the result is kept for those who read it later, and its Idempotency-Key with it.",
-        doc: "Where memory is short the oldest results are forgotten before that.",
+        help: "How long the result and its Idempotency-Key are kept for later reads.",
+        doc: "If memory runs short, the oldest results are dropped earlier.",
     },
     Row {
         path: "route[].accept.user",
         kind: Kind::Table,
         fallback: Fallback::Nothing("{ header = \"X-User\" }"),
-        help: "Where the user is named; each user has Idempotency-Keys of their own.",
-        doc: "What is named there is believed: let only something that checks it set it. It has exactly one of `header` and \
-              `query`; who names no user gets 401.",
+        help: "The part of the request that names the user; each user has a separate set of Idempotency-Keys.",
+        doc: "The gateway trusts this name: make sure that only a component that has checked the user sets it. \
+              Exactly one of `header` and `query` is set. A request without a name gets 401.",
     },
     Row {
         path: "route[].accept.user.header",
