@@ -64,11 +64,8 @@ impl Conn {
     /// One shard's part of the answer to [`Step::Find`](super::Step::Find).
     pub fn found(&mut self, found: Found, settings: &Settings, now: Tick) -> After {
         let Phase::Http(http) = &mut self.session.phase else { return After::KeepOpen };
-        let after = http.found(found, &mut self.link.outbox);
-        if !http.is_answering() {
-            self.link.wait_until(now + settings.generation.keep_alive_timeout);
-        }
-        after
+        let Some(body) = http.about().and_then(|about| about.found(found)) else { return After::KeepOpen };
+        self.answer("application/json", body.as_bytes(), settings, now)
     }
 
     pub fn push_no_responders(&mut self, reply: &Subject) -> Option<Key> {

@@ -1,17 +1,20 @@
-//! The body of a request while it arrives, and what it is for.
+//! The whole body of a request, collected: for a publication, or for a request that is accepted.
 
+use super::Step;
+use super::about::About;
 use super::accept::Accepting;
 use super::admin::Publication;
+use super::incoming::Consumer;
 use super::origins::Page;
-use crate::proto::CloseReason;
-use crate::proto::http::{Body, BodyStep, Head, ReplyTo};
+use crate::proto::event::Message;
+use crate::proto::http::Framing;
 
-/// A request whose head has been understood, and whose body follows.
-pub(super) struct Collecting {
-    pub purpose: Purpose,
-    pub to: ReplyTo,
-    body: Body,
+/// What has arrived of a body, and what it is for.
+pub(super) struct Collect {
+    purpose: Purpose,
     payload: Vec<u8>,
+    /// Bytes of the whole, where the head says so.
+    announced: Option<usize>,
 }
 
 /// What becomes of the body when it is whole.
@@ -21,6 +24,13 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
+    fn page(&self) -> Option<&Page> {
+        match self {
+            Purpose::Publish(_) => None,
+            Purpose::Accept(accepting) => accepting.page.as_ref(),
+        }
+    }
+
     /// The page of another origin that may read why it is refused.
     pub(super) fn into_page(self) -> Option<Box<Page>> {
         match self {
@@ -30,32 +40,83 @@ impl Purpose {
     }
 }
 
-impl Collecting {
-    /// `body`: of this head.
-    pub(super) fn new(head: &Head<'_>, purpose: Purpose, body: Body) -> Collecting {
-        Collecting { purpose, to: head.reply_to(), body, payload: Vec::new() }
+impl Collect {
+    /// `framing`: of the body.
+    pub(super) fn new(purpose: Purpose, framing: Framing) -> Collect {
+        let announced = match framing {
+            Framing::Length(len) => usize::try_from(len).ok(),
+            Framing::None | Framing::Chunked => None,
+        };
+        Collect { purpose, payload: Vec::new(), announced }
+    }
+}
+
+impl Consumer for Collect {
+    /// The decoder bounds the body.
+    fn room(&self) -> usize {
+        usize::MAX
     }
 
-    /// Takes what there is of the body off `input`; true when it is whole.
-    pub(super) fn take(&mut self, input: &mut &mut [u8]) -> Result<bool, CloseReason> {
-        loop {
-            match self.body.next(input)? {
-                BodyStep::Data(bytes) => self.payload.extend_from_slice(bytes),
-                BodyStep::NeedMore => return Ok(false),
-                BodyStep::End => return Ok(true),
+    /// Its memory doubles as bytes arrive, not as they are announced, and fits in the end: the whole is not copied again.
+    fn take<'a>(&mut self, piece: &'a [u8]) -> Option<Step<'a>> {
+        let len = self.payload.len();
+        if self.payload.capacity() - len < piece.len() {
+            let to_come = self.announced.map_or(usize::MAX, |announced| announced - len);
+            self.payload.reserve_exact(len.max(piece.len()).min(to_come));
+        }
+        self.payload.extend_from_slice(piece);
+        None
+    }
+
+    fn finish(self) -> (About, Step<'static>) {
+        let payload = self.payload.into_boxed_slice();
+        match self.purpose {
+            Purpose::Publish(Publication { subject, headers }) => {
+                let about = About::Published(subject.clone());
+                (about, Step::Publish(Message::new(subject, None, headers, payload)))
+            }
+            Purpose::Accept(accepting) => {
+                let (asked, owed) = accepting.finish(payload);
+                (About::Accepted(Box::new(owed)), Step::Accept(Box::new(asked)))
             }
         }
     }
 
-    /// The page of another origin that may read why it is refused.
-    pub(super) fn page(&self) -> Option<&Page> {
-        match &self.purpose {
-            Purpose::Publish(_) => None,
-            Purpose::Accept(accepting) => accepting.page.as_ref(),
+    fn page(&self) -> Option<&Page> {
+        self.purpose.page()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::subject::Subject;
+
+    fn collected(framing: Framing, pieces: &[&[u8]]) -> (Box<[u8]>, usize) {
+        let publication = Publication { subject: Subject::new("a").unwrap(), headers: None };
+        let mut collect = Collect::new(Purpose::Publish(publication), framing);
+        for piece in pieces {
+            assert!(piece.len() <= collect.room() && collect.take(piece).is_none());
+        }
+        let capacity = collect.payload.capacity();
+        let (_, Step::Publish(message)) = collect.finish() else { panic!("a publication") };
+        (message.payload.clone(), capacity)
+    }
+
+    #[test]
+    fn a_body_whose_length_is_known_fits_into_its_memory() {
+        let body = vec![b'x'; 100_000];
+        for piece in [1, 7, 1_500, 99_999, 100_000] {
+            let pieces: Vec<&[u8]> = body.chunks(piece).collect();
+            let (payload, capacity) = collected(Framing::Length(100_000), &pieces);
+            assert_eq!((payload.len(), capacity), (100_000, 100_000), "in pieces of {piece}");
+            assert_eq!(collected(Framing::Chunked, &pieces).0, payload);
         }
     }
 
-    pub(super) fn finish(self) -> (Purpose, Box<[u8]>) {
-        (self.purpose, self.payload.into())
+    #[test]
+    fn memory_is_taken_as_bytes_arrive_and_not_as_they_are_announced() {
+        let (payload, capacity) = collected(Framing::Length(1 << 20), &[b"0123456789", b"a"]);
+        assert_eq!((&payload[..], capacity), (&b"0123456789a"[..], 20));
     }
 }

@@ -2,12 +2,14 @@
 
 use std::mem;
 
-use super::admin::{self, Publication};
+use super::about::About;
+use super::admin;
 use super::centrifuge::Centrifuge;
-use super::collect::{Collecting, Purpose};
+use super::collect::{Collect, Purpose};
 use super::events::EventStream;
 use super::front::{self, Arrival, Outcome};
-use super::http::{About, After, State};
+use super::http::{After, State};
+use super::incoming::{Incoming, Progress};
 use super::peer::retry_after_s;
 use super::session::{Phase, Session};
 use super::settings::{Readiness, Settings};
@@ -17,7 +19,6 @@ use super::{Door, Identity, Link, Opening, Refused, Step};
 use crate::base::{Address, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::event::Message;
 use crate::proto::http::{Body, Head, go_on, next_head};
 use crate::proto::presence::Whereabouts;
 use crate::proto::user::User;
@@ -179,11 +180,11 @@ impl Exchange<'_> {
                 return Err(reason);
             }
         };
-        let collecting = Collecting::new(head, purpose, body);
+        let incoming = Incoming::new(head.reply_to(), body, Collect::new(purpose, head.body));
         if head.expects_continue {
             self.link.outbox.write(go_on);
         }
-        http.state = State::Body(Box::new(collecting));
+        http.state = State::Body(Box::new(incoming));
         self.link.wait_until(self.now + self.settings.generation.body_timeout);
         Ok(())
     }
@@ -239,26 +240,21 @@ impl Exchange<'_> {
         }
     }
 
+    /// Takes what has come of a body.
     fn next_body<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, CloseReason> {
         let Phase::Http(http) = &mut self.session.phase else { return Ok(None) };
-        let State::Body(collecting) = &mut http.state else { return Ok(None) };
-        if !collecting.take(input)? {
-            return Ok(None);
+        let State::Body(incoming) = &mut http.state else { return Ok(None) };
+        match incoming.next(input)? {
+            Progress::Waits => Ok(None),
+            Progress::Step(step) => Ok(Some(step)),
+            Progress::Whole => {
+                let State::Body(incoming) = mem::take(&mut http.state) else { return Ok(None) };
+                let to = incoming.to;
+                let (about, step) = incoming.finish();
+                http.state = State::Answering(to, about);
+                self.link.wait_until(self.now + limits::ANSWER_TIMEOUT);
+                Ok(Some(step))
+            }
         }
-        let to = collecting.to;
-        let State::Body(collecting) = mem::take(&mut http.state) else { return Ok(None) };
-        let (about, step) = match collecting.finish() {
-            (Purpose::Publish(Publication { subject, headers }), payload) => {
-                let about = About::Published(subject.clone());
-                (about, Step::Publish(Message::new(subject, None, headers, payload)))
-            }
-            (Purpose::Accept(accepting), payload) => {
-                let (asked, owed) = accepting.finish(payload);
-                (About::Accepted(Box::new(owed)), Step::Accept(Box::new(asked)))
-            }
-        };
-        http.state = State::Answering(to, about);
-        self.link.wait_until(self.now + limits::ANSWER_TIMEOUT);
-        Ok(Some(step))
     }
 }

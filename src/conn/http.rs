@@ -8,10 +8,12 @@
 
 use std::mem;
 
-use super::accept::{self, Owed};
-use super::collect::Collecting;
+use super::about::About;
+use super::accept;
+use super::collect::Collect;
 use super::hosts::Hosts;
-use super::origins::{Page, Sender};
+use super::incoming::Incoming;
+use super::origins::Sender;
 use super::outbox::Outbox;
 use super::routes::Routes;
 use super::settings::Settings;
@@ -19,9 +21,7 @@ use crate::proto::CloseReason;
 use crate::proto::close::Row;
 use crate::proto::event::Position;
 use crate::proto::http::{Reply, ReplyTo};
-use crate::proto::presence::{Found, Whereabouts};
 use crate::proto::request::{Reading, Receipt};
-use crate::proto::subject::Subject;
 
 /// What becomes of a connection once an answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,37 +50,12 @@ pub(super) enum State {
     /// Waits for the rest of it. `is_mute`: as far as it has come it may be that of an EventSource, which takes any refusal as
     /// final, but the end of the connection as a reason to come back.
     Begun { is_mute: bool },
-    /// Collects a body.
-    Body(Box<Collecting>),
+    /// A body arrives.
+    Body(Box<Incoming<Collect>>),
     /// The shard owes the answer.
     Answering(ReplyTo, About),
     /// The last answer is written.
     Over,
-}
-
-/// What the answer will be about.
-pub(super) enum About {
-    /// What the shard says in text.
-    Text,
-    /// The position of a message in this channel.
-    Published(Subject),
-    /// Where the request is to be found.
-    Accepted(Box<Owed>),
-    /// A request that was accepted earlier, or one that fails.
-    Request(Option<Box<Page>>),
-    /// Where a user is connected.
-    User(Box<Whereabouts>),
-}
-
-impl About {
-    /// Whether a page of another origin may read the answer.
-    fn page(&self) -> Option<&Page> {
-        match self {
-            About::Text | About::Published(_) | About::User(_) => None,
-            About::Accepted(owed) => owed.page.as_ref(),
-            About::Request(page) => page.as_deref(),
-        }
-    }
 }
 
 impl Http {
@@ -94,8 +69,26 @@ impl Http {
         settings.generation.front_hosts.get(self.listener as usize)?.as_ref()
     }
 
-    pub(super) fn is_answering(&self) -> bool {
-        matches!(self.state, State::Answering(..))
+    /// What the shard owes an answer about.
+    pub(super) fn about(&mut self) -> Option<&mut About> {
+        match &mut self.state {
+            State::Answering(_, about) => Some(about),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing more may be taken off its input now.
+    pub(super) fn is_waiting(&self) -> bool {
+        match &self.state {
+            State::Body(incoming) => !incoming.has_room(),
+            State::Answering(..) => true,
+            State::Idle | State::Begun { .. } | State::Over => false,
+        }
+    }
+
+    /// The end of a body whose last piece was a step of its own.
+    pub(super) fn has_unread(&self) -> bool {
+        matches!(&self.state, State::Body(incoming) if incoming.is_whole())
     }
 
     /// A request has begun, and its answer is owed.
@@ -106,7 +99,7 @@ impl Http {
     /// The answer to the request in hand says that no other is taken. (One whose head has not come hears it by its head.)
     pub(super) fn make_last(&mut self) {
         match &mut self.state {
-            State::Body(collecting) => collecting.to.keep_alive = false,
+            State::Body(incoming) => incoming.to.keep_alive = false,
             State::Answering(to, _) => to.keep_alive = false,
             State::Idle | State::Begun { .. } | State::Over => {}
         }
@@ -130,19 +123,10 @@ impl Http {
     }
 
     pub(super) fn answer(&mut self, content_type: &str, body: &[u8], outbox: &mut Outbox) -> After {
-        let State::Answering(to, About::Text) = mem::take(&mut self.state) else { return After::KeepOpen };
-        self.reply(to, 200, content_type, body, outbox)
-    }
-
-    /// Answers with where a user is, once every shard has said so.
-    pub(super) fn found(&mut self, found: Found, outbox: &mut Outbox) -> After {
-        let State::Answering(to, About::User(whereabouts)) = &mut self.state else { return After::KeepOpen };
-        if !whereabouts.add(found) {
+        let State::Answering(to, About::Text | About::User(_)) = mem::take(&mut self.state) else {
             return After::KeepOpen;
-        }
-        let (to, body) = (*to, whereabouts.to_json());
-        self.state = State::Idle;
-        self.reply(to, 200, "application/json", body.as_bytes(), outbox)
+        };
+        self.reply(to, 200, content_type, body, outbox)
     }
 
     /// Answers a request that was accepted.
@@ -206,7 +190,7 @@ impl Http {
     pub(super) fn end(&mut self, row: &Row, retry_after_s: u32, outbox: &mut Outbox) {
         let is_refusal = row.http_status >= 400;
         let (to, page) = match &self.state {
-            State::Body(collecting) => (collecting.to.closing(), collecting.page()),
+            State::Body(incoming) => (incoming.to.closing(), incoming.page()),
             State::Answering(to, about) => (to.closing(), about.page()),
             State::Idle | State::Begun { .. } => (ReplyTo::UNREADABLE, None),
             State::Over => return,

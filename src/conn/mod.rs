@@ -7,7 +7,7 @@
 //!
 //! - `link`      what the driver's key names: the socket, what waits for it, and how far it has come (`life`)
 //! - `session`   what the hub and workers name: what it speaks, what it listens to
-//! - `input`     what is taken off its input; requests of HTTP in `exchange`
+//! - `input`     what is taken off its input; requests of HTTP in `exchange`, their bodies in `incoming`
 //! - `answers`   to what it has asked the shard for
 //! - `slow`      events for a peer that does not keep up
 //! - `output`    the batch of a turn, sealed where there is TLS
@@ -23,6 +23,7 @@
 // Bytes, time and randomness are arguments; clippy.toml names what may not be called.
 #![deny(clippy::disallowed_methods)]
 
+mod about;
 pub mod accept;
 pub mod admin;
 mod answers;
@@ -36,6 +37,7 @@ pub mod held;
 pub mod hosts;
 mod http;
 mod identity;
+mod incoming;
 mod input;
 mod life;
 mod link;

@@ -136,7 +136,11 @@ impl Session {
 
     /// Whether some of it has not been taken and does not lie in the input.
     pub fn has_unread(&self) -> bool {
-        matches!(&self.phase, Phase::Centrifuge(centrifuge) if centrifuge.unread().is_apart())
+        match &self.phase {
+            Phase::Centrifuge(centrifuge) => centrifuge.unread().is_apart(),
+            Phase::Http(http) => http.has_unread(),
+            _ => false,
+        }
     }
 
     // --- what it waits for -------------------------------------------------------------------------------------------
@@ -156,13 +160,13 @@ impl Session {
 
     /// Whether it waits for something before more is taken off its input, besides room for what it is sent.
     pub(super) fn is_waiting(&self) -> bool {
-        let is_answering = match &self.phase {
-            Phase::Http(http) => http.is_answering(),
+        let is_busy = match &self.phase {
+            Phase::Http(http) => http.is_waiting(),
             Phase::Centrifuge(centrifuge) => centrifuge.is_busy(),
             Phase::Worker(worker) => worker.owes_pong(),
             _ => false,
         };
-        self.is_parked || self.registrations > 0 || is_answering
+        self.is_parked || self.registrations > 0 || is_busy
     }
 
     /// Whether `input` begins with a subscription of a worker, which may come in a row with others while those are being confirmed.

@@ -29,11 +29,11 @@ pub enum BodyStep<'a> {
     Data(&'a [u8]),
     /// The body is over; what is left in the input belongs to the next request.
     End,
-    /// The input holds nothing that can be used yet; the caller keeps it and comes back with more.
+    /// The input holds nothing that can be used yet, or there is no room for it; the caller keeps it and comes back with more of either.
     NeedMore,
 }
 
-/// Decodes one body.
+/// Decodes one body, as fast as its consumer has room for it.
 ///
 /// ```text
 /// Sized ------------------------------------------------> Done
@@ -78,11 +78,16 @@ impl Body {
 
     /// Takes the next piece off the front of `input`. After an error the connection cannot be read on.
     pub fn next<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<BodyStep<'a>, CloseReason> {
+        self.next_within(input, usize::MAX)
+    }
+
+    /// The same, but at most `room` bytes of content. What lies between the pieces, and the end, needs no room.
+    pub fn next_within<'a>(&mut self, input: &mut &'a mut [u8], room: usize) -> Result<BodyStep<'a>, CloseReason> {
         loop {
             match self.state {
                 State::Done => return Ok(BodyStep::End),
-                State::Sized(left) => return Ok(self.data(input, left, State::Sized, State::Done)),
-                State::ChunkData(left) => return Ok(self.data(input, left, State::ChunkData, State::ChunkEnd)),
+                State::Sized(left) => return Ok(self.data(input, room, left, State::Sized, State::Done)),
+                State::ChunkData(left) => return Ok(self.data(input, room, left, State::ChunkData, State::ChunkEnd)),
                 State::ChunkSize => match take_line(input, CHUNK_LINE_BYTES_MAX)? {
                     Some(line) => self.state = self.chunk(line)?,
                     None => return Ok(BodyStep::NeedMore),
@@ -103,17 +108,24 @@ impl Body {
         }
     }
 
+    /// Whether nothing of it follows.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
     fn data<'a>(
         &mut self,
         input: &mut &'a mut [u8],
+        room: usize,
         left: u64,
         unfinished: fn(u64) -> State,
         finished: State,
     ) -> BodyStep<'a> {
-        if input.is_empty() {
+        let usable = room.min(input.len());
+        if usable == 0 {
             return BodyStep::NeedMore;
         }
-        let taken = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
+        let taken = usize::try_from(left).map_or(usable, |left| left.min(usable));
         let still_left = left - taken as u64;
         self.state = if still_left == 0 { finished } else { unfinished(still_left) };
         BodyStep::Data(take(input, taken))
