@@ -1,14 +1,11 @@
 //! What the log says of connections that have ended: the reason, what exactly went wrong, and which connection it was.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::io::{BufRead, Read, Write};
+use std::net::Shutdown;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Longer than any single step takes, even where everything is slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::served::{PATIENCE, Served, connect};
 
 const CONFIGURATION: &str = r#"
 shards = 1
@@ -30,40 +27,21 @@ path = "/rides/{city}"
 websocket = { channel = "rides.{city}", user = { query = "driver" } }
 "#;
 
-/// A gateway that runs, with its log line by line; killed in the end.
-struct Served {
-    child: Child,
-    folder: PathBuf,
+/// A gateway that runs, with its log line by line.
+struct Logged {
+    _gateway: Served,
     /// http, https and bus.
     addresses: [String; 3],
     log: Receiver<String>,
 }
 
-impl Served {
-    fn start(name: &str) -> Served {
-        let folder = std::env::temp_dir().join(format!("tidegate-ends-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder can be made");
-        let (certificate, key) = crate::certificate::self_signed();
-        for (name, text) in [("cert.pem", &*certificate), ("key.pem", &*key), ("tidegate.toml", CONFIGURATION)] {
-            std::fs::write(folder.join(name), text).expect("a file can be written");
-        }
-        let mut child = crate::command::unconfigured(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["serve", "--config"])
-            .arg(folder.join("tidegate.toml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
-        let mut lines = BufReader::new(child.stdout.take().expect("stdout is ours")).lines();
-        let addresses = ["http", "https", "bus"].map(|kind| {
-            let line = lines.next().expect("it says where it listens").expect("a line");
-            line.strip_prefix(&format!("listening {kind} ")).unwrap_or_else(|| panic!("{line}")).to_owned()
-        });
-        let stderr = BufReader::new(child.stderr.take().expect("stderr is ours"));
+impl Logged {
+    fn start(name: &str) -> Logged {
+        let (mut gateway, addresses) = Served::start(&format!("ends-{name}"), CONFIGURATION, ["http", "https", "bus"]);
+        let lines = gateway.log().lines();
         let (tell, log) = channel();
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
-        Served { child, folder, addresses, log }
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        Logged { _gateway: gateway, addresses, log }
     }
 
     /// Says `words` and hears the gateway out.
@@ -91,20 +69,6 @@ impl Served {
     }
 }
 
-impl Drop for Served {
-    fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
-        _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn connect(address: &str) -> TcpStream {
-    let socket = TcpStream::connect(address).expect("the gateway accepts");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
-    socket
-}
-
 /// What stands behind `; connection `, besides the id, which is one of 16 digits.
 fn behind_id(told: &str) -> (&str, &str) {
     let (before, behind) = told.split_once("; connection ").unwrap_or_else(|| panic!("{told}"));
@@ -115,7 +79,7 @@ fn behind_id(told: &str) -> (&str, &str) {
 
 #[test]
 fn the_line_of_a_worker_that_broke_the_protocol_says_by_which_verb() {
-    let served = Served::start("bus");
+    let served = Logged::start("bus");
     let bus = &served.addresses[2];
     served.say(bus, b"CONNECT {\"auth_token\":\"secret\",\"verbose\":false}\r\nPUB a 99999999\r\n");
     let told = served.end("bus_protocol");
@@ -128,7 +92,7 @@ fn the_line_of_a_worker_that_broke_the_protocol_says_by_which_verb() {
 
 #[test]
 fn the_line_of_a_failed_handshake_says_what_was_wrong_with_it() {
-    let served = Served::start("tls");
+    let served = Logged::start("tls");
     served.say(&served.addresses[1], b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let told = served.end("tls_protocol");
     let words = "TLS failed (tls_protocol): received corrupt message of type InvalidContentType";
@@ -137,7 +101,7 @@ fn the_line_of_a_failed_handshake_says_what_was_wrong_with_it() {
 
 #[test]
 fn the_line_of_a_client_names_its_user_and_its_route_and_nothing_that_it_has_chosen_can_forge_another() {
-    let served = Served::start("client");
+    let served = Logged::start("client");
     let upgrade = |driver: &str| {
         let mut socket = connect(&served.addresses[0]);
         let request = format!(

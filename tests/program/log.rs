@@ -1,12 +1,8 @@
 //! What the log says, at info, of requests that are refused where their senders cannot see why; once, however often they try.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::io::{BufRead, Read, Write};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::served::{Served, connect};
 
 const CONFIGURATION: &str = r#"
 shards = 2
@@ -37,39 +33,22 @@ path = "/orders"
 accept = { service = "orders", user = { header = "X-Customer" } }
 "#;
 
-/// A gateway that runs; killed in the end.
-struct Served {
-    child: Child,
-    file: PathBuf,
+/// A gateway that runs.
+struct Asked {
+    gateway: Served,
     /// Front and admin.
     addresses: [String; 2],
 }
 
-impl Served {
-    fn start(name: &str) -> Served {
-        let file = std::env::temp_dir().join(format!("tidegate-log-{name}-{}.toml", std::process::id()));
-        std::fs::write(&file, CONFIGURATION).expect("a file can be written");
-        let mut child = crate::command::unconfigured(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["serve", "--config"])
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
-        let mut lines = BufReader::new(child.stdout.take().expect("stdout is ours")).lines();
-        let addresses = ["http", "admin"].map(|kind| {
-            let line = lines.next().expect("it says where it listens").expect("a line");
-            let address = line.strip_prefix(&format!("listening {kind} ")).unwrap_or_else(|| panic!("{line}"));
-            address.to_owned()
-        });
-        Served { child, file, addresses }
+impl Asked {
+    fn start(name: &str) -> Asked {
+        let (gateway, addresses) = Served::start(&format!("log-{name}"), CONFIGURATION, ["http", "admin"]);
+        Asked { gateway, addresses }
     }
 
     /// The status of the answer. What the log says of the request is written before it.
     fn ask(&self, address: &str, request: &str) -> String {
-        let mut socket = TcpStream::connect(address).expect("the gateway accepts");
-        socket.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
+        let mut socket = connect(address);
         socket.write_all(request.as_bytes()).expect("the gateway reads");
         let mut start = [0; 12];
         socket.read_exact(&mut start).expect("an answer");
@@ -78,24 +57,14 @@ impl Served {
 
     /// All that was logged, without the time before it.
     fn stop(mut self) -> Vec<String> {
-        self.child.kill().expect("it runs");
-        let mut log = String::new();
-        self.child.stderr.take().expect("stderr is ours").read_to_string(&mut log).expect("the log is text");
-        log.lines().map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
-        _ = std::fs::remove_file(&self.file);
+        self.gateway.kill();
+        self.gateway.log().lines().collect::<Result<_, _>>().expect("the log is text")
     }
 }
 
 #[test]
 fn a_refused_page_is_a_line_with_its_origin_the_route_and_what_is_allowed() {
-    let served = Served::start("pages");
+    let served = Asked::start("pages");
     let [front, _] = &served.addresses;
     let get = |path: &str, lines: &str| format!("GET {path} HTTP/1.1\r\nHost: {front}\r\n{lines}\r\n");
     for _ in 0..20 {
@@ -129,7 +98,7 @@ fn a_refused_page_is_a_line_with_its_origin_the_route_and_what_is_allowed() {
 
 #[test]
 fn a_host_that_a_listener_refuses_is_a_line_with_what_it_takes() {
-    let served = Served::start("hosts");
+    let served = Asked::start("hosts");
     let [front, admin] = &served.addresses;
     let get = |path: &str, host: &str| format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
     for _ in 0..20 {
@@ -151,7 +120,7 @@ fn a_host_that_a_listener_refuses_is_a_line_with_what_it_takes() {
 /// What a browser's user sees of both is that the connection failed.
 #[test]
 fn a_handshake_without_its_user_or_without_its_upgrade_is_a_line_that_says_what_is_expected() {
-    let served = Served::start("handshakes");
+    let served = Asked::start("handshakes");
     let [front, _] = &served.addresses;
     let key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let whole = format!("Connection: Upgrade\r\nUpgrade: websocket\r\n{key}");

@@ -12,5 +12,6 @@ mod log;
 mod nats;
 mod page;
 mod serve;
+mod served;
 mod systemd;
 mod told;
