@@ -232,14 +232,6 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Takes the first command off a frame; `None`: there is none left.
-pub fn next_command<'a>(frame: &mut &'a [u8]) -> Option<Result<Command<'a>, CloseReason>> {
-    *frame = frame.trim_ascii_start();
-    let (line, rest) = frame.split_at(line_len(frame));
-    *frame = rest;
-    (!line.is_empty()).then(|| read_command(line))
-}
-
 /// Bytes of the first line of a frame, with its end.
 pub fn line_len(frame: &[u8]) -> usize {
     memchr::memchr(b'\n', frame).map_or(frame.len(), |end| end + 1)
@@ -276,8 +268,18 @@ mod tests {
 
     use super::*;
 
-    fn all(mut frame: &[u8]) -> Vec<String> {
-        std::iter::from_fn(|| next_command(&mut frame).map(|command| format!("{command:?}"))).collect()
+    /// The lines of a frame that are not blank, cut off as a connection does.
+    fn lines(mut frame: &[u8]) -> impl Iterator<Item = &[u8]> {
+        std::iter::from_fn(move || {
+            frame = frame.trim_ascii_start();
+            let (line, rest) = frame.split_at(line_len(frame));
+            frame = rest;
+            (!line.is_empty()).then_some(line)
+        })
+    }
+
+    fn all(frame: &[u8]) -> Vec<String> {
+        lines(frame).map(|line| format!("{:?}", read_command(line))).collect()
     }
 
     fn one(line: &str) -> String {
@@ -288,7 +290,7 @@ mod tests {
 
     #[test]
     fn reads_what_the_packages_write() {
-        let mut frame = &br#"{"connect":{"token":"abc","name":"js","version":"5"},"id":1}
+        let frame = &br#"{"connect":{"token":"abc","name":"js","version":"5"},"id":1}
 {"subscribe":{"channel":"room.1","recover":true,"offset":7,"epoch":"000000a1","join_leave":true,"flag":1},"id":2}
 {"publish":{"channel":"room.1","data":{"a": [1.50]}},"id":3}
 {"rpc":{"method":"book","data":"x"},"id":4}
@@ -296,7 +298,8 @@ mod tests {
 {"history":{"channel":"room.1","limit":10,"since":{"offset":3,"epoch":"e"},"reverse":false},"id":5}
 {}
 "#[..];
-        let mut next = || next_command(&mut frame).unwrap().unwrap();
+        let mut lines = lines(frame);
+        let mut next = || read_command(lines.next().unwrap()).unwrap();
         let Request::Connect(connect) = next().request else { panic!("connect") };
         assert_eq!(&*connect.token, "abc");
         let Command { id: 2, request: Request::Subscribe(subscribe) } = next() else { panic!("subscribe") };
@@ -311,7 +314,7 @@ mod tests {
         let Request::History(history) = next().request else { panic!("history") };
         assert_eq!((history.limit, history.since.unwrap().offset), (Some(10), Some(3)));
         assert!(matches!(next().request, Request::Pong));
-        assert!(next_command(&mut frame).is_none());
+        assert!(lines.next().is_none());
     }
 
     #[test]
@@ -386,8 +389,7 @@ mod tests {
         fn payloads_arrive_as_they_were(text in ".*", number in any::<i64>()) {
             let data = serde_json::json!({"text": text, "list": [number, null]});
             let line = serde_json::to_string(&serde_json::json!({"id": 1, "rpc": {"method": text, "data": data}})).unwrap();
-            let mut frame = line.as_bytes();
-            let Request::Rpc(rpc) = next_command(&mut frame).unwrap().unwrap().request else { panic!("rpc") };
+            let Request::Rpc(rpc) = read_command(line.as_bytes()).unwrap().request else { panic!("rpc") };
             prop_assert_eq!(&*rpc.method, &*text);
             prop_assert_eq!(serde_json::from_str::<serde_json::Value>(rpc.data.unwrap().get()).unwrap(), data);
         }

@@ -17,9 +17,7 @@ mod push;
 mod reply;
 
 pub use code::{Code, Disconnect, Unsubscribed, disconnect};
-pub use command::{
-    Command, Connect, History, Request, StreamPosition, Subscribe, Text, count, line_len, next_command, read_command,
-};
+pub use command::{Command, Connect, History, Request, StreamPosition, Subscribe, Text, count, line_len, read_command};
 pub use json::{Data, is_json};
 pub use push::{
     Info, write_change, write_message, write_own_message, write_publication, write_subscribe, write_unsubscribe,
