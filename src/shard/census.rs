@@ -1,4 +1,4 @@
-//! What a shard holds, in numbers: tests and the simulator look for what is left when all connections have ended.
+//! What a shard holds, in numbers. Tests and the simulator check what is left when all connections have ended.
 
 use super::Shard;
 use crate::driver::Driver;
@@ -10,42 +10,43 @@ pub struct Census {
     pub subscriptions: usize,
     pub members: usize,
     pub live_channels: usize,
-    /// Clients that are known to listen to channels with presence.
+    /// Clients on the presence lists of channels.
     pub present: usize,
-    /// Users and clients whose joins or leaves are to be announced.
+    /// Users and clients whose join or leave is not announced yet.
     pub unannounced: usize,
     pub stranded: usize,
     pub sticky: usize,
-    /// Connections that have not taken all that they missed.
+    /// Connections whose replay is not complete.
     pub readers: usize,
-    /// Connections for which events are held back.
+    /// Connections with held events.
     pub holding: usize,
-    /// Requests that this shard keeps, and the results among them.
+    /// Accepted requests that this shard keeps, and the results among them.
     pub requests: usize,
     pub questions: usize,
     /// Connections that owe answers.
     pub asked: usize,
-    /// Messages that clients have not acknowledged.
+    /// Messages that wait for an acknowledgement.
     pub unacked: usize,
-    /// Workers that shards have handed requests to.
+    /// Workers to which shards have handed accepted requests.
     pub keepers: usize,
-    /// Clients that wait to hear whether they have missed a result.
+    /// Clients for which this shard asks a keeper whether they missed a result.
     pub recalls: usize,
-    /// Clients whose service has not heard of them.
+    /// Clients that their service has not been told of yet.
     pub opening: usize,
-    /// The most bytes that wait for one client, held back or not.
+    /// The most bytes that wait for one client, held events included.
     pub waiting_most: usize,
-    /// Publishers whose messages wait for an owner's verdict, and those that wait for a PONG.
+    /// Publishers with a line of messages that wait for an owner's verdict, and publishers that wait for a PONG.
     pub lines: usize,
     pub pongs_owed: usize,
-    /// Publishers that wait for room in other shards' mailboxes.
+    /// Publishers that are paused until other shards' mailboxes have room.
     pub parked: usize,
-    /// Letters that wait for the same.
+    /// Letters that wait for the same room.
     pub backlog: usize,
 }
 
 impl<D: Driver> Shard<D> {
-    /// Connections, subscriptions, directory entries and letters that exist: all zero when everybody has gone.
+    /// Connections, subscriptions, directory entries and letters that exist. All are zero once every peer has
+    /// disconnected.
     pub fn census(&self) -> Census {
         let mut census = Census {
             connections: self.core.desk.slots.len(),

@@ -75,7 +75,7 @@ impl Core {
         }
     }
 
-    /// Says why, and nothing of the token itself.
+    /// Logs the reason, and nothing of the token itself.
     fn log_refused_token(&self, key: Key, refused: Refused) {
         let Some(route) = self.desk.slots.get(key).map(|conn| conn.session.route()) else { return };
         if let Some(left_out) = self.desk.fold.say(&("token", route, refused), self.desk.now) {
@@ -86,7 +86,7 @@ impl Core {
 
     pub(super) fn open_channel(&mut self, key: Key, Channel { tag, channel, since, is_watched }: Channel) {
         if is_watched {
-            // Before the owner answers anything: what it announces later is not missed.
+            // Subscribe before the owner answers: then no later announcement is missed.
             for subject in Change::ALL.into_iter().filter_map(|change| change.subject(&channel)) {
                 self.subscribe(key, tag, &subject);
             }

@@ -7,7 +7,8 @@
 //!                                                                       '--> the outcome: passed on, or why not
 //! ```
 //!
-//! Every command with a reply subject has an outcome: a request must not run into its time-out although all is done. Called by `deliver`.
+//! Every command with a reply subject gets an outcome, so that no request runs into its time-out although the command
+//! was obeyed. Called by `deliver`.
 
 use smallvec::SmallVec;
 
@@ -27,18 +28,19 @@ use crate::proto::subject::Subject;
 use super::Core;
 use super::desk::Desk;
 
-/// Why a command is not obeyed: the status that says so.
+/// The status that says why a command is not obeyed.
 type Refusal = &'static [u8];
 
 impl Core {
-    /// Has a connection of this shard obey a command, and says the outcome.
+    /// Obeys a command on a connection of this shard, and reports the outcome.
     pub(super) fn command_conn(&mut self, key: Key, command: Command, message: &Message) {
         let outcome = self.obey(key, command, message);
         let Some(answer) = answer(message, outcome) else { return };
         let has_owner =
             matches!(answer.destination(), Destination::Channel | Destination::Inbox | Destination::User { .. });
         match (command, channel_of(message)) {
-            // By the owner of the channel, behind `Join`: what the worker publishes when it has the outcome, the client gets.
+            // The owner of the channel reports the outcome, after it has read `Join`: the client gets every message
+            // that the worker publishes after the outcome.
             (Command::Subscribe, Ok(channel)) if has_owner => {
                 let publish = Publish { reach: Reach::All, ..Publish::new(answer, None) };
                 self.desk.send(self.desk.owner_of(&channel), Mail::Publish(Box::new(publish)));
@@ -47,9 +49,10 @@ impl Core {
         }
     }
 
-    /// Passes on a command to a user that this shard owns. One outcome is for all connections of the user, each of which obeys if it can.
+    /// Passes on a command to a user that this shard owns. There is one outcome for all connections of the user; each
+    /// connection obeys if it can.
     pub(super) fn command_user(&mut self, mut publish: Publish, places: &PlaceSet) {
-        // The outcome is said here, so a shard whose connections have left says nothing.
+        // The outcome is reported here, so a shard whose connections have gone reports nothing.
         if let Some(from) = &mut publish.from {
             from.wants_no_responders = false;
         }
@@ -64,7 +67,7 @@ impl Core {
         answer(&message, outcome).into_iter().for_each(|answer| self.desk.publish(answer));
     }
 
-    /// Has all of a user's connections on this shard obey a command: how many there are.
+    /// Obeys a command on all of a user's connections on this shard. Returns their number.
     pub(super) fn obey_all(&mut self, command: Command, message: &Message) -> u64 {
         let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
         self.desk.subscribers.for_each(message.listened(), |subscriber, _| keys.push(subscriber.key));
@@ -111,7 +114,7 @@ impl Core {
     }
 }
 
-/// A worker's answer to a client's call. False if there is no such call: it has been answered, or is over, or never was.
+/// A worker's answer to a client's call. False if there is no such open call.
 fn answer_call(desk: &mut Desk, key: Key, message: &Message) -> bool {
     let Some(serial) = subjects::call_serial(&message.subject) else { return false };
     let Some(conn) = desk.slots.get_mut(key) else { return false };
@@ -130,7 +133,7 @@ fn answer_call(desk: &mut Desk, key: Key, message: &Message) -> bool {
     is_taken
 }
 
-/// One that it does not listen to is removed already.
+/// A channel that the connection is not subscribed to counts as removed.
 fn remove_channel(desk: &mut Desk, key: Key, channel: &Subject) {
     if let Some((session, outbox)) = desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
         let subs = session.unsubscribe_by_worker(channel, outbox);
@@ -144,7 +147,7 @@ fn remove_channel(desk: &mut Desk, key: Key, channel: &Subject) {
     desk.withdraw(sub);
 }
 
-/// The answer to a command that has a reply subject: an empty message if it is done, a status if not.
+/// The answer to a command that has a reply subject: an empty message for success, otherwise a status.
 fn answer(message: &Message, outcome: Result<(), Refusal>) -> Option<Message> {
     let headers = outcome.err().map(Box::from);
     Some(Message::new(message.requester()?.clone(), None, headers, Box::default()))

@@ -1,4 +1,4 @@
-//! What one shard counts, and how it is shown: the Prometheus text format.
+//! The counters of one shard, and their rendering in the Prometheus text format.
 
 use std::fmt::Write;
 
@@ -12,19 +12,19 @@ use crate::proto::subject::Subject;
 
 use super::services::{self, Failure, name as service_name};
 
-/// A number each, written once: the field, its line of the metrics, and the words about both.
+/// Declares each counter once: the field, its line in the metrics, its help.
 macro_rules! counters {
     ($($field:ident: $kind:ident $name:literal, $help:literal;)*) => {
-        /// Written by one shard, read by whoever answers `GET /metrics`.
+        /// Written by one shard, read by the shard that answers `GET /metrics`.
         pub struct Counters {
             $(#[doc = $help] pub $field: Counter,)*
-            /// Times that clients were told that something is missing, by the reason.
+            /// Gaps that clients were told of, by reason.
             gaps: [Counter; GapReason::ALL.len()],
             /// By close reason, in the order of its table.
             pub closed: [Counter; TABLE.len()],
-            /// Messages that somebody listened to and did not get: by their channel's rule, and by the reason.
+            /// Messages that did not reach one of their subscribers, by the rule of their channel and by reason.
             lost: Box<[[Counter; Loss::ALL.len()]]>,
-            /// Of each service of the configuration.
+            /// One entry for each service of the configuration.
             pub services: Box<[ServiceCounters]>,
         }
 
@@ -52,8 +52,8 @@ macro_rules! counters {
 
 type Read = fn(&Counters) -> u64;
 
-// In the order in which they are shown. `open` and `clients` (which `limits.connections_max` bounds, and a drain waits for) are
-// exact at any time, other gauges are as of the end of the last turn.
+// In the order in which they are shown. `open` and `clients` are exact at any time: `limits.connections_max` bounds
+// `clients`, and a drain waits for them. The other gauges are as of the end of the last turn.
 counters! {
     accepted: counter "connections_accepted_total", "Connections accepted.";
     accept_failures: counter "accept_failures_total", "Accepts that failed for want of descriptors or memory.";
@@ -106,7 +106,7 @@ impl Counters {
         &self.gaps[reason as usize]
     }
 
-    /// Gaps in what slow clients were told.
+    /// Gaps that slow clients were told of.
     pub fn slow_gaps(&self) -> &Counter {
         self.gaps(GapReason::Slow)
     }
@@ -115,7 +115,7 @@ impl Counters {
         &self.lost[rule.index()][loss as usize]
     }
 
-    /// Counts what is lost because of a message under this rule.
+    /// Counts the messages that a push under this rule discarded.
     pub fn count_lost(&self, rule: RuleNumber, pushed: Pushed) {
         let (loss, count) = match pushed {
             Pushed::Framed(_) | Pushed::Held(None) => return,
@@ -128,16 +128,16 @@ impl Counters {
 }
 
 impl Default for Counters {
-    /// For those who have no rules.
+    /// For settings without rules.
     fn default() -> Counters {
         Counters::new(&Rules::default(), &[])
     }
 }
 
-/// What becomes of the clients of one service.
+/// Counters about the clients of one service.
 pub struct ServiceCounters {
     pub subject: Subject,
-    /// Subscriptions that serve it; of the first shard alone, which counts those of all.
+    /// Subscriptions that serve it. Only the first shard counts, for all shards.
     pub workers: Counter,
     failures: [Counter; Failure::ALL.len()],
 }
@@ -225,7 +225,7 @@ fn render_gaps<'a>(text: &mut String, shards: impl Iterator<Item = &'a Counters>
     }
 }
 
-/// What channels that no pattern matches have in place of one, and what no pattern can be.
+/// The label of channels that no pattern matches. No pattern can be equal to it.
 const NO_RULE: &str = "no rule";
 
 fn render_lost<'a>(text: &mut String, shards: impl Iterator<Item = &'a Counters>, rules: &Rules) {

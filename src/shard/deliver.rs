@@ -25,16 +25,17 @@ use crate::proto::subject::Subject;
 use super::Core;
 use super::desk::Desk;
 
-/// A message that the log of its channel has been told, with all that is needed once the log has answered.
+/// A publication whose message the log of its channel has been given: all that is needed once the log has answered.
 struct Ticket {
     publish: Publish,
-    /// The publisher that hears, by this number, whether the message is taken: what it has for workers waits for that in its line.
+    /// The publisher that is told, by this number, whether the message is taken. Its line holds the message for workers
+    /// until then.
     verdict: Option<(Address, u32)>,
 }
 
 impl Core {
-    /// Sends a message where its subject leads. Workers get it from here, so that what one publisher says comes to each of them in
-    /// order, over all subjects; clients get it from the owner, in the order of the channel.
+    /// Sends a message where its subject leads. The publisher's shard sends to workers, so each worker gets the
+    /// messages of one publisher in order, over all subjects. The owner sends to clients, in the order of the channel.
     pub(super) fn publish(&mut self, publish: Publish) {
         match publish.message.destination() {
             Destination::Conn { address: Address { place, key }, .. } if place == self.desk.place => {
@@ -67,17 +68,18 @@ impl Core {
         }
     }
 
-    /// To the workers from here, to the clients by the owner.
+    /// Workers get the message from here, clients from the owner.
     pub(super) fn publish_owned(&mut self, publish: Publish) {
         let destination = publish.message.destination();
         let workers = self.desk.directory.workers(&publish.message.subject, publish.except());
         let mut for_clients = Publish::new(publish.message.clone(), publish.from);
         match &mut for_clients.from {
-            // No client listens to an inbox, and it has no positions.
+            // An inbox has no client subscribers and no positions.
             from if destination == Destination::Inbox && from.is_none_or(|from| from.wants_position.is_none()) => {
                 return self.features.order.give_to_workers(&mut self.desk, publish, workers);
             }
-            // A worker is there. Whoever asks a user asks its clients, though.
+            // A worker responds, so the publisher is not told of missing responders. A message to a user is different:
+            // it asks the user's clients.
             Some(from) if !workers.is_empty() && destination.is_of_applications() => from.wants_no_responders = false,
             _ => {}
         }
@@ -99,7 +101,7 @@ impl Core {
         self.desk.send_on(for_clients.from, owner, Mail::Publish(Box::new(for_clients)));
     }
 
-    /// Something published elsewhere, for what this shard owns.
+    /// A publication of another shard, for a subject that this shard owns.
     pub(super) fn publish_for_another(&mut self, publish: Publish) {
         match publish.message.destination() {
             Destination::Channel | Destination::Inbox | Destination::User { .. } => match publish.reach {
@@ -123,20 +125,20 @@ impl Core {
         self.publish_here(Ticket { publish, verdict });
     }
 
-    /// The owner's part: the log of the channel is told. False if the message is a repetition.
+    /// The owner's part: gives the message to the log of the channel. False if the message is a repetition.
     fn publish_here(&mut self, ticket: Ticket) -> bool {
         let mut places = PlaceSet::default();
         let message = &ticket.publish.message;
         let appended = match message.destination().expects() {
-            // They have no positions, and look for the places themselves.
+            // Questions and messages to acknowledge have no positions; their features look up the places themselves.
             Expects::Answer | Expects::Acknowledgement => Appended::Taken(None),
             Expects::Nothing | Expects::Outcome => self.desk.engine.publish(message, self.desk.now, &mut places),
         };
         self.appended(ticket, appended, &places)
     }
 
-    /// The log has answered: the one in memory at once, and the places that listen have been found with that. All that follows from
-    /// a publication begins here. A repetition reaches no listener: all have what it says.
+    /// The log has answered (the one in memory answers at once) and the subscribed places are known. Every effect of a
+    /// publication begins here. A repetition reaches no subscriber.
     #[inline]
     fn appended(&mut self, ticket: Ticket, appended: Appended, places: &PlaceSet) -> bool {
         let Ticket { publish, verdict } = ticket;
@@ -157,7 +159,7 @@ impl Core {
         is_taken
     }
 
-    /// To clients wherever they are, and what its publisher wanted to know.
+    /// Delivers to clients on all shards, and tells the publisher what it wanted to know.
     pub(super) fn give_to_clients(&mut self, publish: Publish, position: Option<Position>, places: &PlaceSet) {
         if places.is_empty() {
             self.desk.tell_nobody_there(&publish);
@@ -182,7 +184,7 @@ impl Core {
         let Delivery { message, position, audience, except, asker, .. } = delivery;
         let event = Rc::new(Event::new(message, position));
         let count = self.deliver(&event, audience, except);
-        // A client that is slow, or still being told of the past, has the message later.
+        // A client that is slow, or receives a replay, gets the message later.
         let is_missed = |subject| audience == Audience::Workers || !self.desk.subscribers.has_clients(subject);
         if let (0, Some(asker), Some(reply)) = (count, asker, &event.message.reply)
             && is_missed(&event.message.subject)
@@ -191,7 +193,8 @@ impl Core {
         }
     }
 
-    /// To the subscribers of this shard: how many have been sent it. A command is not sent to clients: their connections obey it.
+    /// Delivers to the subscribers of this shard, and returns their number. A command is not sent to clients: their
+    /// connections obey it.
     fn deliver(&mut self, event: &Rc<Event>, audience: Audience, except: Option<Address>) -> u64 {
         if audience == Audience::Clients {
             if let Destination::User { command: Some(command), .. } = event.message.destination() {
@@ -202,7 +205,7 @@ impl Core {
         self.desk.fan_out(event, audience, except)
     }
 
-    /// To one connection, or its publisher hears that it is gone.
+    /// Delivers to one connection, or tells the publisher that it is gone.
     pub(super) fn deliver_to_conn(&mut self, key: Key, publish: Publish) {
         let is_there = self.desk.slots.get(key).is_some_and(|conn| conn.session.is_client());
         match publish.message.destination() {
@@ -218,7 +221,8 @@ impl Core {
         }
     }
 
-    /// The message of `key` reached no worker or subscriber; `reply` is where it waits for the answer.
+    /// Tells the connection `key` that its message reached no worker or subscriber. `reply` is the subject at which it
+    /// waits for the answer.
     pub(super) fn no_responders(&mut self, key: Key, reply: &Subject) {
         if let Some(serial) = subjects::call_serial(reply)
             && self.features.services.refuse_call(&mut self.desk, key, serial)
@@ -229,7 +233,8 @@ impl Core {
     }
 }
 
-/// The publisher hears that its message is where the one before it is, and a requester that nothing is asked again.
+/// Tells the publisher of a repetition the position of the original, and a requester that the request is not sent
+/// twice.
 fn repeated(desk: &mut Desk, publish: &Publish, repetition: Repetition) {
     let Repetition { rule, loss, position } = repetition;
     desk.counters().lost(rule, loss).add(1);
@@ -239,7 +244,7 @@ fn repeated(desk: &mut Desk, publish: &Publish, repetition: Repetition) {
     duplicate(&publish.message).into_iter().for_each(|outcome| desk.publish(outcome));
 }
 
-/// What is said to a requester whose message is a repetition: the first one is being answered, or has been.
+/// The status for a requester whose message is a repetition: the original is being answered, or has been answered.
 pub(super) fn duplicate(message: &Message) -> Option<Message> {
     Some(Message::of_status(message.requester()?.clone(), bus::DUPLICATE))
 }

@@ -31,7 +31,7 @@ impl Core {
                     self.subscribe(key, TAG_ADDED, &user);
                     self.features.acks.client_came(&mut self.desk, key, user);
                 }
-                // What this shard confirms, it confirms here.
+                // Confirmations from this shard itself arrive here.
                 self.settle();
                 self.features.services.client_opened(&mut self.desk, key);
                 if self.desk.settings.readiness == Readiness::Closing {
@@ -74,7 +74,7 @@ impl Core {
 
     // --- subscriptions -----------------------------------------------------------------------------------------------
 
-    /// Subscribes a client, and tells whoever must know; until they have confirmed, the connection waits.
+    /// Subscribes a client, and informs the owner. The connection waits for the confirmation.
     pub(super) fn subscribe(&mut self, key: Key, tag: u32, subject: &Subject) -> Option<SubKey> {
         let conn = self.desk.slots.get_mut(key).filter(|conn| conn.is_open())?;
         let (sub, registration) = self.desk.subscribers.subscribe(key, tag, subject);
@@ -91,7 +91,8 @@ impl Core {
         Some(sub)
     }
 
-    /// A client comes to a channel: it hears what `since` asks for, if anything, and then what is live.
+    /// Subscribes a client to a channel that it joins: it gets the messages that `since` asks for, if any, then the
+    /// live ones.
     pub(super) fn join_channel(&mut self, key: Key, tag: u32, channel: Subject, since: Option<Since>) {
         match since {
             Some(since) => self.subscribe_since(key, tag, channel.clone(), since),
@@ -100,7 +101,7 @@ impl Core {
         self.features.channel_joined(&mut self.desk, key, &channel, since);
     }
 
-    /// Subscribes a client to a channel; it hears first what `since` asks for, and then what is live.
+    /// Subscribes a client to a channel: it gets the messages that `since` asks for, then the live ones.
     pub(super) fn subscribe_since(&mut self, key: Key, tag: u32, subject: Subject, since: Since) {
         if let Some(sub) = self.subscribe(key, tag, &subject) {
             self.features.replays.begin(&mut self.desk, key, sub, (tag, subject), since);
@@ -111,7 +112,7 @@ impl Core {
         replays::ask_history(&mut self.desk, key, (tag, channel), since, bounds);
     }
 
-    /// Subscribes a worker, and tells every shard; until they have confirmed, the connection waits.
+    /// Subscribes a worker, and informs every shard. The connection waits for all confirmations.
     fn subscribe_worker(&mut self, key: Key, tag: u32, pattern: &Pattern, queue: Option<&str>) {
         let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open()) else { return };
         let (sub, membership) = self.desk.subscribers.subscribe_worker(key, tag, pattern, queue);
@@ -121,7 +122,7 @@ impl Core {
         self.desk.park_if_crowded(key);
     }
 
-    /// Ends a subscription, and tells whoever knew of it.
+    /// Ends a subscription, and informs every shard that knows it.
     pub(super) fn withdraw(&mut self, sub: SubKey) {
         self.features.subscription_ends(&mut self.desk, sub);
         self.desk.forget_waiting(sub);
@@ -146,7 +147,7 @@ impl Core {
             wants_no_responders: publish.wants_no_responders,
             is_silent: publish.is_silent,
         };
-        // The first of two copies (`Event` makes the other): from the lent bytes to something that can cross threads.
+        // The first of two copies (`Event` makes the other): from the lent bytes to a value that can cross threads.
         let message = Message::new(publish.to, publish.reply, publish.headers.map(Box::from), publish.payload.into());
         self.desk.counters().received.add(1);
         self.publish(Publish::new(message, Some(from)));
@@ -165,7 +166,7 @@ impl Core {
         self.desk.park_if_crowded(key);
     }
 
-    /// A client's message goes to its channel, to a worker of its service, or is not allowed.
+    /// Sends a client's message to its channel or to a worker of its service, or refuses it.
     fn client_message(&mut self, key: Key, message: websocket::Received<'_>) {
         self.desk.counters().received.add(1);
         let Some((target, channel)) = self.websocket_target(key) else { return };

@@ -1,4 +1,4 @@
-//! How a shard goes away: readiness first, then the clients, spread over time, then the workers.
+//! The drain of a shard: readiness fails first, then clients are disconnected, spread over time, then workers.
 //!
 //! ```text
 //!  DrainMail::Begin --> Notice --(notice over)--> Clients --(farewells are said, or time is up)------> Workers --> over
@@ -6,7 +6,8 @@
 //!  tg.event.drain                            new requests: 503 and Retry-After                   workers closed
 //! ```
 //!
-//! Each part has an end, whatever the peers do: whoever is there [`limits::DRAIN_GRACE`] later is closed without a word.
+//! Each stage has an end, whatever the peers do: connections that are still open after [`limits::DRAIN_GRACE`] are
+//! closed without last words.
 
 use std::time::Duration;
 
@@ -31,40 +32,41 @@ pub(super) struct Drain {
     farewells: Farewells,
 }
 
-/// How far it has come.
+/// The stage of the drain.
 #[derive(Default)]
 enum Stage {
     #[default]
     No,
-    /// Readiness fails; everything is served until then.
+    /// Readiness fails; everything is still served.
     Notice {
         until: Tick,
     },
-    /// Clients are told to go; workers stay until they have.
+    /// Clients are disconnected; workers stay connected until no client is left.
     Clients(Departures),
     Workers {
         until: Tick,
     },
 }
 
-/// What the shards say to each other when no client is left, so that a worker that is sent away has heard what became of its
-/// questions and messages. What a client said last is an ask to the home of the question: `DrainMail::Farewell` is behind that. The outcome
-/// is a tell from there to the worker's shard: `DrainMail::Forwarded` is behind that.
+/// The exchange between shards when no client is left. It makes sure that a worker has received the outcome of its
+/// questions and messages before it is disconnected. The last word of a client is an ask to the home of the question,
+/// and `DrainMail::Farewell` follows it. The outcome is a tell from the home to the worker's shard, and
+/// `DrainMail::Forwarded` follows that.
 ///
 /// ```text
 ///  owes nothing --Farewell--> every shard --(has it from all)--Forwarded--> every shard --(has it from all)--> workers go
 /// ```
 #[derive(Default)]
 struct Farewells {
-    /// This shard has said so.
+    /// This shard has sent `Farewell`.
     owes_nothing: bool,
     heard: u16,
     forwarded: u16,
 }
 
-/// Whom of the clients it has to tell yet, and how fast.
+/// The clients that are still to be disconnected, and the pace.
 struct Departures {
-    /// In the order of chance, the next one last.
+    /// In random order; the next one is the last entry.
     left: Vec<Key>,
     count: usize,
     began: Tick,
@@ -73,7 +75,7 @@ struct Departures {
 
 impl Departures {
     fn new(mut left: Vec<Key>, began: Tick, spread: Duration) -> Departures {
-        // Neighbouring slots are clients of the same moment, and often of the same place.
+        // Neighbouring slots are clients of one moment, and often of one place: mix them.
         left.sort_unstable_by_key(|key| mix(key.to_bits()));
         let count = left.len();
         let quick =
@@ -81,43 +83,43 @@ impl Departures {
         Departures { left, count, began, spread: spread.min(quick) }
     }
 
-    /// The next one whose time has come.
+    /// The next client, if its time has come.
     fn next(&mut self, now: Tick) -> Option<Key> {
         let told = self.count - self.left.len();
         let due = self.began + self.spread * (told as u32) / (self.count.max(1) as u32);
         if due <= now { self.left.pop() } else { None }
     }
 
-    /// When nobody is waited for any more.
+    /// The end of the grace.
     fn until(&self) -> Tick {
         self.began + self.spread + limits::DRAIN_GRACE
     }
 }
 
-/// How long a drain takes at most: for callers that wait for its end.
+/// The longest time that a drain takes, for callers that wait for its end.
 pub fn longest(settings: &Settings) -> Duration {
     settings.generation.drain.notice + settings.generation.drain.spread + 2 * limits::DRAIN_GRACE
 }
 
 impl Drain {
-    /// No client is let in any more.
+    /// New clients are refused.
     pub(super) fn has_closed_fronts(&self) -> bool {
         matches!(self.stage, Stage::Clients(_) | Stage::Workers { .. })
     }
 
-    /// No worker or operator either.
+    /// New workers and operators are refused, too.
     pub(super) fn has_closed_all(&self) -> bool {
         matches!(self.stage, Stage::Workers { .. })
     }
 
-    /// When it goes on, if nothing completes before.
+    /// When the next step of the drain is due, if nothing completes before.
     pub(super) fn deadline(&self, now: Tick) -> Tick {
         match &self.stage {
             Stage::No => Tick::NEVER,
             Stage::Notice { until } => *until,
             Stage::Clients(_) => now + limits::DRAIN_LOOK,
             Stage::Workers { until } if *until > now => *until,
-            // The connections that were closed then are on the way out.
+            // The connections that were ended are still closing.
             Stage::Workers { .. } => now + limits::DRAIN_LOOK,
         }
     }
@@ -141,7 +143,8 @@ impl Drain {
         }
     }
 
-    /// Goes a step further if it is time: the doors that close with it. `owes_workers`: there is something that workers have to hear.
+    /// Advances the drain if its time has come, and returns the doors to close. `owes_workers`: a feature still owes
+    /// workers an outcome.
     fn advance(&mut self, desk: &mut Desk, owes_workers: bool) -> Option<Closing> {
         let now = desk.now;
         match self.stage {
@@ -168,7 +171,7 @@ impl Drain {
         self.stage = Stage::Clients(Departures::new(clients, desk.now, desk.settings.generation.drain.spread));
     }
 
-    /// Ends those whose time has come. True when there is no client any more, here or elsewhere, or no time.
+    /// Disconnects the clients whose time has come. True when no client is left on any shard, or the time is over.
     fn send_away(&mut self, desk: &mut Desk, owes_workers: bool) -> bool {
         let now = desk.now;
         let Stage::Clients(departures) = &mut self.stage else { return false };
@@ -179,7 +182,7 @@ impl Drain {
         if until <= now {
             break_all(desk, is_client);
         }
-        // Until then the others' clients may need the channels and the workers of this shard.
+        // Until then other shards' clients may need the channels and the workers of this shard.
         let clients: u64 = desk.counters.iter().map(|counters| counters.clients.value()).sum();
         let owes_nothing = clients == 0 && !owes_workers;
         if owes_nothing && !std::mem::replace(&mut self.farewells.owes_nothing, true) {
@@ -188,7 +191,7 @@ impl Drain {
         until <= now || self.farewells.forwarded == desk.post.mesh().shards()
     }
 
-    /// A shard, maybe this one, will not say anything more to workers about clients.
+    /// One shard, maybe this one, will send workers nothing more about clients.
     fn farewell(&mut self, desk: &mut Desk) {
         self.farewells.heard += 1;
         if self.farewells.heard == desk.post.mesh().shards() {
@@ -196,16 +199,16 @@ impl Drain {
         }
     }
 
-    /// Whether everything is closed and said.
+    /// Whether everything is closed and sent.
     fn is_over(&self, desk: &Desk) -> bool {
         let Stage::Workers { until } = &self.stage else { return false };
-        // Mail that stays in the post is for a thread that does not end.
+        // Letters that stay in the post are for a thread that does not end.
         let is_posted = desk.post.backlog() == 0 || *until <= desk.now;
         desk.slots.is_empty() && is_posted
     }
 }
 
-/// The doors that a step of the drain closes.
+/// The doors that a stage of the drain closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closing {
     Fronts,
@@ -235,7 +238,7 @@ fn break_all(desk: &mut Desk, concerns: impl Fn(&Conn) -> bool) {
 }
 
 impl<D: Driver> Shard<D> {
-    /// Takes the drain a step further.
+    /// Advances the drain, and closes doors.
     pub(super) fn drain(&mut self) {
         let Core { desk, drain, features, .. } = &mut self.core;
         let owes_workers = features.owes_workers();

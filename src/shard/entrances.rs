@@ -1,4 +1,5 @@
-//! Where connections come in: listeners, those of them that rest, and the place that a new connection gets.
+//! Where connections come in: the listeners, those of them that pause after a failed accept, and the slot for a new
+//! connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,7 +29,7 @@ pub struct Entrance {
 pub(super) enum Listens {
     No,
     Alone,
-    /// The socket will be there after this process.
+    /// The socket outlives this process: the next one has it too.
     ForNow,
 }
 
@@ -36,7 +37,7 @@ pub(super) enum Listens {
 pub(super) struct Entrances {
     all: Vec<Entrance>,
     listening: Vec<Listens>,
-    /// Listeners that rest after a failed accept, and until when.
+    /// Listeners that pause after a failed accept, and until when.
     resting: Vec<(ListenerId, Tick)>,
 }
 
@@ -46,13 +47,13 @@ impl Entrances {
         Entrances { all, listening, resting: Vec::new() }
     }
 
-    /// The shard listens at `id` from now on.
+    /// From now on the shard listens at `id`.
     pub(super) fn open(&mut self, id: ListenerId, listens: Listens) {
         assert!((id.0 as usize) < self.all.len(), "a listener has an entrance");
         self.listening[id.0 as usize] = listens;
     }
 
-    /// Connections that come later are refused by the kernel, or wait for the next process where that has the socket too.
+    /// From now on the kernel refuses connections, or keeps them for the next process if that has the socket too.
     pub(super) fn close<D: Driver>(&mut self, driver: &mut D, is_meant: impl Fn(Door) -> bool) {
         for (index, listens) in self.listening.iter().enumerate() {
             let id = ListenerId(index as u16);
@@ -68,7 +69,7 @@ impl Entrances {
         }
     }
 
-    /// Listeners that have rested accept again.
+    /// Listeners whose pause is over accept again.
     pub(super) fn resume<D: Driver>(&mut self, driver: &mut D, now: Tick) {
         self.resting.retain(|(listener, until)| {
             let is_over = *until <= now;
@@ -79,12 +80,12 @@ impl Entrances {
         });
     }
 
-    /// When [`Entrances::resume`] has one.
+    /// When the first pause ends.
     pub(super) fn deadline(&self) -> Tick {
         self.resting.iter().fold(Tick::NEVER, |deadline, (_, until)| deadline.min(*until))
     }
 
-    /// Makes a place for a socket, or says that there is none.
+    /// Makes a slot for a socket, or refuses it.
     pub(super) fn accepted(
         &self,
         desk: &mut Desk,
@@ -94,11 +95,12 @@ impl Entrances {
     ) -> Option<Key> {
         let entrance = self.all[listener.0 as usize].clone();
         desk.counters().accepted.add(1);
-        // The kernel deals connections to the shards by chance: a bound for each shard would refuse some too early.
+        // The kernel distributes connections over the shards at random: a bound for each shard would refuse some too
+        // early.
         let is_client = entrance.door == Door::Front;
         let clients = desk.counters.iter().map(|counters| counters.clients.value() as usize).sum::<usize>();
         let is_full = is_client && clients >= desk.settings.generation.connections_max;
-        // A client that is told so keeps a place until it has read the answer.
+        // A client that is told so occupies a slot until it has read the answer.
         let may_refuse = entrance.tls.is_none()
             && clients < desk.settings.generation.connections_max.saturating_add(limits::REFUSALS_OPEN_MAX);
         let is_closed = if is_client { drain.has_closed_fronts() } else { drain.has_closed_all() };
@@ -115,12 +117,12 @@ impl Entrances {
             }
         };
         let (settings, now) = (&desk.settings, desk.now);
-        // Counted over all shards, as it were: no two connections of the process have the same.
+        // Unique over all shards: no two connections of the process have the same.
         let count = desk.counters().accepted.value() - 1;
         let number = count * u64::from(desk.post.mesh().shards()) + u64::from(desk.place.0) + 1;
         let mut conn = Conn::new(number, peer, (listener.0, entrance.door), transport, settings, now);
         if is_full {
-            // Without TLS there is room for a word, which depends on what it asks for.
+            // Without TLS a refusal can be sent. Which one depends on the request.
             conn.turn_away(now);
         }
         let key = desk.slots.insert(conn);
@@ -133,7 +135,7 @@ impl Entrances {
     }
 
     pub(super) fn accept_failed(&mut self, desk: &mut Desk, listener: ListenerId, error: &io::Error) {
-        // Mostly for want of descriptors or memory: all listeners of all shards feel it, for as long as it lasts.
+        // The usual causes are a lack of descriptors or memory. They last, and affect all listeners of all shards.
         if let Some(left_out) = desk.fold.say(&("accept", error.raw_os_error()), desk.now) {
             warn!("connections wait, because none can be accepted: {error}{left_out}");
         }

@@ -1,4 +1,4 @@
-//! TLS connections with bytes of an unfinished handshake, and whose turn it is.
+//! The queue of TLS connections whose handshake is unfinished and that have sent bytes.
 //!
 //! ```text
 //!  begun ------------> first: little is left to do for them, and they hold the most memory
@@ -18,7 +18,7 @@ use crate::proto::tls;
 
 use super::desk::Desk;
 
-/// Of those who have not begun, one in so many is without a ticket while there are both.
+/// While clients with and without a ticket wait, one in this many handshakes is begun for a client without.
 const TURNS_PER_FRESH: u32 = 4;
 
 #[derive(Default)]
@@ -26,26 +26,26 @@ pub(super) struct Handshakes {
     begun: VecDeque<Key>,
     resuming: VecDeque<Waiting>,
     fresh: VecDeque<Waiting>,
-    /// Those who were let in since the last one without a ticket.
+    /// Handshakes begun since the last one without a ticket.
     turns: u32,
 }
 
-/// Somebody for whom nothing has been done yet.
+/// A connection whose handshake has not begun.
 #[derive(Clone, Copy)]
 struct Waiting {
     key: Key,
-    /// Then it will have given up.
+    /// After this time its client has given up.
     until: CoarseTick,
 }
 
-/// What the client has said first.
+/// What the first record of the client claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
     Ticket,
     Nothing,
 }
 
-/// How many may wait, and how long.
+/// How many connections may wait, and how long.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
     pub waiting_max: usize,
@@ -53,7 +53,8 @@ pub(super) struct Patience {
 }
 
 impl Handshakes {
-    /// The first record of a client has come. One receive ends in one place in the queue, so a connection stands there at most once.
+    /// The first record of a client has arrived. Each receive adds at most one entry, so a connection is in the queue
+    /// at most once.
     pub(super) fn hello(&mut self, desk: &mut Desk, key: Key, hello: &[u8]) {
         let claim = if tls::asks_to_resume(hello) { Claim::Ticket } else { Claim::Nothing };
         let Generation { handshakes_waiting_max: waiting_max, handshake_wait: wait, .. } = *desk.settings.generation;
@@ -62,7 +63,7 @@ impl Handshakes {
         }
     }
 
-    /// Refuses those whose clients have given up by now, so that no work is spent on them.
+    /// Refuses connections whose clients have given up, so that no work is spent on them.
     pub(super) fn refuse_overdue(&mut self, desk: &mut Desk) {
         while let Some(key) = self.overdue(desk.now) {
             desk.broken(key, CloseReason::HandshakeRefused);
@@ -77,18 +78,18 @@ impl Handshakes {
         self.len() == 0
     }
 
-    /// Those for whom nothing has been done.
+    /// The number of connections whose handshake has not begun.
     pub(super) fn waiting(&self) -> usize {
         self.resuming.len() + self.fresh.len()
     }
 
-    /// Somebody whose handshake has begun has said more.
+    /// More bytes have arrived of a handshake that has begun.
     pub(super) fn go_on(&mut self, key: Key) {
         self.begun.push_back(key);
     }
 
-    /// Somebody has said something for the first time. Returns who is refused for it, if too many wait: itself, or with a
-    /// ticket the last one without.
+    /// The first bytes of a connection have arrived. Returns the connection that is refused for it if too many wait:
+    /// this one or, if this one has a ticket, the last one without.
     pub(super) fn arrive(&mut self, key: Key, claim: Claim, now: Tick, patience: Patience) -> Option<Key> {
         let is_full = self.waiting() >= patience.waiting_max;
         let waiting = Waiting { key, until: CoarseTick::ceil(now + patience.wait) };
@@ -106,7 +107,7 @@ impl Handshakes {
         refused.map(|refused| refused.key)
     }
 
-    /// Whoever has waited for too long.
+    /// The next connection that has waited too long.
     pub(super) fn overdue(&mut self, now: Tick) -> Option<Key> {
         let is_overdue = |queue: &VecDeque<Waiting>| queue.front().is_some_and(|waiting| waiting.until.tick() <= now);
         let mut queues = [&mut self.resuming, &mut self.fresh].into_iter();
@@ -114,7 +115,7 @@ impl Handshakes {
         queue.pop_front().map(|waiting| waiting.key)
     }
 
-    /// Gives back what a storm has taken, when it is over.
+    /// Frees the memory of a storm that is over.
     pub(super) fn shrink(&mut self) {
         self.begun.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * self.begun.len()));
         for queue in [&mut self.resuming, &mut self.fresh] {
@@ -127,7 +128,7 @@ impl Handshakes {
         self.begun.capacity().max(self.resuming.capacity()).max(self.fresh.capacity())
     }
 
-    /// Whose turn it is.
+    /// The connection whose handshake advances next.
     pub(super) fn next(&mut self) -> Option<Key> {
         if let Some(key) = self.begun.pop_front() {
             return Some(key);

@@ -18,7 +18,7 @@ use super::Core;
 use super::desk::{Told, mark_dirty};
 
 impl Core {
-    /// The peer's end of stream, or a broken connection.
+    /// The peer has ended its half, or the connection is broken.
     pub(super) fn finished(&mut self, key: Key, end: Result<(), io::ErrorKind>) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         conn.link.receive_done();
@@ -26,13 +26,13 @@ impl Core {
         if let Err(kind) = end {
             return self.desk.broken(key, reason_of(kind, CloseReason::PeerReset));
         }
-        // What it asked for may still be being answered; afterwards `after_feed` sees the end.
+        // An answer may still be on its way; `after_feed` handles the end after it.
         if !conn.is_paused() {
             self.after_last_input(key);
         }
     }
 
-    /// The peer has ended its half, and is owed no answer: it is done, unless it only listens.
+    /// The peer has ended its half, and no answer is owed: the connection ends, unless the peer only listens.
     pub(super) fn after_last_input(&mut self, key: Key) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         let may_end = conn.link.transport().may_end();
@@ -49,13 +49,13 @@ impl Core {
         let was_paused = conn.is_paused();
         let has_moved = conn.sent(batch, &mut self.desk.sealing, &self.desk.settings, self.desk.now);
         if let Err(kind) = outcome {
-            // Of a peer that had ended its half this says that it has ended the other too.
+            // If the peer had ended its half, a failed send means that it has ended the other, too.
             let has_left = conn.link.is_peer_finished();
             let reason = if has_left { CloseReason::PeerClosed } else { CloseReason::WriteFailed };
             return self.desk.broken(key, reason_of(kind, reason));
         }
         if was_paused {
-            // Its pong may be among what is not read now. That it has made room is as good a sign of life.
+            // A paused connection is not read, so its pong may be unread. That it took bytes counts as a sign of life.
             conn.heard(&self.desk.settings, self.desk.now);
         }
         if was_paused && !conn.is_paused() {
@@ -78,8 +78,8 @@ impl Core {
         }
     }
 
-    /// Ends `key` for `reason`: its service is told, its subscriptions go, its last words are written. Later calls do
-    /// nothing.
+    /// Ends `key` for `reason`: its service is told, its subscriptions are dropped, its last words are written. Further
+    /// calls do nothing.
     pub(super) fn end(&mut self, key: Key, reason: CloseReason) {
         let Some(conn) = self.desk.slots.get(key) else { return };
         if !conn.is_open() {
@@ -103,7 +103,7 @@ impl Core {
         self.desk.schedule(key);
     }
 
-    /// A request was refused. Strangers decide how often: what the log says of it is folded.
+    /// A request was refused. Clients decide how often this happens, so the log line is folded.
     pub(super) fn refused(&mut self, key: Key, refused: Refused) {
         self.desk.counters().closed[refused.reason as usize].add(1);
         if let Some(remark) = refused.remark
@@ -119,7 +119,7 @@ impl Core {
     // --- what the turn hands to the driver ---------------------------------------------------------------------------
 }
 
-/// What the kernel says of a peer that acknowledges nothing: that, or what the last router said of the way there.
+/// The reason for a peer that acknowledges nothing: vanished, or the last error of a router on the way to it.
 fn reason_of(kind: io::ErrorKind, other: CloseReason) -> CloseReason {
     match kind {
         io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {

@@ -1,4 +1,4 @@
-//! What other threads say to this shard, and what its parts want of each other.
+//! Letters of other threads to this shard, and errands of its own parts.
 
 use crate::base::Address;
 use crate::limits;
@@ -9,7 +9,7 @@ use super::Core;
 use super::desk::Errand;
 
 impl Core {
-    /// Does all errands, and those that they make: called after each step, letter and piece of a turn's work.
+    /// Does all errands, and those that they cause. Called after each step, letter and piece of work.
     #[inline]
     pub(super) fn settle(&mut self) {
         if !self.desk.errands.is_empty() {
@@ -80,7 +80,7 @@ impl Core {
         }
     }
 
-    /// Workers of all shards subscribe and unsubscribe: the directory knows it first, then the features hear of it.
+    /// Workers of any shard subscribe and unsubscribe. The directory is changed first, then the features are told.
     fn read_membership(&mut self, mail: MembershipMail) {
         match mail {
             MembershipMail::Enlist { membership, waiting } => {

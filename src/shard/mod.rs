@@ -9,15 +9,15 @@
 //! - `pump`      bytes of a connection to steps, TLS included; pauses and resumes it
 //! - `dispatch`  the one match from step to effect: the gateway's table of contents
 //! - `centrifuge` the same for commands of the client protocol
-//! - `desk`      what all of them work with
+//! - `desk`      what all parts of a shard work with
 //! - `deliver`   messages to subscribers: owner, places, connections
-//! - `commands`  what workers have done to clients: subscribe, unsubscribe, close, answer a call
+//! - `commands`  workers' commands to clients: subscribe, unsubscribe, close, answer a call
 //! - `entrances` listeners, and the place that a new connection gets
-//! - `features`  what a shard does besides passing messages on
-//! - `handshakes`  whose turn it is in a storm of them
+//! - `features`  the parts of a shard that do more than pass messages on
+//! - `handshakes`  the queue of TLS handshakes
 //! - `lifetime`  from accept to the free slot
-//! - `drain`     how it all goes away
-//! - `mail`      what other threads say
+//! - `drain`     the shutdown
+//! - `mail`      letters of other threads
 //!
 //! `Core` is a shard without its driver; it leaves submissions in lists, and the turn hands them over.
 
@@ -59,21 +59,21 @@ use entrances::{Entrances, Listens};
 use features::Features;
 use handshakes::Handshakes;
 
-/// Everything a shard is made of, besides its driver.
+/// The parts of a shard, except its driver.
 pub struct Parts {
     pub place: Place,
     pub settings: Settings,
-    /// By listener id.
+    /// Indexed by listener id.
     pub entrances: Vec<Entrance>,
     pub mesh: Mesh,
     pub mailbox: Mailbox,
-    /// Of all shards, for the metrics; this shard writes its own.
+    /// The counters of all shards, for the metrics. This shard writes its own.
     pub counters: Arc<[Counters]>,
-    /// Of the process, for lines that strangers or lasting conditions cause again and again.
+    /// One for the process: folds lines that clients or lasting conditions cause again and again.
     pub fold: Arc<Fold>,
-    /// Random: keys and positions of another process must not look like this one's.
+    /// Random, so that keys and positions of this process differ from those of any other.
     pub seed: u32,
-    /// Random, and nobody else's: whoever knew it could read the results of others' requests.
+    /// Random and secret: with it, the results of other clients' requests could be read.
     pub secret: [u8; 32],
     pub now: Tick,
 }
@@ -93,7 +93,7 @@ pub(crate) struct Core {
     handshakes: Handshakes,
     /// Plaintext of the records being opened.
     plain: Vec<u8>,
-    /// Room for the keys of a turn, so that it is not allocated anew.
+    /// Memory for the keys of a turn, reused.
     keys: Vec<Key>,
     drain: Drain,
 }
@@ -102,7 +102,7 @@ pub(crate) struct Core {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     GoOn,
-    /// Drained: nothing is open any more.
+    /// Drained: nothing is open.
     Over,
 }
 
@@ -123,12 +123,13 @@ impl<D: Driver> Shard<D> {
         Shard { driver, core }
     }
 
-    /// Begins to accept on the listener that stands at `id` of the entrances.
+    /// Begins to accept on the listener that has the index `id` among the entrances.
     pub fn listen(&mut self, id: ListenerId, listener: D::Listener) -> io::Result<()> {
         self.listen_as(id, listener, Listens::Alone)
     }
 
-    /// The same on a listener that will be there after this process: whoever comes during the drain waits for the next.
+    /// The same, on a listener that outlives this process: clients that connect during the drain wait for the next
+    /// process.
     pub fn listen_for_now(&mut self, id: ListenerId, listener: D::Listener) -> io::Result<()> {
         self.listen_as(id, listener, Listens::ForNow)
     }
@@ -138,7 +139,7 @@ impl<D: Driver> Shard<D> {
         self.driver.listen(id, listener)
     }
 
-    /// Turns until drained.
+    /// Runs turns until the shard is drained.
     pub fn run(&mut self) -> io::Result<()> {
         while self.turn()? == Turn::GoOn {}
         Ok(())
@@ -168,7 +169,7 @@ impl<D: Driver> Shard<D> {
         Ok(self.is_over())
     }
 
-    /// Handles what the driver has finished, up to a bound: what that caused goes out first.
+    /// Handles completions of the driver, up to a bound, so that their effects are sent before the next ones are read.
     fn complete(&mut self, count_max: usize) {
         for _ in 0..count_max {
             let Some(completion) = self.driver.next() else { return };
@@ -199,7 +200,7 @@ impl<D: Driver> Shard<D> {
             };
             core.settle();
             if let Some((listener, socket, peer)) = accepted {
-                // A socket that finds no place is closed by its drop.
+                // If there is no slot, the socket is closed by its drop.
                 if let Some(key) = core.entrances.accepted(&mut core.desk, &core.drain, listener, peer) {
                     self.driver.attach(socket, key);
                 }
@@ -225,7 +226,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Hands the turn's submissions over: one send per connection, then receives and closes.
+    /// Hands over the turn's submissions: one send for each connection, then receives and closes.
     fn flush(&mut self) {
         let mut keys = std::mem::take(&mut self.core.keys);
         keys.append(&mut self.core.desk.work.dirty);
@@ -236,7 +237,8 @@ impl<D: Driver> Shard<D> {
                 self.driver.shutdown(key);
             }
             if index % limits::SENDS_PER_ROUND == limits::SENDS_PER_ROUND - 1 {
-                // The batches of this round go out again with the next, while they are in the cache.
+                // Sends of this round complete here, so that the next round reuses their batches while they are in the
+                // cache.
                 self.complete(limits::SENDS_PER_ROUND);
             }
         }
@@ -247,7 +249,7 @@ impl<D: Driver> Shard<D> {
                 self.driver.recv(key);
             }
         }
-        // Where a batch could not be sealed, the connection ends before it is closed.
+        // A connection whose batch could not be sealed ends here, before closes are handed over.
         core.settle();
         keys.append(&mut core.desk.work.close);
         for key in keys.drain(..) {
@@ -256,7 +258,7 @@ impl<D: Driver> Shard<D> {
             }
         }
         core.keys = keys;
-        // Asked in every turn, and there is seldom anything to give back.
+        // Checked in every turn, because it costs almost nothing; there is seldom memory to free.
         let Core { desk, keys, handshakes, .. } = core;
         let capacity =
             keys.capacity().max(desk.work.capacity()).max(desk.errands.capacity()).max(handshakes.capacity());
@@ -283,7 +285,7 @@ impl Core {
         self.features.measure(self.desk.counters());
     }
 
-    /// When the next turn must begin, whatever completes.
+    /// When the next turn must begin, even if nothing completes.
     fn next_deadline(&self) -> Tick {
         let is_crowded = self.desk.post.is_crowded();
         let is_busy =
@@ -301,7 +303,7 @@ impl Core {
         deadline.min(self.entrances.deadline())
     }
 
-    /// Looks at every connection whose time has come.
+    /// Handles every connection whose deadline has come.
     fn expire(&mut self, mut taken: impl FnMut(Key) -> u32) {
         let mut due: SmallVec<[u32; 64]> = SmallVec::new();
         self.desk.wheel.expire(self.desk.now, |slot| due.push(slot));
@@ -317,7 +319,7 @@ impl Core {
                         self.desk.mark_dirty(key);
                     }
                     Err(CloseReason::CloseTimeout) => self.desk.work.close.push(key),
-                    // Before the end of the handshake there are no last words to wait for.
+                    // Before the end of the handshake no last words can be sent.
                     Err(CloseReason::TlsTooSlow) => self.desk.broken(key, CloseReason::TlsTooSlow),
                     Err(reason) => self.end(key, reason),
                 }

@@ -15,7 +15,7 @@ use super::Core;
 use super::desk::mark_dirty;
 
 impl Core {
-    /// The driver lends bytes of `key`.
+    /// The driver has lent bytes that it received for `key`.
     pub(super) fn received(&mut self, key: Key, bytes: &mut [u8]) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         conn.link.receive_done();
@@ -23,10 +23,10 @@ impl Core {
         if !conn.is_open() {
             self.desk.work.receive.push(key);
         } else if conn.link.is_handshaking() {
-            // It reads on only after its turn: that bounds what handshakes hold.
+            // The connection is read further only after its turn, which bounds the bytes that waiting handshakes hold.
             conn.link.put_off(bytes);
-            // What has been begun is ended first. Behind all who come in a storm it would wait a second time as long, and all
-            // of them would be begun before the first is open.
+            // A handshake that has begun is finished first. At the end of the queue it would wait a second time, and
+            // every client of a storm would be begun before the first one is open.
             match conn.link.transport().is_amid_handshake() {
                 true => self.handshakes.go_on(key),
                 false => self.handshakes.hello(&mut self.desk, key, bytes),
@@ -36,7 +36,7 @@ impl Core {
         }
     }
 
-    /// False if it has gone meanwhile.
+    /// False if the connection has ended.
     pub(super) fn advance_handshake(&mut self, key: Key) -> bool {
         let is_there = self.desk.slots.get(key).is_some_and(|conn| conn.is_open());
         if is_there {
@@ -45,7 +45,7 @@ impl Core {
         is_there
     }
 
-    /// Takes up every connection that was paused and may go on.
+    /// Continues every connection that was paused and may go on.
     pub(super) fn resume(&mut self) {
         if self.desk.post.has_room() {
             let parked = std::mem::take(&mut self.desk.parked);
@@ -62,7 +62,7 @@ impl Core {
             }
         }
         for key in std::mem::take(&mut self.desk.work.resume) {
-            // Not where the confirmation arrives: that is a tell, and this makes mail (TELLS ARE TERMINAL).
+            // Not on arrival of the confirmation: that is a tell, and this makes mail (TELLS ARE TERMINAL).
             self.features.services.client_resumes(&mut self.desk, key);
             let is_ready =
                 self.desk.slots.get(key).is_some_and(|conn| !conn.is_paused() && !conn.link.is_handshaking());
@@ -72,7 +72,7 @@ impl Core {
         }
     }
 
-    /// Works through what was carried and what is fresh, keeps the rest, and asks for more unless paused.
+    /// Processes the carried and the fresh bytes, keeps the rest, and requests more unless the connection is paused.
     fn feed(&mut self, key: Key, fresh: &mut [u8]) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         if conn.is_paused() {
@@ -80,7 +80,8 @@ impl Core {
             return;
         }
         if conn.session.is_worker() && conn.is_open() && conn.is_overfull(&self.desk.settings) {
-            // It asks and asks (a PING is answered whatever comes of it) and does not take the answers. Clients are paused.
+            // A peer that sends requests (a PING is always answered) and does not read the answers. Clients are paused
+            // before this.
             self.end(key, CloseReason::SlowConsumer);
             return self.after_feed(key);
         }
@@ -104,7 +105,7 @@ impl Core {
         self.desk.schedule(key);
     }
 
-    /// Returns how many of the wire's bytes were used.
+    /// Returns the number of wire bytes that were used.
     fn pump(&mut self, key: Key, wire: &mut [u8]) -> usize {
         let size = wire.len();
         let mut input = wire;
@@ -148,7 +149,7 @@ impl Core {
             match opened {
                 Ok(Opened::Handshaken(_) | Opened::Full) => {}
                 Ok(Opened::More) => return,
-                // As after a half-closed socket: what it had asked for is answered first (`after_feed`).
+                // The same as a half-closed socket: open requests are answered first (`after_feed`).
                 Ok(Opened::PeerClosed) => return self.peer_finished(key),
                 Err(reason) => return self.end(key, reason),
             }
@@ -161,7 +162,7 @@ impl Core {
         }
     }
 
-    /// Plaintext to steps, until nothing whole is left or the connection pauses.
+    /// Takes steps from plaintext until no whole one is left or the connection is paused.
     fn drive(&mut self, key: Key, input: &mut &mut [u8]) {
         let address = self.desk.address(key);
         loop {

@@ -1,4 +1,4 @@
-//! The services of the configuration, and what may befall their clients: the words of metrics and log.
+//! The services of the configuration, and the ways in which their clients fail: the words of metrics and log.
 
 use crate::conn::route::{Route, Target};
 use crate::conn::routes::Routes;
@@ -17,19 +17,19 @@ pub fn of_routes(routes: &Routes) -> Vec<Subject> {
     services
 }
 
-/// As people write it: `desk`.
+/// The name as people write it: `desk`.
 pub fn name(service: &Subject) -> &str {
     subjects::service_name(service).unwrap_or(service.as_str())
 }
 
-/// What befell a client of a service.
+/// A failure that a client of a service met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
     /// A call found no worker.
     NoWorker,
-    /// No worker has answered a call in time.
+    /// No worker answered a call in time.
     NoAnswer,
-    /// A message waited for a worker, and none came.
+    /// A message waited for a worker until its time was over.
     Unserved,
 }
 

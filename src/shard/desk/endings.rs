@@ -1,4 +1,4 @@
-//! Connections that have ended, as the metrics count them and as the log tells them.
+//! Connections that have ended: their counters and their log line.
 
 use log::{Level, log, log_enabled};
 
@@ -7,7 +7,7 @@ use crate::base::{Address, Key, LeftOut};
 use crate::conn::Peer;
 use crate::proto::CloseReason;
 
-/// What the log is to say of a connection that ends; `None` of most, when nothing is put into words.
+/// The text of the log line about a connection that ends; `None` for most, when no line is logged.
 pub(in crate::shard) struct Told {
     /// [`Conn::particulars`](crate::conn::Conn::particulars).
     particulars: String,
@@ -15,7 +15,7 @@ pub(in crate::shard) struct Told {
 }
 
 impl Told {
-    /// Of `key`, if it ends for this: to be asked while the connection still knows.
+    /// The text for `key`, if it ends for this reason. Called while the connection still has its identity.
     pub(in crate::shard) fn of(desk: &Desk, key: Key, reason: CloseReason) -> Option<Told> {
         let left_out = may_tell(desk, reason)?;
         let address = Address { place: desk.place, key };
@@ -23,14 +23,14 @@ impl Told {
         Some(Told { particulars, left_out })
     }
 
-    /// Of a connection that is not let in: nothing is known of it.
+    /// The text for a connection that is refused: nothing is known of it.
     pub(in crate::shard) fn of_refused(desk: &Desk, reason: CloseReason) -> Option<Told> {
         may_tell(desk, reason).map(|left_out| Told { particulars: String::new(), left_out })
     }
 }
 
 impl Desk {
-    /// A connection has ended, or was refused: counted, and said in the log.
+    /// Counts and logs a connection that ended or was refused.
     pub(in crate::shard) fn count_end(&self, reason: CloseReason, peer: Peer, told: Option<Told>) {
         let row = reason.row();
         self.counters().closed[reason as usize].add(1);
@@ -40,8 +40,8 @@ impl Desk {
     }
 }
 
-/// Whether the log takes a line for this now. Strangers can cause it as often as they like, so the log folds it; at debug level it has
-/// every line.
+/// Whether a line is logged for this now. Clients can cause such lines at will, so the log folds them; the debug level
+/// has every line.
 fn may_tell(desk: &Desk, reason: CloseReason) -> Option<LeftOut> {
     let row = reason.row();
     match row.level > Level::Info {

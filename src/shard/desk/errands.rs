@@ -1,4 +1,5 @@
-//! What one part of a shard wants of the others, done once the part has returned: features do not call each other.
+//! Errands: what one part of a shard needs of the others, done once the part has returned. Features do not call each
+//! other.
 //!
 //! ```text
 //!  a feature --end, withdraw, send, publish, announce--> Errands --Core::settle--> ends --> withdrawals --> tells --> asks, publications
@@ -22,7 +23,7 @@ pub(in crate::shard) enum Errand {
     /// From this shard to itself.
     Letter(Mail),
     Publish(Publish),
-    /// What the gateway itself says, under the name of a connection that does not hear it.
+    /// A publication of the gateway itself. The named connection does not receive it.
     Announce(Publish),
 }
 
@@ -68,7 +69,7 @@ impl Errands {
         self.ends.capacity().max(self.withdrawals.capacity()).max(letters)
     }
 
-    /// Gives back what one turn with very many errands has allocated.
+    /// Frees the memory of a turn with very many errands.
     pub(crate) fn shrink(&mut self) {
         self.ends.shrink_to(limits::TURN_ENTRIES_KEPT);
         self.withdrawals.shrink_to(limits::TURN_ENTRIES_KEPT);

@@ -1,4 +1,4 @@
-//! The loop's body of a fan-out: one event to one subscriber after another.
+//! The loop body of a fan-out: one event to one subscriber after another.
 
 use std::rc::Rc;
 
@@ -23,7 +23,7 @@ struct FanOut<'a> {
     event: &'a Rc<Event>,
     /// The publisher, if it does not want its own message.
     except: Option<Key>,
-    /// Connections that can answer have been asked already.
+    /// The event is a question or a message to acknowledge: connections that can answer have got it already.
     is_said: bool,
     slots: &'a mut Slots<Conn>,
     settings: &'a Settings,
@@ -31,14 +31,15 @@ struct FanOut<'a> {
     counters: &'a Counters,
     dirty: &'a mut Vec<Key>,
     delivered: u64,
-    /// Subscriptions that this was the last message of.
+    /// Subscriptions that end with this message.
     finished: SmallVec<[SubKey; 4]>,
-    /// Connections that are too slow for it.
+    /// Connections that are too slow for the event.
     ended: SmallVec<[(Key, CloseReason); 4]>,
 }
 
 impl FanOut<'_> {
-    /// To one subscriber. Inlined into both loops that call it: a call would cost as much as a fiftieth of a delivery.
+    /// Gives the event to one subscriber. Inlined into both loops that call it: a call would cost about a fiftieth of a
+    /// delivery.
     #[inline(always)]
     fn push(&mut self, subscriber: Subscriber, number: RuleNumber) {
         let Subscriber { key, tag } = subscriber;
@@ -75,9 +76,9 @@ impl FanOut<'_> {
 }
 
 impl Desk {
-    /// To all subscribers of this shard: how many there are.
+    /// Gives the event to all subscribers of this shard. Returns their number.
     pub(crate) fn fan_out(&mut self, event: &Rc<Event>, audience: Audience, except: Option<Address>) -> u64 {
-        // Connections that can answer got this as a question already, or as a message to acknowledge.
+        // Connections that can answer already got this as a question, or as a message to acknowledge.
         let is_said = event.message.destination().expects() != Expects::Nothing;
         let Desk { subscribers, slots, settings, work, place, held, counters, .. } = self;
         let counters = &counters[place.index()];

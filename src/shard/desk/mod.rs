@@ -1,5 +1,5 @@
-//! What every feature of a shard works with: the connections, their subscriptions, and the letters and submissions that leave with
-//! this turn.
+//! The desk that every feature works at: the connections, their subscriptions, and the letters and submissions that
+//! leave with this turn.
 
 mod endings;
 mod errands;
@@ -36,31 +36,31 @@ use errands::Errands;
 pub(super) struct Desk {
     pub place: Place,
     pub settings: Settings,
-    /// Of all shards, for the metrics; this shard writes its own.
+    /// The counters of all shards, for the metrics. This shard writes its own.
     pub counters: Arc<[Counters]>,
-    /// Of the process, for log lines that strangers or lasting conditions cause again and again.
+    /// One for the process: folds log lines that clients or lasting conditions cause again and again.
     pub fold: Arc<Fold>,
     pub slots: Slots<Conn>,
     pub subscribers: Subscribers,
-    /// The channels that this shard owns.
+    /// The logs and routing of the channels that this shard owns.
     pub engine: Engine,
     /// All subscriptions of workers, of every shard.
     pub directory: Directory,
-    /// Events that are kept back for slow clients.
+    /// Events held for slow clients.
     pub held: Held,
     pub post: Post,
     pub wheel: Wheel,
     pub work: Work,
-    /// Publishers that wait for room in other shards' mailboxes.
+    /// Publishers that are paused until other shards' mailboxes have room.
     pub parked: Vec<Key>,
     pub errands: Errands,
     pub trail: Trail,
-    /// Batches that wait to be used again.
+    /// Batches for reuse.
     pub sealing: Sealing,
     pub now: Tick,
 }
 
-/// Submissions for the driver, gathered while completions are handled.
+/// Submissions to the driver, collected while completions are handled.
 #[derive(Default)]
 pub(super) struct Work {
     pub dirty: Vec<Key>,
@@ -75,7 +75,7 @@ impl Work {
         self.dirty.capacity().max(self.receive.capacity()).max(self.close.capacity())
     }
 
-    /// Gives back what one turn with very many entries has allocated.
+    /// Frees the memory of a turn with very many entries.
     pub(super) fn shrink(&mut self) {
         for list in [&mut self.dirty, &mut self.receive, &mut self.close] {
             list.shrink_to(limits::TURN_ENTRIES_KEPT);
@@ -110,7 +110,7 @@ impl Desk {
         }
     }
 
-    /// This shard's own.
+    /// The counters of this shard.
     pub(super) fn counters(&self) -> &Counters {
         &self.counters[self.place.index()]
     }
@@ -126,7 +126,7 @@ impl Desk {
         }
     }
 
-    /// Not reading on is the back-pressure: a connection that makes mail waits while other shards have too much of it.
+    /// Not reading is the back-pressure: a connection that makes mail is paused while other shards have too much of it.
     pub(super) fn park_if_crowded(&mut self, key: Key) {
         if self.post.is_crowded()
             && let Some(conn) = self.slots.get_mut(key)
@@ -136,7 +136,7 @@ impl Desk {
         }
     }
 
-    /// Sends a letter, to this shard or another, or to an in-process worker.
+    /// Sends a letter to this shard, another one, or an in-process worker.
     pub(super) fn send(&mut self, to: Place, mail: Mail) {
         if to == self.place {
             self.errands.push(Errand::Letter(mail));
@@ -145,18 +145,18 @@ impl Desk {
         }
     }
 
-    /// To every shard, this one too.
+    /// Sends a letter to every shard, this one included.
     pub(super) fn send_all(&mut self, mut mail: impl FnMut() -> Mail) {
         self.post.push_all(&mut mail);
         self.errands.push(Errand::Letter(mail()));
     }
 
-    /// Publishes what the gateway itself says.
+    /// Publishes a message of the gateway itself.
     pub(super) fn publish(&mut self, message: Message) {
         self.errands.push(Errand::Publish(Publish::new(message, None)));
     }
 
-    /// Publishes what the gateway itself says of a connection, which does not hear it.
+    /// Publishes a message of the gateway itself about a connection, which does not receive it.
     pub(super) fn announce(&mut self, message: Message, about: Address) {
         let from = Publisher { address: about, wants_position: None, wants_no_responders: false, is_silent: true };
         self.errands.push(Errand::Announce(Publish::new(message, Some(from))));
@@ -182,13 +182,13 @@ impl Desk {
         self.slots.get(key).is_some_and(|conn| conn.session.can_answer(&self.settings))
     }
 
-    /// The subscription of `key` to a channel.
+    /// The subscription of `key` to a subject.
     pub(super) fn sub_of(&self, key: Key, subject: &Subject) -> Option<SubKey> {
         let subs = self.slots.get(key)?.session.subs();
         subs.iter().copied().find(|sub| self.subscribers.subject(*sub) == Some(subject))
     }
 
-    /// Ends the subscriptions of `key` whose time has come: those.
+    /// Ends the expired subscriptions of `key`, and returns them.
     pub(super) fn drop_expired(&mut self, key: Key) -> SmallVec<[SubKey; 2]> {
         let mut dropped = SmallVec::new();
         while let Some(subs) = self.slots.get_mut(key).and_then(|conn| conn.take_expired(self.now)) {
@@ -198,20 +198,20 @@ impl Desk {
         dropped
     }
 
-    /// Has the wheel look at a connection not later than its deadline.
+    /// Makes the wheel check a connection no later than its deadline.
     pub(super) fn schedule(&mut self, key: Key) {
         if let Some(conn) = self.slots.get(key) {
             self.wheel.promise(key.slot, conn.link.deadline());
         }
     }
 
-    /// Ends `key` without last words: its peer cannot hear them.
+    /// Ends `key` without last words: its peer cannot receive them.
     pub(super) fn broken(&mut self, key: Key, reason: CloseReason) {
         self.end(key, reason);
         self.work.close.push(key);
     }
 
-    /// What a parked connection waited for has come.
+    /// Resumes a connection that was paused for lack of room.
     pub(super) fn unpark(&mut self, key: Key) {
         if let Some(conn) = self.slots.get_mut(key) {
             conn.session.unpark();

@@ -1,4 +1,4 @@
-//! What the turn hands to the driver.
+//! The turn's submissions to the driver.
 
 use crate::base::{Batch, Key};
 use crate::conn::Conn;
@@ -6,7 +6,7 @@ use crate::conn::Conn;
 use super::Desk;
 
 impl Desk {
-    /// The batch that `key` sends this turn.
+    /// The batch that `key` sends in this turn.
     pub(crate) fn fill(&mut self, key: Key) -> Option<Box<Batch>> {
         let mut conn = self.slots.get_mut(key)?;
         if conn.session.is_behind() {
@@ -22,7 +22,8 @@ impl Desk {
         }
     }
 
-    /// True once, when everything has been sent and the sending half may end; closes at once if the peer has ended too.
+    /// True once, when everything is sent and the sending half may be shut down. Closes at once if the peer has ended
+    /// its half, too.
     pub(crate) fn is_last_word_said(&mut self, key: Key) -> bool {
         let Some(conn) = self.slots.get_mut(key) else { return false };
         if !conn.link.is_flushed() {
@@ -35,12 +36,12 @@ impl Desk {
         conn.link.begin_linger(self.now)
     }
 
-    /// Whether the driver is to receive for `key`.
+    /// Whether the driver should receive for `key`.
     pub(crate) fn begin_receive(&mut self, key: Key) -> bool {
         self.slots.get_mut(key).is_some_and(Conn::begin_receive)
     }
 
-    /// Whether the driver is to close `key`: true once.
+    /// Whether the driver should close `key`: true once.
     pub(crate) fn begin_close(&mut self, key: Key) -> bool {
         self.slots.get_mut(key).is_some_and(|conn| conn.link.begin_close())
     }

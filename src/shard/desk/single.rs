@@ -14,7 +14,7 @@ use crate::proto::subject::Subject;
 use super::Desk;
 
 impl Desk {
-    /// What is for one connection alone has no channel, hence no channel's rule.
+    /// Gives an event to one connection. It belongs to no channel, so no channel's rule applies.
     pub(crate) fn push_to(&mut self, key: Key, tag: u32, event: &Rc<Event>) {
         let Desk { slots, held, settings, .. } = self;
         let Some(conn) = slots.get_mut(key) else { return };
@@ -33,7 +33,7 @@ impl Desk {
         }
     }
 
-    /// A control message to one client.
+    /// Sends a control message to one client.
     pub(crate) fn put_control(&mut self, key: Key, json: &[u8]) {
         let Some(conn) = self.slots.get_mut(key) else { return };
         if conn.is_overfull(&self.settings) {
@@ -44,7 +44,7 @@ impl Desk {
         self.mark_dirty(key);
     }
 
-    /// An answer to what a connection has asked: it takes its next request, or ends.
+    /// Answers a request of a connection, which then takes its next request, or ends.
     pub(crate) fn answer(&mut self, key: Key, write: impl FnOnce(&mut Conn, &Settings, Tick) -> After) {
         let after = self.slots.get_mut(key).map(|conn| write(conn, &self.settings, self.now));
         if after == Some(After::Close) {
@@ -54,7 +54,7 @@ impl Desk {
         self.mark_dirty(key);
     }
 
-    /// One registration that `key` waits for is done.
+    /// One registration that `key` waits for is confirmed.
     pub(crate) fn registered(&mut self, key: Key) {
         let Some(conn) = self.slots.get_mut(key) else { return };
         if conn.session.registered() {
@@ -65,26 +65,27 @@ impl Desk {
 
     // --- back to the publisher ---------------------------------------------------------------------------------------
 
-    /// A publisher, of any shard, hears the position of its message.
+    /// Tells a publisher, of any shard, the position of its message.
     pub(crate) fn tell_published(&mut self, from: Publisher, number: u32, position: Option<Position>) {
         let Address { place, key } = from.address;
         self.send(place, Mail::Published { key, number, position });
     }
 
-    /// A publisher, of any shard, hears that its message reached no subscriber; `reply` is where it waits for the answer.
+    /// Tells a publisher, of any shard, that its message reached no subscriber. `reply` is the subject at which it
+    /// waits for the answer.
     pub(crate) fn tell_no_responders(&mut self, to: Address, reply: &Subject) {
         let Address { place, key } = to;
         self.send(place, Mail::NoResponders { key, reply: reply.clone() });
     }
 
-    /// The same, if the publisher wants to hear it.
+    /// The same, if the publisher wants to be told.
     pub(crate) fn tell_nobody_there(&mut self, publish: &Publish) {
         let Some(from) = publish.from.filter(|from| from.wants_no_responders) else { return };
         let Some(reply) = &publish.message.reply else { return };
         self.tell_no_responders(from.address, reply);
     }
 
-    /// The same, to a connection of this shard.
+    /// The same, for a connection of this shard.
     pub(crate) fn no_responders(&mut self, key: Key, reply: &Subject) {
         let Some(conn) = self.slots.get_mut(key) else { return };
         if conn.is_overfull(&self.settings) {

@@ -1,4 +1,4 @@
-//! Events that are held back for slow clients: framed once the client has taken what was framed before, or dropped.
+//! Events held for slow clients. Each is framed once the client has received what was framed before, or dropped.
 
 use crate::base::Key;
 use crate::hub::{SubKey, Subscriber};
@@ -7,12 +7,12 @@ use crate::proto::CloseReason;
 use super::Desk;
 
 impl Desk {
-    /// Frames some of what waits for `key`, if its last batch has gone.
+    /// Frames some of the held events of `key`, if its last batch has been sent.
     pub(crate) fn frame_waiting(&mut self, key: Key) {
         self.release(key, false);
     }
 
-    /// The connection `key` ends: what waits for it goes before its last words, unless it was too slow.
+    /// The connection `key` ends: its held events are sent before its last words, unless it was too slow.
     pub(crate) fn frame_or_forget(&mut self, key: Key, reason: CloseReason) {
         if reason != CloseReason::SlowConsumer {
             self.release(key, true);
@@ -31,7 +31,7 @@ impl Desk {
         self.counters().slow_gaps().add(released.gaps);
     }
 
-    /// A subscription ends: the events of its channel are not wanted any more.
+    /// A subscription ends: the held events of its channel are dropped.
     pub(crate) fn forget_waiting(&mut self, sub: SubKey) {
         if self.held.is_empty() {
             return;
@@ -43,7 +43,7 @@ impl Desk {
         }
     }
 
-    /// The most bytes that wait for one client, framed or not.
+    /// The most bytes that wait for one client, framed or held.
     pub(crate) fn waiting_most(&self) -> usize {
         let clients = self.slots.keys().filter_map(|key| Some((key, self.slots.get(key)?)));
         let waiting = clients.filter(|(_, conn)| !conn.session.is_worker());

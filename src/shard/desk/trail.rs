@@ -1,4 +1,4 @@
-//! Where publications have gone since the last PING: its PONG comes after all of them (`barrier`).
+//! The places that publications have gone to since the last PING. Its PONG comes after all of them (`barrier`).
 
 use crate::base::Place;
 use crate::hub::PlaceSet;
@@ -8,10 +8,11 @@ use super::Desk;
 
 pub(in crate::shard) struct Trail {
     own: Place,
-    /// Where this shard has sent publications of its own connections since the last round, by their lane.
+    /// The places that this shard has sent its own connections' publications to since the last round, by lane.
     pub asked: PlaceSet,
     pub told: PlaceSet,
-    /// And, by their origin, where it has sent on others' publications since their last mark: as an owner, and for members that left.
+    /// By origin: the places that this shard has passed on publications to since the origin's last mark, as an owner or
+    /// because a member had left.
     pub relayed: Vec<PlaceSet>,
     pub relayed_again: Vec<PlaceSet>,
 }
@@ -24,7 +25,7 @@ impl Trail {
         Trail { own, asked, told, relayed, relayed_again }
     }
 
-    /// A letter about something that was published at `origin` goes to the shard `to`.
+    /// Records a letter to the shard `to` about a publication of `origin`.
     fn sent_on(&mut self, origin: Place, to: Place, lane: Lane) {
         match lane {
             Lane::Ask if origin == self.own => self.asked.insert(to),
@@ -37,7 +38,8 @@ impl Trail {
         }
     }
 
-    /// The same, because a member of a queue group has left: mostly after a letter that was a tell itself.
+    /// The same for a letter that was sent because a member of a queue group had left; usually after a letter that was
+    /// itself a tell.
     pub(crate) fn sent_on_again(&mut self, origin: Option<Place>, to: Place) {
         if origin == Some(self.own) {
             return self.told.insert(to);
@@ -48,7 +50,7 @@ impl Trail {
 }
 
 impl Desk {
-    /// Sends on what a publisher has published, or what comes of it.
+    /// Sends a letter about a publication, and records it.
     pub(crate) fn send_on(&mut self, from: Option<Publisher>, to: Place, mail: Mail) {
         if let Some(from) = from
             && to != self.place

@@ -1,4 +1,4 @@
-//! From the gateway to workers: to all that listen, and to one member of each queue group.
+//! From the gateway to workers: to all subscribers, and to one member of each queue group.
 
 use std::rc::Rc;
 
@@ -9,7 +9,7 @@ use crate::proto::event::Event;
 use super::Desk;
 
 impl Desk {
-    /// To the workers that have been found.
+    /// Gives a message to the workers that were found.
     pub(crate) fn hand_to_workers(&mut self, publish: &Publish, workers: &Recipients) {
         let (own, is_only) = (self.place, workers.is_one());
         for place in workers.places.iter().filter(|place| *place != own) {
@@ -22,7 +22,7 @@ impl Desk {
         }
         let event = Rc::new(Event::new(publish.message.clone(), None));
         for seat in workers.seats.iter().filter(|seat| seat.member.place == own) {
-            // It may have left while the message waited in a line.
+            // The member may have left while the message waited in a line.
             if !direct(self, &seat.member, &event) {
                 self.seated(seat.clone(), publish.to_workers(is_only), false);
             }
@@ -32,7 +32,7 @@ impl Desk {
         }
     }
 
-    /// A message for one member of a queue group. It may have left while the message was on its way.
+    /// A message for one member of a queue group, which may have left while the message was on its way.
     pub(crate) fn seated(&mut self, seat: Seat, delivery: Delivery, is_second_choice: bool) {
         let is_there = self.subscribers.subscriber(seat.member.sub).is_some();
         let seat = match is_there {
@@ -55,7 +55,7 @@ impl Desk {
     }
 }
 
-/// To one member of a queue group; false if it is not there any more.
+/// Gives a message to one member of a queue group; false if the member has left.
 fn direct(desk: &mut Desk, member: &Member, event: &Rc<Event>) -> bool {
     let Some(subscriber) = desk.subscribers.subscriber(member.sub) else { return false };
     desk.push_to(subscriber.key, subscriber.tag, event);

@@ -33,14 +33,14 @@ use crate::shard::counters::Counters;
 use crate::shard::desk::Desk;
 
 pub(in crate::shard) struct Acks {
-    /// Those of which this shard is the home.
+    /// Messages of which this shard is the home.
     unacked: UnackedMessages,
 }
 
 impl Acks {
     pub(crate) fn new(parts: &Parts) -> Acks {
         let settings = &parts.settings;
-        // Beside what else waits for a client, they must not make it slow.
+        // Together with other queued messages, these must not make a client slow.
         let client_bytes_max = settings.generation.outbox_bytes_max / 4;
         let bounds = UnackedBounds { client_bytes_max, bytes_max: settings.process.unacked_bytes_max };
         Acks { unacked: UnackedMessages::new(parts.place, bounds, parts.seed) }
@@ -58,7 +58,7 @@ impl Acks {
 
     // --- from workers --------------------------------------------------------------------------------------------------
 
-    /// For a user whose subject this shard owns.
+    /// Keeps a message to a user whose subject this shard owns.
     pub(crate) fn keep_for_user(&mut self, desk: &mut Desk, publish: Publish) {
         let user = &publish.message.subject;
         let Some((id, text)) = self.keep(desk, user.clone(), &publish) else { return };
@@ -68,7 +68,8 @@ impl Acks {
         offer_to(desk, &places, publish.from, offer);
     }
 
-    /// For one connection of this shard; one that cannot acknowledge gets it as a plain message.
+    /// Keeps a message to one connection of this shard. A connection that cannot acknowledge gets it as a plain
+    /// message.
     pub(crate) fn keep_for_conn(&mut self, desk: &mut Desk, key: Key, publish: Publish) {
         if !desk.can_answer(key) {
             desk.tell_nobody_there(&publish);
@@ -80,7 +81,8 @@ impl Acks {
         }
     }
 
-    /// The id under which an acknowledgement is waited for, and what clients are told; or the worker hears why not.
+    /// Returns the id that acknowledgements name, and the control message for clients; or tells the worker why the
+    /// message is refused.
     fn keep(&mut self, desk: &mut Desk, addressee: Subject, publish: &Publish) -> Option<(u64, Arc<[u8]>)> {
         let message = &publish.message;
         let outcome = Demand::of(message).map(|demand| self.unacked.begin(addressee, message, demand, desk.now));
@@ -102,7 +104,7 @@ impl Acks {
 
     // --- to clients ----------------------------------------------------------------------------------------------------
 
-    /// To all subscribers on this shard.
+    /// Offers a message to all subscribers on this shard.
     fn offer(&mut self, desk: &mut Desk, offer: Offer) {
         let Offer { id, home, user, text, delivery } = offer;
         let except = delivery.as_ref().and_then(|delivery| delivery.except);
@@ -123,7 +125,7 @@ impl Acks {
         }
     }
 
-    /// A client has opened: the home of its user hears of it, after it has heard that this shard listens.
+    /// A client has opened. The home of its user is told of it, after it was told that this shard has subscribers.
     pub(crate) fn client_came(&mut self, desk: &mut Desk, key: Key, user: Subject) {
         if desk.can_answer(key) {
             let from = desk.address(key);
@@ -153,7 +155,8 @@ impl Acks {
 
     // --- from clients --------------------------------------------------------------------------------------------------
 
-    /// A client acknowledges what its user was sent, on this connection or another; false if that cannot be.
+    /// A client acknowledges a message to its user, delivered on this connection or another. False if no such message
+    /// can exist.
     pub(crate) fn client_acks(&mut self, desk: &mut Desk, key: Key, id: Option<u64>) -> bool {
         let from = desk.address(key);
         let user = desk.slots.get(key).and_then(|conn| conn.session.websocket()?.1.user()).cloned();
@@ -215,7 +218,7 @@ impl Acks {
 }
 
 impl Feature for Acks {
-    /// What was for this connection alone is over with the next pieces of work.
+    /// Messages to this connection alone end with the next pieces of work.
     fn connection_ended(&mut self, desk: &mut Desk, key: Key) {
         if self.unacked.is_empty() {
             return;
@@ -225,7 +228,7 @@ impl Feature for Acks {
 
     const PIECES_PER_TURN: usize = limits::UNACKED_PER_TURN;
 
-    /// Sends a message that has not been acknowledged again, or ends one that will not be.
+    /// Resends a message that has not been acknowledged, or ends one that expired.
     fn work(&mut self, desk: &mut Desk) -> bool {
         if self.unacked.is_empty() || desk.post.is_crowded() {
             return false;
@@ -250,7 +253,7 @@ impl Feature for Acks {
         census.unacked = self.unacked.len();
     }
 
-    /// Workers that wait for acknowledgements hear that none will come, while clients are there that can still send some.
+    /// Tells workers that no acknowledgement will come, while clients are connected that can still send some.
     fn drain(&mut self) {
         self.unacked.close();
     }
@@ -268,7 +271,7 @@ fn offer_to(desk: &mut Desk, places: &PlaceSet, from: Option<Publisher>, offer: 
     }
 }
 
-/// A connection that has not taken what it was sent before gets no more of the same: that may be among it.
+/// Skips a connection that has not read what it was sent before: the message may be among that.
 fn put_again(desk: &mut Desk, key: Key, text: &[u8]) {
     if desk.slots.get(key).is_some_and(|conn| !conn.link.is_full()) {
         desk.counters().unacked_resent.add(1);

@@ -1,11 +1,12 @@
-//! What a shard does besides passing messages on: each feature owns its state, works at the desk, and signs up here, in one line.
+//! The parts of a shard that do more than pass messages on. Each feature owns its state, works at the desk, and signs
+//! up here in one line.
 //!
 //! ```text
 //!  Core --letter, step, publication--> the feature it is for --errands, letters--> Core
 //!   '----- hooks of `Feature`, to each in order: an end, subscriptions, the turn's work, deadline, census
 //! ```
 //!
-//! Features do not call each other: what one wants of another is an errand, or a letter.
+//! Features do not call each other. What one needs of another is an errand or a letter.
 
 pub(super) mod acks;
 pub(super) mod order;
@@ -33,9 +34,9 @@ use replays::Replays;
 use requests::Requests;
 use services::Services;
 
-/// What every feature is asked. Only what concerns a feature needs an answer.
+/// The hooks of a feature. A feature implements those that concern it.
 pub(super) trait Feature {
-    /// The connection `key` is about to end: its subscriptions and what it is known by are still there.
+    /// The connection `key` is about to end: its subscriptions and its identity still exist.
     fn connection_ends(&mut self, _desk: &mut Desk, _key: Key) {}
 
     /// The connection `key` has ended. Its subscriptions end with it.
@@ -47,28 +48,29 @@ pub(super) trait Feature {
     /// The subscription `sub` is about to go.
     fn subscription_ends(&mut self, _desk: &mut Desk, _sub: SubKey) {}
 
-    /// The client `key` has come to a channel, and has asked for what `since` says.
+    /// The client `key` has joined a channel, and asked for the messages that `since` names.
     fn channel_joined(&mut self, _desk: &mut Desk, _key: Key, _channel: &Subject, _since: Option<Since>) {}
 
-    /// The driver has sent something of the connection `key`.
+    /// A send of the connection `key` has completed.
     fn connection_sent(&mut self, _desk: &mut Desk, _key: Key) {}
 
-    /// A worker, of any shard, has subscribed: the directory knows.
+    /// A worker of any shard has subscribed; the directory has it.
     fn worker_subscribed(&mut self, _desk: &mut Desk, _membership: &Membership) {}
 
-    /// A subscription of a worker, of any shard, has gone.
+    /// A subscription of a worker of any shard has ended.
     fn worker_unsubscribed(&mut self, _desk: &mut Desk, _membership: &Membership) {}
 
     /// How many pieces of work one turn does at most.
     const PIECES_PER_TURN: usize = usize::MAX;
 
-    /// Does one piece of what the feature has to do by itself, if its time has come and there is room for the mail that it makes. False
-    /// if there is none.
+    /// Does one piece of the feature's own work, if one is due and there is room for the mail that it makes. False if
+    /// it did none.
     fn work(&mut self, _desk: &mut Desk) -> bool {
         false
     }
 
-    /// When the next turn must begin for that, whatever completes. `is_crowded`: there is no room for more mail.
+    /// When the next turn must begin for that work, even if nothing completes. `is_crowded`: there is no room for more
+    /// mail.
     fn deadline(&self, _now: Tick, _is_crowded: bool) -> Tick {
         Tick::NEVER
     }
@@ -76,13 +78,13 @@ pub(super) trait Feature {
     /// Sets the gauges.
     fn measure(&self, _counters: &Counters) {}
 
-    /// Says what is left when all connections have ended.
+    /// Counts what the feature holds; all zero when all connections have ended.
     fn count(&self, _census: &mut Census) {}
 
-    /// A drain has begun to send clients away.
+    /// A drain has begun to disconnect clients.
     fn drain(&mut self) {}
 
-    /// In a drain, whether workers have still to hear something.
+    /// In a drain: whether the feature still owes workers an outcome.
     fn owes_workers(&self) -> bool {
         false
     }
@@ -90,7 +92,7 @@ pub(super) trait Feature {
 
 macro_rules! features {
     ($($name:ident: $type:ty),+ $(,)?) => {
-        /// All of them, in the order in which they are asked.
+        /// All features, in the order in which their hooks are called.
         pub(super) struct Features {
             $(pub(super) $name: $type,)+
         }
@@ -154,7 +156,7 @@ macro_rules! features {
         }
 
         impl Core {
-            /// The turn's work of each feature, and what follows from it.
+            /// Does the turn's work of each feature, and the errands that follow from it.
             pub(super) fn work(&mut self) {
                 $(
                     for _ in 0..<$type as Feature>::PIECES_PER_TURN {

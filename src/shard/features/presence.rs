@@ -1,5 +1,5 @@
-//! Clients that are there: each shard says which of its clients listen to a channel whose rule asks for it; the owner knows all of
-//! them, and announces those that come and go. Where a user is: each shard knows its own connections.
+//! Presence. Each shard reports which of its clients subscribe to a channel with presence; the owner keeps the list,
+//! and announces joins and leaves. The connections of a user: each shard knows its own.
 //!
 //! ```text
 //!  subscription_began --Arrive--> owner <--Who----- ask: a client, the admin listener
@@ -10,10 +10,11 @@
 //!  find: the admin listener --Find--> every shard --Found--> the one who asked
 //! ```
 //!
-//! What is announced about a channel comes from the shard that answers `Who`, in the same lane: a client that watches before it asks
-//! hears of every change that the answer does not have. `Arrive` uses the lane of `Join`, so a client that asks behind it is on the list.
+//! Announcements about a channel come from the shard that answers `Who`, in the same lane. So a client that watches
+//! before it asks gets every change that the answer does not have. `Arrive` uses the lane of `Join`, so a client that
+//! asks after it is on the list.
 //!
-//! Of a channel whose rule asks for no presence the owner knows only which shards have subscribers.
+//! Of a channel without presence the owner knows only which shards have subscribers.
 
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ use crate::shard::desk::Desk;
 
 #[derive(Default)]
 pub(in crate::shard) struct Presence {
-    /// Of the channels that this shard owns.
+    /// The lists of the channels that this shard owns.
     presences: Presences,
 }
 
@@ -67,20 +68,20 @@ impl Presence {
         }
     }
 
-    /// Asks which clients are there; `key` is told.
+    /// Asks the owner for the clients of a channel, on behalf of `key`.
     pub(crate) fn ask(&mut self, desk: &mut Desk, key: Key, channel: Subject) {
         let (owner, asker) = (desk.owner_of(&channel), desk.address(key));
         send(desk, owner, PresenceMail::Who { channel, asker });
     }
 
-    /// Asks every shard for the connections of a user; `key` is told.
+    /// Asks every shard for the connections of a user, on behalf of `key`.
     pub(crate) fn find(&mut self, desk: &mut Desk, key: Key, user: Subject) {
         let asker = desk.address(key);
         desk.send_all(|| Mail::Presence(PresenceMail::Find { user: user.clone(), asker }));
     }
 
-    /// A worker asks, by a request to `tg.presence.<channel>`. Whatever listens to its reply subject on its shard is told, so
-    /// that the answer is a tell.
+    /// Answers a worker's request to `tg.presence.<channel>`. The answer goes to the subscribers of the reply subject
+    /// on the worker's shard, so it is a tell.
     pub(crate) fn answer_worker(&mut self, desk: &mut Desk, publish: Publish) {
         let asked = subjects::presence_channel(&publish.message.subject);
         let Some(channel) = asked else { return desk.tell_nobody_there(&publish) };
@@ -96,7 +97,7 @@ impl Presence {
         desk.send_on(Some(from), from.address.place, Mail::Deliver(Box::new(delivery)));
     }
 
-    /// The clients of a channel that this shard owns; `None` if its rule does not ask for that.
+    /// The clients of a channel that this shard owns; `None` for a channel without presence.
     pub(crate) fn roster(&self, desk: &Desk, channel: &Subject) -> Option<Roster> {
         desk.settings.generation.channels.of(channel).has_presence.then(|| self.presences.roster(channel))
     }
@@ -126,7 +127,8 @@ impl Feature for Presence {
 
     const PIECES_PER_TURN: usize = limits::ANNOUNCEMENTS_PER_TURN;
 
-    /// Announces one client that has come or gone. That answers nothing, and makes mail: as much of it as fits (TELLS ARE TERMINAL).
+    /// Announces one join or leave. It is work of the turn because it makes mail, as much as there is room for (TELLS
+    /// ARE TERMINAL).
     fn work(&mut self, desk: &mut Desk) -> bool {
         if self.presences.due_at() > desk.now || desk.post.is_crowded() {
             return false;
@@ -156,7 +158,7 @@ impl Feature for Presence {
     }
 }
 
-/// A client's subscription to a channel with presence.
+/// The client and the channel of a subscription, if the channel has presence.
 fn watched(desk: &Desk, sub: SubKey) -> Option<(Address, Subject)> {
     if !desk.settings.generation.channels.has_presence() {
         return None;
@@ -168,7 +170,7 @@ fn watched(desk: &Desk, sub: SubKey) -> Option<(Address, Subject)> {
     is_watched.then(|| Some((desk.address(key), desk.subscribers.subject(sub)?.clone())))?
 }
 
-/// This shard's part of the answer: a subscriber of the user's subject is one of its connections, or a worker.
+/// This shard's part of the answer. A subscriber of the user's subject is a connection of the user, or a worker.
 fn find_user(desk: &Desk, user: &Subject) -> Found {
     let mut found = Found { shards: desk.post.mesh().shards(), ..Found::default() };
     desk.subscribers.for_each(user.as_str(), |subscriber, _| {

@@ -1,4 +1,4 @@
-//! Workers ask clients: a message with a reply subject to a connection or a user, and what becomes of it.
+//! Questions of workers to clients: a message with a reply subject to a connection or a user, until its outcome.
 //!
 //! ```text
 //!  worker --> home --Question--> question, at each place with subscribers --> clients that can answer
@@ -30,9 +30,9 @@ use crate::shard::counters::Counters;
 use crate::shard::desk::Desk;
 
 pub(in crate::shard) struct Questions {
-    /// Those of which this shard is the home.
+    /// Questions of which this shard is the home.
     pending: PendingQuestions,
-    /// What this shard's connections have been asked.
+    /// The answers that this shard's connections owe.
     owed: OwedAnswers,
 }
 
@@ -53,7 +53,8 @@ impl Questions {
 
     // --- to clients ----------------------------------------------------------------------------------------------------
 
-    /// A question to a user whose subject this shard owns. Workers that watch the subject see it anyway, and are not asked.
+    /// Asks a user whose subject this shard owns. Workers that watch the subject get the message too, and are not
+    /// asked.
     pub(crate) fn ask_user(&mut self, desk: &mut Desk, publish: Publish) {
         let places = desk.engine.routing().listening(&publish.message.subject);
         let Some(id) = self.begin(desk, &publish, places) else { return };
@@ -63,7 +64,7 @@ impl Questions {
         }
     }
 
-    /// A question to one connection of this shard; one that cannot answer gets it as a plain message.
+    /// Asks one connection of this shard. A connection that cannot answer gets a plain message.
     pub(crate) fn ask_conn(&mut self, desk: &mut Desk, key: Key, publish: Publish) {
         let mut places = PlaceSet::default();
         places.insert(desk.place);
@@ -79,8 +80,8 @@ impl Questions {
         }
     }
 
-    /// The id under which answers are waited for; `None` if too many are, nobody is there or its time is none: the requester
-    /// hears that.
+    /// Returns the id under which answers are expected. `None`, after telling the requester, if too many questions are
+    /// open, no connection exists, or the time-out is malformed.
     fn begin(&mut self, desk: &mut Desk, publish: &Publish, places: PlaceSet) -> Option<u64> {
         let Publish { message, from, .. } = publish;
         let reply = message.reply.clone()?;
@@ -100,7 +101,7 @@ impl Questions {
         id
     }
 
-    /// A question to all subscribers of this shard.
+    /// Asks all subscribers of this shard.
     fn question(&mut self, desk: &mut Desk, question: Question) {
         let Question { id, home, delivery: Delivery { message, position, except, .. } } = question;
         let mut keys: Vec<Key> = Vec::new();
@@ -109,7 +110,7 @@ impl Questions {
         keys.retain(|key| {
             except != Some(Address { place, key: *key }) && self.owes_answer(desk, *key, Open { id, home })
         });
-        // Connections that are too slow for it are ended after this.
+        // Connections that are too slow for the question are ended after this.
         let asked = QuestionMail::Asked { id, from: place, keys: keys.clone() };
         desk.send(home, Mail::Questions(asked));
         keys.into_iter().for_each(|key| self.put_question(desk, key, id, &message.payload));
@@ -128,7 +129,7 @@ impl Questions {
 
     // --- from clients --------------------------------------------------------------------------------------------------
 
-    /// A client answers; false if it was not asked that, or has answered.
+    /// A client answers. False if the client was not asked this question, or has answered it.
     pub(crate) fn client_answers(&mut self, desk: &mut Desk, key: Key, answer: control::Answer<'_>) -> bool {
         let asked = answer.id.and_then(|id| Some((id, self.owed.answer(key, id)?)));
         let Some((id, home)) = asked else {
@@ -150,7 +151,7 @@ impl Questions {
         true
     }
 
-    /// No answer is wanted any more. A client that has answered meanwhile learns that its answer came too late.
+    /// The question is over. A client that has just answered learns that its answer came too late.
     fn over(&mut self, desk: &mut Desk, key: Key, id: u64) {
         self.owed.answer(key, id);
         let can_answer = desk.can_answer(key);
@@ -189,7 +190,7 @@ impl Questions {
         }
     }
 
-    /// Tells the requester and all connections that were asked, but for the answer itself.
+    /// Informs the requester and, unless it answered, each connection that was asked.
     fn conclude(&mut self, desk: &mut Desk, id: u64, over: Over) {
         let Over { end, requester: Requester { reply, wants_no_responders }, others } = over;
         let counters = desk.counters();
@@ -219,7 +220,7 @@ impl Questions {
 }
 
 impl Feature for Questions {
-    /// It answers nothing any more.
+    /// The connection owes no more answers.
     fn connection_ended(&mut self, desk: &mut Desk, key: Key) {
         if self.owed.is_empty() {
             return;
@@ -230,7 +231,7 @@ impl Feature for Questions {
         }
     }
 
-    /// Ends a question whose time is over.
+    /// Ends a question whose deadline has passed.
     fn work(&mut self, desk: &mut Desk) -> bool {
         let late = self.pending.late(desk.now);
         late.map(|(id, over)| self.conclude(desk, id, over)).is_some()
@@ -254,7 +255,7 @@ impl Feature for Questions {
     }
 }
 
-/// How long the requester waits for the answer; `None` if its header is no number.
+/// The requester's time-out for the answer; `None` if the header is not a number.
 fn timeout(message: &Message) -> Option<Duration> {
     match message.header(TIMEOUT_HEADER) {
         None => Some(limits::QUESTION_TIMEOUT),

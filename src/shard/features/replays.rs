@@ -1,4 +1,5 @@
-//! Coming back: what a connection missed is asked of the channel's owner, piece by piece, and comes before what is live.
+//! Replays: the missed messages of a returning client are requested from the channel's owner, piece by piece, and sent
+//! before the live ones.
 //!
 //! ```text
 //!  subscribe --> silent --Replay--> owner --Replayed--> gap?, messages --+--> the last: it hears what is live
@@ -6,12 +7,13 @@
 //!                  '-- Replay, once all of that has been sent <----------'
 //! ```
 //!
-//! THE SEAM: nothing twice, nothing lost. A shard's asks reach an owner in order, and so do its tells come back. What was
-//! published before the owner read `Replay` is therefore at or below the position that it answers with and comes before the
-//! answer; what is published later is above it and comes after. So a subscription that is passed over until the last answer,
-//! and not from then on, hears each message once. A slow reader paces its own replay: if what is kept runs away from it
-//! meanwhile, the next piece begins with a gap. What has been missed of many channels comes one piece after the other: an answer
-//! that finds no room opens the stream all the same, and its messages are asked for again.
+//! THE SEAM: nothing twice, nothing lost. A shard's asks reach an owner in order, and the owner's tells come back in
+//! order. So a message published before the owner reads `Replay` is at or below the position in the answer, and arrives
+//! before it; every later message is above that position, and arrives after it. A subscription that is skipped until
+//! the last answer, and served from then on, therefore gets each message once. A slow reader paces its own replay: if
+//! history is dropped before it has read it, the next piece begins with a gap. Replays of many channels come one piece
+//! after the other: if an answer finds no room, the stream opens all the same, and the messages are requested again
+//! later.
 
 use std::collections::BTreeMap;
 
@@ -32,13 +34,14 @@ use crate::shard::Parts;
 use crate::shard::census::Census;
 use crate::shard::desk::Desk;
 
-/// Connections that have not taken all that they missed, whose next piece waits for that. Most have one channel.
+/// Connections with an incomplete replay, whose next piece waits until they have read the last one. Most have one
+/// channel.
 #[derive(Default)]
 pub(in crate::shard) struct Replays {
     readers: BTreeMap<Key, SmallVec<[Reader; 1]>>,
 }
 
-/// A subscription that has not heard all that it missed, and is not being told more at the moment.
+/// A subscription with an incomplete replay and no request under way.
 struct Reader {
     sub: SubKey,
     tag: u32,
@@ -58,7 +61,7 @@ impl Replays {
         }
     }
 
-    /// The new subscription `sub` of `key` hears first what `since` asks for, and then what is live.
+    /// The new subscription `sub` of `key` gets the messages that `since` asks for, then the live ones.
     pub(crate) fn begin(
         &mut self,
         desk: &mut Desk,
@@ -74,7 +77,7 @@ impl Replays {
         ask(desk, key, subject, since, asker);
     }
 
-    /// A piece has come: it goes out, and what is live follows it, or the next.
+    /// A piece has arrived: it is sent, followed by live messages or by the next piece.
     fn replayed(&mut self, desk: &mut Desk, replayed: Replayed) {
         let Replayed { subject, excerpt, asker } = replayed;
         let key = asker.address.key;
@@ -82,7 +85,7 @@ impl Replays {
             (Some(sub), Some(excerpt)) if desk.subscribers.subscriber(sub).is_some() => {
                 self.tell(desk, sub, (asker, subject), excerpt);
             }
-            // It has been unsubscribed meanwhile; the connection still counts on the answer.
+            // The client has unsubscribed, but the connection still waits for the answer.
             (Some(_), _) => {}
             (None, excerpt) => {
                 desk.answer(key, |conn, settings, now| {
@@ -111,7 +114,7 @@ impl Replays {
             desk.counters().gaps(gap.reason).add(1);
         }
         if desk.drop_expired(key).contains(&sub) {
-            // It cannot go on behind a gap.
+            // The subscription cannot continue after a gap.
         } else if excerpt.is_last {
             desk.subscribers.silence(sub, false);
         } else {
@@ -123,13 +126,13 @@ impl Replays {
 
 fn ask(desk: &mut Desk, key: Key, subject: Subject, since: Since, asker: Asker) {
     let Some(conn) = desk.slots.get(key) else { return };
-    // Beside what else waits for it, a piece must not make a client slow.
+    // Together with other queued messages, a piece must not make a client slow.
     let bytes_max = limits::REPLAY_BYTES_MAX.min(conn.session.outbox_bytes_max(&desk.settings) / 4);
     let bounds = Bounds { messages_max: limits::REPLAY_MESSAGES_MAX, bytes_max };
     send(desk, Replay { subject, since, bounds, asker });
 }
 
-/// Asks for what is kept of a channel, and for nothing after it.
+/// Requests kept messages of a channel, without a subscription.
 pub(in crate::shard) fn ask_history(
     desk: &mut Desk,
     key: Key,
@@ -146,7 +149,7 @@ fn send(desk: &mut Desk, replay: Replay) {
     desk.send(owner, Mail::Replays(ReplayMail::Replay(replay.into())));
 }
 
-/// The owner's part.
+/// The owner's part: reads the log and answers.
 fn look_up(desk: &mut Desk, replay: Replay) {
     let Replay { subject, since, bounds, asker } = replay;
     let excerpt = desk.engine.replay(&subject, since, bounds, desk.now);
@@ -155,7 +158,7 @@ fn look_up(desk: &mut Desk, replay: Replay) {
 }
 
 impl Feature for Replays {
-    /// If `key` has taken all that it was sent, those of its subscriptions that are behind go on.
+    /// Once `key` has received what it was sent, its incomplete replays continue.
     fn connection_sent(&mut self, desk: &mut Desk, key: Key) {
         let is_idle = desk.slots.get(key).is_some_and(|conn| conn.link.is_taken() && conn.is_open());
         if self.readers.is_empty() || !is_idle {
@@ -167,7 +170,7 @@ impl Feature for Replays {
         }
     }
 
-    /// It reads no further.
+    /// The replay of the subscription ends.
     fn subscription_ends(&mut self, desk: &mut Desk, sub: SubKey) {
         if self.readers.is_empty() {
             return;

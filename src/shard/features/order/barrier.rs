@@ -1,5 +1,5 @@
-//! PING is a barrier: its PONG comes after all that this connection has published has been handed to its subscribers, on whatever
-//! shard.
+//! PING is a barrier: its PONG leaves after every earlier publication of the connection has been passed to its
+//! subscribers, on all shards.
 //!
 //! ```text
 //!  publications:   origin --ask--> owner --tell--> a shard with clients
@@ -7,9 +7,9 @@
 //!  then the marks, behind them on the same lanes; each place answers the origin with Marked, and says how many it has sent on
 //! ```
 //!
-//! One round at a time for all connections of a shard: a connection that pings meanwhile waits for the next. A shard whose
-//! publications have gone nowhere else since the last round answers at once. In-process workers are not asked: their queue is their
-//! own.
+//! All connections of a shard share one round at a time; a connection that pings during a round waits for the next. If
+//! the shard's publications have gone to no other place since the last round, it answers at once. In-process workers
+//! are not asked: their queue is their own business.
 
 use crate::base::{Key, Place};
 use crate::hub::PlaceSet;
@@ -18,7 +18,7 @@ use crate::shard::desk::{Desk, Trail};
 
 use super::send;
 
-/// Origin, owner or worker's shard, and one more where a member has left.
+/// The origin; the owner, or a worker's shard; and one more if a member has left.
 const DEPTHS: usize = 3;
 
 #[derive(Default)]
@@ -28,7 +28,8 @@ pub(super) struct Barrier {
     waiting: Vec<Key>,
 }
 
-/// Marks that are under way, by how far they are from here: what is expected is known once all that is nearer has arrived.
+/// Marks under way, by their distance from here. The number expected at one distance is known once all nearer marks
+/// have arrived.
 #[derive(Default)]
 struct Round {
     waiting: Vec<Key>,
@@ -42,7 +43,7 @@ impl Barrier {
         self.waiting.len() + self.round.as_ref().map_or(0, |round| round.waiting.len())
     }
 
-    /// All that a publisher has said has gone out.
+    /// Every message in the publisher's line has been sent.
     pub(super) fn line_is_empty(&mut self, desk: &mut Desk, key: Key) {
         if desk.slots.get(key).is_some_and(|conn| conn.session.owes_pong()) {
             self.waiting.push(key);
@@ -66,7 +67,7 @@ impl Barrier {
         self.round = Some(Round { waiting, expected: [count as u32, 0, 0], arrived: [0; DEPTHS] });
     }
 
-    /// A mark of this shard's has arrived somewhere.
+    /// A mark of this shard has arrived at a place.
     pub(super) fn marked(&mut self, desk: &mut Desk, depth: u8, onward: u16) {
         let depth = usize::from(depth);
         let Some(round) = &mut self.round else { return };
@@ -91,14 +92,14 @@ fn pong(desk: &mut Desk, key: Key) {
     desk.mark_dirty(key);
 }
 
-/// What this shard has sent on of `origin`'s as an owner goes before the marks.
+/// The shard's own letters about `origin`'s publications, sent as an owner, precede the marks.
 pub(super) fn mark(desk: &mut Desk, origin: Place) {
     let relayed = std::mem::take(&mut desk.trail.relayed[origin.index()]);
     mark_onward(desk, origin, 0, relayed);
 }
 
 pub(super) fn mark_told(desk: &mut Desk, origin: Place, depth: u8) {
-    // What has been sent on again is not sent on a third time.
+    // A publication is passed on again at most once.
     let is_last = usize::from(depth) + 1 == DEPTHS;
     let relayed = match is_last {
         true => PlaceSet::default(),

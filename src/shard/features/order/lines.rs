@@ -1,4 +1,5 @@
-//! The line of a publisher: what it has published for workers, and only the owner of the channel knows whether it is no repetition.
+//! The line of a publisher: its messages for workers that wait until the owner of a channel says whether a message is a
+//! repetition.
 //!
 //! ```text
 //!  publish --+--> the owner: clients, history, and the Verdict ---------.
@@ -6,9 +7,9 @@
 //!                 publisher says to workers (follow) ----------> decide, next_decided --> the workers, in order
 //! ```
 //!
-//! Without it a named message would come to a worker by another way than the rest, and be overtaken. A publisher whose line is long
-//! is not read on. What is told only decides; the mail that follows from it is made once a turn, while there is room for it (TELLS ARE
-//! TERMINAL).
+//! Without lines a named message would reach a worker by another way than unnamed ones, which would overtake it. A
+//! publisher with a long line is not read. A verdict arrives as a tell and only decides: the mail that follows from it
+//! is made once a turn, while there is room for it (TELLS ARE TERMINAL).
 
 use std::collections::VecDeque;
 
@@ -19,30 +20,31 @@ use crate::hub::Recipients;
 use crate::limits;
 use crate::mesh::Publish;
 
-/// Of all publishers of a shard that wait.
+/// The lines of all publishers of a shard.
 #[derive(Default)]
 pub(super) struct Lines {
     by_publisher: AHashMap<Key, Line>,
-    /// Of which something is decided, the longest ago first.
+    /// Publishers with a decided message, the one decided longest ago first.
     decided: VecDeque<Key>,
 }
 
-/// Never empty, and its first is not decided, but for the rest of the turn in which that comes.
+/// A line is never empty, and its first message is undecided, except for the rest of the turn in which the verdict
+/// arrives.
 #[derive(Default)]
 struct Line {
     waiting: VecDeque<Waiting>,
-    /// The number of the first.
+    /// The number of the first message.
     first: u32,
     bytes: usize,
 }
 
-/// The next of what is decided.
+/// The next decided message.
 pub(super) enum Decided {
-    /// It is taken, and goes to these.
+    /// The message is taken, and goes to these workers.
     Message { publish: Publish, workers: Recipients },
-    /// It goes nowhere.
+    /// The message is dropped.
     Repetition,
-    /// Of this publisher there is nothing more that is decided, or nothing at all.
+    /// The publisher has no more decided messages.
     NoMore { publisher: Key, is_empty: bool },
 }
 
@@ -77,22 +79,22 @@ impl Lines {
         self.by_publisher.len()
     }
 
-    /// Whether a publisher, of this shard, has something that waits.
+    /// Whether the publisher, of this shard, has a line.
     pub(super) fn has(&self, publisher: Key) -> bool {
         !self.by_publisher.is_empty() && self.by_publisher.contains_key(&publisher)
     }
 
-    /// A message that may be a repetition: its number, by which the verdict names it.
+    /// Adds a message that may be a repetition. Returns the number by which the verdict names it.
     pub(super) fn wait(&mut self, publisher: Key, publish: Publish, workers: Recipients) -> u32 {
         self.by_publisher.entry(publisher).or_default().push(publish, workers, None)
     }
 
-    /// A message behind such.
+    /// Adds a message that waits only for those before it.
     pub(super) fn follow(&mut self, publisher: Key, publish: Publish, workers: Recipients) {
         self.by_publisher.entry(publisher).or_default().push(publish, workers, Some(true));
     }
 
-    /// The owner has said whether it takes a message.
+    /// The owner's verdict on a message.
     pub(super) fn decide(&mut self, publisher: Key, number: u32, is_taken: bool) {
         let Some(line) = self.by_publisher.get_mut(&publisher) else { return };
         if let Some(waiting) = line.waiting.get_mut(number.wrapping_sub(line.first) as usize) {
@@ -110,7 +112,7 @@ impl Lines {
         !self.decided.is_empty()
     }
 
-    /// What comes next of all that is decided.
+    /// Takes the next decided message of any line.
     pub(super) fn next_decided(&mut self) -> Option<Decided> {
         let publisher = *self.decided.front()?;
         let line = self.by_publisher.get_mut(&publisher);

@@ -1,4 +1,5 @@
-//! One publisher is heard in order by each worker, over all subjects, and its PONG comes after all that it has said has been handed on.
+//! Each worker gets the messages of one publisher in order, over all subjects, and a PONG comes after all earlier
+//! publications were passed on.
 //!
 //! ```text
 //!  publish --+-- may be a repetition --> a line, until the owner's verdict --.
@@ -6,8 +7,8 @@
 //!  PING -----------------------------------> behind the line ----------------+--> marks behind all that, then PONG
 //! ```
 //!
-//! - `lines`     publishers whose messages wait until it is known that they are no repetitions
-//! - `barrier`   PONG after all that was published before
+//! - `lines`     publishers whose messages wait for the verdict that they are no repetitions
+//! - `barrier`   PONG after all earlier publications
 
 mod barrier;
 mod lines;
@@ -45,7 +46,7 @@ impl Order {
         }
     }
 
-    /// To the workers that have been found, behind all that the same publisher has said before.
+    /// Gives a message to the workers that were found, after all earlier messages of its publisher.
     pub(in crate::shard) fn give_to_workers(&mut self, desk: &mut Desk, publish: Publish, workers: Recipients) {
         if workers.is_empty() {
             return desk.tell_nobody_there(&publish);
@@ -59,8 +60,8 @@ impl Order {
         }
     }
 
-    /// To the workers that have been found, once the owner has said that the message is no repetition. The result is the number by which
-    /// the owner's verdict names the message. `from`, its publisher, is a connection of this shard.
+    /// Queues a message for the workers that were found until the owner says that it is no repetition. Returns the
+    /// number by which the owner's verdict names the message. Its publisher `from` is a connection of this shard.
     pub(in crate::shard) fn await_verdict(
         &mut self,
         desk: &mut Desk,
@@ -73,16 +74,16 @@ impl Order {
         number
     }
 
-    /// Whether no more is to be read from the publisher `key`.
+    /// Whether the publisher `key` must not be read on.
     pub(in crate::shard) fn is_long(&self, key: Key) -> bool {
         self.lines.is_long(key)
     }
 
-    /// A worker has published something since its last PING, and pings.
+    /// A worker that has published since its last PING pings.
     pub(in crate::shard) fn ping(&mut self, desk: &mut Desk, key: Key) {
         let Some(conn) = desk.slots.get_mut(key) else { return };
         conn.session.owe_pong();
-        // Behind its line, if it has one: `work` comes back to it.
+        // If it has a line, `work` continues with it.
         if !self.lines.has(key) {
             self.barrier.line_is_empty(desk, key);
         }
@@ -98,7 +99,7 @@ impl Order {
 }
 
 impl Feature for Order {
-    /// Hands on a message that is decided.
+    /// Passes on a decided message.
     #[inline]
     fn work(&mut self, desk: &mut Desk) -> bool {
         self.lines.has_work() && !desk.post.is_crowded() && self.hand_on(desk)
@@ -115,7 +116,7 @@ impl Feature for Order {
 }
 
 impl Order {
-    /// Hands on a message that is decided; false if there is none.
+    /// Passes on a decided message; false if there is none.
     fn hand_on(&mut self, desk: &mut Desk) -> bool {
         match self.lines.next_decided() {
             None => return false,

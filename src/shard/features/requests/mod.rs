@@ -9,8 +9,8 @@
 //!  recalls.begin --Recall--> recall --Recalled--> the result, for a client that came to its channel too late
 //! ```
 //!
-//! What is told only changes the state of `KeptRequests`; the mail that follows from it is the turn's work, and is made only while
-//! there is room for it (TELLS ARE TERMINAL, nothing is unbounded).
+//! Tells only change the state of `KeptRequests`. The mail that follows is work of the turn, made only while there is
+//! room for it (TELLS ARE TERMINAL, nothing is unbounded).
 
 mod recalls;
 
@@ -44,10 +44,10 @@ use crate::shard::desk::Desk;
 use recalls::Recalls;
 
 pub(in crate::shard) struct Requests {
-    /// Those that this shard keeps.
+    /// The requests that this shard keeps.
     kept: KeptRequests,
     ids: Ids,
-    /// Which shards have handed requests to a worker of this one: they hear of its end.
+    /// Shards that have handed requests to a worker of this shard: they are told when it ends.
     keepers: AHashMap<Key, PlaceSet>,
     /// This shard's clients that may have missed a result.
     pub recalls: Recalls,
@@ -81,7 +81,7 @@ impl Requests {
 
     // --- from clients --------------------------------------------------------------------------------------------------
 
-    /// A client's whole request: to the shard that will keep it.
+    /// Sends a client's complete request to its keeper.
     pub(crate) fn accept(&mut self, desk: &mut Desk, key: Key, asked: Asked) {
         desk.counters().received.add(1);
         let from = desk.address(key);
@@ -99,7 +99,7 @@ impl Requests {
         let route = asked.route;
         let (own, target) = accept_route(&desk.settings.generation.routes[route])?;
         let idempotency = asked.idempotency(own);
-        // A client that comes again has to find the same keeper, from whatever shard.
+        // A client that retries must reach the same keeper, from any shard.
         let keeper =
             idempotency.as_ref().map_or(desk.place, |(name, _)| hub::owner_of(name, desk.post.mesh().shards()));
         let id = self.ids.draw(keeper);
@@ -116,7 +116,7 @@ impl Requests {
         desk.answer(key, |conn, settings, now| conn.accepted(outcome, settings, now));
     }
 
-    /// A client asks what became of a request.
+    /// A client asks for the state of a request.
     pub(crate) fn look_up(&mut self, desk: &mut Desk, key: Key, id: RequestId, route: RouteId) {
         let from = desk.address(key);
         if desk.post.mesh().is_shard(id.place) {
@@ -155,12 +155,12 @@ impl Requests {
         desk.send(from.place, Mail::Requests(RequestMail::Recalled { key: from.key, channel, message }));
     }
 
-    /// A worker's answer; its headers say whether it has failed.
+    /// A worker's answer; its headers say whether the request failed.
     pub(crate) fn answer(&mut self, desk: &mut Desk, publish: &Publish) {
         let message = &publish.message;
         let Some(id) = subjects::request_id(&message.subject) else { return desk.tell_nobody_there(publish) };
         let answer = WorkerAnswer {
-            // Whatever a worker says that is not "done" is no success.
+            // Any status other than "done" is a failure.
             has_failed: message.header(STATUS_HEADER).is_some_and(|status| status != Status::Done.name()),
             content_type: message.header("Content-Type"),
             body: &message.payload,
@@ -186,13 +186,13 @@ impl Requests {
         let mail = if desk.post.mesh().is_shard(worker.place) {
             Mail::Requests(RequestMail::Hand { from: desk.place, id, worker, message })
         } else {
-            // An in-process worker has its end said by `Resign`.
+            // An in-process worker reports its end with `Resign`.
             Mail::Deliver(Box::new(Publish::new(message, None).to_workers(false)))
         };
         desk.send(worker.place, mail);
     }
 
-    /// The connection of a worker has ended: its requests go to others.
+    /// The connection of a worker has ended: its requests go to other workers.
     fn gone(&mut self, desk: &mut Desk, worker: Address) {
         let orphans = self.kept.gone(worker);
         desk.counters().requests_orphaned.add(orphans as u64);
@@ -200,7 +200,7 @@ impl Requests {
 
     // --- to workers ----------------------------------------------------------------------------------------------------
 
-    /// A request for a worker of this shard; `from` keeps it.
+    /// Delivers a request to a worker of this shard; `from` is the keeper.
     fn handed(&mut self, desk: &mut Desk, from: Place, id: RequestId, worker: Member, message: Arc<Message>) {
         let Some(subscriber) = desk.subscribers.subscriber(worker.sub) else {
             let worker = Address { place: worker.place, key: worker.key };
@@ -212,10 +212,10 @@ impl Requests {
 }
 
 impl Feature for Requests {
-    /// The channel may be named after a request, and the result may have been there before the client.
+    /// If the channel is named after a request, its result may have been published before the client joined.
     fn channel_joined(&mut self, desk: &mut Desk, key: Key, channel: &Subject, since: Option<Since>) {
         let Some(id) = RequestId::in_subject(channel.as_str()) else { return };
-        // A client that gets what is kept of the channel gets the result from there.
+        // A client that gets the kept messages of the channel gets the result among them.
         let gets_kept = matches!(since, Some(Since::After(_) | Since::AfterOffset(_) | Since::Beginning))
             && desk.settings.generation.channels.of(channel).history.is_some();
         if !gets_kept {
@@ -223,7 +223,7 @@ impl Feature for Requests {
         }
     }
 
-    /// Shards that have handed requests to the connection give them to others.
+    /// The shards that handed requests to this connection give them to other workers.
     fn connection_ended(&mut self, desk: &mut Desk, key: Key) {
         let Some(keepers) = self.keepers.remove(&key) else { return };
         let worker = desk.address(key);
@@ -237,7 +237,7 @@ impl Feature for Requests {
         self.kept.stir();
     }
 
-    /// In-process workers unsubscribe at their end alone; others have that said by `Gone`.
+    /// An in-process worker unsubscribes only when it ends. The end of any other worker is reported by `Gone`.
     fn worker_unsubscribed(&mut self, desk: &mut Desk, membership: &Membership) {
         let Member { place, key, .. } = membership.member;
         if !desk.post.mesh().is_shard(place) {
@@ -247,7 +247,7 @@ impl Feature for Requests {
 
     const PIECES_PER_TURN: usize = limits::REQUESTS_PER_TURN;
 
-    /// Ends what is due, then tells what is over, or hands on what waits.
+    /// Ends what is due, then publishes a result, or hands on a waiting request.
     fn work(&mut self, desk: &mut Desk) -> bool {
         let expired = self.kept.expire(desk.now);
         if expired > 0 {
@@ -283,7 +283,7 @@ impl Feature for Requests {
     }
 }
 
-/// What the channel of a request hears of its end.
+/// The message that the channel of a request gets when the request ends.
 fn news_message(desk: &Desk, news: News) -> Message {
     let News { id, route, channel, status, document } = news;
     let event = accept_route(&desk.settings.generation.routes[route]).map_or("", |(_, target)| &target.event);

@@ -1,12 +1,12 @@
-//! Clients that have come to the channel of a request: the result may have been there before them.
+//! Clients that have joined the channel of a request whose result may have been published before.
 //!
 //! ```text
 //!  begin --Recall--> the keeper --Recalled--> end: the result, if it was told before the keeper was asked
 //!                              '--Deliver---> forget: it is told now, and has not been missed
 //! ```
 //!
-//! The keeper owns such a channel (`hub::owner_of`), so what it says about it stays in order: a result that it publishes after it has
-//! been asked comes by itself, one that it had published before is recalled, and none comes twice.
+//! The keeper owns such a channel (`hub::owner_of`), so its messages about the channel stay in order: a result
+//! published after the keeper is asked arrives as a publication, an earlier one is recalled, and none arrives twice.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -19,7 +19,7 @@ use crate::proto::event::{Event, Message};
 use crate::proto::subject::Subject;
 use crate::shard::desk::Desk;
 
-/// Clients, and the channels of which they do not know yet whether they have missed the result.
+/// Clients, and the channels of which the keeper has not yet answered whether a result was missed.
 #[derive(Default)]
 pub(in crate::shard) struct Recalls {
     waiting: BTreeSet<(Key, Subject)>,
@@ -30,7 +30,7 @@ impl Recalls {
         self.waiting.len()
     }
 
-    /// A client has come to the channel of the request `id`, and does not get what is kept of it: the keeper is asked.
+    /// A client has joined the channel of the request `id` without asking for kept messages: asks the keeper.
     pub(crate) fn begin(&mut self, desk: &mut Desk, key: Key, id: RequestId, channel: Subject) {
         if desk.post.mesh().is_shard(id.place) {
             let from = desk.address(key);
@@ -52,7 +52,7 @@ impl Recalls {
         }
     }
 
-    /// All subscribers get the message now, so that none of them has missed it.
+    /// All subscribers get the result now, so none of them has missed it.
     pub(crate) fn forget(&mut self, desk: &Desk, channel: &Subject) {
         if !self.waiting.is_empty() {
             desk.subscribers.for_each(channel.as_str(), |subscriber, _| {

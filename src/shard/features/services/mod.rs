@@ -1,4 +1,5 @@
-//! Clients and the workers of their services: what a client says goes to a worker, the same one as long as that lives.
+//! Clients and the workers of their services: a client's messages go to one worker, the same as long as that worker is
+//! connected.
 //!
 //! ```text
 //!  a client opens, ends --notice--.                                  .--> hand_to_workers
@@ -7,7 +8,8 @@
 //!                                                                  '-- worker_subscribed: tried again
 //! ```
 //!
-//! The first shard counts for the process which services have workers, and says in the log when the first comes and the last leaves.
+//! The first shard counts, for the process, which services have workers, and logs when the first worker of a service
+//! connects and the last one disconnects.
 
 mod stranded;
 
@@ -38,23 +40,23 @@ use crate::shard::desk::Desk;
 use crate::shard::services::{Failure, name};
 use stranded::Stranded;
 
-/// The place of the shard that says for the process which services have workers: every shard knows.
+/// The shard that reports, for the process, which services have workers. Every shard knows.
 const SPEAKER: Place = Place(0);
 
 pub(in crate::shard) struct Services {
     stranded: Stranded,
-    /// The workers that a client's messages went to: the next go there too while those live.
+    /// The workers that got a client's messages. They get the next ones too, as long as they are connected.
     sticky: AHashMap<Key, SmallVec<[Member; 1]>>,
-    /// Clients whose service has not heard of them: their subscriptions are not in force everywhere yet.
+    /// Clients that their service has not been told of, because their subscriptions are not in force everywhere yet.
     opening: BTreeSet<Key>,
 }
 
-/// What a message to a service is about: the header `Tg-Kind`.
+/// The kind of a message to a service: the header `Tg-Kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind<'a> {
     Open,
     Message(Opcode),
-    /// A call with a method; the worker answers to this serial.
+    /// A call with a method, and the serial number by which the worker answers.
     Call(&'a str, u32),
     Close,
 }
@@ -66,8 +68,9 @@ impl Services {
 
     // --- notices -------------------------------------------------------------------------------------------------------
 
-    /// A client has opened. Its service hears of it once the client's subscriptions are in force on all shards (OPEN MEANS
-    /// SUBSCRIBED): a worker may answer to the client's user or channel at once, and its answer must find this client too.
+    /// A client has opened. Its service is told once the client's subscriptions are in force on all shards (OPEN MEANS
+    /// SUBSCRIBED): a worker may publish to the client's user or channel at once, and this client must get that
+    /// message.
     pub(crate) fn client_opened(&mut self, desk: &mut Desk, key: Key) {
         if awaits_registrations(desk, key) {
             self.opening.insert(key);
@@ -76,7 +79,7 @@ impl Services {
         }
     }
 
-    /// A connection goes on, maybe because its last registration is done.
+    /// A connection resumes, maybe because its last registration is confirmed.
     pub(crate) fn client_resumes(&mut self, desk: &mut Desk, key: Key) {
         if self.opening.contains(&key) && !awaits_registrations(desk, key) {
             self.opening.remove(&key);
@@ -84,17 +87,17 @@ impl Services {
         }
     }
 
-    /// Tells a worker of the connection's service, if it has one, that it has opened or is closing.
+    /// Tells a worker of the connection's service, if it has one, that the connection opens or closes.
     fn notify(&mut self, desk: &mut Desk, key: Key, kind: Kind<'_>) {
         if let Some(message) = service_message(desk, key, kind, Box::default()) {
-            // Without a worker nothing is told: the message that a client sends waits, this notice does not.
+            // Without a worker the notice is dropped; only messages of clients wait.
             let _ = self.try_service(desk, key, message, None);
         }
     }
 
     // --- messages and calls --------------------------------------------------------------------------------------------
 
-    /// To a worker now, or, while there is none, with the next that comes: the client is read no further meanwhile.
+    /// Gives a message to a worker. Without a worker, the message waits for one, and the client is not read until then.
     pub(crate) fn ask(&mut self, desk: &mut Desk, key: Key, opcode: Opcode, payload: Box<[u8]>) {
         let Some(message) = service_message(desk, key, Kind::Message(opcode), payload) else { return };
         let Err(message) = self.try_service(desk, key, message, None) else { return };
@@ -109,8 +112,8 @@ impl Services {
         self.stranded.contains(key)
     }
 
-    /// A call does not wait for a worker: the client hears at once that there is none, and decides for itself. It hears the same if
-    /// the worker has left meanwhile.
+    /// A call does not wait for a worker: without one the client is told at once, and decides for itself. It is told
+    /// the same if the worker has just disconnected.
     pub(crate) fn call(&mut self, desk: &mut Desk, key: Key, serial: u32, method: &str, payload: Box<[u8]>) {
         let from =
             Publisher { address: desk.address(key), wants_position: None, wants_no_responders: true, is_silent: false };
@@ -120,7 +123,7 @@ impl Services {
         }
     }
 
-    /// A call has reached no worker; false if `key` is no connection that calls.
+    /// Tells the client that its call reached no worker; false if `key` is not a connection that calls.
     pub(crate) fn refuse_call(&mut self, desk: &mut Desk, key: Key, serial: u32) -> bool {
         let Some((session, outbox)) = desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) else { return false };
         session.unanswerable(serial, outbox);
@@ -129,7 +132,7 @@ impl Services {
         true
     }
 
-    /// Counts the calls that no worker has answered in time.
+    /// Counts the calls that no worker answered in time.
     pub(crate) fn count_late_calls(&mut self, desk: &mut Desk, key: Key) {
         let session = desk.slots.get_mut(key).and_then(|conn| conn.centrifuge());
         let late = session.map_or(0, |(session, _)| session.take_late());
@@ -138,8 +141,9 @@ impl Services {
         }
     }
 
-    /// To one worker of each group of the client's service, the same as before while it is there. Gives the message back
-    /// if there is none. `from` is a caller that wants to hear if the one that is chosen has left.
+    /// Gives a message to one worker of each group of the client's service, the same as before while it is connected.
+    /// Returns the message if there is no worker. `from` is a caller that is told if the chosen worker has
+    /// disconnected.
     fn try_service(
         &mut self,
         desk: &mut Desk,
@@ -164,7 +168,7 @@ impl Services {
 }
 
 impl Feature for Services {
-    /// A service that has not heard of the client hears of no end either.
+    /// A service that was not told of the client's opening is not told of its end either.
     fn connection_ends(&mut self, desk: &mut Desk, key: Key) {
         if !self.opening.remove(&key) {
             self.notify(desk, key, Kind::Close);
@@ -206,7 +210,7 @@ impl Feature for Services {
         }
     }
 
-    /// Sends a client away whose message has waited too long.
+    /// Disconnects a client whose message has waited too long.
     fn work(&mut self, desk: &mut Desk) -> bool {
         let Some(key) = self.stranded.expired(desk.now) else { return false };
         count_failures(desk, key, Failure::Unserved, 1);
@@ -233,7 +237,7 @@ fn awaits_registrations(desk: &Desk, key: Key) -> bool {
     desk.slots.get(key).is_some_and(|conn| conn.session.awaits_registrations())
 }
 
-/// What a worker hears of a client; none if its route has no service.
+/// The message to a worker about a client; `None` if the client's route has no service.
 fn service_message(desk: &Desk, key: Key, kind: Kind<'_>, payload: Box<[u8]>) -> Option<Arc<Message>> {
     let (route, identity) = desk.slots.get(key)?.session.websocket()?;
     let route = &desk.settings.generation.routes[route];
@@ -264,7 +268,8 @@ fn service_message(desk: &Desk, key: Key, kind: Kind<'_>, payload: Box<[u8]>) ->
     Some(Message::new(service, Some(reply), Some(headers.finish()), payload).into())
 }
 
-/// The services that this subscription serves, and how many serve each now. A subscription that only watches serves none.
+/// The services that a subscription serves, and how many subscriptions now serve each. A subscription that only watches
+/// serves none.
 fn count_workers(desk: &Desk, membership: &Membership, change: i64) -> Vec<(Subject, u64)> {
     let Membership { pattern, queue, .. } = membership;
     if desk.place != SPEAKER || (queue.is_none() && !pattern.is_literal()) {
@@ -280,7 +285,7 @@ fn count_workers(desk: &Desk, membership: &Membership, change: i64) -> Vec<(Subj
         .collect()
 }
 
-/// Counts what befell the client `key`, and says so while its service has no worker.
+/// Counts a failure of the client `key`, and logs it while its service has no worker.
 fn count_failures(desk: &Desk, key: Key, failure: Failure, count: u64) {
     let Some(route) = desk.slots.get(key).map(|conn| conn.session.route()) else { return };
     let Some(service) = desk.settings.generation.routes[route].target.service() else { return };

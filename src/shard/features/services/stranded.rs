@@ -1,4 +1,4 @@
-//! Clients' messages that wait for a worker of their service; their clients are read no further meanwhile.
+//! Clients' messages that wait for a worker of their service. Their clients are not read while they wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::base::{Key, Tick};
 use crate::proto::event::Message;
 
-/// At most one message of each client. In an order that is the same in every run of a simulation, because they leave in it.
+/// At most one message of each client, in an order that is the same in every run of a simulation.
 #[derive(Default)]
 pub(super) struct Stranded {
     by_client: BTreeMap<Key, (Arc<Message>, Tick)>,
@@ -38,13 +38,13 @@ impl Stranded {
         }
     }
 
-    /// All of them, to be tried again: those that find no worker this time either are inserted again.
+    /// Takes all messages for another try. The caller inserts those that find no worker again.
     pub(super) fn take(&mut self) -> BTreeMap<Key, (Arc<Message>, Tick)> {
         self.deadlines.clear();
         std::mem::take(&mut self.by_client)
     }
 
-    /// A client whose message has waited long enough.
+    /// The next client whose message has waited too long.
     pub(super) fn expired(&mut self, now: Tick) -> Option<Key> {
         let (_, client) = *self.deadlines.first().filter(|(until, _)| *until <= now)?;
         self.remove(client);
