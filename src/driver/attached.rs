@@ -12,7 +12,7 @@ use crate::base::{Batch, Key};
 
 /// A driver's record of one connection. A hundred thousand of them idle, so it is small, and what only a busy one needs
 /// hangs on one pointer.
-pub(super) struct Connection {
+pub(super) struct ConnectionRecord {
     /// `None` once the caller has closed it and the kernel has nothing of it, or if the kernel could not watch it.
     pub socket: Option<OwnedFd>,
     /// The generation of the key; in its upper byte the flags.
@@ -21,7 +21,7 @@ pub(super) struct Connection {
     pub batch: Option<Box<Batch>>,
 }
 
-const _: () = assert!(size_of::<Connection>() <= 16);
+const _: () = assert!(size_of::<ConnectionRecord>() <= 16);
 
 /// One bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +45,13 @@ pub(super) enum Flag {
     Sent = 1 << 7,
 }
 
-impl Connection {
-    const fn vacant() -> Connection {
-        Connection { socket: None, word: 0, batch: None }
+impl ConnectionRecord {
+    const fn vacant() -> ConnectionRecord {
+        ConnectionRecord { socket: None, word: 0, batch: None }
     }
 
-    fn new(socket: OwnedFd, key: Key) -> Connection {
-        let mut connection = Connection { socket: Some(socket), word: key.generation, batch: None };
+    fn new(socket: OwnedFd, key: Key) -> ConnectionRecord {
+        let mut connection = ConnectionRecord { socket: Some(socket), word: key.generation, batch: None };
         connection.set(Flag::Attached);
         connection
     }
@@ -113,13 +113,13 @@ const fn bit(flag: Flag) -> u32 {
 
 #[derive(Default)]
 pub(super) struct Attached {
-    segments: Vec<Segment>,
+    segments: Vec<RecordSegment>,
 }
 
 #[derive(Default)]
-struct Segment {
+struct RecordSegment {
     /// Empty, or all of them.
-    connections: Box<[Connection]>,
+    connections: Box<[ConnectionRecord]>,
     len: usize,
 }
 
@@ -129,24 +129,24 @@ impl Attached {
     }
 
     /// Panics if the slot is taken: the caller attached it before `Closed`.
-    pub(super) fn insert(&mut self, key: Key, socket: OwnedFd) -> &mut Connection {
+    pub(super) fn insert(&mut self, key: Key, socket: OwnedFd) -> &mut ConnectionRecord {
         let (index, at) = place(key);
         if index >= self.segments.len() {
-            self.segments.resize_with(index + 1, Segment::default);
+            self.segments.resize_with(index + 1, RecordSegment::default);
         }
         let segment = &mut self.segments[index];
         if segment.connections.is_empty() {
-            segment.connections = std::iter::repeat_with(Connection::vacant).take(SEGMENT_SLOTS).collect();
+            segment.connections = std::iter::repeat_with(ConnectionRecord::vacant).take(SEGMENT_SLOTS).collect();
         }
         let connection = &mut segment.connections[at];
         assert!(!connection.is(Flag::Attached), "slot of {key:?} attached twice");
-        *connection = Connection::new(socket, key);
+        *connection = ConnectionRecord::new(socket, key);
         segment.len += 1;
         connection
     }
 
     /// The connection of a key that the caller says is attached.
-    pub(super) fn expect(&mut self, key: Key) -> &mut Connection {
+    pub(super) fn expect(&mut self, key: Key) -> &mut ConnectionRecord {
         match self.find(key) {
             Some(connection) => connection,
             None => panic!("{key:?} is not attached"),
@@ -154,25 +154,25 @@ impl Attached {
     }
 
     /// The connection of a key that an event names; `None` if it has gone.
-    pub(super) fn find(&mut self, key: Key) -> Option<&mut Connection> {
+    pub(super) fn find(&mut self, key: Key) -> Option<&mut ConnectionRecord> {
         let (index, at) = place(key);
         let connection = self.segments.get_mut(index)?.connections.get_mut(at)?;
         if connection.belongs_to(key) { Some(connection) } else { None }
     }
 
-    pub(super) fn remove(&mut self, key: Key) -> Option<Connection> {
-        let removed = std::mem::replace(self.find(key)?, Connection::vacant());
+    pub(super) fn remove(&mut self, key: Key) -> Option<ConnectionRecord> {
+        let removed = std::mem::replace(self.find(key)?, ConnectionRecord::vacant());
         let (index, _) = place(key);
         let segment = &mut self.segments[index];
         segment.len -= 1;
         // The first one stays, as in the caller's slots.
         if segment.len == 0 && index > 0 {
-            *segment = Segment::default();
+            *segment = RecordSegment::default();
         }
         Some(removed)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &Connection)> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &ConnectionRecord)> + '_ {
         self.segments.iter().enumerate().flat_map(|(index, segment)| {
             let attached =
                 segment.connections.iter().enumerate().filter(|(_, connection)| connection.is(Flag::Attached));
@@ -184,7 +184,7 @@ impl Attached {
     }
 
     /// Takes everything out.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Connection> + '_ {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = ConnectionRecord> + '_ {
         self.segments.drain(..).flat_map(|segment| segment.connections)
     }
 }

@@ -19,7 +19,7 @@ pub enum Choice {
 
 /// The driver that the gateway uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum DriverKind {
     /// epoll(7): readiness, turned into completions by the driver.
     Epoll,
     /// io_uring(7): submissions and completions in rings that are shared with the kernel.
@@ -27,17 +27,17 @@ pub enum Kind {
 }
 
 /// The driver to use, and, if io_uring was wanted and is not to be had, the sentence that says why.
-pub fn choose(choice: Choice) -> (Kind, Option<String>) {
+pub fn choose(choice: Choice) -> (DriverKind, Option<String>) {
     choose_by(choice, uring::probe)
 }
 
-fn choose_by(choice: Choice, probe: impl FnOnce() -> Result<(), String>) -> (Kind, Option<String>) {
+fn choose_by(choice: Choice, probe: impl FnOnce() -> Result<(), String>) -> (DriverKind, Option<String>) {
     if choice == Choice::Epoll {
-        return (Kind::Epoll, None);
+        return (DriverKind::Epoll, None);
     }
     match probe() {
-        Ok(()) => (Kind::Uring, None),
-        Err(why) => (Kind::Epoll, Some(why)),
+        Ok(()) => (DriverKind::Uring, None),
+        Err(why) => (DriverKind::Epoll, Some(why)),
     }
 }
 
@@ -54,11 +54,11 @@ impl FromStr for Choice {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for DriverKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Kind::Epoll => "epoll",
-            Kind::Uring => "uring",
+            DriverKind::Epoll => "epoll",
+            DriverKind::Uring => "uring",
         })
     }
 }
@@ -71,10 +71,10 @@ mod tests {
     fn falls_back_to_epoll_and_says_why() {
         let refused = || Err("it is raining".to_owned());
         for choice in [Choice::Auto, Choice::Uring] {
-            assert_eq!(choose_by(choice, || Ok(())), (Kind::Uring, None));
-            assert_eq!(choose_by(choice, refused), (Kind::Epoll, Some("it is raining".to_owned())));
+            assert_eq!(choose_by(choice, || Ok(())), (DriverKind::Uring, None));
+            assert_eq!(choose_by(choice, refused), (DriverKind::Epoll, Some("it is raining".to_owned())));
         }
-        assert_eq!(choose_by(Choice::Epoll, || unreachable!("epoll asks nobody")), (Kind::Epoll, None));
+        assert_eq!(choose_by(Choice::Epoll, || unreachable!("epoll asks nobody")), (DriverKind::Epoll, None));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::attached::Flag;
 use super::clock::Clock;
-use super::socket::{self, Listener};
+use super::socket::{self, ListeningSocket};
 use super::sockets::{Ready, Sockets, UNWATCHED};
 use super::{Completion, Driver, ListenerId, Waker};
 use crate::base::{Batch, Fold, Key, Tick};
@@ -67,7 +67,7 @@ impl EpollDriver {
 
 impl Driver for EpollDriver {
     type Socket = OwnedFd;
-    type Listener = Listener;
+    type Listener = ListeningSocket;
 
     fn wait(&mut self, deadline: Tick) -> io::Result<Tick> {
         self.sockets.begin_turn();
@@ -100,7 +100,7 @@ impl Driver for EpollDriver {
         None
     }
 
-    fn listen(&mut self, id: ListenerId, listener: Listener) -> io::Result<()> {
+    fn listen(&mut self, id: ListenerId, listener: ListeningSocket) -> io::Result<()> {
         let fd = listener.raw_fd();
         let index = self.sockets.listen(id, listener)?;
         self.poll.registry().register(&mut SourceFd(&fd), token(LISTENER, index as u64), Interest::READABLE)

@@ -36,7 +36,7 @@ mod sockets;
 pub mod uring;
 pub mod waker;
 
-pub use choice::{Choice, Kind, choose};
+pub use choice::{Choice, DriverKind, choose};
 pub use waker::Waker;
 
 /// Numbers the listeners of one shard, as the caller of [`Driver::listen`] chose.

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! gateway   claim(addr) ---- is the only listener ------------.
-//! shard 0   private_descriptor_table, Listener::share <----------'--> Driver::listen
+//! shard 0   private_descriptor_table, ListeningSocket::share <----------'--> Driver::listen
 //! others    private_descriptor_table, join(addr) -------------------> Driver::listen
-//! or, where systemd listens:  Listener::activated -> share in every shard
+//! or, where systemd listens:  ListeningSocket::activated -> share in every shard
 //! ```
 //!
 //! SHARED BEFORE UNSHARED: what threads share (the wakers' eventfds) is opened before a shard takes a descriptor table of
@@ -22,7 +22,7 @@ use crate::limits;
 
 /// A listening socket.
 #[derive(Debug)]
-pub struct Listener {
+pub struct ListeningSocket {
     socket: Socket,
     /// All shards accept from it, and the next process will: it stays when this one goes.
     is_shared: bool,
@@ -34,22 +34,22 @@ pub struct Listener {
 /// SO_REUSEPORT comes afterwards, for sockets that [`join`]. Linux compares the options that both sockets have when the later one
 /// is bound, and again when it begins to listen (`inet_csk_bind_conflict`, `inet_csk_listen_start`): a socket without the option
 /// shares the port with no listener, and of two simultaneous claims one is refused at the latest when it begins to listen.
-pub fn claim(address: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
+pub fn claim(address: SocketAddr) -> io::Result<(ListeningSocket, SocketAddr)> {
     let socket = unbound(address)?;
     socket.bind(&address.into())?;
     socket.listen(limits::LISTEN_QUEUE)?;
     socket.set_reuse_port(true)?;
     let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-    Ok((Listener { socket, is_shared: false }, address))
+    Ok((ListeningSocket { socket, is_shared: false }, address))
 }
 
 /// Listens on an address that this process has claimed: the kernel spreads connections over all its sockets.
-pub fn join(address: SocketAddr) -> io::Result<Listener> {
+pub fn join(address: SocketAddr) -> io::Result<ListeningSocket> {
     let socket = unbound(address)?;
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
     socket.listen(limits::LISTEN_QUEUE)?;
-    Ok(Listener { socket, is_shared: false })
+    Ok(ListeningSocket { socket, is_shared: false })
 }
 
 fn unbound(address: SocketAddr) -> io::Result<Socket> {
@@ -69,21 +69,21 @@ fn prepare(listener: &Socket) -> io::Result<()> {
     listener.set_tcp_notsent_lowat(limits::NOT_SENT_BYTES)
 }
 
-impl Listener {
+impl ListeningSocket {
     /// A socket that another process made listen, and its address. It keeps its queue and its options.
-    pub fn activated(listener: TcpListener) -> io::Result<(Listener, SocketAddr)> {
+    pub fn activated(listener: TcpListener) -> io::Result<(ListeningSocket, SocketAddr)> {
         let socket = Socket::from(listener);
         let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         if !socket.is_listener()? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is bound but does not listen")));
         }
         prepare(&socket)?;
-        Ok((Listener { socket, is_shared: true }, address))
+        Ok((ListeningSocket { socket, is_shared: true }, address))
     }
 
     /// The same socket under another descriptor, of the calling thread's table.
-    pub fn share(&self) -> io::Result<Listener> {
-        self.socket.try_clone().map(|socket| Listener { socket, is_shared: self.is_shared })
+    pub fn share(&self) -> io::Result<ListeningSocket> {
+        self.socket.try_clone().map(|socket| ListeningSocket { socket, is_shared: self.is_shared })
     }
 
     pub fn is_shared(&self) -> bool {
@@ -117,7 +117,7 @@ impl Listener {
     }
 }
 
-impl AsFd for Listener {
+impl AsFd for ListeningSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -217,7 +217,7 @@ mod tests {
         // A copy in the table of a test that runs beside this one would keep a socket open.
         private_descriptor_table().unwrap();
         let (first, address) = claim(ANY_PORT).unwrap();
-        let taken = |outcome: io::Result<(Listener, SocketAddr)>| outcome.unwrap_err().kind();
+        let taken = |outcome: io::Result<(ListeningSocket, SocketAddr)>| outcome.unwrap_err().kind();
         assert_eq!(taken(claim(address)), io::ErrorKind::AddrInUse);
         let second = join(address).unwrap();
         let both = [&first, &second];

@@ -19,7 +19,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::attached::{Attached, Flag};
-use super::socket::{self, Listener};
+use super::socket::{self, ListeningSocket};
 use super::{Completion, ListenerId};
 use crate::base::{Batch, Fold, Key};
 use crate::limits;
@@ -27,7 +27,7 @@ use crate::limits;
 pub(super) struct Sockets {
     pub fold: Arc<Fold>,
     pub connections: Attached,
-    pub listeners: Vec<Listening>,
+    pub listeners: Vec<ListenerRecord>,
     pub ready: VecDeque<Ready>,
     /// Where every receive of this shard lands.
     buffer: Box<[u8]>,
@@ -48,9 +48,9 @@ pub(super) enum Ready {
 
 const _: () = assert!(size_of::<Ready>() <= 16, "thousands of them are queued in one turn");
 
-pub(super) struct Listening {
+pub(super) struct ListenerRecord {
     id: ListenerId,
-    pub listener: Listener,
+    pub listener: ListeningSocket,
     /// Between `listen` or `resume_accept` and `pause_accept` or `AcceptFailed`.
     is_open: bool,
     /// Connections may be waiting in the kernel's queue.
@@ -60,7 +60,7 @@ pub(super) struct Listening {
     accepts_left: usize,
 }
 
-impl Drop for Listening {
+impl Drop for ListenerRecord {
     /// Closing is not enough: other threads' tables may have copies of the descriptor, and the kernel would go on to queue
     /// connections that are never accepted.
     fn drop(&mut self) {
@@ -71,7 +71,7 @@ impl Drop for Listening {
 }
 
 /// The completion to deliver once the driver has done its part.
-pub(super) enum Outcome {
+pub(super) enum PendingCompletion {
     Received(Key, usize),
     Finished(Key, Result<(), io::ErrorKind>),
     Sent(Key, Box<Batch>, Result<(), io::ErrorKind>),
@@ -133,11 +133,11 @@ impl Sockets {
     }
 
     /// One read for an outstanding `recv`; `None` if it was revoked or has to go on waiting.
-    fn receive(&mut self, key: Key) -> Option<Outcome> {
+    fn receive(&mut self, key: Key) -> Option<PendingCompletion> {
         let connection = self.connections.find(key).filter(|connection| connection.is(Flag::Asked))?;
         let Some(socket) = &connection.socket else {
             connection.clear(Flag::Asked);
-            return Some(Outcome::Finished(key, Err(UNWATCHED)));
+            return Some(PendingCompletion::Finished(key, Err(UNWATCHED)));
         };
         let outcome = loop {
             match socket::receive(socket, &mut self.buffer) {
@@ -155,9 +155,9 @@ impl Sockets {
             connection.clear(Flag::Readable);
         }
         Some(match outcome {
-            Ok(0) => Outcome::Finished(key, Ok(())),
-            Ok(count) => Outcome::Received(key, count),
-            Err(error) => Outcome::Finished(key, Err(error.kind())),
+            Ok(0) => PendingCompletion::Finished(key, Ok(())),
+            Ok(count) => PendingCompletion::Received(key, count),
+            Err(error) => PendingCompletion::Finished(key, Err(error.kind())),
         })
     }
 
@@ -170,9 +170,9 @@ impl Sockets {
     // --- listeners ---------------------------------------------------------------------------------------------------
 
     /// Adds an open listener and returns its index.
-    pub(super) fn listen(&mut self, id: ListenerId, listener: Listener) -> io::Result<usize> {
+    pub(super) fn listen(&mut self, id: ListenerId, listener: ListeningSocket) -> io::Result<usize> {
         listener.set_nonblocking(true)?;
-        self.listeners.push(Listening {
+        self.listeners.push(ListenerRecord {
             id,
             listener,
             is_open: true,
@@ -217,7 +217,7 @@ impl Sockets {
     }
 
     /// One accept; queues the listener again, behind what is ready already.
-    fn accept(&mut self, index: usize) -> Option<Outcome> {
+    fn accept(&mut self, index: usize) -> Option<PendingCompletion> {
         let listening = &mut self.listeners[index];
         listening.is_queued = false;
         while listening.is_open && listening.accepts_left > 0 {
@@ -226,7 +226,7 @@ impl Sockets {
                 Ok((socket, peer)) => {
                     let id = listening.id;
                     self.queue_accept(index);
-                    return Some(Outcome::Accepted(id, socket, peer));
+                    return Some(PendingCompletion::Accepted(id, socket, peer));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listening.has_backlog = false;
@@ -235,7 +235,7 @@ impl Sockets {
                 Err(error) if socket::is_fault_of_one_connection(&error) => {}
                 Err(error) => {
                     listening.is_open = false;
-                    return Some(Outcome::AcceptFailed(listening.id, error));
+                    return Some(PendingCompletion::AcceptFailed(listening.id, error));
                 }
             }
         }
@@ -250,32 +250,32 @@ impl Sockets {
     // --- out of `next` -----------------------------------------------------------------------------------------------
 
     /// Does what became possible; `None` if it has become pointless.
-    pub(super) fn carry_out(&mut self, ready: Ready) -> Option<Outcome> {
+    pub(super) fn carry_out(&mut self, ready: Ready) -> Option<PendingCompletion> {
         match ready {
             Ready::Receive(key) => self.receive(key),
             Ready::Sent(key, outcome) => {
                 let connection = self.connections.expect(key);
                 connection.clear(Flag::Sent);
-                connection.batch.take().map(|batch| Outcome::Sent(key, batch, outcome))
+                connection.batch.take().map(|batch| PendingCompletion::Sent(key, batch, outcome))
             }
             Ready::Closed(key) => {
                 self.connections.remove(key);
-                Some(Outcome::Closed(key))
+                Some(PendingCompletion::Closed(key))
             }
             Ready::Accept(index) => self.accept(index),
-            Ready::Woken => Some(Outcome::Woken),
+            Ready::Woken => Some(PendingCompletion::Woken),
         }
     }
 
-    pub(super) fn completion(&mut self, outcome: Outcome) -> Completion<'_, OwnedFd> {
+    pub(super) fn completion(&mut self, outcome: PendingCompletion) -> Completion<'_, OwnedFd> {
         match outcome {
-            Outcome::Received(key, count) => Completion::Received { key, bytes: &mut self.buffer[..count] },
-            Outcome::Finished(key, end) => Completion::Finished { key, end },
-            Outcome::Sent(key, batch, outcome) => Completion::Sent { key, batch, outcome },
-            Outcome::Closed(key) => Completion::Closed { key },
-            Outcome::Accepted(listener, socket, peer) => Completion::Accepted { listener, socket, peer },
-            Outcome::AcceptFailed(listener, error) => Completion::AcceptFailed { listener, error },
-            Outcome::Woken => Completion::Woken,
+            PendingCompletion::Received(key, count) => Completion::Received { key, bytes: &mut self.buffer[..count] },
+            PendingCompletion::Finished(key, end) => Completion::Finished { key, end },
+            PendingCompletion::Sent(key, batch, outcome) => Completion::Sent { key, batch, outcome },
+            PendingCompletion::Closed(key) => Completion::Closed { key },
+            PendingCompletion::Accepted(listener, socket, peer) => Completion::Accepted { listener, socket, peer },
+            PendingCompletion::AcceptFailed(listener, error) => Completion::AcceptFailed { listener, error },
+            PendingCompletion::Woken => Completion::Woken,
         }
     }
 }

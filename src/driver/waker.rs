@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Cheap to clone, usable from every thread.
 #[derive(Clone, Debug)]
-pub struct Waker(Kind);
+pub struct Waker(Signal);
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum Signal {
     /// An eventfd, opened before any thread got a descriptor table of its own (SHARED BEFORE UNSHARED).
     Kernel(Arc<File>),
     /// The simulator's: a flag that its driver looks at.
@@ -28,42 +28,42 @@ impl Waker {
         }
         // SAFETY: the descriptor was just opened and has no other owner.
         let file = unsafe { File::from_raw_fd(fd) };
-        Ok(Waker(Kind::Kernel(Arc::new(file))))
+        Ok(Waker(Signal::Kernel(Arc::new(file))))
     }
 
     /// A waker for a driver without a kernel.
     pub fn in_memory() -> Waker {
-        Waker(Kind::Memory(Arc::new(AtomicBool::new(false))))
+        Waker(Signal::Memory(Arc::new(AtomicBool::new(false))))
     }
 
     pub fn wake(&self) {
         match &self.0 {
             // It fails only when 2^64 - 2 wake-ups are pending, and then one is pending.
-            Kind::Kernel(file) => drop((&**file).write(&1u64.to_ne_bytes())),
-            Kind::Memory(flag) => flag.store(true, Ordering::Release),
+            Signal::Kernel(file) => drop((&**file).write(&1u64.to_ne_bytes())),
+            Signal::Memory(flag) => flag.store(true, Ordering::Release),
         }
     }
 
     /// Takes the wake-ups that are pending; true if there was one.
     pub fn take(&self) -> bool {
         match &self.0 {
-            Kind::Kernel(file) => (&**file).read(&mut [0; 8]).is_ok(),
-            Kind::Memory(flag) => flag.swap(false, Ordering::Acquire),
+            Signal::Kernel(file) => (&**file).read(&mut [0; 8]).is_ok(),
+            Signal::Memory(flag) => flag.swap(false, Ordering::Acquire),
         }
     }
 
     /// True while a wake-up is pending; only for wakers in memory.
     pub fn is_pending(&self) -> bool {
         match &self.0 {
-            Kind::Kernel(_) => false,
-            Kind::Memory(flag) => flag.load(Ordering::Acquire),
+            Signal::Kernel(_) => false,
+            Signal::Memory(flag) => flag.load(Ordering::Acquire),
         }
     }
 
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.0 {
-            Kind::Kernel(file) => Some(file.as_fd()),
-            Kind::Memory(_) => None,
+            Signal::Kernel(file) => Some(file.as_fd()),
+            Signal::Memory(_) => None,
         }
     }
 

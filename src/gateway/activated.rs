@@ -15,7 +15,7 @@ use listenfd::ListenFd;
 
 use super::StartError;
 use super::config::address::canonical;
-use crate::driver::socket::Listener;
+use crate::driver::socket::ListeningSocket;
 
 /// A listening socket that was there before this process.
 #[derive(Clone)]
@@ -23,7 +23,7 @@ pub struct ActivatedSocket {
     /// FileDescriptorName= of the socket unit.
     pub name: String,
     pub(super) address: SocketAddr,
-    pub(super) listener: Arc<Listener>,
+    pub(super) listener: Arc<ListeningSocket>,
 }
 
 /// The address of one of our listeners.
@@ -36,7 +36,7 @@ pub(super) struct Wanted {
 }
 
 impl ActivatedSocket {
-    fn new(name: String, address: SocketAddr, listener: Listener) -> ActivatedSocket {
+    fn new(name: String, address: SocketAddr, listener: ListeningSocket) -> ActivatedSocket {
         ActivatedSocket { name, address: canonical(address), listener: Arc::new(listener) }
     }
 
@@ -52,7 +52,7 @@ impl ActivatedSocket {
         for index in 0..descriptors.len() {
             let name = names.next().unwrap_or_default().to_owned();
             let taken = descriptors.take_tcp_listener(index);
-            let listener = taken.and_then(|socket| socket.map(Listener::activated).transpose());
+            let listener = taken.and_then(|socket| socket.map(ListeningSocket::activated).transpose());
             let refused = |error| StartError(format!("systemd handed over socket {index} ({name:?}): {error}"));
             if let Some((listener, address)) = listener.map_err(refused)? {
                 sockets.push(ActivatedSocket::new(name, address, listener));
@@ -117,7 +117,7 @@ mod tests {
     use std::net::TcpListener;
 
     fn activated(name: &str, bind: &str) -> ActivatedSocket {
-        let (listener, address) = Listener::activated(TcpListener::bind(bind).unwrap()).unwrap();
+        let (listener, address) = ListeningSocket::activated(TcpListener::bind(bind).unwrap()).unwrap();
         ActivatedSocket::new(name.to_owned(), address, listener)
     }
 

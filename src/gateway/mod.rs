@@ -39,7 +39,7 @@ use crate::conn::Door;
 use crate::conn::origins::Origins;
 use crate::conn::route::{PathTemplate, Route, Target};
 use crate::driver::clock::Clock;
-use crate::driver::{Choice, Kind, Waker, choose};
+use crate::driver::{Choice, DriverKind, Waker, choose};
 use crate::limits;
 use crate::mesh::drain::DrainMail;
 use crate::mesh::{Mail, Mesh, Threads};
@@ -111,7 +111,7 @@ fn name_of(door: Door, is_tls: bool) -> &'static str {
 /// A running gateway. [`Gateway::stop`] drains it; dropping it does the same.
 pub struct Gateway {
     listening: Vec<Listening>,
-    driver: Kind,
+    driver: DriverKind,
     mesh: Mesh,
     counters: Arc<[Counters]>,
     rules: Arc<Rules>,
@@ -234,7 +234,7 @@ impl Gateway {
     }
 
     /// The driver of all shards: the configured one, or epoll if the kernel does not allow that.
-    pub fn driver(&self) -> Kind {
+    pub fn driver(&self) -> DriverKind {
         self.driver
     }
 

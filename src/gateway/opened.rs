@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::conn::Door;
 use crate::conn::settings::{Readiness, Settings};
-use crate::driver::socket::{self, Listener};
+use crate::driver::socket::{self, ListeningSocket};
 use crate::shard::Entrance;
 
 use super::activated::{self, ActivatedSocket, Wanted};
@@ -37,9 +37,9 @@ pub(super) struct Gate {
 /// Where the shards' sockets for an address come from.
 pub(super) enum Origin {
     /// The first shard accepts from this one, and the others join it.
-    Claimed(Arc<Listener>),
+    Claimed(Arc<ListeningSocket>),
     /// All shards accept from this one, which systemd has opened.
-    Activated(Arc<Listener>),
+    Activated(Arc<ListeningSocket>),
 }
 
 impl Gate {

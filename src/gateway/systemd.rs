@@ -18,7 +18,7 @@ use log::warn;
 use sd_notify::NotifyState;
 
 use crate::base::Place;
-use crate::driver::Kind;
+use crate::driver::DriverKind;
 use crate::mesh::Mesh;
 use crate::shard::counters::Counters;
 
@@ -117,13 +117,13 @@ pub(super) struct Pulse {
     counters: Arc<[Counters]>,
     /// Turns of each shard at the last beat; empty before the first.
     turns: Vec<u64>,
-    driver: Kind,
+    driver: DriverKind,
     /// How long the end takes at most.
     drain_longest: Duration,
 }
 
 impl Pulse {
-    pub(super) fn new(mesh: Mesh, counters: Arc<[Counters]>, driver: Kind, drain_longest: Duration) -> Pulse {
+    pub(super) fn new(mesh: Mesh, counters: Arc<[Counters]>, driver: DriverKind, drain_longest: Duration) -> Pulse {
         Pulse { mesh, counters, turns: Vec::new(), driver, drain_longest }
     }
 
@@ -153,7 +153,7 @@ mod tests {
         let wakers: Vec<Waker> = (0..2).map(|_| Waker::in_memory()).collect();
         let (mesh, _mailboxes) = Mesh::new(Threads { shards: wakers.clone(), ..Threads::default() }, 1);
         let counters: Arc<[Counters]> = (0..2).map(|_| Counters::default()).collect();
-        let mut pulse = Pulse::new(mesh, counters.clone(), Kind::Epoll, Duration::ZERO);
+        let mut pulse = Pulse::new(mesh, counters.clone(), DriverKind::Epoll, Duration::ZERO);
         assert!(pulse.beat().is_empty(), "nobody has been woken before the first beat");
         assert!(wakers.iter().all(Waker::take));
 

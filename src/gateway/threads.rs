@@ -19,9 +19,9 @@ use crate::base::{Fold, Place};
 use crate::conn::settings::Settings;
 use crate::driver::clock::Clock;
 use crate::driver::epoll::EpollDriver;
-use crate::driver::socket::{self, Listener};
+use crate::driver::socket::{self, ListeningSocket};
 use crate::driver::uring::{UringDriver, UringOptions};
-use crate::driver::{Driver, Kind, ListenerId, Waker};
+use crate::driver::{Driver, DriverKind, ListenerId, Waker};
 use crate::mesh::{Mailbox, Mesh};
 use crate::shard::counters::Counters;
 use crate::shard::{Entrance, Parts, Shard};
@@ -36,7 +36,7 @@ pub(super) struct Seeds {
     pub counters: Arc<[Counters]>,
     pub fold: Arc<Fold>,
     pub clock: Clock,
-    pub driver: Kind,
+    pub driver: DriverKind,
 }
 
 pub(super) struct Started {
@@ -63,7 +63,7 @@ struct Seed {
 enum Way {
     Join(SocketAddr),
     /// SHARED BEFORE UNSHARED: opened before the shard's table was copied, so its number means the same socket there.
-    Share(Arc<Listener>),
+    Share(Arc<ListeningSocket>),
 }
 
 /// Where a thread says that it is ready or why not, and hears that all are.
@@ -152,8 +152,8 @@ fn run(seed: Seed, start: Start) {
     }
     let (waker, clock, fold) = (seed.waker.clone(), seed.shared.clock, seed.shared.fold.clone());
     let outcome = match seed.shared.driver {
-        Kind::Epoll => EpollDriver::new(waker, clock, fold).map(|driver| run_on(driver, seed, &start)),
-        Kind::Uring => match UringDriver::new(waker.clone(), clock, fold.clone(), &UringOptions::default()) {
+        DriverKind::Epoll => EpollDriver::new(waker, clock, fold).map(|driver| run_on(driver, seed, &start)),
+        DriverKind::Uring => match UringDriver::new(waker.clone(), clock, fold.clone(), &UringOptions::default()) {
             Ok(driver) => return run_on(driver, seed, &start),
             Err(error) => {
                 // The probe had one; for so many shards there may be too little memory to lock, or too few descriptors.
@@ -168,7 +168,7 @@ fn run(seed: Seed, start: Start) {
     }
 }
 
-fn run_on<D: Driver<Listener = Listener>>(driver: D, seed: Seed, start: &Start) {
+fn run_on<D: Driver<Listener = ListeningSocket>>(driver: D, seed: Seed, start: &Start) {
     let place = seed.place;
     let counters = seed.shared.counters.clone();
     match prepare(driver, seed) {
@@ -200,9 +200,9 @@ fn run_on<D: Driver<Listener = Listener>>(driver: D, seed: Seed, start: &Start) 
     }
 }
 
-type Prepared<D> = (Shard<D>, Vec<(ListenerId, Listener)>);
+type Prepared<D> = (Shard<D>, Vec<(ListenerId, ListeningSocket)>);
 
-fn prepare<D: Driver<Listener = Listener>>(driver: D, seed: Seed) -> Result<Prepared<D>, String> {
+fn prepare<D: Driver<Listener = ListeningSocket>>(driver: D, seed: Seed) -> Result<Prepared<D>, String> {
     let mut listeners = Vec::new();
     for (index, way) in seed.ways.iter().enumerate() {
         let listener = match way {

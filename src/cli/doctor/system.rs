@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::memory::{self, Group};
-use tidegate::driver::{Choice, Kind, choose};
+use tidegate::driver::{Choice, DriverKind, choose};
 use tidegate::gateway::cores::Cores;
 use tidegate::gateway::tree::Tree;
 
@@ -92,8 +92,8 @@ fn tcp_pages_used(sockstat: &str) -> Option<u64> {
 
 fn tried() -> Option<String> {
     match choose(Choice::Auto) {
-        (Kind::Uring, _) => None,
-        (Kind::Epoll, why) => why,
+        (DriverKind::Uring, _) => None,
+        (DriverKind::Epoll, why) => why,
     }
 }
 

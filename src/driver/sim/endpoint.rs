@@ -4,9 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::history::Event;
+use super::history::WorldEvent;
 use super::link::{LinkId, ServerEnd, Side};
-use super::world::{Due, State, World};
+use super::world::{Due, World, WorldState};
 
 /// A client's socket, never blocking; dropping it closes it.
 pub struct Endpoint {
@@ -148,9 +148,9 @@ impl Write for Endpoint {
     }
 }
 
-impl State {
+impl WorldState {
     /// A connection lives at least as long as its endpoint.
-    fn client(&mut self, id: LinkId) -> &mut super::link::Link {
+    fn client(&mut self, id: LinkId) -> &mut super::link::SimLink {
         self.links.get_mut(&id).expect("an endpoint has a connection")
     }
 
@@ -170,7 +170,7 @@ impl State {
             let at = link.up.push(&bytes[..count], at);
             let is_opaque = link.is_opaque;
             self.plan(at, Due::Look(id));
-            self.record(Event::Wrote { link: id, count: count as u64 });
+            self.record(WorldEvent::Wrote { link: id, count: count as u64 });
             if !is_opaque {
                 self.history.record_bytes(&bytes[..count]);
             }
@@ -189,7 +189,7 @@ impl State {
 
     fn client_read(&mut self, id: LinkId, count_max: usize, into: &mut Vec<u8>) -> ReadOutcome {
         let now = self.now;
-        let State { links, random, faults, .. } = self;
+        let WorldState { links, random, faults, .. } = self;
         let link = links.get_mut(&id).expect("an endpoint has a connection");
         let most = link.down.readable(now).min(count_max);
         if most == 0 {
@@ -211,7 +211,7 @@ impl State {
         let count = if random.chance(faults.partial_read) { random.some_of(most) } else { most };
         link.down.take(count, into);
         let is_opaque = link.is_opaque;
-        self.record(Event::Read { link: id, count: count as u64 });
+        self.record(WorldEvent::Read { link: id, count: count as u64 });
         if !is_opaque {
             let start = into.len() - count;
             self.history.record_bytes(&into[start..]);
@@ -226,7 +226,7 @@ impl State {
         if link.client_broken.is_none() && !link.up.is_finished() {
             let at = link.up.finish(at);
             self.plan(at, Due::Look(id));
-            self.record(Event::ClientFinished { link: id });
+            self.record(WorldEvent::ClientFinished { link: id });
         }
     }
 
@@ -245,6 +245,6 @@ impl State {
                 self.client_finish(id);
             }
         }
-        self.record(Event::ClientLeft { link: id, with_reset });
+        self.record(WorldEvent::ClientLeft { link: id, with_reset });
     }
 }

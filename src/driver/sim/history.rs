@@ -11,7 +11,7 @@ use crate::base::{Key, Tick};
 const RECENT_EVENTS: usize = 400;
 
 #[derive(Clone, Copy, Debug, Hash)]
-pub enum Event {
+pub enum WorldEvent {
     Connected { link: LinkId },
     Wrote { link: LinkId, count: u64 },
     Read { link: LinkId, count: u64 },
@@ -38,13 +38,13 @@ pub enum Event {
 }
 
 #[derive(Default)]
-pub(super) struct History {
+pub(super) struct WorldHistory {
     hash: Fnv,
-    recent: VecDeque<(Tick, Event)>,
+    recent: VecDeque<(Tick, WorldEvent)>,
 }
 
-impl History {
-    pub(super) fn record(&mut self, now: Tick, event: Event) {
+impl WorldHistory {
+    pub(super) fn record(&mut self, now: Tick, event: WorldEvent) {
         (now, event).hash(&mut self.hash);
         if self.recent.len() == RECENT_EVENTS {
             self.recent.pop_front();
@@ -61,7 +61,7 @@ impl History {
         self.hash.finish()
     }
 
-    pub(super) fn recent(&self) -> Vec<(Tick, Event)> {
+    pub(super) fn recent(&self) -> Vec<(Tick, WorldEvent)> {
         self.recent.iter().copied().collect()
     }
 }

@@ -8,9 +8,9 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::SimSocket;
-use super::history::Event;
+use super::history::WorldEvent;
 use super::link::{LinkId, ServerEnd, Side};
-use super::world::{Due, State, World};
+use super::world::{Due, World, WorldState};
 use crate::base::{Batch, Key, Tick};
 use crate::driver::{Completion, ListenerId, Waker};
 use crate::limits::RECEIVE_BYTES;
@@ -28,9 +28,9 @@ pub(super) struct Kernel {
     ready: VecDeque<Token>,
     /// Tokens that `next` returns after the next wait.
     deferred: Vec<Token>,
-    listeners: BTreeMap<u16, Listener>,
+    listeners: BTreeMap<u16, AcceptQueue>,
     /// By slot: two generations of one slot cannot be attached at a time.
-    attached: BTreeMap<u32, Attached>,
+    attached: BTreeMap<u32, AttachedSocket>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,17 +42,17 @@ enum Token {
     Woken,
 }
 
-struct Listener {
+struct AcceptQueue {
     address: SocketAddr,
     is_accepting: bool,
     queue: VecDeque<LinkId>,
 }
 
-struct Attached {
+struct AttachedSocket {
     key: Key,
     link: LinkId,
     receive: Receive,
-    send: Option<Send>,
+    send: Option<Sending>,
     /// The sending half ends once nothing is being sent.
     is_shutdown: bool,
     is_closing: bool,
@@ -66,7 +66,7 @@ enum Receive {
     Ready,
 }
 
-struct Send {
+struct Sending {
     batch: Box<Batch>,
     /// A partial write goes on then.
     resume_at: Tick,
@@ -126,12 +126,12 @@ impl Kernel {
         self.ready.remove(index)
     }
 
-    fn listener_mut(&mut self, id: u16) -> &mut Listener {
+    fn listener_mut(&mut self, id: u16) -> &mut AcceptQueue {
         self.listeners.get_mut(&id).unwrap_or_else(|| panic!("no listener {id}"))
     }
 
     /// The socket a submission is for.
-    fn attached_mut(&mut self, key: Key) -> &mut Attached {
+    fn attached_mut(&mut self, key: Key) -> &mut AttachedSocket {
         let attached = self.attached.get_mut(&key.slot).filter(|attached| attached.key == key);
         let attached = attached.unwrap_or_else(|| panic!("{key:?} is not attached"));
         assert!(!attached.is_closing, "{key:?} is being closed");
@@ -140,7 +140,7 @@ impl Kernel {
 }
 
 // The submissions of a driver's caller.
-impl State {
+impl WorldState {
     pub(super) fn kernel(&mut self, driver: u32) -> &mut Kernel {
         &mut self.kernels[driver as usize]
     }
@@ -158,20 +158,20 @@ impl State {
     }
 
     pub(super) fn listen(&mut self, driver: u32, id: ListenerId, address: SocketAddr) {
-        let listener = Listener { address, is_accepting: true, queue: VecDeque::new() };
+        let listener = AcceptQueue { address, is_accepting: true, queue: VecDeque::new() };
         let before = self.kernel(driver).listeners.insert(id.0, listener);
         assert!(before.is_none(), "{id:?} listens already");
     }
 
     pub(super) fn pause_accept(&mut self, driver: u32, id: ListenerId) {
-        self.record(Event::PauseAccept { driver, listener: id.0 });
+        self.record(WorldEvent::PauseAccept { driver, listener: id.0 });
         let kernel = self.kernel(driver);
         kernel.listener_mut(id.0).is_accepting = false;
         kernel.revoke(Token::Accept { listener: id.0 });
     }
 
     pub(super) fn resume_accept(&mut self, driver: u32, id: ListenerId) {
-        self.record(Event::ResumeAccept { driver, listener: id.0 });
+        self.record(WorldEvent::ResumeAccept { driver, listener: id.0 });
         let listener = self.kernel(driver).listener_mut(id.0);
         if !listener.is_accepting {
             listener.is_accepting = true;
@@ -190,19 +190,19 @@ impl State {
     }
 
     pub(super) fn attach(&mut self, driver: u32, link: LinkId, key: Key) {
-        self.record(Event::Attach { driver, link, key });
+        self.record(WorldEvent::Attach { driver, link, key });
         // A socket's link lives as long as the socket does.
         let end = &mut self.links.get_mut(&link).expect("a socket has a connection").server;
         assert_eq!(*end, ServerEnd::Accepted { driver }, "a socket is attached where it was accepted, once");
         *end = ServerEnd::Attached { driver, slot: key.slot };
         let attached =
-            Attached { key, link, receive: Receive::NotAsked, send: None, is_shutdown: false, is_closing: false };
+            AttachedSocket { key, link, receive: Receive::NotAsked, send: None, is_shutdown: false, is_closing: false };
         let before = self.kernel(driver).attached.insert(key.slot, attached);
         assert!(before.is_none(), "slot {} is attached already", key.slot);
     }
 
     pub(super) fn recv(&mut self, driver: u32, key: Key) {
-        self.record(Event::Recv { driver, key });
+        self.record(WorldEvent::Recv { driver, key });
         let attached = self.kernel(driver).attached_mut(key);
         assert!(attached.receive == Receive::NotAsked, "{key:?} has a receive outstanding");
         attached.receive = Receive::Waiting;
@@ -211,17 +211,17 @@ impl State {
     }
 
     pub(super) fn send(&mut self, driver: u32, key: Key, batch: Box<Batch>) {
-        self.record(Event::Send { driver, key, count: batch.len() as u64 });
+        self.record(WorldEvent::Send { driver, key, count: batch.len() as u64 });
         let now = self.now;
         let attached = self.kernel(driver).attached_mut(key);
         assert!(attached.send.is_none(), "{key:?} has a batch outstanding");
-        attached.send = Some(Send { batch, resume_at: now, outcome: None });
+        attached.send = Some(Sending { batch, resume_at: now, outcome: None });
         let link = attached.link;
         self.look(link);
     }
 
     pub(super) fn shutdown(&mut self, driver: u32, key: Key) {
-        self.record(Event::Shutdown { driver, key });
+        self.record(WorldEvent::Shutdown { driver, key });
         let attached = self.kernel(driver).attached_mut(key);
         attached.is_shutdown = true;
         let link = attached.link;
@@ -236,7 +236,7 @@ impl State {
     }
 
     pub(super) fn close(&mut self, driver: u32, key: Key) {
-        self.record(Event::Close { driver, key });
+        self.record(WorldEvent::Close { driver, key });
         let kernel = self.kernel(driver);
         let attached = kernel.attached_mut(key);
         attached.is_closing = true;
@@ -275,7 +275,7 @@ impl State {
 }
 
 // The effects of the submissions.
-impl State {
+impl WorldState {
     fn complete(&mut self, driver: u32, token: Token) {
         let is_deferred = self.random.chance(self.faults.defer);
         let kernel = self.kernel(driver);
@@ -331,7 +331,7 @@ impl State {
     /// Moves what can be moved of a batch that is being sent into the pipe; true if that ends it.
     fn move_batch(&mut self, driver: u32, slot: u32, id: LinkId) -> bool {
         let arrival = self.arrival();
-        let State { now, random, faults, links, kernels, .. } = self;
+        let WorldState { now, random, faults, links, kernels, .. } = self;
         let attached = kernels[driver as usize].attached.get_mut(&slot).expect("asked for by its slot");
         let Some(send) = attached.send.as_mut().filter(|send| send.outcome.is_none() && send.resume_at <= *now) else {
             return false;
@@ -393,7 +393,7 @@ impl State {
             Token::Sent { slot } => self.take_sent(driver, slot),
             Token::Closed { slot } => self.take_closed(driver, slot),
             Token::Woken => {
-                self.record(Event::Woken { driver });
+                self.record(WorldEvent::Woken { driver });
                 Completion::Woken
             }
         })
@@ -406,21 +406,21 @@ impl State {
         assert!(listener.is_accepting, "pausing takes the token back");
         if fails {
             listener.is_accepting = false;
-            self.record(Event::AcceptFailed { driver, listener: id });
+            self.record(WorldEvent::AcceptFailed { driver, listener: id });
             return Completion::AcceptFailed { listener: ListenerId(id), error: io::Error::from_raw_os_error(errno) };
         }
         let link = listener.queue.pop_front().expect("a token stands for a queue that is not empty");
         if !listener.queue.is_empty() {
             self.complete(driver, Token::Accept { listener: id });
         }
-        self.record(Event::Accepted { driver, listener: id, link });
+        self.record(WorldEvent::Accepted { driver, listener: id, link });
         let found = self.links.get_mut(&link).expect("what is queued has a server's end");
         found.server = ServerEnd::Accepted { driver };
         Completion::Accepted { listener: ListenerId(id), socket: SimSocket::new(world.clone(), link), peer: found.peer }
     }
 
     fn take_receive<'a>(&mut self, driver: u32, slot: u32, lent: &'a mut Vec<u8>) -> Completion<'a, SimSocket> {
-        let State { now, random, faults, links, kernels, .. } = self;
+        let WorldState { now, random, faults, links, kernels, .. } = self;
         let attached = kernels[driver as usize].attached.get_mut(&slot).expect("closing takes the token back");
         attached.receive = Receive::NotAsked;
         let key = attached.key;
@@ -430,23 +430,23 @@ impl State {
             let count = if random.chance(faults.partial_read) { random.some_of(most) } else { most };
             link.up.take(count, lent);
             let is_opaque = link.is_opaque;
-            self.record(Event::Received { driver, key, count: count as u64 });
+            self.record(WorldEvent::Received { driver, key, count: count as u64 });
             if !is_opaque {
                 self.history.record_bytes(lent);
             }
             return Completion::Received { key, bytes: lent };
         }
         let error = if link.up.is_ended(*now) { None } else { link.server_broken };
-        self.record(Event::Finished { driver, key, error });
+        self.record(WorldEvent::Finished { driver, key, error });
         Completion::Finished { key, end: error.map_or(Ok(()), Err) }
     }
 
     fn take_sent<'a>(&mut self, driver: u32, slot: u32) -> Completion<'a, SimSocket> {
         let attached = self.kernel(driver).attached.get_mut(&slot).expect("a batch comes back before Closed");
         let key = attached.key;
-        let Send { batch, outcome, .. } = attached.send.take().expect("a token stands for a batch");
+        let Sending { batch, outcome, .. } = attached.send.take().expect("a token stands for a batch");
         let outcome = outcome.expect("a token stands for an outcome");
-        self.record(Event::Sent { driver, key, error: outcome.err() });
+        self.record(WorldEvent::Sent { driver, key, error: outcome.err() });
         Completion::Sent { key, batch, outcome }
     }
 
@@ -454,7 +454,7 @@ impl State {
         let attached = self.kernel(driver).attached.remove(&slot).expect("closed once");
         assert!(attached.send.is_none(), "a batch comes back before Closed");
         let key = attached.key;
-        self.record(Event::Closed { driver, key });
+        self.record(WorldEvent::Closed { driver, key });
         Completion::Closed { key }
     }
 }

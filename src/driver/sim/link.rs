@@ -32,7 +32,7 @@ pub(super) enum ServerEnd {
     Gone,
 }
 
-pub(super) struct Link {
+pub(super) struct SimLink {
     pub peer: SocketAddr,
     /// Exempt from whatever loses bytes: resets, and clients that stop reading.
     pub is_calm: bool,
@@ -51,9 +51,9 @@ pub(super) struct Link {
     pub stalled_until: Tick,
 }
 
-impl Link {
-    pub(super) fn new(peer: SocketAddr, is_calm: bool, up_bytes: usize, down_bytes: usize) -> Link {
-        Link {
+impl SimLink {
+    pub(super) fn new(peer: SocketAddr, is_calm: bool, up_bytes: usize, down_bytes: usize) -> SimLink {
+        SimLink {
             peer,
             is_calm,
             is_opaque: false,

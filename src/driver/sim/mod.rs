@@ -26,7 +26,7 @@ mod world;
 
 pub use endpoint::{Endpoint, ReadOutcome};
 pub use faults::{Faults, Random};
-pub use history::Event;
+pub use history::WorldEvent;
 pub use link::LinkId;
 pub use world::{DriverId, SimListener, World};
 

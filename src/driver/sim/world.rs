@@ -18,15 +18,15 @@ use std::rc::Rc;
 use super::SimDriver;
 use super::endpoint::Endpoint;
 use super::faults::{Faults, Random};
-use super::history::{Event, History};
+use super::history::{WorldEvent, WorldHistory};
 use super::kernel::Kernel;
-use super::link::{Link, LinkId, ServerEnd, Side};
+use super::link::{LinkId, ServerEnd, Side, SimLink};
 use crate::base::{Key, Tick};
 use crate::limits::LISTEN_QUEUE;
 
 /// A handle to one world; clones name the same one.
 #[derive(Clone)]
-pub struct World(Rc<RefCell<State>>);
+pub struct World(Rc<RefCell<WorldState>>);
 
 /// Names a driver of a world, in the order in which they were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,13 +37,13 @@ pub struct SimListener {
     pub(super) address: SocketAddr,
 }
 
-pub(super) struct State {
+pub(super) struct WorldState {
     pub now: Tick,
     pub random: Random,
     pub faults: Faults,
-    pub links: BTreeMap<LinkId, Link>,
+    pub links: BTreeMap<LinkId, SimLink>,
     pub kernels: Vec<Kernel>,
-    pub history: History,
+    pub history: WorldHistory,
     link_count: u64,
     /// Numbered, so that what is due at the same time happens in the order in which it was planned.
     timers: BinaryHeap<Reverse<(Tick, u64, Due)>>,
@@ -74,13 +74,13 @@ pub(super) enum Due {
 impl World {
     pub fn new(seed: u64, faults: Faults) -> World {
         faults.check();
-        World(Rc::new(RefCell::new(State {
+        World(Rc::new(RefCell::new(WorldState {
             now: Tick::ZERO,
             random: Random::new(seed),
             faults,
             links: BTreeMap::new(),
             kernels: Vec::new(),
-            history: History::default(),
+            history: WorldHistory::default(),
             link_count: 0,
             timers: BinaryHeap::new(),
             timer_count: 0,
@@ -173,7 +173,7 @@ impl World {
     }
 
     /// The latest events, oldest first, for the report of a failure.
-    pub fn recent(&self) -> Vec<(Tick, Event)> {
+    pub fn recent(&self) -> Vec<(Tick, WorldEvent)> {
         self.state().history.recent()
     }
 
@@ -188,18 +188,18 @@ impl World {
         self.state().faults = Faults::none();
     }
 
-    pub(super) fn state(&self) -> RefMut<'_, State> {
+    pub(super) fn state(&self) -> RefMut<'_, WorldState> {
         self.0.borrow_mut()
     }
 
     /// For destructors, which also run while a failed assertion unwinds.
-    pub(super) fn state_if_free(&self) -> Option<RefMut<'_, State>> {
+    pub(super) fn state_if_free(&self) -> Option<RefMut<'_, WorldState>> {
         self.0.try_borrow_mut().ok()
     }
 }
 
-impl State {
-    pub(super) fn record(&mut self, event: Event) {
+impl WorldState {
+    pub(super) fn record(&mut self, event: WorldEvent) {
         self.history.record(self.now, event);
     }
 
@@ -247,8 +247,8 @@ impl State {
         self.link_count += 1;
         let id = LinkId(self.link_count);
         let [up_bytes, down_bytes] = [(); 2].map(|()| self.random.within(&self.faults.pipe_bytes) as usize);
-        self.links.insert(id, Link::new(peer_address(id), is_calm, up_bytes, down_bytes));
-        self.record(Event::Connected { link: id });
+        self.links.insert(id, SimLink::new(peer_address(id), is_calm, up_bytes, down_bytes));
+        self.record(WorldEvent::Connected { link: id });
         let knock_at = self.arrival();
         self.plan(knock_at, Due::Knock { driver, listener, link: id });
         if !is_calm && self.random.chance(self.faults.reset) {
@@ -301,7 +301,7 @@ impl State {
         if link.is_client_gone {
             outgoing.clear();
         }
-        self.record(Event::Broke { link: id, side, kind });
+        self.record(WorldEvent::Broke { link: id, side, kind });
         self.look(id);
     }
 
@@ -321,7 +321,7 @@ impl State {
                 self.finish_down(id);
             }
         }
-        self.record(Event::ServerLeft { link: id, with_reset });
+        self.record(WorldEvent::ServerLeft { link: id, with_reset });
     }
 
     /// Ends the server's direction behind what has been sent.

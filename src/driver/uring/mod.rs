@@ -40,13 +40,13 @@ pub use probe::probe;
 
 use super::attached::Flag;
 use super::clock::Clock;
-use super::socket::Listener;
+use super::socket::ListeningSocket;
 use super::sockets::{Ready, Sockets};
 use super::{Completion, Driver, ListenerId, Waker};
 use crate::base::{Batch, Fold, Key, Tick};
 use crate::limits;
 use ring::{Op, Ring};
-use send::Message;
+use send::SendmsgHeader;
 
 /// Sizes of a [`UringDriver`]; small ones are for tests.
 #[derive(Clone, Debug)]
@@ -69,10 +69,10 @@ pub struct UringDriver {
     ring: Ring,
     sockets: Sockets,
     /// By slot: the headers of batches with several slices that are being sent. Most have one slice and need none.
-    messages: AHashMap<u32, Box<Message>>,
+    messages: AHashMap<u32, Box<SendmsgHeader>>,
     /// Headers for the next ones.
     #[expect(clippy::vec_box, reason = "the kernel knows their addresses")]
-    spare_messages: Vec<Box<Message>>,
+    spare_messages: Vec<Box<SendmsgHeader>>,
 }
 
 impl UringDriver {
@@ -144,7 +144,7 @@ impl UringDriver {
         let (Some(batch), Some(socket)) = (&connection.batch, &connection.socket) else { return };
         let fd = Fd(socket.as_raw_fd());
         let entry = send::one_slice(fd, batch).unwrap_or_else(|| {
-            let spare = || self.spare_messages.pop().unwrap_or_else(Message::new);
+            let spare = || self.spare_messages.pop().unwrap_or_else(SendmsgHeader::new);
             self.messages.entry(key.slot).or_insert_with(spare).entry(fd, batch)
         });
         // SAFETY: batch and message stay where they are, untouched, until `on_sent` takes the completion.
@@ -154,7 +154,7 @@ impl UringDriver {
 
 impl Driver for UringDriver {
     type Socket = OwnedFd;
-    type Listener = Listener;
+    type Listener = ListeningSocket;
 
     fn wait(&mut self, deadline: Tick) -> io::Result<Tick> {
         self.sockets.begin_turn();
@@ -204,7 +204,7 @@ impl Driver for UringDriver {
         }
     }
 
-    fn listen(&mut self, id: ListenerId, listener: Listener) -> io::Result<()> {
+    fn listen(&mut self, id: ListenerId, listener: ListeningSocket) -> io::Result<()> {
         let index = self.sockets.listen(id, listener)?;
         self.watch_listener(index);
         Ok(())

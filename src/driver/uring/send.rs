@@ -24,17 +24,17 @@ pub(super) fn one_slice(fd: types::Fd, batch: &Batch) -> Option<Entry> {
 }
 
 /// The argument of sendmsg: a header that points to slices that point into a batch.
-pub(super) struct Message {
+pub(super) struct SendmsgHeader {
     header: libc::msghdr,
     slices: [libc::iovec; limits::SEND_SLICES],
 }
 
-impl Message {
-    pub(super) fn new() -> Box<Message> {
+impl SendmsgHeader {
+    pub(super) fn new() -> Box<SendmsgHeader> {
         let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
         // SAFETY: a header of zeros is valid: no name, no slices, no control data.
         let header = unsafe { std::mem::zeroed() };
-        Box::new(Message { header, slices: [empty; limits::SEND_SLICES] })
+        Box::new(SendmsgHeader { header, slices: [empty; limits::SEND_SLICES] })
     }
 
     /// Sends what is left of a batch. The entry names memory of the batch and of the message.

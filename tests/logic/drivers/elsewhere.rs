@@ -1,5 +1,5 @@
 //! Sockets that another process holds too, as in a handover: a driver that goes closes its own
-//! descriptors, and shuts nothing down. A listener says which it is (`Listener::is_shared`); a connection with a batch at the kernel is the
+//! descriptors, and shuts nothing down. A listener says which it is (`ListeningSocket::is_shared`); a connection with a batch at the kernel is the
 //! exception, and a handover waits until there is none.
 
 use std::io::{Read as _, Write as _};
@@ -64,7 +64,7 @@ fn a_listener_outlives_its_driver<M: Make>() {
     socket::private_descriptor_table().expect("unshare");
     let socket = TcpListener::bind(ANY_PORT).expect("a port is free");
     let elsewhere = socket.try_clone().expect("a second descriptor");
-    let (listener, address) = socket::Listener::activated(socket).expect("it listens");
+    let (listener, address) = socket::ListeningSocket::activated(socket).expect("it listens");
     let mut driver = M::make(Waker::new().expect("eventfd"), Clock::start());
     driver.listen(LISTENER, listener).expect("listen");
     drop(driver);

@@ -17,7 +17,7 @@ pub const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 
 /// Makes a kernel driver.
 pub trait Make {
-    type Driver: Driver<Listener = socket::Listener, Socket = OwnedFd>;
+    type Driver: Driver<Listener = socket::ListeningSocket, Socket = OwnedFd>;
     fn make(waker: Waker, clock: Clock) -> Self::Driver;
 
     /// Why there is no such driver on this machine.

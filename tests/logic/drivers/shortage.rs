@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Barrier, mpsc};
 use std::thread;
 
-use tidegate::driver::{Choice, Driver, Kind, Waker, choose, socket, uring};
+use tidegate::driver::{Choice, Driver, DriverKind, Waker, choose, socket, uring};
 
 use crate::drivers::kernel::{Epoll, KernelWorld, Make, Uring};
 use crate::drivers::stage::{Event, LISTENER, Peer, Read, Stage, World};
@@ -148,8 +148,8 @@ fn a_filter_that_forbids_io_uring_is_reported_and_epoll_taken() {
         let why = uring::probe().unwrap_err();
         assert!(why.contains("forbidden"), "{why}");
         assert!(!why.contains('\n'));
-        assert_eq!(choose(Choice::Auto), (Kind::Epoll, Some(why.clone())));
-        assert_eq!(choose(Choice::Uring), (Kind::Epoll, Some(why)));
+        assert_eq!(choose(Choice::Auto), (DriverKind::Epoll, Some(why.clone())));
+        assert_eq!(choose(Choice::Uring), (DriverKind::Epoll, Some(why)));
     })
     .join()
     .unwrap();
