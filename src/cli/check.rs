@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use super::output;
-use super::source::Source;
+use super::source::ConfigSource;
 use tidegate::gateway::config::{Config, Target, TokenKey};
 
 /// Validates a configuration without starting anything.
@@ -15,12 +15,12 @@ use tidegate::gateway::config::{Config, Target, TokenKey};
 probably a mistake is a warning, and the exit code stays 0.\n\n\
                         Examples:\n  tidegate check\n  tidegate check /etc/tidegate/tidegate.toml"
 )]
-pub struct Args {
+pub struct CheckArgs {
     #[command(flatten)]
-    source: Source,
+    source: ConfigSource,
 }
 
-pub fn run(args: &Args) -> ExitCode {
+pub fn run(args: &CheckArgs) -> ExitCode {
     match load(args.source.file().as_deref()) {
         Ok(config) => verify(&config, &args.source),
         Err(code) => code,
@@ -28,7 +28,7 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 /// Checks a parsed configuration: certificates and keys exist and fit.
-pub(super) fn verify(config: &Config, source: &Source) -> ExitCode {
+pub(super) fn verify(config: &Config, source: &ConfigSource) -> ExitCode {
     let file = source.name();
     let file = file.display();
     let of_listeners = config.listeners.iter();
@@ -50,7 +50,7 @@ pub(super) fn verify(config: &Config, source: &Source) -> ExitCode {
 }
 
 /// Legal settings that are probably mistakes, in the file and in those that it names: a line each.
-pub(super) fn doubts(config: &Config, source: &Source) -> Vec<String> {
+pub(super) fn doubts(config: &Config, source: &ConfigSource) -> Vec<String> {
     let file = source.name();
     let file = file.display();
     let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs());

@@ -34,15 +34,15 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Serve(serve::Args),
-    Check(check::Args),
-    Config(config::Args),
-    Demo(demo::Args),
-    Doctor(doctor::Args),
+    Serve(serve::ServeArgs),
+    Check(check::CheckArgs),
+    Config(config::ConfigArgs),
+    Demo(demo::DemoArgs),
+    Doctor(doctor::DoctorArgs),
     #[command(name = "pub")]
-    Publish(publish::Args),
+    Publish(publish::PublishArgs),
     #[command(name = "sub")]
-    Subscribe(subscribe::Args),
+    Subscribe(subscribe::SubscribeArgs),
 }
 
 /// Runs the verb that the process was started with.

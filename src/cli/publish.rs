@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::client::bus::Bus;
+use super::client::bus::BusClient;
 use super::client::channels::Channels;
 use super::client::{Field, Trust, Url};
 use super::output;
@@ -23,7 +23,7 @@ const PAYLOAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
   echo '{\"text\":\"hello\"}' | tidegate pub room.lobby
   tidegate pub room.lobby hello --bus nats://127.0.0.1:4222  over the bus
   tidegate pub news '{}' --timestamp --count 1000 --rate 100 for `tidegate sub --latency`")]
-pub struct Args {
+pub struct PublishArgs {
     /// The channel, or a subject of the bus
     channel: String,
     /// The payload; without it, or with `-`, it is read from stdin
@@ -64,29 +64,31 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "expected a number from 0.001 to 1000000".to_owned())
 }
 
-pub fn run(args: &Args) -> ExitCode {
+pub fn run(args: &PublishArgs) -> ExitCode {
     match publish_all(args) {
         Ok(text) => output::print(&text),
         Err(message) => output::fail(&message),
     }
 }
 
-enum Way {
+enum Sink {
     Admin(Box<Channels>),
-    Bus(Box<Bus>),
+    Bus(Box<BusClient>),
 }
 
 /// The line that tells what became of it.
-fn publish_all(args: &Args) -> Result<String, String> {
+fn publish_all(args: &PublishArgs) -> Result<String, String> {
     let payload = payload(args)?;
     let (mut way, place) = match &args.bus {
-        Some(url) => (Way::Bus(Box::new(Bus::connect(&Url::parse(url, "nats")?, &args.trust)?)), "the bus".to_owned()),
+        Some(url) => {
+            (Sink::Bus(Box::new(BusClient::connect(&Url::parse(url, "nats")?, &args.trust)?)), "the bus".to_owned())
+        }
         None => {
             let url = Url::parse(&args.admin, "http")?;
             if !matches!(url.scheme, "http" | "https") {
                 return Err(format!("{url}: expected http:// or https://"));
             }
-            (Way::Admin(Box::new(Channels::connect(&url, &args.trust)?)), url.to_string())
+            (Sink::Admin(Box::new(Channels::connect(&url, &args.trust)?)), url.to_string())
         }
     };
     let fields = fields(args);
@@ -100,21 +102,21 @@ fn publish_all(args: &Args) -> Result<String, String> {
         let stamped = if args.timestamp { Some(with_time(&payload, now_ms())) } else { None };
         let payload = stamped.as_deref().unwrap_or(&payload);
         match &mut way {
-            Way::Admin(channels) => {
+            Sink::Admin(channels) => {
                 answer =
                     channels.publish(&args.channel, &fields, payload).map_err(|error| format!("{place}: {error}"))?;
             }
-            Way::Bus(bus) => bus.publish(&args.channel, &fields, payload)?,
+            Sink::Bus(bus) => bus.publish(&args.channel, &fields, payload)?,
         }
     }
-    if let Way::Bus(bus) = &mut way {
+    if let Sink::Bus(bus) = &mut way {
         bus.flush()?;
     }
     Ok(told(args, &answer, start.elapsed().as_secs_f64()))
 }
 
-fn told(args: &Args, answer: &str, seconds: f64) -> String {
-    let Args { channel, count, .. } = args;
+fn told(args: &PublishArgs, answer: &str, seconds: f64) -> String {
+    let PublishArgs { channel, count, .. } = args;
     if args.json {
         let mut line = json!({ "channel": channel, "published": count, "seconds": seconds });
         if !answer.is_empty() {
@@ -135,7 +137,7 @@ fn position(answer: &str) -> Option<String> {
     Some(answer.get("position")?.as_str()?.to_owned())
 }
 
-fn payload(args: &Args) -> Result<Vec<u8>, String> {
+fn payload(args: &PublishArgs) -> Result<Vec<u8>, String> {
     if let Some(text) = args.payload.as_deref().filter(|text| *text != "-") {
         return Ok(text.as_bytes().to_vec());
     }
@@ -151,7 +153,7 @@ fn payload(args: &Args) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn fields(args: &Args) -> Vec<Field> {
+fn fields(args: &PublishArgs) -> Vec<Field> {
     [(EVENT_HEADER, &args.event), (ID_HEADER, &args.id), (KEY_HEADER, &args.key)]
         .into_iter()
         .filter_map(|(name, value)| Some(Field { name: name.to_owned(), value: value.clone()? }))

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::client::Arrival;
+use super::client::ArrivedMessage;
 
 /// The field of a payload that says when it was published.
 pub(super) const AT: &str = "at_ms";
@@ -42,7 +42,7 @@ impl Report {
     }
 
     /// Shows one message.
-    pub fn message(&mut self, out: &mut impl Write, arrival: &Arrival) -> io::Result<()> {
+    pub fn message(&mut self, out: &mut impl Write, arrival: &ArrivedMessage) -> io::Result<()> {
         self.count += 1;
         let latency_us = self.latencies.as_mut().and_then(|latencies| {
             let sent_ms = serde_json::from_slice::<Value>(&arrival.payload).ok()?.get(AT)?.as_f64()?;
@@ -92,7 +92,7 @@ pub(super) fn now_ms() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_micros() as f64 / 1000.0)
 }
 
-fn json_line(out: &mut impl Write, arrival: &Arrival, latency_us: Option<u64>) -> io::Result<()> {
+fn json_line(out: &mut impl Write, arrival: &ArrivedMessage, latency_us: Option<u64>) -> io::Result<()> {
     let mut line = json!({ "received_ms": now_ms() });
     for (name, value) in [("subject", &arrival.subject), ("id", &arrival.id), ("event", &arrival.event)] {
         if let Some(value) = value {
@@ -110,7 +110,7 @@ fn json_line(out: &mut impl Write, arrival: &Arrival, latency_us: Option<u64>) -
 }
 
 /// `[id] subject event: payload`, whatever of it there is. A message cannot command the terminal.
-fn text_line(out: &mut impl Write, arrival: &Arrival, latency_us: Option<u64>) -> io::Result<()> {
+fn text_line(out: &mut impl Write, arrival: &ArrivedMessage, latency_us: Option<u64>) -> io::Result<()> {
     if let Some(id) = &arrival.id {
         write!(out, "[{}] ", visible(id))?;
     }
@@ -137,7 +137,7 @@ fn visible(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn shown(is_json: bool, arrival: &Arrival) -> String {
+    fn shown(is_json: bool, arrival: &ArrivedMessage) -> String {
         let mut out = Vec::new();
         Report::new(is_json, false).unwrap().message(&mut out, arrival).unwrap();
         String::from_utf8(out).unwrap()
@@ -145,26 +145,27 @@ mod tests {
 
     #[test]
     fn shows_what_there_is_in_one_line() {
-        let arrival = Arrival {
+        let arrival = ArrivedMessage {
             subject: Some("room.1".into()),
             id: Some("7:42".into()),
             event: Some("said".into()),
             payload: b"hi".to_vec(),
         };
         assert_eq!(shown(false, &arrival), "[7:42] room.1 said: hi\n");
-        assert_eq!(shown(false, &Arrival { payload: b"hi".to_vec(), ..Arrival::default() }), "hi\n");
+        assert_eq!(shown(false, &ArrivedMessage { payload: b"hi".to_vec(), ..ArrivedMessage::default() }), "hi\n");
     }
 
     #[test]
     fn lets_no_message_command_the_terminal() {
-        let arrival = Arrival { payload: b"\x1b[2J\x07\xff".to_vec(), ..Arrival::default() };
+        let arrival = ArrivedMessage { payload: b"\x1b[2J\x07\xff".to_vec(), ..ArrivedMessage::default() };
         assert_eq!(shown(false, &arrival), "\\u{1b}[2J\\u{7}\u{fffd}\n");
     }
 
     #[test]
     fn gives_bytes_that_are_no_text_as_base64() {
         let line: Value =
-            serde_json::from_str(&shown(true, &Arrival { payload: vec![0xff], ..Arrival::default() })).unwrap();
+            serde_json::from_str(&shown(true, &ArrivedMessage { payload: vec![0xff], ..ArrivedMessage::default() }))
+                .unwrap();
         assert_eq!(line["data_base64"], "/w==");
     }
 
@@ -174,9 +175,11 @@ mod tests {
         let mut out = Vec::new();
         for ago_ms in [1_000.0, 2_000.0, -5_000.0] {
             let payload = json!({ AT: now_ms() - ago_ms }).to_string().into_bytes();
-            report.message(&mut out, &Arrival { payload, ..Arrival::default() }).unwrap();
+            report.message(&mut out, &ArrivedMessage { payload, ..ArrivedMessage::default() }).unwrap();
         }
-        report.message(&mut out, &Arrival { payload: b"not json".to_vec(), ..Arrival::default() }).unwrap();
+        report
+            .message(&mut out, &ArrivedMessage { payload: b"not json".to_vec(), ..ArrivedMessage::default() })
+            .unwrap();
         report.summary(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();

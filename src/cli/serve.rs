@@ -6,7 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use log::{info, warn};
 
 use super::check;
-use super::source::Source;
+use super::source::ConfigSource;
 use super::stop::Stop;
 use super::{log_lines, output};
 use tidegate::gateway::config::{Config, DriverChoice};
@@ -25,9 +25,9 @@ Examples:
   tidegate serve --config /etc/tidegate/tidegate.toml --driver epoll
   TIDEGATE_LISTENER_0_ADDRESS=0.0.0.0:8080 tidegate serve"
 )]
-pub struct Args {
+pub struct ServeArgs {
     #[command(flatten)]
-    source: Source,
+    source: ConfigSource,
     /// The kernel's interface for network I/O, instead of the configuration's
     #[arg(long, value_parser = PossibleValuesParser::new(["auto", "epoll", "uring"]).map(driver))]
     driver: Option<DriverChoice>,
@@ -47,7 +47,7 @@ fn driver(word: String) -> DriverChoice {
     }
 }
 
-pub fn run(args: &Args) -> ExitCode {
+pub fn run(args: &ServeArgs) -> ExitCode {
     // First of all: what it takes out of the environment must not be read by another thread meanwhile.
     let sockets = match ActivatedSocket::from_environment() {
         Ok(sockets) => sockets,

@@ -10,7 +10,7 @@ const VARIABLE: &str = "TIDEGATE_CONFIG";
 
 /// A file, with or without the name of the argument: `check` and `serve` take both.
 #[derive(Debug, clap::Args)]
-pub(super) struct Source {
+pub(super) struct ConfigSource {
     /// The configuration file [default: tidegate.toml, if it exists] [env: TIDEGATE_CONFIG]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
@@ -19,7 +19,7 @@ pub(super) struct Source {
     config: Option<PathBuf>,
 }
 
-impl Source {
+impl ConfigSource {
     /// The file, if one is named.
     pub fn file(&self) -> Option<PathBuf> {
         let named = self.file.as_ref().or(self.config.as_ref()).cloned();

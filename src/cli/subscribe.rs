@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::client::bus::Bus;
+use super::client::bus::BusClient;
 use super::client::events::Events;
-use super::client::websocket::WebSocket;
-use super::client::{Field, News, Source, Trust, Url};
+use super::client::websocket::WebSocketSource;
+use super::client::{Field, Source, SourceEvent, Trust, Url};
 use super::output;
 use super::report::Report;
 
@@ -31,7 +31,7 @@ const SECONDS_MAX: f64 = 86_400.0;
 
 Latency is measured against the field at_ms of JSON payloads, as `tidegate pub --timestamp` writes it.
 The exit code is 1 if the server ends the connection, or if --timeout passes before --count messages have arrived.")]
-pub struct Args {
+pub struct SubscribeArgs {
     /// A URL (ws, wss, http, https, nats), or a subject of the bus
     #[arg(value_name = "URL_OR_SUBJECT")]
     target: String,
@@ -70,7 +70,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("expected seconds, up to {SECONDS_MAX}"))
 }
 
-pub fn run(args: &Args) -> ExitCode {
+pub fn run(args: &SubscribeArgs) -> ExitCode {
     let is_ended = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         if let Err(error) = signal_hook::flag::register(signal, is_ended.clone()) {
@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn open(args: &Args) -> Result<Source, String> {
+fn open(args: &SubscribeArgs) -> Result<Source, String> {
     let target = args.target.as_str();
     let url = if target.contains("://") { Some(Url::parse(target, "nats")?) } else { None };
     if !args.send.is_empty() && !url.as_ref().is_some_and(|url| matches!(url.scheme, "ws" | "wss")) {
@@ -95,7 +95,7 @@ fn open(args: &Args) -> Result<Source, String> {
     }
     match url.scheme {
         "ws" | "wss" => {
-            let mut socket = WebSocket::open(&url, &args.header, &args.trust)?;
+            let mut socket = WebSocketSource::open(&url, &args.header, &args.trust)?;
             args.send.iter().try_for_each(|text| socket.send(text))?;
             Ok(Source::WebSocket(Box::new(socket)))
         }
@@ -105,23 +105,23 @@ fn open(args: &Args) -> Result<Source, String> {
         }
         _ => {
             let subject = args.subject.as_deref().ok_or("expected a subject after the URL of the bus")?;
-            Bus::connect(&url, &args.trust)?.subscribe(subject).map(|source| Source::Bus(Box::new(source)))
+            BusClient::connect(&url, &args.trust)?.subscribe(subject).map(|source| Source::Bus(Box::new(source)))
         }
     }
 }
 
 /// A subject alone. Few are named like the address of a machine.
-fn of_the_bus(args: &Args, target: &str) -> Result<Source, String> {
+fn of_the_bus(args: &SubscribeArgs, target: &str) -> Result<Source, String> {
     let place = target.split('/').next().unwrap_or_default();
     if args.subject.is_some() || place.parse::<SocketAddr>().is_ok() || place.starts_with("localhost:") {
         return Err(format!("{target} is no URL; expected ws, wss, http, https or nats and \"://\" before it"));
     }
-    let bus = Bus::connect(&Url::parse(&args.bus, "nats")?, &args.trust)?;
+    let bus = BusClient::connect(&Url::parse(&args.bus, "nats")?, &args.trust)?;
     bus.subscribe(target).map(|source| Source::Bus(Box::new(source)))
 }
 
 /// Shows messages until something ends it.
-fn follow(args: &Args, mut source: Source, is_ended: &AtomicBool) -> Result<(), String> {
+fn follow(args: &SubscribeArgs, mut source: Source, is_ended: &AtomicBool) -> Result<(), String> {
     let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
     let mut report = Report::new(args.json, args.latency)?;
     let mut out = io::stdout().lock();
@@ -138,15 +138,15 @@ fn follow(args: &Args, mut source: Source, is_ended: &AtomicBool) -> Result<(), 
             };
         }
         match source.next() {
-            Ok(News::Arrived(arrival)) => match report.message(&mut out, &arrival).and_then(|()| out.flush()) {
+            Ok(SourceEvent::Arrived(arrival)) => match report.message(&mut out, &arrival).and_then(|()| out.flush()) {
                 Ok(()) => {}
                 // The reader of the messages has closed the pipe.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 Err(error) => break Err(format!("stdout: {error}")),
             },
-            Ok(News::Nothing) => {}
-            Ok(News::Ended(words)) if words.is_empty() => break Err("the server ended it".to_owned()),
-            Ok(News::Ended(words)) => break Err(format!("the server ended it: {words}")),
+            Ok(SourceEvent::Nothing) => {}
+            Ok(SourceEvent::Ended(words)) if words.is_empty() => break Err("the server ended it".to_owned()),
+            Ok(SourceEvent::Ended(words)) => break Err(format!("the server ended it: {words}")),
             Err(message) => break Err(message),
         }
     };

@@ -1,7 +1,7 @@
 //! The process: from a configuration to running threads, and back.
 //!
 //! ```text
-//!  Builder --start--> Plan: settings, certificates --> Opened: addresses, cores --> one thread per shard: pin, unshare, bind, driver, run
+//!  Builder --start--> Plan: settings, certificates --> OpenedPlan: addresses, cores --> one thread per shard: pin, unshare, bind, driver, run
 //!                                wake-ups, mesh (SHARED BEFORE UNSHARED)        '--> in-process workers, a thread each
 //!  Gateway --announce--> systemd: ready, signs of life
 //!          --stop-----> Drain to every shard --> joined --> Drain to the workers --> joined
@@ -49,7 +49,7 @@ use crate::shard::drain;
 use crate::worker::Worker;
 
 use config::Config;
-use opened::Opened;
+use opened::OpenedPlan;
 use plan::{Machine, Plan};
 use systemd::{Announcer, Pulse};
 
@@ -174,7 +174,7 @@ impl Builder {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let plan = Plan::new(&config, pages, workers.len(), Machine { descriptors, cores })?;
         let shards = plan.shards;
-        let opened = Opened::new(plan, sockets)?;
+        let opened = OpenedPlan::new(plan, sockets)?;
         let wakers = (0..shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
         let wakers = wakers.map_err(|error| StartError(format!("no eventfd for the wake-ups: {error}")))?;
         let threads = Threads { shards: wakers.clone(), workers: workers.len(), ..Threads::default() };

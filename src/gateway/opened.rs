@@ -17,7 +17,7 @@ use super::plan::{Plan, PlannedGate};
 use super::tree::Tree;
 use super::{Listening, StartError};
 
-pub(super) struct Opened {
+pub(super) struct OpenedPlan {
     pub shards: usize,
     /// The cores that the shards are pinned to, in turn, or why they are not.
     pub pinning: Result<Vec<usize>, String>,
@@ -31,11 +31,11 @@ pub(super) struct Opened {
 pub(super) struct Gate {
     pub entrance: Entrance,
     pub address: SocketAddr,
-    pub origin: Origin,
+    pub origin: SocketOrigin,
 }
 
 /// Where the shards' sockets for an address come from.
-pub(super) enum Origin {
+pub(super) enum SocketOrigin {
     /// The first shard accepts from this one, and the others join it.
     Claimed(Arc<ListeningSocket>),
     /// All shards accept from this one, which systemd has opened.
@@ -45,15 +45,15 @@ pub(super) enum Origin {
 impl Gate {
     /// Stops listening, also for copies of the descriptor: the address is free.
     fn give_up(&self) {
-        if let Origin::Claimed(listener) = &self.origin {
+        if let SocketOrigin::Claimed(listener) = &self.origin {
             listener.stop();
         }
     }
 }
 
-impl Opened {
+impl OpenedPlan {
     /// Claims every address of which `sockets` has none. If one cannot be claimed, none is.
-    pub(super) fn new(plan: Plan, sockets: Vec<ActivatedSocket>) -> Result<Opened, StartError> {
+    pub(super) fn new(plan: Plan, sockets: Vec<ActivatedSocket>) -> Result<OpenedPlan, StartError> {
         let Plan { shards, pin, mut process, generation, peer_timeout, gates } = plan;
         let wanted: Vec<Wanted> = gates.iter().map(wanted).collect();
         let sockets = activated::assign(sockets, &wanted)?;
@@ -64,7 +64,7 @@ impl Opened {
             process.bus_address = gate.address;
         }
         let settings = Settings { process: process.into(), generation: generation.into(), readiness: Readiness::Ready };
-        Ok(Opened { shards, pinning, settings, peer_timeout, gates })
+        Ok(OpenedPlan { shards, pinning, settings, peer_timeout, gates })
     }
 
     /// No shard will accept.
@@ -97,9 +97,9 @@ fn claim(planned: Vec<PlannedGate>, sockets: Vec<Option<ActivatedSocket>>) -> Re
     let mut gates: Vec<Gate> = Vec::new();
     for (PlannedGate { entrance, address }, socket) in planned.into_iter().zip(sockets) {
         let (address, origin) = match socket {
-            Some(socket) => (socket.address, Origin::Activated(socket.listener)),
+            Some(socket) => (socket.address, SocketOrigin::Activated(socket.listener)),
             None => match socket::claim(address) {
-                Ok((listener, address)) => (address, Origin::Claimed(Arc::new(listener))),
+                Ok((listener, address)) => (address, SocketOrigin::Claimed(Arc::new(listener))),
                 Err(error) => {
                     gates.iter().for_each(Gate::give_up);
                     return Err(StartError(format!("cannot listen on {address}: {error}")));

@@ -1,8 +1,8 @@
 //! The result of the configuration: settings for connections, entrances for shards. A plan opens nothing and changes nothing; it
-//! reads the files that the configuration names. [`Opened`](super::opened::Opened) is a plan that has been carried out.
+//! reads the files that the configuration names. [`OpenedPlan`](super::opened::OpenedPlan) is a plan that has been carried out.
 //!
 //! ```text
-//!  Config --Plan::new--> Plan --Opened::new--> sockets, randomness, cores --> threads
+//!  Config --Plan::new--> Plan --OpenedPlan::new--> sockets, randomness, cores --> threads
 //! ```
 
 mod routes;

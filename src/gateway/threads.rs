@@ -27,7 +27,7 @@ use crate::shard::counters::Counters;
 use crate::shard::{Entrance, Parts, Shard};
 
 use super::StartError;
-use super::opened::{Gate, Opened, Origin, random, secret};
+use super::opened::{Gate, OpenedPlan, SocketOrigin, random, secret};
 
 /// The state that all shards share.
 #[derive(Clone)]
@@ -52,7 +52,7 @@ struct Seed {
     mailbox: Mailbox,
     settings: Settings,
     entrances: Vec<Entrance>,
-    ways: Vec<Way>,
+    ways: Vec<ShardSocket>,
     peer_timeout: Duration,
     random: u32,
     secret: [u8; 32],
@@ -60,7 +60,7 @@ struct Seed {
 }
 
 /// How a shard gets its socket for an address.
-enum Way {
+enum ShardSocket {
     Join(SocketAddr),
     /// SHARED BEFORE UNSHARED: opened before the shard's table was copied, so its number means the same socket there.
     Share(Arc<ListeningSocket>),
@@ -74,7 +74,11 @@ struct Start {
 }
 
 /// Returns when every shard accepts; if one cannot, none does, and all have ended.
-pub(super) fn start_shards(opened: &Opened, shared: Seeds, ends: Vec<(Waker, Mailbox)>) -> Result<Started, StartError> {
+pub(super) fn start_shards(
+    opened: &OpenedPlan,
+    shared: Seeds,
+    ends: Vec<(Waker, Mailbox)>,
+) -> Result<Started, StartError> {
     let (failed, failures) = bounded(opened.shards);
     let (mut gos, mut shards) = (Vec::new(), Vec::new());
     let outcome = spawn(opened, shared, ends, &failed, &mut gos, &mut shards);
@@ -94,7 +98,7 @@ pub(super) fn start_shards(opened: &Opened, shared: Seeds, ends: Vec<(Waker, Mai
 
 /// Starts the threads, and waits until all are ready.
 fn spawn(
-    opened: &Opened,
+    opened: &OpenedPlan,
     shared: Seeds,
     ends: Vec<(Waker, Mailbox)>,
     failed: &Sender<String>,
@@ -133,10 +137,12 @@ fn spawn(
     Ok(())
 }
 
-fn way(gate: &Gate, shard: usize) -> Way {
+fn way(gate: &Gate, shard: usize) -> ShardSocket {
     match (&gate.origin, shard) {
-        (Origin::Activated(listener), _) | (Origin::Claimed(listener), 0) => Way::Share(listener.clone()),
-        (Origin::Claimed(_), _) => Way::Join(gate.address),
+        (SocketOrigin::Activated(listener), _) | (SocketOrigin::Claimed(listener), 0) => {
+            ShardSocket::Share(listener.clone())
+        }
+        (SocketOrigin::Claimed(_), _) => ShardSocket::Join(gate.address),
     }
 }
 
@@ -206,10 +212,10 @@ fn prepare<D: Driver<Listener = ListeningSocket>>(driver: D, seed: Seed) -> Resu
     let mut listeners = Vec::new();
     for (index, way) in seed.ways.iter().enumerate() {
         let listener = match way {
-            Way::Join(address) => {
+            ShardSocket::Join(address) => {
                 socket::join(*address).map_err(|error| format!("cannot listen on {address}: {error}"))
             }
-            Way::Share(listener) => {
+            ShardSocket::Share(listener) => {
                 listener.share().map_err(|error| format!("cannot share a listening socket: {error}"))
             }
         }?;

@@ -18,7 +18,7 @@ use tidegate::proto::reserved::headers::{EVENT_HEADER, ID_HEADER};
 use tidegate::proto::subject::{Pattern, Subject};
 
 use super::stream::{Stream, is_timeout};
-use super::{Arrival, CONNECT_TIMEOUT, Field, MESSAGE_BYTES_MAX, News, TICK, Trust, Url};
+use super::{ArrivedMessage, CONNECT_TIMEOUT, Field, MESSAGE_BYTES_MAX, SourceEvent, TICK, Trust, Url};
 
 /// How long the bus may take for the answer to a PING.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,19 +38,19 @@ const READ_BYTES: usize = 64 * 1024;
 const ENDED: &str = "the bus ended the connection";
 
 /// A connection to the bus, open for PUB and SUB.
-pub(in crate::cli) struct Bus {
+pub(in crate::cli) struct BusClient {
     stream: Stream,
     inbox: Inbox,
     /// Messages that came before the answer to a PING.
-    early: VecDeque<Arrival>,
+    early: VecDeque<ArrivedMessage>,
     /// INFO's `max_payload`, of headers and payload together.
     payload_bytes_max: u64,
     looked: Instant,
 }
 
-impl Bus {
+impl BusClient {
     /// `nats://[user:password@|token@]host[:port]`. With `tls://`, or where INFO requires it, TLS begins after INFO.
-    pub fn connect(url: &Url, trust: &Trust) -> Result<Bus, String> {
+    pub fn connect(url: &Url, trust: &Trust) -> Result<BusClient, String> {
         if !matches!(url.scheme, "nats" | "tls") {
             return Err(format!("{url}: expected nats:// or tls://"));
         }
@@ -58,7 +58,7 @@ impl Bus {
         let words = |error: String| format!("{place}: {error}");
         let stream = Stream::plain(url)?;
         let (inbox, early) = Default::default();
-        let mut bus = Bus { stream, inbox, early, payload_bytes_max: u64::MAX, looked: Instant::now() };
+        let mut bus = BusClient { stream, inbox, early, payload_bytes_max: u64::MAX, looked: Instant::now() };
         let info = bus.info().map_err(words)?;
         if url.is_tls() || info["tls_required"] == true {
             // Plain bytes behind INFO may be those of a stranger.
@@ -74,24 +74,24 @@ impl Bus {
     /// The INFO that the bus sends first.
     fn info(&mut self) -> Result<Value, String> {
         match self.read(Instant::now() + CONNECT_TIMEOUT)? {
-            Some(Said::Info(info)) => Ok(info),
-            Some(Said::Error(words)) => Err(words),
-            Some(Said::Ended) => Err(ENDED.to_owned()),
+            Some(BusOperation::Info(info)) => Ok(info),
+            Some(BusOperation::Error(words)) => Err(words),
+            Some(BusOperation::Ended) => Err(ENDED.to_owned()),
             Some(_) => Err("its first line is not INFO: it is no bus".to_owned()),
             None => Err("it said no INFO in time: is it a bus?".to_owned()),
         }
     }
 
     /// In force when it returns: what is published from then on arrives.
-    pub fn subscribe(mut self, pattern: &str) -> Result<Subscription, String> {
+    pub fn subscribe(mut self, pattern: &str) -> Result<BusSubscription, String> {
         let words = |error: &dyn std::fmt::Display| format!("{pattern}: {error}");
         Pattern::check(pattern).map_err(|error| words(&error))?;
         self.write(format!("SUB {pattern} 1\r\n").as_bytes()).map_err(|error| words(&error))?;
         self.round_trip(FLUSH_TIMEOUT).map_err(|error| words(&error))?;
-        Ok(Subscription(self))
+        Ok(BusSubscription(self))
     }
 
-    /// Written when it returns; that the bus has it, [`Bus::flush`] knows.
+    /// Written when it returns; that the bus has it, [`BusClient::flush`] knows.
     pub fn publish(&mut self, subject: &str, fields: &[Field], payload: &[u8]) -> Result<(), String> {
         Subject::check(subject).map_err(|error| format!("{subject}: {error}"))?;
         let mut block = HeaderBlock::new();
@@ -128,8 +128,8 @@ impl Bus {
         self.looked = Instant::now();
         while let Some(said) = self.read(Instant::now() + LOOK_WAIT)? {
             match said {
-                Said::Error(words) => return Err(words),
-                Said::Ended => return Err(ENDED.to_owned()),
+                BusOperation::Error(words) => return Err(words),
+                BusOperation::Ended => return Err(ENDED.to_owned()),
                 _ => {}
             }
         }
@@ -142,16 +142,16 @@ impl Bus {
         self.write(b"PING\r\n")?;
         loop {
             match self.read(deadline)? {
-                Some(Said::Pong) => return Ok(()),
-                Some(Said::Error(words)) => return Err(words),
-                Some(Said::Message(arrival)) => {
+                Some(BusOperation::Pong) => return Ok(()),
+                Some(BusOperation::Error(words)) => return Err(words),
+                Some(BusOperation::Message(arrival)) => {
                     self.early.push_back(arrival);
                     // So many prove as well that the subscription is in force.
                     if self.early.len() == EARLY_MAX {
                         return Ok(());
                     }
                 }
-                Some(Said::Ended) => return Err(ENDED.to_owned()),
+                Some(BusOperation::Ended) => return Err(ENDED.to_owned()),
                 Some(_) => {}
                 None => return Err("the bus did not answer in time".to_owned()),
             }
@@ -163,10 +163,10 @@ impl Bus {
     }
 
     /// The next verb of the bus; PINGs are answered on the way. `None` if that is not there by `deadline`.
-    fn read(&mut self, deadline: Instant) -> Result<Option<Said>, String> {
+    fn read(&mut self, deadline: Instant) -> Result<Option<BusOperation>, String> {
         loop {
             match self.inbox.take()? {
-                Some(Said::Ping) => self.write(b"PONG\r\n")?,
+                Some(BusOperation::Ping) => self.write(b"PONG\r\n")?,
                 Some(said) => return Ok(Some(said)),
                 None => {
                     let wait = deadline.saturating_duration_since(Instant::now());
@@ -176,7 +176,7 @@ impl Bus {
                     self.stream.wait_at_most(wait).map_err(|error| error.to_string())?;
                     let mut bytes = [0; READ_BYTES];
                     match self.stream.read(&mut bytes) {
-                        Ok(0) => return Ok(Some(Said::Ended)),
+                        Ok(0) => return Ok(Some(BusOperation::Ended)),
                         Ok(count) => self.inbox.push(&bytes[..count]),
                         Err(error) if is_timeout(&error) => return Ok(None),
                         Err(error) => return Err(error.to_string()),
@@ -205,18 +205,18 @@ fn options(url: &Url) -> Value {
 }
 
 /// The messages of one pattern.
-pub(in crate::cli) struct Subscription(Bus);
+pub(in crate::cli) struct BusSubscription(BusClient);
 
-impl Subscription {
-    pub fn next(&mut self) -> Result<News, String> {
+impl BusSubscription {
+    pub fn next(&mut self) -> Result<SourceEvent, String> {
         if let Some(arrival) = self.0.early.pop_front() {
-            return Ok(News::Arrived(arrival));
+            return Ok(SourceEvent::Arrived(arrival));
         }
         match self.0.read(Instant::now() + TICK)? {
-            Some(Said::Message(arrival)) => Ok(News::Arrived(arrival)),
-            Some(Said::Error(words)) => Err(words),
-            Some(Said::Ended) => Ok(News::Ended(String::new())),
-            _ => Ok(News::Nothing),
+            Some(BusOperation::Message(arrival)) => Ok(SourceEvent::Arrived(arrival)),
+            Some(BusOperation::Error(words)) => Err(words),
+            Some(BusOperation::Ended) => Ok(SourceEvent::Ended(String::new())),
+            _ => Ok(SourceEvent::Nothing),
         }
     }
 
@@ -230,9 +230,9 @@ impl Subscription {
 
 /// One thing that the bus says.
 #[derive(Debug, PartialEq)]
-enum Said {
+enum BusOperation {
     Info(Value),
-    Message(Arrival),
+    Message(ArrivedMessage),
     Ping,
     Pong,
     /// `+OK`, which a client that is not verbose does not get.
@@ -258,7 +258,7 @@ impl Inbox {
     }
 
     /// The next thing, if all of it is there. An error if it is none.
-    fn take(&mut self) -> Result<Option<Said>, String> {
+    fn take(&mut self) -> Result<Option<BusOperation>, String> {
         let bytes = &self.bytes[self.start..];
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             return if bytes.len() > LINE_BYTES_MAX { Err(strange(bytes)) } else { Ok(None) };
@@ -274,17 +274,17 @@ impl Inbox {
                 return Ok(None);
             };
             length += body_length;
-            Said::Message(arrival)
+            BusOperation::Message(arrival)
         } else if is("INFO") {
-            Said::Info(serde_json::from_str(rest).map_err(|_| strange(line))?)
+            BusOperation::Info(serde_json::from_str(rest).map_err(|_| strange(line))?)
         } else if is("PING") {
-            Said::Ping
+            BusOperation::Ping
         } else if is("PONG") {
-            Said::Pong
+            BusOperation::Pong
         } else if is("+OK") {
-            Said::Fine
+            BusOperation::Fine
         } else if is("-ERR") {
-            Said::Error(rest.trim().trim_matches('\'').to_owned())
+            BusOperation::Error(rest.trim().trim_matches('\'').to_owned())
         } else {
             return Err(strange(line));
         };
@@ -295,7 +295,7 @@ impl Inbox {
 
 /// A message by its line, `subject sid [reply] [header bytes] bytes`, and the length of what follows the line. `None` if that is no such
 /// line, `Some(None)` if not all of it is there.
-fn message(line: &str, has_headers: bool, body: &[u8]) -> Option<Option<(Arrival, usize)>> {
+fn message(line: &str, has_headers: bool, body: &[u8]) -> Option<Option<(ArrivedMessage, usize)>> {
     let mut words = line.split_ascii_whitespace();
     let (subject, _sid) = (words.next()?, words.next()?);
     let mut sizes = words.rev().map(|word| word.parse::<usize>().ok());
@@ -311,7 +311,7 @@ fn message(line: &str, has_headers: bool, body: &[u8]) -> Option<Option<(Arrival
     }
     let (block, payload) = body[..total].split_at(header);
     let value = |name| headers::lookup(block, name).map(str::to_owned);
-    let arrival = Arrival {
+    let arrival = ArrivedMessage {
         id: value(ID_HEADER),
         event: value(EVENT_HEADER),
         subject: Some(subject.to_owned()),
@@ -330,7 +330,7 @@ fn strange(line: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn all(inbox: &mut Inbox) -> Vec<Said> {
+    fn all(inbox: &mut Inbox) -> Vec<BusOperation> {
         std::iter::from_fn(|| inbox.take().expect("lines of the protocol")).collect()
     }
 
@@ -339,7 +339,7 @@ mod tests {
         let bytes = b"INFO {\"max_payload\":5}\r\nPING\r\nMSG a.b 1 3\r\n\r\nc\r\nMSG a 1 _INBOX.1 0\r\n\r\n\
             HMSG a 1 31 33\r\nNATS/1.0\r\nTg-Event: x\r\nA: b\r\n\r\nhi\r\n+OK\r\npong\r\n-ERR 'Stale Connection'\r\n";
         let message = |subject: &str, event: Option<&str>, payload: &[u8]| {
-            Said::Message(Arrival {
+            BusOperation::Message(ArrivedMessage {
                 subject: Some(subject.to_owned()),
                 event: event.map(str::to_owned),
                 payload: payload.to_vec(),
@@ -347,18 +347,18 @@ mod tests {
             })
         };
         let expected = [
-            Said::Info(json!({ "max_payload": 5 })),
-            Said::Ping,
+            BusOperation::Info(json!({ "max_payload": 5 })),
+            BusOperation::Ping,
             message("a.b", None, b"\r\nc"),
             message("a", None, b""),
             message("a", Some("x"), b"hi"),
-            Said::Fine,
-            Said::Pong,
-            Said::Error("Stale Connection".to_owned()),
+            BusOperation::Fine,
+            BusOperation::Pong,
+            BusOperation::Error("Stale Connection".to_owned()),
         ];
         for size in 1..=bytes.len() {
             let mut inbox = Inbox::default();
-            let said: Vec<Said> = bytes
+            let said: Vec<BusOperation> = bytes
                 .chunks(size)
                 .flat_map(|part| {
                     inbox.push(part);

@@ -1,11 +1,11 @@
 //! The admin API, as a publisher sees it: `POST /api/channels/{channel}`.
 
 use super::events::refusal;
-use super::http::Connection;
+use super::http::HttpConnection;
 use super::{Field, Trust, Url};
 
 pub(in crate::cli) struct Channels {
-    connection: Connection,
+    connection: HttpConnection,
     /// The prefix of the API's path, if a proxy needs one.
     base: String,
 }
@@ -13,7 +13,7 @@ pub(in crate::cli) struct Channels {
 impl Channels {
     pub fn connect(url: &Url, trust: &Trust) -> Result<Channels, String> {
         let base = url.target.split('?').next().unwrap_or_default().trim_end_matches('/').to_owned();
-        Ok(Channels { connection: Connection::open(url, &[], trust)?, base })
+        Ok(Channels { connection: HttpConnection::open(url, &[], trust)?, base })
     }
 
     /// The answer of the API, one line.

@@ -2,22 +2,22 @@
 
 use std::collections::VecDeque;
 
-use super::http::{Connection, Framing, Head};
-use super::{Arrival, Field, MESSAGE_BYTES_MAX, News, TICK, Trust, Url};
+use super::http::{BodyProgress, HttpConnection, ResponseHead};
+use super::{ArrivedMessage, Field, MESSAGE_BYTES_MAX, SourceEvent, TICK, Trust, Url};
 use tidegate::proto::sse::Parser;
 
 pub(in crate::cli) struct Events {
-    connection: Connection,
-    framing: Framing,
+    connection: HttpConnection,
+    framing: BodyProgress,
     parser: Parser,
     /// Parsed and not yet taken.
-    ready: VecDeque<Arrival>,
+    ready: VecDeque<ArrivedMessage>,
 }
 
 impl Events {
     pub fn open(url: &Url, fields: &[Field], last_event_id: Option<&str>, trust: &Trust) -> Result<Events, String> {
         let words = |error: String| format!("{url}: {error}");
-        let mut connection = Connection::open(url, fields, trust)?;
+        let mut connection = HttpConnection::open(url, fields, trust)?;
         let mut all = vec![Field { name: "Accept".to_owned(), value: "text/event-stream".to_owned() }];
         all.extend(last_event_id.map(|id| Field { name: "Last-Event-ID".to_owned(), value: id.to_owned() }));
         all.extend_from_slice(fields);
@@ -32,29 +32,29 @@ impl Events {
         Ok(Events { connection, framing: head.framing, parser: Parser::new(MESSAGE_BYTES_MAX), ready: VecDeque::new() })
     }
 
-    pub fn next(&mut self) -> Result<News, String> {
+    pub fn next(&mut self) -> Result<SourceEvent, String> {
         if let Some(arrival) = self.ready.pop_front() {
-            return Ok(News::Arrived(arrival));
+            return Ok(SourceEvent::Arrived(arrival));
         }
         let mut bytes = Vec::new();
         if !self.connection.body(&mut self.framing, &mut bytes)? {
-            return Ok(News::Ended(String::new()));
+            return Ok(SourceEvent::Ended(String::new()));
         }
         let mut input = &bytes[..];
         while let Some(event) = self.parser.next(&mut input).map_err(|reason| reason.to_string())? {
-            self.ready.push_back(Arrival {
+            self.ready.push_back(ArrivedMessage {
                 subject: None,
                 id: (!event.id.is_empty()).then_some(event.id),
                 event: (!event.event.is_empty()).then_some(event.event),
                 payload: event.data.into_bytes(),
             });
         }
-        Ok(self.ready.pop_front().map_or(News::Nothing, News::Arrived))
+        Ok(self.ready.pop_front().map_or(SourceEvent::Nothing, SourceEvent::Arrived))
     }
 }
 
 /// A refusal in one line.
-pub(super) fn refusal(connection: &mut Connection, head: &mut Head) -> String {
+pub(super) fn refusal(connection: &mut HttpConnection, head: &mut ResponseHead) -> String {
     let body = connection.answer(head).unwrap_or_default();
     let text = String::from_utf8_lossy(&body);
     let line = text.lines().next().unwrap_or_default().trim();

@@ -14,7 +14,7 @@ const CHUNK_LINE_BYTES_MAX: usize = 1024;
 /// Longest answer of the admin API.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-pub(super) struct Connection {
+pub(super) struct HttpConnection {
     stream: Stream,
     /// As the Host header has it.
     host: String,
@@ -26,15 +26,15 @@ pub(super) struct Connection {
 
 /// The head of a response.
 #[derive(Debug, PartialEq)]
-pub(super) struct Head {
+pub(super) struct ResponseHead {
     pub status: u16,
     pub content_type: String,
-    pub framing: Framing,
+    pub framing: BodyProgress,
 }
 
 /// Where in the body we are (RFC 9112 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(super) enum BodyProgress {
     /// So many bytes are left.
     Length(u64),
     /// A line with a chunk's size comes next.
@@ -49,11 +49,11 @@ pub(super) enum Framing {
     Done,
 }
 
-impl Connection {
+impl HttpConnection {
     /// `fields` are those of every request on it.
-    pub fn open(url: &Url, fields: &[Field], trust: &Trust) -> Result<Connection, String> {
+    pub fn open(url: &Url, fields: &[Field], trust: &Trust) -> Result<HttpConnection, String> {
         let (host, authorization) = (url.authority(), url.authorization(fields));
-        Ok(Connection { stream: Stream::connect(url, trust)?, host, authorization, input: Vec::new() })
+        Ok(HttpConnection { stream: Stream::connect(url, trust)?, host, authorization, input: Vec::new() })
     }
 
     pub fn stream(&self) -> &Stream {
@@ -61,7 +61,13 @@ impl Connection {
     }
 
     /// Sends a request and reads the head of its response.
-    pub fn request(&mut self, method: &str, target: &str, fields: &[Field], body: &[u8]) -> Result<Head, String> {
+    pub fn request(
+        &mut self,
+        method: &str,
+        target: &str,
+        fields: &[Field],
+        body: &[u8],
+    ) -> Result<ResponseHead, String> {
         let mut message = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nUser-Agent: tidegate\r\n", self.host);
         for Field { name, value } in fields.iter().chain(&self.authorization) {
             message.push_str(&format!("{name}: {value}\r\n"));
@@ -87,7 +93,7 @@ impl Connection {
     }
 
     /// The whole body of an answer.
-    pub fn answer(&mut self, head: &mut Head) -> Result<Vec<u8>, String> {
+    pub fn answer(&mut self, head: &mut ResponseHead) -> Result<Vec<u8>, String> {
         let mut body = Vec::new();
         while self.body(&mut head.framing, &mut body)? {
             if body.len() > ANSWER_BYTES_MAX {
@@ -98,19 +104,19 @@ impl Connection {
     }
 
     /// Appends more of the body; `Ok(false)` at its end. May append nothing when the stream's time was over.
-    pub fn body(&mut self, framing: &mut Framing, out: &mut Vec<u8>) -> Result<bool, String> {
+    pub fn body(&mut self, framing: &mut BodyProgress, out: &mut Vec<u8>) -> Result<bool, String> {
         let before = out.len();
         take(framing, &mut self.input, out)?;
-        if *framing == Framing::Done || out.len() > before {
-            return Ok(*framing != Framing::Done || out.len() > before);
+        if *framing == BodyProgress::Done || out.len() > before {
+            return Ok(*framing != BodyProgress::Done || out.len() > before);
         }
         match self.fill() {
-            Ok(0) if *framing == Framing::UntilClose => {
-                *framing = Framing::Done;
+            Ok(0) if *framing == BodyProgress::UntilClose => {
+                *framing = BodyProgress::Done;
                 Ok(false)
             }
             Ok(0) => Err("the server closed the connection in the middle of the answer".to_owned()),
-            Ok(_) => take(framing, &mut self.input, out).map(|()| *framing != Framing::Done || out.len() > before),
+            Ok(_) => take(framing, &mut self.input, out).map(|()| *framing != BodyProgress::Done || out.len() > before),
             Err(error) if is_timeout(&error) => Ok(true),
             Err(error) => Err(error.to_string()),
         }
@@ -129,7 +135,7 @@ fn no_answer(error: &io::Error) -> String {
 }
 
 /// The head of a response and its length, or `None` while it is not whole.
-fn parse_head(input: &[u8]) -> Result<Option<(Head, usize)>, String> {
+fn parse_head(input: &[u8]) -> Result<Option<(ResponseHead, usize)>, String> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
     let used = match response.parse(input) {
@@ -145,52 +151,58 @@ fn parse_head(input: &[u8]) -> Result<Option<(Head, usize)>, String> {
     };
     let is_chunked = field("transfer-encoding").is_some_and(|value| value.to_ascii_lowercase().ends_with("chunked"));
     let framing = match field("content-length").map(str::parse) {
-        _ if status < 200 || status == 204 || status == 304 => Framing::Done,
-        _ if is_chunked => Framing::ChunkSize,
-        Some(Ok(length)) => Framing::Length(length),
+        _ if status < 200 || status == 204 || status == 304 => BodyProgress::Done,
+        _ if is_chunked => BodyProgress::ChunkSize,
+        Some(Ok(length)) => BodyProgress::Length(length),
         Some(Err(_)) => return Err("the answer has a Content-Length that is no number".to_owned()),
-        None => Framing::UntilClose,
+        None => BodyProgress::UntilClose,
     };
     let content_type = field("content-type").unwrap_or_default().to_owned();
-    Ok(Some((Head { status, content_type, framing }, used)))
+    Ok(Some((ResponseHead { status, content_type, framing }, used)))
 }
 
 /// Moves the body's bytes from `input` to `out`, as far as they have come.
-fn take(framing: &mut Framing, input: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), String> {
+fn take(framing: &mut BodyProgress, input: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), String> {
     let mut used = 0;
     loop {
         let rest = &input[used..];
         let line = || line(rest);
         *framing = match *framing {
-            Framing::Length(0) => Framing::Done,
-            Framing::Length(left) | Framing::Chunk(left) if !rest.is_empty() && left > 0 => {
+            BodyProgress::Length(0) => BodyProgress::Done,
+            BodyProgress::Length(left) | BodyProgress::Chunk(left) if !rest.is_empty() && left > 0 => {
                 let count = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
                 out.extend_from_slice(&rest[..count]);
                 used += count;
                 let left = left - count as u64;
-                if matches!(framing, Framing::Length(_)) { Framing::Length(left) } else { Framing::Chunk(left) }
+                if matches!(framing, BodyProgress::Length(_)) {
+                    BodyProgress::Length(left)
+                } else {
+                    BodyProgress::Chunk(left)
+                }
             }
-            Framing::Chunk(0) => Framing::ChunkEnd,
-            Framing::UntilClose => {
+            BodyProgress::Chunk(0) => BodyProgress::ChunkEnd,
+            BodyProgress::UntilClose => {
                 out.extend_from_slice(rest);
                 used += rest.len();
                 break;
             }
-            Framing::ChunkSize | Framing::ChunkEnd | Framing::Trailer => {
+            BodyProgress::ChunkSize | BodyProgress::ChunkEnd | BodyProgress::Trailer => {
                 let Some(text) = line()? else { break };
                 used += text.len() + 2;
                 match *framing {
-                    Framing::ChunkSize => match chunk_size(text)? {
-                        0 => Framing::Trailer,
-                        size => Framing::Chunk(size),
+                    BodyProgress::ChunkSize => match chunk_size(text)? {
+                        0 => BodyProgress::Trailer,
+                        size => BodyProgress::Chunk(size),
                     },
-                    Framing::ChunkEnd if text.is_empty() => Framing::ChunkSize,
-                    Framing::ChunkEnd => return Err("the answer has a chunk of another size than it said".to_owned()),
-                    _ if text.is_empty() => Framing::Done,
-                    _ => Framing::Trailer,
+                    BodyProgress::ChunkEnd if text.is_empty() => BodyProgress::ChunkSize,
+                    BodyProgress::ChunkEnd => {
+                        return Err("the answer has a chunk of another size than it said".to_owned());
+                    }
+                    _ if text.is_empty() => BodyProgress::Done,
+                    _ => BodyProgress::Trailer,
                 }
             }
-            Framing::Length(_) | Framing::Chunk(_) | Framing::Done => break,
+            BodyProgress::Length(_) | BodyProgress::Chunk(_) | BodyProgress::Done => break,
         };
     }
     input.drain(..used);
@@ -219,7 +231,7 @@ mod tests {
     use super::*;
 
     /// Reads `body` in pieces of every size; all must give the same.
-    fn read(start: Framing, body: &[u8]) -> Result<(Vec<u8>, Framing), String> {
+    fn read(start: BodyProgress, body: &[u8]) -> Result<(Vec<u8>, BodyProgress), String> {
         let mut results: Vec<_> = (1..=body.len().max(1))
             .map(|size| {
                 let (mut framing, mut input, mut out) = (start, Vec::new(), Vec::new());
@@ -237,31 +249,31 @@ mod tests {
     #[test]
     fn reads_chunks_at_any_split() {
         let body = b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nA: b\r\n\r\n";
-        assert_eq!(read(Framing::ChunkSize, body), Ok((b"hello world".to_vec(), Framing::Done)));
+        assert_eq!(read(BodyProgress::ChunkSize, body), Ok((b"hello world".to_vec(), BodyProgress::Done)));
     }
 
     #[test]
     fn refuses_chunks_that_lie() {
-        assert!(read(Framing::ChunkSize, b"3\r\nhello\r\n").is_err());
-        assert!(read(Framing::ChunkSize, b"-1\r\n").is_err());
-        assert!(read(Framing::ChunkSize, b"fffffffffffffffff\r\n").is_err());
-        assert!(read(Framing::ChunkSize, b"\r\n").is_err());
+        assert!(read(BodyProgress::ChunkSize, b"3\r\nhello\r\n").is_err());
+        assert!(read(BodyProgress::ChunkSize, b"-1\r\n").is_err());
+        assert!(read(BodyProgress::ChunkSize, b"fffffffffffffffff\r\n").is_err());
+        assert!(read(BodyProgress::ChunkSize, b"\r\n").is_err());
     }
 
     #[test]
     fn leaves_what_follows_the_body() {
-        let (mut framing, mut input, mut out) = (Framing::Length(3), b"abcHTTP".to_vec(), Vec::new());
+        let (mut framing, mut input, mut out) = (BodyProgress::Length(3), b"abcHTTP".to_vec(), Vec::new());
         take(&mut framing, &mut input, &mut out).unwrap();
-        assert_eq!((framing, &input[..], &out[..]), (Framing::Done, &b"HTTP"[..], &b"abc"[..]));
+        assert_eq!((framing, &input[..], &out[..]), (BodyProgress::Done, &b"HTTP"[..], &b"abc"[..]));
     }
 
     #[test]
     fn tells_how_the_body_is_framed() {
         let framing = |head: &str| parse_head(head.as_bytes()).map(|parsed| parsed.map(|(head, _)| head.framing));
-        assert_eq!(framing("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), Ok(Some(Framing::Length(5))));
-        assert_eq!(framing("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"), Ok(Some(Framing::ChunkSize)));
-        assert_eq!(framing("HTTP/1.1 204 No Content\r\n\r\n"), Ok(Some(Framing::Done)));
-        assert_eq!(framing("HTTP/1.1 200 OK\r\n\r\n"), Ok(Some(Framing::UntilClose)));
+        assert_eq!(framing("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), Ok(Some(BodyProgress::Length(5))));
+        assert_eq!(framing("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"), Ok(Some(BodyProgress::ChunkSize)));
+        assert_eq!(framing("HTTP/1.1 204 No Content\r\n\r\n"), Ok(Some(BodyProgress::Done)));
+        assert_eq!(framing("HTTP/1.1 200 OK\r\n\r\n"), Ok(Some(BodyProgress::UntilClose)));
         assert_eq!(framing("HTTP/1.1 200 OK\r\n"), Ok(None));
         assert!(framing("SSH-2.0\r\n\r\n").is_err());
     }

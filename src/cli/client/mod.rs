@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  ws wss      websocket --.
-//!  http https  events    --+--> Source::next --> Arrival        channels  (admin API) <-- pub
+//!  http https  events    --+--> Source::next --> ArrivedMessage channels  (admin API) <-- pub
 //!  nats        bus       --'                                    bus       (nats)      <-- pub
 //! ```
 //!
@@ -30,7 +30,7 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A message that has arrived.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Arrival {
+pub(super) struct ArrivedMessage {
     /// Where it was published; known on the bus only.
     pub subject: Option<String>,
     pub id: Option<String>,
@@ -38,10 +38,10 @@ pub(super) struct Arrival {
     pub payload: Vec<u8>,
 }
 
-/// News from a source.
+/// What came from a source.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum News {
-    Arrived(Arrival),
+pub(super) enum SourceEvent {
+    Arrived(ArrivedMessage),
     /// Nothing came within [`TICK`].
     Nothing,
     /// The other side ended it, with its reason if it gave one.
@@ -50,14 +50,14 @@ pub(super) enum News {
 
 /// Where messages come from.
 pub(super) enum Source {
-    WebSocket(Box<websocket::WebSocket>),
+    WebSocket(Box<websocket::WebSocketSource>),
     Events(Box<events::Events>),
-    Bus(Box<bus::Subscription>),
+    Bus(Box<bus::BusSubscription>),
 }
 
 impl Source {
     /// Waits for at most about [`TICK`]. An error is one line, and the end.
-    pub fn next(&mut self) -> Result<News, String> {
+    pub fn next(&mut self) -> Result<SourceEvent, String> {
         match self {
             Source::WebSocket(source) => source.next(),
             Source::Events(source) => source.next(),

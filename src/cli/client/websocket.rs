@@ -9,15 +9,15 @@ use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tungstenite::{Error, HandshakeError, Message};
 
 use super::stream::{Stream, is_timeout};
-use super::{Arrival, Field, MESSAGE_BYTES_MAX, News, TICK, Trust, Url};
+use super::{ArrivedMessage, Field, MESSAGE_BYTES_MAX, SourceEvent, TICK, Trust, Url};
 
 /// How long the server may take for its half of the closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(in crate::cli) struct WebSocket(tungstenite::WebSocket<Stream>);
+pub(in crate::cli) struct WebSocketSource(tungstenite::WebSocket<Stream>);
 
-impl WebSocket {
-    pub fn open(url: &Url, fields: &[Field], trust: &Trust) -> Result<WebSocket, String> {
+impl WebSocketSource {
+    pub fn open(url: &Url, fields: &[Field], trust: &Trust) -> Result<WebSocketSource, String> {
         let stream = Stream::connect(url, trust)?;
         let uri = format!("{}://{}{}", url.scheme, url.authority(), url.target);
         let mut request = uri.into_client_request().map_err(|error| format!("{url}: {error}"))?;
@@ -34,14 +34,14 @@ impl WebSocket {
             HandshakeError::Interrupted(_) => format!("{url}: the server did not answer in time"),
         })?;
         socket.get_ref().wait_at_most(TICK).map_err(|error| error.to_string())?;
-        Ok(WebSocket(socket))
+        Ok(WebSocketSource(socket))
     }
 
     pub fn send(&mut self, text: &str) -> Result<(), String> {
         self.0.send(Message::text(text)).map_err(|error| error.to_string())
     }
 
-    pub fn next(&mut self) -> Result<News, String> {
+    pub fn next(&mut self) -> Result<SourceEvent, String> {
         match self.0.read() {
             Ok(Message::Text(text)) => Ok(arrived(text.as_bytes().to_vec())),
             Ok(Message::Binary(bytes)) => Ok(arrived(bytes.to_vec())),
@@ -51,11 +51,11 @@ impl WebSocket {
                 });
                 // The answer to the close frame goes out with the next flush.
                 _ = self.0.flush();
-                Ok(News::Ended(words))
+                Ok(SourceEvent::Ended(words))
             }
-            Ok(_) => Ok(News::Nothing),
-            Err(Error::Io(error)) if is_timeout(&error) => Ok(News::Nothing),
-            Err(Error::ConnectionClosed) => Ok(News::Ended(String::new())),
+            Ok(_) => Ok(SourceEvent::Nothing),
+            Err(Error::Io(error)) if is_timeout(&error) => Ok(SourceEvent::Nothing),
+            Err(Error::ConnectionClosed) => Ok(SourceEvent::Ended(String::new())),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -65,7 +65,9 @@ impl WebSocket {
         let goodbye = CloseFrame { code: CloseCode::Normal, reason: "".into() };
         if self.0.close(Some(goodbye)).is_ok() && self.0.flush().is_ok() {
             let deadline = Instant::now() + CLOSE_TIMEOUT;
-            while Instant::now() < deadline && matches!(self.next(), Ok(News::Arrived(_) | News::Nothing)) {}
+            while Instant::now() < deadline && matches!(self.next(), Ok(SourceEvent::Arrived(_) | SourceEvent::Nothing))
+            {
+            }
         }
     }
 }
@@ -85,6 +87,6 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> String {
     }
 }
 
-fn arrived(payload: Vec<u8>) -> News {
-    News::Arrived(Arrival { payload, ..Arrival::default() })
+fn arrived(payload: Vec<u8>) -> SourceEvent {
+    SourceEvent::Arrived(ArrivedMessage { payload, ..ArrivedMessage::default() })
 }

@@ -32,7 +32,7 @@ use tidegate::limits;
 ///
 /// Reads no file and writes none. If a default port is taken, the demo uses a free one.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct DemoArgs {
     /// Port of the page, over HTTP [default: 8080]
     #[arg(long)]
     port: Option<u16>,
@@ -63,7 +63,7 @@ struct Addresses {
 }
 
 /// Runs until a signal.
-pub fn run(args: &Args) -> ExitCode {
+pub fn run(args: &DemoArgs) -> ExitCode {
     // A driver that is not to be had is worth a line; that the gateway has started is on stdout.
     log_to_stderr(LevelFilter::Warn);
     match Stop::new().and_then(|stop| Ok((stop, start(args)?))) {
@@ -78,7 +78,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn start(args: &Args) -> Result<(Gateway, Addresses), String> {
+fn start(args: &DemoArgs) -> Result<(Gateway, Addresses), String> {
     let addresses = Addresses {
         plain: address(args.port, 8080)?,
         tls: address(args.tls_port, 8443)?,

@@ -42,7 +42,7 @@ pub enum To {
 
 /// All rides that look for a driver, and the connected users.
 pub struct Matching {
-    drivers: Vec<Driver>,
+    drivers: Vec<RideDriver>,
     /// The user of every open connection.
     users: HashMap<String, String>,
     /// By number, so that the oldest comes first.
@@ -51,7 +51,7 @@ pub struct Matching {
     sends: VecDeque<Send>,
 }
 
-struct Driver {
+struct RideDriver {
     id: String,
     name: String,
     /// Open connections; on duty while there is one.
@@ -95,7 +95,7 @@ impl Passed {
 impl Matching {
     /// `drivers`: id and name of each.
     pub fn new(drivers: impl IntoIterator<Item = (String, String)>) -> Matching {
-        let driver = |(id, name)| Driver { id, name, connections: 0, offered: None };
+        let driver = |(id, name)| RideDriver { id, name, connections: 0, offered: None };
         Matching {
             drivers: drivers.into_iter().map(driver).collect(),
             users: HashMap::new(),

@@ -28,7 +28,7 @@ const METRES_PER_DEGREE: f64 = 111_195.0;
 
 /// Where a driver is at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Position {
+pub struct CarPosition {
     /// WGS 84 degrees.
     pub lat: f64,
     pub lng: f64,
@@ -38,7 +38,7 @@ pub struct Position {
 }
 
 /// One driver's closed route, with the time at which each of its points is passed.
-pub struct Route {
+pub struct CarRoute {
     pub driver: String,
     pub name: String,
     /// In the order of time; the last one is the first one again, a lap later.
@@ -65,14 +65,14 @@ struct Point {
 }
 
 /// The drivers of `city.json`.
-pub fn routes() -> Vec<Route> {
+pub fn routes() -> Vec<CarRoute> {
     let city: Value = serde_json::from_str(CITY).expect("city.json is valid JSON");
     let drivers = city["drivers"].as_array().expect("city.json lists drivers");
-    drivers.iter().map(|driver| Route::new(&city, driver)).collect()
+    drivers.iter().map(|driver| CarRoute::new(&city, driver)).collect()
 }
 
-impl Route {
-    fn new(city: &Value, driver: &Value) -> Route {
+impl CarRoute {
+    fn new(city: &Value, driver: &Value) -> CarRoute {
         let block_m = number(&city["block_m"]);
         let corners: Vec<(f64, f64)> = driver["corners"]
             .as_array()
@@ -81,7 +81,7 @@ impl Route {
             .map(|corner| (number(&corner[0]) * block_m, number(&corner[1]) * block_m))
             .collect();
         let path = path(&corners, number(&driver["cruise_kmh"]) / 3.6, block_m);
-        Route {
+        CarRoute {
             driver: driver["id"].as_str().expect("a driver has an id").to_owned(),
             name: driver["name"].as_str().expect("a driver has a name").to_owned(),
             knots: knots(&path, &Projection::new(city)),
@@ -90,7 +90,7 @@ impl Route {
     }
 
     /// Where the driver is after `elapsed`; the route repeats for ever.
-    pub fn position(&self, elapsed: Duration) -> Position {
+    pub fn position(&self, elapsed: Duration) -> CarPosition {
         let at_s = (self.start_s + elapsed.as_secs_f64()) % self.lap_s();
         let next = self.knots.partition_point(|knot| knot.at_s <= at_s).clamp(1, self.knots.len() - 1);
         let (from, to) = (&self.knots[next - 1], &self.knots[next]);
@@ -100,7 +100,7 @@ impl Route {
         let way_m = (from.speed_ms + to.speed_ms) / 2.0 * span_s;
         let share =
             if way_m > 0.0 { (from.speed_ms * since_s + gain_mss * since_s * since_s / 2.0) / way_m } else { 0.0 };
-        Position {
+        CarPosition {
             lat: from.lat + (to.lat - from.lat) * share,
             lng: from.lng + (to.lng - from.lng) * share,
             heading_deg: from.heading_deg,
@@ -254,7 +254,7 @@ mod tests {
 
     const FRAME: Duration = Duration::from_millis(100);
 
-    fn lap(route: &Route) -> Vec<Position> {
+    fn lap(route: &CarRoute) -> Vec<CarPosition> {
         let frames = (route.lap_s() / FRAME.as_secs_f64()) as u32 + 20;
         (0..frames).map(|frame| route.position(FRAME * frame)).collect()
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::rides::{Matching, Send, To};
-use super::route::{Route, routes};
+use super::route::{CarRoute, routes};
 use tidegate::proto::event::Message;
 use tidegate::proto::reserved::headers::{CONN_HEADER, EVENT_HEADER, KIND_HEADER, USER_HEADER};
 use tidegate::proto::reserved::subjects;
@@ -45,7 +45,7 @@ pub fn report(mut worker: Worker) {
 }
 
 /// The message to the page about a driver. The place follows from the time of day, so that it goes on after a restart.
-fn location(route: &Route, since_epoch: Duration) -> String {
+fn location(route: &CarRoute, since_epoch: Duration) -> String {
     let position = route.position(since_epoch);
     format!(
         r#"{{"driver":"{}","lat":{:.6},"lng":{:.6},"heading":{:.0},"speed_kmh":{:.1},"at_ms":{:.3}}}"#,
@@ -82,7 +82,7 @@ pub fn match_rides(mut worker: Worker) {
     }
 }
 
-fn hear(matching: &mut Matching, routes: &[Route], message: &Message) {
+fn hear(matching: &mut Matching, routes: &[CarRoute], message: &Message) {
     let Some(conn) = message.header(CONN_HEADER) else { return };
     let user = message.header(USER_HEADER).unwrap_or_default();
     let now = Instant::now();
@@ -97,7 +97,7 @@ fn hear(matching: &mut Matching, routes: &[Route], message: &Message) {
     }
 }
 
-fn place(route: &Route, since_epoch: Duration) -> (f64, f64) {
+fn place(route: &CarRoute, since_epoch: Duration) -> (f64, f64) {
     let position = route.position(since_epoch);
     (position.lat, position.lng)
 }

@@ -18,7 +18,7 @@ use system::System;
 use tidegate::gateway;
 use tidegate::gateway::config::{DriverChoice, Pin};
 use tidegate::limits::SHARDS_MAX;
-use verdict::{Question, Verdict};
+use verdict::{Requirements, Verdict};
 
 /// It is unknown whether the connections fit: a file could not be read.
 const CANNOT_TELL: u8 = 2;
@@ -36,7 +36,7 @@ Examples:
   tidegate doctor --connections 100000 --tls --config /etc/tidegate/tidegate.toml --pid $(pidof tidegate)
   tidegate doctor --connections 50000 --json | jq .holds"
 )]
-pub struct Args {
+pub struct DoctorArgs {
     /// Number of connections that the box should hold
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     connections: u64,
@@ -60,7 +60,7 @@ pub struct Args {
     root: PathBuf,
 }
 
-pub fn run(args: &Args) -> ExitCode {
+pub fn run(args: &DoctorArgs) -> ExitCode {
     let config = match args.config.as_deref().map(|file| check::load(Some(file))).transpose() {
         Ok(config) => config,
         Err(code) => return code,
@@ -74,10 +74,10 @@ pub fn run(args: &Args) -> ExitCode {
         (None, None) => cores.min(SHARDS_MAX),
     };
     let pin = config.as_ref().map_or(Pin::Auto, |config| config.pin);
-    let question = Question { connections: args.connections, is_tls: args.tls, shards, pin, wants_epoll };
-    let verdict = Verdict::new(&question, &system);
+    let required = Requirements { connections: args.connections, is_tls: args.tls, shards, pin, wants_epoll };
+    let verdict = Verdict::new(&required, &system);
     let text =
-        if args.json { show::json(&question, &system, &verdict) } else { show::words(&question, &system, &verdict) };
+        if args.json { show::json(&required, &system, &verdict) } else { show::words(&required, &system, &verdict) };
     if let Err(message) = output::write(&text) {
         output::complain(&message);
         return ExitCode::from(CANNOT_TELL);

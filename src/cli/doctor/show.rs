@@ -5,18 +5,18 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::system::System;
-use super::verdict::{Question, Verdict};
+use super::verdict::{Requirements, Verdict};
 
-fn driver(question: &Question, system: &System) -> &'static str {
-    if question.wants_epoll || system.no_uring.is_some() { "epoll" } else { "uring" }
+fn driver(required: &Requirements, system: &System) -> &'static str {
+    if required.wants_epoll || system.no_uring.is_some() { "epoll" } else { "uring" }
 }
 
-pub fn json(question: &Question, system: &System, verdict: &Verdict) -> String {
+pub fn json(required: &Requirements, system: &System, verdict: &Verdict) -> String {
     let bounds: Vec<Value> = verdict
         .bounds
         .iter()
         .map(|bound| {
-            let is_enough = bound.holds >= question.connections;
+            let is_enough = bound.holds >= required.connections;
             let fix = if is_enough { Value::Null } else { bound.fix.as_str().into() };
             json!({ "name": bound.name, "holds": bound.holds, "enough": is_enough, "found": bound.found, "fix": fix })
         })
@@ -30,18 +30,18 @@ pub fn json(question: &Question, system: &System, verdict: &Verdict) -> String {
         })
         .collect();
     let value = json!({
-        "connections": question.connections,
-        "tls": question.is_tls,
+        "connections": required.connections,
+        "tls": required.is_tls,
         "fits": verdict.fits,
         "holds": verdict.holds,
         "first": verdict.bounds.first().map(|bound| bound.name),
         "bytes_per_connection": verdict.bytes_per_connection,
-        "shards": question.shards,
+        "shards": required.shards,
         "shards_recommended": verdict.shards_recommended,
         "cores": system.core_count(),
-        "pinned": system.cores.as_ref().map(|cores| cores.pinned(question.pin, question.shards).is_ok()),
+        "pinned": system.cores.as_ref().map(|cores| cores.pinned(required.pin, required.shards).is_ok()),
         "kernel": system.kernel,
-        "driver": driver(question, system),
+        "driver": driver(required, system),
         "bounds": bounds,
         "notes": notes,
         "unknown": verdict.unknown,
@@ -49,20 +49,20 @@ pub fn json(question: &Question, system: &System, verdict: &Verdict) -> String {
     format!("{value:#}\n")
 }
 
-pub fn words(question: &Question, system: &System, verdict: &Verdict) -> String {
+pub fn words(required: &Requirements, system: &System, verdict: &Verdict) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = write_words(&mut text, question, system, verdict);
+    let _ = write_words(&mut text, required, system, verdict);
     text
 }
 
-fn write_words(text: &mut String, question: &Question, system: &System, verdict: &Verdict) -> std::fmt::Result {
+fn write_words(text: &mut String, required: &Requirements, system: &System, verdict: &Verdict) -> std::fmt::Result {
     let kernel = system.kernel.as_deref().unwrap_or("of unknown release");
     let cores = system.core_count().map_or("an unknown number of".to_owned(), |cores| cores.to_string());
-    let kind = if question.is_tls { "TLS" } else { "plain" };
-    let Question { connections, shards, .. } = question;
+    let kind = if required.is_tls { "TLS" } else { "plain" };
+    let Requirements { connections, shards, .. } = required;
     writeln!(text, "{} {kind} connections", count(*connections))?;
-    writeln!(text, "Linux {kernel}, cores: {cores}, shards: {shards}, driver: {}\n", driver(question, system))?;
+    writeln!(text, "Linux {kernel}, cores: {cores}, shards: {shards}, driver: {}\n", driver(required, system))?;
     writeln!(text, "  {:<22} {:>14}  found", "", "connections")?;
     for bound in &verdict.bounds {
         let mark = if bound.holds < *connections { "!" } else { " " };
@@ -81,7 +81,7 @@ fn write_words(text: &mut String, question: &Question, system: &System, verdict:
         }
         _ => writeln!(text, "It cannot be told whether they fit.")?,
     }
-    for bound in verdict.short(question) {
+    for bound in verdict.short(required) {
         writeln!(text, "  fix {}: {}", bound.name, bound.fix)?;
     }
     for note in &verdict.notes {

@@ -6,7 +6,7 @@ use tidegate::gateway::config::Pin;
 use tidegate::gateway::descriptors;
 use tidegate::limits;
 
-pub struct Question {
+pub struct Requirements {
     pub connections: u64,
     pub is_tls: bool,
     /// How many the gateway would have.
@@ -51,21 +51,21 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub fn new(question: &Question, system: &System) -> Verdict {
-        let shards_recommended = system.descriptors.and_then(|each| recommended(question, each, system.core_count()));
+    pub fn new(required: &Requirements, system: &System) -> Verdict {
+        let shards_recommended = system.descriptors.and_then(|each| recommended(required, each, system.core_count()));
         let bytes_per_connection =
-            if question.is_tls { limits::CONNECTION_BYTES_TLS } else { limits::CONNECTION_BYTES_PLAIN };
+            if required.is_tls { limits::CONNECTION_BYTES_TLS } else { limits::CONNECTION_BYTES_PLAIN };
         let mut bounds: Vec<Bound> = [
-            of_descriptors(question, system, shards_recommended),
-            of_files(question, system),
-            of_epoll(question, system),
-            of_memory(question, system, bytes_per_connection),
-            of_tcp_memory(question, system),
-            of_conntrack(question, system),
+            of_descriptors(required, system, shards_recommended),
+            of_files(required, system),
+            of_epoll(required, system),
+            of_memory(required, system, bytes_per_connection),
+            of_tcp_memory(required, system),
+            of_conntrack(required, system),
         ]
         .into_iter()
         .flatten()
-        .chain(system.groups.iter().map(|group| of_group(question, group, bytes_per_connection)))
+        .chain(system.groups.iter().map(|group| of_group(required, group, bytes_per_connection)))
         .collect();
         bounds.sort_by_key(|bound| bound.holds);
         let mut unknown = Vec::new();
@@ -79,7 +79,7 @@ impl Verdict {
             unknown.push("the cores (/proc/PID/status, /sys/devices/system/cpu/online)");
         }
         let holds = bounds.first().map(|bound| bound.holds);
-        let fits = match holds.map(|holds| holds >= question.connections) {
+        let fits = match holds.map(|holds| holds >= required.connections) {
             // A known shortage does not shrink when the rest is known.
             Some(false) => Some(false),
             _ if !unknown.is_empty() => None,
@@ -89,30 +89,30 @@ impl Verdict {
             listen_queue(system),
             syn_backlog(system),
             ports(system),
-            uring(question, system),
-            pinning(question, system),
+            uring(required, system),
+            pinning(required, system),
         ];
         let notes = notes.into_iter().flatten().collect();
         Verdict { bounds, notes, unknown, holds, fits, shards_recommended, bytes_per_connection }
     }
 
     /// The things of which there is not enough.
-    pub fn short<'a>(&'a self, question: &Question) -> impl Iterator<Item = &'a Bound> {
-        let connections = question.connections;
+    pub fn short<'a>(&'a self, required: &Requirements) -> impl Iterator<Item = &'a Bound> {
+        let connections = required.connections;
         self.bounds.iter().filter(move |bound| bound.holds < connections)
     }
 }
 
-fn recommended(question: &Question, descriptors: u64, cores: Option<usize>) -> Option<usize> {
-    let shards = descriptors::shards_for(question.connections, descriptors, cores.unwrap_or(1));
-    let shards = shards.max(question.shards);
-    (descriptors::held(shards, descriptors) >= question.connections).then_some(shards)
+fn recommended(required: &Requirements, descriptors: u64, cores: Option<usize>) -> Option<usize> {
+    let shards = descriptors::shards_for(required.connections, descriptors, cores.unwrap_or(1));
+    let shards = shards.max(required.shards);
+    (descriptors::held(shards, descriptors) >= required.connections).then_some(shards)
 }
 
-fn of_descriptors(question: &Question, system: &System, recommended: Option<usize>) -> Option<Bound> {
+fn of_descriptors(required: &Requirements, system: &System, recommended: Option<usize>) -> Option<Bound> {
     let each = system.descriptors?;
-    let shards = question.shards;
-    let needed = descriptors::needed(shards, question.connections);
+    let shards = required.shards;
+    let needed = descriptors::needed(shards, required.connections);
     let mut fix = format!("LimitNOFILE={needed} (systemctl edit tidegate), or tuning/limits.d and a new login");
     if system.nr_open.is_some_and(|nr_open| nr_open < needed) {
         fix = format!("sysctl -w fs.nr_open={needed}; then {fix}");
@@ -127,49 +127,49 @@ fn of_descriptors(question: &Question, system: &System, recommended: Option<usiz
     Some(Bound { name: "descriptors", holds: descriptors::held(shards, each), found, fix })
 }
 
-fn of_files(question: &Question, system: &System) -> Option<Bound> {
+fn of_files(required: &Requirements, system: &System) -> Option<Bound> {
     let (max, open) = (system.files_max?, system.files_open);
     Some(Bound {
         name: "open files of the box",
         holds: max.saturating_sub(open),
         found: format!("fs.file-max {max}, {open} open"),
-        fix: format!("sysctl -w fs.file-max={}, or tuning/tune", question.connections.saturating_add(open) * 2),
+        fix: format!("sysctl -w fs.file-max={}, or tuning/tune", required.connections.saturating_add(open) * 2),
     })
 }
 
-fn of_epoll(question: &Question, system: &System) -> Option<Bound> {
-    let is_used = question.wants_epoll || system.no_uring.is_some();
+fn of_epoll(required: &Requirements, system: &System) -> Option<Bound> {
+    let is_used = required.wants_epoll || system.no_uring.is_some();
     let max = system.epoll_watches_max.filter(|_| is_used)?;
     Some(Bound {
         name: "epoll watches",
         holds: max,
         found: format!("fs.epoll.max_user_watches {max}"),
-        fix: format!("sysctl -w fs.epoll.max_user_watches={}, or tuning/tune", question.connections * 2),
+        fix: format!("sysctl -w fs.epoll.max_user_watches={}, or tuning/tune", required.connections * 2),
     })
 }
 
 /// Memory of the process before the first connection.
-fn base_bytes(question: &Question) -> u64 {
-    limits::PROCESS_BYTES + question.shards as u64 * limits::SHARD_BYTES
+fn base_bytes(required: &Requirements) -> u64 {
+    limits::PROCESS_BYTES + required.shards as u64 * limits::SHARD_BYTES
 }
 
-fn of_memory(question: &Question, system: &System, each: u64) -> Option<Bound> {
+fn of_memory(required: &Requirements, system: &System, each: u64) -> Option<Bound> {
     let available = system.memory_bytes?;
-    let needed = base_bytes(question).saturating_add(question.connections.saturating_mul(each));
+    let needed = base_bytes(required).saturating_add(required.connections.saturating_mul(each));
     Some(Bound {
         name: "memory",
-        holds: available.saturating_sub(base_bytes(question)) / each,
+        holds: available.saturating_sub(base_bytes(required)) / each,
         found: format!("{} available, {each} bytes each", gib(available)),
         fix: format!("{} of memory; what else runs here: ps -eo rss,comm --sort=-rss | head", gib(needed)),
     })
 }
 
-fn of_group(question: &Question, group: &Group, each: u64) -> Bound {
+fn of_group(required: &Requirements, group: &Group, each: u64) -> Bound {
     let available = group.limit_bytes.saturating_sub(group.used_bytes);
-    let needed = base_bytes(question).saturating_add(question.connections.saturating_mul(each));
+    let needed = base_bytes(required).saturating_add(required.connections.saturating_mul(each));
     Bound {
         name: "memory cgroup",
-        holds: available.saturating_sub(base_bytes(question)) / each,
+        holds: available.saturating_sub(base_bytes(required)) / each,
         found: format!("{} of {} left in {}", gib(available), gib(group.limit_bytes), group.path),
         fix: format!(
             "systemctl set-property tidegate MemoryMax={}M, or the container's limit",
@@ -179,9 +179,9 @@ fn of_group(question: &Question, group: &Group, each: u64) -> Bound {
 }
 
 /// Beyond "pressure" the kernel takes buffers away from everybody.
-fn of_tcp_memory(question: &Question, system: &System) -> Option<Bound> {
+fn of_tcp_memory(required: &Requirements, system: &System) -> Option<Bound> {
     let [_, pressure, most] = system.tcp_pages?;
-    let pages = question.connections.saturating_mul(limits::TCP_PAGES_PER_CONNECTION) + system.tcp_pages_used;
+    let pages = required.connections.saturating_mul(limits::TCP_PAGES_PER_CONNECTION) + system.tcp_pages_used;
     Some(Bound {
         name: "TCP memory",
         holds: pressure.saturating_sub(system.tcp_pages_used) / limits::TCP_PAGES_PER_CONNECTION,
@@ -198,9 +198,9 @@ fn of_tcp_memory(question: &Question, system: &System) -> Option<Bound> {
 }
 
 /// A table without an entry belongs to a firewall that tracks nothing.
-fn of_conntrack(question: &Question, system: &System) -> Option<Bound> {
+fn of_conntrack(required: &Requirements, system: &System) -> Option<Bound> {
     let max = system.tracked_max.filter(|_| system.tracked > 0)?;
-    let wanted = question.connections.saturating_add(system.tracked) * 2;
+    let wanted = required.connections.saturating_add(system.tracked) * 2;
     Some(Bound {
         name: "conntrack",
         holds: max.saturating_sub(system.tracked),
@@ -243,14 +243,14 @@ fn ports(system: &System) -> Option<Note> {
     })
 }
 
-fn uring(question: &Question, system: &System) -> Option<Note> {
-    let why = system.no_uring.as_ref().filter(|_| !question.wants_epoll)?;
+fn uring(required: &Requirements, system: &System) -> Option<Note> {
+    let why = system.no_uring.as_ref().filter(|_| !required.wants_epoll)?;
     Some(Note { name: "io_uring", text: format!("{why}; epoll is used"), fix: String::new() })
 }
 
-fn pinning(question: &Question, system: &System) -> Option<Note> {
+fn pinning(required: &Requirements, system: &System) -> Option<Note> {
     let cores = system.cores.as_ref()?;
-    let text = match cores.pinned(question.pin, question.shards) {
+    let text = match cores.pinned(required.pin, required.shards) {
         Ok(()) => "each shard is pinned to a core".to_owned(),
         Err(why) => format!("shards are not pinned to cores: {why}"),
     };

@@ -24,7 +24,7 @@ use section::Section;
 
 /// Builds what can be built; wherever something is missing, `errors` has why.
 pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut Errors) -> Config {
-    let mut builder = Builder { folder, broken, errors };
+    let mut builder = ConfigBuilder { folder, broken, errors };
     let top = Section { table: root, place: Place::File, path: String::new() };
     let config = Config {
         listeners: builder.listeners(&top),
@@ -63,13 +63,13 @@ fn drain(top: &Section<'_>) -> Drain {
     }
 }
 
-struct Builder<'a> {
+struct ConfigBuilder<'a> {
     folder: &'a Path,
     broken: &'a Broken,
     errors: &'a mut Errors,
 }
 
-impl Builder<'_> {
+impl ConfigBuilder<'_> {
     fn listeners(&mut self, top: &Section<'_>) -> Vec<Listener> {
         let sections = top.tables("listener");
         if top.value("listener").is_none() && !self.broken.contains(&Place::File) {

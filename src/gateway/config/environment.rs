@@ -17,7 +17,7 @@ const INDEX_DIGITS_MAX: usize = 4;
 
 /// One step on the way from the root to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
+enum PathStep {
     Name(&'static str),
     Index(usize),
 }
@@ -30,7 +30,7 @@ pub(super) fn apply(
     errors: &mut Errors,
 ) -> Vec<String> {
     let mut links = Vec::new();
-    let mut found: Vec<(Vec<Step>, &'static Row, String, String)> = Vec::new();
+    let mut found: Vec<(Vec<PathStep>, &'static Row, String, String)> = Vec::new();
     for (name, text) in variables {
         if !name.starts_with(PREFIX) || OF_THE_COMMAND_LINE.contains(&name.as_str()) {
             continue;
@@ -54,7 +54,7 @@ pub(super) fn apply(
 }
 
 /// The way to `row`, if `variable` names it.
-fn steps(row: &'static Row, variable: &str) -> Option<Vec<Step>> {
+fn steps(row: &'static Row, variable: &str) -> Option<Vec<PathStep>> {
     row.variable()?;
     let mut rest = variable.strip_prefix(PREFIX)?;
     let mut steps = Vec::new();
@@ -62,12 +62,12 @@ fn steps(row: &'static Row, variable: &str) -> Option<Vec<Step>> {
     for (at, segment) in row.path.split('.').enumerate() {
         let name = segment.trim_end_matches("[]");
         rest = rest.strip_prefix(name.to_uppercase().as_str())?;
-        steps.push(Step::Name(name));
+        steps.push(PathStep::Name(name));
         let is_list = name != segment;
         let is_last = at + 1 == segments;
         if is_list || (is_last && matches!(row.kind, Kind::Texts { .. })) {
             if let Some((index, after)) = index(rest) {
-                steps.push(Step::Index(index));
+                steps.push(PathStep::Index(index));
                 rest = after;
             } else if is_list && !is_single(name) {
                 return None;
@@ -124,12 +124,12 @@ fn switch(text: &str) -> Option<bool> {
 
 /// Follows the steps, making the tables and lists on the way. Where the file has something else, it stays: its own error
 /// is told.
-fn set(table: &mut Table, steps: &[Step], value: Value) -> Result<(), Error> {
-    let [Step::Name(name), rest @ ..] = steps else { return Ok(()) };
+fn set(table: &mut Table, steps: &[PathStep], value: Value) -> Result<(), Error> {
+    let [PathStep::Name(name), rest @ ..] = steps else { return Ok(()) };
     let place = value.place.clone();
     if table.entry(name).is_none() {
         let content = match rest.first() {
-            Some(Step::Index(_)) => Content::List(Vec::new()),
+            Some(PathStep::Index(_)) => Content::List(Vec::new()),
             _ => Content::Table(Table::default()),
         };
         let fresh = Value { place: place.clone(), content };
@@ -138,8 +138,8 @@ fn set(table: &mut Table, steps: &[Step], value: Value) -> Result<(), Error> {
     let Some(entry) = table.entry_mut(name) else { return Ok(()) };
     match rest {
         [] => *entry = value,
-        [Step::Name(_), ..] => return set_in_table(entry, rest, value),
-        [Step::Index(index), inner @ ..] => {
+        [PathStep::Name(_), ..] => return set_in_table(entry, rest, value),
+        [PathStep::Index(index), inner @ ..] => {
             if !matches!(entry.content, Content::List(_)) {
                 // A single table or text is the list's only item.
                 let single = entry.clone();
@@ -167,7 +167,7 @@ fn set(table: &mut Table, steps: &[Step], value: Value) -> Result<(), Error> {
     Ok(())
 }
 
-fn set_in_table(within: &mut Value, steps: &[Step], value: Value) -> Result<(), Error> {
+fn set_in_table(within: &mut Value, steps: &[PathStep], value: Value) -> Result<(), Error> {
     match &mut within.content {
         Content::Table(inner) => set(inner, steps, value),
         Content::List(items) => match items.first_mut() {

@@ -47,18 +47,18 @@ impl Table {
 
 /// Reads TOML. Keys are not judged here.
 pub(super) fn parse(text: &str) -> Result<Table, Error> {
-    let lines = Lines::new(text);
+    let lines = LineIndex::new(text);
     let document = Document::parse(text).map_err(|error| syntax_error(&lines, &error))?;
     Ok(table(&lines, document.as_table()))
 }
 
-fn syntax_error(lines: &Lines<'_>, error: &TomlError) -> Error {
+fn syntax_error(lines: &LineIndex<'_>, error: &TomlError) -> Error {
     let place = error.span().map_or(Place::File, |span| lines.place(span.start));
     let words: Vec<&str> = error.message().split_whitespace().collect();
     Error::new(&place, format!("not valid TOML: {}", words.join(" ")))
 }
 
-fn table(lines: &Lines<'_>, from: &dyn TableLike) -> Table {
+fn table(lines: &LineIndex<'_>, from: &dyn TableLike) -> Table {
     let mut entries = Vec::new();
     for (name, item) in from.iter() {
         let named = from.key(name).and_then(|key| key.span());
@@ -71,7 +71,7 @@ fn table(lines: &Lines<'_>, from: &dyn TableLike) -> Table {
 }
 
 /// `parent` is the place of an item without one of its own: a table that dotted keys or deeper headers imply.
-fn value(lines: &Lines<'_>, item: &Item, parent: &Place) -> Option<Value> {
+fn value(lines: &LineIndex<'_>, item: &Item, parent: &Place) -> Option<Value> {
     let place = item.span().map_or_else(|| parent.clone(), |span| lines.place(span.start));
     let content = match item {
         Item::None => return None,
@@ -90,7 +90,7 @@ fn value(lines: &Lines<'_>, item: &Item, parent: &Place) -> Option<Value> {
     Some(Value { place, content })
 }
 
-fn scalar(lines: &Lines<'_>, from: &toml_edit::Value, parent: &Place) -> Content {
+fn scalar(lines: &LineIndex<'_>, from: &toml_edit::Value, parent: &Place) -> Content {
     match from {
         toml_edit::Value::String(text) => Content::Text(text.value().clone()),
         toml_edit::Value::Integer(whole) => Content::Whole(*whole.value()),
@@ -111,16 +111,16 @@ fn scalar(lines: &Lines<'_>, from: &toml_edit::Value, parent: &Place) -> Content
 }
 
 /// Turns offsets into lines and columns.
-struct Lines<'a> {
+struct LineIndex<'a> {
     text: &'a str,
     /// Offset of each line's first byte.
     starts: Vec<usize>,
 }
 
-impl<'a> Lines<'a> {
-    fn new(text: &'a str) -> Lines<'a> {
+impl<'a> LineIndex<'a> {
+    fn new(text: &'a str) -> LineIndex<'a> {
         let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1)).collect();
-        Lines { text, starts }
+        LineIndex { text, starts }
     }
 
     fn place(&self, offset: usize) -> Place {

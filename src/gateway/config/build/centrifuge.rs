@@ -2,9 +2,9 @@
 
 use super::super::{CentrifugeTarget, TokenKey};
 use super::reach::pattern_covers;
-use super::{Builder, Section};
+use super::{ConfigBuilder, Section};
 
-impl Builder<'_> {
+impl ConfigBuilder<'_> {
     pub(super) fn centrifuge(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<CentrifugeTarget> {
         for name in ["channel", "publish", "control"] {
             self.belongs_to(section, name, "raw");

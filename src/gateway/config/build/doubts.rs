@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use super::super::{Config, Target};
-use super::{Builder, Section};
+use super::{ConfigBuilder, Section};
 use crate::limits;
 
-impl Builder<'_> {
+impl ConfigBuilder<'_> {
     pub(super) fn doubts(&mut self, top: &Section<'_>, config: &Config) {
         self.doubts_of_limits(top, config);
         self.doubts_of_channels(top, config);

@@ -2,9 +2,9 @@
 
 use super::super::error::Place;
 use super::super::{Channel, Route, Target, form};
-use super::{Builder, Section};
+use super::{ConfigBuilder, Section};
 
-impl Builder<'_> {
+impl ConfigBuilder<'_> {
     /// A route whose requests all go to routes before it, or whose results do.
     pub(super) fn reach_of_route(&mut self, section: &Section<'_>, route: &Route, earlier: &[Route]) {
         let is_taken = |method: &String| earlier.iter().find(|other| takes(other, &route.path, method));

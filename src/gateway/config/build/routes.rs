@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::super::tree::Content;
 use super::super::{AcceptTarget, Route, SseTarget, Target, UserSource, WebSocketTarget, form, validate};
-use super::{Builder, Section};
+use super::{ConfigBuilder, Section};
 use crate::conn::spelling;
 use crate::limits::SSE_CHANNELS_MAX;
 
-impl Builder<'_> {
+impl ConfigBuilder<'_> {
     pub(super) fn routes(&mut self, top: &Section<'_>) -> Vec<Route> {
         let mut routes: Vec<Route> = Vec::new();
         for section in top.tables("route") {
