@@ -27,12 +27,12 @@ pub struct Batch {
     remaining: usize,
     /// Parts that others send too, but for those of answers.
     shared: u32,
-    answer: Answer,
+    answer: LongestAnswer,
 }
 
 /// Bytes of the longest answer to what the peer has asked: they do not count against it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Answer {
+struct LongestAnswer {
     /// In this batch.
     here: u32,
     /// In the one that was taken before it, while that is on its way.
@@ -203,7 +203,7 @@ impl Batch {
         self.part_sent = 0;
         self.remaining = 0;
         self.shared = 0;
-        self.answer = Answer::default();
+        self.answer = LongestAnswer::default();
     }
 }
 

@@ -26,7 +26,7 @@ use crate::limits::{LOG_KEYS_MAX, LOG_REPEAT};
 /// }
 /// ```
 #[derive(Debug, Default)]
-pub struct Fold(Mutex<Lines>);
+pub struct Fold(Mutex<FoldedLines>);
 
 /// How many lines were left out since the last one. Displayed behind the line: empty if there were none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,14 +36,14 @@ pub struct LeftOut {
 }
 
 #[derive(Debug, Default)]
-struct Lines {
-    lines: Vec<Line>,
+struct FoldedLines {
+    lines: Vec<FoldedLine>,
     /// All keys that find no place in `lines` are one.
-    others: Option<Line>,
+    others: Option<FoldedLine>,
 }
 
 #[derive(Debug)]
-struct Line {
+struct FoldedLine {
     /// The hash of its key: strangers choose what is in keys, and how long it is.
     key: u64,
     said: Tick,
@@ -63,19 +63,19 @@ impl Fold {
     }
 }
 
-impl Lines {
+impl FoldedLines {
     fn say(&mut self, key: u64, now: Tick) -> Option<LeftOut> {
         if let Some(line) = self.lines.iter_mut().find(|line| line.key == key) {
             return line.say_again(now);
         }
         if self.make_room(now) {
-            self.lines.push(Line::new(key, now));
+            self.lines.push(FoldedLine::new(key, now));
             return Some(LeftOut::NONE);
         }
         match &mut self.others {
             Some(others) => others.say_again(now),
             None => {
-                self.others = Some(Line::new(key, now));
+                self.others = Some(FoldedLine::new(key, now));
                 Some(LeftOut::NONE)
             }
         }
@@ -99,9 +99,9 @@ impl Lines {
     }
 }
 
-impl Line {
-    fn new(key: u64, now: Tick) -> Line {
-        Line { key, said: now, left_out: 0 }
+impl FoldedLine {
+    fn new(key: u64, now: Tick) -> FoldedLine {
+        FoldedLine { key, said: now, left_out: 0 }
     }
 
     fn may_be_said(&self, now: Tick) -> bool {
@@ -114,7 +114,7 @@ impl Line {
             return None;
         }
         let left_out = LeftOut { count: self.left_out, since: now.since(self.said) };
-        *self = Line::new(self.key, now);
+        *self = FoldedLine::new(self.key, now);
         Some(left_out)
     }
 }

@@ -51,7 +51,7 @@ const NONE: u16 = u16::MAX;
 
 /// Values by key, in segments.
 pub struct Slots<T> {
-    segments: Vec<Segment<T>>,
+    segments: Vec<SlotSegment<T>>,
     /// No segment below this one has room.
     lowest_with_room: usize,
     len: usize,
@@ -74,9 +74,9 @@ pub struct SegmentGenerations {
     pub entries: Vec<u32>,
 }
 
-struct Segment<T> {
+struct SlotSegment<T> {
     /// Without room, or with room for all its slots: it never moves.
-    entries: Vec<Entry<T>>,
+    entries: Vec<Slot<T>>,
     len: u16,
     /// The first of the entries that are there and vacant.
     first_vacant: u16,
@@ -84,7 +84,7 @@ struct Segment<T> {
     first_generation: u32,
 }
 
-struct Entry<T> {
+struct Slot<T> {
     /// Of the present tenant, or, if the slot is vacant, of the next.
     generation: u32,
     next_vacant: u16,
@@ -104,7 +104,7 @@ impl<T> Slots<T> {
         }
         let index = self.lowest_with_room;
         if index == self.segments.len() {
-            self.segments.push(Segment::new(self.first_generation));
+            self.segments.push(SlotSegment::new(self.first_generation));
         }
         self.len += 1;
         self.segments[index].insert((index * SEGMENT_SLOTS) as u32, value)
@@ -154,7 +154,7 @@ impl<T> Slots<T> {
 
     /// Which generation each slot has reached, for a process that takes over from this one.
     pub fn generations(&self) -> Generations {
-        let of_segment = |segment: &Segment<T>| SegmentGenerations {
+        let of_segment = |segment: &SlotSegment<T>| SegmentGenerations {
             first: segment.first_generation,
             entries: segment.entries.iter().map(|entry| entry.generation).collect(),
         };
@@ -164,7 +164,7 @@ impl<T> Slots<T> {
     /// Vacant slots that go on where those of another process stood: no key of either finds the other's values, but for those that
     /// [`Slots::insert_at`] brings back.
     pub fn with_generations(generations: &Generations) -> Slots<T> {
-        let segments = generations.segments.iter().map(Segment::with_generations).collect();
+        let segments = generations.segments.iter().map(SlotSegment::with_generations).collect();
         Slots { segments, ..Slots::new(generations.first) }
     }
 
@@ -202,9 +202,9 @@ fn place(slot: u32) -> (usize, usize) {
     (slot as usize / SEGMENT_SLOTS, slot as usize % SEGMENT_SLOTS)
 }
 
-impl<T> Segment<T> {
-    fn new(first_generation: u32) -> Segment<T> {
-        Segment { entries: Vec::new(), len: 0, first_vacant: NONE, first_generation }
+impl<T> SlotSegment<T> {
+    fn new(first_generation: u32) -> SlotSegment<T> {
+        SlotSegment { entries: Vec::new(), len: 0, first_vacant: NONE, first_generation }
     }
 
     fn has_room(&self) -> bool {
@@ -220,7 +220,7 @@ impl<T> Segment<T> {
             if self.entries.capacity() == 0 {
                 self.entries.reserve_exact(SEGMENT_SLOTS);
             }
-            self.entries.push(Entry { generation: self.first_generation, next_vacant: NONE, value: None });
+            self.entries.push(Slot { generation: self.first_generation, next_vacant: NONE, value: None });
         }
         let entry = &mut self.entries[at];
         let key = Key { slot: first_slot + at as u32, generation: entry.generation };
@@ -239,8 +239,8 @@ impl<T> Segment<T> {
         Some(value)
     }
 
-    fn with_generations(generations: &SegmentGenerations) -> Segment<T> {
-        let mut segment = Segment::new(generations.first);
+    fn with_generations(generations: &SegmentGenerations) -> SlotSegment<T> {
+        let mut segment = SlotSegment::new(generations.first);
         let count = generations.entries.len().min(SEGMENT_SLOTS);
         if count > 0 {
             segment.entries.reserve_exact(SEGMENT_SLOTS);
@@ -249,13 +249,13 @@ impl<T> Segment<T> {
         for (at, generation) in generations.entries[..count].iter().enumerate() {
             let next_vacant = if at + 1 < count { at as u16 + 1 } else { NONE };
             let generation = generation & Key::GENERATION_MASK;
-            segment.entries.push(Entry { generation, next_vacant, value: None });
+            segment.entries.push(Slot { generation, next_vacant, value: None });
         }
         segment
     }
 
     fn insert_at(&mut self, at: usize, generation: u32, value: T) -> Result<(), T> {
-        let is_free = |entry: &Entry<T>| entry.value.is_none() && entry.generation == generation;
+        let is_free = |entry: &Slot<T>| entry.value.is_none() && entry.generation == generation;
         if !self.entries.get(at).is_some_and(is_free) {
             return Err(value);
         }
@@ -282,9 +282,9 @@ impl<T> Segment<T> {
     /// Gives the memory back; whoever comes later begins after all who have been here.
     fn free(&mut self) {
         let first = self.first_generation;
-        let distance = |entry: &Entry<T>| entry.generation.wrapping_sub(first) & Key::GENERATION_MASK;
+        let distance = |entry: &Slot<T>| entry.generation.wrapping_sub(first) & Key::GENERATION_MASK;
         let furthest = self.entries.iter().map(distance).max().unwrap_or_default();
-        *self = Segment::new((first + furthest) & Key::GENERATION_MASK);
+        *self = SlotSegment::new((first + furthest) & Key::GENERATION_MASK);
     }
 }
 

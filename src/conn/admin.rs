@@ -15,7 +15,7 @@ use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::event::{Message, Position};
 use crate::proto::http::{self, Head, Refusal, Reply};
-use crate::proto::replay::{Bounds, Excerpt, Since};
+use crate::proto::replay::{Excerpt, ExcerptBounds, Since};
 use crate::proto::reserved::headers::{DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, KEY_HEADER, OPCODE_HEADER};
 use crate::proto::reserved::is_own_event;
 use crate::proto::sse;
@@ -38,7 +38,7 @@ pub(super) enum Outcome {
     /// `POST /api/channels/{channel}`; the payload follows as the body.
     Publish(Publication),
     /// `GET /api/channels/{channel}/history`; the channel's owner has it.
-    History { channel: Subject, since: Since, bounds: Bounds },
+    History { channel: Subject, since: Since, bounds: ExcerptBounds },
     /// `GET /api/channels/{channel}/presence`; likewise.
     Presence { channel: Subject },
     /// `GET /api/users/{user}`; every shard has its own connections, which listen to the subject.
@@ -119,7 +119,7 @@ fn user_named(name: &str) -> Result<User, String> {
 }
 
 /// `limit` messages after the position `since`, or the newest; or one sentence about what is wrong with them.
-fn history_asked(head: &Head<'_>, channel: &str) -> Result<(Subject, Since, Bounds), String> {
+fn history_asked(head: &Head<'_>, channel: &str) -> Result<(Subject, Since, ExcerptBounds), String> {
     let parameter = |name| {
         http::query_parameter(head.query, name)
             .map_err(|_| format!("{name} stands more than once, or is not well escaped"))
@@ -133,7 +133,7 @@ fn history_asked(head: &Head<'_>, channel: &str) -> Result<(Subject, Since, Boun
         Some(text) => text.parse().map_err(|_| format!("limit: {text:?} is no number"))?,
     };
     let messages_max = messages_max.min(limits::REPLAY_MESSAGES_MAX);
-    Ok((channel_named(channel)?, since, Bounds { messages_max, bytes_max: limits::REPLAY_BYTES_MAX }))
+    Ok((channel_named(channel)?, since, ExcerptBounds { messages_max, bytes_max: limits::REPLAY_BYTES_MAX }))
 }
 
 /// The answer: messages in the channel's order, and whether more follow the last. What is not UTF-8 comes as base64. `is_kept`:

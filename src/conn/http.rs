@@ -18,7 +18,7 @@ use super::outbox::Outbox;
 use super::routes::Routes;
 use super::settings::Settings;
 use crate::proto::CloseReason;
-use crate::proto::close::Row;
+use crate::proto::close::CloseRow;
 use crate::proto::event::Position;
 use crate::proto::http::{Reply, ReplyTo};
 use crate::proto::request::{Reading, Receipt};
@@ -187,7 +187,7 @@ impl Http {
     }
 
     /// The last words: an answer to the request that failed, if there is one to give.
-    pub(super) fn end(&mut self, row: &Row, retry_after_s: u32, outbox: &mut Outbox) {
+    pub(super) fn end(&mut self, row: &CloseRow, retry_after_s: u32, outbox: &mut Outbox) {
         let is_refusal = row.http_status >= 400;
         let (to, page) = match &self.state {
             State::Body(incoming) => (incoming.to.closing(), incoming.page()),

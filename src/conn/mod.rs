@@ -71,7 +71,7 @@ use crate::base::{Key, RequestId, RouteId, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::event::{Event, Message};
-use crate::proto::replay::{Bounds, Excerpt, Since};
+use crate::proto::replay::{Excerpt, ExcerptBounds, Since};
 use crate::proto::subject::Subject;
 
 use accept::Asked;
@@ -116,7 +116,7 @@ pub enum Step<'a> {
     /// Publish, and answer with the position ([`Conn::published`]).
     Publish(Message),
     /// Answer with what is kept of a channel, or the piece of it within the bounds ([`Conn::push_history`]).
-    History { tag: u32, channel: Subject, since: Since, bounds: Bounds },
+    History { tag: u32, channel: Subject, since: Since, bounds: ExcerptBounds },
     /// Answer with who listens to a channel ([`Conn::push_presence`]).
     Presence { channel: Subject },
     /// Answer with where the user of this subject is connected ([`Conn::found`], for each shard).

@@ -7,15 +7,15 @@
 //! ```
 
 use crate::proto::CloseReason;
-use crate::proto::close::Row;
-use crate::proto::ws::{self, Opcode, Payload, Session, SessionLimits, frame};
+use crate::proto::close::CloseRow;
+use crate::proto::ws::{self, Opcode, Payload, SessionLimits, WebSocketSession, frame};
 
 use super::outbox::Outbox;
 use super::{Peer, return_after};
 
 /// The client's side of one WebSocket.
 pub struct WebSocket {
-    session: Session,
+    session: WebSocketSession,
     /// A ping is on its way; any bytes count as its answer.
     is_pinged: bool,
     close_sent: bool,
@@ -36,7 +36,7 @@ pub struct Received<'a> {
 
 impl Default for WebSocket {
     fn default() -> WebSocket {
-        WebSocket { session: Session::server(), is_pinged: false, close_sent: false }
+        WebSocket { session: WebSocketSession::server(), is_pinged: false, close_sent: false }
     }
 }
 
@@ -50,15 +50,15 @@ impl WebSocket {
     ) -> Result<Option<Heard<Received<'a>>>, CloseReason> {
         while let Some(step) = self.session.next(input, limits)? {
             match step {
-                ws::Step::Message { opcode, payload } => {
+                ws::WebSocketStep::Message { opcode, payload } => {
                     return Ok(Some(Heard::Message(Received { opcode, payload })));
                 }
-                ws::Step::Ping(payload) => outbox.write(|out| {
+                ws::WebSocketStep::Ping(payload) => outbox.write(|out| {
                     frame::write_header(out, Opcode::Pong, payload.len());
                     out.extend_from_slice(payload);
                 }),
-                ws::Step::Pong(_) => {}
-                ws::Step::Close { code, .. } => {
+                ws::WebSocketStep::Pong(_) => {}
+                ws::WebSocketStep::Close { code, .. } => {
                     // RFC 6455 section 5.5.1: the answer typically echoes the status code.
                     self.write_close(code, "", outbox);
                     return Ok(Some(Heard::Goodbye));
@@ -83,7 +83,7 @@ impl WebSocket {
     }
 
     /// Our last words: a close frame, unless one has gone out already or none may be sent.
-    pub fn end(&mut self, row: &Row, peer: Peer, outbox: &mut Outbox) {
+    pub fn end(&mut self, row: &CloseRow, peer: Peer, outbox: &mut Outbox) {
         const NEVER_ON_THE_WIRE: u16 = 1006;
         if row.reason == CloseReason::Drain {
             // 1001 is RFC 6455's code for a server that goes down, and every client knows it; 1012 ("service restart") is

@@ -15,7 +15,7 @@ use super::settings::{BusSettings, Credentials, Settings};
 use crate::base::Key;
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::bus::{self, BusError, ConnectOptions, Verb};
+use crate::proto::bus::{self, BusError, ConnectOptions, WorkerVerb};
 use crate::proto::event::{Addressed, Event};
 use crate::proto::reserved::destination::Destination;
 use crate::proto::reserved::headers::EVENT_HEADER;
@@ -144,7 +144,7 @@ impl Worker {
                     continue;
                 }
             };
-            let is_too_early = !self.is_connected && !matches!(verb, Verb::Connect(_));
+            let is_too_early = !self.is_connected && !matches!(verb, WorkerVerb::Connect(_));
             let answer =
                 if is_too_early { Err(BusError::AuthorizationViolation) } else { self.act(verb, settings, outbox) };
             match answer {
@@ -158,12 +158,12 @@ impl Worker {
 
     fn act<'a>(
         &mut self,
-        verb: Verb<'a>,
+        verb: WorkerVerb<'a>,
         settings: &BusSettings,
         outbox: &mut Outbox,
     ) -> Result<Option<Step<'a>>, BusError> {
         match verb {
-            Verb::Connect(json) => {
+            WorkerVerb::Connect(json) => {
                 let options = ConnectOptions::parse(json)?;
                 if !settings.credentials.as_ref().is_none_or(|wanted| is_authorized(wanted, &options)) {
                     return Err(BusError::AuthorizationViolation);
@@ -173,24 +173,24 @@ impl Worker {
                 self.acknowledge(outbox);
                 Ok(None)
             }
-            Verb::Ping if std::mem::take(&mut self.has_published) => Ok(Some(Step::Ping)),
-            Verb::Ping => {
+            WorkerVerb::Ping if std::mem::take(&mut self.has_published) => Ok(Some(Step::Ping)),
+            WorkerVerb::Ping => {
                 outbox.push(b"PONG\r\n");
                 Ok(None)
             }
-            Verb::Pong => {
+            WorkerVerb::Pong => {
                 self.pings_out = 0;
                 Ok(None)
             }
-            Verb::Sub { subject, queue, sid } => self.subscribe(subject, queue, sid, outbox),
-            Verb::Unsub { sid, max } => {
+            WorkerVerb::Sub { subject, queue, sid } => self.subscribe(subject, queue, sid, outbox),
+            WorkerVerb::Unsub { sid, max } => {
                 self.acknowledge(outbox);
                 Ok(self.unsubscribe(sid, max).map(Step::Unsubscribe))
             }
-            Verb::Pub { subject, reply, headers, payload } => {
+            WorkerVerb::Pub { subject, reply, headers, payload } => {
                 Ok(Some(self.publish(subject, reply, headers, payload, outbox)))
             }
-            Verb::Idle => Ok(None),
+            WorkerVerb::Idle => Ok(None),
         }
     }
 

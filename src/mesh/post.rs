@@ -26,16 +26,16 @@ pub struct Threads {
 /// The way to every thread. Immutable once the threads run; each has a copy.
 #[derive(Clone)]
 pub struct Mesh {
-    ways: Arc<[Way]>,
+    ways: Arc<[Senders]>,
     shards: u16,
     /// The places below this one take asks.
     takers_of_asks: u16,
 }
 
-struct Way {
+struct Senders {
     ask: Sender<Mail>,
     tell: Sender<Mail>,
-    held: Arc<Held>,
+    held: Arc<LargeBytes>,
     /// None for in-process workers.
     waker: Option<Waker>,
 }
@@ -44,14 +44,14 @@ struct Way {
 pub struct Mailbox {
     ask: Receiver<Mail>,
     tell: Receiver<Mail>,
-    held: Arc<Held>,
+    held: Arc<LargeBytes>,
 }
 
 /// Bytes of large messages in a mailbox, by lane.
 #[derive(Default)]
-struct Held([AtomicUsize; 2]);
+struct LargeBytes([AtomicUsize; 2]);
 
-impl Held {
+impl LargeBytes {
     /// Makes room for a mail, or says that there is none.
     fn reserve(&self, lane: Lane, bytes: usize) -> bool {
         let has_room = bytes == 0 || self.0[lane as usize].load(Ordering::Relaxed) < limits::MAILBOX_BYTES;
@@ -77,12 +77,12 @@ impl Mesh {
         let takers_of_asks = count + side_threads.len() as u16;
         let woken = shards.into_iter().chain(side_threads).map(|waker| (bounded(mails_max), Some(waker)));
         let sleepers = (0..workers).map(|_| (closed(), None));
-        let (ways, mailboxes): (Vec<Way>, Vec<Mailbox>) = woken
+        let (ways, mailboxes): (Vec<Senders>, Vec<Mailbox>) = woken
             .chain(sleepers)
             .map(|((ask, ask_out), waker)| {
                 let (tell, tell_out) = bounded(mails_max);
-                let held = Arc::new(Held::default());
-                (Way { ask, tell, held: held.clone(), waker }, Mailbox { ask: ask_out, tell: tell_out, held })
+                let held = Arc::new(LargeBytes::default());
+                (Senders { ask, tell, held: held.clone(), waker }, Mailbox { ask: ask_out, tell: tell_out, held })
             })
             .unzip();
         (Mesh { ways: ways.into(), shards: count, takers_of_asks }, mailboxes)

@@ -11,7 +11,7 @@ pub enum QuestionMail {
     /// To a question's home: these connections of the sending shard have been asked.
     Asked { id: u64, from: Place, keys: Vec<Key> },
     /// To a question's home: a client's answer.
-    Answer(Box<Answer>),
+    Answer(Box<ClientAnswer>),
     /// To a question's home: this connection will not answer any more.
     Left { id: u64, from: Address },
 
@@ -33,7 +33,7 @@ pub struct Question {
 
 /// A client's answer, as it goes to the worker that has asked.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ClientAnswer {
     pub id: u64,
     pub from: Address,
     pub headers: Box<[u8]>,

@@ -2,7 +2,7 @@
 
 use crate::base::Address;
 use crate::hub::SubKey;
-use crate::proto::replay::{Bounds, Excerpt, Since};
+use crate::proto::replay::{Excerpt, ExcerptBounds, Since};
 use crate::proto::subject::Subject;
 
 use super::Lane;
@@ -21,7 +21,7 @@ pub enum ReplayMail {
 pub struct Replay {
     pub subject: Subject,
     pub since: Since,
-    pub bounds: Bounds,
+    pub bounds: ExcerptBounds,
     pub asker: Asker,
 }
 

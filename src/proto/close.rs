@@ -14,7 +14,7 @@ pub enum Blame {
 }
 
 /// One row of the table.
-pub struct Row {
+pub struct CloseRow {
     pub reason: CloseReason,
     /// The counter's label and the word in logs; stable.
     pub name: &'static str,
@@ -36,7 +36,7 @@ macro_rules! reasons {
         pub enum CloseReason { $($reason),* }
 
         /// In the order of the enum.
-        pub const TABLE: &[Row] = &[$(Row {
+        pub const TABLE: &[CloseRow] = &[$(CloseRow {
             reason: CloseReason::$reason,
             name: $name,
             blame: Blame::$blame,
@@ -115,7 +115,7 @@ reasons! {
 }
 
 impl CloseReason {
-    pub fn row(self) -> &'static Row {
+    pub fn row(self) -> &'static CloseRow {
         &TABLE[self as usize]
     }
 

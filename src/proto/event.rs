@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::base::joined;
 
 use super::bus::headers;
-use super::centrifuge::{self, Data, Info};
+use super::centrifuge::{self, ClientInfo, Data};
 use super::http::Streaming;
 use super::reserved::destination::{Destination, is_of_requester};
 use super::reserved::headers::{CONN_HEADER, EVENT_HEADER, INFO_HEADER, OPCODE_HEADER, USER_HEADER};
@@ -259,13 +259,13 @@ impl Event {
     }
 
     /// The client that has published it over the client protocol, if one has.
-    pub fn info(&self) -> Option<Info<'_>> {
+    pub fn info(&self) -> Option<ClientInfo<'_>> {
         let client = self.message.header(CONN_HEADER)?;
         let conn_info = self.message.header(INFO_HEADER).and_then(|info| serde_json::from_str(info).ok());
         let token = self.message.header(USER_HEADER).unwrap_or_default();
         // A worker may say anything there.
         let user = name::decode(token).unwrap_or(Cow::Borrowed(token));
-        Some(Info { user, client, conn_info })
+        Some(ClientInfo { user, client, conn_info })
     }
 
     /// One record of an event stream: position as `id`, `Tg-Event` as `event`, the payload line by line as `data`.

@@ -59,7 +59,7 @@ impl Since {
 
 /// How much is answered at once; one message may be longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct ExcerptBounds {
     pub messages_max: usize,
     pub bytes_max: usize,
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  message --> write_record --> "id: 7:42\nevent: moved\ndata: first line\ndata: second line\n\n"
-//!  bytes   --> Parser::next --> Event { id, event, data }
+//!  bytes   --> Parser::next --> SseEvent { id, event, data }
 //! ```
 //!
 //! The format has no escapes. A line break in a payload begins another `data` line, which a client joins with LF again:
@@ -77,7 +77,7 @@ fn write_line(out: &mut Vec<u8>, name: &[u8], line: &[u8]) {
 
 /// An event as a client dispatches it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct SseEvent {
     /// The last id that the stream gave, with this event or before it; empty if it never gave one.
     pub id: String,
     /// Empty if the record named none: browsers then say `message`.
@@ -136,7 +136,7 @@ impl Parser {
     ///
     /// A record that outgrows the bound is a message too big; the parser is of no use afterwards. What the stream leaves
     /// unfinished at its end is no event.
-    pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Event>, CloseReason> {
+    pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<SseEvent>, CloseReason> {
         while !input.is_empty() {
             if std::mem::take(&mut self.is_after_cr) && input[0] == b'\n' {
                 *input = &input[1..];
@@ -171,7 +171,7 @@ impl Parser {
         if kept + more > self.record_bytes_max { Err(CloseReason::MessageTooBig) } else { Ok(()) }
     }
 
-    fn take_line(&mut self, mut line: &[u8]) -> Option<Event> {
+    fn take_line(&mut self, mut line: &[u8]) -> Option<SseEvent> {
         if std::mem::take(&mut self.is_first_line) {
             line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
         }
@@ -203,11 +203,11 @@ impl Parser {
         }
     }
 
-    fn dispatch(&mut self) -> Option<Event> {
+    fn dispatch(&mut self) -> Option<SseEvent> {
         let Record { event, mut data } = std::mem::take(&mut self.record);
         // Without a data line there is no event, whatever else the record had.
         data.pop()?;
-        Some(Event { id: self.last_id.clone(), event, data })
+        Some(SseEvent { id: self.last_id.clone(), event, data })
     }
 }
 
@@ -223,7 +223,7 @@ mod tests {
     }
 
     /// The events of `stream`, the same at once and in every size of piece.
-    fn events(stream: &[u8]) -> Vec<Event> {
+    fn events(stream: &[u8]) -> Vec<SseEvent> {
         let at_once = events_in_pieces(stream, stream.len().max(1));
         for size in 1..stream.len().min(9) {
             assert_eq!(events_in_pieces(stream, size), at_once, "in pieces of {size}");
@@ -231,7 +231,7 @@ mod tests {
         at_once
     }
 
-    fn events_in_pieces(stream: &[u8], size: usize) -> Vec<Event> {
+    fn events_in_pieces(stream: &[u8], size: usize) -> Vec<SseEvent> {
         let mut parser = Parser::new(10_000);
         let mut events = Vec::new();
         for mut piece in stream.chunks(size) {
@@ -242,8 +242,8 @@ mod tests {
         events
     }
 
-    fn event(id: &str, event: &str, data: &str) -> Event {
-        Event { id: id.to_string(), event: event.to_string(), data: data.to_string() }
+    fn event(id: &str, event: &str, data: &str) -> SseEvent {
+        SseEvent { id: id.to_string(), event: event.to_string(), data: data.to_string() }
     }
 
     #[test]

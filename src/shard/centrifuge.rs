@@ -8,7 +8,7 @@ use crate::conn::centrifuge::{Channel, Step};
 use crate::mesh::{Publish, Publisher};
 use crate::proto::control;
 use crate::proto::reserved::subjects::Change;
-use crate::proto::token::Refused;
+use crate::proto::token::TokenRefusal;
 use crate::proto::ws::Opcode;
 
 use super::Core;
@@ -76,7 +76,7 @@ impl Core {
     }
 
     /// Logs the reason, and nothing of the token itself.
-    fn log_refused_token(&self, key: Key, refused: Refused) {
+    fn log_refused_token(&self, key: Key, refused: TokenRefusal) {
         let Some(route) = self.desk.slots.get(key).map(|conn| conn.session.route()) else { return };
         if let Some(left_out) = self.desk.fold.say(&("token", route, refused), self.desk.now) {
             let path = &self.desk.settings.generation.routes[route].template;

@@ -22,7 +22,7 @@ use crate::proto::bus;
 use crate::proto::centrifuge::Code;
 use crate::proto::event::Message;
 use crate::proto::reserved::destination::Destination;
-use crate::proto::reserved::subjects::{self, Command};
+use crate::proto::reserved::subjects::{self, ConnectionCommand};
 use crate::proto::subject::Subject;
 
 use super::Core;
@@ -33,7 +33,7 @@ type Refusal = &'static [u8];
 
 impl Core {
     /// Obeys a command on a connection of this shard, and reports the outcome.
-    pub(super) fn command_conn(&mut self, key: Key, command: Command, message: &Message) {
+    pub(super) fn command_conn(&mut self, key: Key, command: ConnectionCommand, message: &Message) {
         let outcome = self.obey(key, command, message);
         let Some(answer) = answer(message, outcome) else { return };
         let has_owner =
@@ -41,7 +41,7 @@ impl Core {
         match (command, channel_of(message)) {
             // The owner of the channel reports the outcome, after it has read `Join`: the client gets every message
             // that the worker publishes after the outcome.
-            (Command::Subscribe, Ok(channel)) if has_owner => {
+            (ConnectionCommand::Subscribe, Ok(channel)) if has_owner => {
                 let publish = Publish { reach: Reach::All, ..Publish::new(answer, None) };
                 self.desk.send(self.desk.owner_of(&channel), Mail::Publish(Box::new(publish)));
             }
@@ -59,16 +59,16 @@ impl Core {
         let message = publish.message.clone();
         self.give_to_clients(publish, None, places);
         let outcome = match message.destination() {
-            Destination::User { command: Some(Command::Subscribe | Command::Unsubscribe), .. } => {
-                channel_of(&message).map(|_| ())
-            }
+            Destination::User {
+                command: Some(ConnectionCommand::Subscribe | ConnectionCommand::Unsubscribe), ..
+            } => channel_of(&message).map(|_| ()),
             _ => Ok(()),
         };
         answer(&message, outcome).into_iter().for_each(|answer| self.desk.publish(answer));
     }
 
     /// Obeys a command on all of a user's connections on this shard. Returns their number.
-    pub(super) fn obey_all(&mut self, command: Command, message: &Message) -> u64 {
+    pub(super) fn obey_all(&mut self, command: ConnectionCommand, message: &Message) -> u64 {
         let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
         self.desk.subscribers.for_each(message.listened(), |subscriber, _| keys.push(subscriber.key));
         keys.retain(|key| self.desk.slots.get(*key).is_some_and(|conn| conn.session.is_client()));
@@ -77,13 +77,13 @@ impl Core {
     }
 
     /// Changes or ends a client's connection as a worker commands; the payload names the channel.
-    fn obey(&mut self, key: Key, command: Command, message: &Message) -> Result<(), Refusal> {
+    fn obey(&mut self, key: Key, command: ConnectionCommand, message: &Message) -> Result<(), Refusal> {
         match command {
-            Command::Close => self.end(key, CloseReason::ClosedByWorker),
-            Command::Answer if answer_call(&mut self.desk, key, message) => {}
-            Command::Answer => return Err(bus::GONE),
-            Command::Subscribe => return self.add_channel(key, channel_of(message)?),
-            Command::Unsubscribe => remove_channel(&mut self.desk, key, &channel_of(message)?),
+            ConnectionCommand::Close => self.end(key, CloseReason::ClosedByWorker),
+            ConnectionCommand::Answer if answer_call(&mut self.desk, key, message) => {}
+            ConnectionCommand::Answer => return Err(bus::GONE),
+            ConnectionCommand::Subscribe => return self.add_channel(key, channel_of(message)?),
+            ConnectionCommand::Unsubscribe => remove_channel(&mut self.desk, key, &channel_of(message)?),
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::proto::close::TABLE;
 use crate::proto::replay::GapReason;
 use crate::proto::subject::Subject;
 
-use super::services::{self, Failure, name as service_name};
+use super::services::{self, ServiceFailure, name as service_name};
 
 /// Declares each counter once: the field, its line in the metrics, its help.
 macro_rules! counters {
@@ -139,7 +139,7 @@ pub struct ServiceCounters {
     pub subject: Subject,
     /// Subscriptions that serve it. Only the first shard counts, for all shards.
     pub workers: Counter,
-    failures: [Counter; Failure::ALL.len()],
+    failures: [Counter; ServiceFailure::ALL.len()],
 }
 
 impl ServiceCounters {
@@ -147,7 +147,7 @@ impl ServiceCounters {
         ServiceCounters { subject: subject.clone(), workers: Counter::default(), failures: Default::default() }
     }
 
-    pub fn failed(&self, failure: Failure) -> &Counter {
+    pub fn failed(&self, failure: ServiceFailure) -> &Counter {
         &self.failures[failure as usize]
     }
 }
@@ -198,7 +198,7 @@ fn render_services<'a>(text: &mut String, shards: impl Iterator<Item = &'a Count
     );
     for (shard, counters) in shards.enumerate() {
         for service in &counters.services {
-            for failure in Failure::ALL {
+            for failure in ServiceFailure::ALL {
                 let _ = writeln!(
                     text,
                     "tidegate_service_failures_total{{shard=\"{shard}\",service=\"{}\",reason=\"{}\"}} {}",
@@ -295,11 +295,11 @@ mod tests {
         let services = [Subject::new("tg.service.desk").unwrap(), Subject::new("tg.service.jobs").unwrap()];
         let shards = [0, 1].map(|_| Counters::new(&Rules::default(), &services));
         shards[0].services[1].workers.set(3);
-        shards[1].services[0].failed(Failure::NoAnswer).add(2);
+        shards[1].services[0].failed(ServiceFailure::NoAnswer).add(2);
         let text = render(shards.iter(), &Rules::default());
         let shown: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("tidegate_workers")).collect();
         assert_eq!(shown, ["{service=\"desk\"} 0", "{service=\"jobs\"} 3"]);
-        assert_eq!(text.matches("tidegate_service_failures_total{").count(), 2 * 2 * Failure::ALL.len());
+        assert_eq!(text.matches("tidegate_service_failures_total{").count(), 2 * 2 * ServiceFailure::ALL.len());
         assert!(
             text.contains("tidegate_service_failures_total{shard=\"1\",service=\"desk\",reason=\"no_answer\"} 2\n")
         );

@@ -11,7 +11,7 @@ use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::control::Said;
 use crate::proto::event::Message;
-use crate::proto::replay::{Bounds, Since};
+use crate::proto::replay::{ExcerptBounds, Since};
 use crate::proto::reserved::headers::OPCODE_HEADER;
 use crate::proto::subject::{Pattern, Subject};
 use crate::proto::ws::Opcode;
@@ -108,7 +108,13 @@ impl Core {
         }
     }
 
-    pub(super) fn ask_history(&mut self, key: Key, (tag, channel): (u32, Subject), since: Since, bounds: Bounds) {
+    pub(super) fn ask_history(
+        &mut self,
+        key: Key,
+        (tag, channel): (u32, Subject),
+        since: Since,
+        bounds: ExcerptBounds,
+    ) {
         replays::ask_history(&mut self.desk, key, (tag, channel), since, bounds);
     }
 

@@ -27,14 +27,14 @@ use super::desk::Desk;
 use super::{Core, Shard, Turn};
 
 #[derive(Default)]
-pub(super) struct Drain {
-    stage: Stage,
+pub(super) struct DrainProgress {
+    stage: DrainStage,
     farewells: Farewells,
 }
 
 /// The stage of the drain.
 #[derive(Default)]
-enum Stage {
+enum DrainStage {
     #[default]
     No,
     /// Readiness fails; everything is still served.
@@ -101,26 +101,26 @@ pub fn longest(settings: &Settings) -> Duration {
     settings.generation.drain.notice + settings.generation.drain.spread + 2 * limits::DRAIN_GRACE
 }
 
-impl Drain {
+impl DrainProgress {
     /// New clients are refused.
     pub(super) fn has_closed_fronts(&self) -> bool {
-        matches!(self.stage, Stage::Clients(_) | Stage::Workers { .. })
+        matches!(self.stage, DrainStage::Clients(_) | DrainStage::Workers { .. })
     }
 
     /// New workers and operators are refused, too.
     pub(super) fn has_closed_all(&self) -> bool {
-        matches!(self.stage, Stage::Workers { .. })
+        matches!(self.stage, DrainStage::Workers { .. })
     }
 
     /// When the next step of the drain is due, if nothing completes before.
     pub(super) fn deadline(&self, now: Tick) -> Tick {
         match &self.stage {
-            Stage::No => Tick::NEVER,
-            Stage::Notice { until } => *until,
-            Stage::Clients(_) => now + limits::DRAIN_LOOK,
-            Stage::Workers { until } if *until > now => *until,
+            DrainStage::No => Tick::NEVER,
+            DrainStage::Notice { until } => *until,
+            DrainStage::Clients(_) => now + limits::DRAIN_LOOK,
+            DrainStage::Workers { until } if *until > now => *until,
             // The connections that were ended are still closing.
-            Stage::Workers { .. } => now + limits::DRAIN_LOOK,
+            DrainStage::Workers { .. } => now + limits::DRAIN_LOOK,
         }
     }
 
@@ -133,10 +133,10 @@ impl Drain {
     }
 
     fn begin(&mut self, desk: &mut Desk) {
-        if !matches!(self.stage, Stage::No) {
+        if !matches!(self.stage, DrainStage::No) {
             return;
         }
-        self.stage = Stage::Notice { until: desk.now + desk.settings.generation.drain.notice };
+        self.stage = DrainStage::Notice { until: desk.now + desk.settings.generation.drain.notice };
         desk.settings.readiness = Readiness::Leaving;
         if desk.place.0 == 0 {
             tell_workers(desk);
@@ -148,16 +148,16 @@ impl Drain {
     fn advance(&mut self, desk: &mut Desk, owes_workers: bool) -> Option<Closing> {
         let now = desk.now;
         match self.stage {
-            Stage::Notice { until } if until <= now => {
+            DrainStage::Notice { until } if until <= now => {
                 self.begin_departures(desk);
                 Some(Closing::Fronts)
             }
-            Stage::Clients(_) => self.send_away(desk, owes_workers).then(|| {
-                self.stage = Stage::Workers { until: now + limits::DRAIN_GRACE };
+            DrainStage::Clients(_) => self.send_away(desk, owes_workers).then(|| {
+                self.stage = DrainStage::Workers { until: now + limits::DRAIN_GRACE };
                 desk.slots.keys().collect::<Vec<Key>>().into_iter().for_each(|key| depart(desk, key));
                 Closing::Others
             }),
-            Stage::Workers { until } if until <= now => {
+            DrainStage::Workers { until } if until <= now => {
                 break_all(desk, |_| true);
                 None
             }
@@ -168,13 +168,13 @@ impl Drain {
     fn begin_departures(&mut self, desk: &mut Desk) {
         desk.settings.readiness = Readiness::Closing;
         let clients = desk.slots.keys().filter(|key| desk.slots.get(*key).is_some_and(is_client)).collect();
-        self.stage = Stage::Clients(Departures::new(clients, desk.now, desk.settings.generation.drain.spread));
+        self.stage = DrainStage::Clients(Departures::new(clients, desk.now, desk.settings.generation.drain.spread));
     }
 
     /// Disconnects the clients whose time has come. True when no client is left on any shard, or the time is over.
     fn send_away(&mut self, desk: &mut Desk, owes_workers: bool) -> bool {
         let now = desk.now;
-        let Stage::Clients(departures) = &mut self.stage else { return false };
+        let DrainStage::Clients(departures) = &mut self.stage else { return false };
         let until = departures.until();
         while let Some(key) = departures.next(now) {
             depart(desk, key);
@@ -201,7 +201,7 @@ impl Drain {
 
     /// Whether everything is closed and sent.
     fn is_over(&self, desk: &Desk) -> bool {
-        let Stage::Workers { until } = &self.stage else { return false };
+        let DrainStage::Workers { until } = &self.stage else { return false };
         // Letters that stay in the post are for a thread that does not end.
         let is_posted = desk.post.backlog() == 0 || *until <= desk.now;
         desk.slots.is_empty() && is_posted

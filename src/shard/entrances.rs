@@ -15,7 +15,7 @@ use crate::limits;
 use crate::proto::CloseReason;
 
 use super::desk::{Desk, Told};
-use super::drain::Drain;
+use super::drain::DrainProgress;
 
 /// One listener of a shard: the door that its connections come in by, and whether they speak TLS.
 #[derive(Clone)]
@@ -89,7 +89,7 @@ impl Entrances {
     pub(super) fn accepted(
         &self,
         desk: &mut Desk,
-        drain: &Drain,
+        drain: &DrainProgress,
         listener: ListenerId,
         peer: SocketAddr,
     ) -> Option<Key> {

@@ -24,15 +24,15 @@ const TURNS_PER_FRESH: u32 = 4;
 #[derive(Default)]
 pub(super) struct Handshakes {
     begun: VecDeque<Key>,
-    resuming: VecDeque<Waiting>,
-    fresh: VecDeque<Waiting>,
+    resuming: VecDeque<QueuedHandshake>,
+    fresh: VecDeque<QueuedHandshake>,
     /// Handshakes begun since the last one without a ticket.
     turns: u32,
 }
 
 /// A connection whose handshake has not begun.
 #[derive(Clone, Copy)]
-struct Waiting {
+struct QueuedHandshake {
     key: Key,
     /// After this time its client has given up.
     until: CoarseTick,
@@ -40,7 +40,7 @@ struct Waiting {
 
 /// What the first record of the client claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
+pub(super) enum ResumptionClaim {
     Ticket,
     Nothing,
 }
@@ -56,7 +56,7 @@ impl Handshakes {
     /// The first record of a client has arrived. Each receive adds at most one entry, so a connection is in the queue
     /// at most once.
     pub(super) fn hello(&mut self, desk: &mut Desk, key: Key, hello: &[u8]) {
-        let claim = if tls::asks_to_resume(hello) { Claim::Ticket } else { Claim::Nothing };
+        let claim = if tls::asks_to_resume(hello) { ResumptionClaim::Ticket } else { ResumptionClaim::Nothing };
         let Generation { handshakes_waiting_max: waiting_max, handshake_wait: wait, .. } = *desk.settings.generation;
         if let Some(refused) = self.arrive(key, claim, desk.now, Patience { waiting_max, wait }) {
             desk.broken(refused, CloseReason::HandshakeRefused);
@@ -90,26 +90,27 @@ impl Handshakes {
 
     /// The first bytes of a connection have arrived. Returns the connection that is refused for it if too many wait:
     /// this one or, if this one has a ticket, the last one without.
-    pub(super) fn arrive(&mut self, key: Key, claim: Claim, now: Tick, patience: Patience) -> Option<Key> {
+    pub(super) fn arrive(&mut self, key: Key, claim: ResumptionClaim, now: Tick, patience: Patience) -> Option<Key> {
         let is_full = self.waiting() >= patience.waiting_max;
-        let waiting = Waiting { key, until: CoarseTick::ceil(now + patience.wait) };
+        let waiting = QueuedHandshake { key, until: CoarseTick::ceil(now + patience.wait) };
         let refused = match claim {
-            Claim::Ticket if is_full => self.fresh.pop_back(),
-            Claim::Ticket | Claim::Nothing => None,
+            ResumptionClaim::Ticket if is_full => self.fresh.pop_back(),
+            ResumptionClaim::Ticket | ResumptionClaim::Nothing => None,
         };
         if is_full && refused.is_none() {
             return Some(key);
         }
         match claim {
-            Claim::Ticket => self.resuming.push_back(waiting),
-            Claim::Nothing => self.fresh.push_back(waiting),
+            ResumptionClaim::Ticket => self.resuming.push_back(waiting),
+            ResumptionClaim::Nothing => self.fresh.push_back(waiting),
         }
         refused.map(|refused| refused.key)
     }
 
     /// The next connection that has waited too long.
     pub(super) fn overdue(&mut self, now: Tick) -> Option<Key> {
-        let is_overdue = |queue: &VecDeque<Waiting>| queue.front().is_some_and(|waiting| waiting.until.tick() <= now);
+        let is_overdue =
+            |queue: &VecDeque<QueuedHandshake>| queue.front().is_some_and(|waiting| waiting.until.tick() <= now);
         let mut queues = [&mut self.resuming, &mut self.fresh].into_iter();
         let queue = queues.find(|queue| is_overdue(queue))?;
         queue.pop_front().map(|waiting| waiting.key)
@@ -164,8 +165,8 @@ mod tests {
         let mut handshakes = Handshakes::default();
         let patience = Patience { waiting_max: 100, ..PATIENCE };
         for slot in 0..6 {
-            assert_eq!(handshakes.arrive(key(slot), Claim::Nothing, Tick::ZERO, patience), None);
-            assert_eq!(handshakes.arrive(key(10 + slot), Claim::Ticket, Tick::ZERO, patience), None);
+            assert_eq!(handshakes.arrive(key(slot), ResumptionClaim::Nothing, Tick::ZERO, patience), None);
+            assert_eq!(handshakes.arrive(key(10 + slot), ResumptionClaim::Ticket, Tick::ZERO, patience), None);
         }
         handshakes.go_on(key(20));
         handshakes.go_on(key(21));
@@ -177,9 +178,9 @@ mod tests {
     fn too_many_are_refused_and_those_without_a_ticket_first() {
         let mut handshakes = Handshakes::default();
         let mut arrive = |slot, claim| handshakes.arrive(key(slot), claim, Tick::ZERO, PATIENCE).map(|key| key.slot);
-        assert!((0..4).all(|slot| arrive(slot, Claim::Nothing).is_none()));
-        assert_eq!(arrive(4, Claim::Nothing), Some(4));
-        assert_eq!([5, 6, 7, 8, 9].map(|slot| arrive(slot, Claim::Ticket)), [3, 2, 1, 0, 9].map(Some));
+        assert!((0..4).all(|slot| arrive(slot, ResumptionClaim::Nothing).is_none()));
+        assert_eq!(arrive(4, ResumptionClaim::Nothing), Some(4));
+        assert_eq!([5, 6, 7, 8, 9].map(|slot| arrive(slot, ResumptionClaim::Ticket)), [3, 2, 1, 0, 9].map(Some));
         handshakes.go_on(key(20));
         assert_eq!((handshakes.len(), handshakes.waiting()), (5, 4), "what has begun is not bounded again");
     }
@@ -187,8 +188,8 @@ mod tests {
     #[test]
     fn whoever_has_waited_too_long_is_overdue_and_what_has_begun_is_not() {
         let mut handshakes = Handshakes::default();
-        handshakes.arrive(key(0), Claim::Nothing, Tick::ZERO, PATIENCE);
-        handshakes.arrive(key(1), Claim::Ticket, Tick::from_millis(3_000), PATIENCE);
+        handshakes.arrive(key(0), ResumptionClaim::Nothing, Tick::ZERO, PATIENCE);
+        handshakes.arrive(key(1), ResumptionClaim::Ticket, Tick::from_millis(3_000), PATIENCE);
         handshakes.go_on(key(2));
         assert_eq!(handshakes.overdue(Tick::from_millis(4_900)), None);
         assert_eq!(handshakes.overdue(Tick::from_millis(5_100)), Some(key(0)));

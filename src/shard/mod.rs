@@ -54,7 +54,7 @@ use crate::proto::CloseReason;
 
 use counters::Counters;
 use desk::Desk;
-use drain::Drain;
+use drain::DrainProgress;
 use entrances::{Entrances, Listens};
 use features::Features;
 use handshakes::Handshakes;
@@ -95,7 +95,7 @@ pub(crate) struct Core {
     plain: Vec<u8>,
     /// Memory for the keys of a turn, reused.
     keys: Vec<Key>,
-    drain: Drain,
+    drain: DrainProgress,
 }
 
 /// Whether the loop goes on.
@@ -118,7 +118,7 @@ impl<D: Driver> Shard<D> {
             handshakes: Handshakes::default(),
             plain: Vec::new(),
             keys: Vec::new(),
-            drain: Drain::default(),
+            drain: DrainProgress::default(),
         };
         Shard { driver, core }
     }

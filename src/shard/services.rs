@@ -24,7 +24,7 @@ pub fn name(service: &Subject) -> &str {
 
 /// A failure that a client of a service met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Failure {
+pub enum ServiceFailure {
     /// A call found no worker.
     NoWorker,
     /// No worker answered a call in time.
@@ -33,15 +33,15 @@ pub enum Failure {
     Unserved,
 }
 
-impl Failure {
-    pub const ALL: [Failure; 3] = [Failure::NoWorker, Failure::NoAnswer, Failure::Unserved];
+impl ServiceFailure {
+    pub const ALL: [ServiceFailure; 3] = [ServiceFailure::NoWorker, ServiceFailure::NoAnswer, ServiceFailure::Unserved];
 
     /// The word in the metrics; stable.
     pub fn word(self) -> &'static str {
         match self {
-            Failure::NoWorker => "no_worker",
-            Failure::NoAnswer => "no_answer",
-            Failure::Unserved => "message_unserved",
+            ServiceFailure::NoWorker => "no_worker",
+            ServiceFailure::NoAnswer => "no_answer",
+            ServiceFailure::Unserved => "message_unserved",
         }
     }
 }

@@ -6,7 +6,7 @@ use tidegate::limits;
 use tidegate::proto::bus::{self, BusLimits};
 use tidegate::proto::http::{next_head, websocket_key};
 use tidegate::proto::sse;
-use tidegate::proto::ws::{Opcode, Session, SessionLimits, frame, mask};
+use tidegate::proto::ws::{Opcode, SessionLimits, WebSocketSession, frame, mask};
 
 use super::payload;
 
@@ -21,7 +21,7 @@ pub fn unmask() -> Box<dyn FnMut()> {
 pub fn frame() -> Box<dyn FnMut()> {
     let mut bytes = Vec::new();
     frame::write_masked(&mut bytes, true, Opcode::Text, &payload(), MASK);
-    let (mut session, limits) = (Session::server(), SessionLimits::default());
+    let (mut session, limits) = (WebSocketSession::server(), SessionLimits::default());
     Box::new(move || {
         let step = session.next(&mut black_box(&mut bytes[..]), &limits);
         assert!(matches!(black_box(step), Ok(Some(_))));

@@ -17,15 +17,16 @@ use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::centrifuge::{
-    Answer, Code, Command, Connect, Expiry, History, Nothing, Refreshed, Request, Subscribe, Subscribed,
+    Code, Command, ConnectRequest, Expiry, HistoryRequest, Nothing, RefreshResult, ReplyBody, Request,
+    SubscribeRequest, SubscribeResult,
 };
 use crate::proto::control;
 use crate::proto::event::Message;
-use crate::proto::replay::{Bounds, Since};
+use crate::proto::replay::{ExcerptBounds, Since};
 use crate::proto::reserved::headers::{CONN_HEADER, INFO_HEADER};
 use crate::proto::reserved::{ACK_METHOD, ANSWER_METHOD};
 use crate::proto::subject::Subject;
-use crate::proto::token::{Connection, Fault, Refused};
+use crate::proto::token::{ConnectionClaims, TokenFault, TokenRefusal};
 use crate::proto::user::User;
 
 /// The payload that is said by saying none.
@@ -38,7 +39,7 @@ pub(super) enum Refusal {
     /// The client is not to go on like this.
     End(CloseReason),
     /// A token is not taken, and what follows from that for the client.
-    Token(Refused, Verdict),
+    Token(TokenRefusal, Verdict),
 }
 
 /// What becomes of a client whose token is not taken.
@@ -100,7 +101,7 @@ impl Centrifuge {
             Request::Subscribe(subscribe) => self.subscribe(id, &subscribe, around, outbox),
             Request::Unsubscribe(request) => {
                 let subs = self.session().and_then(|session| session.subscriptions.remove(&request.channel));
-                reply(outbox, id, &Answer::Unsubscribe(Nothing {}));
+                reply(outbox, id, &ReplyBody::Unsubscribe(Nothing {}));
                 Ok(subs.map(|(subs, _)| Step::Unsubscribe(subs)))
             }
             Request::Publish(publish) => {
@@ -137,7 +138,7 @@ impl Centrifuge {
             Request::Refresh(request) => self.refresh(id, &request.token, around, outbox),
             Request::SubRefresh(request) => self.sub_refresh(id, &request.channel, &request.token, around, outbox),
             Request::Ping => {
-                reply(outbox, id, &Answer::Ping(Nothing {}));
+                reply(outbox, id, &ReplyBody::Ping(Nothing {}));
                 Ok(None)
             }
             // Any frame is a sign of life; this one means nothing else.
@@ -149,7 +150,7 @@ impl Centrifuge {
     fn connect<'a>(
         &mut self,
         id: u32,
-        connect: &Connect<'_>,
+        connect: &ConnectRequest<'_>,
         around: &Surroundings<'_>,
         outbox: &mut Outbox,
     ) -> Result<Option<Step<'a>>, Refusal> {
@@ -212,7 +213,7 @@ impl Centrifuge {
     fn subscribe<'a>(
         &mut self,
         id: u32,
-        subscribe: &Subscribe<'_>,
+        subscribe: &SubscribeRequest<'_>,
         around: &Surroundings<'_>,
         outbox: &mut Outbox,
     ) -> Result<Option<Step<'a>>, Refusal> {
@@ -235,8 +236,8 @@ impl Centrifuge {
             let by = AskedBy::Command { id, ttl };
             session.subscriptions.ask(tag, Asked { by, was_recovering: recovering.is_some(), is_kept });
         } else {
-            let answer = Subscribed { expiry: Expiry::after(ttl), ..Subscribed::default() };
-            reply(outbox, id, &Answer::Subscribe(answer));
+            let answer = SubscribeResult { expiry: Expiry::after(ttl), ..SubscribeResult::default() };
+            reply(outbox, id, &ReplyBody::Subscribe(answer));
         }
         let has_presence = around.settings.generation.channels.of(&channel).has_presence;
         let is_watched = has_presence && subscribe.join_leave.unwrap_or(false);
@@ -246,7 +247,7 @@ impl Centrifuge {
     fn ask_history<'a>(
         &mut self,
         id: u32,
-        request: &History<'_>,
+        request: &HistoryRequest<'_>,
         around: &Surroundings<'_>,
     ) -> Result<Option<Step<'a>>, Refusal> {
         let channel = self.check_listening(&request.channel, around)?;
@@ -268,7 +269,7 @@ impl Centrifuge {
         let Some(session) = self.session() else { return Ok(None) };
         session.question =
             Some(Question { id, about: About::History { is_reverse, is_exact: from.is_some() && limit != 0 } });
-        let bounds = Bounds { messages_max, bytes_max: limits::REPLAY_BYTES_MAX };
+        let bounds = ExcerptBounds { messages_max, bytes_max: limits::REPLAY_BYTES_MAX };
         Ok(Some(Step::History { channel, since, bounds }))
     }
 
@@ -327,17 +328,17 @@ impl Centrifuge {
         if around.target.token.is_none() {
             return Err(Code::NOT_AVAILABLE.into());
         }
-        let Connection { user, ttl, info, .. } = admit(token, around).map_err(Refusal::of_refresh)?;
+        let ConnectionClaims { user, ttl, info, .. } = admit(token, around).map_err(Refusal::of_refresh)?;
         // A connection does not become somebody else's.
         if user.as_ref() != self.identity.user() {
-            return Err(Refusal::of_refresh(Fault::OtherUser.into()));
+            return Err(Refusal::of_refresh(TokenFault::OtherUser.into()));
         }
         let Some(session) = self.session() else { return Ok(None) };
         session.expires = end(ttl, around.now);
         session.info = info;
         let client = around.address.to_string();
-        let answer = Refreshed { client: &client, version: VERSION, expiry: Expiry::after(ttl) };
-        reply(outbox, id, &Answer::Refresh(answer));
+        let answer = RefreshResult { client: &client, version: VERSION, expiry: Expiry::after(ttl) };
+        reply(outbox, id, &ReplyBody::Refresh(answer));
         Ok(None)
     }
 
@@ -356,7 +357,7 @@ impl Centrifuge {
         if !self.session().is_some_and(|session| session.subscriptions.refresh(channel, until)) {
             return Err(Code::PERMISSION_DENIED.into());
         }
-        reply(outbox, id, &Answer::SubRefresh(Expiry::after(ttl)));
+        reply(outbox, id, &ReplyBody::SubRefresh(Expiry::after(ttl)));
         Ok(None)
     }
 }
@@ -370,43 +371,43 @@ impl Surroundings<'_> {
 
 impl Refusal {
     /// Without a token that does, nobody connects.
-    fn of_connect(refused: Refused) -> Refusal {
+    fn of_connect(refused: TokenRefusal) -> Refusal {
         Refusal::Token(
             refused,
             match refused {
-                Refused::Missing => Verdict::Answer(Code::UNAUTHORIZED),
-                Refused::Expired => Verdict::Answer(Code::TOKEN_EXPIRED),
-                Refused::NotYetValid => Verdict::Answer(Code::TOKEN_NOT_YET_VALID),
-                Refused::Invalid(_) => Verdict::End(CloseReason::InvalidToken),
+                TokenRefusal::Missing => Verdict::Answer(Code::UNAUTHORIZED),
+                TokenRefusal::Expired => Verdict::Answer(Code::TOKEN_EXPIRED),
+                TokenRefusal::NotYetValid => Verdict::Answer(Code::TOKEN_NOT_YET_VALID),
+                TokenRefusal::Invalid(_) => Verdict::End(CloseReason::InvalidToken),
             },
         )
     }
 
     /// A subscription that is not allowed leaves the connection as it is.
-    fn of_subscribe(refused: Refused) -> Refusal {
+    fn of_subscribe(refused: TokenRefusal) -> Refusal {
         match refused {
-            Refused::Invalid(_) => Refusal::Token(refused, Verdict::Answer(Code::PERMISSION_DENIED)),
+            TokenRefusal::Invalid(_) => Refusal::Token(refused, Verdict::Answer(Code::PERMISSION_DENIED)),
             refused => Refusal::of_connect(refused),
         }
     }
 
     /// The token before it still holds, so the client may look for another one. The packages do that after a temporary error
     /// alone.
-    fn of_refresh(refused: Refused) -> Refusal {
+    fn of_refresh(refused: TokenRefusal) -> Refusal {
         match refused {
-            Refused::Expired => Refusal::Token(refused, Verdict::Answer(Code::TOKEN_EXPIRED_AGAIN)),
+            TokenRefusal::Expired => Refusal::Token(refused, Verdict::Answer(Code::TOKEN_EXPIRED_AGAIN)),
             refused => Refusal::of_connect(refused),
         }
     }
 }
 
 /// What a token, or the lack of one, makes of a client.
-fn admit(token: &str, around: &Surroundings<'_>) -> Result<Connection, Refused> {
+fn admit(token: &str, around: &Surroundings<'_>) -> Result<ConnectionClaims, TokenRefusal> {
     match &around.target.token {
-        None if token.is_empty() => Ok(Connection::default()),
+        None if token.is_empty() => Ok(ConnectionClaims::default()),
         // Whoever sends one counts on its being checked.
-        None => Err(Fault::NoKey.into()),
-        Some(_) if token.is_empty() => Err(Refused::Missing),
+        None => Err(TokenFault::NoKey.into()),
+        Some(_) if token.is_empty() => Err(TokenRefusal::Missing),
         Some(verifier) => verifier.connection(token, (around.settings.process.unix_time)()),
     }
 }

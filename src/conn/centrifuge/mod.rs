@@ -32,13 +32,14 @@ use crate::base::{Address, Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::{
-    self, Answer, Code, Data, Failure, Nothing, RpcResult, Subscribed, Text, Unsubscribed, line_len, read_command,
+    self, Code, Data, Nothing, ReplyBody, ReplyError, RpcResult, SubscribeResult, Text, Unsubscribed, line_len,
+    read_command,
 };
 use crate::proto::channel::Rules;
 use crate::proto::event::{Event, Message, Position};
-use crate::proto::replay::{Bounds, Gap, Since};
+use crate::proto::replay::{ExcerptBounds, Gap, Since};
 use crate::proto::subject::Subject;
-use crate::proto::token::Refused;
+use crate::proto::token::TokenRefusal;
 use crate::proto::ws::{Opcode, frame};
 
 use calls::Calls;
@@ -68,7 +69,7 @@ pub enum Step<'a> {
     History {
         channel: Subject,
         since: Since,
-        bounds: Bounds,
+        bounds: ExcerptBounds,
     },
     /// Who listens to a channel ([`Centrifuge::presence`]).
     Presence {
@@ -91,7 +92,7 @@ pub enum Step<'a> {
     Send(Cow<'a, [u8]>),
     /// A token was not taken; with `end`, the client is not to go on.
     TokenRefused {
-        refused: Refused,
+        refused: TokenRefusal,
         end: Option<CloseReason>,
     },
     /// To a question; whether there was one, the command `command` wants to hear ([`Centrifuge::taken`]).
@@ -277,7 +278,7 @@ impl Centrifuge {
         if since.is_some() {
             subscriptions.ask(tag, Asked { by: AskedBy::Worker, was_recovering: false, is_kept: true });
         } else {
-            say(outbox, |out| centrifuge::write_subscribe(out, channel.as_str(), &Subscribed::default()));
+            say(outbox, |out| centrifuge::write_subscribe(out, channel.as_str(), &SubscribeResult::default()));
         }
         Ok(Channel { tag, channel, since, is_watched: false })
     }
@@ -318,7 +319,7 @@ impl Centrifuge {
     /// The answer or acknowledgement in `command` has gone to whoever waits for it, or was to nothing.
     pub fn taken(&self, command: u32, is_taken: bool, outbox: &mut Outbox) {
         match is_taken {
-            true => reply(outbox, command, &Answer::Rpc(RpcResult { data: Data(b"{}") })),
+            true => reply(outbox, command, &ReplyBody::Rpc(RpcResult { data: Data(b"{}") })),
             false => reply(outbox, command, &Code::NOT_ASKED.into()),
         }
     }
@@ -346,7 +347,7 @@ impl Centrifuge {
     /// The publication `number` has its place: whoever publishes after hearing so comes later.
     pub fn published(&mut self, number: u32, outbox: &mut Outbox) {
         if let Some(id) = self.session().and_then(|session| session.publications.end(number)) {
-            reply(outbox, id, &Answer::Publish(Nothing {}));
+            reply(outbox, id, &ReplyBody::Publish(Nothing {}));
         }
     }
 
@@ -354,8 +355,8 @@ impl Centrifuge {
     pub fn answered(&mut self, serial: u32, message: &Message, outbox: &mut Outbox) -> bool {
         let Some(id) = self.session().and_then(|session| session.calls.end(serial)) else { return false };
         match failure(message) {
-            Some(failure) => reply(outbox, id, &Answer::Error(failure)),
-            None => reply(outbox, id, &Answer::Rpc(RpcResult { data: Data(&message.payload) })),
+            Some(failure) => reply(outbox, id, &ReplyBody::Error(failure)),
+            None => reply(outbox, id, &ReplyBody::Rpc(RpcResult { data: Data(&message.payload) })),
         }
         true
     }
@@ -444,7 +445,7 @@ impl Session {
 }
 
 /// What a worker's answer says went wrong.
-fn failure(message: &Message) -> Option<Failure<'_>> {
+fn failure(message: &Message) -> Option<ReplyError<'_>> {
     let code = message.header(ERROR_CODE_HEADER);
     let words = message.header(ERROR_HEADER);
     if code.is_none() && words.is_none() {
@@ -452,10 +453,10 @@ fn failure(message: &Message) -> Option<Failure<'_>> {
     }
     let code = code.and_then(|code| code.parse().ok()).filter(|code| *code >= ERROR_CODE_MIN);
     let message = words.unwrap_or(Code::INTERNAL.words);
-    Some(Failure { code: code.unwrap_or(Code::INTERNAL.number), message, is_temporary: false })
+    Some(ReplyError { code: code.unwrap_or(Code::INTERNAL.number), message, is_temporary: false })
 }
 
-fn reply(outbox: &mut Outbox, id: u32, answer: &Answer<'_>) {
+fn reply(outbox: &mut Outbox, id: u32, answer: &ReplyBody<'_>) {
     say(outbox, |out| centrifuge::write_reply(out, id, answer));
 }
 

@@ -9,7 +9,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::proto::centrifuge::{Publication, Subscribe, Subscribed};
+use crate::proto::centrifuge::{Publication, SubscribeRequest, SubscribeResult};
 use crate::proto::event::{Event, Position};
 use crate::proto::replay::{Excerpt, Since};
 use crate::proto::subject::Subject;
@@ -27,7 +27,7 @@ pub(super) struct Recovery {
 }
 
 /// What a client that subscribes stands at, if it has been there before.
-pub(super) fn since(subscribe: &Subscribe<'_>) -> Option<Since> {
+pub(super) fn since(subscribe: &SubscribeRequest<'_>) -> Option<Since> {
     subscribe.recover.unwrap_or(false).then(|| position(&subscribe.epoch, subscribe.offset.unwrap_or(0)))
 }
 
@@ -83,8 +83,8 @@ impl Recovery {
         self.events.iter().map(publication).collect()
     }
 
-    pub(super) fn result<'a>(&'a self, publications: &'a [Publication<'a>]) -> Subscribed<'a> {
-        Subscribed {
+    pub(super) fn result<'a>(&'a self, publications: &'a [Publication<'a>]) -> SubscribeResult<'a> {
+        SubscribeResult {
             recoverable: self.is_kept,
             positioned: self.is_kept,
             epoch: &self.epoch,
@@ -93,7 +93,7 @@ impl Recovery {
             recovered: self.is_recovered,
             data: self.gap.as_deref(),
             publications,
-            ..Subscribed::default()
+            ..SubscribeResult::default()
         }
     }
 }

@@ -5,8 +5,8 @@ use super::subscriptions::AskedBy;
 use super::{Centrifuge, Session, Stage, VERSION, reply, say};
 use crate::conn::outbox::Outbox;
 use crate::proto::centrifuge::{
-    self, Answer, Code, Connected, Expiry, HistoryResult, PresenceResult, PresenceStats, Subscribed, Subscriptions,
-    Unsubscribed,
+    self, Code, ConnectResult, Expiry, HistoryResult, PresenceResult, PresenceStats, ReplyBody, ServerSubscriptions,
+    SubscribeResult, Unsubscribed,
 };
 use crate::proto::event::Event;
 use crate::proto::presence::Roster;
@@ -63,7 +63,7 @@ impl Centrifuge {
             AskedBy::Command { id, ttl } => {
                 let publications = recovery.publications();
                 let result = recovery.result(&publications);
-                reply(outbox, id, &Answer::Subscribe(Subscribed { expiry: Expiry::after(ttl), ..result }));
+                reply(outbox, id, &ReplyBody::Subscribe(SubscribeResult { expiry: Expiry::after(ttl), ..result }));
             }
             AskedBy::Worker | AskedBy::Connect => {
                 say(outbox, |out| centrifuge::write_subscribe(out, channel.as_str(), &recovery.result(&[])));
@@ -83,7 +83,7 @@ impl Centrifuge {
                 return reply(outbox, id, &Code::UNRECOVERABLE_POSITION.into());
             }
             let nothing = HistoryResult { publications: &[], epoch: "", offset: 0 };
-            return reply(outbox, id, &Answer::History(nothing));
+            return reply(outbox, id, &ReplyBody::History(nothing));
         };
         if is_exact && excerpt.gap.is_some() {
             return reply(outbox, id, &Code::UNRECOVERABLE_POSITION.into());
@@ -96,7 +96,7 @@ impl Centrifuge {
         }
         let epoch = recovery::epoch(excerpt.latest);
         let answer = HistoryResult { publications: &publications, epoch: &epoch, offset: excerpt.latest.offset };
-        reply(outbox, id, &Answer::History(answer));
+        reply(outbox, id, &ReplyBody::History(answer));
     }
 
     /// The answer to a question about who listens to a channel; `None` if its rule does not ask for that.
@@ -105,9 +105,9 @@ impl Centrifuge {
         let Some(roster) = roster else { return reply(outbox, question.id, &Code::NOT_AVAILABLE.into()) };
         let answer = match question.about {
             About::PresenceStats => {
-                Answer::PresenceStats(PresenceStats { num_clients: roster.clients, num_users: roster.users() })
+                ReplyBody::PresenceStats(PresenceStats { num_clients: roster.clients, num_users: roster.users() })
             }
-            About::Presence | About::History { .. } => Answer::Presence(PresenceResult { presence: roster }),
+            About::Presence | About::History { .. } => ReplyBody::Presence(PresenceResult { presence: roster }),
         };
         reply(outbox, question.id, &answer);
     }
@@ -165,15 +165,15 @@ impl Connecting {
             let result = recovery.as_ref().map(|recovery| recovery.result(publications));
             (channel.as_str(), result.unwrap_or_default())
         });
-        let answer = Connected {
+        let answer = ConnectResult {
             client: &self.client,
             version: VERSION,
             expiry: Expiry::after(self.ttl),
-            subs: Subscriptions(results.collect()),
+            subs: ServerSubscriptions(results.collect()),
             ping: self.ping_s,
             pong: true,
         };
-        centrifuge::write_reply(out, self.id, &Answer::Connect(answer));
+        centrifuge::write_reply(out, self.id, &ReplyBody::Connect(answer));
     }
 }
 

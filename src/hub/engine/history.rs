@@ -24,7 +24,7 @@ use crate::base::{CoarseTick, Tick};
 use crate::limits;
 use crate::proto::channel::Keep;
 use crate::proto::event::{Message, Position};
-use crate::proto::replay::{Bounds, Excerpt, Gap, GapReason, Since};
+use crate::proto::replay::{Excerpt, ExcerptBounds, Gap, GapReason, Since};
 use crate::proto::subject::Subject;
 
 /// What it costs to keep a message, besides its headers and payload: two allocations and its place in the list.
@@ -210,13 +210,13 @@ impl ChannelHistory {
     }
 
     /// As many of these messages as the bounds allow, from the beginning, and whether that is all of them.
-    fn oldest(&self, wanted: Range<usize>, bounds: Bounds) -> HistoryPiece {
+    fn oldest(&self, wanted: Range<usize>, bounds: ExcerptBounds) -> HistoryPiece {
         let messages = within(self.range(wanted.clone()), bounds);
         HistoryPiece { begins_after: self.before(wanted.start), is_last: messages.len() == wanted.len(), messages }
     }
 
     /// The same from the end, and still in the channel's order: the last of what can be asked for, whatever the bounds.
-    fn newest(&self, wanted: Range<usize>, bounds: Bounds) -> HistoryPiece {
+    fn newest(&self, wanted: Range<usize>, bounds: ExcerptBounds) -> HistoryPiece {
         let mut messages = within(self.range(wanted.clone()).rev(), bounds);
         messages.reverse();
         HistoryPiece { begins_after: self.before(wanted.end - messages.len()), is_last: true, messages }
@@ -281,7 +281,12 @@ impl ChannelHistory {
 }
 
 /// What is answered of a channel that stands at `latest` and keeps this.
-pub(super) fn excerpt(history: Option<&ChannelHistory>, latest: Position, since: Since, bounds: Bounds) -> Excerpt {
+pub(super) fn excerpt(
+    history: Option<&ChannelHistory>,
+    latest: Position,
+    since: Since,
+    bounds: ExcerptBounds,
+) -> Excerpt {
     // All that was said above the floor is kept.
     let floor = history.map_or(latest.offset, |history| history.floor);
     let since = since.in_epoch(latest.epoch);
@@ -320,7 +325,10 @@ fn gap_reason(since: Since, latest: Position, floor: u64) -> Option<GapReason> {
 }
 
 /// At least one, if there is one.
-fn within<'a>(messages: impl Iterator<Item = (u64, &'a Arc<Message>)>, bounds: Bounds) -> Vec<(u64, Arc<Message>)> {
+fn within<'a>(
+    messages: impl Iterator<Item = (u64, &'a Arc<Message>)>,
+    bounds: ExcerptBounds,
+) -> Vec<(u64, Arc<Message>)> {
     let mut bytes = 0;
     let fitting = messages.take(bounds.messages_max).take_while(|(_, message)| {
         let is_first = bytes == 0;
@@ -335,7 +343,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    const ALL: Bounds = Bounds { messages_max: usize::MAX, bytes_max: usize::MAX };
+    const ALL: ExcerptBounds = ExcerptBounds { messages_max: usize::MAX, bytes_max: usize::MAX };
 
     /// What is kept of a channel whose log gave these offsets.
     fn kept(messages: usize, offsets: &[u64]) -> (Histories, Subject) {
@@ -359,7 +367,7 @@ mod tests {
         let counts: Vec<_> = [3, 4, 5, 6, 7, 11, 12, u64::MAX].map(|offset| history.count_to(offset)).into();
         assert_eq!(counts, [0, 1, 1, 1, 2, 3, 4, 4]);
         assert_eq!(told(history.oldest(0..4, ALL)), (3, vec![4, 7, 9, 12], true));
-        let two = Bounds { messages_max: 2, ..ALL };
+        let two = ExcerptBounds { messages_max: 2, ..ALL };
         assert_eq!(told(history.oldest(1..4, two)), (4, vec![7, 9], false));
         assert_eq!(told(history.newest(0..3, two)), (4, vec![7, 9], true));
     }

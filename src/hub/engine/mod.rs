@@ -27,7 +27,7 @@ use super::PlaceSet;
 use crate::base::{Place, Tick};
 use crate::proto::channel::Rules;
 use crate::proto::event::Message;
-use crate::proto::replay::{Bounds, Excerpt, Since};
+use crate::proto::replay::{Excerpt, ExcerptBounds, Since};
 use crate::proto::reserved::destination::Destination;
 use crate::proto::subject::Subject;
 
@@ -102,7 +102,13 @@ impl Engine {
     }
 
     /// What is asked for of a channel; `None` if there is no such channel. A place that listens to it (`join`) gets an answer.
-    pub(crate) fn replay(&mut self, subject: &Subject, since: Since, bounds: Bounds, now: Tick) -> Option<Excerpt> {
+    pub(crate) fn replay(
+        &mut self,
+        subject: &Subject,
+        since: Since,
+        bounds: ExcerptBounds,
+        now: Tick,
+    ) -> Option<Excerpt> {
         let live = self.routing.find(subject.as_str()).map(|channel| channel.standing);
         let (latest, history) = self.log.read(subject, live, now)?;
         Some(history::excerpt(history, latest, since, bounds))

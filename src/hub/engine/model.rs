@@ -117,7 +117,7 @@ proptest! {
                 Deed::Sweep => engine.sweep(now),
                 Deed::Read { channel, offset, is_foreign, messages_max } => {
                     let log = &said[channel];
-                    let bounds = Bounds { messages_max, bytes_max: usize::MAX };
+                    let bounds = ExcerptBounds { messages_max, bytes_max: usize::MAX };
                     let Some(latest) = engine.replay(&subjects[channel], Since::Now, bounds, now) else { continue };
                     let latest = latest.latest;
                     prop_assert_eq!(latest.offset, log.len() as u64);

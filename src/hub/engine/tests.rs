@@ -8,7 +8,7 @@ use crate::proto::replay::{Gap, GapReason};
 use crate::proto::subject::Pattern;
 use std::time::Duration;
 
-const ALL: Bounds = Bounds { messages_max: usize::MAX, bytes_max: usize::MAX };
+const ALL: ExcerptBounds = ExcerptBounds { messages_max: usize::MAX, bytes_max: usize::MAX };
 
 fn subject(name: &str) -> Subject {
     Subject::new(name).unwrap()
@@ -38,7 +38,7 @@ fn say(engine: &mut Engine, name: &str, payload: &[u8]) -> Position {
     publish(engine, name, payload, &mut PlaceSet::default()).expect("a channel has positions")
 }
 
-fn replay(engine: &mut Engine, name: &str, since: Since, bounds: Bounds) -> Excerpt {
+fn replay(engine: &mut Engine, name: &str, since: Since, bounds: ExcerptBounds) -> Excerpt {
     engine.replay(&subject(name), since, bounds, Tick::ZERO).expect("the channel is known")
 }
 
@@ -113,12 +113,12 @@ fn what_is_asked_for_comes_in_pieces_without_a_gap_between_them() {
     let start = Position { offset: 0, ..say(&mut engine, "kept.1", b"one") };
     say(&mut engine, "kept.1", b"two");
     say(&mut engine, "kept.1", b"three");
-    let bounds = Bounds { messages_max: 2, bytes_max: usize::MAX };
+    let bounds = ExcerptBounds { messages_max: 2, bytes_max: usize::MAX };
     let first = replay(&mut engine, "kept.1", Since::After(start), bounds);
     assert_eq!((offsets(&first), first.is_last, first.gap), (vec![1, 2], false, None));
     let rest = replay(&mut engine, "kept.1", Since::After(first.end()), bounds);
     assert_eq!((offsets(&rest), rest.is_last, rest.end().offset), (vec![3], true, 3));
-    let bounds = Bounds { messages_max: 9, bytes_max: 1 };
+    let bounds = ExcerptBounds { messages_max: 9, bytes_max: 1 };
     let one = replay(&mut engine, "kept.1", Since::After(start), bounds);
     assert_eq!(offsets(&one), [1], "a message that is longer than the bound comes alone");
 }
@@ -153,7 +153,7 @@ fn what_cannot_be_had_is_a_gap_before_all_that_is_kept() {
         let excerpt = replay(&mut engine, "kept.1", since, ALL);
         assert_eq!((offsets(&excerpt), excerpt.gap, excerpt.is_last), (expected, None, true), "{since:?}");
     }
-    let bounds = Bounds { messages_max: 1, ..ALL };
+    let bounds = ExcerptBounds { messages_max: 1, ..ALL };
     assert_eq!(offsets(&replay(&mut engine, "kept.1", Since::Latest, bounds)), [5]);
     assert_eq!(offsets(&replay(&mut engine, "kept.1", Since::Before(at(5)), bounds)), [4]);
 }

@@ -21,7 +21,7 @@ mod write;
 pub use connect::ConnectOptions;
 pub use error::BusError;
 pub use headers::HeaderBlock;
-pub use parse::{BusLimits, Verb, next, verb_at};
+pub use parse::{BusLimits, WorkerVerb, next, verb_at};
 pub use write::{Info, write_error, write_hmsg, write_info, write_msg};
 
 /// The request has no responder: the whole header block of an empty message.

@@ -1,7 +1,7 @@
 //! Verbs of a worker, taken off the front of the input.
 //!
 //! ```text
-//!  input --> line (to LF) --> operation, fields --> body, of the size in the last field --> Verb, borrowed
+//!  input --> line (to LF) --> operation, fields --> body, of the size in the last field --> WorkerVerb, borrowed
 //!               |                                     |
 //!               '-- Ok(None): not whole yet ----------'   the caller keeps everything
 //! ```
@@ -28,7 +28,7 @@ pub struct BusLimits {
 
 /// A verb of a worker. Subjects are UTF-8, and not checked further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb<'a> {
+pub enum WorkerVerb<'a> {
     /// Options, as JSON: see [`ConnectOptions::parse`](super::ConnectOptions::parse).
     Connect(&'a str),
     Ping,
@@ -83,7 +83,7 @@ const OPERATIONS: [(&[u8], Operation); 10] = [
 
 /// Takes one verb off the front of `input`. `Ok(None)`: it is not whole yet, and `input` is untouched. After an error
 /// that does not close ([`BusError::closes`]) the verb has been skipped; after any other `input` still begins with it.
-pub fn next<'a>(input: &mut &'a mut [u8], limits: &BusLimits) -> Result<Option<Verb<'a>>, BusError> {
+pub fn next<'a>(input: &mut &'a mut [u8], limits: &BusLimits) -> Result<Option<WorkerVerb<'a>>, BusError> {
     let Some(line_len) = find_line(input, limits.control_line_bytes_max)? else { return Ok(None) };
     let line = &input[..line_len];
     let (operation, arguments) = find_operation(line)?.ok_or(BusError::UnknownOperation)?;
@@ -91,7 +91,7 @@ pub fn next<'a>(input: &mut &'a mut [u8], limits: &BusLimits) -> Result<Option<V
         Operation::Pub | Operation::Hpub | Operation::Sub | Operation::Unsub => Fields::split(line, arguments)?,
         _ => Fields::default(),
     };
-    let body = Body::announced(operation, &fields, line, limits)?;
+    let body = BodySizes::announced(operation, &fields, line, limits)?;
     let Some(end) = find_end(input, line_len, &body)? else { return Ok(None) };
 
     let (verb, rest) = mem::take(input).split_at_mut(end);
@@ -149,7 +149,7 @@ fn find_operation(input: &[u8]) -> Result<Option<(Operation, usize)>, BusError> 
 }
 
 /// Where the end of the verb is, once all of it has come. A body that does not end in CRLF is not what its line said.
-fn find_end(input: &[u8], line_len: usize, body: &Body) -> Result<Option<usize>, BusError> {
+fn find_end(input: &[u8], line_len: usize, body: &BodySizes) -> Result<Option<usize>, BusError> {
     let Some(total) = body.total else { return Ok(Some(line_len)) };
     let body_end = line_len + total;
     let after = input.get(body_end..).unwrap_or_default();
@@ -162,18 +162,23 @@ fn find_end(input: &[u8], line_len: usize, body: &Body) -> Result<Option<usize>,
 
 /// Sizes that the last fields of PUB and HPUB announce.
 #[derive(Default)]
-struct Body {
+struct BodySizes {
     headers: usize,
     /// Headers and payload; `None` for verbs without a body.
     total: Option<usize>,
 }
 
-impl Body {
-    fn announced(operation: Operation, fields: &Fields, line: &[u8], limits: &BusLimits) -> Result<Body, BusError> {
+impl BodySizes {
+    fn announced(
+        operation: Operation,
+        fields: &Fields,
+        line: &[u8],
+        limits: &BusLimits,
+    ) -> Result<BodySizes, BusError> {
         let sizes = match operation {
             Operation::Pub => 1,
             Operation::Hpub => 2,
-            _ => return fits(operation, fields, line).then(Body::default).ok_or(BusError::Malformed),
+            _ => return fits(operation, fields, line).then(BodySizes::default).ok_or(BusError::Malformed),
         };
         // A subject, perhaps a reply, then the sizes.
         if fields.count < 1 + sizes || fields.count > 2 + sizes {
@@ -188,7 +193,7 @@ impl Body {
         if total > limits.payload_bytes_max {
             return Err(BusError::PayloadTooLarge);
         }
-        Ok(Body { headers, total: Some(total) })
+        Ok(BodySizes { headers, total: Some(total) })
     }
 }
 
@@ -252,17 +257,17 @@ fn read<'a>(
     line: &'a [u8],
     arguments: usize,
     fields: &Fields,
-    body: &Body,
+    body: &BodySizes,
     rest: &'a [u8],
-) -> Result<Verb<'a>, BusError> {
+) -> Result<WorkerVerb<'a>, BusError> {
     let text = |index| str::from_utf8(fields.get(line, index)).map_err(|_| ());
     match operation {
-        Operation::Ping => Ok(Verb::Ping),
-        Operation::Pong => Ok(Verb::Pong),
-        Operation::Idle => Ok(Verb::Idle),
+        Operation::Ping => Ok(WorkerVerb::Ping),
+        Operation::Pong => Ok(WorkerVerb::Pong),
+        Operation::Idle => Ok(WorkerVerb::Idle),
         Operation::Error => Err(BusError::Malformed),
         Operation::Connect => match str::from_utf8(line[arguments..].trim_ascii()) {
-            Ok(json) => Ok(Verb::Connect(json)),
+            Ok(json) => Ok(WorkerVerb::Connect(json)),
             Err(_) => Err(BusError::Malformed),
         },
         Operation::Pub | Operation::Hpub => {
@@ -273,20 +278,20 @@ fn read<'a>(
             let (Ok(subject), Ok(reply)) = (text(0), reply) else {
                 return Err(BusError::PublishNotAllowed(lossy(fields.get(line, 0))));
             };
-            Ok(Verb::Pub { subject, reply, headers: (!headers.is_empty()).then_some(headers), payload })
+            Ok(WorkerVerb::Pub { subject, reply, headers: (!headers.is_empty()).then_some(headers), payload })
         }
         Operation::Sub => {
             let refuse = |()| BusError::SubscribeNotAllowed(lossy(fields.get(line, 0)));
             let queue = if fields.count == 3 { Some(text(1).map_err(refuse)?) } else { None };
             let sid = text(fields.count - 1).and_then(check_sid).map_err(refuse)?;
-            Ok(Verb::Sub { subject: text(0).map_err(refuse)?, queue, sid })
+            Ok(WorkerVerb::Sub { subject: text(0).map_err(refuse)?, queue, sid })
         }
         Operation::Unsub => {
             // nats-server unsubscribes at once when the number is none.
             let max = if fields.count == 2 { parse_size(fields.get(line, 1)) } else { None };
             // No subscription has an id that SUB refuses.
             let sid = text(0).and_then(check_sid).unwrap_or_default();
-            Ok(Verb::Unsub { sid, max: max.map(|max| max as u64) })
+            Ok(WorkerVerb::Unsub { sid, max: max.map(|max| max as u64) })
         }
     }
 }

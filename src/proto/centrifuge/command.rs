@@ -22,35 +22,35 @@ pub struct Command<'a> {
 
 #[derive(Debug)]
 pub enum Request<'a> {
-    Connect(Connect<'a>),
-    Subscribe(Subscribe<'a>),
-    Unsubscribe(Channel<'a>),
-    Publish(Publish<'a>),
-    Presence(Channel<'a>),
-    PresenceStats(Channel<'a>),
-    History(History<'a>),
+    Connect(ConnectRequest<'a>),
+    Subscribe(SubscribeRequest<'a>),
+    Unsubscribe(ChannelRequest<'a>),
+    Publish(PublishRequest<'a>),
+    Presence(ChannelRequest<'a>),
+    PresenceStats(ChannelRequest<'a>),
+    History(HistoryRequest<'a>),
     Ping,
-    Send(Data<'a>),
-    Rpc(Rpc<'a>),
-    Refresh(Refresh<'a>),
-    SubRefresh(SubRefresh<'a>),
+    Send(SendRequest<'a>),
+    Rpc(RpcRequest<'a>),
+    Refresh(RefreshRequest<'a>),
+    SubRefresh(SubRefreshRequest<'a>),
     /// `{}`, the answer to ours.
     Pong,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Connect<'a> {
+pub struct ConnectRequest<'a> {
     #[serde(borrow)]
     pub token: Text<'a>,
     /// Where the client stands in channels that the server had subscribed it to.
     #[serde(borrow)]
-    pub subs: Option<BTreeMap<Text<'a>, Subscribe<'a>>>,
+    pub subs: Option<BTreeMap<Text<'a>, SubscribeRequest<'a>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Subscribe<'a> {
+pub struct SubscribeRequest<'a> {
     #[serde(borrow)]
     pub channel: Text<'a>,
     #[serde(borrow)]
@@ -67,14 +67,14 @@ pub struct Subscribe<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Channel<'a> {
+pub struct ChannelRequest<'a> {
     #[serde(borrow)]
     pub channel: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Publish<'a> {
+pub struct PublishRequest<'a> {
     #[serde(borrow)]
     pub channel: Text<'a>,
     #[serde(borrow)]
@@ -83,14 +83,14 @@ pub struct Publish<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Data<'a> {
+pub struct SendRequest<'a> {
     #[serde(borrow)]
     pub data: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Rpc<'a> {
+pub struct RpcRequest<'a> {
     #[serde(borrow)]
     pub method: Text<'a>,
     #[serde(borrow)]
@@ -99,7 +99,7 @@ pub struct Rpc<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct History<'a> {
+pub struct HistoryRequest<'a> {
     #[serde(borrow)]
     pub channel: Text<'a>,
     /// 0 asks for the position alone, -1 for everything.
@@ -121,14 +121,14 @@ pub struct StreamPosition<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Refresh<'a> {
+pub struct RefreshRequest<'a> {
     #[serde(borrow)]
     pub token: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct SubRefresh<'a> {
+pub struct SubRefreshRequest<'a> {
     #[serde(borrow)]
     pub channel: Text<'a>,
     #[serde(borrow)]
@@ -186,35 +186,35 @@ impl Deref for Text<'_> {
 /// A line as it is written: the first request that is there counts.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Line<'a> {
+struct CommandObject<'a> {
     #[serde(deserialize_with = "whole")]
     id: Option<u32>,
     #[serde(borrow)]
-    connect: Option<Connect<'a>>,
+    connect: Option<ConnectRequest<'a>>,
     #[serde(borrow)]
-    subscribe: Option<Subscribe<'a>>,
+    subscribe: Option<SubscribeRequest<'a>>,
     #[serde(borrow)]
-    unsubscribe: Option<Channel<'a>>,
+    unsubscribe: Option<ChannelRequest<'a>>,
     #[serde(borrow)]
-    publish: Option<Publish<'a>>,
+    publish: Option<PublishRequest<'a>>,
     #[serde(borrow)]
-    presence: Option<Channel<'a>>,
+    presence: Option<ChannelRequest<'a>>,
     #[serde(borrow)]
-    presence_stats: Option<Channel<'a>>,
+    presence_stats: Option<ChannelRequest<'a>>,
     #[serde(borrow)]
-    history: Option<History<'a>>,
+    history: Option<HistoryRequest<'a>>,
     ping: Option<serde::de::IgnoredAny>,
     #[serde(borrow)]
-    send: Option<Data<'a>>,
+    send: Option<SendRequest<'a>>,
     #[serde(borrow)]
-    rpc: Option<Rpc<'a>>,
+    rpc: Option<RpcRequest<'a>>,
     #[serde(borrow)]
-    refresh: Option<Refresh<'a>>,
+    refresh: Option<RefreshRequest<'a>>,
     #[serde(borrow)]
-    sub_refresh: Option<SubRefresh<'a>>,
+    sub_refresh: Option<SubRefreshRequest<'a>>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> CommandObject<'a> {
     fn request(self) -> Option<Request<'a>> {
         let first = self.connect.map(Request::Connect);
         first
@@ -248,7 +248,7 @@ pub fn read_command(line: &[u8]) -> Result<Command<'_>, CloseReason> {
     if !line.starts_with(b"{") || !is_json(line) {
         return Err(CloseReason::BadCommand);
     }
-    let mut line: Line<'_> = serde_json::from_slice(line).map_err(|_| CloseReason::BadCommand)?;
+    let mut line: CommandObject<'_> = serde_json::from_slice(line).map_err(|_| CloseReason::BadCommand)?;
     let id = line.id.take().unwrap_or(0);
     match line.request() {
         Some(request) if id != 0 || matches!(request, Request::Send(_)) => Ok(Command { id, request }),
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(publish.data.unwrap().get(), "{\"a\": [1.50]}");
         let Request::Rpc(rpc) = next().request else { panic!("rpc") };
         assert_eq!((&*rpc.method, rpc.data.unwrap().get()), ("book", "\"x\""));
-        assert!(matches!(next(), Command { id: 0, request: Request::Send(Data { data: Some(_) }) }));
+        assert!(matches!(next(), Command { id: 0, request: Request::Send(SendRequest { data: Some(_) }) }));
         let Request::History(history) = next().request else { panic!("history") };
         assert_eq!((history.limit, history.since.unwrap().offset), (Some(10), Some(3)));
         assert!(matches!(next().request, Request::Pong));

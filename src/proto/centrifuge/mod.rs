@@ -17,14 +17,17 @@ mod push;
 mod reply;
 
 pub use code::{Code, Disconnect, Unsubscribed, disconnect};
-pub use command::{Command, Connect, History, Request, StreamPosition, Subscribe, Text, count, line_len, read_command};
+pub use command::{
+    Command, ConnectRequest, HistoryRequest, Request, StreamPosition, SubscribeRequest, Text, count, line_len,
+    read_command,
+};
 pub use json::{Data, is_json};
 pub use push::{
-    Info, write_change, write_message, write_own_message, write_publication, write_subscribe, write_unsubscribe,
+    ClientInfo, write_change, write_message, write_own_message, write_publication, write_subscribe, write_unsubscribe,
 };
 pub use reply::{
-    Answer, Connected, Expiry, Failure, HistoryResult, Nothing, PresenceResult, PresenceStats, Publication, Refreshed,
-    RpcResult, Subscribed, Subscriptions, write_reply,
+    ConnectResult, Expiry, HistoryResult, Nothing, PresenceResult, PresenceStats, Publication, RefreshResult,
+    ReplyBody, ReplyError, RpcResult, ServerSubscriptions, SubscribeResult, write_reply,
 };
 
 /// The subprotocol that clients offer, if they offer one.

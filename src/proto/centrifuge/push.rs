@@ -7,12 +7,12 @@ use serde_json::value::RawValue;
 
 use super::code::Unsubscribed;
 use super::json::{Data, write_text};
-use super::reply::Subscribed;
+use super::reply::SubscribeResult;
 use crate::proto::reserved::subjects::Change;
 
 /// The client that has published.
 #[derive(Clone, Debug, Serialize)]
-pub struct Info<'a> {
+pub struct ClientInfo<'a> {
     /// As its application writes it.
     pub user: Cow<'a, str>,
     pub client: &'a str,
@@ -27,7 +27,7 @@ pub fn write_publication(
     channel: &str,
     data: Data<'_>,
     offset: Option<u64>,
-    info: Option<&Info<'_>>,
+    info: Option<&ClientInfo<'_>>,
 ) {
     out.extend_from_slice(b"{\"push\":{\"channel\":");
     write_text(out, channel);
@@ -59,16 +59,16 @@ pub fn write_own_message(out: &mut Vec<u8>, json: &[u8]) {
 }
 
 /// Appends a join or a leave of `channel`.
-pub fn write_change(out: &mut Vec<u8>, channel: &str, change: Change, info: &Info<'_>) {
+pub fn write_change(out: &mut Vec<u8>, channel: &str, change: Change, info: &ClientInfo<'_>) {
     #[derive(Serialize)]
     struct Changed<'a> {
-        info: &'a Info<'a>,
+        info: &'a ClientInfo<'a>,
     }
     write_push(out, channel, change.word(), &Changed { info });
 }
 
 /// Appends the news that the server has subscribed the client to `channel`.
-pub fn write_subscribe(out: &mut Vec<u8>, channel: &str, result: &Subscribed<'_>) {
+pub fn write_subscribe(out: &mut Vec<u8>, channel: &str, result: &SubscribeResult<'_>) {
     write_push(out, channel, "subscribe", result);
 }
 
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_push_names_its_channel_and_has_no_id() {
         let conn_info = RawValue::from_string("{\"name\":\"Ann\"}".to_owned()).unwrap();
-        let info = Info { user: "ann".into(), client: "0001", conn_info: Some(&conn_info) };
+        let info = ClientInfo { user: "ann".into(), client: "0001", conn_info: Some(&conn_info) };
         assert_eq!(
             written(|out| write_publication(out, "room.1", Data(b"{\"x\":1}"), Some(7), Some(&info))),
             "{\"push\":{\"channel\":\"room.1\",\"pub\":{\"data\":{\"x\":1},\"offset\":7,\"info\":{\"user\":\"ann\",\
@@ -127,7 +127,7 @@ mod tests {
              \"conn_info\":{\"name\":\"Ann\"}}}}}"
         );
         assert_eq!(
-            written(|out| write_subscribe(out, "a", &Subscribed::default())),
+            written(|out| write_subscribe(out, "a", &SubscribeResult::default())),
             r#"{"push":{"channel":"a","subscribe":{}}}"#
         );
     }

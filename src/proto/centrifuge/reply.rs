@@ -6,17 +6,17 @@ use serde_json::value::RawValue;
 
 use super::code::Code;
 use super::json::Data;
-use super::push::Info;
+use super::push::ClientInfo;
 use crate::proto::presence::Roster;
 use crate::proto::user::User;
 
 /// The body of a reply, under its command's name.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer<'a> {
-    Error(Failure<'a>),
-    Connect(Connected<'a>),
-    Subscribe(Subscribed<'a>),
+pub enum ReplyBody<'a> {
+    Error(ReplyError<'a>),
+    Connect(ConnectResult<'a>),
+    Subscribe(SubscribeResult<'a>),
     Unsubscribe(Nothing),
     Publish(Nothing),
     Ping(Nothing),
@@ -24,12 +24,12 @@ pub enum Answer<'a> {
     Presence(PresenceResult<'a>),
     PresenceStats(PresenceStats),
     Rpc(RpcResult<'a>),
-    Refresh(Refreshed<'a>),
+    Refresh(RefreshResult<'a>),
     SubRefresh(Expiry),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Failure<'a> {
+pub struct ReplyError<'a> {
     pub code: u32,
     pub message: &'a str,
     #[serde(rename = "temporary", skip_serializing_if = "is_false")]
@@ -41,15 +41,15 @@ pub struct Failure<'a> {
 pub struct Nothing {}
 
 #[derive(Debug, Serialize)]
-pub struct Connected<'a> {
+pub struct ConnectResult<'a> {
     /// The connection's id.
     pub client: &'a str,
     pub version: &'a str,
     #[serde(flatten)]
     pub expiry: Expiry,
     /// The server-side subscriptions.
-    #[serde(skip_serializing_if = "Subscriptions::is_empty")]
-    pub subs: Subscriptions<'a>,
+    #[serde(skip_serializing_if = "ServerSubscriptions::is_empty")]
+    pub subs: ServerSubscriptions<'a>,
     /// Seconds between our pings.
     pub ping: u64,
     /// It shall answer them.
@@ -58,15 +58,15 @@ pub struct Connected<'a> {
 
 /// A map from channel to result.
 #[derive(Debug, Default)]
-pub struct Subscriptions<'a>(pub Vec<(&'a str, Subscribed<'a>)>);
+pub struct ServerSubscriptions<'a>(pub Vec<(&'a str, SubscribeResult<'a>)>);
 
-impl Subscriptions<'_> {
+impl ServerSubscriptions<'_> {
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-impl Serialize for Subscriptions<'_> {
+impl Serialize for ServerSubscriptions<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(channel, result)| (channel, result)))
     }
@@ -88,7 +88,7 @@ impl Expiry {
 }
 
 #[derive(Debug, Default, Serialize)]
-pub struct Subscribed<'a> {
+pub struct SubscribeResult<'a> {
     #[serde(flatten)]
     pub expiry: Expiry,
     #[serde(skip_serializing_if = "is_false")]
@@ -116,7 +116,7 @@ pub struct Publication<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     pub offset: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub info: Option<Info<'a>>,
+    pub info: Option<ClientInfo<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -143,7 +143,7 @@ fn by_client<S: serde::Serializer>(roster: &&Roster, serializer: S) -> Result<S:
     for present in roster.known() {
         let client = present.conn.to_string();
         let user = present.user.as_ref().map(User::name).unwrap_or_default();
-        map.serialize_entry(&client, &Info { user, client: &client, conn_info: present.info() })?;
+        map.serialize_entry(&client, &ClientInfo { user, client: &client, conn_info: present.info() })?;
     }
     map.end()
 }
@@ -154,21 +154,21 @@ pub struct RpcResult<'a> {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Refreshed<'a> {
+pub struct RefreshResult<'a> {
     pub client: &'a str,
     pub version: &'a str,
     #[serde(flatten)]
     pub expiry: Expiry,
 }
 
-impl From<Code> for Answer<'_> {
+impl From<Code> for ReplyBody<'_> {
     fn from(code: Code) -> Self {
-        Answer::Error(Failure { code: code.number, message: code.words, is_temporary: code.is_temporary })
+        ReplyBody::Error(ReplyError { code: code.number, message: code.words, is_temporary: code.is_temporary })
     }
 }
 
 /// Appends `{"id":…,…}`.
-pub fn write_reply(out: &mut Vec<u8>, id: u32, answer: &Answer<'_>) {
+pub fn write_reply(out: &mut Vec<u8>, id: u32, answer: &ReplyBody<'_>) {
     out.extend_from_slice(b"{\"id\":");
     out.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
     let brace = out.len();
@@ -189,7 +189,7 @@ fn is_zero(value: &u64) -> bool {
 mod tests {
     use super::*;
 
-    fn written(answer: Answer<'_>) -> String {
+    fn written(answer: ReplyBody<'_>) -> String {
         let mut out = Vec::new();
         write_reply(&mut out, 7, &answer);
         String::from_utf8(out).unwrap()
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_reply_has_the_id_and_the_body_of_its_command() {
-        assert_eq!(written(Answer::Publish(Nothing {})), r#"{"id":7,"publish":{}}"#);
+        assert_eq!(written(ReplyBody::Publish(Nothing {})), r#"{"id":7,"publish":{}}"#);
         assert_eq!(
             written(Code::PERMISSION_DENIED.into()),
             r#"{"id":7,"error":{"code":103,"message":"permission denied"}}"#
@@ -206,9 +206,9 @@ mod tests {
             written(Code::INTERNAL.into()),
             r#"{"id":7,"error":{"code":100,"message":"internal server error","temporary":true}}"#
         );
-        assert_eq!(written(Answer::Rpc(RpcResult { data: Data(b"[1]") })), r#"{"id":7,"rpc":{"data":[1]}}"#);
+        assert_eq!(written(ReplyBody::Rpc(RpcResult { data: Data(b"[1]") })), r#"{"id":7,"rpc":{"data":[1]}}"#);
         assert_eq!(
-            written(Answer::SubRefresh(Expiry::after(Some(60)))),
+            written(ReplyBody::SubRefresh(Expiry::after(Some(60)))),
             r#"{"id":7,"sub_refresh":{"expires":true,"ttl":60}}"#
         );
     }
@@ -216,25 +216,25 @@ mod tests {
     #[test]
     fn connecting_tells_the_rhythm_of_pings_and_what_was_subscribed() {
         let publications = [Publication { data: Data(b"hi"), offset: 3, info: None }];
-        let news = Subscribed {
+        let news = SubscribeResult {
             recoverable: true,
             epoch: "000000a1",
             offset: 3,
             was_recovering: true,
             recovered: true,
             publications: &publications,
-            ..Subscribed::default()
+            ..SubscribeResult::default()
         };
-        let connected = Connected {
+        let connected = ConnectResult {
             client: "0001",
             version: "Tidegate",
             expiry: Expiry::after(None),
-            subs: Subscriptions(vec![("news", news), ("weather", Subscribed::default())]),
+            subs: ServerSubscriptions(vec![("news", news), ("weather", SubscribeResult::default())]),
             ping: 25,
             pong: true,
         };
         assert_eq!(
-            written(Answer::Connect(connected)),
+            written(ReplyBody::Connect(connected)),
             "{\"id\":7,\"connect\":{\"client\":\"0001\",\"version\":\"Tidegate\",\"subs\":{\"news\":{\"recoverable\":true,\
              \"epoch\":\"000000a1\",\"offset\":3,\"was_recovering\":true,\"recovered\":true,\"publications\":[{\"data\":\"hi\",\
              \"offset\":3}]},\"weather\":{}},\"ping\":25,\"pong\":true}}"

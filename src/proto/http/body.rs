@@ -42,7 +42,7 @@ pub enum BodyStep<'a> {
 /// ```
 #[derive(Debug)]
 pub struct Body {
-    state: State,
+    state: BodyState,
     /// Bytes of content that may still come in chunks.
     room: u64,
     /// Bytes of chunk extensions and trailers that may still come: all are discarded, so they share one bound.
@@ -50,7 +50,7 @@ pub struct Body {
 }
 
 #[derive(Debug)]
-enum State {
+enum BodyState {
     /// So many bytes of content follow.
     Sized(u64),
     /// A line with the size of the next chunk follows.
@@ -68,10 +68,10 @@ impl Body {
     /// A body of at most `bytes_max` bytes; one that announces more is refused at once.
     pub fn new(framing: Framing, bytes_max: u64) -> Result<Body, CloseReason> {
         let state = match framing {
-            Framing::None | Framing::Length(0) => State::Done,
+            Framing::None | Framing::Length(0) => BodyState::Done,
             Framing::Length(len) if len > bytes_max => return Err(CloseReason::BodyTooLarge),
-            Framing::Length(len) => State::Sized(len),
-            Framing::Chunked => State::ChunkSize,
+            Framing::Length(len) => BodyState::Sized(len),
+            Framing::Chunked => BodyState::ChunkSize,
         };
         Ok(Body { state, room: bytes_max, discarded_room: HEAD_BYTES_MAX })
     }
@@ -85,19 +85,21 @@ impl Body {
     pub fn next_within<'a>(&mut self, input: &mut &'a mut [u8], room: usize) -> Result<BodyStep<'a>, CloseReason> {
         loop {
             match self.state {
-                State::Done => return Ok(BodyStep::End),
-                State::Sized(left) => return Ok(self.data(input, room, left, State::Sized, State::Done)),
-                State::ChunkData(left) => return Ok(self.data(input, room, left, State::ChunkData, State::ChunkEnd)),
-                State::ChunkSize => match take_line(input, CHUNK_LINE_BYTES_MAX)? {
+                BodyState::Done => return Ok(BodyStep::End),
+                BodyState::Sized(left) => return Ok(self.data(input, room, left, BodyState::Sized, BodyState::Done)),
+                BodyState::ChunkData(left) => {
+                    return Ok(self.data(input, room, left, BodyState::ChunkData, BodyState::ChunkEnd));
+                }
+                BodyState::ChunkSize => match take_line(input, CHUNK_LINE_BYTES_MAX)? {
                     Some(line) => self.state = self.chunk(line)?,
                     None => return Ok(BodyStep::NeedMore),
                 },
-                State::ChunkEnd => match take_line(input, 2)? {
-                    Some(_) => self.state = State::ChunkSize,
+                BodyState::ChunkEnd => match take_line(input, 2)? {
+                    Some(_) => self.state = BodyState::ChunkSize,
                     None => return Ok(BodyStep::NeedMore),
                 },
-                State::Trailers => match take_line(input, self.discarded_room + 2)? {
-                    Some(b"") => self.state = State::Done,
+                BodyState::Trailers => match take_line(input, self.discarded_room + 2)? {
+                    Some(b"") => self.state = BodyState::Done,
                     Some(line) => {
                         check_trailer(line)?;
                         self.discard(line.len())?;
@@ -110,7 +112,7 @@ impl Body {
 
     /// Whether nothing of it follows.
     pub fn is_over(&self) -> bool {
-        matches!(self.state, State::Done)
+        matches!(self.state, BodyState::Done)
     }
 
     fn data<'a>(
@@ -118,8 +120,8 @@ impl Body {
         input: &mut &'a mut [u8],
         room: usize,
         left: u64,
-        unfinished: fn(u64) -> State,
-        finished: State,
+        unfinished: fn(u64) -> BodyState,
+        finished: BodyState,
     ) -> BodyStep<'a> {
         let usable = room.min(input.len());
         if usable == 0 {
@@ -132,7 +134,7 @@ impl Body {
     }
 
     /// Reads `chunk-size [chunk-ext]` (RFC 9112 section 7.1) and says what follows it.
-    fn chunk(&mut self, line: &[u8]) -> Result<State, CloseReason> {
+    fn chunk(&mut self, line: &[u8]) -> Result<BodyState, CloseReason> {
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let (size, extension) = line.split_at(digits);
         let size = str::from_utf8(size).ok().and_then(|size| u64::from_str_radix(size, 16).ok());
@@ -144,10 +146,10 @@ impl Body {
         }
         self.discard(extension.len())?;
         if size == 0 {
-            return Ok(State::Trailers);
+            return Ok(BodyState::Trailers);
         }
         self.room = self.room.checked_sub(size).ok_or(CloseReason::BodyTooLarge)?;
-        Ok(State::ChunkData(size))
+        Ok(BodyState::ChunkData(size))
     }
 
     fn discard(&mut self, count: usize) -> Result<(), CloseReason> {

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::authority::Authority;
 use super::body::Framing;
 use super::reply::ReplyTo;
-use super::target::{self, Target};
+use super::target::{self, TargetParts};
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 use crate::proto::CloseReason;
 
@@ -118,7 +118,7 @@ fn parse(bytes: &[u8]) -> Result<Head<'_>, CloseReason> {
     let (Some(method), Some(target), Some(minor_version)) = (request.method, request.path, request.version) else {
         return Err(CloseReason::MalformedRequest);
     };
-    let Target { path, query, host } = target::parse(method, target)?;
+    let TargetParts { path, query, host } = target::parse(method, target)?;
     // The one copy of a head: the table of its fields, not their bytes.
     let fields = SmallVec::from_slice(request.headers);
     let mut head = Head {

@@ -9,7 +9,7 @@ use crate::proto::CloseReason;
 
 /// A target taken apart; everything is still escaped.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target<'a> {
+pub(super) struct TargetParts<'a> {
     pub path: &'a str,
     pub query: Option<&'a str>,
     /// Only from the absolute form.
@@ -18,17 +18,17 @@ pub(super) struct Target<'a> {
 
 /// Takes the target of a request apart: origin form, absolute form, or `*` for `OPTIONS`. This is no forward proxy, so
 /// `CONNECT` and its authority form are refused.
-pub(super) fn parse<'a>(method: &str, target: &'a str) -> Result<Target<'a>, CloseReason> {
+pub(super) fn parse<'a>(method: &str, target: &'a str) -> Result<TargetParts<'a>, CloseReason> {
     // A fragment never belongs on the wire, and what is not ASCII has to be escaped (RFC 3986 section 2).
     if method == "CONNECT" || !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(CloseReason::MalformedRequest);
     }
     if target == "*" && method == "OPTIONS" {
-        return Ok(Target { path: target, query: None, host: None });
+        return Ok(TargetParts { path: target, query: None, host: None });
     }
     if target.starts_with('/') {
         let (path, query) = split_query(target)?;
-        return Ok(Target { path, query, host: None });
+        return Ok(TargetParts { path, query, host: None });
     }
     let rest = without_scheme(target).ok_or(CloseReason::MalformedRequest)?;
     let (host, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -42,7 +42,7 @@ pub(super) fn parse<'a>(method: &str, target: &'a str) -> Result<Target<'a>, Clo
         "" => "/",
         path => path,
     };
-    Ok(Target { path, query, host: Some(host) })
+    Ok(TargetParts { path, query, host: Some(host) })
 }
 
 /// A backslash is no part of a path (RFC 3986 section 3.3). Browsers read it as a slash, so a Location that begins with
@@ -158,8 +158,12 @@ fn hex_byte(high: u8, low: u8) -> Option<u8> {
 mod tests {
     use super::*;
 
-    fn target<'a>(path: &'a str, query: Option<&'a str>, host: Option<&'a str>) -> Result<Target<'a>, CloseReason> {
-        Ok(Target { path, query, host })
+    fn target<'a>(
+        path: &'a str,
+        query: Option<&'a str>,
+        host: Option<&'a str>,
+    ) -> Result<TargetParts<'a>, CloseReason> {
+        Ok(TargetParts { path, query, host })
     }
 
     #[test]

@@ -14,7 +14,7 @@
 use super::super::bus::headers;
 use super::super::subject::{Subject, is_inbox, is_reserved, tokens};
 use super::headers::ACK_HEADER;
-use super::subjects::{Change, Command, Family, keeper_in};
+use super::subjects::{Change, ConnectionCommand, Family, keeper_in};
 use crate::base::{Address, Place};
 
 /// See the module's picture. A few bytes, which a message carries.
@@ -25,11 +25,11 @@ pub enum Destination {
     Inbox,
     Conn {
         address: Address,
-        command: Option<Command>,
+        command: Option<ConnectionCommand>,
         expects: Expects,
     },
     User {
-        command: Option<Command>,
+        command: Option<ConnectionCommand>,
         expects: Expects,
     },
     Service,
@@ -75,12 +75,13 @@ impl Destination {
         let found = match family {
             Family::Conn => {
                 let (id, command) = split_command(rest);
-                let command = command.map_or(Some(None), |words| Command::of_conn(words).map(Some));
+                let command = command.map_or(Some(None), |words| ConnectionCommand::of_conn(words).map(Some));
                 let address = id.parse().ok();
                 address.zip(command).map(|(address, command)| Destination::Conn { address, command, expects })
             }
             Family::User => {
-                let command = split_command(rest).1.map_or(Some(None), |words| Command::of_user(words).map(Some));
+                let command =
+                    split_command(rest).1.map_or(Some(None), |words| ConnectionCommand::of_user(words).map(Some));
                 command.map(|command| Destination::User { command, expects })
             }
             Family::Service => Some(Destination::Service),
@@ -127,7 +128,7 @@ impl Expects {
     /// Only messages to connections and users are answered or acknowledged by clients; elsewhere the header means nothing. A reply
     /// subject that is none, or on which the gateway alone speaks, asks nothing: a client must not be able to publish there, and
     /// that no client is there is no result of a request.
-    fn of(command: Option<Command>, reply: Option<&Subject>, headers: Option<&[u8]>) -> Expects {
+    fn of(command: Option<ConnectionCommand>, reply: Option<&Subject>, headers: Option<&[u8]>) -> Expects {
         let has_requester = || reply.is_some_and(is_of_requester);
         match command {
             Some(_) if has_requester() => Expects::Outcome,
@@ -174,9 +175,9 @@ mod tests {
         let user = |command| Destination::User { command, expects };
         for (name, destination) in [
             (format!("tg.conn.{address}"), conn(None)),
-            (format!("tg.conn.{address}.close"), conn(Some(Command::Close))),
+            (format!("tg.conn.{address}.close"), conn(Some(ConnectionCommand::Close))),
             (format!("tg.conn.{address}.dance"), Destination::Nowhere),
-            (format!("tg.conn.{address}.answer.7"), conn(Some(Command::Answer))),
+            (format!("tg.conn.{address}.answer.7"), conn(Some(ConnectionCommand::Answer))),
             (format!("tg.conn.{address}.answer.7.8"), Destination::Nowhere),
             (format!("tg.conn.{address}.answer.-7"), Destination::Nowhere),
             (format!("tg.conn.{address}.answer"), Destination::Nowhere),
@@ -189,8 +190,8 @@ mod tests {
             ("tg.presence.presence.a".to_owned(), Destination::Presence),
             ("tg.presence".to_owned(), Destination::Unknown),
             ("tg.user.ann".to_owned(), user(None)),
-            ("tg.user.ann.subscribe".to_owned(), user(Some(Command::Subscribe))),
-            ("tg.user.ann.unsubscribe".to_owned(), user(Some(Command::Unsubscribe))),
+            ("tg.user.ann.subscribe".to_owned(), user(Some(ConnectionCommand::Subscribe))),
+            ("tg.user.ann.unsubscribe".to_owned(), user(Some(ConnectionCommand::Unsubscribe))),
             ("tg.user.ann.close.close".to_owned(), Destination::Nowhere),
             ("tg.service.rides".to_owned(), Destination::Service),
             ("tg.event.drain".to_owned(), Destination::Event(None)),

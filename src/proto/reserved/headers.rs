@@ -43,7 +43,7 @@ pub const STATUS_HEADER: &str = "Tg-Status";
 
 /// A line of the table.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+pub struct HeaderRow {
     pub name: &'static str,
     /// The messages that carry it.
     pub carried_by: &'static str,
@@ -51,88 +51,96 @@ pub struct Row {
 }
 
 /// Every header with a meaning of its own.
-pub const HEADERS: &[Row] = &[
-    Row {
+pub const HEADERS: &[HeaderRow] = &[
+    HeaderRow {
         name: EVENT_HEADER,
         carried_by: "any publication; results of requests",
         meaning: "the event name on event streams; names that begin with `tg.` are refused",
     },
-    Row {
+    HeaderRow {
         name: OPCODE_HEADER,
         carried_by: "any publication; clients' messages",
         meaning: "`text` or `binary`, the kind of WebSocket frame; without it, text if the payload is UTF-8",
     },
-    Row {
+    HeaderRow {
         name: KEY_HEADER,
         carried_by: "publications to channels",
         meaning: "what the message is the newest value of, where the channel keeps the newest of several (`delivery = \"latest\"`)",
     },
-    Row {
+    HeaderRow {
         name: DISTINCT_HEADER,
         carried_by: "publications to channels",
         meaning: "what the message says: in a channel with `distinct = true` it is kept back if the one before it said the same",
     },
-    Row {
+    HeaderRow {
         name: ID_HEADER,
         carried_by: "publications to channels",
         meaning: "the publisher's name of the message, of up to 256 bytes: a channel takes one of each name within two minutes",
     },
-    Row {
+    HeaderRow {
         name: TIMEOUT_HEADER,
         carried_by: "questions to clients",
         meaning: "how long an answer is waited for, in milliseconds",
     },
-    Row {
+    HeaderRow {
         name: ACK_HEADER,
         carried_by: "messages to connections and users",
         meaning: "`<seconds>` or `<seconds>, <times>`: for how long, and how many times at most, it is sent until a client \
                   acknowledges it",
     },
-    Row {
+    HeaderRow {
         name: CONN_HEADER,
         carried_by: "whatever comes from a client or is about one",
         meaning: "the connection, as in `tg.conn.<id>`",
     },
-    Row { name: USER_HEADER, carried_by: "the same, and requests", meaning: "the user, as in `tg.user.<user>`" },
-    Row {
+    HeaderRow { name: USER_HEADER, carried_by: "the same, and requests", meaning: "the user, as in `tg.user.<user>`" },
+    HeaderRow {
         name: USER_NAME_HEADER,
         carried_by: "the same, and requests",
         meaning: "the user, as the application writes the name",
     },
-    Row {
+    HeaderRow {
         name: INFO_HEADER,
         carried_by: "publications over the client protocol; joins and leaves",
         meaning: "the claim `info` of the client's token, as JSON",
     },
-    Row {
+    HeaderRow {
         name: KIND_HEADER,
         carried_by: "messages to services",
         meaning: "`open`, `message`, `close`, `rpc` or `request`",
     },
-    Row {
+    HeaderRow {
         name: ROUTE_HEADER,
         carried_by: "messages to services",
         meaning: "the path of the client's route, as in the configuration",
     },
-    Row {
+    HeaderRow {
         name: METHOD_HEADER,
         carried_by: "messages to services",
         meaning: "of the call (`rpc`), or of HTTP (`request`)",
     },
-    Row {
+    HeaderRow {
         name: REQUEST_HEADER,
         carried_by: "requests and their results",
         meaning: "the request, as in `tg.request.<id>`",
     },
-    Row { name: PATH_HEADER, carried_by: "requests", meaning: "the path of the URL, as the client has written it" },
-    Row { name: QUERY_HEADER, carried_by: "requests", meaning: "the query of the URL, if there is one" },
-    Row { name: CHANNEL_HEADER, carried_by: "requests", meaning: "the channel on which the result will be published" },
-    Row {
+    HeaderRow {
+        name: PATH_HEADER,
+        carried_by: "requests",
+        meaning: "the path of the URL, as the client has written it",
+    },
+    HeaderRow { name: QUERY_HEADER, carried_by: "requests", meaning: "the query of the URL, if there is one" },
+    HeaderRow {
+        name: CHANNEL_HEADER,
+        carried_by: "requests",
+        meaning: "the channel on which the result will be published",
+    },
+    HeaderRow {
         name: ATTEMPT_HEADER,
         carried_by: "requests, from the second time on",
         meaning: "how many workers have been given the request, this one included",
     },
-    Row {
+    HeaderRow {
         name: STATUS_HEADER,
         carried_by: "answers of workers to requests; results",
         meaning: "of a result `done`, `failed` or `expired`; an answer that says anything but `done` is a failure",

@@ -29,7 +29,7 @@ const ANNOUNCED_BYTES_MAX: usize = SUBJECT_BYTES_MAX - EVENT.len() - "leave.".le
 
 /// A line of the table.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+pub struct SubjectRow {
     /// With names in angle brackets for what stands there.
     pub shape: &'static str,
     pub published_by: &'static str,
@@ -37,61 +37,65 @@ pub struct Row {
 }
 
 /// Every subject with a meaning of its own.
-pub const SUBJECTS: &[Row] = &[
-    Row {
+pub const SUBJECTS: &[SubjectRow] = &[
+    SubjectRow {
         shape: "tg.service.<service>",
         published_by: "the gateway, for clients; workers",
         meaning: "one worker of each queue group gets it, for a client the same one while its connection lives; `Tg-Kind` says what \
                   it is about, and the answer goes to its reply subject",
     },
-    Row {
+    SubjectRow {
         shape: "tg.conn.<id>",
         published_by: "workers",
         meaning: "to one connection. With a reply subject it is a question, which a client answers, or the worker hears at once \
                   why none does; with `Tg-Ack` it is sent until a client acknowledges it",
     },
-    Row {
+    SubjectRow {
         shape: "tg.conn.<id>.subscribe",
         published_by: "workers",
         meaning: "subscribes the connection to the channel that the payload names",
     },
-    Row { shape: "tg.conn.<id>.unsubscribe", published_by: "workers", meaning: "the reverse" },
-    Row { shape: "tg.conn.<id>.close", published_by: "workers", meaning: "disconnects it" },
-    Row {
+    SubjectRow { shape: "tg.conn.<id>.unsubscribe", published_by: "workers", meaning: "the reverse" },
+    SubjectRow { shape: "tg.conn.<id>.close", published_by: "workers", meaning: "disconnects it" },
+    SubjectRow {
         shape: "tg.conn.<id>.answer.<call>",
         published_by: "workers",
         meaning: "answers a call of the client protocol: the reply subject of a message whose `Tg-Kind` is `rpc`",
     },
-    Row {
+    SubjectRow {
         shape: "tg.user.<user>",
         published_by: "workers",
         meaning: "like `tg.conn.<id>`, to all connections of the user",
     },
-    Row {
+    SubjectRow {
         shape: "tg.user.<user>.subscribe",
         published_by: "workers",
         meaning: "like that of `tg.conn.<id>`, for all of them",
     },
-    Row { shape: "tg.user.<user>.unsubscribe", published_by: "workers", meaning: "the reverse" },
-    Row { shape: "tg.user.<user>.close", published_by: "workers", meaning: "disconnects all of them" },
-    Row {
+    SubjectRow { shape: "tg.user.<user>.unsubscribe", published_by: "workers", meaning: "the reverse" },
+    SubjectRow { shape: "tg.user.<user>.close", published_by: "workers", meaning: "disconnects all of them" },
+    SubjectRow {
         shape: "tg.request.<id>",
         published_by: "workers",
         meaning: "the reply subject of an accepted request (`Tg-Kind: request`): the first answer is its result, with \
                   `Tg-Status: failed` a failure",
     },
-    Row {
+    SubjectRow {
         shape: "tg.presence.<channel>",
         published_by: "workers",
         meaning: "a request is answered with the clients of the channel, as JSON, if its `[[channel]]` says `presence = true`",
     },
-    Row {
+    SubjectRow {
         shape: "tg.event.join.<channel>",
         published_by: "the gateway",
         meaning: "announces a user who has come to such a channel; a reconnection is not announced",
     },
-    Row { shape: "tg.event.leave.<channel>", published_by: "the gateway", meaning: "announces a user who has left it" },
-    Row {
+    SubjectRow {
+        shape: "tg.event.leave.<channel>",
+        published_by: "the gateway",
+        meaning: "announces a user who has left it",
+    },
+    SubjectRow {
         shape: "tg.event.drain",
         published_by: "the gateway",
         meaning: "the gateway is about to end; the payload says when, as JSON",
@@ -158,7 +162,7 @@ impl Family {
 
 /// A worker's command to a client's connection: the token behind the connection or the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Command {
+pub enum ConnectionCommand {
     /// Subscribe to the channel that the payload names.
     Subscribe,
     Unsubscribe,
@@ -167,25 +171,27 @@ pub enum Command {
     Answer,
 }
 
-impl Command {
+impl ConnectionCommand {
     /// The token of its subjects.
     pub fn word(self) -> &'static str {
         match self {
-            Command::Subscribe => "subscribe",
-            Command::Unsubscribe => "unsubscribe",
-            Command::Close => "close",
-            Command::Answer => ANSWER,
+            ConnectionCommand::Subscribe => "subscribe",
+            ConnectionCommand::Unsubscribe => "unsubscribe",
+            ConnectionCommand::Close => "close",
+            ConnectionCommand::Answer => ANSWER,
         }
     }
 
     /// The command in the tokens behind a user.
-    pub(super) fn of_user(words: &str) -> Option<Command> {
-        [Command::Subscribe, Command::Unsubscribe, Command::Close].into_iter().find(|command| command.word() == words)
+    pub(super) fn of_user(words: &str) -> Option<ConnectionCommand> {
+        [ConnectionCommand::Subscribe, ConnectionCommand::Unsubscribe, ConnectionCommand::Close]
+            .into_iter()
+            .find(|command| command.word() == words)
     }
 
     /// The command in the tokens behind a connection.
-    pub(super) fn of_conn(words: &str) -> Option<Command> {
-        Command::of_user(words).or_else(|| serial_in(words).map(|_| Command::Answer))
+    pub(super) fn of_conn(words: &str) -> Option<ConnectionCommand> {
+        ConnectionCommand::of_user(words).or_else(|| serial_in(words).map(|_| ConnectionCommand::Answer))
     }
 }
 
@@ -329,7 +335,7 @@ mod tests {
         ]);
         shapes.extend([format!("{SERVICE}<service>"), format!("{REQUEST}<id>")]);
         for clients in [format!("{CONN}<id>"), format!("{USER}<user>")] {
-            let commands = [Command::Subscribe, Command::Unsubscribe, Command::Close];
+            let commands = [ConnectionCommand::Subscribe, ConnectionCommand::Unsubscribe, ConnectionCommand::Close];
             shapes.extend(commands.map(|command| format!("{clients}.{}", command.word())));
             shapes.push(clients);
         }

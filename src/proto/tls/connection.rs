@@ -1,8 +1,8 @@
 //! One TLS connection, the server's side: records in, plaintext out, and back.
 //!
 //! ```text
-//! Session (rustls) --TLS 1.3, handshake over--> Records (ours) --.
-//!    '--TLS 1.2--> stays                                         '--> Failed: no keys any more
+//! RustlsSession --TLS 1.3, handshake over--> Records (ours) --.
+//!    '--TLS 1.2--> stays                                       '--> Failed: no keys any more
 //! ```
 
 use std::fmt;
@@ -13,16 +13,16 @@ use rustls::{Error, ServerConfig};
 use crate::proto::CloseReason;
 
 use super::record::{Fault, Records, STATE_BYTES, State};
-use super::session::Session;
+use super::session::RustlsSession;
 
 /// A server's TLS connection.
 pub struct Tls {
-    stage: Stage,
+    stage: TlsStage,
 }
 
-enum Stage {
+enum TlsStage {
     /// Boxed: it is freed when the handshake ends, and what stays is a sixth of it.
-    Session(Box<Session>),
+    Session(Box<RustlsSession>),
     Records(Records),
     /// Nothing more can be opened or sealed.
     Failed(Failure),
@@ -73,8 +73,8 @@ impl Agreed {
 impl Tls {
     /// A connection that waits for its ClientHello.
     pub fn new(config: &Arc<ServerConfig>) -> Result<Tls, CloseReason> {
-        let session = Session::new(config).map_err(|_| CloseReason::TlsProtocol)?;
-        Ok(Tls { stage: Stage::Session(Box::new(session)) })
+        let session = RustlsSession::new(config).map_err(|_| CloseReason::TlsProtocol)?;
+        Ok(Tls { stage: TlsStage::Session(Box::new(session)) })
     }
 
     /// Takes whole records off the front of `input`. Appends what they decrypt to to `plain` until that holds `plain_max`
@@ -91,27 +91,27 @@ impl Tls {
         plain_max: usize,
     ) -> Result<Opened, CloseReason> {
         let opened = match &mut self.stage {
-            Stage::Session(session) => session.open(input, plain, out, plain_max).map_err(Failure::from),
-            Stage::Records(records) => records.open(input, plain, out, plain_max).map_err(Failure::Record),
-            Stage::Failed(_) => return Err(CloseReason::TlsProtocol),
+            TlsStage::Session(session) => session.open(input, plain, out, plain_max).map_err(Failure::from),
+            TlsStage::Records(records) => records.open(input, plain, out, plain_max).map_err(Failure::Record),
+            TlsStage::Failed(_) => return Err(CloseReason::TlsProtocol),
         };
         let opened = opened.and_then(|opened| match opened {
             Opened::Handshaken(_) => self.leave_rustls().map(|()| opened),
             _ => Ok(opened),
         });
         opened.map_err(|failure| {
-            self.stage = Stage::Failed(failure);
+            self.stage = TlsStage::Failed(failure);
             CloseReason::TlsProtocol
         })
     }
 
     /// After a handshake of TLS 1.3 the keys move to the record layer.
     fn leave_rustls(&mut self) -> Result<(), Failure> {
-        if let Stage::Session(session) = &self.stage
+        if let TlsStage::Session(session) = &self.stage
             && session.may_leave()
         {
             let without_secrets = || Error::General("no traffic secrets for the record layer".into());
-            self.stage = Stage::Records(session.leave().ok_or_else(without_secrets)?);
+            self.stage = TlsStage::Records(session.leave().ok_or_else(without_secrets)?);
         }
         Ok(())
     }
@@ -127,9 +127,9 @@ impl Tls {
         out: &mut Vec<u8>,
     ) -> Result<(), CloseReason> {
         let is_sealed = match &mut self.stage {
-            Stage::Session(session) => session.seal(plain, scratch, out),
-            Stage::Records(records) => records.seal(plain, out),
-            Stage::Failed(_) => false,
+            TlsStage::Session(session) => session.seal(plain, scratch, out),
+            TlsStage::Records(records) => records.seal(plain, out),
+            TlsStage::Failed(_) => false,
         };
         if is_sealed { Ok(()) } else { Err(CloseReason::TlsProtocol) }
     }
@@ -138,37 +138,37 @@ impl Tls {
     /// before the end of the handshake or after a failure, where there is nothing to be cut short.
     pub fn close_notify(&mut self, out: &mut Vec<u8>) {
         match &mut self.stage {
-            Stage::Session(session) => session.close_notify(out),
-            Stage::Records(records) => records.close_notify(out),
-            Stage::Failed(_) => {}
+            TlsStage::Session(session) => session.close_notify(out),
+            TlsStage::Records(records) => records.close_notify(out),
+            TlsStage::Failed(_) => {}
         }
     }
 
     pub fn is_handshaking(&self) -> bool {
-        matches!(&self.stage, Stage::Session(session) if session.is_handshaking())
+        matches!(&self.stage, TlsStage::Session(session) if session.is_handshaking())
     }
 
     /// Has the handshake begun, with the ClientHello or a part of it in a record of its own, and not ended?
     pub fn is_amid_handshake(&self) -> bool {
-        matches!(&self.stage, Stage::Session(session) if session.is_amid_handshake())
+        matches!(&self.stage, TlsStage::Session(session) if session.is_amid_handshake())
     }
 
     /// Has the peer sent close_notify, and we not yet? A socket that ends without it was cut
     /// ([`CloseReason::TlsTruncated`]), unless we had closed first.
     pub fn is_peer_closed(&self) -> bool {
         match &self.stage {
-            Stage::Session(session) => session.is_peer_closed(),
-            Stage::Records(records) => records.is_peer_closed(),
-            Stage::Failed(_) => false,
+            TlsStage::Session(session) => session.is_peer_closed(),
+            TlsStage::Records(records) => records.is_peer_closed(),
+            TlsStage::Failed(_) => false,
         }
     }
 
     /// Have we sent close_notify?
     pub fn is_closed(&self) -> bool {
         match &self.stage {
-            Stage::Session(session) => session.is_closed(),
-            Stage::Records(records) => records.is_closed(),
-            Stage::Failed(_) => false,
+            TlsStage::Session(session) => session.is_closed(),
+            TlsStage::Records(records) => records.is_closed(),
+            TlsStage::Failed(_) => false,
         }
     }
 
@@ -180,7 +180,7 @@ impl Tls {
     /// The cause of the failure, for the log.
     pub fn failure(&self) -> Option<&Failure> {
         match &self.stage {
-            Stage::Failed(failure) => Some(failure),
+            TlsStage::Failed(failure) => Some(failure),
             _ => None,
         }
     }
@@ -188,14 +188,14 @@ impl Tls {
     /// Everything that a connection in the record layer is, for another process to go on from; `None` for the others.
     pub fn to_bytes(&self) -> Option<State> {
         match &self.stage {
-            Stage::Records(records) => Some(records.to_bytes()),
+            TlsStage::Records(records) => Some(records.to_bytes()),
             _ => None,
         }
     }
 
     /// The connection that [`Tls::to_bytes`] has written down; `None` if these are no such bytes.
     pub fn from_bytes(bytes: &[u8; STATE_BYTES]) -> Option<Tls> {
-        Some(Tls { stage: Stage::Records(Records::from_bytes(bytes)?) })
+        Some(Tls { stage: TlsStage::Records(Records::from_bytes(bytes)?) })
     }
 }
 

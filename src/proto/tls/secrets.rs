@@ -1,7 +1,7 @@
 //! The traffic secrets of a connection, overheard while rustls derives them.
 //!
 //! ```text
-//! Session::advance --> during(rustls) --> KeyLog::log --> this thread's cell --> Secrets, with what rustls returned
+//! RustlsSession::advance --> during(rustls) --> KeyLog::log --> this thread's cell --> Secrets, with what rustls returned
 //! ```
 //!
 //! rustls gives away keys when a connection leaves it (`dangerous_into_kernel_connection`) but not the secrets that the next

@@ -31,9 +31,9 @@ const HEADER_BYTES: usize = 5;
 /// Bytes added by sealing a record: the header, an explicit nonce (8, TLS 1.2), the content type (1, TLS 1.3), the tag (16).
 const EXPANSION_BYTES: usize = HEADER_BYTES + 8 + 1 + 16;
 
-pub(super) struct Session {
+pub(super) struct RustlsSession {
     connection: UnbufferedServerConnection,
-    phase: Phase,
+    phase: SessionPhase,
     /// Of TLS 1.3, from our first flight on.
     secrets: Option<Secrets>,
     /// Records that the last call of `advance` has put out. When that ended a handshake of TLS 1.3, these are the tickets,
@@ -41,7 +41,7 @@ pub(super) struct Session {
     sealed: u64,
 }
 
-enum Phase {
+enum SessionPhase {
     /// `open` alone is legal. Followed by `Open`.
     Handshaking {
         /// Bytes at the front of the input that rustls has processed and still refers to.
@@ -57,10 +57,15 @@ enum Phase {
     Closed,
 }
 
-impl Session {
-    pub(super) fn new(config: &Arc<ServerConfig>) -> Result<Session, Error> {
+impl RustlsSession {
+    pub(super) fn new(config: &Arc<ServerConfig>) -> Result<RustlsSession, Error> {
         let connection = UnbufferedServerConnection::new(config.clone())?;
-        Ok(Session { connection, phase: Phase::Handshaking { held: 0, taken: 0 }, secrets: None, sealed: 0 })
+        Ok(RustlsSession {
+            connection,
+            phase: SessionPhase::Handshaking { held: 0, taken: 0 },
+            secrets: None,
+            sealed: 0,
+        })
     }
 
     /// As [`super::Tls::open`]. After an error, whose alert is in `out` already, nothing else may be called.
@@ -73,13 +78,13 @@ impl Session {
     ) -> Result<Opened, Error> {
         loop {
             let held = match self.phase {
-                Phase::Handshaking { held, .. } => held,
-                Phase::Open => 0,
-                Phase::PeerClosed => {
+                SessionPhase::Handshaking { held, .. } => held,
+                SessionPhase::Open => 0,
+                SessionPhase::PeerClosed => {
                     *input = &mut [];
                     return Ok(Opened::PeerClosed);
                 }
-                Phase::Closed => {
+                SessionPhase::Closed => {
                     *input = &mut [];
                     return Ok(Opened::More);
                 }
@@ -107,7 +112,7 @@ impl Session {
 
     /// Bounds the work for a peer that has not shown yet that it wants to talk.
     fn count_handshake_bytes(&mut self, record: usize, out: &mut Vec<u8>) -> Result<(), Error> {
-        let Phase::Handshaking { taken, .. } = &mut self.phase else { return Ok(()) };
+        let SessionPhase::Handshaking { taken, .. } = &mut self.phase else { return Ok(()) };
         *taken += record;
         if *taken > HANDSHAKE_BYTES_MAX {
             return Err(self.fail(Error::General("the handshake is too long".into()), out));
@@ -121,18 +126,18 @@ impl Session {
     /// then in TLS 1.2 is a renegotiation, which is refused anyway, and in TLS 1.3 its last message must end its record.
     fn settle(&mut self, held: usize, out: &mut Vec<u8>) -> Result<bool, Error> {
         match &mut self.phase {
-            Phase::Handshaking { held: kept, .. } if self.connection.is_handshaking() => {
+            SessionPhase::Handshaking { held: kept, .. } if self.connection.is_handshaking() => {
                 *kept = held;
                 Ok(false)
             }
-            Phase::Handshaking { .. } | Phase::Open if held != 0 => {
+            SessionPhase::Handshaking { .. } | SessionPhase::Open if held != 0 => {
                 Err(self.fail(Error::General("a handshake message in pieces after the handshake".into()), out))
             }
-            Phase::Handshaking { .. } => {
-                self.phase = Phase::Open;
+            SessionPhase::Handshaking { .. } => {
+                self.phase = SessionPhase::Open;
                 Ok(true)
             }
-            Phase::Open | Phase::PeerClosed | Phase::Closed => Ok(false),
+            SessionPhase::Open | SessionPhase::PeerClosed | SessionPhase::Closed => Ok(false),
         }
     }
 
@@ -164,7 +169,7 @@ impl Session {
                     return Ok(released + discard);
                 }
                 Ok(ConnectionState::PeerClosed) => {
-                    self.phase = Phase::PeerClosed;
+                    self.phase = SessionPhase::PeerClosed;
                     return Ok(released + discard);
                 }
                 // Early data is not offered, and rustls has no further states for a server.
@@ -256,12 +261,12 @@ impl Session {
             Err(EncryptError::InsufficientSize(needed)) => Err(needed),
             Err(EncryptError::EncryptExhausted) => Ok(0),
         });
-        self.phase = Phase::Closed;
+        self.phase = SessionPhase::Closed;
     }
 
     /// rustls' hand for writing; what it has to send first goes to `out`.
     fn writer(&mut self, out: &mut Vec<u8>) -> Option<WriteTraffic<'_, ServerConnectionData>> {
-        if !matches!(self.phase, Phase::Open | Phase::PeerClosed) {
+        if !matches!(self.phase, SessionPhase::Open | SessionPhase::PeerClosed) {
             return None;
         }
         self.advance(&mut [], &mut Vec::new(), out).ok()?;
@@ -272,20 +277,20 @@ impl Session {
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
-        matches!(self.phase, Phase::Handshaking { .. })
+        matches!(self.phase, SessionPhase::Handshaking { .. })
     }
 
     /// Has the client said something whole, but not everything?
     pub(super) fn is_amid_handshake(&self) -> bool {
-        matches!(self.phase, Phase::Handshaking { taken, .. } if taken > 0)
+        matches!(self.phase, SessionPhase::Handshaking { taken, .. } if taken > 0)
     }
 
     pub(super) fn is_peer_closed(&self) -> bool {
-        matches!(self.phase, Phase::PeerClosed)
+        matches!(self.phase, SessionPhase::PeerClosed)
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        matches!(self.phase, Phase::Closed)
+        matches!(self.phase, SessionPhase::Closed)
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::refused::{Claim, Fault};
+use super::refused::{Claim, TokenFault};
 use crate::limits::TOKEN_SECONDS_MAX;
 
 /// The claims that mean something here; others are passed over. `null` is as if the claim were not there.
@@ -26,35 +26,35 @@ pub(super) struct Claims<'a> {
 }
 
 impl<'a> Claims<'a> {
-    pub(super) fn read(json: &'a [u8]) -> Result<Claims<'a>, Fault> {
+    pub(super) fn read(json: &'a [u8]) -> Result<Claims<'a>, TokenFault> {
         // serde takes lists for structures as well.
         if json.trim_ascii_start().first() != Some(&b'{') {
-            return Err(Fault::Claims);
+            return Err(TokenFault::Claims);
         }
-        serde_json::from_slice(json).map_err(|_| Fault::Claims)
+        serde_json::from_slice(json).map_err(|_| TokenFault::Claims)
     }
 
     /// The name of the user; none is said by an empty one as well.
-    pub(super) fn sub(&self) -> Result<Option<Cow<'a, str>>, Fault> {
+    pub(super) fn sub(&self) -> Result<Option<Cow<'a, str>>, TokenFault> {
         optional(self.sub, Claim::Sub)
     }
 
     /// The channel of a subscription; likewise.
-    pub(super) fn channel(&self) -> Result<Option<Cow<'a, str>>, Fault> {
+    pub(super) fn channel(&self) -> Result<Option<Cow<'a, str>>, TokenFault> {
         optional(self.channel, Claim::Channel)
     }
 
     /// Each channel of `channels`.
-    pub(super) fn channels(&self) -> Result<Vec<Cow<'a, str>>, Fault> {
+    pub(super) fn channels(&self) -> Result<Vec<Cow<'a, str>>, TokenFault> {
         let Some(list) = self.channels else { return Ok(Vec::new()) };
-        let items: Vec<&RawValue> = serde_json::from_str(list.get()).map_err(|_| Fault::NoList)?;
-        items.into_iter().map(|item| text(item).ok_or(Fault::NoText(Claim::Channels))).collect()
+        let items: Vec<&RawValue> = serde_json::from_str(list.get()).map_err(|_| TokenFault::NoList)?;
+        items.into_iter().map(|item| text(item).ok_or(TokenFault::NoText(Claim::Channels))).collect()
     }
 }
 
-fn optional(value: Option<&RawValue>, claim: Claim) -> Result<Option<Cow<'_, str>>, Fault> {
+fn optional(value: Option<&RawValue>, claim: Claim) -> Result<Option<Cow<'_, str>>, TokenFault> {
     let Some(value) = value else { return Ok(None) };
-    let text = text(value).ok_or(Fault::NoText(claim))?;
+    let text = text(value).ok_or(TokenFault::NoText(claim))?;
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
@@ -172,12 +172,12 @@ mod tests {
     #[test]
     fn claims_are_one_object() {
         for bad in ["", "[]", "1", "null", "{\"sub\":1,\"sub\":2}", "{\"sub\":", "[null,null,null,null,null,null]"] {
-            assert_eq!(Claims::read(bad.as_bytes()).unwrap_err(), Fault::Claims, "{bad}");
+            assert_eq!(Claims::read(bad.as_bytes()).unwrap_err(), TokenFault::Claims, "{bad}");
         }
         let claims = Claims::read(b" {\"aud\":[1],\"iat\":\"x\",\"exp\":null,\"channels\":[\"a\",7]}").unwrap();
         assert!(claims.exp.is_none());
         assert_eq!(claims.channels().unwrap(), ["a", "7"]);
-        for (bad, fault) in [("\"a\"", Fault::NoList), ("[[]]", Fault::NoText(Claim::Channels))] {
+        for (bad, fault) in [("\"a\"", TokenFault::NoList), ("[[]]", TokenFault::NoText(Claim::Channels))] {
             let json = format!("{{\"channels\":{bad}}}");
             assert_eq!(Claims::read(json.as_bytes()).unwrap().channels().unwrap_err(), fault, "{bad}");
         }

@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2
 use rustls_pki_types::{AlgorithmIdentifier, CertificateDer, alg_id};
 
 use super::der;
-use super::pem::{self, Section};
+use super::pem::{self, PemSection};
 
 /// RFC 7518 section 3.3 for the least; the library checks no signatures of longer ones.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
@@ -18,7 +18,7 @@ const RSA_FITS: &str = "RS256 takes RSA keys of 2048 to 8192 bits (RFC 7518 sect
 const ECDSA_FITS: &str = "ES256 takes keys on the curve P-256 (RFC 7518 section 3.4)";
 
 /// The kind of a key, which decides whether it fits.
-enum Kind {
+enum KeyKind {
     Rsa { bits: usize },
     P256,
     Other(&'static str),
@@ -36,12 +36,12 @@ const KINDS: &[(AlgorithmIdentifier, &str)] = &[
 pub(super) fn rsa(file: &[u8]) -> Result<ParsedPublicKey, String> {
     let key = public_key(file)?;
     match kind(&key)? {
-        Kind::Rsa { bits } if RSA_BITS.contains(&bits) => {
+        KeyKind::Rsa { bits } if RSA_BITS.contains(&bits) => {
             ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &key).map_err(|_| damaged())
         }
-        Kind::Rsa { bits } => Err(format!("is an RSA key of {bits} bits; {RSA_FITS}")),
-        Kind::P256 => Err(format!("is a key on the curve P-256, for ecdsa_public_key; {RSA_FITS}")),
-        Kind::Other(other) => Err(format!("is {other}; {RSA_FITS}")),
+        KeyKind::Rsa { bits } => Err(format!("is an RSA key of {bits} bits; {RSA_FITS}")),
+        KeyKind::P256 => Err(format!("is a key on the curve P-256, for ecdsa_public_key; {RSA_FITS}")),
+        KeyKind::Other(other) => Err(format!("is {other}; {RSA_FITS}")),
     }
 }
 
@@ -49,9 +49,9 @@ pub(super) fn rsa(file: &[u8]) -> Result<ParsedPublicKey, String> {
 pub(super) fn ecdsa(file: &[u8]) -> Result<ParsedPublicKey, String> {
     let key = public_key(file)?;
     match kind(&key)? {
-        Kind::P256 => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &key).map_err(|_| damaged()),
-        Kind::Rsa { .. } => Err(format!("is an RSA key, for rsa_public_key; {ECDSA_FITS}")),
-        Kind::Other(other) => Err(format!("is {other}; {ECDSA_FITS}")),
+        KeyKind::P256 => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &key).map_err(|_| damaged()),
+        KeyKind::Rsa { .. } => Err(format!("is an RSA key, for rsa_public_key; {ECDSA_FITS}")),
+        KeyKind::Other(other) => Err(format!("is {other}; {ECDSA_FITS}")),
     }
 }
 
@@ -59,7 +59,7 @@ pub(super) fn ecdsa(file: &[u8]) -> Result<ParsedPublicKey, String> {
 fn public_key(file: &[u8]) -> Result<Vec<u8>, String> {
     const EXPECTED: &str = "expected one public key in PEM, which begins with \"-----BEGIN PUBLIC KEY-----\"";
     let sections = pem::sections(file).map_err(|error| format!("{error}; {EXPECTED}"))?;
-    let Section { label, der } = match <[Section; 1]>::try_from(sections) {
+    let PemSection { label, der } = match <[PemSection; 1]>::try_from(sections) {
         Ok([section]) => section,
         Err(sections) if sections.is_empty() => return Err(format!("has no key in PEM; {EXPECTED}")),
         Err(sections) => return Err(format!("has {} keys or certificates; {EXPECTED}", sections.len())),
@@ -78,17 +78,17 @@ fn public_key(file: &[u8]) -> Result<Vec<u8>, String> {
     }
 }
 
-fn kind(key: &[u8]) -> Result<Kind, String> {
-    let rsa_bits = |key| der::rsa_bits(key).map(|bits| Kind::Rsa { bits }).ok_or_else(damaged);
+fn kind(key: &[u8]) -> Result<KeyKind, String> {
+    let rsa_bits = |key| der::rsa_bits(key).map(|bits| KeyKind::Rsa { bits }).ok_or_else(damaged);
     let Some((algorithm, bits)) = der::public_key_info(key) else { return rsa_bits(key) };
     if algorithm == &*alg_id::RSA_ENCRYPTION {
         return rsa_bits(bits);
     }
     if algorithm == &*alg_id::ECDSA_P256 {
-        return Ok(Kind::P256);
+        return Ok(KeyKind::P256);
     }
     let known = KINDS.iter().find(|(own, _)| algorithm == &**own);
-    Ok(Kind::Other(known.map_or("a key of another algorithm or with other parameters", |(_, words)| *words)))
+    Ok(KeyKind::Other(known.map_or("a key of another algorithm or with other parameters", |(_, words)| *words)))
 }
 
 fn damaged() -> String {

@@ -1,8 +1,8 @@
 //! Signed tokens (JWT, RFC 7519): the client's user, the token's lifetime, and the channels that it allows.
 //!
 //! ```text
-//!  header.claims.signature --> form, algorithm, signature --> claims --> exp, nbf --> Connection, Subscription
-//!                                        '--- Refused: expired, not yet valid, or what is wrong with it ---'
+//!  header.claims.signature --> form, algorithm, signature --> claims --> exp, nbf --> ConnectionClaims, or a ttl
+//!                                        '--- TokenRefusal: expired, not yet valid, or its fault ------'
 //! ```
 //!
 //! The claims are those of Centrifugo: `sub`, `exp`, `nbf`, `info`, `channels` of a connection, `sub`, `channel`, `exp`, `nbf` of
@@ -30,7 +30,7 @@ use super::user::User;
 use crate::limits::TOKEN_INFO_BYTES_MAX;
 use claims::Claims;
 
-pub use refused::{Claim, Fault, Refused};
+pub use refused::{Claim, TokenFault, TokenRefusal};
 
 /// base64url as strangers write it: with padding or without, whatever the bits that pad the last byte. Two spellings of a
 /// signature are worth no more than one.
@@ -44,7 +44,7 @@ const BASE64URL: GeneralPurpose = GeneralPurpose::new(
 /// Checks tokens by one key.
 #[derive(Clone)]
 pub struct Verifier {
-    key: Key,
+    key: VerifierKey,
     /// SHA-256 of what the key was made of.
     fingerprint: [u8; 32],
 }
@@ -57,7 +57,7 @@ impl PartialEq for Verifier {
 }
 
 #[derive(Clone)]
-enum Key {
+enum VerifierKey {
     Hmac(Arc<hmac::Key>),
     Rsa(Arc<ParsedPublicKey>),
     Ecdsa(Arc<ParsedPublicKey>),
@@ -73,7 +73,7 @@ pub enum Algorithm {
 
 /// The signer's claims about a connection.
 #[derive(Debug, Default)]
-pub struct Connection {
+pub struct ConnectionClaims {
     /// `None` for an anonymous client.
     pub user: Option<User>,
     /// For how many seconds; without an end, for ever.
@@ -85,7 +85,7 @@ pub struct Connection {
 }
 
 impl Verifier {
-    fn new(key: Key, made_of: &[u8]) -> Verifier {
+    fn new(key: VerifierKey, made_of: &[u8]) -> Verifier {
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest::digest(&digest::SHA256, made_of).as_ref());
         Verifier { key, fingerprint }
@@ -93,33 +93,33 @@ impl Verifier {
 
     /// Tokens signed with a shared secret (HS256).
     pub fn hmac(secret: &[u8]) -> Verifier {
-        Verifier::new(Key::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret).into()), secret)
+        Verifier::new(VerifierKey::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret).into()), secret)
     }
 
     /// Tokens signed with RSA (RS256); `file` has the public key in PEM. The error is one clause about the file.
     pub fn rsa(file: &[u8]) -> Result<Verifier, String> {
-        key::rsa(file).map(|key| Verifier::new(Key::Rsa(key.into()), file))
+        key::rsa(file).map(|key| Verifier::new(VerifierKey::Rsa(key.into()), file))
     }
 
     /// Tokens signed on the curve P-256 (ES256); otherwise as [`Verifier::rsa`].
     pub fn ecdsa(file: &[u8]) -> Result<Verifier, String> {
-        key::ecdsa(file).map(|key| Verifier::new(Key::Ecdsa(key.into()), file))
+        key::ecdsa(file).map(|key| Verifier::new(VerifierKey::Ecdsa(key.into()), file))
     }
 
     /// The claims of a connection token.
-    pub fn connection(&self, token: &str, unix_now: u64) -> Result<Connection, Refused> {
+    pub fn connection(&self, token: &str, unix_now: u64) -> Result<ConnectionClaims, TokenRefusal> {
         let json = self.signed(token)?;
         let claims = Claims::read(&json)?;
         let ttl = ttl(&claims, unix_now)?;
         if claims.channel()?.is_some() {
-            return Err(Fault::OfSubscription.into());
+            return Err(TokenFault::OfSubscription.into());
         }
         let channels = claims.channels()?;
         let channels = channels.iter().map(|name| channel(name, Claim::Channels)).collect::<Result<_, _>>()?;
         if claims.info.as_ref().is_some_and(|info| info.get().len() > TOKEN_INFO_BYTES_MAX) {
-            return Err(Fault::InfoTooLong.into());
+            return Err(TokenFault::InfoTooLong.into());
         }
-        Ok(Connection { user: user(&claims)?, ttl, info: claims.info, channels })
+        Ok(ConnectionClaims { user: user(&claims)?, ttl, info: claims.info, channels })
     }
 
     /// For how many seconds `user` may be subscribed to `asked`; without an end, for ever.
@@ -129,31 +129,31 @@ impl Verifier {
         asker: Option<&User>,
         asked: &str,
         unix_now: u64,
-    ) -> Result<Option<u64>, Refused> {
+    ) -> Result<Option<u64>, TokenRefusal> {
         let json = self.signed(token)?;
         let claims = Claims::read(&json)?;
         let ttl = ttl(&claims, unix_now)?;
         if user(&claims)?.as_ref() != asker {
-            return Err(Fault::OtherUser.into());
+            return Err(TokenFault::OtherUser.into());
         }
         match claims.channel()? {
-            None => Err(Fault::NoChannel.into()),
+            None => Err(TokenFault::NoChannel.into()),
             Some(channel) if channel == asked => Ok(ttl),
-            Some(_) => Err(Fault::OtherChannel.into()),
+            Some(_) => Err(TokenFault::OtherChannel.into()),
         }
     }
 
     /// The claims of a token that the key has signed. White space around it and the word `Bearer` before it (RFC 6750 section
     /// 2.1) come from files and from headers, and are no part of it.
-    fn signed(&self, token: &str) -> Result<Vec<u8>, Fault> {
+    fn signed(&self, token: &str) -> Result<Vec<u8>, TokenFault> {
         let token = token.trim_ascii();
         let token = match token.split_once(char::is_whitespace) {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim_ascii_start(),
             _ => token,
         };
-        let (message, signature) = token.rsplit_once('.').ok_or(Fault::Form)?;
-        let (header, claims) = message.split_once('.').ok_or(Fault::Form)?;
-        let decoded = |part: &str| BASE64URL.decode(part).map_err(|_| Fault::Form);
+        let (message, signature) = token.rsplit_once('.').ok_or(TokenFault::Form)?;
+        let (header, claims) = message.split_once('.').ok_or(TokenFault::Form)?;
+        let decoded = |part: &str| BASE64URL.decode(part).map_err(|_| TokenFault::Form);
         let (header, claims, signature) = (decoded(header)?, decoded(claims)?, decoded(signature)?);
         self.check_header(&header)?;
         self.check_signature(message.as_bytes(), &signature)?;
@@ -161,33 +161,33 @@ impl Verifier {
     }
 
     /// The algorithm is the key's: a token does not choose how it is checked (RFC 8725 section 3.1).
-    fn check_header(&self, json: &[u8]) -> Result<(), Fault> {
+    fn check_header(&self, json: &[u8]) -> Result<(), TokenFault> {
         #[derive(Deserialize)]
-        struct Header {
+        struct JoseHeader {
             alg: String,
             crit: Option<serde::de::IgnoredAny>,
         }
         let is_object = json.trim_ascii_start().starts_with(b"{");
-        let header: Header = serde_json::from_slice(json).ok().filter(|_| is_object).ok_or(Fault::Header)?;
+        let header: JoseHeader = serde_json::from_slice(json).ok().filter(|_| is_object).ok_or(TokenFault::Header)?;
         if header.crit.is_some() {
-            return Err(Fault::Extension);
+            return Err(TokenFault::Extension);
         }
-        if header.alg == self.algorithm().name() { Ok(()) } else { Err(Fault::Algorithm(self.algorithm())) }
+        if header.alg == self.algorithm().name() { Ok(()) } else { Err(TokenFault::Algorithm(self.algorithm())) }
     }
 
-    fn check_signature(&self, message: &[u8], signature: &[u8]) -> Result<(), Fault> {
+    fn check_signature(&self, message: &[u8], signature: &[u8]) -> Result<(), TokenFault> {
         let checked = match &self.key {
-            Key::Hmac(key) => hmac::verify(key, message, signature),
-            Key::Rsa(key) | Key::Ecdsa(key) => key.verify_sig(message, signature),
+            VerifierKey::Hmac(key) => hmac::verify(key, message, signature),
+            VerifierKey::Rsa(key) | VerifierKey::Ecdsa(key) => key.verify_sig(message, signature),
         };
-        checked.map_err(|_| Fault::Signature(self.algorithm()))
+        checked.map_err(|_| TokenFault::Signature(self.algorithm()))
     }
 
     fn algorithm(&self) -> Algorithm {
         match self.key {
-            Key::Hmac(_) => Algorithm::Hs256,
-            Key::Rsa(_) => Algorithm::Rs256,
-            Key::Ecdsa(_) => Algorithm::Es256,
+            VerifierKey::Hmac(_) => Algorithm::Hs256,
+            VerifierKey::Rsa(_) => Algorithm::Rs256,
+            VerifierKey::Ecdsa(_) => Algorithm::Es256,
         }
     }
 }
@@ -204,26 +204,26 @@ impl Algorithm {
 
 /// For how many seconds the claims hold. No leeway for clocks that differ: a client whose token is not valid yet tries again by
 /// itself, and one whose token has ended brings another.
-fn ttl(claims: &Claims<'_>, unix_now: u64) -> Result<Option<u64>, Refused> {
+fn ttl(claims: &Claims<'_>, unix_now: u64) -> Result<Option<u64>, TokenRefusal> {
     if let Some(value) = claims.nbf {
-        let begin = claims::date(value).ok_or(Fault::NoDate(Claim::Nbf))?;
+        let begin = claims::date(value).ok_or(TokenFault::NoDate(Claim::Nbf))?;
         if begin > unix_now as f64 {
-            return Err(Refused::NotYetValid);
+            return Err(TokenRefusal::NotYetValid);
         }
     }
     let Some(value) = claims.exp else { return Ok(None) };
-    let end = claims::date(value).ok_or(Fault::NoDate(Claim::Exp))?;
-    claims::seconds_until(end, unix_now).map(Some).ok_or(Refused::Expired)
+    let end = claims::date(value).ok_or(TokenFault::NoDate(Claim::Exp))?;
+    claims::seconds_until(end, unix_now).map(Some).ok_or(TokenRefusal::Expired)
 }
 
-fn user(claims: &Claims<'_>) -> Result<Option<User>, Fault> {
+fn user(claims: &Claims<'_>) -> Result<Option<User>, TokenFault> {
     let Some(name) = claims.sub()? else { return Ok(None) };
-    User::new(&name).map(Some).map_err(Fault::User)
+    User::new(&name).map(Some).map_err(TokenFault::User)
 }
 
-fn channel(name: &str, claim: Claim) -> Result<Subject, Fault> {
-    let channel = Subject::new(name).map_err(|error| Fault::Channel(claim, error))?;
-    if channel.is_reserved() || channel.is_inbox() { Err(Fault::Reserved(claim)) } else { Ok(channel) }
+fn channel(name: &str, claim: Claim) -> Result<Subject, TokenFault> {
+    let channel = Subject::new(name).map_err(|error| TokenFault::Channel(claim, error))?;
+    if channel.is_reserved() || channel.is_inbox() { Err(TokenFault::Reserved(claim)) } else { Ok(channel) }
 }
 
 impl fmt::Display for Algorithm {

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 /// The text between a BEGIN and an END line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Section {
+pub(super) struct PemSection {
     /// `PUBLIC KEY`.
     pub label: String,
     pub der: Vec<u8>,
@@ -16,7 +16,7 @@ const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
 /// All of a file; what stands outside of them is for people (RFC 7468 section 5.2). The error is one clause.
-pub(super) fn sections(file: &[u8]) -> Result<Vec<Section>, String> {
+pub(super) fn sections(file: &[u8]) -> Result<Vec<PemSection>, String> {
     let Ok(text) = std::str::from_utf8(file) else { return Err("is no text".to_owned()) };
     let mut sections = Vec::new();
     let mut rest = text;
@@ -29,21 +29,21 @@ pub(super) fn sections(file: &[u8]) -> Result<Vec<Section>, String> {
 }
 
 /// The section whose label begins `text`, and what follows it.
-fn section(text: &str) -> Option<(Section, &str)> {
+fn section(text: &str) -> Option<(PemSection, &str)> {
     let (label, text) = text.split_once(DASHES)?;
     let (body, rest) = text.split_once(&format!("{END}{label}{DASHES}"))?;
     // Old private keys say in headers how they are encrypted (RFC 1421); their label is enough to refuse them.
     let base64: String = body.split_whitespace().collect();
     let der = if base64.contains(':') { Vec::new() } else { STANDARD.decode(base64).ok()? };
-    Some((Section { label: label.to_owned(), der }, rest))
+    Some((PemSection { label: label.to_owned(), der }, rest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn section(label: &str, der: &[u8]) -> Section {
-        Section { label: label.to_owned(), der: der.to_vec() }
+    fn section(label: &str, der: &[u8]) -> PemSection {
+        PemSection { label: label.to_owned(), der: der.to_vec() }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::proto::subject::SubjectError;
 
 /// Why a token is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refused {
+pub enum TokenRefusal {
     /// There is none where one is needed.
     Missing,
     /// Another token is needed.
@@ -17,12 +17,12 @@ pub enum Refused {
     /// The same token will do later.
     NotYetValid,
     /// This token will never do.
-    Invalid(Fault),
+    Invalid(TokenFault),
 }
 
 /// The fault of a token that is never accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fault {
+pub enum TokenFault {
     /// The route has no key to check it with.
     NoKey,
     /// Not three parts of base64url with dots between them (RFC 7515 section 3.1).
@@ -65,46 +65,54 @@ pub enum Claim {
     Channel,
 }
 
-impl From<Fault> for Refused {
-    fn from(fault: Fault) -> Refused {
-        Refused::Invalid(fault)
+impl From<TokenFault> for TokenRefusal {
+    fn from(fault: TokenFault) -> TokenRefusal {
+        TokenRefusal::Invalid(fault)
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for TokenRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refused::Missing => f.write_str("there is none, and the route wants one"),
-            Refused::Expired => f.write_str("its claim \"exp\" is a time that is over"),
-            Refused::NotYetValid => f.write_str("its claim \"nbf\" is a time that is to come"),
-            Refused::Invalid(fault) => fault.fmt(f),
+            TokenRefusal::Missing => f.write_str("there is none, and the route wants one"),
+            TokenRefusal::Expired => f.write_str("its claim \"exp\" is a time that is over"),
+            TokenRefusal::NotYetValid => f.write_str("its claim \"nbf\" is a time that is to come"),
+            TokenRefusal::Invalid(fault) => fault.fmt(f),
         }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for TokenFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::NoKey => f.write_str("the route has no key to check it with (websocket.token)"),
-            Fault::Form => f.write_str("it is no JWT: expected three parts of base64url with dots between them"),
-            Fault::Header => f.write_str("its header is no JSON object with \"alg\""),
-            Fault::Extension => f.write_str("its header demands extensions (\"crit\"), and none is understood here"),
-            Fault::Algorithm(ours) => write!(f, "its header has another \"alg\"; the key of the route is for {ours}"),
-            Fault::Signature(ours) => write!(f, "its signature ({ours}) is not of the key of the route"),
-            Fault::Claims => f.write_str("its claims are no JSON object in which each name stands once"),
-            Fault::NoText(claim) => write!(f, "its claim {claim} is neither a text nor a whole number"),
-            Fault::NoDate(claim) => write!(f, "its claim {claim} is no number of seconds of Unix time"),
-            Fault::User(error) => write!(f, "its claim {} is no user: {error}", Claim::Sub),
-            Fault::Channel(claim, error) => write!(f, "its claim {claim} has a name that is no channel: {error}"),
-            Fault::Reserved(claim) => write!(f, "its claim {claim} has a name that is nobody's channel (tg., _INBOX)"),
-            Fault::NoList => write!(f, "its claim {} is no list of channels", Claim::Channels),
-            Fault::InfoTooLong => write!(f, "its claim \"info\" has more than {TOKEN_INFO_BYTES_MAX} bytes"),
-            Fault::OfSubscription => {
+            TokenFault::NoKey => f.write_str("the route has no key to check it with (websocket.token)"),
+            TokenFault::Form => f.write_str("it is no JWT: expected three parts of base64url with dots between them"),
+            TokenFault::Header => f.write_str("its header is no JSON object with \"alg\""),
+            TokenFault::Extension => {
+                f.write_str("its header demands extensions (\"crit\"), and none is understood here")
+            }
+            TokenFault::Algorithm(ours) => {
+                write!(f, "its header has another \"alg\"; the key of the route is for {ours}")
+            }
+            TokenFault::Signature(ours) => write!(f, "its signature ({ours}) is not of the key of the route"),
+            TokenFault::Claims => f.write_str("its claims are no JSON object in which each name stands once"),
+            TokenFault::NoText(claim) => write!(f, "its claim {claim} is neither a text nor a whole number"),
+            TokenFault::NoDate(claim) => write!(f, "its claim {claim} is no number of seconds of Unix time"),
+            TokenFault::User(error) => write!(f, "its claim {} is no user: {error}", Claim::Sub),
+            TokenFault::Channel(claim, error) => write!(f, "its claim {claim} has a name that is no channel: {error}"),
+            TokenFault::Reserved(claim) => {
+                write!(f, "its claim {claim} has a name that is nobody's channel (tg., _INBOX)")
+            }
+            TokenFault::NoList => write!(f, "its claim {} is no list of channels", Claim::Channels),
+            TokenFault::InfoTooLong => write!(f, "its claim \"info\" has more than {TOKEN_INFO_BYTES_MAX} bytes"),
+            TokenFault::OfSubscription => {
                 write!(f, "its claim {} makes it one of a subscription, and a client connects with it", Claim::Channel)
             }
-            Fault::NoChannel => write!(f, "its claim {} is missing, which a subscription needs", Claim::Channel),
-            Fault::OtherUser => write!(f, "its claim {} is another user than the one who shows it", Claim::Sub),
-            Fault::OtherChannel => write!(f, "its claim {} is another channel than the one asked for", Claim::Channel),
+            TokenFault::NoChannel => write!(f, "its claim {} is missing, which a subscription needs", Claim::Channel),
+            TokenFault::OtherUser => write!(f, "its claim {} is another user than the one who shows it", Claim::Sub),
+            TokenFault::OtherChannel => {
+                write!(f, "its claim {} is another channel than the one asked for", Claim::Channel)
+            }
         }
     }
 }

@@ -25,22 +25,22 @@ fn signed(claims: &Value) -> String {
     token(HS256, &claims.to_string())
 }
 
-fn read(token: &str) -> Result<Connection, Refused> {
+fn read(token: &str) -> Result<ConnectionClaims, TokenRefusal> {
     Verifier::hmac(b"secret").connection(token, NOW)
 }
 
-fn claimed(claims: &str) -> Result<Connection, Refused> {
+fn claimed(claims: &str) -> Result<ConnectionClaims, TokenRefusal> {
     read(&token(HS256, claims))
 }
 
-fn fault(claims: &str) -> Fault {
+fn fault(claims: &str) -> TokenFault {
     match claimed(claims) {
-        Err(Refused::Invalid(fault)) => fault,
+        Err(TokenRefusal::Invalid(fault)) => fault,
         other => panic!("{claims}: {other:?}"),
     }
 }
 
-fn name(connection: &Connection) -> Option<String> {
+fn name(connection: &ConnectionClaims) -> Option<String> {
     connection.user.as_ref().map(|user| user.name().into_owned())
 }
 
@@ -51,7 +51,7 @@ fn a_token_holds_until_its_end() {
     let read = verifier.connection(&token, NOW).unwrap();
     assert_eq!((name(&read).as_deref(), read.ttl), (Some("ann"), Some(60)));
     assert_eq!((read.info.unwrap().get(), read.channels), ("{\"name\":\"Ann\"}", vec![Subject::new("news").unwrap()]));
-    assert_eq!(verifier.connection(&token, NOW + 60).unwrap_err(), Refused::Expired);
+    assert_eq!(verifier.connection(&token, NOW + 60).unwrap_err(), TokenRefusal::Expired);
     for nobody in ["{}", "{\"sub\":null}", "{\"sub\":\"\"}"] {
         let read = claimed(nobody).unwrap();
         assert_eq!((read.user, read.ttl), (None, None), "{nobody}");
@@ -75,7 +75,7 @@ fn a_time_is_any_number() {
         assert_eq!(claimed(&claims).unwrap().ttl, ttl, "{exp}");
     }
     for over in ["1700000000", "1699999999.9", "0", "-1", "-1e308", "-1e999"] {
-        assert_eq!(claimed(&format!("{{\"exp\":{over}}}")).unwrap_err(), Refused::Expired, "{over}");
+        assert_eq!(claimed(&format!("{{\"exp\":{over}}}")).unwrap_err(), TokenRefusal::Expired, "{over}");
     }
     for (claims, claim) in [
         ("{\"exp\":\"soon\"}", Claim::Exp),
@@ -84,7 +84,7 @@ fn a_time_is_any_number() {
         ("{\"nbf\":{}}", Claim::Nbf),
         ("{\"nbf\":\"\"}", Claim::Nbf),
     ] {
-        assert_eq!(fault(claims), Fault::NoDate(claim), "{claims}");
+        assert_eq!(fault(claims), TokenFault::NoDate(claim), "{claims}");
     }
 }
 
@@ -92,7 +92,7 @@ fn a_time_is_any_number() {
 fn a_token_does_not_hold_before_its_beginning() {
     let claims = |nbf: &str| claimed(&format!("{{\"sub\":\"ann\",\"nbf\":{nbf},\"exp\":1.9e9}}"));
     for later in ["1700003600", "1700000000.5", "1e300", "1e999", "\"1700003600\""] {
-        assert_eq!(claims(later).unwrap_err(), Refused::NotYetValid, "{later}");
+        assert_eq!(claims(later).unwrap_err(), TokenRefusal::NotYetValid, "{later}");
     }
     for begun in ["1700000000", "1699999999.5", "0", "-1e999", "null"] {
         assert!(claims(begun).is_ok(), "{begun}");
@@ -121,37 +121,37 @@ fn a_user_may_be_called_anything() {
 fn a_refusal_says_which_claim_and_why() {
     let long = "x".repeat(USER_BYTES_MAX + 1);
     for (claims, expected, words) in [
-        ("{\"sub\":[]}", Fault::NoText(Claim::Sub), "its claim \"sub\" is neither a text nor a whole number"),
-        ("{\"sub\":4.2}", Fault::NoText(Claim::Sub), "its claim \"sub\" is neither a text nor a whole number"),
+        ("{\"sub\":[]}", TokenFault::NoText(Claim::Sub), "its claim \"sub\" is neither a text nor a whole number"),
+        ("{\"sub\":4.2}", TokenFault::NoText(Claim::Sub), "its claim \"sub\" is neither a text nor a whole number"),
         (
             "{\"sub\":\"a\\nb\"}",
-            Fault::User(NameError::ControlCharacter),
+            TokenFault::User(NameError::ControlCharacter),
             "its claim \"sub\" is no user: a name has no control characters",
         ),
         (
             &format!("{{\"sub\":\"{long}\"}}"),
-            Fault::User(NameError::TooLong { bytes_max: USER_BYTES_MAX }),
+            TokenFault::User(NameError::TooLong { bytes_max: USER_BYTES_MAX }),
             "its claim \"sub\" is no user: a name has at most 248 bytes, its escapes included",
         ),
-        ("{\"channels\":\"news\"}", Fault::NoList, "its claim \"channels\" is no list of channels"),
+        ("{\"channels\":\"news\"}", TokenFault::NoList, "its claim \"channels\" is no list of channels"),
         (
             "{\"channels\":[\"tg.user.ann\"]}",
-            Fault::Reserved(Claim::Channels),
+            TokenFault::Reserved(Claim::Channels),
             "its claim \"channels\" has a name that is nobody's channel (tg., _INBOX)",
         ),
         (
             "{\"channel\":\"news\"}",
-            Fault::OfSubscription,
+            TokenFault::OfSubscription,
             "its claim \"channel\" makes it one of a subscription, and a client connects with it",
         ),
-        ("[]", Fault::Claims, "its claims are no JSON object in which each name stands once"),
+        ("[]", TokenFault::Claims, "its claims are no JSON object in which each name stands once"),
     ] {
         assert_eq!(fault(claims), expected, "{claims}");
         assert_eq!(expected.to_string(), words);
     }
-    assert!(matches!(fault("{\"channels\":[\"a..b\"]}"), Fault::Channel(Claim::Channels, _)));
+    assert!(matches!(fault("{\"channels\":[\"a..b\"]}"), TokenFault::Channel(Claim::Channels, _)));
     let info = format!("{{\"info\":\"{}\"}}", "x".repeat(TOKEN_INFO_BYTES_MAX));
-    assert_eq!(fault(&info), Fault::InfoTooLong);
+    assert_eq!(fault(&info), TokenFault::InfoTooLong);
 }
 
 #[test]
@@ -160,23 +160,23 @@ fn what_another_key_has_signed_is_refused() {
     let refused = |verifier: &Verifier, token: &str| verifier.connection(token, NOW).unwrap_err();
     let verifier = Verifier::hmac(b"secret");
     for (bad, fault) in [
-        ("", Fault::Form),
-        ("a", Fault::Form),
-        ("a.b", Fault::Form),
-        ("a.b.c", Fault::Form),
-        ("+/==.e30.AA", Fault::Form),
-        (&format!("{good}.AA"), Fault::Form),
-        ("e30.e30.", Fault::Header),
-        (&token("[\"HS256\"]", "{}"), Fault::Header),
-        ("eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4ifQ.", Fault::Algorithm(Algorithm::Hs256)),
-        (&token(r#"{"alg":"hs256"}"#, "{}"), Fault::Algorithm(Algorithm::Hs256)),
-        (&token(r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, "{}"), Fault::Extension),
-        (&good[..good.len() - 1], Fault::Signature(Algorithm::Hs256)),
-        (&good[..good.rfind('.').unwrap() + 1], Fault::Signature(Algorithm::Hs256)),
+        ("", TokenFault::Form),
+        ("a", TokenFault::Form),
+        ("a.b", TokenFault::Form),
+        ("a.b.c", TokenFault::Form),
+        ("+/==.e30.AA", TokenFault::Form),
+        (&format!("{good}.AA"), TokenFault::Form),
+        ("e30.e30.", TokenFault::Header),
+        (&token("[\"HS256\"]", "{}"), TokenFault::Header),
+        ("eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4ifQ.", TokenFault::Algorithm(Algorithm::Hs256)),
+        (&token(r#"{"alg":"hs256"}"#, "{}"), TokenFault::Algorithm(Algorithm::Hs256)),
+        (&token(r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, "{}"), TokenFault::Extension),
+        (&good[..good.len() - 1], TokenFault::Signature(Algorithm::Hs256)),
+        (&good[..good.rfind('.').unwrap() + 1], TokenFault::Signature(Algorithm::Hs256)),
     ] {
-        assert_eq!(refused(&verifier, bad), Refused::Invalid(fault), "{bad}");
+        assert_eq!(refused(&verifier, bad), TokenRefusal::Invalid(fault), "{bad}");
     }
-    assert_eq!(refused(&Verifier::hmac(b"other"), &good), Fault::Signature(Algorithm::Hs256).into());
+    assert_eq!(refused(&Verifier::hmac(b"other"), &good), TokenFault::Signature(Algorithm::Hs256).into());
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn what_surrounds_and_pads_a_token_is_no_part_of_it() {
     ] {
         assert_eq!(name(&read(&spelling).unwrap()).as_deref(), Some("ann"), "{spelling:?}");
     }
-    assert_eq!(read(&format!("Basic {good}")).unwrap_err(), Fault::Form.into());
+    assert_eq!(read(&format!("Basic {good}")).unwrap_err(), TokenFault::Form.into());
 }
 
 #[test]
@@ -209,11 +209,11 @@ fn a_token_may_be_signed_with_rsa() {
     // The same key under another name of an algorithm.
     for other in [jsonwebtoken::Algorithm::RS384, jsonwebtoken::Algorithm::PS256] {
         let refused = verifier.connection(&sign(other), NOW).unwrap_err();
-        assert_eq!(refused, Fault::Algorithm(Algorithm::Rs256).into());
+        assert_eq!(refused, TokenFault::Algorithm(Algorithm::Rs256).into());
     }
     let forged = EncodingKey::from_secret(pem.as_bytes());
     let forged = jsonwebtoken::encode(&Header::default(), &json!({"sub": "ann"}), &forged).unwrap();
-    assert_eq!(verifier.connection(&forged, NOW).unwrap_err(), Fault::Algorithm(Algorithm::Rs256).into());
+    assert_eq!(verifier.connection(&forged, NOW).unwrap_err(), TokenFault::Algorithm(Algorithm::Rs256).into());
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn a_public_key_is_no_secret() {
     // An attacker signs with the public key as if it were the shared secret.
     let forged = EncodingKey::from_secret(pem.as_bytes());
     let forged = jsonwebtoken::encode(&Header::default(), &json!({"sub": "ann"}), &forged).unwrap();
-    assert_eq!(verifier.connection(&forged, NOW).unwrap_err(), Fault::Algorithm(Algorithm::Es256).into());
+    assert_eq!(verifier.connection(&forged, NOW).unwrap_err(), TokenFault::Algorithm(Algorithm::Es256).into());
 }
 
 #[test]
@@ -240,11 +240,11 @@ fn a_subscription_token_is_for_one_user_and_one_channel() {
     };
     let claims = json!({"sub": "ann@x.org", "channel": "room.1", "exp": NOW as f64 + 4.5});
     assert_eq!(ask(&claims, "ann@x.org", "room.1", NOW), Ok(Some(5)));
-    assert_eq!(ask(&claims, "bob", "room.1", NOW), Err(Fault::OtherUser.into()));
-    assert_eq!(ask(&claims, "ann@x.org", "room.2", NOW), Err(Fault::OtherChannel.into()));
-    assert_eq!(ask(&claims, "ann@x.org", "room.1", NOW + 5), Err(Refused::Expired));
+    assert_eq!(ask(&claims, "bob", "room.1", NOW), Err(TokenFault::OtherUser.into()));
+    assert_eq!(ask(&claims, "ann@x.org", "room.2", NOW), Err(TokenFault::OtherChannel.into()));
+    assert_eq!(ask(&claims, "ann@x.org", "room.1", NOW + 5), Err(TokenRefusal::Expired));
     assert_eq!(ask(&json!({"sub": 42, "channel": "room.1"}), "42", "room.1", NOW), Ok(None));
-    assert_eq!(ask(&json!({"sub": 42, "nbf": NOW + 1}), "42", "room.1", NOW), Err(Refused::NotYetValid));
-    assert_eq!(ask(&json!({"sub": 42}), "42", "room.1", NOW), Err(Fault::NoChannel.into()));
+    assert_eq!(ask(&json!({"sub": 42, "nbf": NOW + 1}), "42", "room.1", NOW), Err(TokenRefusal::NotYetValid));
+    assert_eq!(ask(&json!({"sub": 42}), "42", "room.1", NOW), Err(TokenFault::NoChannel.into()));
     assert_eq!(verifier.subscription(&signed(&json!({"channel": "a"})), None, "a", NOW), Ok(None));
 }

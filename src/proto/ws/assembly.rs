@@ -4,7 +4,7 @@ use std::mem;
 
 use crate::proto::CloseReason;
 
-use super::frame::{Header, Opcode};
+use super::frame::{FrameHeader, Opcode};
 use super::mask::{self, Mask};
 use super::utf8;
 
@@ -32,7 +32,7 @@ struct Arriving {
 
 /// The part that the available bytes complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Received {
+pub(super) enum CompletedPart {
     /// Nothing: the frame goes on, the input is used up.
     Part,
     Fragment,
@@ -60,7 +60,7 @@ impl Assembly {
     }
 
     /// Takes the header of the next frame, which the session has admitted.
-    pub(super) fn begin_frame(&mut self, header: &Header) {
+    pub(super) fn begin_frame(&mut self, header: &FrameHeader) {
         assert!(self.frame.is_none(), "a frame begins only after the one before it has ended");
         self.fragments += 1;
         self.frame = Some(Arriving { fin: header.fin, mask: header.mask, missing: header.len as usize });
@@ -68,7 +68,7 @@ impl Assembly {
 
     /// Moves what has arrived of the frame into the message: the one copy of an assembled message. Most come whole.
     #[inline(never)]
-    pub(super) fn receive(&mut self, input: &mut &mut [u8]) -> Result<Received, CloseReason> {
+    pub(super) fn receive(&mut self, input: &mut &mut [u8]) -> Result<CompletedPart, CloseReason> {
         let frame = self.frame.as_mut().expect("called while a frame arrives");
         let bytes = take_front(input, frame.missing.min(input.len()));
         if let Some(key) = &mut frame.mask {
@@ -86,13 +86,13 @@ impl Assembly {
         self.message.extend_from_slice(bytes);
         frame.missing -= bytes.len();
         if frame.missing > 0 {
-            return Ok(Received::Part);
+            return Ok(CompletedPart::Part);
         }
         let fin = frame.fin;
         self.frame = None;
         match fin {
-            false => Ok(Received::Fragment),
-            true if self.validator.is_complete() => Ok(Received::Message),
+            false => Ok(CompletedPart::Fragment),
+            true if self.validator.is_complete() => Ok(CompletedPart::Message),
             true => Err(CloseReason::WebSocketUtf8),
         }
     }
@@ -113,15 +113,15 @@ pub(super) fn take_front<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u
 mod tests {
     use super::*;
 
-    fn binary_frame(fin: bool, len: u64) -> Header {
-        Header { fin, opcode: Opcode::Binary, mask: None, len }
+    fn binary_frame(fin: bool, len: u64) -> FrameHeader {
+        FrameHeader { fin, opcode: Opcode::Binary, mask: None, len }
     }
 
     #[test]
     fn a_claimed_length_reserves_nothing() {
         let mut assembly = Assembly::new(Opcode::Binary);
         assembly.begin_frame(&binary_frame(true, 1 << 40));
-        assert_eq!(assembly.receive(&mut &mut [1; 100][..]), Ok(Received::Part));
+        assert_eq!(assembly.receive(&mut &mut [1; 100][..]), Ok(CompletedPart::Part));
         assert_eq!(assembly.message.capacity(), 100);
     }
 
@@ -132,12 +132,12 @@ mod tests {
         for _ in 0..4096 {
             let capacity = assembly.message.capacity();
             assembly.begin_frame(&binary_frame(false, 1));
-            assert_eq!(assembly.receive(&mut &mut [1][..]), Ok(Received::Fragment));
+            assert_eq!(assembly.receive(&mut &mut [1][..]), Ok(CompletedPart::Fragment));
             reservations += usize::from(assembly.message.capacity() != capacity);
         }
         assert!(reservations <= 13, "{reservations} reservations for 4096 bytes");
         assembly.begin_frame(&binary_frame(true, 1));
-        assert_eq!(assembly.receive(&mut &mut [1][..]), Ok(Received::Message));
+        assert_eq!(assembly.receive(&mut &mut [1][..]), Ok(CompletedPart::Message));
         assert_eq!(assembly.into_message(), (Opcode::Binary, vec![1; 4097]));
     }
 }

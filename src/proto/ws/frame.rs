@@ -49,7 +49,7 @@ impl Opcode {
 
 /// The header before a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct FrameHeader {
     pub fin: bool,
     pub opcode: Opcode,
     pub mask: Option<Mask>,
@@ -57,11 +57,11 @@ pub struct Header {
     pub len: u64,
 }
 
-impl Header {
+impl FrameHeader {
     /// Reads the header at the front of `input` and says how many bytes it has; `None` if it is not whole.
     ///
     /// An error in the first two bytes is refused without waiting for more bytes.
-    pub fn parse(input: &[u8]) -> Result<Option<(Header, usize)>, CloseReason> {
+    pub fn parse(input: &[u8]) -> Result<Option<(FrameHeader, usize)>, CloseReason> {
         let &[first, second, ref rest @ ..] = input else { return Ok(None) };
         let opcode = Opcode::from_bits(first & 0x0F).ok_or(CloseReason::WebSocketProtocol)?;
         let fin = first & FIN != 0;
@@ -89,7 +89,7 @@ impl Header {
             Some((mask, rest)) => (Some(*mask), rest),
             None => return Ok(None),
         };
-        Ok(Some((Header { fin, opcode, mask, len }, input.len() - rest.len())))
+        Ok(Some((FrameHeader { fin, opcode, mask, len }, input.len() - rest.len())))
     }
 
     /// The header is the first so many of these bytes.
@@ -125,12 +125,12 @@ impl Header {
 
 /// Appends the header of a server's unfragmented frame; `payload_len` bytes of payload have to follow it.
 pub fn write_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
-    Header { fin: true, opcode, mask: None, len: payload_len as u64 }.write(out);
+    FrameHeader { fin: true, opcode, mask: None, len: payload_len as u64 }.write(out);
 }
 
 /// A server's unfragmented frame, for many.
 pub fn shared(opcode: Opcode, payload: &[u8]) -> Rc<[u8]> {
-    let (header, written) = Header { fin: true, opcode, mask: None, len: payload.len() as u64 }.bytes();
+    let (header, written) = FrameHeader { fin: true, opcode, mask: None, len: payload.len() as u64 }.bytes();
     joined(&[&header[..written], payload])
 }
 
@@ -161,7 +161,7 @@ pub fn write_close(out: &mut Vec<u8>, code: Option<u16>, reason: &str) {
 
 /// Appends a client's frame.
 pub fn write_masked(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8], mask: Mask) {
-    Header { fin, opcode, mask: Some(mask), len: payload.len() as u64 }.write(out);
+    FrameHeader { fin, opcode, mask: Some(mask), len: payload.len() as u64 }.write(out);
     let start = out.len();
     out.extend_from_slice(payload);
     mask::apply(&mut out[start..], mask);
@@ -177,9 +177,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const REFUSED: Result<Option<(Header, usize)>, CloseReason> = Err(CloseReason::WebSocketProtocol);
+    const REFUSED: Result<Option<(FrameHeader, usize)>, CloseReason> = Err(CloseReason::WebSocketProtocol);
 
-    fn written(header: Header) -> Vec<u8> {
+    fn written(header: FrameHeader) -> Vec<u8> {
         let mut out = Vec::new();
         header.write(&mut out);
         out
@@ -187,41 +187,41 @@ mod tests {
 
     #[test]
     fn reads_the_examples_of_the_rfc() {
-        let hello = Header { fin: true, opcode: Opcode::Text, mask: None, len: 5 };
-        assert_eq!(Header::parse(b"\x81\x05Hello"), Ok(Some((hello, 2))));
-        let masked = Header { mask: Some([0x37, 0xfa, 0x21, 0x3d]), ..hello };
-        assert_eq!(Header::parse(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"), Ok(Some((masked, 6))));
-        let binary = Header { fin: true, opcode: Opcode::Binary, mask: None, len: 256 };
-        assert_eq!(Header::parse(b"\x82\x7E\x01\x00"), Ok(Some((binary, 4))));
+        let hello = FrameHeader { fin: true, opcode: Opcode::Text, mask: None, len: 5 };
+        assert_eq!(FrameHeader::parse(b"\x81\x05Hello"), Ok(Some((hello, 2))));
+        let masked = FrameHeader { mask: Some([0x37, 0xfa, 0x21, 0x3d]), ..hello };
+        assert_eq!(FrameHeader::parse(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"), Ok(Some((masked, 6))));
+        let binary = FrameHeader { fin: true, opcode: Opcode::Binary, mask: None, len: 256 };
+        assert_eq!(FrameHeader::parse(b"\x82\x7E\x01\x00"), Ok(Some((binary, 4))));
         assert_eq!(
-            Header::parse(b"\x82\x7F\x00\x00\x00\x00\x00\x01\x00\x00"),
-            Ok(Some((Header { len: 65_536, ..binary }, 10)))
+            FrameHeader::parse(b"\x82\x7F\x00\x00\x00\x00\x00\x01\x00\x00"),
+            Ok(Some((FrameHeader { len: 65_536, ..binary }, 10)))
         );
     }
 
     #[test]
     fn refuses_reserved_bits_and_opcodes_from_the_first_two_bytes() {
         for bit in [0x40, 0x20, 0x10] {
-            assert_eq!(Header::parse(&[0x81 | bit, 0x80]), REFUSED);
+            assert_eq!(FrameHeader::parse(&[0x81 | bit, 0x80]), REFUSED);
         }
         for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
-            assert_eq!(Header::parse(&[0x80 | opcode, 0x80]), REFUSED);
+            assert_eq!(FrameHeader::parse(&[0x80 | opcode, 0x80]), REFUSED);
         }
     }
 
     #[test]
     fn refuses_control_frames_that_are_fragments_or_long() {
-        assert_eq!(Header::parse(b"\x09\x80"), REFUSED);
-        assert_eq!(Header::parse(b"\x89\xFE"), REFUSED);
-        assert_eq!(Header::parse(b"\x88\xFF"), REFUSED);
-        assert_eq!(Header::parse(b"\x89\xFD"), Ok(None), "125 bytes are allowed");
+        assert_eq!(FrameHeader::parse(b"\x09\x80"), REFUSED);
+        assert_eq!(FrameHeader::parse(b"\x89\xFE"), REFUSED);
+        assert_eq!(FrameHeader::parse(b"\x88\xFF"), REFUSED);
+        assert_eq!(FrameHeader::parse(b"\x89\xFD"), Ok(None), "125 bytes are allowed");
     }
 
     #[test]
     fn refuses_lengths_that_are_not_minimal_or_negative() {
-        assert_eq!(Header::parse(b"\x82\x7E\x00\x7D"), REFUSED);
-        assert_eq!(Header::parse(b"\x82\x7F\x00\x00\x00\x00\x00\x00\xFF\xFF"), REFUSED);
-        assert_eq!(Header::parse(b"\x82\x7F\x80\x00\x00\x00\x00\x00\x00\x00"), REFUSED);
+        assert_eq!(FrameHeader::parse(b"\x82\x7E\x00\x7D"), REFUSED);
+        assert_eq!(FrameHeader::parse(b"\x82\x7F\x00\x00\x00\x00\x00\x00\xFF\xFF"), REFUSED);
+        assert_eq!(FrameHeader::parse(b"\x82\x7F\x80\x00\x00\x00\x00\x00\x00\x00"), REFUSED);
     }
 
     #[test]
@@ -252,14 +252,14 @@ mod tests {
         assert!(!refused.into_iter().any(is_close_code));
     }
 
-    fn headers() -> impl Strategy<Value = Header> {
+    fn headers() -> impl Strategy<Value = FrameHeader> {
         const OPCODES: [Opcode; 6] =
             [Opcode::Continuation, Opcode::Text, Opcode::Binary, Opcode::Close, Opcode::Ping, Opcode::Pong];
         let lens = prop_oneof![0u64..130, 65_530u64..65_540, 0..=i64::MAX as u64];
         (any::<bool>(), proptest::sample::select(&OPCODES), any::<Option<Mask>>(), lens).prop_map(
             |(fin, opcode, mask, len)| match opcode.is_control() {
-                true => Header { fin: true, opcode, mask, len: len.min(CONTROL_BYTES_MAX as u64) },
-                false => Header { fin, opcode, mask, len },
+                true => FrameHeader { fin: true, opcode, mask, len: len.min(CONTROL_BYTES_MAX as u64) },
+                false => FrameHeader { fin, opcode, mask, len },
             },
         )
     }
@@ -269,15 +269,15 @@ mod tests {
         fn reads_what_it_writes_and_waits_for_every_byte_of_it(header in headers()) {
             let bytes = written(header);
             prop_assert!(bytes.len() <= HEADER_BYTES_MAX);
-            prop_assert_eq!(Header::parse(&bytes), Ok(Some((header, bytes.len()))));
+            prop_assert_eq!(FrameHeader::parse(&bytes), Ok(Some((header, bytes.len()))));
             for len in 0..bytes.len() {
-                prop_assert_eq!(Header::parse(&bytes[..len]), Ok(None));
+                prop_assert_eq!(FrameHeader::parse(&bytes[..len]), Ok(None));
             }
         }
 
         #[test]
         fn any_bytes_give_a_header_or_a_reason(bytes in proptest::collection::vec(any::<u8>(), 0..20)) {
-            if let Ok(Some((header, len))) = Header::parse(&bytes) {
+            if let Ok(Some((header, len))) = FrameHeader::parse(&bytes) {
                 prop_assert_eq!(&written(header)[..], &bytes[..len]);
             }
         }

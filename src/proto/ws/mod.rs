@@ -1,15 +1,15 @@
 //! WebSocket (RFC 6455): frames <-> messages.
 //!
 //! ```text
-//!  input --> frame::Header --> unmask in place --> whole? --> Step::Message(Borrowed)      no copy
-//!    |                                               '-- no --> assembly --> Step::Message(Assembled)
+//!  input --> frame::FrameHeader --> unmask in place --> whole? --> WebSocketStep::Message(Borrowed)      no copy
+//!    |                                                    '-- no --> assembly --> WebSocketStep::Message(Assembled)
 //!    '-- Ok(None): the caller keeps the rest, a header or a control frame at most, in its carry
 //!
 //!  frame::write_header, write_close, ... --> output
 //! ```
 //!
 //! Here are the opening handshake's arithmetic ([`handshake`]), the wire format both ways ([`frame`], [`mask`]), text
-//! that arrives in pieces ([`utf8`]) and the receiving half of a connection ([`Session`]). Not here: the HTTP part of the
+//! that arrives in pieces ([`utf8`]) and the receiving half of a connection ([`WebSocketSession`]). Not here: the HTTP part of the
 //! upgrade (`proto::http`), the timing (pings, the closing handshake, deadlines: `conn`) and extensions, which
 //! are never negotiated, so that reserved bits are always an error.
 //!
@@ -22,5 +22,5 @@ pub mod mask;
 pub mod session;
 pub mod utf8;
 
-pub use frame::{Header, Opcode};
-pub use session::{Payload, Session, SessionLimits, Step};
+pub use frame::{FrameHeader, Opcode};
+pub use session::{Payload, SessionLimits, WebSocketSession, WebSocketStep};

@@ -16,8 +16,8 @@ use std::ops::Deref;
 use crate::limits::{FRAGMENTS_MAX, MESSAGE_BYTES_MAX};
 use crate::proto::CloseReason;
 
-use super::assembly::{Assembly, Received, take_front};
-use super::frame::{self, Header, Opcode};
+use super::assembly::{Assembly, CompletedPart, take_front};
+use super::frame::{self, FrameHeader, Opcode};
 use super::{mask, utf8};
 
 /// Bounds of what a peer may send.
@@ -36,7 +36,7 @@ impl Default for SessionLimits {
 
 /// One meaning taken off the input. What is not a whole message borrows from it.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Step<'a> {
+pub enum WebSocketStep<'a> {
     /// `opcode` is `Text`, and then the payload is UTF-8, or `Binary`.
     Message {
         opcode: Opcode,
@@ -91,7 +91,7 @@ enum Role {
 
 /// The receiving half of one connection.
 #[derive(Debug)]
-pub struct Session {
+pub struct WebSocketSession {
     role: Role,
     /// A close frame came, or the peer broke the rules.
     is_over: bool,
@@ -100,17 +100,17 @@ pub struct Session {
 }
 
 // Every connection has one of these, and most of them idle.
-const _: () = assert!(size_of::<Session>() <= 16);
+const _: () = assert!(size_of::<WebSocketSession>() <= 16);
 
-impl Session {
+impl WebSocketSession {
     /// The gateway's end of a connection.
-    pub fn server() -> Session {
-        Session { role: Role::Server, is_over: false, assembly: None }
+    pub fn server() -> WebSocketSession {
+        WebSocketSession { role: Role::Server, is_over: false, assembly: None }
     }
 
     /// The other end, for tests and simulated clients.
-    pub fn client() -> Session {
-        Session { role: Role::Client, ..Session::server() }
+    pub fn client() -> WebSocketSession {
+        WebSocketSession { role: Role::Client, ..WebSocketSession::server() }
     }
 
     /// Takes one meaning off the front of `input`.
@@ -122,13 +122,13 @@ impl Session {
         &mut self,
         input: &mut &'a mut [u8],
         limits: &SessionLimits,
-    ) -> Result<Option<Step<'a>>, CloseReason> {
+    ) -> Result<Option<WebSocketStep<'a>>, CloseReason> {
         if self.is_over {
             mem::take(input);
             return Ok(None);
         }
         let step = self.take_step(input, limits);
-        if matches!(step, Err(_) | Ok(Some(Step::Close { .. }))) {
+        if matches!(step, Err(_) | Ok(Some(WebSocketStep::Close { .. }))) {
             self.is_over = true;
             self.assembly = None;
         }
@@ -139,20 +139,20 @@ impl Session {
         &mut self,
         input: &mut &'a mut [u8],
         limits: &SessionLimits,
-    ) -> Result<Option<Step<'a>>, CloseReason> {
+    ) -> Result<Option<WebSocketStep<'a>>, CloseReason> {
         loop {
             if let Some(mut assembly) = self.assembly.take_if(|assembly| assembly.is_receiving()) {
                 let state = assembly.receive(input)?;
-                if state == Received::Message {
+                if state == CompletedPart::Message {
                     let (opcode, message) = assembly.into_message();
-                    return Ok(Some(Step::Message { opcode, payload: Payload::Assembled(message) }));
+                    return Ok(Some(WebSocketStep::Message { opcode, payload: Payload::Assembled(message) }));
                 }
                 self.assembly = Some(assembly);
-                if state == Received::Part {
+                if state == CompletedPart::Part {
                     return Ok(None);
                 }
             }
-            let Some((header, header_len)) = Header::parse(input)? else { return Ok(None) };
+            let Some((header, header_len)) = FrameHeader::parse(input)? else { return Ok(None) };
             self.admit(&header, limits)?;
             let is_whole = (input.len() - header_len) as u64 >= header.len;
             if header.opcode.is_control() {
@@ -168,7 +168,7 @@ impl Session {
     }
 
     /// Judges a header by what came before it, before any of its payload is kept.
-    fn admit(&self, header: &Header, limits: &SessionLimits) -> Result<(), CloseReason> {
+    fn admit(&self, header: &FrameHeader, limits: &SessionLimits) -> Result<(), CloseReason> {
         if header.mask.is_some() != (self.role == Role::Server) {
             return Err(CloseReason::WebSocketProtocol);
         }
@@ -189,39 +189,51 @@ impl Session {
 }
 
 /// Takes an unfragmented message that lies whole in the input: no copy.
-fn take_message<'a>(header: &Header, header_len: usize, input: &mut &'a mut [u8]) -> Result<Step<'a>, CloseReason> {
+fn take_message<'a>(
+    header: &FrameHeader,
+    header_len: usize,
+    input: &mut &'a mut [u8],
+) -> Result<WebSocketStep<'a>, CloseReason> {
     let payload = take_payload(header, header_len, input);
     if header.opcode == Opcode::Text && !utf8::is_valid(payload) {
         return Err(CloseReason::WebSocketUtf8);
     }
-    Ok(Step::Message { opcode: header.opcode, payload: Payload::Borrowed(payload) })
+    Ok(WebSocketStep::Message { opcode: header.opcode, payload: Payload::Borrowed(payload) })
 }
 
-fn take_control<'a>(header: &Header, header_len: usize, input: &mut &'a mut [u8]) -> Result<Step<'a>, CloseReason> {
+fn take_control<'a>(
+    header: &FrameHeader,
+    header_len: usize,
+    input: &mut &'a mut [u8],
+) -> Result<WebSocketStep<'a>, CloseReason> {
     let payload: &'a [u8] = take_payload(header, header_len, input);
     match header.opcode {
-        Opcode::Ping => Ok(Step::Ping(payload)),
-        Opcode::Pong => Ok(Step::Pong(payload)),
+        Opcode::Ping => Ok(WebSocketStep::Ping(payload)),
+        Opcode::Pong => Ok(WebSocketStep::Pong(payload)),
         _ => read_close(payload),
     }
 }
 
 /// Reads the payload of a close frame: nothing, or a code and a reason (section 5.5.1).
-fn read_close(payload: &[u8]) -> Result<Step<'_>, CloseReason> {
+fn read_close(payload: &[u8]) -> Result<WebSocketStep<'_>, CloseReason> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         let is_empty = payload.is_empty();
-        return if is_empty { Ok(Step::Close { code: None, reason: "" }) } else { Err(CloseReason::WebSocketProtocol) };
+        return if is_empty {
+            Ok(WebSocketStep::Close { code: None, reason: "" })
+        } else {
+            Err(CloseReason::WebSocketProtocol)
+        };
     };
     let code = u16::from_be_bytes(*code);
     if !frame::is_close_code(code) {
         return Err(CloseReason::WebSocketProtocol);
     }
     let reason = std::str::from_utf8(reason).map_err(|_| CloseReason::WebSocketUtf8)?;
-    Ok(Step::Close { code: Some(code), reason })
+    Ok(WebSocketStep::Close { code: Some(code), reason })
 }
 
 /// Takes a frame that lies whole in the input and unmasks its payload there.
-fn take_payload<'a>(header: &Header, header_len: usize, input: &mut &'a mut [u8]) -> &'a mut [u8] {
+fn take_payload<'a>(header: &FrameHeader, header_len: usize, input: &mut &'a mut [u8]) -> &'a mut [u8] {
     take_front(input, header_len);
     let payload = take_front(input, header.len as usize);
     if let Some(key) = header.mask {
@@ -251,29 +263,29 @@ mod tests {
     }
 
     impl Seen {
-        fn from_step(step: Step<'_>) -> Seen {
+        fn from_step(step: WebSocketStep<'_>) -> Seen {
             match step {
-                Step::Message { opcode: Opcode::Text, payload } => {
+                WebSocketStep::Message { opcode: Opcode::Text, payload } => {
                     Seen::Text(String::from_utf8(payload.into_vec()).expect("a session lets only UTF-8 through"))
                 }
-                Step::Message { payload, .. } => Seen::Binary(payload.into_vec()),
-                Step::Ping(bytes) => Seen::Ping(bytes.to_vec()),
-                Step::Pong(bytes) => Seen::Pong(bytes.to_vec()),
-                Step::Close { code, reason } => Seen::Close(code, reason.to_string()),
+                WebSocketStep::Message { payload, .. } => Seen::Binary(payload.into_vec()),
+                WebSocketStep::Ping(bytes) => Seen::Ping(bytes.to_vec()),
+                WebSocketStep::Pong(bytes) => Seen::Pong(bytes.to_vec()),
+                WebSocketStep::Close { code, reason } => Seen::Close(code, reason.to_string()),
             }
         }
     }
 
     /// What a connection does with a session: it keeps what is left over and hands it in again.
     struct Receiver {
-        session: Session,
+        session: WebSocketSession,
         limits: SessionLimits,
         carry: Vec<u8>,
         seen: Vec<Seen>,
     }
 
     impl Receiver {
-        fn new(session: Session, limits: SessionLimits) -> Receiver {
+        fn new(session: WebSocketSession, limits: SessionLimits) -> Receiver {
             Receiver { session, limits, carry: Vec::new(), seen: Vec::new() }
         }
 
@@ -299,7 +311,7 @@ mod tests {
 
     /// What a server sees of `bytes` that come in pieces of `size`.
     fn seen_in_pieces(bytes: &[u8], size: usize) -> Vec<Seen> {
-        let mut receiver = Receiver::new(Session::server(), small());
+        let mut receiver = Receiver::new(WebSocketSession::server(), small());
         bytes.chunks(size).for_each(|piece| receiver.receive(piece));
         receiver.seen
     }
@@ -329,11 +341,11 @@ mod tests {
     fn a_whole_message_borrows_from_the_input() {
         let mut bytes = frames(&[(true, Text, b"Hello"), (true, Binary, b"")]);
         let mut input = &mut bytes[..];
-        let mut session = Session::server();
+        let mut session = WebSocketSession::server();
         let step = session.next(&mut input, &small()).unwrap().unwrap();
-        assert_eq!(step, Step::Message { opcode: Text, payload: Payload::Borrowed(&mut b"Hello".to_owned()) });
+        assert_eq!(step, WebSocketStep::Message { opcode: Text, payload: Payload::Borrowed(&mut b"Hello".to_owned()) });
         let step = session.next(&mut input, &small()).unwrap().unwrap();
-        assert_eq!(step, Step::Message { opcode: Binary, payload: Payload::Borrowed(&mut []) });
+        assert_eq!(step, WebSocketStep::Message { opcode: Binary, payload: Payload::Borrowed(&mut []) });
         assert_eq!(session.next(&mut input, &small()), Ok(None));
     }
 
@@ -369,7 +381,7 @@ mod tests {
         write(&mut unmasked, Text, b"x");
         assert_eq!(seen(&unmasked), failed(CloseReason::WebSocketProtocol));
 
-        let mut client = Receiver::new(Session::client(), small());
+        let mut client = Receiver::new(WebSocketSession::client(), small());
         client.receive(&unmasked);
         client.receive(&frames(&[(true, Text, b"x")]));
         assert_eq!(client.seen, [Seen::Text("x".to_string()), Seen::Failed(CloseReason::WebSocketProtocol)]);
@@ -377,7 +389,7 @@ mod tests {
 
     #[test]
     fn closes_with_1009_from_the_header_when_a_message_exceeds_its_limits() {
-        let mut session = Receiver::new(Session::server(), small());
+        let mut session = Receiver::new(WebSocketSession::server(), small());
         session.receive(&frames(&[(true, Binary, &[7; 1000])]));
         assert_eq!(session.seen, [Seen::Binary(vec![7; 1000])]);
         session.receive(&frames(&[(true, Binary, &[7; 1001])])[..8]);
@@ -386,7 +398,7 @@ mod tests {
         let in_sum = frames(&[(false, Binary, &[7; 600]), (true, Continuation, &[7; 401])]);
         assert_eq!(seen(&in_sum), failed(CloseReason::MessageTooBig));
         let mut huge = Vec::new();
-        Header { fin: true, opcode: Binary, mask: Some(MASK), len: i64::MAX as u64 }.write(&mut huge);
+        FrameHeader { fin: true, opcode: Binary, mask: Some(MASK), len: i64::MAX as u64 }.write(&mut huge);
         assert_eq!(seen(&huge), failed(CloseReason::MessageTooBig));
 
         let mut fragments = vec![(false, Continuation, &b""[..]); 6];
@@ -403,7 +415,7 @@ mod tests {
         assert_eq!(seen(&split), failed(CloseReason::WebSocketUtf8));
 
         let long = frames(&[(false, Text, b"valid \xF4\x90 and more")]);
-        let mut receiver = Receiver::new(Session::server(), small());
+        let mut receiver = Receiver::new(WebSocketSession::server(), small());
         receiver.receive(&long[..13]);
         assert_eq!(receiver.seen, [], "F4 alone may still become a character");
         receiver.receive(&long[13..14]);
@@ -435,7 +447,7 @@ mod tests {
 
     #[test]
     fn owns_memory_only_while_a_message_is_incomplete() {
-        let mut receiver = Receiver::new(Session::server(), small());
+        let mut receiver = Receiver::new(WebSocketSession::server(), small());
         let bytes = frames(&[(false, Text, b"Hel"), (true, Continuation, b"lo")]);
         for (index, byte) in bytes.iter().enumerate() {
             assert_eq!(receiver.session.assembly.is_some(), index >= 6, "at byte {index}");
@@ -458,7 +470,7 @@ mod tests {
     /// Writes a conversation as frames of a server, or of a client when there is a mask; returns what is to be seen.
     fn write_conversation(talk: &[(Seen, Vec<(usize, bool)>)], mask: Option<Mask>, out: &mut Vec<u8>) -> Vec<Seen> {
         let mut put = |fin, opcode, payload: &[u8]| {
-            Header { fin, opcode, mask, len: payload.len() as u64 }.write(out);
+            FrameHeader { fin, opcode, mask, len: payload.len() as u64 }.write(out);
             let start = out.len();
             out.extend_from_slice(payload);
             mask::apply(&mut out[start..], mask.unwrap_or_default());
@@ -493,7 +505,7 @@ mod tests {
             sizes in proptest::collection::vec(1usize..200, 1..20),
         ) {
             let limits = SessionLimits { message_bytes_max: 1000, fragments_max: 6 };
-            for (session, mask) in [(Session::server(), Some(mask)), (Session::client(), None)] {
+            for (session, mask) in [(WebSocketSession::server(), Some(mask)), (WebSocketSession::client(), None)] {
                 let mut bytes = Vec::new();
                 let expected = write_conversation(&talk, mask, &mut bytes);
                 let mut receiver = Receiver::new(session, limits);
@@ -527,7 +539,7 @@ mod tests {
         bytes.extend(b"hi");
         write(&mut bytes, Ping, b"?");
         write_close(&mut bytes, Some(1001), "going");
-        let mut client = Receiver::new(Session::client(), small());
+        let mut client = Receiver::new(WebSocketSession::client(), small());
         client.receive(&bytes);
         let going = Seen::Close(Some(1001), "going".to_string());
         assert_eq!(client.seen, [Seen::Text("hi".to_string()), Seen::Ping(b"?".to_vec()), going]);

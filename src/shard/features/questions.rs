@@ -15,7 +15,7 @@ use crate::base::{Address, Key, Place, Tick};
 use crate::hub::questions::{Open, Over, QuestionOutcome, Reported, Requester};
 use crate::hub::{OwedAnswers, PendingQuestions, PlaceSet};
 use crate::limits;
-use crate::mesh::questions::{Answer, Question, QuestionMail};
+use crate::mesh::questions::{ClientAnswer, Question, QuestionMail};
 use crate::mesh::{Audience, Delivery, Mail, Publish};
 use crate::proto::CloseReason;
 use crate::proto::bus::{self, HeaderBlock};
@@ -145,7 +145,7 @@ impl Questions {
         if let Some(user) = desk.slots.get(key).and_then(|conn| conn.session.websocket()?.1.user()) {
             user.push_headers(&mut headers);
         }
-        let answer = Answer { id, from, headers: headers.finish(), payload: answer.data.into() };
+        let answer = ClientAnswer { id, from, headers: headers.finish(), payload: answer.data.into() };
         desk.send(home, Mail::Questions(QuestionMail::Answer(answer.into())));
         desk.park_if_crowded(key);
         true
@@ -174,8 +174,8 @@ impl Questions {
         }
     }
 
-    fn answered(&mut self, desk: &mut Desk, answer: Answer) {
-        let Answer { id, from, headers, payload } = answer;
+    fn answered(&mut self, desk: &mut Desk, answer: ClientAnswer) {
+        let ClientAnswer { id, from, headers, payload } = answer;
         let Some(over) = self.pending.answered(id, from) else {
             return desk.counters().answers_stray.add(1);
         };

@@ -26,7 +26,7 @@ use crate::mesh::Mail;
 use crate::mesh::replays::{Asker, Replay, ReplayMail, Replayed};
 use crate::proto::CloseReason;
 use crate::proto::event::Position;
-use crate::proto::replay::{Bounds, Excerpt, Since};
+use crate::proto::replay::{Excerpt, ExcerptBounds, Since};
 use crate::proto::subject::Subject;
 
 use super::Feature;
@@ -128,7 +128,7 @@ fn ask(desk: &mut Desk, key: Key, subject: Subject, since: Since, asker: Asker) 
     let Some(conn) = desk.slots.get(key) else { return };
     // Together with other queued messages, a piece must not make a client slow.
     let bytes_max = limits::REPLAY_BYTES_MAX.min(conn.session.outbox_bytes_max(&desk.settings) / 4);
-    let bounds = Bounds { messages_max: limits::REPLAY_MESSAGES_MAX, bytes_max };
+    let bounds = ExcerptBounds { messages_max: limits::REPLAY_MESSAGES_MAX, bytes_max };
     send(desk, Replay { subject, since, bounds, asker });
 }
 
@@ -138,7 +138,7 @@ pub(in crate::shard) fn ask_history(
     key: Key,
     (tag, subject): (u32, Subject),
     since: Since,
-    bounds: Bounds,
+    bounds: ExcerptBounds,
 ) {
     let asker = Asker { address: desk.address(key), tag, sub: None, is_registration: false };
     send(desk, Replay { subject, since, bounds, asker });

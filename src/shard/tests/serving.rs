@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::centrifuge::{Client, settings};
 use super::*;
-use crate::shard::services::Failure;
+use crate::shard::services::ServiceFailure;
 
 /// Workers of the service, as the first shard has counted them.
 fn workers(bench: &Bench, service: &str) -> u64 {
@@ -12,7 +12,7 @@ fn workers(bench: &Bench, service: &str) -> u64 {
     counters.expect("a service of the configuration").workers.value()
 }
 
-fn failures(bench: &Bench, service: &str, failure: Failure) -> u64 {
+fn failures(bench: &Bench, service: &str, failure: ServiceFailure) -> u64 {
     let all = bench.core(0).desk.counters.iter().flat_map(|counters| &counters.services);
     all.filter(|own| services::name(&own.subject) == service).map(|own| own.failed(failure).value()).sum()
 }
@@ -51,7 +51,7 @@ fn whom_no_worker_serves_is_counted_by_the_service_and_the_reason() {
     client.say(&[call(2), call(3)]);
     bench.run_for(SECOND);
     assert_eq!(client.texts()[1]["error"]["code"], 100);
-    assert_eq!(failures(&bench, "desk", Failure::NoWorker), 2);
+    assert_eq!(failures(&bench, "desk", ServiceFailure::NoWorker), 2);
     let silent = bench.connect(1, BUS);
     silent.say("CONNECT {\"verbose\":false}\r\nSUB tg.service.desk 1\r\n");
     bench.run_for(SECOND);
@@ -60,12 +60,12 @@ fn whom_no_worker_serves_is_counted_by_the_service_and_the_reason() {
         bench.run_for(limits::CALL_TIMEOUT / 3);
         client.say(&[json!({})]);
     }
-    assert_eq!(failures(&bench, "desk", Failure::NoAnswer), 1);
+    assert_eq!(failures(&bench, "desk", ServiceFailure::NoAnswer), 1);
     drop(silent);
     bench.run_for(SECOND);
     client.say(&[json!({"send": {"data": 1}})]);
     bench.run_for(limits::SERVICE_WAIT + SECOND);
-    assert_eq!(failures(&bench, "desk", Failure::Unserved), 1);
-    let counts = [Failure::NoWorker, Failure::NoAnswer].map(|failure| failures(&bench, "desk", failure));
+    assert_eq!(failures(&bench, "desk", ServiceFailure::Unserved), 1);
+    let counts = [ServiceFailure::NoWorker, ServiceFailure::NoAnswer].map(|failure| failures(&bench, "desk", failure));
     assert_eq!((counts, bench.closed(0, CloseReason::NoWorker)), ([2, 1], 1));
 }

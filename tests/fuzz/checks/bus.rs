@@ -1,7 +1,7 @@
 //! Promises of the bus: pieces mean what the whole means, what is refused without closing is skipped, and what a verb
 //! carries is what it said.
 
-use tidegate::proto::bus::{BusLimits, ConnectOptions, HeaderBlock, Verb, headers, next, write_error};
+use tidegate::proto::bus::{BusLimits, ConnectOptions, HeaderBlock, WorkerVerb, headers, next, write_error};
 use tidegate::proto::subject::{Pattern, Subject};
 
 const LIMITS: BusLimits = BusLimits { control_line_bytes_max: 512, payload_bytes_max: 4096 };
@@ -50,22 +50,22 @@ fn read(bytes: &[u8], cuts: &[usize]) -> Vec<String> {
     understood
 }
 
-fn check_verb(verb: &Verb) {
+fn check_verb(verb: &WorkerVerb) {
     match verb {
-        Verb::Connect(json) => {
+        WorkerVerb::Connect(json) => {
             let _ = ConnectOptions::parse(json);
         }
-        Verb::Ping | Verb::Pong | Verb::Idle => {}
-        Verb::Pub { subject, reply, headers, payload } => {
+        WorkerVerb::Ping | WorkerVerb::Pong | WorkerVerb::Idle => {}
+        WorkerVerb::Pub { subject, reply, headers, payload } => {
             assert!(headers.map_or(0, <[u8]>::len) + payload.len() <= LIMITS.payload_bytes_max);
             headers.iter().for_each(|headers| check_headers(headers));
             [Some(*subject), *reply].into_iter().flatten().for_each(check_name);
         }
-        Verb::Sub { subject, queue, sid } => {
+        WorkerVerb::Sub { subject, queue, sid } => {
             check_name(subject);
             assert!(queue.is_none_or(|queue| !queue.is_empty()) && !sid.is_empty());
         }
-        Verb::Unsub { .. } => {}
+        WorkerVerb::Unsub { .. } => {}
     }
 }
 

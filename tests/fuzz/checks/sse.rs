@@ -1,7 +1,7 @@
 //! Promises of the event stream: no payload forges a field, and pieces of a stream mean what the whole means.
 
 use tidegate::proto::CloseReason;
-use tidegate::proto::sse::{Event, Parser, is_valid_field, write_comment, write_record};
+use tidegate::proto::sse::{Parser, SseEvent, is_valid_field, write_comment, write_record};
 
 const RECORD_BYTES_MAX: usize = 4096;
 
@@ -15,7 +15,7 @@ pub fn check(bytes: &[u8], cuts: &[usize]) {
 }
 
 /// The events of a stream, and what ended it.
-fn read(stream: &[u8], cuts: &[usize], record_bytes_max: usize) -> (Vec<Event>, Option<CloseReason>) {
+fn read(stream: &[u8], cuts: &[usize], record_bytes_max: usize) -> (Vec<SseEvent>, Option<CloseReason>) {
     let mut parser = Parser::new(record_bytes_max);
     let mut events = Vec::new();
     for mut piece in super::pieces(stream, cuts) {
@@ -40,10 +40,10 @@ fn check_published(payload: &[u8]) {
     write_record(&mut stream, name, name, payload);
     let name = name.unwrap_or_default().to_string();
     let data = String::from_utf8_lossy(payload).replace("\r\n", "\n").replace('\r', "\n");
-    assert_eq!(read(&stream, &[], usize::MAX), (vec![Event { id: name.clone(), event: name, data }], None));
+    assert_eq!(read(&stream, &[], usize::MAX), (vec![SseEvent { id: name.clone(), event: name, data }], None));
 }
 
-fn check_written_again(event: &Event) {
+fn check_written_again(event: &SseEvent) {
     assert!(is_valid_field(&event.id) && !event.event.contains(['\r', '\n']) && !event.data.contains('\r'));
     if !is_valid_field(&event.event) {
         return; // A reader takes NUL in a name, we never write it.

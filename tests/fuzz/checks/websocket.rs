@@ -2,7 +2,7 @@
 
 use tidegate::proto::CloseReason;
 use tidegate::proto::ws::frame::{HEADER_BYTES_MAX, is_close_code, write, write_close, write_masked};
-use tidegate::proto::ws::{Header, Opcode, Session, SessionLimits, Step};
+use tidegate::proto::ws::{FrameHeader, Opcode, SessionLimits, WebSocketSession, WebSocketStep};
 
 const LIMITS: SessionLimits = SessionLimits { message_bytes_max: 4096, fragments_max: 16 };
 const CONTROL_BYTES_MAX: usize = 125;
@@ -20,7 +20,7 @@ enum Understood {
 
 pub fn check(bytes: &[u8], cuts: &[usize]) {
     check_header(bytes);
-    for new_session in [Session::server, Session::client] {
+    for new_session in [WebSocketSession::server, WebSocketSession::client] {
         let understood = read(new_session(), bytes, cuts);
         assert_eq!(understood, read(new_session(), bytes, &[]), "pieces mean what the whole means");
         understood.iter().for_each(check_step);
@@ -30,14 +30,14 @@ pub fn check(bytes: &[u8], cuts: &[usize]) {
 
 /// The only way to write a header is the one that is read.
 fn check_header(bytes: &[u8]) {
-    if let Ok(Some((header, header_len))) = Header::parse(bytes) {
+    if let Ok(Some((header, header_len))) = FrameHeader::parse(bytes) {
         let mut out = Vec::new();
         header.write(&mut out);
         assert_eq!(out, &bytes[..header_len]);
     }
 }
 
-fn read(mut session: Session, bytes: &[u8], cuts: &[usize]) -> Vec<Understood> {
+fn read(mut session: WebSocketSession, bytes: &[u8], cuts: &[usize]) -> Vec<Understood> {
     let mut understood = Vec::new();
     let mut carry = Vec::new();
     for piece in super::pieces(bytes, cuts) {
@@ -56,12 +56,12 @@ fn read(mut session: Session, bytes: &[u8], cuts: &[usize]) -> Vec<Understood> {
     understood
 }
 
-fn own(step: Step<'_>) -> Understood {
+fn own(step: WebSocketStep<'_>) -> Understood {
     match step {
-        Step::Message { opcode, payload } => Understood::Message(opcode, payload.into_vec()),
-        Step::Ping(payload) => Understood::Ping(payload.to_vec()),
-        Step::Pong(payload) => Understood::Pong(payload.to_vec()),
-        Step::Close { code, reason } => Understood::Close(code, reason.to_string()),
+        WebSocketStep::Message { opcode, payload } => Understood::Message(opcode, payload.into_vec()),
+        WebSocketStep::Ping(payload) => Understood::Ping(payload.to_vec()),
+        WebSocketStep::Pong(payload) => Understood::Pong(payload.to_vec()),
+        WebSocketStep::Close { code, reason } => Understood::Close(code, reason.to_string()),
     }
 }
 
@@ -99,6 +99,6 @@ fn check_said_again(steps: &[Understood]) {
             _ => write(&mut from_server, opcode, &payload),
         }
     }
-    assert_eq!(read(Session::server(), &from_client, &[]), said);
-    assert_eq!(read(Session::client(), &from_server, &[]), said);
+    assert_eq!(read(WebSocketSession::server(), &from_client, &[]), said);
+    assert_eq!(read(WebSocketSession::client(), &from_server, &[]), said);
 }

@@ -1,11 +1,11 @@
-//! An echo server made of the protocol core alone: a thread, a blocking socket and a `Session` per connection.
+//! An echo server made of the protocol core alone: a thread, a blocking socket and a `WebSocketSession` per connection.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use tidegate::proto::CloseReason;
-use tidegate::proto::ws::{Opcode, Session, SessionLimits, Step, frame, handshake};
+use tidegate::proto::ws::{Opcode, SessionLimits, WebSocketSession, WebSocketStep, frame, handshake};
 
 /// Listens on a free port for as long as the process lives.
 pub fn spawn(limits: SessionLimits) -> SocketAddr {
@@ -49,7 +49,7 @@ fn converse(stream: &mut TcpStream, limits: SessionLimits) -> io::Result<()> {
     write!(stream, "{head}{}\r\n\r\n", answer.as_str())?;
     bytes.drain(..head_len);
 
-    let mut session = Session::server();
+    let mut session = WebSocketSession::server();
     loop {
         let mut out = Vec::new();
         let mut input = &mut bytes[..];
@@ -65,13 +65,13 @@ fn converse(stream: &mut TcpStream, limits: SessionLimits) -> io::Result<()> {
 }
 
 /// Answers all that `input` holds; whether the conversation is over.
-fn echo(session: &mut Session, limits: SessionLimits, input: &mut &mut [u8], out: &mut Vec<u8>) -> bool {
+fn echo(session: &mut WebSocketSession, limits: SessionLimits, input: &mut &mut [u8], out: &mut Vec<u8>) -> bool {
     loop {
         match session.next(input, &limits) {
-            Ok(Some(Step::Message { opcode, payload })) => frame::write(out, opcode, &payload),
-            Ok(Some(Step::Ping(payload))) => frame::write(out, Opcode::Pong, payload),
-            Ok(Some(Step::Pong(_))) => {}
-            Ok(Some(Step::Close { code, .. })) => {
+            Ok(Some(WebSocketStep::Message { opcode, payload })) => frame::write(out, opcode, &payload),
+            Ok(Some(WebSocketStep::Ping(payload))) => frame::write(out, Opcode::Pong, payload),
+            Ok(Some(WebSocketStep::Pong(_))) => {}
+            Ok(Some(WebSocketStep::Close { code, .. })) => {
                 frame::write_close(out, code, CloseReason::Normal.row().words);
                 return true;
             }

@@ -175,7 +175,7 @@ fn what_does_not_close_is_skipped() {
     let mut bytes = format!("SUB a {}\r\nUNSUB {0}\r\n", "s".repeat(SID_BYTES_MAX + 1)).into_bytes();
     let mut input = &mut bytes[..];
     assert_eq!(next(&mut input, &limits), Err(BusError::SubscribeNotAllowed("a".into())));
-    assert_eq!(next(&mut input, &limits), Ok(Some(Verb::Unsub { sid: "", max: None })));
+    assert_eq!(next(&mut input, &limits), Ok(Some(WorkerVerb::Unsub { sid: "", max: None })));
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn payload_and_headers_are_borrowed_from_the_input() {
     let mut bytes = b"HPUB a 12 13\r\nNATS/1.0\r\n\r\nx\r\n".to_vec();
     let range = bytes.as_ptr_range();
     let mut input = &mut bytes[..];
-    let Ok(Some(Verb::Pub { headers: Some(headers), payload, .. })) = next(&mut input, &LIMITS) else { panic!() };
+    let Ok(Some(WorkerVerb::Pub { headers: Some(headers), payload, .. })) = next(&mut input, &LIMITS) else { panic!() };
     assert!(range.contains(&headers.as_ptr()) && range.contains(&payload.as_ptr()));
     assert!(input.is_empty());
 }

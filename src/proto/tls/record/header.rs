@@ -14,16 +14,16 @@ const HEARTBEAT: u8 = 24;
 
 /// A header that promises a record which may come.
 #[derive(Clone, Copy)]
-pub(super) struct Header {
+pub(super) struct RecordHeader {
     pub(super) content_type: u8,
     /// Bytes of the whole record.
     pub(super) record_bytes: usize,
 }
 
-impl Header {
+impl RecordHeader {
     /// The header at the front of `input`, if there is a whole one. Each part is judged as soon as it is there, long before
     /// the record is whole: a peer with another protocol gets its alert at once.
-    pub(super) fn read(input: &[u8]) -> Result<Option<Header>, Fault> {
+    pub(super) fn read(input: &[u8]) -> Result<Option<RecordHeader>, Fault> {
         let Some(&content_type) = input.first() else { return Ok(None) };
         // The minor version is for middleboxes and is not looked at. The type is not either, with one exception: what a
         // record is, its inside says (section 5.2).
@@ -38,7 +38,7 @@ impl Header {
         if is_empty || fragment_bytes >= FRAGMENT_BYTES_END {
             return Err(Fault::Header);
         }
-        Ok(Some(Header { content_type, record_bytes: HEADER_BYTES + fragment_bytes }))
+        Ok(Some(RecordHeader { content_type, record_bytes: HEADER_BYTES + fragment_bytes }))
     }
 }
 

@@ -7,7 +7,7 @@
 use aws_lc_rs::aead::LessSafeKey;
 
 use super::header::HANDSHAKE;
-use super::{Fault, Phase, Records};
+use super::{Fault, OpenDirections, Records};
 
 /// The start of a KeyUpdate: its type and its length (RFC 8446 section 4.6.3).
 const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
@@ -80,7 +80,7 @@ impl Records {
         const FATAL: u8 = 2;
         let [level, description] = *content else { return Err(Fault::AlertForm) };
         match (level, description) {
-            (WARNING | FATAL, CLOSE_NOTIFY) => self.phase = Phase::PeerClosed,
+            (WARNING | FATAL, CLOSE_NOTIFY) => self.phase = OpenDirections::PeerClosed,
             (WARNING, _) if self.warnings == WARNINGS_MAX => return Err(Fault::Warnings),
             (WARNING, USER_CANCELED) => self.warnings += 1,
             (WARNING, _) => return Err(Fault::WarningKind),

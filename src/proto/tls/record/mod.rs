@@ -30,7 +30,7 @@ use aws_lc_rs::aead::LessSafeKey;
 use super::connection::Opened;
 use super::secrets::SECRET_BYTES_MAX;
 pub use fault::{Alert, Fault};
-use header::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, HEADER_BYTES, Header};
+use header::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, HEADER_BYTES, RecordHeader};
 use keys::Keys;
 use message::UPDATE_NOT_REQUESTED;
 use sealer::Draft;
@@ -62,7 +62,7 @@ pub struct Records {
     /// How many records one key seals (RFC 8446 section 5.5); the cipher suite says it.
     records_max: u32,
     suite: Suite,
-    phase: Phase,
+    phase: OpenDirections,
     /// The peer has asked for a KeyUpdate. It goes out with the next record (section 4.6.3), so that asking costs us nothing.
     owes_key_update: bool,
     /// KeyUpdates since the last application data.
@@ -79,7 +79,7 @@ const _: () = assert!(size_of::<Records>() <= 216, "each live TLS connection hol
 /// The directions that are still open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-enum Phase {
+enum OpenDirections {
     Open = 0,
     /// The peer has sent close_notify; sealing goes on (RFC 8446 section 6.1).
     PeerClosed = 1,
@@ -97,7 +97,7 @@ impl Records {
             // More than the field holds is no limit that a connection lives to see; updating before it does no harm.
             records_max: u32::try_from(beginning.records_max).unwrap_or(u32::MAX),
             suite: beginning.suite,
-            phase: Phase::Open,
+            phase: OpenDirections::Open,
             owes_key_update: false,
             key_updates: 0,
             empty_records: 0,
@@ -127,17 +127,17 @@ impl Records {
         let mut key = None;
         loop {
             match self.phase {
-                Phase::Open => {}
-                Phase::PeerClosed => {
+                OpenDirections::Open => {}
+                OpenDirections::PeerClosed => {
                     *input = &mut [];
                     return Ok(Opened::PeerClosed);
                 }
-                Phase::Closed => {
+                OpenDirections::Closed => {
                     *input = &mut [];
                     return Ok(Opened::More);
                 }
             }
-            let Some(header) = Header::read(input)?.filter(|header| header.record_bytes <= input.len()) else {
+            let Some(header) = RecordHeader::read(input)?.filter(|header| header.record_bytes <= input.len()) else {
                 return Ok(Opened::More);
             };
             if plain.len() >= plain_max {
@@ -151,7 +151,7 @@ impl Records {
 
     fn open_record(
         &mut self,
-        header: Header,
+        header: RecordHeader,
         fragment: &mut [u8],
         key: &mut Option<LessSafeKey>,
         plain: &mut Vec<u8>,
@@ -200,7 +200,7 @@ impl Records {
     /// Encrypts slices as records and appends them to `out`; small slices share a record. False, and nothing is done, after
     /// [`Records::close_notify`].
     pub(super) fn seal<'p>(&mut self, plain: impl IntoIterator<Item = &'p [u8]>, out: &mut Vec<u8>) -> bool {
-        if self.phase == Phase::Closed {
+        if self.phase == OpenDirections::Closed {
             return false;
         }
         let mut slices = plain.into_iter().filter(|slice| !slice.is_empty());
@@ -229,18 +229,18 @@ impl Records {
     pub(super) fn close_notify(&mut self, out: &mut Vec<u8>) {
         const WARNING: u8 = 1;
         const CLOSE_NOTIFY: u8 = 0;
-        if self.phase != Phase::Closed {
+        if self.phase != OpenDirections::Closed {
             self.say_alert([WARNING, CLOSE_NOTIFY], out);
-            self.phase = Phase::Closed;
+            self.phase = OpenDirections::Closed;
         }
     }
 
     pub(super) fn is_peer_closed(&self) -> bool {
-        self.phase == Phase::PeerClosed
+        self.phase == OpenDirections::PeerClosed
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.phase == Phase::Closed
+        self.phase == OpenDirections::Closed
     }
 
     fn say_alert(&mut self, alert: [u8; 2], out: &mut Vec<u8>) {

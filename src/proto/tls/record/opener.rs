@@ -8,13 +8,13 @@ use super::fault::Fault;
 use super::header::{self, CHANGE_CIPHER_SPEC};
 
 /// The decrypted content of a record.
-pub(super) struct Content<'a> {
+pub(super) struct Plaintext<'a> {
     pub(super) content_type: u8,
     pub(super) bytes: &'a [u8],
 }
 
 /// Opens the ciphertext and tag of one record (RFC 8446 section 5.2).
-pub(super) fn open<'a>(key: &LessSafeKey, nonce: Nonce, fragment: &'a mut [u8]) -> Result<Content<'a>, Fault> {
+pub(super) fn open<'a>(key: &LessSafeKey, nonce: Nonce, fragment: &'a mut [u8]) -> Result<Plaintext<'a>, Fault> {
     let aad = Aad::from(header::protected(fragment.len()));
     let inner = key.open_in_place(nonce, aad, fragment).map_err(|_| Fault::Forged)?;
     if inner.len() > RECORD_CONTENT_BYTES + 1 {
@@ -29,5 +29,5 @@ pub(super) fn open<'a>(key: &LessSafeKey, nonce: Nonce, fragment: &'a mut [u8]) 
     if type_at > RECORD_CONTENT_BYTES {
         return Err(Fault::Oversized);
     }
-    Ok(Content { content_type, bytes: &inner[..type_at] })
+    Ok(Plaintext { content_type, bytes: &inner[..type_at] })
 }

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::keys::Keys;
 use super::message::{KEY_UPDATE_BYTES_HELD_MAX, KEY_UPDATES_MAX, WARNINGS_MAX};
-use super::{EMPTY_RECORDS_MAX, Phase, Records, SECRET_BYTES_MAX, Suite};
+use super::{EMPTY_RECORDS_MAX, OpenDirections, Records, SECRET_BYTES_MAX, Suite};
 
 /// Another layout gets another number.
 const FORMAT: u8 = 1;
@@ -82,6 +82,8 @@ impl Records {
     }
 }
 
-fn phase_of(code: u8) -> Option<Phase> {
-    [Phase::Open, Phase::PeerClosed, Phase::Closed].into_iter().find(|phase| *phase as u8 == code)
+fn phase_of(code: u8) -> Option<OpenDirections> {
+    [OpenDirections::Open, OpenDirections::PeerClosed, OpenDirections::Closed]
+        .into_iter()
+        .find(|phase| *phase as u8 == code)
 }

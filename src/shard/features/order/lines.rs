@@ -22,8 +22,8 @@ use crate::mesh::Publish;
 
 /// The lines of all publishers of a shard.
 #[derive(Default)]
-pub(super) struct Lines {
-    by_publisher: AHashMap<Key, Line>,
+pub(super) struct PublisherLines {
+    by_publisher: AHashMap<Key, PublisherLine>,
     /// Publishers with a decided message, the one decided longest ago first.
     decided: VecDeque<Key>,
 }
@@ -31,8 +31,8 @@ pub(super) struct Lines {
 /// A line is never empty, and its first message is undecided, except for the rest of the turn in which the verdict
 /// arrives.
 #[derive(Default)]
-struct Line {
-    waiting: VecDeque<Waiting>,
+struct PublisherLine {
+    waiting: VecDeque<QueuedPublication>,
     /// The number of the first message.
     first: u32,
     bytes: usize,
@@ -48,20 +48,20 @@ pub(super) enum Decided {
     NoMore { publisher: Key, is_empty: bool },
 }
 
-struct Waiting {
+struct QueuedPublication {
     publish: Publish,
     workers: Recipients,
     is_taken: Option<bool>,
 }
 
-impl Line {
+impl PublisherLine {
     fn push(&mut self, publish: Publish, workers: Recipients, is_taken: Option<bool>) -> u32 {
         self.bytes += publish.message.bytes();
-        self.waiting.push_back(Waiting { publish, workers, is_taken });
+        self.waiting.push_back(QueuedPublication { publish, workers, is_taken });
         self.first.wrapping_add(self.waiting.len() as u32 - 1)
     }
 
-    fn pop_decided(&mut self) -> Option<Waiting> {
+    fn pop_decided(&mut self) -> Option<QueuedPublication> {
         self.waiting.front()?.is_taken?;
         let first = self.waiting.pop_front()?;
         self.bytes -= first.publish.message.bytes();
@@ -74,7 +74,7 @@ impl Line {
     }
 }
 
-impl Lines {
+impl PublisherLines {
     pub(super) fn len(&self) -> usize {
         self.by_publisher.len()
     }
@@ -104,10 +104,10 @@ impl Lines {
     }
 
     pub(super) fn is_long(&self, publisher: Key) -> bool {
-        self.by_publisher.get(&publisher).is_some_and(Line::is_long)
+        self.by_publisher.get(&publisher).is_some_and(PublisherLine::is_long)
     }
 
-    /// Whether [`Lines::next_decided`] has something.
+    /// Whether [`PublisherLines::next_decided`] has something.
     pub(super) fn has_work(&self) -> bool {
         !self.decided.is_empty()
     }
@@ -116,9 +116,9 @@ impl Lines {
     pub(super) fn next_decided(&mut self) -> Option<Decided> {
         let publisher = *self.decided.front()?;
         let line = self.by_publisher.get_mut(&publisher);
-        match line.and_then(Line::pop_decided) {
-            Some(Waiting { is_taken: Some(false), .. }) => Some(Decided::Repetition),
-            Some(Waiting { publish, workers, .. }) => Some(Decided::Message { publish, workers }),
+        match line.and_then(PublisherLine::pop_decided) {
+            Some(QueuedPublication { is_taken: Some(false), .. }) => Some(Decided::Repetition),
+            Some(QueuedPublication { publish, workers, .. }) => Some(Decided::Message { publish, workers }),
             None => {
                 self.decided.pop_front();
                 let is_empty = self.by_publisher.get(&publisher).is_some_and(|line| line.waiting.is_empty());

@@ -23,12 +23,12 @@ use crate::shard::desk::Desk;
 
 use super::Feature;
 use barrier::Barrier;
-use lines::{Decided, Lines};
+use lines::{Decided, PublisherLines};
 
 /// See the module's picture.
 #[derive(Default)]
 pub(crate) struct Order {
-    lines: Lines,
+    lines: PublisherLines,
     barrier: Barrier,
 }
 

@@ -37,7 +37,7 @@ use crate::shard::Parts;
 use crate::shard::census::Census;
 use crate::shard::counters::Counters;
 use crate::shard::desk::Desk;
-use crate::shard::services::{Failure, name};
+use crate::shard::services::{ServiceFailure, name};
 use stranded::Stranded;
 
 /// The shard that reports, for the process, which services have workers. Every shard knows.
@@ -53,7 +53,7 @@ pub(in crate::shard) struct Services {
 
 /// The kind of a message to a service: the header `Tg-Kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind<'a> {
+enum MessageKind<'a> {
     Open,
     Message(Opcode),
     /// A call with a method, and the serial number by which the worker answers.
@@ -75,7 +75,7 @@ impl Services {
         if awaits_registrations(desk, key) {
             self.opening.insert(key);
         } else {
-            self.notify(desk, key, Kind::Open);
+            self.notify(desk, key, MessageKind::Open);
         }
     }
 
@@ -83,12 +83,12 @@ impl Services {
     pub(crate) fn client_resumes(&mut self, desk: &mut Desk, key: Key) {
         if self.opening.contains(&key) && !awaits_registrations(desk, key) {
             self.opening.remove(&key);
-            self.notify(desk, key, Kind::Open);
+            self.notify(desk, key, MessageKind::Open);
         }
     }
 
     /// Tells a worker of the connection's service, if it has one, that the connection opens or closes.
-    fn notify(&mut self, desk: &mut Desk, key: Key, kind: Kind<'_>) {
+    fn notify(&mut self, desk: &mut Desk, key: Key, kind: MessageKind<'_>) {
         if let Some(message) = service_message(desk, key, kind, Box::default()) {
             // Without a worker the notice is dropped; only messages of clients wait.
             let _ = self.try_service(desk, key, message, None);
@@ -99,7 +99,7 @@ impl Services {
 
     /// Gives a message to a worker. Without a worker, the message waits for one, and the client is not read until then.
     pub(crate) fn ask(&mut self, desk: &mut Desk, key: Key, opcode: Opcode, payload: Box<[u8]>) {
-        let Some(message) = service_message(desk, key, Kind::Message(opcode), payload) else { return };
+        let Some(message) = service_message(desk, key, MessageKind::Message(opcode), payload) else { return };
         let Err(message) = self.try_service(desk, key, message, None) else { return };
         let until = desk.now + limits::SERVICE_WAIT;
         let Some(conn) = desk.slots.get_mut(key) else { return };
@@ -117,7 +117,7 @@ impl Services {
     pub(crate) fn call(&mut self, desk: &mut Desk, key: Key, serial: u32, method: &str, payload: Box<[u8]>) {
         let from =
             Publisher { address: desk.address(key), wants_position: None, wants_no_responders: true, is_silent: false };
-        let message = service_message(desk, key, Kind::Call(method, serial), payload);
+        let message = service_message(desk, key, MessageKind::Call(method, serial), payload);
         if message.is_none_or(|message| self.try_service(desk, key, message, Some(from)).is_err()) {
             self.refuse_call(desk, key, serial);
         }
@@ -128,7 +128,7 @@ impl Services {
         let Some((session, outbox)) = desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) else { return false };
         session.unanswerable(serial, outbox);
         desk.mark_dirty(key);
-        count_failures(desk, key, Failure::NoWorker, 1);
+        count_failures(desk, key, ServiceFailure::NoWorker, 1);
         true
     }
 
@@ -137,7 +137,7 @@ impl Services {
         let session = desk.slots.get_mut(key).and_then(|conn| conn.centrifuge());
         let late = session.map_or(0, |(session, _)| session.take_late());
         if late > 0 {
-            count_failures(desk, key, Failure::NoAnswer, late);
+            count_failures(desk, key, ServiceFailure::NoAnswer, late);
         }
     }
 
@@ -171,7 +171,7 @@ impl Feature for Services {
     /// A service that was not told of the client's opening is not told of its end either.
     fn connection_ends(&mut self, desk: &mut Desk, key: Key) {
         if !self.opening.remove(&key) {
-            self.notify(desk, key, Kind::Close);
+            self.notify(desk, key, MessageKind::Close);
         }
     }
 
@@ -213,7 +213,7 @@ impl Feature for Services {
     /// Disconnects a client whose message has waited too long.
     fn work(&mut self, desk: &mut Desk) -> bool {
         let Some(key) = self.stranded.expired(desk.now) else { return false };
-        count_failures(desk, key, Failure::Unserved, 1);
+        count_failures(desk, key, ServiceFailure::Unserved, 1);
         desk.end(key, CloseReason::NoWorker);
         true
     }
@@ -238,7 +238,7 @@ fn awaits_registrations(desk: &Desk, key: Key) -> bool {
 }
 
 /// The message to a worker about a client; `None` if the client's route has no service.
-fn service_message(desk: &Desk, key: Key, kind: Kind<'_>, payload: Box<[u8]>) -> Option<Arc<Message>> {
+fn service_message(desk: &Desk, key: Key, kind: MessageKind<'_>, payload: Box<[u8]>) -> Option<Arc<Message>> {
     let (route, identity) = desk.slots.get(key)?.session.websocket()?;
     let route = &desk.settings.generation.routes[route];
     let service = route.target.service()?.to.clone();
@@ -250,20 +250,20 @@ fn service_message(desk: &Desk, key: Key, kind: Kind<'_>, payload: Box<[u8]>) ->
     }
     headers.push(ROUTE_HEADER, &route.template);
     match kind {
-        Kind::Open => headers.push(KIND_HEADER, "open"),
-        Kind::Close => headers.push(KIND_HEADER, "close"),
-        Kind::Call(method, _) => {
+        MessageKind::Open => headers.push(KIND_HEADER, "open"),
+        MessageKind::Close => headers.push(KIND_HEADER, "close"),
+        MessageKind::Call(method, _) => {
             headers.push(KIND_HEADER, "rpc");
             headers.push(METHOD_HEADER, method);
         }
-        Kind::Message(opcode) => {
+        MessageKind::Message(opcode) => {
             headers.push(KIND_HEADER, "message");
             headers.push(OPCODE_HEADER, if opcode == Opcode::Binary { "binary" } else { "text" });
         }
     }
     let reply = match kind {
-        Kind::Call(_, serial) => subjects::call(address, serial),
-        Kind::Open | Kind::Close | Kind::Message(_) => subjects::conn(address),
+        MessageKind::Call(_, serial) => subjects::call(address, serial),
+        MessageKind::Open | MessageKind::Close | MessageKind::Message(_) => subjects::conn(address),
     };
     Some(Message::new(service, Some(reply), Some(headers.finish()), payload).into())
 }
@@ -286,7 +286,7 @@ fn count_workers(desk: &Desk, membership: &Membership, change: i64) -> Vec<(Subj
 }
 
 /// Counts a failure of the client `key`, and logs it while its service has no worker.
-fn count_failures(desk: &Desk, key: Key, failure: Failure, count: u64) {
+fn count_failures(desk: &Desk, key: Key, failure: ServiceFailure, count: u64) {
     let Some(route) = desk.slots.get(key).map(|conn| conn.session.route()) else { return };
     let Some(service) = desk.settings.generation.routes[route].target.service() else { return };
     let counters = desk.counters().services.iter().find(|own| own.subject == *service.to.subject());
@@ -294,9 +294,9 @@ fn count_failures(desk: &Desk, key: Key, failure: Failure, count: u64) {
         counters.failed(failure).add(count);
     }
     let words = match failure {
-        Failure::NoWorker => "a client's call found no worker",
-        Failure::NoAnswer => "no worker has answered a client's call in time",
-        Failure::Unserved => "a client's message found no worker in time, and the client was sent away",
+        ServiceFailure::NoWorker => "a client's call found no worker",
+        ServiceFailure::NoAnswer => "no worker has answered a client's call in time",
+        ServiceFailure::Unserved => "a client's message found no worker in time, and the client was sent away",
     };
     if let Some(left_out) = desk.fold.say(&(failure, service.to.subject()), desk.now) {
         warn!("service {}: {words}{left_out}", name(service.to.subject()));
