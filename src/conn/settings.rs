@@ -91,7 +91,7 @@ impl Settings {
     }
 }
 
-/// How the gateway goes away.
+/// The settings of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainSettings {
     /// How long readiness fails before anything else happens.

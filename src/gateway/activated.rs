@@ -1,12 +1,13 @@
-//! Sockets that systemd listens on before we run, and hands over (systemd.socket(5), sd_listen_fds(3)).
+//! Sockets on which systemd listens before this process starts, and which it passes on (systemd.socket(5),
+//! sd_listen_fds(3)).
 //!
 //! ```text
 //!  LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES --> ActivatedSocket --assign--> the listener of that address, or name
 //!                                                               '--> StartError: no listener would accept there
 //! ```
 //!
-//! Such a socket is used as it is: its queue outlives the process, so clients that connect during a restart wait for the
-//! next one. All shards accept from the same one, because only systemd may bind its address.
+//! Such a socket is used unchanged. Its queue outlives the process, so clients that connect during a restart wait for
+//! the next process. All shards accept from the same socket, because only systemd may bind its address.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::StartError;
 use super::config::address::canonical;
 use crate::driver::socket::ListeningSocket;
 
-/// A listening socket that was there before this process.
+/// A listening socket that is older than this process.
 #[derive(Clone)]
 pub struct ActivatedSocket {
     /// FileDescriptorName= of the socket unit.
@@ -26,12 +27,12 @@ pub struct ActivatedSocket {
     pub(super) listener: Arc<ListeningSocket>,
 }
 
-/// The address of one of our listeners.
+/// The address of a configured listener.
 pub(super) struct Wanted {
     /// `http`, `https`, `bus` or `admin`.
     pub name: &'static str,
     pub address: SocketAddr,
-    /// Every peer is trusted here, so a loopback address stays on loopback.
+    /// Every peer of this listener is trusted, so a loopback address must stay on loopback.
     pub is_private: bool,
 }
 
@@ -40,10 +41,10 @@ impl ActivatedSocket {
         ActivatedSocket { name, address: canonical(address), listener: Arc::new(listener) }
     }
 
-    /// The sockets that were handed to this process; none if it was not started by systemd.
+    /// The sockets that were passed to this process; none if systemd did not start it.
     ///
-    /// To be called before other threads run: what was handed over is taken out of the environment, so that no child
-    /// takes it for its own.
+    /// Call it before other threads run: it removes the variables from the environment, so that no child process takes
+    /// the sockets for its own.
     pub fn from_environment() -> Result<Vec<ActivatedSocket>, StartError> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
@@ -62,7 +63,7 @@ impl ActivatedSocket {
     }
 }
 
-/// The socket of each listener, by address or else by name; the others bind their own.
+/// The socket for each listener, by address or else by name. Listeners without one bind their own.
 pub(super) fn assign(
     sockets: Vec<ActivatedSocket>,
     wanted: &[Wanted],

@@ -1,4 +1,4 @@
-//! What every shard knows: all subscriptions of workers, and therefore the workers of each service.
+//! All subscriptions of workers, and with them the workers of each service. Every shard has the same directory.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ impl Member {
     }
 }
 
-/// What a member listens to.
+/// The subscriptions of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Membership {
     pub pattern: Pattern,
@@ -34,7 +34,7 @@ pub struct Membership {
     pub member: Member,
 }
 
-/// A queue group, and the member of it that gets a message.
+/// A queue group, and the member that gets a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seat {
     pub queue: Arc<str>,
@@ -44,13 +44,13 @@ pub struct Seat {
 struct DirectoryEntry {
     member: Member,
     queue: Option<Arc<str>>,
-    /// A plain wildcard subscription: it watches what flows, and is nobody to answer.
+    /// A plain wildcard subscription: it watches, and does not count as a responder.
     is_observer: bool,
-    /// It names one subject. Whoever takes requests does that: others watch, and would never answer.
+    /// It names one subject, as workers that take requests do. Others watch, and would never answer.
     is_literal: bool,
 }
 
-/// The same on every shard, but for mail that is on its way.
+/// The same on every shard, except for mail on its way.
 #[derive(Default)]
 pub(crate) struct Directory {
     entries: Trie<DirectoryEntry>,
@@ -82,7 +82,7 @@ impl Directory {
         self.members.len()
     }
 
-    /// A number for [`Directory::collect`] where no better one suggests itself: every member gets its share.
+    /// A number for [`Directory::collect`] where the caller has no better one: every member gets an equal share.
     pub(crate) fn draw(&mut self) -> u64 {
         self.draws = self.draws.wrapping_add(1);
         mix(self.draws)
@@ -98,9 +98,10 @@ impl Directory {
         recipients
     }
 
-    /// Adds who gets a message on `subject`: plain subscriptions' places, and of each queue group the member that
-    /// `draw` chooses (rendezvous hashing: only the share of a member that left or came moves), or the one that is
-    /// `preferred` while it stays. The connection `except` is nobody: it does not want what it has published itself.
+    /// Adds the receivers of a message on `subject`: the places of plain subscriptions, and one member of each queue
+    /// group. That is the member that is `preferred`, as long as it stays, otherwise the one that `draw` chooses
+    /// (rendezvous hashing: only the share of a member that joins or leaves moves). The connection `except` is skipped:
+    /// it does not want its own messages.
     pub(crate) fn collect(
         &self,
         subject: &str,
@@ -134,7 +135,8 @@ impl Directory {
         recipients.has_addressee |= !recipients.seats.is_empty();
     }
 
-    /// Shows `found` each member that listens to exactly this subject, in a queue group or without; in no particular order.
+    /// Calls `found` for each member that subscribes to exactly this subject, with or without a queue group, in no
+    /// particular order.
     pub(crate) fn for_each_worker(&self, subject: &str, mut found: impl FnMut(&Member)) {
         self.entries.for_each_match(subject, |entry| {
             if entry.is_literal {
@@ -143,7 +145,7 @@ impl Directory {
         });
     }
 
-    /// Another member of a queue group, for a message whose first one has left.
+    /// Another member of a queue group, for a message whose first choice has left.
     pub(crate) fn replace(&mut self, subject: &str, queue: &str, except: Option<Address>) -> Option<Seat> {
         let mut recipients = Recipients::default();
         let draw = self.draw();
@@ -152,7 +154,7 @@ impl Directory {
     }
 }
 
-/// The share of a member in rendezvous hashing: the same wherever it is asked for.
+/// The weight of a member in rendezvous hashing, the same on every shard.
 pub(super) fn weight(draw: u64, member: &Member) -> u64 {
     mix(draw ^ mix(member.sub.to_bits() ^ u64::from(member.place.0) << 56))
 }

@@ -1,4 +1,5 @@
-//! Who listens to what. Pure state: the shard asks, and carries out what the answers say.
+//! Subscriptions, channels and everything that workers and clients wait for. Pure state: the shard calls it, and
+//! carries out the results.
 //!
 //! ```text
 //!   subscribers this shard's subscriptions: channel -> clients, patterns -> workers
@@ -13,7 +14,7 @@
 //! A channel belongs to the shard that its name hashes to ([`owner_of`]). The owner gives offsets, so a channel
 //! has one order without a lock. The hub knows no connection, only keys; it sends nothing.
 
-// Bytes, time and randomness are arguments; clippy.toml names what may not be called.
+// Bytes, time and randomness are arguments; clippy.toml lists the forbidden calls.
 #![deny(clippy::disallowed_methods)]
 
 mod directory;
@@ -39,14 +40,14 @@ use crate::base::{Place, RequestId};
 use crate::proto::event::Message;
 use crate::proto::reserved::subjects::Change;
 
-/// Which workers get a message.
+/// The workers that get a message.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Recipients {
-    /// Threads with plain subscriptions of workers (shards), or that listen themselves (in-process workers).
+    /// Shards with plain subscriptions of workers, and in-process workers.
     pub places: PlaceSet,
     /// One member of each queue group.
     pub seats: smallvec::SmallVec<[Seat; 2]>,
-    /// Somebody from the directory is meant by the message, and does not just watch everything that flows.
+    /// At least one receiver is more than a subscriber that watches all traffic.
     pub has_addressee: bool,
 }
 
@@ -55,20 +56,20 @@ impl Recipients {
         self.places.is_empty() && self.seats.is_empty()
     }
 
-    /// Whether there is one place or one member, and nobody besides.
+    /// Whether there is exactly one place or one member.
     pub(crate) fn is_one(&self) -> bool {
         self.places.iter().take(2).count() + self.seats.len() == 1
     }
 }
 
-/// The shard that owns `subject`: the same on every shard and in every process of this version. A channel that is named after a request
-/// belongs to the shard that keeps the request. Joins and leaves are announced by the channel's owner, so that they keep their order
-/// with its answers.
+/// The shard that owns `subject`: the same on every shard and in every process of this version. A channel that is named
+/// after a request belongs to the request's keeper. Joins and leaves are announced by the channel's owner, so that they
+/// keep their order with its answers.
 pub(crate) fn owner_of(subject: &str, shards: u16) -> Place {
     owner_of_name(Change::of(subject).map_or(subject, |(_, channel)| channel), shards)
 }
 
-/// The shard that owns what a message is published to, see [`Message::owned_by`].
+/// The shard that owns the subject of a message, see [`Message::owned_by`].
 pub(crate) fn owner_of_message(message: &Message, shards: u16) -> Place {
     owner_of_name(message.owned_by(), shards)
 }

@@ -1,4 +1,4 @@
-//! A trie of patterns: finds what listens to a subject in one walk, however many patterns there are.
+//! A trie of patterns: finds all subscriptions to a subject in one walk, however many patterns there are.
 //!
 //! ```text
 //!  root --driver--> o --*---------> o  values of `driver.*`
@@ -6,8 +6,8 @@
 //!                   '--location--> o --42--> o  values of `driver.location.42`
 //! ```
 //!
-//! A node stands for the tokens that lead to it and is visited at most once by a look-up; nodes that hold nothing are
-//! freed. Walks are loops, and a pattern has at most [`SUBJECT_TOKENS_MAX`](crate::limits::SUBJECT_TOKENS_MAX) tokens.
+//! A node stands for the tokens that lead to it, and a look-up visits it at most once. Empty nodes are freed. Walks are
+//! loops, and a pattern has at most [`SUBJECT_TOKENS_MAX`](crate::limits::SUBJECT_TOKENS_MAX) tokens.
 
 use ahash::AHashMap;
 use slab::Slab;
@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use crate::proto::subject::{self, Pattern};
 
-/// Patterns with their values. A pattern may have many values, and equal ones.
+/// Patterns with their values. A pattern may have many values, some of them equal.
 pub(crate) struct Trie<T> {
     nodes: Slab<TrieNode<T>>,
     root: usize,
@@ -33,7 +33,7 @@ struct TrieNode<T> {
     rest: Vec<T>,
 }
 
-/// The last token of a pattern decides where its values are.
+/// The list of a node's values, decided by the last token of the pattern.
 #[derive(Clone, Copy)]
 enum ValueList {
     Values,
@@ -47,7 +47,7 @@ impl<T> Trie<T> {
         Trie { nodes, root, len: 0 }
     }
 
-    /// How many values there are.
+    /// The number of values.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -67,7 +67,7 @@ impl<T> Trie<T> {
         self.len += 1;
     }
 
-    /// Takes out one value of exactly this pattern for which `is_it` holds. Looks through all values of the pattern.
+    /// Removes one value of exactly this pattern for which `is_it` holds. Checks all values of the pattern.
     pub(crate) fn remove(&mut self, pattern: &Pattern, is_it: impl FnMut(&T) -> bool) -> Option<T> {
         let (tokens, place) = split(pattern);
         let mut path: SmallVec<[(usize, &str); 16]> = SmallVec::new();
@@ -90,12 +90,12 @@ impl<T> Trie<T> {
         Some(value)
     }
 
-    /// Shows `found` each value whose pattern matches `subject`, which must be a valid one; in no particular order.
+    /// Calls `found` for each value whose pattern matches the valid `subject`, in no particular order.
     pub(crate) fn for_each_match<'a>(&'a self, subject: &str, mut found: impl FnMut(&'a T)) {
         if self.is_empty() {
             return;
         }
-        // Nodes to visit, with the tokens that are left there.
+        // Nodes to visit, and the tokens that are left at each.
         let mut visits: SmallVec<[(usize, Option<&str>); 16]> = SmallVec::new();
         visits.push((self.root, Some(subject)));
         while let Some((node, tokens)) = visits.pop() {

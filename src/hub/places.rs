@@ -4,7 +4,7 @@ use crate::base::Place;
 
 const WORDS: usize = 8;
 
-/// Which threads have listeners: a bit for each place.
+/// The threads that have subscribers: one bit for each place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PlaceSet([u64; WORDS]);
 

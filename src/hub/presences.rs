@@ -1,4 +1,5 @@
-//! Who listens to the channels that this shard owns, where their rules ask for it, and what is to be announced of that.
+//! The clients of the channels that this shard owns, as far as rules ask for presence, and the joins and leaves to
+//! announce.
 //!
 //! ```text
 //!  arrive --> listed <--> counted alone: the channel's list is full, or the shard's
@@ -10,8 +11,9 @@
 //!                                '--last depart---^
 //! ```
 //!
-//! A visitor is announced by exactly one join and then one leave. Whoever is away keeps its place on the list, so that the
-//! lists' bounds bound these too. Clients without a name have no grace: nobody could come back as one of them.
+//! A visitor is announced by exactly one join and then one leave. A visitor that is away keeps its entry on the list,
+//! so the bounds of the lists bound these too. Clients without a name have no grace: no other connection can return as
+//! the same client.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -27,34 +29,34 @@ use crate::proto::reserved::subjects::Change;
 use crate::proto::subject::Subject;
 use crate::proto::user::User;
 
-/// Of a shard.
+/// The presence lists of a shard.
 #[derive(Default)]
 pub(crate) struct Presences {
     channels: AHashMap<Subject, ChannelPresence>,
-    /// One for each visitor that is not simply there: the shard's one timer.
+    /// One entry for each visitor that is coming or away: the shard's one timer.
     due: BTreeMap<AnnouncementTime, (Subject, Name)>,
     serial: u64,
-    /// Places that are taken on all lists.
+    /// Entries on all lists.
     taken: usize,
-    /// Clients that are there, with those that are only counted.
+    /// Clients that are present, including those that are only counted.
     count: usize,
 }
 
-/// When something is to be announced; those of one time in the order in which they happened.
+/// When to announce something. Announcements of one time keep the order of their events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct AnnouncementTime {
     at: Tick,
     serial: u64,
 }
 
-/// Of one channel; never empty.
+/// The list of one channel; never empty.
 struct ChannelPresence {
     grace: Duration,
     listed: BTreeMap<Address, Arc<Present>>,
     visitors: BTreeMap<Name, Visitor>,
     /// Visitors without a connection.
     away: usize,
-    /// Those that found no place on the list.
+    /// Clients that found no room on the list.
     unlisted: usize,
 }
 
@@ -65,25 +67,25 @@ enum Name {
 }
 
 struct Visitor {
-    /// On the list.
+    /// Its connections on the list.
     connections: usize,
     stage: VisitorStage,
-    /// What is announced next is about this one: the connection that came first, and then the one that left last.
+    /// The connection that the next announcement names: the first in a join, the last in a leave.
     seen: Arc<Present>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum VisitorStage {
-    /// Its join is to be announced, whether or not it is still there then.
+    /// Its join is not announced yet. It may have left again.
     Coming,
     There,
-    /// Its leave is, unless it comes back before.
+    /// Its leave will be announced, unless it returns before.
     Away(AnnouncementTime),
 }
 
 impl Presences {
-    /// A connection listens to a channel now: once, until it departs. `grace` is the channel's. True if it brings somebody
-    /// back who was away.
+    /// A connection has subscribed to a channel; called once until it departs. `grace` is the channel's. True if this
+    /// brings a visitor back that was away.
     pub(crate) fn arrive(&mut self, channel: Subject, present: Present, grace: Duration, now: Tick) -> bool {
         let presence = self.channels.entry(channel.clone()).or_insert_with(|| ChannelPresence::new(grace));
         self.count += 1;
@@ -99,7 +101,7 @@ impl Presences {
         let before = presence.listed.insert(present.conn, present.clone());
         assert!(before.is_none(), "a connection listens to a channel once");
         if is_expected {
-            // Its place was kept.
+            // Its entry was kept.
             presence.away -= 1;
         } else {
             self.taken += 1;
@@ -119,7 +121,7 @@ impl Presences {
         false
     }
 
-    /// And not any more.
+    /// The connection has unsubscribed.
     pub(crate) fn depart(&mut self, channel: &Subject, conn: Address, now: Tick) {
         let Some(presence) = self.channels.get_mut(channel) else { return };
         self.count -= 1;
@@ -143,7 +145,7 @@ impl Presences {
         }
     }
 
-    /// What is to be announced next, if its time has come.
+    /// The next announcement, if its time has come.
     pub(crate) fn announcement(&mut self, now: Tick) -> Option<Announcement> {
         let entry = self.due.first_entry().filter(|entry| entry.key().at <= now)?;
         let (channel, name) = entry.remove();
@@ -157,7 +159,7 @@ impl Presences {
                 Some(Announcement { change: Change::Join, channel, present })
             }
             VisitorStage::Coming => {
-                // It has left already, and its grace begins when its join is known.
+                // It has left already; its grace begins when its join is announced.
                 let (name, at) = (entry.key().clone(), now + entry.key().grace(presence.grace));
                 let due = self.put_off(at, channel.clone(), name.clone());
                 self.stage(&channel, &name, VisitorStage::Away(due));
@@ -210,12 +212,12 @@ impl Presences {
         }
     }
 
-    /// Clients that are there, each counted for each of its channels.
+    /// Present clients, each counted once for each of its channels.
     pub(crate) fn len(&self) -> usize {
         self.count
     }
 
-    /// Visitors of whom something is to be announced.
+    /// Visitors with an announcement to come.
     pub(crate) fn unannounced(&self) -> usize {
         self.due.len()
     }
@@ -226,7 +228,7 @@ impl ChannelPresence {
         ChannelPresence { grace, listed: BTreeMap::new(), visitors: BTreeMap::new(), away: 0, unlisted: 0 }
     }
 
-    /// Those on the list that are taken.
+    /// Its entries on the list.
     fn places(&self) -> usize {
         self.listed.len() + self.away
     }
@@ -261,7 +263,7 @@ mod tests {
         User::new(&format!("user{number}")).unwrap()
     }
 
-    /// Every third connection is nameless, the others are those of two users.
+    /// Every third connection has no name, the others belong to two users.
     fn present(conn: u64) -> Present {
         let user = (!conn.is_multiple_of(3)).then(|| user(conn % 3));
         Present { conn: Address::from_bits(conn), user, info: None, since: conn }
@@ -357,7 +359,7 @@ mod tests {
         assert!(presences.channels.is_empty() && presences.unannounced() == 0);
     }
 
-    /// Who is there by the joins and leaves so far; they take turns.
+    /// The present visitors, by the joins and leaves so far, which alternate.
     #[derive(Default)]
     struct Watcher(BTreeSet<(String, Name)>);
 
@@ -398,7 +400,8 @@ mod tests {
                 let names: BTreeSet<_> = roster.known().map(Name::of).collect();
                 let away = roster.away.iter().filter(|away| naive[room].contains(&away.conn.to_bits()));
                 prop_assert_eq!(away.count(), 0);
-                // Whoever a watcher takes for present is, or may come back: with the list it has begun with, it is never wrong.
+                // A visitor that a watcher counts as present is present, or may return: with the list it began with,
+                // the watcher is never wrong.
                 let seen = watcher.0.iter().filter(|(channel, _)| channel == rooms[room].as_str());
                 for (_, name) in seen {
                     prop_assert!(names.contains(name));

@@ -1,5 +1,5 @@
-//! What workers ask clients: who was asked, who has answered, how it ends. Time and ids are arguments of the whole, so that
-//! it is the same in every run of a simulation.
+//! Questions of workers to clients: which connections were asked, which have answered, how each question ends. Time and
+//! ids are arguments, so that every run of a simulation is the same.
 //!
 //! ```text
 //!  home (the shard of tg.conn.<id>, the owner of tg.user.<user>)            a place with listeners
@@ -12,8 +12,8 @@
 //!       '--> Over: once for each question. Who was asked besides is told so.
 //! ```
 //!
-//! What a place says to a home keeps its order: a connection is reported before it answers or leaves. So a home that has every report,
-//! and no connection left that may answer, knows the outcome.
+//! The reports of a place reach a home in order: a connection is reported as asked before it answers or leaves. So a
+//! home that has every report, and no connection left that may answer, knows the outcome.
 
 use std::collections::BTreeSet;
 
@@ -25,11 +25,11 @@ use crate::base::{Address, Key, Place, Tick};
 use crate::limits;
 use crate::proto::subject::Subject;
 
-/// Who waits for an outcome.
+/// The worker that waits for an outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Requester {
     pub reply: Subject,
-    /// Where to say that nobody is there, if it wants to hear that.
+    /// The connection to tell if no client can answer, if it wants to be told.
     pub wants_no_responders: Option<Address>,
 }
 
@@ -37,11 +37,11 @@ pub(crate) struct Requester {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QuestionOutcome {
     Answered,
-    /// Nobody is connected who can answer.
+    /// No connected client can answer.
     NobodyThere,
-    /// Everybody who was asked has left.
+    /// All connections that were asked have ended.
     Gone,
-    /// The time is over.
+    /// The deadline has passed.
     Late,
 }
 
@@ -53,18 +53,18 @@ pub(crate) struct Over {
     pub others: SmallVec<[Address; 2]>,
 }
 
-/// What a report changes.
+/// The effect of a report.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reported {
     Waiting,
     Over(Over),
-    /// The question had ended before: those who have been asked meanwhile must hear that.
+    /// The question had already ended: the connections asked since then must be told.
     TooLate,
 }
 
 struct PendingQuestion {
     requester: Requester,
-    /// Places that have not said yet whom they have asked.
+    /// Places that have not yet reported which connections they asked.
     unreported: PlaceSet,
     /// Connections that may answer.
     asked: SmallVec<[Address; 2]>,
@@ -95,13 +95,14 @@ impl PendingQuestions {
         self.pending.is_empty()
     }
 
-    /// The id of a question that `places` will report about; `None` if too many are open.
+    /// Returns the id of a question that `places` will report about; `None` if too many are open.
     pub(crate) fn begin(&mut self, requester: Requester, places: PlaceSet, until: Tick) -> Option<u64> {
         if self.pending.len() >= limits::QUESTIONS_PER_SHARD_MAX {
             return None;
         }
         self.serial += 1;
-        // One to one: no two of this home are the same, nor of two that have the same seed.
+        // A bijection of the serial number: no two questions of this home have the same id, nor do questions of two
+        // homes with the same seed.
         let id = mix((self.serial << 16 | u64::from(self.own.0)).wrapping_add(self.seed));
         let pending =
             PendingQuestion { requester, unreported: places, asked: SmallVec::new(), was_asked: false, until };
@@ -110,7 +111,7 @@ impl PendingQuestions {
         Some(id)
     }
 
-    /// `from` has asked these of its connections.
+    /// `from` has asked these connections.
     pub(crate) fn reported(&mut self, id: u64, from: Place, keys: &[Key]) -> Reported {
         let Some(pending) = self.pending.get_mut(&id) else { return Reported::TooLate };
         pending.unreported.remove(from);
@@ -119,7 +120,7 @@ impl PendingQuestions {
         self.end_if_alone(id).map_or(Reported::Waiting, Reported::Over)
     }
 
-    /// The first answer ends it; `None` for every other.
+    /// The first answer ends the question; `None` for every later one.
     pub(crate) fn answered(&mut self, id: u64, from: Address) -> Option<Over> {
         let pending = self.pending.get_mut(&id)?;
         let index = pending.asked.iter().position(|address| *address == from)?;
@@ -127,13 +128,13 @@ impl PendingQuestions {
         self.end(id, QuestionOutcome::Answered)
     }
 
-    /// Somebody who was asked has left.
+    /// A connection that was asked has ended.
     pub(crate) fn left(&mut self, id: u64, from: Address) -> Option<Over> {
         self.pending.get_mut(&id)?.asked.retain(|address| *address != from);
         self.end_if_alone(id)
     }
 
-    /// One whose time is over.
+    /// The next question whose deadline has passed.
     pub(crate) fn late(&mut self, now: Tick) -> Option<(u64, Over)> {
         let (until, id) = *self.deadlines.first()?;
         if until <= now { Some((id, self.end(id, QuestionOutcome::Late)?)) } else { None }
@@ -160,11 +161,11 @@ impl PendingQuestions {
     }
 }
 
-/// What this shard's connections have been asked and have not answered.
+/// Questions to this shard's connections that are not answered.
 #[derive(Default)]
 pub(crate) struct OwedAnswers {
     open: AHashMap<Key, SmallVec<[Open; 1]>>,
-    /// Answers to nothing, since the connection was asked last.
+    /// Answers to no open question, since the connection was last asked.
     strays: AHashMap<Key, u32>,
 }
 
@@ -185,7 +186,8 @@ impl OwedAnswers {
         self.open.is_empty() && self.strays.is_empty()
     }
 
-    /// `key` is asked, unless it owes too many answers. Whoever loses the race for one is not to blame.
+    /// `key` is asked, unless it owes too many answers already. An answer that comes too late is no fault of the
+    /// connection.
     pub(crate) fn begin(&mut self, key: Key, question: Open) -> bool {
         let open = self.open.entry(key).or_default();
         if open.len() >= limits::QUESTIONS_PER_CONNECTION_MAX {
@@ -199,7 +201,7 @@ impl OwedAnswers {
         true
     }
 
-    /// Where the answer of `key` goes; `None` if it was not asked that, or has answered.
+    /// The home that gets the answer of `key`; `None` if the connection was not asked, or has answered.
     pub(crate) fn answer(&mut self, key: Key, id: u64) -> Option<Place> {
         let open = self.open.get_mut(&key)?;
         let index = open.iter().position(|question| question.id == id)?;
@@ -210,14 +212,14 @@ impl OwedAnswers {
         Some(home)
     }
 
-    /// `key` has answered nothing. False if it goes on like that.
+    /// `key` has answered no open question. False if it has done so too often.
     pub(crate) fn forgive(&mut self, key: Key) -> bool {
         let strays = self.strays.entry(key).or_default();
         *strays += 1;
         *strays <= limits::STRAY_ANSWERS_MAX
     }
 
-    /// What `key` will not answer any more.
+    /// The questions that `key` will not answer, because it has ended.
     pub(crate) fn leave(&mut self, key: Key) -> SmallVec<[Open; 1]> {
         self.strays.remove(&key);
         self.open.remove(&key).unwrap_or_default()

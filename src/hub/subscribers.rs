@@ -1,4 +1,4 @@
-//! This shard's subscriptions: which of its connections listen to what.
+//! This shard's subscriptions: the subjects of each of its connections.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use crate::base::{Key, Place, Slots};
 use crate::proto::channel::{RuleNumber, Rules};
 use crate::proto::subject::{Pattern, Subject};
 
-/// Names a subscription of this shard; stale ones find nothing.
+/// Names a subscription of this shard; a stale key finds nothing.
 pub(crate) type SubKey = Key;
 
-/// Who gets a message, and what the connection called the subscription.
+/// A receiver of a message, and the connection's own number for the subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Subscriber {
     pub key: Key,
     pub tag: u32,
 }
 
-/// Where a subscription stands: at `index` of the list of a topic (a literal subject), or of what is `WILD`.
+/// The position of a subscription: at `index` of the list of a topic (a literal subject), or of the patterns (`WILD`).
 #[derive(Clone, Copy)]
 struct ListPosition {
     topic: TopicNumber,
@@ -44,7 +44,8 @@ enum Stand<'a> {
 struct Wild {
     subscriber: Subscriber,
     pattern: Pattern,
-    /// With a queue group: in every directory alone, and addressed by it. Without: in the shard's trie as well.
+    /// With a queue group, the subscription is in every directory only, and addressed by it. Without one, it is also in
+    /// the shard's trie.
     queue: Option<Arc<str>>,
 }
 
@@ -53,21 +54,22 @@ struct Topic {
     /// Looked up once, for all messages and subscribers.
     rule: RuleNumber,
     entries: Vec<TopicEntry>,
-    /// The serial of its join, while the owner has not said yet that it knows of this shard.
+    /// The serial of its join, until the owner confirms that it knows of this shard.
     joining: Option<u64>,
 }
 
-/// All that a fan-out needs to know of a subscriber, side by side.
+/// What a fan-out needs to know of a subscriber, in one place.
 #[derive(Clone, Copy)]
 struct TopicEntry {
     subscriber: Subscriber,
-    /// The slot of its [`ListPosition`], which has to know where this entry is; with [`SILENT`] on top of it.
+    /// The slot of its [`ListPosition`], which must know the place of this entry; with the bit [`SILENT`].
     sub: u32,
 }
 
 const _: () = assert!(size_of::<TopicEntry>() == 16);
 
-/// It is passed over: what it missed comes first (THE SEAM). No shard has so many subscriptions that slots need the bit.
+/// A fan-out skips the subscription: its missed messages come first (THE SEAM). No shard has so many subscriptions that
+/// slots need the bit.
 const SILENT: u32 = 1 << 31;
 
 impl TopicEntry {
@@ -80,18 +82,18 @@ impl TopicEntry {
     }
 }
 
-/// What must be said elsewhere before a client's subscription is in force.
+/// The step that is missing before a client's subscription is in force.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Registration {
     /// In force.
     Done,
     /// Tell the channel's owner; `key` waits for [`Subscribers::joined`].
     Join { subject: Subject, serial: u64 },
-    /// The owner is being told already; `key` waits for the same.
+    /// The owner is being told already; `key` waits for the same confirmation.
     Joining,
 }
 
-/// What must be said elsewhere after a subscription has ended.
+/// The letter that is due after a subscription has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Withdrawal {
     Nothing,
@@ -110,8 +112,8 @@ pub(crate) struct Subscribers {
     by_subject: AHashMap<Subject, usize>,
     patterns: Trie<SubKey>,
     serial: u64,
-    /// Who waits for the answer to which join. The answer comes even if the topic has gone meanwhile, and whoever has
-    /// given up its subscription counts on it.
+    /// The connections that wait for the answer to each join. The answer comes even if the topic has gone, and a
+    /// connection that has unsubscribed still counts on it.
     joins: AHashMap<u64, Vec<Key>>,
 }
 
@@ -139,7 +141,8 @@ impl Subscribers {
         self.subs.is_empty() && self.topics.is_empty() && self.patterns.is_empty()
     }
 
-    /// Subscribes the worker `key`; `tag` comes back with each message. It is in force when every shard knows of it.
+    /// Subscribes the worker `key`; `tag` comes back with each message. The subscription is in force when every shard
+    /// knows of it.
     pub(crate) fn subscribe_worker(
         &mut self,
         key: Key,
@@ -156,7 +159,7 @@ impl Subscribers {
         (sub, self.membership(sub, key, pattern, queue))
     }
 
-    /// Subscribes the client `key` likewise. Whether it is in force already, the registration says.
+    /// Subscribes the client `key` in the same way. The result says whether the subscription is in force.
     pub(crate) fn subscribe(&mut self, key: Key, tag: u32, subject: &Subject) -> (SubKey, Registration) {
         let (subscriber, subject) = (Subscriber { key, tag }, subject.clone());
         let (topic, is_first) = self.topic(&subject);
@@ -180,7 +183,7 @@ impl Subscribers {
         }
     }
 
-    /// The owner knows of this shard: hands over who waited for that. The answer to an earlier join releases those of then.
+    /// The owner knows of this shard: returns the connections that waited for that join or an earlier one.
     pub(crate) fn joined(&mut self, subject: &Subject, serial: u64) -> Vec<Key> {
         if let Some(topic) = self.by_subject.get(subject) {
             self.topics[*topic].joining.take_if(|current| *current == serial);
@@ -213,7 +216,7 @@ impl Subscribers {
             };
             moved.index = index as u32;
         }
-        // A hall that has emptied gives its seats back, but not before every single departure.
+        // A topic that has shrunk gives its memory back, but not at every single departure.
         if entries.capacity() > 4 * entries.len().max(TOPIC_ENTRIES_KEPT) {
             entries.shrink_to(2 * entries.len());
         }
@@ -232,7 +235,7 @@ impl Subscribers {
         })
     }
 
-    /// Has [`Subscribers::for_each`] pass a subscription to a literal subject over, or not any more.
+    /// Makes [`Subscribers::for_each`] skip a subscription to a literal subject, or serve it again.
     pub(crate) fn silence(&mut self, sub: SubKey, is_silent: bool) {
         let Some(ListPosition { topic, index }) = self.subs.get(sub).copied().filter(|sub| sub.topic != WILD) else {
             return;
@@ -241,7 +244,7 @@ impl Subscribers {
         entry.sub = entry.slot() | if is_silent { SILENT } else { 0 };
     }
 
-    /// What a subscription listens to, if it is a literal subject.
+    /// The subject of a subscription, if it is literal.
     pub(crate) fn subject(&self, sub: SubKey) -> Option<&Subject> {
         match self.stand(sub)? {
             Stand::Topic(topic, _) => Some(&topic.subject),
@@ -249,7 +252,7 @@ impl Subscribers {
         }
     }
 
-    /// The rule of what it listens to, likewise.
+    /// The rule of that subject.
     pub(crate) fn rule(&self, sub: SubKey) -> Option<RuleNumber> {
         match self.stand(sub)? {
             Stand::Topic(topic, _) => Some(topic.rule),
@@ -265,8 +268,9 @@ impl Subscribers {
         })
     }
 
-    /// Every client of this shard that listens to `subject`, with the rule of the channel. What comes before the owner's
-    /// confirmation was meant for subscribers that have left meanwhile; a message after it may be missing.
+    /// Calls `visit` for every client of this shard that subscribes to `subject`, with the rule of the channel. It calls
+    /// none before the owner has confirmed the join: a message that arrives earlier was meant for subscribers that have
+    /// left since, and the next one may not arrive.
     pub(crate) fn for_each(&self, subject: &str, mut visit: impl FnMut(Subscriber, RuleNumber)) {
         let topic = self.by_subject.get(subject).map(|topic| &self.topics[*topic]);
         if let Some(topic) = topic.filter(|topic| topic.joining.is_none()) {
@@ -278,12 +282,13 @@ impl Subscribers {
         }
     }
 
-    /// Whether a client of this shard listens to `subject`, if only from the owner's confirmation on.
+    /// Whether a client of this shard subscribes to `subject`, even if the owner has not confirmed it yet.
     pub(crate) fn has_clients(&self, subject: &Subject) -> bool {
         self.by_subject.contains_key(subject)
     }
 
-    /// Every worker of this shard with a plain subscription that matches `subject`. No channel's rule applies to workers.
+    /// Calls `visit` for every worker of this shard with a plain subscription that matches `subject`. No channel's rule
+    /// applies to workers.
     pub(crate) fn for_each_worker(&self, subject: &Subject, mut visit: impl FnMut(Subscriber)) {
         self.patterns.for_each_match(subject.as_str(), |sub| {
             if let Some(subscriber) = self.subscriber(*sub) {
@@ -319,10 +324,10 @@ fn index_of(topic: TopicNumber) -> usize {
     topic.get() as usize - 1
 }
 
-/// Entries of capacity that a topic keeps without asking whether they are used.
+/// Capacity that a topic keeps even if it is not used.
 const TOPIC_ENTRIES_KEPT: usize = 8;
 
-/// Room for one more: a quarter at a time, where doubling would leave half of a large list empty.
+/// Makes room for one more: grows by a quarter, because doubling would leave half of a large list empty.
 fn reserve_one(entries: &mut Vec<TopicEntry>) {
     if entries.len() == entries.capacity() {
         entries.reserve_exact(1 + entries.len() / 4);

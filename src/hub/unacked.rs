@@ -1,5 +1,5 @@
-//! Messages that somebody has to acknowledge: sent again and again until somebody does, or the time or the count is over. Time
-//! is an argument; the shard carries out what the answers say.
+//! Messages that a client has to acknowledge: resent until one does, or until the time or the count is over. Time is an
+//! argument; the shard carries out the results.
 //!
 //! ```text
 //!  begin --> nobody has it --reached, came--> somebody has it --due--> sent again --reached--> somebody has it, …
@@ -9,12 +9,12 @@
 //!                     over, once: acknowledged, expired, gone (its connection), closed (the gateway)
 //! ```
 //!
-//! The home of a message is the shard of its connection, or the owner of its user's subject. It knows no connection of a user:
-//! each shard says where it has reached one (`reached`), and of each that comes (`came`). A message that has reached no connection
-//! waits; one that has is resent with exponential back-off.
+//! The home of a message is the shard of its connection, or the owner of its user's subject. It does not know the
+//! user's connections: each shard reports where the message has reached one (`reached`), and each new connection
+//! (`came`). A message that has reached no connection waits; one that has is resent with exponential back-off.
 //!
-//! No shard remembers which connection was sent which message: an acknowledgement is the user's, so it counts from the user's next
-//! connection too.
+//! No shard remembers which connection was sent which message: an acknowledgement belongs to the user, so it also
+//! counts from the user's next connection.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ use crate::proto::subject::Subject;
 /// What the header `Tg-Ack` asks for: `<seconds>`, or `<seconds>, <times>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Demand {
-    /// How long an acknowledgement is waited for.
+    /// How long an acknowledgement is awaited.
     pub time: Duration,
     /// How often the message is sent at most.
     pub sendings_max: u32,
@@ -66,40 +66,40 @@ fn count(text: &str) -> Option<u64> {
     text.parse().ok().filter(|count| is_number && *count > 0)
 }
 
-/// How it ends without an acknowledgement.
+/// The outcome of a message that was not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AckFailure {
-    /// The time is over, or it has been sent as often as it may be.
+    /// The time has passed, or the message was sent as often as allowed.
     Expired,
-    /// It was for one connection, which has ended.
+    /// The message was for one connection, which has ended.
     Gone,
-    /// The gateway goes away.
+    /// The gateway is draining.
     Closed,
 }
 
-/// An acknowledgement of what is over, or of somebody else's.
+/// An acknowledgement of a settled message, or of another user's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stray;
 
-/// Why one is not taken.
+/// The reason why a message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DemandRefusal {
-    /// As much as may waits already, for this client or in this shard.
+    /// Too many messages wait for this client or in this shard.
     Full,
-    /// The gateway goes away.
+    /// The gateway is draining.
     Closed,
 }
 
-/// What the time has come for.
+/// A message whose time has come.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum AckTimeout {
-    /// To be sent again; [`UnackedMessages::reached`] says that a client was there.
+    /// It is to be resent; [`UnackedMessages::reached`] reports that it has reached a client.
     Again { id: u64, addressee: Subject, text: Arc<[u8]> },
-    /// It is over, which the requester is to hear.
+    /// It is over; the requester is to be told.
     Over { end: AckFailure, requester: Option<Subject> },
 }
 
-/// What waits for a user that has come.
+/// The messages that wait for a user that has connected.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Backlog {
     pub texts: Vec<Arc<[u8]>>,
@@ -111,20 +111,20 @@ struct UnackedMessage {
     /// `tg.user.<user>` or `tg.conn.<id>`.
     addressee: Subject,
     requester: Option<Subject>,
-    /// What clients are told: encoded once, for all sendings.
+    /// The control message for clients, encoded once for all resends.
     text: Arc<[u8]>,
     sendings: u32,
     sendings_max: u32,
-    /// The sending that is under way has reached somebody.
+    /// The current send has reached a connection.
     has_reached: bool,
     until: Tick,
-    /// When it is sent again, or ends. Not before `until` while nobody has it.
+    /// When it is resent, or ends. Not before `until` while it has reached no connection.
     at: Tick,
-    /// How it ends when its time has come.
+    /// The outcome, once its time has come.
     fate: AckFailure,
 }
 
-/// What waits for one client.
+/// The messages that wait for one client.
 #[derive(Default)]
 struct ClientQueue {
     /// In the order of publication.
@@ -132,7 +132,7 @@ struct ClientQueue {
     bytes: usize,
 }
 
-/// How much may wait.
+/// Bounds on waiting messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UnackedBounds {
     /// For one client; a single message may be longer.
@@ -140,7 +140,7 @@ pub(crate) struct UnackedBounds {
     pub bytes_max: usize,
 }
 
-/// The messages of a home.
+/// The unacknowledged messages of a home.
 pub(crate) struct UnackedMessages {
     pending: AHashMap<u64, UnackedMessage>,
     by_addressee: AHashMap<Subject, ClientQueue>,
@@ -176,12 +176,12 @@ impl UnackedMessages {
         self.pending.is_empty()
     }
 
-    /// Where a message lives whose id this is.
+    /// The home of the message with this id.
     pub(crate) fn home_of(id: u64) -> Place {
         Place((id >> 56) as u16)
     }
 
-    /// Keeps a message: its id, and what clients are told.
+    /// Keeps a message: returns its id, and the control message for clients.
     pub(crate) fn begin(
         &mut self,
         addressee: Subject,
@@ -226,8 +226,8 @@ impl UnackedMessages {
         Ok((id, text))
     }
 
-    /// The home is in the id, for the way back; the rest is as good as random, so that clients can tell messages of another
-    /// process from these.
+    /// The id contains the home, for the way back; the rest is pseudo-random, so that clients can tell these messages
+    /// from those of another process.
     fn draw(&mut self) -> u64 {
         loop {
             self.serial += 1;
@@ -238,7 +238,7 @@ impl UnackedMessages {
         }
     }
 
-    /// A sending has reached somebody who can acknowledge it; only the first to say so counts.
+    /// A send has reached a connection that can acknowledge it. Only the first report counts.
     pub(crate) fn reached(&mut self, id: u64, now: Tick) {
         let Some(pending) = self.pending.get_mut(&id) else { return };
         if !std::mem::replace(&mut pending.has_reached, true) {
@@ -246,7 +246,7 @@ impl UnackedMessages {
         }
     }
 
-    /// Somebody has come who can acknowledge what waits for `addressee`: that is to be sent.
+    /// A connection that can acknowledge has opened for `addressee`: returns the messages to send it.
     pub(crate) fn came(&mut self, addressee: &Subject, now: Tick) -> Backlog {
         let mut backlog = Backlog::default();
         let ids = self.by_addressee.get(addressee).map(|queue| queue.ids.clone()).unwrap_or_default();
@@ -276,7 +276,8 @@ impl UnackedMessages {
         self.due.insert((at, id));
     }
 
-    /// `conn`, of this user if it has one, has acknowledged it: who wants to hear that, if anybody does.
+    /// `conn`, a connection of this user if it has one, has acknowledged the message: returns the requester to tell, if
+    /// there is one.
     pub(crate) fn acknowledged(
         &mut self,
         id: u64,
@@ -292,7 +293,7 @@ impl UnackedMessages {
         if is_its { self.end(id).ok_or(Stray) } else { Err(Stray) }
     }
 
-    /// The connection of `addressee` has ended: nobody will come any more.
+    /// The connection `addressee` has ended: none of its messages can be acknowledged any more.
     pub(crate) fn leave(&mut self, addressee: &Subject) {
         let ids = self.by_addressee.get(addressee).map(|queue| queue.ids.clone()).unwrap_or_default();
         for id in ids {
@@ -304,12 +305,12 @@ impl UnackedMessages {
         }
     }
 
-    /// From now on nothing is taken or sent, and all that is there is due.
+    /// From now on no message is taken or sent, and all messages are due.
     pub(crate) fn close(&mut self) {
         self.is_closed = true;
     }
 
-    /// One whose time has come.
+    /// The next message whose time has come.
     pub(crate) fn due(&mut self, now: Tick) -> Option<AckTimeout> {
         let (at, id) = *self.due.first()?;
         let pending = self.pending.get_mut(&id)?;
@@ -335,7 +336,7 @@ impl UnackedMessages {
         }
     }
 
-    /// Forgets it; gives whoever waits for it.
+    /// Forgets the message, and returns its requester.
     fn end(&mut self, id: u64) -> Option<Option<Subject>> {
         let UnackedMessage { addressee, requester, text, at, .. } = self.pending.remove(&id)?;
         self.due.remove(&(at, id));
@@ -355,7 +356,7 @@ fn cost(text: &[u8]) -> usize {
     text.len() + limits::UNACKED_BYTES
 }
 
-/// How long an acknowledgement of the nth sending is waited for: twice as long each time.
+/// How long an acknowledgement of the nth send is awaited: twice as long each time.
 fn patience(sendings: u32) -> Duration {
     let factor = 1u32.checked_shl(sendings.saturating_sub(1)).unwrap_or(u32::MAX);
     limits::ACK_RESEND.saturating_mul(factor).min(limits::ACK_RESEND_MAX)

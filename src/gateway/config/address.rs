@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// The address that a text is a spelling of.
+/// The address that a text spells.
 pub(super) fn read(text: &str) -> Option<SocketAddr> {
     text.parse().ok().map(canonical)
 }
 
-/// IPv4 is IPv4, however it is written. `[::ffff:127.0.0.1]` (RFC 4291 section 2.5.5.2) is how a socket for both families names
-/// an IPv4 address; our sockets are for one family (IPV6_V6ONLY), and Linux binds none of IPv6 alone to such an address (EINVAL).
+/// An IPv4 address is IPv4 in every spelling. `[::ffff:127.0.0.1]` (RFC 4291 section 2.5.5.2) is how a socket for both
+/// families names an IPv4 address. Our sockets are for one family (IPV6_V6ONLY), and Linux binds no IPv6 socket to such
+/// an address (EINVAL).
 pub(in crate::gateway) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => (ip, address.port()).into(),
@@ -17,19 +18,19 @@ pub(in crate::gateway) fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Multicast and broadcast: Linux lets TCP listen there, and no connection ever comes (RFC 1122 section 4.2.3.10).
+/// Multicast and broadcast: Linux lets TCP listen there, but no connection ever arrives (RFC 1122 section 4.2.3.10).
 pub(super) fn is_of_many(address: SocketAddr) -> bool {
     let is_broadcast = matches!(address.ip(), IpAddr::V4(ip) if ip.is_broadcast());
     address.ip().is_multicast() || is_broadcast
 }
 
-/// Whether a connection could be for both. A listener on `[::]` leaves IPv4 to others.
+/// Whether one connection could be for both. A listener on `[::]` does not take IPv4.
 pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let is_one = is_same(one, other) || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0 && one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && is_one
 }
 
-/// Each link has addresses of its own below fe80::/10 (RFC 4007 section 6): there the scope tells which link is meant.
+/// Each link has its own addresses below fe80::/10 (RFC 4007 section 6): there the scope names the link.
 fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
     let is_link = match (one, other) {
         (SocketAddr::V6(one), SocketAddr::V6(other)) if one.ip().is_unicast_link_local() => {

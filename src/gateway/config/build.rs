@@ -1,4 +1,4 @@
-//! From checked values to [`Config`]: defaults are filled in, and what must fit together is compared.
+//! From checked values to [`Config`]: fills in defaults, and checks that values fit together.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ mod section;
 
 use section::Section;
 
-/// Builds what can be built; wherever something is missing, `errors` has why.
+/// Builds as much as possible; for each missing part, `errors` has the reason.
 pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut Errors) -> Config {
     let mut builder = ConfigBuilder { folder, broken, errors };
     let top = Section { table: root, place: Place::File, path: String::new() };
@@ -98,7 +98,7 @@ impl ConfigBuilder<'_> {
         })
     }
 
-    /// Paths in the file begin at its folder, those of variables at the working directory.
+    /// Paths in the file begin at the file's folder, paths in variables at the working directory.
     fn path(&self, section: &Section<'_>, name: &str, text: &str) -> PathBuf {
         match section.value(name).map(|value| &value.place) {
             Some(Place::Variable(_)) => PathBuf::from(text),
@@ -195,7 +195,7 @@ impl ConfigBuilder<'_> {
             send_timeout: Duration::from_secs(section.whole("send_timeout_s")),
             peer_timeout: Duration::from_secs(section.whole("peer_timeout_s")),
         };
-        // One message never makes a client slow.
+        // A single message never makes a client slow.
         if limits.outbox_bytes_max / 2 < limits.message_bytes_max && !self.broken.contains(&section.place) {
             let (name, words) = if section.value("outbox_bytes_max").is_some() {
                 ("outbox_bytes_max", "expected at least twice limits.message_bytes_max".to_owned())
@@ -213,7 +213,7 @@ impl ConfigBuilder<'_> {
         limits
     }
 
-    /// Nothing listens twice on one address, nor on one that contains it.
+    /// No two listeners may share an address, or have one that contains the other.
     fn addresses(&mut self, top: &Section<'_>) {
         let listeners = top.tables("listener");
         let (bus, admin) = (top.table("bus"), top.table("admin"));
@@ -241,7 +241,7 @@ impl ConfigBuilder<'_> {
         }
     }
 
-    /// A text that must be there.
+    /// A required text.
     fn required(&mut self, section: &Section<'_>, name: &str) -> Option<String> {
         let row = section.row(name)?;
         let text = section.text(name);
@@ -252,7 +252,7 @@ impl ConfigBuilder<'_> {
         text
     }
 
-    /// Something about the whole table, unless a mistake in it explains that.
+    /// An error about the whole table, unless a mistake in it already explains it.
     fn missing(&mut self, section: &Section<'_>, message: &str) {
         if !self.broken.contains(&section.place) {
             let message = match &section.place {
@@ -263,13 +263,13 @@ impl ConfigBuilder<'_> {
         }
     }
 
-    /// A value that is fine by itself and does not fit the others.
+    /// An error about a value that is valid alone and does not fit the others.
     fn conflict(&mut self, section: &Section<'_>, name: &str, words: &str) {
         let error = said_of(section, name, words);
         self.errors.push(error);
     }
 
-    /// A value that is legal and probably not meant.
+    /// A warning about a legal value that is probably a mistake.
     fn doubt(&mut self, section: &Section<'_>, name: &str, words: &str) {
         let doubt = said_of(section, name, words);
         self.errors.doubt(doubt);

@@ -1,5 +1,5 @@
-//! The certificate files of a listener and the keys of tokens, read and matched. The only part of the configuration that
-//! opens files of its own.
+//! Reads the certificate files of listeners and the keys of tokens, and checks that they match. No other part of the
+//! configuration opens files besides the configuration itself.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ impl Listener {
 }
 
 impl Listener {
-    /// Reasons for clients to reject usable certificates at that time (seconds since 1970): a line each.
+    /// Reasons for clients to reject usable certificates at the time `now` (seconds since 1970), one line each.
     pub fn doubts(&self, now: u64) -> Vec<String> {
         let files = self.tls.iter().flatten();
         let doubt = |files: &CertificateFiles| {
@@ -53,10 +53,10 @@ impl TokenKey {
     }
 }
 
-/// As long as what SHA-256 makes of it.
+/// The length of a SHA-256 hash.
 const HS256_BYTES_MIN: usize = 32;
 const HMAC_FITS: &str = "HS256 wants 32 bytes or more (RFC 7518 section 3.2), such as \"openssl rand -hex 32\" writes";
-/// A public key as the secret would let any holder of the key sign tokens.
+/// With a public key as the secret, anyone who has that key could sign tokens.
 const PEM_AS_SECRET: &str =
     "hmac_secret is a key in PEM; expected a secret, or rsa_public_key or ecdsa_public_key with the name of the file";
 

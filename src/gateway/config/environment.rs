@@ -1,7 +1,7 @@
-//! Variables over the file: `TIDEGATE_LIMITS_FRAGMENTS_MAX=64`, `TIDEGATE_LISTENER_0_ADDRESS=…`.
+//! Variables that override the file: `TIDEGATE_LIMITS_FRAGMENTS_MAX=64`, `TIDEGATE_LISTENER_0_ADDRESS=…`.
 //!
-//! A variable's name is the key's path in upper case; a list's index (from 0) stands after its name. An index that is one
-//! past the end of what the file has adds to the list.
+//! A variable's name is the key's path in upper case; the index in a list (from 0) follows the list's name. The index
+//! after the last one in the file adds an entry.
 
 use super::error::{Error, Errors, Place};
 use super::links::is_link;
@@ -10,9 +10,9 @@ use super::tree::{Content, Entry, Table, Value};
 use super::validate::nearest;
 
 pub(super) const PREFIX: &str = "TIDEGATE_";
-/// Variables of the command line, which are no keys.
+/// Variables of the command line; they are not keys.
 const OF_THE_COMMAND_LINE: &[&str] = &["TIDEGATE_CONFIG"];
-/// Longest index that is read as one.
+/// The longest index.
 const INDEX_DIGITS_MAX: usize = 4;
 
 /// One step on the way from the root to a key.
@@ -22,8 +22,8 @@ enum PathStep {
     Index(usize),
 }
 
-/// Sets what the variables say; other programs' variables are left alone. Those of services whose names begin like ours are
-/// returned: they are not meant for the gateway.
+/// Sets the keys that variables name; variables of other programs are ignored. Returns the variables of other services
+/// whose names begin like ours: they are not meant for the gateway.
 pub(super) fn apply(
     root: &mut Table,
     variables: impl IntoIterator<Item = (String, String)>,
@@ -41,7 +41,7 @@ pub(super) fn apply(
             None => errors.push(unknown(name)),
         }
     }
-    // Lower indices first, so that each can be the next one of its list.
+    // Lower indices first, so that each one can be the next of its list.
     found.sort_by(|a, b| a.0.cmp(&b.0));
     for (steps, row, name, text) in found {
         let value = Value { place: Place::Variable(name), content: content(row.kind, text) };
@@ -53,7 +53,7 @@ pub(super) fn apply(
     links
 }
 
-/// The way to `row`, if `variable` names it.
+/// The path to `row`, if `variable` names it.
 fn steps(row: &'static Row, variable: &str) -> Option<Vec<PathStep>> {
     row.variable()?;
     let mut rest = variable.strip_prefix(PREFIX)?;
@@ -80,12 +80,12 @@ fn steps(row: &'static Row, variable: &str) -> Option<Vec<PathStep>> {
     rest.is_empty().then_some(steps)
 }
 
-/// Whether the list may be written as a single table, and its index left out.
+/// Whether the list may be written as a single table, without an index.
 fn is_single(name: &str) -> bool {
     TABLE.iter().any(|row| row.name() == name && matches!(row.kind, Kind::OneOrMoreTables))
 }
 
-/// `_12` off the front.
+/// Takes `_12` off the front.
 fn index(text: &str) -> Option<(usize, &str)> {
     let digits = text.strip_prefix('_')?;
     let end = digits.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
@@ -95,13 +95,13 @@ fn index(text: &str) -> Option<(usize, &str)> {
     Some((digits[..end].parse().ok()?, &digits[end..]))
 }
 
-/// A variable is text; what it says is read from it as the key takes it. White space around it is from the file or the command
-/// that set it, but a secret may have it.
+/// Reads the text of a variable as its key requires. White space around it is ignored, because it comes from the file
+/// or command that set the variable; a secret may contain it.
 fn content(kind: Kind, text: String) -> Content {
     let said = text.trim();
     match kind {
         Kind::Secret => Content::Text(text),
-        // As TOML writes whole numbers: 1_000_000.
+        // Underscores as in TOML: 1_000_000.
         Kind::Whole { .. } => said.replace('_', "").parse().map_or(Content::Text(text), Content::Whole),
         Kind::Switch | Kind::SwitchOr(_) => match switch(said) {
             Some(switch) => Content::Switch(switch),
@@ -115,15 +115,15 @@ fn content(kind: Kind, text: String) -> Content {
     }
 }
 
-/// The ways in which the tools around us spell a switch: YAML, shells, units of systemd.
+/// The spellings of a switch in YAML, in shells and in units of systemd.
 fn switch(text: &str) -> Option<bool> {
     const SPELLINGS: [(&str, &str); 4] = [("true", "false"), ("yes", "no"), ("on", "off"), ("1", "0")];
     let is = |word: &str| word.eq_ignore_ascii_case(text);
     SPELLINGS.into_iter().find_map(|(yes, no)| if is(yes) { Some(true) } else { is(no).then_some(false) })
 }
 
-/// Follows the steps, making the tables and lists on the way. Where the file has something else, it stays: its own error
-/// is told.
+/// Follows the steps, and makes missing tables and lists. A value of another kind in the file stays: it is reported by
+/// itself.
 fn set(table: &mut Table, steps: &[PathStep], value: Value) -> Result<(), Error> {
     let [PathStep::Name(name), rest @ ..] = steps else { return Ok(()) };
     let place = value.place.clone();
@@ -141,7 +141,7 @@ fn set(table: &mut Table, steps: &[PathStep], value: Value) -> Result<(), Error>
         [PathStep::Name(_), ..] => return set_in_table(entry, rest, value),
         [PathStep::Index(index), inner @ ..] => {
             if !matches!(entry.content, Content::List(_)) {
-                // A single table or text is the list's only item.
+                // A single table or text becomes the list's only item.
                 let single = entry.clone();
                 entry.content = Content::List(vec![single]);
             }
@@ -171,7 +171,7 @@ fn set_in_table(within: &mut Value, steps: &[PathStep], value: Value) -> Result<
     match &mut within.content {
         Content::Table(inner) => set(inner, steps, value),
         Content::List(items) => match items.first_mut() {
-            // The index was left out, and the file has a list: the first one is meant.
+            // Without an index, the first item of the list is meant.
             Some(first) => set_in_table(first, steps, value),
             None => Ok(()),
         },
@@ -188,7 +188,7 @@ fn unknown(name: String) -> Error {
         .chain(OF_THE_COMMAND_LINE.iter().map(|known| (*known).to_owned()))
         .map(|variable| with_indices(&variable, &indices))
         .collect();
-    // The prefix is the same for all, and must not make far words near.
+    // Without the common prefix, which would make all words look similar.
     let known = candidates.iter().filter_map(|candidate| candidate.strip_prefix(PREFIX));
     let hint = match nearest(name.trim_start_matches(PREFIX), known) {
         Some(known) => format!("did you mean {PREFIX}{known}?"),
@@ -198,7 +198,7 @@ fn unknown(name: String) -> Error {
     Error::new(&Place::Variable(name), message)
 }
 
-/// The variable of a row with indices in place of each `N`.
+/// The variable of a row, with an index for each `N`.
 fn with_indices(variable: &str, indices: &[&str]) -> String {
     let mut indices = indices.iter();
     let parts: Vec<&str> = variable

@@ -1,4 +1,4 @@
-//! A mistake in the configuration: where it stands, what it is, what would be accepted. Always one line.
+//! A mistake in the configuration: its place, its nature, the accepted values. Always one line.
 
 use std::fmt;
 use std::io;
@@ -23,9 +23,9 @@ pub enum Place {
 /// One mistake, or something that is legal and probably not meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// Where the value stands that is refused; where one is missing, the table that it is missing from.
+    /// The place of the refused value; for a missing value, the table that lacks it.
     pub place: Place,
-    /// Without the place, one line.
+    /// One line, without the place.
     pub message: String,
 }
 
@@ -38,14 +38,14 @@ impl Error {
         Error::new(&Place::File, format!("cannot be read: {error}"))
     }
 
-    /// The probable cause of the others: no file was named, and the default one does not exist.
+    /// The probable cause of the other mistakes: no file was named, and the default one does not exist.
     pub(super) fn absent() -> Error {
         let words = "this file does not exist; `tidegate config` prints one to start from, --config names another";
         Error::new(&Place::File, words)
     }
 }
 
-/// All mistakes of one configuration, in the order of their places. Displayed as one line each.
+/// All mistakes of one configuration, in the order of their places. Displayed one per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors {
     file: PathBuf,
@@ -67,7 +67,7 @@ impl Errors {
         self.doubts.push(doubt);
     }
 
-    /// Each doubt as the line that is shown, in the order of their places.
+    /// Each warning as a line, in the order of their places.
     pub(super) fn take_doubts(&mut self) -> Vec<String> {
         let mut doubts = std::mem::take(&mut self.doubts);
         doubts.sort_by(|a, b| a.place.cmp(&b.place));
@@ -92,7 +92,7 @@ impl Errors {
         self.errors.iter()
     }
 
-    /// Each mistake as the line that is shown.
+    /// Each mistake as a line.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.errors.iter().map(|error| self.line(&error.place, &error.message))
     }

@@ -1,4 +1,4 @@
-//! The required forms of texts: a path, a channel, an origin …
+//! The accepted forms of texts: a path, a channel, an origin …
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(super) fn is_user(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }
 
-/// Among the gateway's own names of events, this is the one of a result.
+/// Of the gateway's own event names, only that of a result is allowed.
 pub(super) fn is_result_event(text: &str) -> bool {
     is_user(text) && (text == RESULT_EVENT || !is_own_event(text))
 }
@@ -32,29 +32,29 @@ pub(super) fn is_http_token(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// Methods are case-sensitive (RFC 9110 section 9.1), and all in use are upper case.
+/// Methods are case-sensitive (RFC 9110 section 9.1), and every registered one is in upper case.
 pub(super) fn is_method(text: &str) -> bool {
     is_http_token(text) && !text.bytes().any(|byte| byte.is_ascii_lowercase())
 }
 
-/// The name of a query parameter as it is written in a URL without escapes.
+/// The name of a query parameter that needs no escapes in a URL.
 pub(super) fn is_query_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
 }
 
-/// A name or an address without a port.
+/// A host name or an address, without a port.
 pub(super) fn is_host(text: &str) -> bool {
     let is_alone = |authority: &Authority| authority.port.is_none() && !text.ends_with(':');
     Authority::parse(text).ok().filter(is_alone).is_some_and(|authority| is_named(authority.host))
 }
 
-/// RFC 6454 section 6.2: scheme, host and port, without a path. `null` is what opaque origins send.
+/// An origin (RFC 6454 section 6.2): scheme, host and port, without a path. Opaque origins send `null`.
 pub(super) fn is_origin(text: &str) -> bool {
     text == "*" || text == "null" || Origin::parse(text).is_some_and(|origin| is_named(origin.host()))
 }
 
-/// Whether a browser names a host like this. It has no wildcards, and what ends in a number is an address, which browsers
-/// write out in full (the WHATWG URL standard, "ends in a number").
+/// Whether a browser would send this host name. It has no wildcards, and a name that ends in a number is an address,
+/// which browsers write out in full (the WHATWG URL standard, "ends in a number").
 fn is_named(host: Host<'_>) -> bool {
     let Host::Name(name) = host else { return true };
     let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
@@ -70,8 +70,8 @@ pub(super) fn is_service(text: &str) -> bool {
     is_valid_token(text) && text.len() <= SUBJECT_BYTES_MAX / 2
 }
 
-/// A path whose segments are literal or one parameter each, with distinct names, and that fits into a request line. Whether
-/// requests have it, `conn::spelling` says.
+/// A path whose segments are literal or one parameter each, with distinct parameter names, and short enough for a
+/// request line. `conn::spelling` checks whether requests can have it.
 pub(super) fn is_path(text: &str) -> bool {
     let Some(rest) = text.strip_prefix('/') else { return false };
     let mut names: Vec<&str> = Vec::new();
@@ -106,8 +106,8 @@ pub(super) fn channel_parameters(template: &str) -> Vec<&str> {
     template.split('.').filter_map(parameter_of).collect()
 }
 
-/// A subject whose tokens are literal or one parameter each. A client chooses the values, so the first of several tokens
-/// is literal: no value can then lead to a reserved subject.
+/// A subject whose tokens are literal or one parameter each. Clients choose the values, so the first of several tokens
+/// must be literal: then no value leads to a reserved subject.
 pub(super) fn is_channel(template: &str) -> bool {
     let has_whole_parameters = |token: &str| match parameter_of(token) {
         Some(name) => is_name(name),
@@ -122,7 +122,7 @@ pub(super) fn is_channel(template: &str) -> bool {
         && !is_inbox(template)
 }
 
-/// A pattern of channels' names.
+/// A pattern of channel names.
 pub(super) fn is_pattern(text: &str) -> bool {
     Pattern::check(text).is_ok() && !is_reserved(text) && !is_inbox(text)
 }
@@ -131,7 +131,7 @@ pub(super) fn is_age(text: &str) -> bool {
     age(text).is_some()
 }
 
-/// `30s`, `5m`, `12h`, `7d`: more than nothing, and not more than a year.
+/// `30s`, `5m`, `12h`, `7d`: more than zero, and at most a year.
 pub(super) fn age(text: &str) -> Option<Duration> {
     const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
     const SECONDS_MAX: u64 = 365 * 86_400;

@@ -1,4 +1,4 @@
-//! Variables that Kubernetes and Docker set for others, and that begin like ours by chance ("service links").
+//! Variables that Kubernetes and Docker set for other services, and that begin like ours ("service links").
 //!
 //! ```text
 //!  Service named tidegate, or tidegate-<other>, in the pod's namespace (Kubernetes, "Discovering services"):
@@ -9,8 +9,9 @@
 //!    TIDEGATE_NAME=/worker/tidegate       TIDEGATE_ENV_<of the other container>=…
 //! ```
 //!
-//! Only what has the name *and* the value of such a variable is one: `TIDEGATE_BUS_PORT=4222` is a mistake in a key, while
-//! `TIDEGATE_BUS_PORT=tcp://10.96.0.7:4222` comes from a Service named `tidegate-bus`. No key has such a name.
+//! A variable is a link only if both its name *and* its value have the form of one: `TIDEGATE_BUS_PORT=4222` is a
+//! misspelled key, while `TIDEGATE_BUS_PORT=tcp://10.96.0.7:4222` comes from a Service named `tidegate-bus`. No key has
+//! such a name.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,9 +20,9 @@ use super::environment::PREFIX;
 /// Transports that a Service or a container may have.
 const TRANSPORTS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
-/// Whether a variable is such a one.
+/// Whether a variable is a service link.
 pub(super) fn is_link(name: &str, value: &str) -> bool {
-    // With the line in front, so that the service named just as the prefix is like any other.
+    // Keep the underscore in front, so that a service named exactly like the prefix needs no special case.
     let Some(rest) = name.strip_prefix(PREFIX.trim_end_matches('_')) else { return false };
     let ends = |end: &str, fits: fn(&str) -> bool| rest.ends_with(end) && fits(value);
     ends("_SERVICE_HOST", is_host)
@@ -32,19 +33,19 @@ pub(super) fn is_link(name: &str, value: &str) -> bool {
         || is_of_a_port(rest, value)
 }
 
-/// `_SERVICE_PORT`, or with the name of the port behind it.
+/// `_SERVICE_PORT`, alone or followed by the name of the port.
 fn is_named_port(rest: &str) -> bool {
     let behind = rest.split_once("_SERVICE_PORT").map(|(_, behind)| behind);
     behind.is_some_and(|behind| behind.is_empty() || behind.starts_with('_'))
 }
 
-/// `_PORT_80_TCP`, and what follows that.
+/// `_PORT_80_TCP`, alone or with a suffix.
 fn is_of_a_port(rest: &str, value: &str) -> bool {
     let parts: Vec<&str> = rest.split('_').collect();
     (0..parts.len()).any(|at| match parts[at..] {
         ["PORT", number, transport, ref after @ ..] if is_port(number) && TRANSPORTS.contains(&transport) => {
             match after {
-                // Docker says where a range of ports begins and ends.
+                // Docker sets the begin and the end of a port range.
                 [] | ["START" | "END"] => is_url(value),
                 ["ADDR"] => is_host(value),
                 ["PORT"] | ["PORT", "START" | "END"] => is_port(value),
@@ -70,7 +71,7 @@ fn is_url(value: &str) -> bool {
     TRANSPORTS.contains(&transport.to_uppercase().as_str()) && address.parse::<SocketAddr>().is_ok()
 }
 
-/// `/worker/tidegate`: this container's name, and the link's in it.
+/// `/worker/tidegate`: the name of this container, then that of the link.
 fn is_docker_name(value: &str) -> bool {
     value.strip_prefix('/').is_some_and(|names| names.contains('/'))
 }
@@ -80,7 +81,7 @@ mod tests {
     use super::super::table::{Row, TABLE};
     use super::*;
 
-    /// Of Services named `tidegate` and `tidegate-bus` as Kubernetes sets them, and of a link as Docker does.
+    /// As Kubernetes sets them for Services named `tidegate` and `tidegate-bus`, and as Docker does for a link.
     const LINKS: &[(&str, &str)] = &[
         ("SERVICE_HOST", "10.96.0.7"),
         ("SERVICE_HOST", "fd00::7"),

@@ -1,4 +1,4 @@
-//! The configuration: what an operator may decide, as plain data.
+//! The configuration: the operator's settings, as plain data.
 //!
 //! ```text
 //!  tidegate.toml --> tree --.
@@ -8,9 +8,8 @@
 //!                    TABLE of keys ----------------+--> tidegate config, docs/configuration.md, suggestions
 //! ```
 //!
-//! A mistake is refused with the place where it stands and what would be accepted; all mistakes are told at once.
-//! Parsing opens nothing but the file itself; [`Listener::tls_config`] and
-//! [`TokenKey::verifier`] read theirs.
+//! A mistake is refused with its place and the accepted values; all mistakes are reported at once. Parsing opens no
+//! file but the configuration. [`Listener::tls_config`] and [`TokenKey::verifier`] open the files that they name.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -36,49 +35,50 @@ pub use error::{Error, Errors, Place};
 pub use render::{annotated, markdown};
 pub use table::{Fallback, Kind, Row, TABLE};
 
-/// The file that is read when none is named.
+/// The file that is read if none is named.
 pub const FILE_DEFAULT: &str = "tidegate.toml";
 
-/// Everything that an operator may decide. [`Config::default`] has every default, and listens nowhere.
+/// Every setting of the operator. [`Config::default`] has every default, and no listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Where clients connect, in the order of the file. Empty only in [`Config::default`].
+    /// Listeners for clients, in the order of the file. Empty only in [`Config::default`].
     pub listeners: Vec<Listener>,
-    /// Where workers connect; `None` if there is no bus. In-process workers need none.
+    /// The listener for workers; `None` if there is no bus. In-process workers need none.
     pub bus: Option<Bus>,
-    /// Where operators and publishers connect; `None` if there is no such listener.
+    /// The listener for operators and publishers; `None` if there is none.
     pub admin: Option<Admin>,
     /// The first that matches wins.
     pub routes: Vec<Route>,
     /// The first that matches wins.
     pub channels: Vec<Channel>,
-    /// What [`Gateway::stop`](super::Gateway::stop) keeps to.
+    /// How [`Gateway::stop`](super::Gateway::stop) drains.
     pub drain: Drain,
     /// The bounds of connections, messages and waits.
     pub limits: Limits,
     /// Number of shards; 0 means one for each core, or more if `limits.connections_max` needs their descriptors.
     pub shards: usize,
-    /// Whether each shard stays on a core of its own.
+    /// Whether each shard is pinned to a core of its own.
     pub pin: Pin,
-    /// How shards ask the kernel for I/O.
+    /// The kernel's interface for I/O.
     pub driver: DriverChoice,
-    /// The least important lines that the program logs. A program that embeds the gateway applies it to its own logger, or not.
+    /// The least important lines that the program logs. A program that embeds the gateway may apply it to its own
+    /// logger.
     pub log: LevelFilter,
-    /// Variables of the environment that look like keys and were set for a service beside this one.
+    /// Variables of the environment that look like keys and belong to another service.
     pub links: Vec<String>,
-    /// Legal settings that are probably mistakes: a line each, with its place.
+    /// Legal settings that are probably mistakes: one line each, with its place.
     pub doubts: Vec<String>,
 }
 
 /// An address that clients connect to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
-    /// Where it listens; port 0 takes a free one, which [`Gateway::listening`](super::Gateway::listening) tells.
-    /// `[::]` takes IPv6 alone.
+    /// The address to listen on. Port 0 takes a free port, which [`Gateway::listening`](super::Gateway::listening)
+    /// returns. `[::]` takes IPv6 only.
     pub address: SocketAddr,
-    /// Never empty when set; the first certificate answers clients that name no host or an unknown one.
+    /// Never empty if set. The first certificate is for clients that name no host or an unknown one.
     pub tls: Option<Vec<CertificateFiles>>,
-    /// Names of hosts, besides `localhost`, that requests may name; none if that is any.
+    /// The host names, besides `localhost`, that requests may name. Empty: any name.
     pub hosts: Vec<String>,
 }
 
@@ -91,10 +91,10 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-/// Where workers connect with a NATS client.
+/// The listener for workers with a NATS client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bus {
-    /// Where it listens; port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free port.
     pub address: SocketAddr,
     /// `None` only on loopback.
     pub credentials: Option<Credentials>,
@@ -107,7 +107,7 @@ pub enum Credentials {
     User {
         /// One line without control characters, never empty.
         user: String,
-        /// Compared byte by byte, in a time that does not depend on how many agree.
+        /// Compared byte by byte, in a time that does not depend on the number of equal bytes.
         password: String,
     },
     /// Must agree with `auth_token`; compared in the same way.
@@ -115,7 +115,7 @@ pub enum Credentials {
 }
 
 impl fmt::Debug for Credentials {
-    /// Without the secrets.
+    /// Leaves out the secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Credentials::User { user, .. } => write!(f, "User({user:?}, …)"),
@@ -127,9 +127,9 @@ impl fmt::Debug for Credentials {
 /// The publish API, metrics and health.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
-    /// Where it listens; port 0 takes a free one. Every peer that reaches it may publish.
+    /// The address to listen on; port 0 takes a free port. Every peer that can connect may publish.
     pub address: SocketAddr,
-    /// Names of hosts, besides `localhost`, that requests may name.
+    /// The host names, besides `localhost`, that requests may name.
     pub hosts: Vec<String>,
 }
 
@@ -144,24 +144,24 @@ pub struct Route {
     pub origins: Vec<String>,
     /// Names of header fields that a page of another origin may set, besides the usual ones.
     pub request_headers: Vec<String>,
-    /// The target that answers such a request.
+    /// The answer to such a request.
     pub target: Target,
 }
 
-/// A route's treatment of a request.
+/// The kind of answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
-    /// Opens a stream of Server-Sent Events.
+    /// Opens an event stream.
     Sse(SseTarget),
-    /// Opens a WebSocket whose messages are carried as they are.
+    /// Opens a WebSocket that carries the application's messages unchanged.
     WebSocket(WebSocketTarget),
     /// Opens a WebSocket whose clients speak Centrifugo's protocol.
     Centrifuge(CentrifugeTarget),
-    /// Answers 202 and has a worker do what was asked.
+    /// Answers 202 and gives the request to a worker.
     Accept(AcceptTarget),
 }
 
-/// A stream of Server-Sent Events over one or more channels.
+/// An event stream over one or more channels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SseTarget {
     /// At least one: subjects in which `{parameter}` stands for one of the path's; without wildcards, never reserved.
@@ -179,9 +179,10 @@ pub struct WebSocketTarget {
     pub service: Option<String>,
     /// Whether clients may send to `channel`.
     pub publish: bool,
-    /// Where the request names its user; one that names none gets 401. `None` if connections of the route have no user.
+    /// The part of the request that names its user; a request without a name gets 401. `None` if connections of the
+    /// route have no user.
     pub user: Option<UserSource>,
-    /// Whether clients can be asked, and answer.
+    /// Whether clients can answer questions and acknowledge messages.
     pub control: bool,
 }
 
@@ -190,26 +191,27 @@ pub struct WebSocketTarget {
 pub struct CentrifugeTarget {
     /// Takes the clients' calls and messages; one token of a subject.
     pub service: Option<String>,
-    /// Where the request names its user; one that names none gets 401. `None` if only a token can name one.
+    /// The part of the request that names its user; a request without a name gets 401. `None` if only a token can name
+    /// one.
     pub user: Option<UserSource>,
-    /// The key of the tokens with which clients must connect; `None` if they connect without one.
+    /// The key of the tokens that clients must present; `None` if they connect without one.
     pub token: Option<TokenKey>,
-    /// Patterns of what clients may subscribe to.
+    /// Patterns of channels that clients may subscribe to.
     pub channels: Vec<String>,
-    /// Patterns of what they may publish to.
+    /// Patterns of channels that clients may publish to.
     pub publish_to: Vec<String>,
     /// Subscribed on connecting; templates as in [`SseTarget::channels`].
     pub server_side: Vec<String>,
 }
 
-/// The keys that check tokens.
+/// The key that verifies tokens.
 #[derive(Clone, PartialEq, Eq)]
 pub enum TokenKey {
     /// HS256.
     Hmac(String),
     /// RS256, by a file with the public key.
     Rsa(PathBuf),
-    /// ES256, likewise.
+    /// ES256, in the same way.
     Ecdsa(PathBuf),
 }
 
@@ -232,16 +234,16 @@ pub struct AcceptTarget {
     pub channel: String,
     /// The name of the event that carries the result: one line, not empty; below `tg.` only `tg.result`.
     pub event: String,
-    /// How long the result may take, the wait for a worker included; after that the request has expired.
+    /// Time for the result, including the wait for a worker; after that the request expires.
     pub timeout: Duration,
     /// How long the result can be read, and its Idempotency-Key is remembered.
     pub keep: Duration,
-    /// Where the request names its user; one that names none gets 401. Each user has Idempotency-Keys of its own. `None` if all
-    /// clients share them.
+    /// The part of the request that names its user; a request without a name gets 401. Each user has a separate set of
+    /// Idempotency-Keys. `None` if all clients share one set.
     pub user: Option<UserSource>,
 }
 
-/// Where a connection's user is named.
+/// The part of a request that names its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserSource {
     /// A header field of the request, by its name; case does not matter.
@@ -255,30 +257,31 @@ pub enum UserSource {
 pub struct Channel {
     /// A pattern, never reserved.
     pub name: String,
-    /// What is kept of such a channel, how it is delivered, and whether its listeners are known.
+    /// History, delivery and presence of such a channel.
     pub rule: Rule,
 }
 
-/// How the gateway goes away.
+/// The settings of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// How long readiness fails before clients are sent away.
+    /// How long readiness fails before clients are disconnected.
     pub notice: Duration,
-    /// Over how long they are.
+    /// The time over which clients are disconnected.
     pub spread: Duration,
 }
 
 /// The bounds that may be changed; `crate::limits` has their defaults and reasons.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
-    /// Longest WebSocket message of a client, all of its fragments together; a longer one closes the connection with 1009.
+    /// Longest WebSocket message of a client, all fragments together; a longer one disconnects the client with 1009.
     pub message_bytes_max: usize,
-    /// Most fragments of one WebSocket message; more close the connection with 1009.
+    /// Most fragments of one WebSocket message; more disconnect the client with 1009.
     pub fragments_max: u32,
-    /// Longest message that a worker or the admin listener may publish, headers and payload together; also the longest body of
-    /// a request.
+    /// Longest message that a worker or the admin listener may publish, headers and payload together; also the longest
+    /// body of a request.
     pub payload_bytes_max: usize,
-    /// Most bytes that may wait for one client before it is closed as too slow; at least twice `message_bytes_max`.
+    /// Most bytes that may wait for one client before it is disconnected as too slow; at least twice
+    /// `message_bytes_max`.
     pub outbox_bytes_max: usize,
     /// Most bytes of messages that histories keep, of all shards together; 0 keeps none.
     pub history_bytes_max: usize,

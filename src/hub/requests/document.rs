@@ -1,11 +1,12 @@
-//! What a client reads about its request: one JSON object, the same when it is pushed and when it is asked for.
+//! The document of a request that its client reads: one JSON object, the same when it is published and when it is
+//! requested.
 //!
 //! ```json
 //! {"id":"00…","status":"done","channel":"request.00…","content_type":"application/json","result":{"seat":"12A"}}
 //! ```
 //!
-//! The result stands in it as it is if it is JSON, as a text if it is text, and in base64 if it is neither; then
-//! `"encoding":"base64"` says so.
+//! A result that is JSON is embedded unchanged, other text as a JSON string, anything else in base64; then there is
+//! `"encoding":"base64"`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +16,7 @@ use crate::base::RequestId;
 use crate::proto::request::Status;
 use crate::proto::subject::Subject;
 
-/// What a worker answered.
+/// The answer of a worker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WorkerAnswer<'a> {
     pub has_failed: bool,
@@ -37,7 +38,7 @@ pub(super) fn answered(id: RequestId, status: Status, channel: &Subject, answer:
         out.push_str(",\"content_type\":");
         push_text(&mut out, content_type);
     }
-    // The result is copied once, from the worker's message into what is kept.
+    // The result is copied once, from the worker's message into the kept document.
     if let Some(json) = as_json(answer) {
         out.push_str(",\"result\":");
         out.push_str(json);
@@ -64,22 +65,22 @@ fn begin(id: RequestId, status: Status, channel: &Subject, body_bytes: usize) ->
     out
 }
 
-/// The body, if it is meant to be JSON and is.
+/// The body, if its content type says JSON and it is valid JSON.
 fn as_json<'a>(answer: WorkerAnswer<'a>) -> Option<&'a str> {
     let is_meant = answer.content_type.is_none_or(is_json_type);
-    // Read through, not built: numbers and the order of members stay as the worker wrote them.
+    // Validated, not parsed into values: numbers and the order of members stay as the worker wrote them.
     let raw: Option<&'a RawValue> = is_meant.then(|| serde_json::from_slice(answer.body).ok()).flatten();
     raw.map(RawValue::get)
 }
 
-/// `application/json`, and whatever ends with `+json` (RFC 6839 section 3.1), with or without parameters.
+/// `application/json`, and every type that ends with `+json` (RFC 6839 section 3.1), with or without parameters.
 fn is_json_type(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
 }
 
 fn push_text(out: &mut String, text: &str) {
-    // A string has nothing that JSON could not say.
+    // A string can always be written as JSON.
     out.push_str(&serde_json::Value::from(text).to_string());
 }
 

@@ -1,10 +1,10 @@
-//! Ids that nobody can guess, without asking the kernel for each.
+//! Ids that cannot be guessed, without a system call for each.
 
 use aws_lc_rs::hmac;
 
 use crate::base::{Place, RequestId};
 
-/// Draws ids: the n-th is a pseudo-random function of n under a key that only this shard has.
+/// Draws ids: the n-th is a pseudo-random function of n, under a key that only this shard has.
 pub(crate) struct Ids {
     key: hmac::Key,
     own: Place,
@@ -12,15 +12,15 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    /// `secret` is random, and the process's own.
+    /// `secret` is random, and differs in every process.
     pub(crate) fn new(secret: &[u8; 32], own: Place) -> Ids {
         Ids { key: hmac::Key::new(hmac::HMAC_SHA256, secret), own, drawn: 0 }
     }
 
-    /// The next id, of a request that `owner` keeps.
+    /// The next id, for a request that `owner` keeps.
     pub(crate) fn draw(&mut self, owner: Place) -> RequestId {
         self.drawn += 1;
-        // The drawer's own number is in it: shards may share one secret.
+        // Includes the drawing shard's number: shards may share one secret.
         let number = u128::from(self.own.0) << 64 | u128::from(self.drawn);
         let tag = hmac::sign(&self.key, &number.to_be_bytes());
         let (secret, _) = tag.as_ref().split_first_chunk().expect("a tag of SHA-256 has 32 bytes");

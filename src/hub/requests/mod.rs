@@ -1,5 +1,5 @@
-//! The accepted requests that this shard owns, from the 202 to the end of their results. Pure state: it is told what happens,
-//! and the shard takes from it what is to be done next ([`KeptRequests::next_hand`], [`KeptRequests::next_news`]).
+//! The accepted requests that this shard owns, from the 202 until their results are forgotten. Pure state: events are
+//! calls, and the shard takes its next tasks from it ([`KeptRequests::next_hand`], [`KeptRequests::next_news`]).
 //!
 //! ```text
 //!  accept --> waiting --hand--> given --answer--> done, failed --.
@@ -8,9 +8,9 @@
 //!               '----- gone ------'   its worker's connection has ended, or it was not there any more
 //! ```
 //!
-//! Every accepted request comes to exactly one of done, failed and expired. It is handed on again only when the worker that had
-//! it has gone; whoever answers first has answered. What is over is counted against the same bounds as what is not, and gives
-//! way to it: results are forgotten early before a request is refused.
+//! Every accepted request ends in exactly one of done, failed and expired. It is handed to another worker only if its
+//! worker has disconnected, and the first answer counts. Ended requests count against the same bounds as pending ones,
+//! and give way to them: results are forgotten early before a request is refused.
 
 mod document;
 mod ids;
@@ -38,14 +38,14 @@ pub(crate) use document::WorkerAnswer;
 pub(crate) use ids::Ids;
 use queues::{QueuedRequest, ServiceQueues};
 
-/// A request that a client has been promised an answer for.
+/// A request whose client was promised an answer.
 #[derive(Debug)]
 pub struct AcceptedRequest {
     pub id: RequestId,
     pub route: RouteId,
-    /// Where its result is pushed.
+    /// The channel on which its result is published.
     pub channel: Subject,
-    /// What its worker gets; on the service's subject, with a reply subject of its own.
+    /// The message for its worker: on the service's subject, with a reply subject of its own.
     pub message: Arc<Message>,
     pub timeout: Duration,
     /// How long its result is kept.
@@ -53,10 +53,10 @@ pub struct AcceptedRequest {
     pub key: Option<IdempotencyKey>,
 }
 
-/// By what a repeated request is known.
+/// The identity by which a repeated request is recognized.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey {
-    /// The client's key, and whose it is: one user's on one route.
+    /// The client's key and its scope: one user on one route.
     pub name: Arc<str>,
     /// Equal for equal requests only.
     pub fingerprint: [u8; 32],
@@ -70,7 +70,7 @@ pub(crate) struct Hand {
     pub message: Arc<Message>,
 }
 
-/// A request has come to its end: its channel is to hear that.
+/// A request has ended: its channel is to be told.
 #[derive(Debug)]
 pub(crate) struct News {
     pub id: RequestId,
@@ -80,14 +80,14 @@ pub(crate) struct News {
     pub document: Box<[u8]>,
 }
 
-/// Why an answer is of no use.
+/// The reason why an answer is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dropped {
     /// The request has been answered.
     Twice,
     /// It has expired.
     Late,
-    /// It is not known, or not any more.
+    /// The request is not known, or no longer known.
     Unknown,
 }
 
@@ -96,11 +96,11 @@ pub(crate) struct KeptRequests {
     entries: AHashMap<RequestId, KeptRequest>,
     by_key: AHashMap<Arc<str>, RequestId>,
     services: ServiceQueues,
-    /// The pending ones, by when they expire.
+    /// The pending requests, by their deadline.
     due: BTreeSet<(Tick, RequestId)>,
-    /// Those whose end has been told, by when they are forgotten.
+    /// The requests whose end is published, by the time at which they are forgotten.
     kept: BTreeSet<(Tick, RequestId)>,
-    /// Those whose end is still to be told.
+    /// The requests whose end is not published yet.
     news: VecDeque<RequestId>,
     bytes: usize,
     serial: u64,
@@ -117,26 +117,26 @@ struct KeptRequest {
 
 enum RequestState {
     Pending {
-        /// Kept, because it may have to be handed on again; shared with the worker's shard.
+        /// Kept for another worker, in case this one disconnects; shared with the worker's shard.
         message: Arc<Message>,
         expires: Tick,
-        /// Its place in the order of the service.
+        /// Its position in the order of the service.
         serial: u64,
         worker: Option<Address>,
-        /// How often it was handed on.
+        /// How often it was handed to a worker.
         attempts: u32,
     },
     Over {
         status: Status,
         document: Box<[u8]>,
         forget_at: Tick,
-        /// Its channel has been told, and those who come to it now have missed that.
+        /// Its end is published: a client that joins the channel now has missed it.
         is_told: bool,
     },
 }
 
 impl KeptRequests {
-    /// `shards` share what one worker may hold.
+    /// `shards` share the bound on what one worker may hold.
     pub(crate) fn new(shards: u16) -> KeptRequests {
         KeptRequests {
             entries: AHashMap::new(),
@@ -152,7 +152,7 @@ impl KeptRequests {
 
     // --- commands and news ---------------------------------------------------------------------------------------------
 
-    /// Takes a request in, unless there is no room. One that is known by its key is not handed on again: its receipt is that
+    /// Takes a request in, if there is room. A request whose key is known is not handed on again: it gets the receipt
     /// of the first.
     pub(crate) fn accept(&mut self, request: AcceptedRequest, now: Tick) -> Result<Receipt, CloseReason> {
         if let Some(receipt) = self.known(&request)? {
@@ -187,7 +187,7 @@ impl KeptRequests {
         Ok(Some(Receipt { id, channel: entry.channel.clone() }))
     }
 
-    /// A worker's answer; the first one counts.
+    /// A worker's answer; only the first one counts.
     pub(crate) fn answer(&mut self, id: RequestId, answer: WorkerAnswer<'_>, now: Tick) -> Result<Status, Dropped> {
         let entry = self.entries.get(&id).ok_or(Dropped::Unknown)?;
         match entry.state {
@@ -201,7 +201,8 @@ impl KeptRequests {
         Ok(status)
     }
 
-    /// A worker's connection has ended: what it had not answered goes to others, before what came later. How many these are.
+    /// A worker's connection has ended: its unanswered requests go to other workers, before later requests. Returns
+    /// their number.
     pub(crate) fn gone(&mut self, worker: Address) -> usize {
         let orphans = self.services.gone(worker);
         for id in &orphans {
@@ -212,7 +213,7 @@ impl KeptRequests {
         orphans.len()
     }
 
-    /// A request did not reach its worker, who has left the service meanwhile.
+    /// A request did not reach its worker, which has left the service.
     pub(crate) fn missed(&mut self, id: RequestId, by: Address) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let RequestState::Pending { message, serial, worker, .. } = &mut entry.state else { return };
@@ -222,14 +223,14 @@ impl KeptRequests {
         }
     }
 
-    /// A worker has come, or one that was there takes a service that it did not take before.
+    /// A worker has subscribed, to its first service or to another one.
     pub(crate) fn stir(&mut self) {
         self.services.stir();
     }
 
     // --- what the shard must do next -----------------------------------------------------------------------------------
 
-    /// The next request to hand on, and to whom: the worker of its service that holds the fewest.
+    /// The next request to hand on, and the worker for it: the one of its service that holds the fewest requests.
     pub(crate) fn next_hand(&mut self, directory: &Directory) -> Option<Hand> {
         let (id, member) = self.services.next(directory)?;
         let RequestState::Pending { message, worker, attempts, .. } = &mut self.entries.get_mut(&id)?.state else {
@@ -241,7 +242,7 @@ impl KeptRequests {
         Some(Hand { id, worker: member, message })
     }
 
-    /// The next request whose end is to be told on its channel.
+    /// The next request whose end is to be published.
     pub(crate) fn next_news(&mut self) -> Option<News> {
         let id = self.news.pop_front()?;
         let entry = self.entries.get_mut(&id)?;
@@ -251,7 +252,7 @@ impl KeptRequests {
         *is_told = true;
         self.kept.insert((*forget_at, id));
         let news = entry.news(id);
-        // A result may be longer than what was asked.
+        // A result may be longer than its request.
         while self.bytes > limits::REQUESTS_BYTES_MAX && self.forget_first() {}
         news
     }
@@ -261,7 +262,7 @@ impl KeptRequests {
         !self.news.is_empty() || self.services.may_have_work()
     }
 
-    /// Lets everything happen whose time has come. How many have expired.
+    /// Ends the requests whose deadline has passed, and forgets old results. Returns how many have expired.
     pub(crate) fn expire(&mut self, now: Tick) -> usize {
         let mut count = 0;
         while let Some((_, id)) = self.due.first().copied().filter(|(expires, _)| *expires <= now) {
@@ -284,7 +285,7 @@ impl KeptRequests {
 
     // --- getters -------------------------------------------------------------------------------------------------------
 
-    /// What a client may read of a request of this route.
+    /// The document for a client that asks for a request of this route.
     pub(crate) fn read(&self, id: RequestId, route: RouteId) -> Option<Reading> {
         let entry = self.entries.get(&id).filter(|entry| entry.route == route)?;
         let (status, document) = match &entry.state {
@@ -294,14 +295,14 @@ impl KeptRequests {
         Some(Reading { status, document })
     }
 
-    /// The news of a request that its channel has heard already, for somebody who has come to it later.
+    /// The news of a request that was published already, for a client that has joined its channel since.
     pub(crate) fn old_news(&self, id: RequestId, channel: &Subject) -> Option<News> {
         let entry = self.entries.get(&id).filter(|entry| entry.channel == *channel)?;
         let is_old = matches!(entry.state, RequestState::Over { is_told: true, .. });
         is_old.then(|| entry.news(id)).flatten()
     }
 
-    /// All that is kept, results included.
+    /// The number of requests, results included.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -311,7 +312,7 @@ impl KeptRequests {
         self.entries.is_empty()
     }
 
-    /// Those that have neither result nor expired.
+    /// The number of pending requests.
     pub(crate) fn pending(&self) -> usize {
         self.due.len()
     }
@@ -334,7 +335,7 @@ impl KeptRequests {
         self.news.push_back(id);
     }
 
-    /// Forgets results before their time until there is room.
+    /// Forgets results early until there is room.
     fn make_room(&mut self, bytes: usize) -> Result<(), CloseReason> {
         while self.entries.len() >= limits::REQUESTS_MAX || self.bytes + bytes > limits::REQUESTS_BYTES_MAX {
             if !self.forget_first() {
@@ -344,7 +345,7 @@ impl KeptRequests {
         Ok(())
     }
 
-    /// Forgets the result whose time is the nearest; false if there is none.
+    /// Forgets the result that would be forgotten next; false if there is none.
     fn forget_first(&mut self) -> bool {
         let Some((_, id)) = self.kept.pop_first() else { return false };
         if let Some(entry) = self.entries.remove(&id) {
@@ -361,7 +362,7 @@ impl KeptRequest {
     fn news(&self, id: RequestId) -> Option<News> {
         let RequestState::Over { status, document, .. } = &self.state else { return None };
         let (route, channel) = (self.route, self.channel.clone());
-        // A copy: one for those who listen, one for those who ask.
+        // A copy: one for subscribers, one for readers.
         Some(News { id, route, channel, status: *status, document: document.clone() })
     }
 
@@ -373,7 +374,7 @@ impl KeptRequest {
     }
 }
 
-/// The same for the nth worker, who is told so. A copy, which only those need whose worker has gone.
+/// The same message for the nth worker, with that number. Copied only for requests whose worker has disconnected.
 fn again(message: &Message, attempts: u32) -> Message {
     let attempt = attempts.to_string();
     let headers = message.headers.as_ref().map(|block| headers::with(block, ATTEMPT_HEADER, &attempt));

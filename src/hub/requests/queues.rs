@@ -1,4 +1,4 @@
-//! Which requests wait for a worker of which service, and which worker holds which.
+//! The requests that wait for a worker of a service, and those that a worker holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,30 +7,30 @@ use crate::base::{Address, RequestId};
 use crate::limits;
 use crate::proto::subject::Subject;
 
-/// One request, as far as its order and its size matter.
+/// The order and the size of one request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct QueuedRequest {
     pub id: RequestId,
     pub bytes: usize,
 }
 
-/// By service subject; only those that have something.
+/// By service subject. Services without requests have no entry.
 pub(super) struct ServiceQueues {
     services: BTreeMap<Subject, ServiceQueue>,
-    /// Services for which a worker may be found: something has changed since none was.
+    /// Services for which a worker may be found: something has changed since none was found.
     stirred: BTreeSet<Subject>,
-    /// Of the requests that one worker holds.
+    /// The bound on the bytes of the requests that one worker holds.
     worker_bytes_max: usize,
 }
 
-/// In the order in which the requests were accepted: whoever was given back is first again.
+/// In the order in which the requests were accepted: a request that was given back is first again.
 #[derive(Default)]
 struct ServiceQueue {
     waiting: BTreeMap<u64, QueuedRequest>,
     loads: BTreeMap<Address, Load>,
 }
 
-/// What one worker has not answered.
+/// The unanswered requests of one worker.
 #[derive(Default)]
 struct Load {
     tickets: BTreeMap<u64, QueuedRequest>,
@@ -47,7 +47,7 @@ impl ServiceQueues {
         self.stirred.insert(subject.clone());
     }
 
-    /// A request is over, with or without a worker.
+    /// A request has ended, with or without a worker.
     pub(super) fn leave(&mut self, subject: &Subject, serial: u64, worker: Option<Address>) {
         let Some(service) = self.services.get_mut(subject) else { return };
         match worker {
@@ -66,7 +66,7 @@ impl ServiceQueues {
         }
     }
 
-    /// All that a worker holds waits again; which these are.
+    /// All requests of a worker wait again. Returns them.
     pub(super) fn gone(&mut self, worker: Address) -> Vec<RequestId> {
         let mut orphans = Vec::new();
         for (subject, service) in &mut self.services {
@@ -87,7 +87,7 @@ impl ServiceQueues {
         !self.stirred.is_empty()
     }
 
-    /// The request that is next, and the worker that gets it. None: no worker of any service has room for more.
+    /// The next request, and the worker for it. `None` if no worker of any service has room.
     pub(super) fn next(&mut self, directory: &Directory) -> Option<(RequestId, Member)> {
         while let Some(subject) = self.stirred.first() {
             let found = self.services.get_mut(subject).and_then(|service| {
@@ -103,7 +103,7 @@ impl ServiceQueues {
         None
     }
 
-    /// There is room with a worker again, or nothing is left.
+    /// A worker has room again, or the service has no requests left.
     fn settle(&mut self, subject: &Subject) {
         let Some(service) = self.services.get(subject) else { return };
         if service.waiting.is_empty() && service.loads.is_empty() {
@@ -115,14 +115,14 @@ impl ServiceQueues {
 }
 
 impl ServiceQueue {
-    /// The worker with room that holds the fewest; among equals chance, which the request's number decides.
+    /// The worker with room that holds the fewest requests; among equals, the request's number decides.
     fn choose(&self, subject: &Subject, serial: u64, directory: &Directory, bytes_max: usize) -> Option<Member> {
         let bytes = self.waiting.get(&serial)?.bytes;
         let mut best: Option<((usize, u64), Member)> = None;
         directory.for_each_worker(subject.as_str(), |member| {
             let load = self.loads.get(&Address { place: member.place, key: member.key });
             let held = load.map_or(0, |load| load.tickets.len());
-            // One always fits, however large it is.
+            // A worker without requests takes one of any size.
             let fits = load.is_none_or(|load| load.bytes + bytes <= bytes_max);
             let rank = (held, weight(serial, member));
             if held < limits::REQUESTS_PER_WORKER_MAX && fits && best.is_none_or(|(other, _)| rank < other) {

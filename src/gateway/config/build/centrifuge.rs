@@ -51,7 +51,7 @@ impl ConfigBuilder<'_> {
         }
     }
 
-    /// A key that means nothing with the protocol of its route.
+    /// An error if a key has no meaning with the protocol of its route.
     pub(super) fn belongs_to(&mut self, section: &Section<'_>, name: &str, protocol: &str) {
         if section.value(name).is_some() {
             let words =

@@ -25,7 +25,7 @@ impl ConfigBuilder<'_> {
         let limits = &config.limits;
         let said = |names: [&'static str; 2]| names.into_iter().find(|name| section.value(name).is_some());
         let seconds = |time: Duration| time.as_secs();
-        // Of two keys that contradict each other, the one that was written.
+        // Of two keys that contradict each other, the one that is written gets the warning.
         if let Some(name) = said(["peer_timeout_s", "send_timeout_s"])
             && limits.peer_timeout <= limits.send_timeout
         {
@@ -76,7 +76,7 @@ impl ConfigBuilder<'_> {
 
     fn doubts_of_channels(&mut self, top: &Section<'_>, config: &Config) {
         for section in top.tables("channel") {
-            // `tidegate config` writes the default where there is no presence.
+            // `tidegate config` writes the default even without presence.
             let is_default = section.whole("presence_grace_s") == limits::PRESENCE_GRACE.as_secs();
             if !is_default && !section.switch("presence") {
                 self.doubt(&section, "presence_grace_s", "has no effect without presence = true");
@@ -94,7 +94,7 @@ impl ConfigBuilder<'_> {
         }
     }
 
-    /// Routes without a worker and without a publisher.
+    /// Routes whose service can have no worker, or whose channel no publisher.
     fn doubts_of_reach(&mut self, top: &Section<'_>, config: &Config) {
         if top.value("bus").is_some() {
             return;

@@ -5,7 +5,7 @@ use super::super::{Channel, Route, Target, form};
 use super::{ConfigBuilder, Section};
 
 impl ConfigBuilder<'_> {
-    /// A route whose requests all go to routes before it, or whose results do.
+    /// An error if earlier routes take all requests of a route, or all reads of its results.
     pub(super) fn reach_of_route(&mut self, section: &Section<'_>, route: &Route, earlier: &[Route]) {
         let is_taken = |method: &String| earlier.iter().find(|other| takes(other, &route.path, method));
         let taken: Vec<(&String, &Route)> =
@@ -39,7 +39,7 @@ impl ConfigBuilder<'_> {
         }
     }
 
-    /// A rule for channels that all have an earlier one.
+    /// An error if earlier rules match all channels of a rule.
     pub(super) fn reach_of_rule(&mut self, section: &Section<'_>, name: &str, earlier: &[Channel]) {
         match earlier.iter().find(|other| pattern_covers(&other.name, name)) {
             Some(other) if other.name == name => {
@@ -56,7 +56,7 @@ impl ConfigBuilder<'_> {
         }
     }
 
-    /// Patterns of a list that add nothing to those before them, and texts that stand twice.
+    /// Warnings about patterns that an earlier one in the list includes, and about texts that are listed twice.
     pub(super) fn repetitions(&mut self, section: &Section<'_>, name: &str, covers: fn(&str, &str) -> bool) {
         let texts = section.texts(name);
         for (at, text) in texts.iter().enumerate() {
@@ -69,7 +69,7 @@ impl ConfigBuilder<'_> {
         }
     }
 
-    /// A pattern has wildcards where a template has parameters.
+    /// An error about braces: patterns have wildcards, only templates have parameters.
     pub(super) fn no_parameters(&mut self, section: &Section<'_>, name: &str) {
         for text in section.texts(name).iter().filter(|text| form::is_pattern(text)) {
             if let Some(better) = without_parameters(text) {
@@ -79,7 +79,7 @@ impl ConfigBuilder<'_> {
         }
     }
 
-    /// An error about one text of a list, at its place.
+    /// An error about one text of a list, at the text's place.
     fn about(&mut self, section: &Section<'_>, name: &str, words: &str) {
         let place = section.value(name).map_or(&section.place, |value| &value.place);
         let subject = match (place, section.row(name)) {
@@ -91,18 +91,18 @@ impl ConfigBuilder<'_> {
     }
 }
 
-/// Whether an earlier route gets a request of this method for whatever the path stands for.
+/// Whether an earlier route takes requests of this method for every path that the template stands for.
 fn takes(earlier: &Route, path: &str, method: &str) -> bool {
     let takes_itself = earlier.methods.iter().any(|own| own == method || (method == "HEAD" && own == "GET"));
     if takes_itself && path_covers(&earlier.path, path) {
         return true;
     }
-    // Results are read below it.
+    // Results of accepted requests are read below the route's path.
     let is_read = matches!(earlier.target, Target::Accept(_)) && matches!(method, "GET" | "HEAD");
     is_read && path.rsplit_once('/').is_some_and(|(above, last)| !last.is_empty() && path_covers(&earlier.path, above))
 }
 
-/// Whether each path that `path` stands for is one that `general` stands for. A parameter is any segment that is not empty.
+/// Whether `general` matches every path that `path` matches. A parameter stands for any segment that is not empty.
 fn path_covers(general: &str, path: &str) -> bool {
     let mut segments = path.split('/');
     let is_parameter = |segment: &str| segment.starts_with('{');
@@ -113,7 +113,7 @@ fn path_covers(general: &str, path: &str) -> bool {
     all && segments.next().is_none()
 }
 
-/// Whether each channel that `pattern` matches is one that `general` matches.
+/// Whether `general` matches every channel that `pattern` matches.
 pub(super) fn pattern_covers(general: &str, pattern: &str) -> bool {
     let mut tokens = pattern.split('.');
     for wanted in general.split('.') {

@@ -1,4 +1,4 @@
-//! Routes: what a path leads to, and what fits together in it.
+//! Routes: the target of a path, and which of its keys fit together.
 
 use std::time::Duration;
 
@@ -180,7 +180,7 @@ impl ConfigBuilder<'_> {
         }
     }
 
-    /// Every parameter of a channel must be one of the path's, or one of the target's own.
+    /// An error if a channel uses a parameter that is neither one of the path's nor one of the target's own.
     pub(super) fn parameters(
         &mut self,
         section: &Section<'_>,

@@ -1,4 +1,4 @@
-//! A table of the tree, read by the table of keys.
+//! A table of the tree, with the rows that belong to it.
 
 use super::super::error::Place;
 use super::super::table::{self, Fallback, Row};
@@ -9,7 +9,7 @@ use super::super::validate;
 pub(super) struct Section<'a> {
     pub table: &'a Table,
     pub place: Place,
-    /// `route[]`, `route[].sse`, or nothing for the top level.
+    /// `route[]`, `route[].sse`, or empty for the top level.
     pub path: String,
 }
 
@@ -29,7 +29,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Whatever was written.
+    /// The value as it was written.
     pub(super) fn value(&self, name: &str) -> Option<&'a Value> {
         self.table.entry(name)
     }
@@ -57,7 +57,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The value if the key takes it.
+    /// The value, if it is valid for the key.
     pub(super) fn fitting(&self, name: &str) -> Option<&'a Content> {
         let row = self.row(name)?;
         self.value(name).map(|value| &value.content).filter(|content| validate::fits(row, content))
@@ -83,7 +83,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The default holds only where nothing was written.
+    /// The value, or the default if the key is missing.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         match (self.fitting(name), self.value(name), self.row(name)?.fallback) {
             (Some(Content::Text(text)), _, _) => Some(text.clone()),
