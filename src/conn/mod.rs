@@ -20,7 +20,7 @@
 //! The hub's names of what a connection subscribed to are kept here, and handed back by [`Conn::end`], which ends both: once, later
 //! calls change nothing.
 
-// Bytes, time and randomness are arguments; clippy.toml names what may not be called.
+// Bytes, time and randomness are arguments; clippy.toml lists the forbidden calls.
 #![deny(clippy::disallowed_methods)]
 
 mod about;

@@ -7,10 +7,10 @@
 //!  pin = false --------------------------------------------------------------> floating
 //! ```
 //!
-//! A pinned shard keeps its cache, and waits while anything else runs on its core; a floating one goes to a core that is idle.
-//! Beside a load on the same cores pinning costs an echo 30 to 60 % and the taking in of connections 45 %, so it has to be known
-//! that there is none. It is known of cores that the scheduler gives to no other process, and there pinning is needed: on
-//! isolated cores nothing is moved to an idle one.
+//! A pinned shard keeps its cache, and waits while any other thread runs on its core; a floating one moves to an idle
+//! core. Beside a load on the same cores, pinning slows an echo by 30 to 60 % and accepting connections by 45 %, so
+//! `auto` pins only where no such load can exist: on cores that the scheduler gives to no other process. There pinning
+//! is also necessary, because nothing moves threads between isolated cores.
 
 use std::path::Path;
 
@@ -24,16 +24,17 @@ const V2_MOUNT: &str = "sys/fs/cgroup";
 /// The cores of the box that a process may use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cores {
-    /// Their numbers (sched_setaffinity(2), cpusets).
+    /// The numbers of the cores (sched_setaffinity(2), cpusets).
     pub allowed: Vec<usize>,
-    /// As much time as so many cores have, by the lowest quota of its cgroups.
+    /// The CPU quota in cores: the lowest one of its cgroups.
     pub quota: Option<f64>,
-    /// The scheduler gives them to no other process: isolated at boot (isolcpus=), or a partition of cpusets (cgroups v2).
+    /// The scheduler gives these cores to no other process: they are isolated at boot (isolcpus=), or a partition of
+    /// cpusets (cgroups v2).
     pub are_own: bool,
 }
 
 impl Cores {
-    /// `process` is a number, `self` or `thread-self`. `None` if nothing says which cores there are.
+    /// `process` is a number, `self` or `thread-self`. `None` if no file lists the cores.
     pub fn read(tree: &Tree<'_>, process: &str) -> Option<Cores> {
         let status = tree.text(&format!("proc/{process}/status")).unwrap_or_default();
         let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).and_then(list);
@@ -44,13 +45,13 @@ impl Cores {
         Some(Cores { allowed, quota: groups.quota(tree), are_own })
     }
 
-    /// How many shards can run at once: what `std::thread::available_parallelism` says of the process itself.
+    /// How many shards can run at once: the equivalent of `std::thread::available_parallelism` for any process.
     pub fn count(&self) -> usize {
         let quota = self.quota.map_or(usize::MAX, |quota| (quota as usize).max(1));
         self.allowed.len().min(quota)
     }
 
-    /// Whether so many shards are pinned; `Err` says why not.
+    /// Whether this number of shards is pinned; `Err` has the reason against it.
     pub fn pinned(&self, pin: Pin, shards: usize) -> Result<(), String> {
         let count = self.allowed.len();
         match pin {
@@ -68,19 +69,19 @@ impl Cores {
     }
 }
 
-/// `0-3,8,10-11`, as the kernel writes sets of cores; `None` if it is empty or no such list.
+/// Reads `0-3,8,10-11`, the kernel's form of a set of cores; `None` if the text is empty or has another form.
 fn list(text: &str) -> Option<Vec<usize>> {
     let mut cores = Vec::new();
     for range in text.trim().split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
-        // No kernel has more cores than that; a made-up tree might.
+        // No kernel supports more cores; a made-up tree might list more.
         cores.extend((first..=last).take(1 << 16));
     }
     Some(cores)
 }
 
-/// The cgroups that a process is in, by /proc/PID/cgroup.
+/// The cgroups of a process, from /proc/PID/cgroup.
 struct Groups {
     v1: Option<String>,
     v2: Option<String>,
@@ -103,16 +104,17 @@ impl Groups {
         groups
     }
 
-    /// The lowest one from the process's group to the root of the mount. A container may not see the outer part of the path.
+    /// The lowest quota from the process's group up to the root of the mount. A container may not see the outer part of
+    /// the path.
     fn quota(&self, tree: &Tree<'_>) -> Option<f64> {
         let v1 = self.v1.iter().flat_map(|path| folders(&V1_MOUNTS, path)).filter_map(|folder| {
-            // Without one it is -1.
+            // -1 means no quota.
             let quota: i64 = tree.number(&format!("{folder}/cpu.cfs_quota_us"))?;
             let period: i64 = tree.number(&format!("{folder}/cpu.cfs_period_us"))?;
             (quota > 0 && period > 0).then(|| quota as f64 / period as f64)
         });
         let v2 = self.v2.iter().flat_map(|path| folders(&[V2_MOUNT], path)).filter_map(|folder| {
-            // Without one the first word is `max`.
+            // Without a quota the first word is `max`.
             match tree.numbers(&format!("{folder}/cpu.max"))[..] {
                 [quota, period] if period > 0 => Some(quota as f64 / period as f64),
                 _ => None,
@@ -124,12 +126,12 @@ impl Groups {
     fn is_partition(&self, tree: &Tree<'_>) -> bool {
         let folder = self.v2.as_ref().and_then(|path| folders(&[V2_MOUNT], path).next());
         let kind = folder.and_then(|folder| tree.line(&format!("{folder}/cpuset.cpus.partition")));
-        // `root invalid (…)` is none.
+        // `root invalid (…)` is not a partition.
         matches!(kind.as_deref(), Some("root" | "isolated"))
     }
 }
 
-/// The folders of a group and of those above it.
+/// The folder of a group, and the folders above it.
 fn folders<'a>(mounts: &'a [&'a str], path: &'a str) -> impl Iterator<Item = String> + 'a {
     let groups = Path::new(path).ancestors().map(|group| group.to_string_lossy().trim_matches('/').to_owned());
     groups.flat_map(move |group| {
@@ -143,7 +145,7 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    /// A made-up box of four cores, removed in the end.
+    /// A made-up box of four cores, removed at the end.
     struct Box(PathBuf);
 
     impl Box {
@@ -233,7 +235,7 @@ mod tests {
                 "v1-outside",
                 vec![
                     v1,
-                    // The mount of a container begins at its own group.
+                    // The mount of a container begins at the container's own group.
                     ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "100000"),
                     ("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000"),
                 ],

@@ -1,17 +1,19 @@
-//! How many connections the limit on open files leaves room for.
+//! How many connections the limit on open files allows.
 //!
-//! RLIMIT_NOFILE counts per shard, because each has a descriptor table of its own: more shards hold more connections.
-//! The kernel deals connections to the shards by chance, so a shard's limit is reached before all of them are full.
+//! RLIMIT_NOFILE counts per shard, because each shard has its own descriptor table: more shards hold more connections.
+//! The kernel distributes connections over the shards at random, so one shard reaches its limit before the others are
+//! full.
 
 use log::{info, warn};
 use rlimit::Resource;
 
 use crate::limits;
 
-/// How many standard deviations above the mean the fullest shard may be: chance exceeds it once in a billion times.
+/// The fullest shard is at most this many standard deviations above the mean; the probability of more is one in a
+/// billion.
 const DEVIATIONS: f64 = 6.0;
 
-/// Lets this process open as many files as it may, and says how many that are for each shard.
+/// Raises the soft limit to the hard one, and returns the number of descriptors that each shard may have.
 pub(super) fn raise() -> u64 {
     let (soft, hard) = match Resource::NOFILE.get() {
         Ok(limits) => limits,
@@ -32,18 +34,18 @@ pub(super) fn raise() -> u64 {
     }
 }
 
-/// Connections that `shards` hold together, each with `descriptors` of its own.
+/// Number of connections that `shards` hold together, if each may have `descriptors`.
 pub fn held(shards: usize, descriptors: u64) -> u64 {
     let usable = descriptors.saturating_sub(limits::DESCRIPTORS_RESERVED + shards as u64);
     if shards == 1 {
         return usable;
     }
-    // The mean whose fullest shard just fits: mean + DEVIATIONS * sqrt(mean) = usable.
+    // The mean at which the fullest shard just fits: mean + DEVIATIONS * sqrt(mean) = usable.
     let root = (f64::sqrt(DEVIATIONS * DEVIATIONS + 4.0 * usable as f64) - DEVIATIONS) / 2.0;
     (shards as u64).saturating_mul((root * root) as u64)
 }
 
-/// Descriptors that each of `shards` needs for so many connections together.
+/// Number of descriptors that each of `shards` needs if they hold `connections` together.
 pub fn needed(shards: usize, connections: u64) -> u64 {
     let reserved = limits::DESCRIPTORS_RESERVED + shards as u64;
     let mean = connections.div_ceil(shards as u64);
@@ -51,13 +53,14 @@ pub fn needed(shards: usize, connections: u64) -> u64 {
     mean.saturating_add(spread.ceil() as u64 + reserved + 1)
 }
 
-/// The fewest shards, one for each core at least, that hold so many connections; [`limits::SHARDS_MAX`] if none do.
+/// The fewest shards, at least one for each core, that hold this many connections; [`limits::SHARDS_MAX`] if no number
+/// does.
 pub fn shards_for(connections: u64, descriptors: u64, cores: usize) -> usize {
     let cores = cores.min(limits::SHARDS_MAX);
     (cores..=limits::SHARDS_MAX).find(|shards| held(*shards, descriptors) >= connections).unwrap_or(limits::SHARDS_MAX)
 }
 
-/// Tells the operator what the process can hold, and how it could hold what was asked for.
+/// Logs how many connections the process can hold, and how it could hold the configured number.
 pub(super) fn tell(shards: usize, descriptors: u64, wanted: Option<usize>) {
     let room = held(shards, descriptors);
     if descriptors == rlimit::INFINITY {

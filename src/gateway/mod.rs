@@ -16,7 +16,8 @@ mod plan;
 mod systemd;
 mod threads;
 
-// What `tidegate doctor` says about a box is calculated here, where the gateway does it: for that program, and no promise to others.
+// `tidegate doctor` calculates with the same functions as the gateway. They are public for that program only, and no
+// stable API.
 #[doc(hidden)]
 pub mod cores;
 #[doc(hidden)]
@@ -56,10 +57,10 @@ use systemd::{Announcer, Pulse};
 pub use activated::ActivatedSocket;
 pub use plan::shards;
 
-/// How long a shard may take to see that it is to stop, before the gateway asks again.
+/// How long a shard may take to notice that it should stop, before the gateway sends the request again.
 const STOP_RETRY: Duration = Duration::from_millis(10);
 
-/// Why a gateway did not start: one sentence.
+/// The reason why a gateway did not start, in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartError(pub String);
 
@@ -73,7 +74,7 @@ impl std::error::Error for StartError {}
 
 type WorkerBody = Box<dyn FnOnce(Worker) + Send>;
 
-/// A gateway before it runs.
+/// A gateway that is not started yet.
 pub struct Builder {
     config: Config,
     pages: Vec<Route>,
@@ -81,14 +82,14 @@ pub struct Builder {
     sockets: Vec<ActivatedSocket>,
 }
 
-/// A listener that runs.
+/// An open listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listening {
     /// The protocol and the rights of its connections.
     pub door: Door,
     /// Whether connections begin with a TLS handshake; only those of [`Door::Front`] do.
     pub is_tls: bool,
-    /// With the port that the kernel chose, where 0 was asked for.
+    /// With the port that the kernel chose, if port 0 was configured.
     pub address: SocketAddr,
 }
 
@@ -123,25 +124,26 @@ pub struct Gateway {
 }
 
 impl Builder {
-    /// A gateway with this configuration, without pages, in-process workers or sockets of systemd. Nothing is opened yet.
+    /// A gateway with this configuration, without pages, in-process workers or sockets of systemd. Opens nothing yet.
     pub fn new(config: Config) -> Builder {
         Builder { config, pages: Vec::new(), workers: Vec::new(), sockets: Vec::new() }
     }
 
-    /// Runs `body` on a thread of its own, with a [`Worker`] of the bus, until it returns. The worker hears
-    /// [`crate::worker::Received::Stopped`] when the gateway ends, and should return then.
+    /// Runs `body` on a thread of its own, with a [`Worker`] of the bus, until it returns. The worker receives
+    /// [`crate::worker::Received::Stopped`] when the gateway ends, and should then return.
     pub fn worker(mut self, name: &str, body: impl FnOnce(Worker) + Send + 'static) -> Builder {
         self.workers.push((name.to_owned(), Box::new(body)));
         self
     }
 
-    /// Accepts from these sockets instead of binding the addresses that they have, or whose names they bear.
+    /// Accepts from these sockets instead of binding their addresses. A socket belongs to the listener of its address,
+    /// or of its name.
     pub fn sockets(mut self, sockets: Vec<ActivatedSocket>) -> Builder {
         self.sockets = sockets;
         self
     }
 
-    /// Serves bytes of the program at `path`, before the configured routes.
+    /// Serves bytes of the embedding program at `path`, before the configured routes.
     ///
     /// # Panics
     ///
@@ -233,12 +235,12 @@ impl Gateway {
         self.listening.iter().find(is_it).map(|listening| listening.address)
     }
 
-    /// The driver of all shards: the configured one, or epoll if the kernel does not allow that.
+    /// The driver of all shards: the configured one, or epoll if the kernel does not allow it.
     pub fn driver(&self) -> DriverKind {
         self.driver
     }
 
-    /// How many shards there are, each a thread with its own connections; never changes.
+    /// The number of shards, each a thread with its own connections. It never changes.
     pub fn shards(&self) -> usize {
         self.shards.len()
     }
@@ -248,20 +250,20 @@ impl Gateway {
         counters::render(self.counters.iter(), &self.rules)
     }
 
-    /// Tells systemd, if it wants to know, that every address is listened on; then, for as long as all shards turn, gives
-    /// the signs of life that its watchdog waits for.
+    /// Tells systemd, if it started the process, that every address is open. Afterwards, as long as all shards turn,
+    /// sends the keep-alives that its watchdog expects.
     pub fn announce(&mut self) {
         self.announcer =
             Announcer::start(Pulse::new(self.mesh.clone(), self.counters.clone(), self.driver, self.drain_longest));
     }
 
-    /// The reasons of shards that have ended without being told to.
+    /// The reasons of shards that ended unexpectedly.
     pub fn failures(&self) -> &Receiver<String> {
         &self.failures
     }
 
-    /// Ends every connection (WebSockets with 1001, event streams cleanly), as the configuration's `drain` says, then the
-    /// threads. However the peers behave, that takes at most ten seconds longer than the two times there.
+    /// Drains: ends every connection (WebSockets with 1001, event streams cleanly), as the configuration's `drain`
+    /// says, then the threads. Whatever the peers do, that takes at most ten seconds longer than the two times there.
     pub fn stop(mut self) {
         self.drain();
     }
@@ -270,7 +272,7 @@ impl Gateway {
         if let Some(announcer) = &self.announcer {
             announcer.stopping();
         }
-        // All shards are told before any is waited for: their clients leave together.
+        // All shards are told before the first is waited for, so that their clients leave at the same time.
         self.stop_threads(0, |gateway| &mut gateway.shards);
         self.stop_threads(self.mesh.shards(), |gateway| &mut gateway.workers);
         self.announcer = None;
@@ -282,12 +284,12 @@ impl Gateway {
             self.tell_to_stop(place, thread);
         }
         for thread in threads {
-            // A shard's panic has been told in `failures`; a worker's is its embedder's.
+            // A shard's panic is in `failures`; a worker's panic is the embedder's.
             let _ = thread.join();
         }
     }
 
-    /// A full mailbox is tried again until its thread has emptied or left it.
+    /// Tries again while the mailbox is full, until its thread has made room or ended.
     fn tell_to_stop(&self, place: Place, thread: &JoinHandle<()>) {
         while !thread.is_finished() && self.mesh.try_send(place, Mail::Drain(DrainMail::Begin)).is_err() {
             std::thread::sleep(STOP_RETRY);

@@ -1,4 +1,4 @@
-//! A plan that has been carried out: addresses that are ours, randomness, cores.
+//! A plan that was carried out: open addresses, randomness, cores.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -19,10 +19,10 @@ use super::{Listening, StartError};
 
 pub(super) struct OpenedPlan {
     pub shards: usize,
-    /// The cores that the shards are pinned to, in turn, or why they are not.
+    /// The cores that the shards are pinned to, in turn; or the reason why they are not pinned.
     pub pinning: Result<Vec<usize>, String>,
     pub settings: Settings,
-    /// How long what is sent may stay unacknowledged.
+    /// How long sent bytes may stay unacknowledged.
     pub peer_timeout: Duration,
     pub gates: Vec<Gate>,
 }
@@ -34,16 +34,16 @@ pub(super) struct Gate {
     pub origin: SocketOrigin,
 }
 
-/// Where the shards' sockets for an address come from.
+/// The source of the shards' sockets for an address.
 pub(super) enum SocketOrigin {
-    /// The first shard accepts from this one, and the others join it.
+    /// The first shard accepts from this socket, and the others bind the same address.
     Claimed(Arc<ListeningSocket>),
-    /// All shards accept from this one, which systemd has opened.
+    /// All shards accept from this socket, which systemd opened.
     Activated(Arc<ListeningSocket>),
 }
 
 impl Gate {
-    /// Stops listening, also for copies of the descriptor: the address is free.
+    /// Stops listening, for copies of the descriptor too, so that the address is free.
     fn give_up(&self) {
         if let SocketOrigin::Claimed(listener) = &self.origin {
             listener.stop();
@@ -52,7 +52,7 @@ impl Gate {
 }
 
 impl OpenedPlan {
-    /// Claims every address of which `sockets` has none. If one cannot be claimed, none is.
+    /// Claims every address for which `sockets` has no socket. If one cannot be claimed, all are given up.
     pub(super) fn new(plan: Plan, sockets: Vec<ActivatedSocket>) -> Result<OpenedPlan, StartError> {
         let Plan { shards, pin, mut process, generation, peer_timeout, gates } = plan;
         let wanted: Vec<Wanted> = gates.iter().map(wanted).collect();
@@ -67,7 +67,7 @@ impl OpenedPlan {
         Ok(OpenedPlan { shards, pinning, settings, peer_timeout, gates })
     }
 
-    /// No shard will accept.
+    /// Gives all addresses up: no shard will accept.
     pub(super) fn give_up(&self) {
         self.gates.iter().for_each(Gate::give_up);
     }
@@ -92,7 +92,7 @@ fn wanted(gate: &PlannedGate) -> Wanted {
     }
 }
 
-/// Claims the addresses of which systemd has handed over no socket.
+/// Claims the addresses for which systemd passed no socket.
 fn claim(planned: Vec<PlannedGate>, sockets: Vec<Option<ActivatedSocket>>) -> Result<Vec<Gate>, StartError> {
     let mut gates: Vec<Gate> = Vec::new();
     for (PlannedGate { entrance, address }, socket) in planned.into_iter().zip(sockets) {
@@ -117,12 +117,12 @@ fn pinning(pin: Pin, shards: usize) -> Result<Vec<usize>, String> {
     Ok(cores.allowed)
 }
 
-/// Eight bytes from the kernel.
+/// Eight random bytes of the kernel.
 pub(super) fn random() -> Result<u64, StartError> {
     getrandom::u64().map_err(|error| StartError(format!("no randomness from the kernel: {error}")))
 }
 
-/// And 32 of them, for a secret.
+/// 32 random bytes of the kernel, for a secret.
 pub(super) fn secret() -> Result<[u8; 32], StartError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| StartError(format!("no randomness from the kernel: {error}")))?;

@@ -1,5 +1,6 @@
-//! The result of the configuration: settings for connections, entrances for shards. A plan opens nothing and changes nothing; it
-//! reads the files that the configuration names. [`OpenedPlan`](super::opened::OpenedPlan) is a plan that has been carried out.
+//! The plan of a gateway: settings for connections, entrances for shards. Making a plan opens and changes nothing; it
+//! reads the files that the configuration names. [`OpenedPlan`](super::opened::OpenedPlan) is a plan that was carried
+//! out.
 //!
 //! ```text
 //!  Config --Plan::new--> Plan --OpenedPlan::new--> sockets, randomness, cores --> threads
@@ -24,10 +25,10 @@ use super::{StartError, descriptors};
 pub(super) struct Plan {
     pub shards: usize,
     pub pin: Pin,
-    /// What the process draws when it starts (`server_id`), or the kernel says (`bus_address`), is not in it yet.
+    /// Lacks `server_id`, which the process draws at start, and `bus_address`, which the kernel decides.
     pub process: Process,
     pub generation: Generation,
-    /// How long what is sent may stay unacknowledged.
+    /// How long sent bytes may stay unacknowledged.
     pub peer_timeout: Duration,
     /// In the order of the configuration: listeners, bus, admin.
     pub gates: Vec<PlannedGate>,
@@ -36,20 +37,20 @@ pub(super) struct Plan {
 /// An address, and the kind of its connections.
 pub(super) struct PlannedGate {
     pub entrance: Entrance,
-    /// Port 0 for any that is free.
+    /// Port 0 takes a free port.
     pub address: SocketAddr,
 }
 
 /// The facts of the machine that decide the number of shards.
 #[derive(Clone, Copy)]
 pub(super) struct Machine {
-    /// How many descriptors each shard may have.
+    /// Number of descriptors that each shard may have.
     pub descriptors: u64,
     pub cores: usize,
 }
 
 impl Plan {
-    /// `pages` come before the routes of the configuration; `workers` are the in-process ones.
+    /// `pages` precede the routes of the configuration; `workers` is the number of in-process workers.
     pub(super) fn new(
         config: &Config,
         pages: Vec<Route>,
@@ -70,7 +71,7 @@ impl Plan {
     }
 }
 
-/// One for each core unless it is configured; more where so many connections as are wished need their descriptors.
+/// One shard for each core, unless configured; more if `limits.connections_max` needs their descriptors.
 pub fn shards(config: &Config, descriptors: u64, cores: usize) -> usize {
     match (config.shards, config.limits.connections_max) {
         (0, Some(connections)) => descriptors::shards_for(connections as u64, descriptors, cores),
@@ -79,7 +80,7 @@ pub fn shards(config: &Config, descriptors: u64, cores: usize) -> usize {
     }
 }
 
-/// Connection ids have room for so many shards, and sets of places for so many threads.
+/// The bounds of connection ids, which name a shard, and of sets of places, which name a thread.
 fn check_places(wished: usize, shards: usize, workers: usize) -> Result<(), String> {
     if wished > limits::SHARDS_MAX {
         return Err(format!("{wished} shards are more than {}", limits::SHARDS_MAX));

@@ -7,8 +7,8 @@
 //!  drain begins -------> STOPPING=1, EXTEND_TIMEOUT_USEC=as long as it may take
 //! ```
 //!
-//! An idle shard sleeps until it is woken, so being woken and turning is its sign of life. One that is stuck in a turn, or
-//! has ended, does not answer; then no sign of life leaves the process, whatever its other shards do.
+//! An idle shard sleeps until it is woken, so a turn after a wake-up is its sign of life. A shard that is stuck in a
+//! turn, or has ended, shows none. Then the process sends no keep-alive, whatever its other shards do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +22,17 @@ use crate::driver::DriverKind;
 use crate::mesh::Mesh;
 use crate::shard::counters::Counters;
 
-/// Beats within the time that systemd allows between two signs of life: a shard may miss one and a half in a turn.
+/// Beats within the time that systemd allows between two keep-alives, so that a shard may spend one and a half of them
+/// in one turn.
 const BEATS_PER_WATCHDOG: u32 = 4;
-/// How often the status is told where no watchdog asks for more.
+/// How often the status is sent if no watchdog requires more.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long the end of the process waits for systemd to take the last news: a manager that does not read must not delay the end.
+/// How long the end of the process waits for systemd to read the last message: a manager that does not read must not
+/// delay the end.
 const LAST_NEWS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Tells systemd how the gateway is; ends with the gateway.
+/// Reports the state of the gateway to systemd. Ends with the gateway.
 pub(super) struct Announcer {
     stop: Option<Sender<()>>,
     /// Disconnected when its thread has ended.
@@ -38,7 +40,7 @@ pub(super) struct Announcer {
 }
 
 impl Announcer {
-    /// Reports that the gateway is ready, and starts the watchdog's signs of life. `None` without NOTIFY_SOCKET.
+    /// Reports that the gateway is ready, and starts the keep-alives for the watchdog. `None` without NOTIFY_SOCKET.
     pub(super) fn start(pulse: Pulse) -> Option<Announcer> {
         std::env::var_os("NOTIFY_SOCKET")?;
         let watchdog = sd_notify::watchdog_enabled();
@@ -59,10 +61,10 @@ impl Announcer {
         Some(Announcer { stop: Some(stop), over })
     }
 
-    /// From now on the gateway is expected to end.
+    /// Reports that the gateway is stopping.
     pub(super) fn stopping(&self) {
         if let Some(stop) = &self.stop {
-            // Full when it was said already.
+            // The channel is full if this was reported already.
             let _ = stop.try_send(());
         }
     }
@@ -83,7 +85,7 @@ fn announce(mut pulse: Pulse, interval: Duration, has_watchdog: bool, stopped: &
         match stopped.recv_timeout(interval) {
             Ok(()) => {
                 is_stopping = true;
-                // TimeoutStopSec is for a process that hangs; a drain that is configured to take longer does not hang.
+                // TimeoutStopSec is for a process that hangs. A drain that is configured to take longer is no hang.
                 let extended = NotifyState::ExtendTimeoutUsec(stop_usec);
                 tell(&[NotifyState::Stopping, NotifyState::Status("Draining"), extended]);
                 continue;
@@ -91,7 +93,7 @@ fn announce(mut pulse: Pulse, interval: Duration, has_watchdog: bool, stopped: &
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {}
         }
-        // Shards end one by one while the gateway drains: that they do not turn any more is no fault then.
+        // In a drain, shards end one by one, so a shard that does not turn is no failure.
         let stuck = if is_stopping { Vec::new() } else { pulse.beat() };
         if stuck.is_empty() && has_watchdog {
             tell(&[NotifyState::Watchdog]);
@@ -106,19 +108,19 @@ fn announce(mut pulse: Pulse, interval: Duration, has_watchdog: bool, stopped: &
     }
 }
 
-/// A systemd that is gone needs no news: it will ask by other means.
+/// If systemd is gone, the message is dropped.
 fn tell(news: &[NotifyState<'_>]) {
     let _ = sd_notify::notify(news);
 }
 
-/// Feels whether every shard turns.
+/// Checks whether every shard turns.
 pub(super) struct Pulse {
     mesh: Mesh,
     counters: Arc<[Counters]>,
-    /// Turns of each shard at the last beat; empty before the first.
+    /// The number of turns of each shard at the last beat; empty before the first.
     turns: Vec<u64>,
     driver: DriverKind,
-    /// How long the end takes at most.
+    /// The longest time that a drain takes.
     drain_longest: Duration,
 }
 
@@ -127,7 +129,7 @@ impl Pulse {
         Pulse { mesh, counters, turns: Vec::new(), driver, drain_longest }
     }
 
-    /// The shards that have not turned since the last beat, which woke them. Wakes them again.
+    /// The shards that have not turned since the last beat woke them. Wakes all shards again.
     pub(super) fn beat(&mut self) -> Vec<usize> {
         let turns: Vec<u64> = self.counters.iter().map(|counters| counters.turns.value()).collect();
         let stuck = (0..self.turns.len()).filter(|shard| turns[*shard] == self.turns[*shard]).collect();

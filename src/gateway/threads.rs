@@ -59,21 +59,21 @@ struct Seed {
     core: Option<CoreId>,
 }
 
-/// How a shard gets its socket for an address.
+/// The way in which a shard gets its socket for an address.
 enum ShardSocket {
     Join(SocketAddr),
     /// SHARED BEFORE UNSHARED: opened before the shard's table was copied, so its number means the same socket there.
     Share(Arc<ListeningSocket>),
 }
 
-/// Where a thread says that it is ready or why not, and hears that all are.
+/// The channels on which a thread reports that it is ready or why not, and learns that all are.
 struct Start {
     ready: Sender<Result<(), String>>,
     go: Receiver<()>,
     failures: Sender<String>,
 }
 
-/// Returns when every shard accepts; if one cannot, none does, and all have ended.
+/// Returns when every shard accepts. If one cannot, none accepts and all have ended.
 pub(super) fn start_shards(
     opened: &OpenedPlan,
     shared: Seeds,
@@ -83,14 +83,14 @@ pub(super) fn start_shards(
     let (mut gos, mut shards) = (Vec::new(), Vec::new());
     let outcome = spawn(opened, shared, ends, &failed, &mut gos, &mut shards);
     if let Err(error) = outcome {
-        // The shards end when the senders of their `go` are gone.
+        // Dropping the senders of their `go` ends the shards.
         drop(gos);
         shards.into_iter().for_each(|shard| drop(shard.join()));
         opened.give_up();
         return Err(error);
     }
     for go in gos {
-        // A shard that has ended meanwhile says so in `failures`.
+        // A shard that has ended since then is reported in `failures`.
         let _ = go.send(());
     }
     Ok(Started { shards, failures })
@@ -119,7 +119,7 @@ fn spawn(
             peer_timeout: opened.peer_timeout,
             random: random()? as u32,
             secret: secret()?,
-            // More shards than cores share them.
+            // If there are more shards than cores, shards share cores.
             core: (!cores.is_empty()).then(|| CoreId { id: cores[index % cores.len()] }),
         };
         let (go, gone) = bounded(1);
@@ -130,7 +130,7 @@ fn spawn(
     }
     drop(ready);
     for _ in 0..opened.shards {
-        // A thread that ended without a word has panicked.
+        // A thread that ended without a report has panicked.
         let outcome = readies.recv().unwrap_or_else(|_| Err("a shard ended before it was ready".to_owned()));
         outcome.map_err(StartError)?;
     }
@@ -162,7 +162,8 @@ fn run(seed: Seed, start: Start) {
         DriverKind::Uring => match UringDriver::new(waker.clone(), clock, fold.clone(), &UringOptions::default()) {
             Ok(driver) => return run_on(driver, seed, &start),
             Err(error) => {
-                // The probe had one; for so many shards there may be too little memory to lock, or too few descriptors.
+                // The probe succeeded, but for this many shards there may be too little lockable memory, or too few
+                // descriptors.
                 warn!("io_uring is not used in shard {}, epoll is: {error}", seed.place.0);
                 EpollDriver::new(waker, clock, fold).map(|driver| run_on(driver, seed, &start))
             }
@@ -181,7 +182,7 @@ fn run_on<D: Driver<Listener = ListeningSocket>>(driver: D, seed: Seed, start: &
         Ok((mut shard, listeners)) => {
             let is_awaited = start.ready.send(Ok(())).is_ok() && start.go.recv().is_ok();
             if is_awaited {
-                // A failed assertion of a shard is our bug; the other shards and the operator should learn of it.
+                // A failed assertion in a shard is our bug. The other shards and the operator must learn of it.
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
                     for (id, listener) in listeners {
                         match listener.is_shared() {
@@ -197,7 +198,7 @@ fn run_on<D: Driver<Listener = ListeningSocket>>(driver: D, seed: Seed, start: &
                     Err(_) => format!("shard {} panicked", place.0),
                 };
                 error!("{failure}");
-                // The driver ends with the shard and closes its connections: a drain need not wait for them.
+                // The driver ends with its shard and closes the shard's connections, so a drain must not wait for them.
                 counters[place.index()].clients.set(0);
                 let _ = start.failures.send(failure);
             }

@@ -1,11 +1,12 @@
-//! The operator's rules for channels: a list, each for a pattern of names. The first that matches wins.
+//! The operator's rules for channels: a list of patterns with settings. The first pattern that matches wins.
 //!
 //! ```text
 //!  room.42 --Rules::number_of, once--> number of its rule --Rules::rule, per message--> Rule
 //! ```
 //!
-//! A rule's number is what is remembered of a channel (two bytes), and what is counted by. It is given once for each pattern that the
-//! process has ever had a rule for: a later configuration may change the rule, and where it stands, but not its number.
+//! A channel remembers the number of its rule (two bytes), and counters are kept by number. Each pattern that the
+//! process has ever had a rule for has one number: a later configuration may change the rule and its position, but not
+//! the number.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::proto::subject::{Pattern, Subject};
 pub struct RuleNumber(u16);
 
 impl RuleNumber {
-    /// The rule of channels that no pattern matches, and of what is no channel.
+    /// The rule of channels that no pattern matches, and of subjects that are not channels.
     pub const FALLBACK: RuleNumber = RuleNumber(0);
 
     pub fn index(self) -> usize {
@@ -32,11 +33,11 @@ impl RuleNumber {
 /// The settings of the channels whose names match. The default is for channels without a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
-    /// Messages that are kept for clients that reconnect; none without it.
+    /// The messages that are kept for clients that reconnect; `None` keeps none.
     pub history: Option<Keep>,
     /// New clients get the kept messages too.
     pub is_for_newcomers: bool,
-    /// The treatment of messages for a client that does not keep up.
+    /// What happens to messages for a client that does not keep up.
     pub delivery: Delivery,
     /// How much may wait for one client of the channel.
     pub queue: Queue,
@@ -49,38 +50,38 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// What a client asks for that comes for the first time: all that is kept, or where the channel stands, which it can come
-    /// back to. `None` if nothing is kept.
+    /// What a client asks for when it subscribes for the first time: all kept messages, or only the position, with
+    /// which it can resume. `None` if the channel keeps nothing.
     pub fn since_for_newcomers(&self) -> Option<Since> {
         let since = if self.is_for_newcomers { Since::Beginning } else { Since::Now };
         self.history.map(|_| since)
     }
 
-    /// The same for a client that cannot use a position.
+    /// The same for a client that cannot use positions.
     pub fn greeting(&self) -> Option<Since> {
         self.since_for_newcomers().filter(|since| *since != Since::Now)
     }
 }
 
-/// The treatment of messages for a client that is slower than its channel.
+/// What happens to messages for a client that is slower than its channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Delivery {
-    /// Everything; if that becomes too much the client is closed, and may come back for the rest.
+    /// The client gets every message. If too many wait, it is disconnected, and may resume.
     #[default]
     Queue,
     /// The newest message of each `Tg-Key`, or of the channel where messages have none.
     Latest,
-    /// The newest messages, and word that others are missing before them.
+    /// The newest messages, after the notice that others were dropped.
     Drop,
 }
 
-/// How much may wait for one client: of all that waits for it if the channel's delivery is `queue`, else of the channel.
-/// Beyond these bounds something is lost; a message that comes when nothing waits never is.
+/// How much may wait for one client: with delivery `queue`, of everything that waits for it, otherwise of this channel.
+/// Beyond these bounds messages are lost, except a message that arrives when nothing waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
     /// Most messages; at least 1.
     pub messages: usize,
-    /// Never more than may wait for a client in all (`limits.outbox_bytes_max`).
+    /// Never more than `limits.outbox_bytes_max`, the bound on everything that waits for a client.
     pub bytes: usize,
 }
 
@@ -90,18 +91,18 @@ impl Default for Queue {
     }
 }
 
-/// Why a subscriber does not get a message.
+/// The reason why a subscriber does not get a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// A newer one took its place before the client had room (`latest`).
+    /// A newer message replaced it before the client had room (`latest`).
     Superseded,
     /// It was the oldest of too many (`drop`).
     Oldest,
-    /// It was one too many, and its client was closed.
+    /// It exceeded the bound, and its client was disconnected.
     Closed,
-    /// It says what the last one said (`distinct`); counted once, by the channel's owner.
+    /// It equals the last message (`distinct`); counted once, by the channel's owner.
     Same,
-    /// Its channel had taken it before: it has the same `Nats-Msg-Id`.
+    /// Its channel has taken it before, with the same `Nats-Msg-Id`.
     Duplicate,
 }
 
@@ -120,7 +121,7 @@ impl Loss {
         }
     }
 
-    /// Whether it can befall messages under this rule.
+    /// Whether messages under this rule can be lost for this reason.
     pub fn can_befall(self, rule: &Rule) -> bool {
         match self {
             Loss::Superseded => rule.delivery == Delivery::Latest,
@@ -132,29 +133,29 @@ impl Loss {
     }
 }
 
-/// How much of a channel is kept. What exceeds any of these is forgotten, the oldest first.
+/// How much of a channel is kept. Above any of these bounds, the oldest messages are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
     /// Most messages; at least 1.
     pub messages: usize,
-    /// Of payloads and headers together, and what it costs to keep them.
+    /// Payloads, headers and the overhead of keeping them.
     pub bytes: usize,
     /// Longest time since a message was published.
     pub age: Duration,
 }
 
-/// All rules of a process: those of its configuration, and those that only channels from before a change still have.
+/// All rules of a process: those of its configuration, and older ones that existing channels still have.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// By number; the fallback alone has no pattern. None is ever taken away.
+    /// By number; only the fallback has no pattern. Rules are never removed.
     all: Vec<(Option<Pattern>, Rule)>,
-    /// Those of the configuration, in its order. At most [`CHANNEL_RULES_MAX`](crate::limits::CHANNEL_RULES_MAX).
+    /// The rules of the configuration, in its order. At most [`CHANNEL_RULES_MAX`](crate::limits::CHANNEL_RULES_MAX).
     order: Vec<RuleNumber>,
     has_distinct: bool,
     has_presence: bool,
 }
 
-/// More patterns than numbers: the process has to be started again.
+/// There are more patterns than numbers: the process must be restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyRules;
 
@@ -173,8 +174,9 @@ impl Rules {
         Rules::default().succeeded_by(rules).expect("there are more numbers than one configuration may have rules")
     }
 
-    /// The rules of the next configuration. A pattern that there has been before keeps its number, so that what remembers the number has
-    /// the new rule at once; whether another pattern comes first for a channel now, has to be looked up again.
+    /// The rules of the next configuration. A pattern that existed before keeps its number, so channels with that
+    /// number get the new rule at once. A channel for which another pattern now comes first must look up its rule
+    /// again.
     pub fn succeeded_by(&self, rules: impl IntoIterator<Item = (Pattern, Rule)>) -> Result<Rules, TooManyRules> {
         let mut next = Rules { order: Vec::new(), ..self.clone() };
         let known = self.all.iter().enumerate().filter_map(|(index, (pattern, _))| Some((pattern.clone()?, index)));
@@ -183,7 +185,7 @@ impl Rules {
             let index = *known.entry(pattern.clone()).or_insert(next.all.len());
             let number = RuleNumber(u16::try_from(index).map_err(|_| TooManyRules)?);
             if next.order.contains(&number) {
-                // The pattern stands above already: this rule is never reached.
+                // The pattern is listed above: this rule is never reached.
                 continue;
             }
             match next.all.get_mut(index) {
@@ -198,8 +200,8 @@ impl Rules {
         Ok(next)
     }
 
-    /// The rule of a channel, for it to be remembered: this walks through the patterns. Subjects that are no channels,
-    /// the gateway's own and inboxes, have the rule of those that no pattern matches.
+    /// The rule of a channel. It walks through the patterns, so the caller should remember the number. Subjects that
+    /// are not channels (the gateway's own, and inboxes) have the fallback.
     pub fn number_of(&self, subject: &Subject) -> RuleNumber {
         if subject.is_reserved() || subject.is_inbox() {
             return RuleNumber::FALLBACK;
@@ -211,32 +213,32 @@ impl Rules {
         self.order.iter().find(matches).copied().unwrap_or(RuleNumber::FALLBACK)
     }
 
-    /// Whether there is a channel anywhere whose owner knows which clients listen.
+    /// Whether any channel may have presence.
     pub fn has_presence(&self) -> bool {
         self.has_presence
     }
 
-    /// Whether there is a channel anywhere whose messages are to be distinct.
+    /// Whether any channel may be distinct.
     pub fn has_distinct(&self) -> bool {
         self.has_distinct
     }
 
-    /// How many numbers have been given.
+    /// The count of numbers.
     pub fn count(&self) -> usize {
         self.all.len()
     }
 
-    /// Numbers come from these rules or from earlier ones of the same process, and none is taken away.
+    /// Every number comes from these rules or from earlier ones of the process, and rules are never removed.
     pub fn rule(&self, number: RuleNumber) -> &Rule {
         &self.all[number.index()].1
     }
 
-    /// Both at once, for what is asked rarely.
+    /// Look-up and rule in one step, for rare cases.
     pub fn of(&self, subject: &Subject) -> &Rule {
         self.rule(self.number_of(subject))
     }
 
-    /// The patterns of the configuration with their rules' numbers, in its order; the fallback, which has none, comes last.
+    /// The patterns of the configuration with their numbers, in its order, and last the fallback without a pattern.
     pub fn patterns(&self) -> impl Iterator<Item = (RuleNumber, Option<&Pattern>)> {
         let order = self.order.iter().copied().chain([RuleNumber::FALLBACK]);
         order.map(|number| (number, self.all[number.index()].0.as_ref()))
@@ -244,7 +246,7 @@ impl Rules {
 }
 
 impl Default for Rules {
-    /// Nothing was said of any channel.
+    /// Rules without any pattern.
     fn default() -> Rules {
         Rules { all: vec![(None, Rule::default())], order: Vec::new(), has_distinct: false, has_presence: false }
     }

@@ -1,13 +1,13 @@
-//! Why a connection ends or a request is refused: one row for each reason, from which the WebSocket code, the HTTP
-//! status, the counter and the log line follow.
+//! The reasons for which a connection ends or a request is refused. Each is one row, from which the WebSocket code, the
+//! HTTP status, the counter and the log line follow.
 
 use log::Level;
 
-/// Whose fault it is.
+/// The party at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// The ordinary end.
-    Nobody,
+    /// No fault: the ordinary end.
+    None,
     Peer,
     Network,
     Gateway,
@@ -30,7 +30,7 @@ pub struct CloseRow {
 
 macro_rules! reasons {
     ($($reason:ident $name:literal $blame:ident $code:literal $status:literal $level:ident $words:literal;)*) => {
-        /// Why a connection ends, or a request is refused.
+        /// The reason why a connection ends or a request is refused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum CloseReason { $($reason),* }
@@ -50,8 +50,8 @@ macro_rules! reasons {
 
 reasons! {
     // reason             counter                  blame    ws    http  log    words
-    Normal                "normal"                 Nobody   1000  200   Debug  "done";
-    PeerClosed            "peer_closed"            Nobody   1000  0     Debug  "the peer closed the connection";
+    Normal                "normal"                 None     1000  200   Debug  "done";
+    PeerClosed            "peer_closed"            None     1000  0     Debug  "the peer closed the connection";
     PeerReset             "peer_reset"             Network  1006  0     Debug  "the connection broke";
     WriteFailed           "write_failed"           Network  1006  0     Debug  "the connection broke while sending";
 
@@ -65,7 +65,7 @@ reasons! {
     ExpectationFailed     "expectation_failed"     Peer     1002  417   Debug  "only 100-continue can be expected";
     UnsupportedVersion    "unsupported_version"    Peer     1002  505   Debug  "only HTTP/1.0 and HTTP/1.1 are spoken here";
     TooSlow               "too_slow"               Peer     1002  408   Debug  "the request did not arrive in time";
-    KeepAliveOver         "keep_alive_over"        Nobody   1000  0     Debug  "no further request came";
+    KeepAliveOver         "keep_alive_over"        None     1000  0     Debug  "no further request came";
 
     NotFound              "not_found"              Peer     1008  404   Debug  "no route matches this path";
     MethodNotAllowed      "method_not_allowed"     Peer     1008  405   Debug  "this route does not take this method";
@@ -92,7 +92,7 @@ reasons! {
     CloseTimeout          "close_timeout"          Peer     1006  0     Debug  "the closing handshake was not finished in time";
     SlowConsumer          "slow_consumer"          Peer     1013  503   Debug  "too slow for what it subscribed to; come back and resume";
     NoWorker              "no_worker"              Gateway  1013  503   Warn   "no worker serves this now; try again later";
-    ClosedByWorker        "closed_by_worker"       Nobody   1000  0     Debug  "closed by the application";
+    ClosedByWorker        "closed_by_worker"       None     1000  0     Debug  "closed by the application";
 
     BadCommand            "bad_command"            Peer     1002  0     Debug  "not a command of the client protocol, or not its time";
     NotConnected          "not_connected"          Peer     1008  0     Debug  "no connect command in time";

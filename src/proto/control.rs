@@ -21,15 +21,15 @@ use super::centrifuge::Data;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said<'a> {
     Answer(Answer<'a>),
-    /// The message with this id has come. Without an id, because what stands there is none, none has.
+    /// The client acknowledges the message with this id. `None` if the text has no valid id: no message has that.
     Ack(Option<u64>),
 }
 
-/// The answer to a question. Without an id, because what stands there is none, it is the answer to nothing.
+/// The answer to a question. Without a valid id it answers no question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer<'a> {
     pub id: Option<u64>,
-    /// JSON; `null` if the client says nothing.
+    /// JSON; `null` if the text has no `data`.
     pub data: &'a [u8],
 }
 
@@ -47,7 +47,8 @@ const ID_DIGITS: usize = 16;
 const NULL: &[u8] = b"null";
 
 impl<'a> Said<'a> {
-    /// Reads a client's text; `None` if it is none of these, and therefore the application's.
+    /// Parses a client's text. `None` if the text is neither an answer nor an acknowledgement, and so belongs to the
+    /// application.
     pub fn parse(text: &'a [u8]) -> Option<Said<'a>> {
         if text.trim_ascii_start().first() != Some(&b'{') || memmem::find(text, b"\"tg\"").is_none() {
             return None;
@@ -61,7 +62,7 @@ impl<'a> Said<'a> {
     }
 }
 
-/// Whether a client that hears this text would take it for one of the gateway's.
+/// Whether a client would take this text for one of the gateway's.
 pub fn is_of_gateway(text: &[u8]) -> bool {
     if text.trim_ascii_start().first() != Some(&b'{') || memmem::find(text, b"tg").is_none() {
         return false;
@@ -71,7 +72,7 @@ pub fn is_of_gateway(text: &[u8]) -> bool {
 }
 
 impl<'a> Answer<'a> {
-    /// Reads an object without "tg"; of another text it is the answer to nothing.
+    /// Parses an object without the key "tg". Any other text answers no question.
     pub fn parse(json: &'a [u8]) -> Answer<'a> {
         serde_json::from_slice::<Object<'a>>(json).map_or(Answer { id: None, data: NULL }, Answer::from)
     }
@@ -89,7 +90,7 @@ impl Object<'_> {
     }
 }
 
-/// Reads an acknowledgement without "tg": the id, if there is one.
+/// Parses an acknowledgement without the key "tg", and returns its id, if there is one.
 pub fn parse_ack(json: &[u8]) -> Option<u64> {
     serde_json::from_slice::<Object<'_>>(json).ok()?.id()
 }
@@ -100,12 +101,12 @@ fn parse_id(json: &str) -> Option<u64> {
     u64::from_str_radix(text, 16).ok().filter(|_| is_id)
 }
 
-/// Appends a question. A payload that is not JSON becomes a text.
+/// Appends a question. A payload that is not JSON becomes a string.
 pub fn write_question(out: &mut Vec<u8>, id: u64, payload: &[u8]) {
     write_with_data(out, "question", id, payload);
 }
 
-/// Appends a message that has to be acknowledged, likewise.
+/// Appends a message that must be acknowledged, in the same way.
 pub fn write_message(out: &mut Vec<u8>, id: u64, payload: &[u8]) {
     write_with_data(out, "message", id, payload);
 }
@@ -117,7 +118,7 @@ fn write_with_data(out: &mut Vec<u8>, what: &str, id: u64, payload: &[u8]) {
     out.push(b'}');
 }
 
-/// Appends the news that no answer is wanted any more.
+/// Appends the notice that a question is over.
 pub fn write_over(out: &mut Vec<u8>, id: u64) {
     begin(out, "over", id);
     out.push(b'}');

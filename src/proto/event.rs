@@ -27,8 +27,8 @@ use super::reserved::subjects::Change;
 use super::subject::Subject;
 use super::{name, sse, ws};
 
-/// A publication: plain data, owned, ready to cross threads. Its parts can be read and not be changed: where it goes and what it
-/// expects follow from them, and are decided when it is made.
+/// A publication: plain, owned data that can cross threads. Its parts are read-only, because its destination and the
+/// expected answer follow from them and are decided when it is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     parts: MessageParts,
@@ -38,14 +38,14 @@ pub struct Message {
 /// The parts of a publication; a [`Message`] dereferences to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageParts {
-    /// The channel, service, connection or user that it was published to; whatever pattern it came by.
+    /// The channel, service, connection or user that the message was published to, not the pattern of a subscription.
     pub subject: Subject,
-    /// Where an answer is expected.
+    /// The subject at which an answer is expected.
     pub reply: Option<Subject>,
-    /// A NATS header block, `NATS/1.0\r\n` to the empty line; of a worker's, whatever it has sent in its place, which goes to
-    /// other workers unread ([`headers::lookup`] reads it with care).
+    /// A NATS header block, from `NATS/1.0\r\n` to the empty line. A worker's block is passed to other workers unread,
+    /// even if it is malformed ([`headers::lookup`] reads it with care).
     pub headers: Option<Box<[u8]>>,
-    /// The bytes as they were published; empty for a message that says no more than its status.
+    /// The bytes as they were published; empty for a message that has only a status.
     pub payload: Box<[u8]>,
 }
 
@@ -58,7 +58,8 @@ impl Deref for Message {
 }
 
 impl Message {
-    /// A message to a subject: where that leads is decided here, unless its maker has decided it already ([`Addressed`]).
+    /// A message to a subject. Its destination is decided here, unless the caller has decided it already
+    /// ([`Addressed`]).
     pub fn new(
         to: impl Into<Addressed>,
         reply: Option<Subject>,
@@ -70,17 +71,17 @@ impl Message {
         Message { parts: MessageParts { subject, reply, headers, payload }, destination }
     }
 
-    /// A message that says no more than its status.
+    /// A message that has only a status.
     pub fn of_status(subject: Subject, status: &[u8]) -> Message {
         Message::new(subject, None, Some(status.into()), Box::default())
     }
 
-    /// Where it goes, and what it expects.
+    /// The destination, and the expected answer.
     pub fn destination(&self) -> Destination {
         self.destination
     }
 
-    /// The name that its clients are subscribed to: its subject, less a command.
+    /// The subject that clients subscribe to: the message's subject without a command.
     pub fn listened(&self) -> &str {
         let subject = self.subject.as_str();
         match self.destination {
@@ -89,7 +90,7 @@ impl Message {
         }
     }
 
-    /// The name whose owner has it: what is announced of a channel belongs to the owner of the channel.
+    /// The name by which the owner is found: an announcement about a channel belongs to the owner of the channel.
     pub fn owned_by(&self) -> &str {
         match self.destination {
             Destination::Event(Some(_)) => self.change().map_or(self.subject.as_str(), |(_, channel)| channel),
@@ -105,24 +106,24 @@ impl Message {
         }
     }
 
-    /// The reply subject on which the gateway says what became of it, if workers may publish there.
+    /// The reply subject for the outcome, if workers may publish there.
     pub fn requester(&self) -> Option<&Subject> {
         self.reply.as_ref().filter(|reply| is_of_requester(reply))
     }
 
-    /// The first value of a header, without the white space around it; the case of `name` does not matter. `None` where there is
-    /// no such header, or where its value is no text.
+    /// The first value of a header, without surrounding white space; the case of `name` does not matter. `None` if the
+    /// header is missing or its value is not UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
         headers::lookup(self.headers.as_deref()?, name)
     }
 
-    /// Of headers and payload.
+    /// The bytes of headers and payload.
     pub fn bytes(&self) -> usize {
         self.payload.len() + self.headers.as_ref().map_or(0, |headers| headers.len())
     }
 }
 
-/// A subject, and where it leads.
+/// A subject with its destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addressed {
     subject: Subject,
@@ -134,7 +135,7 @@ impl Addressed {
         &self.subject
     }
 
-    /// Where it leads; what a message to it expects is not known here.
+    /// The destination; the answer that a message expects is not known here.
     pub fn destination(&self) -> Destination {
         self.destination
     }
@@ -147,12 +148,13 @@ impl From<Subject> for Addressed {
     }
 }
 
-/// Where a message stands in its channel. Opaque to clients: compare for equality, hand back to resume.
+/// The position of a message in its channel. Opaque to clients: they compare it for equality, and send it back to
+/// resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     /// Changes whenever offsets restart.
     pub epoch: u32,
-    /// 1 for the first message of the epoch at the least, and larger for each that follows it. The log in memory leaves none out.
+    /// At least 1 for the first message of the epoch, and larger for each later one. The log in memory has no gaps.
     pub offset: u64,
 }
 
@@ -184,10 +186,10 @@ impl FromStr for Position {
 pub struct Event {
     /// Shared with receivers on other threads, and with the channel's history.
     pub message: Arc<Message>,
-    /// None for what is not a channel's: answers, messages to one connection or user.
+    /// `None` for a message that belongs to no channel: an answer, a message to one connection or user.
     pub position: Option<Position>,
     websocket: OnceCell<Rc<[u8]>>,
-    /// By [`Streaming`].
+    /// Indexed by [`Streaming`].
     sse: [OnceCell<Rc<[u8]>>; Streaming::COUNT],
     sse_body: [OnceCell<Rc<[u8]>>; Streaming::COUNT],
     centrifuge: OnceCell<Rc<[u8]>>,
@@ -209,9 +211,9 @@ impl Event {
         }
     }
 
-    /// Text or binary: as the publisher said, else text if the payload is UTF-8.
+    /// Text or binary: the publisher's choice, otherwise text if the payload is UTF-8.
     pub fn opcode(&self) -> ws::Opcode {
-        // A text frame that is not UTF-8 would cost the client its connection, so the publisher's word is not enough.
+        // The client would disconnect after a text frame that is not UTF-8, so the publisher's choice is not enough.
         let is_text = self.message.header(OPCODE_HEADER) != Some("binary")
             && simdutf8::basic::from_utf8(&self.message.payload).is_ok();
         if is_text { ws::Opcode::Text } else { ws::Opcode::Binary }
@@ -227,13 +229,13 @@ impl Event {
         matches!(self.message.destination(), Destination::Event(Some(_)))
     }
 
-    /// One frame of the client protocol: a publication of its channel; where the subject is the gateway's own, a message, a join
-    /// or a leave.
+    /// One frame of the client protocol: a publication of its channel, or, under a subject of the gateway, a message, a
+    /// join or a leave.
     pub fn centrifuge_frame(&self) -> &Rc<[u8]> {
         self.centrifuge.get_or_init(|| self.encode_centrifuge(self.position))
     }
 
-    /// The same for a client that stands at another position of the channel once it has got this.
+    /// The same with another position: the one that the client has after this event.
     pub fn centrifuge_frame_at(&self, stands_at: Option<Position>) -> Rc<[u8]> {
         if stands_at == self.position { self.centrifuge_frame().clone() } else { self.encode_centrifuge(stands_at) }
     }
@@ -253,17 +255,17 @@ impl Event {
         ws::frame::shared(ws::Opcode::Text, &json)
     }
 
-    /// The payload as the client protocol carries it.
+    /// The payload in the form of the client protocol.
     pub fn data(&self) -> Data<'_> {
         Data(&self.message.payload)
     }
 
-    /// The client that has published it over the client protocol, if one has.
+    /// The client that published the message over the client protocol, if one did.
     pub fn info(&self) -> Option<ClientInfo<'_>> {
         let client = self.message.header(CONN_HEADER)?;
         let conn_info = self.message.header(INFO_HEADER).and_then(|info| serde_json::from_str(info).ok());
         let token = self.message.header(USER_HEADER).unwrap_or_default();
-        // A worker may say anything there.
+        // A worker can write anything there.
         let user = name::decode(token).unwrap_or(Cow::Borrowed(token));
         Some(ClientInfo { user, client, conn_info })
     }
@@ -274,7 +276,7 @@ impl Event {
         self.sse[streaming as usize].get_or_init(|| self.encode_sse(self.position, streaming))
     }
 
-    /// The same without `id`: for what cannot be come back to, and for streams whose ids are their own.
+    /// The same without `id`, for messages without a position, and for streams that number their own ids.
     pub fn sse_body(&self, streaming: Streaming) -> &Rc<[u8]> {
         self.sse_body[streaming as usize].get_or_init(|| self.encode_sse(None, streaming))
     }
@@ -292,7 +294,7 @@ impl Event {
         self.bus.get_or_init(|| bus_body(self.message.headers.as_deref().unwrap_or(&[]), &self.message.payload))
     }
 
-    /// The same without headers, for workers that said they understand none.
+    /// The same without headers, for workers that do not support them.
     pub fn bus_body_bare(&self) -> &Rc<[u8]> {
         self.bus_bare.get_or_init(|| bus_body(&[], &self.message.payload))
     }

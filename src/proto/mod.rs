@@ -1,4 +1,4 @@
-//! Bytes and their meaning. Pure: bytes, time and randomness come in as arguments, nothing here does I/O.
+//! Bytes and their meaning. Pure: bytes, time and randomness are arguments, and there is no I/O.
 //!
 //! ```text
 //!  tls      records  <-> plaintext         http   heads, bodies, replies, upgrade decision
@@ -12,9 +12,9 @@
 //!  user     one of the application's   reserved  names of the gateway's own
 //! ```
 //!
-//! A core takes one meaning off the front of its input and says what it was; what is not whole yet stays in the input.
+//! A parser takes one meaning off the front of its input and returns it; an incomplete one stays in the input.
 
-// Bytes, time and randomness are arguments; clippy.toml names what may not be called.
+// Bytes, time and randomness are arguments; clippy.toml lists the forbidden calls.
 #![deny(clippy::disallowed_methods)]
 
 pub mod bus;

@@ -1,4 +1,4 @@
-//! A name that an application gives, such as a user's or a part of a path, as one token of a subject, and back.
+//! A name from the application, such as a user's name or a segment of a path, as one token of a subject, and back.
 //!
 //! ```text
 //!  ann              ann                  most names are tokens already
@@ -17,19 +17,19 @@ use std::fmt;
 
 use crate::limits::SUBJECT_BYTES_MAX;
 
-/// Why a text names nothing.
+/// The reason why a text is not a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NameError {
     Empty,
-    /// Its token is longer than there is room for.
+    /// Its token is too long.
     TooLong {
         bytes_max: usize,
     },
-    /// It could be said in no header and on no line of a log.
+    /// It could not be written in a header or in a line of a log.
     ControlCharacter,
 }
 
-/// The token of a name. Nothing is allocated for a name that is a token already.
+/// The token of a name. Allocates nothing for a name that is already a token.
 pub fn encode(name: &str) -> Result<Cow<'_, str>, NameError> {
     const TOO_LONG: NameError = NameError::TooLong { bytes_max: SUBJECT_BYTES_MAX };
     if name.is_empty() {
@@ -38,7 +38,7 @@ pub fn encode(name: &str) -> Result<Cow<'_, str>, NameError> {
     if name.chars().any(char::is_control) {
         return Err(NameError::ControlCharacter);
     }
-    // A token is never shorter than its name, so nothing is written for a name that is too long.
+    // A token is never shorter than its name, so a name that is too long is refused at once.
     if name.len() > SUBJECT_BYTES_MAX {
         return Err(TOO_LONG);
     }
@@ -56,7 +56,7 @@ pub fn encode(name: &str) -> Result<Cow<'_, str>, NameError> {
     if token.len() > SUBJECT_BYTES_MAX { Err(TOO_LONG) } else { Ok(Cow::Owned(token)) }
 }
 
-/// The name whose token this is; `None` for what [`encode`] never writes.
+/// The name of a token; `None` for a text that [`encode`] never writes.
 pub fn decode(token: &str) -> Option<Cow<'_, str>> {
     let name = match token.contains('%') {
         false => Cow::Borrowed(token),
@@ -159,7 +159,7 @@ mod tests {
                 prop_assert!(is_valid_token(&token), "{token:?}");
                 prop_assert_eq!(decode(&token).unwrap(), &*text);
             }
-            // The other way round: what is a token and decodes is the token of just that.
+            // And the reverse: a token that decodes is the token of the decoded name.
             if let Some(name) = decode(&text) {
                 prop_assert_eq!(encode(&name).unwrap(), &*text);
             }

@@ -14,7 +14,7 @@ use crate::proto::reserved::subjects::Change;
 use crate::proto::subject::Subject;
 use crate::proto::user::User;
 
-/// A client that listens to a channel.
+/// A client that subscribes to a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Present {
     pub conn: Address,
@@ -34,7 +34,7 @@ impl Present {
         let mut present = json!({ "conn": self.conn.to_string(), "since": self.since });
         if let Some(user) = &self.user {
             let name = user.name();
-            // How to publish to the user, where that is not its name.
+            // The token, if it differs from the name: workers publish with it.
             if name != user.token() {
                 present["user_token"] = user.token().into();
             }
@@ -54,12 +54,12 @@ pub struct Roster {
     pub listed: Vec<Arc<Present>>,
     /// The last connections of users that have left and whose leave is not announced yet.
     pub away: Vec<Arc<Present>>,
-    /// How many there are: those that found no place on the list among them.
+    /// The number of clients, those beyond the list included.
     pub clients: usize,
 }
 
 impl Roster {
-    /// All that are known by name, or at least by connection.
+    /// All listed clients, those that are away included.
     pub fn known(&self) -> impl Iterator<Item = &Present> {
         self.listed.iter().chain(&self.away).map(|present| &**present)
     }
@@ -69,7 +69,7 @@ impl Roster {
         self.known().map(|present| present.user.as_ref()).collect::<BTreeSet<_>>().len()
     }
 
-    /// For programs; of a channel whose rule asks for no presence everything is null.
+    /// The JSON for programs; everything is null for a channel without presence.
     pub fn to_json(roster: Option<&Roster>, channel: &Subject) -> String {
         let present = roster.map(|roster| {
             let away = roster.away.iter().map(|present| {
@@ -89,12 +89,12 @@ impl Roster {
     }
 }
 
-/// A user, or a client without a name, has come to a channel or left it.
+/// A user, or a client without a name, has joined a channel or left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
     pub change: Change,
     pub channel: Subject,
-    /// The connection that came first, or left last.
+    /// The connection that joined first, or left last.
     pub present: Arc<Present>,
 }
 
@@ -122,24 +122,24 @@ impl Announcement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connected {
     pub conn: Address,
-    /// As it stands in the configuration.
+    /// The route's path, as in the configuration.
     pub route: Box<str>,
     pub peer: Box<str>,
     /// Unix time at which it has opened, in seconds.
     pub since: u64,
 }
 
-/// Where a user is connected, as far as the shards have said so far.
+/// The connections of a user, from the shards that have reported so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whereabouts {
     user: User,
     connected: Vec<Connected>,
-    /// Those that found no place on a shard's list among them.
+    /// The number of connections, those beyond the lists included.
     count: usize,
     heard: u16,
 }
 
-/// What one shard says about that.
+/// The report of one shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// How many shards are asked.
@@ -153,7 +153,7 @@ impl Whereabouts {
         Whereabouts { user: user.clone(), connected: Vec::new(), count: 0, heard: 0 }
     }
 
-    /// True when every shard has been heard.
+    /// True once every shard has reported.
     pub fn add(&mut self, found: Found) -> bool {
         self.connected.extend(found.connected);
         self.count += found.count;

@@ -1,4 +1,4 @@
-//! Coming back to a channel: what a client asks for, what it gets, and how it is told that something is missing.
+//! Resuming a channel: what a client asks for, what it gets, and how it is told of a gap.
 //!
 //! ```text
 //!  Since --(the channel's owner)--> Excerpt { gap?, messages, latest }
@@ -9,7 +9,7 @@
 //!  After(1)       gap [3   4   5   6   7]    "gone", first kept: 3
 //! ```
 //!
-//! A gap is said whenever it cannot be ruled out that something is missing, and never otherwise.
+//! A gap is reported exactly if a missing message cannot be ruled out.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,32 +22,32 @@ use super::subject::Subject;
 /// The kept messages of a channel that a subscriber asks for, besides future ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
-    /// None: only the position.
+    /// No messages, only the position.
     Now,
     /// Those after the position: the client has seen everything up to it.
     After(Position),
     /// The newest of those before it.
     Before(Position),
-    /// The same two of a position that names no epoch: it is of the one that the channel is in.
+    /// The same two for a position without an epoch, which means the channel's current epoch.
     AfterOffset(u64),
     BeforeOffset(u64),
     /// All that are kept, the oldest first.
     Beginning,
     /// The newest.
     Latest,
-    /// The client sends a position that cannot be parsed: a gap, then all that are kept.
+    /// The client sent a position that cannot be parsed: a gap, then all kept messages.
     Unreadable,
-    /// The client was never told where it was: the same.
+    /// The client never had a position in this channel: the same.
     Unknown,
 }
 
 impl Since {
-    /// The meaning of a position that a client sends back.
+    /// Parses a position that a client sends back.
     pub fn after(text: &str) -> Since {
         text.parse().map_or(Since::Unreadable, Since::After)
     }
 
-    /// Its meaning for a channel in this epoch.
+    /// What it asks for in a channel of this epoch.
     pub fn in_epoch(self, epoch: u32) -> Since {
         match self {
             Since::AfterOffset(offset) => Since::After(Position { epoch, offset }),
@@ -57,26 +57,28 @@ impl Since {
     }
 }
 
-/// How much is answered at once; one message may be longer.
+/// The bounds of one answer; a single message may be longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExcerptBounds {
     pub messages_max: usize,
     pub bytes_max: usize,
 }
 
-/// A piece of what is kept of a channel, in the channel's order: between two messages of it the channel has no other.
+/// A piece of a channel's history. It is contiguous: the channel has no other message between two of its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excerpt {
     /// The lost messages before the excerpt.
     pub gap: Option<Gap>,
-    /// Offset that the messages follow: the reader stands there before the first of them. The epoch is that of `latest`, as it is for
-    /// the messages.
+    /// The offset before the first message: the reader's position there. The epoch is that of `latest`, as for the
+    /// messages.
     pub begins_after: u64,
     /// Each with its offset. A log may leave offsets out, so they are not counted.
     pub messages: Vec<(u64, Arc<Message>)>,
-    /// Of the channel's last message, in this excerpt or not; offset 0 if it never had one.
+    /// The position of the channel's last message, whether or not it is in this excerpt; offset 0 if there never was
+    /// one.
     pub latest: Position,
-    /// Nothing follows that was asked for: what comes after `latest` is live. Otherwise [`Excerpt::end`] is where to go on.
+    /// The excerpt completes the answer: messages after `latest` are live. Otherwise [`Excerpt::end`] is where to
+    /// continue.
     pub is_last: bool,
 }
 
@@ -90,12 +92,12 @@ impl Excerpt {
         self.messages.iter().map(|(_, message)| message.payload.len()).sum()
     }
 
-    /// The same for a client that has no room for the messages now: they are to be asked for again, from its end.
+    /// The same for a client that has no room for the messages now: they must be requested again, from its end.
     pub fn put_off(self) -> Excerpt {
         Excerpt { messages: Vec::new(), is_last: false, ..self }
     }
 
-    /// Where a client stands that has got this.
+    /// The position of a client that has received the excerpt.
     pub fn end(&self) -> Position {
         match self.messages.last() {
             _ if self.is_last => self.latest,
@@ -104,33 +106,33 @@ impl Excerpt {
         }
     }
 
-    /// Where a client stands that has got the gap and no message yet.
+    /// The position of a client that has received the gap and no message yet.
     pub fn begin(&self) -> Position {
         Position { offset: self.begins_after, ..self.latest }
     }
 }
 
-/// Messages that a client asked for, or was to get, and does not get.
+/// Messages that a client asked for, or should have received, and will not get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     pub reason: GapReason,
-    /// Of the first message after it that is still kept, if there is one.
+    /// The position of the first message after the gap that is still kept, if there is one.
     pub first: Option<Position>,
-    /// Of the channel's last message.
+    /// The position of the channel's last message.
     pub last: Position,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapReason {
-    /// Messages behind the position are not kept any more.
+    /// Messages after the position are no longer kept.
     Gone,
-    /// The position is of another channel, or of earlier offsets of this one: the loss is unknown.
+    /// The position belongs to another channel or to an earlier epoch of this one: the loss is unknown.
     Epoch,
-    /// The position was never given.
+    /// The position does not exist yet.
     Future,
-    /// It is no position.
+    /// The text is not a position.
     Malformed,
-    /// The client had none yet for this channel of its stream.
+    /// The client had no position in this channel of its stream.
     Unknown,
     /// The client was too slow for the channel, whose delivery is `drop`.
     Slow,
@@ -171,18 +173,18 @@ impl Gap {
     }
 }
 
-/// Where a client stands in each of the channels of one stream: positions with commas between them, empty where none is
-/// known yet.
+/// A client's positions in all channels of one stream: separated by commas, empty for a channel without a position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(Box<[Option<Position>]>);
 
 impl Cursor {
-    /// Nowhere in any of `channels`.
+    /// No position in any of `channels`.
     pub fn new(channels: usize) -> Cursor {
         Cursor(vec![None; channels].into())
     }
 
-    /// What a client hands back, for each of `channels`. Of another number of channels it says nothing at all.
+    /// Parses the positions that a client sends back, one for each of `channels`. A text with another number of
+    /// positions has no meaning.
     pub fn read(text: &str, channels: usize) -> impl Iterator<Item = Since> {
         let is_of_these = text.split(',').count() == channels;
         let mut parts = text.split(',');
@@ -199,7 +201,7 @@ impl Cursor {
         }
     }
 
-    /// Whether a client that resumes with it misses nothing in any channel.
+    /// Whether a client that resumes with it misses no message of any channel.
     pub fn is_complete(&self) -> bool {
         self.0.iter().all(Option::is_some)
     }

@@ -8,9 +8,9 @@ pub enum Status {
     Pending,
     /// A worker has answered.
     Done,
-    /// A worker has answered that it could not.
+    /// A worker has answered that it failed.
     Failed,
-    /// No worker has answered in time.
+    /// No worker answered in time.
     Expired,
 }
 
@@ -26,11 +26,11 @@ impl Status {
     }
 }
 
-/// Where an accepted request is to be found.
+/// The address of an accepted request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     pub id: RequestId,
-    /// Where its result is pushed.
+    /// The channel on which its result is published.
     pub channel: Subject,
 }
 

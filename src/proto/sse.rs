@@ -5,10 +5,10 @@
 //!  bytes   --> Parser::next --> SseEvent { id, event, data }
 //! ```
 //!
-//! The format has no escapes. A line break in a payload begins another `data` line, which a client joins with LF again:
-//! so a message cannot forge a field, and CR and CRLF arrive as LF. NUL has no meaning in data and is passed on; in an id
-//! it would make the client ignore the id, so that ids and event names with it are refused at publish, as those with line
-//! breaks are. The stream is UTF-8: bytes that are not arrive in a browser as U+FFFD.
+//! The format has no escapes. A line break in a payload begins another `data` line, and a client joins the lines with
+//! LF. So a message cannot forge a field, and CR and CRLF arrive as LF. NUL has no meaning in data and is passed on. In
+//! an id it would make the client ignore the id, so ids and event names with NUL or line breaks are refused at publish.
+//! The stream is UTF-8: in a browser, invalid bytes arrive as U+FFFD.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ pub fn is_valid_field(value: &str) -> bool {
 
 /// Appends one record: the client dispatches it as one event, even if `payload` is empty.
 ///
-/// Publishers are refused an `id` or `event` that [`is_valid_field`] is against; one that came here all the same is left
-/// out. A payload grows by six bytes a line.
+/// An `id` or `event` for which [`is_valid_field`] is false is left out; publishers are refused such values earlier.
+/// Each line of the payload adds six bytes.
 pub fn write_record(out: &mut Vec<u8>, id: Option<&str>, event: Option<&str>, payload: &[u8]) {
     out.reserve(RECORD_OVERHEAD + id.map_or(0, str::len) + event.map_or(0, str::len) + payload.len());
     for (name, value) in [(&b"id: "[..], id), (b"event: ", event)] {
@@ -39,13 +39,13 @@ pub fn write_record(out: &mut Vec<u8>, id: Option<&str>, event: Option<&str>, pa
     out.push(b'\n');
 }
 
-/// Appends an id, which is that of the record it is the beginning of; an id alone, with a blank line behind it, is
-/// remembered by the client without an event (section 9.2.6).
+/// Appends an id. At the beginning of a record it is that record's id. With a blank line after it, the client remembers
+/// the id without an event (section 9.2.6).
 pub fn write_id(out: &mut Vec<u8>, id: &str) {
     write_line(out, b"id: ", id.as_bytes());
 }
 
-/// Appends the advice to wait for `delay` before connecting again.
+/// Appends the advice to wait for `delay` before reconnecting.
 pub fn write_retry(out: &mut Vec<u8>, delay: Duration) {
     let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     write_line(out, b"retry: ", itoa::Buffer::new().format(delay_ms).as_bytes());
@@ -68,7 +68,7 @@ fn write_lines(out: &mut Vec<u8>, name: &[u8], mut value: &[u8]) {
     write_line(out, name, value);
 }
 
-/// `name` ends in a space, of which the reader strips one: so a value may begin with a space of its own.
+/// `name` ends in a space, and the reader strips one space: so a value may begin with a space.
 fn write_line(out: &mut Vec<u8>, name: &[u8], line: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(line);
@@ -80,7 +80,7 @@ fn write_line(out: &mut Vec<u8>, name: &[u8], line: &[u8]) {
 pub struct SseEvent {
     /// The last id that the stream gave, with this event or before it; empty if it never gave one.
     pub id: String,
-    /// Empty if the record named none: browsers then say `message`.
+    /// Empty if the record named none: browsers then use `message`.
     pub event: String,
     pub data: String,
 }
@@ -90,9 +90,9 @@ pub struct SseEvent {
 pub struct Parser {
     /// Bound of one record, and of one line.
     record_bytes_max: usize,
-    /// The beginning of a line whose end has not come.
+    /// The beginning of an incomplete line.
     line: Vec<u8>,
-    /// The last byte was a CR: a LF now belongs to it.
+    /// The last byte was a CR: a LF after it belongs to it.
     is_after_cr: bool,
     /// A byte order mark is skipped before the first line only.
     is_first_line: bool,
@@ -105,7 +105,7 @@ pub struct Parser {
 #[derive(Debug, Default)]
 struct Record {
     event: String,
-    /// Each line with a LF behind it.
+    /// Each line, followed by a LF.
     data: String,
 }
 
@@ -127,15 +127,15 @@ impl Parser {
         &self.last_id
     }
 
-    /// How long the stream asked to wait before connecting again.
+    /// The reconnection time that the stream asked for.
     pub fn retry(&self) -> Option<Duration> {
         self.retry
     }
 
     /// Takes the next event off the front of `input`; `Ok(None)` when all of it is used up.
     ///
-    /// A record that outgrows the bound is a message too big; the parser is of no use afterwards. What the stream leaves
-    /// unfinished at its end is no event.
+    /// A record above the bound is an error, after which the parser must not be used. An incomplete record at the end
+    /// of the stream is not an event.
     pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<SseEvent>, CloseReason> {
         while !input.is_empty() {
             if std::mem::take(&mut self.is_after_cr) && input[0] == b'\n' {
@@ -205,7 +205,7 @@ impl Parser {
 
     fn dispatch(&mut self) -> Option<SseEvent> {
         let Record { event, mut data } = std::mem::take(&mut self.record);
-        // Without a data line there is no event, whatever else the record had.
+        // Without a data line there is no event, even if the record has other fields.
         data.pop()?;
         Some(SseEvent { id: self.last_id.clone(), event, data })
     }
@@ -222,7 +222,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// The events of `stream`, the same at once and in every size of piece.
+    /// The events of `stream`, which must not depend on how the stream is split.
     fn events(stream: &[u8]) -> Vec<SseEvent> {
         let at_once = events_in_pieces(stream, stream.len().max(1));
         for size in 1..stream.len().min(9) {

@@ -15,20 +15,20 @@ use std::sync::Arc;
 
 use crate::limits::{SUBJECT_BYTES_MAX, SUBJECT_TOKENS_MAX};
 
-/// The first token of what only the gateway itself gives a meaning to ([`super::reserved::subjects`]).
+/// The first token of subjects that have a meaning to the gateway ([`super::reserved::subjects`]).
 const RESERVED: &str = "tg";
 /// The first token of the subjects on which clients await their replies.
 const INBOX: &str = "_INBOX";
 
-/// Where a message goes: a name without wildcards. Cloning it copies a pointer.
+/// The destination of a message: a name without wildcards. Cloning copies a pointer.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subject(Arc<str>);
 
-/// The subject of a subscription: a name in which whole tokens may be wildcards. Cloning it copies a pointer.
+/// The subject of a subscription: a name in which whole tokens may be wildcards. Cloning copies a pointer.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pattern(Arc<str>);
 
-/// Why a name is neither subject nor pattern.
+/// The reason why a name is neither a subject nor a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SubjectError {
     /// It has no character.
@@ -48,20 +48,20 @@ pub enum SubjectError {
 }
 
 impl SubjectError {
-    /// Whether NATS knows no such subject either; otherwise it is longer than this gateway takes, or no text.
+    /// Whether NATS refuses such a subject, too. Otherwise it exceeds a bound of this gateway, or is not text.
     pub fn is_of_nats(self) -> bool {
         !matches!(self, SubjectError::TooLong | SubjectError::TooManyTokens | SubjectError::BadCharacter)
     }
 }
 
 impl Subject {
-    /// A subject of this name, unless it has a wildcard or is no name of a subject.
+    /// A subject with this name, unless it has a wildcard or is malformed.
     pub fn new(name: &str) -> Result<Subject, SubjectError> {
         Subject::check(name)?;
         Ok(Subject(name.into()))
     }
 
-    /// Of a name that is put together from what can stand in one ([`super::reserved`]).
+    /// A subject whose name is made of valid parts ([`super::reserved`]).
     pub(in crate::proto) fn made(name: &str) -> Subject {
         debug_assert!(Subject::check(name).is_ok(), "{name:?} is a subject");
         Subject(name.into())
@@ -124,7 +124,7 @@ impl Pattern {
         self.is_literal().then(|| Subject(Arc::clone(&self.0)))
     }
 
-    /// Whether messages to `subject`, which must be a valid one, reach this pattern.
+    /// Whether messages to the valid `subject` reach this pattern.
     pub fn matches(&self, subject: &str) -> bool {
         let mut given = tokens(subject);
         for wanted in tokens(&self.0) {
@@ -156,8 +156,8 @@ impl From<Subject> for Pattern {
     }
 }
 
-/// The tokens of a subject or pattern. [`str::split`] sets up a search for each, which costs more than such short ones are
-/// long.
+/// The tokens of a subject or pattern. Faster than [`str::split`], whose set-up costs more than a search in such short
+/// texts.
 pub fn tokens(name: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(name);
     std::iter::from_fn(move || {
@@ -168,7 +168,7 @@ pub fn tokens(name: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether a subject or pattern begins with the token `tg`, under which only the gateway gives meanings.
+/// Whether a subject or pattern begins with the token `tg`, which belongs to the gateway.
 pub fn is_reserved(name: &str) -> bool {
     begins_with(name, RESERVED)
 }
@@ -178,7 +178,7 @@ pub fn is_inbox(name: &str) -> bool {
     begins_with(name, INBOX)
 }
 
-/// Whether `token` can stand as one token of a subject: what a path parameter has to be to become one.
+/// Whether `token` is valid as one token of a subject, as a path parameter must be.
 pub fn is_valid_token(token: &str) -> bool {
     !token.contains('.') && Subject::check(token).is_ok()
 }
@@ -218,7 +218,7 @@ fn check(name: &str) -> Result<Wildcards, SubjectError> {
     Ok(wildcards)
 }
 
-/// Neither white space nor control characters. Nearly all names are ASCII, where that is a comparison.
+/// Neither white space nor control characters. Nearly all names are ASCII, for which this is a comparison.
 fn is_printable(token: &str) -> bool {
     if token.is_ascii() {
         token.bytes().all(|byte| byte.is_ascii_graphic())
@@ -231,7 +231,7 @@ fn is_wildcard(token: &str) -> bool {
     token == "*" || token == ">"
 }
 
-/// Whether `token` is the first one; asked for each message.
+/// Whether `token` is the first token; called for each message.
 fn begins_with(name: &str, token: &str) -> bool {
     name.strip_prefix(token).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

@@ -1,4 +1,4 @@
-//! A user of the application: a name that it gives, and the token of a subject by which the bus knows it.
+//! A user of the application: the name that the application gives, and the token of a subject that the bus uses.
 //!
 //! ```text
 //!  a header, a query, a claim --"ann@example.org"--> User --token--> tg.user.ann@example%2Eorg, Tg-User
@@ -20,7 +20,7 @@ pub use super::reserved::subjects::USER_BYTES_MAX;
 pub struct User(Box<str>);
 
 impl User {
-    /// The user of this name, as the application writes it.
+    /// The user with this name, as the application writes it.
     pub fn new(name: &str) -> Result<User, NameError> {
         match name::encode(name) {
             Ok(token) if token.len() <= USER_BYTES_MAX => Ok(User(token.into())),
@@ -34,7 +34,7 @@ impl User {
         &self.0
     }
 
-    /// As the application writes it.
+    /// The name, as the application writes it.
     pub fn name(&self) -> Cow<'_, str> {
         name::decode(&self.0).unwrap_or(Cow::Borrowed(&self.0))
     }
@@ -44,7 +44,7 @@ impl User {
         subjects::user(&self.0).ok()
     }
 
-    /// Tells a worker both forms.
+    /// Writes both forms, for a worker.
     pub fn push_headers(&self, headers: &mut HeaderBlock) {
         headers.push(USER_HEADER, &self.0);
         headers.push(USER_NAME_HEADER, &self.name());

@@ -305,37 +305,38 @@ pub struct Limits {
     pub handshakes_waiting_max: usize,
     /// Silence of an event stream after which a comment is sent on it.
     pub sse_heartbeat: Duration,
-    /// How long a client may take nothing of what is being sent before it is closed as too slow.
+    /// How long a send may make no progress before the client is disconnected as too slow.
     pub send_timeout: Duration,
-    /// How long what was sent may stay unacknowledged by the peer's TCP before the connection has failed (TCP_USER_TIMEOUT, in
-    /// whole milliseconds); longer than `send_timeout`.
+    /// How long sent bytes may stay unacknowledged by the peer's TCP before the connection has failed
+    /// (TCP_USER_TIMEOUT, in whole milliseconds); longer than `send_timeout`.
     pub peer_timeout: Duration,
 }
 
-/// Whether each shard is pinned to a core.
+/// If it is known to help; see [`super::cores`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pin {
-    /// If it is known to be better; see [`super::cores`].
+    /// If it is known to help; see [`super::cores`].
     Auto,
-    /// In any case; shards beyond the number of cores share them.
+    /// Always; if there are more shards than cores, shards share cores.
     Yes,
     /// Never: the kernel moves shards between cores.
     No,
 }
 
-/// How shards ask the kernel for I/O. What it came to, [`Gateway::driver`](super::Gateway::driver) tells.
+/// The kernel's interface for I/O. [`Gateway::driver`] returns the one in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriverChoice {
     /// The faster one that this kernel allows.
     Auto,
     /// Readiness by epoll(7), which every kernel has.
     Epoll,
-    /// Completions by io_uring(7); on a kernel that does not allow it one log line says why, and epoll is used.
+    /// Completions by io_uring(7). On a kernel that does not allow it, the gateway uses epoll and logs the reason in
+    /// one line.
     Uring,
 }
 
 impl Config {
-    /// Reads `file`, then lets the variables change it. Without a file, [`FILE_DEFAULT`] is read if it is there.
+    /// Reads `file`, then applies the variables. If `file` is `None`, [`FILE_DEFAULT`] is read if it exists.
     pub fn load(file: Option<&Path>, variables: impl IntoIterator<Item = (String, String)>) -> Result<Config, Errors> {
         let path = file.unwrap_or(Path::new(FILE_DEFAULT));
         match std::fs::read_to_string(path) {
@@ -347,7 +348,7 @@ impl Config {
         }
     }
 
-    /// Reads the text of `file`, whose name is used in errors and whose folder relative paths begin at.
+    /// Reads the text of `file`. Errors use its name, and relative paths begin at its folder.
     pub fn parse(
         file: &Path,
         text: &str,
@@ -375,7 +376,7 @@ impl Default for Config {
     }
 }
 
-/// Where a bus is when its address is not said.
+/// The address of the bus if none is set.
 pub const BUS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4222);
-/// Where the admin listener is when its address is not said.
+/// The address of the admin listener if none is set.
 pub const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);

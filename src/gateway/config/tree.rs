@@ -30,7 +30,7 @@ pub(super) struct Table {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub name: String,
-    /// Where the name stands.
+    /// The place of the name.
     pub place: Place,
     pub value: Value,
 }
@@ -45,7 +45,7 @@ impl Table {
     }
 }
 
-/// Reads TOML. Keys are not judged here.
+/// Reads TOML, without checking keys.
 pub(super) fn parse(text: &str) -> Result<Table, Error> {
     let lines = LineIndex::new(text);
     let document = Document::parse(text).map_err(|error| syntax_error(&lines, &error))?;

@@ -9,7 +9,8 @@ use super::tree::{Content, Table, Value};
 /// Longest part of a value that an error shows.
 const SHOWN_CHARS_MAX: usize = 64;
 
-/// Tables with a mistake in them, by their place: what is missing there, or does not fit together, is not told again.
+/// The places of tables that contain a mistake: errors about missing or conflicting keys of these tables are
+/// suppressed.
 #[derive(Default)]
 pub(super) struct Broken(HashSet<Place>);
 
@@ -19,7 +20,7 @@ impl Broken {
     }
 }
 
-/// Tells every unknown key and every value that its key does not take.
+/// Reports every unknown key and every invalid value.
 pub(super) fn validate(root: &Table, errors: &mut Errors) -> Broken {
     let mut pass = Pass { errors, broken: Broken::default() };
     if pass.entries(root, "") {
@@ -34,7 +35,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Whether there was a mistake among the entries of the table at `path`; tables further below are noted themselves.
+    /// Whether an entry of the table at `path` is a mistake; tables below it are recorded separately.
     fn entries(&mut self, table: &Table, path: &str) -> bool {
         let mut is_broken = false;
         for entry in &table.entries {
@@ -118,7 +119,7 @@ pub(super) fn is_what(row: &Row, value: &Value) -> String {
     format!("{} is {shown}", subject_of(row, &value.place))
 }
 
-/// How a message about a key begins: variables are named, keys in the file have their line.
+/// The subject of a message about a key: the name of a variable, or the path of a key in the file, which has its line.
 pub(super) fn subject_of(row: &Row, place: &Place) -> String {
     match place {
         Place::Variable(name) => name.clone(),
@@ -164,7 +165,7 @@ fn standing_in(path: &str) -> String {
     }
 }
 
-/// The known word that a slip of the fingers may have meant.
+/// The known word nearest to a misspelled one.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
         .map(|candidate| (distance(word, candidate), candidate))
@@ -173,7 +174,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
-/// Characters to insert, drop or replace (Levenshtein's distance), over a single row of his matrix.
+/// The number of characters to insert, drop or replace (the Levenshtein distance), computed with one row of the matrix.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, in_a) in a.chars().take(SHOWN_CHARS_MAX).enumerate() {

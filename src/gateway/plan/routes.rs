@@ -1,4 +1,4 @@
-//! Routes of the configuration as connections need them.
+//! The configured routes in the form that connections use.
 
 use crate::conn::origins::Origins;
 use crate::conn::route::{
@@ -9,7 +9,7 @@ use crate::gateway::config::{self, Config};
 use crate::proto::subject::Pattern;
 use crate::proto::token::Verifier;
 
-/// `pages`, and behind them the routes of the configuration.
+/// `pages`, followed by the routes of the configuration.
 pub(super) fn all(config: &Config, pages: Vec<Route>) -> Result<Routes, String> {
     let configured = config.routes.iter().map(route).collect::<Result<_, _>>()?;
     let routes = Routes::new(pages).and_then(|pages| pages.followed_by(configured));

@@ -1,4 +1,4 @@
-//! The configuration as connections and shards need it.
+//! The configuration in the form that connections and shards use.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,12 +13,12 @@ use crate::proto::channel::Rules;
 use crate::proto::subject::Pattern;
 use crate::proto::ws::SessionLimits;
 
-/// Bytes that the shards share are divided among them.
+/// Settings of the process. Bytes that all shards share are divided among them.
 pub(super) fn process(config: &Config, shards: usize) -> Process {
     Process {
         history_bytes_max: config.limits.history_bytes_max / shards,
         unacked_bytes_max: config.limits.unacked_bytes_max / shards,
-        // With a clock before 1970, no token expires.
+        // If the clock is before 1970, no token expires.
         unix_time: || SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs()),
         ..Process::default()
     }
@@ -29,7 +29,7 @@ pub(super) fn generation(config: &Config, routes: Routes) -> Result<Generation, 
     Ok(Generation {
         routes,
         admin_hosts: hosts(config.admin.iter().flat_map(|admin| &admin.hosts)),
-        // Listeners come first among the entrances, so these are their ids.
+        // Listeners are the first entrances, so these indices are their ids.
         front_hosts: config
             .listeners
             .iter()

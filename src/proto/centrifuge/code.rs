@@ -1,4 +1,5 @@
-//! Numbers that clients act on: errors in replies, reasons of an unsubscription, disconnect codes with their advice.
+//! Numbers that clients act on: errors in replies, reasons for the end of a subscription, disconnect codes and what
+//! they advise.
 //!
 //! | disconnect code | a client |
 //! |---|---|
@@ -13,7 +14,7 @@ use crate::proto::CloseReason;
 pub struct Code {
     pub number: u32,
     pub words: &'static str,
-    /// The same command may succeed later; the packages then try again where they can.
+    /// The same command may succeed later; the packages retry where they can.
     pub is_temporary: bool,
 }
 
@@ -30,17 +31,17 @@ impl Code {
     pub const TOO_MANY_REQUESTS: Code = Code::temporary(111, "too many requests");
     pub const UNRECOVERABLE_POSITION: Code = Code::lasting(112, "unrecoverable position");
 
-    /// Of a refresh: the token before it still holds, and the next that the application gives may do.
+    /// For a refresh: the token in use is still valid, and the application may supply another one.
     pub const TOKEN_EXPIRED_AGAIN: Code = Code { is_temporary: true, ..Code::TOKEN_EXPIRED };
-    /// The same token will do later. Centrifugo says 109, after which a client that has this one alone gives up.
+    /// The same token will be valid later. Centrifugo sends 109, after which a client without a second token gives up.
     pub const TOKEN_NOT_YET_VALID: Code = Code { words: "token not valid yet", ..Code::INTERNAL };
 
-    /// The route's service has no worker: the protocol has no number of its own for that.
+    /// The route's service has no worker. The protocol has no code of its own for that.
     pub const NO_WORKER: Code = Code { words: "no worker serves this now", ..Code::INTERNAL };
-    /// Nor for a worker that has not answered.
+    /// No worker answered in time. The protocol has no code for that either.
     pub const NO_ANSWER: Code = Code { words: "the worker did not answer in time", ..Code::INTERNAL };
 
-    /// An answer to nothing: it was answered before, or never asked. Likewise an acknowledgement.
+    /// An answer to no open question: it was answered before, or never asked. The same for acknowledgements.
     pub const NOT_ASKED: Code = Code { words: "nobody waits for that", ..Code::NOT_AVAILABLE };
 
     const fn temporary(number: u32, words: &'static str) -> Code {
@@ -52,7 +53,7 @@ impl Code {
     }
 }
 
-/// Why the gateway ends a subscription. From 2500 on the packages subscribe again by themselves.
+/// The reason why the gateway ends a subscription. From 2500 on, the packages resubscribe by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsubscribed {
     pub code: u32,
@@ -87,7 +88,7 @@ const DISCONNECTS: &[(CloseReason, Disconnect)] = &[
     (CloseReason::TooManyChannels, Disconnect { code: 3505, words: "channel limit" }),
 ];
 
-/// The close frame of an end, if it has one. Faults of the WebSocket itself keep the codes of RFC 6455.
+/// The close frame for a reason, if the protocol has one. Errors of the WebSocket layer keep the codes of RFC 6455.
 pub fn disconnect(reason: CloseReason) -> Option<Disconnect> {
     const NEVER_ON_THE_WIRE: u16 = 1006;
     let row = reason.row();

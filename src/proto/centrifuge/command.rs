@@ -1,4 +1,4 @@
-//! The commands of a client: one in a line.
+//! The commands of a client, one per line.
 
 use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::proto::CloseReason;
 /// One command. Payloads borrow from the frame, and so do texts without escapes.
 #[derive(Debug)]
 pub struct Command<'a> {
-    /// Its reply carries the same; 0 for what has no reply.
+    /// The id of the command and of its reply; 0 for a command without a reply.
     pub id: u32,
     pub request: Request<'a>,
 }
@@ -34,7 +34,7 @@ pub enum Request<'a> {
     Rpc(RpcRequest<'a>),
     Refresh(RefreshRequest<'a>),
     SubRefresh(SubRefreshRequest<'a>),
-    /// `{}`, the answer to ours.
+    /// `{}`: the answer to our ping.
     Pong,
 }
 
@@ -43,7 +43,7 @@ pub enum Request<'a> {
 pub struct ConnectRequest<'a> {
     #[serde(borrow)]
     pub token: Text<'a>,
-    /// Where the client stands in channels that the server had subscribed it to.
+    /// The client's positions in its server-side channels.
     #[serde(borrow)]
     pub subs: Option<BTreeMap<Text<'a>, SubscribeRequest<'a>>>,
 }
@@ -55,7 +55,7 @@ pub struct SubscribeRequest<'a> {
     pub channel: Text<'a>,
     #[serde(borrow)]
     pub token: Text<'a>,
-    /// It has been here before, up to `epoch` and `offset`.
+    /// The client resubscribes, and has received everything up to `epoch` and `offset`.
     pub recover: Option<bool>,
     #[serde(borrow)]
     pub epoch: Text<'a>,
@@ -102,7 +102,7 @@ pub struct RpcRequest<'a> {
 pub struct HistoryRequest<'a> {
     #[serde(borrow)]
     pub channel: Text<'a>,
-    /// 0 asks for the position alone, -1 for everything.
+    /// 0 requests only the position, -1 everything.
     #[serde(deserialize_with = "whole")]
     pub limit: Option<i64>,
     #[serde(borrow)]
@@ -135,9 +135,9 @@ pub struct SubRefreshRequest<'a> {
     pub token: Text<'a>,
 }
 
-/// A whole number, however it is written: some languages know doubles alone, and write `7.0`. `null` is none.
+/// A whole number in any spelling: some languages have only doubles, and write `7.0`. `null` is `None`.
 fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    /// Up to here doubles tell whole numbers apart (RFC 8259 section 6).
+    /// Up to this value, doubles represent every whole number (RFC 8259 section 6).
     const DOUBLE_MAX: f64 = 9_007_199_254_740_991.0;
     let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
     let double = || number.as_f64().filter(|double| double.fract() == 0.0 && double.abs() <= DOUBLE_MAX);
@@ -147,7 +147,7 @@ fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128>>(deserializer: D) -> Result
     fitting.map(Some).ok_or_else(|| D::Error::custom("no whole number of the right size"))
 }
 
-/// A text; `null` and nothing are the empty one.
+/// A text; `null` and a missing field are the empty text.
 #[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(from = "Option<Borrowed<'a>>")]
 pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -168,7 +168,7 @@ impl Text<'_> {
     }
 }
 
-/// Maps are asked by `&str`; the order is the text's.
+/// For look-ups by `&str`; the order is that of the text.
 impl Borrow<str> for Text<'_> {
     fn borrow(&self) -> &str {
         &self.0
@@ -183,7 +183,7 @@ impl Deref for Text<'_> {
     }
 }
 
-/// A line as it is written: the first request that is there counts.
+/// A line as it was written; its first request counts.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct CommandObject<'a> {
@@ -237,14 +237,14 @@ pub fn line_len(frame: &[u8]) -> usize {
     memchr::memchr(b'\n', frame).map_or(frame.len(), |end| end + 1)
 }
 
-/// Reads a line that is not blank. What no server could answer is `BadCommand`: no JSON, no known request, nothing to name the reply
-/// by.
+/// Reads a line that is not blank. A line that no server could answer is a `BadCommand`: it is not JSON, or has no
+/// known request, or no id for the reply.
 pub fn read_command(line: &[u8]) -> Result<Command<'_>, CloseReason> {
     let line = line.trim_ascii();
     if line == b"{}" {
         return Ok(Command { id: 0, request: Request::Pong });
     }
-    // serde takes lists for structures as well.
+    // serde also accepts lists for structures.
     if !line.starts_with(b"{") || !is_json(line) {
         return Err(CloseReason::BadCommand);
     }
@@ -257,7 +257,7 @@ pub fn read_command(line: &[u8]) -> Result<Command<'_>, CloseReason> {
     }
 }
 
-/// How many commands a frame has at most.
+/// The most commands that a frame can have.
 pub fn count(frame: &[u8]) -> usize {
     memchr::memchr_iter(b'\n', frame).count() + 1
 }
@@ -268,7 +268,7 @@ mod tests {
 
     use super::*;
 
-    /// The lines of a frame that are not blank, cut off as a connection does.
+    /// The lines of a frame that are not blank, split as a connection splits them.
     fn lines(mut frame: &[u8]) -> impl Iterator<Item = &[u8]> {
         std::iter::from_fn(move || {
             frame = frame.trim_ascii_start();

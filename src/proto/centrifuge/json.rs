@@ -1,4 +1,4 @@
-//! JSON that is carried and not understood: payloads on their way to and from clients.
+//! JSON that is passed through unread: payloads to and from clients.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,12 +7,12 @@ use serde_json::value::RawValue;
 
 use crate::limits;
 
-/// Whether `bytes` are one JSON value, nested no deeper than clients can be expected to read.
+/// Whether `bytes` are one JSON value, nested no deeper than clients can be expected to parse.
 pub fn is_json(bytes: &[u8]) -> bool {
     nesting(bytes) <= limits::JSON_NESTING_MAX && serde_json::from_slice::<&RawValue>(bytes).is_ok()
 }
 
-/// The deepest nesting of what may be JSON. Brackets in texts do not count.
+/// The deepest nesting of bytes that may be JSON. Brackets in strings do not count.
 fn nesting(bytes: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0usize, 0);
     let (mut is_text, mut is_escaped) = (false, false);
@@ -35,12 +35,13 @@ fn nesting(bytes: &[u8]) -> usize {
     deepest
 }
 
-/// A payload as the protocol carries it: JSON as it is, UTF-8 that is no JSON as a text, other bytes as base64 in a text.
+/// A payload in the form of the protocol: JSON unchanged, other UTF-8 as a string, other bytes as a string with their
+/// base64.
 #[derive(Clone, Copy, Debug)]
 pub struct Data<'a>(pub &'a [u8]);
 
 impl Data<'_> {
-    /// Appends it, on one line: a line's end outside of a text is white space, and would end the reply.
+    /// Appends the payload on one line: a line end outside a string is white space in JSON, but would end the reply.
     pub fn write(self, out: &mut Vec<u8>) {
         let payload = self.0;
         let start = out.len();
@@ -69,7 +70,7 @@ impl Serialize for Data<'_> {
 
 /// Appends a JSON string.
 pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
-    // A vector takes all that is written, and texts have no way to fail.
+    // Writing to a vector cannot fail, and neither can serializing a text.
     let _ = serde_json::to_writer(out, text);
 }
 

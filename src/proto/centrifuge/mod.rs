@@ -8,7 +8,8 @@
 //! ```
 //!
 //! After `client.proto` of <https://github.com/centrifugal/protocol> and <https://centrifugal.dev/docs/server/codes>.
-//! Fields that this gateway has no use for (deltas, filters, compaction) are skipped, as servers without them do.
+//! Fields for features that this gateway lacks (deltas, filters, compaction) are skipped, as by any server without
+//! them.
 
 pub mod code;
 mod command;
@@ -30,7 +31,7 @@ pub use reply::{
     ReplyBody, ReplyError, RpcResult, ServerSubscriptions, SubscribeResult, write_reply,
 };
 
-/// The subprotocol that clients offer, if they offer one.
+/// The subprotocol that clients may offer.
 pub const SUBPROTOCOL: &str = "centrifuge-json";
-/// Ping towards the client, pong from it.
+/// The ping to the client, and the client's pong.
 pub const PING: &[u8] = b"{}";

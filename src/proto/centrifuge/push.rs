@@ -13,7 +13,7 @@ use crate::proto::reserved::subjects::Change;
 /// The client that has published.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClientInfo<'a> {
-    /// As its application writes it.
+    /// The name, as the application writes it.
     pub user: Cow<'a, str>,
     pub client: &'a str,
     /// The claim `info` of the user's token.
@@ -21,7 +21,7 @@ pub struct ClientInfo<'a> {
     pub conn_info: Option<&'a RawValue>,
 }
 
-/// Appends a publication in `channel`. Written by hand: it is the one that is written for every event.
+/// Appends a publication in `channel`. Written by hand, because every event passes here.
 pub fn write_publication(
     out: &mut Vec<u8>,
     channel: &str,
@@ -51,7 +51,7 @@ pub fn write_message(out: &mut Vec<u8>, data: Data<'_>) {
     out.extend_from_slice(b"}}}");
 }
 
-/// The same for JSON of the gateway's own.
+/// The same for JSON of the gateway itself.
 pub fn write_own_message(out: &mut Vec<u8>, json: &[u8]) {
     out.extend_from_slice(b"{\"push\":{\"message\":{\"data\":");
     out.extend_from_slice(json);
@@ -67,12 +67,12 @@ pub fn write_change(out: &mut Vec<u8>, channel: &str, change: Change, info: &Cli
     write_push(out, channel, change.word(), &Changed { info });
 }
 
-/// Appends the news that the server has subscribed the client to `channel`.
+/// Appends the push that the server has subscribed the client to `channel`.
 pub fn write_subscribe(out: &mut Vec<u8>, channel: &str, result: &SubscribeResult<'_>) {
     write_push(out, channel, "subscribe", result);
 }
 
-/// Appends the news that the client is not subscribed to `channel` any more.
+/// Appends the push that the client is no longer subscribed to `channel`.
 pub fn write_unsubscribe(out: &mut Vec<u8>, channel: &str, why: Unsubscribed) {
     #[derive(Serialize)]
     struct Unsubscribe {
@@ -88,7 +88,7 @@ fn write_push(out: &mut Vec<u8>, channel: &str, name: &str, body: &impl Serializ
     out.push(b',');
     write_text(out, name);
     out.push(b':');
-    // A vector takes all that is written.
+    // Writing to a vector cannot fail.
     let _ = serde_json::to_writer(&mut *out, body);
     out.extend_from_slice(b"}}");
 }

@@ -52,7 +52,7 @@ pub struct ConnectResult<'a> {
     pub subs: ServerSubscriptions<'a>,
     /// Seconds between our pings.
     pub ping: u64,
-    /// It shall answer them.
+    /// The client must answer pings.
     pub pong: bool,
 }
 
@@ -72,7 +72,7 @@ impl Serialize for ServerSubscriptions<'_> {
     }
 }
 
-/// Whether a token bounds it, and for how many seconds still.
+/// Whether a token limits the lifetime, and the remaining seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Expiry {
     #[serde(skip_serializing_if = "is_false")]
@@ -103,7 +103,7 @@ pub struct SubscribeResult<'a> {
     pub was_recovering: bool,
     #[serde(skip_serializing_if = "is_false")]
     pub recovered: bool,
-    /// For the application.
+    /// For the application's use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -172,7 +172,7 @@ pub fn write_reply(out: &mut Vec<u8>, id: u32, answer: &ReplyBody<'_>) {
     out.extend_from_slice(b"{\"id\":");
     out.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
     let brace = out.len();
-    // A vector takes all that is written, and every text and payload here is JSON by construction.
+    // Writing to a vector cannot fail, and every text and payload here is valid JSON.
     let _ = serde_json::to_writer(&mut *out, answer);
     out[brace] = b',';
 }

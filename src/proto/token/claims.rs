@@ -1,4 +1,4 @@
-//! The claims of a token, as signers write them: a user may be a number, a time may have a fraction.
+//! The claims of a token in their various spellings: a user may be a number, a time may have a fraction.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::refused::{Claim, TokenFault};
 use crate::limits::TOKEN_SECONDS_MAX;
 
-/// The claims that mean something here; others are passed over. `null` is as if the claim were not there.
+/// The claims with a meaning here; others are ignored. `null` counts as a missing claim.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Claims<'a> {
@@ -27,19 +27,19 @@ pub(super) struct Claims<'a> {
 
 impl<'a> Claims<'a> {
     pub(super) fn read(json: &'a [u8]) -> Result<Claims<'a>, TokenFault> {
-        // serde takes lists for structures as well.
+        // serde also accepts lists for structures.
         if json.trim_ascii_start().first() != Some(&b'{') {
             return Err(TokenFault::Claims);
         }
         serde_json::from_slice(json).map_err(|_| TokenFault::Claims)
     }
 
-    /// The name of the user; none is said by an empty one as well.
+    /// The name of the user; `None` if the claim is missing or empty.
     pub(super) fn sub(&self) -> Result<Option<Cow<'a, str>>, TokenFault> {
         optional(self.sub, Claim::Sub)
     }
 
-    /// The channel of a subscription; likewise.
+    /// The channel of a subscription token, in the same way.
     pub(super) fn channel(&self) -> Result<Option<Cow<'a, str>>, TokenFault> {
         optional(self.channel, Claim::Channel)
     }
@@ -58,7 +58,7 @@ fn optional(value: Option<&RawValue>, claim: Claim) -> Result<Option<Cow<'_, str
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// A text, or a whole number as its digits: many applications number their users, and some number their channels.
+/// A text, or the digits of a whole number: many applications number their users, and some number their channels.
 fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     let json = value.get();
     match json.as_bytes().first()? {
@@ -68,8 +68,8 @@ fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The digits of a JSON number. Written with a fraction or an exponent, it counts up to where doubles still tell whole numbers
-/// apart (RFC 8259 section 6).
+/// The digits of a JSON number. A number with a fraction or an exponent is accepted up to the largest value at which
+/// doubles represent every whole number (RFC 8259 section 6).
 fn whole(number: &str) -> Option<Cow<'_, str>> {
     const WHOLE_MAX: f64 = 9_007_199_254_740_991.0;
     if number.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) && number != "-0" {
@@ -80,7 +80,8 @@ fn whole(number: &str) -> Option<Cow<'_, str>> {
     is_whole.then(|| Cow::Owned((value as i64).to_string()))
 }
 
-/// Seconds of Unix time: any JSON number (RFC 7519 section 2, NumericDate), or one in a text, which Go's libraries take as well.
+/// Seconds of Unix time: any JSON number (RFC 7519 section 2, NumericDate), or one in a string, which Go's libraries
+/// also accept.
 pub(super) fn date(value: &RawValue) -> Option<f64> {
     let json = value.get();
     let number: Cow<'_, str> = match json.as_bytes().first()? {
@@ -91,7 +92,7 @@ pub(super) fn date(value: &RawValue) -> Option<f64> {
     if is_number { number.parse().ok() } else { None }
 }
 
-/// How many whole seconds it is from `now` to `end`, rounded up and bounded; `None` if that is over.
+/// Whole seconds from `now` to `end`, rounded up and bounded; `None` if `end` has passed.
 pub(super) fn seconds_until(end: f64, now: u64) -> Option<u64> {
     let left = end - now as f64;
     (left > 0.0).then(|| (left.ceil() as u64).min(TOKEN_SECONDS_MAX))

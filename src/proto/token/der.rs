@@ -1,4 +1,5 @@
-//! As much of DER (X.690) as tells what a public key is. Whether it is a good one, the library that checks signatures says.
+//! As much DER (X.690) as is needed to tell the kind of a public key. The library that verifies signatures checks the
+//! key itself.
 
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
@@ -23,13 +24,13 @@ pub(super) fn rsa_bits(der: &[u8]) -> Option<usize> {
     Some(8 * (others.len() + 1) - first.leading_zeros() as usize)
 }
 
-/// The content of the value of this tag at the beginning of `der`, and what follows it.
+/// The content of a value with this tag at the beginning of `der`, and the rest.
 fn take(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (own, rest) = der.split_first()?;
     let (first, mut rest) = rest.split_first()?;
     let length = match first {
         0..=0x7f => usize::from(*first),
-        // Longer than two bytes can say is no key.
+        // A longer value cannot be a key.
         0x81..=0x82 => {
             let (digits, after) = rest.split_at_checked(usize::from(first & 0x7f))?;
             rest = after;

@@ -1,10 +1,11 @@
-//! The public key that a route checks tokens with, as operators have it in a file: PEM, of a key or of a certificate.
+//! The public key with which a route verifies tokens, as operators have it in a file: PEM, of a key or of a
+//! certificate.
 //!
 //! ```text
 //!  file --> pem: label and DER --> SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7) --> algorithm, curve, size --> fits?
 //! ```
 //!
-//! A key that could never verify a token is refused here, with what it is and what would fit.
+//! A key that could never verify a token is refused here. The error names its kind and the kind that would fit.
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256};
 use rustls_pki_types::{AlgorithmIdentifier, CertificateDer, alg_id};
@@ -12,7 +13,7 @@ use rustls_pki_types::{AlgorithmIdentifier, CertificateDer, alg_id};
 use super::der;
 use super::pem::{self, PemSection};
 
-/// RFC 7518 section 3.3 for the least; the library checks no signatures of longer ones.
+/// The minimum is that of RFC 7518 section 3.3; the library verifies no signatures of longer keys.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 const RSA_FITS: &str = "RS256 takes RSA keys of 2048 to 8192 bits (RFC 7518 section 3.3)";
 const ECDSA_FITS: &str = "ES256 takes keys on the curve P-256 (RFC 7518 section 3.4)";
@@ -101,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    /// As `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024` and others make them.
+    /// As made by `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024` and others.
     const RSA_1024: &str = "-----BEGIN PUBLIC KEY-----\n\
         MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDJ6ndTrrXAVO3Kcx3NQTizAqEz\n\
         koRFkb4InYpYMx5rcTmOyrwm8kLpT4QWPDVBzv3qsc64dAV1Jf/7MoP6nNitHm10\n\

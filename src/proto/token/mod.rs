@@ -32,8 +32,8 @@ use claims::Claims;
 
 pub use refused::{Claim, TokenFault, TokenRefusal};
 
-/// base64url as strangers write it: with padding or without, whatever the bits that pad the last byte. Two spellings of a
-/// signature are worth no more than one.
+/// base64url as other software writes it: with or without padding, and with any value in the unused bits of the last
+/// byte. A second spelling of a signature gives no advantage.
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new()
@@ -41,15 +41,15 @@ const BASE64URL: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Checks tokens by one key.
+/// Verifies tokens with one key.
 #[derive(Clone)]
 pub struct Verifier {
     key: VerifierKey,
-    /// SHA-256 of what the key was made of.
+    /// SHA-256 of the bytes from which the key was made.
     fingerprint: [u8; 32],
 }
 
-/// Equal for keys of one algorithm that were made of the same bytes.
+/// Equal for keys of one algorithm that were made from the same bytes.
 impl PartialEq for Verifier {
     fn eq(&self, other: &Verifier) -> bool {
         self.algorithm() == other.algorithm() && self.fingerprint == other.fingerprint
@@ -63,7 +63,7 @@ enum VerifierKey {
     Ecdsa(Arc<ParsedPublicKey>),
 }
 
-/// How a token is signed (RFC 7518 section 3.1).
+/// The algorithm of a signature (RFC 7518 section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     Hs256,
@@ -76,11 +76,11 @@ pub enum Algorithm {
 pub struct ConnectionClaims {
     /// `None` for an anonymous client.
     pub user: Option<User>,
-    /// For how many seconds; without an end, for ever.
+    /// Remaining lifetime in seconds; `None`: unlimited.
     pub ttl: Option<u64>,
-    /// Anything, for the other clients to see: JSON.
+    /// JSON for the other clients to see.
     pub info: Option<Box<RawValue>>,
-    /// Channels to which the connection is subscribed from the start.
+    /// Channels that the connection is subscribed to on connect.
     pub channels: Vec<Subject>,
 }
 
@@ -91,17 +91,18 @@ impl Verifier {
         Verifier { key, fingerprint }
     }
 
-    /// Tokens signed with a shared secret (HS256).
+    /// Verifies tokens signed with a shared secret (HS256).
     pub fn hmac(secret: &[u8]) -> Verifier {
         Verifier::new(VerifierKey::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret).into()), secret)
     }
 
-    /// Tokens signed with RSA (RS256); `file` has the public key in PEM. The error is one clause about the file.
+    /// Verifies tokens signed with RSA (RS256); `file` has the public key in PEM. The error is one clause about the
+    /// file.
     pub fn rsa(file: &[u8]) -> Result<Verifier, String> {
         key::rsa(file).map(|key| Verifier::new(VerifierKey::Rsa(key.into()), file))
     }
 
-    /// Tokens signed on the curve P-256 (ES256); otherwise as [`Verifier::rsa`].
+    /// Verifies tokens signed on the curve P-256 (ES256); otherwise like [`Verifier::rsa`].
     pub fn ecdsa(file: &[u8]) -> Result<Verifier, String> {
         key::ecdsa(file).map(|key| Verifier::new(VerifierKey::Ecdsa(key.into()), file))
     }
@@ -122,7 +123,7 @@ impl Verifier {
         Ok(ConnectionClaims { user: user(&claims)?, ttl, info: claims.info, channels })
     }
 
-    /// For how many seconds `user` may be subscribed to `asked`; without an end, for ever.
+    /// The number of seconds for which `user` may be subscribed to `asked`; `None`: unlimited.
     pub fn subscription(
         &self,
         token: &str,
@@ -143,8 +144,8 @@ impl Verifier {
         }
     }
 
-    /// The claims of a token that the key has signed. White space around it and the word `Bearer` before it (RFC 6750 section
-    /// 2.1) come from files and from headers, and are no part of it.
+    /// The claims of a token that the key has signed. White space around the token and the word `Bearer` before it (RFC
+    /// 6750 section 2.1) come from files and headers, and are ignored.
     fn signed(&self, token: &str) -> Result<Vec<u8>, TokenFault> {
         let token = token.trim_ascii();
         let token = match token.split_once(char::is_whitespace) {
@@ -160,7 +161,7 @@ impl Verifier {
         Ok(claims)
     }
 
-    /// The algorithm is the key's: a token does not choose how it is checked (RFC 8725 section 3.1).
+    /// The key decides the algorithm: a token does not choose how it is verified (RFC 8725 section 3.1).
     fn check_header(&self, json: &[u8]) -> Result<(), TokenFault> {
         #[derive(Deserialize)]
         struct JoseHeader {
@@ -202,8 +203,8 @@ impl Algorithm {
     }
 }
 
-/// For how many seconds the claims hold. No leeway for clocks that differ: a client whose token is not valid yet tries again by
-/// itself, and one whose token has ended brings another.
+/// The remaining lifetime in seconds. There is no leeway for clocks that differ: a client whose token is not valid yet
+/// retries by itself, and one whose token has expired gets another.
 fn ttl(claims: &Claims<'_>, unix_now: u64) -> Result<Option<u64>, TokenRefusal> {
     if let Some(value) = claims.nbf {
         let begin = claims::date(value).ok_or(TokenFault::NoDate(Claim::Nbf))?;
@@ -232,7 +233,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// Says nothing of the key.
+/// Reveals nothing of the key.
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Verifier({})", self.algorithm())

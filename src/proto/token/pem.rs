@@ -1,4 +1,4 @@
-//! PEM (RFC 7468): binary things as text, one after the other, with a label each.
+//! PEM (RFC 7468): binary values as text, one after the other, each with a label.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,7 @@ const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
-/// All of a file; what stands outside of them is for people (RFC 7468 section 5.2). The error is one clause.
+/// All sections of a file; text outside of them is for people (RFC 7468 section 5.2). The error is one clause.
 pub(super) fn sections(file: &[u8]) -> Result<Vec<PemSection>, String> {
     let Ok(text) = std::str::from_utf8(file) else { return Err("is no text".to_owned()) };
     let mut sections = Vec::new();
@@ -28,11 +28,11 @@ pub(super) fn sections(file: &[u8]) -> Result<Vec<PemSection>, String> {
     Ok(sections)
 }
 
-/// The section whose label begins `text`, and what follows it.
+/// The section at the beginning of `text`, and the rest.
 fn section(text: &str) -> Option<(PemSection, &str)> {
     let (label, text) = text.split_once(DASHES)?;
     let (body, rest) = text.split_once(&format!("{END}{label}{DASHES}"))?;
-    // Old private keys say in headers how they are encrypted (RFC 1421); their label is enough to refuse them.
+    // Old private keys have headers about their encryption (RFC 1421); their label is enough to refuse them.
     let base64: String = body.split_whitespace().collect();
     let der = if base64.contains(':') { Vec::new() } else { STANDARD.decode(base64).ok()? };
     Some((PemSection { label: label.to_owned(), der }, rest))

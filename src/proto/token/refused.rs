@@ -1,4 +1,4 @@
-//! Why a token is not taken: what the client is told follows from the kind, what the log says from the fault.
+//! Reasons for which a token is refused: the kind decides what the client is told, the fault what is logged.
 
 use std::fmt;
 
@@ -7,55 +7,55 @@ use crate::limits::TOKEN_INFO_BYTES_MAX;
 use crate::proto::name::NameError;
 use crate::proto::subject::SubjectError;
 
-/// Why a token is not taken.
+/// The reason why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TokenRefusal {
-    /// There is none where one is needed.
+    /// The route requires a token, and there is none.
     Missing,
-    /// Another token is needed.
+    /// Another token is required.
     Expired,
-    /// The same token will do later.
+    /// The same token will be valid later.
     NotYetValid,
-    /// This token will never do.
+    /// This token will never be valid.
     Invalid(TokenFault),
 }
 
 /// The fault of a token that is never accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TokenFault {
-    /// The route has no key to check it with.
+    /// The route has no key to verify it.
     NoKey,
     /// Not three parts of base64url with dots between them (RFC 7515 section 3.1).
     Form,
-    /// The first part is no JSON object with `alg`.
+    /// The first part is not a JSON object with `alg`.
     Header,
-    /// `crit` names extensions, and none is understood here (RFC 7515 section 4.1.11).
+    /// `crit` names extensions, and none is supported (RFC 7515 section 4.1.11).
     Extension,
-    /// Signed in another way than the key of the route is for.
+    /// Signed with another algorithm than that of the route's key.
     Algorithm(Algorithm),
     Signature(Algorithm),
-    /// The second part is no JSON object in which each name stands once (RFC 7519 section 4).
+    /// The second part is not a JSON object in which each name appears once (RFC 7519 section 4).
     Claims,
-    /// Neither a text nor a whole number.
+    /// The claim is neither a text nor a whole number.
     NoText(Claim),
-    /// No number of seconds (RFC 7519 section 2, NumericDate).
+    /// The claim is not a number of seconds (RFC 7519 section 2, NumericDate).
     NoDate(Claim),
     User(NameError),
     Channel(Claim, SubjectError),
     /// A channel of the gateway's own, or an inbox.
     Reserved(Claim),
-    /// `channels` is no list.
+    /// `channels` is not a list.
     NoList,
     InfoTooLong,
-    /// A token of a subscription, shown by a client that connects.
+    /// A subscription token, presented by a client that connects.
     OfSubscription,
-    /// A token of a subscription that names no channel.
+    /// A subscription token that names no channel.
     NoChannel,
     OtherUser,
     OtherChannel,
 }
 
-/// A claim that means something here.
+/// A claim with a meaning here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Claim {
     Sub,

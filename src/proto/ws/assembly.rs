@@ -1,4 +1,4 @@
-//! A message that has not arrived whole: fragments, and the part of a frame that is there already.
+//! An incomplete message: fragments, and the part of a frame that has arrived.
 
 use std::mem;
 
@@ -8,14 +8,14 @@ use super::frame::{FrameHeader, Opcode};
 use super::mask::{self, Mask};
 use super::utf8;
 
-/// A message that has not arrived whole.
+/// An incomplete message.
 #[derive(Debug)]
 pub(super) struct Assembly {
     opcode: Opcode,
     message: Vec<u8>,
     /// Used for text only.
     validator: utf8::Validator,
-    /// Frames that have begun.
+    /// The number of frames that have begun.
     fragments: u32,
     /// The frame whose payload is arriving; `None` between two fragments.
     frame: Option<Arriving>,
@@ -26,14 +26,14 @@ struct Arriving {
     fin: bool,
     /// The mask for the next byte.
     mask: Option<Mask>,
-    /// Bytes that have not come yet. The message limit has been applied to them, so that they fit.
+    /// Bytes that have not arrived. The message limit has been checked for them, so there is room.
     missing: usize,
 }
 
-/// The part that the available bytes complete.
+/// What the available bytes complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CompletedPart {
-    /// Nothing: the frame goes on, the input is used up.
+    /// Nothing: all input is used, and the frame continues.
     Part,
     Fragment,
     Message,
@@ -54,7 +54,7 @@ impl Assembly {
         self.fragments
     }
 
-    /// Whether a frame has begun and not ended: then what comes next is its payload.
+    /// Whether a frame has begun and not ended: then its payload comes next.
     pub(super) fn is_receiving(&self) -> bool {
         self.frame.is_some()
     }
@@ -66,7 +66,8 @@ impl Assembly {
         self.frame = Some(Arriving { fin: header.fin, mask: header.mask, missing: header.len as usize });
     }
 
-    /// Moves what has arrived of the frame into the message: the one copy of an assembled message. Most come whole.
+    /// Moves the bytes that have arrived into the message: the one copy of an assembled message. Most messages arrive
+    /// whole.
     #[inline(never)]
     pub(super) fn receive(&mut self, input: &mut &mut [u8]) -> Result<CompletedPart, CloseReason> {
         let frame = self.frame.as_mut().expect("called while a frame arrives");
@@ -78,7 +79,8 @@ impl Assembly {
         if self.opcode == Opcode::Text {
             self.validator.feed(bytes).map_err(|_| CloseReason::WebSocketUtf8)?;
         }
-        // Room follows what has really come, at most doubling, and the last frame gets no more than it can fill.
+        // Capacity follows the bytes that have arrived, at most doubling, and does not exceed what the last frame can
+        // fill.
         if self.message.capacity() - self.message.len() < bytes.len() {
             let doubled = self.message.len().max(bytes.len());
             self.message.reserve_exact(if frame.fin { doubled.min(frame.missing) } else { doubled });

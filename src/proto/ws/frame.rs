@@ -92,7 +92,7 @@ impl FrameHeader {
         Ok(Some((FrameHeader { fin, opcode, mask, len }, input.len() - rest.len())))
     }
 
-    /// The header is the first so many of these bytes.
+    /// The header takes the first `usize` of these bytes.
     fn bytes(&self) -> ([u8; HEADER_BYTES_MAX], usize) {
         let masked = if self.mask.is_some() { MASKED } else { 0 };
         let mut bytes = [0; HEADER_BYTES_MAX];
@@ -123,12 +123,12 @@ impl FrameHeader {
     }
 }
 
-/// Appends the header of a server's unfragmented frame; `payload_len` bytes of payload have to follow it.
+/// Appends the header of a server's unfragmented frame; the caller appends `payload_len` bytes of payload.
 pub fn write_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
     FrameHeader { fin: true, opcode, mask: None, len: payload_len as u64 }.write(out);
 }
 
-/// A server's unfragmented frame, for many.
+/// A server's unfragmented frame, shared by many connections.
 pub fn shared(opcode: Opcode, payload: &[u8]) -> Rc<[u8]> {
     let (header, written) = FrameHeader { fin: true, opcode, mask: None, len: payload.len() as u64 }.bytes();
     joined(&[&header[..written], payload])
@@ -141,9 +141,9 @@ pub fn write(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Appends a server's close frame; a longer `reason` is cut at a character, to [`REASON_BYTES_MAX`].
+/// Appends a server's close frame. A longer `reason` is cut at a character boundary, to [`REASON_BYTES_MAX`].
 ///
-/// Without a code, or with one that must not be sent (1006, "the connection broke", is only ever observed), the frame is
+/// Without a code, or with one that must not be sent (1006, "the connection broke", is only observed), the frame is
 /// empty, which the peer sees as 1005 (RFC 6455 section 7.1.5).
 pub fn write_close(out: &mut Vec<u8>, code: Option<u16>, reason: &str) {
     let Some(code) = code.filter(|&code| is_close_code(code)) else {

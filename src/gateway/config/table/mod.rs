@@ -1,5 +1,5 @@
 //! The table of keys: each key of the configuration, once. The parser's checks, the environment's variables, the
-//! suggestions, `tidegate config` and docs/configuration.md derive from it. A file for each part of it.
+//! suggestions, `tidegate config` and docs/configuration.md derive from it. One file for each section.
 
 mod channels;
 mod drain;
@@ -13,7 +13,7 @@ use super::form;
 /// One key.
 #[derive(Clone, Copy)]
 pub struct Row {
-    /// Where it stands: `limits.fragments_max`. `[]` follows the name of a list of tables: `route[].path`.
+    /// The path of the key: `limits.fragments_max`. `[]` follows the name of a list of tables: `route[].path`.
     pub path: &'static str,
     /// The kind of its value.
     pub kind: Kind,
@@ -28,11 +28,11 @@ pub struct Row {
 /// The kind of a key's value.
 #[derive(Clone, Copy)]
 pub enum Kind {
-    /// A table that stands at most once.
+    /// A table that may appear once.
     Table,
     /// Any number of tables: `[[name]]`.
     Tables,
-    /// One table, or a list of them.
+    /// One table, or a list of tables.
     OneOrMoreTables,
     /// A whole number within bounds, both included.
     Whole {
@@ -45,7 +45,7 @@ pub enum Kind {
     },
     /// `true` or `false`.
     Switch,
-    /// A switch, or this word.
+    /// A switch, or the given word.
     SwitchOr(&'static str),
     /// One of these words.
     Choice(&'static [&'static str]),
@@ -76,9 +76,9 @@ pub enum Fallback {
     Switch(bool),
     /// This text, or this word of a choice.
     Text(&'static str),
-    /// The key must be there; the example (TOML) is for the annotated file.
+    /// The key is required; the example (TOML) is for the annotated file.
     Required(&'static str),
-    /// The key may be missing, and nothing takes its place; with an example (TOML).
+    /// The key is optional and has no default; with an example (TOML).
     Nothing(&'static str),
 }
 
@@ -100,7 +100,7 @@ const fn count_of(unit: &'static str, min: u64, max: u64) -> Kind {
     Kind::Whole { min, max, unit }
 }
 
-/// In the order of the annotated file: keys of the top level first, as TOML wants them.
+/// In the order of the annotated file. Keys of the top level come first, as TOML requires.
 const SECTIONS: &[&[Row]] = &[process::ROWS, listeners::ROWS, routes::ROWS, channels::ROWS, drain::ROWS, limits::ROWS];
 
 /// Every key.
@@ -115,7 +115,7 @@ const COUNT: usize = {
     count
 };
 
-/// The sections' rows behind each other.
+/// The rows of all sections, one after the other.
 const fn all(sections: &[&[Row]]) -> [Row; COUNT] {
     let mut rows = [sections[0][0]; COUNT];
     let (mut count, mut section) = (0, 0);
@@ -146,12 +146,12 @@ impl Row {
         self.path.rsplit('.').next().unwrap_or(self.path)
     }
 
-    /// The path of the table that it stands in: `route[]` of `route[].path`.
+    /// The path of the table that contains the key: `route[]` for `route[].path`.
     pub fn parent(&self) -> &'static str {
         self.path.rsplit_once('.').map_or("", |(parent, _)| parent)
     }
 
-    /// The path that the names inside of it continue: with `[]` where tables are listed.
+    /// The prefix of the paths inside the table; a list of tables gets `[]`.
     pub(super) fn inside(&self) -> String {
         match self.kind {
             Kind::Tables | Kind::OneOrMoreTables => format!("{}[]", self.path),
