@@ -22,6 +22,9 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
 /// From the end of the request until the hub has answered (subscribed or published); it takes microseconds.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A long answer goes out in pieces of so many bytes, each when the one before is sent: two TLS records. What is one piece says its
+/// length.
+pub const REPLY_PIECE_BYTES: usize = 2 * RECORD_CONTENT_BYTES;
 
 // --- WebSocket ----------------------------------------------------------------------------------------------------
 

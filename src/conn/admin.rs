@@ -1,21 +1,15 @@
 //! A request on the admin listener: publish, read what is kept, who is there, metrics, health, readiness. For
 //! programs; pages are not served.
 
-use std::sync::Arc;
-
-use base64::Engine;
-use serde_json::{Value, json};
-
 use super::Refused;
+use super::history::Span;
 use super::hosts::Hosts;
 use super::outbox::Outbox;
 use super::settings::Readiness;
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
-use crate::proto::event::{Message, Position};
 use crate::proto::http::{self, Head, Refusal, Reply};
-use crate::proto::replay::{Excerpt, ExcerptBounds, Since};
 use crate::proto::reserved::headers::{DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, KEY_HEADER, OPCODE_HEADER};
 use crate::proto::reserved::is_own_event;
 use crate::proto::sse;
@@ -38,7 +32,7 @@ pub(super) enum Outcome {
     /// `POST /api/channels/{channel}`; the payload follows as the body.
     Publish(Publication),
     /// `GET /api/channels/{channel}/history`; the channel's owner has it.
-    History { channel: Subject, since: Since, bounds: ExcerptBounds },
+    History { channel: Subject, span: Span },
     /// `GET /api/channels/{channel}/presence`; likewise.
     Presence { channel: Subject },
     /// `GET /api/users/{user}`; every shard has its own connections, which listen to the subject.
@@ -77,7 +71,7 @@ pub(super) fn request(head: &Head<'_>, hosts: &Hosts, readiness: Readiness, outb
             Err(words) => explain(head, CloseReason::BadPublish, &words, outbox),
         },
         (["api", "channels", channel, "history"], "GET" | "HEAD") => match history_asked(head, channel) {
-            Ok((channel, since, bounds)) => Outcome::History { channel, since, bounds },
+            Ok((channel, span)) => Outcome::History { channel, span },
             Err(words) => explain(head, CloseReason::MalformedRequest, &words, outbox),
         },
         (["api", "channels", channel, "presence"], "GET" | "HEAD") => match channel_named(channel) {
@@ -118,51 +112,9 @@ fn user_named(name: &str) -> Result<User, String> {
     User::new(name).map_err(|error| format!("{name:?} is no user: {error}"))
 }
 
-/// `limit` messages after the position `since`, or the newest; or one sentence about what is wrong with them.
-fn history_asked(head: &Head<'_>, channel: &str) -> Result<(Subject, Since, ExcerptBounds), String> {
-    let parameter = |name| {
-        http::query_parameter(head.query, name)
-            .map_err(|_| format!("{name} stands more than once, or is not well escaped"))
-    };
-    let since = match parameter("since")? {
-        None => Since::Latest,
-        Some(text) => text.parse().map(Since::After).map_err(|_| format!("since: {text:?} is no position"))?,
-    };
-    let messages_max = match parameter("limit")? {
-        None => limits::REPLAY_MESSAGES_MAX,
-        Some(text) => text.parse().map_err(|_| format!("limit: {text:?} is no number"))?,
-    };
-    let messages_max = messages_max.min(limits::REPLAY_MESSAGES_MAX);
-    Ok((channel_named(channel)?, since, ExcerptBounds { messages_max, bytes_max: limits::REPLAY_BYTES_MAX }))
-}
-
-/// The answer: messages in the channel's order, and whether more follow the last. What is not UTF-8 comes as base64. `is_kept`:
-/// whether the channel's rule asks for a history at all.
-pub(super) fn history(channel: &Subject, is_kept: bool, excerpt: Option<&Excerpt>) -> String {
-    let messages: Vec<Value> = excerpt.iter().flat_map(|excerpt| excerpt.messages()).map(kept).collect();
-    let body = json!({
-        "channel": channel.as_str(),
-        "position": excerpt.map(|excerpt| excerpt.latest.to_string()),
-        "gap": excerpt.and_then(|excerpt| excerpt.gap).map(|gap| gap.to_json(channel)),
-        "is_kept": is_kept,
-        "messages": messages,
-        "is_last": excerpt.is_none_or(|excerpt| excerpt.is_last),
-    });
-    format!("{body}\n")
-}
-
-fn kept((position, message): (Position, &Arc<Message>)) -> Value {
-    let mut kept = json!({ "position": position.to_string() });
-    match std::str::from_utf8(&message.payload) {
-        Ok(text) => kept["data"] = text.into(),
-        Err(_) => kept["base64"] = base64::engine::general_purpose::STANDARD.encode(&message.payload).into(),
-    }
-    for (name, header) in [("event", EVENT_HEADER), ("key", KEY_HEADER)] {
-        if let Some(value) = message.header(header) {
-            kept[name] = value.into();
-        }
-    }
-    kept
+fn history_asked(head: &Head<'_>, channel: &str) -> Result<(Subject, Span), String> {
+    let span = Span::of(head)?;
+    Ok((channel_named(channel)?, span))
 }
 
 /// The message so far, or one sentence about what is wrong with it.

@@ -1,9 +1,10 @@
 //! Answers to what a connection has asked the shard for.
 
+use super::history::HistoryText;
 use super::peer::retry_after_s;
 use super::session::Phase;
 use super::settings::Settings;
-use super::{After, Conn, admin};
+use super::{After, Conn};
 use crate::base::{Key, Tick};
 use crate::proto::CloseReason;
 use crate::proto::event::Position;
@@ -16,26 +17,49 @@ impl Conn {
     /// The answer to [`Step::History`](super::Step::History); `None` if there is no such channel.
     pub fn push_history(
         &mut self,
-        _tag: u32,
-        channel: &Subject,
-        excerpt: Option<&Excerpt>,
+        channel: Subject,
+        excerpt: Option<Excerpt>,
         settings: &Settings,
         now: Tick,
     ) -> After {
         match &mut self.session.phase {
             Phase::Centrifuge(centrifuge) => {
                 let before = self.link.outbox.mark();
-                centrifuge.history(excerpt, &mut self.link.outbox);
+                centrifuge.history(excerpt.as_ref(), &mut self.link.outbox);
                 self.link.outbox.answered(before);
                 After::KeepOpen
             }
-            Phase::Http(_) => {
-                let is_kept = settings.generation.channels.of(channel).history.is_some();
-                let body = admin::history(channel, is_kept, excerpt);
-                self.answer("application/json", body.as_bytes(), settings, now)
+            Phase::Http(http) => {
+                let is_kept = settings.generation.channels.of(&channel).history.is_some();
+                let text = HistoryText::new(channel, is_kept, excerpt);
+                let after = http.answer_in_pieces("application/json", text, &mut self.link.outbox);
+                self.replied(settings, now);
+                after
             }
             _ => After::KeepOpen,
         }
+    }
+
+    /// Goes on with a long answer, if the last piece of it has gone.
+    pub fn go_on(&mut self, settings: &Settings, now: Tick) -> After {
+        let can_send = self.link.can_send();
+        let Phase::Http(http) = &mut self.session.phase else { return After::KeepOpen };
+        if !can_send {
+            return After::KeepOpen;
+        }
+        let after = http.go_on(&mut self.link.outbox);
+        self.replied(settings, now);
+        after
+    }
+
+    /// A piece of an answer is written. While more follows, the peer is judged by what it takes; then the next request is waited for.
+    fn replied(&mut self, settings: &Settings, now: Tick) {
+        self.session.is_behind = self.session.is_replying();
+        let patience = match self.session.is_behind {
+            true => settings.generation.send_timeout,
+            false => settings.generation.keep_alive_timeout,
+        };
+        self.link.wait_until(now + patience);
     }
 
     /// The answer to [`Step::Presence`](super::Step::Presence); `None` if the channel's rule does not ask for it.

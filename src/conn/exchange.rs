@@ -8,6 +8,7 @@ use super::centrifuge::Centrifuge;
 use super::collect::{Collect, Purpose};
 use super::events::EventStream;
 use super::front::{self, Arrival, Outcome};
+use super::history::Span;
 use super::http::{After, State};
 use super::incoming::{Incoming, Progress};
 use super::peer::retry_after_s;
@@ -42,7 +43,7 @@ impl Exchange<'_> {
                 return self.session.next(self.link, input, address, settings, now);
             };
             match &mut http.state {
-                State::Answering(..) | State::Over => return Ok(None),
+                State::Answering(..) | State::Replying(_) | State::Over => return Ok(None),
                 State::Body(_) => return self.next_body(input),
                 State::Idle | State::Begun { .. } => {}
             }
@@ -229,7 +230,7 @@ impl Exchange<'_> {
                 self.await_answer(head, About::User(Box::new(Whereabouts::new(&user))));
                 Ok(user.subject().map(|user| Step::Find { user }))
             }
-            admin::Outcome::History { channel, since, bounds } => {
+            admin::Outcome::History { channel, span: Span { since, bounds } } => {
                 self.await_answer(head, About::Text);
                 Ok(Some(Step::History { tag: 0, channel, since, bounds }))
             }

@@ -3,6 +3,7 @@
 //! ```text
 //!  Idle --head--> front, admin: answered at once --> Idle
 //!    |   '------> Body --whole--> Answering --published, answer, receipt, reading--> Idle
+//!    |                                '--a long answer--> Replying --its last piece--> Idle
 //!    '-- a stream: the phase changes, this is over
 //! ```
 
@@ -11,12 +12,15 @@ use std::mem;
 use super::about::About;
 use super::accept;
 use super::collect::Collect;
+use super::history::HistoryText;
 use super::hosts::Hosts;
 use super::incoming::Incoming;
 use super::origins::Sender;
 use super::outbox::Outbox;
+use super::outgoing::Outgoing;
 use super::routes::Routes;
 use super::settings::Settings;
+use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::close::CloseRow;
 use crate::proto::event::Position;
@@ -54,6 +58,8 @@ pub(super) enum State {
     Body(Box<Incoming<Collect>>),
     /// The shard owes the answer.
     Answering(ReplyTo, About),
+    /// A long answer has begun.
+    Replying(Box<Outgoing>),
     /// The last answer is written.
     Over,
 }
@@ -81,7 +87,7 @@ impl Http {
     pub(super) fn is_waiting(&self) -> bool {
         match &self.state {
             State::Body(incoming) => !incoming.has_room(),
-            State::Answering(..) => true,
+            State::Answering(..) | State::Replying(_) => true,
             State::Idle | State::Begun { .. } | State::Over => false,
         }
     }
@@ -91,7 +97,12 @@ impl Http {
         matches!(&self.state, State::Body(incoming) if incoming.is_whole())
     }
 
-    /// A request has begun, and its answer is owed.
+    /// An answer has begun, and more of it follows as the peer takes it.
+    pub(super) fn is_replying(&self) -> bool {
+        matches!(self.state, State::Replying(_))
+    }
+
+    /// A request has begun, and its answer is owed, or some of it.
     pub(super) fn is_asked(&self) -> bool {
         !matches!(self.state, State::Idle)
     }
@@ -101,6 +112,7 @@ impl Http {
         match &mut self.state {
             State::Body(incoming) => incoming.to.keep_alive = false,
             State::Answering(to, _) => to.keep_alive = false,
+            State::Replying(outgoing) => outgoing.to.keep_alive = false,
             State::Idle | State::Begun { .. } | State::Over => {}
         }
     }
@@ -127,6 +139,34 @@ impl Http {
             return After::KeepOpen;
         };
         self.reply(to, 200, content_type, body, outbox)
+    }
+
+    /// Answers with a text that may be long: whole if it is one piece, otherwise with the first of several.
+    pub(super) fn answer_in_pieces(&mut self, content_type: &str, mut text: HistoryText, outbox: &mut Outbox) -> After {
+        let State::Answering(to, About::Text) = mem::take(&mut self.state) else { return After::KeepOpen };
+        let mut first = Vec::new();
+        text.write(&mut first, limits::REPLY_PIECE_BYTES);
+        if text.is_written() {
+            return self.reply(to, 200, content_type, &first, outbox);
+        }
+        let outgoing = Outgoing::begin(to, content_type, &first, text, outbox);
+        self.state = State::Replying(Box::new(outgoing));
+        self.replied()
+    }
+
+    /// Goes on with the answer that has begun, as far as there is room.
+    pub(super) fn go_on(&mut self, outbox: &mut Outbox) -> After {
+        let State::Replying(outgoing) = &mut self.state else { return After::KeepOpen };
+        outgoing.go_on(outbox);
+        self.replied()
+    }
+
+    /// A piece of an answer is written.
+    fn replied(&mut self) -> After {
+        match &self.state {
+            State::Replying(outgoing) if outgoing.is_whole() => self.after(outgoing.to.keep_alive),
+            _ => After::KeepOpen,
+        }
     }
 
     /// Answers a request that was accepted.
@@ -193,7 +233,8 @@ impl Http {
             State::Body(incoming) => (incoming.to.closing(), incoming.page()),
             State::Answering(to, about) => (to.closing(), about.page()),
             State::Idle | State::Begun { .. } => (ReplyTo::UNREADABLE, None),
-            State::Over => return,
+            // What has begun is not followed by another answer.
+            State::Replying(_) | State::Over => return,
         };
         // Where nothing has been asked, the end of the connection says it all. A browser opens connections before it needs them, and
         // would take what it finds there for the answer to its first request.

@@ -8,7 +8,7 @@
 //! - `link`      what the driver's key names: the socket, what waits for it, and how far it has come (`life`)
 //! - `session`   what the hub and workers name: what it speaks, what it listens to
 //! - `input`     what is taken off its input; requests of HTTP in `exchange`, their bodies in `incoming`
-//! - `answers`   to what it has asked the shard for
+//! - `answers`   to what it has asked the shard for; long ones over HTTP in `outgoing`
 //! - `slow`      events for a peer that does not keep up
 //! - `output`    the batch of a turn, sealed where there is TLS
 //! - `patience`  how long it waits, pings and heartbeats
@@ -34,6 +34,7 @@ mod events;
 mod exchange;
 pub mod front;
 pub mod held;
+mod history;
 pub mod hosts;
 mod http;
 mod identity;
@@ -43,6 +44,7 @@ mod life;
 mod link;
 pub mod origins;
 pub mod outbox;
+mod outgoing;
 mod output;
 mod patience;
 mod peer;

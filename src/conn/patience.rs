@@ -38,6 +38,7 @@ impl Conn {
             Phase::WebSocket(..) | Phase::Centrifuge(_) | Phase::Worker(_) => self.heard(settings, now),
             Phase::EventStream(_) => self.link.wait_until(now + settings.generation.sse_heartbeat),
             Phase::Http(http) if !http.is_asked() => self.link.wait_until(now + settings.generation.keep_alive_timeout),
+            Phase::Http(http) if http.is_replying() => self.link.wait_until(now + settings.generation.send_timeout),
             Phase::Http(_) | Phase::Over => {}
         }
     }
@@ -72,13 +73,16 @@ impl Conn {
         if self.link.is_handshaking() {
             return Err(CloseReason::TlsTooSlow);
         }
-        let is_owed_a_request = matches!(&self.session.phase, Phase::Http(http) if http.is_asked());
+        let is_owed_a_request =
+            matches!(&self.session.phase, Phase::Http(http) if http.is_asked() && !http.is_replying());
         if let Some(progress) = progress.filter(|_| !is_owed_a_request) {
             // What is on its way says as much as a ping or a heartbeat would.
             self.link.wait_until(now + settings.generation.send_timeout);
             return if progress == Some(0) { Err(CloseReason::SlowConsumer) } else { Ok(()) };
         }
         let patience = match &mut self.session.phase {
+            // Between two pieces of a long answer.
+            Phase::Http(http) if http.is_replying() => settings.generation.send_timeout,
             Phase::Http(http) => return Err(http.on_deadline()),
             Phase::EventStream(stream) => {
                 let spoke_at = stream.spoke_at.tick();

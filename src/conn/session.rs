@@ -53,7 +53,7 @@ pub struct Session {
     pub(super) registrations: u16,
     /// The shard waits for room or a worker before it reads on.
     is_parked: bool,
-    /// Events wait for it that are not in its outbox (`slow`).
+    /// More is to be said than its outbox holds: events that are held (`slow`), or the rest of an answer (`outgoing`).
     pub(super) is_behind: bool,
 }
 
@@ -324,8 +324,13 @@ impl Session {
         }
     }
 
-    /// Whether events wait for it that are not in its outbox (`slow`).
+    /// Whether more is to be said than its outbox holds.
     pub fn is_behind(&self) -> bool {
         self.is_behind
+    }
+
+    /// Whether that is the rest of an answer.
+    pub fn is_replying(&self) -> bool {
+        matches!(&self.phase, Phase::Http(http) if http.is_replying())
     }
 }

@@ -8,6 +8,7 @@ mod drain;
 mod duplicates;
 mod forged;
 mod heartbeats;
+mod long_answers;
 mod order;
 mod pace;
 mod peer;

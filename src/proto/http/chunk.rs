@@ -1,4 +1,5 @@
-//! The body of an answer whose end is not known when it begins: an event stream. [`super::body`] reads what clients send.
+//! The body of an answer whose end is not known when it begins: an event stream, or a long answer. [`super::body`] reads what clients
+//! send.
 //!
 //! ```text
 //!  HTTP/1.1   Chunked     10 CRLF  retry: 2000 LF LF  CRLF   ...   0 CRLF CRLF   the end

@@ -31,6 +31,16 @@ impl ReplyTo {
     pub fn closing(self) -> ReplyTo {
         ReplyTo { keep_alive: false, ..self }
     }
+
+    /// The same for an answer whose length is not known when it begins, and the framing of its body. To HTTP/1.0 it is the last
+    /// on its connection, which ends with it.
+    pub fn streaming(self) -> (ReplyTo, Streaming) {
+        let streaming = Streaming::of(self.minor_version);
+        match streaming {
+            Streaming::Chunked => (self, streaming),
+            Streaming::UntilClose => (self.closing(), streaming),
+        }
+    }
 }
 
 /// A reply being written; it is whole after [`Reply::body`] or [`Reply::stream`].
@@ -84,6 +94,14 @@ impl<'o> Reply<'o> {
         let reply = if cors.credentials { reply.header("Access-Control-Allow-Credentials", "true") } else { reply };
         // The answer differs by origin: a cache has to know (the Fetch standard, "CORS protocol and HTTP caches").
         if cors.origin == "*" { reply } else { reply.header("Vary", "Origin") }
+    }
+
+    /// Says how the body is framed whose length is not known.
+    pub fn framed(self, streaming: Streaming) -> Reply<'o> {
+        match streaming {
+            Streaming::Chunked => self.header("Transfer-Encoding", "chunked"),
+            Streaming::UntilClose => self,
+        }
     }
 
     /// Ends the reply with a body of known length. `HEAD` gets the length alone; 204 and 304 have neither (RFC 9110
@@ -211,12 +229,8 @@ pub fn go_on(out: &mut Vec<u8>) {
 /// carries nothing after it. `HEAD` gets the same fields (RFC 9112 section 6.1).
 pub fn event_stream(out: &mut Vec<u8>, to: ReplyTo, cors: Option<Cors>) -> Streaming {
     let streaming = Streaming::of(to.minor_version);
-    let reply = Reply::start(out, 200, to.closing());
-    let reply = match streaming {
-        Streaming::Chunked => reply.header("Transfer-Encoding", "chunked"),
-        Streaming::UntilClose => reply,
-    };
-    reply
+    Reply::start(out, 200, to.closing())
+        .framed(streaming)
         .header("Content-Type", "text/event-stream; charset=utf-8")
         // no-transform keeps proxies from compressing, and so from buffering; nginx reads the last one.
         .header("Cache-Control", "no-cache, no-transform")

@@ -1,15 +1,26 @@
-//! Events held for slow clients. Each is framed once the client has received what was framed before, or dropped.
+//! What waits until its client has received what was framed before: events that are held, and the rest of a long answer.
 
 use crate::base::Key;
+use crate::conn::After;
 use crate::hub::{SubKey, Subscriber};
 use crate::proto::CloseReason;
 
 use super::Desk;
 
 impl Desk {
-    /// Frames some of the held events of `key`, if its last batch has been sent.
+    /// Frames some of the held events of `key`, or of a long answer to it, if its last batch has been sent. After the last piece of an
+    /// answer the connection takes its next request, or ends.
     pub(crate) fn frame_waiting(&mut self, key: Key) {
-        self.release(key, false);
+        let Some(conn) = self.slots.get_mut(key) else { return };
+        if !conn.session.is_replying() {
+            return self.release(key, false);
+        }
+        match conn.go_on(&self.settings, self.now) {
+            After::Close => self.end(key, CloseReason::Normal),
+            After::KeepOpen if conn.session.is_replying() => return,
+            After::KeepOpen => self.work.resume.push(key),
+        }
+        self.schedule(key);
     }
 
     /// The connection `key` ends: its held events are sent before its last words, unless it was too slow.

@@ -88,9 +88,9 @@ impl Replays {
             // The client has unsubscribed, but the connection still waits for the answer.
             (Some(_), _) => {}
             (None, excerpt) => {
-                desk.answer(key, |conn, settings, now| {
-                    conn.push_history(asker.tag, &subject, excerpt.as_ref(), settings, now)
-                });
+                desk.answer(key, |conn, settings, now| conn.push_history(subject, excerpt, settings, now));
+                // A long answer is under way: what is waited for now may end sooner.
+                desk.schedule(key);
             }
         }
         if asker.is_registration {
