@@ -1,4 +1,4 @@
-//! What the answer to a request will be about, from the moment that the shard owes it.
+//! The subject of an answer that the shard owes, remembered from the request on.
 
 use super::accept::Owed;
 use super::origins::Page;
@@ -6,20 +6,20 @@ use crate::proto::presence::{Found, Whereabouts};
 use crate::proto::subject::Subject;
 
 pub(super) enum About {
-    /// What the shard says in text.
+    /// A text from the shard.
     Text,
     /// The position of a message in this channel.
     Published(Subject),
-    /// Where the request is to be found.
+    /// The address of a request that was accepted.
     Accepted(Box<Owed>),
-    /// A request that was accepted earlier, or one that fails.
+    /// The state of a request that was accepted earlier, or the error of one that failed.
     Request(Option<Box<Page>>),
-    /// Where a user is connected.
+    /// The connections of a user.
     User(Box<Whereabouts>),
 }
 
 impl About {
-    /// Whether a page of another origin may read the answer.
+    /// The page of another origin that may read the answer, if any.
     pub(super) fn page(&self) -> Option<&Page> {
         match self {
             About::Text | About::Published(_) | About::User(_) => None,
@@ -28,7 +28,7 @@ impl About {
         }
     }
 
-    /// One shard has said where the user is: the text of the answer, if it was the last.
+    /// Adds one shard's report about the user. Returns the text of the answer after the last one.
     pub(super) fn found(&mut self, found: Found) -> Option<String> {
         match self {
             About::User(whereabouts) => whereabouts.add(found).then(|| whereabouts.to_json()),

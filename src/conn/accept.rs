@@ -28,19 +28,19 @@ use crate::proto::reserved::subjects;
 use crate::proto::subject::Subject;
 use crate::proto::user::User;
 
-/// A request whose body is still to come.
+/// A request whose body has not arrived.
 pub(super) struct Accepting {
     asked: Asked,
     pub page: Option<Page>,
 }
 
-/// A whole request for the workers of a service.
+/// A complete request for the workers of a service.
 pub struct Asked {
     pub route: RouteId,
     user: Option<User>,
     key: Option<Box<str>>,
     method: Box<str>,
-    /// As sent, still escaped.
+    /// As it was sent, with its escapes.
     path: Box<str>,
     query: Option<Box<str>>,
     content_type: Option<Box<str>>,
@@ -48,7 +48,7 @@ pub struct Asked {
 }
 
 impl Accepting {
-    /// Refuses what could not be answered later.
+    /// Refuses a request whose result could not be published later.
     pub(super) fn new(
         head: &Head<'_>,
         route: RouteId,
@@ -57,7 +57,7 @@ impl Accepting {
         user: Option<User>,
         cors: Option<Cors<'_>>,
     ) -> Result<Accepting, CloseReason> {
-        // The real id is as long as this one: a channel that is too long is refused now.
+        // The real id has the same length: a channel that is too long is refused now.
         target.channel(parameters, user.as_ref(), RequestId::new(crate::base::Place(0), 0))?;
         let content_type = head.single_header("content-type")?.filter(|value| is_valid_value(value));
         let asked = Asked {
@@ -79,10 +79,10 @@ impl Accepting {
     }
 }
 
-/// The client's name for the request, by which it may send it again.
+/// The client's key for the request, by which it may resend it.
 ///
-/// The draft (draft-ietf-httpapi-idempotency-key-header, section 2.1) has a string of RFC 8941, in quotes; most clients in use
-/// send the bare text. Both are taken, and mean the same.
+/// The draft (draft-ietf-httpapi-idempotency-key-header, section 2.1) has a string of RFC 8941, in quotes; most clients
+/// send the bare text. Both are accepted, with the same meaning.
 fn idempotency_key<'a>(head: &Head<'a>) -> Result<Option<Cow<'a, str>>, CloseReason> {
     let Some(value) = head.single_header("idempotency-key")? else { return Ok(None) };
     let key = match value.strip_prefix('"') {
@@ -95,8 +95,8 @@ fn idempotency_key<'a>(head: &Head<'a>) -> Result<Option<Cow<'a, str>>, CloseRea
     if is_valid { Ok(Some(key)) } else { Err(CloseReason::MalformedRequest) }
 }
 
-/// The text of a string whose first quote has been taken (RFC 8941 section 4.2.5). Parameters may follow it (section 3.3);
-/// the draft gives none a meaning.
+/// The text of a string whose opening quote is taken (RFC 8941 section 4.2.5). Parameters may follow it (section 3.3);
+/// the draft gives them no meaning.
 fn quoted_string(rest: &str) -> Option<Cow<'_, str>> {
     let mut text = String::new();
     let mut characters = rest.chars();
@@ -111,8 +111,8 @@ fn quoted_string(rest: &str) -> Option<Cow<'_, str>> {
     (after.is_empty() || after.starts_with(';')).then_some(Cow::Owned(text))
 }
 
-/// A media type in one spelling: names and most values are case-insensitive, and white space may stand around semicolons
-/// (RFC 9110 section 8.3.1). Two types that differ in the case of another value alone come with different payloads.
+/// A media type in a canonical spelling: names and most values are case-insensitive, and white space may surround
+/// semicolons (RFC 9110 section 8.3.1). If two types differ in the case of another value, their payloads differ too.
 fn media_type(text: &str) -> String {
     text.chars()
         .filter(|character| !matches!(character, ' ' | '\t'))
@@ -121,18 +121,19 @@ fn media_type(text: &str) -> String {
 }
 
 impl Asked {
-    /// By what a repetition is known: the client's key, one user's on one route, and what tells equal requests from others,
-    /// which may spell escapes and the media type otherwise. None: each request is another one.
+    /// The identity of a request for recognizing repetitions: the client's key, its scope (one user on one route), and
+    /// a fingerprint of the request. Spellings of escapes and of the media type make no difference. `None`: the request
+    /// has no key.
     pub fn idempotency(&self, route: &Route) -> Option<(String, [u8; 32])> {
         let key = self.key.as_ref()?;
-        // The route by its own words: a client that comes again after a change of the configuration has sent the same request.
+        // The route in its own words: after a change of the configuration, a resent request is still the same.
         let user = self.user.as_ref().map_or("", User::token);
         let name = format!("{} {}\n{user}\n{key}", route.methods.join(","), route.template);
         let mut hash = digest::Context::new(&digest::SHA256);
         let query = self.query.as_deref().map(normalized).unwrap_or_default();
         let content_type = self.content_type.as_deref().map(media_type).unwrap_or_default();
         for part in [&*self.method, &normalized(&self.path), &query, &content_type] {
-            // None of them holds a line end.
+            // No part contains a line end.
             hash.update(part.as_bytes());
             hash.update(b"\n");
         }
@@ -142,14 +143,14 @@ impl Asked {
         Some((name, fingerprint))
     }
 
-    /// The channel of its result, once it has its id.
+    /// The channel of the result, once the request has its id.
     pub fn channel(&self, route: &Route, target: &AcceptTarget, id: RequestId) -> Result<Subject, CloseReason> {
         let segments = split_path(&self.path)?;
         let parameters = route.path.matches(&segments).ok_or(CloseReason::NotFound)?;
         target.channel(&parameters, self.user.as_ref(), id)
     }
 
-    /// What its worker gets.
+    /// The message for the worker.
     pub fn message(self, route: &Route, target: &AcceptTarget, id: RequestId, channel: &Subject) -> Message {
         let mut headers = HeaderBlock::new();
         headers.push(KIND_HEADER, "request");
@@ -172,7 +173,7 @@ impl Asked {
     }
 }
 
-/// What the event on the channel says besides the document.
+/// The headers of the event that carries the document.
 pub fn event_headers(event: &str, id: RequestId, status: Status) -> Box<[u8]> {
     let mut headers = HeaderBlock::new();
     headers.push(EVENT_HEADER, event);
@@ -182,7 +183,7 @@ pub fn event_headers(event: &str, id: RequestId, status: Status) -> Box<[u8]> {
     headers.finish()
 }
 
-/// What the answer to an accepted request has to know of it.
+/// The facts about an accepted request that its answer needs.
 pub(super) struct Owed {
     path: Box<str>,
     pub page: Option<Page>,
@@ -211,7 +212,7 @@ pub(super) fn write_reading(reading: &Reading, to: ReplyTo, page: Option<&Page>,
     });
 }
 
-/// A page reads few fields without being let (the Fetch standard, "CORS-safelisted response-header name").
+/// By default, a page can read only a few fields (the Fetch standard, "CORS-safelisted response-header name").
 fn expose<'o>(reply: Reply<'o>, page: Option<&Page>) -> Reply<'o> {
     match page {
         Some(page) => reply.header("Access-Control-Expose-Headers", "Location, Retry-After").cors(Some(page.cors())),
@@ -219,7 +220,7 @@ fn expose<'o>(reply: Reply<'o>, page: Option<&Page>) -> Reply<'o> {
     }
 }
 
-/// Writes why there is none of both; whether the connection may go on.
+/// Writes the reason why there is neither; returns whether the connection may continue.
 pub(super) fn write_refusal(
     reason: CloseReason,
     retry_after_s: u32,

@@ -1,4 +1,4 @@
-//! How a connection ends: its last words.
+//! The end of a connection: its last words.
 
 use super::Conn;
 use super::link::Link;
@@ -13,14 +13,14 @@ use crate::proto::CloseReason;
 pub enum Departure {
     /// With the last words of its protocol.
     Now,
-    /// It cannot be told anything yet.
+    /// Without last words: nothing can be sent yet.
     Mute,
-    /// It is owed an answer, which ends it ([`Readiness`](super::settings::Readiness)).
+    /// With the answer that it is owed, which ends it ([`Readiness`](super::settings::Readiness)).
     ByItself,
 }
 
 impl Conn {
-    /// How it is to be sent away. A request in hand becomes the last one.
+    /// How to disconnect it in a drain. A request in hand becomes its last.
     pub fn departure(&mut self) -> Departure {
         let is_handshaking = self.link.is_handshaking();
         match &mut self.session.phase {
@@ -33,7 +33,8 @@ impl Conn {
         }
     }
 
-    /// There is no place for it: what it asks for is answered so, soon, and ends it.
+    /// There is no room for the connection: its first request is answered accordingly, within a short time, and ends
+    /// it.
     pub fn turn_away(&mut self, now: Tick) {
         if let Phase::Http(http) = &mut self.session.phase {
             http.turn_away();
@@ -41,15 +42,15 @@ impl Conn {
         }
     }
 
-    /// Says the last words that `reason` and the session ask for, and ignores the peer from now on. Returns the hub's names of
-    /// everything that it listened to.
+    /// Writes the last words that `reason` and the session require, and ignores further input. Returns the hub's keys
+    /// of all its subscriptions.
     pub fn end(&mut self, reason: CloseReason, now: Tick) -> Vec<Key> {
         if self.link.end(reason, now) { self.session.end(reason, &mut self.link) } else { Vec::new() }
     }
 }
 
 impl Session {
-    /// Its last words. What the phase has kept on the heap is dropped.
+    /// Writes the last words, and frees the phase's memory.
     fn end(&mut self, reason: CloseReason, link: &mut Link) -> Vec<Key> {
         let (peer, outbox) = (link.peer(), &mut link.outbox);
         let mut subs = self.stop_listening();
@@ -61,7 +62,8 @@ impl Session {
                 subs.extend(centrifuge.take_subs());
             }
             Phase::EventStream(stream) => stream.end(reason, peer, outbox),
-            // nats-server says nothing to a slow worker, nor in a drain: what is told to go comes back after silence alone.
+            // Like nats-server, sends no error to a slow worker or in a drain: the packages reconnect only after a
+            // silent end.
             Phase::Worker(mut worker) => subs.extend(worker.take_subs()),
             Phase::Over => {}
         }

@@ -1,4 +1,4 @@
-//! A client's event stream: messages to records, and ids by which it comes back.
+//! A client's event stream: messages to records, and ids with which the client resumes.
 //!
 //! ```text
 //!  one channel       id: <position>               the whole record is shared
@@ -6,8 +6,8 @@
 //!  added by a worker (no id)                      its last id stays one of the route's
 //! ```
 //!
-//! Each of these, and whatever else is said, is one piece of the answer's body ([`Streaming`]): to clients of HTTP/1.1 a chunk. The
-//! head of the chunk is part of what is shared.
+//! Each record, like any other text on the stream, is one piece of the answer's body ([`Streaming`]): for HTTP/1.1 a
+//! chunk. The shared bytes include the head of the chunk.
 
 use crate::base::{CoarseTick, Tick};
 use crate::proto::CloseReason;
@@ -24,11 +24,11 @@ use super::outbox::Outbox;
 use super::peer::return_after;
 use super::{Opening, Peer, TAG_ADDED};
 
-/// What an event stream knows of where its client stands; of a single channel its last record says that.
+/// What an event stream knows of its client's position; with a single channel, the last record has it.
 pub(super) struct EventStream {
-    /// With several channels.
+    /// The positions, if there are several channels.
     cursor: Option<Box<Cursor>>,
-    /// When it was last written to: what proxies and clients have heard is as good as a heartbeat.
+    /// When it was last written to: any bytes serve as a heartbeat.
     pub(super) spoke_at: CoarseTick,
     pub(super) streaming: Streaming,
     uplink: Uplink,
@@ -38,17 +38,18 @@ pub(super) struct EventStream {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Uplink {
     Open,
-    /// It has ended, and the client has been sent a comment that is soon followed by another ([`super::Conn::listens_on`]).
+    /// The client has ended it, and was sent a comment; another one follows soon ([`super::Conn::listens_on`]).
     Probed,
-    /// The same, and it will be probed again with the next heartbeat.
+    /// The client has ended it; the next heartbeat probes again.
     Ended,
 }
 
 const _: () = assert!(size_of::<EventStream>() == 16, "every stream has one");
 
 impl EventStream {
-    /// A stream of `channels` for a client that stands at `last_id`. The owner of a channel is asked whenever an id may
-    /// be needed to come back: if something is kept, if the client comes back now, or if one id stands for several.
+    /// A stream of `channels` for a client with the position `last_id`. The owner of a channel is asked if a position
+    /// may be needed for resuming: if the channel keeps messages, if the client resumes now, or if one id covers
+    /// several channels.
     pub(super) fn open(
         mut channels: Vec<Subject>,
         last_id: Option<&str>,
@@ -84,7 +85,7 @@ impl EventStream {
         )
     }
 
-    /// Whether the record of an event is the same for everybody: the id as well.
+    /// Whether the record of an event is the same for every client, the id included.
     #[inline]
     pub(super) fn shares_record(&self, tag: u32) -> bool {
         self.cursor.is_none() && tag != TAG_ADDED
@@ -94,7 +95,7 @@ impl EventStream {
         self.push_event_at(tag, event, event.position, outbox);
     }
 
-    /// The same for a client that stands at another position of the channel once it has got this event.
+    /// The same, if the client's position after this event is another one.
     pub(super) fn push_event_at(&mut self, tag: u32, event: &Event, stands_at: Option<Position>, outbox: &mut Outbox) {
         if self.shares_record(tag) && stands_at == event.position {
             return outbox.push_shared(event.sse_record(self.streaming));
@@ -110,22 +111,22 @@ impl EventStream {
         outbox.write(|out| self.streaming.write(out, piece));
     }
 
-    /// A sign of life.
+    /// Appends a heartbeat.
     pub(super) fn push_comment(&self, outbox: &mut Outbox) {
         self.write(outbox, |out| sse::write_comment(out, ""));
     }
 
-    /// The client's half has ended. True the first time: then it is probed.
+    /// The client has ended its half. True the first time: then a probe is due.
     pub(super) fn end_uplink(&mut self) -> bool {
         self.move_uplink(Uplink::Open, Uplink::Probed)
     }
 
-    /// It has had a heartbeat. True if that is the first half of a probe.
+    /// A heartbeat was sent. True if it is the first half of a probe.
     pub(super) fn begin_probe(&mut self) -> bool {
         self.move_uplink(Uplink::Ended, Uplink::Probed)
     }
 
-    /// True if the second half is due.
+    /// True if the second half of a probe is due.
     pub(super) fn end_probe(&mut self) -> bool {
         self.move_uplink(Uplink::Probed, Uplink::Ended)
     }
@@ -138,8 +139,8 @@ impl EventStream {
         has_moved
     }
 
-    /// The last words. Whoever is sent away for the gateway's sake hears when to come back; whoever is cut for its own sees that by
-    /// the end that is missing.
+    /// The last words. A client that is disconnected for the gateway's sake is told when to reconnect; one that is at
+    /// fault sees a stream without a proper end.
     pub(super) fn end(&self, reason: CloseReason, peer: Peer, outbox: &mut Outbox) {
         let is_sent_away = reason.row().blame == Blame::Gateway;
         if is_sent_away {
@@ -150,8 +151,8 @@ impl EventStream {
         }
     }
 
-    /// The gap first, with an id that leads to what follows it; then the messages. If there is neither, the id alone: a
-    /// stream that is cut before its first event can be come back to.
+    /// Appends the gap, with an id that leads to the messages after it, then the messages. Without either, appends the
+    /// id alone, so that a stream that breaks before its first event can be resumed.
     pub(super) fn push_replayed(&mut self, tag: u32, channel: &Subject, excerpt: &Excerpt, outbox: &mut Outbox) {
         if let Some(gap) = &excerpt.gap {
             self.push_gap(tag, channel, gap, excerpt.begin(), outbox);
@@ -170,7 +171,7 @@ impl EventStream {
         }
     }
 
-    /// Says that something is missing to a client that stands at `stands_at` once it has heard so.
+    /// Appends a gap; `stands_at` is the client's position after it.
     pub(super) fn push_gap(
         &mut self,
         tag: u32,
@@ -184,7 +185,7 @@ impl EventStream {
         self.write(outbox, |out| sse::write_record(out, id.as_deref(), Some(GAP_EVENT), data.as_bytes()));
     }
 
-    /// The stream's id once its client stands at `position` of the channel `tag`.
+    /// The stream's id when its client has reached `position` of the channel `tag`.
     fn id_at(&mut self, tag: u32, position: Position) -> String {
         match &mut self.cursor {
             None => position.to_string(),

@@ -96,7 +96,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// Why nothing new is begun.
+    /// The reason why no new request is served.
     fn turned_away(&self) -> Option<TurnedAway> {
         let Phase::Http(http) = &self.session.phase else { return None };
         let reason = match self.settings.readiness {

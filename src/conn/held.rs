@@ -1,4 +1,4 @@
-//! What is kept back for slow clients, whose channels' delivery is `latest` or `drop`, until their last batch has gone.
+//! Events held for slow clients, in channels with delivery `latest` or `drop`, until the last batch is sent.
 //!
 //! ```text
 //!  event --> is a batch on its way? --no--> outbox
@@ -9,7 +9,7 @@
 //!                                 drop:    (gap) 7 8 9  ------------'   1 to 6 would have been too much
 //! ```
 //!
-//! A connection has an entry only while something is held for it, so that all others need no room for this.
+//! A connection has an entry only while an event is held for it, so the others need no memory for this.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -24,67 +24,67 @@ use crate::proto::replay::{Gap, GapReason};
 use crate::proto::reserved::headers::KEY_HEADER;
 use crate::proto::subject::Subject;
 
-/// All of a shard's.
+/// The held events of a shard.
 #[derive(Default)]
 pub struct Held {
     by_conn: AHashMap<Key, Holding>,
     keys: RandomState,
 }
 
-/// What happens to an event that cannot go out at once.
+/// What happens to an event that cannot be sent at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It waits. So many others are lost for it.
+    /// It is held. This many others are lost for it.
     Waits(Option<(Loss, u64)>),
-    /// It is lost itself.
+    /// The event itself is lost.
     Lost(Loss),
-    /// There is no room, and nothing that may be lost: the client is too slow.
+    /// There is no room, and no event that may be dropped: the client is too slow.
     Full,
 }
 
-/// What is released next.
+/// The next thing to release.
 pub enum Next {
-    /// `stands_at`: where a client stands that has got the gap.
+    /// `stands_at`: the client's position after the gap.
     Gap { tag: u32, channel: Subject, gap: Gap, stands_at: Position },
-    /// `stands_at`: where a client stands that has got the event, for it is not always next in the channel's order.
+    /// `stands_at`: the client's position after the event, which need not be the next in the channel's order.
     Event { tag: u32, event: Rc<Event>, stands_at: Option<Position> },
 }
 
-/// Bounds of what waits for one client.
+/// Bounds on what may wait for one client.
 #[derive(Clone, Copy)]
 pub struct Bounds {
     pub queue: Queue,
-    /// For all that is held for it, beside what its outbox has.
+    /// For all its held events, in addition to its outbox.
     pub bytes_max: usize,
 }
 
-/// Of one connection; never empty.
+/// The held events of one connection; never empty.
 #[derive(Default)]
 struct Holding {
-    /// The first is released from next.
+    /// The first lane is released from next.
     lanes: VecDeque<Lane>,
-    /// What all of it costs.
+    /// The cost of all lanes.
     cost: usize,
 }
 
-/// Of one channel, in the order in which it goes out.
+/// The held events of one channel, in the order of release.
 struct Lane {
     channel: Subject,
-    /// What the connection calls its subscription.
+    /// The connection's number for the subscription.
     tag: u32,
     events: VecDeque<Waiting>,
-    /// How many of its events have been taken off the front.
+    /// How many events were taken off the front.
     taken: u64,
-    /// Of headers and payloads.
+    /// Bytes of headers and payloads.
     bytes: usize,
-    /// By hash of their key: the number of the one that waits. Only with `latest`.
+    /// By hash of the key: the number of the event that waits. Only with `latest`.
     by_key: AHashMap<u64, u64>,
-    /// Offset that all that goes out has passed, while events do not wait in the channel's order.
+    /// The offset up to which everything is sent or replaced, while events are not in the channel's order.
     passed: Option<u64>,
     is_in_order: bool,
-    /// Something before the first event is lost.
+    /// Messages before the first event are lost.
     has_gap: bool,
-    /// Of the newest event that came.
+    /// The position of the newest event so far.
     newest: Option<Position>,
 }
 
@@ -94,7 +94,7 @@ struct Waiting {
 }
 
 impl Held {
-    /// Connections for which something is held.
+    /// Connections with held events.
     pub fn len(&self) -> usize {
         self.by_conn.len()
     }
@@ -103,12 +103,12 @@ impl Held {
         self.by_conn.is_empty()
     }
 
-    /// What it costs to hold what is held for `key`.
+    /// The cost of the events held for `key`.
     pub fn cost(&self, key: Key) -> usize {
         self.by_conn.get(&key).map_or(0, |holding| holding.cost)
     }
 
-    /// Keeps `event` back, or what `delivery` says instead.
+    /// Holds `event`, or drops it as `delivery` says.
     pub fn offer(&mut self, key: Key, tag: u32, event: &Rc<Event>, delivery: Delivery, bounds: Bounds) -> Outcome {
         debug_assert_ne!(delivery, Delivery::Queue, "it holds nothing back");
         let Held { by_conn, keys } = self;
@@ -126,7 +126,7 @@ impl Held {
         outcome
     }
 
-    /// What goes out next to `key`; `None` when nothing is held any more.
+    /// The next release for `key`; `None` if nothing is held.
     pub fn next(&mut self, key: Key) -> Option<Next> {
         let holding = self.by_conn.get_mut(&key)?;
         let next = holding.next();
@@ -136,14 +136,15 @@ impl Held {
         next
     }
 
-    /// Another piece is about to be released: what stands in its middle has not been passed yet.
+    /// A new piece begins: each lane recomputes the offset up to which everything is sent, because events may have been
+    /// replaced since the last piece.
     pub fn begin_piece(&mut self, key: Key) {
         if let Some(holding) = self.by_conn.get_mut(&key) {
             holding.lanes.iter_mut().filter(|lane| !lane.is_in_order).for_each(Lane::look);
         }
     }
 
-    /// Forgets what is held of a channel that `key` does not listen to any more. False if nothing is held now.
+    /// Drops the held events of a channel that `key` no longer subscribes to. False if nothing is held now.
     pub fn forget(&mut self, key: Key, channel: &Subject) -> bool {
         let Some(holding) = self.by_conn.get_mut(&key) else { return false };
         if let Some(index) = holding.lanes.iter().position(|lane| lane.channel == *channel)
@@ -158,7 +159,7 @@ impl Held {
         is_holding
     }
 
-    /// Forgets everything that is held for `key`.
+    /// Drops all events held for `key`.
     pub fn forget_all(&mut self, key: Key) {
         self.by_conn.remove(&key);
     }
@@ -198,7 +199,7 @@ impl Holding {
         }
         self.cost = cost;
         if cost > bounds.bytes_max {
-            // What waits for it is not this channel's: there is nothing older to lose.
+            // The waiting bytes belong to other channels: this one has no older event to drop.
             let lane = self.lane(tag, event);
             lane.has_gap = true;
             lane.newest = event.position;
@@ -262,7 +263,7 @@ impl Lane {
         self.bytes + self.events.len() * limits::HELD_MESSAGE_BYTES
     }
 
-    /// Whether there is no room for `event`. One alone always has it.
+    /// Whether there is no room for `event`. A single event always has room.
     fn is_full(&self, event: &Event, queue: Queue) -> bool {
         let is_too_much = self.events.len() >= queue.messages || self.bytes + event.message.bytes() > queue.bytes;
         is_too_much && !self.events.is_empty()
@@ -272,13 +273,13 @@ impl Lane {
         self.bytes += waiting.bytes();
         self.newest = waiting.event.position;
         if waiting.key_hash != 0 {
-            // Of two keys with one hash the second waits in vain to be superseded, and goes out behind what it said before.
+            // On a hash collision the second key is not conflated: its values are queued in order.
             self.by_key.entry(waiting.key_hash).or_insert(self.taken + self.events.len() as u64);
         }
         self.events.push_back(waiting);
     }
 
-    /// Puts an event into the place of the one with the same key, which has waited longer; gives it back if there is none.
+    /// Replaces the waiting event with the same key; returns the new one if there is none.
     fn supersede(&mut self, waiting: Waiting) -> Result<(), Waiting> {
         let index = self.by_key.get(&waiting.key_hash).map(|number| (number - self.taken) as usize);
         let is_same =
@@ -294,7 +295,7 @@ impl Lane {
         Ok(())
     }
 
-    /// The oldest makes room; what that saves.
+    /// Drops the oldest event. Returns the cost that this saves.
     fn lose(&mut self) -> usize {
         self.has_gap = true;
         self.take().map_or(0, |waiting| waiting.cost())
@@ -310,8 +311,9 @@ impl Lane {
         Some(waiting)
     }
 
-    /// Everything below the oldest that waits has gone out, or something newer in its place. The offset just below it says that even
-    /// where the channel's log has left that offset out: no message lies between.
+    /// Everything below the oldest waiting event has been sent, or replaced by something newer. The client's position
+    /// is the offset just below that event, even if the channel's log has left that offset out: no message lies
+    /// between.
     fn look(&mut self) {
         let offsets = self.events.iter().filter_map(|waiting| waiting.event.position).map(|position| position.offset);
         self.passed = offsets.min().map(|oldest| oldest - 1);
@@ -399,7 +401,7 @@ mod tests {
         for (offset, key) in [(1, "a"), (2, "b"), (3, "c"), (4, "a"), (5, "a")] {
             latest(&mut held, Some(key), offset);
         }
-        // A client that has got 5 and comes back must still get 2 and 3.
+        // A client that has received 5 and resumes must still get 2 and 3.
         assert_eq!(released(&mut held, 1), ["5@1"]);
         latest(&mut held, Some("b"), 6);
         latest(&mut held, Some("a"), 7);

@@ -1,8 +1,8 @@
-//! Hosts by which a listener is asked for: always the admin listener, and those of clients that are told to look.
+//! The hosts that requests may name: checked on the admin listener always, on listeners for clients if `hosts` is set.
 //!
-//! A page of `rebound.example` can have its own name resolved to the address of a listener (DNS rebinding), and then read
-//! what it likes as its own origin. What it cannot choose is `Host`: its browser writes the page's name there. An attacker
-//! has no name that is an address, and none that is `localhost` (RFC 6761 section 6.3) or another name of the operator's.
+//! A page of `rebound.example` can resolve its own name to the address of a listener (DNS rebinding), and then read
+//! everything as its own origin. It cannot choose `Host`: its browser writes the page's name there. An attacker cannot
+//! have a name that is an address, or is `localhost` (RFC 6761 section 6.3) or another name of the operator's.
 
 use crate::proto::http::{Authority, Host};
 
@@ -15,10 +15,10 @@ impl Hosts {
         Hosts(names.into_iter().collect())
     }
 
-    /// Whether a request that names this host may be served, whatever the port: that may be a forwarded one. Every browser
-    /// names a host, so a request without one comes from no page.
+    /// Whether a request that names this host may be served, with any port, because ports may be forwarded. Every
+    /// browser names a host, so a request without one comes from no page.
     ///
-    /// Names below `localhost` are not among them: some resolvers ask a server for those.
+    /// Names below `localhost` are not included: some resolvers ask a server for them.
     pub fn allow(&self, host: Option<&str>) -> bool {
         let Some(host) = host.filter(|host| !host.is_empty()) else { return true };
         match Authority::parse(host).map(|authority| authority.host) {
@@ -28,7 +28,8 @@ impl Hosts {
         }
     }
 
-    /// A dot at the end of a name keeps a resolver from adding something to it; who has the name has it with the dot too.
+    /// A dot at the end of a name keeps a resolver from appending a domain; the owner of the name also owns the form
+    /// with the dot.
     fn have(&self, name: &str) -> bool {
         let relative = |name: &'_ str| -> usize { name.strip_suffix('.').map_or(name.len(), str::len) };
         let name = Host::Name(&name[..relative(name)]);
@@ -36,7 +37,8 @@ impl Hosts {
         own("localhost") || self.0.iter().any(|text| own(text))
     }
 
-    /// The log line about a host that is not allowed: `listener` refused it, and `key` of the configuration names its hosts.
+    /// The log line about a refused host: `listener` refused it, and `key` of the configuration lists the allowed
+    /// names.
     pub(super) fn remark(&self, listener: &str, key: &str, host: &str) -> Box<str> {
         let host = super::refused::quoted(host);
         let listed = match self.0.is_empty() {

@@ -1,9 +1,9 @@
-//! Who a client is; what its messages to a worker say about it.
+//! The identity of a client, as messages to workers give it.
 
 use crate::proto::subject::Subject;
 use crate::proto::user::User;
 
-/// A client that has opened a stream. Most have no name and publish nothing: for those it is a word.
+/// A client that has opened a stream. Most have no name and do not publish: then it takes one word.
 #[derive(Debug)]
 pub struct Identity {
     rare: Option<Box<Rare>>,
@@ -17,7 +17,7 @@ struct Rare {
 }
 
 impl Identity {
-    /// `channel`: where its messages go, on routes that let clients publish.
+    /// `channel`: the channel that its messages go to, on routes that let clients publish.
     pub fn new(user: Option<User>, channel: Option<Subject>) -> Identity {
         let is_rare = user.is_some() || channel.is_some();
         Identity { rare: is_rare.then(|| Box::new(Rare { user, channel, since: 0 })) }
@@ -31,7 +31,7 @@ impl Identity {
         self
     }
 
-    /// When its stream has begun, in seconds of Unix time; of whoever has a name.
+    /// Unix time at which its stream began, in seconds; only for clients with a name.
     pub fn since(&self) -> u64 {
         self.rare.as_ref().map_or(0, |rare| rare.since)
     }

@@ -1,4 +1,4 @@
-//! A request whose body arrives: what takes the bytes off the input, and what they are for.
+//! A request whose body arrives: it takes bytes off the input and gives them to their consumer.
 //!
 //! ```text
 //!  input --> body --piece--> consumer --(whole)--> the step of the shard, and what its answer will be about
@@ -6,8 +6,9 @@
 //!    '---------'  no room: the bytes stay where they are, and the connection is not received for
 //! ```
 //!
-//! Credit: a consumer is never handed more than it has room for. A consumer that collects the body always has room, because the
-//! body's length is bounded before its first byte is taken. A consumer that hands the body on has as much as its partner's outbox.
+//! Credit: a consumer never gets more bytes than it has room for. A consumer that collects the body always has room,
+//! because the body's length is checked before its first byte is taken. A consumer that passes the body on has as much
+//! room as its partner's outbox.
 
 use super::Step;
 use super::about::About;
@@ -15,35 +16,36 @@ use super::origins::Page;
 use crate::proto::CloseReason;
 use crate::proto::http::{Body, BodyStep, ReplyTo};
 
-/// What the body of a request is for.
+/// The consumer of a request's body.
 pub(super) trait Consumer {
-    /// Bytes that it takes now.
+    /// The number of bytes that it accepts now.
     fn room(&self) -> usize;
 
-    /// The next piece, not empty and no longer than there is room for: what the shard does with it, if it is not kept.
+    /// Takes the next piece, which is not empty and not longer than the room. Returns the step for the shard, unless
+    /// the piece is kept.
     fn take<'a>(&mut self, piece: &'a [u8]) -> Option<Step<'a>>;
 
-    /// The body is whole.
+    /// The body is complete.
     fn finish(self) -> (About, Step<'static>);
 
-    /// The page of another origin that may read why the request is refused.
+    /// The page of another origin that may read a refusal of the request.
     fn page(&self) -> Option<&Page>;
 }
 
-/// A request whose head has been understood, and whose body follows.
+/// A request whose head is parsed and whose body follows.
 pub(super) struct Incoming<C> {
     pub to: ReplyTo,
     body: Body,
     consumer: C,
 }
 
-/// How far the body has come.
+/// The progress of a body.
 pub(super) enum Progress<'a> {
-    /// More of the input is waited for, or room.
+    /// More input is needed, or more room.
     Waits,
-    /// Something is done with a piece of it.
+    /// A piece makes a step.
     Step(Step<'a>),
-    /// All of it has been taken.
+    /// The body is complete.
     Whole,
 }
 
@@ -52,7 +54,7 @@ impl<C: Consumer> Incoming<C> {
         Incoming { to, body, consumer }
     }
 
-    /// Takes what the consumer has room for off `input`.
+    /// Takes as much off `input` as the consumer has room for.
     pub(super) fn next<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Progress<'a>, CloseReason> {
         loop {
             match self.body.next_within(input, self.consumer.room())? {
@@ -67,12 +69,12 @@ impl<C: Consumer> Incoming<C> {
         }
     }
 
-    /// Whether there is room for more of the body, or no more of it.
+    /// Whether there is room for more of the body, or the body is complete.
     pub(super) fn has_room(&self) -> bool {
         self.is_whole() || self.consumer.room() > 0
     }
 
-    /// Whether its last piece has been taken, so that its end follows without another byte.
+    /// Whether the last piece was taken, so that the end follows without another byte.
     pub(super) fn is_whole(&self) -> bool {
         self.body.is_over()
     }
@@ -99,7 +101,7 @@ mod tests {
     const TO: ReplyTo = ReplyTo::UNREADABLE;
     const BYTES_MAX: u64 = 1_000;
 
-    /// A consumer with little room. It keeps what it takes, and may make each piece a step as well.
+    /// A consumer with little room. It keeps the bytes, and can also make each piece a step.
     #[derive(Default)]
     struct Sipper {
         room: usize,
@@ -128,10 +130,10 @@ mod tests {
         }
     }
 
-    /// What was taken, and what is left in the input once the body is whole; `None` if it does not become that.
+    /// The body, and the rest of the input once the body is complete; `None` if it is not.
     type Taken = Result<Option<(Vec<u8>, Vec<u8>)>, CloseReason>;
 
-    /// Feeds `wire` in pieces that end at `cuts`, and has room for so many bytes more whenever there was too little.
+    /// Feeds `wire` in pieces that end at `cuts`. Whenever the consumer lacks room, it gets the next entry of `rooms`.
     fn arrive(framing: Framing, wire: &[u8], cuts: &[usize], rooms: &[usize], hands_on: bool) -> Taken {
         let mut incoming = Incoming::new(TO, Body::new(framing, BYTES_MAX)?, Sipper { hands_on, ..Sipper::default() });
         let mut rooms = rooms.iter().copied().cycle();
@@ -217,7 +219,7 @@ mod tests {
             if broken.is_none() {
                 prop_assert_eq!(&whole, &Ok(Some((content, b"GET".to_vec()))));
             }
-            // Which of several faults is named may depend on the pieces.
+            // Which of several errors is reported may depend on the pieces.
             prop_assert!(sipped == whole || sipped.is_err() && whole.is_err(), "{:?}, in one go {:?}", sipped, whole);
         }
     }

@@ -1,6 +1,6 @@
-//! Bytes in: what a connection takes off its input, and when it takes nothing.
+//! Bytes in: what a connection takes off its input, and when it is paused.
 //!
-//! Not reading IS the back-pressure: a connection that is paused is not received for.
+//! Not reading IS the back-pressure: no `recv` is submitted for a paused connection.
 
 use super::centrifuge::Surroundings;
 use super::exchange::Exchange;
@@ -14,14 +14,14 @@ use crate::limits;
 use crate::proto::CloseReason;
 
 impl Conn {
-    /// True while nothing more may be taken off its input.
+    /// True while nothing more may be taken off the input.
     pub fn is_paused(&self) -> bool {
-        // A peer that does not take our answers gets no more questions in; workers are closed for that instead.
+        // A peer that does not read our answers may send no more requests. A worker is disconnected instead.
         let is_full = self.link.is_full() && !self.session.is_worker();
         (self.session.is_waiting() || is_full) && self.is_open()
     }
 
-    /// True if the driver is to receive for it now.
+    /// True if the driver should receive for the connection now.
     pub fn begin_receive(&mut self) -> bool {
         let may_receive = self.link.can_receive() && !self.is_paused();
         if may_receive {
@@ -30,13 +30,15 @@ impl Conn {
         may_receive
     }
 
-    /// Whether the meaning at the front of `input` may be taken now. A worker's subscriptions may come in a row while
-    /// earlier ones are being confirmed, and so may the commands of one frame; what is said after them waits for that.
+    /// Whether the item at the front of `input` may be taken now. While subscriptions are being confirmed, a worker may
+    /// send further ones, and the remaining commands of a frame may follow; everything else waits for the
+    /// confirmations.
     pub fn may_take(&self, input: &[u8]) -> bool {
         !self.is_paused() || self.session.may_subscribe(input) || (self.session.may_go_on() && !self.link.is_full())
     }
 
-    /// Takes one meaning off the front of `input` (plaintext) of the connection at `address`. `Ok(None)`: what is left is not whole.
+    /// Takes one item off the front of the plaintext `input` of the connection at `address`. `Ok(None)`: the rest is
+    /// incomplete.
     #[inline]
     pub fn next<'a>(
         &mut self,
@@ -85,7 +87,7 @@ impl Session {
         }
     }
 
-    /// Takes a command of the client protocol, with what it is seen with.
+    /// Takes a command of the client protocol, with its context.
     fn next_command<'a>(
         &mut self,
         link: &mut Link,

@@ -1,4 +1,4 @@
-//! How far a connection has come: which steps there are, and which may follow.
+//! The life of a connection: its steps, and their order.
 //!
 //! ```text
 //!  Open --end--> Ending --(all is sent: linger)--> Lingering --(the peer has ended too, or time is up: close)--> Closing
@@ -6,19 +6,19 @@
 //!                                                                            the driver has closed it: slot free <---'
 //! ```
 //!
-//! No step is left out of order: a connection that breaks ends first, so that a reason is known, and is closed in the same turn.
+//! No step is skipped: a connection that breaks first ends, so that it has a reason, and is closed in the same turn.
 
 use crate::proto::CloseReason;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
-    /// It takes and sends.
+    /// It receives and sends.
     Open,
-    /// The last words are in the outbox, or on their way; input is ignored.
+    /// The last words are in the outbox, or being sent; input is ignored.
     Ending(CloseReason),
-    /// They are sent and our half has ended; the peer's last bytes are awaited.
+    /// The last words are sent and our half has ended; the peer's remaining bytes are awaited.
     Lingering(CloseReason),
-    /// The driver has been asked to close the socket, and takes nothing for it any more.
+    /// The driver was asked to close the socket, and accepts no other call for it.
     Closing(CloseReason),
 }
 
@@ -33,7 +33,7 @@ impl Life {
         matches!(self, Life::Closing(_))
     }
 
-    /// Why it has ended, if it has.
+    /// The reason of its end, once it has ended.
     fn reason(self) -> Option<CloseReason> {
         match self {
             Life::Open => None,
@@ -41,7 +41,7 @@ impl Life {
         }
     }
 
-    /// True the first time; later reasons change nothing.
+    /// True the first time; later reasons are ignored.
     pub(super) fn end(&mut self, reason: CloseReason) -> bool {
         let is_first = self.is_open();
         if is_first {
@@ -50,7 +50,7 @@ impl Life {
         is_first
     }
 
-    /// True the first time, if it has not been closed already.
+    /// True the first time, unless it is closing already.
     pub(super) fn linger(&mut self) -> bool {
         let Life::Ending(reason) = *self else { return false };
         *self = Life::Lingering(reason);

@@ -1,13 +1,13 @@
-//! What the driver's key names: a socket, what lies between it and the session, and how far it has come.
+//! A link is named by the driver's key: a socket, the layers between it and the session, and its life.
 //!
 //! ```text
 //!  received --> transport (plain, TLS) --> carry + fresh --> session
 //!  fill     <-- seal <-- outbox <---------------------------'
 //! ```
 //!
-//! The door is here because a listener lets in sockets; so is the place on the list of the turn's flush, which is about bytes. The
-//! deadline is here because it is older than the session and outlives it: it times the handshake, what the peer takes of a batch, and
-//! the close, besides what the session waits for.
+//! The door is a part of the link because a listener accepts sockets, and so is the entry on the turn's dirty list,
+//! which is about bytes. The deadline is here because it begins before the session and outlives it: it times the
+//! handshake, the progress of a batch, and the close, besides what the session waits for.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::proto::CloseReason;
 
 pub struct Link {
     pub(super) transport: Transport,
-    /// Wire bytes that are no whole record, head, frame or verb yet.
+    /// Wire bytes of an incomplete record, head, frame or verb.
     carry: Carry,
     pub(super) outbox: Outbox,
     deadline: CoarseTick,
@@ -33,18 +33,18 @@ pub struct Link {
     is_receiving: bool,
     /// The peer has ended its half.
     is_peer_finished: bool,
-    /// It is on the shard's list for the flush of this turn.
+    /// The link is on the shard's list for this turn's flush.
     is_dirty: bool,
 }
 
-/// `interval`, or up to a quarter less: the signs of life of connections that came together, or were told something together, drift
-/// apart.
+/// `interval`, or up to a quarter less. The heartbeats of connections that opened together, or were written to
+/// together, drift apart.
 pub(super) fn apart(peer: Peer, interval: Duration) -> Duration {
     interval - peer.part(interval / 4)
 }
 
 impl Link {
-    /// `deadline`: for the handshake, if there is one, or the session's first.
+    /// `deadline`: the handshake's, if there is one, otherwise the session's first.
     pub(super) fn new(peer: SocketAddr, door: Door, transport: Transport, outbox: Outbox, deadline: Tick) -> Link {
         Link {
             transport,
@@ -64,7 +64,7 @@ impl Link {
         self.peer
     }
 
-    /// Which listener let it in.
+    /// The listener that accepted it.
     pub fn door(&self) -> Door {
         self.door
     }
@@ -77,24 +77,24 @@ impl Link {
         self.transport.is_handshaking()
     }
 
-    /// Whether it takes and sends: it has not ended.
+    /// Whether it receives and sends: it has not ended.
     pub fn is_open(&self) -> bool {
         self.life.is_open()
     }
 
     // --- bytes in ----------------------------------------------------------------------------------------------------
 
-    /// The driver is to receive.
+    /// The driver should receive.
     pub(super) fn begin_receive(&mut self) {
         self.is_receiving = true;
     }
 
-    /// What was received last has come, or nothing comes any more.
+    /// The outstanding receive has completed, or never will.
     pub fn receive_done(&mut self) {
         self.is_receiving = false;
     }
 
-    /// The peer has ended its half: of the socket, or of its TLS session.
+    /// The peer has ended its half of the socket or of the TLS session.
     pub fn peer_finished(&mut self) {
         self.is_peer_finished = true;
     }
@@ -103,22 +103,22 @@ impl Link {
         self.is_peer_finished
     }
 
-    /// Whether the peer may still be received from, and is not already.
+    /// Whether a receive is possible and none is outstanding.
     pub fn can_receive(&self) -> bool {
         !self.is_receiving && !self.is_peer_finished && !self.life.is_closing()
     }
 
-    /// Keeps bytes that have come while the session does not read on.
+    /// Keeps bytes that arrived while the session does not read.
     pub fn put_off(&mut self, bytes: &[u8]) {
         self.carry.append(bytes);
     }
 
-    /// What was kept, joined with `fresh`, if anything was; [`Link::keep_rest`] follows.
+    /// The kept bytes joined with `fresh`, if there are kept bytes. The caller calls [`Link::keep_rest`] afterwards.
     pub fn take_joined(&mut self, fresh: &[u8]) -> Option<Vec<u8>> {
         self.carry.take_joined(fresh)
     }
 
-    /// Keeps what the session has left of `joined`, or of `fresh` where there was nothing to join it with.
+    /// Keeps the unused rest of `joined`, or of `fresh` if there was nothing to join.
     pub fn keep_rest(&mut self, joined: Option<Vec<u8>>, fresh: &[u8], used: usize) {
         match joined {
             Some(joined) => self.carry.keep_rest(joined, used),
@@ -128,56 +128,56 @@ impl Link {
 
     // --- bytes out ---------------------------------------------------------------------------------------------------
 
-    /// It goes on the list of the turn's flush: true if it is not there yet.
+    /// Puts it on the list of the turn's flush: true if it was not there.
     #[inline]
     pub fn mark_dirty(&mut self) -> bool {
         !std::mem::replace(&mut self.is_dirty, true)
     }
 
-    /// The flush has come to it.
+    /// The flush has taken it off the list.
     pub(super) fn flushing(&mut self) {
         self.is_dirty = false;
     }
 
-    /// Bytes that the peer has not taken yet.
+    /// Bytes that the peer has not received yet.
     pub fn waiting_bytes(&self) -> usize {
         self.outbox.len()
     }
 
-    /// Whether the peer has taken all that it was sent.
+    /// Whether the peer has received everything that was sent.
     pub fn is_taken(&self) -> bool {
         self.outbox.is_empty()
     }
 
-    /// Whether so much waits for the peer that nothing more is made for it that can wait.
+    /// Whether so much waits for the peer that nothing optional is added.
     pub fn is_full(&self) -> bool {
         self.outbox.len() > limits::OUTBOX_BYTES_PAUSE
     }
 
-    /// Where the outbox stands, for [`Link::answered`].
+    /// The current state of the outbox, for [`Link::answered`].
     pub fn mark(&self) -> Mark {
         self.outbox.mark()
     }
 
-    /// What was added since `before` is an answer to what the peer has asked (AN ANSWER ALONE IS NEVER TOO MUCH).
+    /// Everything added since `before` is an answer to the peer's request (AN ANSWER ALONE IS NEVER TOO MUCH).
     pub fn answered(&mut self, before: Mark) {
         self.outbox.answered(before);
     }
 
-    /// Whether the driver can send, and nothing is on its way already. It takes nothing after `close`, although a batch that was in
-    /// flight may still come back as sent.
+    /// Whether the driver accepts a batch: none is in flight, and `close` was not called. After `close`, a batch that
+    /// was in flight may still come back as sent.
     pub(super) fn can_send(&self) -> bool {
         !self.life.is_closing() && !self.outbox.is_sending()
     }
 
-    /// Whether anything waits to be sent.
+    /// Whether anything is waiting to be sent.
     pub(super) fn has_waiting(&self) -> bool {
         self.outbox.pending_len() > 0
             || self.transport.has_output()
             || (!self.is_open() && self.transport.owes_close_notify())
     }
 
-    /// Seals what waits.
+    /// Seals the waiting bytes.
     pub(super) fn fill(&mut self, sealing: &mut Sealing) -> Result<Option<Box<Batch>>, CloseReason> {
         let plain = self.outbox.take();
         let answer_bytes = plain.as_ref().map_or(0, |batch| batch.answer_bytes());
@@ -186,7 +186,7 @@ impl Link {
             Transport::Tls(tls) => {
                 let mut sealed = sealing.take();
                 let outcome = tls.seal(plain.as_deref(), !self.life.is_open(), &mut sealing.scratch, &mut sealed);
-                // Once it has ended, the alert is all that can still be said.
+                // After its end, the alert is the only thing that can still be sent.
                 let failure = outcome.err().filter(|_| self.life.is_open());
                 if failure.is_some() || sealed.is_empty() {
                     sealing.give_back(sealed);
@@ -201,7 +201,8 @@ impl Link {
         Ok(batch)
     }
 
-    /// The batch is back: whole or in part, its bytes are not ours any more. True if it had seemed stuck.
+    /// The batch is back: whether sent whole or in part, its bytes no longer belong to the outbox. True if it had
+    /// seemed stuck.
     pub(super) fn sent(&mut self, batch: Box<Batch>, sealing: &mut Sealing) -> bool {
         if self.transport.is_tls() {
             sealing.give_back(batch);
@@ -219,8 +220,9 @@ impl Link {
         self.deadline = CoarseTick::ceil(deadline);
     }
 
-    /// The same for callers that may move it at any time: two looks at a batch lie [`Generation::send_timeout`](super::settings::Generation::send_timeout) apart. What is late
-    /// then is made up for when the batch has gone ([`super::Conn::sent`]).
+    /// The same, for callers that may move the deadline at any time. Two checks of a batch must be
+    /// [`Generation::send_timeout`](super::settings::Generation::send_timeout) apart; a deadline that is late because
+    /// of that is made up for when the batch has been sent ([`super::Conn::sent`]).
     pub(super) fn wait_until_unless_stuck(&mut self, deadline: Tick) {
         if !self.outbox.is_looked_at() {
             self.wait_until(deadline);
@@ -232,12 +234,12 @@ impl Link {
         self.wait_until(now + apart(self.peer, interval));
     }
 
-    /// The TLS handshake is done: the time for the first request begins.
+    /// The TLS handshake is complete: the time for the first request begins.
     pub fn handshaken(&mut self, settings: &Settings, now: Tick) {
         self.wait_until(now + settings.generation.head_timeout);
     }
 
-    /// Whether its deadline looks at how much of a batch on its way the peer has taken.
+    /// Whether its deadline checks the progress of a batch in flight.
     pub fn is_looked_at(&self) -> bool {
         self.outbox.is_sending() && !self.life.is_closing()
     }
@@ -249,7 +251,7 @@ impl Link {
         !self.is_open() && self.outbox.is_empty() && !(self.can_send() && self.has_waiting())
     }
 
-    /// True the first time: our half may end now, and the peer's is waited for.
+    /// True the first time: our half may end now, and the peer's end is awaited.
     pub fn begin_linger(&mut self, now: Tick) -> bool {
         let begins = self.life.linger();
         if begins {
@@ -258,12 +260,12 @@ impl Link {
         begins
     }
 
-    /// True the first time: the driver is to close the socket.
+    /// True the first time: the driver should close the socket.
     pub fn begin_close(&mut self) -> bool {
         self.life.close()
     }
 
-    /// It ends: true the first time. What the peer has said is of no use any more.
+    /// Ends the link: true the first time. Bytes of the peer are discarded.
     pub(super) fn end(&mut self, reason: CloseReason, now: Tick) -> bool {
         let is_first = self.life.end(reason);
         if is_first {

@@ -1,24 +1,24 @@
-//! One connection, whoever is at the other end: bytes in, steps out; events in, bytes out. No I/O, no other connection.
+//! One connection with any kind of peer: bytes in, steps out; events in, bytes out. No I/O, and no other connection.
 //!
 //! ```text
 //!   wire bytes --> link: transport (plain, TLS) --> session.next() --> Step --> the shard's dispatch
 //!   batch      <-- link: seal <-- outbox <--------- session.push_*() <-------- events, answers
 //! ```
 //!
-//! - `link`      what the driver's key names: the socket, what waits for it, and how far it has come (`life`)
-//! - `session`   what the hub and workers name: what it speaks, what it listens to
-//! - `input`     what is taken off its input; requests of HTTP in `exchange`, their bodies in `incoming`
+//! - `link`      named by the driver's key: the socket, its buffers, and its `life`
+//! - `session`   named by the hub and workers: the protocol, the subscriptions
+//! - `input`     what is taken off the input; requests of HTTP in `exchange`, their bodies in `incoming`
 //! - `answers`   to what it has asked the shard for; long ones over HTTP in `outgoing`
 //! - `slow`      events for a peer that does not keep up
 //! - `output`    the batch of a turn, sealed where there is TLS
-//! - `patience`  how long it waits, pings and heartbeats
-//! - `ending`    its last words
+//! - `patience`  deadlines, pings and heartbeats
+//! - `ending`    the last words
 //!
-//! [`Conn`] is what joins both, in one slot under one key. They are two because they part: a stream of HTTP/2 is a session whose link is
-//! within another connection's, a proxied pair is two links, and a handover writes both down.
+//! [`Conn`] joins both in one slot under one key. They are separate types because they will part: a stream of HTTP/2 is
+//! a session whose link is within another connection's, a proxied pair is two links, and a handover writes both down.
 //!
-//! The hub's names of what a connection subscribed to are kept here, and handed back by [`Conn::end`], which ends both: once, later
-//! calls change nothing.
+//! A connection keeps the hub's keys of its subscriptions. [`Conn::end`] ends link and session, and hands the keys
+//! back; further calls do nothing.
 
 // Bytes, time and randomness are arguments; clippy.toml lists the forbidden calls.
 #![deny(clippy::disallowed_methods)]
@@ -94,7 +94,7 @@ pub use slow::{Pushed, Released};
 pub use transport::Transport;
 use worker::Worker;
 
-/// Which listener it came in by.
+/// The listener that accepted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
     /// Clients: HTTP, WebSocket, SSE.
@@ -105,9 +105,9 @@ pub enum Door {
     Admin,
 }
 
-/// What the shard is asked to do.
+/// A task for the shard.
 pub enum Step<'a> {
-    /// A stream begins: subscribe it to its channel and its user. Nothing is sent until that is in force.
+    /// A stream begins: subscribe it to its channel and its user. Nothing is sent until the subscriptions are in force.
     Open(Opening),
     /// A client's message, for its service or its channel.
     Message(websocket::Received<'a>),
@@ -115,35 +115,35 @@ pub enum Step<'a> {
     Centrifuge(centrifuge::Step<'a>),
     /// A worker's verb.
     Worker(worker::Step<'a>),
-    /// Publish, and answer with the position ([`Conn::published`]).
+    /// Publish the message, and answer with its position ([`Conn::published`]).
     Publish(Message),
-    /// Answer with what is kept of a channel, or the piece of it within the bounds ([`Conn::push_history`]).
+    /// Answer with the kept messages of a channel, or the piece within the bounds ([`Conn::push_history`]).
     History { tag: u32, channel: Subject, since: Since, bounds: ExcerptBounds },
-    /// Answer with who listens to a channel ([`Conn::push_presence`]).
+    /// Answer with the clients of a channel ([`Conn::push_presence`]).
     Presence { channel: Subject },
-    /// Answer with where the user of this subject is connected ([`Conn::found`], for each shard).
+    /// Answer with the connections of this user ([`Conn::found`], once for each shard).
     Find { user: Subject },
     /// Answer with the counters ([`Conn::answer`]).
     Metrics,
-    /// Nothing: it has been answered that it gets nothing.
+    /// Nothing: the request was refused, and that was answered.
     Refused(Refused),
-    /// End the connection for this reason: all that there was to say has been said.
+    /// End the connection for this reason, without further answers.
     Close(CloseReason),
-    /// Keep it, have a worker do it, and answer where it is to be found ([`Conn::accepted`]).
+    /// Keep the request, give it to a worker, and answer with its address ([`Conn::accepted`]).
     Accept(Box<Asked>),
-    /// Answer with what became of a request of this route ([`Conn::read`]).
+    /// Answer with the state of a request of this route ([`Conn::read`]).
     Read { route: RouteId, id: RequestId },
 }
 
-/// What a new stream listens to.
+/// The subscriptions of a new stream.
 pub struct Opening {
-    /// Subscribed with their index as the tag. One with a `Since` hears that first ([`Conn::push_replayed`]), and what is
-    /// live after it.
+    /// The tag of each is its index. A channel with a `Since` first gets those messages ([`Conn::push_replayed`]), then
+    /// the live ones.
     pub channels: SmallVec<[(Subject, Option<Since>); 1]>,
     pub user: Option<Subject>,
 }
 
-/// The tag of what a client is subscribed to although its route does not say so: its user, what a worker adds.
+/// The tag of subscriptions that the route does not name: the client's user, and channels that a worker adds.
 pub const TAG_ADDED: u32 = u32::MAX;
 
 pub struct Conn {
@@ -154,7 +154,7 @@ pub struct Conn {
 const _: () = assert!(size_of::<Conn>() <= 120, "with its slot's own words two cache lines: every connection has one");
 
 impl Conn {
-    /// A connection that was just accepted by this listener; `number` is how a worker is told which one it is.
+    /// A connection that this listener has just accepted. Workers are told `number` as their client id.
     pub fn new(
         number: u64,
         peer: SocketAddr,
@@ -178,12 +178,12 @@ impl Conn {
         Conn { link, session: Session::new(phase) }
     }
 
-    /// Whether it takes and sends: it has not ended.
+    /// Whether it receives and sends: it has not ended.
     pub fn is_open(&self) -> bool {
         self.link.is_open()
     }
 
-    /// A client that has connected over the client protocol, and where its words go.
+    /// The client and its outbox, if it is connected over the client protocol.
     pub fn centrifuge(&mut self) -> Option<(&mut Centrifuge, &mut Outbox)> {
         match &mut self.session.phase {
             Phase::Centrifuge(centrifuge) if centrifuge.is_connected() => Some((centrifuge, &mut self.link.outbox)),
@@ -193,45 +193,45 @@ impl Conn {
 
     // --- news from the shard ---------------------------------------------------------------------------------------
 
-    /// Whether nothing waits for it: an event can be framed, whatever its channel's rule says of slow clients.
+    /// Whether nothing waits for it: then an event can be framed, whatever its channel's rule says of slow clients.
     #[inline]
     pub fn is_idle(&self) -> bool {
         self.link.is_taken() && !self.session.is_behind()
     }
 
-    /// Frames one event. The hub's name of the subscription if that was its last message.
+    /// Frames one event. Returns the subscription's key in the hub if this was its last message.
     #[inline]
     pub fn push_event(&mut self, tag: u32, event: &Event) -> Option<Key> {
         self.session.push_event(tag, event, &mut self.link.outbox)
     }
 
-    /// The next of what the subscription `tag` has missed, in order; live events follow the last.
+    /// Sends the next missed messages of the subscription `tag`, in order; live events follow the last ones.
     pub fn push_replayed(&mut self, tag: u32, channel: &Subject, excerpt: &Excerpt) {
         let before = self.link.mark();
         self.session.push_replayed(tag, channel, excerpt, &mut self.link.outbox);
         self.link.answered(before);
     }
 
-    /// Says something of the gateway's own (`proto::control`) to a client that can answer.
+    /// Sends a control message (`proto::control`) to a client that can answer.
     pub fn push_control(&mut self, json: &[u8]) {
         self.session.push_control(json, &mut self.link.outbox);
     }
 
-    /// Whether more waits for this peer than may. Asked before something is added: one message never makes a client slow,
-    /// however long it is.
+    /// Whether more bytes wait for this peer than allowed. Called before a message is added: a single message never
+    /// makes a client slow.
     pub fn is_overfull(&self, settings: &Settings) -> bool {
         self.link.outbox.backlog() > self.session.outbox_bytes_max(settings)
     }
 
-    /// Whether the messages of a replay may be added now: beside little else, so that there is never more than one piece, of however
-    /// many channels. Otherwise they are asked for again when there is room.
+    /// Whether the messages of a replay may be added now. They may if little else waits, so that at most one piece is
+    /// queued, for however many channels. Otherwise they are requested again when there is room.
     pub fn has_room_for(&self, excerpt: &Excerpt, settings: &Settings) -> bool {
         let most = limits::OUTBOX_BYTES_PAUSE.min(self.session.outbox_bytes_max(settings) / 4);
         excerpt.messages.is_empty() || self.link.waiting_bytes() + self.session.replayed_bytes() <= most
     }
 }
 
-/// A transport for a connection that was accepted by a listener with or without TLS.
+/// The transport of a connection that was accepted by a listener with or without TLS.
 pub fn transport(tls: Option<&Arc<rustls::ServerConfig>>) -> Result<Transport, CloseReason> {
     tls.map_or(Ok(Transport::Plain), Transport::tls)
 }

@@ -1,4 +1,4 @@
-//! Whose pages may use a route, and what they may read of its answers.
+//! The pages that may use a route, and the answers that they may read.
 //!
 //! ```text
 //!  Origin, Host, TLS --> Sender --may_use--> Origins of the route     is it served?
@@ -9,7 +9,7 @@ use super::refused::quoted;
 use crate::proto::CloseReason;
 use crate::proto::http::{Cors, Glimpse, Head, Origin};
 
-/// Origins besides the gateway's own whose pages may use a route, as the configuration names them; `*` allows all.
+/// Origins besides the gateway's own whose pages may use a route, as in the configuration; `*` allows all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Origins(Vec<Box<str>>);
 
@@ -22,7 +22,7 @@ impl Origins {
         self.0.iter().any(|text| &**text == "*")
     }
 
-    /// What names no host, such as `null`, is compared as a text.
+    /// An origin without a host, such as `null`, is compared as text.
     fn have(&self, origin: &str) -> bool {
         let parsed = Origin::parse(origin);
         self.0.iter().any(|text| match parsed {
@@ -32,18 +32,18 @@ impl Origins {
     }
 }
 
-/// What a browser says of the page that sends a request.
+/// What a browser's request says about the page that sends it.
 #[derive(Clone, Copy, Debug)]
 pub struct Sender<'a> {
-    /// Without it the client is no browser, and no page can mislead it.
+    /// Without an origin the client is no browser, so no page can mislead it.
     origin: Option<&'a str>,
     /// Whether the origin is the gateway's own.
     is_own: bool,
 }
 
 impl<'a> Sender<'a> {
-    /// `is_tls`: whether it came in by a listener with TLS. A browser names one origin (RFC 6454 section 7.3); a request
-    /// that names two is refused, because what stands in front of the gateway may have looked at the other one.
+    /// `is_tls`: whether a TLS listener accepted the request. A browser sends one origin (RFC 6454 section 7.3); a
+    /// request with two is refused, because a proxy in front of the gateway may have checked the other one.
     pub fn of(head: &Head<'a>, is_tls: bool) -> Result<Sender<'a>, CloseReason> {
         let mut origins = head.headers("origin");
         let origin = origins.next();
@@ -62,7 +62,7 @@ impl<'a> Sender<'a> {
         self.origin.is_none_or(|origin| self.is_own || origins.are_all() || origins.have(origin))
     }
 
-    /// What a page may do with an answer of a route that has these origins. An answer that every page may read carries no
+    /// What a page may do with an answer of a route that has these origins. An answer that every page may read has no
     /// cookies.
     pub fn cors(&self, origins: &Origins) -> Option<Cors<'a>> {
         let origin = self.origin.filter(|_| self.may_use(origins))?;
@@ -72,21 +72,22 @@ impl<'a> Sender<'a> {
         })
     }
 
-    /// The same where no single route answers.
+    /// The same for an answer that belongs to no single route.
     pub fn cors_of_any<'r>(&self, origins: impl Iterator<Item = &'r Origins>) -> Option<Cors<'a>> {
         origins.filter_map(|origins| self.cors(origins)).max_by_key(|cors| cors.credentials)
     }
 
-    /// The page that may read why its request was refused before its head was understood.
+    /// The page that may read the refusal of a request whose head is incomplete or malformed.
     ///
-    /// It is not known where its `Origin` has not come yet: a target beyond its bound, or another version of HTTP, is refused as soon as
-    /// the request line says so. Browsers send a head in one piece, and a piece of up to 16 KiB arrives as one, by TLS too.
+    /// Unknown if its `Origin` has not arrived: a target that is too long, or another version of HTTP, is refused as
+    /// soon as the request line has arrived. Browsers send a head in one piece, and a piece of up to 16 KiB arrives as
+    /// one, over TLS too.
     pub(super) fn glimpsed<'r>(input: &[u8], is_tls: bool, routes: impl Iterator<Item = &'r Origins>) -> Option<Page> {
         let Glimpse { origin, host } = Glimpse::of(input);
         Sender::named(origin, host, is_tls).cors_of_any(routes).map(Page::new)
     }
 
-    /// What the log says of a page that may not use a route: the browser tells its user less.
+    /// The log line about a page that may not use a route. The browser tells its user less.
     pub(super) fn remark(&self, route: &str, origins: &Origins, host: Option<&str>) -> Box<str> {
         let origin = quoted(self.origin.unwrap_or_default());
         let listed: String = origins.0.iter().map(|text| format!("{text:?}, ")).collect();
@@ -99,7 +100,7 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// A page of another origin that may read an answer, after the request is gone.
+/// A page of another origin that may read an answer that is written after the request has been dropped.
 pub(super) struct Page {
     origin: Box<str>,
     credentials: bool,

@@ -1,44 +1,45 @@
-//! What waits to be sent to one peer.
+//! The bytes that wait to be sent to one peer.
 //!
 //! ```text
 //!  push, push_shared --> pending --(take, once per turn)--> in flight at the driver --(sent)--> empty batch, reused
 //! ```
 //!
-//! AN ANSWER ALONE IS NEVER TOO MUCH: a peer that asks for a long answer gets it, and is not slow while it takes it. So what waits is
-//! measured in two ways: [`Outbox::len`] is all of it, and bounds what is made; [`Outbox::backlog`] leaves out the longest answer
-//! of each batch, and is what a peer is judged by.
+//! AN ANSWER ALONE IS NEVER TOO MUCH: a peer that asks for a long answer gets it, and does not count as slow while it
+//! receives it. So there are two measures: [`Outbox::len`] counts everything, and bounds what is added;
+//! [`Outbox::backlog`] leaves out the longest answer of each batch, and decides whether a peer is slow.
 
 use std::rc::Rc;
 
 use crate::base::Batch;
 use crate::limits;
 
-/// What an outbox held at a time.
+/// The state of an outbox at one moment.
 #[derive(Clone, Copy)]
 pub struct Mark {
     len: usize,
     events: usize,
 }
 
-/// At most one batch gathers while at most one is in flight. Empty, it holds no heap memory.
+/// At most one batch is filled while at most one is in flight. An empty outbox holds no heap memory.
 #[derive(Default)]
 pub struct Outbox {
     pending: Option<Box<Batch>>,
-    /// Bytes of the batch at the driver, which is not empty and shorter than 4 GiB; 0 when there is none.
+    /// Bytes of the batch at the driver, which is not empty and shorter than 4 GiB; 0 if there is none.
     in_flight_bytes: u32,
-    /// How much the peer had taken of all when the batch at the driver was looked at last, and 1; 0 before.
+    /// 1 plus the bytes that the peer had received in all when the batch at the driver was last checked; 0 before the
+    /// first check.
     seen: u32,
 }
 
 const _: () = assert!(size_of::<Outbox>() == 16, "every connection has one");
 
 impl Outbox {
-    /// Bytes that the peer has not taken yet.
+    /// Bytes that the peer has not received yet.
     pub fn len(&self) -> usize {
         self.pending_len() + self.in_flight_bytes as usize
     }
 
-    /// Bytes that it has not taken yet and that count against it.
+    /// Bytes that it has not received yet and that count against it.
     pub fn backlog(&self) -> usize {
         let answers = self.pending.as_ref().map_or(0, |batch| batch.answer_bytes_in_all());
         self.len().saturating_sub(answers)
@@ -48,12 +49,12 @@ impl Outbox {
         self.pending_len() == 0 && !self.is_sending()
     }
 
-    /// Where it stands, for [`Outbox::answered`].
+    /// The current state, for [`Outbox::answered`].
     pub fn mark(&self) -> Mark {
         Mark { len: self.pending_len(), events: self.pending_events() }
     }
 
-    /// What was added since `before` is an answer to what the peer has asked: short ones count as anything else.
+    /// Everything added since `before` is an answer to the peer's request. Short answers count like anything else.
     pub fn answered(&mut self, before: Mark) {
         if self.pending_len() - before.len > limits::ANSWER_BYTES_COUNTED {
             self.pending().mark_answer(before.len, before.events);
@@ -64,7 +65,7 @@ impl Outbox {
         self.pending.as_ref().map_or(0, |batch| batch.len())
     }
 
-    /// Events that wait behind the batch in flight.
+    /// Events that wait for the batch in flight.
     pub fn pending_events(&self) -> usize {
         self.pending.as_ref().map_or(0, |batch| batch.shared_count())
     }
@@ -73,13 +74,13 @@ impl Outbox {
         self.in_flight_bytes > 0
     }
 
-    /// Whether the batch in flight has been looked at.
+    /// Whether the batch in flight was checked.
     pub fn is_looked_at(&self) -> bool {
         self.seen > 0
     }
 
-    /// Looks at the batch in flight: how many bytes the peer has taken since the last look at the same one, where `taken` is
-    /// what it has taken of all so far. `None`: it is the first look.
+    /// Checks the batch in flight. Returns how many bytes the peer has received since the last check of the same batch;
+    /// `taken` is what it has received in all. `None`: this is the first check.
     pub fn look(&mut self, taken: u32) -> Option<u32> {
         let seen = taken.wrapping_add(1).max(1);
         let before = std::mem::replace(&mut self.seen, seen);
@@ -98,22 +99,22 @@ impl Outbox {
         self.pending().push_shared(bytes.clone());
     }
 
-    /// Puts bytes before all that waits.
+    /// Puts bytes before everything that waits.
     pub fn put_first(&mut self, bytes: Rc<[u8]>) {
         self.pending().put_first(bytes);
     }
 
-    /// Forgets what has not been handed to the driver.
+    /// Drops everything that was not given to the driver.
     pub fn drop_pending(&mut self) {
         self.pending = None;
     }
 
-    /// What has gathered, unless a batch is in flight; [`Outbox::sending`] follows if it goes to the driver.
+    /// The filled batch, unless one is in flight. The caller calls [`Outbox::sending`] if it goes to the driver.
     pub fn take(&mut self) -> Option<Box<Batch>> {
         if self.is_sending() { None } else { self.pending.take().filter(|batch| !batch.is_empty()) }
     }
 
-    /// A batch of so many bytes goes to the driver, so many of them an answer's.
+    /// A batch of `bytes` goes to the driver, of which `answer_bytes` belong to an answer.
     pub fn sending(&mut self, bytes: usize, answer_bytes: usize) {
         assert!(!self.is_sending() && bytes > 0, "one batch in flight at a time");
         self.in_flight_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -122,7 +123,7 @@ impl Outbox {
         }
     }
 
-    /// The batch is back. True if it was looked at meanwhile.
+    /// The batch is back. True if it was checked in the meantime.
     pub fn sent(&mut self) -> bool {
         self.in_flight_bytes = 0;
         if let Some(pending) = &mut self.pending {

@@ -1,4 +1,4 @@
-//! Bytes out: what waits in the outbox, sealed where there is TLS, in one batch at a time.
+//! Bytes out: the outbox, sealed if there is TLS, one batch at a time.
 
 use super::session::Phase;
 use super::settings::Settings;
@@ -14,14 +14,15 @@ impl Conn {
             && (self.link.has_waiting() || self.session.is_behind())
     }
 
-    /// The batch of this turn, framed and sealed, if there is one: it is off the list of the turn's flush.
+    /// The batch of this turn, framed and sealed, if there is one. Takes the connection off the list of the turn's
+    /// flush.
     pub fn fill(&mut self, sealing: &mut Sealing) -> Result<Option<Box<Batch>>, CloseReason> {
         self.link.flushing();
         if self.has_output() { self.link.fill(sealing) } else { Ok(None) }
     }
 
-    /// The batch is back: whole or in part, its bytes are not ours any more. True if it had seemed stuck, which moves the
-    /// deadline.
+    /// The batch is back: whether sent whole or in part, its bytes no longer belong to the outbox. True if it had
+    /// seemed stuck, which moves the deadline.
     pub fn sent(&mut self, batch: Box<Batch>, sealing: &mut Sealing, settings: &Settings, now: Tick) -> bool {
         let was_looked_at = self.link.sent(batch, sealing);
         if let Phase::EventStream(stream) = &mut self.session.phase {

@@ -1,4 +1,5 @@
-//! How long a connection waits, and what it does then: pings, heartbeats, or the end of whoever gives no sign of life.
+//! Deadlines of a connection, and what happens then: pings, heartbeats, or the end of a peer that shows no sign of
+//! life.
 
 use super::Conn;
 use super::link::apart;
@@ -9,7 +10,7 @@ use crate::limits;
 use crate::proto::CloseReason;
 
 impl Conn {
-    /// Bytes have arrived: who is asked for a sign of life when it falls silent has given one.
+    /// Bytes arrived. For connections that we ping when idle, that counts as a sign of life.
     pub fn heard(&mut self, settings: &Settings, now: Tick) {
         let patience = match &mut self.session.phase {
             Phase::WebSocket(_, websocket) => {
@@ -26,13 +27,13 @@ impl Conn {
             }
             Phase::Worker(_) | Phase::Http(_) | Phase::EventStream(_) | Phase::Over => return,
         };
-        // Whoever speaks and does not listen is looked at all the same.
+        // A peer that sends but does not read is still checked for progress.
         if !self.link.outbox.is_sending() {
             self.link.wait_until(now + patience);
         }
     }
 
-    /// A batch that was looked at has gone: the peer is well, and what it is waited for begins anew.
+    /// A batch that was checked has been sent: the peer is well, and its deadline starts again.
     pub(super) fn recovered(&mut self, settings: &Settings, now: Tick) {
         match &self.session.phase {
             Phase::WebSocket(..) | Phase::Centrifuge(_) | Phase::Worker(_) => self.heard(settings, now),
@@ -43,9 +44,9 @@ impl Conn {
         }
     }
 
-    /// The peer has ended its half. True for an event stream, whose client has nothing more to say and may well listen on (RFC 9112
-    /// section 9.6). One that has gone altogether looks the same, until it is sent something, and then something else: the first
-    /// is answered by a reset, which the second finds.
+    /// The peer has ended its half. True for an event stream, whose client has nothing more to send and may still read
+    /// (RFC 9112 section 9.6). A client that has gone looks the same until it is sent two pieces: it answers the first
+    /// with a reset, which the second finds.
     pub fn listens_on(&mut self, now: Tick) -> bool {
         let Phase::EventStream(stream) = &mut self.session.phase else { return false };
         if stream.end_uplink() {
@@ -55,8 +56,8 @@ impl Conn {
         true
     }
 
-    /// Its deadline has come. Afterwards [`super::Link::deadline`] lies ahead. `taken` is what the peer has taken of all so far; it is
-    /// looked at while a batch is on its way.
+    /// The deadline has come. Afterwards [`super::Link::deadline`] is in the future. `taken` is what the peer has
+    /// received of all so far; it matters while a batch is in flight.
     pub fn on_deadline(&mut self, settings: &Settings, now: Tick, taken: u32) -> Result<(), CloseReason> {
         let is_looked_at = self.link.is_looked_at();
         let progress = if is_looked_at { Some(self.link.outbox.look(taken)) } else { None };
@@ -76,7 +77,7 @@ impl Conn {
         let is_owed_a_request =
             matches!(&self.session.phase, Phase::Http(http) if http.is_asked() && !http.is_replying());
         if let Some(progress) = progress.filter(|_| !is_owed_a_request) {
-            // What is on its way says as much as a ping or a heartbeat would.
+            // Bytes in flight probe the peer as well as a ping or a heartbeat would.
             self.link.wait_until(now + settings.generation.send_timeout);
             return if progress == Some(0) { Err(CloseReason::SlowConsumer) } else { Ok(()) };
         }
@@ -114,7 +115,7 @@ impl Conn {
         Ok(())
     }
 
-    /// What has ended with its token, for the hub to forget.
+    /// Takes the subscriptions whose token has expired, for the hub to end.
     pub fn take_expired(&mut self, now: Tick) -> Option<Vec<Key>> {
         let (centrifuge, outbox) = self.centrifuge()?;
         let expired = centrifuge.take_expired(now, outbox);

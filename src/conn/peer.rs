@@ -1,4 +1,4 @@
-//! The address at the other end, as small as it can be kept for every connection, and what is drawn from it.
+//! The address of the peer, stored compactly for every connection, and the pseudo-random values that follow from it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -25,9 +25,10 @@ impl Peer {
         self.port
     }
 
-    /// A part of a span of time that is this peer's own: those who come together are not sent or spoken to together.
+    /// A part of a time span that differs from peer to peer, so that connections that opened together are not written
+    /// to together.
     pub fn part(self, span: Duration) -> Duration {
-        // Consecutive ports would stay in step without the multiplication (Knuth's multiplicative hash).
+        // Without the multiplication, consecutive ports would stay in step (Knuth's multiplicative hash).
         let draw = u32::from(self.port).wrapping_mul(0x9e37_79b9) >> 16;
         span * draw / (1 << 16)
     }
@@ -49,12 +50,12 @@ impl fmt::Display for Peer {
     }
 }
 
-/// When a client that is sent away should come back: spread, so that they do not all come back at once.
+/// The time after which a disconnected client should reconnect, spread so that clients do not reconnect at once.
 pub fn return_after(peer: Peer) -> Duration {
     limits::RETURN_AFTER + peer.part(limits::RETURN_SPREAD)
 }
 
-/// The same for `Retry-After`, which counts whole seconds.
+/// The same for `Retry-After`, in whole seconds.
 pub(super) fn retry_after_s(peer: Peer) -> u32 {
     return_after(peer).as_secs() as u32
 }

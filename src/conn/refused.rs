@@ -1,4 +1,4 @@
-//! A request that got another answer than it asked for, as the shard hears of it.
+//! A refused request, as the shard is told of it.
 
 use crate::proto::CloseReason;
 
@@ -6,13 +6,13 @@ use crate::proto::CloseReason;
 #[derive(Debug)]
 pub struct Refused {
     pub reason: CloseReason,
-    /// One line for the log, where an operator would otherwise look for the reason in vain.
+    /// A line for the log, if the answer alone does not show the reason.
     pub remark: Option<Box<str>>,
-    /// Whether the connection ends with it.
+    /// Whether the connection ends after the answer.
     pub is_last: bool,
 }
 
-/// What a stranger has written, as a remark shows it: quoted, and not at length.
+/// Text from a client, as a log line shows it: quoted, and cut to a bounded length.
 pub(super) fn quoted(text: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 100;
     match text.char_indices().nth(SHOWN_CHARS_MAX) {

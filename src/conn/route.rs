@@ -1,4 +1,4 @@
-//! Routes: what a request path leads to. The first that matches wins.
+//! Routes: what a request for a path gets. The first route that matches wins.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::proto::subject::{Pattern, Subject, SubjectError};
 use crate::proto::token::Verifier;
 use crate::proto::user::User;
 
-/// A path template: literal segments and `{parameters}`, each of which takes exactly one segment that is not empty.
+/// A path template: literal segments and `{parameters}`. A parameter takes exactly one segment, which is not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathTemplate(Vec<Segment>);
 
@@ -26,7 +26,7 @@ enum Segment {
     Parameter(String),
 }
 
-/// A channel's name with `{parameters}` of the path in it.
+/// A channel name with `{parameters}` of the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelTemplate(Vec<Segment>);
 
@@ -38,7 +38,7 @@ pub struct Route {
     pub path: PathTemplate,
     /// Upper case, never empty. `HEAD` comes with `GET`.
     pub methods: Vec<Box<str>>,
-    /// As it stands in the configuration: workers see it as `Tg-Route`.
+    /// As in the configuration: workers get it as `Tg-Route`.
     pub template: Box<str>,
     pub origins: Origins,
     /// Header fields, besides the usual ones, that pages of other origins may set.
@@ -56,7 +56,7 @@ pub enum Target {
     WebSocket(WebSocketTarget),
     /// A WebSocket of the client protocol.
     Centrifuge(Box<CentrifugeTarget>),
-    /// Requests for the workers of a service; their results are read below the path.
+    /// Requests for the workers of a service. Results are read below the path.
     Accept(AcceptTarget),
     /// Bytes that are part of the program.
     Page {
@@ -66,12 +66,12 @@ pub enum Target {
 }
 
 impl Target {
-    /// Whether it stays open after its answer.
+    /// Whether the connection stays open after the answer.
     pub fn is_stream(&self) -> bool {
         matches!(self, Target::Sse { .. } | Target::WebSocket(_) | Target::Centrifuge(_))
     }
 
-    /// Where the name of its clients' user comes from.
+    /// The part of a request that names the user.
     pub fn user(&self) -> Option<&UserSource> {
         match self {
             Target::WebSocket(target) => target.user.as_ref(),
@@ -82,7 +82,7 @@ impl Target {
     }
 }
 
-/// Whom clients' messages go to.
+/// The service that gets clients' messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// `tg.service.<name>`, made once.
@@ -97,30 +97,30 @@ impl Service {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct WebSocketTarget {
-    /// Subscribed on opening.
+    /// The channel that a connection is subscribed to on opening.
     pub channel: Option<ChannelTemplate>,
     /// Clients may publish to `channel`.
     pub publish: bool,
     /// Clients' messages go to a worker of this service.
     pub service: Option<Service>,
     pub user: Option<UserSource>,
-    /// Clients can be asked, and answer (`proto::control`).
+    /// Clients can answer questions and acknowledge messages (`proto::control`).
     pub control: bool,
 }
 
-/// A route whose clients say what they want to listen to.
+/// A route whose clients choose their subscriptions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CentrifugeTarget {
-    /// Its workers take the calls and messages of clients.
+    /// The service whose workers get the calls and messages of clients.
     pub service: Option<Service>,
     pub user: Option<UserSource>,
-    /// Who connects needs a token, which names the user.
+    /// The key for the token that a client must present; the token names the user.
     pub token: Option<Verifier>,
-    /// What clients may subscribe to.
+    /// Channels that clients may subscribe to.
     pub channels: Vec<Pattern>,
-    /// What they may publish to.
+    /// Channels that clients may publish to.
     pub publish_to: Vec<Pattern>,
-    /// What each is subscribed to from the start.
+    /// Channels that each client is subscribed to on connect.
     pub server_side: Vec<ChannelTemplate>,
 }
 
@@ -134,7 +134,7 @@ impl CentrifugeTarget {
     }
 }
 
-/// Names of the gateway's own and inboxes are nobody's channels, whatever a pattern says.
+/// Reserved names and inboxes are never channels of clients, even if a pattern matches them.
 fn is_among(patterns: &[Pattern], channel: &Subject) -> bool {
     !channel.is_reserved() && !channel.is_inbox() && patterns.iter().any(|pattern| pattern.matches(channel.as_str()))
 }
@@ -142,9 +142,10 @@ fn is_among(patterns: &[Pattern], channel: &Subject) -> bool {
 #[derive(Clone, Debug, PartialEq)]
 pub struct AcceptTarget {
     pub service: Service,
-    /// Where results are pushed; besides the path's parameters it may have `{id}`, and `{user}` if there is a source of it.
+    /// The channel on which results are published. Besides the path's parameters it may use `{id}`, and `{user}` if the
+    /// route names the user.
     pub channel: ChannelTemplate,
-    /// The event's name there.
+    /// The name of the event that carries a result.
     pub event: Box<str>,
     pub timeout: Duration,
     /// How long a result is kept.
@@ -167,7 +168,7 @@ impl AcceptTarget {
     }
 }
 
-/// Where the name of a connection's user comes from.
+/// The part of a request that names the connection's user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserSource {
     Header(Box<str>),
@@ -175,7 +176,7 @@ pub enum UserSource {
 }
 
 impl Target {
-    /// Whose workers take the messages of the route's connections.
+    /// The service that gets the messages of the route's clients.
     pub fn service(&self) -> Option<&Service> {
         match self {
             Target::WebSocket(target) => target.service.as_ref(),
@@ -186,7 +187,7 @@ impl Target {
 }
 
 impl PathTemplate {
-    /// `/a/{b}/c`, written as [`spelling`] says; an error in one sentence.
+    /// Parses `/a/{b}/c`, spelled as [`spelling`] requires; the error is one sentence.
     pub fn parse(text: &str) -> Result<PathTemplate, String> {
         let rest = text.strip_prefix('/').ok_or_else(|| format!("a path begins with \"/\", {text:?} does not"))?;
         spelling::check(text).map_err(|words| format!("the path {text:?} {words}"))?;
@@ -202,7 +203,7 @@ impl PathTemplate {
         segments.len() == self.0.len() && self.0.iter().zip(segments).all(|(own, segment)| own.takes(segment))
     }
 
-    /// The parameters, if such a path matches.
+    /// The values of the parameters, if the path matches.
     pub fn matches<'a>(&'a self, segments: &'a [Cow<'a, str>]) -> Option<Parameters<'a>> {
         let parameters = self.0.iter().zip(segments).filter_map(|(own, segment)| match own {
             Segment::Literal(_) => None,
@@ -223,7 +224,7 @@ impl Segment {
 }
 
 impl ChannelTemplate {
-    /// `driver.location.{driver}`: each token is a literal or one parameter; an error in one sentence.
+    /// Parses `driver.location.{driver}`: each token is literal or one parameter; the error is one sentence.
     pub fn parse(text: &str) -> Result<ChannelTemplate, String> {
         let tokens = text.split('.').map(segment).collect::<Result<Vec<_>, _>>()?;
         let template = ChannelTemplate(tokens);
@@ -249,7 +250,7 @@ impl ChannelTemplate {
         })
     }
 
-    /// The channel's name. A value stands in it as `proto::name` writes it, so that it is one token, and no other value's.
+    /// Fills in a channel's name. `proto::name` encodes each value as one token that no other value has.
     pub fn fill(&self, parameters: &Parameters<'_>) -> Result<Subject, CloseReason> {
         let mut filled = String::new();
         for (index, token) in self.0.iter().enumerate() {
@@ -265,7 +266,7 @@ impl ChannelTemplate {
                 }
             }
         }
-        // A value that is the whole name could make it one of the gateway's own.
+        // A value that makes up the whole name could make it a reserved one.
         let subject = Subject::new(&filled).ok().filter(|subject| !subject.is_reserved() && !subject.is_inbox());
         subject.ok_or(CloseReason::Unnameable)
     }
@@ -283,12 +284,12 @@ fn segment(text: &str) -> Result<Segment, String> {
     }
 }
 
-/// What a path is to a route.
+/// How a path matches a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathMatch {
-    /// Its own path, with [`PathTemplate::matches`] for the parameters.
+    /// The path of the route itself; [`PathTemplate::matches`] returns the parameters.
     Itself,
-    /// The path of a result of an accepted request: one segment more, which is the request's id.
+    /// The path of the result of an accepted request: one more segment, which is the request's id.
     Result,
 }
 
@@ -302,7 +303,7 @@ impl Route {
         is_result.then_some(PathMatch::Result)
     }
 
-    /// The methods that may be used on what was found.
+    /// The methods that are allowed on such a path.
     pub fn methods(&self, found: PathMatch) -> impl Iterator<Item = &str> {
         let (own, of_results) = match found {
             PathMatch::Itself => (&self.methods[..], None),

@@ -1,12 +1,12 @@
-//! All routes of a process: those that requests find, and those that only connections from before a change still have.
+//! All routes of a process: those of the current configuration, and older ones that existing connections still have.
 //!
 //! ```text
 //!  configuration 1:  /a  /b         all: /a /b            order: 0 1
 //!  configuration 2:  /c  /b  /a'    all: /a /b /c /a'     order: 2 1 3      a connection that came in by /a keeps route 0
 //! ```
 //!
-//! A route that is said again in the same words keeps its [`RouteId`]; one that was changed gets another, so that a connection keeps the
-//! route it came in by until it ends. No id is given twice.
+//! A route that is unchanged in the next configuration keeps its [`RouteId`]; a changed one gets another, so a
+//! connection keeps the route that it came in by until it ends. No id is given twice.
 
 use std::fmt;
 use std::ops::Index;
@@ -17,13 +17,13 @@ use crate::base::RouteId;
 
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
-    /// By id; none is ever taken away.
+    /// By id. Routes are never removed.
     all: Vec<Arc<Route>>,
-    /// Those of the configuration, in its order: the first that matches a request wins.
+    /// The routes of the configuration, in its order: the first that matches a request wins.
     order: Vec<RouteId>,
 }
 
-/// More routes than ids: the process has to be started again.
+/// There are more routes than ids: the process must be restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyRoutes;
 
@@ -41,7 +41,7 @@ impl Routes {
         Routes::default().succeeded_by(routes)
     }
 
-    /// The routes of the next configuration, and whatever connections may still have of earlier ones.
+    /// The routes of the next configuration, together with the earlier ones that connections may still have.
     pub fn succeeded_by(&self, routes: Vec<Route>) -> Result<Routes, TooManyRoutes> {
         let mut next = Routes { all: self.all.clone(), order: Vec::with_capacity(routes.len()) };
         for route in routes {
@@ -55,7 +55,7 @@ impl Routes {
         Ok(next)
     }
 
-    /// These, and more of the same configuration behind them.
+    /// These routes, followed by more of the same configuration.
     pub fn followed_by(&self, more: Vec<Route>) -> Result<Routes, TooManyRoutes> {
         let mut all = self.clone();
         for route in more {
@@ -71,7 +71,7 @@ impl Routes {
         Ok(id)
     }
 
-    /// The routes that requests find, in their order.
+    /// The routes of the configuration, in its order.
     pub fn iter(&self) -> impl Iterator<Item = (RouteId, &Route)> {
         self.order.iter().map(|id| (*id, &self[*id]))
     }
@@ -80,7 +80,7 @@ impl Routes {
 impl Index<RouteId> for Routes {
     type Output = Route;
 
-    /// Ids come from these routes or from earlier ones of the same process, and none is taken away.
+    /// Every id comes from these routes or from earlier ones of the process, and routes are never removed.
     fn index(&self, id: RouteId) -> &Route {
         &self.all[id.index()]
     }

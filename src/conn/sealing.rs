@@ -1,25 +1,26 @@
-//! Where the TLS connections of a shard seal: batches that have room already, and a record's worth of scratch.
+//! Batches into which the TLS connections of a shard seal: used ones with their capacity, and scratch memory for one
+//! record.
 //!
 //! ```text
 //!  take --> sealed into --> at the driver --(sent)--> give_back, emptied, its room kept --(not needed)--> freed
 //! ```
 //!
-//! Plain batches are not kept here: an event needs a reference, not room, and a batch without room in place of one with it
-//! would have to grow anew for each record.
+//! Batches of plain connections are not kept here: an event adds a reference, which needs no capacity, and a batch
+//! without capacity would have to grow for each record.
 
 use crate::base::{Batch, Tick};
 use crate::limits;
 
 #[derive(Default)]
 pub struct Sealing {
-    // Boxed as the driver takes and returns them.
+    // Boxed, as the driver takes and returns them.
     #[expect(clippy::vec_box)]
     spare: Vec<Box<Batch>>,
-    /// As many of them were never taken since the last look: the next look frees them.
+    /// This many batches were not taken since the last look: the next look frees them.
     unused: usize,
-    /// When that is; valid while there are any.
+    /// The time of the next look; valid while there are batches.
     look_at: Tick,
-    /// Content of a record that rustls seals (TLS 1.2).
+    /// Plaintext of a record that rustls seals (TLS 1.2).
     pub(super) scratch: Vec<u8>,
 }
 
@@ -30,7 +31,7 @@ impl Sealing {
         batch
     }
 
-    /// A batch that was sealed into has been sent.
+    /// Takes back a batch that has been sent.
     pub fn give_back(&mut self, mut batch: Box<Batch>) {
         if self.spare.len() < limits::BATCHES_POOLED_MAX {
             batch.clear(limits::BATCH_CAPACITY_KEPT);
@@ -38,12 +39,12 @@ impl Sealing {
         }
     }
 
-    /// When [`Sealing::free_unused`] wants to be called.
+    /// When [`Sealing::free_unused`] must be called.
     pub fn deadline(&self) -> Tick {
         if self.spare.is_empty() { Tick::NEVER } else { self.look_at }
     }
 
-    /// Frees what a burst has left behind and nothing has needed since.
+    /// Frees batches that a burst has left and that were not needed since.
     pub fn free_unused(&mut self, now: Tick) {
         if self.deadline() <= now {
             self.spare.drain(..self.unused);

@@ -1,17 +1,18 @@
-//! What the hub and workers name: what a connection speaks, what it listens to, and what it waits for before it says more.
+//! A session is named by the hub and workers: the protocol of a connection, its subscriptions, and what it waits for
+//! before it reads on.
 //!
 //! ```text
 //!   Http --> WebSocket | Centrifuge | EventStream --.
 //!   Worker -----------------------------------------+--> Over
 //! ```
 //!
-//! Legal calls by phase: `next` in all; `push_event` is ignored in `Http` and `Over`. What a session says goes into the outbox of its
-//! link, which is an argument.
+//! Legal calls by phase: `next` in all; `push_event` is ignored in `Http` and `Over`. A session writes to the outbox of
+//! its link, which is an argument.
 //!
-//! `Over` says no more than that the session is: how far its link has come is told by `life`, and [`super::Conn::end`] ends both.
+//! `Over` only says that the session is over. The state of its link is in `life`, and [`super::Conn::end`] ends both.
 //!
-//! The session is parked, and not the link: it waits for room in the mesh or for a worker, which another session need not do. That it is
-//! behind belongs here too: the rules of its channels decide whether events are held for it.
+//! The session is parked, not the link: it waits for room in the mesh or for a worker, and another session on the link
+//! need not wait. `is_behind` belongs to the session too: the rules of its channels decide whether events are held.
 
 use super::centrifuge::Centrifuge;
 use super::events::EventStream;
@@ -31,27 +32,27 @@ use crate::proto::subject::Subject;
 use crate::proto::user::User;
 use crate::proto::ws::{Opcode, frame};
 
-/// What idles by the hundred thousand lies in the slot; what is rare or short is boxed.
+/// Phases that idle by the hundred thousand are stored in the slot; rare or short ones are boxed.
 pub(super) enum Phase {
     Http(Box<Http>),
     WebSocket(Identity, WebSocket),
     Centrifuge(Box<Centrifuge>),
-    /// Only sends; what the client sends is ignored.
+    /// Only sends; input from the client is ignored.
     EventStream(EventStream),
     Worker(Box<Worker>),
-    /// Nothing any more: it has said its last words.
+    /// The last words are written.
     Over,
 }
 
 pub struct Session {
     pub(super) phase: Phase,
-    /// The hub's names of a client's subscriptions; a worker keeps its own by tag.
+    /// The hub's keys of a client's subscriptions; a worker keeps its own, by tag.
     subs: Subs,
     /// Valid once a stream has begun.
     pub(super) route: RouteId,
     /// Subscriptions that are not in force yet (OPEN MEANS SUBSCRIBED).
     pub(super) registrations: u16,
-    /// The shard waits for room or a worker before it reads on.
+    /// The session is not read until the shard has room or a worker.
     is_parked: bool,
     /// More is to be said than its outbox holds: events that are held (`slow`), or the rest of an answer (`outgoing`).
     pub(super) is_behind: bool,
@@ -75,7 +76,7 @@ impl Session {
         matches!(self.phase, Phase::Worker(_))
     }
 
-    /// Whether messages to this connection or its user can reach it.
+    /// Whether it can receive messages to its connection or its user.
     pub fn is_client(&self) -> bool {
         match &self.phase {
             Phase::WebSocket(..) | Phase::EventStream(_) => true,
@@ -84,7 +85,7 @@ impl Session {
         }
     }
 
-    /// Whether it can be asked something ([`super::Conn::push_control`]).
+    /// Whether it can be sent control messages ([`super::Conn::push_control`]).
     pub fn can_answer(&self, settings: &Settings) -> bool {
         match &self.phase {
             Phase::WebSocket(..) => matches!(
@@ -96,12 +97,12 @@ impl Session {
         }
     }
 
-    /// Whether there are words for it that something is missing.
+    /// Whether its protocol can express a gap.
     pub fn can_hear_gaps(&self) -> bool {
         !matches!(self.phase, Phase::WebSocket(..))
     }
 
-    /// A client's name, and what its token says about it.
+    /// The client's user, and the `info` of its token.
     pub fn who(&self) -> (Option<&User>, Option<&str>) {
         match &self.phase {
             Phase::WebSocket(identity, _) => (identity.user(), None),
@@ -110,12 +111,12 @@ impl Session {
         }
     }
 
-    /// Its route; valid once a stream has begun.
+    /// The route; valid once a stream has begun.
     pub fn route(&self) -> RouteId {
         self.route
     }
 
-    /// The route that a WebSocket came in by, and its identity.
+    /// The route and the identity of a WebSocket.
     pub fn websocket(&self) -> Option<(RouteId, &Identity)> {
         match &self.phase {
             Phase::WebSocket(identity, _) => Some((self.route, identity)),
@@ -124,7 +125,7 @@ impl Session {
         }
     }
 
-    /// Bytes that may wait for this peer.
+    /// The bound on bytes that wait for this peer.
     pub fn outbox_bytes_max(&self, settings: &Settings) -> usize {
         match self.phase {
             Phase::Worker(_) => settings.generation.bus.outbox_bytes_max,
@@ -134,7 +135,7 @@ impl Session {
 
     // --- what it has said --------------------------------------------------------------------------------------------
 
-    /// Whether some of it has not been taken and does not lie in the input.
+    /// Whether unread commands lie outside the input.
     pub fn has_unread(&self) -> bool {
         match &self.phase {
             Phase::Centrifuge(centrifuge) => centrifuge.unread().is_apart(),
@@ -145,7 +146,7 @@ impl Session {
 
     // --- what it waits for -------------------------------------------------------------------------------------------
 
-    /// The shard waits for room or a worker before it reads on.
+    /// The session is not read until the shard has room or a worker.
     pub fn park(&mut self) {
         self.is_parked = true;
     }
@@ -158,7 +159,7 @@ impl Session {
         self.is_parked
     }
 
-    /// Whether it waits for something before more is taken off its input, besides room for what it is sent.
+    /// Whether it waits for something, other than room in its outbox, before it reads on.
     pub(super) fn is_waiting(&self) -> bool {
         let is_busy = match &self.phase {
             Phase::Http(http) => http.is_waiting(),
@@ -169,20 +170,21 @@ impl Session {
         self.is_parked || self.registrations > 0 || is_busy
     }
 
-    /// Whether `input` begins with a subscription of a worker, which may come in a row with others while those are being confirmed.
+    /// Whether `input` begins with a subscription of a worker. Several subscriptions may be read in a row, before the
+    /// first is confirmed.
     pub(super) fn may_subscribe(&self, input: &[u8]) -> bool {
         let has_room = !self.is_parked && !self.owes_pong() && self.registrations <= limits::REGISTRATIONS_HIGH;
         self.is_worker() && has_room && worker::is_subscription(input)
     }
 
-    /// Whether a command of the client protocol is left that came in one frame with the last. It may come in a row with that while
-    /// subscriptions are being confirmed, but waits for answers that are awaited.
+    /// Whether the current frame has another command of the client protocol. It may be read while subscriptions are
+    /// being confirmed, but not while an answer is awaited.
     pub(super) fn may_go_on(&self) -> bool {
         let Phase::Centrifuge(centrifuge) = &self.phase else { return false };
         !centrifuge.unread().is_empty() && !centrifuge.is_busy() && !self.is_parked
     }
 
-    /// A worker's PING waits for what it has published before.
+    /// A worker's PING waits for its earlier publications.
     pub fn owe_pong(&mut self) {
         if let Phase::Worker(worker) = &mut self.phase {
             worker.owe_pong();
@@ -195,7 +197,7 @@ impl Session {
 
     // --- what it listens to ------------------------------------------------------------------------------------------
 
-    /// A subscription was made: the hub's name of it, and how many places must confirm it.
+    /// A subscription was made: its key in the hub, and how many places must confirm it.
     pub fn subscribed(&mut self, tag: u32, sub: Key, confirmations: u16) {
         match &mut self.phase {
             Phase::Worker(worker) => worker.subscribed(tag, sub),
@@ -205,7 +207,7 @@ impl Session {
         self.registrations += confirmations;
     }
 
-    /// The hub's names of a client's subscriptions.
+    /// The hub's keys of a client's subscriptions.
     pub fn subs(&self) -> &[Key] {
         self.subs.as_slice()
     }
@@ -215,34 +217,35 @@ impl Session {
         self.subs.remove(sub);
     }
 
-    /// It ends: the hub's names of what it listened to, but for those that its phase keeps.
+    /// Takes the hub's keys of its subscriptions, except those that its phase keeps.
     pub(super) fn stop_listening(&mut self) -> Vec<Key> {
         self.registrations = 0;
         self.subs.take()
     }
 
-    /// A subscription waits for what it has missed, besides what else it waits for.
+    /// A subscription waits for its missed messages, like for a confirmation.
     pub fn awaits_replay(&mut self) {
         self.registrations += 1;
     }
 
-    /// One place has confirmed; true when that was the last.
+    /// One place has confirmed; true for the last confirmation.
     pub fn registered(&mut self) -> bool {
         self.registrations = self.registrations.saturating_sub(1);
         self.registrations == 0
     }
 
-    /// Nothing goes out to a client before it is subscribed (OPEN MEANS SUBSCRIBED), nor to a worker: nats-py writes the PING of a
-    /// `flush` before the SUB that waits to be flushed. So both come in one packet, and the PONG counts for both.
+    /// A client is sent nothing before it is subscribed (OPEN MEANS SUBSCRIBED). A worker neither: nats-py writes the
+    /// PING of a `flush` before the SUB that is to be flushed, so both arrive in one packet, and the PONG must cover
+    /// both.
     pub fn awaits_registrations(&self) -> bool {
         self.registrations > 0 && (self.is_client() || self.is_worker())
     }
 
     // --- what it hears -----------------------------------------------------------------------------------------------
 
-    /// Frames one event. The hub's name of the subscription if that was its last message.
+    /// Frames one event. Returns the subscription's key in the hub if this was its last message.
     ///
-    /// Part of the fan-out's loop: those that are many share what is encoded, the others have a function of their own.
+    /// Part of the fan-out's loop: the common phases share the encoded bytes, the others have a function of their own.
     #[inline]
     pub(super) fn push_event(&mut self, tag: u32, event: &Event, outbox: &mut Outbox) -> Option<Key> {
         match &mut self.phase {
@@ -266,7 +269,7 @@ impl Session {
         None
     }
 
-    /// The same as [`Session::push_event`], if a client that has got it stands elsewhere than at its position.
+    /// Like [`Session::push_event`], for an event after which the client's position is not the event's own.
     pub(super) fn push_event_at(&mut self, tag: u32, event: &Event, stands_at: Option<Position>, outbox: &mut Outbox) {
         match &mut self.phase {
             Phase::EventStream(stream) => stream.push_event_at(tag, event, stands_at, outbox),
@@ -275,7 +278,7 @@ impl Session {
         }
     }
 
-    /// Says that something is missing; false where the protocol has no words for that.
+    /// Writes a gap; false if the protocol cannot express one.
     pub(super) fn push_gap(
         &mut self,
         (tag, channel): (u32, &Subject),
@@ -291,12 +294,12 @@ impl Session {
         true
     }
 
-    /// The next of what the subscription `tag` has missed, in order; live events follow the last.
+    /// Writes the next missed messages of the subscription `tag`, in order; live events follow the last ones.
     pub(super) fn push_replayed(&mut self, tag: u32, channel: &Subject, excerpt: &Excerpt, outbox: &mut Outbox) {
         match &mut self.phase {
             Phase::EventStream(stream) => stream.push_replayed(tag, channel, excerpt, outbox),
             Phase::Centrifuge(centrifuge) => centrifuge.replayed(tag, channel, excerpt, outbox),
-            // There are no words for a position.
+            // The protocol cannot express a position.
             Phase::WebSocket(..) => excerpt.messages().for_each(|(_, message)| {
                 outbox.push_shared(Event::new(message.clone(), None).websocket_frame());
             }),
@@ -312,7 +315,7 @@ impl Session {
         }
     }
 
-    /// Says something of the gateway's own (`proto::control`) to a client that can answer.
+    /// Writes a control message (`proto::control`) to a client that can answer.
     pub(super) fn push_control(&mut self, json: &[u8], outbox: &mut Outbox) {
         match &mut self.phase {
             Phase::WebSocket(..) => outbox.write(|out| {

@@ -1,4 +1,5 @@
-//! What the operator decided, as connections and shards need it: an argument of every call, and stored by the desk of a shard alone.
+//! The operator's settings in the form that connections and shards use: an argument of every call, stored only at the
+//! desk of a shard.
 //!
 //! ```text
 //!  Process      what the start of the process fixed                           a change needs a restart
@@ -27,40 +28,41 @@ pub struct Settings {
     pub readiness: Readiness,
 }
 
-/// What the start of the process fixed.
+/// The settings that are fixed at the start of the process.
 #[derive(Clone, Debug)]
 pub struct Process {
-    /// Bytes that one shard keeps of all its channels.
+    /// Bytes that one shard keeps of the histories of all its channels.
     pub history_bytes_max: usize,
-    /// And of messages that clients have not acknowledged.
+    /// Bytes that one shard keeps of unacknowledged messages.
     pub unacked_bytes_max: usize,
-    /// How the bus says which server it is: random, new with each process.
+    /// The id of the server on the bus: random, new with each process.
     pub server_id: String,
-    /// Where the bus listens, as INFO says it.
+    /// The address of the bus for INFO.
     pub bus_address: SocketAddr,
-    /// Seconds of Unix time, which the ends of tokens are told in. The simulator has a clock of its own.
+    /// Unix time in seconds, in which the expiry of tokens is given. The simulator has its own clock.
     pub unix_time: fn() -> u64,
 }
 
-/// What one configuration says.
+/// The settings of one configuration.
 #[derive(Clone, Debug)]
 pub struct Generation {
     pub routes: Routes,
-    /// By which the admin listener is asked for.
+    /// The host names by which the admin listener may be called.
     pub admin_hosts: Hosts,
-    /// The same of the listeners for clients, by listener id. One that has none, or is not listed, answers for any host.
+    /// The same for client listeners, by listener id. A listener with `None`, or without an entry, answers for any
+    /// host.
     pub front_hosts: Vec<Option<Hosts>>,
-    /// What holds for which channels; shards share it with their hubs.
+    /// The rules for channels; shards share them with their hubs.
     pub channels: Arc<Rules>,
     pub websocket: SessionLimits,
     pub bus: BusSettings,
     /// Longest message that a worker or the admin API may publish.
     pub payload_bytes_max: usize,
     pub outbox_bytes_max: usize,
-    /// Connections of all shards together above which new clients are refused.
+    /// Above this number of connections of all shards, new clients are refused.
     pub connections_max: usize,
     pub handshake_timeout: Duration,
-    /// How long one may wait for its first turn, and how many of a shard may.
+    /// How long a handshake may wait for its first turn, and how many of a shard may wait.
     pub handshake_wait: Duration,
     pub handshakes_waiting_max: usize,
     pub head_timeout: Duration,
@@ -68,23 +70,23 @@ pub struct Generation {
     pub keep_alive_timeout: Duration,
     pub ping_interval: Duration,
     pub sse_heartbeat: Duration,
-    /// How long a peer may take nothing of a batch that is on its way.
+    /// How long a send may make no progress.
     pub send_timeout: Duration,
     pub drain: DrainSettings,
 }
 
 impl Settings {
-    /// To be changed before it is shared.
+    /// For changes before the settings are shared.
     pub fn process_mut(&mut self) -> &mut Process {
         Arc::make_mut(&mut self.process)
     }
 
-    /// To be changed before it is shared.
+    /// For changes before the settings are shared.
     pub fn generation_mut(&mut self) -> &mut Generation {
         Arc::make_mut(&mut self.generation)
     }
 
-    /// Whether this text of a client would be taken for the gateway's own by those who listen for it (`proto::control`).
+    /// Whether clients that receive control messages would take this text of another client for one (`proto::control`).
     pub fn is_forged(&self, text: &[u8]) -> bool {
         let listens = |route: &Route| matches!(&route.target, Target::WebSocket(target) if target.control);
         control::is_of_gateway(text) && self.generation.routes.iter().any(|(_, route)| listens(route))
@@ -94,33 +96,33 @@ impl Settings {
 /// The settings of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainSettings {
-    /// How long readiness fails before anything else happens.
+    /// How long readiness fails before clients are disconnected.
     pub notice: Duration,
-    /// Over how long the clients are sent away then.
+    /// The time over which clients are disconnected.
     pub spread: Duration,
 }
 
-/// What requests find.
+/// Whether new requests are served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Readiness {
     #[default]
     Ready,
-    /// `/ready` says no, so that nobody new is sent here; everything is served.
+    /// `/ready` fails, so that load balancers choose another gateway; every request is served.
     Leaving,
-    /// Requests are refused, and what streams begin ends at once.
+    /// Requests are refused, and new streams end at once.
     Closing,
 }
 
-/// The bus, as its workers see it.
+/// The settings of the bus for its workers.
 #[derive(Clone, Debug)]
 pub struct BusSettings {
     pub limits: BusLimits,
-    /// Bytes that may wait for one worker.
+    /// The bound on bytes that wait for one worker.
     pub outbox_bytes_max: usize,
     pub credentials: Option<Credentials>,
 }
 
-/// What CONNECT has to carry.
+/// The credentials that CONNECT must have.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
     User { name: String, password: String },

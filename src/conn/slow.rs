@@ -1,4 +1,4 @@
-//! What becomes of an event for a connection that has not taken yet what it was sent before: its channel's rule says it.
+//! What happens to an event for a connection that has not received its earlier bytes: the channel's rule decides.
 //!
 //! ```text
 //!  push_behind --queue--> outbox, or the end
@@ -17,33 +17,33 @@ use super::held::{self, Held, Next};
 use super::settings::Settings;
 use super::{Conn, Session};
 
-/// What became of an event for a connection that something waits for already.
+/// The outcome for such an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// It is framed. The hub's name of the subscription if that was its last message.
+    /// It is framed. Contains the subscription's key in the hub if this was its last message.
     Framed(Option<Key>),
-    /// It is held until there is room; so many others are lost for it.
+    /// It is held until there is room; this many other events are lost for it.
     Held(Option<(Loss, u64)>),
     Lost(Loss),
-    /// More waits than may: the connection is to be ended.
+    /// Too much waits: the connection must be ended.
     TooSlow,
 }
 
-/// What workers may leave unread is bounded by the bus alone.
+/// Only the bus bounds what a worker may leave unread.
 const UNBOUNDED: Queue = Queue { messages: usize::MAX, bytes: usize::MAX };
 
 /// What [`Conn::release`] has framed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Released {
     pub events: u64,
-    /// Of which the client was told: it was too slow.
+    /// Gaps that the client was told of, because it was too slow.
     pub gaps: u64,
 }
 
 impl Conn {
-    /// The same as [`Conn::push_event`] for a connection that is not idle: what the channel's rule says. Workers get
-    /// everything, whatever it says. Asked before something is added: one message never makes a client slow, however long
-    /// it is.
+    /// Like [`Conn::push_event`], for a connection that is not idle: the channel's rule decides. Workers get every
+    /// event, whatever the rule. The bound is checked before the event is added: a single message never makes a client
+    /// slow.
     pub fn push_behind(
         &mut self,
         key: Key,
@@ -76,7 +76,7 @@ impl Conn {
         }
     }
 
-    /// Frames a piece of what is held for it, if the last batch has gone; or all of it, for its last words.
+    /// Frames a piece of the held events if the last batch has been sent; or all of them, before the last words.
     pub fn release(&mut self, key: Key, held: &mut Held, is_all: bool) -> Released {
         let mut released = Released::default();
         if !self.session.is_behind
@@ -108,12 +108,12 @@ impl Conn {
 }
 
 impl Session {
-    /// Nothing is held for it any more: true if something was.
+    /// No events are held any more: true if some were.
     pub fn stop_holding(&mut self) -> bool {
         std::mem::take(&mut self.is_behind)
     }
 
-    /// What is held of a channel is not wanted any more.
+    /// Drops the held events of a channel.
     pub fn forget_held(&mut self, key: Key, channel: &Subject, held: &mut Held) {
         self.is_behind = self.is_behind && held.forget(key, channel);
     }

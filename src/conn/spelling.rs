@@ -1,4 +1,4 @@
-//! How the configuration writes a path: as people read it, each segment as it is once a request's escapes are resolved.
+//! The spelling of paths in the configuration: unescaped, so that each segment equals the decoded segment of a request.
 //!
 //! ```text
 //!  written           /café/a b
@@ -6,11 +6,11 @@
 //!  compared          café, a b            (`proto::http::split_path`)
 //! ```
 //!
-//! What no browser asks for would never match. So it is refused, with the form that does.
+//! A path that no browser requests would never match. It is refused, and the error has the form that matches.
 
 use crate::proto::http;
 
-/// Whether requests have paths that are written like this; if not, why, in words that follow the path.
+/// Whether requests can have a path that is written like this; the error is a clause that follows the path.
 pub fn check(path: &str) -> Result<(), String> {
     match (fault(path), matching(path)) {
         (None, _) => Ok(()),
@@ -19,7 +19,7 @@ pub fn check(path: &str) -> Result<(), String> {
     }
 }
 
-/// The first thing that is wrong with it.
+/// The first fault of the path.
 fn fault(path: &str) -> Option<&'static str> {
     let mut but_last = path.split('/').skip(1).collect::<Vec<_>>();
     but_last.pop();
@@ -38,7 +38,7 @@ fn has_escape(text: &str) -> bool {
     http::unescaped(text).ne(text.bytes())
 }
 
-/// The path that matches what a browser asks for when it is given this one.
+/// The path that matches the requests of a browser that is given this path.
 fn matching(path: &str) -> Option<String> {
     let path = path.split(['?', '#']).next()?.replace('\\', "/");
     let written = path.chars().filter(|character| !character.is_control()).collect::<String>();
@@ -49,7 +49,7 @@ fn matching(path: &str) -> Option<String> {
             kept.pop();
         }
         match segment.as_str() {
-            // A folder at the end is named with a slash.
+            // The slash after a folder is kept.
             "" | "." | ".." if index + 1 == segments.len() => kept.push(""),
             "" | "." | ".." => {}
             segment => kept.push(segment),
@@ -59,7 +59,7 @@ fn matching(path: &str) -> Option<String> {
     fault(&path).is_none().then_some(path)
 }
 
-/// A segment with its escapes resolved, unless it would be something else then.
+/// A segment without its escapes, unless that changes its meaning.
 fn unescaped(segment: &str) -> Option<String> {
     let text = String::from_utf8(http::unescaped(segment).collect()).ok()?;
     let is_the_same = !has_escape(segment) || !text.contains(['/', '\\', '{', '}', '?', '#']);

@@ -1,4 +1,4 @@
-//! The hub's names of what a client listens to: one in most cases, and then without an allocation.
+//! The hub's keys of a client's subscriptions. Most clients have one, which needs no allocation.
 
 use crate::base::Key;
 

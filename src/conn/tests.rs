@@ -1,4 +1,4 @@
-//! What a connection takes off its input.
+//! The items that a connection takes off its input.
 
 use std::net::SocketAddr;
 

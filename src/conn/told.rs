@@ -1,4 +1,4 @@
-//! What the log says of a connection that ends, besides the reason.
+//! The details in the log line of a connection that ends, besides the reason.
 //!
 //! ```text
 //!  192.0.2.1:50000 ended: TLS failed (tls_protocol): received fatal alert: UnknownCA; connection 0000000700000002
@@ -6,7 +6,8 @@
 //!                                                    '-- Conn::particulars --------------------------------------'
 //! ```
 //!
-//! What a stranger has chosen, the name of a user, is quoted: one line, and not a long one (`refused::quoted`).
+//! Text that a client has chosen, the name of a user, is quoted: on one line, and cut to a bounded length
+//! (`refused::quoted`).
 
 use std::fmt::Write;
 
@@ -16,19 +17,19 @@ use super::session::Phase;
 use super::settings::Settings;
 use crate::base::Address;
 
-/// Longest cause: words of our own, of rustls, and names of alerts.
+/// Longest cause: our own words, those of rustls, names of alerts.
 const CAUSE_CHARS_MAX: usize = 200;
 
 impl Conn {
-    /// The cause, where more of it is known than the reason says; the connection as workers know it (`Tg-Conn`); its user and its route,
-    /// if it has them. To be asked before [`Conn::end`], which forgets most of that.
+    /// The cause, if more is known than the reason says; the connection's id for workers (`Tg-Conn`); its user and
+    /// route, if it has them. Called before [`Conn::end`], which drops most of that.
     pub fn particulars(&self, address: Address, settings: &Settings) -> String {
         let mut words = String::new();
         if let Some(cause) = self.cause() {
             words.push_str(": ");
             words.extend(cause.chars().map(|c| if c.is_control() { ' ' } else { c }).take(CAUSE_CHARS_MAX));
         }
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         _ = write!(words, "; connection {address}");
         if let (Some(user), _) = self.session.who() {
             _ = write!(words, ", user {}", quoted(&user.name()));
@@ -39,7 +40,7 @@ impl Conn {
         words
     }
 
-    /// What exactly went wrong: in TLS, or with a verb of the bus.
+    /// The detail of a failure: in TLS, or of a verb of the bus.
     fn cause(&self) -> Option<String> {
         match (self.link.transport.failure(), &self.session.phase) {
             (Some(failure), _) => Some(failure.to_string()),

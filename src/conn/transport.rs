@@ -1,4 +1,4 @@
-//! What lies between the wire and the phase: nothing, or TLS.
+//! The layer between the wire and the session: none, or TLS.
 
 use std::sync::Arc;
 
@@ -18,20 +18,22 @@ const _: () = assert!(size_of::<Transport>() == size_of::<usize>(), "a plain con
 
 pub struct TlsTransport {
     tls: Tls,
-    /// What most connections have none of most of the time.
+    /// `None` for almost every connection, almost always.
     waiting: Option<Box<Waiting>>,
 }
 
 const _: () = assert!(size_of::<TlsTransport>() <= 224, "all the TLS state of an idle connection, in one allocation");
 
-/// Bytes between two turns.
+/// Bytes kept between two turns.
 #[derive(Default)]
 struct Waiting {
-    /// Sealed already, or sent in the clear: the handshake's messages, alerts, tickets. Goes out before what is sealed later.
+    /// Bytes that are sealed already, or sent in the clear: messages of the handshake, alerts, tickets. They precede
+    /// bytes that are sealed later.
     wire: Vec<u8>,
-    /// These are tickets alone, which nobody waits for: they go out with what is sealed next, not in a send of their own.
+    /// The bytes are only tickets, which no client waits for: they are sent with the next sealed bytes, not in a send
+    /// of their own.
     is_patient: bool,
-    /// Plaintext that is no whole message yet.
+    /// Plaintext of an incomplete message.
     plain: Carry,
 }
 
@@ -51,7 +53,7 @@ impl Transport {
         }
     }
 
-    /// What has ended TLS, if something has.
+    /// The failure that has ended TLS, if there is one.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
             Transport::Plain => None,
@@ -59,7 +61,7 @@ impl Transport {
         }
     }
 
-    /// Whether rustls has taken up the client's first message; its work and its memory are spent from then on.
+    /// Whether rustls has received the client's first message; from then on it has spent work and memory.
     pub fn is_amid_handshake(&self) -> bool {
         match self {
             Transport::Plain => false,
@@ -67,7 +69,7 @@ impl Transport {
         }
     }
 
-    /// Whether the socket may end here without a word.
+    /// Whether the socket may be closed here without close_notify.
     pub fn may_end(&self) -> bool {
         match self {
             Transport::Plain => true,
@@ -75,7 +77,7 @@ impl Transport {
         }
     }
 
-    /// Bytes have to go out that do not come from the outbox.
+    /// Bytes are waiting to be sent that do not come from the outbox.
     pub fn has_output(&self) -> bool {
         match self {
             Transport::Plain => false,
@@ -85,7 +87,7 @@ impl Transport {
         }
     }
 
-    /// close_notify can be said, and has not been.
+    /// close_notify can be sent, and has not been.
     pub fn owes_close_notify(&self) -> bool {
         match self {
             Transport::Plain => false,
@@ -95,7 +97,7 @@ impl Transport {
 }
 
 impl TlsTransport {
-    /// Opens records off the front of `input`; their plaintext is appended to `plain`.
+    /// Opens records off the front of `input`, and appends their plaintext to `plain`.
     pub fn open(&mut self, input: &mut &mut [u8], plain: &mut Vec<u8>) -> Result<Opened, CloseReason> {
         let TlsTransport { tls, waiting } = self;
         let mut wire = waiting.as_mut().map(|waiting| std::mem::take(&mut waiting.wire)).unwrap_or_default();
@@ -103,7 +105,7 @@ impl TlsTransport {
         let opened = tls.open(input, plain, &mut wire, limits::RECEIVE_BYTES);
         if !wire.is_empty() {
             let is_more = wire.len() > before;
-            // TLS 1.2 ends its handshake with messages that the client does wait for.
+            // The last handshake messages of TLS 1.2 are ones that the client waits for.
             let is_tickets = before == 0 && matches!(opened, Ok(Opened::Handshaken(agreed)) if agreed.is_tls13());
             let waiting = waiting.get_or_insert_default();
             waiting.is_patient = if is_more { is_tickets } else { waiting.is_patient };
@@ -112,7 +114,7 @@ impl TlsTransport {
         opened
     }
 
-    /// Puts the plaintext that was kept into `plain`, which is empty.
+    /// Moves the kept plaintext into `plain`, which is empty.
     pub fn take_plain(&mut self, plain: &mut Vec<u8>) {
         let carried = self.waiting.as_mut().and_then(|waiting| waiting.plain.take_joined(&[]));
         if let Some(carried) = carried {
@@ -121,14 +123,14 @@ impl TlsTransport {
         self.tidy();
     }
 
-    /// Keeps plaintext that is no whole message yet.
+    /// Keeps the plaintext of an incomplete message.
     pub fn keep_plain(&mut self, rest: &[u8]) {
         if !rest.is_empty() {
             self.waiting.get_or_insert_default().plain.keep(rest);
         }
     }
 
-    /// Appends to `sealed`: what waits on the wire, the records of `plain`, and close_notify if `is_last`.
+    /// Appends to `sealed`: the waiting wire bytes, the records of `plain`, and close_notify if `is_last`.
     pub fn seal(
         &mut self,
         plain: Option<&Batch>,
@@ -153,7 +155,7 @@ impl TlsTransport {
         outcome
     }
 
-    /// The handshake's messages are kilobytes; an idle connection keeps nothing of that.
+    /// Frees the handshake's buffers, which are kilobytes.
     fn tidy(&mut self) {
         self.waiting.take_if(|waiting| waiting.wire.is_empty() && waiting.plain.is_empty());
     }
@@ -171,7 +173,7 @@ mod tests {
     use crate::proto::tls::config::provider;
     use crate::proto::tls::{Certificate, server_config};
 
-    /// A finished handshake, and whether anything of ours was to be sent at its end.
+    /// A finished handshake, and whether bytes of ours were to be sent at its end.
     fn shake_hands(version: &'static rustls::SupportedProtocolVersion) -> (Transport, ClientConnection, bool) {
         let (chain, key) = self_signed(&["localhost".to_owned()]).unwrap();
         let chain = read_chain(chain.as_bytes()).unwrap();
@@ -237,7 +239,7 @@ mod tests {
         hear(&mut client, &sealed(&mut transport, None));
         assert!(!client.is_handshaking() && !transport.has_output());
 
-        // An alert behind tickets takes them along.
+        // An alert is sent together with the tickets before it.
         let (mut transport, mut client, _) = shake_hands(&TLS13);
         client.writer().write_all(b"forged").unwrap();
         let mut wire = Vec::new();

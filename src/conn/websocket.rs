@@ -16,15 +16,15 @@ use super::{Peer, return_after};
 /// The client's side of one WebSocket.
 pub struct WebSocket {
     session: WebSocketSession,
-    /// A ping is on its way; any bytes count as its answer.
+    /// A ping is unanswered; any bytes count as its answer.
     is_pinged: bool,
     close_sent: bool,
 }
 
-/// What a client has said: something of its protocol, or that it goes.
+/// An item of a client: a message or frame of its protocol, or the end.
 pub enum Heard<T> {
     Message(T),
-    /// It has closed properly, and has been answered.
+    /// The client has closed properly, and was answered.
     Goodbye,
 }
 
@@ -41,7 +41,7 @@ impl Default for WebSocket {
 }
 
 impl WebSocket {
-    /// Takes one message, or the last word, off `input`; pings are answered on the way.
+    /// Takes one message, or the last one, off `input`; answers pings on the way.
     pub fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
@@ -59,7 +59,7 @@ impl WebSocket {
                 }),
                 ws::WebSocketStep::Pong(_) => {}
                 ws::WebSocketStep::Close { code, .. } => {
-                    // RFC 6455 section 5.5.1: the answer typically echoes the status code.
+                    // RFC 6455 section 5.5.1: the answer typically repeats the status code.
                     self.write_close(code, "", outbox);
                     return Ok(Some(Heard::Goodbye));
                 }
@@ -68,12 +68,12 @@ impl WebSocket {
         Ok(None)
     }
 
-    /// Any bytes are a sign of life.
+    /// Any bytes count as a sign of life.
     pub fn heard(&mut self) {
         self.is_pinged = false;
     }
 
-    /// Asks for a sign of life, or gives up if that was asked already.
+    /// Sends a ping, or gives up if the last one is unanswered.
     pub fn on_silence(&mut self, outbox: &mut Outbox) -> Result<(), CloseReason> {
         if std::mem::replace(&mut self.is_pinged, true) {
             return Err(CloseReason::NoPong);
@@ -82,12 +82,12 @@ impl WebSocket {
         Ok(())
     }
 
-    /// Our last words: a close frame, unless one has gone out already or none may be sent.
+    /// The last words: a close frame, unless one was sent already or none may be sent.
     pub fn end(&mut self, row: &CloseRow, peer: Peer, outbox: &mut Outbox) {
         const NEVER_ON_THE_WIRE: u16 = 1006;
         if row.reason == CloseReason::Drain {
-            // 1001 is RFC 6455's code for a server that goes down, and every client knows it; 1012 ("service restart") is
-            // registered, but older clients fail the connection over a code that they do not know.
+            // 1001 is RFC 6455's code for a server that shuts down, and every client knows it. 1012 ("service restart")
+            // is registered, but older clients fail the connection over an unknown code.
             let words = format!("{} in {} ms", row.words, return_after(peer).as_millis());
             self.write_close(Some(row.websocket_code), &words, outbox);
         } else if row.websocket_code != NEVER_ON_THE_WIRE {

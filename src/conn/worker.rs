@@ -1,4 +1,4 @@
-//! A backend worker's connection: the server's side of the NATS client protocol.
+//! A worker's connection: the server's side of the NATS client protocol.
 //!
 //! ```text
 //!  INFO -->           CONNECT (credentials, options)            SUB UNSUB PUB HPUB  --> Step, carried out by the shard
@@ -23,33 +23,33 @@ use crate::proto::reserved::is_own_event;
 use crate::proto::reserved::subjects::Family;
 use crate::proto::subject::{Pattern, Subject};
 
-/// Boxed in its connection's phase.
+/// Boxed in the phase of its connection.
 pub struct Worker {
     options: ConnectOptions,
     is_connected: bool,
     subs: Slab<Sub>,
     by_sid: AHashMap<Box<str>, u32>,
-    /// Pings without an answer.
+    /// Unanswered pings.
     pings_out: u8,
-    /// It has published something since its last PING.
+    /// It has published since its last PING.
     has_published: bool,
-    /// Its PING waits until all of that has been handed on; nothing more is taken from it meanwhile.
+    /// Its PING waits until its publications have been passed on; until then it is not read.
     owes_pong: bool,
-    /// What it did wrong, for the log: the verb, and the words that it was told. Set once that ends the connection.
+    /// Its error, for the log: the verb, and the words that it was sent. Set if the error ends the connection.
     fault: Option<Box<str>>,
 }
 
 struct Sub {
     sid: Box<str>,
     pattern: Pattern,
-    /// The hub's name of it; set by [`Worker::subscribed`].
+    /// The key in the hub; set by [`Worker::subscribed`].
     hub: Option<Key>,
     delivered: u64,
-    /// It ends with this delivery.
+    /// The number of deliveries after which it ends.
     deliveries_max: Option<u64>,
 }
 
-/// What the shard is asked to do.
+/// A task for the shard.
 pub enum Step<'a> {
     Subscribe {
         tag: u32,
@@ -58,9 +58,9 @@ pub enum Step<'a> {
     },
     Unsubscribe(Key),
     Publish(Publish<'a>),
-    /// It wants a PONG behind all that it has published.
+    /// Answer with PONG after all earlier publications.
     Ping,
-    /// Something was published that reaches nobody, wherever it was meant to go.
+    /// A publication that no subscriber can get, because its subject is invalid.
     Unroutable {
         reply: Option<Subject>,
     },
@@ -76,7 +76,7 @@ pub struct Publish<'a> {
 }
 
 impl Worker {
-    /// Greets the worker with INFO.
+    /// Sends INFO to the worker.
     pub fn new(settings: &Settings, client_id: u64, peer: Peer, outbox: &mut Outbox) -> Worker {
         let bus = &settings.generation.bus;
         let info = bus::Info {
@@ -100,7 +100,7 @@ impl Worker {
         }
     }
 
-    /// Its PING is a barrier, which the shard says when to answer ([`Worker::pong`]).
+    /// Its PING is a barrier; the shard decides when to answer it ([`Worker::pong`]).
     pub fn owe_pong(&mut self) {
         self.owes_pong = true;
     }
@@ -114,13 +114,13 @@ impl Worker {
         outbox.push(b"PONG\r\n");
     }
 
-    /// Whether CONNECT is still awaited because credentials are needed.
+    /// Whether CONNECT with credentials is still awaited.
     pub fn is_waiting_for_credentials(&self) -> bool {
         !self.is_connected
     }
 
-    /// Takes verbs off `input` until one concerns the shard. While it `is_registering` (earlier subscriptions are not in
-    /// force yet), only further subscriptions are taken.
+    /// Takes verbs off `input` until one concerns the shard. While it `is_registering` (earlier subscriptions are not
+    /// in force), only further subscriptions are taken.
     pub fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
@@ -133,7 +133,7 @@ impl Worker {
                 return Ok(None);
             }
             if !self.is_connected && !may_come_first(input) {
-                // Not after its payload has arrived: a stranger would make us hold that.
+                // Checked before its payload has arrived, which would otherwise have to be held for a stranger.
                 self.object(&BusError::AuthorizationViolation, bus::verb_at(input), outbox)?;
             }
             let verb = match bus::next(input, &settings.limits) {
@@ -150,7 +150,7 @@ impl Worker {
             match answer {
                 Ok(Some(step)) => return Ok(Some(step)),
                 Ok(None) => {}
-                // Of the verbs that are whole, CONNECT alone can end the connection.
+                // Of the complete verbs, only CONNECT can end the connection.
                 Err(error) => self.object(&error, if is_too_early { "" } else { "CONNECT" }, outbox)?,
             }
         }
@@ -211,7 +211,7 @@ impl Worker {
         if is_unaddressable(pattern.as_str()) {
             return Err(BusError::SubscribeNotAllowed(subject.to_owned()));
         }
-        // nats-server ignores a sid that is in use.
+        // Like nats-server, ignores a sid that is in use.
         if self.by_sid.contains_key(sid) {
             self.acknowledge(outbox);
             return Ok(None);
@@ -223,12 +223,12 @@ impl Worker {
         Ok(Some(Step::Subscribe { tag, pattern, queue }))
     }
 
-    /// The hub's name of the subscription `tag`.
+    /// The key in the hub of the subscription `tag`.
     pub fn subscribed(&mut self, tag: u32, hub: Key) {
         self.subs[tag as usize].hub = Some(hub);
     }
 
-    /// The hub's name of what ended at once; with a limit that lies ahead nothing ends yet.
+    /// Returns the hub's key of a subscription that ends at once; one with a limit ahead does not end yet.
     fn unsubscribe(&mut self, sid: &str, max: Option<u64>) -> Option<Key> {
         let tag = *self.by_sid.get(sid)?;
         let sub = &mut self.subs[tag as usize];
@@ -247,7 +247,8 @@ impl Worker {
         sub.hub
     }
 
-    /// A slip in a subject costs that message alone, as in nats-server: most packages give up for good when they are told of it.
+    /// As in nats-server, an invalid subject only loses that message: most packages give up for good when they are told
+    /// of it.
     fn publish<'a>(
         &mut self,
         subject: &str,
@@ -278,7 +279,7 @@ impl Worker {
                 if let Some(error) = &refused {
                     outbox.write(|out| bus::write_error(out, error));
                 }
-                // nats-server acknowledges all but what is not permitted.
+                // nats-server acknowledges every publication, except one that is not permitted.
                 if !matches!(refused, Some(BusError::PublishNotAllowed(_))) {
                     self.acknowledge(outbox);
                 }
@@ -293,7 +294,7 @@ impl Worker {
         }
     }
 
-    /// Tells the worker what was wrong with this verb, and whether that ends the connection.
+    /// Sends the worker the error of this verb, and returns whether it ends the connection.
     fn object(&mut self, error: &BusError, verb: &str, outbox: &mut Outbox) -> Result<(), CloseReason> {
         outbox.write(|out| bus::write_error(out, error));
         if !error.closes() {
@@ -306,12 +307,13 @@ impl Worker {
         }
     }
 
-    /// What it did wrong, if its connection ends for that.
+    /// Its error, if the connection ends for it.
     pub fn fault(&self) -> Option<&str> {
         self.fault.as_deref()
     }
 
-    /// Frames one event for the subscription `tag`; the hub's name of the subscription if that was its last.
+    /// Frames one event for the subscription `tag`. Returns the subscription's key in the hub if this was its last
+    /// message.
     pub fn push_event(&mut self, tag: u32, event: &Event, outbox: &mut Outbox) -> Option<Key> {
         let sub = self.subs.get_mut(tag as usize)?;
         let message = &event.message;
@@ -332,7 +334,7 @@ impl Worker {
         if sub.deliveries_max == Some(sub.delivered) { self.forget(tag) } else { None }
     }
 
-    /// Tells the worker that nobody listens to what it asked, on the subscription that waits for the answer.
+    /// Sends the worker the status 503 for its request, on the subscription that waits for the answer.
     pub fn push_no_responders(&mut self, reply: &Subject, outbox: &mut Outbox) -> Option<Key> {
         let (tag, sub) = self.subs.iter_mut().find(|(_, sub)| sub.pattern.matches(reply.as_str()))?;
         let status = bus::NO_RESPONDERS;
@@ -346,7 +348,7 @@ impl Worker {
         if is_last { self.forget(tag as u32) } else { None }
     }
 
-    /// The hub's names of all subscriptions, as the connection ends.
+    /// Takes the hub's keys of all subscriptions, as the connection ends.
     pub fn take_subs(&mut self) -> Vec<Key> {
         self.by_sid.clear();
         self.subs.drain().filter_map(|sub| sub.hub).collect()
@@ -356,7 +358,7 @@ impl Worker {
         self.pings_out = 0;
     }
 
-    /// Asks for a sign of life, or gives up.
+    /// Sends a PING, or gives up.
     pub fn on_silence(&mut self, outbox: &mut Outbox) -> Result<(), CloseReason> {
         const PINGS_OUT_MAX: u8 = 2;
         if !self.is_connected {
@@ -373,17 +375,17 @@ impl Worker {
     }
 }
 
-/// Whether the verb at the front is SUB or UNSUB, by its first letter.
+/// Whether the verb at the front is SUB or UNSUB, judged by its first letter.
 pub fn is_subscription(input: &[u8]) -> bool {
     matches!(input.first(), Some(b'S' | b's' | b'U' | b'u'))
 }
 
-/// Whether what is at the front can be CONNECT, or becomes an error of its own when more of it has come.
+/// Whether the bytes at the front may become CONNECT, or an error of their own when more have arrived.
 fn may_come_first(input: &[u8]) -> bool {
     !matches!(input, [b'S' | b's' | b'U' | b'u' | b'H' | b'h', ..] | [b'P' | b'p', b'U' | b'u', ..])
 }
 
-/// Compares without stopping at the first difference, so that time tells nothing about how much was right.
+/// Compares without stopping at the first difference, so that the time reveals nothing about the number of equal bytes.
 fn is_authorized(wanted: &Credentials, options: &ConnectOptions) -> bool {
     let is_same = |wanted: &str, given: &Option<String>| {
         given.as_deref().is_some_and(|given| {
@@ -397,7 +399,7 @@ fn is_authorized(wanted: &Credentials, options: &ConnectOptions) -> bool {
     }
 }
 
-/// A reply subject as others will see it. The gateway itself answers what is below `tg.`, and can do that on a subject only.
+/// A reply subject for other peers. Below `tg.` the gateway itself answers, which needs a valid subject.
 fn read_reply(reply: &str, to: Destination) -> Option<Subject> {
     match Subject::new(reply) {
         Ok(reply) => Some(reply),
@@ -405,12 +407,12 @@ fn read_reply(reply: &str, to: Destination) -> Option<Subject> {
     }
 }
 
-/// Whether the headers name an event that only the gateway itself may tell of.
+/// Whether the headers name an event that only the gateway may send.
 fn names_own_event(headers: &[u8]) -> bool {
     bus::headers::lookup(headers, EVENT_HEADER).is_some_and(is_own_event)
 }
 
-/// Literal subjects that are addresses of clients and their requests: whoever subscribed to them would read others' messages.
+/// Literal subjects of clients and their requests: a subscriber to them would read other workers' messages.
 fn is_unaddressable(pattern: &str) -> bool {
     Family::of(pattern).is_some_and(|(family, _)| !family.takes_subscriptions())
 }

@@ -1,30 +1,30 @@
-//! Commands whose answers come from elsewhere: calls from workers, publications from the owners of their channels.
+//! Commands that are answered by others: calls by workers, publications by the owners of their channels.
 
 use smallvec::SmallVec;
 
 use crate::base::Tick;
 use crate::limits::CALLS_PER_CONNECTION_MAX;
 
-/// Those of one kind. Most connections have none, and few have several.
+/// Commands of one kind. Most connections have none, and few have several.
 #[derive(Default)]
 pub(super) struct Calls {
     waiting: SmallVec<[Call; 1]>,
-    /// The last serial. Workers answer to it instead of the command's id: a client may use that again, and a late answer
-    /// would then be taken for another's.
+    /// The last serial number. Workers answer to it instead of the command's id: a client may reuse an id, and a late
+    /// answer would then be taken for the answer to another command.
     serial: u32,
-    /// That have taken too long, since they were counted last.
+    /// Calls that timed out and are not counted yet.
     late: u32,
 }
 
 struct Call {
     serial: u32,
-    /// Of the command.
+    /// The id of the command.
     id: u32,
     until: Tick,
 }
 
 impl Calls {
-    /// The serial of a call that begins; `None` if too many wait.
+    /// The serial number of a new call; `None` if too many are open.
     pub(super) fn begin(&mut self, id: u32, until: Tick) -> Option<u32> {
         if self.is_full() {
             return None;
@@ -38,20 +38,20 @@ impl Calls {
         self.waiting.len() >= CALLS_PER_CONNECTION_MAX
     }
 
-    /// The command whose call is over; `None` if it is over already, or never was.
+    /// Ends a call and returns the id of its command; `None` if no such call is open.
     pub(super) fn end(&mut self, serial: u32) -> Option<u32> {
         let index = self.waiting.iter().position(|call| call.serial == serial)?;
         Some(self.waiting.remove(index).id)
     }
 
-    /// A command whose call has taken too long.
+    /// The id of a command whose call has timed out.
     pub(super) fn take_late(&mut self, now: Tick) -> Option<u32> {
         let index = self.waiting.iter().position(|call| call.until <= now)?;
         self.late = self.late.saturating_add(1);
         Some(self.waiting.remove(index).id)
     }
 
-    /// How many there were of those, since this was asked last.
+    /// How many calls have timed out since the last call of this method.
     pub(super) fn take_late_count(&mut self) -> u64 {
         u64::from(std::mem::take(&mut self.late))
     }

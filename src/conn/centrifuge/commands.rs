@@ -29,20 +29,20 @@ use crate::proto::subject::Subject;
 use crate::proto::token::{ConnectionClaims, TokenFault, TokenRefusal};
 use crate::proto::user::User;
 
-/// The payload that is said by saying none.
+/// The payload of a command without one.
 const NULL: &[u8] = b"null";
 
-/// A command that is not carried out.
+/// The reason why a command is not carried out.
 pub(super) enum Refusal {
-    /// Its answer is an error.
+    /// The command is answered with an error.
     Answer(Code),
-    /// The client is not to go on like this.
+    /// The client is disconnected.
     End(CloseReason),
-    /// A token is not taken, and what follows from that for the client.
+    /// The token is refused, with the consequence for the client.
     Token(TokenRefusal, Verdict),
 }
 
-/// What becomes of a client whose token is not taken.
+/// The consequence of a refused token.
 #[derive(Clone, Copy)]
 pub(super) enum Verdict {
     Answer(Code),
@@ -62,7 +62,8 @@ impl From<CloseReason> for Refusal {
 }
 
 impl Centrifuge {
-    /// One command: its answer goes to `outbox`, unless the shard owes it; what the shard has to do comes back.
+    /// Handles one command. The answer goes to `outbox`, unless the shard owes it; the result is the step for the
+    /// shard.
     pub(super) fn command<'a>(
         &mut self,
         command: Command<'a>,
@@ -129,7 +130,7 @@ impl Centrifuge {
                 let serial = serial.ok_or(Code::TOO_MANY_REQUESTS)?;
                 Ok(Some(Step::Call { serial, method: rpc.method, payload: payload(rpc.data).into() }))
             }
-            // There is no answer that could say no.
+            // The command has no answer that could carry an error.
             Request::Send(_) if around.target.service.is_none() => Err(CloseReason::BadCommand.into()),
             Request::Send(send) => Ok(Some(Step::Send(payload(send.data).into()))),
             Request::Presence(request) => self.ask_presence(id, About::Presence, &request.channel, around),
@@ -141,7 +142,7 @@ impl Centrifuge {
                 reply(outbox, id, &ReplyBody::Ping(Nothing {}));
                 Ok(None)
             }
-            // Any frame is a sign of life; this one means nothing else.
+            // Any frame is a sign of life; a pong has no other meaning.
             Request::Pong => Ok(None),
             Request::Connect(_) => Err(CloseReason::BadCommand.into()),
         }
@@ -171,7 +172,7 @@ impl Centrifuge {
                     }
                     opened.push(Channel { tag, channel, since, is_watched: false });
                 }
-                // Route and token may name the same.
+                // Route and token may name the same channel.
                 Err(Code::ALREADY_SUBSCRIBED) => {}
                 Err(_) => return Err(CloseReason::TooManyChannels.into()),
             }
@@ -289,7 +290,7 @@ impl Centrifuge {
         Ok(Some(Step::Presence { channel }))
     }
 
-    /// What the client publishes, with headers that say who it is.
+    /// The client's publication, with headers that name the sender.
     fn publication(&mut self, name: &str, payload: &[u8], around: &Surroundings<'_>) -> Result<Message, Refusal> {
         let subject = channel(name)?;
         if !around.target.may_publish(&subject) {
@@ -303,11 +304,11 @@ impl Centrifuge {
         if let Some(info) = self.session().and_then(|session| session.info.as_deref()) {
             headers.push(INFO_HEADER, info.get());
         }
-        // The one copy: from the lent bytes to something that can cross threads.
+        // The one copy: from the lent bytes to a value that can cross threads.
         Ok(Message::new(subject, None, Some(headers.finish()), payload.into()))
     }
 
-    /// What is asked about a channel is for those who listen to it, or may.
+    /// Only clients that subscribe to a channel, or may, can ask about it.
     fn check_listening(&mut self, name: &str, around: &Surroundings<'_>) -> Result<Subject, Refusal> {
         let channel = channel(name)?;
         let is_subscribed = self.session().is_some_and(|session| session.subscriptions.contains(name));
@@ -329,7 +330,7 @@ impl Centrifuge {
             return Err(Code::NOT_AVAILABLE.into());
         }
         let ConnectionClaims { user, ttl, info, .. } = admit(token, around).map_err(Refusal::of_refresh)?;
-        // A connection does not become somebody else's.
+        // A refresh cannot change the user of a connection.
         if user.as_ref() != self.identity.user() {
             return Err(Refusal::of_refresh(TokenFault::OtherUser.into()));
         }
@@ -363,14 +364,14 @@ impl Centrifuge {
 }
 
 impl Surroundings<'_> {
-    /// What a client asks a channel for that was not there before; `None` if it keeps no history.
+    /// What a client asks of a channel that it joins for the first time; `None` if the channel keeps no history.
     fn newcomer(&self, channel: &Subject) -> Option<Since> {
         self.settings.generation.channels.of(channel).since_for_newcomers()
     }
 }
 
 impl Refusal {
-    /// Without a token that does, nobody connects.
+    /// Without a valid token the client cannot connect.
     fn of_connect(refused: TokenRefusal) -> Refusal {
         Refusal::Token(
             refused,
@@ -383,7 +384,7 @@ impl Refusal {
         )
     }
 
-    /// A subscription that is not allowed leaves the connection as it is.
+    /// A refused subscription does not affect the connection.
     fn of_subscribe(refused: TokenRefusal) -> Refusal {
         match refused {
             TokenRefusal::Invalid(_) => Refusal::Token(refused, Verdict::Answer(Code::PERMISSION_DENIED)),
@@ -391,8 +392,8 @@ impl Refusal {
         }
     }
 
-    /// The token before it still holds, so the client may look for another one. The packages do that after a temporary error
-    /// alone.
+    /// The previous token is still valid, so the client may fetch another one. The packages do that only after a
+    /// temporary error.
     fn of_refresh(refused: TokenRefusal) -> Refusal {
         match refused {
             TokenRefusal::Expired => Refusal::Token(refused, Verdict::Answer(Code::TOKEN_EXPIRED_AGAIN)),
@@ -401,18 +402,18 @@ impl Refusal {
     }
 }
 
-/// What a token, or the lack of one, makes of a client.
+/// What a token, or its absence, allows a client.
 fn admit(token: &str, around: &Surroundings<'_>) -> Result<ConnectionClaims, TokenRefusal> {
     match &around.target.token {
         None if token.is_empty() => Ok(ConnectionClaims::default()),
-        // Whoever sends one counts on its being checked.
+        // A client that sends a token relies on its being verified.
         None => Err(TokenFault::NoKey.into()),
         Some(_) if token.is_empty() => Err(TokenRefusal::Missing),
         Some(verifier) => verifier.connection(token, (around.settings.process.unix_time)()),
     }
 }
 
-/// A channel's name, if it is one and not the gateway's own.
+/// A channel's name, if it is valid and not reserved.
 fn channel(name: &str) -> Result<Subject, Code> {
     let channel = Subject::new(name).map_err(|_| Code::BAD_REQUEST)?;
     if channel.is_reserved() || channel.is_inbox() { Err(Code::PERMISSION_DENIED) } else { Ok(channel) }

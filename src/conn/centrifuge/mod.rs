@@ -1,4 +1,5 @@
-//! A client that speaks Centrifugo's protocol: commands to steps, answers and pushes to frames, pings, tokens' ends.
+//! A client that speaks Centrifugo's protocol: commands to steps, answers and pushes to frames, pings, expiry of
+//! tokens.
 //!
 //! ```text
 //!  Greeting --connect (token, user)--> Connected --end: a close frame with the protocol's code--> (ending)
@@ -7,8 +8,8 @@
 //!   subscribe, unsubscribe, publish, rpc, send, refresh, … --> an answer, and a Step where the shard has to act
 //! ```
 //!
-//! Legal calls: before `connect` only that command; everything else then is a `BadCommand`. Answers that the shard owes (a
-//! call's) are given with [`Centrifuge::answered`].
+//! Legal calls: before `connect` only that command; any other is a `BadCommand`. The shard gives the answers that it
+//! owes (to a call, for example) with [`Centrifuge::answered`].
 
 mod calls;
 mod commands;
@@ -48,70 +49,71 @@ use rhythm::Rhythm;
 use subscriptions::{Asked, AskedBy, Subscriptions};
 use unread::{Unread, take_lent};
 
-/// What clients are told about this server.
+/// The server version for clients.
 const VERSION: &str = concat!("Tidegate ", env!("CARGO_PKG_VERSION"));
-/// A worker's error, as the services of NATS say it (ADR-32 of NATS' architecture).
+/// A worker's error, in the header of NATS services (ADR-32 of NATS' architecture).
 const ERROR_HEADER: &str = "Nats-Service-Error";
 const ERROR_CODE_HEADER: &str = "Nats-Service-Error-Code";
-/// Numbers below are the protocol's own.
+/// Lower numbers belong to the protocol.
 const ERROR_CODE_MIN: u32 = 400;
 
-/// What the shard is asked to do.
+/// A task for the shard.
 #[derive(Debug)]
 pub enum Step<'a> {
-    /// It has connected: subscribe it to its user, and to what the server has chosen, by tag.
+    /// The client has connected: subscribe it to its user and to its server-side channels, by tag.
     Open {
         user: Option<Subject>,
         channels: Vec<Channel>,
     },
     Subscribe(Channel),
-    /// What is kept of a channel ([`Centrifuge::history`]).
+    /// Read the kept messages of a channel ([`Centrifuge::history`]).
     History {
         channel: Subject,
         since: Since,
         bounds: ExcerptBounds,
     },
-    /// Who listens to a channel ([`Centrifuge::presence`]).
+    /// List the clients of a channel ([`Centrifuge::presence`]).
     Presence {
         channel: Subject,
     },
-    /// The hub's names of all that belonged to the subscription.
+    /// End the subscription: its keys in the hub.
     Unsubscribe(Vec<Key>),
-    /// Answered when it has its place in the channel ([`Centrifuge::published`]).
+    /// Publish, and answer when the message has its position in the channel ([`Centrifuge::published`]).
     Publish {
         number: u32,
         message: Message,
     },
-    /// For a worker of the service, which answers to `serial` ([`Centrifuge::answered`]).
+    /// Give the call to a worker of the service, which answers to `serial` ([`Centrifuge::answered`]).
     Call {
         serial: u32,
         method: Text<'a>,
         payload: Cow<'a, [u8]>,
     },
-    /// For a worker of the service.
+    /// Give the message to a worker of the service.
     Send(Cow<'a, [u8]>),
-    /// A token was not taken; with `end`, the client is not to go on.
+    /// A token was refused; with `end`, the client is disconnected.
     TokenRefused {
         refused: TokenRefusal,
         end: Option<CloseReason>,
     },
-    /// To a question; whether there was one, the command `command` wants to hear ([`Centrifuge::taken`]).
+    /// Pass on the answer to a question, and tell the command `command` whether the question was open
+    /// ([`Centrifuge::taken`]).
     Answer {
         command: u32,
         id: Option<u64>,
         data: Cow<'a, [u8]>,
     },
-    /// Of a message; likewise.
+    /// Pass on the acknowledgement of a message, in the same way.
     Ack {
         command: u32,
         id: Option<u64>,
     },
-    /// Nothing: the command has been answered, or asks for no answer.
+    /// Nothing: the command is answered, or needs no answer.
     Answered,
 }
 
 impl Step<'_> {
-    /// Apart from the frame that it borrows from.
+    /// The same without borrowing from the frame.
     fn into_owned(self) -> Step<'static> {
         match self {
             Step::Call { serial, method, payload } => {
@@ -132,13 +134,13 @@ impl Step<'_> {
     }
 }
 
-/// A channel to subscribe to; with `since`, its owner is asked what has been missed ([`Centrifuge::replayed`]).
+/// A channel to subscribe to. With `since`, its owner is asked for missed messages ([`Centrifuge::replayed`]).
 #[derive(Debug)]
 pub struct Channel {
     pub tag: u32,
     pub channel: Subject,
     pub since: Option<Since>,
-    /// It wants to hear who comes and goes.
+    /// The client wants joins and leaves.
     pub is_watched: bool,
 }
 
@@ -147,12 +149,12 @@ pub struct Centrifuge {
     websocket: WebSocket,
     identity: Identity,
     stage: Stage,
-    /// The commands of a frame are taken one by one, and the connection may pause between two of them.
+    /// The unread commands of a frame: they are taken one by one, and the connection may pause between two of them.
     unread: Unread,
 }
 
 enum Stage {
-    /// Until the command `connect`; what the route subscribes it to then.
+    /// Until the command `connect`; with the channels that the route subscribes the client to.
     Greeting {
         channels: Vec<Subject>,
         until: Tick,
@@ -164,17 +166,17 @@ struct Session {
     rhythm: Rhythm,
     subscriptions: Subscriptions,
     calls: Calls,
-    /// Publications that have no position yet.
+    /// Publications without a position so far.
     publications: Calls,
-    /// What its token says about it.
+    /// The claim `info` of its token.
     info: Option<Box<RawValue>>,
-    /// When its token ends.
+    /// When its token expires.
     expires: Option<Tick>,
     connecting: Option<Box<Connecting>>,
     question: Option<Question>,
 }
 
-/// What a command is seen with.
+/// The context of a command.
 pub struct Surroundings<'a> {
     pub address: Address,
     pub target: &'a CentrifugeTarget,
@@ -183,7 +185,7 @@ pub struct Surroundings<'a> {
 }
 
 impl Centrifuge {
-    /// A connection that has been upgraded, and has until `until` to say `connect`.
+    /// An upgraded connection, which must send `connect` before `until`.
     pub fn new(identity: Identity, channels: Vec<Subject>, until: Tick) -> Centrifuge {
         Centrifuge {
             websocket: WebSocket::default(),
@@ -197,12 +199,12 @@ impl Centrifuge {
         matches!(self.stage, Stage::Connected(_))
     }
 
-    /// Who it is; valid once connected.
+    /// The client's identity; valid once connected.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// What its token says about it: JSON.
+    /// The claim `info` of its token: JSON.
     pub fn info(&self) -> Option<&str> {
         match &self.stage {
             Stage::Connected(session) => session.info.as_deref().map(RawValue::get),
@@ -219,7 +221,7 @@ impl Centrifuge {
 
     // --- bytes in ----------------------------------------------------------------------------------------------------
 
-    /// Takes one command off the front of `input`, or of a frame that was put together apart from it.
+    /// Takes one command off the front of `input`, or of a frame that was assembled apart from it.
     pub fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
@@ -251,21 +253,21 @@ impl Centrifuge {
         Ok(Some(Heard::Message(step)))
     }
 
-    /// The commands that have come in one frame with the last.
+    /// The unread commands of the current frame.
     pub(super) fn unread(&self) -> &Unread {
         &self.unread
     }
 
     // --- news from the shard -----------------------------------------------------------------------------------------
 
-    /// One of the hub's names of the subscription `tag`.
+    /// Adds a key in the hub to the subscription `tag`.
     pub fn subscribed(&mut self, tag: u32, sub: Key) {
         if let Some(session) = self.session() {
             session.subscriptions.subscribed(tag, sub);
         }
     }
 
-    /// Subscribes it to `channel` because a worker says so, unless it is subscribed or has too many channels.
+    /// Subscribes the client to `channel` at a worker's command, unless it is subscribed or has too many channels.
     pub fn subscribe_by_worker(
         &mut self,
         channel: Subject,
@@ -283,13 +285,13 @@ impl Centrifuge {
         Ok(Channel { tag, channel, since, is_watched: false })
     }
 
-    /// The reverse: the hub's names of what is over.
+    /// The reverse. Returns the hub's keys of what has ended.
     pub fn unsubscribe_by_worker(&mut self, channel: &Subject, outbox: &mut Outbox) -> Vec<Key> {
         let Some(session) = self.session() else { return Vec::new() };
         let Some((subs, asked)) = session.subscriptions.remove(channel.as_str()) else { return Vec::new() };
         match asked.map(|asked| asked.by) {
             None => say(outbox, |out| centrifuge::write_unsubscribe(out, channel.as_str(), Unsubscribed::BY_WORKER)),
-            // The client does not know yet that it was subscribed, and never will.
+            // The client does not know yet that it was subscribed, and is now told that it was not.
             Some(AskedBy::Command { id, .. }) => reply(outbox, id, &Code::PERMISSION_DENIED.into()),
             Some(AskedBy::Connect) => session.forget(channel, outbox),
             Some(AskedBy::Worker) => {}
@@ -297,7 +299,8 @@ impl Centrifuge {
         subs
     }
 
-    /// Says nothing of who comes and goes before the subscription is answered: whoever asks who is there hears of it then.
+    /// Sends no joins and leaves before the subscription is answered: a client that asks for the list afterwards finds
+    /// them there.
     pub fn push_event(&mut self, tag: u32, event: &Event, outbox: &mut Outbox) {
         let is_early =
             event.is_announcement() && self.session().is_some_and(|session| session.subscriptions.is_asked(tag));
@@ -306,17 +309,17 @@ impl Centrifuge {
         }
     }
 
-    /// The same for a client that stands at another position of the channel once it has got this event.
+    /// The same, if the client's position after this event is another one.
     pub fn push_event_at(&self, event: &Event, stands_at: Option<Position>, outbox: &mut Outbox) {
         outbox.push_shared(&event.centrifuge_frame_at(stands_at));
     }
 
-    /// A message of the gateway's own.
+    /// Sends a control message of the gateway.
     pub fn push_own(&self, json: &[u8], outbox: &mut Outbox) {
         say(outbox, |out| centrifuge::write_own_message(out, json));
     }
 
-    /// The answer or acknowledgement in `command` has gone to whoever waits for it, or was to nothing.
+    /// The answer or acknowledgement in `command` was passed on, or belonged to nothing.
     pub fn taken(&self, command: u32, is_taken: bool, outbox: &mut Outbox) {
         match is_taken {
             true => reply(outbox, command, &ReplyBody::Rpc(RpcResult { data: Data(b"{}") })),
@@ -324,14 +327,14 @@ impl Centrifuge {
         }
     }
 
-    /// Says that something is missing: a message whose data have `"tg":"gap"`.
+    /// Sends a gap: a message whose data have `"tg":"gap"`.
     pub fn push_gap(&self, channel: &Subject, gap: &Gap, outbox: &mut Outbox) {
         let mut data = gap.to_json(channel);
         data["tg"] = "gap".into();
         say(outbox, |out| centrifuge::write_message(out, Data(data.to_string().as_bytes())));
     }
 
-    /// Bytes of what has been missed that wait for the rest of the answer to `connect`.
+    /// Bytes of missed messages that wait for the rest of the answer to `connect`.
     pub fn replayed_bytes(&self) -> usize {
         match &self.stage {
             Stage::Connected(session) => session.connecting.as_ref().map_or(0, |connecting| connecting.bytes()),
@@ -339,19 +342,19 @@ impl Centrifuge {
         }
     }
 
-    /// So much of what it has asked for is on its way that the next command has to wait.
+    /// So many answers are on their way that the next command has to wait.
     pub fn is_busy(&self) -> bool {
         matches!(&self.stage, Stage::Connected(session) if session.is_busy())
     }
 
-    /// The publication `number` has its place: whoever publishes after hearing so comes later.
+    /// The publication `number` has its position: any publication that follows the answer comes later in the channel.
     pub fn published(&mut self, number: u32, outbox: &mut Outbox) {
         if let Some(id) = self.session().and_then(|session| session.publications.end(number)) {
             reply(outbox, id, &ReplyBody::Publish(Nothing {}));
         }
     }
 
-    /// A worker has answered the call `serial`. False if nobody waits for that (any more).
+    /// A worker has answered the call `serial`. False if no such call is open.
     pub fn answered(&mut self, serial: u32, message: &Message, outbox: &mut Outbox) -> bool {
         let Some(id) = self.session().and_then(|session| session.calls.end(serial)) else { return false };
         match failure(message) {
@@ -368,7 +371,7 @@ impl Centrifuge {
         }
     }
 
-    /// The hub's names of everything it listens to besides its user.
+    /// The hub's keys of all subscriptions except the user's.
     pub fn take_subs(&mut self) -> Vec<Key> {
         self.session().map(|session| session.subscriptions.take()).unwrap_or_default()
     }
@@ -382,7 +385,7 @@ impl Centrifuge {
         }
     }
 
-    /// When [`Centrifuge::on_deadline`] is due.
+    /// When [`Centrifuge::on_deadline`] must be called.
     pub fn deadline(&self) -> Tick {
         match &self.stage {
             Stage::Greeting { until, .. } => *until,
@@ -393,7 +396,7 @@ impl Centrifuge {
         }
     }
 
-    /// Does what is due. Subscriptions that end with it are handed out by [`Centrifuge::take_expired`].
+    /// Does everything that is due. [`Centrifuge::take_expired`] returns the subscriptions that end with it.
     pub fn on_deadline(&mut self, settings: &Settings, now: Tick, outbox: &mut Outbox) -> Result<(), CloseReason> {
         let session = match &mut self.stage {
             Stage::Greeting { until, .. } if *until <= now => return Err(CloseReason::NotConnected),
@@ -412,12 +415,12 @@ impl Centrifuge {
         Ok(())
     }
 
-    /// How many calls no worker has answered in time, since this was asked last.
+    /// How many calls have timed out since the last call of this method.
     pub fn take_late(&mut self) -> u64 {
         self.session().map_or(0, |session| session.calls.take_late_count())
     }
 
-    /// A subscription that has to end: the hub's names of it.
+    /// Takes a subscription that has to end: its keys in the hub.
     pub fn take_expired(&mut self, now: Tick, outbox: &mut Outbox) -> Option<Vec<Key>> {
         let (channel, subs, why) = self.session()?.subscriptions.take_expired(now)?;
         say(outbox, |out| centrifuge::write_unsubscribe(out, channel.as_str(), why));
@@ -426,7 +429,7 @@ impl Centrifuge {
 
     // --- the end -----------------------------------------------------------------------------------------------------
 
-    /// Our last words: the code says whether to come back.
+    /// The last words: the code says whether to reconnect.
     pub fn end(&mut self, reason: CloseReason, outbox: &mut Outbox) {
         if let Some(disconnect) = centrifuge::disconnect(reason) {
             self.websocket.write_close(Some(disconnect.code), disconnect.words, outbox);
@@ -439,12 +442,12 @@ impl Session {
         self.publications.is_full()
             || self.question.is_some()
             || self.connecting.is_some()
-            // One after the other: what has been missed of many channels would not fit into the outbox at once.
+            // One after the other: the missed messages of many channels would not fit into the outbox at once.
             || self.subscriptions.are_asked()
     }
 }
 
-/// What a worker's answer says went wrong.
+/// The error in a worker's answer.
 fn failure(message: &Message) -> Option<ReplyError<'_>> {
     let code = message.header(ERROR_CODE_HEADER);
     let words = message.header(ERROR_HEADER);
@@ -460,7 +463,7 @@ fn reply(outbox: &mut Outbox, id: u32, answer: &ReplyBody<'_>) {
     say(outbox, |out| centrifuge::write_reply(out, id, answer));
 }
 
-/// One text frame; it is written apart, because its length comes first.
+/// Appends one text frame. Its body is written to a buffer first, because the length precedes it.
 fn say(outbox: &mut Outbox, write: impl FnOnce(&mut Vec<u8>)) {
     let mut json = Vec::new();
     write(&mut json);

@@ -1,11 +1,11 @@
-//! Where a client stands in channels that keep history: what it says when it comes back, and what it is told.
+//! Positions of a client in channels that keep history: those that it sends when it resubscribes, and those that it is
+//! told.
 //!
 //! ```text
 //!  subscribe, connect  --Since--> (the channel's owner) --Excerpt--> Recovery --> the reply: position, flags, publications
 //!                                       '--- further pieces ---> pushes; a gap in one: unsubscribed, to come back anew
 //! ```
-//!
-//! In the protocol an epoch is a text and an offset a number: together they are a position.
+//! In the protocol an epoch is a text and an offset a number; together they are a position.
 
 use serde_json::value::RawValue;
 
@@ -14,24 +14,25 @@ use crate::proto::event::{Event, Position};
 use crate::proto::replay::{Excerpt, Since};
 use crate::proto::subject::Subject;
 
-/// What the owner of a channel has answered, as the client is told it.
+/// The answer of a channel's owner, in the client's terms.
 pub(super) struct Recovery {
     epoch: String,
     offset: u64,
     was_recovering: bool,
     is_recovered: bool,
     is_kept: bool,
-    /// What is missing, for the application.
+    /// The gap, for the application.
     gap: Option<Box<RawValue>>,
     events: Vec<Event>,
 }
 
-/// What a client that subscribes stands at, if it has been there before.
+/// The position of a client that resubscribes.
 pub(super) fn since(subscribe: &SubscribeRequest<'_>) -> Option<Since> {
     subscribe.recover.unwrap_or(false).then(|| position(&subscribe.epoch, subscribe.offset.unwrap_or(0)))
 }
 
-/// What an epoch and an offset mean that a client hands back. No epoch is any, as in Centrifugo's library (`isStreamRecovered`).
+/// Parses an epoch and an offset from a client. A missing epoch stands for any, as in Centrifugo's library
+/// (`isStreamRecovered`).
 pub(super) fn position(epoch: &str, offset: u64) -> Since {
     if epoch.is_empty() {
         return Since::AfterOffset(offset);
@@ -49,15 +50,16 @@ pub(super) fn publication(event: &Event) -> Publication<'_> {
 }
 
 impl Recovery {
-    /// `is_kept`: the channel keeps history, so that the client can come back to it.
+    /// `is_kept`: the channel keeps history, so the client can resume.
     pub(super) fn new(channel: &Subject, excerpt: &Excerpt, was_recovering: bool, is_kept: bool) -> Recovery {
         let gap = excerpt.gap.map(|gap| serde_json::json!({ "gap": gap.to_json(channel) }));
         Recovery {
             epoch: epoch(excerpt.latest),
-            // Each publication that follows moves the client on.
+            // Each publication that follows advances the client.
             offset: excerpt.begin().offset,
             was_recovering,
-            // A newcomer that gets something as well: the packages hand on nothing else of what comes with a connection.
+            // Also true for a new client that gets messages: the packages pass on the publications in an answer to
+            // `connect` only then.
             is_recovered: gap.is_none() && (was_recovering || !excerpt.messages.is_empty()),
             is_kept,
             gap: gap.and_then(|gap| serde_json::value::to_raw_value(&gap).ok()),
@@ -74,7 +76,7 @@ impl Recovery {
         self.is_recovered
     }
 
-    /// The publications come on their own, and move the client on.
+    /// The publications follow as pushes, which advance the client.
     pub(super) fn leave_to_pushes(&mut self) {
         self.events.clear();
     }

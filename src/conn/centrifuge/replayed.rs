@@ -1,4 +1,4 @@
-//! What the owners of channels answer: to subscriptions, to the first command, to questions about history.
+//! Answers of channels' owners: to subscriptions, to `connect`, to questions about history.
 
 use super::recovery::{self, Recovery};
 use super::subscriptions::AskedBy;
@@ -20,7 +20,7 @@ pub(super) struct Connecting {
     pub client: String,
     pub ttl: Option<u64>,
     pub ping_s: u64,
-    /// Of every channel, by tag; nothing where its owner was not asked.
+    /// By tag, for every channel; `None` if its owner was not asked.
     pub results: Vec<(u32, Subject, Option<Recovery>)>,
 }
 
@@ -34,9 +34,9 @@ pub(super) struct Question {
 #[derive(Clone, Copy)]
 pub(super) enum About {
     History {
-        /// The newest first.
+        /// The newest messages first.
         is_reverse: bool,
-        /// It asks what follows a position, and nothing else will do.
+        /// The client asks for messages after a position, and needs all of them.
         is_exact: bool,
     },
     Presence,
@@ -44,13 +44,13 @@ pub(super) enum About {
 }
 
 impl Centrifuge {
-    /// The owner of the channel `tag` has answered, or goes on doing so.
+    /// The owner of the channel `tag` has answered, or continues its answer.
     pub fn replayed(&mut self, tag: u32, channel: &Subject, excerpt: &Excerpt, outbox: &mut Outbox) {
         let Stage::Connected(session) = &mut self.stage else { return };
         let Some(asked) = session.subscriptions.answered(tag) else {
             if excerpt.gap.is_some() {
-                // It was too slow for what is kept. The protocol has no word for a gap amid a stream, but one that makes the
-                // client come back with its position, and hear then what is missing.
+                // The client was too slow for the history. The protocol has no notice of a gap within a stream. After
+                // this code the client resubscribes with its position, and is then told of the gap.
                 return session.subscriptions.give_up(tag, Unsubscribed::INSUFFICIENT_STATE);
             }
             return push_messages(excerpt, outbox);
@@ -67,18 +67,18 @@ impl Centrifuge {
             }
             AskedBy::Worker | AskedBy::Connect => {
                 say(outbox, |out| centrifuge::write_subscribe(out, channel.as_str(), &recovery.result(&[])));
-                // The packages look for no publications in that.
+                // The packages ignore publications in that answer.
                 push_messages(excerpt, outbox);
             }
         }
     }
 
-    /// The answer to a question about a channel's history; `None` if there is no such channel.
+    /// The answer to a question about a channel's history; `None` if the channel does not exist.
     pub fn history(&mut self, excerpt: Option<&Excerpt>, outbox: &mut Outbox) {
         let question = self.session().and_then(|session| session.question.take());
         let Some(Question { id, about: About::History { is_reverse, is_exact } }) = question else { return };
         let Some(excerpt) = excerpt else {
-            // Whatever followed the position was of a channel that is not known any more.
+            // The messages after that position belonged to a channel that no longer exists.
             if is_exact {
                 return reply(outbox, id, &Code::UNRECOVERABLE_POSITION.into());
             }
@@ -99,7 +99,7 @@ impl Centrifuge {
         reply(outbox, id, &ReplyBody::History(answer));
     }
 
-    /// The answer to a question about who listens to a channel; `None` if its rule does not ask for that.
+    /// The answer to a question about the clients of a channel; `None` for a channel without presence.
     pub fn presence(&mut self, roster: Option<&Roster>, outbox: &mut Outbox) {
         let Some(question) = self.session().and_then(|session| session.question.take()) else { return };
         let Some(roster) = roster else { return reply(outbox, question.id, &Code::NOT_AVAILABLE.into()) };
@@ -114,11 +114,11 @@ impl Centrifuge {
 }
 
 impl Session {
-    /// One of the channels that it is subscribed to from the start; with the last, `connect` is answered.
+    /// One of the server-side channels is answered; after the last one, `connect` is answered.
     fn connect_answered(&mut self, tag: u32, mut recovery: Recovery, excerpt: &Excerpt, outbox: &mut Outbox) {
         let Some(connecting) = &mut self.connecting else { return };
         if !recovery.is_recovered() {
-            // Behind a gap the packages take nothing out of that answer: it follows on its own.
+            // After a gap the packages ignore the publications in that answer, so they follow as pushes.
             recovery.leave_to_pushes();
             push_messages(excerpt, outbox);
         }
@@ -128,7 +128,7 @@ impl Session {
         self.settle(outbox);
     }
 
-    /// One of those channels is none of its any more.
+    /// The client is no longer subscribed to one of these channels.
     pub(super) fn forget(&mut self, channel: &Subject, outbox: &mut Outbox) {
         if let Some(connecting) = &mut self.connecting {
             connecting.results.retain(|(_, own, _)| own != channel);
@@ -136,8 +136,8 @@ impl Session {
         self.settle(outbox);
     }
 
-    /// Answers `connect` if nobody is to be waited for any more. The connection has been sent nothing since, but may have
-    /// been told something: that comes after the answer.
+    /// Answers `connect` if every channel is answered. Until now the connection was sent nothing; messages that came in
+    /// the meantime follow the answer.
     pub(super) fn settle(&mut self, outbox: &mut Outbox) {
         if !self.subscriptions.are_asked()
             && let Some(connecting) = self.connecting.take()
@@ -153,7 +153,7 @@ impl Session {
 }
 
 impl Connecting {
-    /// Of the publications that have come.
+    /// Bytes of the publications that have arrived.
     pub(super) fn bytes(&self) -> usize {
         self.results.iter().filter_map(|(_, _, recovery)| recovery.as_ref()).map(Recovery::len).sum()
     }

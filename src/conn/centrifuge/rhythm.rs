@@ -1,4 +1,4 @@
-//! Pings at an interval that the client was told: it counts on them, whatever else it hears.
+//! Pings at the interval that the client was told. It relies on them, even if other frames are sent.
 //!
 //! ```text
 //!  |-- interval --|-- interval --|-- interval --|
@@ -14,13 +14,13 @@ use crate::proto::CloseReason;
 
 pub(super) struct Rhythm {
     next: Tick,
-    /// Until when an answer to the oldest unanswered ping is awaited.
+    /// The deadline for an answer to the oldest unanswered ping.
     awaited: Option<Tick>,
 }
 
 impl Rhythm {
-    /// `part` of 256 is how much of half an interval the first ping is early: those who came together are not pinged
-    /// together.
+    /// The first ping is early by `part` of 256 of half an interval, so that clients that connected together are not
+    /// pinged together.
     pub(super) fn new(interval: Duration, part: u8, now: Tick) -> Rhythm {
         Rhythm { next: now + (interval - interval / 512 * u32::from(part)), awaited: None }
     }

@@ -1,4 +1,4 @@
-//! What a client is subscribed to, by channel and by tag.
+//! The subscriptions of a client, by channel and by tag.
 
 use crate::base::{Key, Tick};
 use crate::conn::TAG_ADDED;
@@ -7,27 +7,28 @@ use crate::limits::CHANNELS_PER_CONNECTION_MAX;
 use crate::proto::centrifuge::{Code, Unsubscribed};
 use crate::proto::subject::Subject;
 
-/// At most [`CHANNELS_PER_CONNECTION_MAX`], so a list is searched as fast as anything.
+/// At most [`CHANNELS_PER_CONNECTION_MAX`], so a linear search is as fast as any.
 #[derive(Default)]
 pub(super) struct Subscriptions {
     list: Vec<Subscription>,
-    /// The last tag. They begin anew before [`TAG_ADDED`], which is the user's own subscription and not here.
+    /// The last tag. Tags restart before [`TAG_ADDED`], which is the user's own subscription and not stored here.
     tag: u32,
 }
 
 struct Subscription {
     channel: Subject,
     tag: u32,
-    /// The hub's names, of the channel and of who comes and goes; there as soon as the step that asks for them has been taken.
+    /// The hub's keys of the channel and of its joins and leaves, set as soon as the step that requests them has been
+    /// taken.
     subs: Subs,
-    /// When the token that allows it ends, or it has to end for another reason.
+    /// When its token expires, or when it has to end for another reason.
     until: Option<Tick>,
     why: Unsubscribed,
-    /// The owner of its channel has been asked, and has not answered.
+    /// The owner of the channel was asked, and has not answered.
     asked: Option<Asked>,
 }
 
-/// Who is told where a channel stands.
+/// Who is told the position of a channel: the command `connect`, or a command `subscribe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Asked {
     pub by: AskedBy,
@@ -38,7 +39,7 @@ pub(super) struct Asked {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AskedBy {
-    /// The command with this id; its token holds so many seconds.
+    /// The command with this id; its token is valid for this many seconds.
     Command {
         id: u32,
         ttl: Option<u64>,
@@ -48,7 +49,7 @@ pub(super) enum AskedBy {
 }
 
 impl Subscriptions {
-    /// The tag of a subscription that begins.
+    /// The tag of a new subscription.
     pub(super) fn add(&mut self, channel: Subject, until: Option<Tick>) -> Result<u32, Code> {
         if self.contains(channel.as_str()) {
             return Err(Code::ALREADY_SUBSCRIBED);
@@ -79,22 +80,22 @@ impl Subscriptions {
         }
     }
 
-    /// The owner has answered; `None` if that was the next piece of an answer.
+    /// The owner has answered; `None` if this was a further piece of its answer.
     pub(super) fn answered(&mut self, tag: u32) -> Option<Asked> {
         self.by_tag(tag)?.asked.take()
     }
 
-    /// Whether the owner of the channel has been asked and has not answered.
+    /// Whether the owner of the channel still owes an answer.
     pub(super) fn is_asked(&self, tag: u32) -> bool {
         self.list.iter().any(|subscription| subscription.tag == tag && subscription.asked.is_some())
     }
 
-    /// Whether any owner has.
+    /// Whether any owner still owes an answer.
     pub(super) fn are_asked(&self) -> bool {
         self.list.iter().any(|subscription| subscription.asked.is_some())
     }
 
-    /// Has one end as soon as the hub can be told.
+    /// Ends a subscription as soon as the hub can be told.
     pub(super) fn give_up(&mut self, tag: u32, why: Unsubscribed) {
         if let Some(subscription) = self.by_tag(tag) {
             (subscription.until, subscription.why) = (Some(Tick::ZERO), why);
@@ -105,25 +106,25 @@ impl Subscriptions {
         self.list.iter().any(|subscription| subscription.channel.as_str() == channel)
     }
 
-    /// Ends one: the hub's names of it, and who still waits for an answer about it.
+    /// Ends a subscription. Returns the hub's keys, and the command that still waits for an answer about it.
     pub(super) fn remove(&mut self, channel: &str) -> Option<(Vec<Key>, Option<Asked>)> {
         let index = self.list.iter().position(|subscription| subscription.channel.as_str() == channel)?;
         let Subscription { mut subs, asked, .. } = self.list.swap_remove(index);
         Some((subs.take(), asked))
     }
 
-    /// Another token allows it until then. False if there is no such subscription.
+    /// Another token extends the subscription until then. False if there is no such subscription.
     pub(super) fn refresh(&mut self, channel: &str, until: Option<Tick>) -> bool {
         let found = self.list.iter_mut().find(|subscription| subscription.channel.as_str() == channel);
         found.map(|subscription| subscription.until = until).is_some()
     }
 
-    /// The first end of a token.
+    /// The earliest expiry of a token.
     pub(super) fn deadline(&self) -> Tick {
         self.list.iter().filter_map(|subscription| subscription.until).min().unwrap_or(Tick::NEVER)
     }
 
-    /// Ends one whose time has come.
+    /// Ends a subscription that has expired.
     pub(super) fn take_expired(&mut self, now: Tick) -> Option<(Subject, Vec<Key>, Unsubscribed)> {
         let is_over = |subscription: &Subscription| subscription.until.is_some_and(|until| until <= now);
         let index = self.list.iter().position(is_over)?;
@@ -131,7 +132,7 @@ impl Subscriptions {
         Some((channel, subs.take(), why))
     }
 
-    /// The hub's names of all; afterwards there are none.
+    /// Takes the hub's keys of all subscriptions.
     pub(super) fn take(&mut self) -> Vec<Key> {
         std::mem::take(&mut self.list).into_iter().flat_map(|mut subscription| subscription.subs.take()).collect()
     }

@@ -1,11 +1,12 @@
-//! The commands of a frame that have not been taken yet: each `next` takes one.
+//! The commands of a frame that have not been taken: each `next` takes one.
 //!
 //! ```text
 //!  a frame lies whole in the input: what is unread of it stays there, unmasked --.
 //!  a frame has come in pieces: it was put together apart from the input ---------+--line--> one command
 //! ```
 //!
-//! What lies in the input is carried with all that follows it when the connection pauses: nothing more is kept for that.
+//! Commands in the input are carried with everything after them when the connection pauses, so they need no memory of
+//! their own.
 
 use std::mem;
 
@@ -16,11 +17,11 @@ use crate::proto::CloseReason;
 use crate::proto::centrifuge::{count, line_len};
 use crate::proto::ws::{Payload, SessionLimits};
 
-/// Never blank: it is empty, or begins with a command.
+/// Empty, or begins with a command.
 pub(in crate::conn) enum Unread {
-    /// So many bytes at the front of the input.
+    /// This many bytes at the front of the input.
     Lent(usize),
-    /// Those of `frame` from `at` on.
+    /// The bytes of `frame` from `at` on.
     Owned { frame: Vec<u8>, at: usize },
 }
 
@@ -31,7 +32,8 @@ impl Default for Unread {
 }
 
 impl Unread {
-    /// All of a frame. A payload that is lent lies right before what is left of the input, and goes back to that.
+    /// All commands of a frame. A lent payload lies right before the rest of the input, and becomes part of the input
+    /// again.
     fn new(payload: Payload<'_>) -> Unread {
         match payload {
             Payload::Borrowed(bytes) => Unread::Lent(bytes.trim_ascii_start().len()),
@@ -51,12 +53,12 @@ impl Unread {
         matches!(self, Unread::Lent(0))
     }
 
-    /// Whether there are commands that do not lie in the input.
+    /// Whether there are commands outside the input.
     pub(in crate::conn) fn is_apart(&self) -> bool {
         matches!(self, Unread::Owned { .. })
     }
 
-    /// Bytes at the front of the input that belong to it.
+    /// The number of bytes at the front of the input that belong to it.
     fn lent_bytes(&self) -> usize {
         match self {
             Unread::Lent(bytes) => *bytes,
@@ -65,7 +67,7 @@ impl Unread {
     }
 }
 
-/// Takes a frame off `input`, but for the part of it that is lent.
+/// Takes a frame off `input`, except the part of it that is lent.
 pub(super) fn next_frame(
     input: &mut &mut [u8],
     websocket: &mut WebSocket,
@@ -89,7 +91,8 @@ pub(super) fn next_frame(
     Ok(heard)
 }
 
-/// Takes a line off the front of `input`, which begins with `bytes` that are lent. The line, and what is still lent.
+/// Takes one line off the front of `input`, which begins with `bytes` lent bytes. Returns the line, and the rest of the
+/// lent bytes.
 pub(super) fn take_lent<'a>(bytes: usize, input: &mut &'a mut [u8]) -> (&'a [u8], Unread) {
     let len = line_len(&input[..bytes]);
     let left = input[len..bytes].trim_ascii_start().len();

@@ -50,7 +50,7 @@ pub(super) struct ChannelHistory {
     /// Offset of the last message that is not kept: those that are kept follow it.
     floor: u64,
     kept: VecDeque<Kept>,
-    /// Of headers and payloads.
+    /// Bytes of headers and payloads.
     bytes: usize,
 }
 
