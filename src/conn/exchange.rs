@@ -4,10 +4,12 @@ use std::mem;
 
 use super::about::About;
 use super::admin;
+use super::admission::Admission;
+use super::admission::request::{Arrival, ClientRequest};
 use super::centrifuge::Centrifuge;
 use super::collect::{Collect, Purpose};
 use super::events::EventStream;
-use super::front::{self, Arrival, Outcome};
+use super::front::Outcome;
 use super::history::Span;
 use super::http::{After, State};
 use super::incoming::{Incoming, Progress};
@@ -112,7 +114,8 @@ impl Exchange<'_> {
         let turned_away = self.turned_away();
         let Phase::Http(http) = &self.session.phase else { return Ok(None) };
         let arrival = Arrival { is_tls: self.link.transport.is_tls(), hosts: http.hosts(settings) };
-        match front::request(head, arrival, &settings.generation.routes, turned_away, &mut self.link.outbox) {
+        let request = ClientRequest::new(head, arrival, &settings.generation.routes, turned_away);
+        match Admission::default().run(&request, &mut self.link.outbox) {
             Outcome::Answered { keep_alive } => Ok(self.answered(keep_alive && head.body.is_empty())),
             // What ends the connection is counted with its end.
             Outcome::Refused(Refused { reason: CloseReason::TooManyConnections, .. }) => Ok(self.answered(false)),

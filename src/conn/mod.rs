@@ -26,6 +26,7 @@
 mod about;
 pub mod accept;
 pub mod admin;
+mod admission;
 mod answers;
 pub mod centrifuge;
 mod collect;
@@ -48,7 +49,6 @@ mod outgoing;
 mod output;
 mod patience;
 mod peer;
-mod preflight;
 mod refused;
 pub mod route;
 pub mod routes;

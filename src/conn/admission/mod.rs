@@ -1,0 +1,175 @@
+//! The admission of a client's request: the stages that it passes, in this order, before its route's target begins anything.
+//!
+//! ```text
+//!  next_head --> Sender --> Host --> Path --> Route --> Room --> Origin --> Form --> Identity --> Target --> Outcome
+//!                  '---------'---------'--------'--------'---------'---------'----------'-----------'--> Objection --> Outcome
+//!
+//!  stage      its question                                          an objection is answered with
+//!  Sender     does the head name one origin at most?                400 malformed_request
+//!  Host       does the listener answer for this host?               421 misdirected
+//!  Path       has the path one reading only?                        400 malformed_request
+//!  Route      which route takes this path and method?               404 not_found, 405 method_not_allowed, or it is a preflight:
+//!                                                                   204, 403 origin_refused
+//!  Room       is anything new begun now?                            503 drain, too_many_connections
+//!  Origin     may the sender's page use the route?                  403 origin_refused
+//!  Form       is it the handshake that the target wants, do its     426 upgrade_required, 400 not_upgradable, unnameable,
+//!             channels have names, can the result's id be read?     404 unknown_request
+//!  Identity   which user is it?                                     401 no_credentials, 400 bad_user, malformed_request
+//!  Target     can what is asked for be begun?                       400 unnameable, malformed_request
+//! ```
+//!
+//! - A stage looks at the request ([`ClientRequest`]) and at what the stages before it have found out, and says which stage is next,
+//!   with what that one needs; or it objects. The last one, and the answer to an objection, write to the outbox; no other stage does.
+//! - The order counts: a client hears the first objection only, and a stage can rely on all that stand before it.
+//! - Up to `Route`, refusals may be read by pages that may use any of the routes; from there on the route's own origins decide.
+//! - Targets are in `conn/front`, answers to objections in `objection`.
+//!
+//! # How a stage is added
+//!
+//! A variant of [`Admission`], in its place, with what it needs from the stages before it; a function from the request and these values
+//! to the next stage or an [`Objection`]; an arm in `Admission::pass`; a row above; requests in `tests` that it lets through and refuses.
+//!
+//! # What waiting asks of a stage
+//!
+//! A stage may need an answer from elsewhere (a key set, an upstream that authenticates). The head borrows from bytes that the driver
+//! lends for one call, so a stage that waits gives it up: the run ends with an outcome that has the question and the [`Admission`] to go
+//! on with. The connection keeps the head's raw bytes, takes nothing else off its input, and sets a deadline. When the answer is there,
+//! the head is parsed again, a new [`ClientRequest`] is made of it, and [`Admission::run`] goes on at the stage that has the answer. So:
+//!
+//! - **An `Admission` borrows nothing and is small.** If a later stage needs what a stage has found out, the later stage's variant has it
+//!   as a value: an id, an owned name. What the head says needs no place there: it can be read again.
+//! - **Before its outcome a run has changed nothing**, so nothing is undone if the connection ends during the wait.
+//! - **A stage that has been passed is not asked again.** A drain may have begun meanwhile, and another configuration may hold:
+//!   [`ClientRequest`] has those of the moment, and a [`RouteId`] keeps its meaning.
+//! - What the connection has changed in the head after it was parsed (`keep_alive` of a last request) is changed again.
+//!
+//! No stage waits yet. `tests` give the head up between any two stages.
+
+mod objection;
+mod preflight;
+pub(in crate::conn) mod request;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+
+use super::front::{self, Outcome, Prepared};
+use super::outbox::Outbox;
+use super::route::{PathMatch, UserSource};
+use crate::base::RouteId;
+use crate::proto::CloseReason;
+use crate::proto::http::{self, Head};
+use crate::proto::user::User;
+
+use objection::Objection;
+use request::ClientRequest;
+
+/// The stage that a request has come to, with what the stages before it have found out. See the module's picture.
+#[derive(Default)]
+pub(super) enum Admission {
+    #[default]
+    Sender,
+    Host,
+    Path,
+    Route,
+    Room(RouteId, PathMatch),
+    Origin(RouteId, PathMatch),
+    Form(RouteId, PathMatch),
+    Identity(RouteId, Prepared),
+    Target(RouteId, Prepared, Option<User>),
+}
+
+const _: () =
+    assert!(size_of::<Admission>() <= 96, "it is moved from stage to stage, and kept by a request that waits");
+
+impl Admission {
+    /// Passes one stage after the other, beginning with this one, until there is an outcome.
+    pub(super) fn run(mut self, request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> Outcome {
+        loop {
+            match self.pass(request, outbox) {
+                ControlFlow::Continue(next) => self = next,
+                ControlFlow::Break(outcome) => return outcome,
+            }
+        }
+    }
+
+    /// Passes this stage.
+    fn pass(self, request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> ControlFlow<Outcome, Admission> {
+        let passed = match self {
+            Admission::Sender => request.sender.map(|_| Admission::Host).map_err(Objection::Request),
+            Admission::Host => host(request),
+            Admission::Path => request.segments().map(|_| Admission::Route).map_err(Objection::Request),
+            Admission::Route => route(request),
+            Admission::Room(id, found) => room(request, id, found),
+            Admission::Origin(id, found) => origin(request, id, found),
+            Admission::Form(id, found) => form(request, id, found),
+            Admission::Identity(id, prepared) => identity(request, id, prepared),
+            Admission::Target(id, prepared, user) => match front::serve(request, id, prepared, user, outbox) {
+                Ok(outcome) => return ControlFlow::Break(outcome),
+                Err(reason) => Err(Objection::Route(request.route(id), reason)),
+            },
+        };
+        match passed {
+            Ok(next) => ControlFlow::Continue(next),
+            Err(objection) => ControlFlow::Break(objection.answer(request, outbox)),
+        }
+    }
+}
+
+fn host<'r>(request: &ClientRequest<'r, '_>) -> Result<Admission, Objection<'r>> {
+    match request.hosts.filter(|hosts| !hosts.allow(request.head.host)) {
+        None => Ok(Admission::Path),
+        Some(hosts) => Err(Objection::Host(hosts)),
+    }
+}
+
+fn route<'r>(request: &ClientRequest<'r, '_>) -> Result<Admission, Objection<'r>> {
+    let segments = request.segments().map_err(Objection::Request)?;
+    let mut routes = request.routes.iter();
+    let taking = routes.find_map(|(id, route)| {
+        let found = route.find(segments)?;
+        route.takes(found, request.head.method).then_some(Admission::Room(id, found))
+    });
+    taking.ok_or(Objection::NoRoute)
+}
+
+fn room<'r>(request: &ClientRequest<'r, '_>, id: RouteId, found: PathMatch) -> Result<Admission, Objection<'r>> {
+    let route = request.route(id);
+    match request.turned_away.filter(|away| away.refuses(found, &route.target)) {
+        None => Ok(Admission::Origin(id, found)),
+        Some(away) => Err(Objection::Away(route, away)),
+    }
+}
+
+fn origin<'r>(request: &ClientRequest<'r, '_>, id: RouteId, found: PathMatch) -> Result<Admission, Objection<'r>> {
+    let route = request.route(id);
+    match request.sender.map(|sender| sender.may_use(&route.origins)) {
+        Ok(true) => Ok(Admission::Form(id, found)),
+        Ok(false) => Err(Objection::Route(route, CloseReason::OriginRefused)),
+        Err(reason) => Err(Objection::Request(reason)),
+    }
+}
+
+fn form<'r>(request: &ClientRequest<'r, '_>, id: RouteId, found: PathMatch) -> Result<Admission, Objection<'r>> {
+    let route = request.route(id);
+    let prepared = front::prepare(request, route, found);
+    prepared.map(|prepared| Admission::Identity(id, prepared)).map_err(|reason| Objection::Route(route, reason))
+}
+
+fn identity<'r>(request: &ClientRequest<'r, '_>, id: RouteId, prepared: Prepared) -> Result<Admission, Objection<'r>> {
+    let route = request.route(id);
+    let source = route.target.user().filter(|_| prepared.wants_user());
+    let user = source.map(|source| user(request.head, source)).transpose();
+    user.map(|user| Admission::Target(id, prepared, user)).map_err(|reason| Objection::Route(route, reason))
+}
+
+/// The user, by the name that the request says.
+fn user(head: &Head<'_>, source: &UserSource) -> Result<User, CloseReason> {
+    let name = match source {
+        UserSource::Header(name) => head.single_header(name)?.map(Cow::Borrowed),
+        UserSource::Query(name) => http::query_parameter(head.query, name)?,
+    };
+    let name = name.ok_or(CloseReason::NoCredentials)?;
+    User::new(&name).map_err(|_| CloseReason::BadUser)
+}

@@ -1,0 +1,150 @@
+//! The answers to requests that a stage does not let through: a refusal with its words for the log, or the answer to a preflight.
+
+use smallvec::SmallVec;
+
+use super::preflight;
+use super::request::ClientRequest;
+use crate::conn::Refused;
+use crate::conn::front::Outcome;
+use crate::conn::hosts::Hosts;
+use crate::conn::outbox::Outbox;
+use crate::conn::route::{PathMatch, Route, UserSource};
+use crate::conn::turned_away::TurnedAway;
+use crate::proto::CloseReason;
+use crate::proto::http::{self, Refusal};
+
+/// Why a stage does not let a request through.
+pub(super) enum Objection<'r> {
+    /// The request itself, before its route is known.
+    Request(CloseReason),
+    /// It names a host that is none of these.
+    Host(&'r Hosts),
+    /// No route takes its path and method. A preflight, which asks about another method, is answered here too.
+    NoRoute,
+    /// Nothing new is begun on this route.
+    Away(&'r Route, TurnedAway),
+    /// This route refuses it.
+    Route(&'r Route, CloseReason),
+}
+
+/// Routes of the path that do not take the request's method, in their order.
+type Others<'r> = [(&'r Route, PathMatch)];
+
+impl Objection<'_> {
+    pub(super) fn answer(self, request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> Outcome {
+        match self {
+            Objection::Request(reason) => refuse_for_all(request, reason, None, outbox),
+            Objection::Host(hosts) => misdirected(request, hosts, outbox),
+            Objection::NoRoute => no_route(request, outbox),
+            Objection::Away(route, away) => refuse_by(request, route, away.reason, Some(away.retry_after_s), outbox),
+            Objection::Route(route, reason) => refuse_by(request, route, reason, None, outbox),
+        }
+    }
+}
+
+/// Writes the refusal, and says how it went.
+fn refuse(
+    request: &ClientRequest<'_, '_>,
+    refusal: Refusal<'_>,
+    remark: Option<Box<str>>,
+    outbox: &mut Outbox,
+) -> Outcome {
+    let mut keep_alive = false;
+    let to = request.head.reply_to();
+    // An unread body would be taken for the next request.
+    let to = if request.head.body.is_empty() { to } else { to.closing() };
+    outbox.write(|out| keep_alive = refusal.write(out, to));
+    Outcome::Refused(Refused { reason: refusal.reason, remark, is_last: !keep_alive })
+}
+
+/// The route's origins say whose pages may read why.
+fn refuse_by(
+    request: &ClientRequest<'_, '_>,
+    route: &Route,
+    reason: CloseReason,
+    retry_after_s: Option<u32>,
+    outbox: &mut Outbox,
+) -> Outcome {
+    let refusal = Refusal { retry_after_s, cors: request.cors(route), ..Refusal::new(reason) };
+    refuse(request, refusal, remark(request, route, reason), outbox)
+}
+
+/// The line for the log where a browser tells its user less than the answer does, or nothing.
+fn remark(request: &ClientRequest<'_, '_>, route: &Route, reason: CloseReason) -> Option<Box<str>> {
+    let (head, template) = (request.head, &route.template);
+    match reason {
+        CloseReason::OriginRefused => Some(request.sender.ok()?.remark(template, &route.origins, head.host)),
+        CloseReason::NoCredentials => {
+            let place = match route.target.user()? {
+                UserSource::Header(name) => format!("the header {name:?}"),
+                UserSource::Query(name) => format!("the parameter {name:?} of the query"),
+            };
+            Some(format!("route {template:?} refused a request without a user; it expects one in {place}").into())
+        }
+        // A key without the rest of the handshake: the client asked for a WebSocket, and a proxy in between dropped the headers.
+        CloseReason::UpgradeRequired if head.values("sec-websocket-key").next().is_some() => Some(
+            format!(
+                "route {template:?} got a WebSocket handshake without its \"Upgrade: websocket\" and \"Connection: \
+                 Upgrade\", or of another version than 13: a proxy before the gateway has to pass these headers on"
+            )
+            .into(),
+        ),
+        _ => None,
+    }
+}
+
+/// Where no single route answers, pages that may use one of the routes may read the refusal: it tells them no more.
+fn refuse_for_all(
+    request: &ClientRequest<'_, '_>,
+    reason: CloseReason,
+    remark: Option<Box<str>>,
+    outbox: &mut Outbox,
+) -> Outcome {
+    let cors = request.cors_of_any(request.routes.iter().map(|(_, route)| route));
+    refuse(request, Refusal { cors, ..Refusal::new(reason) }, remark, outbox)
+}
+
+/// RFC 9110 section 7.4: a request for a host that the listener does not answer for is refused, whatever it asks for. A page that has
+/// had its own name resolved to this address (DNS rebinding) would otherwise pass for one of the gateway's own.
+fn misdirected(request: &ClientRequest<'_, '_>, hosts: &Hosts, outbox: &mut Outbox) -> Outcome {
+    let remark = request.head.host.map(|host| hosts.remark("a listener", "listener.hosts", host));
+    refuse_for_all(request, CloseReason::Misdirected, remark, outbox)
+}
+
+fn no_route(request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> Outcome {
+    let segments = request.segments().unwrap_or_default();
+    let others = request.routes.iter().filter_map(|(_, route)| Some((route, route.find(segments)?)));
+    let others: SmallVec<[(&Route, PathMatch); 2]> = others.collect();
+    match (others.as_slice(), preflight::asks_for(request.head)) {
+        ([], _) => refuse_for_all(request, CloseReason::NotFound, None, outbox),
+        (others, Some(method)) => answer_preflight(request, method, others, outbox),
+        (others, None) => refuse_method(request, others, outbox),
+    }
+}
+
+fn refuse_method(request: &ClientRequest<'_, '_>, others: &Others<'_>, outbox: &mut Outbox) -> Outcome {
+    let methods: Vec<&str> = others.iter().flat_map(|(route, found)| route.methods(*found)).collect();
+    let cors = request.cors_of_any(others.iter().map(|(route, _)| *route));
+    let allow = methods.join(", ");
+    let refusal = Refusal { allow: Some(&allow), cors, ..Refusal::new(CloseReason::MethodNotAllowed) };
+    refuse(request, refusal, None, outbox)
+}
+
+/// Whether a page may send a request of this method, the route says that would take it; if none would, the first says
+/// what it takes instead.
+fn answer_preflight(
+    request: &ClientRequest<'_, '_>,
+    method: &str,
+    others: &Others<'_>,
+    outbox: &mut Outbox,
+) -> Outcome {
+    let taking = others.iter().find(|(route, found)| route.takes(*found, method));
+    let Some((route, found)) = taking.or(others.first()) else { return refuse_method(request, others, outbox) };
+    let Some(cors) = request.cors(route) else {
+        return refuse_by(request, route, CloseReason::OriginRefused, None, outbox);
+    };
+    let to = request.head.reply_to();
+    let methods = route.methods(*found).collect::<SmallVec<[&str; 4]>>().join(", ");
+    outbox.write(|out| http::preflight(out, to, cors, &methods, &preflight::fields(&route.request_headers)));
+    Outcome::Answered { keep_alive: to.keep_alive }
+}

@@ -1,0 +1,77 @@
+//! A client's request, as the stages of its admission see it.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
+use crate::base::RouteId;
+use crate::conn::hosts::Hosts;
+use crate::conn::origins::Sender;
+use crate::conn::route::{Parameters, Route};
+use crate::conn::routes::Routes;
+use crate::conn::turned_away::TurnedAway;
+use crate::proto::CloseReason;
+use crate::proto::http::{self, Cors, Head};
+
+/// The listener by which a request came in.
+#[derive(Clone, Copy)]
+pub(in crate::conn) struct Arrival<'s> {
+    pub is_tls: bool,
+    /// The hosts that it answers for; `None` if that is any.
+    pub hosts: Option<&'s Hosts>,
+}
+
+/// A head, what can be read off it alone, and the circumstances in which it is looked at. Parsed again, the same head gives the same
+/// `sender` and `segments`; the circumstances are those of the moment.
+pub(in crate::conn) struct ClientRequest<'r, 'a> {
+    pub head: &'r Head<'a>,
+    /// The page that sends it.
+    pub sender: Result<Sender<'a>, CloseReason>,
+    /// The path, decoded.
+    pub segments: Result<SmallVec<[Cow<'a, str>; 8]>, CloseReason>,
+    pub hosts: Option<&'r Hosts>,
+    pub routes: &'r Routes,
+    /// Why nothing new is begun.
+    pub turned_away: Option<TurnedAway>,
+}
+
+impl<'r, 'a> ClientRequest<'r, 'a> {
+    pub(in crate::conn) fn new(
+        head: &'r Head<'a>,
+        arrival: Arrival<'r>,
+        routes: &'r Routes,
+        turned_away: Option<TurnedAway>,
+    ) -> ClientRequest<'r, 'a> {
+        ClientRequest {
+            head,
+            sender: Sender::of(head, arrival.is_tls),
+            segments: http::split_path(head.path),
+            hosts: arrival.hosts,
+            routes,
+            turned_away,
+        }
+    }
+
+    pub(in crate::conn) fn route(&self, id: RouteId) -> &'r Route {
+        &self.routes[id]
+    }
+
+    pub(in crate::conn) fn segments(&self) -> Result<&[Cow<'a, str>], CloseReason> {
+        self.segments.as_deref().map_err(|reason| *reason)
+    }
+
+    /// The values that the path has for the parameters of a route.
+    pub(in crate::conn) fn parameters<'p>(&'p self, route: &'p Route) -> Result<Parameters<'p>, CloseReason> {
+        route.path.matches(self.segments()?).ok_or(CloseReason::NotFound)
+    }
+
+    /// The right of the sender's page to read an answer of this route.
+    pub(in crate::conn) fn cors(&self, route: &Route) -> Option<Cors<'a>> {
+        self.sender.ok().and_then(|sender| sender.cors(&route.origins))
+    }
+
+    /// The same where no single route answers: pages that may use one of them learn no more than they could.
+    pub(super) fn cors_of_any<'o>(&self, routes: impl Iterator<Item = &'o Route>) -> Option<Cors<'a>> {
+        self.sender.ok().and_then(|sender| sender.cors_of_any(routes.map(|route| &route.origins)))
+    }
+}
