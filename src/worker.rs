@@ -43,7 +43,7 @@ use crate::proto::subject::{Pattern, Subject, SubjectError};
 
 /// The queue group of [`Worker::serve`]: one of its members gets each message.
 pub const SERVICE_QUEUE: &str = "workers";
-/// How long a publish waits while the gateway has more to do than it can.
+/// How long a publish waits while the gateway is overloaded.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
 /// How long a subscription may take: every shard has to confirm it.
 const REGISTRATION_WAIT: Duration = Duration::from_secs(5);
@@ -54,43 +54,43 @@ pub struct Worker {
     mesh: Mesh,
     mailbox: Mailbox,
     memberships: Vec<Membership>,
-    /// Messages that came while a subscription was being confirmed.
+    /// Messages that arrived while a subscription was being confirmed.
     early: VecDeque<Message>,
     is_stopped: bool,
     /// `limits.payload_bytes_max`, of headers and payload together, as on the bus.
     payload_bytes_max: usize,
 }
 
-/// What [`Worker::recv`] found.
+/// The result of [`Worker::recv`].
 #[derive(Debug)]
 pub enum Received {
     /// A message of a subject that the worker subscribes to.
     Message(Message),
     /// The deadline came first.
     Nothing,
-    /// The gateway ends; nothing more will come.
+    /// The gateway is ending; there will be no further messages.
     Stopped,
 }
 
-/// Why something could not be said.
+/// The reason why a message or subscription is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The subject, the pattern or the name of the service is malformed.
     Subject(SubjectError),
-    /// No header can have this name.
+    /// The name is not valid for a header.
     HeaderName(String),
-    /// Only the gateway itself publishes to this subject, or tells of an event of this name.
+    /// Only the gateway publishes to this subject, or sends an event of this name.
     Reserved(String),
     /// The message has no reply subject.
     NoReply,
-    /// Its headers and payload together are longer than `limits.payload_bytes_max`.
+    /// Headers and payload together are longer than `limits.payload_bytes_max`.
     TooLong {
-        /// What it has.
+        /// The length of the message.
         bytes: usize,
-        /// What is accepted.
+        /// The accepted length.
         bytes_max: usize,
     },
-    /// The gateway had no room for it within a second; nothing was sent.
+    /// The gateway had no room for the message within a second; it was not sent.
     Overloaded,
     /// The gateway has ended.
     Stopped,
@@ -128,12 +128,13 @@ impl Worker {
         Worker { place, mesh, mailbox, memberships, early, is_stopped: false, payload_bytes_max }
     }
 
-    /// Takes clients' messages of `service`, shared with its other workers: all messages of one connection go to one.
+    /// Receives clients' messages of `service`, shared with its other workers: all messages of one connection go to one
+    /// worker.
     pub fn serve(&mut self, service: &str) -> Result<(), Error> {
         self.subscribe(subjects::service(service)?.as_str(), Some(SERVICE_QUEUE))
     }
 
-    /// Subscribes to a subject, wildcards allowed; in force when it returns.
+    /// Subscribes to a subject, wildcards allowed. The subscription is in force when this returns.
     pub fn subscribe(&mut self, pattern: &str, queue: Option<&str>) -> Result<(), Error> {
         let slot = self.memberships.len() as u32;
         let key = Key { slot, generation: 0 };
@@ -143,7 +144,7 @@ impl Worker {
             member: Member { place: self.place, key, sub: key },
         };
         let waiting = Some(Address { place: self.place, key });
-        // Noted first: if only some shards hear of it, those are to hear of its end.
+        // Recorded first: if only some shards learn of it, they must learn of its end.
         self.memberships.push(membership.clone());
         for shard in (0..self.mesh.shards()).map(Place) {
             self.send(shard, Mail::Memberships(MembershipMail::Enlist { membership: membership.clone(), waiting }))?;
@@ -174,7 +175,7 @@ impl Worker {
         Ok(())
     }
 
-    /// The next message, or that there is none before `deadline`.
+    /// The next message, or `Nothing` if none has come before `deadline`.
     pub fn recv(&mut self, deadline: Instant) -> Received {
         if let Some(message) = self.early.pop_front() {
             return Received::Message(message);
@@ -221,7 +222,7 @@ impl Worker {
         self.post(Message::new(subject, None, headers, payload.into()))
     }
 
-    /// Answers a message: for a client's, the answer goes to its connection, as text or binary like the question.
+    /// Answers a message. The answer to a client's message goes to its connection, as text or binary like the message.
     pub fn reply(&self, message: &Message, payload: &[u8]) -> Result<(), Error> {
         let subject = message.reply.clone().ok_or(Error::NoReply)?;
         Subject::check(subject.as_str())?;
@@ -253,7 +254,7 @@ impl Worker {
             Destination::Service => self.send(self.speaker(), Mail::Spread(Box::new(publish))),
             Destination::Channel | Destination::Inbox | Destination::User { .. } => {
                 let owner = owner_of_message(&publish.message, shards);
-                // Only the owner knows whether one of these is a repetition.
+                // Only the owner of the channel knows whether such a message is a repetition.
                 if [ID_HEADER, DISTINCT_HEADER].iter().any(|name| publish.message.header(name).is_some()) {
                     let publish = Publish { reach: Reach::All, ..publish };
                     return self.send(owner, Mail::Publish(Box::new(publish)));
@@ -266,13 +267,13 @@ impl Worker {
         }
     }
 
-    /// The shard by which all goes that it says to workers, so that it comes to each of them in order.
+    /// The shard through which all its messages to workers go, so that each worker gets them in order.
     fn speaker(&self) -> Place {
         Place(self.place.0 % self.mesh.shards())
     }
 
-    /// A full mailbox makes the worker wait: that is its back-pressure. Not for ever, because the shard may in turn be
-    /// waiting for this very worker to take its mail.
+    /// A full mailbox makes the worker wait: that is its back-pressure. The wait is bounded, because the shard may be
+    /// waiting for this worker to take its mail.
     fn send(&self, to: Place, mut mail: Mail) -> Result<(), Error> {
         let deadline = Instant::now() + ROOM_WAIT;
         loop {
@@ -296,7 +297,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         for membership in std::mem::take(&mut self.memberships) {
             for shard in (0..self.mesh.shards()).map(Place) {
-                // A shard that has ended, or is too full for a second, finds out by delivering to nobody.
+                // A shard that has ended, or is too full for a second, learns of it when a delivery finds no worker.
                 let _ = self.send(shard, Mail::Memberships(MembershipMail::Resign { membership: membership.clone() }));
             }
         }

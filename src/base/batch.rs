@@ -1,4 +1,4 @@
-//! Bytes on their way out: own bytes and shared ones, in order, sent together.
+//! Outgoing bytes: own and shared ones, in order, sent together.
 //!
 //! ```text
 //! push(b"...")      --> own:   [head][control frame]        one Vec, adjacent pushes merge
@@ -12,30 +12,30 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-/// What one connection sends in one turn.
+/// The bytes that one connection sends in one turn.
 ///
-/// Whoever holds the batch owns its memory; a driver that has been given one gives it back with `Sent`.
+/// The holder of a batch owns its memory; a driver returns the batch with `Sent`.
 #[derive(Default)]
 pub struct Batch {
     own: Vec<u8>,
-    /// Mostly one: an event, or what was written. So most batches are one allocation.
+    /// Mostly one: an event, or written bytes. So most batches are one allocation.
     parts: SmallVec<[Part; 2]>,
     /// Parts before this index, and `part_sent` bytes of the part at it, have been sent.
     part_index: usize,
     part_sent: usize,
-    /// Bytes not sent yet.
+    /// Bytes that are not sent yet.
     remaining: usize,
-    /// Parts that others send too, but for those of answers.
+    /// Parts that other batches share, except those of answers.
     shared: u32,
     answer: LongestAnswer,
 }
 
-/// Bytes of the longest answer to what the peer has asked: they do not count against it.
+/// Bytes of the longest answer to a request of the peer: they do not count against the peer.
 #[derive(Clone, Copy, Debug, Default)]
 struct LongestAnswer {
     /// In this batch.
     here: u32,
-    /// In the one that was taken before it, while that is on its way.
+    /// In the batch that was taken before this one, while it is in flight.
     ahead: u32,
 }
 
@@ -70,7 +70,7 @@ impl Batch {
         Batch::default()
     }
 
-    /// Bytes that are still to be sent.
+    /// Bytes that are not sent yet.
     pub fn len(&self) -> usize {
         self.remaining
     }
@@ -79,29 +79,29 @@ impl Batch {
         self.remaining == 0
     }
 
-    /// How many pieces were appended that others send too, sent or not; those of answers do not count.
+    /// The number of appended pieces that other batches share, sent or not; those of answers do not count.
     pub fn shared_count(&self) -> usize {
         self.shared as usize
     }
 
-    /// What was appended since it had so many bytes and shared pieces is an answer.
+    /// Everything appended since the batch had `len_before` bytes and `shared_before` shared pieces is an answer.
     pub fn mark_answer(&mut self, len_before: usize, shared_before: usize) {
         let len = u32::try_from(self.remaining - len_before).unwrap_or(u32::MAX);
         self.answer.here = self.answer.here.max(len);
         self.shared = shared_before as u32;
     }
 
-    /// Bytes of the longest answer in it.
+    /// Bytes of the longest answer in this batch.
     pub fn answer_bytes(&self) -> usize {
         self.answer.here as usize
     }
 
-    /// The same, and of the longest in the batch that is on its way.
+    /// The same, plus the longest answer in the batch in flight.
     pub fn answer_bytes_in_all(&self) -> usize {
         self.answer.here as usize + self.answer.ahead as usize
     }
 
-    /// A batch with so many bytes of an answer goes before this one; 0 when it has gone.
+    /// A batch with `bytes` of an answer is in flight before this one; 0 when it has been sent.
     pub fn set_answer_ahead(&mut self, bytes: usize) {
         self.answer.ahead = u32::try_from(bytes).unwrap_or(u32::MAX);
     }
@@ -111,7 +111,7 @@ impl Batch {
         self.extend_with(|own| own.extend_from_slice(bytes));
     }
 
-    /// Appends what `write` appends to the vector it is given; it must not touch what is there already.
+    /// Appends what `write` appends to its vector; `write` must not change the bytes in it.
     pub fn extend_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.own.len();
         write(&mut self.own);
@@ -127,7 +127,7 @@ impl Batch {
         }
     }
 
-    /// Appends bytes that others send too, without copying them.
+    /// Appends shared bytes without copying them.
     pub fn push_shared(&mut self, bytes: Rc<[u8]>) {
         if bytes.is_empty() {
             return;
@@ -137,19 +137,19 @@ impl Batch {
         self.parts.push(Part::Shared(bytes));
     }
 
-    /// Puts bytes before everything else. Nothing of it may have been sent.
+    /// Puts bytes before everything else. Nothing of the batch may have been sent.
     pub fn put_first(&mut self, bytes: Rc<[u8]>) {
         assert!(self.part_index == 0 && self.part_sent == 0, "what has been sent was first");
         self.remaining += bytes.len();
         self.parts.insert(0, Part::Shared(bytes));
     }
 
-    /// Iterates over what is not sent yet.
+    /// The slices that are not sent yet.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> + '_ {
         self.pieces().map(Piece::unsent)
     }
 
-    /// The same, each piece marked as own or shared, so that a shared piece of many batches has to be written down only once.
+    /// The same, with each piece marked as own or shared, so that a piece shared by many batches is logged only once.
     #[inline]
     pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> + '_ {
         self.parts[self.part_index..].iter().enumerate().map(|(index, part)| {
@@ -161,7 +161,7 @@ impl Batch {
         })
     }
 
-    /// Fills `slices` with what is not sent yet, as far as it fits, and returns how many were filled.
+    /// Fills `slices` with bytes that are not sent yet, and returns how many slices were filled.
     pub fn fill_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
         for (slot, bytes) in slices.iter_mut().zip(self.slices()) {
@@ -191,7 +191,7 @@ impl Batch {
         }
     }
 
-    /// Empties the batch; each of its vectors keeps at most `capacity_max` bytes of room.
+    /// Empties the batch; each of its vectors keeps at most `capacity_max` bytes of capacity.
     pub fn clear(&mut self, capacity_max: usize) {
         self.own.clear();
         self.own.shrink_to(capacity_max);

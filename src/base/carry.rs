@@ -1,9 +1,9 @@
-//! The bytes of a message that has not arrived whole: kept between two receives, and only then.
+//! The bytes of an incomplete message, kept between two receives.
 
-/// What a connection could not use of the bytes it was lent. Empty, it holds no heap memory.
+/// Unused bytes of a receive. Empty, it holds no heap memory.
 #[derive(Default)]
 pub struct Carry {
-    // One word in each connection instead of three; most connections carry nothing.
+    // One word in each connection instead of three; most connections carry no bytes.
     #[expect(clippy::box_collection)]
     bytes: Option<Box<Vec<u8>>>,
 }
@@ -21,20 +21,20 @@ impl Carry {
         self.bytes.as_ref().map_or(0, |bytes| bytes.len())
     }
 
-    /// Takes what was carried, joined with `fresh`; the carry is empty afterwards.
+    /// Takes the carried bytes, joined with `fresh`; the carry is empty afterwards.
     pub fn take_joined(&mut self, fresh: &[u8]) -> Option<Vec<u8>> {
         let mut bytes = *self.bytes.take()?;
         bytes.extend_from_slice(fresh);
         Some(bytes)
     }
 
-    /// Keeps `rest` for the next time. Nothing may be carried already.
+    /// Keeps `rest` for the next receive. The carry must be empty.
     pub fn keep(&mut self, rest: &[u8]) {
         assert!(self.is_empty(), "a carry is taken before it is kept again");
         self.bytes = if rest.is_empty() { None } else { Some(Box::new(rest.to_vec())) };
     }
 
-    /// Keeps what is left of a vector from [`Carry::take_joined`] after `used` bytes, without a second allocation.
+    /// Keeps the rest of a vector from [`Carry::take_joined`] after `used` bytes, without a second allocation.
     pub fn keep_rest(&mut self, mut joined: Vec<u8>, used: usize) {
         assert!(self.is_empty(), "a carry is taken before it is kept again");
         joined.drain(..used);

@@ -1,8 +1,8 @@
-//! Counters of one shard: written by its thread alone, read by whoever prints them.
+//! Counters of one shard: written only by its thread, read by any thread.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One counted thing. A single thread adds; any thread reads.
+/// One counter. A single thread adds; any thread reads.
 #[derive(Default)]
 pub struct Counter(AtomicU64);
 
@@ -12,7 +12,7 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
     }
 
-    /// For what is measured, not counted.
+    /// For gauges.
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
     }

@@ -4,8 +4,8 @@
 //!  0 s  line        0.1 s … 59.9 s  left out        61 s  line (599 more were left out in the last 61 s)
 //! ```
 //!
-//! For every line that a stranger or a lasting condition can cause again and again. What counts as the same line, its
-//! key says.
+//! For every line that a client or a lasting condition can cause again and again. Lines with equal keys count as the
+//! same line.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,8 +15,8 @@ use std::time::Duration;
 use super::Tick;
 use crate::limits::{LOG_KEYS_MAX, LOG_REPEAT};
 
-/// What was said lately. One for the process, shared by its threads; locked for a line that may be logged, and for
-/// nothing else.
+/// The lines that were logged lately. One for the process, shared by its threads; locked only for a line that may be
+/// logged.
 ///
 /// ```
 /// # use tidegate::base::{Fold, Tick};
@@ -28,7 +28,7 @@ use crate::limits::{LOG_KEYS_MAX, LOG_REPEAT};
 #[derive(Debug, Default)]
 pub struct Fold(Mutex<FoldedLines>);
 
-/// How many lines were left out since the last one. Displayed behind the line: empty if there were none.
+/// The number of lines that were left out since the last one. Displayed after the line: empty if there were none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeftOut {
     pub count: u64,
@@ -38,13 +38,13 @@ pub struct LeftOut {
 #[derive(Debug, Default)]
 struct FoldedLines {
     lines: Vec<FoldedLine>,
-    /// All keys that find no place in `lines` are one.
+    /// All keys that found no room in `lines` share this entry.
     others: Option<FoldedLine>,
 }
 
 #[derive(Debug)]
 struct FoldedLine {
-    /// The hash of its key: strangers choose what is in keys, and how long it is.
+    /// The hash of the key: clients choose the content of keys, and their length.
     key: u64,
     said: Tick,
     left_out: u64,
@@ -55,7 +55,7 @@ impl Fold {
         Fold::default()
     }
 
-    /// Whether the line of `key` is to be logged now, and what to put behind it.
+    /// Whether the line of `key` should be logged now, and the text to put after it.
     pub fn say(&self, key: &impl Hash, now: Tick) -> Option<LeftOut> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
@@ -81,7 +81,7 @@ impl FoldedLines {
         }
     }
 
-    /// Forgets the line that was said longest ago if there is no room without that. What was left out of it is told with
+    /// Forgets the line that was logged longest ago, if there is no room otherwise. Its left-out lines are counted with
     /// the others.
     fn make_room(&mut self, now: Tick) -> bool {
         if self.lines.len() < LOG_KEYS_MAX {
@@ -142,7 +142,7 @@ mod tests {
         Tick::from_millis(1_000 * seconds)
     }
 
-    /// What stands behind the line, if it is logged.
+    /// The text after the line, if the line is logged.
     fn said(fold: &Fold, key: &impl Hash, now: Tick) -> Option<String> {
         fold.say(key, now).map(|left_out| left_out.to_string())
     }

@@ -1,9 +1,9 @@
-//! Bytes that many will send, put together.
+//! Bytes that many batches share, joined.
 
 use std::iter::repeat_n;
 use std::rc::Rc;
 
-/// The pieces one behind the other, in one allocation: a vector that becomes an `Rc` is copied once more.
+/// The pieces one after the other, in one allocation: a vector that becomes an `Rc` would be copied once more.
 pub fn joined(pieces: &[&[u8]]) -> Rc<[u8]> {
     let len = pieces.iter().map(|piece| piece.len()).sum();
     let mut joined: Rc<[u8]> = repeat_n(0, len).collect();

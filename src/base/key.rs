@@ -1,4 +1,4 @@
-//! Slots with generations: a key that outlives its value finds nothing, never somebody else's value.
+//! Slots with generations: a key that outlives its value finds nothing, never another value.
 //!
 //! ```text
 //! segments   [512 entries] [512 entries] [ freed ] [512 entries]
@@ -6,11 +6,11 @@
 //!                 '- entry: generation, value, and while it is vacant the next vacant one of its segment
 //! ```
 //!
-//! Growth copies nothing and doubles nothing, and an entry stays where it is. New values go to the lowest segment with
-//! room, so that the higher ones drain when fewer are left; a segment without values is freed. (One `slab::Slab` could do
-//! neither, and its entries have no room for the generation, which a look-up wants in the same cache line.)
+//! Growth copies nothing and doubles nothing, and an entry never moves. New values go to the lowest segment with room,
+//! so that the higher ones drain when there are fewer values; a segment without values is freed. (A single `slab::Slab`
+//! could do neither, and its entries have no room for the generation, which a look-up needs in the same cache line.)
 
-/// Names one value of a [`Slots`]: the slot it lies in, and which tenant of that slot it is.
+/// Names one value of a [`Slots`]: its slot, and the generation of that slot.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     pub slot: u32,
@@ -43,7 +43,7 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// Slots of one segment: large enough that its own words do not count, small enough to be freed one by one.
+/// Slots of one segment: large enough that its own fields do not count, small enough to be freed one by one.
 pub const SEGMENT_SLOTS: usize = 512;
 
 /// The end of a segment's list of vacant entries.
@@ -65,27 +65,27 @@ pub struct Generations {
     pub segments: Vec<SegmentGenerations>,
 }
 
-/// The same of one segment.
+/// The generations of one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentGenerations {
-    /// Of entries that are not there yet.
+    /// The generation of entries that do not exist yet.
     pub first: u32,
-    /// Of each entry that is there: its tenant's, or its next tenant's. At most [`SEGMENT_SLOTS`] of them.
+    /// For each existing entry: its tenant's generation, or its next tenant's. At most [`SEGMENT_SLOTS`] of them.
     pub entries: Vec<u32>,
 }
 
 struct SlotSegment<T> {
-    /// Without room, or with room for all its slots: it never moves.
+    /// Without capacity, or with capacity for all its slots: it never moves.
     entries: Vec<Slot<T>>,
     len: u16,
-    /// The first of the entries that are there and vacant.
+    /// The first of the existing entries that are vacant.
     first_vacant: u16,
-    /// Where entries that are not there yet begin.
+    /// The generation with which new entries begin.
     first_generation: u32,
 }
 
 struct Slot<T> {
-    /// Of the present tenant, or, if the slot is vacant, of the next.
+    /// The generation of the present tenant or, if the slot is vacant, of the next.
     generation: u32,
     next_vacant: u16,
     value: Option<T>,
@@ -133,7 +133,7 @@ impl<T> Slots<T> {
         entry.value.is_some().then_some(Key { slot, generation: entry.generation })
     }
 
-    /// The present tenant of a slot, for whoever knows that it is the one it means.
+    /// The present tenant of a slot, for a caller that knows the slot is not stale.
     pub fn at_mut(&mut self, slot: u32) -> Option<&mut T> {
         let (segment, entry) = place(slot);
         self.segments.get_mut(segment)?.entries.get_mut(entry)?.value.as_mut()
@@ -143,7 +143,7 @@ impl<T> Slots<T> {
         let (index, entry) = place(key.slot);
         let segment = self.segments.get_mut(index)?;
         let value = segment.remove(entry, key.generation)?;
-        // The first one stays: it would come and go with every value of a structure that is nearly empty.
+        // The first segment stays: it would be freed and allocated with every value of a nearly empty structure.
         if segment.len == 0 && index > 0 {
             segment.free();
         }
@@ -152,7 +152,7 @@ impl<T> Slots<T> {
         Some(value)
     }
 
-    /// Which generation each slot has reached, for a process that takes over from this one.
+    /// The generation of each slot, for a process that takes over from this one.
     pub fn generations(&self) -> Generations {
         let of_segment = |segment: &SlotSegment<T>| SegmentGenerations {
             first: segment.first_generation,
@@ -161,15 +161,15 @@ impl<T> Slots<T> {
         Generations { first: self.first_generation, segments: self.segments.iter().map(of_segment).collect() }
     }
 
-    /// Vacant slots that go on where those of another process stood: no key of either finds the other's values, but for those that
-    /// [`Slots::insert_at`] brings back.
+    /// Vacant slots that continue the generations of another process: no key of either process finds the other's
+    /// values, except those that [`Slots::insert_at`] brings back.
     pub fn with_generations(generations: &Generations) -> Slots<T> {
         let segments = generations.segments.iter().map(SlotSegment::with_generations).collect();
         Slots { segments, ..Slots::new(generations.first) }
     }
 
-    /// Brings a value back under the key that it had in another process; back to the caller if its slot is not vacant or has had other
-    /// tenants since.
+    /// Inserts a value under the key that it had in another process. Returns it if the slot is not vacant or has had
+    /// other tenants since.
     pub fn insert_at(&mut self, key: Key, value: T) -> Result<(), T> {
         let (segment, entry) = place(key.slot);
         match self.segments.get_mut(segment) {
@@ -197,7 +197,7 @@ impl<T> Slots<T> {
     }
 }
 
-/// Which segment, and which entry of it.
+/// The segment, and the entry in it.
 fn place(slot: u32) -> (usize, usize) {
     (slot as usize / SEGMENT_SLOTS, slot as usize % SEGMENT_SLOTS)
 }
@@ -265,7 +265,7 @@ impl<T> SlotSegment<T> {
         Ok(())
     }
 
-    /// Takes a vacant entry out of the list of those.
+    /// Takes a vacant entry off the list of vacant entries.
     fn take_from_vacant(&mut self, at: usize) {
         let next = self.entries[at].next_vacant;
         let mut before = usize::from(self.first_vacant);
@@ -279,7 +279,7 @@ impl<T> SlotSegment<T> {
         self.entries[before].next_vacant = next;
     }
 
-    /// Gives the memory back; whoever comes later begins after all who have been here.
+    /// Frees the memory. Later tenants begin with a generation after all former ones.
     fn free(&mut self) {
         let first = self.first_generation;
         let distance = |entry: &Slot<T>| entry.generation.wrapping_sub(first) & Key::GENERATION_MASK;
@@ -355,7 +355,7 @@ mod tests {
         let mut random = 1u32;
         for round in 0..20_000u32 {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            // Waves: mostly more, then mostly fewer.
+            // Waves: first mostly growth, then mostly shrinkage.
             if (random >> 24) % 4 < if round / 3_000 % 2 == 0 { 3 } else { 1 } {
                 let key = slots.insert(round);
                 assert_eq!(map.insert(key, round), None, "two values of one key");

@@ -5,7 +5,7 @@
 pub struct RouteId(u16);
 
 impl RouteId {
-    /// The name of the route at `index` of all that the process has had; none beyond the 65,536th.
+    /// The id of the route at `index` of all routes that the process has had; `None` beyond the 65,536th.
     pub fn new(index: usize) -> Option<RouteId> {
         u16::try_from(index).ok().map(RouteId)
     }

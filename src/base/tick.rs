@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// A point in time: microseconds since the clock of the process (or of the simulator) began.
 ///
-/// Only a driver reads a clock; everything else is handed a `Tick`.
+/// Only a driver reads a clock; everything else gets a `Tick` as an argument.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tick(u64);
 
@@ -36,20 +36,20 @@ impl Tick {
     }
 }
 
-/// A point in time to 65.536 ms, in half the room: for what is seconds away and kept for every connection. Counts for 8.9
-/// years; later than that is never.
+/// A point in time to 65.536 ms, in half the memory: for times that are seconds away and stored for every connection.
+/// Counts for 8.9 years; a later time is never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CoarseTick(u32);
 
 const COARSE_BITS: u32 = 16;
 
 impl CoarseTick {
-    /// The last one that is not after `tick`.
+    /// The last one not after `tick`.
     pub fn floor(tick: Tick) -> CoarseTick {
         CoarseTick(u32::try_from(tick.0 >> COARSE_BITS).unwrap_or(u32::MAX))
     }
 
-    /// The first one that is not before `tick`: for deadlines, which are never met early.
+    /// The first one not before `tick`: for deadlines, which must not fire early.
     pub fn ceil(tick: Tick) -> CoarseTick {
         CoarseTick(u32::try_from(tick.0.div_ceil(1 << COARSE_BITS)).unwrap_or(u32::MAX))
     }

@@ -13,7 +13,7 @@ use super::Tick;
 
 const LEVELS: u32 = 4;
 const LEVEL_BITS: u32 = 6;
-/// Lists of one level: as many as a word has bits.
+/// Lists of one level: the number of bits of a word.
 const LISTS: u64 = 1 << LEVEL_BITS;
 /// The finest step, 8.192 ms: deadlines here are seconds, and a timer may fire up to one step late.
 const STEP_BITS: u32 = 13;
@@ -26,24 +26,24 @@ pub struct Wheel {
     filled: [u64; LEVELS as usize],
     /// By slot.
     nodes: Vec<Node>,
-    /// Steps that have been looked at entirely.
+    /// Steps that are completely handled.
     hand: u64,
     count: usize,
 }
 
 #[derive(Clone, Copy)]
 struct Node {
-    /// The step in which it fires, less what does not fit: it lies less than half of that away from the hand.
+    /// The lower bits of the step in which it fires; the step is less than half of their range away from the hand.
     step: u32,
     /// The next node of the list, or `NONE`.
     next: u32,
-    /// The node before, or the list that it is the first of, or `NONE` if it stands in no list.
+    /// The previous node, or the list of which it is the first, or `NONE` if it is in no list.
     previous: u32,
 }
 
 const _: () = assert!(size_of::<Node>() == 12, "every connection has one");
 
-/// Nodes of capacity that are not given back.
+/// Nodes of capacity that are kept.
 const NODES_KEPT: usize = 256;
 const NONE: u32 = u32::MAX;
 /// In `Node::previous`: the rest is a level and a list.
@@ -72,8 +72,7 @@ impl Wheel {
         self.count == 0
     }
 
-    /// Fires once for `slot` at `at` or up to one step later, instead of when it was set to before. [`Tick::NEVER`] only
-    /// clears.
+    /// Fires once for `slot`, at `at` or up to one step later; replaces the earlier time. [`Tick::NEVER`] only clears.
     pub fn set(&mut self, slot: u32, at: Tick) {
         self.clear(slot);
         if at == Tick::NEVER {
@@ -83,14 +82,14 @@ impl Wheel {
             self.grow(slot as usize + 1);
         }
         self.count += 1;
-        // Rounded up: a timer never fires early. Beyond the last level it is looked at again on the way.
+        // Rounded up, because a timer never fires early. A time beyond the last level is handled in parts.
         let step = ((at.micros() >> STEP_BITS) + 1).clamp(self.hand + 1, self.hand + u64::from(u32::MAX / 2));
         self.nodes[slot as usize] = Node { step: step as u32, ..Node::IDLE };
         self.place(slot);
     }
 
-    /// Fires for `slot` at `at` at the latest: leaves a timer that fires before that where it is, so that a deadline which
-    /// moves away again and again costs one look.
+    /// Fires for `slot` no later than `at`. An earlier timer stays, so that a deadline that is moved away again and
+    /// again costs only one look.
     pub fn promise(&mut self, slot: u32, at: Tick) {
         let is_set = self.nodes.get(slot as usize).is_some_and(|node| node.previous != NONE);
         let is_kept = is_set && self.step_of(slot) <= (at.micros() >> STEP_BITS) + 1;
@@ -99,7 +98,7 @@ impl Wheel {
         }
     }
 
-    /// Takes the timer of a slot away, if there is one; to be called before the slot gets another tenant.
+    /// Removes the timer of a slot, if there is one. Must be called before the slot gets another tenant.
     pub fn clear(&mut self, slot: u32) {
         let is_set = self.nodes.get(slot as usize).is_some_and(|node| node.previous != NONE);
         if is_set {
@@ -111,7 +110,7 @@ impl Wheel {
         }
     }
 
-    /// Gives back what lies behind the last timer.
+    /// Frees the nodes after the last timer.
     fn shrink(&mut self) {
         let len = self.nodes.iter().rposition(|node| node.previous != NONE).map_or(0, |last| last + 1);
         self.nodes.truncate(len);
@@ -120,7 +119,7 @@ impl Wheel {
         }
     }
 
-    /// By an eighth: doubling would leave half of a large table empty.
+    /// Grows by an eighth: doubling would leave half of a large table empty.
     fn grow(&mut self, len: usize) {
         if len > self.nodes.capacity() {
             self.nodes.reserve_exact(len - self.nodes.len() + self.nodes.len() / 8);
@@ -128,7 +127,7 @@ impl Wheel {
         self.nodes.resize(len, Node::IDLE);
     }
 
-    /// When a node fires, as a full step.
+    /// The full step in which a node fires.
     fn step_of(&self, slot: u32) -> u64 {
         let ahead = self.nodes[slot as usize].step.wrapping_sub(self.hand as u32) as i32;
         self.hand.saturating_add_signed(ahead.into())
@@ -170,7 +169,7 @@ impl Wheel {
         self.nodes[slot as usize].previous = NONE;
     }
 
-    /// When `expire` has something to do next; never later than the earliest timer's step, often earlier (a fall).
+    /// When `expire` must be called next; never later than the earliest timer's step, often earlier (a fall).
     pub fn next(&self) -> Tick {
         if self.count == 0 {
             return Tick::NEVER;
@@ -178,14 +177,14 @@ impl Wheel {
         let mut nearest = u64::MAX;
         for level in (0..LEVELS).filter(|level| self.filled[*level as usize] != 0) {
             let base = (self.hand >> (level * LEVEL_BITS)) + 1;
-            // The lists in the order in which the hand will reach them, from the next one on.
+            // The lists in the order in which the hand reaches them, from the next one on.
             let ahead = self.filled[level as usize].rotate_right((base % LISTS) as u32).trailing_zeros();
             nearest = nearest.min((base + u64::from(ahead)) << (level * LEVEL_BITS));
         }
         Tick::from_micros(nearest << STEP_BITS)
     }
 
-    /// Hands every timer whose deadline is not after `now` to `fire`, in no particular order within one step.
+    /// Calls `fire` for every timer whose deadline is not after `now`, in no particular order within one step.
     pub fn expire(&mut self, now: Tick, mut fire: impl FnMut(u32)) {
         let target = now.micros() >> STEP_BITS;
         while self.hand < target {
@@ -203,7 +202,7 @@ impl Wheel {
         }
     }
 
-    /// Fires what is due in a list that the hand has reached, and lets the rest fall.
+    /// Fires the due timers of a list that the hand has reached, and lets the others fall.
     fn empty(&mut self, level: u32, list: u64, fire: &mut impl FnMut(u32)) {
         let mut slot = std::mem::replace(&mut self.heads[level as usize][list as usize], NONE);
         self.filled[level as usize] &= !(1 << list);
@@ -333,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_process_that_has_run_for_years_still_fires() {
-        // The hand has passed what a node's 32 bits count, 407 days.
+        // The hand is beyond the range of a node's 32 bits, 407 days.
         let start = Tick::from_micros((u64::from(u32::MAX) - 10) << STEP_BITS);
         let mut wheel = Wheel::new(start);
         let at = start + std::time::Duration::from_secs(60);

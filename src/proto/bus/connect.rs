@@ -7,12 +7,12 @@ use super::BusError;
 /// The options of a worker's CONNECT. Unknown keys are ignored, missing ones and `null` have nats-server's defaults.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConnectOptions {
-    /// `+OK` for each verb.
+    /// The worker wants `+OK` for each verb.
     pub verbose: bool,
     pub pedantic: bool,
-    /// Whether its own messages come back on its own subscriptions.
+    /// Whether the worker gets its own messages on its own subscriptions.
     pub echo: bool,
-    /// Understands HMSG.
+    /// The worker supports HMSG.
     pub headers: bool,
     /// Requests status 503 for a request that has no responder.
     pub no_responders: bool,
@@ -22,7 +22,7 @@ pub struct ConnectOptions {
     pub name: Option<String>,
     pub lang: Option<String>,
     pub version: Option<String>,
-    /// 0, or 1 for a client that takes further INFO.
+    /// 0, or 1 for a client that accepts further INFO.
     pub protocol: u8,
 }
 
@@ -45,7 +45,7 @@ impl Default for ConnectOptions {
     }
 }
 
-/// Without the credentials, which have no business in a log.
+/// Leaves out the credentials, so that they are never logged.
 impl std::fmt::Debug for ConnectOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ConnectOptions")
@@ -62,7 +62,7 @@ impl std::fmt::Debug for ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// Reads what follows CONNECT.
+    /// Parses the argument of CONNECT.
     pub fn parse(json: &str) -> Result<ConnectOptions, BusError> {
         let Ok(Value::Object(mut keys)) = serde_json::from_str(json) else { return Err(BusError::Malformed) };
         let defaults = ConnectOptions::default();

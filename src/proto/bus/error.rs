@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use crate::limits::SUBJECT_BYTES_MAX;
 
-/// Why a verb was refused. [`BusError::closes`] says whether the connection ends with it.
+/// The reason why a verb is refused. [`BusError::closes`] says whether the connection ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BusError {
     /// Not a verb, or a payload that does not end where its line said.
@@ -14,7 +14,7 @@ pub enum BusError {
     ControlLineTooLong,
     PayloadTooLarge,
     InvalidSubject,
-    /// Sent only to pedantic workers; the message is not delivered in either case.
+    /// Sent only to pedantic workers; the message is delivered in neither case.
     InvalidPublishSubject,
     InvalidClientProtocol,
     NoRespondersNeedHeaders,
@@ -22,20 +22,21 @@ pub enum BusError {
     AuthenticationTimeout,
     StaleConnection,
     TooManySubscriptions,
-    /// For names of the gateway, and for subjects that only nats-server accepts (the gateway's are shorter, and text).
-    /// After these words every package goes on.
+    /// For names of the gateway, and for subjects that only nats-server accepts (the gateway requires shorter ones, in
+    /// UTF-8). After these words every package goes on.
     PublishNotAllowed(String),
     SubscribeNotAllowed(String),
 }
 
 impl BusError {
-    /// Whether `-ERR` says it. A malformed verb closes without a word, as in nats-server: nats-py and nats.go give up for good
-    /// after most words, and come back after a connection that has closed without one.
+    /// Whether the error is sent as `-ERR`. As in nats-server, a malformed verb closes the connection without words:
+    /// nats-py and nats.go give up for good after most words, and reconnect after a connection that was closed without
+    /// any.
     pub fn is_said(&self) -> bool {
         *self != BusError::Malformed
     }
 
-    /// Whether the connection has to be closed once the error is sent; otherwise the verb has been skipped.
+    /// Whether the connection must be closed once the error is sent; otherwise the verb has been skipped.
     pub fn closes(&self) -> bool {
         !matches!(
             self,
@@ -76,7 +77,8 @@ impl fmt::Display for BusError {
 
 impl std::error::Error for BusError {}
 
-/// A name that may hold anything, on one line: as much of it as any subject has, and what is no character escaped.
+/// A name with any content, on one line: cut to the length of a subject, with everything escaped that is not a
+/// character.
 struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {

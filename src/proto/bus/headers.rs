@@ -14,10 +14,10 @@ use memchr::{memchr3, memmem};
 
 const VERSION: &str = "NATS/1.0";
 const LINE_END: &str = "\r\n";
-/// Enough for the gateway's headers about a client's message.
+/// Enough for the gateway's headers of a client's message.
 const BYTES_EXPECTED: usize = 192;
 
-/// Whether `block` is a whole header block and nothing else.
+/// Whether `block` is one complete header block.
 pub fn is_valid(block: &[u8]) -> bool {
     let Ok(block) = simdutf8::basic::from_utf8(block) else { return false };
     let Some(rest) = block.strip_prefix(VERSION) else { return false };
@@ -33,18 +33,18 @@ fn is_valid_field(line: &str) -> bool {
     line.split_once(':').is_some_and(|(name, value)| is_valid_name(name) && is_valid_value(value))
 }
 
-/// Whether a header may be called so.
+/// Whether `name` is valid for a header.
 pub fn is_valid_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':')
 }
 
-/// Whether a header may say this.
+/// Whether `value` is valid for a header.
 pub fn is_valid_value(value: &str) -> bool {
     !value.contains(['\r', '\n', '\0'])
 }
 
-/// The first value of the header `name`, in whatever case it was written, without the white space around it; none that
-/// [`is_valid_value`] refuses. `block` is what a worker has sent in its place: lines are looked at as far as they are some.
+/// The first value of the header `name`, in any case, without surrounding white space; `None` if [`is_valid_value`]
+/// refuses it. `block` comes from a worker and may be malformed: lines are read as long as they are valid.
 pub fn lookup<'a>(block: &'a [u8], name: &str) -> Option<&'a str> {
     let mut rest = after_line(block)?;
     while !rest.starts_with(LINE_END.as_bytes()) {
@@ -64,7 +64,7 @@ fn after_line(block: &[u8]) -> Option<&[u8]> {
     memmem::find(block, LINE_END.as_bytes()).map(|end| &block[end + LINE_END.len()..])
 }
 
-/// The same block with one more header at its end; `block` is a valid one.
+/// The valid `block` with one more header at its end.
 pub fn with(block: &[u8], name: &str, value: &str) -> Box<[u8]> {
     let fields = block.strip_suffix(LINE_END.as_bytes()).unwrap_or(block);
     let mut more = HeaderBlock { bytes: fields.to_vec() };
@@ -91,8 +91,8 @@ impl HeaderBlock {
         HeaderBlock { bytes: format!("{VERSION} {status}{LINE_END}").into_bytes() }
     }
 
-    /// Adds a header. What would end the line in `value` becomes a space, so that no value can forge a header.
-    /// `name` is a valid one ([`is_valid_name`]): names are the caller's, never a stranger's.
+    /// Adds a header. Line ends in `value` become spaces, so that no value can forge a header. `name` must be valid
+    /// ([`is_valid_name`]): names come from the caller, never from a peer.
     pub fn push(&mut self, name: &str, value: &str) {
         debug_assert!(is_valid_name(name), "a header is named by the gateway");
         self.bytes.extend_from_slice(name.as_bytes());

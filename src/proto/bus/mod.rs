@@ -9,8 +9,8 @@
 //!                                              headers   the block of header lines that HPUB and HMSG carry
 //! ```
 //!
-//! Pure: permissions and the meaning of a subscription are decided elsewhere. Verbs borrow from the input. Where the
-//! documents are silent, this follows nats-server, compared byte by byte; the tests name such cases.
+//! Pure: permissions and the meaning of a subscription are decided elsewhere. Verbs borrow from the input. If the
+//! documents leave something open, this follows nats-server, compared byte by byte; the tests name such cases.
 
 mod connect;
 mod error;
@@ -28,12 +28,12 @@ pub use write::{Info, write_error, write_hmsg, write_info, write_msg};
 pub const NO_RESPONDERS: &[u8] = b"NATS/1.0 503\r\n\r\n";
 /// All connections that were asked have ended without an answer.
 pub const GONE: &[u8] = b"NATS/1.0 410 Gone\r\n\r\n";
-/// No answer, or no acknowledgement, has come in time; the words are those of JetStream for a pull.
+/// No answer or acknowledgement has come in time; the words are JetStream's for a pull.
 pub const TIMEOUT: &[u8] = b"NATS/1.0 408 Request Timeout\r\n\r\n";
-/// That a message is not taken because its header `Tg-Ack` says nothing that is understood, or because too many wait already.
+/// The message is refused because its header `Tg-Ack` is malformed, or because too many messages wait.
 pub const BAD_REQUEST: &[u8] = b"NATS/1.0 400 Bad Request\r\n\r\n";
 pub const TOO_MANY: &[u8] = b"NATS/1.0 429 Too Many Messages\r\n\r\n";
-/// That a connection listens to as many channels as it may.
+/// The connection already has the largest number of channels.
 pub const TOO_MANY_CHANNELS: &[u8] = b"NATS/1.0 429 Too Many Channels\r\n\r\n";
 /// The message repeats one that was accepted before, and is not delivered again.
 pub const DUPLICATE: &[u8] = b"NATS/1.0 409 Duplicate\r\n\r\n";

@@ -6,7 +6,7 @@
 //!               '-- Ok(None): not whole yet ----------'   the caller keeps everything
 //! ```
 //!
-//! A call looks at the line and at the place where the body must end, never at the body: large payloads that arrive in
+//! A call reads the line and the place at which the body must end, never the body itself: large payloads that arrive in
 //! small pieces cost no more than others.
 
 use std::mem;
@@ -26,14 +26,15 @@ pub struct BusLimits {
     pub payload_bytes_max: usize,
 }
 
-/// A verb of a worker. Subjects are UTF-8, and not checked further.
+/// A verb of a worker. Subjects are UTF-8, and not checked here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerVerb<'a> {
     /// Options, as JSON: see [`ConnectOptions::parse`](super::ConnectOptions::parse).
     Connect(&'a str),
     Ping,
     Pong,
-    /// PUB, or HPUB: then `headers` is what should be a block (see [`headers`](super::headers)). nats-server hands it on unread.
+    /// PUB, or HPUB: then `headers` should be a header block (see [`headers`](super::headers)). Like nats-server, the
+    /// gateway passes it on unread.
     Pub {
         subject: &'a str,
         reply: Option<&'a str>,
@@ -45,7 +46,7 @@ pub enum WorkerVerb<'a> {
         queue: Option<&'a str>,
         sid: &'a str,
     },
-    /// Ends the subscription, or lets it end after `max` messages counted from its beginning.
+    /// Ends the subscription, or limits it to `max` messages in all.
     Unsub {
         sid: &'a str,
         max: Option<u64>,
@@ -64,7 +65,7 @@ enum Operation {
     Sub,
     Unsub,
     Idle,
-    /// -ERR: a worker that says so is not understood any further.
+    /// -ERR: the worker's later verbs are not read.
     Error,
 }
 
@@ -81,8 +82,8 @@ const OPERATIONS: [(&[u8], Operation); 10] = [
     (b"-ERR", Operation::Error),
 ];
 
-/// Takes one verb off the front of `input`. `Ok(None)`: it is not whole yet, and `input` is untouched. After an error
-/// that does not close ([`BusError::closes`]) the verb has been skipped; after any other `input` still begins with it.
+/// Takes one verb off the front of `input`. `Ok(None)`: it is incomplete, and `input` is unchanged. After an error that
+/// does not close ([`BusError::closes`]) the verb has been skipped; after any other, `input` still begins with it.
 pub fn next<'a>(input: &mut &'a mut [u8], limits: &BusLimits) -> Result<Option<WorkerVerb<'a>>, BusError> {
     let Some(line_len) = find_line(input, limits.control_line_bytes_max)? else { return Ok(None) };
     let line = &input[..line_len];
@@ -100,14 +101,15 @@ pub fn next<'a>(input: &mut &'a mut [u8], limits: &BusLimits) -> Result<Option<W
     read(operation, line, arguments, &fields, &body, rest).map(Some)
 }
 
-/// The name of the verb at the front of `input`, for the log: letters alone, as many as a verb has. Empty where none begins.
+/// The name of the verb at the front of `input`, for the log: letters only, as many as a verb can have. Empty if there
+/// is no verb.
 pub fn verb_at(input: &[u8]) -> &str {
     const VERB_BYTES_MAX: usize = 7;
     let length = input.iter().take(VERB_BYTES_MAX).take_while(|byte| byte.is_ascii_alphabetic()).count();
     str::from_utf8(&input[..length]).unwrap_or_default()
 }
 
-/// The length of the first line with its LF (nats-server takes LF alone for a line's end, too).
+/// The length of the first line with its LF (like nats-server, LF alone is accepted as a line end).
 fn find_line(input: &[u8], line_bytes_max: usize) -> Result<Option<usize>, BusError> {
     let window = &input[..input.len().min(line_bytes_max + b"\r\n".len())];
     let found = memchr(b'\n', window);
@@ -118,7 +120,7 @@ fn find_line(input: &[u8], line_bytes_max: usize) -> Result<Option<usize>, BusEr
     if without_end.len() <= line_bytes_max {
         return if found.is_some() { Ok(found.map(|at| at + 1)) } else { find_operation(input).map(|_| None) };
     }
-    // The last byte of a line that is just long enough may be the CR of an end whose LF has not come.
+    // The last byte of a line of the maximum length may be the CR of a line end whose LF has not arrived.
     if found.is_none() && window.len() == line_bytes_max + 1 && window.ends_with(b"\r") {
         return Ok(None);
     }
@@ -126,8 +128,8 @@ fn find_line(input: &[u8], line_bytes_max: usize) -> Result<Option<usize>, BusEr
     Err(BusError::ControlLineTooLong)
 }
 
-/// The verb at the front of `input` and where its arguments begin; `None` if it may become one with more bytes.
-/// Garbage is known by its first wrong letter, and does not have to fill a line first.
+/// The verb at the front of `input` and the offset of its arguments; `None` if more bytes may complete a verb. Garbage
+/// is detected by its first wrong letter, before a whole line has arrived.
 fn find_operation(input: &[u8]) -> Result<Option<(Operation, usize)>, BusError> {
     // +OK and -ERR begin with a sign.
     let signs = usize::from(matches!(input.first(), Some(b'+' | b'-')));
@@ -140,7 +142,7 @@ fn find_operation(input: &[u8]) -> Result<Option<(Operation, usize)>, BusError> 
     };
     let found = OPERATIONS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
     let (_, operation) = found.ok_or(BusError::UnknownOperation)?;
-    // nats-server wants no space before the braces of CONNECT, and ignores what follows PING, PONG, INFO and +OK.
+    // nats-server requires no space before the braces of CONNECT, and ignores the rest of PING, PONG, INFO and +OK.
     let needs_space = !matches!(operation, Operation::Connect | Operation::Ping | Operation::Pong | Operation::Idle);
     if needs_space && !matches!(next, b' ' | b'\t') {
         return Err(BusError::UnknownOperation);
@@ -148,7 +150,7 @@ fn find_operation(input: &[u8]) -> Result<Option<(Operation, usize)>, BusError> 
     Ok(Some((*operation, word_len)))
 }
 
-/// Where the end of the verb is, once all of it has come. A body that does not end in CRLF is not what its line said.
+/// The end of the verb, if all of it has arrived. A body without CRLF at its end contradicts its line.
 fn find_end(input: &[u8], line_len: usize, body: &BodySizes) -> Result<Option<usize>, BusError> {
     let Some(total) = body.total else { return Ok(Some(line_len)) };
     let body_end = line_len + total;
@@ -164,7 +166,7 @@ fn find_end(input: &[u8], line_len: usize, body: &BodySizes) -> Result<Option<us
 #[derive(Default)]
 struct BodySizes {
     headers: usize,
-    /// Headers and payload; `None` for verbs without a body.
+    /// Headers and payload together; `None` for verbs without a body.
     total: Option<usize>,
 }
 
@@ -197,7 +199,7 @@ impl BodySizes {
     }
 }
 
-/// Whether a verb without a body has the arguments that it needs. Asked before it is taken off the input.
+/// Whether a verb without a body has the arguments that it needs. Checked before the verb is taken off the input.
 fn fits(operation: Operation, fields: &Fields, line: &[u8]) -> bool {
     match operation {
         Operation::Sub => (2..=3).contains(&fields.count),
@@ -208,7 +210,7 @@ fn fits(operation: Operation, fields: &Fields, line: &[u8]) -> bool {
     }
 }
 
-/// Digits alone, at most nine of them, as in nats-server.
+/// Only digits, at most nine, as in nats-server.
 fn parse_size(digits: &[u8]) -> Option<usize> {
     if digits.is_empty() || digits.len() > 9 {
         return None;
@@ -216,7 +218,8 @@ fn parse_size(digits: &[u8]) -> Option<usize> {
     digits.iter().try_fold(0, |size, digit| digit.is_ascii_digit().then(|| size * 10 + usize::from(digit - b'0')))
 }
 
-/// Where the arguments are in their line. Positions, because the line is looked at before it is taken off the input.
+/// The positions of the arguments in their line. Positions, because the line is checked before it is taken off the
+/// input.
 #[derive(Default)]
 struct Fields {
     at: [(usize, usize); Fields::MAX],
@@ -246,12 +249,12 @@ impl Fields {
     }
 }
 
-/// A separator of arguments; a CR counts wherever it is, as in nats-server.
+/// A separator of arguments. As in nats-server, a CR counts anywhere.
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Puts a verb together whose line and body have been taken off the input; `rest` is the body and its CRLF.
+/// Builds a verb from its line and body, which have been taken off the input; `rest` is the body with its CRLF.
 fn read<'a>(
     operation: Operation,
     line: &'a [u8],
@@ -287,16 +290,16 @@ fn read<'a>(
             Ok(WorkerVerb::Sub { subject: text(0).map_err(refuse)?, queue, sid })
         }
         Operation::Unsub => {
-            // nats-server unsubscribes at once when the number is none.
+            // Like nats-server, unsubscribes at once if the number is malformed.
             let max = if fields.count == 2 { parse_size(fields.get(line, 1)) } else { None };
-            // No subscription has an id that SUB refuses.
+            // No subscription has an id that SUB would refuse.
             let sid = text(0).and_then(check_sid).unwrap_or_default();
             Ok(WorkerVerb::Unsub { sid, max: max.map(|max| max as u64) })
         }
     }
 }
 
-/// A name that is no text, for the words of a refusal. Out of the way of names that are.
+/// A name that is not UTF-8, for the words of an error. In a function of its own, because it is rare.
 #[cold]
 #[inline(never)]
 fn lossy(name: &[u8]) -> String {

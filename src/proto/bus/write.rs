@@ -11,23 +11,23 @@ use super::BusError;
 #[derive(Clone, Copy, Debug)]
 pub struct Info<'a> {
     pub server_id: &'a str,
-    /// Where it has connected to, or what stands for every address.
+    /// The address of the listener, or the one that stands for every address.
     pub address: SocketAddr,
-    /// The worker's connection, as a number for its logs; below 2^53, which is all that a number in JSON can be counted on for.
+    /// The number of the worker's connection, for its logs; below 2^53, the largest range of exact numbers in JSON.
     pub client_id: u64,
-    /// Where it has connected from.
+    /// The address of the worker.
     pub client_ip: IpAddr,
     pub max_payload: usize,
-    /// CONNECT has to carry credentials.
+    /// CONNECT must have credentials.
     pub auth_required: bool,
 }
 
-/// The version of Go that the server was built with: clients want there to be one.
+/// The version of Go of the server's build: clients require one.
 const GO: &str = "none";
-/// The release of nats-server whose client protocol this is: client libraries switch features by it.
+/// The release of nats-server whose client protocol this is: packages switch features by it.
 const PROTOCOL_RELEASE: &str = "2.9.10";
 
-/// All that the protocol's page calls always present, and what tells workers from each other.
+/// All fields that the protocol's page calls always present, and an id of the worker.
 pub fn write_info(out: &mut Vec<u8>, info: &Info<'_>) {
     let mut keys = json!({
         "server_id": info.server_id,
@@ -54,7 +54,7 @@ pub fn write_error(out: &mut Vec<u8>, error: &BusError) {
     }
 }
 
-/// The line of a message without headers; `payload_len` bytes and CRLF have to follow.
+/// The line of a message without headers; the caller appends `payload_len` bytes and CRLF.
 pub fn write_msg(out: &mut Vec<u8>, subject: &str, sid: &str, reply: Option<&str>, payload_len: usize) {
     out.extend_from_slice(b"MSG ");
     write_names(out, subject, sid, reply);
@@ -62,8 +62,8 @@ pub fn write_msg(out: &mut Vec<u8>, subject: &str, sid: &str, reply: Option<&str
     out.extend_from_slice(b"\r\n");
 }
 
-/// The line of a message with headers; `total_len` bytes (a header block of `headers_len`, the payload) and CRLF have
-/// to follow.
+/// The line of a message with headers; the caller appends `total_len` bytes (a header block of `headers_len`, then the
+/// payload) and CRLF.
 pub fn write_hmsg(
     out: &mut Vec<u8>,
     subject: &str,

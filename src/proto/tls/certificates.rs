@@ -74,9 +74,10 @@ impl Certificate {
         Ok(Certificate { key: Arc::new(key), names })
     }
 
-    /// Why clients would refuse it at that time (seconds since 1970), whatever else they look at.
+    /// The reason why every client would refuse the certificate at the time `now` (seconds since 1970), if there is
+    /// one.
     pub fn doubt(&self, now: u64) -> Option<String> {
-        /// Of the extension subjectAltName (RFC 5280 section 4.2.1.6), as DER.
+        /// The object identifier of the extension subjectAltName (RFC 5280 section 4.2.1.6), in DER.
         const ALTERNATIVE_NAMES: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x11];
         let own = self.key.cert.first()?;
         let parsed = webpki::EndEntityCert::try_from(own).ok()?;
@@ -112,11 +113,11 @@ fn dns_names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, String> {
     Ok(parsed.valid_dns_names().map(str::to_ascii_lowercase).collect())
 }
 
-/// The certificates of a listener. Names are looked up, never compared one by one: the client's name is a stranger's.
+/// The certificates of a listener. Names are found by look-up, never compared one by one: the client chooses the name.
 #[derive(Debug)]
 pub(super) struct Certificates {
     all: Vec<Arc<CertifiedKey>>,
-    /// Host name -> the certificates for it; several when they differ in the kind of their key.
+    /// Host name -> its certificates; there are several if their kinds of keys differ.
     by_name: HashMap<String, Vec<Arc<CertifiedKey>>>,
     /// The same for `*.parent`, by the parent.
     by_parent: HashMap<String, Vec<Arc<CertifiedKey>>>,
@@ -151,7 +152,8 @@ impl Certificates {
 
     fn choose(&self, host: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let keys = host.and_then(|host| self.for_host(host)).unwrap_or(&self.all);
-        // Of an RSA and an ECDSA certificate the first that this client can verify; if none, rustls says so to it.
+        // Of an RSA and an ECDSA certificate, the first that this client can verify. If there is none, rustls tells the
+        // client.
         let usable = keys.iter().find(|key| key.key.choose_scheme(schemes).is_some());
         usable.or(keys.first()).cloned()
     }

@@ -1,4 +1,4 @@
-//! The configuration of a TLS listener: what is offered, and what is kept between connections (nothing but ticket keys).
+//! The configuration of a TLS listener: what it offers, and what it keeps between connections (only ticket keys).
 
 use std::sync::Arc;
 
@@ -11,17 +11,17 @@ use rustls::version::{TLS12, TLS13};
 use super::certificates::{Certificate, Certificates};
 use super::secrets::Overhear;
 
-/// The key exchanges, among them the hybrid post-quantum one (draft-ietf-tls-ecdhe-mlkem) of which browsers send a share
-/// with their first message; the client's order decides. Named here because the provider's own list depends on Cargo
-/// features, which any other crate of the build may change.
+/// The key exchanges, including the hybrid post-quantum one (draft-ietf-tls-ecdhe-mlkem) for which browsers send a
+/// share in their first message; the client's order decides. Listed here because the provider's own list depends on
+/// Cargo features, which any other crate of the build may change.
 static KEY_EXCHANGES: &[&dyn SupportedKxGroup] =
     &[kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
 
-/// Tickets sent after a TLS 1.3 handshake. One is enough for the connection that comes back; each costs an encryption
-/// and about 200 bytes.
+/// Tickets sent after a TLS 1.3 handshake. One is enough for the next connection; each costs an encryption and about
+/// 200 bytes.
 const TICKETS: usize = 1;
 
-/// HTTP/1.1 alone is spoken here (RFC 7301 names it so); a client that offers only others gets no_application_protocol.
+/// Only HTTP/1.1 is supported (RFC 7301 names it so); a client that offers only others gets no_application_protocol.
 pub(super) const ALPN: &[u8] = b"http/1.1";
 
 /// The algorithms of every handshake and of every private key.
@@ -36,7 +36,7 @@ pub fn server_config(certificates: Vec<Certificate>) -> Result<Arc<ServerConfig>
     server_config_with(provider(), certificates)
 }
 
-/// The same with other algorithms.
+/// The same with other algorithms, for tests.
 pub(super) fn server_config_with(
     provider: CryptoProvider,
     certificates: Vec<Certificate>,
@@ -48,7 +48,8 @@ pub(super) fn server_config_with(
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(certificates));
     config.alpn_protocols = vec![ALPN.to_vec()];
-    // Stateless tickets (RFC 5077): a session that comes back brings its own memory, so a flood of handshakes fills none.
+    // Stateless tickets (RFC 5077): a returning client brings the session's state, so a flood of handshakes fills no
+    // memory.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = Ticketer::new().map_err(|error| format!("no key for session tickets: {error}"))?;
     config.send_tls13_tickets = TICKETS;

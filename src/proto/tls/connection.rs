@@ -21,7 +21,7 @@ pub struct Tls {
 }
 
 enum TlsStage {
-    /// Boxed: it is freed when the handshake ends, and what stays is a sixth of it.
+    /// Boxed: it is freed when the handshake ends, and the state that remains is a sixth of its size.
     Session(Box<RustlsSession>),
     Records(Records),
     /// Nothing more can be opened or sealed.
@@ -38,16 +38,16 @@ pub enum Failure {
     Record(Fault),
 }
 
-/// Why [`Tls::open`] came back.
+/// The reason why [`Tls::open`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
     /// Nothing to do until more bytes arrive after what is left in the input.
     More,
-    /// `plain` is full; the input starts with a whole record.
+    /// `plain` is full; the input begins with a complete record.
     Full,
-    /// The handshake has just been finished; there may be more in the input, so call again. Comes once.
+    /// The handshake is complete; the input may have more, so call again. Reported once.
     Handshaken(Agreed),
-    /// The peer has closed its direction cleanly; the input has been emptied, and so it will be from now on.
+    /// The peer has closed its direction cleanly. The input has been discarded, and later input will be.
     PeerClosed,
 }
 
@@ -60,7 +60,7 @@ pub struct Agreed {
     pub key_exchange: Option<&'static str>,
     /// The application protocol.
     pub alpn: Option<&'static [u8]>,
-    /// Did the client come back with a ticket?
+    /// Whether the client resumed a session with a ticket.
     pub is_resumed: bool,
 }
 
@@ -77,12 +77,12 @@ impl Tls {
         Ok(Tls { stage: TlsStage::Session(Box::new(session)) })
     }
 
-    /// Takes whole records off the front of `input`. Appends what they decrypt to to `plain` until that holds `plain_max`
-    /// bytes or more (by less than one record), and what has to be sent for them to `out`.
+    /// Takes complete records off the front of `input`. Appends their plaintext to `plain` until it holds `plain_max`
+    /// bytes or more (by less than one record), and appends to `out` what must be sent in answer.
     ///
-    /// What is left in `input`, as it is left (records are decrypted in place), must be the start of the next input.
+    /// The rest of `input` (records are decrypted in place) must be the beginning of the next input.
     ///
-    /// On an error `out` ends with the alert for the peer, if there is one to be sent. What is in `plain` then is valid.
+    /// On an error, `out` ends with the alert for the peer, if one is to be sent; the bytes in `plain` are valid.
     pub fn open(
         &mut self,
         input: &mut &mut [u8],
@@ -119,7 +119,7 @@ impl Tls {
     /// Encrypts slices as records and appends them to `out`. Small slices share a record. `scratch` is for TLS 1.2: it is
     /// empty before and after and never grows beyond one record.
     ///
-    /// Legal after the handshake and before [`Tls::close_notify`]; else, and when the keys are used up, an error.
+    /// Legal after the handshake and before [`Tls::close_notify`]; otherwise, and when the keys are used up, an error.
     pub fn seal<'p>(
         &mut self,
         plain: impl IntoIterator<Item = &'p [u8]>,
@@ -134,8 +134,8 @@ impl Tls {
         if is_sealed { Ok(()) } else { Err(CloseReason::TlsProtocol) }
     }
 
-    /// Tells the peer that nothing more will come (RFC 8446 section 6.1); nothing is read after it. Once; does nothing
-    /// before the end of the handshake or after a failure, where there is nothing to be cut short.
+    /// Tells the peer that no more data will follow (RFC 8446 section 6.1); nothing is read afterwards. Once. Before
+    /// the end of the handshake and after a failure it does nothing, because no data could be truncated.
     pub fn close_notify(&mut self, out: &mut Vec<u8>) {
         match &mut self.stage {
             TlsStage::Session(session) => session.close_notify(out),
@@ -148,12 +148,13 @@ impl Tls {
         matches!(&self.stage, TlsStage::Session(session) if session.is_handshaking())
     }
 
-    /// Has the handshake begun, with the ClientHello or a part of it in a record of its own, and not ended?
+    /// Whether the handshake has begun (a ClientHello, or a part of it in a record of its own, has arrived) and not
+    /// ended.
     pub fn is_amid_handshake(&self) -> bool {
         matches!(&self.stage, TlsStage::Session(session) if session.is_amid_handshake())
     }
 
-    /// Has the peer sent close_notify, and we not yet? A socket that ends without it was cut
+    /// Whether the peer has sent close_notify, and we have not. A socket that ends without it was truncated
     /// ([`CloseReason::TlsTruncated`]), unless we had closed first.
     pub fn is_peer_closed(&self) -> bool {
         match &self.stage {
@@ -163,7 +164,7 @@ impl Tls {
         }
     }
 
-    /// Have we sent close_notify?
+    /// Whether we have sent close_notify.
     pub fn is_closed(&self) -> bool {
         match &self.stage {
             TlsStage::Session(session) => session.is_closed(),
@@ -172,7 +173,7 @@ impl Tls {
         }
     }
 
-    /// Can anything be sealed, close_notify at least?
+    /// Whether anything can be sealed, at least close_notify.
     pub fn is_open(&self) -> bool {
         !self.is_handshaking() && !self.is_closed() && self.failure().is_none()
     }
@@ -185,7 +186,8 @@ impl Tls {
         }
     }
 
-    /// Everything that a connection in the record layer is, for another process to go on from; `None` for the others.
+    /// The complete state of a connection in the record layer, for another process to continue; `None` for other
+    /// connections.
     pub fn to_bytes(&self) -> Option<State> {
         match &self.stage {
             TlsStage::Records(records) => Some(records.to_bytes()),
@@ -193,7 +195,7 @@ impl Tls {
         }
     }
 
-    /// The connection that [`Tls::to_bytes`] has written down; `None` if these are no such bytes.
+    /// The connection that [`Tls::to_bytes`] has written; `None` if these are other bytes.
     pub fn from_bytes(bytes: &[u8; STATE_BYTES]) -> Option<Tls> {
         Some(Tls { stage: TlsStage::Records(Records::from_bytes(bytes)?) })
     }

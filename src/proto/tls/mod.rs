@@ -11,10 +11,10 @@
 //!                       close_notify --> out
 //! ```
 //!
-//! rustls does every handshake, and TLS 1.2. A TLS 1.3 connection leaves it with its traffic secrets (`secrets`) and goes on
-//! in `record`, in two hundred bytes. Neither keeps bytes: what has not arrived whole stays in the caller's input, what is
-//! to be sent goes into the caller's vector at once. Sockets, deadlines and the number of handshakes in a turn are the
-//! caller's. Early data (0-RTT) is not accepted, client certificates are not asked for.
+//! rustls does every handshake, and TLS 1.2. A TLS 1.3 connection leaves it with its traffic secrets (`secrets`) and
+//! continues in `record`, in two hundred bytes. Neither buffers bytes: incomplete records stay in the caller's input,
+//! and bytes to send go into the caller's vector at once. Sockets, deadlines and the number of handshakes in a turn are
+//! the caller's. Early data (0-RTT) is not accepted, and client certificates are not requested.
 
 pub mod certificates;
 pub mod config;

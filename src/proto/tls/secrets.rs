@@ -4,9 +4,10 @@
 //! RustlsSession::advance --> during(rustls) --> KeyLog::log --> this thread's cell --> Secrets, with what rustls returned
 //! ```
 //!
-//! rustls gives away keys when a connection leaves it (`dangerous_into_kernel_connection`) but not the secrets that the next
-//! keys follow from, and without those no KeyUpdate can be answered. Its key log is the one place that says them. A call
-//! into rustls works for one connection, on the thread that called: so what is logged during it belongs to that connection.
+//! When a connection leaves rustls (`dangerous_into_kernel_connection`), rustls hands out the keys but not the secrets
+//! from which the next keys follow, and without those no KeyUpdate can be answered. Its key log is the one place that
+//! shows them. A call into rustls works for one connection, on the calling thread: so everything that is logged during
+//! the call belongs to that connection.
 
 use std::cell::RefCell;
 
@@ -16,7 +17,8 @@ use zeroize::Zeroize;
 /// Longest traffic secret: SHA-384's.
 pub(super) const SECRET_BYTES_MAX: usize = 48;
 
-/// Of both directions, for the first keys of application data. Wiped on drop; what the hash does not fill is zero.
+/// The secrets of both directions, for the first keys of application data. Wiped on drop; bytes that the hash does not
+/// use are zero.
 #[derive(Default)]
 pub(super) struct Secrets {
     pub(super) client: Secret,
@@ -48,14 +50,14 @@ thread_local! {
     static OVERHEARD: RefCell<Option<Secrets>> = const { RefCell::new(None) };
 }
 
-/// Runs `call` and returns what rustls logged meanwhile, if it logged anything.
+/// Runs `call`, and returns its result with the secrets that rustls logged during it, if any.
 pub(super) fn during<R>(call: impl FnOnce() -> R) -> (R, Option<Secrets>) {
     OVERHEARD.take();
     let returned = call();
     (returned, OVERHEARD.take())
 }
 
-/// The key log of every configuration. It writes nothing anywhere.
+/// The key log of every configuration. It writes to no file.
 #[derive(Debug)]
 pub(super) struct Overhear;
 

@@ -6,9 +6,9 @@
 //!              '--> one whole record at a time, so that between two calls rustls waits for nothing inside the input
 //! ```
 //!
-//! That last point is what makes sealing possible at any time after the handshake: rustls encrypts only when it has been
-//! shown its input, and it would look for a half handshake message where an empty slice is now. It also means that nothing
-//! is left inside when a TLS 1.3 connection goes on in the record layer.
+//! The last point makes it possible to seal at any time after the handshake: rustls encrypts only after it has been
+//! shown its input, and it would look for half a handshake message where an empty slice is now. It also ensures that
+//! nothing is left inside rustls when a TLS 1.3 connection moves to the record layer.
 
 use std::mem;
 use std::sync::Arc;
@@ -28,32 +28,33 @@ use super::secrets::{self, Secrets};
 
 /// Type, version and length in front of each record (RFC 8446 section 5.1).
 const HEADER_BYTES: usize = 5;
-/// Bytes added by sealing a record: the header, an explicit nonce (8, TLS 1.2), the content type (1, TLS 1.3), the tag (16).
+/// Bytes that sealing adds to a record: the header, an explicit nonce (8, TLS 1.2), the content type (1, TLS 1.3), the
+/// tag (16).
 const EXPANSION_BYTES: usize = HEADER_BYTES + 8 + 1 + 16;
 
 pub(super) struct RustlsSession {
     connection: UnbufferedServerConnection,
     phase: SessionPhase,
-    /// Of TLS 1.3, from our first flight on.
+    /// For TLS 1.3, from our first flight on.
     secrets: Option<Secrets>,
-    /// Records that the last call of `advance` has put out. When that ended a handshake of TLS 1.3, these are the tickets,
-    /// the first ones under the key for application data.
+    /// Records that the last call of `advance` produced. If it completed a handshake of TLS 1.3, these are the tickets,
+    /// the first records under the key for application data.
     sealed: u64,
 }
 
 enum SessionPhase {
-    /// `open` alone is legal. Followed by `Open`.
+    /// Only `open` is legal. Followed by `Open`.
     Handshaking {
         /// Bytes at the front of the input that rustls has processed and still refers to.
         held: usize,
-        /// Bytes of whole records so far.
+        /// Bytes of complete records so far.
         taken: usize,
     },
     /// Application data flows both ways. Followed by `PeerClosed` or `Closed`.
     Open,
-    /// The peer has sent close_notify; sealing goes on. Followed by `Closed`.
+    /// The peer has sent close_notify; sealing continues. Followed by `Closed`.
     PeerClosed,
-    /// We have sent close_notify; what still comes is thrown away unread.
+    /// We have sent close_notify; further input is discarded unread.
     Closed,
 }
 
@@ -68,7 +69,7 @@ impl RustlsSession {
         })
     }
 
-    /// As [`super::Tls::open`]. After an error, whose alert is in `out` already, nothing else may be called.
+    /// Like [`super::Tls::open`]. After an error, whose alert is already in `out`, no other call is legal.
     pub(super) fn open(
         &mut self,
         input: &mut &mut [u8],
@@ -91,7 +92,8 @@ impl RustlsSession {
             };
             assert!(held <= input.len(), "the caller keeps what was left in the input");
             let Some(record) = record_bytes(&input[held..]) else {
-                // rustls judges a header before its record is whole: a peer with another protocol gets its alert at once.
+                // rustls checks a header before its record is complete: a peer with another protocol gets its alert at
+                // once.
                 if input.len() >= held + HEADER_BYTES {
                     self.advance(input, plain, out)?;
                 }
@@ -110,7 +112,7 @@ impl RustlsSession {
         }
     }
 
-    /// Bounds the work for a peer that has not shown yet that it wants to talk.
+    /// Bounds the work for a peer whose handshake is not complete.
     fn count_handshake_bytes(&mut self, record: usize, out: &mut Vec<u8>) -> Result<(), Error> {
         let SessionPhase::Handshaking { taken, .. } = &mut self.phase else { return Ok(()) };
         *taken += record;
@@ -120,10 +122,11 @@ impl RustlsSession {
         Ok(())
     }
 
-    /// Draws the phase after a whole record of which rustls still wants `held` bytes. Says whether the handshake is over.
+    /// Decides the phase after a complete record of which rustls still needs `held` bytes. Returns whether the
+    /// handshake is over.
     ///
-    /// After the handshake a message that is not whole at the end of its record is refused: all that a client may send
-    /// then in TLS 1.2 is a renegotiation, which is refused anyway, and in TLS 1.3 its last message must end its record.
+    /// After the handshake, a message that is incomplete at the end of its record is refused. In TLS 1.2 a client could
+    /// only send a renegotiation then, which is refused anyway, and in TLS 1.3 its last message must end its record.
     fn settle(&mut self, held: usize, out: &mut Vec<u8>) -> Result<bool, Error> {
         match &mut self.phase {
             SessionPhase::Handshaking { held: kept, .. } if self.connection.is_handshaking() => {
@@ -141,8 +144,8 @@ impl RustlsSession {
         }
     }
 
-    /// Lets rustls process `records` until it wants more bytes or waits for ours. Returns how many bytes at their front it
-    /// does not need any more.
+    /// Lets rustls process `records` until it needs more bytes or waits for ours. Returns how many bytes at their front
+    /// it no longer needs.
     fn advance(&mut self, records: &mut [u8], plain: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<usize, Error> {
         let mut released = 0;
         self.sealed = 0;
@@ -155,7 +158,7 @@ impl RustlsSession {
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(Ok(record)) = traffic.next_record() {
-                        // The one copy: rustls decrypts in place, but hands out a vector of its own.
+                        // The one copy: rustls decrypts in place, but returns a vector of its own.
                         plain.extend_from_slice(record.payload);
                         discard += record.discard;
                     }
@@ -172,7 +175,7 @@ impl RustlsSession {
                     self.phase = SessionPhase::PeerClosed;
                     return Ok(released + discard);
                 }
-                // Early data is not offered, and rustls has no further states for a server.
+                // Early data is not offered, and rustls has no other states for a server.
                 Ok(_) => return Err(self.fail(Error::HandshakeNotComplete, out)),
                 Err(error) => return Err(self.fail(error, out)),
             }
@@ -180,9 +183,9 @@ impl RustlsSession {
         }
     }
 
-    /// Ends the connection: what rustls has queued (the alert) goes out.
+    /// Ends the connection: the bytes that rustls has queued (the alert) go to `out`.
     fn fail(&mut self, error: Error, out: &mut Vec<u8>) -> Error {
-        // Messages come before anything else as long as there are any; asked once more, rustls would look for records.
+        // Messages come first as long as there are any; after that, rustls would look for records.
         while self.connection.wants_write() {
             match self.connection.process_tls_records(&mut []).state {
                 Ok(ConnectionState::EncodeTlsData(mut message)) => encode(&mut message, out),
@@ -203,16 +206,16 @@ impl RustlsSession {
         }
     }
 
-    /// Whether the finished handshake is one that the record layer can go on from.
+    /// Whether the record layer can continue after the finished handshake.
     pub(super) fn may_leave(&self) -> bool {
         matches!(self.connection.negotiated_cipher_suite(), Some(SupportedCipherSuite::Tls13(_)))
     }
 
-    /// The record layer that goes on after the handshake of TLS 1.3. With the session all that rustls had allocated is to
-    /// be freed. `None` without secrets, which every configuration of ours overhears.
+    /// The record layer for the time after a handshake of TLS 1.3. The caller frees the session, and with it all memory
+    /// of rustls. `None` without secrets, which every configuration of ours records.
     ///
-    /// `dangerous_into_kernel_connection` would tell the sequence numbers too, and derive the keys a second time for that:
-    /// 4 to 9 of the 70 to 100 µs of a handshake.
+    /// `dangerous_into_kernel_connection` would also return the sequence numbers, but derives the keys a second time
+    /// for that: 4 to 9 of the 70 to 100 µs of a handshake.
     pub(super) fn leave(&self) -> Option<Records> {
         let secrets = self.secrets.as_ref()?;
         let common = &self.connection.negotiated_cipher_suite()?.tls13()?.common;
@@ -225,8 +228,9 @@ impl RustlsSession {
         }))
     }
 
-    /// Encrypts slices as records and appends them to `out`. Small slices share a record: they are gathered in `scratch`,
-    /// which is empty before and after and never grows beyond one record. False if that is not legal, or keys are used up.
+    /// Encrypts slices as records and appends them to `out`. Small slices share a record: they are gathered in
+    /// `scratch`, which is empty before and after and never grows beyond one record. False if sealing is not legal, or
+    /// the keys are used up.
     pub(super) fn seal<'p>(
         &mut self,
         plain: impl IntoIterator<Item = &'p [u8]>,
@@ -253,7 +257,7 @@ impl RustlsSession {
         is_sealed
     }
 
-    /// As [`super::Tls::close_notify`].
+    /// Like [`super::Tls::close_notify`].
     pub(super) fn close_notify(&mut self, out: &mut Vec<u8>) {
         let Some(mut writer) = self.writer(out) else { return };
         with_room(out, HEADER_BYTES, |room| match writer.queue_close_notify(room) {
@@ -264,7 +268,7 @@ impl RustlsSession {
         self.phase = SessionPhase::Closed;
     }
 
-    /// rustls' hand for writing; what it has to send first goes to `out`.
+    /// rustls' state for writing; the messages that it must send first go to `out`.
     fn writer(&mut self, out: &mut Vec<u8>) -> Option<WriteTraffic<'_, ServerConnectionData>> {
         if !matches!(self.phase, SessionPhase::Open | SessionPhase::PeerClosed) {
             return None;
@@ -280,7 +284,7 @@ impl RustlsSession {
         matches!(self.phase, SessionPhase::Handshaking { .. })
     }
 
-    /// Has the client said something whole, but not everything?
+    /// Whether the client has sent at least one complete message, and not all of them.
     pub(super) fn is_amid_handshake(&self) -> bool {
         matches!(self.phase, SessionPhase::Handshaking { taken, .. } if taken > 0)
     }
@@ -294,7 +298,7 @@ impl RustlsSession {
     }
 }
 
-/// The length of the record at the front, if it is whole.
+/// The length of the record at the front, if it is complete.
 fn record_bytes(input: &[u8]) -> Option<usize> {
     let header: &[u8; HEADER_BYTES] = input.first_chunk()?;
     let bytes = HEADER_BYTES + usize::from(u16::from_be_bytes([header[3], header[4]]));
@@ -309,7 +313,7 @@ fn encode(message: &mut EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u
     });
 }
 
-/// One record, behind messages that rustls has to send first. False if the key may encrypt no more.
+/// Encrypts one record, after messages that rustls must send first. False if the key may encrypt no more.
 fn encrypt(writer: &mut WriteTraffic<'_, ServerConnectionData>, content: &[u8], out: &mut Vec<u8>) -> bool {
     let mut is_exhausted = false;
     with_room(out, content.len() + EXPANSION_BYTES, |room| match writer.encrypt(content, room) {
@@ -323,7 +327,7 @@ fn encrypt(writer: &mut WriteTraffic<'_, ServerConnectionData>, content: &[u8], 
     !is_exhausted
 }
 
-/// Lets `write` fill room at the end of `out`: `guess` bytes, and if it asks for more, what it asks for.
+/// Lets `write` fill `guess` bytes at the end of `out`, or as many as it then asks for.
 fn with_room(
     out: &mut Vec<u8>,
     guess: usize,

@@ -1,10 +1,10 @@
-//! The arithmetic of the opening handshake (RFC 6455 section 4): keys and what answers them.
+//! The arithmetic of the opening handshake (RFC 6455 section 4): keys and their answers.
 
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::{Engine, alphabet};
 use sha1::{Digest, Sha1};
 
-/// The only version that is spoken (RFC 6455 section 4.1).
+/// The only version that exists (RFC 6455 section 4.1).
 pub const VERSION: &str = "13";
 
 /// The text that a server appends to the client's key (RFC 6455 section 1.3).
@@ -13,8 +13,8 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Length of a key: 16 random bytes in base64.
 const KEY_LEN: usize = 24;
 
-/// Reads what RFC 4648 section 3.5 lets a decoder read: the last character of a key has four bits that mean nothing, and
-/// whatever they are, `ws` of npm, Go and Kestrel take the key. So does RFC 6455: the key in the note of its section 4.1,
+/// Accepts what RFC 4648 section 3.5 lets a decoder accept: the last character of a key has four unused bits. `ws` of
+/// npm, Go and Kestrel accept any value there, and so does RFC 6455: the key in the note of its section 4.1,
 /// `AQIDBAUGBwgJCgsMDQ4PEC==`, has some of them set.
 const LENIENT: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
@@ -29,7 +29,7 @@ impl Accept {
     }
 }
 
-/// Answers the value of a `Sec-WebSocket-Key` (RFC 6455 section 4.2.2).
+/// The answer to the value of a `Sec-WebSocket-Key` (RFC 6455 section 4.2.2).
 pub fn accept(key: &str) -> Accept {
     let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
     let mut value = [0; 28];

@@ -18,7 +18,7 @@ pub fn apply(bytes: &mut [u8], mask: Mask) {
     }
 }
 
-/// The mask for the byte that comes `count` bytes later: how to go on after a payload of which `count` bytes are done.
+/// The mask for the byte that comes `count` bytes later, with which to continue after `count` bytes.
 pub fn advance(mut mask: Mask, count: usize) -> Mask {
     mask.rotate_left(count % 4);
     mask

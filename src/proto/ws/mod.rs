@@ -8,10 +8,10 @@
 //!  frame::write_header, write_close, ... --> output
 //! ```
 //!
-//! Here are the opening handshake's arithmetic ([`handshake`]), the wire format both ways ([`frame`], [`mask`]), text
-//! that arrives in pieces ([`utf8`]) and the receiving half of a connection ([`WebSocketSession`]). Not here: the HTTP part of the
-//! upgrade (`proto::http`), the timing (pings, the closing handshake, deadlines: `conn`) and extensions, which
-//! are never negotiated, so that reserved bits are always an error.
+//! This module has the arithmetic of the opening handshake ([`handshake`]), the wire format both ways ([`frame`],
+//! [`mask`]), text that arrives in pieces ([`utf8`]) and the receiving half of a connection ([`WebSocketSession`]). It
+//! does not have the HTTP part of the upgrade (`proto::http`), the timing (pings, the closing handshake, deadlines:
+//! `conn`) or extensions, which are never negotiated, so that reserved bits are always an error.
 //!
 //! A session owns memory only while a message is incomplete.
 

@@ -24,7 +24,8 @@ use super::{mask, utf8};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionLimits {
     pub message_bytes_max: u32,
-    /// Frames of one message; more are refused as a message too big, because each costs work whatever it carries.
+    /// Most frames of one message; more are refused as a message too big, because each frame costs work, whatever its
+    /// size.
     pub fragments_max: u32,
 }
 
@@ -34,7 +35,7 @@ impl Default for SessionLimits {
     }
 }
 
-/// One meaning taken off the input. What is not a whole message borrows from it.
+/// One item taken off the input. Except for an assembled message it borrows from the input.
 #[derive(Debug, PartialEq, Eq)]
 pub enum WebSocketStep<'a> {
     /// `opcode` is `Text`, and then the payload is UTF-8, or `Binary`.
@@ -42,7 +43,7 @@ pub enum WebSocketStep<'a> {
         opcode: Opcode,
         payload: Payload<'a>,
     },
-    /// To be answered with a pong of the same bytes (section 5.5.2).
+    /// The caller answers with a pong of the same bytes (section 5.5.2).
     Ping(&'a [u8]),
     Pong(&'a [u8]),
     /// The last step of a session. Without a `code` the frame was empty.
@@ -55,9 +56,9 @@ pub enum WebSocketStep<'a> {
 /// The bytes of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Payload<'a> {
-    /// One frame that lay whole in the input: unmasked there, right before what is left of that.
+    /// One frame that was complete in the input: unmasked there, right before the rest of the input.
     Borrowed(&'a mut [u8]),
-    /// Put together from what arrived over time.
+    /// Assembled from pieces.
     Assembled(Vec<u8>),
 }
 
@@ -82,7 +83,7 @@ impl Payload<'_> {
     }
 }
 
-/// Which end of the connection this is; the other end's frames are masked, or must not be (section 5.1).
+/// Which end of the connection this is: it decides whether the other end's frames must be masked (section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Server,
@@ -93,9 +94,9 @@ enum Role {
 #[derive(Debug)]
 pub struct WebSocketSession {
     role: Role,
-    /// A close frame came, or the peer broke the rules.
+    /// A close frame has come, or the peer broke the protocol.
     is_over: bool,
-    /// The message that is not whole yet: only then is there heap memory.
+    /// The incomplete message: only with one is there heap memory.
     assembly: Option<Box<Assembly>>,
 }
 
@@ -113,11 +114,11 @@ impl WebSocketSession {
         WebSocketSession { role: Role::Client, ..WebSocketSession::server() }
     }
 
-    /// Takes one meaning off the front of `input`.
+    /// Takes one item off the front of `input`.
     ///
-    /// `Ok(None)`: more bytes are needed. What is left in `input` then, less than a header or a control frame, the caller
-    /// keeps and hands in again in front of what comes next. After a close frame or an error the session is over: it
-    /// discards whatever follows (section 1.4).
+    /// `Ok(None)`: more bytes are needed. The caller keeps the rest of `input`, less than a header or a control frame,
+    /// and passes it in again before the next bytes. After a close frame or an error the session is over: it discards
+    /// further input (section 1.4).
     pub fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
@@ -167,7 +168,7 @@ impl WebSocketSession {
         }
     }
 
-    /// Judges a header by what came before it, before any of its payload is kept.
+    /// Checks a header against the frames before it, before any of its payload is kept.
     fn admit(&self, header: &FrameHeader, limits: &SessionLimits) -> Result<(), CloseReason> {
         if header.mask.is_some() != (self.role == Role::Server) {
             return Err(CloseReason::WebSocketProtocol);
@@ -175,7 +176,7 @@ impl WebSocketSession {
         if header.opcode.is_control() {
             return Ok(());
         }
-        // A continuation continues something, and nothing else may come in between (section 5.4).
+        // A continuation continues a message, and no other data frame may come in between (section 5.4).
         if (header.opcode == Opcode::Continuation) != self.assembly.is_some() {
             return Err(CloseReason::WebSocketProtocol);
         }
@@ -188,7 +189,7 @@ impl WebSocketSession {
     }
 }
 
-/// Takes an unfragmented message that lies whole in the input: no copy.
+/// Takes an unfragmented message that is complete in the input: no copy.
 fn take_message<'a>(
     header: &FrameHeader,
     header_len: usize,
@@ -214,7 +215,7 @@ fn take_control<'a>(
     }
 }
 
-/// Reads the payload of a close frame: nothing, or a code and a reason (section 5.5.1).
+/// Parses the payload of a close frame: empty, or a code and a reason (section 5.5.1).
 fn read_close(payload: &[u8]) -> Result<WebSocketStep<'_>, CloseReason> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         let is_empty = payload.is_empty();
@@ -232,7 +233,7 @@ fn read_close(payload: &[u8]) -> Result<WebSocketStep<'_>, CloseReason> {
     Ok(WebSocketStep::Close { code: Some(code), reason })
 }
 
-/// Takes a frame that lies whole in the input and unmasks its payload there.
+/// Takes a frame that is complete in the input, and unmasks its payload there.
 fn take_payload<'a>(header: &FrameHeader, header_len: usize, input: &mut &'a mut [u8]) -> &'a mut [u8] {
     take_front(input, header_len);
     let payload = take_front(input, header.len as usize);
@@ -276,7 +277,7 @@ mod tests {
         }
     }
 
-    /// What a connection does with a session: it keeps what is left over and hands it in again.
+    /// Uses a session as a connection does: keeps the rest of the input and passes it in again.
     struct Receiver {
         session: WebSocketSession,
         limits: SessionLimits,
@@ -309,14 +310,14 @@ mod tests {
         SessionLimits { message_bytes_max: 1000, fragments_max: 5 }
     }
 
-    /// What a server sees of `bytes` that come in pieces of `size`.
+    /// The steps of a server when `bytes` arrive in pieces of `size`.
     fn seen_in_pieces(bytes: &[u8], size: usize) -> Vec<Seen> {
         let mut receiver = Receiver::new(WebSocketSession::server(), small());
         bytes.chunks(size).for_each(|piece| receiver.receive(piece));
         receiver.seen
     }
 
-    /// What a server sees of `bytes`: the same whether they come at once, byte by byte or in between.
+    /// The steps of a server for `bytes`, which must not depend on how they are split.
     fn seen(bytes: &[u8]) -> Vec<Seen> {
         let at_once = seen_in_pieces(bytes, bytes.len().max(1));
         for size in [1, 2, 3, 7] {
@@ -457,7 +458,7 @@ mod tests {
         assert_eq!(receiver.seen, [Seen::Text("Hello".to_string())]);
     }
 
-    /// What an end sends, and how it cuts it: sizes of fragments, and whether a ping goes before each.
+    /// The messages of one end, and their split: sizes of fragments, and whether a ping precedes each.
     fn conversations() -> impl Strategy<Value = Vec<(Seen, Vec<(usize, bool)>)>> {
         let message = prop_oneof![
             "\\PC{0,80}".prop_map(Seen::Text),
@@ -467,7 +468,7 @@ mod tests {
         proptest::collection::vec((message, cuts), 0..8)
     }
 
-    /// Writes a conversation as frames of a server, or of a client when there is a mask; returns what is to be seen.
+    /// Writes a conversation as frames of a server, or, with a mask, of a client. Returns the expected steps.
     fn write_conversation(talk: &[(Seen, Vec<(usize, bool)>)], mask: Option<Mask>, out: &mut Vec<u8>) -> Vec<Seen> {
         let mut put = |fin, opcode, payload: &[u8]| {
             FrameHeader { fin, opcode, mask, len: payload.len() as u64 }.write(out);

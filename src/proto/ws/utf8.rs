@@ -1,24 +1,25 @@
-//! UTF-8 that arrives in pieces: each piece is judged when it comes, a sequence that is cut in two is carried.
+//! UTF-8 that arrives in pieces: each piece is validated when it arrives, and a sequence that is cut in two is carried.
 
-/// A sequence that can no longer become UTF-8, whatever follows.
+/// A sequence that cannot become UTF-8, whatever follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invalid;
 
-/// Whether `bytes`, all of a text, are UTF-8 (RFC 3629).
+/// Whether `bytes`, a complete text, are UTF-8 (RFC 3629).
 pub fn is_valid(bytes: &[u8]) -> bool {
     simdutf8::basic::from_utf8(bytes).is_ok()
 }
 
-/// Judges a text piece by piece.
+/// Validates a text piece by piece.
 #[derive(Debug, Default)]
 pub struct Validator {
-    /// The beginning of a sequence of which the rest has not come: valid so far.
+    /// The beginning of an incomplete sequence, valid so far.
     begun: [u8; 3],
     begun_len: u8,
 }
 
 impl Validator {
-    /// Takes the next piece. An error comes with the first piece after which no continuation could make the text valid.
+    /// Validates the next piece. The error comes with the first piece after which no continuation could make the text
+    /// valid.
     pub fn feed(&mut self, mut piece: &[u8]) -> Result<(), Invalid> {
         if self.begun_len > 0 {
             piece = self.finish_begun(piece)?;
@@ -30,12 +31,12 @@ impl Validator {
         self.begin(tail)
     }
 
-    /// Whether the text may end here: no sequence is waiting for its rest.
+    /// Whether the text may end here: no sequence is incomplete.
     pub fn is_complete(&self) -> bool {
         self.begun_len == 0
     }
 
-    /// Joins the carried beginning with the first bytes of `piece`; returns what follows the sequence.
+    /// Joins the carried beginning with the first bytes of `piece`; returns the rest of the piece.
     fn finish_begun<'a>(&mut self, piece: &'a [u8]) -> Result<&'a [u8], Invalid> {
         let begun_len = self.begun_len as usize;
         let missing = sequence_len(self.begun[0]) - begun_len;
@@ -48,11 +49,11 @@ impl Validator {
         Ok(rest)
     }
 
-    /// Judges at most one sequence: a whole one is done with, the beginning of one is carried.
+    /// Validates at most one sequence. The beginning of an incomplete one is carried.
     fn begin(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
         match std::str::from_utf8(bytes) {
             Ok(_) => Ok(()),
-            // No `error_len` means that the end came too early, and nothing else is wrong.
+            // Without `error_len`, the only fault is that the end came too early.
             Err(error) if error.error_len().is_none() && error.valid_up_to() == 0 => {
                 self.begun[..bytes.len()].copy_from_slice(bytes);
                 self.begun_len = bytes.len() as u8;
@@ -63,7 +64,7 @@ impl Validator {
     }
 }
 
-/// How many bytes at the end of `piece` belong to a sequence that needs more: 0 to 3.
+/// How many bytes at the end of `piece` belong to an incomplete sequence: 0 to 3.
 fn unfinished_len(piece: &[u8]) -> usize {
     for back in 1..=piece.len().min(3) {
         let byte = piece[piece.len() - back];
@@ -74,7 +75,7 @@ fn unfinished_len(piece: &[u8]) -> usize {
     0
 }
 
-/// Bytes of the sequence that `lead` begins; 1 for what begins none, which validation then refuses.
+/// Bytes of the sequence that `lead` begins; 1 for a byte that begins none, which validation then refuses.
 fn sequence_len(lead: u8) -> usize {
     match lead {
         0xC0..=0xDF => 2,
@@ -95,7 +96,7 @@ mod tests {
         pieces.into_iter().all(|piece| validator.feed(piece).is_ok()) && validator.is_complete()
     }
 
-    /// The index of the byte, fed alone, at which the text is refused.
+    /// The index of the byte at which the text is refused if it is fed byte by byte.
     fn refused_at(text: &[u8]) -> Option<usize> {
         let mut validator = Validator::default();
         text.chunks(1).position(|byte| validator.feed(byte).is_err())

@@ -1,6 +1,6 @@
-//! How a peer can break the protocol after the handshake, and the alert it gets: one row each.
+//! The ways in which a peer can break the protocol after the handshake, and the alert for each: one row each.
 //!
-//! The alerts are those of rustls, also where it sends none: a peer cannot tell which of the two it talks to.
+//! The alerts are those of rustls, including the cases without one: a peer cannot tell the two apart.
 
 use std::fmt;
 
@@ -42,7 +42,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The alert for the peer, if it gets one, and what happened, in words.
+    /// The alert for the peer, if it gets one, and a description.
     fn row(self) -> (Option<Alert>, &'static str) {
         use Alert::*;
         match self {

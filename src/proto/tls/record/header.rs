@@ -3,7 +3,7 @@
 use super::fault::Fault;
 
 pub(super) const HEADER_BYTES: usize = 5;
-/// Longest fragment that rustls takes off the wire, plus one: 2^14 bytes of content, 2,048 of expansion.
+/// Longest fragment that rustls accepts, plus one: 2^14 bytes of content, 2,048 of expansion.
 const FRAGMENT_BYTES_END: usize = 16_384 + 2_048;
 
 pub(super) const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -12,21 +12,21 @@ pub(super) const HANDSHAKE: u8 = 22;
 pub(super) const APPLICATION_DATA: u8 = 23;
 const HEARTBEAT: u8 = 24;
 
-/// A header that promises a record which may come.
+/// A valid header.
 #[derive(Clone, Copy)]
 pub(super) struct RecordHeader {
     pub(super) content_type: u8,
-    /// Bytes of the whole record.
+    /// Bytes of the complete record.
     pub(super) record_bytes: usize,
 }
 
 impl RecordHeader {
-    /// The header at the front of `input`, if there is a whole one. Each part is judged as soon as it is there, long before
-    /// the record is whole: a peer with another protocol gets its alert at once.
+    /// The header at the front of `input`, if it is complete. Each part is checked as soon as it has arrived, long
+    /// before the record is complete: a peer with another protocol gets its alert at once.
     pub(super) fn read(input: &[u8]) -> Result<Option<RecordHeader>, Fault> {
         let Some(&content_type) = input.first() else { return Ok(None) };
-        // The minor version is for middleboxes and is not looked at. The type is not either, with one exception: what a
-        // record is, its inside says (section 5.2).
+        // The minor version exists for middleboxes and is not checked. Nor is the type, with one exception: the
+        // encrypted part of a record has its real type (section 5.2).
         let is_known = matches!(content_type, CHANGE_CIPHER_SPEC..=HEARTBEAT);
         let is_version = !matches!(input, [_, major, _, ..] if *major != 3);
         if !is_known || !is_version {
@@ -42,7 +42,7 @@ impl RecordHeader {
     }
 }
 
-/// The header of a protected record with this many bytes of ciphertext and tag; also what its tag covers.
+/// The header of a protected record with this many bytes of ciphertext and tag. The tag covers it.
 pub(super) fn protected(fragment_bytes: usize) -> [u8; HEADER_BYTES] {
     let [high, low] = u16::try_from(fragment_bytes).expect("a record's length").to_be_bytes();
     [APPLICATION_DATA, 3, 3, high, low]

@@ -6,8 +6,8 @@
 //!    '--"iv"---> iv  --xor sequence--> nonce of one record
 //! ```
 //!
-//! Raw keys are 92 bytes, an expanded AES-GCM key is ten times that and takes less than 200 ns to make: it does not
-//! outlive the turn that needs it.
+//! Raw keys are 92 bytes. An expanded AES-GCM key is ten times as large and takes less than 200 ns to make, so it does
+//! not outlive the turn that needs it.
 
 use aws_lc_rs::aead::{LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{KeyType, Prk};
@@ -19,7 +19,7 @@ use super::suite::Suite;
 const KEY_BYTES_MAX: usize = 32;
 const IV_BYTES: usize = 12;
 
-/// Wiped on drop. What a suite does not fill is zero.
+/// Wiped on drop. Bytes that a suite does not use are zero.
 pub(super) struct Keys {
     secret: [u8; SECRET_BYTES_MAX],
     key: [u8; KEY_BYTES_MAX],
@@ -27,7 +27,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// The keys that follow from a traffic secret, of which the suite's first bytes count.
+    /// The keys that follow from a traffic secret, of which the suite uses the first bytes.
     pub(super) fn new(suite: Suite, secret: &[u8; SECRET_BYTES_MAX]) -> Keys {
         let mut keys = Keys { secret: *secret, key: [0; KEY_BYTES_MAX], iv: [0; IV_BYTES] };
         keys.secret[suite.secret_bytes()..].fill(0);
@@ -50,7 +50,7 @@ impl Keys {
         &self.secret
     }
 
-    /// The AEAD's own form of the key; wiped by aws-lc when it is dropped.
+    /// The AEAD's own form of the key; aws-lc wipes it on drop.
     pub(super) fn expand(&self, suite: Suite) -> LessSafeKey {
         let key = UnboundKey::new(suite.aead(), &self.key[..suite.key_bytes()]).expect("a key of the suite's length");
         LessSafeKey::new(key)

@@ -1,4 +1,4 @@
-//! A peer's messages after the handshake besides data (KeyUpdate and alerts), and the KeyUpdates that we send.
+//! A peer's messages after the handshake other than data (KeyUpdate and alerts), and the KeyUpdates that we send.
 //!
 //! ```text
 //! KeyUpdate: [24][0 0 1][0 or 1: whether the other side is to update too]
@@ -14,20 +14,20 @@ const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
 pub(super) const UPDATE_NOT_REQUESTED: u8 = 0;
 const UPDATE_REQUESTED: u8 = 1;
 
-/// KeyUpdates without data between them, as rustls and BoringSSL allow them: each costs us 2 µs and its sender nothing.
+/// KeyUpdates without data between them, the bound of rustls and BoringSSL: each costs us 2 µs and its sender nothing.
 pub(super) const KEY_UPDATES_MAX: u8 = 32;
-/// Warnings in the life of a connection, as rustls and BoringSSL allow them.
+/// Warnings on one connection, the bound of rustls and BoringSSL.
 pub(super) const WARNINGS_MAX: u8 = 4;
-/// The bytes of a KeyUpdate that can wait for the rest.
+/// The bytes of a KeyUpdate that may wait for the rest.
 pub(super) const KEY_UPDATE_BYTES_HELD_MAX: u8 = KEY_UPDATE.len() as u8;
 
 const CLOSE_NOTIFY: u8 = 0;
 const USER_CANCELED: u8 = 90;
 
 impl Records {
-    /// The content of a handshake record; true if the receiving key is another one now.
+    /// Handles the content of a handshake record; true if the receiving key has changed.
     ///
-    /// A message that may not come is refused by its type, before it is whole: so nothing has to be kept of it.
+    /// A forbidden message is refused by its type, before it is complete, so that none of it has to be kept.
     pub(super) fn take_handshake(&mut self, content: &[u8]) -> Result<bool, Fault> {
         let mut rest = content;
         while let Some((byte, behind)) = rest.split_first() {
@@ -40,7 +40,7 @@ impl Records {
                 Some(_) => {
                     return Err(match held {
                         0 => Fault::Message,
-                        // The first of three bytes of length.
+                        // The first of the three bytes of the length.
                         1 => Fault::MessageSize,
                         _ => Fault::KeyUpdateForm,
                     });
@@ -56,7 +56,7 @@ impl Records {
     }
 
     fn take_key_update(&mut self, request: u8, behind: &[u8]) -> Result<(), Fault> {
-        // The next bytes are encrypted with other keys, so they cannot be in this record (section 5.1).
+        // Later bytes would be encrypted with other keys, so they cannot be in this record (section 5.1).
         if !behind.is_empty() {
             return Err(Fault::KeyUpdateNotLast);
         }
@@ -74,7 +74,7 @@ impl Records {
         Ok(())
     }
 
-    /// The content of an alert record (section 6): close_notify, a warning that means nothing, or the end.
+    /// Handles the content of an alert record (section 6): close_notify, a warning without a meaning, or the end.
     pub(super) fn take_alert(&mut self, content: &[u8]) -> Result<(), Fault> {
         const WARNING: u8 = 1;
         const FATAL: u8 = 2;
@@ -90,8 +90,8 @@ impl Records {
         Ok(())
     }
 
-    /// The request of the KeyUpdate that is due before the next record of data: the peer has asked for a KeyUpdate, or this key has
-    /// only its last sequence number left, which the KeyUpdate takes. Inlined, because every record asks.
+    /// The KeyUpdate that is due before the next record of data: because the peer asked for one, or because this key
+    /// has only its last sequence number left, which the KeyUpdate takes. Inlined, because every record checks it.
     #[inline]
     pub(super) fn key_update_due(&self) -> Option<u8> {
         let is_used_up = self.sealed > 0 && self.sealed + 1 >= u64::from(self.records_max);

@@ -8,9 +8,9 @@
 //! slices --> sealer: gathered and encrypted in out, after a KeyUpdate that is due
 //! ```
 //!
-//! A connection holds raw keys and counters, no buffer and no expanded key; [`Records::to_bytes`] writes all of it down.
-//! A breach of the protocol is a [`Fault`], and gets the answer that rustls gives. Here are no handshakes, no TLS 1.2 and
-//! no clock.
+//! A connection holds raw keys and counters, no buffer and no expanded key; [`Records::to_bytes`] writes all of it. A
+//! breach of the protocol is a [`Fault`], and gets the same answer as from rustls. There is no handshake, no TLS 1.2
+//! and no clock here.
 
 mod fault;
 mod header;
@@ -37,33 +37,34 @@ use sealer::Draft;
 pub use state::{STATE_BYTES, State};
 pub use suite::Suite;
 
-/// Empty records in a row, as rustls and BoringSSL allow them.
+/// Empty records in a row, the bound of rustls and BoringSSL.
 const EMPTY_RECORDS_MAX: u8 = 32;
 
-/// The traffic secrets with which a connection leaves its handshake.
+/// The state with which a connection leaves its handshake.
 pub(super) struct Beginning<'a> {
     pub(super) suite: Suite,
-    /// The suite's first bytes count.
+    /// The suite uses the first bytes.
     pub(super) client_secret: &'a [u8; SECRET_BYTES_MAX],
     pub(super) server_secret: &'a [u8; SECRET_BYTES_MAX],
-    /// Records that were sealed with the server's secret already: tickets.
+    /// Records that were already sealed with the server's secret: tickets.
     pub(super) sealed: u64,
-    /// Records that one key may seal, the KeyUpdate that ends it included.
+    /// Records that one key may seal, including the KeyUpdate that ends it.
     pub(super) records_max: u64,
 }
 
 /// Both directions of one connection.
 pub struct Records {
-    /// Records opened with the current key: the sequence number of the next one. The same for those sealed.
+    /// Records opened with the current key, which is the sequence number of the next one.
     opened: u64,
     sealed: u64,
     receiving: Keys,
     sending: Keys,
-    /// How many records one key seals (RFC 8446 section 5.5); the cipher suite says it.
+    /// How many records one key may seal (RFC 8446 section 5.5), as the cipher suite says.
     records_max: u32,
     suite: Suite,
     phase: OpenDirections,
-    /// The peer has asked for a KeyUpdate. It goes out with the next record (section 4.6.3), so that asking costs us nothing.
+    /// The peer has asked for a KeyUpdate. It is sent with the next record (section 4.6.3), so that the request costs
+    /// nothing.
     owes_key_update: bool,
     /// KeyUpdates since the last application data.
     key_updates: u8,
@@ -81,9 +82,9 @@ const _: () = assert!(size_of::<Records>() <= 216, "each live TLS connection hol
 #[repr(u8)]
 enum OpenDirections {
     Open = 0,
-    /// The peer has sent close_notify; sealing goes on (RFC 8446 section 6.1).
+    /// The peer has sent close_notify; sealing continues (RFC 8446 section 6.1).
     PeerClosed = 1,
-    /// We have sent close_notify; what still comes is thrown away unread.
+    /// We have sent close_notify; further input is discarded unread.
     Closed = 2,
 }
 
@@ -94,7 +95,7 @@ impl Records {
             sealed: beginning.sealed,
             receiving: Keys::new(beginning.suite, beginning.client_secret),
             sending: Keys::new(beginning.suite, beginning.server_secret),
-            // More than the field holds is no limit that a connection lives to see; updating before it does no harm.
+            // A larger number is a limit that no connection reaches; updating earlier does no harm.
             records_max: u32::try_from(beginning.records_max).unwrap_or(u32::MAX),
             suite: beginning.suite,
             phase: OpenDirections::Open,
@@ -106,7 +107,7 @@ impl Records {
         }
     }
 
-    /// As [`super::Tls::open`]. After a fault nothing may be opened or sealed any more.
+    /// Like [`super::Tls::open`]. After a fault nothing may be opened or sealed.
     pub(super) fn open(
         &mut self,
         input: &mut &mut [u8],
@@ -123,7 +124,7 @@ impl Records {
     }
 
     fn open_all(&mut self, input: &mut &mut [u8], plain: &mut Vec<u8>, plain_max: usize) -> Result<Opened, Fault> {
-        // Expanded for the first record of a call and after each KeyUpdate.
+        // Expanded for the first record of a call, and after each KeyUpdate.
         let mut key = None;
         loop {
             match self.phase {
@@ -158,7 +159,7 @@ impl Records {
     ) -> Result<(), Fault> {
         let is_inside_message = self.key_update_bytes > 0;
         if header.content_type == CHANGE_CIPHER_SPEC && !is_inside_message {
-            // The one record that is never encrypted (section 5), and has no place here.
+            // The one record that is never encrypted (section 5). It is not allowed here.
             return Err(if *fragment == [1] { Fault::ChangeCipherSpec } else { Fault::ChangeCipherSpecForm });
         }
         let expanded = key.get_or_insert_with(|| self.receiving.expand(self.suite));
@@ -171,7 +172,7 @@ impl Records {
         match content.content_type {
             APPLICATION_DATA => {
                 self.key_updates = 0;
-                // The one copy on the way in: records are joined for the readers of messages.
+                // The one copy on the way in: records are joined, because messages may span them.
                 plain.extend_from_slice(content.bytes);
             }
             HANDSHAKE => {
@@ -197,8 +198,8 @@ impl Records {
         Ok(())
     }
 
-    /// Encrypts slices as records and appends them to `out`; small slices share a record. False, and nothing is done, after
-    /// [`Records::close_notify`].
+    /// Encrypts slices as records and appends them to `out`; small slices share a record. After
+    /// [`Records::close_notify`] it returns false and does nothing.
     pub(super) fn seal<'p>(&mut self, plain: impl IntoIterator<Item = &'p [u8]>, out: &mut Vec<u8>) -> bool {
         if self.phase == OpenDirections::Closed {
             return false;
@@ -225,7 +226,7 @@ impl Records {
         }
     }
 
-    /// Tells the peer that nothing more will come; nothing is read after it. Once.
+    /// Tells the peer that no more data will follow; nothing is read afterwards. Once.
     pub(super) fn close_notify(&mut self, out: &mut Vec<u8>) {
         const WARNING: u8 = 1;
         const CLOSE_NOTIFY: u8 = 0;

@@ -1,4 +1,4 @@
-//! The inside of one record: authenticated and decrypted where it lies, then freed of its padding.
+//! The content of one record: authenticated and decrypted in place, then stripped of its padding.
 
 use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce};
 
@@ -20,7 +20,7 @@ pub(super) fn open<'a>(key: &LessSafeKey, nonce: Nonce, fragment: &'a mut [u8]) 
     if inner.len() > RECORD_CONTENT_BYTES + 1 {
         return Err(Fault::Oversized);
     }
-    // Zeros behind the type are padding (section 5.4); how many there may be is bounded above.
+    // Zeros after the type are padding (section 5.4); their number is bounded above.
     let type_at = inner.iter().rposition(|byte| *byte != 0).ok_or(Fault::NoContentType)?;
     let content_type = inner[type_at];
     if content_type == CHANGE_CIPHER_SPEC {

@@ -1,4 +1,4 @@
-//! Records made where they leave from: content is gathered at the end of the output and encrypted there.
+//! Records made in the output: content is gathered at its end and encrypted there.
 //!
 //! ```text
 //! slices --> out: [ ... sent earlier ][header][content.......][type][tag]
@@ -11,10 +11,10 @@ use crate::limits::RECORD_CONTENT_BYTES;
 
 use super::header::{self, HEADER_BYTES};
 
-/// Behind the content: its type and the AEAD's tag.
+/// After the content: its type and the AEAD's tag.
 const TRAILER_BYTES: usize = 1 + 16;
 
-/// A record at the end of `out` that is still being filled.
+/// A record at the end of `out` that is being filled.
 pub(super) struct Draft<'o> {
     out: &'o mut Vec<u8>,
     start: usize,
@@ -40,7 +40,7 @@ impl<'o> Draft<'o> {
         self.out.len() - self.start - HEADER_BYTES == RECORD_CONTENT_BYTES
     }
 
-    /// Encrypts what was gathered.
+    /// Encrypts the gathered content.
     pub(super) fn seal(self, key: &LessSafeKey, nonce: Nonce, content_type: u8) {
         let Draft { out, start } = self;
         out.push(content_type);

@@ -1,4 +1,4 @@
-//! A connection's record layer as bytes, and back: for the process that takes the connection over.
+//! The state of a connection's record layer as bytes, and back: for the process that takes the connection over.
 //!
 //! ```text
 //! [format 1][suite][phase][owes][key updates][empty][warnings][held]   8 bytes
@@ -14,9 +14,9 @@ use super::keys::Keys;
 use super::message::{KEY_UPDATE_BYTES_HELD_MAX, KEY_UPDATES_MAX, WARNINGS_MAX};
 use super::{EMPTY_RECORDS_MAX, OpenDirections, Records, SECRET_BYTES_MAX, Suite};
 
-/// Another layout gets another number.
+/// Another layout needs another number.
 const FORMAT: u8 = 1;
-/// No connection lives to see it; what is below cannot overflow.
+/// No connection reaches it, and counters below it cannot overflow.
 const SEQUENCE_END: u64 = 1 << 62;
 const COUNTERS_AT: usize = 8;
 const SECRETS_AT: usize = COUNTERS_AT + 4 + 8 + 8;
@@ -46,7 +46,7 @@ impl Records {
         bytes
     }
 
-    /// `None` if these are no bytes of [`Records::to_bytes`].
+    /// `None` if the bytes are not from [`Records::to_bytes`].
     pub fn from_bytes(bytes: &[u8; STATE_BYTES]) -> Option<Records> {
         let (flags, rest) = bytes.split_first_chunk::<COUNTERS_AT>()?;
         let (records_max, rest) = rest.split_first_chunk()?;

@@ -1,4 +1,4 @@
-//! A cipher suite of TLS 1.3 (RFC 8446 section B.4): which AEAD, which hash, and how long their keys are.
+//! A cipher suite of TLS 1.3 (RFC 8446 section B.4): its AEAD, its hash, and the lengths of their keys.
 
 use aws_lc_rs::{aead, hkdf};
 use rustls::CipherSuite;
@@ -15,7 +15,7 @@ pub enum Suite {
 impl Suite {
     pub const ALL: [Suite; 3] = [Suite::Aes128GcmSha256, Suite::Aes256GcmSha384, Suite::Chacha20Poly1305Sha256];
 
-    /// The suite that rustls has agreed on, if it is one of ours.
+    /// The suite that rustls has agreed on, if the record layer supports it.
     pub fn of(suite: CipherSuite) -> Option<Suite> {
         match suite {
             CipherSuite::TLS13_AES_128_GCM_SHA256 => Some(Suite::Aes128GcmSha256),
@@ -30,7 +30,7 @@ impl Suite {
         Suite::ALL.into_iter().find(|suite| *suite as u8 == code)
     }
 
-    /// Bytes of a traffic secret: what the hash puts out.
+    /// Bytes of a traffic secret: the length of the hash.
     pub fn secret_bytes(self) -> usize {
         match self {
             Suite::Aes256GcmSha384 => 48,
