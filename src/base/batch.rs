@@ -149,7 +149,8 @@ impl Batch {
         self.pieces().map(Piece::unsent)
     }
 
-    /// The same, with each piece marked as own or shared, so that a piece shared by many batches is logged only once.
+    /// The same, with each piece marked as own or shared, so that a piece shared by many batches has to be written down
+    /// only once.
     #[inline]
     pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> + '_ {
         self.parts[self.part_index..].iter().enumerate().map(|(index, part)| {

@@ -1,4 +1,4 @@
-//! `tidegate check`: tells every mistake in a configuration.
+//! `tidegate check`: reports every mistake in a configuration.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,7 +27,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     }
 }
 
-/// Checks a parsed configuration: certificates and keys exist and fit.
+/// Checks a parsed configuration: its certificates and keys exist and match.
 pub(super) fn verify(config: &Config, source: &ConfigSource) -> ExitCode {
     let file = source.name();
     let file = file.display();
@@ -49,7 +49,7 @@ pub(super) fn verify(config: &Config, source: &ConfigSource) -> ExitCode {
     output::print(&format!("{file}: ok, listeners: {listeners}, routes: {routes}\n"))
 }
 
-/// Legal settings that are probably mistakes, in the file and in those that it names: a line each.
+/// Legal settings that are probably mistakes, in the configuration and in the files that it names: one line each.
 pub(super) fn doubts(config: &Config, source: &ConfigSource) -> Vec<String> {
     let file = source.name();
     let file = file.display();
@@ -70,7 +70,7 @@ fn token_keys(config: &Config) -> impl Iterator<Item = (&str, &TokenKey)> {
     })
 }
 
-/// Reads the file and the environment; mistakes are told on stderr.
+/// Reads the file and the environment; reports mistakes on stderr.
 pub(super) fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
     let variables = std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));

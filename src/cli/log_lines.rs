@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use humantime::format_rfc3339_seconds;
 use log::LevelFilter;
 
-/// Lines of other packages below a warning are not for operators.
+/// Other packages log only warnings and errors here.
 pub(super) fn log_to_stderr(level: LevelFilter) {
     let mut builder = env_logger::Builder::new();
     builder.filter_level(level.min(LevelFilter::Warn)).filter_module(env!("CARGO_PKG_NAME"), level);
@@ -16,6 +16,6 @@ pub(super) fn log_to_stderr(level: LevelFilter) {
         let now = format_rfc3339_seconds(SystemTime::now());
         writeln!(out, "[{now} {style}{level:<5}{style:#} {module}] {words}")
     });
-    // A program that embeds the gateway may have a logger of its own.
+    // A program that embeds the gateway may have its own logger.
     _ = builder.try_init();
 }

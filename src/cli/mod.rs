@@ -1,7 +1,7 @@
 //! The command line: one file per verb.
 //!
-//! Results go to stdout, errors to stderr in one line each. The exit code is 0 when it worked, 1 when the operation failed
-//! or the configuration has mistakes, 2 when the command line itself is wrong, 130 when a second signal cut a drain short.
+//! Results go to stdout, errors to stderr in one line each. Exit codes: 0 success, 1 failure or mistakes in the
+//! configuration, 2 wrong usage, 130 a second signal ended a drain.
 
 use std::process::ExitCode;
 
@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints the help that was asked for, or what is wrong with the command line.
+/// Prints the requested help, or the error in the command line.
 fn tell(words: &clap::Error) -> ExitCode {
     let printed = words.print();
     match output::unless_unread(printed) {

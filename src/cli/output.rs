@@ -1,7 +1,7 @@
 //! The output of a verb: results on stdout, errors on stderr in one line each.
 //!
-//! Both may be full, closed, or a pipe whose reader has gone. Then a result is an error, and an error that cannot be told
-//! is its exit code alone; neither is a panic.
+//! Both may be full, closed, or a pipe whose reader has gone. Then printing a result is an error, and an error that
+//! cannot be printed is only its exit code; neither is a panic.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ pub(super) fn write(text: &str) -> Result<(), String> {
     unless_unread(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
-/// The sentence about a result that stdout did not take; none if its reader has gone away.
+/// The error of a result that could not be written to stdout; none if its reader has gone away.
 pub(super) fn unless_unread(outcome: std::io::Result<()>) -> Result<(), String> {
     match outcome {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("stdout: {error}")),
@@ -28,18 +28,18 @@ pub(super) fn unless_unread(outcome: std::io::Result<()>) -> Result<(), String> 
     }
 }
 
-/// Tells an error, in one line.
+/// Prints an error in one line.
 pub(super) fn complain(message: &str) {
     line(&format!("tidegate: {message}"));
 }
 
-/// Tells an error, and that it is one.
+/// Prints an error, and returns the exit code of a failure.
 pub(super) fn fail(message: &str) -> ExitCode {
     complain(message);
     ExitCode::FAILURE
 }
 
-/// A line on stderr, if that takes it. Unlike `eprintln!` it does not panic where stderr is full.
+/// Writes a line to stderr if possible. Unlike `eprintln!` it does not panic if stderr is full.
 pub(super) fn line(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

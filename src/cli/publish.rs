@@ -76,7 +76,7 @@ enum Sink {
     Bus(Box<BusClient>),
 }
 
-/// The line that tells what became of it.
+/// Publishes the messages, and returns the line about the outcome.
 fn publish_all(args: &PublishArgs) -> Result<String, String> {
     let payload = payload(args)?;
     let (mut way, place) = match &args.bus {
@@ -131,7 +131,7 @@ fn told(args: &PublishArgs, answer: &str, seconds: f64) -> String {
     }
 }
 
-/// Where the last message stands in its channel, if the answer says so; the bus gives none.
+/// The position of the last message in its channel, if the answer has one; the bus returns none.
 fn position(answer: &str) -> Option<String> {
     let answer: Value = serde_json::from_str(answer).ok()?;
     Some(answer.get("position")?.as_str()?.to_owned())
@@ -146,7 +146,7 @@ fn payload(args: &PublishArgs) -> Result<Vec<u8>, String> {
     if bytes.len() as u64 > PAYLOAD_BYTES_MAX {
         return Err(format!("stdin: more than {PAYLOAD_BYTES_MAX} bytes"));
     }
-    // The line end that `echo` writes is not part of the message.
+    // `echo` appends a line end, which is not part of the message.
     if bytes.ends_with(b"\n") {
         bytes.pop();
     }

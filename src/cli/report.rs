@@ -1,4 +1,4 @@
-//! The output of `sub`: each message, and in the end how many there were and how long they took.
+//! The output of `sub`: each message, and at the end the number of messages and their latency.
 //!
 //! Latency is measured against the field `at_ms` of a payload that is a JSON object: milliseconds since 1970, with a
 //! fraction if the publisher has one. `pub --timestamp` writes it.
@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::client::ArrivedMessage;
 
-/// The field of a payload that says when it was published.
+/// The field of a payload with the time of publication.
 pub(super) const AT: &str = "at_ms";
-/// Longest latency that is told from longer ones.
+/// Longest latency that is distinguished from longer ones.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
 /// The percentiles that are shown.
 const PERCENTILES: &[(&str, f64)] = &[("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9), ("max", 100.0)];
@@ -46,7 +46,7 @@ impl Report {
         self.count += 1;
         let latency_us = self.latencies.as_mut().and_then(|latencies| {
             let sent_ms = serde_json::from_slice::<Value>(&arrival.payload).ok()?.get(AT)?.as_f64()?;
-            // Clocks of two machines may differ: what came before it was sent took no time.
+            // The clocks of two machines may differ: a message that seems to arrive before it was sent has latency 0.
             let latency_us = ((now_ms() - sent_ms) * 1000.0).max(0.0) as u64;
             latencies.saturating_record(latency_us.max(1));
             Some(latency_us)
@@ -54,7 +54,7 @@ impl Report {
         if self.is_json { json_line(out, arrival, latency_us) } else { text_line(out, arrival, latency_us) }
     }
 
-    /// Shows what was asked for of what there was.
+    /// Prints the requested summary.
     pub fn summary(&self, out: &mut impl Write) -> io::Result<()> {
         let measured = self.latencies.as_ref().filter(|latencies| !latencies.is_empty());
         if self.is_json {
@@ -76,7 +76,7 @@ impl Report {
         Ok(())
     }
 
-    /// A line about it that was not asked for; none where there is a summary in JSON.
+    /// A line that was not requested; `None` if there is a summary in JSON.
     pub fn aside(&self) -> Option<String> {
         let seconds = self.start.elapsed().as_secs_f64();
         (!self.is_json).then(|| format!("messages: {}, in {seconds:.1} s", self.count))
@@ -109,7 +109,7 @@ fn json_line(out: &mut impl Write, arrival: &ArrivedMessage, latency_us: Option<
     writeln!(out, "{line}")
 }
 
-/// `[id] subject event: payload`, whatever of it there is. A message cannot command the terminal.
+/// `[id] subject event: payload`, without missing parts. Control characters of a message do not reach the terminal.
 fn text_line(out: &mut impl Write, arrival: &ArrivedMessage, latency_us: Option<u64>) -> io::Result<()> {
     if let Some(id) = &arrival.id {
         write!(out, "[{}] ", visible(id))?;

@@ -48,7 +48,7 @@ fn driver(word: String) -> DriverChoice {
 }
 
 pub fn run(args: &ServeArgs) -> ExitCode {
-    // First of all: what it takes out of the environment must not be read by another thread meanwhile.
+    // Before anything else: no other thread may read the environment while this removes variables from it.
     let sockets = match ActivatedSocket::from_environment() {
         Ok(sockets) => sockets,
         Err(error) => return output::fail(&error.to_string()),
@@ -83,7 +83,7 @@ fn start(config: Config, sockets: Vec<ActivatedSocket>) -> Result<(Gateway, Stop
     Ok((gateway, stop))
 }
 
-/// Prints the addresses, or logs them if stdout cannot be written: the gateway serves in either case.
+/// Prints the addresses, or logs them if stdout cannot be written: the gateway serves in both cases.
 fn tell(gateway: &Gateway) {
     let listening = gateway.listening().iter();
     let lines: Vec<String> =

@@ -1,14 +1,15 @@
-//! Where a verb reads its configuration.
+//! The configuration that a verb reads.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use tidegate::gateway::config::FILE_DEFAULT;
 
-/// The variable that names the file. Read by hand: an argument is to win over it, in either form, and not to conflict with it.
+/// The variable that names the file. Not read by clap: an argument in either form must override it, not conflict with
+/// it.
 const VARIABLE: &str = "TIDEGATE_CONFIG";
 
-/// A file, with or without the name of the argument: `check` and `serve` take both.
+/// A file, with or without the name of the argument: `check` and `serve` accept both.
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigSource {
     /// The configuration file [default: tidegate.toml, if it exists] [env: TIDEGATE_CONFIG]
@@ -26,7 +27,7 @@ impl ConfigSource {
         named.or_else(|| std::env::var_os(VARIABLE).filter(|path: &OsString| !path.is_empty()).map(PathBuf::from))
     }
 
-    /// Its name in a message.
+    /// The name for messages.
     pub fn name(&self) -> PathBuf {
         self.file().unwrap_or_else(|| Path::new(FILE_DEFAULT).to_owned())
     }

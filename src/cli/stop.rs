@@ -1,4 +1,4 @@
-//! Waiting for the end of a gateway: a signal that asks for it, a terminal that is closed, or a failure of its own.
+//! Waits for the end of a gateway: a signal, a closed terminal, or a failure of the gateway.
 //!
 //! ```text
 //!  SIGINT SIGTERM SIGQUIT --> told --> drain; a second one: exit at once
@@ -7,7 +7,7 @@
 //!  SIGXFSZ -----------------> nothing: the write that was too much has failed
 //! ```
 //!
-//! Left to the kernel all of them would end the process without a drain. SIGPIPE is ignored by Rust's runtime.
+//! By default all of these signals would end the process without a drain. Rust's runtime ignores SIGPIPE.
 
 use std::fs::File;
 use std::process::ExitCode;
@@ -23,13 +23,13 @@ use super::output::complain;
 use tidegate::base::{Fold, Tick};
 use tidegate::gateway::Gateway;
 
-/// The exit code of a process that was told twice, as a shell gives it for SIGINT.
+/// The exit code after a second signal, the one that a shell returns for SIGINT.
 const IMPATIENT: i32 = 130;
 
-/// Signals with a meaning, or with a line at least.
+/// Signals that have a meaning, or at least a line in the log.
 const HEARD: [i32; 6] = [SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2];
 
-/// Hears the signals. Made before the gateway starts, so that none is missed.
+/// Receives the signals. Made before the gateway starts, so that none is missed.
 pub struct Stop {
     told: Receiver<()>,
 }
@@ -38,7 +38,7 @@ impl Stop {
     /// An error is one sentence.
     pub fn new() -> Result<Stop, String> {
         let words = |error: std::io::Error| format!("no signals are heard: {error}");
-        // A log in a file that may not grow (RLIMIT_FSIZE) is no reason to end.
+        // A log file that must not grow (RLIMIT_FSIZE) is no reason to end the process.
         signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(words)?;
         let wanted = HEARD.into_iter().filter(|signal| *signal != SIGHUP || !is_hangup_ignored());
         let signals = Signals::new(wanted).map_err(words)?;
@@ -66,7 +66,7 @@ impl Stop {
     }
 }
 
-/// The thread that hears signals, until the process ends.
+/// The thread that receives signals, until the process ends.
 struct Ear {
     tell: Sender<()>,
     terminal: Terminal,
@@ -94,7 +94,7 @@ impl Ear {
         }
     }
 
-    /// Tells the gateway to end; `false` if its receiver is gone. A gateway that was told before needs no second word.
+    /// Tells the gateway to end; `false` if its receiver is gone. Telling it twice has no effect.
     fn end(&self) -> bool {
         !matches!(self.tell.try_send(()), Err(TrySendError::Disconnected(())))
     }
@@ -106,7 +106,7 @@ impl Ear {
     }
 }
 
-/// The terminal that the process was started in, if it was.
+/// The controlling terminal at start, if there was one.
 struct Terminal {
     was_there: bool,
 }
@@ -116,18 +116,18 @@ impl Terminal {
         Terminal { was_there: Terminal::is_there() }
     }
 
-    /// Ctrl-C can no longer be pressed. The kernel takes the terminal from a session before it sends SIGHUP.
+    /// Ctrl-C is no longer possible. The kernel takes the terminal from a session before it sends SIGHUP.
     fn is_closed(&self) -> bool {
         self.was_there && !Terminal::is_there()
     }
 
-    /// /dev/tty is the controlling terminal of the process that opens it; without one it cannot be opened (tty(4)).
+    /// /dev/tty is the controlling terminal of the process that opens it; without one the open fails (tty(4)).
     fn is_there() -> bool {
         File::open("/dev/tty").is_ok()
     }
 }
 
-/// Whether the process was started with SIGHUP ignored, as nohup(1) does: then it stays so.
+/// Whether the process was started with SIGHUP ignored, as by nohup(1): then it stays ignored.
 fn is_hangup_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

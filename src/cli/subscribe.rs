@@ -110,7 +110,7 @@ fn open(args: &SubscribeArgs) -> Result<Source, String> {
     }
 }
 
-/// A subject alone. Few are named like the address of a machine.
+/// A source for a subject without a URL. Few subjects look like the address of a machine.
 fn of_the_bus(args: &SubscribeArgs, target: &str) -> Result<Source, String> {
     let place = target.split('/').next().unwrap_or_default();
     if args.subject.is_some() || place.parse::<SocketAddr>().is_ok() || place.starts_with("localhost:") {
@@ -120,7 +120,7 @@ fn of_the_bus(args: &SubscribeArgs, target: &str) -> Result<Source, String> {
     bus.subscribe(target).map(|source| Source::Bus(Box::new(source)))
 }
 
-/// Shows messages until something ends it.
+/// Shows messages until the source, a bound or a signal ends it.
 fn follow(args: &SubscribeArgs, mut source: Source, is_ended: &AtomicBool) -> Result<(), String> {
     let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
     let mut report = Report::new(args.json, args.latency)?;

@@ -1,7 +1,7 @@
 //! The connections that a kernel driver holds, by slot.
 //!
-//! The caller's slots are dense and low ([`crate::base::Slots`]), so segments of records are the map: they never move, and
-//! an unused one is freed.
+//! The caller's slots are dense and low ([`crate::base::Slots`]), so the map is an array of segments of records.
+//! Segments never move, and an unused one is freed.
 
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -10,12 +10,12 @@ use super::socket;
 use crate::base::key::SEGMENT_SLOTS;
 use crate::base::{Batch, Key};
 
-/// A driver's record of one connection. A hundred thousand of them idle, so it is small, and what only a busy one needs
-/// hangs on one pointer.
+/// A driver's record of one connection. A hundred thousand of them may be idle, so the record is small; the state of a
+/// busy connection is behind one pointer.
 pub(super) struct ConnectionRecord {
-    /// `None` once the caller has closed it and the kernel has nothing of it, or if the kernel could not watch it.
+    /// `None` once the caller has closed it and the kernel holds nothing of it, or if the kernel could not watch it.
     pub socket: Option<OwnedFd>,
-    /// The generation of the key; in its upper byte the flags.
+    /// The generation of the key; the upper byte has the flags.
     word: u32,
     /// The caller's, from `send` until `Sent` is delivered.
     pub batch: Option<Box<Batch>>,
@@ -29,19 +29,19 @@ const _: () = assert!(size_of::<ConnectionRecord>() <= 16);
 pub(super) enum Flag {
     /// The record belongs to a connection.
     Attached = 1,
-    /// An outstanding `recv`. Asked and readable means: exactly one `Ready::Receive` is queued.
+    /// A `recv` is outstanding. If the connection is both asked and readable, exactly one `Ready::Receive` is queued.
     Asked = 1 << 1,
-    /// There may be something to read: no read has found the socket empty since the kernel said so.
+    /// There may be bytes to read: since the kernel's report, no read has found the socket empty.
     Readable = 1 << 2,
-    /// The peer ended its half or the connection broke: readable for ever, without another event.
+    /// The peer ended its half or the connection broke: the socket stays readable without another event.
     Ended = 1 << 3,
-    /// The kernel watches the socket for us, and will say so when it stops.
+    /// The kernel watches the socket, and will report when it stops watching.
     Watched = 1 << 4,
     /// `close` was called.
     Closing = 1 << 5,
     /// `shutdown` waits for the batch.
     ShutdownFollows = 1 << 6,
-    /// The batch has come back: `Ready::Sent` is queued.
+    /// The batch is finished: `Ready::Sent` is queued.
     Sent = 1 << 7,
 }
 
@@ -73,12 +73,12 @@ impl ConnectionRecord {
         self.batch.is_some() && !self.is(Flag::Sent)
     }
 
-    /// For as long as there is a socket.
+    /// Valid as long as there is a socket.
     pub(super) fn fd(&self) -> Option<RawFd> {
         self.socket.as_ref().map(OwnedFd::as_raw_fd)
     }
 
-    /// Ends the sending half, after the batch if there is one.
+    /// Shuts down the sending half, after the batch if there is one.
     pub(super) fn end_sending_half(&mut self) {
         if self.is_sending() {
             self.set(Flag::ShutdownFollows);
@@ -87,15 +87,15 @@ impl ConnectionRecord {
         }
     }
 
-    /// Makes a send that io_uring has taken end. A cancellation alone may miss it: a send that the kernel has just found
-    /// possible to go on with waits in no list in which it would be found (`io_req_task_queue`), and goes on.
+    /// Makes a send end that io_uring has accepted. A cancellation alone may miss it: a send that the kernel is about
+    /// to resume is in no list in which a cancellation looks (`io_req_task_queue`), and would continue.
     pub(super) fn end_sending(&self) {
         if let Some(socket) = &self.socket {
             socket::shutdown(socket, Shutdown::Both);
         }
     }
 
-    /// The kernel cannot watch this socket. It is closed at once; the caller learns it from the next receive or send.
+    /// The kernel cannot watch this socket. It is closed at once; the next receive or send reports that to the caller.
     pub(super) fn give_up(&mut self) {
         self.socket = None;
         self.set(Flag::Readable);
@@ -128,7 +128,7 @@ impl Attached {
         Attached::default()
     }
 
-    /// Panics if the slot is taken: the caller attached it before `Closed`.
+    /// Panics if the slot is in use: the caller attached it before `Closed`.
     pub(super) fn insert(&mut self, key: Key, socket: OwnedFd) -> &mut ConnectionRecord {
         let (index, at) = place(key);
         if index >= self.segments.len() {
@@ -145,7 +145,7 @@ impl Attached {
         connection
     }
 
-    /// The connection of a key that the caller says is attached.
+    /// The connection of a key that the caller has attached.
     pub(super) fn expect(&mut self, key: Key) -> &mut ConnectionRecord {
         match self.find(key) {
             Some(connection) => connection,
@@ -153,7 +153,7 @@ impl Attached {
         }
     }
 
-    /// The connection of a key that an event names; `None` if it has gone.
+    /// The connection of a key that an event names; `None` if it is gone.
     pub(super) fn find(&mut self, key: Key) -> Option<&mut ConnectionRecord> {
         let (index, at) = place(key);
         let connection = self.segments.get_mut(index)?.connections.get_mut(at)?;
@@ -165,7 +165,7 @@ impl Attached {
         let (index, _) = place(key);
         let segment = &mut self.segments[index];
         segment.len -= 1;
-        // The first one stays, as in the caller's slots.
+        // The first segment stays, as in the caller's slots.
         if segment.len == 0 && index > 0 {
             *segment = RecordSegment::default();
         }
@@ -183,7 +183,7 @@ impl Attached {
         })
     }
 
-    /// Takes everything out.
+    /// Takes all connections out.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = ConnectionRecord> + '_ {
         self.segments.drain(..).flat_map(|segment| segment.connections)
     }

@@ -8,12 +8,12 @@ use super::uring;
 /// The operator's choice (`--driver`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
-    /// io_uring where it can be used.
+    /// io_uring if it is available, otherwise epoll.
     #[default]
     Auto,
     /// epoll, on every kernel.
     Epoll,
-    /// io_uring; where it cannot be used, epoll.
+    /// io_uring; if it is not available, epoll.
     Uring,
 }
 
@@ -26,7 +26,7 @@ pub enum DriverKind {
     Uring,
 }
 
-/// The driver to use, and, if io_uring was wanted and is not to be had, the sentence that says why.
+/// The driver to use and, if io_uring was wanted and is not available, the reason in one sentence.
 pub fn choose(choice: Choice) -> (DriverKind, Option<String>) {
     choose_by(choice, uring::probe)
 }

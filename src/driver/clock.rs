@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::base::Tick;
 
-/// Counts from an origin on CLOCK_MONOTONIC, which all processes of a machine share: a process that takes over another one's connections
-/// goes on with its origin, and every [`Tick`] stays valid.
+/// Counts from an origin on CLOCK_MONOTONIC, which all processes of a machine share. A process that takes over the
+/// connections of another one continues with its origin, so every [`Tick`] stays valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
     origin: Duration,
@@ -17,12 +17,12 @@ impl Clock {
         Clock { origin: monotonic() }
     }
 
-    /// A clock that began then, on CLOCK_MONOTONIC.
+    /// A clock with this origin on CLOCK_MONOTONIC.
     pub fn of(origin: Duration) -> Clock {
         Clock { origin }
     }
 
-    /// What [`Clock::of`] makes this clock of, in another process.
+    /// The origin, with which [`Clock::of`] makes the same clock in another process.
     pub fn origin(self) -> Duration {
         self.origin
     }

@@ -1,4 +1,4 @@
-//! Sockets as both kernel drivers want them: how they are bound, accepted, written and counted.
+//! Sockets for both kernel drivers: binding, accepting, writing and measuring.
 //!
 //! ```text
 //! gateway   claim(addr) ---- is the only listener ------------.
@@ -7,8 +7,8 @@
 //! or, where systemd listens:  ListeningSocket::activated -> share in every shard
 //! ```
 //!
-//! SHARED BEFORE UNSHARED: what threads share (the wakers' eventfds) is opened before a shard takes a descriptor table of
-//! its own; what a shard opens afterwards means nothing to another thread.
+//! SHARED BEFORE UNSHARED: the descriptors that threads share (the wakers' eventfds) are opened before a shard takes
+//! its own descriptor table; a descriptor that a shard opens later means nothing to another thread.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener};
@@ -24,16 +24,17 @@ use crate::limits;
 #[derive(Debug)]
 pub struct ListeningSocket {
     socket: Socket,
-    /// All shards accept from it, and the next process will: it stays when this one goes.
+    /// All shards accept from it, and so will the next process: it outlives this one.
     is_shared: bool,
 }
 
-/// Listens on `address` as the only one: EADDRINUSE if a socket of any process listens there already. Also says the address,
-/// with the port that the kernel chose, if port 0 was asked for.
+/// Listens on `address` as the only socket: EADDRINUSE if any process already listens there. Returns the address too,
+/// with the port that the kernel chose if port 0 was given.
 ///
-/// SO_REUSEPORT comes afterwards, for sockets that [`join`]. Linux compares the options that both sockets have when the later one
-/// is bound, and again when it begins to listen (`inet_csk_bind_conflict`, `inet_csk_listen_start`): a socket without the option
-/// shares the port with no listener, and of two simultaneous claims one is refused at the latest when it begins to listen.
+/// SO_REUSEPORT is set afterwards, for sockets that [`join`]. Linux compares the options of both sockets when the later
+/// one is bound, and again when it begins to listen (`inet_csk_bind_conflict`, `inet_csk_listen_start`): a socket
+/// without the option shares the port with no listener, and of two simultaneous claims one is refused at the latest
+/// when it begins to listen.
 pub fn claim(address: SocketAddr) -> io::Result<(ListeningSocket, SocketAddr)> {
     let socket = unbound(address)?;
     socket.bind(&address.into())?;
@@ -43,7 +44,7 @@ pub fn claim(address: SocketAddr) -> io::Result<(ListeningSocket, SocketAddr)> {
     Ok((ListeningSocket { socket, is_shared: false }, address))
 }
 
-/// Listens on an address that this process has claimed: the kernel spreads connections over all its sockets.
+/// Listens on an address that this process has claimed: the kernel distributes connections over all its sockets.
 pub fn join(address: SocketAddr) -> io::Result<ListeningSocket> {
     let socket = unbound(address)?;
     socket.set_reuse_port(true)?;
@@ -57,20 +58,21 @@ fn unbound(address: SocketAddr) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Connections of an earlier process rest for a minute (TIME-WAIT); without this they keep the address from the next.
+    // Connections of an earlier process stay for a minute (TIME-WAIT). Without this option they would block the
+    // address.
     socket.set_reuse_address(true)?;
     prepare(&socket)?;
     Ok(socket)
 }
 
-/// Options that Linux copies to every socket accepted from this one, which saves calls for each.
+/// Options that Linux copies to every accepted socket, which saves system calls for each.
 fn prepare(listener: &Socket) -> io::Result<()> {
     listener.set_tcp_nodelay(true)?;
     listener.set_tcp_notsent_lowat(limits::NOT_SENT_BYTES)
 }
 
 impl ListeningSocket {
-    /// A socket that another process made listen, and its address. It keeps its queue and its options.
+    /// A socket on which another process began to listen, and its address. It keeps its queue and its options.
     pub fn activated(listener: TcpListener) -> io::Result<(ListeningSocket, SocketAddr)> {
         let socket = Socket::from(listener);
         let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
@@ -81,7 +83,7 @@ impl ListeningSocket {
         Ok((ListeningSocket { socket, is_shared: true }, address))
     }
 
-    /// The same socket under another descriptor, of the calling thread's table.
+    /// The same socket under another descriptor in the calling thread's table.
     pub fn share(&self) -> io::Result<ListeningSocket> {
         self.socket.try_clone().map(|socket| ListeningSocket { socket, is_shared: self.is_shared })
     }
@@ -90,15 +92,16 @@ impl ListeningSocket {
         self.is_shared
     }
 
-    /// How long what it sends may stay unacknowledged: the kernel copies it to every socket accepted from this one, and ends
-    /// those whose peer has vanished with ETIMEDOUT. Of a shared one it is an option of the next process too, until that sets it.
+    /// How long sent bytes may stay unacknowledged. The kernel copies the option to every accepted socket, and ends
+    /// sockets whose peer has vanished with ETIMEDOUT. On a shared socket the option also applies to the next process,
+    /// until that sets it.
     pub fn set_peer_timeout(&self, timeout: Duration) -> io::Result<()> {
         self.socket.set_tcp_user_timeout(Some(timeout))
     }
 
-    /// Stops listening, also for other holders of the descriptor; not for a shared one.
+    /// Stops listening, for other holders of the descriptor too; has no effect on a shared socket.
     pub fn stop(&self) {
-        // It can only fail where it does not listen.
+        // It fails only if the socket does not listen.
         drop(self.socket.shutdown(Shutdown::Both));
     }
 
@@ -110,7 +113,7 @@ impl ListeningSocket {
         self.socket.as_raw_fd()
     }
 
-    /// Takes one connection. Its descriptor stays in blocking mode: both drivers ask per call not to wait.
+    /// Accepts one connection. Its descriptor stays in blocking mode: both drivers pass a flag with each call instead.
     pub(super) fn accept(&self) -> io::Result<(OwnedFd, SocketAddr)> {
         let (socket, peer) = self.socket.accept()?;
         Ok((socket.into(), peer.as_socket().unwrap_or(NO_ADDRESS)))
@@ -123,12 +126,12 @@ impl AsFd for ListeningSocket {
     }
 }
 
-/// Stands for the peer of a socket family that has no addresses.
+/// The address of a peer whose socket family has no addresses.
 const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// Gives the calling thread a descriptor table of its own: RLIMIT_NOFILE counts per table, so each shard has the whole
-/// limit, and no lock is shared by shards that accept and close. What is open then is copied: a connection among it would
-/// outlive its close, so this comes before any connection.
+/// Gives the calling thread its own descriptor table: RLIMIT_NOFILE counts per table, so each shard has the whole
+/// limit, and shards that accept and close share no lock. Open descriptors are copied. A copied connection would
+/// outlive its close, so this must precede the first connection.
 pub fn private_descriptor_table() -> io::Result<()> {
     // SAFETY: unshare takes flags only; other threads keep the table they have.
     match unsafe { libc::unshare(libc::CLONE_FILES) } {
@@ -137,7 +140,7 @@ pub fn private_descriptor_table() -> io::Result<()> {
     }
 }
 
-/// An error of accept(2) that belongs to the one connection it would have returned: the next one may be fine.
+/// Whether an error of accept(2) concerns only the connection that it would have returned: the next one may be fine.
 pub(super) fn is_fault_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -158,18 +161,18 @@ pub(super) fn is_fault_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Reads what is there; `WouldBlock` if that is nothing.
+/// Reads the available bytes; `WouldBlock` if there are none.
 pub(super) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the pointer and the length are those of a buffer that is ours for the whole call.
     let count = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
-/// Sends as much of the batch as the kernel takes at once, without marking it as sent.
+/// Sends as much of the batch as the kernel accepts at once, without marking it as sent.
 pub(super) fn send(socket: &OwnedFd, batch: &Batch) -> io::Result<usize> {
     const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     let mut rest = batch.slices();
-    // One event for one connection: no header and no vector that the kernel would have to copy.
+    // One event for one connection: saves the header and the vector that the kernel would have to copy.
     if let (Some(only), None) = (rest.next(), rest.next()) {
         // SAFETY: the pointer and the length are those of a slice that lives for the whole call.
         let count = unsafe { libc::send(socket.as_raw_fd(), only.as_ptr().cast(), only.len(), FLAGS) };
@@ -182,7 +185,7 @@ pub(super) fn send(socket: &OwnedFd, batch: &Batch) -> io::Result<usize> {
 
 /// Bytes that the peer's kernel has acknowledged, modulo 2^32.
 pub(super) fn taken(socket: &OwnedFd) -> u32 {
-    /// `tcpi_bytes_acked` of linux/tcp.h; there since Linux 4.1, while libc's `tcp_info` ends before it.
+    /// `tcpi_bytes_acked` of linux/tcp.h: exists since Linux 4.1, but libc's `tcp_info` ends before it.
     const BYTES_ACKED: std::ops::Range<usize> = 120..128;
     let mut info = [0_u8; BYTES_ACKED.end];
     let mut length = info.len() as libc::socklen_t;
@@ -200,7 +203,7 @@ pub(super) fn taken(socket: &OwnedFd) -> u32 {
     if failed == 0 { bytes_acked.map_or(0, |bytes| bytes as u32) } else { 0 }
 }
 
-/// Ends the sending half. It fails only when the connection is gone, which the receiving half will say.
+/// Shuts down the sending half. It fails only if the connection is gone, which the receiving half will report.
 pub(super) fn shutdown(socket: &OwnedFd, how: Shutdown) {
     drop(SockRef::from(socket).shutdown(how));
 }
@@ -214,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_claimed_address_is_nobody_elses_and_those_that_join_share_it() {
-        // A copy in the table of a test that runs beside this one would keep a socket open.
+        // A copy in the table of a concurrent test would keep a socket open.
         private_descriptor_table().unwrap();
         let (first, address) = claim(ANY_PORT).unwrap();
         let taken = |outcome: io::Result<(ListeningSocket, SocketAddr)>| outcome.unwrap_err().kind();
@@ -233,7 +236,7 @@ mod tests {
         drop(first);
         assert_eq!(taken(claim(address)), io::ErrorKind::AddrInUse);
         drop(second);
-        // Connections of both are still there, and rest when they have ended.
+        // Connections of both sockets still exist, or are in TIME-WAIT.
         claim(address).unwrap();
     }
 
@@ -305,7 +308,7 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        // The client's buffer, which Linux doubles, what is not sent, and one more piece.
+        // The client's buffer, which Linux doubles, the unsent bytes, and one more piece.
         assert!(taken < 128 * 1024 + limits::NOT_SENT_BYTES as usize + 64 * 1024, "{taken}");
     }
 
@@ -328,7 +331,7 @@ mod tests {
         let before = taken(&socket);
         TcpStream::from(socket.try_clone().unwrap()).write_all(&[0; 1_000]).unwrap();
         client.read_exact(&mut [0; 1_000]).unwrap();
-        // What has been read has been acknowledged, on the loopback before it could be read.
+        // The bytes that were read are acknowledged; on the loopback even before they could be read.
         assert_eq!(taken(&socket).wrapping_sub(before), 1_000);
     }
 
@@ -337,7 +340,8 @@ mod tests {
         let Ok((v6, _)) = claim("[::]:0".parse().unwrap()) else {
             return; // a machine without IPv6
         };
-        // Binding the same port of v4 would show it too, but a closed connection of another program may rest there.
+        // Binding the same port of IPv4 would show it too, but a closed connection of another program may be in
+        // TIME-WAIT there.
         assert!(SockRef::from(&v6.socket).only_v6().unwrap());
     }
 

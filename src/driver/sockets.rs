@@ -1,5 +1,5 @@
-//! The common part of both kernel drivers: they read and accept once the kernel has reported readiness, and keep the work
-//! for `next`.
+//! The common part of both kernel drivers. It reads and accepts once the kernel has reported readiness, and keeps the
+//! work for `next`.
 //!
 //! ```text
 //! recv -------> asked --.
@@ -8,9 +8,9 @@
 //! the kernel -> backlog  ---- open? -> Ready::Accept  --> next: one accept a call, ACCEPTS_PER_TURN a turn --> Accepted
 //! ```
 //!
-//! The kernel speaks in edges: what it said stays true until a read or an accept has found nothing. Bytes are
-//! read only once they are asked for, so an idle connection holds no buffer, and a peer whose bytes are not read is
-//! stopped by its own kernel.
+//! The kernel reports edges: a report stays valid until a read or an accept has found nothing. Bytes are read only when
+//! they are requested, so an idle connection holds no buffer, and a peer whose bytes are not read is stopped by its own
+//! kernel.
 
 use std::collections::VecDeque;
 use std::io;
@@ -29,16 +29,16 @@ pub(super) struct Sockets {
     pub connections: Attached,
     pub listeners: Vec<ListenerRecord>,
     pub ready: VecDeque<Ready>,
-    /// Where every receive of this shard lands.
+    /// The buffer for every receive of this shard.
     buffer: Box<[u8]>,
 }
 
 /// Work for `next`, in the order in which it became possible.
 #[derive(Clone, Copy)]
 pub(super) enum Ready {
-    /// The connection is asked, and its socket was readable.
+    /// A `recv` is outstanding, and the socket was readable.
     Receive(Key),
-    /// The batch, still in the connection, is back.
+    /// The batch, still stored in the connection, is finished.
     Sent(Key, Result<(), io::ErrorKind>),
     Closed(Key),
     /// The listener's index.
@@ -61,8 +61,8 @@ pub(super) struct ListenerRecord {
 }
 
 impl Drop for ListenerRecord {
-    /// Closing is not enough: other threads' tables may have copies of the descriptor, and the kernel would go on to queue
-    /// connections that are never accepted.
+    /// Closing is not enough: other threads' tables may have copies of the descriptor, and the kernel would continue to
+    /// queue connections that are never accepted.
     fn drop(&mut self) {
         if !self.listener.is_shared() {
             self.listener.stop();
@@ -70,7 +70,7 @@ impl Drop for ListenerRecord {
     }
 }
 
-/// The completion to deliver once the driver has done its part.
+/// The completion to deliver after the driver has done its part.
 pub(super) enum PendingCompletion {
     Received(Key, usize),
     Finished(Key, Result<(), io::ErrorKind>),
@@ -85,7 +85,8 @@ pub(super) enum PendingCompletion {
 pub(super) const UNWATCHED: io::ErrorKind = io::ErrorKind::OutOfMemory;
 
 impl Sockets {
-    /// `fold` is for lines about sockets that the kernel cannot watch: it lasts, and each connection meets it.
+    /// `fold` is for log lines about sockets that the kernel cannot watch: the condition lasts, and every connection
+    /// meets it.
     pub(super) fn new(fold: Arc<Fold>) -> Sockets {
         Sockets {
             fold,
@@ -96,8 +97,8 @@ impl Sockets {
         }
     }
 
-    /// Renews each listener's budget of accepts, and queues those that ran out of it. Gives back the room of a queue that was
-    /// once as long as all connections, when they left together.
+    /// Renews each listener's budget of accepts, and queues those that had used it up. Frees the memory of a queue that
+    /// was once as long as all connections, when they ended together.
     pub(super) fn begin_turn(&mut self) {
         self.ready.shrink_to(limits::TURN_ENTRIES_KEPT.max(2 * self.ready.len()));
         for index in 0..self.listeners.len() {
@@ -118,8 +119,8 @@ impl Sockets {
         }
     }
 
-    /// The kernel says that there is something to read, or, with `has_ended`, that nothing more will come. Returns what
-    /// an outstanding `recv` has waited for.
+    /// The kernel reports readable bytes or, with `has_ended`, the end of the stream. Returns the work for an
+    /// outstanding `recv`.
     pub(super) fn readable(&mut self, key: Key, has_ended: bool) -> Option<Ready> {
         let connection = self.connections.find(key).filter(|connection| !connection.is(Flag::Closing))?;
         if has_ended {
@@ -132,7 +133,7 @@ impl Sockets {
         if connection.is(Flag::Asked) { Some(Ready::Receive(key)) } else { None }
     }
 
-    /// One read for an outstanding `recv`; `None` if it was revoked or has to go on waiting.
+    /// One read for an outstanding `recv`; `None` if the `recv` was revoked or has to wait longer.
     fn receive(&mut self, key: Key) -> Option<PendingCompletion> {
         let connection = self.connections.find(key).filter(|connection| connection.is(Flag::Asked))?;
         let Some(socket) = &connection.socket else {
@@ -150,7 +151,7 @@ impl Sockets {
             }
         };
         connection.clear(Flag::Asked);
-        // A short read has emptied the socket; only the end of the stream would not announce itself again.
+        // A short read has emptied the socket; only the end of the stream would not be reported again.
         if outcome.as_ref().is_ok_and(|&count| count < self.buffer.len()) && !connection.is(Flag::Ended) {
             connection.clear(Flag::Readable);
         }
@@ -161,8 +162,8 @@ impl Sockets {
         })
     }
 
-    /// Not how far the batch has got: the kernel takes it in pieces of a third of its buffer, so a slow peer seems to take
-    /// nothing for minutes, and io_uring says nothing until all is gone.
+    /// Not the progress of the batch: the kernel accepts it in pieces of a third of its buffer, so a slow peer seems to
+    /// make no progress for minutes, and io_uring reports nothing until all is sent.
     pub(super) fn taken(&mut self, key: Key) -> u32 {
         self.connections.expect(key).socket.as_ref().map_or(0, socket::taken)
     }
@@ -195,14 +196,14 @@ impl Sockets {
         self.arrived(index);
     }
 
-    /// The socket is closed with its driver; until then its number stays taken, and nothing comes of it.
+    /// The socket is closed with its driver; until then its index stays in use, and it accepts nothing.
     pub(super) fn unlisten(&mut self, id: ListenerId) {
         self.pause_accept(id);
         let index = self.index_of(id);
         self.listeners[index].listener.stop();
     }
 
-    /// The kernel says that connections wait.
+    /// The kernel reports that connections are waiting.
     pub(super) fn arrived(&mut self, index: usize) {
         self.listeners[index].has_backlog = true;
         self.queue_accept(index);
@@ -216,7 +217,7 @@ impl Sockets {
         }
     }
 
-    /// One accept; queues the listener again, behind what is ready already.
+    /// One accept; queues the listener again, after the work that is ready.
     fn accept(&mut self, index: usize) -> Option<PendingCompletion> {
         let listening = &mut self.listeners[index];
         listening.is_queued = false;
@@ -249,7 +250,7 @@ impl Sockets {
 
     // --- out of `next` -----------------------------------------------------------------------------------------------
 
-    /// Does what became possible; `None` if it has become pointless.
+    /// Does the work; `None` if it has become pointless.
     pub(super) fn carry_out(&mut self, ready: Ready) -> Option<PendingCompletion> {
         match ready {
             Ready::Receive(key) => self.receive(key),

@@ -1,12 +1,12 @@
-//! The bus, as one more of its clients: publishing, and a subscription that is read from.
+//! A client of the bus: publishes messages, or reads one subscription.
 //!
 //! ```text
 //!  connect    <- INFO      TLS, where the URL or INFO asks for it      CONNECT, PING ->      <- PONG, or -ERR
 //!  subscribe  SUB, PING -> <- PONG      publish  PUB, HPUB ->      flush  PING -> <- PONG      next  <- MSG, HMSG
 //! ```
 //!
-//! The NATS client protocol, as far as these verbs need it: one subscription, no reply subjects, no reconnection. A bus that ends the
-//! connection ends the verb, as a WebSocket and an event stream do.
+//! Supports the NATS client protocol as far as these verbs need it: one subscription, no reply subjects, no
+//! reconnection. If the bus ends the connection, the verb ends, as with a WebSocket and an event stream.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -22,17 +22,17 @@ use super::{ArrivedMessage, CONNECT_TIMEOUT, Field, MESSAGE_BYTES_MAX, SourceEve
 
 /// How long the bus may take for the answer to a PING.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a publisher looks for what the bus has to say meanwhile.
+/// How often a publisher checks for input from the bus.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long it waits for it then.
+/// How long such a check waits.
 const LOOK_WAIT: Duration = Duration::from_millis(1);
-/// Longest line that is taken; INFO names all servers of a cluster.
+/// Longest line; INFO names all servers of a cluster.
 const LINE_BYTES_MAX: usize = 256 * 1024;
 /// Most messages that may come before the answer to a PING.
 const EARLY_MAX: usize = 1_024;
-/// How much of a line that is none is shown.
+/// How much of an invalid line is shown.
 const STRANGE_BYTES_MAX: usize = 64;
-/// How much is read at once.
+/// How much is read in one call.
 const READ_BYTES: usize = 64 * 1024;
 
 const ENDED: &str = "the bus ended the connection";
@@ -43,13 +43,13 @@ pub(in crate::cli) struct BusClient {
     inbox: Inbox,
     /// Messages that came before the answer to a PING.
     early: VecDeque<ArrivedMessage>,
-    /// INFO's `max_payload`, of headers and payload together.
+    /// `max_payload` of INFO: the bound on headers and payload together.
     payload_bytes_max: u64,
     looked: Instant,
 }
 
 impl BusClient {
-    /// `nats://[user:password@|token@]host[:port]`. With `tls://`, or where INFO requires it, TLS begins after INFO.
+    /// `nats://[user:password@|token@]host[:port]`. With `tls://`, or if INFO requires it, TLS begins after INFO.
     pub fn connect(url: &Url, trust: &Trust) -> Result<BusClient, String> {
         if !matches!(url.scheme, "nats" | "tls") {
             return Err(format!("{url}: expected nats:// or tls://"));
@@ -61,7 +61,7 @@ impl BusClient {
         let mut bus = BusClient { stream, inbox, early, payload_bytes_max: u64::MAX, looked: Instant::now() };
         let info = bus.info().map_err(words)?;
         if url.is_tls() || info["tls_required"] == true {
-            // Plain bytes behind INFO may be those of a stranger.
+            // Plaintext bytes after INFO may come from an attacker.
             bus.inbox = Inbox::default();
             bus.stream = bus.stream.encrypted(url, trust)?;
         }
@@ -82,7 +82,7 @@ impl BusClient {
         }
     }
 
-    /// In force when it returns: what is published from then on arrives.
+    /// Subscribes. The subscription is in force when this returns: later publications arrive.
     pub fn subscribe(mut self, pattern: &str) -> Result<BusSubscription, String> {
         let words = |error: &dyn std::fmt::Display| format!("{pattern}: {error}");
         Pattern::check(pattern).map_err(|error| words(&error))?;
@@ -91,7 +91,7 @@ impl BusClient {
         Ok(BusSubscription(self))
     }
 
-    /// Written when it returns; that the bus has it, [`BusClient::flush`] knows.
+    /// Writes the message. [`BusClient::flush`] confirms that the bus has it.
     pub fn publish(&mut self, subject: &str, fields: &[Field], payload: &[u8]) -> Result<(), String> {
         Subject::check(subject).map_err(|error| format!("{subject}: {error}"))?;
         let mut block = HeaderBlock::new();
@@ -115,12 +115,12 @@ impl BusClient {
         self.look()
     }
 
-    /// Waits until the bus has all that was published. An error if it refused some of it.
+    /// Waits until the bus has all published messages. An error if it refused one.
     pub fn flush(&mut self) -> Result<(), String> {
         self.round_trip(FLUSH_TIMEOUT)
     }
 
-    /// Answers a PING, and notices a refusal, while a long row of messages is being published.
+    /// During a long series of publications: answers PINGs, and notices refusals.
     fn look(&mut self) -> Result<(), String> {
         if self.looked.elapsed() < LOOK_INTERVAL {
             return Ok(());
@@ -136,7 +136,7 @@ impl BusClient {
         Ok(())
     }
 
-    /// The answer to a PING comes after all that was said before it has been dealt with.
+    /// The answer to a PING comes after everything before it has been processed.
     fn round_trip(&mut self, timeout: Duration) -> Result<(), String> {
         let deadline = Instant::now() + timeout;
         self.write(b"PING\r\n")?;
@@ -146,7 +146,7 @@ impl BusClient {
                 Some(BusOperation::Error(words)) => return Err(words),
                 Some(BusOperation::Message(arrival)) => {
                     self.early.push_back(arrival);
-                    // So many prove as well that the subscription is in force.
+                    // This many messages also prove that the subscription is in force.
                     if self.early.len() == EARLY_MAX {
                         return Ok(());
                     }
@@ -162,7 +162,7 @@ impl BusClient {
         self.stream.write_all(bytes).and_then(|()| self.stream.flush()).map_err(|error| error.to_string())
     }
 
-    /// The next verb of the bus; PINGs are answered on the way. `None` if that is not there by `deadline`.
+    /// The next verb of the bus, after answering PINGs; `None` if none has arrived by `deadline`.
     fn read(&mut self, deadline: Instant) -> Result<Option<BusOperation>, String> {
         loop {
             match self.inbox.take()? {
@@ -228,14 +228,14 @@ impl BusSubscription {
     }
 }
 
-/// One thing that the bus says.
+/// One verb of the bus.
 #[derive(Debug, PartialEq)]
 enum BusOperation {
     Info(Value),
     Message(ArrivedMessage),
     Ping,
     Pong,
-    /// `+OK`, which a client that is not verbose does not get.
+    /// `+OK`, which only verbose clients get.
     Fine,
     /// `-ERR`, without its quotes.
     Error(String),
@@ -243,11 +243,11 @@ enum BusOperation {
     Ended,
 }
 
-/// Bytes that were received and are not parsed yet.
+/// Received bytes that are not parsed yet.
 #[derive(Default)]
 struct Inbox {
     bytes: Vec<u8>,
-    /// How many of them have been read.
+    /// How many of them are parsed.
     start: usize,
 }
 
@@ -257,7 +257,7 @@ impl Inbox {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next thing, if all of it is there. An error if it is none.
+    /// The next verb, if it is complete. An error if the line is not one.
     fn take(&mut self) -> Result<Option<BusOperation>, String> {
         let bytes = &self.bytes[self.start..];
         let Some(end) = memchr::memchr(b'\n', bytes) else {
@@ -293,8 +293,8 @@ impl Inbox {
     }
 }
 
-/// A message by its line, `subject sid [reply] [header bytes] bytes`, and the length of what follows the line. `None` if that is no such
-/// line, `Some(None)` if not all of it is there.
+/// A message, parsed from its line, `subject sid [reply] [header bytes] bytes`, and the length of its body. `None` if
+/// the line is malformed, `Some(None)` if the message is incomplete.
 fn message(line: &str, has_headers: bool, body: &[u8]) -> Option<Option<(ArrivedMessage, usize)>> {
     let mut words = line.split_ascii_whitespace();
     let (subject, _sid) = (words.next()?, words.next()?);
@@ -320,7 +320,7 @@ fn message(line: &str, has_headers: bool, body: &[u8]) -> Option<Option<(Arrived
     Some(Some((arrival, length)))
 }
 
-/// Of what is no line of the protocol, so much as fits an error.
+/// The beginning of an invalid line, as much as fits into an error.
 fn strange(line: &[u8]) -> String {
     let begin = &line[..line.len().min(STRANGE_BYTES_MAX)];
     format!("not of the NATS protocol: {:?}", String::from_utf8_lossy(begin))

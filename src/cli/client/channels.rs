@@ -1,4 +1,4 @@
-//! The admin API, as a publisher sees it: `POST /api/channels/{channel}`.
+//! The client of the admin API: `POST /api/channels/{channel}`.
 
 use super::events::refusal;
 use super::http::HttpConnection;

@@ -1,4 +1,4 @@
-//! A stream of Server-Sent Events that is read from.
+//! A client that reads an event stream.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ pub(in crate::cli) struct Events {
     connection: HttpConnection,
     framing: BodyProgress,
     parser: Parser,
-    /// Parsed and not yet taken.
+    /// Parsed messages that are not taken yet.
     ready: VecDeque<ArrivedMessage>,
 }
 

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 client: one request after the other on one connection, and bodies that may never end.
+//! A small HTTP/1.1 client: one request after the other on one connection, with bodies that may never end.
 
 use std::io::{self, Read, Write};
 
@@ -16,11 +16,11 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 pub(super) struct HttpConnection {
     stream: Stream,
-    /// As the Host header has it.
+    /// For the Host header.
     host: String,
-    /// The URL's credentials, if it has some.
+    /// The credentials of the URL, if there are any.
     authorization: Option<Field>,
-    /// Received and not yet used.
+    /// Received bytes that are not used yet.
     input: Vec<u8>,
 }
 
@@ -32,16 +32,16 @@ pub(super) struct ResponseHead {
     pub framing: BodyProgress,
 }
 
-/// Where in the body we are (RFC 9112 section 6).
+/// The position in the body (RFC 9112 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyProgress {
-    /// So many bytes are left.
+    /// This many bytes remain.
     Length(u64),
     /// A line with a chunk's size comes next.
     ChunkSize,
-    /// So many bytes of the chunk are left.
+    /// This many bytes of the chunk remain.
     Chunk(u64),
-    /// The line end behind a chunk comes next.
+    /// The line end after a chunk comes next.
     ChunkEnd,
     /// After the last chunk: lines up to an empty one.
     Trailer,
@@ -50,7 +50,7 @@ pub(super) enum BodyProgress {
 }
 
 impl HttpConnection {
-    /// `fields` are those of every request on it.
+    /// `fields` are sent with every request.
     pub fn open(url: &Url, fields: &[Field], trust: &Trust) -> Result<HttpConnection, String> {
         let (host, authorization) = (url.authority(), url.authorization(fields));
         Ok(HttpConnection { stream: Stream::connect(url, trust)?, host, authorization, input: Vec::new() })
@@ -103,7 +103,7 @@ impl HttpConnection {
         Ok(body)
     }
 
-    /// Appends more of the body; `Ok(false)` at its end. May append nothing when the stream's time was over.
+    /// Appends more of the body; `Ok(false)` at its end. Appends nothing if the read timed out.
     pub fn body(&mut self, framing: &mut BodyProgress, out: &mut Vec<u8>) -> Result<bool, String> {
         let before = out.len();
         take(framing, &mut self.input, out)?;
@@ -134,7 +134,7 @@ fn no_answer(error: &io::Error) -> String {
     if is_timeout(error) { "the server did not answer in time".to_owned() } else { error.to_string() }
 }
 
-/// The head of a response and its length, or `None` while it is not whole.
+/// The head of a response and its length, or `None` if it is incomplete.
 fn parse_head(input: &[u8]) -> Result<Option<(ResponseHead, usize)>, String> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
@@ -161,7 +161,7 @@ fn parse_head(input: &[u8]) -> Result<Option<(ResponseHead, usize)>, String> {
     Ok(Some((ResponseHead { status, content_type, framing }, used)))
 }
 
-/// Moves the body's bytes from `input` to `out`, as far as they have come.
+/// Moves the available bytes of the body from `input` to `out`.
 fn take(framing: &mut BodyProgress, input: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), String> {
     let mut used = 0;
     loop {
@@ -209,7 +209,7 @@ fn take(framing: &mut BodyProgress, input: &mut Vec<u8>, out: &mut Vec<u8>) -> R
     Ok(())
 }
 
-/// The line that stands here, without its CRLF.
+/// The line at the front, without its CRLF.
 fn line(input: &[u8]) -> Result<Option<&[u8]>, String> {
     match memchr::memmem::find(input, b"\r\n") {
         Some(end) => Ok(Some(&input[..end])),
@@ -230,7 +230,7 @@ fn chunk_size(line: &[u8]) -> Result<u64, String> {
 mod tests {
     use super::*;
 
-    /// Reads `body` in pieces of every size; all must give the same.
+    /// Reads `body` in pieces of every size, which must all give the same result.
     fn read(start: BodyProgress, body: &[u8]) -> Result<(Vec<u8>, BodyProgress), String> {
         let mut results: Vec<_> = (1..=body.len().max(1))
             .map(|size| {

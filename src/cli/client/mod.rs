@@ -1,4 +1,4 @@
-//! The command line's own clients: what `sub` reads from and `pub` writes to.
+//! The clients of the command line: the sources of `sub` and the targets of `pub`.
 //!
 //! ```text
 //!  ws wss      websocket --.
@@ -6,7 +6,7 @@
 //!  nats        bus       --'                                    bus       (nats)      <-- pub
 //! ```
 //!
-//! They are blocking and look up now and then ([`TICK`]), so that Ctrl-C and deadlines are noticed while nothing arrives.
+//! They block, and return now and then ([`TICK`]), so that Ctrl-C and deadlines are noticed while nothing arrives.
 
 use std::time::Duration;
 
@@ -21,34 +21,34 @@ pub(super) mod websocket;
 pub(super) use stream::Trust;
 pub(super) use url::Url;
 
-/// How long a source waits for bytes before it looks up.
+/// How long a source waits for bytes before it returns.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 /// How long connecting may take, and each answer while connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest message that is taken.
+/// Longest accepted message.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A message that has arrived.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ArrivedMessage {
-    /// Where it was published; known on the bus only.
+    /// Its subject; known only on the bus.
     pub subject: Option<String>,
     pub id: Option<String>,
     pub event: Option<String>,
     pub payload: Vec<u8>,
 }
 
-/// What came from a source.
+/// An event of a source.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SourceEvent {
     Arrived(ArrivedMessage),
     /// Nothing came within [`TICK`].
     Nothing,
-    /// The other side ended it, with its reason if it gave one.
+    /// The other side ended the connection, with its reason if it gave one.
     Ended(String),
 }
 
-/// Where messages come from.
+/// A source of messages.
 pub(super) enum Source {
     WebSocket(Box<websocket::WebSocketSource>),
     Events(Box<events::Events>),
@@ -56,7 +56,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// Waits for at most about [`TICK`]. An error is one line, and the end.
+    /// Waits for about [`TICK`] at most. An error is one line, and final.
     pub fn next(&mut self) -> Result<SourceEvent, String> {
         match self {
             Source::WebSocket(source) => source.next(),
@@ -65,7 +65,7 @@ impl Source {
         }
     }
 
-    /// Says goodbye, where the protocol has a word for it.
+    /// Closes the connection properly, if the protocol has a way to do so.
     pub fn close(&mut self) {
         match self {
             Source::WebSocket(source) => source.close(),

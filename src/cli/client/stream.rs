@@ -1,4 +1,4 @@
-//! A connection to a server, plain or TLS, that can be asked to give up waiting.
+//! A connection to a server, plain or TLS, whose reads can time out.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -14,7 +14,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tidegate::proto::tls::certificates::read_chain;
 use tidegate::proto::tls::config::provider;
 
-/// Which servers are believed over TLS.
+/// The servers that are trusted over TLS.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Trust {
     /// Trust the certificates of this PEM file instead of the system's
@@ -31,20 +31,20 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Connects to the host of `url`; TLS for `https` and `wss`. Waits are bounded by [`CONNECT_TIMEOUT`] until
-    /// [`Stream::wait_at_most`] says otherwise.
+    /// Connects to the host of `url`; with TLS for `https` and `wss`. [`CONNECT_TIMEOUT`] bounds waits until
+    /// [`Stream::wait_at_most`] sets another bound.
     pub fn connect(url: &Url, trust: &Trust) -> Result<Stream, String> {
         let stream = Stream::plain(url)?;
         if url.is_tls() { stream.encrypted(url, trust) } else { Ok(stream) }
     }
 
-    /// The same without TLS, whatever the scheme.
+    /// The same without TLS, for any scheme.
     pub fn plain(url: &Url) -> Result<Stream, String> {
         let (host, port) = (url.host.as_str(), url.port);
         dial(host, port).map(Stream::Plain).map_err(|error| format!("{host}:{port}: {error}"))
     }
 
-    /// Begins with TLS, unless it has begun already.
+    /// Starts TLS, unless it has been started.
     pub fn encrypted(self, url: &Url, trust: &Trust) -> Result<Stream, String> {
         let Stream::Plain(socket) = self else { return Ok(self) };
         let (host, port) = (url.host.as_str(), url.port);
@@ -108,7 +108,7 @@ impl Write for Stream {
     }
 }
 
-/// Whether a read ended because its time was over.
+/// Whether a read has timed out.
 pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
@@ -145,7 +145,7 @@ impl Trust {
     }
 }
 
-/// Believes every certificate, and checks signatures all the same.
+/// Accepts every certificate, but verifies signatures.
 #[derive(Debug)]
 struct Anyone(Arc<CryptoProvider>);
 

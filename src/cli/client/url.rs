@@ -1,5 +1,5 @@
-//! URLs as people type them: the case of the scheme and of the host, a default port that is written or left out, an address of
-//! IPv6, a name in any script, characters that have to be escaped and a password are all spellings of where to go.
+//! URLs as people type them. The case of scheme and host, a written or omitted default port, an IPv6 address, a name in
+//! any script, characters that need escapes, and a password may all vary.
 //!
 //! ```text
 //!  HTTP://ann:p%40ss@Bücher.example:80/a b?c#d
@@ -26,12 +26,12 @@ pub(in crate::cli) struct Url {
     pub target: String,
     pub user: Option<String>,
     pub password: Option<String>,
-    /// As it was typed, but for a password: for messages.
+    /// As it was typed, without the password: for messages.
     typed: String,
 }
 
 impl Url {
-    /// `bare` is the scheme where none is written. An error is one line.
+    /// `bare` is the scheme of a URL without one. An error is one line.
     pub fn parse(text: &str, bare: &str) -> Result<Url, String> {
         let text = text.trim();
         let (scheme, rest) = text.split_once("://").unwrap_or((bare, text));
@@ -39,7 +39,7 @@ impl Url {
         let Some((scheme, port)) = known else {
             return Err(format!("{text}: unknown scheme {scheme:?}; expected ws, wss, http, https or nats"));
         };
-        // The rules of the web hold for hosts and paths of all of them.
+        // All schemes follow the rules of the web for hosts and paths.
         let parsed = url::Url::parse(&format!("http://{rest}")).map_err(|error| format!("{text}: {error}"))?;
         let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let query = parsed.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -64,7 +64,7 @@ impl Url {
         matches!(self.scheme, "wss" | "https" | "tls")
     }
 
-    /// Host and port, as a Host field has them (RFC 9110 section 7.2): without the default port.
+    /// Host and port as in a Host field (RFC 9110 section 7.2): without the default port.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         match SCHEMES.contains(&(self.scheme, self.port)) {
@@ -73,7 +73,7 @@ impl Url {
         }
     }
 
-    /// The field with the URL's credentials (RFC 7617), unless there is one already.
+    /// The field with the URL's credentials (RFC 7617), unless `fields` already has one.
     pub fn authorization(&self, fields: &[Field]) -> Option<Field> {
         let is_said = fields.iter().any(|field| field.name.eq_ignore_ascii_case("authorization"));
         let user = self.user.as_ref().filter(|_| !is_said)?;
@@ -88,7 +88,7 @@ impl std::fmt::Display for Url {
     }
 }
 
-/// The port that is written: the parser leaves out the one that is the default of its own scheme.
+/// The port as written: the parser omits the default port of its own scheme.
 fn port_said(rest: &str) -> Option<u16> {
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
     let place = authority.rsplit('@').next().unwrap_or_default();
@@ -104,7 +104,7 @@ mod tests {
         Url::parse(text, "http").unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Two spellings of one thing.
+    /// Checks that two spellings mean the same.
     fn same(one: &str, other: &str) {
         let (one, other) = (parse(one), parse(other));
         assert_eq!(Url { typed: String::new(), ..one.clone() }, Url { typed: String::new(), ..other.clone() });

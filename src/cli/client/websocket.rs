@@ -1,4 +1,4 @@
-//! A WebSocket that is read from, after a few words of the client's own.
+//! A client that sends some texts over a WebSocket and then reads from it.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ impl WebSocketSource {
                 let words = frame.map_or("no code".to_owned(), |CloseFrame { code, reason }| {
                     format!("{} {reason}", u16::from(code)).trim_end().to_owned()
                 });
-                // The answer to the close frame goes out with the next flush.
+                // The answer to the close frame is sent with the next flush.
                 _ = self.0.flush();
                 Ok(SourceEvent::Ended(words))
             }
@@ -60,7 +60,7 @@ impl WebSocketSource {
         }
     }
 
-    /// The closing handshake, as far as the server takes part in it.
+    /// Does the closing handshake, as far as the server takes part.
     pub fn close(&mut self) {
         let goodbye = CloseFrame { code: CloseCode::Normal, reason: "".into() };
         if self.0.close(Some(goodbye)).is_ok() && self.0.flush().is_ok() {
@@ -72,7 +72,7 @@ impl WebSocketSource {
     }
 }
 
-/// A refusal in one line: the first of its body, if that has come along.
+/// A refusal in one line: the first line of its body, if it has arrived.
 fn refusal(response: &Response<Option<Vec<u8>>>) -> String {
     let status = response.status();
     if status.is_success() {

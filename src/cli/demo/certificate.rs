@@ -1,4 +1,4 @@
-//! A certificate for the demo: made at start, signed by itself, its files gone when the gateway has read them.
+//! A certificate for the demo: self-signed, made at start, its files deleted once the gateway has read them.
 
 use std::fs::{DirBuilder, OpenOptions, remove_dir_all};
 use std::io::{self, Write};

@@ -53,7 +53,7 @@ pub struct DemoArgs {
     json: bool,
 }
 
-/// Where the demo listens.
+/// The addresses of the demo.
 #[derive(Clone, Copy)]
 struct Addresses {
     plain: SocketAddr,
@@ -64,7 +64,7 @@ struct Addresses {
 
 /// Runs until a signal.
 pub fn run(args: &DemoArgs) -> ExitCode {
-    // A driver that is not to be had is worth a line; that the gateway has started is on stdout.
+    // A warning that the wanted driver is not available is worth a line; the start itself is reported on stdout.
     log_to_stderr(LevelFilter::Warn);
     match Stop::new().and_then(|stop| Ok((stop, start(args)?))) {
         Ok((stop, (gateway, addresses))) => {
@@ -114,10 +114,10 @@ fn start(args: &DemoArgs) -> Result<(Gateway, Addresses), String> {
     Ok((gateway, addresses))
 }
 
-/// A loopback address: with the port that was asked for, else with the usual one, else with a free one.
+/// A loopback address: with the given port, otherwise with the usual one, otherwise with a free one.
 fn address(asked: Option<u16>, usual: u16) -> Result<SocketAddr, String> {
     let on = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    // Only asks: the gateway claims the address in a moment, and says so if another program was faster.
+    // Only a test: the gateway claims the address in a moment, and reports an error if another program was faster.
     let bind = |port| TcpListener::bind(on(port)).and_then(|listener| listener.local_addr());
     match asked {
         Some(port) => bind(port).map_err(|error| format!("port {port} cannot be used: {error}")),
@@ -154,7 +154,7 @@ fn gateway_routes() -> Vec<Route> {
         route("/api/sse/drivers/{driver}/location", Target::Sse(location)),
         route("/ws/rides", service(workers::SERVICE, Some(UserSource::Query("driver".to_owned())))),
         route("/ws/rooms/{room}", Target::WebSocket(room)),
-        // For a worker that a visitor brings: examples/echo.py and examples/echo.mjs.
+        // For a worker that the user starts: examples/echo.py and examples/echo.mjs.
         route("/ws/echo", service("echo", None)),
     ]
 }

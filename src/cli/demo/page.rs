@@ -1,4 +1,4 @@
-//! The demo's page: HTML, style, script and city put together into one document that needs nothing else.
+//! The demo's page: HTML, style, script and city in one document without external resources.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use super::route::CITY;
 
 const HTML: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
-/// In the order in which they use each other.
+/// In the order of their dependencies.
 const SCRIPTS: [&str; 5] = [
     include_str!("page/connection.js"),
     include_str!("page/map.js"),

@@ -7,8 +7,8 @@
 //!                         '---- next nearest <-- went off duty <-----'
 //! ```
 //!
-//! A user whose name is a driver's is that driver's app; every other user is a rider. What is sent goes to one connection
-//! of a rider, or to all connections of a driver, so that two apps of one driver show the same.
+//! A user with the name of a driver is that driver's app; every other user is a rider. Messages go to one connection of
+//! a rider, or to all connections of a driver, so that two apps of one driver show the same.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 
 use super::route::distance_m;
 
-/// How long a driver may think. Long enough to read it, short enough to watch it run out.
+/// How long a driver may think: long enough to read the offer, short enough to watch it expire.
 pub const OFFER_TIMEOUT: Duration = Duration::from_secs(12);
-/// Rides that wait for a driver at the same time: more than a demo needs, few enough to look through.
+/// Rides that wait for a driver at the same time: more than a demo needs, few enough for a linear search.
 const RIDES_MAX: usize = 64;
 /// Longest name of a pickup, in characters; the rest is cut.
 const PICKUP_NAME_CHARS_MAX: usize = 60;
@@ -54,7 +54,7 @@ pub struct Matching {
 struct RideDriver {
     id: String,
     name: String,
-    /// Open connections; on duty while there is one.
+    /// Open connections; the driver is on duty while there is one.
     connections: usize,
     /// The ride whose answer is awaited.
     offered: Option<u64>,
@@ -66,19 +66,19 @@ struct Ride {
     pickup: Value,
     /// Drivers that have not been asked yet, nearest first; indexes into `Matching::drivers`.
     candidates: VecDeque<usize>,
-    /// The driver being asked, and until when. There is always one: a ride without a driver to ask is over.
+    /// The driver being asked, and until when. There is always one: a ride without one is over.
     asked: usize,
     expires_at: Instant,
-    /// How many drivers have been asked: a ride that no driver took is another thing than one that no driver heard of.
+    /// How many drivers have been asked. No driver took the ride, or no driver was asked: the two differ.
     asked_count: usize,
 }
 
-/// Why an offer is over without the ride being the driver's; the driver's apps hear it.
+/// The reason why an offer ended without the driver taking the ride; the driver's apps are told.
 #[derive(Clone, Copy)]
 enum Passed {
-    /// The driver has said no.
+    /// The driver has declined.
     Declined,
-    /// The driver has not answered in time, or has gone.
+    /// The driver has not answered in time, or has disconnected.
     Expired,
 }
 
@@ -124,7 +124,8 @@ impl Matching {
         }
     }
 
-    /// The request of a rider that leaves ends; a leaving driver's ride goes to the next driver at once.
+    /// The request of a rider that disconnects ends; the ride of a driver that disconnects is offered to the next one
+    /// at once.
     pub fn on_close(&mut self, conn: &str, now: Instant) {
         let Some(user) = self.users.remove(conn) else { return };
         if let Some(driver) = self.driver_named(&user) {
@@ -138,7 +139,7 @@ impl Matching {
 
     /// Handles a client's message. `places` are latitude and longitude of every driver, in the order given to `new`.
     ///
-    /// A connection that is not known yet opened before the matching could hear of it; apps say hello for that.
+    /// A connection that is not known opened before the matching started; apps send a hello for that case.
     pub fn on_message(&mut self, conn: &str, user: &str, text: &[u8], places: &[(f64, f64)], now: Instant) {
         self.on_open(conn, user);
         let message: Value = serde_json::from_slice(text).unwrap_or_default();
@@ -167,7 +168,7 @@ impl Matching {
         }
     }
 
-    /// A driver's app that comes while an offer is open shows it as the driver's other apps do.
+    /// A driver's app that connects while an offer is open shows it like the driver's other apps.
     fn on_hello(&mut self, conn: &str, driver: Option<usize>, now: Instant) {
         self.tell_conn(conn, json!({"type": "welcome"}));
         let Some(driver) = driver else { return };
@@ -179,7 +180,7 @@ impl Matching {
         self.tell_driver(driver, offer);
     }
 
-    /// A ride that is over already has been said to be: that word stands.
+    /// The outcome of a ride that is over was already sent, and stands.
     fn on_cancel(&mut self, conn: &str) {
         if let Some(number) = self.withdraw(conn) {
             self.tell_conn(conn, json!({"type": "cancelled", "ride": number}));
@@ -233,7 +234,7 @@ impl Matching {
 
     fn on_accept(&mut self, driver: usize, number: u64) {
         if self.drivers[driver].offered != Some(number) {
-            // Too late, or made up.
+            // Too late, or forged.
             return self.tell_driver(driver, json!({"type": "expired", "ride": number}));
         }
         self.drivers[driver].offered = None;
@@ -246,7 +247,7 @@ impl Matching {
         }
     }
 
-    /// The driver does not take the ride that was offered: the next one is asked.
+    /// The driver does not take the offered ride: the next one is asked.
     fn pass_on(&mut self, driver: usize, why: Passed, now: Instant) {
         let Some(number) = self.drivers[driver].offered.take() else { return };
         self.tell_driver(driver, json!({"type": why.word(), "ride": number}));
@@ -255,7 +256,7 @@ impl Matching {
         }
     }
 
-    /// The rider does not want the ride any more: its number, if it was still looking for a driver.
+    /// The rider cancels the ride. Returns its number, if it was still looking for a driver.
     fn withdraw(&mut self, conn: &str) -> Option<u64> {
         let (&number, ride) = self.rides.iter().find(|(_, ride)| ride.rider == conn)?;
         let asked = ride.asked;
@@ -288,13 +289,13 @@ impl Matching {
     }
 }
 
-/// The offer to a driver: the ride, and how long it is still on offer.
+/// The offer to a driver: the ride, and how long the offer remains open.
 fn offer(number: u64, ride: &Ride, now: Instant) -> Value {
     let expires_in_ms = ride.expires_at.saturating_duration_since(now).as_millis() as u64;
     json!({"type": "offer", "ride": number, "pickup": ride.pickup, "expires_in_ms": expires_in_ms})
 }
 
-/// The place of a pickup, and the pickup as drivers will see it.
+/// The place of a pickup, and the pickup in the form that drivers get.
 fn parse_pickup(pickup: &Value) -> Option<((f64, f64), Value)> {
     let (lat, lng) = (pickup["lat"].as_f64()?, pickup["lng"].as_f64()?);
     if !(-90.0..=90.0).contains(&lat) || !(-180.0..=180.0).contains(&lng) {
@@ -346,7 +347,7 @@ mod tests {
             self.heard()
         }
 
-        /// Everything that is to be sent, as "to:type".
+        /// All messages to send, as "to:type".
         fn heard(&mut self) -> Vec<String> {
             let words = |send: Send| {
                 let to = match send.to {

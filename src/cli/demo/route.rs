@@ -1,4 +1,5 @@
-//! Where the demo's drivers are: closed routes along the streets of `city.json`, driven as a careful driver would.
+//! The positions of the demo's drivers: closed routes along the streets of `city.json`, driven as a careful driver
+//! would.
 //!
 //! ```text
 //! corners --> path, a point every 2 m --> speed allowed at each point --> knots: when it is passed, and how fast
@@ -26,7 +27,7 @@ const LIGHT_EVERY: usize = 3;
 /// Length of a degree of latitude on a sphere of 6,371 km.
 const METRES_PER_DEGREE: f64 = 111_195.0;
 
-/// Where a driver is at one moment.
+/// The position of a driver at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CarPosition {
     /// WGS 84 degrees.
@@ -89,7 +90,7 @@ impl CarRoute {
         }
     }
 
-    /// Where the driver is after `elapsed`; the route repeats for ever.
+    /// The position of the driver after `elapsed`; the route repeats for ever.
     pub fn position(&self, elapsed: Duration) -> CarPosition {
         let at_s = (self.start_s + elapsed.as_secs_f64()) % self.lap_s();
         let next = self.knots.partition_point(|knot| knot.at_s <= at_s).clamp(1, self.knots.len() - 1);

@@ -1,7 +1,7 @@
-//! The texts that the demo prints: its addresses, and lines that can be run as they stand, in another terminal.
+//! The texts that the demo prints: its addresses, and commands that can be run unchanged in another terminal.
 //!
-//! Nothing in them has to be installed but `curl` and the binary itself, which is named as it can be found; before a line that
-//! needs a NATS client stands the line that gets it.
+//! The commands need only `curl` and the binary itself, which is named so that a shell finds it. A command that needs a
+//! NATS client follows the line that installs it.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ A worker of your own, in the project's folder: a few lines of Python 3 (get, the
     )
 }
 
-/// The binary as a shell finds it from any folder: by its name where the PATH leads to it, otherwise by its path.
+/// The binary as a shell finds it from any folder: by its name if the PATH has it, otherwise by its path.
 pub fn program() -> String {
     let Ok(binary) = std::env::current_exe() else { return NAME.to_owned() };
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -41,7 +41,7 @@ pub fn program() -> String {
     }
 }
 
-/// A word of a shell's line.
+/// One word of a shell command.
 fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
     if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte)) {

@@ -22,7 +22,7 @@ use tidegate::worker::{Error, Received, Worker};
 pub const SERVICE: &str = "rides";
 /// Each driver's position, five times a second: often enough to look smooth.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
-/// How long a worker without a deadline sleeps; nothing depends on it.
+/// How long a worker without a deadline sleeps; any value would do.
 const IDLE: Duration = Duration::from_secs(3_600);
 
 /// Publishes every driver's position until the gateway ends, the drivers taking turns.
@@ -39,12 +39,13 @@ pub fn report(mut worker: Worker) {
         if is_over(said) {
             return;
         }
-        // After a pause of the whole machine the reports go on from now, and are not made up for.
+        // After a pause of the whole machine the reports continue from now; the missed ones are skipped.
         due = (due + pause).max(Instant::now());
     }
 }
 
-/// The message to the page about a driver. The place follows from the time of day, so that it goes on after a restart.
+/// The message to the page about a driver. The position follows from the time of day, so that it continues after a
+/// restart.
 fn location(route: &CarRoute, since_epoch: Duration) -> String {
     let position = route.position(since_epoch);
     format!(
@@ -72,7 +73,7 @@ pub fn match_rides(mut worker: Worker) {
             Received::Nothing => {}
             Received::Stopped => return,
         }
-        // After a message too: many of them must not keep an offer from running out.
+        // Called after a message too: many messages must not keep an offer from expiring.
         matching.on_time(Instant::now());
         while let Some(send) = matching.next_send() {
             if is_over(tell(&worker, send)) {
@@ -113,7 +114,7 @@ fn tell(worker: &Worker, send: Send) -> Result<(), Error> {
     worker.publish(subject.as_str(), &[], message.to_string().as_bytes())
 }
 
-/// Whether the gateway has ended; what else can go wrong concerns one message only.
+/// Whether the gateway has ended; any other error concerns one message only.
 fn is_over(said: Result<(), Error>) -> bool {
     if let Err(error) = &said {
         log::debug!("the demo's message was not sent: {error}");

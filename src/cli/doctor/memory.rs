@@ -1,10 +1,10 @@
-//! Memory: of the box, and of every cgroup that the process is in.
+//! Memory of the box, and of every cgroup of the process.
 
 use std::path::Path;
 
 use tidegate::gateway::tree::Tree;
 
-/// A v1 group without a limit says a number near 2^63.
+/// A v1 group without a limit has a number near 2^63.
 const UNLIMITED: u64 = 1 << 60;
 
 /// A memory cgroup with a limit.
@@ -13,11 +13,11 @@ pub struct Group {
     /// As `systemd-cgls` shows it.
     pub path: String,
     pub limit_bytes: u64,
-    /// Without pages of files that the kernel can drop.
+    /// Without pages of files, which the kernel can drop.
     pub used_bytes: u64,
 }
 
-/// Where a version of cgroups keeps what.
+/// The file names of one version of cgroups.
 struct Names {
     mount: &'static str,
     limits: &'static [&'static str],
@@ -33,7 +33,7 @@ const V1: Names = Names {
 };
 const V2: Names = Names {
     mount: "sys/fs/cgroup",
-    // Above `high` the kernel takes memory back so hard that nothing goes on.
+    // Above `high` the kernel reclaims memory so aggressively that nothing else makes progress.
     limits: &["memory.max", "memory.high"],
     used: "memory.current",
     inactive_file: "inactive_file ",
@@ -46,7 +46,7 @@ pub fn available(tree: &Tree<'_>) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Those with a limit, from the process's own to the root of the mount.
+/// The groups with a limit, from the process's own to the root of the mount.
 pub fn groups(tree: &Tree<'_>, process: &str) -> Vec<Group> {
     let memberships = tree.text(&format!("proc/{process}/cgroup")).unwrap_or_default();
     let mut groups = Vec::new();
@@ -65,7 +65,7 @@ pub fn groups(tree: &Tree<'_>, process: &str) -> Vec<Group> {
     groups
 }
 
-/// `None` without a limit, and where a container does not show the outer part of the path.
+/// `None` without a limit, or if a container does not show the outer part of the path.
 fn group(tree: &Tree<'_>, names: &Names, path: &Path) -> Option<Group> {
     let path = path.to_string_lossy();
     let file = |name: &str| format!("{}/{}/{name}", names.mount, path.trim_matches('/'));

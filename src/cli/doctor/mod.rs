@@ -20,7 +20,7 @@ use tidegate::gateway::config::{DriverChoice, Pin};
 use tidegate::limits::SHARDS_MAX;
 use verdict::{Requirements, Verdict};
 
-/// It is unknown whether the connections fit: a file could not be read.
+/// Unknown whether the connections fit: a file could not be read.
 const CANNOT_TELL: u8 = 2;
 
 /// Computes how many connections this box can hold, the scarcest resource first, and how to raise it.

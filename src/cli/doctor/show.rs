@@ -93,7 +93,7 @@ fn write_words(text: &mut String, required: &Requirements, system: &System, verd
     Ok(())
 }
 
-/// With a comma after each three digits; more than anybody could open is no number.
+/// With a comma after each three digits; a number that no box can reach is `any`.
 fn count(number: u64) -> String {
     if number > u64::MAX / 1_000_000 {
         return "any".to_owned();

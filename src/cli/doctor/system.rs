@@ -7,7 +7,7 @@ use tidegate::driver::{Choice, DriverKind, choose};
 use tidegate::gateway::cores::Cores;
 use tidegate::gateway::tree::Tree;
 
-/// The oldest kernel whose io_uring has everything that the driver needs.
+/// The oldest kernel whose io_uring has every feature that the driver needs.
 const URING_SINCE: (u32, u32) = (6, 1);
 
 #[derive(Debug, Default)]
@@ -17,15 +17,15 @@ pub struct System {
     /// The hard limit of RLIMIT_NOFILE.
     pub descriptors: Option<u64>,
     pub nr_open: Option<u64>,
-    /// fs.file-max, and how many of them are open.
+    /// fs.file-max, and how many files are open.
     pub files_max: Option<u64>,
     pub files_open: u64,
     pub epoll_watches_max: Option<u64>,
-    /// Why io_uring is not to be had; `None` if it is.
+    /// The reason why io_uring is not available; `None` if it is.
     pub no_uring: Option<String>,
     pub memory_bytes: Option<u64>,
     pub groups: Vec<Group>,
-    /// net.ipv4.tcp_mem in pages: carefree, pressure, most.
+    /// net.ipv4.tcp_mem in pages: low, pressure, high.
     pub tcp_pages: Option<[u64; 3]>,
     pub tcp_pages_used: u64,
     pub listen_queue_max: Option<u64>,
@@ -37,12 +37,12 @@ pub struct System {
 }
 
 impl System {
-    /// On how many cores shards can run at once.
+    /// The number of cores on which shards can run at once.
     pub fn core_count(&self) -> Option<usize> {
         self.cores.as_ref().map(Cores::count)
     }
 
-    /// `is_here`: the root is this machine's, so that what no file says can be tried out.
+    /// `is_here`: `root` is this machine, so features without a file can be probed.
     pub fn read(root: &Path, pid: Option<u32>, is_here: bool) -> System {
         let tree = Tree(root);
         let process = pid.map_or("self".to_owned(), |pid| pid.to_string());

@@ -1,4 +1,4 @@
-//! From what there is to how many connections it holds: each thing by itself, the scarcest first.
+//! From facts to the number of connections that the box holds: each resource by itself, the scarcest first.
 
 use super::memory::Group;
 use super::system::System;
@@ -9,29 +9,29 @@ use tidegate::limits;
 pub struct Requirements {
     pub connections: u64,
     pub is_tls: bool,
-    /// How many the gateway would have.
+    /// The number of shards that the gateway would have.
     pub shards: usize,
     pub pin: Pin,
     /// The configuration asks for epoll.
     pub wants_epoll: bool,
 }
 
-/// Something that every connection takes of.
+/// A resource that every connection uses.
 pub struct Bound {
     pub name: &'static str,
-    /// Connections for which there is enough.
+    /// The number of connections for which it is enough.
     pub holds: u64,
     /// The amount that the box has.
     pub found: String,
-    /// The line that makes it enough.
+    /// The command that makes it enough.
     pub fix: String,
 }
 
-/// Something that does not bound the number, but is worth knowing.
+/// A fact that does not bound the number, but is worth knowing.
 pub struct Note {
     pub name: &'static str,
     pub text: String,
-    /// The line that changes it; empty where there is nothing to fix.
+    /// The command that changes it; empty if there is nothing to fix.
     pub fix: String,
 }
 
@@ -41,11 +41,11 @@ pub struct Verdict {
     pub notes: Vec<Note>,
     /// Needed facts that could not be read.
     pub unknown: Vec<&'static str>,
-    /// As many as the scarcest thing holds; `None` if nothing is known.
+    /// The number of connections that the scarcest resource allows; `None` if nothing is known.
     pub holds: Option<u64>,
     /// `None`: unknown.
     pub fits: Option<bool>,
-    /// Shards with which the descriptors are enough, if there is such a number.
+    /// A number of shards for which the descriptors are enough, if there is one.
     pub shards_recommended: Option<usize>,
     pub bytes_per_connection: u64,
 }
@@ -80,7 +80,7 @@ impl Verdict {
         }
         let holds = bounds.first().map(|bound| bound.holds);
         let fits = match holds.map(|holds| holds >= required.connections) {
-            // A known shortage does not shrink when the rest is known.
+            // A known shortage remains, whatever the unknown facts are.
             Some(false) => Some(false),
             _ if !unknown.is_empty() => None,
             fits => fits,
@@ -96,7 +96,7 @@ impl Verdict {
         Verdict { bounds, notes, unknown, holds, fits, shards_recommended, bytes_per_connection }
     }
 
-    /// The things of which there is not enough.
+    /// The resources of which there is not enough.
     pub fn short<'a>(&'a self, required: &Requirements) -> impl Iterator<Item = &'a Bound> {
         let connections = required.connections;
         self.bounds.iter().filter(move |bound| bound.holds < connections)
@@ -178,7 +178,7 @@ fn of_group(required: &Requirements, group: &Group, each: u64) -> Bound {
     }
 }
 
-/// Beyond "pressure" the kernel takes buffers away from everybody.
+/// Above "pressure" the kernel reduces the buffers of all sockets.
 fn of_tcp_memory(required: &Requirements, system: &System) -> Option<Bound> {
     let [_, pressure, most] = system.tcp_pages?;
     let pages = required.connections.saturating_mul(limits::TCP_PAGES_PER_CONNECTION) + system.tcp_pages_used;
@@ -197,7 +197,7 @@ fn of_tcp_memory(required: &Requirements, system: &System) -> Option<Bound> {
     })
 }
 
-/// A table without an entry belongs to a firewall that tracks nothing.
+/// A table without an entry means that a firewall is loaded and tracks nothing.
 fn of_conntrack(required: &Requirements, system: &System) -> Option<Bound> {
     let max = system.tracked_max.filter(|_| system.tracked > 0)?;
     let wanted = required.connections.saturating_add(system.tracked) * 2;

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Seeded chance (splitmix64): the same on every machine and in every run.
+/// A seeded source of randomness (splitmix64): the same on every machine and in every run.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
@@ -35,7 +35,7 @@ impl Random {
         self.below(1_000) < u64::from(per_mille)
     }
 
-    /// From 1 to `most`, small ones more often than large ones: where parsers break.
+    /// From 1 to `most`, small numbers more often than large ones: small pieces are where parsers break.
     pub fn some_of(&mut self, most: usize) -> usize {
         let most = most as u64;
         let bound = if self.chance(500) { most.min(8) } else { most };
@@ -43,24 +43,24 @@ impl Random {
     }
 }
 
-/// How often each thing goes wrong, in thousandths of the occasions, and how large a world is.
+/// How often each fault occurs, in thousandths of its occasions, and the sizes of a world.
 #[derive(Clone, Debug)]
 pub struct Faults {
     /// A receive hands over a part of what has arrived.
     pub partial_read: u32,
-    /// A send moves a part of what fits, and goes on later.
+    /// A send moves a part of what fits, and continues later.
     pub partial_write: u32,
-    /// A connection breaks at some time of its life, for both sides but not at once.
+    /// A connection breaks at some time of its life, for both sides but not at the same time.
     pub reset: u32,
     /// Bytes that a side of a broken connection has not read are lost, too.
     pub discard: u32,
-    /// A segment takes longer, and what follows it waits.
+    /// A segment takes longer, and later ones wait for it.
     pub delay: u32,
     /// Accepting fails with EMFILE or ENOBUFS.
     pub accept_failure: u32,
     /// The next completion is not the oldest one.
     pub reorder: u32,
-    /// A completion shows after the next wait only, as a ring's does; otherwise at once, as a readiness driver's may.
+    /// A completion is returned only after the next wait, as by a ring; otherwise at once, as a readiness driver may.
     pub defer: u32,
     /// A driver wakes without a call of its waker.
     pub spurious_wake: u32,
@@ -69,20 +69,20 @@ pub struct Faults {
     /// `Closed` comes a while after `close`.
     pub late_close: u32,
 
-    /// Every segment's way.
+    /// The travel time of each segment.
     pub latency_us: RangeInclusive<u64>,
-    /// The extra time of a delayed segment, of a write that goes on later, and of a late `Closed`.
+    /// The extra time of a delayed segment, of a write that continues later, and of a late `Closed`.
     pub delay_us: RangeInclusive<u64>,
     /// How long a client does not read.
     pub stall_us: RangeInclusive<u64>,
-    /// From the connect to the break.
+    /// The time from the connect to the break.
     pub life_us: RangeInclusive<u64>,
     /// Bytes that one direction of a connection holds, as two kernels' socket buffers do.
     pub pipe_bytes: RangeInclusive<u64>,
 }
 
 impl Faults {
-    /// A good network: nothing breaks, everything arrives after the same short time.
+    /// A good network: no fault, and everything arrives after the same short time.
     pub fn none() -> Faults {
         Faults {
             partial_read: 0,
@@ -106,7 +106,7 @@ impl Faults {
 
     /// A world with a character of its own: about half of the faults never happen in it, the others rarely to often.
     ///
-    /// A seed in which everything fails hides what needs one long quiet stretch; so seeds differ in kind.
+    /// A seed with every fault hides bugs that need a long quiet stretch, so seeds differ in kind.
     pub fn seeded(seed: u64) -> Faults {
         let mut random = Random::new(seed ^ 0xFA17_5EED);
         let mut often = |most: u64| if random.chance(500) { 1 + random.below(most) as u32 } else { 0 };
@@ -142,7 +142,7 @@ impl Faults {
         Duration::from_micros(random.within(&self.delay_us))
     }
 
-    /// Everything takes time, so that what follows from an event comes after it.
+    /// Everything must take time, so that effects come after their causes.
     pub(super) fn check(&self) {
         for range in [&self.latency_us, &self.delay_us, &self.stall_us, &self.life_us, &self.pipe_bytes] {
             assert!(*range.start() > 0 && range.start() <= range.end(), "an empty range, or one from zero: {self:?}");

@@ -1,4 +1,4 @@
-//! The history of a world: a hash of all events, and the latest events for people.
+//! The history of a world: a hash of all events, and the latest events for a report.
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
@@ -52,7 +52,7 @@ impl WorldHistory {
         self.recent.push_back((now, event));
     }
 
-    /// Bytes that moved are part of what happened.
+    /// Bytes that moved are part of the history.
     pub(super) fn record_bytes(&mut self, bytes: &[u8]) {
         self.hash.write(bytes);
     }
@@ -66,7 +66,7 @@ impl WorldHistory {
     }
 }
 
-/// FNV-1a: the standard library's hasher promises no stable results.
+/// FNV-1a, because the hasher of the standard library does not promise stable results.
 struct Fnv(u64);
 
 impl Default for Fnv {

@@ -1,7 +1,7 @@
-//! A simulated driver's kernel: its listeners, its attached sockets, and the completions that wait to be taken.
+//! The kernel of a simulated driver: its listeners, its attached sockets, and the completions that wait to be taken.
 //!
-//! A completion waits as a [`Token`]; what it says is looked up when it is taken. The assertions here are the teeth of
-//! the simulator: each names a way in which a shard would break the driver's contract.
+//! A completion waits as a [`Token`]; its content is looked up when it is taken. The assertions here catch breaches of
+//! the driver's contract: each names one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -18,18 +18,18 @@ use crate::limits::RECEIVE_BYTES;
 pub(super) struct Kernel {
     /// False once the driver has been dropped.
     pub is_running: bool,
-    /// When the shard wants to wake, as it said in its last wait.
+    /// The time until which the shard sleeps, from its last wait.
     pub deadline: Tick,
     /// True if the last wait found nothing. Otherwise the shard would wait again at once, perhaps with another
     /// deadline, so it gets another turn before time passes.
     is_asleep: bool,
     pub waker: Waker,
-    /// Tokens that `next` returns.
+    /// Tokens for `next`.
     ready: VecDeque<Token>,
-    /// Tokens that `next` returns after the next wait.
+    /// Tokens for `next` after the next wait.
     deferred: Vec<Token>,
     listeners: BTreeMap<u16, AcceptQueue>,
-    /// By slot: two generations of one slot cannot be attached at a time.
+    /// By slot: two generations of one slot cannot be attached at the same time.
     attached: BTreeMap<u32, AttachedSocket>,
 }
 
@@ -53,7 +53,7 @@ struct AttachedSocket {
     link: LinkId,
     receive: Receive,
     send: Option<Sending>,
-    /// The sending half ends once nothing is being sent.
+    /// The sending half ends as soon as nothing is being sent.
     is_shutdown: bool,
     is_closing: bool,
 }
@@ -68,9 +68,9 @@ enum Receive {
 
 struct Sending {
     batch: Box<Batch>,
-    /// A partial write goes on then.
+    /// When a partial write continues.
     resume_at: Tick,
-    /// Set when a token waits to be taken.
+    /// Set while a token waits to be taken.
     outcome: Option<Result<(), io::ErrorKind>>,
 }
 
@@ -116,7 +116,7 @@ impl Kernel {
         self.deferred.retain(|other| *other != token);
     }
 
-    /// Takes a token off the ready ones: the oldest, or any; but `Closed` is the last of its key.
+    /// Takes one of the ready tokens: the oldest or any, but `Closed` is the last one of its key.
     fn take_ready(&mut self, index: usize) -> Option<Token> {
         let token = *self.ready.get(index)?;
         let index = match token {
@@ -139,7 +139,7 @@ impl Kernel {
     }
 }
 
-// The submissions of a driver's caller.
+// The submissions of the driver's caller.
 impl WorldState {
     pub(super) fn kernel(&mut self, driver: u32) -> &mut Kernel {
         &mut self.kernels[driver as usize]
@@ -259,7 +259,7 @@ impl WorldState {
         }
     }
 
-    /// The driver is dropped, as at the end of its thread: every socket and listener of it closes.
+    /// The driver is dropped, as at the end of its thread: all its sockets and listeners close.
     pub(super) fn stop(&mut self, driver: u32) {
         let kernel = self.kernel(driver);
         kernel.is_running = false;
@@ -274,12 +274,12 @@ impl WorldState {
     }
 }
 
-// The effects of the submissions.
+// The effects of submissions.
 impl WorldState {
     fn complete(&mut self, driver: u32, token: Token) {
         let is_deferred = self.random.chance(self.faults.defer);
         let kernel = self.kernel(driver);
-        // `Closed` follows what is deferred for its key.
+        // `Closed` follows everything that is deferred for its key.
         let follows = token.slot().is_some() && kernel.deferred.iter().any(|other| other.slot() == token.slot());
         if is_deferred || follows {
             kernel.deferred.push(token);
@@ -294,7 +294,7 @@ impl WorldState {
         }
     }
 
-    /// A connection has reached its listener.
+    /// A connection has arrived at its listener.
     pub(super) fn knock(&mut self, driver: u32, listener: u16, link: LinkId) {
         let kernel = self.kernel(driver);
         let Some(found) = kernel.listeners.get_mut(&listener) else {
@@ -328,7 +328,7 @@ impl WorldState {
         }
     }
 
-    /// Moves what can be moved of a batch that is being sent into the pipe; true if that ends it.
+    /// Moves as much of the batch in flight into the pipe as possible; true if that ends the batch.
     fn move_batch(&mut self, driver: u32, slot: u32, id: LinkId) -> bool {
         let arrival = self.arrival();
         let WorldState { now, random, faults, links, kernels, .. } = self;

@@ -1,4 +1,4 @@
-//! One simulated connection: a pipe in each direction, and how far each end has got with it.
+//! One simulated connection: a pipe in each direction, and the state of each end.
 
 use std::collections::VecDeque;
 use std::io;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::base::Tick;
 
-/// Names a connection of a world; never used twice.
+/// Names a connection of a world; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
@@ -16,7 +16,7 @@ pub enum Side {
     Server,
 }
 
-/// Where the driver's end of a connection is.
+/// The state of the driver's end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ServerEnd {
     /// In a listener's queue, or on the way there.
@@ -34,9 +34,9 @@ pub(super) enum ServerEnd {
 
 pub(super) struct SimLink {
     pub peer: SocketAddr,
-    /// Exempt from whatever loses bytes: resets, and clients that stop reading.
+    /// Exempt from every fault that loses bytes: resets, and clients that stop reading.
     pub is_calm: bool,
-    /// What moves is ciphertext: how much is decided by the seed, which bytes is not.
+    /// The bytes are ciphertext: the seed decides their number, but not their values.
     pub is_opaque: bool,
     /// Client to server.
     pub up: Pipe,
@@ -44,7 +44,7 @@ pub(super) struct SimLink {
     pub down: Pipe,
     pub server: ServerEnd,
     pub is_client_gone: bool,
-    /// Set once that end has seen the connection break.
+    /// Set once that end has noticed that the connection is broken.
     pub client_broken: Option<io::ErrorKind>,
     pub server_broken: Option<io::ErrorKind>,
     /// The client does not read before this time.
@@ -71,7 +71,7 @@ impl SimLink {
         self.is_client_gone && self.server == ServerEnd::Gone
     }
 
-    /// What a receive of the server's end would say now, if anything.
+    /// Whether a receive at the server's end would return something now.
     pub(super) fn has_news_for_server(&mut self, now: Tick) -> bool {
         self.up.readable(now) > 0 || self.up.is_ended(now) || self.server_broken.is_some()
     }
@@ -86,14 +86,14 @@ impl SimLink {
 pub(super) struct Pipe {
     capacity: usize,
     bytes: VecDeque<u8>,
-    /// What is in flight, oldest first; the bytes before it have arrived.
+    /// Bytes in flight, the oldest first; the bytes before them have arrived.
     segments: VecDeque<(Tick, usize)>,
     arrived: usize,
-    /// Since the beginning.
+    /// Bytes taken since the beginning.
     taken: u64,
     last_arrival: Tick,
     end: Option<Tick>,
-    /// The other end has seen the connection break: nothing arrives any more.
+    /// The other end has noticed that the connection is broken: nothing arrives from now on.
     is_cut: bool,
 }
 
@@ -120,7 +120,7 @@ impl Pipe {
         self.bytes.len()
     }
 
-    /// Bytes that have come out, modulo 2^32.
+    /// Bytes that were taken, modulo 2^32.
     pub(super) fn taken(&self) -> u32 {
         self.taken as u32
     }
@@ -129,8 +129,8 @@ impl Pipe {
         self.last_arrival
     }
 
-    /// Appends bytes that arrive at `at`, or with the segment before if that is later; returns when. A pipe that is cut
-    /// swallows them.
+    /// Appends bytes that arrive at `at`, or with the segment before if that is later. Returns the time. A cut pipe
+    /// discards them.
     pub(super) fn push(&mut self, bytes: &[u8], at: Tick) -> Tick {
         assert!(bytes.len() <= self.room() && self.end.is_none(), "a pipe that is full or ended takes nothing");
         let at = at.max(self.last_arrival);
@@ -146,7 +146,7 @@ impl Pipe {
         at
     }
 
-    /// Ends the direction behind what is in it; returns when the end arrives, if it does.
+    /// Ends the direction after its bytes. Returns when the end arrives, if it does.
     pub(super) fn finish(&mut self, at: Tick) -> Tick {
         self.last_arrival = at.max(self.last_arrival);
         let end = if self.is_cut { Tick::NEVER } else { self.last_arrival };
@@ -180,7 +180,7 @@ impl Pipe {
         into.extend(self.bytes.drain(..count));
     }
 
-    /// Loses what has not arrived, the end included, and whatever is said from now on.
+    /// Loses everything that has not arrived, including the end, and everything that is sent later.
     pub(super) fn cut(&mut self, now: Tick) {
         self.is_cut = true;
         let arrived = self.readable(now);

@@ -10,7 +10,7 @@
 //! turn, a client reads or writes), and when none can act, calls [`World::advance_to`] with [`World::next_event`]. The
 //! same seed and the same picks give the same history, bit for bit.
 //!
-//! Misuse of the contract by a shard panics here, whether or not a kernel would forgive it.
+//! A shard that breaks the contract panics here, even if a kernel would tolerate it.
 
 use std::io;
 
@@ -30,11 +30,11 @@ pub use history::WorldEvent;
 pub use link::LinkId;
 pub use world::{DriverId, SimListener, World};
 
-/// One shard's driver in a [`World`]; dropping it closes everything it holds.
+/// The driver of one shard in a [`World`]; dropping it closes everything that it holds.
 pub struct SimDriver {
     world: World,
     id: DriverId,
-    /// The bytes of the completion that was handed over last.
+    /// The bytes of the last completion.
     lent: Vec<u8>,
 }
 

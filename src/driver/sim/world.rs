@@ -1,12 +1,13 @@
-//! The network of a simulation: one virtual clock, one seeded chance, every connection, and what is due when.
+//! The network of a simulation: one virtual clock, one seeded source of randomness, all connections, and the events to
+//! come.
 //!
 //! ```text
 //! Endpoint::write --> pipe up   --(latency)--> arrived --> Kernel::completions --> SimDriver::next
 //! Endpoint::read  <-- arrived <--(latency)--  pipe down <-- batches <------------- SimDriver::send
 //! ```
 //!
-//! Time passes in [`World::advance_to`] alone. So between two calls of it everything happens at one instant, in the
-//! order in which the scheduler of the simulation lets shards and clients act.
+//! Time passes only in [`World::advance_to`]. Between two calls of it everything happens at one instant, in the order
+//! in which the scheduler of the simulation lets shards and clients act.
 
 use std::cell::{RefCell, RefMut};
 use std::cmp::Reverse;
@@ -28,11 +29,11 @@ use crate::limits::LISTEN_QUEUE;
 #[derive(Clone)]
 pub struct World(Rc<RefCell<WorldState>>);
 
-/// Names a driver of a world, in the order in which they were made.
+/// Names a driver of a world, in the order of creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DriverId(pub u32);
 
-/// A socket that is to listen; given to [`SimDriver`]'s `listen`.
+/// A socket to listen on; an argument of [`SimDriver`]'s `listen`.
 pub struct SimListener {
     pub(super) address: SocketAddr,
 }
@@ -45,16 +46,16 @@ pub(super) struct WorldState {
     pub kernels: Vec<Kernel>,
     pub history: WorldHistory,
     link_count: u64,
-    /// Numbered, so that what is due at the same time happens in the order in which it was planned.
+    /// Numbered, so that events of one time happen in the order in which they were planned.
     timers: BinaryHeap<Reverse<(Tick, u64, Due)>>,
     timer_count: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
-    /// Something of this connection has arrived or may go on.
+    /// Bytes of this connection have arrived, or its send may continue.
     Look(LinkId),
-    /// A new connection reaches its listener's queue.
+    /// A new connection arrives in its listener's queue.
     Knock {
         driver: u32,
         listener: u16,
@@ -87,7 +88,7 @@ impl World {
         })))
     }
 
-    /// A world whose chance and faults both follow from `seed`.
+    /// A world whose randomness and faults both follow from `seed`.
     pub fn seeded(seed: u64) -> World {
         World::new(seed, Faults::seeded(seed))
     }
@@ -99,18 +100,18 @@ impl World {
         SimDriver::new(self.clone(), id)
     }
 
-    /// A listening socket; several drivers may have one of the same address, as with SO_REUSEPORT.
+    /// A listening socket. Several drivers may listen on the same address, as with SO_REUSEPORT.
     pub fn listener(&self, address: SocketAddr) -> SimListener {
         SimListener { address }
     }
 
-    /// Connects a client to one of the drivers that listen on `address`; `None` is a refused connection.
+    /// Connects a client to one of the drivers that listen on `address`; `None` if the connection is refused.
     pub fn connect(&self, address: SocketAddr) -> Option<Endpoint> {
         self.connect_as(address, false)
     }
 
-    /// Connects a client whose connection the world never breaks and that never stops reading: what it loses was lost
-    /// by the gateway. Everything else (delays, small pieces) happens to it as well.
+    /// Connects a client whose connection the world never breaks, and which never stops reading: any lost byte was lost
+    /// by the gateway. Every other fault (delays, small pieces) applies to it as well.
     pub fn connect_calm(&self, address: SocketAddr) -> Option<Endpoint> {
         self.connect_as(address, true)
     }
@@ -124,8 +125,8 @@ impl World {
         self.state().now
     }
 
-    /// The earliest time at which something happens by itself or a driver wants to wake; [`Tick::NEVER`] if nothing is
-    /// planned. A driver that is runnable counts as now.
+    /// The time of the next event or of the next deadline of a driver; [`Tick::NEVER`] if there is none. If a driver is
+    /// runnable, that is now.
     pub fn next_event(&self) -> Tick {
         let state = self.state();
         let planned = state.timers.peek().map_or(Tick::NEVER, |Reverse((at, ..))| *at);
@@ -136,7 +137,7 @@ impl World {
             .max(state.now)
     }
 
-    /// Lets time pass, and happen what is due until then.
+    /// Lets time pass, with all events until then.
     pub fn advance_to(&self, time: Tick) {
         assert!(time != Tick::NEVER, "the end of time is not a time");
         let mut state = self.state();
@@ -145,19 +146,19 @@ impl World {
     }
 
     /// True if a turn of this driver's shard would find something (a completion, a wake-up, its deadline), or if the
-    /// shard has not said yet until when it sleeps: its last wait did return something.
+    /// shard has not yet said until when it sleeps, because its last wait returned something.
     pub fn is_runnable(&self, driver: DriverId) -> bool {
         let state = self.state();
         let kernel = &state.kernels[driver.0 as usize];
         kernel.is_running && kernel.is_runnable(state.now)
     }
 
-    /// Connections whose server's end is not closed yet, those in the listeners' queues included.
+    /// Connections whose server's end is not closed, including those in the listeners' queues.
     pub fn open_connections(&self) -> usize {
         self.state().links.values().filter(|link| link.server != ServerEnd::Gone).count()
     }
 
-    /// Keys that are attached to a driver, until their `Closed` has been handed over.
+    /// Keys that are attached to a driver, until their `Closed` has been taken.
     pub fn attached(&self, driver: DriverId) -> usize {
         self.state().kernels[driver.0 as usize].attached_count()
     }
@@ -167,7 +168,7 @@ impl World {
         self.state().links.values().map(|link| link.up.held() + link.down.held()).sum()
     }
 
-    /// A hash of everything that has happened: the same seed and the same scheduler give the same one.
+    /// A hash of all events: the same for the same seed and the same scheduler.
     pub fn history(&self) -> u64 {
         self.state().history.hash()
     }
@@ -177,13 +178,13 @@ impl World {
         self.state().history.recent()
     }
 
-    /// A number below `bound` from the world's chance, for the scheduler of the simulation.
+    /// A random number below `bound`, for the scheduler of the simulation.
     pub fn random_below(&self, bound: u64) -> u64 {
         self.state().random.below(bound)
     }
 
-    /// From now on nothing new goes wrong (what is broken or delayed stays so): for the end of a simulation, when
-    /// everything has to come to rest.
+    /// From now on no new faults occur (existing breaks and delays stay): for the end of a simulation, when everything
+    /// has to come to rest.
     pub fn calm_down(&self) {
         self.state().faults = Faults::none();
     }
@@ -209,7 +210,7 @@ impl WorldState {
         self.timers.push(Reverse((at, self.timer_count, due)));
     }
 
-    /// When a segment that is sent now arrives, if it overtook nothing.
+    /// When a segment that is sent now arrives, if it overtakes no other.
     pub(super) fn arrival(&mut self) -> Tick {
         self.now + self.faults.latency(&mut self.random)
     }
@@ -257,7 +258,7 @@ impl WorldState {
         Some(id)
     }
 
-    /// The network fails at some time of this connection's life; one side notices before the other.
+    /// Plans a break of the network at some time of this connection's life; one side notices before the other.
     fn plan_breakdown(&mut self, link: LinkId) {
         const KINDS: [io::ErrorKind; 3] =
             [io::ErrorKind::ConnectionReset, io::ErrorKind::TimedOut, io::ErrorKind::BrokenPipe];
@@ -273,7 +274,8 @@ impl WorldState {
         }
     }
 
-    /// Tells the other side that this connection is no more. A reset may overtake what is in flight; not if calm.
+    /// Tells the other side that this connection is gone. The reset may overtake bytes in flight, except on a calm
+    /// connection.
     pub(super) fn plan_reset(&mut self, link: LinkId, side: Side) {
         let mut at = self.arrival();
         let Some(found) = self.links.get(&link) else { return };
@@ -306,7 +308,7 @@ impl WorldState {
     }
 
     /// The driver's end closes its socket. Unread bytes turn the end into a reset (RFC 9293 section 3.6.1, RFC 1122
-    /// section 4.2.2.13), which may cost the client the last answer: that is why servers linger.
+    /// section 4.2.2.13), which may lose the last answer to the client: that is why servers linger.
     pub(super) fn leave_server(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let with_reset = link.up.held() > 0;
@@ -324,7 +326,7 @@ impl WorldState {
         self.record(WorldEvent::ServerLeft { link: id, with_reset });
     }
 
-    /// Ends the server's direction behind what has been sent.
+    /// Ends the server's direction after the bytes that were sent.
     pub(super) fn finish_down(&mut self, id: LinkId) {
         let at = self.arrival();
         let Some(link) = self.links.get_mut(&id) else { return };
@@ -335,7 +337,7 @@ impl WorldState {
     }
 }
 
-/// Distinct for sixteen million connections and more, and recognizable in a report.
+/// Distinct for more than sixteen million connections, and recognizable in a report.
 fn peer_address(link: LinkId) -> SocketAddr {
     let address = Ipv4Addr::from(0x0A00_0000 | (link.0 as u32 & 0x00FF_FFFF));
     SocketAddr::from((address, 1_024 + (link.0 % 60_000) as u16))
