@@ -8,6 +8,7 @@
 //! - `link`      named by the driver's key: the socket, its buffers, and its `life`
 //! - `session`   named by the hub and workers: the protocol, the subscriptions
 //! - `input`     what is taken off the input; requests of HTTP in `exchange`, their bodies in `incoming`
+//! - `admission` the stages that a client's request passes; `front` has the targets of routes behind them
 //! - `answers`   to what it has asked the shard for; long ones over HTTP in `outgoing`
 //! - `slow`      events for a peer that does not keep up
 //! - `output`    the batch of a turn, sealed where there is TLS
@@ -33,7 +34,7 @@ mod collect;
 mod ending;
 mod events;
 mod exchange;
-pub mod front;
+mod front;
 pub mod held;
 mod history;
 pub mod hosts;
