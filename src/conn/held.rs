@@ -33,7 +33,7 @@ pub struct Held {
 
 /// What happens to an event that cannot be sent at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum EventFate {
     /// It is held. This many others are lost for it.
     Waits(Option<(Loss, u64)>),
     /// The event itself is lost.
@@ -52,7 +52,7 @@ pub enum Next {
 
 /// Bounds on what may wait for one client.
 #[derive(Clone, Copy)]
-pub struct Bounds {
+pub struct HoldingBounds {
     pub queue: Queue,
     /// For all its held events, in addition to its outbox.
     pub bytes_max: usize,
@@ -62,17 +62,17 @@ pub struct Bounds {
 #[derive(Default)]
 struct Holding {
     /// The first lane is released from next.
-    lanes: VecDeque<Lane>,
+    lanes: VecDeque<ChannelLane>,
     /// The cost of all lanes.
     cost: usize,
 }
 
 /// The held events of one channel, in the order of release.
-struct Lane {
+struct ChannelLane {
     channel: Subject,
     /// The connection's number for the subscription.
     tag: u32,
-    events: VecDeque<Waiting>,
+    events: VecDeque<HeldEvent>,
     /// How many events were taken off the front.
     taken: u64,
     /// Bytes of headers and payloads.
@@ -88,7 +88,7 @@ struct Lane {
     newest: Option<Position>,
 }
 
-struct Waiting {
+struct HeldEvent {
     event: Rc<Event>,
     key_hash: u64,
 }
@@ -109,7 +109,14 @@ impl Held {
     }
 
     /// Holds `event`, or drops it as `delivery` says.
-    pub fn offer(&mut self, key: Key, tag: u32, event: &Rc<Event>, delivery: Delivery, bounds: Bounds) -> Outcome {
+    pub fn offer(
+        &mut self,
+        key: Key,
+        tag: u32,
+        event: &Rc<Event>,
+        delivery: Delivery,
+        bounds: HoldingBounds,
+    ) -> EventFate {
         debug_assert_ne!(delivery, Delivery::Queue, "it holds nothing back");
         let Held { by_conn, keys } = self;
         let holding = by_conn.entry(key).or_default();
@@ -140,7 +147,7 @@ impl Held {
     /// replaced since the last piece.
     pub fn begin_piece(&mut self, key: Key) {
         if let Some(holding) = self.by_conn.get_mut(&key) {
-            holding.lanes.iter_mut().filter(|lane| !lane.is_in_order).for_each(Lane::look);
+            holding.lanes.iter_mut().filter(|lane| !lane.is_in_order).for_each(ChannelLane::look);
         }
     }
 
@@ -166,29 +173,29 @@ impl Held {
 }
 
 impl Holding {
-    fn offer_latest(&mut self, tag: u32, event: &Rc<Event>, key_hash: u64, bounds: Bounds) -> Outcome {
+    fn offer_latest(&mut self, tag: u32, event: &Rc<Event>, key_hash: u64, bounds: HoldingBounds) -> EventFate {
         if self.cost > bounds.bytes_max {
-            return Outcome::Full;
+            return EventFate::Full;
         }
-        let mut waiting = Waiting { event: event.clone(), key_hash };
+        let mut waiting = HeldEvent { event: event.clone(), key_hash };
         if let Some(lane) = self.lane_of(event) {
             let before = lane.cost();
             match lane.supersede(waiting) {
-                Ok(()) if lane.bytes > bounds.queue.bytes && lane.events.len() > 1 => return Outcome::Full,
+                Ok(()) if lane.bytes > bounds.queue.bytes && lane.events.len() > 1 => return EventFate::Full,
                 Ok(()) => {
                     let after = lane.cost();
                     self.cost = self.cost - before + after;
-                    return Outcome::Waits(Some((Loss::Superseded, 1)));
+                    return EventFate::Waits(Some((Loss::Superseded, 1)));
                 }
-                Err(_) if lane.is_full(event, bounds.queue) => return Outcome::Full,
+                Err(_) if lane.is_full(event, bounds.queue) => return EventFate::Full,
                 Err(unlike_others) => waiting = unlike_others,
             }
         }
         self.push(tag, waiting);
-        Outcome::Waits(None)
+        EventFate::Waits(None)
     }
 
-    fn offer_drop(&mut self, tag: u32, event: &Rc<Event>, bounds: Bounds) -> Outcome {
+    fn offer_drop(&mut self, tag: u32, event: &Rc<Event>, bounds: HoldingBounds) -> EventFate {
         let mut lost = 0;
         let mut cost = self.cost;
         if let Some(lane) = self.lane_of(event) {
@@ -203,25 +210,25 @@ impl Holding {
             let lane = self.lane(tag, event);
             lane.has_gap = true;
             lane.newest = event.position;
-            return Outcome::Lost(Loss::Oldest);
+            return EventFate::Lost(Loss::Oldest);
         }
-        self.push(tag, Waiting { event: event.clone(), key_hash: 0 });
-        Outcome::Waits((lost > 0).then_some((Loss::Oldest, lost)))
+        self.push(tag, HeldEvent { event: event.clone(), key_hash: 0 });
+        EventFate::Waits((lost > 0).then_some((Loss::Oldest, lost)))
     }
 
-    fn push(&mut self, tag: u32, waiting: Waiting) {
+    fn push(&mut self, tag: u32, waiting: HeldEvent) {
         self.cost += waiting.cost();
         self.lane(tag, &waiting.event).push(waiting);
     }
 
-    fn lane_of(&mut self, event: &Event) -> Option<&mut Lane> {
+    fn lane_of(&mut self, event: &Event) -> Option<&mut ChannelLane> {
         self.lanes.iter_mut().find(|lane| lane.channel == event.message.subject)
     }
 
-    fn lane(&mut self, tag: u32, event: &Event) -> &mut Lane {
+    fn lane(&mut self, tag: u32, event: &Event) -> &mut ChannelLane {
         let found = self.lanes.iter().position(|lane| lane.channel == event.message.subject);
         let index = found.unwrap_or_else(|| {
-            self.lanes.push_back(Lane::new(tag, event.message.subject.clone()));
+            self.lanes.push_back(ChannelLane::new(tag, event.message.subject.clone()));
             self.lanes.len() - 1
         });
         &mut self.lanes[index]
@@ -239,9 +246,9 @@ impl Holding {
     }
 }
 
-impl Lane {
-    fn new(tag: u32, channel: Subject) -> Lane {
-        Lane {
+impl ChannelLane {
+    fn new(tag: u32, channel: Subject) -> ChannelLane {
+        ChannelLane {
             channel,
             tag,
             events: VecDeque::new(),
@@ -269,7 +276,7 @@ impl Lane {
         is_too_much && !self.events.is_empty()
     }
 
-    fn push(&mut self, waiting: Waiting) {
+    fn push(&mut self, waiting: HeldEvent) {
         self.bytes += waiting.bytes();
         self.newest = waiting.event.position;
         if waiting.key_hash != 0 {
@@ -280,10 +287,10 @@ impl Lane {
     }
 
     /// Replaces the waiting event with the same key; returns the new one if there is none.
-    fn supersede(&mut self, waiting: Waiting) -> Result<(), Waiting> {
+    fn supersede(&mut self, waiting: HeldEvent) -> Result<(), HeldEvent> {
         let index = self.by_key.get(&waiting.key_hash).map(|number| (number - self.taken) as usize);
         let is_same =
-            |other: &Waiting| other.event.message.header(KEY_HEADER) == waiting.event.message.header(KEY_HEADER);
+            |other: &HeldEvent| other.event.message.header(KEY_HEADER) == waiting.event.message.header(KEY_HEADER);
         let Some(index) = index.filter(|index| self.events.get(*index).is_some_and(is_same)) else {
             return Err(waiting);
         };
@@ -301,7 +308,7 @@ impl Lane {
         self.take().map_or(0, |waiting| waiting.cost())
     }
 
-    fn take(&mut self) -> Option<Waiting> {
+    fn take(&mut self) -> Option<HeldEvent> {
         let waiting = self.events.pop_front()?;
         self.bytes -= waiting.bytes();
         if self.by_key.get(&waiting.key_hash) == Some(&self.taken) {
@@ -338,7 +345,7 @@ impl Lane {
     }
 }
 
-impl Waiting {
+impl HeldEvent {
     fn bytes(&self) -> usize {
         self.event.message.bytes()
     }
@@ -354,7 +361,7 @@ mod tests {
     use crate::proto::event::Message;
 
     const CLIENT: Key = Key { slot: 1, generation: 0 };
-    const WIDE: Bounds = Bounds { queue: Queue { messages: 100, bytes: 10_000 }, bytes_max: usize::MAX };
+    const WIDE: HoldingBounds = HoldingBounds { queue: Queue { messages: 100, bytes: 10_000 }, bytes_max: usize::MAX };
 
     fn event(channel: &str, key: Option<&str>, offset: u64) -> Rc<Event> {
         let headers = key.map(|key| format!("NATS/1.0\r\nTg-Key: {key}\r\n\r\n").into_bytes().into());
@@ -363,11 +370,11 @@ mod tests {
         Rc::new(Event::new(message, Some(Position { epoch: 1, offset })))
     }
 
-    fn latest(held: &mut Held, key: Option<&str>, offset: u64) -> Outcome {
+    fn latest(held: &mut Held, key: Option<&str>, offset: u64) -> EventFate {
         held.offer(CLIENT, 0, &event("grid", key, offset), Delivery::Latest, WIDE)
     }
 
-    fn dropping(held: &mut Held, offset: u64, bounds: Bounds) -> Outcome {
+    fn dropping(held: &mut Held, offset: u64, bounds: HoldingBounds) -> EventFate {
         held.offer(CLIENT, 0, &event("log", None, offset), Delivery::Drop, bounds)
     }
 
@@ -387,9 +394,9 @@ mod tests {
     #[test]
     fn the_newest_without_a_key_takes_the_place_of_the_older() {
         let mut held = Held::default();
-        assert_eq!(latest(&mut held, None, 1), Outcome::Waits(None));
-        assert_eq!(latest(&mut held, None, 2), Outcome::Waits(Some((Loss::Superseded, 1))));
-        assert_eq!(latest(&mut held, None, 5), Outcome::Waits(Some((Loss::Superseded, 1))));
+        assert_eq!(latest(&mut held, None, 1), EventFate::Waits(None));
+        assert_eq!(latest(&mut held, None, 2), EventFate::Waits(Some((Loss::Superseded, 1))));
+        assert_eq!(latest(&mut held, None, 5), EventFate::Waits(Some((Loss::Superseded, 1))));
         assert_eq!(held.cost(CLIENT), 10 + limits::HELD_MESSAGE_BYTES);
         assert_eq!(released(&mut held, 9), ["5@5"]);
         assert!(held.is_empty());
@@ -417,30 +424,30 @@ mod tests {
     #[test]
     fn a_value_that_cannot_be_held_makes_its_client_too_slow() {
         let mut held = Held::default();
-        let bounds = Bounds { queue: Queue { messages: 2, bytes: 1_000 }, ..WIDE };
+        let bounds = HoldingBounds { queue: Queue { messages: 2, bytes: 1_000 }, ..WIDE };
         let mut offer =
             |key: &str, offset| held.offer(CLIENT, 0, &event("grid", Some(key), offset), Delivery::Latest, bounds);
-        assert_eq!([offer("a", 1), offer("b", 2)], [Outcome::Waits(None); 2]);
-        assert_eq!(offer("a", 3), Outcome::Waits(Some((Loss::Superseded, 1))));
-        assert_eq!(offer("c", 4), Outcome::Full);
-        let bounds = Bounds { bytes_max: 0, ..WIDE };
-        assert_eq!(held.offer(CLIENT, 0, &event("grid", Some("a"), 5), Delivery::Latest, bounds), Outcome::Full);
+        assert_eq!([offer("a", 1), offer("b", 2)], [EventFate::Waits(None); 2]);
+        assert_eq!(offer("a", 3), EventFate::Waits(Some((Loss::Superseded, 1))));
+        assert_eq!(offer("c", 4), EventFate::Full);
+        let bounds = HoldingBounds { bytes_max: 0, ..WIDE };
+        assert_eq!(held.offer(CLIENT, 0, &event("grid", Some("a"), 5), Delivery::Latest, bounds), EventFate::Full);
     }
 
     #[test]
     fn the_oldest_are_dropped_and_a_gap_stands_before_what_follows() {
         let mut held = Held::default();
-        let bounds = Bounds { queue: Queue { messages: 3, bytes: 1_000 }, ..WIDE };
-        (1..=3).for_each(|offset| assert_eq!(dropping(&mut held, offset, bounds), Outcome::Waits(None)));
-        assert_eq!(dropping(&mut held, 4, bounds), Outcome::Waits(Some((Loss::Oldest, 1))));
-        assert_eq!(dropping(&mut held, 5, bounds), Outcome::Waits(Some((Loss::Oldest, 1))));
+        let bounds = HoldingBounds { queue: Queue { messages: 3, bytes: 1_000 }, ..WIDE };
+        (1..=3).for_each(|offset| assert_eq!(dropping(&mut held, offset, bounds), EventFate::Waits(None)));
+        assert_eq!(dropping(&mut held, 4, bounds), EventFate::Waits(Some((Loss::Oldest, 1))));
+        assert_eq!(dropping(&mut held, 5, bounds), EventFate::Waits(Some((Loss::Oldest, 1))));
         assert_eq!(released(&mut held, 2), ["gap:3-5@2", "3@3"]);
         (6..=7).for_each(|offset| _ = dropping(&mut held, offset, bounds));
         assert_eq!(released(&mut held, 9), ["gap:5-7@4", "5@5", "6@6", "7@7"], "another one, where it is");
         assert!(held.is_empty());
-        let bounds = Bounds { queue: Queue { messages: 3, bytes: 5 }, ..WIDE };
-        assert_eq!(dropping(&mut held, 8, bounds), Outcome::Waits(None), "one is never too much");
-        assert_eq!(dropping(&mut held, 9, bounds), Outcome::Waits(Some((Loss::Oldest, 1))));
+        let bounds = HoldingBounds { queue: Queue { messages: 3, bytes: 5 }, ..WIDE };
+        assert_eq!(dropping(&mut held, 8, bounds), EventFate::Waits(None), "one is never too much");
+        assert_eq!(dropping(&mut held, 9, bounds), EventFate::Waits(Some((Loss::Oldest, 1))));
         assert_eq!(released(&mut held, 9), ["gap:9-9@8", "9@9"]);
     }
 
@@ -448,9 +455,9 @@ mod tests {
     fn where_others_have_all_the_room_the_newest_is_lost_and_the_gap_is_not() {
         let mut held = Held::default();
         latest(&mut held, None, 1);
-        let full = Bounds { bytes_max: 10, ..WIDE };
-        assert_eq!(dropping(&mut held, 5, full), Outcome::Lost(Loss::Oldest));
-        assert_eq!(dropping(&mut held, 6, full), Outcome::Lost(Loss::Oldest));
+        let full = HoldingBounds { bytes_max: 10, ..WIDE };
+        assert_eq!(dropping(&mut held, 5, full), EventFate::Lost(Loss::Oldest));
+        assert_eq!(dropping(&mut held, 6, full), EventFate::Lost(Loss::Oldest));
         assert_eq!(released(&mut held, 9), ["1@1", "gap:0-6@6"]);
         assert!(held.is_empty());
     }

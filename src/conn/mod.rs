@@ -93,7 +93,7 @@ pub use session::Session;
 use settings::Settings;
 pub use slow::{Pushed, Released};
 pub use transport::Transport;
-use worker::Worker;
+use worker::BusWorker;
 
 /// The listener that accepted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,11 +111,11 @@ pub enum Step<'a> {
     /// A stream begins: subscribe it to its channel and its user. Nothing is sent until the subscriptions are in force.
     Open(Opening),
     /// A client's message, for its service or its channel.
-    Message(websocket::Received<'a>),
+    Message(websocket::ClientMessage<'a>),
     /// A command of the client protocol.
-    Centrifuge(centrifuge::Step<'a>),
+    Centrifuge(centrifuge::CentrifugeStep<'a>),
     /// A worker's verb.
-    Worker(worker::Step<'a>),
+    Worker(worker::WorkerStep<'a>),
     /// Publish the message, and answer with its position ([`Conn::published`]).
     Publish(Message),
     /// Answer with the kept messages of a channel, or the piece within the bounds ([`Conn::push_history`]).
@@ -168,7 +168,7 @@ impl Conn {
         let (phase, patience) = match door {
             Door::Front | Door::Admin => (Phase::Http(Box::new(Http::new(listener))), settings.generation.head_timeout),
             Door::Bus => {
-                let worker = Worker::new(settings, number, peer.into(), &mut outbox);
+                let worker = BusWorker::new(settings, number, peer.into(), &mut outbox);
                 let is_waiting = worker.is_waiting_for_credentials();
                 let patience = if is_waiting { limits::BUS_CONNECT_TIMEOUT } else { limits::BUS_PING_INTERVAL };
                 (Phase::Worker(Box::new(worker)), patience)

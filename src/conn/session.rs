@@ -22,7 +22,7 @@ use super::route::Target;
 use super::settings::Settings;
 use super::subs::Subs;
 use super::websocket::WebSocket;
-use super::worker::{self, Worker};
+use super::worker::{self, BusWorker};
 use super::{Identity, TAG_ADDED};
 use crate::base::{Key, RouteId};
 use crate::limits;
@@ -39,7 +39,7 @@ pub(super) enum Phase {
     Centrifuge(Box<Centrifuge>),
     /// Only sends; input from the client is ignored.
     EventStream(EventStream),
-    Worker(Box<Worker>),
+    Worker(Box<BusWorker>),
     /// The last words are written.
     Over,
 }

@@ -119,19 +119,19 @@ pub struct BusSettings {
     pub limits: BusLimits,
     /// The bound on bytes that wait for one worker.
     pub outbox_bytes_max: usize,
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<BusCredentials>,
 }
 
 /// The credentials that CONNECT must have.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Credentials {
+pub enum BusCredentials {
     User { name: String, password: String },
     Token(String),
 }
 
-impl std::fmt::Debug for Credentials {
+impl std::fmt::Debug for BusCredentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Credentials(..)")
+        f.write_str("BusCredentials(..)")
     }
 }
 

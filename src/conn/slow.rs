@@ -67,12 +67,12 @@ impl Conn {
             return Pushed::Framed(self.push_event(tag, event));
         }
         let bytes_max = bytes_max.saturating_sub(self.link.outbox.backlog());
-        let outcome = held.offer(key, tag, event, rule.delivery, held::Bounds { queue: rule.queue, bytes_max });
+        let outcome = held.offer(key, tag, event, rule.delivery, held::HoldingBounds { queue: rule.queue, bytes_max });
         self.session.is_behind = true;
         match outcome {
-            held::Outcome::Waits(loss) => Pushed::Held(loss),
-            held::Outcome::Lost(loss) => Pushed::Lost(loss),
-            held::Outcome::Full => Pushed::TooSlow,
+            held::EventFate::Waits(loss) => Pushed::Held(loss),
+            held::EventFate::Lost(loss) => Pushed::Lost(loss),
+            held::EventFate::Full => Pushed::TooSlow,
         }
     }
 

@@ -13,7 +13,7 @@ fn a_worker_subscribes_in_a_row_until_its_confirmations_could_not_be_counted() {
     let address = Address { place: Place(0), key: Key { slot: 0, generation: 1 } };
     let mut input = SUB.to_vec();
     let step = conn.next(&mut &mut input[..], address, &settings, Tick::ZERO);
-    let Ok(Some(Step::Worker(worker::Step::Subscribe { tag, .. }))) = step else { panic!("it subscribes") };
+    let Ok(Some(Step::Worker(worker::WorkerStep::Subscribe { tag, .. }))) = step else { panic!("it subscribes") };
     let sub = Key { slot: 0, generation: 1 };
     let shards = limits::SHARDS_MAX as u16;
     let mut count = 0;

@@ -7,7 +7,7 @@ use rustls::ServerConfig;
 use crate::base::{Batch, Carry};
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::tls::{Failure, Opened, Tls};
+use crate::proto::tls::{Opened, Tls, TlsFailure};
 
 pub enum Transport {
     Plain,
@@ -19,14 +19,14 @@ const _: () = assert!(size_of::<Transport>() == size_of::<usize>(), "a plain con
 pub struct TlsTransport {
     tls: Tls,
     /// `None` for almost every connection, almost always.
-    waiting: Option<Box<Waiting>>,
+    waiting: Option<Box<TlsBuffers>>,
 }
 
 const _: () = assert!(size_of::<TlsTransport>() <= 224, "all the TLS state of an idle connection, in one allocation");
 
 /// Bytes kept between two turns.
 #[derive(Default)]
-struct Waiting {
+struct TlsBuffers {
     /// Bytes that are sealed already, or sent in the clear: messages of the handshake, alerts, tickets. They precede
     /// bytes that are sealed later.
     wire: Vec<u8>,
@@ -54,7 +54,7 @@ impl Transport {
     }
 
     /// The failure that has ended TLS, if there is one.
-    pub fn failure(&self) -> Option<&Failure> {
+    pub fn failure(&self) -> Option<&TlsFailure> {
         match self {
             Transport::Plain => None,
             Transport::Tls(tls) => tls.tls.failure(),

@@ -29,7 +29,7 @@ pub enum Heard<T> {
 }
 
 /// One message of a client.
-pub struct Received<'a> {
+pub struct ClientMessage<'a> {
     pub opcode: Opcode,
     pub payload: Payload<'a>,
 }
@@ -47,11 +47,11 @@ impl WebSocket {
         input: &mut &'a mut [u8],
         limits: &SessionLimits,
         outbox: &mut Outbox,
-    ) -> Result<Option<Heard<Received<'a>>>, CloseReason> {
+    ) -> Result<Option<Heard<ClientMessage<'a>>>, CloseReason> {
         while let Some(step) = self.session.next(input, limits)? {
             match step {
                 ws::WebSocketStep::Message { opcode, payload } => {
-                    return Ok(Some(Heard::Message(Received { opcode, payload })));
+                    return Ok(Some(Heard::Message(ClientMessage { opcode, payload })));
                 }
                 ws::WebSocketStep::Ping(payload) => outbox.write(|out| {
                     frame::write_header(out, Opcode::Pong, payload.len());

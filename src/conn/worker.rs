@@ -1,7 +1,7 @@
 //! A worker's connection: the server's side of the NATS client protocol.
 //!
 //! ```text
-//!  INFO -->           CONNECT (credentials, options)            SUB UNSUB PUB HPUB  --> Step, carried out by the shard
+//!  INFO -->           CONNECT (credentials, options)            SUB UNSUB PUB HPUB  --> WorkerStep, carried out by the shard
 //!  greeting --------> connected ------------------------------> MSG HMSG            <-- event, by the tag of its sub
 //!                                                               PING <-> PONG
 //! ```
@@ -11,7 +11,7 @@ use slab::Slab;
 
 use super::outbox::Outbox;
 use super::peer::Peer;
-use super::settings::{BusSettings, Credentials, Settings};
+use super::settings::{BusCredentials, BusSettings, Settings};
 use crate::base::Key;
 use crate::limits;
 use crate::proto::CloseReason;
@@ -24,10 +24,10 @@ use crate::proto::reserved::subjects::Family;
 use crate::proto::subject::{Pattern, Subject};
 
 /// Boxed in the phase of its connection.
-pub struct Worker {
+pub struct BusWorker {
     options: ConnectOptions,
     is_connected: bool,
-    subs: Slab<Sub>,
+    subs: Slab<WorkerSubscription>,
     by_sid: AHashMap<Box<str>, u32>,
     /// Unanswered pings.
     pings_out: u8,
@@ -39,10 +39,10 @@ pub struct Worker {
     fault: Option<Box<str>>,
 }
 
-struct Sub {
+struct WorkerSubscription {
     sid: Box<str>,
     pattern: Pattern,
-    /// The key in the hub; set by [`Worker::subscribed`].
+    /// The key in the hub; set by [`BusWorker::subscribed`].
     hub: Option<Key>,
     delivered: u64,
     /// The number of deliveries after which it ends.
@@ -50,14 +50,14 @@ struct Sub {
 }
 
 /// A task for the shard.
-pub enum Step<'a> {
+pub enum WorkerStep<'a> {
     Subscribe {
         tag: u32,
         pattern: Pattern,
         queue: Option<&'a str>,
     },
     Unsubscribe(Key),
-    Publish(Publish<'a>),
+    Publish(WorkerPublication<'a>),
     /// Answer with PONG after all earlier publications.
     Ping,
     /// A publication that no subscriber can get, because its subject is invalid.
@@ -66,7 +66,7 @@ pub enum Step<'a> {
     },
 }
 
-pub struct Publish<'a> {
+pub struct WorkerPublication<'a> {
     pub to: Addressed,
     pub reply: Option<Subject>,
     pub headers: Option<&'a [u8]>,
@@ -75,9 +75,9 @@ pub struct Publish<'a> {
     pub is_silent: bool,
 }
 
-impl Worker {
+impl BusWorker {
     /// Sends INFO to the worker.
-    pub fn new(settings: &Settings, client_id: u64, peer: Peer, outbox: &mut Outbox) -> Worker {
+    pub fn new(settings: &Settings, client_id: u64, peer: Peer, outbox: &mut Outbox) -> BusWorker {
         let bus = &settings.generation.bus;
         let info = bus::Info {
             server_id: &settings.process.server_id,
@@ -88,7 +88,7 @@ impl Worker {
             auth_required: bus.credentials.is_some(),
         };
         outbox.write(|out| bus::write_info(out, &info));
-        Worker {
+        BusWorker {
             options: ConnectOptions::default(),
             is_connected: bus.credentials.is_none(),
             subs: Slab::new(),
@@ -100,7 +100,7 @@ impl Worker {
         }
     }
 
-    /// Its PING is a barrier; the shard decides when to answer it ([`Worker::pong`]).
+    /// Its PING is a barrier; the shard decides when to answer it ([`BusWorker::pong`]).
     pub fn owe_pong(&mut self) {
         self.owes_pong = true;
     }
@@ -127,7 +127,7 @@ impl Worker {
         is_registering: bool,
         settings: &BusSettings,
         outbox: &mut Outbox,
-    ) -> Result<Option<Step<'a>>, CloseReason> {
+    ) -> Result<Option<WorkerStep<'a>>, CloseReason> {
         loop {
             if is_registering && !is_subscription(input) {
                 return Ok(None);
@@ -161,7 +161,7 @@ impl Worker {
         verb: WorkerVerb<'a>,
         settings: &BusSettings,
         outbox: &mut Outbox,
-    ) -> Result<Option<Step<'a>>, BusError> {
+    ) -> Result<Option<WorkerStep<'a>>, BusError> {
         match verb {
             WorkerVerb::Connect(json) => {
                 let options = ConnectOptions::parse(json)?;
@@ -173,7 +173,7 @@ impl Worker {
                 self.acknowledge(outbox);
                 Ok(None)
             }
-            WorkerVerb::Ping if std::mem::take(&mut self.has_published) => Ok(Some(Step::Ping)),
+            WorkerVerb::Ping if std::mem::take(&mut self.has_published) => Ok(Some(WorkerStep::Ping)),
             WorkerVerb::Ping => {
                 outbox.push(b"PONG\r\n");
                 Ok(None)
@@ -185,7 +185,7 @@ impl Worker {
             WorkerVerb::Sub { subject, queue, sid } => self.subscribe(subject, queue, sid, outbox),
             WorkerVerb::Unsub { sid, max } => {
                 self.acknowledge(outbox);
-                Ok(self.unsubscribe(sid, max).map(Step::Unsubscribe))
+                Ok(self.unsubscribe(sid, max).map(WorkerStep::Unsubscribe))
             }
             WorkerVerb::Pub { subject, reply, headers, payload } => {
                 Ok(Some(self.publish(subject, reply, headers, payload, outbox)))
@@ -200,7 +200,7 @@ impl Worker {
         queue: Option<&'a str>,
         sid: &str,
         outbox: &mut Outbox,
-    ) -> Result<Option<Step<'a>>, BusError> {
+    ) -> Result<Option<WorkerStep<'a>>, BusError> {
         let pattern = Pattern::new(subject).map_err(|error| match error.is_of_nats() {
             true => BusError::InvalidSubject,
             false => BusError::SubscribeNotAllowed(subject.to_owned()),
@@ -216,11 +216,17 @@ impl Worker {
             self.acknowledge(outbox);
             return Ok(None);
         }
-        let sub = Sub { sid: sid.into(), pattern: pattern.clone(), hub: None, delivered: 0, deliveries_max: None };
+        let sub = WorkerSubscription {
+            sid: sid.into(),
+            pattern: pattern.clone(),
+            hub: None,
+            delivered: 0,
+            deliveries_max: None,
+        };
         let tag = self.subs.insert(sub) as u32;
         self.by_sid.insert(sid.into(), tag);
         self.acknowledge(outbox);
-        Ok(Some(Step::Subscribe { tag, pattern, queue }))
+        Ok(Some(WorkerStep::Subscribe { tag, pattern, queue }))
     }
 
     /// The key in the hub of the subscription `tag`.
@@ -256,7 +262,7 @@ impl Worker {
         headers: Option<&'a [u8]>,
         payload: &'a [u8],
         outbox: &mut Outbox,
-    ) -> Step<'a> {
+    ) -> WorkerStep<'a> {
         let wants_no_responders = reply.is_some() && self.options.no_responders && self.options.headers;
         let checked = Subject::new(subject).map(Addressed::from);
         let refused = match &checked {
@@ -273,7 +279,7 @@ impl Worker {
                 self.has_published = true;
                 let reply = reply.and_then(|reply| read_reply(reply, to.destination()));
                 let is_silent = !self.options.echo;
-                Step::Publish(Publish { to, reply, headers, payload, wants_no_responders, is_silent })
+                WorkerStep::Publish(WorkerPublication { to, reply, headers, payload, wants_no_responders, is_silent })
             }
             (_, refused) => {
                 if let Some(error) = &refused {
@@ -283,7 +289,7 @@ impl Worker {
                 if !matches!(refused, Some(BusError::PublishNotAllowed(_))) {
                     self.acknowledge(outbox);
                 }
-                Step::Unroutable { reply: reply.filter(|_| wants_no_responders).map(Subject::unread) }
+                WorkerStep::Unroutable { reply: reply.filter(|_| wants_no_responders).map(Subject::unread) }
             }
         }
     }
@@ -386,7 +392,7 @@ fn may_come_first(input: &[u8]) -> bool {
 }
 
 /// Compares without stopping at the first difference, so that the time reveals nothing about the number of equal bytes.
-fn is_authorized(wanted: &Credentials, options: &ConnectOptions) -> bool {
+fn is_authorized(wanted: &BusCredentials, options: &ConnectOptions) -> bool {
     let is_same = |wanted: &str, given: &Option<String>| {
         given.as_deref().is_some_and(|given| {
             let differences = wanted.bytes().zip(given.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
@@ -394,8 +400,8 @@ fn is_authorized(wanted: &Credentials, options: &ConnectOptions) -> bool {
         })
     };
     match wanted {
-        Credentials::User { name, password } => is_same(name, &options.user) & is_same(password, &options.pass),
-        Credentials::Token(token) => is_same(token, &options.auth_token),
+        BusCredentials::User { name, password } => is_same(name, &options.user) & is_same(password, &options.pass),
+        BusCredentials::Token(token) => is_same(token, &options.auth_token),
     }
 }
 

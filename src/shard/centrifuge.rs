@@ -4,7 +4,7 @@ use log::info;
 
 use crate::base::Key;
 use crate::conn::TAG_ADDED;
-use crate::conn::centrifuge::{Channel, Step};
+use crate::conn::centrifuge::{CentrifugeStep, ChannelSubscription};
 use crate::mesh::{Publish, Publisher};
 use crate::proto::control;
 use crate::proto::reserved::subjects::Change;
@@ -14,9 +14,9 @@ use crate::proto::ws::Opcode;
 use super::Core;
 
 impl Core {
-    pub(super) fn client_step(&mut self, key: Key, step: Step<'_>) {
+    pub(super) fn client_step(&mut self, key: Key, step: CentrifugeStep<'_>) {
         match step {
-            Step::Open { user, channels } => {
+            CentrifugeStep::Open { user, channels } => {
                 if let Some(user) = user {
                     self.subscribe(key, TAG_ADDED, &user);
                     self.features.acks.client_came(&mut self.desk, key, user);
@@ -25,13 +25,13 @@ impl Core {
                 self.settle();
                 self.features.services.client_opened(&mut self.desk, key);
             }
-            Step::Subscribe(channel) => self.open_channel(key, channel),
-            Step::History { channel, since, bounds } => {
+            CentrifugeStep::Subscribe(channel) => self.open_channel(key, channel),
+            CentrifugeStep::History { channel, since, bounds } => {
                 self.ask_history(key, (0, channel), since, bounds);
             }
-            Step::Presence { channel } => self.features.presence.ask(&mut self.desk, key, channel),
-            Step::Unsubscribe(subs) => subs.into_iter().for_each(|sub| self.withdraw(sub)),
-            Step::Publish { number, message } => {
+            CentrifugeStep::Presence { channel } => self.features.presence.ask(&mut self.desk, key, channel),
+            CentrifugeStep::Unsubscribe(subs) => subs.into_iter().for_each(|sub| self.withdraw(sub)),
+            CentrifugeStep::Publish { number, message } => {
                 let from = Publisher {
                     address: self.desk.address(key),
                     wants_position: Some(number),
@@ -42,36 +42,36 @@ impl Core {
                 self.publish(Publish::new(message, Some(from)));
                 self.desk.park_if_crowded(key);
             }
-            Step::Call { serial, method, payload } => {
+            CentrifugeStep::Call { serial, method, payload } => {
                 self.desk.counters().received.add(1);
                 self.features.services.call(&mut self.desk, key, serial, &method, payload.into());
                 self.desk.park_if_crowded(key);
             }
-            Step::TokenRefused { refused, end } => {
+            CentrifugeStep::TokenRefused { refused, end } => {
                 self.log_refused_token(key, refused);
                 if let Some(reason) = end {
                     self.end(key, reason);
                 }
             }
-            Step::Answer { command, id, data } => {
+            CentrifugeStep::Answer { command, id, data } => {
                 let answer = control::Answer { id, data: &data };
                 let is_taken = self.features.questions.client_answers(&mut self.desk, key, answer);
                 if let Some((session, outbox)) = self.desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
                     session.taken(command, is_taken, outbox);
                 }
             }
-            Step::Ack { command, id } => {
+            CentrifugeStep::Ack { command, id } => {
                 let is_taken = self.features.acks.client_acks(&mut self.desk, key, id);
                 if let Some((session, outbox)) = self.desk.slots.get_mut(key).and_then(|conn| conn.centrifuge()) {
                     session.taken(command, is_taken, outbox);
                 }
             }
-            Step::Send(payload) => {
+            CentrifugeStep::Send(payload) => {
                 self.desk.counters().received.add(1);
                 self.features.services.ask(&mut self.desk, key, Opcode::Text, payload.into());
                 self.desk.park_if_crowded(key);
             }
-            Step::Answered => {}
+            CentrifugeStep::Answered => {}
         }
     }
 
@@ -84,7 +84,11 @@ impl Core {
         }
     }
 
-    pub(super) fn open_channel(&mut self, key: Key, Channel { tag, channel, since, is_watched }: Channel) {
+    pub(super) fn open_channel(
+        &mut self,
+        key: Key,
+        ChannelSubscription { tag, channel, since, is_watched }: ChannelSubscription,
+    ) {
         if is_watched {
             // Subscribe before the owner answers: then no later announcement is missed.
             for subject in Change::ALL.into_iter().filter_map(|change| change.subject(&channel)) {

@@ -3,7 +3,9 @@
 use crate::base::Key;
 use crate::conn::route::{Target, WebSocketTarget};
 use crate::conn::settings::Readiness;
-use crate::conn::{Step, TAG_ADDED, websocket, worker};
+use crate::conn::websocket::ClientMessage;
+use crate::conn::worker::{WorkerPublication, WorkerStep};
+use crate::conn::{Step, TAG_ADDED};
 use crate::hub::{Registration, SubKey, Withdrawal};
 use crate::mesh::memberships::MembershipMail;
 use crate::mesh::{Mail, Publish, Publisher};
@@ -40,16 +42,16 @@ impl Core {
             }
             Step::Message(message) => self.client_message(key, message),
             Step::Centrifuge(step) => self.client_step(key, step),
-            Step::Worker(worker::Step::Subscribe { tag, pattern, queue }) => {
+            Step::Worker(WorkerStep::Subscribe { tag, pattern, queue }) => {
                 self.subscribe_worker(key, tag, &pattern, queue);
             }
-            Step::Worker(worker::Step::Ping) => self.features.order.ping(&mut self.desk, key),
-            Step::Worker(worker::Step::Unsubscribe(sub)) => {
+            Step::Worker(WorkerStep::Ping) => self.features.order.ping(&mut self.desk, key),
+            Step::Worker(WorkerStep::Unsubscribe(sub)) => {
                 self.withdraw(sub);
                 self.desk.park_if_crowded(key);
             }
-            Step::Worker(worker::Step::Publish(publish)) => self.worker_message(key, publish),
-            Step::Worker(worker::Step::Unroutable { reply }) => {
+            Step::Worker(WorkerStep::Publish(publish)) => self.worker_message(key, publish),
+            Step::Worker(WorkerStep::Unroutable { reply }) => {
                 self.desk.counters().received.add(1);
                 self.desk.counters().unroutable.add(1);
                 reply.into_iter().for_each(|reply| self.no_responders(key, &reply));
@@ -146,7 +148,7 @@ impl Core {
 
     // --- messages ----------------------------------------------------------------------------------------------------
 
-    fn worker_message(&mut self, key: Key, publish: worker::Publish<'_>) {
+    fn worker_message(&mut self, key: Key, publish: WorkerPublication<'_>) {
         let from = Publisher {
             address: self.desk.address(key),
             wants_position: None,
@@ -173,7 +175,7 @@ impl Core {
     }
 
     /// Sends a client's message to its channel or to a worker of its service, or refuses it.
-    fn client_message(&mut self, key: Key, message: websocket::Received<'_>) {
+    fn client_message(&mut self, key: Key, message: ClientMessage<'_>) {
         self.desk.counters().received.add(1);
         let Some((target, channel)) = self.websocket_target(key) else { return };
         if target.control
@@ -193,7 +195,7 @@ impl Core {
         if channel.is_none() && !has_service {
             return self.end(key, CloseReason::PolicyViolation);
         }
-        let websocket::Received { opcode, payload } = message;
+        let ClientMessage { opcode, payload } = message;
         let payload: Box<[u8]> = payload.into_vec().into();
         match channel {
             Some(subject) if has_service => {

@@ -38,7 +38,7 @@ use crate::conn::Door;
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::Origins;
 use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget};
-use crate::conn::settings::{Credentials, Generation, Settings};
+use crate::conn::settings::{BusCredentials, Generation, Settings};
 use crate::driver::sim::{Endpoint, Faults, ReadOutcome, SimDriver, World};
 use crate::hub::owner_of;
 use crate::mesh::drain::DrainMail;
@@ -474,7 +474,7 @@ fn a_websocket_that_ends_its_half_gets_what_was_on_its_way_and_a_close() {
 #[test]
 fn a_stranger_on_the_bus_is_refused_before_its_payload_arrives() {
     let mut settings = settings();
-    settings.generation_mut().bus.credentials = Some(Credentials::Token("secret".to_owned()));
+    settings.generation_mut().bus.credentials = Some(BusCredentials::Token("secret".to_owned()));
     let mut bench = Bench::new(1, settings);
     for early in ["PUB a 1000000\r\nxxx", "hpub a 10 1000000\r\nxxx", "SUB a 1\r\n"] {
         let mut stranger = bench.connect(0, 1);

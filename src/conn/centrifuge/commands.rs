@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::recovery::{position, since};
-use super::replayed::About;
+use super::replayed::Query;
 use super::{
-    Asked, AskedBy, Calls, Centrifuge, Channel, Connecting, Question, Rhythm, Session, Stage, Step, Subscriptions,
-    Surroundings, VERSION, reply, say,
+    AskedBy, Calls, Centrifuge, CentrifugeStep, ChannelSubscription, ClientSession, Connecting, PendingQuery,
+    PositionRequest, Rhythm, Stage, Subscriptions, Surroundings, VERSION, reply, say,
 };
 use crate::base::Tick;
 use crate::conn::Identity;
@@ -33,31 +33,31 @@ use crate::proto::user::User;
 const NULL: &[u8] = b"null";
 
 /// The reason why a command is not carried out.
-pub(super) enum Refusal {
+pub(super) enum CommandRefusal {
     /// The command is answered with an error.
     Answer(Code),
     /// The client is disconnected.
     End(CloseReason),
     /// The token is refused, with the consequence for the client.
-    Token(TokenRefusal, Verdict),
+    Token(TokenRefusal, Consequence),
 }
 
 /// The consequence of a refused token.
 #[derive(Clone, Copy)]
-pub(super) enum Verdict {
+pub(super) enum Consequence {
     Answer(Code),
     End(CloseReason),
 }
 
-impl From<Code> for Refusal {
-    fn from(code: Code) -> Refusal {
-        Refusal::Answer(code)
+impl From<Code> for CommandRefusal {
+    fn from(code: Code) -> CommandRefusal {
+        CommandRefusal::Answer(code)
     }
 }
 
-impl From<CloseReason> for Refusal {
-    fn from(reason: CloseReason) -> Refusal {
-        Refusal::End(reason)
+impl From<CloseReason> for CommandRefusal {
+    fn from(reason: CloseReason) -> CommandRefusal {
+        CommandRefusal::End(reason)
     }
 }
 
@@ -69,7 +69,7 @@ impl Centrifuge {
         command: Command<'a>,
         around: &Surroundings<'_>,
         outbox: &mut Outbox,
-    ) -> Result<Step<'a>, CloseReason> {
+    ) -> Result<CentrifugeStep<'a>, CloseReason> {
         let Command { id, request } = command;
         let outcome = match request {
             Request::Connect(connect) => self.connect(id, &connect, around, outbox),
@@ -77,16 +77,18 @@ impl Centrifuge {
             _ => Err(CloseReason::BadCommand.into()),
         };
         match outcome {
-            Ok(step) => Ok(step.unwrap_or(Step::Answered)),
-            Err(Refusal::End(reason)) => Err(reason),
-            Err(Refusal::Answer(code)) => {
+            Ok(step) => Ok(step.unwrap_or(CentrifugeStep::Answered)),
+            Err(CommandRefusal::End(reason)) => Err(reason),
+            Err(CommandRefusal::Answer(code)) => {
                 reply(outbox, id, &code.into());
-                Ok(Step::Answered)
+                Ok(CentrifugeStep::Answered)
             }
-            Err(Refusal::Token(refused, Verdict::End(reason))) => Ok(Step::TokenRefused { refused, end: Some(reason) }),
-            Err(Refusal::Token(refused, Verdict::Answer(code))) => {
+            Err(CommandRefusal::Token(refused, Consequence::End(reason))) => {
+                Ok(CentrifugeStep::TokenRefused { refused, end: Some(reason) })
+            }
+            Err(CommandRefusal::Token(refused, Consequence::Answer(code))) => {
                 reply(outbox, id, &code.into());
-                Ok(Step::TokenRefused { refused, end: None })
+                Ok(CentrifugeStep::TokenRefused { refused, end: None })
             }
         }
     }
@@ -97,13 +99,13 @@ impl Centrifuge {
         request: Request<'a>,
         around: &Surroundings<'_>,
         outbox: &mut Outbox,
-    ) -> Result<Option<Step<'a>>, Refusal> {
+    ) -> Result<Option<CentrifugeStep<'a>>, CommandRefusal> {
         match request {
             Request::Subscribe(subscribe) => self.subscribe(id, &subscribe, around, outbox),
             Request::Unsubscribe(request) => {
                 let subs = self.session().and_then(|session| session.subscriptions.remove(&request.channel));
                 reply(outbox, id, &ReplyBody::Unsubscribe(Nothing {}));
-                Ok(subs.map(|(subs, _)| Step::Unsubscribe(subs)))
+                Ok(subs.map(|(subs, _)| CentrifugeStep::Unsubscribe(subs)))
             }
             Request::Publish(publish) => {
                 if around.settings.is_forged(payload(publish.data)) {
@@ -112,14 +114,14 @@ impl Centrifuge {
                 let message = self.publication(&publish.channel, payload(publish.data), around)?;
                 let number = self.session().and_then(|session| session.publications.begin(id, Tick::NEVER));
                 let number = number.ok_or(Code::TOO_MANY_REQUESTS)?;
-                Ok(Some(Step::Publish { number, message }))
+                Ok(Some(CentrifugeStep::Publish { number, message }))
             }
             Request::Rpc(rpc) if &*rpc.method == ANSWER_METHOD => {
                 let control::Answer { id: question, data } = control::Answer::parse(payload(rpc.data));
-                Ok(Some(Step::Answer { command: id, id: question, data: data.into() }))
+                Ok(Some(CentrifugeStep::Answer { command: id, id: question, data: data.into() }))
             }
             Request::Rpc(rpc) if &*rpc.method == ACK_METHOD => {
-                Ok(Some(Step::Ack { command: id, id: control::parse_ack(payload(rpc.data)) }))
+                Ok(Some(CentrifugeStep::Ack { command: id, id: control::parse_ack(payload(rpc.data)) }))
             }
             Request::Rpc(rpc) => {
                 if around.target.service.is_none() {
@@ -128,13 +130,13 @@ impl Centrifuge {
                 let until = around.now + limits::CALL_TIMEOUT;
                 let serial = self.session().and_then(|session| session.calls.begin(id, until));
                 let serial = serial.ok_or(Code::TOO_MANY_REQUESTS)?;
-                Ok(Some(Step::Call { serial, method: rpc.method, payload: payload(rpc.data).into() }))
+                Ok(Some(CentrifugeStep::Call { serial, method: rpc.method, payload: payload(rpc.data).into() }))
             }
             // The command has no answer that could carry an error.
             Request::Send(_) if around.target.service.is_none() => Err(CloseReason::BadCommand.into()),
-            Request::Send(send) => Ok(Some(Step::Send(payload(send.data).into()))),
-            Request::Presence(request) => self.ask_presence(id, About::Presence, &request.channel, around),
-            Request::PresenceStats(request) => self.ask_presence(id, About::PresenceStats, &request.channel, around),
+            Request::Send(send) => Ok(Some(CentrifugeStep::Send(payload(send.data).into()))),
+            Request::Presence(request) => self.ask_presence(id, Query::Presence, &request.channel, around),
+            Request::PresenceStats(request) => self.ask_presence(id, Query::PresenceStats, &request.channel, around),
             Request::History(request) => self.ask_history(id, &request, around),
             Request::Refresh(request) => self.refresh(id, &request.token, around, outbox),
             Request::SubRefresh(request) => self.sub_refresh(id, &request.channel, &request.token, around, outbox),
@@ -154,9 +156,9 @@ impl Centrifuge {
         connect: &ConnectRequest<'_>,
         around: &Surroundings<'_>,
         outbox: &mut Outbox,
-    ) -> Result<Option<Step<'a>>, Refusal> {
+    ) -> Result<Option<CentrifugeStep<'a>>, CommandRefusal> {
         let Stage::Greeting { channels, .. } = &mut self.stage else { return Err(CloseReason::BadCommand.into()) };
-        let admission = admit(&connect.token, around).map_err(Refusal::of_connect)?;
+        let admission = admit(&connect.token, around).map_err(CommandRefusal::of_connect)?;
         let mut subscriptions = Subscriptions::default();
         let mut opened = Vec::new();
         for channel in channels.drain(..).chain(admission.channels) {
@@ -168,9 +170,9 @@ impl Centrifuge {
                     let (since, is_kept) = (recovering.or(newcomer), newcomer.is_some());
                     if since.is_some() {
                         let was_recovering = recovering.is_some();
-                        subscriptions.ask(tag, Asked { by: AskedBy::Connect, was_recovering, is_kept });
+                        subscriptions.ask(tag, PositionRequest { by: AskedBy::Connect, was_recovering, is_kept });
                     }
-                    opened.push(Channel { tag, channel, since, is_watched: false });
+                    opened.push(ChannelSubscription { tag, channel, since, is_watched: false });
                 }
                 // Route and token may name the same channel.
                 Err(Code::ALREADY_SUBSCRIBED) => {}
@@ -198,7 +200,7 @@ impl Centrifuge {
         if is_answered {
             say(outbox, |out| connecting.write(out));
         }
-        self.stage = Stage::Connected(Session {
+        self.stage = Stage::Connected(ClientSession {
             rhythm,
             subscriptions,
             calls,
@@ -208,7 +210,7 @@ impl Centrifuge {
             connecting: (!is_answered).then(|| Box::new(connecting)),
             question: None,
         });
-        Ok(Some(Step::Open { user, channels: opened }))
+        Ok(Some(CentrifugeStep::Open { user, channels: opened }))
     }
 
     fn subscribe<'a>(
@@ -217,13 +219,13 @@ impl Centrifuge {
         subscribe: &SubscribeRequest<'_>,
         around: &Surroundings<'_>,
         outbox: &mut Outbox,
-    ) -> Result<Option<Step<'a>>, Refusal> {
+    ) -> Result<Option<CentrifugeStep<'a>>, CommandRefusal> {
         let channel = channel(&subscribe.channel)?;
         let ttl = match &around.target.token {
             Some(verifier) if !subscribe.token.is_empty() => {
                 let unix_now = (around.settings.process.unix_time)();
                 let ttl = verifier.subscription(&subscribe.token, self.identity.user(), channel.as_str(), unix_now);
-                ttl.map_err(Refusal::of_subscribe)?
+                ttl.map_err(CommandRefusal::of_subscribe)?
             }
             _ if around.target.may_subscribe(&channel) => None,
             _ => return Err(Code::PERMISSION_DENIED.into()),
@@ -235,14 +237,14 @@ impl Centrifuge {
         let (since, is_kept) = (recovering.or(newcomer), newcomer.is_some());
         if since.is_some() {
             let by = AskedBy::Command { id, ttl };
-            session.subscriptions.ask(tag, Asked { by, was_recovering: recovering.is_some(), is_kept });
+            session.subscriptions.ask(tag, PositionRequest { by, was_recovering: recovering.is_some(), is_kept });
         } else {
             let answer = SubscribeResult { expiry: Expiry::after(ttl), ..SubscribeResult::default() };
             reply(outbox, id, &ReplyBody::Subscribe(answer));
         }
         let has_presence = around.settings.generation.channels.of(&channel).has_presence;
         let is_watched = has_presence && subscribe.join_leave.unwrap_or(false);
-        Ok(Some(Step::Subscribe(Channel { tag, channel, since, is_watched })))
+        Ok(Some(CentrifugeStep::Subscribe(ChannelSubscription { tag, channel, since, is_watched })))
     }
 
     fn ask_history<'a>(
@@ -250,7 +252,7 @@ impl Centrifuge {
         id: u32,
         request: &HistoryRequest<'_>,
         around: &Surroundings<'_>,
-    ) -> Result<Option<Step<'a>>, Refusal> {
+    ) -> Result<Option<CentrifugeStep<'a>>, CommandRefusal> {
         let channel = self.check_listening(&request.channel, around)?;
         if around.newcomer(&channel).is_none() {
             return Err(Code::NOT_AVAILABLE.into());
@@ -269,29 +271,34 @@ impl Centrifuge {
         let messages_max = usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, limits::REPLAY_MESSAGES_MAX);
         let Some(session) = self.session() else { return Ok(None) };
         session.question =
-            Some(Question { id, about: About::History { is_reverse, is_exact: from.is_some() && limit != 0 } });
+            Some(PendingQuery { id, about: Query::History { is_reverse, is_exact: from.is_some() && limit != 0 } });
         let bounds = ExcerptBounds { messages_max, bytes_max: limits::REPLAY_BYTES_MAX };
-        Ok(Some(Step::History { channel, since, bounds }))
+        Ok(Some(CentrifugeStep::History { channel, since, bounds }))
     }
 
     fn ask_presence<'a>(
         &mut self,
         id: u32,
-        about: About,
+        about: Query,
         name: &str,
         around: &Surroundings<'_>,
-    ) -> Result<Option<Step<'a>>, Refusal> {
+    ) -> Result<Option<CentrifugeStep<'a>>, CommandRefusal> {
         let channel = self.check_listening(name, around)?;
         if !around.settings.generation.channels.of(&channel).has_presence {
             return Err(Code::NOT_AVAILABLE.into());
         }
         let Some(session) = self.session() else { return Ok(None) };
-        session.question = Some(Question { id, about });
-        Ok(Some(Step::Presence { channel }))
+        session.question = Some(PendingQuery { id, about });
+        Ok(Some(CentrifugeStep::Presence { channel }))
     }
 
     /// The client's publication, with headers that name the sender.
-    fn publication(&mut self, name: &str, payload: &[u8], around: &Surroundings<'_>) -> Result<Message, Refusal> {
+    fn publication(
+        &mut self,
+        name: &str,
+        payload: &[u8],
+        around: &Surroundings<'_>,
+    ) -> Result<Message, CommandRefusal> {
         let subject = channel(name)?;
         if !around.target.may_publish(&subject) {
             return Err(Code::PERMISSION_DENIED.into());
@@ -309,7 +316,7 @@ impl Centrifuge {
     }
 
     /// Only clients that subscribe to a channel, or may, can ask about it.
-    fn check_listening(&mut self, name: &str, around: &Surroundings<'_>) -> Result<Subject, Refusal> {
+    fn check_listening(&mut self, name: &str, around: &Surroundings<'_>) -> Result<Subject, CommandRefusal> {
         let channel = channel(name)?;
         let is_subscribed = self.session().is_some_and(|session| session.subscriptions.contains(name));
         if is_subscribed || around.target.may_subscribe(&channel) {
@@ -325,14 +332,14 @@ impl Centrifuge {
         token: &str,
         around: &Surroundings<'_>,
         outbox: &mut Outbox,
-    ) -> Result<Option<Step<'a>>, Refusal> {
+    ) -> Result<Option<CentrifugeStep<'a>>, CommandRefusal> {
         if around.target.token.is_none() {
             return Err(Code::NOT_AVAILABLE.into());
         }
-        let ConnectionClaims { user, ttl, info, .. } = admit(token, around).map_err(Refusal::of_refresh)?;
+        let ConnectionClaims { user, ttl, info, .. } = admit(token, around).map_err(CommandRefusal::of_refresh)?;
         // A refresh cannot change the user of a connection.
         if user.as_ref() != self.identity.user() {
-            return Err(Refusal::of_refresh(TokenFault::OtherUser.into()));
+            return Err(CommandRefusal::of_refresh(TokenFault::OtherUser.into()));
         }
         let Some(session) = self.session() else { return Ok(None) };
         session.expires = end(ttl, around.now);
@@ -350,10 +357,10 @@ impl Centrifuge {
         token: &str,
         around: &Surroundings<'_>,
         outbox: &mut Outbox,
-    ) -> Result<Option<Step<'a>>, Refusal> {
+    ) -> Result<Option<CentrifugeStep<'a>>, CommandRefusal> {
         let verifier = around.target.token.as_ref().ok_or(Code::NOT_AVAILABLE)?;
         let ttl = verifier.subscription(token, self.identity.user(), channel, (around.settings.process.unix_time)());
-        let ttl = ttl.map_err(Refusal::of_refresh)?;
+        let ttl = ttl.map_err(CommandRefusal::of_refresh)?;
         let until = end(ttl, around.now);
         if !self.session().is_some_and(|session| session.subscriptions.refresh(channel, until)) {
             return Err(Code::PERMISSION_DENIED.into());
@@ -370,34 +377,34 @@ impl Surroundings<'_> {
     }
 }
 
-impl Refusal {
+impl CommandRefusal {
     /// Without a valid token the client cannot connect.
-    fn of_connect(refused: TokenRefusal) -> Refusal {
-        Refusal::Token(
+    fn of_connect(refused: TokenRefusal) -> CommandRefusal {
+        CommandRefusal::Token(
             refused,
             match refused {
-                TokenRefusal::Missing => Verdict::Answer(Code::UNAUTHORIZED),
-                TokenRefusal::Expired => Verdict::Answer(Code::TOKEN_EXPIRED),
-                TokenRefusal::NotYetValid => Verdict::Answer(Code::TOKEN_NOT_YET_VALID),
-                TokenRefusal::Invalid(_) => Verdict::End(CloseReason::InvalidToken),
+                TokenRefusal::Missing => Consequence::Answer(Code::UNAUTHORIZED),
+                TokenRefusal::Expired => Consequence::Answer(Code::TOKEN_EXPIRED),
+                TokenRefusal::NotYetValid => Consequence::Answer(Code::TOKEN_NOT_YET_VALID),
+                TokenRefusal::Invalid(_) => Consequence::End(CloseReason::InvalidToken),
             },
         )
     }
 
     /// A refused subscription does not affect the connection.
-    fn of_subscribe(refused: TokenRefusal) -> Refusal {
+    fn of_subscribe(refused: TokenRefusal) -> CommandRefusal {
         match refused {
-            TokenRefusal::Invalid(_) => Refusal::Token(refused, Verdict::Answer(Code::PERMISSION_DENIED)),
-            refused => Refusal::of_connect(refused),
+            TokenRefusal::Invalid(_) => CommandRefusal::Token(refused, Consequence::Answer(Code::PERMISSION_DENIED)),
+            refused => CommandRefusal::of_connect(refused),
         }
     }
 
     /// The previous token is still valid, so the client may fetch another one. The packages do that only after a
     /// temporary error.
-    fn of_refresh(refused: TokenRefusal) -> Refusal {
+    fn of_refresh(refused: TokenRefusal) -> CommandRefusal {
         match refused {
-            TokenRefusal::Expired => Refusal::Token(refused, Verdict::Answer(Code::TOKEN_EXPIRED_AGAIN)),
-            refused => Refusal::of_connect(refused),
+            TokenRefusal::Expired => CommandRefusal::Token(refused, Consequence::Answer(Code::TOKEN_EXPIRED_AGAIN)),
+            refused => CommandRefusal::of_connect(refused),
         }
     }
 }

@@ -5,7 +5,7 @@
 //!  Greeting --connect (token, user)--> Connected --end: a close frame with the protocol's code--> (ending)
 //!     '-- not in time: NotConnected       | ^
 //!                                         v '-- subscribed, answered: news from the shard
-//!   subscribe, unsubscribe, publish, rpc, send, refresh, … --> an answer, and a Step where the shard has to act
+//!   subscribe, unsubscribe, publish, rpc, send, refresh, … --> an answer, and a CentrifugeStep where the shard has to act
 //! ```
 //!
 //! Legal calls: before `connect` only that command; any other is a `BadCommand`. The shard gives the answers that it
@@ -44,9 +44,9 @@ use crate::proto::token::TokenRefusal;
 use crate::proto::ws::{Opcode, frame};
 
 use calls::Calls;
-use replayed::{Connecting, Question};
+use replayed::{Connecting, PendingQuery};
 use rhythm::Rhythm;
-use subscriptions::{Asked, AskedBy, Subscriptions};
+use subscriptions::{AskedBy, PositionRequest, Subscriptions};
 use unread::{Unread, take_lent};
 
 /// The server version for clients.
@@ -59,13 +59,13 @@ const ERROR_CODE_MIN: u32 = 400;
 
 /// A task for the shard.
 #[derive(Debug)]
-pub enum Step<'a> {
+pub enum CentrifugeStep<'a> {
     /// The client has connected: subscribe it to its user and to its server-side channels, by tag.
     Open {
         user: Option<Subject>,
-        channels: Vec<Channel>,
+        channels: Vec<ChannelSubscription>,
     },
-    Subscribe(Channel),
+    Subscribe(ChannelSubscription),
     /// Read the kept messages of a channel ([`Centrifuge::history`]).
     History {
         channel: Subject,
@@ -112,31 +112,33 @@ pub enum Step<'a> {
     Answered,
 }
 
-impl Step<'_> {
+impl CentrifugeStep<'_> {
     /// The same without borrowing from the frame.
-    fn into_owned(self) -> Step<'static> {
+    fn into_owned(self) -> CentrifugeStep<'static> {
         match self {
-            Step::Call { serial, method, payload } => {
-                Step::Call { serial, method: method.into_owned(), payload: payload.into_owned().into() }
+            CentrifugeStep::Call { serial, method, payload } => {
+                CentrifugeStep::Call { serial, method: method.into_owned(), payload: payload.into_owned().into() }
             }
-            Step::Send(payload) => Step::Send(payload.into_owned().into()),
-            Step::Answer { command, id, data } => Step::Answer { command, id, data: data.into_owned().into() },
-            Step::Open { user, channels } => Step::Open { user, channels },
-            Step::Subscribe(channel) => Step::Subscribe(channel),
-            Step::History { channel, since, bounds } => Step::History { channel, since, bounds },
-            Step::Presence { channel } => Step::Presence { channel },
-            Step::Unsubscribe(subs) => Step::Unsubscribe(subs),
-            Step::Publish { number, message } => Step::Publish { number, message },
-            Step::TokenRefused { refused, end } => Step::TokenRefused { refused, end },
-            Step::Ack { command, id } => Step::Ack { command, id },
-            Step::Answered => Step::Answered,
+            CentrifugeStep::Send(payload) => CentrifugeStep::Send(payload.into_owned().into()),
+            CentrifugeStep::Answer { command, id, data } => {
+                CentrifugeStep::Answer { command, id, data: data.into_owned().into() }
+            }
+            CentrifugeStep::Open { user, channels } => CentrifugeStep::Open { user, channels },
+            CentrifugeStep::Subscribe(channel) => CentrifugeStep::Subscribe(channel),
+            CentrifugeStep::History { channel, since, bounds } => CentrifugeStep::History { channel, since, bounds },
+            CentrifugeStep::Presence { channel } => CentrifugeStep::Presence { channel },
+            CentrifugeStep::Unsubscribe(subs) => CentrifugeStep::Unsubscribe(subs),
+            CentrifugeStep::Publish { number, message } => CentrifugeStep::Publish { number, message },
+            CentrifugeStep::TokenRefused { refused, end } => CentrifugeStep::TokenRefused { refused, end },
+            CentrifugeStep::Ack { command, id } => CentrifugeStep::Ack { command, id },
+            CentrifugeStep::Answered => CentrifugeStep::Answered,
         }
     }
 }
 
 /// A channel to subscribe to. With `since`, its owner is asked for missed messages ([`Centrifuge::replayed`]).
 #[derive(Debug)]
-pub struct Channel {
+pub struct ChannelSubscription {
     pub tag: u32,
     pub channel: Subject,
     pub since: Option<Since>,
@@ -159,10 +161,10 @@ enum Stage {
         channels: Vec<Subject>,
         until: Tick,
     },
-    Connected(Session),
+    Connected(ClientSession),
 }
 
-struct Session {
+struct ClientSession {
     rhythm: Rhythm,
     subscriptions: Subscriptions,
     calls: Calls,
@@ -173,7 +175,7 @@ struct Session {
     /// When its token expires.
     expires: Option<Tick>,
     connecting: Option<Box<Connecting>>,
-    question: Option<Question>,
+    question: Option<PendingQuery>,
 }
 
 /// The context of a command.
@@ -212,7 +214,7 @@ impl Centrifuge {
         }
     }
 
-    fn session(&mut self) -> Option<&mut Session> {
+    fn session(&mut self) -> Option<&mut ClientSession> {
         match &mut self.stage {
             Stage::Connected(session) => Some(session),
             Stage::Greeting { .. } => None,
@@ -227,7 +229,7 @@ impl Centrifuge {
         input: &mut &'a mut [u8],
         around: &Surroundings<'_>,
         outbox: &mut Outbox,
-    ) -> Result<Option<Heard<Step<'a>>>, CloseReason> {
+    ) -> Result<Option<Heard<CentrifugeStep<'a>>>, CloseReason> {
         let limits = &around.settings.generation.websocket;
         while self.unread.is_empty() {
             match unread::next_frame(input, &mut self.websocket, limits, outbox)? {
@@ -273,16 +275,16 @@ impl Centrifuge {
         channel: Subject,
         rules: &Rules,
         outbox: &mut Outbox,
-    ) -> Result<Channel, Code> {
+    ) -> Result<ChannelSubscription, Code> {
         let subscriptions = &mut self.session().ok_or(Code::NOT_AVAILABLE)?.subscriptions;
         let tag = subscriptions.add(channel.clone(), None)?;
         let since = rules.of(&channel).since_for_newcomers();
         if since.is_some() {
-            subscriptions.ask(tag, Asked { by: AskedBy::Worker, was_recovering: false, is_kept: true });
+            subscriptions.ask(tag, PositionRequest { by: AskedBy::Worker, was_recovering: false, is_kept: true });
         } else {
             say(outbox, |out| centrifuge::write_subscribe(out, channel.as_str(), &SubscribeResult::default()));
         }
-        Ok(Channel { tag, channel, since, is_watched: false })
+        Ok(ChannelSubscription { tag, channel, since, is_watched: false })
     }
 
     /// The reverse. Returns the hub's keys of what has ended.
@@ -437,7 +439,7 @@ impl Centrifuge {
     }
 }
 
-impl Session {
+impl ClientSession {
     fn is_busy(&self) -> bool {
         self.publications.is_full()
             || self.question.is_some()

@@ -2,7 +2,7 @@
 
 use super::recovery::{self, Recovery};
 use super::subscriptions::AskedBy;
-use super::{Centrifuge, Session, Stage, VERSION, reply, say};
+use super::{Centrifuge, ClientSession, Stage, VERSION, reply, say};
 use crate::conn::outbox::Outbox;
 use crate::proto::centrifuge::{
     self, Code, ConnectResult, Expiry, HistoryResult, PresenceResult, PresenceStats, ReplyBody, ServerSubscriptions,
@@ -26,13 +26,13 @@ pub(super) struct Connecting {
 
 /// The command `history`, until the owner has answered.
 #[derive(Clone, Copy)]
-pub(super) struct Question {
+pub(super) struct PendingQuery {
     pub id: u32,
-    pub about: About,
+    pub about: Query,
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum About {
+pub(super) enum Query {
     History {
         /// The newest messages first.
         is_reverse: bool,
@@ -76,7 +76,7 @@ impl Centrifuge {
     /// The answer to a question about a channel's history; `None` if the channel does not exist.
     pub fn history(&mut self, excerpt: Option<&Excerpt>, outbox: &mut Outbox) {
         let question = self.session().and_then(|session| session.question.take());
-        let Some(Question { id, about: About::History { is_reverse, is_exact } }) = question else { return };
+        let Some(PendingQuery { id, about: Query::History { is_reverse, is_exact } }) = question else { return };
         let Some(excerpt) = excerpt else {
             // The messages after that position belonged to a channel that no longer exists.
             if is_exact {
@@ -104,16 +104,16 @@ impl Centrifuge {
         let Some(question) = self.session().and_then(|session| session.question.take()) else { return };
         let Some(roster) = roster else { return reply(outbox, question.id, &Code::NOT_AVAILABLE.into()) };
         let answer = match question.about {
-            About::PresenceStats => {
+            Query::PresenceStats => {
                 ReplyBody::PresenceStats(PresenceStats { num_clients: roster.clients, num_users: roster.users() })
             }
-            About::Presence | About::History { .. } => ReplyBody::Presence(PresenceResult { presence: roster }),
+            Query::Presence | Query::History { .. } => ReplyBody::Presence(PresenceResult { presence: roster }),
         };
         reply(outbox, question.id, &answer);
     }
 }
 
-impl Session {
+impl ClientSession {
     /// One of the server-side channels is answered; after the last one, `connect` is answered.
     fn connect_answered(&mut self, tag: u32, mut recovery: Recovery, excerpt: &Excerpt, outbox: &mut Outbox) {
         let Some(connecting) = &mut self.connecting else { return };

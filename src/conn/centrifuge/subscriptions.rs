@@ -25,12 +25,12 @@ struct Subscription {
     until: Option<Tick>,
     why: Unsubscribed,
     /// The owner of the channel was asked, and has not answered.
-    asked: Option<Asked>,
+    asked: Option<PositionRequest>,
 }
 
 /// Who is told the position of a channel: the command `connect`, or a command `subscribe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct PositionRequest {
     pub by: AskedBy,
     pub was_recovering: bool,
     /// The channel keeps history.
@@ -74,14 +74,14 @@ impl Subscriptions {
     }
 
     /// The owner of the channel is being asked.
-    pub(super) fn ask(&mut self, tag: u32, asked: Asked) {
+    pub(super) fn ask(&mut self, tag: u32, asked: PositionRequest) {
         if let Some(subscription) = self.by_tag(tag) {
             subscription.asked = Some(asked);
         }
     }
 
     /// The owner has answered; `None` if this was a further piece of its answer.
-    pub(super) fn answered(&mut self, tag: u32) -> Option<Asked> {
+    pub(super) fn answered(&mut self, tag: u32) -> Option<PositionRequest> {
         self.by_tag(tag)?.asked.take()
     }
 
@@ -107,7 +107,7 @@ impl Subscriptions {
     }
 
     /// Ends a subscription. Returns the hub's keys, and the command that still waits for an answer about it.
-    pub(super) fn remove(&mut self, channel: &str) -> Option<(Vec<Key>, Option<Asked>)> {
+    pub(super) fn remove(&mut self, channel: &str) -> Option<(Vec<Key>, Option<PositionRequest>)> {
         let index = self.list.iter().position(|subscription| subscription.channel.as_str() == channel)?;
         let Subscription { mut subs, asked, .. } = self.list.swap_remove(index);
         Some((subs.take(), asked))

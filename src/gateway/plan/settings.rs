@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use crate::conn::hosts::Hosts;
 use crate::conn::routes::Routes;
-use crate::conn::settings::{BusSettings, Credentials, DrainSettings, Generation, Process};
+use crate::conn::settings::{BusCredentials, BusSettings, DrainSettings, Generation, Process};
 use crate::gateway::config::{self, Config};
 use crate::limits;
 use crate::proto::bus::BusLimits;
@@ -68,12 +68,12 @@ fn hosts<'a>(names: impl IntoIterator<Item = &'a String>) -> Hosts {
     Hosts::new(names.into_iter().map(|name| name.as_str().into()))
 }
 
-fn credentials(credentials: &config::Credentials) -> Credentials {
+fn credentials(credentials: &config::Credentials) -> BusCredentials {
     match credentials {
         config::Credentials::User { user, password } => {
-            Credentials::User { name: user.clone(), password: password.clone() }
+            BusCredentials::User { name: user.clone(), password: password.clone() }
         }
-        config::Credentials::Token(token) => Credentials::Token(token.clone()),
+        config::Credentials::Token(token) => BusCredentials::Token(token.clone()),
     }
 }
 

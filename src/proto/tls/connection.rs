@@ -25,14 +25,14 @@ enum TlsStage {
     Session(Box<RustlsSession>),
     Records(Records),
     /// Nothing more can be opened or sealed.
-    Failed(Failure),
+    Failed(TlsFailure),
 }
 
 const _: () = assert!(size_of::<Tls>() == size_of::<Records>(), "an idle connection pays for its record layer alone");
 
 /// The cause of a failed connection.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Failure {
+pub enum TlsFailure {
     /// During the handshake, or in TLS 1.2. Boxed for the size of [`Tls`].
     Session(Box<Error>),
     Record(Fault),
@@ -91,8 +91,8 @@ impl Tls {
         plain_max: usize,
     ) -> Result<Opened, CloseReason> {
         let opened = match &mut self.stage {
-            TlsStage::Session(session) => session.open(input, plain, out, plain_max).map_err(Failure::from),
-            TlsStage::Records(records) => records.open(input, plain, out, plain_max).map_err(Failure::Record),
+            TlsStage::Session(session) => session.open(input, plain, out, plain_max).map_err(TlsFailure::from),
+            TlsStage::Records(records) => records.open(input, plain, out, plain_max).map_err(TlsFailure::Record),
             TlsStage::Failed(_) => return Err(CloseReason::TlsProtocol),
         };
         let opened = opened.and_then(|opened| match opened {
@@ -106,7 +106,7 @@ impl Tls {
     }
 
     /// After a handshake of TLS 1.3 the keys move to the record layer.
-    fn leave_rustls(&mut self) -> Result<(), Failure> {
+    fn leave_rustls(&mut self) -> Result<(), TlsFailure> {
         if let TlsStage::Session(session) = &self.stage
             && session.may_leave()
         {
@@ -179,7 +179,7 @@ impl Tls {
     }
 
     /// The cause of the failure, for the log.
-    pub fn failure(&self) -> Option<&Failure> {
+    pub fn failure(&self) -> Option<&TlsFailure> {
         match &self.stage {
             TlsStage::Failed(failure) => Some(failure),
             _ => None,
@@ -201,17 +201,17 @@ impl Tls {
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure::Session(Box::new(error))
+impl From<Error> for TlsFailure {
+    fn from(error: Error) -> TlsFailure {
+        TlsFailure::Session(Box::new(error))
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for TlsFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Session(error) => error.fmt(f),
-            Failure::Record(fault) => fault.fmt(f),
+            TlsFailure::Session(error) => error.fmt(f),
+            TlsFailure::Record(fault) => fault.fmt(f),
         }
     }
 }
