@@ -7,7 +7,7 @@
 //!  floor 5   gateway                     the process: configuration, threads, drain
 //!  floor 4   shard    worker             one core's loop  |  in-process workers
 //!  floor 3   mesh                        mail between threads
-//!  floor 2   conn     hub                one connection   |  who listens to what
+//!  floor 2   conn     hub                one connection   |  subscriptions and channels
 //!  floor 1   proto    driver             bytes <-> meaning (pure)  |  kernel <-> completions
 //!  floor 0   base     limits             containers, time, counters  |  every bound and its reason
 //! ```

@@ -225,7 +225,7 @@ pub const BATCHES_KEPT_UNUSED: Duration = Duration::from_secs(1);
 // --- What a connection costs: `tidegate doctor` plans with it, the benchmark `connections` measures it ------------------
 
 /// The kernel's part of an accepted, idle TCP socket with its entry in an epoll: a bare accept loop, Linux 6.18, growth of the
-/// memory cgroup, plus 2,520 B that are allocated in softirq and charged to nobody.
+/// memory cgroup, plus 2,520 B that are allocated in softirq and charged to no cgroup.
 pub const SOCKET_BYTES: u64 = 4_007;
 /// An idle plain WebSocket or event stream with one subscription, in all: the bound that the benchmark must meet.
 pub const CONNECTION_BYTES_PLAIN: u64 = 4_250;

@@ -1,4 +1,4 @@
-//! The driver over epoll: readiness comes in edges, completions go out.
+//! The driver over epoll: edges of readiness in, completions out.
 //!
 //! ```text
 //! edge  --> readable, backlog: see `sockets`
@@ -6,7 +6,7 @@
 //!             '-- kernel full: the rest waits for the edge, which writes on and queues Sent
 //! ```
 //!
-//! Every descriptor is registered once, edge-triggered, for both directions; nothing is ever re-armed.
+//! Every descriptor is registered once, edge-triggered, for both directions, and never re-armed.
 
 use std::io;
 use std::net::Shutdown;
@@ -26,14 +26,14 @@ use super::{Completion, Driver, ListenerId, Waker};
 use crate::base::{Batch, Fold, Key, Tick};
 use crate::limits;
 
-/// Tokens are words with a tag in the upper byte: 0 and a key, or one of these.
+/// Tokens are words with a tag in the upper byte: 0 for a key, or one of these.
 const TAG_SHIFT: u32 = 56;
 const WAKER: u64 = 1;
 const LISTENER: u64 = 2;
 
 const _: () = assert!(usize::BITS == 64, "a token holds a key");
 
-/// mio counts milliseconds in an `i32`; longer sleeps come in several.
+/// mio counts milliseconds in an `i32`; longer sleeps are split.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
 pub struct EpollDriver {
@@ -45,7 +45,7 @@ pub struct EpollDriver {
 }
 
 impl EpollDriver {
-    /// All drivers of a process are given the same clock, and one `fold`.
+    /// All drivers of a process get the same clock and the same `fold`.
     pub fn new(waker: Waker, clock: Clock, fold: Arc<Fold>) -> io::Result<EpollDriver> {
         let poll = Poll::new()?;
         let fd = waker.raw_fd().ok_or_else(|| io::Error::other("epoll needs a waker with a descriptor"))?;
@@ -121,7 +121,7 @@ impl Driver for EpollDriver {
     fn attach(&mut self, socket: OwnedFd, key: Key) {
         let fd = socket.as_raw_fd();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        // If data is there already, the first poll reports it.
+        // If bytes have arrived already, the first poll reports them.
         let watched = self.poll.registry().register(&mut SourceFd(&fd), token(0, key.to_bits()), interest);
         let connection = self.sockets.connections.insert(key, socket);
         if let Err(error) = watched {
@@ -153,7 +153,8 @@ impl Driver for EpollDriver {
         assert!(!connection.is(Flag::Closing), "{key:?} closed twice");
         connection.set(Flag::Closing);
         connection.clear(Flag::Asked);
-        // Its last descriptor closed, epoll forgets the socket too; an event that is on its way finds it closing.
+        // epoll forgets the socket when its last descriptor is closed; an event that is on its way finds the connection
+        // closing.
         connection.socket = None;
         if connection.is_sending() {
             connection.set(Flag::Sent);

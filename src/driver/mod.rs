@@ -10,14 +10,16 @@
 //! The contract, the same for the three bodies:
 //!
 //! - **Every submission ends in exactly one completion.** `recv` ends in `Received` or `Finished`; `send` in `Sent`;
-//!   `close` in `Closed`; `listen` and `resume_accept` in any number of `Accepted` until one `AcceptFailed` (or a pause).
+//!   `close` in `Closed`; `listen` and `resume_accept` in any number of `Accepted` until one `AcceptFailed` (or a
+//!   pause).
 //! - Received bytes are lent until the next call of `next`; at most one `recv` and one `send` are outstanding for a key.
-//! - Not asking for the next receive is back-pressure: a driver holds a bounded number of bytes that no `recv` asked for.
-//! - A batch that is being sent belongs to the driver and comes back with `Sent`, whole or failed; what a failed one
-//!   has left is not sent.
+//! - Not requesting the next receive is back-pressure: a driver holds a bounded number of bytes that no `recv`
+//!   requested.
+//! - A batch that is being sent belongs to the driver and comes back with `Sent`, sent whole or failed; the rest of a
+//!   failed batch is not sent.
 //! - `close` revokes an outstanding `recv` without a completion; an outstanding batch comes back (`Sent` with an error)
-//!   before `Closed`. After `Closed` nothing comes for that key, and its slot may be attached again.
-//! - `shutdown` ends the sending half after what has been sent; it has no completion and cannot fail visibly.
+//!   before `Closed`. After `Closed` there are no completions for that key, and its slot may be attached again.
+//! - `shutdown` ends the sending half after the bytes that were sent; it has no completion and cannot fail visibly.
 //! - A call with a key that is not attached is a bug of the caller, and panics.
 //! - Nothing here knows what the bytes mean.
 
@@ -39,7 +41,7 @@ pub mod waker;
 pub use choice::{Choice, DriverKind, choose};
 pub use waker::Waker;
 
-/// Numbers the listeners of one shard, as the caller of [`Driver::listen`] chose.
+/// The number of a listener of one shard, chosen by the caller of [`Driver::listen`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub u16);
 
@@ -62,12 +64,12 @@ pub enum Completion<'a, S> {
         key: Key,
         bytes: &'a mut [u8],
     },
-    /// No more bytes will come: `Ok` is the peer's end of stream, `Err` a broken connection.
+    /// No more bytes will arrive: `Ok` is the peer's end of stream, `Err` a broken connection.
     Finished {
         key: Key,
         end: Result<(), io::ErrorKind>,
     },
-    /// The batch is back: all of it sent, or the connection broken.
+    /// The batch is back: sent whole, or the connection broke.
     Sent {
         key: Key,
         batch: Box<Batch>,
@@ -76,7 +78,7 @@ pub enum Completion<'a, S> {
     Closed {
         key: Key,
     },
-    /// The [`Waker`] was used; several wake-ups may end in one completion.
+    /// The [`Waker`] was used; several wake-ups may cause one completion.
     Woken,
 }
 
@@ -85,20 +87,20 @@ pub trait Driver {
     type Socket;
     type Listener;
 
-    /// The only sleep, and the clock of a turn: submits what is pending, returns when something completed or `deadline`
-    /// has come, with the time.
+    /// The only sleep, and the clock of a turn: submits everything, and returns the time when something has completed
+    /// or `deadline` has passed.
     fn wait(&mut self, deadline: Tick) -> io::Result<Tick>;
 
     /// The time now; used to bound work within a turn, never to measure it.
     fn now(&self) -> Tick;
 
-    /// The next completion, or `None` when [`Driver::wait`] is to be called.
+    /// The next completion, or `None` if [`Driver::wait`] must be called.
     fn next(&mut self) -> Option<Completion<'_, Self::Socket>>;
 
     fn listen(&mut self, id: ListenerId, listener: Self::Listener) -> io::Result<()>;
     fn pause_accept(&mut self, id: ListenerId);
     fn resume_accept(&mut self, id: ListenerId);
-    /// Stops listening for good: the kernel refuses new connections, and those that were not accepted yet.
+    /// Stops listening for good: the kernel refuses new connections, and those that were not accepted.
     fn unlisten(&mut self, id: ListenerId);
 
     fn attach(&mut self, socket: Self::Socket, key: Key);
@@ -107,9 +109,9 @@ pub trait Driver {
     fn shutdown(&mut self, key: Key);
     fn close(&mut self, key: Key);
 
-    /// How many bytes the peer has taken so far, modulo 2^32: the same number twice means that it took none in between,
-    /// although a batch is with the driver. For a connection that is not being closed. It may be a system call, so it is
-    /// asked of those that seem stuck.
+    /// How many bytes the peer has received so far, modulo 2^32: an equal number later means no progress, although a
+    /// batch is with the driver. Not for a connection that is being closed. It may be a system call, so it is called
+    /// only for connections that seem stuck.
     fn taken(&mut self, key: Key) -> u32;
 
     fn waker(&self) -> Waker;

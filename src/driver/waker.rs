@@ -14,7 +14,7 @@ pub struct Waker(Signal);
 enum Signal {
     /// An eventfd, opened before any thread got a descriptor table of its own (SHARED BEFORE UNSHARED).
     Kernel(Arc<File>),
-    /// The simulator's: a flag that its driver looks at.
+    /// The simulator's: a flag that its driver checks.
     Memory(Arc<AtomicBool>),
 }
 
@@ -38,13 +38,13 @@ impl Waker {
 
     pub fn wake(&self) {
         match &self.0 {
-            // It fails only when 2^64 - 2 wake-ups are pending, and then one is pending.
+            // A write fails only if 2^64 - 2 wake-ups are pending, and then one is pending.
             Signal::Kernel(file) => drop((&**file).write(&1u64.to_ne_bytes())),
             Signal::Memory(flag) => flag.store(true, Ordering::Release),
         }
     }
 
-    /// Takes the wake-ups that are pending; true if there was one.
+    /// Takes the pending wake-ups; true if there was one.
     pub fn take(&self) -> bool {
         match &self.0 {
             Signal::Kernel(file) => (&**file).read(&mut [0; 8]).is_ok(),

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  arrive --> listed <--> counted alone: the channel's list is full, or the shard's
-//!  depart --> nobody left: nothing is kept of the channel
+//!  depart --> no client left: nothing is kept of the channel
 //!
 //!  A visitor (a user, or a client without a name), once it has a connection on the list:
 //!

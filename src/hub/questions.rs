@@ -9,7 +9,7 @@
 //!  PendingQuestions::answered <--- its answer ----------------------------------   OwedAnswers::answer
 //!  PendingQuestions::left <------- it has left without one ---------------------   OwedAnswers::leave
 //!  PendingQuestions::late
-//!       '--> Over: once for each question. Who was asked besides is told so.
+//!       '--> Over: once for each question; the other connections that were asked are told.
 //! ```
 //!
 //! The reports of a place reach a home in order: a connection is reported as asked before it answers or leaves. So a

@@ -2,11 +2,11 @@
 //! argument; the shard carries out the results.
 //!
 //! ```text
-//!  begin --> nobody has it --reached, came--> somebody has it --due--> sent again --reached--> somebody has it, …
-//!    |            ^                               |                        |
-//!    '-> refused  '-------------------------------|------ nobody reached --'
-//!                                                 v
-//!                     over, once: acknowledged, expired, gone (its connection), closed (the gateway)
+//!  begin --> waiting --reached, came--> delivered --due--> resent --reached--> delivered, …
+//!    |          ^                          |                 |
+//!    '-> refused'--------------------------|-- not reached --'
+//!                                          v
+//!              over, once: acknowledged, expired, gone (its connection), closed (the gateway)
 //! ```
 //!
 //! The home of a message is the shard of its connection, or the owner of its user's subject. It does not know the

@@ -26,7 +26,7 @@ pub const FEATURES: &[(&str, &[&str], usize)] = &[
 ];
 
 /// Comment lines with who, whoever, whom, nobody, somebody or anew, where a noun would be clearer.
-const VAGUE_COMMENT_LINES_MAX: usize = 34;
+const VAGUE_COMMENT_LINES_MAX: usize = 23;
 
 /// Types whose name another type has too: a name alone should say which one is meant. Most of those that are left are a section of the
 /// configuration, public for programs that embed the gateway, and what becomes of it.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  subscribe, connect  --Since--> (the channel's owner) --Excerpt--> Recovery --> the reply: position, flags, publications
-//!                                       '--- further pieces ---> pushes; a gap in one: unsubscribed, to come back anew
+//!                                       '--- further pieces ---> pushes; a gap in one: unsubscribed, to resubscribe
 //! ```
 //! In the protocol an epoch is a text and an offset a number; together they are a position.
 

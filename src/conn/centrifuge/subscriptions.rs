@@ -28,7 +28,7 @@ struct Subscription {
     asked: Option<PositionRequest>,
 }
 
-/// Who is told the position of a channel: the command `connect`, or a command `subscribe`.
+/// The command that is told the position of a channel: `connect`, or a `subscribe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PositionRequest {
     pub by: AskedBy,

@@ -14,7 +14,7 @@ use crate::driver::{Driver, socket};
 use crate::limits;
 
 impl UringDriver {
-    /// What to deliver next, unless something was queued before it or there is nothing to deliver.
+    /// The next work, unless other work was queued before it or there is none.
     pub(super) fn digest(&mut self, done: Done) -> Option<Ready> {
         match done.op {
             Op::Send => self.on_sent(Key::from_bits(done.value), done),
@@ -34,12 +34,12 @@ impl UringDriver {
                 }
                 was_woken.then_some(Ready::Woken)
             }
-            // It came too late; what it was to cancel has completed, or is about to.
+            // Too late: the operation to cancel has completed, or is about to.
             Op::Cancel => None,
         }
     }
 
-    /// The connection may have gone: a poll's last word comes after `Closed`.
+    /// The connection may be gone: the last completion of a poll comes after `Closed`.
     fn on_readable(&mut self, key: Key, done: Done) -> Option<Ready> {
         const ENDS: i32 = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) as i32;
         let connection = self.sockets.connections.find(key)?;
@@ -52,7 +52,7 @@ impl UringDriver {
         if connection.is(Flag::Closing) {
             return None;
         }
-        // As after any end: a batch that is being sent comes back when the kernel lets go of it.
+        // As after any end: a batch in flight comes back when the kernel releases it.
         if let Some(socket) = &connection.socket {
             socket::shutdown(socket, Shutdown::Both);
         }
@@ -111,7 +111,7 @@ impl UringDriver {
             self.spare_messages.push(message);
         }
         if self.messages.is_empty() && self.messages.capacity() > limits::SENDS_PER_ROUND {
-            // After a burst; it is never that large in quiet times.
+            // After a burst; in quiet times it is never that large.
             self.messages = AHashMap::new();
         }
     }

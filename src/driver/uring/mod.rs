@@ -6,12 +6,12 @@
 //! send ---------> one submission a batch ------'                           '--> rest? again : Sent
 //! ```
 //!
-//! Receives are calls and not submissions: an armed receive costs the kernel 864 bytes a connection (request 256, message
-//! header 512, poll 96), an armed poll 256, and a read of what is known to be there is as fast either way. So both kernel
-//! drivers read alike, and this one differs in how it learns and how it sends.
+//! Receives are system calls and not submissions: an armed receive costs the kernel 864 bytes a connection (request
+//! 256, message header 512, poll 96), an armed poll 256, and reading bytes that are known to be there is equally fast.
+//! So both kernel drivers read alike, and this one differs in how it learns of readiness and how it sends.
 //!
-//! A completion is digested when nothing else is ready, so a busy shard leaves the rest where it is, in the completion
-//! queue; if that overflows, the kernel keeps the rest (IORING_FEAT_NODROP) and each enter asks for it.
+//! A completion is digested when no other work is ready, so a busy shard leaves the rest in the completion queue. If
+//! that overflows, the kernel keeps the rest (IORING_FEAT_NODROP), and each enter fetches more.
 //!
 //! The owners of the memory that the kernel uses:
 //!
@@ -68,15 +68,15 @@ pub struct UringDriver {
     waker: Waker,
     ring: Ring,
     sockets: Sockets,
-    /// By slot: the headers of batches with several slices that are being sent. Most have one slice and need none.
+    /// By slot: the headers of batches in flight with several slices. Most batches have one slice and need no header.
     messages: AHashMap<u32, Box<SendmsgHeader>>,
-    /// Headers for the next ones.
+    /// Headers for reuse.
     #[expect(clippy::vec_box, reason = "the kernel knows their addresses")]
     spare_messages: Vec<Box<SendmsgHeader>>,
 }
 
 impl UringDriver {
-    /// To be called in the thread that will use it. All drivers of a process are given the same clock, and one `fold`.
+    /// Must be called in the thread that will use it. All drivers of a process get the same clock and the same `fold`.
     pub fn new(waker: Waker, clock: Clock, fold: Arc<Fold>, options: &UringOptions) -> io::Result<UringDriver> {
         let mut driver = UringDriver {
             clock,
@@ -109,7 +109,7 @@ impl UringDriver {
         self.watch(Op::Accept, index as u64, fd, libc::POLLIN);
     }
 
-    /// Has the kernel watch a connection whose readiness is awaited.
+    /// Makes the kernel watch a connection whose readiness is awaited.
     fn watch_connection(&mut self, key: Key) {
         let connection = self.sockets.connections.expect(key);
         let waits = connection.is(Flag::Asked) && !connection.is(Flag::Readable);
@@ -122,7 +122,8 @@ impl UringDriver {
         }
     }
 
-    /// By name and not by descriptor: the kernel finds the one in a hash, for the other it looks at every connection.
+    /// By user data and not by descriptor: the kernel finds the user data in a hash, but for a descriptor it checks
+    /// every request.
     fn cancel_armed(&mut self, key: Key, is_watched: bool, is_sending: bool) {
         for (op, is_armed) in [(Op::Readable, is_watched), (Op::Send, is_sending)] {
             if is_armed {
@@ -132,13 +133,13 @@ impl UringDriver {
     }
 
     fn cancel(&mut self, what: CancelBuilder) {
-        // What was cancelled says so itself.
+        // Cancelled operations complete by themselves.
         let entry = opcode::AsyncCancel2::new(what).build().flags(Flags::SKIP_SUCCESS);
         // SAFETY: a cancellation names no memory.
         unsafe { self.ring.push(Op::Cancel, 0, entry) };
     }
 
-    /// Submits what the connection's batch has left.
+    /// Submits the rest of the connection's batch.
     fn send_on(&mut self, key: Key) {
         let connection = self.sockets.connections.expect(key);
         let (Some(batch), Some(socket)) = (&connection.batch, &connection.socket) else { return };
@@ -165,7 +166,7 @@ impl Driver for UringDriver {
                 _ => Some(deadline.since(self.now())),
             };
             self.ring.enter(timeout)?;
-            // Not every completion of the kernel is one of ours.
+            // Not every completion of the kernel is one of the driver.
             while self.sockets.ready.is_empty()
                 && let Some(done) = self.ring.pop()
             {
@@ -273,11 +274,12 @@ impl Driver for UringDriver {
     }
 }
 
-/// How long a dropped driver waits for the kernel to let go; cancelling takes microseconds.
+/// How long a dropped driver waits for the kernel to release its memory; cancelling takes microseconds.
 const DROP_PATIENCE: Duration = Duration::from_secs(1);
 
 impl UringDriver {
-    /// Has the kernel let go of everything. By names: asked for all at once, it walks through all of them for each.
+    /// Makes the kernel release everything. By user data: a request to cancel all at once walks through all of them for
+    /// each.
     fn cancel_all(&mut self) {
         let armed: Vec<(Key, bool, bool)> = self
             .sockets

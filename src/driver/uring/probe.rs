@@ -1,4 +1,4 @@
-//! Whether io_uring can be used here, and if not, why, in one sentence.
+//! Whether io_uring is available here; if not, the reason in one sentence.
 
 use std::ffi::CStr;
 use std::io;
@@ -6,10 +6,10 @@ use std::io;
 use super::UringOptions;
 use super::ring::Ring;
 
-/// Sets up what a [`super::UringDriver`] needs, small, and takes it down again.
+/// Sets up a small version of what a [`super::UringDriver`] needs, and takes it down again.
 ///
-/// Nothing else has to be asked: deferred task work came with Linux 6.1, after multishot polls (5.13) and cancellation by
-/// more than a name (5.19).
+/// No other feature must be checked: deferred task work came with Linux 6.1, after multishot polls (5.13) and
+/// cancellation by more than user data (5.19).
 ///
 /// In a thread of its own: the kernel takes a ring down later, and interrupts the thread that made it for that. A
 /// caller in the middle of a read with a timeout would see EINTR (signal(7)).

@@ -1,4 +1,4 @@
-//! The two queues: submissions that wait for the next enter, completions as plain values.
+//! The two queues: submissions for the next enter, and completions as plain values.
 
 use std::collections::VecDeque;
 use std::io;
@@ -45,7 +45,7 @@ pub(super) struct Done {
     pub op: Op,
     /// The submission's value.
     pub value: u64,
-    /// A count or a mask, or a negated errno.
+    /// A count, a mask, or a negated errno.
     pub result: i32,
     /// The submission stays armed and will complete again.
     pub more: bool,
@@ -59,18 +59,18 @@ impl Done {
 
 pub(super) struct Ring {
     uring: IoUring,
-    /// Entries that did not fit into the submission queue; they go in, in order, before later ones. Each connection has a
-    /// few submissions at most, which bounds it.
+    /// Entries that did not fit into the submission queue; they are submitted, in order, before later ones. Each
+    /// connection has a few submissions at most, which bounds them.
     backlog: VecDeque<Entry>,
-    /// Submissions, cancellations aside, whose last completion has not been popped.
+    /// Submissions, except cancellations, whose last completion has not been popped.
     in_flight: usize,
 }
 
-/// How long to hold still when the kernel has no memory for submissions.
+/// How long to pause if the kernel has no memory for submissions.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(1);
 
 impl Ring {
-    /// To be called in the thread that will use the ring: the kernel enforces SINGLE_ISSUER.
+    /// Must be called in the thread that will use the ring: the kernel enforces SINGLE_ISSUER.
     pub(super) fn new(options: &UringOptions) -> io::Result<Ring> {
         let uring = IoUring::builder()
             .setup_single_issuer()
@@ -97,7 +97,7 @@ impl Ring {
         let is_full = !self.backlog.is_empty() || unsafe { self.uring.submission().push(&entry) }.is_err();
         if is_full {
             self.backlog.push_back(entry);
-            // Make room. Whatever goes wrong goes wrong again in `enter`, which reports it.
+            // Makes room. An error happens again in `enter`, which reports it.
             drop(self.enter_with(0, EnterFlags::empty(), None));
             self.fill_submissions();
         }
@@ -114,8 +114,8 @@ impl Ring {
         }
     }
 
-    /// Submits everything, lets the kernel post what is ready, and sleeps until something is or `timeout` has passed.
-    /// `Some(ZERO)` does not sleep; `None` sleeps for ever. May return early.
+    /// Submits everything, lets the kernel post completions, and sleeps until there is one or `timeout` has passed.
+    /// `Some(ZERO)` does not sleep; `None` sleeps without a limit. May return early.
     pub(super) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         while !self.backlog.is_empty() {
             self.enter_with(0, EnterFlags::empty(), None)?;
@@ -135,7 +135,7 @@ impl Ring {
             Ok(_) => Ok(()),
             Err(error) => match error.raw_os_error() {
                 Some(libc::ETIME | libc::EINTR) => Ok(()),
-                // No memory for requests, or too many completions waiting: let what runs run on, and try again.
+                // No memory for requests, or too many waiting completions: let running requests proceed, and try again.
                 Some(libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => {
                     drop(self.call(0, 1, EnterFlags::GETEVENTS, Some(SHORTAGE_PAUSE)));
                     Ok(())

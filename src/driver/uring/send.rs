@@ -6,13 +6,13 @@ use io_uring::{opcode, types};
 use crate::base::Batch;
 use crate::limits;
 
-/// The kernel sends on until everything is gone or the connection breaks, so that most batches cost one completion.
+/// The kernel continues a send until everything is sent or the connection breaks, so most batches cost one completion.
 const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 
-/// Most bytes of a submission whose length is an `u32`; the rest follows. Of slices the kernel itself takes 2 GiB at most.
+/// Most bytes of a submission whose length is a `u32`; the rest follows. For slices, the kernel's own bound is 2 GiB.
 const SEND_BYTES_MAX: usize = 1 << 30;
 
-/// Sends what is left of a batch, if that is one slice. The entry names memory of the batch.
+/// Sends the rest of a batch, if it is one slice. The entry refers to memory of the batch.
 pub(super) fn one_slice(fd: types::Fd, batch: &Batch) -> Option<Entry> {
     let mut slices = batch.slices();
     let only = slices.next().unwrap_or_default();
@@ -37,7 +37,7 @@ impl SendmsgHeader {
         Box::new(SendmsgHeader { header, slices: [empty; limits::SEND_SLICES] })
     }
 
-    /// Sends what is left of a batch. The entry names memory of the batch and of the message.
+    /// Sends the rest of a batch. The entry refers to memory of the batch and of the message.
     pub(super) fn entry(&mut self, fd: types::Fd, batch: &Batch) -> Entry {
         let mut count = 0;
         for (slot, bytes) in self.slices.iter_mut().zip(batch.slices()) {

@@ -56,7 +56,7 @@ impl TokenKey {
 /// The length of a SHA-256 hash.
 const HS256_BYTES_MIN: usize = 32;
 const HMAC_FITS: &str = "HS256 wants 32 bytes or more (RFC 7518 section 3.2), such as \"openssl rand -hex 32\" writes";
-/// With a public key as the secret, anyone who has that key could sign tokens.
+/// With a public key as the secret, any holder of that key could sign tokens.
 const PEM_AS_SECRET: &str =
     "hmac_secret is a key in PEM; expected a secret, or rsa_public_key or ecdsa_public_key with the name of the file";
 

@@ -85,7 +85,7 @@ impl Play {
         self.requests.gone(address(number))
     }
 
-    /// All that is handed on now: which request to whom.
+    /// All that is handed on now: each request and its worker.
     fn hands(&mut self) -> Vec<(RequestId, u32)> {
         let hands = std::iter::from_fn(|| self.requests.next_hand(&self.directory));
         hands.map(|hand| (hand.id, hand.worker.key.slot)).collect()

@@ -3,11 +3,11 @@
 //!
 //! ```text
 //!  subscription_began --Arrive--> owner <--Who----- ask: a client, the admin listener
-//!  subscription_ends  --Depart--> owner ---Roster-> the one who asked
+//!  subscription_ends  --Depart--> owner ---Roster-> the asker
 //!                                 owner <-- tg.presence.<channel>, a worker's request; answered to its shard
 //!                                 owner --> tg.event.join.<channel>, tg.event.leave.<channel>: workers, clients that watch
 //!
-//!  find: the admin listener --Find--> every shard --Found--> the one who asked
+//!  find: the admin listener --Find--> every shard --Found--> the asker
 //! ```
 //!
 //! Announcements about a channel come from the shard that answers `Who`, in the same lane. So a client that watches

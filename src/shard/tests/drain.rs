@@ -25,7 +25,7 @@ fn readiness_fails_first_while_everything_is_served() {
     let mut late = bench.open(0, "/sse/1");
     bench.run_for(SECOND);
     assert!(!late.is_at_end(), "it is served like any other");
-    // Then the front is closed, but who watches still gets an answer.
+    // Then the front is closed, but a health check still gets an answer.
     bench.run_for(8 * SECOND);
     assert!(bench.world.connect(address(0, 0)).is_none(), "the kernel refuses it");
     assert!(ask(&mut bench, ADMIN, "/ready").starts_with("HTTP/1.1 503 "));
@@ -128,7 +128,7 @@ fn a_page_gets_503_and_a_stream_is_opened_to_be_told_when_to_come_back() {
     let mut settings = draining(Duration::ZERO, 20 * SECOND);
     add_routes(&mut settings, [route("/page", Target::Page { content_type: "text/plain", body: b"hello" })]);
     let mut bench = Bench::new(1, settings);
-    // So many that nobody's turn comes at once.
+    // So many that no client is disconnected at once.
     let _others: Vec<Peer> = (0..4_000).map(|_| bench.open(0, "/sse/1")).collect();
     let mut peers: Vec<Peer> = (0..12).map(|_| bench.connect(0, 0)).collect();
     for peer in &peers {

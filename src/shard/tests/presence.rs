@@ -1,4 +1,4 @@
-//! Who is there, as the owner of a channel tells it, and who is there.
+//! Presence, as the owner of a channel reports it, against the clients that are there.
 
 use serde_json::{Value, json};
 
@@ -57,7 +57,7 @@ fn get(bench: &mut Bench, shard: u16, channel: &str) -> Value {
     get_from(bench, shard, &format!("/api/channels/{channel}/presence"))
 }
 
-/// A worker that hears of everybody who comes and goes.
+/// A worker that is told of all joins and leaves.
 fn watcher(bench: &mut Bench, shard: u16) -> Peer {
     let mut worker = bench.connect(shard, BUS);
     worker.say("CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB tg.event.> 1\r\n");
@@ -66,7 +66,7 @@ fn watcher(bench: &mut Bench, shard: u16) -> Peer {
     worker
 }
 
-/// What a worker has heard of those who come and go: the change, and the name.
+/// The joins and leaves that a worker was told of: the change, and the name.
 fn changes(worker: &mut Peer) -> Vec<(String, String)> {
     let heard = worker.hear();
     let lines: Vec<&str> = heard.lines().collect();
@@ -119,7 +119,7 @@ fn a_client_without_a_name_is_announced_and_leaves_at_once() {
     let mut worker = watcher(&mut bench, 1);
     let stream = bench.open(0, "/sse/1");
     drop(stream);
-    // Whoever has ended its half may listen on: that it does not is found out.
+    // A client that has ended its half may still read; that it does not is detected.
     bench.run_for(limits::HALF_CLOSE_PROBE + SECOND / 10);
     assert_eq!(changes(&mut worker), [change("join", ""), change("leave", "")]);
 }
@@ -227,7 +227,7 @@ fn everybody_who_may_ask_is_told_who_is_there() {
     }
 }
 
-/// The rooms' lists, by name: who has none is empty.
+/// The rooms' lists, by name; a room without a list has an empty one.
 fn listed(bench: &Bench, room: usize) -> Vec<String> {
     let channel = Subject::new(&format!("room.{room}")).unwrap();
     let owner = owner_of(channel.as_str(), bench.shards.len() as u16);

@@ -1,4 +1,4 @@
-//! Slow is who takes nothing for a time, whatever else it does; who takes something is waited for.
+//! A peer is slow if it makes no progress for a while, whatever else it does; one that makes progress is waited for.
 
 use super::*;
 

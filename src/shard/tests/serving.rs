@@ -1,4 +1,4 @@
-//! Services: how many workers there are, and whom none has served.
+//! Services: the number of their workers, and the clients that no worker has served.
 
 use serde_json::json;
 

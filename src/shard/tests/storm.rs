@@ -3,7 +3,7 @@
 use super::seeds::seeds;
 use super::*;
 
-/// What somebody might say, whole, cut or out of place.
+/// Input that a peer might send, whole, cut or out of place.
 fn something(world: &World) -> Vec<u8> {
     const UPGRADE: &str = " HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";

@@ -1,5 +1,5 @@
-//! One message alone is never too much for its receiver; one that is longer than any may be is refused at every door; and who
-//! takes nothing is disconnected, without others noticing.
+//! One message alone is never too much for its receiver. A message above the bound is refused at every door. A receiver that
+//! makes no progress is disconnected, without an effect on others.
 
 use super::stage::{OUTBOX, PAYLOAD, publication};
 use super::*;
