@@ -1,7 +1,7 @@
 //! Accept routes: a request is answered before its work is done, and its result is read later.
 //!
 //! ```text
-//!  POST <path>      --> Accepting --body--> Asked --> the shard --> Receipt --> 202, Location: <path>/<id>
+//!  POST <path>      --> Accepting --body--> ServiceRequest --> the shard --> Receipt --> 202, Location: <path>/<id>
 //!  GET <path>/<id>  --------------------------------> the shard --> Reading --> 200, the status and the result in JSON
 //! ```
 
@@ -11,7 +11,7 @@ use aws_lc_rs::digest;
 
 use super::origins::Page;
 use super::outbox::Outbox;
-use super::route::{AcceptTarget, Parameters, Route};
+use super::route::{AcceptRoute, Parameters, Route};
 use crate::base::{RequestId, RouteId};
 use crate::limits;
 use crate::proto::CloseReason;
@@ -30,12 +30,12 @@ use crate::proto::user::User;
 
 /// A request whose body has not arrived.
 pub(super) struct Accepting {
-    asked: Asked,
+    asked: ServiceRequest,
     pub page: Option<Page>,
 }
 
 /// A complete request for the workers of a service.
-pub struct Asked {
+pub struct ServiceRequest {
     pub route: RouteId,
     user: Option<User>,
     key: Option<Box<str>>,
@@ -52,7 +52,7 @@ impl Accepting {
     pub(super) fn new(
         head: &Head<'_>,
         route: RouteId,
-        target: &AcceptTarget,
+        target: &AcceptRoute,
         parameters: &Parameters<'_>,
         user: Option<User>,
         cors: Option<Cors<'_>>,
@@ -60,7 +60,7 @@ impl Accepting {
         // The real id has the same length: a channel that is too long is refused now.
         target.channel(parameters, user.as_ref(), RequestId::new(crate::base::Place(0), 0))?;
         let content_type = head.single_header("content-type")?.filter(|value| is_valid_value(value));
-        let asked = Asked {
+        let asked = ServiceRequest {
             route,
             user,
             key: idempotency_key(head)?.map(Box::from),
@@ -73,9 +73,9 @@ impl Accepting {
         Ok(Accepting { asked, page: cors.map(Page::new) })
     }
 
-    pub(super) fn finish(self, payload: Box<[u8]>) -> (Asked, Owed) {
+    pub(super) fn finish(self, payload: Box<[u8]>) -> (ServiceRequest, Owed) {
         let owed = Owed { path: self.asked.path.clone(), page: self.page };
-        (Asked { payload, ..self.asked }, owed)
+        (ServiceRequest { payload, ..self.asked }, owed)
     }
 }
 
@@ -120,7 +120,7 @@ fn media_type(text: &str) -> String {
         .collect()
 }
 
-impl Asked {
+impl ServiceRequest {
     /// The identity of a request for recognizing repetitions: the client's key, its scope (one user on one route), and
     /// a fingerprint of the request. Spellings of escapes and of the media type make no difference. `None`: the request
     /// has no key.
@@ -144,14 +144,14 @@ impl Asked {
     }
 
     /// The channel of the result, once the request has its id.
-    pub fn channel(&self, route: &Route, target: &AcceptTarget, id: RequestId) -> Result<Subject, CloseReason> {
+    pub fn channel(&self, route: &Route, target: &AcceptRoute, id: RequestId) -> Result<Subject, CloseReason> {
         let segments = split_path(&self.path)?;
         let parameters = route.path.matches(&segments).ok_or(CloseReason::NotFound)?;
         target.channel(&parameters, self.user.as_ref(), id)
     }
 
     /// The message for the worker.
-    pub fn message(self, route: &Route, target: &AcceptTarget, id: RequestId, channel: &Subject) -> Message {
+    pub fn message(self, route: &Route, target: &AcceptRoute, id: RequestId, channel: &Subject) -> Message {
         let mut headers = HeaderBlock::new();
         headers.push(KIND_HEADER, "request");
         headers.push(REQUEST_HEADER, &id.to_string());
@@ -241,7 +241,7 @@ pub(super) fn write_refusal(
 mod tests {
     use super::*;
     use crate::conn::origins::Origins;
-    use crate::conn::route::{PathTemplate, Target};
+    use crate::conn::route::{PathTemplate, RouteTarget};
     use crate::proto::http::next_head;
 
     fn key_of(lines: &str) -> Result<Option<String>, CloseReason> {
@@ -278,14 +278,14 @@ mod tests {
             template: path.into(),
             origins: Origins::default(),
             request_headers: Vec::new(),
-            target: Target::Page { content_type: "text/plain", body: b"" },
+            target: RouteTarget::Page { content_type: "text/plain", body: b"" },
         }
     }
 
     #[test]
     fn equal_requests_have_one_fingerprint_and_others_another() {
-        fn asked_with(change: impl Fn(&mut Asked)) -> Asked {
-            let mut asked = Asked {
+        fn asked_with(change: impl Fn(&mut ServiceRequest)) -> ServiceRequest {
+            let mut asked = ServiceRequest {
                 route: RouteId::default(),
                 user: Some(User::new("ann").unwrap()),
                 key: Some("k".into()),
@@ -298,11 +298,11 @@ mod tests {
             change(&mut asked);
             asked
         }
-        let asked = |change: fn(&mut Asked)| asked_with(change).idempotency(&route("/jobs"));
+        let asked = |change: fn(&mut ServiceRequest)| asked_with(change).idempotency(&route("/jobs"));
         let first = asked(|_| {}).unwrap();
         assert_eq!(asked(|_| {}).unwrap(), first);
         for respelled in
-            [(|asked| asked.path = "/%61".into()) as fn(&mut Asked), |asked| asked.query = Some("%62".into())]
+            [(|asked| asked.path = "/%61".into()) as fn(&mut ServiceRequest), |asked| asked.query = Some("%62".into())]
         {
             assert_eq!(asked(respelled).unwrap(), first);
         }
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(typed("application/json;charset=utf-8"), typed("Application/JSON; charset=UTF-8"));
         assert_ne!(typed("application/json"), typed("text/plain"));
         for change in [
-            (|asked| asked.payload = Box::from(*b"d")) as fn(&mut Asked),
+            (|asked| asked.payload = Box::from(*b"d")) as fn(&mut ServiceRequest),
             |asked| asked.method = "PUT".into(),
             |asked| asked.path = "/b".into(),
             |asked| asked.query = None,

@@ -24,13 +24,13 @@ const WHAT_THERE_IS: &str = "no such path; expected POST /api/channels/{channel}
                              GET /api/channels/{channel}/presence, GET /api/users/{user}, GET /metrics, GET /health or \
                              GET /ready";
 
-pub(super) enum Outcome {
+pub(super) enum AdminRequest {
     /// The answer is in the outbox.
     Answered { keep_alive: bool },
     /// Likewise.
     Refused(Refused),
     /// `POST /api/channels/{channel}`; the payload follows as the body.
-    Publish(Publication),
+    Publish(PublicationHead),
     /// `GET /api/channels/{channel}/history`; the channel's owner has it.
     History { channel: Subject, span: Span },
     /// `GET /api/channels/{channel}/presence`; likewise.
@@ -42,16 +42,16 @@ pub(super) enum Outcome {
 }
 
 /// A message whose payload has not arrived yet.
-pub(super) struct Publication {
+pub(super) struct PublicationHead {
     pub subject: Subject,
     pub headers: Option<Box<[u8]>>,
 }
 
 /// The rule about hosts holds for all that can be asked, health and metrics included: none of it is for pages.
-pub(super) fn request(head: &Head<'_>, hosts: &Hosts, readiness: Readiness, outbox: &mut Outbox) -> Outcome {
+pub(super) fn request(head: &Head<'_>, hosts: &Hosts, readiness: Readiness, outbox: &mut Outbox) -> AdminRequest {
     if !hosts.allow(head.host) {
         let mut outcome = refuse(head, CloseReason::HostRefused, None, outbox);
-        if let Outcome::Refused(refused) = &mut outcome {
+        if let AdminRequest::Refused(refused) = &mut outcome {
             refused.remark = head.host.map(|host| hosts.remark("the admin listener", "admin.hosts", host));
         }
         return outcome;
@@ -67,22 +67,22 @@ pub(super) fn request(head: &Head<'_>, hosts: &Hosts, readiness: Readiness, outb
     let segments: Vec<&str> = segments.iter().map(|segment| &**segment).collect();
     match (segments.as_slice(), head.method) {
         (["api", "channels", channel], "POST") => match publication(head, channel) {
-            Ok(publication) => Outcome::Publish(publication),
+            Ok(publication) => AdminRequest::Publish(publication),
             Err(words) => explain(head, CloseReason::BadPublish, &words, outbox),
         },
         (["api", "channels", channel, "history"], "GET" | "HEAD") => match history_asked(head, channel) {
-            Ok((channel, span)) => Outcome::History { channel, span },
+            Ok((channel, span)) => AdminRequest::History { channel, span },
             Err(words) => explain(head, CloseReason::MalformedRequest, &words, outbox),
         },
         (["api", "channels", channel, "presence"], "GET" | "HEAD") => match channel_named(channel) {
-            Ok(channel) => Outcome::Presence { channel },
+            Ok(channel) => AdminRequest::Presence { channel },
             Err(words) => explain(head, CloseReason::MalformedRequest, &words, outbox),
         },
         (["api", "users", user], "GET" | "HEAD") => match user_named(user) {
-            Ok(user) => Outcome::User(user),
+            Ok(user) => AdminRequest::User(user),
             Err(words) => explain(head, CloseReason::MalformedRequest, &words, outbox),
         },
-        (["metrics"], "GET" | "HEAD") => Outcome::Metrics,
+        (["metrics"], "GET" | "HEAD") => AdminRequest::Metrics,
         (["health"], "GET" | "HEAD") => say(head, 200, "ok", outbox),
         (["ready"], "GET" | "HEAD") => match readiness {
             Readiness::Ready => say(head, 200, "ready", outbox),
@@ -118,7 +118,7 @@ fn history_asked(head: &Head<'_>, channel: &str) -> Result<(Subject, Span), Stri
 }
 
 /// The message so far, or one sentence about what is wrong with it.
-fn publication(head: &Head<'_>, channel: &str) -> Result<Publication, String> {
+fn publication(head: &Head<'_>, channel: &str) -> Result<PublicationHead, String> {
     let subject = channel_named(channel)?;
     let mut block = HeaderBlock::new();
     for name in MESSAGE_HEADERS {
@@ -137,17 +137,17 @@ fn publication(head: &Head<'_>, channel: &str) -> Result<Publication, String> {
         }
         block.push(name, value);
     }
-    Ok(Publication { subject, headers: (!block.is_empty()).then(|| block.finish()) })
+    Ok(PublicationHead { subject, headers: (!block.is_empty()).then(|| block.finish()) })
 }
 
-fn say(head: &Head<'_>, status: u16, words: &str, outbox: &mut Outbox) -> Outcome {
-    Outcome::Answered { keep_alive: write(head, status, words, outbox) }
+fn say(head: &Head<'_>, status: u16, words: &str, outbox: &mut Outbox) -> AdminRequest {
+    AdminRequest::Answered { keep_alive: write(head, status, words, outbox) }
 }
 
 /// Refuses in other words than those of `reason`.
-fn explain(head: &Head<'_>, reason: CloseReason, words: &str, outbox: &mut Outbox) -> Outcome {
+fn explain(head: &Head<'_>, reason: CloseReason, words: &str, outbox: &mut Outbox) -> AdminRequest {
     let keep_alive = write(head, reason.row().http_status, words, outbox);
-    Outcome::Refused(Refused { reason, remark: None, is_last: !keep_alive })
+    AdminRequest::Refused(Refused { reason, remark: None, is_last: !keep_alive })
 }
 
 /// Whether the connection lives on after it.
@@ -161,10 +161,10 @@ fn write(head: &Head<'_>, status: u16, words: &str, outbox: &mut Outbox) -> bool
     to.keep_alive
 }
 
-fn refuse(head: &Head<'_>, reason: CloseReason, allow: Option<&str>, outbox: &mut Outbox) -> Outcome {
+fn refuse(head: &Head<'_>, reason: CloseReason, allow: Option<&str>, outbox: &mut Outbox) -> AdminRequest {
     let to = head.reply_to();
     let to = if head.body.is_empty() { to } else { to.closing() };
     let mut keep_alive = false;
     outbox.write(|out| keep_alive = Refusal { allow, ..Refusal::new(reason) }.write(out, to));
-    Outcome::Refused(Refused { reason, remark: None, is_last: !keep_alive })
+    AdminRequest::Refused(Refused { reason, remark: None, is_last: !keep_alive })
 }

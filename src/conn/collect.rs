@@ -3,7 +3,7 @@
 use super::Step;
 use super::about::About;
 use super::accept::Accepting;
-use super::admin::Publication;
+use super::admin::PublicationHead;
 use super::incoming::Consumer;
 use super::origins::Page;
 use crate::proto::event::Message;
@@ -19,7 +19,7 @@ pub(super) struct Collect {
 
 /// What becomes of the body when it is whole.
 pub(super) enum Purpose {
-    Publish(Publication),
+    Publish(PublicationHead),
     Accept(Box<Accepting>),
 }
 
@@ -71,7 +71,7 @@ impl Consumer for Collect {
     fn finish(self) -> (About, Step<'static>) {
         let payload = self.payload.into_boxed_slice();
         match self.purpose {
-            Purpose::Publish(Publication { subject, headers }) => {
+            Purpose::Publish(PublicationHead { subject, headers }) => {
                 let about = About::Published(subject.clone());
                 (about, Step::Publish(Message::new(subject, None, headers, payload)))
             }
@@ -93,7 +93,7 @@ mod tests {
     use crate::proto::subject::Subject;
 
     fn collected(framing: Framing, pieces: &[&[u8]]) -> (Box<[u8]>, usize) {
-        let publication = Publication { subject: Subject::new("a").unwrap(), headers: None };
+        let publication = PublicationHead { subject: Subject::new("a").unwrap(), headers: None };
         let mut collect = Collect::new(Purpose::Publish(publication), framing);
         for piece in pieces {
             assert!(piece.len() <= collect.room() && collect.take(piece).is_none());

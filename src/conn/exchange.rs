@@ -9,9 +9,9 @@ use super::admission::request::{Arrival, ClientRequest};
 use super::centrifuge::Centrifuge;
 use super::collect::{Collect, Purpose};
 use super::events::EventStream;
-use super::front::Outcome;
+use super::front::AdmissionOutcome;
 use super::history::Span;
-use super::http::{After, State};
+use super::http::{After, HttpState};
 use super::incoming::{Incoming, Progress};
 use super::peer::retry_after_s;
 use super::session::{Phase, Session};
@@ -45,9 +45,9 @@ impl Exchange<'_> {
                 return self.session.next(self.link, input, address, settings, now);
             };
             match &mut http.state {
-                State::Answering(..) | State::Replying(_) | State::Over => return Ok(None),
-                State::Body(_) => return self.next_body(input),
-                State::Idle | State::Begun { .. } => {}
+                HttpState::Answering(..) | HttpState::Replying(_) | HttpState::Over => return Ok(None),
+                HttpState::Body(_) => return self.next_body(input),
+                HttpState::Idle | HttpState::Begun { .. } => {}
             }
             let is_last = settings.readiness != Readiness::Ready || http.is_surplus;
             // Answers that are made at once may be long, and so many of them asked for in one packet.
@@ -88,8 +88,8 @@ impl Exchange<'_> {
         if input.is_empty() {
             return;
         }
-        let has_begun = matches!(http.state, State::Begun { .. });
-        http.state = State::Begun {
+        let has_begun = matches!(http.state, HttpState::Begun { .. });
+        http.state = HttpState::Begun {
             is_mute: self.link.door == Door::Front && may_ask_for_events(input, &self.settings.generation.routes),
         };
         // The first head's time began with the accept.
@@ -116,11 +116,13 @@ impl Exchange<'_> {
         let arrival = Arrival { is_tls: self.link.transport.is_tls(), hosts: http.hosts(settings) };
         let request = ClientRequest::new(head, arrival, &settings.generation.routes, turned_away);
         match Admission::default().run(&request, &mut self.link.outbox) {
-            Outcome::Answered { keep_alive } => Ok(self.answered(keep_alive && head.body.is_empty())),
+            AdmissionOutcome::Answered { keep_alive } => Ok(self.answered(keep_alive && head.body.is_empty())),
             // What ends the connection is counted with its end.
-            Outcome::Refused(Refused { reason: CloseReason::TooManyConnections, .. }) => Ok(self.answered(false)),
-            Outcome::Refused(refused) => Ok(Some(self.refused(refused))),
-            Outcome::EventStream { route, channels, last_id, streaming } => {
+            AdmissionOutcome::Refused(Refused { reason: CloseReason::TooManyConnections, .. }) => {
+                Ok(self.answered(false))
+            }
+            AdmissionOutcome::Refused(refused) => Ok(Some(self.refused(refused))),
+            AdmissionOutcome::EventStream { route, channels, last_id, streaming } => {
                 self.session.route = route;
                 self.link.wait_for_silence(settings.generation.sse_heartbeat, self.now);
                 let (stream, opening) =
@@ -131,7 +133,7 @@ impl Exchange<'_> {
                     None => Ok(Some(Step::Open(opening))),
                 }
             }
-            Outcome::WebSocket { route, identity, channel } => {
+            AdmissionOutcome::WebSocket { route, identity, channel } => {
                 self.session.route = route;
                 self.link.wait_for_silence(settings.generation.ping_interval, self.now);
                 let user = identity.user().and_then(User::subject);
@@ -144,7 +146,7 @@ impl Exchange<'_> {
                 let channels = channels.collect();
                 Ok(Some(Step::Open(Opening { channels, user })))
             }
-            Outcome::Centrifuge { route, user, channels } => {
+            AdmissionOutcome::Centrifuge { route, user, channels } => {
                 self.session.route = route;
                 let identity = Identity::new(user, None).begun((settings.process.unix_time)());
                 let centrifuge = Centrifuge::new(identity, channels, self.now + settings.generation.head_timeout);
@@ -152,11 +154,11 @@ impl Exchange<'_> {
                 self.session.phase = Phase::Centrifuge(Box::new(centrifuge));
                 Ok(None)
             }
-            Outcome::Accept(accepting) => {
+            AdmissionOutcome::Accept(accepting) => {
                 self.collect(head, Purpose::Accept(accepting))?;
                 Ok(None)
             }
-            Outcome::Read { route, id, page } => {
+            AdmissionOutcome::Read { route, id, page } => {
                 self.await_answer(head, About::Request(page.map(Box::new)));
                 Ok(Some(Step::Read { route, id }))
             }
@@ -169,7 +171,7 @@ impl Exchange<'_> {
         let to = head.reply_to();
         let is_last = !head.body.is_empty() || self.settings.readiness == Readiness::Closing;
         let to = if is_last { to.closing() } else { to };
-        http.state = State::Answering(to, about);
+        http.state = HttpState::Answering(to, about);
         self.link.wait_until(self.now + limits::ANSWER_TIMEOUT);
     }
 
@@ -180,7 +182,7 @@ impl Exchange<'_> {
             Ok(body) => body,
             Err(reason) => {
                 // The last words are an answer to this request.
-                http.state = State::Answering(head.reply_to().closing(), About::Request(purpose.into_page()));
+                http.state = HttpState::Answering(head.reply_to().closing(), About::Request(purpose.into_page()));
                 return Err(reason);
             }
         };
@@ -188,7 +190,7 @@ impl Exchange<'_> {
         if head.expects_continue {
             self.link.outbox.write(go_on);
         }
-        http.state = State::Body(Box::new(incoming));
+        http.state = HttpState::Body(Box::new(incoming));
         self.link.wait_until(self.now + self.settings.generation.body_timeout);
         Ok(())
     }
@@ -219,25 +221,25 @@ impl Exchange<'_> {
     fn admin_request<'a>(&mut self, head: &Head<'_>) -> Result<Option<Step<'a>>, CloseReason> {
         let settings = self.settings;
         match admin::request(head, &settings.generation.admin_hosts, settings.readiness, &mut self.link.outbox) {
-            admin::Outcome::Answered { keep_alive } => Ok(self.answered(keep_alive && head.body.is_empty())),
-            admin::Outcome::Refused(refused) => Ok(Some(self.refused(refused))),
-            admin::Outcome::Metrics => {
+            admin::AdminRequest::Answered { keep_alive } => Ok(self.answered(keep_alive && head.body.is_empty())),
+            admin::AdminRequest::Refused(refused) => Ok(Some(self.refused(refused))),
+            admin::AdminRequest::Metrics => {
                 self.await_answer(head, About::Text);
                 Ok(Some(Step::Metrics))
             }
-            admin::Outcome::Presence { channel } => {
+            admin::AdminRequest::Presence { channel } => {
                 self.await_answer(head, About::Text);
                 Ok(Some(Step::Presence { channel }))
             }
-            admin::Outcome::User(user) => {
+            admin::AdminRequest::User(user) => {
                 self.await_answer(head, About::User(Box::new(Whereabouts::new(&user))));
                 Ok(user.subject().map(|user| Step::Find { user }))
             }
-            admin::Outcome::History { channel, span: Span { since, bounds } } => {
+            admin::AdminRequest::History { channel, span: Span { since, bounds } } => {
                 self.await_answer(head, About::Text);
                 Ok(Some(Step::History { tag: 0, channel, since, bounds }))
             }
-            admin::Outcome::Publish(publication) => {
+            admin::AdminRequest::Publish(publication) => {
                 self.collect(head, Purpose::Publish(publication))?;
                 Ok(None)
             }
@@ -247,15 +249,15 @@ impl Exchange<'_> {
     /// Takes what has come of a body.
     fn next_body<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, CloseReason> {
         let Phase::Http(http) = &mut self.session.phase else { return Ok(None) };
-        let State::Body(incoming) = &mut http.state else { return Ok(None) };
+        let HttpState::Body(incoming) = &mut http.state else { return Ok(None) };
         match incoming.next(input)? {
             Progress::Waits => Ok(None),
             Progress::Step(step) => Ok(Some(step)),
             Progress::Whole => {
-                let State::Body(incoming) = mem::take(&mut http.state) else { return Ok(None) };
+                let HttpState::Body(incoming) = mem::take(&mut http.state) else { return Ok(None) };
                 let to = incoming.to;
                 let (about, step) = incoming.finish();
-                http.state = State::Answering(to, about);
+                http.state = HttpState::Answering(to, about);
                 self.link.wait_until(self.now + limits::ANSWER_TIMEOUT);
                 Ok(Some(step))
             }

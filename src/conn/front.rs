@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!  Page                   --> answered
-//!  Sse                    --> the head of an event stream; Outcome::EventStream
-//!  WebSocket, Centrifuge  --> 101; Outcome::WebSocket, Centrifuge
-//!  Accept                 --> Outcome::Accept: the body follows     a result's address --> Outcome::Read: the shard has it
+//!  Sse                    --> the head of an event stream; AdmissionOutcome::EventStream
+//!  WebSocket, Centrifuge  --> 101; AdmissionOutcome::WebSocket, Centrifuge
+//!  Accept                 --> AdmissionOutcome::Accept: the body follows     a result's address --> AdmissionOutcome::Read: the shard has it
 //! ```
 
 use std::borrow::Cow;
@@ -14,7 +14,7 @@ use super::accept::Accepting;
 use super::admission::request::ClientRequest;
 use super::origins::Page;
 use super::outbox::Outbox;
-use super::route::{PathMatch, Route, Target};
+use super::route::{PathMatch, Route, RouteTarget};
 use super::{Identity, Refused};
 use crate::base::{RequestId, RouteId};
 use crate::proto::CloseReason;
@@ -26,7 +26,7 @@ use crate::proto::ws::handshake::Accept;
 use crate::proto::{sse, ws};
 
 /// What became of a request.
-pub(super) enum Outcome {
+pub(super) enum AdmissionOutcome {
     /// The answer is in the outbox.
     Answered { keep_alive: bool },
     /// Likewise.
@@ -86,26 +86,26 @@ pub(super) fn prepare(
         return id.map(Prepared::Result).ok_or(CloseReason::UnknownRequest);
     }
     match &route.target {
-        Target::Page { content_type, body } => Ok(Prepared::Page { content_type, body }),
-        Target::Sse { channels, retry } => {
+        RouteTarget::Page { content_type, body } => Ok(Prepared::Page { content_type, body }),
+        RouteTarget::Sse { channels, retry } => {
             let parameters = request.parameters(route)?;
             let channels = channels.iter().map(|channel| channel.fill(&parameters)).collect::<Result<_, _>>()?;
             Ok(Prepared::EventStream { channels, retry: *retry })
         }
-        Target::WebSocket(target) => {
+        RouteTarget::WebSocket(target) => {
             let accept = ws::handshake::accept(http::websocket_key(head)?);
             let channel = target.channel.as_ref();
             let channel = channel.map(|channel| channel.fill(&request.parameters(route)?)).transpose()?;
             Ok(Prepared::WebSocket { accept, channel, publish: target.publish })
         }
-        Target::Centrifuge(target) => {
+        RouteTarget::Centrifuge(target) => {
             let accept = ws::handshake::accept(http::websocket_key(head)?);
             subprotocol(head)?;
             let parameters = request.parameters(route)?;
             let channels = target.server_side.iter().map(|channel| channel.fill(&parameters));
             Ok(Prepared::Centrifuge { accept, channels: channels.collect::<Result<_, _>>()? })
         }
-        Target::Accept(_) => Ok(Prepared::Accept),
+        RouteTarget::Accept(_) => Ok(Prepared::Accept),
     }
 }
 
@@ -116,7 +116,7 @@ pub(super) fn serve(
     prepared: Prepared,
     user: Option<User>,
     outbox: &mut Outbox,
-) -> Result<Outcome, CloseReason> {
+) -> Result<AdmissionOutcome, CloseReason> {
     let (head, route) = (request.head, request.route(id));
     let to = head.reply_to();
     match prepared {
@@ -125,35 +125,35 @@ pub(super) fn serve(
                 let reply = Reply::start(out, 200, to).header("Content-Type", content_type);
                 reply.header("Cache-Control", "no-cache").header("X-Content-Type-Options", "nosniff").body(body);
             });
-            Ok(Outcome::Answered { keep_alive: to.keep_alive })
+            Ok(AdmissionOutcome::Answered { keep_alive: to.keep_alive })
         }
         Prepared::EventStream { channels, retry } => {
             let mut streaming = Streaming::UntilClose;
             outbox.write(|out| streaming = http::event_stream(out, to, request.cors(route)));
             if to.is_head {
-                return Ok(Outcome::Answered { keep_alive: false });
+                return Ok(AdmissionOutcome::Answered { keep_alive: false });
             }
             outbox.write(|out| streaming.write(out, |out| sse::write_retry(out, retry)));
-            Ok(Outcome::EventStream { route: id, channels, last_id: last_event_id(head), streaming })
+            Ok(AdmissionOutcome::EventStream { route: id, channels, last_id: last_event_id(head), streaming })
         }
         Prepared::WebSocket { accept, channel, publish } => {
             outbox.write(|out| http::switching_protocols(out, accept.as_str(), None));
             let published_to = channel.clone().filter(|_| publish);
-            Ok(Outcome::WebSocket { route: id, identity: Identity::new(user, published_to), channel })
+            Ok(AdmissionOutcome::WebSocket { route: id, identity: Identity::new(user, published_to), channel })
         }
         Prepared::Centrifuge { accept, channels } => {
             let subprotocol = subprotocol(head)?;
             outbox.write(|out| http::switching_protocols(out, accept.as_str(), subprotocol));
-            Ok(Outcome::Centrifuge { route: id, user, channels })
+            Ok(AdmissionOutcome::Centrifuge { route: id, user, channels })
         }
         Prepared::Accept => {
-            let Target::Accept(target) = &route.target else { return Err(CloseReason::NotFound) };
+            let RouteTarget::Accept(target) = &route.target else { return Err(CloseReason::NotFound) };
             let (parameters, cors) = (request.parameters(route)?, request.cors(route));
             let accepting = Accepting::new(head, id, target, &parameters, user, cors)?;
-            Ok(Outcome::Accept(Box::new(accepting)))
+            Ok(AdmissionOutcome::Accept(Box::new(accepting)))
         }
         Prepared::Result(request_id) => {
-            Ok(Outcome::Read { route: id, id: request_id, page: request.cors(route).map(Page::new) })
+            Ok(AdmissionOutcome::Read { route: id, id: request_id, page: request.cors(route).map(Page::new) })
         }
     }
 }

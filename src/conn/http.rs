@@ -38,7 +38,7 @@ pub enum After {
 
 /// The state between requests and within one.
 pub(super) struct Http {
-    pub(super) state: State,
+    pub(super) state: HttpState,
     /// Requests answered on this connection.
     pub(super) answered: u32,
     listener: u16,
@@ -47,7 +47,7 @@ pub(super) struct Http {
 }
 
 #[derive(Default)]
-pub(super) enum State {
+pub(super) enum HttpState {
     /// Waits for the first byte of a head.
     #[default]
     Idle,
@@ -67,7 +67,7 @@ pub(super) enum State {
 impl Http {
     /// `listener`: the id of the one that it came in by.
     pub(super) fn new(listener: u16) -> Http {
-        Http { listener, state: State::Idle, answered: 0, is_surplus: false }
+        Http { listener, state: HttpState::Idle, answered: 0, is_surplus: false }
     }
 
     /// The hosts that its listener answers for; `None` if that is any.
@@ -78,7 +78,7 @@ impl Http {
     /// What the shard owes an answer about.
     pub(super) fn about(&mut self) -> Option<&mut About> {
         match &mut self.state {
-            State::Answering(_, about) => Some(about),
+            HttpState::Answering(_, about) => Some(about),
             _ => None,
         }
     }
@@ -86,34 +86,34 @@ impl Http {
     /// Whether nothing more may be taken off its input now.
     pub(super) fn is_waiting(&self) -> bool {
         match &self.state {
-            State::Body(incoming) => !incoming.has_room(),
-            State::Answering(..) | State::Replying(_) => true,
-            State::Idle | State::Begun { .. } | State::Over => false,
+            HttpState::Body(incoming) => !incoming.has_room(),
+            HttpState::Answering(..) | HttpState::Replying(_) => true,
+            HttpState::Idle | HttpState::Begun { .. } | HttpState::Over => false,
         }
     }
 
     /// The end of a body whose last piece was a step of its own.
     pub(super) fn has_unread(&self) -> bool {
-        matches!(&self.state, State::Body(incoming) if incoming.is_whole())
+        matches!(&self.state, HttpState::Body(incoming) if incoming.is_whole())
     }
 
     /// An answer has begun, and more of it follows as the peer takes it.
     pub(super) fn is_replying(&self) -> bool {
-        matches!(self.state, State::Replying(_))
+        matches!(self.state, HttpState::Replying(_))
     }
 
     /// A request has begun, and its answer is owed, or some of it.
     pub(super) fn is_asked(&self) -> bool {
-        !matches!(self.state, State::Idle)
+        !matches!(self.state, HttpState::Idle)
     }
 
     /// The answer to the request in hand says that no other is taken. (One whose head has not come hears it by its head.)
     pub(super) fn make_last(&mut self) {
         match &mut self.state {
-            State::Body(incoming) => incoming.to.keep_alive = false,
-            State::Answering(to, _) => to.keep_alive = false,
-            State::Replying(outgoing) => outgoing.to.keep_alive = false,
-            State::Idle | State::Begun { .. } | State::Over => {}
+            HttpState::Body(incoming) => incoming.to.keep_alive = false,
+            HttpState::Answering(to, _) => to.keep_alive = false,
+            HttpState::Replying(outgoing) => outgoing.to.keep_alive = false,
+            HttpState::Idle | HttpState::Begun { .. } | HttpState::Over => {}
         }
     }
 
@@ -124,7 +124,7 @@ impl Http {
 
     /// Answers a publication with the position that it got.
     pub(super) fn published(&mut self, position: Option<Position>, outbox: &mut Outbox) -> After {
-        let State::Answering(to, About::Published(channel)) = mem::take(&mut self.state) else {
+        let HttpState::Answering(to, About::Published(channel)) = mem::take(&mut self.state) else {
             return After::KeepOpen;
         };
         let body = serde_json::json!({
@@ -135,7 +135,7 @@ impl Http {
     }
 
     pub(super) fn answer(&mut self, content_type: &str, body: &[u8], outbox: &mut Outbox) -> After {
-        let State::Answering(to, About::Text | About::User(_)) = mem::take(&mut self.state) else {
+        let HttpState::Answering(to, About::Text | About::User(_)) = mem::take(&mut self.state) else {
             return After::KeepOpen;
         };
         self.reply(to, 200, content_type, body, outbox)
@@ -143,20 +143,20 @@ impl Http {
 
     /// Answers with a text that may be long: whole if it is one piece, otherwise with the first of several.
     pub(super) fn answer_in_pieces(&mut self, content_type: &str, mut text: HistoryText, outbox: &mut Outbox) -> After {
-        let State::Answering(to, About::Text) = mem::take(&mut self.state) else { return After::KeepOpen };
+        let HttpState::Answering(to, About::Text) = mem::take(&mut self.state) else { return After::KeepOpen };
         let mut first = Vec::new();
         text.write(&mut first, limits::REPLY_PIECE_BYTES);
         if text.is_written() {
             return self.reply(to, 200, content_type, &first, outbox);
         }
         let outgoing = Outgoing::begin(to, content_type, &first, text, outbox);
-        self.state = State::Replying(Box::new(outgoing));
+        self.state = HttpState::Replying(Box::new(outgoing));
         self.replied()
     }
 
     /// Goes on with the answer that has begun, as far as there is room.
     pub(super) fn go_on(&mut self, outbox: &mut Outbox) -> After {
-        let State::Replying(outgoing) = &mut self.state else { return After::KeepOpen };
+        let HttpState::Replying(outgoing) = &mut self.state else { return After::KeepOpen };
         outgoing.go_on(outbox);
         self.replied()
     }
@@ -164,28 +164,30 @@ impl Http {
     /// A piece of an answer is written.
     fn replied(&mut self) -> After {
         match &self.state {
-            State::Replying(outgoing) if outgoing.is_whole() => self.after(outgoing.to.keep_alive),
+            HttpState::Replying(outgoing) if outgoing.is_whole() => self.after(outgoing.to.keep_alive),
             _ => After::KeepOpen,
         }
     }
 
     /// Answers a request that was accepted.
     pub(super) fn accepted(&mut self, receipt: &Receipt, outbox: &mut Outbox) -> After {
-        let State::Answering(to, About::Accepted(owed)) = mem::take(&mut self.state) else { return After::KeepOpen };
+        let HttpState::Answering(to, About::Accepted(owed)) = mem::take(&mut self.state) else {
+            return After::KeepOpen;
+        };
         accept::write_receipt(receipt, to, &owed, outbox);
         self.after(to.keep_alive)
     }
 
     /// Answers with what became of one.
     pub(super) fn read(&mut self, reading: &Reading, outbox: &mut Outbox) -> After {
-        let State::Answering(to, About::Request(page)) = mem::take(&mut self.state) else { return After::KeepOpen };
+        let HttpState::Answering(to, About::Request(page)) = mem::take(&mut self.state) else { return After::KeepOpen };
         accept::write_reading(reading, to, page.as_deref(), outbox);
         self.after(to.keep_alive)
     }
 
     /// Answers that there will be neither.
     pub(super) fn refused(&mut self, reason: CloseReason, retry_after_s: u32, outbox: &mut Outbox) -> After {
-        let State::Answering(to, about) = mem::take(&mut self.state) else { return After::KeepOpen };
+        let HttpState::Answering(to, about) = mem::take(&mut self.state) else { return After::KeepOpen };
         let keep_alive = accept::write_refusal(reason, retry_after_s, to, about.page(), outbox);
         self.after(keep_alive)
     }
@@ -202,10 +204,10 @@ impl Http {
     pub(super) fn after(&mut self, keep_alive: bool) -> After {
         self.answered = self.answered.saturating_add(1);
         if keep_alive {
-            self.state = State::Idle;
+            self.state = HttpState::Idle;
             After::KeepOpen
         } else {
-            self.state = State::Over;
+            self.state = HttpState::Over;
             After::Close
         }
     }
@@ -213,14 +215,14 @@ impl Http {
     /// The head is not understood: the last words are an answer to what this was to be, which a page may be allowed to read.
     pub(super) fn refuse_head(&mut self, input: &[u8], is_tls: bool, routes: &Routes) {
         let page = Sender::glimpsed(input, is_tls, routes.iter().map(|(_, route)| &route.origins));
-        self.state = State::Answering(ReplyTo::UNREADABLE, About::Request(page.map(Box::new)));
+        self.state = HttpState::Answering(ReplyTo::UNREADABLE, About::Request(page.map(Box::new)));
     }
 
     /// Why a connection that made no progress ends.
     pub(super) fn on_deadline(&self) -> CloseReason {
         match self.state {
-            State::Idle if self.answered > 0 => CloseReason::KeepAliveOver,
-            State::Answering(..) => CloseReason::Overload,
+            HttpState::Idle if self.answered > 0 => CloseReason::KeepAliveOver,
+            HttpState::Answering(..) => CloseReason::Overload,
             _ if self.is_surplus => CloseReason::TooManyConnections,
             _ => CloseReason::TooSlow,
         }
@@ -230,15 +232,15 @@ impl Http {
     pub(super) fn end(&mut self, row: &CloseRow, retry_after_s: u32, outbox: &mut Outbox) {
         let is_refusal = row.http_status >= 400;
         let (to, page) = match &self.state {
-            State::Body(incoming) => (incoming.to.closing(), incoming.page()),
-            State::Answering(to, about) => (to.closing(), about.page()),
-            State::Idle | State::Begun { .. } => (ReplyTo::UNREADABLE, None),
+            HttpState::Body(incoming) => (incoming.to.closing(), incoming.page()),
+            HttpState::Answering(to, about) => (to.closing(), about.page()),
+            HttpState::Idle | HttpState::Begun { .. } => (ReplyTo::UNREADABLE, None),
             // What has begun is not followed by another answer.
-            State::Replying(_) | State::Over => return,
+            HttpState::Replying(_) | HttpState::Over => return,
         };
         // Where nothing has been asked, the end of the connection says it all. A browser opens connections before it needs them, and
         // would take what it finds there for the answer to its first request.
-        let is_mute = matches!(self.state, State::Idle | State::Begun { is_mute: true });
+        let is_mute = matches!(self.state, HttpState::Idle | HttpState::Begun { is_mute: true });
         let is_for_later = matches!(
             row.reason,
             CloseReason::Drain | CloseReason::TooManyConnections | CloseReason::TooSlow | CloseReason::Overload

@@ -4,7 +4,7 @@
 
 use super::centrifuge::Surroundings;
 use super::exchange::Exchange;
-use super::route::Target;
+use super::route::RouteTarget;
 use super::session::{Phase, Session};
 use super::settings::Settings;
 use super::websocket::Heard;
@@ -97,7 +97,7 @@ impl Session {
         now: Tick,
     ) -> Result<Option<Step<'a>>, CloseReason> {
         let Phase::Centrifuge(centrifuge) = &mut self.phase else { return Ok(None) };
-        let Target::Centrifuge(target) = &settings.generation.routes[self.route].target else { return Ok(None) };
+        let RouteTarget::Centrifuge(target) = &settings.generation.routes[self.route].target else { return Ok(None) };
         let around = Surroundings { address, target, settings, now };
         let heard = centrifuge.next(input, &around, &mut link.outbox)?;
         Ok(heard.map(|heard| match heard {

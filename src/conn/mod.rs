@@ -77,7 +77,7 @@ use crate::proto::event::{Event, Message};
 use crate::proto::replay::{Excerpt, ExcerptBounds, Since};
 use crate::proto::subject::Subject;
 
-use accept::Asked;
+use accept::ServiceRequest;
 use centrifuge::Centrifuge;
 pub use ending::Departure;
 pub use http::After;
@@ -131,7 +131,7 @@ pub enum Step<'a> {
     /// End the connection for this reason, without further answers.
     Close(CloseReason),
     /// Keep the request, give it to a worker, and answer with its address ([`Conn::accepted`]).
-    Accept(Box<Asked>),
+    Accept(Box<ServiceRequest>),
     /// Answer with the state of a request of this route ([`Conn::read`]).
     Read { route: RouteId, id: RequestId },
 }

@@ -43,21 +43,21 @@ pub struct Route {
     pub origins: Origins,
     /// Header fields, besides the usual ones, that pages of other origins may set.
     pub request_headers: Vec<Box<str>>,
-    pub target: Target,
+    pub target: RouteTarget,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Target {
+pub enum RouteTarget {
     /// An event stream of these channels, at least one.
     Sse {
         channels: Vec<ChannelTemplate>,
         retry: Duration,
     },
-    WebSocket(WebSocketTarget),
+    WebSocket(WebSocketRoute),
     /// A WebSocket of the client protocol.
-    Centrifuge(Box<CentrifugeTarget>),
+    Centrifuge(Box<CentrifugeRoute>),
     /// Requests for the workers of a service. Results are read below the path.
-    Accept(AcceptTarget),
+    Accept(AcceptRoute),
     /// Bytes that are part of the program.
     Page {
         content_type: &'static str,
@@ -65,19 +65,19 @@ pub enum Target {
     },
 }
 
-impl Target {
+impl RouteTarget {
     /// Whether the connection stays open after the answer.
     pub fn is_stream(&self) -> bool {
-        matches!(self, Target::Sse { .. } | Target::WebSocket(_) | Target::Centrifuge(_))
+        matches!(self, RouteTarget::Sse { .. } | RouteTarget::WebSocket(_) | RouteTarget::Centrifuge(_))
     }
 
     /// The part of a request that names the user.
-    pub fn user(&self) -> Option<&UserSource> {
+    pub fn user(&self) -> Option<&UserField> {
         match self {
-            Target::WebSocket(target) => target.user.as_ref(),
-            Target::Centrifuge(target) => target.user.as_ref(),
-            Target::Accept(target) => target.user.as_ref(),
-            Target::Sse { .. } | Target::Page { .. } => None,
+            RouteTarget::WebSocket(target) => target.user.as_ref(),
+            RouteTarget::Centrifuge(target) => target.user.as_ref(),
+            RouteTarget::Accept(target) => target.user.as_ref(),
+            RouteTarget::Sse { .. } | RouteTarget::Page { .. } => None,
         }
     }
 }
@@ -96,24 +96,24 @@ impl Service {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct WebSocketTarget {
+pub struct WebSocketRoute {
     /// The channel that a connection is subscribed to on opening.
     pub channel: Option<ChannelTemplate>,
     /// Clients may publish to `channel`.
     pub publish: bool,
     /// Clients' messages go to a worker of this service.
     pub service: Option<Service>,
-    pub user: Option<UserSource>,
+    pub user: Option<UserField>,
     /// Clients can answer questions and acknowledge messages (`proto::control`).
     pub control: bool,
 }
 
 /// A route whose clients choose their subscriptions.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct CentrifugeTarget {
+pub struct CentrifugeRoute {
     /// The service whose workers get the calls and messages of clients.
     pub service: Option<Service>,
-    pub user: Option<UserSource>,
+    pub user: Option<UserField>,
     /// The key for the token that a client must present; the token names the user.
     pub token: Option<Verifier>,
     /// Channels that clients may subscribe to.
@@ -124,7 +124,7 @@ pub struct CentrifugeTarget {
     pub server_side: Vec<ChannelTemplate>,
 }
 
-impl CentrifugeTarget {
+impl CentrifugeRoute {
     pub fn may_subscribe(&self, channel: &Subject) -> bool {
         is_among(&self.channels, channel)
     }
@@ -140,7 +140,7 @@ fn is_among(patterns: &[Pattern], channel: &Subject) -> bool {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct AcceptTarget {
+pub struct AcceptRoute {
     pub service: Service,
     /// The channel on which results are published. Besides the path's parameters it may use `{id}`, and `{user}` if the
     /// route names the user.
@@ -150,10 +150,10 @@ pub struct AcceptTarget {
     pub timeout: Duration,
     /// How long a result is kept.
     pub keep: Duration,
-    pub user: Option<UserSource>,
+    pub user: Option<UserField>,
 }
 
-impl AcceptTarget {
+impl AcceptRoute {
     pub fn channel(
         &self,
         parameters: &Parameters<'_>,
@@ -170,18 +170,18 @@ impl AcceptTarget {
 
 /// The part of a request that names the connection's user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UserSource {
+pub enum UserField {
     Header(Box<str>),
     Query(Box<str>),
 }
 
-impl Target {
+impl RouteTarget {
     /// The service that gets the messages of the route's clients.
     pub fn service(&self) -> Option<&Service> {
         match self {
-            Target::WebSocket(target) => target.service.as_ref(),
-            Target::Centrifuge(target) => target.service.as_ref(),
-            Target::Sse { .. } | Target::Accept(_) | Target::Page { .. } => None,
+            RouteTarget::WebSocket(target) => target.service.as_ref(),
+            RouteTarget::Centrifuge(target) => target.service.as_ref(),
+            RouteTarget::Sse { .. } | RouteTarget::Accept(_) | RouteTarget::Page { .. } => None,
         }
     }
 }
@@ -299,7 +299,7 @@ impl Route {
             return Some(PathMatch::Itself);
         }
         let (_, above) = segments.split_last()?;
-        let is_result = matches!(self.target, Target::Accept(_)) && self.path.is_match(above);
+        let is_result = matches!(self.target, RouteTarget::Accept(_)) && self.path.is_match(above);
         is_result.then_some(PathMatch::Result)
     }
 

@@ -89,7 +89,7 @@ impl Index<RouteId> for Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::route::{PathTemplate, Target};
+    use crate::conn::route::{PathTemplate, RouteTarget};
 
     fn page(path: &str, body: &'static [u8]) -> Route {
         Route {
@@ -98,7 +98,7 @@ mod tests {
             template: path.into(),
             origins: Default::default(),
             request_headers: Vec::new(),
-            target: Target::Page { content_type: "text/plain", body },
+            target: RouteTarget::Page { content_type: "text/plain", body },
         }
     }
 

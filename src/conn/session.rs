@@ -18,7 +18,7 @@ use super::centrifuge::Centrifuge;
 use super::events::EventStream;
 use super::http::Http;
 use super::outbox::Outbox;
-use super::route::Target;
+use super::route::RouteTarget;
 use super::settings::Settings;
 use super::subs::Subs;
 use super::websocket::WebSocket;
@@ -90,7 +90,7 @@ impl Session {
         match &self.phase {
             Phase::WebSocket(..) => matches!(
                 &settings.generation.routes[self.route].target,
-                Target::WebSocket(target) if target.control
+                RouteTarget::WebSocket(target) if target.control
             ),
             Phase::Centrifuge(centrifuge) => centrifuge.is_connected(),
             Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Over => false,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hosts::Hosts;
-use super::route::{Route, Target};
+use super::route::{Route, RouteTarget};
 use super::routes::Routes;
 use crate::limits;
 use crate::proto::bus::BusLimits;
@@ -88,7 +88,7 @@ impl Settings {
 
     /// Whether clients that receive control messages would take this text of another client for one (`proto::control`).
     pub fn is_forged(&self, text: &[u8]) -> bool {
-        let listens = |route: &Route| matches!(&route.target, Target::WebSocket(target) if target.control);
+        let listens = |route: &Route| matches!(&route.target, RouteTarget::WebSocket(target) if target.control);
         control::is_of_gateway(text) && self.generation.routes.iter().any(|(_, route)| listens(route))
     }
 }

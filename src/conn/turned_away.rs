@@ -1,7 +1,7 @@
 //! Requests that cannot be served for a while, here or at all: their answers, and those that an EventSource must not
 //! get.
 
-use super::route::{PathMatch, Target};
+use super::route::{PathMatch, RouteTarget};
 use super::routes::Routes;
 use crate::proto::CloseReason;
 use crate::proto::http;
@@ -20,11 +20,11 @@ impl TurnedAway {
     /// status but 200 (the WHATWG HTML standard, "fail the connection"). The caller opens it, tells it when to
     /// reconnect, and ends it; in a drain, WebSockets too. If there are too many connections, no request deserves a
     /// place, whether it opens a stream or reads a result.
-    pub(super) fn refuses(self, found: PathMatch, target: &Target) -> bool {
+    pub(super) fn refuses(self, found: PathMatch, target: &RouteTarget) -> bool {
         let is_begun = found == PathMatch::Itself;
         match self.reason {
             CloseReason::Drain => is_begun && !target.is_stream(),
-            _ => !matches!(target, Target::Sse { .. }),
+            _ => !matches!(target, RouteTarget::Sse { .. }),
         }
     }
 }
@@ -34,5 +34,5 @@ pub(super) fn may_ask_for_events(input: &[u8], routes: &Routes) -> bool {
     let Some((method, path)) = http::request_line(input) else { return true };
     let Ok(segments) = http::split_path(path) else { return false };
     let route = routes.iter().find(|(_, route)| route.find(&segments).is_some_and(|found| route.takes(found, method)));
-    route.is_some_and(|(_, route)| matches!(route.target, Target::Sse { .. }))
+    route.is_some_and(|(_, route)| matches!(route.target, RouteTarget::Sse { .. }))
 }

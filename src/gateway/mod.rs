@@ -38,7 +38,7 @@ use log::{info, warn};
 use crate::base::Place;
 use crate::conn::Door;
 use crate::conn::origins::Origins;
-use crate::conn::route::{PathTemplate, Route, Target};
+use crate::conn::route::{PathTemplate, Route, RouteTarget};
 use crate::driver::clock::Clock;
 use crate::driver::{Choice, DriverKind, Waker, choose};
 use crate::limits;
@@ -155,7 +155,7 @@ impl Builder {
             template: path.into(),
             origins: Origins::default(),
             request_headers: Vec::new(),
-            target: Target::Page { content_type, body },
+            target: RouteTarget::Page { content_type, body },
         });
         self
     }

@@ -1,7 +1,7 @@
 //! From step to effect: the gateway's table of contents.
 
 use crate::base::Key;
-use crate::conn::route::{Target, WebSocketTarget};
+use crate::conn::route::{RouteTarget, WebSocketRoute};
 use crate::conn::settings::Readiness;
 use crate::conn::websocket::ClientMessage;
 use crate::conn::worker::{WorkerPublication, WorkerStep};
@@ -218,10 +218,10 @@ impl Core {
         self.publish(Publish::new(message, None));
     }
 
-    fn websocket_target(&self, key: Key) -> Option<(&WebSocketTarget, Option<Subject>)> {
+    fn websocket_target(&self, key: Key) -> Option<(&WebSocketRoute, Option<Subject>)> {
         let (route, identity) = self.desk.slots.get(key)?.session.websocket()?;
         match &self.desk.settings.generation.routes[route].target {
-            Target::WebSocket(target) => Some((target, identity.channel().cloned())),
+            RouteTarget::WebSocket(target) => Some((target, identity.channel().cloned())),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! The services of the configuration, and the ways in which their clients fail: the words of metrics and log.
 
-use crate::conn::route::{Route, Target};
+use crate::conn::route::{Route, RouteTarget};
 use crate::conn::routes::Routes;
 use crate::proto::reserved::subjects;
 use crate::proto::subject::Subject;
@@ -8,7 +8,7 @@ use crate::proto::subject::Subject;
 /// The services that routes name, each once, in the order of their names.
 pub fn of_routes(routes: &Routes) -> Vec<Subject> {
     let named = |route: &Route| match &route.target {
-        Target::Accept(target) => Some(target.service.to.subject().clone()),
+        RouteTarget::Accept(target) => Some(target.service.to.subject().clone()),
         target => target.service().map(|service| service.to.subject().clone()),
     };
     let mut services: Vec<Subject> = routes.iter().filter_map(|(_, route)| named(route)).collect();

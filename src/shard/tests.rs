@@ -37,7 +37,7 @@ use super::*;
 use crate::conn::Door;
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::Origins;
-use crate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget};
+use crate::conn::route::{ChannelTemplate, PathTemplate, Route, RouteTarget, Service, UserField, WebSocketRoute};
 use crate::conn::settings::{BusCredentials, Generation, Settings};
 use crate::driver::sim::{Endpoint, Faults, ReadOutcome, SimDriver, World};
 use crate::hub::owner_of;
@@ -213,7 +213,7 @@ fn tls() -> Arc<ServerConfig> {
     server_config(vec![certificate.unwrap()]).unwrap()
 }
 
-fn route(path: &str, target: Target) -> Route {
+fn route(path: &str, target: RouteTarget) -> Route {
     Route {
         path: PathTemplate::parse(path).unwrap(),
         methods: vec!["GET".into()],
@@ -229,11 +229,11 @@ fn settings() -> Settings {
     let websocket = |channel, service: Option<&str>| {
         let has_user = service.is_some();
         let service = service.map(|name| Service::new(name).unwrap());
-        let user = Some(UserSource::Query("user".into())).filter(|_| has_user);
-        Target::WebSocket(WebSocketTarget { channel, publish: true, service, user, control: false })
+        let user = Some(UserField::Query("user".into())).filter(|_| has_user);
+        RouteTarget::WebSocket(WebSocketRoute { channel, publish: true, service, user, control: false })
     };
     let routes = vec![
-        route("/sse/{room}", Target::Sse { channels: vec![room()], retry: SECOND }),
+        route("/sse/{room}", RouteTarget::Sse { channels: vec![room()], retry: SECOND }),
         route("/ws/{room}", websocket(Some(room()), None)),
         route("/echo", websocket(None, Some("echo"))),
     ];

@@ -10,7 +10,7 @@ use tidegate::conn::Door;
 use tidegate::conn::hosts::Hosts;
 use tidegate::conn::origins::Origins;
 use tidegate::conn::route::{
-    AcceptTarget, CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
+    AcceptRoute, CentrifugeRoute, ChannelTemplate, PathTemplate, Route, RouteTarget, Service, UserField, WebSocketRoute,
 };
 use tidegate::conn::routes::Routes;
 use tidegate::conn::settings::{Generation, Process, Readiness, Settings};
@@ -301,14 +301,20 @@ fn settings(shape: &Shape) -> Settings {
     let generation = Generation {
         admin_hosts: Hosts::new(["a".into(), "simulated".into()]),
         routes: Routes::new(vec![
-            route("/sse/{room}", Target::Sse { channels: vec![channel("room.{room}")], retry: Duration::from_secs(2) }),
+            route(
+                "/sse/{room}",
+                RouteTarget::Sse { channels: vec![channel("room.{room}")], retry: Duration::from_secs(2) },
+            ),
             route(
                 "/sse/{a}/{b}",
-                Target::Sse { channels: vec![channel("room.{a}"), channel("room.{b}")], retry: Duration::from_secs(2) },
+                RouteTarget::Sse {
+                    channels: vec![channel("room.{a}"), channel("room.{b}")],
+                    retry: Duration::from_secs(2),
+                },
             ),
             route(
                 "/ws/rooms/{room}",
-                Target::WebSocket(WebSocketTarget {
+                RouteTarget::WebSocket(WebSocketRoute {
                     channel: Some(channel("room.{room}")),
                     publish: true,
                     service: None,
@@ -318,46 +324,46 @@ fn settings(shape: &Shape) -> Settings {
             ),
             route(
                 "/ws/present/{room}",
-                Target::WebSocket(WebSocketTarget {
+                RouteTarget::WebSocket(WebSocketRoute {
                     channel: Some(channel("present.{room}")),
                     publish: false,
                     service: None,
-                    user: Some(UserSource::Query("user".into())),
+                    user: Some(UserField::Query("user".into())),
                     control: false,
                 }),
             ),
             route(
                 "/desk",
-                Target::Centrifuge(Box::new(CentrifugeTarget {
+                RouteTarget::Centrifuge(Box::new(CentrifugeRoute {
                     channels: vec![Pattern::new("present.*").expect("a pattern")],
-                    ..CentrifugeTarget::default()
+                    ..CentrifugeRoute::default()
                 })),
             ),
             route(
                 "/ws/asked",
-                Target::WebSocket(WebSocketTarget {
+                RouteTarget::WebSocket(WebSocketRoute {
                     channel: None,
                     publish: false,
                     service: None,
-                    user: Some(UserSource::Query("user".into())),
+                    user: Some(UserField::Query("user".into())),
                     control: true,
                 }),
             ),
-            route("/ws/desk", Target::Centrifuge(Box::new(desk()))),
+            route("/ws/desk", RouteTarget::Centrifuge(Box::new(desk()))),
             route(
                 "/ws/me",
-                Target::WebSocket(WebSocketTarget {
+                RouteTarget::WebSocket(WebSocketRoute {
                     channel: None,
                     publish: false,
                     service: Some(Service::new("echo").unwrap()),
-                    user: Some(UserSource::Query("user".into())),
+                    user: Some(UserField::Query("user".into())),
                     control: false,
                 }),
             ),
-            Route { methods: vec!["POST".into()], ..route("/jobs", Target::Accept(jobs())) },
+            Route { methods: vec!["POST".into()], ..route("/jobs", RouteTarget::Accept(jobs())) },
             route(
                 "/results/{id}",
-                Target::Sse { channels: vec![channel("request.{id}")], retry: Duration::from_secs(2) },
+                RouteTarget::Sse { channels: vec![channel("request.{id}")], retry: Duration::from_secs(2) },
             ),
         ])
         .expect("there are few"),
@@ -370,12 +376,12 @@ fn settings(shape: &Shape) -> Settings {
     Settings { process: process.into(), generation: generation.into(), readiness: Readiness::Ready }
 }
 
-fn desk() -> CentrifugeTarget {
-    CentrifugeTarget { channels: vec![Pattern::new("room.*").expect("a pattern")], ..CentrifugeTarget::default() }
+fn desk() -> CentrifugeRoute {
+    CentrifugeRoute { channels: vec![Pattern::new("room.*").expect("a pattern")], ..CentrifugeRoute::default() }
 }
 
-fn jobs() -> AcceptTarget {
-    AcceptTarget {
+fn jobs() -> AcceptRoute {
+    AcceptRoute {
         service: Service::new("jobs").unwrap(),
         channel: channel("request.{id}"),
         event: "tg.result".into(),
@@ -389,7 +395,7 @@ fn channel(template: &str) -> ChannelTemplate {
     ChannelTemplate::parse(template).expect("a channel")
 }
 
-fn route(path: &str, target: Target) -> Route {
+fn route(path: &str, target: RouteTarget) -> Route {
     Route {
         path: PathTemplate::parse(path).expect("a path"),
         methods: vec!["GET".into()],

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidegate::base::Key;
 use tidegate::conn::Door;
 use tidegate::conn::origins::Origins;
-use tidegate::conn::route::{ChannelTemplate, PathTemplate, Route, Service, Target, WebSocketTarget};
+use tidegate::conn::route::{ChannelTemplate, PathTemplate, Route, RouteTarget, Service, WebSocketRoute};
 use tidegate::conn::routes::Routes;
 use tidegate::conn::settings::{Generation, Settings};
 use tidegate::proto::ws::{Opcode, frame};
@@ -50,9 +50,9 @@ fn routes() -> Vec<Route> {
         request_headers: Vec::new(),
         target,
     };
-    let own = WebSocketTarget { channel: Some(channel()), publish: true, service: None, user: None, control: false };
-    let room = WebSocketTarget { channel: Some(channel()), publish: false, service: None, user: None, control: false };
-    let echo = WebSocketTarget {
+    let own = WebSocketRoute { channel: Some(channel()), publish: true, service: None, user: None, control: false };
+    let room = WebSocketRoute { channel: Some(channel()), publish: false, service: None, user: None, control: false };
+    let echo = WebSocketRoute {
         channel: None,
         publish: false,
         service: Some(Service::new("echo").expect("it is a name")),
@@ -60,10 +60,10 @@ fn routes() -> Vec<Route> {
         control: false,
     };
     vec![
-        route("/sse/{room}", Target::Sse { channels: vec![channel()], retry: Duration::from_secs(1) }),
-        route("/ws/{room}", Target::WebSocket(room)),
-        route("/echo/{room}", Target::WebSocket(own)),
-        route("/echo", Target::WebSocket(echo)),
+        route("/sse/{room}", RouteTarget::Sse { channels: vec![channel()], retry: Duration::from_secs(1) }),
+        route("/ws/{room}", RouteTarget::WebSocket(room)),
+        route("/echo/{room}", RouteTarget::WebSocket(own)),
+        route("/echo", RouteTarget::WebSocket(echo)),
     ]
 }
 

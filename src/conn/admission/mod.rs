@@ -1,8 +1,8 @@
 //! The admission of a client's request: the stages that it passes, in this order, before its route's target begins anything.
 //!
 //! ```text
-//!  next_head --> Sender --> Host --> Path --> Route --> Room --> Origin --> Form --> Identity --> Target --> Outcome
-//!                  '---------'---------'--------'--------'---------'---------'----------'-----------'--> Objection --> Outcome
+//!  next_head --> Sender --> Host --> Path --> Route --> Room --> Origin --> Form --> Identity --> Target --> AdmissionOutcome
+//!                  '---------'---------'--------'--------'---------'---------'----------'-----------'--> Objection --> AdmissionOutcome
 //!
 //!  stage      its question                                          an objection is answered with
 //!  Sender     does the head name one origin at most?                400 malformed_request
@@ -54,9 +54,9 @@ mod tests;
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use super::front::{self, Outcome, Prepared};
+use super::front::{self, AdmissionOutcome, Prepared};
 use super::outbox::Outbox;
-use super::route::{PathMatch, UserSource};
+use super::route::{PathMatch, UserField};
 use crate::base::RouteId;
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Head};
@@ -85,7 +85,7 @@ const _: () =
 
 impl Admission {
     /// Passes one stage after the other, beginning with this one, until there is an outcome.
-    pub(super) fn run(mut self, request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> Outcome {
+    pub(super) fn run(mut self, request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> AdmissionOutcome {
         loop {
             match self.pass(request, outbox) {
                 ControlFlow::Continue(next) => self = next,
@@ -95,7 +95,7 @@ impl Admission {
     }
 
     /// Passes this stage.
-    fn pass(self, request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> ControlFlow<Outcome, Admission> {
+    fn pass(self, request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> ControlFlow<AdmissionOutcome, Admission> {
         let passed = match self {
             Admission::Sender => request.sender.map(|_| Admission::Host).map_err(Objection::Request),
             Admission::Host => host(request),
@@ -165,10 +165,10 @@ fn identity<'r>(request: &ClientRequest<'r, '_>, id: RouteId, prepared: Prepared
 }
 
 /// The user, by the name that the request says.
-fn user(head: &Head<'_>, source: &UserSource) -> Result<User, CloseReason> {
+fn user(head: &Head<'_>, source: &UserField) -> Result<User, CloseReason> {
     let name = match source {
-        UserSource::Header(name) => head.single_header(name)?.map(Cow::Borrowed),
-        UserSource::Query(name) => http::query_parameter(head.query, name)?,
+        UserField::Header(name) => head.single_header(name)?.map(Cow::Borrowed),
+        UserField::Query(name) => http::query_parameter(head.query, name)?,
     };
     let name = name.ok_or(CloseReason::NoCredentials)?;
     User::new(&name).map_err(|_| CloseReason::BadUser)

@@ -5,10 +5,10 @@ use smallvec::SmallVec;
 use super::preflight;
 use super::request::ClientRequest;
 use crate::conn::Refused;
-use crate::conn::front::Outcome;
+use crate::conn::front::AdmissionOutcome;
 use crate::conn::hosts::Hosts;
 use crate::conn::outbox::Outbox;
-use crate::conn::route::{PathMatch, Route, UserSource};
+use crate::conn::route::{PathMatch, Route, UserField};
 use crate::conn::turned_away::TurnedAway;
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Refusal};
@@ -31,7 +31,7 @@ pub(super) enum Objection<'r> {
 type Others<'r> = [(&'r Route, PathMatch)];
 
 impl Objection<'_> {
-    pub(super) fn answer(self, request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> Outcome {
+    pub(super) fn answer(self, request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> AdmissionOutcome {
         match self {
             Objection::Request(reason) => refuse_for_all(request, reason, None, outbox),
             Objection::Host(hosts) => misdirected(request, hosts, outbox),
@@ -48,13 +48,13 @@ fn refuse(
     refusal: Refusal<'_>,
     remark: Option<Box<str>>,
     outbox: &mut Outbox,
-) -> Outcome {
+) -> AdmissionOutcome {
     let mut keep_alive = false;
     let to = request.head.reply_to();
     // An unread body would be taken for the next request.
     let to = if request.head.body.is_empty() { to } else { to.closing() };
     outbox.write(|out| keep_alive = refusal.write(out, to));
-    Outcome::Refused(Refused { reason: refusal.reason, remark, is_last: !keep_alive })
+    AdmissionOutcome::Refused(Refused { reason: refusal.reason, remark, is_last: !keep_alive })
 }
 
 /// The route's origins say whose pages may read why.
@@ -64,7 +64,7 @@ fn refuse_by(
     reason: CloseReason,
     retry_after_s: Option<u32>,
     outbox: &mut Outbox,
-) -> Outcome {
+) -> AdmissionOutcome {
     let refusal = Refusal { retry_after_s, cors: request.cors(route), ..Refusal::new(reason) };
     refuse(request, refusal, remark(request, route, reason), outbox)
 }
@@ -76,8 +76,8 @@ fn remark(request: &ClientRequest<'_, '_>, route: &Route, reason: CloseReason) -
         CloseReason::OriginRefused => Some(request.sender.ok()?.remark(template, &route.origins, head.host)),
         CloseReason::NoCredentials => {
             let place = match route.target.user()? {
-                UserSource::Header(name) => format!("the header {name:?}"),
-                UserSource::Query(name) => format!("the parameter {name:?} of the query"),
+                UserField::Header(name) => format!("the header {name:?}"),
+                UserField::Query(name) => format!("the parameter {name:?} of the query"),
             };
             Some(format!("route {template:?} refused a request without a user; it expects one in {place}").into())
         }
@@ -99,19 +99,19 @@ fn refuse_for_all(
     reason: CloseReason,
     remark: Option<Box<str>>,
     outbox: &mut Outbox,
-) -> Outcome {
+) -> AdmissionOutcome {
     let cors = request.cors_of_any(request.routes.iter().map(|(_, route)| route));
     refuse(request, Refusal { cors, ..Refusal::new(reason) }, remark, outbox)
 }
 
 /// RFC 9110 section 7.4: a request for a host that the listener does not answer for is refused, whatever it asks for. A page that has
 /// had its own name resolved to this address (DNS rebinding) would otherwise pass for one of the gateway's own.
-fn misdirected(request: &ClientRequest<'_, '_>, hosts: &Hosts, outbox: &mut Outbox) -> Outcome {
+fn misdirected(request: &ClientRequest<'_, '_>, hosts: &Hosts, outbox: &mut Outbox) -> AdmissionOutcome {
     let remark = request.head.host.map(|host| hosts.remark("a listener", "listener.hosts", host));
     refuse_for_all(request, CloseReason::Misdirected, remark, outbox)
 }
 
-fn no_route(request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> Outcome {
+fn no_route(request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> AdmissionOutcome {
     let segments = request.segments().unwrap_or_default();
     let others = request.routes.iter().filter_map(|(_, route)| Some((route, route.find(segments)?)));
     let others: SmallVec<[(&Route, PathMatch); 2]> = others.collect();
@@ -122,7 +122,7 @@ fn no_route(request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> Outcome {
     }
 }
 
-fn refuse_method(request: &ClientRequest<'_, '_>, others: &Others<'_>, outbox: &mut Outbox) -> Outcome {
+fn refuse_method(request: &ClientRequest<'_, '_>, others: &Others<'_>, outbox: &mut Outbox) -> AdmissionOutcome {
     let methods: Vec<&str> = others.iter().flat_map(|(route, found)| route.methods(*found)).collect();
     let cors = request.cors_of_any(others.iter().map(|(route, _)| *route));
     let allow = methods.join(", ");
@@ -137,7 +137,7 @@ fn answer_preflight(
     method: &str,
     others: &Others<'_>,
     outbox: &mut Outbox,
-) -> Outcome {
+) -> AdmissionOutcome {
     let taking = others.iter().find(|(route, found)| route.takes(*found, method));
     let Some((route, found)) = taking.or(others.first()) else { return refuse_method(request, others, outbox) };
     let Some(cors) = request.cors(route) else {
@@ -146,5 +146,5 @@ fn answer_preflight(
     let to = request.head.reply_to();
     let methods = route.methods(*found).collect::<SmallVec<[&str; 4]>>().join(", ");
     outbox.write(|out| http::preflight(out, to, cors, &methods, &preflight::fields(&route.request_headers)));
-    Outcome::Answered { keep_alive: to.keep_alive }
+    AdmissionOutcome::Answered { keep_alive: to.keep_alive }
 }

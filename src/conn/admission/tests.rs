@@ -10,7 +10,7 @@ use crate::base::{Place, RequestId};
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::{Origins, Page};
 use crate::conn::route::{
-    AcceptTarget, CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, WebSocketTarget,
+    AcceptRoute, CentrifugeRoute, ChannelTemplate, PathTemplate, Route, RouteTarget, Service, WebSocketRoute,
 };
 use crate::conn::routes::Routes;
 use crate::conn::turned_away::TurnedAway;
@@ -23,7 +23,7 @@ struct Gate {
     hosts: Hosts,
 }
 
-fn route(methods: &[&str], path: &str, origins: &[&str], target: Target) -> Route {
+fn route(methods: &[&str], path: &str, origins: &[&str], target: RouteTarget) -> Route {
     Route {
         path: PathTemplate::parse(path).unwrap(),
         methods: methods.iter().map(|method| (*method).into()).collect(),
@@ -38,8 +38,8 @@ fn channel(text: &str) -> ChannelTemplate {
     ChannelTemplate::parse(text).unwrap()
 }
 
-fn accept_target(event: &str, user: Option<UserSource>) -> Target {
-    Target::Accept(AcceptTarget {
+fn accept_target(event: &str, user: Option<UserField>) -> RouteTarget {
+    RouteTarget::Accept(AcceptRoute {
         service: Service::new("work").unwrap(),
         channel: channel("{kind}.{id}"),
         event: event.into(),
@@ -51,31 +51,31 @@ fn accept_target(event: &str, user: Option<UserSource>) -> Target {
 
 impl Gate {
     fn new() -> Gate {
-        let header = || Some(UserSource::Header("x-user".into()));
-        let websocket = WebSocketTarget {
+        let header = || Some(UserField::Header("x-user".into()));
+        let websocket = WebSocketRoute {
             channel: Some(channel("a.{a}")),
             publish: true,
             service: None,
             user: header(),
             control: false,
         };
-        let centrifuge = CentrifugeTarget {
-            user: Some(UserSource::Query("user".into())),
+        let centrifuge = CentrifugeRoute {
+            user: Some(UserField::Query("user".into())),
             server_side: vec![channel("c.{c}"), channel("all")],
-            ..CentrifugeTarget::default()
+            ..CentrifugeRoute::default()
         };
-        let stream = |texts: &[&str]| Target::Sse {
+        let stream = |texts: &[&str]| RouteTarget::Sse {
             channels: texts.iter().map(|text| channel(text)).collect(),
             retry: Duration::from_secs(3),
         };
-        let page = |body| Target::Page { content_type: "text/plain", body };
+        let page = |body| RouteTarget::Page { content_type: "text/plain", body };
         let app = ["https://app.example"];
         let routes = vec![
             route(&["GET"], "/", &[], page(b"front")),
             route(&["GET"], "/events/{e}", &app, stream(&["e.{e}", "all"])),
             route(&["GET"], "/open/{e}", &["*"], stream(&["{e}"])),
-            route(&["GET"], "/ws/{a}", &app, Target::WebSocket(websocket)),
-            route(&["GET"], "/cf/{c}", &app, Target::Centrifuge(Box::new(centrifuge))),
+            route(&["GET"], "/ws/{a}", &app, RouteTarget::WebSocket(websocket)),
+            route(&["GET"], "/cf/{c}", &app, RouteTarget::Centrifuge(Box::new(centrifuge))),
             route(&["POST", "PUT"], "/jobs/{kind}", &app, accept_target("done", header())),
             route(&["PATCH"], "/jobs/{kind}", &["*"], accept_target("changed", None)),
         ];
@@ -181,32 +181,34 @@ fn written(mut outbox: Outbox) -> String {
 }
 
 /// All that the connection learns from an outcome.
-fn words(outcome: Outcome, gate: &Gate) -> String {
+fn words(outcome: AdmissionOutcome, gate: &Gate) -> String {
     let template = |id: RouteId| &gate.routes[id].template;
     let names = |channels: &[Subject]| channels.iter().map(Subject::to_string).collect::<Vec<_>>().join(" ");
     let page = |page: &Option<Page>| format!("{:?}", page.as_ref().map(Page::cors));
     match outcome {
-        Outcome::Answered { keep_alive } => format!("answered {keep_alive}"),
-        Outcome::Refused(refused) => format!("{refused:?}"),
-        Outcome::EventStream { route, channels, last_id, streaming } => {
+        AdmissionOutcome::Answered { keep_alive } => format!("answered {keep_alive}"),
+        AdmissionOutcome::Refused(refused) => format!("{refused:?}"),
+        AdmissionOutcome::EventStream { route, channels, last_id, streaming } => {
             format!("events {} {} {last_id:?} {streaming:?}", template(route), names(&channels))
         }
-        Outcome::WebSocket { route, identity, channel } => {
+        AdmissionOutcome::WebSocket { route, identity, channel } => {
             let to = identity.channel().map(Subject::as_str);
             format!("websocket {} {:?} {to:?} {}", template(route), identity.user(), names(channel.as_slice()))
         }
-        Outcome::Centrifuge { route, user, channels } => {
+        AdmissionOutcome::Centrifuge { route, user, channels } => {
             format!("centrifuge {} {user:?} {}", template(route), names(&channels))
         }
-        Outcome::Accept(accepting) => {
+        AdmissionOutcome::Accept(accepting) => {
             let (id, (asked, owed)) = (RequestId::new(Place(3), 5), accepting.finish(Box::from(*b"body")));
             let route = &gate.routes[asked.route];
-            let Target::Accept(target) = &route.target else { panic!("another target accepts nothing") };
+            let RouteTarget::Accept(target) = &route.target else { panic!("another target accepts nothing") };
             let (channel, key) = (asked.channel(route, target, id).unwrap(), asked.idempotency(route));
             let message = asked.message(route, target, id, &channel);
             format!("accept {} {} {key:?} {message:?} {}", route.template, target.event, page(&owed.page))
         }
-        Outcome::Read { route, id, page: reader } => format!("read {} {id} {}", template(route), page(&reader)),
+        AdmissionOutcome::Read { route, id, page: reader } => {
+            format!("read {} {id} {}", template(route), page(&reader))
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use serde_json::value::RawValue;
 
 use super::Identity;
 use super::outbox::Outbox;
-use super::route::CentrifugeTarget;
+use super::route::CentrifugeRoute;
 use super::settings::Settings;
 use super::websocket::{Heard, WebSocket};
 use crate::base::{Address, Key, Tick};
@@ -181,7 +181,7 @@ struct ClientSession {
 /// The context of a command.
 pub struct Surroundings<'a> {
     pub address: Address,
-    pub target: &'a CentrifugeTarget,
+    pub target: &'a CentrifugeRoute,
     pub settings: &'a Settings,
     pub now: Tick,
 }

@@ -2,7 +2,7 @@
 
 use crate::conn::origins::Origins;
 use crate::conn::route::{
-    AcceptTarget, CentrifugeTarget, ChannelTemplate, PathTemplate, Route, Service, Target, UserSource, WebSocketTarget,
+    AcceptRoute, CentrifugeRoute, ChannelTemplate, PathTemplate, Route, RouteTarget, Service, UserField, WebSocketRoute,
 };
 use crate::conn::routes::Routes;
 use crate::gateway::config::{self, Config};
@@ -20,10 +20,10 @@ fn service(name: &String) -> Result<Service, String> {
     Service::new(name).map_err(|error| format!("service {name}: {error}"))
 }
 
-fn user(source: &config::UserSource) -> UserSource {
+fn user(source: &config::UserSource) -> UserField {
     match source {
-        config::UserSource::Header(name) => UserSource::Header(name.as_str().into()),
-        config::UserSource::Query(name) => UserSource::Query(name.as_str().into()),
+        config::UserSource::Header(name) => UserField::Header(name.as_str().into()),
+        config::UserSource::Query(name) => UserField::Query(name.as_str().into()),
     }
 }
 
@@ -39,16 +39,16 @@ fn route(route: &config::Route) -> Result<Route, String> {
     let target = match &route.target {
         config::Target::Sse(sse) => {
             let channels = sse.channels.iter().map(|channel| ChannelTemplate::parse(channel));
-            Target::Sse { channels: channels.collect::<Result<_, _>>()?, retry: sse.retry }
+            RouteTarget::Sse { channels: channels.collect::<Result<_, _>>()?, retry: sse.retry }
         }
-        config::Target::WebSocket(websocket) => Target::WebSocket(WebSocketTarget {
+        config::Target::WebSocket(websocket) => RouteTarget::WebSocket(WebSocketRoute {
             channel: websocket.channel.as_deref().map(ChannelTemplate::parse).transpose()?,
             publish: websocket.publish,
             service: websocket.service.as_ref().map(service).transpose()?,
             user: websocket.user.as_ref().map(user),
             control: websocket.control,
         }),
-        config::Target::Accept(accept) => Target::Accept(AcceptTarget {
+        config::Target::Accept(accept) => RouteTarget::Accept(AcceptRoute {
             service: service(&accept.service)?,
             channel: ChannelTemplate::parse(&accept.channel)?,
             event: accept.event.as_str().into(),
@@ -56,7 +56,7 @@ fn route(route: &config::Route) -> Result<Route, String> {
             keep: accept.keep,
             user: accept.user.as_ref().map(user),
         }),
-        config::Target::Centrifuge(centrifuge) => Target::Centrifuge(Box::new(CentrifugeTarget {
+        config::Target::Centrifuge(centrifuge) => RouteTarget::Centrifuge(Box::new(CentrifugeRoute {
             service: centrifuge.service.as_ref().map(service).transpose()?,
             user: centrifuge.user.as_ref().map(user),
             token: centrifuge.token.as_ref().map(|key| verifier(&route.path, key)).transpose()?,

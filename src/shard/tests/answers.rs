@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::centrifuge::Client;
 use super::*;
-use crate::conn::route::{AcceptTarget, CentrifugeTarget};
+use crate::conn::route::{AcceptRoute, CentrifugeRoute};
 use crate::proto::channel::{Keep, Queue, Rule, Rules};
 use crate::proto::subject::Pattern;
 
@@ -17,9 +17,9 @@ const MANY: usize = 8;
 fn settings() -> Settings {
     let mut settings = super::settings();
     let channel = |name: &str| ChannelTemplate::parse(name).unwrap();
-    let sse = |channels| Target::Sse { channels, retry: SECOND };
+    let sse = |channels| RouteTarget::Sse { channels, retry: SECOND };
     let many: Vec<_> = (0..MANY).map(|number| channel(&format!("last.{number}"))).collect();
-    let websocket = WebSocketTarget {
+    let websocket = WebSocketRoute {
         channel: Some(channel("last.{name}")),
         publish: false,
         service: None,
@@ -29,9 +29,9 @@ fn settings() -> Settings {
     let client = |names: &[usize]| {
         let server_side = names.iter().map(|number| channel(&format!("last.{number}"))).collect();
         let channels = vec![Pattern::new(">").unwrap()];
-        Target::Centrifuge(Box::new(CentrifugeTarget { channels, server_side, ..CentrifugeTarget::default() }))
+        RouteTarget::Centrifuge(Box::new(CentrifugeRoute { channels, server_side, ..CentrifugeRoute::default() }))
     };
-    let jobs = AcceptTarget {
+    let jobs = AcceptRoute {
         service: Service::new("jobs").unwrap(),
         channel: channel("request.{id}"),
         event: "tg.result".into(),
@@ -45,11 +45,11 @@ fn settings() -> Settings {
             route("/sse/last/{name}", sse(vec![channel("last.{name}")])),
             route("/sse/all/of/them", sse(many)),
             route("/sse/result/{id}", sse(vec![channel("request.{id}")])),
-            route("/ws/last/{name}", Target::WebSocket(websocket)),
+            route("/ws/last/{name}", RouteTarget::WebSocket(websocket)),
             route("/client", client(&[])),
             route("/client/one", client(&[0])),
             route("/client/all", client(&(0..MANY).collect::<Vec<_>>())),
-            Route { methods: vec!["POST".into()], ..route("/jobs", Target::Accept(jobs)) },
+            Route { methods: vec!["POST".into()], ..route("/jobs", RouteTarget::Accept(jobs)) },
         ],
     );
     let keep = |messages| Some(Keep { messages, bytes: 64 << 20, age: 60 * SECOND });
@@ -180,7 +180,7 @@ fn the_operators_questions_are_answered_on_one_connection_however_long_the_answe
 fn the_list_of_who_is_there_is_longer_than_may_wait() {
     let mut settings = settings();
     let there = ChannelTemplate::parse("there.{name}").unwrap();
-    add_routes(&mut settings, [route("/sse/there/{name}", Target::Sse { channels: vec![there], retry: SECOND })]);
+    add_routes(&mut settings, [route("/sse/there/{name}", RouteTarget::Sse { channels: vec![there], retry: SECOND })]);
     for shards in 1..=2 {
         let mut bench = Bench::new(shards, settings.clone());
         let _there: Vec<Peer> = (0..700).map(|index| bench.connect(index % shards, 0)).collect();
@@ -301,7 +301,7 @@ fn a_result_is_as_long_as_it_is() {
 fn answers_that_are_made_at_once_wait_for_each_other() {
     let mut settings = settings();
     static PAGE: [u8; 100_000] = [b'p'; 100_000];
-    add_routes(&mut settings, [route("/page", Target::Page { content_type: "text/plain", body: &PAGE })]);
+    add_routes(&mut settings, [route("/page", RouteTarget::Page { content_type: "text/plain", body: &PAGE })]);
     let mut bench = Bench::new(1, settings);
     let mut peer = bench.connect(0, 0);
     peer.say("GET /page HTTP/1.1\r\nHost: a\r\n\r\n".repeat(50));

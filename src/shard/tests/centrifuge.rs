@@ -4,7 +4,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::conn::route::{AcceptTarget, CentrifugeTarget};
+use crate::conn::route::{AcceptRoute, CentrifugeRoute};
 use crate::proto::channel::{Keep, Rule, Rules};
 use crate::proto::subject::Pattern;
 use crate::proto::token::Verifier;
@@ -16,15 +16,18 @@ const KEPT: usize = 3;
 pub(super) fn settings() -> Settings {
     let mut settings = super::settings();
     let everything = || vec![Pattern::new("room.>").unwrap()];
-    let target = |token: Option<Verifier>| CentrifugeTarget {
+    let target = |token: Option<Verifier>| CentrifugeRoute {
         service: Some(Service::new("desk").unwrap()),
         token,
         channels: everything(),
         publish_to: everything(),
-        ..CentrifugeTarget::default()
+        ..CentrifugeRoute::default()
     };
-    add_routes(&mut settings, [route("/open", Target::Centrifuge(Box::new(target(None))))]);
-    add_routes(&mut settings, [route("/token", Target::Centrifuge(Box::new(target(Some(Verifier::hmac(b"secret"))))))]);
+    add_routes(&mut settings, [route("/open", RouteTarget::Centrifuge(Box::new(target(None))))]);
+    add_routes(
+        &mut settings,
+        [route("/token", RouteTarget::Centrifuge(Box::new(target(Some(Verifier::hmac(b"secret"))))))],
+    );
     let keep = Keep { messages: KEPT, bytes: 64 << 20, age: 60 * SECOND };
     let kept = Rule { history: Some(keep), ..Rule::default() };
     let last = Rule { is_for_newcomers: true, ..kept.clone() };
@@ -310,7 +313,7 @@ fn newcomers_get_what_is_kept_where_the_rule_says_so() {
 #[test]
 fn the_result_of_a_request_comes_to_those_who_subscribe_before_it_and_after_it() {
     let mut settings = settings();
-    let target = AcceptTarget {
+    let target = AcceptRoute {
         service: Service::new("jobs").unwrap(),
         channel: ChannelTemplate::parse("request.{id}").unwrap(),
         event: "result".into(),
@@ -318,10 +321,10 @@ fn the_result_of_a_request_comes_to_those_who_subscribe_before_it_and_after_it()
         keep: 60 * SECOND,
         user: None,
     };
-    add_routes(&mut settings, [Route { methods: vec!["POST".into()], ..route("/jobs", Target::Accept(target)) }]);
+    add_routes(&mut settings, [Route { methods: vec!["POST".into()], ..route("/jobs", RouteTarget::Accept(target)) }]);
     let results = vec![Pattern::new("request.*").unwrap()];
-    let target = CentrifugeTarget { channels: results, ..CentrifugeTarget::default() };
-    add_routes(&mut settings, [route("/results", Target::Centrifuge(Box::new(target)))]);
+    let target = CentrifugeRoute { channels: results, ..CentrifugeRoute::default() };
+    add_routes(&mut settings, [route("/results", RouteTarget::Centrifuge(Box::new(target)))]);
     let mut bench = Bench::new(2, settings);
     let mut worker = worker(&mut bench, "tg.service.jobs");
     // Kept by the shard of the client, and by the other one.

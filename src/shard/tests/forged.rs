@@ -5,8 +5,8 @@ use super::*;
 fn settings() -> Settings {
     let mut settings = super::settings();
     let channel = ChannelTemplate::parse("room.{room}").unwrap();
-    let target = WebSocketTarget { channel: Some(channel), publish: true, service: None, user: None, control: true };
-    add_routes(&mut settings, [route("/asked/{room}", Target::WebSocket(target))]);
+    let target = WebSocketRoute { channel: Some(channel), publish: true, service: None, user: None, control: true };
+    add_routes(&mut settings, [route("/asked/{room}", RouteTarget::WebSocket(target))]);
     settings
 }
 

@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use super::centrifuge::{Client, settings};
 use super::*;
-use crate::conn::route::CentrifugeTarget;
+use crate::conn::route::CentrifugeRoute;
 
 /// Two messages on a channel that keeps three.
 fn bench(shards: u16) -> Bench {
     let mut settings = settings();
     let side = vec![ChannelTemplate::parse("room.kept.1").unwrap()];
-    let target = CentrifugeTarget { server_side: side, ..CentrifugeTarget::default() };
-    add_routes(&mut settings, [route("/side", Target::Centrifuge(Box::new(target)))]);
+    let target = CentrifugeRoute { server_side: side, ..CentrifugeRoute::default() };
+    add_routes(&mut settings, [route("/side", RouteTarget::Centrifuge(Box::new(target)))]);
     let mut bench = Bench::new(shards, settings);
     let publisher = bench.connect(0, BUS);
     publisher.say("PUB room.kept.1 1\r\n1\r\nPUB room.kept.1 1\r\n2\r\n");

@@ -13,9 +13,9 @@ use crate::proto::user::User;
 fn settings() -> Settings {
     let mut settings = settings_of_the_protocol();
     let channel = Some(ChannelTemplate::parse("room.{room}").unwrap());
-    let user = Some(UserSource::Query("user".into()));
-    let named = WebSocketTarget { channel, publish: false, service: None, user, control: false };
-    add_routes(&mut settings, [route("/named/{room}", Target::WebSocket(named))]);
+    let user = Some(UserField::Query("user".into()));
+    let named = WebSocketRoute { channel, publish: false, service: None, user, control: false };
+    add_routes(&mut settings, [route("/named/{room}", RouteTarget::WebSocket(named))]);
     let rule = Rule { has_presence: true, ..Rule::default() };
     let keep = Keep { messages: 9, bytes: 9_999, age: 60 * SECOND };
     let patient = Rule { presence_grace: GRACE, history: Some(keep), ..rule.clone() };
@@ -27,11 +27,11 @@ fn settings() -> Settings {
         &mut settings,
         [route(
             "/patient/{room}",
-            Target::WebSocket(WebSocketTarget {
+            RouteTarget::WebSocket(WebSocketRoute {
                 channel: Some(ChannelTemplate::parse("room.patient.{room}").unwrap()),
                 publish: false,
                 service: None,
-                user: Some(UserSource::Query("user".into())),
+                user: Some(UserField::Query("user".into())),
                 control: false,
             }),
         )],

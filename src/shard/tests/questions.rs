@@ -10,8 +10,8 @@ const NOBODY: &str = "NATS/1.0 503\r\n";
 fn settings() -> Settings {
     let mut settings = super::settings();
     let target = |control| {
-        let user = Some(UserSource::Query("user".into()));
-        Target::WebSocket(WebSocketTarget { channel: None, publish: false, service: None, user, control })
+        let user = Some(UserField::Query("user".into()));
+        RouteTarget::WebSocket(WebSocketRoute { channel: None, publish: false, service: None, user, control })
     };
     add_routes(&mut settings, [route("/asked", target(true))]);
     add_routes(&mut settings, [route("/raw", target(false))]);
@@ -226,8 +226,8 @@ fn a_drain_leaves_no_question_without_an_outcome() {
 fn what_is_no_answer_goes_where_it_went_before() {
     let mut settings = settings();
     let channel = Some(ChannelTemplate::parse("room.{room}").unwrap());
-    let target = WebSocketTarget { channel, publish: true, service: None, user: None, control: true };
-    add_routes(&mut settings, [route("/both/{room}", Target::WebSocket(target))]);
+    let target = WebSocketRoute { channel, publish: true, service: None, user: None, control: true };
+    add_routes(&mut settings, [route("/both/{room}", RouteTarget::WebSocket(target))]);
     let mut bench = Bench::new(1, settings);
     let mut client = bench.open(0, "/both/1");
     for said in ["{\"tg\":\"dance\"}", "hello", "{\"a\":1}"] {

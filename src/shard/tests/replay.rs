@@ -11,7 +11,7 @@ fn settings() -> Settings {
     let mut settings = super::settings();
     let channel = |template: &str| ChannelTemplate::parse(template).unwrap();
     let pair = vec![channel("room.{a}"), channel("room.{b}")];
-    add_routes(&mut settings, [route("/sse/{a}/{b}", Target::Sse { channels: pair, retry: SECOND })]);
+    add_routes(&mut settings, [route("/sse/{a}/{b}", RouteTarget::Sse { channels: pair, retry: SECOND })]);
     let rule = |name: &str, messages| {
         let keep = Keep { messages, bytes: 64 << 20, age: 60 * SECOND };
         (Pattern::new(name).unwrap(), Rule { history: Some(keep), ..Rule::default() })

@@ -12,8 +12,8 @@ fn settings() -> Settings {
     // Nobody here answers pings.
     settings.generation_mut().ping_interval = 1_000 * SECOND;
     let target = |control| {
-        let user = Some(UserSource::Query("user".into()));
-        Target::WebSocket(WebSocketTarget { channel: None, publish: false, service: None, user, control })
+        let user = Some(UserField::Query("user".into()));
+        RouteTarget::WebSocket(WebSocketRoute { channel: None, publish: false, service: None, user, control })
     };
     add_routes(&mut settings, [route("/control", target(true))]);
     add_routes(&mut settings, [route("/raw", target(false))]);

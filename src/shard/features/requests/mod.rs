@@ -20,8 +20,8 @@ use std::sync::Arc;
 use ahash::AHashMap;
 
 use crate::base::{Address, Key, Place, RequestId, RouteId, Tick};
-use crate::conn::accept::{self, Asked};
-use crate::conn::route::{AcceptTarget, Route, Target};
+use crate::conn::accept::{self, ServiceRequest};
+use crate::conn::route::{AcceptRoute, Route, RouteTarget};
 use crate::hub::requests::{AcceptedRequest, Dropped, Hand, IdempotencyKey, Ids, News, WorkerAnswer};
 use crate::hub::{self, KeptRequests, Member, Membership, PlaceSet};
 use crate::limits;
@@ -82,7 +82,7 @@ impl Requests {
     // --- from clients --------------------------------------------------------------------------------------------------
 
     /// Sends a client's complete request to its keeper.
-    pub(crate) fn accept(&mut self, desk: &mut Desk, key: Key, asked: Asked) {
+    pub(crate) fn accept(&mut self, desk: &mut Desk, key: Key, asked: ServiceRequest) {
         desk.counters().received.add(1);
         let from = desk.address(key);
         match self.request(desk, asked) {
@@ -95,7 +95,7 @@ impl Requests {
         }
     }
 
-    fn request(&mut self, desk: &Desk, asked: Asked) -> Result<AcceptedRequest, CloseReason> {
+    fn request(&mut self, desk: &Desk, asked: ServiceRequest) -> Result<AcceptedRequest, CloseReason> {
         let route = asked.route;
         let (own, target) = accept_route(&desk.settings.generation.routes[route])?;
         let idempotency = asked.idempotency(own);
@@ -291,9 +291,9 @@ fn news_message(desk: &Desk, news: News) -> Message {
     Message::new(channel, None, headers, document)
 }
 
-fn accept_route(route: &Route) -> Result<(&Route, &AcceptTarget), CloseReason> {
+fn accept_route(route: &Route) -> Result<(&Route, &AcceptRoute), CloseReason> {
     match &route.target {
-        Target::Accept(target) => Ok((route, target)),
+        RouteTarget::Accept(target) => Ok((route, target)),
         _ => Err(CloseReason::NotFound),
     }
 }

@@ -8,7 +8,7 @@ use super::super::centrifuge;
 use super::super::*;
 use super::ear::{Ear, Sound};
 use super::way::Way;
-use crate::conn::route::AcceptTarget;
+use crate::conn::route::AcceptRoute;
 use crate::proto::channel::{Keep, Rule, Rules};
 use crate::proto::subject::Pattern;
 
@@ -54,14 +54,14 @@ fn settings() -> Settings {
     settings.generation_mut().bus.outbox_bytes_max = BUS_OUTBOX;
     settings.generation_mut().payload_bytes_max = PAYLOAD;
     settings.generation_mut().bus.limits.payload_bytes_max = PAYLOAD;
-    let control = WebSocketTarget {
+    let control = WebSocketRoute {
         channel: None,
         publish: false,
         service: None,
-        user: Some(UserSource::Query("user".into())),
+        user: Some(UserField::Query("user".into())),
         control: true,
     };
-    let jobs = AcceptTarget {
+    let jobs = AcceptRoute {
         service: Service::new("jobs").unwrap(),
         channel: ChannelTemplate::parse("result.{id}").unwrap(),
         event: "tg.result".into(),
@@ -73,9 +73,9 @@ fn settings() -> Settings {
     add_routes(
         &mut settings,
         [
-            route("/control", Target::WebSocket(control)),
-            route("/sse/result/{id}", Target::Sse { channels: vec![result], retry: SECOND }),
-            Route { methods: vec!["POST".into()], ..route("/jobs", Target::Accept(jobs)) },
+            route("/control", RouteTarget::WebSocket(control)),
+            route("/sse/result/{id}", RouteTarget::Sse { channels: vec![result], retry: SECOND }),
+            Route { methods: vec!["POST".into()], ..route("/jobs", RouteTarget::Accept(jobs)) },
         ],
     );
     let keep = Keep { messages: 100, bytes: 64 << 20, age: 60 * SECOND };
