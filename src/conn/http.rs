@@ -7,8 +7,6 @@
 //!    '-- a stream: the phase changes, this is over
 //! ```
 
-use std::mem;
-
 use super::about::About;
 use super::accept;
 use super::collect::Collect;
@@ -124,9 +122,8 @@ impl Http {
 
     /// Answers a publication with the position that it got.
     pub(super) fn published(&mut self, position: Option<Position>, outbox: &mut Outbox) -> After {
-        let HttpState::Answering(to, About::Published(channel)) = mem::take(&mut self.state) else {
-            return After::KeepOpen;
-        };
+        let HttpState::Answering(to, About::Published(channel)) = &self.state else { return After::KeepOpen };
+        let to = *to;
         let body = serde_json::json!({
             "channel": channel.as_str(),
             "position": position.map(|position| position.to_string()),
@@ -135,15 +132,13 @@ impl Http {
     }
 
     pub(super) fn answer(&mut self, content_type: &str, body: &[u8], outbox: &mut Outbox) -> After {
-        let HttpState::Answering(to, About::Text | About::User(_)) = mem::take(&mut self.state) else {
-            return After::KeepOpen;
-        };
+        let HttpState::Answering(to, About::Text | About::User(_)) = self.state else { return After::KeepOpen };
         self.reply(to, 200, content_type, body, outbox)
     }
 
     /// Answers with a text that may be long: whole if it is one piece, otherwise with the first of several.
     pub(super) fn answer_in_pieces(&mut self, content_type: &str, mut text: HistoryText, outbox: &mut Outbox) -> After {
-        let HttpState::Answering(to, About::Text) = mem::take(&mut self.state) else { return After::KeepOpen };
+        let HttpState::Answering(to, About::Text) = self.state else { return After::KeepOpen };
         let mut first = Vec::new();
         text.write(&mut first, limits::REPLY_PIECE_BYTES);
         if text.is_written() {
@@ -171,24 +166,24 @@ impl Http {
 
     /// Answers a request that was accepted.
     pub(super) fn accepted(&mut self, receipt: &Receipt, outbox: &mut Outbox) -> After {
-        let HttpState::Answering(to, About::Accepted(owed)) = mem::take(&mut self.state) else {
-            return After::KeepOpen;
-        };
-        accept::write_receipt(receipt, to, &owed, outbox);
+        let HttpState::Answering(to, About::Accepted(owed)) = &self.state else { return After::KeepOpen };
+        let to = *to;
+        accept::write_receipt(receipt, to, owed, outbox);
         self.after(to.keep_alive)
     }
 
     /// Answers with what became of one.
     pub(super) fn read(&mut self, reading: &Reading, outbox: &mut Outbox) -> After {
-        let HttpState::Answering(to, About::Request(page)) = mem::take(&mut self.state) else { return After::KeepOpen };
+        let HttpState::Answering(to, About::Request(page)) = &self.state else { return After::KeepOpen };
+        let to = *to;
         accept::write_reading(reading, to, page.as_deref(), outbox);
         self.after(to.keep_alive)
     }
 
     /// Answers that there will be neither.
     pub(super) fn refused(&mut self, reason: CloseReason, retry_after_s: u32, outbox: &mut Outbox) -> After {
-        let HttpState::Answering(to, about) = mem::take(&mut self.state) else { return After::KeepOpen };
-        let keep_alive = accept::write_refusal(reason, retry_after_s, to, about.page(), outbox);
+        let HttpState::Answering(to, about) = &self.state else { return After::KeepOpen };
+        let keep_alive = accept::write_refusal(reason, retry_after_s, *to, about.page(), outbox);
         self.after(keep_alive)
     }
 
@@ -248,5 +243,23 @@ impl Http {
         if is_refusal && !(is_mute && is_for_later) {
             accept::write_refusal(row.reason, retry_after_s, to, page, outbox);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_to_something_else_leaves_the_request_as_it_is() {
+        let to = ReplyTo { is_head: false, minor_version: 1, keep_alive: true };
+        let (mut http, mut outbox) = (Http::new(0), Outbox::default());
+        http.state = HttpState::Answering(to, About::Text);
+        assert_eq!(http.published(None, &mut outbox), After::KeepOpen);
+        assert!(http.is_asked() && outbox.is_empty());
+        assert_eq!(http.answer("text/plain", b"the metrics", &mut outbox), After::KeepOpen);
+        assert!(!http.is_asked() && !outbox.is_empty());
+        assert_eq!(http.answer("text/plain", b"again", &mut outbox), After::KeepOpen);
+        assert_eq!(http.answered, 1);
     }
 }
