@@ -245,8 +245,8 @@ impl Worker {
         let shards = self.mesh.shards();
         let publish = Publish::new(message, None);
         match publish.message.destination() {
-            Destination::Conn { address: Address { place, key }, .. } if self.mesh.is_shard(place) => {
-                self.send(place, Mail::ToConn { key, publish: Box::new(publish) })
+            Destination::Conn { id, .. } if self.mesh.is_shard(id.place()) => {
+                self.send(id.place(), Mail::ToConn { key: id.key(), publish: Box::new(publish) })
             }
             Destination::Request(place) if self.mesh.is_shard(place) => {
                 self.send(place, Mail::Publish(Box::new(publish)))

@@ -1,37 +1,62 @@
-//! The name of an accepted request: where it is kept, and a secret.
+//! The name of an accepted request: where it is kept, and a secret; behind the node, if the gateway has one.
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::Place;
+use super::{NodeId, Place};
 
-/// Written as 34 hexadecimal digits it is the id that the client gets. Whoever knows it may read the result, so it is as hard
-/// to guess as a key of AES-128.
+/// Written as 34 hexadecimal digits, behind those of the node and a dot, it is the id that the client gets. Its bearer may read the
+/// result, so it is as hard to guess as a key of AES-128.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId {
     /// The shard that keeps the request: its number fits eight bits.
     pub place: Place,
     secret: u128,
+    node: Option<NodeId>,
 }
 
-/// Digits of the text.
+const _: () = assert!(size_of::<RequestId>() == 32, "a node takes no room");
+
+/// Digits of place and secret.
 const DIGITS: usize = 34;
+/// A dot in a token (`proto::name`).
+const ESCAPED_DOT: &str = "%2E";
 
 impl RequestId {
-    pub fn new(place: Place, secret: u128) -> RequestId {
-        RequestId { place, secret }
+    pub fn new(node: Option<NodeId>, place: Place, secret: u128) -> RequestId {
+        RequestId { place, secret, node }
     }
 
     /// The request whose id is the last token of a subject: its channel may have been named after it.
     pub fn in_subject(subject: &str) -> Option<RequestId> {
         let at = subject.len().checked_sub(DIGITS)?;
-        let id = subject.get(at..)?.parse().ok()?;
-        (at == 0 || subject.as_bytes()[at - 1] == b'.').then_some(id)
+        let id = RequestId::without_node(subject.get(at..)?)?;
+        match &subject[..at] {
+            before if before.is_empty() || before.ends_with('.') => Some(id),
+            before => {
+                let node = NodeId::last_token(before.strip_suffix(ESCAPED_DOT)?)?;
+                Some(RequestId { node: Some(node), ..id })
+            }
+        }
+    }
+
+    fn without_node(text: &str) -> Option<RequestId> {
+        // One text for each id: what differs in case is another name.
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() != DIGITS || !text.bytes().all(is_digit) {
+            return None;
+        }
+        let (place, secret) = text.split_at(2);
+        let place = Place(u16::from_str_radix(place, 16).ok()?);
+        Some(RequestId { place, secret: u128::from_str_radix(secret, 16).ok()?, node: None })
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(node) = self.node {
+            write!(f, "{node}.")?;
+        }
         write!(f, "{:02x}{:032x}", self.place.0, self.secret)
     }
 }
@@ -43,7 +68,7 @@ impl fmt::Debug for RequestId {
     }
 }
 
-/// The text is not 34 hexadecimal digits in lower case.
+/// The text is not 34 hexadecimal digits in lower case, behind a node or alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotARequestId;
 
@@ -51,15 +76,8 @@ impl FromStr for RequestId {
     type Err = NotARequestId;
 
     fn from_str(text: &str) -> Result<RequestId, NotARequestId> {
-        // One text for each id: what differs in case is another name.
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if text.len() != DIGITS || !text.bytes().all(is_digit) {
-            return Err(NotARequestId);
-        }
-        let (place, secret) = text.split_at(2);
-        let place = u16::from_str_radix(place, 16).map_err(|_| NotARequestId)?;
-        let secret = u128::from_str_radix(secret, 16).map_err(|_| NotARequestId)?;
-        Ok(RequestId { place: Place(place), secret })
+        let (node, rest) = NodeId::split(text);
+        RequestId::without_node(rest).map(|id| RequestId { node, ..id }).ok_or(NotARequestId)
     }
 }
 
@@ -67,7 +85,11 @@ impl FromStr for RequestId {
 mod tests {
     use super::*;
 
-    const ID: RequestId = RequestId { place: Place(255), secret: 0x0123 << 112 | 0xff };
+    const ID: RequestId = RequestId { place: Place(255), secret: 0x0123 << 112 | 0xff, node: None };
+
+    fn at_node() -> RequestId {
+        RequestId { node: NodeId::new(0xa), ..ID }
+    }
 
     #[test]
     fn an_id_survives_its_text() {
@@ -75,6 +97,11 @@ mod tests {
         assert_eq!(text, format!("ff0123{}ff", "0".repeat(26)));
         assert_eq!(text.parse(), Ok(ID));
         for bad in ["", "ff", &text[1..], &format!("{text}0"), &text.to_uppercase(), &format!("+{}", &text[1..])] {
+            assert_eq!(bad.parse::<RequestId>(), Err(NotARequestId), "{bad}");
+        }
+        assert_eq!(at_node().to_string(), format!("0000000a.{text}"));
+        assert_eq!(at_node().to_string().parse(), Ok(at_node()));
+        for bad in [format!("a.{text}"), format!(".{text}"), format!("0000000A.{text}"), format!("00000000.{text}")] {
             assert_eq!(bad.parse::<RequestId>(), Err(NotARequestId), "{bad}");
         }
     }
@@ -88,6 +115,11 @@ mod tests {
             (format!("request.{ID}.x"), None),
             ("request.é".to_owned(), None),
             ("é".repeat(20), None),
+            (format!("request.0000000a%2E{ID}"), Some(at_node())),
+            (format!("0000000a%2E{ID}"), Some(at_node())),
+            (format!("request.x0000000a%2E{ID}"), None),
+            (format!("request.a%2E{ID}"), None),
+            (format!("é%2E{ID}"), None),
         ] {
             assert_eq!(RequestId::in_subject(&subject), expected, "{subject}");
         }

@@ -12,7 +12,7 @@ use aws_lc_rs::digest;
 use super::origins::Page;
 use super::outbox::Outbox;
 use super::route::{AcceptRoute, Parameters, Route};
-use crate::base::{RequestId, RouteId};
+use crate::base::{NodeId, Place, RequestId, RouteId};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
@@ -54,11 +54,12 @@ impl Accepting {
         route: RouteId,
         target: &AcceptRoute,
         parameters: &Parameters<'_>,
+        node: Option<NodeId>,
         user: Option<User>,
         cors: Option<Cors<'_>>,
     ) -> Result<Accepting, CloseReason> {
         // The real id has the same length: a channel that is too long is refused now.
-        target.channel(parameters, user.as_ref(), RequestId::new(crate::base::Place(0), 0))?;
+        target.channel(parameters, user.as_ref(), RequestId::new(node, Place(0), 0))?;
         let content_type = head.single_header("content-type")?.filter(|value| is_valid_value(value));
         let asked = ServiceRequest {
             route,

@@ -113,7 +113,8 @@ impl Exchange<'_> {
         let settings = self.settings;
         let turned_away = self.turned_away();
         let Phase::Http(http) = &self.session.phase else { return Ok(None) };
-        let arrival = Arrival { is_tls: self.link.transport.is_tls(), hosts: http.hosts(settings) };
+        let arrival =
+            Arrival { node: settings.process.node, is_tls: self.link.transport.is_tls(), hosts: http.hosts(settings) };
         let request = ClientRequest::new(head, arrival, &settings.generation.routes, turned_away);
         match Admission::default().run(&request, &mut self.link.outbox) {
             AdmissionOutcome::Answered { keep_alive } => Ok(self.answered(keep_alive && head.body.is_empty())),

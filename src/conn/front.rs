@@ -149,7 +149,7 @@ pub(super) fn serve(
         Prepared::Accept => {
             let RouteTarget::Accept(target) = &route.target else { return Err(CloseReason::NotFound) };
             let (parameters, cors) = (request.parameters(route)?, request.cors(route));
-            let accepting = Accepting::new(head, id, target, &parameters, user, cors)?;
+            let accepting = Accepting::new(head, id, target, &parameters, request.node, user, cors)?;
             Ok(AdmissionOutcome::Accept(Box::new(accepting)))
         }
         Prepared::Result(request_id) => {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::hosts::Hosts;
 use super::route::{Route, RouteTarget};
 use super::routes::Routes;
+use crate::base::{Address, ConnId, NodeId};
 use crate::limits;
 use crate::proto::bus::BusLimits;
 use crate::proto::channel::Rules;
@@ -35,6 +36,8 @@ pub struct Process {
     pub history_bytes_max: usize,
     /// Bytes that one shard keeps of unacknowledged messages.
     pub unacked_bytes_max: usize,
+    /// Names the gateway in the ids of its connections and requests; `None` for a gateway that is alone.
+    pub node: Option<NodeId>,
     /// The id of the server on the bus: random, new with each process.
     pub server_id: String,
     /// The address of the bus for INFO.
@@ -135,11 +138,19 @@ impl std::fmt::Debug for BusCredentials {
     }
 }
 
+impl Process {
+    /// The name of a connection of this gateway, for workers and clients.
+    pub fn conn_id(&self, address: Address) -> ConnId {
+        ConnId::new(self.node, address)
+    }
+}
+
 impl Default for Process {
     fn default() -> Process {
         Process {
             history_bytes_max: limits::HISTORY_BYTES_MAX,
             unacked_bytes_max: limits::UNACKED_BYTES_MAX,
+            node: None,
             server_id: "TIDEGATE".to_owned(),
             bus_address: SocketAddr::from(([127, 0, 0, 1], 4222)),
             unix_time: || 0,

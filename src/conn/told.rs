@@ -30,7 +30,7 @@ impl Conn {
             words.extend(cause.chars().map(|c| if c.is_control() { ' ' } else { c }).take(CAUSE_CHARS_MAX));
         }
         // Writing to a String cannot fail.
-        _ = write!(words, "; connection {address}");
+        _ = write!(words, "; connection {}", settings.process.conn_id(address));
         if let (Some(user), _) = self.session.who() {
             _ = write!(words, ", user {}", quoted(&user.name()));
         }

@@ -35,7 +35,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use log::{info, warn};
 
-use crate::base::Place;
+use crate::base::{NodeId, Place};
 use crate::conn::Door;
 use crate::conn::origins::Origins;
 use crate::conn::route::{PathTemplate, Route, RouteTarget};
@@ -80,6 +80,7 @@ pub struct Builder {
     pages: Vec<Route>,
     workers: Vec<(String, WorkerBody)>,
     sockets: Vec<ActivatedSocket>,
+    node: Option<NodeId>,
 }
 
 /// An open listener.
@@ -126,7 +127,7 @@ pub struct Gateway {
 impl Builder {
     /// A gateway with this configuration, without pages, in-process workers or sockets of systemd. Opens nothing yet.
     pub fn new(config: Config) -> Builder {
-        Builder { config, pages: Vec::new(), workers: Vec::new(), sockets: Vec::new() }
+        Builder { config, pages: Vec::new(), workers: Vec::new(), sockets: Vec::new(), node: None }
     }
 
     /// Runs `body` on a thread of its own, with a [`Worker`] of the bus, until it returns. The worker receives
@@ -140,6 +141,12 @@ impl Builder {
     /// or of its name.
     pub fn sockets(mut self, sockets: Vec<ActivatedSocket>) -> Builder {
         self.sockets = sockets;
+        self
+    }
+
+    /// Names the gateway in the ids of its connections and requests, so that no other gateway takes them for its own.
+    pub fn node(mut self, node: NodeId) -> Builder {
+        self.node = Some(node);
         self
     }
 
@@ -162,7 +169,7 @@ impl Builder {
 
     /// Binds every address, starts every thread, and returns when all of them accept.
     pub fn start(self) -> Result<Gateway, StartError> {
-        let Builder { config, pages, workers, sockets } = self;
+        let Builder { config, pages, workers, sockets, node } = self;
         let choice = match config.driver {
             config::DriverChoice::Auto => Choice::Auto,
             config::DriverChoice::Epoll => Choice::Epoll,
@@ -174,7 +181,8 @@ impl Builder {
         }
         let descriptors = descriptors::raise();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let plan = Plan::new(&config, pages, workers.len(), Machine { descriptors, cores })?;
+        let mut plan = Plan::new(&config, pages, workers.len(), Machine { descriptors, cores })?;
+        plan.process.node = node;
         let shards = plan.shards;
         let opened = OpenedPlan::new(plan, sockets)?;
         let wakers = (0..shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();

@@ -25,7 +25,8 @@ use super::{StartError, descriptors};
 pub(super) struct Plan {
     pub shards: usize,
     pub pin: Pin,
-    /// Lacks `server_id`, which the process draws at start, and `bus_address`, which the kernel decides.
+    /// Lacks `node`, which the builder knows, `server_id`, which the process draws at start, and `bus_address`, which the
+    /// kernel decides.
     pub process: Process,
     pub generation: Generation,
     /// How long sent bytes may stay unacknowledged.

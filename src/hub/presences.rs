@@ -98,7 +98,7 @@ impl Presences {
             presence.unlisted += 1;
             return false;
         }
-        let before = presence.listed.insert(present.conn, present.clone());
+        let before = presence.listed.insert(present.conn.address(), present.clone());
         assert!(before.is_none(), "a connection listens to a channel once");
         if is_expected {
             // Its entry was kept.
@@ -236,7 +236,7 @@ impl ChannelPresence {
 
 impl Name {
     fn of(present: &Present) -> Name {
-        present.user.as_ref().map_or(Name::Nameless(present.conn), |user| Name::User(user.clone()))
+        present.user.as_ref().map_or(Name::Nameless(present.conn.address()), |user| Name::User(user.clone()))
     }
 
     fn grace(&self, grace: Duration) -> Duration {
@@ -250,6 +250,7 @@ impl Name {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ConnId;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -263,10 +264,14 @@ mod tests {
         User::new(&format!("user{number}")).unwrap()
     }
 
+    fn conn_id(conn: u64) -> ConnId {
+        ConnId::new(None, Address::from_bits(conn))
+    }
+
     /// Every third connection has no name, the others belong to two users.
     fn present(conn: u64) -> Present {
         let user = (!conn.is_multiple_of(3)).then(|| user(conn % 3));
-        Present { conn: Address::from_bits(conn), user, info: None, since: conn }
+        Present { conn: conn_id(conn), user, info: None, since: conn }
     }
 
     fn at(millis: u64) -> Tick {
@@ -274,12 +279,12 @@ mod tests {
     }
 
     fn conns(present: &[Arc<Present>]) -> Vec<u64> {
-        present.iter().map(|present| present.conn.to_bits()).collect()
+        present.iter().map(|present| present.conn.address().to_bits()).collect()
     }
 
     fn announced(presences: &mut Presences, now: Tick) -> Vec<(Change, u64)> {
         let all = std::iter::from_fn(|| presences.announcement(now));
-        all.map(|announcement| (announcement.change, announcement.present.conn.to_bits())).collect()
+        all.map(|announcement| (announcement.change, announcement.present.conn.address().to_bits())).collect()
     }
 
     #[test]
@@ -316,7 +321,7 @@ mod tests {
         assert!(!presences.arrive(room.clone(), user(count), GRACE, at(2)));
         assert_eq!(presences.roster(&room).listed.len() as u64, count - 1, "its place is not free");
         assert_eq!(announced(&mut presences, at(2)).len() as u64, count);
-        let back = Present { conn: Address::from_bits(count + 1), ..user(7) };
+        let back = Present { conn: conn_id(count + 1), ..user(7) };
         assert!(presences.arrive(room.clone(), back, GRACE, at(3)));
         assert_eq!(presences.roster(&room).listed.len() as u64, count);
         assert_eq!(announced(&mut presences, at(100)), []);
@@ -398,7 +403,7 @@ mod tests {
                 prop_assert_eq!(conns(&roster.listed), naive[room].iter().copied().collect::<Vec<_>>());
                 prop_assert_eq!(roster.clients, naive[room].len() + roster.away.len());
                 let names: BTreeSet<_> = roster.known().map(Name::of).collect();
-                let away = roster.away.iter().filter(|away| naive[room].contains(&away.conn.to_bits()));
+                let away = roster.away.iter().filter(|away| naive[room].contains(&away.conn.address().to_bits()));
                 prop_assert_eq!(away.count(), 0);
                 // A visitor that a watcher counts as present is present, or may return: with the list it began with,
                 // the watcher is never wrong.

@@ -23,7 +23,7 @@ use std::time::Duration;
 use ahash::AHashMap;
 
 use super::mix;
-use crate::base::{Address, Place, Tick};
+use crate::base::{Address, ConnId, Place, Tick};
 use crate::limits;
 use crate::proto::control;
 use crate::proto::event::Message;
@@ -287,7 +287,7 @@ impl UnackedMessages {
         let addressee = self.pending.get(&id).ok_or(Stray)?.addressee.as_str();
         let is_its = match Family::of(addressee) {
             Some((Family::User, token)) => user == Some(token),
-            Some((Family::Conn, id)) => id.parse() == Ok(conn),
+            Some((Family::Conn, id)) => id.parse().is_ok_and(|id: ConnId| id.address() == conn),
             _ => false,
         };
         if is_its { self.end(id).ok_or(Stray) } else { Err(Stray) }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::base::Address;
+use crate::base::ConnId;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::event::Message;
 use crate::proto::reserved::headers::{CONN_HEADER, INFO_HEADER};
@@ -17,7 +17,7 @@ use crate::proto::user::User;
 /// A client that subscribes to a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Present {
-    pub conn: Address,
+    pub conn: ConnId,
     pub user: Option<User>,
     /// The claim `info` of its token: JSON.
     pub info: Option<Box<str>>,
@@ -104,7 +104,7 @@ impl Announcement {
         let Present { conn, user, info, .. } = &*self.present;
         let subject = self.change.subject(&self.channel)?;
         let mut headers = HeaderBlock::new();
-        headers.push(CONN_HEADER, &conn.to_string());
+        headers.push(CONN_HEADER, conn.text().as_str());
         if let Some(user) = user {
             user.push_headers(&mut headers);
         }
@@ -121,7 +121,7 @@ impl Announcement {
 /// A connection of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connected {
-    pub conn: Address,
+    pub conn: ConnId,
     /// The route's path, as in the configuration.
     pub route: Box<str>,
     pub peer: Box<str>,
@@ -162,9 +162,9 @@ impl Whereabouts {
     }
 
     pub fn to_json(&mut self) -> String {
-        self.connected.sort_by_key(|connected| connected.conn);
+        self.connected.sort_by_key(|connected| connected.conn.address());
         let connected = self.connected.iter().map(|Connected { conn, route, peer, since }| {
-            json!({ "conn": conn.to_string(), "shard": conn.place.0, "route": route, "peer": peer, "since": since })
+            json!({ "conn": conn.to_string(), "shard": conn.place().0, "route": route, "peer": peer, "since": since })
         });
         let body = json!({
             "user": self.user.name(),
@@ -178,6 +178,7 @@ impl Whereabouts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Address;
 
     fn subject(name: &str) -> Subject {
         Subject::new(name).unwrap()
@@ -185,7 +186,7 @@ mod tests {
 
     fn present(conn: u64, user: Option<&str>, info: Option<&str>) -> Arc<Present> {
         let (user, info) = (user.map(|name| User::new(name).unwrap()), info.map(Box::from));
-        Arc::new(Present { conn: Address::from_bits(conn), user, info, since: 7 })
+        Arc::new(Present { conn: ConnId::new(None, Address::from_bits(conn)), user, info, since: 7 })
     }
 
     #[test]
@@ -214,7 +215,7 @@ mod tests {
     #[test]
     fn a_user_is_found_when_the_last_shard_has_answered() {
         let connected = |bits| {
-            let conn = Address::from_bits(bits);
+            let conn = ConnId::new(None, Address::from_bits(bits));
             Connected { conn, route: "/ws".into(), peer: "127.0.0.1:80".into(), since: 7 }
         };
         let mut whereabouts = Whereabouts::new(&User::new("ann").unwrap());

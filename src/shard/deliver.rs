@@ -38,11 +38,9 @@ impl Core {
     /// messages of one publisher in order, over all subjects. The owner sends to clients, in the order of the channel.
     pub(super) fn publish(&mut self, publish: Publish) {
         match publish.message.destination() {
-            Destination::Conn { address: Address { place, key }, .. } if place == self.desk.place => {
-                self.deliver_to_conn(key, publish)
-            }
-            Destination::Conn { address: Address { place, key }, .. } if self.desk.post.mesh().is_shard(place) => {
-                self.desk.send_on(publish.from, place, Mail::ToConn { key, publish: Box::new(publish) });
+            Destination::Conn { id, .. } if id.place() == self.desk.place => self.deliver_to_conn(id.key(), publish),
+            Destination::Conn { id, .. } if self.desk.post.mesh().is_shard(id.place()) => {
+                self.desk.send_on(publish.from, id.place(), Mail::ToConn { key: id.key(), publish: Box::new(publish) });
             }
             Destination::Request(place) if place == self.desk.place => {
                 self.features.requests.answer(&mut self.desk, &publish)
@@ -205,11 +203,12 @@ impl Core {
         self.desk.fan_out(event, audience, except)
     }
 
-    /// Delivers to one connection, or tells the publisher that it is gone.
+    /// Delivers to one connection, or tells the publisher that it is gone. An id of another node names none here.
     pub(super) fn deliver_to_conn(&mut self, key: Key, publish: Publish) {
+        let own = self.desk.settings.process.node;
         let is_there = self.desk.slots.get(key).is_some_and(|conn| conn.session.is_client());
         match publish.message.destination() {
-            Destination::Conn { command, expects, .. } if is_there => match (command, expects) {
+            Destination::Conn { id, command, expects } if is_there && id.node() == own => match (command, expects) {
                 (Some(command), _) => self.command_conn(key, command, &publish.message),
                 (None, Expects::Answer) => self.features.questions.ask_conn(&mut self.desk, key, publish),
                 (None, Expects::Acknowledgement) => self.features.acks.keep_for_conn(&mut self.desk, key, publish),

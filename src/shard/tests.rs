@@ -34,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::base::ConnId;
 use crate::conn::Door;
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::Origins;
@@ -58,6 +59,11 @@ const BUS: u16 = 1;
 const ADMIN: u16 = 2;
 /// The last of the doors speaks TLS.
 const TLS: u16 = 3;
+
+/// As workers name the connection.
+fn conn_id(core: &Core, key: Key) -> ConnId {
+    core.desk.settings.process.conn_id(core.desk.address(key))
+}
 
 /// Shards, and a scheduler that turns whichever can run.
 struct Bench {

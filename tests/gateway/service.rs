@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 use std::time::Instant;
 
+use tidegate::base::NodeId;
 use tidegate::gateway::{Builder, Gateway};
 use tidegate::proto::event::Message as BusMessage;
 use tidegate::worker::{Received, Worker};
@@ -73,6 +74,28 @@ fn an_in_process_worker_echoes_text_and_binary() {
             }
             drop(clients);
             expect_nobody(gateway);
+        },
+    );
+}
+
+#[test]
+fn the_node_of_a_gateway_is_in_its_ids() {
+    let node: NodeId = "0000000a".parse().expect("a node");
+    let answer = |worker: &Worker, message: &BusMessage| {
+        if is_message(message) {
+            let conn = message.header("Tg-Conn").unwrap_or_default();
+            let digits = conn.strip_prefix("0000000a.").unwrap_or("none");
+            worker.publish(&format!("tg.conn.{digits}"), &[], b"of no node").unwrap();
+            worker.reply(message, conn.as_bytes()).unwrap();
+        }
+    };
+    on_both_drivers_with(
+        |driver| with_worker(driver, answer).node(node),
+        |gateway| {
+            let mut client = websocket(gateway, ECHO);
+            say(&mut client, "x");
+            let conn = hear(&mut client);
+            assert!(conn.starts_with("0000000a.") && conn.len() == 25, "{conn}");
         },
     );
 }

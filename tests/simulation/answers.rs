@@ -37,6 +37,7 @@ impl Scene {
             stalls: 0,
             kept: Kept::nothing(),
             seed: seed as u32,
+            node: None,
         };
         let stage = Stage::new(Random::new(seed), world, shape);
         let trust = Trust::new(&mut Random::new(seed));

@@ -1,10 +1,10 @@
 //! Two gateways in one world: one clock and one network, and nothing else in common. Each hears its own publishers alone, and one
-//! drains while the other serves on.
+//! drains while the other serves on. (`nodes` has two whose ids name them.)
 
 use std::time::Duration;
 
 use tidegate::conn::Door;
-use tidegate::driver::sim::{Random, World};
+use tidegate::driver::sim::{Endpoint, Random, World};
 
 use crate::bus::Bus;
 use crate::gateway::{Gateway, Kept, STALLS, Shape, address_on};
@@ -14,7 +14,7 @@ use crate::sse::EventStream;
 use crate::stage::faults;
 use crate::sweep::{attempt, sweep};
 
-const GATEWAYS: usize = 2;
+pub const GATEWAYS: usize = 2;
 /// How often players act while shards have no core.
 const STALL_STEP: Duration = Duration::from_micros(500);
 /// Longer than everything that is on its way takes, bytes one by one.
@@ -23,38 +23,45 @@ const REST: Duration = Duration::from_secs(30);
 const BEFORE: usize = 20;
 const AFTER: usize = 20;
 
-/// One gateway, its publisher, and its subscriber; nothing breaks their connections.
-struct Site {
-    gateway: Gateway,
-    publisher: Bus,
-    subscriber: EventStream,
-    said: Vec<String>,
+/// Those who are connected to one gateway; nothing breaks their connections.
+pub trait Players {
+    /// All look at what has come, and say what they have to say.
+    fn poll(&mut self);
 }
 
-struct Fleet {
-    world: World,
-    random: Random,
-    sites: Vec<Site>,
+/// One gateway, and its players.
+pub struct Site<P> {
+    pub gateway: Gateway,
+    pub players: P,
 }
 
-impl Fleet {
-    fn new(seed: u64) -> Fleet {
-        let mut random = Random::new(seed ^ 0xF1EE7);
+pub struct Fleet<P> {
+    pub world: World,
+    pub random: Random,
+    pub sites: Vec<Site<P>>,
+}
+
+impl<P: Players> Fleet<P> {
+    /// `gather` connects the players of a host.
+    pub fn new(
+        seed: u64,
+        salt: u64,
+        mut shape: impl FnMut(usize, &mut Random) -> Shape,
+        gather: impl Fn(&dyn Fn(Door) -> Endpoint) -> P,
+    ) -> Fleet<P> {
+        let mut random = Random::new(seed ^ salt);
         let world = World::new(seed, faults(&mut random, seed, 100));
         let sites = (0..GATEWAYS).map(|host| {
-            let shape = Shape::drawn(&mut random, STALLS, |_| Kept::nothing());
-            let gateway = Gateway::on(host as u8, &world, shape);
+            let gateway = Gateway::on(host as u8, &world, shape(host, &mut random));
             let connect = |door| world.connect_calm(address_on(host as u8, door, false)).expect("it listens");
-            let publisher = Bus::new(connect(Door::Bus), "");
-            let subscriber = EventStream::new(Line::new(connect(Door::Front)), "/sse/1", "");
-            Site { gateway, publisher, subscriber, said: Vec::new() }
+            Site { gateway, players: gather(&connect) }
         });
         let sites = sites.collect();
         Fleet { world, random, sites }
     }
 
     /// Lets all act for so long.
-    fn live(&mut self, time: Duration) {
+    pub fn live(&mut self, time: Duration) {
         let until = self.world.now() + time;
         loop {
             self.act_now();
@@ -86,24 +93,39 @@ impl Fleet {
             }
             let before = self.world.history();
             for site in &mut self.sites {
-                site.publisher.poll();
-                site.subscriber.poll();
+                site.players.poll();
             }
             if self.world.history() == before {
                 return;
             }
         }
     }
+}
 
+/// A publisher, and a subscriber.
+struct Pair {
+    publisher: Bus,
+    subscriber: EventStream,
+    said: Vec<String>,
+}
+
+impl Players for Pair {
+    fn poll(&mut self) {
+        self.publisher.poll();
+        self.subscriber.poll();
+    }
+}
+
+impl Fleet<Pair> {
     fn say(&mut self, site: usize) {
-        let own = &mut self.sites[site];
+        let own = &mut self.sites[site].players;
         let words = format!("{} of gateway {site}", own.said.len());
         own.publisher.publish("room.1", "", words.as_bytes());
         own.said.push(words);
     }
 
     fn run(&mut self) {
-        while !self.sites.iter().all(|site| site.subscriber.is_open()) {
+        while !self.sites.iter().all(|site| site.players.subscriber.is_open()) {
             self.live(Duration::from_secs(1));
         }
         for _ in 0..BEFORE {
@@ -122,15 +144,18 @@ impl Fleet {
         }
         self.live(REST);
         assert!(self.sites[0].gateway.is_over(), "the first has drained");
-        assert!(self.sites[0].subscriber.has_ended_cleanly(), "its subscriber was sent away");
+        assert!(self.sites[0].players.subscriber.has_ended_cleanly(), "its subscriber was sent away");
         assert!(self.world.connect_calm(address_on(0, Door::Front, false)).is_none(), "nothing listens there any more");
-        assert!(!self.sites[1].gateway.is_over() && self.sites[1].subscriber.end().is_none(), "the second serves on");
+        assert!(
+            !self.sites[1].gateway.is_over() && self.sites[1].players.subscriber.end().is_none(),
+            "the second serves on"
+        );
         self.assert_all_heard(1);
     }
 
     /// What its own publisher has said, in order, and nothing else.
     fn assert_all_heard(&self, site: usize) {
-        let Site { subscriber, said, .. } = &self.sites[site];
+        let Pair { subscriber, said, .. } = &self.sites[site].players;
         let heard: Vec<&str> = subscriber.received.iter().map(|event| event.data.as_str()).collect();
         assert_eq!(heard, *said, "gateway {site}");
     }
@@ -138,5 +163,11 @@ impl Fleet {
 
 #[test]
 fn two_gateways_in_one_world_share_nothing() {
-    sweep(&seeds(0..60), |seed| attempt(seed, || Fleet::new(seed).run()));
+    let gather = |connect: &dyn Fn(Door) -> Endpoint| {
+        let publisher = Bus::new(connect(Door::Bus), "");
+        let subscriber = EventStream::new(Line::new(connect(Door::Front)), "/sse/1", "");
+        Pair { publisher, subscriber, said: Vec::new() }
+    };
+    let shape = |_: usize, random: &mut Random| Shape::drawn(random, STALLS, |_| Kept::nothing());
+    sweep(&seeds(0..60), |seed| attempt(seed, || Fleet::new(seed, 0xF1EE7, shape, gather).run()));
 }

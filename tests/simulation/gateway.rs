@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::base::counters::Counter;
-use tidegate::base::{Place, Tick};
+use tidegate::base::{NodeId, Place, Tick};
 use tidegate::conn::Door;
 use tidegate::conn::hosts::Hosts;
 use tidegate::conn::origins::Origins;
@@ -51,6 +51,8 @@ pub struct Shape {
     pub stalls: u32,
     pub kept: Kept,
     pub seed: u32,
+    /// Names it in its ids; those of a gateway that is alone name none.
+    pub node: Option<NodeId>,
 }
 
 /// How often a core is taken away: in half of the worlds never.
@@ -67,6 +69,7 @@ impl Shape {
             stalls: stalls[random.below(4) as usize],
             kept: kept(random),
             seed: random.bits() as u32,
+            node: None,
         }
     }
 }
@@ -372,7 +375,7 @@ fn settings(shape: &Shape) -> Settings {
         connections_max: shape.connections_max,
         ..Generation::default()
     };
-    let process = Process { history_bytes_max: shape.kept.bytes_max, ..Process::default() };
+    let process = Process { history_bytes_max: shape.kept.bytes_max, node: shape.node, ..Process::default() };
     Settings { process: process.into(), generation: generation.into(), readiness: Readiness::Ready }
 }
 

@@ -22,7 +22,8 @@
 //! acknowledge, or do not; who comes and goes, and who watches. Questions and messages have one `cast`. `recovery` has
 //! clients of the client protocol that come back, `slow` has readers of every delivery. `answers` are plays without
 //! chance: what a client with TLS does in the middle of a message, and what it gets. All of them are plays on a
-//! `stage`, and all that depend on chance are swept over seeds. `fleet` has two gateways in one world.
+//! `stage`, and all that depend on chance are swept over seeds. `fleet` has two gateways in one world, `nodes` two whose ids
+//! name them.
 //!
 //! The clients share no code with the gateway: they are written from the RFCs, so that a mistake in a core is not
 //! mirrored here. They panic when the other side breaks its protocol.
@@ -41,6 +42,7 @@ mod jobs;
 mod ledger;
 mod life;
 mod line;
+mod nodes;
 mod poster;
 mod presence;
 mod questions;

@@ -82,6 +82,7 @@ impl Scenario {
             connections_max: if random.chance(100) { 6 } else { 1_000_000 },
             kept: Kept::new(&mut random),
             seed: random.bits() as u32,
+            node: None,
         };
         let mut temper = ACTS.map(|(weight, _)| weight * [0, 1, 1, 8][random.below(4) as usize] + 1);
         let tls_left = if random.chance(333) { TLS_CLIENTS_MAX } else { 0 };

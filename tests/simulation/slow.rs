@@ -64,6 +64,7 @@ impl Scenario {
             connections_max: 1_000_000,
             kept: Kept { rules: Arc::new(Rules::new(rules)), bytes_max: 0 },
             seed: random.bits() as u32,
+            node: None,
         };
         let stage = Stage::new(random, world, shape);
         let endpoint = stage.world.connect_calm(address(Door::Bus, false)).expect("somebody listens");

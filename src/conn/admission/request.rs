@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use crate::base::RouteId;
+use crate::base::{NodeId, RouteId};
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::Sender;
 use crate::conn::route::{Parameters, Route};
@@ -13,9 +13,11 @@ use crate::conn::turned_away::TurnedAway;
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Cors, Head};
 
-/// The listener by which a request came in.
+/// The gateway and the listener by which a request came in.
 #[derive(Clone, Copy)]
 pub(in crate::conn) struct Arrival<'s> {
+    /// What the id of an accepted request will begin with.
+    pub node: Option<NodeId>,
     pub is_tls: bool,
     /// The hosts that it answers for; `None` if that is any.
     pub hosts: Option<&'s Hosts>,
@@ -29,6 +31,7 @@ pub(in crate::conn) struct ClientRequest<'r, 'a> {
     pub sender: Result<Sender<'a>, CloseReason>,
     /// The path, decoded.
     pub segments: Result<SmallVec<[Cow<'a, str>; 8]>, CloseReason>,
+    pub node: Option<NodeId>,
     pub hosts: Option<&'r Hosts>,
     pub routes: &'r Routes,
     /// Why nothing new is begun.
@@ -46,6 +49,7 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
             head,
             sender: Sender::of(head, arrival.is_tls),
             segments: http::split_path(head.path),
+            node: arrival.node,
             hosts: arrival.hosts,
             routes,
             turned_away,

@@ -109,7 +109,7 @@ impl Case<'_> {
         let mut input = &mut bytes[..];
         let mut head = next_head(&mut input).expect(self.target).expect(self.target);
         head.keep_alive &= self.away.is_none();
-        let arrival = Arrival { is_tls: self.is_tls, hosts: self.has_hosts.then_some(&gate.hosts) };
+        let arrival = Arrival { node: None, is_tls: self.is_tls, hosts: self.has_hosts.then_some(&gate.hosts) };
         let turned_away = self.away.map(|reason| TurnedAway { reason, retry_after_s: 7 });
         look(&ClientRequest::new(&head, arrival, &gate.routes, turned_away))
     }
@@ -199,7 +199,7 @@ fn words(outcome: AdmissionOutcome, gate: &Gate) -> String {
             format!("centrifuge {} {user:?} {}", template(route), names(&channels))
         }
         AdmissionOutcome::Accept(accepting) => {
-            let (id, (asked, owed)) = (RequestId::new(Place(3), 5), accepting.finish(Box::from(*b"body")));
+            let (id, (asked, owed)) = (RequestId::new(None, Place(3), 5), accepting.finish(Box::from(*b"body")));
             let route = &gate.routes[asked.route];
             let RouteTarget::Accept(target) = &route.target else { panic!("another target accepts nothing") };
             let (channel, key) = (asked.channel(route, target, id).unwrap(), asked.idempotency(route));

@@ -191,7 +191,7 @@ impl Centrifuge {
         let (calls, publications) = (Calls::default(), Calls::default());
         let connecting = Connecting {
             id,
-            client: around.address.to_string(),
+            client: around.conn_id().to_string(),
             ttl: admission.ttl,
             ping_s: interval.as_secs().max(1),
             results: opened.iter().map(|channel| (channel.tag, channel.channel.clone(), None)).collect(),
@@ -304,7 +304,7 @@ impl Centrifuge {
             return Err(Code::PERMISSION_DENIED.into());
         }
         let mut headers = HeaderBlock::new();
-        headers.push(CONN_HEADER, &around.address.to_string());
+        headers.push(CONN_HEADER, around.conn_id().text().as_str());
         if let Some(user) = self.identity.user() {
             user.push_headers(&mut headers);
         }
@@ -344,7 +344,7 @@ impl Centrifuge {
         let Some(session) = self.session() else { return Ok(None) };
         session.expires = end(ttl, around.now);
         session.info = info;
-        let client = around.address.to_string();
+        let client = around.conn_id().to_string();
         let answer = RefreshResult { client: &client, version: VERSION, expiry: Expiry::after(ttl) };
         reply(outbox, id, &ReplyBody::Refresh(answer));
         Ok(None)

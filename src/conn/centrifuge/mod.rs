@@ -29,7 +29,7 @@ use super::outbox::Outbox;
 use super::route::CentrifugeRoute;
 use super::settings::Settings;
 use super::websocket::{Heard, WebSocket};
-use crate::base::{Address, Key, Tick};
+use crate::base::{Address, ConnId, Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::{
@@ -184,6 +184,13 @@ pub struct Surroundings<'a> {
     pub target: &'a CentrifugeRoute,
     pub settings: &'a Settings,
     pub now: Tick,
+}
+
+impl Surroundings<'_> {
+    /// What the client is called.
+    fn conn_id(&self) -> ConnId {
+        self.settings.process.conn_id(self.address)
+    }
 }
 
 impl Centrifuge {

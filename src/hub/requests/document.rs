@@ -93,9 +93,9 @@ mod tests {
     fn result_of(content_type: Option<&str>, body: &[u8]) -> Value {
         let channel = Subject::new("request.\"x\"").unwrap();
         let answer = WorkerAnswer { has_failed: false, content_type, body };
-        let document = answered(RequestId::new(Place(1), 2), Status::Done, &channel, answer);
+        let document = answered(RequestId::new(None, Place(1), 2), Status::Done, &channel, answer);
         let document: Value = serde_json::from_slice(&document).expect("a document is JSON");
-        assert_eq!(document["id"], RequestId::new(Place(1), 2).to_string());
+        assert_eq!(document["id"], RequestId::new(None, Place(1), 2).to_string());
         assert_eq!((&document["status"], &document["channel"]), (&json!("done"), &json!("request.\"x\"")));
         assert_eq!(document.get("content_type"), content_type.map(Value::from).as_ref());
         document
@@ -118,7 +118,7 @@ mod tests {
     fn a_large_number_is_not_rounded() {
         let channel = Subject::new("c").unwrap();
         let answer = WorkerAnswer { has_failed: false, content_type: None, body: b"123456789012345678901234567890.10" };
-        let document = answered(RequestId::new(Place(0), 0), Status::Done, &channel, answer);
+        let document = answered(RequestId::new(None, Place(0), 0), Status::Done, &channel, answer);
         assert!(document.ends_with(b"\"result\":123456789012345678901234567890.10}"));
     }
 
@@ -132,8 +132,8 @@ mod tests {
     fn without_a_result_the_status_says_it_all() {
         let channel = Subject::new("c").unwrap();
         let document: Value =
-            serde_json::from_slice(&bare(RequestId::new(Place(0), 1), Status::Expired, &channel)).unwrap();
-        let id = RequestId::new(Place(0), 1).to_string();
+            serde_json::from_slice(&bare(RequestId::new(None, Place(0), 1), Status::Expired, &channel)).unwrap();
+        let id = RequestId::new(None, Place(0), 1).to_string();
         assert_eq!(document, json!({"id": id, "status": "expired", "channel": "c"}));
     }
 }

@@ -47,7 +47,7 @@ impl Play {
 
     fn request(&mut self, payload: &[u8]) -> AcceptedRequest {
         self.made += 1;
-        let id = RequestId::new(Place(0), self.made);
+        let id = RequestId::new(None, Place(0), self.made);
         let mut headers = HeaderBlock::new();
         headers.push("Tg-Kind", "request");
         let reply = subject(&format!("tg.request.{id}"));

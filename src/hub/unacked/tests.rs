@@ -142,7 +142,7 @@ fn an_acknowledgement_counts_from_its_user_alone() {
         assert_eq!(unacked.acknowledged(id, conn(1), from), Err(Stray));
     }
     assert!(unacked.acknowledged(id, conn(1), Some("ann")).is_ok());
-    let own = Subject::new(&format!("tg.conn.{}", conn(1))).unwrap();
+    let own = Subject::new(&format!("tg.conn.{}", ConnId::new(None, conn(1)))).unwrap();
     let (id, _) = unacked.begin(own.clone(), &message("[1]"), demand(60, u32::MAX), at(0)).unwrap();
     assert_eq!(unacked.acknowledged(id, conn(2), Some("ann")), Err(Stray));
     assert!(unacked.acknowledged(id, conn(1), None).is_ok());

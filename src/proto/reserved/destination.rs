@@ -3,7 +3,7 @@
 //! ```text
 //!  room.7                        Channel      to workers, and by the owner of the subject to clients
 //!  _INBOX.…                      Inbox        to workers
-//!  tg.conn.<id>[.<command>]      Conn         to the shard of the connection
+//!  tg.conn.<id>[.<command>]      Conn         to the shard of the connection, if the id names this node
 //!  tg.user.<user>[.<command>]    User         by the owner of tg.user.<user> to the user's connections
 //!  tg.service.<service>          Service      to one worker of each queue group
 //!  tg.request.<id>               Request      to the shard that keeps the request
@@ -15,7 +15,7 @@ use super::super::bus::headers;
 use super::super::subject::{Subject, is_inbox, is_reserved, tokens};
 use super::headers::ACK_HEADER;
 use super::subjects::{Change, ConnectionCommand, Family, keeper_in};
-use crate::base::{Address, Place};
+use crate::base::{ConnId, Place};
 
 /// See the module's picture. A few bytes, which a message carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Destination {
     /// The first token is `_INBOX`: no client listens there, and it has no positions.
     Inbox,
     Conn {
-        address: Address,
+        id: ConnId,
         command: Option<ConnectionCommand>,
         expects: Expects,
     },
@@ -73,15 +73,13 @@ impl Destination {
         let Some((family, rest)) = Family::of(subject) else { return Destination::Unknown };
         let expects = Expects::Nothing;
         let found = match family {
-            Family::Conn => {
-                let (id, command) = split_command(rest);
-                let command = command.map_or(Some(None), |words| ConnectionCommand::of_conn(words).map(Some));
-                let address = id.parse().ok();
-                address.zip(command).map(|(address, command)| Destination::Conn { address, command, expects })
-            }
+            Family::Conn => ConnId::split(rest).and_then(|(id, words)| {
+                let command = words.map_or(Some(None), |words| ConnectionCommand::of_conn(words).map(Some));
+                command.map(|command| Destination::Conn { id, command, expects })
+            }),
             Family::User => {
                 let command =
-                    split_command(rest).1.map_or(Some(None), |words| ConnectionCommand::of_user(words).map(Some));
+                    command_words(rest).map_or(Some(None), |words| ConnectionCommand::of_user(words).map(Some));
                 command.map(|command| Destination::User { command, expects })
             }
             Family::Service => Some(Destination::Service),
@@ -96,8 +94,8 @@ impl Destination {
     #[inline]
     pub(in crate::proto) fn expecting(self, reply: Option<&Subject>, headers: Option<&[u8]>) -> Destination {
         match self {
-            Destination::Conn { address, command, .. } => {
-                Destination::Conn { address, command, expects: Expects::of(command, reply, headers) }
+            Destination::Conn { id, command, .. } => {
+                Destination::Conn { id, command, expects: Expects::of(command, reply, headers) }
             }
             Destination::User { command, .. } => {
                 Destination::User { command, expects: Expects::of(command, reply, headers) }
@@ -149,16 +147,16 @@ pub(in crate::proto) fn is_of_requester(reply: &Subject) -> bool {
         && !matches!(Destination::of(reply), Destination::Event(_) | Destination::Request(_))
 }
 
-/// The token of a connection or user, and what follows it.
-fn split_command(rest: &str) -> (&str, Option<&str>) {
-    let first = tokens(rest).next().unwrap_or(rest);
-    (first, rest.get(first.len() + 1..))
+/// What follows the token of a user.
+fn command_words(rest: &str) -> Option<&str> {
+    let user = tokens(rest).next().unwrap_or(rest);
+    rest.get(user.len() + 1..)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::RequestId;
+    use crate::base::{Address, NodeId, RequestId};
     use crate::proto::event::Message;
     use crate::proto::reserved::subjects;
 
@@ -169,22 +167,32 @@ mod tests {
     #[test]
     fn every_subject_leads_somewhere() {
         let address = Address::from_bits(0x0100_0001_0000_0002);
-        let request = RequestId::new(Place(1), 2);
+        let (id, there) = (ConnId::new(None, address), ConnId::new(NodeId::new(0xa), address));
+        let request = RequestId::new(None, Place(1), 2);
         let expects = Expects::Nothing;
-        let conn = |command| Destination::Conn { address, command, expects };
+        let conn = |command| Destination::Conn { id, command, expects };
+        let conn_there = |command| Destination::Conn { id: there, command, expects };
         let user = |command| Destination::User { command, expects };
         for (name, destination) in [
-            (format!("tg.conn.{address}"), conn(None)),
-            (format!("tg.conn.{address}.close"), conn(Some(ConnectionCommand::Close))),
-            (format!("tg.conn.{address}.dance"), Destination::Nowhere),
-            (format!("tg.conn.{address}.answer.7"), conn(Some(ConnectionCommand::Answer))),
-            (format!("tg.conn.{address}.answer.7.8"), Destination::Nowhere),
-            (format!("tg.conn.{address}.answer.-7"), Destination::Nowhere),
-            (format!("tg.conn.{address}.answer"), Destination::Nowhere),
+            (format!("tg.conn.{id}"), conn(None)),
+            (format!("tg.conn.{id}.close"), conn(Some(ConnectionCommand::Close))),
+            (format!("tg.conn.{id}.dance"), Destination::Nowhere),
+            (format!("tg.conn.{id}.answer.7"), conn(Some(ConnectionCommand::Answer))),
+            (format!("tg.conn.{id}.answer.7.8"), Destination::Nowhere),
+            (format!("tg.conn.{id}.answer.-7"), Destination::Nowhere),
+            (format!("tg.conn.{id}.answer"), Destination::Nowhere),
+            (format!("tg.conn.{there}"), conn_there(None)),
+            (format!("tg.conn.{there}.close"), conn_there(Some(ConnectionCommand::Close))),
+            (format!("tg.conn.{there}.answer.7"), conn_there(Some(ConnectionCommand::Answer))),
+            (format!("tg.conn.{there}.dance"), Destination::Nowhere),
+            (format!("tg.conn.0000000b.{there}"), Destination::Nowhere),
+            ("tg.conn.0000000a".to_owned(), Destination::Nowhere),
+            ("tg.conn.0000000a.close".to_owned(), Destination::Nowhere),
             ("tg.user.ann.answer.7".to_owned(), Destination::Nowhere),
             ("tg.user.ann.dance".to_owned(), Destination::Nowhere),
             ("tg.conn.12".to_owned(), Destination::Nowhere),
             (format!("tg.request.{request}"), Destination::Request(Place(1))),
+            (format!("tg.request.0000000a.{request}"), Destination::Request(Place(1))),
             ("tg.request.12".to_owned(), Destination::Nowhere),
             (format!("tg.request.{request}.progress"), Destination::Nowhere),
             ("tg.presence.presence.a".to_owned(), Destination::Presence),
@@ -209,10 +217,13 @@ mod tests {
 
     #[test]
     fn what_follows_from_a_subject_is_read_from_it() {
-        let request = RequestId::new(Place(1), 2);
-        assert_eq!(subjects::request_id(&subjects::request(request)), Some(request));
+        for node in [None, NodeId::new(0xa)] {
+            let request = RequestId::new(node, Place(1), 2);
+            assert_eq!(subjects::request_id(&subjects::request(request)), Some(request));
+            let id = ConnId::new(node, Address::from_bits(1));
+            assert_eq!(subjects::call_serial(&subjects::call(id, 7)), Some(7));
+        }
         assert_eq!(subjects::presence_channel(&subject("tg.presence.presence.a")), Some(subject("presence.a")));
-        assert_eq!(subjects::call_serial(&subjects::call(Address::from_bits(1), 7)), Some(7));
         for (name, listened, owned) in [
             ("tg.user.ann", "tg.user.ann", "tg.user.ann"),
             ("tg.user.ann.unsubscribe", "tg.user.ann", "tg.user.ann"),

@@ -6,7 +6,7 @@
 //! ```
 
 use super::super::subject::{Subject, SubjectError};
-use crate::base::{Address, Place, RequestId};
+use crate::base::{ConnId, Place, RequestId};
 use crate::limits::SUBJECT_BYTES_MAX;
 
 /// The prefixes of the families of subjects.
@@ -235,19 +235,19 @@ impl Change {
 }
 
 /// One connection.
-pub fn conn(address: Address) -> Subject {
-    Subject::made(&format!("{CONN}{address}"))
+pub fn conn(id: ConnId) -> Subject {
+    Subject::made(&format!("{CONN}{id}"))
 }
 
 /// Where the answer to a call of this connection goes.
-pub fn call(address: Address, serial: u32) -> Subject {
-    Subject::made(&format!("{CONN}{address}.{ANSWER}.{serial}"))
+pub fn call(id: ConnId, serial: u32) -> Subject {
+    Subject::made(&format!("{CONN}{id}.{ANSWER}.{serial}"))
 }
 
 /// The call whose answer goes there.
 pub fn call_serial(subject: &Subject) -> Option<u32> {
-    let (_, words) = subject.as_str().strip_prefix(CONN)?.split_once('.')?;
-    serial_in(words)
+    let (_, words) = ConnId::split(subject.as_str().strip_prefix(CONN)?)?;
+    serial_in(words?)
 }
 
 /// All connections of the user with this token.
@@ -293,14 +293,20 @@ pub fn drain() -> Subject {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{Address, NodeId};
 
     #[test]
     fn makers_write_what_can_be_published_to() {
-        let address = Address::from_bits(0x0100_0001_0000_0002);
-        let request_id = RequestId::new(Place(1), 2);
+        let node = NodeId::new(0xa);
+        let id = ConnId::new(None, Address::from_bits(0x0100_0001_0000_0002));
+        let id_there = ConnId::new(node, id.address());
+        let request_id = RequestId::new(None, Place(1), 2);
         for (made, name) in [
-            (conn(address), format!("tg.conn.{address}")),
-            (call(address, 7), format!("tg.conn.{address}.answer.7")),
+            (conn(id), "tg.conn.0100000100000002".to_owned()),
+            (call(id, 7), format!("tg.conn.{id}.answer.7")),
+            (conn(id_there), format!("tg.conn.0000000a.{id}")),
+            (call(id_there, 7), format!("tg.conn.0000000a.{id}.answer.7")),
+            (request(RequestId::new(node, Place(1), 2)), format!("tg.request.0000000a.{request_id}")),
             (user("ann").unwrap(), "tg.user.ann".to_owned()),
             (service("rides").unwrap(), "tg.service.rides".to_owned()),
             (request(request_id), format!("tg.request.{request_id}")),

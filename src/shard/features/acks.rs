@@ -75,7 +75,9 @@ impl Acks {
             desk.tell_nobody_there(&publish);
             return desk.push_to(key, 0, &Rc::new(Event::new(publish.message, None)));
         }
-        if let Some((id, text)) = self.keep(desk, subjects::conn(desk.address(key)), &publish) {
+        if let Some((id, text)) =
+            self.keep(desk, subjects::conn(desk.settings.process.conn_id(desk.address(key))), &publish)
+        {
             self.unacked.reached(id, desk.now);
             desk.put_control(key, &text);
         }
@@ -185,7 +187,7 @@ impl Acks {
         desk.counters().unacked_acknowledged.add(1);
         let Some(subject) = requester else { return };
         let mut headers = HeaderBlock::with_status(bus::ACKNOWLEDGED);
-        headers.push(CONN_HEADER, &from.to_string());
+        headers.push(CONN_HEADER, desk.settings.process.conn_id(from).text().as_str());
         if let Some(user) = &user {
             user.push_headers(&mut headers);
         }
@@ -194,9 +196,9 @@ impl Acks {
     }
 
     fn repeat(&mut self, desk: &mut Desk, id: u64, addressee: &Subject, text: &Arc<[u8]>) {
-        if let Destination::Conn { address: Address { key, .. }, .. } = Destination::of(addressee) {
+        if let Destination::Conn { id: conn, .. } = Destination::of(addressee) {
             self.unacked.reached(id, desk.now);
-            return put_again(desk, key, text);
+            return put_again(desk, conn.key(), text);
         }
         let places = desk.engine.routing().listening(addressee);
         let home = desk.place;
@@ -223,7 +225,7 @@ impl Feature for Acks {
         if self.unacked.is_empty() {
             return;
         }
-        self.unacked.leave(&subjects::conn(desk.address(key)));
+        self.unacked.leave(&subjects::conn(desk.settings.process.conn_id(desk.address(key))));
     }
 
     const PIECES_PER_TURN: usize = limits::UNACKED_PER_TURN;

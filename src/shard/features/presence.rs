@@ -114,6 +114,7 @@ impl Feature for Presence {
         let Some((conn, channel)) = watched(desk, sub) else { return };
         let since = (desk.settings.process.unix_time)();
         let Some((user, info)) = desk.slots.get(conn.key).map(|conn| conn.session.who()) else { return };
+        let conn = desk.settings.process.conn_id(conn);
         let present = Present { conn, user: user.cloned(), info: info.map(Box::from), since };
         let owner = desk.owner_of(&channel);
         send(desk, owner, PresenceMail::Arrive { channel, present: Box::new(present) });
@@ -139,7 +140,7 @@ impl Feature for Presence {
             Change::Leave => desk.counters().leaves.add(1),
         }
         if let Some(message) = announcement.message() {
-            desk.announce(message, announcement.present.conn);
+            desk.announce(message, announcement.present.conn.address());
         }
         true
     }
@@ -179,7 +180,7 @@ fn find_user(desk: &Desk, user: &Subject) -> Found {
         found.count += 1;
         if found.connected.len() < limits::FOUND_PER_SHARD_MAX {
             found.connected.push(Connected {
-                conn: desk.address(subscriber.key),
+                conn: desk.settings.process.conn_id(desk.address(subscriber.key)),
                 route: desk.settings.generation.routes[route].template.clone(),
                 peer: conn.link.peer().to_string().into(),
                 since: identity.since(),

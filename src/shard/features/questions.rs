@@ -141,7 +141,7 @@ impl Questions {
         };
         let from = desk.address(key);
         let mut headers = HeaderBlock::new();
-        headers.push(CONN_HEADER, &from.to_string());
+        headers.push(CONN_HEADER, desk.settings.process.conn_id(from).text().as_str());
         if let Some(user) = desk.slots.get(key).and_then(|conn| conn.session.websocket()?.1.user()) {
             user.push_headers(&mut headers);
         }

@@ -42,7 +42,7 @@ fn id_of_last(bench: &Bench, shard: usize) -> String {
     let core = bench.core(shard);
     let mut keys = (0..core.desk.slots.len() as u32).filter_map(|slot| core.desk.slots.key_at(slot));
     let key = keys.rfind(|key| core.desk.slots.get(*key).is_some_and(|conn| conn.session.is_client())).unwrap();
-    core.desk.address(key).to_string()
+    conn_id(core, key).to_string()
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn whoever_says_no_time_hears_so_and_nobody_is_asked() {
     let mut client = bench.open(1, "/asked?user=ann");
     let core = bench.core(1);
     let key = core.desk.slots.keys().next().unwrap();
-    let conn = format!("tg.conn.{}", core.desk.address(key));
+    let conn = format!("tg.conn.{}", conn_id(core, key));
     for subject in ["tg.user.ann", &conn] {
         for time in ["", "soon", "-1", "1.5", "18446744073709551616"] {
             ask(&mut bench, &worker, subject, "_INBOX.1", &format!("Tg-Timeout: {time}\r\n"));

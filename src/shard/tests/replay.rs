@@ -402,7 +402,7 @@ fn what_a_worker_adds_has_no_id() {
         let id = {
             let core = play.bench.core(0);
             let is_stream = |key: &Key| core.desk.slots.get(*key).is_some_and(|conn| conn.session.is_client());
-            core.desk.address(core.desk.slots.keys().find(is_stream).expect("the stream"))
+            conn_id(core, core.desk.slots.keys().find(is_stream).expect("the stream"))
         };
         let worker = play.bench.connect(0, 1);
         let mut add = |play: &mut Play, room: &str| {

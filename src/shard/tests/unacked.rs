@@ -191,7 +191,7 @@ fn what_is_for_one_connection_ends_with_it() {
         let mut client = bench.open(1, path);
         let core = bench.core(1);
         let key = core.desk.slots.keys().next().unwrap();
-        let subject = format!("tg.conn.{}", core.desk.address(key));
+        let subject = format!("tg.conn.{}", conn_id(core, key));
         publish(&mut bench, &worker, &subject, "60");
         if words == GONE {
             let id = message(&mut client);

@@ -57,7 +57,7 @@ impl Requests {
     pub(crate) fn new(parts: &Parts) -> Requests {
         Requests {
             kept: KeptRequests::new(parts.mesh.shards()),
-            ids: Ids::new(&parts.secret, parts.place),
+            ids: Ids::new(&parts.secret, parts.settings.process.node, parts.place),
             keepers: AHashMap::new(),
             recalls: Recalls::default(),
         }

@@ -242,9 +242,9 @@ fn service_message(desk: &Desk, key: Key, kind: MessageKind<'_>, payload: Box<[u
     let (route, identity) = desk.slots.get(key)?.session.websocket()?;
     let route = &desk.settings.generation.routes[route];
     let service = route.target.service()?.to.clone();
-    let address = desk.address(key);
+    let id = desk.settings.process.conn_id(desk.address(key));
     let mut headers = HeaderBlock::new();
-    headers.push(CONN_HEADER, &address.to_string());
+    headers.push(CONN_HEADER, id.text().as_str());
     if let Some(user) = identity.user() {
         user.push_headers(&mut headers);
     }
@@ -262,8 +262,8 @@ fn service_message(desk: &Desk, key: Key, kind: MessageKind<'_>, payload: Box<[u
         }
     }
     let reply = match kind {
-        MessageKind::Call(_, serial) => subjects::call(address, serial),
-        MessageKind::Open | MessageKind::Close | MessageKind::Message(_) => subjects::conn(address),
+        MessageKind::Call(_, serial) => subjects::call(id, serial),
+        MessageKind::Open | MessageKind::Close | MessageKind::Message(_) => subjects::conn(id),
     };
     Some(Message::new(service, Some(reply), Some(headers.finish()), payload).into())
 }

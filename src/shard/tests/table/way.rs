@@ -1,6 +1,6 @@
 //! The ways by which a message reaches its receiver.
 
-use crate::base::{Address, Key, Place, RequestId};
+use crate::base::{Address, ConnId, Key, Place, RequestId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
@@ -65,9 +65,12 @@ impl Way {
             Way::Service => "tg.service.desk".to_owned(),
             Way::User => "tg.user.ann".to_owned(),
             Way::Connection => {
-                format!("tg.conn.{}", Address { place: Place(0), key: Key { slot: 999, generation: 9 } })
+                format!(
+                    "tg.conn.{}",
+                    ConnId::new(None, Address { place: Place(0), key: Key { slot: 999, generation: 9 } })
+                )
             }
-            Way::Request => format!("tg.request.{}", RequestId::new(Place(0), 999)),
+            Way::Request => format!("tg.request.{}", RequestId::new(None, Place(0), 999)),
             Way::Reply => "_INBOX.me.1".to_owned(),
         }
     }
