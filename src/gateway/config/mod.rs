@@ -323,7 +323,7 @@ pub enum Pin {
     No,
 }
 
-/// The kernel's interface for I/O. [`Gateway::driver`] returns the one in use.
+/// The kernel's interface for I/O. [`Gateway::driver`](super::Gateway::driver) returns the one in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriverChoice {
     /// The faster one that this kernel allows.

@@ -1,4 +1,5 @@
-//! AN ANSWER ALONE IS NEVER TOO MUCH: whoever asks for what is long gets it, by whatever door, and is not slow while it takes it.
+//! AN ANSWER ALONE IS NEVER TOO MUCH: a peer that asks for a long answer gets it, by any door, and is not slow while it
+//! receives it.
 
 use serde_json::{Value, json};
 

@@ -9,7 +9,7 @@ const NOT_TAKEN: &str = "NATS/1.0 503\r\n";
 
 fn settings() -> Settings {
     let mut settings = super::settings();
-    // Nobody here answers pings.
+    // No client here answers pings.
     settings.generation_mut().ping_interval = 1_000 * SECOND;
     let target = |control| {
         let user = Some(UserField::Query("user".into()));
