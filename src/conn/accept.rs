@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  POST <path>      --> Accepting --body--> ServiceRequest --> the shard --> Receipt --> 202, Location: <path>/<id>
-//!  GET <path>/<id>  --------------------------------> the shard --> Reading --> 200, the status and the result in JSON
+//!  GET <path>/<id>  -----------------------------------------> the shard --> Reading --> 200, the status and the result in JSON
 //! ```
 
 use std::borrow::Cow;

@@ -17,7 +17,7 @@ const FUNCTION_LINES_MAX: usize = 75;
 /// Features, the stems of their names, and how many files of src may know them: their own rooms, their letters, the line by which they
 /// sign up, and the steps and settings that lead to them.
 pub const FEATURES: &[(&str, &[&str], usize)] = &[
-    ("questions to clients", &["question"], 20),
+    ("questions to clients", &["question"], 15),
     ("messages to acknowledge", &["unacked", "ackmail", "client_acks"], 15),
     ("presence", &["presence", "roster"], 30),
     ("replay", &["replay"], 23),

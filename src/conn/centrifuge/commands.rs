@@ -208,7 +208,7 @@ impl Centrifuge {
             info,
             expires,
             connecting: (!is_answered).then(|| Box::new(connecting)),
-            question: None,
+            query: None,
         });
         Ok(Some(CentrifugeStep::Open { user, channels: opened }))
     }
@@ -270,7 +270,7 @@ impl Centrifuge {
         };
         let messages_max = usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, limits::REPLAY_MESSAGES_MAX);
         let Some(session) = self.session() else { return Ok(None) };
-        session.question =
+        session.query =
             Some(PendingQuery { id, about: Query::History { is_reverse, is_exact: from.is_some() && limit != 0 } });
         let bounds = ExcerptBounds { messages_max, bytes_max: limits::REPLAY_BYTES_MAX };
         Ok(Some(CentrifugeStep::History { channel, since, bounds }))
@@ -288,7 +288,7 @@ impl Centrifuge {
             return Err(Code::NOT_AVAILABLE.into());
         }
         let Some(session) = self.session() else { return Ok(None) };
-        session.question = Some(PendingQuery { id, about });
+        session.query = Some(PendingQuery { id, about });
         Ok(Some(CentrifugeStep::Presence { channel }))
     }
 

@@ -175,7 +175,7 @@ struct ClientSession {
     /// When its token expires.
     expires: Option<Tick>,
     connecting: Option<Box<Connecting>>,
-    question: Option<PendingQuery>,
+    query: Option<PendingQuery>,
 }
 
 /// The context of a command.
@@ -449,7 +449,7 @@ impl Centrifuge {
 impl ClientSession {
     fn is_busy(&self) -> bool {
         self.publications.is_full()
-            || self.question.is_some()
+            || self.query.is_some()
             || self.connecting.is_some()
             // One after the other: the missed messages of many channels would not fit into the outbox at once.
             || self.subscriptions.are_asked()

@@ -75,8 +75,8 @@ impl Centrifuge {
 
     /// The answer to a question about a channel's history; `None` if the channel does not exist.
     pub fn history(&mut self, excerpt: Option<&Excerpt>, outbox: &mut Outbox) {
-        let question = self.session().and_then(|session| session.question.take());
-        let Some(PendingQuery { id, about: Query::History { is_reverse, is_exact } }) = question else { return };
+        let pending = self.session().and_then(|session| session.query.take());
+        let Some(PendingQuery { id, about: Query::History { is_reverse, is_exact } }) = pending else { return };
         let Some(excerpt) = excerpt else {
             // The messages after that position belonged to a channel that no longer exists.
             if is_exact {
@@ -101,15 +101,15 @@ impl Centrifuge {
 
     /// The answer to a question about the clients of a channel; `None` for a channel without presence.
     pub fn presence(&mut self, roster: Option<&Roster>, outbox: &mut Outbox) {
-        let Some(question) = self.session().and_then(|session| session.question.take()) else { return };
-        let Some(roster) = roster else { return reply(outbox, question.id, &Code::NOT_AVAILABLE.into()) };
-        let answer = match question.about {
+        let Some(pending) = self.session().and_then(|session| session.query.take()) else { return };
+        let Some(roster) = roster else { return reply(outbox, pending.id, &Code::NOT_AVAILABLE.into()) };
+        let answer = match pending.about {
             Query::PresenceStats => {
                 ReplyBody::PresenceStats(PresenceStats { num_clients: roster.clients, num_users: roster.users() })
             }
             Query::Presence | Query::History { .. } => ReplyBody::Presence(PresenceResult { presence: roster }),
         };
-        reply(outbox, question.id, &answer);
+        reply(outbox, pending.id, &answer);
     }
 }
 
