@@ -26,6 +26,15 @@ use super::Core;
 use super::desk::Desk;
 
 /// A publication whose message the log of its channel has been given: all that is needed once the log has answered.
+///
+/// [`Core::appended`] takes it, with the answer and the places that subscribe then, and relies on nothing of the moment of the
+/// append: it borrows nothing from there, reads the time of its own moment, and sends all letters that follow from a publication.
+/// The log in memory answers within the call. Two callers use that, and a log that answers later has to replace it:
+///
+/// - [`Core::publish_owned`] hands a message to the workers if `publish_here` says that it is taken. To wait for the answer, the
+///   message is queued in the publisher's line and named in `verdict`, as for a channel of another shard.
+/// - A mark (`order::barrier`) finds every publication before it appended, and passed on. It would have to wait for those that
+///   are not answered yet.
 struct Ticket {
     publish: Publish,
     /// The publisher that is told, by this number, whether the message is taken. Its line holds the message for workers
@@ -123,7 +132,8 @@ impl Core {
         self.publish_here(Ticket { publish, verdict });
     }
 
-    /// The owner's part: gives the message to the log of the channel. False if the message is a repetition.
+    /// The owner's part: gives the message to the log of the channel, which answers at once (see [`Ticket`]). False if the
+    /// message is a repetition.
     fn publish_here(&mut self, ticket: Ticket) -> bool {
         let mut places = PlaceSet::default();
         let message = &ticket.publish.message;
