@@ -1,4 +1,4 @@
-//! Where something lives: which thread, and which connection of it.
+//! Addresses within a process: a thread, and one of its connections.
 
 use super::Key;
 use crate::limits::SHARDS_MAX;

@@ -1,4 +1,4 @@
-//! The name of a connection outside its gateway: its address, and the node, if the gateway has one.
+//! The id of a connection outside its gateway: its address, and the node, if the gateway has one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,8 +6,9 @@ use std::str::FromStr;
 use super::node::hex_digit;
 use super::{Address, Key, NodeId, Place};
 
-/// What `tg.conn.<id>` and the header `Tg-Conn` say: the 16 hexadecimal digits of the [`Address`], behind those of the node and a
-/// dot. Four bytes smaller than the two apart, because every message that is for a connection carries one.
+/// The text of `tg.conn.<id>` and of the header `Tg-Conn`: the 16 hexadecimal digits of the [`Address`], after those of
+/// the node and a dot, if there is a node. Four bytes smaller than address and node apart, because every message to a
+/// connection carries one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ConnId {
     node: Option<NodeId>,
@@ -20,7 +21,7 @@ const _: () = assert!(size_of::<ConnId>() == size_of::<Address>());
 
 /// Digits of the address.
 const DIGITS: usize = 16;
-/// Where they begin behind a node.
+/// Their index after a node.
 const DIGITS_AT: usize = 9;
 
 impl ConnId {
@@ -33,7 +34,7 @@ impl ConnId {
         self.node
     }
 
-    /// Within the gateway of that node.
+    /// The address within the gateway of that node.
     pub fn address(self) -> Address {
         Address::from_bits(self.bits())
     }
@@ -50,7 +51,7 @@ impl ConnId {
         u64::from(self.high) << 32 | u64::from(self.low)
     }
 
-    /// The id at the front of a subject, and the tokens behind it.
+    /// Parses the id at the front of a subject; returns the tokens after it too.
     pub fn split(text: &str) -> Option<(ConnId, Option<&str>)> {
         let (node, rest) = NodeId::split(text);
         let (digits, words) = match rest.split_once('.') {
@@ -64,7 +65,8 @@ impl ConnId {
         Some((ConnId::new(node, Address::from_bits(bits)), words))
     }
 
-    // Each message of a client says where its answer goes, so this does without the machinery of `{:016x}`, and allocates nothing.
+    // Each message of a client has the id for the answer, so this avoids the machinery of `{:016x}`, and allocates
+    // nothing.
     pub fn text(self) -> ConnIdText {
         let mut bytes = [b'.'; DIGITS_AT + DIGITS];
         for (index, digit) in bytes[DIGITS_AT..].iter_mut().enumerate() {
@@ -87,7 +89,7 @@ pub struct ConnIdText {
 impl ConnIdText {
     pub fn as_str(&self) -> &str {
         let written = &self.bytes[if self.has_node { 0 } else { DIGITS_AT }..];
-        // Digits and a dot are text.
+        // Digits and a dot are valid UTF-8.
         str::from_utf8(written).unwrap_or_default()
     }
 }
@@ -104,7 +106,7 @@ impl fmt::Debug for ConnId {
     }
 }
 
-/// The text is not 16 hexadecimal digits, behind a node or alone.
+/// The text is not 16 hexadecimal digits, with or without a node before them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAConnId;
 

@@ -1,15 +1,16 @@
-//! The name of a gateway, in the ids of what lives there.
+//! The node of a gateway, in the ids of its connections and requests.
 //!
 //! ```text
 //!  without a node    tg.conn.0000000700000002             ids as they are: one gateway has given them all
 //!  with one          tg.conn.5a17c0de.0000000700000002    the node is a token of its own
 //! ```
 //!
-//! The node is part of the ids that leave the gateway, [`ConnId`](super::ConnId) and [`RequestId`](super::RequestId), and of nothing
-//! else: an [`Address`](super::Address) is one within its gateway. The text alone says which node an id names, so that it is read, and
-//! the way of a message decided, without knowing the gateway's own node. That is compared once, where the id leads: the shard of the
-//! connection compares the nodes (`shard::deliver`), and the keeper of requests looks for the whole id, its node included. So an id
-//! of another node, or of none where the gateway has one, names nothing here, even if its other digits do.
+//! The node is a part of the ids that leave the gateway, [`ConnId`](super::ConnId) and [`RequestId`](super::RequestId),
+//! and of nothing else: an [`Address`](super::Address) is valid within its gateway. The text of an id shows its node,
+//! so ids are parsed, and messages routed, without knowing the gateway's own node. That is compared once, at the
+//! destination: the connection's shard compares the nodes (`shard::deliver`), and the keeper of requests looks up the
+//! whole id. So an id of another node, or one without a node where the gateway has one, names nothing here, even if its
+//! other digits match.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -23,7 +24,7 @@ pub struct NodeId(NonZeroU32);
 const DIGITS: usize = 8;
 
 impl NodeId {
-    /// The node of this number; 0 is the number of none.
+    /// The node with this number; `None` for 0.
     pub fn new(number: u32) -> Option<NodeId> {
         NonZeroU32::new(number).map(NodeId)
     }
@@ -33,14 +34,14 @@ impl NodeId {
         std::array::from_fn(|index| hex_digit(self.0.get() >> (28 - 4 * index)))
     }
 
-    /// Takes a node, and the dot behind it, off the front of an id's text, if there is one.
+    /// Takes a node and the dot after it off the front of an id's text, if there is one.
     pub(super) fn split(text: &str) -> (Option<NodeId>, &str) {
         let has_dot = text.as_bytes().get(DIGITS) == Some(&b'.');
         let node = if has_dot { text.get(..DIGITS).and_then(|digits| digits.parse().ok()) } else { None };
         (node, if node.is_some() { &text[DIGITS + 1..] } else { text })
     }
 
-    /// The same at the end of a text: the node that is its last token.
+    /// The same at the end of a text: a node that is the last token.
     pub(super) fn last_token(text: &str) -> Option<NodeId> {
         let at = text.len().checked_sub(DIGITS)?;
         let node = text.get(at..)?.parse().ok()?;

@@ -1,12 +1,12 @@
-//! The name of an accepted request: where it is kept, and a secret; behind the node, if the gateway has one.
+//! The id of an accepted request: the node, if the gateway has one; the shard that keeps the request; and a secret.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::{NodeId, Place};
 
-/// Written as 34 hexadecimal digits, behind those of the node and a dot, it is the id that the client gets. Its bearer may read the
-/// result, so it is as hard to guess as a key of AES-128.
+/// The text is the id that the client gets: 34 hexadecimal digits, after those of the node and a dot, if there is a
+/// node. Knowing it is the right to read the result, so it is as hard to guess as a key of AES-128.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId {
     /// The shard that keeps the request: its number fits eight bits.
@@ -17,7 +17,7 @@ pub struct RequestId {
 
 const _: () = assert!(size_of::<RequestId>() == 32, "a node takes no room");
 
-/// Digits of place and secret.
+/// Digits of the place and the secret.
 const DIGITS: usize = 34;
 /// A dot in a token (`proto::name`).
 const ESCAPED_DOT: &str = "%2E";
@@ -27,7 +27,7 @@ impl RequestId {
         RequestId { place, secret, node }
     }
 
-    /// The request whose id is the last token of a subject: its channel may have been named after it.
+    /// The request whose id is the last token of a subject: the channel may be named after it.
     pub fn in_subject(subject: &str) -> Option<RequestId> {
         let at = subject.len().checked_sub(DIGITS)?;
         let id = RequestId::without_node(subject.get(at..)?)?;
@@ -41,7 +41,7 @@ impl RequestId {
     }
 
     fn without_node(text: &str) -> Option<RequestId> {
-        // One text for each id: what differs in case is another name.
+        // Each id has one text: one that differs in case is another name.
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if text.len() != DIGITS || !text.bytes().all(is_digit) {
             return None;
@@ -62,13 +62,13 @@ impl fmt::Display for RequestId {
 }
 
 impl fmt::Debug for RequestId {
-    /// Without the secret: logs are read by others than the client.
+    /// Without the secret: others than the client read logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RequestId({:02x}…)", self.place.0)
     }
 }
 
-/// The text is not 34 hexadecimal digits in lower case, behind a node or alone.
+/// The text is not 34 hexadecimal digits in lower case, with or without a node before them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotARequestId;
 

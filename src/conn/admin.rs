@@ -1,5 +1,5 @@
-//! A request on the admin listener: publish, read what is kept, who is there, metrics, health, readiness. For
-//! programs; pages are not served.
+//! Requests on the admin listener: publishing, history, presence, metrics, health, readiness. They are for programs,
+//! not for pages.
 
 use super::Refused;
 use super::history::Span;
@@ -27,27 +27,27 @@ const WHAT_THERE_IS: &str = "no such path; expected POST /api/channels/{channel}
 pub(super) enum AdminRequest {
     /// The answer is in the outbox.
     Answered { keep_alive: bool },
-    /// Likewise.
+    /// The refusal is in the outbox.
     Refused(Refused),
     /// `POST /api/channels/{channel}`; the payload follows as the body.
     Publish(PublicationHead),
-    /// `GET /api/channels/{channel}/history`; the channel's owner has it.
+    /// `GET /api/channels/{channel}/history`; the channel's owner has the history.
     History { channel: Subject, span: Span },
-    /// `GET /api/channels/{channel}/presence`; likewise.
+    /// `GET /api/channels/{channel}/presence`; the channel's owner has the list.
     Presence { channel: Subject },
-    /// `GET /api/users/{user}`; every shard has its own connections, which listen to the subject.
+    /// `GET /api/users/{user}`; each shard knows its own connections, which subscribe to the user's subject.
     User(User),
     /// `GET /metrics`; the shard has the counters.
     Metrics,
 }
 
-/// A message whose payload has not arrived yet.
+/// A message whose payload has not arrived.
 pub(super) struct PublicationHead {
     pub subject: Subject,
     pub headers: Option<Box<[u8]>>,
 }
 
-/// The rule about hosts holds for all that can be asked, health and metrics included: none of it is for pages.
+/// The rule about hosts applies to every request, health and metrics included: none is for pages.
 pub(super) fn request(head: &Head<'_>, hosts: &Hosts, readiness: Readiness, outbox: &mut Outbox) -> AdminRequest {
     if !hosts.allow(head.host) {
         let mut outcome = refuse(head, CloseReason::HostRefused, None, outbox);
@@ -56,7 +56,7 @@ pub(super) fn request(head: &Head<'_>, hosts: &Hosts, readiness: Readiness, outb
         }
         return outcome;
     }
-    // A browser sends Origin with what a page of somebody else makes it post: no page has business here.
+    // A browser sends Origin with a POST of a foreign page, and no page may use this listener.
     if head.header("origin").is_some() {
         return refuse(head, CloseReason::OriginRefused, None, outbox);
     }
@@ -86,7 +86,7 @@ pub(super) fn request(head: &Head<'_>, hosts: &Hosts, readiness: Readiness, outb
         (["health"], "GET" | "HEAD") => say(head, 200, "ok", outbox),
         (["ready"], "GET" | "HEAD") => match readiness {
             Readiness::Ready => say(head, 200, "ready", outbox),
-            // An answer, and no refusal to be counted.
+            // An ordinary answer, which is not counted as a refusal.
             Readiness::Leaving | Readiness::Closing => {
                 say(head, CloseReason::Drain.row().http_status, "draining", outbox)
             }
@@ -117,7 +117,7 @@ fn history_asked(head: &Head<'_>, channel: &str) -> Result<(Subject, Span), Stri
     Ok((channel_named(channel)?, span))
 }
 
-/// The message so far, or one sentence about what is wrong with it.
+/// The message without its payload; the error is one sentence.
 fn publication(head: &Head<'_>, channel: &str) -> Result<PublicationHead, String> {
     let subject = channel_named(channel)?;
     let mut block = HeaderBlock::new();
@@ -144,13 +144,13 @@ fn say(head: &Head<'_>, status: u16, words: &str, outbox: &mut Outbox) -> AdminR
     AdminRequest::Answered { keep_alive: write(head, status, words, outbox) }
 }
 
-/// Refuses in other words than those of `reason`.
+/// Refuses with other words than those of `reason`.
 fn explain(head: &Head<'_>, reason: CloseReason, words: &str, outbox: &mut Outbox) -> AdminRequest {
     let keep_alive = write(head, reason.row().http_status, words, outbox);
     AdminRequest::Refused(Refused { reason, remark: None, is_last: !keep_alive })
 }
 
-/// Whether the connection lives on after it.
+/// Writes an answer, and returns whether the connection stays open.
 fn write(head: &Head<'_>, status: u16, words: &str, outbox: &mut Outbox) -> bool {
     let to = head.reply_to();
     let to = if head.body.is_empty() { to } else { to.closing() };

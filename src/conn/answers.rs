@@ -1,4 +1,4 @@
-//! Answers to what a connection has asked the shard for.
+//! The shard's answers to a connection's requests.
 
 use super::history::HistoryText;
 use super::peer::retry_after_s;
@@ -14,7 +14,7 @@ use crate::proto::request::{Reading, Receipt};
 use crate::proto::subject::Subject;
 
 impl Conn {
-    /// The answer to [`Step::History`](super::Step::History); `None` if there is no such channel.
+    /// The answer to [`Step::History`](super::Step::History); `None` if the channel does not exist.
     pub fn push_history(
         &mut self,
         channel: Subject,
@@ -40,7 +40,7 @@ impl Conn {
         }
     }
 
-    /// Goes on with a long answer, if the last piece of it has gone.
+    /// Continues a long answer, once its last piece has been sent.
     pub fn go_on(&mut self, settings: &Settings, now: Tick) -> After {
         let can_send = self.link.can_send();
         let Phase::Http(http) = &mut self.session.phase else { return After::KeepOpen };
@@ -52,7 +52,8 @@ impl Conn {
         after
     }
 
-    /// A piece of an answer is written. While more follows, the peer is judged by what it takes; then the next request is waited for.
+    /// A piece of an answer is written. While more follows, the peer must make progress; after the last piece, the next
+    /// request is awaited.
     fn replied(&mut self, settings: &Settings, now: Tick) {
         self.session.is_behind = self.session.is_replying();
         let patience = match self.session.is_behind {
@@ -62,7 +63,7 @@ impl Conn {
         self.link.wait_until(now + patience);
     }
 
-    /// The answer to [`Step::Presence`](super::Step::Presence); `None` if the channel's rule does not ask for it.
+    /// The answer to [`Step::Presence`](super::Step::Presence); `None` for a channel without presence.
     pub fn push_presence(
         &mut self,
         channel: &Subject,
@@ -99,14 +100,14 @@ impl Conn {
         }
     }
 
-    /// All publications of a worker before its PING have been handed on.
+    /// All publications of a worker before its PING have been passed on.
     pub fn pong(&mut self) {
         if let Phase::Worker(worker) = &mut self.session.phase {
             worker.pong(&mut self.link.outbox);
         }
     }
 
-    /// A message that it published has its position; `number` says which, where there may be several.
+    /// A publication of the connection has its position; `number` identifies it, if there may be several.
     pub fn published(&mut self, number: u32, position: Option<Position>, settings: &Settings, now: Tick) -> After {
         if let Some((centrifuge, outbox)) = self.centrifuge() {
             centrifuge.published(number, outbox);
@@ -116,7 +117,7 @@ impl Conn {
         http.published(position, &mut self.link.outbox)
     }
 
-    /// Answers the request in hand with text.
+    /// Answers the current request with text.
     pub fn answer(&mut self, content_type: &str, body: &[u8], settings: &Settings, now: Tick) -> After {
         let Phase::Http(http) = &mut self.session.phase else { return After::KeepOpen };
         self.link.wait_until(now + settings.generation.keep_alive_timeout);
@@ -133,7 +134,7 @@ impl Conn {
         }
     }
 
-    /// The outcome of a [`Step::Read`](super::Step::Read); there may be no such request.
+    /// The outcome of a [`Step::Read`](super::Step::Read); `None` if the request does not exist.
     pub fn read(&mut self, reading: Option<&Reading>, settings: &Settings, now: Tick) -> After {
         let Phase::Http(http) = &mut self.session.phase else { return After::KeepOpen };
         self.link.wait_until(now + settings.generation.keep_alive_timeout);

@@ -1,4 +1,4 @@
-//! The whole body of a request, collected: for a publication, or for a request that is accepted.
+//! The complete body of a request, collected: for a publication, or for an accepted request.
 
 use super::Step;
 use super::about::About;
@@ -9,15 +9,15 @@ use super::origins::Page;
 use crate::proto::event::Message;
 use crate::proto::http::Framing;
 
-/// What has arrived of a body, and what it is for.
+/// The bytes of a body that have arrived, and its purpose.
 pub(super) struct Collect {
     purpose: Purpose,
     payload: Vec<u8>,
-    /// Bytes of the whole, where the head says so.
+    /// The length of the body, if the head gives it.
     announced: Option<usize>,
 }
 
-/// What becomes of the body when it is whole.
+/// What the complete body is for.
 pub(super) enum Purpose {
     Publish(PublicationHead),
     Accept(Box<Accepting>),
@@ -31,7 +31,7 @@ impl Purpose {
         }
     }
 
-    /// The page of another origin that may read why it is refused.
+    /// The page of another origin that may read a refusal.
     pub(super) fn into_page(self) -> Option<Box<Page>> {
         match self {
             Purpose::Publish(_) => None,
@@ -52,12 +52,13 @@ impl Collect {
 }
 
 impl Consumer for Collect {
-    /// The decoder bounds the body.
+    /// The decoder bounds the body, so there is always room.
     fn room(&self) -> usize {
         usize::MAX
     }
 
-    /// Its memory doubles as bytes arrive, not as they are announced, and fits in the end: the whole is not copied again.
+    /// Memory doubles as bytes arrive, whatever length was announced, and fits exactly at the end: the complete body is
+    /// not copied again.
     fn take<'a>(&mut self, piece: &'a [u8]) -> Option<Step<'a>> {
         let len = self.payload.len();
         if self.payload.capacity() - len < piece.len() {

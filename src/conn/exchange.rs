@@ -1,4 +1,4 @@
-//! Requests of a connection that speaks HTTP: what is answered at once, and what is a step of the shard.
+//! Requests of an HTTP connection: some are answered at once, the others are steps of the shard.
 
 use std::mem;
 
@@ -26,7 +26,8 @@ use crate::proto::http::{Body, Head, go_on, next_head};
 use crate::proto::presence::Whereabouts;
 use crate::proto::user::User;
 
-/// The parts that a request changes: the session, which it may turn into a stream, and the link, which takes an immediate answer.
+/// The parts that a request changes: the session, which may become a stream, and the link, which takes an immediate
+/// answer.
 pub(super) struct Exchange<'c> {
     pub session: &'c mut Session,
     pub link: &'c mut Link,
@@ -36,11 +37,11 @@ pub(super) struct Exchange<'c> {
 }
 
 impl Exchange<'_> {
-    /// Takes requests off the front of `input`, up to one that is a step of the shard.
+    /// Takes requests off the front of `input`, until one is a step of the shard.
     pub(super) fn next_request<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, CloseReason> {
         let (address, settings, now) = (self.address, self.settings, self.now);
         loop {
-            // The bytes behind the request belong to what the connection has become.
+            // The bytes after the request belong to the new phase of the connection.
             let Phase::Http(http) = &mut self.session.phase else {
                 return self.session.next(self.link, input, address, settings, now);
             };
@@ -50,14 +51,14 @@ impl Exchange<'_> {
                 HttpState::Idle | HttpState::Begun { .. } => {}
             }
             let is_last = settings.readiness != Readiness::Ready || http.is_surplus;
-            // Answers that are made at once may be long, and so many of them asked for in one packet.
+            // Immediate answers may be long, and one packet may request many of them.
             if self.link.is_full() {
                 return Ok(None);
             }
             let mut rest = &mut **input;
             let read = next_head(&mut rest).map(|head| {
                 let mut head = head?;
-                // Whatever else this client wants, it should ask where there is a place for it.
+                // This client should send further requests to a process that has room.
                 head.keep_alive &= !is_last;
                 Some(match self.link.door {
                     Door::Front => self.front_request(&head),
@@ -82,7 +83,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// A head that has begun has so long to become whole, whatever is done with it meanwhile.
+    /// From its first byte on, a head has a deadline, whatever else happens.
     fn await_head(&mut self, input: &[u8]) {
         let Phase::Http(http) = &mut self.session.phase else { return };
         if input.is_empty() {
@@ -92,7 +93,7 @@ impl Exchange<'_> {
         http.state = HttpState::Begun {
             is_mute: self.link.door == Door::Front && may_ask_for_events(input, &self.settings.generation.routes),
         };
-        // The first head's time began with the accept.
+        // The time for the first head began with the accept.
         if !has_begun && http.answered > 0 {
             self.link.wait_until(self.now + self.settings.generation.head_timeout);
         }
@@ -118,7 +119,7 @@ impl Exchange<'_> {
         let request = ClientRequest::new(head, arrival, &settings.generation.routes, turned_away);
         match Admission::default().run(&request, &mut self.link.outbox) {
             AdmissionOutcome::Answered { keep_alive } => Ok(self.answered(keep_alive && head.body.is_empty())),
-            // What ends the connection is counted with its end.
+            // A refusal that ends the connection is counted with its end.
             AdmissionOutcome::Refused(Refused { reason: CloseReason::TooManyConnections, .. }) => {
                 Ok(self.answered(false))
             }
@@ -166,7 +167,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// The shard has the answer to a request whose body, if there is one, is not read.
+    /// The shard owes the answer. A body, if there is one, is not read.
     fn await_answer(&mut self, head: &Head<'_>, about: About) {
         let Phase::Http(http) = &mut self.session.phase else { return };
         let to = head.reply_to();
@@ -176,13 +177,13 @@ impl Exchange<'_> {
         self.link.wait_until(self.now + limits::ANSWER_TIMEOUT);
     }
 
-    /// The body follows, and is wanted.
+    /// The body follows, and is collected.
     fn collect(&mut self, head: &Head<'_>, purpose: Purpose) -> Result<(), CloseReason> {
         let Phase::Http(http) = &mut self.session.phase else { return Ok(()) };
         let body = match Body::new(head.body, self.settings.generation.payload_bytes_max as u64) {
             Ok(body) => body,
             Err(reason) => {
-                // The last words are an answer to this request.
+                // The last words are the answer to this request.
                 http.state = HttpState::Answering(head.reply_to().closing(), About::Request(purpose.into_page()));
                 return Err(reason);
             }
@@ -196,7 +197,7 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// The answer is written; the shard ends the connection if that was its last one.
+    /// The answer is written; the shard ends the connection if it was the last one.
     fn answered(&mut self, keep_alive: bool) -> Option<Step<'static>> {
         let is_surplus = matches!(&self.session.phase, Phase::Http(http) if http.is_surplus);
         let reason = if is_surplus { CloseReason::TooManyConnections } else { CloseReason::Normal };
@@ -206,7 +207,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// The refusal is written; likewise.
+    /// The refusal is written; the shard ends the connection if it was the last answer.
     fn refused(&mut self, refused: Refused) -> Step<'static> {
         let after = self.after(!refused.is_last);
         debug_assert_eq!(after == After::Close, refused.is_last);
@@ -247,7 +248,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// Takes what has come of a body.
+    /// Takes the bytes of a body that have arrived.
     fn next_body<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, CloseReason> {
         let Phase::Http(http) = &mut self.session.phase else { return Ok(None) };
         let HttpState::Body(incoming) = &mut http.state else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! The targets of routes: what each wants of a request, and what it makes of one that was admitted (`admission`).
+//! The targets of routes: what each requires of a request, and how it answers an admitted one (`admission`).
 //!
 //! ```text
 //!  Page                   --> answered
@@ -25,25 +25,25 @@ use crate::proto::user::User;
 use crate::proto::ws::handshake::Accept;
 use crate::proto::{sse, ws};
 
-/// What became of a request.
+/// The outcome of a request.
 pub(super) enum AdmissionOutcome {
     /// The answer is in the outbox.
     Answered { keep_alive: bool },
-    /// Likewise.
+    /// The refusal is in the outbox.
     Refused(Refused),
-    /// The head of the stream is in the outbox; events of `channels` follow, of each after what `last_id` says.
+    /// The head of the stream is in the outbox. Events of `channels` follow, from `last_id` on.
     EventStream { route: RouteId, channels: Vec<Subject>, last_id: Option<String>, streaming: Streaming },
     /// The 101 is in the outbox; frames follow.
     WebSocket { route: RouteId, identity: Identity, channel: Option<Subject> },
     /// The same for commands of the client protocol; once connected, it is subscribed to `channels`.
     Centrifuge { route: RouteId, user: Option<User>, channels: Vec<Subject> },
-    /// The body follows; then it is a request for a service.
+    /// The body follows; then the request goes to a service.
     Accept(Box<Accepting>),
-    /// The shard has what is to be read about an accepted request.
+    /// The shard has the state of an accepted request.
     Read { route: RouteId, id: RequestId, page: Option<Page> },
 }
 
-/// What a target has taken from a request of the right form, before the user is known.
+/// The parts of a well-formed request that its target needs, before the user is known.
 pub(super) enum Prepared {
     Page {
         content_type: &'static str,
@@ -68,13 +68,15 @@ pub(super) enum Prepared {
 }
 
 impl Prepared {
-    /// Whether it needs the user, on a route that has users. A result needs none: knowing its id is the right to read it.
+    /// Whether the target needs the user, on a route with users. A result does not: knowing its id is the right to read
+    /// it.
     pub(super) fn wants_user(&self) -> bool {
         !matches!(self, Prepared::Result(_))
     }
 }
 
-/// Reads what the route's target wants of every request, whatever its user: a handshake, parameters that can name its channels.
+/// Checks what the route's target requires of every request, whatever its user: a handshake, parameters that can name
+/// its channels.
 pub(super) fn prepare(
     request: &ClientRequest<'_, '_>,
     route: &Route,
@@ -109,7 +111,7 @@ pub(super) fn prepare(
     }
 }
 
-/// Begins what was asked for, or answers it.
+/// Starts what was requested, or answers it.
 pub(super) fn serve(
     request: &ClientRequest<'_, '_>,
     id: RouteId,
@@ -158,9 +160,9 @@ pub(super) fn serve(
     }
 }
 
-/// Where the client says that it stands, readable or not: it is never refused for that, because an `EventSource` that is
-/// refused gives up. The header wins: what comes back by itself comes to the same URL as the first time. Said twice is not
-/// readable.
+/// The client's position, readable or not. An unreadable one is no reason for a refusal, because an `EventSource` that
+/// is refused gives up. The header overrides the query: an `EventSource` reconnects to the same URL as the first time.
+/// A repeated position is unreadable.
 fn last_event_id(head: &Head<'_>) -> Option<String> {
     const UNREADABLE: char = char::REPLACEMENT_CHARACTER;
     let mut headers = head.values("last-event-id");
@@ -176,9 +178,9 @@ fn last_event_id(head: &Head<'_>) -> Option<String> {
     header.filter(|id| !id.is_empty()).or_else(query).filter(|id| !id.is_empty())
 }
 
-/// A client that wants another form of the protocol would not understand ours; one that asks for none means this one. A
-/// list without an element asks for none (RFC 9110 section 5.6.1.2). The answer is the client's own spelling: it looks it up
-/// among those it has offered (RFC 6455 section 4.1).
+/// The subprotocol of the client, if it accepts ours: it offers none, or this one. A list without elements offers none
+/// (RFC 9110 section 5.6.1.2). The answer repeats the client's spelling, because the client looks it up among those
+/// that it has offered (RFC 6455 section 4.1).
 fn subprotocol<'a>(head: &Head<'a>) -> Result<Option<&'a str>, CloseReason> {
     let mut offers = head.elements("sec-websocket-protocol").peekable();
     match offers.peek() {

@@ -1,12 +1,12 @@
-//! What programs read of a channel's history: what they ask for, and the text of the answer, made piece by piece.
+//! A channel's history for programs: the requested span, and the text of the answer, made piece by piece.
 //!
 //! ```text
 //!  {"channel":..,"gap":..,"is_kept":..,"is_last":..,"messages":[ {"data":"..","event":..,"key":..,"position":..} , .. ],"position":..}
 //!  Opening ----------------------------------------------------> Message --> Payload, Payload .. ------> Message .. --> Closing
 //! ```
 //!
-//! The messages are shared with the history, so the answer costs what of it is written and not taken yet. Payloads are cut, the rest of
-//! a message is not.
+//! The messages are shared with the history, so the answer costs only the bytes that are written and not yet received.
+//! Payloads are split, the rest of a message is not.
 
 use std::str;
 
@@ -21,17 +21,17 @@ use crate::proto::replay::{Excerpt, ExcerptBounds, Since};
 use crate::proto::reserved::headers::{EVENT_HEADER, KEY_HEADER};
 use crate::proto::subject::Subject;
 
-/// Bytes of a payload that are written at once: a multiple of three, so that base64 needs no padding between them.
+/// Bytes of a payload that are written at once: a multiple of three, so that base64 needs no padding between slices.
 const SLICE_BYTES: usize = 3 * 512;
 
-/// The messages that are asked for.
+/// The requested messages.
 pub(super) struct Span {
     pub since: Since,
     pub bounds: ExcerptBounds,
 }
 
 impl Span {
-    /// `limit` messages after the position `since`, or the newest; or one sentence about what is wrong with them.
+    /// `limit` messages after the position `since`, or the newest; the error is one sentence.
     pub(super) fn of(head: &Head<'_>) -> Result<Span, String> {
         let parameter = |name| {
             http::query_parameter(head.query, name)
@@ -50,16 +50,17 @@ impl Span {
     }
 }
 
-/// The answer: messages in the channel's order, and whether more follow the last. What is not UTF-8 comes as base64.
+/// The answer: messages in the channel's order, and whether more follow the last. A payload that is not UTF-8 is sent
+/// as base64.
 pub(super) struct HistoryText {
     channel: Subject,
-    /// Whether the channel's rule asks for a history at all.
+    /// Whether the channel keeps history.
     is_kept: bool,
     excerpt: Option<Excerpt>,
     rest: Rest,
 }
 
-/// What has not been written.
+/// The part that is not written yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
     Opening,
@@ -80,7 +81,7 @@ impl HistoryText {
         HistoryText { channel, is_kept, excerpt, rest: Rest::Opening }
     }
 
-    /// Appends what comes next: so many bytes or a little more, or all that is left.
+    /// Appends the next `bytes` bytes, or a little more, or all that is left.
     pub(super) fn write(&mut self, out: &mut Vec<u8>, bytes: usize) {
         let end = out.len() + bytes;
         while out.len() < end && !self.is_written() {
@@ -166,7 +167,7 @@ impl HistoryText {
     }
 }
 
-/// How much of a text is written at once: whole characters.
+/// The length of a slice of text, which ends at a character boundary.
 fn text_slice(text: &[u8]) -> usize {
     let is_boundary = |at: &usize| text.get(*at).is_none_or(|byte| byte & 0b1100_0000 != 0b1000_0000);
     (SLICE_BYTES..text.len()).find(is_boundary).unwrap_or(text.len())
@@ -185,7 +186,7 @@ fn write_payload(out: &mut Vec<u8>, slice: &[u8], is_text: bool) {
 }
 
 fn write_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    // A vector takes all that is written, and none of these values has a way to fail.
+    // Writing to a vector cannot fail, and neither can serializing these values.
     let _ = serde_json::to_writer(out, value);
 }
 
@@ -245,7 +246,7 @@ mod tests {
         format!("{body}\n")
     }
 
-    /// The pieces, where there is room for `bytes` of them in turn.
+    /// The pieces, when there is room for each entry of `bytes` in turn.
     fn pieces(is_kept: bool, excerpt: Option<Excerpt>, bytes: &[usize]) -> Vec<String> {
         let mut text = HistoryText::new(channel(), is_kept, excerpt);
         let mut bytes = bytes.iter().copied().cycle();

@@ -25,10 +25,10 @@ use crate::proto::event::Position;
 use crate::proto::http::{Reply, ReplyTo};
 use crate::proto::request::{Reading, Receipt};
 
-/// What becomes of a connection once an answer is written.
+/// What happens to a connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// Another request may follow, or the answer is not whole yet.
+    /// Another request may follow, or the answer is incomplete.
     KeepOpen,
     /// That was the last answer.
     Close,
@@ -40,7 +40,7 @@ pub(super) struct Http {
     /// Requests answered on this connection.
     pub(super) answered: u32,
     listener: u16,
-    /// There is no place for it: its first request is its last, and gets the answer of one that is turned away.
+    /// There is no room for the connection: its first request is its last, and is refused.
     pub(super) is_surplus: bool,
 }
 
@@ -49,8 +49,8 @@ pub(super) enum HttpState {
     /// Waits for the first byte of a head.
     #[default]
     Idle,
-    /// Waits for the rest of it. `is_mute`: as far as it has come it may be that of an EventSource, which takes any refusal as
-    /// final, but the end of the connection as a reason to come back.
+    /// Waits for the rest of a head. `is_mute`: so far it may be that of an EventSource, which gives up after any
+    /// refusal, but reconnects after the end of the connection.
     Begun { is_mute: bool },
     /// A body arrives.
     Body(Box<Incoming<Collect>>),
@@ -63,17 +63,17 @@ pub(super) enum HttpState {
 }
 
 impl Http {
-    /// `listener`: the id of the one that it came in by.
+    /// `listener` is the id of the listener that accepted the connection.
     pub(super) fn new(listener: u16) -> Http {
         Http { listener, state: HttpState::Idle, answered: 0, is_surplus: false }
     }
 
-    /// The hosts that its listener answers for; `None` if that is any.
+    /// The host names that its listener answers for; `None`: any.
     pub(super) fn hosts<'s>(&self, settings: &'s Settings) -> Option<&'s Hosts> {
         settings.generation.front_hosts.get(self.listener as usize)?.as_ref()
     }
 
-    /// What the shard owes an answer about.
+    /// The subject of the answer that the shard owes.
     pub(super) fn about(&mut self) -> Option<&mut About> {
         match &mut self.state {
             HttpState::Answering(_, about) => Some(about),
@@ -81,7 +81,7 @@ impl Http {
         }
     }
 
-    /// Whether nothing more may be taken off its input now.
+    /// Whether nothing more may be taken off the input now.
     pub(super) fn is_waiting(&self) -> bool {
         match &self.state {
             HttpState::Body(incoming) => !incoming.has_room(),
@@ -90,22 +90,23 @@ impl Http {
         }
     }
 
-    /// The end of a body whose last piece was a step of its own.
+    /// Whether the end of a body is still to be reported, because its last piece was a step of its own.
     pub(super) fn has_unread(&self) -> bool {
         matches!(&self.state, HttpState::Body(incoming) if incoming.is_whole())
     }
 
-    /// An answer has begun, and more of it follows as the peer takes it.
+    /// An answer has begun, and continues as the peer receives it.
     pub(super) fn is_replying(&self) -> bool {
         matches!(self.state, HttpState::Replying(_))
     }
 
-    /// A request has begun, and its answer is owed, or some of it.
+    /// A request has begun, and its answer is not complete.
     pub(super) fn is_asked(&self) -> bool {
         !matches!(self.state, HttpState::Idle)
     }
 
-    /// The answer to the request in hand says that no other is taken. (One whose head has not come hears it by its head.)
+    /// The answer to the current request says that the connection closes. (A request whose head has not arrived is told
+    /// when it has.)
     pub(super) fn make_last(&mut self) {
         match &mut self.state {
             HttpState::Body(incoming) => incoming.to.keep_alive = false,
@@ -115,12 +116,12 @@ impl Http {
         }
     }
 
-    /// Of what comes in by this connection nothing is begun.
+    /// No request on this connection is served from now on.
     pub(super) fn turn_away(&mut self) {
         self.is_surplus = true;
     }
 
-    /// Answers a publication with the position that it got.
+    /// Answers a publication with its position.
     pub(super) fn published(&mut self, position: Option<Position>, outbox: &mut Outbox) -> After {
         let HttpState::Answering(to, About::Published(channel)) = &self.state else { return After::KeepOpen };
         let to = *to;
@@ -136,7 +137,7 @@ impl Http {
         self.reply(to, 200, content_type, body, outbox)
     }
 
-    /// Answers with a text that may be long: whole if it is one piece, otherwise with the first of several.
+    /// Answers with a text that may be long: complete if it fits into one piece, otherwise with the first piece.
     pub(super) fn answer_in_pieces(&mut self, content_type: &str, mut text: HistoryText, outbox: &mut Outbox) -> After {
         let HttpState::Answering(to, About::Text) = self.state else { return After::KeepOpen };
         let mut first = Vec::new();
@@ -149,7 +150,7 @@ impl Http {
         self.replied()
     }
 
-    /// Goes on with the answer that has begun, as far as there is room.
+    /// Continues the answer that has begun, as far as there is room.
     pub(super) fn go_on(&mut self, outbox: &mut Outbox) -> After {
         let HttpState::Replying(outgoing) = &mut self.state else { return After::KeepOpen };
         outgoing.go_on(outbox);
@@ -172,7 +173,7 @@ impl Http {
         self.after(to.keep_alive)
     }
 
-    /// Answers with what became of one.
+    /// Answers with the state of an accepted request.
     pub(super) fn read(&mut self, reading: &Reading, outbox: &mut Outbox) -> After {
         let HttpState::Answering(to, About::Request(page)) = &self.state else { return After::KeepOpen };
         let to = *to;
@@ -180,7 +181,7 @@ impl Http {
         self.after(to.keep_alive)
     }
 
-    /// Answers that there will be neither.
+    /// Answers that there is no such request, or that it was refused.
     pub(super) fn refused(&mut self, reason: CloseReason, retry_after_s: u32, outbox: &mut Outbox) -> After {
         let HttpState::Answering(to, about) = &self.state else { return After::KeepOpen };
         let keep_alive = accept::write_refusal(reason, retry_after_s, *to, about.page(), outbox);
@@ -195,7 +196,7 @@ impl Http {
         self.after(to.keep_alive)
     }
 
-    /// The answer is written: another request may follow, or not.
+    /// The answer is written: whether another request may follow.
     pub(super) fn after(&mut self, keep_alive: bool) -> After {
         self.answered = self.answered.saturating_add(1);
         if keep_alive {
@@ -207,13 +208,13 @@ impl Http {
         }
     }
 
-    /// The head is not understood: the last words are an answer to what this was to be, which a page may be allowed to read.
+    /// The head is malformed. The last words are an answer to it, which a page may be allowed to read.
     pub(super) fn refuse_head(&mut self, input: &[u8], is_tls: bool, routes: &Routes) {
         let page = Sender::glimpsed(input, is_tls, routes.iter().map(|(_, route)| &route.origins));
         self.state = HttpState::Answering(ReplyTo::UNREADABLE, About::Request(page.map(Box::new)));
     }
 
-    /// Why a connection that made no progress ends.
+    /// The reason of a connection that ends for lack of progress.
     pub(super) fn on_deadline(&self) -> CloseReason {
         match self.state {
             HttpState::Idle if self.answered > 0 => CloseReason::KeepAliveOver,
@@ -223,18 +224,18 @@ impl Http {
         }
     }
 
-    /// The last words: an answer to the request that failed, if there is one to give.
+    /// The last words: an answer to the request that failed, if an answer is possible.
     pub(super) fn end(&mut self, row: &CloseRow, retry_after_s: u32, outbox: &mut Outbox) {
         let is_refusal = row.http_status >= 400;
         let (to, page) = match &self.state {
             HttpState::Body(incoming) => (incoming.to.closing(), incoming.page()),
             HttpState::Answering(to, about) => (to.closing(), about.page()),
             HttpState::Idle | HttpState::Begun { .. } => (ReplyTo::UNREADABLE, None),
-            // What has begun is not followed by another answer.
+            // An answer that has begun must not be followed by another.
             HttpState::Replying(_) | HttpState::Over => return,
         };
-        // Where nothing has been asked, the end of the connection says it all. A browser opens connections before it needs them, and
-        // would take what it finds there for the answer to its first request.
+        // Without a request, the end of the connection is enough. A browser opens connections in advance, and would
+        // take any bytes on them for the answer to its first request.
         let is_mute = matches!(self.state, HttpState::Idle | HttpState::Begun { is_mute: true });
         let is_for_later = matches!(
             row.reason,

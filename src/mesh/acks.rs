@@ -8,38 +8,40 @@ use crate::proto::user::User;
 
 use super::{Delivery, Lane};
 
-/// See `shard::features::acks` for the way of each.
+/// `shard::features::acks` shows the path of each.
 #[derive(Debug)]
 pub enum AckMail {
     // --- asks ---
-    /// To the home of a user's messages: a connection of the sending shard has come that can acknowledge them. Behind its `Join`.
+    /// To the home of a user's messages: a connection of the sending shard has opened that can acknowledge them. Sent
+    /// after its `Join`.
     Came { user: Subject, from: Address },
-    /// To the home of a message: a sending has reached a connection that can acknowledge it.
+    /// To the home of a message: a send has reached a connection that can acknowledge it.
     Reached { id: u64 },
     /// To the home of a message: a client has acknowledged it.
     Ack(Box<Ack>),
 
     // --- tells ---
-    /// To a shard with listeners: those that can have to acknowledge this; `Reached` says whether there are any. That is mail, but one
-    /// for one, and an ask: it does not keep this shard from taking tells.
+    /// To a shard with subscribers: connections that can acknowledge get this as a control message, and `Reached`
+    /// reports whether there are any. That is mail, but one letter for one, and an ask: it does not keep this shard
+    /// from taking tells.
     Offer(Box<Offer>),
-    /// To the shard of a connection that has come: what its user has to acknowledge.
+    /// To the shard of a new connection: the messages that wait for its user.
     CatchUp { key: Key, texts: Vec<Arc<[u8]>> },
 }
 
-/// A message that has to be acknowledged, from the shard that waits for that.
+/// A message to acknowledge, from its home.
 #[derive(Debug)]
 pub struct Offer {
     pub id: u64,
     pub home: Place,
     pub user: Subject,
-    /// What connections get that can acknowledge it.
+    /// The text for connections that can acknowledge it.
     pub text: Arc<[u8]>,
-    /// What the others get: none if it is sent again.
+    /// The message for the others; `None` in a resend.
     pub delivery: Option<Delivery>,
 }
 
-/// An acknowledgement, and whose it is.
+/// An acknowledgement, and the connection and user that it comes from.
 #[derive(Debug)]
 pub struct Ack {
     pub id: u64,

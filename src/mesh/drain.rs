@@ -1,15 +1,16 @@
-//! Letters about the end of the process.
+//! Letters about the drain.
 
 use super::Lane;
 
-/// See `shard::drain` for the order of them.
+/// `shard::drain` shows their order.
 #[derive(Debug)]
 pub enum DrainMail {
-    /// A tell from the gateway: close what is open, and end.
+    /// A tell from the gateway: drain.
     Begin,
-    /// An ask, to every shard: the sender says nothing more to workers about clients. Behind all that it has said.
+    /// An ask, to every shard: the sender will send workers nothing more about clients. Sent after all such letters.
     Farewell,
-    /// A tell, to every shard, when all have said `Farewell`: what went by the sender has been sent on.
+    /// A tell, to every shard, once every shard has sent `Farewell`: the sender has passed on everything that went
+    /// through it.
     Forwarded,
 }
 

@@ -5,17 +5,17 @@ use crate::hub::Membership;
 
 use super::Lane;
 
-/// The directory of a shard changes with them, and its features hear of that.
+/// They change the directory of a shard, which then tells its features.
 #[derive(Debug)]
 pub enum MembershipMail {
     // --- asks, to every shard ---
     /// A worker has subscribed; answered with `Registered` if `waiting`.
     Enlist { membership: Membership, waiting: Option<Address> },
-    /// The subscription exists no more.
+    /// The subscription has ended.
     Resign { membership: Membership },
 
     // --- a tell, to the worker's shard or to an in-process worker ---
-    /// One registration that `key` waits for is done.
+    /// One registration that `key` waits for is confirmed.
     Registered { key: Key },
 }
 

@@ -1,4 +1,4 @@
-//! Everything that threads say to each other, on one screen, and the queues that carry it.
+//! All letters between threads, and the queues that carry them.
 //!
 //! ```text
 //!   a thread                                             shard, side thread            in-process worker
@@ -6,12 +6,13 @@
 //!     '------ tell lane (bounded, lock-free) ----------> one wake-up per peer and turn    (tell lane alone)
 //! ```
 //!
-//! Three kinds of threads have a place ([`Threads`]). A shard has connections and channels. A side thread has neither, and takes asks
-//! and tells as a shard does. An in-process worker takes tells alone, so that no ask waits for the embedder's code.
+//! Three kinds of threads have a place ([`Threads`]). A shard has connections and channels. A side thread has neither,
+//! and takes asks and tells like a shard. An in-process worker takes only tells, so that no ask waits for the
+//! embedder's code.
 //!
-//! Two lanes, so that full queues push back without a deadlock (TELLS ARE TERMINAL): handling a *tell* never makes more
-//! mail for a shard that could be full, so tells are always taken; *asks* make tells, so a shard whose own tells
-//! are stuck takes no asks. Whoever asks too much finds its queue full, and stops reading from its publishers.
+//! Two lanes let full queues push back without a deadlock (TELLS ARE TERMINAL). Handling a *tell* never makes mail for
+//! a shard that could be full, so tells are always taken. *Asks* make tells, so a shard whose own tells are stuck takes
+//! no asks. A shard that sends too many asks finds the queue full, and stops reading from its publishers.
 
 pub mod acks;
 pub mod drain;
@@ -45,49 +46,51 @@ use requests::RequestMail;
 /// One letter. Its lane is [`Mail::lane`].
 #[derive(Debug)]
 pub enum Mail {
-    // --- asks: to the owner of a channel, to the shard of a connection, or to everybody about the directory ---
-    /// To the channel's owner: give it an offset, and to the clients who listen. To the keeper of a request: its answer.
+    // --- asks: to the owner of a channel, to the shard of a connection, or to every shard about the directory ---
+    /// To the channel's owner: assign an offset, and deliver to clients. To the keeper of a request: its answer.
     Publish(Box<Publish>),
-    /// To one shard, from an in-process worker: to the workers who listen. All that one worker says goes by the same shard.
+    /// To one shard, from an in-process worker: deliver to workers. All messages of one in-process worker go through
+    /// the same shard.
     Spread(Box<Publish>),
-    /// To the channel's owner: the sending shard has its first listener; answered with `Joined`.
+    /// To the channel's owner: the sending shard has its first subscriber; answered with `Joined`.
     Join { subject: Subject, from: Place, serial: u64 },
-    /// To the channel's owner: the sending shard has no listener left.
+    /// To the channel's owner: the sending shard has no subscriber left.
     Leave { subject: Subject, from: Place },
     /// To the shard of one connection: a worker's message for it, or a command.
     ToConn { key: Key, publish: Box<Publish> },
 
     /// Asks and tells about subscriptions of workers.
     Memberships(MembershipMail),
-    /// About the order in which publishers are heard, and the PONG that comes after all that they have said.
+    /// Letters about the order of publications, and about PONG.
     Order(OrderMail),
     /// About questions to clients.
     Questions(QuestionMail),
-    /// About what connections missed, and what is kept of channels.
+    /// Letters about missed and kept messages.
     Replays(ReplayMail),
-    /// Asks and tells about messages that clients have to acknowledge.
+    /// Letters about messages to acknowledge.
     Acks(AckMail),
     /// About accepted requests.
     Requests(RequestMail),
-    /// About clients that are there, and where a user is.
+    /// Letters about the clients of channels, and the connections of users.
     Presence(PresenceMail),
-    /// About the end of the process.
+    /// Letters about the drain.
     Drain(DrainMail),
 
-    // --- tells: to those who listen, or back to who asked ---
-    /// To a shard with listeners: everybody there whose subscription matches.
+    // --- tells: to subscribers, or back to the sender of an ask ---
+    /// To a shard with subscribers: deliver to all whose subscription matches.
     Deliver(Box<Delivery>),
-    /// To one member of a queue group. If it has left meanwhile, another gets it: once, so that this stays a tell.
+    /// To one member of a queue group. If it has left, another member gets the message: once, so that this stays a
+    /// tell.
     Direct { seat: Seat, delivery: Box<Delivery>, is_second_choice: bool },
-    /// The owner knows of the sending shard's listeners.
+    /// The owner knows that the receiving shard has subscribers.
     Joined { subject: Subject, serial: u64 },
-    /// The message that `key` published, and called `number`, has its position.
+    /// The publication `number` of `key` has its position.
     Published { key: Key, number: u32, position: Option<Position> },
-    /// Nobody listens to what `key` asked; `reply` is where it waits for the answer.
+    /// The request of `key` has no responder; `reply` is the subject at which it waits for the answer.
     NoResponders { key: Key, reply: Subject },
 }
 
-/// A message and who published it.
+/// A message and its publisher.
 #[derive(Debug)]
 pub struct Publish {
     pub message: Arc<Message>,
@@ -95,44 +98,45 @@ pub struct Publish {
     pub reach: Reach,
 }
 
-/// Who is to get what is with the owner of a channel.
+/// The subscribers that the owner of a channel delivers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Clients; the publisher's shard has sent it to the workers.
+    /// Clients; the publisher's shard has delivered to workers.
     Clients,
-    /// Clients; the publisher's shard sends it to the workers too, once it knows by the number that it is no repetition.
+    /// Clients; the publisher's shard delivers to workers, too, once a verdict with this number says that the message
+    /// is no repetition.
     ClientsFirst(u32),
-    /// Both, from the owner.
+    /// Clients and workers.
     All,
 }
 
-/// Who published, and what it wants to hear.
+/// The publisher, and what it wants to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publisher {
     pub address: Address,
-    /// Wants `Published` with this number: which of its publications it is about.
+    /// It wants `Published` with this number, which identifies the publication.
     pub wants_position: Option<u32>,
-    /// Wants `NoResponders` when there is a reply subject and nobody listens.
+    /// It wants `NoResponders` if there is a reply subject and no responder.
     pub wants_no_responders: bool,
-    /// Does not want its own message back (CONNECT with `echo: false`).
+    /// It does not want its own message (CONNECT with `echo: false`).
     pub is_silent: bool,
 }
 
-/// A message and its position, on the way to listeners.
+/// A message with its position, on its way to subscribers.
 #[derive(Debug)]
 pub struct Delivery {
     pub message: Arc<Message>,
     pub position: Option<Position>,
     pub audience: Audience,
-    /// The one connection that does not get it.
+    /// The connection that does not get the message.
     pub except: Option<Address>,
-    /// Who hears that nobody is there, should everybody have left who was: there is no other delivery.
+    /// The connection to tell if all subscribers have left; only set if there is no other delivery.
     pub asker: Option<Address>,
     /// The publisher's shard.
     pub origin: Option<Place>,
 }
 
-/// Who of a shard gets a delivery.
+/// The subscribers of a shard that get a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
     Clients,
@@ -144,7 +148,7 @@ impl Publish {
         Publish { message: message.into(), from, reach: Reach::Clients }
     }
 
-    /// The connection that does not want its own message back.
+    /// The connection that does not want its own message.
     pub fn except(&self) -> Option<Address> {
         self.from.filter(|from| from.is_silent).map(|from| from.address)
     }
@@ -153,20 +157,20 @@ impl Publish {
         self.from.map(|from| from.address.place)
     }
 
-    /// The message on its way to the clients of a place.
+    /// The delivery to the clients of a place.
     pub fn to_clients(&self, position: Option<Position>) -> Delivery {
         let message = self.message.clone();
         let (except, origin) = (self.except(), self.origin());
         Delivery { message, position, audience: Audience::Clients, except, asker: None, origin }
     }
 
-    /// And to workers, who know of no positions; `is_only` says that nobody else gets it.
+    /// The delivery to workers, without a position; `is_only` says that there is no other delivery.
     pub fn to_workers(&self, is_only: bool) -> Delivery {
         let asker = self.asker().filter(|_| is_only);
         Delivery { audience: Audience::Workers, asker, ..self.to_clients(None) }
     }
 
-    /// The connection that wants to hear if the message reaches nothing.
+    /// The connection that wants to be told if the message reaches no subscriber.
     pub fn asker(&self) -> Option<Address> {
         self.from.filter(|from| from.wants_no_responders).map(|from| from.address)
     }
@@ -179,7 +183,7 @@ pub enum Lane {
 }
 
 impl Mail {
-    /// The payload's size, if that is worth counting; else 0.
+    /// The size of the payload if it counts as large; otherwise 0.
     fn large_bytes(&self) -> usize {
         let bytes = match self {
             Mail::Publish(publish) | Mail::Spread(publish) | Mail::ToConn { publish, .. } => {

@@ -1,24 +1,25 @@
-//! Letters about the order in which a publisher is heard, and about when all that it has said has been handed on.
+//! Letters about the order of a publisher's messages, and about the barrier before its PONG.
 
 use crate::base::{Key, Place};
 
 use super::Lane;
 
-/// See `shard::features::order` for the way of each.
+/// `shard::features::order` shows the path of each.
 #[derive(Debug)]
 pub enum OrderMail {
     // --- asks ---
-    /// To the owner of a channel or the shard of a connection, behind what `origin` has published there: it hears when what was sent
-    /// on because of that has come to where it was sent (`Marked`).
+    /// To the owner of a channel or the shard of a connection, after the publications of `origin` that went there. The
+    /// answer (`Marked`) says that the letters which followed from them have arrived.
     Mark { origin: Place },
-    /// To the origin of a mark: what was before it has been handed on here, and `onward` further marks went with what was sent on.
+    /// To the origin of a mark: everything before the mark has been passed on here, and `onward` further marks followed
+    /// the letters that it caused.
     Marked { depth: u8, onward: u16 },
 
     // --- tells ---
-    /// Behind deliveries of what `origin` has published; answered with `Marked`, one for one, which is an ask and keeps no tell from
-    /// being taken.
+    /// After deliveries of publications of `origin`. Answered with `Marked`, one for one, which is an ask and keeps no
+    /// tell from being taken.
     MarkTold { origin: Place, depth: u8 },
-    /// Whether the owner takes the message of `key` that this shard has called `number`, or it is a repetition.
+    /// Whether the owner takes the message `number` of `key`; if not, it is a repetition.
     Verdict { key: Key, number: u32, is_taken: bool },
 }
 

@@ -12,23 +12,23 @@ use crate::base::Place;
 use crate::driver::Waker;
 use crate::limits;
 
-/// The threads that mail each other, by kind. Their places are numbered in this order.
+/// The threads that exchange mail, by kind. Their places are numbered in this order.
 #[derive(Clone, Debug, Default)]
 pub struct Threads {
     /// Each is woken by the waker of its driver.
     pub shards: Vec<Waker>,
-    /// Threads beside the shards, without connections and channels: each takes asks and tells, and is woken.
+    /// Threads beside the shards, without connections and channels. Each takes asks and tells, and is woken.
     pub side_threads: Vec<Waker>,
-    /// In-process workers: each takes tells alone, and sleeps on their queue.
+    /// In-process workers. Each takes only tells, and sleeps on their queue.
     pub workers: usize,
 }
 
-/// The way to every thread. Immutable once the threads run; each has a copy.
+/// The ways to all threads. Immutable once the threads run; each thread has a copy.
 #[derive(Clone)]
 pub struct Mesh {
     ways: Arc<[Senders]>,
     shards: u16,
-    /// The places below this one take asks.
+    /// Places below this one take asks.
     takers_of_asks: u16,
 }
 
@@ -36,11 +36,11 @@ struct Senders {
     ask: Sender<Mail>,
     tell: Sender<Mail>,
     held: Arc<LargeBytes>,
-    /// None for in-process workers.
+    /// `None` for in-process workers.
     waker: Option<Waker>,
 }
 
-/// Where one thread finds its mail.
+/// The receiving end of one thread's mail.
 pub struct Mailbox {
     ask: Receiver<Mail>,
     tell: Receiver<Mail>,
@@ -52,7 +52,7 @@ pub struct Mailbox {
 struct LargeBytes([AtomicUsize; 2]);
 
 impl LargeBytes {
-    /// Makes room for a mail, or says that there is none.
+    /// Reserves room for a letter; false if there is none.
     fn reserve(&self, lane: Lane, bytes: usize) -> bool {
         let has_room = bytes == 0 || self.0[lane as usize].load(Ordering::Relaxed) < limits::MAILBOX_BYTES;
         if has_room && bytes > 0 {
@@ -70,7 +70,7 @@ impl LargeBytes {
 }
 
 impl Mesh {
-    /// With one mailbox for each place, in their order; `mails_max` bounds each lane.
+    /// With one mailbox for each place, in order; `mails_max` bounds each lane.
     pub fn new(threads: Threads, mails_max: usize) -> (Mesh, Vec<Mailbox>) {
         let Threads { shards, side_threads, workers } = threads;
         let count = shards.len() as u16;
@@ -88,7 +88,7 @@ impl Mesh {
         (Mesh { ways: ways.into(), shards: count, takers_of_asks }, mailboxes)
     }
 
-    /// Their places are the first ones.
+    /// The number of shards. Their places come first.
     pub fn shards(&self) -> u16 {
         self.shards
     }
@@ -98,7 +98,7 @@ impl Mesh {
         place.0 < self.shards
     }
 
-    /// Whether the thread there reads letters of this lane.
+    /// Whether the thread at that place takes letters of this lane.
     pub fn takes(&self, place: Place, lane: Lane) -> bool {
         lane == Lane::Tell || place.0 < self.takers_of_asks
     }
@@ -109,8 +109,8 @@ impl Mesh {
         }
     }
 
-    /// Puts one letter in, or gives it back when the lane is full, or its receiver gone, or there is none: an in-process worker takes
-    /// no asks.
+    /// Puts one letter into a lane. Returns it if the lane is full, its receiver is gone, or the place has no such
+    /// lane: an in-process worker takes no asks.
     pub fn try_send(&self, to: Place, mail: Mail) -> Result<(), TrySendError<Mail>> {
         let way = &self.ways[to.index()];
         if !way.held.reserve(mail.lane(), mail.large_bytes()) {
@@ -127,7 +127,7 @@ impl Mesh {
     }
 }
 
-/// A lane of a place that takes none of its letters: they come back as from a thread that has ended.
+/// A lane that a place does not have: letters are returned as from a thread that has ended.
 fn closed() -> (Sender<Mail>, Receiver<Mail>) {
     (bounded(0).0, never())
 }
@@ -138,7 +138,7 @@ impl Mailbox {
             Lane::Ask => &self.ask,
             Lane::Tell => &self.tell,
         };
-        // Most of the time there is none, and to look is cheaper than to try.
+        // Usually the queue is empty, and a look is cheaper than a receive.
         if queue.is_empty() {
             return None;
         }
@@ -151,7 +151,8 @@ impl Mailbox {
         self.ask.is_empty() && self.tell.is_empty()
     }
 
-    /// Sleeps until a tell comes; for in-process workers. `None`: the time is over; `Err`: the gateway is gone.
+    /// Sleeps until a tell arrives; for in-process workers. `None`: the deadline has passed; `Err`: the gateway is
+    /// gone.
     pub fn wait(&self, deadline: Instant) -> Result<Option<Mail>, GatewayGone> {
         match self.tell.recv_deadline(deadline) {
             Ok(mail) => {
@@ -164,7 +165,7 @@ impl Mailbox {
     }
 }
 
-/// No thread is left that could send.
+/// All threads that could send have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GatewayGone;
 
@@ -172,13 +173,13 @@ pub struct GatewayGone;
 pub struct Post {
     mesh: Mesh,
     own: Place,
-    /// By destination and lane; order within each is kept.
+    /// By destination and lane; each keeps its order.
     waiting: Vec<[VecDeque<Mail>; 2]>,
-    /// Destinations that have something waiting.
+    /// Destinations with waiting letters.
     dirty: Vec<Place>,
     count: usize,
     tell_count: usize,
-    /// Of large messages.
+    /// Bytes of large messages.
     bytes: usize,
     /// Tells that the last flush could not send.
     tells_stuck: usize,
@@ -195,18 +196,18 @@ impl Post {
         self.count
     }
 
-    /// Whether publishers should wait until some of that is sent.
+    /// Whether publishers should wait until some letters have been sent.
     pub fn is_crowded(&self) -> bool {
         self.count > limits::BACKLOG_MAILS_HIGH || self.bytes > limits::BACKLOG_BYTES_HIGH
     }
 
-    /// Whether those that wait may go on.
+    /// Whether waiting publishers may continue.
     pub fn has_room(&self) -> bool {
         self.count <= limits::BACKLOG_MAILS_HIGH / 2 && self.bytes <= limits::BACKLOG_BYTES_HIGH / 2
     }
 
-    /// Tells that found their mailbox full: while there are any, no asks are taken (TELLS ARE TERMINAL). What was
-    /// gathered since the last flush is not stuck yet.
+    /// Tells that found their mailbox full: while there are any, no asks are taken (TELLS ARE TERMINAL). Tells that
+    /// were gathered since the last flush do not count.
     pub fn tell_backlog(&self) -> usize {
         self.tells_stuck
     }
@@ -225,7 +226,7 @@ impl Post {
         lanes[lane as usize].push_back(mail);
     }
 
-    /// To every other shard.
+    /// Sends a letter to every other shard.
     pub fn push_all(&mut self, mut mail: impl FnMut() -> Mail) {
         for place in (0..self.mesh.shards).map(Place) {
             if place != self.own {
@@ -238,7 +239,8 @@ impl Post {
         &self.mesh
     }
 
-    /// Sends what fits, one wake-up per destination. Mail to a thread that has ended is dropped: nobody is there.
+    /// Sends as many letters as fit, with one wake-up for each destination. Letters to a thread that has ended are
+    /// dropped.
     pub fn flush(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
         for to in dirty {

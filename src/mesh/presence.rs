@@ -1,4 +1,4 @@
-//! Letters about clients that are there: of a channel, to and from its owner; of a user, to and from every shard.
+//! Letters about presence: of a channel, to and from its owner; of a user, to and from every shard.
 
 use crate::base::{Address, Key};
 use crate::proto::presence::{Found, Present, Roster};
@@ -6,23 +6,23 @@ use crate::proto::subject::Subject;
 
 use super::Lane;
 
-/// See `shard::features::presence` for the way of each.
+/// `shard::features::presence` shows the path of each.
 #[derive(Debug)]
 pub enum PresenceMail {
     // --- asks ---
-    /// To the channel's owner: a client of the sending shard listens to a channel with presence.
+    /// To the channel's owner: a client of the sending shard has subscribed to a channel with presence.
     Arrive { channel: Subject, present: Box<Present> },
-    /// To the channel's owner: it does not listen any more.
+    /// To the channel's owner: the client has unsubscribed.
     Depart { channel: Subject, conn: Address },
-    /// To the channel's owner: which clients are there? Answered with `Roster`.
+    /// To the channel's owner: which clients does the channel have? Answered with `Roster`.
     Who { channel: Subject, asker: Address },
-    /// To every shard: which of your connections are those of the user of this subject? Answered with `Found`.
+    /// To every shard: which of your connections belong to the user of this subject? Answered with `Found`.
     Find { user: Subject, asker: Address },
 
     // --- tells ---
-    /// To the shard of the asker: the clients that listen to a channel; none if its rule does not ask for that.
+    /// To the shard of the asker: the clients of a channel; `None` for a channel without presence.
     Roster { key: Key, channel: Subject, roster: Option<Box<Roster>> },
-    /// To the shard of the asker: connections of the user that `key` looks for.
+    /// To the shard of the asker: connections of the user that `key` asked for.
     Found { key: Key, found: Box<Found> },
 }
 

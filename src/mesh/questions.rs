@@ -4,7 +4,7 @@ use crate::base::{Address, Key, Place};
 
 use super::{Delivery, Lane};
 
-/// See `shard::features::questions` for the way of each.
+/// `shard::features::questions` shows the path of each.
 #[derive(Debug)]
 pub enum QuestionMail {
     // --- asks ---
@@ -12,18 +12,18 @@ pub enum QuestionMail {
     Asked { id: u64, from: Place, keys: Vec<Key> },
     /// To a question's home: a client's answer.
     Answer(Box<ClientAnswer>),
-    /// To a question's home: this connection will not answer any more.
+    /// To a question's home: this connection will not answer.
     Left { id: u64, from: Address },
 
     // --- tells ---
-    /// To a shard with listeners: all of them get the message, and those that can answer are asked; `Asked` says which. That is mail,
-    /// but one for one, and an ask: it does not keep this shard from taking tells.
+    /// To a shard with subscribers: all of them get the message, and those that can answer are asked; `Asked` lists
+    /// them. That is mail, but one letter for one, and an ask: it does not keep this shard from taking tells.
     Question(Box<Question>),
-    /// To a shard with a connection that was asked: no answer is wanted any more.
+    /// To a shard with a connection that was asked: the question is over.
     Over { key: Key, id: u64 },
 }
 
-/// A message that wants an answer, from the shard that waits for that.
+/// A question, from its home.
 #[derive(Debug)]
 pub struct Question {
     pub id: u64,
@@ -31,7 +31,7 @@ pub struct Question {
     pub delivery: Delivery,
 }
 
-/// A client's answer, as it goes to the worker that has asked.
+/// A client's answer in the form for the worker that has asked.
 #[derive(Debug)]
 pub struct ClientAnswer {
     pub id: u64,

@@ -1,4 +1,4 @@
-//! Letters about what is kept of channels, between a connection's shard and a channel's owner.
+//! Letters about the kept messages of channels, between a connection's shard and a channel's owner.
 
 use crate::base::Address;
 use crate::hub::SubKey;
@@ -7,16 +7,16 @@ use crate::proto::subject::Subject;
 
 use super::Lane;
 
-/// See `shard::features::replays` for the way of each.
+/// `shard::features::replays` shows the path of each.
 #[derive(Debug)]
 pub enum ReplayMail {
-    /// An ask, to the channel's owner: what is kept of it, from somewhere on.
+    /// An ask, to the channel's owner: for kept messages.
     Replay(Box<Replay>),
-    /// The tell that answers it: that, or the next piece of it.
+    /// The tell that answers it: the messages, or the next piece of them.
     Replayed(Box<Replayed>),
 }
 
-/// What is asked of a channel's owner.
+/// A request to a channel's owner.
 #[derive(Debug)]
 pub struct Replay {
     pub subject: Subject,
@@ -25,13 +25,13 @@ pub struct Replay {
     pub asker: Asker,
 }
 
-/// The connection that asks, and what for.
+/// The connection that asks, and the purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asker {
     pub address: Address,
-    /// What the connection calls its subscription, or its question.
+    /// The connection's number for the subscription or the question.
     pub tag: u32,
-    /// The subscription that is silent until it has heard everything; none if nothing follows the answer.
+    /// The subscription that is silent until its replay is complete; `None` if there is no subscription.
     pub sub: Option<SubKey>,
     /// The connection waits for this answer before its stream opens (OPEN MEANS SUBSCRIBED).
     pub is_registration: bool,

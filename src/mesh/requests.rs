@@ -12,29 +12,29 @@ use crate::proto::subject::Subject;
 
 use super::Lane;
 
-/// See `shard::features::requests` for the way of each.
+/// `shard::features::requests` shows the path of each.
 #[derive(Debug)]
 pub enum RequestMail {
-    // --- asks, to the shard that keeps the request but for `Hand` ---
-    /// Here it is; answered with `Accepted`.
+    // --- asks, to the keeper of the request, except `Hand` ---
+    /// Keep this request; answered with `Accepted`.
     Accept { from: Address, request: Box<AcceptedRequest> },
-    /// What became of it? Answered with `Told`.
+    /// Return the state of this request; answered with `Told`.
     Read { from: Address, id: RequestId, route: RouteId },
-    /// The keeper owns the channel as well: `from` has just come to it; answered with `Recalled`.
+    /// `from` has joined the request's channel, which the keeper owns as well; answered with `Recalled`.
     Recall { from: Address, id: RequestId, channel: Subject },
     /// To the shard of a worker: a request for it. If it has left the service, `Missed`.
     Hand { from: Place, id: RequestId, worker: Member, message: Arc<Message> },
-    /// The worker was not there any more. An ask, to stay behind the worker's `Resign`.
+    /// The worker was gone. An ask, to stay after the worker's `Resign`.
     Missed { id: RequestId, worker: Address },
-    /// To each shard that keeps requests of this worker: its connection has ended. An ask, to stay behind its answers.
+    /// To each shard that keeps requests of this worker: its connection has ended. An ask, to stay after its answers.
     Gone { worker: Address },
 
     // --- tells, to the shard of the client that has asked ---
-    /// The request of `key` is kept, or is not.
+    /// Whether the request of `key` is kept.
     Accepted { key: Key, outcome: Result<Receipt, CloseReason> },
-    /// What became of the request that `key` asked for, if there is one.
+    /// The state of the request that `key` asked for, if it exists.
     Told { key: Key, reading: Option<Box<Reading>> },
-    /// What `key` has missed on the channel, if it has.
+    /// The result that `key` has missed on the channel, if it has.
     Recalled { key: Key, channel: Subject, message: Option<Box<Message>> },
 }
 

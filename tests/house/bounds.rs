@@ -26,7 +26,7 @@ pub const FEATURES: &[(&str, &[&str], usize)] = &[
 ];
 
 /// Comment lines with who, whoever, whom, nobody, somebody or anew, where a noun would be clearer.
-const VAGUE_COMMENT_LINES_MAX: usize = 23;
+const VAGUE_COMMENT_LINES_MAX: usize = 3;
 
 /// Types whose name another type has too: a name alone should say which one is meant. Of those that are left, one of each pair is public
 /// for programs that embed the gateway: `Delivery`, `Error`, `Place` and `Route` of the configuration.

@@ -74,7 +74,8 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
         self.sender.ok().and_then(|sender| sender.cors(&route.origins))
     }
 
-    /// The same where no single route answers: pages that may use one of them learn no more than they could.
+    /// The same for an answer that belongs to no single route: pages that may use one of the routes learn nothing that
+    /// they could not learn there.
     pub(super) fn cors_of_any<'o>(&self, routes: impl Iterator<Item = &'o Route>) -> Option<Cors<'a>> {
         self.sender.ok().and_then(|sender| sender.cors_of_any(routes.map(|route| &route.origins)))
     }

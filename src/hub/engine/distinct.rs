@@ -1,11 +1,11 @@
-//! What channels said last of each thing, so that nobody is told again what has not changed (`Tg-Distinct`).
+//! The last values of channels, so that a message that repeats one is not delivered (`Tg-Distinct`).
 //!
 //! ```text
 //!  channel, Tg-Key --> hash --> hash of the Tg-Distinct that came last, and where it stands
 //! ```
 //!
-//! A value's hash is over its channel and key as well, so that two things with one hash cannot be taken for each other: what
-//! is confused is only delivered once more. The least recently used are forgotten first, to the same effect.
+//! The hash of a value includes its channel and key, so two of them with one hash cannot be mistaken for each other: at
+//! worst a value is delivered once more. Forgetting the least recently used ones has the same effect.
 
 use ahash::RandomState;
 use lru::LruCache;
@@ -26,17 +26,17 @@ struct Last {
 
 impl Distinct {
     pub(super) fn new() -> Distinct {
-        // Bounded by `remember`: `LruCache::new` would allocate for the bound at once.
+        // `remember` bounds it: `LruCache::new` would allocate for the bound at once.
         Distinct { last: LruCache::unbounded(), hasher: RandomState::new() }
     }
 
-    /// Where the message stands that says the same and was the last to say anything of the same thing.
+    /// The position of the last message of the same channel and key, if it has the same value.
     pub(super) fn same_as(&mut self, message: &Message) -> Option<Position> {
         let value = self.value(message)?;
         self.last.get(&self.thing(message)).filter(|last| last.value == value).map(|last| last.position)
     }
 
-    /// This is what was said last. A message that does not say what it is distinct by is distinct from any other.
+    /// Remembers the value of a message. A message without `Tg-Distinct` is distinct from any other.
     pub(super) fn remember(&mut self, message: &Message, position: Position) {
         let thing = self.thing(message);
         match self.value(message) {

@@ -1,4 +1,4 @@
-//! What messages of late were called by their publishers (`Nats-Msg-Id`), so that one that comes twice is taken once.
+//! The recent names of messages (`Nats-Msg-Id`), so that a message that is published twice is taken once.
 //!
 //! ```text
 //!  (channel, id) --> known: the position of the first --> suppressed
@@ -19,19 +19,19 @@ use crate::limits;
 use crate::proto::event::Position;
 use crate::proto::subject::Subject;
 
-/// What an id takes, besides its text: its places in a map and a list.
+/// The cost of an id besides its text: its entries in a map and a list.
 const ID_BYTES: usize = size_of::<(Arc<str>, Position)>() + size_of::<(Arc<str>, Tick)>() + 32;
-/// And a channel, besides its ids.
+/// The cost of a channel besides its ids.
 const CHANNEL_BYTES: usize = size_of::<Window>() + 96;
 
-/// Of a shard.
+/// The names of a shard.
 pub(super) struct Duplicates {
     by_use: LruCache<Subject, Window>,
     bytes: usize,
     bytes_max: usize,
 }
 
-/// Of one channel; never empty.
+/// The names of one channel; never empty.
 #[derive(Default)]
 struct Window {
     known: AHashMap<Arc<str>, Position>,
@@ -43,7 +43,7 @@ impl Duplicates {
         Duplicates { by_use: LruCache::unbounded(), bytes: 0, bytes_max }
     }
 
-    /// Where the first message of this id stands, if it is known still.
+    /// The position of the first message with this id, if it is remembered.
     pub(super) fn find(&mut self, channel: &Subject, id: &str, now: Tick) -> Option<Position> {
         self.sweep(now);
         let window = self.by_use.peek_mut(channel)?;
@@ -51,7 +51,7 @@ impl Duplicates {
         window.known.get(id).copied()
     }
 
-    /// A message of an id that is not known has its position.
+    /// Remembers a new id and the position of its message.
     pub(super) fn remember(&mut self, channel: &Subject, id: &str, position: Position, now: Tick) {
         if !self.by_use.contains(channel) {
             self.by_use.put(channel.clone(), Window::default());
@@ -70,7 +70,7 @@ impl Duplicates {
         }
     }
 
-    /// The channel's positions begin anew.
+    /// The channel's positions restart.
     pub(super) fn forget(&mut self, channel: &Subject) {
         if let Some(window) = self.by_use.pop(channel) {
             self.bytes -= window.cost();
@@ -83,12 +83,12 @@ impl Duplicates {
         (self.by_use.len(), self.bytes)
     }
 
-    /// When the channel that was used least has nothing left.
+    /// When the least recently used channel has no names left.
     pub(super) fn sweep_at(&self) -> Tick {
         self.by_use.peek_lru().map_or(Tick::NEVER, |(_, window)| window.ends_at())
     }
 
-    /// Forgets the channels of which nothing is left.
+    /// Forgets the channels that have no names left.
     pub(super) fn sweep(&mut self, now: Tick) {
         while self.sweep_at() <= now {
             self.forget_least_used();
@@ -107,7 +107,7 @@ impl Window {
         self.order.back().map_or(Tick::ZERO, |(_, at)| *at + limits::MESSAGE_ID_WINDOW)
     }
 
-    /// Forgets what is too old: the bytes that this sets free.
+    /// Forgets old names; returns the bytes that this frees.
     fn trim(&mut self, now: Tick) -> usize {
         let mut freed = 0;
         while self.order.front().is_some_and(|(_, at)| *at + limits::MESSAGE_ID_WINDOW <= now) {
@@ -190,7 +190,7 @@ mod tests {
                 });
                 let found = duplicates.find(&subject, &text, now);
                 match known {
-                    // Under pressure it may have been forgotten, never another's.
+                    // Under pressure a name may have been forgotten, but never another message's position returned.
                     Some((.., position)) => prop_assert!(
                         found == Some(*position) || (found.is_none() && bytes_max < usize::MAX)
                     ),

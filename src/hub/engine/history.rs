@@ -1,4 +1,4 @@
-//! What is kept of the channels that this shard owns, for those who come back.
+//! The kept messages of the channels that this shard owns, for clients that resume.
 //!
 //! ```text
 //!  push --> floor 2 [3 4 6 7 9] --> an excerpt shares the messages
@@ -10,8 +10,8 @@
 //!                           '- given up whole, while all together hold more than the shard may
 //! ```
 //!
-//! Age is looked at when a channel is used, and by a sweep that looks at some of them every second, however many there are:
-//! no channel has a timer.
+//! Age is checked when a channel is used, and by a sweep that checks some channels every second, however many there
+//! are: no channel has a timer.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -27,9 +27,9 @@ use crate::proto::event::{Message, Position};
 use crate::proto::replay::{Excerpt, ExcerptBounds, Gap, GapReason, Since};
 use crate::proto::subject::Subject;
 
-/// What it costs to keep a message, besides its headers and payload: two allocations and its place in the list.
+/// The cost of keeping a message, besides its headers and payload: two allocations and its entry in the list.
 const MESSAGE_BYTES: usize = size_of::<Message>() + size_of::<Kept>() + 32;
-/// And a channel, besides its messages: itself and its places in two lists and a map.
+/// The cost of a channel, besides its messages: itself, and its entries in two lists and a map.
 const CHANNEL_BYTES: usize = size_of::<ChannelHistory>() + 96;
 
 /// The histories of a shard.
@@ -38,35 +38,35 @@ pub(super) struct Histories {
     by_use: LruCache<Subject, usize>,
     bytes: usize,
     bytes_max: usize,
-    /// Where the sweep goes on.
+    /// Where the sweep continues.
     swept: usize,
     sweep_at: Tick,
 }
 
-/// The newest messages of one channel, all that it has had above the floor; never empty.
+/// The newest messages of one channel: all messages above the floor; never empty.
 pub(super) struct ChannelHistory {
     subject: Subject,
     keep: Keep,
-    /// Offset of the last message that is not kept: those that are kept follow it.
+    /// Offset of the last message that is not kept: the kept ones follow it.
     floor: u64,
     kept: VecDeque<Kept>,
     /// Bytes of headers and payloads.
     bytes: usize,
 }
 
-/// Messages of a history that follow each other, each with its offset.
+/// Consecutive messages of a history, each with its offset.
 struct HistoryPiece {
     /// Offset of the message before the first.
     begins_after: u64,
     messages: Vec<(u64, Arc<Message>)>,
-    /// Nothing that was asked for follows.
+    /// The piece completes the request.
     is_last: bool,
 }
 
 struct Kept {
     message: Arc<Message>,
     at: CoarseTick,
-    /// The lower half of its offset; the floor, which is less than 2^32 below, has the rest.
+    /// The lower half of the offset. The floor, which is less than 2^32 below, has the rest.
     offset_low: u32,
 }
 
@@ -84,12 +84,12 @@ impl Histories {
         }
     }
 
-    /// Channels with something kept, and what all of that costs.
+    /// The number of channels with kept messages, and the cost of all of them.
     pub(super) fn len(&self) -> (usize, usize) {
         (self.all.len(), self.bytes)
     }
 
-    /// Keeps the message at `offset` of its channel, whose message before it is the last that is kept already, if one is.
+    /// Keeps the message at `offset` of its channel. If older messages are kept, the last of them is the one before it.
     pub(super) fn push(&mut self, keep: Keep, offset: u64, message: &Arc<Message>, now: Tick) {
         let index = match self.by_use.get(&message.subject) {
             Some(index) => *index,
@@ -117,14 +117,14 @@ impl Histories {
         index
     }
 
-    /// What is kept of a channel now, if anything; this uses it.
+    /// The kept messages of a channel, if any; counts as a use.
     pub(super) fn read(&mut self, subject: &Subject, now: Tick) -> Option<&ChannelHistory> {
         let index = *self.by_use.get(subject)?;
         self.age(index, now);
         self.all.get(index)
     }
 
-    /// The channel's offsets begin anew, or nobody will ask any more.
+    /// The channel's offsets restart, or it will not be read again.
     pub(super) fn forget(&mut self, subject: &Subject) {
         if let Some(index) = self.by_use.peek(subject).copied() {
             self.give_up(index);
@@ -136,7 +136,7 @@ impl Histories {
         if self.all.is_empty() { Tick::NEVER } else { self.sweep_at }
     }
 
-    /// Forgets what is too old, in some of the channels; the next sweep goes on from there.
+    /// Drops old messages in some of the channels; the next sweep continues from there.
     pub(super) fn sweep(&mut self, now: Tick) {
         if now < self.sweep_at() {
             return;
@@ -167,7 +167,7 @@ impl Histories {
             if self.by_use.len() > 1 || history.kept.len() == 1 {
                 self.give_up(index);
             } else {
-                // The only one is the one in use: it is larger than all may be.
+                // The only message left is the one in use: it is larger than the bound of all histories.
                 self.bytes -= history.pop();
             }
         }
@@ -209,13 +209,13 @@ impl ChannelHistory {
         self.kept.partition_point(|kept| self.offset_of(kept) <= offset)
     }
 
-    /// As many of these messages as the bounds allow, from the beginning, and whether that is all of them.
+    /// As many of these messages as the bounds allow, from the oldest on, and whether that is all of them.
     fn oldest(&self, wanted: Range<usize>, bounds: ExcerptBounds) -> HistoryPiece {
         let messages = within(self.range(wanted.clone()), bounds);
         HistoryPiece { begins_after: self.before(wanted.start), is_last: messages.len() == wanted.len(), messages }
     }
 
-    /// The same from the end, and still in the channel's order: the last of what can be asked for, whatever the bounds.
+    /// The same from the newest on, still in the channel's order. Always completes the request, whatever the bounds.
     fn newest(&self, wanted: Range<usize>, bounds: ExcerptBounds) -> HistoryPiece {
         let mut messages = within(self.range(wanted.clone()).rev(), bounds);
         messages.reverse();
@@ -230,8 +230,8 @@ impl ChannelHistory {
         self.bytes + self.kept.len() * MESSAGE_BYTES
     }
 
-    /// Forgets what is so far below `offset` that half of it would not do; what that saves. Only a log that has left out some four
-    /// billion offsets asks for that.
+    /// Drops messages that are too far below `offset` for half of it to identify them; returns the saved cost. Only a
+    /// log that has left out some four billion offsets needs this.
     fn make_reachable(&mut self, offset: u64) -> usize {
         let mut saved = 0;
         while offset - self.floor > u64::from(u32::MAX) {
@@ -258,7 +258,7 @@ impl ChannelHistory {
         bytes + MESSAGE_BYTES
     }
 
-    /// Forgets what the rule does not keep; what that saves.
+    /// Drops messages beyond the rule's bounds; returns the saved cost.
     fn trim(&mut self, now: Tick) -> usize {
         let mut saved = 0;
         while let Some(oldest) = self.kept.front()
@@ -271,7 +271,7 @@ impl ChannelHistory {
         saved
     }
 
-    /// A list that has emptied gives its room back, but not after every single message.
+    /// Frees the memory of a list that has shrunk, but not after every single message.
     fn shrink(&mut self) {
         const KEPT: usize = 8;
         if self.kept.capacity() > 4 * self.kept.len().max(KEPT) {
@@ -280,14 +280,14 @@ impl ChannelHistory {
     }
 }
 
-/// What is answered of a channel that stands at `latest` and keeps this.
+/// The answer of a channel at the position `latest` with this history.
 pub(super) fn excerpt(
     history: Option<&ChannelHistory>,
     latest: Position,
     since: Since,
     bounds: ExcerptBounds,
 ) -> Excerpt {
-    // All that was said above the floor is kept.
+    // All messages above the floor are kept.
     let floor = history.map_or(latest.offset, |history| history.floor);
     let since = since.in_epoch(latest.epoch);
     let first = history.and_then(ChannelHistory::first).map(|offset| Position { offset, ..latest });
@@ -309,11 +309,12 @@ pub(super) fn excerpt(
     Excerpt { gap, begins_after, messages, latest, is_last }
 }
 
-/// Why a channel that stands at `latest` and keeps what is above `floor` cannot give all that is asked for.
+/// The reason why a channel at the position `latest`, with messages above `floor`, cannot give everything that was
+/// asked for.
 fn gap_reason(since: Since, latest: Position, floor: u64) -> Option<GapReason> {
     match since {
         Since::Now | Since::Beginning | Since::Latest => None,
-        // Every offset is of an epoch by now.
+        // Offsets without an epoch have been given one before.
         Since::AfterOffset(_) | Since::BeforeOffset(_) => None,
         Since::Unreadable => Some(GapReason::Malformed),
         Since::Unknown => Some(GapReason::Unknown),
@@ -324,7 +325,7 @@ fn gap_reason(since: Since, latest: Position, floor: u64) -> Option<GapReason> {
     }
 }
 
-/// At least one, if there is one.
+/// As many messages as the bounds allow, and at least one.
 fn within<'a>(
     messages: impl Iterator<Item = (u64, &'a Arc<Message>)>,
     bounds: ExcerptBounds,
@@ -345,7 +346,7 @@ mod tests {
 
     const ALL: ExcerptBounds = ExcerptBounds { messages_max: usize::MAX, bytes_max: usize::MAX };
 
-    /// What is kept of a channel whose log gave these offsets.
+    /// The kept messages of a channel whose log assigned these offsets.
     fn kept(messages: usize, offsets: &[u64]) -> (Histories, Subject) {
         let keep = Keep { messages, bytes: 1_000, age: Duration::from_secs(60) };
         let subject = Subject::new("a").unwrap();

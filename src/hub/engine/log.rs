@@ -1,12 +1,12 @@
-//! The log of the channels that this shard owns: their offsets, what is kept of them, what they have said already.
+//! The log of the channels that this shard owns: their offsets, kept messages and recent names.
 //!
 //! ```text
 //!  append --> duplicate? --> same as the last? --> offset --> kept, if the rule says so --> position
 //!                 '---------------'---> a repetition, which has no position of its own
 //! ```
 //!
-//! This one lives in memory and answers at once; one that lives elsewhere can take its place. What it knows of a channel with
-//! listeners is with the routing, and is an argument of the log's methods.
+//! This log lives in memory and answers at once; one that lives elsewhere can take its place. The standing of a channel
+//! with subscribers is stored with the routing, and is an argument of the log's methods.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::proto::subject::Subject;
 /// See the module's picture.
 pub(super) struct Log {
     rules: Arc<Rules>,
-    /// Channels without listeners; only where they stand is worth remembering.
+    /// Channels without subscribers; only their standing is remembered.
     idle: LruCache<Subject, Standing>,
     histories: Histories,
     distinct: Distinct,
@@ -35,24 +35,25 @@ pub(super) struct Log {
     epochs: u32,
 }
 
-/// What a log says to a message.
+/// The answer of a log to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Appended {
-    /// The message is the channel's next, at this position; none where messages have no positions.
+    /// The message is the channel's next one, at this position; `None` if messages to this subject have no positions.
     Taken(Option<Position>),
     Repetition(Repetition),
 }
 
-/// A message that is not taken, because its channel has said the same already, or has taken this very one.
+/// A message that is not taken, because it repeats the value of the last one, or the name of an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Repetition {
     pub rule: RuleNumber,
     pub loss: Loss,
-    /// Of the message that said it.
+    /// The position of the earlier message.
     pub position: Position,
 }
 
-/// Where a channel stands: the last position given, offset 0 before the first; and the rule, which has room beside it.
+/// The standing of a channel: the last assigned position, with offset 0 before the first; and the channel's rule, which
+/// fits beside it.
 #[derive(Clone, Copy)]
 pub(super) struct Standing {
     offset: u64,
@@ -72,7 +73,7 @@ impl Log {
     pub(super) fn new(rules: Arc<Rules>, history_bytes_max: usize, epoch_seed: u32) -> Log {
         Log {
             rules,
-            // Bounded by `park`: `LruCache::new` would allocate for the bound at once.
+            // `park` bounds it: `LruCache::new` would allocate for the bound at once.
             idle: LruCache::unbounded(),
             histories: Histories::new(history_bytes_max),
             distinct: Distinct::new(),
@@ -82,31 +83,32 @@ impl Log {
         }
     }
 
-    /// Channels that are remembered without listeners.
+    /// The number of remembered channels without subscribers.
     pub(super) fn idle(&self) -> usize {
         self.idle.len()
     }
 
-    /// Channels with something kept, and the bytes that this takes.
+    /// The number of channels with kept messages, and the bytes that they cost.
     pub(super) fn kept(&self) -> (usize, usize) {
         self.histories.len()
     }
 
-    /// Where a channel stands that has listeners from now on.
+    /// The standing of a channel that gets its first subscriber.
     pub(super) fn wake(&mut self, subject: &Subject) -> Standing {
         self.idle.pop(subject).unwrap_or_else(|| self.begin(subject))
     }
 
-    /// A channel that stands there has no listeners any more.
+    /// A channel with this standing has lost its last subscriber.
     pub(super) fn rest(&mut self, subject: &Subject, standing: Standing) {
-        // Listeners of a channel with history have been told where it stands, even before its first message.
+        // Subscribers of a channel with history have been told its position, even before its first message.
         if standing.offset > 0 || self.rules.rule(standing.rule).history.is_some() {
             self.park(subject.clone(), standing);
         }
     }
 
-    /// Counts one message and keeps it if the channel's rule says so; `live` is where a channel with listeners stands. A repetition
-    /// has no place among the channel's positions: a client that missed it has missed nothing, so it must not look like a gap.
+    /// Assigns a position to one message, and keeps the message if the channel's rule says so; `live` is the standing
+    /// of a channel with subscribers. A repetition gets no position: a client that missed it has missed nothing, so it
+    /// must not look like a gap.
     pub(super) fn append(&mut self, message: &Arc<Message>, live: Option<&mut Standing>, now: Tick) -> Appended {
         let subject = &message.subject;
         let id = message_id(message);
@@ -142,14 +144,14 @@ impl Log {
         Appended::Taken(Some(standing.position()))
     }
 
-    /// Whether only the owner of its channel can say that the message is to be delivered.
+    /// Whether only the owner of its channel can decide that the message is delivered.
     pub(super) fn may_be_repetition(&self, message: &Message) -> bool {
         let is_distinct = || self.rules.has_distinct() && message.header(DISTINCT_HEADER).is_some();
         message.headers.is_some() && (message_id(message).is_some() || is_distinct())
     }
 
-    /// Whether the message says again what its channel said last. What is not kept any more by a channel that keeps something
-    /// may be said again: subscribers that have come meanwhile have not heard it.
+    /// Whether the message repeats the channel's last value. In a channel with history, a value whose message is no
+    /// longer kept may be repeated, because new subscribers have not received it.
     fn repetition(&mut self, message: &Message, live: Option<Standing>, now: Tick) -> Option<Repetition> {
         let subject = &message.subject;
         let standing = live.or_else(|| self.idle.peek(subject).copied())?;
@@ -179,7 +181,7 @@ impl Log {
         standing
     }
 
-    /// Where a channel stands, and what is kept of it, if anything; `None` if there is no such channel.
+    /// The standing of a channel, and its kept messages, if any; `None` if the channel does not exist.
     pub(super) fn read(
         &mut self,
         subject: &Subject,
@@ -190,18 +192,18 @@ impl Log {
         Some((latest, self.histories.read(subject, now)))
     }
 
-    /// When [`Log::sweep`] has something to look for.
+    /// When [`Log::sweep`] must be called.
     pub(super) fn sweep_at(&self) -> Tick {
         self.histories.sweep_at().min(self.duplicates.sweep_at())
     }
 
-    /// Forgets some of what is too old.
+    /// Drops some old messages and names.
     pub(super) fn sweep(&mut self, now: Tick) {
         self.histories.sweep(now);
         self.duplicates.sweep(now);
     }
 
-    /// An epoch is as good as random, and another for each channel: a position of one is none of any other.
+    /// Epochs are pseudo-random and differ between channels, so a position of one channel is foreign to every other.
     fn begin(&mut self, subject: &Subject) -> Standing {
         self.epochs = self.epochs.wrapping_add(1);
         let seed = u64::from(self.epoch_seed) << 32 | u64::from(self.epochs);
@@ -220,7 +222,7 @@ impl Log {
     }
 }
 
-/// What the publisher calls the message.
+/// The publisher's name of the message.
 fn message_id(message: &Message) -> Option<&str> {
     message.header(ID_HEADER).filter(|id| !id.is_empty() && id.len() <= limits::MESSAGE_ID_BYTES_MAX)
 }

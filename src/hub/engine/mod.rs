@@ -1,4 +1,4 @@
-//! The engine: what is known of the channels that this shard owns.
+//! The engine: the state of the channels that this shard owns.
 //!
 //! ```text
 //!  routing   which places listen       local for ever
@@ -9,7 +9,8 @@
 //!     '--------------------- publish, no listener ---------------^       (a new epoch, should it come back)
 //! ```
 //!
-//! The owner's shard calls it; other shards send asks (`Join`, `Publish`, `Replay`) and get tells. Only an engine reads positions.
+//! The owner's shard calls it; other shards send asks (`Join`, `Publish`, `Replay`) and get tells. Only an engine
+//! interprets positions.
 
 mod distinct;
 mod duplicates;
@@ -42,17 +43,17 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// `epoch_seed` is random: positions of an earlier process must not look like this one's.
+    /// `epoch_seed` is random: positions of an earlier process must be recognized as foreign.
     pub(crate) fn new(rules: Arc<Rules>, history_bytes_max: usize, epoch_seed: u32) -> Engine {
         Engine { routing: Routing::default(), log: Log::new(rules, history_bytes_max, epoch_seed) }
     }
 
-    /// For what needs no position: questions, messages to acknowledge.
+    /// For messages without positions: questions, and messages to acknowledge.
     pub(crate) fn routing(&self) -> &Routing {
         &self.routing
     }
 
-    /// Channels with listeners, and channels remembered without.
+    /// The numbers of channels with subscribers, and of remembered channels without.
     pub(crate) fn len(&self) -> (usize, usize) {
         (self.routing.len(), self.log.idle())
     }
@@ -62,25 +63,25 @@ impl Engine {
         self.len() == (0, 0)
     }
 
-    /// Channels with something kept, and the bytes that this takes.
+    /// The number of channels with kept messages, and the bytes that they cost.
     pub(crate) fn kept(&self) -> (usize, usize) {
         self.log.kept()
     }
 
-    /// `place` has a listener now.
+    /// `place` has its first subscriber.
     pub(crate) fn join(&mut self, subject: &Subject, place: Place) {
         self.routing.join(subject, place, || self.log.wake(subject));
     }
 
-    /// `place` has no listener any more.
+    /// `place` has no subscriber left.
     pub(crate) fn leave(&mut self, subject: &Subject, place: Place) {
         if let Some(standing) = self.routing.leave(subject, place) {
             self.log.rest(subject, standing);
         }
     }
 
-    /// Appends one message to the log of its channel, and adds the places that listen, if it is taken. Answers' inboxes and the
-    /// gateway's own subjects have no positions: they are one listener's each, and there are too many of them.
+    /// Appends one message to the log of its channel and, if it is taken, adds the places with subscribers. Inboxes and
+    /// the gateway's own subjects have no positions: each has one subscriber, and there are too many of them.
     pub(crate) fn publish(&mut self, message: &Arc<Message>, now: Tick, places: &mut PlaceSet) -> Appended {
         if message.destination() != Destination::Channel {
             if let Some(channel) = self.routing.find(message.listened()) {
@@ -96,12 +97,13 @@ impl Engine {
         appended
     }
 
-    /// Whether only the owner of its channel can say that the message is to be delivered.
+    /// Whether only the owner of its channel can decide that the message is delivered.
     pub(crate) fn may_be_repetition(&self, message: &Message) -> bool {
         self.log.may_be_repetition(message)
     }
 
-    /// What is asked for of a channel; `None` if there is no such channel. A place that listens to it (`join`) gets an answer.
+    /// The requested messages of a channel; `None` if the channel does not exist. A place that has joined it always
+    /// gets an answer.
     pub(crate) fn replay(
         &mut self,
         subject: &Subject,
@@ -114,12 +116,12 @@ impl Engine {
         Some(history::excerpt(history, latest, since, bounds))
     }
 
-    /// When [`Engine::sweep`] has something to look for.
+    /// When [`Engine::sweep`] must be called.
     pub(crate) fn sweep_at(&self) -> Tick {
         self.log.sweep_at()
     }
 
-    /// Forgets some of what is too old.
+    /// Drops some old messages and names.
     pub(crate) fn sweep(&mut self, now: Tick) {
         self.log.sweep(now);
     }

@@ -1,4 +1,4 @@
-//! The engine beside a naive one, which remembers everything and looks through all of it.
+//! The engine beside a naive model, which remembers everything and searches all of it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::proto::subject::Pattern;
 const NAMES: [&str; 3] = ["a.1", "a.2", "b.1"];
 const AGE: Duration = Duration::from_secs(3);
 
-/// One message of a channel as the model remembers it, its offset being where it stands, from 1.
+/// One message of a channel in the model; its offset is its index, from 1.
 struct Said {
     bytes: usize,
     at: Tick,
@@ -37,7 +37,7 @@ enum Deed {
         micros: u64,
     },
     Sweep,
-    /// From an offset, which may lie in the future, or not from any.
+    /// Reads from an offset, which may be in the future, or without one.
     Read {
         channel: usize,
         offset: u64,
@@ -60,11 +60,11 @@ fn message(subject: &Subject, bytes: usize, number: usize) -> Arc<Message> {
     Arc::new(Message::new(subject.clone(), None, None, payload.into()))
 }
 
-/// Offset of the first message that is kept. Ages are kept to 65.536 ms, rounded up.
+/// Offset of the first message that is kept. Ages are measured in steps of 65.536 ms, rounded up.
 fn first_kept(said: &[Said], keep: Keep, now: Tick) -> u64 {
     let mut bytes = 0;
     let mut count = 0;
-    // A message is forgotten for good: one that was too large took with it whatever came before.
+    // A message is dropped for good: one that was too large took all earlier ones with it.
     for said in said.iter().rev() {
         bytes += said.bytes;
         let is_old = crate::base::CoarseTick::ceil(said.at).tick() + keep.age <= now;

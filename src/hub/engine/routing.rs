@@ -1,14 +1,14 @@
-//! Routing: which places listen to the channels that this shard owns.
+//! Routing: the places with subscribers of the channels that this shard owns.
 //!
 //! ```text
 //!  (none) --first join--> { places, standing } --last leave--> (none); the log gets the standing back
 //! ```
 //!
-//! It is local, and answers at once, wherever the log of the channels lives: a message that is delivered needs places, and so do
+//! Routing is local and answers at once, wherever the log of the channels lives: a delivery needs places, and so do
 //! questions and messages to acknowledge, which have no positions.
 //!
-//! Where a channel stands belongs to the log and lies here beside the places, because a publication needs both: it finds them by
-//! one look-up.
+//! The standing of a channel belongs to the log, but is stored beside the places, because a publication needs both and
+//! finds them with one look-up.
 
 use ahash::AHashMap;
 
@@ -23,14 +23,14 @@ pub(crate) struct Routing {
     live: AHashMap<Subject, LiveChannel>,
 }
 
-/// See the module's picture; the places are never none.
+/// See the module's picture. There is at least one place.
 pub(super) struct LiveChannel {
     pub standing: Standing,
     pub listening: PlaceSet,
 }
 
 impl Routing {
-    /// The places that listen.
+    /// The places with subscribers.
     pub(crate) fn listening(&self, subject: &Subject) -> PlaceSet {
         self.live.get(subject).map(|channel| channel.listening).unwrap_or_default()
     }
@@ -48,7 +48,7 @@ impl Routing {
         self.live.get_mut(subject)
     }
 
-    /// `place` has a listener now; `standing` is asked for if it is the channel's first.
+    /// `place` has its first subscriber; `standing` is called if it is the first place.
     pub(super) fn join(&mut self, subject: &Subject, place: Place, standing: impl FnOnce() -> Standing) {
         if !self.live.contains_key(subject) {
             self.live.insert(subject.clone(), LiveChannel { standing: standing(), listening: PlaceSet::default() });
@@ -58,7 +58,7 @@ impl Routing {
         }
     }
 
-    /// `place` has no listener any more: where the channel stands, if it was the last.
+    /// `place` has no subscriber left. Returns the channel's standing if it was the last place.
     pub(super) fn leave(&mut self, subject: &Subject, place: Place) -> Option<Standing> {
         let channel = self.live.get_mut(subject)?;
         channel.listening.remove(place);

@@ -5,19 +5,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::target::unescaped;
 use crate::proto::CloseReason;
 
-/// `host [":" port]` (RFC 9110 section 7.2). User names are refused, as section 4.2.4 advises, and so is the comma that
-/// lists would bring.
+/// `host [":" port]` (RFC 9110 section 7.2). User names are refused, as section 4.2.4 advises, and so are commas, which
+/// would come from lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authority<'a> {
     pub host: Host<'a>,
-    /// `None` where it is absent or empty, which means the scheme's own (RFC 9110 section 4.2.3).
+    /// `None` if it is missing or empty, which means the scheme's default (RFC 9110 section 4.2.3).
     pub port: Option<u16>,
 }
 
 /// A name, or an address in the notation of RFC 3986 section 3.2.2.
 #[derive(Clone, Copy, Debug)]
 pub enum Host<'a> {
-    /// As it came: letters of either case, some perhaps escaped.
+    /// As it was sent: letters of either case, some perhaps escaped.
     Name(&'a str),
     Address(IpAddr),
 }
@@ -44,7 +44,7 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// Five digits at most: what is longer is no port, whatever it comes to.
+/// Five digits at most: a longer text is not a port, whatever its value.
 fn port(digits: &str) -> Result<Option<u16>, CloseReason> {
     let is_number = digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit());
     match digits.parse() {
@@ -63,8 +63,8 @@ impl<'a> Host<'a> {
     }
 }
 
-/// Names are equal in any case and however they are escaped (RFC 3986 section 6.2.2). A dot at the end makes another name:
-/// without it a search list may be added to it, with it not.
+/// Names are equal in any case and with any escapes (RFC 3986 section 6.2.2). A dot at the end makes a different name:
+/// with it a resolver appends no domain.
 impl PartialEq for Host<'_> {
     fn eq(&self, other: &Host<'_>) -> bool {
         match (self, other) {

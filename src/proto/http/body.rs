@@ -7,7 +7,7 @@ use memchr::memmem;
 use crate::limits::{CHUNK_LINE_BYTES_MAX, HEAD_BYTES_MAX};
 use crate::proto::CloseReason;
 
-/// How the head says where the body ends.
+/// How the end of the body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     None,
@@ -16,7 +16,7 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// Whether no body follows the head.
+    /// Whether there is no body.
     pub fn is_empty(self) -> bool {
         matches!(self, Framing::None | Framing::Length(0))
     }
@@ -27,13 +27,14 @@ impl Framing {
 pub enum BodyStep<'a> {
     /// Never empty.
     Data(&'a [u8]),
-    /// The body is over; what is left in the input belongs to the next request.
+    /// The body is complete; the rest of the input belongs to the next request.
     End,
-    /// The input holds nothing that can be used yet, or there is no room for it; the caller keeps it and comes back with more of either.
+    /// The input holds nothing usable, or there is no room for it; the caller keeps it and calls again with more input
+    /// or room.
     NeedMore,
 }
 
-/// Decodes one body, as fast as its consumer has room for it.
+/// Decodes one body, as fast as its consumer has room.
 ///
 /// ```text
 /// Sized ------------------------------------------------> Done
@@ -43,19 +44,20 @@ pub enum BodyStep<'a> {
 #[derive(Debug)]
 pub struct Body {
     state: BodyState,
-    /// Bytes of content that may still come in chunks.
+    /// Bytes of content that may still arrive in chunks.
     room: u64,
-    /// Bytes of chunk extensions and trailers that may still come: all are discarded, so they share one bound.
+    /// Bytes of chunk extensions and trailers that may still arrive. All of them are discarded, so they share one
+    /// bound.
     discarded_room: usize,
 }
 
 #[derive(Debug)]
 enum BodyState {
-    /// So many bytes of content follow.
+    /// This many bytes of content follow.
     Sized(u64),
     /// A line with the size of the next chunk follows.
     ChunkSize,
-    /// So many bytes of the chunk follow; never 0.
+    /// This many bytes of the chunk follow; never 0.
     ChunkData(u64),
     /// The line end after the chunk follows.
     ChunkEnd,
@@ -76,12 +78,12 @@ impl Body {
         Ok(Body { state, room: bytes_max, discarded_room: HEAD_BYTES_MAX })
     }
 
-    /// Takes the next piece off the front of `input`. After an error the connection cannot be read on.
+    /// Takes the next piece off the front of `input`. After an error the connection must not be read further.
     pub fn next<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<BodyStep<'a>, CloseReason> {
         self.next_within(input, usize::MAX)
     }
 
-    /// The same, but at most `room` bytes of content. What lies between the pieces, and the end, needs no room.
+    /// The same, with at most `room` bytes of content. The framing between the pieces, and the end, need no room.
     pub fn next_within<'a>(&mut self, input: &mut &'a mut [u8], room: usize) -> Result<BodyStep<'a>, CloseReason> {
         loop {
             match self.state {
@@ -110,7 +112,7 @@ impl Body {
         }
     }
 
-    /// Whether nothing of it follows.
+    /// Whether the body is complete.
     pub fn is_over(&self) -> bool {
         matches!(self.state, BodyState::Done)
     }
@@ -133,13 +135,13 @@ impl Body {
         BodyStep::Data(take(input, taken))
     }
 
-    /// Reads `chunk-size [chunk-ext]` (RFC 9112 section 7.1) and says what follows it.
+    /// Parses `chunk-size [chunk-ext]` (RFC 9112 section 7.1), and returns the next state.
     fn chunk(&mut self, line: &[u8]) -> Result<BodyState, CloseReason> {
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let (size, extension) = line.split_at(digits);
         let size = str::from_utf8(size).ok().and_then(|size| u64::from_str_radix(size, 16).ok());
         let size = size.ok_or(CloseReason::BadFraming)?;
-        // White space may only stand before the semicolon of an extension, never alone (section 7.1.1).
+        // White space is allowed only before the semicolon of an extension, never alone (section 7.1.1).
         let is_extension = extension.trim_ascii_start().starts_with(b";") && extension.iter().all(is_field_byte);
         if !extension.is_empty() && !is_extension {
             return Err(CloseReason::BadFraming);
@@ -158,7 +160,7 @@ impl Body {
     }
 }
 
-/// Takes a line of at most `bytes_max` bytes, its CRLF included, off the input and returns it without the CRLF.
+/// Takes a line of at most `bytes_max` bytes, including its CRLF, off the input, and returns it without the CRLF.
 fn take_line<'a>(input: &mut &'a mut [u8], bytes_max: usize) -> Result<Option<&'a [u8]>, CloseReason> {
     let window = &input[..input.len().min(bytes_max)];
     match memmem::find(window, b"\r\n") {
@@ -197,10 +199,10 @@ mod tests {
 
     use super::*;
 
-    /// Content and rest once the body has ended.
+    /// The content, and the rest of the input, once the body has ended.
     type Decoded = Result<Option<(Vec<u8>, Vec<u8>)>, CloseReason>;
 
-    /// Feeds `wire` in pieces that end at `cuts`, keeping what is not taken.
+    /// Feeds `wire` in pieces that end at `cuts`, and keeps the unused bytes.
     fn decode(framing: Framing, bytes_max: u64, wire: &[u8], cuts: &[usize]) -> Decoded {
         let mut body = Body::new(framing, bytes_max)?;
         let (mut content, mut carry, mut fed) = (Vec::new(), Vec::new(), 0);

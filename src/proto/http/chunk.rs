@@ -1,5 +1,5 @@
-//! The body of an answer whose end is not known when it begins: an event stream, or a long answer. [`super::body`] reads what clients
-//! send.
+//! The body of an answer whose length is not known when it begins: an event stream, or a long answer. [`super::body`]
+//! reads the bodies of clients.
 //!
 //! ```text
 //!  HTTP/1.1   Chunked     10 CRLF  retry: 2000 LF LF  CRLF   ...   0 CRLF CRLF   the end
@@ -10,19 +10,19 @@ use std::rc::Rc;
 
 use crate::base::joined;
 
-/// How a client is told where the body ends.
+/// How a client finds the end of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Streaming {
-    /// In chunks (RFC 9112 section 7.1): a reader can tell a stream that was cut from one that has ended, and a reader that
-    /// waits for so many bytes or the end of a chunk gets each piece at once.
+    /// In chunks (RFC 9112 section 7.1): a reader can distinguish a stream that broke from one that has ended, and a
+    /// reader that waits for a number of bytes or the end of a chunk gets each piece at once.
     Chunked,
-    /// With the connection (RFC 9112 section 6.3): HTTP/1.0 knows nothing else.
+    /// By the end of the connection (RFC 9112 section 6.3), the only way in HTTP/1.0.
     UntilClose,
 }
 
 impl Streaming {
-    /// How many there are.
+    /// The number of variants.
     pub const COUNT: usize = 2;
 
     /// The framing that a client of this HTTP version understands.
@@ -30,7 +30,7 @@ impl Streaming {
         if minor_version == 0 { Streaming::UntilClose } else { Streaming::Chunked }
     }
 
-    /// Appends a piece of the body, which is what `write` appends.
+    /// Appends a piece of the body: the bytes that `write` appends.
     pub fn write(self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         let start = out.len();
         write(out);
@@ -42,7 +42,7 @@ impl Streaming {
         }
     }
 
-    /// A piece of the body that many will send.
+    /// A piece of the body that many connections send.
     pub fn shared(self, piece: &[u8]) -> Rc<[u8]> {
         match self {
             Streaming::Chunked if !piece.is_empty() => joined(&[Size::of(piece.len()).line(), piece, LINE_END]),
@@ -50,7 +50,7 @@ impl Streaming {
         }
     }
 
-    /// The bytes that end the body. A body that ends without it was cut.
+    /// The bytes that end the body. A body without them was cut.
     pub fn end(self) -> &'static [u8] {
         match self {
             Streaming::Chunked => b"0\r\n\r\n",
@@ -63,7 +63,7 @@ const LINE_END: &[u8] = b"\r\n";
 
 /// The line before a chunk: its size in hexadecimal digits.
 struct Size {
-    /// The line stands at the end.
+    /// Right-aligned: the line ends with the array.
     bytes: [u8; Size::BYTES_MAX],
     start: usize,
 }

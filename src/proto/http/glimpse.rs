@@ -4,8 +4,8 @@ use std::str;
 
 use crate::limits::HEAD_BYTES_MAX;
 
-/// `Origin` and `Host`, where there is one of them in the lines that have come. Only for the answer that refuses the head:
-/// nothing is served for what they say.
+/// `Origin` and `Host`, each if the lines that have arrived have exactly one. Only for the answer that refuses the
+/// head: no request is served because of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Glimpse<'a> {
     pub origin: Option<&'a str>,
@@ -13,7 +13,7 @@ pub struct Glimpse<'a> {
 }
 
 impl<'a> Glimpse<'a> {
-    /// The input that `next_head` has refused. A line that is not whole does not count, nor what follows the head.
+    /// From the input that `next_head` has refused. An incomplete line does not count, nor do bytes after the head.
     pub fn of(input: &'a [u8]) -> Glimpse<'a> {
         let head = &input[..input.len().min(HEAD_BYTES_MAX)];
         let head = head.strip_prefix(b"\r\n").unwrap_or(head);
@@ -21,14 +21,14 @@ impl<'a> Glimpse<'a> {
     }
 }
 
-/// The value of the one field of that name, if it is UTF-8.
+/// The value of the only field of that name, if it is UTF-8.
 fn only<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a str> {
     let mut values = fields(head).filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value);
     let value = values.next().filter(|_| values.next().is_none())?;
     str::from_utf8(value.trim_ascii()).ok()
 }
 
-/// Names and values of the whole lines behind the request line, up to the empty one.
+/// Names and values of the complete lines after the request line, up to the empty one.
 fn fields(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let whole = head.split_inclusive(|&byte| byte == b'\n').filter_map(|line| line.strip_suffix(b"\r\n"));
     whole.skip(1).take_while(|line| !line.is_empty()).filter_map(|line| {

@@ -1,4 +1,4 @@
-//! The head of a request: request line and header fields, with their meaning for the connection worked out.
+//! The head of a request: request line and header fields, and their meaning for the connection.
 
 use std::mem::{self, MaybeUninit};
 
@@ -12,13 +12,13 @@ use super::target::{self, TargetParts};
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 use crate::proto::CloseReason;
 
-/// A header field as it came, without the white space around its value.
+/// A header field as it was sent, without white space around its value.
 pub type Field<'a> = httparse::Header<'a>;
 
 /// Fields that need no allocation; browsers send fewer when they open a WebSocket.
 const FIELDS_INLINE: usize = 24;
 
-/// The result of [`Head::header`] for a value that is not UTF-8: present, and equal to nothing that is ever allowed.
+/// The result of [`Head::header`] for a value that is not UTF-8: present, and equal to no allowed value.
 const UNREADABLE: &str = "\u{fffd}";
 
 /// One request head; it borrows from the bytes it was taken from.
@@ -28,14 +28,14 @@ pub struct Head<'a> {
     pub method: &'a str,
     /// As sent, still escaped, without the query: starts with `/`, or is `*` for `OPTIONS`.
     pub path: &'a str,
-    /// The text behind the first `?`, still escaped.
+    /// The text after the first `?`, still escaped.
     pub query: Option<&'a str>,
-    /// Host and optional port, from the target if that is absolute, else from `Host`; always there in HTTP/1.1.
+    /// Host and optional port, from the target if that is absolute, else from `Host`; always present in HTTP/1.1.
     pub host: Option<&'a str>,
     /// 0 or 1.
     pub minor_version: u8,
     pub body: Framing,
-    /// Whether the peer lets the connection live on after the answer.
+    /// Whether the peer lets the connection stay open after the answer.
     pub keep_alive: bool,
     /// Whether the peer waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
@@ -44,12 +44,13 @@ pub struct Head<'a> {
 
 /// Takes one request head off the front of `input`.
 ///
-/// `Ok(None)`: not whole yet, and `input` is untouched. What is wrong already is said at once, so that a peer with
-/// another protocol gets its answer before the deadline. After an error the connection cannot be read on.
+/// `Ok(None)`: the head is incomplete, and `input` is unchanged. A fault is reported as soon as it is visible, so that
+/// a peer with another protocol gets its answer before the deadline. After an error the connection must not be read
+/// further.
 ///
-/// Each call reads an incomplete head from its start again; [`HEAD_BYTES_MAX`] and the head's deadline bound that.
+/// Each call reads an incomplete head from its beginning; [`HEAD_BYTES_MAX`] and the head's deadline bound that.
 pub fn next_head<'a>(input: &mut &'a mut [u8]) -> Result<Option<Head<'a>>, CloseReason> {
-    // RFC 9112 section 2.2: at least one empty line before the request line should be ignored. One it is.
+    // RFC 9112 section 2.2: at least one empty line before the request line should be ignored. Exactly one is.
     let skipped = if input.starts_with(b"\r\n") { 2 } else { 0 };
     let bytes = &input[skipped..];
     let bytes = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
@@ -65,7 +66,7 @@ pub fn next_head<'a>(input: &mut &'a mut [u8]) -> Result<Option<Head<'a>>, Close
     parse(bytes).map(Some)
 }
 
-/// Method and path, still escaped, of a head that is not whole yet, once its first line is.
+/// Method and path, still escaped, of an incomplete head, once its first line is complete.
 pub fn request_line(input: &[u8]) -> Option<(&str, &str)> {
     let input = input.strip_prefix(b"\r\n").unwrap_or(input);
     let line = std::str::from_utf8(&input[..memmem::find(input, b"\r\n")?]).ok()?;
@@ -74,7 +75,7 @@ pub fn request_line(input: &[u8]) -> Option<(&str, &str)> {
     target::parse(method, target).ok().map(|target| (method, target.path))
 }
 
-/// Refuses a beginning that no continuation can save.
+/// Refuses a beginning that no continuation could make valid.
 fn check_incomplete(bytes: &[u8]) -> Result<(), CloseReason> {
     check_lines(bytes)?;
     let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
@@ -84,8 +85,8 @@ fn check_incomplete(bytes: &[u8]) -> Result<(), CloseReason> {
     if bytes.len() == HEAD_BYTES_MAX { Err(CloseReason::HeadTooLarge) } else { Ok(()) }
 }
 
-/// What httparse is lenient about: line ends are CRLF and nothing else, and a request line comes first. Also the length
-/// of the target, which is to be told from that of the head.
+/// Checks where httparse is lenient: lines must end with CRLF, and a request line comes first. Also checks the length
+/// of the target, which has an error of its own.
 fn check_lines(bytes: &[u8]) -> Result<(), CloseReason> {
     if target_len(bytes) > TARGET_BYTES_MAX {
         return Err(CloseReason::TargetTooLong);
@@ -98,7 +99,7 @@ fn check_lines(bytes: &[u8]) -> Result<(), CloseReason> {
     if starts_with_line_end || !is_strict { Err(CloseReason::MalformedRequest) } else { Ok(()) }
 }
 
-/// Length of what stands between the first two spaces of the request line, as far as it is there.
+/// Length of the text between the first two spaces of the request line, as far as it has arrived.
 fn target_len(bytes: &[u8]) -> usize {
     let line = &bytes[..memchr::memchr(b'\r', bytes).unwrap_or(bytes.len())];
     let Some(space) = memchr::memchr(b' ', line) else { return 0 };
@@ -106,7 +107,7 @@ fn target_len(bytes: &[u8]) -> usize {
     memchr::memchr(b' ', target).unwrap_or(target.len())
 }
 
-/// Reads a whole head; `bytes` ends with its empty line.
+/// Parses a complete head; `bytes` ends with its empty line.
 fn parse(bytes: &[u8]) -> Result<Head<'_>, CloseReason> {
     let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut []);
@@ -154,7 +155,7 @@ fn names_another_version(bytes: &[u8]) -> bool {
 }
 
 impl<'a> Head<'a> {
-    /// All fields in their order.
+    /// All fields, in order.
     pub fn fields(&self) -> &[Field<'a>] {
         &self.fields
     }
@@ -164,19 +165,19 @@ impl<'a> Head<'a> {
         self.fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 
-    /// The values of all fields of that name. One that is not UTF-8 reads as U+FFFD: it must not pass for absent, or a
-    /// check of `Origin` could be evaded with a stray byte.
+    /// The values of all fields of that name. A value that is not UTF-8 reads as U+FFFD: it must not count as missing,
+    /// or a stray byte could evade a check of `Origin`.
     pub fn headers(&self, name: &str) -> impl Iterator<Item = &'a str> {
         self.values(name).map(|value| str::from_utf8(value).unwrap_or(UNREADABLE))
     }
 
-    /// The first value of that name, as [`Head::headers`] has it.
+    /// The first value of that name, as in [`Head::headers`].
     pub fn header(&self, name: &str) -> Option<&'a str> {
         self.headers(name).next()
     }
 
-    /// The one value of that name; `None` where it is absent, `Err` where it is repeated or not UTF-8: two names that
-    /// are not UTF-8 must not read as the same name.
+    /// The only value of that name; `None` if it is missing, `Err` if it is repeated or not UTF-8: two values that are
+    /// not UTF-8 must not read as equal.
     pub fn single_header(&self, name: &str) -> Result<Option<&'a str>, CloseReason> {
         let mut values = self.values(name);
         let value = values.next().map(str::from_utf8).transpose().map_err(|_| CloseReason::MalformedRequest)?;
@@ -201,7 +202,8 @@ impl<'a> Head<'a> {
         ReplyTo { is_head: self.method == "HEAD", minor_version: self.minor_version, keep_alive: self.keep_alive }
     }
 
-    /// RFC 9112 section 3.2: exactly one valid `Host` in HTTP/1.1, at most one in HTTP/1.0; an absolute target wins.
+    /// RFC 9112 section 3.2: exactly one valid `Host` in HTTP/1.1, at most one in HTTP/1.0; an absolute target
+    /// overrides it.
     fn check_host(&mut self) -> Result<(), CloseReason> {
         let host = self.single_header("host")?;
         match host {
@@ -213,14 +215,14 @@ impl<'a> Head<'a> {
         Ok(())
     }
 
-    /// RFC 9112 section 6, without its leniencies: a length or chunks, said once, or the request is refused.
+    /// RFC 9112 section 6, without its leniencies: a length or chunks, given once; otherwise the request is refused.
     fn framing(&self) -> Result<Framing, CloseReason> {
         let mut lengths = self.values("content-length");
         let mut codings = self.values("transfer-encoding");
         match (lengths.next(), lengths.next(), codings.next(), codings.next()) {
             (None, _, None, _) => Ok(Framing::None),
             (Some(length), None, None, _) => content_length(length).map(Framing::Length),
-            // HTTP/1.0 knows no transfer codings: section 6.1 has such framing treated as faulty.
+            // HTTP/1.0 has no transfer codings: by section 6.1 such framing is faulty.
             (None, _, Some(coding), None) if self.minor_version == 1 && coding.eq_ignore_ascii_case(b"chunked") => {
                 Ok(Framing::Chunked)
             }
@@ -234,7 +236,7 @@ impl<'a> Head<'a> {
             && (self.minor_version == 1 || self.has_element("connection", "keep-alive"))
     }
 
-    /// RFC 9110 section 10.1.1: ignored in HTTP/1.0, and there is nothing to wait for without a body.
+    /// RFC 9110 section 10.1.1: ignored in HTTP/1.0, and without a body there is nothing to wait for.
     fn expectation(&self) -> Result<bool, CloseReason> {
         if self.minor_version == 0 {
             return Ok(false);
@@ -262,7 +264,7 @@ fn content_length(value: &[u8]) -> Result<u64, CloseReason> {
 mod tests {
     use super::*;
 
-    /// Reads one head and shows it to `look`; what is left of the input must be `rest`.
+    /// Parses one head and shows it to `look`; the rest of the input must be `rest`.
     fn read<T>(request: &str, rest: &str, look: impl FnOnce(&Head) -> T) -> T {
         let mut bytes = request.to_owned().into_bytes();
         let mut input = &mut bytes[..];

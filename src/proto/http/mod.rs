@@ -12,9 +12,9 @@
 //! Streaming: what follows the head of a stream, in chunks or not
 //! ```
 //!
-//! - A head borrows from the input: the caller copies what outlives the turn, [`ReplyTo`] by value.
-//! - **What two implementations could read differently is refused**, and the connection closed: a gateway that guesses
-//!   lets requests be smuggled past it (RFC 9112 section 11.2).
+//! - A head borrows from the input: the caller copies the parts that outlive the turn, [`ReplyTo`] by value.
+//! - **Input that two implementations could read differently is refused**, and the connection closed: requests can be
+//!   smuggled past a gateway that guesses (RFC 9112 section 11.2).
 //! - Nothing here knows routes, deadlines or sockets. Bounds come from [`crate::limits`].
 
 mod authority;

@@ -10,7 +10,8 @@ pub struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// `scheme "://" host [":" port]` (RFC 6454 section 6.2). `None` for `null`, and for what else names no host.
+    /// `scheme "://" host [":" port]` (RFC 6454 section 6.2). `None` for `null`, and for any other value without a
+    /// host.
     pub fn parse(text: &'a str) -> Option<Origin<'a>> {
         let (scheme, authority) = text.split_once("://")?;
         let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -23,10 +24,11 @@ impl<'a> Origin<'a> {
         self.authority.host
     }
 
-    /// Whether its pages come from the host that a request names as its own (`Host`), by a listener with or without TLS.
+    /// Whether its pages come from the host that the request names (`Host`), by a listener with or without TLS.
     ///
-    /// A plain listener may stand behind a proxy that ends TLS: the page says `https` then, and the proxy passes its `Host`
-    /// on. So a plain listener takes both; one with TLS takes no `http`, which anybody between could have written.
+    /// A plain listener may stand behind a proxy that terminates TLS: then the page is on `https`, and the proxy passes
+    /// its `Host` on. So a plain listener accepts both schemes. One with TLS accepts no `http`, because anyone on the
+    /// way could have written such a page.
     pub fn is_of(&self, host: &str, is_tls: bool) -> bool {
         let is_scheme = match self.is_secure() {
             Some(is_secure) => is_secure || !is_tls,
@@ -44,7 +46,7 @@ impl<'a> Origin<'a> {
         self.is_secure().map(|is_secure| if is_secure { 443 } else { 80 })
     }
 
-    /// Of the web's own schemes. Some WebSocket clients write the scheme of the URL that they open.
+    /// For the schemes of the web. Some WebSocket clients send the scheme of the URL that they open.
     fn is_secure(&self) -> Option<bool> {
         let is = |scheme: &str| self.scheme.eq_ignore_ascii_case(scheme);
         match () {
@@ -55,8 +57,8 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// RFC 6454 section 5, after the normalisation of RFC 9110 section 4.2.3: case, escapes and the scheme's own port make no
-/// difference.
+/// RFC 6454 section 5, after the normalization of RFC 9110 section 4.2.3: case, escapes and the scheme's default port
+/// make no difference.
 impl PartialEq for Origin<'_> {
     fn eq(&self, other: &Origin<'_>) -> bool {
         let is_scheme = match (self.is_secure(), other.is_secure()) {

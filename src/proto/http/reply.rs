@@ -5,8 +5,8 @@
 //! Refusal::new(CloseReason::NotFound).write(out, to)
 //! ```
 //!
-//! No reply has a `Date`: RFC 9110 section 6.6.1 asks it of servers with a clock, and this floor has none (ticks are
-//! not times of day). A recipient that caches adds its own; what could be cached by age is marked `no-store`.
+//! No reply has a `Date`: RFC 9110 section 6.6.1 requires it of servers with a clock, and this floor has none (ticks
+//! are not times of day). A recipient that caches adds one; replies that could be cached by age are marked `no-store`.
 
 use super::Streaming;
 use crate::proto::CloseReason;
@@ -24,16 +24,16 @@ pub struct ReplyTo {
 }
 
 impl ReplyTo {
-    /// For a request that could not be read: whatever it was, it was the last.
+    /// For a request that could not be parsed: it is the last one on its connection.
     pub const UNREADABLE: ReplyTo = ReplyTo { is_head: false, minor_version: 1, keep_alive: false };
 
-    /// The same, but the last answer on its connection.
+    /// The same, as the last answer on its connection.
     pub fn closing(self) -> ReplyTo {
         ReplyTo { keep_alive: false, ..self }
     }
 
-    /// The same for an answer whose length is not known when it begins, and the framing of its body. To HTTP/1.0 it is the last
-    /// on its connection, which ends with it.
+    /// The same for an answer whose length is not known when it begins, and the framing of its body. With HTTP/1.0 it
+    /// is the last answer, and the end of the connection ends it.
     pub fn streaming(self) -> (ReplyTo, Streaming) {
         let streaming = Streaming::of(self.minor_version);
         match streaming {
@@ -43,7 +43,7 @@ impl ReplyTo {
     }
 }
 
-/// A reply being written; it is whole after [`Reply::body`] or [`Reply::stream`].
+/// A reply being written; it is complete after [`Reply::body`] or [`Reply::stream`].
 #[must_use]
 pub struct Reply<'o> {
     out: &'o mut Vec<u8>,
@@ -52,7 +52,7 @@ pub struct Reply<'o> {
 }
 
 impl<'o> Reply<'o> {
-    /// Writes the status line, and `Connection` where the version's default does not say it already.
+    /// Writes the status line, and `Connection` unless the version's default says the same.
     pub fn start(out: &'o mut Vec<u8>, status: u16, to: ReplyTo) -> Reply<'o> {
         let reply = Reply::start_without_connection(out, status, to);
         match (to.keep_alive, to.minor_version) {
@@ -71,7 +71,7 @@ impl<'o> Reply<'o> {
         Reply { out, to, status }
     }
 
-    /// Adds a field. The value may come from anywhere: control characters become spaces (RFC 9110 section 5.5), so it
+    /// Adds a field. The value may come from a peer: control characters become spaces (RFC 9110 section 5.5), so it
     /// cannot end its line and begin another field or reply. The name is ours.
     pub fn header(self, name: &'static str, value: &str) -> Reply<'o> {
         self.out.extend_from_slice(name.as_bytes());

@@ -16,10 +16,10 @@ pub(super) struct TargetParts<'a> {
     pub host: Option<&'a str>,
 }
 
-/// Takes the target of a request apart: origin form, absolute form, or `*` for `OPTIONS`. This is no forward proxy, so
+/// Splits the target of a request: origin form, absolute form, or `*` for `OPTIONS`. This is no forward proxy, so
 /// `CONNECT` and its authority form are refused.
 pub(super) fn parse<'a>(method: &str, target: &'a str) -> Result<TargetParts<'a>, CloseReason> {
-    // A fragment never belongs on the wire, and what is not ASCII has to be escaped (RFC 3986 section 2).
+    // A fragment is never sent, and characters that are not ASCII must be escaped (RFC 3986 section 2).
     if method == "CONNECT" || !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(CloseReason::MalformedRequest);
     }
@@ -45,8 +45,8 @@ pub(super) fn parse<'a>(method: &str, target: &'a str) -> Result<TargetParts<'a>
     Ok(TargetParts { path, query, host: Some(host) })
 }
 
-/// A backslash is no part of a path (RFC 3986 section 3.3). Browsers read it as a slash, so a Location that begins with
-/// `/\` would lead them to another host.
+/// A backslash is not allowed in a path (RFC 3986 section 3.3). Browsers read it as a slash, so a Location that begins
+/// with `/\` would lead them to another host.
 fn split_query(target: &str) -> Result<(&str, Option<&str>), CloseReason> {
     let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -62,8 +62,8 @@ fn without_scheme(target: &str) -> Option<&str> {
 
 /// The segments of a path, unescaped: `/a/b%20c/` is `a`, `b c` and an empty one.
 ///
-/// An escaped slash stays inside its segment. Dot segments are refused however they are written: a router and an
-/// upstream that resolve them differently disagree about what is being asked for.
+/// An escaped slash stays inside its segment. Dot segments are refused in every spelling: a router and an upstream that
+/// resolve them differently would disagree about the request.
 pub fn split_path(path: &str) -> Result<SmallVec<[Cow<'_, str>; 8]>, CloseReason> {
     let relative = path.strip_prefix('/').ok_or(CloseReason::MalformedRequest)?;
     relative
@@ -75,11 +75,11 @@ pub fn split_path(path: &str) -> Result<SmallVec<[Cow<'_, str>; 8]>, CloseReason
         .collect()
 }
 
-/// The one value of that name in a query of `name=value` pairs, unescaped, `+` read as a space (the WHATWG URL standard,
-/// application/x-www-form-urlencoded). A name without `=` has the empty value.
+/// The only value of that name in a query of `name=value` pairs, unescaped, with `+` as a space (the WHATWG URL
+/// standard, application/x-www-form-urlencoded). A name without `=` has the empty value.
 ///
-/// `None` where it is absent; `Err` where it cannot be read, or stands twice, however it is spelled: what stands in front
-/// may have looked at the other one. Names that cannot be read are other names.
+/// `None` if it is missing; `Err` if it is malformed or repeated, in any spelling: a proxy in front of the gateway may
+/// have checked the other one. Malformed names are other names.
 pub fn query_parameter<'a>(query: Option<&'a str>, name: &str) -> Result<Option<Cow<'a, str>>, CloseReason> {
     let mut found = None;
     for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
@@ -92,7 +92,7 @@ pub fn query_parameter<'a>(query: Option<&'a str>, name: &str) -> Result<Option<
     Ok(found)
 }
 
-/// Resolves `%XX` (RFC 3986 section 2.1); borrows where there is nothing to resolve.
+/// Resolves `%XX` (RFC 3986 section 2.1); borrows if there are no escapes.
 fn unescape(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, CloseReason> {
     if !text.bytes().any(|byte| byte == b'%' || (plus_is_space && byte == b'+')) {
         return Ok(Cow::Borrowed(text));
@@ -112,7 +112,7 @@ fn unescape(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, CloseReason
     String::from_utf8(decoded).map(Cow::Owned).map_err(|_| CloseReason::MalformedRequest)
 }
 
-/// The bytes of a text whose escapes are resolved; a `%` that begins none stays what it is.
+/// The bytes of a text with its escapes resolved; a `%` that begins no escape stays.
 pub fn unescaped(text: &str) -> impl Iterator<Item = u8> {
     let mut rest = text.as_bytes();
     std::iter::from_fn(move || {
@@ -129,8 +129,7 @@ pub fn unescaped(text: &str) -> impl Iterator<Item = u8> {
     })
 }
 
-/// A path or a query in one spelling (RFC 3986 section 6.2.2): what need not be escaped is not, and the digits of the other
-/// escapes are upper case.
+/// A path or a query in one spelling (RFC 3986 section 6.2.2): only necessary escapes, with upper-case digits.
 pub fn normalized(text: &str) -> String {
     let mut normal = String::with_capacity(text.len());
     let mut rest = text;
@@ -148,7 +147,7 @@ pub fn normalized(text: &str) -> String {
     normal
 }
 
-/// The byte of an escape's two digits.
+/// The byte of an escape with these digits.
 fn hex_byte(high: u8, low: u8) -> Option<u8> {
     let digit = |digit: u8| char::from(digit).to_digit(16);
     Some((digit(high)? << 4 | digit(low)?) as u8)

@@ -4,15 +4,15 @@ use super::head::Head;
 use crate::proto::CloseReason;
 use crate::proto::ws::handshake::{VERSION, is_key};
 
-/// Whether the request asks for a WebSocket at all, well or badly.
+/// Whether the request asks for a WebSocket at all, correctly or not.
 pub fn wants_websocket(head: &Head) -> bool {
     head.has_element("upgrade", "websocket")
 }
 
-/// The key to be answered, if the request is a valid opening handshake.
+/// The key to answer, if the request is a valid opening handshake.
 ///
-/// A request that does not ask for a WebSocket, or for another version, is told what to ask for (`UpgradeRequired`); one
-/// that asks wrongly is `NotUpgradable`.
+/// A request that does not ask for a WebSocket, or asks for another version, is told what is supported
+/// (`UpgradeRequired`); a malformed handshake is `NotUpgradable`.
 pub fn websocket_key<'a>(head: &Head<'a>) -> Result<&'a str, CloseReason> {
     if !wants_websocket(head) {
         return Err(CloseReason::UpgradeRequired);
@@ -43,7 +43,7 @@ mod tests {
     const GOOD: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-    /// The verdict on the good handshake with one part replaced.
+    /// The result for the valid handshake with one part replaced.
     fn with(part: &str, replacement: &str) -> Result<String, CloseReason> {
         assert!(GOOD.contains(part));
         let mut request = GOOD.replace(part, replacement).into_bytes();

@@ -1,4 +1,4 @@
-//! Where a message goes, and what it expects of the clients that get it: decided once, when the message is made.
+//! The destination of a message, and the answer that it expects of clients: decided once, when the message is made.
 //!
 //! ```text
 //!  room.7                        Channel      to workers, and by the owner of the subject to clients
@@ -21,7 +21,7 @@ use crate::base::{ConnId, Place};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
     Channel,
-    /// The first token is `_INBOX`: no client listens there, and it has no positions.
+    /// The first token is `_INBOX`: no client subscribes there, and it has no positions.
     Inbox,
     Conn {
         id: ConnId,
@@ -35,31 +35,31 @@ pub enum Destination {
     Service,
     Request(Place),
     Presence,
-    /// With the change in a channel that it announces.
+    /// The event announces this change in a channel, if any.
     Event(Option<Change>),
-    /// A family of subjects that workers publish to, and no address in it.
+    /// A family of subjects that workers publish to, without a valid address.
     Nowhere,
-    /// Below `tg.`, and of no family.
+    /// Below `tg.`, and in no family.
     Unknown,
 }
 
 const _: () = assert!(size_of::<Destination>() <= 16, "every message has one");
 
-/// What the worker that has sent a message to clients is to hear of them.
+/// What a worker expects to be told about a message that it sends to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expects {
     Nothing,
     /// One client's answer, on the reply subject.
     Answer,
-    /// That a client has it: an outcome on the reply subject, if there is one.
+    /// The outcome on the reply subject, if there is one: whether a client has acknowledged the message.
     Acknowledgement,
-    /// The outcome of a command, which the gateway says on the reply subject.
+    /// The outcome of a command, which the gateway publishes on the reply subject.
     Outcome,
 }
 
 impl Destination {
-    /// Of a subject alone: what a message expects, its reply subject and headers say as well.
-    // Nearly all subjects are channels, which their first byte tells.
+    /// Decided by the subject alone; the expected answer also depends on reply subject and headers.
+    // Nearly all subjects are channels, which their first byte shows.
     #[inline]
     pub fn of(subject: &Subject) -> Destination {
         match subject.as_str().as_bytes().first() {
@@ -90,7 +90,7 @@ impl Destination {
         found.unwrap_or(Destination::Nowhere)
     }
 
-    /// The same for a message with this reply subject and these headers.
+    /// The expected answer to a message with this reply subject and these headers.
     #[inline]
     pub(in crate::proto) fn expecting(self, reply: Option<&Subject>, headers: Option<&[u8]>) -> Destination {
         match self {
@@ -104,7 +104,7 @@ impl Destination {
         }
     }
 
-    /// Whether workers may publish there: below `tg.`, in some families alone.
+    /// Whether workers may publish there: below `tg.`, only in some families.
     pub fn takes_publications(self) -> bool {
         !matches!(self, Destination::Event(_) | Destination::Unknown)
     }
@@ -123,9 +123,9 @@ impl Destination {
 }
 
 impl Expects {
-    /// Only messages to connections and users are answered or acknowledged by clients; elsewhere the header means nothing. A reply
-    /// subject that is none, or on which the gateway alone speaks, asks nothing: a client must not be able to publish there, and
-    /// that no client is there is no result of a request.
+    /// Clients answer and acknowledge only messages to connections and users; elsewhere the header has no meaning.
+    /// Reply subjects on which only the gateway publishes, and invalid ones, expect no answer: a client must not be
+    /// able to publish there, and a 503 must not become a request's result.
     fn of(command: Option<ConnectionCommand>, reply: Option<&Subject>, headers: Option<&[u8]>) -> Expects {
         let has_requester = || reply.is_some_and(is_of_requester);
         match command {
@@ -140,8 +140,8 @@ impl Expects {
     }
 }
 
-/// Whether the gateway may say on this reply subject what became of a message: workers may publish there as well, so that a message
-/// cannot have the gateway say what it alone may say.
+/// Whether the gateway may publish the outcome of a message on this reply subject. Workers must be allowed to publish
+/// there too, so that no message can make the gateway publish in a place that only the gateway may use.
 pub(in crate::proto) fn is_of_requester(reply: &Subject) -> bool {
     Subject::check(reply.as_str()).is_ok()
         && !matches!(Destination::of(reply), Destination::Event(_) | Destination::Request(_))

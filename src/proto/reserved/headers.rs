@@ -1,4 +1,4 @@
-//! Headers with a meaning: their names, the messages that carry them, and what they say there.
+//! Headers with a meaning: their names, their meaning, and the messages that carry them.
 //!
 //! ```text
 //!  a publisher says      Tg-Event, Tg-Opcode, Tg-Key, Tg-Distinct, Nats-Msg-Id; Tg-Timeout and Tg-Ack to clients
@@ -7,22 +7,22 @@
 
 /// The event name on event streams.
 pub const EVENT_HEADER: &str = "Tg-Event";
-/// The opcode towards WebSocket clients, `text` or `binary`.
+/// The opcode for WebSocket clients, `text` or `binary`.
 pub const OPCODE_HEADER: &str = "Tg-Opcode";
-/// What the message is the newest value of, where its channel has several.
+/// The key of the value that the message updates, in a channel with several values.
 pub const KEY_HEADER: &str = "Tg-Key";
-/// What tells the message from the one before it, in channels whose messages are to be distinct.
+/// The value by which a message is distinct from the one before it, in channels with `distinct`.
 pub const DISTINCT_HEADER: &str = "Tg-Distinct";
-/// The publisher's name of the message. Of several messages with one name a channel takes the first.
+/// The publisher's name of the message. Of several messages with one name, a channel takes the first.
 pub const ID_HEADER: &str = "Nats-Msg-Id";
 
-/// How long the answer to a question is waited for.
+/// How long an answer to a question is awaited.
 pub const TIMEOUT_HEADER: &str = "Tg-Timeout";
-/// For how long, and how many times at most, a message is sent until a client acknowledges it.
+/// For how long, and how many times at most, a message is resent until a client acknowledges it.
 pub const ACK_HEADER: &str = "Tg-Ack";
 
-/// The client: its connection, its user as one token of a subject (`proto::user`) and as its application writes it, what its token
-/// says.
+/// The client: its connection; its user as one token of a subject (`proto::user`), and as the application writes the
+/// name; the `info` of its token.
 pub const CONN_HEADER: &str = "Tg-Conn";
 pub const USER_HEADER: &str = "Tg-User";
 pub const USER_NAME_HEADER: &str = "Tg-User-Name";
@@ -41,16 +41,16 @@ pub const CHANNEL_HEADER: &str = "Tg-Channel";
 pub const ATTEMPT_HEADER: &str = "Tg-Attempt";
 pub const STATUS_HEADER: &str = "Tg-Status";
 
-/// A line of the table.
+/// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderRow {
     pub name: &'static str,
-    /// The messages that carry it.
+    /// The messages that carry the header.
     pub carried_by: &'static str,
     pub meaning: &'static str,
 }
 
-/// Every header with a meaning of its own.
+/// Every header with a meaning.
 pub const HEADERS: &[HeaderRow] = &[
     HeaderRow {
         name: EVENT_HEADER,
@@ -60,44 +60,51 @@ pub const HEADERS: &[HeaderRow] = &[
     HeaderRow {
         name: OPCODE_HEADER,
         carried_by: "any publication; clients' messages",
-        meaning: "`text` or `binary`, the kind of WebSocket frame; without it, text if the payload is UTF-8",
+        meaning: "`text` or `binary`, the kind of WebSocket frame; without this header, text if the payload is UTF-8",
     },
     HeaderRow {
         name: KEY_HEADER,
         carried_by: "publications to channels",
-        meaning: "what the message is the newest value of, where the channel keeps the newest of several (`delivery = \"latest\"`)",
+        meaning: "the key of the value that the message updates: with `delivery = \"latest\"`, a slow client gets the \
+                  newest message of each key",
     },
     HeaderRow {
         name: DISTINCT_HEADER,
         carried_by: "publications to channels",
-        meaning: "what the message says: in a channel with `distinct = true` it is kept back if the one before it said the same",
+        meaning: "the value of the message: in a channel with `distinct = true`, a message with the same value as the \
+                  one before it is not delivered",
     },
     HeaderRow {
         name: ID_HEADER,
         carried_by: "publications to channels",
-        meaning: "the publisher's name of the message, of up to 256 bytes: a channel takes one of each name within two minutes",
+        meaning: "the publisher's name of the message, 1 to 256 bytes: of several messages with one name, a channel \
+                  takes the first, for two minutes",
     },
     HeaderRow {
         name: TIMEOUT_HEADER,
         carried_by: "questions to clients",
-        meaning: "how long an answer is waited for, in milliseconds",
+        meaning: "the time to wait for an answer, in milliseconds",
     },
     HeaderRow {
         name: ACK_HEADER,
         carried_by: "messages to connections and users",
-        meaning: "`<seconds>` or `<seconds>, <times>`: for how long, and how many times at most, it is sent until a client \
-                  acknowledges it",
+        meaning: "`<seconds>` or `<seconds>, <times>`: for how long, and how many times at most, the message is sent \
+                  until a client acknowledges it",
     },
     HeaderRow {
         name: CONN_HEADER,
-        carried_by: "whatever comes from a client or is about one",
+        carried_by: "messages that come from a client or are about one",
         meaning: "the connection, as in `tg.conn.<id>`",
     },
-    HeaderRow { name: USER_HEADER, carried_by: "the same, and requests", meaning: "the user, as in `tg.user.<user>`" },
+    HeaderRow {
+        name: USER_HEADER,
+        carried_by: "the same messages, and requests",
+        meaning: "the user, as in `tg.user.<user>`",
+    },
     HeaderRow {
         name: USER_NAME_HEADER,
-        carried_by: "the same, and requests",
-        meaning: "the user, as the application writes the name",
+        carried_by: "the same messages, and requests",
+        meaning: "the user's name, as the application writes it",
     },
     HeaderRow {
         name: INFO_HEADER,
@@ -107,7 +114,7 @@ pub const HEADERS: &[HeaderRow] = &[
     HeaderRow {
         name: KIND_HEADER,
         carried_by: "messages to services",
-        meaning: "`open`, `message`, `close`, `rpc` or `request`",
+        meaning: "the kind of the message: `open`, `message`, `close`, `rpc` or `request`",
     },
     HeaderRow {
         name: ROUTE_HEADER,
@@ -117,18 +124,14 @@ pub const HEADERS: &[HeaderRow] = &[
     HeaderRow {
         name: METHOD_HEADER,
         carried_by: "messages to services",
-        meaning: "of the call (`rpc`), or of HTTP (`request`)",
+        meaning: "the method of the call (`rpc`) or of HTTP (`request`)",
     },
     HeaderRow {
         name: REQUEST_HEADER,
         carried_by: "requests and their results",
-        meaning: "the request, as in `tg.request.<id>`",
+        meaning: "the id of the request, as in `tg.request.<id>`",
     },
-    HeaderRow {
-        name: PATH_HEADER,
-        carried_by: "requests",
-        meaning: "the path of the URL, as the client has written it",
-    },
+    HeaderRow { name: PATH_HEADER, carried_by: "requests", meaning: "the path of the URL, as the client wrote it" },
     HeaderRow { name: QUERY_HEADER, carried_by: "requests", meaning: "the query of the URL, if there is one" },
     HeaderRow {
         name: CHANNEL_HEADER,
@@ -137,13 +140,13 @@ pub const HEADERS: &[HeaderRow] = &[
     },
     HeaderRow {
         name: ATTEMPT_HEADER,
-        carried_by: "requests, from the second time on",
-        meaning: "how many workers have been given the request, this one included",
+        carried_by: "requests, from the second attempt on",
+        meaning: "the number of workers that have been given the request, including this one",
     },
     HeaderRow {
         name: STATUS_HEADER,
         carried_by: "answers of workers to requests; results",
-        meaning: "of a result `done`, `failed` or `expired`; an answer that says anything but `done` is a failure",
+        meaning: "of a result: `done`, `failed` or `expired`; an answer with any other status than `done` is a failure",
     },
 ];
 

@@ -1,4 +1,4 @@
-//! Names that belong to the gateway. They are spelled here and in no other file of src (`tests/house`).
+//! Names that belong to the gateway. No other file of src spells them (`tests/house`).
 //!
 //! ```text
 //!  subjects   tg.conn.<id>, tg.user.<user>.close, …    what each leads to, which of them workers may use, makers
@@ -15,8 +15,8 @@ pub mod headers;
 pub mod page;
 pub mod subjects;
 
-/// What names of events and methods begin with that the gateway gives its own. Publishers are refused them at every door, so that a
-/// client which gets such an event knows that it is from the gateway.
+/// The prefix of the gateway's own names of events and methods. Publishers are refused them everywhere, so a client
+/// that gets such an event knows that the gateway sent it.
 const OWN: &str = "tg.";
 
 /// The event of a gap on an event stream.
@@ -24,11 +24,11 @@ pub const GAP_EVENT: &str = "tg.gap";
 /// The event of a request's result, unless its route names another.
 pub const RESULT_EVENT: &str = "tg.result";
 
-/// The calls of the client protocol that answer a question and acknowledge a message; they go to no worker.
+/// The calls of the client protocol that answer a question and acknowledge a message; they do not go to a worker.
 pub const ANSWER_METHOD: &str = "tg.answer";
 pub const ACK_METHOD: &str = "tg.ack";
 
-/// Whether an event of this name would be taken for the gateway's own.
+/// Whether an event of this name would be taken for one of the gateway.
 pub fn is_own_event(name: &str) -> bool {
     name.starts_with(OWN)
 }

@@ -1,4 +1,4 @@
-//! Subjects below `tg.`: the families, what their subjects lead to, and what makes such subjects.
+//! Subjects below `tg.`: their families, their destinations, and functions that make them.
 //!
 //! ```text
 //!  tg.user.ann.close      the family `tg.user.`, the user's token, a verb
@@ -17,46 +17,50 @@ const REQUEST: &str = "tg.request.";
 const PRESENCE: &str = "tg.presence.";
 const EVENT: &str = "tg.event.";
 
-/// The word before the number of a call, in the subject of its answer.
+/// The token before the number of a call, in the subject of its answer.
 const ANSWER: &str = "answer";
 /// The event of a drain.
 const DRAIN: &str = "drain";
 
 /// The longest token of a user.
 pub const USER_BYTES_MAX: usize = SUBJECT_BYTES_MAX - USER.len();
-/// The longest name of a channel of which comers and goers are announced: each has a subject for both.
+/// The longest name of a channel whose joins and leaves are announced: each has a subject for both.
 const ANNOUNCED_BYTES_MAX: usize = SUBJECT_BYTES_MAX - EVENT.len() - "leave.".len();
 
-/// A line of the table.
+/// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct SubjectRow {
-    /// With names in angle brackets for what stands there.
+    /// Names in angle brackets are variable.
     pub shape: &'static str,
     pub published_by: &'static str,
     pub meaning: &'static str,
 }
 
-/// Every subject with a meaning of its own.
+/// Every subject with a meaning.
 pub const SUBJECTS: &[SubjectRow] = &[
     SubjectRow {
         shape: "tg.service.<service>",
         published_by: "the gateway, for clients; workers",
-        meaning: "one worker of each queue group gets it, for a client the same one while its connection lives; `Tg-Kind` says what \
-                  it is about, and the answer goes to its reply subject",
+        meaning: "goes to one worker of each queue group; the messages of one client go to the same worker while the \
+                  client is connected. `Tg-Kind` has the kind of the message, and the answer goes to its reply subject",
     },
     SubjectRow {
         shape: "tg.conn.<id>",
         published_by: "workers",
-        meaning: "to one connection. With a reply subject it is a question, which a client answers, or the worker hears at once \
-                  why none does; with `Tg-Ack` it is sent until a client acknowledges it",
+        meaning: "goes to one connection. With a reply subject it is a question: a client answers it, or the worker is \
+                  told at once why none does. With `Tg-Ack` it is resent until a client acknowledges it",
     },
     SubjectRow {
         shape: "tg.conn.<id>.subscribe",
         published_by: "workers",
         meaning: "subscribes the connection to the channel that the payload names",
     },
-    SubjectRow { shape: "tg.conn.<id>.unsubscribe", published_by: "workers", meaning: "the reverse" },
-    SubjectRow { shape: "tg.conn.<id>.close", published_by: "workers", meaning: "disconnects it" },
+    SubjectRow {
+        shape: "tg.conn.<id>.unsubscribe",
+        published_by: "workers",
+        meaning: "ends the subscription of the connection to the channel that the payload names",
+    },
+    SubjectRow { shape: "tg.conn.<id>.close", published_by: "workers", meaning: "disconnects the connection" },
     SubjectRow {
         shape: "tg.conn.<id>.answer.<call>",
         published_by: "workers",
@@ -65,44 +69,53 @@ pub const SUBJECTS: &[SubjectRow] = &[
     SubjectRow {
         shape: "tg.user.<user>",
         published_by: "workers",
-        meaning: "like `tg.conn.<id>`, to all connections of the user",
+        meaning: "like `tg.conn.<id>`, for all connections of the user",
     },
     SubjectRow {
         shape: "tg.user.<user>.subscribe",
         published_by: "workers",
-        meaning: "like that of `tg.conn.<id>`, for all of them",
+        meaning: "subscribes all connections of the user to the channel that the payload names",
     },
-    SubjectRow { shape: "tg.user.<user>.unsubscribe", published_by: "workers", meaning: "the reverse" },
-    SubjectRow { shape: "tg.user.<user>.close", published_by: "workers", meaning: "disconnects all of them" },
+    SubjectRow {
+        shape: "tg.user.<user>.unsubscribe",
+        published_by: "workers",
+        meaning: "ends their subscriptions to the channel that the payload names",
+    },
+    SubjectRow {
+        shape: "tg.user.<user>.close",
+        published_by: "workers",
+        meaning: "disconnects all connections of the user",
+    },
     SubjectRow {
         shape: "tg.request.<id>",
         published_by: "workers",
-        meaning: "the reply subject of an accepted request (`Tg-Kind: request`): the first answer is its result, with \
-                  `Tg-Status: failed` a failure",
+        meaning: "the reply subject of an accepted request (`Tg-Kind: request`): the first answer is its result, or \
+                  with `Tg-Status: failed` its failure",
     },
     SubjectRow {
         shape: "tg.presence.<channel>",
         published_by: "workers",
-        meaning: "a request is answered with the clients of the channel, as JSON, if its `[[channel]]` says `presence = true`",
+        meaning: "a request is answered with the clients of the channel, as JSON, if the channel's `[[channel]]` says \
+                  `presence = true`",
     },
     SubjectRow {
         shape: "tg.event.join.<channel>",
         published_by: "the gateway",
-        meaning: "announces a user who has come to such a channel; a reconnection is not announced",
+        meaning: "announces a user that has joined such a channel; a reconnection is not announced",
     },
     SubjectRow {
         shape: "tg.event.leave.<channel>",
         published_by: "the gateway",
-        meaning: "announces a user who has left it",
+        meaning: "announces a user that has left it",
     },
     SubjectRow {
         shape: "tg.event.drain",
         published_by: "the gateway",
-        meaning: "the gateway is about to end; the payload says when, as JSON",
+        meaning: "the gateway is about to drain; the payload has the times, as JSON",
     },
 ];
 
-/// Subjects that begin alike, and are alike in what workers may do.
+/// Subjects with a common prefix, and with the same rights for workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     Conn,
@@ -128,8 +141,8 @@ impl Family {
         }
     }
 
-    /// The family of a subject or pattern, and what follows the family's prefix; `None` for all other names.
-    // Each comparison is with a constant, which costs less than a loop over `ALL`: it is asked of each publication below `tg.`.
+    /// The family of a subject or pattern, and the rest after the family's prefix; `None` for all other names.
+    // Comparisons with constants cost less than a loop over `ALL`: this is called for each publication below `tg.`.
     pub fn of(name: &str) -> Option<(Family, &str)> {
         if let Some(rest) = name.strip_prefix(CONN) {
             return Some((Family::Conn, rest));
@@ -149,25 +162,25 @@ impl Family {
         name.strip_prefix(EVENT).map(|rest| (Family::Event, rest))
     }
 
-    /// Whether workers may publish there; in the other families the gateway alone publishes.
+    /// Whether workers may publish there; in the other families only the gateway publishes.
     pub fn takes_publications(self) -> bool {
         !matches!(self, Family::Event)
     }
 
-    /// Whether workers may subscribe to names that begin so: subscribers to an address would read others' messages.
+    /// Whether workers may subscribe to names with this prefix: a subscriber to an address would read others' messages.
     pub fn takes_subscriptions(self) -> bool {
         !matches!(self, Family::Conn | Family::User | Family::Request)
     }
 }
 
-/// A worker's command to a client's connection: the token behind the connection or the user.
+/// A worker's command to a client's connection: the token after the connection or the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionCommand {
     /// Subscribe to the channel that the payload names.
     Subscribe,
     Unsubscribe,
     Close,
-    /// Give the client the answer to its call; connections alone.
+    /// Give the client the answer to its call; only for connections.
     Answer,
 }
 
@@ -182,20 +195,20 @@ impl ConnectionCommand {
         }
     }
 
-    /// The command in the tokens behind a user.
+    /// Parses the command after a user.
     pub(super) fn of_user(words: &str) -> Option<ConnectionCommand> {
         [ConnectionCommand::Subscribe, ConnectionCommand::Unsubscribe, ConnectionCommand::Close]
             .into_iter()
             .find(|command| command.word() == words)
     }
 
-    /// The command in the tokens behind a connection.
+    /// Parses the command after a connection.
     pub(super) fn of_conn(words: &str) -> Option<ConnectionCommand> {
         ConnectionCommand::of_user(words).or_else(|| serial_in(words).map(|_| ConnectionCommand::Answer))
     }
 }
 
-/// The number of the call in `answer.<serial>`.
+/// The serial number of the call in `answer.<serial>`.
 fn serial_in(words: &str) -> Option<u32> {
     words.strip_prefix(ANSWER)?.strip_prefix('.')?.parse().ok()
 }
@@ -218,13 +231,13 @@ impl Change {
         }
     }
 
-    /// Where it is announced; none for a channel whose name is too long for that, of which nothing is.
+    /// The subject of the announcement; `None` for a channel whose name is too long, which has no announcements.
     pub fn subject(self, channel: &Subject) -> Option<Subject> {
         let has_both = channel.as_str().len() <= ANNOUNCED_BYTES_MAX;
         has_both.then(|| Subject::new(&format!("{EVENT}{}.{channel}", self.word())).ok()).flatten()
     }
 
-    /// The reverse: what is announced on a subject, and about which channel.
+    /// The reverse: the change and the channel that a subject announces.
     pub fn of(subject: &str) -> Option<(Change, &str)> {
         let rest = subject.strip_prefix(EVENT)?;
         Change::ALL.into_iter().find_map(|change| {
@@ -234,28 +247,28 @@ impl Change {
     }
 }
 
-/// One connection.
+/// The subject of one connection.
 pub fn conn(id: ConnId) -> Subject {
     Subject::made(&format!("{CONN}{id}"))
 }
 
-/// Where the answer to a call of this connection goes.
+/// The subject for the answer to a call of this connection.
 pub fn call(id: ConnId, serial: u32) -> Subject {
     Subject::made(&format!("{CONN}{id}.{ANSWER}.{serial}"))
 }
 
-/// The call whose answer goes there.
+/// The serial number of the call that is answered there.
 pub fn call_serial(subject: &Subject) -> Option<u32> {
     let (_, words) = ConnId::split(subject.as_str().strip_prefix(CONN)?)?;
     serial_in(words?)
 }
 
-/// All connections of the user with this token.
+/// The subject of all connections of the user with this token.
 pub fn user(token: &str) -> Result<Subject, SubjectError> {
     Subject::new(&format!("{USER}{token}"))
 }
 
-/// The workers of a service. A name may have several tokens.
+/// The subject of a service's workers. A name may have several tokens.
 pub fn service(name: &str) -> Result<Subject, SubjectError> {
     Subject::new(&format!("{SERVICE}{name}"))
 }
@@ -265,7 +278,7 @@ pub fn service_name(subject: &Subject) -> Option<&str> {
     subject.as_str().strip_prefix(SERVICE)
 }
 
-/// Where the answer to an accepted request goes.
+/// The subject for the answer to an accepted request.
 pub fn request(id: RequestId) -> Subject {
     Subject::made(&format!("{REQUEST}{id}"))
 }
@@ -275,17 +288,17 @@ pub(super) fn keeper_in(id: &str) -> Option<Place> {
     id.parse().ok().map(|id: RequestId| id.place)
 }
 
-/// The request whose answer goes there.
+/// The request that is answered there.
 pub fn request_id(subject: &Subject) -> Option<RequestId> {
     subject.as_str().strip_prefix(REQUEST)?.parse().ok()
 }
 
-/// The channel that is asked about.
+/// The channel of a presence request.
 pub fn presence_channel(subject: &Subject) -> Option<Subject> {
     Subject::new(subject.as_str().strip_prefix(PRESENCE)?).ok()
 }
 
-/// Where workers hear that the gateway is about to end.
+/// The subject on which workers are told of a drain.
 pub fn drain() -> Subject {
     Subject::made(&format!("{EVENT}{DRAIN}"))
 }
