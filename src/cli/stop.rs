@@ -37,7 +37,7 @@ pub struct Stop {
 impl Stop {
     /// An error is one sentence.
     pub fn new() -> Result<Stop, String> {
-        let words = |error: std::io::Error| format!("no signals are heard: {error}");
+        let words = |error: std::io::Error| format!("signals cannot be received: {error}");
         // A log file that must not grow (RLIMIT_FSIZE) is no reason to end the process.
         signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(words)?;
         let wanted = HEARD.into_iter().filter(|signal| *signal != SIGHUP || !is_hangup_ignored());
@@ -87,7 +87,7 @@ impl Ear {
                     is_told = self.end();
                 }
                 SIGHUP if self.terminal.is_closed() => is_told = self.end(),
-                SIGHUP => self.say(signal, "SIGHUP changes nothing: the configuration is read at the start alone"),
+                SIGHUP => self.say(signal, "SIGHUP changes nothing: the configuration is only read at start"),
                 SIGUSR1 => self.say(signal, "SIGUSR1 is ignored: it has no meaning here"),
                 _ => self.say(signal, "SIGUSR2 is ignored: it has no meaning here"),
             }

@@ -87,11 +87,11 @@ fn open(args: &SubscribeArgs) -> Result<Source, String> {
     let target = args.target.as_str();
     let url = if target.contains("://") { Some(Url::parse(target, "nats")?) } else { None };
     if !args.send.is_empty() && !url.as_ref().is_some_and(|url| matches!(url.scheme, "ws" | "wss")) {
-        return Err("--send goes with a WebSocket only; expected ws://host/path or wss://host/path".to_owned());
+        return Err("--send needs a WebSocket; expected ws://host/path or wss://host/path".to_owned());
     }
     let Some(url) = url else { return of_the_bus(args, target) };
     if args.subject.is_some() && !matches!(url.scheme, "nats" | "tls") {
-        return Err("a subject goes with the URL of a bus only; expected nats://host:port".to_owned());
+        return Err("only the URL of a bus takes a subject; expected nats://host:port".to_owned());
     }
     match url.scheme {
         "ws" | "wss" => {
@@ -133,7 +133,7 @@ fn follow(args: &SubscribeArgs, mut source: Source, is_ended: &AtomicBool) -> Re
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             source.close();
             break match args.count {
-                Some(count) => Err(format!("timed out: {} of {count} messages came", report.count())),
+                Some(count) => Err(format!("timed out: {} of {count} messages arrived", report.count())),
                 None => Ok(()),
             };
         }
@@ -145,8 +145,10 @@ fn follow(args: &SubscribeArgs, mut source: Source, is_ended: &AtomicBool) -> Re
                 Err(error) => break Err(format!("stdout: {error}")),
             },
             Ok(SourceEvent::Nothing) => {}
-            Ok(SourceEvent::Ended(words)) if words.is_empty() => break Err("the server ended it".to_owned()),
-            Ok(SourceEvent::Ended(words)) => break Err(format!("the server ended it: {words}")),
+            Ok(SourceEvent::Ended(words)) if words.is_empty() => {
+                break Err("the server ended the connection".to_owned());
+            }
+            Ok(SourceEvent::Ended(words)) => break Err(format!("the server ended the connection: {words}")),
             Err(message) => break Err(message),
         }
     };

@@ -239,7 +239,7 @@ fn the_table_says_the_same_in_words() {
         "100,000 TLS connections\n",
         "Linux 6.12.3-amd64, cores: 4, shards: 4, driver: uring\n",
         "! TCP memory                     19,988  20000 pages before pressure, 12 used",
-        "They do not fit. This box holds 19,988; what stops it first: TCP memory.\n",
+        "They do not fit. This box holds 19,988; the scarcest resource: TCP memory.\n",
         "  fix TCP memory: sysctl -w net.ipv4.tcp_mem=\"100012 150018 200024\", or tuning/tune\n",
     ] {
         assert!(words.contains(line), "{line}\n{words}");

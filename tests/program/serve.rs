@@ -241,7 +241,7 @@ fn closes_websockets_with_1001_and_ends_with_0_when_told_to_stop() {
         let output = subscriber.wait_with_output().expect("it ends");
         assert_eq!(output.status.code(), Some(1));
         let last = text(&output.stderr).lines().last().map(str::to_owned).unwrap_or_default();
-        assert!(last.starts_with("tidegate: the server ended it: 1001 "), "{last}");
+        assert!(last.starts_with("tidegate: the server ended the connection: 1001 "), "{last}");
         assert_eq!(served.child.wait().expect("it ends").code(), Some(0));
     }
 }

@@ -77,8 +77,8 @@ impl BusClient {
             Some(BusOperation::Info(info)) => Ok(info),
             Some(BusOperation::Error(words)) => Err(words),
             Some(BusOperation::Ended) => Err(ENDED.to_owned()),
-            Some(_) => Err("its first line is not INFO: it is no bus".to_owned()),
-            None => Err("it said no INFO in time: is it a bus?".to_owned()),
+            Some(_) => Err("the first line is not INFO: this is no bus".to_owned()),
+            None => Err("no INFO came in time: is this a bus?".to_owned()),
         }
     }
 
@@ -323,7 +323,7 @@ fn message(line: &str, has_headers: bool, body: &[u8]) -> Option<Option<(Arrived
 /// The beginning of an invalid line, as much as fits into an error.
 fn strange(line: &[u8]) -> String {
     let begin = &line[..line.len().min(STRANGE_BYTES_MAX)];
-    format!("not of the NATS protocol: {:?}", String::from_utf8_lossy(begin))
+    format!("not a line of the NATS protocol: {:?}", String::from_utf8_lossy(begin))
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ fn parse_head(input: &[u8]) -> Result<Option<(ResponseHead, usize)>, String> {
         _ if status < 200 || status == 204 || status == 304 => BodyProgress::Done,
         _ if is_chunked => BodyProgress::ChunkSize,
         Some(Ok(length)) => BodyProgress::Length(length),
-        Some(Err(_)) => return Err("the answer has a Content-Length that is no number".to_owned()),
+        Some(Err(_)) => return Err("the answer has a Content-Length that is not a number".to_owned()),
         None => BodyProgress::UntilClose,
     };
     let content_type = field("content-type").unwrap_or_default().to_owned();
@@ -196,7 +196,7 @@ fn take(framing: &mut BodyProgress, input: &mut Vec<u8>, out: &mut Vec<u8>) -> R
                     },
                     BodyProgress::ChunkEnd if text.is_empty() => BodyProgress::ChunkSize,
                     BodyProgress::ChunkEnd => {
-                        return Err("the answer has a chunk of another size than it said".to_owned());
+                        return Err("the answer has a chunk with a wrong size".to_owned());
                     }
                     _ if text.is_empty() => BodyProgress::Done,
                     _ => BodyProgress::Trailer,

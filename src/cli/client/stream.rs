@@ -48,7 +48,7 @@ impl Stream {
     pub fn encrypted(self, url: &Url, trust: &Trust) -> Result<Stream, String> {
         let Stream::Plain(socket) = self else { return Ok(self) };
         let (host, port) = (url.host.as_str(), url.port);
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("{host} is no name for TLS"))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("{host} is not a valid name for TLS"))?;
         let session = ClientConnection::new(trust.config()?, name).map_err(|error| format!("TLS: {error}"))?;
         let mut stream = StreamOwned::new(session, socket);
         while stream.conn.is_handshaking() {

@@ -77,7 +77,7 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> String {
     let status = response.status();
     if status.is_success() {
         return format!(
-            "answered with {status}, as no WebSocket does; an event stream has a URL with http:// or https://"
+            "answered with {status}, which opens no WebSocket; the URL of an event stream begins with http:// or https://"
         );
     }
     let body = String::from_utf8_lossy(response.body().as_deref().unwrap_or_default()).into_owned();

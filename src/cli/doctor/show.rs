@@ -74,12 +74,12 @@ fn write_words(text: &mut String, required: &Requirements, system: &System, verd
     }
     match (verdict.fits, verdict.holds, verdict.bounds.first()) {
         (Some(true), Some(holds), Some(first)) => {
-            writeln!(text, "They fit. This box holds {}; what would stop it first: {}.", count(holds), first.name)?;
+            writeln!(text, "They fit. This box holds {}; the scarcest resource: {}.", count(holds), first.name)?;
         }
         (Some(false), Some(holds), Some(first)) => {
-            writeln!(text, "They do not fit. This box holds {}; what stops it first: {}.", count(holds), first.name)?;
+            writeln!(text, "They do not fit. This box holds {}; the scarcest resource: {}.", count(holds), first.name)?;
         }
-        _ => writeln!(text, "It cannot be told whether they fit.")?,
+        _ => writeln!(text, "Unknown whether they fit.")?,
     }
     for bound in verdict.short(required) {
         writeln!(text, "  fix {}: {}", bound.name, bound.fix)?;

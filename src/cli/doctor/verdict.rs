@@ -185,10 +185,7 @@ fn of_tcp_memory(required: &Requirements, system: &System) -> Option<Bound> {
     Some(Bound {
         name: "TCP memory",
         holds: pressure.saturating_sub(system.tcp_pages_used) / limits::TCP_PAGES_PER_CONNECTION,
-        found: format!(
-            "{pressure} pages before pressure, {} used; a message on the way to each",
-            system.tcp_pages_used
-        ),
+        found: format!("{pressure} pages before pressure, {} used; a message in flight to each", system.tcp_pages_used),
         fix: format!(
             "sysctl -w net.ipv4.tcp_mem=\"{pages} {} {}\", or tuning/tune",
             pages.max(pressure) * 3 / 2,
@@ -237,7 +234,7 @@ fn ports(system: &System) -> Option<Note> {
     Some(Note {
         name: "ports",
         text: format!(
-            "clients take none of this box's; one that is such a box opens {count} ({first} to {last}) to one address"
+            "the gateway's clients use none of this box's ports; a client with this range opens {count} connections ({first} to {last}) to one address"
         ),
         fix: String::new(),
     })

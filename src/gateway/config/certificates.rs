@@ -46,7 +46,7 @@ impl TokenKey {
     pub fn doubt(&self) -> Option<String> {
         let TokenKey::Hmac(secret) = self else { return None };
         if secret.trim() != secret {
-            return Some("hmac_secret begins or ends with white space, which counts".to_owned());
+            return Some("hmac_secret begins or ends with white space, which is part of the secret".to_owned());
         }
         let is_short = secret.len() < HS256_BYTES_MIN;
         is_short.then(|| format!("hmac_secret is short enough to be guessed; {HMAC_FITS}"))
@@ -55,7 +55,7 @@ impl TokenKey {
 
 /// The length of a SHA-256 hash.
 const HS256_BYTES_MIN: usize = 32;
-const HMAC_FITS: &str = "HS256 wants 32 bytes or more (RFC 7518 section 3.2), such as \"openssl rand -hex 32\" writes";
+const HMAC_FITS: &str = "HS256 needs 32 bytes or more (RFC 7518 section 3.2), such as \"openssl rand -hex 32\" writes";
 /// With a public key as the secret, any holder of that key could sign tokens.
 const PEM_AS_SECRET: &str =
     "hmac_secret is a key in PEM; expected a secret, or rsa_public_key or ecdsa_public_key with the name of the file";

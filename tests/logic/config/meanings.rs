@@ -39,8 +39,8 @@ fn a_rule_behind_one_that_matches_all_of_it_is_never_reached() {
         assert_eq!(
             errors(&format!("[[channel]]\nname = {first:?}\n[[channel]]\nname = {second:?}\n")),
             [format!(
-                "tidegate.toml:6: channel.name {second:?} is never reached: {first:?} stands before it and matches all of it; \
-                 expected it first"
+                "tidegate.toml:6: channel.name {second:?} is never reached: {first:?} comes earlier and matches all of it; \
+                 expected this one first"
             )]
         );
         assert_eq!(doubts(&format!("[[channel]]\nname = {second:?}\n[[channel]]\nname = {first:?}\n")), [""; 0]);
@@ -58,14 +58,14 @@ fn a_route_behind_one_that_takes_its_requests_is_never_reached() {
     ] {
         let told = errors(&format!("{first}{second}"));
         assert!(told.len() == 1 && told[0].contains("is never reached: "), "{told:?}");
-        assert!(told[0].ends_with("stands before it and takes its requests; expected it first"), "{told:?}");
+        assert!(told[0].ends_with("comes earlier and takes its requests; expected this one first"), "{told:?}");
     }
     let told = errors(&format!("{}{}", route("/bookings/{booking}", NEWS), route("/bookings", accept)));
     assert!(told.len() == 1 && told[0].contains("has its results below it, where \"/bookings/{booking}\""), "{told:?}");
     let partly = route("/news", "method = [\"GET\", \"POST\"]\nsse = { channel = \"news\" }\n");
     assert_eq!(
         doubts(&format!("{}{partly}", route("/{any}", NEWS))),
-        ["tidegate.toml:8: warning: route.path \"/news\" does not get GET: \"/{any}\" stands before it"]
+        ["tidegate.toml:8: warning: route.path \"/news\" does not get GET: \"/{any}\" comes earlier"]
     );
     for (first, second) in [("/news", "/{any}"), ("/{a}/b", "/a/{b}"), ("/{a}", "/"), ("/{a}", "/a/b")] {
         assert_eq!(doubts(&format!("{}{}", route(first, NEWS), route(second, NEWS))), [""; 0], "{first} {second}");
@@ -76,7 +76,7 @@ fn a_route_behind_one_that_takes_its_requests_is_never_reached() {
 fn a_method_that_asks_for_no_stream_is_a_mistake() {
     for method in ["CONNECT", "OPTIONS", "TRACE"] {
         let told = errors(&route("/a", &format!("method = {method:?}\n{NEWS}")));
-        assert!(told.len() == 1 && told[0].contains("no page asks for a stream"), "{told:?}");
+        assert!(told.len() == 1 && told[0].contains("no page uses for a stream"), "{told:?}");
     }
 }
 

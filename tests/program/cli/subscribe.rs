@@ -52,7 +52,7 @@ fn sub_exits_with_1_when_the_stream_ends_or_is_refused() {
     let output = run(&["sub", &format!("http://127.0.0.1:{port}/")]);
     server.join().unwrap();
     assert_eq!(code(&output), 1);
-    assert_eq!(err(&output).lines().last(), Some("tidegate: the server ended it"));
+    assert_eq!(err(&output).lines().last(), Some("tidegate: the server ended the connection"));
     let (port, server) = serve_once(|mut stream| {
         read_request(&mut stream);
         write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 12\r\n\r\nno such path").unwrap();
@@ -73,7 +73,7 @@ fn sub_exits_with_1_when_the_time_is_over_before_the_count() {
     let output = run(&["sub", &format!("http://127.0.0.1:{port}/"), "--count", "2", "--timeout", "0.2"]);
     server.join().unwrap();
     assert_eq!(code(&output), 1);
-    assert_eq!(err(&output).lines().last(), Some("tidegate: timed out: 0 of 2 messages came"));
+    assert_eq!(err(&output).lines().last(), Some("tidegate: timed out: 0 of 2 messages arrived"));
 }
 
 #[test]
@@ -146,5 +146,5 @@ fn sub_tells_the_close_code_of_a_websocket() {
     let output = run(&["sub", &format!("ws://127.0.0.1:{port}/ws")]);
     server.join().unwrap();
     assert_eq!(code(&output), 1);
-    assert_eq!(err(&output).lines().last(), Some("tidegate: the server ended it: 1001 come back"));
+    assert_eq!(err(&output).lines().last(), Some("tidegate: the server ended the connection: 1001 come back"));
 }

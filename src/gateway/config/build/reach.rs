@@ -17,13 +17,13 @@ impl ConfigBuilder<'_> {
             }
             Some((_, other)) if taken.len() == route.methods.len() => {
                 let words = format!(
-                    "is never reached: {:?} stands before it and takes its requests; expected it first",
+                    "is never reached: {:?} comes earlier and takes its requests; expected this one first",
                     other.path
                 );
                 self.conflict(section, "path", &words);
             }
             Some((method, other)) => {
-                self.doubt(section, "path", &format!("does not get {method}: {:?} stands before it", other.path));
+                self.doubt(section, "path", &format!("does not get {method}: {:?} comes earlier", other.path));
             }
             None => {}
         }
@@ -47,7 +47,7 @@ impl ConfigBuilder<'_> {
             }
             Some(other) => {
                 let words = format!(
-                    "is never reached: {:?} stands before it and matches all of it; expected it first",
+                    "is never reached: {:?} comes earlier and matches all of it; expected this one first",
                     other.name
                 );
                 self.conflict(section, "name", &words);

@@ -49,7 +49,7 @@ impl ConfigBuilder<'_> {
             && let Some(method) =
                 methods.iter().find(|method| matches!(method.as_str(), "CONNECT" | "OPTIONS" | "TRACE"))
         {
-            let words = format!("has {method}, with which no page asks for a stream; expected \"GET\", or \"POST\"");
+            let words = format!("has {method}, which no page uses for a stream; expected \"GET\", or \"POST\"");
             self.conflict(section, "method", &words);
         }
         for name in ["method", "origins"] {
