@@ -37,8 +37,8 @@ only figure here that means something on another machine.
 
 **Bytes per connection** are counted where they are spent. *User* is the anonymous memory of the process, from
 smaps_rollup. *Kernel* is what the memory cgroup of the process is charged besides: file, inode, dentry, epoll entry or
-ring, and whatever lies in socket buffers. One thing is charged to nobody, because the kernel allocates it while it
-handles a packet: the accepted socket's own structure, an object of 2,368 bytes of which 13 share 32 KiB, so 2,520 bytes
+ring, and whatever lies in socket buffers. One structure is charged to no cgroup, because the kernel allocates it while
+it handles a packet: the accepted socket's own structure, an object of 2,368 bytes of which 13 share 32 KiB, so 2,520 bytes
 are added for it. *All in* is process + kernel, that sum included: what the machine really has to have. Each figure is
 the growth from before the connections to after them, divided by their number.
 

@@ -200,7 +200,7 @@ fn heartbeats() -> [String; 3] {
     let usual = [limits::SSE_HEARTBEAT, limits::PING_INTERVAL].map(|interval| interval.as_secs_f64());
     let each_s = |[sse, websocket]: [f64; 2]| grouped(MILLION / 2.0 / sse + MILLION / 2.0 / websocket, 0);
     [
-        "heartbeats to those who are idle".to_owned(),
+        "heartbeats to idle clients".to_owned(),
         format!(
             "{}/s as usual, every {} s to streams of events and every {} s to WebSockets; {}/s every {RARE_HEARTBEAT_S} s",
             each_s(usual),

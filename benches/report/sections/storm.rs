@@ -10,11 +10,11 @@ pub const SECTION: Section = Section {
     title: "Storm: everybody reconnects",
     prose: "\
 Some connections live on and get messages at fixed times, while many others connect over TLS as fast as they are let in,
-as they do when a network comes back. What counts is whether those who stayed notice. The clients' half of the handshakes
+as they do when a network comes back. The question is whether the remaining clients notice. The clients' half of the handshakes
 runs on the same cores, so the machine is full: how soon the storm is over is a matter of how much CPU a handshake takes.
 
 *Cut off*: the others were connected too, are all cut off at one moment, and each comes back at a random time within the
-jitter. Who is refused tries again after a random time below 0.5 s, 1 s, 2 s and so on, as the `centrifuge` package does.",
+jitter. A refused client tries again after a random time below 0.5 s, 1 s, 2 s and so on, as the `centrifuge` package does.",
     findings: |_: &Record| Vec::new(),
     runs: &[
         ("storm", "As fast as they are let in"),
@@ -43,7 +43,7 @@ jitter. Who is refused tries again after a random time below 0.5 s, 1 s, 2 s and
     ],
     marks: &[
         untouched("p99 of live connections during the storm", "storm"),
-        untouched("p99 of live connections while those who were cut off come back", "storm-cut"),
+        untouched("p99 of live connections while the disconnected clients reconnect", "storm-cut"),
     ],
     plots: &[Plot {
         file: "storm-latency.svg",
