@@ -1,4 +1,4 @@
-//! A long answer on its way: the next piece is made when there is room for it.
+//! A long answer: each piece is made when there is room for it.
 //!
 //! ```text
 //!  text --piece--> chunk --> outbox --> peer          HTTP/1.1: the last piece is followed by the last chunk
@@ -6,7 +6,7 @@
 //!    '------- room again ------'                      HEAD: no piece at all
 //! ```
 //!
-//! An answer that is cut lacks its last chunk (RFC 9112 section 8): nothing else is said after it has begun.
+//! A broken answer lacks its last chunk (RFC 9112 section 8): once it has begun, no error can be written.
 
 use super::history::HistoryText;
 use super::outbox::Outbox;
@@ -53,7 +53,7 @@ impl Outgoing {
         });
     }
 
-    /// Whether nothing of it follows.
+    /// Whether the last piece is written.
     pub(super) fn is_whole(&self) -> bool {
         self.to.is_head || self.text.is_written()
     }
@@ -71,7 +71,7 @@ mod tests {
     use crate::proto::replay::Excerpt;
     use crate::proto::subject::Subject;
 
-    /// The text of so many messages.
+    /// The text of `count` messages.
     fn text(count: u64) -> HistoryText {
         let channel = Subject::new("a").unwrap();
         let message = Arc::new(Message::new(channel.clone(), None, None, vec![1; 3_000].into()));
@@ -86,7 +86,7 @@ mod tests {
         out
     }
 
-    /// All that goes out to a peer before whose pieces so many bytes of something else wait.
+    /// All bytes to a peer, if before each piece the given number of other bytes wait.
     fn written(to: ReplyTo, count: u64, waiting: &[usize]) -> Vec<u8> {
         let mut waiting = waiting.iter().copied().cycle();
         let mut outbox = Outbox::default();
@@ -151,7 +151,7 @@ mod tests {
             keep_alive: bool,
         ) {
             let to = ReplyTo { is_head: false, minor_version: 1, keep_alive };
-            // There is room in the end.
+            // In the end there is room.
             let waiting = [waiting, vec![0]].concat();
             let (head, body) = body_of(&written(to, count, &waiting));
             prop_assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("Connection: close") != keep_alive);

@@ -1,4 +1,4 @@
-//! The answers to requests that a stage does not let through: a refusal with its words for the log, or the answer to a preflight.
+//! Answers to requests that a stage does not admit: a refusal with its line for the log, or the answer to a preflight.
 
 use smallvec::SmallVec;
 
@@ -13,21 +13,21 @@ use crate::conn::turned_away::TurnedAway;
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Refusal};
 
-/// Why a stage does not let a request through.
+/// The reason why a stage does not admit a request.
 pub(super) enum Objection<'r> {
-    /// The request itself, before its route is known.
+    /// A fault of the request itself, before its route is known.
     Request(CloseReason),
-    /// It names a host that is none of these.
+    /// The request names a host that is none of these.
     Host(&'r Hosts),
-    /// No route takes its path and method. A preflight, which asks about another method, is answered here too.
+    /// No route accepts its path and method. Preflights, which ask about another method, are answered here too.
     NoRoute,
-    /// Nothing new is begun on this route.
+    /// This route begins nothing new at the moment.
     Away(&'r Route, TurnedAway),
     /// This route refuses it.
     Route(&'r Route, CloseReason),
 }
 
-/// Routes of the path that do not take the request's method, in their order.
+/// Routes of the path that do not accept the request's method, in order.
 type Others<'r> = [(&'r Route, PathMatch)];
 
 impl Objection<'_> {
@@ -42,7 +42,7 @@ impl Objection<'_> {
     }
 }
 
-/// Writes the refusal, and says how it went.
+/// Writes the refusal, and returns the outcome.
 fn refuse(
     request: &ClientRequest<'_, '_>,
     refusal: Refusal<'_>,
@@ -51,13 +51,13 @@ fn refuse(
 ) -> AdmissionOutcome {
     let mut keep_alive = false;
     let to = request.head.reply_to();
-    // An unread body would be taken for the next request.
+    // An unread body would be parsed as the next request.
     let to = if request.head.body.is_empty() { to } else { to.closing() };
     outbox.write(|out| keep_alive = refusal.write(out, to));
     AdmissionOutcome::Refused(Refused { reason: refusal.reason, remark, is_last: !keep_alive })
 }
 
-/// The route's origins say whose pages may read why.
+/// Refuses by a route, whose origins decide which pages may read the answer.
 fn refuse_by(
     request: &ClientRequest<'_, '_>,
     route: &Route,
@@ -69,7 +69,7 @@ fn refuse_by(
     refuse(request, refusal, remark(request, route, reason), outbox)
 }
 
-/// The line for the log where a browser tells its user less than the answer does, or nothing.
+/// The line for the log if a browser would show its user less than the answer says.
 fn remark(request: &ClientRequest<'_, '_>, route: &Route, reason: CloseReason) -> Option<Box<str>> {
     let (head, template) = (request.head, &route.template);
     match reason {
@@ -81,7 +81,8 @@ fn remark(request: &ClientRequest<'_, '_>, route: &Route, reason: CloseReason) -
             };
             Some(format!("route {template:?} refused a request without a user; it expects one in {place}").into())
         }
-        // A key without the rest of the handshake: the client asked for a WebSocket, and a proxy in between dropped the headers.
+        // A key without the rest of the handshake: the client asked for a WebSocket, and a proxy on the way dropped the
+        // headers.
         CloseReason::UpgradeRequired if head.values("sec-websocket-key").next().is_some() => Some(
             format!(
                 "route {template:?} got a WebSocket handshake without its \"Upgrade: websocket\" and \"Connection: \
@@ -93,7 +94,8 @@ fn remark(request: &ClientRequest<'_, '_>, route: &Route, reason: CloseReason) -
     }
 }
 
-/// Where no single route answers, pages that may use one of the routes may read the refusal: it tells them no more.
+/// Refuses without a route. Pages that may use one of the routes may read the refusal, which tells them no more than
+/// the routes do.
 fn refuse_for_all(
     request: &ClientRequest<'_, '_>,
     reason: CloseReason,
@@ -104,8 +106,9 @@ fn refuse_for_all(
     refuse(request, Refusal { cors, ..Refusal::new(reason) }, remark, outbox)
 }
 
-/// RFC 9110 section 7.4: a request for a host that the listener does not answer for is refused, whatever it asks for. A page that has
-/// had its own name resolved to this address (DNS rebinding) would otherwise pass for one of the gateway's own.
+/// RFC 9110 section 7.4: a request for a host that the listener does not answer for is refused, whatever its path. A
+/// page that resolves its own name to this address (DNS rebinding) would otherwise pass for a page of the gateway's
+/// own.
 fn misdirected(request: &ClientRequest<'_, '_>, hosts: &Hosts, outbox: &mut Outbox) -> AdmissionOutcome {
     let remark = request.head.host.map(|host| hosts.remark("a listener", "listener.hosts", host));
     refuse_for_all(request, CloseReason::Misdirected, remark, outbox)
@@ -130,8 +133,8 @@ fn refuse_method(request: &ClientRequest<'_, '_>, others: &Others<'_>, outbox: &
     refuse(request, refusal, None, outbox)
 }
 
-/// Whether a page may send a request of this method, the route says that would take it; if none would, the first says
-/// what it takes instead.
+/// Whether a page may send a request of this method: the route for that method decides. If there is none, the first
+/// route of the path answers with its methods.
 fn answer_preflight(
     request: &ClientRequest<'_, '_>,
     method: &str,

@@ -16,14 +16,14 @@ use crate::proto::http::{self, Cors, Head};
 /// The gateway and the listener by which a request came in.
 #[derive(Clone, Copy)]
 pub(in crate::conn) struct Arrival<'s> {
-    /// What the id of an accepted request will begin with.
+    /// The node in the id of an accepted request.
     pub node: Option<NodeId>,
     pub is_tls: bool,
-    /// The hosts that it answers for; `None` if that is any.
+    /// The hosts that the listener answers for; `None`: any.
     pub hosts: Option<&'s Hosts>,
 }
 
-/// A head, what can be read off it alone, and the circumstances in which it is looked at. Parsed again, the same head gives the same
+/// A head with everything that follows from it alone, and the circumstances. Parsed again, the same head gives the same
 /// `sender` and `segments`; the circumstances are those of the moment.
 pub(in crate::conn) struct ClientRequest<'r, 'a> {
     pub head: &'r Head<'a>,
@@ -34,7 +34,7 @@ pub(in crate::conn) struct ClientRequest<'r, 'a> {
     pub node: Option<NodeId>,
     pub hosts: Option<&'r Hosts>,
     pub routes: &'r Routes,
-    /// Why nothing new is begun.
+    /// The reason why nothing new is begun, if there is one.
     pub turned_away: Option<TurnedAway>,
 }
 
@@ -64,7 +64,7 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
         self.segments.as_deref().map_err(|reason| *reason)
     }
 
-    /// The values that the path has for the parameters of a route.
+    /// The path's values for the parameters of a route.
     pub(in crate::conn) fn parameters<'p>(&'p self, route: &'p Route) -> Result<Parameters<'p>, CloseReason> {
         route.path.matches(self.segments()?).ok_or(CloseReason::NotFound)
     }
