@@ -254,7 +254,7 @@ impl Worker {
             Destination::Service => self.send(self.speaker(), Mail::Spread(Box::new(publish))),
             Destination::Channel | Destination::Inbox | Destination::User { .. } => {
                 let owner = owner_of_message(&publish.message, shards);
-                // Only the owner of the channel knows whether such a message is a repetition.
+                // Only the owner of the subject knows whether such a message is a repetition.
                 if [ID_HEADER, DISTINCT_HEADER].iter().any(|name| publish.message.header(name).is_some()) {
                     let publish = Publish { reach: Reach::All, ..publish };
                     return self.send(owner, Mail::Publish(Box::new(publish)));

@@ -47,7 +47,8 @@ pub(crate) struct Recipients {
     pub places: PlaceSet,
     /// One member of each queue group.
     pub seats: smallvec::SmallVec<[Seat; 2]>,
-    /// At least one receiver is more than a subscriber that watches all traffic.
+    /// At least one receiver counts as a responder: a member of a queue group, or a plain subscription without wildcards.
+    /// Plain wildcard subscriptions only watch.
     pub has_addressee: bool,
 }
 

@@ -212,7 +212,7 @@ impl OwedAnswers {
         Some(home)
     }
 
-    /// `key` has answered no open question. False if it has done so too often.
+    /// `key` has sent an answer that belongs to no open question. False if it has done so too often.
     pub(crate) fn forgive(&mut self, key: Key) -> bool {
         let strays = self.strays.entry(key).or_default();
         *strays += 1;

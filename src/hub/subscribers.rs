@@ -183,7 +183,8 @@ impl Subscribers {
         }
     }
 
-    /// The owner knows of this shard: returns the connections that waited for that join or an earlier one.
+    /// The owner knows of this shard: returns the connections that waited for the join `serial`. The answer to an earlier
+    /// join releases only the connections that waited for that one; a newer join of the subject stays open.
     pub(crate) fn joined(&mut self, subject: &Subject, serial: u64) -> Vec<Key> {
         if let Some(topic) = self.by_subject.get(subject) {
             self.topics[*topic].joining.take_if(|current| *current == serial);

@@ -4,8 +4,8 @@
 //! ```text
 //!  begin --> waiting --reached, came--> delivered --due--> resent --reached--> delivered, …
 //!    |          ^                          |                 |
-//!    '-> refused'--------------------------|-- not reached --'
-//!                                          v
+//!    |          '--------------------------|-- not reached --'
+//!    '--> refused                          v
 //!              over, once: acknowledged, expired, gone (its connection), closed (the gateway)
 //! ```
 //!

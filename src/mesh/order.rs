@@ -9,7 +9,8 @@ use super::Lane;
 pub enum OrderMail {
     // --- asks ---
     /// To the owner of a channel or the shard of a connection, after the publications of `origin` that went there. The
-    /// answer (`Marked`) says that the letters which followed from them have arrived.
+    /// answers (`Marked`: one from there, and one from each place that letters were passed on to) together say that all
+    /// letters which followed from these publications have arrived.
     Mark { origin: Place },
     /// To the origin of a mark: everything before the mark has been passed on here, and `onward` further marks followed
     /// the letters that it caused.

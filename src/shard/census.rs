@@ -10,7 +10,7 @@ pub struct Census {
     pub subscriptions: usize,
     pub members: usize,
     pub live_channels: usize,
-    /// Clients on the presence lists of channels.
+    /// Clients that are present in channels with presence, each counted once for each channel, listed or only counted.
     pub present: usize,
     /// Users and clients whose join or leave is not announced yet.
     pub unannounced: usize,
@@ -45,8 +45,8 @@ pub struct Census {
 }
 
 impl<D: Driver> Shard<D> {
-    /// Connections, subscriptions, directory entries and letters that exist. All are zero once every peer has
-    /// disconnected.
+    /// Everything that exists in this shard. All is zero once every peer has disconnected, and the time is over for which
+    /// results, messages to acknowledge and users that are away are kept.
     pub fn census(&self) -> Census {
         let mut census = Census {
             connections: self.core.desk.slots.len(),

@@ -29,7 +29,7 @@ use super::desk::Desk;
 ///
 /// [`Core::appended`] takes it, with the answer and the places that subscribe then, and relies on nothing of the moment of the
 /// append: it borrows nothing from there, reads the time of its own moment, and sends all letters that follow from a publication.
-/// The log in memory answers within the call. Two callers use that, and a log that answers later has to replace it:
+/// The log in memory answers within the call. Two places rely on that, and must change for a log that answers later:
 ///
 /// - [`Core::publish_owned`] hands a message to the workers if `publish_here` says that it is taken. To wait for the answer, the
 ///   message is queued in the publisher's line and named in `verdict`, as for a channel of another shard.
@@ -201,8 +201,8 @@ impl Core {
         }
     }
 
-    /// Delivers to the subscribers of this shard, and returns their number. A command is not sent to clients: their
-    /// connections obey it.
+    /// Delivers to the subscribers of this shard, and returns the number of those that were sent the message at once. A
+    /// command is not sent to clients: their connections obey it, and the result is their number.
     fn deliver(&mut self, event: &Rc<Event>, audience: Audience, except: Option<Address>) -> u64 {
         if audience == Audience::Clients {
             if let Destination::User { command: Some(command), .. } = event.message.destination() {

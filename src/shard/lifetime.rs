@@ -119,7 +119,8 @@ impl Core {
     // --- what the turn hands to the driver ---------------------------------------------------------------------------
 }
 
-/// The reason for a peer that acknowledges nothing: vanished, or the last error of a router on the way to it.
+/// The close reason for an I/O error. For a peer that acknowledges nothing the kernel reports a time-out, or the last error of
+/// a router on the way to it: both mean that the peer has vanished. Any other error has the reason `other`.
 fn reason_of(kind: io::ErrorKind, other: CloseReason) -> CloseReason {
     match kind {
         io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {

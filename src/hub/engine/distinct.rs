@@ -4,8 +4,8 @@
 //!  channel, Tg-Key --> hash --> hash of the Tg-Distinct that came last, and where it stands
 //! ```
 //!
-//! The hash of a value includes its channel and key, so two of them with one hash cannot be mistaken for each other: at
-//! worst a value is delivered once more. Forgetting the least recently used ones has the same effect.
+//! The hash of a value includes its channel and key. So if two keys share one hash, their values still differ: at worst a
+//! value is delivered once more. Forgetting the least recently used values has the same effect.
 
 use ahash::RandomState;
 use lru::LruCache;

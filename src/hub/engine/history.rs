@@ -167,7 +167,8 @@ impl Histories {
             if self.by_use.len() > 1 || history.kept.len() == 1 {
                 self.give_up(index);
             } else {
-                // The only message left is the one in use: it is larger than the bound of all histories.
+                // The only history left is the one in use, and it alone is larger than the bound of all histories: its
+                // oldest message goes.
                 self.bytes -= history.pop();
             }
         }
@@ -230,8 +231,8 @@ impl ChannelHistory {
         self.bytes + self.kept.len() * MESSAGE_BYTES
     }
 
-    /// Drops messages that are too far below `offset` for half of it to identify them; returns the saved cost. Only a
-    /// log that has left out some four billion offsets needs this.
+    /// Drops messages that are so far below `offset` that the lower half of their offsets would not identify them; returns
+    /// the saved cost. Only a log that has left out some four billion offsets needs this.
     fn make_reachable(&mut self, offset: u64) -> usize {
         let mut saved = 0;
         while offset - self.floor > u64::from(u32::MAX) {

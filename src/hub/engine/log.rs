@@ -1,4 +1,5 @@
-//! The log of the channels that this shard owns: their offsets, kept messages and recent names.
+//! The log of the channels that this shard owns: their offsets, their kept messages, the recent names of messages, and the
+//! last values.
 //!
 //! ```text
 //!  append --> duplicate? --> same as the last? --> offset --> kept, if the rule says so --> position

@@ -65,7 +65,7 @@ fn begin(id: RequestId, status: Status, channel: &Subject, body_bytes: usize) ->
     out
 }
 
-/// The body, if its content type says JSON and it is valid JSON.
+/// The body, if it is valid JSON and its content type says JSON or is missing.
 fn as_json<'a>(answer: WorkerAnswer<'a>) -> Option<&'a str> {
     let is_meant = answer.content_type.is_none_or(is_json_type);
     // Validated, not parsed into values: numbers and the order of members stay as the worker wrote them.

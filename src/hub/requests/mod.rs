@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Every accepted request ends in exactly one of done, failed and expired. It is handed to another worker only if its
-//! worker has disconnected, and the first answer counts. Ended requests count against the same bounds as pending ones,
-//! and give way to them: results are forgotten early before a request is refused.
+//! worker has disconnected, or had left the service before the request reached it. The first answer counts. Ended
+//! requests count against the same bounds as pending ones, and give way to them: results are forgotten early before a
+//! request is refused.
 
 mod document;
 mod ids;
@@ -374,7 +375,7 @@ impl KeptRequest {
     }
 }
 
-/// The same message for the nth worker, with that number. Copied only for requests whose worker has disconnected.
+/// The same message for the nth worker, with that number. A copy, made only for requests that an earlier worker has left.
 fn again(message: &Message, attempts: u32) -> Message {
     let attempt = attempts.to_string();
     let headers = message.headers.as_ref().map(|block| headers::with(block, ATTEMPT_HEADER, &attempt));

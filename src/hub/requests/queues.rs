@@ -7,7 +7,7 @@ use crate::base::{Address, RequestId};
 use crate::limits;
 use crate::proto::subject::Subject;
 
-/// The order and the size of one request.
+/// A request in a queue: its id and its size. Its order is the serial number under which the queue stores it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct QueuedRequest {
     pub id: RequestId,

@@ -127,7 +127,7 @@ fn whoever_comes_gets_what_waits_in_order() {
     let wanted = ids.map(|id| format!("{{\"tg\":\"message\",\"id\":\"{id:016x}\",\"data\":[1]}}"));
     assert_eq!(texts.iter().map(|text| String::from_utf8_lossy(text)).collect::<Vec<_>>(), wanted);
     assert_eq!(again, 1);
-    // No connection is left: the message is not resent to none over and over.
+    // No connection is left: after one more try the messages wait until a connection opens, or until their time is over.
     assert_eq!(unacked.deadline(), at(6));
     while unacked.due(at(11)).is_some() {}
     assert_eq!(unacked.deadline(), at(60));

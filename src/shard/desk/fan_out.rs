@@ -76,7 +76,8 @@ impl FanOut<'_> {
 }
 
 impl Desk {
-    /// Gives the event to all subscribers of this shard. Returns their number.
+    /// Gives the event to all subscribers of this shard. Returns the number of those that were sent it at once: an event
+    /// that is held or lost does not count.
     pub(crate) fn fan_out(&mut self, event: &Rc<Event>, audience: Audience, except: Option<Address>) -> u64 {
         // Connections that can answer already got this as a question, or as a message to acknowledge.
         let is_said = event.message.destination().expects() != Expects::Nothing;

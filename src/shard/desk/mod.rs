@@ -211,7 +211,7 @@ impl Desk {
         self.work.close.push(key);
     }
 
-    /// Resumes a connection that was paused for lack of room.
+    /// Resumes a parked connection: a worker has come for its message, or its line is short again.
     pub(super) fn unpark(&mut self, key: Key) {
         if let Some(conn) = self.slots.get_mut(key) {
             conn.session.unpark();

@@ -8,8 +8,8 @@ use crate::proto::CloseReason;
 use super::Desk;
 
 impl Desk {
-    /// Frames some of the held events of `key`, or of a long answer to it, if its last batch has been sent. After the last piece of an
-    /// answer the connection takes its next request, or ends.
+    /// Frames some of the held events of `key`, or the next piece of a long answer to it, if its last batch has been sent.
+    /// After the last piece of an answer the connection takes its next request, or ends.
     pub(crate) fn frame_waiting(&mut self, key: Key) {
         let Some(conn) = self.slots.get_mut(key) else { return };
         if !conn.session.is_replying() {

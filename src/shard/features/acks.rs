@@ -230,7 +230,8 @@ impl Feature for Acks {
 
     const PIECES_PER_TURN: usize = limits::UNACKED_PER_TURN;
 
-    /// Resends a message that has not been acknowledged, or ends one that expired.
+    /// Resends a message that has not been acknowledged, or ends one that will not be: it has expired, its connection has
+    /// ended, or the gateway is draining.
     fn work(&mut self, desk: &mut Desk) -> bool {
         if self.unacked.is_empty() || desk.post.is_crowded() {
             return false;

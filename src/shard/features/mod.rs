@@ -78,7 +78,7 @@ pub(super) trait Feature {
     /// Sets the gauges.
     fn measure(&self, _counters: &Counters) {}
 
-    /// Counts what the feature holds; all zero when all connections have ended.
+    /// Counts what the feature holds. Tests check what is left of it when all connections have ended.
     fn count(&self, _census: &mut Census) {}
 
     /// A drain has begun to disconnect clients.

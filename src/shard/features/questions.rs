@@ -190,7 +190,8 @@ impl Questions {
         }
     }
 
-    /// Informs the requester and, unless it answered, each connection that was asked.
+    /// Tells the requester how the question has ended, and each other connection that was asked that it is over. An
+    /// answer itself is not sent here: `answered` publishes it.
     fn conclude(&mut self, desk: &mut Desk, id: u64, over: Over) {
         let Over { end, requester: Requester { reply, wants_no_responders }, others } = over;
         let counters = desk.counters();

@@ -89,7 +89,8 @@ impl Replays {
             (Some(_), _) => {}
             (None, excerpt) => {
                 desk.answer(key, |conn, settings, now| conn.push_history(subject, excerpt, settings, now));
-                // A long answer is under way: what is waited for now may end sooner.
+                // A long answer may be under way now. The connection may then have an earlier deadline than before, which
+                // the wheel must know.
                 desk.schedule(key);
             }
         }

@@ -40,8 +40,8 @@ fn bench(shards: u16) -> Bench {
     bench
 }
 
-/// Takes up to so many bytes at a time until nothing more comes. No more than a piece ever waits for it, and the first of the next
-/// answer behind the last of the one before.
+/// Reads at most `bytes` at a time until no more arrive. At any time no more than two pieces wait for the peer: the last
+/// piece of one answer, and the first piece of the next.
 fn take_slowly(bench: &mut Bench, peer: &mut Peer, bytes: usize) {
     let mut idle = 0;
     while idle < 20 {
@@ -68,7 +68,7 @@ fn take_answer(heard: &mut Vec<u8>) -> (String, Option<String>) {
     (head, chunks.is_over().then(|| String::from_utf8(text).unwrap()))
 }
 
-/// With the position that is told last, which differs from test to test, where `expected` has a word.
+/// The text with the word POSITION, as in `expected`, in place of the position, which differs from test to test.
 fn unplaced(text: &str) -> String {
     let (_, position) = text.rsplit_once("\"position\":").expect("a position");
     text.replace(position.trim_end_matches("}\n").trim_matches('"'), "POSITION")
@@ -155,7 +155,7 @@ fn a_reader_is_slow_by_what_it_takes_and_not_by_what_is_left() {
     let mut bench = bench(1);
     let mut peers = [bench.connect(0, ADMIN), bench.connect(0, ADMIN)];
     peers.iter().for_each(|peer| peer.say([asked("GET", "HTTP/1.1"), NEXT.into()].concat()));
-    // One of them takes a little within each of its times, far longer than an answer may be waited for.
+    // One peer reads a little before each send time-out. Together this takes far longer than one time-out.
     for _ in 0..10 {
         bench.run_for(limits::SEND_TIMEOUT * 3 / 4);
         let _ = peers[0].end.read_at_most(500, &mut peers[0].heard);

@@ -30,7 +30,7 @@ impl Recalls {
         self.waiting.len()
     }
 
-    /// A client has joined the channel of the request `id` without asking for kept messages: asks the keeper.
+    /// A client has joined the channel of the request `id`, and will not get its kept messages: asks the keeper.
     pub(crate) fn begin(&mut self, desk: &mut Desk, key: Key, id: RequestId, channel: Subject) {
         if desk.post.mesh().is_shard(id.place) {
             let from = desk.address(key);

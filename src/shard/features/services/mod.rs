@@ -8,8 +8,8 @@
 //!                                                                  '-- worker_subscribed: tried again
 //! ```
 //!
-//! The first shard counts, for the process, which services have workers, and logs when the first worker of a service
-//! connects and the last one disconnects.
+//! The first shard counts, for the process, which services have workers, and logs when the first worker subscribes to a
+//! service and when the last one has left it.
 
 mod stranded;
 

@@ -38,7 +38,7 @@ impl Stranded {
         }
     }
 
-    /// Takes all messages for another try. The caller inserts those that find no worker again.
+    /// Takes all messages for another try. The caller puts those back that still find no worker.
     pub(super) fn take(&mut self) -> BTreeMap<Key, (Arc<Message>, Tick)> {
         self.deadlines.clear();
         std::mem::take(&mut self.by_client)
