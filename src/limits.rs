@@ -23,8 +23,8 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
 /// From the end of the request until the hub has answered (subscribed or published); it takes microseconds.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A long answer goes out in pieces of so many bytes, each when the one before is sent: two TLS records. What is one piece says its
-/// length.
+/// A long answer goes out in pieces of this many bytes (two TLS records), each when the piece before has been sent. An
+/// answer that fits into one piece has a `Content-Length`.
 pub const REPLY_PIECE_BYTES: usize = 2 * RECORD_CONTENT_BYTES;
 
 // --- WebSocket ----------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
 pub const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// The shortest time after which a disconnected client should reconnect …
 pub const RETURN_AFTER: Duration = Duration::from_secs(1);
-/// … and the range that is added at random, so that clients do not reconnect at once.
+/// … and the range over which clients are spread by their port, so that they do not reconnect at once.
 pub const RETURN_SPREAD: Duration = Duration::from_secs(5);
 /// Pause after an accept that failed for lack of descriptors or memory.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -337,7 +337,7 @@ pub const MESSAGE_ID_WINDOW: Duration = Duration::from_secs(120);
 pub const MESSAGE_IDS_PER_CHANNEL_MAX: usize = 16 * 1024;
 /// Bytes of names that a shard remembers; those of the least recently used channels are dropped first.
 pub const MESSAGE_IDS_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// A longer name is ignored: the message counts as unnamed.
+/// A longer name of a worker's message is ignored: the message counts as unnamed. The admin API refuses it.
 pub const MESSAGE_ID_BYTES_MAX: usize = 256;
 
 /// Clients on the presence list of one channel; further ones are only counted. One answer has the whole list.
@@ -355,8 +355,8 @@ pub const FOUND_PER_SHARD_MAX: usize = 1_000;
 /// How often old messages are looked for, and in how many channels: in 100,000 channels within half a minute.
 pub const HISTORY_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub const HISTORIES_PER_SWEEP: usize = 4 * 1024;
-/// The bounds of one piece of a replay; the next piece follows when the client has received this one. A quarter of the
-/// client's outbox may be less (`limits.outbox_bytes_max`).
+/// The bounds of one piece of a replay; the next piece follows when this one has been sent. A quarter of the client's
+/// outbox may be less (`limits.outbox_bytes_max`).
 pub const REPLAY_MESSAGES_MAX: usize = 256;
 pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
 

@@ -3,7 +3,7 @@
 use super::Key;
 use crate::limits::SHARDS_MAX;
 
-/// Numbers the threads that mail each other: the shards first.
+/// Numbers the threads that mail each other: first the shards, then side threads, then in-process workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place(pub u16);
 

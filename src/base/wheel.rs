@@ -82,14 +82,15 @@ impl Wheel {
             self.grow(slot as usize + 1);
         }
         self.count += 1;
-        // Rounded up, because a timer never fires early. A time beyond the last level is handled in parts.
+        // Rounded up, because a timer never fires early. A time beyond the last level waits in its last list, and is placed
+        // again when the hand is there.
         let step = ((at.micros() >> STEP_BITS) + 1).clamp(self.hand + 1, self.hand + u64::from(u32::MAX / 2));
         self.nodes[slot as usize] = Node { step: step as u32, ..Node::IDLE };
         self.place(slot);
     }
 
-    /// Fires for `slot` no later than `at`. An earlier timer stays, so that a deadline that is moved away again and
-    /// again costs only one look.
+    /// Fires for `slot` at `at` or up to one step later, unless an earlier timer is set: that one stays, and fires first.
+    /// So a deadline that is moved away again and again costs only one look.
     pub fn promise(&mut self, slot: u32, at: Tick) {
         let is_set = self.nodes.get(slot as usize).is_some_and(|node| node.previous != NONE);
         let is_kept = is_set && self.step_of(slot) <= (at.micros() >> STEP_BITS) + 1;

@@ -76,7 +76,7 @@ impl Report {
         Ok(())
     }
 
-    /// A line that was not requested; `None` if there is a summary in JSON.
+    /// The line for stderr with the number of messages and the time; `None` with JSON, whose summary has both.
     pub fn aside(&self) -> Option<String> {
         let seconds = self.start.elapsed().as_secs_f64();
         (!self.is_json).then(|| format!("messages: {}, in {seconds:.1} s", self.count))

@@ -13,7 +13,7 @@ use tidegate::gateway::config::{Config, DriverChoice};
 use tidegate::gateway::{ActivatedSocket, Builder, Gateway};
 use tidegate::limits::SHARDS_MAX;
 
-/// Runs the gateway until SIGINT, SIGTERM or SIGQUIT, then drains: clients are told to reconnect elsewhere.
+/// Runs the gateway until SIGINT, SIGTERM or SIGQUIT, then drains: closes WebSockets with 1001, and ends event streams cleanly.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A ready gateway prints one line for each address: \"listening http 127.0.0.1:8080\", or https, bus, admin. A second

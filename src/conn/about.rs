@@ -1,4 +1,4 @@
-//! The subject of an answer that the shard owes, remembered from the request on.
+//! What an answer is about that the shard owes: remembered from the request on.
 
 use super::accept::Owed;
 use super::origins::Page;

@@ -221,7 +221,7 @@ fn expose<'o>(reply: Reply<'o>, page: Option<&Page>) -> Reply<'o> {
     }
 }
 
-/// Writes the reason why there is neither; returns whether the connection may continue.
+/// Writes a refusal instead of a receipt or a reading; returns whether the connection may continue.
 pub(super) fn write_refusal(
     reason: CloseReason,
     retry_after_s: u32,

@@ -40,7 +40,7 @@ impl Conn {
         }
     }
 
-    /// Continues a long answer, once its last piece has been sent.
+    /// Continues a long answer, once the piece before has been sent.
     pub fn go_on(&mut self, settings: &Settings, now: Tick) -> After {
         let can_send = self.link.can_send();
         let Phase::Http(http) = &mut self.session.phase else { return After::KeepOpen };

@@ -57,8 +57,8 @@ impl Consumer for Collect {
         usize::MAX
     }
 
-    /// Memory doubles as bytes arrive, whatever length was announced, and fits exactly at the end: the complete body is
-    /// not copied again.
+    /// Capacity doubles as bytes arrive, and never exceeds an announced length: a complete body of that length fits
+    /// exactly, and is not copied again. A chunked body may be.
     fn take<'a>(&mut self, piece: &'a [u8]) -> Option<Step<'a>> {
         let len = self.payload.len();
         if self.payload.capacity() - len < piece.len() {

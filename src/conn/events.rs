@@ -95,7 +95,7 @@ impl EventStream {
         self.push_event_at(tag, event, event.position, outbox);
     }
 
-    /// The same, if the client's position after this event is another one.
+    /// The same, for a client whose position after this event is `stands_at`, not the event's own.
     pub(super) fn push_event_at(&mut self, tag: u32, event: &Event, stands_at: Option<Position>, outbox: &mut Outbox) {
         if self.shares_record(tag) && stands_at == event.position {
             return outbox.push_shared(event.sse_record(self.streaming));

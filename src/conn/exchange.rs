@@ -99,7 +99,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// The reason why no new request is served.
+    /// The reason why nothing new is begun, if there is one.
     fn turned_away(&self) -> Option<TurnedAway> {
         let Phase::Http(http) = &self.session.phase else { return None };
         let reason = match self.settings.readiness {

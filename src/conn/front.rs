@@ -31,7 +31,8 @@ pub(super) enum AdmissionOutcome {
     Answered { keep_alive: bool },
     /// The refusal is in the outbox.
     Refused(Refused),
-    /// The head of the stream is in the outbox. Events of `channels` follow, from `last_id` on.
+    /// The head of the stream is in the outbox. Events of `channels` follow: of each, those after its position in
+    /// `last_id`, if there is one.
     EventStream { route: RouteId, channels: Vec<Subject>, last_id: Option<String>, streaming: Streaming },
     /// The 101 is in the outbox; frames follow.
     WebSocket { route: RouteId, identity: Identity, channel: Option<Subject> },

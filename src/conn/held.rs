@@ -143,8 +143,8 @@ impl Held {
         next
     }
 
-    /// A new piece begins: each lane recomputes the offset up to which everything is sent, because events may have been
-    /// replaced since the last piece.
+    /// A new piece begins: each lane whose events are not in the channel's order recomputes the offset up to which
+    /// everything is sent or replaced. It holds for the whole piece: the events within it are not passed before its end.
     pub fn begin_piece(&mut self, key: Key) {
         if let Some(holding) = self.by_conn.get_mut(&key) {
             holding.lanes.iter_mut().filter(|lane| !lane.is_in_order).for_each(ChannelLane::look);

@@ -73,7 +73,7 @@ impl Http {
         settings.generation.front_hosts.get(self.listener as usize)?.as_ref()
     }
 
-    /// The subject of the answer that the shard owes.
+    /// What the answer is about that the shard owes.
     pub(super) fn about(&mut self) -> Option<&mut About> {
         match &mut self.state {
             HttpState::Answering(_, about) => Some(about),
@@ -95,7 +95,7 @@ impl Http {
         matches!(&self.state, HttpState::Body(incoming) if incoming.is_whole())
     }
 
-    /// An answer has begun, and continues as the peer receives it.
+    /// An answer has begun, and continues as its pieces are sent.
     pub(super) fn is_replying(&self) -> bool {
         matches!(self.state, HttpState::Replying(_))
     }

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Credit: a consumer never gets more bytes than it has room for. A consumer that collects the body always has room,
-//! because the body's length is checked before its first byte is taken. A consumer that passes the body on has as much
-//! room as its partner's outbox.
+//! because the decoder bounds the body's length. There is no other consumer yet; one that passes the body on would have
+//! as much room as its partner's outbox.
 
 use super::Step;
 use super::about::About;

@@ -6,7 +6,7 @@
 //!                                                                            the driver has closed it: slot free <---'
 //! ```
 //!
-//! No step is skipped: a connection that breaks first ends, so that it has a reason, and is closed in the same turn.
+//! No step is skipped: a connection that breaks is ended first, so that its reason is known, and closed in the same turn.
 
 use crate::proto::CloseReason;
 

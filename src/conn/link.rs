@@ -139,12 +139,12 @@ impl Link {
         self.is_dirty = false;
     }
 
-    /// Bytes that the peer has not received yet.
+    /// Bytes that are not sent yet: they wait here, or the driver has them.
     pub fn waiting_bytes(&self) -> usize {
         self.outbox.len()
     }
 
-    /// Whether the peer has received everything that was sent.
+    /// Whether everything has been sent: nothing waits, and the driver has no batch.
     pub fn is_taken(&self) -> bool {
         self.outbox.is_empty()
     }

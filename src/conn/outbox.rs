@@ -34,12 +34,12 @@ pub struct Outbox {
 const _: () = assert!(size_of::<Outbox>() == 16, "every connection has one");
 
 impl Outbox {
-    /// Bytes that the peer has not received yet.
+    /// Bytes that are not sent yet: pending, or with the driver.
     pub fn len(&self) -> usize {
         self.pending_len() + self.in_flight_bytes as usize
     }
 
-    /// Bytes that it has not received yet and that count against it.
+    /// The bytes of [`Outbox::len`] that count against the peer.
     pub fn backlog(&self) -> usize {
         let answers = self.pending.as_ref().map_or(0, |batch| batch.answer_bytes_in_all());
         self.len().saturating_sub(answers)

@@ -115,7 +115,7 @@ impl Conn {
         Ok(())
     }
 
-    /// Takes the subscriptions whose token has expired, for the hub to end.
+    /// Takes one subscription that has to end, because its token has expired or after a gap: its keys, for the hub to end.
     pub fn take_expired(&mut self, now: Tick) -> Option<Vec<Key>> {
         let (centrifuge, outbox) = self.centrifuge()?;
         let expired = centrifuge.take_expired(now, outbox);

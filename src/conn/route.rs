@@ -66,7 +66,7 @@ pub enum RouteTarget {
 }
 
 impl RouteTarget {
-    /// Whether the connection stays open after the answer.
+    /// Whether an answer of this target begins a stream.
     pub fn is_stream(&self) -> bool {
         matches!(self, RouteTarget::Sse { .. } | RouteTarget::WebSocket(_) | RouteTarget::Centrifuge(_))
     }

@@ -1,4 +1,4 @@
-//! What happens to an event for a connection that has not received its earlier bytes: the channel's rule decides.
+//! What happens to an event for a connection whose earlier bytes are not all sent: the channel's rule decides.
 //!
 //! ```text
 //!  push_behind --queue--> outbox, or the end
@@ -17,7 +17,7 @@ use super::held::{self, Held, Next};
 use super::settings::Settings;
 use super::{Conn, Session};
 
-/// The outcome for such an event.
+/// The outcome of an event for a connection that is not idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
     /// It is framed. Contains the subscription's key in the hub if this was its last message.
@@ -108,7 +108,7 @@ impl Conn {
 }
 
 impl Session {
-    /// No events are held any more: true if some were.
+    /// Ends the state of being behind: true if it was. Then events may be held for it, which the caller drops.
     pub fn stop_holding(&mut self) -> bool {
         std::mem::take(&mut self.is_behind)
     }

@@ -69,7 +69,8 @@ impl Transport {
         }
     }
 
-    /// Whether the socket may be closed here without close_notify.
+    /// Whether a peer that ends its half here has not truncated the stream: always without TLS; with TLS, if one side has
+    /// sent close_notify before.
     pub fn may_end(&self) -> bool {
         match self {
             Transport::Plain => true,
@@ -155,7 +156,7 @@ impl TlsTransport {
         outcome
     }
 
-    /// Frees the handshake's buffers, which are kilobytes.
+    /// Frees the buffers once they are empty: the handshake's messages are kilobytes, and an idle connection keeps none.
     fn tidy(&mut self) {
         self.waiting.take_if(|waiting| waiting.wire.is_empty() && waiting.plain.is_empty());
     }

@@ -6,7 +6,7 @@ use super::routes::Routes;
 use crate::proto::CloseReason;
 use crate::proto::http;
 
-/// The reason why no new request is served.
+/// The reason why nothing new is begun. In a drain, results of accepted requests are still served.
 #[derive(Clone, Copy)]
 pub(super) struct TurnedAway {
     /// [`CloseReason::Drain`], or [`CloseReason::TooManyConnections`].

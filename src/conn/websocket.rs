@@ -41,7 +41,7 @@ impl Default for WebSocket {
 }
 
 impl WebSocket {
-    /// Takes one message, or the last one, off `input`; answers pings on the way.
+    /// Takes one message, or the close frame, off `input`; answers pings on the way.
     pub fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],

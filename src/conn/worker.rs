@@ -60,7 +60,8 @@ pub enum WorkerStep<'a> {
     Publish(WorkerPublication<'a>),
     /// Answer with PONG after all earlier publications.
     Ping,
-    /// A publication that no subscriber can get, because its subject is invalid.
+    /// A publication that reaches no subscriber: its subject is invalid or not permitted, or its headers name an event that
+    /// only the gateway may send. `reply`: the subject for "no responders", if the worker wants that.
     Unroutable {
         reply: Option<Subject>,
     },

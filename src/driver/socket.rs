@@ -1,9 +1,9 @@
 //! Sockets for both kernel drivers: binding, accepting, writing and measuring.
 //!
 //! ```text
-//! gateway   claim(addr) ---- is the only listener ------------.
+//! gateway   claim(addr) ---- is the only listener ----------------------.
 //! shard 0   private_descriptor_table, ListeningSocket::share <----------'--> Driver::listen
-//! others    private_descriptor_table, join(addr) -------------------> Driver::listen
+//! others    private_descriptor_table, join(addr) --------------------------> Driver::listen
 //! or, where systemd listens:  ListeningSocket::activated -> share in every shard
 //! ```
 //!
@@ -99,7 +99,8 @@ impl ListeningSocket {
         self.socket.set_tcp_user_timeout(Some(timeout))
     }
 
-    /// Stops listening, for other holders of the descriptor too; has no effect on a shared socket.
+    /// Stops listening, for other holders of the descriptor too. Not to be called on a shared socket: the next process
+    /// accepts from it.
     pub fn stop(&self) {
         // It fails only if the socket does not listen.
         drop(self.socket.shutdown(Shutdown::Both));

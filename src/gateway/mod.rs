@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Builder --start--> Plan: settings, certificates --> OpenedPlan: addresses, cores --> one thread per shard: pin, unshare, bind, driver, run
-//!                                wake-ups, mesh (SHARED BEFORE UNSHARED)        '--> in-process workers, a thread each
+//!                                wake-ups, mesh (SHARED BEFORE UNSHARED)            '--> in-process workers, a thread each
 //!  Gateway --announce--> systemd: ready, signs of life
 //!          --stop-----> Drain to every shard --> joined --> Drain to the workers --> joined
 //! ```
@@ -258,8 +258,8 @@ impl Gateway {
         counters::render(self.counters.iter(), &self.rules)
     }
 
-    /// Tells systemd, if it started the process, that every address is open. Afterwards, as long as all shards turn,
-    /// sends the keep-alives that its watchdog expects.
+    /// Tells systemd, if it asks for notifications (NOTIFY_SOCKET), that every address is open. Afterwards, as long as all
+    /// shards turn, sends the keep-alives that its watchdog expects.
     pub fn announce(&mut self) {
         self.announcer =
             Announcer::start(Pulse::new(self.mesh.clone(), self.counters.clone(), self.driver, self.drain_longest));

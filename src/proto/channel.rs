@@ -223,7 +223,8 @@ impl Rules {
         self.has_distinct
     }
 
-    /// The count of numbers.
+    /// How many rules have a number, including the fallback and rules of earlier configurations. Every number's index is
+    /// below it.
     pub fn count(&self) -> usize {
         self.all.len()
     }

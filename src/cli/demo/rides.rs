@@ -69,7 +69,7 @@ struct Ride {
     /// The driver being asked, and until when. There is always one: a ride without one is over.
     asked: usize,
     expires_at: Instant,
-    /// How many drivers have been asked. No driver took the ride, or no driver was asked: the two differ.
+    /// How many drivers have been asked: tells a ride that no driver took from one that no driver was asked for.
     asked_count: usize,
 }
 

@@ -18,26 +18,30 @@
 //!  Target     can what is asked for be begun?                       400 unnameable, malformed_request
 //! ```
 //!
-//! - A stage looks at the request ([`ClientRequest`]) and at what the stages before it have found out, and says which stage is next,
-//!   with what that one needs; or it objects. The last one, and the answer to an objection, write to the outbox; no other stage does.
+//! - A stage looks at the request ([`ClientRequest`]) and at what the stages before it have found out. It says which stage
+//!   is next, with what that one needs; or it objects. The last one, and the answer to an objection, write to the outbox; no
+//!   other stage does.
 //! - The order counts: a client hears the first objection only, and a stage can rely on all that stand before it.
-//! - Up to `Route`, refusals may be read by pages that may use any of the routes; from there on the route's own origins decide.
+//! - `Sender`'s refusal can be read by no page. From there up to `Route`, pages that may use at least one of the routes may
+//!   read the refusal (405: one of the routes of the path); after `Route`, the route's own origins decide.
 //! - Targets are in `conn/front`, answers to objections in `objection`.
 //!
 //! # How a stage is added
 //!
-//! A variant of [`Admission`], in its place, with what it needs from the stages before it; a function from the request and these values
-//! to the next stage or an [`Objection`]; an arm in `Admission::pass`; a row above; requests in `tests` that it lets through and refuses.
+//! A variant of [`Admission`], in its place, with what it needs from the stages before it; a function from the request and
+//! these values to the next stage or an [`Objection`]; an arm in `Admission::pass`; a row above; requests in `tests` that it
+//! lets through and refuses.
 //!
 //! # What waiting asks of a stage
 //!
-//! A stage may need an answer from elsewhere (a key set, an upstream that authenticates). The head borrows from bytes that the driver
-//! lends for one call, so a stage that waits gives it up: the run ends with an outcome that has the question and the [`Admission`] to go
-//! on with. The connection keeps the head's raw bytes, takes nothing else off its input, and sets a deadline. When the answer is there,
-//! the head is parsed again, a new [`ClientRequest`] is made of it, and [`Admission::run`] goes on at the stage that has the answer. So:
+//! A stage may need an answer from elsewhere (a key set, an upstream that authenticates). The head borrows from bytes that
+//! the driver lends for one call, so a stage that waits gives it up: the run ends with an outcome that has the question and
+//! the [`Admission`] to go on with. The connection keeps the head's raw bytes, takes nothing else off its input, and sets a
+//! deadline. When the answer is there, the head is parsed again, a new [`ClientRequest`] is made of it, and
+//! [`Admission::run`] goes on at the stage that has the answer. So:
 //!
-//! - **An `Admission` borrows nothing and is small.** If a later stage needs what a stage has found out, the later stage's variant has it
-//!   as a value: an id, an owned name. What the head says needs no place there: it can be read again.
+//! - **An `Admission` borrows nothing and is small.** If a later stage needs what a stage has found out, the later stage's
+//!   variant has it as a value: an id, an owned name. What the head says needs no place there: it can be read again.
 //! - **Before its outcome a run has changed nothing**, so nothing is undone if the connection ends during the wait.
 //! - **A stage that has been passed is not asked again.** A drain may have begun meanwhile, and another configuration may hold:
 //!   [`ClientRequest`] has those of the moment, and a [`RouteId`] keeps its meaning.

@@ -187,7 +187,7 @@ pub struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
-    /// What the client is called.
+    /// The id of the client's connection.
     fn conn_id(&self) -> ConnId {
         self.settings.process.conn_id(self.address)
     }
@@ -318,7 +318,7 @@ impl Centrifuge {
         }
     }
 
-    /// The same, if the client's position after this event is another one.
+    /// The same, for a client whose position after this event is `stands_at`, not the event's own.
     pub fn push_event_at(&self, event: &Event, stands_at: Option<Position>, outbox: &mut Outbox) {
         outbox.push_shared(&event.centrifuge_frame_at(stands_at));
     }
@@ -351,7 +351,7 @@ impl Centrifuge {
         }
     }
 
-    /// So many answers are on their way that the next command has to wait.
+    /// Whether the next command has to wait: an answer of a channel's owner is awaited, or too many publications are open.
     pub fn is_busy(&self) -> bool {
         matches!(&self.stage, Stage::Connected(session) if session.is_busy())
     }

@@ -24,7 +24,7 @@ pub(super) struct Connecting {
     pub results: Vec<(u32, Subject, Option<Recovery>)>,
 }
 
-/// The command `history`, until the owner has answered.
+/// A command `history`, `presence` or `presence_stats`, until the channel's owner has answered.
 #[derive(Clone, Copy)]
 pub(super) struct PendingQuery {
     pub id: u32,
@@ -67,7 +67,7 @@ impl Centrifuge {
             }
             AskedBy::Worker | AskedBy::Connect => {
                 say(outbox, |out| centrifuge::write_subscribe(out, channel.as_str(), &recovery.result(&[])));
-                // The packages ignore publications in that answer.
+                // The packages ignore publications in that push, so they follow as pushes of their own.
                 push_messages(excerpt, outbox);
             }
         }

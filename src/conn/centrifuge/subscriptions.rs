@@ -28,7 +28,8 @@ struct Subscription {
     asked: Option<PositionRequest>,
 }
 
-/// The command that is told the position of a channel: `connect`, or a `subscribe`.
+/// A request to the owner of a channel for its position: for a `subscribe`, for `connect`, or for a subscription by a
+/// worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PositionRequest {
     pub by: AskedBy,
@@ -106,7 +107,7 @@ impl Subscriptions {
         self.list.iter().any(|subscription| subscription.channel.as_str() == channel)
     }
 
-    /// Ends a subscription. Returns the hub's keys, and the command that still waits for an answer about it.
+    /// Ends a subscription. Returns the hub's keys, and the request to the channel's owner that is not answered yet.
     pub(super) fn remove(&mut self, channel: &str) -> Option<(Vec<Key>, Option<PositionRequest>)> {
         let index = self.list.iter().position(|subscription| subscription.channel.as_str() == channel)?;
         let Subscription { mut subs, asked, .. } = self.list.swap_remove(index);
@@ -119,7 +120,7 @@ impl Subscriptions {
         found.map(|subscription| subscription.until = until).is_some()
     }
 
-    /// The earliest expiry of a token.
+    /// The earliest time at which a subscription has to end.
     pub(super) fn deadline(&self) -> Tick {
         self.list.iter().filter_map(|subscription| subscription.until).min().unwrap_or(Tick::NEVER)
     }

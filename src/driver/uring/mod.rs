@@ -278,8 +278,8 @@ impl Driver for UringDriver {
 const DROP_PATIENCE: Duration = Duration::from_secs(1);
 
 impl UringDriver {
-    /// Makes the kernel release everything. By user data: a request to cancel all at once walks through all of them for
-    /// each.
+    /// Makes the kernel release everything. By user data, one cancellation for each request: for a single cancellation of
+    /// all, the kernel would walk through all requests for each one.
     fn cancel_all(&mut self) {
         let armed: Vec<(Key, bool, bool)> = self
             .sockets

@@ -37,7 +37,7 @@ impl SendmsgHeader {
         Box::new(SendmsgHeader { header, slices: [empty; limits::SEND_SLICES] })
     }
 
-    /// Sends the rest of a batch. The entry refers to memory of the batch and of the message.
+    /// Sends the rest of a batch. The entry refers to memory of the batch and of this header.
     pub(super) fn entry(&mut self, fd: types::Fd, batch: &Batch) -> Entry {
         let mut count = 0;
         for (slot, bytes) in self.slices.iter_mut().zip(batch.slices()) {

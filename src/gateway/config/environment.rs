@@ -12,7 +12,7 @@ use super::validate::nearest;
 pub(super) const PREFIX: &str = "TIDEGATE_";
 /// Variables of the command line; they are not keys.
 const OF_THE_COMMAND_LINE: &[&str] = &["TIDEGATE_CONFIG"];
-/// The longest index.
+/// The most digits of an index.
 const INDEX_DIGITS_MAX: usize = 4;
 
 /// One step on the way from the root to a key.

@@ -312,7 +312,7 @@ pub struct Limits {
     pub peer_timeout: Duration,
 }
 
-/// If it is known to help; see [`super::cores`].
+/// Whether each shard is pinned to a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pin {
     /// If it is known to help; see [`super::cores`].

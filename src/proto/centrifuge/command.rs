@@ -183,7 +183,7 @@ impl Deref for Text<'_> {
     }
 }
 
-/// A line as it was written; its first request counts.
+/// A line as it was written. If it has several requests, the first one in the order of these fields counts.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct CommandObject<'a> {

@@ -123,9 +123,9 @@ impl Destination {
 }
 
 impl Expects {
-    /// Clients answer and acknowledge only messages to connections and users; elsewhere the header has no meaning.
-    /// Reply subjects on which only the gateway publishes, and invalid ones, expect no answer: a client must not be
-    /// able to publish there, and a 503 must not become a request's result.
+    /// Clients answer and acknowledge only messages to connections and users; elsewhere the header has no meaning. Three
+    /// kinds of reply subjects expect no answer: `tg.event.…`, because a client must not be able to publish there;
+    /// `tg.request.…`, because a 503 must not become a request's result; and invalid ones.
     fn of(command: Option<ConnectionCommand>, reply: Option<&Subject>, headers: Option<&[u8]>) -> Expects {
         let has_requester = || reply.is_some_and(is_of_requester);
         match command {

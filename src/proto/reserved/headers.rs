@@ -18,7 +18,7 @@ pub const ID_HEADER: &str = "Nats-Msg-Id";
 
 /// How long an answer to a question is awaited.
 pub const TIMEOUT_HEADER: &str = "Tg-Timeout";
-/// For how long, and how many times at most, a message is resent until a client acknowledges it.
+/// For how long, and how many times at most, a message is sent until a client acknowledges it.
 pub const ACK_HEADER: &str = "Tg-Ack";
 
 /// The client: its connection; its user as one token of a subject (`proto::user`), and as the application writes the

@@ -41,8 +41,8 @@ pub const SUBJECTS: &[SubjectRow] = &[
     SubjectRow {
         shape: "tg.service.<service>",
         published_by: "the gateway, for clients; workers",
-        meaning: "goes to one worker of each queue group; the messages of one client go to the same worker while the \
-                  client is connected. `Tg-Kind` has the kind of the message, and the answer goes to its reply subject",
+        meaning: "goes to one worker of each queue group; the messages of one client go to the same worker as long as \
+                  that worker is connected. `Tg-Kind` has the kind of the message, and the answer goes to its reply subject",
     },
     SubjectRow {
         shape: "tg.conn.<id>",

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! RustlsSession --TLS 1.3, handshake over--> Records (ours) --.
-//!    '--TLS 1.2--> stays                                       '--> Failed: no keys any more
+//!    '--TLS 1.2--> stays                                      '--> Failed: no keys any more
 //! ```
 
 use std::fmt;

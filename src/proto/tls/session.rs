@@ -284,7 +284,7 @@ impl RustlsSession {
         matches!(self.phase, SessionPhase::Handshaking { .. })
     }
 
-    /// Whether the client has sent at least one complete message, and not all of them.
+    /// Whether at least one complete record of the client has arrived, and the handshake is not complete.
     pub(super) fn is_amid_handshake(&self) -> bool {
         matches!(self.phase, SessionPhase::Handshaking { taken, .. } if taken > 0)
     }

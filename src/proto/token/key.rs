@@ -13,7 +13,7 @@ use rustls_pki_types::{AlgorithmIdentifier, CertificateDer, alg_id};
 use super::der;
 use super::pem::{self, PemSection};
 
-/// The minimum is that of RFC 7518 section 3.3; the library verifies no signatures of longer keys.
+/// At least 2048 bits by RFC 7518 section 3.3; at most 8192, because the library verifies no signatures of longer keys.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 const RSA_FITS: &str = "RS256 takes RSA keys of 2048 to 8192 bits (RFC 7518 section 3.3)";
 const ECDSA_FITS: &str = "ES256 takes keys on the curve P-256 (RFC 7518 section 3.4)";

@@ -92,7 +92,7 @@ impl FrameHeader {
         Ok(Some((FrameHeader { fin, opcode, mask, len }, input.len() - rest.len())))
     }
 
-    /// The header takes the first `usize` of these bytes.
+    /// The header at the front of the array, and its length.
     fn bytes(&self) -> ([u8; HEADER_BYTES_MAX], usize) {
         let masked = if self.mask.is_some() { MASKED } else { 0 };
         let mut bytes = [0; HEADER_BYTES_MAX];

@@ -4,7 +4,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use base64::{Engine, alphabet};
 use sha1::{Digest, Sha1};
 
-/// The only version that exists (RFC 6455 section 4.1).
+/// The only supported version (RFC 6455 section 4.1).
 pub const VERSION: &str = "13";
 
 /// The text that a server appends to the client's key (RFC 6455 section 1.3).

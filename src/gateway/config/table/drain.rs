@@ -26,7 +26,7 @@ pub(super) const ROWS: &[Row] = &[
         kind: count_of("seconds", 0, 3_600),
         fallback: Fallback::Whole(limits::DRAIN_SPREAD.as_secs()),
         help: "Time over which clients are disconnected; a few clients take less.",
-        doc: "All of them reconnect to other gateways: clients / seconds is the number of connections per second \
-              there.",
+        doc: "All of them reconnect, to other gateways or to the next process: clients / seconds is the number of \
+              connections per second there.",
     },
 ];

@@ -59,8 +59,8 @@ pub(super) const ROWS: &[Row] = &[
         fallback: Fallback::Nothing("[\"https://example.com\"]"),
         help: "Origins of the pages that may use the route besides the gateway's own; others get 403.",
         doc: "One, or a list; `*` allows any. Always allowed are pages of the gateway's own host, and requests \
-              without an Origin header, because a page of another origin always sends one. Origins are compared by \
-              scheme, host and port, however they are spelled. A plain listener counts pages of its host over https \
+              without an Origin header: a browser sends one whenever a page of another origin could read the answer or \
+              opens a WebSocket. Origins are compared by scheme, host and port, however they are spelled. A plain listener counts pages of its host over https \
               as its own, because a proxy that terminates TLS may stand in front of it. A page that is opened from a \
               disk has no origin of its own and needs `*`. What a refused page sees and what the log says: \
               [operations.md](operations.md).",
@@ -138,7 +138,7 @@ pub(super) const ROWS: &[Row] = &[
         path: "route[].websocket.control",
         kind: Kind::Switch,
         fallback: Fallback::Switch(false),
-        help: "Whether clients can answer and acknowledge, with texts that are JSON objects with the key \"tg\".",
+        help: "Whether clients can answer and acknowledge, with JSON objects whose key \"tg\" is \"answer\" or \"ack\".",
         doc: "See [workers.md](workers.md). Clients of `centrifuge-json` always can.",
     },
     Row {

@@ -25,8 +25,9 @@ impl RecordHeader {
     /// before the record is complete: a peer with another protocol gets its alert at once.
     pub(super) fn read(input: &[u8]) -> Result<Option<RecordHeader>, Fault> {
         let Some(&content_type) = input.first() else { return Ok(None) };
-        // The minor version exists for middleboxes and is not checked. Nor is the type, with one exception: the
-        // encrypted part of a record has its real type (section 5.2).
+        // The minor version exists for middleboxes and is not checked. Of the type only the range is checked: the encrypted
+        // part of a record has its real type (section 5.2). The exception is ChangeCipherSpec, which is never encrypted:
+        // `open_record` refuses it.
         let is_known = matches!(content_type, CHANGE_CIPHER_SPEC..=HEARTBEAT);
         let is_version = !matches!(input, [_, major, _, ..] if *major != 3);
         if !is_known || !is_version {

@@ -56,6 +56,7 @@ pub(super) struct Beginning<'a> {
 pub struct Records {
     /// Records opened with the current key, which is the sequence number of the next one.
     opened: u64,
+    /// Records sealed with the current key, in the same way.
     sealed: u64,
     receiving: Keys,
     sending: Keys,
