@@ -90,11 +90,11 @@ impl<'a> Sender<'a> {
     /// The log line about a page that may not use a route. The browser tells its user less.
     pub(super) fn remark(&self, route: &str, origins: &Origins, host: Option<&str>) -> Box<str> {
         let origin = quoted(self.origin.unwrap_or_default());
-        let listed: String = origins.0.iter().map(|text| format!("{text:?}, ")).collect();
+        let listed: String = origins.0.iter().map(|text| format!("{text:?}, of ")).collect();
         let host = quoted(host.unwrap_or_default());
         format!(
-            "route {route:?} refused a page of {origin}; it takes pages of {listed}and of the gateway itself, which this \
-             request calls {host}"
+            "route {route:?} refused a page of {origin}; it takes pages of {listed}the gateway itself, which this request calls \
+             {host}"
         )
         .into()
     }

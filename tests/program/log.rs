@@ -82,12 +82,12 @@ fn a_refused_page_is_a_line_with_its_origin_the_route_and_what_is_allowed() {
     let log = served.stop();
     let refused = |route: &str, origin: &str, listed: &str| {
         let line = format!(
-            "route {route:?} refused a page of {origin}; it takes pages of {listed}and of the gateway itself, which this \
+            "route {route:?} refused a page of {origin}; it takes pages of {listed}the gateway itself, which this \
              request calls {front:?}"
         );
         log.iter().filter(|logged| logged.ends_with(&line)).count()
     };
-    let listed = "\"http://127.0.0.1:3000\", \"https://app.example\", ";
+    let listed = "\"http://127.0.0.1:3000\", of \"https://app.example\", of ";
     assert_eq!(refused("/events/{name}", "\"http://localhost:3000\"", listed), 1, "{log:#?}");
     assert_eq!(refused("/events/{name}", "\"https://localhost\"", listed), 1, "{log:#?}");
     assert_eq!(refused("/ws", "\"http://evil.example\"", ""), 1, "{log:#?}");
