@@ -1,0 +1,194 @@
+//! What a bystander waits for, and what the gateway holds, while a stranger does what it can within its rights.
+//!
+//! ```text
+//!  bystander: a WebSocket in a room of its own; a message each INTERVAL, there and back      before | during | after
+//!  stranger:  connects, attacks, holds what it has, and leaves                                      |--------|
+//!  memory:    of the gateway                                                                 last   | most   | last
+//! ```
+
+mod echo;
+mod strangers;
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use clap::Parser;
+use tidegate_bench::certificate::Certificate;
+use tidegate_bench::floor;
+use tidegate_bench::options::{Common, Target};
+use tidegate_bench::process::{Process, Setup};
+use tidegate_bench::progress::Progress;
+use tidegate_bench::report::{Column, Figure, Report, Row};
+
+use echo::{Bystander, Echoes};
+use strangers::Stranger;
+
+/// How often memory is read.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// From the end of the attack to the last reading: jemalloc gives pages back after a second.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// Latency of one connection, and memory of the gateway, before, while and after a stranger attacks.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "bystander", max_term_width = 100)]
+#[command(after_help = "Strangers:
+  flood       fills one write with empty messages into a room to which its other connections listen
+  bodies      sends request bodies but for their last byte
+  fragments   sends messages but for their last fragment
+  handshakes  sends TLS handshake messages but for their end
+  requests    sends empty requests to an accept route, one after the other
+
+A message counts from when it was due, so a stall delays all that were due in it.
+
+Examples:
+  cargo bench --bench bystander
+  cargo bench --bench bystander -- --stranger flood --connections 8000 --driver epoll
+  cargo bench --bench bystander -- --runs 3 --json")]
+struct Args {
+    /// Only these strangers; may be repeated
+    #[arg(long, value_enum, default_values_t = Stranger::ALL)]
+    stranger: Vec<Stranger>,
+    /// Connections of the stranger; without it, as many as each needs to be noticed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=15_000))]
+    connections: Option<u32>,
+    /// Length of each phase
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Shards of the gateway
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    shards: u32,
+    #[command(flatten)]
+    common: Common,
+}
+
+const COLUMNS: &[Column] = &[
+    Column("connections", "stranger's connections", 0),
+    Column("p50_ms", "p50 ms", 2),
+    Column("p99_ms", "p99 ms", 2),
+    Column("max_ms", "max ms", 1),
+    Column("lost", "lost", 0),
+    Column("user_mib", "memory, MiB", 1),
+    Column("kernel_mib", "kernel, MiB", 1),
+];
+
+fn main() -> ExitCode {
+    tidegate_bench::main("bystander", measure)
+}
+
+fn measure(args: &Args) -> Result<(), String> {
+    let certificate = Certificate::new()?;
+    let options = vec![("shards", args.shards.into()), ("seconds", args.seconds.into())];
+    let mut report = Report::new("bystander", &args.common, COLUMNS, &[], options);
+    for run in 1..=args.common.runs {
+        for target in args.common.gateways() {
+            for stranger in &args.stranger {
+                measure_stranger(args, run, target, *stranger, &certificate, &mut report)?;
+            }
+        }
+    }
+    report.finish("Memory: what the gateway holds at the end of the phase; while the stranger attacks, the most.");
+    Ok(())
+}
+
+fn measure_stranger(
+    args: &Args,
+    run: u32,
+    target: Target,
+    stranger: Stranger,
+    certificate: &Certificate,
+    report: &mut Report<'_>,
+) -> Result<(), String> {
+    let setup = Setup {
+        target,
+        shards: args.shards as usize,
+        certificate: Some(certificate),
+        floor: floor::Kind::Write,
+        has_worker: false,
+        is_grouped: true,
+        rules: stranger.rules(),
+    };
+    let process = Process::start(&setup)?;
+    let connections = args.connections.map_or(stranger.connections(), |connections| connections as usize);
+    let duration = Duration::from_secs(args.seconds.into());
+    let mut bystander = Bystander::connect(&process)?;
+    let mut add = |phase, mut figures: Vec<Figure>| {
+        if phase == "during" {
+            figures.push(("connections", connections as f64));
+        }
+        report.add(
+            run,
+            Row { target: target.name(), phase, marks: vec![("stranger", stranger.name().to_owned())], figures },
+        );
+    };
+    let progress = |phase: &str| {
+        let head = format!("run {run} of {}, {}, {}", args.common.runs, target.name(), stranger.name());
+        Progress::new(head).show(|| phase.to_owned());
+    };
+
+    progress("before");
+    let echoes = bystander.echo(duration)?;
+    add("before", [figures(&echoes), Held::read(&process)?.figures()].concat());
+
+    progress("during");
+    let (is_over, is_measured) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (echoes, held, attack) = thread::scope(|scope| {
+        let attack = scope.spawn(|| stranger.attack(&process, connections, &is_over));
+        let held = scope.spawn(|| Held::watch(&process, &is_measured));
+        let echoes = bystander.echo(duration);
+        is_measured.store(true, Ordering::Relaxed);
+        let held = held.join();
+        is_over.store(true, Ordering::Relaxed);
+        (echoes, held, attack.join())
+    });
+    let thread_died = |_| "a thread of the benchmark has ended".to_owned();
+    attack.map_err(thread_died)??;
+    add("during", [figures(&echoes?), held.map_err(thread_died)??.figures()].concat());
+
+    progress("after");
+    thread::sleep(SETTLE);
+    let echoes = bystander.echo(duration)?;
+    add("after", [figures(&echoes), Held::read(&process)?.figures()].concat());
+    Ok(())
+}
+
+fn figures(echoes: &Echoes) -> Vec<Figure> {
+    vec![
+        ("p50_ms", echoes.latency_ms(0.5)),
+        ("p99_ms", echoes.latency_ms(0.99)),
+        ("max_ms", echoes.latency_ms(1.0)),
+        ("lost", echoes.lost as f64),
+    ]
+}
+
+/// What the gateway holds.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    user_bytes: u64,
+    kernel_bytes: Option<u64>,
+}
+
+impl Held {
+    fn read(process: &Process) -> Result<Held, String> {
+        let memory = process.memory()?;
+        Ok(Held { user_bytes: memory.user_bytes, kernel_bytes: memory.charged.map(|charged| charged.kernel_bytes) })
+    }
+
+    /// The most until the phase is over.
+    fn watch(process: &Process, is_over: &AtomicBool) -> Result<Held, String> {
+        let mut most = Held::read(process)?;
+        while !is_over.load(Ordering::Relaxed) {
+            thread::sleep(LOOK_INTERVAL);
+            let now = Held::read(process)?;
+            most.user_bytes = most.user_bytes.max(now.user_bytes);
+            most.kernel_bytes = most.kernel_bytes.max(now.kernel_bytes);
+        }
+        Ok(most)
+    }
+
+    fn figures(self) -> Vec<Figure> {
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        vec![("user_mib", mib(self.user_bytes)), ("kernel_mib", self.kernel_bytes.map_or(f64::NAN, mib))]
+    }
+}
