@@ -6,10 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use tidegate_bench::load::{TEXT, write_client_frame};
 use tidegate_bench::options::Transport;
 use tidegate_bench::process::Process;
 
-use crate::strangers::socket::{TEXT, open_websocket, write_frame};
+use crate::strangers::socket::open_websocket;
 
 /// Between two messages.
 const INTERVAL: Duration = Duration::from_millis(5);
@@ -28,7 +29,7 @@ pub struct Bystander {
     sent: u32,
 }
 
-/// What became of the messages of a phase.
+/// The outcome of the messages of a phase.
 pub struct Echoes {
     /// Microseconds from when a message was due to when it was back.
     latency: Histogram<u64>,
@@ -68,7 +69,7 @@ impl Bystander {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                 Err(format!("the bystander lost its connection: {error}"))
             }
-            // What has not come by now counts as lost.
+            // Echoes that have not arrived by now count as lost.
             _ => Ok(echoes),
         }
     }
@@ -108,7 +109,7 @@ fn send(mut socket: TcpStream, start: Instant, first: u32, count: u32) -> io::Re
     for number in 0..count {
         thread::sleep((start + INTERVAL * number).saturating_duration_since(Instant::now()));
         frame.clear();
-        write_frame(&mut frame, TEXT, format!("{:0PAYLOAD_BYTES$}", first + number).as_bytes());
+        write_client_frame(&mut frame, TEXT, format!("{:0PAYLOAD_BYTES$}", first + number).as_bytes());
         socket.write_all(&frame)?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What a bystander waits for, and what the gateway holds, while a stranger does what it can within its rights.
+//! Latency of a bystander, and memory of the gateway, while a stranger sends the worst that a client may send.
 //!
 //! ```text
 //!  bystander: a WebSocket in a room of its own; a message each INTERVAL, there and back      before | during | after
@@ -162,7 +162,7 @@ fn figures(echoes: &Echoes) -> Vec<Figure> {
     ]
 }
 
-/// What the gateway holds.
+/// Memory of the gateway.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     user_bytes: u64,

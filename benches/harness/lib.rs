@@ -11,6 +11,7 @@
 //! Both ends are apart so that their CPU and their memory are. Whatever is sent carries its number and the time at which
 //! it was due, by the one clock of the load: every delivery is checked, and its latency has no coordinated omission in it.
 
+pub mod blocking;
 pub mod certificate;
 pub mod cpu;
 pub mod floor;

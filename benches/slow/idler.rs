@@ -1,10 +1,11 @@
 //! A client that opens a stream and reads nothing of it.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
+use tidegate_bench::blocking::{self, websocket_request};
 use tidegate_bench::options::{Kind, Transport};
 use tidegate_bench::process::Process;
 
@@ -28,15 +29,8 @@ impl Idler {
             socket.connect(&address.into())?;
             let mut socket = TcpStream::from(socket);
             socket.set_read_timeout(Some(ANSWER_WAIT))?;
-            socket.write_all(request(kind).as_bytes())?;
-            let mut head = Vec::new();
-            let mut byte = [0];
-            while !head.ends_with(b"\r\n\r\n") {
-                socket.read_exact(&mut byte)?;
-                head.push(byte[0]);
-            }
-            let is_open = head.starts_with(b"HTTP/1.1 101 ") || head.starts_with(b"HTTP/1.1 200 ");
-            if is_open { Ok(socket) } else { Err(io::Error::other(String::from_utf8_lossy(&head).into_owned())) }
+            blocking::open(&mut socket, &request(kind))?;
+            Ok(socket)
         };
         open().map(|socket| Idler { socket }).map_err(|error| format!("the slow reader did not connect: {error}"))
     }
@@ -58,12 +52,9 @@ impl Idler {
     }
 }
 
-fn request(kind: Kind) -> &'static str {
+fn request(kind: Kind) -> String {
     match kind {
-        Kind::Both | Kind::Ws => {
-            "GET /ws/0 HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        }
-        Kind::Sse => "GET /sse/0 HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n",
+        Kind::Both | Kind::Ws => websocket_request("/ws/0"),
+        Kind::Sse => "GET /sse/0 HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".to_owned(),
     }
 }

@@ -9,10 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use tidegate_bench::load::{TEXT, write_client_frame};
 use tidegate_bench::options::Transport;
 use tidegate_bench::process::Process;
 
-use socket::{TEXT, open_websocket, write_frame};
+use socket::open_websocket;
 
 /// Empty messages that fill one receive of the gateway.
 const FLOOD_MESSAGES: usize = 32 * 1024 / 6;
@@ -61,7 +62,7 @@ impl Stranger {
         }
     }
 
-    /// What the gateway's configuration has for it.
+    /// The routes that the gateway's configuration needs for it.
     pub fn rules(self) -> &'static str {
         match self {
             Stranger::Bodies | Stranger::Requests => {
@@ -92,7 +93,7 @@ impl Stranger {
     }
 }
 
-/// Listeners who read nothing, and one write that is for all of them.
+/// Subscribers that read nothing, and one write whose messages all of them get.
 fn flood(address: SocketAddr, connections: usize, is_over: &AtomicBool) -> io::Result<Vec<TcpStream>> {
     let mut held = Vec::new();
     while held.len() < connections && !is_over.load(Ordering::Relaxed) {
@@ -100,7 +101,7 @@ fn flood(address: SocketAddr, connections: usize, is_over: &AtomicBool) -> io::R
     }
     let mut frames = Vec::new();
     for _ in 0..FLOOD_MESSAGES {
-        write_frame(&mut frames, TEXT, b"");
+        write_client_frame(&mut frames, TEXT, b"");
     }
     if let Some(publisher) = held.first_mut() {
         publisher.write_all(&frames)?;
@@ -142,7 +143,7 @@ fn unfinished_handshake() -> Vec<u8> {
 fn fragments(address: SocketAddr, connections: usize, is_over: &AtomicBool) -> io::Result<Vec<TcpStream>> {
     const TEXT_WITHOUT_FIN: u8 = 0x01;
     let mut frame = Vec::new();
-    write_frame(&mut frame, TEXT_WITHOUT_FIN, &[b'x'; FRAGMENT_BYTES]);
+    write_client_frame(&mut frame, TEXT_WITHOUT_FIN, &[b'x'; FRAGMENT_BYTES]);
     let mut held = Vec::new();
     while held.len() < connections && !is_over.load(Ordering::Relaxed) {
         let mut socket = open_websocket(address, "/room/fragments")?;

@@ -34,8 +34,8 @@ pub use arrivals::Opened;
 pub use clients::{Clients, Front};
 pub use tally::{PAYLOAD_BYTES_MIN, Tally};
 pub use traffic::Pace;
-pub use wire::Framing;
 pub(crate) use wire::write_server_frame;
+pub use wire::{Framing, TEXT, write_client_frame};
 
 use bell::Bell;
 use clients::Batch;

@@ -9,7 +9,7 @@ pub enum Framing {
 }
 
 /// First bytes of a client's last frame of a message: FIN and opcode.
-pub(super) const TEXT: u8 = 0x81;
+pub const TEXT: u8 = 0x81;
 pub(super) const PONG: u8 = 0x8a;
 /// Two of flags and length, eight of a longer length, four of mask.
 pub(super) const CLIENT_HEADER_BYTES_MAX: usize = 14;
@@ -70,7 +70,7 @@ fn split_record(bytes: &[u8]) -> Option<(Unit<'_>, usize)> {
 }
 
 /// RFC 6455 section 5.2, from a client: masked, with a mask of zeros, which changes nothing.
-pub(super) fn write_client_frame(out: &mut Vec<u8>, head: u8, payload: &[u8]) {
+pub fn write_client_frame(out: &mut Vec<u8>, head: u8, payload: &[u8]) {
     const MASKED: u8 = 0x80;
     out.push(head);
     match payload.len() {
