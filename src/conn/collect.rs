@@ -17,7 +17,7 @@ pub(super) struct Collect {
     announced: Option<usize>,
 }
 
-/// What the complete body is for.
+/// The use of the complete body.
 pub(super) enum Purpose {
     Publish(PublicationHead),
     Accept(Box<Accepting>),

@@ -25,7 +25,7 @@ use crate::proto::event::Position;
 use crate::proto::http::{Reply, ReplyTo};
 use crate::proto::request::{Reading, Receipt};
 
-/// What happens to a connection after an answer.
+/// The state of a connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     /// Another request may follow, or the answer is incomplete.

@@ -39,7 +39,7 @@ impl Served {
         (Served { child, folder }, addresses)
     }
 
-    /// What it logs. To be asked once.
+    /// Its log. Can be taken only once.
     pub fn log(&mut self) -> BufReader<ChildStderr> {
         BufReader::new(self.child.stderr.take().expect("stderr is ours"))
     }

@@ -23,7 +23,7 @@ const REST: Duration = Duration::from_secs(30);
 const BEFORE: usize = 20;
 const AFTER: usize = 20;
 
-/// Those who are connected to one gateway; nothing breaks their connections.
+/// The clients and workers of one gateway; no fault breaks their connections.
 pub trait Players {
     /// All look at what has come, and say what they have to say.
     fn poll(&mut self);

@@ -122,7 +122,7 @@ impl Fleet<Home> {
         assert_eq!(receipt["channel"], format!("request.{}", request.replace('.', "%2E")));
     }
 
-    /// What is for the client here arrives, and nothing else does; of all else the worker hears that nobody is there.
+    /// Messages to the client of this gateway arrive, and no others. For each of the others the worker gets "no responders".
     fn speak_to_clients(&mut self, conns: &[String]) {
         let mut expected = [const { Vec::new() }; GATEWAYS];
         let mut strays = [0; GATEWAYS];
@@ -219,7 +219,7 @@ impl Fleet<Home> {
 }
 
 impl Home {
-    /// How often the worker has heard that nobody is there, which is all that it has heard on its inbox.
+    /// How many times the worker got "no responders"; its inbox gets nothing else.
     fn take_strays(&mut self) -> usize {
         let is_answer = |message: &mut Message| message.subject == INBOX;
         let answers: Vec<Message> = self.heard.extract_if(.., is_answer).collect();

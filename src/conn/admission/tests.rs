@@ -95,7 +95,7 @@ struct Case<'t> {
     away: Option<CloseReason>,
 }
 
-/// What a run of the stages comes to.
+/// The result of a run of the stages.
 #[derive(Debug, PartialEq)]
 struct Seen {
     outcome: String,

@@ -147,7 +147,7 @@ pub(in crate::proto) fn is_of_requester(reply: &Subject) -> bool {
         && !matches!(Destination::of(reply), Destination::Event(_) | Destination::Request(_))
 }
 
-/// What follows the token of a user.
+/// The words after the token of a user, if there are any.
 fn command_words(rest: &str) -> Option<&str> {
     let user = tokens(rest).next().unwrap_or(rest);
     rest.get(user.len() + 1..)
