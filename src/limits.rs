@@ -305,7 +305,9 @@ pub const BACKLOG_MAILS_HIGH: usize = 1024;
 pub const BACKLOG_BYTES_HIGH: usize = 16 * 1024 * 1024;
 /// How long a shard waits before it tries a full mailbox again.
 pub const BACKLOG_RETRY: Duration = Duration::from_millis(1);
-/// Channels without subscribers whose positions a shard keeps; the least recently used are forgotten first.
+/// Channels without subscribers whose positions a shard keeps, of each kind: names without a message so far, channels
+/// with offsets alone, channels with kept messages. The least recently used of its kind is forgotten first, so a name
+/// that a client makes up never costs another channel its messages.
 pub const IDLE_CHANNELS_MAX: usize = 100_000;
 /// Bytes of a connection that the kernel accepts beyond what its peer has room for (TCP_NOTSENT_LOWAT). Later messages
 /// stay in the gateway, where they can be dropped or replaced. Without this bound the kernel accepts megabytes

@@ -31,6 +31,8 @@ use crate::proto::subject::Subject;
 const MESSAGE_BYTES: usize = size_of::<Message>() + size_of::<Kept>() + 32;
 /// The cost of a channel, besides its messages: itself, and its entries in two lists and a map.
 const CHANNEL_BYTES: usize = size_of::<ChannelHistory>() + 96;
+/// Entries for which the list of emptied channels keeps room: a sweep or a large message may empty thousands.
+const EMPTIED_KEPT: usize = 64;
 
 /// The histories of a shard.
 pub(super) struct Histories {
@@ -38,6 +40,8 @@ pub(super) struct Histories {
     by_use: LruCache<Subject, usize>,
     bytes: usize,
     bytes_max: usize,
+    /// Channels whose last kept message has gone, until [`Histories::next_emptied`] has told their log.
+    emptied: Vec<Subject>,
     /// Where the sweep continues.
     swept: usize,
     sweep_at: Tick,
@@ -79,6 +83,7 @@ impl Histories {
             by_use: LruCache::unbounded(),
             bytes: 0,
             bytes_max,
+            emptied: Vec::new(),
             swept: 0,
             sweep_at: Tick::ZERO,
         }
@@ -87,6 +92,20 @@ impl Histories {
     /// The number of channels with kept messages, and the cost of all of them.
     pub(super) fn len(&self) -> (usize, usize) {
         (self.all.len(), self.bytes)
+    }
+
+    /// Whether messages of the channel are kept.
+    pub(super) fn contains(&self, subject: &Subject) -> bool {
+        self.by_use.contains(subject)
+    }
+
+    /// A channel that has lost its last kept message since the last call.
+    pub(super) fn next_emptied(&mut self) -> Option<Subject> {
+        let next = self.emptied.pop();
+        if self.emptied.is_empty() {
+            self.emptied.shrink_to(EMPTIED_KEPT);
+        }
+        next
     }
 
     /// Keeps the message at `offset` of its channel. If older messages are kept, the last of them is the one before it.
@@ -178,6 +197,7 @@ impl Histories {
         let history = self.all.remove(index);
         self.by_use.pop(&history.subject);
         self.bytes -= CHANNEL_BYTES + history.cost();
+        self.emptied.push(history.subject);
     }
 }
 

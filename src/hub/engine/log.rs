@@ -11,11 +11,10 @@
 
 use std::sync::Arc;
 
-use lru::LruCache;
-
 use super::distinct::Distinct;
 use super::duplicates::Duplicates;
 use super::history::{ChannelHistory, Histories};
+use super::idle::IdleChannels;
 use crate::base::Tick;
 use crate::hub::{fnv1a, mix};
 use crate::limits;
@@ -28,7 +27,7 @@ use crate::proto::subject::Subject;
 pub(super) struct Log {
     rules: Arc<Rules>,
     /// Channels without subscribers; only their standing is remembered.
-    idle: LruCache<Subject, Standing>,
+    idle: IdleChannels,
     histories: Histories,
     distinct: Distinct,
     duplicates: Duplicates,
@@ -74,8 +73,7 @@ impl Log {
     pub(super) fn new(rules: Arc<Rules>, history_bytes_max: usize, epoch_seed: u32) -> Log {
         Log {
             rules,
-            // `park` bounds it: `LruCache::new` would allocate for the bound at once.
-            idle: LruCache::unbounded(),
+            idle: IdleChannels::new(),
             histories: Histories::new(history_bytes_max),
             distinct: Distinct::new(),
             duplicates: Duplicates::new(limits::MESSAGE_IDS_BYTES_MAX),
@@ -96,14 +94,16 @@ impl Log {
 
     /// The standing of a channel that gets its first subscriber.
     pub(super) fn wake(&mut self, subject: &Subject) -> Standing {
-        self.idle.pop(subject).unwrap_or_else(|| self.begin(subject))
+        self.idle.take(subject).unwrap_or_else(|| self.begin(subject))
     }
 
     /// A channel with this standing has lost its last subscriber.
     pub(super) fn rest(&mut self, subject: &Subject, standing: Standing) {
         // Subscribers of a channel with history have been told its position, even before its first message.
         if standing.offset > 0 || self.rules.rule(standing.rule).history.is_some() {
-            self.park(subject.clone(), standing);
+            let has_history = self.histories.contains(subject);
+            let forgotten = self.idle.park(subject.clone(), standing, has_history);
+            self.forget(forgotten);
         }
     }
 
@@ -125,6 +125,7 @@ impl Log {
             }
             return Appended::Repetition(repetition);
         }
+        let is_idle = live.is_none();
         let standing = match live {
             Some(live) => {
                 live.offset += 1;
@@ -133,10 +134,16 @@ impl Log {
             None => self.count_idle(subject),
         };
         let rule = self.rules.rule(standing.rule);
-        if let Some(keep) = rule.history {
+        let (history, is_distinct) = (rule.history, rule.is_distinct);
+        if let Some(keep) = history {
+            if is_idle {
+                let forgotten = self.idle.keeps_history(subject);
+                self.forget(forgotten);
+            }
             self.histories.push(keep, standing.offset, message, now);
+            self.sort();
         }
-        if rule.is_distinct {
+        if is_distinct {
             self.distinct.remember(message, standing.position());
         }
         if let Some(id) = id {
@@ -155,7 +162,7 @@ impl Log {
     /// longer kept may be repeated, because new subscribers have not received it.
     fn repetition(&mut self, message: &Message, live: Option<Standing>, now: Tick) -> Option<Repetition> {
         let subject = &message.subject;
-        let standing = live.or_else(|| self.idle.peek(subject).copied())?;
+        let standing = live.or_else(|| self.idle.peek(subject))?;
         let rule = self.rules.rule(standing.rule);
         let position = if rule.is_distinct { self.distinct.same_as(message)? } else { return None };
         let is_kept = match rule.history {
@@ -173,12 +180,14 @@ impl Log {
     }
 
     fn count_idle(&mut self, subject: &Subject) -> Standing {
-        if let Some(standing) = self.idle.get_mut(subject) {
+        if let Some(standing) = self.idle.get_mut(subject).filter(|standing| standing.offset > 0) {
             standing.offset += 1;
             return *standing;
         }
-        let standing = Standing { offset: 1, ..self.begin(subject) };
-        self.park(subject.clone(), standing);
+        let begun = self.idle.take(subject).unwrap_or_else(|| self.begin(subject));
+        let standing = Standing { offset: 1, ..begun };
+        let forgotten = self.idle.park(subject.clone(), standing, false);
+        self.forget(forgotten);
         standing
     }
 
@@ -189,7 +198,7 @@ impl Log {
         live: Option<Standing>,
         now: Tick,
     ) -> Option<(Position, Option<&ChannelHistory>)> {
-        let latest = live.or_else(|| self.idle.get(subject).copied())?.position();
+        let latest = live.or_else(|| self.idle.get_mut(subject).copied())?.position();
         Some((latest, self.histories.read(subject, now)))
     }
 
@@ -201,6 +210,7 @@ impl Log {
     /// Drops some old messages and names.
     pub(super) fn sweep(&mut self, now: Tick) {
         self.histories.sweep(now);
+        self.sort();
         self.duplicates.sweep(now);
     }
 
@@ -212,11 +222,21 @@ impl Log {
         Standing { offset: 0, epoch, rule: self.rules.number_of(subject) }
     }
 
-    fn park(&mut self, subject: Subject, standing: Standing) {
-        self.idle.put(subject, standing);
-        if self.idle.len() > limits::IDLE_CHANNELS_MAX
-            && let Some((forgotten, _)) = self.idle.pop_lru()
-        {
+    /// Moves channels that have lost their last kept message to the list of those that have none.
+    fn sort(&mut self) {
+        while let Some(subject) = self.histories.next_emptied() {
+            if self.histories.contains(&subject) {
+                // It has had a message since.
+                continue;
+            }
+            let forgotten = self.idle.lost_history(subject);
+            self.forget(forgotten);
+        }
+    }
+
+    /// Nothing is known any more of a channel that has left the idle ones.
+    fn forget(&mut self, forgotten: Option<Subject>) {
+        if let Some(forgotten) = forgotten {
             self.histories.forget(&forgotten);
             self.duplicates.forget(&forgotten);
         }

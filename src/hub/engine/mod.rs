@@ -4,7 +4,7 @@
 //!  routing   which places listen       local for ever
 //!  log       offsets, what is kept     in memory; one that lives elsewhere can take its place
 //!
-//!            join                    last leave                        more than IDLE_CHANNELS_MAX
+//!            join                    last leave             more than IDLE_CHANNELS_MAX of a kind
 //!  (none) ---------> live  <----------------------------------> idle -----------------------------> forgotten
 //!     '--------------------- publish, no listener ---------------^       (a new epoch, should it come back)
 //! ```
@@ -15,6 +15,7 @@
 mod distinct;
 mod duplicates;
 mod history;
+mod idle;
 mod log;
 #[cfg(test)]
 mod model;

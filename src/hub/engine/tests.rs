@@ -62,21 +62,77 @@ fn offsets_go_on_while_nobody_listens() {
     assert_eq!((first.epoch, second.epoch), (third.epoch, third.epoch));
 }
 
+/// A client subscribes to a channel and leaves it again, as often as there are names.
+fn visit(engine: &mut Engine, names: impl IntoIterator<Item = String>) {
+    for name in names {
+        engine.join(&subject(&name), Place(0));
+        engine.leave(&subject(&name), Place(0));
+    }
+}
+
 #[test]
 fn a_forgotten_channel_comes_back_in_another_epoch_and_without_its_history() {
     let mut engine = engine();
     let first = say(&mut engine, "kept.1", b"x");
-    assert_eq!(engine.kept().0, 1);
+    // It loses its message to others, and with that its place among the channels that have some.
+    (0..1_000).for_each(|number| _ = say(&mut engine, &format!("kept.other.{number}"), b""));
+    assert_eq!(replay(&mut engine, "kept.1", Since::Now, ALL).end(), first);
     for number in 0..limits::IDLE_CHANNELS_MAX {
         say(&mut engine, &format!("other.{number}"), b"");
     }
-    assert_eq!((engine.len(), engine.kept()), ((0, limits::IDLE_CHANNELS_MAX), (0, 0)));
     let again = say(&mut engine, "kept.1", b"y");
     assert_eq!(again.offset, 1);
     assert_ne!(again.epoch, first.epoch);
     let excerpt = replay(&mut engine, "kept.1", Since::After(first), ALL);
     assert_eq!(excerpt.gap, Some(Gap { reason: GapReason::Epoch, first: Some(again), last: again }));
     assert_eq!(&*excerpt.messages[0].1.payload, b"y");
+}
+
+#[test]
+fn names_that_a_client_makes_up_cost_no_channel_its_messages_or_offsets() {
+    let mut engine = engine();
+    let kept = say(&mut engine, "kept.bystander", b"x");
+    let counted = say(&mut engine, "room.bystander", b"x");
+    visit(&mut engine, ["kept.first".to_owned()]);
+    let begun = replay(&mut engine, "kept.first", Since::Now, ALL).end();
+    visit(&mut engine, (0..limits::IDLE_CHANNELS_MAX + 1_000).map(|number| format!("kept.own.{number}")));
+    let excerpt = replay(&mut engine, "kept.bystander", Since::Beginning, ALL);
+    assert_eq!((excerpt.end(), offsets(&excerpt)), (kept, vec![1]));
+    assert_eq!(say(&mut engine, "room.bystander", b"y"), Position { offset: 2, ..counted });
+    assert_eq!(engine.len(), (0, limits::IDLE_CHANNELS_MAX + 2), "of names without a message, and the bystander's two");
+    visit(&mut engine, ["kept.first".to_owned()]);
+    assert_ne!(replay(&mut engine, "kept.first", Since::Now, ALL).end().epoch, begun.epoch, "they cost each other");
+}
+
+#[test]
+fn channels_without_history_cost_no_channel_its_messages() {
+    let mut engine = engine();
+    let kept = say(&mut engine, "kept.bystander", b"x");
+    visit(&mut engine, ["kept.begun".to_owned()]);
+    let begun = replay(&mut engine, "kept.begun", Since::Now, ALL).end();
+    for number in 0..limits::IDLE_CHANNELS_MAX + 1_000 {
+        say(&mut engine, &format!("other.{number}"), b"");
+    }
+    let excerpt = replay(&mut engine, "kept.bystander", Since::Beginning, ALL);
+    assert_eq!((excerpt.end(), offsets(&excerpt)), (kept, vec![1]));
+    assert_eq!(say(&mut engine, "kept.begun", b"x"), Position { offset: 1, ..begun }, "nor a name its epoch");
+}
+
+#[test]
+fn a_channel_is_remembered_by_what_it_keeps_now() {
+    let mut engine = engine();
+    let later = Tick::ZERO + Duration::from_secs(61);
+    let kept = say(&mut engine, "kept.1", b"x");
+    let mut place = PlaceSet::default();
+    // What it kept is too old when it is read; the next message is kept as any other.
+    assert!(engine.replay(&subject("kept.1"), Since::Beginning, ALL, later).unwrap().messages.is_empty());
+    let message = Arc::new(Message::new(subject("kept.1"), None, None, b"y".as_slice().into()));
+    assert_eq!(taken(engine.publish(&message, later, &mut place)), Ok(Some(Position { offset: 2, ..kept })));
+    for number in 0..limits::IDLE_CHANNELS_MAX + 1 {
+        say(&mut engine, &format!("other.{number}"), b"");
+    }
+    let excerpt = engine.replay(&subject("kept.1"), Since::Beginning, ALL, later).unwrap();
+    assert_eq!((offsets(&excerpt), excerpt.end().epoch), (vec![2], kept.epoch));
 }
 
 #[test]
