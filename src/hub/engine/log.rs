@@ -15,6 +15,7 @@ use super::distinct::Distinct;
 use super::duplicates::Duplicates;
 use super::history::{ChannelHistory, Histories};
 use super::idle::IdleChannels;
+use super::standing::Standing;
 use crate::base::Tick;
 use crate::hub::{fnv1a, mix};
 use crate::limits;
@@ -50,23 +51,6 @@ pub(crate) struct Repetition {
     pub loss: Loss,
     /// The position of the earlier message.
     pub position: Position,
-}
-
-/// The standing of a channel: the last assigned position, with offset 0 before the first; and the channel's rule, which
-/// fits beside it.
-#[derive(Clone, Copy)]
-pub(super) struct Standing {
-    offset: u64,
-    epoch: u32,
-    rule: RuleNumber,
-}
-
-const _: () = assert!(size_of::<Standing>() == 16, "every channel has one");
-
-impl Standing {
-    pub(super) fn position(self) -> Position {
-        Position { epoch: self.epoch, offset: self.offset }
-    }
 }
 
 impl Log {

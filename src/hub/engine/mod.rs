@@ -20,6 +20,7 @@ mod log;
 #[cfg(test)]
 mod model;
 mod routing;
+mod standing;
 #[cfg(test)]
 mod tests;
 

@@ -12,7 +12,7 @@
 
 use ahash::AHashMap;
 
-use super::log::Standing;
+use super::standing::Standing;
 use crate::base::Place;
 use crate::hub::PlaceSet;
 use crate::proto::subject::Subject;
