@@ -137,6 +137,13 @@ pub const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
 pub const RECORD_BYTES_MAX: usize = 16_384 + 2_048 + 5;
 /// Content of one record that we seal.
 pub const RECORD_CONTENT_BYTES: usize = 16_384;
+/// KeyUpdates that a client may send without application data. Clients update their keys after hours or gigabytes, if
+/// they do so at all.
+pub const KEY_UPDATES_MAX: usize = 8;
+/// Application data that earns one more KeyUpdate, up to that number. A KeyUpdate costs us 2 µs, as much as opening 2 KiB:
+/// so a receive full of KeyUpdates costs at most about twice as much as one full of data, and the client has to send
+/// the data as well.
+pub const KEY_UPDATE_EARNED_BYTES: usize = 4 * 1024;
 
 // --- Bus ----------------------------------------------------------------------------------------------------------
 

@@ -195,6 +195,13 @@ def flood_of_key_updates(peer):
     peer.say(peer.data())
 
 
+def key_updates_between_empty_records(peer):
+    for _ in range(12):
+        peer.key_update()
+        peer.say(peer.data(b""))
+    peer.say(peer.data())
+
+
 def key_update_without_new_key(peer):
     peer.say(peer.record(HANDSHAKE, KEY_UPDATE), peer.data())
 
@@ -277,7 +284,7 @@ def request_and_close(peer):
 CASES = [
     forged, forged_tag, replayed, reordered, lost, cut_short, stops_in_a_record, stops_after_a_record, oversized,
     oversized_by_padding, oversized_header, full_by_padding, padded, only_padding, some_empty, flood_of_empty,
-    key_updates, key_updates_requested, key_update_in_pieces, flood_of_key_updates, key_update_without_new_key,
+    key_updates, key_updates_requested, key_update_in_pieces, flood_of_key_updates, key_updates_between_empty_records, key_update_without_new_key,
     key_update_for_nothing_known, two_key_updates_in_one_record, data_inside_a_key_update, finished_again,
     change_cipher_spec, protected_change_cipher_spec, unknown_type, another_protocol, fatal_alert, warning,
     alert_in_the_clear, alert_of_another_level, half_an_alert, user_canceled, flood_of_user_canceled, close,

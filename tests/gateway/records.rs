@@ -1,5 +1,5 @@
 //! TLS 1.3 after the handshake, by strangers' hands: tlslite-ng breaks its rules, OpenSSL updates its keys. What the gateway
-//! answers is what a server of plain rustls answers.
+//! answers is what a server of plain rustls answers, with the exceptions of [`DIFFERENCES`].
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -16,6 +16,24 @@ use tidegate::proto::ws::Opcode;
 use crate::peers::{masked, upgrade};
 use crate::support::*;
 use crate::tls::{Certificates, connect, on_both_drivers_over_tls, read_head, secure};
+
+/// Cases in which the gateway's answer is not that of rustls: the case, the gateway's answer, that of rustls, and why.
+const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
+    ("flood_of_key_updates", "alert 10", "eof", "KeyUpdates are paid for with data, and their end has an alert"),
+    ("key_updates_between_empty_records", "alert 10", "404", "empty records pay for no KeyUpdate"),
+];
+
+/// What rustls would print where the gateway printed this line.
+fn as_rustls(line: &str) -> String {
+    let has_case = |case: &str| line.split(' ').nth(1) == Some(case);
+    match DIFFERENCES.iter().find(|(case, ..)| has_case(case)) {
+        Some((case, ours, theirs, _)) => line
+            .strip_suffix(&format!(" {case} {ours}"))
+            .map(|suite| format!("{suite} {case} {theirs}"))
+            .unwrap_or_else(|| panic!("{line}")),
+        None => line.to_owned(),
+    }
+}
 
 /// What tests/gateway/misbehave.py got from the server at this port: a line for each case.
 fn misbehave(port: u16) -> Vec<String> {
@@ -81,7 +99,7 @@ fn answer_with_rustls(socket: &mut TcpStream, mut session: ServerConnection) -> 
 }
 
 #[test]
-fn answers_a_peer_that_breaks_the_rules_as_rustls_does() {
+fn answers_a_peer_that_breaks_the_rules_and_serves_its_neighbour() {
     on_both_drivers_over_tls(&["localhost"], "", |gateway, certificates| {
         let mut neighbour = connect(gateway, certificates, "localhost");
         neighbour.write_all(upgrade("/ws/1").as_bytes()).unwrap();
@@ -96,7 +114,7 @@ fn answers_a_peer_that_breaks_the_rules_as_rustls_does() {
             drop(TcpStream::connect(address).unwrap());
             lines
         });
-        assert_eq!(ours, theirs);
+        assert_eq!(ours.iter().map(|line| as_rustls(line)).collect::<Vec<_>>(), theirs);
 
         let has_answer = |line: &&String| line.contains(" alert ") || line.ends_with(" eof");
         let broken = ours.iter().filter(has_answer).count() as u64;

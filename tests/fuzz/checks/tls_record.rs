@@ -9,12 +9,15 @@
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{self, HKDF_SHA256, HKDF_SHA384, KeyType, Prk};
+use tidegate::limits;
 use tidegate::proto::tls::record::STATE_BYTES;
 use tidegate::proto::tls::{Opened, Tls};
 
 const SECRET: [u8; 48] = [0x5a; 48];
 /// A KeyUpdate of our own is due after so many records.
 const RECORDS_MAX: u32 = 3;
+/// As at the end of a handshake.
+const KEY_UPDATE_CREDIT: u32 = (limits::KEY_UPDATES_MAX * limits::KEY_UPDATE_EARNED_BYTES) as u32;
 const PLAIN_BYTES_MAX: usize = 4096;
 /// Of the zeros of kind 1, for each unit of its length.
 const ZEROS: usize = 70;
@@ -87,10 +90,11 @@ impl Suite {
     /// A connection that has just shaken hands, both secrets being [`SECRET`].
     fn state(&self) -> [u8; STATE_BYTES] {
         let mut state = [0; STATE_BYTES];
-        state[..2].copy_from_slice(&[1, self.code]);
-        state[8..12].copy_from_slice(&RECORDS_MAX.to_be_bytes());
-        state[28..28 + self.secret_bytes()].copy_from_slice(&SECRET[..self.secret_bytes()]);
-        state[76..76 + self.secret_bytes()].copy_from_slice(&SECRET[..self.secret_bytes()]);
+        state[..2].copy_from_slice(&[2, self.code]);
+        state[7..11].copy_from_slice(&RECORDS_MAX.to_be_bytes());
+        state[11..15].copy_from_slice(&KEY_UPDATE_CREDIT.to_be_bytes());
+        state[31..31 + self.secret_bytes()].copy_from_slice(&SECRET[..self.secret_bytes()]);
+        state[79..79 + self.secret_bytes()].copy_from_slice(&SECRET[..self.secret_bytes()]);
         state
     }
 }

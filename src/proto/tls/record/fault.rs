@@ -60,7 +60,7 @@ impl Fault {
             Fault::KeyUpdateForm => (Some(DecodeError), "a malformed KeyUpdate"),
             Fault::KeyUpdateValue => (Some(IllegalParameter), "a KeyUpdate that asks for something unknown"),
             Fault::KeyUpdateNotLast => (Some(UnexpectedMessage), "a KeyUpdate with more behind it in its record"),
-            Fault::KeyUpdates => (None, "too many KeyUpdates without data between them"),
+            Fault::KeyUpdates => (Some(UnexpectedMessage), "more KeyUpdates than the data between them allows"),
             Fault::AlertForm => (Some(DecodeError), "a malformed alert"),
             Fault::AlertLevel => (Some(IllegalParameter), "an alert of an unknown level"),
             Fault::WarningKind => (Some(DecodeError), "a warning that TLS 1.3 does not know"),

@@ -6,6 +6,8 @@
 
 use aws_lc_rs::aead::LessSafeKey;
 
+use crate::limits::{KEY_UPDATE_EARNED_BYTES, KEY_UPDATES_MAX};
+
 use super::header::HANDSHAKE;
 use super::{Fault, OpenDirections, Records};
 
@@ -14,8 +16,10 @@ const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
 pub(super) const UPDATE_NOT_REQUESTED: u8 = 0;
 const UPDATE_REQUESTED: u8 = 1;
 
-/// KeyUpdates without data between them, the bound of rustls and BoringSSL: each costs us 2 µs and its sender nothing.
-pub(super) const KEY_UPDATES_MAX: u8 = 32;
+/// What one KeyUpdate takes from the credit of its sender, in bytes of application data.
+const KEY_UPDATE_PRICE: u32 = KEY_UPDATE_EARNED_BYTES as u32;
+/// The credit at the beginning, and the most that application data can earn.
+pub(super) const KEY_UPDATE_CREDIT_MAX: u32 = KEY_UPDATES_MAX as u32 * KEY_UPDATE_PRICE;
 /// Warnings on one connection, the bound of rustls and BoringSSL.
 pub(super) const WARNINGS_MAX: u8 = 4;
 /// The bytes of a KeyUpdate that may wait for the rest.
@@ -60,10 +64,7 @@ impl Records {
         if !behind.is_empty() {
             return Err(Fault::KeyUpdateNotLast);
         }
-        if self.key_updates == KEY_UPDATES_MAX {
-            return Err(Fault::KeyUpdates);
-        }
-        self.key_updates += 1;
+        self.key_update_credit = self.key_update_credit.checked_sub(KEY_UPDATE_PRICE).ok_or(Fault::KeyUpdates)?;
         match request {
             UPDATE_NOT_REQUESTED => {}
             UPDATE_REQUESTED => self.owes_key_update = true,

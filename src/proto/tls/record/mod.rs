@@ -32,7 +32,7 @@ use super::secrets::SECRET_BYTES_MAX;
 pub use fault::{Alert, Fault};
 use header::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, HEADER_BYTES, RecordHeader};
 use keys::Keys;
-use message::UPDATE_NOT_REQUESTED;
+use message::{KEY_UPDATE_CREDIT_MAX, UPDATE_NOT_REQUESTED};
 use sealer::Draft;
 pub use state::{STATE_BYTES, State};
 pub use suite::Suite;
@@ -62,13 +62,13 @@ pub struct Records {
     sending: Keys,
     /// How many records one key may seal (RFC 8446 section 5.5), as the cipher suite says.
     records_max: u32,
+    /// Bytes of application data that have not yet paid for a KeyUpdate of the peer.
+    key_update_credit: u32,
     suite: Suite,
     phase: OpenDirections,
     /// The peer has asked for a KeyUpdate. It is sent with the next record (section 4.6.3), so that the request costs
     /// nothing.
     owes_key_update: bool,
-    /// KeyUpdates since the last application data.
-    key_updates: u8,
     /// Empty records since the last one with content.
     empty_records: u8,
     warnings: u8,
@@ -98,10 +98,10 @@ impl Records {
             sending: Keys::new(beginning.suite, beginning.server_secret),
             // A larger number is a limit that no connection reaches; updating earlier does no harm.
             records_max: u32::try_from(beginning.records_max).unwrap_or(u32::MAX),
+            key_update_credit: KEY_UPDATE_CREDIT_MAX,
             suite: beginning.suite,
             phase: OpenDirections::Open,
             owes_key_update: false,
-            key_updates: 0,
             empty_records: 0,
             warnings: 0,
             key_update_bytes: 0,
@@ -172,7 +172,9 @@ impl Records {
         self.count_empty(content.bytes)?;
         match content.content_type {
             APPLICATION_DATA => {
-                self.key_updates = 0;
+                // A record's length; an empty one earns nothing.
+                let earned = content.bytes.len() as u32;
+                self.key_update_credit = KEY_UPDATE_CREDIT_MAX.min(self.key_update_credit + earned);
                 // The one copy on the way in: records are joined, because messages may span them.
                 plain.extend_from_slice(content.bytes);
             }

@@ -3,8 +3,8 @@
 use rustls::{ClientConnection, ServerConfig, ServerConnection};
 
 use super::*;
-use crate::proto::tls::record::Suite;
 use crate::proto::tls::record::tests::{Direction, inner, open, seal_inner};
+use crate::proto::tls::record::{Fault, Suite};
 use crate::proto::tls::secrets;
 
 /// The server's end: ours, or rustls as it comes.
@@ -78,6 +78,17 @@ impl Server {
         match self {
             Server::Ours(end) => &end.plain,
             Server::Rustls { plain, .. } => plain,
+        }
+    }
+
+    /// The rule that has been broken, as our record layer calls it.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        match self {
+            Server::Ours(end) => match end.tls.failure()? {
+                TlsFailure::Record(fault) => Some(*fault),
+                TlsFailure::Session(_) => None,
+            },
+            Server::Rustls { .. } => None,
         }
     }
 

@@ -57,9 +57,9 @@ fn only_the_record_layer_has_bytes() {
 fn refuses_bytes_that_are_no_state() {
     let (end, _) = connected(Suite::Aes256GcmSha384);
     let state = end.tls.to_bytes().unwrap();
-    // Format, suite, phase, the answer owed, the bounded counters, sequence numbers beyond all counting.
+    // Format, suite, phase, the answer owed, the bounded counters, the credit, sequence numbers beyond all counting.
     for (at, value) in
-        [(0, 0), (0, 2), (1, 0), (1, 4), (2, 3), (3, 2), (4, 33), (5, 33), (6, 5), (7, 5), (12, 64), (20, 64)]
+        [(0, 0), (0, 1), (1, 0), (1, 4), (2, 3), (3, 2), (4, 33), (5, 5), (6, 5), (11, 1), (15, 64), (23, 64)]
     {
         let mut bytes = *state;
         bytes[at] = value;
@@ -110,8 +110,9 @@ proptest! {
         heard in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         // Most random bytes are refused by the first.
-        (bytes[0], bytes[1], bytes[2], bytes[3]) = (1, 1 + bytes[1] % 3, bytes[2] % 3, bytes[3] % 2);
-        (bytes[4], bytes[5], bytes[6], bytes[7]) = (bytes[4] % 34, bytes[5] % 34, bytes[6] % 6, bytes[7] % 6);
+        (bytes[0], bytes[1], bytes[2], bytes[3]) = (2, 1 + bytes[1] % 3, bytes[2] % 3, bytes[3] % 2);
+        (bytes[4], bytes[5], bytes[6]) = (bytes[4] % 34, bytes[5] % 6, bytes[6] % 6);
+        (bytes[11], bytes[12]) = (0, 0);
         let state: [u8; STATE_BYTES] = [&bytes[..], &secrets].concat().try_into().unwrap();
         if let Some(mut tls) = Tls::from_bytes(&state) {
             let (mut out, mut heard) = (Vec::new(), heard);
