@@ -6,7 +6,9 @@
 //!              '--> one whole record at a time, so that between two calls rustls waits for nothing inside the input
 //! ```
 //!
-//! The last point makes it possible to seal at any time after the handshake: rustls encrypts only after it has been
+//! Records of early data that are not accepted are skipped: rustls fails to decrypt them, and they leave the input.
+//!
+//! The last point of the picture makes it possible to seal at any time after the handshake: rustls encrypts only after it has been
 //! shown its input, and it would look for half a handshake message where an empty slice is now. It also ensures that
 //! nothing is left inside rustls when a TLS 1.3 connection moves to the record layer.
 
@@ -28,9 +30,13 @@ use super::secrets::{self, Secrets};
 
 /// Type, version and length in front of each record (RFC 8446 section 5.1).
 const HEADER_BYTES: usize = 5;
+/// The type of a protected record of TLS 1.3 (section 5.2).
+const APPLICATION_DATA: u8 = 23;
+/// Every cipher suite's tag has this length.
+const TAG_BYTES: usize = 16;
 /// Bytes that sealing adds to a record: the header, an explicit nonce (8, TLS 1.2), the content type (1, TLS 1.3), the
 /// tag (16).
-const EXPANSION_BYTES: usize = HEADER_BYTES + 8 + 1 + 16;
+const EXPANSION_BYTES: usize = HEADER_BYTES + 8 + 1 + TAG_BYTES;
 
 pub(super) struct RustlsSession {
     connection: UnbufferedServerConnection,
@@ -104,7 +110,10 @@ impl RustlsSession {
             }
             self.count_handshake_bytes(record, out)?;
             let processed = held + record;
-            let released = self.advance(&mut input[..processed], plain, out)?;
+            let mut released = self.advance(&mut input[..processed], plain, out)?;
+            if held == 0 && released == 0 && self.has_skipped(&input[..processed]) {
+                released = processed;
+            }
             *input = &mut mem::take(input)[released..];
             if self.settle(processed - released, out)? {
                 return Ok(Opened::Handshaken(self.agreed()));
@@ -120,6 +129,23 @@ impl RustlsSession {
             return Err(self.fail(Error::General("the handshake is too long".into()), out));
         }
         Ok(())
+    }
+
+    /// Whether rustls, which still needs this record, has only failed to decrypt it: early data that is not accepted (RFC
+    /// 8446 section 4.2.10). rustls would try it again with each further record, and would count it each time against the
+    /// 16 KiB that it skips.
+    ///
+    /// aws-lc wipes what it cannot decrypt. An authentic record has its content type there, which is not zero.
+    fn has_skipped(&mut self, record: &[u8]) -> bool {
+        let SessionPhase::Handshaking { taken, .. } = &mut self.phase else { return false };
+        let fragment = &record[HEADER_BYTES..];
+        let is_skipped = record[0] == APPLICATION_DATA
+            && fragment[..fragment.len().saturating_sub(TAG_BYTES)].iter().all(|byte| *byte == 0);
+        if is_skipped {
+            // rustls bounds the fragments; the headers go on counting.
+            *taken -= fragment.len();
+        }
+        is_skipped
     }
 
     /// Decides the phase after a complete record of which rustls still needs `held` bytes. Returns whether the

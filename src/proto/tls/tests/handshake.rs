@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::kx_group;
 
+use super::peer::Server;
 use super::*;
 
 #[test]
@@ -137,6 +138,72 @@ fn takes_the_first_request_from_the_input_that_ends_the_handshake() {
     assert!(link.server.plain.is_empty() && !link.server.tls.is_handshaking());
     assert_eq!(link.server.open_once(usize::MAX), Ok(Opened::More));
     assert_eq!(link.server.plain, b"GET / HTTP/1.1\r\n\r\n");
+}
+
+/// A client with a ticket for early data, from another server with the same name; it sends early data in records of
+/// this size.
+fn with_early_data(world: &World, sizes: &[usize]) -> Link {
+    let mut other = rustls::ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(world.server.cert_resolver.clone());
+    other.max_early_data_size = 32 * 1024;
+    other.alpn_protocols = world.server.alpn_protocols.clone();
+    let mut client = (*world.client).clone();
+    client.enable_early_data = true;
+    client.enable_secret_extraction = false;
+    let client = Arc::new(client);
+    let connect = || ClientConnection::new(client.clone(), "localhost".try_into().unwrap()).unwrap();
+    let (mut first, mut server) = (connect(), Server::rustls(&Arc::new(other)));
+    for _ in 0..3 {
+        let mut wire = Vec::new();
+        while first.wants_write() {
+            first.write_tls(&mut wire).unwrap();
+        }
+        assert!(server.hear(&wire));
+        let answer = server.take_out();
+        let mut rest = &answer[..];
+        while !rest.is_empty() {
+            first.read_tls(&mut rest).unwrap();
+            first.process_new_packets().unwrap();
+        }
+    }
+    let mut link = Link { client: connect(), server: End::new(&world.server) };
+    for bytes in sizes {
+        let words = vec![b'e'; *bytes];
+        assert_eq!(link.client.early_data().expect("a ticket for early data").write(&words).unwrap(), *bytes);
+    }
+    link
+}
+
+#[test]
+fn skips_early_data_that_is_not_accepted() {
+    let world = World::plain(&TLS13);
+    let rows = [vec![200; 20], vec![200; 60], vec![1; 300], vec![8_000; 2], vec![16_000], vec![]];
+    for sizes in rows {
+        for piece in [usize::MAX, 1_000, 1] {
+            let mut link = with_early_data(&world, &sizes);
+            link.shake_hands(|| piece);
+            assert!(!link.client.is_early_data_accepted() && link.server.plain.is_empty(), "{sizes:?}");
+            link.say(b"once more");
+            assert_eq!(link.server.plain, b"once more", "{sizes:?} in pieces of {piece}");
+        }
+    }
+}
+
+#[test]
+fn skips_no_more_early_data_than_16_kib() {
+    let world = World::plain(&TLS13);
+    for sizes in [vec![8_200; 2], vec![500; 40]] {
+        for piece in [usize::MAX, 1_000] {
+            let mut link = with_early_data(&world, &sizes);
+            assert_eq!(link.carry_up(|| piece), Err(CloseReason::TlsProtocol), "{sizes:?}");
+            assert!(
+                matches!(link.server.tls.failure(), Some(TlsFailure::Session(error)) if **error == rustls::Error::DecryptError)
+            );
+        }
+    }
 }
 
 #[test]
