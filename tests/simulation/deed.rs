@@ -19,7 +19,7 @@ pub enum Deed {
     Swapped,
     /// A header announces more than a record may hold.
     Oversized,
-    /// More of them in a row than rustls and the gateway take.
+    /// More of them in a row than the gateway takes.
     KeyUpdates,
 }
 
@@ -33,9 +33,6 @@ pub const DEEDS: [Deed; 8] = [
     Deed::Oversized,
     Deed::KeyUpdates,
 ];
-
-/// One more than may come without data between them.
-pub const KEY_UPDATES: usize = 33;
 
 /// More than TLS 1.2 or 1.3 allows (2^14 and 2,048 or 256).
 const OVERSIZED_BYTES: u16 = 20_000;
@@ -56,7 +53,8 @@ impl Deed {
             Deed::Forged | Deed::Shortened | Deed::Replayed | Deed::Swapped => Some(AlertDescription::BadRecordMac),
             // As rustls has it: what announces so much is no header.
             Deed::Oversized => Some(AlertDescription::DecodeError),
-            Deed::Farewell | Deed::Cut | Deed::KeyUpdates => None,
+            Deed::KeyUpdates => Some(AlertDescription::UnexpectedMessage),
+            Deed::Farewell | Deed::Cut => None,
         }
     }
 }

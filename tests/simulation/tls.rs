@@ -12,8 +12,9 @@ use std::io::{Read, Write};
 
 use rustls::{ClientConnection, Error, HandshakeKind, ProtocolVersion};
 use tidegate::driver::sim::Random;
+use tidegate::limits::{KEY_UPDATE_EARNED_BYTES, KEY_UPDATES_MAX};
 
-use crate::deed::{Deed, KEY_UPDATES, break_rules};
+use crate::deed::{Deed, break_rules};
 use crate::tally::Tally;
 
 /// Type, version and length.
@@ -36,8 +37,8 @@ pub struct Tls {
     is_counted: bool,
     /// A KeyUpdate was asked for, and none has come since.
     awaits_key_update: bool,
-    /// KeyUpdates since it said something; one too many breaks the rules.
-    key_updates: usize,
+    /// Bytes of data that have not yet paid for a KeyUpdate.
+    key_update_credit: usize,
 }
 
 impl Tls {
@@ -53,7 +54,7 @@ impl Tls {
             is_alerted: false,
             is_counted: false,
             awaits_key_update: false,
-            key_updates: 0,
+            key_update_credit: KEY_UPDATES_MAX * KEY_UPDATE_EARNED_BYTES,
         }
     }
 
@@ -83,8 +84,9 @@ impl Tls {
     pub fn seal(&mut self, outgoing: &mut Vec<u8>) {
         if !self.is_handshaking() && self.deed.is_none() && !outgoing.is_empty() {
             self.connection.writer().write_all(outgoing).expect("rustls takes all");
+            let earned = self.key_update_credit + outgoing.len();
+            self.key_update_credit = earned.min(KEY_UPDATES_MAX * KEY_UPDATE_EARNED_BYTES);
             outgoing.clear();
-            self.key_updates = 0;
         }
         self.flush();
     }
@@ -92,12 +94,12 @@ impl Tls {
     /// Updates its keys and asks the other side to do the same. False if it cannot be done now.
     pub fn update_keys(&mut self) -> bool {
         let may_update = !self.is_handshaking() && self.is_tls13() && self.deed.is_none() && !self.is_peer_closed();
-        if !may_update || self.key_updates + 1 == KEY_UPDATES {
+        if !may_update || self.key_update_credit < KEY_UPDATE_EARNED_BYTES {
             return false;
         }
         self.connection.refresh_traffic_keys().expect("TLS 1.3 is open");
         self.awaits_key_update = true;
-        self.key_updates += 1;
+        self.key_update_credit -= KEY_UPDATE_EARNED_BYTES;
         self.tally.count(|counts| counts.key_updates_asked += 1);
         true
     }
@@ -185,7 +187,7 @@ impl Tls {
                 self.flush();
             }
             Deed::KeyUpdates => {
-                for _ in 0..KEY_UPDATES {
+                for _ in 0..=KEY_UPDATES_MAX {
                     self.connection.refresh_traffic_keys().expect("TLS 1.3 is open");
                     self.flush();
                 }
