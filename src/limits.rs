@@ -88,6 +88,23 @@ pub const UNACKED_PER_TURN: usize = 1024;
 
 /// Most commands of one frame: a returning client subscribes to all its channels in one, and adds a few commands.
 pub const COMMANDS_PER_FRAME_MAX: usize = 2 * CHANNELS_PER_CONNECTION_MAX;
+/// Commands that one client may send each second for as long as it likes (configurable as
+/// `limits.commands_per_second`): a position a second is what most clients send, and a command costs a few
+/// microseconds. A faster client is read more slowly.
+pub const COMMANDS_PER_SECOND: u32 = 1_000;
+/// How much of that a client may send at once: more than all subscriptions of a returning client with their tokens.
+pub const COMMAND_CREDIT: Duration = Duration::from_secs(6);
+/// What a subscription costs, in commands: letters to the channel's owner, and perhaps a name that nothing else knows.
+pub const COMMANDS_PER_SUBSCRIPTION: u32 = 5;
+/// What the verification of a token costs, in commands: 70 to 96 µs for ES256.
+pub const COMMANDS_PER_TOKEN: u32 = 20;
+/// Refused tokens after which a connection ends: an application with a wrong key shows one for each channel, and is
+/// told so by the first.
+pub const TOKENS_REFUSED_MAX: u32 = 16;
+/// How long it takes until one of them is forgiven: a token that is refused in good faith is seldom.
+pub const TOKEN_REFUSED_FORGIVEN: Duration = Duration::from_secs(60);
+/// As many expired tokens count as one that was never valid: a client that was asleep shows those of all its channels.
+pub const TOKENS_EXPIRED_PER_REFUSED: u32 = 16;
 /// Deepest nesting of JSON that goes from client to client; parsers in common use give up at a thousand.
 pub const JSON_NESTING_MAX: usize = 128;
 /// Open calls of one connection; publications that wait for their positions.
@@ -387,6 +404,12 @@ const _: () = {
     assert!(CONTROL_LINE_BYTES_MAX > 2 * SUBJECT_BYTES_MAX + SID_BYTES_MAX, "a legal line fits");
     assert!(OUTBOX_BYTES_MAX > 2 * MESSAGE_BYTES_MAX, "one message never makes a client slow");
     assert!(REGISTRATIONS_HIGH as usize + SHARDS_MAX <= u16::MAX as usize, "one more can always be counted");
+    assert!(TOKENS_REFUSED_MAX * TOKENS_EXPIRED_PER_REFUSED >= 2 * CHANNELS_PER_CONNECTION_MAX as u32);
+    assert!(
+        COMMAND_CREDIT.as_secs() as u32 * COMMANDS_PER_SECOND
+            > CHANNELS_PER_CONNECTION_MAX as u32 * (1 + COMMANDS_PER_SUBSCRIPTION + COMMANDS_PER_TOKEN),
+        "a returning client does not rest"
+    );
     assert!(2 * CHANNELS_PER_CONNECTION_MAX <= REGISTRATIONS_HIGH as usize, "a client's channels and replays");
     assert!(WORKER_OUTBOX_BYTES_MAX > 2 * PAYLOAD_BYTES_MAX, "nor a worker");
     assert!(REQUESTS_BYTES_MAX > 2 * BODY_BYTES_MAX && REQUEST_BYTES_PER_WORKER_MAX > 2 * BODY_BYTES_MAX);

@@ -58,6 +58,8 @@ pub struct Generation {
     /// The rules for channels; shards share them with their hubs.
     pub channels: Arc<Rules>,
     pub websocket: SessionLimits,
+    /// Commands of the client protocol that one client may send each second.
+    pub commands_per_second: u32,
     pub bus: BusSettings,
     /// Longest message that a worker or the admin API may publish.
     pub payload_bytes_max: usize,
@@ -166,6 +168,7 @@ impl Default for Generation {
             front_hosts: Vec::new(),
             channels: Arc::default(),
             websocket: SessionLimits::default(),
+            commands_per_second: limits::COMMANDS_PER_SECOND,
             bus: BusSettings::default(),
             payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
             outbox_bytes_max: limits::OUTBOX_BYTES_MAX,

@@ -97,6 +97,7 @@ reasons! {
     BadCommand            "bad_command"            Peer     1002  0     Debug  "not a command of the client protocol, or not its time";
     NotConnected          "not_connected"          Peer     1008  0     Debug  "no connect command in time";
     InvalidToken          "invalid_token"          Peer     1008  401   Debug  "the token is not taken";
+    TokensRefused         "tokens_refused"         Peer     1008  0     Info   "too many tokens of this connection were refused";
     TokenExpired          "token_expired"          Peer     1008  0     Debug  "the token has expired and was not refreshed";
     TooManyChannels       "too_many_channels"      Peer     1008  0     Debug  "the token names more channels than a connection may have";
 

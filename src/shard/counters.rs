@@ -95,6 +95,7 @@ counters! {
     received: counter "messages_received_total", "Messages from clients, workers and publishers.";
     unroutable: counter "messages_unroutable_total", "Messages of workers to names that are no subjects, or that they may not publish to.";
     forged: counter "messages_forged_total", "Clients' messages that others would have taken for the gateway's own; they went nowhere.";
+    rests: counter "client_rests_total", "Times that a client was not read for a while, because it had sent commands faster than limits.commands_per_second.";
     delivered: counter "messages_delivered_total", "Messages handed to one connection each.";
     replayed: counter "messages_replayed_total", "Messages handed to clients that had missed them.";
     mails: counter "mails_total", "Mails between threads.";

@@ -312,8 +312,14 @@ impl Core {
             let Some(conn) = self.desk.slots.get_mut(key) else { continue };
             if conn.link.deadline() <= self.desk.now {
                 let taken = if conn.link.is_looked_at() { taken(key) } else { 0 };
+                let was_paused = conn.is_paused();
                 match conn.on_deadline(&self.desk.settings, self.desk.now, taken) {
                     Ok(()) => {
+                        if was_paused && !conn.is_paused() {
+                            // It has rested for as long as it was too fast.
+                            self.desk.counters().rests.add(1);
+                            self.desk.work.resume.push(key);
+                        }
                         self.desk.drop_expired(key);
                         self.features.services.count_late_calls(&mut self.desk, key);
                         self.desk.mark_dirty(key);

@@ -18,6 +18,7 @@ mod progress;
 mod questions;
 mod registrations;
 mod replay;
+mod rest;
 /// As whole gateways do it.
 #[path = "../../tests/simulation/seeds.rs"]
 mod seeds;

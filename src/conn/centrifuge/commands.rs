@@ -71,6 +71,7 @@ impl Centrifuge {
         outbox: &mut Outbox,
     ) -> Result<CentrifugeStep<'a>, CloseReason> {
         let Command { id, request } = command;
+        around.spend(&mut self.pace, 1);
         let outcome = match request {
             Request::Connect(connect) => self.connect(id, &connect, around, outbox),
             request if self.is_connected() => self.connected(id, request, around, outbox),
@@ -88,7 +89,8 @@ impl Centrifuge {
             }
             Err(CommandRefusal::Token(refused, Consequence::Answer(code))) => {
                 reply(outbox, id, &code.into());
-                Ok(CentrifugeStep::TokenRefused { refused, end: None })
+                let end = self.pace.refuse(refused, around.now).then_some(CloseReason::TokensRefused);
+                Ok(CentrifugeStep::TokenRefused { refused, end })
             }
         }
     }
@@ -157,8 +159,11 @@ impl Centrifuge {
         around: &Surroundings<'_>,
         outbox: &mut Outbox,
     ) -> Result<Option<CentrifugeStep<'a>>, CommandRefusal> {
-        let Stage::Greeting { channels, .. } = &mut self.stage else { return Err(CloseReason::BadCommand.into()) };
-        let admission = admit(&connect.token, around).map_err(CommandRefusal::of_connect)?;
+        if self.is_connected() {
+            return Err(CloseReason::BadCommand.into());
+        }
+        let admission = around.admit(&mut self.pace, &connect.token).map_err(CommandRefusal::of_connect)?;
+        let Stage::Greeting { channels, .. } = &mut self.stage else { return Ok(None) };
         let mut subscriptions = Subscriptions::default();
         let mut opened = Vec::new();
         for channel in channels.drain(..).chain(admission.channels) {
@@ -221,10 +226,11 @@ impl Centrifuge {
         outbox: &mut Outbox,
     ) -> Result<Option<CentrifugeStep<'a>>, CommandRefusal> {
         let channel = channel(&subscribe.channel)?;
+        around.spend(&mut self.pace, limits::COMMANDS_PER_SUBSCRIPTION);
         let ttl = match &around.target.token {
             Some(verifier) if !subscribe.token.is_empty() => {
-                let unix_now = (around.settings.process.unix_time)();
-                let ttl = verifier.subscription(&subscribe.token, self.identity.user(), channel.as_str(), unix_now);
+                let (token, user) = ((verifier, &*subscribe.token), self.identity.user());
+                let ttl = around.admit_to(&mut self.pace, token, user, channel.as_str());
                 ttl.map_err(CommandRefusal::of_subscribe)?
             }
             _ if around.target.may_subscribe(&channel) => None,
@@ -336,7 +342,8 @@ impl Centrifuge {
         if around.target.token.is_none() {
             return Err(Code::NOT_AVAILABLE.into());
         }
-        let ConnectionClaims { user, ttl, info, .. } = admit(token, around).map_err(CommandRefusal::of_refresh)?;
+        let ConnectionClaims { user, ttl, info, .. } =
+            around.admit(&mut self.pace, token).map_err(CommandRefusal::of_refresh)?;
         // A refresh cannot change the user of a connection.
         if user.as_ref() != self.identity.user() {
             return Err(CommandRefusal::of_refresh(TokenFault::OtherUser.into()));
@@ -359,7 +366,7 @@ impl Centrifuge {
         outbox: &mut Outbox,
     ) -> Result<Option<CentrifugeStep<'a>>, CommandRefusal> {
         let verifier = around.target.token.as_ref().ok_or(Code::NOT_AVAILABLE)?;
-        let ttl = verifier.subscription(token, self.identity.user(), channel, (around.settings.process.unix_time)());
+        let ttl = around.admit_to(&mut self.pace, (verifier, token), self.identity.user(), channel);
         let ttl = ttl.map_err(CommandRefusal::of_refresh)?;
         let until = end(ttl, around.now);
         if !self.session().is_some_and(|session| session.subscriptions.refresh(channel, until)) {
@@ -406,17 +413,6 @@ impl CommandRefusal {
             TokenRefusal::Expired => CommandRefusal::Token(refused, Consequence::Answer(Code::TOKEN_EXPIRED_AGAIN)),
             refused => CommandRefusal::of_connect(refused),
         }
-    }
-}
-
-/// What a token, or its absence, allows a client.
-fn admit(token: &str, around: &Surroundings<'_>) -> Result<ConnectionClaims, TokenRefusal> {
-    match &around.target.token {
-        None if token.is_empty() => Ok(ConnectionClaims::default()),
-        // A client that sends a token relies on its being verified.
-        None => Err(TokenFault::NoKey.into()),
-        Some(_) if token.is_empty() => Err(TokenRefusal::Missing),
-        Some(verifier) => verifier.connection(token, (around.settings.process.unix_time)()),
     }
 }
 

@@ -13,10 +13,12 @@
 
 mod calls;
 mod commands;
+mod pace;
 mod recovery;
 mod replayed;
 mod rhythm;
 mod subscriptions;
+mod tokens;
 mod unread;
 
 use std::borrow::Cow;
@@ -44,6 +46,7 @@ use crate::proto::token::TokenRefusal;
 use crate::proto::ws::{Opcode, frame};
 
 use calls::Calls;
+use pace::Pace;
 use replayed::{Connecting, PendingQuery};
 use rhythm::Rhythm;
 use subscriptions::{AskedBy, PositionRequest, Subscriptions};
@@ -151,6 +154,7 @@ pub struct Centrifuge {
     websocket: WebSocket,
     identity: Identity,
     stage: Stage,
+    pace: Pace,
     /// The unread commands of a frame: they are taken one by one, and the connection may pause between two of them.
     unread: Unread,
 }
@@ -200,6 +204,7 @@ impl Centrifuge {
             websocket: WebSocket::default(),
             identity,
             stage: Stage::Greeting { channels, until },
+            pace: Pace::default(),
             unread: Unread::default(),
         }
     }
@@ -351,9 +356,10 @@ impl Centrifuge {
         }
     }
 
-    /// Whether the next command has to wait: an answer of a channel's owner is awaited, or too many publications are open.
+    /// Whether the next command has to wait: an answer of a channel's owner is awaited, too many publications are open, or
+    /// the client is faster than it may be.
     pub fn is_busy(&self) -> bool {
-        matches!(&self.stage, Stage::Connected(session) if session.is_busy())
+        self.pace.is_resting() || matches!(&self.stage, Stage::Connected(session) if session.is_busy())
     }
 
     /// The publication `number` has its position: any publication that follows the answer comes later in the channel.
@@ -396,17 +402,19 @@ impl Centrifuge {
 
     /// When [`Centrifuge::on_deadline`] must be called.
     pub fn deadline(&self) -> Tick {
-        match &self.stage {
+        let of_stage = match &self.stage {
             Stage::Greeting { until, .. } => *until,
             Stage::Connected(session) => {
                 let end = session.expires.map_or(Tick::NEVER, |expires| expires + limits::TOKEN_GRACE);
                 end.min(session.rhythm.deadline()).min(session.subscriptions.deadline()).min(session.calls.deadline())
             }
-        }
+        };
+        of_stage.min(self.pace.deadline())
     }
 
     /// Does everything that is due. [`Centrifuge::take_expired`] returns the subscriptions that end with it.
     pub fn on_deadline(&mut self, settings: &Settings, now: Tick, outbox: &mut Outbox) -> Result<(), CloseReason> {
+        self.pace.on_deadline(now);
         let session = match &mut self.stage {
             Stage::Greeting { until, .. } if *until <= now => return Err(CloseReason::NotConnected),
             Stage::Greeting { .. } => return Ok(()),

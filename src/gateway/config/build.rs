@@ -179,6 +179,7 @@ impl ConfigBuilder<'_> {
         let limits = Limits {
             message_bytes_max: section.size("message_bytes_max"),
             fragments_max: u32::try_from(section.whole("fragments_max")).unwrap_or(u32::MAX),
+            commands_per_second: u32::try_from(section.whole("commands_per_second")).unwrap_or(u32::MAX),
             payload_bytes_max: section.size("payload_bytes_max"),
             outbox_bytes_max: section.size("outbox_bytes_max"),
             history_bytes_max: section.size("history_bytes_max"),

@@ -277,6 +277,8 @@ pub struct Limits {
     pub message_bytes_max: usize,
     /// Most fragments of one WebSocket message; more disconnect the client with 1009.
     pub fragments_max: u32,
+    /// Commands that a client of `centrifuge-json` may send each second; a faster one is read more slowly.
+    pub commands_per_second: u32,
     /// Longest message that a worker or the admin listener may publish, headers and payload together; also the longest
     /// body of a request.
     pub payload_bytes_max: usize,

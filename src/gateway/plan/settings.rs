@@ -40,6 +40,7 @@ pub(super) fn generation(config: &Config, routes: Routes) -> Result<Generation, 
             message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),
             fragments_max: limits.fragments_max,
         },
+        commands_per_second: limits.commands_per_second,
         bus: BusSettings {
             limits: BusLimits {
                 control_line_bytes_max: limits::CONTROL_LINE_BYTES_MAX,

@@ -82,6 +82,7 @@ const DISCONNECTS: &[(CloseReason, Disconnect)] = &[
     (CloseReason::SlowConsumer, Disconnect { code: 3008, words: "slow" }),
     (CloseReason::NoPong, Disconnect { code: 3012, words: "no pong" }),
     (CloseReason::InvalidToken, Disconnect { code: 3500, words: "invalid token" }),
+    (CloseReason::TokensRefused, Disconnect { code: 3500, words: "invalid token" }),
     (CloseReason::BadCommand, Disconnect { code: 3501, words: "bad request" }),
     (CloseReason::NotConnected, Disconnect { code: 3502, words: "stale" }),
     (CloseReason::ClosedByWorker, Disconnect { code: 3503, words: "force disconnect" }),

@@ -62,6 +62,44 @@ fn a_subscription_that_is_not_allowed_leaves_the_connection_as_it_is() {
 }
 
 #[test]
+fn refused_tokens_end_their_connection_with_3500_and_no_other() {
+    let mut bench = Bench::new(1, settings());
+    let connect = json!({"token": token(&json!({"sub": "ann"}))});
+    let (mut bystander, _) = Client::connected(&mut bench, "/token", connect.clone());
+    let (mut stranger, _) = Client::connected(&mut bench, "/token", connect.clone());
+    let subscribe = |id: u32, token: &str| json!({"id": id, "subscribe": {"channel": "vault", "token": token}});
+    let foreign = token(&json!({"sub": "ann", "channel": "other"}));
+    stranger.say(&(2..242).map(|id| subscribe(id, &foreign)).collect::<Vec<_>>());
+    bystander.say(&[subscribe(2, &token(&json!({"sub": "ann", "channel": "vault"})))]);
+    bench.run_for(SECOND / 10);
+    let said = stranger.hear();
+    assert_eq!(said.len() as u32, limits::TOKENS_REFUSED_MAX + 2, "the last one is answered, too");
+    assert_eq!(said.last(), Some(&Said::Close(3500, "invalid token".to_owned())));
+    assert_eq!(bench.closed(0, CloseReason::TokensRefused), 1);
+    assert_eq!(bystander.texts(), [json!({"id": 2, "subscribe": {}})]);
+    // A client that was asleep has one expired token for each of its channels.
+    let (mut sleeper, _) = Client::connected(&mut bench, "/token", connect);
+    let expired = token(&json!({"sub": "ann", "channel": "vault", "exp": NOW - 1}));
+    let channels = limits::CHANNELS_PER_CONNECTION_MAX as u32;
+    sleeper.say(&(2..2 + channels).map(|id| subscribe(id, &expired)).collect::<Vec<_>>());
+    bench.run_for(SECOND / 10);
+    assert_eq!(sleeper.texts().len() as u32, channels);
+}
+
+#[test]
+fn a_client_that_never_connects_is_refused_so_many_tokens() {
+    let mut bench = Bench::new(1, settings());
+    let mut client = Client::open(&mut bench, "/token");
+    let expired = token(&json!({"sub": "ann", "exp": NOW - 1}));
+    let commands: Vec<_> = (1..150).map(|id| json!({"id": id, "connect": {"token": expired}})).collect();
+    for _ in 0..2 {
+        client.say(&commands);
+        bench.run_for(SECOND);
+    }
+    assert_eq!(client.hear().last(), Some(&Said::Close(3500, "invalid token".to_owned())));
+}
+
+#[test]
 fn a_refresh_with_a_token_that_has_ended_may_be_tried_again() {
     let mut bench = Bench::new(1, settings());
     let claims = |exp: u64| json!({"token": token(&json!({"sub": "ann", "exp": exp}))});

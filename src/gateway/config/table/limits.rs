@@ -26,6 +26,13 @@ pub(super) const ROWS: &[Row] = &[
         doc: "",
     },
     Row {
+        path: "limits.commands_per_second",
+        kind: count(1, 1_000_000),
+        fallback: Fallback::Whole(limits::COMMANDS_PER_SECOND as u64),
+        help: "Commands that a client of `centrifuge-json` may send each second; a faster client is read more slowly.",
+        doc: "Six seconds' worth may come at once. A subscription counts as five further commands, a token as twenty.",
+    },
+    Row {
         path: "limits.payload_bytes_max",
         kind: bytes(1, 67_108_864),
         fallback: Fallback::Whole(limits::PAYLOAD_BYTES_MAX as u64),
