@@ -212,6 +212,21 @@ pub const REQUEST_KEEP: Duration = Duration::from_secs(300);
 /// When a client that reads the result of a pending request should ask again.
 pub const REQUEST_RETRY_AFTER_S: u32 = 1;
 
+// --- Bytes that arrive --------------------------------------------------------------------------------------------
+
+/// Bytes that one connection may have received without use of them before they count in the sums below: most heads, a
+/// ClientHello without post-quantum shares, what a segment cuts off a frame. They are a part of a connection's price.
+pub const ARRIVING_BYTES_FREE: usize = 1024;
+/// Bytes that clients have sent and that wait for the rest of a head, a body, a message or a record, of all clients
+/// together (configurable as `limits.arriving_bytes_max`); each shard has an equal part. One body of full length for each
+/// of 256 clients, or 4 KiB for each of 65,536.
+pub const ARRIVING_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The same for clients whose TLS handshake is not complete (configurable as `limits.handshaking_bytes_max`): 12,000
+/// handshakes that have begun. Two cores begin 5,000 a second, and the round trip of a phone takes less than two seconds.
+pub const HANDSHAKING_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What rustls keeps of a handshake that has begun, besides the client's bytes.
+pub const HANDSHAKE_STATE_BYTES: usize = 16 * 1024;
+
 // --- Connections --------------------------------------------------------------------------------------------------
 
 /// Most connections of the process (configurable as `limits.connections_max`): the project aims at a million, and

@@ -21,6 +21,11 @@ impl Carry {
         self.bytes.as_ref().map_or(0, |bytes| bytes.len())
     }
 
+    /// Bytes of memory that it occupies.
+    pub fn capacity(&self) -> usize {
+        self.bytes.as_ref().map_or(0, |bytes| bytes.capacity())
+    }
+
     /// Takes the carried bytes, joined with `fresh`; the carry is empty afterwards.
     pub fn take_joined(&mut self, fresh: &[u8]) -> Option<Vec<u8>> {
         let mut bytes = *self.bytes.take()?;

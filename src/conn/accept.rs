@@ -48,6 +48,13 @@ pub struct ServiceRequest {
 }
 
 impl Accepting {
+    /// Bytes of what is kept of the head.
+    pub(super) fn bytes(&self) -> usize {
+        let ServiceRequest { path, query, content_type, key, .. } = &self.asked;
+        let optional = [query, content_type, key].map(|part| part.as_ref().map_or(0, |part| part.len()));
+        path.len() + optional.iter().sum::<usize>()
+    }
+
     /// Refuses a request whose result could not be published later.
     pub(super) fn new(
         head: &Head<'_>,

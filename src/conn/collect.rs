@@ -31,6 +31,14 @@ impl Purpose {
         }
     }
 
+    /// Bytes of the parts of the head that are kept.
+    fn bytes(&self) -> usize {
+        match self {
+            Purpose::Publish(PublicationHead { headers, .. }) => headers.as_ref().map_or(0, |headers| headers.len()),
+            Purpose::Accept(accepting) => accepting.bytes(),
+        }
+    }
+
     /// The page of another origin that may read a refusal.
     pub(super) fn into_page(self) -> Option<Box<Page>> {
         match self {
@@ -81,6 +89,10 @@ impl Consumer for Collect {
                 (About::Accepted(Box::new(owed)), Step::Accept(Box::new(asked)))
             }
         }
+    }
+
+    fn bytes(&self) -> usize {
+        self.payload.capacity() + self.purpose.bytes()
     }
 
     fn page(&self) -> Option<&Page> {

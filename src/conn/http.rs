@@ -239,7 +239,11 @@ impl Http {
         let is_mute = matches!(self.state, HttpState::Idle | HttpState::Begun { is_mute: true });
         let is_for_later = matches!(
             row.reason,
-            CloseReason::Drain | CloseReason::TooManyConnections | CloseReason::TooSlow | CloseReason::Overload
+            CloseReason::Drain
+                | CloseReason::TooManyConnections
+                | CloseReason::TooSlow
+                | CloseReason::Overload
+                | CloseReason::ArrivingFull
         );
         if is_refusal && !(is_mute && is_for_later) {
             accept::write_refusal(row.reason, retry_after_s, to, page, outbox);

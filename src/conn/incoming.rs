@@ -28,6 +28,9 @@ pub(super) trait Consumer {
     /// The body is complete.
     fn finish(self) -> (About, Step<'static>);
 
+    /// Bytes of memory for the pieces that it keeps, and for the request that they belong to.
+    fn bytes(&self) -> usize;
+
     /// The page of another origin that may read a refusal of the request.
     fn page(&self) -> Option<&Page>;
 }
@@ -79,6 +82,11 @@ impl<C: Consumer> Incoming<C> {
         self.body.is_over()
     }
 
+    /// See [`Consumer::bytes`].
+    pub(super) fn bytes(&self) -> usize {
+        self.consumer.bytes()
+    }
+
     /// See [`Consumer::page`].
     pub(super) fn page(&self) -> Option<&Page> {
         self.consumer.page()
@@ -123,6 +131,10 @@ mod tests {
 
         fn finish(self) -> (About, Step<'static>) {
             (About::Text, Step::Metrics)
+        }
+
+        fn bytes(&self) -> usize {
+            self.taken.capacity()
         }
 
         fn page(&self) -> Option<&Page> {

@@ -35,6 +35,8 @@ pub struct Link {
     is_peer_finished: bool,
     /// The link is on the shard's list for this turn's flush.
     is_dirty: bool,
+    /// The shard counts a load for it ([`Loads`](crate::base::Loads)).
+    is_loaded: bool,
 }
 
 /// `interval`, or up to a quarter less. The heartbeats of connections that opened together, or were written to
@@ -57,6 +59,7 @@ impl Link {
             is_receiving: false,
             is_peer_finished: false,
             is_dirty: false,
+            is_loaded: false,
         }
     }
 
@@ -113,6 +116,11 @@ impl Link {
         self.carry.append(bytes);
     }
 
+    /// Bytes of memory for what is kept of the input, the state of an unfinished TLS handshake included.
+    pub(super) fn arriving_bytes(&self) -> usize {
+        self.carry.capacity() + self.transport.arriving_bytes()
+    }
+
     /// The kept bytes joined with `fresh`, if there are kept bytes. The caller calls [`Link::keep_rest`] afterwards.
     pub fn take_joined(&mut self, fresh: &[u8]) -> Option<Vec<u8>> {
         self.carry.take_joined(fresh)
@@ -124,6 +132,12 @@ impl Link {
             Some(joined) => self.carry.keep_rest(joined, used),
             None => self.carry.keep(&fresh[used..]),
         }
+    }
+
+    /// Whether the shard counts a load for it, and from now on `is_loaded`.
+    #[inline]
+    pub fn replace_loaded(&mut self, is_loaded: bool) -> bool {
+        std::mem::replace(&mut self.is_loaded, is_loaded)
     }
 
     // --- bytes out ---------------------------------------------------------------------------------------------------
@@ -273,6 +287,7 @@ impl Link {
                 self.outbox.drop_pending();
             }
             self.carry = Carry::new();
+            self.transport.drop_plain();
             self.wait_until(now + limits::CLOSE_TIMEOUT);
         }
         is_first

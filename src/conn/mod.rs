@@ -8,6 +8,7 @@
 //! - `link`      named by the driver's key: the socket, its buffers, and its `life`
 //! - `session`   named by the hub and workers: the protocol, the subscriptions
 //! - `input`     what is taken off the input; requests of HTTP in `exchange`, their bodies in `incoming`
+//! - `arriving`  what has arrived and cannot be used yet, in bytes
 //! - `admission` the stages that a client's request passes; `front` has the targets of routes behind them
 //! - `answers`   to what it has asked the shard for; long ones over HTTP in `outgoing`
 //! - `slow`      events for a peer that does not keep up
@@ -29,6 +30,7 @@ pub mod accept;
 pub mod admin;
 mod admission;
 mod answers;
+mod arriving;
 pub mod centrifuge;
 mod collect;
 mod ending;

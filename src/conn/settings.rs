@@ -67,6 +67,10 @@ pub struct Generation {
     /// Above this number of connections of all shards, new clients are refused.
     pub connections_max: usize,
     pub handshake_timeout: Duration,
+    /// Bytes of all clients of one shard that wait for the rest of what they belong to, and the same before TLS is
+    /// established.
+    pub arriving_bytes_max: usize,
+    pub handshaking_bytes_max: usize,
     /// How long a handshake may wait for its first turn, and how many of a shard may wait.
     pub handshake_wait: Duration,
     pub handshakes_waiting_max: usize,
@@ -173,6 +177,8 @@ impl Default for Generation {
             payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
             outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
             connections_max: limits::CONNECTIONS_MAX,
+            arriving_bytes_max: limits::ARRIVING_BYTES_MAX,
+            handshaking_bytes_max: limits::HANDSHAKING_BYTES_MAX,
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             handshake_wait: limits::HANDSHAKE_WAIT,
             handshakes_waiting_max: limits::HANDSHAKES_WAITING_MAX,

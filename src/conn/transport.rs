@@ -69,12 +69,31 @@ impl Transport {
         }
     }
 
+    /// Bytes of memory for plaintext of an incomplete message, and for a handshake that has begun.
+    pub fn arriving_bytes(&self) -> usize {
+        match self {
+            Transport::Plain => 0,
+            Transport::Tls(tls) => {
+                let plain = tls.waiting.as_ref().map_or(0, |waiting| waiting.plain.capacity());
+                let handshake = if tls.tls.is_amid_handshake() { limits::HANDSHAKE_STATE_BYTES } else { 0 };
+                plain + handshake
+            }
+        }
+    }
+
     /// Whether a peer that ends its half here has not truncated the stream: always without TLS; with TLS, if one side has
     /// sent close_notify before.
     pub fn may_end(&self) -> bool {
         match self {
             Transport::Plain => true,
             Transport::Tls(tls) => tls.tls.is_peer_closed() || tls.tls.is_closed(),
+        }
+    }
+
+    /// Frees the plaintext of an incomplete message, which nothing will complete.
+    pub fn drop_plain(&mut self) {
+        if let Transport::Tls(tls) = self {
+            tls.take_plain(&mut Vec::new());
         }
     }
 

@@ -68,6 +68,11 @@ impl WebSocket {
         Ok(None)
     }
 
+    /// Bytes of memory for the parts of an incomplete message.
+    pub fn arriving_bytes(&self) -> usize {
+        self.session.arriving_bytes()
+    }
+
     /// Any bytes count as a sign of life.
     pub fn heard(&mut self) {
         self.is_pinged = false;

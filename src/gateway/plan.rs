@@ -65,7 +65,7 @@ impl Plan {
             shards,
             pin: config.pin,
             process: settings::process(config, shards),
-            generation: settings::generation(config, routes).map_err(StartError)?,
+            generation: settings::generation(config, routes, shards).map_err(StartError)?,
             peer_timeout: config.limits.peer_timeout,
             gates: gates(config).map_err(StartError)?,
         })

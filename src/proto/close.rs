@@ -112,6 +112,7 @@ reasons! {
     BusStale              "bus_stale"              Network  1001  0     Warn   "the bus connection gave no sign of life";
 
     Drain                 "drain"                  Gateway  1001  503   Debug  "this server is going away; come back";
+    ArrivingFull          "arriving_full"          Gateway 1013  503   Warn   "too much has arrived of what is not complete; try again later";
     Overload              "overload"               Gateway  1013  503   Warn   "overloaded; try again later";
 }
 

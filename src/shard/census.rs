@@ -1,6 +1,7 @@
 //! What a shard holds, in numbers. Tests and the simulator check what is left when all connections have ended.
 
 use super::Shard;
+use super::desk::sums::weighed_again;
 use crate::driver::Driver;
 
 /// What a shard holds; see [`Shard::census`].
@@ -35,6 +36,8 @@ pub struct Census {
     pub opening: usize,
     /// The most bytes that wait for one client, held events included.
     pub waiting_most: usize,
+    /// Bytes of clients that wait for the rest of what they belong to, and of unfinished handshakes.
+    pub arriving_bytes: usize,
     /// Publishers with a line of messages that wait for an owner's verdict, and publishers that wait for a PONG.
     pub lines: usize,
     pub pongs_owed: usize,
@@ -55,11 +58,20 @@ impl<D: Driver> Shard<D> {
             live_channels: self.core.desk.engine.len().0,
             holding: self.core.desk.held.len(),
             waiting_most: self.core.desk.waiting_most(),
+            arriving_bytes: self.arriving_bytes(),
             parked: self.core.desk.parked.len(),
             backlog: self.core.desk.post.backlog(),
             ..Census::default()
         };
         self.core.features.count(&mut census);
         census
+    }
+
+    /// Bytes that have arrived and cannot be used yet: as counted, which must be equal to what the connections have.
+    fn arriving_bytes(&self) -> usize {
+        let sums = &self.core.desk.sums;
+        let counted = (sums.arriving_bytes(), sums.handshaking_bytes());
+        debug_assert_eq!(counted, weighed_again(&self.core.desk), "arriving, handshaking: counted, and in connections");
+        counted.0 + counted.1
     }
 }

@@ -89,6 +89,8 @@ counters! {
     unacked_refused: counter "unacked_refused_total", "Messages with Tg-Ack that were not taken.";
     unacked_resent: counter "unacked_resent_total", "Times that a message with Tg-Ack was sent to a connection again.";
     acks_stray: counter "acks_stray_total", "Clients' acknowledgements of nothing, or of what was over.";
+    arriving_bytes: gauge "arriving_bytes", "Bytes of clients that wait for the rest of a message, a request or a record.";
+    handshaking_bytes: gauge "tls_handshaking_bytes", "Bytes that unfinished TLS handshakes take.";
     handshakes: counter "tls_handshakes_total", "TLS handshakes finished.";
     handshakes_waiting: gauge "tls_handshakes_waiting", "TLS connections that wait for a turn of their handshake.";
     resumed: counter "tls_resumed_total", "TLS handshakes finished that a ticket had made shorter.";

@@ -15,7 +15,7 @@ use crate::conn::{Door, Refused};
 use crate::proto::CloseReason;
 
 use super::Core;
-use super::desk::{Told, mark_dirty};
+use super::desk::{Told, mark_dirty, sums};
 
 impl Core {
     /// The peer has ended its half, or the connection is broken.
@@ -94,6 +94,7 @@ impl Core {
         if conn.link.can_receive() {
             self.desk.work.receive.push(key);
         }
+        sums::unload(&mut self.desk, key);
         for sub in subs {
             self.withdraw(sub);
         }

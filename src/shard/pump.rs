@@ -12,7 +12,7 @@ use crate::proto::CloseReason;
 use crate::proto::tls::Opened;
 
 use super::Core;
-use super::desk::mark_dirty;
+use super::desk::{mark_dirty, sums};
 
 impl Core {
     /// The driver has lent bytes that it received for `key`.
@@ -31,6 +31,7 @@ impl Core {
                 true => self.handshakes.go_on(key),
                 false => self.handshakes.hello(&mut self.desk, key, bytes),
             }
+            sums::weigh(&mut self.desk, key);
         } else {
             self.feed(key, bytes);
         }
@@ -77,7 +78,7 @@ impl Core {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         if conn.is_paused() {
             conn.link.put_off(fresh);
-            return;
+            return sums::weigh(&mut self.desk, key);
         }
         if conn.session.is_worker() && conn.is_open() && conn.is_overfull(&self.desk.settings) {
             // A peer that sends requests (a PING is always answered) and does not read the answers. Clients are paused
@@ -94,6 +95,7 @@ impl Core {
     }
 
     fn after_feed(&mut self, key: Key) {
+        sums::weigh(&mut self.desk, key);
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         mark_dirty(key, conn, &mut self.desk.work.dirty);
         if conn.link.is_peer_finished() && !conn.is_paused() && conn.is_open() {

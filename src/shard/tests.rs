@@ -1,6 +1,7 @@
 //! Shards in virtual time, on the simulator: nothing stalls, piles up, spins or leaks, whatever the peers do.
 
 mod answers;
+mod arriving;
 mod centrifuge;
 mod commands;
 mod confirmed;
@@ -141,6 +142,9 @@ impl Bench {
         if self.shards[shard].as_mut().is_some_and(|shard| shard.turn().unwrap() == Turn::Over) {
             return self.shards[shard] = None;
         }
+        let sums = &self.core(shard).desk.sums;
+        let counted = (sums.arriving_bytes(), sums.handshaking_bytes());
+        assert_eq!(counted, desk::sums::weighed_again(&self.core(shard).desk), "counted, and in the connections");
         // The simulator turns a shard once more than a kernel wakes it, which would hide a shard that oversleeps.
         let core = self.core(shard);
         let is_waited_for = !core.desk.parked.is_empty() && core.desk.post.has_room();

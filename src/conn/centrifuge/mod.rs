@@ -151,7 +151,7 @@ pub struct ChannelSubscription {
 
 /// One client's session.
 pub struct Centrifuge {
-    websocket: WebSocket,
+    pub(super) websocket: WebSocket,
     identity: Identity,
     stage: Stage,
     pace: Pace,

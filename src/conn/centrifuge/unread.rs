@@ -53,6 +53,14 @@ impl Unread {
         matches!(self, Unread::Lent(0))
     }
 
+    /// Bytes of memory outside the input.
+    pub(in crate::conn) fn capacity(&self) -> usize {
+        match self {
+            Unread::Lent(_) => 0,
+            Unread::Owned { frame, .. } => frame.capacity(),
+        }
+    }
+
     /// Whether there are commands outside the input.
     pub(in crate::conn) fn is_apart(&self) -> bool {
         matches!(self, Unread::Owned { .. })

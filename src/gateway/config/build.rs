@@ -184,6 +184,8 @@ impl ConfigBuilder<'_> {
             outbox_bytes_max: section.size("outbox_bytes_max"),
             history_bytes_max: section.size("history_bytes_max"),
             unacked_bytes_max: section.size("unacked_bytes_max"),
+            arriving_bytes_max: section.size("arriving_bytes_max"),
+            handshaking_bytes_max: section.size("handshaking_bytes_max"),
             connections_max: section.value("connections_max").map(|_| section.size("connections_max")),
             ping_interval: Duration::from_secs(section.whole("ping_interval_s")),
             head_timeout: Duration::from_secs(section.whole("head_timeout_s")),

@@ -289,6 +289,10 @@ pub struct Limits {
     pub history_bytes_max: usize,
     /// Most bytes of messages that wait for a client's acknowledgement, of all shards together; 0 accepts no message with `Tg-Ack`.
     pub unacked_bytes_max: usize,
+    /// Most bytes of clients that wait for the rest of a body, a message, a head or a record, of all shards together.
+    pub arriving_bytes_max: usize,
+    /// The same for unfinished TLS handshakes.
+    pub handshaking_bytes_max: usize,
     /// Most connections of the whole process. `None` if the configuration does not set it: then [`crate::limits::CONNECTIONS_MAX`] holds.
     pub connections_max: Option<usize>,
     /// Silence of a WebSocket client after which it is pinged.

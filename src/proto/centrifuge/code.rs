@@ -78,6 +78,7 @@ const DISCONNECTS: &[(CloseReason, Disconnect)] = &[
     (CloseReason::Drain, Disconnect { code: 3001, words: "shutdown" }),
     (CloseReason::NoWorker, Disconnect { code: 3004, words: "internal server error" }),
     (CloseReason::Overload, Disconnect { code: 3004, words: "internal server error" }),
+    (CloseReason::ArrivingFull, Disconnect { code: 3004, words: "internal server error" }),
     (CloseReason::TokenExpired, Disconnect { code: 3005, words: "connection expired" }),
     (CloseReason::SlowConsumer, Disconnect { code: 3008, words: "slow" }),
     (CloseReason::NoPong, Disconnect { code: 3012, words: "no pong" }),
@@ -114,6 +115,7 @@ mod tests {
                 CloseReason::Drain
                     | CloseReason::NoWorker
                     | CloseReason::Overload
+                    | CloseReason::ArrivingFull
                     | CloseReason::TokenExpired
                     | CloseReason::SlowConsumer
                     | CloseReason::NoPong

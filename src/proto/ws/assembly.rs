@@ -50,6 +50,11 @@ impl Assembly {
         self.message.len()
     }
 
+    /// Bytes of memory for them.
+    pub(super) fn capacity(&self) -> usize {
+        self.message.capacity()
+    }
+
     pub(super) fn fragments(&self) -> u32 {
         self.fragments
     }

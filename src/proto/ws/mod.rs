@@ -20,6 +20,7 @@ pub mod frame;
 pub mod handshake;
 pub mod mask;
 pub mod session;
+mod unfinished;
 pub mod utf8;
 
 pub use frame::{FrameHeader, Opcode};

@@ -97,7 +97,7 @@ pub struct WebSocketSession {
     /// A close frame has come, or the peer broke the protocol.
     is_over: bool,
     /// The incomplete message: only with one is there heap memory.
-    assembly: Option<Box<Assembly>>,
+    pub(super) assembly: Option<Box<Assembly>>,
 }
 
 // Every connection has one of these, and most of them idle.

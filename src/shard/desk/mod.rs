@@ -7,6 +7,7 @@ mod fan_out;
 mod output;
 mod single;
 mod slow;
+pub(super) mod sums;
 mod trail;
 mod workers;
 
@@ -32,6 +33,7 @@ use crate::proto::subject::Subject;
 use super::Parts;
 use super::counters::Counters;
 use errands::Errands;
+use sums::Sums;
 
 pub(super) struct Desk {
     pub place: Place,
@@ -54,6 +56,8 @@ pub(super) struct Desk {
     /// Publishers that are paused until other shards' mailboxes have room.
     pub parked: Vec<Key>,
     pub errands: Errands,
+    /// What clients have sent that cannot be used yet, in bytes.
+    pub sums: Sums,
     pub trail: Trail,
     /// Batches for reuse.
     pub sealing: Sealing,
@@ -104,6 +108,7 @@ impl Desk {
             work: Work::default(),
             parked: Vec::new(),
             errands: Errands::default(),
+            sums: Sums::default(),
             trail: Trail::new(parts.place, parts.mesh.shards()),
             sealing: Sealing::default(),
             now: parts.now,
