@@ -1,7 +1,7 @@
 //! The details in the log line of a connection that ends, besides the reason.
 //!
 //! ```text
-//!  192.0.2.1:50000 ended: TLS failed (tls_protocol): received fatal alert: UnknownCA; connection 0000000700000002
+//!  192.0.2.1:50000 ended: the peer ended TLS with an alert (tls_alert): received fatal alert: UnknownCA; connection 0000000700000002
 //!  192.0.2.1:50002 ended: no sign of life (no_pong); connection 0000000900000002, user "ann", route "/ws/rides"
 //!                                                    '-- Conn::particulars --------------------------------------'
 //! ```

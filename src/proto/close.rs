@@ -102,6 +102,12 @@ reasons! {
     TooManyChannels       "too_many_channels"      Peer     1008  0     Debug  "the token names more channels than a connection may have";
 
     TlsProtocol           "tls_protocol"           Peer     1002  0     Debug  "TLS failed";
+    TlsForged             "tls_forged"             Peer     1002  0     Debug  "a TLS record is not authentic";
+    TlsIncompatible       "tls_incompatible"       Peer     1002  0     Debug  "no version, algorithm or protocol of TLS in common";
+    TlsAlert              "tls_alert"              Peer     1002  0     Debug  "the peer ended TLS with an alert";
+    TlsFlood              "tls_flood"              Peer     1002  0     Debug  "too many TLS records without data";
+    TlsKeysUsedUp         "tls_keys_used_up"       None     1001  0     Debug  "the keys of this TLS 1.2 connection are used up";
+    TlsInternal           "tls_internal"           Gateway  1011  0     Warn   "TLS failed in the gateway";
     TlsTooSlow            "tls_too_slow"           Peer     1002  0     Debug  "the TLS handshake did not finish in time";
     HandshakeRefused      "handshake_refused"      Gateway  1013  0     Debug  "too many TLS handshakes wait; try again later";
     TlsTruncated          "tls_truncated"          Network  1006  0     Debug  "the connection ended without close_notify";

@@ -87,7 +87,9 @@ fn reason(deed: Deed) -> CloseReason {
     match deed {
         Deed::Farewell => unreachable!("a stream goes on after it"),
         Deed::Cut => CloseReason::TlsTruncated,
-        _ => CloseReason::TlsProtocol,
+        Deed::Forged | Deed::Shortened | Deed::Replayed | Deed::Swapped => CloseReason::TlsForged,
+        Deed::Oversized => CloseReason::TlsProtocol,
+        Deed::KeyUpdates => CloseReason::TlsFlood,
     }
 }
 
@@ -115,8 +117,8 @@ fn each_deed_is_counted_as_what_it_is_and_answered_behind_what_is_on_its_way() {
                 continue;
             }
             assert_eq!(play.stage.gateway.closed(reason(deed)), 1, "{who}");
-            assert_eq!(counts.alerts_heard(), u64::from(deed.alert().is_some()), "{who}");
-            let has_no_answer = deed.breaks_rules() && deed.alert().is_none();
+            assert_eq!(counts.alerts_heard(), u64::from(deed.alert(true).is_some()), "{who}");
+            let has_no_answer = deed.breaks_rules() && deed.alert(true).is_none();
             assert_eq!(end, Some(if has_no_answer { End::Truncated } else { End::Finished }), "{who}");
         }
     }

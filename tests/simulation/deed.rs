@@ -48,9 +48,10 @@ impl Deed {
     }
 
     /// The alert that it gets, if any.
-    pub fn alert(self) -> Option<AlertDescription> {
+    pub fn alert(self, is_tls13: bool) -> Option<AlertDescription> {
         match self {
             Deed::Forged | Deed::Shortened | Deed::Replayed | Deed::Swapped => Some(AlertDescription::BadRecordMac),
+            Deed::Oversized if is_tls13 => Some(AlertDescription::RecordOverflow),
             // As rustls has it: what announces so much is no header.
             Deed::Oversized => Some(AlertDescription::DecodeError),
             Deed::KeyUpdates => Some(AlertDescription::UnexpectedMessage),

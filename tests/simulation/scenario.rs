@@ -262,7 +262,8 @@ impl Scenario {
             assert!(client.is_ended() || may_be_there, "{} did this and is still there: {deed:?}", client.id);
         }
         let counts = self.trust.tally.counts();
-        let closed = self.stage.gateway.closed(CloseReason::TlsProtocol);
+        let broken = [CloseReason::TlsProtocol, CloseReason::TlsForged, CloseReason::TlsFlood];
+        let closed = broken.into_iter().map(|reason| self.stage.gateway.closed(reason)).sum();
         let is_counted = (counts.alerts_heard()..=counts.offences()).contains(&closed);
         assert!(is_counted, "{closed} closed for breaking TLS: {counts:?}");
         let cut = self.stage.gateway.closed(CloseReason::TlsTruncated);

@@ -160,7 +160,7 @@ impl Tls {
             Error::AlertReceived(alert) => alert,
             error => panic!("the gateway breaks TLS after {:?}: {error}", self.deed),
         };
-        let expected = self.deed.and_then(Deed::alert);
+        let expected = self.deed.and_then(|deed| deed.alert(self.is_tls13()));
         assert_eq!(Some(alert), expected, "the alert after {:?}", self.deed);
         self.is_alerted = true;
         self.tally.count(|counts| *counts.alerts.entry(self.deed.expect("it has an alert")).or_default() += 1);

@@ -36,6 +36,8 @@ pub enum TlsFailure {
     /// During the handshake, or in TLS 1.2. Boxed for the size of [`Tls`].
     Session(Box<Error>),
     Record(Fault),
+    /// rustls has not shown the traffic secrets of a finished handshake.
+    NoSecrets,
 }
 
 /// The reason why [`Tls::open`] returned.
@@ -73,7 +75,7 @@ impl Agreed {
 impl Tls {
     /// A connection that waits for its ClientHello.
     pub fn new(config: &Arc<ServerConfig>) -> Result<Tls, CloseReason> {
-        let session = RustlsSession::new(config).map_err(|_| CloseReason::TlsProtocol)?;
+        let session = RustlsSession::new(config).map_err(|_| CloseReason::TlsInternal)?;
         Ok(Tls { stage: TlsStage::Session(Box::new(session)) })
     }
 
@@ -93,15 +95,16 @@ impl Tls {
         let opened = match &mut self.stage {
             TlsStage::Session(session) => session.open(input, plain, out, plain_max).map_err(TlsFailure::from),
             TlsStage::Records(records) => records.open(input, plain, out, plain_max).map_err(TlsFailure::Record),
-            TlsStage::Failed(_) => return Err(CloseReason::TlsProtocol),
+            TlsStage::Failed(failure) => return Err(failure.close_reason()),
         };
         let opened = opened.and_then(|opened| match opened {
             Opened::Handshaken(_) => self.leave_rustls().map(|()| opened),
             _ => Ok(opened),
         });
         opened.map_err(|failure| {
+            let reason = failure.close_reason();
             self.stage = TlsStage::Failed(failure);
-            CloseReason::TlsProtocol
+            reason
         })
     }
 
@@ -110,8 +113,7 @@ impl Tls {
         if let TlsStage::Session(session) = &self.stage
             && session.may_leave()
         {
-            let without_secrets = || Error::General("no traffic secrets for the record layer".into());
-            self.stage = TlsStage::Records(session.leave().ok_or_else(without_secrets)?);
+            self.stage = TlsStage::Records(session.leave().ok_or(TlsFailure::NoSecrets)?);
         }
         Ok(())
     }
@@ -119,7 +121,8 @@ impl Tls {
     /// Encrypts slices as records and appends them to `out`. Small slices share a record. `scratch` is for TLS 1.2: it is
     /// empty before and after and never grows beyond one record.
     ///
-    /// Legal after the handshake and before [`Tls::close_notify`]; otherwise, and when the keys are used up, an error.
+    /// Legal after the handshake and before [`Tls::close_notify`]; otherwise an error. Also an error, with the records
+    /// that could be sealed in `out`: the keys of TLS 1.2 are used up. Then close_notify is still legal.
     pub fn seal<'p>(
         &mut self,
         plain: impl IntoIterator<Item = &'p [u8]>,
@@ -131,7 +134,11 @@ impl Tls {
             TlsStage::Records(records) => records.seal(plain, out),
             TlsStage::Failed(_) => false,
         };
-        if is_sealed { Ok(()) } else { Err(CloseReason::TlsProtocol) }
+        match is_sealed {
+            true => Ok(()),
+            false if self.is_open() => Err(CloseReason::TlsKeysUsedUp),
+            false => Err(CloseReason::TlsProtocol),
+        }
     }
 
     /// Tells the peer that no more data will follow (RFC 8446 section 6.1); nothing is read afterwards. Once. Before
@@ -201,6 +208,32 @@ impl Tls {
     }
 }
 
+impl TlsFailure {
+    /// The counter of a failure with this cause; the log has the cause itself.
+    fn close_reason(&self) -> CloseReason {
+        match self {
+            TlsFailure::Session(error) => match **error {
+                Error::AlertReceived(_) => CloseReason::TlsAlert,
+                Error::DecryptError => CloseReason::TlsForged,
+                Error::PeerIncompatible(_) | Error::NoApplicationProtocol => CloseReason::TlsIncompatible,
+                Error::FailedToGetCurrentTime
+                | Error::FailedToGetRandomBytes
+                | Error::EncryptError
+                | Error::HandshakeNotComplete
+                | Error::Other(_) => CloseReason::TlsInternal,
+                _ => CloseReason::TlsProtocol,
+            },
+            TlsFailure::Record(fault) => match fault {
+                Fault::Alerted(_) => CloseReason::TlsAlert,
+                Fault::Forged => CloseReason::TlsForged,
+                Fault::KeyUpdates | Fault::EmptyRecords | Fault::Warnings => CloseReason::TlsFlood,
+                _ => CloseReason::TlsProtocol,
+            },
+            TlsFailure::NoSecrets => CloseReason::TlsInternal,
+        }
+    }
+}
+
 impl From<Error> for TlsFailure {
     fn from(error: Error) -> TlsFailure {
         TlsFailure::Session(Box::new(error))
@@ -212,6 +245,7 @@ impl fmt::Display for TlsFailure {
         match self {
             TlsFailure::Session(error) => error.fmt(f),
             TlsFailure::Record(fault) => fault.fmt(f),
+            TlsFailure::NoSecrets => f.write_str("no traffic secrets for the record layer"),
         }
     }
 }

@@ -94,7 +94,7 @@ fn a_handshake_that_has_begun_does_not_wait_behind_a_storm() {
     begun.say([22, 3, 3, 0, 1, 20]);
     bench.world.advance_to(bench.world.now() + SECOND / 10);
     bench.turn(0);
-    assert_eq!(bench.closed(0, CloseReason::TlsProtocol), 1);
+    assert_eq!(bench.closed(0, CloseReason::TlsForged), 1);
     assert!(bench.core(0).handshakes.len() > STORM / 2, "the storm goes on");
 }
 

@@ -13,14 +13,14 @@ use super::{Fault, OpenDirections, Records};
 
 /// The start of a KeyUpdate: its type and its length (RFC 8446 section 4.6.3).
 const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
-pub(super) const UPDATE_NOT_REQUESTED: u8 = 0;
+const UPDATE_NOT_REQUESTED: u8 = 0;
 const UPDATE_REQUESTED: u8 = 1;
 
 /// What one KeyUpdate takes from the credit of its sender, in bytes of application data.
 const KEY_UPDATE_PRICE: u32 = KEY_UPDATE_EARNED_BYTES as u32;
 /// The credit at the beginning, and the most that application data can earn.
 pub(super) const KEY_UPDATE_CREDIT_MAX: u32 = KEY_UPDATES_MAX as u32 * KEY_UPDATE_PRICE;
-/// Warnings on one connection, the bound of rustls and BoringSSL.
+/// Times that a peer may send user_canceled, the bound of rustls and BoringSSL for warnings.
 pub(super) const WARNINGS_MAX: u8 = 4;
 /// The bytes of a KeyUpdate that may wait for the rest.
 pub(super) const KEY_UPDATE_BYTES_HELD_MAX: u8 = KEY_UPDATE.len() as u8;
@@ -42,12 +42,7 @@ impl Records {
                     rest = behind;
                 }
                 Some(_) => {
-                    return Err(match held {
-                        0 => Fault::Message,
-                        // The first of the three bytes of the length.
-                        1 => Fault::MessageSize,
-                        _ => Fault::KeyUpdateForm,
-                    });
+                    return Err(if held == 0 { Fault::Message } else { Fault::KeyUpdateForm });
                 }
                 None => {
                     self.key_update_bytes = 0;
@@ -75,38 +70,35 @@ impl Records {
         Ok(())
     }
 
-    /// Handles the content of an alert record (section 6): close_notify, a warning without a meaning, or the end.
+    /// Handles the content of an alert record (section 6): close_notify, user_canceled, or the end. An alert of TLS 1.3
+    /// means an error whatever its level says (section 6.2).
     pub(super) fn take_alert(&mut self, content: &[u8]) -> Result<(), Fault> {
         const WARNING: u8 = 1;
         const FATAL: u8 = 2;
         let [level, description] = *content else { return Err(Fault::AlertForm) };
         match (level, description) {
             (WARNING | FATAL, CLOSE_NOTIFY) => self.phase = OpenDirections::PeerClosed,
-            (WARNING, _) if self.warnings == WARNINGS_MAX => return Err(Fault::Warnings),
+            (WARNING, USER_CANCELED) if self.warnings == WARNINGS_MAX => return Err(Fault::Warnings),
             (WARNING, USER_CANCELED) => self.warnings += 1,
-            (WARNING, _) => return Err(Fault::WarningKind),
-            (FATAL, _) => return Err(Fault::Alerted(description)),
+            (WARNING | FATAL, _) => return Err(Fault::Alerted(description)),
             _ => return Err(Fault::AlertLevel),
         }
         Ok(())
     }
 
-    /// The KeyUpdate that is due before the next record of data: because the peer asked for one, or because this key
+    /// Whether a KeyUpdate is due before the next record of data: because the peer asked for one, or because this key
     /// has only its last sequence number left, which the KeyUpdate takes. Inlined, because every record checks it.
     #[inline]
-    pub(super) fn key_update_due(&self) -> Option<u8> {
-        let is_used_up = self.sealed > 0 && self.sealed + 1 >= u64::from(self.records_max);
-        match self.owes_key_update {
-            true => Some(UPDATE_NOT_REQUESTED),
-            false => is_used_up.then_some(UPDATE_REQUESTED),
-        }
+    pub(super) fn is_key_update_due(&self) -> bool {
+        self.owes_key_update || (self.sealed > 0 && self.sealed + 1 >= u64::from(self.records_max))
     }
 
+    /// Updates our key. The peer is not asked to update its own: it knows how far that is used up.
     #[cold]
-    pub(super) fn send_key_update(&mut self, request: u8, key: &mut Option<LessSafeKey>, out: &mut Vec<u8>) {
+    pub(super) fn send_key_update(&mut self, key: &mut Option<LessSafeKey>, out: &mut Vec<u8>) {
         self.owes_key_update = false;
         let [a, b, c, d] = KEY_UPDATE;
-        self.seal_small(&[a, b, c, d, request], HANDSHAKE, key, out);
+        self.seal_small(&[a, b, c, d, UPDATE_NOT_REQUESTED], HANDSHAKE, key, out);
         self.sending = self.sending.next(self.suite);
         self.sealed = 0;
         *key = None;

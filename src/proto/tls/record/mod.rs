@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A connection holds raw keys and counters, no buffer and no expanded key; [`Records::to_bytes`] writes all of it. A
-//! breach of the protocol is a [`Fault`], and gets the same answer as from rustls. There is no handshake, no TLS 1.2
+//! breach of the protocol is a [`Fault`], and gets the alert that RFC 8446 names. There is no handshake, no TLS 1.2
 //! and no clock here.
 
 mod fault;
@@ -30,9 +30,9 @@ use aws_lc_rs::aead::LessSafeKey;
 use super::connection::Opened;
 use super::secrets::SECRET_BYTES_MAX;
 pub use fault::{Alert, Fault};
-use header::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, HEADER_BYTES, RecordHeader};
+use header::{ALERT, APPLICATION_DATA, HANDSHAKE};
 use keys::Keys;
-use message::{KEY_UPDATE_CREDIT_MAX, UPDATE_NOT_REQUESTED};
+use message::KEY_UPDATE_CREDIT_MAX;
 use sealer::Draft;
 pub use state::{STATE_BYTES, State};
 pub use suite::Suite;
@@ -139,34 +139,28 @@ impl Records {
                     return Ok(Opened::More);
                 }
             }
-            let Some(header) = RecordHeader::read(input)?.filter(|header| header.record_bytes <= input.len()) else {
+            let Some(bytes) = header::record_bytes(input)?.filter(|bytes| *bytes <= input.len()) else {
                 return Ok(Opened::More);
             };
             if plain.len() >= plain_max {
                 return Ok(Opened::Full);
             }
-            let (record, rest) = mem::take(input).split_at_mut(header.record_bytes);
+            let (record, rest) = mem::take(input).split_at_mut(bytes);
             *input = rest;
-            self.open_record(header, &mut record[HEADER_BYTES..], &mut key, plain)?;
+            self.open_record(record, &mut key, plain)?;
         }
     }
 
     fn open_record(
         &mut self,
-        header: RecordHeader,
-        fragment: &mut [u8],
+        record: &mut [u8],
         key: &mut Option<LessSafeKey>,
         plain: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        let is_inside_message = self.key_update_bytes > 0;
-        if header.content_type == CHANGE_CIPHER_SPEC && !is_inside_message {
-            // The one record that is never encrypted (section 5). It is not allowed here.
-            return Err(if *fragment == [1] { Fault::ChangeCipherSpec } else { Fault::ChangeCipherSpecForm });
-        }
         let expanded = key.get_or_insert_with(|| self.receiving.expand(self.suite));
-        let content = opener::open(expanded, self.receiving.nonce(self.opened), fragment)?;
+        let content = opener::open(expanded, self.receiving.nonce(self.opened), record)?;
         self.opened += 1;
-        if is_inside_message && content.content_type != HANDSHAKE {
+        if self.key_update_bytes > 0 && content.content_type != HANDSHAKE {
             return Err(Fault::Interleaved);
         }
         self.count_empty(content.bytes)?;
@@ -178,6 +172,7 @@ impl Records {
                 // The one copy on the way in: records are joined, because messages may span them.
                 plain.extend_from_slice(content.bytes);
             }
+            HANDSHAKE | ALERT if content.bytes.is_empty() => return Err(Fault::EmptyMessage),
             HANDSHAKE => {
                 if self.take_handshake(content.bytes)? {
                     *key = None;
@@ -215,8 +210,8 @@ impl Records {
                 let Some(next) = slices.next() else { return true };
                 slice = next;
             }
-            if let Some(request) = self.key_update_due() {
-                self.send_key_update(request, &mut key, out);
+            if self.is_key_update_due() {
+                self.send_key_update(&mut key, out);
             }
             let mut draft = Draft::new(out);
             draft.gather(&mut slice);
@@ -250,7 +245,7 @@ impl Records {
     fn say_alert(&mut self, alert: [u8; 2], out: &mut Vec<u8>) {
         let mut key = None;
         if self.owes_key_update {
-            self.send_key_update(UPDATE_NOT_REQUESTED, &mut key, out);
+            self.send_key_update(&mut key, out);
         }
         self.seal_small(&alert, ALERT, &mut key, out);
     }

@@ -5,7 +5,7 @@ use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce};
 use crate::limits::RECORD_CONTENT_BYTES;
 
 use super::fault::Fault;
-use super::header::{self, CHANGE_CIPHER_SPEC};
+use super::header::{CHANGE_CIPHER_SPEC, HEADER_BYTES};
 
 /// The decrypted content of a record.
 pub(super) struct Plaintext<'a> {
@@ -13,10 +13,10 @@ pub(super) struct Plaintext<'a> {
     pub(super) bytes: &'a [u8],
 }
 
-/// Opens the ciphertext and tag of one record (RFC 8446 section 5.2).
-pub(super) fn open<'a>(key: &LessSafeKey, nonce: Nonce, fragment: &'a mut [u8]) -> Result<Plaintext<'a>, Fault> {
-    let aad = Aad::from(header::protected(fragment.len()));
-    let inner = key.open_in_place(nonce, aad, fragment).map_err(|_| Fault::Forged)?;
+/// Opens one record: its header, and the ciphertext and tag, whose length the header has (RFC 8446 section 5.2).
+pub(super) fn open<'a>(key: &LessSafeKey, nonce: Nonce, record: &'a mut [u8]) -> Result<Plaintext<'a>, Fault> {
+    let (header, fragment) = record.split_first_chunk_mut::<HEADER_BYTES>().expect("a record has a header");
+    let inner = key.open_in_place(nonce, Aad::from(*header), fragment).map_err(|_| Fault::Forged)?;
     if inner.len() > RECORD_CONTENT_BYTES + 1 {
         return Err(Fault::Oversized);
     }

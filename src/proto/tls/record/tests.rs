@@ -51,10 +51,10 @@ pub(in crate::proto::tls) fn open(direction: &mut Direction, mut wire: &[u8]) ->
     let mut understood = Vec::new();
     while let Some((header, _)) = wire.split_first_chunk::<HEADER_BYTES>() {
         let end = HEADER_BYTES + usize::from(u16::from_be_bytes([header[3], header[4]]));
-        let mut fragment = wire[HEADER_BYTES..end].to_vec();
+        let mut record = wire[..end].to_vec();
         wire = &wire[end..];
         let key = direction.keys.expand(direction.suite);
-        let content = opener::open(&key, direction.keys.nonce(direction.sequence), &mut fragment).unwrap();
+        let content = opener::open(&key, direction.keys.nonce(direction.sequence), &mut record).unwrap();
         direction.sequence += 1;
         understood.push((content.content_type, content.bytes.to_vec()));
         if content.content_type == HANDSHAKE && content.bytes[0] == 24 {

@@ -112,7 +112,7 @@ fn shows_the_certificate_that_the_client_names() {
     stranger.carry_up(|| usize::MAX).unwrap();
     assert!(matches!(stranger.carry_down(|| usize::MAX), Err(rustls::Error::InvalidCertificate(_))));
     // The client's alert (bad_certificate) ends the session.
-    assert_eq!(stranger.carry_up(|| usize::MAX), Err(CloseReason::TlsProtocol));
+    assert_eq!(stranger.carry_up(|| usize::MAX), Err(CloseReason::TlsAlert));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn refuses_a_client_that_speaks_no_http_1_1() {
     client.alpn_protocols = vec![b"h2".to_vec()];
     let world = World { client: Arc::new(client), ..world };
     let mut link = world.connect("localhost");
-    assert_eq!(link.carry_up(|| usize::MAX), Err(CloseReason::TlsProtocol));
+    assert_eq!(link.carry_up(|| usize::MAX), Err(CloseReason::TlsIncompatible));
     assert_eq!(link.alert(), rustls::AlertDescription::NoApplicationProtocol);
     assert_eq!(link.server.tls.failure(), Some(&rustls::Error::NoApplicationProtocol.into()));
 }
@@ -198,7 +198,7 @@ fn skips_no_more_early_data_than_16_kib() {
     for sizes in [vec![8_200; 2], vec![500; 40]] {
         for piece in [usize::MAX, 1_000] {
             let mut link = with_early_data(&world, &sizes);
-            assert_eq!(link.carry_up(|| piece), Err(CloseReason::TlsProtocol), "{sizes:?}");
+            assert_eq!(link.carry_up(|| piece), Err(CloseReason::TlsForged), "{sizes:?}");
             assert!(
                 matches!(link.server.tls.failure(), Some(TlsFailure::Session(error)) if **error == rustls::Error::DecryptError)
             );

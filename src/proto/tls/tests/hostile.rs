@@ -59,7 +59,7 @@ fn answers_a_spoiled_record_with_bad_record_mac() {
         let mut wire = link.client_wire();
         *wire.last_mut().unwrap() ^= 1;
         link.server.out.clear();
-        assert_eq!(link.server.open(&wire), Err(CloseReason::TlsProtocol));
+        assert_eq!(link.server.open(&wire), Err(CloseReason::TlsForged));
         assert_eq!(link.server.plain, b"sound");
         assert_eq!(link.alert(), rustls::AlertDescription::BadRecordMac);
     }
@@ -71,7 +71,7 @@ fn answers_an_oversized_record_before_it_is_whole() {
     link.server.out.clear();
     let length = u16::try_from(RECORD_BYTES_MAX - 5 + 1).unwrap().to_be_bytes();
     assert_eq!(link.server.open(&[23, 3, 3, length[0], length[1]]), Err(CloseReason::TlsProtocol));
-    assert_eq!(link.alert(), rustls::AlertDescription::DecodeError);
+    assert_eq!(link.alert(), rustls::AlertDescription::RecordOverflow);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn closes_on_a_flood_of_key_updates() {
         link.client.refresh_traffic_keys().unwrap();
     }
     link.server.out.clear();
-    assert_eq!(link.carry_up(|| usize::MAX), Err(CloseReason::TlsProtocol));
+    assert_eq!(link.carry_up(|| usize::MAX), Err(CloseReason::TlsFlood));
     assert!(link.server.out.len() < 128, "at most a KeyUpdate and an alert");
 }
 

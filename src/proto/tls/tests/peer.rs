@@ -86,7 +86,7 @@ impl Server {
         match self {
             Server::Ours(end) => match end.tls.failure()? {
                 TlsFailure::Record(fault) => Some(*fault),
-                TlsFailure::Session(_) => None,
+                TlsFailure::Session(_) | TlsFailure::NoSecrets => None,
             },
             Server::Rustls { .. } => None,
         }

@@ -1,5 +1,5 @@
 //! The record layer beside rustls: the same peer says the same to both, and both must hear, do and answer the same. The
-//! exceptions are those of [`theirs`].
+//! exceptions are those of [`is_ours_alone`].
 
 use proptest::prelude::*;
 
@@ -100,20 +100,16 @@ fn wire_of(step: &Step, peer: &mut Peer, before: &mut Vec<u8>) -> Vec<u8> {
     wire
 }
 
-/// What rustls does where the record layer ends a connection with a fault.
-enum Theirs {
-    /// The same, with the same alert.
-    Same,
-    /// It may go on.
-    MayGoOn,
-}
-
-/// The rules of our own.
-fn theirs(fault: Fault) -> Theirs {
+/// Whether rustls may do otherwise where the record layer ends a connection with this fault: it sends another alert or
+/// none, or goes on. The rows below have the alerts, docs/decisions/tls-alerts.md the reasons.
+fn is_ours_alone(fault: Fault, script: &[Step]) -> bool {
     match fault {
-        // rustls counts from the last record of data, even an empty one.
-        Fault::KeyUpdates => Theirs::MayGoOn,
-        _ => Theirs::Same,
+        // rustls decrypts with the header that the record should have, and refuses another version at once.
+        Fault::Forged => script.iter().any(|step| matches!(step, Outside(..) | Clear(_))),
+        Fault::Message | Fault::KeyUpdateValue | Fault::KeyUpdateNotLast | Fault::AlertForm | Fault::AlertLevel => {
+            false
+        }
+        _ => true,
     }
 }
 
@@ -168,20 +164,28 @@ fn hand_over(server: &mut Server) {
     }
 }
 
-fn compare(suite: Suite, records_max: u64, script: &[Step], pieces: &[usize]) -> Seen {
+fn compare(suite: Suite, records_max: u64, script: &[Step], pieces: &[usize]) -> Compared {
     let world = World::of_suite(suite, records_max);
     let (ours, fault) = play(&world, suite, Server::ours(&world.server), script, pieces, |_| {});
-    let (rustls, _) = play(&world, suite, Server::rustls(&world.server), script, pieces, |_| {});
-    match fault.map_or(Theirs::Same, theirs) {
-        Theirs::Same => assert_eq!(ours, rustls, "{suite:?} {script:?}"),
-        Theirs::MayGoOn => {
-            assert!(rustls.plain.starts_with(&ours.plain), "{suite:?} {script:?}");
-            assert!(rustls.answers.starts_with(before_the_end(&ours)), "{suite:?} {script:?}");
-        }
+    let (mut rustls, _) = play(&world, suite, Server::rustls(&world.server), script, pieces, |_| {});
+    // With its last record a key of rustls asks the peer for a KeyUpdate, which the peer has no reason for.
+    rustls.answers.iter_mut().filter(|(_, content)| content[..] == KEY_UPDATE_REQUESTED).for_each(|(_, content)| {
+        *content = KEY_UPDATE.to_vec();
+    });
+    if fault.is_some_and(|fault| is_ours_alone(fault, script)) {
+        assert!(rustls.plain.starts_with(&ours.plain), "{suite:?} {script:?}");
+        assert!(rustls.answers.starts_with(before_the_end(&ours)), "{suite:?} {script:?}");
+    } else {
+        assert_eq!(ours, rustls, "{suite:?} {script:?}");
     }
     let (handed_over, _) = play(&world, suite, Server::ours(&world.server), script, pieces, hand_over);
     assert_eq!(ours, handed_over, "{suite:?} {script:?}");
-    ours
+    Compared { ours, rustls }
+}
+
+struct Compared {
+    ours: Seen,
+    rustls: Seen,
 }
 
 /// The answers without the alert, and the KeyUpdate that goes before an alert if one is owed.
@@ -227,65 +231,114 @@ const DECODE_ERROR: Option<u8> = Some(50);
 /// rustls ends the connection without a word.
 const SILENCE: Option<u8> = None;
 
+/// The end of a server that has broken rules before it: without an alert, or with this one.
+type End = Option<u8>;
+
+/// How rustls ends.
+enum Rustls {
+    Same,
+    Otherwise(End),
+    /// It goes on, or waits for more.
+    No,
+}
+
+use Rustls::{No, Otherwise, Same};
+
 #[test]
-fn answers_each_broken_rule_as_rustls_does() {
+fn answers_each_broken_rule_as_rfc_8446_has_it() {
     let handshake = |bytes: &[u8]| Record(HANDSHAKE, bytes.to_vec(), 0);
     let finished = [&[20, 0, 0, 32][..], &[7; 32]].concat();
     let full = 16_384;
-    let rows: Vec<(&str, Vec<Step>, Option<u8>)> = vec![
-        ("forged", vec![Forged(3)], BAD_RECORD_MAC),
-        ("forged tag", vec![Forged(22)], BAD_RECORD_MAC),
-        ("replayed", vec![Replayed], BAD_RECORD_MAC),
-        ("reordered", vec![Reordered], BAD_RECORD_MAC),
-        ("lost", vec![Lost, data("later")], BAD_RECORD_MAC),
-        ("shorter than a tag", vec![Clear(vec![23, 3, 3, 0, 3, 1, 2, 3])], BAD_RECORD_MAC),
-        ("nothing in it", vec![Clear(vec![23, 3, 3, 0, 0])], BAD_RECORD_MAC),
-        ("plain alert", vec![Clear(vec![21, 3, 3, 0, 2, 2, 40])], BAD_RECORD_MAC),
-        ("content too long", vec![Record(DATA, vec![1; full + 1], 0)], RECORD_OVERFLOW),
-        ("padding too long", vec![Record(DATA, vec![1; full], 1)], RECORD_OVERFLOW),
-        ("much too long", vec![Record(DATA, vec![1; full + 200], 0)], RECORD_OVERFLOW),
-        ("longest on the wire", vec![Clear([&[23, 3, 3, 71, 255][..], &[0; 18_431]].concat())], BAD_RECORD_MAC),
-        ("header too long", vec![Clear(vec![23, 3, 3, 72, 0])], DECODE_ERROR),
-        ("another protocol", vec![Clear(b"GET / HTTP/1.1".to_vec())], DECODE_ERROR),
-        ("another version", vec![Clear(vec![23, 2, 0, 0, 40])], DECODE_ERROR),
-        ("empty alert in the clear", vec![Clear(vec![21, 3, 3, 0, 0])], DECODE_ERROR),
-        ("nothing but zeros", vec![Inside(vec![0; 40])], SILENCE),
-        ("nothing at all", vec![Inside(vec![])], SILENCE),
-        ("unknown type", vec![Record(24, b"beat".to_vec(), 0)], DECODE_ERROR),
-        ("type of no record", vec![Record(255, b"what".to_vec(), 3)], DECODE_ERROR),
-        ("protected change_cipher_spec", vec![Record(CHANGE_CIPHER_SPEC, vec![1], 0)], UNEXPECTED_MESSAGE),
-        ("change_cipher_spec", vec![Clear(vec![20, 3, 3, 0, 1, 1])], UNEXPECTED_MESSAGE),
-        ("another change_cipher_spec", vec![Clear(vec![20, 3, 3, 0, 1, 2])], DECODE_ERROR),
-        ("long change_cipher_spec", vec![Clear(vec![20, 3, 3, 0, 2, 1, 1])], DECODE_ERROR),
-        ("Finished", vec![handshake(&finished)], UNEXPECTED_MESSAGE),
-        ("unknown message", vec![handshake(&[99, 0, 0, 2, 1, 2])], UNEXPECTED_MESSAGE),
-        ("HelloRequest", vec![handshake(&[0, 0, 0, 0])], UNEXPECTED_MESSAGE),
-        ("KeyUpdate of 2", vec![handshake(&[24, 0, 0, 2, 0, 0])], DECODE_ERROR),
-        ("KeyUpdate of 0", vec![handshake(&[24, 0, 0, 0])], DECODE_ERROR),
-        ("KeyUpdate for what", vec![handshake(&[24, 0, 0, 1, 2])], ILLEGAL_PARAMETER),
-        ("KeyUpdate and more", vec![handshake(&[&KEY_UPDATE[..], &KEY_UPDATE].concat())], UNEXPECTED_MESSAGE),
-        ("message too long", vec![handshake(&[24, 1, 0, 0])], SILENCE),
-        ("data in a message", vec![handshake(&[24, 0]), data("no")], SILENCE),
-        ("alert in a message", vec![handshake(&[24]), Record(ALERT, vec![1, 0], 0)], SILENCE),
-        ("change_cipher_spec in a message", vec![handshake(&[24]), Clear(vec![20, 3, 3, 0, 1, 1])], BAD_RECORD_MAC),
-        ("old key after KeyUpdate", vec![handshake(&KEY_UPDATE), data("old")], BAD_RECORD_MAC),
-        ("fatal alert", vec![Record(ALERT, vec![2, 40], 0)], SILENCE),
-        ("fatal user_canceled", vec![Record(ALERT, vec![2, 90], 0)], SILENCE),
-        ("warning", vec![Record(ALERT, vec![1, 100], 0)], DECODE_ERROR),
-        ("alert of another level", vec![Record(ALERT, vec![3, 0], 0)], ILLEGAL_PARAMETER),
-        ("half an alert", vec![Record(ALERT, vec![1], 0)], DECODE_ERROR),
-        ("two alerts", vec![Record(ALERT, vec![1, 0, 1, 0], 0)], DECODE_ERROR),
-        ("empty alert", vec![Record(ALERT, vec![], 0)], DECODE_ERROR),
-        ("user_canceled again and again", vec![Record(ALERT, vec![1, 90], 0); 5], SILENCE),
-        ("a flood of empty records", vec![Record(DATA, vec![], 0); 33], SILENCE),
-        ("a flood of empty handshakes", vec![handshake(&[]); 33], SILENCE),
-        ("a flood of KeyUpdates", vec![key_update(false); 33], UNEXPECTED_MESSAGE),
-        ("a flood of requests", vec![key_update(true); 33], UNEXPECTED_MESSAGE),
+    let clear = |head: &[u8], bytes: usize| Clear([head, &vec![0; bytes]].concat());
+    let rows: Vec<(&str, Vec<Step>, End, Rustls)> = vec![
+        ("forged", vec![Forged(3)], BAD_RECORD_MAC, Same),
+        ("forged tag", vec![Forged(22)], BAD_RECORD_MAC, Same),
+        ("replayed", vec![Replayed], BAD_RECORD_MAC, Same),
+        ("reordered", vec![Reordered], BAD_RECORD_MAC, Same),
+        ("lost", vec![Lost, data("later")], BAD_RECORD_MAC, Same),
+        ("shorter than a tag", vec![Clear(vec![23, 3, 3, 0, 3, 1, 2, 3])], BAD_RECORD_MAC, Same),
+        ("nothing in it", vec![Clear(vec![23, 3, 3, 0, 0])], BAD_RECORD_MAC, Same),
+        ("another minor version", vec![Outside(23, 1)], BAD_RECORD_MAC, No),
+        ("another version", vec![clear(&[23, 2, 0, 0, 40], 40)], BAD_RECORD_MAC, Otherwise(DECODE_ERROR)),
+        ("another type outside", vec![Outside(22, 3)], UNEXPECTED_MESSAGE, No),
+        ("heartbeat outside", vec![Outside(24, 3)], UNEXPECTED_MESSAGE, No),
+        ("plain alert", vec![Clear(vec![21, 3, 3, 0, 2, 2, 40])], UNEXPECTED_MESSAGE, Otherwise(BAD_RECORD_MAC)),
+        ("empty alert in the clear", vec![Clear(vec![21, 3, 3, 0, 0])], UNEXPECTED_MESSAGE, Otherwise(DECODE_ERROR)),
+        ("another protocol", vec![Clear(b"GET / HTTP/1.1".to_vec())], UNEXPECTED_MESSAGE, Otherwise(DECODE_ERROR)),
+        ("content too long", vec![Record(DATA, vec![1; full + 1], 0)], RECORD_OVERFLOW, Same),
+        ("padding too long", vec![Record(DATA, vec![1; full], 1)], RECORD_OVERFLOW, Same),
+        ("much too long", vec![Record(DATA, vec![1; full + 200], 0)], RECORD_OVERFLOW, Same),
+        ("longest on the wire", vec![clear(&[23, 3, 3, 65, 0], 16_640)], BAD_RECORD_MAC, Same),
+        ("longer on the wire", vec![clear(&[23, 3, 3, 65, 1], 16_641)], RECORD_OVERFLOW, Otherwise(BAD_RECORD_MAC)),
+        ("header too long", vec![Clear(vec![23, 3, 3, 72, 0])], RECORD_OVERFLOW, Otherwise(DECODE_ERROR)),
+        ("nothing but zeros", vec![Inside(vec![0; 40])], UNEXPECTED_MESSAGE, Otherwise(SILENCE)),
+        ("nothing at all", vec![Inside(vec![])], UNEXPECTED_MESSAGE, Otherwise(SILENCE)),
+        ("unknown type", vec![Record(24, b"beat".to_vec(), 0)], UNEXPECTED_MESSAGE, Otherwise(DECODE_ERROR)),
+        ("type of no record", vec![Record(255, b"what".to_vec(), 3)], UNEXPECTED_MESSAGE, Otherwise(DECODE_ERROR)),
+        ("protected change_cipher_spec", vec![Record(CHANGE_CIPHER_SPEC, vec![1], 0)], UNEXPECTED_MESSAGE, Same),
+        ("change_cipher_spec", vec![Clear(vec![20, 3, 3, 0, 1, 1])], UNEXPECTED_MESSAGE, Same),
+        (
+            "another change_cipher_spec",
+            vec![Clear(vec![20, 3, 3, 0, 1, 2])],
+            UNEXPECTED_MESSAGE,
+            Otherwise(DECODE_ERROR),
+        ),
+        (
+            "long change_cipher_spec",
+            vec![Clear(vec![20, 3, 3, 0, 2, 1, 1])],
+            UNEXPECTED_MESSAGE,
+            Otherwise(DECODE_ERROR),
+        ),
+        ("Finished", vec![handshake(&finished)], UNEXPECTED_MESSAGE, Same),
+        ("unknown message", vec![handshake(&[99, 0, 0, 2, 1, 2])], UNEXPECTED_MESSAGE, Same),
+        ("HelloRequest", vec![handshake(&[0, 0, 0, 0])], UNEXPECTED_MESSAGE, Same),
+        ("empty handshake", vec![handshake(&[])], UNEXPECTED_MESSAGE, No),
+        ("KeyUpdate of 2", vec![handshake(&[24, 0, 0, 2, 0, 0])], DECODE_ERROR, Same),
+        ("KeyUpdate of 0", vec![handshake(&[24, 0, 0, 0])], DECODE_ERROR, Same),
+        ("KeyUpdate for what", vec![handshake(&[24, 0, 0, 1, 2])], ILLEGAL_PARAMETER, Same),
+        ("KeyUpdate and more", vec![handshake(&[&KEY_UPDATE[..], &KEY_UPDATE].concat())], UNEXPECTED_MESSAGE, Same),
+        ("message too long", vec![handshake(&[24, 1, 0, 0])], DECODE_ERROR, Otherwise(SILENCE)),
+        ("data in a message", vec![handshake(&[24, 0]), data("no")], UNEXPECTED_MESSAGE, Otherwise(SILENCE)),
+        (
+            "alert in a message",
+            vec![handshake(&[24]), Record(ALERT, vec![1, 0], 0)],
+            UNEXPECTED_MESSAGE,
+            Otherwise(SILENCE),
+        ),
+        (
+            "change_cipher_spec in a message",
+            vec![handshake(&[24]), Clear(vec![20, 3, 3, 0, 1, 1])],
+            UNEXPECTED_MESSAGE,
+            Otherwise(BAD_RECORD_MAC),
+        ),
+        ("old key after KeyUpdate", vec![handshake(&KEY_UPDATE), data("old")], BAD_RECORD_MAC, Same),
+        ("fatal alert", vec![Record(ALERT, vec![2, 40], 0)], SILENCE, Same),
+        ("fatal user_canceled", vec![Record(ALERT, vec![2, 90], 0)], SILENCE, Same),
+        ("error with the level of a warning", vec![Record(ALERT, vec![1, 100], 0)], SILENCE, Otherwise(DECODE_ERROR)),
+        ("alert of another level", vec![Record(ALERT, vec![3, 0], 0)], ILLEGAL_PARAMETER, Same),
+        ("half an alert", vec![Record(ALERT, vec![1], 0)], DECODE_ERROR, Same),
+        ("two alerts", vec![Record(ALERT, vec![1, 0, 1, 0], 0)], DECODE_ERROR, Same),
+        ("empty alert", vec![Record(ALERT, vec![], 0)], UNEXPECTED_MESSAGE, Otherwise(DECODE_ERROR)),
+        (
+            "user_canceled again and again",
+            vec![Record(ALERT, vec![1, 90], 0); 5],
+            UNEXPECTED_MESSAGE,
+            Otherwise(SILENCE),
+        ),
+        ("a flood of empty records", vec![Record(DATA, vec![], 0); 33], UNEXPECTED_MESSAGE, Otherwise(SILENCE)),
+        ("a flood of KeyUpdates", vec![key_update(false); 33], UNEXPECTED_MESSAGE, Otherwise(SILENCE)),
+        ("a flood of requests", vec![key_update(true); 33], UNEXPECTED_MESSAGE, Otherwise(SILENCE)),
     ];
-    for (what, script, expected) in rows {
+    for (what, script, expected, rustls) in rows {
         for suite in Suite::ALL {
             let seen = compare(suite, MANY, &script, &[usize::MAX]);
-            assert_eq!((seen.is_sound, alert(&seen)), (false, expected), "{what} {seen:?}");
+            assert_eq!((seen.ours.is_sound, alert(&seen.ours)), (false, expected), "{what} {:?}", seen.ours);
+            let theirs = (seen.rustls.is_sound, alert(&seen.rustls));
+            match rustls {
+                Same => assert_eq!(theirs, (false, expected), "{what}"),
+                Otherwise(end) => assert!(end != expected && theirs == (false, end), "{what} {theirs:?}"),
+                No => assert!(seen.rustls.is_sound, "{what}"),
+            }
         }
     }
 }
@@ -294,9 +347,7 @@ fn answers_each_broken_rule_as_rustls_does() {
 fn takes_what_is_allowed_as_rustls_does() {
     let rows: Vec<(&str, Vec<Step>)> = vec![
         ("padding", vec![Record(DATA, b"soft".to_vec(), 1_000), Record(DATA, vec![7; 16_384], 0)]),
-        ("any outside", vec![Outside(22, 1), Outside(21, 4), Outside(24, 3), data("inside")]),
         ("empty records", twice(&[vec![Record(DATA, vec![], 5); 32], vec![data("full")]].concat())),
-        ("empty handshakes", vec![Record(HANDSHAKE, vec![], 0), data("after")]),
         ("user_canceled", [vec![Record(ALERT, vec![1, 90], 0); 4], vec![data("still there")]].concat()),
         ("KeyUpdates", twice(&[vec![key_update(false); KEY_UPDATES_MAX], earned(KEY_UPDATES_MAX)].concat())),
         (
@@ -320,7 +371,7 @@ fn takes_what_is_allowed_as_rustls_does() {
     for (what, script) in rows {
         for suite in Suite::ALL {
             let seen = compare(suite, MANY, &script, &[usize::MAX]);
-            assert!(seen.is_sound, "{what}");
+            assert!(seen.ours.is_sound, "{what}");
             compare(suite, MANY, &script, &[1]);
         }
     }
@@ -330,8 +381,8 @@ fn takes_what_is_allowed_as_rustls_does() {
 fn takes_a_key_update_in_pieces_as_rustls_does() {
     for cut in 0..5 {
         for is_requested in [false, true] {
-            let pair = [KeyUpdate { is_requested, cut }, Record(HANDSHAKE, vec![], 0), data("new"), Answer(9)];
-            assert!(compare(Suite::Aes128GcmSha256, MANY, &twice(&pair), &[7]).is_sound);
+            let pair = [KeyUpdate { is_requested, cut }, data("new"), Answer(9)];
+            assert!(compare(Suite::Aes128GcmSha256, MANY, &twice(&pair), &[7]).ours.is_sound);
         }
     }
 }
@@ -342,17 +393,17 @@ fn updates_a_key_that_is_used_up_as_rustls_does() {
         for records_max in [2, 3, 8] {
             let script = twice(&[vec![Answer(1); 20], vec![key_update(true), Answer(50_000), data("x")]].concat());
             let seen = compare(suite, records_max, &script, &[100]);
-            let updates = seen.answers.iter().filter(|(content_type, _)| *content_type == HANDSHAKE);
-            let requested = updates.filter(|(_, content)| content[..] == KEY_UPDATE_REQUESTED);
-            // The last record of each key is its KeyUpdate.
-            assert!(requested.count() >= 40 / (records_max as usize - 1), "{suite:?} {records_max}");
+            let updates: Vec<_> = seen.ours.answers.iter().filter(|(kind, _)| *kind == HANDSHAKE).collect();
+            // The last record of each key is its KeyUpdate, and none asks the peer for another.
+            assert!(updates.len() >= 40 / (records_max as usize - 1), "{suite:?} {records_max}");
+            assert!(updates.iter().all(|(_, content)| content[..] == KEY_UPDATE), "{suite:?} {records_max}");
         }
     }
 }
 
 /// Whether the server stands after this script.
 fn stands(script: &[Step]) -> bool {
-    let seen = compare(Suite::Aes128GcmSha256, MANY, script, &[usize::MAX]);
+    let seen = compare(Suite::Aes128GcmSha256, MANY, script, &[usize::MAX]).ours;
     assert_eq!(alert(&seen), if seen.is_sound { SILENCE } else { UNEXPECTED_MESSAGE }, "{script:?}");
     seen.is_sound
 }
@@ -390,7 +441,11 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (20..25_u8, any::<u8>()).prop_map(|(content_type, minor)| Outside(content_type, minor)),
         1 => prop::sample::select(vec![Replayed, Reordered, Lost, Close, Record(HANDSHAKE, vec![], 0)]),
         1 => (0..40_usize).prop_map(Forged),
-        1 => bytes().prop_map(Clear),
+        1 => bytes().prop_map(|mut bytes| {
+            // rustls refuses another version at once, the record layer when the record is whole.
+            bytes.iter_mut().skip(1).take(1).for_each(|major| *major = 3);
+            Clear(bytes)
+        }),
         1 => (0..50_usize).prop_map(|zeros| Inside(vec![0; zeros])),
     ]
 }
