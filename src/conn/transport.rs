@@ -150,7 +150,8 @@ impl TlsTransport {
         }
     }
 
-    /// Appends to `sealed`: the waiting wire bytes, the records of `plain`, and close_notify if `is_last`.
+    /// Appends to `sealed`, which is empty: the waiting wire bytes, the records of `plain`, and close_notify if
+    /// `is_last`. After an error `sealed` is empty, and what could be sealed waits for the last call.
     pub fn seal(
         &mut self,
         plain: Option<&Batch>,
@@ -169,6 +170,9 @@ impl TlsTransport {
             }
             if is_last {
                 tls.close_notify(out);
+            } else if outcome.is_err() && !out.is_empty() {
+                // The keys are used up. The records before close_notify go out with it.
+                waiting.get_or_insert_default().wire.append(out);
             }
         });
         self.tidy();
@@ -185,8 +189,10 @@ impl TlsTransport {
 mod tests {
     use std::io::{Read, Write};
 
+    use rustls::crypto::{CipherSuiteCommon, CryptoProvider};
     use rustls::version::{TLS12, TLS13};
-    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedCipherSuite, Tls12CipherSuite};
+    use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
     use super::*;
     use crate::proto::tls::certificates::{read_chain, read_key, self_signed};
@@ -195,6 +201,13 @@ mod tests {
 
     /// A finished handshake, and whether bytes of ours were to be sent at its end.
     fn shake_hands(version: &'static rustls::SupportedProtocolVersion) -> (Transport, ClientConnection, bool) {
+        shake_hands_with(version, |certificate, _| server_config(vec![certificate]).unwrap())
+    }
+
+    fn shake_hands_with(
+        version: &'static rustls::SupportedProtocolVersion,
+        config_of: impl FnOnce(Certificate, (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)) -> Arc<ServerConfig>,
+    ) -> (Transport, ClientConnection, bool) {
         let (chain, key) = self_signed(&["localhost".to_owned()]).unwrap();
         let chain = read_chain(chain.as_bytes()).unwrap();
         let mut roots = RootCertStore::empty();
@@ -203,8 +216,9 @@ mod tests {
             ClientConfig::builder_with_provider(Arc::new(provider())).with_protocol_versions(&[version]).unwrap();
         let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
         let mut client = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
-        let certificate = Certificate::new(chain, read_key(key.as_bytes()).unwrap()).unwrap();
-        let mut transport = Transport::tls(&server_config(vec![certificate]).unwrap()).unwrap();
+        let read = || read_key(key.as_bytes()).unwrap();
+        let certificate = Certificate::new(chain.clone(), read()).unwrap();
+        let mut transport = Transport::tls(&config_of(certificate, (chain, read()))).unwrap();
         loop {
             let mut wire = Vec::new();
             while client.wants_write() {
@@ -250,6 +264,58 @@ mod tests {
         assert_eq!(&heard, b"answer");
         let Transport::Tls(tls) = transport else { unreachable!("as it was made") };
         assert!(tls.waiting.is_none(), "an idle connection keeps nothing of the handshake");
+    }
+
+    /// A configuration of TLS 1.2 of which one key encrypts this many records, Finished among them. Leaked: rustls wants
+    /// it to live for ever.
+    fn limited(
+        records_max: u64,
+        (chain, key): (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
+    ) -> Arc<ServerConfig> {
+        let suites = provider().cipher_suites.into_iter().map(|suite| match suite {
+            SupportedCipherSuite::Tls12(own) => SupportedCipherSuite::Tls12(Box::leak(Box::new(Tls12CipherSuite {
+                common: CipherSuiteCommon {
+                    suite: own.common.suite,
+                    hash_provider: own.common.hash_provider,
+                    confidentiality_limit: records_max,
+                },
+                prf_provider: own.prf_provider,
+                kx: own.kx,
+                sign: own.sign,
+                aead_alg: own.aead_alg,
+            }))),
+            suite => suite,
+        });
+        let provider = CryptoProvider { cipher_suites: suites.collect(), ..provider() };
+        let config = ServerConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&[&TLS12]).unwrap();
+        Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap())
+    }
+
+    #[test]
+    fn a_tls12_connection_whose_keys_are_used_up_sends_what_it_could_and_close_notify() {
+        let (mut transport, mut client, _) = shake_hands_with(&TLS12, |_, own| limited(4, own));
+        hear(&mut client, &sealed(&mut transport, None));
+        let mut answer = Batch::new();
+        answer.push(&[7; 5 * limits::RECORD_CONTENT_BYTES]);
+        let Transport::Tls(tls) = &mut transport else { unreachable!("as it was made") };
+        let mut batch = Batch::new();
+        assert_eq!(tls.seal(Some(&answer), false, &mut Vec::new(), &mut batch), Err(CloseReason::TlsKeysUsedUp));
+        assert!(batch.is_empty() && tls.tls.is_open());
+        // What the connection says in its end cannot be sealed any more.
+        let mut words = Batch::new();
+        words.push(b"close frame");
+        tls.seal(Some(&words), true, &mut Vec::new(), &mut batch).unwrap_err();
+        let mut heard = Vec::new();
+        let wire: Vec<u8> = batch.slices().flatten().copied().collect();
+        let mut rest = &wire[..];
+        let mut is_closed = false;
+        while !rest.is_empty() {
+            client.read_tls(&mut rest).unwrap();
+            is_closed = client.process_new_packets().unwrap().peer_has_closed();
+            _ = client.reader().read_to_end(&mut heard);
+        }
+        assert!(is_closed && !heard.is_empty());
+        assert!(heard.len().is_multiple_of(limits::RECORD_CONTENT_BYTES), "{}", heard.len());
     }
 
     #[test]
