@@ -289,6 +289,12 @@ pub const MALLOC_CONF: &std::ffi::CStr = c"background_thread:true,dirty_decay_ms
 /// Descriptors of a shard's table that are not connections, besides the wake-ups of all shards: listeners, standard
 /// streams, files that the process had open when the table was copied, and the shard's own epoll or ring.
 pub const DESCRIPTORS_RESERVED: u64 = 64;
+/// Descriptors of a shard's table that clients leave to workers: those of a deployment that reconnect together, the kernel
+/// distributing them over the shards.
+pub const WORKERS_RESERVED: u64 = 64;
+/// The same for the admin listener: scrapes, checks of readiness, an operator. (The gateway opens no connection to another
+/// server yet; one that does needs a reserve here.)
+pub const ADMIN_RESERVED: u64 = 16;
 /// Most shards: the number fits the first byte of a connection id.
 pub const SHARDS_MAX: usize = 256;
 /// One receive: large enough for a full TLS record, small enough for the cache.

@@ -36,6 +36,9 @@ pub struct Process {
     pub history_bytes_max: usize,
     /// Bytes that one shard keeps of unacknowledged messages.
     pub unacked_bytes_max: usize,
+    /// With so many connections a shard takes no further client: the other descriptors of its table are for workers and the
+    /// admin listener.
+    pub shard_connections_max: u64,
     /// Names the gateway in the ids of its connections and requests; `None` for a gateway that is alone.
     pub node: Option<NodeId>,
     /// The id of the server on the bus: random, new with each process.
@@ -156,6 +159,7 @@ impl Default for Process {
         Process {
             history_bytes_max: limits::HISTORY_BYTES_MAX,
             unacked_bytes_max: limits::UNACKED_BYTES_MAX,
+            shard_connections_max: u64::MAX,
             node: None,
             server_id: "TIDEGATE".to_owned(),
             bus_address: SocketAddr::from(([127, 0, 0, 1], 4222)),

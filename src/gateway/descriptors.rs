@@ -1,5 +1,10 @@
 //! How many connections the limit on open files allows.
 //!
+//! ```text
+//!  a shard's table:  | standing |            clients            | workers | admin | clients that are told 503 |
+//!                               '--------- for_clients ---------'-- a full gateway is still seen and served --'
+//! ```
+//!
 //! RLIMIT_NOFILE counts per shard, because each shard has its own descriptor table: more shards hold more connections.
 //! The kernel distributes connections over the shards at random, so one shard reaches its limit before the others are
 //! full.
@@ -12,6 +17,9 @@ use crate::limits;
 /// The fullest shard is at most this many standard deviations above the mean; the probability of more is one in a
 /// billion.
 const DEVIATIONS: f64 = 6.0;
+
+/// Descriptors of each table that clients leave to others.
+const RESERVED: u64 = limits::WORKERS_RESERVED + limits::ADMIN_RESERVED + limits::REFUSALS_OPEN_MAX as u64;
 
 /// Raises the soft limit to the hard one, and returns the number of descriptors that each shard may have.
 pub(super) fn raise() -> u64 {
@@ -34,9 +42,17 @@ pub(super) fn raise() -> u64 {
     }
 }
 
+/// Number of connections of one of `shards` with which it takes no further client, if its table may have `descriptors`.
+/// Workers and the admin listener have the rest, and so have clients that are told that there is no room. Under a very low
+/// limit these get half.
+pub fn for_clients(shards: usize, descriptors: u64) -> u64 {
+    let usable = descriptors.saturating_sub(limits::DESCRIPTORS_RESERVED + shards as u64);
+    usable - RESERVED.min(usable / 2)
+}
+
 /// Number of connections that `shards` hold together, if each may have `descriptors`.
 pub fn held(shards: usize, descriptors: u64) -> u64 {
-    let usable = descriptors.saturating_sub(limits::DESCRIPTORS_RESERVED + shards as u64);
+    let usable = for_clients(shards, descriptors);
     if shards == 1 {
         return usable;
     }
@@ -47,10 +63,10 @@ pub fn held(shards: usize, descriptors: u64) -> u64 {
 
 /// Number of descriptors that each of `shards` needs if they hold `connections` together.
 pub fn needed(shards: usize, connections: u64) -> u64 {
-    let reserved = limits::DESCRIPTORS_RESERVED + shards as u64;
     let mean = connections.div_ceil(shards as u64);
     let spread = if shards == 1 { 0.0 } else { DEVIATIONS * f64::sqrt(mean as f64) };
-    mean.saturating_add(spread.ceil() as u64 + reserved + 1)
+    let clients = mean.saturating_add(spread.ceil() as u64 + 1);
+    clients.saturating_add(RESERVED.min(clients) + limits::DESCRIPTORS_RESERVED + shards as u64)
 }
 
 /// The fewest shards, at least one for each core, that hold this many connections; [`limits::SHARDS_MAX`] if no number
@@ -81,7 +97,8 @@ mod tests {
 
     #[test]
     fn descriptors_count_for_each_shard_and_some_are_left_for_chance() {
-        assert_eq!(held(1, 20_000), 20_000 - limits::DESCRIPTORS_RESERVED - 1);
+        assert_eq!(held(1, 20_000), 20_000 - limits::DESCRIPTORS_RESERVED - 1 - RESERVED);
+        assert_eq!(for_clients(2, 300), 300 - limits::DESCRIPTORS_RESERVED - 2 - 117, "half of few");
         let two = held(2, 20_000);
         assert!((37_000..39_000).contains(&two), "{two}");
         assert!(held(8, 20_000).abs_diff(4 * two) < 100);

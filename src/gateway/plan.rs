@@ -64,7 +64,7 @@ impl Plan {
         Ok(Plan {
             shards,
             pin: config.pin,
-            process: settings::process(config, shards),
+            process: settings::process(config, shards, machine.descriptors),
             generation: settings::generation(config, routes, shards).map_err(StartError)?,
             peer_timeout: config.limits.peer_timeout,
             gates: gates(config).map_err(StartError)?,

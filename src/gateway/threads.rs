@@ -146,7 +146,7 @@ fn way(gate: &Gate, shard: usize) -> ShardSocket {
     }
 }
 
-fn run(seed: Seed, start: Start) {
+fn run(mut seed: Seed, start: Start) {
     if let Some(core) = seed.core.filter(|core| !core_affinity::set_for_current(*core)) {
         warn!("shard {} is not pinned: the kernel refused core {}", seed.place.0, core.id);
     }
@@ -155,6 +155,8 @@ fn run(seed: Seed, start: Start) {
             "shard {} shares its descriptors with the process, so RLIMIT_NOFILE bounds all shards: {error}",
             seed.place.0
         );
+        let process = Arc::make_mut(&mut seed.settings.process);
+        process.shard_connections_max /= seed.shared.counters.len() as u64;
     }
     let (waker, clock, fold) = (seed.waker.clone(), seed.shared.clock, seed.shared.fold.clone());
     let outcome = match seed.shared.driver {

@@ -24,6 +24,36 @@ pub struct Entrance {
     pub tls: Option<Arc<ServerConfig>>,
 }
 
+/// The room for another client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    ForOneMore,
+    /// The client can be told that there is none, and occupies a slot until it has read the answer.
+    ForLastWords,
+    None,
+}
+
+impl Room {
+    /// `limits.connections_max` bounds the clients of all shards, because the kernel distributes them at random. The
+    /// descriptors of this shard's table bound its own connections, so that workers and operators find some.
+    fn in_shard(desk: &Desk) -> Room {
+        let clients = desk.counters.iter().map(|counters| counters.clients.value() as usize).sum::<usize>();
+        let own = desk.counters().open.value();
+        let clients_max = desk.settings.generation.connections_max;
+        let own_max = desk.settings.process.shard_connections_max;
+        // In a small table the last words leave most of the reserve to others.
+        let words_max = (limits::REFUSALS_OPEN_MAX as u64).min(own_max / 4);
+        let is_within = |clients_more: usize, own_more: u64| {
+            clients < clients_max.saturating_add(clients_more) && own < own_max.saturating_add(own_more)
+        };
+        match is_within(0, 0) {
+            true => Room::ForOneMore,
+            false if is_within(limits::REFUSALS_OPEN_MAX, words_max) => Room::ForLastWords,
+            false => Room::None,
+        }
+    }
+}
+
 /// How a shard listens at an entrance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listens {
@@ -55,12 +85,12 @@ impl Entrances {
 
     /// From now on the kernel refuses connections, or keeps them for the next process if that has the socket too.
     pub(super) fn close<D: Driver>(&mut self, driver: &mut D, is_meant: impl Fn(Door) -> bool) {
-        for (index, listens) in self.listening.iter().enumerate() {
+        for (index, listens) in self.listening.iter_mut().enumerate() {
             let id = ListenerId(index as u16);
             if !is_meant(self.all[index].door) {
                 continue;
             }
-            match listens {
+            match std::mem::replace(listens, Listens::No) {
                 Listens::No => {}
                 Listens::Alone => driver.unlisten(id),
                 Listens::ForNow => driver.pause_accept(id),
@@ -95,14 +125,10 @@ impl Entrances {
     ) -> Option<Key> {
         let entrance = self.all[listener.0 as usize].clone();
         desk.counters().accepted.add(1);
-        // The kernel distributes connections over the shards at random: a bound for each shard would refuse some too
-        // early.
         let is_client = entrance.door == Door::Front;
-        let clients = desk.counters.iter().map(|counters| counters.clients.value() as usize).sum::<usize>();
-        let is_full = is_client && clients >= desk.settings.generation.connections_max;
-        // A client that is told so occupies a slot until it has read the answer.
-        let may_refuse = entrance.tls.is_none()
-            && clients < desk.settings.generation.connections_max.saturating_add(limits::REFUSALS_OPEN_MAX);
+        let room = if is_client { Room::in_shard(desk) } else { Room::ForOneMore };
+        let is_full = room != Room::ForOneMore;
+        let may_refuse = entrance.tls.is_none() && room == Room::ForLastWords;
         let is_closed = if is_client { drain.has_closed_fronts() } else { drain.has_closed_all() };
         if is_closed || (is_full && !may_refuse) {
             let reason = if is_full { CloseReason::TooManyConnections } else { CloseReason::Drain };
@@ -141,5 +167,18 @@ impl Entrances {
         }
         desk.counters().accept_failures.add(1);
         self.resting.push((listener, desk.now + limits::ACCEPT_BACKOFF));
+    }
+
+    /// After a failed accept no client is accepted for a while, so that descriptors that become free are for workers and the
+    /// admin listener.
+    pub(super) fn rest_fronts<D: Driver>(&mut self, driver: &mut D, now: Tick) {
+        for (index, entrance) in self.all.iter().enumerate() {
+            let id = ListenerId(index as u16);
+            let is_resting = self.resting.iter().any(|(resting, _)| *resting == id);
+            if entrance.door == Door::Front && self.listening[index] != Listens::No && !is_resting {
+                driver.pause_accept(id);
+                self.resting.push((id, now + limits::ACCEPT_BACKOFF));
+            }
+        }
     }
 }

@@ -174,10 +174,12 @@ impl<D: Driver> Shard<D> {
         for _ in 0..count_max {
             let Some(completion) = self.driver.next() else { return };
             let core = &mut self.core;
+            let mut has_failed = false;
             let accepted = match completion {
                 Completion::Accepted { listener, socket, peer } => Some((listener, socket, peer)),
                 Completion::AcceptFailed { listener, error } => {
                     core.entrances.accept_failed(&mut core.desk, listener, &error);
+                    has_failed = true;
                     None
                 }
                 Completion::Received { key, bytes } => {
@@ -199,6 +201,9 @@ impl<D: Driver> Shard<D> {
                 Completion::Woken => None,
             };
             core.settle();
+            if has_failed {
+                core.entrances.rest_fronts(&mut self.driver, core.desk.now);
+            }
             if let Some((listener, socket, peer)) = accepted {
                 // If there is no slot, the socket is closed by its drop.
                 if let Some(key) = core.entrances.accepted(&mut core.desk, &core.drain, listener, peer) {

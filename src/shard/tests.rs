@@ -19,6 +19,7 @@ mod progress;
 mod questions;
 mod registrations;
 mod replay;
+mod reserves;
 mod rest;
 /// As whole gateways do it.
 #[path = "../../tests/simulation/seeds.rs"]

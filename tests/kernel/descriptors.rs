@@ -26,6 +26,7 @@ struct Served {
     folder: PathBuf,
     http: SocketAddr,
     admin: SocketAddr,
+    bus: Option<SocketAddr>,
 }
 
 impl Served {
@@ -53,9 +54,14 @@ impl Served {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("sh runs");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is ours"));
-        let [http, admin] = addresses(&mut stdout);
+        let [http, second] = addresses(&mut stdout);
+        // In the order of the configuration: listeners, bus, admin.
+        let (bus, admin) = match more.contains("[bus]") {
+            true => (Some(second), addresses::<1>(&mut stdout)[0]),
+            false => (None, second),
+        };
         let stderr = BufReader::new(child.stderr.take().expect("stderr is ours"));
-        Served { _box, child, stderr, folder, http, admin }
+        Served { _box, child, stderr, folder, http, admin, bus }
     }
 
     /// The rest of the log's line that has these words.
@@ -156,9 +162,9 @@ fn accept_failures(admin: &mut BufReader<TcpStream>) -> usize {
 fn a_lasting_shortage_of_descriptors_is_one_line_and_not_one_for_each_try() {
     let mut served = Served::start_under((90, 90), "short", "", &["--shards", "2"]);
     let mut admin = BufReader::new(served.admin());
-    // Each shard's table has 90; nobody can be told, so nobody is asked.
+    // Each shard's table has 90. Clients leave some of them to the admin listener, which nothing else bounds.
     let clients: Vec<TcpStream> =
-        (0..300).map(|_| TcpStream::connect(served.http).expect("the kernel takes it")).collect();
+        (0..300).map(|_| TcpStream::connect(served.admin).expect("the kernel takes it")).collect();
     let deadline = Instant::now() + PATIENCE;
     while accept_failures(&mut admin) < 30 {
         assert!(Instant::now() < deadline, "there are descriptors for all");
@@ -170,6 +176,52 @@ fn a_lasting_shortage_of_descriptors_is_one_line_and_not_one_for_each_try() {
     served.stderr.read_to_string(&mut log).expect("the log is text");
     let told: Vec<&str> = log.lines().filter(|line| line.contains("Too many open files")).collect();
     assert_eq!(told.len(), 1, "{log}");
+}
+
+/// The status of the answer to a request on a new connection, which stays open if the gateway keeps it; `None` if it was
+/// closed without an answer.
+fn ask(address: SocketAddr, path: &str) -> Option<(TcpStream, String)> {
+    let mut socket = TcpStream::connect(address).expect("the kernel takes it");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    );
+    socket.write_all(request.as_bytes()).ok()?;
+    let mut head = [0; 12];
+    socket.read_exact(&mut head).ok()?;
+    Some((socket, String::from_utf8_lossy(&head[9..]).into_owned()))
+}
+
+#[test]
+fn a_full_gateway_is_seen_and_served_and_takes_clients_again_when_some_have_left() {
+    let bus = "[[route]]\npath = \"/ws\"\nwebsocket = { channel = \"news\" }\n[bus]\naddress = \"127.0.0.1:0\"\n";
+    let mut served = Served::start_under((300, 300), "full", bus, &["--shards", "2"]);
+    let answers: Vec<_> = (0..400).filter_map(|_| ask(served.http, "/ws")).collect();
+    let count = |status: &str| answers.iter().filter(|(_, said)| said == status).count();
+    assert!((100..300).contains(&count("101")), "{} clients are served", count("101"));
+    let (served_count, told, all) = (count("101"), count("503"), answers.len());
+    assert!(
+        told > 0 && served_count + told == all,
+        "{served_count} are served, {told} of the others are told, {all} in all"
+    );
+    assert_eq!(ask(served.admin, "/ready").expect("it answers").1, "200");
+    assert_eq!(ask(served.admin, "/metrics").expect("it answers").1, "200");
+    let mut worker = BufReader::new(TcpStream::connect(served.bus.expect("it has a bus")).expect("it accepts"));
+    worker.get_mut().set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    worker.get_mut().write_all(b"PING\r\n").expect("it takes a verb");
+    let heard: Vec<String> = worker.by_ref().lines().take(2).map(|line| line.expect("a line comes")).collect();
+    assert!(heard[0].starts_with("INFO ") && heard[1] == "PONG", "{heard:?}");
+    drop(answers);
+    let deadline = Instant::now() + PATIENCE;
+    while ask(served.http, "/ws").is_none_or(|(_, status)| status != "101") {
+        assert!(Instant::now() < deadline, "clients have left");
+    }
+    served.child.kill().expect("it runs");
+    let mut log = String::new();
+    served.stderr.read_to_string(&mut log).expect("the log is text");
+    assert_eq!(log.matches("too many connections").count(), 1, "one line for all: {log}");
+    assert!(!log.contains("Too many open files"), "{log}");
 }
 
 /// A stream of events that is open.

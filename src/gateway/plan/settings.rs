@@ -7,6 +7,7 @@ use crate::conn::hosts::Hosts;
 use crate::conn::routes::Routes;
 use crate::conn::settings::{BusCredentials, BusSettings, DrainSettings, Generation, Process};
 use crate::gateway::config::{self, Config, Limits};
+use crate::gateway::descriptors;
 use crate::limits;
 use crate::proto::bus::BusLimits;
 use crate::proto::channel::Rules;
@@ -14,10 +15,11 @@ use crate::proto::subject::Pattern;
 use crate::proto::ws::SessionLimits;
 
 /// Settings of the process. Bytes that all shards share are divided among them.
-pub(super) fn process(config: &Config, shards: usize) -> Process {
+pub(super) fn process(config: &Config, shards: usize, descriptors: u64) -> Process {
     Process {
         history_bytes_max: config.limits.history_bytes_max / shards,
         unacked_bytes_max: config.limits.unacked_bytes_max / shards,
+        shard_connections_max: descriptors::for_clients(shards, descriptors),
         // If the clock is before 1970, no token expires.
         unix_time: || SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs()),
         ..Process::default()

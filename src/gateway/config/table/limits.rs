@@ -68,14 +68,17 @@ pub(super) const ROWS: &[Row] = &[
         kind: bytes(1_048_576, 1_099_511_627_776),
         fallback: Fallback::Whole(limits::ARRIVING_BYTES_MAX as u64),
         help: "Bytes of all clients that wait for the rest of a body, a message, a head or a TLS record.",
-        doc: "Each shard has an equal part, and at least twice the longest body or message. Beyond it, of the clients               whose bytes take the most, the one that has waited longest gets 503, or a close frame with 1013. A kilobyte of               each connection does not count. See [operations.md](operations.md#memory).",
+        doc: "Each shard has an equal part, and at least twice the longest body or message. Beyond it, of the clients \
+              whose bytes take the most, the one that has waited longest gets 503, or a close frame with 1013. A kilobyte of \
+              each connection does not count. See [operations.md](operations.md#memory).",
     },
     Row {
         path: "limits.handshaking_bytes_max",
         kind: bytes(1_048_576, 1_099_511_627_776),
         fallback: Fallback::Whole(limits::HANDSHAKING_BYTES_MAX as u64),
         help: "Bytes that all unfinished TLS handshakes may take.",
-        doc: "Each shard has an equal part, and at least room for 16 handshakes. Beyond it, the handshake that has waited               longest is refused.",
+        doc: "Each shard has an equal part, and at least room for 16 handshakes. Beyond it, the handshake that has waited \
+              longest is refused.",
     },
     Row {
         path: "limits.connections_max",
@@ -83,7 +86,8 @@ pub(super) const ROWS: &[Row] = &[
         fallback: Fallback::Nothing("1000000"),
         help: "Number of connections of the process; further ones get 503, further event streams a time to reconnect \
               after.",
-        doc: "The default is a million. If this key is set and `shards` is not, there are as many shards as that \
+        doc: "The default is a million; the descriptors of each shard bound its clients, too, and some are left to workers and \
+              the admin listener. If this key is set and `shards` is not, there are as many shards as that \
               many descriptors need.",
     },
     Row {
