@@ -190,11 +190,21 @@ pub const BUS_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 // --- Accepted requests --------------------------------------------------------------------------------------------
 
-/// Requests that a shard keeps, including those with a result. Beyond it, results are forgotten early; if there are
-/// none, requests get 503.
-pub const REQUESTS_MAX: usize = 65_536;
-/// Bytes of them: bodies that wait for an answer, results that wait for a reader.
-pub const REQUESTS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of the accepted requests of all shards together (configurable as `limits.accepted_bytes_max`): bodies that
+/// wait for an answer, and results, each for its `keep_s`. Each shard has an equal part. Beyond it, requests get 503. It
+/// is enough for 600 requests a second with small results that are kept for five minutes.
+pub const ACCEPTED_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The least part of one shard, whatever the configuration says: a body fits.
+pub const ACCEPTED_BYTES_MIN: usize = 4 * BODY_BYTES_MAX;
+/// This part of it is for results alone: they may be longer than their requests, and do not make each other give way.
+pub const ACCEPTED_FOR_RESULTS: usize = 4;
+/// The share of one network (an IPv4 address, an IPv6 /64), as a multiple of what is free: four fifths if it is alone,
+/// because all clients behind a proxy are one. Beyond it, its requests get 429.
+pub const ACCEPTED_OF_FREE_NETWORK: usize = 4;
+/// The same for one user: half if the user is alone.
+pub const ACCEPTED_OF_FREE_USER: usize = 1;
+/// Sources that are remembered because they have had their turn in a round, besides those that wait.
+pub const REQUEST_SOURCES_PER_ROUND: usize = 1024;
 /// The cost of a request besides its body: its entries in four maps, its channel, its headers.
 pub const REQUEST_BYTES: usize = 1024;
 /// Unanswered requests of one shard that one worker holds; more wait for this worker or another.
@@ -433,7 +443,10 @@ const _: () = {
     );
     assert!(2 * CHANNELS_PER_CONNECTION_MAX <= REGISTRATIONS_HIGH as usize, "a client's channels and replays");
     assert!(WORKER_OUTBOX_BYTES_MAX > 2 * PAYLOAD_BYTES_MAX, "nor a worker");
-    assert!(REQUESTS_BYTES_MAX > 2 * BODY_BYTES_MAX && REQUEST_BYTES_PER_WORKER_MAX > 2 * BODY_BYTES_MAX);
+    assert!(
+        ACCEPTED_BYTES_MIN - ACCEPTED_BYTES_MIN / ACCEPTED_FOR_RESULTS > 2 * BODY_BYTES_MAX
+            && REQUEST_BYTES_PER_WORKER_MAX > 2 * BODY_BYTES_MAX
+    );
     assert!(SOCKET_BYTES < CONNECTION_BYTES_PLAIN && CONNECTION_BYTES_PLAIN < CONNECTION_BYTES_TLS);
     assert!(SENDS_PER_ROUND as u32 <= URING_COMPLETIONS, "a round's completions fit");
     assert!(CLOSE_TIMEOUT.as_millis() < DRAIN_GRACE.as_millis(), "who was told last has time for its answer");

@@ -151,6 +151,11 @@ impl ServiceRequest {
         Some((name, fingerprint))
     }
 
+    /// The user, if the request names one.
+    pub fn user(&self) -> Option<&User> {
+        self.user.as_ref()
+    }
+
     /// The channel of the result, once the request has its id.
     pub fn channel(&self, route: &Route, target: &AcceptRoute, id: RequestId) -> Result<Subject, CloseReason> {
         let segments = split_path(&self.path)?;

@@ -21,6 +21,13 @@ impl Peer {
         Ipv6Addr::from(self.octets).to_canonical()
     }
 
+    /// The network that the address is charged to: an IPv4 address, or the first half of an IPv6 address, of which one
+    /// client may have any number.
+    pub fn network(self) -> u64 {
+        let [high, low] = [0, 8].map(|at| u64::from_be_bytes(std::array::from_fn(|index| self.octets[at + index])));
+        if self.ip().is_ipv4() { low } else { high }
+    }
+
     pub fn port(self) -> u16 {
         self.port
     }
@@ -69,5 +76,15 @@ mod tests {
         for text in ["127.0.0.1:80", "[2001:db8::1]:443", "[::1]:1", "0.0.0.0:0"] {
             assert_eq!(Peer::from(text.parse::<SocketAddr>().unwrap()).to_string(), text);
         }
+    }
+
+    #[test]
+    fn one_household_is_one_network() {
+        let network = |text: &str| Peer::from(text.parse::<SocketAddr>().unwrap()).network();
+        assert_eq!(network("[2001:db8::1]:1"), network("[2001:db8::ffff:1]:2"));
+        assert_ne!(network("[2001:db8::1]:1"), network("[2001:db8:0:1::1]:1"));
+        assert_eq!(network("127.0.0.1:1"), network("127.0.0.1:2"));
+        assert_ne!(network("127.0.0.1:1"), network("127.0.0.2:1"));
+        assert_ne!(network("0.0.0.1:1"), network("[::1]:1"));
     }
 }

@@ -34,6 +34,8 @@ pub struct Settings {
 pub struct Process {
     /// Bytes that one shard keeps of the histories of all its channels.
     pub history_bytes_max: usize,
+    /// Bytes that one shard keeps of accepted requests and their results.
+    pub accepted_bytes_max: usize,
     /// Bytes that one shard keeps of unacknowledged messages.
     pub unacked_bytes_max: usize,
     /// With so many connections a shard takes no further client: the other descriptors of its table are for workers and the
@@ -158,6 +160,7 @@ impl Default for Process {
     fn default() -> Process {
         Process {
             history_bytes_max: limits::HISTORY_BYTES_MAX,
+            accepted_bytes_max: limits::ACCEPTED_BYTES_MAX,
             unacked_bytes_max: limits::UNACKED_BYTES_MAX,
             shard_connections_max: u64::MAX,
             node: None,

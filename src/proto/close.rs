@@ -83,6 +83,7 @@ reasons! {
     UnknownRequest        "unknown_request"        Peer     1008  404   Debug  "no request has this id, or its result is not kept any more";
     KeyReused             "key_reused"             Peer     1008  422   Debug  "this Idempotency-Key came with another request";
     RequestsFull          "requests_full"          Gateway  1013  503   Warn   "too many requests wait for their results; try again later";
+    RequestsShare         "requests_share"         Peer     1013  429   Info   "too many of your requests wait for their results; try again later";
 
     WebSocketProtocol     "websocket_protocol"     Peer     1002  0     Debug  "protocol error";
     WebSocketUtf8         "websocket_utf8"         Peer     1007  0     Debug  "text that is not UTF-8";

@@ -74,6 +74,7 @@ counters! {
     requests_failed: counter "requests_failed_total", "Accepted requests that failed.";
     requests_expired: counter "requests_expired_total", "Accepted requests that nobody answered in time.";
     requests_orphaned: counter "requests_orphaned_total", "Accepted requests that a worker had when its connection ended.";
+    requests_unkept: counter "requests_unkept_total", "Results that were told and not kept, because they did not fit into limits.accepted_bytes_max.";
     answers_twice: counter "answers_twice_total", "Answers to a request that had been answered.";
     answers_late: counter "answers_late_total", "Answers to a request that had expired.";
     answers_unknown: counter "answers_unknown_total", "Answers to a request that nobody knows.";

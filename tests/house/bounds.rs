@@ -21,7 +21,8 @@ pub const FEATURES: &[(&str, &[&str], usize)] = &[
     ("messages to acknowledge", &["unacked", "ackmail", "client_acks"], 15),
     ("presence", &["presence", "roster"], 30),
     ("replay", &["replay"], 23),
-    ("accepted requests", &["requests", "request_id", "requestid"], 28),
+    // 12 of them are its own rooms: sources and turns are the latest.
+    ("accepted requests", &["requests", "request_id", "requestid"], 30),
     ("what is held for slow clients", &["held", "holding"], 20),
 ];
 

@@ -183,6 +183,7 @@ impl ConfigBuilder<'_> {
             payload_bytes_max: section.size("payload_bytes_max"),
             outbox_bytes_max: section.size("outbox_bytes_max"),
             history_bytes_max: section.size("history_bytes_max"),
+            accepted_bytes_max: section.size("accepted_bytes_max"),
             unacked_bytes_max: section.size("unacked_bytes_max"),
             arriving_bytes_max: section.size("arriving_bytes_max"),
             handshaking_bytes_max: section.size("handshaking_bytes_max"),

@@ -287,6 +287,8 @@ pub struct Limits {
     pub outbox_bytes_max: usize,
     /// Most bytes of messages that histories keep, of all shards together; 0 keeps none.
     pub history_bytes_max: usize,
+    /// Most bytes of accepted requests and their results, of all shards together.
+    pub accepted_bytes_max: usize,
     /// Most bytes of messages that wait for a client's acknowledgement, of all shards together; 0 accepts no message with `Tg-Ack`.
     pub unacked_bytes_max: usize,
     /// Most bytes of clients that wait for the rest of a body, a message, a head or a record, of all shards together.

@@ -18,6 +18,7 @@ use crate::proto::ws::SessionLimits;
 pub(super) fn process(config: &Config, shards: usize, descriptors: u64) -> Process {
     Process {
         history_bytes_max: config.limits.history_bytes_max / shards,
+        accepted_bytes_max: config.limits.accepted_bytes_max / shards,
         unacked_bytes_max: config.limits.unacked_bytes_max / shards,
         shard_connections_max: descriptors::for_clients(shards, descriptors),
         // If the clock is before 1970, no token expires.

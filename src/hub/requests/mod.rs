@@ -10,14 +10,17 @@
 //!
 //! Every accepted request ends in exactly one of done, failed and expired. It is handed to another worker only if its
 //! worker has disconnected, or had left the service before the request reached it. The first answer counts. Ended
-//! requests count against the same bounds as pending ones, and give way to them: results are forgotten early before a
-//! request is refused.
+//! requests count against the same bound as pending ones, and do not give way to them: a result is kept for its time,
+//! and a store that is full refuses requests. Before that, it refuses those of sources that have more than their share
+//! (`sources`); those that it takes are handed on in turns (`turns`).
 
 mod document;
 mod ids;
 mod queues;
+mod sources;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -38,6 +41,9 @@ use crate::proto::subject::Subject;
 pub(crate) use document::WorkerAnswer;
 pub(crate) use ids::Ids;
 use queues::{QueuedRequest, ServiceQueues};
+pub(crate) use sources::RequestSources;
+use sources::Shares;
+use turns::QueueTurn;
 
 /// A request whose client was promised an answer.
 #[derive(Debug)]
@@ -52,6 +58,7 @@ pub struct AcceptedRequest {
     /// How long its result is kept.
     pub keep: Duration,
     pub key: Option<IdempotencyKey>,
+    pub(crate) sources: RequestSources,
 }
 
 /// The identity by which a repeated request is recognized.
@@ -103,8 +110,13 @@ pub(crate) struct KeptRequests {
     kept: BTreeSet<(Tick, RequestId)>,
     /// The requests whose end is not published yet.
     news: VecDeque<RequestId>,
+    shares: Shares,
     bytes: usize,
+    /// The bound on the bytes of requests and results; a part of it is for results alone.
+    bytes_max: usize,
     serial: u64,
+    /// Results that did not fit, and are told but not kept.
+    unkept: u64,
 }
 
 struct KeptRequest {
@@ -112,6 +124,7 @@ struct KeptRequest {
     channel: Subject,
     keep: Duration,
     key: Option<IdempotencyKey>,
+    sources: RequestSources,
     bytes: usize,
     state: RequestState,
 }
@@ -121,8 +134,8 @@ enum RequestState {
         /// Kept for another worker, in case this one disconnects; shared with the worker's shard.
         message: Arc<Message>,
         expires: Tick,
-        /// Its position in the order of the service.
-        serial: u64,
+        /// Its place in the order of the service.
+        turn: QueueTurn,
         worker: Option<Address>,
         /// How often it was handed to a worker.
         attempts: u32,
@@ -137,8 +150,8 @@ enum RequestState {
 }
 
 impl KeptRequests {
-    /// `shards` share the bound on what one worker may hold.
-    pub(crate) fn new(shards: u16) -> KeptRequests {
+    /// `shards` share the bound on what one worker may hold. `bytes_max`: of what this shard keeps.
+    pub(crate) fn new(shards: u16, bytes_max: usize) -> KeptRequests {
         KeptRequests {
             entries: AHashMap::new(),
             by_key: AHashMap::new(),
@@ -146,8 +159,11 @@ impl KeptRequests {
             due: BTreeSet::new(),
             kept: BTreeSet::new(),
             news: VecDeque::new(),
+            shares: Shares::default(),
             bytes: 0,
+            bytes_max: bytes_max.max(limits::ACCEPTED_BYTES_MIN),
             serial: 0,
+            unkept: 0,
         }
     }
 
@@ -160,19 +176,21 @@ impl KeptRequests {
             return Ok(receipt);
         }
         let bytes = size_of_request(&request);
-        self.make_room(bytes)?;
-        let AcceptedRequest { id, route, channel, message, timeout, keep, key } = request;
+        self.check_room(&request.sources, bytes)?;
+        let AcceptedRequest { id, route, channel, message, timeout, keep, key, sources } = request;
         self.serial += 1;
-        let (serial, expires) = (self.serial, now + timeout);
-        self.services.wait(&message.subject, serial, QueuedRequest { id, bytes });
+        let expires = now + timeout;
+        let queued = QueuedRequest { id, bytes, source: sources.in_turn() };
+        let turn = self.services.wait(&message.subject, self.serial, queued);
         self.due.insert((expires, id));
         if let Some(key) = &key {
             self.by_key.insert(key.name.clone(), id);
         }
         self.bytes += bytes;
+        self.shares.add(&sources, bytes);
         let receipt = Receipt { id, channel: channel.clone() };
-        let state = RequestState::Pending { message, expires, serial, worker: None, attempts: 0 };
-        let before = self.entries.insert(id, KeptRequest { route, channel, keep, key, bytes, state });
+        let state = RequestState::Pending { message, expires, turn, worker: None, attempts: 0 };
+        let before = self.entries.insert(id, KeptRequest { route, channel, keep, key, sources, bytes, state });
         assert!(before.is_none(), "two requests have one id");
         Ok(receipt)
     }
@@ -217,10 +235,10 @@ impl KeptRequests {
     /// A request did not reach its worker, which has left the service.
     pub(crate) fn missed(&mut self, id: RequestId, by: Address) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let RequestState::Pending { message, serial, worker, .. } = &mut entry.state else { return };
+        let RequestState::Pending { message, turn, worker, .. } = &mut entry.state else { return };
         if *worker == Some(by) {
             *worker = None;
-            self.services.give_back(&message.subject, *serial, by);
+            self.services.give_back(&message.subject, *turn, by);
         }
     }
 
@@ -252,10 +270,7 @@ impl KeptRequests {
         };
         *is_told = true;
         self.kept.insert((*forget_at, id));
-        let news = entry.news(id);
-        // A result may be longer than its request.
-        while self.bytes > limits::REQUESTS_BYTES_MAX && self.forget_first() {}
-        news
+        entry.news(id)
     }
 
     /// Whether [`KeptRequests::next_hand`] or [`KeptRequests::next_news`] may have something.
@@ -313,6 +328,11 @@ impl KeptRequests {
         self.entries.is_empty()
     }
 
+    /// The number of results that were told, and not kept for want of room.
+    pub(crate) fn unkept(&self) -> u64 {
+        self.unkept
+    }
+
     /// The number of pending requests.
     pub(crate) fn pending(&self) -> usize {
         self.due.len()
@@ -324,33 +344,43 @@ impl KeptRequests {
     fn end(&mut self, id: RequestId, status: Status, document: Box<[u8]>, now: Tick) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let bytes = entry.bytes_without_payload() + document.len();
-        let over = RequestState::Over { status, document, forget_at: now + entry.keep, is_told: false };
-        let RequestState::Pending { message, expires, serial, worker, .. } = std::mem::replace(&mut entry.state, over)
+        // A result that is longer than its request may find no room: earlier ones do not give way to it.
+        let is_kept = bytes <= entry.bytes || self.bytes - entry.bytes + bytes <= self.bytes_max;
+        self.unkept += u64::from(!is_kept);
+        let forget_at = if is_kept { now + entry.keep } else { now };
+        let over = RequestState::Over { status, document, forget_at, is_told: false };
+        let RequestState::Pending { message, expires, turn, worker, .. } = std::mem::replace(&mut entry.state, over)
         else {
             unreachable!("a request ends once")
         };
         self.bytes = self.bytes - entry.bytes + bytes;
+        self.shares.remove(&entry.sources, entry.bytes);
+        self.shares.add(&entry.sources, bytes);
         entry.bytes = bytes;
-        self.services.leave(&message.subject, serial, worker);
+        self.services.leave(&message.subject, turn, worker);
         self.due.remove(&(expires, id));
         self.news.push_back(id);
     }
 
-    /// Forgets results early until there is room.
-    fn make_room(&mut self, bytes: usize) -> Result<(), CloseReason> {
-        while self.entries.len() >= limits::REQUESTS_MAX || self.bytes + bytes > limits::REQUESTS_BYTES_MAX {
-            if !self.forget_first() {
-                return Err(CloseReason::RequestsFull);
-            }
+    /// Whether a request of this size may be taken in. Its result may be longer, so results have room that no request
+    /// gets.
+    fn check_room(&self, sources: &RequestSources, bytes: usize) -> Result<(), CloseReason> {
+        let free = (self.bytes_max - self.bytes_max / limits::ACCEPTED_FOR_RESULTS).saturating_sub(self.bytes);
+        if bytes > free {
+            Err(CloseReason::RequestsFull)
+        } else if !self.shares.allow(sources, bytes, free) {
+            Err(CloseReason::RequestsShare)
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
-    /// Forgets the result that would be forgotten next; false if there is none.
+    /// Forgets the result whose time is over first; false if there is none.
     fn forget_first(&mut self) -> bool {
         let Some((_, id)) = self.kept.pop_first() else { return false };
         if let Some(entry) = self.entries.remove(&id) {
             self.bytes -= entry.bytes;
+            self.shares.remove(&entry.sources, entry.bytes);
             if let Some(key) = &entry.key {
                 self.by_key.remove(&key.name);
             }

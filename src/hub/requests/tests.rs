@@ -40,9 +40,16 @@ fn membership(pattern: &str, queue: Option<&str>, number: u32) -> Membership {
     Membership { pattern: Pattern::new(pattern).unwrap(), queue: queue.map(Arc::from), member }
 }
 
+/// Enough for the bodies of 64 megabytes.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+
+fn sources(network: u64, user: Option<&str>) -> RequestSources {
+    RequestSources { network, user: user.map(Arc::from) }
+}
+
 impl Play {
     fn new() -> Play {
-        Play { requests: KeptRequests::new(1), directory: Directory::default(), now: Tick::ZERO, made: 0 }
+        Play { requests: KeptRequests::new(1, BYTES_MAX), directory: Directory::default(), now: Tick::ZERO, made: 0 }
     }
 
     fn request(&mut self, payload: &[u8]) -> AcceptedRequest {
@@ -61,6 +68,7 @@ impl Play {
             timeout: TIMEOUT,
             keep: KEEP,
             key: None,
+            sources: sources(1, None),
         }
     }
 
@@ -130,6 +138,7 @@ fn a_request_goes_to_one_worker_and_its_result_is_kept() {
     play.pass(Duration::from_secs(1));
     assert_eq!((play.status(id), play.answer(id)), (None, Err(Dropped::Unknown)));
     assert!(play.requests.is_empty() && !play.requests.has_work() && play.requests.bytes == 0);
+    assert!(play.requests.shares.is_empty());
     assert_eq!(play.requests.deadline(), Tick::NEVER);
 }
 
@@ -238,8 +247,8 @@ fn one_worker_holds_no_more_bytes_than_may_wait_for_it() {
     let mut play = Play::new();
     play.comes(1);
     let payload = vec![b'x'; limits::BODY_BYTES_MAX];
-    for _ in 0..40 {
-        let request = play.request(&payload);
+    for network in 0..40 {
+        let request = AcceptedRequest { sources: sources(network, None), ..play.request(&payload) };
         play.requests.accept(request, play.now).unwrap();
     }
     let held = play.hands().len();
@@ -263,35 +272,83 @@ fn only_those_who_listen_to_the_service_itself_get_requests() {
     assert_eq!(play.hands(), [(id, 9)], "with a queue group or without");
 }
 
-#[test]
-fn results_give_way_to_requests_and_requests_do_not_give_way() {
-    let mut play = Play::new();
-    play.comes(1);
-    let payload = vec![b'x'; limits::BODY_BYTES_MAX];
-    let most = limits::REQUESTS_BYTES_MAX / (limits::BODY_BYTES_MAX + limits::REQUEST_BYTES);
-    let first = play.accept();
-    play.hands();
-    let answer = WorkerAnswer { has_failed: false, content_type: Some("text/plain"), body: &payload };
-    play.requests.answer(first, answer, play.now).unwrap();
-    play.news();
-    for _ in 0..most {
-        let request = play.request(&payload);
-        play.requests.accept(request, play.now).expect("room that the result has made");
+/// Requests of these sources until one is refused: how many were taken, and the reason.
+fn fill(play: &mut Play, sources: &RequestSources) -> (usize, CloseReason) {
+    for count in 0.. {
+        let request = AcceptedRequest { sources: sources.clone(), ..play.request(b"") };
+        if let Err(reason) = play.requests.accept(request, play.now) {
+            return (count, reason);
+        }
     }
-    assert_eq!(play.status(first), None, "forgotten before its time");
-    let request = play.request(&payload);
-    assert_eq!(play.requests.accept(request, play.now), Err(CloseReason::RequestsFull));
-    assert!(play.requests.bytes <= limits::REQUESTS_BYTES_MAX);
+    unreachable!("the store has a bound")
 }
 
 #[test]
-fn a_result_that_is_too_long_to_keep_is_still_told() {
+fn results_are_kept_for_their_time_and_what_is_full_refuses_requests() {
     let mut play = Play::new();
     play.comes(1);
-    let id = play.accept();
+    let first = play.accept();
     play.hands();
-    let body = vec![b'x'; limits::REQUESTS_BYTES_MAX];
-    play.requests.answer(id, WorkerAnswer { has_failed: true, content_type: None, body: &body }, play.now).unwrap();
-    assert_eq!(play.news(), [(id, Status::Failed)]);
-    assert!(play.requests.is_empty() && play.requests.bytes == 0);
+    play.answer(first).unwrap();
+    play.news();
+    let mut network = 1;
+    while fill(&mut play, &sources(network, None)).1 != CloseReason::RequestsFull {
+        network += 1;
+    }
+    assert!(network > 5, "each network leaves room for others");
+    assert!(play.requests.bytes <= BYTES_MAX / 4 * 3);
+    play.pass(KEEP - Duration::from_secs(1));
+    assert_eq!(play.status(first), Some(Status::Done), "although the store has been full since");
+}
+
+#[test]
+fn a_source_with_more_than_its_share_is_refused_and_another_one_is_not() {
+    let mut play = Play::new();
+    let (taken, reason) = fill(&mut play, &sources(1, None));
+    let room = BYTES_MAX / 4 * 3;
+    assert_eq!(reason, CloseReason::RequestsShare);
+    let share = taken as f64 / (room / play.requests.bytes.div_ceil(taken)) as f64;
+    assert!((0.79..0.81).contains(&share), "a network alone may have four fifths: {share}");
+    let bystander = AcceptedRequest { sources: sources(2, Some("ann")), ..play.request(b"booking") };
+    let id = play.requests.accept(bystander, play.now).expect("it has nothing yet").id;
+    // It is handed on before the rest of what the stranger has sent.
+    play.comes(1);
+    let place = play.hands().iter().position(|(handed, _)| *handed == id);
+    assert_eq!(place, Some(1));
+    assert_eq!(play.answer(id), Ok(Status::Done));
+    play.news();
+    play.pass(TIMEOUT);
+    play.pass(KEEP - TIMEOUT - Duration::from_secs(1));
+    assert_eq!(play.status(id), Some(Status::Done));
+    // What the stranger sent has expired, and is forgotten in its time: then all is as before.
+    play.news();
+    play.pass(TIMEOUT + KEEP);
+    play.pass(KEEP);
+    assert!(play.requests.is_empty() && play.requests.shares.is_empty() && play.requests.bytes == 0);
+}
+
+#[test]
+fn one_user_leaves_room_for_the_others_of_a_network() {
+    let mut play = Play::new();
+    let (of_ann, reason) = fill(&mut play, &sources(1, Some("ann")));
+    let (of_bob, _) = fill(&mut play, &sources(1, Some("bob")));
+    assert_eq!(reason, CloseReason::RequestsShare);
+    assert!(of_bob >= of_ann / 2 && of_bob < of_ann, "{of_bob}, {of_ann}");
+    // From anywhere else, too, ann has had enough.
+    assert_eq!(fill(&mut play, &sources(2, Some("ann"))), (0, CloseReason::RequestsShare));
+}
+
+#[test]
+fn a_result_that_does_not_fit_is_told_and_costs_no_other_result() {
+    let mut play = Play::new();
+    play.comes(1);
+    let (first, long) = (play.accept(), play.accept());
+    play.hands();
+    play.answer(first).unwrap();
+    let body = vec![b'x'; BYTES_MAX];
+    play.requests.answer(long, WorkerAnswer { has_failed: true, content_type: None, body: &body }, play.now).unwrap();
+    assert_eq!(play.news(), [(first, Status::Done), (long, Status::Failed)]);
+    play.pass(Duration::ZERO);
+    assert_eq!((play.status(first), play.status(long), play.requests.unkept()), (Some(Status::Done), None, 1));
+    assert!(play.requests.bytes < 2 * limits::REQUEST_BYTES);
 }

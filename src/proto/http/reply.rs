@@ -217,6 +217,7 @@ fn leaves_input_readable(reason: CloseReason) -> bool {
             | UnknownRequest
             | KeyReused
             | RequestsFull
+            | RequestsShare
     )
 }
 

@@ -56,6 +56,15 @@ pub(super) const ROWS: &[Row] = &[
               first.",
     },
     Row {
+        path: "limits.accepted_bytes_max",
+        kind: bytes(1_048_576, 1_099_511_627_776),
+        fallback: Fallback::Whole(limits::ACCEPTED_BYTES_MAX as u64),
+        help: "Bytes of all accepted requests and their results; requests beyond it get 503.",
+        doc: "Each shard has an equal part, at least 4 MiB. A request costs a kibibyte besides its body or its result, \
+              until its `keep_s` is over. A user may have as much as is free, an address (IPv6: a /64) four times as \
+              much; beyond that, requests get 429.",
+    },
+    Row {
         path: "limits.unacked_bytes_max",
         kind: bytes(0, 1_099_511_627_776),
         fallback: Fallback::Whole(limits::UNACKED_BYTES_MAX as u64),

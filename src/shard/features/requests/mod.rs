@@ -22,7 +22,7 @@ use ahash::AHashMap;
 use crate::base::{Address, Key, Place, RequestId, RouteId, Tick};
 use crate::conn::accept::{self, ServiceRequest};
 use crate::conn::route::{AcceptRoute, Route, RouteTarget};
-use crate::hub::requests::{AcceptedRequest, Dropped, Hand, IdempotencyKey, Ids, News, WorkerAnswer};
+use crate::hub::requests::{AcceptedRequest, Dropped, Hand, IdempotencyKey, Ids, News, RequestSources, WorkerAnswer};
 use crate::hub::{self, KeptRequests, Member, Membership, PlaceSet};
 use crate::limits;
 use crate::mesh::requests::RequestMail;
@@ -56,7 +56,7 @@ pub(in crate::shard) struct Requests {
 impl Requests {
     pub(crate) fn new(parts: &Parts) -> Requests {
         Requests {
-            kept: KeptRequests::new(parts.mesh.shards()),
+            kept: KeptRequests::new(parts.mesh.shards(), parts.settings.process.accepted_bytes_max),
             ids: Ids::new(&parts.secret, parts.settings.process.node, parts.place),
             keepers: AHashMap::new(),
             recalls: Recalls::default(),
@@ -85,7 +85,7 @@ impl Requests {
     pub(crate) fn accept(&mut self, desk: &mut Desk, key: Key, asked: ServiceRequest) {
         desk.counters().received.add(1);
         let from = desk.address(key);
-        match self.request(desk, asked) {
+        match self.request(desk, key, asked) {
             Ok(request) => {
                 let request = Box::new(request);
                 desk.send(request.id.place, Mail::Requests(RequestMail::Accept { from, request }));
@@ -95,8 +95,12 @@ impl Requests {
         }
     }
 
-    fn request(&mut self, desk: &Desk, asked: ServiceRequest) -> Result<AcceptedRequest, CloseReason> {
+    fn request(&mut self, desk: &Desk, key: Key, asked: ServiceRequest) -> Result<AcceptedRequest, CloseReason> {
         let route = asked.route;
+        let sources = RequestSources {
+            network: desk.slots.get(key).map_or(0, |conn| conn.link.peer().network()),
+            user: asked.user().map(|user| user.token().into()),
+        };
         let (own, target) = accept_route(&desk.settings.generation.routes[route])?;
         let idempotency = asked.idempotency(own);
         // A client that retries must reach the same keeper, from any shard.
@@ -106,7 +110,7 @@ impl Requests {
         let channel = asked.channel(own, target, id)?;
         let message = asked.message(own, target, id, &channel).into();
         let key = idempotency.map(|(name, fingerprint)| IdempotencyKey { name: name.into(), fingerprint });
-        Ok(AcceptedRequest { id, route, channel, message, timeout: target.timeout, keep: target.keep, key })
+        Ok(AcceptedRequest { id, route, channel, message, timeout: target.timeout, keep: target.keep, key, sources })
     }
 
     fn accepted(&mut self, desk: &mut Desk, key: Key, outcome: Result<Receipt, CloseReason>) {
@@ -274,6 +278,7 @@ impl Feature for Requests {
     fn measure(&self, counters: &Counters) {
         counters.requests_pending.set(self.kept.pending() as u64);
         counters.requests_kept.set(self.kept.len() as u64);
+        counters.requests_unkept.set(self.kept.unkept());
     }
 
     fn count(&self, census: &mut Census) {
