@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use zeroize::Zeroizing;
 
 use super::{CertificateFiles, Listener, TokenKey};
 use crate::proto::tls::certificates::{read_chain, read_key};
@@ -75,6 +76,7 @@ fn certificate(files: &CertificateFiles) -> Result<Certificate, String> {
 
 fn read<T>(file: &Path, parse: fn(&[u8]) -> Result<T, String>) -> Result<T, String> {
     let words = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-    let pem = std::fs::read(file).map_err(|error| words(&error))?;
+    // It may be a private key, of which the configuration keeps a form of its own.
+    let pem = Zeroizing::new(std::fs::read(file).map_err(|error| words(&error))?);
     parse(&pem).map_err(|error| words(&error))
 }

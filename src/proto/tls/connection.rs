@@ -193,16 +193,17 @@ impl Tls {
         }
     }
 
-    /// The complete state of a connection in the record layer, for another process to continue; `None` for other
-    /// connections.
-    pub fn to_bytes(&self) -> Option<State> {
-        match &self.stage {
-            TlsStage::Records(records) => Some(records.to_bytes()),
-            _ => None,
+    /// The complete state of a connection in the record layer, for another process to continue; other connections come
+    /// back. Nothing more can be sealed here: two that seal with one key and one number would give both texts away.
+    pub fn into_bytes(self) -> Result<State, Box<Tls>> {
+        match self.stage {
+            TlsStage::Records(records) => Ok(records.into_bytes()),
+            stage => Err(Box::new(Tls { stage })),
         }
     }
 
-    /// The connection that [`Tls::to_bytes`] has written; `None` if these are other bytes.
+    /// The connection that [`Tls::into_bytes`] has written; `None` if these are other bytes. From each bytes only one
+    /// connection may be made.
     pub fn from_bytes(bytes: &[u8; STATE_BYTES]) -> Option<Tls> {
         Some(Tls { stage: TlsStage::Records(Records::from_bytes(bytes)?) })
     }

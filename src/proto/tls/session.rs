@@ -42,7 +42,7 @@ pub(super) struct RustlsSession {
     connection: UnbufferedServerConnection,
     phase: SessionPhase,
     /// For TLS 1.3, from our first flight on.
-    secrets: Option<Secrets>,
+    secrets: Option<Box<Secrets>>,
     /// Records that the last call of `advance` produced. If it completed a handshake of TLS 1.3, these are the tickets,
     /// the first records under the key for application data.
     sealed: u64,
@@ -243,12 +243,13 @@ impl RustlsSession {
     /// `dangerous_into_kernel_connection` would also return the sequence numbers, but derives the keys a second time
     /// for that: 4 to 9 of the 70 to 100 µs of a handshake.
     pub(super) fn leave(&self) -> Option<Records> {
-        let secrets = self.secrets.as_ref()?;
         let common = &self.connection.negotiated_cipher_suite()?.tls13()?.common;
+        let suite = Suite::of(common.suite)?;
+        let secrets = self.secrets.as_ref().filter(|secrets| secrets.length() == suite.secret_bytes())?;
         Some(Records::new(&Beginning {
-            suite: Suite::of(common.suite)?,
-            client_secret: &secrets.client.0,
-            server_secret: &secrets.server.0,
+            suite,
+            client_secret: &secrets.client.bytes,
+            server_secret: &secrets.server.bytes,
             sealed: self.sealed,
             records_max: common.confidentiality_limit,
         }))

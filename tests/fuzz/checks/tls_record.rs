@@ -43,9 +43,7 @@ fn hear(suite: &Suite, wire: &[u8], cuts: &[usize]) -> Heard {
     let mut tls = Tls::from_bytes(&suite.state()).expect("it is a state");
     let (mut plain, mut out, mut carry) = (Vec::new(), Vec::new(), Vec::new());
     for piece in super::pieces(wire, cuts) {
-        if let Some(state) = tls.to_bytes() {
-            tls = Tls::from_bytes(&state).expect("what was written down is read again");
-        }
+        (tls, _) = written_down(tls);
         carry.extend_from_slice(piece);
         let mut input = &mut carry[..];
         let mut opened = Ok(Opened::Full);
@@ -61,11 +59,19 @@ fn hear(suite: &Suite, wire: &[u8], cuts: &[usize]) -> Heard {
     }
     assert!(plain.len() <= wire.len() && out.len() < 64, "an alert and a KeyUpdate at most");
     let failure = tls.failure().map(ToString::to_string);
-    let state = tls.to_bytes().map(|state| state.to_vec());
+    let (mut tls, state) = written_down(tls);
     let is_sealed = tls.seal([&b"answer"[..]], &mut Vec::new(), &mut out).is_ok();
     assert_eq!(is_sealed, failure.is_none());
     tls.close_notify(&mut out);
     Heard { plain, out, failure, state }
+}
+
+/// The connection, from its bytes if it has any, and the bytes.
+fn written_down(tls: Tls) -> (Tls, Option<Vec<u8>>) {
+    match tls.into_bytes() {
+        Ok(state) => (Tls::from_bytes(&state).expect("what was written down is read again"), Some(state.to_vec())),
+        Err(tls) => (*tls, None),
+    }
 }
 
 struct Suite {

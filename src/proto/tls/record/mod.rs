@@ -8,7 +8,7 @@
 //! slices --> sealer: gathered and encrypted in out, after a KeyUpdate that is due
 //! ```
 //!
-//! A connection holds raw keys and counters, no buffer and no expanded key; [`Records::to_bytes`] writes all of it. A
+//! A connection holds raw keys and counters, no buffer and no expanded key; [`Records::into_bytes`] writes all of it. A
 //! breach of the protocol is a [`Fault`], and gets the alert that RFC 8446 names. There is no handshake, no TLS 1.2
 //! and no clock here.
 

@@ -26,7 +26,7 @@ pub const STATE_BYTES: usize = SECRETS_AT + 2 * SECRET_BYTES_MAX;
 pub type State = Zeroizing<[u8; STATE_BYTES]>;
 
 impl Records {
-    pub fn to_bytes(&self) -> State {
+    pub fn into_bytes(self) -> State {
         let mut bytes = State::new([0; STATE_BYTES]);
         bytes[..COUNTERS_AT].copy_from_slice(&[
             FORMAT,
@@ -46,7 +46,7 @@ impl Records {
         bytes
     }
 
-    /// `None` if the bytes are not from [`Records::to_bytes`].
+    /// `None` if the bytes are not from [`Records::into_bytes`].
     pub fn from_bytes(bytes: &[u8; STATE_BYTES]) -> Option<Records> {
         let (flags, rest) = bytes.split_first_chunk::<COUNTERS_AT>()?;
         let (records_max, rest) = rest.split_first_chunk()?;

@@ -136,8 +136,8 @@ impl Peer {
         let secrets = secrets.expect("the client's key log");
         let extracted = connection.dangerous_extract_secrets().unwrap();
         Peer {
-            sending: Direction::new(suite, &secrets.client.0, extracted.tx.0),
-            receiving: Direction::new(suite, &secrets.server.0, extracted.rx.0),
+            sending: Direction::new(suite, &secrets.client.bytes, extracted.tx.0),
+            receiving: Direction::new(suite, &secrets.server.bytes, extracted.rx.0),
         }
     }
 

@@ -29,9 +29,9 @@ fn a_connection_goes_on_from_its_bytes() {
             .concat(),
         )
         .unwrap();
-        let state = end.tls.to_bytes().unwrap();
+        let state = end.tls.into_bytes().ok().unwrap();
+        assert_eq!(Tls::from_bytes(&state).unwrap().into_bytes().ok().unwrap(), state);
         end.tls = Tls::from_bytes(&state).unwrap();
-        assert_eq!(end.tls.to_bytes().unwrap(), state);
         end.open(&peer.record(22, &[0, 1, 0])).unwrap();
         peer.update();
         end.open(&peer.record(23, b"hello")).unwrap();
@@ -45,18 +45,20 @@ fn a_connection_goes_on_from_its_bytes() {
 #[test]
 fn only_the_record_layer_has_bytes() {
     let world = World::plain(&TLS13);
-    assert!(world.connect("localhost").server.tls.to_bytes().is_none(), "a handshake cannot be handed over");
-    assert!(World::plain(&TLS12).connected().server.tls.to_bytes().is_none());
+    let back = world.connect("localhost").server.tls.into_bytes().expect_err("a handshake cannot be handed over");
+    assert!(back.is_handshaking());
+    assert!(World::plain(&TLS12).connected().server.tls.into_bytes().is_err());
+    assert!(world.connected().server.tls.into_bytes().is_ok());
     let mut link = world.connected();
-    assert!(link.server.tls.to_bytes().is_some());
     link.server.open(b"GET / HTTP/1.1").unwrap_err();
-    assert!(link.server.tls.to_bytes().is_none(), "a failure has no keys any more");
+    let back = link.server.tls.into_bytes().expect_err("a failure has no keys any more");
+    assert!(back.failure().is_some());
 }
 
 #[test]
 fn refuses_bytes_that_are_no_state() {
     let (end, _) = connected(Suite::Aes256GcmSha384);
-    let state = end.tls.to_bytes().unwrap();
+    let state = end.tls.into_bytes().ok().unwrap();
     // Format, suite, phase, the answer owed, the bounded counters, the credit, sequence numbers beyond all counting.
     for (at, value) in
         [(0, 0), (0, 1), (1, 0), (1, 4), (2, 3), (3, 2), (4, 33), (5, 5), (6, 5), (11, 1), (15, 64), (23, 64)]

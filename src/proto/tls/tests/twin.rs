@@ -1,6 +1,8 @@
 //! The record layer beside rustls: the same peer says the same to both, and both must hear, do and answer the same. The
 //! exceptions are those of [`is_ours_alone`].
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::peer::{Peer, Server};
@@ -155,12 +157,16 @@ fn play(
     (Seen { plain: server.plain().to_vec(), answers, is_sound, is_peer_closed }, server.fault())
 }
 
+static ANY: LazyLock<World> = LazyLock::new(|| World::plain(&TLS13));
+
 /// A connection that is written down and read again.
 fn hand_over(server: &mut Server) {
-    if let Server::Ours(end) = server
-        && let Some(state) = end.tls.to_bytes()
-    {
-        end.tls = Tls::from_bytes(&state).unwrap();
+    if let Server::Ours(end) = server {
+        let tls = std::mem::replace(&mut end.tls, Tls::new(&ANY.server).unwrap());
+        end.tls = match tls.into_bytes() {
+            Ok(state) => Tls::from_bytes(&state).unwrap(),
+            Err(failed) => *failed,
+        };
     }
 }
 
