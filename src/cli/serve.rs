@@ -9,6 +9,7 @@ use super::check;
 use super::source::ConfigSource;
 use super::stop::Stop;
 use super::{log_lines, output};
+use tidegate::driver::memory;
 use tidegate::gateway::config::{Config, DriverChoice};
 use tidegate::gateway::{ActivatedSocket, Builder, Gateway};
 use tidegate::limits::SHARDS_MAX;
@@ -37,6 +38,9 @@ pub struct ServeArgs {
     /// Only validate the configuration, as `tidegate check` does
     #[arg(long)]
     check: bool,
+    /// Let core dumps, debuggers and profilers of this user see the memory, which holds keys
+    #[arg(long)]
+    dumpable: bool,
 }
 
 fn driver(word: String) -> DriverChoice {
@@ -53,6 +57,8 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         Ok(sockets) => sockets,
         Err(error) => return output::fail(&error.to_string()),
     };
+    // Before any key is read.
+    let hidden = if args.dumpable { Ok(()) } else { memory::hide() };
     let mut config = match check::load(args.source.file().as_deref()) {
         Ok(config) => config,
         Err(code) => return code,
@@ -63,6 +69,9 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         return check::verify(&config, &args.source);
     }
     log_lines::log_to_stderr(config.log);
+    if let Err(error) = hidden {
+        warn!("core dumps of this process would hold its keys: {error}");
+    }
     for doubt in check::doubts(&config, &args.source) {
         warn!("{doubt}");
     }

@@ -32,6 +32,7 @@ mod attached;
 pub mod choice;
 pub mod clock;
 pub mod epoll;
+pub mod memory;
 pub mod sim;
 pub mod socket;
 mod sockets;

@@ -1,8 +1,8 @@
-//! The program `tidegate` where the kernel refuses: limits on descriptors, and system calls that fail.
+//! The program `tidegate` and the kernel: limits on descriptors, system calls that fail, memory that is not shown.
 //!
 //! ```text
-//! descriptors, faults     side by side            [`shared`]
-//! capacity                30,000 sockets, alone   [`alone`]
+//! descriptors, faults, memory     side by side    [`shared`]
+//! capacity                        30,000 sockets, alone   [`alone`]
 //! ```
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -14,6 +14,7 @@ mod capacity;
 mod command;
 mod descriptors;
 mod faults;
+mod memory;
 
 /// The box: its ports, its memory and its cores.
 static BOX: RwLock<()> = RwLock::new(());

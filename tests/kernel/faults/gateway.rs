@@ -47,7 +47,8 @@ impl Gateway {
     pub fn start(driver: &str) -> Gateway {
         let file = configuration();
         let mut command = unconfigured(env!("CARGO_BIN_EXE_tidegate"));
-        command.args(["serve", "--driver", driver, "--config"]).arg(&file).stdin(Stdio::null());
+        // strace attaches to it, which only root may do otherwise.
+        command.args(["serve", "--dumpable", "--driver", driver, "--config"]).arg(&file).stdin(Stdio::null());
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary runs");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is ours"));
         let [front, bus, admin] = addresses(&mut stdout);
