@@ -17,8 +17,11 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// From the first byte (or the accept) to the end of the head; a phone on a bad network needs seconds, an attacker minutes.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// From the end of the head to the end of the body.
+/// From the end of the head to the end of the body, besides [`ARRIVING_BYTES_PER_SECOND_MIN`].
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// A body, and a message in pieces, has a second more for each of these bytes that have arrived: the slowest networks of
+/// phones carry ten times as much. (Apache's mod_reqtimeout asks for 500 bytes a second, Kestrel for 240.)
+pub const ARRIVING_BYTES_PER_SECOND_MIN: u64 = 4 * 1024;
 /// How long a connection may idle between two requests.
 pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
 /// From the end of the request until the hub has answered (subscribed or published); it takes microseconds.
@@ -33,6 +36,9 @@ pub const REPLY_PIECE_BYTES: usize = 2 * RECORD_CONTENT_BYTES;
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Most fragments of a message (configurable as `limits.fragments_max`): each costs a header's parse.
 pub const FRAGMENTS_MAX: u32 = 1024;
+/// From the first bytes of a message to its last (configurable as `limits.message_timeout_s`), besides
+/// [`ARRIVING_BYTES_PER_SECOND_MIN`]. Frames in between, such as pongs, do not prolong it.
+pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest payload of a control frame (RFC 6455 section 5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;
 /// Silence after which the peer gets a ping (configurable as `limits.ping_interval_s`).

@@ -188,12 +188,13 @@ impl Exchange<'_> {
                 return Err(reason);
             }
         };
-        let incoming = Incoming::new(head.reply_to(), body, Collect::new(purpose, head.body));
+        let until = self.now + self.settings.generation.body_timeout;
+        let incoming = Incoming::new(head.reply_to(), body, Collect::new(purpose, head.body), until);
         if head.expects_continue {
             self.link.outbox.write(go_on);
         }
         http.state = HttpState::Body(Box::new(incoming));
-        self.link.wait_until(self.now + self.settings.generation.body_timeout);
+        self.link.wait_until(until);
         Ok(())
     }
 

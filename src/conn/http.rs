@@ -18,6 +18,7 @@ use super::outbox::Outbox;
 use super::outgoing::Outgoing;
 use super::routes::Routes;
 use super::settings::Settings;
+use crate::base::Tick;
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::close::CloseRow;
@@ -212,6 +213,14 @@ impl Http {
     pub(super) fn refuse_head(&mut self, input: &[u8], is_tls: bool, routes: &Routes) {
         let page = Sender::glimpsed(input, is_tls, routes.iter().map(|(_, route)| &route.origins));
         self.state = HttpState::Answering(ReplyTo::UNREADABLE, About::Request(page.map(Box::new)));
+    }
+
+    /// When a body that arrives is late; in the past for anything else.
+    pub(super) fn due(&self) -> Tick {
+        match &self.state {
+            HttpState::Body(incoming) => incoming.due(),
+            _ => Tick::ZERO,
+        }
     }
 
     /// The reason of a connection that ends for lack of progress.

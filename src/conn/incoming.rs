@@ -10,9 +10,13 @@
 //! because the decoder bounds the body's length. There is no other consumer yet; one that passes the body on would have
 //! as much room as its partner's outbox.
 
+use std::time::Duration;
+
 use super::Step;
 use super::about::About;
 use super::origins::Page;
+use crate::base::Tick;
+use crate::limits::ARRIVING_BYTES_PER_SECOND_MIN;
 use crate::proto::CloseReason;
 use crate::proto::http::{Body, BodyStep, ReplyTo};
 
@@ -40,6 +44,9 @@ pub(super) struct Incoming<C> {
     pub to: ReplyTo,
     body: Body,
     consumer: C,
+    /// The deadline for the body, without the time for the bytes that have arrived.
+    until: Tick,
+    arrived: u64,
 }
 
 /// The progress of a body.
@@ -53,8 +60,8 @@ pub(super) enum Progress<'a> {
 }
 
 impl<C: Consumer> Incoming<C> {
-    pub(super) fn new(to: ReplyTo, body: Body, consumer: C) -> Incoming<C> {
-        Incoming { to, body, consumer }
+    pub(super) fn new(to: ReplyTo, body: Body, consumer: C, until: Tick) -> Incoming<C> {
+        Incoming { to, body, consumer, until, arrived: 0 }
     }
 
     /// Takes as much off `input` as the consumer has room for.
@@ -62,6 +69,7 @@ impl<C: Consumer> Incoming<C> {
         loop {
             match self.body.next_within(input, self.consumer.room())? {
                 BodyStep::Data(piece) => {
+                    self.arrived += piece.len() as u64;
                     if let Some(step) = self.consumer.take(piece) {
                         return Ok(Progress::Step(step));
                     }
@@ -80,6 +88,11 @@ impl<C: Consumer> Incoming<C> {
     /// Whether the last piece was taken, so that the end follows without another byte.
     pub(super) fn is_whole(&self) -> bool {
         self.body.is_over()
+    }
+
+    /// When the body is late: its deadline, and a second more for each [`ARRIVING_BYTES_PER_SECOND_MIN`].
+    pub(super) fn due(&self) -> Tick {
+        self.until + Duration::from_secs(self.arrived / ARRIVING_BYTES_PER_SECOND_MIN)
     }
 
     /// See [`Consumer::bytes`].
@@ -147,7 +160,8 @@ mod tests {
 
     /// Feeds `wire` in pieces that end at `cuts`. Whenever the consumer lacks room, it gets the next entry of `rooms`.
     fn arrive(framing: Framing, wire: &[u8], cuts: &[usize], rooms: &[usize], hands_on: bool) -> Taken {
-        let mut incoming = Incoming::new(TO, Body::new(framing, BYTES_MAX)?, Sipper { hands_on, ..Sipper::default() });
+        let mut incoming =
+            Incoming::new(TO, Body::new(framing, BYTES_MAX)?, Sipper { hands_on, ..Sipper::default() }, Tick::NEVER);
         let mut rooms = rooms.iter().copied().cycle();
         let (mut carry, mut fed) = (Vec::new(), 0);
         for cut in cuts.iter().copied().chain([wire.len()]) {
@@ -181,7 +195,8 @@ mod tests {
 
     #[test]
     fn without_room_the_bytes_stay_where_they_are() {
-        let mut incoming = Incoming::new(TO, Body::new(Framing::Length(5), BYTES_MAX).unwrap(), Sipper::default());
+        let mut incoming =
+            Incoming::new(TO, Body::new(Framing::Length(5), BYTES_MAX).unwrap(), Sipper::default(), Tick::NEVER);
         let mut wire = b"helloGET".to_vec();
         let mut input = &mut wire[..];
         for (room, left) in [(0, 8), (2, 6), (0, 6), (4, 3)] {
@@ -196,7 +211,7 @@ mod tests {
     #[test]
     fn the_end_needs_no_room_and_no_further_byte() {
         let sipper = Sipper { room: 5, hands_on: true, ..Sipper::default() };
-        let mut incoming = Incoming::new(TO, Body::new(Framing::Length(5), BYTES_MAX).unwrap(), sipper);
+        let mut incoming = Incoming::new(TO, Body::new(Framing::Length(5), BYTES_MAX).unwrap(), sipper, Tick::NEVER);
         assert!(matches!(incoming.next(&mut &mut b"hello".to_vec()[..]), Ok(Progress::Step(_))));
         assert!(incoming.is_whole(), "it is asked again, although nothing is left in the input");
         assert!(matches!(incoming.next(&mut &mut [][..]), Ok(Progress::Whole)));

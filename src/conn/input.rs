@@ -66,6 +66,9 @@ impl Session {
             Phase::Http(_) => Exchange { session: self, link, address, settings, now }.next_request(input),
             Phase::WebSocket(_, websocket) => {
                 let heard = websocket.next(input, &settings.generation.websocket, &mut link.outbox)?;
+                if heard.is_none() {
+                    link.wait_no_longer_than(websocket.await_rest(now + settings.generation.message_timeout));
+                }
                 Ok(heard.map(|heard| match heard {
                     Heard::Message(message) => Step::Message(message),
                     Heard::Goodbye => Step::Close(CloseReason::Normal),
@@ -100,6 +103,10 @@ impl Session {
         let RouteTarget::Centrifuge(target) = &settings.generation.routes[self.route].target else { return Ok(None) };
         let around = Surroundings { address, target, settings, now };
         let heard = centrifuge.next(input, &around, &mut link.outbox)?;
+        if heard.is_none() {
+            let until = now + settings.generation.message_timeout;
+            link.wait_no_longer_than(centrifuge.websocket.await_rest(until));
+        }
         Ok(heard.map(|heard| match heard {
             Heard::Message(step) => {
                 link.wait_until_unless_stuck(centrifuge.deadline());

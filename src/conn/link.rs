@@ -35,6 +35,8 @@ pub struct Link {
     is_peer_finished: bool,
     /// The link is on the shard's list for this turn's flush.
     is_dirty: bool,
+    /// Its carry is not empty, and has not been used since the last heartbeat of an event stream.
+    has_old_rest: bool,
     /// The shard counts a load for it ([`Loads`](crate::base::Loads)).
     is_loaded: bool,
 }
@@ -59,6 +61,7 @@ impl Link {
             is_receiving: false,
             is_peer_finished: false,
             is_dirty: false,
+            has_old_rest: false,
             is_loaded: false,
         }
     }
@@ -128,6 +131,7 @@ impl Link {
 
     /// Keeps the unused rest of `joined`, or of `fresh` if there was nothing to join.
     pub fn keep_rest(&mut self, joined: Option<Vec<u8>>, fresh: &[u8], used: usize) {
+        self.has_old_rest &= used == 0;
         match joined {
             Some(joined) => self.carry.keep_rest(joined, used),
             None => self.carry.keep(&fresh[used..]),
@@ -241,6 +245,20 @@ impl Link {
         if !self.outbox.is_looked_at() {
             self.wait_until(deadline);
         }
+    }
+
+    /// The deadline comes no later than `due`, unless it checks a batch in flight: then it is that of the batch, and soon.
+    #[inline]
+    pub(super) fn wait_no_longer_than(&mut self, due: Tick) {
+        if due < self.deadline() {
+            self.wait_until_unless_stuck(due);
+        }
+    }
+
+    /// Called at each heartbeat. True if the same incomplete record was there at the last one.
+    pub(super) fn stalls(&mut self) -> bool {
+        let has_rest = !self.carry.is_empty();
+        std::mem::replace(&mut self.has_old_rest, has_rest) && has_rest
     }
 
     /// A stream has begun.

@@ -3,19 +3,20 @@
 
 use super::Conn;
 use super::link::apart;
-use super::session::Phase;
+use super::session::{Phase, Session};
 use super::settings::Settings;
 use crate::base::{Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 
 impl Conn {
-    /// Bytes arrived. For connections that we ping when idle, that counts as a sign of life.
+    /// Bytes arrived that could be used: a peer whose record, message or verb never ends shows no sign of life, however many
+    /// bytes of it arrive. For connections that we ping when idle, that counts as a sign of life.
     pub fn heard(&mut self, settings: &Settings, now: Tick) {
         let patience = match &mut self.session.phase {
             Phase::WebSocket(_, websocket) => {
                 websocket.heard();
-                settings.generation.ping_interval
+                settings.generation.ping_interval.min(websocket.due().since(now))
             }
             Phase::Worker(worker) if !worker.is_waiting_for_credentials() => {
                 worker.heard();
@@ -74,6 +75,11 @@ impl Conn {
         if self.link.is_handshaking() {
             return Err(CloseReason::TlsTooSlow);
         }
+        let until = now + settings.generation.message_timeout;
+        let is_event_stream = matches!(self.session.phase, Phase::EventStream(_));
+        if is_late(&mut self.session, now, until) || is_event_stream && self.link.stalls() {
+            return Err(CloseReason::MessageTooSlow);
+        }
         let is_owed_a_request =
             matches!(&self.session.phase, Phase::Http(http) if http.is_asked() && !http.is_replying());
         if let Some(progress) = progress.filter(|_| !is_owed_a_request) {
@@ -84,7 +90,14 @@ impl Conn {
         let patience = match &mut self.session.phase {
             // Between two pieces of a long answer.
             Phase::Http(http) if http.is_replying() => settings.generation.send_timeout,
-            Phase::Http(http) => return Err(http.on_deadline()),
+            Phase::Http(http) => {
+                let due = http.due();
+                if due > now {
+                    self.link.wait_until(due);
+                    return Ok(());
+                }
+                return Err(http.on_deadline());
+            }
             Phase::EventStream(stream) => {
                 let spoke_at = stream.spoke_at.tick();
                 let patience = apart(self.link.peer, settings.generation.sse_heartbeat);
@@ -98,7 +111,7 @@ impl Conn {
             }
             Phase::WebSocket(_, websocket) => {
                 websocket.on_silence(&mut self.link.outbox)?;
-                limits::PONG_TIMEOUT
+                limits::PONG_TIMEOUT.min(websocket.due().since(now))
             }
             Phase::Centrifuge(centrifuge) => {
                 centrifuge.on_deadline(settings, now, &mut self.link.outbox)?;
@@ -123,4 +136,20 @@ impl Conn {
         self.link.wait_until_unless_stuck(deadline);
         expired
     }
+}
+
+/// Whether the rest of a message has not arrived in time. While the gateway does not read, that is no fault of the client:
+/// then it has until `until`.
+fn is_late(session: &mut Session, now: Tick, until: Tick) -> bool {
+    let is_waiting = session.is_waiting();
+    let websocket = match &mut session.phase {
+        Phase::WebSocket(_, websocket) => websocket,
+        Phase::Centrifuge(centrifuge) => &mut centrifuge.websocket,
+        Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Over => return false,
+    };
+    let is_due = websocket.due() <= now;
+    if is_due && is_waiting {
+        websocket.extend(until);
+    }
+    is_due && !is_waiting
 }

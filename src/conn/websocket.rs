@@ -6,6 +6,7 @@
 //!            end(reason): our Close first, the peer's is awaited ---'
 //! ```
 
+use crate::base::Tick;
 use crate::proto::CloseReason;
 use crate::proto::close::CloseRow;
 use crate::proto::ws::{self, Opcode, Payload, SessionLimits, WebSocketSession, frame};
@@ -71,6 +72,19 @@ impl WebSocket {
     /// Bytes of memory for the parts of an incomplete message.
     pub fn arriving_bytes(&self) -> usize {
         self.session.arriving_bytes()
+    }
+
+    /// See [`WebSocketSession::await_rest`] and [`WebSocketSession::due`].
+    pub fn await_rest(&mut self, until: Tick) -> Tick {
+        self.session.await_rest(until)
+    }
+
+    pub fn extend(&mut self, until: Tick) {
+        self.session.extend(until);
+    }
+
+    pub fn due(&self) -> Tick {
+        self.session.due()
     }
 
     /// Any bytes count as a sign of life.

@@ -88,6 +88,7 @@ reasons! {
     WebSocketProtocol     "websocket_protocol"     Peer     1002  0     Debug  "protocol error";
     WebSocketUtf8         "websocket_utf8"         Peer     1007  0     Debug  "text that is not UTF-8";
     MessageTooBig         "message_too_big"        Peer     1009  0     Debug  "the message is larger than this server takes";
+    MessageTooSlow        "message_too_slow"       Peer     1008  0     Debug  "a message began and did not end in time";
     PolicyViolation       "policy_violation"       Peer     1008  0     Debug  "this connection may not send here";
     NoPong                "no_pong"                Network  1001  0     Debug  "no sign of life";
     CloseTimeout          "close_timeout"          Peer     1006  0     Debug  "the closing handshake was not finished in time";

@@ -19,7 +19,6 @@ impl Core {
     pub(super) fn received(&mut self, key: Key, bytes: &mut [u8]) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         conn.link.receive_done();
-        conn.heard(&self.desk.settings, self.desk.now);
         if !conn.is_open() {
             self.desk.work.receive.push(key);
         } else if conn.link.is_handshaking() {
@@ -78,6 +77,7 @@ impl Core {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         if conn.is_paused() {
             conn.link.put_off(fresh);
+            conn.heard(&self.desk.settings, self.desk.now);
             return sums::weigh(&mut self.desk, key);
         }
         if conn.session.is_worker() && conn.is_open() && conn.is_overfull(&self.desk.settings) {
@@ -86,10 +86,14 @@ impl Core {
             self.end(key, CloseReason::SlowConsumer);
             return self.after_feed(key);
         }
+        let is_sign = !fresh.is_empty() && (conn.session.is_client() || conn.session.is_worker());
         let mut joined = conn.link.take_joined(fresh);
         let used = self.pump(key, joined.as_deref_mut().unwrap_or(fresh));
         if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open()) {
             conn.link.keep_rest(joined, fresh, used);
+            if is_sign && used > 0 {
+                conn.heard(&self.desk.settings, self.desk.now);
+            }
         }
         self.after_feed(key);
     }

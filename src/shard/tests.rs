@@ -31,6 +31,7 @@ mod stream;
 mod table;
 mod tokens;
 mod unacked;
+mod unfinished;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -409,7 +409,7 @@ impl Centrifuge {
                 end.min(session.rhythm.deadline()).min(session.subscriptions.deadline()).min(session.calls.deadline())
             }
         };
-        of_stage.min(self.pace.deadline())
+        of_stage.min(self.pace.deadline()).min(self.websocket.due())
     }
 
     /// Does everything that is due. [`Centrifuge::take_expired`] returns the subscriptions that end with it.

@@ -191,6 +191,7 @@ impl ConfigBuilder<'_> {
             ping_interval: Duration::from_secs(section.whole("ping_interval_s")),
             head_timeout: Duration::from_secs(section.whole("head_timeout_s")),
             body_timeout: Duration::from_secs(section.whole("body_timeout_s")),
+            message_timeout: Duration::from_secs(section.whole("message_timeout_s")),
             keep_alive_timeout: Duration::from_secs(section.whole("keep_alive_timeout_s")),
             handshake_timeout: Duration::from_secs(section.whole("handshake_timeout_s")),
             handshake_wait: Duration::from_secs(section.whole("handshake_wait_s")),

@@ -303,6 +303,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// How long the body of a request may take, after its head; a slower one gets 408.
     pub body_timeout: Duration,
+    /// How long a WebSocket message may take from its first bytes to its last.
+    pub message_timeout: Duration,
     /// How long a connection may stay open between two requests.
     pub keep_alive_timeout: Duration,
     /// How long a TLS handshake may take once its turn has come.

@@ -62,6 +62,7 @@ pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Resu
         handshakes_waiting_max: limits.handshakes_waiting_max,
         head_timeout: limits.head_timeout,
         body_timeout: limits.body_timeout,
+        message_timeout: limits.message_timeout,
         keep_alive_timeout: limits.keep_alive_timeout,
         ping_interval: limits.ping_interval,
         sse_heartbeat: limits.sse_heartbeat,

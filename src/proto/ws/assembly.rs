@@ -2,6 +2,7 @@
 
 use std::mem;
 
+use crate::base::Tick;
 use crate::proto::CloseReason;
 
 use super::frame::{FrameHeader, Opcode};
@@ -19,6 +20,8 @@ pub(super) struct Assembly {
     fragments: u32,
     /// The frame whose payload is arriving; `None` between two fragments.
     frame: Option<Arriving>,
+    /// The deadline of its caller for the message, without the time for the bytes that have arrived.
+    pub(super) until: Option<Tick>,
 }
 
 #[derive(Debug)]
@@ -42,7 +45,8 @@ pub(super) enum CompletedPart {
 impl Assembly {
     /// An empty message of the kind that its first frame says.
     pub(super) fn new(opcode: Opcode) -> Assembly {
-        Assembly { opcode, message: Vec::new(), validator: utf8::Validator::default(), fragments: 0, frame: None }
+        let (message, validator) = Default::default();
+        Assembly { opcode, message, validator, fragments: 0, frame: None, until: None }
     }
 
     /// Bytes that have arrived.

@@ -120,7 +120,14 @@ pub(super) const ROWS: &[Row] = &[
         kind: seconds(3_600),
         fallback: Fallback::Whole(limits::BODY_TIMEOUT.as_secs()),
         help: "Time for the body of a request; a slower one gets 408.",
-        doc: "",
+        doc: "A second more for each 4 KiB that have arrived, so that a long body has time on a slow network.",
+    },
+    Row {
+        path: "limits.message_timeout_s",
+        kind: seconds(3_600),
+        fallback: Fallback::Whole(limits::MESSAGE_TIMEOUT.as_secs()),
+        help: "Time for a WebSocket message from its first bytes to its last; a slower one ends the connection with 1008.",
+        doc: "A second more for each 4 KiB that have arrived. Other frames in between, such as pongs, do not prolong it.",
     },
     Row {
         path: "limits.keep_alive_timeout_s",
