@@ -324,6 +324,8 @@ pub const COMPLETIONS_PER_TURN: usize = 1024;
 /// Entries for which each list of a turn keeps room: most turns concern fewer connections, and in a turn that concerns
 /// all, allocating the lists is a small part of the work.
 pub const TURN_ENTRIES_KEPT: usize = 1024;
+/// Entries for which a list that outlives its turn keeps room after a burst.
+pub const ENTRIES_KEPT: usize = 64;
 /// Sends handed over before completed ones are handled.
 pub const SENDS_PER_ROUND: usize = 256;
 /// How long readiness fails before anything else happens in a drain (configurable as `drain.notice_s`). Only the

@@ -12,6 +12,7 @@ pub mod loads;
 pub mod node;
 pub mod request_id;
 mod route_id;
+pub mod shrink;
 pub mod tick;
 pub mod wheel;
 
@@ -26,5 +27,6 @@ pub use loads::Loads;
 pub use node::NodeId;
 pub use request_id::RequestId;
 pub use route_id::RouteId;
+pub use shrink::shrink;
 pub use tick::{CoarseTick, Tick};
 pub use wheel::Wheel;

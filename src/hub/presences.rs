@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 
-use crate::base::{Address, Tick};
+use crate::base::{Address, Tick, shrink};
 use crate::limits;
 use crate::proto::presence::{Announcement, Present, Roster};
 use crate::proto::reserved::subjects::Change;
@@ -199,6 +199,7 @@ impl Presences {
         let is_empty = |presence: &ChannelPresence| presence.visitors.is_empty() && presence.unlisted == 0;
         if self.channels.get(channel).is_some_and(is_empty) {
             self.channels.remove(channel);
+            shrink(&mut self.channels, limits::ENTRIES_KEPT);
         }
     }
 

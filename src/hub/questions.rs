@@ -21,7 +21,7 @@ use ahash::AHashMap;
 use smallvec::SmallVec;
 
 use super::{PlaceSet, mix};
-use crate::base::{Address, Key, Place, Tick};
+use crate::base::{Address, Key, Place, Tick, shrink};
 use crate::limits;
 use crate::proto::subject::Subject;
 
@@ -157,6 +157,7 @@ impl PendingQuestions {
     fn end(&mut self, id: u64, end: QuestionOutcome) -> Option<Over> {
         let PendingQuestion { requester, asked, until, .. } = self.pending.remove(&id)?;
         self.deadlines.remove(&(until, id));
+        shrink(&mut self.pending, limits::ENTRIES_KEPT);
         Some(Over { end, requester, others: asked })
     }
 }
@@ -222,7 +223,10 @@ impl OwedAnswers {
     /// The questions that `key` will not answer, because it has ended.
     pub(crate) fn leave(&mut self, key: Key) -> SmallVec<[Open; 1]> {
         self.strays.remove(&key);
-        self.open.remove(&key).unwrap_or_default()
+        let open = self.open.remove(&key).unwrap_or_default();
+        shrink(&mut self.strays, limits::ENTRIES_KEPT);
+        shrink(&mut self.open, limits::ENTRIES_KEPT);
+        open
     }
 }
 

@@ -8,7 +8,8 @@ use slab::Slab;
 
 use super::directory::{Member, Membership};
 use super::patterns::Trie;
-use crate::base::{Key, Place, Slots};
+use crate::base::{Key, Place, Slots, shrink};
+use crate::limits;
 use crate::proto::channel::{RuleNumber, Rules};
 use crate::proto::subject::{Pattern, Subject};
 
@@ -136,6 +137,12 @@ impl Subscribers {
         self.subs.len()
     }
 
+    /// Entries for which its lists have room.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.topics.capacity() + self.by_subject.capacity() + self.joins.capacity()
+    }
+
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.subs.is_empty() && self.topics.is_empty() && self.patterns.is_empty()
@@ -189,7 +196,9 @@ impl Subscribers {
         if let Some(topic) = self.by_subject.get(subject) {
             self.topics[*topic].joining.take_if(|current| *current == serial);
         }
-        self.joins.remove(&serial).unwrap_or_default()
+        let waiting = self.joins.remove(&serial).unwrap_or_default();
+        shrink(&mut self.joins, limits::ENTRIES_KEPT);
+        waiting
     }
 
     pub(crate) fn unsubscribe(&mut self, sub: SubKey) -> Withdrawal {
@@ -198,6 +207,7 @@ impl Subscribers {
             Some(ListPosition { topic, index }) if topic != WILD => self.leave_topic(index_of(topic), index as usize),
             Some(ListPosition { index, .. }) => {
                 let Wild { subscriber, pattern, queue } = self.wild.remove(index as usize);
+                shrink(&mut self.wild, limits::ENTRIES_KEPT);
                 if queue.is_none() {
                     self.patterns.remove(&pattern, |other| *other == sub);
                 }
@@ -217,13 +227,12 @@ impl Subscribers {
             };
             moved.index = index as u32;
         }
-        // A topic that has shrunk gives its memory back, but not at every single departure.
-        if entries.capacity() > 4 * entries.len().max(TOPIC_ENTRIES_KEPT) {
-            entries.shrink_to(2 * entries.len());
-        }
+        shrink(entries, TOPIC_ENTRIES_KEPT);
         if is_last {
             self.by_subject.remove(&subject);
             self.topics.remove(topic);
+            shrink(&mut self.by_subject, limits::ENTRIES_KEPT);
+            shrink(&mut self.topics, limits::ENTRIES_KEPT);
         }
         if is_last { Withdrawal::Leave(subject) } else { Withdrawal::Nothing }
     }

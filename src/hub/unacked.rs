@@ -23,7 +23,7 @@ use std::time::Duration;
 use ahash::AHashMap;
 
 use super::mix;
-use crate::base::{Address, ConnId, Place, Tick};
+use crate::base::{Address, ConnId, Place, Tick, shrink};
 use crate::limits;
 use crate::proto::control;
 use crate::proto::event::Message;
@@ -348,6 +348,8 @@ impl UnackedMessages {
                 self.by_addressee.remove(&addressee);
             }
         }
+        shrink(&mut self.pending, limits::ENTRIES_KEPT);
+        shrink(&mut self.by_addressee, limits::ENTRIES_KEPT);
         Some(requester)
     }
 }

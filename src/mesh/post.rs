@@ -8,7 +8,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, never};
 
 use super::{Lane, Mail};
-use crate::base::Place;
+use crate::base::{Place, shrink};
 use crate::driver::Waker;
 use crate::limits;
 
@@ -235,6 +235,12 @@ impl Post {
         }
     }
 
+    /// Letters for which its queues have room.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.waiting.iter().flatten().map(VecDeque::capacity).sum()
+    }
+
     pub fn mesh(&self) -> &Mesh {
         &self.mesh
     }
@@ -265,6 +271,7 @@ impl Post {
             if is_sent {
                 self.mesh.wake(to);
             }
+            self.waiting[to.index()].iter_mut().for_each(|queue| shrink(queue, limits::TURN_ENTRIES_KEPT));
             if self.waiting[to.index()].iter().any(|queue| !queue.is_empty()) {
                 self.dirty.push(to);
             }

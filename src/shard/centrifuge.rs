@@ -40,12 +40,10 @@ impl Core {
                 };
                 self.desk.counters().received.add(1);
                 self.publish(Publish::new(message, Some(from)));
-                self.desk.park_if_crowded(key);
             }
             CentrifugeStep::Call { serial, method, payload } => {
                 self.desk.counters().received.add(1);
                 self.features.services.call(&mut self.desk, key, serial, &method, payload.into());
-                self.desk.park_if_crowded(key);
             }
             CentrifugeStep::TokenRefused { refused, end } => {
                 self.log_refused_token(key, refused);
@@ -69,7 +67,6 @@ impl Core {
             CentrifugeStep::Send(payload) => {
                 self.desk.counters().received.add(1);
                 self.features.services.ask(&mut self.desk, key, Opcode::Text, payload.into());
-                self.desk.park_if_crowded(key);
             }
             CentrifugeStep::Answered => {}
         }

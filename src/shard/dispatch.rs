@@ -24,6 +24,7 @@ use super::features::replays;
 
 impl Core {
     pub(super) fn dispatch(&mut self, key: Key, step: Step<'_>) {
+        let backlog = self.desk.post.backlog();
         match step {
             Step::Open(opening) => {
                 for (tag, (channel, since)) in (0..).zip(opening.channels) {
@@ -46,10 +47,7 @@ impl Core {
                 self.subscribe_worker(key, tag, &pattern, queue);
             }
             Step::Worker(WorkerStep::Ping) => self.features.order.ping(&mut self.desk, key),
-            Step::Worker(WorkerStep::Unsubscribe(sub)) => {
-                self.withdraw(sub);
-                self.desk.park_if_crowded(key);
-            }
+            Step::Worker(WorkerStep::Unsubscribe(sub)) => self.withdraw(sub),
             Step::Worker(WorkerStep::Publish(publish)) => self.worker_message(key, publish),
             Step::Worker(WorkerStep::Unroutable { reply }) => {
                 self.desk.counters().received.add(1);
@@ -72,6 +70,10 @@ impl Core {
             }
         }
         self.settle();
+        // The one place for all steps: whatever makes mail waits while there is too much of it.
+        if self.desk.post.backlog() > backlog {
+            self.desk.park_if_crowded(key);
+        }
     }
 
     // --- subscriptions -----------------------------------------------------------------------------------------------
@@ -127,7 +129,6 @@ impl Core {
         conn.session.subscribed(tag, sub, self.desk.post.mesh().shards());
         let waiting = Some(self.desk.address(key));
         self.desk.send_all(|| Mail::Memberships(MembershipMail::Enlist { membership: membership.clone(), waiting }));
-        self.desk.park_if_crowded(key);
     }
 
     /// Ends a subscription, and informs every shard that knows it.
@@ -159,7 +160,6 @@ impl Core {
         let message = Message::new(publish.to, publish.reply, publish.headers.map(Box::from), publish.payload.into());
         self.desk.counters().received.add(1);
         self.publish(Publish::new(message, Some(from)));
-        self.desk.park_if_crowded(key);
     }
 
     fn admin_message(&mut self, key: Key, message: Message) {
@@ -171,7 +171,6 @@ impl Core {
         };
         self.desk.counters().received.add(1);
         self.publish(Publish::new(message, Some(from)));
-        self.desk.park_if_crowded(key);
     }
 
     /// Sends a client's message to its channel or to a worker of its service, or refuses it.
@@ -205,7 +204,6 @@ impl Core {
             Some(subject) => self.publish_to_channel(subject, opcode, payload),
             None => self.features.services.ask(&mut self.desk, key, opcode, payload),
         }
-        self.desk.park_if_crowded(key);
     }
 
     fn publish_to_channel(&mut self, subject: Subject, opcode: Opcode, payload: Box<[u8]>) {

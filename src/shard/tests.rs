@@ -2,6 +2,7 @@
 
 mod answers;
 mod arriving;
+mod burst;
 mod centrifuge;
 mod commands;
 mod confirmed;

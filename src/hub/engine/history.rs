@@ -20,7 +20,7 @@ use std::sync::Arc;
 use lru::LruCache;
 use slab::Slab;
 
-use crate::base::{CoarseTick, Tick};
+use crate::base::{CoarseTick, Tick, shrink};
 use crate::limits;
 use crate::proto::channel::Keep;
 use crate::proto::event::{Message, Position};
@@ -31,8 +31,6 @@ use crate::proto::subject::Subject;
 const MESSAGE_BYTES: usize = size_of::<Message>() + size_of::<Kept>() + 32;
 /// The cost of a channel, besides its messages: itself, and its entries in two lists and a map.
 const CHANNEL_BYTES: usize = size_of::<ChannelHistory>() + 96;
-/// Entries for which the list of emptied channels keeps room: a sweep or a large message may empty thousands.
-const EMPTIED_KEPT: usize = 64;
 
 /// The histories of a shard.
 pub(super) struct Histories {
@@ -102,9 +100,7 @@ impl Histories {
     /// A channel that has lost its last kept message since the last call.
     pub(super) fn next_emptied(&mut self) -> Option<Subject> {
         let next = self.emptied.pop();
-        if self.emptied.is_empty() {
-            self.emptied.shrink_to(EMPTIED_KEPT);
-        }
+        shrink(&mut self.emptied, limits::ENTRIES_KEPT);
         next
     }
 
@@ -196,6 +192,7 @@ impl Histories {
     fn give_up(&mut self, index: usize) {
         let history = self.all.remove(index);
         self.by_use.pop(&history.subject);
+        shrink(&mut self.all, limits::ENTRIES_KEPT);
         self.bytes -= CHANNEL_BYTES + history.cost();
         self.emptied.push(history.subject);
     }
@@ -295,9 +292,7 @@ impl ChannelHistory {
     /// Frees the memory of a list that has shrunk, but not after every single message.
     fn shrink(&mut self) {
         const KEPT: usize = 8;
-        if self.kept.capacity() > 4 * self.kept.len().max(KEPT) {
-            self.kept.shrink_to(2 * self.kept.len());
-        }
+        shrink(&mut self.kept, KEPT);
     }
 }
 

@@ -65,6 +65,12 @@ impl Engine {
         self.len() == (0, 0)
     }
 
+    /// Entries for which its lists of live channels have room.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.routing.room()
+    }
+
     /// The number of channels with kept messages, and the bytes that they cost.
     pub(crate) fn kept(&self) -> (usize, usize) {
         self.log.kept()

@@ -13,8 +13,9 @@
 use ahash::AHashMap;
 
 use super::standing::Standing;
-use crate::base::Place;
+use crate::base::{Place, shrink};
 use crate::hub::PlaceSet;
+use crate::limits;
 use crate::proto::subject::Subject;
 
 /// Channels with listeners.
@@ -38,6 +39,11 @@ impl Routing {
     /// Channels with listeners.
     pub(super) fn len(&self) -> usize {
         self.live.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.live.capacity()
     }
 
     pub(super) fn find(&self, subject: &str) -> Option<&LiveChannel> {
@@ -64,6 +70,7 @@ impl Routing {
         channel.listening.remove(place);
         let standing = channel.listening.is_empty().then_some(channel.standing)?;
         self.live.remove(subject);
+        shrink(&mut self.live, limits::ENTRIES_KEPT);
         Some(standing)
     }
 }

@@ -29,7 +29,7 @@ use std::time::Duration;
 use ahash::AHashMap;
 
 use super::{Directory, Member};
-use crate::base::{Address, RequestId, RouteId, Tick};
+use crate::base::{Address, RequestId, RouteId, Tick, shrink};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::headers;
@@ -264,6 +264,7 @@ impl KeptRequests {
     /// The next request whose end is to be published.
     pub(crate) fn next_news(&mut self) -> Option<News> {
         let id = self.news.pop_front()?;
+        shrink(&mut self.news, limits::ENTRIES_KEPT);
         let entry = self.entries.get_mut(&id)?;
         let RequestState::Over { forget_at, is_told, .. } = &mut entry.state else {
             unreachable!("only what is over is news")
@@ -384,6 +385,8 @@ impl KeptRequests {
             if let Some(key) = &entry.key {
                 self.by_key.remove(&key.name);
             }
+            shrink(&mut self.entries, limits::ENTRIES_KEPT);
+            shrink(&mut self.by_key, limits::ENTRIES_KEPT);
         }
         true
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 
+use crate::base::shrink;
 use crate::limits;
 
 /// A party that requests are charged to.
@@ -68,6 +69,7 @@ impl Shares {
                 *has -= bytes;
                 if *has == 0 {
                     self.bytes.remove(&source);
+                    shrink(&mut self.bytes, limits::ENTRIES_KEPT);
                 }
             }
         }

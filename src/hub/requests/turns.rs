@@ -10,6 +10,7 @@
 use ahash::AHashMap;
 
 use super::sources::RequestSource;
+use crate::base::shrink;
 use crate::limits;
 
 /// The place of a request in the order: its round, then its serial number.
@@ -71,6 +72,7 @@ impl Turns {
         if round > self.round || waiting == 0 {
             self.round = round;
             self.sources.retain(|_, latest| latest.waiting > 0 || latest.round >= round && waiting > 0);
+            shrink(&mut self.sources, limits::ENTRIES_KEPT);
         }
     }
 

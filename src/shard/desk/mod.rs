@@ -134,7 +134,7 @@ impl Desk {
     /// Not reading is the back-pressure: a connection that makes mail is paused while other shards have too much of it.
     pub(super) fn park_if_crowded(&mut self, key: Key) {
         if self.post.is_crowded()
-            && let Some(conn) = self.slots.get_mut(key)
+            && let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.is_open())
         {
             conn.session.park();
             self.parked.push(key);

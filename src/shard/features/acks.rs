@@ -173,7 +173,6 @@ impl Acks {
         };
         let ack = Ack { id, from, user };
         desk.send(home, Mail::Acks(AckMail::Ack(ack.into())));
-        desk.park_if_crowded(key);
         true
     }
 

@@ -147,7 +147,6 @@ impl Questions {
         }
         let answer = ClientAnswer { id, from, headers: headers.finish(), payload: answer.data.into() };
         desk.send(home, Mail::Questions(QuestionMail::Answer(answer.into())));
-        desk.park_if_crowded(key);
         true
     }
 

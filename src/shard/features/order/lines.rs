@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 
 use ahash::AHashMap;
 
-use crate::base::Key;
+use crate::base::{Key, shrink};
 use crate::hub::Recipients;
 use crate::limits;
 use crate::mesh::Publish;
@@ -121,9 +121,11 @@ impl PublisherLines {
             Some(QueuedPublication { publish, workers, .. }) => Some(Decided::Message { publish, workers }),
             None => {
                 self.decided.pop_front();
+                shrink(&mut self.decided, limits::ENTRIES_KEPT);
                 let is_empty = self.by_publisher.get(&publisher).is_some_and(|line| line.waiting.is_empty());
                 if is_empty {
                     self.by_publisher.remove(&publisher);
+                    shrink(&mut self.by_publisher, limits::ENTRIES_KEPT);
                 }
                 Some(Decided::NoMore { publisher, is_empty })
             }

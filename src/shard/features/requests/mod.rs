@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 
-use crate::base::{Address, Key, Place, RequestId, RouteId, Tick};
+use crate::base::{Address, Key, Place, RequestId, RouteId, Tick, shrink};
 use crate::conn::accept::{self, ServiceRequest};
 use crate::conn::route::{AcceptRoute, Route, RouteTarget};
 use crate::hub::requests::{AcceptedRequest, Dropped, Hand, IdempotencyKey, Ids, News, RequestSources, WorkerAnswer};
@@ -89,7 +89,6 @@ impl Requests {
             Ok(request) => {
                 let request = Box::new(request);
                 desk.send(request.id.place, Mail::Requests(RequestMail::Accept { from, request }));
-                desk.park_if_crowded(key);
             }
             Err(reason) => self.accepted(desk, key, Err(reason)),
         }
@@ -125,7 +124,6 @@ impl Requests {
         let from = desk.address(key);
         if desk.post.mesh().is_shard(id.place) {
             desk.send(id.place, Mail::Requests(RequestMail::Read { from, id, route }));
-            desk.park_if_crowded(key);
         } else {
             self.told(desk, key, None);
         }
@@ -230,6 +228,7 @@ impl Feature for Requests {
     /// The shards that handed requests to this connection give them to other workers.
     fn connection_ended(&mut self, desk: &mut Desk, key: Key) {
         let Some(keepers) = self.keepers.remove(&key) else { return };
+        shrink(&mut self.keepers, limits::ENTRIES_KEPT);
         let worker = desk.address(key);
         for keeper in keepers.iter() {
             desk.send(keeper, Mail::Requests(RequestMail::Gone { worker }));

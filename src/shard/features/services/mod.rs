@@ -20,7 +20,7 @@ use ahash::AHashMap;
 use log::{info, warn};
 use smallvec::SmallVec;
 
-use crate::base::{Key, Place, Tick};
+use crate::base::{Key, Place, Tick, shrink};
 use crate::hub::{Member, Membership, Recipients, mix};
 use crate::limits;
 use crate::mesh::{Publish, Publisher};
@@ -178,6 +178,7 @@ impl Feature for Services {
     fn connection_ended(&mut self, _: &mut Desk, key: Key) {
         self.stranded.remove(key);
         self.sticky.remove(&key);
+        shrink(&mut self.sticky, limits::ENTRIES_KEPT);
     }
 
     /// Every message that waits for a worker is tried again.
