@@ -14,6 +14,7 @@ mod centrifuge;
 mod certificate;
 mod doors;
 mod events;
+mod foreign;
 mod front;
 mod hostile;
 mod hosts;

@@ -272,7 +272,7 @@ impl OpenSsl {
     }
 }
 
-fn await_line(output: &mut impl BufRead, word: &str) {
+pub fn await_line(output: &mut impl BufRead, word: &str) {
     let mut said = String::new();
     while !said.contains(word) {
         let read = output.read_line(&mut said).unwrap();
