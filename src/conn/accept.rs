@@ -241,7 +241,8 @@ pub(super) fn write_refusal(
     page: Option<&Page>,
     outbox: &mut Outbox,
 ) -> bool {
-    let retry_after_s = (reason.row().http_status == 503).then_some(retry_after_s);
+    // RFC 9110 section 15.6.4, RFC 6585 section 4.
+    let retry_after_s = matches!(reason.row().http_status, 429 | 503).then_some(retry_after_s);
     let mut keep_alive = false;
     outbox.write(|out| {
         let refusal = Refusal { retry_after_s, cors: page.map(Page::cors), ..Refusal::new(reason) };

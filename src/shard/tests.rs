@@ -26,6 +26,7 @@ mod rest;
 #[path = "../../tests/simulation/seeds.rs"]
 mod seeds;
 mod serving;
+mod shares;
 mod slow;
 mod storm;
 mod stream;

@@ -268,7 +268,7 @@ pub(super) const ROWS: &[Row] = &[
         kind: seconds(86_400),
         fallback: Fallback::Whole(limits::REQUEST_KEEP.as_secs()),
         help: "How long the result and its Idempotency-Key are kept for later reads.",
-        doc: "If memory runs short, the oldest results are dropped earlier.",
+        doc: "No result is dropped earlier: if `limits.accepted_bytes_max` is reached, new requests are refused.",
     },
     Row {
         path: "route[].accept.user",
