@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use rustls_pki_types::CertificateDer;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tidegate::conn::Door;
 use tidegate::gateway::{Builder, Gateway};
 use tidegate::proto::ws::Opcode;
@@ -152,6 +152,62 @@ fn close_notify_is_answered_and_a_cut_is_noticed() {
         assert_eq!(rest, b"", "1006 is never on the wire");
         assert_eq!(metric(gateway, "closed_total:tls_truncated"), 1);
         drop((polite, cut));
+        expect_nobody(gateway);
+    });
+}
+
+/// A client that has a ticket for early data, which another server with the same name has given to it.
+fn with_ticket_for_early_data(certificates: &Certificates, name: &'static str) -> ClientConnection {
+    let provider = Arc::new(tidegate::proto::tls::config::provider());
+    let chain = vec![CertificateDer::from_pem_file(certificates.pem(name)).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(certificates.key(name)).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(chain[0].clone()).unwrap();
+    let config = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+    let mut other = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
+    other.max_early_data_size = 32 * 1024;
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.enable_early_data = true;
+    let config = Arc::new(config);
+    let connect = || ClientConnection::new(config.clone(), name.try_into().unwrap()).unwrap();
+    let (mut client, mut server) = (connect(), ServerConnection::new(Arc::new(other)).unwrap());
+    while client.tls13_tickets_received() == 0 {
+        let mut wire = Vec::new();
+        client.write_tls(&mut wire).unwrap();
+        server.read_tls(&mut &wire[..]).unwrap();
+        server.process_new_packets().unwrap();
+        wire.clear();
+        while server.wants_write() {
+            server.write_tls(&mut wire).unwrap();
+        }
+        let mut rest = &wire[..];
+        while !rest.is_empty() {
+            client.read_tls(&mut rest).unwrap();
+            client.process_new_packets().unwrap();
+        }
+    }
+    connect()
+}
+
+#[test]
+fn early_data_is_skipped_and_its_client_served() {
+    on_both_drivers_over_tls(&["localhost"], "", |gateway, certificates| {
+        for records in [vec![200; 20], vec![1_000; 15], vec![15_000]] {
+            let mut client = with_ticket_for_early_data(certificates, "localhost");
+            for bytes in &records {
+                client.early_data().expect("the ticket allows it").write_all(&vec![b'e'; *bytes]).unwrap();
+            }
+            let mut peer = StreamOwned::new(client, Raw::connect(secure(gateway)));
+            peer.write_all(REQUEST.as_bytes()).unwrap();
+            let mut answer = String::new();
+            peer.read_to_string(&mut answer).expect("close_notify at the end");
+            assert!(
+                answer.starts_with("HTTP/1.1 404 ") && !peer.conn.is_early_data_accepted(),
+                "{records:?}: {answer}"
+            );
+        }
+        assert_eq!(metric(gateway, "tls_handshakes_total"), 3);
         expect_nobody(gateway);
     });
 }
