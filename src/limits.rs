@@ -252,6 +252,12 @@ pub const CONNECTIONS_MAX: usize = 1_000_000;
 pub const REFUSALS_OPEN_MAX: usize = 64;
 /// Bytes that wait for one client before it counts as too slow (configurable as `limits.outbox_bytes_max`).
 pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that may wait for one client before they count in the sum of all clients: one TLS record. They are a part of a
+/// connection's price, while it does not keep up.
+pub const WAITING_BYTES_FREE: usize = RECORD_CONTENT_BYTES;
+/// Memory for what waits for all clients together (configurable as `limits.waiting_bytes_max`); each shard has an equal
+/// part. As much as a thousand clients may leave unread, or 10 KiB for each of 100,000.
+pub const WAITING_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Answers up to this length count like anything else that waits for a client; of longer ones, the longest does not
 /// count.
 pub const ANSWER_BYTES_COUNTED: usize = 4 * 1024;

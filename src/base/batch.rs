@@ -28,6 +28,7 @@ pub struct Batch {
     /// Parts that other batches share, except those of answers.
     shared: u32,
     answer: LongestAnswer,
+    weight: Weight,
 }
 
 /// Bytes of the longest answer to a request of the peer: they do not count against the peer.
@@ -36,6 +37,16 @@ struct LongestAnswer {
     /// In this batch.
     here: u32,
     /// In the batch that was taken before this one, while it is in flight.
+    ahead: u32,
+}
+
+/// The memory that a batch is to blame for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Weight {
+    /// Of this batch, when it had `len` bytes to send.
+    here: u32,
+    len: u32,
+    /// Of the batch that was taken before this one, while it is in flight.
     ahead: u32,
 }
 
@@ -104,6 +115,36 @@ impl Batch {
     /// A batch with `bytes` of an answer is in flight before this one; 0 when it has been sent.
     pub fn set_answer_ahead(&mut self, bytes: usize) {
         self.answer.ahead = u32::try_from(bytes).unwrap_or(u32::MAX);
+    }
+
+    /// Weighs the batch if it has grown by `step` bytes since it was weighed last: its own bytes, its list of parts, and of
+    /// shared bytes the share of one holder. So a batch below `step` weighs nothing, and parts are walked through seldom.
+    pub fn weigh(&mut self, step: usize) {
+        if self.remaining < self.weight.len as usize + step {
+            return;
+        }
+        let shares = self.parts.iter().map(|part| match part {
+            Part::Own(_) => 0,
+            Part::Shared(bytes) => bytes.len() / Rc::strong_count(bytes),
+        });
+        let weight = self.own.len() + self.parts.len() * size_of::<Part>() + shares.sum::<usize>();
+        self.weight.here = u32::try_from(weight).unwrap_or(u32::MAX);
+        self.weight.len = u32::try_from(self.remaining).unwrap_or(u32::MAX);
+    }
+
+    /// As it was weighed last, without the batch in flight.
+    pub fn weight(&self) -> usize {
+        self.weight.here as usize
+    }
+
+    /// The same, with the batch in flight.
+    pub fn weight_in_all(&self) -> usize {
+        self.weight.here as usize + self.weight.ahead as usize
+    }
+
+    /// A batch of this weight is in flight before this one; 0 when it has been sent.
+    pub fn set_weight_ahead(&mut self, weight: usize) {
+        self.weight.ahead = u32::try_from(weight).unwrap_or(u32::MAX);
     }
 
     /// Appends a copy of `bytes`.
@@ -205,6 +246,7 @@ impl Batch {
         self.remaining = 0;
         self.shared = 0;
         self.answer = LongestAnswer::default();
+        self.weight = Weight::default();
     }
 }
 

@@ -108,6 +108,12 @@ impl Held {
         self.by_conn.get(&key).map_or(0, |holding| holding.cost)
     }
 
+    /// Bytes of memory for the entries of the events held for `key`. Other clients share the events themselves.
+    pub fn entry_bytes(&self, key: Key) -> usize {
+        let lanes = self.by_conn.get(&key).into_iter().flat_map(|holding| &holding.lanes);
+        lanes.map(|lane| lane.events.len() * limits::HELD_MESSAGE_BYTES).sum()
+    }
+
     /// Holds `event`, or drops it as `delivery` says.
     pub fn offer(
         &mut self,

@@ -37,8 +37,16 @@ pub struct Link {
     is_dirty: bool,
     /// Its carry is not empty, and has not been used since the last heartbeat of an event stream.
     has_old_rest: bool,
-    /// The shard counts a load for it ([`Loads`](crate::base::Loads)).
-    is_loaded: bool,
+    pub counted: CountedFor,
+}
+
+/// The sums of the shard in which it counts now ([`Loads`](crate::base::Loads)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CountedFor {
+    /// What has arrived.
+    pub arriving: bool,
+    /// What waits to be sent.
+    pub waiting: bool,
 }
 
 /// `interval`, or up to a quarter less. The heartbeats of connections that opened together, or were written to
@@ -62,7 +70,7 @@ impl Link {
             is_peer_finished: false,
             is_dirty: false,
             has_old_rest: false,
-            is_loaded: false,
+            counted: CountedFor::default(),
         }
     }
 
@@ -138,12 +146,6 @@ impl Link {
         }
     }
 
-    /// Whether the shard counts a load for it, and from now on `is_loaded`.
-    #[inline]
-    pub fn replace_loaded(&mut self, is_loaded: bool) -> bool {
-        std::mem::replace(&mut self.is_loaded, is_loaded)
-    }
-
     // --- bytes out ---------------------------------------------------------------------------------------------------
 
     /// Puts it on the list of the turn's flush: true if it was not there.
@@ -160,6 +162,18 @@ impl Link {
     /// Bytes that are not sent yet: they wait here, or the driver has them.
     pub fn waiting_bytes(&self) -> usize {
         self.outbox.len()
+    }
+
+    /// The memory that waits for the peer, weighed again if it has grown much.
+    #[inline]
+    pub fn weigh_waiting(&mut self) -> usize {
+        self.outbox.weigh();
+        self.outbox.weight()
+    }
+
+    /// The same, as it was weighed last.
+    pub fn waiting_weight(&self) -> usize {
+        self.outbox.weight()
     }
 
     /// Whether everything has been sent: nothing waits, and the driver has no batch.
@@ -199,8 +213,13 @@ impl Link {
     pub(super) fn fill(&mut self, sealing: &mut Sealing) -> Result<Option<Box<Batch>>, CloseReason> {
         let plain = self.outbox.take();
         let answer_bytes = plain.as_ref().map_or(0, |batch| batch.answer_bytes());
+        let mut weight = 0;
         let batch = match &mut self.transport {
-            Transport::Plain => plain,
+            Transport::Plain => plain.map(|mut batch| {
+                batch.weigh(limits::WAITING_BYTES_FREE);
+                weight = batch.weight();
+                batch
+            }),
             Transport::Tls(tls) => {
                 let mut sealed = sealing.take();
                 let outcome = tls.seal(plain.as_deref(), !self.life.is_open(), &mut sealing.scratch, &mut sealed);
@@ -214,7 +233,10 @@ impl Link {
             }
         };
         if let Some(batch) = &batch {
-            self.outbox.sending(batch.len(), answer_bytes);
+            // Sealed bytes are of no use to another connection.
+            let is_sealed = self.transport.is_tls() && batch.len() > limits::WAITING_BYTES_FREE;
+            let weight = if is_sealed { batch.len() } else { weight };
+            self.outbox.sending(batch.len(), answer_bytes, weight);
         }
         Ok(batch)
     }
@@ -301,7 +323,7 @@ impl Link {
     pub(super) fn end(&mut self, reason: CloseReason, now: Tick) -> bool {
         let is_first = self.life.end(reason);
         if is_first {
-            if reason == CloseReason::SlowConsumer {
+            if matches!(reason, CloseReason::SlowConsumer | CloseReason::WaitingFull) {
                 self.outbox.drop_pending();
             }
             self.carry = Carry::new();

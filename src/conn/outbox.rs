@@ -106,7 +106,26 @@ impl Outbox {
 
     /// Drops everything that was not given to the driver.
     pub fn drop_pending(&mut self) {
+        let in_flight = self.weight() - self.pending.as_ref().map_or(0, |pending| pending.weight());
         self.pending = None;
+        if in_flight > 0 {
+            self.pending().set_weight_ahead(in_flight);
+        }
+    }
+
+    /// The memory that waits for the peer, as of the last [`Outbox::weigh`]; what every connection may have waiting is no
+    /// weight.
+    #[inline]
+    pub fn weight(&self) -> usize {
+        self.pending.as_ref().map_or(0, |pending| pending.weight_in_all())
+    }
+
+    /// Weighs what has been added since the last time, if that is much.
+    #[inline]
+    pub fn weigh(&mut self) {
+        if let Some(pending) = &mut self.pending {
+            pending.weigh(limits::WAITING_BYTES_FREE);
+        }
     }
 
     /// The filled batch, unless one is in flight. The caller calls [`Outbox::sending`] if it goes to the driver.
@@ -114,12 +133,15 @@ impl Outbox {
         if self.is_sending() { None } else { self.pending.take().filter(|batch| !batch.is_empty()) }
     }
 
-    /// A batch of `bytes` goes to the driver, of which `answer_bytes` belong to an answer.
-    pub fn sending(&mut self, bytes: usize, answer_bytes: usize) {
+    /// A batch of `bytes` goes to the driver, of which `answer_bytes` belong to an answer. `weight`: [`Batch::weight`].
+    pub fn sending(&mut self, bytes: usize, answer_bytes: usize, weight: usize) {
         assert!(!self.is_sending() && bytes > 0, "one batch in flight at a time");
         self.in_flight_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         if answer_bytes > 0 {
             self.pending().set_answer_ahead(answer_bytes);
+        }
+        if weight > 0 {
+            self.pending().set_weight_ahead(weight);
         }
     }
 
@@ -128,6 +150,7 @@ impl Outbox {
         self.in_flight_bytes = 0;
         if let Some(pending) = &mut self.pending {
             pending.set_answer_ahead(0);
+            pending.set_weight_ahead(0);
             self.pending.take_if(|pending| pending.is_empty());
         }
         std::mem::take(&mut self.seen) > 0
@@ -146,13 +169,13 @@ mod tests {
     fn progress_is_what_was_taken_between_two_looks_at_one_batch() {
         let mut outbox = Outbox::default();
         for before in [0, 7, u32::MAX - 5] {
-            outbox.sending(1_000, 0);
+            outbox.sending(1_000, 0, 0);
             assert_eq!(outbox.look(before), None, "it may have left a moment ago");
             assert_eq!(outbox.look(before), Some(0));
             assert_eq!(outbox.look(before.wrapping_add(3)), Some(3));
             assert!(outbox.sent());
         }
-        outbox.sending(1, 0);
+        outbox.sending(1, 0, 0);
         assert!(!outbox.sent(), "nobody has looked");
     }
 
@@ -171,7 +194,7 @@ mod tests {
         outbox.push_shared(&Rc::from(&b"event"[..]));
         assert_eq!((outbox.backlog(), outbox.pending_events()), (130_005, 1), "all but the longest");
         let batch = outbox.take().unwrap();
-        outbox.sending(batch.len(), batch.answer_bytes());
+        outbox.sending(batch.len(), batch.answer_bytes(), 0);
         assert_eq!((outbox.len(), outbox.backlog()), (330_005, 130_005), "the same while it is on its way");
         answer(&mut outbox, 50_000);
         outbox.push(b"event");
@@ -179,7 +202,7 @@ mod tests {
         outbox.sent();
         assert_eq!((outbox.len(), outbox.backlog()), (50_005, 5));
         let batch = outbox.take().unwrap();
-        outbox.sending(batch.len(), batch.answer_bytes());
+        outbox.sending(batch.len(), batch.answer_bytes(), 0);
         outbox.sent();
         assert!(outbox.is_empty() && outbox.pending.is_none(), "no memory is held");
         answer(&mut outbox, limits::ANSWER_BYTES_COUNTED);

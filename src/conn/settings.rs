@@ -76,6 +76,8 @@ pub struct Generation {
     /// established.
     pub arriving_bytes_max: usize,
     pub handshaking_bytes_max: usize,
+    /// Memory for what waits for all clients of one shard.
+    pub waiting_bytes_max: usize,
     /// How long a handshake may wait for its first turn, and how many of a shard may wait.
     pub handshake_wait: Duration,
     pub handshakes_waiting_max: usize,
@@ -187,6 +189,7 @@ impl Default for Generation {
             connections_max: limits::CONNECTIONS_MAX,
             arriving_bytes_max: limits::ARRIVING_BYTES_MAX,
             handshaking_bytes_max: limits::HANDSHAKING_BYTES_MAX,
+            waiting_bytes_max: limits::WAITING_BYTES_MAX,
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             handshake_wait: limits::HANDSHAKE_WAIT,
             handshakes_waiting_max: limits::HANDSHAKES_WAITING_MAX,

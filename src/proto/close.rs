@@ -121,6 +121,7 @@ reasons! {
 
     Drain                 "drain"                  Gateway  1001  503   Debug  "this server is going away; come back";
     ArrivingFull          "arriving_full"          Gateway 1013  503   Warn   "too much has arrived of what is not complete; try again later";
+    WaitingFull           "waiting_full"           Gateway 1013  503   Warn   "too much waits for clients that do not keep up; come back and resume";
     Overload              "overload"               Gateway  1013  503   Warn   "overloaded; try again later";
 }
 

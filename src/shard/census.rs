@@ -1,6 +1,7 @@
 //! What a shard holds, in numbers. Tests and the simulator check what is left when all connections have ended.
 
 use super::Shard;
+use super::desk::slow::waiting_again;
 use super::desk::sums::weighed_again;
 use crate::driver::Driver;
 
@@ -38,6 +39,8 @@ pub struct Census {
     pub waiting_most: usize,
     /// Bytes of clients that wait for the rest of what they belong to, and of unfinished handshakes.
     pub arriving_bytes: usize,
+    /// Memory that waits for clients that do not keep up.
+    pub waiting_bytes: usize,
     /// Publishers with a line of messages that wait for an owner's verdict, and publishers that wait for a PONG.
     pub lines: usize,
     pub pongs_owed: usize,
@@ -59,12 +62,26 @@ impl<D: Driver> Shard<D> {
             holding: self.core.desk.held.len(),
             waiting_most: self.core.desk.waiting_most(),
             arriving_bytes: self.arriving_bytes(),
+            waiting_bytes: self.waiting_bytes(),
             parked: self.core.desk.parked.len(),
             backlog: self.core.desk.post.backlog(),
             ..Census::default()
         };
         self.core.features.count(&mut census);
         census
+    }
+
+    /// Memory that waits: as counted, which must be equal to what the connections have after a turn that has flushed all.
+    fn waiting_bytes(&self) -> usize {
+        let desk = &self.core.desk;
+        let counted = desk.sums.waiting_bytes();
+        let is_flushed = desk.work.dirty.is_empty();
+        debug_assert!(
+            !is_flushed || counted == waiting_again(desk),
+            "{counted} waiting, {} found",
+            waiting_again(desk)
+        );
+        counted
     }
 
     /// Bytes that have arrived and cannot be used yet: as counted, which must be equal to what the connections have.

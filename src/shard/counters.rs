@@ -92,6 +92,7 @@ counters! {
     acks_stray: counter "acks_stray_total", "Clients' acknowledgements of nothing, or of what was over.";
     arriving_bytes: gauge "arriving_bytes", "Bytes of clients that wait for the rest of a message, a request or a record.";
     handshaking_bytes: gauge "tls_handshaking_bytes", "Bytes that unfinished TLS handshakes take.";
+    waiting_bytes: gauge "waiting_bytes", "Memory for what waits for clients that do not keep up.";
     handshakes: counter "tls_handshakes_total", "TLS handshakes finished.";
     handshakes_waiting: gauge "tls_handshakes_waiting", "TLS connections that wait for a turn of their handshake.";
     resumed: counter "tls_resumed_total", "TLS handshakes finished that a ticket had made shorter.";

@@ -15,6 +15,7 @@ use crate::conn::{Door, Refused};
 use crate::proto::CloseReason;
 
 use super::Core;
+use super::desk::slow::weigh_waiting;
 use super::desk::{Told, mark_dirty, sums};
 
 impl Core {
@@ -48,6 +49,8 @@ impl Core {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         let was_paused = conn.is_paused();
         let has_moved = conn.sent(batch, &mut self.desk.sealing, &self.desk.settings, self.desk.now);
+        weigh_waiting(&mut self.desk, key);
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
         if let Err(kind) = outcome {
             // If the peer had ended its half, a failed send means that it has ended the other, too.
             let has_left = conn.link.is_peer_finished();
@@ -71,6 +74,7 @@ impl Core {
     }
 
     pub(super) fn closed(&mut self, key: Key) {
+        sums::forget(&mut self.desk, key);
         if let Some(conn) = self.desk.slots.remove(key) {
             self.desk.wheel.clear(key.slot);
             self.desk.counters().open.sub(1);

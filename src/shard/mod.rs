@@ -286,6 +286,7 @@ impl Core {
         self.desk.counters().handshakes_waiting.set(self.handshakes.len() as u64);
         self.desk.counters().arriving_bytes.set(self.desk.sums.arriving_bytes() as u64);
         self.desk.counters().handshaking_bytes.set(self.desk.sums.handshaking_bytes() as u64);
+        self.desk.counters().waiting_bytes.set(self.desk.sums.waiting_bytes() as u64);
         let (channels, bytes) = self.desk.engine.kept();
         self.desk.counters().histories.set(channels as u64);
         self.desk.counters().history_bytes.set(bytes as u64);

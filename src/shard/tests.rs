@@ -34,6 +34,7 @@ mod table;
 mod tokens;
 mod unacked;
 mod unfinished;
+mod unread;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -149,6 +150,10 @@ impl Bench {
         let sums = &self.core(shard).desk.sums;
         let counted = (sums.arriving_bytes(), sums.handshaking_bytes());
         assert_eq!(counted, desk::sums::weighed_again(&self.core(shard).desk), "counted, and in the connections");
+        let desk = &self.core(shard).desk;
+        if desk.work.dirty.is_empty() {
+            assert_eq!(desk.sums.waiting_bytes(), desk::slow::waiting_again(desk), "counted, and in the connections");
+        }
         // The simulator turns a shard once more than a kernel wakes it, which would hide a shard that oversleeps.
         let core = self.core(shard);
         let is_waited_for = !core.desk.parked.is_empty() && core.desk.post.has_room();

@@ -187,6 +187,7 @@ impl ConfigBuilder<'_> {
             unacked_bytes_max: section.size("unacked_bytes_max"),
             arriving_bytes_max: section.size("arriving_bytes_max"),
             handshaking_bytes_max: section.size("handshaking_bytes_max"),
+            waiting_bytes_max: section.size("waiting_bytes_max"),
             connections_max: section.value("connections_max").map(|_| section.size("connections_max")),
             ping_interval: Duration::from_secs(section.whole("ping_interval_s")),
             head_timeout: Duration::from_secs(section.whole("head_timeout_s")),

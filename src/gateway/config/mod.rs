@@ -295,6 +295,8 @@ pub struct Limits {
     pub arriving_bytes_max: usize,
     /// The same for unfinished TLS handshakes.
     pub handshaking_bytes_max: usize,
+    /// Most memory for what waits for clients, of all shards together.
+    pub waiting_bytes_max: usize,
     /// Most connections of the whole process. `None` if the configuration does not set it: then [`crate::limits::CONNECTIONS_MAX`] holds.
     pub connections_max: Option<usize>,
     /// Silence of a WebSocket client after which it is pinged.
@@ -320,6 +322,26 @@ pub struct Limits {
     /// How long sent bytes may stay unacknowledged by the peer's TCP before the connection has failed
     /// (TCP_USER_TIMEOUT, in whole milliseconds); longer than `send_timeout`.
     pub peer_timeout: Duration,
+}
+
+impl Limits {
+    /// The part of one of `shards`. A body or a message of full length always fits beside another one, however many shards
+    /// there are.
+    pub fn arriving_bytes_of_shard(&self, shards: usize) -> usize {
+        let longest = self.payload_bytes_max.max(self.message_bytes_max);
+        (self.arriving_bytes_max / shards).max(2 * longest)
+    }
+
+    /// The same for handshakes, of which as many as one turn advances always fit.
+    pub fn handshaking_bytes_of_shard(&self, shards: usize) -> usize {
+        let least = crate::limits::HANDSHAKES_PER_TURN * crate::limits::HANDSHAKE_BYTES_MAX;
+        (self.handshaking_bytes_max / shards).max(least)
+    }
+
+    /// The same for what waits, which always fits for a few clients.
+    pub fn waiting_bytes_of_shard(&self, shards: usize) -> usize {
+        (self.waiting_bytes_max / shards).max(4 * self.outbox_bytes_max)
+    }
 }
 
 /// Whether each shard is pinned to a core.

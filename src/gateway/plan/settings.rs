@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::conn::hosts::Hosts;
 use crate::conn::routes::Routes;
 use crate::conn::settings::{BusCredentials, BusSettings, DrainSettings, Generation, Process};
-use crate::gateway::config::{self, Config, Limits};
+use crate::gateway::config::{self, Config};
 use crate::gateway::descriptors;
 use crate::limits;
 use crate::proto::bus::BusLimits;
@@ -54,8 +54,9 @@ pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Resu
         },
         payload_bytes_max: limits.payload_bytes_max,
         outbox_bytes_max: limits.outbox_bytes_max,
-        arriving_bytes_max: arriving_bytes_max(limits, shards),
-        handshaking_bytes_max: handshaking_bytes_max(limits, shards),
+        arriving_bytes_max: limits.arriving_bytes_of_shard(shards),
+        handshaking_bytes_max: limits.handshaking_bytes_of_shard(shards),
+        waiting_bytes_max: limits.waiting_bytes_of_shard(shards),
         connections_max: limits.connections_max.unwrap_or(limits::CONNECTIONS_MAX),
         handshake_timeout: limits.handshake_timeout,
         handshake_wait: limits.handshake_wait,
@@ -69,18 +70,6 @@ pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Resu
         send_timeout: limits.send_timeout,
         drain: DrainSettings { notice: config.drain.notice, spread: config.drain.spread },
     })
-}
-
-/// The part of one shard. A body or a message of full length always fits beside another one, however many shards there
-/// are.
-pub(super) fn arriving_bytes_max(limits: &Limits, shards: usize) -> usize {
-    let longest = limits.payload_bytes_max.max(limits.message_bytes_max);
-    (limits.arriving_bytes_max / shards).max(2 * longest)
-}
-
-/// The same for handshakes, of which as many as one turn advances always fit.
-pub(super) fn handshaking_bytes_max(limits: &Limits, shards: usize) -> usize {
-    (limits.handshaking_bytes_max / shards).max(limits::HANDSHAKES_PER_TURN * limits::HANDSHAKE_BYTES_MAX)
 }
 
 fn hosts<'a>(names: impl IntoIterator<Item = &'a String>) -> Hosts {

@@ -78,6 +78,7 @@ const DISCONNECTS: &[(CloseReason, Disconnect)] = &[
     (CloseReason::Drain, Disconnect { code: 3001, words: "shutdown" }),
     (CloseReason::NoWorker, Disconnect { code: 3004, words: "internal server error" }),
     (CloseReason::Overload, Disconnect { code: 3004, words: "internal server error" }),
+    (CloseReason::WaitingFull, Disconnect { code: 3008, words: "slow" }),
     (CloseReason::ArrivingFull, Disconnect { code: 3004, words: "internal server error" }),
     (CloseReason::TokenExpired, Disconnect { code: 3005, words: "connection expired" }),
     (CloseReason::SlowConsumer, Disconnect { code: 3008, words: "slow" }),
@@ -116,6 +117,7 @@ mod tests {
                     | CloseReason::NoWorker
                     | CloseReason::Overload
                     | CloseReason::ArrivingFull
+                    | CloseReason::WaitingFull
                     | CloseReason::TokenExpired
                     | CloseReason::SlowConsumer
                     | CloseReason::NoPong

@@ -6,7 +6,7 @@ mod errands;
 mod fan_out;
 mod output;
 mod single;
-mod slow;
+pub(super) mod slow;
 pub(super) mod sums;
 mod trail;
 mod workers;

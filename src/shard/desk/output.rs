@@ -4,6 +4,7 @@ use crate::base::{Batch, Key};
 use crate::conn::Conn;
 
 use super::Desk;
+use super::slow::weigh_waiting;
 
 impl Desk {
     /// The batch that `key` sends in this turn.
@@ -13,7 +14,9 @@ impl Desk {
             self.frame_waiting(key);
             conn = self.slots.get_mut(key)?;
         }
-        match conn.fill(&mut self.sealing) {
+        let filled = conn.fill(&mut self.sealing);
+        weigh_waiting(self, key);
+        match filled {
             Ok(batch) => batch,
             Err(reason) => {
                 self.broken(key, reason);

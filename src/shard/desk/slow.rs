@@ -1,11 +1,12 @@
 //! What waits until its client has received what was framed before: events that are held, and the rest of a long answer.
 
 use crate::base::Key;
-use crate::conn::After;
+use crate::conn::{After, Door};
 use crate::hub::{SubKey, Subscriber};
 use crate::proto::CloseReason;
 
 use super::Desk;
+use super::sums;
 
 impl Desk {
     /// Frames some of the held events of `key`, or the next piece of a long answer to it, if its last batch has been sent.
@@ -25,7 +26,7 @@ impl Desk {
 
     /// The connection `key` ends: its held events are sent before its last words, unless it was too slow.
     pub(crate) fn frame_or_forget(&mut self, key: Key, reason: CloseReason) {
-        if reason != CloseReason::SlowConsumer {
+        if !matches!(reason, CloseReason::SlowConsumer | CloseReason::WaitingFull) {
             self.release(key, true);
         }
         if let Some(conn) = self.slots.get_mut(key)
@@ -52,6 +53,7 @@ impl Desk {
         if let Some(conn) = self.slots.get_mut(key) {
             conn.session.forget_held(key, channel, &mut self.held);
         }
+        weigh_waiting(self, key);
     }
 
     /// The most bytes that wait for one client, framed or held.
@@ -60,4 +62,31 @@ impl Desk {
         let waiting = clients.filter(|(_, conn)| !conn.session.is_worker());
         waiting.map(|(key, conn)| conn.link.waiting_bytes() + self.held.cost(key)).max().unwrap_or(0)
     }
+}
+
+/// Counts the memory that waits for `key`, framed or held, after a step that may have changed it.
+#[inline]
+pub(in crate::shard) fn weigh_waiting(desk: &mut Desk, key: Key) {
+    let Some(conn) = desk.slots.get_mut(key) else { return };
+    let mut weight = conn.link.weigh_waiting();
+    if conn.session.is_behind() {
+        weight += desk.held.entry_bytes(key);
+    }
+    let was_counted = conn.link.counted.waiting;
+    if conn.link.door() == Door::Front && (weight > 0 || was_counted) {
+        conn.link.counted.waiting = weight > 0;
+        sums::set_waiting(desk, key, weight);
+    }
+}
+
+/// The sum of it as the connections themselves have it.
+pub(in crate::shard) fn waiting_again(desk: &Desk) -> usize {
+    let clients = desk.slots.keys().filter_map(|key| Some((key, desk.slots.get(key)?)));
+    let clients = clients.filter(|(_, conn)| conn.link.door() == Door::Front);
+    clients
+        .map(|(key, conn)| {
+            let held = if conn.session.is_behind() { desk.held.entry_bytes(key) } else { 0 };
+            conn.link.waiting_weight() + held
+        })
+        .sum()
 }

@@ -9,7 +9,12 @@
 //! - `handshaking`  the same before TLS is established, and a sum of its own: stalled handshakes push out no body that a client
 //!   uploads; closed without last words, which cannot be sent yet
 //!
+//! - `waiting`      memory for what clients do not read, framed or held: closed without last words, behind which the
+//!   unread bytes lie; a connection counts until its socket is closed, because its batch in flight exists until then
+//!
 //! Clients only: a worker and the admin listener are bounded by their own limits, and no stranger can push them out.
+
+use std::mem;
 
 use crate::base::{Key, Loads};
 use crate::conn::Door;
@@ -21,6 +26,7 @@ use super::Desk;
 pub(in crate::shard) struct Sums {
     arriving: Loads,
     handshaking: Loads,
+    waiting: Loads,
 }
 
 impl Sums {
@@ -30,6 +36,10 @@ impl Sums {
 
     pub(in crate::shard) fn handshaking_bytes(&self) -> usize {
         self.handshaking.bytes()
+    }
+
+    pub(in crate::shard) fn waiting_bytes(&self) -> usize {
+        self.waiting.bytes()
     }
 
     fn set(&mut self, key: Key, bytes: usize, is_handshaking: bool) {
@@ -46,7 +56,7 @@ pub(in crate::shard) fn weigh(desk: &mut Desk, key: Key) {
     let Some(conn) = desk.slots.get_mut(key) else { return };
     let is_counted = conn.link.door() == Door::Front && conn.is_open();
     let bytes = if is_counted { conn.arriving_bytes() } else { 0 };
-    let was_loaded = conn.link.replace_loaded(bytes > 0);
+    let was_loaded = mem::replace(&mut conn.link.counted.arriving, bytes > 0);
     if bytes > 0 || was_loaded {
         let is_handshaking = conn.link.is_handshaking();
         desk.sums.set(key, bytes, is_handshaking);
@@ -56,8 +66,28 @@ pub(in crate::shard) fn weigh(desk: &mut Desk, key: Key) {
 
 /// The slot of `key` becomes free.
 pub(in crate::shard) fn unload(desk: &mut Desk, key: Key) {
-    if desk.slots.get_mut(key).is_some_and(|conn| conn.link.replace_loaded(false)) {
+    if desk.slots.get_mut(key).is_some_and(|conn| mem::take(&mut conn.link.counted.arriving)) {
         desk.sums.set(key, 0, false);
+    }
+}
+
+/// The memory that waits for `key` has this weight, of which it is the shard that knows. Ends clients until the sum is within
+/// its bound.
+pub(in crate::shard) fn set_waiting(desk: &mut Desk, key: Key, weight: usize) {
+    desk.sums.waiting.set(key, weight);
+    while desk.sums.waiting.bytes() > desk.settings.generation.waiting_bytes_max
+        && let Some(key) = desk.sums.waiting.first_to_go()
+    {
+        desk.sums.waiting.set(key, 0);
+        desk.broken(key, CloseReason::WaitingFull);
+    }
+}
+
+/// The connection is closed, and nothing of it is left.
+pub(in crate::shard) fn forget(desk: &mut Desk, key: Key) {
+    unload(desk, key);
+    if desk.slots.get_mut(key).is_some_and(|conn| mem::take(&mut conn.link.counted.waiting)) {
+        desk.sums.waiting.set(key, 0);
     }
 }
 

@@ -39,6 +39,7 @@ fn storm(seed: u64) {
     let mut settings = settings();
     settings.generation_mut().connections_max = 20;
     settings.generation_mut().outbox_bytes_max = 20_000;
+    settings.generation_mut().waiting_bytes_max = if seed.is_multiple_of(3) { 50_000 } else { 10_000_000 };
     settings.generation_mut().arriving_bytes_max = if seed.is_multiple_of(2) { 4_000 } else { 100_000 };
     settings.generation_mut().bus.outbox_bytes_max = 20_000;
     let world = World::seeded(seed);

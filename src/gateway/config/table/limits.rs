@@ -90,6 +90,15 @@ pub(super) const ROWS: &[Row] = &[
               longest is refused.",
     },
     Row {
+        path: "limits.waiting_bytes_max",
+        kind: bytes(1_048_576, 1_099_511_627_776),
+        fallback: Fallback::Whole(limits::WAITING_BYTES_MAX as u64),
+        help: "Memory for what waits for all clients that do not keep up.",
+        doc: "Each shard has an equal part, and at least four times `limits.outbox_bytes_max`. Beyond it, of the clients \
+              for which the most waits, the one that has been so for the longest time is closed. Of bytes that several \
+              clients wait for, each has a share. 16 KiB for each connection do not count.",
+    },
+    Row {
         path: "limits.connections_max",
         kind: count(1, 16_777_216),
         fallback: Fallback::Nothing("1000000"),
