@@ -292,6 +292,15 @@ pub const SOCKET_BYTES: u64 = 4_007;
 pub const CONNECTION_BYTES_PLAIN: u64 = 4_250;
 /// The same over TLS 1.3.
 pub const CONNECTION_BYTES_TLS: u64 = 4_700;
+/// What the records of one subscription to a channel of its own take, in the client's shard and at the channel's owner, its
+/// name being as long as it may be. From the sizes of the records; a shorter name, or one that others subscribe to, takes a
+/// quarter.
+pub const SUBSCRIPTION_BYTES: u64 = 768;
+/// The same for a channel without subscribers whose positions are known.
+pub const KNOWN_CHANNEL_BYTES: u64 = 512;
+/// The same for a client on a presence list, and for a value of `Tg-Distinct`.
+pub const PRESENT_BYTES: u64 = 512;
+pub const DISTINCT_BYTES: u64 = 96;
 /// A gateway before its first connection, without its shards: resident memory of `tidegate serve`, most of it the
 /// binary.
 pub const PROCESS_BYTES: u64 = 16 * 1024 * 1024;

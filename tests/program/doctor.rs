@@ -99,6 +99,30 @@ fn a_fine_box_holds_them_and_says_what_would_stop_it_first() {
 }
 
 #[test]
+fn adds_up_the_most_memory_that_a_configuration_allows() {
+    let tree = Tree::with(&[]);
+    let at_most = |arguments: &[&str]| {
+        let (_, verdict) = tree.json(arguments);
+        let items = verdict["memory_items"].as_array().expect("a list");
+        let sum: u64 = items.iter().map(|item| item["bytes"].as_u64().expect("a number")).sum();
+        assert_eq!(verdict["memory_at_most"], sum);
+        sum
+    };
+    let default = at_most(&[]);
+    assert!(default < 24 << 30, "the defaults are for 100,000 clients on 24 GB: {default}");
+    let file = tree.0.join("tidegate.toml");
+    let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[[route]]\npath = \"/events\"\nsse = { channel = \"news\" }\n\
+                [limits]\narriving_bytes_max = 1268435456\nwaiting_bytes_max = 73741824\n";
+    fs::write(&file, text).expect("a file can be written");
+    assert_eq!(at_most(&["--config", &file.to_string_lossy()]), default);
+    let (_, words) = tree.ask(&["--connections", "100000", "--tls"]);
+    assert!(
+        words.contains("  arriving                     0.25 GiB  limits.arriving_bytes_max: 67108864 bytes"),
+        "{words}"
+    );
+}
+
+#[test]
 fn short_descriptors_are_fixed_by_more_shards_or_a_higher_limit() {
     let tree = Tree::with(&[(
         "proc/self/limits",

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!  /proc, /sys --system--> what there is --verdict--> how many each of it holds --show--> a table, or JSON
-//!  --config -------------> shards ----------'
+//!  --config -------------> shards ----------'                                                          |
+//!                 '------> limits --most--> the memory that clients can make it keep at most ----------'
 //! ```
 
 mod memory;
+mod most;
 mod show;
 mod system;
 mod verdict;
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 use super::{check, output};
 use system::System;
 use tidegate::gateway;
-use tidegate::gateway::config::{DriverChoice, Pin};
+use tidegate::gateway::config::{Config, DriverChoice, Pin};
 use tidegate::limits::SHARDS_MAX;
 use verdict::{Requirements, Verdict};
 
@@ -76,8 +78,13 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
     let pin = config.as_ref().map_or(Pin::Auto, |config| config.pin);
     let required = Requirements { connections: args.connections, is_tls: args.tls, shards, pin, wants_epoll };
     let verdict = Verdict::new(&required, &system);
-    let text =
-        if args.json { show::json(&required, &system, &verdict) } else { show::words(&required, &system, &verdict) };
+    let limits = config.map_or_else(|| Config::default().limits, |config| config.limits);
+    let most = most::items(&required, &limits, verdict.bytes_per_connection);
+    let text = if args.json {
+        show::json(&required, &system, &verdict, &most)
+    } else {
+        show::words(&required, &system, &verdict, &most)
+    };
     if let Err(message) = output::write(&text) {
         output::complain(&message);
         return ExitCode::from(CANNOT_TELL);

@@ -4,14 +4,17 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::most::MemoryItem;
 use super::system::System;
-use super::verdict::{Requirements, Verdict};
+use super::verdict::{Requirements, Verdict, gib};
 
 fn driver(required: &Requirements, system: &System) -> &'static str {
     if required.wants_epoll || system.no_uring.is_some() { "epoll" } else { "uring" }
 }
 
-pub fn json(required: &Requirements, system: &System, verdict: &Verdict) -> String {
+pub fn json(required: &Requirements, system: &System, verdict: &Verdict, most: &[MemoryItem]) -> String {
+    let items: Vec<Value> =
+        most.iter().map(|item| json!({ "name": item.name, "bytes": item.bytes, "formula": item.formula })).collect();
     let bounds: Vec<Value> = verdict
         .bounds
         .iter()
@@ -44,15 +47,18 @@ pub fn json(required: &Requirements, system: &System, verdict: &Verdict) -> Stri
         "driver": driver(required, system),
         "bounds": bounds,
         "notes": notes,
+        "memory_at_most": in_all(most),
+        "memory_items": items,
         "unknown": verdict.unknown,
     });
     format!("{value:#}\n")
 }
 
-pub fn words(required: &Requirements, system: &System, verdict: &Verdict) -> String {
+pub fn words(required: &Requirements, system: &System, verdict: &Verdict, most: &[MemoryItem]) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write_words(&mut text, required, system, verdict);
+    let _ = write_most(&mut text, system, most);
     text
 }
 
@@ -91,6 +97,21 @@ fn write_words(text: &mut String, required: &Requirements, system: &System, verd
         }
     }
     Ok(())
+}
+
+/// The memory that the configuration allows, whatever clients do. It bounds no number of connections: most boxes never see
+/// it.
+fn write_most(text: &mut String, system: &System, most: &[MemoryItem]) -> std::fmt::Result {
+    writeln!(text, "\nMemory at most, whatever clients do (workers excepted: 64 MiB may wait for each):")?;
+    for item in most {
+        writeln!(text, "  {:<22} {:>14}  {}", item.name, gib(item.bytes), item.formula)?;
+    }
+    let found = system.memory_bytes.map(|bytes| format!("; this box has {} available", gib(bytes)));
+    writeln!(text, "  {:<22} {:>14}{}", "in all", gib(in_all(most)), found.unwrap_or_default())
+}
+
+fn in_all(most: &[MemoryItem]) -> u64 {
+    most.iter().fold(0, |sum, item| sum.saturating_add(item.bytes))
 }
 
 /// With a comma after each three digits; a number that no box can reach is `any`.

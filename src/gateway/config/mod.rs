@@ -338,6 +338,13 @@ impl Limits {
         (self.handshaking_bytes_max / shards).max(least)
     }
 
+    /// The most memory for messages that clients have not acknowledged, and its formula.
+    pub fn resent_bytes_at_most(&self, shards: usize) -> (u64, String) {
+        let entries = (crate::limits::UNACKED_PER_SHARD_MAX * crate::limits::UNACKED_BYTES) as u64;
+        let bytes = (self.unacked_bytes_max as u64).saturating_add(shards as u64 * entries);
+        (bytes, format!("limits.unacked_bytes_max, and {shards} shards x {entries} bytes for their entries"))
+    }
+
     /// The same for what waits, which always fits for a few clients.
     pub fn waiting_bytes_of_shard(&self, shards: usize) -> usize {
         (self.waiting_bytes_max / shards).max(4 * self.outbox_bytes_max)

@@ -1,0 +1,58 @@
+//! The most memory that a configuration allows, whatever clients do: one item for each bound, and the formula behind it.
+
+use super::verdict::Requirements;
+use tidegate::gateway::config::Limits;
+use tidegate::limits;
+
+/// What one bound allows.
+pub struct MemoryItem {
+    pub name: &'static str,
+    pub bytes: u64,
+    pub formula: String,
+}
+
+/// All of it, in the order of the manual ("Memory").
+pub fn items(required: &Requirements, config: &Limits, bytes_per_connection: u64) -> Vec<MemoryItem> {
+    let (connections, shards) = (required.connections, required.shards);
+    // A sum that the shards share.
+    let shared = |name, key: &str, of_shard: usize| {
+        let bytes = (of_shard as u64).saturating_mul(shards as u64);
+        MemoryItem { name, bytes, formula: format!("{key}: {of_shard} bytes for each of {shards} shards") }
+    };
+    let per = |name, count: u64, of: &str, each: u64, words: &str| {
+        let formula = format!("{count} {of} x {each} bytes{words}");
+        MemoryItem { name, bytes: count.saturating_mul(each), formula }
+    };
+    let per_shard = |name, each: u64, words: &str| per(name, shards as u64, "shards", each, words);
+    let names = limits::MESSAGE_IDS_BYTES_MAX as u64 + limits::DISTINCT_VALUES_MAX as u64 * limits::DISTINCT_BYTES;
+    let channels = 3 * limits::IDLE_CHANNELS_MAX as u64 * limits::KNOWN_CHANNEL_BYTES;
+    let subscriptions = limits::CHANNELS_PER_CONNECTION_MAX as u64 * limits::SUBSCRIPTION_BYTES;
+    let (resent, of_resent) = config.resent_bytes_at_most(shards);
+    let accepted = (config.accepted_bytes_max / shards).max(limits::ACCEPTED_BYTES_MIN);
+    let mail = limits::MAILBOX_BYTES as u64 + limits::MAILBOX_MAILS as u64 * limits::MAIL_LARGE_BYTES as u64;
+    vec![
+        MemoryItem {
+            name: "process",
+            bytes: limits::PROCESS_BYTES + shards as u64 * limits::SHARD_BYTES,
+            formula: format!("{} bytes, and {shards} shards x {} bytes", limits::PROCESS_BYTES, limits::SHARD_BYTES),
+        },
+        per("connections", connections, "connections", bytes_per_connection, ", idle"),
+        per("received, uncounted", connections, "connections", limits::ARRIVING_BYTES_FREE as u64, ""),
+        per("unread, uncounted", connections, "connections", limits::WAITING_BYTES_FREE as u64, ""),
+        per("subscriptions", connections, "connections", subscriptions, ", each with the most channels"),
+        shared("arriving", "limits.arriving_bytes_max", config.arriving_bytes_of_shard(shards)),
+        shared("handshakes", "limits.handshaking_bytes_max", config.handshaking_bytes_of_shard(shards)),
+        shared("waiting for clients", "limits.waiting_bytes_max", config.waiting_bytes_of_shard(shards)),
+        shared("accepted requests", "limits.accepted_bytes_max", accepted),
+        MemoryItem {
+            name: "histories",
+            bytes: config.history_bytes_max as u64,
+            formula: "limits.history_bytes_max".to_owned(),
+        },
+        MemoryItem { name: "resent", bytes: resent, formula: of_resent },
+        per_shard("names of channels", channels, ", channels without subscribers"),
+        per_shard("names of messages", names, ", Nats-Msg-Id and Tg-Distinct"),
+        per_shard("presence", limits::PRESENT_MAX as u64 * limits::PRESENT_BYTES, ""),
+        per_shard("mail between shards", 2 * mail, ", both lanes full"),
+    ]
+}
