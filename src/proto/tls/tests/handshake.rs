@@ -193,6 +193,18 @@ fn skips_early_data_that_is_not_accepted() {
 }
 
 #[test]
+fn skips_early_data_although_the_client_must_retry() {
+    let groups = [kx_group::SECP256R1MLKEM768, kx_group::X25519MLKEM768];
+    let world = World::new(vec![ecdsa("localhost")], &[&TLS13], &groups);
+    for piece in [usize::MAX, 1] {
+        let mut link = with_early_data(&world, &[200; 20]);
+        link.shake_hands(|| piece);
+        link.say(b"once more");
+        assert_eq!(link.server.plain, b"once more");
+    }
+}
+
+#[test]
 fn skips_no_more_early_data_than_16_kib() {
     let world = World::plain(&TLS13);
     for sizes in [vec![8_200; 2], vec![500; 40]] {
