@@ -1,6 +1,6 @@
 //! The subscriptions of a client, by channel and by tag.
 
-use crate::base::{Key, Tick};
+use crate::base::{Key, Tick, shrink};
 use crate::conn::TAG_ADDED;
 use crate::conn::subs::Subs;
 use crate::limits::CHANNELS_PER_CONNECTION_MAX;
@@ -14,6 +14,9 @@ pub(super) struct Subscriptions {
     /// The last tag. Tags restart before [`TAG_ADDED`], which is the user's own subscription and not stored here.
     tag: u32,
 }
+
+/// What most clients have; room for more is given back when the subscriptions end.
+const LIST_ENTRIES_KEPT: usize = 4;
 
 struct Subscription {
     channel: Subject,
@@ -111,6 +114,7 @@ impl Subscriptions {
     pub(super) fn remove(&mut self, channel: &str) -> Option<(Vec<Key>, Option<PositionRequest>)> {
         let index = self.list.iter().position(|subscription| subscription.channel.as_str() == channel)?;
         let Subscription { mut subs, asked, .. } = self.list.swap_remove(index);
+        shrink(&mut self.list, LIST_ENTRIES_KEPT);
         Some((subs.take(), asked))
     }
 
@@ -130,6 +134,7 @@ impl Subscriptions {
         let is_over = |subscription: &Subscription| subscription.until.is_some_and(|until| until <= now);
         let index = self.list.iter().position(is_over)?;
         let Subscription { channel, mut subs, why, .. } = self.list.swap_remove(index);
+        shrink(&mut self.list, LIST_ENTRIES_KEPT);
         Some((channel, subs.take(), why))
     }
 
@@ -171,11 +176,13 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_channels() {
+    fn only_so_many_channels_and_their_memory_comes_back() {
         let mut subscriptions = Subscriptions::default();
         for number in 0..CHANNELS_PER_CONNECTION_MAX {
             subscriptions.add(channel(&number.to_string()), None).unwrap();
         }
         assert_eq!(subscriptions.add(channel("more"), None), Err(Code::LIMIT_EXCEEDED));
+        (0..CHANNELS_PER_CONNECTION_MAX).for_each(|number| _ = subscriptions.remove(&number.to_string()));
+        assert!(subscriptions.list.capacity() <= 4 * LIST_ENTRIES_KEPT, "{}", subscriptions.list.capacity());
     }
 }
