@@ -336,6 +336,35 @@ pub const SEND_SLICES: usize = 64;
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// Completions handled before the shard sends what they caused.
 pub const COMPLETIONS_PER_TURN: usize = 1024;
+/// Units of each kind of work in one turn (`shard/budget.rs`); one is about a delivery, some 0.2 µs or less. The time below
+/// is usually spent first.
+pub const SHARE_UNITS: u64 = 65_536;
+/// The time of each kind of work in one turn. A turn has two or three kinds in quantity: another client waits for two turns at most,
+/// well below 100 ms.
+pub const SHARE_TIME: Duration = Duration::from_millis(4);
+/// The clock is read after so many units, some 25 µs: a read costs a fraction of one.
+pub const CLOCK_UNITS: u64 = 128;
+/// Units of one client's input before other connections are read: some 0.2 ms.
+pub const QUANTUM_UNITS: u64 = 1024;
+/// The same for a worker, which sends for many clients and is trusted.
+pub const WORKER_QUANTUM_UNITS: u64 = 16 * 1024;
+/// Units of one request, frame, command or verb, besides its deliveries; of a TLS record; of one completion of the driver; of a letter; of a
+/// piece of a feature's work; of a send.
+pub const STEP_UNITS: u64 = 8;
+pub const RECORD_UNITS: u64 = 8;
+pub const COMPLETION_UNITS: u64 = 4;
+pub const LETTER_UNITS: u64 = 4;
+pub const PIECE_UNITS: u64 = 16;
+pub const SEND_UNITS: u64 = 16;
+/// While a shard owes more deliveries of fan-outs that are done in pieces, neither it nor the others read the publishers
+/// of large rooms: some 50 ms of work for a shard that does nothing else.
+pub const DELIVERIES_OWED_MAX: usize = 256 * 1024;
+/// A fan-out to more clients is done in pieces, between which the shard does its other work. Each costs some 0.2 µs.
+pub const FAN_OUT_AT_ONCE: usize = 256;
+/// Events and bytes that a client gets in one piece of such fan-outs before other clients get theirs. A small part of what may wait
+/// for it, so that it has the time to receive them.
+pub const ROUND_EVENTS_MAX: usize = 256;
+pub const ROUND_BYTES_MAX: usize = OUTBOX_BYTES_PAUSE;
 /// Entries for which each list of a turn keeps room: most turns concern fewer connections, and in a turn that concerns
 /// all, allocating the lists is a small part of the work.
 pub const TURN_ENTRIES_KEPT: usize = 1024;

@@ -20,6 +20,7 @@ use tidegate::base::{Batch, Key, Place, Tick};
 use tidegate::conn::settings::Settings;
 use tidegate::driver::{Completion, Driver, ListenerId, Waker};
 use tidegate::mesh::{Mesh, Threads};
+use tidegate::shard::budget::Budget;
 use tidegate::shard::counters::Counters;
 use tidegate::shard::{Entrance, Parts, Shard};
 
@@ -71,6 +72,7 @@ impl Gate {
             fold: Arc::default(),
             seed: 1,
             secret: [0; 32],
+            budget: Budget::default(),
             now: Tick::ZERO,
         };
         Gate { shard: Shard::new(driver, parts), state }

@@ -59,7 +59,7 @@ impl Session {
             Phase::WebSocket(_, mut websocket) => websocket.end(reason.row(), peer, outbox),
             Phase::Centrifuge(mut centrifuge) => {
                 centrifuge.end(reason, outbox);
-                subs.extend(centrifuge.take_subs());
+                subs.extend(centrifuge.subs());
             }
             Phase::EventStream(stream) => stream.end(reason, peer, outbox),
             // Like nats-server, sends no error to a slow worker or in a drain: the packages reconnect only after a

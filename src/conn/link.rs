@@ -33,8 +33,7 @@ pub struct Link {
     is_receiving: bool,
     /// The peer has ended its half.
     is_peer_finished: bool,
-    /// The link is on the shard's list for this turn's flush.
-    is_dirty: bool,
+    flush: Flush,
     /// Its carry is not empty, and has not been used since the last heartbeat of an event stream.
     has_old_rest: bool,
     pub counted: CountedFor,
@@ -47,6 +46,15 @@ pub struct CountedFor {
     pub arriving: bool,
     /// What waits to be sent.
     pub waiting: bool,
+}
+
+/// The shard's lists of links that have something to send.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    None,
+    First,
+    /// It has something of a fan-out to many. If it gets something else, it is on both lists.
+    Later,
 }
 
 /// `interval`, or up to a quarter less. The heartbeats of connections that opened together, or were written to
@@ -68,7 +76,7 @@ impl Link {
             life: Life::Open,
             is_receiving: false,
             is_peer_finished: false,
-            is_dirty: false,
+            flush: Flush::None,
             has_old_rest: false,
             counted: CountedFor::default(),
         }
@@ -151,12 +159,22 @@ impl Link {
     /// Puts it on the list of the turn's flush: true if it was not there.
     #[inline]
     pub fn mark_dirty(&mut self) -> bool {
-        !std::mem::replace(&mut self.is_dirty, true)
+        std::mem::replace(&mut self.flush, Flush::First) != Flush::First
     }
 
-    /// The flush has taken it off the list.
+    /// Puts it on the list that is sent after that one: true if it was on neither.
+    #[inline]
+    pub fn mark_dirty_later(&mut self) -> bool {
+        let is_new = self.flush == Flush::None;
+        if is_new {
+            self.flush = Flush::Later;
+        }
+        is_new
+    }
+
+    /// The flush has taken it off its list.
     pub(super) fn flushing(&mut self) {
-        self.is_dirty = false;
+        self.flush = Flush::None;
     }
 
     /// Bytes that are not sent yet: they wait here, or the driver has them.

@@ -23,6 +23,7 @@ use crate::driver::socket::{self, ListeningSocket};
 use crate::driver::uring::{UringDriver, UringOptions};
 use crate::driver::{Driver, DriverKind, ListenerId, Waker};
 use crate::mesh::{Mailbox, Mesh};
+use crate::shard::budget::Budget;
 use crate::shard::counters::Counters;
 use crate::shard::{Entrance, Parts, Shard};
 
@@ -237,6 +238,7 @@ fn prepare<D: Driver<Listener = ListeningSocket>>(driver: D, seed: Seed) -> Resu
         fold: seed.shared.fold,
         seed: seed.random,
         secret: seed.secret,
+        budget: Budget::default(),
         now,
     };
     Ok((Shard::new(driver, parts), listeners))

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   subscribers this shard's subscriptions: channel -> clients, patterns -> workers
+//!   topic       the clients of one channel on this shard, and the events on their way to them
 //!   engine      the channels that this shard owns: routing (which places have listeners) and log (offsets, what is kept)
 //!   presences   the clients of the channels that this shard owns, where their rules ask for that; joins and leaves to announce
 //!   directory   what every shard knows: all subscriptions of workers, hence those of each service
@@ -25,6 +26,7 @@ mod presences;
 pub(crate) mod questions;
 pub(crate) mod requests;
 mod subscribers;
+mod topic;
 pub(crate) mod unacked;
 
 pub(crate) use directory::{Directory, Member, Membership, Seat};
@@ -33,7 +35,8 @@ pub(crate) use places::PlaceSet;
 pub(crate) use presences::Presences;
 pub(crate) use questions::{OwedAnswers, PendingQuestions};
 pub(crate) use requests::KeptRequests;
-pub(crate) use subscribers::{Registration, SubKey, Subscriber, Subscribers, Withdrawal};
+pub(crate) use subscribers::{Registration, SubKey, Subscribers, Withdrawal};
+pub(crate) use topic::{Pending, Subscriber};
 pub(crate) use unacked::UnackedMessages;
 
 use crate::base::{Place, RequestId};

@@ -1,5 +1,6 @@
 //! This shard's subscriptions: the subjects of each of its connections.
 
+use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use slab::Slab;
 
 use super::directory::{Member, Membership};
 use super::patterns::Trie;
+use super::topic::{Pending, SILENT, Subscriber, Topic, TopicEntry};
 use crate::base::{Key, Place, Slots, shrink};
 use crate::limits;
 use crate::proto::channel::{RuleNumber, Rules};
@@ -15,13 +17,6 @@ use crate::proto::subject::{Pattern, Subject};
 
 /// Names a subscription of this shard; a stale key finds nothing.
 pub(crate) type SubKey = Key;
-
-/// A receiver of a message, and the connection's own number for the subscription.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Subscriber {
-    pub key: Key,
-    pub tag: u32,
-}
 
 /// The position of a subscription: at `index` of the list of a topic (a literal subject), or of the patterns (`WILD`).
 #[derive(Clone, Copy)]
@@ -48,39 +43,6 @@ struct Wild {
     /// With a queue group, the subscription is in every directory only, and addressed by it. Without one, it is also in
     /// the shard's trie.
     queue: Option<Arc<str>>,
-}
-
-struct Topic {
-    subject: Subject,
-    /// Looked up once, for all messages and subscribers.
-    rule: RuleNumber,
-    entries: Vec<TopicEntry>,
-    /// The serial of its join, until the owner confirms that it knows of this shard.
-    joining: Option<u64>,
-}
-
-/// What a fan-out needs to know of a subscriber, in one place.
-#[derive(Clone, Copy)]
-struct TopicEntry {
-    subscriber: Subscriber,
-    /// The slot of its [`ListPosition`], which must know the place of this entry; with the bit [`SILENT`].
-    sub: u32,
-}
-
-const _: () = assert!(size_of::<TopicEntry>() == 16);
-
-/// A fan-out skips the subscription: its missed messages come first (THE SEAM). No shard has so many subscriptions that
-/// slots need the bit.
-const SILENT: u32 = 1 << 31;
-
-impl TopicEntry {
-    fn slot(self) -> u32 {
-        self.sub & !SILENT
-    }
-
-    fn is_silent(self) -> bool {
-        self.sub & SILENT != 0
-    }
 }
 
 /// The step that is missing before a client's subscription is in force.
@@ -116,6 +78,12 @@ pub(crate) struct Subscribers {
     /// The connections that wait for the answer to each join. The answer comes even if the topic has gone, and a
     /// connection that has unsubscribed still counts on it.
     joins: AHashMap<u64, Vec<Key>>,
+    /// The topics with events on their way to many clients, each in its turn …
+    spreading: VecDeque<usize>,
+    /// … and those whose round is over: the next one begins in the next turn, when this one has been sent.
+    rested: VecDeque<usize>,
+    /// Deliveries of those events that are still to come.
+    owed: usize,
 }
 
 impl Subscribers {
@@ -130,6 +98,9 @@ impl Subscribers {
             patterns: Trie::default(),
             serial: 0,
             joins: AHashMap::new(),
+            spreading: VecDeque::new(),
+            rested: VecDeque::new(),
+            owed: 0,
         }
     }
 
@@ -170,11 +141,10 @@ impl Subscribers {
     pub(crate) fn subscribe(&mut self, key: Key, tag: u32, subject: &Subject) -> (SubKey, Registration) {
         let (subscriber, subject) = (Subscriber { key, tag }, subject.clone());
         let (topic, is_first) = self.topic(&subject);
-        let entries = &mut self.topics[topic].entries;
+        let entries = self.topics[topic].entries();
         let sub = self.subs.insert(ListPosition { topic: number(topic), index: entries.len() as u32 });
         assert!(sub.slot < SILENT, "a shard's memory bounds its subscriptions");
-        reserve_one(entries);
-        entries.push(TopicEntry { subscriber, sub: sub.slot });
+        self.topics[topic].push(TopicEntry::new(subscriber, sub.slot));
         if is_first {
             self.serial += 1;
             self.topics[topic].joining = Some(self.serial);
@@ -217,41 +187,77 @@ impl Subscribers {
     }
 
     fn leave_topic(&mut self, topic: usize, index: usize) -> Withdrawal {
-        let Topic { subject, entries, .. } = &mut self.topics[topic];
-        let subject = subject.clone();
-        entries.swap_remove(index);
-        let is_last = entries.is_empty();
-        if let Some(moved) = entries.get(index).map(|entry| entry.slot()) {
-            let Some(moved) = self.subs.at_mut(moved) else {
+        self.remove_entry(topic, index);
+        if !self.topics[topic].entries().is_empty() {
+            return Withdrawal::Nothing;
+        }
+        let removed = self.topics.remove(topic);
+        shrink(&mut self.topics, limits::ENTRIES_KEPT);
+        if removed.has_rounds() {
+            self.spreading.retain(|other| *other != topic);
+            self.rested.retain(|other| *other != topic);
+        }
+        self.by_subject.remove(&removed.subject);
+        shrink(&mut self.by_subject, limits::ENTRIES_KEPT);
+        Withdrawal::Leave(removed.subject)
+    }
+
+    fn remove_entry(&mut self, topic: usize, index: usize) -> TopicEntry {
+        let Subscribers { topics, subs, .. } = self;
+        let before = topics[topic].owed();
+        let removed = topics[topic].remove(index, |moved, index| {
+            let Some(moved) = subs.at_mut(moved.slot()) else {
                 unreachable!("a topic lists subscriptions that are there")
             };
             moved.index = index as u32;
-        }
-        shrink(entries, TOPIC_ENTRIES_KEPT);
-        if is_last {
-            self.by_subject.remove(&subject);
-            self.topics.remove(topic);
-            shrink(&mut self.by_subject, limits::ENTRIES_KEPT);
-            shrink(&mut self.topics, limits::ENTRIES_KEPT);
-        }
-        if is_last { Withdrawal::Leave(subject) } else { Withdrawal::Nothing }
+        });
+        self.owed -= before - topics[topic].owed();
+        removed
     }
 
     /// The subscriber behind a directory's member, if it is still there.
     pub(crate) fn subscriber(&self, sub: SubKey) -> Option<Subscriber> {
         Some(match self.stand(sub)? {
-            Stand::Topic(topic, index) => topic.entries[index].subscriber,
+            Stand::Topic(topic, index) => topic.entries()[index].subscriber,
             Stand::Wild(wild) => wild.subscriber,
         })
     }
 
-    /// Makes [`Subscribers::for_each`] skip a subscription to a literal subject, or serve it again.
+    /// Makes fan-outs skip a subscription to a literal subject, or serve it again. It gets what arrives from then on, not
+    /// what is on its way: that is among the missed messages (THE SEAM).
     pub(crate) fn silence(&mut self, sub: SubKey, is_silent: bool) {
-        let Some(ListPosition { topic, index }) = self.subs.get(sub).copied().filter(|sub| sub.topic != WILD) else {
-            return;
-        };
-        let entry = &mut self.topics[index_of(topic)].entries[index as usize];
-        entry.sub = entry.slot() | if is_silent { SILENT } else { 0 };
+        let Some((topic, mut index)) = self.place_of(sub) else { return };
+        if !is_silent {
+            index = self.move_to_the_end(topic, index);
+        }
+        self.topics[topic].entry_mut(index).silence(is_silent);
+    }
+
+    /// Takes the events that are on their way to a subscription, oldest first: it will not get them again.
+    pub(crate) fn take_pending(&mut self, sub: SubKey) -> Vec<Pending> {
+        let Some((topic, index)) = self.place_of(sub) else { return Vec::new() };
+        let pending = self.topics[topic].pending(index);
+        self.move_to_the_end(topic, index);
+        pending
+    }
+
+    /// The topic of a subscription to a literal subject, and its index there.
+    fn place_of(&self, sub: SubKey) -> Option<(usize, usize)> {
+        let ListPosition { topic, index } = *self.subs.get(sub).filter(|sub| sub.topic != WILD)?;
+        Some((index_of(topic), index as usize))
+    }
+
+    /// Makes a client the latest of a topic with events on their way, so that it gets none of them.
+    fn move_to_the_end(&mut self, topic: usize, index: usize) -> usize {
+        if !self.topics[topic].has_rounds() {
+            return index;
+        }
+        let entry = self.remove_entry(topic, index);
+        let index = self.topics[topic].push(entry);
+        if let Some(moved) = self.subs.at_mut(entry.slot()) {
+            moved.index = index as u32;
+        }
+        index
     }
 
     /// The subject of a subscription, if it is literal.
@@ -281,15 +287,65 @@ impl Subscribers {
     /// Calls `visit` for every client of this shard that subscribes to `subject`, with the rule of the channel. It calls
     /// none before the owner has confirmed the join: a message that arrives earlier was meant for subscribers that have
     /// left since, and the next one may not arrive.
-    pub(crate) fn for_each(&self, subject: &str, mut visit: impl FnMut(Subscriber, RuleNumber)) {
-        let topic = self.by_subject.get(subject).map(|topic| &self.topics[*topic]);
-        if let Some(topic) = topic.filter(|topic| topic.joining.is_none()) {
-            topic
-                .entries
-                .iter()
-                .filter(|entry| !entry.is_silent())
-                .for_each(|entry| visit(entry.subscriber, topic.rule));
+    pub(crate) fn for_each(&self, subject: &str, visit: impl FnMut(Subscriber, RuleNumber)) {
+        if let Some(topic) = self.by_subject.get(subject) {
+            visit_all(&self.topics[*topic], visit);
         }
+    }
+
+    /// Calls `visit` in the same way for the clients of an event, unless they are many or earlier events are on their way
+    /// to them: then the event follows these, and [`Subscribers::go_on`] visits the clients. Returns the number of clients
+    /// that it is on its way to.
+    pub(crate) fn fan_out(
+        &mut self,
+        pending: &Pending,
+        at_once_max: usize,
+        visit: impl FnMut(Subscriber, RuleNumber),
+    ) -> usize {
+        let Some(number) = self.by_subject.get(pending.event.message.subject.as_str()).copied() else { return 0 };
+        let topic = &mut self.topics[number];
+        let count = topic.entries().len();
+        let is_spreading = topic.has_rounds();
+        if count <= at_once_max && !is_spreading {
+            visit_all(topic, visit);
+            return 0;
+        }
+        if topic.joining.is_some() {
+            return 0;
+        }
+        topic.begin(pending.clone());
+        self.owed += count;
+        if !is_spreading {
+            self.spreading.push_back(number);
+        }
+        count
+    }
+
+    /// Whether events are on their way to many clients.
+    pub(crate) fn is_spreading(&self) -> bool {
+        !self.spreading.is_empty() || !self.rested.is_empty()
+    }
+
+    /// The number of deliveries that are still to come.
+    pub(crate) fn owed(&self) -> usize {
+        self.owed
+    }
+
+    /// Lets every topic with events on their way begin or go on with one round.
+    pub(crate) fn begin_rounds(&mut self) {
+        self.spreading.append(&mut self.rested);
+    }
+
+    /// Goes on with the round of the next topic for about so many deliveries; false if all rounds are over.
+    pub(crate) fn go_on(&mut self, deliveries: usize, visit: impl FnMut(Subscriber, RuleNumber, &[Pending])) -> bool {
+        let Some(number) = self.spreading.pop_front() else { return false };
+        let topic = &mut self.topics[number];
+        let (done, is_over) = topic.go_on(deliveries, visit);
+        if topic.has_rounds() {
+            if is_over { &mut self.rested } else { &mut self.spreading }.push_back(number);
+        }
+        self.owed -= done;
+        true
     }
 
     /// Whether a client of this shard subscribes to `subject`, even if the owner has not confirmed it yet.
@@ -311,12 +367,7 @@ impl Subscribers {
         if let Some(topic) = self.by_subject.get(subject) {
             return (*topic, false);
         }
-        let topic = self.topics.insert(Topic {
-            subject: subject.clone(),
-            rule: self.rules.number_of(subject),
-            entries: Vec::new(),
-            joining: None,
-        });
+        let topic = self.topics.insert(Topic::new(subject.clone(), self.rules.number_of(subject)));
         self.by_subject.insert(subject.clone(), topic);
         (topic, true)
     }
@@ -334,13 +385,12 @@ fn index_of(topic: TopicNumber) -> usize {
     topic.get() as usize - 1
 }
 
-/// Capacity that a topic keeps even if it is not used.
-const TOPIC_ENTRIES_KEPT: usize = 8;
-
-/// Makes room for one more: grows by a quarter, because doubling would leave half of a large list empty.
-fn reserve_one(entries: &mut Vec<TopicEntry>) {
-    if entries.len() == entries.capacity() {
-        entries.reserve_exact(1 + entries.len() / 4);
+/// Visits the clients of a topic that is in force.
+#[inline]
+fn visit_all(topic: &Topic, mut visit: impl FnMut(Subscriber, RuleNumber)) {
+    if topic.joining.is_none() {
+        let entries = topic.entries().iter().filter(|entry| !entry.is_silent());
+        entries.for_each(|entry| visit(entry.subscriber, topic.rule));
     }
 }
 

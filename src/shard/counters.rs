@@ -60,6 +60,7 @@ counters! {
     open: gauge "connections_open", "Connections that exist now.";
     clients: gauge "clients_open", "Connections that exist now on listeners for clients.";
     subscriptions: gauge "subscriptions", "Subscriptions of the connections that exist now.";
+    deliveries_owed: gauge "deliveries_owed", "Deliveries to clients of large rooms that are still to come.";
     waiting: gauge "messages_waiting", "Clients' messages that wait for a worker of their service.";
     histories: gauge "histories", "Channels of which messages are kept.";
     present: gauge "present", "Clients listening to channels with presence, once for each channel.";

@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 use crate::base::{Address, Key};
 use crate::hub::{Appended, PlaceSet, Recipients, Repetition, mix, owner_of_message};
+use crate::limits;
 use crate::mesh::order::OrderMail;
 use crate::mesh::{Audience, Delivery, Mail, Publish, Reach};
 use crate::proto::bus;
@@ -105,6 +106,7 @@ impl Core {
         } else if !workers.is_empty() {
             self.features.order.give_to_workers(&mut self.desk, publish, workers);
         }
+        self.desk.meter.cause(limits::LETTER_UNITS);
         self.desk.send_on(for_clients.from, owner, Mail::Publish(Box::new(for_clients)));
     }
 
@@ -179,6 +181,7 @@ impl Core {
         let asker = publish.asker().filter(|_| places.is_one());
         for place in places.iter().filter(|place| *place != own) {
             let delivery = Delivery { asker, ..publish.to_clients(position) };
+            self.desk.meter.cause(limits::LETTER_UNITS);
             self.desk.send_on(publish.from, place, Mail::Deliver(Box::new(delivery)));
         }
         if places.contains(own) {

@@ -20,6 +20,7 @@ use crate::proto::ws::Opcode;
 
 use super::Core;
 use super::counters;
+use super::desk::catch_up_sub;
 use super::features::replays;
 
 impl Core {
@@ -70,8 +71,8 @@ impl Core {
             }
         }
         self.settle();
-        // The one place for all steps: whatever makes mail waits while there is too much of it.
-        if self.desk.post.backlog() > backlog {
+        // The one place for all steps: whatever makes mail, or large fan-outs, waits while there is too much of it.
+        if self.desk.post.backlog() > backlog || self.desk.meter.has_caused() {
             self.desk.park_if_crowded(key);
         }
     }
@@ -133,6 +134,7 @@ impl Core {
 
     /// Ends a subscription, and informs every shard that knows it.
     pub(super) fn withdraw(&mut self, sub: SubKey) {
+        catch_up_sub(&mut self.desk, sub);
         self.features.subscription_ends(&mut self.desk, sub);
         self.desk.forget_waiting(sub);
         match self.desk.subscribers.unsubscribe(sub) {

@@ -16,7 +16,7 @@ use crate::proto::CloseReason;
 
 use super::Core;
 use super::desk::slow::weigh_waiting;
-use super::desk::{Told, mark_dirty, sums};
+use super::desk::{Told, catch_up, mark_dirty, sums};
 
 impl Core {
     /// The peer has ended its half, or the connection is broken.
@@ -62,7 +62,7 @@ impl Core {
             conn.heard(&self.desk.settings, self.desk.now);
         }
         if was_paused && !conn.is_paused() {
-            self.desk.work.resume.push(key);
+            self.desk.work.resume.push_back(key);
         }
         if conn.has_output() || conn.link.is_flushed() {
             mark_dirty(key, conn, &mut self.desk.work.dirty);
@@ -90,6 +90,7 @@ impl Core {
             return;
         }
         let peer = conn.link.peer();
+        catch_up(&mut self.desk, key);
         let told = Told::of(&self.desk, key, reason);
         self.features.connection_ends(&mut self.desk, key);
         self.desk.frame_or_forget(key, reason);

@@ -1,6 +1,6 @@
 //! Letters of other threads to this shard, and errands of its own parts.
 
-use crate::base::Address;
+use crate::base::{Address, Tick};
 use crate::limits;
 use crate::mesh::memberships::MembershipMail;
 use crate::mesh::{Lane, Mail};
@@ -31,16 +31,23 @@ impl Core {
     }
 
     /// Takes the turn's mail: all tells first; asks only while no tell of ours is stuck (TELLS ARE TERMINAL).
-    pub(super) fn take_mail(&mut self) {
+    pub(super) fn take_mail(&mut self, clock: impl Fn() -> Tick) {
+        let desk = &mut self.desk;
+        desk.meter.look_at_others(desk.place, &desk.counters);
         for lane in [Lane::Tell, Lane::Ask] {
+            self.desk.meter.begin_share();
             for _ in 0..limits::MAILS_PER_TURN {
                 if lane == Lane::Ask && self.desk.post.tell_backlog() > 0 {
                     return;
                 }
                 let Some(mail) = self.mailbox.take(lane) else { break };
                 self.desk.counters().mails.add(1);
+                self.desk.meter.spend(limits::LETTER_UNITS);
                 self.read(mail);
                 self.settle();
+                if self.desk.meter.is_share_spent(&clock) {
+                    break;
+                }
             }
         }
     }

@@ -1,14 +1,15 @@
 //! One core's loop: it owns its connections and its part of the hub, and shares nothing.
 //!
 //! ```text
-//!  turn:  wait --> completions --> mail --> deadlines --> handshakes --> drain --> flush --> post
-//!                      |                                                   |
-//!                  pump: bytes -> steps -> dispatch: steps -> effects      '-- one send per connection
+//!  turn:  wait --> completions --> mail --> deadlines --> handshakes --> paused input --> features --> fan-outs --> flush --> post
+//!                      |                                                       |                                      |
+//!                  pump: bytes -> steps -> dispatch: steps -> effects <--------'            one send per connection --'
 //! ```
 //!
 //! - `pump`      bytes of a connection to steps, TLS included; pauses and resumes it
 //! - `dispatch`  the one match from step to effect: the gateway's table of contents
 //! - `centrifuge` the same for commands of the client protocol
+//! - `budget`    the bounds on the work of one turn, and what is left over
 //! - `desk`      what all parts of a shard work with
 //! - `deliver`   messages to subscribers: owner, places, connections
 //! - `commands`  workers' commands to clients: subscribe, unsubscribe, close, answer a call
@@ -21,6 +22,7 @@
 //!
 //! `Core` is a shard without its driver; it leaves submissions in lists, and the turn hands them over.
 
+pub mod budget;
 mod census;
 mod centrifuge;
 mod commands;
@@ -40,6 +42,7 @@ pub mod services;
 pub use census::Census;
 pub use entrances::Entrance;
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -52,8 +55,9 @@ use crate::limits;
 use crate::mesh::{Mailbox, Mesh};
 use crate::proto::CloseReason;
 
+use budget::Budget;
 use counters::Counters;
-use desk::Desk;
+use desk::{Desk, Work, spread_on};
 use drain::DrainProgress;
 use entrances::{Entrances, Listens};
 use features::Features;
@@ -75,6 +79,8 @@ pub struct Parts {
     pub seed: u32,
     /// Random and secret: with it, the results of other clients' requests could be read.
     pub secret: [u8; 32],
+    /// The bounds on the work of one turn.
+    pub budget: Budget,
     pub now: Tick,
 }
 
@@ -150,16 +156,20 @@ impl<D: Driver> Shard<D> {
         let core = &mut self.core;
         core.desk.now = self.driver.wait(core.next_deadline())?;
         core.desk.counters().turns.add(1);
+        core.desk.meter.begin_share();
         self.complete(limits::COMPLETIONS_PER_TURN);
-        self.core.take_mail();
+        let Shard { driver, core } = self;
+        core.take_mail(|| driver.now());
         self.core.expire(|key| self.driver.taken(key));
         self.core.settle();
         self.core.desk.engine.sweep(self.core.desk.now);
         self.handshake();
         self.core.entrances.resume(&mut self.driver, self.core.desk.now);
-        self.core.resume();
-        self.core.settle();
-        self.core.work();
+        let Shard { driver, core } = self;
+        core.resume(|| driver.now());
+        core.settle();
+        core.work(|| driver.now());
+        self.spread();
         self.drain();
         self.core.settle();
         self.flush();
@@ -169,12 +179,14 @@ impl<D: Driver> Shard<D> {
         Ok(self.is_over())
     }
 
-    /// Handles completions of the driver, up to a bound, so that their effects are sent before the next ones are read.
+    /// Handles completions of the driver, up to a bound, so that their effects are sent before the next ones are read. The
+    /// driver keeps the others in their order.
     fn complete(&mut self, count_max: usize) {
         for _ in 0..count_max {
             let Some(completion) = self.driver.next() else { return };
             let core = &mut self.core;
             let mut has_failed = false;
+            core.desk.meter.spend(limits::COMPLETION_UNITS);
             let accepted = match completion {
                 Completion::Accepted { listener, socket, peer } => Some((listener, socket, peer)),
                 Completion::AcceptFailed { listener, error } => {
@@ -210,6 +222,26 @@ impl<D: Driver> Shard<D> {
                     self.driver.attach(socket, key);
                 }
             }
+            if self.core.desk.meter.is_share_spent(|| self.driver.now()) {
+                return;
+            }
+        }
+    }
+
+    /// Does fan-outs to many clients, one piece after another. What is left over goes on in the next turn.
+    fn spread(&mut self) {
+        let Shard { driver, core } = self;
+        if !core.desk.subscribers.is_spreading() {
+            return;
+        }
+        core.desk.subscribers.begin_rounds();
+        core.desk.meter.begin_share();
+        while spread_on(&mut core.desk) {
+            core.desk.meter.spend(1);
+            core.settle();
+            if core.desk.meter.is_share_spent(|| driver.now()) {
+                return;
+            }
         }
     }
 
@@ -233,21 +265,10 @@ impl<D: Driver> Shard<D> {
 
     /// Hands over the turn's submissions: one send for each connection, then receives and closes.
     fn flush(&mut self) {
-        let mut keys = std::mem::take(&mut self.core.keys);
-        keys.append(&mut self.core.desk.work.dirty);
-        for (index, key) in keys.drain(..).enumerate() {
-            if let Some(batch) = self.core.desk.fill(key) {
-                self.driver.send(key, batch);
-            } else if self.core.desk.is_last_word_said(key) {
-                self.driver.shutdown(key);
-            }
-            if index % limits::SENDS_PER_ROUND == limits::SENDS_PER_ROUND - 1 {
-                // Sends of this round complete here, so that the next round reuses their batches while they are in the
-                // cache.
-                self.complete(limits::SENDS_PER_ROUND);
-            }
-        }
+        self.send_all(|work| &mut work.dirty);
+        self.send_all(|work| &mut work.dirty_later);
         let core = &mut self.core;
+        let mut keys = std::mem::take(&mut core.keys);
         keys.append(&mut core.desk.work.receive);
         for key in keys.drain(..) {
             if core.desk.begin_receive(key) {
@@ -275,6 +296,34 @@ impl<D: Driver> Shard<D> {
         }
     }
 
+    /// Sends what the connections of a list have; those that are left when the share is spent are the first of the next turn.
+    fn send_all(&mut self, list: impl Fn(&mut Work) -> &mut VecDeque<Key>) {
+        let count = list(&mut self.core.desk.work).len();
+        self.core.desk.meter.begin_share();
+        for number in 1..=count {
+            let Some(key) = list(&mut self.core.desk.work).pop_front() else { return };
+            if let Some(batch) = self.core.desk.fill(key) {
+                self.driver.send(key, batch);
+            } else if self.core.desk.is_last_word_said(key) {
+                self.driver.shutdown(key);
+            }
+            self.core.desk.meter.spend(limits::SEND_UNITS);
+            if number % limits::SENDS_PER_ROUND == 0 {
+                // Sends of this round complete here, so that the next round reuses their batches while they are in the
+                // cache.
+                self.complete(limits::SENDS_PER_ROUND);
+            }
+            if self.core.desk.meter.is_share_spent(|| self.driver.now()) {
+                return;
+            }
+        }
+    }
+
+    /// Units of work that the shard has done since it began (`budget`).
+    pub fn units_done(&self) -> u64 {
+        self.core.desk.meter.done()
+    }
+
     pub fn driver(&self) -> &D {
         &self.driver
     }
@@ -282,6 +331,7 @@ impl<D: Driver> Shard<D> {
 
 impl Core {
     fn measure(&self) {
+        self.desk.counters().deliveries_owed.set(self.desk.subscribers.owed() as u64);
         self.desk.counters().subscriptions.set(self.desk.subscribers.len() as u64);
         self.desk.counters().handshakes_waiting.set(self.handshakes.len() as u64);
         self.desk.counters().arriving_bytes.set(self.desk.sums.arriving_bytes() as u64);
@@ -296,15 +346,19 @@ impl Core {
     /// When the next turn must begin, even if nothing completes.
     fn next_deadline(&self) -> Tick {
         let is_crowded = self.desk.post.is_crowded();
-        let is_busy =
-            !self.handshakes.is_empty() || !self.desk.work.resume.is_empty() || !self.desk.work.dirty.is_empty();
-        let has_room_again = !self.desk.parked.is_empty() && self.desk.post.has_room();
+        let Work { dirty, dirty_later, resume, .. } = &self.desk.work;
+        let is_busy = !self.handshakes.is_empty() || !resume.is_empty() || !dirty.is_empty() || !dirty_later.is_empty();
+        let is_busy = is_busy || self.desk.subscribers.is_spreading();
+        let is_behind = self.desk.meter.is_behind(&self.desk.subscribers);
+        let has_room_again = !self.desk.parked.is_empty() && self.desk.post.has_room() && !is_behind;
         if is_busy || has_room_again || !self.mailbox.is_empty() && self.desk.post.tell_backlog() == 0 {
             return self.desk.now;
         }
         let kept = self.desk.engine.sweep_at().min(self.features.deadline(self.desk.now, is_crowded));
         let mut deadline = self.desk.wheel.next().min(kept).min(self.desk.sealing.deadline());
-        if self.desk.post.backlog() > 0 {
+        // The other shard does not wake this one when it has caught up.
+        let waits_for_another = self.desk.meter.is_another_behind() && !self.desk.parked.is_empty();
+        if self.desk.post.backlog() > 0 || waits_for_another {
             deadline = deadline.min(self.desk.now + limits::BACKLOG_RETRY);
         }
         let deadline = deadline.min(self.drain.deadline(self.desk.now));
@@ -326,7 +380,7 @@ impl Core {
                         if was_paused && !conn.is_paused() {
                             // It has rested for as long as it was too fast.
                             self.desk.counters().rests.add(1);
-                            self.desk.work.resume.push(key);
+                            self.desk.work.resume.push_back(key);
                         }
                         self.desk.drop_expired(key);
                         self.features.services.count_late_calls(&mut self.desk, key);

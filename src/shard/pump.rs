@@ -3,16 +3,18 @@
 //! ```text
 //!  Received --> carry + fresh --> [tls: open -> plain carry + plaintext] --> conn.next() --> dispatch --.
 //!                   ^                                                            ^----------------------'
-//!                   '-- what is not whole, or not wanted yet (paused): resume comes back for it
+//!                   '-- what is not whole, or not wanted yet (paused, quantum spent): resume comes back for it
 //! ```
 
-use crate::base::Key;
+use crate::base::{Key, Tick};
 use crate::conn::Transport;
+use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::tls::Opened;
 
 use super::Core;
-use super::desk::{mark_dirty, sums};
+use super::desk::{Desk, mark_dirty, sums};
+use super::features::Features;
 
 impl Core {
     /// The driver has lent bytes that it received for `key`.
@@ -45,29 +47,21 @@ impl Core {
         is_there
     }
 
-    /// Continues every connection that was paused and may go on.
-    pub(super) fn resume(&mut self) {
-        if self.desk.post.has_room() {
-            let parked = std::mem::take(&mut self.desk.parked);
-            for key in parked {
-                if let Some(conn) = self.desk.slots.get_mut(key) {
-                    let waits = self.features.services.is_waiting(key) || self.features.order.is_long(key);
-                    if waits {
-                        conn.session.park()
-                    } else {
-                        conn.session.unpark()
-                    }
-                    self.desk.work.resume.push(key);
-                }
-            }
-        }
-        for key in std::mem::take(&mut self.desk.work.resume) {
+    /// Continues the connections that were paused and may go on, one after another: each has a quantum at a time, until all
+    /// have used their input or the share is spent.
+    pub(super) fn resume(&mut self, clock: impl Fn() -> Tick) {
+        self.desk.meter.begin_share();
+        while let Some(key) = next_to_resume(&mut self.desk, &self.features) {
             // Not on arrival of the confirmation: that is a tell, and this makes mail (TELLS ARE TERMINAL).
             self.features.services.client_resumes(&mut self.desk, key);
             let is_ready =
                 self.desk.slots.get(key).is_some_and(|conn| !conn.is_paused() && !conn.link.is_handshaking());
             if is_ready {
                 self.feed(key, &mut []);
+            }
+            self.desk.meter.spend(limits::COMPLETION_UNITS);
+            if self.desk.meter.is_share_spent(&clock) {
+                return;
             }
         }
     }
@@ -87,6 +81,7 @@ impl Core {
             return self.after_feed(key);
         }
         let is_sign = !fresh.is_empty() && (conn.session.is_client() || conn.session.is_worker());
+        self.desk.meter.begin_quantum(conn.session.is_worker());
         let mut joined = conn.link.take_joined(fresh);
         let used = self.pump(key, joined.as_deref_mut().unwrap_or(fresh));
         if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open()) {
@@ -102,6 +97,11 @@ impl Core {
         sums::weigh(&mut self.desk, key);
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         mark_dirty(key, conn, &mut self.desk.work.dirty);
+        if self.desk.meter.is_quantum_spent() && !conn.is_paused() && conn.is_open() && !conn.link.is_handshaking() {
+            // It may have more input. It goes on when the others have had their quantum.
+            self.desk.work.resume.push_back(key);
+            return self.desk.schedule(key);
+        }
         if conn.link.is_peer_finished() && !conn.is_paused() && conn.is_open() {
             return self.after_last_input(key);
         }
@@ -133,13 +133,19 @@ impl Core {
     fn pump_tls(&mut self, key: Key, input: &mut &mut [u8], plain: &mut Vec<u8>) {
         loop {
             let Some(conn) = self.desk.slots.get_mut(key) else { return };
-            if conn.is_paused() || !conn.is_open() {
+            // A handshake is bounded by the queue of handshakes.
+            let has_had_its_quantum = self.desk.meter.is_quantum_spent() && !conn.link.is_handshaking();
+            if conn.is_paused() || !conn.is_open() || has_had_its_quantum {
                 return;
             }
             let Transport::Tls(tls) = conn.link.transport() else { return };
             plain.clear();
             tls.take_plain(plain);
+            let size = input.len();
             let opened = tls.open(input, plain);
+            if input.len() < size {
+                self.desk.meter.spend(limits::RECORD_UNITS);
+            }
             if let Ok(Opened::Handshaken(agreed)) = opened {
                 conn.link.handshaken(&self.desk.settings, self.desk.now);
                 self.desk.counters().handshakes.add(1);
@@ -182,9 +188,33 @@ impl Core {
             }
             match conn.next(input, address, &self.desk.settings, self.desk.now) {
                 Ok(None) => return,
-                Ok(Some(step)) => self.dispatch(key, step),
+                Ok(Some(step)) => {
+                    self.desk.meter.spend(limits::STEP_UNITS);
+                    self.dispatch(key, step);
+                    // After the step, so that each quantum has at least one.
+                    if self.desk.meter.is_quantum_spent() {
+                        return;
+                    }
+                }
                 Err(reason) => self.end(key, reason),
             }
         }
     }
+}
+
+/// The next connection that may go on: a parked publisher, as long as there is room, or the next with input to read.
+fn next_to_resume(desk: &mut Desk, features: &Features) -> Option<Key> {
+    while desk.post.has_room() && !desk.meter.is_behind(&desk.subscribers) {
+        let Some(key) = desk.parked.pop_front() else { break };
+        if let Some(conn) = desk.slots.get_mut(key) {
+            let waits = features.services.is_waiting(key) || features.order.is_long(key);
+            if waits {
+                conn.session.park()
+            } else {
+                conn.session.unpark()
+            }
+            return Some(key);
+        }
+    }
+    desk.work.resume.pop_front()
 }

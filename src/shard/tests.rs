@@ -2,6 +2,7 @@
 
 mod answers;
 mod arriving;
+mod budget;
 mod burst;
 mod centrifuge;
 mod commands;
@@ -117,6 +118,7 @@ impl Bench {
                 fold: Arc::default(),
                 seed: 7,
                 secret: [0; 32],
+                budget: Budget::default(),
                 now: world.now(),
             };
             let mut shard = Shard::new(driver, parts);
@@ -144,7 +146,12 @@ impl Bench {
     }
 
     fn turn(&mut self, shard: usize) {
-        if self.shards[shard].as_mut().is_some_and(|shard| shard.turn().unwrap() == Turn::Over) {
+        let Some(running) = &mut self.shards[shard] else { return };
+        let before = running.units_done();
+        let turn = running.turn().unwrap();
+        let units = running.units_done() - before;
+        assert!(units <= running.core.desk.meter.budget.turn_max(), "{units} units of work in one turn");
+        if turn == Turn::Over {
             return self.shards[shard] = None;
         }
         let sums = &self.core(shard).desk.sums;
@@ -156,7 +163,8 @@ impl Bench {
         }
         // The simulator turns a shard once more than a kernel wakes it, which would hide a shard that oversleeps.
         let core = self.core(shard);
-        let is_waited_for = !core.desk.parked.is_empty() && core.desk.post.has_room();
+        let has_room = core.desk.post.has_room() && !core.desk.meter.is_behind(&core.desk.subscribers);
+        let is_waited_for = !core.desk.parked.is_empty() && has_room;
         assert!(!is_waited_for || core.next_deadline() <= core.desk.now, "parked publishers wait for an event");
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tidegate::conn::Door;
 use tidegate::driver::sim::{Faults, Random, World};
 use tidegate::proto::CloseReason;
+use tidegate::shard::budget::Budget;
 
 use crate::bus::Bus;
 use crate::deed::{DEEDS, Deed};
@@ -38,6 +39,7 @@ impl Scene {
             kept: Kept::nothing(),
             seed: seed as u32,
             node: None,
+            budget: Budget::default(),
         };
         let stage = Stage::new(Random::new(seed), world, shape);
         let trust = Trust::new(&mut Random::new(seed));

@@ -22,6 +22,7 @@ use tidegate::mesh::{Mail, Mesh, Threads};
 use tidegate::proto::CloseReason;
 use tidegate::proto::channel::{Keep, Rule, Rules};
 use tidegate::proto::subject::Pattern;
+use tidegate::shard::budget::Budget;
 use tidegate::shard::counters::Counters;
 use tidegate::shard::{Census, Entrance, Parts, Shard, Turn};
 
@@ -53,6 +54,8 @@ pub struct Shape {
     pub seed: u32,
     /// Names it in its ids; those of a gateway that is alone name none.
     pub node: Option<NodeId>,
+    /// What one turn of a shard may do.
+    pub budget: Budget,
 }
 
 /// How often a core is taken away: in half of the worlds never.
@@ -70,7 +73,24 @@ impl Shape {
             kept: kept(random),
             seed: random.bits() as u32,
             node: None,
+            budget: drawn_budget(random),
         }
+    }
+}
+
+/// In half of the worlds that of the real gateway, in the others one with which nearly nothing fits into a turn, and rooms are
+/// large from a few clients on.
+pub fn drawn_budget(random: &mut Random) -> Budget {
+    if random.chance(500) {
+        return Budget::default();
+    }
+    Budget {
+        share: 1 + random.below(200),
+        share_time: Duration::from_secs(1),
+        quantum: 1 + random.below(40),
+        worker_quantum: 1 + random.below(100),
+        fan_out_at_once: random.below(4) as usize,
+        owed_max: random.below(50) as usize,
     }
 }
 
@@ -179,6 +199,7 @@ impl Gateway {
                 fold: Arc::default(),
                 seed: shape.seed.wrapping_add(index as u32),
                 secret: [shape.seed as u8; 32],
+                budget: shape.budget,
                 now: world.now(),
             };
             let mut shard = Shard::new(driver, parts);
@@ -228,7 +249,10 @@ impl Gateway {
         self.turns[index] += 1;
         assert!(self.turns[index] <= TURNS_PER_INSTANT_MAX, "shard {index} spins at {now:?}");
         let Some(shard) = &mut self.shards[index] else { return };
+        let before = shard.units_done();
         let turn = shard.turn().expect("the simulator does not fail");
+        let units = shard.units_done() - before;
+        assert!(units <= self.shape.budget.turn_max(), "shard {index} does {units} units of work in one turn");
         if self.world.random_below(1_000) < u64::from(self.shape.stalls) {
             self.stalled_until[index] = now + Duration::from_micros(1 + self.world.random_below(STALL_US_MAX));
         }

@@ -23,7 +23,7 @@ use crate::client::{Client, Kind};
 use crate::clients::{Mercy, Stream};
 use crate::deed::Deed;
 use crate::ear::{Pattern, STEADY_GROUP};
-use crate::gateway::{Kept, STALLS, Shape, address};
+use crate::gateway::{Kept, STALLS, Shape, address, drawn_budget};
 use crate::ledger::Ledger;
 use crate::line::Line;
 use crate::stage::{Play, Stage, faults};
@@ -83,6 +83,7 @@ impl Scenario {
             kept: Kept::new(&mut random),
             seed: random.bits() as u32,
             node: None,
+            budget: drawn_budget(&mut random),
         };
         let mut temper = ACTS.map(|(weight, _)| weight * [0, 1, 1, 8][random.below(4) as usize] + 1);
         let tls_left = if random.chance(333) { TLS_CLIENTS_MAX } else { 0 };

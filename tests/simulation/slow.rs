@@ -17,7 +17,7 @@ use tidegate::proto::channel::{Delivery, Queue, Rule, Rules};
 use tidegate::proto::subject::Pattern;
 
 use crate::bus::Bus;
-use crate::gateway::{Kept, Shape, address};
+use crate::gateway::{Kept, Shape, address, drawn_budget};
 use crate::line::Line;
 use crate::reader::{Counts, KEYS, Reader, Said, payload};
 use crate::stage::{Play, Stage, faults};
@@ -65,6 +65,7 @@ impl Scenario {
             kept: Kept { rules: Arc::new(Rules::new(rules)), bytes_max: 0 },
             seed: random.bits() as u32,
             node: None,
+            budget: drawn_budget(&mut random),
         };
         let stage = Stage::new(random, world, shape);
         let endpoint = stage.world.connect_calm(address(Door::Bus, false)).expect("somebody listens");

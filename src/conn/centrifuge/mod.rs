@@ -387,8 +387,11 @@ impl Centrifuge {
     }
 
     /// The hub's keys of all subscriptions except the user's.
-    pub fn take_subs(&mut self) -> Vec<Key> {
-        self.session().map(|session| session.subscriptions.take()).unwrap_or_default()
+    pub fn subs(&self) -> Vec<Key> {
+        match &self.stage {
+            Stage::Connected(session) => session.subscriptions.subs().collect(),
+            Stage::Greeting { .. } => Vec::new(),
+        }
     }
 
     // --- time --------------------------------------------------------------------------------------------------------

@@ -13,8 +13,10 @@ mod workers;
 
 pub(super) use endings::Told;
 pub(super) use errands::Errand;
+pub(super) use fan_out::{catch_up, catch_up_sub, spread_on};
 pub(super) use trail::Trail;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -31,6 +33,7 @@ use crate::proto::event::Message;
 use crate::proto::subject::Subject;
 
 use super::Parts;
+use super::budget::Meter;
 use super::counters::Counters;
 use errands::Errands;
 use sums::Sums;
@@ -53,11 +56,12 @@ pub(super) struct Desk {
     pub post: Post,
     pub wheel: Wheel,
     pub work: Work,
-    /// Publishers that are paused until other shards' mailboxes have room.
-    pub parked: Vec<Key>,
+    /// Publishers that are paused until other shards' mailboxes have room, and fan-outs to many have caught up.
+    pub parked: VecDeque<Key>,
     pub errands: Errands,
     /// What clients have sent that cannot be used yet, in bytes.
     pub sums: Sums,
+    pub meter: Meter,
     pub trail: Trail,
     /// Batches for reuse.
     pub sealing: Sealing,
@@ -67,21 +71,30 @@ pub(super) struct Desk {
 /// Submissions to the driver, collected while completions are handled.
 #[derive(Default)]
 pub(super) struct Work {
-    pub dirty: Vec<Key>,
+    /// Connections that have something to send …
+    pub dirty: VecDeque<Key>,
+    /// … and those that have only something of a fan-out to many. They are sent afterwards, with a share of their own.
+    pub dirty_later: VecDeque<Key>,
     pub receive: Vec<Key>,
     pub close: Vec<Key>,
-    pub resume: Vec<Key>,
+    /// Connections with input that can be read on, one after another.
+    pub resume: VecDeque<Key>,
 }
 
 impl Work {
     /// How many entries the longest list of a turn has room for.
     pub(super) fn capacity(&self) -> usize {
-        self.dirty.capacity().max(self.receive.capacity()).max(self.close.capacity())
+        let queues = [&self.dirty, &self.dirty_later, &self.resume].map(VecDeque::capacity);
+        let lists = [&self.receive, &self.close].map(Vec::capacity);
+        queues.into_iter().chain(lists).max().unwrap_or(0)
     }
 
     /// Frees the memory of a turn with very many entries.
     pub(super) fn shrink(&mut self) {
-        for list in [&mut self.dirty, &mut self.receive, &mut self.close] {
+        for queue in [&mut self.dirty, &mut self.dirty_later, &mut self.resume] {
+            queue.shrink_to(limits::TURN_ENTRIES_KEPT);
+        }
+        for list in [&mut self.receive, &mut self.close] {
             list.shrink_to(limits::TURN_ENTRIES_KEPT);
         }
     }
@@ -106,9 +119,10 @@ impl Desk {
             post: Post::new(parts.mesh.clone(), parts.place),
             wheel: Wheel::new(parts.now),
             work: Work::default(),
-            parked: Vec::new(),
+            parked: VecDeque::new(),
             errands: Errands::default(),
             sums: Sums::default(),
+            meter: Meter::new(parts.budget),
             trail: Trail::new(parts.place, parts.mesh.shards()),
             sealing: Sealing::default(),
             now: parts.now,
@@ -131,13 +145,15 @@ impl Desk {
         }
     }
 
-    /// Not reading is the back-pressure: a connection that makes mail is paused while other shards have too much of it.
+    /// Not reading is the back-pressure: a connection that makes mail is paused while other shards have too much of it, and one
+    /// that publishes into a large room while too many deliveries are still to come.
     pub(super) fn park_if_crowded(&mut self, key: Key) {
-        if self.post.is_crowded()
+        let is_behind = self.meter.has_caused() && self.meter.is_behind(&self.subscribers);
+        if (is_behind || self.post.is_crowded())
             && let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.is_open())
         {
             conn.session.park();
-            self.parked.push(key);
+            self.parked.push_back(key);
         }
     }
 
@@ -220,14 +236,14 @@ impl Desk {
     pub(super) fn unpark(&mut self, key: Key) {
         if let Some(conn) = self.slots.get_mut(key) {
             conn.session.unpark();
-            self.work.resume.push(key);
+            self.work.resume.push_back(key);
         }
     }
 }
 
 /// See [`Desk::mark_dirty`]; for callers that hold the connection already.
-pub(super) fn mark_dirty(key: Key, conn: &mut Conn, dirty: &mut Vec<Key>) {
+pub(super) fn mark_dirty(key: Key, conn: &mut Conn, dirty: &mut VecDeque<Key>) {
     if conn.link.mark_dirty() {
-        dirty.push(key);
+        dirty.push_back(key);
     }
 }

@@ -11,11 +11,12 @@ use crate::proto::channel::RuleNumber;
 use crate::proto::event::{Event, Position};
 use crate::proto::subject::Subject;
 
-use super::Desk;
+use super::{Desk, catch_up};
 
 impl Desk {
     /// Gives an event to one connection. It belongs to no channel, so no channel's rule applies.
     pub(crate) fn push_to(&mut self, key: Key, tag: u32, event: &Rc<Event>) {
+        catch_up(self, key);
         let Desk { slots, held, settings, .. } = self;
         let Some(conn) = slots.get_mut(key) else { return };
         let number = RuleNumber::FALLBACK;
@@ -35,6 +36,7 @@ impl Desk {
 
     /// Sends a control message to one client.
     pub(crate) fn put_control(&mut self, key: Key, json: &[u8]) {
+        catch_up(self, key);
         let Some(conn) = self.slots.get_mut(key) else { return };
         if conn.is_overfull(&self.settings) {
             return self.end(key, CloseReason::SlowConsumer);
@@ -50,7 +52,7 @@ impl Desk {
         if after == Some(After::Close) {
             self.end(key, CloseReason::Normal);
         }
-        self.work.resume.push(key);
+        self.work.resume.push_back(key);
         self.mark_dirty(key);
     }
 
@@ -58,7 +60,7 @@ impl Desk {
     pub(crate) fn registered(&mut self, key: Key) {
         let Some(conn) = self.slots.get_mut(key) else { return };
         if conn.session.registered() {
-            self.work.resume.push(key);
+            self.work.resume.push_back(key);
             self.mark_dirty(key);
         }
     }

@@ -19,7 +19,7 @@ impl Desk {
         match conn.go_on(&self.settings, self.now) {
             After::Close => self.end(key, CloseReason::Normal),
             After::KeepOpen if conn.session.is_replying() => return,
-            After::KeepOpen => self.work.resume.push(key),
+            After::KeepOpen => self.work.resume.push_back(key),
         }
         self.schedule(key);
     }

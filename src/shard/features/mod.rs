@@ -18,6 +18,7 @@ pub(super) mod services;
 
 use crate::base::{Key, Tick};
 use crate::hub::{Membership, SubKey};
+use crate::limits;
 use crate::proto::replay::Since;
 use crate::proto::subject::Subject;
 
@@ -156,14 +157,20 @@ macro_rules! features {
         }
 
         impl Core {
-            /// Does the turn's work of each feature, and the errands that follow from it.
-            pub(super) fn work(&mut self) {
+            /// Does the turn's work of each feature, within one share of its budget, and the errands that follow from it.
+            pub(super) fn work(&mut self, clock: impl Fn() -> Tick) {
+                self.desk.meter.begin_share();
                 $(
                     for _ in 0..<$type as Feature>::PIECES_PER_TURN {
                         if !self.features.$name.work(&mut self.desk) {
                             break;
                         }
                         self.settle();
+                        self.desk.meter.spend(limits::PIECE_UNITS);
+                        // The next feature may still do one piece.
+                        if self.desk.meter.is_share_spent(&clock) {
+                            break;
+                        }
                     }
                 )+
             }

@@ -88,7 +88,7 @@ impl Barrier {
 fn pong(desk: &mut Desk, key: Key) {
     let Some(conn) = desk.slots.get_mut(key) else { return };
     conn.pong();
-    desk.work.resume.push(key);
+    desk.work.resume.push_back(key);
     desk.mark_dirty(key);
 }
 

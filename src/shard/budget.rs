@@ -1,0 +1,221 @@
+//! The budget of a turn, so that no client's input makes another client wait.
+//!
+//! ```text
+//!  turn:   completions | asks | tells | paused input | features | fan-outs in pieces | sends     each has a share
+//!                                            |
+//!                                  one connection after another has a quantum, until the share is spent
+//! ```
+//!
+//! Work is counted in units; one unit is about a delivery to one subscriber. A share is spent when its units or its time
+//! are; what is left over goes on in the next turn, in its order. The count makes a share the same in every run, so that
+//! the simulator can test it; the time holds whatever a unit costs on this machine.
+//!
+//! A connection's quantum is counted alone. It also pays for what its input has caused: the deliveries of a
+//! fan-out that is done in pieces. So a publisher into a large room is read more slowly than others.
+
+use std::time::Duration;
+
+use crate::base::{Place, Tick};
+use crate::hub::Subscribers;
+use crate::limits;
+
+use super::counters::Counters;
+
+/// The bounds on the work of one turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Units of each kind of work.
+    pub share: u64,
+    pub share_time: Duration,
+    /// Units of one client's input, before other connections are read.
+    pub quantum: u64,
+    /// The same for a worker.
+    pub worker_quantum: u64,
+    /// A fan-out to more clients is done in pieces of this size.
+    pub fan_out_at_once: usize,
+    /// While more deliveries of such fan-outs are still to come, their publishers are not read.
+    pub owed_max: usize,
+}
+
+/// The kinds of work in a turn: completions, tells, asks, paused input, features, fan-outs, and two lists of sends.
+const SHARES: u64 = 8;
+
+impl Budget {
+    /// Units that one turn does at most. A share ends after the piece of work that has spent it: the largest are a quantum,
+    /// a fan-out that is done at once, and the handshakes of a turn.
+    pub fn turn_max(&self) -> u64 {
+        let piece = self.quantum.max(self.worker_quantum) + self.fan_out_at_once as u64 + limits::STEP_UNITS;
+        SHARES * (self.share + piece) + limits::HANDSHAKES_PER_TURN as u64 * HANDSHAKE_UNITS
+    }
+}
+
+/// Units of the records of one handshake that are read in a turn, at most, and of the first step after it.
+const HANDSHAKE_UNITS: u64 = 8 * limits::RECORD_UNITS;
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget {
+            share: limits::SHARE_UNITS,
+            share_time: limits::SHARE_TIME,
+            quantum: limits::QUANTUM_UNITS,
+            worker_quantum: limits::WORKER_QUANTUM_UNITS,
+            fan_out_at_once: limits::FAN_OUT_AT_ONCE,
+            owed_max: limits::DELIVERIES_OWED_MAX,
+        }
+    }
+}
+
+/// The work that a shard has done, and the share and the quantum that are being spent.
+pub(super) struct Meter {
+    pub budget: Budget,
+    /// Units done since the shard began.
+    done: u64,
+    /// Units that were caused, to be done later.
+    caused: u64,
+    share_end: u64,
+    /// The clock is read when so many units are done.
+    look_at: u64,
+    /// When the time of the share is over; `None` before its first look at the clock.
+    until: Option<Tick>,
+    quantum_end: u64,
+    /// What was caused before the quantum began.
+    caused_before: u64,
+    is_another_behind: bool,
+}
+
+impl Meter {
+    pub(super) fn new(budget: Budget) -> Meter {
+        Meter {
+            budget,
+            done: 0,
+            caused: 0,
+            share_end: 0,
+            look_at: 0,
+            until: None,
+            quantum_end: 0,
+            caused_before: 0,
+            is_another_behind: false,
+        }
+    }
+
+    /// Counts work.
+    #[inline]
+    pub(super) fn spend(&mut self, units: u64) {
+        self.done += units;
+    }
+
+    /// Counts work that is done later, or by another shard: the connection that is being read pays for it, not the share.
+    pub(super) fn cause(&mut self, units: u64) {
+        self.caused += units;
+    }
+
+    /// Another kind of work begins.
+    #[inline]
+    pub(super) fn begin_share(&mut self) {
+        self.share_end = self.done + self.budget.share;
+        self.look_at = self.done + limits::CLOCK_UNITS;
+        self.until = None;
+    }
+
+    /// Whether the share is spent. Called after each piece of work, so that every share does at least one.
+    #[inline]
+    pub(super) fn is_share_spent(&mut self, clock: impl FnOnce() -> Tick) -> bool {
+        self.done >= self.share_end || self.done >= self.look_at && self.look(clock())
+    }
+
+    fn look(&mut self, now: Tick) -> bool {
+        self.look_at = self.done + limits::CLOCK_UNITS;
+        let until = *self.until.get_or_insert(now + self.budget.share_time);
+        if now >= until {
+            self.share_end = self.done;
+        }
+        now >= until
+    }
+
+    /// The input of a connection is about to be read.
+    #[inline]
+    pub(super) fn begin_quantum(&mut self, is_worker: bool) {
+        let quantum = if is_worker { self.budget.worker_quantum } else { self.budget.quantum };
+        self.quantum_end = self.done + self.caused + quantum;
+        self.caused_before = self.caused;
+    }
+
+    /// Whether other connections are to be read before this one goes on.
+    #[inline]
+    pub(super) fn is_quantum_spent(&self) -> bool {
+        self.done + self.caused >= self.quantum_end
+    }
+
+    /// Whether the connection that is being read has caused work that is still to be done.
+    pub(super) fn has_caused(&self) -> bool {
+        self.caused > self.caused_before
+    }
+
+    /// Looks whether another shard owes too many deliveries. Once a turn: the answer is in another core's memory.
+    pub(super) fn look_at_others(&mut self, own: Place, counters: &[Counters]) {
+        let mut others = counters.iter().enumerate().filter(|(index, _)| *index != own.index());
+        let owed_max = self.budget.owed_max as u64;
+        self.is_another_behind = others.any(|(_, counters)| counters.deliveries_owed.value() > owed_max);
+    }
+
+    /// Whether another shard owed too many deliveries when this turn began.
+    pub(super) fn is_another_behind(&self) -> bool {
+        self.is_another_behind
+    }
+
+    /// Whether so many deliveries of large fan-outs are still to come, here or on another shard, that their publishers are not
+    /// read.
+    pub(super) fn is_behind(&self, subscribers: &Subscribers) -> bool {
+        self.is_another_behind || subscribers.owed() > self.budget.owed_max
+    }
+
+    /// Units done since the shard began.
+    pub(super) fn done(&self) -> u64 {
+        self.done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meter(share: u64, quantum: u64) -> Meter {
+        Meter::new(Budget { share, share_time: Duration::from_millis(4), quantum, ..Budget::default() })
+    }
+
+    fn at(millis: u64) -> Tick {
+        Tick::from_millis(millis)
+    }
+
+    #[test]
+    fn a_share_is_spent_with_its_units_or_with_its_time() {
+        let mut meter = meter(10 * limits::CLOCK_UNITS, 1);
+        meter.begin_share();
+        meter.spend(10 * limits::CLOCK_UNITS - 1);
+        assert!(!meter.is_share_spent(|| at(0)));
+        meter.spend(1);
+        assert!(meter.is_share_spent(|| at(0)));
+        meter.begin_share();
+        assert!(!meter.is_share_spent(|| panic!("the clock is read seldom")));
+        for (now, is_spent) in [(100, false), (103, false), (104, true)] {
+            meter.spend(limits::CLOCK_UNITS);
+            assert_eq!(meter.is_share_spent(|| at(now)), is_spent);
+        }
+        assert!(meter.is_share_spent(|| panic!("it is known")), "a spent share stays spent");
+    }
+
+    #[test]
+    fn a_connection_pays_for_what_it_has_caused_and_others_do_not() {
+        let mut meter = meter(1_000, 10);
+        meter.begin_quantum(false);
+        meter.spend(9);
+        assert!(!meter.is_quantum_spent() && !meter.has_caused());
+        meter.cause(8_000);
+        assert!(meter.is_quantum_spent() && meter.has_caused());
+        meter.begin_quantum(false);
+        assert!(!meter.is_quantum_spent() && !meter.has_caused());
+        meter.begin_quantum(true);
+        meter.spend(10);
+        assert!(!meter.is_quantum_spent(), "workers have more");
+    }
+}

@@ -1,0 +1,193 @@
+//! One write of a stranger costs others no more than a few turns, and the rooms that it floods get every message in
+//! order.
+
+use super::*;
+use crate::shard::budget::Budget;
+
+/// Little fits into a turn, and a room is large from a few clients on.
+const SMALL: Budget =
+    Budget { share: 400, share_time: SECOND, quantum: 40, worker_quantum: 80, fan_out_at_once: 8, owed_max: 1_000 };
+
+fn bench(shards: u16) -> Bench {
+    let mut bench = Bench::new(shards, settings());
+    bench.shards.iter_mut().flatten().for_each(|shard| shard.core.desk.meter.budget = SMALL);
+    bench
+}
+
+/// Turns of a shard until `is_over`; each takes as long as bytes are under way, so that this is no part of the wait.
+fn turns(bench: &mut Bench, shard: usize, mut is_over: impl FnMut(&mut Bench) -> bool) -> usize {
+    let mut turns = 0;
+    while !is_over(bench) {
+        turns += 1;
+        assert!(turns < 10_000, "it comes to an end");
+        bench.turn(shard);
+        let now = bench.world.now();
+        bench.world.advance_to(now + Duration::from_micros(100));
+    }
+    turns
+}
+
+/// What event streams have got, as the texts of their events.
+fn said(listener: &mut Peer) -> Vec<String> {
+    let heard = listener.hear();
+    heard
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: ").or(line.strip_prefix("data:")))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn messages(count: usize) -> Vec<u8> {
+    (0..count).flat_map(|number| text(number.to_string().as_bytes())).collect()
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}
+
+#[test]
+fn one_write_into_a_large_room_costs_a_bystander_a_few_turns() {
+    const MESSAGES: usize = 300;
+    let mut bench = bench(1);
+    let mut listeners: Vec<Peer> = (0..40).map(|_| bench.open(0, "/sse/large")).collect();
+    let mut bystander = bench.open(0, "/sse/quiet");
+    let stranger = bench.open(0, "/ws/large");
+    let speaker = bench.open(0, "/ws/quiet");
+    stranger.say(messages(MESSAGES));
+    bench.turn(0);
+    for number in 0..20 {
+        speaker.say(text(number.to_string().as_bytes()));
+        let mut heard = Vec::new();
+        let turns = turns(&mut bench, 0, |_| {
+            heard.append(&mut said(&mut bystander));
+            !heard.is_empty()
+        });
+        assert_eq!(heard, numbers(number..number + 1));
+        assert!(turns <= 3, "{turns} turns");
+    }
+    assert!(bench.core(0).desk.subscribers.is_spreading(), "the flood goes on all the while");
+    bench.run_for(SECOND);
+    for listener in &mut listeners {
+        assert_eq!(said(listener), numbers(0..MESSAGES));
+    }
+    let desk = &bench.core(0).desk;
+    assert_eq!((desk.subscribers.owed(), desk.parked.len()), (0, 0));
+}
+
+#[test]
+fn a_client_that_sends_much_goes_on_after_those_that_send_little() {
+    let mut bench = bench(1);
+    let stranger = bench.open(0, "/ws/small");
+    let mut others: Vec<Peer> = (0..30).map(|_| bench.open(0, "/ws/quiet")).collect();
+    bench.run_for(SECOND);
+    stranger.say(messages(1_000));
+    bench.turn(0);
+    for other in &mut others {
+        other.say(text(b"x"));
+    }
+    let before = bench.core(0).desk.counters().received.value();
+    let mut heard = 0;
+    let turns = turns(&mut bench, 0, |_| {
+        heard += others.iter_mut().map(|other| other.hear().matches('x').count()).sum::<usize>();
+        heard == 30 * 30
+    });
+    let received = bench.core(0).desk.counters().received.value() - before;
+    assert!(turns <= 20 && received < 500, "{turns} turns, {received} messages");
+    bench.run_for(SECOND);
+    assert_eq!(bench.core(0).desk.counters().received.value(), 1_030);
+}
+
+#[test]
+fn publishers_into_large_rooms_wait_while_the_shard_is_behind_and_all_is_delivered() {
+    const MESSAGES: usize = 50;
+    let mut bench = bench(1);
+    let mut listeners: Vec<Peer> = (0..100).map(|_| bench.open(0, "/sse/large")).collect();
+    let strangers: Vec<Peer> = (0..20).map(|_| bench.open(0, "/ws/large")).collect();
+    strangers.iter().for_each(|stranger| stranger.say(messages(MESSAGES)));
+    let mut most = 0;
+    turns(&mut bench, 0, |bench| {
+        let desk = &bench.core(0).desk;
+        most = most.max(desk.subscribers.owed());
+        desk.counters().received.value() == 20 * MESSAGES as u64
+    });
+    // Each publisher may have caused one fan-out before it is told to wait.
+    assert!(most > SMALL.owed_max && most <= SMALL.owed_max + 20 * 120, "{most} deliveries owed");
+    bench.run_for(SECOND);
+    for listener in &mut listeners {
+        let heard = said(listener);
+        assert_eq!(heard.len(), 20 * MESSAGES);
+        let of = |text: &str| heard.iter().filter(|heard| *heard == text).count();
+        assert!((0..MESSAGES).all(|number| of(&number.to_string()) == 20));
+    }
+}
+
+#[test]
+fn publishers_wait_for_another_shard_that_is_behind() {
+    let mut bench = bench(2);
+    let room = room_of(0, 2);
+    let mut listeners: Vec<Peer> = (0..50).map(|_| bench.open(1, &format!("/sse/{room}"))).collect();
+    let stranger = bench.open(0, &format!("/ws/{room}"));
+    stranger.say(messages(400));
+    // The second shard takes its mail and is far behind; then only the first one works.
+    turns(&mut bench, 1, |bench| {
+        bench.turn(0);
+        bench.core(1).desk.subscribers.owed() > SMALL.owed_max
+    });
+    (0..100).for_each(|_| bench.turn(0));
+    assert!(bench.core(0).desk.meter.is_another_behind());
+    assert_eq!(bench.core(0).desk.parked.len(), 1, "the stranger is not read");
+    let received = bench.core(0).desk.counters().received.value();
+    assert!(received < 400, "{received} messages are read");
+    bench.run_for(SECOND);
+    for listener in &mut listeners {
+        assert_eq!(said(listener), numbers(0..400));
+    }
+}
+
+#[test]
+fn a_client_that_comes_or_leaves_amid_a_fan_out_gets_what_was_said_while_it_was_there() {
+    let mut bench = bench(1);
+    let mut first: Vec<Peer> = (0..60).map(|_| bench.open(0, "/sse/large")).collect();
+    let stranger = bench.open(0, "/ws/large");
+    stranger.say(messages(30));
+    turns(&mut bench, 0, |bench| bench.core(0).desk.subscribers.owed() > 300);
+    let late = bench.connect(0, 0);
+    late.say(request("/sse/large"));
+    first.swap_remove(7).end.reset();
+    bench.run_for(SECOND);
+    let mut late = late;
+    let heard = said(&mut late);
+    assert_eq!(heard, numbers(30 - heard.len()..30), "a part that ends with the last");
+    stranger.say(text(b"end"));
+    bench.run_for(SECOND);
+    for listener in &mut first {
+        let mut all = numbers(0..30);
+        all.push("end".into());
+        assert_eq!(said(listener), all);
+    }
+    assert_eq!(said(&mut late), ["end"]);
+}
+
+#[test]
+fn a_worker_that_ends_a_connection_after_its_pong_cuts_nothing_that_it_said_before() {
+    let mut bench = bench(1);
+    bench.shards[0].as_mut().expect("it runs").core.desk.meter.budget.share = 20;
+    let mut listeners: Vec<Peer> = (0..60).map(|_| bench.open(0, "/sse/large")).collect();
+    let mut worker = bench.connect(0, BUS);
+    worker.say("CONNECT {}\r\n");
+    bench.run_for(SECOND);
+    worker.hear();
+    worker.say("PUB room.large 4\r\nlast\r\nPING\r\n");
+    turns(&mut bench, 0, |_| worker.hear().contains("PONG"));
+    assert!(bench.core(0).desk.subscribers.is_spreading(), "the fan-out is under way");
+    let keys: Vec<Key> = bench.core(0).desk.slots.keys().collect();
+    for key in keys {
+        let id = conn_id(bench.core(0), key);
+        worker.say(format!("PUB tg.conn.{id}.close 0\r\n\r\n"));
+    }
+    bench.run_for(SECOND);
+    for listener in &mut listeners {
+        assert_eq!(said(listener), ["last"]);
+        assert!(listener.is_at_end());
+    }
+}
