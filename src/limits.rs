@@ -154,8 +154,9 @@ pub const HANDSHAKES_PER_TURN: usize = 16;
 /// After this much of the turn, no further handshake is advanced.
 pub const HANDSHAKE_TIME_PER_TURN: Duration = Duration::from_millis(2);
 /// Most bytes that a client may send before its handshake is complete: a ClientHello with post-quantum shares is below
-/// 2 KiB, one with a client certificate chain below 16 KiB.
-pub const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
+/// 2 KiB, and a client that has to retry sends two. Client certificates, which are longer, are not requested. Early data
+/// that is skipped does not count.
+pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
 /// A TLS record on the wire: 2^14 bytes of content, up to 2048 of expansion (TLS 1.2), 5 of header.
 pub const RECORD_BYTES_MAX: usize = 16_384 + 2_048 + 5;
 /// Content of one record that we seal.

@@ -21,6 +21,10 @@ impl Carry {
         self.bytes.as_ref().map_or(0, |bytes| bytes.len())
     }
 
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_ref().map_or(&[], |bytes| bytes)
+    }
+
     /// Bytes of memory that it occupies.
     pub fn capacity(&self) -> usize {
         self.bytes.as_ref().map_or(0, |bytes| bytes.capacity())

@@ -13,6 +13,7 @@ use super::front::AdmissionOutcome;
 use super::history::Span;
 use super::http::{After, HttpState};
 use super::incoming::{Incoming, Progress};
+use super::link::apart;
 use super::peer::retry_after_s;
 use super::session::{Phase, Session};
 use super::settings::{Readiness, Settings};
@@ -126,7 +127,7 @@ impl Exchange<'_> {
             AdmissionOutcome::Refused(refused) => Ok(Some(self.refused(refused))),
             AdmissionOutcome::EventStream { route, channels, last_id, streaming } => {
                 self.session.route = route;
-                self.link.wait_for_silence(settings.generation.sse_heartbeat, self.now);
+                self.link.wait_until(self.now + apart(self.link.peer(), settings.generation.sse_heartbeat));
                 let (stream, opening) =
                     EventStream::open(channels, last_id.as_deref(), &settings.generation.channels, streaming);
                 self.session.phase = Phase::EventStream(stream);
@@ -137,7 +138,7 @@ impl Exchange<'_> {
             }
             AdmissionOutcome::WebSocket { route, identity, channel } => {
                 self.session.route = route;
-                self.link.wait_for_silence(settings.generation.ping_interval, self.now);
+                self.link.wait_until(self.now + apart(self.link.peer(), settings.generation.ping_interval));
                 let user = identity.user().and_then(User::subject);
                 let identity = identity.begun((settings.process.unix_time)());
                 self.session.phase = Phase::WebSocket(identity, WebSocket::default());

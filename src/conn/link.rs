@@ -19,6 +19,7 @@ use super::{Door, Peer, Sealing, Transport};
 use crate::base::{Batch, Carry, CoarseTick, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
+use crate::proto::tls::Arrived;
 
 pub struct Link {
     pub(super) transport: Transport,
@@ -61,6 +62,12 @@ enum Flush {
 /// together, drift apart.
 pub(super) fn apart(peer: Peer, interval: Duration) -> Duration {
     interval - peer.part(interval / 4)
+}
+
+/// Keeps bytes of an unfinished TLS handshake, and looks at them together with those that were kept before.
+pub fn put_off_handshake(link: &mut Link, bytes: &[u8]) -> Arrived {
+    link.carry.append(bytes);
+    link.transport.look(link.carry.bytes())
 }
 
 impl Link {
@@ -299,11 +306,6 @@ impl Link {
     pub(super) fn stalls(&mut self) -> bool {
         let has_rest = !self.carry.is_empty();
         std::mem::replace(&mut self.has_old_rest, has_rest) && has_rest
-    }
-
-    /// A stream has begun.
-    pub(super) fn wait_for_silence(&mut self, interval: Duration, now: Tick) {
-        self.wait_until(now + apart(self.peer, interval));
     }
 
     /// The TLS handshake is complete: the time for the first request begins.

@@ -85,7 +85,7 @@ pub use ending::Departure;
 pub use http::After;
 use http::Http;
 pub use identity::Identity;
-pub use link::Link;
+pub use link::{Link, put_off_handshake};
 use outbox::Outbox;
 pub use peer::{Peer, return_after};
 pub use refused::Refused;

@@ -7,7 +7,7 @@ use rustls::ServerConfig;
 use crate::base::{Batch, Carry};
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::tls::{Opened, Tls, TlsFailure};
+use crate::proto::tls::{Arrived, Opened, Tls, TlsFailure};
 
 pub enum Transport {
     Plain,
@@ -61,11 +61,11 @@ impl Transport {
         }
     }
 
-    /// Whether rustls has received the client's first message; from then on it has spent work and memory.
-    pub fn is_amid_handshake(&self) -> bool {
+    /// What the unused input of an unfinished handshake is.
+    pub fn look(&self, input: &[u8]) -> Arrived {
         match self {
-            Transport::Plain => false,
-            Transport::Tls(tls) => tls.tls.is_amid_handshake(),
+            Transport::Plain => Arrived::Later,
+            Transport::Tls(tls) => tls.tls.look(input),
         }
     }
 

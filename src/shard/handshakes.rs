@@ -1,6 +1,7 @@
-//! The queue of TLS connections whose handshake is unfinished and that have sent bytes.
+//! The queue of TLS connections whose handshake is unfinished and that have sent something to work on.
 //!
 //! ```text
+//!  not a whole hello -> not here: read on, until the deadline of the handshake
 //!  begun ------------> first: little is left to do for them, and they hold the most memory
 //!  with a ticket ----> then: they take three quarters of the work (the benchmark `handshake`), so more clients are back sooner
 //!  without ----------> one in four all the same: a ticket is easily claimed
@@ -14,7 +15,6 @@ use crate::base::{CoarseTick, Key, Tick};
 use crate::conn::settings::Generation;
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::tls;
 
 use super::desk::Desk;
 
@@ -38,7 +38,7 @@ struct QueuedHandshake {
     until: CoarseTick,
 }
 
-/// What the first record of the client claims.
+/// What the ClientHello claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResumptionClaim {
     Ticket,
@@ -53,10 +53,10 @@ pub(super) struct Patience {
 }
 
 impl Handshakes {
-    /// The first record of a client has arrived. Each receive adds at most one entry, so a connection is in the queue
+    /// The ClientHello of a client is whole. Each receive adds at most one entry, so a connection is in the queue
     /// at most once.
-    pub(super) fn hello(&mut self, desk: &mut Desk, key: Key, hello: &[u8]) {
-        let claim = if tls::asks_to_resume(hello) { ResumptionClaim::Ticket } else { ResumptionClaim::Nothing };
+    pub(super) fn hello(&mut self, desk: &mut Desk, key: Key, has_ticket: bool) {
+        let claim = if has_ticket { ResumptionClaim::Ticket } else { ResumptionClaim::Nothing };
         let Generation { handshakes_waiting_max: waiting_max, handshake_wait: wait, .. } = *desk.settings.generation;
         if let Some(refused) = self.arrive(key, claim, desk.now, Patience { waiting_max, wait }) {
             desk.broken(refused, CloseReason::HandshakeRefused);
@@ -83,12 +83,12 @@ impl Handshakes {
         self.resuming.len() + self.fresh.len()
     }
 
-    /// More bytes have arrived of a handshake that has begun.
+    /// A record has arrived of a handshake that has begun.
     pub(super) fn go_on(&mut self, key: Key) {
         self.begun.push_back(key);
     }
 
-    /// The first bytes of a connection have arrived. Returns the connection that is refused for it if too many wait:
+    /// Adds a connection with a whole ClientHello. Returns the connection that is refused for it if too many wait:
     /// this one or, if this one has a ticket, the last one without.
     pub(super) fn arrive(&mut self, key: Key, claim: ResumptionClaim, now: Tick, patience: Patience) -> Option<Key> {
         let is_full = self.waiting() >= patience.waiting_max;

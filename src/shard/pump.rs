@@ -7,10 +7,10 @@
 //! ```
 
 use crate::base::{Key, Tick};
-use crate::conn::Transport;
+use crate::conn::{Transport, put_off_handshake};
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::tls::Opened;
+use crate::proto::tls::{Arrived, Opened};
 
 use super::Core;
 use super::desk::{Desk, mark_dirty, sums};
@@ -24,13 +24,14 @@ impl Core {
         if !conn.is_open() {
             self.desk.work.receive.push(key);
         } else if conn.link.is_handshaking() {
-            // The connection is read further only after its turn, which bounds the bytes that waiting handshakes hold.
-            conn.link.put_off(bytes);
-            // A handshake that has begun is finished first. At the end of the queue it would wait a second time, and
-            // every client of a storm would be begun before the first one is open.
-            match conn.link.transport().is_amid_handshake() {
-                true => self.handshakes.go_on(key),
-                false => self.handshakes.hello(&mut self.desk, key, bytes),
+            match put_off_handshake(&mut conn.link, bytes) {
+                Arrived::Part => self.desk.work.receive.push(key),
+                // The connection is read further only after its turn, which bounds the bytes that waiting handshakes hold.
+                Arrived::Hello { has_ticket } => self.handshakes.hello(&mut self.desk, key, has_ticket),
+                // A handshake that has begun is finished first. At the end of the queue it would wait a second time, and
+                // every client of a storm would be begun before the first one is open.
+                Arrived::Later => self.handshakes.go_on(key),
+                Arrived::Junk => return self.feed(key, &mut []),
             }
             sums::weigh(&mut self.desk, key);
         } else {

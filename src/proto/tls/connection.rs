@@ -12,6 +12,7 @@ use rustls::{Error, ServerConfig};
 
 use crate::proto::CloseReason;
 
+use super::hello::{FirstBytes, first_bytes};
 use super::record::{Fault, Records, STATE_BYTES, State};
 use super::session::RustlsSession;
 
@@ -51,6 +52,22 @@ pub enum Opened {
     Handshaken(Agreed),
     /// The peer has closed its direction cleanly. The input has been discarded, and later input will be.
     PeerClosed,
+}
+
+/// What the bytes of an unfinished handshake are that have arrived and are not used yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrived {
+    /// Nothing can be done before more bytes arrive.
+    Part,
+    /// A whole ClientHello, the first one.
+    Hello {
+        /// Whether the client asks to resume a session.
+        has_ticket: bool,
+    },
+    /// Of a handshake that has begun: a whole record, or a fault.
+    Later,
+    /// Another protocol, or a handshake that cannot succeed: [`Tls::open`] answers with an alert, at no cost.
+    Junk,
 }
 
 /// The parameters that a handshake has agreed on; not kept afterwards.
@@ -153,6 +170,19 @@ impl Tls {
 
     pub fn is_handshaking(&self) -> bool {
         matches!(&self.stage, TlsStage::Session(session) if session.is_handshaking())
+    }
+
+    /// Looks at the input that [`Tls::open`] would get next: whether it is worth a turn.
+    pub fn look(&self, input: &[u8]) -> Arrived {
+        let TlsStage::Session(session) = &self.stage else { return Arrived::Later };
+        if session.is_amid_handshake() {
+            return if session.is_waiting_for_more(input) { Arrived::Part } else { Arrived::Later };
+        }
+        match first_bytes(input) {
+            FirstBytes::Part => Arrived::Part,
+            FirstBytes::Hello { has_ticket } => Arrived::Hello { has_ticket },
+            FirstBytes::Junk => Arrived::Junk,
+        }
     }
 
     /// Whether the handshake has begun (a ClientHello, or a part of it in a record of its own, has arrived) and not

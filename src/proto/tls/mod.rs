@@ -28,5 +28,4 @@ mod tests;
 
 pub use certificates::Certificate;
 pub use config::server_config;
-pub use connection::{Agreed, Opened, Tls, TlsFailure};
-pub use hello::asks_to_resume;
+pub use connection::{Agreed, Arrived, Opened, Tls, TlsFailure};

@@ -21,10 +21,11 @@ use rustls::unbuffered::{
 };
 use rustls::{Error, HandshakeKind, ServerConfig, SupportedCipherSuite};
 
-use crate::limits::{HANDSHAKE_BYTES_MAX, RECORD_CONTENT_BYTES};
+use crate::limits::{HANDSHAKE_BYTES_MAX, RECORD_BYTES_MAX, RECORD_CONTENT_BYTES};
 
 use super::config::ALPN;
 use super::connection::{Agreed, Opened};
+use super::hello;
 use super::record::{Beginning, Records, Suite};
 use super::secrets::{self, Secrets};
 
@@ -85,7 +86,12 @@ impl RustlsSession {
     ) -> Result<Opened, Error> {
         loop {
             let held = match self.phase {
-                SessionPhase::Handshaking { held, .. } => held,
+                SessionPhase::Handshaking { held, taken } => {
+                    if taken == 0 {
+                        refuse_junk(input, out)?;
+                    }
+                    held
+                }
                 SessionPhase::Open => 0,
                 SessionPhase::PeerClosed => {
                     *input = &mut [];
@@ -108,12 +114,13 @@ impl RustlsSession {
             if plain.len() >= plain_max {
                 return Ok(Opened::Full);
             }
-            self.count_handshake_bytes(record, out)?;
             let processed = held + record;
             let mut released = self.advance(&mut input[..processed], plain, out)?;
+            self.count_handshake_bytes(record);
             if held == 0 && released == 0 && self.has_skipped(&input[..processed]) {
                 released = processed;
             }
+            self.check_handshake_bytes(out)?;
             *input = &mut mem::take(input)[released..];
             if self.settle(processed - released, out)? {
                 return Ok(Opened::Handshaken(self.agreed()));
@@ -121,14 +128,23 @@ impl RustlsSession {
         }
     }
 
-    /// Bounds the work for a peer whose handshake is not complete.
-    fn count_handshake_bytes(&mut self, record: usize, out: &mut Vec<u8>) -> Result<(), Error> {
-        let SessionPhase::Handshaking { taken, .. } = &mut self.phase else { return Ok(()) };
-        *taken += record;
-        if *taken > HANDSHAKE_BYTES_MAX {
-            return Err(self.fail(Error::General("the handshake is too long".into()), out));
+    fn count_handshake_bytes(&mut self, record: usize) {
+        if let SessionPhase::Handshaking { taken, .. } = &mut self.phase {
+            *taken += record;
         }
-        Ok(())
+    }
+
+    /// Bounds the work for a peer whose handshake is not complete. Checked after each record, not before: it may be
+    /// early data, which does not count.
+    fn check_handshake_bytes(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        match self.phase {
+            SessionPhase::Handshaking { taken, .. }
+                if taken > HANDSHAKE_BYTES_MAX && self.connection.is_handshaking() =>
+            {
+                Err(self.fail(Error::General("the handshake is too long".into()), out))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether rustls, which still needs this record, has only failed to decrypt it: early data that is not accepted (RFC
@@ -316,6 +332,17 @@ impl RustlsSession {
         matches!(self.phase, SessionPhase::Handshaking { taken, .. } if taken > 0)
     }
 
+    /// Whether the input ends within a record, and nothing can be said about that record yet.
+    pub(super) fn is_waiting_for_more(&self, input: &[u8]) -> bool {
+        let SessionPhase::Handshaking { held, .. } = self.phase else { return false };
+        let input = input.get(held..).unwrap_or_default();
+        let is_sound = |header: &[u8; HEADER_BYTES]| {
+            let bytes = usize::from(u16::from_be_bytes([header[3], header[4]]));
+            (20..=APPLICATION_DATA).contains(&header[0]) && bytes + HEADER_BYTES <= RECORD_BYTES_MAX
+        };
+        record_bytes(input).is_none() && input.first_chunk().is_none_or(is_sound)
+    }
+
     pub(super) fn is_peer_closed(&self) -> bool {
         matches!(self.phase, SessionPhase::PeerClosed)
     }
@@ -323,6 +350,15 @@ impl RustlsSession {
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.phase, SessionPhase::Closed)
     }
+}
+
+/// An alert for a client that speaks another protocol. rustls answers some of them only when a record is whole.
+fn refuse_junk(input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    const ALERT: u8 = 21;
+    const FATAL: u8 = 2;
+    let Some(junk) = hello::junk(input) else { return Ok(()) };
+    out.extend([ALERT, 3, 3, 0, 2, FATAL, junk as u8]);
+    Err(Error::General(format!("the first bytes are no ClientHello, but {junk:?}")))
 }
 
 /// The length of the record at the front, if it is complete.

@@ -133,6 +133,147 @@ fn a_handshake_that_has_waited_for_too_long_is_refused_without_work() {
     assert_eq!(bench.closed(0, CloseReason::HandshakeRefused) as usize, 4 * limits::HANDSHAKES_PER_TURN);
 }
 
+/// A storm that goes on: as many new strangers in each turn as one turn serves.
+struct Storm {
+    strangers: Vec<Peer>,
+    silent: usize,
+}
+
+impl Storm {
+    /// `begun` of the strangers have said their hello, and have not had a turn.
+    fn new(bench: &mut Bench, begun: usize) -> Storm {
+        let strangers: Vec<Peer> = (0..20 * limits::HANDSHAKES_PER_TURN).map(|_| bench.connect(0, TLS)).collect();
+        bench.run_for(SECOND / 10);
+        let mut storm = Storm { silent: strangers.len(), strangers };
+        storm.say_hello(begun);
+        storm
+    }
+
+    fn say_hello(&mut self, count: usize) {
+        let said = self.silent - count.min(self.silent)..self.silent;
+        self.silent = said.start;
+        self.strangers[said].iter().for_each(|stranger| stranger.say(client_hello()));
+    }
+
+    /// The number of turns until the peer has heard something.
+    fn turns_until_heard(&mut self, bench: &mut Bench, peer: &mut Peer) -> usize {
+        for turn in 1..60 {
+            bench.world.advance_to(bench.world.now() + SECOND / 1_000);
+            bench.turn(0);
+            self.say_hello(limits::HANDSHAKES_PER_TURN);
+            if !bytes(peer).is_empty() {
+                return turn;
+            }
+        }
+        panic!("it waits for ever");
+    }
+}
+
+#[test]
+fn a_hello_in_two_segments_waits_once() {
+    const BEGUN: usize = 5;
+    let turns = [false, true].map(|is_split| {
+        let mut bench = Bench::new(1, settings());
+        let mut bystander = bench.open(0, "/ws/1");
+        let mut victim = bench.connect(0, TLS);
+        let mut storm = Storm::new(&mut bench, BEGUN * limits::HANDSHAKES_PER_TURN);
+        let hello = client_hello();
+        let at = if is_split { 1_448.min(hello.len() - 1) } else { 0 };
+        if is_split {
+            victim.say(&hello[..at]);
+        }
+        bench.world.advance_to(bench.world.now() + SECOND / 1_000);
+        bench.turn(0);
+        bench.world.advance_to(bench.world.now() + SECOND / 1_000);
+        victim.say(&hello[at..]);
+        bystander.say(text(b"still here"));
+        let turns = storm.turns_until_heard(&mut bench, &mut victim);
+        assert!(bystander.hear().contains("still here"));
+        turns
+    });
+    assert!(turns[0] > 2 && turns[1] <= turns[0], "whole, in two segments: {turns:?} turns");
+}
+
+#[test]
+fn a_hello_in_two_segments_or_records_keeps_the_priority_of_its_ticket() {
+    let hello = with_ticket(client_hello());
+    let (one, two) = hello[5..].split_at(700);
+    let in_two_records = [&[22, 3, 1, 2, 188], one, &[22, 3, 1], &(two.len() as u16).to_be_bytes(), two].concat();
+    for wire in [hello, in_two_records] {
+        let mut bench = Bench::new(1, settings());
+        let mut victim = bench.connect(0, TLS);
+        let mut storm = Storm::new(&mut bench, 10 * limits::HANDSHAKES_PER_TURN);
+        bench.world.advance_to(bench.world.now() + SECOND / 1_000);
+        victim.say(&wire[..705]);
+        bench.turn(0);
+        bench.world.advance_to(bench.world.now() + SECOND / 1_000);
+        assert_eq!(bench.core(0).handshakes.len(), 9 * limits::HANDSHAKES_PER_TURN, "half a hello does not wait");
+        victim.say(&wire[705..]);
+        let turns = storm.turns_until_heard(&mut bench, &mut victim);
+        assert!(turns <= 2, "{turns} turns");
+    }
+}
+
+#[test]
+fn a_hello_that_drips_takes_no_turn_and_ends_at_its_deadline() {
+    let mut bench = Bench::new(1, settings());
+    let mut bystander = bench.open(0, "/ws/1");
+    let mut dripper = bench.connect(0, TLS);
+    bench.run_for(SECOND / 10);
+    let hello = client_hello();
+    for byte in &hello[..500] {
+        dripper.say([*byte]);
+        bench.run_for(Duration::from_millis(1));
+        assert_eq!(bench.core(0).handshakes.len(), 0);
+    }
+    bystander.say(text(b"still here"));
+    bench.run_for(SECOND / 10);
+    assert!(bystander.hear().contains("still here") && bytes(&mut dripper).is_empty());
+    bench.run_for(limits::HANDSHAKE_TIMEOUT);
+    assert_eq!(bench.closed(0, CloseReason::TlsTooSlow), 1);
+}
+
+#[test]
+fn junk_on_the_tls_port_ends_at_once_and_never_waits() {
+    let mut bench = Bench::new(1, settings());
+    let mut bystander = bench.open(0, "/ws/1");
+    let mut others: Vec<Peer> = (0..3).map(|_| bench.connect(0, TLS)).collect();
+    let _storm = Storm::new(&mut bench, 10 * limits::HANDSHAKES_PER_TURN);
+    others[0].say("GET / HTTP/1.1\r\n\r\n");
+    others[1].end.write(&[22; 40_000]);
+    // A record that is longer than any handshake.
+    others[2].say([22, 3, 1, 0x40, 0, 1]);
+    bystander.say(text(b"still here"));
+    for _ in 0..2 {
+        bench.world.advance_to(bench.world.now() + SECOND / 1_000);
+        bench.turn(0);
+    }
+    let alerts: Vec<u8> = others.iter_mut().map(|other| bytes(other)[6]).collect();
+    assert_eq!(alerts, [10, 70, 22], "unexpected_message, protocol_version, record_overflow");
+    assert_eq!(bench.closed(0, CloseReason::TlsProtocol), 3);
+    assert!(bench.core(0).handshakes.len() >= 8 * limits::HANDSHAKES_PER_TURN, "the storm goes on");
+    assert!(bystander.hear().contains("still here"));
+}
+
+/// The hello with a ticket of another gateway in it.
+fn with_ticket(mut hello: Vec<u8>) -> Vec<u8> {
+    // Record, message, version and random; then session id, suites and compressions, each after its length.
+    let mut at = 5 + 4 + 2 + 32;
+    at += 1 + usize::from(hello[at]);
+    at += 2 + usize::from(u16::from_be_bytes([hello[at], hello[at + 1]]));
+    at += 1 + usize::from(hello[at]);
+    // One identity of 32 bytes with its age, and one binder of 32 bytes (RFC 8446 section 4.2.11).
+    let psk = [&[0, 38, 0, 32][..], &[7; 36], &[0, 33, 32], &[7; 32]].concat();
+    hello.extend([0, 41, 0, psk.len() as u8]);
+    hello.extend(&psk);
+    let mut lengthen = |at: usize| {
+        let length = u16::from_be_bytes([hello[at], hello[at + 1]]) + 4 + psk.len() as u16;
+        hello[at..at + 2].copy_from_slice(&length.to_be_bytes());
+    };
+    [3, 7, at].into_iter().for_each(&mut lengthen);
+    hello
+}
+
 fn client_hello() -> Vec<u8> {
     let config = ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions();
     let config = config.unwrap().with_root_certificates(RootCertStore::empty()).with_no_client_auth();

@@ -1,6 +1,5 @@
 //! Handshakes: what is agreed on, and which certificate is shown.
 
-use super::super::hello::asks_to_resume;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -83,19 +82,38 @@ fn a_ticket_is_seen_before_any_work_and_only_when_it_is_there() {
         link.client.write_tls(&mut hello).unwrap();
         hello
     };
-    assert!(!asks_to_resume(&hello(&world)));
+    let look = |wire: &[u8]| Tls::new(&world.server).unwrap().look(wire);
+    assert_eq!(look(&hello(&world)), Arrived::Hello { has_ticket: false });
     let mut first = world.connected();
     first.server.seal(&[b"bye"]).unwrap();
     first.carry_down(|| usize::MAX).unwrap();
     let with_ticket = hello(&world);
-    assert!(asks_to_resume(&with_ticket));
-    // Cut anywhere or changed anywhere it is at most taken for the other kind.
+    assert_eq!(look(&with_ticket), Arrived::Hello { has_ticket: true });
+    // Changed anywhere, it is at most taken for another kind.
     for at in 0..with_ticket.len() {
-        assert!(!asks_to_resume(&with_ticket[..at]));
+        assert_eq!(look(&with_ticket[..at]), Arrived::Part, "{at}");
         let mut changed = with_ticket.clone();
         changed[at] ^= 0xff;
-        asks_to_resume(&changed);
+        look(&changed);
     }
+    // In records of any size, and with bytes after it.
+    for size in 1..with_ticket.len() - 5 {
+        let mut wire = in_records(&with_ticket[5..], size);
+        let whole = wire.len();
+        assert_eq!(look(&wire[..whole - 1]), Arrived::Part, "{size}");
+        assert_eq!(look(&wire), Arrived::Hello { has_ticket: true }, "{size}");
+        wire.extend([23, 3, 3, 0, 100, 0]);
+        assert_eq!(look(&wire), Arrived::Hello { has_ticket: true }, "{size}");
+    }
+}
+
+/// A handshake message in records with at most `size` bytes of it.
+fn in_records(message: &[u8], size: usize) -> Vec<u8> {
+    let records = message.chunks(size).map(|piece| {
+        let length = u16::try_from(piece.len()).unwrap().to_be_bytes();
+        [&[22, 3, 1, length[0], length[1]], piece].concat()
+    });
+    records.flatten().collect()
 }
 
 #[test]

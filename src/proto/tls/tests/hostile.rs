@@ -42,12 +42,40 @@ impl Forger {
 fn answers_plain_http_with_an_alert_at_once() {
     let mut end = End::new(&World::plain(&TLS13).server);
     assert_eq!(end.open(b"GET / HTTP/1.1\r\n"), Err(CloseReason::TlsProtocol));
-    assert_eq!(end.out, [21, 3, 3, 0, 2, 2, 50], "fatal decode_error, in the clear");
+    assert_eq!(end.out, [21, 3, 3, 0, 2, 2, 10], "fatal unexpected_message, in the clear");
     assert_eq!(end.open(b"Host: localhost\r\n"), Err(CloseReason::TlsProtocol));
     assert_eq!(end.seal(&[b"no"]), Err(CloseReason::TlsProtocol));
     end.tls.close_notify(&mut end.out);
     assert_eq!(end.out.len(), 7);
     assert!(end.tls.failure().is_some());
+}
+
+#[test]
+fn answers_what_is_no_hello_before_its_record_is_whole() {
+    let world = World::plain(&TLS13);
+    let all: [(&[u8], u8); 9] = [
+        (b"G", 10),
+        (&[0x80, 0x2e, 1, 3, 1], 10),
+        (&[23, 3, 3, 0, 40], 10),
+        (&[21, 3, 3, 0, 2], 10),
+        (&[22, 2], 70),
+        (&[22, 3, 1, 0, 0], 50),
+        (&[22, 3, 1, 0x40, 0], 22),
+        (&[22, 3, 1, 0x40, 1], 22),
+        (&[22, 3, 1, 0x02, 0, 2], 10),
+    ];
+    for (wire, alert) in all {
+        let mut end = End::new(&world.server);
+        assert_eq!(end.tls.look(wire), Arrived::Junk, "{wire:?}");
+        assert_eq!(end.open(wire), Err(CloseReason::TlsProtocol), "{wire:?}");
+        assert_eq!(end.out, [21, 3, 3, 0, 2, 2, alert], "{wire:?}");
+        // Before its last byte nothing is certain.
+        let mut end = End::new(&world.server);
+        let begun = &wire[..wire.len() - 1];
+        if wire[0] == 22 && !begun.is_empty() {
+            assert_eq!((end.tls.look(begun), end.open(begun)), (Arrived::Part, Ok(Opened::More)), "{wire:?}");
+        }
+    }
 }
 
 #[test]
@@ -76,10 +104,10 @@ fn answers_an_oversized_record_before_it_is_whole() {
 
 #[test]
 fn bounds_what_a_handshake_may_bring() {
-    // A handshake message that announces 65,535 bytes and comes 16 bytes at a time.
+    // A handshake message that announces 16,383 bytes and comes 16 bytes at a time.
     let mut end = End::new(&World::plain(&TLS13).server);
     let mut sent = 0;
-    let mut piece: &[u8] = &[1, 0, 0xff, 0xff, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut piece: &[u8] = &[1, 0, 0x3f, 0xff, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let reason = loop {
         let record = [&[22, 3, 1, 0, 16], piece].concat();
         sent += record.len();
@@ -91,6 +119,12 @@ fn bounds_what_a_handshake_may_bring() {
     };
     assert_eq!(reason, CloseReason::TlsProtocol);
     assert!(sent > HANDSHAKE_BYTES_MAX);
+    // All of it at once is not waited for either.
+    let wire = [&[22, 3, 1, 0, 16, 1, 0, 0x3f, 0xff], &[0; 12][..]].concat();
+    let wire = [wire, [&[22, 3, 1, 0, 16], &[0; 16][..]].concat().repeat(800)].concat();
+    let mut end = End::new(&World::plain(&TLS13).server);
+    assert_eq!((end.tls.look(&wire), end.tls.look(&wire[..16_000])), (Arrived::Junk, Arrived::Part));
+    assert_eq!(end.open(&wire), Err(CloseReason::TlsProtocol));
 }
 
 #[test]
