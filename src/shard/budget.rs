@@ -42,9 +42,9 @@ const SHARES: u64 = 8;
 
 impl Budget {
     /// Units that one turn does at most. A share ends after the piece of work that has spent it: the largest are a quantum,
-    /// a fan-out that is done at once, and the handshakes of a turn.
+    /// a step with a token and a fan-out that is done at once, and the handshakes of a turn.
     pub fn turn_max(&self) -> u64 {
-        let piece = self.quantum.max(self.worker_quantum) + self.fan_out_at_once as u64 + limits::STEP_UNITS;
+        let piece = self.quantum.max(self.worker_quantum) + self.fan_out_at_once as u64 + limits::TOKEN_UNITS;
         SHARES * (self.share + piece) + limits::HANDSHAKES_PER_TURN as u64 * HANDSHAKE_UNITS
     }
 }

@@ -5,6 +5,7 @@ use log::info;
 use crate::base::Key;
 use crate::conn::TAG_ADDED;
 use crate::conn::centrifuge::{CentrifugeStep, ChannelSubscription};
+use crate::limits;
 use crate::mesh::{Publish, Publisher};
 use crate::proto::control;
 use crate::proto::reserved::subjects::Change;
@@ -15,6 +16,12 @@ use super::Core;
 
 impl Core {
     pub(super) fn client_step(&mut self, key: Key, step: CentrifugeStep<'_>) {
+        if matches!(
+            step,
+            CentrifugeStep::Open { .. } | CentrifugeStep::Subscribe(_) | CentrifugeStep::TokenRefused { .. }
+        ) {
+            self.desk.meter.spend(limits::TOKEN_UNITS);
+        }
         match step {
             CentrifugeStep::Open { user, channels } => {
                 if let Some(user) = user {

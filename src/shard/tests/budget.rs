@@ -1,7 +1,9 @@
 //! One write of a stranger costs others no more than a few turns, and the rooms that it floods get every message in
 //! order.
 
+use super::seeds::seeds;
 use super::*;
+use crate::driver::sim::Random;
 use crate::shard::budget::Budget;
 
 /// Little fits into a turn, and a room is large from a few clients on.
@@ -190,4 +192,74 @@ fn a_worker_that_ends_a_connection_after_its_pong_cuts_nothing_that_it_said_befo
         assert_eq!(said(listener), ["last"]);
         assert!(listener.is_at_end());
     }
+}
+
+/// A budget of which nearly nothing fits into a turn, or the real one.
+fn drawn(random: &mut Random) -> Budget {
+    match random.below(4) {
+        0 => Budget::default(),
+        _ => Budget {
+            share: 1 + random.below(300),
+            share_time: SECOND,
+            quantum: 1 + random.below(60),
+            worker_quantum: 1 + random.below(100),
+            fan_out_at_once: random.below(8) as usize,
+            owed_max: random.below(300) as usize,
+        },
+    }
+}
+
+/// Something of which a stranger sends as much as it can: publications into a room with many clients, pings, requests, or a
+/// part of a message.
+fn flood(random: &mut Random) -> Vec<u8> {
+    let count = 1 + random.below(40) as usize;
+    match random.below(5) {
+        0 | 1 => messages(count),
+        2 => (0..count).fold(Vec::new(), |mut bytes, _| {
+            frame::write_masked(&mut bytes, true, Opcode::Ping, b"", [1, 2, 3, 4]);
+            bytes
+        }),
+        3 => text(&vec![b'x'; random.below(3_000) as usize]),
+        _ => text(b"part")[..3].to_vec(),
+    }
+}
+
+/// Strangers come, flood and leave, in any order, while a bystander says something in a room of its own and waits for it. Each
+/// turn does at least one piece of each kind of work, so the bystander waits for no more turns than others are before it.
+fn bystand(seed: u64) {
+    let mut random = Random::new(seed);
+    let mut bench = Bench::new(1, settings());
+    bench.shards[0].as_mut().expect("it runs").core.desk.meter.budget = drawn(&mut random);
+    let mut bystander = bench.open(0, "/ws/quiet");
+    let mut strangers: Vec<Peer> = (0..2 + random.below(12)).map(|_| bench.open(0, "/ws/large")).collect();
+    for number in 0..30 {
+        for _ in 0..random.below(8) {
+            let chosen = random.below(strangers.len() as u64) as usize;
+            match random.below(8) {
+                0 => strangers.swap_remove(chosen).end.reset(),
+                1 | 2 => drop(strangers[chosen].hear()),
+                _ => _ = strangers[chosen].end.write(&flood(&mut random)),
+            }
+            while strangers.len() < 2 {
+                let stranger = bench.connect(0, 0);
+                stranger.say(request("/ws/large"));
+                strangers.push(stranger);
+            }
+        }
+        let word = format!("word {number}.");
+        bystander.say(text(word.as_bytes()));
+        // Before its message, its delivery and its send there may be all completions of the others, and their sends.
+        let turns_max = 40 + 8 * bench.census(0).connections.max(strangers.len());
+        let mut heard = String::new();
+        let turns = turns(&mut bench, 0, |_| {
+            heard += &bystander.hear();
+            heard.contains(&word)
+        });
+        assert!(turns <= turns_max, "seed {seed}: the bystander waits {turns} turns of {turns_max}");
+    }
+}
+
+#[test]
+fn a_bystander_waits_for_few_turns_whatever_strangers_do() {
+    seeds(0..100).for_each(bystand);
 }
