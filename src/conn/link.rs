@@ -35,6 +35,8 @@ pub struct Link {
     /// The peer has ended its half.
     is_peer_finished: bool,
     flush: Flush,
+    /// Something that waits is not of a fan-out to many: it is sent with the first list.
+    is_urgent: bool,
     /// Its carry is not empty, and has not been used since the last heartbeat of an event stream.
     has_old_rest: bool,
     pub counted: CountedFor,
@@ -84,6 +86,7 @@ impl Link {
             is_receiving: false,
             is_peer_finished: false,
             flush: Flush::None,
+            is_urgent: false,
             has_old_rest: false,
             counted: CountedFor::default(),
         }
@@ -166,6 +169,7 @@ impl Link {
     /// Puts it on the list of the turn's flush: true if it was not there.
     #[inline]
     pub fn mark_dirty(&mut self) -> bool {
+        self.is_urgent = true;
         std::mem::replace(&mut self.flush, Flush::First) != Flush::First
     }
 
@@ -177,6 +181,11 @@ impl Link {
             self.flush = Flush::Later;
         }
         is_new
+    }
+
+    /// Whether something waits that is sent with the first list.
+    pub fn is_urgent(&self) -> bool {
+        self.is_urgent
     }
 
     /// The flush has taken it off its list.
@@ -236,6 +245,7 @@ impl Link {
 
     /// Seals the waiting bytes.
     pub(super) fn fill(&mut self, sealing: &mut Sealing) -> Result<Option<Box<Batch>>, CloseReason> {
+        self.is_urgent = false;
         let plain = self.outbox.take();
         let answer_bytes = plain.as_ref().map_or(0, |batch| batch.answer_bytes());
         let mut weight = 0;

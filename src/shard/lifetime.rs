@@ -65,7 +65,11 @@ impl Core {
             self.desk.work.resume.push_back(key);
         }
         if conn.has_output() || conn.link.is_flushed() {
-            mark_dirty(key, conn, &mut self.desk.work.dirty);
+            if conn.link.is_urgent() {
+                mark_dirty(key, conn, &mut self.desk.work.dirty);
+            } else if conn.link.mark_dirty_later() {
+                self.desk.work.dirty_later.push_back(key);
+            }
         }
         self.features.connection_sent(&mut self.desk, key);
         if has_moved {
