@@ -18,7 +18,8 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tidegate::proto::tls::certificates::{read_chain, read_key};
 use tidegate::proto::tls::{Certificate as ServerCertificate, server_config};
 
-const NAME: &str = "localhost";
+/// The server's name.
+pub const NAME: &str = "localhost";
 /// More than connections are ever opened at once.
 const TICKETS_MAX: usize = 4096;
 

@@ -64,7 +64,12 @@ pub(crate) fn serve(configuration: &str, has_worker: bool) -> Result<(), String>
     if driver != format!("{wanted:?}").to_lowercase() {
         return Err(format!("{wanted:?} cannot be had here; leave it out with --driver"));
     }
-    let places = [("front", Door::Front, false), ("tls", Door::Front, true), ("publish", Door::Bus, false)];
+    let places = [
+        ("front", Door::Front, false),
+        ("tls", Door::Front, true),
+        ("publish", Door::Bus, false),
+        ("admin", Door::Admin, false),
+    ];
     let known = places.iter().filter_map(|(name, door, is_tls)| Some((*name, gateway.address(*door, *is_tls)?)));
     tell(known)?;
     wait_for_the_end();

@@ -22,8 +22,10 @@ use crate::{cpu, floor, gateway};
 pub(crate) const SERVE: &str = "serve";
 const GATEWAY: &str = "gateway";
 const GATEWAY_WITH_WORKER: &str = "gateway-with-worker";
-/// The shell moves into the cgroup, and becomes the program.
-const INTO_GROUP: &str = "echo 0 > \"$0\" && exec \"$@\"";
+/// The shell moves into the cgroup …
+const INTO_GROUP: &str = "echo 0 > \"$0\" && ";
+/// … and becomes the program.
+const BECOME: &str = "exec \"$@\"";
 
 /// What the process is to be. Where it is measured how much memory it takes, in a cgroup.
 #[derive(Clone, Copy)]
@@ -54,6 +56,11 @@ pub struct Process {
 
 impl Process {
     pub fn start(setup: &Setup<'_>) -> Result<Process, String> {
+        Process::start_within(setup, None)
+    }
+
+    /// With a limit on open files that the process cannot raise, if there is to be one.
+    pub fn start_within(setup: &Setup<'_>, descriptors: Option<u32>) -> Result<Process, String> {
         let target = setup.target;
         let group = if setup.is_grouped { MemoryGroup::new() } else { Err("nobody asked".to_owned()) };
         let nchan = (target == Target::Nchan).then(|| Nchan::new(setup)).transpose()?;
@@ -61,7 +68,7 @@ impl Process {
             Some(nchan) => nchan.command(),
             None => own_command(setup)?,
         };
-        let child = spawn(&command, group.as_ref().ok(), nchan.is_none())
+        let child = spawn(&command, group.as_ref().ok(), descriptors, nchan.is_none())
             .map_err(|error| format!("{} did not start: {error}", target.name()))?;
         // From here on the drop ends it, whatever happens.
         let mut process = Process { target, addresses: Vec::new(), child, nchan, group };
@@ -84,6 +91,11 @@ impl Process {
     /// Where the publisher connects.
     pub fn publish(&self) -> Result<SocketAddr, String> {
         self.address("publish")
+    }
+
+    /// Where operators connect, if the rules of the setup open that listener.
+    pub fn admin(&self) -> Result<SocketAddr, String> {
+        self.address("admin")
     }
 
     fn address(&self, name: &str) -> Result<SocketAddr, String> {
@@ -142,11 +154,12 @@ fn own_command(setup: &Setup<'_>) -> Result<Vec<String>, String> {
     Ok(command)
 }
 
-fn spawn(words: &[String], group: Option<&MemoryGroup>, is_own: bool) -> io::Result<Child> {
+fn spawn(words: &[String], group: Option<&MemoryGroup>, descriptors: Option<u32>, is_own: bool) -> io::Result<Child> {
+    let limit = descriptors.map_or_else(String::new, |descriptors| format!("ulimit -n {descriptors} && "));
     let mut command = Command::new("sh");
     match group {
-        Some(group) => command.args(["-c", INTO_GROUP]).arg(group.entrance()),
-        None => command.args(["-c", "exec \"$@\"", "sh"]),
+        Some(group) => command.arg("-c").arg(format!("{INTO_GROUP}{limit}{BECOME}")).arg(group.entrance()),
+        None => command.arg("-c").arg(format!("{limit}{BECOME}")).arg("sh"),
     };
     command.args(words);
     // Nobody reads what a peer says on stdout.

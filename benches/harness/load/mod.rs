@@ -21,6 +21,7 @@ mod source;
 mod tally;
 mod timer;
 mod traffic;
+mod updates;
 mod wire;
 
 use std::ops::Range;
@@ -34,6 +35,7 @@ pub use arrivals::Opened;
 pub use clients::{Clients, Front};
 pub use tally::{PAYLOAD_BYTES_MIN, Tally};
 pub use traffic::Pace;
+pub use updates::KeyUpdates;
 pub(crate) use wire::write_server_frame;
 pub use wire::{Framing, TEXT, write_client_frame};
 

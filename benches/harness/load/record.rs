@@ -16,7 +16,7 @@ pub(super) const CLOSE_NOTIFY: [u8; 2] = [1, 0];
 const KEY_BYTES_MAX: usize = 32;
 
 pub(super) const ALERT: u8 = 21;
-const HANDSHAKE: u8 = 22;
+pub(super) const HANDSHAKE: u8 = 22;
 pub(super) const APPLICATION_DATA: u8 = 23;
 /// The first byte of a handshake message.
 const NEW_SESSION_TICKET: u8 = 4;
@@ -26,7 +26,8 @@ pub(super) struct Keys {
     send: Half,
 }
 
-struct Half {
+/// The keys of one direction.
+pub(super) struct Half {
     algorithm: &'static Algorithm,
     key: [u8; KEY_BYTES_MAX],
     iv: [u8; NONCE_LEN],
@@ -56,7 +57,19 @@ impl Keys {
 
     /// Appends one record of a type.
     pub(super) fn seal(&mut self, kind: u8, content: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
-        let (key, nonce) = self.send.next()?;
+        self.send.seal(kind, content, out)
+    }
+}
+
+/// The length of the first record, its header included, if that much is there.
+pub(super) fn record_bytes(bytes: &[u8]) -> Option<usize> {
+    let length = HEADER_BYTES + usize::from(u16::from_be_bytes([*bytes.get(3)?, *bytes.get(4)?]));
+    (bytes.len() >= length).then_some(length)
+}
+
+impl Half {
+    pub(super) fn seal(&mut self, kind: u8, content: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+        let (key, nonce) = self.next()?;
         let body_bytes = (content.len() + 1 + TAG_BYTES) as u16;
         let [high, low] = body_bytes.to_be_bytes();
         let header = [APPLICATION_DATA, 3, 3, high, low];
@@ -68,16 +81,8 @@ impl Keys {
         out.extend_from_slice(tag.map_err(|_| "a record cannot be sealed")?.as_ref());
         Ok(())
     }
-}
 
-/// The length of the first record, its header included, if that much is there.
-pub(super) fn record_bytes(bytes: &[u8]) -> Option<usize> {
-    let length = HEADER_BYTES + usize::from(u16::from_be_bytes([*bytes.get(3)?, *bytes.get(4)?]));
-    (bytes.len() >= length).then_some(length)
-}
-
-impl Half {
-    fn new((sequence, secrets): (u64, ConnectionTrafficSecrets)) -> Result<Half, String> {
+    pub(super) fn new((sequence, secrets): (u64, ConnectionTrafficSecrets)) -> Result<Half, String> {
         let (algorithm, key, iv) = match &secrets {
             ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&AES_128_GCM, key, iv),
             ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (&AES_256_GCM, key, iv),
