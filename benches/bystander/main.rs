@@ -4,11 +4,16 @@
 //!  bystander: a WebSocket in a room of its own; a message each INTERVAL, there and back      before | during | after
 //!  stranger:  connects, attacks, holds what it has, and leaves                                      |--------|
 //!  memory:    of the gateway                                                                 last   | most   | last
+//!  others:    admin listener, a new worker, kept channels, where a stranger is after those   once   | worst  | once
 //! ```
+//!
+//! Each row is held to what is promised to those who are not the stranger: see [`promise`].
 
 mod echo;
+mod others;
 mod strangers;
 
+use std::fs;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -20,6 +25,7 @@ use tidegate_bench::floor;
 use tidegate_bench::options::{Common, Target};
 use tidegate_bench::process::{Process, Setup};
 use tidegate_bench::progress::Progress;
+use tidegate_bench::promise::{ANSWER_MS_MAX, KEPT_PERCENT_MIN, MEMORY_LEFT_MIB_MAX, MEMORY_TO_BEFORE, P99_MS_MAX};
 use tidegate_bench::report::{Column, Figure, Report, Row};
 
 use echo::{Bystander, Echoes};
@@ -35,10 +41,16 @@ const SETTLE: Duration = Duration::from_secs(3);
 #[command(name = "bystander", max_term_width = 100)]
 #[command(after_help = "Strangers:
   flood       fills one write with empty messages into a room to which its other connections listen
+  tokens      subscribes with tokens whose signature is wrong, 240 in a frame
+  crowd       connects more often than there are descriptors: 2,000
+  presence    subscribes to a channel with presence and unsubscribes, all the time; on 2 shards or more
   bodies      sends request bodies but for their last byte
-  fragments   sends messages but for their last fragment
-  handshakes  sends TLS handshake messages but for their end
+  names       subscribes to 240,000 names of its own for which history is kept
   requests    sends empty requests to an accept route, one after the other
+  fragments   sends messages but for their last fragment
+  keys        sends TLS KeyUpdates, each followed by an empty record
+  handshakes  sends TLS handshake messages but for their end
+  hellos      sends TLS ClientHellos in two segments, and leaves when they are answered
 
 A message counts from when it was due, so a stall delays all that were due in it.
 
@@ -71,6 +83,10 @@ const COLUMNS: &[Column] = &[
     Column("lost", "lost", 0),
     Column("user_mib", "memory, MiB", 1),
     Column("kernel_mib", "kernel, MiB", 1),
+    Column("memory_left_mib", "left of it, MiB", 1),
+    Column("ready_ms", "ready ms", 1),
+    Column("worker_ms", "worker ms", 1),
+    Column("kept_percent", "kept %", 0),
 ];
 
 fn main() -> ExitCode {
@@ -79,8 +95,12 @@ fn main() -> ExitCode {
 
 fn measure(args: &Args) -> Result<(), String> {
     let certificate = Certificate::new()?;
-    let options = vec![("shards", args.shards.into()), ("seconds", args.seconds.into())];
-    let mut report = Report::new("bystander", &args.common, COLUMNS, &[], options);
+    let options = vec![
+        ("shards", args.shards.into()),
+        ("seconds", args.seconds.into()),
+        ("load_average", load_average()?.into()),
+    ];
+    let mut report = Report::new("bystander", &args.common, COLUMNS, &[], options).with_verdict("promise", promise);
     for run in 1..=args.common.runs {
         for target in args.common.gateways() {
             for stranger in &args.stranger {
@@ -88,7 +108,8 @@ fn measure(args: &Args) -> Result<(), String> {
             }
         }
     }
-    report.finish("Memory: what the gateway holds at the end of the phase; while the stranger attacks, the most.");
+    report.finish("Memory: what the gateway holds at the end of the phase; while the stranger attacks, the most. Left of it: above 1.2 \
+         times the memory before.");
     Ok(())
 }
 
@@ -102,14 +123,15 @@ fn measure_stranger(
 ) -> Result<(), String> {
     let setup = Setup {
         target,
-        shards: args.shards as usize,
+        shards: args.shards.max(stranger.shards_min()) as usize,
         certificate: Some(certificate),
         floor: floor::Kind::Write,
         has_worker: false,
         is_grouped: true,
-        rules: stranger.rules(),
+        rules: &stranger.rules(certificate),
     };
-    let process = Process::start(&setup)?;
+    let process = Process::start_within(&setup, stranger.descriptors())?;
+    others::prepare(stranger, &process)?;
     let connections = args.connections.map_or(stranger.connections(), |connections| connections as usize);
     let duration = Duration::from_secs(args.seconds.into());
     let mut bystander = Bystander::connect(&process)?;
@@ -129,28 +151,60 @@ fn measure_stranger(
 
     progress("before");
     let echoes = bystander.echo(duration)?;
-    add("before", [figures(&echoes), Held::read(&process)?.figures()].concat());
+    let before = Held::read(&process)?;
+    add("before", [figures(&echoes), before.figures(), others::look(stranger, &process)?].concat());
 
     progress("during");
     let (is_over, is_measured) = (AtomicBool::new(false), AtomicBool::new(false));
-    let (echoes, held, attack) = thread::scope(|scope| {
-        let attack = scope.spawn(|| stranger.attack(&process, connections, &is_over));
+    let (echoes, held, others, attack) = thread::scope(|scope| {
+        let attack = scope.spawn(|| stranger.attack(&process, certificate, connections, &is_over));
         let held = scope.spawn(|| Held::watch(&process, &is_measured));
+        let others = scope.spawn(|| others::watch(stranger, &process, &is_measured));
         let echoes = bystander.echo(duration);
         is_measured.store(true, Ordering::Relaxed);
-        let held = held.join();
+        let (held, others) = (held.join(), others.join());
         is_over.store(true, Ordering::Relaxed);
-        (echoes, held, attack.join())
+        (echoes, held, others, attack.join())
     });
     let thread_died = |_| "a thread of the benchmark has ended".to_owned();
     attack.map_err(thread_died)??;
-    add("during", [figures(&echoes?), held.map_err(thread_died)??.figures()].concat());
+    let (held, others) = (held.map_err(thread_died)??, others.map_err(thread_died)??);
+    add("during", [figures(&echoes?), held.figures(), others].concat());
 
     progress("after");
     thread::sleep(SETTLE);
     let echoes = bystander.echo(duration)?;
-    add("after", [figures(&echoes), Held::read(&process)?.figures()].concat());
+    let after = Held::read(&process)?;
+    let left = vec![("memory_left_mib", mib(after.user_bytes) - mib(before.user_bytes) * MEMORY_TO_BEFORE)];
+    add("after", [figures(&echoes), after.figures(), left, others::look(stranger, &process)?].concat());
     Ok(())
+}
+
+/// Whether the figures that a row has are as promised.
+fn promise(row: &Row) -> Option<bool> {
+    let holds = |name: &str, bound: f64| {
+        let figure = row.figure(name);
+        figure.is_nan() || figure < bound
+    };
+    let kept_percent = row.figure("kept_percent");
+    (row.phase != "before").then(|| {
+        holds("p99_ms", P99_MS_MAX)
+            && holds("lost", 1.0)
+            && holds("ready_ms", ANSWER_MS_MAX)
+            && holds("worker_ms", ANSWER_MS_MAX)
+            && holds("memory_left_mib", MEMORY_LEFT_MIB_MAX)
+            && (kept_percent.is_nan() || kept_percent >= KEPT_PERCENT_MIN)
+    })
+}
+
+/// Of the last minute, when the benchmark begins.
+fn load_average() -> Result<f64, String> {
+    let text = fs::read_to_string("/proc/loadavg").map_err(|error| format!("/proc/loadavg: {error}"))?;
+    text.split_whitespace().next().and_then(|word| word.parse().ok()).ok_or_else(|| "no load average".to_owned())
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 fn figures(echoes: &Echoes) -> Vec<Figure> {
@@ -188,7 +242,6 @@ impl Held {
     }
 
     fn figures(self) -> Vec<Figure> {
-        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         vec![("user_mib", mib(self.user_bytes)), ("kernel_mib", self.kernel_bytes.map_or(f64::NAN, mib))]
     }
 }

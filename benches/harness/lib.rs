@@ -24,6 +24,7 @@ pub mod nchan;
 pub mod options;
 pub mod process;
 pub mod progress;
+pub mod promise;
 pub mod report;
 pub mod session;
 

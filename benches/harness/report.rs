@@ -32,6 +32,12 @@ pub struct Ratio {
     pub to: fn(&Row, &Row) -> bool,
 }
 
+/// Whether a row is as promised, under this name in JSON and at the head of the last column. `None`: nothing is promised.
+struct Verdict {
+    name: &'static str,
+    of: fn(&Row) -> Option<bool>,
+}
+
 pub struct Report<'a> {
     bench: &'static str,
     common: &'a Common,
@@ -39,6 +45,7 @@ pub struct Report<'a> {
     options: Vec<(&'static str, Value)>,
     columns: &'static [Column],
     ratios: &'static [Ratio],
+    verdict: Option<Verdict>,
     rows: Vec<(u32, Row)>,
 }
 
@@ -47,8 +54,19 @@ impl Row {
         self.target == other.target && self.phase == other.phase && self.marks == other.marks
     }
 
-    fn figure(&self, name: &str) -> f64 {
+    /// NaN if it has none of that name.
+    pub fn figure(&self, name: &str) -> f64 {
         self.figures.iter().find(|(known, _)| *known == name).map_or(f64::NAN, |(_, figure)| *figure)
+    }
+}
+
+impl Verdict {
+    fn words(&self, row: &Row) -> &'static str {
+        match (self.of)(row) {
+            Some(true) => "held",
+            Some(false) => "**broken**",
+            None => "",
+        }
     }
 }
 
@@ -60,7 +78,13 @@ impl<'a> Report<'a> {
         ratios: &'static [Ratio],
         options: Vec<(&'static str, Value)>,
     ) -> Report<'a> {
-        Report { bench, common, options, columns, ratios, rows: Vec::new() }
+        Report { bench, common, options, columns, ratios, verdict: None, rows: Vec::new() }
+    }
+
+    /// With a last column that says whether each row is as promised.
+    #[must_use]
+    pub fn with_verdict(self, name: &'static str, of: fn(&Row) -> Option<bool>) -> Report<'a> {
+        Report { verdict: Some(Verdict { name, of }), ..self }
     }
 
     pub fn add(&mut self, run: u32, row: Row) {
@@ -96,14 +120,18 @@ impl<'a> Report<'a> {
         let heads = columns.iter().map(|column| column.1).chain(self.ratios.iter().map(|ratio| ratio.head));
         let heads: Vec<&str> = heads.collect();
         let words: Vec<&str> = ["phase", "server"].into_iter().chain(marks).collect();
-        println!("| {} | {} |", words.join(" | "), heads.join(" | "));
-        println!("|{}{}", "---|".repeat(words.len()), "--:|".repeat(heads.len()));
+        let verdict = self.verdict.as_ref().map_or_else(String::new, |verdict| format!(" {} |", verdict.name));
+        println!("| {} | {} |{verdict}", words.join(" | "), heads.join(" | "));
+        let rule = if self.verdict.is_some() { "---|" } else { "" };
+        println!("|{}{}{rule}", "---|".repeat(words.len()), "--:|".repeat(heads.len()));
         for (row, ratios) in medians.iter().zip(ratios) {
             let figures = columns.iter().map(|Column(name, _, digits)| in_words(row.figure(name), *digits));
             let ratios = ratios.iter().map(|(_, ratio)| in_words(*ratio, 2));
             let words = [row.phase, row.target].into_iter().chain(row.marks.iter().map(|mark| mark.1.as_str()));
             let cells: Vec<String> = words.map(str::to_owned).chain(figures).chain(ratios).collect();
-            println!("| {} |", cells.join(" | "));
+            let verdict =
+                self.verdict.as_ref().map_or_else(String::new, |verdict| format!(" {} |", verdict.words(row)));
+            println!("| {} |{verdict}", cells.join(" | "));
         }
     }
 
@@ -149,6 +177,9 @@ impl<'a> Report<'a> {
         line.extend(row.marks.iter().map(|(name, mark)| ((*name).to_owned(), mark.as_str().into())));
         line.extend(self.options.iter().map(|(name, option)| ((*name).to_owned(), option.clone())));
         line.extend(row.figures.iter().chain(ratios).map(|(name, figure)| ((*name).to_owned(), (*figure).into())));
+        if let Some(verdict) = &self.verdict {
+            line.insert(verdict.name.into(), verdict.words(row).into());
+        }
         Value::Object(line)
     }
 

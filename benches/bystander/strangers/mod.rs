@@ -1,54 +1,82 @@
 //! Strangers: each does one thing that any client may do, as much of it as it can.
+//!
+//! ```text
+//! Stranger --rules, shards, descriptors--> the gateway that it attacks
+//!          --attack--> rooms, unfinished, requests            with sockets and HTTP
+//!                      protocol: tokens, presence, names      with the client protocol
+//!                      keys, hellos                           with TLS
+//!                      crowd                                  with connections alone
+//! ```
 
+mod crowd;
+mod hellos;
+mod keys;
+mod names;
+mod presence;
+mod protocol;
+mod requests;
+mod rooms;
 pub mod socket;
+mod tokens;
+mod unfinished;
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use tidegate_bench::load::{TEXT, write_client_frame};
+use tidegate_bench::certificate::Certificate;
 use tidegate_bench::options::Transport;
 use tidegate_bench::process::Process;
 
-use socket::open_websocket;
+pub use names::PREFIX as KEPT_PREFIX;
 
-/// Empty messages that fill one receive of the gateway.
-const FLOOD_MESSAGES: usize = 32 * 1024 / 6;
-/// A body as long as `limits.payload_bytes_max` allows by default.
-const BODY_BYTES: usize = 1024 * 1024;
-/// A fragment a little below `limits.message_bytes_max`.
-const FRAGMENT_BYTES: usize = 65_000;
-/// Records of a handshake message whose end never comes, below the bound of an unfinished handshake.
-const HANDSHAKE_RECORDS: usize = 3;
-/// Requests that are sent at once on one connection.
-const PIPELINED: usize = 64;
-/// With which an answer begins.
-const STATUS_LINE: &[u8] = b"HTTP/1.1 ";
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Stranger {
     Flood,
+    Tokens,
+    Crowd,
+    Presence,
     Bodies,
-    Fragments,
-    Handshakes,
+    Names,
     Requests,
+    Fragments,
+    Keys,
+    Handshakes,
+    Hellos,
 }
 
 impl Stranger {
-    pub const ALL: [Stranger; 5] =
-        [Stranger::Flood, Stranger::Bodies, Stranger::Fragments, Stranger::Handshakes, Stranger::Requests];
+    pub const ALL: [Stranger; 11] = [
+        Stranger::Flood,
+        Stranger::Tokens,
+        Stranger::Crowd,
+        Stranger::Presence,
+        Stranger::Bodies,
+        Stranger::Names,
+        Stranger::Requests,
+        Stranger::Fragments,
+        Stranger::Keys,
+        Stranger::Handshakes,
+        Stranger::Hellos,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Stranger::Flood => "flood",
+            Stranger::Tokens => "tokens",
+            Stranger::Crowd => "crowd",
+            Stranger::Presence => "presence",
             Stranger::Bodies => "bodies",
-            Stranger::Fragments => "fragments",
-            Stranger::Handshakes => "handshakes",
+            Stranger::Names => "names",
             Stranger::Requests => "requests",
+            Stranger::Fragments => "fragments",
+            Stranger::Keys => "keys",
+            Stranger::Handshakes => "handshakes",
+            Stranger::Hellos => "hellos",
         }
     }
 
@@ -56,131 +84,105 @@ impl Stranger {
     pub fn connections(self) -> usize {
         match self {
             Stranger::Flood | Stranger::Fragments => 2_000,
-            Stranger::Bodies => 500,
+            Stranger::Tokens => 50,
+            Stranger::Crowd => 9_000,
+            Stranger::Presence | Stranger::Names => 60,
+            Stranger::Bodies | Stranger::Hellos => 500,
+            Stranger::Requests | Stranger::Keys => 8,
             Stranger::Handshakes => 1_000,
-            Stranger::Requests => 8,
         }
     }
 
-    /// The routes that the gateway's configuration needs for it.
-    pub fn rules(self) -> &'static str {
+    /// What the gateway's configuration needs for it, behind the routes of all.
+    pub fn rules(self, certificate: &Certificate) -> String {
         match self {
             Stranger::Bodies | Stranger::Requests => {
-                "[[route]]\npath = \"/jobs\"\nmethod = \"POST\"\naccept = { service = \"jobs\" }\n"
+                "[[route]]\npath = \"/jobs\"\nmethod = \"POST\"\naccept = { service = \"jobs\" }\n".to_owned()
             }
-            Stranger::Flood | Stranger::Fragments | Stranger::Handshakes => "",
+            Stranger::Tokens => tokens::rules(certificate),
+            Stranger::Presence => presence::RULES.to_owned(),
+            Stranger::Names => names::RULES.to_owned(),
+            Stranger::Crowd => crowd::RULES.to_owned(),
+            Stranger::Flood | Stranger::Fragments | Stranger::Keys | Stranger::Handshakes | Stranger::Hellos => {
+                String::new()
+            }
         }
+    }
+
+    /// The fewest shards with which it can be noticed: there is no mail within one.
+    pub fn shards_min(self) -> u32 {
+        if self == Stranger::Presence { 2 } else { 1 }
+    }
+
+    /// The limit on open files of the gateway, if it is to be lower than usual.
+    pub fn descriptors(self) -> Option<u32> {
+        (self == Stranger::Crowd).then_some(crowd::DESCRIPTORS)
     }
 
     /// Attacks with so many connections, holds them until the phase is over, and leaves. A gateway that refuses or ends them has
     /// defended itself: that is no error.
-    pub fn attack(self, process: &Process, connections: usize, is_over: &AtomicBool) -> Result<(), String> {
-        let transport = if self == Stranger::Handshakes { Transport::Tls } else { Transport::Plain };
-        let address = process.front(transport)?;
-        let held = match self {
-            Stranger::Flood => flood(address, connections, is_over),
-            Stranger::Bodies => hold(address, connections, is_over, &unfinished_request()),
-            Stranger::Fragments => fragments(address, connections, is_over),
-            Stranger::Handshakes => hold(address, connections, is_over, &unfinished_handshake()),
-            Stranger::Requests => return requests(address, connections, is_over),
+    pub fn attack(
+        self,
+        process: &Process,
+        certificate: &Certificate,
+        connections: usize,
+        is_over: &AtomicBool,
+    ) -> Result<(), String> {
+        let transport = match self {
+            Stranger::Keys | Stranger::Handshakes | Stranger::Hellos => Transport::Tls,
+            _ => Transport::Plain,
         };
-        let held = held.map_err(|error| format!("{} did not begin: {error}", self.name()))?;
-        while !is_over.load(Ordering::Relaxed) {
-            thread::sleep(LOOK_INTERVAL);
-        }
+        let address = process.front(transport)?;
+        let begun = match self {
+            Stranger::Flood => rooms::flood(address, connections, is_over),
+            Stranger::Crowd => crowd::crowd(address, connections, is_over),
+            Stranger::Bodies => unfinished::hold(address, connections, is_over, &unfinished::unfinished_request()),
+            Stranger::Fragments => rooms::fragments(address, connections, is_over),
+            Stranger::Handshakes => {
+                unfinished::hold(address, connections, is_over, &unfinished::unfinished_handshake())
+            }
+            Stranger::Tokens => return tokens::tokens(address, certificate, connections, is_over),
+            Stranger::Presence => return presence::presence(address, connections, is_over),
+            Stranger::Names => return names::names(address, connections, is_over),
+            Stranger::Requests => return requests::requests(address, connections, is_over),
+            Stranger::Keys => return keys::keys(address, certificate, connections, is_over),
+            Stranger::Hellos => return hellos::hellos(address, certificate, connections, is_over),
+        };
+        let held: Vec<TcpStream> = begun.map_err(|error| format!("{} did not begin: {error}", self.name()))?;
+        wait(is_over);
         drop(held);
         Ok(())
     }
 }
 
-/// Subscribers that read nothing, and one write whose messages all of them get.
-fn flood(address: SocketAddr, connections: usize, is_over: &AtomicBool) -> io::Result<Vec<TcpStream>> {
-    let mut held = Vec::new();
-    while held.len() < connections && !is_over.load(Ordering::Relaxed) {
-        held.push(open_websocket(address, "/room/flood")?);
+fn wait(is_over: &AtomicBool) {
+    while !is_over.load(Ordering::Relaxed) {
+        thread::sleep(LOOK_INTERVAL);
     }
-    let mut frames = Vec::new();
-    for _ in 0..FLOOD_MESSAGES {
-        write_client_frame(&mut frames, TEXT, b"");
-    }
-    if let Some(publisher) = held.first_mut() {
-        publisher.write_all(&frames)?;
-    }
-    Ok(held)
 }
 
-/// Connections that say `words`, and then nothing.
-fn hold(address: SocketAddr, connections: usize, is_over: &AtomicBool, words: &[u8]) -> io::Result<Vec<TcpStream>> {
-    let mut held = Vec::new();
-    while held.len() < connections && !is_over.load(Ordering::Relaxed) {
-        let mut socket = TcpStream::connect(address)?;
-        if socket.write_all(words).is_ok() {
-            held.push(socket);
-        }
-    }
-    Ok(held)
-}
-
-fn unfinished_request() -> Vec<u8> {
-    let head = format!("POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {BODY_BYTES}\r\n\r\n");
-    [head.as_bytes(), &vec![b'x'; BODY_BYTES - 1]].concat()
-}
-
-/// RFC 8446 sections 4 and 5.1: a ClientHello that is longer than its records.
-fn unfinished_handshake() -> Vec<u8> {
-    const CONTENT_BYTES: u16 = 16_384;
-    let record = |content: &[u8]| [&[22, 3, 1][..], &CONTENT_BYTES.to_be_bytes(), content].concat();
-    let mut content = vec![0; CONTENT_BYTES.into()];
-    let mut words = Vec::new();
-    for number in 0..HANDSHAKE_RECORDS {
-        content[..4].copy_from_slice(if number == 0 { &[1, 0, 0xf0, 0] } else { &[0; 4] });
-        words.extend(record(&content));
-    }
-    words
-}
-
-/// WebSockets whose message has no end.
-fn fragments(address: SocketAddr, connections: usize, is_over: &AtomicBool) -> io::Result<Vec<TcpStream>> {
-    const TEXT_WITHOUT_FIN: u8 = 0x01;
-    let mut frame = Vec::new();
-    write_client_frame(&mut frame, TEXT_WITHOUT_FIN, &[b'x'; FRAGMENT_BYTES]);
-    let mut held = Vec::new();
-    while held.len() < connections && !is_over.load(Ordering::Relaxed) {
-        let mut socket = open_websocket(address, "/room/fragments")?;
-        if socket.write_all(&frame).is_ok() {
-            held.push(socket);
-        }
-    }
-    Ok(held)
-}
-
-/// Requests without a body, each connection's as fast as they are answered.
-fn requests(address: SocketAddr, connections: usize, is_over: &AtomicBool) -> Result<(), String> {
-    let words = "POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".repeat(PIPELINED);
-    let ask = || -> io::Result<()> {
-        let mut socket = TcpStream::connect(address)?;
-        let mut answers = [0; 1 << 12];
-        let mut tail = Vec::new();
+/// So many at once, each on a thread of its own, which begins again when the gateway has ended it. `begin` gets the number of the
+/// thread. An error is the first beginning that failed: later ones may be refused.
+fn keep_at_it<S>(
+    connections: usize,
+    is_over: &AtomicBool,
+    begin: impl Fn(usize) -> Result<S, String> + Sync,
+    go_on: impl Fn(&mut S, &AtomicBool) -> Result<(), String> + Sync,
+) -> Result<(), String> {
+    let attack = |number| -> Result<(), String> {
+        let mut session = begin(number)?;
         while !is_over.load(Ordering::Relaxed) {
-            socket.write_all(words.as_bytes())?;
-            let mut answered = 0;
-            while answered < PIPELINED {
-                let read = socket.read(&mut answers)?;
-                if read == 0 {
-                    return Ok(());
-                }
-                tail.extend_from_slice(&answers[..read]);
-                answered += memchr::memmem::find_iter(&tail, STATUS_LINE).count();
-                // The beginning of a status line that is not whole.
-                tail.drain(..tail.len().saturating_sub(STATUS_LINE.len() - 1));
+            _ = go_on(&mut session, is_over);
+            match begin(number) {
+                Ok(next) => session = next,
+                Err(_) => thread::sleep(LOOK_INTERVAL),
             }
         }
         Ok(())
     };
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..connections).map(|_| scope.spawn(ask)).collect();
-        let outcomes = threads.into_iter().map(|thread| thread.join().unwrap_or(Ok(())));
-        let first = outcomes.filter_map(Result::err).next();
-        first.map_or(Ok(()), |error| Err(format!("requests did not begin: {error}")))
+        let attack = &attack;
+        let threads: Vec<_> = (0..connections).map(|number| scope.spawn(move || attack(number))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or(Ok(())))
     })
 }
