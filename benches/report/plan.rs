@@ -140,6 +140,7 @@ pub const PLAN: &[Planned] = &[
         short: Some("--subscribers 500 --seconds 3"),
         long: "--subscribers 10000 --rate 5 --seconds 15",
     },
+    Planned { name: "bystander", bench: "bystander", both: "--seconds 3", short: None, long: "" },
     Planned {
         name: "location",
         bench: "location",

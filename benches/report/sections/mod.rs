@@ -1,5 +1,6 @@
 //! The sections of the page: what each benchmark measures, how its tables are read, and what it found.
 
+mod bystander;
 mod connections;
 mod echo;
 mod fanout;
@@ -44,6 +45,7 @@ pub const SECTIONS: &[&Section] = &[
     &handshake::SECTION,
     &storm::SECTION,
     &slow::SECTION,
+    &bystander::SECTION,
     &instructions::SECTION,
 ];
 

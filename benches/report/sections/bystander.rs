@@ -1,0 +1,97 @@
+//! One bystander, and the strangers that attack.
+
+use tidegate_bench::promise::{ANSWER_MS_MAX, KEPT_PERCENT_MIN, MEMORY_LEFT_MIB_MAX, P99_MS_MAX};
+
+use super::{LOST, MAX, P50, P99, PHASE, SERVER, Section};
+use crate::marks::{Bound, Mark};
+use crate::runs::{Record, Row};
+use crate::table::Column;
+use crate::table::Show::{Number, Words};
+
+const RUN: &str = "bystander";
+
+pub const SECTION: Section = Section {
+    title: "What one stranger costs",
+    prose: "\
+A stranger does the worst that any client may do, as much of it as it can, and a bystander's messages go to its room and back: a
+message every 5 ms, before, while the stranger attacks, and three seconds after it has left. Each stranger has a gateway of its own
+with one shard, and the defaults of the configuration; `presence` has two shards, `crowd` a limit of 2,000 open files.
+`cargo bench --bench bystander -- --help` says what each of them does. Both ends share the cores, so a p99 has the stranger's own
+work in it. Echoes and answers that do not come count as late as they are waited for.
+
+*Memory* is the process's own: at the end of a phase, and the most while the stranger attacks. *Left of it* is the memory
+afterwards, above 1.2 times the memory before. *Ready* and *worker* are the longest that `GET /ready` on the admin listener and a new
+worker's first PING took. *Kept* is the share of 1,000 other channels whose one message is still in their history.",
+    findings: |record: &Record| {
+        let load = record.rows(RUN).first().and_then(|row| row.figure("load_average"));
+        let shared = load.filter(|load| *load >= 1.0);
+        shared.map_or_else(Vec::new, |load| {
+            vec![format!(
+                "The machine was shared when this was measured: a load average of {load:.1} before. Others' work is in the tails."
+            )]
+        })
+    },
+    runs: &[(RUN, "Each stranger alone")],
+    columns: &[
+        PHASE,
+        SERVER,
+        Column("stranger", "stranger", Words),
+        Column("connections", "stranger's connections", Number(0)),
+        P50,
+        P99,
+        MAX,
+        LOST,
+        Column("user_mib", "memory, MiB", Number(1)),
+        Column("kernel_mib", "kernel, MiB", Number(1)),
+        Column("memory_left_mib", "left of it, MiB", Number(1)),
+        Column("ready_ms", "ready ms", Number(1)),
+        Column("worker_ms", "worker ms", Number(1)),
+        Column("kept_percent", "kept %", Number(0)),
+    ],
+    marks: &[
+        mark(
+            "p99 of a bystander while a stranger attacks",
+            "p99",
+            &[("phase", "during")],
+            |row, _| row.figure("p99_ms"),
+            Bound::Below(P99_MS_MAX),
+            " ms",
+        ),
+        mark(
+            "`/ready` and a new worker while connections use up the descriptors",
+            "answers",
+            &[("phase", "during")],
+            |row, _| Some(row.figure("ready_ms")?.max(row.figure("worker_ms")?)),
+            Bound::Below(ANSWER_MS_MAX),
+            " ms",
+        ),
+        mark(
+            "memory after a stranger, above 1.2 times the memory before",
+            "memory left",
+            &[("phase", "after")],
+            |row, _| row.figure("memory_left_mib"),
+            Bound::Below(MEMORY_LEFT_MIB_MAX),
+            " MiB",
+        ),
+        mark(
+            "histories of others that are kept after a stranger's names",
+            "kept",
+            &[("phase", "after")],
+            |row, _| row.figure("kept_percent"),
+            Bound::AtLeast(KEPT_PERCENT_MIN),
+            " %",
+        ),
+    ],
+    plots: &[],
+};
+
+const fn mark(
+    what: &'static str,
+    short: &'static str,
+    of: &'static [(&'static str, &'static str)],
+    figure: fn(&Row, &Record) -> Option<f64>,
+    bound: Bound,
+    unit: &'static str,
+) -> Mark {
+    Mark { what, short, run: RUN, of, figure, bound, unit, digits: 0 }
+}
