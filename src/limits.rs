@@ -157,6 +157,17 @@ pub const HANDSHAKE_TIME_PER_TURN: Duration = Duration::from_millis(2);
 /// 2 KiB, and a client that has to retry sends two. Client certificates, which are longer, are not requested. Early data
 /// that is skipped does not count.
 pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
+/// Most keys in a file of ticket keys: the one in use, the next one, and those whose tickets are still about.
+pub const TICKET_KEYS_MAX: usize = 16;
+/// Longest ticket under such a key: the state of a session with the longest server name is below 500 bytes.
+pub const TICKET_BYTES_MAX: usize = 1024;
+/// How long clients are told to keep such a ticket: as rustls does with keys of its own.
+pub const TICKET_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+/// A file of ticket keys that has not changed for this long is forgotten rather than rotated: the doctor says so. RFC
+/// 8446 section 4.6.1 lets no ticket live longer.
+pub const TICKET_KEYS_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Longest file of ticket keys: [`TICKET_KEYS_MAX`] keys, and comments.
+pub const TICKET_KEYS_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// A TLS record on the wire: 2^14 bytes of content, up to 2048 of expansion (TLS 1.2), 5 of header.
 pub const RECORD_BYTES_MAX: usize = 16_384 + 2_048 + 5;
 /// Content of one record that we seal.

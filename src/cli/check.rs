@@ -33,7 +33,7 @@ pub(super) fn verify(config: &Config, source: &ConfigSource) -> ExitCode {
     let file = file.display();
     let of_listeners = config.listeners.iter();
     let of_listeners = of_listeners.filter_map(|listener| {
-        Some(format!("{file}: listener {}: {}", listener.address, listener.tls_config().err()?))
+        Some(format!("{file}: listener {}: {}", listener.address, listener.tls_config(&config.tls).err()?))
     });
     let of_keys = token_keys(config);
     let of_keys = of_keys.filter_map(|(path, key)| Some(format!("{file}: route {path}: {}", key.verifier().err()?)));

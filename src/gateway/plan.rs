@@ -96,7 +96,7 @@ fn check_places(wished: usize, shards: usize, workers: usize) -> Result<(), Stri
 fn gates(config: &Config) -> Result<Vec<PlannedGate>, String> {
     let mut gates = Vec::new();
     for listener in &config.listeners {
-        let entrance = Entrance { door: Door::Front, tls: listener.tls_config()? };
+        let entrance = Entrance { door: Door::Front, tls: listener.tls_config(&config.tls)? };
         gates.push(PlannedGate { entrance, address: listener.address });
     }
     let plain = |door, address| PlannedGate { entrance: Entrance { door, tls: None }, address };

@@ -106,6 +106,7 @@ reasons! {
     TlsProtocol           "tls_protocol"           Peer     1002  0     Debug  "TLS failed";
     TlsForged             "tls_forged"             Peer     1002  0     Debug  "a TLS record is not authentic";
     TlsIncompatible       "tls_incompatible"       Peer     1002  0     Debug  "no version, algorithm or protocol of TLS in common";
+    TlsUnknownName        "tls_unknown_name"       Peer     1002  0     Debug  "no certificate for the name that the client asks for";
     TlsAlert              "tls_alert"              Peer     1002  0     Debug  "the peer ended TLS with an alert";
     TlsFlood              "tls_flood"              Peer     1002  0     Debug  "too many TLS records without data";
     TlsKeysUsedUp         "tls_keys_used_up"       None     1001  0     Debug  "the keys of this TLS 1.2 connection are used up";

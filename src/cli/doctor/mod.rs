@@ -10,6 +10,7 @@ mod memory;
 mod most;
 mod show;
 mod system;
+mod tickets;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -77,7 +78,8 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
     };
     let pin = config.as_ref().map_or(Pin::Auto, |config| config.pin);
     let required = Requirements { connections: args.connections, is_tls: args.tls, shards, pin, wants_epoll };
-    let verdict = Verdict::new(&required, &system);
+    let mut verdict = Verdict::new(&required, &system);
+    verdict.notes.extend(config.as_ref().and_then(tickets::note));
     let limits = config.map_or_else(|| Config::default().limits, |config| config.limits);
     let most = most::items(&required, &limits, verdict.bytes_per_connection);
     let text = if args.json {

@@ -10,7 +10,7 @@ use super::tree::{Content, Table};
 use super::validate::{Broken, is_what, subject_of};
 use super::{
     Admin, Bus, CertificateFiles, Channel, Config, Credentials, Delivery, Drain, DriverChoice, Keep, Limits, Listener,
-    Pin, Queue, Rule, address, form,
+    Pin, Queue, Rule, TlsOptions, address, form,
 };
 use crate::limits::CHANNEL_RULES_MAX;
 
@@ -28,6 +28,7 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
     let top = Section { table: root, place: Place::File, path: String::new() };
     let config = Config {
         listeners: builder.listeners(&top),
+        tls: builder.tls(&top),
         bus: top.table("bus").and_then(|bus| builder.bus(&bus)),
         admin: top.table("admin").and_then(|admin| builder.admin(&admin)),
         routes: builder.routes(&top),
@@ -87,6 +88,17 @@ impl ConfigBuilder<'_> {
         let files: Vec<CertificateFiles> = certificates.iter().filter_map(|files| self.certificate(files)).collect();
         let address = address::read(&self.required(section, "address")?)?;
         Some(Listener { address, tls: (!certificates.is_empty()).then_some(files), hosts: section.texts("hosts") })
+    }
+
+    fn tls(&self, top: &Section<'_>) -> TlsOptions {
+        let Some(section) = top.table("tls") else { return TlsOptions::default() };
+        TlsOptions {
+            ticket_keys_file: section
+                .text("ticket_keys_file")
+                .map(|file| self.path(&section, "ticket_keys_file", &file)),
+            refuses_unknown_names: section.text("unknown_names").as_deref() == Some("refuse"),
+            requires_ems: section.switch("require_ems"),
+        }
     }
 
     fn certificate(&mut self, section: &Section<'_>) -> Option<CertificateFiles> {

@@ -1,23 +1,33 @@
-//! Reads the certificate files of listeners and the keys of tokens, and checks that they match. No other part of the
+//! Reads the certificate files of listeners, and the keys of tickets and tokens, and checks that they match. No other part of the
 //! configuration opens files besides the configuration itself.
 
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
 use zeroize::Zeroizing;
 
-use super::{CertificateFiles, Listener, TokenKey};
+use super::{CertificateFiles, Listener, TlsOptions, TokenKey};
+use crate::limits;
 use crate::proto::tls::certificates::{read_chain, read_key};
-use crate::proto::tls::{self, Certificate};
+use crate::proto::tls::tickets::TicketKeys;
+use crate::proto::tls::{self, Certificate, TlsPolicy};
 use crate::proto::token::Verifier;
 
 impl Listener {
     /// The TLS configuration of the listener, or `None` for a plain one. The error is one line that names the file.
-    pub fn tls_config(&self) -> Result<Option<Arc<ServerConfig>>, String> {
+    pub fn tls_config(&self, options: &TlsOptions) -> Result<Option<Arc<ServerConfig>>, String> {
         let Some(all) = &self.tls else { return Ok(None) };
         let certificates = all.iter().map(certificate).collect::<Result<Vec<_>, _>>()?;
-        tls::server_config(certificates).map(Some)
+        let policy = TlsPolicy {
+            requires_ems: options.requires_ems,
+            refuses_unknown_names: options.refuses_unknown_names,
+            ticket_keys: options.ticket_keys()?,
+        };
+        tls::server_config_as(certificates, policy).map(Some)
     }
 }
 
@@ -30,6 +40,32 @@ impl Listener {
         };
         files.filter_map(doubt).collect()
     }
+}
+
+impl TlsOptions {
+    /// The keys of session tickets, if there is a file of them. The error is one line that names the file.
+    pub fn ticket_keys(&self) -> Result<Option<TicketKeys>, String> {
+        let Some(file) = &self.ticket_keys_file else { return Ok(None) };
+        let keys = read_secret(file).and_then(|text| TicketKeys::parse(&text));
+        keys.map(Some).map_err(|error| format!("{}: {error}", file.display()))
+    }
+}
+
+/// A file that other users can neither read nor change.
+fn read_secret(file: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    const OF_OTHERS: u32 = 0o027;
+    let in_words = |error: std::io::Error| error.to_string();
+    let file = File::open(file).map_err(in_words)?;
+    let mode = file.metadata().map_err(in_words)?.permissions().mode() & 0o777;
+    if mode & OF_OTHERS != 0 {
+        return Err(format!(
+            "its mode is {mode:o}, and other users could use the keys; expected 640 or less (chmod 640)"
+        ));
+    }
+    let mut text = Zeroizing::new(Vec::new());
+    file.take(limits::TICKET_KEYS_FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(in_words)?;
+    let is_too_long = text.len() as u64 > limits::TICKET_KEYS_FILE_BYTES_MAX;
+    if is_too_long { Err("is too long for a file of keys".to_owned()) } else { Ok(text) }
 }
 
 impl TokenKey {

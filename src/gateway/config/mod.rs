@@ -43,6 +43,8 @@ pub const FILE_DEFAULT: &str = "tidegate.toml";
 pub struct Config {
     /// Listeners for clients, in the order of the file. Empty only in [`Config::default`].
     pub listeners: Vec<Listener>,
+    /// What all TLS listeners have in common.
+    pub tls: TlsOptions,
     /// The listener for workers; `None` if there is no bus. In-process workers need none.
     pub bus: Option<Bus>,
     /// The listener for operators and publishers; `None` if there is none.
@@ -89,6 +91,17 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// The private key of the leaf: PKCS #8, PKCS #1 or SEC1.
     pub key: PathBuf,
+}
+
+/// What all TLS listeners have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsOptions {
+    /// The keys of session tickets, one a line; `None`: each process draws its own.
+    pub ticket_keys_file: Option<PathBuf>,
+    /// Whether a client that asks for a name without a certificate is refused, not served with the first one.
+    pub refuses_unknown_names: bool,
+    /// Whether clients of TLS 1.2 without the extended master secret (RFC 7627) are refused.
+    pub requires_ems: bool,
 }
 
 /// The listener for workers with a NATS client.

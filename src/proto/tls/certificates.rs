@@ -121,14 +121,17 @@ pub(super) struct Certificates {
     by_name: HashMap<String, Vec<Arc<CertifiedKey>>>,
     /// The same for `*.parent`, by the parent.
     by_parent: HashMap<String, Vec<Arc<CertifiedKey>>>,
+    /// No certificate, rather than the first one, for other names.
+    refuses_unknown: bool,
 }
 
 impl Certificates {
-    pub(super) fn new(certificates: Vec<Certificate>) -> Result<Certificates, String> {
+    pub(super) fn new(certificates: Vec<Certificate>, refuses_unknown: bool) -> Result<Certificates, String> {
         if certificates.is_empty() {
             return Err("TLS needs a certificate".into());
         }
-        let mut this = Certificates { all: Vec::new(), by_name: HashMap::new(), by_parent: HashMap::new() };
+        let mut this =
+            Certificates { all: Vec::new(), by_name: HashMap::new(), by_parent: HashMap::new(), refuses_unknown };
         for Certificate { key, names } in certificates {
             for name in names {
                 let keys = match name.strip_prefix("*.") {
@@ -151,7 +154,11 @@ impl Certificates {
     }
 
     fn choose(&self, host: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let keys = host.and_then(|host| self.for_host(host)).unwrap_or(&self.all);
+        let keys = match host.and_then(|host| self.for_host(host)) {
+            Some(keys) => keys,
+            None if host.is_some() && self.refuses_unknown => return None,
+            None => &self.all,
+        };
         // Of an RSA and an ECDSA certificate, the first that this client can verify. If there is none, rustls tells the
         // client.
         let usable = keys.iter().find(|key| key.key.choose_scheme(schemes).is_some());
@@ -211,17 +218,17 @@ mod tests {
         assert!(error.starts_with("the certificate cannot be used by a server"), "{error}");
         let nonsense = PrivateKeyDer::Pkcs8(b"not DER".to_vec().into());
         assert!(Certificate::new(chain, nonsense).unwrap_err().contains("unknown kind"));
-        assert_eq!(Certificates::new(Vec::new()).unwrap_err(), "TLS needs a certificate");
+        assert_eq!(Certificates::new(Vec::new(), false).unwrap_err(), "TLS needs a certificate");
     }
 
     #[test]
     fn chooses_the_exact_name_then_the_wildcard_then_the_first() {
-        let certificates = Certificates::new(vec![
+        let all = vec![
             certificate(&["first.test"]),
             certificate(&["*.example.org"]),
             certificate(&["www.example.org", "example.org"]),
-        ])
-        .unwrap();
+        ];
+        let certificates = Certificates::new(all, false).unwrap();
         let index = |host: Option<&str>| {
             let chosen = certificates.choose(host, &[SignatureScheme::ECDSA_NISTP256_SHA256]).unwrap();
             certificates.all.iter().position(|key| Arc::ptr_eq(key, &chosen)).unwrap()

@@ -10,6 +10,7 @@ use rustls::version::{TLS12, TLS13};
 
 use super::certificates::{Certificate, Certificates};
 use super::secrets::Overhear;
+use super::tickets::TicketKeys;
 
 /// The key exchanges, including the hybrid post-quantum one (draft-ietf-tls-ecdhe-mlkem) for which browsers send a
 /// share in their first message; the client's order decides. Listed here because the provider's own list depends on
@@ -24,6 +25,17 @@ const TICKETS: usize = 1;
 /// Only HTTP/1.1 is supported (RFC 7301 names it so); a client that offers only others gets no_application_protocol.
 pub(super) const ALPN: &[u8] = b"http/1.1";
 
+/// What an operator decides about TLS, besides certificates.
+#[derive(Debug, Default)]
+pub struct TlsPolicy {
+    /// Refuses clients of TLS 1.2 without the extended master secret (RFC 7627).
+    pub requires_ems: bool,
+    /// Refuses clients that ask for a name that no certificate is for.
+    pub refuses_unknown_names: bool,
+    /// Keys of session tickets; without them, the process draws its own.
+    pub ticket_keys: Option<TicketKeys>,
+}
+
 /// The algorithms of every handshake and of every private key.
 pub fn provider() -> CryptoProvider {
     CryptoProvider { kx_groups: KEY_EXCHANGES.to_vec(), ..default_provider() }
@@ -33,15 +45,21 @@ pub fn provider() -> CryptoProvider {
 ///
 /// Errors are one line for the operator.
 pub fn server_config(certificates: Vec<Certificate>) -> Result<Arc<ServerConfig>, String> {
-    server_config_with(provider(), certificates)
+    server_config_as(certificates, TlsPolicy::default())
+}
+
+/// The same with a policy.
+pub fn server_config_as(certificates: Vec<Certificate>, policy: TlsPolicy) -> Result<Arc<ServerConfig>, String> {
+    server_config_with(provider(), certificates, policy)
 }
 
 /// The same with other algorithms, for tests.
 pub(super) fn server_config_with(
     provider: CryptoProvider,
     certificates: Vec<Certificate>,
+    policy: TlsPolicy,
 ) -> Result<Arc<ServerConfig>, String> {
-    let certificates = Certificates::new(certificates)?;
+    let certificates = Certificates::new(certificates, policy.refuses_unknown_names)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(|error| format!("TLS cannot be set up: {error}"))?
@@ -51,7 +69,11 @@ pub(super) fn server_config_with(
     // Stateless tickets (RFC 5077): a returning client brings the session's state, so a flood of handshakes fills no
     // memory.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.ticketer = Ticketer::new().map_err(|error| format!("no key for session tickets: {error}"))?;
+    config.ticketer = match policy.ticket_keys {
+        Some(keys) => Arc::new(keys),
+        None => Ticketer::new().map_err(|error| format!("no key for session tickets: {error}"))?,
+    };
+    config.require_ems |= policy.requires_ems;
     config.send_tls13_tickets = TICKETS;
     // An eavesdropper can replay early data (RFC 8446 section 8), and a publish must not be replayed.
     config.max_early_data_size = 0;

@@ -14,7 +14,7 @@ use crate::proto::CloseReason;
 
 use super::hello::{FirstBytes, first_bytes};
 use super::record::{Fault, Records, STATE_BYTES, State};
-use super::session::RustlsSession;
+use super::session::{RustlsSession, UNKNOWN_NAME};
 
 /// A server's TLS connection.
 pub struct Tls {
@@ -244,6 +244,7 @@ impl TlsFailure {
     fn close_reason(&self) -> CloseReason {
         match self {
             TlsFailure::Session(error) => match **error {
+                Error::General(ref words) if words == UNKNOWN_NAME => CloseReason::TlsUnknownName,
                 Error::AlertReceived(_) => CloseReason::TlsAlert,
                 Error::DecryptError => CloseReason::TlsForged,
                 Error::PeerIncompatible(_) | Error::NoApplicationProtocol => CloseReason::TlsIncompatible,

@@ -1,7 +1,7 @@
 //! TLS: records to plaintext and back. Bytes in, bytes out; the caller owns every buffer.
 //!
 //! ```text
-//!                        certificates --> config  (once for each listener)
+//!           certificates, tickets --> config  (once for each listener)
 //!                                           |
 //! records from the peer --> open  --> Tls (connection) --> plain:  decrypted bytes, appended
 //!   (decrypted in place,     |          |                  '--> out:  handshake messages, tickets, alerts, appended
@@ -25,7 +25,8 @@ mod secrets;
 mod session;
 #[cfg(test)]
 mod tests;
+pub mod tickets;
 
 pub use certificates::Certificate;
-pub use config::server_config;
+pub use config::{TlsPolicy, server_config, server_config_as};
 pub use connection::{Agreed, Arrived, Opened, Tls, TlsFailure};

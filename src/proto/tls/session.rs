@@ -33,6 +33,12 @@ use super::secrets::{self, Secrets};
 const HEADER_BYTES: usize = 5;
 /// The type of a protected record of TLS 1.3 (section 5.2).
 const APPLICATION_DATA: u8 = 23;
+/// The alert unrecognized_name (RFC 6066 section 3).
+const UNRECOGNIZED_NAME: u8 = 112;
+/// As rustls says it when there is no certificate for a client.
+const NO_CERTIFICATE: &str = "no server certificate chain resolved";
+/// As we say it.
+pub(super) const UNKNOWN_NAME: &str = "no certificate is for the name that the client asks for";
 /// Every cipher suite's tag has this length.
 const TAG_BYTES: usize = 16;
 /// Bytes that sealing adds to a record: the header, an explicit nonce (8, TLS 1.2), the content type (1, TLS 1.3), the
@@ -234,7 +240,15 @@ impl RustlsSession {
                 _ => break,
             }
         }
-        error
+        match (error, out.last_mut()) {
+            // There are no keys yet, so the alert, which ends with its description, is in the clear. rustls has
+            // chosen access_denied.
+            (Error::General(words), Some(alert)) if words == NO_CERTIFICATE => {
+                *alert = UNRECOGNIZED_NAME;
+                Error::General(UNKNOWN_NAME.to_owned())
+            }
+            (error, _) => error,
+        }
     }
 
     fn agreed(&self) -> Agreed {

@@ -1,5 +1,8 @@
 //! What `check` says of a configuration, and where it takes it from.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use crate::cli::folder::Folder;
 use crate::cli::program::{code, err, out, run, tidegate};
 
@@ -36,6 +39,35 @@ fn check_tells_every_mistake_in_one_line_and_exits_with_1() {
         format!("{file}:4: limits.fragments_max is \"many\"; expected a whole number from 1 to 1000000"),
     ];
     assert_eq!(err(&output).lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn check_reads_the_ticket_keys_and_refuses_a_file_that_others_can_read() {
+    let folder = Folder::new("tickets");
+    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    folder.file("cert.pem", &key.cert.pem());
+    folder.file("key.pem", &key.signing_key.serialize_pem());
+    let keys = folder.file("ticket.keys", "no key\n");
+    let file = folder.file(
+        "tidegate.toml",
+        "[tls]\nticket_keys_file = \"ticket.keys\"\n[[listener]]\naddress = \"127.0.0.1:1\"\n\
+         tls = { certificate = \"cert.pem\", key = \"key.pem\" }\n",
+    );
+    let found = |mode: u32| {
+        std::fs::set_permissions(&keys, Permissions::from_mode(mode)).unwrap();
+        let output = run(&["check", &file]);
+        (code(&output), err(&output))
+    };
+    let place = format!("{file}: listener 127.0.0.1:1: {keys}: ");
+    let words = "its mode is 644, and other users could use the keys; expected 640 or less (chmod 640)\n";
+    assert_eq!(found(0o644), (1, format!("{place}{words}")));
+    let words =
+        "line 1: no key; expected 80 or 48 bytes in base64 or hexadecimal, as \"openssl rand -hex 80\" writes\n";
+    assert_eq!(found(0o640), (1, format!("{place}{words}")));
+    folder.file("ticket.keys", &"0a".repeat(80));
+    assert_eq!(found(0o600), (0, String::new()));
+    let doctor = out(&run(&["doctor", "--connections", "1", "--config", &file]));
+    assert!(doctor.contains("note ticket keys: 1 in "), "{doctor}");
 }
 
 #[test]

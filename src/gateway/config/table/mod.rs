@@ -7,6 +7,7 @@ mod limits;
 mod listeners;
 mod process;
 mod routes;
+mod tls;
 
 use super::form;
 
@@ -101,7 +102,8 @@ const fn count_of(unit: &'static str, min: u64, max: u64) -> Kind {
 }
 
 /// In the order of the annotated file. Keys of the top level come first, as TOML requires.
-const SECTIONS: &[&[Row]] = &[process::ROWS, listeners::ROWS, routes::ROWS, channels::ROWS, drain::ROWS, limits::ROWS];
+const SECTIONS: &[&[Row]] =
+    &[process::ROWS, listeners::ROWS, tls::ROWS, routes::ROWS, channels::ROWS, drain::ROWS, limits::ROWS];
 
 /// Every key.
 pub const TABLE: &[Row] = &all(SECTIONS);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::kx_group;
 
+use super::super::tickets::TicketKeys;
 use super::peer::Server;
 use super::*;
 
@@ -105,6 +106,75 @@ fn a_ticket_is_seen_before_any_work_and_only_when_it_is_there() {
         wire.extend([23, 3, 3, 0, 100, 0]);
         assert_eq!(look(&wire), Arrived::Hello { has_ticket: true }, "{size}");
     }
+}
+
+/// The client configuration of the world, and gateways with the same certificate, each with these ticket keys.
+fn gateways<const N: usize>(keys: [&str; N], version: Version) -> (World, [Arc<ServerConfig>; N]) {
+    let (chain, key) = self_signed(&["localhost".to_owned()]).unwrap();
+    let world = World::new(vec![issue(&chain, &key)], &[version], &[]);
+    let gateways = keys.map(|keys| {
+        let policy =
+            TlsPolicy { ticket_keys: Some(TicketKeys::parse(keys.as_bytes()).unwrap()), ..TlsPolicy::default() };
+        server_config_as(vec![issue(&chain, &key).certificate], policy).unwrap()
+    });
+    (world, gateways)
+}
+
+#[test]
+fn a_client_resumes_at_another_gateway_with_the_same_ticket_keys_until_they_are_rotated_out() {
+    let (old, new) = (&*"01".repeat(80), &*"02".repeat(80));
+    let rotated = [new, old].join("\n");
+    for version in [&TLS13, &TLS12] {
+        let (world, gateways) = gateways([old, old, &rotated, &rotated, new, old], version);
+        let resumed = gateways.map(|server| {
+            let world = World { server, client: world.client.clone() };
+            let mut link = world.connected();
+            link.server.seal(&[b"with the ticket"]).unwrap();
+            link.carry_down(|| usize::MAX).unwrap();
+            link.server.agreed().is_resumed
+        });
+        // The last one does not know the new key: a full handshake, and no failure.
+        assert_eq!(resumed, [false, true, true, true, true, false], "{version:?}");
+    }
+}
+
+#[test]
+fn an_unknown_name_is_served_or_refused_and_no_name_is_served() {
+    let issued = || vec![ecdsa("localhost"), ecdsa("*.example.test")];
+    let world = World::new(issued(), &[&TLS13, &TLS12], &[]);
+    let certificates = issued().into_iter().map(|issued| issued.certificate).collect();
+    let policy = TlsPolicy { refuses_unknown_names: true, ..TlsPolicy::default() };
+    let strict = World { server: server_config_as(certificates, policy).unwrap(), client: world.client.clone() };
+    let opened = |world: &World, host: &'static str| {
+        let mut link = world.connect(host);
+        let opened = link.carry_up(|| usize::MAX);
+        (opened.err(), link.server.out)
+    };
+    for host in ["elsewhere.test", "a.b.example.test"] {
+        assert_eq!(opened(&world, host).0, None);
+        let alert = vec![21, 3, 3, 0, 2, 2, 112];
+        assert_eq!(opened(&strict, host), (Some(CloseReason::TlsUnknownName), alert), "{host}");
+    }
+    for host in ["localhost", "a.example.test", "127.0.0.1"] {
+        assert_eq!(opened(&strict, host).0, None, "{host}");
+    }
+}
+
+#[test]
+fn clients_without_the_extended_master_secret_are_refused_if_it_is_required() {
+    // rustls always offers the extension: here its type is another one, which nothing knows.
+    let hello = |world: &World| {
+        let mut hello = world.connect("localhost").client_wire();
+        let at = hello.windows(4).position(|bytes| bytes == [0, 23, 0, 0]).expect("the extension, empty");
+        hello[at..at + 2].copy_from_slice(&[0x5a, 0x5b]);
+        hello
+    };
+    let world = World::plain(&TLS12);
+    let policy = TlsPolicy { requires_ems: true, ..TlsPolicy::default() };
+    let strict = server_config_as(vec![ecdsa("localhost").certificate], policy).unwrap();
+    assert_eq!(End::new(&world.server).open(&hello(&world)), Ok(Opened::More));
+    assert_eq!(End::new(&strict).open(&hello(&world)), Err(CloseReason::TlsIncompatible));
+    assert_eq!(End::new(&strict).open(&world.connect("localhost").client_wire()), Ok(Opened::More));
 }
 
 /// A handshake message in records with at most `size` bytes of it.

@@ -98,7 +98,10 @@ impl World {
         client.enable_secret_extraction = true;
         client.key_log = Arc::new(Overhear);
         let certificates = issued.into_iter().map(|issued| issued.certificate).collect();
-        World { server: server_config_with(server, certificates).unwrap(), client: Arc::new(client) }
+        World {
+            server: server_config_with(server, certificates, TlsPolicy::default()).unwrap(),
+            client: Arc::new(client),
+        }
     }
 
     /// TLS 1.3 with one suite, of which one key encrypts this many records.
