@@ -32,3 +32,14 @@ pub fn of(process: &str) -> Result<Duration, String> {
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
+
+/// From now on this thread, and those that it starts, leave the cores to others that want them: it stands for a machine of
+/// its own.
+pub fn step_back() -> Result<(), String> {
+    const NICENESS: libc::c_int = 10;
+    // SAFETY: setpriority takes numbers alone; 0 is the calling thread, as Linux counts niceness for each.
+    match unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) } {
+        0 => Ok(()),
+        _ => Err(format!("niceness: {}", std::io::Error::last_os_error())),
+    }
+}

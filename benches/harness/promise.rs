@@ -1,13 +1,28 @@
 //! What is promised to those who are not the stranger, whatever a stranger does within its rights.
 
+use tidegate::limits;
+
 /// Latency of the echoes of a live connection, at p99.
 pub const P99_MS_MAX: f64 = 100.0;
 /// What operators and workers wait for.
 pub const ANSWER_MS_MAX: f64 = 1_000.0;
 /// Memory afterwards, as a multiple of the memory before …
 pub const MEMORY_TO_BEFORE: f64 = 1.2;
-/// … with less than this on top: the names that a shard remembers on purpose (100,000 of some 200 bytes, docs/operations.md),
-/// the room that tables and lists keep after a burst, and some pages of jemalloc.
-pub const MEMORY_LEFT_MIB_MAX: f64 = 24.0;
+/// … with less than this on top, and what is [`remembered_mib`]: tables and lists keep the room of a burst, and jemalloc some
+/// pages of each size.
+pub const MEMORY_LEFT_MIB_MAX: f64 = 8.0;
 /// Of other channels, how many keep their history.
 pub const KEPT_PERCENT_MIN: f64 = 100.0;
+/// What a name of a channel without subscribers takes (docs/operations.md).
+const NAME_BYTES: usize = 200;
+
+/// What a shard keeps on purpose when this stranger has left, at most: accepted requests until a worker has answered them, and
+/// names of channels.
+pub fn remembered_mib(stranger: &str) -> f64 {
+    let bytes = match stranger {
+        "requests" => limits::ACCEPTED_BYTES_MAX,
+        "names" => limits::IDLE_CHANNELS_MAX * NAME_BYTES,
+        _ => 0,
+    };
+    bytes as f64 / f64::from(1 << 20)
+}
