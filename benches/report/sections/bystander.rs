@@ -16,9 +16,8 @@ pub const SECTION: Section = Section {
 A stranger does the worst that any client may do, as much of it as it can, and a bystander's messages go to its room and back: a
 message every 5 ms, before the attack, while it lasts, and three seconds after the stranger has left. Each stranger has a gateway of
 its own with one shard and the defaults of the configuration; `presence` has two shards, `crowd` a limit of 2,000 open files.
-`cargo bench --bench bystander -- --help` says what each stranger does. Both ends share the cores. Since 2026-11-30 the
-stranger's threads run at niceness 10, as if it used another machine; the figures below are from before that, so its own work is in
-them. An echo or an answer that does not come counts as lost, or as 10 s.
+`cargo bench --bench bystander -- --help` says what each stranger does. Both ends share the cores, so the stranger's threads run at
+niceness 10: a real stranger uses another machine. An echo or an answer that does not come counts as lost, or as 10 s.
 
 *Memory* is the process's own: at the end of a phase, and the most while the stranger attacks. *Left of it* is the memory
 afterwards, less 1.2 times the memory before; its mark leaves out what is kept on purpose: accepted requests, which wait for a
