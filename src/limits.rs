@@ -373,6 +373,8 @@ pub const TOKEN_UNITS: u64 = 384;
 /// While a shard owes more deliveries of fan-outs that are done in pieces, neither it nor the others read the publishers
 /// of large rooms: some 50 ms of work for a shard that does nothing else.
 pub const DELIVERIES_OWED_MAX: usize = 256 * 1024;
+/// The same for the payloads of the messages that are kept for it.
+pub const OWED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// A fan-out to more clients is done in pieces, between which the shard does its other work. Each costs some 0.2 µs.
 pub const FAN_OUT_AT_ONCE: usize = 256;
 /// Events and bytes that a client gets in one piece of such fan-outs before other clients get theirs. A small part of what may wait

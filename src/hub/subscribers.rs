@@ -9,7 +9,7 @@ use slab::Slab;
 
 use super::directory::{Member, Membership};
 use super::patterns::Trie;
-use super::topic::{Pending, SILENT, Subscriber, Topic, TopicEntry};
+use super::topic::{Owed, Pending, SILENT, Subscriber, Topic, TopicEntry};
 use crate::base::{Key, Place, Slots, shrink};
 use crate::limits;
 use crate::proto::channel::{RuleNumber, Rules};
@@ -82,8 +82,8 @@ pub(crate) struct Subscribers {
     spreading: VecDeque<usize>,
     /// … and those whose round is over: the next one begins in the next turn, when this one has been sent.
     rested: VecDeque<usize>,
-    /// Deliveries of those events that are still to come.
-    owed: usize,
+    /// What these topics are still to do, in all.
+    owed: Owed,
 }
 
 impl Subscribers {
@@ -100,7 +100,7 @@ impl Subscribers {
             joins: AHashMap::new(),
             spreading: VecDeque::new(),
             rested: VecDeque::new(),
-            owed: 0,
+            owed: Owed::default(),
         }
     }
 
@@ -192,6 +192,7 @@ impl Subscribers {
             return Withdrawal::Nothing;
         }
         let removed = self.topics.remove(topic);
+        self.owed.change(removed.owed(), Owed::default());
         shrink(&mut self.topics, limits::ENTRIES_KEPT);
         if removed.has_rounds() {
             self.spreading.retain(|other| *other != topic);
@@ -211,7 +212,7 @@ impl Subscribers {
             };
             moved.index = index as u32;
         });
-        self.owed -= before - topics[topic].owed();
+        self.owed.change(before, topics[topic].owed());
         removed
     }
 
@@ -313,8 +314,9 @@ impl Subscribers {
         if topic.joining.is_some() {
             return 0;
         }
+        let before = topic.owed();
         topic.begin(pending.clone());
-        self.owed += count;
+        self.owed.change(before, topic.owed());
         if !is_spreading {
             self.spreading.push_back(number);
         }
@@ -326,8 +328,8 @@ impl Subscribers {
         !self.spreading.is_empty() || !self.rested.is_empty()
     }
 
-    /// The number of deliveries that are still to come.
-    pub(crate) fn owed(&self) -> usize {
+    /// What fan-outs to many clients are still to do.
+    pub(crate) fn owed(&self) -> Owed {
         self.owed
     }
 
@@ -340,11 +342,12 @@ impl Subscribers {
     pub(crate) fn go_on(&mut self, deliveries: usize, visit: impl FnMut(Subscriber, RuleNumber, &[Pending])) -> bool {
         let Some(number) = self.spreading.pop_front() else { return false };
         let topic = &mut self.topics[number];
-        let (done, is_over) = topic.go_on(deliveries, visit);
+        let before = topic.owed();
+        let (_, is_over) = topic.go_on(deliveries, visit);
+        self.owed.change(before, topic.owed());
         if topic.has_rounds() {
             if is_over { &mut self.rested } else { &mut self.spreading }.push_back(number);
         }
-        self.owed -= done;
         true
     }
 

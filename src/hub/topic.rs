@@ -73,6 +73,21 @@ pub(crate) struct Pending {
     pub is_said: bool,
 }
 
+/// What fan-outs to many clients are still to do, and the payloads that are kept for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owed {
+    pub deliveries: usize,
+    pub bytes: usize,
+}
+
+impl Owed {
+    /// Replaces one part of a sum by another.
+    pub(super) fn change(&mut self, before: Owed, after: Owed) {
+        self.deliveries = self.deliveries - before.deliveries + after.deliveries;
+        self.bytes = self.bytes - before.bytes + after.bytes;
+    }
+}
+
 /// Events that arrived while the topic had the same clients.
 struct Cohort {
     /// The events are for the entries below it.
@@ -87,6 +102,8 @@ struct Rounds {
     size: usize,
     /// The entries below it have not got the round yet.
     cursor: usize,
+    /// Payloads of all events.
+    bytes: usize,
 }
 
 pub(super) struct Topic {
@@ -153,8 +170,10 @@ impl Topic {
     /// Adds an event to those that are on their way.
     pub(super) fn begin(&mut self, pending: Pending) {
         let count = self.entries.len();
-        let rounds =
-            self.rounds.get_or_insert_with(|| Box::new(Rounds { cohorts: VecDeque::new(), size: 0, cursor: 0 }));
+        let rounds = self
+            .rounds
+            .get_or_insert_with(|| Box::new(Rounds { cohorts: VecDeque::new(), size: 0, cursor: 0, bytes: 0 }));
+        rounds.bytes += pending.event.message.payload.len();
         match rounds.cohorts.back_mut() {
             Some(cohort) if cohort.count == count => cohort.events.push(pending),
             _ => rounds.cohorts.push_back(Cohort { count, events: vec![pending] }),
@@ -198,9 +217,9 @@ impl Topic {
         }
     }
 
-    /// The number of deliveries that are still to come.
-    pub(super) fn owed(&self) -> usize {
-        self.rounds.as_ref().map_or(0, |rounds| rounds.owed())
+    /// What is still to come.
+    pub(super) fn owed(&self) -> Owed {
+        self.rounds.as_ref().map_or(Owed::default(), |rounds| rounds.owed())
     }
 }
 
@@ -222,7 +241,8 @@ impl Rounds {
     /// Drops the events of the round that is over. False if no event is left.
     fn end(&mut self) -> bool {
         if let Some(cohort) = self.cohorts.front_mut() {
-            cohort.events.drain(..self.size);
+            let given = cohort.events.drain(..self.size);
+            self.bytes -= given.map(|pending| pending.event.message.payload.len()).sum::<usize>();
             if cohort.events.is_empty() {
                 self.cohorts.pop_front();
             }
@@ -239,10 +259,10 @@ impl Rounds {
         })
     }
 
-    fn owed(&self) -> usize {
+    fn owed(&self) -> Owed {
         let all: usize = self.cohorts.iter().map(|cohort| cohort.count * cohort.events.len()).sum();
         let done = self.cohorts.front().map_or(0, |cohort| (cohort.count - self.cursor) * self.size);
-        all - done
+        Owed { deliveries: all - done, bytes: self.bytes }
     }
 }
 
@@ -301,12 +321,12 @@ mod tests {
         }
 
         fn goes_on(&mut self, deliveries: usize) {
-            let owed = self.topic.owed();
+            let owed = self.topic.owed().deliveries;
             let given = &mut self.given;
             let (done, _) = self.topic.go_on(deliveries, |subscriber, _, events| {
                 given[subscriber.key.slot as usize].extend(events.iter().map(text));
             });
-            assert_eq!(self.topic.owed(), owed - done);
+            assert_eq!(self.topic.owed().deliveries, owed - done);
         }
 
         fn check(&self) {
@@ -315,6 +335,11 @@ mod tests {
                     assert_eq!(self.topic.entries()[index].slot(), slot as u32, "an entry is where it is said to be");
                 }
             }
+            let events = self.topic.rounds.iter().flat_map(|rounds| &rounds.cohorts).flat_map(|cohort| &cohort.events);
+            assert_eq!(
+                self.topic.owed().bytes,
+                events.map(|pending| pending.event.message.payload.len()).sum::<usize>()
+            );
         }
     }
 
@@ -336,7 +361,7 @@ mod tests {
                 play.goes_on(3);
             }
             assert_eq!(play.given, play.wanted, "seed {seed}");
-            assert_eq!(play.topic.owed(), 0);
+            assert_eq!(play.topic.owed(), Owed::default());
         }
     }
 

@@ -41,6 +41,11 @@ pub struct Budget {
 const SHARES: u64 = 8;
 
 impl Budget {
+    /// Whether a shard owes so much that publishers into large rooms are not read.
+    fn is_exceeded(&self, deliveries: u64, bytes: u64) -> bool {
+        deliveries > self.owed_max as u64 || bytes > limits::OWED_BYTES_MAX
+    }
+
     /// Units that one turn does at most. A share ends after the piece of work that has spent it: the largest are a quantum,
     /// a step with a token and a fan-out that is done at once, and the handshakes of a turn.
     pub fn turn_max(&self) -> u64 {
@@ -154,8 +159,9 @@ impl Meter {
     /// Looks whether another shard owes too many deliveries. Once a turn: the answer is in another core's memory.
     pub(super) fn look_at_others(&mut self, own: Place, counters: &[Counters]) {
         let mut others = counters.iter().enumerate().filter(|(index, _)| *index != own.index());
-        let owed_max = self.budget.owed_max as u64;
-        self.is_another_behind = others.any(|(_, counters)| counters.deliveries_owed.value() > owed_max);
+        self.is_another_behind = others.any(|(_, counters)| {
+            self.budget.is_exceeded(counters.deliveries_owed.value(), counters.owed_bytes.value())
+        });
     }
 
     /// Whether another shard owed too many deliveries when this turn began.
@@ -166,7 +172,8 @@ impl Meter {
     /// Whether so many deliveries of large fan-outs are still to come, here or on another shard, that their publishers are not
     /// read.
     pub(super) fn is_behind(&self, subscribers: &Subscribers) -> bool {
-        self.is_another_behind || subscribers.owed() > self.budget.owed_max
+        let owed = subscribers.owed();
+        self.is_another_behind || self.budget.is_exceeded(owed.deliveries as u64, owed.bytes as u64)
     }
 
     /// Units done since the shard began.
@@ -202,6 +209,14 @@ mod tests {
             assert_eq!(meter.is_share_spent(|| at(now)), is_spent);
         }
         assert!(meter.is_share_spent(|| panic!("it is known")), "a spent share stays spent");
+    }
+
+    #[test]
+    fn a_shard_is_behind_with_deliveries_or_with_bytes() {
+        let budget = Budget { owed_max: 10, ..Budget::default() };
+        assert!(!budget.is_exceeded(10, limits::OWED_BYTES_MAX));
+        assert!(budget.is_exceeded(11, 0));
+        assert!(budget.is_exceeded(0, limits::OWED_BYTES_MAX + 1));
     }
 
     #[test]

@@ -61,6 +61,7 @@ counters! {
     clients: gauge "clients_open", "Connections that exist now on listeners for clients.";
     subscriptions: gauge "subscriptions", "Subscriptions of the connections that exist now.";
     deliveries_owed: gauge "deliveries_owed", "Deliveries to clients of large rooms that are still to come.";
+    owed_bytes: gauge "deliveries_owed_bytes", "Bytes of the messages that are kept for them.";
     waiting: gauge "messages_waiting", "Clients' messages that wait for a worker of their service.";
     histories: gauge "histories", "Channels of which messages are kept.";
     present: gauge "present", "Clients listening to channels with presence, once for each channel.";

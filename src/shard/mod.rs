@@ -331,7 +331,9 @@ impl<D: Driver> Shard<D> {
 
 impl Core {
     fn measure(&self) {
-        self.desk.counters().deliveries_owed.set(self.desk.subscribers.owed() as u64);
+        let owed = self.desk.subscribers.owed();
+        self.desk.counters().deliveries_owed.set(owed.deliveries as u64);
+        self.desk.counters().owed_bytes.set(owed.bytes as u64);
         self.desk.counters().subscriptions.set(self.desk.subscribers.len() as u64);
         self.desk.counters().handshakes_waiting.set(self.handshakes.len() as u64);
         self.desk.counters().arriving_bytes.set(self.desk.sums.arriving_bytes() as u64);
