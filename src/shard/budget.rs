@@ -114,6 +114,11 @@ impl Meter {
         self.caused += units;
     }
 
+    /// How many sends are done before the share is looked at.
+    pub(super) fn sends_per_round(&self) -> usize {
+        limits::SENDS_PER_ROUND.min(1 + (self.budget.share / limits::SEND_UNITS) as usize)
+    }
+
     /// Another kind of work begins.
     #[inline]
     pub(super) fn begin_share(&mut self) {

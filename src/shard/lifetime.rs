@@ -46,11 +46,14 @@ impl Core {
     }
 
     pub(super) fn sent(&mut self, key: Key, batch: Box<Batch>, outcome: Result<(), io::ErrorKind>) {
-        let Some(conn) = self.desk.slots.get_mut(key) else { return };
+        let Some(mut conn) = self.desk.slots.get_mut(key) else { return };
         let was_paused = conn.is_paused();
         let has_moved = conn.sent(batch, &mut self.desk.sealing, &self.desk.settings, self.desk.now);
-        weigh_waiting(&mut self.desk, key);
-        let Some(conn) = self.desk.slots.get_mut(key) else { return };
+        if conn.may_weigh() {
+            weigh_waiting(&mut self.desk, key);
+            let Some(still) = self.desk.slots.get_mut(key) else { return };
+            conn = still;
+        }
         if let Err(kind) = outcome {
             // If the peer had ended its half, a failed send means that it has ended the other, too.
             let has_left = conn.link.is_peer_finished();

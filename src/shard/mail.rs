@@ -34,6 +34,9 @@ impl Core {
     pub(super) fn take_mail(&mut self, clock: impl Fn() -> Tick) {
         let desk = &mut self.desk;
         desk.meter.look_at_others(desk.place, &desk.counters);
+        if self.mailbox.is_empty() {
+            return;
+        }
         for lane in [Lane::Tell, Lane::Ask] {
             self.desk.meter.begin_share();
             for _ in 0..limits::MAILS_PER_TURN {

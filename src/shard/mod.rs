@@ -298,25 +298,35 @@ impl<D: Driver> Shard<D> {
 
     /// Sends what the connections of a list have; those that are left when the share is spent are the first of the next turn.
     fn send_all(&mut self, list: impl Fn(&mut Work) -> &mut VecDeque<Key>) {
-        let count = list(&mut self.core.desk.work).len();
+        let mut left = list(&mut self.core.desk.work).len();
+        if left == 0 {
+            return;
+        }
         self.core.desk.meter.begin_share();
-        for number in 1..=count {
-            let Some(key) = list(&mut self.core.desk.work).pop_front() else { return };
-            if let Some(batch) = self.core.desk.fill(key) {
-                self.driver.send(key, batch);
-            } else if self.core.desk.is_last_word_said(key) {
-                self.driver.shutdown(key);
+        let round = self.core.desk.meter.sends_per_round();
+        let mut keys = std::mem::take(&mut self.core.keys);
+        while left > 0 {
+            let waiting = list(&mut self.core.desk.work);
+            keys.extend(waiting.drain(..round.min(left)));
+            left -= keys.len();
+            self.core.desk.meter.spend(limits::SEND_UNITS * keys.len() as u64);
+            for key in keys.drain(..) {
+                if let Some(batch) = self.core.desk.fill(key) {
+                    self.driver.send(key, batch);
+                } else if self.core.desk.is_last_word_said(key) {
+                    self.driver.shutdown(key);
+                }
             }
-            self.core.desk.meter.spend(limits::SEND_UNITS);
-            if number % limits::SENDS_PER_ROUND == 0 {
+            if left > 0 {
                 // Sends of this round complete here, so that the next round reuses their batches while they are in the
                 // cache.
                 self.complete(limits::SENDS_PER_ROUND);
-            }
-            if self.core.desk.meter.is_share_spent(|| self.driver.now()) {
-                return;
+                if self.core.desk.meter.is_share_spent(|| self.driver.now()) {
+                    break;
+                }
             }
         }
+        self.core.keys = keys;
     }
 
     /// Units of work that the shard has done since it began (`budget`).

@@ -51,6 +51,9 @@ impl Core {
     /// Continues the connections that were paused and may go on, one after another: each has a quantum at a time, until all
     /// have used their input or the share is spent.
     pub(super) fn resume(&mut self, clock: impl Fn() -> Tick) {
+        if self.desk.work.resume.is_empty() && self.desk.parked.is_empty() {
+            return;
+        }
         self.desk.meter.begin_share();
         while let Some(key) = next_to_resume(&mut self.desk, &self.features) {
             // Not on arrival of the confirmation: that is a tell, and this makes mail (TELLS ARE TERMINAL).

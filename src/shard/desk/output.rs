@@ -15,7 +15,9 @@ impl Desk {
             conn = self.slots.get_mut(key)?;
         }
         let filled = conn.fill(&mut self.sealing);
-        weigh_waiting(self, key);
+        if conn.may_weigh() {
+            weigh_waiting(self, key);
+        }
         match filled {
             Ok(batch) => batch,
             Err(reason) => {

@@ -159,13 +159,16 @@ macro_rules! features {
         impl Core {
             /// Does the turn's work of each feature, within one share of its budget, and the errands that follow from it.
             pub(super) fn work(&mut self, clock: impl Fn() -> Tick) {
-                self.desk.meter.begin_share();
+                let mut has_begun = false;
                 $(
                     for _ in 0..<$type as Feature>::PIECES_PER_TURN {
                         if !self.features.$name.work(&mut self.desk) {
                             break;
                         }
                         self.settle();
+                        if !std::mem::replace(&mut has_begun, true) {
+                            self.desk.meter.begin_share();
+                        }
                         self.desk.meter.spend(limits::PIECE_UNITS);
                         // The next feature may still do one piece.
                         if self.desk.meter.is_share_spent(&clock) {
