@@ -179,7 +179,7 @@ impl Session {
 
     /// Whether the current frame has another command of the client protocol. It may be read while subscriptions are
     /// being confirmed, but not while an answer is awaited.
-    pub(super) fn may_go_on(&self) -> bool {
+    pub fn may_go_on(&self) -> bool {
         let Phase::Centrifuge(centrifuge) = &self.phase else { return false };
         !centrifuge.unread().is_empty() && !centrifuge.is_busy() && !self.is_parked
     }

@@ -7,7 +7,7 @@
 //! ```
 
 use crate::base::{Key, Tick};
-use crate::conn::{Transport, put_off_handshake};
+use crate::conn::{Conn, Transport, put_off_handshake};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::tls::{Arrived, Opened};
@@ -58,8 +58,7 @@ impl Core {
         while let Some(key) = next_to_resume(&mut self.desk, &self.features) {
             // Not on arrival of the confirmation: that is a tell, and this makes mail (TELLS ARE TERMINAL).
             self.features.services.client_resumes(&mut self.desk, key);
-            let is_ready =
-                self.desk.slots.get(key).is_some_and(|conn| !conn.is_paused() && !conn.link.is_handshaking());
+            let is_ready = self.desk.slots.get(key).is_some_and(|conn| may_resume(conn) && !conn.link.is_handshaking());
             if is_ready {
                 self.feed(key, &mut []);
             }
@@ -73,6 +72,12 @@ impl Core {
     /// Processes the carried and the fresh bytes, keeps the rest, and requests more unless the connection is paused.
     fn feed(&mut self, key: Key, fresh: &mut [u8]) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
+        if conn.is_paused() && fresh.is_empty() && conn.session.may_go_on() {
+            // The rest of a frame, of which a part has had its quantum.
+            self.desk.meter.begin_quantum(false);
+            self.drive(key, &mut &mut [][..]);
+            return self.after_feed(key);
+        }
         if conn.is_paused() {
             conn.link.put_off(fresh);
             conn.heard(&self.desk.settings, self.desk.now);
@@ -101,7 +106,8 @@ impl Core {
         sums::weigh(&mut self.desk, key);
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         mark_dirty(key, conn, &mut self.desk.work.dirty);
-        if self.desk.meter.is_quantum_spent() && !conn.is_paused() && conn.is_open() && !conn.link.is_handshaking() {
+        let has_more = may_resume(conn) && conn.is_open() && !conn.link.is_handshaking();
+        if has_more && self.desk.meter.is_quantum_spent() {
             // It may have more input. It goes on when the others have had their quantum.
             self.desk.work.resume.push_back(key);
             return self.desk.schedule(key);
@@ -204,6 +210,11 @@ impl Core {
             }
         }
     }
+}
+
+/// Whether input of it may be used, if only the rest of a frame.
+fn may_resume(conn: &Conn) -> bool {
+    !conn.is_paused() || conn.session.may_go_on()
 }
 
 /// The next connection that may go on: a parked publisher, as long as there is room, or the next with input to read.
