@@ -36,7 +36,7 @@ pub struct Link {
     is_peer_finished: bool,
     flush: Flush,
     /// Something that waits is not of a fan-out to many: it is sent with the first list.
-    is_urgent: bool,
+    pub is_urgent: bool,
     /// Its carry is not empty, and has not been used since the last heartbeat of an event stream.
     has_old_rest: bool,
     pub counted: CountedFor,
@@ -181,11 +181,6 @@ impl Link {
             self.flush = Flush::Later;
         }
         is_new
-    }
-
-    /// Whether something waits that is sent with the first list.
-    pub fn is_urgent(&self) -> bool {
-        self.is_urgent
     }
 
     /// The flush has taken it off its list.

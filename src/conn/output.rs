@@ -4,7 +4,6 @@ use super::session::Phase;
 use super::settings::Settings;
 use super::{Conn, Sealing};
 use crate::base::{Batch, CoarseTick, Tick};
-use crate::limits;
 use crate::proto::CloseReason;
 
 impl Conn {
@@ -13,13 +12,6 @@ impl Conn {
         !self.session.awaits_registrations()
             && self.link.can_send()
             && (self.link.has_waiting() || self.session.is_behind())
-    }
-
-    /// Whether so much waits for it that its weight counts, or did.
-    #[inline]
-    pub fn may_weigh(&self) -> bool {
-        let much = limits::WAITING_BYTES_FREE;
-        self.link.waiting_bytes() >= much || self.link.counted.waiting || self.session.is_behind()
     }
 
     /// The batch of this turn, framed and sealed, if there is one. Takes the connection off the list of the turn's

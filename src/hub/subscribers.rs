@@ -9,7 +9,7 @@ use slab::Slab;
 
 use super::directory::{Member, Membership};
 use super::patterns::Trie;
-use super::topic::{Owed, Pending, SILENT, Subscriber, Topic, TopicEntry};
+use super::topic::{DeliveriesOwed, Pending, SILENT, Subscriber, Topic, TopicEntry};
 use crate::base::{Key, Place, Slots, shrink};
 use crate::limits;
 use crate::proto::channel::{RuleNumber, Rules};
@@ -83,7 +83,7 @@ pub(crate) struct Subscribers {
     /// … and those whose round is over: the next one begins in the next turn, when this one has been sent.
     rested: VecDeque<usize>,
     /// What these topics are still to do, in all.
-    owed: Owed,
+    owed: DeliveriesOwed,
 }
 
 impl Subscribers {
@@ -100,7 +100,7 @@ impl Subscribers {
             joins: AHashMap::new(),
             spreading: VecDeque::new(),
             rested: VecDeque::new(),
-            owed: Owed::default(),
+            owed: DeliveriesOwed::default(),
         }
     }
 
@@ -192,7 +192,7 @@ impl Subscribers {
             return Withdrawal::Nothing;
         }
         let removed = self.topics.remove(topic);
-        self.owed.change(removed.owed(), Owed::default());
+        self.owed.change(removed.owed(), DeliveriesOwed::default());
         shrink(&mut self.topics, limits::ENTRIES_KEPT);
         if removed.has_rounds() {
             self.spreading.retain(|other| *other != topic);
@@ -329,7 +329,7 @@ impl Subscribers {
     }
 
     /// What fan-outs to many clients are still to do.
-    pub(crate) fn owed(&self) -> Owed {
+    pub(crate) fn owed(&self) -> DeliveriesOwed {
         self.owed
     }
 

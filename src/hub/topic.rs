@@ -75,14 +75,14 @@ pub(crate) struct Pending {
 
 /// What fan-outs to many clients are still to do, and the payloads that are kept for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Owed {
+pub(crate) struct DeliveriesOwed {
     pub deliveries: usize,
     pub bytes: usize,
 }
 
-impl Owed {
+impl DeliveriesOwed {
     /// Replaces one part of a sum by another.
-    pub(super) fn change(&mut self, before: Owed, after: Owed) {
+    pub(super) fn change(&mut self, before: DeliveriesOwed, after: DeliveriesOwed) {
         self.deliveries = self.deliveries - before.deliveries + after.deliveries;
         self.bytes = self.bytes - before.bytes + after.bytes;
     }
@@ -218,8 +218,8 @@ impl Topic {
     }
 
     /// What is still to come.
-    pub(super) fn owed(&self) -> Owed {
-        self.rounds.as_ref().map_or(Owed::default(), |rounds| rounds.owed())
+    pub(super) fn owed(&self) -> DeliveriesOwed {
+        self.rounds.as_ref().map_or(DeliveriesOwed::default(), |rounds| rounds.owed())
     }
 }
 
@@ -259,10 +259,10 @@ impl Rounds {
         })
     }
 
-    fn owed(&self) -> Owed {
+    fn owed(&self) -> DeliveriesOwed {
         let all: usize = self.cohorts.iter().map(|cohort| cohort.count * cohort.events.len()).sum();
         let done = self.cohorts.front().map_or(0, |cohort| (cohort.count - self.cursor) * self.size);
-        Owed { deliveries: all - done, bytes: self.bytes }
+        DeliveriesOwed { deliveries: all - done, bytes: self.bytes }
     }
 }
 
@@ -361,7 +361,7 @@ mod tests {
                 play.goes_on(3);
             }
             assert_eq!(play.given, play.wanted, "seed {seed}");
-            assert_eq!(play.topic.owed(), Owed::default());
+            assert_eq!(play.topic.owed(), DeliveriesOwed::default());
         }
     }
 

@@ -15,7 +15,7 @@ use crate::conn::{Door, Refused};
 use crate::proto::CloseReason;
 
 use super::Core;
-use super::desk::slow::weigh_waiting;
+use super::desk::slow::{may_weigh, weigh_waiting};
 use super::desk::{Told, catch_up, mark_dirty, sums};
 
 impl Core {
@@ -49,7 +49,7 @@ impl Core {
         let Some(mut conn) = self.desk.slots.get_mut(key) else { return };
         let was_paused = conn.is_paused();
         let has_moved = conn.sent(batch, &mut self.desk.sealing, &self.desk.settings, self.desk.now);
-        if conn.may_weigh() {
+        if may_weigh(conn) {
             weigh_waiting(&mut self.desk, key);
             let Some(still) = self.desk.slots.get_mut(key) else { return };
             conn = still;
@@ -68,7 +68,7 @@ impl Core {
             self.desk.work.resume.push_back(key);
         }
         if conn.has_output() || conn.link.is_flushed() {
-            if conn.link.is_urgent() {
+            if conn.link.is_urgent {
                 mark_dirty(key, conn, &mut self.desk.work.dirty);
             } else if conn.link.mark_dirty_later() {
                 self.desk.work.dirty_later.push_back(key);

@@ -72,13 +72,8 @@ impl Core {
     /// Processes the carried and the fresh bytes, keeps the rest, and requests more unless the connection is paused.
     fn feed(&mut self, key: Key, fresh: &mut [u8]) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
-        if conn.is_paused() && fresh.is_empty() && conn.session.may_go_on() {
-            // The rest of a frame, of which a part has had its quantum.
-            self.desk.meter.begin_quantum(false);
-            self.drive(key, &mut &mut [][..]);
-            return self.after_feed(key);
-        }
-        if conn.is_paused() {
+        // The rest of a frame is no fresh input.
+        if conn.is_paused() && !(fresh.is_empty() && may_resume(conn)) {
             conn.link.put_off(fresh);
             conn.heard(&self.desk.settings, self.desk.now);
             return sums::weigh(&mut self.desk, key);
@@ -145,7 +140,7 @@ impl Core {
             let Some(conn) = self.desk.slots.get_mut(key) else { return };
             // A handshake is bounded by the queue of handshakes.
             let has_had_its_quantum = self.desk.meter.is_quantum_spent() && !conn.link.is_handshaking();
-            if conn.is_paused() || !conn.is_open() || has_had_its_quantum {
+            if !may_resume(conn) || !conn.is_open() || has_had_its_quantum {
                 return;
             }
             let Transport::Tls(tls) = conn.link.transport() else { return };
@@ -214,7 +209,7 @@ impl Core {
 
 /// Whether input of it may be used, if only the rest of a frame.
 fn may_resume(conn: &Conn) -> bool {
-    !conn.is_paused() || conn.session.may_go_on()
+    !conn.is_paused() || conn.session.may_go_on() && !conn.link.is_full()
 }
 
 /// The next connection that may go on: a parked publisher, as long as there is room, or the next with input to read.

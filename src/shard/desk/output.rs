@@ -4,7 +4,7 @@ use crate::base::{Batch, Key};
 use crate::conn::Conn;
 
 use super::Desk;
-use super::slow::weigh_waiting;
+use super::slow::{may_weigh, weigh_waiting};
 
 impl Desk {
     /// The batch that `key` sends in this turn.
@@ -15,7 +15,7 @@ impl Desk {
             conn = self.slots.get_mut(key)?;
         }
         let filled = conn.fill(&mut self.sealing);
-        if conn.may_weigh() {
+        if may_weigh(conn) {
             weigh_waiting(self, key);
         }
         match filled {

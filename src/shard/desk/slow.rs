@@ -1,8 +1,9 @@
 //! What waits until its client has received what was framed before: events that are held, and the rest of a long answer.
 
 use crate::base::Key;
-use crate::conn::{After, Door};
+use crate::conn::{After, Conn, Door};
 use crate::hub::{SubKey, Subscriber};
+use crate::limits;
 use crate::proto::CloseReason;
 
 use super::Desk;
@@ -62,6 +63,13 @@ impl Desk {
         let waiting = clients.filter(|(_, conn)| !conn.session.is_worker());
         waiting.map(|(key, conn)| conn.link.waiting_bytes() + self.held.cost(key)).max().unwrap_or(0)
     }
+}
+
+/// Whether so much waits for it that its weight counts, or did.
+#[inline]
+pub(in crate::shard) fn may_weigh(conn: &Conn) -> bool {
+    let is_much = conn.link.waiting_bytes() >= limits::WAITING_BYTES_FREE;
+    is_much || conn.link.counted.waiting || conn.session.is_behind()
 }
 
 /// Counts the memory that waits for `key`, framed or held, after a step that may have changed it.
