@@ -307,8 +307,12 @@ impl<D: Driver> Shard<D> {
         let mut keys = std::mem::take(&mut self.core.keys);
         while left > 0 {
             let waiting = list(&mut self.core.desk.work);
-            keys.extend(waiting.drain(..round.min(left)));
-            left -= keys.len();
+            let count = round.min(left);
+            let (first, rest) = waiting.as_slices();
+            keys.extend_from_slice(&first[..count.min(first.len())]);
+            keys.extend_from_slice(&rest[..count - keys.len()]);
+            waiting.drain(..count);
+            left -= count;
             self.core.desk.meter.spend(limits::SEND_UNITS * keys.len() as u64);
             for key in keys.drain(..) {
                 if let Some(batch) = self.core.desk.fill(key) {
