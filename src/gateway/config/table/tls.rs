@@ -14,8 +14,7 @@ pub(super) const ROWS: &[Row] = &[
         path: "tls.ticket_keys_file",
         kind: FILE,
         fallback: Fallback::Nothing("\"ticket.keys\""),
-        help: "File with the keys of session tickets, which gateways share and keep over a restart. Without it, each \
-               process draws keys of its own.",
+        help: "File of session ticket keys that gateways share and keep over restarts; without it, each process draws its own.",
         doc: "A client that comes back with a ticket costs a fraction of a full handshake, but only where its ticket is \
               understood: without this key, all clients make full handshakes after a restart, and when they come to \
               another gateway. One key a line, 80 (or 48) bytes in base64 or hexadecimal: `openssl rand -hex 80`. The \
