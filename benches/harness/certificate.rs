@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue};
@@ -23,6 +24,9 @@ pub const NAME: &str = "localhost";
 /// More than connections are ever opened at once.
 const TICKETS_MAX: usize = 4096;
 
+/// Folders of this process: tests make certificates at the same time.
+static FOLDERS: AtomicU32 = AtomicU32::new(0);
+
 /// Removed in the end.
 pub struct Certificate {
     folder: PathBuf,
@@ -41,7 +45,8 @@ impl Certificate {
     pub fn new() -> Result<Certificate, String> {
         let pair = rcgen::generate_simple_self_signed([NAME.to_owned()]).map_err(|error| error.to_string())?;
         let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
-        let folder = std::env::temp_dir().join(format!("tidegate-bench-{}", std::process::id()));
+        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("tidegate-bench-{}-{number}", std::process::id()));
         let write = |name: &str, text: &str| fs::write(folder.join(name), text);
         let written = fs::create_dir_all(&folder)
             .and_then(|()| write("cert.pem", &certificate))

@@ -75,7 +75,7 @@ impl<D: Driver> Shard<D> {
     fn waiting_bytes(&self) -> usize {
         let desk = &self.core.desk;
         let counted = desk.sums.waiting_bytes();
-        let is_flushed = desk.work.dirty.is_empty();
+        let is_flushed = desk.work.dirty.is_empty() && desk.work.dirty_later.is_empty();
         debug_assert!(
             !is_flushed || counted == waiting_again(desk),
             "{counted} waiting, {} found",

@@ -80,7 +80,7 @@ impl KeyUpdates {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{Shutdown, TcpListener};
     use std::thread;
 
     use rustls::ServerConnection;
@@ -114,7 +114,9 @@ mod tests {
         }
         updates.send.seal(APPLICATION_DATA, b"high water", &mut out).unwrap();
         socket.write_all(&out).unwrap();
-        drop(socket);
+        // A close with unread bytes of the server would reset the connection.
+        socket.shutdown(Shutdown::Write).unwrap();
+        std::io::copy(&mut socket, &mut std::io::sink()).unwrap();
         assert_eq!(served.join().unwrap(), b"high water");
     }
 }
