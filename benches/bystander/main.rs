@@ -7,7 +7,7 @@
 //!  others:    admin listener, a new worker, kept channels, where a stranger is after those   once   | worst  | once
 //! ```
 //!
-//! Each row is held to what is promised to those who are not the stranger: see [`promise`].
+//! Each row is held to the promise to every other client, worker and operator: see [`promise`].
 
 mod echo;
 mod others;

@@ -1,10 +1,10 @@
-//! What is promised to those who are not the stranger, whatever a stranger does within its rights.
+//! The promise to every other client, worker and operator, whatever a stranger does within its rights.
 
 use tidegate::limits;
 
 /// Latency of the echoes of a live connection, at p99.
 pub const P99_MS_MAX: f64 = 100.0;
-/// What operators and workers wait for.
+/// The longest wait of an operator or a worker for an answer.
 pub const ANSWER_MS_MAX: f64 = 1_000.0;
 /// Memory afterwards, as a multiple of the memory before …
 pub const MEMORY_TO_BEFORE: f64 = 1.2;

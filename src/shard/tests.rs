@@ -289,6 +289,13 @@ fn room_of(shard: u16, shards: u16) -> String {
     (0..).map(|number| number.to_string()).find(owned).expect("names are spread")
 }
 
+/// A bystander in a room is served: its message comes back.
+fn expect_echo(bench: &mut Bench, bystander: &mut Peer) {
+    bystander.say(text(b"still there"));
+    bench.run_for(SECOND / 10);
+    assert!(bystander.hear().contains("still there"));
+}
+
 fn text(payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     frame::write_masked(&mut bytes, true, Opcode::Text, payload, [1, 2, 3, 4]);

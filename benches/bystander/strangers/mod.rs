@@ -93,7 +93,7 @@ impl Stranger {
         }
     }
 
-    /// What the gateway's configuration needs for it, behind the routes of all.
+    /// Lines that this stranger adds to the gateway's configuration, after the routes that every run has.
     pub fn rules(self, certificate: &Certificate) -> String {
         match self {
             Stranger::Bodies | Stranger::Requests => {

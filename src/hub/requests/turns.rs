@@ -66,7 +66,7 @@ impl Turns {
         if let Some(latest) = self.sources.get_mut(source) {
             latest.waiting -= 1;
         }
-        // Ever new sources end the round, too: those that have waited longer come next.
+        // A round also ends when new sources keep coming: the sources that have waited longer come next.
         let is_long = self.sources.len() > waiting + limits::REQUEST_SOURCES_PER_ROUND;
         let round = if is_long { self.round + 1 } else { self.round }.max(turn.round);
         if round > self.round || waiting == 0 {

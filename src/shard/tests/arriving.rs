@@ -46,13 +46,6 @@ fn post(path: &str, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A client that is served while the others are there: its message comes back.
-fn expect_echo(bench: &mut Bench, bystander: &mut Peer) {
-    bystander.say(text(b"still there"));
-    bench.run_for(SECOND / 10);
-    assert!(bystander.hear().contains("still there"));
-}
-
 #[test]
 fn bodies_one_byte_short_are_bounded_in_sum_and_the_oldest_gets_503() {
     let mut bench = Bench::new(1, settings());

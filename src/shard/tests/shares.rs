@@ -1,4 +1,4 @@
-//! Accepted requests of a user who sends more than the store holds: others find room, and their results are kept.
+//! One user sends more accepted requests than the store holds: others find room, and their results are kept.
 
 use super::*;
 use crate::conn::route::AcceptRoute;

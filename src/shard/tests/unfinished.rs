@@ -48,12 +48,6 @@ fn trickle(bench: &mut Bench, peer: &mut Peer, bytes: &[u8], piece: usize) -> u3
     seconds
 }
 
-fn expect_echo(bench: &mut Bench, bystander: &mut Peer) {
-    bystander.say(text(b"still there"));
-    bench.run_for(SECOND / 10);
-    assert!(bystander.hear().contains("still there"));
-}
-
 #[test]
 fn pongs_do_not_prolong_a_message_that_never_ends() {
     let mut bench = Bench::new(1, settings());
