@@ -360,6 +360,8 @@ pub const CLOCK_UNITS: u64 = 128;
 pub const QUANTUM_UNITS: u64 = 1024;
 /// The same for a worker, which sends for many clients and is trusted.
 pub const WORKER_QUANTUM_UNITS: u64 = 16 * 1024;
+/// Bytes of a receive that are one unit more: after a full receive the clock is read.
+pub const BYTES_PER_UNIT: u64 = 256;
 /// Units of one request, frame, command or verb, besides its deliveries; of a TLS record; of one completion of the driver; of a letter; of a
 /// piece of a feature's work; of a send.
 pub const STEP_UNITS: u64 = 8;
@@ -499,6 +501,7 @@ pub const URING_MESSAGES_POOLED_MAX: usize = 32;
 
 const _: () = {
     assert!(RECEIVE_BYTES >= RECORD_BYTES_MAX, "one receive can complete any record");
+    assert!(RECEIVE_BYTES as u64 / BYTES_PER_UNIT >= CLOCK_UNITS, "the clock is read after a full receive");
     assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX, "414 can be told from 431");
     assert!(CONTROL_LINE_BYTES_MAX > 2 * SUBJECT_BYTES_MAX + SID_BYTES_MAX, "a legal line fits");
     assert!(OUTBOX_BYTES_MAX > 2 * MESSAGE_BYTES_MAX, "one message never makes a client slow");

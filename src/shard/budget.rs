@@ -16,6 +16,7 @@
 use std::time::Duration;
 
 use crate::base::{Place, Tick};
+use crate::driver::Completion;
 use crate::hub::Subscribers;
 use crate::limits;
 
@@ -46,10 +47,11 @@ impl Budget {
         deliveries > self.owed_max as u64 || bytes > limits::OWED_BYTES_MAX
     }
 
-    /// Units that one turn does at most. A share ends after the piece of work that has spent it: the largest are a quantum,
-    /// a step with a token and a fan-out that is done at once, and the handshakes of a turn.
+    /// Units that one turn does at most. A share ends after the piece of work that has spent it: the largest are what one
+    /// receive brings, with a quantum, a step with a token and a fan-out that is done at once; and the handshakes of a turn.
     pub fn turn_max(&self) -> u64 {
-        let piece = self.quantum.max(self.worker_quantum) + self.fan_out_at_once as u64 + limits::TOKEN_UNITS;
+        let step = self.fan_out_at_once as u64 + limits::TOKEN_UNITS;
+        let piece = received(limits::RECEIVE_BYTES) + self.quantum.max(self.worker_quantum) + step;
         SHARES * (self.share + piece) + limits::HANDSHAKES_PER_TURN as u64 * HANDSHAKE_UNITS
     }
 }
@@ -68,6 +70,19 @@ impl Default for Budget {
             owed_max: limits::DELIVERIES_OWED_MAX,
         }
     }
+}
+
+/// Units of a completion, besides those of the steps that it causes.
+pub(super) fn units_of<S>(completion: &Completion<S>) -> u64 {
+    match completion {
+        Completion::Received { bytes, .. } => received(bytes.len()),
+        _ => limits::COMPLETION_UNITS,
+    }
+}
+
+/// Bytes that are kept are copied, often to memory that the kernel has to make first.
+fn received(bytes: usize) -> u64 {
+    limits::COMPLETION_UNITS + bytes as u64 / limits::BYTES_PER_UNIT
 }
 
 /// The work that a shard has done, and the share and the quantum that are being spent.

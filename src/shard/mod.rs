@@ -186,7 +186,7 @@ impl<D: Driver> Shard<D> {
             let Some(completion) = self.driver.next() else { return };
             let core = &mut self.core;
             let mut has_failed = false;
-            core.desk.meter.spend(limits::COMPLETION_UNITS);
+            core.desk.meter.spend(budget::units_of(&completion));
             let accepted = match completion {
                 Completion::Accepted { listener, socket, peer } => Some((listener, socket, peer)),
                 Completion::AcceptFailed { listener, error } => {

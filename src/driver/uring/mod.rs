@@ -68,6 +68,7 @@ pub struct UringDriver {
     waker: Waker,
     ring: Ring,
     sockets: Sockets,
+    is_kernels_turn: bool,
     /// By slot: the headers of batches in flight with several slices. Most batches have one slice and need no header.
     messages: AHashMap<u32, Box<SendmsgHeader>>,
     /// Headers for reuse.
@@ -83,6 +84,7 @@ impl UringDriver {
             waker,
             ring: Ring::new(options)?,
             sockets: Sockets::new(fold),
+            is_kernels_turn: false,
             messages: AHashMap::new(),
             spare_messages: Vec::new(),
         };
@@ -186,16 +188,7 @@ impl Driver for UringDriver {
 
     fn next(&mut self) -> Option<Completion<'_, OwnedFd>> {
         loop {
-            let ready = match self.sockets.ready.pop_front() {
-                Some(ready) => ready,
-                None => match self.ring.pop() {
-                    Some(done) => match self.digest(done) {
-                        Some(ready) => ready,
-                        None => continue,
-                    },
-                    None => return None,
-                },
-            };
+            let ready = self.next_ready()?;
             if let Some(outcome) = self.sockets.carry_out(ready) {
                 return Some(self.sockets.completion(outcome));
             }
@@ -278,6 +271,21 @@ impl Driver for UringDriver {
 const DROP_PATIENCE: Duration = Duration::from_secs(1);
 
 impl UringDriver {
+    /// By turns what was queued here and what the kernel has completed: sockets that always have more queue here again and
+    /// again, and a kernel's completion that waited for an empty queue would wait as long as they do.
+    fn next_ready(&mut self) -> Option<Ready> {
+        self.is_kernels_turn = !self.is_kernels_turn;
+        if !self.is_kernels_turn && !self.sockets.ready.is_empty() {
+            return self.sockets.ready.pop_front();
+        }
+        while let Some(done) = self.ring.pop() {
+            let ready = self.digest(done);
+            if ready.is_some() {
+                return ready;
+            }
+        }
+        self.sockets.ready.pop_front()
+    }
     /// Makes the kernel release everything. By user data, one cancellation for each request: for a single cancellation of
     /// all, the kernel would walk through all requests for each one.
     fn cancel_all(&mut self) {

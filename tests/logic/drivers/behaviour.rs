@@ -134,6 +134,34 @@ pub fn reading_again_starts_the_peer_again<W: World>(world: W) {
     assert!(received == all);
 }
 
+pub fn a_quiet_connection_is_read_between_those_that_always_have_more<W: World>(world: W) {
+    const COMPLETIONS_PER_TURN: usize = 2;
+    const BUSY_TURNS: u32 = 20;
+    const WAIT_TURNS_MAX: u32 = 10;
+    let mut stage = Stage::new(world);
+    let (quiet, mut quiet_peer) = stage.connection();
+    stage.recv(quiet);
+    let mut busy: Vec<(Key, W::Peer)> = (0..8).map(|_| stage.connection()).collect();
+    let block = pattern(64 * 1024);
+    busy.iter().for_each(|(key, _)| stage.recv(*key));
+    for turn in 0.. {
+        busy.iter_mut().for_each(|(_, peer)| _ = peer.write(&block));
+        // The others have begun and are read again and again.
+        if turn == BUSY_TURNS {
+            stage.write_all(&mut quiet_peer, b"!");
+        }
+        stage.turn_with(Duration::ZERO, COMPLETIONS_PER_TURN);
+        while let Some(event) = stage.events.pop_front() {
+            let Event::Received(key, _) = event else { panic!("{event:?}") };
+            if key == quiet {
+                return;
+            }
+            stage.recv(key);
+        }
+        assert!(turn < BUSY_TURNS + WAIT_TURNS_MAX, "the quiet one waits for the others");
+    }
+}
+
 pub fn the_end_of_the_stream_follows_the_last_bytes<W: World>(world: W) {
     let mut stage = Stage::new(world);
     let (key, mut peer) = stage.connection();

@@ -23,6 +23,7 @@ macro_rules! behaviours {
                 an_empty_batch_comes_back
                 not_asking_for_bytes_stops_the_peer_and_loses_nothing
                 reading_again_starts_the_peer_again
+                a_quiet_connection_is_read_between_those_that_always_have_more
                 the_end_of_the_stream_follows_the_last_bytes
                 the_end_that_came_before_anybody_asked_is_kept
                 a_reset_ends_an_outstanding_receive_with_an_error
