@@ -56,8 +56,8 @@ impl Session {
         let mut subs = self.stop_listening();
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Http(mut http) => http.end(reason.row(), retry_after_s(peer), outbox),
-            Phase::WebSocket(_, mut websocket) => websocket.end(reason.row(), peer, outbox),
-            Phase::Centrifuge(mut centrifuge) => {
+            Phase::WebSocket(_, websocket) => websocket.end(reason.row(), peer, outbox),
+            Phase::Centrifuge(centrifuge) => {
                 centrifuge.end(reason, outbox);
                 subs.extend(centrifuge.subs());
             }

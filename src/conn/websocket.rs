@@ -1,7 +1,7 @@
 //! A client's WebSocket after the upgrade: frames to steps, events to frames, pings, the closing handshake.
 //!
 //! ```text
-//!            Close from the peer: echoed ---------------------------.
+//!            Close from the peer: answered behind all events -------.
 //!  open -----------------------------------------------------------+--> ending (see Conn::end)
 //!            end(reason): our Close first, the peer's is awaited ---'
 //! ```
@@ -19,13 +19,18 @@ pub struct WebSocket {
     session: WebSocketSession,
     /// A ping is unanswered; any bytes count as its answer.
     is_pinged: bool,
-    close_sent: bool,
+    /// The client's close frame, by its status code. The answer is the last frame, so it is written when the session ends:
+    /// until then come the events that were on their way.
+    goodbye: Option<StatusCode>,
 }
+
+/// Of a close frame, which may have none (RFC 6455 section 5.5.1).
+type StatusCode = Option<u16>;
 
 /// An item of a client: a message or frame of its protocol, or the end.
 pub enum Heard<T> {
     Message(T),
-    /// The client has closed properly, and was answered.
+    /// The client has closed properly, and is answered at the end of the session.
     Goodbye,
 }
 
@@ -37,7 +42,7 @@ pub struct ClientMessage<'a> {
 
 impl Default for WebSocket {
     fn default() -> WebSocket {
-        WebSocket { session: WebSocketSession::server(), is_pinged: false, close_sent: false }
+        WebSocket { session: WebSocketSession::server(), is_pinged: false, goodbye: None }
     }
 }
 
@@ -60,8 +65,7 @@ impl WebSocket {
                 }),
                 ws::WebSocketStep::Pong(_) => {}
                 ws::WebSocketStep::Close { code, .. } => {
-                    // RFC 6455 section 5.5.1: the answer typically repeats the status code.
-                    self.write_close(code, "", outbox);
+                    self.goodbye = Some(code);
                     return Ok(Some(Heard::Goodbye));
                 }
             }
@@ -101,22 +105,22 @@ impl WebSocket {
         Ok(())
     }
 
-    /// The last words: a close frame, unless one was sent already or none may be sent.
-    pub fn end(&mut self, row: &CloseRow, peer: Peer, outbox: &mut Outbox) {
+    /// The last words: a close frame, unless none may be sent.
+    pub fn end(&self, row: &CloseRow, peer: Peer, outbox: &mut Outbox) {
         const NEVER_ON_THE_WIRE: u16 = 1006;
         if row.reason == CloseReason::Drain {
             // 1001 is RFC 6455's code for a server that shuts down, and every client knows it. 1012 ("service restart")
             // is registered, but older clients fail the connection over an unknown code.
             let words = format!("{} in {} ms", row.words, return_after(peer).as_millis());
-            self.write_close(Some(row.websocket_code), &words, outbox);
+            self.write_close(row.websocket_code, &words, outbox);
         } else if row.websocket_code != NEVER_ON_THE_WIRE {
-            self.write_close(Some(row.websocket_code), row.words, outbox);
+            self.write_close(row.websocket_code, row.words, outbox);
         }
     }
 
-    pub fn write_close(&mut self, code: Option<u16>, words: &str, outbox: &mut Outbox) {
-        if !std::mem::replace(&mut self.close_sent, true) {
-            outbox.write(|out| frame::write_close(out, code, words));
-        }
+    /// The last frame. An answer typically repeats the client's status code (RFC 6455 section 5.5.1).
+    pub fn write_close(&self, code: u16, words: &str, outbox: &mut Outbox) {
+        let (code, words) = self.goodbye.map_or((Some(code), words), |heard| (heard, ""));
+        outbox.write(|out| frame::write_close(out, code, words));
     }
 }

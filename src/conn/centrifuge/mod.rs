@@ -450,9 +450,9 @@ impl Centrifuge {
     // --- the end -----------------------------------------------------------------------------------------------------
 
     /// The last words: the code says whether to reconnect.
-    pub fn end(&mut self, reason: CloseReason, outbox: &mut Outbox) {
+    pub fn end(&self, reason: CloseReason, outbox: &mut Outbox) {
         if let Some(disconnect) = centrifuge::disconnect(reason) {
-            self.websocket.write_close(Some(disconnect.code), disconnect.words, outbox);
+            self.websocket.write_close(disconnect.code, disconnect.words, outbox);
         }
     }
 }

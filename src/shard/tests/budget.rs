@@ -171,6 +171,26 @@ fn a_client_that_comes_or_leaves_amid_a_fan_out_gets_what_was_said_while_it_was_
 }
 
 #[test]
+fn the_answer_to_a_close_comes_after_what_was_on_its_way() {
+    const CODE: [u8; 2] = 3_072_u16.to_be_bytes();
+    let mut bench = bench(1);
+    let mut listeners: Vec<Peer> = (0..20).map(|_| bench.open(0, "/ws/large")).collect();
+    let speaker = bench.open(0, "/ws/large");
+    speaker.say(messages(3));
+    let mut goodbye = Vec::new();
+    frame::write_masked(&mut goodbye, true, Opcode::Close, &CODE, [1, 2, 3, 4]);
+    listeners.iter().for_each(|listener| listener.say(goodbye.clone()));
+    bench.run_for(SECOND);
+    let mut heard_something = 0;
+    for listener in &mut listeners {
+        let heard = listener.hear();
+        assert!(heard.as_bytes().ends_with(&CODE), "{heard:?}");
+        heard_something += usize::from(heard.contains('0'));
+    }
+    assert!(heard_something > 0, "events were on their way");
+}
+
+#[test]
 fn a_worker_that_ends_a_connection_after_its_pong_cuts_nothing_that_it_said_before() {
     let mut bench = bench(1);
     bench.shards[0].as_mut().expect("it runs").core.desk.meter.budget.share = 20;
