@@ -47,7 +47,8 @@ pub struct Ledger {
     unreliable: BTreeSet<u32>,
     /// Workers of the service that may have left it: their clients may go to others.
     pub retired: BTreeSet<u32>,
-    served_by: BTreeMap<String, u32>,
+    /// By connection: its workers, one after another.
+    served_by: BTreeMap<String, Vec<u32>>,
     /// Clients whom a worker asked the gateway to close.
     pub kicked: BTreeSet<u32>,
     /// Clients whom a worker had subscribed to a channel.
@@ -192,9 +193,16 @@ impl Ledger {
 
     /// A worker was told something about a connection: the same worker as before, unless that one left.
     pub fn serves(&mut self, conn: &str, worker: u32) {
-        if let Some(before) = self.served_by.insert(conn.to_owned(), worker) {
-            let may_change = before == worker || self.retired.contains(&before);
-            assert!(may_change, "{conn} came to worker {worker} although {before}, who had it, is there");
+        let all = self.served_by.entry(conn.to_owned()).or_default();
+        match all.last() {
+            Some(last) if *last == worker => {}
+            // It was on its way when the worker left.
+            Some(_) if all.contains(&worker) && self.retired.contains(&worker) => {}
+            last => {
+                let may_change = last.is_none_or(|last| self.retired.contains(last));
+                assert!(may_change, "{conn} came to worker {worker} although {last:?}, who had it, is there");
+                all.push(worker);
+            }
         }
     }
 
