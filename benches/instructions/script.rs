@@ -142,6 +142,7 @@ impl Driver for Script {
         Tick::ZERO
     }
 
+    #[inline]
     fn next(&mut self) -> Option<Completion<'_, ()>> {
         let happening = self.state.borrow_mut().ready.pop_front()?;
         Some(match happening {
@@ -179,6 +180,7 @@ impl Driver for Script {
         0
     }
 
+    #[inline]
     fn send(&mut self, key: Key, mut batch: Box<Batch>) {
         let state = &mut *self.state.borrow_mut();
         if state.is_listening {

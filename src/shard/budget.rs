@@ -16,7 +16,6 @@
 use std::time::Duration;
 
 use crate::base::{Place, Tick};
-use crate::driver::Completion;
 use crate::hub::Subscribers;
 use crate::limits;
 
@@ -50,8 +49,9 @@ impl Budget {
     /// Units that one turn does at most. A share ends after the piece of work that has spent it: the largest are what one
     /// receive brings, with a quantum, a step with a token and a fan-out that is done at once; and the handshakes of a turn.
     pub fn turn_max(&self) -> u64 {
+        let receive = limits::COMPLETION_UNITS + of_received(limits::RECEIVE_BYTES);
         let step = self.fan_out_at_once as u64 + limits::TOKEN_UNITS;
-        let piece = received(limits::RECEIVE_BYTES) + self.quantum.max(self.worker_quantum) + step;
+        let piece = receive + self.quantum.max(self.worker_quantum) + step;
         SHARES * (self.share + piece) + limits::HANDSHAKES_PER_TURN as u64 * HANDSHAKE_UNITS
     }
 }
@@ -72,17 +72,10 @@ impl Default for Budget {
     }
 }
 
-/// Units of a completion, besides those of the steps that it causes.
-pub(super) fn units_of<S>(completion: &Completion<S>) -> u64 {
-    match completion {
-        Completion::Received { bytes, .. } => received(bytes.len()),
-        _ => limits::COMPLETION_UNITS,
-    }
-}
-
-/// Bytes that are kept are copied, often to memory that the kernel has to make first.
-fn received(bytes: usize) -> u64 {
-    limits::COMPLETION_UNITS + bytes as u64 / limits::BYTES_PER_UNIT
+/// Units of bytes that were received, besides those of the completion and of the steps that they cause: bytes that are kept
+/// are copied, often to memory that the kernel has to make first.
+pub(super) fn of_received(bytes: usize) -> u64 {
+    bytes as u64 / limits::BYTES_PER_UNIT
 }
 
 /// The work that a shard has done, and the share and the quantum that are being spent.
@@ -93,7 +86,7 @@ pub(super) struct Meter {
     /// Units that were caused, to be done later.
     caused: u64,
     share_end: u64,
-    /// The clock is read when so many units are done.
+    /// Whether the share is spent is looked at when so many units are done: at its end, or to read the clock.
     look_at: u64,
     /// When the time of the share is over; `None` before its first look at the clock.
     until: Option<Tick>,
@@ -138,23 +131,28 @@ impl Meter {
     #[inline]
     pub(super) fn begin_share(&mut self) {
         self.share_end = self.done + self.budget.share;
-        self.look_at = self.done + limits::CLOCK_UNITS;
+        self.look_again();
         self.until = None;
     }
 
     /// Whether the share is spent. Called after each piece of work, so that every share does at least one.
     #[inline]
     pub(super) fn is_share_spent(&mut self, clock: impl FnOnce() -> Tick) -> bool {
-        self.done >= self.share_end || self.done >= self.look_at && self.look(clock())
+        self.done >= self.look_at && (self.done >= self.share_end || self.look(clock()))
     }
 
     fn look(&mut self, now: Tick) -> bool {
-        self.look_at = self.done + limits::CLOCK_UNITS;
         let until = *self.until.get_or_insert(now + self.budget.share_time);
         if now >= until {
             self.share_end = self.done;
+        } else {
+            self.look_again();
         }
         now >= until
+    }
+
+    fn look_again(&mut self) {
+        self.look_at = self.share_end.min(self.done + limits::CLOCK_UNITS);
     }
 
     /// The input of a connection is about to be read.

@@ -186,7 +186,6 @@ impl<D: Driver> Shard<D> {
             let Some(completion) = self.driver.next() else { return };
             let core = &mut self.core;
             let mut has_failed = false;
-            core.desk.meter.spend(budget::units_of(&completion));
             let accepted = match completion {
                 Completion::Accepted { listener, socket, peer } => Some((listener, socket, peer)),
                 Completion::AcceptFailed { listener, error } => {
@@ -195,6 +194,7 @@ impl<D: Driver> Shard<D> {
                     None
                 }
                 Completion::Received { key, bytes } => {
+                    core.desk.meter.spend(budget::of_received(bytes.len()));
                     core.received(key, bytes);
                     None
                 }
@@ -222,7 +222,9 @@ impl<D: Driver> Shard<D> {
                     self.driver.attach(socket, key);
                 }
             }
-            if self.core.desk.meter.is_share_spent(|| self.driver.now()) {
+            let meter = &mut self.core.desk.meter;
+            meter.spend(limits::COMPLETION_UNITS);
+            if meter.is_share_spent(|| self.driver.now()) {
                 return;
             }
         }
