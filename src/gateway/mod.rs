@@ -16,12 +16,14 @@ mod plan;
 mod systemd;
 mod threads;
 
-// `tidegate doctor` calculates with the same functions as the gateway. They are public for that program only, and no
-// stable API.
+// `tidegate doctor` and the benchmarks calculate with the same functions as the gateway. They are public for these
+// programs only, and no stable API.
 #[doc(hidden)]
 pub mod cores;
 #[doc(hidden)]
 pub mod descriptors;
+#[doc(hidden)]
+pub mod most;
 #[doc(hidden)]
 pub mod tree;
 

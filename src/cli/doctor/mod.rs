@@ -7,7 +7,6 @@
 //! ```
 
 mod memory;
-mod most;
 mod show;
 mod system;
 mod tickets;
@@ -20,6 +19,7 @@ use super::{check, output};
 use system::System;
 use tidegate::gateway;
 use tidegate::gateway::config::{Config, DriverChoice, Pin};
+use tidegate::gateway::most;
 use tidegate::limits::SHARDS_MAX;
 use verdict::{Requirements, Verdict};
 
@@ -81,7 +81,7 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
     let mut verdict = Verdict::new(&required, &system);
     verdict.notes.extend(config.as_ref().and_then(tickets::note));
     let limits = config.map_or_else(|| Config::default().limits, |config| config.limits);
-    let most = most::items(&required, &limits, verdict.bytes_per_connection);
+    let most = most::items(args.connections, shards, &limits, verdict.bytes_per_connection);
     let text = if args.json {
         show::json(&required, &system, &verdict, &most)
     } else {

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::most::MemoryItem;
 use super::system::System;
 use super::verdict::{Requirements, Verdict, gib};
+use tidegate::gateway::most::{MemoryItem, in_all};
 
 fn driver(required: &Requirements, system: &System) -> &'static str {
     if required.wants_epoll || system.no_uring.is_some() { "epoll" } else { "uring" }
@@ -108,10 +108,6 @@ fn write_most(text: &mut String, system: &System, most: &[MemoryItem]) -> std::f
     }
     let found = system.memory_bytes.map(|bytes| format!("; this box has {} available", gib(bytes)));
     writeln!(text, "  {:<22} {:>14}{}", "in all", gib(in_all(most)), found.unwrap_or_default())
-}
-
-fn in_all(most: &[MemoryItem]) -> u64 {
-    most.iter().fold(0, |sum, item| sum.saturating_add(item.bytes))
 }
 
 /// With a comma after each three digits; a number that no box can reach is `any`.

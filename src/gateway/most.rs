@@ -1,19 +1,34 @@
 //! The most memory that a configuration allows, whatever clients do: one item for each bound, and the formula behind it.
+//!
+//! ```text
+//!  connections, shards, [limits] --items--> a MemoryItem for each bound --in_all--> bytes
+//! ```
+//!
+//! Workers are not in it: up to 64 MiB may wait for each that does not read.
 
-use super::verdict::Requirements;
-use tidegate::gateway::config::Limits;
-use tidegate::limits;
+use super::config::Limits;
+use crate::limits;
 
-/// What one bound allows.
+/// The memory that one bound allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryItem {
+    /// A few words for a table.
     pub name: &'static str,
+    /// At most.
     pub bytes: u64,
+    /// The keys and the numbers that `bytes` follows from.
     pub formula: String,
 }
 
-/// All of it, in the order of the manual ("Memory").
-pub fn items(required: &Requirements, config: &Limits, bytes_per_connection: u64) -> Vec<MemoryItem> {
-    let (connections, shards) = (required.connections, required.shards);
+/// The sum of all items.
+pub fn in_all(items: &[MemoryItem]) -> u64 {
+    items.iter().fold(0, |sum, item| sum.saturating_add(item.bytes))
+}
+
+/// One item for each bound, in the order of the manual ("Memory" in docs/operations.md). `shards` is at least 1;
+/// `bytes_per_connection` is the cost of an idle connection: [`limits::CONNECTION_BYTES_PLAIN`] or
+/// [`limits::CONNECTION_BYTES_TLS`].
+pub fn items(connections: u64, shards: usize, config: &Limits, bytes_per_connection: u64) -> Vec<MemoryItem> {
     // A sum that the shards share.
     let shared = |name, key: &str, of_shard: usize| {
         let bytes = (of_shard as u64).saturating_mul(shards as u64);
@@ -55,4 +70,18 @@ pub fn items(required: &Requirements, config: &Limits, bytes_per_connection: u64
         per_shard("presence", limits::PRESENT_MAX as u64 * limits::PRESENT_BYTES, ""),
         per_shard("mail between shards", 2 * mail, ", both lanes full"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::config::Config;
+
+    #[test]
+    fn the_manual_tells_the_sum_of_the_defaults() {
+        let manual = include_str!("../../docs/operations.md");
+        let bytes = in_all(&items(100_000, 4, &Config::default().limits, limits::CONNECTION_BYTES_TLS));
+        let words = format!("defaults, that is {:.1} GiB", bytes as f64 / f64::from(1 << 30));
+        assert!(manual.contains(&words), "the manual does not say: {words}");
+    }
 }
