@@ -1,9 +1,9 @@
 //! The budget of a turn, so that no client's input makes another client wait.
 //!
 //! ```text
-//!  turn:   completions | asks | tells | paused input | features | fan-outs in pieces | sends     each has a share
-//!                                            |
-//!                                  one connection after another has a quantum, until the share is spent
+//!  each has a share:   completions | tells | asks | deadlines | paused input | features | fan-outs in pieces | sends
+//!                                                                   |
+//!                                                                   one connection after another has a quantum
 //! ```
 //!
 //! Work is counted in units; one unit is about a delivery to one subscriber. A share is spent when its units or its time
@@ -37,8 +37,8 @@ pub struct Budget {
     pub owed_max: usize,
 }
 
-/// The kinds of work in a turn: completions, tells, asks, paused input, features, fan-outs, and two lists of sends.
-const SHARES: u64 = 8;
+/// The kinds of work in a turn: completions, tells, asks, deadlines, paused input, features, fan-outs, and two lists of sends.
+const SHARES: u64 = 9;
 
 impl Budget {
     /// Whether a shard owes so much that publishers into large rooms are not read.

@@ -12,6 +12,7 @@
 //! - `budget`    the bounds on the work of one turn, and what is left over
 //! - `desk`      what all parts of a shard work with
 //! - `deliver`   messages to subscribers: owner, places, connections
+//! - `deadlines` the connections whose time has come
 //! - `commands`  workers' commands to clients: subscribe, unsubscribe, close, answer a call
 //! - `entrances` listeners, and the place that a new connection gets
 //! - `features`  the parts of a shard that do more than pass messages on
@@ -27,6 +28,7 @@ mod census;
 mod centrifuge;
 mod commands;
 pub mod counters;
+mod deadlines;
 mod deliver;
 mod desk;
 mod dispatch;
@@ -46,14 +48,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::base::{Fold, Key, Place, Tick};
 use crate::conn::settings::Settings;
 use crate::driver::{Completion, Driver, ListenerId};
 use crate::limits;
 use crate::mesh::{Mailbox, Mesh};
-use crate::proto::CloseReason;
 
 use budget::Budget;
 use counters::Counters;
@@ -160,8 +159,7 @@ impl<D: Driver> Shard<D> {
         self.complete(limits::COMPLETIONS_PER_TURN);
         let Shard { driver, core } = self;
         core.take_mail(|| driver.now());
-        self.core.expire(|key| self.driver.taken(key));
-        self.core.settle();
+        deadlines::expire(core, driver);
         self.core.desk.engine.sweep(self.core.desk.now);
         self.handshake();
         self.core.entrances.resume(&mut self.driver, self.core.desk.now);
@@ -364,9 +362,7 @@ impl Core {
     /// When the next turn must begin, even if nothing completes.
     fn next_deadline(&self) -> Tick {
         let is_crowded = self.desk.post.is_crowded();
-        let Work { dirty, dirty_later, resume, .. } = &self.desk.work;
-        let is_busy = !self.handshakes.is_empty() || !resume.is_empty() || !dirty.is_empty() || !dirty_later.is_empty();
-        let is_busy = is_busy || self.desk.subscribers.is_spreading();
+        let is_busy = !self.handshakes.is_empty() || !self.desk.work.is_done() || self.desk.subscribers.is_spreading();
         let is_behind = self.desk.meter.is_behind(&self.desk.subscribers);
         let has_room_again = !self.desk.parked.is_empty() && self.desk.post.has_room() && !is_behind;
         if is_busy || has_room_again || !self.mailbox.is_empty() && self.desk.post.tell_backlog() == 0 {
@@ -381,37 +377,6 @@ impl Core {
         }
         let deadline = deadline.min(self.drain.deadline(self.desk.now));
         deadline.min(self.entrances.deadline())
-    }
-
-    /// Handles every connection whose deadline has come.
-    fn expire(&mut self, mut taken: impl FnMut(Key) -> u32) {
-        let mut due: SmallVec<[u32; 64]> = SmallVec::new();
-        self.desk.wheel.expire(self.desk.now, |slot| due.push(slot));
-        for slot in due {
-            let Some(key) = self.desk.slots.key_at(slot) else { continue };
-            let Some(conn) = self.desk.slots.get_mut(key) else { continue };
-            if conn.link.deadline() <= self.desk.now {
-                let taken = if conn.link.is_looked_at() { taken(key) } else { 0 };
-                let was_paused = conn.is_paused();
-                match conn.on_deadline(&self.desk.settings, self.desk.now, taken) {
-                    Ok(()) => {
-                        if was_paused && !conn.is_paused() {
-                            // It has rested for as long as it was too fast.
-                            self.desk.counters().rests.add(1);
-                            self.desk.work.resume.push_back(key);
-                        }
-                        self.desk.drop_expired(key);
-                        self.features.services.count_late_calls(&mut self.desk, key);
-                        self.desk.mark_dirty(key);
-                    }
-                    Err(CloseReason::CloseTimeout) => self.desk.work.close.push(key),
-                    // Before the end of the handshake no last words can be sent.
-                    Err(CloseReason::TlsTooSlow) => self.desk.broken(key, CloseReason::TlsTooSlow),
-                    Err(reason) => self.end(key, reason),
-                }
-            }
-            self.desk.schedule(key);
-        }
     }
 }
 

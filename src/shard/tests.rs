@@ -52,6 +52,7 @@ use crate::driver::sim::{Endpoint, Faults, ReadOutcome, SimDriver, World};
 use crate::hub::owner_of;
 use crate::mesh::drain::DrainMail;
 use crate::mesh::{Mail, Threads};
+use crate::proto::CloseReason;
 use crate::proto::tls::certificates::{read_chain, read_key, self_signed};
 use crate::proto::tls::{Certificate, server_config};
 use crate::proto::ws::{Opcode, frame};

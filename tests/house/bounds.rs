@@ -8,7 +8,7 @@ const METHODS_MAX: usize = 40;
 
 /// Types above that, today's number, and what is going to lower it.
 const METHODS: &[(&str, usize, &str)] =
-    &[("Core", 55, "each feature of a shard is a chapter of it: features get types of their own")];
+    &[("Core", 54, "each feature of a shard is a chapter of it: features get types of their own")];
 
 /// Lines of the longest file, with its tests, and of the longest function.
 const FILE_LINES_MAX: usize = 550;

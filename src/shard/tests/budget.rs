@@ -214,6 +214,34 @@ fn a_worker_that_ends_a_connection_after_its_pong_cuts_nothing_that_it_said_befo
     }
 }
 
+#[test]
+fn connections_that_are_late_in_one_moment_are_ended_in_pieces() {
+    const CLIENTS: u64 = 200;
+    let mut bench = bench(1);
+    let late: Vec<Peer> = (0..CLIENTS).map(|_| bench.open(0, "/ws/quiet")).collect();
+    let mut bystander = bench.open(0, "/ws/other");
+    let mut part = Vec::new();
+    frame::write_masked(&mut part, false, Opcode::Text, b"a part", [1, 2, 3, 4]);
+    late.iter().for_each(|peer| peer.say(part.clone()));
+    bench.run_for(settings().generation.message_timeout - SECOND / 10);
+    let (mut pieces, mut heard) = (0, 0);
+    turns(&mut bench, 0, |bench| {
+        if bench.core(0).desk.work.due.is_empty() {
+            let now = bench.world.now();
+            bench.world.advance_to(now + SECOND / 1_000);
+        } else {
+            pieces += 1;
+            bystander.say(text(b"x"));
+        }
+        heard += bystander.hear().matches('x').count();
+        bench.closed(0, CloseReason::MessageTooSlow) == CLIENTS
+    });
+    assert!(pieces >= 5, "{pieces} pieces");
+    bench.run_for(SECOND / 10);
+    heard += bystander.hear().matches('x').count();
+    assert_eq!(heard, pieces, "the bystander is served all the while");
+}
+
 /// A budget of which nearly nothing fits into a turn, or the real one.
 fn drawn(random: &mut Random) -> Budget {
     match random.below(4) {
