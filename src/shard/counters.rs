@@ -71,6 +71,7 @@ counters! {
     history_bytes: gauge "history_bytes", "Bytes that the messages kept take.";
     requests_pending: gauge "requests_pending", "Accepted requests that have no result yet.";
     requests_kept: gauge "requests_kept", "Accepted requests, those whose result is kept among them.";
+    requests_bytes: gauge "requests_bytes", "Bytes that accepted requests and their kept results take.";
     requests_accepted: counter "requests_accepted_total", "Requests accepted.";
     requests_done: counter "requests_done_total", "Accepted requests that a worker has done.";
     requests_failed: counter "requests_failed_total", "Accepted requests that failed.";

@@ -239,6 +239,7 @@ fn what_nobody_answers_in_time_has_expired_and_its_channel_hears_that() {
         let mut room = events(gateway, "/sse/7");
         let receipt = request(gateway, "PUT", "/rooms/7/jobs?a=b", "", "x").expect(202).json();
         assert_eq!(receipt["channel"], "room.7");
+        await_that("its bytes count", || metric(gateway, "requests_bytes") > 1_024);
         let mut late = late_worker(gateway);
         let heard = take(&mut late, "x");
         let [path, query] = ["Tg-Path: /rooms/7/jobs\r\n", "Tg-Query: a=b\r\n"].map(|line| heard.contains(line));
@@ -249,6 +250,7 @@ fn what_nobody_answers_in_time_has_expired_and_its_channel_hears_that() {
         answer(&mut late, &receipt, "", "far too late");
         await_that("nobody knows it", || metric(gateway, "answers_unknown_total") == 1);
         await_that("nothing is kept", || metric(gateway, "requests_kept") == 0);
+        await_that("and no bytes", || metric(gateway, "requests_bytes") == 0);
         // Of one that is kept for long it is known that it was there, however late the answer is.
         let receipt = request(gateway, "POST", "/rooms/7/kept", "", "y").expect(202).json();
         take(&mut late, "y");

@@ -334,6 +334,11 @@ impl KeptRequests {
         self.unkept
     }
 
+    /// The bytes of requests and results, as `limits.accepted_bytes_max` counts them.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The number of pending requests.
     pub(crate) fn pending(&self) -> usize {
         self.due.len()

@@ -277,6 +277,7 @@ impl Feature for Requests {
     fn measure(&self, counters: &Counters) {
         counters.requests_pending.set(self.kept.pending() as u64);
         counters.requests_kept.set(self.kept.len() as u64);
+        counters.requests_bytes.set(self.kept.bytes() as u64);
         counters.requests_unkept.set(self.kept.unkept());
     }
 
