@@ -95,8 +95,7 @@ fn the_line_of_a_failed_handshake_says_what_was_wrong_with_it() {
     let served = Logged::start("tls");
     served.say(&served.addresses[1], b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let told = served.end("tls_protocol");
-    let words =
-        "TLS failed (tls_protocol): unexpected error: the first bytes are no ClientHello, but UnexpectedMessage";
+    let words = "TLS failed (tls_protocol): the first bytes are no ClientHello, but another protocol or message";
     assert_eq!(behind_id(&told), (words, ""));
 }
 

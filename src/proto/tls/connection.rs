@@ -275,7 +275,11 @@ impl From<Error> for TlsFailure {
 impl fmt::Display for TlsFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TlsFailure::Session(error) => error.fmt(f),
+            TlsFailure::Session(error) => match &**error {
+                // rustls would call it unexpected; most of these words are ours.
+                Error::General(words) => f.write_str(words),
+                error => error.fmt(f),
+            },
             TlsFailure::Record(fault) => fault.fmt(f),
             TlsFailure::NoSecrets => f.write_str("no traffic secrets for the record layer"),
         }

@@ -31,6 +31,17 @@ pub(super) enum Junk {
     ProtocolVersion = 70,
 }
 
+impl Junk {
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Junk::UnexpectedMessage => "the first bytes are no ClientHello, but another protocol or message",
+            Junk::RecordOverflow => "the first record is longer than any ClientHello",
+            Junk::DecodeError => "the first record is empty",
+            Junk::ProtocolVersion => "the first record has no version of TLS or SSL 3",
+        }
+    }
+}
+
 /// What the first bytes of a client are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FirstBytes {

@@ -372,7 +372,7 @@ fn refuse_junk(input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     const FATAL: u8 = 2;
     let Some(junk) = hello::junk(input) else { return Ok(()) };
     out.extend([ALERT, 3, 3, 0, 2, FATAL, junk as u8]);
-    Err(Error::General(format!("the first bytes are no ClientHello, but {junk:?}")))
+    Err(Error::General(junk.words().to_owned()))
 }
 
 /// The length of the record at the front, if it is complete.
