@@ -16,9 +16,13 @@ use crate::proto::subject::{Pattern, Subject, SubjectError};
 use crate::proto::token::Verifier;
 use crate::proto::user::User;
 
-/// A path template: literal segments and `{parameters}`. A parameter takes exactly one segment, which is not empty.
+/// A path template: literal segments and `{parameters}`, and perhaps a `*` at the end. A parameter takes exactly one segment,
+/// which is not empty; the `*` takes all that follow, even none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathTemplate(Vec<Segment>);
+pub struct PathTemplate {
+    segments: Vec<Segment>,
+    takes_rest: bool,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Segment {
@@ -187,25 +191,31 @@ impl RouteTarget {
 }
 
 impl PathTemplate {
-    /// Parses `/a/{b}/c`, spelled as [`spelling`] requires; the error is one sentence.
+    /// Parses `/a/{b}/c` or `/a/*`, spelled as [`spelling`] requires; the error is one sentence.
     pub fn parse(text: &str) -> Result<PathTemplate, String> {
-        let rest = text.strip_prefix('/').ok_or_else(|| format!("a path begins with \"/\", {text:?} does not"))?;
+        if !text.starts_with('/') {
+            return Err(format!("a path begins with \"/\", {text:?} does not"));
+        }
         spelling::check(text).map_err(|words| format!("the path {text:?} {words}"))?;
-        rest.split('/').map(segment).collect::<Result<_, _>>().map(PathTemplate)
+        let all = text.strip_suffix("/*");
+        let segments = all.unwrap_or(text).split('/').skip(1).map(segment).collect::<Result<_, _>>()?;
+        Ok(PathTemplate { segments, takes_rest: all.is_some() })
     }
 
     pub fn has_parameter(&self, name: &str) -> bool {
-        self.0.iter().any(|segment| matches!(segment, Segment::Parameter(own) if own == name))
+        self.segments.iter().any(|segment| matches!(segment, Segment::Parameter(own) if own == name))
     }
 
     /// Whether a path of these decoded segments matches (`proto::http::split_path`).
     pub fn is_match(&self, segments: &[Cow<'_, str>]) -> bool {
-        segments.len() == self.0.len() && self.0.iter().zip(segments).all(|(own, segment)| own.takes(segment))
+        let count = self.segments.len();
+        let has_count = segments.len() == count || self.takes_rest && segments.len() > count;
+        has_count && self.segments.iter().zip(segments).all(|(own, segment)| own.takes(segment))
     }
 
     /// The values of the parameters, if the path matches.
     pub fn matches<'a>(&'a self, segments: &'a [Cow<'a, str>]) -> Option<Parameters<'a>> {
-        let parameters = self.0.iter().zip(segments).filter_map(|(own, segment)| match own {
+        let parameters = self.segments.iter().zip(segments).filter_map(|(own, segment)| match own {
             Segment::Literal(_) => None,
             Segment::Parameter(name) => Some((name.as_str(), &**segment)),
         });
@@ -332,6 +342,21 @@ mod tests {
         {
             assert!(template.matches(&split_path(path).unwrap()).is_none(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_star_at_the_end_takes_the_rest_of_a_path_even_if_there_is_none() {
+        let template = PathTemplate::parse("/api/{version}/*").unwrap();
+        for path in ["/api/1", "/api/1/", "/api/1/a", "/api/1/a/b%2Fc//d"] {
+            assert_eq!(template.matches(&split_path(path).unwrap()).unwrap()[..], [("version", "1")], "{path}");
+        }
+        for path in ["/", "/api", "/api/", "/api//a", "/apis/1/a"] {
+            assert!(template.matches(&split_path(path).unwrap()).is_none(), "{path}");
+        }
+        let all = PathTemplate::parse("/*").unwrap();
+        assert!(["/", "/a", "/a/b", "/*"].iter().all(|path| all.is_match(&split_path(path).unwrap())));
+        let star = PathTemplate::parse("/a*").unwrap();
+        assert!(star.is_match(&split_path("/a*").unwrap()) && !star.is_match(&split_path("/ab").unwrap()));
     }
 
     #[test]

@@ -70,10 +70,11 @@ pub(super) fn is_service(text: &str) -> bool {
     is_valid_token(text) && text.len() <= SUBJECT_BYTES_MAX / 2
 }
 
-/// A path whose segments are literal or one parameter each, with distinct parameter names, and short enough for a
-/// request line. `conn::spelling` checks whether requests can have it.
+/// A path whose segments are literal or one parameter each, with distinct parameter names, perhaps with a `*` at the end, and
+/// short enough for a request line. `conn::spelling` checks whether requests can have it.
 pub(super) fn is_path(text: &str) -> bool {
     let Some(rest) = text.strip_prefix('/') else { return false };
+    let rest = rest.strip_suffix('*').filter(|above| above.is_empty() || above.ends_with('/')).unwrap_or(rest);
     let mut names: Vec<&str> = Vec::new();
     let escaped_len: usize = text.bytes().map(|byte| if byte.is_ascii_graphic() { 1 } else { 3 }).sum();
     escaped_len < TARGET_BYTES_MAX
@@ -84,7 +85,7 @@ pub(super) fn is_path(text: &str) -> bool {
                     true
                 }
             }
-            None => !segment.contains(['{', '}']),
+            None => !segment.contains(['{', '}']) && segment != "*",
         })
 }
 

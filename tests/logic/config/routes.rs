@@ -52,13 +52,13 @@ fn refuses_keys_of_the_other_protocol() {
 
 #[test]
 fn tells_a_path_that_is_no_template() {
-    assert_eq!(
-        errors("[[route]]\npath = \"rooms\"\nsse = { channel = \"a\" }\n"),
-        [
-            "tidegate.toml:4: route.path is \"rooms\"; expected a path such as \"/rooms/{room}\" whose parameters are whole \
-         segments with distinct names"
-        ]
-    );
+    for path in ["rooms", "/a/*/b", "/*/"] {
+        let error = format!(
+            "tidegate.toml:4: route.path is {path:?}; expected a path such as \"/rooms/{{room}}\" whose parameters are whole \
+             segments with distinct names, or \"/api/*\""
+        );
+        assert_eq!(errors(&format!("[[route]]\npath = {path:?}\nsse = {{ channel = \"a\" }}\n")), [error]);
+    }
 }
 
 #[test]
@@ -184,6 +184,13 @@ fn reads_a_route_that_accepts() {
 
 #[test]
 fn tells_a_route_that_cannot_accept() {
+    assert_eq!(
+        errors("[[route]]\npath = \"/a/*\"\naccept = { service = \"s\" }\n"),
+        [
+            "tidegate.toml:4: route.path \"/a/*\" takes all paths below it, but results are read there; expected no \"*\" at \
+             the end"
+        ]
+    );
     for (keys, error) in [
         (
             "accept = {}",
@@ -241,5 +248,12 @@ fn tells_a_route_that_an_earlier_one_hides() {
     assert_eq!(
         errors(&route.repeat(2)),
         ["tidegate.toml:7: route.path \"/\" is the path of an earlier route with the same method; expected another"]
+    );
+    assert_eq!(
+        errors(&format!("[[route]]\npath = \"/*\"\nsse = {{ channel = \"a\" }}\n{route}")),
+        [
+            "tidegate.toml:7: route.path \"/\" is never reached: \"/*\" comes earlier and takes its requests; expected this one \
+             first"
+        ]
     );
 }

@@ -102,15 +102,16 @@ fn takes(earlier: &Route, path: &str, method: &str) -> bool {
     is_read && path.rsplit_once('/').is_some_and(|(above, last)| !last.is_empty() && path_covers(&earlier.path, above))
 }
 
-/// Whether `general` matches every path that `path` matches. A parameter stands for any segment that is not empty.
+/// Whether `general` matches every path that `path` matches. A parameter stands for any segment that is not empty, a `*` at the
+/// end for all that follow.
 fn path_covers(general: &str, path: &str) -> bool {
+    let all = general.strip_suffix("/*");
     let mut segments = path.split('/');
-    let is_parameter = |segment: &str| segment.starts_with('{');
-    let all = general.split('/').all(|wanted| match segments.next() {
-        Some(segment) => wanted == segment || is_parameter(wanted) && !segment.is_empty(),
-        None => false,
-    });
-    all && segments.next().is_none()
+    let takes =
+        |wanted: &str, segment: &str| wanted == segment || wanted.starts_with('{') && !matches!(segment, "" | "*");
+    let are_taken =
+        all.unwrap_or(general).split('/').all(|wanted| segments.next().is_some_and(|segment| takes(wanted, segment)));
+    are_taken && (all.is_some() || segments.next().is_none())
 }
 
 /// Whether `general` matches every channel that `pattern` matches.
@@ -156,6 +157,14 @@ mod tests {
             assert!(path_covers(general, path), "{general} {path}");
         }
         for (general, path) in [("/a", "/{b}"), ("/{a}", "/a/b"), ("/{a}", "/"), ("/a/{b}", "/a/"), ("/a/{b}", "/a")] {
+            assert!(!path_covers(general, path), "{general} {path}");
+        }
+        for (general, path) in [("/*", "/"), ("/*", "/a/*"), ("/a/*", "/a"), ("/a/*", "/a/{b}"), ("/{a}/*", "/b/c/*")] {
+            assert!(path_covers(general, path), "{general} {path}");
+        }
+        for (general, path) in
+            [("/a/*", "/*"), ("/{a}", "/*"), ("/a/{b}", "/a/*"), ("/a/{b}/*", "/a/*"), ("/a", "/a/*")]
+        {
             assert!(!path_covers(general, path), "{general} {path}");
         }
     }

@@ -142,6 +142,13 @@ impl ConfigBuilder<'_> {
             self.parameters(section, "channel", channel, path, own);
         }
         if let Some(path) = path {
+            if path.ends_with("/*") {
+                self.conflict(
+                    route,
+                    "path",
+                    "takes all paths below it, but results are read there; expected no \"*\" at the end",
+                );
+            }
             if path.ends_with('/') {
                 self.conflict(
                     route,

@@ -30,12 +30,12 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         path: "route[].path",
         kind: Kind::Text {
-            expected: "a path such as \"/rooms/{room}\" whose parameters are whole segments with distinct names",
+            expected: "a path such as \"/rooms/{room}\" whose parameters are whole segments with distinct names, or \"/api/*\"",
             fits: form::is_path,
         },
         fallback: Fallback::Required("\"/events/{channel}\""),
-        help: "The path; a segment in braces is a parameter that takes any value.",
-        doc: "Write the path unescaped: `/café`, `/a b`. A parameter takes one segment of the path, which must not \
+        help: "The path; a segment in braces is a parameter that takes any value, a last `*` takes the rest.",
+        doc: "`/api/*` takes `/api`, `/api/` and all paths below it, `/*` every path. Write the path unescaped: `/café`, `/a b`. A parameter takes one segment of the path, which must not \
               be empty, and may be used in the route's channel. There its value is one token: `.`, `*`, `>`, `%` and \
               white space are percent-encoded. So a client of `/notifications/ann@example.org` subscribes to \
               `notifications.ann@example%2Eorg`, and `POST /api/channels/notifications.ann@example%252Eorg` reaches \
