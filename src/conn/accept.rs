@@ -254,8 +254,7 @@ pub(super) fn write_refusal(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::origins::Origins;
-    use crate::conn::route::{PathTemplate, RouteTarget};
+    use crate::conn::route::RouteTarget;
     use crate::proto::http::next_head;
 
     fn key_of(lines: &str) -> Result<Option<String>, CloseReason> {
@@ -286,14 +285,8 @@ mod tests {
     }
 
     fn route(path: &str) -> Route {
-        Route {
-            path: PathTemplate::parse(path).unwrap(),
-            methods: vec!["POST".into()],
-            template: path.into(),
-            origins: Origins::default(),
-            request_headers: Vec::new(),
-            target: RouteTarget::Page { content_type: "text/plain", body: b"" },
-        }
+        let target = RouteTarget::Page { content_type: "text/plain", body: b"" };
+        Route { methods: vec!["POST".into()], ..Route::new(path, target).unwrap() }
     }
 
     #[test]

@@ -304,6 +304,18 @@ pub enum PathMatch {
 }
 
 impl Route {
+    /// A route for `GET` that pages of other origins may not use. The error is one sentence about the path.
+    pub fn new(path: &str, target: RouteTarget) -> Result<Route, String> {
+        Ok(Route {
+            path: PathTemplate::parse(path)?,
+            methods: vec!["GET".into()],
+            template: path.into(),
+            origins: Origins::default(),
+            request_headers: Vec::new(),
+            target,
+        })
+    }
+
     pub fn find(&self, segments: &[Cow<'_, str>]) -> Option<PathMatch> {
         if self.path.is_match(segments) {
             return Some(PathMatch::Itself);

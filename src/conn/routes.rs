@@ -89,17 +89,10 @@ impl Index<RouteId> for Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::route::{PathTemplate, RouteTarget};
+    use crate::conn::route::RouteTarget;
 
     fn page(path: &str, body: &'static [u8]) -> Route {
-        Route {
-            path: PathTemplate::parse(path).unwrap(),
-            methods: vec!["GET".into()],
-            template: path.into(),
-            origins: Default::default(),
-            request_headers: Vec::new(),
-            target: RouteTarget::Page { content_type: "text/plain", body },
-        }
+        Route::new(path, RouteTarget::Page { content_type: "text/plain", body }).unwrap()
     }
 
     fn paths(routes: &Routes) -> Vec<(usize, &str)> {

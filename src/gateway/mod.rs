@@ -39,8 +39,7 @@ use log::{info, warn};
 
 use crate::base::{NodeId, Place};
 use crate::conn::Door;
-use crate::conn::origins::Origins;
-use crate::conn::route::{PathTemplate, Route, RouteTarget};
+use crate::conn::route::{Route, RouteTarget};
 use crate::driver::clock::Clock;
 use crate::driver::{Choice, DriverKind, Waker, choose};
 use crate::limits;
@@ -158,14 +157,10 @@ impl Builder {
     ///
     /// If `path` does not begin with `/`.
     pub fn page(mut self, path: &str, content_type: &'static str, body: &'static [u8]) -> Builder {
-        self.pages.push(Route {
-            path: PathTemplate::parse(path).expect("a page's path is written in the program"),
-            methods: vec!["GET".into()],
-            template: path.into(),
-            origins: Origins::default(),
-            request_headers: Vec::new(),
-            target: RouteTarget::Page { content_type, body },
-        });
+        self.pages.push(
+            Route::new(path, RouteTarget::Page { content_type, body })
+                .expect("a page's path is written in the program"),
+        );
         self
     }
 

@@ -45,8 +45,7 @@ use super::*;
 use crate::base::ConnId;
 use crate::conn::Door;
 use crate::conn::hosts::Hosts;
-use crate::conn::origins::Origins;
-use crate::conn::route::{ChannelTemplate, PathTemplate, Route, RouteTarget, Service, UserField, WebSocketRoute};
+use crate::conn::route::{ChannelTemplate, Route, RouteTarget, Service, UserField, WebSocketRoute};
 use crate::conn::settings::{BusCredentials, Generation, Settings};
 use crate::driver::sim::{Endpoint, Faults, ReadOutcome, SimDriver, World};
 use crate::hub::owner_of;
@@ -243,14 +242,7 @@ fn tls() -> Arc<ServerConfig> {
 }
 
 fn route(path: &str, target: RouteTarget) -> Route {
-    Route {
-        path: PathTemplate::parse(path).unwrap(),
-        methods: vec!["GET".into()],
-        template: path.into(),
-        origins: Origins::default(),
-        request_headers: Vec::new(),
-        target,
-    }
+    Route::new(path, target).unwrap()
 }
 
 fn settings() -> Settings {

@@ -8,9 +8,8 @@ use tidegate::base::counters::Counter;
 use tidegate::base::{NodeId, Place, Tick};
 use tidegate::conn::Door;
 use tidegate::conn::hosts::Hosts;
-use tidegate::conn::origins::Origins;
 use tidegate::conn::route::{
-    AcceptRoute, CentrifugeRoute, ChannelTemplate, PathTemplate, Route, RouteTarget, Service, UserField, WebSocketRoute,
+    AcceptRoute, CentrifugeRoute, ChannelTemplate, Route, RouteTarget, Service, UserField, WebSocketRoute,
 };
 use tidegate::conn::routes::Routes;
 use tidegate::conn::settings::{Generation, Process, Readiness, Settings};
@@ -423,12 +422,5 @@ fn channel(template: &str) -> ChannelTemplate {
 }
 
 fn route(path: &str, target: RouteTarget) -> Route {
-    Route {
-        path: PathTemplate::parse(path).expect("a path"),
-        methods: vec!["GET".into()],
-        template: path.into(),
-        origins: Origins::default(),
-        request_headers: Vec::new(),
-        target,
-    }
+    Route::new(path, target).expect("a path")
 }

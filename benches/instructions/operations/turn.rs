@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tidegate::base::Key;
 use tidegate::conn::Door;
-use tidegate::conn::origins::Origins;
-use tidegate::conn::route::{ChannelTemplate, PathTemplate, Route, RouteTarget, Service, WebSocketRoute};
+use tidegate::conn::route::{ChannelTemplate, Route, RouteTarget, Service, WebSocketRoute};
 use tidegate::conn::routes::Routes;
 use tidegate::conn::settings::{Generation, Settings};
 use tidegate::proto::ws::{Opcode, frame};
@@ -42,14 +41,7 @@ fn gate(ends: Option<&Ends>) -> Gate {
 
 fn routes() -> Vec<Route> {
     let channel = || ChannelTemplate::parse("room.{room}").expect("it is a template");
-    let route = |path: &str, target| Route {
-        path: PathTemplate::parse(path).expect("it is a template"),
-        methods: vec!["GET".into()],
-        template: path.into(),
-        origins: Origins::default(),
-        request_headers: Vec::new(),
-        target,
-    };
+    let route = |path: &str, target| Route::new(path, target).expect("it is a template");
     let own = WebSocketRoute { channel: Some(channel()), publish: true, service: None, user: None, control: false };
     let room = WebSocketRoute { channel: Some(channel()), publish: false, service: None, user: None, control: false };
     let echo = WebSocketRoute {

@@ -9,9 +9,7 @@ use super::*;
 use crate::base::{Place, RequestId};
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::{Origins, Page};
-use crate::conn::route::{
-    AcceptRoute, CentrifugeRoute, ChannelTemplate, PathTemplate, Route, RouteTarget, Service, WebSocketRoute,
-};
+use crate::conn::route::{AcceptRoute, CentrifugeRoute, ChannelTemplate, Route, RouteTarget, Service, WebSocketRoute};
 use crate::conn::routes::Routes;
 use crate::conn::turned_away::TurnedAway;
 use crate::proto::http::next_head;
@@ -25,12 +23,10 @@ struct Gate {
 
 fn route(methods: &[&str], path: &str, origins: &[&str], target: RouteTarget) -> Route {
     Route {
-        path: PathTemplate::parse(path).unwrap(),
         methods: methods.iter().map(|method| (*method).into()).collect(),
-        template: path.into(),
         origins: Origins::new(origins.iter().map(|origin| (*origin).into())),
         request_headers: vec!["X-Extra".into()],
-        target,
+        ..Route::new(path, target).unwrap()
     }
 }
 

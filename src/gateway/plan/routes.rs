@@ -2,7 +2,7 @@
 
 use crate::conn::origins::Origins;
 use crate::conn::route::{
-    AcceptRoute, CentrifugeRoute, ChannelTemplate, PathTemplate, Route, RouteTarget, Service, UserField, WebSocketRoute,
+    AcceptRoute, CentrifugeRoute, ChannelTemplate, Route, RouteTarget, Service, UserField, WebSocketRoute,
 };
 use crate::conn::routes::Routes;
 use crate::gateway::config::{self, Config};
@@ -70,11 +70,9 @@ fn route(route: &config::Route) -> Result<Route, String> {
         })),
     };
     Ok(Route {
-        path: PathTemplate::parse(&route.path)?,
         methods: route.methods.iter().map(|method| method.as_str().into()).collect(),
-        template: route.path.as_str().into(),
         request_headers: route.request_headers.iter().map(|name| name.as_str().into()).collect(),
         origins: Origins::new(route.origins.iter().map(|origin| origin.as_str().into())),
-        target,
+        ..Route::new(&route.path, target)?
     })
 }
