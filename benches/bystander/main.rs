@@ -5,11 +5,13 @@
 //!  stranger:  connects, attacks, holds what it has, and leaves                                      |--------|
 //!  memory:    of the gateway                                                                 last   | most   | last
 //!  others:    admin listener, a new worker, kept channels, where a stranger is after those   once   | worst  | once
+//!  bound:     the most memory that the gateway's configuration allows                               | known  |
 //! ```
 //!
 //! Each row is held to the promise to every other client, worker and operator: see [`promise`].
 
 mod echo;
+mod filled;
 mod others;
 mod strangers;
 
@@ -27,7 +29,8 @@ use tidegate_bench::options::{Common, Target};
 use tidegate_bench::process::{Process, Setup};
 use tidegate_bench::progress::Progress;
 use tidegate_bench::promise::{
-    ANSWER_MS_MAX, KEPT_PERCENT_MIN, MEMORY_LEFT_MIB_MAX, MEMORY_TO_BEFORE, P99_MS_MAX, remembered_mib,
+    ANSWER_MS_MAX, FILLED_PERCENT_MIN, KEPT_PERCENT_MIN, MEMORY_LEFT_MIB_MAX, MEMORY_TO_BEFORE, P99_MS_MAX, bound_mib,
+    remembered_mib,
 };
 use tidegate_bench::report::{Column, Figure, Report, Row};
 
@@ -38,6 +41,9 @@ use strangers::Stranger;
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// From the end of the attack to the last reading: jemalloc gives pages back after a second.
 const SETTLE: Duration = Duration::from_secs(3);
+
+/// Connections that are no stranger's.
+const BYSTANDERS: usize = 1;
 
 /// Latency of one connection, and memory of the gateway, before, while and after a stranger attacks.
 #[derive(Clone, Debug, Parser)]
@@ -54,12 +60,14 @@ const SETTLE: Duration = Duration::from_secs(3);
   keys        sends TLS KeyUpdates, each followed by an empty record
   handshakes  sends TLS handshake messages but for their end
   hellos      sends TLS ClientHellos in two segments, and leaves when they are answered
+  hoard       holds as much of everything as a client may, until each sum is full; for 10 s at least
 
 A message counts from when it was due, so a stall delays all that were due in it.
 
 Examples:
   cargo bench --bench bystander
   cargo bench --bench bystander -- --stranger flood --connections 8000 --driver epoll
+  cargo bench --bench bystander -- --stranger hoard
   cargo bench --bench bystander -- --runs 3 --json")]
 struct Args {
     /// Only these strangers; may be repeated
@@ -85,6 +93,8 @@ const COLUMNS: &[Column] = &[
     Column("max_ms", "max ms", 1),
     Column("lost", "lost", 0),
     Column("user_mib", "memory, MiB", 1),
+    Column("bound_mib", "bound, MiB", 0),
+    Column("filled_percent", "filled %", 0),
     Column("kernel_mib", "kernel, MiB", 1),
     Column("memory_left_mib", "left of it, MiB", 1),
     Column("ready_ms", "ready ms", 1),
@@ -111,8 +121,9 @@ fn measure(args: &Args) -> Result<(), String> {
             }
         }
     }
-    report.finish("Memory: what the gateway holds at the end of the phase; while the stranger attacks, the most. Left of it: above 1.2 \
-         times the memory before.");
+    report.finish("Memory: what the gateway holds at the end of the phase; while the stranger attacks, the most. Bound: the most that \
+         its configuration allows (tidegate doctor). Filled: of each sum that clients can fill, at least this part was held. Left of \
+         it: above 1.2 times the memory before.");
     Ok(())
 }
 
@@ -133,6 +144,7 @@ fn measure_stranger(
         is_grouped: true,
         rules: &stranger.rules(certificate),
     };
+    let config = setup.config()?;
     let process = Process::start_within(&setup, stranger.descriptors())?;
     others::prepare(stranger, &process)?;
     let connections = args.connections.map_or(stranger.connections(), |connections| connections as usize);
@@ -141,6 +153,7 @@ fn measure_stranger(
     let mut add = |phase, mut figures: Vec<Figure>| {
         if phase == "during" {
             figures.push(("connections", connections as f64));
+            figures.push(("bound_mib", bound_mib(&config, connections + BYSTANDERS)));
         }
         report.add(
             run,
@@ -165,8 +178,8 @@ fn measure_stranger(
             stranger.attack(&process, certificate, connections, &is_over)
         });
         let held = scope.spawn(|| Held::watch(&process, &is_measured));
-        let others = scope.spawn(|| others::watch(stranger, &process, &is_measured));
-        let echoes = bystander.echo(duration);
+        let others = scope.spawn(|| others::watch(stranger, &process, &config, &is_measured));
+        let echoes = bystander.echo(duration.max(stranger.attack_min()));
         is_measured.store(true, Ordering::Relaxed);
         let (held, others) = (held.join(), others.join());
         is_over.store(true, Ordering::Relaxed);
@@ -192,7 +205,11 @@ fn promise(row: &Row) -> Option<bool> {
         let figure = row.figure(name);
         figure.is_nan() || figure < bound
     };
-    let kept_percent = row.figure("kept_percent");
+    let at_least = |name: &str, bound: f64| {
+        let figure = row.figure(name);
+        figure.is_nan() || figure >= bound
+    };
+    let bound_mib = row.figure("bound_mib");
     let remembered = row.marks.iter().map(|(_, stranger)| remembered_mib(stranger)).sum::<f64>();
     (row.phase != "before").then(|| {
         holds("p99_ms", P99_MS_MAX)
@@ -200,7 +217,9 @@ fn promise(row: &Row) -> Option<bool> {
             && holds("ready_ms", ANSWER_MS_MAX)
             && holds("worker_ms", ANSWER_MS_MAX)
             && holds("memory_left_mib", MEMORY_LEFT_MIB_MAX + remembered)
-            && (kept_percent.is_nan() || kept_percent >= KEPT_PERCENT_MIN)
+            && (bound_mib.is_nan() || holds("user_mib", bound_mib))
+            && at_least("filled_percent", FILLED_PERCENT_MIN)
+            && at_least("kept_percent", KEPT_PERCENT_MIN)
     })
 }
 

@@ -1,4 +1,5 @@
-//! What else has to be served while a stranger attacks: operators, workers, the history of channels.
+//! What else is looked at while a stranger attacks: what has to be served (operators, workers, the history of channels), and
+//! the sums that are filled.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,9 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tidegate::gateway::config::Config;
 use tidegate_bench::process::Process;
 use tidegate_bench::report::Figure;
 
+use crate::filled;
 use crate::strangers::{KEPT_PREFIX, Stranger};
 
 /// How long an answer is waited for. One that does not come counts as this.
@@ -44,11 +47,21 @@ pub fn look(stranger: Stranger, process: &Process) -> Result<Vec<Figure>, String
     }
 }
 
-/// The worst of many looks.
-pub fn watch(stranger: Stranger, process: &Process, is_over: &AtomicBool) -> Result<Vec<Figure>, String> {
-    if stranger != Stranger::Crowd {
-        return Ok(Vec::new());
+/// The worst of many looks, and of sums the most.
+pub fn watch(
+    stranger: Stranger,
+    process: &Process,
+    config: &Config,
+    is_over: &AtomicBool,
+) -> Result<Vec<Figure>, String> {
+    match stranger {
+        Stranger::Crowd => watch_answers(stranger, process, is_over),
+        Stranger::Hoard => filled::watch(process.admin()?, config, is_over),
+        _ => Ok(Vec::new()),
     }
+}
+
+fn watch_answers(stranger: Stranger, process: &Process, is_over: &AtomicBool) -> Result<Vec<Figure>, String> {
     let mut worst = look(stranger, process)?;
     while !is_over.load(Ordering::Relaxed) {
         thread::sleep(INTERVAL);
@@ -121,7 +134,7 @@ fn admin_says(admin: SocketAddr, path: &str) -> io::Result<()> {
     if answer.starts_with("HTTP/1.1 200 ") { Ok(()) } else { Err(io::Error::other(answer)) }
 }
 
-fn get(admin: SocketAddr, path: &str) -> io::Result<String> {
+pub fn get(admin: SocketAddr, path: &str) -> io::Result<String> {
     let mut socket = connect(admin)?;
     socket.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut answer = String::new();

@@ -51,9 +51,14 @@ pub(crate) fn configuration(driver: &str, shards: usize, certificate: Option<&Ce
     )
 }
 
+/// As the gateway reads it.
+pub(crate) fn parse(configuration: &str) -> Result<Config, String> {
+    Config::parse(Path::new("bench.toml"), configuration, []).map_err(|errors| errors.to_string())
+}
+
 /// Runs until stdin ends; with a worker that sends back what clients of its service say, if it is wanted.
 pub(crate) fn serve(configuration: &str, has_worker: bool) -> Result<(), String> {
-    let config = Config::parse(Path::new("bench.toml"), configuration, []).map_err(|errors| errors.to_string())?;
+    let config = parse(configuration)?;
     let wanted = config.driver;
     let mut builder = Builder::new(config);
     if has_worker {

@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use tidegate::gateway::config::Config;
+
 use crate::certificate::Certificate;
 use crate::group::MemoryGroup;
 use crate::memory::{self, Memory};
@@ -42,6 +44,17 @@ pub struct Setup<'a> {
     pub is_grouped: bool,
     /// What the gateway's configuration says of channels, if anything.
     pub rules: &'a str,
+}
+
+impl Setup<'_> {
+    /// Of the gateway.
+    pub fn config(&self) -> Result<Config, String> {
+        gateway::parse(&self.configuration())
+    }
+
+    fn configuration(&self) -> String {
+        gateway::configuration(self.target.name(), self.shards, self.certificate, self.rules)
+    }
 }
 
 /// Ended by the drop.
@@ -143,10 +156,10 @@ impl Drop for Process {
 fn own_command(setup: &Setup<'_>) -> Result<Vec<String>, String> {
     let program = std::env::current_exe().map_err(|error| format!("this program cannot be found: {error}"))?;
     let mut command = vec![program.to_string_lossy().into_owned(), SERVE.to_owned()];
-    let Setup { target, shards, certificate, .. } = setup;
+    let Setup { target, shards, .. } = setup;
     if target.is_gateway() {
         command.push(if setup.has_worker { GATEWAY_WITH_WORKER } else { GATEWAY }.to_owned());
-        command.push(gateway::configuration(target.name(), *shards, *certificate, setup.rules));
+        command.push(setup.configuration());
     } else {
         command.push(setup.floor.name().to_owned());
         command.push(shards.to_string());

@@ -51,7 +51,7 @@ fn begin(address: SocketAddr, words: &[u8]) -> io::Result<TcpStream> {
 }
 
 /// The same for all: the gateway cannot tell.
-fn hello(certificate: &Certificate) -> Result<Vec<u8>, String> {
+pub fn hello(certificate: &Certificate) -> Result<Vec<u8>, String> {
     let config = certificate.client(Shake { is_hybrid: true, is_resuming: false })?;
     let name = ServerName::try_from(NAME).map_err(|error| error.to_string())?;
     let mut client = ClientConnection::new(config, name).map_err(|error| error.to_string())?;

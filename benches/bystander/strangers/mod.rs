@@ -6,10 +6,12 @@
 //!                      protocol: tokens, presence, names      with the client protocol
 //!                      keys, hellos                           with TLS
 //!                      crowd                                  with connections alone
+//!                      hoard                                  with all of these
 //! ```
 
 mod crowd;
 mod hellos;
+mod hoard;
 mod keys;
 mod names;
 mod presence;
@@ -47,10 +49,11 @@ pub enum Stranger {
     Keys,
     Handshakes,
     Hellos,
+    Hoard,
 }
 
 impl Stranger {
-    pub const ALL: [Stranger; 11] = [
+    pub const ALL: [Stranger; 12] = [
         Stranger::Flood,
         Stranger::Tokens,
         Stranger::Crowd,
@@ -62,6 +65,7 @@ impl Stranger {
         Stranger::Keys,
         Stranger::Handshakes,
         Stranger::Hellos,
+        Stranger::Hoard,
     ];
 
     pub fn name(self) -> &'static str {
@@ -77,13 +81,14 @@ impl Stranger {
             Stranger::Keys => "keys",
             Stranger::Handshakes => "handshakes",
             Stranger::Hellos => "hellos",
+            Stranger::Hoard => "hoard",
         }
     }
 
     /// Connections that it needs to be noticed.
     pub fn connections(self) -> usize {
         match self {
-            Stranger::Flood | Stranger::Fragments => 2_000,
+            Stranger::Flood | Stranger::Fragments | Stranger::Hoard => 2_000,
             Stranger::Tokens => 50,
             Stranger::Crowd => 9_000,
             Stranger::Presence | Stranger::Names => 60,
@@ -103,6 +108,7 @@ impl Stranger {
             Stranger::Presence => presence::RULES.to_owned(),
             Stranger::Names => names::RULES.to_owned(),
             Stranger::Crowd => crowd::RULES.to_owned(),
+            Stranger::Hoard => hoard::rules(),
             Stranger::Flood | Stranger::Fragments | Stranger::Keys | Stranger::Handshakes | Stranger::Hellos => {
                 String::new()
             }
@@ -112,6 +118,11 @@ impl Stranger {
     /// The fewest shards with which it can be noticed: there is no mail within one.
     pub fn shards_min(self) -> u32 {
         if self == Stranger::Presence { 2 } else { 1 }
+    }
+
+    /// The shortest attack in which it can do all that it does.
+    pub fn attack_min(self) -> Duration {
+        if self == Stranger::Hoard { hoard::FILL_TIME } else { Duration::ZERO }
     }
 
     /// The limit on open files of the gateway, if it is to be lower than usual.
@@ -147,6 +158,7 @@ impl Stranger {
             Stranger::Requests => return requests::requests(address, connections, is_over),
             Stranger::Keys => return keys::keys(address, certificate, connections, is_over),
             Stranger::Hellos => return hellos::hellos(address, certificate, connections, is_over),
+            Stranger::Hoard => return hoard::hoard(process, certificate, connections, is_over),
         };
         let held: Vec<TcpStream> = begun.map_err(|error| format!("{} did not begin: {error}", self.name()))?;
         wait(is_over);

@@ -24,6 +24,14 @@ pub fn unfinished_request() -> Vec<u8> {
     [head.as_bytes(), &vec![b'x'; BODY_BYTES - 1]].concat()
 }
 
+/// RFC 8446 section 5.1: a ClientHello, after which the gateway has a state to keep, and the longest record but for its end.
+pub fn begun_handshake(hello: &[u8]) -> Vec<u8> {
+    const CONTENT_BYTES: u16 = 16_000;
+    const APPLICATION_DATA: u8 = 23;
+    let head = [&[APPLICATION_DATA, 3, 3][..], &CONTENT_BYTES.to_be_bytes()].concat();
+    [hello, &head, &vec![0; usize::from(CONTENT_BYTES) - 1]].concat()
+}
+
 /// RFC 8446 sections 4 and 5.1: a ClientHello that is longer than its record, and as long as a gateway waits for.
 pub fn unfinished_handshake() -> Vec<u8> {
     const CONTENT_BYTES: u16 = 16_000;
