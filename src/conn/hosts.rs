@@ -28,13 +28,8 @@ impl Hosts {
         }
     }
 
-    /// A dot at the end of a name keeps a resolver from appending a domain; the owner of the name also owns the form
-    /// with the dot.
     fn have(&self, name: &str) -> bool {
-        let relative = |name: &'_ str| -> usize { name.strip_suffix('.').map_or(name.len(), str::len) };
-        let name = Host::Name(&name[..relative(name)]);
-        let own = |text: &str| Host::Name(&text[..relative(text)]) == name;
-        own("localhost") || self.0.iter().any(|text| own(text))
+        is_same_name("localhost", name) || self.0.iter().any(|own| is_same_name(own, name))
     }
 
     /// The log line about a refused host: `listener` refused it, and `key` of the configuration lists the allowed
@@ -51,6 +46,13 @@ impl Hosts {
         )
         .into()
     }
+}
+
+/// A dot at the end of a name keeps a resolver from appending a domain; the owner of the name also owns the form with the
+/// dot.
+pub(super) fn is_same_name(own: &str, name: &str) -> bool {
+    let relative = |name| Host::Name(str::strip_suffix(name, '.').unwrap_or(name));
+    relative(own) == relative(name)
 }
 
 #[cfg(test)]

@@ -58,6 +58,7 @@ pub mod routes;
 mod sealing;
 mod session;
 pub mod settings;
+pub mod site;
 mod slow;
 pub mod spelling;
 mod subs;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::origins::Origins;
+use super::site::Site;
 use super::spelling;
 use crate::base::RequestId;
 use crate::proto::CloseReason;
@@ -39,6 +40,8 @@ pub type Parameters<'a> = SmallVec<[(&'a str, &'a str); 4]>;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
+    /// The hosts and the scheme by which it is reached.
+    pub site: Site,
     pub path: PathTemplate,
     /// Upper case, never empty. `HEAD` comes with `GET`.
     pub methods: Vec<Box<str>>,
@@ -304,9 +307,10 @@ pub enum PathMatch {
 }
 
 impl Route {
-    /// A route for `GET` that pages of other origins may not use. The error is one sentence about the path.
+    /// A route for `GET`, on every host, that pages of other origins may not use. The error is one sentence about the path.
     pub fn new(path: &str, target: RouteTarget) -> Result<Route, String> {
         Ok(Route {
+            site: Site::default(),
             path: PathTemplate::parse(path)?,
             methods: vec!["GET".into()],
             template: path.into(),

@@ -127,6 +127,8 @@ fn address(asked: Option<u16>, usual: u16) -> Result<SocketAddr, String> {
 
 fn gateway_routes() -> Vec<Route> {
     let route = |path: &str, target| Route {
+        hosts: Vec::new(),
+        scheme: None,
         path: path.to_owned(),
         methods: vec!["GET".to_owned()],
         origins: Vec::new(),

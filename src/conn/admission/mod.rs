@@ -8,7 +8,7 @@
 //!  Sender     does the head name one origin at most?                400 malformed_request
 //!  Host       does the listener answer for this host?               421 misdirected
 //!  Path       has the path one reading only?                        400 malformed_request
-//!  Route      which route takes this path and method?               404 not_found, 405 method_not_allowed, or it is a preflight:
+//!  Route      which route takes this site, path, method?             404 not_found, 405 method_not_allowed, or it is a preflight:
 //!                                                                   204, 403 origin_refused
 //!  Room       is anything new begun now?                            503 drain, too_many_connections
 //!  Origin     may the sender's page use the route?                  403 origin_refused
@@ -131,10 +131,9 @@ fn host<'r>(request: &ClientRequest<'r, '_>) -> Result<Admission, Objection<'r>>
 }
 
 fn route<'r>(request: &ClientRequest<'r, '_>) -> Result<Admission, Objection<'r>> {
-    let segments = request.segments().map_err(Objection::Request)?;
     let mut routes = request.routes.iter();
     let taking = routes.find_map(|(id, route)| {
-        let found = route.find(segments)?;
+        let found = request.find(route)?;
         route.takes(found, request.head.method).then_some(Admission::Room(id, found))
     });
     taking.ok_or(Objection::NoRoute)

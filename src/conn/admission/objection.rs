@@ -115,8 +115,7 @@ fn misdirected(request: &ClientRequest<'_, '_>, hosts: &Hosts, outbox: &mut Outb
 }
 
 fn no_route(request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> AdmissionOutcome {
-    let segments = request.segments().unwrap_or_default();
-    let others = request.routes.iter().filter_map(|(_, route)| Some((route, route.find(segments)?)));
+    let others = request.routes.iter().filter_map(|(_, route)| Some((route, request.find(route)?)));
     let others: SmallVec<[(&Route, PathMatch); 2]> = others.collect();
     match (others.as_slice(), preflight::asks_for(request.head)) {
         ([], _) => refuse_for_all(request, CloseReason::NotFound, None, outbox),

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::base::{NodeId, RouteId};
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::Sender;
-use crate::conn::route::{Parameters, Route};
+use crate::conn::route::{Parameters, PathMatch, Route};
 use crate::conn::routes::Routes;
 use crate::conn::turned_away::TurnedAway;
 use crate::proto::CloseReason;
@@ -29,6 +29,7 @@ pub(in crate::conn) struct ClientRequest<'r, 'a> {
     pub head: &'r Head<'a>,
     /// The page that sends it.
     pub sender: Result<Sender<'a>, CloseReason>,
+    pub is_tls: bool,
     /// The path, decoded.
     pub segments: Result<SmallVec<[Cow<'a, str>; 8]>, CloseReason>,
     pub node: Option<NodeId>,
@@ -48,6 +49,7 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
         ClientRequest {
             head,
             sender: Sender::of(head, arrival.is_tls),
+            is_tls: arrival.is_tls,
             segments: http::split_path(head.path),
             node: arrival.node,
             hosts: arrival.hosts,
@@ -62,6 +64,12 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
 
     pub(in crate::conn) fn segments(&self) -> Result<&[Cow<'a, str>], CloseReason> {
         self.segments.as_deref().map_err(|reason| *reason)
+    }
+
+    /// How the request matches a route, whatever its method; `None` if it does not.
+    pub(super) fn find(&self, route: &Route) -> Option<PathMatch> {
+        let found = route.find(self.segments().ok()?)?;
+        route.site.has(self.head.host, self.is_tls).then_some(found)
     }
 
     /// The path's values for the parameters of a route.

@@ -11,6 +11,7 @@ use crate::conn::hosts::Hosts;
 use crate::conn::origins::{Origins, Page};
 use crate::conn::route::{AcceptRoute, CentrifugeRoute, ChannelTemplate, Route, RouteTarget, Service, WebSocketRoute};
 use crate::conn::routes::Routes;
+use crate::conn::site::{Scheme, Site};
 use crate::conn::turned_away::TurnedAway;
 use crate::proto::http::next_head;
 use crate::proto::subject::Subject;
@@ -66,7 +67,9 @@ impl Gate {
         };
         let page = |body| RouteTarget::Page { content_type: "text/plain", body };
         let app = ["https://app.example"];
+        let secure = Site::new(["gate.example".into()], Some(Scheme::Https));
         let routes = vec![
+            Route { site: secure, ..route(&["GET"], "/secure/*", &[], page(b"secure")) },
             route(&["GET"], "/", &[], page(b"front")),
             route(&["GET"], "/events/{e}", &app, stream(&["e.{e}", "all"])),
             route(&["GET"], "/open/{e}", &["*"], stream(&["{e}"])),
@@ -282,6 +285,14 @@ fn the_circumstances_of_a_request_decide_too() {
     let own = ["Origin: http://gate.example\r\n"];
     assert_eq!(ends("GET /events/a", &own, |_| {}), at("Target", "200"));
     assert_eq!(ends("GET /events/a", &own, |case| case.is_tls = true), at("Origin", "403"));
+    assert_eq!(ends("GET /secure/a", &[], |case| case.is_tls = true), at("Target", "200"));
+    assert_eq!(ends("POST /secure", &[], |case| case.is_tls = true), at("Route", "405"));
+    for target in ["GET /secure/a", "POST /secure"] {
+        assert_eq!(ends(target, &[], |_| {}), at("Route", "404"), "without TLS");
+        let elsewhere =
+            |case: &mut Case<'_>| (case.lines, case.has_hosts, case.is_tls) = ("Host: any\r\n", false, true);
+        assert_eq!(ends(target, &[], elsewhere), at("Route", "404"), "for another host");
+    }
     let (job, result) = (["X-User: ann\r\n"], format!("GET /jobs/a/{ID}"));
     for (away, page, websocket, read) in [
         (Drain, ("Room", "503"), ("Target", "101"), ("Target", "read")),

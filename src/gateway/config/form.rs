@@ -48,6 +48,14 @@ pub(super) fn is_host(text: &str) -> bool {
     Authority::parse(text).ok().filter(is_alone).is_some_and(|authority| is_named(authority.host))
 }
 
+/// The same, or `*.` for one label in front of a name.
+pub(super) fn is_host_pattern(text: &str) -> bool {
+    match text.strip_prefix("*.") {
+        Some(name) => is_host(name) && !matches!(Authority::parse(name), Ok(Authority { host: Host::Address(_), .. })),
+        None => is_host(text),
+    }
+}
+
 /// An origin (RFC 6454 section 6.2): scheme, host and port, without a path. Opaque origins send `null`.
 pub(super) fn is_origin(text: &str) -> bool {
     text == "*" || text == "null" || Origin::parse(text).is_some_and(|origin| is_named(origin.host()))

@@ -30,6 +30,7 @@ mod table;
 mod tree;
 mod validate;
 
+pub use crate::conn::site::Scheme;
 pub use crate::proto::channel::{Delivery, Keep, Queue, Rule};
 pub use error::{Error, Errors, Place};
 pub use render::{annotated, markdown};
@@ -149,6 +150,10 @@ pub struct Admin {
 /// The target of the requests for one path.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
+    /// The hosts that requests name, each without a port; `*.` stands for one label. If there are none, any.
+    pub hosts: Vec<String>,
+    /// Whether requests come over TLS; `None`: both ways.
+    pub scheme: Option<Scheme>,
     /// Begins with `/`; a segment may be a parameter: `/rooms/{room}`. Parameters have distinct names.
     pub path: String,
     /// Never empty, upper case.

@@ -5,6 +5,7 @@ use crate::conn::route::{
     AcceptRoute, CentrifugeRoute, ChannelTemplate, Route, RouteTarget, Service, UserField, WebSocketRoute,
 };
 use crate::conn::routes::Routes;
+use crate::conn::site::Site;
 use crate::gateway::config::{self, Config};
 use crate::proto::subject::Pattern;
 use crate::proto::token::Verifier;
@@ -70,6 +71,7 @@ fn route(route: &config::Route) -> Result<Route, String> {
         })),
     };
     Ok(Route {
+        site: Site::new(route.hosts.iter().map(|host| host.as_str().into()), route.scheme),
         methods: route.methods.iter().map(|method| method.as_str().into()).collect(),
         request_headers: route.request_headers.iter().map(|name| name.as_str().into()).collect(),
         origins: Origins::new(route.origins.iter().map(|origin| origin.as_str().into())),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate::gateway::config::{AcceptTarget, Target, TokenKey, UserSource};
+use tidegate::gateway::config::{AcceptTarget, Scheme, Target, TokenKey, UserSource};
 
 use crate::config::{LISTENER, errors, errors_of_variables, parse};
 
@@ -23,6 +23,43 @@ fn reads_a_route_of_the_client_protocol() {
     assert_eq!(target.server_side, ["tenant.{tenant}"]);
     assert_eq!(target.token, Some(TokenKey::Hmac("very secret".to_owned())));
     assert!(!format!("{config:?}").contains("very secret"), "secrets are not for logs");
+}
+
+#[test]
+fn reads_the_hosts_and_the_scheme_of_a_route() {
+    let keys = "host = [\"shop.example\", \"*.shop.example\"]\nscheme = \"https\"";
+    let text = format!("{LISTENER}\n[[route]]\npath = \"/*\"\n{keys}\nsse = {{ channel = \"a\" }}\n");
+    let config = parse(&text, &[]).unwrap();
+    assert_eq!(config.routes[0].hosts, ["shop.example", "*.shop.example"]);
+    assert_eq!(config.routes[0].scheme, Some(Scheme::Https));
+}
+
+#[test]
+fn tells_a_host_or_a_scheme_that_no_request_has() {
+    let expected = "expected a host name or an address without a port such as \"shop.example\", or \"*.shop.example\"";
+    for host in ["", "*", "*.", "*.*.a", "a.*", "shop.example:80", "https://shop.example", "*.10.0.0.7"] {
+        let route = format!("[[route]]\npath = \"/\"\nhost = {host:?}\nsse = {{ channel = \"a\" }}\n");
+        assert_eq!(errors(&route), [format!("tidegate.toml:5: route.host is {host:?}; {expected}")]);
+    }
+    assert_eq!(
+        errors("[[route]]\npath = \"/\"\nscheme = \"ws\"\nsse = { channel = \"a\" }\n"),
+        ["tidegate.toml:5: route.scheme is \"ws\"; expected one of \"http\", \"https\""]
+    );
+}
+
+#[test]
+fn tells_a_route_that_one_for_all_its_hosts_hides() {
+    let route = |keys: &str| format!("[[route]]\npath = \"/\"\n{keys}sse = {{ channel = \"a\" }}\n");
+    let (shop, secure) = ("host = \"Shop.example\"\n", "scheme = \"https\"\n");
+    for (first, second) in [(shop, ""), (secure, ""), (shop, "host = \"*.example\"\n"), (secure, "scheme = \"http\"\n")]
+    {
+        assert!(parse(&format!("{LISTENER}\n{}{}", route(first), route(second)), &[]).is_ok(), "{first} {second}");
+    }
+    let wide = "host = [\"b\", \"*.EXAMPLE\"]\n";
+    for (first, second) in [("", shop), ("", secure), (wide, shop), (shop, shop)] {
+        let errors = errors(&(route(first) + &route(second))).join(" ");
+        assert!(errors.contains("is never reached") || errors.contains("is the path of an earlier route"), "{errors}");
+    }
 }
 
 #[test]

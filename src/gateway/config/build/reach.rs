@@ -7,11 +7,12 @@ use super::{ConfigBuilder, Section};
 impl ConfigBuilder<'_> {
     /// An error if earlier routes take all requests of a route, or all reads of its results.
     pub(super) fn reach_of_route(&mut self, section: &Section<'_>, route: &Route, earlier: &[Route]) {
-        let is_taken = |method: &String| earlier.iter().find(|other| takes(other, &route.path, method));
+        let earlier: Vec<&Route> = earlier.iter().filter(|other| site_covers(other, route)).collect();
+        let is_taken = |method: &String| earlier.iter().copied().find(|other| takes(other, &route.path, method));
         let taken: Vec<(&String, &Route)> =
             route.methods.iter().filter_map(|method| Some((method, is_taken(method)?))).collect();
         match taken.first() {
-            Some((_, other)) if other.path == route.path => {
+            Some((_, other)) if other.path == route.path && other.hosts == route.hosts => {
                 let words = "is the path of an earlier route with the same method; expected another";
                 self.conflict(section, "path", words);
             }
@@ -89,6 +90,19 @@ impl ConfigBuilder<'_> {
         };
         self.errors.push(super::super::error::Error::new(place, format!("{subject} {words}")));
     }
+}
+
+/// Whether an earlier route is for all hosts and schemes that a route is for.
+fn site_covers(earlier: &Route, route: &Route) -> bool {
+    let has_scheme = earlier.scheme.is_none() || earlier.scheme == route.scheme;
+    let has = |host: &String| earlier.hosts.iter().any(|own| host_covers(own, host));
+    has_scheme && (earlier.hosts.is_empty() || !route.hosts.is_empty() && route.hosts.iter().all(has))
+}
+
+/// Whether `general` matches every host that `host` matches. `*.` stands for one label.
+fn host_covers(general: &str, host: &str) -> bool {
+    let is_below = |above: &str| host.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(above));
+    general.eq_ignore_ascii_case(host) || general.strip_prefix("*.").is_some_and(is_below)
 }
 
 /// Whether an earlier route takes requests of this method for every path that the template stands for.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::super::tree::Content;
-use super::super::{AcceptTarget, Route, SseTarget, Target, UserSource, WebSocketTarget, form, validate};
+use super::super::{AcceptTarget, Route, Scheme, SseTarget, Target, UserSource, WebSocketTarget, form, validate};
 use super::{ConfigBuilder, Section};
+
 use crate::conn::spelling;
 use crate::limits::SSE_CHANNELS_MAX;
 
@@ -52,14 +53,17 @@ impl ConfigBuilder<'_> {
             let words = format!("has {method}, which no page uses for a stream; expected \"GET\", or \"POST\"");
             self.conflict(section, "method", &words);
         }
-        for name in ["method", "origins"] {
+        for name in ["host", "method", "origins"] {
             self.repetitions(section, name, |one, other| one == other);
         }
         let origins = section.texts("origins");
         if origins.len() > 1 && origins.iter().any(|origin| origin == "*") {
             self.doubt(section, "origins", "has \"*\", which allows any origin, and other entries");
         }
+        let scheme = section.text("scheme").map(|scheme| if scheme == "https" { Scheme::Https } else { Scheme::Http });
         Some(Route {
+            hosts: section.texts("host"),
+            scheme,
             path: path?,
             methods,
             origins: section.texts("origins"),

@@ -43,6 +43,24 @@ pub(super) const ROWS: &[Row] = &[
               channel, gets 400.",
     },
     Row {
+        path: "route[].host",
+        kind: Kind::Texts {
+            expected: "a host name or an address without a port such as \"shop.example\", or \"*.shop.example\"",
+            fits: form::is_host_pattern,
+        },
+        fallback: Fallback::Nothing("[\"shop.example\", \"*.shop.example\"]"),
+        help: "The hosts for which the route is; requests for others go on to the next route.",
+        doc: "One, or a list; without it, any. Compared with the request's `Host` without its port, in any case; `*.` stands \
+              for exactly one label, as in certificates. `listener.hosts` refuses other hosts before any route is looked at.",
+    },
+    Row {
+        path: "route[].scheme",
+        kind: Kind::Choice(&["http", "https"]),
+        fallback: Fallback::Nothing("\"https\""),
+        help: "Whether the route is for clients without TLS or with it; without the key, for both.",
+        doc: "",
+    },
+    Row {
         path: "route[].method",
         kind: Kind::Texts { expected: "a method in upper case such as \"GET\"", fits: form::is_method },
         fallback: Fallback::Text("GET"),
