@@ -12,13 +12,13 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tidegate::base::{Batch, Key, Place, Tick};
 use tidegate::conn::settings::Settings;
-use tidegate::driver::{Completion, Driver, ListenerId, Waker};
+use tidegate::driver::{Completion, Driver, ListenerId, Remote, Waker};
 use tidegate::mesh::{Mesh, Threads};
 use tidegate::shard::budget::Budget;
 use tidegate::shard::counters::Counters;
@@ -172,6 +172,10 @@ impl Driver for Script {
 
     fn attach(&mut self, _socket: (), key: Key) {
         self.state.borrow_mut().attached = Some(key);
+    }
+
+    fn connect(&mut self, _to: &Remote, _from: Option<IpAddr>, key: Key) {
+        unreachable!("the script of {key:?} dials nothing")
     }
 
     fn recv(&mut self, _key: Key) {}

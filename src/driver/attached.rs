@@ -13,7 +13,8 @@ use crate::base::{Batch, Key};
 /// A driver's record of one connection. A hundred thousand of them may be idle, so the record is small; the state of a
 /// busy connection is behind one pointer.
 pub(super) struct ConnectionRecord {
-    /// `None` once the caller has closed it and the kernel holds nothing of it, or if the kernel could not watch it.
+    /// `None` once the caller has closed it and the kernel holds nothing of it, if the kernel could not watch it, or if a
+    /// dial has failed.
     pub socket: Option<OwnedFd>,
     /// The generation of the key; the upper byte has the flags.
     word: u32,
@@ -45,13 +46,17 @@ pub(super) enum Flag {
     Sent = 1 << 7,
 }
 
+/// `connect` was called and has not succeeded. The word has no bit left, and the two flags exclude each other: a
+/// shutdown waits only until the batch is finished.
+const UNCONNECTED: u32 = bit(Flag::ShutdownFollows) | bit(Flag::Sent);
+
 impl ConnectionRecord {
     const fn vacant() -> ConnectionRecord {
         ConnectionRecord { socket: None, word: 0, batch: None }
     }
 
-    fn new(socket: OwnedFd, key: Key) -> ConnectionRecord {
-        let mut connection = ConnectionRecord { socket: Some(socket), word: key.generation, batch: None };
+    fn new(socket: Option<OwnedFd>, key: Key) -> ConnectionRecord {
+        let mut connection = ConnectionRecord { socket, word: key.generation, batch: None };
         connection.set(Flag::Attached);
         connection
     }
@@ -78,8 +83,43 @@ impl ConnectionRecord {
         self.socket.as_ref().map(OwnedFd::as_raw_fd)
     }
 
+    /// The kernel has not connected it yet, or has refused to.
+    pub(super) fn is_unconnected(&self) -> bool {
+        self.word & UNCONNECTED == UNCONNECTED
+    }
+
+    /// Its connect is in progress.
+    pub(super) fn is_dialling(&self) -> bool {
+        self.is_unconnected() && self.socket.is_some()
+    }
+
+    pub(super) fn set_unconnected(&mut self) {
+        self.word |= UNCONNECTED;
+    }
+
+    pub(super) fn set_connected(&mut self) {
+        self.word &= !UNCONNECTED;
+    }
+
+    pub(super) fn may_receive(&self) -> bool {
+        !self.is(Flag::Closing) && !self.is(Flag::Asked) && !self.is_unconnected()
+    }
+
+    pub(super) fn may_send(&self) -> bool {
+        !self.is(Flag::Closing) && self.batch.is_none() && !self.is_unconnected()
+    }
+
+    /// The batch is finished, whole or failed. A shutdown that waited for it follows.
+    pub(super) fn finish_sending(&mut self) {
+        if let (true, Some(socket)) = (self.is(Flag::ShutdownFollows), &self.socket) {
+            socket::shutdown(socket, Shutdown::Write);
+        }
+        self.word = self.word & !bit(Flag::ShutdownFollows) | bit(Flag::Sent);
+    }
+
     /// Shuts down the sending half, after the batch if there is one.
     pub(super) fn end_sending_half(&mut self) {
+        assert!(!self.is_unconnected(), "shutdown of a connection that is not connected");
         if self.is_sending() {
             self.set(Flag::ShutdownFollows);
         } else if let Some(socket) = &self.socket {
@@ -128,8 +168,8 @@ impl Attached {
         Attached::default()
     }
 
-    /// Panics if the slot is in use: the caller attached it before `Closed`.
-    pub(super) fn insert(&mut self, key: Key, socket: OwnedFd) -> &mut ConnectionRecord {
+    /// Panics if the slot is in use: the caller attached it before `Closed`. Without a socket it is a dial that has failed.
+    pub(super) fn insert(&mut self, key: Key, socket: impl Into<Option<OwnedFd>>) -> &mut ConnectionRecord {
         let (index, at) = place(key);
         if index >= self.segments.len() {
             self.segments.resize_with(index + 1, RecordSegment::default);
@@ -140,7 +180,7 @@ impl Attached {
         }
         let connection = &mut segment.connections[at];
         assert!(!connection.is(Flag::Attached), "slot of {key:?} attached twice");
-        *connection = ConnectionRecord::new(socket, key);
+        *connection = ConnectionRecord::new(socket.into(), key);
         segment.len += 1;
         connection
     }
@@ -228,6 +268,30 @@ mod tests {
         assert!(connection.is(Flag::Asked) && !connection.is(Flag::Closing));
         assert!(attached.find(key).is_some());
         assert!(attached.find(Key { generation: 0, ..key }).is_none());
+    }
+
+    #[test]
+    fn a_finished_batch_is_no_dial_although_a_shutdown_waited_for_it() {
+        let mut attached = Attached::new();
+        let connection = attached.insert(FIRST, socket());
+        connection.batch = Some(Box::new(Batch::new()));
+        connection.end_sending_half();
+        assert!(connection.is(Flag::ShutdownFollows));
+        connection.finish_sending();
+        assert!(connection.is(Flag::Sent) && !connection.is_unconnected());
+    }
+
+    #[test]
+    fn a_dial_is_neither_read_nor_written_until_it_is_connected() {
+        let mut attached = Attached::new();
+        let connection = attached.insert(FIRST, socket());
+        connection.set_unconnected();
+        assert!(connection.is_dialling() && !connection.may_receive() && !connection.may_send());
+        assert!(!connection.is_sending());
+        connection.set_connected();
+        assert!(!connection.is_dialling() && connection.may_receive() && connection.may_send());
+        connection.set(Flag::Sent);
+        assert!(connection.may_receive(), "one of the two flags is not a dial");
     }
 
     #[test]

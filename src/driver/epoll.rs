@@ -4,12 +4,13 @@
 //! edge  --> readable, backlog: see `sockets`
 //! send  --> written at once ------> ready queue --> next: Sent
 //!             '-- kernel full: the rest waits for the edge, which writes on and queues Sent
+//! connect --> in progress: the edge ends it, and queues Connected
 //! ```
 //!
 //! Every descriptor is registered once, edge-triggered, for both directions, and never re-armed.
 
 use std::io;
-use std::net::Shutdown;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +21,10 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::attached::Flag;
 use super::clock::Clock;
+use super::dial;
 use super::socket::{self, ListeningSocket};
 use super::sockets::{Ready, Sockets, UNWATCHED};
-use super::{Completion, Driver, ListenerId, Waker};
+use super::{Completion, Driver, ListenerId, Remote, Waker};
 use crate::base::{Batch, Fold, Key, Tick};
 use crate::limits;
 
@@ -59,7 +61,7 @@ impl EpollDriver {
             return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) };
         }
         for event in &self.events {
-            on_event(&mut self.sockets, event, &self.waker);
+            on_event(&mut self.sockets, event, &self.waker, &self.clock);
         }
         Ok(())
     }
@@ -132,14 +134,24 @@ impl Driver for EpollDriver {
         }
     }
 
+    fn connect(&mut self, to: &Remote, from: Option<IpAddr>, key: Key) {
+        let begun = dial::begin(to, from).and_then(|begun| {
+            let fd = begun.socket.as_raw_fd();
+            // If the connect has ended already, the first poll reports it.
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut SourceFd(&fd), token(0, key.to_bits()), interest)?;
+            Ok(begun)
+        });
+        self.sockets.dial(key, begun, self.clock.now());
+    }
+
     fn recv(&mut self, key: Key) {
         self.sockets.recv(key);
     }
 
     fn send(&mut self, key: Key, batch: Box<Batch>) {
         let connection = self.sockets.connections.expect(key);
-        let may_send = !connection.is(Flag::Closing) && connection.batch.is_none();
-        assert!(may_send, "send of {key:?} while closing or outstanding");
+        assert!(connection.may_send(), "send of {key:?} while closing, outstanding or not connected");
         connection.batch = Some(batch);
         write_on(&mut self.sockets, key);
     }
@@ -157,7 +169,7 @@ impl Driver for EpollDriver {
         // closing.
         connection.socket = None;
         if connection.is_sending() {
-            connection.set(Flag::Sent);
+            connection.finish_sending();
             self.sockets.ready.push_back(Ready::Sent(key, Err(io::ErrorKind::ConnectionAborted)));
         }
         self.sockets.ready.push_back(Ready::Closed(key));
@@ -172,7 +184,7 @@ impl Driver for EpollDriver {
     }
 }
 
-fn on_event(sockets: &mut Sockets, event: &Event, waker: &Waker) {
+fn on_event(sockets: &mut Sockets, event: &Event, waker: &Waker, clock: &Clock) {
     let token = event.token().0 as u64;
     match token >> TAG_SHIFT {
         WAKER => {
@@ -190,7 +202,14 @@ fn on_event(sockets: &mut Sockets, event: &Event, waker: &Waker) {
                 sockets.ready.extend(ready);
             }
             if event.is_writable() || event.is_error() {
-                write_on(sockets, key);
+                match sockets.connections.find(key) {
+                    Some(connection) if connection.is_sending() => write_on(sockets, key),
+                    Some(connection) if connection.is_dialling() => {
+                        let ready = sockets.dialled(key, Ok(()), clock.now());
+                        sockets.ready.extend(ready);
+                    }
+                    _ => {}
+                }
             }
         }
     }
@@ -212,10 +231,7 @@ fn write_on(sockets: &mut Sockets, key: Key) {
             Err(error) => break Err(error.kind()),
         }
     };
-    if let (true, Some(socket)) = (connection.is(Flag::ShutdownFollows), &connection.socket) {
-        socket::shutdown(socket, Shutdown::Write);
-    }
-    connection.set(Flag::Sent);
+    connection.finish_sending();
     sockets.ready.push_back(Ready::Sent(key, outcome));
 }
 

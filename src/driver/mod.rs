@@ -1,7 +1,7 @@
 //! The kernel's side of a shard: submissions in, completions out.
 //!
 //! ```text
-//!            attach recv send shutdown close           Accepted Received Sent Closed Woken
+//!        attach connect recv send shutdown close   Accepted Connected Received Sent Closed Woken
 //!  shard  ------------------------------------> driver ------------------------------------> shard
 //!                                                  |
 //!                                      epoll | io_uring | simulator
@@ -9,28 +9,31 @@
 //!
 //! The contract, the same for the three bodies:
 //!
-//! - **Every submission ends in exactly one completion.** `recv` ends in `Received` or `Finished`; `send` in `Sent`;
-//!   `close` in `Closed`; `listen` and `resume_accept` in any number of `Accepted` until one `AcceptFailed` (or a
+//! - **Every submission ends in exactly one completion.** `connect` ends in `Connected`; `recv` in `Received` or
+//!   `Finished`; `send` in `Sent`; `close` in `Closed`; `listen` and `resume_accept` in any number of `Accepted` until one `AcceptFailed` (or a
 //!   pause).
 //! - Received bytes are lent until the next call of `next`; at most one `recv` and one `send` are outstanding for a key.
 //! - Not requesting the next receive is back-pressure: a driver holds a bounded number of bytes that no `recv`
 //!   requested.
 //! - A batch that is being sent belongs to the driver and comes back with `Sent`, sent whole or failed; the rest of a
 //!   failed batch is not sent.
-//! - `close` revokes an outstanding `recv` without a completion; an outstanding batch comes back (`Sent` with an error)
-//!   before `Closed`. After `Closed` there are no completions for that key, and its slot may be attached again.
+//! - Until `Connected` has come, and after a `Connected` with an error, `close` is the only legal call for that key. After
+//!   a success the connection is like an attached one.
+//! - `close` revokes an outstanding `connect` or `recv` without a completion; an outstanding batch comes back (`Sent` with
+//!   an error) before `Closed`. After `Closed` there are no completions for that key, and its slot may be attached again.
 //! - `shutdown` ends the sending half after the bytes that were sent; it has no completion and cannot fail visibly.
 //! - A call with a key that is not attached is a bug of the caller, and panics.
 //! - Nothing here knows what the bytes mean.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::base::{Batch, Key, Tick};
 
 mod attached;
 pub mod choice;
 pub mod clock;
+mod dial;
 pub mod epoll;
 pub mod memory;
 pub mod sim;
@@ -40,6 +43,7 @@ pub mod uring;
 pub mod waker;
 
 pub use choice::{Choice, DriverKind, choose};
+pub use dial::Remote;
 pub use waker::Waker;
 
 /// The number of a listener of one shard, chosen by the caller of [`Driver::listen`].
@@ -59,6 +63,14 @@ pub enum Completion<'a, S> {
     AcceptFailed {
         listener: ListenerId,
         error: io::Error,
+    },
+    /// The connection that was dialled exists, or the reason why it does not: `OutOfMemory` for every shortage of this
+    /// machine (descriptors, memory), `AddrNotAvailable` if the source address is not one of this machine or has no free
+    /// port left, `WouldBlock` if the queue of a unix socket is full. The others (`ConnectionRefused`, `TimedOut`,
+    /// `NotFound` …) speak of the remote address.
+    Connected {
+        key: Key,
+        outcome: Result<(), io::ErrorKind>,
     },
     /// Never empty; may be changed in place; valid until the next call of [`Driver::next`].
     Received {
@@ -105,6 +117,10 @@ pub trait Driver {
     fn unlisten(&mut self, id: ListenerId);
 
     fn attach(&mut self, socket: Self::Socket, key: Key);
+    /// Dials `to`, from the address `from` if there is one (a unix socket has none, and ignores it). The key is attached
+    /// from this call on, whatever the outcome. Until when to wait is the caller's decision: the kernel alone gives up
+    /// after minutes.
+    fn connect(&mut self, to: &Remote, from: Option<IpAddr>, key: Key);
     fn recv(&mut self, key: Key);
     fn send(&mut self, key: Key, batch: Box<Batch>);
     fn shutdown(&mut self, key: Key);

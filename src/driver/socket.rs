@@ -65,10 +65,11 @@ fn unbound(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Options that Linux copies to every accepted socket, which saves system calls for each.
-fn prepare(listener: &Socket) -> io::Result<()> {
-    listener.set_tcp_nodelay(true)?;
-    listener.set_tcp_notsent_lowat(limits::NOT_SENT_BYTES)
+/// Options of every connection. Linux copies those of a listener to every accepted socket, which saves system calls for
+/// each.
+pub(super) fn prepare(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(limits::NOT_SENT_BYTES)
 }
 
 impl ListeningSocket {

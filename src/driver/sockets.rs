@@ -6,6 +6,7 @@
 //!                        >-- both --> Ready::Receive --> next: one read into the shared buffer --> Received
 //! the kernel -> readable '
 //! the kernel -> backlog  ---- open? -> Ready::Accept  --> next: one accept a call, ACCEPTS_PER_TURN a turn --> Accepted
+//! connect ----> dialling --> the kernel: writable --> SO_ERROR -----------> Ready::Connected --> next: Connected
 //! ```
 //!
 //! The kernel reports edges: a report stays valid until a read or an accept has found nothing. Bytes are read only when
@@ -15,13 +16,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use super::attached::{Attached, Flag};
+use super::dial::{self, Begun};
 use super::socket::{self, ListeningSocket};
 use super::{Completion, ListenerId};
-use crate::base::{Batch, Fold, Key};
+use crate::base::{Batch, Fold, Key, Tick};
 use crate::limits;
 
 pub(super) struct Sockets {
@@ -40,6 +42,8 @@ pub(super) enum Ready {
     Receive(Key),
     /// The batch, still stored in the connection, is finished.
     Sent(Key, Result<(), io::ErrorKind>),
+    /// The connect has ended. Pointless once `close` was called.
+    Connected(Key, Result<(), io::ErrorKind>),
     Closed(Key),
     /// The listener's index.
     Accept(usize),
@@ -75,6 +79,7 @@ pub(super) enum PendingCompletion {
     Received(Key, usize),
     Finished(Key, Result<(), io::ErrorKind>),
     Sent(Key, Box<Batch>, Result<(), io::ErrorKind>),
+    Connected(Key, Result<(), io::ErrorKind>),
     Closed(Key),
     Accepted(ListenerId, OwnedFd, SocketAddr),
     AcceptFailed(ListenerId, io::Error),
@@ -111,8 +116,7 @@ impl Sockets {
 
     pub(super) fn recv(&mut self, key: Key) {
         let connection = self.connections.expect(key);
-        let may_ask = !connection.is(Flag::Closing) && !connection.is(Flag::Asked);
-        assert!(may_ask, "recv of {key:?} while closing or outstanding");
+        assert!(connection.may_receive(), "recv of {key:?} while closing, outstanding or not connected");
         connection.set(Flag::Asked);
         if connection.is(Flag::Readable) {
             self.ready.push_back(Ready::Receive(key));
@@ -160,6 +164,54 @@ impl Sockets {
             Ok(count) => PendingCompletion::Received(key, count),
             Err(error) => PendingCompletion::Finished(key, Err(error.kind())),
         })
+    }
+
+    /// Takes a dial over that has begun, or has failed at once. Returns the descriptor if the connect is in progress.
+    pub(super) fn dial(&mut self, key: Key, begun: io::Result<Begun>, now: Tick) -> Option<RawFd> {
+        match begun {
+            Ok(Begun { socket, is_connected }) => {
+                let fd = socket.as_raw_fd();
+                let connection = self.connections.insert(key, socket);
+                if is_connected {
+                    self.ready.push_back(Ready::Connected(key, Ok(())));
+                    return None;
+                }
+                connection.set_unconnected();
+                Some(fd)
+            }
+            Err(error) => {
+                self.connections.insert(key, None).set_unconnected();
+                let refusal = self.refusal(&error, now);
+                self.ready.push_back(Ready::Connected(key, Err(refusal)));
+                None
+            }
+        }
+    }
+
+    /// The kernel reports that a connect is no longer in progress, or with an error that it does not watch it.
+    pub(super) fn dialled(&mut self, key: Key, report: io::Result<()>, now: Tick) -> Option<Ready> {
+        let connection = self.connections.find(key).filter(|connection| connection.is_dialling())?;
+        let outcome = report.and_then(|()| connection.socket.as_ref().map_or(Ok(()), dial::outcome));
+        Some(match outcome {
+            Ok(()) => {
+                connection.set_connected();
+                Ready::Connected(key, Ok(()))
+            }
+            Err(error) => {
+                connection.socket = None;
+                Ready::Connected(key, Err(self.refusal(&error, now)))
+            }
+        })
+    }
+
+    fn refusal(&self, error: &io::Error, now: Tick) -> io::ErrorKind {
+        let kind = dial::kind_of(error);
+        if kind == io::ErrorKind::OutOfMemory
+            && let Some(left_out) = self.fold.say(&"no resources to dial", now)
+        {
+            log::warn!("no connection to a server can be made: {error}{left_out}");
+        }
+        kind
     }
 
     /// Not the progress of the batch: the kernel accepts it in pieces of a third of its buffer, so a slow peer seems to
@@ -259,6 +311,10 @@ impl Sockets {
                 connection.clear(Flag::Sent);
                 connection.batch.take().map(|batch| PendingCompletion::Sent(key, batch, outcome))
             }
+            Ready::Connected(key, outcome) => {
+                self.connections.find(key).filter(|connection| !connection.is(Flag::Closing))?;
+                Some(PendingCompletion::Connected(key, outcome))
+            }
             Ready::Closed(key) => {
                 self.connections.remove(key);
                 Some(PendingCompletion::Closed(key))
@@ -273,6 +329,7 @@ impl Sockets {
             PendingCompletion::Received(key, count) => Completion::Received { key, bytes: &mut self.buffer[..count] },
             PendingCompletion::Finished(key, end) => Completion::Finished { key, end },
             PendingCompletion::Sent(key, batch, outcome) => Completion::Sent { key, batch, outcome },
+            PendingCompletion::Connected(key, outcome) => Completion::Connected { key, outcome },
             PendingCompletion::Closed(key) => Completion::Closed { key },
             PendingCompletion::Accepted(listener, socket, peer) => Completion::Accepted { listener, socket, peer },
             PendingCompletion::AcceptFailed(listener, error) => Completion::AcceptFailed { listener, error },

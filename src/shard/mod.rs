@@ -204,6 +204,7 @@ impl<D: Driver> Shard<D> {
                     core.sent(key, batch, outcome);
                     None
                 }
+                Completion::Connected { key, .. } => unreachable!("no feature dials, and {key:?} was accepted"),
                 Completion::Closed { key } => {
                     core.closed(key);
                     None

@@ -140,6 +140,7 @@ impl Script {
                 Completion::Finished { .. } | Completion::Woken => {}
                 Completion::Sent { .. } => self.is_sending = false,
                 Completion::Closed { .. } => panic!("nobody closes"),
+                Completion::Connected { .. } => panic!("nobody dials"),
             }
         }
         if accepts {

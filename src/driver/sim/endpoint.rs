@@ -1,11 +1,12 @@
-//! The client's end of a simulated connection.
+//! The client's end of a simulated connection, or the service's end of a dialled one.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::history::WorldEvent;
 use super::link::{LinkId, ServerEnd, Side};
+use super::service;
 use super::world::{Due, World, WorldState};
 
 /// A client's socket, never blocking; dropping it closes it.
@@ -38,6 +39,11 @@ impl Endpoint {
     /// The address that the gateway sees.
     pub fn address(&self) -> SocketAddr {
         self.world.state().client(self.link).peer
+    }
+
+    /// The source address that a dial named.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.world.state().client(self.link).dial.as_ref().and_then(|dial| dial.from)
     }
 
     /// Sends what fits, and returns how much that was; nothing, once this direction has ended or the connection broke.
@@ -165,11 +171,15 @@ impl WorldState {
             self.plan_reset(id, Side::Client);
             return bytes.len();
         }
-        let count = link.up.room().min(bytes.len());
+        let count = link.pass(link.up.room().min(bytes.len()));
         if count > 0 {
             let at = link.up.push(&bytes[..count], at);
             let is_opaque = link.is_opaque;
+            let is_spent = link.is_spent();
             self.plan(at, Due::Look(id));
+            if is_spent {
+                service::plan_both_resets(self, id);
+            }
             self.record(WorldEvent::Wrote { link: id, count: count as u64 });
             if !is_opaque {
                 self.history.record_bytes(&bytes[..count]);
@@ -231,7 +241,7 @@ impl WorldState {
     }
 
     /// The client closes its socket; unread bytes turn the end into a reset, as on the server's side.
-    fn client_leave(&mut self, id: LinkId, aborts: bool) {
+    pub(super) fn client_leave(&mut self, id: LinkId, aborts: bool) {
         let Some(link) = self.links.get_mut(&id).filter(|link| !link.is_client_gone) else { return };
         let with_reset = aborts || link.down.held() > 0;
         // Unread bytes keep their room until the driver's end hears of the reset.

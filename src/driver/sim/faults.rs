@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::service::DialFate;
+
 /// A seeded source of randomness (splitmix64): the same on every machine and in every run.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
@@ -79,6 +81,21 @@ pub struct Faults {
     pub life_us: RangeInclusive<u64>,
     /// Bytes that one direction of a connection holds, as two kernels' socket buffers do.
     pub pipe_bytes: RangeInclusive<u64>,
+
+    /// A dial fails at once: no descriptor, or no port.
+    pub dial_failure: u32,
+    /// A service refuses a dial.
+    pub dial_refused: u32,
+    /// A service never answers a dial.
+    pub dial_silent: u32,
+    /// A service answers a dial late.
+    pub dial_late: u32,
+    /// A dialled connection breaks at a certain byte.
+    pub dial_reset: u32,
+    /// How late.
+    pub late_us: RangeInclusive<u64>,
+    /// At most so many bytes have moved until then, both directions together.
+    pub reset_bytes_max: usize,
 }
 
 impl Faults {
@@ -101,6 +118,13 @@ impl Faults {
             stall_us: 1..=1,
             life_us: 1..=1,
             pipe_bytes: 65_536..=65_536,
+            dial_failure: 0,
+            dial_refused: 0,
+            dial_silent: 0,
+            dial_late: 0,
+            dial_reset: 0,
+            late_us: 1..=1,
+            reset_bytes_max: 0,
         }
     }
 
@@ -109,24 +133,30 @@ impl Faults {
     /// A seed with every fault hides bugs that need a long quiet stretch, so seeds differ in kind.
     pub fn seeded(seed: u64) -> Faults {
         let mut random = Random::new(seed ^ 0xFA17_5EED);
-        let mut often = |most: u64| if random.chance(500) { 1 + random.below(most) as u32 } else { 0 };
         Faults {
-            partial_read: often(900),
-            partial_write: often(900),
-            reset: often(400),
-            discard: often(1_000),
-            delay: often(200),
-            accept_failure: often(300),
-            reorder: often(900),
-            defer: often(1_000),
-            spurious_wake: often(200),
-            stall: often(100),
-            late_close: often(700),
+            partial_read: often(&mut random, 900),
+            partial_write: often(&mut random, 900),
+            reset: often(&mut random, 400),
+            discard: often(&mut random, 1_000),
+            delay: often(&mut random, 200),
+            accept_failure: often(&mut random, 300),
+            reorder: often(&mut random, 900),
+            defer: often(&mut random, 1_000),
+            spurious_wake: often(&mut random, 200),
+            stall: often(&mut random, 100),
+            late_close: often(&mut random, 700),
             latency_us: 1..=1 + random.below(20_000),
             delay_us: 1..=1 + random.below(500_000),
             stall_us: 1_000..=1_000 + random.below(8_000_000),
             life_us: 1..=1 + random.below(60_000_000),
             pipe_bytes: 512..=512 << random.below(8),
+            dial_failure: often(&mut random, 100),
+            dial_refused: often(&mut random, 200),
+            dial_silent: often(&mut random, 100),
+            dial_late: often(&mut random, 400),
+            dial_reset: often(&mut random, 400),
+            late_us: 1..=1 + random.below(5_000_000),
+            reset_bytes_max: random.below(20_000) as usize,
         }
     }
 
@@ -142,12 +172,30 @@ impl Faults {
         Duration::from_micros(random.within(&self.delay_us))
     }
 
+    pub(super) fn dial_fate(&self, random: &mut Random) -> DialFate {
+        match () {
+            _ if random.chance(self.dial_refused) => DialFate::Refused,
+            _ if random.chance(self.dial_silent) => DialFate::Silent,
+            _ if random.chance(self.dial_late) => DialFate::Late(Duration::from_micros(random.within(&self.late_us))),
+            _ if random.chance(self.dial_reset) => {
+                DialFate::ResetAt(random.some_of(self.reset_bytes_max + 1) as u64 - 1)
+            }
+            _ => DialFate::Answered,
+        }
+    }
+
     /// Everything must take time, so that effects come after their causes.
     pub(super) fn check(&self) {
-        for range in [&self.latency_us, &self.delay_us, &self.stall_us, &self.life_us, &self.pipe_bytes] {
+        for range in [&self.latency_us, &self.delay_us, &self.stall_us, &self.life_us, &self.pipe_bytes, &self.late_us]
+        {
             assert!(*range.start() > 0 && range.start() <= range.end(), "an empty range, or one from zero: {self:?}");
         }
     }
+}
+
+/// In half of the worlds never, in the others up to `most`.
+fn often(random: &mut Random, most: u64) -> u32 {
+    if random.chance(500) { 1 + random.below(most) as u32 } else { 0 }
 }
 
 #[cfg(test)]
@@ -179,6 +227,9 @@ mod tests {
             |faults| faults.partial_write,
             |faults| faults.accept_failure,
             |faults| faults.defer,
+            |faults| faults.dial_refused,
+            |faults| faults.dial_silent,
+            |faults| faults.dial_reset,
         ] {
             let count = seeds.iter().filter(|faults| fault(faults) > 0).count();
             assert!((20..80).contains(&count), "{count}");

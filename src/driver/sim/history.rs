@@ -19,8 +19,10 @@ pub enum WorldEvent {
     ClientFinished { link: LinkId },
     ServerLeft { link: LinkId, with_reset: bool },
     Broke { link: LinkId, side: Side, kind: io::ErrorKind },
+    Answered { link: LinkId },
 
     Attach { driver: u32, link: LinkId, key: Key },
+    Dial { driver: u32, link: LinkId, key: Key },
     Recv { driver: u32, key: Key },
     Send { driver: u32, key: Key, count: u64 },
     Shutdown { driver: u32, key: Key },
@@ -30,6 +32,7 @@ pub enum WorldEvent {
 
     Accepted { driver: u32, listener: u16, link: LinkId },
     AcceptFailed { driver: u32, listener: u16 },
+    DialEnded { driver: u32, key: Key, error: Option<io::ErrorKind> },
     Received { driver: u32, key: Key, count: u64 },
     Finished { driver: u32, key: Key, error: Option<io::ErrorKind> },
     Sent { driver: u32, key: Key, error: Option<io::ErrorKind> },

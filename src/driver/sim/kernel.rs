@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use super::SimSocket;
 use super::history::WorldEvent;
 use super::link::{LinkId, ServerEnd, Side};
+use super::service::{self, DialAttempt};
 use super::world::{Due, World, WorldState};
 use crate::base::{Batch, Key, Tick};
 use crate::driver::{Completion, ListenerId, Waker};
@@ -36,6 +37,7 @@ pub(super) struct Kernel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {
     Accept { listener: u16 },
+    Connected { slot: u32 },
     Receive { slot: u32 },
     Sent { slot: u32 },
     Closed { slot: u32 },
@@ -51,11 +53,22 @@ struct AcceptQueue {
 struct AttachedSocket {
     key: Key,
     link: LinkId,
+    connect: Connect,
     receive: Receive,
     send: Option<Sending>,
     /// The sending half ends as soon as nothing is being sent.
     is_shutdown: bool,
     is_closing: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Connect {
+    /// Or accepted.
+    Done,
+    Waiting,
+    /// A token waits to be taken.
+    Ready(Result<(), io::ErrorKind>),
+    Failed,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,7 +90,9 @@ struct Sending {
 impl Token {
     fn slot(self) -> Option<u32> {
         match self {
-            Token::Receive { slot } | Token::Sent { slot } | Token::Closed { slot } => Some(slot),
+            Token::Connected { slot } | Token::Receive { slot } | Token::Sent { slot } | Token::Closed { slot } => {
+                Some(slot)
+            }
             Token::Accept { .. } | Token::Woken => None,
         }
     }
@@ -137,6 +152,44 @@ impl Kernel {
         assert!(!attached.is_closing, "{key:?} is being closed");
         attached
     }
+
+    /// The same for a submission that needs a connection.
+    fn connected_mut(&mut self, key: Key) -> &mut AttachedSocket {
+        let attached = self.attached_mut(key);
+        assert!(attached.connect == Connect::Done, "{key:?} is not connected");
+        attached
+    }
+
+    pub(super) fn attach_dial(&mut self, key: Key, link: LinkId) {
+        self.insert(key, link, Connect::Waiting);
+    }
+
+    fn take_connected(&mut self, slot: u32) -> (Key, Result<(), io::ErrorKind>) {
+        let attached = self.attached.get_mut(&slot).expect("closing takes the token back");
+        let Connect::Ready(outcome) = attached.connect else { unreachable!("a token stands for an outcome") };
+        attached.connect = if outcome.is_ok() { Connect::Done } else { Connect::Failed };
+        (attached.key, outcome)
+    }
+
+    fn insert(&mut self, key: Key, link: LinkId, connect: Connect) {
+        let receive = Receive::NotAsked;
+        let attached =
+            AttachedSocket { key, link, connect, receive, send: None, is_shutdown: false, is_closing: false };
+        let before = self.attached.insert(key.slot, attached);
+        assert!(before.is_none(), "slot {} is attached already", key.slot);
+    }
+}
+
+/// The connect has ended, unless `close` has revoked it.
+pub(super) fn end_dial(state: &mut WorldState, attempt: DialAttempt, outcome: Result<(), io::ErrorKind>) {
+    let DialAttempt { driver, key, .. } = attempt;
+    let WorldState { kernels, links, .. } = state;
+    let attached = kernels[driver as usize].attached.get_mut(&key.slot);
+    let Some(attached) = attached.filter(|attached| attached.key == key && !attached.is_closing) else { return };
+    // The break of a connection can overtake the answer that made it.
+    let broken = links.get(&attached.link).and_then(|link| link.server_broken);
+    attached.connect = Connect::Ready(broken.map_or(outcome, Err));
+    state.complete(driver, Token::Connected { slot: key.slot });
 }
 
 // The submissions of the driver's caller.
@@ -195,15 +248,12 @@ impl WorldState {
         let end = &mut self.links.get_mut(&link).expect("a socket has a connection").server;
         assert_eq!(*end, ServerEnd::Accepted { driver }, "a socket is attached where it was accepted, once");
         *end = ServerEnd::Attached { driver, slot: key.slot };
-        let attached =
-            AttachedSocket { key, link, receive: Receive::NotAsked, send: None, is_shutdown: false, is_closing: false };
-        let before = self.kernel(driver).attached.insert(key.slot, attached);
-        assert!(before.is_none(), "slot {} is attached already", key.slot);
+        self.kernel(driver).insert(key, link, Connect::Done);
     }
 
     pub(super) fn recv(&mut self, driver: u32, key: Key) {
         self.record(WorldEvent::Recv { driver, key });
-        let attached = self.kernel(driver).attached_mut(key);
+        let attached = self.kernel(driver).connected_mut(key);
         assert!(attached.receive == Receive::NotAsked, "{key:?} has a receive outstanding");
         attached.receive = Receive::Waiting;
         let link = attached.link;
@@ -213,7 +263,7 @@ impl WorldState {
     pub(super) fn send(&mut self, driver: u32, key: Key, batch: Box<Batch>) {
         self.record(WorldEvent::Send { driver, key, count: batch.len() as u64 });
         let now = self.now;
-        let attached = self.kernel(driver).attached_mut(key);
+        let attached = self.kernel(driver).connected_mut(key);
         assert!(attached.send.is_none(), "{key:?} has a batch outstanding");
         attached.send = Some(Sending { batch, resume_at: now, outcome: None });
         let link = attached.link;
@@ -222,7 +272,7 @@ impl WorldState {
 
     pub(super) fn shutdown(&mut self, driver: u32, key: Key) {
         self.record(WorldEvent::Shutdown { driver, key });
-        let attached = self.kernel(driver).attached_mut(key);
+        let attached = self.kernel(driver).connected_mut(key);
         attached.is_shutdown = true;
         let link = attached.link;
         if attached.send.as_ref().is_none_or(|send| send.outcome.is_some()) {
@@ -246,6 +296,7 @@ impl WorldState {
         if let Some(send) = unsent {
             send.outcome = Some(Err(io::ErrorKind::ConnectionAborted));
         }
+        kernel.revoke(Token::Connected { slot: key.slot });
         kernel.revoke(Token::Receive { slot: key.slot });
         if was_sending {
             self.complete(driver, Token::Sent { slot: key.slot });
@@ -347,7 +398,7 @@ impl WorldState {
         }
         let most = send.batch.len().min(link.down.room());
         let is_partial = most > 0 && random.chance(faults.partial_write);
-        let count = if is_partial { random.some_of(most) } else { most };
+        let count = link.pass(if is_partial { random.some_of(most) } else { most });
         let mut left = count;
         let mut arrives_at = arrival;
         for bytes in send.batch.slices() {
@@ -359,6 +410,7 @@ impl WorldState {
         }
         send.batch.advance(count);
         let is_client_gone = link.is_client_gone;
+        let is_spent = link.is_spent();
         let is_done = send.batch.is_empty();
         if is_done {
             send.outcome = Some(Ok(()));
@@ -372,6 +424,9 @@ impl WorldState {
                 self.plan_reset(id, Side::Server);
             } else {
                 self.plan(arrives_at, Due::Look(id));
+            }
+            if is_spent {
+                service::plan_both_resets(self, id);
             }
         }
         is_done
@@ -389,6 +444,11 @@ impl WorldState {
         let index = if is_reordered { self.random.below(count) } else { 0 };
         Some(match self.kernel(driver).take_ready(index as usize)? {
             Token::Accept { listener } => self.take_accept(driver, listener, world),
+            Token::Connected { slot } => {
+                let (key, outcome) = self.kernel(driver).take_connected(slot);
+                self.record(WorldEvent::DialEnded { driver, key, error: outcome.err() });
+                Completion::Connected { key, outcome }
+            }
             Token::Receive { slot } => self.take_receive(driver, slot, lent),
             Token::Sent { slot } => self.take_sent(driver, slot),
             Token::Closed { slot } => self.take_closed(driver, slot),

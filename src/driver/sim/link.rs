@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 
+use super::service::SimDial;
 use crate::base::Tick;
 
 /// Names a connection of a world; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
+/// The `Server` is the driver's side, and the `Client` that of an [`Endpoint`](super::Endpoint): of a dialled connection,
+/// it is the service's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
     Client,
@@ -49,6 +52,10 @@ pub(super) struct SimLink {
     pub server_broken: Option<io::ErrorKind>,
     /// The client does not read before this time.
     pub stalled_until: Tick,
+    /// Of a connection that the driver has dialled.
+    pub dial: Option<Box<SimDial>>,
+    /// The connection breaks after so many more bytes.
+    pub breaks_after: Option<u64>,
 }
 
 impl SimLink {
@@ -64,11 +71,26 @@ impl SimLink {
             client_broken: None,
             server_broken: None,
             stalled_until: Tick::ZERO,
+            dial: None,
+            breaks_after: None,
         }
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.is_client_gone && self.server == ServerEnd::Gone
+    }
+
+    /// How many of `count` bytes move before the connection breaks.
+    pub(super) fn pass(&mut self, count: usize) -> usize {
+        let Some(left) = &mut self.breaks_after else { return count };
+        let passed = (count as u64).min(*left);
+        *left -= passed;
+        passed as usize
+    }
+
+    /// All bytes have moved that move before the connection breaks.
+    pub(super) fn is_spent(&self) -> bool {
+        self.breaks_after == Some(0)
     }
 
     /// Whether a receive at the server's end would return something now.

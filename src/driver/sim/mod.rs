@@ -3,7 +3,8 @@
 //! ```text
 //!   World            clock, chance, faults, connections         world.rs, link.rs, faults.rs, history.rs
 //!    |-- SimDriver   one per shard: the Driver trait            here; what its kernel holds: kernel.rs
-//!    '-- Endpoint    one per client                             endpoint.rs
+//!    |-- Endpoint    one per client                             endpoint.rs
+//!    '-- SimService  one per server that is dialled             service.rs
 //! ```
 //!
 //! One thread, no sleep, no real descriptor. A simulation picks the next actor (a shard that [`World::is_runnable`] runs one
@@ -13,8 +14,9 @@
 //! A shard that breaks the contract panics here, even if a kernel would tolerate it.
 
 use std::io;
+use std::net::IpAddr;
 
-use super::{Completion, Driver, ListenerId, Waker};
+use super::{Completion, Driver, ListenerId, Remote, Waker};
 use crate::base::{Batch, Key, Tick};
 
 mod endpoint;
@@ -22,12 +24,15 @@ mod faults;
 mod history;
 mod kernel;
 mod link;
+mod service;
 mod world;
 
 pub use endpoint::{Endpoint, ReadOutcome};
 pub use faults::{Faults, Random};
 pub use history::WorldEvent;
 pub use link::LinkId;
+use service::DialAttempt;
+pub use service::{DialFate, SimService};
 pub use world::{DriverId, SimListener, World};
 
 /// The driver of one shard in a [`World`]; dropping it closes everything that it holds.
@@ -123,6 +128,10 @@ impl Driver for SimDriver {
     fn attach(&mut self, mut socket: SimSocket, key: Key) {
         socket.is_attached = true;
         self.world.state().attach(self.id.0, socket.link, key);
+    }
+
+    fn connect(&mut self, to: &Remote, from: Option<IpAddr>, key: Key) {
+        DialAttempt::begin(&mut self.world.state(), self.id.0, to, from, key);
     }
 
     fn recv(&mut self, key: Key) {

@@ -4,6 +4,7 @@
 //! ```text
 //! Endpoint::write --> pipe up   --(latency)--> arrived --> Kernel::completions --> SimDriver::next
 //! Endpoint::read  <-- arrived <--(latency)--  pipe down <-- batches <------------- SimDriver::send
+//! SimService::accept  <-------- dials: see `service` ----------------------------- SimDriver::connect
 //! ```
 //!
 //! Time passes only in [`World::advance_to`]. Between two calls of it everything happens at one instant, in the order
@@ -20,9 +21,11 @@ use super::SimDriver;
 use super::endpoint::Endpoint;
 use super::faults::{Faults, Random};
 use super::history::{WorldEvent, WorldHistory};
-use super::kernel::Kernel;
+use super::kernel::{self, Kernel};
 use super::link::{LinkId, ServerEnd, Side, SimLink};
+use super::service::{DialAttempt, ServiceState};
 use crate::base::{Key, Tick};
+use crate::driver::Remote;
 use crate::limits::LISTEN_QUEUE;
 
 /// A handle to one world; clones name the same one.
@@ -44,6 +47,7 @@ pub(super) struct WorldState {
     pub faults: Faults,
     pub links: BTreeMap<LinkId, SimLink>,
     pub kernels: Vec<Kernel>,
+    pub services: BTreeMap<Remote, ServiceState>,
     pub history: WorldHistory,
     link_count: u64,
     /// Numbered, so that events of one time happen in the order in which they were planned.
@@ -60,6 +64,15 @@ pub(super) enum Due {
         driver: u32,
         listener: u16,
         link: LinkId,
+    },
+    /// A dial arrives where it leads.
+    Dial(DialAttempt),
+    /// A service answers a dial late.
+    Answer(DialAttempt),
+    /// The answer to a dial arrives.
+    DialEnds {
+        attempt: DialAttempt,
+        outcome: Result<(), io::ErrorKind>,
     },
     Break {
         link: LinkId,
@@ -81,6 +94,7 @@ impl World {
             faults,
             links: BTreeMap::new(),
             kernels: Vec::new(),
+            services: BTreeMap::new(),
             history: WorldHistory::default(),
             link_count: 0,
             timers: BinaryHeap::new(),
@@ -224,6 +238,9 @@ impl WorldState {
             match due {
                 Due::Look(link) => self.look(link),
                 Due::Knock { driver, listener, link } => self.knock(driver, listener, link),
+                Due::Dial(attempt) => attempt.arrive(self),
+                Due::Answer(attempt) => attempt.answer(self),
+                Due::DialEnds { attempt, outcome } => kernel::end_dial(self, attempt, outcome),
                 Due::Break { link, side, kind } => self.break_side(link, side, kind),
                 Due::Closed { driver, key } => self.complete_close(driver, key),
             }
@@ -245,10 +262,7 @@ impl WorldState {
             return None;
         }
 
-        self.link_count += 1;
-        let id = LinkId(self.link_count);
-        let [up_bytes, down_bytes] = [(); 2].map(|()| self.random.within(&self.faults.pipe_bytes) as usize);
-        self.links.insert(id, SimLink::new(peer_address(id), is_calm, up_bytes, down_bytes));
+        let id = self.new_link(peer_address, is_calm);
         self.record(WorldEvent::Connected { link: id });
         let knock_at = self.arrival();
         self.plan(knock_at, Due::Knock { driver, listener, link: id });
@@ -258,8 +272,16 @@ impl WorldState {
         Some(id)
     }
 
+    pub(super) fn new_link(&mut self, peer: impl FnOnce(LinkId) -> SocketAddr, is_calm: bool) -> LinkId {
+        self.link_count += 1;
+        let id = LinkId(self.link_count);
+        let [up_bytes, down_bytes] = [(); 2].map(|()| self.random.within(&self.faults.pipe_bytes) as usize);
+        self.links.insert(id, SimLink::new(peer(id), is_calm, up_bytes, down_bytes));
+        id
+    }
+
     /// Plans a break of the network at some time of this connection's life; one side notices before the other.
-    fn plan_breakdown(&mut self, link: LinkId) {
+    pub(super) fn plan_breakdown(&mut self, link: LinkId) {
         const KINDS: [io::ErrorKind; 3] =
             [io::ErrorKind::ConnectionReset, io::ErrorKind::TimedOut, io::ErrorKind::BrokenPipe];
         let mut sides = [Side::Client, Side::Server];

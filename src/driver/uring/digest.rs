@@ -19,6 +19,10 @@ impl UringDriver {
         match done.op {
             Op::Send => self.on_sent(Key::from_bits(done.value), done),
             Op::Readable => self.on_readable(Key::from_bits(done.value), done),
+            Op::Connect => {
+                let now = self.now();
+                self.sockets.dialled(Key::from_bits(done.value), done.outcome().map(drop), now)
+            }
             Op::Accept => {
                 let index = done.value as usize;
                 self.sockets.arrived(index);
@@ -87,10 +91,7 @@ impl UringDriver {
             Err(_) if is_closing => Err(io::ErrorKind::ConnectionAborted),
             Err(error) => Err(error.kind()),
         };
-        if let (true, Some(socket)) = (connection.is(Flag::ShutdownFollows), &connection.socket) {
-            socket::shutdown(socket, Shutdown::Write);
-        }
-        connection.set(Flag::Sent);
+        connection.finish_sending();
         self.put_away_message(key);
         let sent = Ready::Sent(key, outcome);
         if !is_closing {

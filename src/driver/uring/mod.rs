@@ -3,6 +3,7 @@
 //! ```text
 //! attach, recv -> multishot poll, armed once --.
 //! listen -------> multishot poll --------------+--> completion queue --> digest --> readable, backlog: see `sockets`
+//! connect ------> a poll that reports once ----+                           |--> SO_ERROR --> Connected
 //! send ---------> one submission a batch ------'                           '--> rest? again : Sent
 //! ```
 //!
@@ -22,6 +23,7 @@
 //!   leaked, with a word in the log.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,11 +40,12 @@ mod send;
 
 pub use probe::probe;
 
-use super::attached::Flag;
+use super::attached::{ConnectionRecord, Flag};
 use super::clock::Clock;
+use super::dial;
 use super::socket::ListeningSocket;
 use super::sockets::{Ready, Sockets};
-use super::{Completion, Driver, ListenerId, Waker};
+use super::{Completion, Driver, ListenerId, Remote, Waker};
 use crate::base::{Batch, Fold, Key, Tick};
 use crate::limits;
 use ring::{Op, Ring};
@@ -74,6 +77,24 @@ pub struct UringDriver {
     /// Headers for reuse.
     #[expect(clippy::vec_box, reason = "the kernel knows their addresses")]
     spare_messages: Vec<Box<SendmsgHeader>>,
+}
+
+/// What the kernel holds of one connection.
+#[derive(Clone, Copy)]
+struct Armed {
+    is_watched: bool,
+    is_sending: bool,
+    is_dialling: bool,
+}
+
+impl Armed {
+    fn of(connection: &ConnectionRecord) -> Armed {
+        Armed {
+            is_watched: connection.is(Flag::Watched),
+            is_sending: connection.is_sending(),
+            is_dialling: connection.is_dialling(),
+        }
+    }
 }
 
 impl UringDriver {
@@ -126,8 +147,9 @@ impl UringDriver {
 
     /// By user data and not by descriptor: the kernel finds the user data in a hash, but for a descriptor it checks
     /// every request.
-    fn cancel_armed(&mut self, key: Key, is_watched: bool, is_sending: bool) {
-        for (op, is_armed) in [(Op::Readable, is_watched), (Op::Send, is_sending)] {
+    fn cancel_armed(&mut self, key: Key, armed: Armed) {
+        let Armed { is_watched, is_sending, is_dialling } = armed;
+        for (op, is_armed) in [(Op::Readable, is_watched), (Op::Send, is_sending), (Op::Connect, is_dialling)] {
             if is_armed {
                 self.cancel(CancelBuilder::user_data(op.user_data(key.to_bits())));
             }
@@ -220,6 +242,15 @@ impl Driver for UringDriver {
         self.sockets.connections.insert(key, socket);
     }
 
+    fn connect(&mut self, to: &Remote, from: Option<IpAddr>, key: Key) {
+        let begun = dial::begin(to, from);
+        if let Some(fd) = self.sockets.dial(key, begun, self.clock.now()) {
+            let entry = opcode::PollAdd::new(Fd(fd), libc::POLLOUT as u32).build();
+            // SAFETY: a poll names no memory.
+            unsafe { self.ring.push(Op::Connect, key.to_bits(), entry) };
+        }
+    }
+
     fn recv(&mut self, key: Key) {
         self.sockets.recv(key);
         self.watch_connection(key);
@@ -227,8 +258,7 @@ impl Driver for UringDriver {
 
     fn send(&mut self, key: Key, batch: Box<Batch>) {
         let connection = self.sockets.connections.expect(key);
-        let may_send = !connection.is(Flag::Closing) && connection.batch.is_none();
-        assert!(may_send, "send of {key:?} while closing or outstanding");
+        assert!(connection.may_send(), "send of {key:?} while closing, outstanding or not connected");
         let is_empty = batch.is_empty();
         connection.batch = Some(batch);
         if is_empty {
@@ -248,14 +278,14 @@ impl Driver for UringDriver {
         assert!(!connection.is(Flag::Closing), "{key:?} closed twice");
         connection.set(Flag::Closing);
         connection.clear(Flag::Asked);
-        let (is_watched, is_sending) = (connection.is(Flag::Watched), connection.is_sending());
-        if is_sending {
+        let armed = Armed::of(connection);
+        if armed.is_sending {
             connection.end_sending();
         } else {
             connection.socket = None;
             self.sockets.ready.push_back(Ready::Closed(key));
         }
-        self.cancel_armed(key, is_watched, is_sending);
+        self.cancel_armed(key, armed);
     }
 
     fn taken(&mut self, key: Key) -> u32 {
@@ -289,17 +319,13 @@ impl UringDriver {
     /// Makes the kernel release everything. By user data, one cancellation for each request: for a single cancellation of
     /// all, the kernel would walk through all requests for each one.
     fn cancel_all(&mut self) {
-        let armed: Vec<(Key, bool, bool)> = self
-            .sockets
-            .connections
-            .iter()
-            .map(|(key, connection)| (key, connection.is(Flag::Watched), connection.is_sending()))
-            .collect();
-        for (key, is_watched, is_sending) in armed {
-            if is_sending {
+        let armed: Vec<(Key, Armed)> =
+            self.sockets.connections.iter().map(|(key, connection)| (key, Armed::of(connection))).collect();
+        for (key, armed) in armed {
+            if armed.is_sending {
                 self.sockets.connections.expect(key).end_sending();
             }
-            self.cancel_armed(key, is_watched, is_sending);
+            self.cancel_armed(key, armed);
         }
         for index in 0..self.sockets.listeners.len() {
             self.cancel(CancelBuilder::user_data(Op::Accept.user_data(index as u64)));

@@ -18,6 +18,7 @@ pub(super) enum Op {
     Send = 3,
     Wake = 4,
     Cancel = 5,
+    Connect = 6,
 }
 
 const OP_SHIFT: u32 = 56;
@@ -34,6 +35,7 @@ impl Op {
             3 => Op::Send,
             4 => Op::Wake,
             5 => Op::Cancel,
+            6 => Op::Connect,
             other => unreachable!("no submission of ours is numbered {other}"),
         }
     }

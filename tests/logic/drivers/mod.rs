@@ -1,6 +1,7 @@
 //! The same behaviour on every driver.
 
 mod behaviour;
+mod dialling;
 mod elsewhere;
 mod kernel;
 mod shortage;
@@ -43,6 +44,18 @@ macro_rules! behaviours {
                 a_dropped_socket_is_closed
                 a_driver_dropped_in_the_middle_ends_its_connections
                 a_key_that_is_not_attached_is_a_bug_of_the_caller
+                a_dialled_connection_echoes_like_an_accepted_one
+                a_refused_dial_ends_in_connected_and_can_be_closed
+                a_connection_that_failed_may_only_be_closed
+                a_connection_in_progress_may_only_be_closed
+                close_revokes_a_dial_and_its_key_can_be_used_again
+                a_late_answer_is_awaited_while_others_are_served
+                bytes_that_come_with_the_answer_are_received
+                many_dials_and_accepts_at_once
+                a_source_address_is_what_the_server_sees
+                a_unix_socket_is_dialled_like_another
+                a_reset_of_a_dialled_connection_is_told_like_any
+                a_driver_dropped_while_it_dials_leaves_nothing
             );
         }
     };

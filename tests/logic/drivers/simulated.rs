@@ -1,15 +1,16 @@
 //! The world of the simulator: the same behaviours in virtual time.
 
 use std::marker::PhantomData;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use tidegate::base::Tick;
-use tidegate::driver::Driver;
-use tidegate::driver::sim::{self, Endpoint, Faults, SimDriver};
+use tidegate::driver::sim::{self, Endpoint, Faults, SimDriver, SimService};
+use tidegate::driver::{Driver, Remote};
 
 use crate::drivers::kernel::ANY_PORT;
-use crate::drivers::stage::{LISTENER, Peer, Read, World};
+use crate::drivers::stage::{LISTENER, Peer, Read, Server, World};
 
 /// What looking costs: in a world without it, a loop that only looks would look for ever.
 const LOOK: Duration = Duration::from_micros(20);
@@ -19,6 +20,7 @@ pub struct SimWorld<W: Weather> {
     weather: PhantomData<W>,
     world: sim::World,
     driver: SimDriver,
+    served: u16,
 }
 
 pub trait Weather {
@@ -55,12 +57,13 @@ const ADDRESS: SocketAddr = ANY_PORT;
 impl<W: Weather> World for SimWorld<W> {
     type Driver = SimDriver;
     type Peer = SimPeer;
+    type Server = SimServer;
 
     fn new() -> Self {
         let world = sim::World::new(1, W::faults());
         let mut driver = world.driver();
         driver.listen(LISTENER, world.listener(ADDRESS)).expect("listen");
-        SimWorld { weather: PhantomData, world, driver }
+        SimWorld { weather: PhantomData, world, driver, served: 0 }
     }
 
     fn driver(&mut self) -> &mut SimDriver {
@@ -83,6 +86,54 @@ impl<W: Weather> World for SimWorld<W> {
 
     fn refuses(&mut self) -> bool {
         self.world.connect(ADDRESS).is_none()
+    }
+
+    fn serve(&mut self) -> SimServer {
+        let Remote::Tcp(address) = self.unserved() else { unreachable!("it is one of TCP") };
+        SimServer { world: self.world.clone(), service: self.world.serve(address) }
+    }
+
+    fn serve_full(&mut self) -> SimServer {
+        let server = self.serve();
+        server.service.set_queue_max(0);
+        server
+    }
+
+    fn serve_unix(&mut self) -> SimServer {
+        let service = self.world.serve(Remote::Unix(Path::new("/run/app.sock").into()));
+        service.set_queue_max(8);
+        SimServer { world: self.world.clone(), service }
+    }
+
+    fn unserved(&mut self) -> Remote {
+        self.served += 1;
+        Remote::Tcp(SocketAddr::from(([127, 0, 0, 1], 1_000 + self.served)))
+    }
+
+    fn source(peer: &SimPeer) -> Option<IpAddr> {
+        peer.endpoint.source()
+    }
+}
+
+pub struct SimServer {
+    world: sim::World,
+    service: SimService,
+}
+
+impl Server for SimServer {
+    type Peer = SimPeer;
+
+    fn remote(&self) -> Remote {
+        self.service.remote().clone()
+    }
+
+    fn accept(&mut self) -> Option<SimPeer> {
+        self.world.advance_to(self.world.now() + LOOK);
+        Some(SimPeer { world: self.world.clone(), endpoint: self.service.accept()? })
+    }
+
+    fn make_room(&mut self) {
+        self.service.set_queue_max(1024);
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use tidegate::base::{Batch, Key, Slots, Tick};
-use tidegate::driver::{Completion, Driver, ListenerId};
+use tidegate::driver::{Completion, Driver, ListenerId, Remote};
 
 /// How long a test waits for a fact. Only a failing one waits that long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -18,6 +19,7 @@ pub const LISTENER: ListenerId = ListenerId(7);
 pub trait World {
     type Driver: Driver;
     type Peer: Peer;
+    type Server: Server<Peer = Self::Peer>;
 
     /// Why this world cannot be had on this machine, in a sentence.
     fn missing() -> Option<String> {
@@ -34,6 +36,26 @@ pub trait World {
     fn connect(&mut self) -> Self::Peer;
     /// Whether nobody listens for another.
     fn refuses(&mut self) -> bool;
+
+    /// A server that the driver can dial.
+    fn serve(&mut self) -> Self::Server;
+    /// One that answers nothing until there is room in its queue.
+    fn serve_full(&mut self) -> Self::Server;
+    /// One on a unix socket.
+    fn serve_unix(&mut self) -> Self::Server;
+    /// An address where no server is.
+    fn unserved(&mut self) -> Remote;
+    /// The source address of a dialled connection.
+    fn source(peer: &Self::Peer) -> Option<IpAddr>;
+}
+
+/// Listens for dials. Nothing here blocks.
+pub trait Server {
+    type Peer;
+    fn remote(&self) -> Remote;
+    fn accept(&mut self) -> Option<Self::Peer>;
+    /// Answers the dials that found it full.
+    fn make_room(&mut self);
 }
 
 /// The other end of a connection. Nothing here blocks.
@@ -60,6 +82,7 @@ pub enum Read {
 pub enum Event {
     Accepted,
     AcceptFailed(io::Error),
+    Connected(Key, Result<(), io::ErrorKind>),
     Received(Key, Vec<u8>),
     Finished(Key, Result<(), io::ErrorKind>),
     Sent(Key, Box<Batch>, Result<(), io::ErrorKind>),
@@ -110,6 +133,7 @@ impl<W: World> Stage<W> {
                     assert_eq!(listener, LISTENER);
                     Event::AcceptFailed(error)
                 }
+                Completion::Connected { key, outcome } => Event::Connected(key, outcome),
                 Completion::Received { key, bytes } => {
                     assert!(!bytes.is_empty(), "a receive is never empty");
                     Event::Received(key, bytes.to_vec())
@@ -152,6 +176,47 @@ impl<W: World> Stage<W> {
         let key = self.keys.insert(());
         self.driver().attach(socket, key);
         key
+    }
+
+    /// Dials; the outcome is an event.
+    pub fn connect(&mut self, to: &Remote, from: Option<IpAddr>) -> Key {
+        let key = self.keys.insert(());
+        self.driver().connect(to, from, key);
+        key
+    }
+
+    /// A connection that the driver has dialled, and its peer.
+    pub fn dialled(&mut self, server: &mut W::Server) -> (Key, W::Peer) {
+        let key = self.connect(&server.remote(), None);
+        let index = loop {
+            let is_outcome = |event: &Event| matches!(event, Event::Connected(connected, _) if *connected == key);
+            if let Some(index) = self.events.iter().position(is_outcome) {
+                break index;
+            }
+            self.turn();
+        };
+        let outcome = self.events.remove(index);
+        assert!(matches!(outcome, Some(Event::Connected(_, Ok(())))), "{outcome:?}");
+        (key, self.accepted_by(server))
+    }
+
+    /// The next peer in a server's queue.
+    pub fn accepted_by(&mut self, server: &mut W::Server) -> W::Peer {
+        loop {
+            match server.accept() {
+                Some(peer) => return peer,
+                None => self.turn(),
+            }
+        }
+    }
+
+    /// Bytes go to the peer and come back.
+    pub fn is_served(&mut self, (key, peer): &mut (Key, W::Peer)) {
+        self.write_all(peer, b"ping");
+        let heard = self.receive_exactly(*key, 4);
+        self.send(*key, &heard);
+        assert!(matches!(self.event(), Event::Sent(sent, _, Ok(())) if sent == *key));
+        assert_eq!(self.read_exactly(peer, 4), b"ping");
     }
 
     pub fn recv(&mut self, key: Key) {

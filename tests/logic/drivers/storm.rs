@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidegate::base::{Batch, Key};
 use tidegate::driver::Driver;
 
-use crate::drivers::stage::{Event, Peer, Read, Stage, World};
+use crate::drivers::stage::{Event, Peer, Read, Server, Stage, World};
 
 const CONNECTIONS: usize = 24;
 const STEPS: usize = 6_000;
@@ -26,6 +26,26 @@ struct Talk<P> {
     finished: bool,
     peer_finished: bool,
     closing: bool,
+    /// `Connected` has not come.
+    dialling: bool,
+}
+
+impl<P> Talk<P> {
+    fn new(peer: Option<P>) -> Talk<P> {
+        Talk {
+            peer,
+            written: 0,
+            received: 0,
+            sent: 0,
+            read: 0,
+            asked: false,
+            sending: false,
+            finished: false,
+            peer_finished: false,
+            closing: false,
+            dialling: false,
+        }
+    }
 }
 
 /// The byte at a position of every stream.
@@ -56,11 +76,17 @@ impl Random {
 struct Storm<W: World> {
     stage: Stage<W>,
     talks: HashMap<Key, Talk<W::Peer>>,
+    /// Dialled by half of the connections.
+    server: W::Server,
+    /// Accepts nothing: its queue fills up, and dials are revoked in all their states.
+    deaf: W::Server,
     random: Random,
 }
 
 pub fn a_storm_of_everything_keeps_the_contract<W: World>(world: W) {
-    let mut storm = Storm { stage: Stage::new(world), talks: HashMap::new(), random: Random(0x7469_6465) };
+    let mut stage = Stage::new(world);
+    let (server, deaf) = (stage.world.serve(), stage.world.serve());
+    let mut storm = Storm { stage, talks: HashMap::new(), server, deaf, random: Random(0x7469_6465) };
     for _ in 0..STEPS {
         while storm.talks.len() < CONNECTIONS {
             storm.begin();
@@ -76,24 +102,25 @@ pub fn a_storm_of_everything_keeps_the_contract<W: World>(world: W) {
 
 impl<W: World> Storm<W> {
     fn begin(&mut self) {
-        let (key, peer) = self.stage.connection();
-        self.talks.insert(
-            key,
-            Talk {
-                peer: Some(peer),
-                written: 0,
-                received: 0,
-                sent: 0,
-                read: 0,
-                asked: false,
-                sending: false,
-                finished: false,
-                peer_finished: false,
-                closing: false,
-            },
-        );
+        if self.random.below(8) == 0 {
+            return self.dial_in_vain();
+        }
+        let (key, peer) =
+            if self.random.below(2) == 0 { self.stage.connection() } else { self.stage.dialled(&mut self.server) };
+        self.talks.insert(key, Talk::new(Some(peer)));
         // What came meanwhile is told before anything else is done.
         self.handle_events();
+    }
+
+    /// A dial that is closed before its outcome, at the same time, or after it.
+    fn dial_in_vain(&mut self) {
+        let key = self.stage.connect(&self.deaf.remote(), None);
+        self.talks.insert(key, Talk { dialling: true, ..Talk::new(None) });
+        if self.random.below(2) == 0 {
+            self.stage.turn_within(Duration::ZERO);
+        }
+        self.handle_events();
+        self.close(key);
     }
 
     fn step(&mut self, key: Key) {
@@ -197,6 +224,12 @@ impl<W: World> Storm<W> {
                         assert!(talk.peer_finished, "an end that the peer did not make");
                         assert_eq!(talk.received, talk.written, "the end comes after the last byte");
                     }
+                }
+                Event::Connected(key, outcome) => {
+                    let talk = self.talk(key);
+                    assert!(talk.dialling && !talk.closing, "told once, and not after a close");
+                    talk.dialling = false;
+                    assert_eq!(outcome, Ok(()), "the server is there");
                 }
                 Event::Sent(key, batch, outcome) => {
                     let talk = self.talk(key);

@@ -69,6 +69,7 @@ impl Echo {
                     slots.remove(key).unwrap();
                     continue;
                 }
+                Completion::Connected { key, .. } => panic!("{key:?} was not dialled"),
                 Completion::Woken => continue,
             };
             self.go_on(driver, key);

@@ -1,4 +1,4 @@
-//! The driver's contract, line by line; all of it at once: echo.rs.
+//! The driver's contract, line by line; dials: dial.rs; all of it at once: echo.rs.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::*;
 use crate::base::Slots;
 
+mod dial;
 mod echo;
 
 const DOOR: ListenerId = ListenerId(3);
@@ -32,6 +33,7 @@ enum Seen {
     Received(Key, Vec<u8>),
     Finished(Key, Result<(), io::ErrorKind>),
     Sent(Key, usize, Result<(), io::ErrorKind>),
+    Connected(Key, Result<(), io::ErrorKind>),
     Closed(Key),
     Woken,
 }
@@ -80,6 +82,7 @@ impl Bench {
                 Completion::Received { key, bytes } => Seen::Received(key, bytes.to_vec()),
                 Completion::Finished { key, end } => Seen::Finished(key, end),
                 Completion::Sent { key, batch, outcome } => Seen::Sent(key, batch.len(), outcome),
+                Completion::Connected { key, outcome } => Seen::Connected(key, outcome),
                 Completion::Closed { key } => Seen::Closed(key),
                 Completion::Woken => Seen::Woken,
             });
