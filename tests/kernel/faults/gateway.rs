@@ -12,7 +12,7 @@ use crate::command::unconfigured;
 use crate::faults::injection::Injection;
 
 /// Longer than anything here takes; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 const CONFIGURATION: &str = r#"
 shards = 1

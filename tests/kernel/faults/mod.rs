@@ -6,6 +6,7 @@
 //!
 //! Whatever fails: it is counted, what it concerns is closed, everybody else notices nothing, and nothing is left behind.
 
+mod dialling;
 mod gateway;
 mod injection;
 
