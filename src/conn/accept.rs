@@ -285,7 +285,7 @@ mod tests {
     }
 
     fn route(path: &str) -> Route {
-        let target = RouteTarget::Page { content_type: "text/plain", body: b"" };
+        let target = RouteTarget::page("text/plain", b"");
         Route { methods: vec!["POST".into()], ..Route::new(path, target).unwrap() }
     }
 

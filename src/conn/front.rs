@@ -1,7 +1,7 @@
 //! The targets of routes: what each requires of a request, and how it answers an admitted one (`admission`).
 //!
 //! ```text
-//!  Page                   --> answered
+//!  Fixed                  --> answered
 //!  Sse                    --> the head of an event stream; AdmissionOutcome::EventStream
 //!  WebSocket, Centrifuge  --> 101; AdmissionOutcome::WebSocket, Centrifuge
 //!  Accept                 --> AdmissionOutcome::Accept: the body follows     a result's address --> AdmissionOutcome::Read: the shard has it
@@ -19,7 +19,7 @@ use super::{Identity, Refused};
 use crate::base::{RequestId, RouteId};
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::SUBPROTOCOL;
-use crate::proto::http::{self, Head, Reply, Streaming};
+use crate::proto::http::{self, Head, Streaming};
 use crate::proto::subject::Subject;
 use crate::proto::user::User;
 use crate::proto::ws::handshake::Accept;
@@ -46,10 +46,8 @@ pub(super) enum AdmissionOutcome {
 
 /// The parts of a well-formed request that its target needs, before the user is known.
 pub(super) enum Prepared {
-    Page {
-        content_type: &'static str,
-        body: &'static [u8],
-    },
+    /// The answer is the route's.
+    Fixed,
     EventStream {
         channels: Vec<Subject>,
         retry: Duration,
@@ -89,7 +87,7 @@ pub(super) fn prepare(
         return id.map(Prepared::Result).ok_or(CloseReason::UnknownRequest);
     }
     match &route.target {
-        RouteTarget::Page { content_type, body } => Ok(Prepared::Page { content_type, body }),
+        RouteTarget::Fixed(answer) => answer.check(head).map(|()| Prepared::Fixed),
         RouteTarget::Sse { channels, retry } => {
             let parameters = request.parameters(route)?;
             let channels = channels.iter().map(|channel| channel.fill(&parameters)).collect::<Result<_, _>>()?;
@@ -123,11 +121,11 @@ pub(super) fn serve(
     let (head, route) = (request.head, request.route(id));
     let to = head.reply_to();
     match prepared {
-        Prepared::Page { content_type, body } => {
-            outbox.write(|out| {
-                let reply = Reply::start(out, 200, to).header("Content-Type", content_type);
-                reply.header("Cache-Control", "no-cache").header("X-Content-Type-Options", "nosniff").body(body);
-            });
+        Prepared::Fixed => {
+            let RouteTarget::Fixed(answer) = &route.target else { return Err(CloseReason::NotFound) };
+            // An unread body would be parsed as the next request.
+            let to = if head.body.is_empty() { to } else { to.closing() };
+            outbox.write(|out| answer.write(head, to, request.cors(route), out));
             Ok(AdmissionOutcome::Answered { keep_alive: to.keep_alive })
         }
         Prepared::EventStream { channels, retry } => {

@@ -36,6 +36,7 @@ mod collect;
 mod ending;
 mod events;
 mod exchange;
+pub mod fixed;
 mod front;
 pub mod held;
 mod history;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::fixed::FixedAnswer;
 use super::origins::Origins;
 use super::site::Site;
 use super::spelling;
@@ -65,14 +66,16 @@ pub enum RouteTarget {
     Centrifuge(Box<CentrifugeRoute>),
     /// Requests for the workers of a service. Results are read below the path.
     Accept(AcceptRoute),
-    /// Bytes that are part of the program.
-    Page {
-        content_type: &'static str,
-        body: &'static [u8],
-    },
+    /// The same answer for every request.
+    Fixed(Box<FixedAnswer>),
 }
 
 impl RouteTarget {
+    /// A page that is part of the program.
+    pub fn page(content_type: &str, body: &'static [u8]) -> RouteTarget {
+        RouteTarget::Fixed(Box::new(FixedAnswer::page(content_type, body)))
+    }
+
     /// Whether an answer of this target begins a stream.
     pub fn is_stream(&self) -> bool {
         matches!(self, RouteTarget::Sse { .. } | RouteTarget::WebSocket(_) | RouteTarget::Centrifuge(_))
@@ -84,7 +87,7 @@ impl RouteTarget {
             RouteTarget::WebSocket(target) => target.user.as_ref(),
             RouteTarget::Centrifuge(target) => target.user.as_ref(),
             RouteTarget::Accept(target) => target.user.as_ref(),
-            RouteTarget::Sse { .. } | RouteTarget::Page { .. } => None,
+            RouteTarget::Sse { .. } | RouteTarget::Fixed(_) => None,
         }
     }
 }
@@ -188,7 +191,7 @@ impl RouteTarget {
         match self {
             RouteTarget::WebSocket(target) => target.service.as_ref(),
             RouteTarget::Centrifuge(target) => target.service.as_ref(),
-            RouteTarget::Sse { .. } | RouteTarget::Accept(_) | RouteTarget::Page { .. } => None,
+            RouteTarget::Sse { .. } | RouteTarget::Accept(_) | RouteTarget::Fixed(_) => None,
         }
     }
 }

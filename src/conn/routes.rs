@@ -92,7 +92,7 @@ mod tests {
     use crate::conn::route::RouteTarget;
 
     fn page(path: &str, body: &'static [u8]) -> Route {
-        Route::new(path, RouteTarget::Page { content_type: "text/plain", body }).unwrap()
+        Route::new(path, RouteTarget::page("text/plain", body)).unwrap()
     }
 
     fn paths(routes: &Routes) -> Vec<(usize, &str)> {

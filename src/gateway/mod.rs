@@ -158,8 +158,7 @@ impl Builder {
     /// If `path` does not begin with `/`.
     pub fn page(mut self, path: &str, content_type: &'static str, body: &'static [u8]) -> Builder {
         self.pages.push(
-            Route::new(path, RouteTarget::Page { content_type, body })
-                .expect("a page's path is written in the program"),
+            Route::new(path, RouteTarget::page(content_type, body)).expect("a page's path is written in the program"),
         );
         self
     }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::request::Arrival;
 use super::*;
 use crate::base::{Place, RequestId};
+use crate::conn::fixed::{FixedAnswer, FixedField};
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::{Origins, Page};
 use crate::conn::route::{AcceptRoute, CentrifugeRoute, ChannelTemplate, Route, RouteTarget, Service, WebSocketRoute};
@@ -65,10 +66,13 @@ impl Gate {
             channels: texts.iter().map(|text| channel(text)).collect(),
             retry: Duration::from_secs(3),
         };
-        let page = |body| RouteTarget::Page { content_type: "text/plain", body };
+        let page = |body| RouteTarget::page("text/plain", body);
         let app = ["https://app.example"];
+        let fields = FixedField::parse("Location: https://{host}{uri}").into_iter().collect();
+        let moved = FixedAnswer { status: 308, fields, body: b"".as_slice().into() };
         let secure = Site::new(["gate.example".into()], Some(Scheme::Https));
         let routes = vec![
+            route(&["GET", "POST"], "/old/*", &[], RouteTarget::Fixed(Box::new(moved))),
             Route { site: secure, ..route(&["GET"], "/secure/*", &[], page(b"secure")) },
             route(&["GET"], "/", &[], page(b"front")),
             route(&["GET"], "/events/{e}", &app, stream(&["e.{e}", "all"])),
@@ -262,6 +266,8 @@ fn each_stage_lets_pass_what_it_should_and_refuses_the_rest() {
         ("POST /jobs/%00", &[ANN], "Target", "400"),
         ("POST /jobs/a", &[ANN, "Idempotency-Key: \"\r\n"], "Target", "400"),
         ("GET /", &[], "Target", "200"),
+        ("GET /old", &[EVIL], "Origin", "403"),
+        ("POST /old/a?b", &["Content-Length: 1\r\n"], "Target", "308"),
         ("HEAD /events/a", &[APP], "Target", "200"),
         ("GET /events/a?last_event_id=5", &[APP], "Target", "200"),
         ("GET /open/a", &[EVIL], "Target", "200"),

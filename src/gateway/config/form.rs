@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::address;
+use crate::conn::fixed::FixedField;
 use crate::limits::{HEAD_BYTES_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX};
 use crate::proto::http::{Authority, Host, Origin};
 use crate::proto::reserved::{RESULT_EVENT, is_own_event};
@@ -54,6 +55,16 @@ pub(super) fn is_host_pattern(text: &str) -> bool {
         Some(name) => is_host(name) && !matches!(Authority::parse(name), Ok(Authority { host: Host::Address(_), .. })),
         None => is_host(text),
     }
+}
+
+/// A text to be read.
+pub(super) fn is_body(text: &str) -> bool {
+    text.chars().all(|character| !character.is_control() || matches!(character, '\t' | '\r' | '\n'))
+}
+
+/// A header field of a fixed answer.
+pub(super) fn is_field(text: &str) -> bool {
+    FixedField::parse(text).is_some()
 }
 
 /// An origin (RFC 6454 section 6.2): scheme, host and port, without a path. Opaque origins send `null`.

@@ -177,6 +177,19 @@ pub enum Target {
     Centrifuge(CentrifugeTarget),
     /// Answers 202 and gives the request to a worker.
     Accept(AcceptTarget),
+    /// Answers always the same.
+    Respond(RespondTarget),
+}
+
+/// A fixed answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RespondTarget {
+    /// 200 to 599; a redirect has a `Location` among its `headers`.
+    pub status: u16,
+    /// Empty with 204 and 304.
+    pub body: String,
+    /// `Name: value`, in which `{host}` and `{uri}` stand for those of the request. If there is a body, one is `Content-Type`.
+    pub headers: Vec<String>,
 }
 
 /// An event stream over one or more channels.

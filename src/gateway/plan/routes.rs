@@ -1,5 +1,6 @@
 //! The configured routes in the form that connections use.
 
+use crate::conn::fixed::{FixedAnswer, FixedField};
 use crate::conn::origins::Origins;
 use crate::conn::route::{
     AcceptRoute, CentrifugeRoute, ChannelTemplate, Route, RouteTarget, Service, UserField, WebSocketRoute,
@@ -57,6 +58,11 @@ fn route(route: &config::Route) -> Result<Route, String> {
             keep: accept.keep,
             user: accept.user.as_ref().map(user),
         }),
+        config::Target::Respond(respond) => RouteTarget::Fixed(Box::new(FixedAnswer {
+            status: respond.status,
+            fields: respond.headers.iter().filter_map(|text| FixedField::parse(text)).collect(),
+            body: respond.body.clone().into_bytes().into(),
+        })),
         config::Target::Centrifuge(centrifuge) => RouteTarget::Centrifuge(Box::new(CentrifugeRoute {
             service: centrifuge.service.as_ref().map(service).transpose()?,
             user: centrifuge.user.as_ref().map(user),

@@ -72,8 +72,8 @@ impl<'o> Reply<'o> {
     }
 
     /// Adds a field. The value may come from a peer: control characters become spaces (RFC 9110 section 5.5), so it
-    /// cannot end its line and begin another field or reply. The name is ours.
-    pub fn header(self, name: &'static str, value: &str) -> Reply<'o> {
+    /// cannot end its line and begin another field or reply. The name is ours, or the configuration's.
+    pub fn header(self, name: &str, value: &str) -> Reply<'o> {
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b": ");
         let harmless = |byte: u8| if byte.is_ascii_control() && byte != b'\t' { b' ' } else { byte };
@@ -271,7 +271,7 @@ fn push_number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// RFC 9110 section 15. The status of another server's reply has an empty phrase, which RFC 9112 section 4 allows.
+/// RFC 9110 section 15. Any other status has an empty phrase, which RFC 9112 section 4 allows.
 fn phrase(status: u16) -> &'static str {
     match status {
         101 => "Switching Protocols",
@@ -279,13 +279,19 @@ fn phrase(status: u16) -> &'static str {
         201 => "Created",
         202 => "Accepted",
         204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
         304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        410 => "Gone",
         413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",

@@ -302,7 +302,7 @@ fn a_result_is_as_long_as_it_is() {
 fn answers_that_are_made_at_once_wait_for_each_other() {
     let mut settings = settings();
     static PAGE: [u8; 100_000] = [b'p'; 100_000];
-    add_routes(&mut settings, [route("/page", RouteTarget::Page { content_type: "text/plain", body: &PAGE })]);
+    add_routes(&mut settings, [route("/page", RouteTarget::page("text/plain", &PAGE))]);
     let mut bench = Bench::new(1, settings);
     let mut peer = bench.connect(0, 0);
     peer.say("GET /page HTTP/1.1\r\nHost: a\r\n\r\n".repeat(50));

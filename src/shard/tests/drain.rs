@@ -126,7 +126,7 @@ fn a_request_in_hand_is_answered_and_the_next_one_is_told_to_go_elsewhere() {
 #[test]
 fn a_page_gets_503_and_a_stream_is_opened_to_be_told_when_to_come_back() {
     let mut settings = draining(Duration::ZERO, 20 * SECOND);
-    add_routes(&mut settings, [route("/page", RouteTarget::Page { content_type: "text/plain", body: b"hello" })]);
+    add_routes(&mut settings, [route("/page", RouteTarget::page("text/plain", b"hello"))]);
     let mut bench = Bench::new(1, settings);
     // So many that no client is disconnected at once.
     let _others: Vec<Peer> = (0..4_000).map(|_| bench.open(0, "/sse/1")).collect();

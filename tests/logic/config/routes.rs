@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate::gateway::config::{AcceptTarget, Scheme, Target, TokenKey, UserSource};
+use tidegate::gateway::config::{AcceptTarget, RespondTarget, Scheme, Target, TokenKey, UserSource};
 
 use crate::config::{LISTENER, errors, errors_of_variables, parse};
 
@@ -23,6 +23,43 @@ fn reads_a_route_of_the_client_protocol() {
     assert_eq!(target.server_side, ["tenant.{tenant}"]);
     assert_eq!(target.token, Some(TokenKey::Hmac("very secret".to_owned())));
     assert!(!format!("{config:?}").contains("very secret"), "secrets are not for logs");
+}
+
+#[test]
+fn reads_a_fixed_answer() {
+    let route = |keys: &str| format!("{LISTENER}\n[[route]]\npath = \"/*\"\nrespond = {{ {keys} }}\n");
+    let target = |keys: &str| parse(&route(keys), &[]).unwrap().routes[0].target.clone();
+    let answer = |status, body: &str, headers: &[&str]| {
+        let headers = headers.iter().map(|text| (*text).to_owned()).collect();
+        Target::Respond(RespondTarget { status, body: body.to_owned(), headers })
+    };
+    let plain = "Content-Type: text/plain; charset=utf-8";
+    assert_eq!(target(""), answer(200, "", &[]));
+    assert_eq!(target("body = \"ok\\n\""), answer(200, "ok\n", &[plain]));
+    let html = "content-type: text/html";
+    assert_eq!(target(&format!("status = 410, body = \"<p>\", headers = \"{html}\"")), answer(410, "<p>", &[html]));
+    let location = "Location: https://{host}{uri}";
+    assert_eq!(target(&format!("status = 308, headers = [\"{location}\"]")), answer(308, "", &[location]));
+}
+
+#[test]
+fn tells_a_fixed_answer_that_is_none() {
+    for (keys, error) in [
+        ("status = 101", "route.respond.status is 101; expected a whole number from 200 to 599"),
+        ("status = 302", "route.respond.status is a redirect; expected a Location among its headers"),
+        (
+            "status = 204, body = \"x\"",
+            "route.respond.body \"x\" is set beside the status 204, whose answer has none; expected no body",
+        ),
+        (
+            "headers = [\"X-A: b\", \"Content-Length: 5\"]",
+            "route.respond.headers is \"Content-Length: 5\"; expected a header field such as \"Location: https://{host}{uri}\", none about \
+             the connection or the body's length",
+        ),
+    ] {
+        let errors = errors(&format!("[[route]]\npath = \"/*\"\nrespond = {{ {keys} }}\n"));
+        assert_eq!(errors, [format!("tidegate.toml:5: {error}")]);
+    }
 }
 
 #[test]
@@ -158,11 +195,11 @@ fn tells_a_parameter_that_the_path_does_not_have() {
 fn tells_a_route_without_or_with_two_targets() {
     assert_eq!(
         errors("[[route]]\npath = \"/\"\n"),
-        ["tidegate.toml:3: [[route]] has no target; expected sse, websocket or accept"]
+        ["tidegate.toml:3: [[route]] has no target; expected sse, websocket, accept or respond"]
     );
     assert_eq!(
         errors("[[route]]\npath = \"/\"\nsse = { channel = \"a\" }\nwebsocket = { channel = \"a\" }\n"),
-        ["tidegate.toml:3: [[route]] has more than one of sse, websocket and accept; expected one of them"]
+        ["tidegate.toml:3: [[route]] has more than one of sse, websocket, accept and respond; expected one of them"]
     );
 }
 

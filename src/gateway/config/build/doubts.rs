@@ -102,7 +102,7 @@ impl ConfigBuilder<'_> {
         let is_published = |target: &Target| match target {
             Target::WebSocket(target) => target.publish,
             Target::Centrifuge(target) => !target.publish_to.is_empty(),
-            Target::Sse(_) | Target::Accept(_) => false,
+            Target::Sse(_) | Target::Accept(_) | Target::Respond(_) => false,
         };
         let has_publisher =
             top.value("admin").is_some() || config.routes.iter().any(|route| is_published(&route.target));

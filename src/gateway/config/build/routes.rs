@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use super::super::tree::Content;
-use super::super::{AcceptTarget, Route, Scheme, SseTarget, Target, UserSource, WebSocketTarget, form, validate};
+use super::super::{
+    AcceptTarget, RespondTarget, Route, Scheme, SseTarget, Target, UserSource, WebSocketTarget, form, validate,
+};
 use super::{ConfigBuilder, Section};
 
+use crate::conn::fixed::FixedField;
 use crate::conn::spelling;
 use crate::limits::SSE_CHANNELS_MAX;
 
@@ -73,19 +76,25 @@ impl ConfigBuilder<'_> {
     }
 
     fn target(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<Target> {
-        match (section.table("sse"), section.table("websocket"), section.table("accept")) {
-            (Some(sse), None, None) => self.sse(&sse, path).map(Target::Sse),
-            (None, Some(websocket), None) if websocket.text("protocol").as_deref() == Some("centrifuge-json") => {
+        let [sse, websocket, accept, respond] =
+            ["sse", "websocket", "accept", "respond"].map(|name| section.table(name));
+        match (sse, websocket, accept, respond) {
+            (Some(sse), None, None, None) => self.sse(&sse, path).map(Target::Sse),
+            (None, Some(websocket), None, None) if websocket.text("protocol").as_deref() == Some("centrifuge-json") => {
                 self.centrifuge(&websocket, path).map(Target::Centrifuge)
             }
-            (None, Some(websocket), None) => self.websocket(&websocket, path).map(Target::WebSocket),
-            (None, None, Some(accept)) => self.accept(section, &accept, path).map(Target::Accept),
-            (None, None, None) => {
-                self.missing(section, "[[route]] has no target; expected sse, websocket or accept");
+            (None, Some(websocket), None, None) => self.websocket(&websocket, path).map(Target::WebSocket),
+            (None, None, Some(accept), None) => self.accept(section, &accept, path).map(Target::Accept),
+            (None, None, None, Some(respond)) => self.respond(&respond).map(Target::Respond),
+            (None, None, None, None) => {
+                self.missing(section, "[[route]] has no target; expected sse, websocket, accept or respond");
                 None
             }
             _ => {
-                self.missing(section, "[[route]] has more than one of sse, websocket and accept; expected one of them");
+                self.missing(
+                    section,
+                    "[[route]] has more than one of sse, websocket, accept and respond; expected one of them",
+                );
                 None
             }
         }
@@ -174,6 +183,28 @@ impl ConfigBuilder<'_> {
             keep: Duration::from_secs(section.whole("keep_s")),
             user,
         })
+    }
+
+    fn respond(&mut self, section: &Section<'_>) -> Option<RespondTarget> {
+        let status = u16::try_from(section.whole("status")).ok()?;
+        let (body, mut headers) = (section.text("body")?, section.texts("headers"));
+        let has = |headers: &[String], name: &str| {
+            headers
+                .iter()
+                .filter_map(|text| FixedField::parse(text))
+                .any(|field| field.name().eq_ignore_ascii_case(name))
+        };
+        if matches!(status, 204 | 304) && !body.is_empty() {
+            let words = format!("is set beside the status {status}, whose answer has none; expected no body");
+            self.conflict(section, "body", &words);
+        }
+        if matches!(status, 301 | 302 | 303 | 307 | 308) && !has(&headers, "Location") {
+            self.conflict(section, "status", "is a redirect; expected a Location among its headers");
+        }
+        if !body.is_empty() && !has(&headers, "Content-Type") {
+            headers.push("Content-Type: text/plain; charset=utf-8".to_owned());
+        }
+        Some(RespondTarget { status, body, headers })
     }
 
     pub(super) fn user(&mut self, section: &Section<'_>) -> Option<UserSource> {

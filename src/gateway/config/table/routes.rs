@@ -1,7 +1,7 @@
 //! Keys of `[[route]]`: what the requests for a path lead to.
 
 use super::super::form;
-use super::{FILE, Fallback, Kind, Row, seconds};
+use super::{FILE, Fallback, Kind, Row, count, seconds};
 use crate::limits;
 use crate::proto::reserved::RESULT_EVENT;
 
@@ -25,7 +25,7 @@ pub(super) const ROWS: &[Row] = &[
         kind: Kind::Tables,
         fallback: Fallback::Nothing(""),
         help: "What requests for a path get. The first route that matches wins.",
-        doc: "Each route has exactly one of `sse`, `websocket` and `accept`.",
+        doc: "Each route has exactly one of `sse`, `websocket`, `accept` and `respond`.",
     },
     Row {
         path: "route[].path",
@@ -309,5 +309,38 @@ pub(super) const ROWS: &[Row] = &[
         fallback: Fallback::Nothing("\"user\""),
         help: "The query parameter that names the user.",
         doc: "",
+    },
+    Row {
+        path: "route[].respond",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ body = \"ok\" }"),
+        help: "Answers always the same: a page for health checks, a redirect.",
+        doc: "To send everything to https: a route with `path = \"/*\"`, `scheme = \"http\"` and \
+              `respond = { status = 308, headers = \"Location: https://{host}{uri}\" }`. Name the hosts in `host` or \
+              `listener.hosts`, or the redirect follows whatever host a request names.",
+    },
+    Row {
+        path: "route[].respond.status",
+        kind: count(200, 599),
+        fallback: Fallback::Whole(200),
+        help: "The status.",
+        doc: "",
+    },
+    Row {
+        path: "route[].respond.body",
+        kind: Kind::Text { expected: "a text without control characters but tabs and line ends", fits: form::is_body },
+        fallback: Fallback::Text(""),
+        help: "The body; without a Content-Type among `headers`, it is plain text.",
+        doc: "",
+    },
+    Row {
+        path: "route[].respond.headers",
+        kind: Kind::Texts {
+            expected: "a header field such as \"Location: https://{host}{uri}\", none about the connection or the body's length",
+            fits: form::is_field,
+        },
+        fallback: Fallback::Nothing("[\"Cache-Control: no-store\"]"),
+        help: "Header fields, each as `Name: value`; `{host}` and `{uri}` stand for those of the request.",
+        doc: "One, or a list. `{host}` has no port; `{uri}` is the path and the query as they were sent.",
     },
 ];
