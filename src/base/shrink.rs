@@ -27,9 +27,15 @@ pub trait Roomy {
 #[inline]
 pub fn shrink(list: &mut impl Roomy, kept: usize) {
     let (len, capacity) = list.fill();
-    if capacity > 4 * len.max(kept) {
-        list.keep_room(2 * len.max(kept));
+    if let Some(room) = room_after(len, capacity, kept) {
+        list.keep_room(room);
     }
+}
+
+/// The room that a list with so many entries keeps, if that is much less than it has.
+#[inline]
+pub(super) fn room_after(len: usize, capacity: usize, kept: usize) -> Option<usize> {
+    (capacity > 4 * len.max(kept)).then(|| 2 * len.max(kept))
 }
 
 impl<T> Roomy for Vec<T> {

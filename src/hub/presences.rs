@@ -20,9 +20,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ahash::AHashMap;
-
-use crate::base::{Address, Tick, shrink};
+use crate::base::{Address, NameTable, Tick};
 use crate::limits;
 use crate::proto::presence::{Announcement, Present, Roster};
 use crate::proto::reserved::subjects::Change;
@@ -32,7 +30,7 @@ use crate::proto::user::User;
 /// The presence lists of a shard.
 #[derive(Default)]
 pub(crate) struct Presences {
-    channels: AHashMap<Subject, ChannelPresence>,
+    channels: NameTable<Subject, ChannelPresence>,
     /// One entry for each visitor that is coming or away: the shard's one timer.
     due: BTreeMap<AnnouncementTime, (Subject, Name)>,
     serial: u64,
@@ -87,7 +85,7 @@ impl Presences {
     /// A connection has subscribed to a channel; called once until it departs. `grace` is the channel's. True if this
     /// brings a visitor back that was away.
     pub(crate) fn arrive(&mut self, channel: Subject, present: Present, grace: Duration, now: Tick) -> bool {
-        let presence = self.channels.entry(channel.clone()).or_insert_with(|| ChannelPresence::new(grace));
+        let presence = self.channels.get_or_insert_with(&channel, || ChannelPresence::new(grace));
         self.count += 1;
         let present = Arc::new(present);
         let name = Name::of(&present);
@@ -123,7 +121,7 @@ impl Presences {
 
     /// The connection has unsubscribed.
     pub(crate) fn depart(&mut self, channel: &Subject, conn: Address, now: Tick) {
-        let Some(presence) = self.channels.get_mut(channel) else { return };
+        let Some(presence) = self.channels.get_mut(channel.as_str()) else { return };
         self.count -= 1;
         let Some(present) = presence.listed.remove(&conn) else {
             presence.unlisted -= 1;
@@ -149,7 +147,7 @@ impl Presences {
     pub(crate) fn announcement(&mut self, now: Tick) -> Option<Announcement> {
         let entry = self.due.first_entry().filter(|entry| entry.key().at <= now)?;
         let (channel, name) = entry.remove();
-        let presence = self.channels.get_mut(&channel)?;
+        let presence = self.channels.get_mut(channel.as_str())?;
         let Entry::Occupied(mut entry) = presence.visitors.entry(name) else { return None };
         let visitor = entry.get_mut();
         let present = visitor.seen.clone();
@@ -189,7 +187,7 @@ impl Presences {
     }
 
     fn stage(&mut self, channel: &Subject, name: &Name, stage: VisitorStage) {
-        let visitor = self.channels.get_mut(channel).and_then(|presence| presence.visitors.get_mut(name));
+        let visitor = self.channels.get_mut(channel.as_str()).and_then(|presence| presence.visitors.get_mut(name));
         if let Some(visitor) = visitor {
             visitor.stage = stage;
         }
@@ -197,14 +195,13 @@ impl Presences {
 
     fn forget_empty(&mut self, channel: &Subject) {
         let is_empty = |presence: &ChannelPresence| presence.visitors.is_empty() && presence.unlisted == 0;
-        if self.channels.get(channel).is_some_and(is_empty) {
-            self.channels.remove(channel);
-            shrink(&mut self.channels, limits::ENTRIES_KEPT);
+        if self.channels.get(channel.as_str()).is_some_and(is_empty) {
+            self.channels.remove(channel.as_str());
         }
     }
 
     pub(crate) fn roster(&self, channel: &Subject) -> Roster {
-        let Some(presence) = self.channels.get(channel) else { return Roster::default() };
+        let Some(presence) = self.channels.get(channel.as_str()) else { return Roster::default() };
         let away = presence.visitors.values().filter(|visitor| visitor.connections == 0);
         Roster {
             listed: presence.listed.values().cloned().collect(),

@@ -10,7 +10,7 @@ use slab::Slab;
 use super::directory::{Member, Membership};
 use super::patterns::Trie;
 use super::topic::{DeliveriesOwed, Pending, SILENT, Subscriber, Topic, TopicEntry};
-use crate::base::{Key, Place, Slots, shrink};
+use crate::base::{Key, NameTable, Place, Slots, shrink};
 use crate::limits;
 use crate::proto::channel::{RuleNumber, Rules};
 use crate::proto::subject::{Pattern, Subject};
@@ -72,7 +72,7 @@ pub(crate) struct Subscribers {
     topics: Slab<Topic>,
     /// Workers' subscriptions.
     wild: Slab<Wild>,
-    by_subject: AHashMap<Subject, usize>,
+    by_subject: NameTable<Subject, usize>,
     patterns: Trie<SubKey>,
     serial: u64,
     /// The connections that wait for the answer to each join. The answer comes even if the topic has gone, and a
@@ -94,7 +94,7 @@ impl Subscribers {
             subs: Slots::new(0),
             topics: Slab::new(),
             wild: Slab::new(),
-            by_subject: AHashMap::new(),
+            by_subject: NameTable::default(),
             patterns: Trie::default(),
             serial: 0,
             joins: AHashMap::new(),
@@ -163,7 +163,7 @@ impl Subscribers {
     /// The owner knows of this shard: returns the connections that waited for the join `serial`. The answer to an earlier
     /// join releases only the connections that waited for that one; a newer join of the subject stays open.
     pub(crate) fn joined(&mut self, subject: &Subject, serial: u64) -> Vec<Key> {
-        if let Some(topic) = self.by_subject.get(subject) {
+        if let Some(topic) = self.by_subject.get(subject.as_str()) {
             self.topics[*topic].joining.take_if(|current| *current == serial);
         }
         let waiting = self.joins.remove(&serial).unwrap_or_default();
@@ -198,8 +198,7 @@ impl Subscribers {
             self.spreading.retain(|other| *other != topic);
             self.rested.retain(|other| *other != topic);
         }
-        self.by_subject.remove(&removed.subject);
-        shrink(&mut self.by_subject, limits::ENTRIES_KEPT);
+        self.by_subject.remove(removed.subject.as_str());
         Withdrawal::Leave(removed.subject)
     }
 
@@ -353,7 +352,7 @@ impl Subscribers {
 
     /// Whether a client of this shard subscribes to `subject`, even if the owner has not confirmed it yet.
     pub(crate) fn has_clients(&self, subject: &Subject) -> bool {
-        self.by_subject.contains_key(subject)
+        self.by_subject.contains(subject.as_str())
     }
 
     /// Calls `visit` for every worker of this shard with a plain subscription that matches `subject`. No channel's rule
@@ -367,11 +366,11 @@ impl Subscribers {
     }
 
     fn topic(&mut self, subject: &Subject) -> (usize, bool) {
-        if let Some(topic) = self.by_subject.get(subject) {
+        if let Some(topic) = self.by_subject.get(subject.as_str()) {
             return (*topic, false);
         }
         let topic = self.topics.insert(Topic::new(subject.clone(), self.rules.number_of(subject)));
-        self.by_subject.insert(subject.clone(), topic);
+        self.by_subject.get_or_insert_with(subject, || topic);
         (topic, true)
     }
 

@@ -10,18 +10,15 @@
 //! The standing of a channel belongs to the log, but is stored beside the places, because a publication needs both and
 //! finds them with one look-up.
 
-use ahash::AHashMap;
-
 use super::standing::Standing;
-use crate::base::{Place, shrink};
+use crate::base::{NameTable, Place};
 use crate::hub::PlaceSet;
-use crate::limits;
 use crate::proto::subject::Subject;
 
 /// Channels with listeners.
 #[derive(Default)]
 pub(crate) struct Routing {
-    live: AHashMap<Subject, LiveChannel>,
+    live: NameTable<Subject, LiveChannel>,
 }
 
 /// See the module's picture. There is at least one place.
@@ -33,7 +30,7 @@ pub(super) struct LiveChannel {
 impl Routing {
     /// The places with subscribers.
     pub(crate) fn listening(&self, subject: &Subject) -> PlaceSet {
-        self.live.get(subject).map(|channel| channel.listening).unwrap_or_default()
+        self.live.get(subject.as_str()).map(|channel| channel.listening).unwrap_or_default()
     }
 
     /// Channels with listeners.
@@ -51,26 +48,21 @@ impl Routing {
     }
 
     pub(super) fn find_mut(&mut self, subject: &Subject) -> Option<&mut LiveChannel> {
-        self.live.get_mut(subject)
+        self.live.get_mut(subject.as_str())
     }
 
     /// `place` has its first subscriber; `standing` is called if it is the first place.
     pub(super) fn join(&mut self, subject: &Subject, place: Place, standing: impl FnOnce() -> Standing) {
-        if !self.live.contains_key(subject) {
-            self.live.insert(subject.clone(), LiveChannel { standing: standing(), listening: PlaceSet::default() });
-        }
-        if let Some(channel) = self.live.get_mut(subject) {
-            channel.listening.insert(place);
-        }
+        let first = || LiveChannel { standing: standing(), listening: PlaceSet::default() };
+        self.live.get_or_insert_with(subject, first).listening.insert(place);
     }
 
     /// `place` has no subscriber left. Returns the channel's standing if it was the last place.
     pub(super) fn leave(&mut self, subject: &Subject, place: Place) -> Option<Standing> {
-        let channel = self.live.get_mut(subject)?;
+        let channel = self.live.get_mut(subject.as_str())?;
         channel.listening.remove(place);
         let standing = channel.listening.is_empty().then_some(channel.standing)?;
-        self.live.remove(subject);
-        shrink(&mut self.live, limits::ENTRIES_KEPT);
+        self.live.remove(subject.as_str());
         Some(standing)
     }
 }
