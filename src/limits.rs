@@ -49,7 +49,7 @@ pub const PONG_TIMEOUT: Duration = Duration::from_secs(20);
 pub const SEND_TIMEOUT: Duration = PONG_TIMEOUT;
 /// How long sent bytes may stay unacknowledged by the peer's kernel (configurable as `limits.peer_timeout_s`): longer
 /// than the drive through a tunnel, and long enough for [`SEND_TIMEOUT`] to detect a peer first that is alive and reads
-/// nothing.
+/// nothing. A connection that the gateway dials always has this one.
 pub const PEER_TIMEOUT: Duration = Duration::from_secs(60);
 /// From our close frame (or our last byte) to the end of the socket.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);

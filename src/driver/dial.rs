@@ -16,6 +16,7 @@ use std::path::Path;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::socket;
+use crate::limits;
 
 /// Where a connection leads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +52,7 @@ pub(super) fn begin(to: &Remote, from: Option<IpAddr>) -> io::Result<Begun> {
         Remote::Tcp(address) => {
             let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
             socket::prepare(&socket)?;
+            socket.set_tcp_user_timeout(Some(limits::PEER_TIMEOUT))?;
             if let Some(from) = from {
                 choose_port_late(&socket)?;
                 socket.bind(&SocketAddr::new(from, 0).into())?;
@@ -147,7 +149,8 @@ mod tests {
         let begun = begin(&Remote::Tcp(listener.local_addr().unwrap()), None).unwrap();
         let socket = SockRef::from(&begun.socket);
         assert!(socket.tcp_nodelay().unwrap() && !socket.nonblocking().unwrap());
-        assert_eq!(socket.tcp_notsent_lowat().unwrap(), crate::limits::NOT_SENT_BYTES);
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), limits::NOT_SENT_BYTES);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(limits::PEER_TIMEOUT));
         // SAFETY: F_GETFD reads a flag of a descriptor that is open.
         let flags = unsafe { libc::fcntl(begun.socket.as_raw_fd(), libc::F_GETFD) };
         assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);

@@ -118,8 +118,8 @@ pub trait Driver {
 
     fn attach(&mut self, socket: Self::Socket, key: Key);
     /// Dials `to`, from the address `from` if there is one (a unix socket has none, and ignores it). The key is attached
-    /// from this call on, whatever the outcome. Until when to wait is the caller's decision: the kernel alone gives up
-    /// after minutes.
+    /// from this call on, whatever the outcome. The caller decides how long to wait, and closes then: the kernel alone
+    /// gives up after a minute or two.
     fn connect(&mut self, to: &Remote, from: Option<IpAddr>, key: Key);
     fn recv(&mut self, key: Key);
     fn send(&mut self, key: Key, batch: Box<Batch>);

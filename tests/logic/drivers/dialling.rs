@@ -120,6 +120,18 @@ pub fn close_revokes_a_dial_and_its_key_can_be_used_again<W: World>(world: W) {
     }
 }
 
+pub fn a_dial_that_is_closed_ends_in_the_kernel_too<W: World>(world: W) {
+    let mut stage = Stage::new(world);
+    let server = stage.world.serve_full();
+    let keys = [(); 5].map(|()| stage.connect(&server.remote(), None));
+    stage.turn();
+    assert_eq!(stage.world.half_open(&server), keys.len());
+    keys.into_iter().for_each(|key| assert!(stage.close(key).is_empty()));
+    while stage.world.half_open(&server) > 0 {
+        stage.turn();
+    }
+}
+
 pub fn a_late_answer_is_awaited_while_others_are_served<W: World>(world: W) {
     let mut stage = Stage::new(world);
     let mut bystander = stage.connection();

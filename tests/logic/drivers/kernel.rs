@@ -149,6 +149,18 @@ impl<M: Make> World for KernelWorld<M> {
         Remote::Tcp(address)
     }
 
+    /// In proc(5), the fourth word of a line is the state, and 02 that of a connection that has sent its SYN.
+    fn half_open(&mut self, server: &KernelServer) -> usize {
+        let Remote::Tcp(address) = server.remote() else { return 0 };
+        let port = format!(":{:04X}", address.port());
+        let sockets = std::fs::read_to_string("/proc/net/tcp").expect("proc");
+        let lines = sockets.lines().map(|line| line.split_ascii_whitespace().skip(2));
+        lines
+            .filter(|words| words.clone().next().is_some_and(|to| to.ends_with(&port)))
+            .filter(|words| words.clone().nth(1) == Some("02"))
+            .count()
+    }
+
     fn source(peer: &TcpStream) -> Option<IpAddr> {
         peer.peer_addr().ok().map(|address| address.ip())
     }

@@ -49,6 +49,7 @@ macro_rules! behaviours {
                 a_connection_that_failed_may_only_be_closed
                 a_connection_in_progress_may_only_be_closed
                 close_revokes_a_dial_and_its_key_can_be_used_again
+                a_dial_that_is_closed_ends_in_the_kernel_too
                 a_late_answer_is_awaited_while_others_are_served
                 bytes_that_come_with_the_answer_are_received
                 many_dials_and_accepts_at_once

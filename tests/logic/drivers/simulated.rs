@@ -110,6 +110,10 @@ impl<W: Weather> World for SimWorld<W> {
         Remote::Tcp(SocketAddr::from(([127, 0, 0, 1], 1_000 + self.served)))
     }
 
+    fn half_open(&mut self, _server: &SimServer) -> usize {
+        self.world.open_connections()
+    }
+
     fn source(peer: &SimPeer) -> Option<IpAddr> {
         peer.endpoint.source()
     }

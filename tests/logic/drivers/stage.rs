@@ -45,6 +45,8 @@ pub trait World {
     fn serve_unix(&mut self) -> Self::Server;
     /// An address where no server is.
     fn unserved(&mut self) -> Remote;
+    /// How many dials to this server the kernel still tries to connect, where the test has no other connections.
+    fn half_open(&mut self, server: &Self::Server) -> usize;
     /// The source address of a dialled connection.
     fn source(peer: &Self::Peer) -> Option<IpAddr>;
 }
