@@ -83,13 +83,16 @@ pub fn close_revokes_a_dial_and_its_key_can_be_used_again<W: World>(world: W) {
     let mut bystander = stage.connection();
     let mut prompt = stage.world.serve();
     let silent = stage.world.serve_full();
+    let local = stage.world.serve_unix();
     let mut slots = Vec::new();
     for round in 0..40 {
-        let (remote, turns) = match round % 4 {
+        let (remote, turns) = match round % 5 {
             0 => (silent.remote(), 0),
             1 => (silent.remote(), 2),
             // The close comes before the outcome, or crosses it.
             2 => (prompt.remote(), 0),
+            // The outcome is there before the close, and has not been told.
+            3 => (local.remote(), 0),
             _ => (stage.world.unserved(), 0),
         };
         let key = stage.connect(&remote, None);
