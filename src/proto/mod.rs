@@ -10,6 +10,7 @@
 //!  centrifuge  commands, replies, pushes   token  signed claims
 //!  control  questions and answers         name   any name as one token of a subject
 //!  user     one of the application's   reserved  names of the gateway's own
+//!  networks  sets of IP addresses
 //! ```
 //!
 //! A parser takes one meaning off the front of its input and returns it; an incomplete one stays in the input.
@@ -25,6 +26,7 @@ pub mod control;
 pub mod event;
 pub mod http;
 pub mod name;
+pub mod networks;
 pub mod presence;
 pub mod replay;
 pub mod request;

@@ -3,7 +3,8 @@
 //! ```text
 //! input --> next_head --> Head ---> split_path, query_parameter     what is asked for
 //!    |         |           |------> websocket_key                   may it become a WebSocket?
-//!    |         |           '------> reply_to                        what of it shapes the answer
+//!    |         |           |------> reply_to                        what of it shapes the answer
+//!    |         |           '------> Forwarded                       whose request is it, if a trusted proxy sends it?
 //!    |         |-- Ok(None): the caller keeps the rest in carry
 //!    |         '-- Err: Glimpse                                     whose page may read why?
 //!    '-----> Body::next --> Data, Data, .. End                      then the next head of the pipeline
@@ -20,6 +21,7 @@
 mod authority;
 mod body;
 mod chunk;
+mod forwarded;
 mod glimpse;
 mod head;
 mod origin;
@@ -30,6 +32,7 @@ mod upgrade;
 pub use authority::{Authority, Host};
 pub use body::{Body, BodyStep, Framing};
 pub use chunk::Streaming;
+pub use forwarded::{Forwarded, ForwardedHeader, TrustedProxies};
 pub use glimpse::Glimpse;
 pub use head::{Field, Head, next_head, request_line};
 pub use origin::Origin;
