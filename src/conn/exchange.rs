@@ -7,6 +7,7 @@ use super::admin;
 use super::admission::Admission;
 use super::admission::request::{Arrival, ClientRequest};
 use super::centrifuge::Centrifuge;
+use super::client;
 use super::collect::{Collect, Purpose};
 use super::events::EventStream;
 use super::front::AdmissionOutcome;
@@ -56,6 +57,7 @@ impl Exchange<'_> {
             if self.link.is_full() {
                 return Ok(None);
             }
+            client::forget(http, self.link);
             let mut rest = &mut **input;
             let read = next_head(&mut rest).map(|head| {
                 let mut head = head?;
@@ -113,10 +115,10 @@ impl Exchange<'_> {
 
     fn front_request<'a>(&mut self, head: &Head<'_>) -> Result<Option<Step<'a>>, CloseReason> {
         let settings = self.settings;
+        let Phase::Http(http) = &mut self.session.phase else { return Ok(None) };
+        let called = client::recognize(http, self.link, head, &settings.generation.trust);
+        let arrival = Arrival { node: settings.process.node, called, hosts: http.hosts(settings) };
         let turned_away = self.turned_away();
-        let Phase::Http(http) = &self.session.phase else { return Ok(None) };
-        let arrival =
-            Arrival { node: settings.process.node, is_tls: self.link.transport.is_tls(), hosts: http.hosts(settings) };
         let request = ClientRequest::new(head, arrival, &settings.generation.routes, turned_away);
         match Admission::default().run(&request, &mut self.link.outbox) {
             AdmissionOutcome::Answered { keep_alive } => Ok(self.answered(keep_alive && head.body.is_empty())),

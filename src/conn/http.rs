@@ -16,6 +16,7 @@ use super::incoming::Incoming;
 use super::origins::Sender;
 use super::outbox::Outbox;
 use super::outgoing::Outgoing;
+use super::peer::Peer;
 use super::routes::Routes;
 use super::settings::Settings;
 use crate::base::Tick;
@@ -41,6 +42,8 @@ pub(super) struct Http {
     /// Requests answered on this connection.
     pub(super) answered: u32,
     listener: u16,
+    /// The peer, once it has sent a request as a trusted proxy (`client`).
+    pub(super) proxy: Option<Peer>,
     /// There is no room for the connection: its first request is its last, and is refused.
     pub(super) is_surplus: bool,
 }
@@ -66,7 +69,7 @@ pub(super) enum HttpState {
 impl Http {
     /// `listener` is the id of the listener that accepted the connection.
     pub(super) fn new(listener: u16) -> Http {
-        Http { listener, state: HttpState::Idle, answered: 0, is_surplus: false }
+        Http { listener, state: HttpState::Idle, answered: 0, proxy: None, is_surplus: false }
     }
 
     /// The host names that its listener answers for; `None`: any.

@@ -10,6 +10,7 @@
 //! - `input`     what is taken off the input; requests of HTTP in `exchange`, their bodies in `incoming`
 //! - `arriving`  what has arrived and cannot be used yet, in bytes
 //! - `admission` the stages that a client's request passes; `front` has the targets of routes behind them
+//! - `client`    the client of a request, if a trusted proxy sends it
 //! - `answers`   to what it has asked the shard for; long ones over HTTP in `outgoing`
 //! - `slow`      events for a peer that does not keep up
 //! - `output`    the batch of a turn, sealed where there is TLS
@@ -32,6 +33,7 @@ mod admission;
 mod answers;
 mod arriving;
 pub mod centrifuge;
+mod client;
 mod collect;
 mod ending;
 mod events;

@@ -1,15 +1,16 @@
 //! The pages that may use a route, and the answers that they may read.
 //!
 //! ```text
-//!  Origin, Host, TLS --> Sender --may_use--> Origins of the route     is it served?
-//!                           '-----cors-----> Cors --kept--> Page      may the page read the answer, now or later?
+//!  Origin, host, scheme --> Sender --may_use--> Origins of the route     is it served?
+//!                              '-----cors-----> Cors --kept--> Page      may the page read the answer, now or later?
 //! ```
 
 use super::refused::quoted;
 use crate::proto::CloseReason;
 use crate::proto::http::{Cors, Glimpse, Head, Origin};
 
-/// Origins besides the gateway's own whose pages may use a route, as in the configuration; `*` allows all.
+/// Origins besides the gateway's own whose pages may use a route, as in the configuration; `*` allows all, and
+/// `https://*.example.com` those with exactly one label before `example.com`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Origins(Vec<Box<str>>);
 
@@ -26,7 +27,7 @@ impl Origins {
     fn have(&self, origin: &str) -> bool {
         let parsed = Origin::parse(origin);
         self.0.iter().any(|text| match parsed {
-            Some(parsed) => Origin::parse(text) == Some(parsed),
+            Some(parsed) => Origin::parse(text).is_some_and(|own| own == parsed || own.covers(&parsed)),
             None => text.eq_ignore_ascii_case(origin),
         })
     }
@@ -42,19 +43,20 @@ pub struct Sender<'a> {
 }
 
 impl<'a> Sender<'a> {
-    /// `is_tls`: whether a TLS listener accepted the request. A browser sends one origin (RFC 6454 section 7.3); a
-    /// request with two is refused, because a proxy in front of the gateway may have checked the other one.
-    pub fn of(head: &Head<'a>, is_tls: bool) -> Result<Sender<'a>, CloseReason> {
+    /// `host`: the gateway, as the client knows it. `is_secure`: whether the client came by https, if that is known. A
+    /// browser sends one origin (RFC 6454 section 7.3); a request with two is refused, because a proxy in front of the
+    /// gateway may have checked the other one.
+    pub fn of(head: &Head<'a>, host: Option<&str>, is_secure: Option<bool>) -> Result<Sender<'a>, CloseReason> {
         let mut origins = head.headers("origin");
         let origin = origins.next();
         if origins.next().is_some() {
             return Err(CloseReason::MalformedRequest);
         }
-        Ok(Sender::named(origin, head.host, is_tls))
+        Ok(Sender::named(origin, host, is_secure))
     }
 
-    fn named(origin: Option<&'a str>, host: Option<&str>, is_tls: bool) -> Sender<'a> {
-        let own = |origin: Origin<'_>| host.is_some_and(|host| origin.is_of(host, is_tls));
+    fn named(origin: Option<&'a str>, host: Option<&str>, is_secure: Option<bool>) -> Sender<'a> {
+        let own = |origin: Origin<'_>| host.is_some_and(|host| origin.is_of(host, is_secure));
         Sender { origin, is_own: origin.and_then(Origin::parse).is_some_and(own) }
     }
 
@@ -83,8 +85,9 @@ impl<'a> Sender<'a> {
     /// soon as the request line has arrived. Browsers send a head in one piece, and a piece of up to 16 KiB arrives as
     /// one, over TLS too.
     pub(super) fn glimpsed<'r>(input: &[u8], is_tls: bool, routes: impl Iterator<Item = &'r Origins>) -> Option<Page> {
+        let is_secure = is_tls.then_some(true);
         let Glimpse { origin, host } = Glimpse::of(input);
-        Sender::named(origin, host, is_tls).cors_of_any(routes).map(Page::new)
+        Sender::named(origin, host, is_secure).cors_of_any(routes).map(Page::new)
     }
 
     /// The log line about a page that may not use a route. The browser tells its user less.
@@ -127,12 +130,12 @@ mod tests {
         let mut input = &mut bytes[..];
         let head = next_head(&mut input).unwrap().unwrap();
         let origins = Origins::new(origins.iter().map(|&text| text.into()));
-        Ok(Sender::of(&head, is_tls)?.may_use(&origins))
+        Ok(Sender::of(&head, head.host, is_tls.then_some(true))?.may_use(&origins))
     }
 
     #[test]
     fn only_the_own_and_the_listed_origins_may_use_a_route() {
-        let listed = ["https://app.example:443", "HTTP://LOCALHOST:3000", "null"];
+        let listed = ["https://app.example:443", "HTTP://LOCALHOST:3000", "null", "https://*.shop.example"];
         for (origin, may_use) in [
             ("", true),
             ("Origin: http://gate.example:8080\r\n", true),
@@ -143,6 +146,10 @@ mod tests {
             ("Origin: https://evil.example\r\n", false),
             ("Origin: http://app.example\r\n", false),
             ("Origin: null\r\n", true),
+            ("Origin: https://a.shop.example\r\n", true),
+            ("Origin: https://shop.example\r\n", false),
+            ("Origin: https://a.b.shop.example\r\n", false),
+            ("Origin: https://evilshop.example\r\n", false),
             ("Origin: file://\r\n", false),
             ("Origin:\r\n", false),
             ("Origin: \u{ff}\r\n", false),

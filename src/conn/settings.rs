@@ -19,6 +19,7 @@ use crate::limits;
 use crate::proto::bus::BusLimits;
 use crate::proto::channel::Rules;
 use crate::proto::control;
+use crate::proto::http::TrustedProxies;
 use crate::proto::ws::SessionLimits;
 
 /// See the module's picture.
@@ -60,6 +61,8 @@ pub struct Generation {
     /// The same for client listeners, by listener id. A listener with `None`, or without an entry, answers for any
     /// host.
     pub front_hosts: Vec<Option<Hosts>>,
+    /// The proxies that are believed about the clients before them.
+    pub trust: TrustedProxies,
     /// The rules for channels; shards share them with their hubs.
     pub channels: Arc<Rules>,
     pub websocket: SessionLimits,
@@ -180,6 +183,7 @@ impl Default for Generation {
             routes: Routes::default(),
             admin_hosts: Hosts::default(),
             front_hosts: Vec::new(),
+            trust: TrustedProxies::default(),
             channels: Arc::default(),
             websocket: SessionLimits::default(),
             commands_per_second: limits::COMMANDS_PER_SECOND,

@@ -29,8 +29,8 @@ impl Site {
         Site { hosts: hosts.into_iter().collect(), scheme }
     }
 
-    /// Whether a request reaches the route: its `Host`, with any port, and the kind of its connection. A request without a
-    /// host reaches routes for every host.
+    /// Whether a request reaches the route: the host that the client has named, with any port, and whether the client came
+    /// over TLS, to the gateway or to a trusted proxy. A request without a host reaches routes for every host.
     pub fn has(&self, host: Option<&str>, is_tls: bool) -> bool {
         let scheme = if is_tls { Scheme::Https } else { Scheme::Http };
         self.scheme.is_none_or(|own| own == scheme)

@@ -33,6 +33,7 @@ mod storm;
 mod stream;
 mod table;
 mod tokens;
+mod trust;
 mod unacked;
 mod unfinished;
 mod unread;

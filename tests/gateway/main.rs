@@ -28,5 +28,6 @@ mod service;
 mod streams;
 mod support;
 mod tls;
+mod trust;
 mod users;
 mod workers;

@@ -124,9 +124,12 @@ impl Admission {
 }
 
 fn host<'r>(request: &ClientRequest<'r, '_>) -> Result<Admission, Objection<'r>> {
-    match request.hosts.filter(|hosts| !hosts.allow(request.head.host)) {
+    let Some(hosts) = request.hosts else { return Ok(Admission::Path) };
+    // A page that resolves its own name to a proxy can set `X-Forwarded-Host`, and it cannot set `Host`.
+    let refused = [request.head.host, request.host].into_iter().flatten().find(|host| !hosts.allow(Some(host)));
+    match refused {
         None => Ok(Admission::Path),
-        Some(hosts) => Err(Objection::Host(hosts)),
+        Some(host) => Err(Objection::Host(host, hosts)),
     }
 }
 

@@ -17,8 +17,8 @@ use crate::proto::http::{self, Refusal};
 pub(super) enum Objection<'r> {
     /// A fault of the request itself, before its route is known.
     Request(CloseReason),
-    /// The request names a host that is none of these.
-    Host(&'r Hosts),
+    /// The request names this host, which is none of those.
+    Host(&'r str, &'r Hosts),
     /// No route accepts its path and method. Preflights, which ask about another method, are answered here too.
     NoRoute,
     /// This route begins nothing new at the moment.
@@ -34,7 +34,7 @@ impl Objection<'_> {
     pub(super) fn answer(self, request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> AdmissionOutcome {
         match self {
             Objection::Request(reason) => refuse_for_all(request, reason, None, outbox),
-            Objection::Host(hosts) => misdirected(request, hosts, outbox),
+            Objection::Host(host, hosts) => misdirected(request, host, hosts, outbox),
             Objection::NoRoute => no_route(request, outbox),
             Objection::Away(route, away) => refuse_by(request, route, away.reason, Some(away.retry_after_s), outbox),
             Objection::Route(route, reason) => refuse_by(request, route, reason, None, outbox),
@@ -73,7 +73,7 @@ fn refuse_by(
 fn remark(request: &ClientRequest<'_, '_>, route: &Route, reason: CloseReason) -> Option<Box<str>> {
     let (head, template) = (request.head, &route.template);
     match reason {
-        CloseReason::OriginRefused => Some(request.sender.ok()?.remark(template, &route.origins, head.host)),
+        CloseReason::OriginRefused => Some(request.sender.ok()?.remark(template, &route.origins, request.host)),
         CloseReason::NoCredentials => {
             let place = match route.target.user()? {
                 UserField::Header(name) => format!("the header {name:?}"),
@@ -109,9 +109,9 @@ fn refuse_for_all(
 /// RFC 9110 section 7.4: a request for a host that the listener does not answer for is refused, whatever its path. A
 /// page that resolves its own name to this address (DNS rebinding) would otherwise pass for a page of the gateway's
 /// own.
-fn misdirected(request: &ClientRequest<'_, '_>, hosts: &Hosts, outbox: &mut Outbox) -> AdmissionOutcome {
-    let remark = request.head.host.map(|host| hosts.remark("a listener", "listener.hosts", host));
-    refuse_for_all(request, CloseReason::Misdirected, remark, outbox)
+fn misdirected(request: &ClientRequest<'_, '_>, host: &str, hosts: &Hosts, outbox: &mut Outbox) -> AdmissionOutcome {
+    let remark = hosts.remark("a listener", "listener.hosts", host);
+    refuse_for_all(request, CloseReason::Misdirected, Some(remark), outbox)
 }
 
 fn no_route(request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> AdmissionOutcome {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use crate::base::{NodeId, RouteId};
+use crate::conn::client::Called;
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::Sender;
 use crate::conn::route::{Parameters, PathMatch, Route};
@@ -13,12 +14,12 @@ use crate::conn::turned_away::TurnedAway;
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Cors, Head};
 
-/// The gateway and the listener by which a request came in.
+/// The gateway and the listener by which a request came in, and the way to it.
 #[derive(Clone, Copy)]
-pub(in crate::conn) struct Arrival<'s> {
+pub(in crate::conn) struct Arrival<'s, 'a> {
     /// The node in the id of an accepted request.
     pub node: Option<NodeId>,
-    pub is_tls: bool,
+    pub called: Called<'a>,
     /// The hosts that the listener answers for; `None`: any.
     pub hosts: Option<&'s Hosts>,
 }
@@ -27,9 +28,12 @@ pub(in crate::conn) struct Arrival<'s> {
 /// `sender` and `segments`; the circumstances are those of the moment.
 pub(in crate::conn) struct ClientRequest<'r, 'a> {
     pub head: &'r Head<'a>,
+    /// The host that the client has named: to the gateway, or to a trusted proxy.
+    pub host: Option<&'a str>,
     /// The page that sends it.
     pub sender: Result<Sender<'a>, CloseReason>,
-    pub is_tls: bool,
+    /// Whether it came over https, as far as is known.
+    pub is_secure: bool,
     /// The path, decoded.
     pub segments: Result<SmallVec<[Cow<'a, str>; 8]>, CloseReason>,
     pub node: Option<NodeId>,
@@ -42,14 +46,16 @@ pub(in crate::conn) struct ClientRequest<'r, 'a> {
 impl<'r, 'a> ClientRequest<'r, 'a> {
     pub(in crate::conn) fn new(
         head: &'r Head<'a>,
-        arrival: Arrival<'r>,
+        arrival: Arrival<'r, 'a>,
         routes: &'r Routes,
         turned_away: Option<TurnedAway>,
     ) -> ClientRequest<'r, 'a> {
+        let host = arrival.called.host.or(head.host);
         ClientRequest {
             head,
-            sender: Sender::of(head, arrival.is_tls),
-            is_tls: arrival.is_tls,
+            host,
+            sender: Sender::of(head, host, arrival.called.is_secure),
+            is_secure: arrival.called.is_secure.unwrap_or(false),
             segments: http::split_path(head.path),
             node: arrival.node,
             hosts: arrival.hosts,
@@ -69,7 +75,7 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
     /// How the request matches a route, whatever its method; `None` if it does not.
     pub(super) fn find(&self, route: &Route) -> Option<PathMatch> {
         let found = route.find(self.segments().ok()?)?;
-        route.site.has(self.head.host, self.is_tls).then_some(found)
+        route.site.has(self.host, self.is_secure).then_some(found)
     }
 
     /// The path's values for the parameters of a route.

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::request::Arrival;
 use super::*;
 use crate::base::{Place, RequestId};
+use crate::conn::client::Called;
 use crate::conn::fixed::{FixedAnswer, FixedField};
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::{Origins, Page};
@@ -112,7 +113,8 @@ impl Case<'_> {
         let mut input = &mut bytes[..];
         let mut head = next_head(&mut input).expect(self.target).expect(self.target);
         head.keep_alive &= self.away.is_none();
-        let arrival = Arrival { node: None, is_tls: self.is_tls, hosts: self.has_hosts.then_some(&gate.hosts) };
+        let called = Called { host: None, is_secure: self.is_tls.then_some(true) };
+        let arrival = Arrival { node: None, called, hosts: self.has_hosts.then_some(&gate.hosts) };
         let turned_away = self.away.map(|reason| TurnedAway { reason, retry_after_s: 7 });
         look(&ClientRequest::new(&head, arrival, &gate.routes, turned_away))
     }

@@ -10,7 +10,7 @@ use super::tree::{Content, Table};
 use super::validate::{Broken, is_what, subject_of};
 use super::{
     Admin, Bus, CertificateFiles, Channel, Config, Credentials, Delivery, Drain, DriverChoice, Keep, Limits, Listener,
-    Pin, Queue, Rule, TlsOptions, address, form,
+    Pin, Queue, Rule, TlsOptions, Trusted, TrustedHeader, address, form,
 };
 use crate::limits::CHANNEL_RULES_MAX;
 
@@ -29,6 +29,7 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
     let config = Config {
         listeners: builder.listeners(&top),
         tls: builder.tls(&top),
+        trust: trust(&top),
         bus: top.table("bus").and_then(|bus| builder.bus(&bus)),
         admin: top.table("admin").and_then(|admin| builder.admin(&admin)),
         routes: builder.routes(&top),
@@ -62,6 +63,15 @@ fn drain(top: &Section<'_>) -> Drain {
         notice: Duration::from_secs(section.whole("notice_s")),
         spread: Duration::from_secs(section.whole("spread_s")),
     }
+}
+
+fn trust(top: &Section<'_>) -> Trusted {
+    let Some(section) = top.table("trust") else { return Trusted::default() };
+    let header = match section.text("header").as_deref() {
+        Some("forwarded") => TrustedHeader::Forwarded,
+        _ => TrustedHeader::XForwardedFor,
+    };
+    Trusted { networks: section.texts("networks"), header }
 }
 
 struct ConfigBuilder<'a> {

@@ -6,6 +6,7 @@ use super::address;
 use crate::conn::fixed::FixedField;
 use crate::limits::{HEAD_BYTES_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX};
 use crate::proto::http::{Authority, Host, Origin};
+use crate::proto::networks::Networks;
 use crate::proto::reserved::{RESULT_EVENT, is_own_event};
 use crate::proto::subject::{Pattern, Subject, is_inbox, is_reserved, is_valid_token};
 
@@ -67,9 +68,21 @@ pub(super) fn is_field(text: &str) -> bool {
     FixedField::parse(text).is_some()
 }
 
-/// An origin (RFC 6454 section 6.2): scheme, host and port, without a path. Opaque origins send `null`.
+pub(super) fn is_network(text: &str) -> bool {
+    Networks::is_network(text)
+}
+
+/// An origin (RFC 6454 section 6.2): scheme, host and port, without a path. Opaque origins send `null`. A star stands for
+/// the first label of a name; what follows has two labels at least, or is `localhost`.
 pub(super) fn is_origin(text: &str) -> bool {
-    text == "*" || text == "null" || Origin::parse(text).is_some_and(|origin| is_named(origin.host()))
+    text == "*" || text == "null" || Origin::parse(text).is_some_and(|origin| is_named(without_star(origin.host())))
+}
+
+fn without_star(host: Host<'_>) -> Host<'_> {
+    let Host::Name(name) = host else { return host };
+    let parent =
+        name.strip_prefix("*.").filter(|parent| parent.contains('.') || parent.eq_ignore_ascii_case("localhost"));
+    Host::Name(parent.unwrap_or(name))
 }
 
 /// Whether a browser would send this host name. It has no wildcards, and a name that ends in a number is an address,
@@ -220,9 +233,16 @@ mod tests {
 
     #[test]
     fn takes_origins_without_a_path() {
-        for origin in
-            ["*", "null", "https://Example.com", "http://localhost:3000", "http://[::1]:80", "capacitor://localhost"]
-        {
+        for origin in [
+            "*",
+            "null",
+            "https://*.a.b",
+            "http://*.localhost:80",
+            "https://Example.com",
+            "http://localhost:3000",
+            "http://[::1]:80",
+            "capacitor://localhost",
+        ] {
             assert!(is_origin(origin), "{origin}");
         }
         for origin in [
@@ -233,7 +253,12 @@ mod tests {
             "https://a:b",
             "://a",
             "https://a b",
-            "https://*.a.b",
+            "https://*",
+            "https://*.com",
+            "https://*.*.a.b",
+            "https://*a.example",
+            "https://a.*.example",
+            "https://*.1.2.3.4",
             "http://127.1",
             "http://2130706433",
             "http://0x7f.1.",

@@ -46,6 +46,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// What all TLS listeners have in common.
     pub tls: TlsOptions,
+    /// The proxies that are believed about the clients before them.
+    pub trust: Trusted,
     /// The listener for workers; `None` if there is no bus. In-process workers need none.
     pub bus: Option<Bus>,
     /// The listener for operators and publishers; `None` if there is none.
@@ -103,6 +105,25 @@ pub struct TlsOptions {
     pub refuses_unknown_names: bool,
     /// Whether clients of TLS 1.2 without the extended master secret (RFC 7627) are refused.
     pub requires_ems: bool,
+}
+
+/// The proxies that are believed about the clients before them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trusted {
+    /// Addresses, and networks such as `10.0.0.0/8`. Empty: no proxy is believed.
+    pub networks: Vec<String>,
+    /// The header in which these proxies name the client.
+    pub header: TrustedHeader,
+}
+
+/// The header in which a trusted proxy names the client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrustedHeader {
+    /// `X-Forwarded-For`, with `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// The listener for workers with a NATS client.

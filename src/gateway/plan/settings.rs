@@ -11,6 +11,8 @@ use crate::gateway::descriptors;
 use crate::limits;
 use crate::proto::bus::BusLimits;
 use crate::proto::channel::Rules;
+use crate::proto::http::{ForwardedHeader, TrustedProxies};
+use crate::proto::networks::Networks;
 use crate::proto::subject::Pattern;
 use crate::proto::ws::SessionLimits;
 
@@ -38,6 +40,7 @@ pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Resu
             .iter()
             .map(|listener| (!listener.hosts.is_empty()).then(|| hosts(&listener.hosts)))
             .collect(),
+        trust: trust(&config.trust)?,
         channels: Arc::new(rules(config)?),
         websocket: SessionLimits {
             message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),
@@ -74,6 +77,15 @@ pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Resu
 
 fn hosts<'a>(names: impl IntoIterator<Item = &'a String>) -> Hosts {
     Hosts::new(names.into_iter().map(|name| name.as_str().into()))
+}
+
+fn trust(trust: &config::Trusted) -> Result<TrustedProxies, String> {
+    let networks = Networks::parse(trust.networks.iter().map(String::as_str));
+    let header = match trust.header {
+        config::TrustedHeader::XForwardedFor => ForwardedHeader::XForwarded,
+        config::TrustedHeader::Forwarded => ForwardedHeader::Forwarded,
+    };
+    Ok(TrustedProxies { networks: networks.ok_or("trust.networks has a text that is no network")?, header })
 }
 
 fn credentials(credentials: &config::Credentials) -> BusCredentials {

@@ -24,16 +24,30 @@ impl<'a> Origin<'a> {
         self.authority.host
     }
 
-    /// Whether its pages come from the host that the request names (`Host`), by a listener with or without TLS.
+    /// Whether this is `https://*.example.com`, and the other one has exactly one label where the star is.
+    pub fn covers(&self, other: &Origin<'_>) -> bool {
+        let (Host::Name(own), Host::Name(name)) = (self.authority.host, other.authority.host) else { return false };
+        let (Some(parent), Some((label, rest))) = (own.strip_prefix("*."), name.split_once('.')) else { return false };
+        // An escaped dot would hide further labels.
+        let is_label =
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        is_label && self.has_same_scheme(other) && Host::Name(parent) == Host::Name(rest) && self.port() == other.port()
+    }
+
+    fn has_same_scheme(&self, other: &Origin<'_>) -> bool {
+        match (self.is_secure(), other.is_secure()) {
+            (None, None) => self.scheme.eq_ignore_ascii_case(other.scheme),
+            (own, other) => own == other,
+        }
+    }
+
+    /// Whether its pages come from the host that the request names, by the scheme that the client came by: https if
+    /// `is_secure`. Anyone on the way could have written a page of the other scheme.
     ///
-    /// A plain listener may stand behind a proxy that terminates TLS: then the page is on `https`, and the proxy passes
-    /// its `Host` on. So a plain listener accepts both schemes. One with TLS accepts no `http`, because anyone on the
-    /// way could have written such a page.
-    pub fn is_of(&self, host: &str, is_tls: bool) -> bool {
-        let is_scheme = match self.is_secure() {
-            Some(is_secure) => is_secure || !is_tls,
-            None => false,
-        };
+    /// `None`: unknown, as a plain listener may stand behind a proxy that terminates TLS and does not say so. Then pages of
+    /// both schemes are the gateway's own.
+    pub fn is_of(&self, host: &str, is_secure: Option<bool>) -> bool {
+        let is_scheme = self.is_secure().is_some_and(|own| is_secure.is_none_or(|is_secure| is_secure == own));
         let same = |own: Authority| own.host == self.authority.host && own.port.or(self.default_port()) == self.port();
         is_scheme && Authority::parse(host).is_ok_and(same)
     }
@@ -61,11 +75,7 @@ impl<'a> Origin<'a> {
 /// make no difference.
 impl PartialEq for Origin<'_> {
     fn eq(&self, other: &Origin<'_>) -> bool {
-        let is_scheme = match (self.is_secure(), other.is_secure()) {
-            (None, None) => self.scheme.eq_ignore_ascii_case(other.scheme),
-            (own, other) => own == other,
-        };
-        is_scheme && self.authority.host == other.authority.host && self.port() == other.port()
+        self.has_same_scheme(other) && self.authority.host == other.authority.host && self.port() == other.port()
     }
 }
 
@@ -124,33 +134,74 @@ mod tests {
     }
 
     #[test]
-    fn the_own_origin_is_told_by_host_port_and_listener() {
-        for (origin, host, is_tls, is_own) in [
-            ("https://gate.example", "gate.example", true, true),
-            ("https://gate.example", "gate.example:443", true, true),
-            ("https://gate.example:443", "GATE.example", true, true),
-            ("https://gate.example:8443", "gate.example:8443", true, true),
-            ("https://[2001:db8::1]", "[2001:DB8:0::1]:443", true, true),
-            ("wss://gate.example", "gate.example", true, true),
-            ("http://gate.example", "gate.example", true, false),
-            ("http://gate.example:443", "gate.example:443", true, false),
-            ("https://gate.example", "gate.example:80", true, false),
-            ("https://gate.example", "gate.example:8443", true, false),
-            ("https://evil.example", "gate.example", true, false),
-            ("http://gate.example", "gate.example:80", false, true),
-            ("http://gate.example:80", "gate.example", false, true),
-            ("http://gate.example", "gate.example:", false, true),
-            ("http://gate.example:8080", "gate.example:8080", false, true),
-            ("http://gate.example:8080", "gate.example", false, false),
-            ("http://gate.example", "gate.example.", false, false),
-            ("http://gate.example", "", false, false),
-            ("https://gate.example", "gate.example", false, true),
-            ("https://gate.example:8080", "gate.example:8080", false, true),
-            ("https://gate.example", "gate.example:80", false, false),
-            ("capacitor://gate.example", "gate.example", false, false),
+    fn a_star_stands_for_exactly_one_label() {
+        let covers = |listed, origin| Origin::parse(listed).unwrap().covers(&Origin::parse(origin).unwrap());
+        for origin in [
+            "https://app.example.com",
+            "https://A-1_b.EXAMPLE.com:443",
+            "wss://app.example.com",
+            "https://app.%65xample.com",
+        ] {
+            assert!(covers("https://*.example.com", origin), "{origin}");
+        }
+        for origin in [
+            "https://example.com",
+            "https://.example.com",
+            "https://a.b.example.com",
+            "https://a%2eb.example.com",
+            "https://*.example.com",
+            "https://evilexample.com",
+            "https://app.example.com.",
+            "https://app.example.com.evil.org",
+            "https://app.example.com:8443",
+            "http://app.example.com",
+            "http://app.example.com:443",
+            "https://app.example.org",
+            "https://1.2.3.4",
+        ] {
+            assert!(!covers("https://*.example.com", origin), "{origin}");
+        }
+        assert!(covers("http://*.localhost:3000", "http://shop.localhost:3000"));
+        assert!(!covers("https://app.example.com", "https://app.example.com"), "no star");
+        assert!(!covers("https://*app.example.com", "https://myapp.example.com"), "no label of its own");
+    }
+
+    #[test]
+    fn the_own_origin_is_told_by_scheme_host_and_port() {
+        const HTTPS: Option<bool> = Some(true);
+        const HTTP: Option<bool> = Some(false);
+        const UNKNOWN: Option<bool> = None;
+        for (origin, host, is_secure, is_own) in [
+            ("https://gate.example", "gate.example", HTTPS, true),
+            ("https://gate.example", "gate.example:443", HTTPS, true),
+            ("https://gate.example:443", "GATE.example", HTTPS, true),
+            ("https://gate.example:8443", "gate.example:8443", HTTPS, true),
+            ("https://[2001:db8::1]", "[2001:DB8:0::1]:443", HTTPS, true),
+            ("wss://gate.example", "gate.example", HTTPS, true),
+            ("http://gate.example", "gate.example", HTTPS, false),
+            ("http://gate.example:443", "gate.example:443", HTTPS, false),
+            ("https://gate.example", "gate.example:80", HTTPS, false),
+            ("https://gate.example", "gate.example:8443", HTTPS, false),
+            ("https://evil.example", "gate.example", HTTPS, false),
+            ("http://gate.example", "gate.example:80", UNKNOWN, true),
+            ("http://gate.example:80", "gate.example", UNKNOWN, true),
+            ("http://gate.example", "gate.example:", UNKNOWN, true),
+            ("http://gate.example:8080", "gate.example:8080", UNKNOWN, true),
+            ("http://gate.example:8080", "gate.example", UNKNOWN, false),
+            ("http://gate.example", "gate.example.", UNKNOWN, false),
+            ("http://gate.example", "", UNKNOWN, false),
+            ("https://gate.example", "gate.example", UNKNOWN, true),
+            ("https://gate.example:8080", "gate.example:8080", UNKNOWN, true),
+            ("https://gate.example", "gate.example:80", UNKNOWN, false),
+            ("capacitor://gate.example", "gate.example", UNKNOWN, false),
+            ("http://gate.example", "gate.example", HTTP, true),
+            ("http://gate.example:80", "gate.example", HTTP, true),
+            ("ws://gate.example", "gate.example:80", HTTP, true),
+            ("https://gate.example", "gate.example", HTTP, false),
+            ("https://gate.example:80", "gate.example:80", HTTP, false),
         ] {
             let origin = Origin::parse(origin).unwrap();
-            assert_eq!(origin.is_of(host, is_tls), is_own, "{origin:?} {host} {is_tls}");
+            assert_eq!(origin.is_of(host, is_secure), is_own, "{origin:?} {host} {is_secure:?}");
         }
     }
 }

@@ -127,6 +127,24 @@ fn takes_the_two_spellings_of_an_ipv4_address_for_one() {
 }
 
 #[test]
+fn tells_what_is_no_network() {
+    for network in ["10.0.0.1/8", "10.0.0.0/33", "lb.internal", "*", ""] {
+        assert_eq!(
+            errors(&format!("[trust]\nnetworks = [\"::1\", {network:?}]\n")),
+            [format!(
+                "tidegate.toml:4: trust.networks is {network:?}; expected an IP address, or a network such as \"10.0.0.0/8\" or \
+                 \"2001:db8::/32\" without bits behind its prefix"
+            )]
+        );
+    }
+    let trust = parse(&format!("{LISTENER}[trust]\nnetworks = [\"10.0.0.0/8\", \"::1\"]\n"), &[]).unwrap().trust;
+    assert_eq!(
+        (trust.networks.as_slice(), trust.header),
+        (&["10.0.0.0/8".into(), "::1".into()][..], Default::default())
+    );
+}
+
+#[test]
 fn tells_a_host_that_no_request_names() {
     for host in ["*", "*.internal", "tidegate:9180", "http://tidegate", ""] {
         assert_eq!(

@@ -138,6 +138,11 @@ fn what_has_no_effect_is_told() {
             "is more than limits.outbox_bytes_max, 1048576, the bound in force",
         ),
         ("[admin]\nallow_remote = true\n", "has no effect on a loopback address"),
+        (
+            "[trust]\nnetworks = [\"10.0.0.0/8\", \"0.0.0.0/0\"]\n",
+            "has every address: each client can give itself any address; expected those of the proxies",
+        ),
+        ("[trust]\nheader = \"forwarded\"\n", "has no effect without trust.networks"),
         (&route("/a", &format!("origins = [\"*\", \"https://a.example\"]\n{NEWS}")), "and other entries"),
         (
             &route("/a", &format!("method = [\"GET\", \"GET\"]\n{NEWS}")),

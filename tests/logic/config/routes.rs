@@ -309,10 +309,8 @@ fn tells_a_route_that_cannot_accept() {
 fn tells_an_origin_with_a_path() {
     assert_eq!(
         errors("[[route]]\npath = \"/\"\norigins = [\"*\", \"https://a.b/\"]\nsse = { channel = \"a\" }\n"),
-        [
-            "tidegate.toml:5: route.origins is \"https://a.b/\"; expected an origin such as \"https://example.com\", or \"*\" \
-         for any"
-        ]
+        ["tidegate.toml:5: route.origins is \"https://a.b/\"; expected an origin such as \"https://example.com\" or \
+         \"https://*.example.com\", or \"*\" for any"]
     );
 }
 

@@ -6,17 +6,30 @@ use std::time::Duration;
 use super::super::{Config, Target};
 use super::{ConfigBuilder, Section};
 use crate::limits;
+use crate::proto::networks::Networks;
 
 impl ConfigBuilder<'_> {
     pub(super) fn doubts(&mut self, top: &Section<'_>, config: &Config) {
         self.doubts_of_limits(top, config);
         self.doubts_of_channels(top, config);
         self.doubts_of_reach(top, config);
+        self.doubts_of_trust(top, config);
         if let Some(admin) = top.table("admin")
             && admin.switch("allow_remote")
             && config.admin.as_ref().is_some_and(|admin| admin.address.ip().is_loopback())
         {
             self.doubt(&admin, "allow_remote", "has no effect on a loopback address");
+        }
+    }
+
+    fn doubts_of_trust(&mut self, top: &Section<'_>, config: &Config) {
+        let Some(section) = top.table("trust") else { return };
+        let networks = Networks::parse(config.trust.networks.iter().map(String::as_str)).unwrap_or_default();
+        if networks.have_all_of_a_family() {
+            let words = "has every address: each client can give itself any address; expected those of the proxies";
+            self.doubt(&section, "networks", words);
+        } else if networks.is_empty() && section.value("header").is_some() {
+            self.doubt(&section, "header", "has no effect without trust.networks");
         }
     }
 

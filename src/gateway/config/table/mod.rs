@@ -8,6 +8,7 @@ mod listeners;
 mod process;
 mod routes;
 mod tls;
+mod trust;
 
 use super::form;
 
@@ -103,7 +104,7 @@ const fn count_of(unit: &'static str, min: u64, max: u64) -> Kind {
 
 /// In the order of the annotated file. Keys of the top level come first, as TOML requires.
 const SECTIONS: &[&[Row]] =
-    &[process::ROWS, listeners::ROWS, tls::ROWS, routes::ROWS, channels::ROWS, drain::ROWS, limits::ROWS];
+    &[process::ROWS, listeners::ROWS, tls::ROWS, trust::ROWS, routes::ROWS, channels::ROWS, drain::ROWS, limits::ROWS];
 
 /// Every key.
 pub const TABLE: &[Row] = &all(SECTIONS);

@@ -51,14 +51,15 @@ pub(super) const ROWS: &[Row] = &[
         fallback: Fallback::Nothing("[\"shop.example\", \"*.shop.example\"]"),
         help: "The hosts for which the route is; requests for others go on to the next route.",
         doc: "One, or a list; without it, any. Compared with the request's `Host` without its port, in any case; `*.` stands \
-              for exactly one label, as in certificates. `listener.hosts` refuses other hosts before any route is looked at.",
+              for exactly one label, as in certificates. `listener.hosts` refuses other hosts before any route is looked at. Behind a proxy of `trust.networks`, the \
+              `X-Forwarded-Host` that it sets counts instead.",
     },
     Row {
         path: "route[].scheme",
         kind: Kind::Choice(&["http", "https"]),
         fallback: Fallback::Nothing("\"https\""),
         help: "Whether the route is for clients without TLS or with it; without the key, for both.",
-        doc: "",
+        doc: "Behind a proxy of `trust.networks`, the `X-Forwarded-Proto` that it sets says which of them a client is.",
     },
     Row {
         path: "route[].method",
@@ -71,15 +72,18 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         path: "route[].origins",
         kind: Kind::Texts {
-            expected: "an origin such as \"https://example.com\", or \"*\" for any",
+            expected: "an origin such as \"https://example.com\" or \"https://*.example.com\", or \"*\" for any",
             fits: form::is_origin,
         },
         fallback: Fallback::Nothing("[\"https://example.com\"]"),
         help: "Origins of the pages that may use the route besides the gateway's own; others get 403.",
         doc: "One, or a list; `*` allows any. Always allowed are pages of the gateway's own host, and requests \
               without an Origin header: a browser sends one whenever a page of another origin could read the answer or \
-              opens a WebSocket. Origins are compared by scheme, host and port, however they are spelled. A plain listener counts pages of its host over https \
-              as its own, because a proxy that terminates TLS may stand in front of it. A page that is opened from a \
+              opens a WebSocket. Origins are compared by scheme, host and port, however they are spelled. In \
+              `https://*.example.com` the star stands for exactly one label: neither `https://example.com` nor \
+              `https://a.b.example.com` is meant. The scheme of the gateway's own pages is https on a TLS listener, and \
+              what a proxy of `trust.networks` says. Without `[trust]`, a plain listener counts pages of its host over \
+              https as its own too, because a proxy that terminates TLS may stand in front of it. A page that is opened from a \
               disk has no origin of its own and needs `*`. What a refused page sees and what the log says: \
               [operations.md](operations.md).",
     },

@@ -1,0 +1,55 @@
+//! The client of a request: the peer of its connection, or the client that a trusted proxy names.
+//!
+//! ```text
+//!  peer not in `[trust] networks`  --> the peer, whatever the head says
+//!  peer in them: a proxy           --> link.peer: the client of this request, until the head of the next one
+//!                                      http.proxy: the peer, which names the client of each request
+//! ```
+//!
+//! A proxy sends requests of several clients over one connection. A stream belongs to one client, and keeps its address.
+
+use std::net::SocketAddr;
+
+use super::http::Http;
+use super::{Link, Peer};
+use crate::proto::http::{Forwarded, Head, TrustedProxies};
+
+/// The gateway as the client has called it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Called<'a> {
+    /// The host that a trusted proxy says the client has named.
+    pub host: Option<&'a str>,
+    /// Whether the client came by https; `None` if that is not known.
+    pub is_secure: Option<bool>,
+}
+
+/// Makes the client of this request the link's peer.
+pub(super) fn recognize<'a>(http: &mut Http, link: &mut Link, head: &Head<'a>, trust: &TrustedProxies) -> Called<'a> {
+    let by_tls = link.transport.is_tls().then_some(true);
+    // A plain listener may stand behind a proxy that nothing is known of.
+    if trust.networks.is_empty() {
+        return Called { host: None, is_secure: by_tls };
+    }
+    let peer = http.proxy.unwrap_or(link.peer);
+    if !trust.networks.contain(peer.ip()) {
+        return Called { host: None, is_secure: Some(by_tls.is_some()) };
+    }
+    http.proxy = Some(peer);
+    let Forwarded { client, is_secure, host } = Forwarded::of(head, trust);
+    link.peer = client.map_or(peer, |client| of_client(client, peer));
+    Called { host, is_secure: is_secure.or(by_tls) }
+}
+
+/// Until the next request is understood, the peer is the proxy.
+pub(super) fn forget(http: &Http, link: &mut Link) {
+    if let Some(proxy) = http.proxy {
+        link.peer = proxy;
+    }
+}
+
+/// Few proxies name the client's port. Then the port is that of the proxy's connection, so that clients do not return at
+/// the same time ([`Peer::part`]).
+fn of_client(client: SocketAddr, proxy: Peer) -> Peer {
+    let port = if client.port() == 0 { proxy.port() } else { client.port() };
+    SocketAddr::new(client.ip(), port).into()
+}
