@@ -33,7 +33,7 @@ enum Role {
         is_open: bool,
     },
     Inbox,
-    /// Given up before it began; what comes for it meanwhile is not followed.
+    /// Given up, and the gateway has not confirmed that; what comes for it meanwhile is not followed.
     Brief,
 }
 
@@ -216,7 +216,8 @@ impl Worker {
         match self.roles.get_mut(&sid) {
             Some(Role::Ear(ear) | Role::Limited { ear, .. }) => ear.open(ledger),
             Some(Role::Responder { is_open }) => *is_open = true,
-            Some(Role::Service(_) | Role::Inbox | Role::Brief) | None => {}
+            Some(Role::Brief) => drop(self.roles.remove(&sid)),
+            Some(Role::Service(_) | Role::Inbox) | None => {}
         }
     }
 
@@ -232,7 +233,12 @@ impl Worker {
                 ear.hear(ledger, &message.payload, None);
                 *left -= 1;
                 if *left == 0 {
-                    self.roles.remove(&message.sid);
+                    let is_next = |next: &Milestone| matches!(next, Milestone::Opened(sid) if *sid == message.sid);
+                    match self.awaited.iter().any(is_next) {
+                        // The gateway has read the SUB; the UNSUB with the count follows before the PONG.
+                        true => drop(self.roles.insert(message.sid, Role::Brief)),
+                        false => drop(self.roles.remove(&message.sid)),
+                    }
                 }
             }
             Role::Service(service) => {
