@@ -372,6 +372,9 @@ pub const PIECE_UNITS: u64 = 16;
 pub const SEND_UNITS: u64 = 16;
 /// Units of a command that may have had a token verified: an ECDSA signature takes 70 to 96 µs.
 pub const TOKEN_UNITS: u64 = 384;
+/// Subscriptions of a connection that are withdrawn when it ends; of more, the others are withdrawn in pieces. Each tells the
+/// owner of its channel, and takes some 8 µs.
+pub const WITHDRAWN_AT_ONCE: usize = 8;
 /// While a shard owes more deliveries of fan-outs that are done in pieces, neither it nor the others read the publishers
 /// of large rooms: some 50 ms of work for a shard that does nothing else.
 pub const DELIVERIES_OWED_MAX: usize = 256 * 1024;

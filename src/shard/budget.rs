@@ -1,9 +1,9 @@
 //! The budget of a turn, so that no client's input makes another client wait.
 //!
 //! ```text
-//!  each has a share:   completions | tells | asks | deadlines | paused input | features | fan-outs in pieces | sends
-//!                                                                   |
-//!                                                                   one connection after another has a quantum
+//!  each has a share:   completions | tells | asks | deadlines | ends | paused input | features | fan-outs in pieces | sends
+//!                                                                          |
+//!                                                                          one connection after another has a quantum
 //! ```
 //!
 //! Work is counted in units; one unit is about a delivery to one subscriber. A share is spent when its units or its time
@@ -33,12 +33,14 @@ pub struct Budget {
     pub worker_quantum: u64,
     /// A fan-out to more clients is done in pieces of this size.
     pub fan_out_at_once: usize,
+    /// A connection that ends with more subscriptions is done with in pieces.
+    pub withdrawn_at_once: usize,
     /// While more deliveries of such fan-outs are still to come, their publishers are not read.
     pub owed_max: usize,
 }
 
-/// The kinds of work in a turn: completions, tells, asks, deadlines, paused input, features, fan-outs, and two lists of sends.
-const SHARES: u64 = 9;
+/// The kinds of work in a turn: completions, tells, asks, deadlines, ends, paused input, features, fan-outs, and two lists of sends.
+const SHARES: u64 = 10;
 
 impl Budget {
     /// Whether a shard owes so much that publishers into large rooms are not read.
@@ -67,6 +69,7 @@ impl Default for Budget {
             quantum: limits::QUANTUM_UNITS,
             worker_quantum: limits::WORKER_QUANTUM_UNITS,
             fan_out_at_once: limits::FAN_OUT_AT_ONCE,
+            withdrawn_at_once: limits::WITHDRAWN_AT_ONCE,
             owed_max: limits::DELIVERIES_OWED_MAX,
         }
     }

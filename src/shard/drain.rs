@@ -184,7 +184,7 @@ impl DrainProgress {
         }
         // Until then other shards' clients may need the channels and the workers of this shard.
         let clients: u64 = desk.counters.iter().map(|counters| counters.clients.value()).sum();
-        let owes_nothing = clients == 0 && !owes_workers;
+        let owes_nothing = clients == 0 && !owes_workers && desk.work.withdraw.is_empty();
         if owes_nothing && !std::mem::replace(&mut self.farewells.owes_nothing, true) {
             desk.send_all(|| Mail::Drain(DrainMail::Farewell));
         }

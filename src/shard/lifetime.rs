@@ -10,8 +10,9 @@ use std::io;
 
 use log::info;
 
-use crate::base::{Batch, Key};
+use crate::base::{Batch, Key, Tick};
 use crate::conn::{Door, Refused};
+use crate::limits;
 use crate::proto::CloseReason;
 
 use super::Core;
@@ -102,11 +103,14 @@ impl Core {
         self.features.connection_ends(&mut self.desk, key);
         self.desk.frame_or_forget(key, reason);
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
-        let subs = conn.end(reason, self.desk.now);
+        // Messages for a worker that has left go to others.
+        let at_once = if conn.session.is_worker() { usize::MAX } else { self.desk.meter.budget.withdrawn_at_once };
+        let mut subs = conn.end(reason, self.desk.now);
         if conn.link.can_receive() {
             self.desk.work.receive.push(key);
         }
         sums::unload(&mut self.desk, key);
+        self.desk.work.withdraw.extend(subs.split_off(subs.len().min(at_once)));
         for sub in subs {
             self.withdraw(sub);
         }
@@ -130,6 +134,23 @@ impl Core {
     }
 
     // --- what the turn hands to the driver ---------------------------------------------------------------------------
+}
+
+/// Withdraws subscriptions of connections that have ended with many. What is left goes on in the next turn; meanwhile fan-outs
+/// find the connection closed, or gone.
+pub(super) fn withdraw_some(core: &mut Core, clock: impl Fn() -> Tick) {
+    if core.desk.work.withdraw.is_empty() {
+        return;
+    }
+    core.desk.meter.begin_share();
+    while let Some(sub) = core.desk.work.withdraw.pop_front() {
+        core.withdraw(sub);
+        core.settle();
+        core.desk.meter.spend(limits::PIECE_UNITS);
+        if core.desk.meter.is_share_spent(&clock) {
+            return;
+        }
+    }
 }
 
 /// The close reason for an I/O error. For a peer that acknowledges nothing the kernel reports a time-out, or the last error of

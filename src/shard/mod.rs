@@ -160,6 +160,7 @@ impl<D: Driver> Shard<D> {
         let Shard { driver, core } = self;
         core.take_mail(|| driver.now());
         deadlines::expire(core, driver);
+        lifetime::withdraw_some(core, || driver.now());
         self.core.desk.engine.sweep(self.core.desk.now);
         self.handshake();
         self.core.entrances.resume(&mut self.driver, self.core.desk.now);

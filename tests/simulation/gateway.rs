@@ -89,6 +89,7 @@ pub fn drawn_budget(random: &mut Random) -> Budget {
         quantum: 1 + random.below(40),
         worker_quantum: 1 + random.below(100),
         fan_out_at_once: random.below(4) as usize,
+        withdrawn_at_once: random.below(3) as usize,
         owed_max: random.below(50) as usize,
     }
 }

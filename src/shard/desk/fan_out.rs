@@ -53,7 +53,7 @@ impl FanOut<'_> {
     #[inline(always)]
     fn push(&mut self, pending: &Pending, subscriber: Subscriber, number: RuleNumber, sends: Sends) -> bool {
         let Subscriber { key, tag } = subscriber;
-        let Some(conn) = self.slots.get_mut(key) else { return false };
+        let Some(conn) = self.slots.get_mut(key).filter(|conn| conn.is_open()) else { return false };
         if pending.except == Some(key) || pending.is_said && conn.session.can_answer(self.settings) {
             return true;
         }

@@ -81,24 +81,26 @@ pub(super) struct Work {
     pub resume: VecDeque<Key>,
     /// Connections whose deadline has come.
     pub due: VecDeque<Key>,
+    /// Subscriptions of connections that have ended.
+    pub withdraw: VecDeque<SubKey>,
 }
 
 impl Work {
     /// Whether nothing is left for the next turn.
     pub(super) fn is_done(&self) -> bool {
-        [&self.dirty, &self.dirty_later, &self.resume, &self.due].into_iter().all(VecDeque::is_empty)
+        [&self.dirty, &self.dirty_later, &self.resume, &self.due, &self.withdraw].into_iter().all(VecDeque::is_empty)
     }
 
     /// How many entries the longest list of a turn has room for.
     pub(super) fn capacity(&self) -> usize {
-        let queues = [&self.dirty, &self.dirty_later, &self.resume, &self.due].map(VecDeque::capacity);
+        let queues = [&self.dirty, &self.dirty_later, &self.resume, &self.due, &self.withdraw].map(VecDeque::capacity);
         let lists = [&self.receive, &self.close].map(Vec::capacity);
         queues.into_iter().chain(lists).max().unwrap_or(0)
     }
 
     /// Frees the memory of a turn with very many entries.
     pub(super) fn shrink(&mut self) {
-        for queue in [&mut self.dirty, &mut self.dirty_later, &mut self.resume, &mut self.due] {
+        for queue in [&mut self.dirty, &mut self.dirty_later, &mut self.resume, &mut self.due, &mut self.withdraw] {
             queue.shrink_to(limits::TURN_ENTRIES_KEPT);
         }
         for list in [&mut self.receive, &mut self.close] {

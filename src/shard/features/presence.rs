@@ -19,7 +19,6 @@
 use std::sync::Arc;
 
 use crate::base::{Address, Key, Place, Tick};
-use crate::conn::Door;
 use crate::hub::{Presences, SubKey};
 use crate::limits;
 use crate::mesh::presence::PresenceMail;
@@ -159,15 +158,15 @@ impl Feature for Presence {
     }
 }
 
-/// The client and the channel of a subscription, if the channel has presence.
+/// The client and the channel of a subscription, if the channel has presence. A worker's subscription is to a pattern, which
+/// has no rule. The client's connection may have gone.
 fn watched(desk: &Desk, sub: SubKey) -> Option<(Address, Subject)> {
     if !desk.settings.generation.channels.has_presence() {
         return None;
     }
     let key = desk.subscribers.subscriber(sub)?.key;
     let rule = desk.subscribers.rule(sub)?;
-    let is_client = desk.slots.get(key)?.link.door() == Door::Front;
-    let is_watched = is_client && desk.settings.generation.channels.rule(rule).has_presence;
+    let is_watched = desk.settings.generation.channels.rule(rule).has_presence;
     is_watched.then(|| Some((desk.address(key), desk.subscribers.subject(sub)?.clone())))?
 }
 

@@ -7,8 +7,15 @@ use crate::driver::sim::Random;
 use crate::shard::budget::Budget;
 
 /// Little fits into a turn, and a room is large from a few clients on.
-const SMALL: Budget =
-    Budget { share: 400, share_time: SECOND, quantum: 40, worker_quantum: 80, fan_out_at_once: 8, owed_max: 1_000 };
+const SMALL: Budget = Budget {
+    share: 400,
+    share_time: SECOND,
+    quantum: 40,
+    worker_quantum: 80,
+    fan_out_at_once: 8,
+    withdrawn_at_once: 2,
+    owed_max: 1_000,
+};
 
 fn bench(shards: u16) -> Bench {
     let mut bench = Bench::new(shards, settings());
@@ -252,6 +259,7 @@ fn drawn(random: &mut Random) -> Budget {
             quantum: 1 + random.below(60),
             worker_quantum: 1 + random.below(100),
             fan_out_at_once: random.below(8) as usize,
+            withdrawn_at_once: random.below(3) as usize,
             owed_max: random.below(300) as usize,
         },
     }
@@ -310,4 +318,37 @@ fn bystand(seed: u64) {
 #[test]
 fn a_bystander_waits_for_few_turns_whatever_strangers_do() {
     seeds(0..100).for_each(bystand);
+}
+
+#[test]
+fn clients_with_many_channels_that_leave_together_are_forgotten_in_pieces() {
+    const CLIENTS: usize = 30;
+    let mut bench = bench(1);
+    let rooms = |number: usize| (0..16).map(move |room| format!("many.{number}.{room}"));
+    let mut streams: Vec<Peer> = Vec::new();
+    for number in 0..CLIENTS {
+        let channels = rooms(number).map(|room| ChannelTemplate::parse(&room).unwrap()).collect();
+        let path = format!("/many/{number}");
+        let many = RouteTarget::Sse { channels, retry: SECOND };
+        add_routes(&mut bench.shards[0].as_mut().expect("it runs").core.desk.settings, [route(&path, many)]);
+        streams.push(bench.open(0, &path));
+    }
+    let mut bystander = bench.open(0, "/ws/quiet");
+    bench.run_for(SECOND / 10);
+    let before = bench.core(0).desk.subscribers.len();
+    assert!(before >= CLIENTS * 16);
+    streams.into_iter().for_each(|stream| stream.end.reset());
+    let (mut pieces, mut said, mut heard) = (0, 0, 0);
+    turns(&mut bench, 0, |bench| {
+        pieces += usize::from(!bench.core(0).desk.work.withdraw.is_empty());
+        bystander.say(text(b"x"));
+        said += 1;
+        heard += bystander.hear().matches('x').count();
+        bench.core(0).desk.subscribers.len() == 1
+    });
+    assert!(pieces >= 5, "{pieces} pieces");
+    bench.run_for(SECOND / 10);
+    heard += bystander.hear().matches('x').count();
+    assert_eq!(heard, said, "the bystander is served all the while");
+    assert!(bench.core(0).desk.work.withdraw.is_empty());
 }
