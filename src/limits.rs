@@ -139,6 +139,15 @@ pub const SSE_RETRY: Duration = Duration::from_millis(2_000);
 /// resumes it.
 pub const SSE_CHANNELS_MAX: usize = 16;
 
+// --- PROXY protocol -----------------------------------------------------------------------------------------------
+
+/// From the accept to the end of the PROXY header: a load balancer sends it with its first packet, and HAProxy, too, gives a
+/// sender three seconds to repeat a lost one.
+pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Most bytes of TLVs behind the addresses: `doc/proxy-protocol.txt` section 2.2 has receivers of 536 bytes in all served at
+/// least, so senders keep headers below that.
+pub const PROXY_TLVS_BYTES_MAX: usize = 536;
+
 // --- TLS ----------------------------------------------------------------------------------------------------------
 
 /// From the accept to the end of the handshake.

@@ -1,6 +1,7 @@
 //! The client of a request: the peer of its connection, or the client that a trusted proxy names.
 //!
 //! ```text
+//!  PROXY header (`introduction`)    --> link.peer: the client that it names, before anything below
 //!  peer not in `[trust] networks`  --> the peer, whatever the head says
 //!  peer in them: a proxy           --> link.peer: the client of this request, until the head of the next one
 //!                                      http.proxy: the peer, which names the client of each request
@@ -10,7 +11,7 @@
 
 use std::net::SocketAddr;
 
-use super::http::Http;
+use super::http::{Http, Way};
 use super::{Link, Peer};
 use crate::proto::http::{Forwarded, Head, TrustedProxies};
 
@@ -19,25 +20,28 @@ use crate::proto::http::{Forwarded, Head, TrustedProxies};
 pub(super) struct Called<'a> {
     /// The host that a trusted proxy says the client has named.
     pub host: Option<&'a str>,
-    /// Whether the client came by https; `None` if that is not known.
+    /// Whether the client came by https; `None` if that is not known: a plain listener may stand behind a proxy that nothing
+    /// is known of.
     pub is_secure: Option<bool>,
 }
 
 /// Makes the client of this request the link's peer.
 pub(super) fn recognize<'a>(http: &mut Http, link: &mut Link, head: &Head<'a>, trust: &TrustedProxies) -> Called<'a> {
-    let by_tls = link.transport.is_tls().then_some(true);
-    // A plain listener may stand behind a proxy that nothing is known of.
-    if trust.networks.is_empty() {
-        return Called { host: None, is_secure: by_tls };
-    }
     let peer = http.proxy.unwrap_or(link.peer);
-    if !trust.networks.contain(peer.ip()) {
-        return Called { host: None, is_secure: Some(by_tls.is_some()) };
+    let is_proxy = trust.networks.contain(peer.ip());
+    let is_secure = match http.way {
+        _ if link.transport.is_tls() => Some(true),
+        Way::Introduced { is_secure } => is_secure,
+        Way::Direct if is_proxy || trust.networks.is_empty() => None,
+        Way::Direct => Some(false),
+    };
+    if !is_proxy {
+        return Called { host: None, is_secure };
     }
     http.proxy = Some(peer);
-    let Forwarded { client, is_secure, host } = Forwarded::of(head, trust);
+    let Forwarded { client, is_secure: said, host } = Forwarded::of(head, trust);
     link.peer = client.map_or(peer, |client| of_client(client, peer));
-    Called { host, is_secure: is_secure.or(by_tls) }
+    Called { host, is_secure: said.or(is_secure) }
 }
 
 /// Until the next request is understood, the peer is the proxy.

@@ -36,12 +36,23 @@ pub enum After {
     Close,
 }
 
+/// How a connection has come to its listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Direct,
+    /// By a load balancer that has sent a PROXY header: over TLS or not, if it says so.
+    Introduced {
+        is_secure: Option<bool>,
+    },
+}
+
 /// The state between requests and within one.
 pub(super) struct Http {
     pub(super) state: HttpState,
     /// Requests answered on this connection.
     pub(super) answered: u32,
     listener: u16,
+    pub(super) way: Way,
     /// The peer, once it has sent a request as a trusted proxy (`client`).
     pub(super) proxy: Option<Peer>,
     /// There is no room for the connection: its first request is its last, and is refused.
@@ -69,7 +80,7 @@ pub(super) enum HttpState {
 impl Http {
     /// `listener` is the id of the listener that accepted the connection.
     pub(super) fn new(listener: u16) -> Http {
-        Http { listener, state: HttpState::Idle, answered: 0, proxy: None, is_surplus: false }
+        Http { listener, state: HttpState::Idle, answered: 0, way: Way::Direct, proxy: None, is_surplus: false }
     }
 
     /// The host names that its listener answers for; `None`: any.

@@ -250,7 +250,8 @@ impl Link {
                 weight = batch.weight();
                 batch
             }),
-            Transport::Tls(tls) => {
+            Transport::Layered(layer) => {
+                let Some(tls) = layer.as_tls() else { return Ok(None) };
                 let mut sealed = sealing.take();
                 let outcome = tls.seal(plain.as_deref(), !self.life.is_open(), &mut sealing.scratch, &mut sealed);
                 // After its end, the alert is the only thing that can still be sent.

@@ -11,6 +11,7 @@
 //! - `arriving`  what has arrived and cannot be used yet, in bytes
 //! - `admission` the stages that a client's request passes; `front` has the targets of routes behind them
 //! - `client`    the client of a request, if a trusted proxy sends it
+//! - `introduction` the PROXY header of a load balancer, before all of that
 //! - `answers`   to what it has asked the shard for; long ones over HTTP in `outgoing`
 //! - `slow`      events for a peer that does not keep up
 //! - `output`    the batch of a turn, sealed where there is TLS
@@ -47,6 +48,7 @@ mod http;
 mod identity;
 mod incoming;
 mod input;
+mod introduction;
 mod life;
 mod link;
 pub mod origins;
@@ -89,6 +91,7 @@ pub use ending::Departure;
 pub use http::After;
 use http::Http;
 pub use identity::Identity;
+pub use introduction::introduce;
 pub use link::{Link, put_off_handshake};
 use outbox::Outbox;
 pub use peer::{Peer, return_after};
@@ -166,7 +169,7 @@ impl Conn {
         number: u64,
         peer: SocketAddr,
         (listener, door): (u16, Door),
-        transport: Transport,
+        mut transport: Transport,
         settings: &Settings,
         now: Tick,
     ) -> Conn {
@@ -180,7 +183,12 @@ impl Conn {
                 (Phase::Worker(Box::new(worker)), patience)
             }
         };
-        let patience = if transport.is_handshaking() { settings.generation.handshake_timeout } else { patience };
+        let is_handshaking = transport.is_handshaking();
+        let patience = match transport.introduction() {
+            Some(_) => limits::PROXY_HEADER_TIMEOUT,
+            None if is_handshaking => settings.generation.handshake_timeout,
+            None => patience,
+        };
         let link = Link::new(peer, door, transport, outbox, now + patience);
         Conn { link, session: Session::new(phase) }
     }
@@ -238,9 +246,14 @@ impl Conn {
     }
 }
 
-/// The transport of a connection that was accepted by a listener with or without TLS.
-pub fn transport(tls: Option<&Arc<rustls::ServerConfig>>) -> Result<Transport, CloseReason> {
-    tls.map_or(Ok(Transport::Plain), Transport::tls)
+/// The transport of a connection that was accepted by a listener with or without TLS; `is_introduced`: its peer is a load
+/// balancer, which says first whose connection it is.
+pub fn transport(tls: Option<&Arc<rustls::ServerConfig>>, is_introduced: bool) -> Result<Transport, CloseReason> {
+    match tls {
+        tls if is_introduced => Ok(Transport::introduced(tls)),
+        Some(tls) => Transport::tls(tls),
+        None => Ok(Transport::Plain),
+    }
 }
 
 #[cfg(test)]

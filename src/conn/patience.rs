@@ -73,7 +73,7 @@ impl Conn {
             return Err(CloseReason::CloseTimeout);
         }
         if self.link.is_handshaking() {
-            return Err(CloseReason::TlsTooSlow);
+            return Err(self.link.transport.reason_of_end(true));
         }
         let until = now + settings.generation.message_timeout;
         let is_event_stream = matches!(self.session.phase, Phase::EventStream(_));

@@ -1,4 +1,8 @@
-//! The layer between the wire and the session: none, or TLS.
+//! The layer between the wire and the session: none, or TLS; before either, the PROXY header of a load balancer.
+//!
+//! ```text
+//!  Introduction --a whole header (`introduction`)--> Plain | Tls
+//! ```
 
 use std::sync::Arc;
 
@@ -11,18 +15,32 @@ use crate::proto::tls::{Arrived, Opened, Tls, TlsFailure};
 
 pub enum Transport {
     Plain,
-    Tls(Box<TlsTransport>),
+    Layered(Box<Layer>),
 }
 
 const _: () = assert!(size_of::<Transport>() == size_of::<usize>(), "a plain connection pays one word for TLS");
+
+#[expect(clippy::large_enum_variant, reason = "introductions are few and short, and TLS has no second box")]
+pub enum Layer {
+    Tls(TlsTransport),
+    /// A load balancer has yet to say whose connection it is: nothing else is understood before, and nothing is sent.
+    Introduction(Introduction),
+}
+
+const _: () = assert!(size_of::<Layer>() <= 224, "all the TLS state of an idle connection, in one allocation");
+
+pub struct Introduction {
+    /// What follows the header: TLS with this configuration, or none.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// A part of the header has arrived.
+    pub has_begun: bool,
+}
 
 pub struct TlsTransport {
     tls: Tls,
     /// `None` for almost every connection, almost always.
     waiting: Option<Box<TlsBuffers>>,
 }
-
-const _: () = assert!(size_of::<TlsTransport>() <= 224, "all the TLS state of an idle connection, in one allocation");
 
 /// Bytes kept between two turns.
 #[derive(Default)]
@@ -39,79 +57,123 @@ struct TlsBuffers {
 
 impl Transport {
     pub fn tls(config: &Arc<ServerConfig>) -> Result<Transport, CloseReason> {
-        Ok(Transport::Tls(Box::new(TlsTransport { tls: Tls::new(config)?, waiting: None })))
+        Ok(Transport::Layered(Box::new(Layer::Tls(TlsTransport { tls: Tls::new(config)?, waiting: None }))))
+    }
+
+    /// Until the PROXY header has arrived; then with TLS or without.
+    pub fn introduced(tls: Option<&Arc<ServerConfig>>) -> Transport {
+        let introduction = Introduction { tls: tls.cloned(), has_begun: false };
+        Transport::Layered(Box::new(Layer::Introduction(introduction)))
+    }
+
+    #[inline]
+    pub fn as_tls(&mut self) -> Option<&mut TlsTransport> {
+        match self {
+            Transport::Layered(layer) => layer.as_tls(),
+            Transport::Plain => None,
+        }
+    }
+
+    pub fn introduction(&mut self) -> Option<&mut Introduction> {
+        match self {
+            Transport::Layered(layer) => match &mut **layer {
+                Layer::Introduction(introduction) => Some(introduction),
+                Layer::Tls(_) => None,
+            },
+            Transport::Plain => None,
+        }
+    }
+
+    #[inline]
+    fn tls_state(&self) -> Option<&TlsTransport> {
+        match self {
+            Transport::Layered(layer) => match &**layer {
+                Layer::Tls(tls) => Some(tls),
+                Layer::Introduction(_) => None,
+            },
+            Transport::Plain => None,
+        }
     }
 
     pub fn is_tls(&self) -> bool {
-        matches!(self, Transport::Tls(_))
+        self.tls_state().is_some()
     }
 
+    /// Whether nothing of the session can be received or sent yet.
     pub fn is_handshaking(&self) -> bool {
         match self {
             Transport::Plain => false,
-            Transport::Tls(tls) => tls.tls.is_handshaking(),
+            Transport::Layered(layer) => match &**layer {
+                Layer::Tls(tls) => tls.tls.is_handshaking(),
+                Layer::Introduction(_) => true,
+            },
+        }
+    }
+
+    /// The reason of a peer that has ended its half too early, or whose handshake takes too long.
+    pub fn reason_of_end(&self, is_late: bool) -> CloseReason {
+        match self.tls_state() {
+            Some(_) if is_late => CloseReason::TlsTooSlow,
+            Some(_) => CloseReason::TlsTruncated,
+            None => CloseReason::ProxyHeader,
         }
     }
 
     /// The failure that has ended TLS, if there is one.
     pub fn failure(&self) -> Option<&TlsFailure> {
-        match self {
-            Transport::Plain => None,
-            Transport::Tls(tls) => tls.tls.failure(),
-        }
+        self.tls_state()?.tls.failure()
     }
 
     /// What the unused input of an unfinished handshake is.
     pub fn look(&self, input: &[u8]) -> Arrived {
-        match self {
-            Transport::Plain => Arrived::Later,
-            Transport::Tls(tls) => tls.tls.look(input),
-        }
+        self.tls_state().map_or(Arrived::Later, |tls| tls.tls.look(input))
     }
 
     /// Bytes of memory for plaintext of an incomplete message, and for a handshake that has begun.
     pub fn arriving_bytes(&self) -> usize {
-        match self {
-            Transport::Plain => 0,
-            Transport::Tls(tls) => {
-                let plain = tls.waiting.as_ref().map_or(0, |waiting| waiting.plain.capacity());
-                let handshake = if tls.tls.is_amid_handshake() { limits::HANDSHAKE_STATE_BYTES } else { 0 };
-                plain + handshake
-            }
-        }
+        let Some(tls) = self.tls_state() else { return 0 };
+        let plain = tls.waiting.as_ref().map_or(0, |waiting| waiting.plain.capacity());
+        let handshake = if tls.tls.is_amid_handshake() { limits::HANDSHAKE_STATE_BYTES } else { 0 };
+        plain + handshake
     }
 
     /// Whether a peer that ends its half here has not truncated the stream: always without TLS; with TLS, if one side has
-    /// sent close_notify before.
+    /// sent close_notify before; and before the first byte of a PROXY header, as load balancers do that check a port.
     pub fn may_end(&self) -> bool {
         match self {
             Transport::Plain => true,
-            Transport::Tls(tls) => tls.tls.is_peer_closed() || tls.tls.is_closed(),
+            Transport::Layered(layer) => match &**layer {
+                Layer::Tls(tls) => tls.tls.is_peer_closed() || tls.tls.is_closed(),
+                Layer::Introduction(introduction) => !introduction.has_begun,
+            },
         }
     }
 
     /// Frees the plaintext of an incomplete message, which nothing will complete.
     pub fn drop_plain(&mut self) {
-        if let Transport::Tls(tls) = self {
+        if let Some(tls) = self.as_tls() {
             tls.take_plain(&mut Vec::new());
         }
     }
 
     /// Bytes are waiting to be sent that do not come from the outbox.
     pub fn has_output(&self) -> bool {
-        match self {
-            Transport::Plain => false,
-            Transport::Tls(tls) => {
-                tls.waiting.as_ref().is_some_and(|waiting| !waiting.wire.is_empty() && !waiting.is_patient)
-            }
-        }
+        let waiting = self.tls_state().and_then(|tls| tls.waiting.as_ref());
+        waiting.is_some_and(|waiting| !waiting.wire.is_empty() && !waiting.is_patient)
     }
 
     /// close_notify can be sent, and has not been.
     pub fn owes_close_notify(&self) -> bool {
+        self.tls_state().is_some_and(|tls| tls.tls.is_open())
+    }
+}
+
+impl Layer {
+    #[inline]
+    pub fn as_tls(&mut self) -> Option<&mut TlsTransport> {
         match self {
-            Transport::Plain => false,
-            Transport::Tls(tls) => tls.tls.is_open(),
+            Layer::Tls(tls) => Some(tls),
+            Layer::Introduction(_) => None,
         }
     }
 }
@@ -225,7 +287,7 @@ mod tests {
                 client.write_tls(&mut wire).unwrap();
             }
             let mut input = &mut wire[..];
-            let Transport::Tls(tls) = &mut transport else { unreachable!("as it was made") };
+            let Some(tls) = transport.as_tls() else { unreachable!("as it was made") };
             while !input.is_empty() {
                 if let Opened::Handshaken(_) = tls.open(&mut input, &mut Vec::new()).unwrap() {
                     assert!(input.is_empty());
@@ -238,7 +300,7 @@ mod tests {
     }
 
     fn sealed(transport: &mut Transport, plain: Option<&Batch>) -> Vec<u8> {
-        let Transport::Tls(tls) = transport else { unreachable!("as it was made") };
+        let Some(tls) = transport.as_tls() else { unreachable!("as it was made") };
         let mut sealed = Batch::new();
         tls.seal(plain, false, &mut Vec::new(), &mut sealed).unwrap();
         sealed.slices().flatten().copied().collect()
@@ -262,7 +324,7 @@ mod tests {
         let mut heard = [0; 6];
         client.reader().read_exact(&mut heard).unwrap();
         assert_eq!(&heard, b"answer");
-        let Transport::Tls(tls) = transport else { unreachable!("as it was made") };
+        let Some(tls) = transport.as_tls() else { unreachable!("as it was made") };
         assert!(tls.waiting.is_none(), "an idle connection keeps nothing of the handshake");
     }
 
@@ -297,7 +359,7 @@ mod tests {
         hear(&mut client, &sealed(&mut transport, None));
         let mut answer = Batch::new();
         answer.push(&[7; 5 * limits::RECORD_CONTENT_BYTES]);
-        let Transport::Tls(tls) = &mut transport else { unreachable!("as it was made") };
+        let Some(tls) = transport.as_tls() else { unreachable!("as it was made") };
         let mut batch = Batch::new();
         assert_eq!(tls.seal(Some(&answer), false, &mut Vec::new(), &mut batch), Err(CloseReason::TlsKeysUsedUp));
         assert!(batch.is_empty() && tls.tls.is_open());
@@ -331,7 +393,7 @@ mod tests {
         let mut wire = Vec::new();
         client.write_tls(&mut wire).unwrap();
         wire[9] ^= 1;
-        let Transport::Tls(tls) = &mut transport else { unreachable!("as it was made") };
+        let Some(tls) = transport.as_tls() else { unreachable!("as it was made") };
         tls.open(&mut &mut wire[..], &mut Vec::new()).unwrap_err();
         assert!(transport.has_output());
         let mut said = &sealed(&mut transport, None)[..];

@@ -17,6 +17,7 @@ use crate::conn::route::Route;
 use crate::conn::settings::{Generation, Process};
 use crate::hub::PlaceSet;
 use crate::limits;
+use crate::proto::networks::Networks;
 use crate::shard::Entrance;
 
 use super::config::{Config, Pin};
@@ -96,10 +97,15 @@ fn check_places(wished: usize, shards: usize, workers: usize) -> Result<(), Stri
 fn gates(config: &Config) -> Result<Vec<PlannedGate>, String> {
     let mut gates = Vec::new();
     for listener in &config.listeners {
-        let entrance = Entrance { door: Door::Front, tls: listener.tls_config(&config.tls)? };
+        let introduced_by = Networks::parse(listener.proxy_protocol_from.iter().map(String::as_str));
+        let introduced_by = introduced_by.ok_or("listener.proxy_protocol.from has a text that is no network")?;
+        let entrance = Entrance { door: Door::Front, tls: listener.tls_config(&config.tls)?, introduced_by };
         gates.push(PlannedGate { entrance, address: listener.address });
     }
-    let plain = |door, address| PlannedGate { entrance: Entrance { door, tls: None }, address };
+    let plain = |door, address| PlannedGate {
+        entrance: Entrance { door, tls: None, introduced_by: Networks::default() },
+        address,
+    };
     gates.extend(config.bus.iter().map(|bus| plain(Door::Bus, bus.address)));
     gates.extend(config.admin.iter().map(|admin| plain(Door::Admin, admin.address)));
     Ok(gates)

@@ -103,6 +103,7 @@ reasons! {
     TokenExpired          "token_expired"          Peer     1008  0     Debug  "the token has expired and was not refreshed";
     TooManyChannels       "too_many_channels"      Peer     1008  0     Debug  "the token names more channels than a connection may have";
 
+    ProxyHeader           "proxy_header"           Peer     1002  0     Warn   "no valid PROXY header came first, or not in time";
     TlsProtocol           "tls_protocol"           Peer     1002  0     Debug  "TLS failed";
     TlsForged             "tls_forged"             Peer     1002  0     Debug  "a TLS record is not authentic";
     TlsIncompatible       "tls_incompatible"       Peer     1002  0     Debug  "no version, algorithm or protocol of TLS in common";

@@ -10,7 +10,7 @@
 //!  centrifuge  commands, replies, pushes   token  signed claims
 //!  control  questions and answers         name   any name as one token of a subject
 //!  user     one of the application's   reserved  names of the gateway's own
-//!  networks  sets of IP addresses
+//!  networks  sets of IP addresses          proxy_header  a load balancer's word about its client
 //! ```
 //!
 //! A parser takes one meaning off the front of its input and returns it; an incomplete one stays in the input.
@@ -28,6 +28,7 @@ pub mod http;
 pub mod name;
 pub mod networks;
 pub mod presence;
+pub mod proxy_header;
 pub mod replay;
 pub mod request;
 pub mod reserved;

@@ -13,6 +13,7 @@ use crate::conn::{self, Conn, Door};
 use crate::driver::{Driver, ListenerId};
 use crate::limits;
 use crate::proto::CloseReason;
+use crate::proto::networks::Networks;
 
 use super::desk::{Desk, Told};
 use super::drain::DrainProgress;
@@ -22,6 +23,8 @@ use super::drain::DrainProgress;
 pub struct Entrance {
     pub door: Door,
     pub tls: Option<Arc<ServerConfig>>,
+    /// Load balancers that begin with a PROXY header (`listener.proxy_protocol`).
+    pub introduced_by: Networks,
 }
 
 /// The room for another client.
@@ -77,6 +80,13 @@ impl Entrances {
         Entrances { all, listening, resting: Vec::new() }
     }
 
+    /// From now on connections of these networks begin with a PROXY header, at the listeners for clients.
+    #[cfg(test)]
+    pub(super) fn introduce(&mut self, networks: &Networks) {
+        let fronts = self.all.iter_mut().filter(|entrance| entrance.door == Door::Front);
+        fronts.for_each(|entrance| entrance.introduced_by = networks.clone());
+    }
+
     /// From now on the shard listens at `id`.
     pub(super) fn open(&mut self, id: ListenerId, listens: Listens) {
         assert!((id.0 as usize) < self.all.len(), "a listener has an entrance");
@@ -123,7 +133,7 @@ impl Entrances {
         listener: ListenerId,
         peer: SocketAddr,
     ) -> Option<Key> {
-        let entrance = self.all[listener.0 as usize].clone();
+        let entrance = &self.all[listener.0 as usize];
         desk.counters().accepted.add(1);
         let is_client = entrance.door == Door::Front;
         let room = if is_client { Room::in_shard(desk) } else { Room::ForOneMore };
@@ -135,7 +145,7 @@ impl Entrances {
             desk.count_end(reason, peer.into(), Told::of_refused(desk, reason));
             return None;
         }
-        let transport = match conn::transport(entrance.tls.as_ref()) {
+        let transport = match conn::transport(entrance.tls.as_ref(), entrance.introduced_by.contain(peer.ip())) {
             Ok(transport) => transport,
             Err(reason) => {
                 desk.count_end(reason, peer.into(), Told::of_refused(desk, reason));

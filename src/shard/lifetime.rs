@@ -41,7 +41,8 @@ impl Core {
         if may_end && conn.listens_on(self.desk.now) {
             self.desk.schedule(key);
         } else if conn.is_open() {
-            self.end(key, if may_end { CloseReason::PeerClosed } else { CloseReason::TlsTruncated });
+            let reason = conn.link.transport().reason_of_end(false);
+            self.end(key, if may_end { CloseReason::PeerClosed } else { reason });
         }
         self.desk.mark_dirty(key);
     }

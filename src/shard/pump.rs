@@ -1,4 +1,4 @@
-//! Bytes of a connection to steps: joins what was carried, opens TLS records, and stops when the connection is paused.
+//! Bytes of a connection to steps: waits for the PROXY header where there is one, joins what was carried, opens TLS records, and stops when the connection is paused.
 //!
 //! ```text
 //!  Received --> carry + fresh --> [tls: open -> plain carry + plaintext] --> conn.next() --> dispatch --.
@@ -7,7 +7,7 @@
 //! ```
 
 use crate::base::{Key, Tick};
-use crate::conn::{Conn, Transport, put_off_handshake};
+use crate::conn::{self, Conn, Transport, put_off_handshake};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::tls::{Arrived, Opened};
@@ -24,16 +24,7 @@ impl Core {
         if !conn.is_open() {
             self.desk.work.receive.push(key);
         } else if conn.link.is_handshaking() {
-            match put_off_handshake(&mut conn.link, bytes) {
-                Arrived::Part => self.desk.work.receive.push(key),
-                // The connection is read further only after its turn, which bounds the bytes that waiting handshakes hold.
-                Arrived::Hello { has_ticket } => self.handshakes.hello(&mut self.desk, key, has_ticket),
-                // A handshake that has begun is finished first. At the end of the queue it would wait a second time, and
-                // every client of a storm would be begun before the first one is open.
-                Arrived::Later => self.handshakes.go_on(key),
-                Arrived::Junk => return self.feed(key, &mut []),
-            }
-            sums::weigh(&mut self.desk, key);
+            received_early(self, key, bytes);
         } else {
             self.feed(key, bytes);
         }
@@ -143,7 +134,7 @@ impl Core {
             if !may_resume(conn) || !conn.is_open() || has_had_its_quantum {
                 return;
             }
-            let Transport::Tls(tls) = conn.link.transport() else { return };
+            let Some(tls) = conn.link.transport().as_tls() else { return };
             plain.clear();
             tls.take_plain(plain);
             let size = input.len();
@@ -159,7 +150,7 @@ impl Core {
             let mut rest = &mut plain[..];
             self.drive(key, &mut rest);
             if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open())
-                && let Transport::Tls(tls) = conn.link.transport()
+                && let Some(tls) = conn.link.transport().as_tls()
             {
                 tls.keep_plain(rest);
             }
@@ -204,6 +195,45 @@ impl Core {
                 Err(reason) => self.end(key, reason),
             }
         }
+    }
+}
+
+/// Bytes that arrive before the session can be understood.
+fn received_early(core: &mut Core, key: Key, bytes: &[u8]) {
+    let Some(conn) = core.desk.slots.get_mut(key) else { return };
+    if conn.link.transport().introduction().is_some() {
+        return introduce(core, key, bytes);
+    }
+    match put_off_handshake(&mut conn.link, bytes) {
+        Arrived::Part => core.desk.work.receive.push(key),
+        // The connection is read further only after its turn, which bounds the bytes that waiting handshakes hold.
+        Arrived::Hello { has_ticket } => core.handshakes.hello(&mut core.desk, key, has_ticket),
+        // A handshake that has begun is finished first. At the end of the queue it would wait a second time, and
+        // every client of a storm would be begun before the first one is open.
+        Arrived::Later => core.handshakes.go_on(key),
+        Arrived::Junk => return core.feed(key, &mut []),
+    }
+    sums::weigh(&mut core.desk, key);
+}
+
+/// Bytes of a PROXY header. What follows it, TLS or not, is read as that of any other connection.
+fn introduce(core: &mut Core, key: Key, bytes: &[u8]) {
+    let Desk { slots, settings, now, .. } = &mut core.desk;
+    let Some(conn) = slots.get_mut(key) else { return };
+    match conn::introduce(conn, bytes, settings, *now) {
+        Ok(false) => {
+            core.desk.work.receive.push(key);
+            sums::weigh(&mut core.desk, key);
+        }
+        Ok(true) => {
+            core.desk.schedule(key);
+            if core.desk.slots.get(key).is_some_and(|conn| conn.link.is_handshaking()) {
+                received_early(core, key, &[]);
+            } else {
+                core.feed(key, &mut []);
+            }
+        }
+        Err(reason) => core.desk.broken(key, reason),
     }
 }
 

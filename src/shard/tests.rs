@@ -11,6 +11,7 @@ mod drain;
 mod duplicates;
 mod forged;
 mod heartbeats;
+mod introduction;
 mod long_answers;
 mod order;
 mod pace;
@@ -53,6 +54,7 @@ use crate::hub::owner_of;
 use crate::mesh::drain::DrainMail;
 use crate::mesh::{Mail, Threads};
 use crate::proto::CloseReason;
+use crate::proto::networks::Networks;
 use crate::proto::tls::certificates::{read_chain, read_key, self_signed};
 use crate::proto::tls::{Certificate, server_config};
 use crate::proto::ws::{Opcode, frame};
@@ -106,7 +108,11 @@ impl Bench {
         let entrances: Vec<_> = DOORS
             .iter()
             .zip(0..)
-            .map(|(door, id)| Entrance { door: *door, tls: (id == TLS).then(|| tls.clone()) })
+            .map(|(door, id)| Entrance {
+                door: *door,
+                tls: (id == TLS).then(|| tls.clone()),
+                introduced_by: Networks::default(),
+            })
             .collect();
         let shards = drivers.into_iter().zip(mailboxes).zip(0..).map(|((driver, mailbox), place)| {
             let parts = Parts {

@@ -192,7 +192,13 @@ impl Gateway {
             let parts = Parts {
                 place: Place(index as u16),
                 settings: settings.clone(),
-                entrances: LISTENERS.map(|(door, is_tls)| Entrance { door, tls: is_tls.then(trust::server) }).to_vec(),
+                entrances: LISTENERS
+                    .map(|(door, is_tls)| Entrance {
+                        door,
+                        tls: is_tls.then(trust::server),
+                        introduced_by: Default::default(),
+                    })
+                    .to_vec(),
                 mesh: mesh.clone(),
                 mailbox,
                 counters: counters.clone(),

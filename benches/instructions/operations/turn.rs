@@ -31,9 +31,13 @@ const MASK: [u8; 4] = [1, 2, 3, 4];
 const CLOSE: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
 
 fn gate(ends: Option<&Ends>) -> Gate {
-    let plain = |door| Entrance { door, tls: None };
+    let plain = |door| Entrance { door, tls: None, introduced_by: Default::default() };
     let mut entrances = vec![plain(Door::Front), plain(Door::Bus)];
-    entrances.extend(ends.map(|ends| Entrance { door: Door::Front, tls: Some(ends.server.clone()) }));
+    entrances.extend(ends.map(|ends| Entrance {
+        door: Door::Front,
+        tls: Some(ends.server.clone()),
+        introduced_by: Default::default(),
+    }));
     let routes = Routes::new(routes()).expect("there are few");
     let generation = Generation { routes, ..Generation::default() }.into();
     Gate::new(Settings { generation, ..Settings::default() }, entrances)

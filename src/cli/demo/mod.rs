@@ -92,8 +92,13 @@ fn start(args: &DemoArgs) -> Result<(Gateway, Addresses), String> {
     };
     let certificate = certificate::SelfSigned::new()?;
     let listeners = vec![
-        Listener { address: addresses.plain, tls: None, hosts: Vec::new() },
-        Listener { address: addresses.tls, tls: Some(vec![certificate.files()]), hosts: Vec::new() },
+        Listener { address: addresses.plain, tls: None, hosts: Vec::new(), proxy_protocol_from: Vec::new() },
+        Listener {
+            address: addresses.tls,
+            tls: Some(vec![certificate.files()]),
+            hosts: Vec::new(),
+            proxy_protocol_from: Vec::new(),
+        },
     ];
     let config = Config {
         listeners,

@@ -97,7 +97,26 @@ impl ConfigBuilder<'_> {
         }
         let files: Vec<CertificateFiles> = certificates.iter().filter_map(|files| self.certificate(files)).collect();
         let address = address::read(&self.required(section, "address")?)?;
-        Some(Listener { address, tls: (!certificates.is_empty()).then_some(files), hosts: section.texts("hosts") })
+        let proxy_protocol_from = section.table("proxy_protocol").map(|section| self.networks(&section, "from"));
+        Some(Listener {
+            address,
+            tls: (!certificates.is_empty()).then_some(files),
+            hosts: section.texts("hosts"),
+            proxy_protocol_from: proxy_protocol_from.unwrap_or_default(),
+        })
+    }
+
+    /// The networks of a required key.
+    fn networks(&mut self, section: &Section<'_>, name: &str) -> Vec<String> {
+        let networks = section.texts(name);
+        match section.value(name).map(|value| &value.content) {
+            None => _ = self.required(section, name),
+            Some(Content::List(items)) if items.is_empty() => {
+                self.conflict(section, name, "is an empty list; expected a network, or a list of networks");
+            }
+            Some(_) => {}
+        }
+        networks
     }
 
     fn tls(&self, top: &Section<'_>) -> TlsOptions {

@@ -85,6 +85,8 @@ pub struct Listener {
     pub tls: Option<Vec<CertificateFiles>>,
     /// The host names, besides `localhost`, that requests may name. Empty: any name.
     pub hosts: Vec<String>,
+    /// Addresses and networks of load balancers that begin each connection with a PROXY header. Empty: there are none.
+    pub proxy_protocol_from: Vec<String>,
 }
 
 /// PEM files, relative to the working directory of the process.

@@ -123,13 +123,17 @@ struct TlsPeer {
     peer: Peer,
 }
 
+/// One that trusts any certificate.
+pub(super) fn tls_client() -> ClientConnection {
+    let config = ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions();
+    let config = config.unwrap().dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate));
+    let config = Arc::new(config.with_no_client_auth());
+    ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap()
+}
+
 impl TlsPeer {
     fn open(bench: &mut Bench, path: &str) -> TlsPeer {
-        let config = ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions();
-        let config = config.unwrap().dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate));
-        let config = Arc::new(config.with_no_client_auth());
-        let session = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
-        let mut client = TlsPeer { session, peer: bench.connect(0, TLS) };
+        let mut client = TlsPeer { session: tls_client(), peer: bench.connect(0, TLS) };
         client.session.writer().write_all(request(path).as_bytes()).unwrap();
         for _ in 0..20 {
             let wire = client.wire();

@@ -1,6 +1,7 @@
 //! Keys of what is listened on: for clients, for workers, for operators.
 
 use super::super::form;
+use super::trust::NETWORKS;
 use super::{FILE, Fallback, Kind, Row};
 
 const ADDRESS: Kind = Kind::Text {
@@ -39,6 +40,22 @@ pub(super) const ROWS: &[Row] = &[
               rebinding) passes for a page of the gateway's own, because its `Host` and its `Origin` agree. Set this \
               key on a gateway in a private network, or on one that recognizes users by a cookie. A proxy in front \
               of it must pass `Host` on unchanged.",
+    },
+    Row {
+        path: "listener[].proxy_protocol",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ from = [\"10.0.0.0/8\"] }"),
+        help: "Load balancers in front of it send a PROXY header, from which the gateway takes the client's address.",
+        doc: "See docs/operations.md, \"Behind a load balancer\".",
+    },
+    Row {
+        path: "listener[].proxy_protocol.from",
+        kind: NETWORKS,
+        fallback: Fallback::Required("[\"10.0.0.0/8\"]"),
+        help: "Addresses and networks of these load balancers. Any other peer is a direct client.",
+        doc: "One, or a list. A peer in them must begin each connection with the header (version 1 or 2) within 3 seconds; \
+              otherwise the connection is closed. The address of the peer decides, never what it sends: the header of a \
+              direct client is a malformed request.",
     },
     Row {
         path: "listener[].tls",
