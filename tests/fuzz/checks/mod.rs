@@ -16,6 +16,7 @@ pub mod centrifuge;
 pub mod config;
 pub mod control;
 pub mod http_head;
+pub mod proxy_header;
 pub mod sse;
 pub mod tls_record;
 pub mod websocket;
@@ -30,6 +31,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("config", config::check),
     ("control", control::check),
     ("http_head", http_head::check),
+    ("proxy_header", proxy_header::check),
     ("sse", sse::check),
     ("tls_record", tls_record::check),
     ("websocket", websocket::check),

@@ -145,6 +145,22 @@ fn tells_what_is_no_network() {
 }
 
 #[test]
+fn tells_a_listener_that_nothing_introduces() {
+    let listener = |key: &str| format!("[[listener]]\naddress = \"127.0.0.1:1\"\nproxy_protocol = {key}\n");
+    for (key, words) in [
+        ("{ }", "proxy_protocol has no from; expected an IP address, or a network"),
+        ("{ from = [] }", "listener.proxy_protocol.from is an empty list; expected a network, or a list of networks"),
+        ("{ from = \"lb\" }", "listener.proxy_protocol.from is \"lb\"; expected an IP address, or a network"),
+        ("true", "listener.proxy_protocol is true; expected a table"),
+    ] {
+        let told = parse(&listener(key), &[]).unwrap_err();
+        assert!(told.len() == 1 && told[0].starts_with(&format!("tidegate.toml:3: {words}")), "{told:?}");
+    }
+    let config = parse(&listener("{ from = [\"10.0.0.0/8\", \"::1\"] }"), &[]).unwrap();
+    assert_eq!(config.listeners[0].proxy_protocol_from, ["10.0.0.0/8", "::1"]);
+}
+
+#[test]
 fn tells_a_host_that_no_request_names() {
     for host in ["*", "*.internal", "tidegate:9180", "http://tidegate", ""] {
         assert_eq!(
