@@ -66,12 +66,12 @@ impl FixedField {
         &self.name
     }
 
-    fn value(&self, head: &Head<'_>) -> String {
+    fn value(&self, head: &Head<'_>, called: Option<&str>) -> String {
         let mut value = String::new();
         for piece in &self.value {
             match piece {
                 FieldPart::Text(text) => value.push_str(text),
-                FieldPart::Host => match host(head) {
+                FieldPart::Host => match host(called) {
                     Some(Host::Name(name)) => value.push_str(name),
                     Some(Host::Address(address)) if address.is_ipv6() => value.push_str(&format!("[{address}]")),
                     Some(Host::Address(address)) => value.push_str(&address.to_string()),
@@ -90,8 +90,8 @@ impl FixedField {
     }
 }
 
-fn host<'a>(head: &Head<'a>) -> Option<Host<'a>> {
-    Authority::parse(head.host?).ok().map(|authority| authority.host)
+fn host(called: Option<&str>) -> Option<Host<'_>> {
+    Authority::parse(called?).ok().map(|authority| authority.host)
 }
 
 impl FixedAnswer {
@@ -110,15 +110,23 @@ impl FixedAnswer {
         }
     }
 
-    /// Whether the request has what the answer repeats: HTTP/1.0 requires no host.
-    pub(super) fn check(&self, head: &Head<'_>) -> Result<(), CloseReason> {
+    /// Whether the request has what the answer repeats: HTTP/1.0 requires no host. `called`: the host that the client has named,
+    /// to the gateway or to a trusted proxy.
+    pub(super) fn check(&self, called: Option<&str>) -> Result<(), CloseReason> {
         let wants_host = self.fields.iter().any(|field| field.value.contains(&FieldPart::Host));
-        if wants_host && host(head).is_none() { Err(CloseReason::MalformedRequest) } else { Ok(()) }
+        if wants_host && host(called).is_none() { Err(CloseReason::MalformedRequest) } else { Ok(()) }
     }
 
-    pub(super) fn write(&self, head: &Head<'_>, to: ReplyTo, cors: Option<Cors<'_>>, out: &mut Vec<u8>) {
+    pub(super) fn write(
+        &self,
+        (head, called): (&Head<'_>, Option<&str>),
+        to: ReplyTo,
+        cors: Option<Cors<'_>>,
+        out: &mut Vec<u8>,
+    ) {
         let reply = Reply::start(out, self.status, to);
-        let reply = self.fields.iter().fold(reply, |reply, field| reply.header(field.name(), &field.value(head)));
+        let reply =
+            self.fields.iter().fold(reply, |reply, field| reply.header(field.name(), &field.value(head, called)));
         reply.cors(cors).body(&self.body);
     }
 }
@@ -134,9 +142,9 @@ mod tests {
         let mut bytes = request.as_bytes().to_vec();
         let mut input = &mut bytes[..];
         let head = next_head(&mut input).unwrap().unwrap();
-        answer.check(&head)?;
+        answer.check(head.host)?;
         let mut out = Vec::new();
-        answer.write(&head, head.reply_to(), None, &mut out);
+        answer.write((&head, head.host), head.reply_to(), None, &mut out);
         Ok(String::from_utf8(out).unwrap())
     }
 

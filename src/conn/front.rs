@@ -87,7 +87,7 @@ pub(super) fn prepare(
         return id.map(Prepared::Result).ok_or(CloseReason::UnknownRequest);
     }
     match &route.target {
-        RouteTarget::Fixed(answer) => answer.check(head).map(|()| Prepared::Fixed),
+        RouteTarget::Fixed(answer) => answer.check(request.host).map(|()| Prepared::Fixed),
         RouteTarget::Sse { channels, retry } => {
             let parameters = request.parameters(route)?;
             let channels = channels.iter().map(|channel| channel.fill(&parameters)).collect::<Result<_, _>>()?;
@@ -125,7 +125,7 @@ pub(super) fn serve(
             let RouteTarget::Fixed(answer) = &route.target else { return Err(CloseReason::NotFound) };
             // An unread body would be parsed as the next request.
             let to = if head.body.is_empty() { to } else { to.closing() };
-            outbox.write(|out| answer.write(head, to, request.cors(route), out));
+            outbox.write(|out| answer.write((head, request.host), to, request.cors(route), out));
             Ok(AdmissionOutcome::Answered { keep_alive: to.keep_alive })
         }
         Prepared::EventStream { channels, retry } => {

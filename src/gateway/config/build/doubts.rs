@@ -28,7 +28,7 @@ impl ConfigBuilder<'_> {
         if networks.have_all_of_a_family() {
             let words = "has every address: each client can give itself any address; expected those of the proxies";
             self.doubt(&section, "networks", words);
-        } else if networks.is_empty() && section.value("header").is_some() {
+        } else if networks.is_empty() && section.text("header").as_deref() == Some("forwarded") {
             self.doubt(&section, "header", "has no effect without trust.networks");
         }
     }
