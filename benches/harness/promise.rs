@@ -28,7 +28,7 @@ const NAME_BYTES: usize = 200;
 /// pages.
 const HOARD_NAMES_BYTES: usize = 2 * limits::IDLE_CHANNELS_MAX * limits::KNOWN_CHANNEL_BYTES as usize;
 
-/// What a shard keeps on purpose when this stranger has left, at most: accepted requests until a worker has answered them,
+/// The most that a shard keeps on purpose when this stranger has left: accepted requests until a worker has answered them,
 /// histories, and names of channels.
 pub fn remembered_mib(stranger: &str) -> f64 {
     let bytes = match stranger {

@@ -30,7 +30,7 @@ pub enum Layer {
 const _: () = assert!(size_of::<Layer>() <= 224, "all the TLS state of an idle connection, in one allocation");
 
 pub struct Introduction {
-    /// What follows the header: TLS with this configuration, or none.
+    /// The layer after the header: TLS with this configuration, or none.
     pub tls: Option<Arc<ServerConfig>>,
     /// A part of the header has arrived.
     pub has_begun: bool,

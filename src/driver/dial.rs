@@ -114,7 +114,7 @@ pub(super) fn outcome(socket: &OwnedFd) -> io::Result<()> {
     SockRef::from(socket).take_error()?.map_or(Ok(()), Err)
 }
 
-/// What a shard is told. `OutOfMemory` stands for each shortage of this machine, so that a server does not seem to have
+/// The outcome that a shard is told. `OutOfMemory` stands for each shortage of this machine, so that a server does not seem to have
 /// failed.
 pub(super) fn kind_of(error: &io::Error) -> io::ErrorKind {
     match error.raw_os_error() {

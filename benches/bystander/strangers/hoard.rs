@@ -111,7 +111,7 @@ accept = {{ service = "jobs" }}
     )
 }
 
-/// What is left of `connections` subscribes.
+/// The rest of `connections` subscribes.
 pub fn hoard(
     process: &Process,
     certificate: &Certificate,

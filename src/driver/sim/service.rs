@@ -33,7 +33,7 @@ pub struct SimService {
     remote: Remote,
 }
 
-/// What a service does with a dial.
+/// The answer of a service to a dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DialFate {
     Answered,
@@ -54,7 +54,7 @@ pub(super) struct ServiceState {
     fates: VecDeque<DialFate>,
 }
 
-/// What a dialled connection remembers of its beginning.
+/// The beginning of a dialled connection, as far as it is remembered.
 pub(super) struct SimDial {
     to: Remote,
     pub from: Option<IpAddr>,

@@ -45,16 +45,15 @@ pub fn a_refused_dial_ends_in_connected_and_can_be_closed<W: World>(world: W) {
     }
 }
 
+/// The calls that need a connection that has been made.
+fn calls_of_a_connection<W: World>() -> [fn(&mut W::Driver, Key); 3] {
+    [|driver, key| driver.recv(key), |driver, key| driver.send(key, Box::default()), |driver, key| driver.shutdown(key)]
+}
+
 pub fn a_connection_that_failed_may_only_be_closed<W: World>(world: W) {
     let mut stage = Stage::new(world);
     let unserved = stage.world.unserved();
-    type Call<D> = fn(&mut D, Key);
-    let calls: [Call<W::Driver>; 3] = [
-        |driver, key| driver.recv(key),
-        |driver, key| driver.send(key, Box::default()),
-        |driver, key| driver.shutdown(key),
-    ];
-    for call in calls {
+    for call in calls_of_a_connection::<W>() {
         let key = stage.connect(&unserved, None);
         assert!(matches!(stage.event(), Event::Connected(_, Err(_))));
         let call = std::panic::AssertUnwindSafe(|| call(stage.driver(), key));
@@ -65,13 +64,7 @@ pub fn a_connection_that_failed_may_only_be_closed<W: World>(world: W) {
 pub fn a_connection_in_progress_may_only_be_closed<W: World>(world: W) {
     let mut stage = Stage::new(world);
     let server = stage.world.serve_full();
-    type Call<D> = fn(&mut D, Key);
-    let calls: [Call<W::Driver>; 3] = [
-        |driver, key| driver.recv(key),
-        |driver, key| driver.send(key, Box::default()),
-        |driver, key| driver.shutdown(key),
-    ];
-    for call in calls {
+    for call in calls_of_a_connection::<W>() {
         let key = stage.connect(&server.remote(), None);
         let call = std::panic::AssertUnwindSafe(|| call(stage.driver(), key));
         assert!(std::panic::catch_unwind(call).is_err());
