@@ -14,6 +14,7 @@ pub mod node;
 pub mod request_id;
 mod route_id;
 pub mod shrink;
+pub mod tallies;
 pub mod tick;
 pub mod wheel;
 
@@ -30,5 +31,6 @@ pub use node::NodeId;
 pub use request_id::RequestId;
 pub use route_id::RouteId;
 pub use shrink::shrink;
+pub use tallies::{Acquired, Tallies, Tally, TallyKey};
 pub use tick::{CoarseTick, Tick};
 pub use wheel::Wheel;

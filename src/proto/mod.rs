@@ -11,6 +11,7 @@
 //!  control  questions and answers         name   any name as one token of a subject
 //!  user     one of the application's   reserved  names of the gateway's own
 //!  networks  sets of IP addresses          proxy_header  a load balancer's word about its client
+//!  pace     rates, in one number each
 //! ```
 //!
 //! A parser takes one meaning off the front of its input and returns it; an incomplete one stays in the input.
@@ -27,6 +28,7 @@ pub mod event;
 pub mod http;
 pub mod name;
 pub mod networks;
+pub mod pace;
 pub mod presence;
 pub mod proxy_header;
 pub mod replay;
