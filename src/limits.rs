@@ -15,6 +15,10 @@ pub const HEADERS_MAX: usize = 96;
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Longest line of a chunked body: a hexadecimal size, and extensions that are never used in practice.
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+/// Longest head of an upstream's answer: larger than a request's, because a login may set several cookies of 4 KiB each.
+pub const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Most header fields of an upstream's answer; httparse fills a fixed array of 8 KiB on the stack.
+pub const ANSWER_FIELDS_MAX: usize = 256;
 /// From the first byte (or the accept) to the end of the head; a phone on a bad network needs seconds, an attacker minutes.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the end of the head to the end of the body, besides [`ARRIVING_BYTES_PER_SECOND_MIN`].

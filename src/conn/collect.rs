@@ -53,7 +53,7 @@ impl Collect {
     pub(super) fn new(purpose: Purpose, framing: Framing) -> Collect {
         let announced = match framing {
             Framing::Length(len) => usize::try_from(len).ok(),
-            Framing::None | Framing::Chunked => None,
+            Framing::None | Framing::Chunked | Framing::UntilEnd => None,
         };
         Collect { purpose, payload: Vec::new(), announced }
     }

@@ -121,6 +121,15 @@ reasons! {
     BusTooSlow            "bus_too_slow"           Peer     1008  0     Warn   "the bus connection did not authenticate in time";
     BusStale              "bus_stale"              Network  1001  0     Warn   "the bus connection gave no sign of life";
 
+    UpstreamRefused       "upstream_refused"       Gateway  1013  502   Warn   "the server behind this gateway cannot be reached; try again later";
+    UpstreamConnectTimeout "upstream_connect_timeout" Gateway 1013 504  Warn   "the server behind this gateway could not be reached in time; try again later";
+    UpstreamBusy          "upstream_busy"          Gateway  1013  503   Warn   "the servers behind this gateway are busy; try again later";
+    UpstreamClosed        "upstream_closed"        Gateway  1013  502   Warn   "the server behind this gateway closed the connection without an answer";
+    UpstreamTimeout       "upstream_timeout"       Gateway  1013  504   Warn   "the server behind this gateway did not answer in time";
+    UpstreamGarbage       "upstream_garbage"       Gateway  1013  502   Warn   "the server behind this gateway answered with something else than HTTP";
+    UpstreamBroke         "upstream_broke"         Gateway  1013  0     Warn   "the server behind this gateway broke off its answer";
+    LoopDetected          "loop_detected"          Gateway  1008  508   Warn   "the request has come through this gateway before";
+
     Drain                 "drain"                  Gateway  1001  503   Debug  "this server is going away; come back";
     ArrivingFull          "arriving_full"          Gateway 1013  503   Warn   "too much has arrived of what is not complete; try again later";
     WaitingFull           "waiting_full"           Gateway 1013  503   Warn   "too much waits for clients that do not keep up; come back and resume";

@@ -1,4 +1,5 @@
-//! The body of a request: by length or in chunks (RFC 9112 sections 6 and 7), taken off the input piece by piece.
+//! The body of a request or an answer: by length, in chunks, or until the end of the connection (RFC 9112 sections 6 and 7),
+//! taken off the input piece by piece.
 
 use std::mem;
 
@@ -13,6 +14,8 @@ pub enum Framing {
     None,
     Length(u64),
     Chunked,
+    /// The end of the connection ends it; only an answer can have such a body (RFC 9112 section 6.3).
+    UntilEnd,
 }
 
 impl Framing {
@@ -38,6 +41,7 @@ pub enum BodyStep<'a> {
 ///
 /// ```text
 /// Sized ------------------------------------------------> Done
+/// UntilEnd                                               (never over: the caller knows of the end)
 /// ChunkSize -> ChunkData -> ChunkEnd -> ChunkSize ..
 ///     '-- size 0 --> Trailers --------------------------> Done
 /// ```
@@ -55,6 +59,8 @@ pub struct Body {
 enum BodyState {
     /// This many bytes of content follow.
     Sized(u64),
+    /// All bytes are content.
+    UntilEnd,
     /// A line with the size of the next chunk follows.
     ChunkSize,
     /// This many bytes of the chunk follow; never 0.
@@ -74,6 +80,7 @@ impl Body {
             Framing::Length(len) if len > bytes_max => return Err(CloseReason::BodyTooLarge),
             Framing::Length(len) => BodyState::Sized(len),
             Framing::Chunked => BodyState::ChunkSize,
+            Framing::UntilEnd => BodyState::UntilEnd,
         };
         Ok(Body { state, room: bytes_max, discarded_room: HEAD_BYTES_MAX })
     }
@@ -89,6 +96,10 @@ impl Body {
             match self.state {
                 BodyState::Done => return Ok(BodyStep::End),
                 BodyState::Sized(left) => return Ok(self.data(input, room, left, BodyState::Sized, BodyState::Done)),
+                BodyState::UntilEnd => {
+                    let usable = room.min(input.len());
+                    return Ok(if usable == 0 { BodyStep::NeedMore } else { BodyStep::Data(take(input, usable)) });
+                }
                 BodyState::ChunkData(left) => {
                     return Ok(self.data(input, room, left, BodyState::ChunkData, BodyState::ChunkEnd));
                 }
@@ -115,6 +126,11 @@ impl Body {
     /// Whether the body is complete.
     pub fn is_over(&self) -> bool {
         matches!(self.state, BodyState::Done)
+    }
+
+    /// Whether the end of the connection, now, leaves it whole.
+    pub fn ends_with_connection(&self) -> bool {
+        matches!(self.state, BodyState::Done | BodyState::UntilEnd)
     }
 
     fn data<'a>(

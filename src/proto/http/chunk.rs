@@ -42,6 +42,18 @@ impl Streaming {
         }
     }
 
+    /// Appends a piece of the body that is there already.
+    pub fn copy(self, out: &mut Vec<u8>, piece: &[u8]) {
+        if self == Streaming::UntilClose || piece.is_empty() {
+            return out.extend_from_slice(piece);
+        }
+        let size = Size::of(piece.len());
+        out.reserve(size.line().len() + piece.len() + LINE_END.len());
+        out.extend_from_slice(size.line());
+        out.extend_from_slice(piece);
+        out.extend_from_slice(LINE_END);
+    }
+
     /// A piece of the body that many connections send.
     pub fn shared(self, piece: &[u8]) -> Rc<[u8]> {
         match self {

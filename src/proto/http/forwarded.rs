@@ -16,6 +16,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::authority::Authority;
+use super::fields::UNREADABLE;
 use super::head::Head;
 use crate::proto::networks::Networks;
 
@@ -88,9 +89,6 @@ fn from_the_right<'a, L: Iterator<Item = &'a str>>(
 fn between_commas(value: &str) -> impl Iterator<Item = &str> {
     value.rsplit(',')
 }
-
-/// Is no address, and no element of `Forwarded`.
-const UNREADABLE: &str = "\u{fffd}";
 
 /// The first address from the right that is not trusted. If there is none, the last trusted one before the list ends, or
 /// before an entry that cannot be read.

@@ -1,25 +1,17 @@
 //! The head of a request: request line and header fields, and their meaning for the connection.
 
 use std::mem::{self, MaybeUninit};
+use std::ops::Deref;
 
 use memchr::memmem;
-use smallvec::SmallVec;
 
 use super::authority::Authority;
 use super::body::Framing;
+use super::fields::{HeadFields, content_length, has_strict_lines};
 use super::reply::ReplyTo;
 use super::target::{self, TargetParts};
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 use crate::proto::CloseReason;
-
-/// A header field as it was sent, without white space around its value.
-pub type Field<'a> = httparse::Header<'a>;
-
-/// Fields that need no allocation; browsers send fewer when they open a WebSocket.
-const FIELDS_INLINE: usize = 24;
-
-/// The result of [`Head::header`] for a value that is not UTF-8: present, and equal to no allowed value.
-const UNREADABLE: &str = "\u{fffd}";
 
 /// One request head; it borrows from the bytes it was taken from.
 #[derive(Debug)]
@@ -39,7 +31,15 @@ pub struct Head<'a> {
     pub keep_alive: bool,
     /// Whether the peer waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
-    fields: SmallVec<[Field<'a>; FIELDS_INLINE]>,
+    fields: HeadFields<'a>,
+}
+
+impl<'a> Deref for Head<'a> {
+    type Target = HeadFields<'a>;
+
+    fn deref(&self) -> &HeadFields<'a> {
+        &self.fields
+    }
 }
 
 /// Takes one request head off the front of `input`.
@@ -92,11 +92,7 @@ fn check_lines(bytes: &[u8]) -> Result<(), CloseReason> {
         return Err(CloseReason::TargetTooLong);
     }
     let starts_with_line_end = bytes.first() == Some(&b'\n') || bytes.starts_with(b"\r\n");
-    let is_strict = memchr::memchr2_iter(b'\r', b'\n', bytes).all(|at| match bytes[at] {
-        b'\r' => bytes.get(at + 1).is_none_or(|&next| next == b'\n'),
-        _ => at > 0 && bytes[at - 1] == b'\r',
-    });
-    if starts_with_line_end || !is_strict { Err(CloseReason::MalformedRequest) } else { Ok(()) }
+    if starts_with_line_end || !has_strict_lines(bytes) { Err(CloseReason::MalformedRequest) } else { Ok(()) }
 }
 
 /// Length of the text between the first two spaces of the request line, as far as it has arrived.
@@ -120,8 +116,7 @@ fn parse(bytes: &[u8]) -> Result<Head<'_>, CloseReason> {
         return Err(CloseReason::MalformedRequest);
     };
     let TargetParts { path, query, host } = target::parse(method, target)?;
-    // The one copy of a head: the table of its fields, not their bytes.
-    let fields = SmallVec::from_slice(request.headers);
+    let fields = HeadFields::new(request.headers);
     let mut head = Head {
         method,
         path,
@@ -155,48 +150,6 @@ fn names_another_version(bytes: &[u8]) -> bool {
 }
 
 impl<'a> Head<'a> {
-    /// All fields, in order.
-    pub fn fields(&self) -> &[Field<'a>] {
-        &self.fields
-    }
-
-    /// The values of all fields of that name, as bytes; names are case-insensitive.
-    pub fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
-    }
-
-    /// The values of all fields of that name. A value that is not UTF-8 reads as U+FFFD: it must not count as missing,
-    /// or a stray byte could evade a check of `Origin`.
-    pub fn headers(&self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.values(name).map(|value| str::from_utf8(value).unwrap_or(UNREADABLE))
-    }
-
-    /// The first value of that name, as in [`Head::headers`].
-    pub fn header(&self, name: &str) -> Option<&'a str> {
-        self.headers(name).next()
-    }
-
-    /// The only value of that name; `None` if it is missing, `Err` if it is repeated or not UTF-8: two values that are
-    /// not UTF-8 must not read as equal.
-    pub fn single_header(&self, name: &str) -> Result<Option<&'a str>, CloseReason> {
-        let mut values = self.values(name);
-        let value = values.next().map(str::from_utf8).transpose().map_err(|_| CloseReason::MalformedRequest)?;
-        if values.next().is_some() { Err(CloseReason::MalformedRequest) } else { Ok(value) }
-    }
-
-    /// The elements of a comma-separated list, over all fields of that name (RFC 9110 section 5.6.1).
-    pub fn elements(&self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.headers(name)
-            .flat_map(|value| value.split(','))
-            .map(|element| element.trim_matches([' ', '\t']))
-            .filter(|element| !element.is_empty())
-    }
-
-    /// Whether such a list has that element, in any case.
-    pub fn has_element(&self, name: &str, element: &str) -> bool {
-        self.elements(name).any(|candidate| candidate.eq_ignore_ascii_case(element))
-    }
-
     /// The facts of this request that its answer needs.
     pub fn reply_to(&self) -> ReplyTo {
         ReplyTo { is_head: self.method == "HEAD", minor_version: self.minor_version, keep_alive: self.keep_alive }
@@ -221,7 +174,7 @@ impl<'a> Head<'a> {
         let mut codings = self.values("transfer-encoding");
         match (lengths.next(), lengths.next(), codings.next(), codings.next()) {
             (None, _, None, _) => Ok(Framing::None),
-            (Some(length), None, None, _) => content_length(length).map(Framing::Length),
+            (Some(length), None, None, _) => content_length(length).map(Framing::Length).ok_or(CloseReason::BadFraming),
             // HTTP/1.0 has no transfer codings: by section 6.1 such framing is faulty.
             (None, _, Some(coding), None) if self.minor_version == 1 && coding.eq_ignore_ascii_case(b"chunked") => {
                 Ok(Framing::Chunked)
@@ -252,16 +205,9 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Digits and nothing else (RFC 9110 section 8.6).
-fn content_length(value: &[u8]) -> Result<u64, CloseReason> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(CloseReason::BadFraming);
-    }
-    str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).ok_or(CloseReason::BadFraming)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::fields::UNREADABLE;
     use super::*;
 
     /// Parses one head and shows it to `look`; the rest of the input must be `rest`.

@@ -1,4 +1,4 @@
-//! HTTP/1.1 (RFC 9110, RFC 9112), the server's side: bytes to heads and bodies, replies to bytes.
+//! HTTP/1.1 (RFC 9110, RFC 9112): as a server, bytes to heads and bodies, replies to bytes; as a proxy, heads to heads.
 //!
 //! ```text
 //! input --> next_head --> Head ---> split_path, query_parameter     what is asked for
@@ -9,6 +9,9 @@
 //!    |         '-- Err: Glimpse                                     whose page may read why?
 //!    '-----> Body::next --> Data, Data, .. End                      then the next head of the pipeline
 //!
+//! input --> next_answer --> AnswerHead                              an upstream's, with a body of the same kind
+//! Head --> canonical_path, write_request --> out    AnswerHead --> write_answer, write_interim --> out
+//!
 //! Reply, Refusal, event_stream, switching_protocols, preflight --> out: &mut Vec<u8>
 //! Streaming: what follows the head of a stream, in chunks or not
 //! ```
@@ -18,9 +21,13 @@
 //!   smuggled past a gateway that guesses (RFC 9112 section 11.2).
 //! - Nothing here knows routes, deadlines or sockets. Bounds come from [`crate::limits`].
 
+mod answer;
 mod authority;
 mod body;
+mod canonical;
 mod chunk;
+mod fields;
+mod forward;
 mod forwarded;
 mod glimpse;
 mod head;
@@ -29,12 +36,16 @@ mod reply;
 mod target;
 mod upgrade;
 
+pub use answer::{AnswerHead, next_answer};
 pub use authority::{Authority, Host};
 pub use body::{Body, BodyStep, Framing};
+pub use canonical::canonical_path;
 pub use chunk::Streaming;
+pub use fields::{Field, HeadFields};
+pub use forward::{Framed, OwnFields, is_looping, write_answer, write_interim, write_request};
 pub use forwarded::{Forwarded, ForwardedHeader, TrustedProxies};
 pub use glimpse::Glimpse;
-pub use head::{Field, Head, next_head, request_line};
+pub use head::{Head, next_head, request_line};
 pub use origin::Origin;
 pub use reply::{Cors, Refusal, Reply, ReplyTo, event_stream, go_on, preflight, switching_protocols};
 pub use target::{normalized, query_parameter, split_path, unescaped};

@@ -137,7 +137,7 @@ pub fn normalized(text: &str) -> String {
         normal.push_str(before);
         let escaped = after.as_bytes().first_chunk().and_then(|[high, low]| hex_byte(*high, *low));
         match escaped {
-            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => normal.push(byte.into()),
+            Some(byte) if is_unreserved(byte) => normal.push(byte.into()),
             Some(byte) => normal.push_str(&format!("%{byte:02X}")),
             None => normal.push('%'),
         }
@@ -147,8 +147,13 @@ pub fn normalized(text: &str) -> String {
     normal
 }
 
+/// Signs that need no escape anywhere (RFC 3986 section 2.3).
+pub(super) fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
 /// The byte of an escape with these digits.
-fn hex_byte(high: u8, low: u8) -> Option<u8> {
+pub(super) fn hex_byte(high: u8, low: u8) -> Option<u8> {
     let digit = |digit: u8| char::from(digit).to_digit(16);
     Some((digit(high)? << 4 | digit(low)?) as u8)
 }
