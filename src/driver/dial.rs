@@ -11,34 +11,12 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::socket;
+use crate::base::Remote;
 use crate::limits;
-
-/// Where a connection leads.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Remote {
-    Tcp(SocketAddr),
-    Unix(Box<Path>),
-}
-
-impl From<SocketAddr> for Remote {
-    fn from(address: SocketAddr) -> Remote {
-        Remote::Tcp(address)
-    }
-}
-
-impl std::fmt::Display for Remote {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Remote::Tcp(address) => address.fmt(f),
-            Remote::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
 
 /// A connection that connect(2) has not refused.
 pub(super) struct Begun {
@@ -126,6 +104,7 @@ pub(super) fn kind_of(error: &io::Error) -> io::ErrorKind {
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
+    use std::path::Path;
 
     use super::*;
 

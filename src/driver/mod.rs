@@ -28,6 +28,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+pub use crate::base::Remote;
 use crate::base::{Batch, Key, Tick};
 
 mod attached;
@@ -43,7 +44,6 @@ pub mod uring;
 pub mod waker;
 
 pub use choice::{Choice, DriverKind, choose};
-pub use dial::Remote;
 pub use waker::Waker;
 
 /// The number of a listener of one shard, chosen by the caller of [`Driver::listen`].

@@ -6,8 +6,8 @@ use ahash::AHashSet;
 use smallvec::SmallVec;
 
 use super::patterns::Trie;
-use super::{Recipients, SubKey, mix};
-use crate::base::{Address, Key, Place};
+use super::{Recipients, SubKey};
+use crate::base::{Address, Key, Place, mix};
 use crate::proto::subject::{Pattern, Subject};
 
 /// One subscription, anywhere in the gateway.

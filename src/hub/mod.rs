@@ -39,7 +39,7 @@ pub(crate) use subscribers::{Registration, SubKey, Subscribers, Withdrawal};
 pub(crate) use topic::{Pending, Subscriber};
 pub(crate) use unacked::UnackedMessages;
 
-use crate::base::{Place, RequestId};
+use crate::base::{Place, RequestId, fnv1a};
 use crate::proto::event::Message;
 use crate::proto::reserved::subjects::Change;
 
@@ -83,16 +83,4 @@ fn owner_of_name(name: &str, shards: u16) -> Place {
         return id.place;
     }
     Place((fnv1a(name.as_bytes()) % u64::from(shards)) as u16)
-}
-
-/// FNV-1a: stable across processes, which a seeded hash is not.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
-}
-
-/// The finalizer of splitmix64: spreads neighbouring numbers.
-pub(crate) fn mix(value: u64) -> u64 {
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }

@@ -20,8 +20,8 @@ use std::collections::BTreeSet;
 use ahash::AHashMap;
 use smallvec::SmallVec;
 
-use super::{PlaceSet, mix};
-use crate::base::{Address, Key, Place, Tick, shrink};
+use super::PlaceSet;
+use crate::base::{Address, Key, Place, Tick, mix, shrink};
 use crate::limits;
 use crate::proto::subject::Subject;
 

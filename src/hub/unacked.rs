@@ -22,8 +22,7 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 
-use super::mix;
-use crate::base::{Address, ConnId, Place, Tick, shrink};
+use crate::base::{Address, ConnId, Place, Tick, mix, shrink};
 use crate::limits;
 use crate::proto::control;
 use crate::proto::event::Message;

@@ -12,8 +12,8 @@
 
 use std::rc::Rc;
 
-use crate::base::{Address, Key};
-use crate::hub::{Appended, PlaceSet, Recipients, Repetition, mix, owner_of_message};
+use crate::base::{Address, Key, mix};
+use crate::hub::{Appended, PlaceSet, Recipients, Repetition, owner_of_message};
 use crate::limits;
 use crate::mesh::order::OrderMail;
 use crate::mesh::{Audience, Delivery, Mail, Publish, Reach};

@@ -11,11 +11,10 @@
 
 use std::time::Duration;
 
-use crate::base::{Key, Tick};
+use crate::base::{Key, Tick, mix};
 use crate::conn::settings::{Readiness, Settings};
 use crate::conn::{Conn, Departure, Door};
 use crate::driver::Driver;
-use crate::hub::mix;
 use crate::limits;
 use crate::mesh::Mail;
 use crate::mesh::drain::DrainMail;

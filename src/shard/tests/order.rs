@@ -123,7 +123,7 @@ struct Chance(u64);
 impl Chance {
     fn below(&mut self, bound: u64) -> u64 {
         self.0 += 1;
-        crate::hub::mix(self.0) % bound
+        crate::base::mix(self.0) % bound
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::centrifuge::{Client, settings as settings_of_the_protocol};
 use super::seeds::seeds;
 use super::*;
-use crate::hub::mix;
+use crate::base::mix;
 use crate::proto::channel::{Keep, Rule, Rules};
 use crate::proto::subject::{Pattern, Subject};
 use crate::proto::user::User;

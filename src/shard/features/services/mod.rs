@@ -20,8 +20,8 @@ use ahash::AHashMap;
 use log::{info, warn};
 use smallvec::SmallVec;
 
-use crate::base::{Key, Place, Tick, shrink};
-use crate::hub::{Member, Membership, Recipients, mix};
+use crate::base::{Key, Place, Tick, mix, shrink};
+use crate::hub::{Member, Membership, Recipients};
 use crate::limits;
 use crate::mesh::{Publish, Publisher};
 use crate::proto::CloseReason;
