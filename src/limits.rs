@@ -1,7 +1,11 @@
 //! Every bound of the gateway, with its unit in its name and its reason. The configuration can change those marked as
 //! configurable.
 
+mod upstreams;
+
 use std::time::Duration;
+
+pub use upstreams::*;
 
 // --- HTTP ---------------------------------------------------------------------------------------------------------
 
@@ -538,4 +542,6 @@ const _: () = {
     assert!(SENDS_PER_ROUND as u32 <= URING_COMPLETIONS, "a round's completions fit");
     assert!(CLOSE_TIMEOUT.as_millis() < DRAIN_GRACE.as_millis(), "who was told last has time for its answer");
     assert!(PONG_TIMEOUT.as_secs() < PING_INTERVAL.as_secs());
+    assert!(SERVERS_PER_UPSTREAM_MAX <= u64::BITS as usize, "a set of servers is one word");
+    assert!(UPSTREAM_EJECT.as_secs() <= UPSTREAM_EJECT_MAX.as_secs());
 };

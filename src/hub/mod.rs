@@ -10,6 +10,7 @@
 //!   requests    the accepted requests that this shard owns, and their results
 //!   questions   what workers have asked clients and not heard yet; what this shard's connections have been asked
 //!   unacked     what clients have to acknowledge and have not
+//!   upstreams   the servers that requests are given to: which one, which connection, and what waits
 //! ```
 //!
 //! A channel belongs to the shard that its name hashes to ([`owner_of`]). The owner gives offsets, so a channel
@@ -28,6 +29,8 @@ pub(crate) mod requests;
 mod subscribers;
 mod topic;
 pub(crate) mod unacked;
+#[cfg_attr(not(test), expect(dead_code, reason = "no shard proxies yet"))]
+pub(crate) mod upstreams;
 
 pub(crate) use directory::{Directory, Member, Membership, Seat};
 pub(crate) use engine::{Appended, Engine, Repetition};

@@ -11,7 +11,7 @@
 //!  control  questions and answers         name   any name as one token of a subject
 //!  user     one of the application's   reserved  names of the gateway's own
 //!  networks  sets of IP addresses          proxy_header  a load balancer's word about its client
-//!  pace     rates, in one number each
+//!  pace     rates, in one number each     upstream  groups of servers, and what chooses one of them
 //! ```
 //!
 //! A parser takes one meaning off the front of its input and returns it; an incomplete one stays in the input.
@@ -38,6 +38,7 @@ pub mod sse;
 pub mod subject;
 pub mod tls;
 pub mod token;
+pub mod upstream;
 pub mod user;
 pub mod ws;
 

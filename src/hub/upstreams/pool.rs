@@ -1,0 +1,343 @@
+//! The servers of one upstream: their requests, their idle connections, their failures.
+//!
+//! ```text
+//!  in  --fails_max failures in a row--> out for eject_s --its time is over--> in, in slow start
+//!   ^                                    | ^                                   |
+//!   '---- an answer: all is forgotten ---' '--- the next failure: twice as long, up to 300 s
+//! ```
+
+use std::time::Duration;
+
+use super::choice::{self, FULL_SHARE, ServerSet};
+use super::queue::{Waiter, WaitingLine};
+use super::{QueueFull, ServerStanding};
+use crate::base::{Key, Tick};
+use crate::limits::{UPSTREAM_EJECT_MAX, UPSTREAM_FRESH, UPSTREAM_KEEP_ALIVE_MARGIN, UPSTREAM_SERVED_MAX};
+use crate::proto::upstream::{Affinity, Balance, ServerMark, UpstreamRule, UpstreamServer};
+
+/// Which idle connections a request may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// Any: if it ends before the answer begins, the request is repeated.
+    Any,
+    /// One that was used a moment ago: the request cannot be repeated.
+    Fresh,
+}
+
+/// What [`Pool::pick`] finds.
+pub(super) enum Finding {
+    Server(u8),
+    Full,
+    Exhausted,
+}
+
+pub(super) struct Pool {
+    servers: Box<[Server]>,
+    queue: WaitingLine,
+    /// A server may have room for a request that waits …
+    has_changed: bool,
+    /// … and so may one that returns after this time.
+    looked_at: Tick,
+    /// Requests that were given to a server that was left out.
+    desperate: u64,
+    is_hashed: bool,
+    idle_max: usize,
+    /// Of one server, in this shard.
+    in_flight_max: u32,
+    keep_alive: Duration,
+    queue_wait: Duration,
+    fails_max: u32,
+    eject: Duration,
+    slow_start: Duration,
+}
+
+struct Server {
+    mark: ServerMark,
+    seed: u64,
+    in_flight: u32,
+    /// The one that was used last is the last.
+    idle: Vec<Idle>,
+    /// In a row.
+    failures: u32,
+    /// Times in a row that it was left out.
+    ejections: u32,
+    /// It is left out until then; zero if it never was.
+    out_until: Tick,
+}
+
+/// A connection without a request.
+struct Idle {
+    key: Key,
+    since: Tick,
+    until: Tick,
+}
+
+impl Pool {
+    pub(super) fn new(rule: &UpstreamRule, shards: usize) -> Pool {
+        let part = |all: usize| (all / shards.max(1)).max(1);
+        let server = |server: &UpstreamServer| Server {
+            mark: server.mark,
+            seed: server.seed,
+            in_flight: 0,
+            idle: Vec::new(),
+            failures: 0,
+            ejections: 0,
+            out_until: Tick::ZERO,
+        };
+        Pool {
+            servers: rule.servers.iter().map(server).collect(),
+            queue: WaitingLine::new(if rule.queue_max == 0 { 0 } else { part(rule.queue_max) }),
+            has_changed: false,
+            looked_at: Tick::ZERO,
+            desperate: 0,
+            is_hashed: rule.balance != Balance::Least,
+            idle_max: rule.idle_max,
+            in_flight_max: rule.in_flight_max.map_or(u32::MAX, |all| u32::try_from(part(all)).unwrap_or(u32::MAX)),
+            keep_alive: rule.keep_alive,
+            queue_wait: rule.queue_wait,
+            fails_max: rule.fails_max,
+            eject: rule.eject,
+            slow_start: rule.slow_start,
+        }
+    }
+
+    fn server(&mut self, server: u8) -> Option<&mut Server> {
+        self.servers.get_mut(usize::from(server))
+    }
+
+    fn those(&self, are: impl Fn(&Server) -> bool) -> ServerSet {
+        ServerSet::of(self.servers.len(), |server| are(&self.servers[usize::from(server)]))
+    }
+
+    /// The servers that a request may have. If all others are left out, these are tried in spite of it.
+    fn usable(&self, tried: ServerSet, now: Tick) -> ServerSet {
+        self.usable_of(self.in_service(now), tried)
+    }
+
+    fn in_service(&self, now: Tick) -> ServerSet {
+        self.those(|server| server.out_until <= now)
+    }
+
+    fn usable_of(&self, in_service: ServerSet, tried: ServerSet) -> ServerSet {
+        let untried = ServerSet::of(self.servers.len(), |_| true).without(tried);
+        let usable = in_service.and(untried);
+        if usable.is_empty() { untried } else { usable }
+    }
+
+    fn with_room(&self) -> ServerSet {
+        self.those(|server| server.in_flight < self.in_flight_max)
+    }
+
+    /// The same for a request that comes now: those that wait come first.
+    fn with_room_for_newcomers(&self) -> ServerSet {
+        match self.queue.claims() {
+            None => ServerSet::default(),
+            Some(claimed) => self.with_room().without(claimed),
+        }
+    }
+
+    /// The server that the mark chooses, or else the hash.
+    fn wanted(&self, affinity: Affinity, usable: ServerSet) -> Option<u8> {
+        let has_mark = |server: &u8| affinity.mark.is_some() && self.mark(*server) == affinity.mark;
+        let hash = affinity.hash.filter(|_| self.is_hashed);
+        let seed = |server: u8| self.servers.get(usize::from(server)).map_or(0, |server| server.seed);
+        usable.iter().find(has_mark).or_else(|| choice::highest(usable, hash?, seed))
+    }
+
+    pub(super) fn pick(&mut self, affinity: Affinity, tried: ServerSet, draw: u64, now: Tick) -> Finding {
+        let usable = self.usable(tried, now);
+        if usable.is_empty() {
+            return Finding::Exhausted;
+        }
+        let room = self.with_room_for_newcomers();
+        let found = match self.wanted(affinity, usable) {
+            Some(server) => Some(server).filter(|server| room.has(*server)),
+            None => self.least(usable.and(room), draw, now),
+        };
+        match found {
+            Some(server) => {
+                self.begin(server, now);
+                Finding::Server(server)
+            }
+            None => Finding::Full,
+        }
+    }
+
+    fn least(&self, among: ServerSet, draw: u64, now: Tick) -> Option<u8> {
+        let of = |server: u8| &self.servers[usize::from(server)];
+        choice::least(among, draw, |server| of(server).in_flight, |server| of(server).share(self.slow_start, now))
+    }
+
+    fn begin(&mut self, server: u8, now: Tick) {
+        let Some(server) = self.server(server) else { return };
+        server.in_flight += 1;
+        let is_out = now < server.out_until;
+        self.desperate += u64::from(is_out);
+    }
+
+    pub(super) fn wait(
+        &mut self,
+        key: Key,
+        affinity: Affinity,
+        tried: ServerSet,
+        now: Tick,
+    ) -> Result<Tick, QueueFull> {
+        let among = self.usable(tried, now);
+        let (wanted, until) = (self.wanted(affinity, among), now + self.queue_wait);
+        self.queue.push(Waiter { key, affinity, tried, among, wanted, until })?;
+        self.has_changed = true;
+        Ok(until)
+    }
+
+    pub(super) fn leave(&mut self, key: Key) -> bool {
+        self.queue.remove(key)
+    }
+
+    /// A request that waits, the server that has room for it, and what it wanted.
+    pub(super) fn next_waiter(&mut self, draw: u64, now: Tick) -> Option<(Key, u8, Affinity)> {
+        if self.next_look() > now {
+            return None;
+        }
+        let mut queue = std::mem::take(&mut self.queue);
+        let (room, in_service) = (self.with_room(), self.in_service(now));
+        let taken = queue.take_first(|waiter| {
+            if waiter.until <= now || room.is_empty() {
+                return None;
+            }
+            let usable = self.usable_of(in_service, waiter.tried);
+            if usable != waiter.among {
+                (waiter.among, waiter.wanted) = (usable, self.wanted(waiter.affinity, usable));
+            }
+            match waiter.wanted {
+                Some(wanted) => Some(wanted).filter(|wanted| room.has(*wanted)),
+                None => self.least(usable.and(room), draw, now),
+            }
+        });
+        self.queue = queue;
+        let Some((waiter, server)) = taken else {
+            (self.has_changed, self.looked_at) = (false, now);
+            return None;
+        };
+        self.begin(server, now);
+        Some((waiter.key, server, waiter.affinity))
+    }
+
+    /// When a request that waits may find room, without another request's end.
+    pub(super) fn next_look(&self) -> Tick {
+        if self.queue.len() == 0 {
+            return Tick::NEVER;
+        }
+        if self.has_changed {
+            return Tick::ZERO;
+        }
+        let returns = self.servers.iter().map(|server| server.out_until);
+        returns.filter(|until| *until > self.looked_at).min().unwrap_or(Tick::NEVER)
+    }
+
+    pub(super) fn take_idle(&mut self, server: u8, freshness: Freshness, now: Tick) -> Option<Key> {
+        let server = self.server(server)?;
+        let is_young = |idle: &Idle| freshness == Freshness::Any || now.since(idle.since) < UPSTREAM_FRESH;
+        let at = server.idle.iter().rposition(|idle| idle.until > now && is_young(idle))?;
+        Some(server.idle.remove(at).key)
+    }
+
+    pub(super) fn keep(
+        &mut self,
+        server: u8,
+        key: Key,
+        served: u32,
+        announced: Option<Duration>,
+        now: Tick,
+    ) -> Option<Tick> {
+        let (idle_max, longest) = (self.idle_max, self.keep_alive);
+        let server = self.server(server)?;
+        let announced = announced.map(|announced| announced.saturating_sub(UPSTREAM_KEEP_ALIVE_MARGIN));
+        let kept = announced.map_or(longest, |announced| announced.min(longest));
+        if served >= UPSTREAM_SERVED_MAX || kept.is_zero() || server.idle.len() >= idle_max {
+            return None;
+        }
+        let until = now + kept;
+        server.idle.push(Idle { key, since: now, until });
+        Some(until)
+    }
+
+    pub(super) fn lose_idle(&mut self, server: u8, key: Key) -> bool {
+        let Some(server) = self.server(server) else { return false };
+        let Some(at) = server.idle.iter().position(|idle| idle.key == key) else { return false };
+        server.idle.remove(at);
+        if server.idle.is_empty() {
+            server.idle.shrink_to(0);
+        }
+        true
+    }
+
+    pub(super) fn answered(&mut self, server: u8, now: Tick) {
+        let Some(server) = self.server(server) else { return };
+        if server.failures == 0 {
+            return;
+        }
+        (server.failures, server.ejections) = (0, 0);
+        // It was tried because all were left out.
+        server.out_until = server.out_until.min(now);
+        self.has_changed = true;
+    }
+
+    pub(super) fn failed(&mut self, server: u8, now: Tick) -> Option<Duration> {
+        let (fails_max, eject) = (self.fails_max, self.eject);
+        let server = self.server(server)?;
+        // Requests that had begun before fail together: they are one failure.
+        if now < server.out_until {
+            return None;
+        }
+        server.failures = server.failures.saturating_add(1);
+        if server.failures < fails_max {
+            return None;
+        }
+        let doubled = eject.checked_mul(1u32.checked_shl(server.ejections).unwrap_or(u32::MAX));
+        let out = doubled.unwrap_or(UPSTREAM_EJECT_MAX).min(UPSTREAM_EJECT_MAX.max(eject));
+        server.ejections = server.ejections.saturating_add(1);
+        server.out_until = now + out;
+        self.has_changed = true;
+        Some(out)
+    }
+
+    pub(super) fn done(&mut self, server: u8) {
+        let Some(server) = self.server(server) else { return };
+        debug_assert!(server.in_flight > 0, "a place is given back once");
+        server.in_flight = server.in_flight.saturating_sub(1);
+        self.has_changed = true;
+    }
+
+    pub(super) fn mark(&self, server: u8) -> Option<ServerMark> {
+        self.servers.get(usize::from(server)).map(|server| server.mark)
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn desperate(&self) -> u64 {
+        self.desperate
+    }
+
+    pub(super) fn standing(&self, server: u8, now: Tick) -> ServerStanding {
+        let standing = |server: &Server| ServerStanding {
+            in_flight: server.in_flight as usize,
+            idle: server.idle.len(),
+            is_out: now < server.out_until,
+        };
+        self.servers.get(usize::from(server)).map(standing).unwrap_or_default()
+    }
+}
+
+impl Server {
+    /// Its part of the requests that it would get otherwise, of [`FULL_SHARE`]. A tenth at least, or it would never warm up.
+    fn share(&self, slow_start: Duration, now: Tick) -> u64 {
+        let passed = now.since(self.out_until);
+        if self.out_until == Tick::ZERO || passed >= slow_start {
+            return FULL_SHARE;
+        }
+        let part = passed.as_micros() as u64 * FULL_SHARE / slow_start.as_micros() as u64;
+        part.max(FULL_SHARE / 10)
+    }
+}

@@ -1,0 +1,50 @@
+//! Bounds of upstreams and of the requests that they get.
+
+use std::time::Duration;
+
+use super::CONNECTION_BYTES_PLAIN;
+
+/// Most upstreams, and most servers of one: a request looks at each of its servers, and a set of them is one word.
+pub const UPSTREAMS_MAX: usize = 256;
+pub const SERVERS_PER_UPSTREAM_MAX: usize = 64;
+/// How long a connection to a server may take (configurable as `upstream.connect_timeout_ms`): the kernel repeats a lost
+/// SYN after a second.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection to a server is kept without a request (configurable as `upstream.keep_alive_s`): Node closes its
+/// own after 5 s, and a request that crosses the close fails.
+pub const UPSTREAM_KEEP_ALIVE: Duration = Duration::from_secs(4);
+/// This much less than a server announces (`Keep-Alive: timeout=5`), for the same reason.
+pub const UPSTREAM_KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
+/// Such connections that a shard keeps for each server (configurable as `upstream.idle_max`): as many requests as a core
+/// has at the same time in a server that answers within a few milliseconds.
+pub const UPSTREAM_IDLE_MAX: usize = 32;
+/// What each of them costs: its socket, its slot, and its state here.
+pub const UPSTREAM_IDLE_BYTES: u64 = CONNECTION_BYTES_PLAIN;
+/// Requests on one connection to a server. Some servers close theirs after as many (nginx, `keepalive_requests`).
+pub const UPSTREAM_SERVED_MAX: u32 = 1_000;
+/// A request that cannot be repeated gets a connection that was used within this time, or a new one: the server has hardly begun
+/// to close it.
+pub const UPSTREAM_FRESH: Duration = Duration::from_secs(1);
+/// Requests that wait for a server (configurable as `upstream.queue_max`), and how long (`upstream.queue_wait_ms`): what
+/// waits longer is better sent to another gateway, or not at all.
+pub const UPSTREAM_QUEUE_MAX: usize = 1_024;
+pub const UPSTREAM_QUEUE_WAIT: Duration = Duration::from_secs(1);
+/// Failures in a row after which a server is left out (configurable as `upstream.fails_max`), and for how long
+/// (`upstream.eject_s`): longer than the restart of most services. Twice as long each time, up to five minutes.
+pub const UPSTREAM_FAILS_MAX: u32 = 3;
+pub const UPSTREAM_EJECT: Duration = Duration::from_secs(10);
+pub const UPSTREAM_EJECT_MAX: Duration = Duration::from_secs(300);
+/// The time over which a server that has returned gets its full share (configurable as `upstream.slow_start_s`): its caches
+/// are cold, and its code is not compiled yet.
+pub const UPSTREAM_SLOW_START: Duration = Duration::from_secs(10);
+/// The longest value of such a wait that the configuration takes.
+pub const UPSTREAM_WAIT_MAX: Duration = Duration::from_secs(3_600);
+/// From the end of a request to the head of its answer (configurable as `route.proxy.response_timeout_s`), and between two
+/// pieces of the answer (`idle_timeout_s`): nginx's and HAProxy's usual minute.
+pub const PROXY_RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+pub const PROXY_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same for event streams and WebSockets (configurable as `route.proxy.stream_idle_s`): they are silent for minutes, and
+/// proxies that end them after one are a standing complaint.
+pub const PROXY_STREAM_IDLE: Duration = Duration::from_secs(3_600);
+/// Further servers that a request is offered (configurable as `route.proxy.retries`), if none has received a byte of it.
+pub const PROXY_RETRIES: u32 = 1;
