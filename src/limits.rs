@@ -284,6 +284,11 @@ pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes that may wait for one client before they count in the sum of all clients: one TLS record. They are a part of a
 /// connection's price, while it does not keep up.
 pub const WAITING_BYTES_FREE: usize = RECORD_CONTENT_BYTES;
+/// How often the memory that waits for clients is weighed again, and how many parts of it: 800,000 in a second, which takes a
+/// few percent of a core. A client counts as so many parts at least.
+pub const WAITING_SWEEP_INTERVAL: Duration = Duration::from_millis(20);
+pub const WEIGHED_PER_SWEEP: usize = 16 * 1024;
+pub const WEIGHED_AT_LEAST: usize = 16;
 /// Memory for what waits for all clients together (configurable as `limits.waiting_bytes_max`); each shard has an equal
 /// part. As much as a thousand clients may leave unread, or 10 KiB for each of 100,000.
 pub const WAITING_BYTES_MAX: usize = 1024 * 1024 * 1024;

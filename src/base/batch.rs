@@ -50,6 +50,19 @@ struct Weight {
     ahead: u32,
 }
 
+/// A batch that a driver has, weighed; all 0 without a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InFlight {
+    pub parts: usize,
+    pub weight: usize,
+}
+
+impl InFlight {
+    pub fn of(batch: Option<&Batch>) -> InFlight {
+        batch.map_or(InFlight::default(), |batch| InFlight { parts: batch.parts.len(), weight: batch.weight_now() })
+    }
+}
+
 enum Part {
     Own(Range<u32>),
     Shared(Rc<[u8]>),
@@ -120,16 +133,27 @@ impl Batch {
     /// Weighs the batch if it has grown by `step` bytes since it was weighed last: its own bytes, its list of parts, and of
     /// shared bytes the share of one holder. So a batch below `step` weighs nothing, and parts are walked through seldom.
     pub fn weigh(&mut self, step: usize) {
-        if self.remaining < self.weight.len as usize + step {
+        if step > 0 && self.remaining < self.weight.len as usize + step {
             return;
         }
+        self.weight.here = u32::try_from(self.weight_now()).unwrap_or(u32::MAX);
+        self.weight.len = u32::try_from(self.remaining).unwrap_or(u32::MAX);
+    }
+
+    /// Weighs the batch, grown or not: other holders of its shared bytes may have let go of them. Returns how many parts were
+    /// walked through.
+    pub fn weigh_again(&mut self) -> usize {
+        self.weigh(0);
+        self.parts.len()
+    }
+
+    /// What [`Batch::weigh`] measures.
+    fn weight_now(&self) -> usize {
         let shares = self.parts.iter().map(|part| match part {
             Part::Own(_) => 0,
             Part::Shared(bytes) => bytes.len() / Rc::strong_count(bytes),
         });
-        let weight = self.own.len() + self.parts.len() * size_of::<Part>() + shares.sum::<usize>();
-        self.weight.here = u32::try_from(weight).unwrap_or(u32::MAX);
-        self.weight.len = u32::try_from(self.remaining).unwrap_or(u32::MAX);
+        self.own.len() + self.parts.len() * size_of::<Part>() + shares.sum::<usize>()
     }
 
     /// As it was weighed last, without the batch in flight.
@@ -311,6 +335,21 @@ mod tests {
         let pieces: Vec<Piece<'_>> = batch.pieces().collect();
         assert!(matches!(pieces[0], Piece::Shared { bytes, sent: 1 } if Rc::ptr_eq(bytes, &shared)));
         assert!(matches!(pieces[1], Piece::Own(b"g")) && pieces.len() == 2);
+    }
+
+    #[test]
+    fn a_share_grows_when_other_holders_let_go() {
+        let shared: Rc<[u8]> = Rc::from(vec![0; 8_000]);
+        let others = [shared.clone(), shared.clone()];
+        let mut batch = Batch::new();
+        batch.push_shared(shared);
+        batch.weigh(1);
+        assert!((2_666..4_000).contains(&batch.weight()), "{}", batch.weight());
+        drop(others);
+        batch.weigh(1);
+        assert!(batch.weight() < 4_000, "it has not grown");
+        assert_eq!(batch.weigh_again(), 1);
+        assert!(batch.weight() >= 8_000 && InFlight::of(Some(&batch)) == InFlight { parts: 1, weight: batch.weight() });
     }
 
     #[test]

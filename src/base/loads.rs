@@ -11,6 +11,7 @@
 //! ends leaves the class, and a load that stalls becomes the oldest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use super::Key;
 
@@ -54,6 +55,12 @@ impl Loads {
 
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
+    }
+
+    /// The next connection with a load in the order of keys, after `key`; the first after the last.
+    pub fn after(&self, key: Option<Key>) -> Option<Key> {
+        let further = key.and_then(|key| self.by_key.range((Bound::Excluded(key), Bound::Unbounded)).next());
+        further.or_else(|| self.by_key.first_key_value()).map(|(key, _)| *key)
     }
 
     /// From now on `key` has a load of `bytes`; 0 means none.
@@ -116,6 +123,22 @@ mod tests {
         (0..7).for_each(|slot| loads.set(key(slot), 0));
         assert!(loads.is_empty() && loads.order.is_empty() && loads.bytes() == 0);
         assert_eq!(loads.first_to_go(), None);
+    }
+
+    #[test]
+    fn a_round_meets_each_load_once_and_those_that_leave_break_nothing() {
+        let mut loads = Loads::default();
+        assert_eq!(loads.after(None), None);
+        (0..5).for_each(|slot| loads.set(key(slot), 1));
+        let mut at = None;
+        let round = |at: &mut Option<Key>, loads: &Loads| {
+            *at = loads.after(*at);
+            at.map(|key| key.slot)
+        };
+        assert_eq!([(); 6].map(|()| round(&mut at, &loads)), [0, 1, 2, 3, 4, 0].map(Some));
+        loads.set(key(0), 0);
+        loads.set(key(1), 0);
+        assert_eq!(round(&mut at, &loads), Some(2));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub mod tick;
 pub mod wheel;
 
 pub use address::{Address, Place};
-pub use batch::Batch;
+pub use batch::{Batch, InFlight};
 pub use carry::Carry;
 pub use conn_id::ConnId;
 pub use fold::{Fold, LeftOut};

@@ -65,6 +65,9 @@ struct Holding {
     lanes: VecDeque<ChannelLane>,
     /// The cost of all lanes.
     cost: usize,
+    /// The shares of the events, and the cost of all lanes, when they were weighed.
+    shares: usize,
+    weighed_at: usize,
 }
 
 /// The held events of one channel, in the order of release.
@@ -108,10 +111,23 @@ impl Held {
         self.by_conn.get(&key).map_or(0, |holding| holding.cost)
     }
 
-    /// Bytes of memory for the entries of the events held for `key`. Other clients share the events themselves.
-    pub fn entry_bytes(&self, key: Key) -> usize {
-        let lanes = self.by_conn.get(&key).into_iter().flat_map(|holding| &holding.lanes);
-        lanes.map(|lane| lane.events.len() * limits::HELD_MESSAGE_BYTES).sum()
+    /// The memory that waits for `key`: the entries, and each event's share of one holder, as they were weighed last.
+    pub fn weight(&self, key: Key) -> usize {
+        self.by_conn.get(&key).map_or(0, Holding::weight)
+    }
+
+    /// Weighs it again if its cost has changed much.
+    pub fn weigh(&mut self, key: Key) -> usize {
+        let Some(holding) = self.by_conn.get_mut(&key) else { return 0 };
+        if holding.cost.abs_diff(holding.weighed_at) >= limits::WAITING_BYTES_FREE {
+            holding.weigh();
+        }
+        holding.weight()
+    }
+
+    /// Weighs it again in any case: other holders of the events may have let go of them. Returns how many events there are.
+    pub fn weigh_again(&mut self, key: Key) -> usize {
+        self.by_conn.get_mut(&key).map_or(0, Holding::weigh)
     }
 
     /// Holds `event`, or drops it as `delivery` says.
@@ -179,6 +195,18 @@ impl Held {
 }
 
 impl Holding {
+    fn weight(&self) -> usize {
+        let events: usize = self.lanes.iter().map(|lane| lane.events.len()).sum();
+        self.shares + events * limits::HELD_MESSAGE_BYTES
+    }
+
+    fn weigh(&mut self) -> usize {
+        let events = || self.lanes.iter().flat_map(|lane| &lane.events);
+        self.shares = events().map(|held| held.event.share() / Rc::strong_count(&held.event)).sum();
+        self.weighed_at = self.cost;
+        events().count()
+    }
+
     fn offer_latest(&mut self, tag: u32, event: &Rc<Event>, key_hash: u64, bounds: HoldingBounds) -> EventFate {
         if self.cost > bounds.bytes_max {
             return EventFate::Full;

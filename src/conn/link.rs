@@ -16,7 +16,7 @@ use super::life::Life;
 use super::outbox::{Mark, Outbox};
 use super::settings::Settings;
 use super::{Door, Peer, Sealing, Transport};
-use crate::base::{Batch, Carry, CoarseTick, Tick};
+use crate::base::{Batch, Carry, CoarseTick, InFlight, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::tls::Arrived;
@@ -358,4 +358,9 @@ impl Link {
         }
         is_first
     }
+}
+
+/// Weighs the memory that waits for the peer again, grown or not. Returns how many parts were walked through.
+pub fn weigh_again(link: &mut Link, in_flight: InFlight) -> usize {
+    link.outbox.weigh_again(in_flight)
 }

@@ -92,7 +92,7 @@ pub use http::After;
 use http::Http;
 pub use identity::Identity;
 pub use introduction::introduce;
-pub use link::{Link, put_off_handshake};
+pub use link::{Link, put_off_handshake, weigh_again};
 use outbox::Outbox;
 pub use peer::{Peer, return_after};
 pub use refused::Refused;

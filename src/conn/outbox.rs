@@ -10,7 +10,7 @@
 
 use std::rc::Rc;
 
-use crate::base::Batch;
+use crate::base::{Batch, InFlight};
 use crate::limits;
 
 /// The state of an outbox at one moment.
@@ -126,6 +126,13 @@ impl Outbox {
         if let Some(pending) = &mut self.pending {
             pending.weigh(limits::WAITING_BYTES_FREE);
         }
+    }
+
+    /// Weighs it again, grown or not, in an outbox that has a weight. Returns how many parts were walked through.
+    pub fn weigh_again(&mut self, in_flight: InFlight) -> usize {
+        let Some(pending) = &mut self.pending else { return in_flight.parts };
+        pending.set_weight_ahead(in_flight.weight);
+        in_flight.parts + pending.weigh_again()
     }
 
     /// The filled batch, unless one is in flight. The caller calls [`Outbox::sending`] if it goes to the driver.

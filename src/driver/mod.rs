@@ -29,7 +29,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 pub use crate::base::Remote;
-use crate::base::{Batch, Key, Tick};
+use crate::base::{Batch, InFlight, Key, Tick};
 
 mod attached;
 pub mod choice;
@@ -130,6 +130,9 @@ pub trait Driver {
     /// batch is with the driver. Not for a connection that is being closed. It may be a system call, so it is called
     /// only for connections that seem stuck.
     fn taken(&mut self, key: Key) -> u32;
+
+    /// Weighs the batch of `key` that the driver has.
+    fn weigh(&mut self, key: Key) -> InFlight;
 
     fn waker(&self) -> Waker;
 }

@@ -23,7 +23,7 @@ use super::attached::{Attached, Flag};
 use super::dial::{self, Begun};
 use super::socket::{self, ListeningSocket};
 use super::{Completion, ListenerId};
-use crate::base::{Batch, Fold, Key, Tick};
+use crate::base::{Batch, Fold, InFlight, Key, Tick};
 use crate::limits;
 
 pub(super) struct Sockets {
@@ -218,6 +218,10 @@ impl Sockets {
     /// make no progress for minutes, and io_uring reports nothing until all is sent.
     pub(super) fn taken(&mut self, key: Key) -> u32 {
         self.connections.expect(key).socket.as_ref().map_or(0, socket::taken)
+    }
+
+    pub(super) fn weigh(&mut self, key: Key) -> InFlight {
+        InFlight::of(self.connections.expect(key).batch.as_deref())
     }
 
     // --- listeners ---------------------------------------------------------------------------------------------------

@@ -211,6 +211,14 @@ impl Event {
         }
     }
 
+    /// Bytes of the message and of its framings: of what others hold, too, the share of one holder.
+    pub fn share(&self) -> usize {
+        let bodies = [&self.websocket, &self.centrifuge, &self.bus, &self.bus_bare];
+        let framings = bodies.into_iter().chain(&self.sse).chain(&self.sse_body).filter_map(OnceCell::get);
+        let framed: usize = framings.map(|bytes| bytes.len() / Rc::strong_count(bytes)).sum();
+        framed + self.message.bytes() / Arc::strong_count(&self.message)
+    }
+
     /// Text or binary: the publisher's choice, otherwise text if the payload is UTF-8.
     pub fn opcode(&self) -> ws::Opcode {
         // The client would disconnect after a text frame that is not UTF-8, so the publisher's choice is not enough.

@@ -161,6 +161,7 @@ impl<D: Driver> Shard<D> {
         core.take_mail(|| driver.now());
         deadlines::expire(core, driver);
         lifetime::withdraw_some(core, || driver.now());
+        desk::slow::weigh_again(&mut core.desk, |key| driver.weigh(key));
         self.core.desk.engine.sweep(self.core.desk.now);
         self.handshake();
         self.core.entrances.resume(&mut self.driver, self.core.desk.now);
@@ -370,7 +371,8 @@ impl Core {
         if is_busy || has_room_again || !self.mailbox.is_empty() && self.desk.post.tell_backlog() == 0 {
             return self.desk.now;
         }
-        let kept = self.desk.engine.sweep_at().min(self.features.deadline(self.desk.now, is_crowded));
+        let swept = self.desk.engine.sweep_at().min(self.desk.sums.sweep_at());
+        let kept = swept.min(self.features.deadline(self.desk.now, is_crowded));
         let mut deadline = self.desk.wheel.next().min(kept).min(self.desk.sealing.deadline());
         // The other shard does not wake this one when it has caught up.
         let waits_for_another = self.desk.meter.is_another_behind() && !self.desk.parked.is_empty();

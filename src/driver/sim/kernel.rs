@@ -12,7 +12,7 @@ use super::history::WorldEvent;
 use super::link::{LinkId, ServerEnd, Side};
 use super::service::{self, DialAttempt};
 use super::world::{Due, World, WorldState};
-use crate::base::{Batch, Key, Tick};
+use crate::base::{Batch, InFlight, Key, Tick};
 use crate::driver::{Completion, ListenerId, Waker};
 use crate::limits::RECEIVE_BYTES;
 
@@ -283,6 +283,11 @@ impl WorldState {
     pub(super) fn taken(&mut self, driver: u32, key: Key) -> u32 {
         let link = self.kernel(driver).attached_mut(key).link;
         self.links.get(&link).map_or(0, |link| link.down.taken())
+    }
+
+    pub(super) fn weigh(&mut self, driver: u32, key: Key) -> InFlight {
+        let send = &self.kernel(driver).attached_mut(key).send;
+        InFlight::of(send.as_ref().map(|send| &*send.batch))
     }
 
     pub(super) fn close(&mut self, driver: u32, key: Key) {

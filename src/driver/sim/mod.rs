@@ -17,7 +17,7 @@ use std::io;
 use std::net::IpAddr;
 
 use super::{Completion, Driver, ListenerId, Remote, Waker};
-use crate::base::{Batch, Key, Tick};
+use crate::base::{Batch, InFlight, Key, Tick};
 
 mod endpoint;
 mod faults;
@@ -152,6 +152,10 @@ impl Driver for SimDriver {
 
     fn taken(&mut self, key: Key) -> u32 {
         self.world.state().taken(self.id.0, key)
+    }
+
+    fn weigh(&mut self, key: Key) -> InFlight {
+        self.world.state().weigh(self.id.0, key)
     }
 
     fn waker(&self) -> Waker {

@@ -46,7 +46,7 @@ use super::dial;
 use super::socket::ListeningSocket;
 use super::sockets::{Ready, Sockets};
 use super::{Completion, Driver, ListenerId, Remote, Waker};
-use crate::base::{Batch, Fold, Key, Tick};
+use crate::base::{Batch, Fold, InFlight, Key, Tick};
 use crate::limits;
 use ring::{Op, Ring};
 use send::SendmsgHeader;
@@ -290,6 +290,10 @@ impl Driver for UringDriver {
 
     fn taken(&mut self, key: Key) -> u32 {
         self.sockets.taken(key)
+    }
+
+    fn weigh(&mut self, key: Key) -> InFlight {
+        self.sockets.weigh(key)
     }
 
     fn waker(&self) -> Waker {

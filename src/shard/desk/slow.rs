@@ -1,7 +1,7 @@
 //! What waits until its client has received what was framed before: events that are held, and the rest of a long answer.
 
-use crate::base::Key;
-use crate::conn::{After, Conn, Door};
+use crate::base::{InFlight, Key};
+use crate::conn::{self, After, Conn, Door};
 use crate::hub::{SubKey, Subscriber};
 use crate::limits;
 use crate::proto::CloseReason;
@@ -78,12 +78,29 @@ pub(in crate::shard) fn weigh_waiting(desk: &mut Desk, key: Key) {
     let Some(conn) = desk.slots.get_mut(key) else { return };
     let mut weight = conn.link.weigh_waiting();
     if conn.session.is_behind() {
-        weight += desk.held.entry_bytes(key);
+        weight += desk.held.weigh(key);
     }
     let was_counted = conn.link.counted.waiting;
     if conn.link.door() == Door::Front && (weight > 0 || was_counted) {
         conn.link.counted.waiting = weight > 0;
         sums::set_waiting(desk, key, weight);
+    }
+}
+
+/// Weighs some of the clients again for which much waits, one after another: their shares of bytes grow when other holders let
+/// go of them, and no step of their own tells. `in_flight`: the batch that the driver has. Ends clients as [`weigh_waiting`] does.
+pub(in crate::shard) fn weigh_again(desk: &mut Desk, mut in_flight: impl FnMut(Key) -> InFlight) {
+    let mut parts = 0;
+    for _ in 0..desk.sums.begin_sweep(desk.now) {
+        let Some(key) = desk.sums.next_to_weigh() else { return };
+        parts += limits::WEIGHED_AT_LEAST + desk.held.weigh_again(key);
+        if let Some(conn) = desk.slots.get_mut(key) {
+            parts += conn::weigh_again(&mut conn.link, in_flight(key));
+        }
+        weigh_waiting(desk, key);
+        if parts >= limits::WEIGHED_PER_SWEEP {
+            return;
+        }
     }
 }
 
@@ -93,7 +110,7 @@ pub(in crate::shard) fn waiting_again(desk: &Desk) -> usize {
     let clients = clients.filter(|(_, conn)| conn.link.door() == Door::Front);
     clients
         .map(|(key, conn)| {
-            let held = if conn.session.is_behind() { desk.held.entry_bytes(key) } else { 0 };
+            let held = if conn.session.is_behind() { desk.held.weight(key) } else { 0 };
             conn.link.waiting_weight() + held
         })
         .sum()

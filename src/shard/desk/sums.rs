@@ -10,14 +10,16 @@
 //!   uploads; closed without last words, which cannot be sent yet
 //!
 //! - `waiting`      memory for what clients do not read, framed or held: closed without last words, behind which the
-//!   unread bytes lie; a connection counts until its socket is closed, because its batch in flight exists until then
+//!   unread bytes lie; a connection counts until its socket is closed, because its batch in flight exists until then. Of bytes
+//!   that several wait for, each one's share counts; a sweep weighs the shares again, because they grow when others have read
 //!
 //! Clients only: a worker and the admin listener are bounded by their own limits, and no stranger can push them out.
 
 use std::mem;
 
-use crate::base::{Key, Loads};
+use crate::base::{Key, Loads, Tick};
 use crate::conn::Door;
+use crate::limits;
 use crate::proto::CloseReason;
 
 use super::Desk;
@@ -27,6 +29,9 @@ pub(in crate::shard) struct Sums {
     arriving: Loads,
     handshaking: Loads,
     waiting: Loads,
+    /// The client that was weighed again last, and when the next ones are.
+    swept: Option<Key>,
+    sweep_at: Tick,
 }
 
 impl Sums {
@@ -40,6 +45,26 @@ impl Sums {
 
     pub(in crate::shard) fn waiting_bytes(&self) -> usize {
         self.waiting.bytes()
+    }
+
+    /// When some of the clients for which much waits are weighed again.
+    pub(in crate::shard) fn sweep_at(&self) -> Tick {
+        if self.waiting.is_empty() { Tick::NEVER } else { self.sweep_at }
+    }
+
+    /// If it is time, how many clients can be weighed again; otherwise 0.
+    pub(super) fn begin_sweep(&mut self, now: Tick) -> usize {
+        if now < self.sweep_at() {
+            return 0;
+        }
+        self.sweep_at = now + limits::WAITING_SWEEP_INTERVAL;
+        self.waiting.len()
+    }
+
+    /// The client to weigh again next; the sweep goes on behind it.
+    pub(super) fn next_to_weigh(&mut self) -> Option<Key> {
+        self.swept = self.waiting.after(self.swept);
+        self.swept
     }
 
     fn set(&mut self, key: Key, bytes: usize, is_handshaking: bool) {

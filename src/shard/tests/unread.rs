@@ -1,6 +1,8 @@
 //! Clients that do not read: what waits for them is bounded in sum, and a bystander goes on being served.
 
 use super::*;
+use crate::proto::channel::{Delivery, Rule, Rules};
+use crate::proto::subject::Pattern;
 
 const WAITING_MAX: usize = 500_000;
 /// More than pipes hold a few of, and fewer than one client may leave unread.
@@ -61,4 +63,35 @@ fn bytes_that_all_wait_for_are_not_counted_for_each() {
     assert!(waiting(&bench) > 0);
     assert_eq!(bench.closed(0, CloseReason::WaitingFull), 0);
     drop(slow);
+}
+
+/// Of ten that all wait for the same bytes, nine leave, again and again: the bytes stay, and count for those that have them.
+#[test]
+fn the_last_holder_of_shared_bytes_answers_for_all_of_them() {
+    for delivery in [Delivery::Queue, Delivery::Latest] {
+        let rule = (Pattern::new("room.*").unwrap(), Rule { delivery, ..Rule::default() });
+        let mut settings = with(settings(), |generation| generation.channels = Arc::new(Rules::new([rule])));
+        settings.generation_mut().waiting_bytes_max = WAITING_MAX;
+        let mut bench = Bench::new(1, settings);
+        let worker = bench.connect(0, BUS);
+        worker.say("CONNECT {\"verbose\":false,\"headers\":true}\r\n");
+        let mut left = Vec::new();
+        for room in 0..6 {
+            let mut slow: Vec<Peer> = (0..10).map(|_| bench.open(0, &format!("/ws/{room}"))).collect();
+            for key in 0..8 {
+                let headers = format!("NATS/1.0\r\nTg-Key: {key}\r\n\r\n");
+                let sizes = format!("{} {}", headers.len(), headers.len() + BYTES);
+                let head = format!("HPUB room.{room} {sizes}\r\n{headers}");
+                worker.say([head.as_bytes(), &[b'x'; BYTES], b"\r\n"].concat());
+                bench.run_for(SECOND / 100);
+            }
+            left.extend(slow.pop());
+            drop(slow);
+            bench.run_for(SECOND);
+            // Pipes hold three of eight.
+            let really = left.len() * 5 * BYTES;
+            assert!(waiting(&bench) >= really.min(WAITING_MAX / 2), "{} of {really}", waiting(&bench));
+        }
+        assert!(bench.closed(0, CloseReason::WaitingFull) >= 2, "six times 100,000 bytes are too much");
+    }
 }

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tidegate::base::{Batch, Key, Tick};
+use tidegate::base::{Batch, InFlight, Key, Tick};
 use tidegate::driver::Driver;
 
 pub use crate::drivers::dialling::*;
@@ -434,6 +434,22 @@ pub fn what_the_peer_has_taken_grows_when_it_takes_and_only_then<W: World>(world
         assert!(!matches!(peer.read(&mut heard), Read::End | Read::Broken));
         stage.turn();
     }
+    drop(stage.close(key));
+}
+
+pub fn a_batch_that_the_driver_has_is_weighed_as_it_is_now<W: World>(world: W) {
+    let mut stage = Stage::new(world);
+    let (key, _peer) = stage.connection();
+    assert_eq!(stage.driver().weigh(key), InFlight::default());
+    let shared: Rc<[u8]> = Rc::from(pattern(20_000_000));
+    let mut batch = Box::new(Batch::new());
+    batch.push_shared(shared.clone());
+    stage.driver().send(key, batch);
+    stage.turn();
+    let before = stage.driver().weigh(key);
+    assert!((10_000_000..11_000_000).contains(&before.weight) && before.parts == 1, "half of it: {before:?}");
+    drop(shared);
+    assert!(stage.driver().weigh(key).weight >= 20_000_000);
     drop(stage.close(key));
 }
 
