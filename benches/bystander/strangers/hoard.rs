@@ -44,7 +44,10 @@ const UNACKED_BYTES: usize = MIB;
 /// Of each a quarter more than fit.
 const BODIES: usize = ARRIVING_BYTES / MIB * 5 / 4;
 const HANDSHAKES: usize = HANDSHAKING_BYTES / (16 * 1024 + limits::HANDSHAKE_STATE_BYTES) * 5 / 4;
-const UNREAD: usize = WAITING_BYTES / (MIB / 4 * 3) * 5 / 4;
+const UNREAD: usize = SHARERS * WAITING_BYTES / (MIB / 4 * 3) * 5 / 4;
+/// Members of a room that read nothing. All but one leave when the room is full of unread bytes: what counted as each one's share
+/// is the last one's then.
+const SHARERS: usize = 8;
 /// Threads that connect, each for a part of the subscribers.
 const SUBSCRIBERS: usize = 2;
 
@@ -184,10 +187,11 @@ fn say(address: SocketAddr, words: &[u8]) -> io::Result<TcpStream> {
     Ok(socket)
 }
 
-/// A member of a room that reads nothing of what another one says there. The other one reads, and leaves.
+/// A member of a room that reads nothing of what another one says there. The other one reads, and leaves with all others.
 fn leave_unread(address: SocketAddr, number: usize) -> io::Result<TcpStream> {
     let room = format!("/room/unread-{number}");
     let member = open_websocket(address, &room)?;
+    let _others = (1..SHARERS).map(|_| open_websocket(address, &room)).collect::<io::Result<Vec<_>>>()?;
     speak(&mut open_websocket(address, &room)?, MESSAGES_UNREAD)?;
     Ok(member)
 }

@@ -146,6 +146,12 @@ impl Kernel {
     }
 
     /// The socket a submission is for.
+    pub(super) fn weigh(&mut self, key: Key) -> InFlight {
+        let attached = self.attached.get(&key.slot).filter(|attached| attached.key == key);
+        let send = attached.unwrap_or_else(|| panic!("{key:?} is not attached")).send.as_ref();
+        InFlight::of(send.map(|send| &*send.batch))
+    }
+
     fn attached_mut(&mut self, key: Key) -> &mut AttachedSocket {
         let attached = self.attached.get_mut(&key.slot).filter(|attached| attached.key == key);
         let attached = attached.unwrap_or_else(|| panic!("{key:?} is not attached"));
@@ -283,11 +289,6 @@ impl WorldState {
     pub(super) fn taken(&mut self, driver: u32, key: Key) -> u32 {
         let link = self.kernel(driver).attached_mut(key).link;
         self.links.get(&link).map_or(0, |link| link.down.taken())
-    }
-
-    pub(super) fn weigh(&mut self, driver: u32, key: Key) -> InFlight {
-        let send = &self.kernel(driver).attached_mut(key).send;
-        InFlight::of(send.as_ref().map(|send| &*send.batch))
     }
 
     pub(super) fn close(&mut self, driver: u32, key: Key) {

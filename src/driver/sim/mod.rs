@@ -155,7 +155,7 @@ impl Driver for SimDriver {
     }
 
     fn weigh(&mut self, key: Key) -> InFlight {
-        self.world.state().weigh(self.id.0, key)
+        self.world.state().kernel(self.id.0).weigh(key)
     }
 
     fn waker(&self) -> Waker {
