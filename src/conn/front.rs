@@ -48,6 +48,8 @@ pub(super) enum AdmissionOutcome {
 pub(super) enum Prepared {
     /// The answer is the route's.
     Fixed,
+    /// A server has it.
+    Proxy,
     EventStream {
         channels: Vec<Subject>,
         retry: Duration,
@@ -107,6 +109,7 @@ pub(super) fn prepare(
             Ok(Prepared::Centrifuge { accept, channels: channels.collect::<Result<_, _>>()? })
         }
         RouteTarget::Accept(_) => Ok(Prepared::Accept),
+        RouteTarget::Proxy(_) => Ok(Prepared::Proxy),
     }
 }
 
@@ -128,6 +131,8 @@ pub(super) fn serve(
             outbox.write(|out| answer.write((head, request.host), to, request.cors(route), out));
             Ok(AdmissionOutcome::Answered { keep_alive: to.keep_alive })
         }
+        // No connection leads to a server yet.
+        Prepared::Proxy => Err(CloseReason::NoUpstream),
         Prepared::EventStream { channels, retry } => {
             let mut streaming = Streaming::UntilClose;
             outbox.write(|out| streaming = http::event_stream(out, to, request.cors(route)));

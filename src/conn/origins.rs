@@ -19,6 +19,10 @@ impl Origins {
         Origins(texts.into_iter().collect())
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn are_all(&self) -> bool {
         self.0.iter().any(|text| &**text == "*")
     }

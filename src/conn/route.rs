@@ -10,12 +10,14 @@ use super::origins::Origins;
 use super::site::Site;
 use super::spelling;
 use crate::base::RequestId;
+use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::event::Addressed;
 use crate::proto::name;
 use crate::proto::reserved::subjects;
 use crate::proto::subject::{Pattern, Subject, SubjectError};
 use crate::proto::token::Verifier;
+use crate::proto::upstream::UpstreamId;
 use crate::proto::user::User;
 
 /// A path template: literal segments and `{parameters}`, and perhaps a `*` at the end. A parameter takes exactly one segment,
@@ -68,6 +70,8 @@ pub enum RouteTarget {
     Accept(AcceptRoute),
     /// The same answer for every request.
     Fixed(Box<FixedAnswer>),
+    /// A server behind the gateway answers.
+    Proxy(Box<ProxyRoute>),
 }
 
 impl RouteTarget {
@@ -87,7 +91,7 @@ impl RouteTarget {
             RouteTarget::WebSocket(target) => target.user.as_ref(),
             RouteTarget::Centrifuge(target) => target.user.as_ref(),
             RouteTarget::Accept(target) => target.user.as_ref(),
-            RouteTarget::Sse { .. } | RouteTarget::Fixed(_) => None,
+            RouteTarget::Sse { .. } | RouteTarget::Fixed(_) | RouteTarget::Proxy(_) => None,
         }
     }
 }
@@ -178,6 +182,53 @@ impl AcceptRoute {
     }
 }
 
+/// What of a route goes to the servers of an upstream, and how long they may take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProxyRoute {
+    pub upstream: UpstreamId,
+    /// The beginning of the path that the servers do not get: whole literal segments of the route's path.
+    pub strip: Option<Box<str>>,
+    pub host: ForwardedHost,
+    /// Longest body of a request.
+    pub body_bytes_max: Option<u64>,
+    /// From the end of the request to the head of the answer.
+    pub response_timeout: Duration,
+    /// Between two pieces of the answer …
+    pub idle_timeout: Duration,
+    /// … and of an event stream.
+    pub stream_idle: Duration,
+    /// Further servers that are tried if one cannot be reached.
+    pub retries: u8,
+    /// Whether a path may have an encoded slash.
+    pub has_encoded_slashes: bool,
+}
+
+/// The `Host` that the servers of an upstream get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForwardedHost {
+    Client,
+    /// [`UpstreamServer::host`](crate::proto::upstream::UpstreamServer::host).
+    Server,
+    Named(Box<str>),
+}
+
+impl ProxyRoute {
+    /// With the defaults.
+    pub fn new(upstream: UpstreamId) -> ProxyRoute {
+        ProxyRoute {
+            upstream,
+            strip: None,
+            host: ForwardedHost::Client,
+            body_bytes_max: None,
+            response_timeout: limits::PROXY_RESPONSE_TIMEOUT,
+            idle_timeout: limits::PROXY_IDLE_TIMEOUT,
+            stream_idle: limits::PROXY_STREAM_IDLE,
+            retries: limits::PROXY_RETRIES as u8,
+            has_encoded_slashes: false,
+        }
+    }
+}
+
 /// The part of a request that names the connection's user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserField {
@@ -191,7 +242,7 @@ impl RouteTarget {
         match self {
             RouteTarget::WebSocket(target) => target.service.as_ref(),
             RouteTarget::Centrifuge(target) => target.service.as_ref(),
-            RouteTarget::Sse { .. } | RouteTarget::Accept(_) | RouteTarget::Fixed(_) => None,
+            RouteTarget::Sse { .. } | RouteTarget::Accept(_) | RouteTarget::Fixed(_) | RouteTarget::Proxy(_) => None,
         }
     }
 }
@@ -300,6 +351,17 @@ fn segment(text: &str) -> Result<Segment, String> {
     }
 }
 
+/// Stands for every method but CONNECT and TRACE, on a route to an upstream. (No request has it: `proto::http` takes CONNECT
+/// for malformed, and this for a method that no other route has.)
+pub const ANY_METHOD: &str = "*";
+
+const USUAL_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// Whether a route's method `own` takes requests of `method`.
+pub fn is_method_taken(own: &str, method: &str) -> bool {
+    own == method || own == "GET" && method == "HEAD" || own == ANY_METHOD && !matches!(method, "CONNECT" | "TRACE")
+}
+
 /// How a path matches a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathMatch {
@@ -332,17 +394,33 @@ impl Route {
         is_result.then_some(PathMatch::Result)
     }
 
-    /// The methods that are allowed on such a path.
+    /// The methods that are allowed on such a path. Where every method is, those that are in use.
     pub fn methods(&self, found: PathMatch) -> impl Iterator<Item = &str> {
         let (own, of_results) = match found {
             PathMatch::Itself => (&self.methods[..], None),
             PathMatch::Result => (&[][..], Some("GET")),
         };
-        own.iter().map(|method| &**method).chain(of_results)
+        let has_any = own.iter().any(|method| &**method == ANY_METHOD);
+        let (own, usual) = if has_any { (&[][..], USUAL_METHODS) } else { (own, &[][..]) };
+        own.iter().map(|method| &**method).chain(usual.iter().copied()).chain(of_results)
     }
 
     pub fn takes(&self, found: PathMatch, method: &str) -> bool {
-        self.methods(found).any(|own| own == method || (method == "HEAD" && own == "GET"))
+        match found {
+            PathMatch::Itself => self.methods.iter().any(|own| is_method_taken(own, method)),
+            PathMatch::Result => is_method_taken("GET", method),
+        }
+    }
+
+    /// Whether a preflight is no request for the route, though it takes OPTIONS: it is answered as for other routes.
+    pub fn answers_preflights(&self) -> bool {
+        matches!(self.target, RouteTarget::Proxy(_)) && self.checks_origins()
+    }
+
+    /// Whether only pages of [`Route::origins`] may use it. A server behind the gateway has its own rules, unless the route
+    /// has some.
+    pub fn checks_origins(&self) -> bool {
+        !matches!(self.target, RouteTarget::Proxy(_)) || !self.origins.is_empty()
     }
 }
 
@@ -350,6 +428,22 @@ impl Route {
 mod tests {
     use super::*;
     use crate::proto::http::split_path;
+
+    #[test]
+    fn any_method_is_every_one_but_those_of_the_connection() {
+        let route = Route {
+            methods: vec![ANY_METHOD.into()],
+            ..Route::new("/*", RouteTarget::Proxy(Box::new(ProxyRoute::new(UpstreamId(0))))).unwrap()
+        };
+        for method in ["GET", "HEAD", "OPTIONS", "DELETE", "PROPFIND", "*"] {
+            assert!(route.takes(PathMatch::Itself, method), "{method}");
+        }
+        for method in ["CONNECT", "TRACE"] {
+            assert!(!route.takes(PathMatch::Itself, method), "{method}");
+        }
+        let allowed: Vec<_> = route.methods(PathMatch::Itself).collect();
+        assert_eq!(allowed, USUAL_METHODS);
+    }
 
     #[test]
     fn parameters_take_one_segment_each() {

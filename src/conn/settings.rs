@@ -20,6 +20,7 @@ use crate::proto::bus::BusLimits;
 use crate::proto::channel::Rules;
 use crate::proto::control;
 use crate::proto::http::TrustedProxies;
+use crate::proto::upstream::UpstreamRule;
 use crate::proto::ws::SessionLimits;
 
 /// See the module's picture.
@@ -56,6 +57,8 @@ pub struct Process {
 #[derive(Clone, Debug)]
 pub struct Generation {
     pub routes: Routes,
+    /// By id: the servers that routes give requests to.
+    pub upstreams: Box<[UpstreamRule]>,
     /// The host names by which the admin listener may be called.
     pub admin_hosts: Hosts,
     /// The same for client listeners, by listener id. A listener with `None`, or without an entry, answers for any
@@ -181,6 +184,7 @@ impl Default for Generation {
     fn default() -> Generation {
         Generation {
             routes: Routes::default(),
+            upstreams: Box::default(),
             admin_hosts: Hosts::default(),
             front_hosts: Vec::new(),
             trust: TrustedProxies::default(),

@@ -7,6 +7,10 @@ use super::CONNECTION_BYTES_PLAIN;
 /// Most upstreams, and most servers of one: a request looks at each of its servers, and a set of them is one word.
 pub const UPSTREAMS_MAX: usize = 256;
 pub const SERVERS_PER_UPSTREAM_MAX: usize = 64;
+/// Longest name of an upstream: it is a label of metrics.
+pub const UPSTREAM_NAME_BYTES_MAX: usize = 64;
+/// Longest path of a unix socket (unix(7): 108 bytes with the NUL).
+pub const UNIX_PATH_BYTES_MAX: usize = 107;
 /// How long a connection to a server may take (configurable as `upstream.connect_timeout_ms`): the kernel repeats a lost
 /// SYN after a second.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -85,6 +85,8 @@ reasons! {
     RequestsFull          "requests_full"          Gateway  1013  503   Warn   "too many requests wait for their results; try again later";
     RequestsShare         "requests_share"         Peer     1013  429   Info   "too many of your requests wait for their results; try again later";
 
+    NoUpstream            "no_upstream"            Gateway  1013  503   Warn   "no server of this service can be reached; try again later";
+
     WebSocketProtocol     "websocket_protocol"     Peer     1002  0     Debug  "protocol error";
     WebSocketUtf8         "websocket_utf8"         Peer     1007  0     Debug  "text that is not UTF-8";
     MessageTooBig         "message_too_big"        Peer     1009  0     Debug  "the message is larger than this server takes";

@@ -142,6 +142,16 @@ impl UpstreamServer {
     }
 }
 
+impl UpstreamServer {
+    /// The `Host` by which requests name the server itself. A path names none.
+    pub fn host(&self) -> &str {
+        match self.remote {
+            Remote::Tcp(_) => &self.text,
+            Remote::Unix(_) => "localhost",
+        }
+    }
+}
+
 impl UpstreamRule {
     /// With the defaults, and without a server.
     pub fn new(name: &str) -> UpstreamRule {

@@ -137,7 +137,8 @@ fn route<'r>(request: &ClientRequest<'r, '_>) -> Result<Admission, Objection<'r>
     let mut routes = request.routes.iter();
     let taking = routes.find_map(|(id, route)| {
         let found = request.find(route)?;
-        route.takes(found, request.head.method).then_some(Admission::Room(id, found))
+        let is_preflight = route.answers_preflights() && preflight::asks_for(request.head).is_some();
+        (route.takes(found, request.head.method) && !is_preflight).then_some(Admission::Room(id, found))
     });
     taking.ok_or(Objection::NoRoute)
 }
@@ -152,6 +153,9 @@ fn room<'r>(request: &ClientRequest<'r, '_>, id: RouteId, found: PathMatch) -> R
 
 fn origin<'r>(request: &ClientRequest<'r, '_>, id: RouteId, found: PathMatch) -> Result<Admission, Objection<'r>> {
     let route = request.route(id);
+    if !route.checks_origins() && !http::wants_websocket(request.head) {
+        return Ok(Admission::Form(id, found));
+    }
     match request.sender.map(|sender| sender.may_use(&route.origins)) {
         Ok(true) => Ok(Admission::Form(id, found)),
         Ok(false) => Err(Objection::Route(route, CloseReason::OriginRefused)),

@@ -11,12 +11,15 @@ use crate::conn::client::Called;
 use crate::conn::fixed::{FixedAnswer, FixedField};
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::{Origins, Page};
-use crate::conn::route::{AcceptRoute, CentrifugeRoute, ChannelTemplate, Route, RouteTarget, Service, WebSocketRoute};
+use crate::conn::route::{
+    AcceptRoute, CentrifugeRoute, ChannelTemplate, ProxyRoute, Route, RouteTarget, Service, WebSocketRoute,
+};
 use crate::conn::routes::Routes;
 use crate::conn::site::{Scheme, Site};
 use crate::conn::turned_away::TurnedAway;
 use crate::proto::http::next_head;
 use crate::proto::subject::Subject;
+use crate::proto::upstream::UpstreamId;
 
 /// A shard's settings, as far as requests see them.
 struct Gate {
@@ -68,6 +71,7 @@ impl Gate {
             retry: Duration::from_secs(3),
         };
         let page = |body| RouteTarget::page("text/plain", body);
+        let proxy = || RouteTarget::Proxy(Box::new(ProxyRoute::new(UpstreamId(0))));
         let app = ["https://app.example"];
         let fields = FixedField::parse("Location: https://{host}{uri}").into_iter().collect();
         let moved = FixedAnswer { status: 308, fields, body: b"".as_slice().into() };
@@ -76,6 +80,8 @@ impl Gate {
             route(&["GET", "POST"], "/old/*", &[], RouteTarget::Fixed(Box::new(moved))),
             Route { site: secure, ..route(&["GET"], "/secure/*", &[], page(b"secure")) },
             route(&["GET"], "/", &[], page(b"front")),
+            route(&["*"], "/svc/*", &[], proxy()),
+            route(&["*"], "/api/*", &app, proxy()),
             route(&["GET"], "/events/{e}", &app, stream(&["e.{e}", "all"])),
             route(&["GET"], "/open/{e}", &["*"], stream(&["{e}"])),
             route(&["GET"], "/ws/{a}", &app, RouteTarget::WebSocket(websocket)),
@@ -269,6 +275,16 @@ fn each_stage_lets_pass_what_it_should_and_refuses_the_rest() {
         ("POST /jobs/a", &[ANN, "Idempotency-Key: \"\r\n"], "Target", "400"),
         ("GET /", &[], "Target", "200"),
         ("GET /old", &[EVIL], "Origin", "403"),
+        ("GET /svc/a", &[EVIL], "Target", "503"),
+        ("PROPFIND /svc", &[], "Target", "503"),
+        ("OPTIONS /svc/a", &[EVIL, preflight], "Target", "503"),
+        ("GET /svc/a", &[EVIL, WEBSOCKET], "Origin", "403"),
+        ("TRACE /svc/a", &[], "Route", "405"),
+        ("GET /api/a", &[EVIL], "Origin", "403"),
+        ("GET /api/a", &[APP], "Target", "503"),
+        ("OPTIONS /api/a", &[APP, preflight], "Route", "204"),
+        ("OPTIONS /api/a", &[EVIL, preflight], "Route", "403"),
+        ("OPTIONS /api/a", &[], "Target", "503"),
         ("POST /old/a?b", &["Content-Length: 1\r\n"], "Target", "308"),
         ("HEAD /events/a", &[APP], "Target", "200"),
         ("GET /events/a?last_event_id=5", &[APP], "Target", "200"),
@@ -377,6 +393,8 @@ fn target() -> impl Strategy<Value = String> {
             "/jobs/a/5",
             "/jobs/a/",
             "/nothing",
+            "/svc/a",
+            "/api/a",
             "/a/./b",
             "http://gate.example/ws/a",
         ][..],

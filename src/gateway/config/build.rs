@@ -19,6 +19,7 @@ mod doubts;
 mod reach;
 mod routes;
 mod section;
+mod upstreams;
 
 use section::Section;
 
@@ -26,13 +27,15 @@ use section::Section;
 pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut Errors) -> Config {
     let mut builder = ConfigBuilder { folder, broken, errors };
     let top = Section { table: root, place: Place::File, path: String::new() };
+    let mut upstreams = upstreams::all(&mut builder, &top);
     let config = Config {
         listeners: builder.listeners(&top),
         tls: builder.tls(&top),
         trust: trust(&top),
         bus: top.table("bus").and_then(|bus| builder.bus(&bus)),
         admin: top.table("admin").and_then(|admin| builder.admin(&admin)),
-        routes: builder.routes(&top),
+        routes: builder.routes(&top, &mut upstreams),
+        upstreams,
         channels: builder.channels(&top),
         drain: drain(&top),
         limits: builder.limits(&top),
@@ -97,7 +100,9 @@ impl ConfigBuilder<'_> {
         }
         let files: Vec<CertificateFiles> = certificates.iter().filter_map(|files| self.certificate(files)).collect();
         let address = address::read(&self.required(section, "address")?)?;
-        let proxy_protocol_from = section.table("proxy_protocol").map(|section| self.networks(&section, "from"));
+        let proxy_protocol_from = section
+            .table("proxy_protocol")
+            .map(|section| self.required_texts(&section, "from", "a network, or a list of networks"));
         Some(Listener {
             address,
             tls: (!certificates.is_empty()).then_some(files),
@@ -106,17 +111,17 @@ impl ConfigBuilder<'_> {
         })
     }
 
-    /// The networks of a required key.
-    fn networks(&mut self, section: &Section<'_>, name: &str) -> Vec<String> {
-        let networks = section.texts(name);
+    /// The texts of a required key, at least one.
+    fn required_texts(&mut self, section: &Section<'_>, name: &str, expected: &str) -> Vec<String> {
+        let texts = section.texts(name);
         match section.value(name).map(|value| &value.content) {
             None => _ = self.required(section, name),
             Some(Content::List(items)) if items.is_empty() => {
-                self.conflict(section, name, "is an empty list; expected a network, or a list of networks");
+                self.conflict(section, name, &format!("is an empty list; expected {expected}"));
             }
             Some(_) => {}
         }
-        networks
+        texts
     }
 
     fn tls(&self, top: &Section<'_>) -> TlsOptions {

@@ -1,10 +1,15 @@
 //! The accepted forms of texts: a path, a channel, an origin …
 
+use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use super::address;
+use crate::base::Remote;
 use crate::conn::fixed::FixedField;
-use crate::limits::{HEAD_BYTES_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX};
+use crate::limits::{
+    HEAD_BYTES_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX, UNIX_PATH_BYTES_MAX, UPSTREAM_NAME_BYTES_MAX,
+};
 use crate::proto::http::{Authority, Host, Origin};
 use crate::proto::networks::Networks;
 use crate::proto::reserved::{RESULT_EVENT, is_own_event};
@@ -61,6 +66,69 @@ pub(super) fn is_host_pattern(text: &str) -> bool {
 /// A text to be read.
 pub(super) fn is_body(text: &str) -> bool {
     text.chars().all(|character| !character.is_control() || matches!(character, '\t' | '\r' | '\n'))
+}
+
+/// A text whose meaning is checked later, with its place.
+pub(super) fn is_text(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(char::is_control)
+}
+
+pub(super) fn is_ip(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok_and(|ip| !ip.is_multicast() && !ip.is_unspecified())
+}
+
+/// The name of an upstream; no URL and no server is one.
+pub(super) fn is_upstream_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= UPSTREAM_NAME_BYTES_MAX
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+pub(super) fn is_server(text: &str) -> bool {
+    server(text).is_some()
+}
+
+/// The server that a text names: an address with its port, or `unix:` and an absolute path.
+pub(super) fn server(text: &str) -> Option<Remote> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        let is_path = path.len() > 1 && path.starts_with('/') && path.len() <= UNIX_PATH_BYTES_MAX;
+        return (is_path && is_text(path)).then(|| Remote::Unix(Path::new(path).into()));
+    }
+    let address = address::read(text)?;
+    let is_one = address.port() != 0 && !address.ip().is_unspecified() && !address::is_of_many(address);
+    is_one.then_some(Remote::Tcp(address))
+}
+
+/// The server of a URL without a path: `http://127.0.0.1:3000`, `unix:/run/app.sock`. The error is a clause.
+pub(super) fn server_of_url(url: &str) -> Result<Remote, &'static str> {
+    const WANTED: &str =
+        "expected the name of an [[upstream]], or a URL such as \"http://127.0.0.1:3000\" or \"unix:/run/app.sock\"";
+    if url.starts_with("unix:") {
+        return server(url).ok_or("has no absolute path of a socket; expected a URL such as \"unix:/run/app.sock\"");
+    }
+    if url.starts_with("https://") {
+        return Err("asks for TLS to a server, which is not supported yet; expected \"http://\"");
+    }
+    let authority = url.strip_prefix("http://").ok_or(WANTED)?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    if authority.contains(['/', '?', '#', '@']) {
+        return Err(
+            "has more than a host and a port; expected a URL such as \"http://127.0.0.1:3000\", and strip for the path",
+        );
+    }
+    let with_port = |authority: &str| server(authority).or_else(|| server(&format!("{authority}:80")));
+    with_port(authority)
+        .ok_or("names no address, and names are not looked up yet; expected a URL such as \"http://127.0.0.1:3000\"")
+}
+
+/// Segments at the beginning of a path.
+pub(super) fn is_strip(text: &str) -> bool {
+    text.len() > 1 && text.starts_with('/') && !text.ends_with('/') && is_text(text) && !text.contains(['{', '}', '*'])
+}
+
+/// The Host of a proxied request.
+pub(super) fn is_proxy_host(text: &str) -> bool {
+    Authority::parse(text).is_ok_and(|authority| is_named(authority.host)) && !text.ends_with(':')
 }
 
 /// A header field of a fixed answer.
@@ -125,7 +193,7 @@ fn parameter_of(segment: &str) -> Option<&str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }
 
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 

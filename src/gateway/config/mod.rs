@@ -30,8 +30,10 @@ mod table;
 mod tree;
 mod validate;
 
+pub use crate::base::Remote;
 pub use crate::conn::site::Scheme;
 pub use crate::proto::channel::{Delivery, Keep, Queue, Rule};
+pub use crate::proto::upstream::{Balance, HashedPart, ServerMark, UpstreamRule, UpstreamServer};
 pub use error::{Error, Errors, Place};
 pub use render::{annotated, markdown};
 pub use table::{Fallback, Kind, Row, TABLE};
@@ -54,6 +56,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// The first that matches wins.
     pub routes: Vec<Route>,
+    /// Groups of servers that routes give requests to: those of the file, then those that routes name by a URL.
+    pub upstreams: Vec<UpstreamRule>,
     /// The first that matches wins.
     pub channels: Vec<Channel>,
     /// How [`Gateway::stop`](super::Gateway::stop) drains.
@@ -202,6 +206,42 @@ pub enum Target {
     Accept(AcceptTarget),
     /// Answers always the same.
     Respond(RespondTarget),
+    /// Gives the request to a server behind the gateway.
+    Proxy(Box<ProxyTarget>),
+}
+
+/// A server behind the gateway answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyTarget {
+    /// The name of one of [`Config::upstreams`].
+    pub upstream: String,
+    /// The beginning of the path that the servers do not get: whole segments of the route's path.
+    pub strip: Option<String>,
+    /// The `Host` that the servers get.
+    pub host: ProxyHost,
+    /// Longest body of a request; `None`: any.
+    pub body_bytes_max: Option<u64>,
+    /// From the end of the request to the head of the answer.
+    pub response_timeout: Duration,
+    /// Between two pieces of the answer …
+    pub idle_timeout: Duration,
+    /// … and of an event stream.
+    pub stream_idle: Duration,
+    /// Further servers that are tried if one cannot be reached.
+    pub retries: u8,
+    /// Whether a path may have an encoded slash.
+    pub has_encoded_slashes: bool,
+}
+
+/// The `Host` of requests to servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProxyHost {
+    /// The client's.
+    Client,
+    /// That of the server.
+    Upstream,
+    /// This one.
+    Named(String),
 }
 
 /// A fixed answer.

@@ -53,7 +53,7 @@ impl Pass<'_> {
 
     fn value(&mut self, row: &'static Row, value: &Value) -> bool {
         match (row.kind, &value.content) {
-            (Kind::Table | Kind::OneOrMoreTables, Content::Table(inner)) => {
+            (Kind::Table | Kind::OneOrMoreTables | Kind::TableOr { .. }, Content::Table(inner)) => {
                 if self.entries(inner, &row.inside()) {
                     self.broken.0.insert(value.place.clone());
                 }
@@ -103,7 +103,9 @@ pub(super) fn fits(row: &Row, content: &Content) -> bool {
         (Kind::Switch | Kind::SwitchOr(_), Content::Switch(_)) => true,
         (Kind::SwitchOr(other), Content::Text(word)) => other == word,
         (Kind::Choice(words), Content::Text(word)) => words.contains(&word.as_str()),
-        (Kind::Text { fits, .. } | Kind::Texts { fits, .. }, Content::Text(text)) => fits(text),
+        (Kind::Text { fits, .. } | Kind::Texts { fits, .. } | Kind::TableOr { fits, .. }, Content::Text(text)) => {
+            fits(text)
+        }
         (Kind::Secret, Content::Text(text)) => !text.is_empty(),
         _ => false,
     }

@@ -3,17 +3,19 @@
 use crate::conn::fixed::{FixedAnswer, FixedField};
 use crate::conn::origins::Origins;
 use crate::conn::route::{
-    AcceptRoute, CentrifugeRoute, ChannelTemplate, Route, RouteTarget, Service, UserField, WebSocketRoute,
+    AcceptRoute, CentrifugeRoute, ChannelTemplate, ForwardedHost, ProxyRoute, Route, RouteTarget, Service, UserField,
+    WebSocketRoute,
 };
 use crate::conn::routes::Routes;
 use crate::conn::site::Site;
 use crate::gateway::config::{self, Config};
 use crate::proto::subject::Pattern;
 use crate::proto::token::Verifier;
+use crate::proto::upstream::{UpstreamId, UpstreamRule};
 
 /// `pages`, followed by the routes of the configuration.
 pub(super) fn all(config: &Config, pages: Vec<Route>) -> Result<Routes, String> {
-    let configured = config.routes.iter().map(route).collect::<Result<_, _>>()?;
+    let configured = config.routes.iter().map(|own| route(own, &config.upstreams)).collect::<Result<_, _>>()?;
     let routes = Routes::new(pages).and_then(|pages| pages.followed_by(configured));
     routes.map_err(|error| error.to_string())
 }
@@ -37,7 +39,13 @@ fn patterns(names: &[String]) -> Result<Vec<Pattern>, String> {
     names.iter().map(|name| Pattern::new(name).map_err(|error| format!("{name}: {error}"))).collect()
 }
 
-fn route(route: &config::Route) -> Result<Route, String> {
+fn upstream(name: &str, upstreams: &[UpstreamRule]) -> Result<UpstreamId, String> {
+    let index = upstreams.iter().position(|upstream| *upstream.name == *name);
+    let id = index.and_then(|index| u16::try_from(index).ok());
+    id.map(UpstreamId).ok_or_else(|| format!("{name} is no upstream"))
+}
+
+fn route(route: &config::Route, upstreams: &[UpstreamRule]) -> Result<Route, String> {
     let target = match &route.target {
         config::Target::Sse(sse) => {
             let channels = sse.channels.iter().map(|channel| ChannelTemplate::parse(channel));
@@ -62,6 +70,21 @@ fn route(route: &config::Route) -> Result<Route, String> {
             status: respond.status,
             fields: respond.headers.iter().filter_map(|text| FixedField::parse(text)).collect(),
             body: respond.body.clone().into_bytes().into(),
+        })),
+        config::Target::Proxy(proxy) => RouteTarget::Proxy(Box::new(ProxyRoute {
+            upstream: upstream(&proxy.upstream, upstreams)?,
+            strip: proxy.strip.as_deref().map(Into::into),
+            host: match &proxy.host {
+                config::ProxyHost::Client => ForwardedHost::Client,
+                config::ProxyHost::Upstream => ForwardedHost::Server,
+                config::ProxyHost::Named(host) => ForwardedHost::Named(host.as_str().into()),
+            },
+            body_bytes_max: proxy.body_bytes_max,
+            response_timeout: proxy.response_timeout,
+            idle_timeout: proxy.idle_timeout,
+            stream_idle: proxy.stream_idle,
+            retries: proxy.retries,
+            has_encoded_slashes: proxy.has_encoded_slashes,
         })),
         config::Target::Centrifuge(centrifuge) => RouteTarget::Centrifuge(Box::new(CentrifugeRoute {
             service: centrifuge.service.as_ref().map(service).transpose()?,

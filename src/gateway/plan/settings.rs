@@ -33,6 +33,7 @@ pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Resu
     let limits = &config.limits;
     Ok(Generation {
         routes,
+        upstreams: config.upstreams.iter().cloned().collect(),
         admin_hosts: hosts(config.admin.iter().flat_map(|admin| &admin.hosts)),
         // Listeners are the first entrances, so these indices are their ids.
         front_hosts: config

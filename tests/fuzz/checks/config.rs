@@ -45,7 +45,7 @@ fn check_accepted(config: &Config) {
             Target::WebSocket(websocket) => websocket.channel.iter().collect(),
             Target::Centrifuge(centrifuge) => centrifuge.server_side.iter().collect(),
             Target::Accept(accept) => vec![&accept.channel],
-            Target::Respond(_) => Vec::new(),
+            Target::Respond(_) | Target::Proxy(_) => Vec::new(),
         };
         assert!(!matches!(route.target, Target::Sse(_)) || !channels.is_empty(), "{}", route.path);
         let own = if matches!(route.target, Target::Accept(_)) { &["{id}", "{user}"][..] } else { &[] };

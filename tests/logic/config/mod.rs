@@ -6,6 +6,7 @@ mod meanings;
 mod mistakes;
 mod rendered;
 mod routes;
+mod upstreams;
 mod variables;
 
 use std::path::{Path, PathBuf};

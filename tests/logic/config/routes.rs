@@ -195,11 +195,13 @@ fn tells_a_parameter_that_the_path_does_not_have() {
 fn tells_a_route_without_or_with_two_targets() {
     assert_eq!(
         errors("[[route]]\npath = \"/\"\n"),
-        ["tidegate.toml:3: [[route]] has no target; expected sse, websocket, accept or respond"]
+        ["tidegate.toml:3: [[route]] has no target; expected sse, websocket, accept, respond or proxy"]
     );
     assert_eq!(
         errors("[[route]]\npath = \"/\"\nsse = { channel = \"a\" }\nwebsocket = { channel = \"a\" }\n"),
-        ["tidegate.toml:3: [[route]] has more than one of sse, websocket, accept and respond; expected one of them"]
+        [
+            "tidegate.toml:3: [[route]] has more than one of sse, websocket, accept, respond and proxy; expected one of them"
+        ]
     );
 }
 

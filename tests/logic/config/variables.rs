@@ -110,7 +110,7 @@ fn tells_a_mistake_in_a_variable_by_its_name() {
     );
     assert_eq!(
         errors_of_variables("", &[("TIDEGATE_ROUTE_0_PATH", "/")]),
-        ["TIDEGATE_ROUTE_0_PATH: [[route]] has no target; expected sse, websocket, accept or respond"]
+        ["TIDEGATE_ROUTE_0_PATH: [[route]] has no target; expected sse, websocket, accept, respond or proxy"]
     );
 }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::super::{Config, Target};
+use super::upstreams::doubts_of_circles;
 use super::{ConfigBuilder, Section};
 use crate::limits;
 use crate::proto::networks::Networks;
@@ -14,6 +15,7 @@ impl ConfigBuilder<'_> {
         self.doubts_of_channels(top, config);
         self.doubts_of_reach(top, config);
         self.doubts_of_trust(top, config);
+        doubts_of_circles(self, top, config);
         if let Some(admin) = top.table("admin")
             && admin.switch("allow_remote")
             && config.admin.as_ref().is_some_and(|admin| admin.address.ip().is_loopback())
@@ -115,7 +117,7 @@ impl ConfigBuilder<'_> {
         let is_published = |target: &Target| match target {
             Target::WebSocket(target) => target.publish,
             Target::Centrifuge(target) => !target.publish_to.is_empty(),
-            Target::Sse(_) | Target::Accept(_) | Target::Respond(_) => false,
+            Target::Sse(_) | Target::Accept(_) | Target::Respond(_) | Target::Proxy(_) => false,
         };
         let has_publisher =
             top.value("admin").is_some() || config.routes.iter().any(|route| is_published(&route.target));

@@ -3,6 +3,7 @@
 use super::super::error::Place;
 use super::super::{Channel, Route, Target, form};
 use super::{ConfigBuilder, Section};
+use crate::conn::route::is_method_taken;
 
 impl ConfigBuilder<'_> {
     /// An error if earlier routes take all requests of a route, or all reads of its results.
@@ -107,7 +108,7 @@ fn host_covers(general: &str, host: &str) -> bool {
 
 /// Whether an earlier route takes requests of this method for every path that the template stands for.
 fn takes(earlier: &Route, path: &str, method: &str) -> bool {
-    let takes_itself = earlier.methods.iter().any(|own| own == method || (method == "HEAD" && own == "GET"));
+    let takes_itself = earlier.methods.iter().any(|own| is_method_taken(own, method));
     if takes_itself && path_covers(&earlier.path, path) {
         return true;
     }

@@ -6,31 +6,36 @@ use super::super::tree::Content;
 use super::super::{
     AcceptTarget, RespondTarget, Route, Scheme, SseTarget, Target, UserSource, WebSocketTarget, form, validate,
 };
+use super::upstreams::proxy;
 use super::{ConfigBuilder, Section};
 
 use crate::conn::fixed::FixedField;
+use crate::conn::route::ANY_METHOD;
 use crate::conn::spelling;
 use crate::limits::SSE_CHANNELS_MAX;
+use crate::proto::upstream::UpstreamRule;
 
 impl ConfigBuilder<'_> {
-    pub(super) fn routes(&mut self, top: &Section<'_>) -> Vec<Route> {
+    /// Upstreams that routes name by a URL are added.
+    pub(super) fn routes(&mut self, top: &Section<'_>, upstreams: &mut Vec<UpstreamRule>) -> Vec<Route> {
         let mut routes: Vec<Route> = Vec::new();
         for section in top.tables("route") {
-            let Some(route) = self.route(&section) else { continue };
+            let Some(route) = self.route(&section, upstreams) else { continue };
             self.reach_of_route(&section, &route, &routes);
             routes.push(route);
         }
         routes
     }
 
-    fn route(&mut self, section: &Section<'_>) -> Option<Route> {
+    fn route(&mut self, section: &Section<'_>, upstreams: &mut Vec<UpstreamRule>) -> Option<Route> {
         let path = self.required(section, "path");
         if let Some(Err(words)) = path.as_deref().map(spelling::check) {
             self.conflict(section, "path", &words);
         }
-        let target = self.target(section, path.as_deref());
+        let target = self.target(section, path.as_deref(), upstreams);
         let methods = match (&target, section.value("method")) {
             (Some(Target::Accept(_)), None) => vec!["POST".to_owned()],
+            (Some(Target::Proxy(_)), None) => vec![ANY_METHOD.to_owned()],
             _ => section.texts("method"),
         };
         if matches!(target, Some(Target::WebSocket(_) | Target::Centrifuge(_))) && methods != ["GET"] {
@@ -43,6 +48,12 @@ impl ConfigBuilder<'_> {
                 "method",
                 "has GET, HEAD or OPTIONS beside accept; expected methods such as \"POST\"",
             );
+        }
+        if matches!(target, Some(Target::Proxy(_)))
+            && let Some(method) = methods.iter().find(|method| matches!(method.as_str(), "CONNECT" | "TRACE"))
+        {
+            let words = format!("has {method}, which no server gets from here; expected other methods");
+            self.conflict(section, "method", &words);
         }
         if let Some(Content::List(items)) = section.value("method").map(|value| &value.content)
             && items.is_empty()
@@ -75,28 +86,41 @@ impl ConfigBuilder<'_> {
         })
     }
 
-    fn target(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<Target> {
+    fn target(
+        &mut self,
+        section: &Section<'_>,
+        path: Option<&str>,
+        upstreams: &mut Vec<UpstreamRule>,
+    ) -> Option<Target> {
         let [sse, websocket, accept, respond] =
             ["sse", "websocket", "accept", "respond"].map(|name| section.table(name));
-        match (sse, websocket, accept, respond) {
-            (Some(sse), None, None, None) => self.sse(&sse, path).map(Target::Sse),
-            (None, Some(websocket), None, None) if websocket.text("protocol").as_deref() == Some("centrifuge-json") => {
-                self.centrifuge(&websocket, path).map(Target::Centrifuge)
+        let count = ["sse", "websocket", "accept", "respond", "proxy"].map(|name| section.value(name).is_some());
+        match count.into_iter().filter(|is_set| *is_set).count() {
+            0 => {
+                self.missing(section, "[[route]] has no target; expected sse, websocket, accept, respond or proxy");
+                return None;
             }
-            (None, Some(websocket), None, None) => self.websocket(&websocket, path).map(Target::WebSocket),
-            (None, None, Some(accept), None) => self.accept(section, &accept, path).map(Target::Accept),
-            (None, None, None, Some(respond)) => self.respond(&respond).map(Target::Respond),
-            (None, None, None, None) => {
-                self.missing(section, "[[route]] has no target; expected sse, websocket, accept or respond");
-                None
-            }
+            1 => {}
             _ => {
-                self.missing(
-                    section,
-                    "[[route]] has more than one of sse, websocket, accept and respond; expected one of them",
-                );
-                None
+                let words =
+                    "[[route]] has more than one of sse, websocket, accept, respond and proxy; expected one of them";
+                self.missing(section, words);
+                return None;
             }
+        }
+        if let Some(sse) = sse {
+            self.sse(&sse, path).map(Target::Sse)
+        } else if let Some(websocket) = websocket {
+            match websocket.text("protocol").as_deref() {
+                Some("centrifuge-json") => self.centrifuge(&websocket, path).map(Target::Centrifuge),
+                _ => self.websocket(&websocket, path).map(Target::WebSocket),
+            }
+        } else if let Some(accept) = accept {
+            self.accept(section, &accept, path).map(Target::Accept)
+        } else if let Some(respond) = respond {
+            self.respond(&respond).map(Target::Respond)
+        } else {
+            proxy(self, section, path, upstreams).map(|proxy| Target::Proxy(Box::new(proxy)))
         }
     }
 

@@ -9,6 +9,7 @@ mod process;
 mod routes;
 mod tls;
 mod trust;
+mod upstreams;
 
 use super::form;
 
@@ -36,6 +37,13 @@ pub enum Kind {
     Tables,
     /// One table, or a list of tables.
     OneOrMoreTables,
+    /// One table, or a text that stands for it.
+    TableOr {
+        /// The accepted form of the text.
+        expected: &'static str,
+        /// Whether the parser accepts it.
+        fits: fn(&str) -> bool,
+    },
     /// A whole number within bounds, both included.
     Whole {
         /// The least that is accepted.
@@ -103,8 +111,18 @@ const fn count_of(unit: &'static str, min: u64, max: u64) -> Kind {
 }
 
 /// In the order of the annotated file. Keys of the top level come first, as TOML requires.
-const SECTIONS: &[&[Row]] =
-    &[process::ROWS, listeners::ROWS, tls::ROWS, trust::ROWS, routes::ROWS, channels::ROWS, drain::ROWS, limits::ROWS];
+const SECTIONS: &[&[Row]] = &[
+    process::ROWS,
+    listeners::ROWS,
+    tls::ROWS,
+    trust::ROWS,
+    upstreams::ROWS,
+    routes::ROWS,
+    upstreams::OF_ROUTES,
+    channels::ROWS,
+    drain::ROWS,
+    limits::ROWS,
+];
 
 /// Every key.
 pub const TABLE: &[Row] = &all(SECTIONS);
@@ -169,7 +187,7 @@ impl Row {
 
     /// The environment variable that sets it, with `N` for each index; `None` for tables.
     pub fn variable(&self) -> Option<String> {
-        if matches!(self.kind, Kind::Table | Kind::Tables | Kind::OneOrMoreTables) {
+        if matches!(self.kind, Kind::Table | Kind::Tables | Kind::OneOrMoreTables | Kind::TableOr { .. }) {
             return None;
         }
         let path = self.path.replace("[].", "_N_").replace('.', "_").to_uppercase();
@@ -184,6 +202,7 @@ impl Kind {
             Kind::Table => "a table".to_owned(),
             Kind::Tables => "tables".to_owned(),
             Kind::OneOrMoreTables => "a table, or a list of tables".to_owned(),
+            Kind::TableOr { expected, .. } => format!("a table, or {expected}"),
             Kind::Whole { min, max, unit: "" } => format!("a whole number from {min} to {max}"),
             Kind::Whole { min, max, unit } => format!("a whole number of {unit} from {min} to {max}"),
             Kind::Switch => "true or false".to_owned(),

@@ -14,7 +14,7 @@ const PATTERNS: Kind = Kind::Texts {
 };
 const SERVICE: Kind =
     Kind::Text { expected: "one token of a subject: without dots, wildcards and white space", fits: form::is_service };
-const QUERY_NAME: Kind = Kind::Text {
+pub(super) const QUERY_NAME: Kind = Kind::Text {
     expected: "the name of a query parameter: letters, digits, \"-\", \".\", \"_\", \"~\"",
     fits: form::is_query_name,
 };
@@ -25,7 +25,7 @@ pub(super) const ROWS: &[Row] = &[
         kind: Kind::Tables,
         fallback: Fallback::Nothing(""),
         help: "What requests for a path get. The first route that matches wins.",
-        doc: "Each route has exactly one of `sse`, `websocket`, `accept` and `respond`.",
+        doc: "Each route has exactly one of `sse`, `websocket`, `accept`, `respond` and `proxy`.",
     },
     Row {
         path: "route[].path",
@@ -67,7 +67,7 @@ pub(super) const ROWS: &[Row] = &[
         fallback: Fallback::Text("GET"),
         help: "The methods that the route accepts; others get 405.",
         doc: "One, or a list. A WebSocket is always opened with GET. With `accept` the default is POST, and GET and \
-              HEAD are not allowed: they read the results.",
+              HEAD are not allowed: they read the results. With `proxy` the default is every method but CONNECT and TRACE.",
     },
     Row {
         path: "route[].origins",

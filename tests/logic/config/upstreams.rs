@@ -1,0 +1,256 @@
+//! Upstreams, and routes that give requests to them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tidegate::gateway::config::{
+    Balance, Config, HashedPart, ProxyHost, ProxyTarget, Remote, Target, UpstreamRule, UpstreamServer,
+};
+
+use crate::config::{LISTENER, errors, parse};
+
+const APP: &str = "[[upstream]]\nname = \"app\"\nservers = \"127.0.0.1:3000\"\n";
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn read(text: &str) -> Config {
+    parse(&format!("{LISTENER}{text}"), &[]).unwrap_or_else(|errors| panic!("{errors:#?}"))
+}
+
+/// The target of a route with this proxy.
+fn proxy(upstreams: &str, proxy: &str) -> (ProxyTarget, Config) {
+    let config = read(&format!("{upstreams}[[route]]\npath = \"/api/{{room}}/*\"\nproxy = {proxy}\n"));
+    let Target::Proxy(target) = config.routes[0].target.clone() else { panic!("{config:?}") };
+    (*target, config)
+}
+
+#[test]
+fn reads_an_upstream() {
+    let config = read(
+        "[[upstream]]\nname = \"app\"\nservers = [\"10.0.0.8:3000\", \"[::1]:80\", \"unix:/run/app.sock\"]\nbalance = \"hash\"\n\
+         hash = { cookie = \"sid\" }\nsticky = { cookie = \"tg_app\" }\nconnect_timeout_ms = 1500\nkeep_alive_s = 9\nidle_max = 5\n\
+         in_flight_max = 500\nqueue_max = 7\nqueue_wait_ms = 250\nfails_max = 2\neject_s = 20\nslow_start_s = 0\n\
+         source = [\"10.0.0.2\", \"fd00::2\"]\n",
+    );
+    let rule = UpstreamRule {
+        balance: Balance::Hash(HashedPart::Cookie("sid".into())),
+        sticky: Some("tg_app".into()),
+        connect_timeout: Duration::from_millis(1_500),
+        keep_alive: Duration::from_secs(9),
+        idle_max: 5,
+        in_flight_max: Some(500),
+        queue_max: 7,
+        queue_wait: Duration::from_millis(250),
+        fails_max: 2,
+        eject: Duration::from_secs(20),
+        slow_start: Duration::ZERO,
+        sources: vec!["10.0.0.2".parse().unwrap(), "fd00::2".parse().unwrap()],
+        ..UpstreamRule::new("app")
+    };
+    let socket = Remote::Unix(std::path::Path::new("/run/app.sock").into());
+    let rule = rule
+        .with("10.0.0.8:3000", address("10.0.0.8:3000"))
+        .with("[::1]:80", address("[::1]:80"))
+        .with("unix:/run/app.sock", socket);
+    assert_eq!(config.upstreams, [rule]);
+    assert!(config.doubts.is_empty(), "{:?}", config.doubts);
+    let defaults = UpstreamRule::new("app").with("127.0.0.1:3000", address("127.0.0.1:3000"));
+    assert_eq!(read(APP).upstreams, [defaults]);
+}
+
+#[test]
+fn reads_each_part_that_chooses_a_server() {
+    for (hash, part) in [
+        ("cookie = \"a\"", HashedPart::Cookie("a".into())),
+        ("header = \"X-A\"", HashedPart::Header("X-A".into())),
+        ("query = \"a\"", HashedPart::Query("a".into())),
+        ("parameter = \"a\"", HashedPart::Parameter("a".into())),
+        ("by = \"address\"", HashedPart::Address),
+    ] {
+        let config = read(&format!("{APP}balance = \"hash\"\nhash = {{ {hash} }}\n"));
+        assert_eq!(config.upstreams[0].balance, Balance::Hash(part));
+    }
+}
+
+#[test]
+fn reads_a_proxied_route() {
+    let (target, config) = proxy(APP, "\"app\"");
+    let defaults = ProxyTarget {
+        upstream: "app".to_owned(),
+        strip: None,
+        host: ProxyHost::Client,
+        body_bytes_max: None,
+        response_timeout: Duration::from_secs(60),
+        idle_timeout: Duration::from_secs(60),
+        stream_idle: Duration::from_secs(3_600),
+        retries: 1,
+        has_encoded_slashes: false,
+    };
+    assert_eq!((&target, &config.routes[0].methods[..]), (&defaults, &["*".to_owned()][..]));
+    assert_eq!(proxy(APP, "{ upstream = \"app\" }").0, defaults);
+    let (target, _) = proxy(
+        APP,
+        "{ upstream = \"app\", strip = \"/api\", host = \"app.internal:80\", body_bytes_max = 5, response_timeout_s = 6, \
+         idle_timeout_s = 7, stream_idle_s = 8, retries = 0, encoded_slashes = true }",
+    );
+    let all = ProxyTarget {
+        upstream: "app".to_owned(),
+        strip: Some("/api".to_owned()),
+        host: ProxyHost::Named("app.internal:80".to_owned()),
+        body_bytes_max: Some(5),
+        response_timeout: Duration::from_secs(6),
+        idle_timeout: Duration::from_secs(7),
+        stream_idle: Duration::from_secs(8),
+        retries: 0,
+        has_encoded_slashes: true,
+    };
+    assert_eq!(target, all);
+    for (text, host) in [("client", ProxyHost::Client), ("upstream", ProxyHost::Upstream)] {
+        assert_eq!(proxy(APP, &format!("{{ upstream = \"app\", host = \"{text}\" }}")).0.host, host);
+    }
+}
+
+#[test]
+fn a_url_is_an_upstream_of_its_own_and_the_same_one_wherever_it_is_named() {
+    for (url, server, remote) in [
+        ("http://127.0.0.1:3000", "127.0.0.1:3000", Remote::Tcp(address("127.0.0.1:3000"))),
+        ("http://127.0.0.1/", "127.0.0.1:80", Remote::Tcp(address("127.0.0.1:80"))),
+        ("http://[::1]", "[::1]:80", Remote::Tcp(address("[::1]:80"))),
+        ("unix:/run/a", "unix:/run/a", Remote::Unix(std::path::Path::new("/run/a").into())),
+    ] {
+        for written in [format!("\"{url}\""), format!("{{ upstream = \"{url}\" }}")] {
+            let (target, config) = proxy(APP, &written);
+            assert_eq!((target.upstream.as_str(), config.upstreams.len()), (url, 2));
+            assert_eq!(config.upstreams[1].servers, [UpstreamServer::new(url, server, remote.clone())]);
+        }
+    }
+    let route = |path: &str| format!("[[route]]\npath = \"{path}\"\nproxy = \"http://127.0.0.1:3000\"\n");
+    assert_eq!(read(&(route("/a/*") + &route("/b/*"))).upstreams.len(), 1);
+}
+
+#[test]
+fn tells_an_upstream_that_cannot_be() {
+    let expected = "expected an address and port such as \"10.0.0.7:3000\", or \"unix:/run/app.sock\": names are not looked up yet";
+    for server in ["app.internal:3000", "localhost:3000", "127.0.0.1", "0.0.0.0:80", "10.0.0.7:0", "unix:app.sock", ""]
+    {
+        let text = format!("[[upstream]]\nname = \"app\"\nservers = \"{server}\"\n");
+        assert_eq!(errors(&text), [format!("tidegate.toml:5: upstream.servers is {server:?}; {expected}")]);
+    }
+    for (keys, error) in [
+        (
+            "name = \"a b\"\nservers = \"10.0.0.7:1\"",
+            "upstream.name is \"a b\"; expected a name of letters, digits, \"-\" and \"_\"",
+        ),
+        ("name = \"a\"\nservers = []", "upstream.servers is an empty list; expected a server, or a list of servers"),
+        (
+            "name = \"a\"\nservers = [\"10.0.0.7:1\", \"[::ffff:10.0.0.7]:1\"]",
+            "upstream.servers has \"[::ffff:10.0.0.7]:1\" twice; expected each server once",
+        ),
+        (
+            "name = \"a\"\nservers = \"[::1]:1\"\nsource = \"10.0.0.2\"",
+            "upstream.source \"10.0.0.2\" has no address of the family of \"[::1]:1\"; expected one",
+        ),
+        (
+            "name = \"a\"\nservers = \"[::1]:1\"\nbalance = \"hash\"",
+            "upstream.balance \"hash\" needs the key hash; expected hash = { cookie = \"…\" }",
+        ),
+        ("name = \"a\"\nservers = \"[::1]:1\"\nhash = { by = \"address\" }", "upstream.hash needs balance = \"hash\""),
+        (
+            "name = \"a\"\nservers = \"[::1]:1\"\nbalance = \"hash\"\nhash = { }",
+            "hash has none of cookie, header, query, parameter and by; expected one of them",
+        ),
+        (
+            "name = \"a\"\nservers = \"[::1]:1\"\nbalance = \"hash\"\nhash = { by = \"address\", query = \"a\" }",
+            "hash has more than one of cookie, header, query, parameter and by; expected one of them",
+        ),
+        ("name = \"a\"\nservers = \"[::1]:1\"\nsticky = { }", "sticky has no cookie; expected the name of a cookie"),
+        ("servers = \"[::1]:1\"", "[[upstream]] has no name; expected a name of letters, digits, \"-\" and \"_\""),
+        ("name = \"a\"", "[[upstream]] has no servers; expected an address and port such as \"10.0.0.7:3000\""),
+    ] {
+        let found = errors(&format!("[[upstream]]\n{keys}\n"));
+        assert!(found.len() == 1 && found[0].contains(error), "{found:#?} is not {error}");
+    }
+    assert!(errors(&format!("{APP}{APP}"))[0].contains("is the name of an earlier [[upstream]]; expected another"));
+}
+
+#[test]
+fn tells_a_proxied_route_that_leads_nowhere() {
+    for (route, error) in [
+        ("proxy = \"ap\"", "route.proxy \"ap\" names no [[upstream]]; did you mean \"app\"?"),
+        (
+            "proxy = { upstream = \"other\" }",
+            "route.proxy.upstream \"other\" names no [[upstream]]; expected the name of one, or a URL such as \"http://127.0.0.1:3000\"",
+        ),
+        (
+            "proxy = \"https://10.0.0.7\"",
+            "route.proxy \"https://10.0.0.7\" asks for TLS to a server, which is not supported yet; expected \"http://\"",
+        ),
+        (
+            "proxy = \"http://app.internal:3000\"",
+            "names no address, and names are not looked up yet; expected a URL such as \"http://127.0.0.1:3000\"",
+        ),
+        ("proxy = \"http://10.0.0.7/api\"", "has more than a host and a port; expected a URL such as"),
+        ("proxy = \"10.0.0.7:80\"", "expected the name of an [[upstream]], or a URL such as \"http://127.0.0.1:3000\""),
+        ("proxy = \"unix:a\"", "has no absolute path of a socket; expected a URL such as \"unix:/run/app.sock\""),
+        ("proxy = { }", "proxy has no upstream; expected the name of an [[upstream]], or a URL such as"),
+        ("proxy = 5", "route.proxy is 5; expected a table, or a name of an [[upstream]] or a URL"),
+        (
+            "proxy = { upstream = \"app\", host = \"a/b\" }",
+            "route.proxy.host is \"a/b\"; expected \"client\", \"upstream\", or a host",
+        ),
+        (
+            "proxy = { upstream = \"app\", strip = \"/ap\" }",
+            "route.proxy.strip \"/ap\" is no beginning of the path \"/api/{room}\"; expected whole segments of it",
+        ),
+        (
+            "proxy = { upstream = \"app\", strip = \"/api/\" }",
+            "is \"/api/\"; expected a beginning of the path such as \"/api\"",
+        ),
+        (
+            "proxy = \"app\"\nmethod = [\"GET\", \"TRACE\"]",
+            "has TRACE, which no server gets from here; expected other methods",
+        ),
+        ("proxy = \"app\"\nrespond = { }", "[[route]] has more than one of sse, websocket, accept, respond and proxy"),
+        (
+            "proxy = \"rooms\"",
+            "route.proxy \"rooms\" chooses its server by {hall}, which the path \"/api/{room}\" does not have",
+        ),
+    ] {
+        let rooms = "[[upstream]]\nname = \"rooms\"\nservers = \"127.0.0.1:1\"\nbalance = \"hash\"\nhash = { parameter = \"hall\" }\n";
+        let found = errors(&format!("{APP}{rooms}[[route]]\npath = \"/api/{{room}}\"\n{route}\n"));
+        assert!(found.len() == 1 && found[0].contains(error), "{found:#?} is not {error}");
+    }
+    let none = errors("[[route]]\npath = \"/\"\n");
+    assert!(
+        none[0].ends_with("[[route]] has no target; expected sse, websocket, accept, respond or proxy"),
+        "{none:?}"
+    );
+}
+
+#[test]
+fn warns_of_what_has_no_effect() {
+    let route = "[[route]]\npath = \"/*\"\nproxy = \"http://127.0.0.1:8080\"\n";
+    for (text, doubt) in [
+        (format!("{APP}queue_max = 5\n"), "upstream.queue_max has no effect without in_flight_max"),
+        (
+            "[[upstream]]\nname = \"a\"\nservers = \"unix:/a\"\nsource = \"10.0.0.2\"\n".to_owned(),
+            "upstream.source \"10.0.0.2\" has no effect on unix sockets",
+        ),
+        (route.to_owned(), "leads to 127.0.0.1:8080, where this gateway listens itself"),
+        (APP.replace("3000", "8080"), "leads to 127.0.0.1:8080, where this gateway listens itself"),
+    ] {
+        let doubts = read(&text).doubts;
+        assert!(doubts.len() == 1 && doubts[0].contains(doubt), "{doubts:?} is not {doubt}");
+    }
+}
+
+#[test]
+fn a_route_to_an_upstream_hides_those_behind_it() {
+    let behind = "[[route]]\npath = \"/a\"\nrespond = { }\n";
+    let route = |keys: &str| format!("{APP}[[route]]\npath = \"/*\"\nproxy = \"app\"\n{keys}");
+    let found = errors(&(route("") + behind));
+    assert!(found[0].contains("is never reached: \"/*\" comes earlier"), "{found:?}");
+    assert!(read(&(route("method = \"POST\"\n") + behind)).doubts.is_empty());
+}
