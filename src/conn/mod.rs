@@ -11,6 +11,7 @@
 //! - `arriving`  what has arrived and cannot be used yet, in bytes
 //! - `admission` the stages that a client's request passes; `front` has the targets of routes behind them
 //! - `client`    the client of a request, if a trusted proxy sends it
+//! - `affinity`  the server that a request wants
 //! - `introduction` the PROXY header of a load balancer, before all of that
 //! - `answers`   to what it has asked the shard for; long ones over HTTP in `outgoing`
 //! - `slow`      events for a peer that does not keep up
@@ -31,6 +32,7 @@ mod about;
 pub mod accept;
 pub mod admin;
 mod admission;
+mod affinity;
 mod answers;
 mod arriving;
 pub mod centrifuge;
