@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod batch;
+mod by_use;
 pub mod carry;
 pub mod conn_id;
 pub mod counters;
@@ -22,6 +23,7 @@ pub mod wheel;
 
 pub use address::{Address, Place};
 pub use batch::{Batch, InFlight};
+pub use by_use::ByUse;
 pub use carry::Carry;
 pub use conn_id::ConnId;
 pub use fold::{Fold, LeftOut};

@@ -12,9 +12,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use lru::LruCache;
 
-use crate::base::Tick;
+use crate::base::{ByUse, Tick};
 use crate::limits;
 use crate::proto::event::Position;
 use crate::proto::subject::Subject;
@@ -26,7 +25,7 @@ const CHANNEL_BYTES: usize = size_of::<Window>() + 96;
 
 /// The names of a shard.
 pub(super) struct Duplicates {
-    by_use: LruCache<Subject, Window>,
+    by_use: ByUse<Subject, Window>,
     bytes: usize,
     bytes_max: usize,
 }
@@ -40,24 +39,24 @@ struct Window {
 
 impl Duplicates {
     pub(super) fn new(bytes_max: usize) -> Duplicates {
-        Duplicates { by_use: LruCache::unbounded(), bytes: 0, bytes_max }
+        Duplicates { by_use: ByUse::default(), bytes: 0, bytes_max }
     }
 
     /// The position of the first message with this id, if it is remembered.
     pub(super) fn find(&mut self, channel: &Subject, id: &str, now: Tick) -> Option<Position> {
         self.sweep(now);
-        let window = self.by_use.peek_mut(channel)?;
+        let window = self.by_use.peek_mut(channel.as_str())?;
         self.bytes -= window.trim(now);
         window.known.get(id).copied()
     }
 
     /// Remembers a new id and the position of its message.
     pub(super) fn remember(&mut self, channel: &Subject, id: &str, position: Position, now: Tick) {
-        if !self.by_use.contains(channel) {
+        if !self.by_use.contains(channel.as_str()) {
             self.by_use.put(channel.clone(), Window::default());
             self.bytes += CHANNEL_BYTES;
         }
-        let Some(window) = self.by_use.get_mut(channel) else { return };
+        let Some(window) = self.by_use.get_mut(channel.as_str()) else { return };
         let id: Arc<str> = id.into();
         self.bytes += cost(&id);
         window.order.push_back((id.clone(), now));
@@ -72,7 +71,7 @@ impl Duplicates {
 
     /// The channel's positions restart.
     pub(super) fn forget(&mut self, channel: &Subject) {
-        if let Some(window) = self.by_use.pop(channel) {
+        if let Some(window) = self.by_use.remove(channel.as_str()) {
             self.bytes -= window.cost();
         }
     }
@@ -85,7 +84,7 @@ impl Duplicates {
 
     /// When the least recently used channel has no names left.
     pub(super) fn sweep_at(&self) -> Tick {
-        self.by_use.peek_lru().map_or(Tick::NEVER, |(_, window)| window.ends_at())
+        self.by_use.least().map_or(Tick::NEVER, |(_, window)| window.ends_at())
     }
 
     /// Forgets the channels that have no names left.
@@ -96,7 +95,7 @@ impl Duplicates {
     }
 
     fn forget_least_used(&mut self) {
-        if let Some((_, window)) = self.by_use.pop_lru() {
+        if let Some((_, window)) = self.by_use.pop_least() {
             self.bytes -= window.cost();
         }
     }

@@ -17,10 +17,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use lru::LruCache;
 use slab::Slab;
 
-use crate::base::{CoarseTick, Tick, shrink};
+use crate::base::{ByUse, CoarseTick, Tick, shrink};
 use crate::limits;
 use crate::proto::channel::Keep;
 use crate::proto::event::{Message, Position};
@@ -35,7 +34,7 @@ const CHANNEL_BYTES: usize = size_of::<ChannelHistory>() + 96;
 /// The histories of a shard.
 pub(super) struct Histories {
     all: Slab<ChannelHistory>,
-    by_use: LruCache<Subject, usize>,
+    by_use: ByUse<Subject, usize>,
     bytes: usize,
     bytes_max: usize,
     /// Channels whose last kept message has gone, until [`Histories::next_emptied`] has told their log.
@@ -78,7 +77,7 @@ impl Histories {
     pub(super) fn new(bytes_max: usize) -> Histories {
         Histories {
             all: Slab::new(),
-            by_use: LruCache::unbounded(),
+            by_use: ByUse::default(),
             bytes: 0,
             bytes_max,
             emptied: Vec::new(),
@@ -94,7 +93,7 @@ impl Histories {
 
     /// Whether messages of the channel are kept.
     pub(super) fn contains(&self, subject: &Subject) -> bool {
-        self.by_use.contains(subject)
+        self.by_use.contains(subject.as_str())
     }
 
     /// A channel that has lost its last kept message since the last call.
@@ -106,7 +105,7 @@ impl Histories {
 
     /// Keeps the message at `offset` of its channel. If older messages are kept, the last of them is the one before it.
     pub(super) fn push(&mut self, keep: Keep, offset: u64, message: &Arc<Message>, now: Tick) {
-        let index = match self.by_use.get(&message.subject) {
+        let index = match self.by_use.get_mut(message.subject.as_str()) {
             Some(index) => *index,
             None => self.begin(&message.subject, keep, offset - 1, now),
         };
@@ -134,14 +133,14 @@ impl Histories {
 
     /// The kept messages of a channel, if any; counts as a use.
     pub(super) fn read(&mut self, subject: &Subject, now: Tick) -> Option<&ChannelHistory> {
-        let index = *self.by_use.get(subject)?;
+        let index = *self.by_use.get_mut(subject.as_str())?;
         self.age(index, now);
         self.all.get(index)
     }
 
     /// The channel's offsets restart, or it will not be read again.
     pub(super) fn forget(&mut self, subject: &Subject) {
-        if let Some(index) = self.by_use.peek(subject).copied() {
+        if let Some(index) = self.by_use.peek(subject.as_str()).copied() {
             self.give_up(index);
         }
     }
@@ -176,7 +175,7 @@ impl Histories {
 
     fn make_room(&mut self) {
         while self.bytes > self.bytes_max
-            && let Some(index) = self.by_use.peek_lru().map(|(_, index)| *index)
+            && let Some(index) = self.by_use.least().map(|(_, index)| *index)
         {
             let history = &mut self.all[index];
             if self.by_use.len() > 1 || history.kept.len() == 1 {
@@ -191,7 +190,7 @@ impl Histories {
 
     fn give_up(&mut self, index: usize) {
         let history = self.all.remove(index);
-        self.by_use.pop(&history.subject);
+        self.by_use.remove(history.subject.as_str());
         shrink(&mut self.all, limits::ENTRIES_KEPT);
         self.bytes -= CHANNEL_BYTES + history.cost();
         self.emptied.push(history.subject);

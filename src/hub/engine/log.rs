@@ -56,7 +56,7 @@ impl Log {
     pub(super) fn new(rules: Arc<Rules>, history_bytes_max: usize, epoch_seed: u32) -> Log {
         Log {
             rules,
-            idle: IdleChannels::new(),
+            idle: IdleChannels::default(),
             histories: Histories::new(history_bytes_max),
             distinct: Distinct::new(),
             duplicates: Duplicates::new(limits::MESSAGE_IDS_BYTES_MAX),
