@@ -1,10 +1,14 @@
 //! Every bound of the gateway, with its unit in its name and its reason. The configuration can change those marked as
 //! configurable.
 
+mod costs;
+mod tls;
 mod upstreams;
 
 use std::time::Duration;
 
+pub use costs::*;
+pub use tls::*;
 pub use upstreams::*;
 
 // --- HTTP ---------------------------------------------------------------------------------------------------------
@@ -156,47 +160,6 @@ pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(3);
 /// least, so senders keep headers below that.
 pub const PROXY_TLVS_BYTES_MAX: usize = 536;
 
-// --- TLS ----------------------------------------------------------------------------------------------------------
-
-/// From the accept to the end of the handshake.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a handshake may wait for its first turn (configurable as `limits.handshake_wait_s`): clients give up after
-/// 5 to 10 s, and work for a client that has given up is lost.
-pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
-/// Most handshakes of a shard that wait for their first turn (configurable as `limits.handshakes_waiting_max`): as many
-/// as one core completes within that time, with about 3 KB each.
-pub const HANDSHAKES_WAITING_MAX: usize = 16 * 1024;
-/// Most handshakes advanced in one turn: at about 150 µs each, open connections wait 2.4 ms at most.
-pub const HANDSHAKES_PER_TURN: usize = 16;
-/// After this much of the turn, no further handshake is advanced.
-pub const HANDSHAKE_TIME_PER_TURN: Duration = Duration::from_millis(2);
-/// Most bytes that a client may send before its handshake is complete: a ClientHello with post-quantum shares is below
-/// 2 KiB, and a client that has to retry sends two. Client certificates, which are longer, are not requested. Early data
-/// that is skipped does not count.
-pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
-/// Most keys in a file of ticket keys: the one in use, the next one, and those whose tickets are still about.
-pub const TICKET_KEYS_MAX: usize = 16;
-/// Longest ticket under such a key: the state of a session with the longest server name is below 500 bytes.
-pub const TICKET_BYTES_MAX: usize = 1024;
-/// How long clients are told to keep such a ticket: as rustls does with keys of its own.
-pub const TICKET_LIFETIME: Duration = Duration::from_secs(12 * 3600);
-/// A file of ticket keys that has not changed for this long is forgotten rather than rotated: the doctor says so. RFC
-/// 8446 section 4.6.1 lets no ticket live longer.
-pub const TICKET_KEYS_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Longest file of ticket keys: [`TICKET_KEYS_MAX`] keys, and comments.
-pub const TICKET_KEYS_FILE_BYTES_MAX: u64 = 64 * 1024;
-/// A TLS record on the wire: 2^14 bytes of content, up to 2048 of expansion (TLS 1.2), 5 of header.
-pub const RECORD_BYTES_MAX: usize = 16_384 + 2_048 + 5;
-/// Content of one record that we seal.
-pub const RECORD_CONTENT_BYTES: usize = 16_384;
-/// KeyUpdates that a client may send without application data. Clients update their keys after hours or gigabytes, if
-/// they do so at all.
-pub const KEY_UPDATES_MAX: usize = 8;
-/// Application data that earns one more KeyUpdate, up to that number. A KeyUpdate costs us 2 µs, as much as opening 2 KiB:
-/// so a receive full of KeyUpdates costs at most about twice as much as one full of data, and the client has to send
-/// the data as well.
-pub const KEY_UPDATE_EARNED_BYTES: usize = 4 * 1024;
-
 // --- Bus ----------------------------------------------------------------------------------------------------------
 
 /// Longest control line, as in nats-server (`max_control_line`).
@@ -316,38 +279,6 @@ pub const BATCH_CAPACITY_KEPT: usize = 16 * 1024;
 pub const BATCHES_POOLED_MAX: usize = 256;
 /// How long unused batches are kept: after a burst on TLS connections they are a few megabytes.
 pub const BATCHES_KEPT_UNUSED: Duration = Duration::from_secs(1);
-
-// --- What a connection costs: `tidegate doctor` plans with it, the benchmark `connections` measures it ------------------
-
-/// The kernel's part of an accepted, idle TCP socket with its entry in an epoll: a bare accept loop, Linux 6.18, growth of the
-/// memory cgroup, plus 2,520 B that are allocated in softirq and charged to no cgroup.
-pub const SOCKET_BYTES: u64 = 4_007;
-/// An idle plain WebSocket or event stream with one subscription, in all: the bound that the benchmark must meet.
-pub const CONNECTION_BYTES_PLAIN: u64 = 4_250;
-/// The same over TLS 1.3.
-pub const CONNECTION_BYTES_TLS: u64 = 4_700;
-/// What the records of one subscription to a channel of its own take, in the client's shard and at the channel's owner, its
-/// name being as long as it may be. From the sizes of the records; a shorter name, or one that others subscribe to, takes a
-/// quarter.
-pub const SUBSCRIPTION_BYTES: u64 = 768;
-/// The same for a channel without subscribers whose positions are known.
-pub const KNOWN_CHANNEL_BYTES: u64 = 512;
-/// The same for a client on a presence list, and for a value of `Tg-Distinct`.
-pub const PRESENT_BYTES: u64 = 512;
-pub const DISTINCT_BYTES: u64 = 96;
-/// A gateway before its first connection, without its shards: resident memory of `tidegate serve`, most of it the
-/// binary.
-pub const PROCESS_BYTES: u64 = 16 * 1024 * 1024;
-/// Each of its shards: growth from 2 to 16 shards, rounded up.
-pub const SHARD_BYTES: u64 = 3 * 1024 * 1024;
-/// Pages that the kernel counts against tcp_mem for a connection with one small message in flight; none for an idle
-/// one.
-pub const TCP_PAGES_PER_CONNECTION: u64 = 1;
-
-/// jemalloc's settings in a program that uses it: unused pages are returned to the kernel after a second (the waves of
-/// a reconnect storm reuse them before that). A thread of jemalloc's own returns them, because an idle gateway calls no
-/// allocator.
-pub const MALLOC_CONF: &std::ffi::CStr = c"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0";
 
 // --- Shards -------------------------------------------------------------------------------------------------------
 

@@ -17,13 +17,13 @@ const NONE: u32 = u32::MAX;
 /// Values by name, in the order of their last use.
 pub struct ByUse<K, V> {
     indices: NameTable<K, u32>,
-    entries: Vec<Entry<K, V>>,
+    entries: Vec<NamedValue<K, V>>,
     /// Used least recently, and most recently.
     first: u32,
     last: u32,
 }
 
-struct Entry<K, V> {
+struct NamedValue<K, V> {
     key: K,
     value: V,
     /// The entries that were used just before this one, and just after.
@@ -76,7 +76,7 @@ impl<K: Borrow<str> + Clone, V> ByUse<K, V> {
         let index = u32::try_from(self.entries.len()).ok().filter(|index| *index != NONE);
         let index = index.expect("fewer names than 2^32");
         self.indices.get_or_insert_with(&key, || index);
-        self.entries.push(Entry { key, value, before: NONE, after: NONE });
+        self.entries.push(NamedValue { key, value, before: NONE, after: NONE });
         self.link_last(index);
     }
 
@@ -100,7 +100,7 @@ impl<K: Borrow<str> + Clone, V> ByUse<K, V> {
     /// Removes an entry that has left the table.
     fn take(&mut self, index: u32) -> (K, V) {
         self.unlink(index);
-        let Entry { key, value, .. } = self.entries.swap_remove(index as usize);
+        let NamedValue { key, value, .. } = self.entries.swap_remove(index as usize);
         if let Some(moved) = self.entries.get(index as usize) {
             let (before, after) = (moved.before, moved.after);
             if let Some(known) = self.indices.get_mut(moved.key.borrow()) {
@@ -123,7 +123,7 @@ impl<K: Borrow<str> + Clone, V> ByUse<K, V> {
     }
 
     fn unlink(&mut self, index: u32) {
-        let Entry { before, after, .. } = self.entries[index as usize];
+        let NamedValue { before, after, .. } = self.entries[index as usize];
         *self.after_of(before) = after;
         *self.before_of(after) = before;
     }
