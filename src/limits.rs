@@ -271,6 +271,18 @@ pub const OUTBOX_BYTES_PAUSE: usize = 64 * 1024;
 pub const WORKER_OUTBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Channels that one connection may be subscribed to.
 pub const CHANNELS_PER_CONNECTION_MAX: usize = 128;
+/// Accounts of strangers that a `[[limit]]` needs (configurable as `limits.tallies_max`), and their bytes: 65,000 clients that use
+/// all four measures of one at the same time.
+pub const TALLIES_MAX: usize = 256 * 1024;
+pub const TALLY_BYTES: u64 = 16;
+/// Strangers without a place for an account share one that allows this many times as much.
+pub const LIMIT_HOMELESS_FACTOR: u32 = 64;
+/// The longest rest of a client that sends messages too fast, if the limit's own interval is not longer.
+pub const LIMIT_REST_MAX: Duration = Duration::from_secs(60);
+/// Most `[[limit]]`: each is looked at for each request and message.
+pub const LIMITS_MAX: usize = 32;
+/// Highest rate of a limit, for each second: above it, GCRA's nanoseconds become coarse.
+pub const LIMIT_RATE_MAX: u32 = 1_000_000;
 /// How long a client's message waits for a worker of its service; longer than the restart of a worker.
 pub const SERVICE_WAIT: Duration = Duration::from_secs(5);
 /// Capacity that a pooled batch keeps.

@@ -147,7 +147,7 @@ fn say(head: &Head<'_>, status: u16, words: &str, outbox: &mut Outbox) -> AdminR
 /// Refuses with other words than those of `reason`.
 fn explain(head: &Head<'_>, reason: CloseReason, words: &str, outbox: &mut Outbox) -> AdminRequest {
     let keep_alive = write(head, reason.row().http_status, words, outbox);
-    AdminRequest::Refused(Refused { reason, remark: None, is_last: !keep_alive })
+    AdminRequest::Refused(Refused { reason, remark: None, excess: None, is_last: !keep_alive })
 }
 
 /// Writes an answer, and returns whether the connection stays open.
@@ -166,5 +166,5 @@ fn refuse(head: &Head<'_>, reason: CloseReason, allow: Option<&str>, outbox: &mu
     let to = if head.body.is_empty() { to } else { to.closing() };
     let mut keep_alive = false;
     outbox.write(|out| keep_alive = Refusal { allow, ..Refusal::new(reason) }.write(out, to));
-    AdminRequest::Refused(Refused { reason, remark: None, is_last: !keep_alive })
+    AdminRequest::Refused(Refused { reason, remark: None, excess: None, is_last: !keep_alive })
 }

@@ -33,11 +33,11 @@ impl Conn {
         }
     }
 
-    /// There is no room for the connection: its first request is answered accordingly, within a short time, and ends
-    /// it.
-    pub fn turn_away(&mut self, now: Tick) {
+    /// There is no room for the connection, for this reason: its first request is answered accordingly, within a short time, and
+    /// ends it.
+    pub fn turn_away(&mut self, reason: CloseReason, now: Tick) {
         if let Phase::Http(http) = &mut self.session.phase {
-            http.turn_away();
+            http.turn_away(reason);
             self.link.wait_until(now + limits::CLOSE_TIMEOUT);
         }
     }
@@ -47,6 +47,11 @@ impl Conn {
     pub fn end(&mut self, reason: CloseReason, now: Tick) -> Vec<Key> {
         if self.link.end(reason, now) { self.session.end(reason, &mut self.link) } else { Vec::new() }
     }
+}
+
+/// Whether there is no room for the connection ([`Conn::turn_away`]).
+pub fn is_turned_away(conn: &Conn) -> bool {
+    matches!(&conn.session.phase, Phase::Http(http) if http.surplus.is_some())
 }
 
 impl Session {

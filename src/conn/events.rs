@@ -139,10 +139,11 @@ impl EventStream {
         has_moved
     }
 
-    /// The last words. A client that is disconnected for the gateway's sake is told when to reconnect; one that is at
-    /// fault sees a stream without a proper end.
+    /// The last words. A client that is disconnected for the gateway's sake, or for a limit, is told when to reconnect; one that
+    /// is at fault sees a stream without a proper end.
     pub(super) fn end(&self, reason: CloseReason, peer: Peer, outbox: &mut Outbox) {
-        let is_sent_away = reason.row().blame == Blame::Gateway;
+        const TOO_MANY: u16 = 429;
+        let is_sent_away = reason.row().blame == Blame::Gateway || reason.row().http_status == TOO_MANY;
         if is_sent_away {
             self.write(outbox, |out| sse::write_retry(out, return_after(peer)));
         }

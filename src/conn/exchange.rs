@@ -16,6 +16,7 @@ use super::http::{After, HttpState};
 use super::incoming::{Incoming, Progress};
 use super::link::apart;
 use super::peer::retry_after_s;
+use super::quota::{Allowance, CountedStream};
 use super::session::{Phase, Session};
 use super::settings::{Readiness, Settings};
 use super::turned_away::{TurnedAway, may_ask_for_events};
@@ -52,7 +53,7 @@ impl Exchange<'_> {
                 HttpState::Body(_) => return self.next_body(input),
                 HttpState::Idle | HttpState::Begun { .. } => {}
             }
-            let is_last = settings.readiness != Readiness::Ready || http.is_surplus;
+            let is_last = settings.readiness != Readiness::Ready || http.surplus.is_some();
             // Immediate answers may be long, and one packet may request many of them.
             if self.link.is_full() {
                 return Ok(None);
@@ -105,27 +106,38 @@ impl Exchange<'_> {
     /// The reason why nothing new is begun, if there is one.
     fn turned_away(&self) -> Option<TurnedAway> {
         let Phase::Http(http) = &self.session.phase else { return None };
-        let reason = match self.settings.readiness {
-            _ if http.is_surplus => CloseReason::TooManyConnections,
-            Readiness::Closing => CloseReason::Drain,
-            Readiness::Ready | Readiness::Leaving => return None,
+        let reason = match (http.surplus, self.settings.readiness) {
+            (Some(reason), _) => reason,
+            (None, Readiness::Closing) => CloseReason::Drain,
+            (None, Readiness::Ready | Readiness::Leaving) => return None,
         };
         Some(TurnedAway { reason, retry_after_s: retry_after_s(self.link.peer) })
     }
 
     fn front_request<'a>(&mut self, head: &Head<'_>) -> Result<Option<Step<'a>>, CloseReason> {
-        let settings = self.settings;
+        let (settings, now) = (self.settings, self.now);
         let Phase::Http(http) = &mut self.session.phase else { return Ok(None) };
         let called = client::recognize(http, self.link, head, &settings.generation.trust);
-        let arrival = Arrival { node: settings.process.node, called, hosts: http.hosts(settings) };
+        let quotas = settings.generation.quotas.as_deref();
+        let allowance = quotas.map(|quotas| Allowance {
+            quotas,
+            peer: self.link.peer,
+            standing: self.session.counted.standing(),
+            now,
+        });
+        let arrival = Arrival { node: settings.process.node, called, hosts: http.hosts(settings), allowance };
+        let surplus = http.surplus;
         let turned_away = self.turned_away();
         let request = ClientRequest::new(head, arrival, &settings.generation.routes, turned_away);
+        let counted = |user: Option<&User>| match (allowance, user) {
+            (None, _) => CountedStream::No,
+            (Some(_), None) => CountedStream::ByRoute,
+            (Some(_), Some(_)) => CountedStream::ByRouteAndUser,
+        };
         match Admission::default().run(&request, &mut self.link.outbox) {
             AdmissionOutcome::Answered { keep_alive } => Ok(self.answered(keep_alive && head.body.is_empty())),
             // A refusal that ends the connection is counted with its end.
-            AdmissionOutcome::Refused(Refused { reason: CloseReason::TooManyConnections, .. }) => {
-                Ok(self.answered(false))
-            }
+            AdmissionOutcome::Refused(Refused { reason, .. }) if surplus == Some(reason) => Ok(self.answered(false)),
             AdmissionOutcome::Refused(refused) => Ok(Some(self.refused(refused))),
             AdmissionOutcome::EventStream { route, channels, last_id, streaming } => {
                 self.session.route = route;
@@ -133,6 +145,7 @@ impl Exchange<'_> {
                 let (stream, opening) =
                     EventStream::open(channels, last_id.as_deref(), &settings.generation.channels, streaming);
                 self.session.phase = Phase::EventStream(stream);
+                self.session.counted.set_stream(counted(None));
                 match turned_away {
                     Some(TurnedAway { reason, .. }) => Err(reason),
                     None => Ok(Some(Step::Open(opening))),
@@ -141,6 +154,7 @@ impl Exchange<'_> {
             AdmissionOutcome::WebSocket { route, identity, channel } => {
                 self.session.route = route;
                 self.link.wait_until(self.now + apart(self.link.peer(), settings.generation.ping_interval));
+                self.session.counted.set_stream(counted(identity.user()));
                 let user = identity.user().and_then(User::subject);
                 let identity = identity.begun((settings.process.unix_time)());
                 self.session.phase = Phase::WebSocket(identity, WebSocket::default());
@@ -153,6 +167,7 @@ impl Exchange<'_> {
             }
             AdmissionOutcome::Centrifuge { route, user, channels } => {
                 self.session.route = route;
+                self.session.counted.set_stream(counted(user.as_ref()));
                 let identity = Identity::new(user, None).begun((settings.process.unix_time)());
                 let centrifuge = Centrifuge::new(identity, channels, self.now + settings.generation.head_timeout);
                 self.link.wait_until(centrifuge.deadline());
@@ -203,8 +218,11 @@ impl Exchange<'_> {
 
     /// The answer is written; the shard ends the connection if it was the last one.
     fn answered(&mut self, keep_alive: bool) -> Option<Step<'static>> {
-        let is_surplus = matches!(&self.session.phase, Phase::Http(http) if http.is_surplus);
-        let reason = if is_surplus { CloseReason::TooManyConnections } else { CloseReason::Normal };
+        let surplus = match &self.session.phase {
+            Phase::Http(http) => http.surplus,
+            _ => None,
+        };
+        let reason = surplus.unwrap_or(CloseReason::Normal);
         match self.after(keep_alive) {
             After::KeepOpen => None,
             After::Close => Some(Step::Close(reason)),

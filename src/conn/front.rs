@@ -74,6 +74,15 @@ impl Prepared {
     pub(super) fn wants_user(&self) -> bool {
         !matches!(self, Prepared::Result(_))
     }
+
+    /// Whether the answer to this head begins a stream.
+    pub(super) fn is_stream(&self, head: &Head<'_>) -> bool {
+        match self {
+            Prepared::EventStream { .. } => !head.reply_to().is_head,
+            Prepared::WebSocket { .. } | Prepared::Centrifuge { .. } => true,
+            Prepared::Fixed | Prepared::Accept | Prepared::Result(_) | Prepared::Proxy => false,
+        }
+    }
 }
 
 /// Checks what the route's target requires of every request, whatever its user: a handshake, parameters that can name

@@ -55,8 +55,8 @@ pub(super) struct Http {
     pub(super) way: Way,
     /// The peer, once it has sent a request as a trusted proxy (`client`).
     pub(super) proxy: Option<Peer>,
-    /// There is no room for the connection: its first request is its last, and is refused.
-    pub(super) is_surplus: bool,
+    /// The reason why there is no room for the connection: its first request is its last, and is refused.
+    pub(super) surplus: Option<CloseReason>,
 }
 
 #[derive(Default)]
@@ -80,7 +80,7 @@ pub(super) enum HttpState {
 impl Http {
     /// `listener` is the id of the listener that accepted the connection.
     pub(super) fn new(listener: u16) -> Http {
-        Http { listener, state: HttpState::Idle, answered: 0, way: Way::Direct, proxy: None, is_surplus: false }
+        Http { listener, state: HttpState::Idle, answered: 0, way: Way::Direct, proxy: None, surplus: None }
     }
 
     /// The host names that its listener answers for; `None`: any.
@@ -132,8 +132,8 @@ impl Http {
     }
 
     /// No request on this connection is served from now on.
-    pub(super) fn turn_away(&mut self) {
-        self.is_surplus = true;
+    pub(super) fn turn_away(&mut self, reason: CloseReason) {
+        self.surplus = Some(reason);
     }
 
     /// Answers a publication with its position.
@@ -242,8 +242,7 @@ impl Http {
         match self.state {
             HttpState::Idle if self.answered > 0 => CloseReason::KeepAliveOver,
             HttpState::Answering(..) => CloseReason::Overload,
-            _ if self.is_surplus => CloseReason::TooManyConnections,
-            _ => CloseReason::TooSlow,
+            _ => self.surplus.unwrap_or(CloseReason::TooSlow),
         }
     }
 
@@ -264,6 +263,8 @@ impl Http {
             row.reason,
             CloseReason::Drain
                 | CloseReason::TooManyConnections
+                | CloseReason::ConnectionLimit
+                | CloseReason::HandshakeLimit
                 | CloseReason::TooSlow
                 | CloseReason::Overload
                 | CloseReason::ArrivingFull

@@ -34,7 +34,7 @@ pub fn introduce(conn: &mut Conn, bytes: &[u8], settings: &Settings, now: Tick) 
     let mut is_surplus = false;
     if let Phase::Http(http) = &mut session.phase {
         http.way = way;
-        is_surplus = http.is_surplus;
+        is_surplus = http.surplus.is_some();
     }
     link.transport = tls.as_ref().map_or(Ok(Transport::Plain), Transport::tls)?;
     let generation = &settings.generation;

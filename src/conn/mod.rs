@@ -13,6 +13,7 @@
 //! - `client`    the client of a request, if a trusted proxy sends it
 //! - `affinity`  the server that a request wants
 //! - `introduction` the PROXY header of a load balancer, before all of that
+//! - `quota`     limits for strangers, and their accounts
 //! - `answers`   to what it has asked the shard for; long ones over HTTP in `outgoing`
 //! - `slow`      events for a peer that does not keep up
 //! - `output`    the batch of a turn, sealed where there is TLS
@@ -59,6 +60,7 @@ mod outgoing;
 mod output;
 mod patience;
 mod peer;
+pub mod quota;
 mod refused;
 pub mod route;
 pub mod routes;
@@ -89,7 +91,7 @@ use crate::proto::subject::Subject;
 
 use accept::ServiceRequest;
 use centrifuge::Centrifuge;
-pub use ending::Departure;
+pub use ending::{Departure, is_turned_away};
 pub use http::After;
 use http::Http;
 pub use identity::Identity;

@@ -1,5 +1,6 @@
 //! A refused request, as the shard is told of it.
 
+use super::quota::Excess;
 use crate::proto::CloseReason;
 
 /// The answer is in the outbox.
@@ -8,6 +9,8 @@ pub struct Refused {
     pub reason: CloseReason,
     /// A line for the log, if the answer alone does not show the reason.
     pub remark: Option<Box<str>>,
+    /// The limit that it was refused for.
+    pub excess: Option<Excess>,
     /// Whether the connection ends after the answer.
     pub is_last: bool,
 }

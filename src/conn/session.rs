@@ -18,6 +18,7 @@ use super::centrifuge::Centrifuge;
 use super::events::EventStream;
 use super::http::Http;
 use super::outbox::Outbox;
+use super::quota::Counted;
 use super::route::RouteTarget;
 use super::settings::Settings;
 use super::subs::Subs;
@@ -56,6 +57,10 @@ pub struct Session {
     is_parked: bool,
     /// More is to be said than its outbox holds: events that are held (`slow`), or the rest of an answer (`outgoing`).
     pub(super) is_behind: bool,
+    /// It has sent messages too fast, and is not read until the next one fits (`quota`).
+    pub is_resting: bool,
+    /// What limits count it as.
+    pub counted: Counted,
 }
 
 impl Session {
@@ -67,6 +72,8 @@ impl Session {
             registrations: 0,
             is_parked: false,
             is_behind: false,
+            is_resting: false,
+            counted: Counted::default(),
         }
     }
 
@@ -167,7 +174,7 @@ impl Session {
             Phase::Worker(worker) => worker.owes_pong(),
             _ => false,
         };
-        self.is_parked || self.registrations > 0 || is_busy
+        self.is_parked || self.is_resting || self.registrations > 0 || is_busy
     }
 
     /// Whether `input` begins with a subscription of a worker. Several subscriptions may be read in a row, before the
@@ -181,7 +188,7 @@ impl Session {
     /// being confirmed, but not while an answer is awaited.
     pub fn may_go_on(&self) -> bool {
         let Phase::Centrifuge(centrifuge) = &self.phase else { return false };
-        !centrifuge.unread().is_empty() && !centrifuge.is_busy() && !self.is_parked
+        !centrifuge.unread().is_empty() && !centrifuge.is_busy() && !self.is_parked && !self.is_resting
     }
 
     /// A worker's PING waits for its earlier publications.

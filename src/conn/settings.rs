@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hosts::Hosts;
+use super::quota::Quotas;
 use super::route::{Route, RouteTarget};
 use super::routes::Routes;
 use crate::base::{Address, ConnId, NodeId};
@@ -66,6 +67,8 @@ pub struct Generation {
     pub front_hosts: Vec<Option<Hosts>>,
     /// The proxies that are believed about the clients before them.
     pub trust: TrustedProxies,
+    /// The limits for strangers, with what they have used; `None` without limits.
+    pub quotas: Option<Arc<Quotas>>,
     /// The rules for channels; shards share them with their hubs.
     pub channels: Arc<Rules>,
     pub websocket: SessionLimits,
@@ -188,6 +191,7 @@ impl Default for Generation {
             admin_hosts: Hosts::default(),
             front_hosts: Vec::new(),
             trust: TrustedProxies::default(),
+            quotas: None,
             channels: Arc::default(),
             websocket: SessionLimits::default(),
             commands_per_second: limits::COMMANDS_PER_SECOND,

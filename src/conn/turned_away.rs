@@ -9,7 +9,7 @@ use crate::proto::http;
 /// The reason why nothing new is begun. In a drain, results of accepted requests are still served.
 #[derive(Clone, Copy)]
 pub(super) struct TurnedAway {
-    /// [`CloseReason::Drain`], or [`CloseReason::TooManyConnections`].
+    /// [`CloseReason::Drain`], or the reason why there is no room for the connection.
     pub reason: CloseReason,
     /// After this many seconds there is room again, here or elsewhere.
     pub retry_after_s: u32,

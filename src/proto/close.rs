@@ -87,6 +87,11 @@ reasons! {
 
     NoUpstream            "no_upstream"            Gateway  1013  503   Warn   "no server of this service can be reached; try again later";
 
+    ConnectionLimit       "connection_limit"       Peer     1013  429   Debug  "as many connections are open as one client may have; try again later";
+    HandshakeLimit        "handshake_limit"        Peer     1013  429   Debug  "too many connections came at once; try again later";
+    RequestLimit          "request_limit"          Peer     1013  429   Debug  "too many requests; try again later";
+    MessageLimit          "message_limit"          Peer     1008  0     Debug  "messages came faster than they may";
+
     WebSocketProtocol     "websocket_protocol"     Peer     1002  0     Debug  "protocol error";
     WebSocketUtf8         "websocket_utf8"         Peer     1007  0     Debug  "text that is not UTF-8";
     MessageTooBig         "message_too_big"        Peer     1009  0     Debug  "the message is larger than this server takes";

@@ -51,6 +51,15 @@ impl Networks {
     }
 }
 
+/// The network of an address: its first bits, of which IPv4 and IPv6 have so many, and zeros. IPv4 addresses are the IPv6
+/// addresses that stand for them.
+pub fn prefix(ip: IpAddr, ipv4_prefix: u8, ipv6_prefix: u8) -> u128 {
+    let bits = bits(ip);
+    let is_ipv4 = (IPV4.0..=IPV4.1).contains(&bits);
+    let free = if is_ipv4 { 32_u8.saturating_sub(ipv4_prefix) } else { 128_u8.saturating_sub(ipv6_prefix) };
+    bits & u128::MAX.checked_shl(free.into()).unwrap_or(0)
+}
+
 fn bits(ip: IpAddr) -> u128 {
     match ip {
         IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
@@ -123,6 +132,19 @@ mod tests {
         assert!(ipv6.contain("::1".parse().unwrap()) && ipv6.contain("ff::".parse().unwrap()));
         assert!(!ipv6.contain("10.0.0.1".parse().unwrap()), "another family");
         assert!(!Networks::default().contain("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn addresses_of_one_network_have_one_prefix() {
+        let of = |text: &str, ipv4_prefix, ipv6_prefix| prefix(text.parse().unwrap(), ipv4_prefix, ipv6_prefix);
+        assert_eq!(of("2001:db8:0:1::1", 32, 64), of("2001:db8:0:1:ffff::", 32, 64));
+        assert_ne!(of("2001:db8:0:1::1", 32, 64), of("2001:db8:0:2::1", 32, 64));
+        assert_eq!(of("2001:db8:0:1::1", 32, 48), of("2001:db8:0:2::1", 32, 48));
+        assert_eq!(of("192.0.2.1", 24, 64), of("::ffff:192.0.2.255", 24, 64));
+        assert_ne!(of("192.0.2.1", 32, 64), of("192.0.2.2", 32, 64));
+        assert_ne!(of("192.0.2.1", 24, 64), of("192.0.3.1", 24, 64));
+        assert_ne!(of("0.0.0.0", 0, 0), of("::", 0, 0), "families stay apart");
+        assert_eq!(of("1.2.3.4", 0, 0), of("255.2.3.4", 0, 0));
     }
 
     #[test]

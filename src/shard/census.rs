@@ -1,6 +1,7 @@
 //! What a shard holds, in numbers. Tests and the simulator check what is left when all connections have ended.
 
 use super::Shard;
+use super::desk::excess::counted_again;
 use super::desk::slow::waiting_again;
 use super::desk::sums::weighed_again;
 use crate::driver::Driver;
@@ -48,6 +49,10 @@ pub struct Census {
     pub parked: usize,
     /// Letters that wait for the same room.
     pub backlog: usize,
+    /// How often connections are counted, each once for each limit: in sum over all shards, what the accounts say.
+    pub limited: usize,
+    /// Clients that are not read because they have sent messages too fast.
+    pub resting: usize,
 }
 
 impl<D: Driver> Shard<D> {
@@ -65,10 +70,16 @@ impl<D: Driver> Shard<D> {
             waiting_bytes: self.waiting_bytes(),
             parked: self.core.desk.parked.len(),
             backlog: self.core.desk.post.backlog(),
+            limited: self.limited(),
             ..Census::default()
         };
         self.core.features.count(&mut census);
         census
+    }
+
+    fn limited(&self) -> usize {
+        let quotas = self.core.desk.settings.generation.quotas.as_deref();
+        quotas.map_or(0, |quotas| counted_again(&self.core.desk, quotas))
     }
 
     /// Memory that waits: as counted, which must be equal to what the connections have after a turn that has flushed all.

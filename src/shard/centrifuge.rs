@@ -24,6 +24,9 @@ impl Core {
         }
         match step {
             CentrifugeStep::Open { user, channels } => {
+                if let Err(reason) = self.features.limiter.client_named(&mut self.desk, key) {
+                    return self.end(key, reason);
+                }
                 if let Some(user) = user {
                     self.subscribe(key, TAG_ADDED, &user);
                     self.features.acks.client_came(&mut self.desk, key, user);

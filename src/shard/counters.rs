@@ -1,9 +1,11 @@
 //! The counters of one shard, and their rendering in the Prometheus text format.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use crate::base::counters::Counter;
 use crate::conn::Pushed;
+use crate::conn::quota::{Measure, Quotas};
 use crate::conn::settings::Settings;
 use crate::proto::channel::{Loss, RuleNumber, Rules};
 use crate::proto::close::TABLE;
@@ -26,12 +28,15 @@ macro_rules! counters {
             lost: Box<[[Counter; Loss::ALL.len()]]>,
             /// One entry for each service of the configuration.
             pub services: Box<[ServiceCounters]>,
+            limits: Option<LimitCounters>,
         }
 
         impl Counters {
             /// For a shard with these settings.
             pub fn of(settings: &Settings) -> Counters {
-                Counters::new(&settings.generation.channels, &services::of_routes(&settings.generation.routes))
+                let services = services::of_routes(&settings.generation.routes);
+                let limits = settings.generation.quotas.as_ref().map(LimitCounters::new);
+                Counters { limits, ..Counters::new(&settings.generation.channels, &services) }
             }
 
             fn new(rules: &Rules, services: &[Subject]) -> Counters {
@@ -41,6 +46,7 @@ macro_rules! counters {
                     closed: std::array::from_fn(|_| Counter::default()),
                     lost: (0..rules.count()).map(|_| Default::default()).collect(),
                     services: services.iter().map(ServiceCounters::new).collect(),
+                    limits: None,
                 }
             }
         }
@@ -119,6 +125,11 @@ impl Counters {
         self.gaps(GapReason::Slow)
     }
 
+    /// What was more than the limit with this index allows; `None`: the settings have no limits.
+    pub fn limited(&self, quota: usize, measure: Measure) -> Option<&Counter> {
+        Some(&self.limits.as_ref()?.limited.get(quota)?[measure as usize])
+    }
+
     pub fn lost(&self, rule: RuleNumber, loss: Loss) -> &Counter {
         &self.lost[rule.index()][loss as usize]
     }
@@ -160,6 +171,19 @@ impl ServiceCounters {
     }
 }
 
+/// Counters about the limits for strangers.
+struct LimitCounters {
+    quotas: Arc<Quotas>,
+    /// By limit and measure.
+    limited: Box<[[Counter; Measure::ALL.len()]]>,
+}
+
+impl LimitCounters {
+    fn new(quotas: &Arc<Quotas>) -> LimitCounters {
+        LimitCounters { quotas: quotas.clone(), limited: quotas.names().map(|_| Default::default()).collect() }
+    }
+}
+
 /// All shards' counters as `tidegate_…{shard="n"}` lines.
 pub fn render<'a>(shards: impl Iterator<Item = &'a Counters> + Clone, rules: &Rules) -> String {
     let mut text = String::new();
@@ -186,8 +210,38 @@ pub fn render<'a>(shards: impl Iterator<Item = &'a Counters> + Clone, rules: &Ru
     }
     render_gaps(&mut text, shards.clone());
     render_lost(&mut text, shards.clone(), rules);
-    render_services(&mut text, shards);
+    render_services(&mut text, shards.clone());
+    render_limits(&mut text, shards);
     text
+}
+
+fn render_limits<'a>(text: &mut String, shards: impl Iterator<Item = &'a Counters> + Clone) {
+    // The accounts are those of all shards.
+    let Some(quotas) = shards.clone().find_map(|counters| counters.limits.as_ref()).map(|limits| &limits.quotas) else {
+        return;
+    };
+    let _ = writeln!(
+        text,
+        "# HELP tidegate_limit_accounts_full_total Times that a client had no account of its own for a limit, because \
+         limits.tallies_max was reached.\n# TYPE tidegate_limit_accounts_full_total counter\n\
+         tidegate_limit_accounts_full_total {}\n\
+         # HELP tidegate_limited_total Connections, requests and messages that were more than a limit allows, by the limit and \
+         what was limited.\n# TYPE tidegate_limited_total counter",
+        quotas.homeless_count()
+    );
+    for (shard, limits) in shards.enumerate().filter_map(|(shard, counters)| Some((shard, counters.limits.as_ref()?))) {
+        for (name, counts) in limits.quotas.names().zip(&limits.limited) {
+            for measure in Measure::ALL {
+                let _ = writeln!(
+                    text,
+                    "tidegate_limited_total{{shard=\"{shard}\",limit=\"{}\",what=\"{}\"}} {}",
+                    Label(name),
+                    measure.word(),
+                    counts[measure as usize].value()
+                );
+            }
+        }
+    }
 }
 
 fn render_services<'a>(text: &mut String, shards: impl Iterator<Item = &'a Counters> + Clone) {

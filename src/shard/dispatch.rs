@@ -42,6 +42,7 @@ impl Core {
                     self.end(key, CloseReason::Drain);
                 }
             }
+            Step::Message(_) | Step::Centrifuge(_) if !self.features.limiter.takes_message(&mut self.desk, key) => {}
             Step::Message(message) => self.client_message(key, message),
             Step::Centrifuge(step) => self.client_step(key, step),
             Step::Worker(WorkerStep::Subscribe { tag, pattern, queue }) => {

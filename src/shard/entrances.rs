@@ -2,19 +2,21 @@
 //! connection.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use log::warn;
 use rustls::ServerConfig;
 
 use crate::base::{Key, Tick};
+use crate::conn::quota::PeerStanding;
 use crate::conn::{self, Conn, Door};
 use crate::driver::{Driver, ListenerId};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::networks::Networks;
 
+use super::desk::excess::count_excess;
 use super::desk::{Desk, Told};
 use super::drain::DrainProgress;
 
@@ -72,12 +74,14 @@ pub(super) struct Entrances {
     listening: Vec<Listens>,
     /// Listeners that pause after a failed accept, and until when.
     resting: Vec<(ListenerId, Tick)>,
+    /// Connections that are open only to be told that a limit has no room for them.
+    told: usize,
 }
 
 impl Entrances {
     pub(super) fn new(all: Vec<Entrance>) -> Entrances {
         let listening = vec![Listens::No; all.len()];
-        Entrances { all, listening, resting: Vec::new() }
+        Entrances { all, listening, resting: Vec::new(), told: 0 }
     }
 
     /// From now on connections of these networks begin with a PROXY header, at the listeners for clients.
@@ -127,7 +131,7 @@ impl Entrances {
 
     /// Makes a slot for a socket, or refuses it.
     pub(super) fn accepted(
-        &self,
+        &mut self,
         desk: &mut Desk,
         drain: &DrainProgress,
         listener: ListenerId,
@@ -145,8 +149,19 @@ impl Entrances {
             desk.count_end(reason, peer.into(), Told::of_refused(desk, reason));
             return None;
         }
-        let transport = match conn::transport(entrance.tls.as_ref(), entrance.introduced_by.contain(peer.ip())) {
-            Ok(transport) => transport,
+        let is_introduced = entrance.introduced_by.contain(peer.ip());
+        let is_stranger = is_client && !is_full && !is_introduced && desk.settings.generation.quotas.is_some();
+        let may_tell = entrance.tls.is_none();
+        let stand = if is_stranger { stand(&mut self.told, desk, peer.ip(), may_tell) } else { Ok(Entered::default()) };
+        let entered = stand.and_then(|stand| match conn::transport(entrance.tls.as_ref(), is_introduced) {
+            Ok(transport) => Ok((transport, stand)),
+            Err(reason) => {
+                leave(&mut self.told, desk, peer.ip(), stand.standing);
+                Err(reason)
+            }
+        });
+        let (transport, stand) = match entered {
+            Ok(entered) => entered,
             Err(reason) => {
                 desk.count_end(reason, peer.into(), Told::of_refused(desk, reason));
                 return None;
@@ -157,9 +172,10 @@ impl Entrances {
         let count = desk.counters().accepted.value() - 1;
         let number = count * u64::from(desk.post.mesh().shards()) + u64::from(desk.place.0) + 1;
         let mut conn = Conn::new(number, peer, (listener.0, entrance.door), transport, settings, now);
-        if is_full {
-            // Without TLS a refusal can be sent. Which one depends on the request.
-            conn.turn_away(now);
+        conn.session.counted.set_standing(stand.standing);
+        // Without TLS a refusal can be sent. Which one depends on the request.
+        if let Some(reason) = stand.surplus.or(is_full.then_some(CloseReason::TooManyConnections)) {
+            conn.turn_away(reason, now);
         }
         let key = desk.slots.insert(conn);
         desk.counters().open.add(1);
@@ -168,6 +184,33 @@ impl Entrances {
         desk.mark_dirty(key);
         desk.schedule(key);
         Some(key)
+    }
+
+    /// The client that a load balancer has introduced is counted as one that has come itself. False if the connection ends.
+    pub(super) fn introduced(&mut self, desk: &mut Desk, key: Key) -> bool {
+        let Some(conn) = desk.slots.get(key) else { return false };
+        if desk.settings.generation.quotas.is_none() || conn::is_turned_away(conn) {
+            return true;
+        }
+        let may_tell = !conn.link.is_handshaking();
+        let stand = stand(&mut self.told, desk, conn.link.peer().ip(), may_tell);
+        match (stand, desk.slots.get_mut(key)) {
+            (Ok(Entered { standing, surplus }), Some(conn)) => {
+                conn.session.counted.set_standing(standing);
+                surplus.into_iter().for_each(|reason| conn.turn_away(reason, desk.now));
+                true
+            }
+            (Err(reason), _) => {
+                desk.broken(key, reason);
+                false
+            }
+            (Ok(_), None) => false,
+        }
+    }
+
+    /// The connection is closed.
+    pub(super) fn left(&mut self, desk: &Desk, conn: &Conn) {
+        leave(&mut self.told, desk, conn.link.peer().ip(), conn.session.counted.standing());
     }
 
     pub(super) fn accept_failed(&mut self, desk: &mut Desk, listener: ListenerId, error: &io::Error) {
@@ -190,5 +233,40 @@ impl Entrances {
                 self.resting.push((id, now + limits::ACCEPT_BACKOFF));
             }
         }
+    }
+}
+
+/// What a new connection is counted as, and the reason if it is open only to be told so.
+#[derive(Clone, Copy, Default)]
+struct Entered {
+    standing: PeerStanding,
+    surplus: Option<CloseReason>,
+}
+
+/// Counts a client among those of its address. If it is one too many, it may be told so (`may_tell`: without TLS), as long as few
+/// are; otherwise it is closed for the reason that is returned. Trusted proxies are not counted: their clients are, when a
+/// request or stream begins.
+fn stand(told: &mut usize, desk: &Desk, ip: IpAddr, may_tell: bool) -> Result<Entered, CloseReason> {
+    let generation = &desk.settings.generation;
+    let Some(quotas) = generation.quotas.as_deref().filter(|_| !generation.trust.networks.contain(ip)) else {
+        return Ok(Entered::default());
+    };
+    let Err(excess) = quotas.connection_came(ip, desk.now) else {
+        return Ok(Entered { standing: PeerStanding::Counted, surplus: None });
+    };
+    count_excess(desk, excess, ip);
+    let reason = excess.measure.reason();
+    if !may_tell || *told >= limits::REFUSALS_OPEN_MAX {
+        return Err(reason);
+    }
+    *told += 1;
+    Ok(Entered { standing: PeerStanding::Told, surplus: Some(reason) })
+}
+
+fn leave(told: &mut usize, desk: &Desk, ip: IpAddr, standing: PeerStanding) {
+    match (standing, &desk.settings.generation.quotas) {
+        (PeerStanding::Counted, Some(quotas)) => quotas.connection_gone(ip),
+        (PeerStanding::Told, _) => *told -= 1,
+        (PeerStanding::Uncounted | PeerStanding::Counted, _) => {}
     }
 }

@@ -16,6 +16,7 @@ use crate::limits;
 use crate::proto::CloseReason;
 
 use super::Core;
+use super::desk::excess::count_excess;
 use super::desk::slow::{may_weigh, weigh_waiting};
 use super::desk::{Told, catch_up, mark_dirty, sums};
 
@@ -88,6 +89,7 @@ impl Core {
             self.desk.wheel.clear(key.slot);
             self.desk.counters().open.sub(1);
             self.desk.counters().clients.sub((conn.link.door() == Door::Front).into());
+            self.entrances.left(&self.desk, &conn);
         }
     }
 
@@ -128,6 +130,9 @@ impl Core {
             && let Some(left_out) = self.desk.fold.say(&remark, self.desk.now)
         {
             info!("{remark}{left_out}");
+        }
+        if let (Some(excess), Some(conn)) = (refused.excess, self.desk.slots.get(key)) {
+            count_excess(&self.desk, excess, conn.link.peer().ip());
         }
         if refused.is_last {
             self.end(key, CloseReason::Normal);

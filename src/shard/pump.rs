@@ -226,6 +226,9 @@ fn introduce(core: &mut Core, key: Key, bytes: &[u8]) {
             sums::weigh(&mut core.desk, key);
         }
         Ok(true) => {
+            if !core.entrances.introduced(&mut core.desk, key) {
+                return;
+            }
             core.desk.schedule(key);
             if core.desk.slots.get(key).is_some_and(|conn| conn.link.is_handshaking()) {
                 received_early(core, key, &[]);

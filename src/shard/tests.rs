@@ -12,6 +12,7 @@ mod duplicates;
 mod forged;
 mod heartbeats;
 mod introduction;
+
 mod long_answers;
 mod order;
 mod pace;
@@ -31,6 +32,7 @@ mod serving;
 mod shares;
 mod slow;
 mod storm;
+mod strangers;
 mod stream;
 mod table;
 mod tokens;
@@ -164,6 +166,10 @@ impl Bench {
         let sums = &self.core(shard).desk.sums;
         let counted = (sums.arriving_bytes(), sums.handshaking_bytes());
         assert_eq!(counted, desk::sums::weighed_again(&self.core(shard).desk), "counted, and in the connections");
+        if let Some(quotas) = &self.core(shard).desk.settings.generation.quotas {
+            let of_shards = self.shards.iter().flatten().map(|shard| shard.census().limited as u64).sum::<u64>();
+            assert_eq!(quotas.open(), of_shards, "counted, and open");
+        }
         let desk = &self.core(shard).desk;
         if desk.work.dirty.is_empty() {
             assert_eq!(desk.sums.waiting_bytes(), desk::slow::waiting_again(desk), "counted, and in the connections");

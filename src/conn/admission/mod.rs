@@ -1,8 +1,9 @@
 //! The admission of a client's request: the stages that it passes, in this order, before its route's target begins anything.
 //!
 //! ```text
-//!  next_head --> Sender --> Host --> Path --> Route --> Room --> Origin --> Form --> Identity --> Target --> AdmissionOutcome
-//!                  '---------'---------'--------'--------'---------'---------'----------'-----------'--> Objection --> AdmissionOutcome
+//!  next_head --> Sender --> Host --> Path --> Route --> Room --> Rate --> Origin --> Form --> Identity --> Share --> Target --.
+//!                  '---------'---------'--------'--------'--------'---------'---------'----------'----------'---------'--> Objection
+//!                                                                                                            AdmissionOutcome <--'
 //!
 //!  stage      its question                                          an objection is answered with
 //!  Sender     does the head name one origin at most?                400 malformed_request
@@ -11,10 +12,13 @@
 //!  Route      which route takes this site, path, method?             404 not_found, 405 method_not_allowed, or it is a preflight:
 //!                                                                   204, 403 origin_refused
 //!  Room       is anything new begun now?                            503 drain, too_many_connections
+//!  Rate       is it within the limits of its address and route?     429 request_limit; a stream of events: its retry, and the end
 //!  Origin     may the sender's page use the route?                  403 origin_refused
 //!  Form       is it the handshake that the target wants, do its     426 upgrade_required, 400 not_upgradable, unnameable,
 //!             channels have names, can the result's id be read?     404 unknown_request
 //!  Identity   which user is it?                                     401 no_credentials, 400 bad_user, malformed_request
+//!  Share      is it within the limits of its user, and may one      429 request_limit, connection_limit; a stream of events
+//!             more stream be open?                                  as above
 //!  Target     can what is asked for be begun?                       400 unnameable, malformed_request
 //! ```
 //!
@@ -24,6 +28,8 @@
 //! - The order counts: a client hears the first objection only, and a stage can rely on all that stand before it.
 //! - `Sender`'s refusal can be read by no page. From there up to `Route`, pages that may use at least one of the routes may
 //!   read the refusal (405: one of the routes of the path); after `Route`, the route's own origins decide.
+//! - `Rate` and `Share` are passed only where the configuration has limits. A request that is refused before `Rate` is charged
+//!   to its address all the same.
 //! - Targets are in `conn/front`, answers to objections in `objection`.
 //!
 //! # How a stage is added
@@ -42,7 +48,8 @@
 //!
 //! - **An `Admission` borrows nothing and is small.** If a later stage needs what a stage has found out, the later stage's
 //!   variant has it as a value: an id, an owned name. What the head says needs no place there: it can be read again.
-//! - **Before its outcome a run has changed nothing**, so nothing is undone if the connection ends during the wait.
+//! - **Before its outcome a run has changed nothing**, so nothing is undone if the connection ends during the wait. (What a
+//!   request has taken of a rate is taken. The count of streams changes in `Share`, behind which no stage may wait.)
 //! - **A stage that has been passed is not asked again.** A drain may have begun meanwhile, and another configuration may hold:
 //!   [`ClientRequest`] has those of the moment, and a [`RouteId`] keeps its meaning.
 //! - What the connection has changed in the head after it was parsed (`keep_alive` of a last request) is changed again.
@@ -78,9 +85,11 @@ pub(super) enum Admission {
     Path,
     Route,
     Room(RouteId, PathMatch),
+    Rate(RouteId, PathMatch),
     Origin(RouteId, PathMatch),
     Form(RouteId, PathMatch),
     Identity(RouteId, Prepared),
+    Share(RouteId, Prepared, Option<User>),
     Target(RouteId, Prepared, Option<User>),
 }
 
@@ -108,17 +117,23 @@ impl Admission {
             Admission::Path => request.segments().map(|_| Admission::Route).map_err(Objection::Request),
             Admission::Route => route(request),
             Admission::Room(id, found) => room(request, id, found),
+            Admission::Rate(id, found) => rate(request, id, found),
             Admission::Origin(id, found) => origin(request, id, found),
             Admission::Form(id, found) => form(request, id, found),
             Admission::Identity(id, prepared) => identity(request, id, prepared),
+            Admission::Share(id, prepared, user) => share(request, id, prepared, user),
             Admission::Target(id, prepared, user) => match front::serve(request, id, prepared, user, outbox) {
                 Ok(outcome) => return ControlFlow::Break(outcome),
-                Err(reason) => Err(Objection::Route(request.route(id), reason)),
+                Err(reason) => {
+                    let route = request.route(id);
+                    debug_assert!(!route.target.is_stream(), "`Form` has checked it, and `Share` has counted it");
+                    Err(Objection::Route(route, reason))
+                }
             },
         };
         match passed {
             Ok(next) => ControlFlow::Continue(next),
-            Err(objection) => ControlFlow::Break(objection.answer(request, outbox)),
+            Err(objection) => ControlFlow::Break(objection.within_limits(request).answer(request, outbox)),
         }
     }
 }
@@ -146,9 +161,16 @@ fn route<'r>(request: &ClientRequest<'r, '_>) -> Result<Admission, Objection<'r>
 fn room<'r>(request: &ClientRequest<'r, '_>, id: RouteId, found: PathMatch) -> Result<Admission, Objection<'r>> {
     let route = request.route(id);
     match request.turned_away.filter(|away| away.refuses(found, &route.target)) {
+        None if request.allowance.is_some() => Ok(Admission::Rate(id, found)),
         None => Ok(Admission::Origin(id, found)),
         Some(away) => Err(Objection::Away(route, away)),
     }
+}
+
+fn rate<'r>(request: &ClientRequest<'r, '_>, id: RouteId, found: PathMatch) -> Result<Admission, Objection<'r>> {
+    let route = request.route(id);
+    let charged = request.allowance.map_or(Ok(()), |allowance| allowance.request(Some(&route.template)));
+    charged.map(|()| Admission::Origin(id, found)).map_err(|excess| Objection::Limit(Some(route), excess))
 }
 
 fn origin<'r>(request: &ClientRequest<'r, '_>, id: RouteId, found: PathMatch) -> Result<Admission, Objection<'r>> {
@@ -173,7 +195,24 @@ fn identity<'r>(request: &ClientRequest<'r, '_>, id: RouteId, prepared: Prepared
     let route = request.route(id);
     let source = route.target.user().filter(|_| prepared.wants_user());
     let user = source.map(|source| user(request.head, source)).transpose();
-    user.map(|user| Admission::Target(id, prepared, user)).map_err(|reason| Objection::Route(route, reason))
+    let user = user.map_err(|reason| Objection::Route(route, reason))?;
+    Ok(match request.allowance {
+        Some(_) => Admission::Share(id, prepared, user),
+        None => Admission::Target(id, prepared, user),
+    })
+}
+
+fn share<'r>(
+    request: &ClientRequest<'r, '_>,
+    id: RouteId,
+    prepared: Prepared,
+    user: Option<User>,
+) -> Result<Admission, Objection<'r>> {
+    let route = request.route(id);
+    let is_stream = prepared.is_stream(request.head);
+    let admitted =
+        request.allowance.map_or(Ok(()), |allowance| allowance.admit(&route.template, user.as_ref(), is_stream));
+    admitted.map(|()| Admission::Target(id, prepared, user)).map_err(|excess| Objection::Limit(Some(route), excess))
 }
 
 /// The user, by the name that the request says.

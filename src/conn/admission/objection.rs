@@ -8,10 +8,12 @@ use crate::conn::Refused;
 use crate::conn::front::AdmissionOutcome;
 use crate::conn::hosts::Hosts;
 use crate::conn::outbox::Outbox;
-use crate::conn::route::{PathMatch, Route, UserField};
+use crate::conn::quota::Excess;
+use crate::conn::route::{PathMatch, Route, RouteTarget, UserField};
 use crate::conn::turned_away::TurnedAway;
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Refusal};
+use crate::proto::sse;
 
 /// The reason why a stage does not admit a request.
 pub(super) enum Objection<'r> {
@@ -25,12 +27,21 @@ pub(super) enum Objection<'r> {
     Away(&'r Route, TurnedAway),
     /// This route refuses it.
     Route(&'r Route, CloseReason),
+    /// It is more than a limit allows. Its route may not be known.
+    Limit(Option<&'r Route>, Excess),
 }
 
 /// Routes of the path that do not accept the request's method, in order.
 type Others<'r> = [(&'r Route, PathMatch)];
 
 impl Objection<'_> {
+    /// A request that is refused before its route is known is a request, too: its client's limits may be the reason.
+    pub(super) fn within_limits(self, request: &ClientRequest<'_, '_>) -> Self {
+        let is_early = matches!(self, Objection::Request(_) | Objection::Host(..) | Objection::NoRoute);
+        let excess = request.allowance.filter(|_| is_early).and_then(|allowance| allowance.request(None).err());
+        excess.map_or(self, |excess| Objection::Limit(None, excess))
+    }
+
     pub(super) fn answer(self, request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> AdmissionOutcome {
         match self {
             Objection::Request(reason) => refuse_for_all(request, reason, None, outbox),
@@ -38,6 +49,7 @@ impl Objection<'_> {
             Objection::NoRoute => no_route(request, outbox),
             Objection::Away(route, away) => refuse_by(request, route, away.reason, Some(away.retry_after_s), outbox),
             Objection::Route(route, reason) => refuse_by(request, route, reason, None, outbox),
+            Objection::Limit(route, excess) => refuse_for_limit(request, route, excess, outbox),
         }
     }
 }
@@ -54,7 +66,44 @@ fn refuse(
     // An unread body would be parsed as the next request.
     let to = if request.head.body.is_empty() { to } else { to.closing() };
     outbox.write(|out| keep_alive = refusal.write(out, to));
-    AdmissionOutcome::Refused(Refused { reason: refusal.reason, remark, is_last: !keep_alive })
+    AdmissionOutcome::Refused(Refused { reason: refusal.reason, remark, excess: None, is_last: !keep_alive })
+}
+
+/// An EventSource gives up for ever after any status but 200: it gets a stream that says when to come back, and ends.
+fn refuse_for_limit(
+    request: &ClientRequest<'_, '_>,
+    route: Option<&Route>,
+    excess: Excess,
+    outbox: &mut Outbox,
+) -> AdmissionOutcome {
+    let reason = excess.measure.reason();
+    let after = request.allowance.map_or(excess.wait, |allowance| allowance.return_after(excess));
+    let refused = match route {
+        Some(Route { target: RouteTarget::Sse { retry, .. }, origins, .. }) => {
+            let (to, cors) = (request.head.reply_to(), request.sender.ok().and_then(|sender| sender.cors(origins)));
+            outbox.write(|out| {
+                let streaming = http::event_stream(out, to, cors);
+                if !to.is_head {
+                    streaming.write(out, |out| sse::write_retry(out, after.max(*retry)));
+                    out.extend_from_slice(streaming.end());
+                }
+            });
+            Refused { reason, remark: None, excess: None, is_last: true }
+        }
+        route => {
+            let cors = match route {
+                Some(route) => request.cors(route),
+                None => request.cors_of_any(request.routes.iter().map(|(_, route)| route)),
+            };
+            let seconds = u32::try_from(after.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
+            let refusal = Refusal { retry_after_s: Some(seconds.max(1)), cors, ..Refusal::new(reason) };
+            match refuse(request, refusal, None, outbox) {
+                AdmissionOutcome::Refused(refused) => refused,
+                other => return other,
+            }
+        }
+    };
+    AdmissionOutcome::Refused(Refused { excess: Some(excess), ..refused })
 }
 
 /// Refuses by a route, whose origins decide which pages may read the answer.

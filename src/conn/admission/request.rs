@@ -8,6 +8,7 @@ use crate::base::{NodeId, RouteId};
 use crate::conn::client::Called;
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::Sender;
+use crate::conn::quota::Allowance;
 use crate::conn::route::{Parameters, PathMatch, Route};
 use crate::conn::routes::Routes;
 use crate::conn::turned_away::TurnedAway;
@@ -22,6 +23,8 @@ pub(in crate::conn) struct Arrival<'s, 'a> {
     pub called: Called<'a>,
     /// The hosts that the listener answers for; `None`: any.
     pub hosts: Option<&'s Hosts>,
+    /// The limits for it; `None`: there are none.
+    pub allowance: Option<Allowance<'s>>,
 }
 
 /// A head with everything that follows from it alone, and the circumstances. Parsed again, the same head gives the same
@@ -38,6 +41,7 @@ pub(in crate::conn) struct ClientRequest<'r, 'a> {
     pub segments: Result<SmallVec<[Cow<'a, str>; 8]>, CloseReason>,
     pub node: Option<NodeId>,
     pub hosts: Option<&'r Hosts>,
+    pub allowance: Option<Allowance<'r>>,
     pub routes: &'r Routes,
     /// The reason why nothing new is begun, if there is one.
     pub turned_away: Option<TurnedAway>,
@@ -59,6 +63,7 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
             segments: http::split_path(head.path),
             node: arrival.node,
             hosts: arrival.hosts,
+            allowance: arrival.allowance,
             routes,
             turned_away,
         }

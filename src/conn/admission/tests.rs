@@ -120,7 +120,7 @@ impl Case<'_> {
         let mut head = next_head(&mut input).expect(self.target).expect(self.target);
         head.keep_alive &= self.away.is_none();
         let called = Called { host: None, is_secure: self.is_tls.then_some(true) };
-        let arrival = Arrival { node: None, called, hosts: self.has_hosts.then_some(&gate.hosts) };
+        let arrival = Arrival { node: None, called, hosts: self.has_hosts.then_some(&gate.hosts), allowance: None };
         let turned_away = self.away.map(|reason| TurnedAway { reason, retry_after_s: 7 });
         look(&ClientRequest::new(&head, arrival, &gate.routes, turned_away))
     }
@@ -179,9 +179,11 @@ fn name(admission: &Admission) -> &'static str {
         Admission::Path => "Path",
         Admission::Route => "Route",
         Admission::Room(..) => "Room",
+        Admission::Rate(..) => "Rate",
         Admission::Origin(..) => "Origin",
         Admission::Form(..) => "Form",
         Admission::Identity(..) => "Identity",
+        Admission::Share(..) => "Share",
         Admission::Target(..) => "Target",
     }
 }

@@ -42,6 +42,7 @@ pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Resu
             .map(|listener| (!listener.hosts.is_empty()).then(|| hosts(&listener.hosts)))
             .collect(),
         trust: trust(&config.trust)?,
+        quotas: None,
         channels: Arc::new(rules(config)?),
         websocket: SessionLimits {
             message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),

@@ -218,6 +218,8 @@ fn leaves_input_readable(reason: CloseReason) -> bool {
             | KeyReused
             | RequestsFull
             | RequestsShare
+            | ConnectionLimit
+            | RequestLimit
     )
 }
 

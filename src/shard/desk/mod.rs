@@ -3,6 +3,7 @@
 
 mod endings;
 mod errands;
+pub(super) mod excess;
 mod fan_out;
 mod output;
 mod single;

@@ -9,6 +9,7 @@
 //! Features do not call each other. What one needs of another is an errand or a letter.
 
 pub(super) mod acks;
+pub(super) mod limiter;
 pub(super) mod order;
 pub(super) mod presence;
 pub(super) mod questions;
@@ -28,6 +29,7 @@ use super::desk::Desk;
 use super::{Core, Parts};
 
 use acks::Acks;
+use limiter::Limiter;
 use order::Order;
 use presence::Presence;
 use questions::Questions;
@@ -189,4 +191,5 @@ features! {
     requests: Requests,
     acks: Acks,
     presence: Presence,
+    limiter: Limiter,
 }
