@@ -45,7 +45,7 @@ pub fn remembered_mib(stranger: &str) -> f64 {
 pub fn bound_mib(config: &Config, connections: usize) -> f64 {
     let is_tls = config.listeners.iter().any(|listener| listener.tls.is_some());
     let each = if is_tls { limits::CONNECTION_BYTES_TLS } else { limits::CONNECTION_BYTES_PLAIN };
-    let items = most::items(connections as u64, config.shards.max(1), &config.limits, each);
+    let items = most::items(connections as u64, config.shards.max(1), config, each);
     most::in_all(&items) as f64 / f64::from(1 << 20)
 }
 

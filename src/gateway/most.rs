@@ -6,7 +6,7 @@
 //!
 //! Workers are not in it: up to 64 MiB may wait for each that does not read.
 
-use super::config::Limits;
+use super::config::Config;
 use crate::limits;
 
 /// The memory that one bound allows.
@@ -28,7 +28,9 @@ pub fn in_all(items: &[MemoryItem]) -> u64 {
 /// One item for each bound, in the order of the manual ("Memory" in docs/operations.md). `shards` is at least 1;
 /// `bytes_per_connection` is the cost of an idle connection: [`limits::CONNECTION_BYTES_PLAIN`] or
 /// [`limits::CONNECTION_BYTES_TLS`].
-pub fn items(connections: u64, shards: usize, config: &Limits, bytes_per_connection: u64) -> Vec<MemoryItem> {
+pub fn items(connections: u64, shards: usize, config: &Config, bytes_per_connection: u64) -> Vec<MemoryItem> {
+    let has_client_limits = !config.client_limits.is_empty();
+    let config = &config.limits;
     // A sum that the shards share.
     let shared = |name, key: &str, of_shard: usize| {
         let bytes = (of_shard as u64).saturating_mul(shards as u64);
@@ -45,6 +47,7 @@ pub fn items(connections: u64, shards: usize, config: &Limits, bytes_per_connect
     let (resent, of_resent) = config.resent_bytes_at_most(shards);
     let accepted = (config.accepted_bytes_max / shards).max(limits::ACCEPTED_BYTES_MIN);
     let mail = limits::MAILBOX_BYTES as u64 + limits::MAILBOX_MAILS as u64 * limits::MAIL_LARGE_BYTES as u64;
+    let tallies = if has_client_limits { config.tallies_max.next_power_of_two() as u64 } else { 0 };
     vec![
         MemoryItem {
             name: "process",
@@ -69,6 +72,7 @@ pub fn items(connections: u64, shards: usize, config: &Limits, bytes_per_connect
         per_shard("names of messages", names, ", Nats-Msg-Id and Tg-Distinct"),
         per_shard("presence", limits::PRESENT_MAX as u64 * limits::PRESENT_BYTES, ""),
         per_shard("mail between shards", 2 * mail, ", both lanes full"),
+        per("limits of clients", tallies, "accounts", limits::TALLY_BYTES, ", if there is a [[limit]]"),
     ]
 }
 
@@ -80,7 +84,7 @@ mod tests {
     #[test]
     fn the_manual_tells_the_sum_of_the_defaults() {
         let manual = include_str!("../../docs/operations.md");
-        let bytes = in_all(&items(100_000, 4, &Config::default().limits, limits::CONNECTION_BYTES_TLS));
+        let bytes = in_all(&items(100_000, 4, &Config::default(), limits::CONNECTION_BYTES_TLS));
         let words = format!("defaults, that is {:.1} GiB", bytes as f64 / f64::from(1 << 30));
         assert!(manual.contains(&words), "the manual does not say: {words}");
     }

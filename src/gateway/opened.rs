@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::conn::Door;
+use crate::conn::quota::{Quota, Quotas};
 use crate::conn::settings::{Readiness, Settings};
 use crate::driver::socket::{self, ListeningSocket};
 use crate::shard::Entrance;
@@ -54,9 +55,10 @@ impl Gate {
 impl OpenedPlan {
     /// Claims every address for which `sockets` has no socket. If one cannot be claimed, all are given up.
     pub(super) fn new(plan: Plan, sockets: Vec<ActivatedSocket>) -> Result<OpenedPlan, StartError> {
-        let Plan { shards, pin, mut process, generation, peer_timeout, gates } = plan;
+        let Plan { shards, pin, mut process, mut generation, quotas, tallies_max, peer_timeout, gates } = plan;
         let wanted: Vec<Wanted> = gates.iter().map(wanted).collect();
         let sockets = activated::assign(sockets, &wanted)?;
+        generation.quotas = self::quotas(quotas, tallies_max)?.map(Arc::new);
         process.server_id = format!("TG{:016X}", random()?);
         let pinning = pinning(pin, shards);
         let gates = claim(gates, sockets)?;
@@ -115,6 +117,12 @@ fn pinning(pin: Pin, shards: usize) -> Result<Vec<usize>, String> {
     let cores = Cores::read(&Tree(Path::new("/")), "thread-self").ok_or("it is not known which cores there are")?;
     cores.pinned(pin, shards)?;
     Ok(cores.allowed)
+}
+
+/// The limits with their table, if there are any.
+fn quotas(all: Vec<Quota>, tallies_max: usize) -> Result<Option<Quotas>, StartError> {
+    let secret = [random()?, random()?, random()?, random()?];
+    Ok(Quotas::new(all, tallies_max, secret))
 }
 
 /// Eight random bytes of the kernel.

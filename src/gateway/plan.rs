@@ -6,6 +6,7 @@
 //!  Config --Plan::new--> Plan --OpenedPlan::new--> sockets, randomness, cores --> threads
 //! ```
 
+mod client_limits;
 mod routes;
 mod settings;
 
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::conn::Door;
+use crate::conn::quota::Quota;
 use crate::conn::route::Route;
 use crate::conn::settings::{Generation, Process};
 use crate::hub::PlaceSet;
@@ -29,7 +31,11 @@ pub(super) struct Plan {
     /// Lacks `node`, which the builder knows, `server_id`, which the process draws at start, and `bus_address`, which the
     /// kernel decides.
     pub process: Process,
+    /// Lacks `quotas`: their table has a secret, which is drawn at start.
     pub generation: Generation,
+    pub quotas: Vec<Quota>,
+    /// Most accounts of `quotas`.
+    pub tallies_max: usize,
     /// How long sent bytes may stay unacknowledged.
     pub peer_timeout: Duration,
     /// In the order of the configuration: listeners, bus, admin.
@@ -67,6 +73,8 @@ impl Plan {
             pin: config.pin,
             process: settings::process(config, shards, machine.descriptors),
             generation: settings::generation(config, routes, shards).map_err(StartError)?,
+            quotas: client_limits::all(config).map_err(StartError)?,
+            tallies_max: config.limits.tallies_max,
             peer_timeout: config.limits.peer_timeout,
             gates: gates(config).map_err(StartError)?,
         })

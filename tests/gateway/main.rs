@@ -18,6 +18,7 @@ mod foreign;
 mod front;
 mod hostile;
 mod hosts;
+mod hurried;
 mod introduced;
 mod liveness;
 mod origins;

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use super::{check, output};
 use system::System;
 use tidegate::gateway;
-use tidegate::gateway::config::{Config, DriverChoice, Pin};
+use tidegate::gateway::config::{DriverChoice, Pin};
 use tidegate::gateway::most;
 use tidegate::limits::SHARDS_MAX;
 use verdict::{Requirements, Verdict};
@@ -80,8 +80,8 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
     let required = Requirements { connections: args.connections, is_tls: args.tls, shards, pin, wants_epoll };
     let mut verdict = Verdict::new(&required, &system);
     verdict.notes.extend(config.as_ref().and_then(tickets::note));
-    let limits = config.map_or_else(|| Config::default().limits, |config| config.limits);
-    let most = most::items(args.connections, shards, &limits, verdict.bytes_per_connection);
+    let config = config.unwrap_or_default();
+    let most = most::items(args.connections, shards, &config, verdict.bytes_per_connection);
     let text = if args.json {
         show::json(&required, &system, &verdict, &most)
     } else {

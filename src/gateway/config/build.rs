@@ -15,6 +15,7 @@ use super::{
 use crate::limits::CHANNEL_RULES_MAX;
 
 mod centrifuge;
+mod client_limits;
 mod doubts;
 mod reach;
 mod routes;
@@ -28,13 +29,15 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
     let mut builder = ConfigBuilder { folder, broken, errors };
     let top = Section { table: root, place: Place::File, path: String::new() };
     let mut upstreams = upstreams::all(&mut builder, &top);
+    let routes = builder.routes(&top, &mut upstreams);
     let config = Config {
         listeners: builder.listeners(&top),
         tls: builder.tls(&top),
         trust: trust(&top),
         bus: top.table("bus").and_then(|bus| builder.bus(&bus)),
         admin: top.table("admin").and_then(|admin| builder.admin(&admin)),
-        routes: builder.routes(&top, &mut upstreams),
+        client_limits: builder.client_limits(&top, &routes),
+        routes,
         upstreams,
         channels: builder.channels(&top),
         drain: drain(&top),
@@ -235,6 +238,7 @@ impl ConfigBuilder<'_> {
             handshaking_bytes_max: section.size("handshaking_bytes_max"),
             waiting_bytes_max: section.size("waiting_bytes_max"),
             connections_max: section.value("connections_max").map(|_| section.size("connections_max")),
+            tallies_max: section.size("tallies_max"),
             ping_interval: Duration::from_secs(section.whole("ping_interval_s")),
             head_timeout: Duration::from_secs(section.whole("head_timeout_s")),
             body_timeout: Duration::from_secs(section.whole("body_timeout_s")),

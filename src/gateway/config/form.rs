@@ -8,7 +8,7 @@ use super::address;
 use crate::base::Remote;
 use crate::conn::fixed::FixedField;
 use crate::limits::{
-    HEAD_BYTES_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX, UNIX_PATH_BYTES_MAX, UPSTREAM_NAME_BYTES_MAX,
+    HEAD_BYTES_MAX, LIMIT_RATE_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX, UNIX_PATH_BYTES_MAX, UPSTREAM_NAME_BYTES_MAX,
 };
 use crate::proto::http::{Authority, Host, Origin};
 use crate::proto::networks::Networks;
@@ -242,6 +242,24 @@ pub(super) fn age(text: &str) -> Option<Duration> {
     count.checked_mul(*seconds).filter(|seconds| (1..=SECONDS_MAX).contains(seconds)).map(Duration::from_secs)
 }
 
+pub(super) fn is_rate(text: &str) -> bool {
+    rate(text).is_some()
+}
+
+/// `20/s`, `300/m`, `1000/h`: the count, and the time.
+pub(super) fn rate(text: &str) -> Option<(u32, Duration)> {
+    let (digits, unit) = text.split_once('/')?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        _ => return None,
+    };
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    let count: u32 = digits.parse().ok().filter(|_| is_number)?;
+    (u64::from(count) <= u64::from(LIMIT_RATE_MAX) * seconds).then_some((count, Duration::from_secs(seconds)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +272,20 @@ mod tests {
         for text in ["", "5", "m", "0s", "-1s", "+1s", "1.5h", "5 m", "5M", "366d", "99999999999999999999s", "1w", "5é"]
         {
             assert_eq!(age(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_rates_with_their_units() {
+        for (text, count, seconds) in
+            [("1/s", 1, 1), ("300/m", 300, 60), ("1000/h", 1_000, 3_600), ("1000000/s", 1_000_000, 1)]
+        {
+            assert_eq!(rate(text), Some((count, Duration::from_secs(seconds))), "{text}");
+        }
+        for text in
+            ["", "5", "5/", "/s", "0/s", "05/s", "+5/s", "-5/s", "5 /s", "5/S", "5/d", "5/10s", "1000001/s", "0.5/s"]
+        {
+            assert_eq!(rate(text), None, "{text}");
         }
     }
 

@@ -21,6 +21,7 @@ use log::LevelFilter;
 pub(super) mod address;
 mod build;
 mod certificates;
+mod client_limits;
 mod environment;
 mod error;
 mod form;
@@ -34,6 +35,7 @@ pub use crate::base::Remote;
 pub use crate::conn::site::Scheme;
 pub use crate::proto::channel::{Delivery, Keep, Queue, Rule};
 pub use crate::proto::upstream::{Balance, HashedPart, ServerMark, UpstreamRule, UpstreamServer};
+pub use client_limits::{ClientLimit, Frequency, LimitedBy};
 pub use error::{Error, Errors, Place};
 pub use render::{annotated, markdown};
 pub use table::{Fallback, Kind, Row, TABLE};
@@ -64,6 +66,8 @@ pub struct Config {
     pub drain: Drain,
     /// The bounds of connections, messages and waits.
     pub limits: Limits,
+    /// What one address, network, user or route may use; all that apply hold.
+    pub client_limits: Vec<ClientLimit>,
     /// Number of shards; 0 means one for each core, or more if `limits.connections_max` needs their descriptors.
     pub shards: usize,
     /// Whether each shard is pinned to a core of its own.
@@ -393,6 +397,8 @@ pub struct Limits {
     pub waiting_bytes_max: usize,
     /// Most connections of the whole process. `None` if the configuration does not set it: then [`crate::limits::CONNECTIONS_MAX`] holds.
     pub connections_max: Option<usize>,
+    /// Addresses, networks, users and routes of which [`Config::client_limits`] keeps account at the same time.
+    pub tallies_max: usize,
     /// Silence of a WebSocket client after which it is pinged.
     pub ping_interval: Duration,
     /// How long the head of a request may take; a slower one gets 408.

@@ -62,6 +62,9 @@ fn inline(out: &mut String, row: &Row) {
     }
 }
 
+/// Keys without a default that stand in the file all the same: a table without any of its kind would be refused.
+const SHOWN: &[&str] = &["limit[].connections"];
+
 /// `key = default`, commented out where there is no default.
 fn assignment(row: &Row) -> String {
     let name = row.name();
@@ -70,6 +73,7 @@ fn assignment(row: &Row) -> String {
         Fallback::Switch(switch) => format!("{name} = {switch}"),
         Fallback::Text(text) => format!("{name} = \"{text}\""),
         Fallback::Required(example) => format!("{name} = {example}"),
+        Fallback::Nothing(example) if SHOWN.contains(&row.path) => format!("{name} = {example}"),
         Fallback::Nothing(example) => format!("# {name} = {example}"),
     }
 }

@@ -21,7 +21,7 @@ fn tells_an_unknown_key_with_what_is_known_when_nothing_is_near() {
         errors("[bus]\nnonsense = 1\n"),
         ["tidegate.toml:4: unknown key \"nonsense\" in [bus]; expected one of address, user, password, token"]
     );
-    assert_eq!(errors("[limit]\n"), ["tidegate.toml:3: unknown key \"limit\"; did you mean \"limits\"?"]);
+    assert_eq!(errors("[limts]\n"), ["tidegate.toml:3: unknown key \"limts\"; did you mean \"limits\"?"]);
     assert_eq!(
         errors("[[route]]\npath = \"/\"\nsse = { chanel = \"a\" }\n"),
         ["tidegate.toml:5: unknown key \"chanel\" in route.sse; did you mean \"channel\"?"]

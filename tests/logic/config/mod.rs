@@ -1,6 +1,7 @@
 //! The configuration: what is read, what is refused and in which words.
 
 mod channels;
+mod client_limits;
 mod listeners;
 mod meanings;
 mod mistakes;

@@ -16,6 +16,7 @@ impl ConfigBuilder<'_> {
         self.doubts_of_reach(top, config);
         self.doubts_of_trust(top, config);
         doubts_of_circles(self, top, config);
+        self.doubts_of_client_limits(top, config);
         if let Some(admin) = top.table("admin")
             && admin.switch("allow_remote")
             && config.admin.as_ref().is_some_and(|admin| admin.address.ip().is_loopback())

@@ -109,6 +109,14 @@ pub(super) const ROWS: &[Row] = &[
               many descriptors need.",
     },
     Row {
+        path: "limits.tallies_max",
+        kind: count(1_024, 67_108_864),
+        fallback: Fallback::Whole(limits::TALLIES_MAX as u64),
+        help: "Addresses, networks, users and routes of which `[[limit]]` keeps account at the same time.",
+        doc: "A power of two, or the next one is taken; 16 bytes each, and only if there is a `[[limit]]`. Each of its bounds takes               one for each client, while a connection is open or for the time of a burst. Clients beyond it share an account for \
+              64.",
+    },
+    Row {
         path: "limits.ping_interval_s",
         kind: seconds(3_600),
         fallback: Fallback::Whole(limits::PING_INTERVAL.as_secs()),

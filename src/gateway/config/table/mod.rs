@@ -2,6 +2,7 @@
 //! suggestions, `tidegate config` and docs/configuration.md derive from it. One file for each section.
 
 mod channels;
+mod client_limits;
 mod drain;
 mod limits;
 mod listeners;
@@ -120,6 +121,7 @@ const SECTIONS: &[&[Row]] = &[
     routes::ROWS,
     upstreams::OF_ROUTES,
     channels::ROWS,
+    client_limits::ROWS,
     drain::ROWS,
     limits::ROWS,
 ];
