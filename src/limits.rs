@@ -3,12 +3,14 @@
 
 mod costs;
 mod tls;
+mod tokens;
 mod upstreams;
 
 use std::time::Duration;
 
 pub use costs::*;
 pub use tls::*;
+pub use tokens::*;
 pub use upstreams::*;
 
 // --- HTTP ---------------------------------------------------------------------------------------------------------

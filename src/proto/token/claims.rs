@@ -59,7 +59,7 @@ fn optional(value: Option<&RawValue>, claim: Claim) -> Result<Option<Cow<'_, str
 }
 
 /// A text, or the digits of a whole number: many applications number their users, and some number their channels.
-fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+pub(super) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     let json = value.get();
     match json.as_bytes().first()? {
         b'"' => serde_json::from_str(json).ok().map(Cow::Owned),

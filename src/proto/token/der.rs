@@ -24,6 +24,31 @@ pub(super) fn rsa_bits(der: &[u8]) -> Option<usize> {
     Some(8 * (others.len() + 1) - first.leading_zeros() as usize)
 }
 
+/// An RSAPublicKey of these numbers, which are whole, unsigned and big-endian.
+pub(super) fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+    let numbers = [modulus, exponent].map(|number| {
+        let digits = &number[number.iter().take_while(|byte| **byte == 0).count()..];
+        // A first bit that is set would be a sign.
+        let sign: &[u8] = if digits.first().is_none_or(|first| *first >= 0x80) { &[0] } else { &[] };
+        put(INTEGER, &[sign, digits].concat())
+    });
+    put(SEQUENCE, &numbers.concat())
+}
+
+fn put(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let digits = &length[length.iter().take_while(|digit| **digit == 0).count()..];
+    let mut value = vec![tag];
+    if content.len() < 0x80 {
+        value.push(content.len() as u8);
+    } else {
+        value.push(0x80 | digits.len() as u8);
+        value.extend_from_slice(digits);
+    }
+    value.extend_from_slice(content);
+    value
+}
+
 /// The content of a value with this tag at the beginning of `der`, and the rest.
 fn take(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (own, rest) = der.split_first()?;

@@ -7,9 +7,9 @@
 //!
 //! A key that could never verify a token is refused here. The error names its kind and the kind that would fit.
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256};
 use rustls_pki_types::{AlgorithmIdentifier, CertificateDer, alg_id};
 
+use super::algorithm::{Algorithm, KeyKind, SignatureKey};
 use super::der;
 use super::pem::{self, PemSection};
 
@@ -18,42 +18,39 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 const RSA_FITS: &str = "RS256 takes RSA keys of 2048 to 8192 bits (RFC 7518 section 3.3)";
 const ECDSA_FITS: &str = "ES256 takes keys on the curve P-256 (RFC 7518 section 3.4)";
 
-/// The kind of a key, which decides whether it fits.
-enum KeyKind {
-    Rsa { bits: usize },
-    P256,
-    Other(&'static str),
-}
+/// Kinds that no algorithm here takes.
+const OTHERS: &[(AlgorithmIdentifier, &str)] =
+    &[(alg_id::ECDSA_P256K1, "a key on the curve secp256k1"), (alg_id::ED448, "an Ed448 key")];
 
-const KINDS: &[(AlgorithmIdentifier, &str)] = &[
-    (alg_id::ECDSA_P384, "a key on the curve P-384"),
-    (alg_id::ECDSA_P521, "a key on the curve P-521"),
-    (alg_id::ECDSA_P256K1, "a key on the curve secp256k1"),
-    (alg_id::ED25519, "an Ed25519 key"),
-    (alg_id::ED448, "an Ed448 key"),
+const KINDS: &[(AlgorithmIdentifier, KeyKind)] = &[
+    (alg_id::ECDSA_P256, KeyKind::P256),
+    (alg_id::ECDSA_P384, KeyKind::P384),
+    (alg_id::ECDSA_P521, KeyKind::P521),
+    (alg_id::ED25519, KeyKind::Ed25519),
 ];
 
 /// The RSA key in a file, for RS256.
-pub(super) fn rsa(file: &[u8]) -> Result<ParsedPublicKey, String> {
-    let key = public_key(file)?;
-    match kind(&key)? {
-        KeyKind::Rsa { bits } if RSA_BITS.contains(&bits) => {
-            ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &key).map_err(|_| damaged())
-        }
-        KeyKind::Rsa { bits } => Err(format!("is an RSA key of {bits} bits; {RSA_FITS}")),
-        KeyKind::P256 => Err(format!("is a key on the curve P-256, for ecdsa_public_key; {RSA_FITS}")),
-        KeyKind::Other(other) => Err(format!("is {other}; {RSA_FITS}")),
+pub(super) fn rsa(file: &[u8]) -> Result<SignatureKey, String> {
+    match any(file)? {
+        (KeyKind::Rsa, key) => SignatureKey::public(Algorithm::Rs256, &key).ok_or_else(damaged),
+        (KeyKind::P256, _) => Err(format!("is a key on the curve P-256, for ecdsa_public_key; {RSA_FITS}")),
+        (other, _) => Err(format!("is {other}; {RSA_FITS}")),
     }
 }
 
 /// The key on the curve P-256 in a file, for ES256.
-pub(super) fn ecdsa(file: &[u8]) -> Result<ParsedPublicKey, String> {
-    let key = public_key(file)?;
-    match kind(&key)? {
-        KeyKind::P256 => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &key).map_err(|_| damaged()),
-        KeyKind::Rsa { .. } => Err(format!("is an RSA key, for rsa_public_key; {ECDSA_FITS}")),
-        KeyKind::Other(other) => Err(format!("is {other}; {ECDSA_FITS}")),
+pub(super) fn ecdsa(file: &[u8]) -> Result<SignatureKey, String> {
+    match any(file)? {
+        (KeyKind::P256, key) => SignatureKey::public(Algorithm::Es256, &key).ok_or_else(damaged),
+        (KeyKind::Rsa, _) => Err(format!("is an RSA key, for rsa_public_key; {ECDSA_FITS}")),
+        (other, _) => Err(format!("is {other}; {ECDSA_FITS}")),
     }
+}
+
+/// The key in a file and its kind, if there is an algorithm for it.
+pub(super) fn any(file: &[u8]) -> Result<(KeyKind, Vec<u8>), String> {
+    let key = public_key(file)?;
+    kind(&key).map(|kind| (kind, key))
 }
 
 /// The SubjectPublicKeyInfo of the only key in a file, or an RSAPublicKey (RFC 8017 appendix A.1.1).
@@ -80,16 +77,22 @@ fn public_key(file: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 fn kind(key: &[u8]) -> Result<KeyKind, String> {
-    let rsa_bits = |key| der::rsa_bits(key).map(|bits| KeyKind::Rsa { bits }).ok_or_else(damaged);
-    let Some((algorithm, bits)) = der::public_key_info(key) else { return rsa_bits(key) };
+    let Some((algorithm, bits)) = der::public_key_info(key) else { return rsa_kind(key) };
     if algorithm == &*alg_id::RSA_ENCRYPTION {
-        return rsa_bits(bits);
+        return rsa_kind(bits);
     }
-    if algorithm == &*alg_id::ECDSA_P256 {
-        return Ok(KeyKind::P256);
+    if let Some((_, kind)) = KINDS.iter().find(|(own, _)| algorithm == &**own) {
+        return Ok(*kind);
     }
-    let known = KINDS.iter().find(|(own, _)| algorithm == &**own);
-    Ok(KeyKind::Other(known.map_or("a key of another algorithm or with other parameters", |(_, words)| *words)))
+    let known = OTHERS.iter().find(|(own, _)| algorithm == &**own);
+    let other = known.map_or("a key of another algorithm or with other parameters", |(_, words)| *words);
+    Err(format!("is {other}; expected an RSA key, an Ed25519 key, or one on the curve P-256, P-384 or P-521"))
+}
+
+/// The kind of an RSAPublicKey, if it is long enough.
+pub(super) fn rsa_kind(key: &[u8]) -> Result<KeyKind, String> {
+    let bits = der::rsa_bits(key).ok_or_else(damaged)?;
+    if RSA_BITS.contains(&bits) { Ok(KeyKind::Rsa) } else { Err(format!("is an RSA key of {bits} bits; {RSA_FITS}")) }
 }
 
 fn damaged() -> String {
@@ -118,7 +121,7 @@ mod tests {
         KeyPair::generate_for(algorithm).unwrap()
     }
 
-    fn error(parse: fn(&[u8]) -> Result<ParsedPublicKey, String>, file: impl AsRef<[u8]>) -> String {
+    fn error(parse: fn(&[u8]) -> Result<SignatureKey, String>, file: impl AsRef<[u8]>) -> String {
         parse(file.as_ref()).map(|_| ()).unwrap_err()
     }
 
@@ -149,7 +152,8 @@ mod tests {
             assert_eq!(error(ecdsa, &pem), format!("{is}{ECDSA_FITS}"));
             assert_eq!(error(rsa, &pem), format!("{is}{RSA_FITS}"));
         }
-        assert_eq!(error(ecdsa, SECP256K1), format!("is a key on the curve secp256k1; {ECDSA_FITS}"));
+        let words = error(ecdsa, SECP256K1);
+        assert!(words.starts_with("is a key on the curve secp256k1; expected an RSA key, an Ed25519 key"), "{words}");
         let p256 = pair(&rcgen::PKCS_ECDSA_P256_SHA256).public_key_pem();
         assert_eq!(error(rsa, p256), format!("is a key on the curve P-256, for ecdsa_public_key; {RSA_FITS}"));
     }

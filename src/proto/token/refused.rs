@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Algorithm;
-use crate::limits::TOKEN_INFO_BYTES_MAX;
+use crate::limits::{TOKEN_BYTES_MAX, TOKEN_INFO_BYTES_MAX};
 use crate::proto::name::NameError;
 use crate::proto::subject::SubjectError;
 
@@ -31,6 +31,22 @@ pub enum TokenFault {
     Header,
     /// `crit` names extensions, and none is supported (RFC 7515 section 4.1.11).
     Extension,
+    /// More than [`TOKEN_BYTES_MAX`] bytes.
+    TooLong,
+    /// Signed with an algorithm that is not allowed, or with none.
+    NotAllowed,
+    /// None of the issuer's keys has the name in the header.
+    UnknownKey,
+    /// `iss` is not the issuer that is expected.
+    Issuer,
+    /// `aud` is not, and does not list, the audience that is expected.
+    Audience,
+    /// A claim that the gateway requires is missing or has another value.
+    Required,
+    /// There is no `exp`.
+    NoEnd,
+    /// There is no user.
+    NoUser,
     /// Signed with another algorithm than that of the route's key.
     Algorithm(Algorithm),
     Signature(Algorithm),
@@ -63,6 +79,10 @@ pub enum Claim {
     Nbf,
     Channels,
     Channel,
+    Jti,
+    Sid,
+    /// The one that the configuration names.
+    User,
 }
 
 impl From<TokenFault> for TokenRefusal {
@@ -91,6 +111,14 @@ impl fmt::Display for TokenFault {
             TokenFault::Extension => {
                 f.write_str("its header demands extensions (\"crit\"), and none is understood here")
             }
+            TokenFault::TooLong => write!(f, "it has more than {TOKEN_BYTES_MAX} bytes"),
+            TokenFault::NotAllowed => f.write_str("its header has an \"alg\" that is not allowed here"),
+            TokenFault::UnknownKey => f.write_str("its header names a key (\"kid\") that the issuer does not publish"),
+            TokenFault::Issuer => f.write_str("its claim \"iss\" is not the issuer that is expected"),
+            TokenFault::Audience => f.write_str("its claim \"aud\" does not name the audience that is expected"),
+            TokenFault::Required => f.write_str("a claim that is required is missing or has another value"),
+            TokenFault::NoEnd => write!(f, "its claim {} is missing: a token has to end", Claim::Exp),
+            TokenFault::NoUser => f.write_str("its claim for the user is missing"),
             TokenFault::Algorithm(ours) => {
                 write!(f, "its header has another \"alg\"; the key of the route is for {ours}")
             }
@@ -125,6 +153,9 @@ impl fmt::Display for Claim {
             Claim::Nbf => "\"nbf\"",
             Claim::Channels => "\"channels\"",
             Claim::Channel => "\"channel\"",
+            Claim::Jti => "\"jti\"",
+            Claim::Sid => "\"sid\"",
+            Claim::User => "for the user",
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Tokens as signers write them, by hand and by another library.
 
+use aws_lc_rs::hmac;
+use base64::Engine;
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 

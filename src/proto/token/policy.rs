@@ -1,0 +1,314 @@
+//! Which tokens of an issuer are accepted, and what they prove.
+//!
+//! ```text
+//!  token --> length, form, alg, key, signature --> iss, aud, exp, nbf, required claims --> user, end, channels --> Proof
+//!                       '---------------------------------'----------------------------------'--> TokenRefusal
+//! ```
+//!
+//! The rules are those of RFC 8725: the key decides the algorithms, the issuer and the audience are compared whole, and nothing
+//! in a token says where its key is fetched.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use ahash::AHashMap;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::claims::{date, text};
+use super::keys::KeySet;
+use super::parts::TokenParts;
+use super::refused::{Claim, TokenFault, TokenRefusal};
+use crate::limits;
+use crate::proto::subject::Pattern;
+use crate::proto::user::User;
+
+/// The rules for the tokens of one issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenPolicy {
+    /// `iss` must be this.
+    pub issuer: Option<Box<str>>,
+    /// `aud` must be this, or a list with it.
+    pub audience: Option<Box<str>>,
+    /// Claims that must have a value: as a text, as a word of a text, or in a list.
+    pub required: Vec<(Box<str>, Box<str>)>,
+    /// How far the issuer's clock may be from this one.
+    pub leeway_s: u32,
+    /// The claim that names the user.
+    pub user: Box<str>,
+    /// The claim that lists patterns of channels, if one does.
+    pub channels: Option<Box<str>>,
+}
+
+/// What a token has proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    pub user: User,
+    /// Seconds of Unix time at which it ends, the leeway included.
+    pub until_s: u64,
+    /// Channels that may be heard besides those of the route.
+    pub channels: Vec<Pattern>,
+    /// `jti`, by which one token is revoked.
+    pub id: Option<Box<str>>,
+    /// `sid`, by which all tokens of one session are.
+    pub session: Option<Box<str>>,
+}
+
+impl Default for TokenPolicy {
+    fn default() -> TokenPolicy {
+        TokenPolicy {
+            issuer: None,
+            audience: None,
+            required: Vec::new(),
+            leeway_s: limits::TOKEN_LEEWAY_S,
+            user: "sub".into(),
+            channels: None,
+        }
+    }
+}
+
+impl TokenPolicy {
+    /// What `token` proves at the second `unix_now`, if one of `keys` has signed it.
+    pub fn verify(&self, keys: &KeySet, token: &str, unix_now: u64) -> Result<Proof, TokenRefusal> {
+        if token.len() > limits::TOKEN_BYTES_MAX {
+            return Err(TokenFault::TooLong.into());
+        }
+        let parts = TokenParts::read(token)?;
+        let key = keys.find(&parts.header()?)?;
+        if !key.has_signed(parts.message.as_bytes(), &parts.signature) {
+            return Err(TokenFault::Signature(key.algorithm).into());
+        }
+        let claims: ClaimMap<'_> = serde_json::from_slice(&parts.claims).map_err(|_| TokenFault::Claims)?;
+        self.check_parties(&claims)?;
+        let until_s = self.until(&claims, unix_now)?;
+        Ok(Proof {
+            user: self.user(&claims)?,
+            until_s,
+            channels: self.channels(&claims)?,
+            id: claims.name("jti", Claim::Jti)?,
+            session: claims.name("sid", Claim::Sid)?,
+        })
+    }
+
+    fn check_parties(&self, claims: &ClaimMap<'_>) -> Result<(), TokenFault> {
+        if let Some(issuer) = &self.issuer
+            && claims.get("iss").and_then(exact).as_deref() != Some(issuer)
+        {
+            return Err(TokenFault::Issuer);
+        }
+        if let Some(audience) = &self.audience
+            && !claims
+                .get("aud")
+                .is_some_and(|value| exact(value).map_or_else(|| lists(value, audience), |own| own == **audience))
+        {
+            return Err(TokenFault::Audience);
+        }
+        let has = |(name, wanted): &(Box<str>, Box<str>)| claims.get(name).is_some_and(|value| says(value, wanted));
+        if self.required.iter().all(has) { Ok(()) } else { Err(TokenFault::Required) }
+    }
+
+    fn until(&self, claims: &ClaimMap<'_>, unix_now: u64) -> Result<u64, TokenRefusal> {
+        let (now, leeway) = (unix_now as f64, f64::from(self.leeway_s));
+        if let Some(value) = claims.get("nbf")
+            && date(value).ok_or(TokenFault::NoDate(Claim::Nbf))? > now + leeway
+        {
+            return Err(TokenRefusal::NotYetValid);
+        }
+        let end = claims.get("exp").ok_or(TokenFault::NoEnd)?;
+        let end = date(end).ok_or(TokenFault::NoDate(Claim::Exp))? + leeway;
+        if end <= now {
+            return Err(TokenRefusal::Expired);
+        }
+        Ok((end.ceil().min(now + limits::TOKEN_SECONDS_MAX as f64)) as u64)
+    }
+
+    fn user(&self, claims: &ClaimMap<'_>) -> Result<User, TokenFault> {
+        let value = claims.get(&self.user).ok_or(TokenFault::NoUser)?;
+        let name = text(value).filter(|name| !name.is_empty()).ok_or(TokenFault::NoText(Claim::User))?;
+        User::new(&name).map_err(TokenFault::User)
+    }
+
+    fn channels(&self, claims: &ClaimMap<'_>) -> Result<Vec<Pattern>, TokenFault> {
+        let Some(value) = self.channels.as_ref().and_then(|name| claims.get(name)) else { return Ok(Vec::new()) };
+        let items: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| TokenFault::NoList)?;
+        let pattern = |item: &RawValue| {
+            let name = text(item).ok_or(TokenFault::NoText(Claim::Channels))?;
+            let pattern = Pattern::new(&name).map_err(|error| TokenFault::Channel(Claim::Channels, error))?;
+            if pattern.is_reserved() { Err(TokenFault::Reserved(Claim::Channels)) } else { Ok(pattern) }
+        };
+        items.into_iter().map(pattern).collect()
+    }
+}
+
+/// A text that is compared whole.
+fn exact(value: &RawValue) -> Option<Cow<'_, str>> {
+    value.get().starts_with('"').then(|| text(value)).flatten()
+}
+
+fn lists(value: &RawValue, wanted: &str) -> bool {
+    let items: Vec<&RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
+    items.into_iter().any(|item| text(item).as_deref() == Some(wanted))
+}
+
+/// Whether a claim is this text, has it as one of its words (RFC 8693 section 4.2, `scope`), or has it in its list.
+fn says(value: &RawValue, wanted: &str) -> bool {
+    match value.get() {
+        "true" | "false" => value.get() == wanted,
+        _ => text(value)
+            .map_or_else(|| lists(value, wanted), |own| own == wanted || own.split(' ').any(|word| word == wanted)),
+    }
+}
+
+/// Claims by name; each stands once (RFC 7519 section 4), and `null` counts as a missing one.
+struct ClaimMap<'a>(AHashMap<Cow<'a, str>, &'a RawValue>);
+
+impl<'a> ClaimMap<'a> {
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.get(name).copied().filter(|value| value.get() != "null")
+    }
+
+    fn name(&self, name: &str, claim: Claim) -> Result<Option<Box<str>>, TokenFault> {
+        let value = self.get(name).map(|value| text(value).ok_or(TokenFault::NoText(claim)));
+        Ok(value.transpose()?.map(|text| text.into()))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for ClaimMap<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ClaimMap<'a>, D::Error> {
+        struct ClaimsVisitor;
+        impl<'de> Visitor<'de> for ClaimsVisitor {
+            type Value = AHashMap<Cow<'de, str>, &'de RawValue>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<Self::Value, M::Error> {
+                let mut claims = AHashMap::new();
+                while let Some((ClaimName(name), value)) = members.next_entry::<ClaimName<'de>, &RawValue>()? {
+                    if claims.insert(name, value).is_some() {
+                        return Err(de::Error::custom("a claim stands twice"));
+                    }
+                }
+                Ok(claims)
+            }
+        }
+        #[derive(serde::Deserialize)]
+        struct ClaimName<'n>(#[serde(borrow)] Cow<'n, str>);
+        deserializer.deserialize_map(ClaimsVisitor).map(ClaimMap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::proto::token::keys::tests::{Signer, set};
+
+    const NOW: u64 = 1_700_000_000;
+
+    fn policy() -> TokenPolicy {
+        TokenPolicy {
+            issuer: Some("https://id.example".into()),
+            audience: Some("tidegate".into()),
+            required: vec![("scope".into(), "push".into())],
+            channels: Some("channels".into()),
+            ..TokenPolicy::default()
+        }
+    }
+
+    /// The claims that `policy` accepts, with this one set to another value; `null` takes it out.
+    fn claims(name: &str, value: Value) -> Value {
+        let mut claims = json!({
+            "iss": "https://id.example", "aud": "tidegate", "sub": "ann", "exp": NOW + 60, "scope": "read push",
+            "channels": ["room.1", "team.*"], "jti": "t-1", "sid": "s-1",
+        });
+        claims[name] = value;
+        claims
+    }
+
+    fn verified(policy: &TokenPolicy, claims: &Value) -> Result<Proof, TokenRefusal> {
+        thread_local! {
+            static SIGNER: Signer = Signer::ec();
+        }
+        SIGNER.with(|signer| policy.verify(&set(&[signer.jwk("a")]), &signer.token(Some("a"), claims), NOW))
+    }
+
+    #[test]
+    fn a_token_proves_its_user_end_channels_and_names() {
+        let proof = verified(&policy(), &claims("nbf", json!(NOW + 30))).unwrap();
+        assert_eq!((proof.user.name().as_ref(), proof.until_s), ("ann", NOW + 90));
+        assert_eq!(proof.channels, ["room.1", "team.*"].map(|name| Pattern::new(name).unwrap()));
+        assert_eq!((proof.id.as_deref(), proof.session.as_deref()), (Some("t-1"), Some("s-1")));
+        let by_mail = TokenPolicy { user: "email".into(), ..policy() };
+        let proof = verified(&by_mail, &claims("email", json!("a.b@example.org"))).unwrap();
+        assert_eq!(proof.user.name(), "a.b@example.org");
+    }
+
+    #[test]
+    fn each_claim_is_checked() {
+        let expired = TokenRefusal::Expired;
+        for (name, value, refusal) in [
+            ("iss", json!("https://id.example/"), TokenFault::Issuer.into()),
+            ("iss", json!(["https://id.example"]), TokenFault::Issuer.into()),
+            ("iss", Value::Null, TokenFault::Issuer.into()),
+            ("aud", json!("tidegate2"), TokenFault::Audience.into()),
+            ("aud", json!("other tidegate"), TokenFault::Audience.into()),
+            ("aud", json!(["other"]), TokenFault::Audience.into()),
+            ("aud", Value::Null, TokenFault::Audience.into()),
+            ("scope", json!("pushy"), TokenFault::Required.into()),
+            ("scope", json!(["read"]), TokenFault::Required.into()),
+            ("scope", Value::Null, TokenFault::Required.into()),
+            ("exp", Value::Null, TokenFault::NoEnd.into()),
+            ("exp", json!("soon"), TokenFault::NoDate(Claim::Exp).into()),
+            ("exp", json!(NOW - 30), expired),
+            ("nbf", json!(NOW + 31), TokenRefusal::NotYetValid),
+            ("sub", Value::Null, TokenFault::NoUser.into()),
+            ("sub", json!(""), TokenFault::NoText(Claim::User).into()),
+            ("sub", json!({"name": "ann"}), TokenFault::NoText(Claim::User).into()),
+            ("channels", json!("room.1"), TokenFault::NoList.into()),
+            ("channels", json!(["tg.user.bob"]), TokenFault::Reserved(Claim::Channels).into()),
+            ("jti", json!([1]), TokenFault::NoText(Claim::Jti).into()),
+        ] {
+            assert_eq!(verified(&policy(), &claims(name, value.clone())).unwrap_err(), refusal, "{name}: {value}");
+        }
+        for (name, value) in [
+            ("aud", json!(["other", "tidegate"])),
+            ("scope", json!("push")),
+            ("scope", json!(["read", "push"])),
+            ("exp", json!(NOW - 29)),
+            ("channels", Value::Null),
+            ("sub", json!(42)),
+        ] {
+            assert!(verified(&policy(), &claims(name, value.clone())).is_ok(), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_forged_token_is_refused_before_its_claims_are_read() {
+        let (own, other) = (Signer::ec(), Signer::ec());
+        let token = other.token(Some("a"), &claims("exp", json!(0)));
+        let refusal = policy().verify(&set(&[own.jwk("a")]), &token, NOW).unwrap_err();
+        assert_eq!(refusal, TokenFault::Signature(crate::proto::token::Algorithm::Es256).into());
+        let long = format!("{}.{token}", "x".repeat(limits::TOKEN_BYTES_MAX));
+        assert_eq!(policy().verify(&set(&[own.jwk("a")]), &long, NOW).unwrap_err(), TokenFault::TooLong.into());
+    }
+
+    #[test]
+    fn a_claim_that_stands_twice_makes_the_token_none() {
+        for bad in ["{\"sub\":1,\"sub\":2}", "[]", "1", "{\"sub\":", "{\"s\\u0075b\":1,\"sub\":2}"] {
+            assert!(serde_json::from_str::<ClaimMap<'_>>(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused_without_a_panic(token in "[A-Za-z0-9_.-]{0,200}", claims in ".{0,100}") {
+            let keys = KeySet::default();
+            prop_assert!(TokenPolicy::default().verify(&keys, &token, NOW).is_err());
+            let _ = serde_json::from_str::<ClaimMap<'_>>(&claims);
+        }
+    }
+}
