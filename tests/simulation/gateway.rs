@@ -8,6 +8,7 @@ use tidegate::base::counters::Counter;
 use tidegate::base::{NodeId, Place, Tick};
 use tidegate::conn::Door;
 use tidegate::conn::hosts::Hosts;
+use tidegate::conn::quota::{Quota, QuotaBy, Quotas};
 use tidegate::conn::route::{
     AcceptRoute, CentrifugeRoute, ChannelTemplate, Route, RouteTarget, Service, UserField, WebSocketRoute,
 };
@@ -20,6 +21,8 @@ use tidegate::mesh::drain::DrainMail;
 use tidegate::mesh::{Mail, Mesh, Threads};
 use tidegate::proto::CloseReason;
 use tidegate::proto::channel::{Keep, Rule, Rules};
+use tidegate::proto::networks::Networks;
+use tidegate::proto::pace::Gcra;
 use tidegate::proto::subject::Pattern;
 use tidegate::shard::budget::Budget;
 use tidegate::shard::counters::Counters;
@@ -145,6 +148,7 @@ pub struct Gateway {
     shape: Shape,
     mesh: Mesh,
     counters: Arc<[Counters]>,
+    quotas: Option<Arc<Quotas>>,
     /// None once it has ended.
     shards: Vec<Option<Shard<SimDriver>>>,
     /// Turns of each shard at this instant.
@@ -220,6 +224,7 @@ impl Gateway {
             world: world.clone(),
             mesh,
             counters,
+            quotas: settings.generation.quotas.clone(),
             turns: vec![0; shards.len()],
             instant: Tick::ZERO,
             stalled_until: vec![Tick::ZERO; shards.len()],
@@ -266,6 +271,10 @@ impl Gateway {
         assert!(census.backlog <= self.backlog_max(&census), "shard {index} gathers mail: {census:?}");
         if turn == Turn::Over {
             self.shards[index] = None;
+        }
+        if let Some(quotas) = &self.quotas {
+            let of_shards = self.shards.iter().flatten().map(|shard| shard.census().limited as u64).sum::<u64>();
+            assert_eq!(quotas.open(), of_shards, "what limits have counted is not what is open");
         }
     }
 
@@ -403,10 +412,34 @@ fn settings(shape: &Shape) -> Settings {
         channels: shape.kept.rules.clone(),
         outbox_bytes_max: shape.outbox_bytes_max,
         connections_max: shape.connections_max,
+        quotas: quotas(shape.seed).map(Arc::new),
         ..Generation::default()
     };
     let process = Process { history_bytes_max: shape.kept.bytes_max, node: shape.node, ..Process::default() };
     Settings { process: process.into(), generation: generation.into(), readiness: Readiness::Ready }
+}
+
+/// In half of the worlds limits that count everything. Clients stay within them, or are read a little later; some find no place
+/// in the table.
+fn quotas(seed: u32) -> Option<Quotas> {
+    let limit = |by, routes: &[&str]| Quota {
+        name: "strangers".into(),
+        by,
+        connections: Some(100_000),
+        handshake_rate: None,
+        request_rate: Some(Gcra::new(1_000_000, Duration::from_secs(1), 1_000_000)),
+        message_rate: Some(Gcra::new(500, Duration::from_secs(1), 1 + seed % 50)),
+        routes: routes.iter().map(|route| (*route).into()).collect(),
+        except: Networks::default(),
+        closes: false,
+    };
+    let limits = vec![
+        limit(QuotaBy::Network { ipv4_prefix: 32, ipv6_prefix: 64 }, &[]),
+        limit(QuotaBy::User, &[]),
+        limit(QuotaBy::Route, &["/sse/{room}", "/ws/rooms/{room}"]),
+    ];
+    let limits = if seed.is_multiple_of(2) { limits } else { Vec::new() };
+    Quotas::new(limits, 8 << (seed >> 8 & 7), [u64::from(seed), 1, 2, 3])
 }
 
 fn desk() -> CentrifugeRoute {
