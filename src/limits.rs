@@ -25,10 +25,6 @@ pub const HEADERS_MAX: usize = 96;
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Longest line of a chunked body: a hexadecimal size, and extensions that are never used in practice.
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
-/// Longest head of an upstream's answer: larger than a request's, because a login may set several cookies of 4 KiB each.
-pub const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Most header fields of an upstream's answer; httparse fills a fixed array of 8 KiB on the stack.
-pub const ANSWER_FIELDS_MAX: usize = 256;
 /// From the first byte (or the accept) to the end of the head; a phone on a bad network needs seconds, an attacker minutes.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the end of the head to the end of the body, besides [`ARRIVING_BYTES_PER_SECOND_MIN`].
@@ -302,8 +298,8 @@ pub const DESCRIPTORS_RESERVED: u64 = 64;
 /// Descriptors of a shard's table that clients leave to workers: those of a deployment that reconnect together, the kernel
 /// distributing them over the shards.
 pub const WORKERS_RESERVED: u64 = 64;
-/// The same for the admin listener: scrapes, checks of readiness, an operator. (The gateway opens no connection to another
-/// server yet; one that does needs a reserve here.)
+/// The same for the admin listener: scrapes, checks of readiness, an operator. (Connections to servers come out of the
+/// clients' part: where that is used up, no further one is dialled.)
 pub const ADMIN_RESERVED: u64 = 16;
 /// Most shards: the number fits the first byte of a connection id.
 pub const SHARDS_MAX: usize = 256;

@@ -9,7 +9,6 @@ use crate::proto::http::{self, Head};
 use crate::proto::upstream::{Affinity, Balance, HashedPart, ServerMark, UpstreamRule};
 
 /// `client`: the client's address. A part that is missing, empty or unreadable is none.
-#[cfg_attr(not(test), expect(dead_code, reason = "no shard proxies yet"))]
 pub(super) fn affinity(
     request: &ClientRequest<'_, '_>,
     route: &Route,

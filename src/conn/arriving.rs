@@ -29,11 +29,12 @@ impl Session {
         match &self.phase {
             Phase::Http(http) => match &http.state {
                 HttpState::Body(incoming) => incoming.bytes(),
+                HttpState::Proxying(proxying) => proxying.bytes(),
                 _ => 0,
             },
             Phase::WebSocket(_, websocket) => websocket.arriving_bytes(),
             Phase::Centrifuge(centrifuge) => centrifuge.websocket.arriving_bytes() + centrifuge.unread().capacity(),
-            Phase::EventStream(_) | Phase::Worker(_) | Phase::Over => 0,
+            Phase::EventStream(_) | Phase::Worker(_) | Phase::Upstream(_) | Phase::Over => 0,
         }
     }
 }

@@ -77,7 +77,7 @@ impl Consumer for Collect {
         None
     }
 
-    fn finish(self) -> (About, Step<'static>) {
+    fn finish<'a>(self) -> (About, Step<'a>) {
         let payload = self.payload.into_boxed_slice();
         match self.purpose {
             Purpose::Publish(PublicationHead { subject, headers }) => {

@@ -25,6 +25,8 @@ impl Conn {
         let is_handshaking = self.link.is_handshaking();
         match &mut self.session.phase {
             _ if is_handshaking => Departure::Mute,
+            // Its client has left before, or leaves now.
+            Phase::Upstream(_) => Departure::Mute,
             Phase::Http(http) if http.is_asked() => {
                 http.make_last();
                 Departure::ByItself
@@ -69,6 +71,8 @@ impl Session {
             Phase::EventStream(stream) => stream.end(reason, peer, outbox),
             // Like nats-server, sends no error to a slow worker or in a drain: the packages reconnect only after a
             // silent end.
+            // The rest of a request whose client has gone.
+            Phase::Upstream(_) => outbox.drop_pending(),
             Phase::Worker(mut worker) => subs.extend(worker.take_subs()),
             Phase::Over => {}
         }

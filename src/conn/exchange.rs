@@ -6,26 +6,31 @@ use super::about::About;
 use super::admin;
 use super::admission::Admission;
 use super::admission::request::{Arrival, ClientRequest};
+use super::affinity::affinity;
 use super::centrifuge::Centrifuge;
 use super::client;
 use super::collect::{Collect, Purpose};
 use super::events::EventStream;
+use super::forwarding::{self, RequestFacts};
 use super::front::AdmissionOutcome;
 use super::history::Span;
 use super::http::{After, HttpState};
 use super::incoming::{Incoming, Progress};
 use super::link::apart;
+use super::origins::Page;
 use super::peer::retry_after_s;
+use super::proxying::{ProxyStep, Proxying};
 use super::quota::{Allowance, CountedStream};
+use super::route::RouteTarget;
 use super::session::{Phase, Session};
 use super::settings::{Readiness, Settings};
 use super::turned_away::{TurnedAway, may_ask_for_events};
 use super::websocket::WebSocket;
 use super::{Door, Identity, Link, Opening, Refused, Step};
-use crate::base::{Address, Tick};
+use crate::base::{Address, RouteId, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::http::{Body, Head, go_on, next_head};
+use crate::proto::http::{Body, Head, go_on, is_looping, next_head};
 use crate::proto::presence::Whereabouts;
 use crate::proto::user::User;
 
@@ -51,6 +56,7 @@ impl Exchange<'_> {
             match &mut http.state {
                 HttpState::Answering(..) | HttpState::Replying(_) | HttpState::Over => return Ok(None),
                 HttpState::Body(_) => return self.next_body(input),
+                HttpState::Proxying(proxying) => return Ok(proxying.next(input)?.map(Step::Proxy)),
                 HttpState::Idle | HttpState::Begun { .. } => {}
             }
             let is_last = settings.readiness != Readiness::Ready || http.surplus.is_some();
@@ -67,7 +73,7 @@ impl Exchange<'_> {
                 Some(match self.link.door {
                     Door::Front => self.front_request(&head),
                     Door::Admin => self.admin_request(&head),
-                    Door::Bus => Ok(None),
+                    Door::Bus | Door::Upstream => Ok(None),
                 })
             });
             let left = rest.len();
@@ -178,11 +184,60 @@ impl Exchange<'_> {
                 self.collect(head, Purpose::Accept(accepting))?;
                 Ok(None)
             }
+            AdmissionOutcome::Proxy { route, page } => self.forward(&request, route, page.map(Box::new)),
             AdmissionOutcome::Read { route, id, page } => {
                 self.await_answer(head, About::Request(page.map(Box::new)));
                 Ok(Some(Step::Read { route, id }))
             }
         }
+    }
+
+    /// The request goes to an upstream.
+    fn forward<'a>(
+        &mut self,
+        request: &ClientRequest<'_, '_>,
+        id: RouteId,
+        page: Option<Box<Page>>,
+    ) -> Result<Option<Step<'a>>, CloseReason> {
+        let begun = self.begin_forward(request, id);
+        let Phase::Http(http) = &mut self.session.phase else { return Ok(None) };
+        match begun {
+            Ok(mut proxying) => {
+                proxying.page = page;
+                http.state = HttpState::Proxying(Box::new(proxying));
+                self.link.wait_until(self.now + self.settings.generation.send_timeout);
+                Ok(Some(Step::Proxy(ProxyStep::Seek)))
+            }
+            Err(reason) => {
+                // The last words are the answer to this request.
+                http.state = HttpState::Answering(request.head.reply_to().closing(), About::Request(page));
+                Err(reason)
+            }
+        }
+    }
+
+    fn begin_forward(&self, request: &ClientRequest<'_, '_>, id: RouteId) -> Result<Proxying, CloseReason> {
+        let (settings, head, peer) = (self.settings, request.head, self.link.peer());
+        let route = request.route(id);
+        let Phase::Http(http) = &self.session.phase else { return Err(CloseReason::NotFound) };
+        let RouteTarget::Proxy(target) = &route.target else { return Err(CloseReason::NotFound) };
+        let pseudonym = settings.process.pseudonym();
+        if is_looping(head, &pseudonym) {
+            return Err(CloseReason::LoopDetected);
+        }
+        let rule = settings.generation.upstreams.get(usize::from(target.upstream.0)).ok_or(CloseReason::NoUpstream)?;
+        let affinity = affinity(request, route, rule, peer.ip());
+        let connection = settings.process.conn_id(self.address).to_string();
+        let arrived = RequestFacts {
+            peer,
+            is_from_proxy: http.proxy.is_some(),
+            id: (&connection, http.answered),
+            pseudonym: &pseudonym,
+            is_secure: request.is_secure,
+            host: request.host,
+            affinity,
+        };
+        forwarding::forward(head, target, arrived, self.now)
     }
 
     /// The shard owes the answer. A body, if there is one, is not read.
@@ -217,7 +272,7 @@ impl Exchange<'_> {
     }
 
     /// The answer is written; the shard ends the connection if it was the last one.
-    fn answered(&mut self, keep_alive: bool) -> Option<Step<'static>> {
+    fn answered<'a>(&mut self, keep_alive: bool) -> Option<Step<'a>> {
         let surplus = match &self.session.phase {
             Phase::Http(http) => http.surplus,
             _ => None,
@@ -230,7 +285,7 @@ impl Exchange<'_> {
     }
 
     /// The refusal is written; the shard ends the connection if it was the last answer.
-    fn refused(&mut self, refused: Refused) -> Step<'static> {
+    fn refused<'a>(&mut self, refused: Refused) -> Step<'a> {
         let after = self.after(!refused.is_last);
         debug_assert_eq!(after == After::Close, refused.is_last);
         Step::Refused(refused)

@@ -4,6 +4,7 @@
 //!  Fixed                  --> answered
 //!  Sse                    --> the head of an event stream; AdmissionOutcome::EventStream
 //!  WebSocket, Centrifuge  --> 101; AdmissionOutcome::WebSocket, Centrifuge
+//!  Proxy                  --> AdmissionOutcome::Proxy: a server gets the request (`forwarding`)
 //!  Accept                 --> AdmissionOutcome::Accept: the body follows     a result's address --> AdmissionOutcome::Read: the shard has it
 //! ```
 
@@ -40,6 +41,8 @@ pub(super) enum AdmissionOutcome {
     Centrifuge { route: RouteId, user: Option<User>, channels: Vec<Subject> },
     /// The body follows; then the request goes to a service.
     Accept(Box<Accepting>),
+    /// A server behind the gateway answers; `page` may read a refusal.
+    Proxy { route: RouteId, page: Option<Page> },
     /// The shard has the state of an accepted request.
     Read { route: RouteId, id: RequestId, page: Option<Page> },
 }
@@ -118,7 +121,9 @@ pub(super) fn prepare(
             Ok(Prepared::Centrifuge { accept, channels: channels.collect::<Result<_, _>>()? })
         }
         RouteTarget::Accept(_) => Ok(Prepared::Accept),
-        RouteTarget::Proxy(_) => Ok(Prepared::Proxy),
+        RouteTarget::Proxy(target) => {
+            http::canonical_path(head.path, target.has_encoded_slashes).map(|_| Prepared::Proxy)
+        }
     }
 }
 
@@ -140,8 +145,7 @@ pub(super) fn serve(
             outbox.write(|out| answer.write((head, request.host), to, request.cors(route), out));
             Ok(AdmissionOutcome::Answered { keep_alive: to.keep_alive })
         }
-        // No connection leads to a server yet.
-        Prepared::Proxy => Err(CloseReason::NoUpstream),
+        Prepared::Proxy => Ok(AdmissionOutcome::Proxy { route: id, page: request.cors(route).map(Page::new) }),
         Prepared::EventStream { channels, retry } => {
             let mut streaming = Streaming::UntilClose;
             outbox.write(|out| streaming = http::event_stream(out, to, request.cors(route)));

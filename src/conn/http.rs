@@ -4,6 +4,7 @@
 //!  Idle --head--> front, admin: answered at once --> Idle
 //!    |   '------> Body --whole--> Answering --published, answer, receipt, reading--> Idle
 //!    |                                '--a long answer--> Replying --its last piece--> Idle
+//!    |------> Proxying --its answer, or a refusal--> Idle
 //!    '-- a stream: the phase changes, this is over
 //! ```
 
@@ -17,6 +18,7 @@ use super::origins::Sender;
 use super::outbox::Outbox;
 use super::outgoing::Outgoing;
 use super::peer::Peer;
+use super::proxying::Proxying;
 use super::routes::Routes;
 use super::settings::Settings;
 use crate::base::Tick;
@@ -73,6 +75,8 @@ pub(super) enum HttpState {
     Answering(ReplyTo, About),
     /// A long answer has begun.
     Replying(Box<Outgoing>),
+    /// An upstream gets the request, and answers.
+    Proxying(Box<Proxying>),
     /// The last answer is written.
     Over,
 }
@@ -101,13 +105,18 @@ impl Http {
         match &self.state {
             HttpState::Body(incoming) => !incoming.has_room(),
             HttpState::Answering(..) | HttpState::Replying(_) => true,
+            HttpState::Proxying(proxying) => proxying.is_waiting(),
             HttpState::Idle | HttpState::Begun { .. } | HttpState::Over => false,
         }
     }
 
     /// Whether the end of a body is still to be reported, because its last piece was a step of its own.
     pub(super) fn has_unread(&self) -> bool {
-        matches!(&self.state, HttpState::Body(incoming) if incoming.is_whole())
+        match &self.state {
+            HttpState::Body(incoming) => incoming.is_whole(),
+            HttpState::Proxying(proxying) => proxying.has_unread(),
+            _ => false,
+        }
     }
 
     /// An answer has begun, and continues as its pieces are sent.
@@ -127,6 +136,7 @@ impl Http {
             HttpState::Body(incoming) => incoming.to.keep_alive = false,
             HttpState::Answering(to, _) => to.keep_alive = false,
             HttpState::Replying(outgoing) => outgoing.to.keep_alive = false,
+            HttpState::Proxying(proxying) => proxying.make_last(),
             HttpState::Idle | HttpState::Begun { .. } | HttpState::Over => {}
         }
     }
@@ -252,9 +262,13 @@ impl Http {
         let (to, page) = match &self.state {
             HttpState::Body(incoming) => (incoming.to.closing(), incoming.page()),
             HttpState::Answering(to, about) => (to.closing(), about.page()),
+            HttpState::Proxying(proxying) if !proxying.has_begun_answer() => {
+                let (to, page) = proxying.refusal();
+                (to.closing(), page)
+            }
             HttpState::Idle | HttpState::Begun { .. } => (ReplyTo::UNREADABLE, None),
             // An answer that has begun must not be followed by another.
-            HttpState::Replying(_) | HttpState::Over => return,
+            HttpState::Replying(_) | HttpState::Proxying(_) | HttpState::Over => return,
         };
         // Without a request, the end of the connection is enough. A browser opens connections in advance, and would
         // take any bytes on them for the answer to its first request.

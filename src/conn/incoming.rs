@@ -7,8 +7,7 @@
 //! ```
 //!
 //! Credit: a consumer never gets more bytes than it has room for. A consumer that collects the body always has room,
-//! because the decoder bounds the body's length. There is no other consumer yet; one that passes the body on would have
-//! as much room as its partner's outbox.
+//! because the decoder bounds the body's length. (A body that is passed on to an upstream is read by `proxying`.)
 
 use std::time::Duration;
 
@@ -30,7 +29,7 @@ pub(super) trait Consumer {
     fn take<'a>(&mut self, piece: &'a [u8]) -> Option<Step<'a>>;
 
     /// The body is complete.
-    fn finish(self) -> (About, Step<'static>);
+    fn finish<'a>(self) -> (About, Step<'a>);
 
     /// Bytes of memory for the pieces that it keeps, and for the request that they belong to.
     fn bytes(&self) -> usize;
@@ -106,7 +105,7 @@ impl<C: Consumer> Incoming<C> {
     }
 
     /// After [`Progress::Whole`].
-    pub(super) fn finish(self) -> (About, Step<'static>) {
+    pub(super) fn finish<'a>(self) -> (About, Step<'a>) {
         self.consumer.finish()
     }
 }
@@ -142,7 +141,7 @@ mod tests {
             self.hands_on.then_some(Step::Metrics)
         }
 
-        fn finish(self) -> (About, Step<'static>) {
+        fn finish<'a>(self) -> (About, Step<'a>) {
             (About::Text, Step::Metrics)
         }
 
@@ -171,19 +170,24 @@ mod tests {
                 let mut input = &mut carry[..];
                 let progress = incoming.next(&mut input)?;
                 let left = input.to_vec();
-                match progress {
+                let waits = match &progress {
                     Progress::Whole => {
                         assert!(incoming.is_whole() && incoming.has_room());
                         return Ok(Some((incoming.consumer.taken, [&left, &wire[fed..]].concat())));
                     }
-                    Progress::Step(_) => assert!(hands_on),
-                    Progress::Waits if incoming.has_room() => {
-                        carry = left;
-                        break;
+                    Progress::Step(_) => {
+                        assert!(hands_on);
+                        false
                     }
-                    Progress::Waits => incoming.consumer.room = rooms.next().unwrap_or(1),
-                }
+                    Progress::Waits => true,
+                };
+                drop(progress);
                 carry = left;
+                match waits && incoming.has_room() {
+                    true => break,
+                    false if waits => incoming.consumer.room = rooms.next().unwrap_or(1),
+                    false => {}
+                }
             }
         }
         Ok(None)

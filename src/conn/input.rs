@@ -4,6 +4,9 @@
 
 use super::centrifuge::Surroundings;
 use super::exchange::Exchange;
+use super::halves;
+use super::link::has_rest;
+use super::proxying::ProxyStep;
 use super::route::RouteTarget;
 use super::session::{Phase, Session};
 use super::settings::Settings;
@@ -16,14 +19,15 @@ use crate::proto::CloseReason;
 impl Conn {
     /// True while nothing more may be taken off the input.
     pub fn is_paused(&self) -> bool {
-        // A peer that does not read our answers may send no more requests. A worker is disconnected instead.
-        let is_full = self.link.is_full() && !self.session.is_worker();
+        // A peer that does not read our answers may send no more requests. A worker is disconnected instead; what a half of a
+        // proxied request says goes to its partner, which decides.
+        let is_full = self.link.is_full() && !self.session.is_worker() && !halves::is_proxied(&self.session);
         (self.session.is_waiting() || is_full) && self.is_open()
     }
 
     /// True if the driver should receive for the connection now.
     pub fn begin_receive(&mut self) -> bool {
-        let may_receive = self.link.can_receive() && !self.is_paused();
+        let may_receive = self.link.can_receive() && (!self.is_paused() || listens_for_end(self));
         if may_receive {
             self.link.begin_receive();
         }
@@ -49,6 +53,12 @@ impl Conn {
     ) -> Result<Option<Step<'a>>, CloseReason> {
         self.session.next(&mut self.link, input, address, settings, now)
     }
+}
+
+/// Whether it is received for although nothing is taken off the input: the end of a client that waits for a server should be
+/// noticed. What else it sends, one receive at most, waits in the carry.
+fn listens_for_end(conn: &Conn) -> bool {
+    halves::awaits_server(&conn.session) && !has_rest(&conn.link)
 }
 
 impl Session {
@@ -82,6 +92,10 @@ impl Session {
                     link.wait_until(now + limits::BUS_PING_INTERVAL);
                 }
                 Ok(step.map(Step::Worker))
+            }
+            Phase::Upstream(upstream) => {
+                let said = upstream.next(input)?;
+                Ok(said.map(|said| Step::Proxy(ProxyStep::Upstream(said))))
             }
             Phase::EventStream(_) | Phase::Over => {
                 *input = &mut [];

@@ -72,6 +72,20 @@ pub fn put_off_handshake(link: &mut Link, bytes: &[u8]) -> Arrived {
     link.transport.look(link.carry.bytes())
 }
 
+/// The driver dials it. Until it has connected it, there is no peer to receive from, and no end of one to wait for.
+pub(super) fn begin_dial(link: &mut Link) {
+    link.is_peer_finished = true;
+}
+
+pub(super) fn end_dial(link: &mut Link) {
+    link.is_peer_finished = false;
+}
+
+/// Whether bytes of the input are kept.
+pub(super) fn has_rest(link: &Link) -> bool {
+    !link.carry.is_empty()
+}
+
 impl Link {
     /// `deadline`: the handshake's, if there is one, otherwise the session's first.
     pub(super) fn new(peer: SocketAddr, door: Door, transport: Transport, outbox: Outbox, deadline: Tick) -> Link {

@@ -14,6 +14,8 @@
 //! - `affinity`  the server that a request wants
 //! - `introduction` the PROXY header of a load balancer, before all of that
 //! - `quota`     limits for strangers, and their accounts
+//! - `proxying`  the client's half of a proxied request, `upstream` the other one, and `halves` what the shard
+//!   does with both: it moves the bytes between them
 //! - `answers`   to what it has asked the shard for; long ones over HTTP in `outgoing`
 //! - `slow`      events for a peer that does not keep up
 //! - `output`    the batch of a turn, sealed where there is TLS
@@ -43,7 +45,9 @@ mod ending;
 mod events;
 mod exchange;
 pub mod fixed;
+mod forwarding;
 mod front;
+pub mod halves;
 pub mod held;
 mod history;
 pub mod hosts;
@@ -60,6 +64,7 @@ mod outgoing;
 mod output;
 mod patience;
 mod peer;
+pub mod proxying;
 pub mod quota;
 mod refused;
 pub mod route;
@@ -74,6 +79,7 @@ mod subs;
 mod told;
 mod transport;
 mod turned_away;
+pub mod upstream;
 pub mod websocket;
 pub mod worker;
 
@@ -108,7 +114,7 @@ pub use slow::{Pushed, Released};
 pub use transport::Transport;
 use worker::BusWorker;
 
-/// The listener that accepted it.
+/// The way by which it came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
     /// Clients: HTTP, WebSocket, SSE.
@@ -117,6 +123,8 @@ pub enum Door {
     Bus,
     /// Operators and publishers: HTTP.
     Admin,
+    /// No listener: the gateway itself has dialled a server.
+    Upstream,
 }
 
 /// A task for the shard.
@@ -139,6 +147,8 @@ pub enum Step<'a> {
     Find { user: Subject },
     /// Answer with the counters ([`Conn::answer`]).
     Metrics,
+    /// A part of a proxied request, or of its answer.
+    Proxy(proxying::ProxyStep<'a>),
     /// Nothing: the request was refused, and that was answered.
     Refused(Refused),
     /// End the connection for this reason, without further answers.
@@ -179,7 +189,9 @@ impl Conn {
     ) -> Conn {
         let mut outbox = Outbox::default();
         let (phase, patience) = match door {
-            Door::Front | Door::Admin => (Phase::Http(Box::new(Http::new(listener))), settings.generation.head_timeout),
+            Door::Front | Door::Admin | Door::Upstream => {
+                (Phase::Http(Box::new(Http::new(listener))), settings.generation.head_timeout)
+            }
             Door::Bus => {
                 let worker = BusWorker::new(settings, number, peer.into(), &mut outbox);
                 let is_waiting = worker.is_waiting_for_credentials();

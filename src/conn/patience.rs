@@ -2,6 +2,7 @@
 //! life.
 
 use super::Conn;
+use super::halves;
 use super::link::apart;
 use super::session::{Phase, Session};
 use super::settings::Settings;
@@ -26,7 +27,7 @@ impl Conn {
                 centrifuge.heard();
                 centrifuge.deadline().since(now)
             }
-            Phase::Worker(_) | Phase::Http(_) | Phase::EventStream(_) | Phase::Over => return,
+            Phase::Worker(_) | Phase::Http(_) | Phase::EventStream(_) | Phase::Upstream(_) | Phase::Over => return,
         };
         // A peer that sends but does not read is still checked for progress.
         if !self.link.outbox.is_sending() {
@@ -41,7 +42,7 @@ impl Conn {
             Phase::EventStream(_) => self.link.wait_until(now + settings.generation.sse_heartbeat),
             Phase::Http(http) if !http.is_asked() => self.link.wait_until(now + settings.generation.keep_alive_timeout),
             Phase::Http(http) if http.is_replying() => self.link.wait_until(now + settings.generation.send_timeout),
-            Phase::Http(_) | Phase::Over => {}
+            Phase::Http(_) | Phase::Upstream(_) | Phase::Over => {}
         }
     }
 
@@ -74,6 +75,10 @@ impl Conn {
         }
         if self.link.is_handshaking() {
             return Err(self.link.transport.reason_of_end(true));
+        }
+        if let Some(patience) = halves::deadline(&mut self.session, progress, settings) {
+            self.link.wait_until(now + patience?);
+            return Ok(());
         }
         let until = now + settings.generation.message_timeout;
         let is_event_stream = matches!(self.session.phase, Phase::EventStream(_));
@@ -125,7 +130,7 @@ impl Conn {
                 worker.on_silence(&mut self.link.outbox)?;
                 limits::BUS_PING_INTERVAL
             }
-            Phase::Over => return Ok(()),
+            Phase::Upstream(_) | Phase::Over => return Ok(()),
         };
         self.link.wait_until(now + patience);
         Ok(())
@@ -146,7 +151,7 @@ fn excuse_pong(phase: &mut Phase) {
     match phase {
         Phase::WebSocket(_, websocket) => websocket.heard(),
         Phase::Centrifuge(centrifuge) => centrifuge.heard(),
-        Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Over => {}
+        Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Upstream(_) | Phase::Over => {}
     }
 }
 
@@ -157,7 +162,7 @@ fn is_late(session: &mut Session, now: Tick, until: Tick) -> bool {
     let websocket = match &mut session.phase {
         Phase::WebSocket(_, websocket) => websocket,
         Phase::Centrifuge(centrifuge) => &mut centrifuge.websocket,
-        Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Over => return false,
+        Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Upstream(_) | Phase::Over => return false,
     };
     let is_due = websocket.due() <= now;
     if is_due && is_waiting {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   Http --> WebSocket | Centrifuge | EventStream --.
-//!   Worker -----------------------------------------+--> Over
+//!   Worker, Upstream -------------------------------+--> Over
 //! ```
 //!
 //! Legal calls by phase: `next` in all; `push_event` is ignored in `Http` and `Over`. A session writes to the outbox of
@@ -12,7 +12,7 @@
 //! `Over` only says that the session is over. The state of its link is in `life`, and [`super::Conn::end`] ends both.
 //!
 //! The session is parked, not the link: it waits for room in the mesh or for a worker, and another session on the link
-//! need not wait. `is_behind` belongs to the session too: the rules of its channels decide whether events are held.
+//! need not wait. `is_behind` belongs to the session too: the rules of its channels decide whether events are stopped.
 
 use super::centrifuge::Centrifuge;
 use super::events::EventStream;
@@ -22,6 +22,7 @@ use super::quota::Counted;
 use super::route::RouteTarget;
 use super::settings::Settings;
 use super::subs::Subs;
+use super::upstream::Upstream;
 use super::websocket::WebSocket;
 use super::worker::{self, BusWorker};
 use super::{Identity, TAG_ADDED};
@@ -41,6 +42,8 @@ pub(super) enum Phase {
     /// Only sends; input from the client is ignored.
     EventStream(EventStream),
     Worker(Box<BusWorker>),
+    /// A connection to a server: half of a proxied request, or idle.
+    Upstream(Box<Upstream>),
     /// The last words are written.
     Over,
 }
@@ -55,7 +58,7 @@ pub struct Session {
     pub(super) registrations: u16,
     /// The session is not read until the shard has room or a worker.
     is_parked: bool,
-    /// More is to be said than its outbox holds: events that are held (`slow`), or the rest of an answer (`outgoing`).
+    /// More is to be said than its outbox holds: events that are stopped (`slow`), or the rest of an answer (`outgoing`).
     pub(super) is_behind: bool,
     /// It has sent messages too fast, and is not read until the next one fits (`quota`).
     pub is_resting: bool,
@@ -88,7 +91,7 @@ impl Session {
         match &self.phase {
             Phase::WebSocket(..) | Phase::EventStream(_) => true,
             Phase::Centrifuge(centrifuge) => centrifuge.is_connected(),
-            Phase::Http(_) | Phase::Worker(_) | Phase::Over => false,
+            Phase::Http(_) | Phase::Worker(_) | Phase::Upstream(_) | Phase::Over => false,
         }
     }
 
@@ -100,7 +103,7 @@ impl Session {
                 RouteTarget::WebSocket(target) if target.control
             ),
             Phase::Centrifuge(centrifuge) => centrifuge.is_connected(),
-            Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Over => false,
+            Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Upstream(_) | Phase::Over => false,
         }
     }
 
@@ -147,6 +150,7 @@ impl Session {
         match &self.phase {
             Phase::Centrifuge(centrifuge) => centrifuge.unread().is_apart(),
             Phase::Http(http) => http.has_unread(),
+            Phase::Upstream(upstream) => upstream.has_unread(),
             _ => false,
         }
     }
@@ -172,6 +176,7 @@ impl Session {
             Phase::Http(http) => http.is_waiting(),
             Phase::Centrifuge(centrifuge) => centrifuge.is_busy(),
             Phase::Worker(worker) => worker.owes_pong(),
+            Phase::Upstream(upstream) => upstream.is_stopped,
             _ => false,
         };
         self.is_parked || self.is_resting || self.registrations > 0 || is_busy
@@ -271,7 +276,7 @@ impl Session {
             Phase::EventStream(stream) => stream.push_event(tag, event, outbox),
             Phase::Centrifuge(centrifuge) => centrifuge.push_event(tag, event, outbox),
             Phase::Worker(worker) => return worker.push_event(tag, event, outbox),
-            Phase::WebSocket(..) | Phase::Http(_) | Phase::Over => {}
+            Phase::WebSocket(..) | Phase::Http(_) | Phase::Upstream(_) | Phase::Over => {}
         }
         None
     }
@@ -296,7 +301,9 @@ impl Session {
         match &mut self.phase {
             Phase::EventStream(stream) => stream.push_gap(tag, channel, gap, stands_at, outbox),
             Phase::Centrifuge(centrifuge) => centrifuge.push_gap(channel, gap, outbox),
-            Phase::WebSocket(..) | Phase::Worker(_) | Phase::Http(_) | Phase::Over => return false,
+            Phase::WebSocket(..) | Phase::Worker(_) | Phase::Http(_) | Phase::Upstream(_) | Phase::Over => {
+                return false;
+            }
         }
         true
     }
@@ -310,7 +317,7 @@ impl Session {
             Phase::WebSocket(..) => excerpt.messages().for_each(|(_, message)| {
                 outbox.push_shared(Event::new(message.clone(), None).websocket_frame());
             }),
-            Phase::Worker(_) | Phase::Http(_) | Phase::Over => {}
+            Phase::Worker(_) | Phase::Http(_) | Phase::Upstream(_) | Phase::Over => {}
         }
     }
 
@@ -330,7 +337,7 @@ impl Session {
                 out.extend_from_slice(json);
             }),
             Phase::Centrifuge(centrifuge) => centrifuge.push_own(json, outbox),
-            Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Over => {}
+            Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Upstream(_) | Phase::Over => {}
         }
     }
 

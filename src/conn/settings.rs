@@ -15,7 +15,7 @@ use super::hosts::Hosts;
 use super::quota::Quotas;
 use super::route::{Route, RouteTarget};
 use super::routes::Routes;
-use crate::base::{Address, ConnId, NodeId};
+use crate::base::{Address, ConnId, NodeId, fnv1a};
 use crate::limits;
 use crate::proto::bus::BusLimits;
 use crate::proto::channel::Rules;
@@ -165,6 +165,11 @@ impl Process {
     /// The name of a connection of this gateway, for workers and clients.
     pub fn conn_id(&self, address: Address) -> ConnId {
         ConnId::new(self.node, address)
+    }
+
+    /// The gateway's name in `Via` (RFC 9110 section 7.6.3): another one for each process.
+    pub fn pseudonym(&self) -> String {
+        format!("tidegate-{:08x}", fnv1a(self.server_id.as_bytes()) as u32)
     }
 }
 

@@ -108,6 +108,7 @@ fn name_of(door: Door, is_tls: bool) -> &'static str {
         (Door::Front, true) => "https",
         (Door::Bus, _) => "bus",
         (Door::Admin, _) => "admin",
+        (Door::Upstream, _) => "upstream",
     }
 }
 

@@ -29,7 +29,6 @@ pub(crate) mod requests;
 mod subscribers;
 mod topic;
 pub(crate) mod unacked;
-#[cfg_attr(not(test), expect(dead_code, reason = "no shard proxies yet"))]
 pub(crate) mod upstreams;
 
 pub(crate) use directory::{Directory, Member, Membership, Seat};

@@ -52,3 +52,12 @@ pub const PROXY_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const PROXY_STREAM_IDLE: Duration = Duration::from_secs(3_600);
 /// Further servers that a request is offered (configurable as `route.proxy.retries`), if none has received a byte of it.
 pub const PROXY_RETRIES: u32 = 1;
+/// Longest head of an upstream's answer: larger than a request's, because a login may set several cookies of 4 KiB each.
+pub const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Most header fields of an upstream's answer; httparse fills a fixed array of 8 KiB on the stack.
+pub const ANSWER_FIELDS_MAX: usize = 256;
+/// A body that is passed on to an upstream may take any time, but not come more slowly than this, over each `body_timeout`: no
+/// memory depends on it, a connection of the upstream does.
+pub const PROXIED_BYTES_PER_SECOND_MIN: u64 = 500;
+/// Answers of an upstream before the final one; a page has one or two early hints.
+pub const INTERIM_ANSWERS_MAX: u8 = 8;

@@ -1,9 +1,12 @@
 //! What a shard holds, in numbers. Tests and the simulator check what is left when all connections have ended.
 
 use super::Shard;
+use super::desk::Desk;
 use super::desk::excess::counted_again;
 use super::desk::slow::waiting_again;
 use super::desk::sums::weighed_again;
+use crate::base::Key;
+use crate::conn::halves;
 use crate::driver::Driver;
 
 /// What a shard holds; see [`Shard::census`].
@@ -47,6 +50,8 @@ pub struct Census {
     pub pongs_owed: usize,
     /// Publishers that are paused until other shards' mailboxes have room.
     pub parked: usize,
+    /// Halves of proxied requests that wait until their partner's peer takes more.
+    pub stopped_halves: usize,
     /// Letters that wait for the same room.
     pub backlog: usize,
     /// How often connections are counted, each once for each limit: in sum over all shards, what the accounts say.
@@ -73,6 +78,7 @@ impl<D: Driver> Shard<D> {
             limited: self.limited(),
             ..Census::default()
         };
+        debug_assert!(are_paired(&self.core.desk), "PAIRED");
         self.core.features.count(&mut census);
         census
     }
@@ -102,4 +108,10 @@ impl<D: Driver> Shard<D> {
         debug_assert_eq!(counted, weighed_again(&self.core.desk), "arriving, handshaking: counted, and in connections");
         counted.0 + counted.1
     }
+}
+
+/// Whether each half that has a partner is its partner's partner.
+fn are_paired(desk: &Desk) -> bool {
+    let partner = |key: Key| desk.slots.get(key).and_then(|conn| halves::partner(&conn.session));
+    desk.slots.keys().all(|key| partner(key).is_none_or(|other| partner(other) == Some(key)))
 }

@@ -99,6 +99,11 @@ counters! {
     unacked_refused: counter "unacked_refused_total", "Messages with Tg-Ack that were not taken.";
     unacked_resent: counter "unacked_resent_total", "Times that a message with Tg-Ack was sent to a connection again.";
     acks_stray: counter "acks_stray_total", "Clients' acknowledgements of nothing, or of what was over.";
+    proxied: gauge "proxied_requests", "Requests that a server of an upstream has now.";
+    proxied_waiting: gauge "proxied_requests_waiting", "Requests that wait for a server of their upstream.";
+    proxied_desperate: gauge "proxied_requests_desperate", "Requests that were given to a server that was left out, because all were.";
+    upstream_idle: gauge "upstream_connections_idle", "Connections to servers that wait for a request.";
+    upstream_out: gauge "upstream_servers_out", "Servers that are left out for a while after failures.";
     arriving_bytes: gauge "arriving_bytes", "Bytes of clients that wait for the rest of a message, a request or a record.";
     handshaking_bytes: gauge "tls_handshaking_bytes", "Bytes that unfinished TLS handshakes take.";
     waiting_bytes: gauge "waiting_bytes", "Memory for what waits for clients that do not keep up.";

@@ -64,6 +64,7 @@ impl Core {
             Step::Read { route, id } => self.features.requests.look_up(&mut self.desk, key, id, route),
             Step::Presence { channel } => self.features.presence.ask(&mut self.desk, key, channel),
             Step::Find { user } => self.features.presence.find(&mut self.desk, key, user),
+            Step::Proxy(step) => self.features.proxy.step(&mut self.desk, key, step),
             Step::Close(reason) => self.end(key, reason),
             Step::Refused(refused) => self.refused(key, refused),
             Step::Metrics => {

@@ -11,7 +11,7 @@ use std::io;
 use log::info;
 
 use crate::base::{Batch, Key, Tick};
-use crate::conn::{Door, Refused};
+use crate::conn::{Door, Refused, halves};
 use crate::limits;
 use crate::proto::CloseReason;
 
@@ -30,7 +30,7 @@ impl Core {
             return self.desk.broken(key, reason_of(kind, CloseReason::PeerReset));
         }
         // An answer may still be on its way; `after_feed` handles the end after it.
-        if !conn.is_paused() {
+        if !conn.is_paused() || halves::ends_with_reader(&conn.session) {
             self.after_last_input(key);
         }
     }
@@ -59,6 +59,9 @@ impl Core {
         }
         if let Err(kind) = outcome {
             // If the peer had ended its half, a failed send means that it has ended the other, too.
+            if halves::is_deafened(conn) {
+                return self.features.connection_sent(&mut self.desk, key);
+            }
             let has_left = conn.link.is_peer_finished();
             let reason = if has_left { CloseReason::PeerClosed } else { CloseReason::WriteFailed };
             return self.desk.broken(key, reason_of(kind, reason));
@@ -101,8 +104,13 @@ impl Core {
             return;
         }
         let peer = conn.link.peer();
+        let (is_client, is_proxied) = (conn.link.door() != Door::Upstream, halves::is_proxied(&conn.session));
         catch_up(&mut self.desk, key);
-        let told = Told::of(&self.desk, key, reason);
+        // What a server has done is told with the request that it was for.
+        let told = if is_client { Told::of(&self.desk, key, reason) } else { None };
+        if is_proxied {
+            self.features.proxy.half_ended(&mut self.desk, key, reason);
+        }
         self.features.connection_ends(&mut self.desk, key);
         self.desk.frame_or_forget(key, reason);
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
@@ -118,7 +126,9 @@ impl Core {
             self.withdraw(sub);
         }
         self.features.connection_ended(&mut self.desk, key);
-        self.desk.count_end(reason, peer, told);
+        if is_client {
+            self.desk.count_end(reason, peer, told);
+        }
         self.desk.mark_dirty(key);
         self.desk.schedule(key);
     }

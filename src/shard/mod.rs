@@ -56,7 +56,7 @@ use crate::mesh::{Mailbox, Mesh};
 
 use budget::Budget;
 use counters::Counters;
-use desk::{Desk, Work, spread_on};
+use desk::{Desk, Dial, Work, spread_on};
 use drain::DrainProgress;
 use entrances::{Entrances, Listens};
 use features::Features;
@@ -206,7 +206,10 @@ impl<D: Driver> Shard<D> {
                     core.sent(key, batch, outcome);
                     None
                 }
-                Completion::Connected { key, .. } => unreachable!("no feature dials, and {key:?} was accepted"),
+                Completion::Connected { key, outcome } => {
+                    core.features.proxy.connected(&mut core.desk, key, outcome);
+                    None
+                }
                 Completion::Closed { key } => {
                     core.closed(key);
                     None
@@ -280,6 +283,9 @@ impl<D: Driver> Shard<D> {
         }
         // A connection whose batch could not be sealed ends here, before closes are handed over.
         core.settle();
+        for Dial { key, remote, from } in core.desk.work.dial.drain(..) {
+            self.driver.connect(&remote, from, key);
+        }
         keys.append(&mut core.desk.work.close);
         for key in keys.drain(..) {
             if core.desk.begin_close(key) {

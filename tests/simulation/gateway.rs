@@ -171,6 +171,7 @@ pub fn address_on(host: u8, door: Door, is_tls: bool) -> SocketAddr {
         Door::Front => 8080,
         Door::Bus => 4222,
         Door::Admin => 9180,
+        Door::Upstream => 0,
     };
     SocketAddr::from(([127, 0, host, 1], port))
 }

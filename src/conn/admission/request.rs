@@ -47,6 +47,18 @@ pub(in crate::conn) struct ClientRequest<'r, 'a> {
     pub turned_away: Option<TurnedAway>,
 }
 
+/// The segments with runs of slashes as one, as upstreams get them (`http::canonical_path`): what is matched is what is
+/// passed on.
+fn merged(mut segments: SmallVec<[Cow<'_, str>; 8]>) -> SmallVec<[Cow<'_, str>; 8]> {
+    let last = segments.len().saturating_sub(1);
+    let mut index = 0;
+    segments.retain(|segment| {
+        index += 1;
+        index > last || !segment.is_empty()
+    });
+    segments
+}
+
 impl<'r, 'a> ClientRequest<'r, 'a> {
     pub(in crate::conn) fn new(
         head: &'r Head<'a>,
@@ -60,7 +72,7 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
             host,
             sender: Sender::of(head, host, arrival.called.is_secure),
             is_secure: arrival.called.is_secure.unwrap_or(false),
-            segments: http::split_path(head.path),
+            segments: http::split_path(head.path).map(merged),
             node: arrival.node,
             hosts: arrival.hosts,
             allowance: arrival.allowance,

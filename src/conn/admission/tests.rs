@@ -219,6 +219,7 @@ fn words(outcome: AdmissionOutcome, gate: &Gate) -> String {
             let message = asked.message(route, target, id, &channel);
             format!("accept {} {} {key:?} {message:?} {}", route.template, target.event, page(&owed.page))
         }
+        AdmissionOutcome::Proxy { route, page: reader } => format!("proxy {} {}", template(route), page(&reader)),
         AdmissionOutcome::Read { route, id, page: reader } => {
             format!("read {} {id} {}", template(route), page(&reader))
         }
@@ -277,16 +278,16 @@ fn each_stage_lets_pass_what_it_should_and_refuses_the_rest() {
         ("POST /jobs/a", &[ANN, "Idempotency-Key: \"\r\n"], "Target", "400"),
         ("GET /", &[], "Target", "200"),
         ("GET /old", &[EVIL], "Origin", "403"),
-        ("GET /svc/a", &[EVIL], "Target", "503"),
-        ("PROPFIND /svc", &[], "Target", "503"),
-        ("OPTIONS /svc/a", &[EVIL, preflight], "Target", "503"),
+        ("GET /svc/a", &[EVIL], "Target", "proxy"),
+        ("PROPFIND /svc", &[], "Target", "proxy"),
+        ("OPTIONS /svc/a", &[EVIL, preflight], "Target", "proxy"),
         ("GET /svc/a", &[EVIL, WEBSOCKET], "Origin", "403"),
         ("TRACE /svc/a", &[], "Route", "405"),
         ("GET /api/a", &[EVIL], "Origin", "403"),
-        ("GET /api/a", &[APP], "Target", "503"),
+        ("GET /api/a", &[APP], "Target", "proxy"),
         ("OPTIONS /api/a", &[APP, preflight], "Route", "204"),
         ("OPTIONS /api/a", &[EVIL, preflight], "Route", "403"),
-        ("OPTIONS /api/a", &[], "Target", "503"),
+        ("OPTIONS /api/a", &[], "Target", "proxy"),
         ("POST /old/a?b", &["Content-Length: 1\r\n"], "Target", "308"),
         ("HEAD /events/a", &[APP], "Target", "200"),
         ("GET /events/a?last_event_id=5", &[APP], "Target", "200"),

@@ -120,6 +120,12 @@ impl AnswerHead<'_> {
             && self.body != Framing::UntilEnd
     }
 
+    /// Whether the body is a stream of events (the WHATWG HTML standard, "Server-sent events").
+    pub fn is_event_stream(&self) -> bool {
+        let media_type = self.header("content-type").and_then(|value| value.split(';').next()).unwrap_or_default();
+        media_type.trim().eq_ignore_ascii_case("text/event-stream")
+    }
+
     /// Seconds that the upstream says it keeps an idle connection (`Keep-Alive: timeout=5`).
     pub fn keeps_alive_s(&self) -> Option<u32> {
         let parameters = self.elements("keep-alive").flat_map(|element| element.split(';'));

@@ -23,8 +23,8 @@ use super::reply::{ReplyTo, push_number};
 
 /// What the gateway says itself in a request to an upstream; a client's fields of these names never pass.
 pub struct OwnFields<'a> {
-    /// `Host`.
-    pub host: &'a str,
+    /// `Host`. `None`: that of the server, which is inserted when it is known ([`insert_host`]).
+    pub host: Option<&'a str>,
     /// `X-Forwarded-For`: one address, so an upstream need not know how many proxies there are.
     pub client: IpAddr,
     /// `X-Forwarded-Proto`.
@@ -85,7 +85,9 @@ pub fn write_request(out: &mut Vec<u8>, head: &Head<'_>, path: &str, query: Opti
         out.extend_from_slice(query.as_bytes());
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    push(out, "Host", own.host.as_bytes());
+    if let Some(host) = own.host {
+        push(out, "Host", host.as_bytes());
+    }
     let mut unnameable = 0;
     for field in head.end_to_end() {
         if !is_nameable(field.name) {
@@ -116,14 +118,29 @@ pub fn write_request(out: &mut Vec<u8>, head: &Head<'_>, path: &str, query: Opti
     unnameable
 }
 
+/// The head of a request that was written without `Host`, with it.
+pub fn insert_host(out: &mut Vec<u8>, head: &[u8], host: &str) {
+    let line_end = memchr::memchr(b'\n', head).map_or(0, |at| at + 1);
+    let (line, rest) = head.split_at(line_end);
+    out.extend_from_slice(line);
+    push(out, "Host", host.as_bytes());
+    out.extend_from_slice(rest);
+}
+
 /// Whether the request has come through this gateway before (RFC 9110 section 7.6.3).
 pub fn is_looping(head: &Head<'_>, pseudonym: &str) -> bool {
     head.elements("via").any(|element| element.split([' ', '\t']).any(|word| word == pseudonym))
 }
 
-/// Writes the final answer of an upstream for its client. `unix_time`: in seconds, for an answer without `Date` (RFC 9110
+/// Writes the final answer of an upstream for its client. `set_cookie`: of the gateway itself. `unix_time`: in seconds, for an answer without `Date` (RFC 9110
 /// section 6.6.1). Returns how the body is passed on, and whether the client's connection lives on.
-pub fn write_answer(out: &mut Vec<u8>, answer: &AnswerHead<'_>, to: ReplyTo, unix_time: u64) -> (Framed, bool) {
+pub fn write_answer(
+    out: &mut Vec<u8>,
+    answer: &AnswerHead<'_>,
+    to: ReplyTo,
+    set_cookie: Option<&str>,
+    unix_time: u64,
+) -> (Framed, bool) {
     let (to, framed) = match answer.body {
         Framing::None | Framing::Length(_) => (to, Framed::Bare),
         Framing::Chunked | Framing::UntilEnd => {
@@ -144,6 +161,9 @@ pub fn write_answer(out: &mut Vec<u8>, answer: &AnswerHead<'_>, to: ReplyTo, uni
         Framing::Length(len) => push(out, "Content-Length", itoa::Buffer::new().format(len).as_bytes()),
         _ if framed == Framed::Streamed(Streaming::Chunked) => push(out, "Transfer-Encoding", b"chunked"),
         _ => {}
+    }
+    if let Some(cookie) = set_cookie {
+        push(out, "Set-Cookie", cookie.as_bytes());
     }
     if answer.header("date").is_none() {
         let now = std::time::UNIX_EPOCH + std::time::Duration::from_secs(unix_time);
@@ -222,7 +242,7 @@ mod tests {
 
     fn own() -> OwnFields<'static> {
         OwnFields {
-            host: "shop.example",
+            host: Some("shop.example"),
             client: IpAddr::from([192, 0, 2, 1]),
             is_secure: true,
             called: Some("shop.example"),
@@ -253,7 +273,7 @@ mod tests {
         let mut bytes = answer.as_bytes().to_vec();
         let answer = next_answer(&mut &mut bytes[..], to.is_head).unwrap().expect("a head");
         let mut out = Vec::new();
-        let (framed, keep_alive) = write_answer(&mut out, &answer, to, UNIX_TIME);
+        let (framed, keep_alive) = write_answer(&mut out, &answer, to, None, UNIX_TIME);
         (String::from_utf8(out).unwrap(), framed, keep_alive)
     }
 
@@ -265,6 +285,15 @@ mod tests {
             format!("GET /a?b=c HTTP/1.1\r\nHost: shop.example\r\nAccept: */*\r\nCookie: d=e\r\n{SET}\r\n")
         );
         assert!(forwarded("GET http://shop.example/a HTTP/1.1", "").starts_with("GET /a HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn the_host_of_a_server_is_inserted_when_it_is_known() {
+        let (without, _) = forwarded_by(&OwnFields { host: None, ..own() }, "GET /a HTTP/1.1", "Accept: */*\r\n");
+        let mut out = Vec::new();
+        insert_host(&mut out, without.as_bytes(), "10.0.0.7:80");
+        let expected = format!("GET /a HTTP/1.1\r\nHost: 10.0.0.7:80\r\nAccept: */*\r\n{SET}\r\n");
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]

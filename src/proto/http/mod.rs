@@ -42,7 +42,7 @@ pub use body::{Body, BodyStep, Framing};
 pub use canonical::canonical_path;
 pub use chunk::Streaming;
 pub use fields::{Field, HeadFields};
-pub use forward::{Framed, OwnFields, is_looping, write_answer, write_interim, write_request};
+pub use forward::{Framed, OwnFields, insert_host, is_looping, write_answer, write_interim, write_request};
 pub use forwarded::{Forwarded, ForwardedHeader, TrustedProxies};
 pub use glimpse::Glimpse;
 pub use head::{Head, next_head, request_line};

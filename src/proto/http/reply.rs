@@ -199,7 +199,8 @@ const WORDS_BYTES_MAX: usize = {
     longest
 };
 
-/// Whether the end of the refused request is known, so that the next one can be found. All other refusals close.
+/// Whether the end of the refused request is known, so that the next one can be found: of those for upstreams, unless the
+/// caller says otherwise. All other refusals close.
 fn leaves_input_readable(reason: CloseReason) -> bool {
     use CloseReason::*;
     matches!(
@@ -220,6 +221,13 @@ fn leaves_input_readable(reason: CloseReason) -> bool {
             | RequestsShare
             | ConnectionLimit
             | RequestLimit
+            | NoUpstream
+            | UpstreamRefused
+            | UpstreamConnectTimeout
+            | UpstreamBusy
+            | UpstreamClosed
+            | UpstreamTimeout
+            | UpstreamGarbage
     )
 }
 

@@ -18,11 +18,12 @@ pub(super) use fan_out::{catch_up, catch_up_sub, spread_on};
 pub(super) use trail::Trail;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::base::{Address, Fold, Key, Place, Slots, Tick, Wheel};
+use crate::base::{Address, Fold, Key, Place, Remote, Slots, Tick, Wheel};
 use crate::conn::held::Held;
 use crate::conn::settings::Settings;
 use crate::conn::{Conn, Sealing};
@@ -77,6 +78,8 @@ pub(super) struct Work {
     /// … and those that have only something of a fan-out to many. They are sent afterwards, with a share of their own.
     pub dirty_later: VecDeque<Key>,
     pub receive: Vec<Key>,
+    /// Connections to servers; handed over before closes, so that none is closed that the driver does not know.
+    pub dial: Vec<Dial>,
     pub close: Vec<Key>,
     /// Connections with input that can be read on, one after another.
     pub resume: VecDeque<Key>,
@@ -84,6 +87,13 @@ pub(super) struct Work {
     pub due: VecDeque<Key>,
     /// Subscriptions of connections that have ended.
     pub withdraw: VecDeque<SubKey>,
+}
+
+/// A connection that the driver is to dial.
+pub(super) struct Dial {
+    pub key: Key,
+    pub remote: Remote,
+    pub from: Option<IpAddr>,
 }
 
 impl Work {
@@ -96,7 +106,7 @@ impl Work {
     pub(super) fn capacity(&self) -> usize {
         let queues = [&self.dirty, &self.dirty_later, &self.resume, &self.due, &self.withdraw].map(VecDeque::capacity);
         let lists = [&self.receive, &self.close].map(Vec::capacity);
-        queues.into_iter().chain(lists).max().unwrap_or(0)
+        queues.into_iter().chain(lists).max().unwrap_or(0).max(self.dial.capacity())
     }
 
     /// Frees the memory of a turn with very many entries.
@@ -107,6 +117,7 @@ impl Work {
         for list in [&mut self.receive, &mut self.close] {
             list.shrink_to(limits::TURN_ENTRIES_KEPT);
         }
+        self.dial.shrink_to(limits::TURN_ENTRIES_KEPT);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What waits until its client has received what was framed before: events that are held, and the rest of a long answer.
 
 use crate::base::{InFlight, Key};
-use crate::conn::{self, After, Conn, Door};
+use crate::conn::{self, After, Conn};
 use crate::hub::{SubKey, Subscriber};
 use crate::limits;
 use crate::proto::CloseReason;
@@ -81,7 +81,7 @@ pub(in crate::shard) fn weigh_waiting(desk: &mut Desk, key: Key) {
         weight += desk.held.weigh(key);
     }
     let was_counted = conn.link.counted.waiting;
-    if conn.link.door() == Door::Front && (weight > 0 || was_counted) {
+    if sums::is_counted(conn.link.door()) && (weight > 0 || was_counted) {
         conn.link.counted.waiting = weight > 0;
         sums::set_waiting(desk, key, weight);
     }
@@ -107,7 +107,7 @@ pub(in crate::shard) fn weigh_again(desk: &mut Desk, mut in_flight: impl FnMut(K
 /// The sum of it as the connections themselves have it.
 pub(in crate::shard) fn waiting_again(desk: &Desk) -> usize {
     let clients = desk.slots.keys().filter_map(|key| Some((key, desk.slots.get(key)?)));
-    let clients = clients.filter(|(_, conn)| conn.link.door() == Door::Front);
+    let clients = clients.filter(|(_, conn)| sums::is_counted(conn.link.door()));
     clients
         .map(|(key, conn)| {
             let held = if conn.session.is_behind() { desk.held.weight(key) } else { 0 };

@@ -13,7 +13,7 @@
 //!   unread bytes lie; a connection counts until its socket is closed, because its batch in flight exists until then. Of bytes
 //!   that several wait for, each one's share counts; a sweep weighs the shares again, because they grow when others have read
 //!
-//! Clients only: a worker and the admin listener are bounded by their own limits, and no stranger can push them out.
+//! Clients, and servers that have a request of one: a worker and the admin listener are bounded by their own limits, and no stranger can push them out.
 
 use std::mem;
 
@@ -74,12 +74,17 @@ impl Sums {
     }
 }
 
+/// Whether strangers decide how much arrives on such a connection, or waits for it.
+pub(in crate::shard) fn is_counted(door: Door) -> bool {
+    matches!(door, Door::Front | Door::Upstream)
+}
+
 /// Counts the load of `key` after a step that may have changed it, and ends clients until both sums are within their
 /// bounds.
 #[inline]
 pub(in crate::shard) fn weigh(desk: &mut Desk, key: Key) {
     let Some(conn) = desk.slots.get_mut(key) else { return };
-    let is_counted = conn.link.door() == Door::Front && conn.is_open();
+    let is_counted = is_counted(conn.link.door()) && conn.is_open();
     let bytes = if is_counted { conn.arriving_bytes() } else { 0 };
     let was_loaded = mem::replace(&mut conn.link.counted.arriving, bytes > 0);
     if bytes > 0 || was_loaded {
@@ -135,7 +140,7 @@ fn shed(desk: &mut Desk) {
 /// Both sums as the connections themselves have them: what [`weigh`] has counted must be equal to it after every turn.
 pub(in crate::shard) fn weighed_again(desk: &Desk) -> (usize, usize) {
     let clients = desk.slots.keys().filter_map(|key| desk.slots.get(key));
-    clients.filter(|conn| conn.link.door() == Door::Front && conn.is_open()).fold(
+    clients.filter(|conn| is_counted(conn.link.door()) && conn.is_open()).fold(
         (0, 0),
         |(arriving, handshaking), conn| {
             let bytes = conn.arriving_bytes();

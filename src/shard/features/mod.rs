@@ -12,6 +12,7 @@ pub(super) mod acks;
 pub(super) mod limiter;
 pub(super) mod order;
 pub(super) mod presence;
+pub(super) mod proxy;
 pub(super) mod questions;
 pub(super) mod replays;
 pub(super) mod requests;
@@ -32,6 +33,7 @@ use acks::Acks;
 use limiter::Limiter;
 use order::Order;
 use presence::Presence;
+use proxy::Proxy;
 use questions::Questions;
 use replays::Replays;
 use requests::Requests;
@@ -192,4 +194,5 @@ features! {
     acks: Acks,
     presence: Presence,
     limiter: Limiter,
+    proxy: Proxy,
 }

@@ -1,0 +1,98 @@
+//! An admitted request on its way to an upstream: its head as a server gets it.
+//!
+//! ```text
+//!  Head, ProxyRoute --> canonical path, without `strip` --> write_request --> Proxying
+//!     '----------------------> affinity ---------------------------------------^
+//! ```
+
+use std::fmt::Write;
+
+use super::Peer;
+use super::proxying::{ForwardedRequest, Proxying};
+use super::route::{ForwardedHost, ProxyRoute};
+use super::upstream::Waits;
+use crate::base::Tick;
+use crate::proto::CloseReason;
+use crate::proto::http::{Body, Framed, Head, OwnFields, canonical_path, write_request};
+use crate::proto::upstream::Affinity;
+
+/// What of a request its head does not say.
+pub(super) struct RequestFacts<'a> {
+    pub peer: Peer,
+    /// The peer has sent it as a trusted proxy.
+    pub is_from_proxy: bool,
+    /// The id of the connection, and which of its requests this is.
+    pub id: (&'a str, u32),
+    /// Names the gateway in `Via`.
+    pub pseudonym: &'a str,
+    pub is_secure: bool,
+    /// The host that the client has named.
+    pub host: Option<&'a str>,
+    pub affinity: Affinity,
+}
+
+/// The longest id that a trusted proxy may give a request.
+const ID_BYTES_MAX: usize = 128;
+
+/// Makes the client's half of a request.
+pub(super) fn forward(
+    head: &Head<'_>,
+    target: &ProxyRoute,
+    arrived: RequestFacts<'_>,
+    now: Tick,
+) -> Result<Proxying, CloseReason> {
+    let body = Body::new(head.body, target.body_bytes_max.unwrap_or(u64::MAX))?;
+    let path = canonical_path(head.path, target.has_encoded_slashes)?;
+    let path = without(&path, target.strip.as_deref());
+    let (connection, count) = arrived.id;
+    let mut own_id = String::new();
+    let given = head.single_header("x-request-id").ok().flatten().filter(|id| arrived.is_from_proxy && is_id(id));
+    let id = given.unwrap_or_else(|| {
+        // Writing to a String cannot fail.
+        let _ = write!(own_id, "{connection}-{count}");
+        &own_id
+    });
+    let own = OwnFields {
+        host: match &target.host {
+            ForwardedHost::Client => head.host.or(arrived.host),
+            ForwardedHost::Server => None,
+            ForwardedHost::Named(host) => Some(host),
+        },
+        client: arrived.peer.ip(),
+        is_secure: arrived.is_secure,
+        called: arrived.host,
+        is_from_proxy: arrived.is_from_proxy,
+        id,
+        pseudonym: arrived.pseudonym,
+        is_upgrade: false,
+    };
+    let mut out = Vec::new();
+    write_request(&mut out, head, path, head.query, &own);
+    let request = ForwardedRequest {
+        upstream: target.upstream,
+        affinity: arrived.affinity,
+        retries: target.retries,
+        waits: Waits { answer: target.response_timeout, idle: target.idle_timeout },
+        stream_idle: target.stream_idle,
+        may_repeat: head.body.is_empty() && matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE"),
+        wants_fresh: matches!(head.method, "POST" | "PATCH"),
+        is_secure: arrived.is_secure,
+        names_server: own.host.is_none(),
+    };
+    let framed = Framed::of_request(head.body);
+    Ok(Proxying::new(request, head.reply_to(), out, (body, framed), head.expects_continue, now))
+}
+
+/// The path without its first segments: as many as `strip` has. A route's `strip` is the beginning of its path.
+fn without<'p>(path: &'p str, strip: Option<&str>) -> &'p str {
+    let Some(strip) = strip else { return path };
+    let count = strip.trim_matches('/').split('/').filter(|segment| !segment.is_empty()).count();
+    match path.match_indices('/').nth(count) {
+        Some((at, _)) => &path[at..],
+        None => "/",
+    }
+}
+
+fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= ID_BYTES_MAX && id.bytes().all(|byte| byte.is_ascii_graphic())
+}

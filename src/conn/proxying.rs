@@ -1,0 +1,248 @@
+//! The client's half of a proxied request.
+//!
+//! ```text
+//!  Seeking --the shard picks a server--> Dialling --connected--> Asked --head of an answer--> Answering --its end--> the next request
+//!     '-----> Queued -----------------------^                      ^  '-- Forward, Forward .. Asked: the body goes on as it comes
+//!                                           '-- a try that has failed before a byte was sent, or is safe to repeat
+//! ```
+//!
+//! - **PAIRED**: the partner of a half's partner is that half, or there is none.
+//! - **ONE ANSWER**: a request ends with exactly one final answer, or with the end of its connection.
+//! - A half waits until its partner's outbox has room, and nothing else is buffered: the bytes of a body are copied once, from
+//!   the input of one half to the outbox of the other.
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::origins::Page;
+use super::settings::Settings;
+use super::upstream::{UpstreamStep, Waits};
+use crate::base::{Key, Tick};
+use crate::limits;
+use crate::proto::CloseReason;
+use crate::proto::http::{Body, BodyStep, Framed, ReplyTo};
+use crate::proto::upstream::{Affinity, ServerId, UpstreamId};
+
+/// A task for the shard's proxy.
+pub enum ProxyStep<'a> {
+    /// A request was admitted: it wants a server.
+    Seek,
+    /// A piece of its body.
+    Forward(&'a [u8]),
+    /// Its end.
+    Asked,
+    /// What a server says.
+    Upstream(UpstreamStep<'a>),
+}
+
+/// What a route wants for a request, and what the request allows.
+pub struct ForwardedRequest {
+    pub upstream: UpstreamId,
+    pub affinity: Affinity,
+    /// Further servers that it may be offered.
+    pub retries: u8,
+    pub waits: Waits,
+    /// Between two events of a stream.
+    pub stream_idle: Duration,
+    /// The request may be sent twice (RFC 9110 section 9.2.2), and has no body that is gone.
+    pub may_repeat: bool,
+    /// It must not be sent on a connection that may be about to close.
+    pub wants_fresh: bool,
+    /// Its client came by https.
+    pub is_secure: bool,
+    /// Its head lacks `Host`: it is the server's.
+    pub names_server: bool,
+}
+
+/// See the module's picture.
+pub struct Proxying {
+    pub request: ForwardedRequest,
+    pub(super) to: ReplyTo,
+    /// The page of another origin that may read a refusal.
+    pub(super) page: Option<Box<Page>>,
+    pub stage: ProxyStage,
+    /// The upstream's half.
+    pub partner: Option<Key>,
+    /// The server in which it has a place.
+    pub place: Option<ServerId>,
+    /// Servers that have failed it.
+    pub tried: SmallVec<[ServerId; 2]>,
+    /// It was repeated once, because a connection closed on which others had been carried before it.
+    pub is_repeated: bool,
+    /// The client does not know its server: the answer says it.
+    pub is_unmarked: bool,
+    pub began: Tick,
+    /// The head as the server gets it, kept until an answer begins.
+    pub(super) head: Vec<u8>,
+    pub(super) body: Body,
+    framed: Framed,
+    /// The client waits for `100 Continue`.
+    pub(super) is_expectant: bool,
+    /// The body has been taken off the input, and the shard knows.
+    pub(super) is_whole: bool,
+    /// The server takes nothing: the body is not read.
+    pub is_stopped: bool,
+    arrived: u64,
+    /// Of `arrived`, at the last look.
+    seen: u64,
+    /// How the answer's body is passed on.
+    pub(super) answer: Framed,
+    /// The answer is an event stream, which ends with its reader.
+    pub(super) is_event_stream: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyStage {
+    /// It has no server.
+    Seeking,
+    /// All servers have as many requests as they take.
+    Queued,
+    /// Its connection is being dialled.
+    Dialling,
+    /// The server gets it.
+    Asked,
+    /// The answer has begun.
+    Answering,
+}
+
+impl Proxying {
+    pub(super) fn new(
+        request: ForwardedRequest,
+        to: ReplyTo,
+        head: Vec<u8>,
+        (body, framed): (Body, Framed),
+        is_expectant: bool,
+        now: Tick,
+    ) -> Proxying {
+        Proxying {
+            request,
+            to,
+            page: None,
+            stage: ProxyStage::Seeking,
+            partner: None,
+            place: None,
+            tried: SmallVec::new(),
+            is_repeated: false,
+            is_unmarked: false,
+            began: now,
+            head,
+            body,
+            framed,
+            is_expectant,
+            is_whole: false,
+            is_stopped: false,
+            arrived: 0,
+            seen: 0,
+            answer: Framed::Bare,
+            is_event_stream: false,
+        }
+    }
+
+    /// The upstream's half is being dialled.
+    pub fn dialling(&mut self, partner: Key) {
+        (self.stage, self.partner) = (ProxyStage::Dialling, Some(partner));
+    }
+
+    /// The head as the server gets it; it comes [back](Proxying::put_head_back).
+    pub fn take_head(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.head)
+    }
+
+    pub fn put_head_back(&mut self, head: Vec<u8>) {
+        if self.request.may_repeat && !self.is_repeated {
+            self.head = head;
+        }
+    }
+
+    pub fn is_to_head(&self) -> bool {
+        self.to.is_head
+    }
+
+    /// Its server's half, and how the body is framed there; `None` if it has none.
+    pub fn goes_to(&self) -> Option<(Key, Framed)> {
+        Some((self.partner?, self.framed))
+    }
+
+    /// Takes the next piece of the body off `input`.
+    pub(super) fn next<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<ProxyStep<'a>>, CloseReason> {
+        if self.is_waiting() {
+            return Ok(None);
+        }
+        Ok(match self.body.next(input)? {
+            BodyStep::Data(piece) => {
+                self.arrived += piece.len() as u64;
+                Some(ProxyStep::Forward(piece))
+            }
+            BodyStep::End => {
+                self.is_whole = true;
+                Some(ProxyStep::Asked)
+            }
+            BodyStep::NeedMore => None,
+        })
+    }
+
+    /// Whether nothing more may be taken off the input now.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.has_server() || self.is_whole || self.is_stopped
+    }
+
+    /// A server gets the request, or has got it.
+    fn has_server(&self) -> bool {
+        matches!(self.stage, ProxyStage::Asked | ProxyStage::Answering)
+    }
+
+    /// Whether the end of the body is still to be reported, because its last piece was a step of its own.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.is_waiting() && self.body.is_over()
+    }
+
+    /// Whether it waits for its server, and its client's end should be noticed.
+    pub(super) fn awaits_server(&self) -> bool {
+        self.is_waiting() && !self.is_stopped
+    }
+
+    pub(super) fn has_begun_answer(&self) -> bool {
+        self.stage == ProxyStage::Answering
+    }
+
+    pub(super) fn make_last(&mut self) {
+        self.to.keep_alive = false;
+    }
+
+    /// What its refusal is shaped by. The rest of a body would be read as the next request.
+    pub(super) fn refusal(&self) -> (ReplyTo, Option<&Page>) {
+        let is_read = self.is_whole || self.body.is_over();
+        (if is_read { self.to } else { self.to.closing() }, self.page.as_deref())
+    }
+
+    /// Bytes of memory for the parts of the request that are kept.
+    pub(super) fn bytes(&self) -> usize {
+        self.head.capacity()
+    }
+
+    /// Its deadline has come. `progress`: bytes that the client has taken of the batch in flight since the last look, if there is
+    /// one. Returns how long to wait next.
+    pub(super) fn on_deadline(
+        &mut self,
+        progress: Option<Option<u32>>,
+        settings: &Settings,
+    ) -> Result<Duration, CloseReason> {
+        let body_timeout = settings.generation.body_timeout;
+        match self.stage {
+            ProxyStage::Queued => return Err(CloseReason::UpstreamBusy),
+            ProxyStage::Answering if progress == Some(Some(0)) => return Err(CloseReason::SlowConsumer),
+            ProxyStage::Asked | ProxyStage::Answering if !self.is_whole => {
+                let arrived = self.arrived - std::mem::replace(&mut self.seen, self.arrived);
+                let least = limits::PROXIED_BYTES_PER_SECOND_MIN * body_timeout.as_secs();
+                // While the server takes nothing, that is no fault of the client.
+                if arrived < least && !self.is_stopped {
+                    return Err(CloseReason::TooSlow);
+                }
+                return Ok(body_timeout);
+            }
+            _ => {}
+        }
+        Ok(settings.generation.send_timeout)
+    }
+}

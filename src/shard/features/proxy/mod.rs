@@ -1,0 +1,365 @@
+//! The reverse proxy of a shard: it pairs a client's request with a connection to a server, and moves the bytes between them.
+//!
+//! ```text
+//!  client's half --Seek--> pick --> idle connection --.
+//!   (conn::proxying)         |----> dial --connected--+--> pair: head --> Forward .. Asked --> upstream's half (conn::upstream)
+//!        ^                   '----> queue --a place---'                                              |
+//!        '------ Interim, Answer, Part .. End ------------------------------------------------------'
+//!  either half ends --half_ended--> the other one: another server, a refusal, the end of the answer, or an end of its own
+//! ```
+//!
+//! - **PAIRED**: the partner of a half's partner is that half, or there is none. [`half_ended`](Proxy::half_ended) is the one
+//!   place where a pair ends before its answer does.
+//! - Back-pressure: a half whose partner's outbox is full is stopped, and not read; a send of the partner releases it. Nothing
+//!   else buffers.
+//! - `tries`: what becomes of a request whose server has failed.
+
+mod tries;
+
+use std::cell::Cell;
+use std::io;
+
+use super::Feature;
+use crate::base::{Key, Tick, mix};
+use crate::conn::halves;
+use crate::conn::proxying::{ProxyStep, Proxying};
+use crate::conn::settings::Readiness;
+use crate::conn::upstream::{Keeps, UpstreamStep};
+use crate::conn::{After, Conn};
+use crate::hub::upstreams::{Freshness, Picked, ServerStanding, Upstreams};
+use crate::limits;
+use crate::proto::CloseReason;
+use crate::proto::http::AnswerHead;
+use crate::proto::upstream::{ServerId, UpstreamId, UpstreamRule};
+use crate::shard::Parts;
+use crate::shard::census::Census;
+use crate::shard::counters::Counters;
+use crate::shard::desk::{Desk, Dial};
+
+pub(in crate::shard) struct Proxy {
+    upstreams: Upstreams,
+    /// Seed and number of the next draw.
+    draws: u64,
+    /// Halves that are stopped. While there are none, sends concern no pair.
+    stopped: usize,
+    /// All servers, for the gauges.
+    servers: Box<[ServerId]>,
+    /// Requests have come or gone since the gauges were set, at this time the last.
+    has_changed: Cell<bool>,
+    changed: Tick,
+}
+
+impl Proxy {
+    pub(in crate::shard) fn new(parts: &Parts) -> Proxy {
+        let rules = &parts.settings.generation.upstreams;
+        let ids = |(upstream, rule): (u16, &UpstreamRule)| {
+            (0..rule.servers.len() as u8).map(move |server| ServerId { upstream: UpstreamId(upstream), server })
+        };
+        Proxy {
+            upstreams: Upstreams::new(rules, parts.mesh.shards().into()),
+            draws: u64::from(parts.seed) << 32,
+            stopped: 0,
+            servers: (0..).zip(rules).flat_map(ids).collect(),
+            has_changed: Cell::new(false),
+            changed: parts.now,
+        }
+    }
+
+    /// Requests come or go: the gauges are set with the turn.
+    fn change(&mut self, now: Tick) {
+        self.has_changed.set(true);
+        self.changed = now;
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.draws = self.draws.wrapping_add(1);
+        mix(self.draws)
+    }
+
+    pub(in crate::shard) fn step(&mut self, desk: &mut Desk, key: Key, step: ProxyStep<'_>) {
+        match step {
+            ProxyStep::Seek => self.seek(desk, key, None),
+            ProxyStep::Forward(piece) => self.forward(desk, key, piece),
+            ProxyStep::Asked => self.asked(desk, key),
+            ProxyStep::Upstream(said) => self.said(desk, key, said),
+        }
+    }
+
+    // --- a connection for a request ------------------------------------------------------------------------------------
+
+    /// The request has a place in a server: it gets a connection that is there, or a new one.
+    fn begin(&mut self, desk: &mut Desk, client: Key, picked: Picked) {
+        let Some(proxying) = half_of(desk, client) else { return self.upstreams.done(picked.server) };
+        proxying.place = Some(picked.server);
+        proxying.is_unmarked = picked.is_unmarked;
+        let freshness = if proxying.request.wants_fresh { Freshness::Fresh } else { Freshness::Any };
+        let may_reuse = !proxying.is_repeated;
+        self.change(desk.now);
+        while may_reuse && let Some(server) = self.upstreams.take_idle(picked.server, freshness, desk.now) {
+            if desk.slots.get(server).is_some_and(Conn::is_open) {
+                return self.pair(desk, client, server);
+            }
+        }
+        self.dial(desk, client, picked.server);
+    }
+
+    fn dial(&mut self, desk: &mut Desk, client: Key, id: ServerId) {
+        if desk.counters().open.value() >= desk.settings.process.shard_connections_max {
+            // The other descriptors are for workers and the admin listener.
+            return self.give_up(desk, client, CloseReason::UpstreamBusy);
+        }
+        let draw = self.draw();
+        let Some(rule) = desk.settings.generation.upstreams.get(usize::from(id.upstream.0)) else { return };
+        let Some(server) = rule.servers.get(usize::from(id.server)) else { return };
+        let from = match rule.sources.len() as u64 {
+            0 => None,
+            count => Some(rule.sources[(draw % count) as usize]),
+        };
+        let remote = server.remote.clone();
+        let conn = halves::dial(id, client, &remote, desk.now + rule.connect_timeout);
+        let key = desk.slots.insert(conn);
+        desk.counters().open.add(1);
+        desk.work.dial.push(Dial { key, remote, from });
+        desk.schedule(key);
+        if let Some(proxying) = half_of(desk, client) {
+            proxying.dialling(key);
+        }
+        desk.work.receive.push(client);
+    }
+
+    /// A dial has come to its end.
+    pub(in crate::shard) fn connected(&mut self, desk: &mut Desk, key: Key, outcome: Result<(), io::ErrorKind>) {
+        let Some(conn) = desk.slots.get_mut(key).filter(|conn| conn.is_open()) else { return };
+        if let Err(kind) = outcome {
+            return desk.broken(key, tries::reason_of_dial(kind));
+        }
+        halves::connected(conn);
+        let client = halves::upstream(&mut conn.session).and_then(|upstream| upstream.partner);
+        desk.work.receive.push(key);
+        match client {
+            Some(client) => self.pair(desk, client, key),
+            None => desk.broken(key, CloseReason::Normal),
+        }
+    }
+
+    /// The request goes to its server on this connection.
+    fn pair(&mut self, desk: &mut Desk, client: Key, server: Key) {
+        let (settings, now) = (&desk.settings, desk.now);
+        let Some(conn) = desk.slots.get_mut(client) else { return };
+        let Some(proxying) = halves::proxying(&mut conn.session) else { return };
+        proxying.partner = Some(server);
+        let (head, waits) = (proxying.take_head(), proxying.request.waits);
+        let host = proxying.place.filter(|_| proxying.request.names_server).and_then(|id| {
+            let rule = settings.generation.upstreams.get(usize::from(id.upstream.0))?;
+            Some(rule.servers.get(usize::from(id.server))?.host())
+        });
+        let is_to_head = proxying.is_to_head();
+        let is_whole = halves::begin(conn, settings, now);
+        let Some(conn) = desk.slots.get_mut(server) else { return };
+        halves::ask(conn, client, (&head, host, is_to_head), waits, now + settings.generation.send_timeout);
+        if is_whole {
+            halves::asked(conn, now);
+        }
+        if let Some(proxying) = half_of(desk, client) {
+            proxying.put_head_back(head);
+        }
+        for key in [client, server] {
+            desk.mark_dirty(key);
+            desk.schedule(key);
+        }
+        match is_whole {
+            // Its end is to be noticed.
+            true => desk.work.receive.push(client),
+            false => desk.work.resume.push_back(client),
+        }
+    }
+
+    // --- bytes -----------------------------------------------------------------------------------------------------------
+
+    fn forward(&mut self, desk: &mut Desk, client: Key, piece: &[u8]) {
+        let Some(proxying) = half_of(desk, client) else { return };
+        let Some((server, framed)) = proxying.goes_to() else { return };
+        let Some(conn) = desk.slots.get_mut(server) else { return };
+        let is_full = halves::ask_on(conn, |out| framed.write(out, piece));
+        desk.mark_dirty(server);
+        if is_full && let Some(proxying) = half_of(desk, client) {
+            self.stopped += usize::from(!std::mem::replace(&mut proxying.is_stopped, true));
+        }
+    }
+
+    fn asked(&mut self, desk: &mut Desk, client: Key) {
+        let now = desk.now;
+        let Some((server, framed)) = half_of(desk, client).and_then(|proxying| proxying.goes_to()) else { return };
+        let Some(conn) = desk.slots.get_mut(server) else { return };
+        halves::ask_on(conn, |out| out.extend_from_slice(framed.end()));
+        halves::asked(conn, now);
+        desk.mark_dirty(server);
+        desk.schedule(server);
+        desk.work.receive.push(client);
+    }
+
+    fn said(&mut self, desk: &mut Desk, server: Key, said: UpstreamStep<'_>) {
+        let half = desk.slots.get_mut(server).and_then(|conn| halves::upstream(&mut conn.session));
+        let Some(client) = half.and_then(|half| half.partner) else { return desk.broken(server, CloseReason::Normal) };
+        match said {
+            UpstreamStep::Interim(head) => {
+                if let Some(conn) = desk.slots.get_mut(client) {
+                    halves::interim(conn, &head);
+                    desk.mark_dirty(client);
+                }
+            }
+            UpstreamStep::Answer(head) => self.answer(desk, client, server, &head),
+            UpstreamStep::Part(piece) => self.part(desk, client, server, piece),
+            UpstreamStep::End(keeps) => {
+                self.part_from(desk, client, server);
+                self.keep(desk, server, keeps);
+                self.complete(desk, client);
+            }
+        }
+    }
+
+    fn answer(&mut self, desk: &mut Desk, client: Key, server: Key, head: &AnswerHead<'_>) {
+        let (settings, now) = (&desk.settings, desk.now);
+        let Some(conn) = desk.slots.get_mut(client) else { return };
+        let Some(proxying) = halves::proxying(&mut conn.session) else { return };
+        let stream_idle = proxying.request.stream_idle;
+        let mark = proxying.place.filter(|_| proxying.is_unmarked).and_then(|id| {
+            let rule = settings.generation.upstreams.get(usize::from(id.upstream.0))?;
+            let mark = rule.servers.get(usize::from(id.server))?.mark;
+            Some(mark.set_cookie(rule.sticky.as_deref()?, proxying.request.is_secure))
+        });
+        if let Some(id) = proxying.place {
+            self.upstreams.answered(id, now);
+        }
+        halves::answer(conn, head, mark.as_deref(), settings, now);
+        desk.mark_dirty(client);
+        desk.schedule(client);
+        if let Some(conn) = desk.slots.get_mut(server) {
+            if head.is_event_stream() {
+                halves::await_events(conn, stream_idle);
+            }
+            halves::await_part(conn, now);
+            desk.schedule(server);
+        }
+    }
+
+    fn part(&mut self, desk: &mut Desk, client: Key, server: Key, piece: &[u8]) {
+        let now = desk.now;
+        let Some(conn) = desk.slots.get_mut(client) else { return };
+        let is_full = halves::answer_on(conn, piece);
+        desk.mark_dirty(client);
+        let Some(conn) = desk.slots.get_mut(server) else { return };
+        halves::await_part(conn, now);
+        if is_full && let Some(half) = halves::upstream(&mut conn.session) {
+            self.stopped += usize::from(!std::mem::replace(&mut half.is_stopped, true));
+        }
+    }
+
+    /// The answer is whole: the client's connection goes on, or ends.
+    fn complete(&mut self, desk: &mut Desk, client: Key) {
+        let Some(conn) = desk.slots.get_mut(client) else { return };
+        let after = halves::answered(conn, &desk.settings, desk.now);
+        go_on(desk, client, after);
+    }
+
+    /// The connection is idle, or of no use.
+    fn keep(&mut self, desk: &mut Desk, server: Key, keeps: Option<Keeps>) {
+        let now = desk.now;
+        let may_keep = desk.settings.readiness != Readiness::Closing;
+        let Some(conn) = desk.slots.get_mut(server) else { return };
+        let Some(half) = halves::upstream(&mut conn.session) else { return };
+        let (id, served) = (half.server, half.served);
+        let until = match keeps {
+            Some(Keeps(announced)) if may_keep => self.upstreams.keep(id, server, served, announced, now),
+            _ => None,
+        };
+        match until {
+            Some(until) => {
+                halves::keep(conn, until);
+                desk.schedule(server);
+            }
+            None => desk.broken(server, CloseReason::Normal),
+        }
+    }
+
+    /// Both halves are for themselves again, and the place in the server is free.
+    fn part_from(&mut self, desk: &mut Desk, client: Key, server: Key) {
+        self.change(desk.now);
+        if let Some(half) = desk.slots.get_mut(server).and_then(|conn| halves::upstream(&mut conn.session)) {
+            half.partner = None;
+            self.stopped -= usize::from(std::mem::take(&mut half.is_stopped));
+        }
+        if let Some(proxying) = half_of(desk, client) {
+            proxying.partner = None;
+            self.stopped -= usize::from(std::mem::take(&mut proxying.is_stopped));
+            if let Some(id) = proxying.place.take() {
+                self.upstreams.done(id);
+            }
+        }
+    }
+}
+
+impl Feature for Proxy {
+    fn connection_sent(&mut self, desk: &mut Desk, key: Key) {
+        if self.stopped == 0 {
+            return;
+        }
+        let Some(conn) = desk.slots.get(key) else { return };
+        if conn.link.waiting_bytes() > limits::OUTBOX_BYTES_PAUSE / 2 {
+            return;
+        }
+        let Some(other) = halves::partner(&conn.session) else { return };
+        let Some(conn) = desk.slots.get_mut(other) else { return };
+        if halves::release(&mut conn.session) {
+            self.stopped -= 1;
+            desk.work.resume.push_back(other);
+        }
+    }
+
+    fn work(&mut self, desk: &mut Desk) -> bool {
+        if self.upstreams.deadline() > desk.now {
+            return false;
+        }
+        let draw = self.draw();
+        let Some((client, picked)) = self.upstreams.next_waiter(draw, desk.now) else { return false };
+        self.begin(desk, client, picked);
+        true
+    }
+
+    fn deadline(&self, _now: Tick, _is_crowded: bool) -> Tick {
+        self.upstreams.deadline()
+    }
+
+    fn measure(&self, counters: &Counters) {
+        if !self.has_changed.replace(false) {
+            return;
+        }
+        let standing = |id: &ServerId| self.upstreams.standing(*id, self.changed);
+        let sum = |part: fn(ServerStanding) -> usize| self.servers.iter().map(|id| part(standing(id)) as u64).sum();
+        counters.proxied.set(sum(|server| server.in_flight));
+        counters.upstream_idle.set(sum(|server| server.idle));
+        counters.upstream_out.set(sum(|server| usize::from(server.is_out)));
+        let upstreams = || self.servers.iter().filter(|id| id.server == 0).map(|id| id.upstream);
+        counters.proxied_waiting.set(upstreams().map(|id| self.upstreams.waiting(id) as u64).sum());
+        counters.proxied_desperate.set(upstreams().map(|id| self.upstreams.desperate(id)).sum());
+    }
+
+    fn count(&self, census: &mut Census) {
+        census.stopped_halves = self.stopped;
+    }
+}
+
+/// An answer is written: the client's connection goes on, or ends.
+fn go_on(desk: &mut Desk, client: Key, after: After) {
+    match after {
+        After::Close => desk.end(client, CloseReason::Normal),
+        After::KeepOpen => desk.work.resume.push_back(client),
+    }
+    desk.mark_dirty(client);
+    desk.schedule(client);
+}
+
+/// The client's half.
+fn half_of(desk: &mut Desk, client: Key) -> Option<&mut Proxying> {
+    halves::proxying(&mut desk.slots.get_mut(client)?.session)
+}
