@@ -9,6 +9,7 @@
 //! a subscription (<https://centrifugal.dev/docs/server/authentication>).
 
 mod algorithm;
+pub mod carrier;
 mod claims;
 mod der;
 mod key;
@@ -31,6 +32,7 @@ use claims::Claims;
 use parts::TokenParts;
 
 pub use algorithm::{Algorithm, Algorithms};
+pub use carrier::Carrier;
 pub use keys::KeySet;
 pub use policy::{Proof, TokenPolicy};
 pub use refused::{Claim, TokenFault, TokenRefusal};
