@@ -92,9 +92,6 @@ impl Conn {
             self.link.wait_until(now + settings.generation.send_timeout);
             return if progress == Some(0) { Err(CloseReason::SlowConsumer) } else { Ok(()) };
         }
-        if self.session.is_resting {
-            excuse_pong(&mut self.session.phase);
-        }
         let patience = match &mut self.session.phase {
             // Between two pieces of a long answer.
             Phase::Http(http) if http.is_replying() => settings.generation.send_timeout,
@@ -143,15 +140,6 @@ impl Conn {
         let deadline = centrifuge.deadline();
         self.link.wait_until_unless_stuck(deadline);
         expired
-    }
-}
-
-/// The last ping counts as answered: the session is not read, and neither is its pong.
-fn excuse_pong(phase: &mut Phase) {
-    match phase {
-        Phase::WebSocket(_, websocket) => websocket.heard(),
-        Phase::Centrifuge(centrifuge) => centrifuge.heard(),
-        Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Upstream(_) | Phase::Over => {}
     }
 }
 

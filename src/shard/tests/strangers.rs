@@ -260,16 +260,42 @@ fn messages_above_the_rate_are_read_when_they_fit_and_none_is_lost() {
 
 #[test]
 fn a_connection_that_ends_while_it_rests_leaves_nothing() {
-    let mut bench = Bench::new(1, limited(vec![Quota { message_rate: per_second(1, 1), ..quota(ADDRESS) }]));
+    let rate = Some(Gcra::new(1, 60 * SECOND, 1));
+    let mut bench = Bench::new(1, limited(vec![Quota { message_rate: rate, ..quota(ADDRESS) }]));
     let mut bystander = bench.open(0, "/ws/bystander");
     let eager = bench.open(0, "/ws/1");
     eager.say(vec![text(b"x"); 5].concat());
     bench.run_for(SECOND / 10);
     assert_eq!(bench.census(0).resting, 1);
     eager.end.reset();
-    bench.run_for(3 * SECOND);
+    // The next ping finds that it has gone, long before its rest is over.
+    bench.run_for(limits::PING_INTERVAL + 5 * SECOND);
     assert_eq!((bench.census(0).resting, bench.census(0).connections), (0, 1));
     expect_echo(&mut bench, &mut bystander);
+}
+
+#[test]
+fn a_client_that_is_not_read_for_a_minute_is_not_taken_for_gone() {
+    let rate = Some(Gcra::new(1, 60 * SECOND, 1));
+    let except = Networks::parse(["10.0.0.1"]).unwrap();
+    let settings = super::centrifuge::settings();
+    let settings = limited_of(settings, vec![Quota { message_rate: rate, except, ..quota(ADDRESS) }], 1024);
+    let mut bench = Bench::new(1, settings);
+    let mut bystander = bench.open(0, "/ws/bystander");
+    let mut slow = bench.open(0, "/ws/1");
+    slow.say([text(b"one;"), text(b"two;"), text(b"three;")].concat());
+    let client = Client::open(&mut bench, "/open");
+    client.say(&[json!({"id": 1, "connect": {}}), json!({"id": 2, "unsubscribe": {"channel": "room.x"}})]);
+    bench.run_for(SECOND / 10);
+    let mut heard = slow.hear();
+    for _ in 0..13 {
+        assert_eq!(bench.census(0).connections, 3);
+        bench.run_for(10 * SECOND);
+        heard += &slow.hear();
+        expect_echo(&mut bench, &mut bystander);
+    }
+    assert!(["one;", "two;", "three;"].iter().all(|word| heard.contains(word)), "{heard}");
+    assert_eq!(bench.closed(0, CloseReason::NoPong), 0);
 }
 
 #[test]
@@ -353,8 +379,8 @@ fn a_hundred_thousand_addresses_take_the_memory_of_the_table() {
     let mut bystander = bench.open(0, "/ws/1");
     let mut proxy = bench.connect(0, 0);
     let mut answers = 0;
-    for first in (0..100_000_u32).step_by(500) {
-        let requests = (first..first + 500).map(|number| {
+    for first in (0..100_000_u32).step_by(200) {
+        let requests = (first..first + 200).map(|number| {
             let ip = std::net::Ipv4Addr::from(0xcb00_0000 + number * 7);
             format!("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {ip}\r\n\r\n")
         });
