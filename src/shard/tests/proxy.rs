@@ -1,6 +1,8 @@
 //! Proxied requests: the bytes on both sides, and a test for each way in which a server or a client can fail the other
 //! one. A bystander goes on being served.
 
+mod cast;
+
 use super::*;
 use crate::conn::route::{ForwardedHost, ProxyRoute};
 use crate::driver::sim::{DialFate, SimService};

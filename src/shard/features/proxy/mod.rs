@@ -34,7 +34,7 @@ use crate::proto::upstream::{ServerId, UpstreamId, UpstreamRule};
 use crate::shard::Parts;
 use crate::shard::census::Census;
 use crate::shard::counters::Counters;
-use crate::shard::desk::{Desk, Dial};
+use crate::shard::desk::{Desk, Dial, sums};
 
 pub(in crate::shard) struct Proxy {
     upstreams: Upstreams,
@@ -163,6 +163,7 @@ impl Proxy {
         if let Some(proxying) = half_of(desk, client) {
             proxying.put_head_back(head);
         }
+        sums::weigh(desk, client);
         for key in [client, server] {
             desk.mark_dirty(key);
             desk.schedule(key);
@@ -232,6 +233,8 @@ impl Proxy {
             self.upstreams.answered(id, now);
         }
         halves::answer(conn, head, mark.as_deref(), settings, now);
+        // The head of the request is kept no longer.
+        sums::weigh(desk, client);
         desk.mark_dirty(client);
         desk.schedule(client);
         if let Some(conn) = desk.slots.get_mut(server) {
@@ -355,6 +358,7 @@ fn go_on(desk: &mut Desk, client: Key, after: After) {
         After::Close => desk.end(client, CloseReason::Normal),
         After::KeepOpen => desk.work.resume.push_back(client),
     }
+    sums::weigh(desk, client);
     desk.mark_dirty(client);
     desk.schedule(client);
 }

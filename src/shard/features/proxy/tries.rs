@@ -57,7 +57,10 @@ impl Proxy {
                     self.part_from(desk, client, key);
                     self.server_ended(desk, client, (id, came), reason);
                 }
-                None => _ = self.upstreams.lose_idle(id, key),
+                None => {
+                    self.upstreams.lose_idle(id, key);
+                    self.change(desk.now);
+                }
             }
         } else if let Some(proxying) = halves::proxying(&mut conn.session) {
             let (upstream, server) = (proxying.request.upstream, proxying.partner);
