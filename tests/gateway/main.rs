@@ -24,6 +24,7 @@ mod liveness;
 mod origins;
 mod paths;
 mod peers;
+mod proxied;
 mod records;
 mod requests;
 mod service;

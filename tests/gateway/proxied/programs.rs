@@ -1,0 +1,156 @@
+//! Servers that are programs: each in a folder of its own, on a port that was free a moment ago, ended with the test.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use crate::support::await_that;
+
+/// What the folder of each has, beside what it needs itself.
+pub const SMALL: &str = "a small file\n";
+pub const BIG_BYTES: usize = 3 * 512 * 1024;
+
+pub struct Program {
+    pub name: &'static str,
+    pub address: SocketAddr,
+    process: Child,
+    folder: PathBuf,
+}
+
+/// Of a file that has just been written, Apache says that it may change within the second.
+fn write_old(path: &Path, bytes: &[u8]) {
+    let file = fs::write(path, bytes).and_then(|()| fs::File::options().write(true).open(path)).expect("a file");
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)).expect("its time");
+}
+
+fn venv(program: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.venv/bin").join(program)
+}
+
+impl Program {
+    /// `command`: of the folder and the address.
+    fn start(name: &'static str, command: impl FnOnce(&Path, SocketAddr) -> Command) -> Program {
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
+        let folder = std::env::temp_dir().join(format!("tidegate-{name}-{}-{}", std::process::id(), address.port()));
+        let files = folder.join("files");
+        fs::create_dir_all(&files).expect("a folder");
+        write_old(&files.join("small.txt"), SMALL.as_bytes());
+        let big: Vec<u8> = (0..BIG_BYTES).map(|at| (at * 7 + at / 251) as u8).collect();
+        write_old(&files.join("big.bin"), &big);
+        let mut command = command(&folder, address);
+        let log = fs::File::create(folder.join("log")).expect("a file");
+        let errors = log.try_clone().expect("a file");
+        let process = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
+        let process = process.unwrap_or_else(|error| panic!("{command:?}: {error}; run tests/install.sh first"));
+        let mut program = Program { name, address, process, folder };
+        await_that(&format!("{name} listens"), || {
+            let ended = program.process.try_wait().expect("its state");
+            assert!(ended.is_none(), "{name} has ended: {}", program.log());
+            TcpStream::connect(address).is_ok()
+        });
+        program
+    }
+
+    /// A file that it has.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join("files").join(name)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// Closes its connections after a few requests.
+    pub fn nginx() -> Program {
+        Program::start("nginx", |folder, address| {
+            let text = format!(
+                "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr warn;\nevents {{ }}\nhttp {{\n\
+                 access_log off;\nkeepalive_requests 3;\ngzip on;\ngzip_min_length 1;\ngzip_types application/octet-stream;\n\
+                 client_body_temp_path {folder}/body;\nproxy_temp_path {folder}/proxy;\nfastcgi_temp_path {folder}/fastcgi;\n\
+                 uwsgi_temp_path {folder}/uwsgi;\nscgi_temp_path {folder}/scgi;\n\
+                 server {{ listen {address}; root {folder}/files; }}\n}}\n",
+                folder = folder.display()
+            );
+            let file = folder.join("nginx.conf");
+            fs::write(&file, text).expect("a file");
+            let mut command = Command::new("nginx");
+            command.args(["-e", "stderr", "-c"]).arg(file);
+            command
+        })
+    }
+
+    pub fn apache() -> Program {
+        Program::start("apache", |folder, address| {
+            let modules = ["mpm_event", "authz_core", "unixd", "filter", "deflate"].map(|module| {
+                let file = format!("/usr/lib/apache2/modules/mod_{module}.so");
+                // Some are part of the program.
+                let load = format!("LoadModule {module}_module {file}\n");
+                if Path::new(&file).exists() { load } else { String::new() }
+            });
+            let text = format!(
+                "ServerName localhost\nServerRoot {folder}\nPidFile {folder}/pid\nDefaultRuntimeDir {folder}\nListen {address}\n{modules}\
+                 ErrorLog /dev/stderr\nDocumentRoot {folder}/files\nKeepAlive On\nMaxKeepAliveRequests 5\nUser www-data\nGroup www-data\n\
+                 <Directory {folder}/files>\nRequire all granted\nSetOutputFilter DEFLATE\n</Directory>\n",
+                folder = folder.display(),
+                modules = modules.concat()
+            );
+            let file = folder.join("apache.conf");
+            fs::write(&file, text).expect("a file");
+            let mut command = Command::new("apache2");
+            command.args(["-D", "FOREGROUND", "-f"]).arg(file);
+            command
+        })
+    }
+
+    pub fn node() -> Program {
+        Program::start("node", |folder, address| {
+            let mut command = Command::new("node");
+            command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway/proxied/server.mjs"));
+            command.arg(address.port().to_string()).current_dir(folder.join("files"));
+            command
+        })
+    }
+
+    /// The application is server.py beside this file.
+    fn python(name: &'static str, program: &str, words: &[&str], bind: impl Fn(SocketAddr) -> Vec<String>) -> Program {
+        Program::start(name, |folder, address| {
+            let mut command = Command::new(venv(program));
+            command.args(words).args(bind(address)).current_dir(folder.join("files"));
+            command.env("PYTHONPATH", Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway/proxied"));
+            command
+        })
+    }
+
+    pub fn gunicorn() -> Program {
+        let words = ["--worker-class", "gthread", "--threads", "8", "--keep-alive", "2", "server:wsgi"];
+        Program::python("gunicorn", "gunicorn", &words, |address| vec!["--bind".to_owned(), address.to_string()])
+    }
+
+    pub fn uvicorn() -> Program {
+        let words = ["--log-level", "warning", "server:asgi"];
+        Program::python("uvicorn", "uvicorn", &words, |address| {
+            vec!["--host".to_owned(), address.ip().to_string(), "--port".to_owned(), address.port().to_string()]
+        })
+    }
+
+    /// HTTP/1.0, one request on each connection.
+    pub fn http_server() -> Program {
+        Program::python("http.server", "python", &["-m", "http.server", "--bind", "127.0.0.1"], |address| {
+            vec![address.port().to_string()]
+        })
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // gunicorn and Apache end their workers when they are asked, and leave them when they are killed.
+        let asked = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        if !asked.is_ok_and(|status| status.success()) {
+            let _ = self.process.kill();
+        }
+        let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
