@@ -42,7 +42,7 @@ pub struct Setup<'a> {
     pub has_worker: bool,
     /// Whether memory is to be measured.
     pub is_grouped: bool,
-    /// What the gateway's configuration says of channels, if anything.
+    /// What the gateway's configuration says of channels, if anything. Of a relay, the address of its server.
     pub rules: &'a str,
 }
 
@@ -163,6 +163,7 @@ fn own_command(setup: &Setup<'_>) -> Result<Vec<String>, String> {
     } else {
         command.push(setup.floor.name().to_owned());
         command.push(shards.to_string());
+        command.extend((setup.floor == floor::Kind::Relay).then(|| setup.rules.to_owned()));
     }
     Ok(command)
 }
@@ -196,7 +197,11 @@ pub(crate) fn serve(words: &[String]) -> Result<(), String> {
     match words {
         [role, configuration] if role == GATEWAY => gateway::serve(configuration, false),
         [role, configuration] if role == GATEWAY_WITH_WORKER => gateway::serve(configuration, true),
-        [role, threads] => floor::serve(role, threads.parse().map_err(|_| "a number of threads")?),
+        [role, threads, server @ ..] => {
+            let server = server.first().map(|server| server.parse()).transpose();
+            let threads = threads.parse().map_err(|_| "a number of threads")?;
+            floor::serve(role, threads, server.map_err(|_| "the address of a server")?)
+        }
         _ => Err("a role and its parameter follow \"serve\"".to_owned()),
     }
 }

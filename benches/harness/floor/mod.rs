@@ -4,6 +4,7 @@ mod accept;
 mod echo;
 mod echo_uring;
 mod fanout;
+mod relay;
 mod uring;
 
 use std::io;
@@ -32,10 +33,12 @@ pub enum Kind {
     Echo,
     /// The same by io_uring.
     EchoUring,
+    /// Passes on what comes to a server, and back; epoll, read(2) and write(2).
+    Relay,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [Kind::Accept, Kind::Write, Kind::WriteUring, Kind::Echo, Kind::EchoUring];
+    const ALL: [Kind; 6] = [Kind::Accept, Kind::Write, Kind::WriteUring, Kind::Echo, Kind::EchoUring, Kind::Relay];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -44,12 +47,13 @@ impl Kind {
             Kind::WriteUring => "write-uring",
             Kind::Echo => "echo",
             Kind::EchoUring => "echo-uring",
+            Kind::Relay => "relay",
         }
     }
 }
 
-/// Runs until stdin ends.
-pub(crate) fn serve(name: &str, threads: usize) -> Result<(), String> {
+/// Runs until stdin ends. `server`: of a relay.
+pub(crate) fn serve(name: &str, threads: usize, server: Option<SocketAddr>) -> Result<(), String> {
     let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| format!("no floor is {name}"))?;
     let failed = |error: io::Error| format!("the floor {name}: {error}");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -69,6 +73,7 @@ pub(crate) fn serve(name: &str, threads: usize) -> Result<(), String> {
                     Kind::WriteUring => fanout::run(listener, &mut uring::Sends::new()?),
                     Kind::Echo => echo::run(listener),
                     Kind::EchoUring => echo_uring::run(listener),
+                    Kind::Relay => relay::run(listener, server.ok_or(io::ErrorKind::InvalidInput)?),
                 }
             });
             if let Err(error) = outcome {
