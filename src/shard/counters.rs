@@ -1,5 +1,7 @@
 //! The counters of one shard, and their rendering in the Prometheus text format.
 
+mod upstreams;
+
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -11,6 +13,8 @@ use crate::proto::channel::{Loss, RuleNumber, Rules};
 use crate::proto::close::TABLE;
 use crate::proto::replay::GapReason;
 use crate::proto::subject::Subject;
+
+use upstreams::UpstreamCounters;
 
 use super::services::{self, ServiceFailure, name as service_name};
 
@@ -29,6 +33,8 @@ macro_rules! counters {
             /// One entry for each service of the configuration.
             pub services: Box<[ServiceCounters]>,
             limits: Option<LimitCounters>,
+            /// One entry for each upstream of the configuration.
+            upstreams: Box<[UpstreamCounters]>,
         }
 
         impl Counters {
@@ -36,7 +42,8 @@ macro_rules! counters {
             pub fn of(settings: &Settings) -> Counters {
                 let services = services::of_routes(&settings.generation.routes);
                 let limits = settings.generation.quotas.as_ref().map(LimitCounters::new);
-                Counters { limits, ..Counters::new(&settings.generation.channels, &services) }
+                let upstreams = settings.generation.upstreams.iter().map(UpstreamCounters::new).collect();
+                Counters { limits, upstreams, ..Counters::new(&settings.generation.channels, &services) }
             }
 
             fn new(rules: &Rules, services: &[Subject]) -> Counters {
@@ -47,6 +54,7 @@ macro_rules! counters {
                     lost: (0..rules.count()).map(|_| Default::default()).collect(),
                     services: services.iter().map(ServiceCounters::new).collect(),
                     limits: None,
+                    upstreams: Box::default(),
                 }
             }
         }
@@ -216,7 +224,8 @@ pub fn render<'a>(shards: impl Iterator<Item = &'a Counters> + Clone, rules: &Ru
     render_gaps(&mut text, shards.clone());
     render_lost(&mut text, shards.clone(), rules);
     render_services(&mut text, shards.clone());
-    render_limits(&mut text, shards);
+    render_limits(&mut text, shards.clone());
+    upstreams::render(&mut text, shards);
     text
 }
 

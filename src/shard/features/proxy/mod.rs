@@ -229,12 +229,14 @@ impl Proxy {
             let mark = rule.servers.get(usize::from(id.server))?.mark;
             Some(mark.set_cookie(rule.sticky.as_deref()?, proxying.request.is_secure))
         });
-        if let Some(id) = proxying.place {
-            self.upstreams.answered(id, now);
-        }
+        let place = proxying.place;
         halves::answer(conn, head, mark.as_deref(), settings, now);
         // The head of the request is kept no longer.
         sums::weigh(desk, client);
+        if let Some(id) = place {
+            self.upstreams.answered(id, now);
+            desk.counters().server(id).inspect(|server| server.answered.add(1));
+        }
         desk.mark_dirty(client);
         desk.schedule(client);
         if let Some(conn) = desk.slots.get_mut(server) {
@@ -338,6 +340,14 @@ impl Feature for Proxy {
             return;
         }
         let standing = |id: &ServerId| self.upstreams.standing(*id, self.changed);
+        for id in &self.servers {
+            if let Some(server) = counters.server(*id) {
+                let ServerStanding { in_flight, idle, is_out } = standing(id);
+                server.busy.set(in_flight as u64);
+                server.idle.set(idle as u64);
+                server.up.set(u64::from(!is_out));
+            }
+        }
         let sum = |part: fn(ServerStanding) -> usize| self.servers.iter().map(|id| part(standing(id)) as u64).sum();
         counters.proxied.set(sum(|server| server.in_flight));
         counters.upstream_idle.set(sum(|server| server.idle));

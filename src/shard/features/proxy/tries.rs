@@ -127,6 +127,7 @@ impl Proxy {
 
     /// The server has not done what it should.
     fn failed(&mut self, desk: &mut Desk, id: ServerId) {
+        desk.counters().server(id).inspect(|server| server.failed.add(1));
         let Some(left_out) = self.upstreams.failed(id, desk.now) else { return };
         let Some(rule) = desk.settings.generation.upstreams.get(usize::from(id.upstream.0)) else { return };
         let Some(server) = rule.servers.get(usize::from(id.server)) else { return };

@@ -1,0 +1,130 @@
+//! What is counted of the servers behind the gateway, by upstream and server.
+
+use std::fmt::Write;
+
+use super::{Counters, Label};
+use crate::base::counters::Counter;
+use crate::proto::upstream::{ServerId, UpstreamRule};
+
+/// Of one upstream.
+pub(super) struct UpstreamCounters {
+    name: Box<str>,
+    servers: Box<[ServerCounters]>,
+}
+
+/// Of one server.
+pub(crate) struct ServerCounters {
+    text: Box<str>,
+    /// Heads of answers.
+    pub(crate) answered: Counter,
+    /// Connections that were refused, broken or too late, and answers that were none or not in time.
+    pub(crate) failed: Counter,
+    pub(crate) busy: Counter,
+    pub(crate) idle: Counter,
+    /// 0 while it is left out.
+    pub(crate) up: Counter,
+}
+
+impl UpstreamCounters {
+    pub(super) fn new(rule: &UpstreamRule) -> UpstreamCounters {
+        let server = |text: &str| ServerCounters {
+            text: text.into(),
+            answered: Counter::default(),
+            failed: Counter::default(),
+            busy: Counter::default(),
+            idle: Counter::default(),
+            up: Counter::default(),
+        };
+        let counters = UpstreamCounters {
+            name: rule.name.clone(),
+            servers: rule.servers.iter().map(|own| server(&own.text)).collect(),
+        };
+        counters.servers.iter().for_each(|server| server.up.set(1));
+        counters
+    }
+}
+
+impl Counters {
+    pub(crate) fn server(&self, id: ServerId) -> Option<&ServerCounters> {
+        self.upstreams.get(usize::from(id.upstream.0))?.servers.get(usize::from(id.server))
+    }
+}
+
+/// Name, kind and help, and what is counted, by its label.
+type Line = (&'static str, &'static str, &'static str, &'static [(&'static str, fn(&ServerCounters) -> &Counter)]);
+
+const LINES: &[Line] = &[
+    (
+        "upstream_requests_total",
+        "counter",
+        "Answers of a server, and its failures.",
+        &[(",outcome=\"answered\"", |server| &server.answered), (",outcome=\"failed\"", |server| &server.failed)],
+    ),
+    (
+        "upstream_connections",
+        "gauge",
+        "Connections to a server that have a request, and those that have none.",
+        &[(",state=\"busy\"", |server| &server.busy), (",state=\"idle\"", |server| &server.idle)],
+    ),
+    (
+        "upstream_up",
+        "gauge",
+        "0 if a shard leaves the server out after failures, as of the last request that came or went.",
+        &[("", |server| &server.up)],
+    ),
+];
+
+/// Nothing, where there is no upstream.
+pub(super) fn render<'a>(text: &mut String, shards: impl Iterator<Item = &'a Counters> + Clone) {
+    if shards.clone().all(|counters| counters.upstreams.is_empty()) {
+        return;
+    }
+    for (name, kind, help, counted) in LINES {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# HELP tidegate_{name} {help}\n# TYPE tidegate_{name} {kind}");
+        for (shard, counters) in shards.clone().enumerate() {
+            for upstream in &counters.upstreams {
+                for server in &upstream.servers {
+                    for (label, counter) in *counted {
+                        let (named, text_of) = (Label(&upstream.name), Label(&server.text));
+                        let value = counter(server).value();
+                        let _ = writeln!(
+                            text,
+                            "tidegate_{name}{{shard=\"{shard}\",upstream=\"{named}\",server=\"{text_of}\"{label}}} {value}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::settings::Settings;
+    use crate::proto::channel::Rules;
+    use crate::proto::upstream::UpstreamId;
+
+    #[test]
+    fn each_server_of_each_shard_has_its_lines() {
+        let address: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
+        let mut settings = Settings::default();
+        settings.generation_mut().upstreams = [UpstreamRule::new("app").with("a", address).with("b\"", address)].into();
+        let shards = [Counters::of(&settings), Counters::of(&settings)];
+        let server = shards[1].server(ServerId { upstream: UpstreamId(0), server: 1 }).unwrap();
+        server.failed.add(3);
+        let text = super::super::render(shards.iter(), &Rules::default());
+        for line in [
+            "# TYPE tidegate_upstream_requests_total counter\n",
+            "tidegate_upstream_up{shard=\"0\",upstream=\"app\",server=\"a\"} 1\n",
+            "tidegate_upstream_requests_total{shard=\"1\",upstream=\"app\",server=\"b\\\"\",outcome=\"failed\"} 3\n",
+            "tidegate_upstream_connections{shard=\"0\",upstream=\"app\",server=\"a\",state=\"idle\"} 0\n",
+        ] {
+            assert!(text.contains(line), "no {line} in {text}");
+        }
+        assert!(!super::super::render([Counters::default()].iter(), &Rules::default()).contains("upstream_up"));
+        let none = ServerId { upstream: UpstreamId(1), server: 0 };
+        assert!(shards[0].server(none).is_none());
+    }
+}
