@@ -30,6 +30,7 @@ pub fn in_all(items: &[MemoryItem]) -> u64 {
 /// [`limits::CONNECTION_BYTES_TLS`].
 pub fn items(connections: u64, shards: usize, config: &Config, bytes_per_connection: u64) -> Vec<MemoryItem> {
     let has_client_limits = !config.client_limits.is_empty();
+    let upstreams = config.upstreams.iter().map(|upstream| upstream.bytes_at_most(shards)).fold(0, u64::saturating_add);
     let config = &config.limits;
     // A sum that the shards share.
     let shared = |name, key: &str, of_shard: usize| {
@@ -72,6 +73,15 @@ pub fn items(connections: u64, shards: usize, config: &Config, bytes_per_connect
         per_shard("names of messages", names, ", Nats-Msg-Id and Tg-Distinct"),
         per_shard("presence", limits::PRESENT_MAX as u64 * limits::PRESENT_BYTES, ""),
         per_shard("mail between shards", 2 * mail, ", both lanes full"),
+        MemoryItem {
+            name: "upstreams",
+            bytes: upstreams,
+            formula: format!(
+                "for each upstream: its servers x idle_max x {shards} shards x {} bytes + queue_max x {} bytes",
+                limits::UPSTREAM_IDLE_BYTES,
+                limits::UPSTREAM_WAITING_BYTES
+            ),
+        },
         per("limits of clients", tallies, "accounts", limits::TALLY_BYTES, ", if there is a [[limit]]"),
     ]
 }
@@ -80,6 +90,17 @@ pub fn items(connections: u64, shards: usize, config: &Config, bytes_per_connect
 mod tests {
     use super::*;
     use crate::gateway::config::Config;
+    use crate::proto::upstream::UpstreamRule;
+
+    #[test]
+    fn an_upstream_costs_its_idle_connections_and_its_queue() {
+        let address: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
+        let rule = UpstreamRule { idle_max: 3, queue_max: 5, ..UpstreamRule::new("app") };
+        let config = Config { upstreams: vec![rule.with("a", address).with("b", address)], ..Config::default() };
+        let items = items(1, 4, &config, limits::CONNECTION_BYTES_PLAIN);
+        let item = items.iter().find(|item| item.name == "upstreams").unwrap();
+        assert_eq!(item.bytes, 2 * 3 * 4 * limits::UPSTREAM_IDLE_BYTES + 5 * limits::UPSTREAM_WAITING_BYTES);
+    }
 
     #[test]
     fn the_manual_tells_the_sum_of_the_defaults() {

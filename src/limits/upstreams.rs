@@ -33,6 +33,8 @@ pub const UPSTREAM_FRESH: Duration = Duration::from_secs(1);
 /// waits longer is better sent to another gateway, or not at all.
 pub const UPSTREAM_QUEUE_MAX: usize = 1_024;
 pub const UPSTREAM_QUEUE_WAIT: Duration = Duration::from_secs(1);
+/// What a request that waits costs, besides its connection: an entry of the queue.
+pub const UPSTREAM_WAITING_BYTES: u64 = 128;
 /// Failures in a row after which a server is left out (configurable as `upstream.fails_max`), and for how long
 /// (`upstream.eject_s`): longer than the restart of most services. Twice as long each time, up to five minutes.
 pub const UPSTREAM_FAILS_MAX: u32 = 3;

@@ -173,6 +173,13 @@ impl UpstreamRule {
         }
     }
 
+    /// The memory of its idle connections and of its queue, of all shards.
+    pub fn bytes_at_most(&self, shards: usize) -> u64 {
+        let idle = (self.servers.len() as u64).saturating_mul(self.idle_max as u64).saturating_mul(shards as u64);
+        let waiting = (self.queue_max as u64).saturating_mul(limits::UPSTREAM_WAITING_BYTES);
+        idle.saturating_mul(limits::UPSTREAM_IDLE_BYTES).saturating_add(waiting)
+    }
+
     /// The same with another server, which requests name by `text` and connections reach at `remote`.
     pub fn with(mut self, text: &str, remote: impl Into<Remote>) -> UpstreamRule {
         self.servers.push(UpstreamServer::new(&self.name, text, remote.into()));

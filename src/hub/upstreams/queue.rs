@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::QueueFull;
 use super::choice::ServerSet;
 use crate::base::{Key, Tick};
-use crate::limits::ENTRIES_KEPT;
+use crate::limits::{ENTRIES_KEPT, UPSTREAM_WAITING_BYTES};
 use crate::proto::upstream::Affinity;
 
 /// A request that waits.
@@ -20,6 +20,8 @@ pub(super) struct Waiter {
     pub wanted: Option<u8>,
     pub until: Tick,
 }
+
+const _: () = assert!(size_of::<Waiter>() as u64 <= UPSTREAM_WAITING_BYTES);
 
 #[derive(Debug, Default)]
 pub(super) struct WaitingLine {
