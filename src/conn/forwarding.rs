@@ -76,11 +76,18 @@ pub(super) fn forward(
         stream_idle: target.stream_idle,
         may_repeat: head.body.is_empty() && matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE"),
         wants_fresh: matches!(head.method, "POST" | "PATCH"),
+        wants_events: head.method == "GET" && accepts_events(head),
         is_secure: arrived.is_secure,
         names_server: own.host.is_none(),
     };
     let framed = Framed::of_request(head.body);
     Ok(Proxying::new(request, head.reply_to(), out, (body, framed), head.expects_continue, now))
+}
+
+/// Whether it is the request of an EventSource (the WHATWG HTML standard, "Server-sent events").
+fn accepts_events(head: &Head<'_>) -> bool {
+    let mut accepted = head.elements("accept").filter_map(|element| element.split(';').next());
+    accepted.any(|media_type| media_type.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 /// The path without its first segments: as many as `strip` has. A route's `strip` is the beginning of its path.

@@ -8,7 +8,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::accept;
 use super::http::{After, HttpState};
 use super::link::{self, Link};
 use super::outbox::Outbox;
@@ -171,8 +170,7 @@ pub fn refuse(conn: &mut Conn, reason: CloseReason, settings: &Settings, now: Ti
     let retry_after_s = retry_after_s(conn.link.peer);
     let Phase::Http(http) = &mut conn.session.phase else { return After::KeepOpen };
     let HttpState::Proxying(half) = &http.state else { return After::KeepOpen };
-    let (to, page) = half.refusal();
-    let keep_alive = accept::write_refusal(reason, retry_after_s, to, page, &mut conn.link.outbox);
+    let keep_alive = half.refuse(reason, retry_after_s, false, &mut conn.link.outbox);
     conn.link.wait_until_unless_stuck(now + settings.generation.keep_alive_timeout);
     http.after(keep_alive)
 }

@@ -262,9 +262,9 @@ impl Http {
         let (to, page) = match &self.state {
             HttpState::Body(incoming) => (incoming.to.closing(), incoming.page()),
             HttpState::Answering(to, about) => (to.closing(), about.page()),
-            HttpState::Proxying(proxying) if !proxying.has_begun_answer() => {
-                let (to, page) = proxying.refusal();
-                (to.closing(), page)
+            HttpState::Proxying(proxying) if is_refusal && !proxying.has_begun_answer() => {
+                proxying.refuse(row.reason, retry_after_s, true, outbox);
+                return;
             }
             HttpState::Idle | HttpState::Begun { .. } => (ReplyTo::UNREADABLE, None),
             // An answer that has begun must not be followed by another.

@@ -15,13 +15,16 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::accept;
 use super::origins::Page;
+use super::outbox::Outbox;
 use super::settings::Settings;
 use super::upstream::{UpstreamStep, Waits};
 use crate::base::{Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::http::{Body, BodyStep, Framed, ReplyTo};
+use crate::proto::http::{Body, BodyStep, Framed, ReplyTo, event_stream};
+use crate::proto::sse;
 use crate::proto::upstream::{Affinity, ServerId, UpstreamId};
 
 /// A task for the shard's proxy.
@@ -49,6 +52,8 @@ pub struct ForwardedRequest {
     pub may_repeat: bool,
     /// It must not be sent on a connection that may be about to close.
     pub wants_fresh: bool,
+    /// The client is an EventSource, which gives up for ever after any status but 200.
+    pub wants_events: bool,
     /// Its client came by https.
     pub is_secure: bool,
     /// Its head lacks `Host`: it is the server's.
@@ -210,10 +215,20 @@ impl Proxying {
         self.to.keep_alive = false;
     }
 
-    /// What its refusal is shaped by. The rest of a body would be read as the next request.
-    pub(super) fn refusal(&self) -> (ReplyTo, Option<&Page>) {
+    /// Writes a refusal, and returns whether the client's connection lives on. The rest of a body would be read as the next
+    /// request. An EventSource whose server is away for a while gets an empty stream, and comes back.
+    pub(super) fn refuse(&self, reason: CloseReason, retry_after_s: u32, is_last: bool, outbox: &mut Outbox) -> bool {
         let is_read = self.is_whole || self.body.is_over();
-        (if is_read { self.to } else { self.to.closing() }, self.page.as_deref())
+        let to = if is_read && !is_last { self.to } else { self.to.closing() };
+        if !self.request.wants_events || !matches!(reason.row().http_status, 429 | 502..=504) {
+            return accept::write_refusal(reason, retry_after_s, to, self.page.as_deref(), outbox);
+        }
+        outbox.write(|out| {
+            let streaming = event_stream(out, to, self.page.as_deref().map(Page::cors));
+            streaming.write(out, |out| sse::write_retry(out, Duration::from_secs(retry_after_s.into())));
+            out.extend_from_slice(streaming.end());
+        });
+        false
     }
 
     /// Bytes of memory for the parts of the request that are kept.

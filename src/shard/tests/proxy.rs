@@ -327,6 +327,27 @@ fn a_server_that_refuses_alone_is_502_and_the_connection_lives_on() {
 }
 
 #[test]
+fn an_event_source_whose_server_is_away_gets_an_empty_stream_and_comes_back() {
+    let mut stage = stage(1, |_, rule| rule.in_flight_max = Some(1));
+    let events = "GET /api/a HTTP/1.1\r\nHost: shop\r\nAccept: text/event-stream\r\n\r\n";
+    stage.services[0].decide(DialFate::Refused);
+    let mut client = stage.client();
+    client.say(events);
+    stage.run();
+    let stream = client.hear();
+    assert!(stream.starts_with("HTTP/1.1 200 OK\r\n") && stream.contains("\r\n\r\nretry: "), "{stream}");
+    assert!(client.has_last_chunk() && client.is_at_end());
+    assert_eq!(stage.closed(CloseReason::UpstreamRefused), 1, "it is counted all the same");
+    let (first, server) = stage.asked(GET);
+    let mut queued = stage.client();
+    queued.say(events);
+    stage.wait(limits::UPSTREAM_QUEUE_WAIT + SECOND / 2);
+    assert!(queued.hear().contains("\r\n\r\nretry: ") && queued.has_last_chunk());
+    drop((client, first, server, queued));
+    stage.end();
+}
+
+#[test]
 fn a_refusal_before_the_body_has_come_ends_the_connection() {
     let mut stage = plain();
     stage.services[0].decide(DialFate::Refused);
