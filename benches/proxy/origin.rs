@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::sync::mpsc::channel;
 use std::thread;
 
 use mio::unix::SourceFd;
@@ -23,7 +24,8 @@ struct Connection {
     matched: usize,
 }
 
-/// Starts it; ends with the process.
+/// Starts it; ends with the process. It has a descriptor table of its own before this returns: otherwise it would hold open the
+/// stdin of a proxy that starts meanwhile.
 pub fn start(body_bytes: usize) -> Result<SocketAddr, String> {
     let failed = |error: io::Error| format!("the server did not start: {error}");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
@@ -31,12 +33,16 @@ pub fn start(body_bytes: usize) -> Result<SocketAddr, String> {
     let head =
         format!("HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {body_bytes}\r\n\r\n");
     let answer = [head.into_bytes(), vec![b'x'; body_bytes]].concat();
+    let (tell, has_begun) = channel();
     thread::spawn(move || {
-        if let Err(error) = private_descriptor_table().and_then(|()| run(&listener, &answer)) {
+        let own_table = private_descriptor_table();
+        _ = tell.send(());
+        if let Err(error) = own_table.and_then(|()| run(&listener, &answer)) {
             eprintln!("the server ended: {error}");
             std::process::exit(1);
         }
     });
+    _ = has_begun.recv();
     Ok(address)
 }
 
