@@ -89,7 +89,15 @@ pub(in crate::shard) fn weigh_waiting(desk: &mut Desk, key: Key) {
 
 /// Weighs some of the clients again for which much waits, one after another: their shares of bytes grow when other holders let
 /// go of them, and no step of their own tells. `in_flight`: the batch that the driver has. Ends clients as [`weigh_waiting`] does.
-pub(in crate::shard) fn weigh_again(desk: &mut Desk, mut in_flight: impl FnMut(Key) -> InFlight) {
+#[inline]
+pub(in crate::shard) fn weigh_again(desk: &mut Desk, in_flight: impl FnMut(Key) -> InFlight) {
+    if desk.sums.sweep_at() <= desk.now {
+        sweep(desk, in_flight);
+    }
+}
+
+#[cold]
+fn sweep(desk: &mut Desk, mut in_flight: impl FnMut(Key) -> InFlight) {
     let mut parts = 0;
     for _ in 0..desk.sums.begin_sweep(desk.now) {
         let Some(key) = desk.sums.next_to_weigh() else { return };

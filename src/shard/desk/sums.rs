@@ -48,15 +48,13 @@ impl Sums {
     }
 
     /// When some of the clients for which much waits are weighed again.
+    #[inline]
     pub(in crate::shard) fn sweep_at(&self) -> Tick {
         if self.waiting.is_empty() { Tick::NEVER } else { self.sweep_at }
     }
 
-    /// If it is time, how many clients can be weighed again; otherwise 0.
+    /// How many clients can be weighed again.
     pub(super) fn begin_sweep(&mut self, now: Tick) -> usize {
-        if now < self.sweep_at() {
-            return 0;
-        }
         self.sweep_at = now + limits::WAITING_SWEEP_INTERVAL;
         self.waiting.len()
     }
