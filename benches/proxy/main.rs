@@ -113,7 +113,11 @@ impl Running {
                 let rules = if target.is_floor() {
                     server.to_string()
                 } else {
-                    format!("[[route]]\npath = \"/proxied/*\"\nproxy = \"http://{server}\"\n")
+                    format!(
+                        "[[upstream]]\nname = \"app\"\nservers = \"{server}\"\nidle_max = {}\n\
+                         [[route]]\npath = \"/proxied/*\"\nproxy = \"app\"\n",
+                        peers::IDLE_MAX
+                    )
                 };
                 let setup = Setup {
                     target,

@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 
 use tidegate_bench::cpu;
 
+/// HAProxy wants two descriptors for each, below the limit.
+const HAPROXY_CONNECTIONS: usize = 9_500;
+/// Idle connections that each proxy may keep.
+pub const IDLE_MAX: usize = 1_000;
 const START_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +114,7 @@ http {{
     tcp_nodelay on;
     upstream app {{
         server {server};
-        keepalive 1000;
+        keepalive {IDLE_MAX};
         keepalive_requests 1000000000;
     }}
     server {{
@@ -132,7 +136,7 @@ http {{
 
 fn haproxy(front: SocketAddr, server: SocketAddr) -> String {
     format!(
-        "global\n  nbthread 1\n  maxconn 19000\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  \
+        "global\n  nbthread 1\n  maxconn {HAPROXY_CONNECTIONS}\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  \
          timeout server 60s\n  http-reuse always\n  option forwardfor\nfrontend front\n  bind {front} backlog 4096\n  \
          http-request set-header X-Forwarded-Proto http\n  default_backend app\nbackend app\n  server one {server}\n"
     )
