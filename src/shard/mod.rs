@@ -354,18 +354,19 @@ impl<D: Driver> Shard<D> {
 
 impl Core {
     fn measure(&self) {
+        let counters = self.desk.counters();
         let owed = self.desk.subscribers.owed();
-        self.desk.counters().deliveries_owed.set(owed.deliveries as u64);
-        self.desk.counters().owed_bytes.set(owed.bytes as u64);
-        self.desk.counters().subscriptions.set(self.desk.subscribers.len() as u64);
-        self.desk.counters().handshakes_waiting.set(self.handshakes.len() as u64);
-        self.desk.counters().arriving_bytes.set(self.desk.sums.arriving_bytes() as u64);
-        self.desk.counters().handshaking_bytes.set(self.desk.sums.handshaking_bytes() as u64);
-        self.desk.counters().waiting_bytes.set(self.desk.sums.waiting_bytes() as u64);
+        counters.deliveries_owed.set(owed.deliveries as u64);
+        counters.owed_bytes.set(owed.bytes as u64);
+        counters.subscriptions.set(self.desk.subscribers.len() as u64);
+        counters.handshakes_waiting.set(self.handshakes.len() as u64);
+        counters.arriving_bytes.set(self.desk.sums.arriving_bytes() as u64);
+        counters.handshaking_bytes.set(self.desk.sums.handshaking_bytes() as u64);
+        counters.waiting_bytes.set(self.desk.sums.waiting_bytes() as u64);
         let (channels, bytes) = self.desk.engine.kept();
-        self.desk.counters().histories.set(channels as u64);
-        self.desk.counters().history_bytes.set(bytes as u64);
-        self.features.measure(self.desk.counters());
+        counters.histories.set(channels as u64);
+        counters.history_bytes.set(bytes as u64);
+        self.features.measure(counters);
     }
 
     /// When the next turn must begin, even if nothing completes.

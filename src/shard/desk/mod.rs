@@ -104,9 +104,9 @@ impl Work {
 
     /// How many entries the longest list of a turn has room for.
     pub(super) fn capacity(&self) -> usize {
-        let queues = [&self.dirty, &self.dirty_later, &self.resume, &self.due, &self.withdraw].map(VecDeque::capacity);
-        let lists = [&self.receive, &self.close].map(Vec::capacity);
-        queues.into_iter().chain(lists).max().unwrap_or(0).max(self.dial.capacity())
+        let queues = self.dirty.capacity().max(self.dirty_later.capacity()).max(self.resume.capacity());
+        let seldom = self.due.capacity().max(self.withdraw.capacity()).max(self.dial.capacity());
+        queues.max(self.receive.capacity()).max(self.close.capacity()).max(seldom)
     }
 
     /// Frees the memory of a turn with very many entries.
