@@ -30,7 +30,7 @@ pub struct Clients {
     request: Vec<u8>,
 }
 
-/// What has come of one phase.
+/// The figures of one phase.
 pub struct Answers {
     pub count: u64,
     pub elapsed: Duration,
@@ -55,7 +55,7 @@ impl Clients {
                 poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), Token(key), Interest::READABLE)?;
                 clients.push(Client { socket, asked: Instant::now(), head: Vec::new(), left: None });
             }
-            // What a browser sends of this is five times as long.
+            // A browser sends five times as many header bytes.
             let request =
                 format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: load\r\nAccept: */*\r\n\r\n");
             Ok(Clients { poll, clients, request: request.into_bytes() })

@@ -83,7 +83,7 @@ const RATIOS: &[Ratio] = &[
     },
 ];
 
-/// What is measured.
+/// The measured proxies.
 #[derive(Clone, Copy)]
 enum Measured {
     Own(Target),

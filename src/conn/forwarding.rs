@@ -16,7 +16,7 @@ use crate::proto::CloseReason;
 use crate::proto::http::{Body, Framed, Head, OwnFields, canonical_path, write_request};
 use crate::proto::upstream::Affinity;
 
-/// What of a request its head does not say.
+/// Facts about a request that its head does not say.
 pub(super) struct RequestFacts<'a> {
     pub peer: Peer,
     /// The peer has sent it as a trusted proxy.

@@ -35,7 +35,7 @@ pub enum ProxyStep<'a> {
     Forward(&'a [u8]),
     /// Its end.
     Asked,
-    /// What a server says.
+    /// A step of the server's answer.
     Upstream(UpstreamStep<'a>),
 }
 

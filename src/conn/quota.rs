@@ -46,7 +46,7 @@ pub struct Quota {
     pub closes: bool,
 }
 
-/// What has an account of its own.
+/// The clients that share an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaBy {
     /// All addresses with the same first bits. Whole addresses are the longest prefixes.
@@ -58,7 +58,7 @@ pub enum QuotaBy {
     Route,
 }
 
-/// What is counted.
+/// The events and states that a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Measure {
     Connection,

@@ -62,7 +62,7 @@ pub struct Session {
     pub(super) is_behind: bool,
     /// It has sent messages too fast, and is not read until the next one fits (`quota`).
     pub is_resting: bool,
-    /// What limits count it as.
+    /// Its part in the counts of limits.
     pub counted: Counted,
 }
 

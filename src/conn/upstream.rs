@@ -58,7 +58,7 @@ pub(super) enum UpstreamState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keeps(pub Option<Duration>);
 
-/// What a server says.
+/// A step of a server's answer.
 pub enum UpstreamStep<'a> {
     /// `103 Early Hints`.
     Interim(Box<AnswerHead<'a>>),

@@ -25,7 +25,7 @@ pub struct Gcra {
     tolerance_ns: u64,
 }
 
-/// What one client owes: its TAT.
+/// The debt of one client: its TAT.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Owing(pub u64);
 

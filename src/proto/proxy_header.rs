@@ -18,7 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::limits::PROXY_TLVS_BYTES_MAX;
 
-/// What a whole header says.
+/// The statement of a whole header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProxyHeader<'a> {
     /// Bytes of the input that are the header.
@@ -28,7 +28,7 @@ pub struct ProxyHeader<'a> {
     pub said: Tlvs<'a>,
 }
 
-/// What the TLVs of version 2 say.
+/// The facts in the TLVs of version 2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tlvs<'a> {
     /// Whether the client came over TLS.
@@ -117,7 +117,7 @@ fn port_v1(text: &str) -> Option<u16> {
 
 // --- version 2 ----------------------------------------------------------------------------------------------------------
 
-/// What the addresses are, and how long.
+/// The kind of the addresses, and their length.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AddressKind {
     /// None that can be used: LOCAL, or not specified.

@@ -32,7 +32,7 @@ pub struct UpstreamRule {
     pub name: Box<str>,
     /// At least one.
     pub servers: Vec<UpstreamServer>,
-    /// What chooses the server of a request without a mark.
+    /// The rule for requests without a mark.
     pub balance: Balance,
     /// The cookie in which a client keeps the mark of its server.
     pub sticky: Option<Box<str>>,
@@ -66,7 +66,7 @@ pub struct UpstreamServer {
     pub seed: u64,
 }
 
-/// What chooses a server.
+/// The rule that chooses a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Balance {
     /// The one with fewer requests in this shard, of two that are drawn.

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct ClientLimit {
     /// In metrics and in the log.
     pub name: String,
-    /// What the bound is for.
+    /// The accounts that the bound is for.
     pub by: LimitedBy,
     /// Most connections that are open at once; of a user, of a route, or with `routes`: streams and WebSockets.
     pub connections: Option<u32>,

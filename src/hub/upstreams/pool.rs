@@ -24,7 +24,7 @@ pub(crate) enum Freshness {
     Fresh,
 }
 
-/// What [`Pool::pick`] finds.
+/// The result of [`Pool::pick`].
 pub(super) enum Finding {
     Server(u8),
     Full,

@@ -33,7 +33,7 @@ pub enum Algorithm {
     EdDsa,
 }
 
-/// What a key is made of.
+/// The kind of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyKind {
     Secret,

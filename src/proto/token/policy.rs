@@ -40,7 +40,7 @@ pub struct TokenPolicy {
     pub channels: Option<Box<str>>,
 }
 
-/// What a token has proven.
+/// The proven statements of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     pub user: User,
@@ -68,7 +68,7 @@ impl Default for TokenPolicy {
 }
 
 impl TokenPolicy {
-    /// What `token` proves at the second `unix_now`, if one of `keys` has signed it.
+    /// The proof that `token` gives at the second `unix_now`, if one of `keys` has signed it.
     pub fn verify(&self, keys: &KeySet, token: &str, unix_now: u64) -> Result<Proof, TokenRefusal> {
         if token.len() > limits::TOKEN_BYTES_MAX {
             return Err(TokenFault::TooLong.into());

@@ -1,4 +1,4 @@
-//! What is counted of the servers behind the gateway, by upstream and server.
+//! Counters of the servers behind the gateway, by upstream and server.
 
 use std::fmt::Write;
 
