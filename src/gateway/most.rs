@@ -77,7 +77,7 @@ pub fn items(connections: u64, shards: usize, config: &Config, bytes_per_connect
             name: "upstreams",
             bytes: upstreams,
             formula: format!(
-                "for each upstream: its servers x idle_max x {shards} shards x {} bytes + queue_max x {} bytes",
+                "for each upstream: its servers x idle_max (in_flight_max, if that is less) x {shards} shards x {} bytes + queue_max x {} bytes",
                 limits::UPSTREAM_IDLE_BYTES,
                 limits::UPSTREAM_WAITING_BYTES
             ),
@@ -100,6 +100,15 @@ mod tests {
         let items = items(1, 4, &config, limits::CONNECTION_BYTES_PLAIN);
         let item = items.iter().find(|item| item.name == "upstreams").unwrap();
         assert_eq!(item.bytes, 2 * 3 * 4 * limits::UPSTREAM_IDLE_BYTES + 5 * limits::UPSTREAM_WAITING_BYTES);
+    }
+
+    #[test]
+    fn a_bound_on_requests_bounds_the_connections_that_are_kept() {
+        let rule = UpstreamRule { in_flight_max: Some(8), queue_max: 0, ..UpstreamRule::new("app") };
+        let address: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
+        let rule = rule.with("a", address);
+        assert_eq!(rule.bytes_at_most(4), 8 * limits::UPSTREAM_IDLE_BYTES);
+        assert_eq!((rule.idle_of_shard(4), rule.idle_of_shard(16)), (2, 1));
     }
 
     #[test]

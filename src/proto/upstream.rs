@@ -173,9 +173,20 @@ impl UpstreamRule {
         }
     }
 
+    /// The requests that one of `shards` gives to a server at once; `None`: any number.
+    pub fn in_flight_of_shard(&self, shards: usize) -> Option<usize> {
+        self.in_flight_max.map(|all| (all / shards.max(1)).max(1))
+    }
+
+    /// The connections without a request that one of `shards` keeps to a server: no more than it can have requests there.
+    pub fn idle_of_shard(&self, shards: usize) -> usize {
+        self.in_flight_of_shard(shards).map_or(self.idle_max, |requests| self.idle_max.min(requests))
+    }
+
     /// The memory of its idle connections and of its queue, of all shards.
     pub fn bytes_at_most(&self, shards: usize) -> u64 {
-        let idle = (self.servers.len() as u64).saturating_mul(self.idle_max as u64).saturating_mul(shards as u64);
+        let of_server = (self.idle_of_shard(shards) as u64).saturating_mul(shards as u64);
+        let idle = (self.servers.len() as u64).saturating_mul(of_server);
         let waiting = (self.queue_max as u64).saturating_mul(limits::UPSTREAM_WAITING_BYTES);
         idle.saturating_mul(limits::UPSTREAM_IDLE_BYTES).saturating_add(waiting)
     }

@@ -251,7 +251,7 @@ impl Model {
         let longest = longest.min(KEEP_ALIVE);
         let is_kept = usize::from(server) < self.servers.len()
             && served < UPSTREAM_SERVED_MAX
-            && count < IDLE_MAX
+            && count < self.rule.in_flight_max.map_or(IDLE_MAX, |requests| IDLE_MAX.min(requests))
             && !longest.is_zero();
         let until = is_kept.then_some(self.now + longest);
         let announced = announced_s.map(Duration::from_secs);

@@ -74,7 +74,6 @@ struct Idle {
 
 impl Pool {
     pub(super) fn new(rule: &UpstreamRule, shards: usize) -> Pool {
-        let part = |all: usize| (all / shards.max(1)).max(1);
         let server = |server: &UpstreamServer| Server {
             mark: server.mark,
             seed: server.seed,
@@ -86,13 +85,15 @@ impl Pool {
         };
         Pool {
             servers: rule.servers.iter().map(server).collect(),
-            queue: WaitingLine::new(if rule.queue_max == 0 { 0 } else { part(rule.queue_max) }),
+            queue: WaitingLine::new(if rule.queue_max == 0 { 0 } else { (rule.queue_max / shards.max(1)).max(1) }),
             has_changed: false,
             looked_at: Tick::ZERO,
             desperate: 0,
             is_hashed: rule.balance != Balance::Least,
-            idle_max: rule.idle_max,
-            in_flight_max: rule.in_flight_max.map_or(u32::MAX, |all| u32::try_from(part(all)).unwrap_or(u32::MAX)),
+            idle_max: rule.idle_of_shard(shards),
+            in_flight_max: rule
+                .in_flight_of_shard(shards)
+                .map_or(u32::MAX, |requests| u32::try_from(requests).unwrap_or(u32::MAX)),
             keep_alive: rule.keep_alive,
             queue_wait: rule.queue_wait,
             fails_max: rule.fails_max,

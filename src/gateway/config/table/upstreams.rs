@@ -121,10 +121,11 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         path: "upstream[].idle_max",
-        kind: count(0, 1_024),
+        kind: count(0, 65_536),
         fallback: Fallback::Whole(limits::UPSTREAM_IDLE_MAX as u64),
         help: "Most connections without a request that each shard keeps for each server.",
-        doc: "",
+        doc: "Never more than the shard's part of `in_flight_max`, nor than had requests within the last `keep_alive_s`. A number below \
+              that of the requests at once makes connections come and go with the requests, which costs as much again as the requests.",
     },
     Row {
         path: "upstream[].in_flight_max",
