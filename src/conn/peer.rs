@@ -32,6 +32,11 @@ impl Peer {
         self.port
     }
 
+    /// Without a scope.
+    pub fn address(self) -> SocketAddr {
+        (self.ip(), self.port).into()
+    }
+
     /// A part of a time span that differs from peer to peer, so that connections that opened together are not written
     /// to together.
     pub fn part(self, span: Duration) -> Duration {

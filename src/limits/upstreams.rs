@@ -11,6 +11,11 @@ pub const SERVERS_PER_UPSTREAM_MAX: usize = 64;
 pub const UPSTREAM_NAME_BYTES_MAX: usize = 64;
 /// Longest path of a unix socket (unix(7): 108 bytes with the NUL).
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
+/// How often the name of a server is looked up (configurable as `upstream.resolve_s`): orchestrators announce a new address
+/// for 5 to 30 s.
+pub const RESOLVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Addresses of one name that are used; a resolver's answer in one datagram has about as many.
+pub const ADDRESSES_PER_NAME_MAX: usize = 16;
 /// How long a connection to a server may take (configurable as `upstream.connect_timeout_ms`): the kernel repeats a lost
 /// SYN after a second.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -23,6 +23,7 @@ pub mod presence;
 pub mod questions;
 pub mod replays;
 pub mod requests;
+pub mod upstreams;
 
 pub use post::{Mailbox, Mesh, Post, Threads};
 
@@ -42,6 +43,7 @@ use presence::PresenceMail;
 use questions::QuestionMail;
 use replays::ReplayMail;
 use requests::RequestMail;
+use upstreams::UpstreamMail;
 
 /// One letter. Its lane is [`Mail::lane`].
 #[derive(Debug)]
@@ -73,6 +75,8 @@ pub enum Mail {
     Requests(RequestMail),
     /// Letters about the clients of channels, and the connections of users.
     Presence(PresenceMail),
+    /// Letters about the servers behind the gateway.
+    Upstreams(UpstreamMail),
     /// Letters about the drain.
     Drain(DrainMail),
 
@@ -208,6 +212,7 @@ impl Mail {
             Mail::Acks(mail) => mail.lane(),
             Mail::Requests(mail) => mail.lane(),
             Mail::Presence(mail) => mail.lane(),
+            Mail::Upstreams(mail) => mail.lane(),
             Mail::Drain(mail) => mail.lane(),
             Mail::Publish(_) | Mail::Spread(_) | Mail::Join { .. } | Mail::Leave { .. } | Mail::ToConn { .. } => {
                 Lane::Ask

@@ -6,7 +6,7 @@
 //! ```
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -56,9 +56,44 @@ pub struct UpstreamRule {
     pub sources: Vec<IpAddr>,
 }
 
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerAddress {
+    /// There, for ever.
+    Fixed(Remote),
+    /// At the addresses of a name, which is looked up again and again.
+    Named(ServerName),
+}
+
+/// A host name and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerName {
+    /// In lower case.
+    pub host: Box<str>,
+    pub port: u16,
+}
+
+impl From<Remote> for ServerAddress {
+    fn from(remote: Remote) -> ServerAddress {
+        ServerAddress::Fixed(remote)
+    }
+}
+
+impl From<SocketAddr> for ServerAddress {
+    fn from(address: SocketAddr) -> ServerAddress {
+        ServerAddress::Fixed(address.into())
+    }
+}
+
+impl From<ServerName> for ServerAddress {
+    fn from(name: ServerName) -> ServerAddress {
+        ServerAddress::Named(name)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamServer {
-    pub remote: Remote,
+    pub at: ServerAddress,
     /// As configured: the server's name in metrics, and what hashes and marks are made of.
     pub text: Box<str>,
     pub mark: ServerMark,
@@ -132,23 +167,23 @@ impl ServerMark {
 }
 
 impl UpstreamServer {
-    pub fn new(upstream: &str, text: &str, remote: Remote) -> UpstreamServer {
-        UpstreamServer {
-            remote,
-            text: text.into(),
-            mark: ServerMark::new(upstream, text),
-            seed: fnv1a(text.as_bytes()),
-        }
+    pub fn new(upstream: &str, text: &str, at: ServerAddress) -> UpstreamServer {
+        UpstreamServer { at, text: text.into(), mark: ServerMark::new(upstream, text), seed: fnv1a(text.as_bytes()) }
     }
 }
 
 impl UpstreamServer {
     /// The `Host` by which requests name the server itself. A path names none.
     pub fn host(&self) -> &str {
-        match self.remote {
-            Remote::Tcp(_) => &self.text,
-            Remote::Unix(_) => "localhost",
+        match self.at {
+            ServerAddress::Fixed(Remote::Unix(_)) => "localhost",
+            ServerAddress::Fixed(Remote::Tcp(_)) | ServerAddress::Named(_) => &self.text,
         }
+    }
+
+    /// Whether its address has to be looked up.
+    pub fn is_named(&self) -> bool {
+        matches!(self.at, ServerAddress::Named(_))
     }
 }
 
@@ -180,7 +215,7 @@ impl UpstreamRule {
 
     /// The connections without a request that one of `shards` keeps to a server: no more than it can have requests there.
     pub fn idle_of_shard(&self, shards: usize) -> usize {
-        self.in_flight_of_shard(shards).map_or(self.idle_max, |requests| self.idle_max.min(requests))
+        self.in_flight_of_shard(shards).map_or(self.idle_max, |most| self.idle_max.min(most))
     }
 
     /// The memory of its idle connections and of its queue, of all shards.
@@ -191,17 +226,24 @@ impl UpstreamRule {
         idle.saturating_mul(limits::UPSTREAM_IDLE_BYTES).saturating_add(waiting)
     }
 
-    /// The same with another server, which requests name by `text` and connections reach at `remote`.
-    pub fn with(mut self, text: &str, remote: impl Into<Remote>) -> UpstreamRule {
-        self.servers.push(UpstreamServer::new(&self.name, text, remote.into()));
+    /// The address from which a connection to `to` is dialled: one of the sources of its family, by `draw`. `None`: the
+    /// kernel chooses.
+    pub fn source(&self, to: &Remote, draw: u64) -> Option<IpAddr> {
+        let Remote::Tcp(to) = to else { return None };
+        let fitting = || self.sources.iter().filter(|source| source.is_ipv4() == to.is_ipv4());
+        let count = fitting().count() as u64;
+        (count > 0).then(|| fitting().nth((draw % count) as usize).copied()).flatten()
+    }
+
+    /// The same with another server, which requests name by `text` and connections reach there.
+    pub fn with(mut self, text: &str, at: impl Into<ServerAddress>) -> UpstreamRule {
+        self.servers.push(UpstreamServer::new(&self.name, text, at.into()));
         self
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use super::*;
 
     #[test]

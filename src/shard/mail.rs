@@ -86,6 +86,7 @@ impl Core {
                 self.desk.answer(key, |conn, settings, now| conn.published(number, position, settings, now));
             }
             Mail::NoResponders { key, reply } => self.no_responders(key, &reply),
+            Mail::Upstreams(mail) => self.features.proxy.read(&mut self.desk, mail),
             Mail::Drain(mail) => self.drain.read(&mut self.desk, mail),
         }
     }

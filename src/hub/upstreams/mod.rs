@@ -3,15 +3,18 @@
 //!
 //! ```text
 //!  request --pick--> Server ----> take_idle --Some--> a connection that is there      (LIFO)
-//!             |                      '-------None--> the shard dials `UpstreamServer::remote`
+//!             |                      '-------None--> the shard dials `UpstreamServer::at`
 //!             |                  answered | failed, then done: its place is free again --> next_waiter
 //!             |-----> Full ------> wait --(queue)--> next_waiter, or leave when its deadline has passed
 //!             '-----> Exhausted    each server has been tried: 503
+//!
+//!  found, set_up, set_drained: what the gateway has learned of a server, and what its operator wants
 //! ```
 //!
-//! - `choice`  which of the servers that may be chosen
-//! - `pool`    the servers of one upstream: their requests, their idle connections, their failures
-//! - `queue`   the requests that wait for one of them
+//! - `choice`    which of the servers that may be chosen
+//! - `pool`      the servers of one upstream: their requests, their idle connections, their failures
+//! - `queue`     the requests that wait for one of them
+//! - `rotation`  the addresses of a server that is configured by its name
 //!
 //! Pure state: a connection is a key, time and randomness are arguments. A shard counts its own requests only, so bounds of
 //! the whole gateway are divided by the number of shards, as its other bounds are.
@@ -21,7 +24,9 @@ mod choice;
 mod model;
 mod pool;
 mod queue;
+mod rotation;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::base::{Key, Tick};
@@ -189,6 +194,54 @@ impl Upstreams {
         }
     }
 
+    /// The name of the server leads to these addresses now; none is an answer, too. A server with a fixed address is as before.
+    pub(crate) fn found(&mut self, server: ServerId, addresses: &[SocketAddr]) {
+        if let Some(pool) = self.pool(server.upstream) {
+            pool.found(server.server, addresses);
+        }
+    }
+
+    /// Where the next connection to a server leads that is configured by its name.
+    pub(crate) fn next_address(&mut self, server: ServerId, now: Tick) -> Option<SocketAddr> {
+        self.pool(server.upstream)?.next_address(server.server, now)
+    }
+
+    /// Whether the server is there, as far as is known.
+    pub(crate) fn is_at(&self, server: ServerId, address: SocketAddr) -> bool {
+        let pool = self.pools.get(usize::from(server.upstream.0));
+        pool.is_some_and(|pool| pool.is_at(server.server, address))
+    }
+
+    /// A dial to this address of the server has failed. True if the server has another one that may be tried.
+    pub(crate) fn unreachable(&mut self, server: ServerId, address: SocketAddr, now: Tick) -> bool {
+        self.pool(server.upstream).is_some_and(|pool| pool.unreachable(server.server, address, now))
+    }
+
+    /// Probes of the server pass, or do not. One that is down is left out until it is up.
+    pub(crate) fn set_up(&mut self, server: ServerId, is_up: bool, now: Tick) {
+        if let Some(pool) = self.pool(server.upstream) {
+            pool.set_up(server.server, is_up, now);
+        }
+    }
+
+    /// Whether the server is to have no further request.
+    pub(crate) fn set_drained(&mut self, server: ServerId, is_drained: bool) {
+        if let Some(pool) = self.pool(server.upstream) {
+            pool.set_drained(server.server, is_drained);
+        }
+    }
+
+    /// Its idle connections.
+    pub(crate) fn idle(&self, server: ServerId) -> impl Iterator<Item = Key> {
+        let pool = self.pools.get(usize::from(server.upstream.0));
+        pool.into_iter().flat_map(move |pool| pool.idle(server.server))
+    }
+
+    /// When a server that is left out at that time returns.
+    pub(crate) fn next_return(&self, after: Tick) -> Tick {
+        self.pools.iter().map(|pool| pool.next_return(after)).min().unwrap_or(Tick::NEVER)
+    }
+
     /// Sums for the metrics and the census.
     pub(crate) fn standing(&self, server: ServerId, now: Tick) -> ServerStanding {
         let pool = self.pools.get(usize::from(server.upstream.0));
@@ -218,4 +271,16 @@ pub(crate) struct ServerStanding {
     pub idle: usize,
     /// It is left out for a while after failures.
     pub is_out: bool,
+    /// Its probes fail.
+    pub is_down: bool,
+    pub is_drained: bool,
+    /// One, of a server that is configured by its address.
+    pub addresses: usize,
+}
+
+impl ServerStanding {
+    /// Whether it gets requests, as long as others do.
+    pub(crate) fn is_up(&self) -> bool {
+        !self.is_out && !self.is_down && self.addresses > 0
+    }
 }

@@ -70,6 +70,16 @@ enum Deed {
     LoseIdle {
         which: usize,
     },
+    /// Probes of it pass or fail.
+    SetUp {
+        server: u8,
+        is_up: bool,
+    },
+    /// An operator takes it out, or back in.
+    SetDrained {
+        server: u8,
+        is_drained: bool,
+    },
     Pass {
         millis: u64,
     },
@@ -87,6 +97,8 @@ fn deed() -> impl Strategy<Value = Deed> {
             .prop_map(|(server, served, announced_s)| Deed::Keep { server, served, announced_s }),
         3 => (server(), any::<bool>()).prop_map(|(server, is_fresh)| Deed::TakeIdle { server, is_fresh }),
         1 => any::<usize>().prop_map(|which| Deed::LoseIdle { which }),
+        1 => (server(), any::<bool>()).prop_map(|(server, is_up)| Deed::SetUp { server, is_up }),
+        1 => (server(), any::<bool>()).prop_map(|(server, is_drained)| Deed::SetDrained { server, is_drained }),
         3 => prop_oneof![1u64..50, 500u64..2_000, 9_000u64..40_000].prop_map(|millis| Deed::Pass { millis }),
     ]
 }
@@ -97,6 +109,8 @@ struct ModelServer {
     failures: u32,
     out_s: u64,
     out_until: Tick,
+    is_down: bool,
+    is_drained: bool,
 }
 
 struct Waiting {
@@ -153,8 +167,10 @@ impl Model {
 
     /// The servers to choose from.
     fn usable(&self, tried: &[u8]) -> Vec<u8> {
-        let untried: Vec<u8> = (0..self.servers.len() as u8).filter(|server| !tried.contains(server)).collect();
-        let is_in = |server: &u8| self.servers[usize::from(*server)].out_until <= self.now;
+        let known = |server: u8| &self.servers[usize::from(server)];
+        let may_have_it = |server: &u8| !tried.contains(server) && !known(*server).is_drained;
+        let untried: Vec<u8> = (0..self.servers.len() as u8).filter(may_have_it).collect();
+        let is_in = |server: &u8| known(*server).out_until <= self.now && !known(*server).is_down;
         let usable: Vec<u8> = untried.iter().copied().filter(is_in).collect();
         if usable.is_empty() { untried } else { usable }
     }
@@ -227,7 +243,7 @@ impl Model {
             assert_eq!(self.upstreams.failed(at(server), now), expected);
         } else {
             if known.failures > 0 {
-                *known = ModelServer { in_flight: known.in_flight, ..ModelServer::default() };
+                (known.failures, known.out_s, known.out_until) = (0, 0, Tick::ZERO);
             }
             self.upstreams.answered(at(server), now);
         }
@@ -250,8 +266,9 @@ impl Model {
         let longest = announced_s.map_or(KEEP_ALIVE, |seconds| Duration::from_secs(seconds.saturating_sub(1)));
         let longest = longest.min(KEEP_ALIVE);
         let is_kept = usize::from(server) < self.servers.len()
+            && !self.servers[usize::from(server)].is_drained
             && served < UPSTREAM_SERVED_MAX
-            && count < self.rule.in_flight_max.map_or(IDLE_MAX, |requests| IDLE_MAX.min(requests))
+            && count < self.rule.in_flight_max.map_or(IDLE_MAX, |most| IDLE_MAX.min(most))
             && !longest.is_zero();
         let until = is_kept.then_some(self.now + longest);
         let announced = announced_s.map(Duration::from_secs);
@@ -317,7 +334,7 @@ impl Model {
                 (None, Some(_)) => usable.iter().any(|server| !self.has_room(*server)),
                 (None, None) => usable.iter().all(|server| !self.has_room(*server)),
             };
-            assert!(is_full, "{:?} waits, and there is room", waiting.key);
+            assert!(is_full || usable.is_empty(), "{:?} waits, and there is room", waiting.key);
         }
         assert!(self.waiting.is_empty() || self.upstreams.deadline() > self.now, "nothing is left to do now");
     }
@@ -327,7 +344,9 @@ impl Model {
         assert!(self.waiting.len() <= self.rule.queue_max);
         for (server, known) in self.servers.iter().enumerate() {
             let idle = self.idle.iter().filter(|idle| usize::from(idle.0) == server).count();
-            let standing = ServerStanding { in_flight: known.in_flight, idle, is_out: self.now < known.out_until };
+            let ModelServer { in_flight, out_until, is_down, is_drained, .. } = *known;
+            let is_out = self.now < out_until;
+            let standing = ServerStanding { in_flight, idle, is_out, is_down, is_drained, addresses: 1 };
             assert_eq!(self.upstreams.standing(at(server as u8), self.now), standing);
         }
     }
@@ -347,6 +366,17 @@ impl Model {
                 Deed::Keep { server, served, announced_s } => self.keep(server, served, announced_s),
                 Deed::TakeIdle { server, is_fresh } => self.take_idle(server, is_fresh),
                 Deed::LoseIdle { which } => self.lose_idle(which),
+                Deed::SetUp { server, is_up } => {
+                    self.servers.get_mut(usize::from(server)).into_iter().for_each(|known| known.is_down = !is_up);
+                    self.upstreams.set_up(at(server), is_up, self.now);
+                }
+                Deed::SetDrained { server, is_drained } => {
+                    self.servers
+                        .get_mut(usize::from(server))
+                        .into_iter()
+                        .for_each(|known| known.is_drained = is_drained);
+                    self.upstreams.set_drained(at(server), is_drained);
+                }
                 Deed::Pass { millis } => self.pass(millis),
             }
             self.settle();
@@ -470,4 +500,73 @@ fn a_server_that_returns_is_noticed_while_requests_wait() {
     assert_eq!(upstreams.deadline(), returns);
     assert_eq!(upstreams.next_waiter(3, returns).map(|(key, picked)| (key, picked.server)), Some((key(1), at(0))));
     assert_eq!(upstreams.deadline(), Tick::NEVER);
+}
+
+#[test]
+fn a_server_that_is_down_is_left_out_and_returns_slowly() {
+    let mut upstreams = Upstreams::new(&[rule(2)], 1);
+    let now = Tick::from_millis(5);
+    let given = |upstreams: &mut Upstreams, now: Tick| {
+        let ask = |number| upstreams.pick(APP, Affinity::default(), Tried::default(), mix(number), now);
+        let picks: Vec<Pick> = (0..1_000).map(ask).collect();
+        let is_first = |pick: &&Pick| matches!(pick, Pick::Server(picked) if picked.server == at(0));
+        let first = picks.iter().filter(is_first).count();
+        for pick in picks {
+            let Pick::Server(picked) = pick else { panic!("{pick:?}") };
+            upstreams.done(picked.server);
+        }
+        first
+    };
+    upstreams.set_up(at(0), false, now);
+    assert!(upstreams.standing(at(0), now).is_down && !upstreams.standing(at(0), now).is_up());
+    assert_eq!(given(&mut upstreams, now), 0);
+    upstreams.set_up(at(1), false, now);
+    assert_eq!(upstreams.desperate(APP), 0);
+    assert!(given(&mut upstreams, now) > 0, "if all are down, they are tried in spite of it");
+    assert_eq!(upstreams.desperate(APP), 1_000);
+    upstreams.set_up(at(1), true, now);
+    upstreams.set_up(at(0), true, now + 10 * EJECT);
+    assert!(given(&mut upstreams, now + 10 * EJECT) < 150, "its caches are cold");
+    assert!(given(&mut upstreams, now + 12 * EJECT) > 400);
+}
+
+#[test]
+fn a_drained_server_gets_nothing_even_if_it_is_the_last() {
+    let mut upstreams = Upstreams::new(&[rule(2)], 1);
+    let marked = Affinity { mark: Some(rule(2).servers[0].mark), hash: None };
+    let ask = |upstreams: &mut Upstreams| upstreams.pick(APP, marked, Tried::default(), 3, Tick::ZERO);
+    assert!(matches!(ask(&mut upstreams), Pick::Server(picked) if picked.server == at(0)));
+    assert!(upstreams.keep(at(0), key(9), 1, None, Tick::ZERO).is_some());
+    upstreams.set_drained(at(0), true);
+    assert_eq!(upstreams.idle(at(0)).collect::<Vec<_>>(), [key(9)], "the shard closes them");
+    assert_eq!(upstreams.keep(at(0), key(8), 1, None, Tick::ZERO), None);
+    assert!(
+        matches!(ask(&mut upstreams), Pick::Server(picked) if picked.server == at(1) && picked.is_unmarked),
+        "its clients get another one"
+    );
+    upstreams.set_drained(at(1), true);
+    assert_eq!(ask(&mut upstreams), Pick::Exhausted);
+    upstreams.set_drained(at(0), false);
+    assert!(matches!(ask(&mut upstreams), Pick::Server(picked) if picked.server == at(0)));
+}
+
+#[test]
+fn a_name_without_an_address_has_no_requests() {
+    let name = crate::proto::upstream::ServerName { host: "app.internal".into(), port: 80 };
+    let mut upstreams = Upstreams::new(&[UpstreamRule::new("app").with("app.internal:80", name)], 1);
+    let ask = |upstreams: &mut Upstreams| upstreams.pick(APP, Affinity::default(), Tried::default(), 3, Tick::ZERO);
+    assert_eq!(ask(&mut upstreams), Pick::Exhausted);
+    assert!(!upstreams.standing(at(0), Tick::ZERO).is_up());
+    let [one, other] = [1, 2].map(|number| SocketAddr::from(([10, 0, 0, number], 80)));
+    upstreams.found(at(0), &[one, other]);
+    assert!(matches!(ask(&mut upstreams), Pick::Server(_)));
+    let next = |upstreams: &mut Upstreams| upstreams.next_address(at(0), Tick::ZERO);
+    assert_eq!([next(&mut upstreams), next(&mut upstreams)], [Some(one), Some(other)]);
+    assert!(upstreams.unreachable(at(0), one, Tick::ZERO), "there is the other one");
+    assert_eq!([next(&mut upstreams), next(&mut upstreams)], [Some(other), Some(other)]);
+    upstreams.found(at(0), &[one]);
+    assert!(upstreams.is_at(at(0), one) && !upstreams.is_at(at(0), other));
+    assert!(!upstreams.unreachable(at(0), one, Tick::ZERO));
+    upstreams.found(at(0), &[]);
+    assert_eq!(ask(&mut upstreams), Pick::Exhausted);
 }

@@ -4,12 +4,17 @@
 //!  in  --fails_max failures in a row--> out for eject_s --its time is over--> in, in slow start
 //!   ^                                    | ^                                   |
 //!   '---- an answer: all is forgotten ---' '--- the next failure: twice as long, up to 300 s
+//!
+//!  up --probes fail--> down --probes pass--> up, in slow start       out and down: used only if all are
+//!  drained, or a name without an address                             never used
 //! ```
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::choice::{self, FULL_SHARE, ServerSet};
 use super::queue::{Waiter, WaitingLine};
+use super::rotation::Rotation;
 use super::{QueueFull, ServerStanding};
 use crate::base::{Key, Tick};
 use crate::limits::{UPSTREAM_EJECT_MAX, UPSTREAM_FRESH, UPSTREAM_KEEP_ALIVE_MARGIN, UPSTREAM_SERVED_MAX};
@@ -63,6 +68,12 @@ struct Server {
     ejections: u32,
     /// It is left out until then; zero if it never was.
     out_until: Tick,
+    /// Its probes fail: it is left out until they pass.
+    is_down: bool,
+    /// An operator wants it to have no further request.
+    is_drained: bool,
+    /// Of a server that is configured by its name.
+    addresses: Option<Rotation>,
 }
 
 /// A connection without a request.
@@ -82,6 +93,9 @@ impl Pool {
             failures: 0,
             ejections: 0,
             out_until: Tick::ZERO,
+            is_down: false,
+            is_drained: false,
+            addresses: server.is_named().then(Rotation::default),
         };
         Pool {
             servers: rule.servers.iter().map(server).collect(),
@@ -93,7 +107,7 @@ impl Pool {
             idle_max: rule.idle_of_shard(shards),
             in_flight_max: rule
                 .in_flight_of_shard(shards)
-                .map_or(u32::MAX, |requests| u32::try_from(requests).unwrap_or(u32::MAX)),
+                .map_or(u32::MAX, |most| u32::try_from(most).unwrap_or(u32::MAX)),
             keep_alive: rule.keep_alive,
             queue_wait: rule.queue_wait,
             fails_max: rule.fails_max,
@@ -116,11 +130,16 @@ impl Pool {
     }
 
     fn in_service(&self, now: Tick) -> ServerSet {
-        self.those(|server| server.out_until <= now)
+        self.those(|server| !server.is_out(now))
+    }
+
+    /// The servers that may have requests at all.
+    fn open(&self) -> ServerSet {
+        self.those(|server| !server.is_drained && server.addresses.as_ref().is_none_or(|known| known.len() > 0))
     }
 
     fn usable_of(&self, in_service: ServerSet, tried: ServerSet) -> ServerSet {
-        let untried = ServerSet::of(self.servers.len(), |_| true).without(tried);
+        let untried = self.open().without(tried);
         let usable = in_service.and(untried);
         if usable.is_empty() { untried } else { usable }
     }
@@ -172,7 +191,7 @@ impl Pool {
     fn begin(&mut self, server: u8, now: Tick) {
         let Some(server) = self.server(server) else { return };
         server.in_flight += 1;
-        let is_out = now < server.out_until;
+        let is_out = server.is_out(now);
         self.desperate += u64::from(is_out);
     }
 
@@ -231,8 +250,13 @@ impl Pool {
         if self.has_changed {
             return Tick::ZERO;
         }
+        self.next_return(self.looked_at)
+    }
+
+    /// When the next server that is left out at that time will be no more.
+    pub(super) fn next_return(&self, after: Tick) -> Tick {
         let returns = self.servers.iter().map(|server| server.out_until);
-        returns.filter(|until| *until > self.looked_at).min().unwrap_or(Tick::NEVER)
+        returns.filter(|until| *until > after).min().unwrap_or(Tick::NEVER)
     }
 
     pub(super) fn take_idle(&mut self, server: u8, freshness: Freshness, now: Tick) -> Option<Key> {
@@ -254,7 +278,8 @@ impl Pool {
         let server = self.server(server)?;
         let announced = announced.map(|announced| announced.saturating_sub(UPSTREAM_KEEP_ALIVE_MARGIN));
         let kept = announced.map_or(longest, |announced| announced.min(longest));
-        if served >= UPSTREAM_SERVED_MAX || kept.is_zero() || server.idle.len() >= idle_max {
+        let is_full = served >= UPSTREAM_SERVED_MAX || server.idle.len() >= idle_max;
+        if is_full || kept.is_zero() || server.is_drained {
             return None;
         }
         let until = now + kept;
@@ -309,6 +334,50 @@ impl Pool {
         self.has_changed = true;
     }
 
+    /// Its name has been looked up.
+    pub(super) fn found(&mut self, server: u8, addresses: &[SocketAddr]) {
+        if let Some(known) = self.server(server).and_then(|server| server.addresses.as_mut()) {
+            known.replace(addresses);
+            self.has_changed = true;
+        }
+    }
+
+    pub(super) fn next_address(&mut self, server: u8, now: Tick) -> Option<SocketAddr> {
+        self.server(server)?.addresses.as_mut()?.next(now)
+    }
+
+    pub(super) fn is_at(&self, server: u8, address: SocketAddr) -> bool {
+        let server = self.servers.get(usize::from(server));
+        server.is_some_and(|server| server.addresses.as_ref().is_none_or(|known| known.has(address)))
+    }
+
+    pub(super) fn unreachable(&mut self, server: u8, address: SocketAddr, now: Tick) -> bool {
+        let until = now + self.eject;
+        let known = self.server(server).and_then(|server| server.addresses.as_mut());
+        known.is_some_and(|known| known.rest(address, until, now))
+    }
+
+    pub(super) fn set_up(&mut self, server: u8, is_up: bool, now: Tick) {
+        let Some(server) = self.server(server) else { return };
+        let was_down = std::mem::replace(&mut server.is_down, !is_up);
+        if is_up && was_down {
+            // Its slow start begins.
+            server.out_until = server.out_until.max(now);
+        }
+        self.has_changed = true;
+    }
+
+    pub(super) fn set_drained(&mut self, server: u8, is_drained: bool) {
+        if let Some(server) = self.server(server) {
+            server.is_drained = is_drained;
+            self.has_changed = true;
+        }
+    }
+
+    pub(super) fn idle(&self, server: u8) -> impl Iterator<Item = Key> {
+        self.servers.get(usize::from(server)).into_iter().flat_map(|server| server.idle.iter().map(|idle| idle.key))
+    }
+
     pub(super) fn mark(&self, server: u8) -> Option<ServerMark> {
         self.servers.get(usize::from(server)).map(|server| server.mark)
     }
@@ -326,12 +395,19 @@ impl Pool {
             in_flight: server.in_flight as usize,
             idle: server.idle.len(),
             is_out: now < server.out_until,
+            is_down: server.is_down,
+            is_drained: server.is_drained,
+            addresses: server.addresses.as_ref().map_or(1, Rotation::len),
         };
         self.servers.get(usize::from(server)).map(standing).unwrap_or_default()
     }
 }
 
 impl Server {
+    fn is_out(&self, now: Tick) -> bool {
+        self.is_down || now < self.out_until
+    }
+
     /// Its part of the requests that it would get otherwise, of [`FULL_SHARE`]. A tenth at least, or it would never warm up.
     fn share(&self, slow_start: Duration, now: Tick) -> u64 {
         let passed = now.since(self.out_until);

@@ -21,8 +21,16 @@ pub(crate) struct ServerCounters {
     pub(crate) failed: Counter,
     pub(crate) busy: Counter,
     pub(crate) idle: Counter,
-    /// 0 while it is left out.
+    /// 0 while it is left out, or has no address.
     pub(crate) up: Counter,
+    /// 1 while its probes fail.
+    pub(crate) down: Counter,
+    /// 1 while an operator wants it to have no further request.
+    pub(crate) drained: Counter,
+    pub(crate) addresses: Counter,
+    /// Lookups of its name, and probes. Only the first shard counts, for all shards.
+    pub(crate) lookups_failed: Counter,
+    pub(crate) probes_failed: Counter,
 }
 
 impl UpstreamCounters {
@@ -34,12 +42,21 @@ impl UpstreamCounters {
             busy: Counter::default(),
             idle: Counter::default(),
             up: Counter::default(),
+            down: Counter::default(),
+            drained: Counter::default(),
+            addresses: Counter::default(),
+            lookups_failed: Counter::default(),
+            probes_failed: Counter::default(),
         };
         let counters = UpstreamCounters {
             name: rule.name.clone(),
             servers: rule.servers.iter().map(|own| server(&own.text)).collect(),
         };
-        counters.servers.iter().for_each(|server| server.up.set(1));
+        for (own, counted) in rule.servers.iter().zip(&counters.servers) {
+            let is_known = u64::from(!own.is_named());
+            counted.up.set(is_known);
+            counted.addresses.set(is_known);
+        }
         counters
     }
 }
@@ -69,8 +86,26 @@ const LINES: &[Line] = &[
     (
         "upstream_up",
         "gauge",
-        "0 if a shard leaves the server out after failures, as of the last request that came or went.",
+        "0 if a shard leaves the server out, because it has failed, its probes fail, or its name has no address.",
         &[("", |server| &server.up)],
+    ),
+    (
+        "upstream_drained",
+        "gauge",
+        "1 if an operator has taken the server out: it gets no further request.",
+        &[("", |server| &server.drained)],
+    ),
+    (
+        "upstream_addresses",
+        "gauge",
+        "Addresses of the server: those of its name, or one.",
+        &[("", |server| &server.addresses)],
+    ),
+    (
+        "upstream_checks_failed_total",
+        "counter",
+        "Lookups of the server's name and probes of it that have failed, all in the first shard's line.",
+        &[(",check=\"lookup\"", |server| &server.lookups_failed), (",check=\"probe\"", |server| &server.probes_failed)],
     ),
 ];
 

@@ -2,6 +2,7 @@
 //! one. A bystander goes on being served.
 
 mod cast;
+mod servers;
 
 use super::*;
 use crate::conn::route::{ForwardedHost, ProxyRoute};

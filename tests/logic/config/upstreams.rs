@@ -123,7 +123,7 @@ fn a_url_is_an_upstream_of_its_own_and_the_same_one_wherever_it_is_named() {
         for written in [format!("\"{url}\""), format!("{{ upstream = \"{url}\" }}")] {
             let (target, config) = proxy(APP, &written);
             assert_eq!((target.upstream.as_str(), config.upstreams.len()), (url, 2));
-            assert_eq!(config.upstreams[1].servers, [UpstreamServer::new(url, server, remote.clone())]);
+            assert_eq!(config.upstreams[1].servers, [UpstreamServer::new(url, server, remote.clone().into())]);
         }
     }
     let route = |path: &str| format!("[[route]]\npath = \"{path}\"\nproxy = \"http://127.0.0.1:3000\"\n");

@@ -7,7 +7,7 @@ use super::super::{Place, ProxyHost, ProxyTarget, Route, Target, form, validate}
 use super::{ConfigBuilder, Section};
 use crate::base::Remote;
 use crate::limits::{self, SERVERS_PER_UPSTREAM_MAX, UPSTREAMS_MAX};
-use crate::proto::upstream::{Balance, HashedPart, UpstreamRule};
+use crate::proto::upstream::{Balance, HashedPart, ServerAddress, UpstreamRule};
 
 pub(super) fn all(builder: &mut ConfigBuilder<'_>, top: &Section<'_>) -> Vec<UpstreamRule> {
     let mut upstreams: Vec<UpstreamRule> = Vec::new();
@@ -58,7 +58,7 @@ fn servers(builder: &mut ConfigBuilder<'_>, section: &Section<'_>, mut rule: Ups
     }
     for text in &texts {
         let Some(remote) = form::server(text) else { continue };
-        if rule.servers.iter().any(|server| server.remote == remote) {
+        if rule.servers.iter().any(|server| server.at == remote.clone().into()) {
             builder.conflict(section, "servers", &format!("has {text:?} twice; expected each server once"));
         }
         if let Remote::Tcp(address) = &remote
@@ -70,7 +70,9 @@ fn servers(builder: &mut ConfigBuilder<'_>, section: &Section<'_>, mut rule: Ups
         }
         rule = rule.with(text, remote);
     }
-    if !rule.sources.is_empty() && rule.servers.iter().all(|server| matches!(server.remote, Remote::Unix(_))) {
+    if !rule.sources.is_empty()
+        && rule.servers.iter().all(|server| matches!(server.at, ServerAddress::Fixed(Remote::Unix(_))))
+    {
         builder.doubt(section, "source", "has no effect on unix sockets");
     }
     rule
@@ -226,14 +228,14 @@ fn hashed_parameter(
 
 /// Routes that lead back to the gateway.
 pub(super) fn doubts_of_circles(builder: &mut ConfigBuilder<'_>, top: &Section<'_>, config: &super::Config) {
-    let is_own = |remote: &Remote| match remote {
-        Remote::Tcp(address) => config.listeners.iter().any(|listener| {
+    let is_own = |at: &ServerAddress| match at {
+        ServerAddress::Fixed(Remote::Tcp(address)) => config.listeners.iter().any(|listener| {
             let is_every = listener.address.ip().is_unspecified() && address.ip().is_loopback();
             listener.address == *address || is_every && listener.address.port() == address.port()
         }),
-        Remote::Unix(_) => false,
+        _ => false,
     };
-    let circle = config.upstreams.iter().flat_map(|upstream| &upstream.servers).find(|server| is_own(&server.remote));
+    let circle = config.upstreams.iter().flat_map(|upstream| &upstream.servers).find(|server| is_own(&server.at));
     let Some(server) = circle else { return };
     let words = format!("leads to {}, where this gateway listens itself", server.text);
     let of_upstream =

@@ -12,25 +12,27 @@
 //!   place where a pair ends before its answer does.
 //! - Back-pressure: a half whose partner's outbox is full is stopped, and not read; a send of the partner releases it. Nothing
 //!   else buffers.
+//! - `servers`: what the shard learns about its servers.
 //! - `tries`: what becomes of a request whose server has failed.
 
+mod servers;
 mod tries;
 
 use std::cell::Cell;
 use std::io;
 
 use super::Feature;
-use crate::base::{Key, Tick, mix};
+use crate::base::{Key, Remote, Tick, mix};
 use crate::conn::halves;
 use crate::conn::proxying::{ProxyStep, Proxying};
 use crate::conn::settings::Readiness;
 use crate::conn::upstream::{Keeps, UpstreamStep};
 use crate::conn::{After, Conn};
-use crate::hub::upstreams::{Freshness, Picked, ServerStanding, Upstreams};
+use crate::hub::upstreams::{Freshness, Picked, Upstreams};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::http::AnswerHead;
-use crate::proto::upstream::{ServerId, UpstreamId, UpstreamRule};
+use crate::proto::upstream::{ServerAddress, ServerId, UpstreamId, UpstreamRule};
 use crate::shard::Parts;
 use crate::shard::census::Census;
 use crate::shard::counters::Counters;
@@ -47,6 +49,8 @@ pub(in crate::shard) struct Proxy {
     /// Requests have come or gone since the gauges were set, at this time the last.
     has_changed: Cell<bool>,
     changed: Tick,
+    /// When the next of the servers that were left out at that time returns.
+    returns_at: Cell<Tick>,
 }
 
 impl Proxy {
@@ -62,6 +66,7 @@ impl Proxy {
             servers: (0..).zip(rules).flat_map(ids).collect(),
             has_changed: Cell::new(false),
             changed: parts.now,
+            returns_at: Cell::new(Tick::NEVER),
         }
     }
 
@@ -111,11 +116,14 @@ impl Proxy {
         let draw = self.draw();
         let Some(rule) = desk.settings.generation.upstreams.get(usize::from(id.upstream.0)) else { return };
         let Some(server) = rule.servers.get(usize::from(id.server)) else { return };
-        let from = match rule.sources.len() as u64 {
-            0 => None,
-            count => Some(rule.sources[(draw % count) as usize]),
+        let remote = match &server.at {
+            ServerAddress::Fixed(remote) => remote.clone(),
+            ServerAddress::Named(_) => match self.upstreams.next_address(id, desk.now) {
+                Some(address) => Remote::Tcp(address),
+                None => return self.give_up(desk, client, CloseReason::NoUpstream),
+            },
         };
-        let remote = server.remote.clone();
+        let from = rule.source(&remote, draw);
         let conn = halves::dial(id, client, &remote, desk.now + rule.connect_timeout);
         let key = desk.slots.insert(conn);
         desk.counters().open.add(1);
@@ -274,8 +282,9 @@ impl Proxy {
         let Some(conn) = desk.slots.get_mut(server) else { return };
         let Some(half) = halves::upstream(&mut conn.session) else { return };
         let (id, served) = (half.server, half.served);
+        let is_there = self.upstreams.is_at(id, conn.link.peer().address());
         let until = match keeps {
-            Some(Keeps(announced)) if may_keep => self.upstreams.keep(id, server, served, announced, now),
+            Some(Keeps(announced)) if may_keep && is_there => self.upstreams.keep(id, server, served, announced, now),
             _ => None,
         };
         match until {
@@ -322,6 +331,7 @@ impl Feature for Proxy {
     }
 
     fn work(&mut self, desk: &mut Desk) -> bool {
+        self.look_for_returns(desk.now);
         if self.upstreams.deadline() > desk.now {
             return false;
         }
@@ -332,29 +342,13 @@ impl Feature for Proxy {
     }
 
     fn deadline(&self, _now: Tick, _is_crowded: bool) -> Tick {
-        self.upstreams.deadline()
+        self.upstreams.deadline().min(self.returns_at.get())
     }
 
     fn measure(&self, counters: &Counters) {
-        if !self.has_changed.replace(false) {
-            return;
+        if self.has_changed.replace(false) {
+            self.measure_servers(counters);
         }
-        let standing = |id: &ServerId| self.upstreams.standing(*id, self.changed);
-        for id in &self.servers {
-            if let Some(server) = counters.server(*id) {
-                let ServerStanding { in_flight, idle, is_out } = standing(id);
-                server.busy.set(in_flight as u64);
-                server.idle.set(idle as u64);
-                server.up.set(u64::from(!is_out));
-            }
-        }
-        let sum = |part: fn(ServerStanding) -> usize| self.servers.iter().map(|id| part(standing(id)) as u64).sum();
-        counters.proxied.set(sum(|server| server.in_flight));
-        counters.upstream_idle.set(sum(|server| server.idle));
-        counters.upstream_out.set(sum(|server| usize::from(server.is_out)));
-        let upstreams = || self.servers.iter().filter(|id| id.server == 0).map(|id| id.upstream);
-        counters.proxied_waiting.set(upstreams().map(|id| self.upstreams.waiting(id) as u64).sum());
-        counters.proxied_desperate.set(upstreams().map(|id| self.upstreams.desperate(id)).sum());
     }
 
     fn count(&self, census: &mut Census) {

@@ -48,6 +48,7 @@ impl Proxy {
     /// One half ends, for a reason of its own: the other one learns of that.
     pub(in crate::shard) fn half_ended(&mut self, desk: &mut Desk, key: Key, reason: CloseReason) {
         let Some(conn) = desk.slots.get_mut(key) else { return };
+        let address = conn.link.peer().address();
         if let Some(half) = halves::upstream(&mut conn.session) {
             let (id, client) = (half.server, half.partner);
             let came = half.came(reason == CloseReason::PeerClosed);
@@ -55,7 +56,9 @@ impl Proxy {
             match client {
                 Some(client) => {
                     self.part_from(desk, client, key);
-                    self.server_ended(desk, client, (id, came), reason);
+                    // Its other addresses are not to blame.
+                    let has_other = came == Came::Nowhere && self.upstreams.unreachable(id, address, desk.now);
+                    self.server_ended(desk, client, (id, came, has_other), reason);
                 }
                 None => {
                     self.upstreams.lose_idle(id, key);
@@ -84,8 +87,14 @@ impl Proxy {
         }
     }
 
-    /// The upstream's half has ended, having come so far.
-    fn server_ended(&mut self, desk: &mut Desk, client: Key, (id, came): (ServerId, Came), reason: CloseReason) {
+    /// The upstream's half has ended, having come so far. Its server may have another address that can be tried.
+    fn server_ended(
+        &mut self,
+        desk: &mut Desk,
+        client: Key,
+        (id, came, has_other): (ServerId, Came, bool),
+        reason: CloseReason,
+    ) {
         let now = desk.now;
         let is_shortage = matches!(reason, CloseReason::WaitingFull | CloseReason::ArrivingFull | CloseReason::Drain);
         let reason = if is_shortage { CloseReason::UpstreamBusy } else { reason };
@@ -94,11 +103,17 @@ impl Proxy {
         let Some(proxying) = half_of(desk, client) else { return };
         match came {
             Came::Nowhere => {
-                proxying.tried.push(id);
-                let may_try = proxying.tried.len() <= usize::from(proxying.request.retries)
+                match has_other {
+                    true => proxying.tried_addresses = proxying.tried_addresses.saturating_add(1),
+                    false => proxying.tried.push(id),
+                }
+                let tries = proxying.tried.len() + usize::from(proxying.tried_addresses);
+                let may_try = tries <= usize::from(proxying.request.retries)
                     && now.since(proxying.began) < patience
                     && reason != CloseReason::UpstreamBusy;
-                if reason != CloseReason::UpstreamBusy {
+                if has_other {
+                    desk.counters().server(id).inspect(|server| server.failed.add(1));
+                } else if reason != CloseReason::UpstreamBusy {
                     self.failed(desk, id);
                 }
                 match may_try {
@@ -129,6 +144,7 @@ impl Proxy {
     fn failed(&mut self, desk: &mut Desk, id: ServerId) {
         desk.counters().server(id).inspect(|server| server.failed.add(1));
         let Some(left_out) = self.upstreams.failed(id, desk.now) else { return };
+        self.change(desk.now);
         let Some(rule) = desk.settings.generation.upstreams.get(usize::from(id.upstream.0)) else { return };
         let Some(server) = rule.servers.get(usize::from(id.server)) else { return };
         if let Some(folded) = desk.fold.say(&("upstream", &*rule.name, &*server.text), desk.now) {
