@@ -178,6 +178,20 @@ pub fn write_answer(
     (framed, to.keep_alive)
 }
 
+/// Writes the answer of a server that has opened a WebSocket ([`is_switched`](super::is_switched)). `set_cookie`: of the gateway
+/// itself.
+pub fn write_switched(out: &mut Vec<u8>, answer: &AnswerHead<'_>, set_cookie: Option<&str>) {
+    push_status(out, answer);
+    push(out, "Connection", b"Upgrade");
+    push(out, "Upgrade", b"websocket");
+    let is_length = |field: &&Field<'_>| field.name.eq_ignore_ascii_case("content-length");
+    answer.end_to_end().filter(|field| !is_length(field)).for_each(|field| push(out, field.name, field.value));
+    if let Some(cookie) = set_cookie {
+        push(out, "Set-Cookie", cookie.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Writes an answer that another one follows (`103 Early Hints`). Only for a client of HTTP/1.1 (RFC 9110 section 15.2).
 pub fn write_interim(out: &mut Vec<u8>, answer: &AnswerHead<'_>) {
     push_status(out, answer);

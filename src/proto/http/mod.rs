@@ -42,11 +42,13 @@ pub use body::{Body, BodyStep, Framing};
 pub use canonical::canonical_path;
 pub use chunk::Streaming;
 pub use fields::{Field, HeadFields};
-pub use forward::{Framed, OwnFields, insert_host, is_looping, write_answer, write_interim, write_request};
+pub use forward::{
+    Framed, OwnFields, insert_host, is_looping, write_answer, write_interim, write_request, write_switched,
+};
 pub use forwarded::{Forwarded, ForwardedHeader, TrustedProxies};
 pub use glimpse::Glimpse;
 pub use head::{Head, next_head, request_line};
 pub use origin::Origin;
 pub use reply::{Cors, Refusal, Reply, ReplyTo, event_stream, go_on, preflight, switching_protocols};
 pub use target::{normalized, query_parameter, split_path, unescaped};
-pub use upgrade::{wants_websocket, websocket_key};
+pub use upgrade::{is_switched, wants_websocket, websocket_key};

@@ -1,8 +1,10 @@
-//! The decision whether a request becomes a WebSocket (RFC 6455 section 4.2.1).
+//! The decision whether a request becomes a WebSocket (RFC 6455 section 4.2.1), and whether a server's answer makes it one
+//! (section 4.1).
 
+use super::answer::AnswerHead;
 use super::head::Head;
 use crate::proto::CloseReason;
-use crate::proto::ws::handshake::{VERSION, is_key};
+use crate::proto::ws::handshake::{Accept, VERSION, is_key};
 
 /// Whether the request asks for a WebSocket at all, correctly or not.
 pub fn wants_websocket(head: &Head) -> bool {
@@ -35,10 +37,24 @@ pub fn websocket_key<'a>(head: &Head<'a>) -> Result<&'a str, CloseReason> {
     }
 }
 
+/// Whether the answer to an opening handshake, whose key has this answer, makes the connection a WebSocket. Nothing less does:
+/// otherwise the client's frames could be read as requests by the server, and its answers as frames by the client.
+pub fn is_switched(answer: &AnswerHead, accept: &Accept) -> bool {
+    let mut upgrades = answer.elements("upgrade");
+    let is_websocket = upgrades.next().is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
+    answer.status == 101
+        && answer.minor_version == 1
+        && is_websocket
+        && upgrades.next().is_none()
+        && answer.has_element("connection", "upgrade")
+        && answer.single_header("sec-websocket-accept") == Ok(Some(accept.as_str()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::http::next_head;
+    use crate::proto::http::{next_answer, next_head};
+    use crate::proto::ws::handshake::accept;
 
     const GOOD: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -92,6 +108,33 @@ mod tests {
             ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZWFiYw=="),
         ] {
             assert_eq!(with(part, replacement), Err(CloseReason::NotUpgradable), "{part} -> {replacement}");
+        }
+    }
+
+    #[test]
+    fn only_the_answer_to_the_key_makes_it_a_websocket() {
+        const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        let with = |part: &str, replacement: &str| {
+            assert!(SWITCHED.contains(part));
+            let mut answer = SWITCHED.replace(part, replacement).into_bytes();
+            let head = next_answer(&mut &mut answer[..], false).unwrap().unwrap();
+            is_switched(&head, &accept("dGhlIHNhbXBsZSBub25jZQ=="))
+        };
+        assert!(with("101", "101"));
+        for (part, replacement) in [
+            ("101", "200"),
+            ("101", "102"),
+            ("HTTP/1.1", "HTTP/1.0"),
+            ("Upgrade: WebSocket\r\n", ""),
+            ("Upgrade: WebSocket", "Upgrade: h2c"),
+            ("Upgrade: WebSocket", "Upgrade: websocket, h2c"),
+            ("keep-alive, Upgrade", "keep-alive"),
+            ("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "S3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+            ("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", ""),
+            ("Connection", "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nConnection"),
+        ] {
+            assert!(!with(part, replacement), "{part} -> {replacement}");
         }
     }
 }
