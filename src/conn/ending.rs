@@ -4,6 +4,7 @@ use super::Conn;
 use super::link::Link;
 use super::peer::retry_after_s;
 use super::session::{Phase, Session};
+use super::tunnel::TunnelEnd;
 use crate::base::{Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
@@ -15,7 +16,7 @@ pub enum Departure {
     Now,
     /// Without last words: nothing can be sent yet.
     Mute,
-    /// With the answer that it is owed, which ends it ([`Readiness`](super::settings::Readiness)).
+    /// With the answer that it is owed, or the frame that is being sent to it, which ends it ([`Readiness`](super::settings::Readiness)).
     ByItself,
 }
 
@@ -27,6 +28,11 @@ impl Conn {
             _ if is_handshaking => Departure::Mute,
             // Its client has left before, or leaves now.
             Phase::Upstream(_) => Departure::Mute,
+            Phase::Tunnel(tunnel) => match (tunnel.end, tunnel.put_off(CloseReason::Drain)) {
+                (TunnelEnd::Server(_), _) => Departure::Mute,
+                (TunnelEnd::Client, true) => Departure::ByItself,
+                (TunnelEnd::Client, false) => Departure::Now,
+            },
             Phase::Http(http) if http.is_asked() => {
                 http.make_last();
                 Departure::ByItself
@@ -73,6 +79,7 @@ impl Session {
             // silent end.
             // The rest of a request whose client has gone.
             Phase::Upstream(_) => outbox.drop_pending(),
+            Phase::Tunnel(tunnel) => tunnel.end(reason, peer, outbox),
             Phase::Worker(mut worker) => subs.extend(worker.take_subs()),
             Phase::Over => {}
         }

@@ -33,6 +33,7 @@ use crate::proto::CloseReason;
 use crate::proto::http::{Body, Head, go_on, is_looping, next_head};
 use crate::proto::presence::Whereabouts;
 use crate::proto::user::User;
+use crate::proto::ws::handshake::Accept;
 
 /// The parts that a request changes: the session, which may become a stream, and the link, which takes an immediate
 /// answer.
@@ -135,11 +136,6 @@ impl Exchange<'_> {
         let surplus = http.surplus;
         let turned_away = self.turned_away();
         let request = ClientRequest::new(head, arrival, &settings.generation.routes, turned_away);
-        let counted = |user: Option<&User>| match (allowance, user) {
-            (None, _) => CountedStream::No,
-            (Some(_), None) => CountedStream::ByRoute,
-            (Some(_), Some(_)) => CountedStream::ByRouteAndUser,
-        };
         match Admission::default().run(&request, &mut self.link.outbox) {
             AdmissionOutcome::Answered { keep_alive } => Ok(self.answered(keep_alive && head.body.is_empty())),
             // A refusal that ends the connection is counted with its end.
@@ -151,7 +147,7 @@ impl Exchange<'_> {
                 let (stream, opening) =
                     EventStream::open(channels, last_id.as_deref(), &settings.generation.channels, streaming);
                 self.session.phase = Phase::EventStream(stream);
-                self.session.counted.set_stream(counted(None));
+                self.session.counted.set_stream(counted(allowance.is_some(), None));
                 match turned_away {
                     Some(TurnedAway { reason, .. }) => Err(reason),
                     None => Ok(Some(Step::Open(opening))),
@@ -160,7 +156,7 @@ impl Exchange<'_> {
             AdmissionOutcome::WebSocket { route, identity, channel } => {
                 self.session.route = route;
                 self.link.wait_until(self.now + apart(self.link.peer(), settings.generation.ping_interval));
-                self.session.counted.set_stream(counted(identity.user()));
+                self.session.counted.set_stream(counted(allowance.is_some(), identity.user()));
                 let user = identity.user().and_then(User::subject);
                 let identity = identity.begun((settings.process.unix_time)());
                 self.session.phase = Phase::WebSocket(identity, WebSocket::default());
@@ -173,7 +169,7 @@ impl Exchange<'_> {
             }
             AdmissionOutcome::Centrifuge { route, user, channels } => {
                 self.session.route = route;
-                self.session.counted.set_stream(counted(user.as_ref()));
+                self.session.counted.set_stream(counted(allowance.is_some(), user.as_ref()));
                 let identity = Identity::new(user, None).begun((settings.process.unix_time)());
                 let centrifuge = Centrifuge::new(identity, channels, self.now + settings.generation.head_timeout);
                 self.link.wait_until(centrifuge.deadline());
@@ -184,7 +180,9 @@ impl Exchange<'_> {
                 self.collect(head, Purpose::Accept(accepting))?;
                 Ok(None)
             }
-            AdmissionOutcome::Proxy { route, page } => self.forward(&request, route, page.map(Box::new)),
+            AdmissionOutcome::Proxy { route, page, accept } => {
+                self.forward(&request, (route, accept), page.map(Box::new))
+            }
             AdmissionOutcome::Read { route, id, page } => {
                 self.await_answer(head, About::Request(page.map(Box::new)));
                 Ok(Some(Step::Read { route, id }))
@@ -196,10 +194,14 @@ impl Exchange<'_> {
     fn forward<'a>(
         &mut self,
         request: &ClientRequest<'_, '_>,
-        id: RouteId,
+        target: (RouteId, Option<Accept>),
         page: Option<Box<Page>>,
     ) -> Result<Option<Step<'a>>, CloseReason> {
-        let begun = self.begin_forward(request, id);
+        let begun = self.begin_forward(request, target);
+        if target.1.is_some() {
+            self.session.route = target.0;
+            self.session.counted.set_stream(counted(request.allowance.is_some(), None));
+        }
         let Phase::Http(http) = &mut self.session.phase else { return Ok(None) };
         match begun {
             Ok(mut proxying) => {
@@ -216,7 +218,11 @@ impl Exchange<'_> {
         }
     }
 
-    fn begin_forward(&self, request: &ClientRequest<'_, '_>, id: RouteId) -> Result<Proxying, CloseReason> {
+    fn begin_forward(
+        &self,
+        request: &ClientRequest<'_, '_>,
+        (id, accept): (RouteId, Option<Accept>),
+    ) -> Result<Proxying, CloseReason> {
         let (settings, head, peer) = (self.settings, request.head, self.link.peer());
         let route = request.route(id);
         let Phase::Http(http) = &self.session.phase else { return Err(CloseReason::NotFound) };
@@ -236,6 +242,7 @@ impl Exchange<'_> {
             is_secure: request.is_secure,
             host: request.host,
             affinity,
+            accept,
         };
         forwarding::forward(head, target, arrived, self.now)
     }
@@ -341,5 +348,14 @@ impl Exchange<'_> {
                 Ok(Some(step))
             }
         }
+    }
+}
+
+/// What a stream of this user is counted as.
+fn counted(has_limits: bool, user: Option<&User>) -> CountedStream {
+    match (has_limits, user) {
+        (false, _) => CountedStream::No,
+        (true, None) => CountedStream::ByRoute,
+        (true, Some(_)) => CountedStream::ByRouteAndUser,
     }
 }

@@ -15,6 +15,7 @@ use crate::base::Tick;
 use crate::proto::CloseReason;
 use crate::proto::http::{Body, Framed, Head, OwnFields, canonical_path, write_request};
 use crate::proto::upstream::Affinity;
+use crate::proto::ws::handshake::Accept;
 
 /// Facts about a request that its head does not say.
 pub(super) struct RequestFacts<'a> {
@@ -29,6 +30,8 @@ pub(super) struct RequestFacts<'a> {
     /// The host that the client has named.
     pub host: Option<&'a str>,
     pub affinity: Affinity,
+    /// It opens a WebSocket, whose key has this answer.
+    pub accept: Option<Accept>,
 }
 
 /// The longest id that a trusted proxy may give a request.
@@ -64,7 +67,7 @@ pub(super) fn forward(
         is_from_proxy: arrived.is_from_proxy,
         id,
         pseudonym: arrived.pseudonym,
-        is_upgrade: false,
+        is_upgrade: arrived.accept.is_some(),
     };
     let mut out = Vec::new();
     write_request(&mut out, head, path, head.query, &own);
@@ -74,6 +77,7 @@ pub(super) fn forward(
         retries: target.retries,
         waits: Waits { answer: target.response_timeout, idle: target.idle_timeout },
         stream_idle: target.stream_idle,
+        accept: arrived.accept,
         may_repeat: head.body.is_empty() && matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE"),
         wants_fresh: matches!(head.method, "POST" | "PATCH"),
         wants_events: head.method == "GET" && accepts_events(head),
@@ -81,7 +85,9 @@ pub(super) fn forward(
         names_server: own.host.is_none(),
     };
     let framed = Framed::of_request(head.body);
-    Ok(Proxying::new(request, head.reply_to(), out, (body, framed), head.expects_continue, now))
+    // Bytes that a client sends before the 101 must not be read as a request if there is none.
+    let to = if arrived.accept.is_some() { head.reply_to().closing() } else { head.reply_to() };
+    Ok(Proxying::new(request, to, out, (body, framed), head.expects_continue, now))
 }
 
 /// Whether it is the request of an EventSource (the WHATWG HTML standard, "Server-sent events").

@@ -41,8 +41,8 @@ pub(super) enum AdmissionOutcome {
     Centrifuge { route: RouteId, user: Option<User>, channels: Vec<Subject> },
     /// The body follows; then the request goes to a service.
     Accept(Box<Accepting>),
-    /// A server behind the gateway answers; `page` may read a refusal.
-    Proxy { route: RouteId, page: Option<Page> },
+    /// A server behind the gateway answers; `page` may read a refusal. `accept`: it is asked for a WebSocket, and answers its key so.
+    Proxy { route: RouteId, page: Option<Page>, accept: Option<Accept> },
     /// The shard has the state of an accepted request.
     Read { route: RouteId, id: RequestId, page: Option<Page> },
 }
@@ -51,8 +51,8 @@ pub(super) enum AdmissionOutcome {
 pub(super) enum Prepared {
     /// The answer is the route's.
     Fixed,
-    /// A server has it.
-    Proxy,
+    /// A server has it. If it is a WebSocket, its key has this answer.
+    Proxy(Option<Accept>),
     EventStream {
         channels: Vec<Subject>,
         retry: Duration,
@@ -83,7 +83,8 @@ impl Prepared {
         match self {
             Prepared::EventStream { .. } => !head.reply_to().is_head,
             Prepared::WebSocket { .. } | Prepared::Centrifuge { .. } => true,
-            Prepared::Fixed | Prepared::Accept | Prepared::Result(_) | Prepared::Proxy => false,
+            Prepared::Proxy(accept) => accept.is_some(),
+            Prepared::Fixed | Prepared::Accept | Prepared::Result(_) => false,
         }
     }
 }
@@ -122,7 +123,10 @@ pub(super) fn prepare(
         }
         RouteTarget::Accept(_) => Ok(Prepared::Accept),
         RouteTarget::Proxy(target) => {
-            http::canonical_path(head.path, target.has_encoded_slashes).map(|_| Prepared::Proxy)
+            http::canonical_path(head.path, target.has_encoded_slashes)?;
+            let is_upgrade = target.has_websockets && http::wants_websocket(head);
+            let key = if is_upgrade { Some(http::websocket_key(head)?) } else { None };
+            Ok(Prepared::Proxy(key.map(ws::handshake::accept)))
         }
     }
 }
@@ -145,7 +149,9 @@ pub(super) fn serve(
             outbox.write(|out| answer.write((head, request.host), to, request.cors(route), out));
             Ok(AdmissionOutcome::Answered { keep_alive: to.keep_alive })
         }
-        Prepared::Proxy => Ok(AdmissionOutcome::Proxy { route: id, page: request.cors(route).map(Page::new) }),
+        Prepared::Proxy(accept) => {
+            Ok(AdmissionOutcome::Proxy { route: id, page: request.cors(route).map(Page::new), accept })
+        }
         Prepared::EventStream { channels, retry } => {
             let mut streaming = Streaming::UntilClose;
             outbox.write(|out| streaming = http::event_stream(out, to, request.cors(route)));

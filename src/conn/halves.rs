@@ -15,7 +15,7 @@ use super::peer::retry_after_s;
 use super::proxying::{ProxyStage, Proxying};
 use super::session::{Phase, Session};
 use super::settings::{Readiness, Settings};
-use super::upstream::{Upstream, UpstreamState, Waits};
+use super::upstream::{AwaitedAnswer, Upstream, UpstreamState, Waits};
 use super::{Conn, Door, Transport};
 use crate::base::{Key, Remote, Tick};
 use crate::proto::CloseReason;
@@ -46,7 +46,11 @@ pub(super) fn deadline(
     session: &mut Session,
     progress: Option<Option<u32>>,
     settings: &Settings,
+    now: Tick,
 ) -> Option<Result<Duration, CloseReason>> {
+    if let Phase::Tunnel(tunnel) = &session.phase {
+        return Some(tunnel.on_deadline(progress, settings, now));
+    }
     if let Phase::Upstream(half) = &session.phase {
         return Some(half.on_deadline(progress, settings));
     }
@@ -65,6 +69,7 @@ pub fn ends_with_reader(session: &Session) -> bool {
 pub fn partner(session: &Session) -> Option<Key> {
     match &session.phase {
         Phase::Upstream(half) => half.partner,
+        Phase::Tunnel(half) => half.partner,
         Phase::Http(http) => match &http.state {
             HttpState::Proxying(half) => half.partner,
             _ => None,
@@ -78,6 +83,9 @@ pub fn release(session: &mut Session) -> bool {
     if let Phase::Upstream(half) = &mut session.phase {
         return std::mem::take(&mut half.is_stopped);
     }
+    if let Phase::Tunnel(half) = &mut session.phase {
+        return std::mem::take(&mut half.is_stopped);
+    }
     proxying(session).is_some_and(|half| std::mem::take(&mut half.is_stopped))
 }
 
@@ -85,7 +93,7 @@ pub fn release(session: &mut Session) -> bool {
 pub fn is_proxied(session: &Session) -> bool {
     match &session.phase {
         Phase::Http(http) => matches!(http.state, HttpState::Proxying(_)),
-        Phase::Upstream(_) => true,
+        Phase::Upstream(_) | Phase::Tunnel(_) => true,
         _ => false,
     }
 }
@@ -200,12 +208,12 @@ pub fn connected(conn: &mut Conn) {
 pub fn ask(
     conn: &mut Conn,
     partner: Key,
-    (head, host, is_to_head): (&[u8], Option<&str>, bool),
+    (head, host, awaited): (&[u8], Option<&str>, AwaitedAnswer),
     waits: Waits,
     until: Tick,
 ) {
     if let Some(half) = upstream(&mut conn.session) {
-        half.ask(partner, is_to_head, waits);
+        half.ask(partner, awaited, waits);
         match host {
             Some(host) => conn.link.outbox.write(|out| insert_host(out, head, host)),
             None => conn.link.outbox.push(head),

@@ -7,6 +7,7 @@ use super::exchange::Exchange;
 use super::halves;
 use super::link::has_rest;
 use super::proxying::ProxyStep;
+use super::quota::Quotas;
 use super::route::RouteTarget;
 use super::session::{Phase, Session};
 use super::settings::Settings;
@@ -96,6 +97,10 @@ impl Session {
             Phase::Upstream(upstream) => {
                 let said = upstream.next(input)?;
                 Ok(said.map(|said| Step::Proxy(ProxyStep::Upstream(said))))
+            }
+            Phase::Tunnel(tunnel) => {
+                let counted = settings.generation.quotas.as_deref().is_some_and(Quotas::has_messages);
+                Ok(tunnel.next(input, counted).map(|frames| Step::Proxy(ProxyStep::Frames(frames))))
             }
             Phase::EventStream(_) | Phase::Over => {
                 *input = &mut [];

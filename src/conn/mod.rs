@@ -15,7 +15,8 @@
 //! - `introduction` the PROXY header of a load balancer, before all of that
 //! - `quota`     limits for strangers, and their accounts
 //! - `proxying`  the client's half of a proxied request, `upstream` the other one, and `halves` what the shard
-//!   does with both: it moves the bytes between them
+//!   does with both: it moves the bytes between them; `tunnel` either half of a WebSocket that a server serves, and `ends` the
+//!   same for both
 //! - `answers`   to what it has asked the shard for; long ones over HTTP in `outgoing`
 //! - `slow`      events for a peer that does not keep up
 //! - `output`    the batch of a turn, sealed where there is TLS
@@ -42,6 +43,7 @@ pub mod centrifuge;
 mod client;
 mod collect;
 mod ending;
+pub mod ends;
 mod events;
 mod exchange;
 pub mod fixed;
@@ -78,6 +80,7 @@ pub mod spelling;
 mod subs;
 mod told;
 mod transport;
+pub mod tunnel;
 mod turned_away;
 pub mod upstream;
 pub mod websocket;

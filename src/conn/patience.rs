@@ -27,7 +27,12 @@ impl Conn {
                 centrifuge.heard();
                 centrifuge.deadline().since(now)
             }
-            Phase::Worker(_) | Phase::Http(_) | Phase::EventStream(_) | Phase::Upstream(_) | Phase::Over => return,
+            Phase::Worker(_)
+            | Phase::Http(_)
+            | Phase::EventStream(_)
+            | Phase::Upstream(_)
+            | Phase::Tunnel(_)
+            | Phase::Over => return,
         };
         // A peer that sends but does not read is still checked for progress.
         if !self.link.outbox.is_sending() {
@@ -42,7 +47,7 @@ impl Conn {
             Phase::EventStream(_) => self.link.wait_until(now + settings.generation.sse_heartbeat),
             Phase::Http(http) if !http.is_asked() => self.link.wait_until(now + settings.generation.keep_alive_timeout),
             Phase::Http(http) if http.is_replying() => self.link.wait_until(now + settings.generation.send_timeout),
-            Phase::Http(_) | Phase::Upstream(_) | Phase::Over => {}
+            Phase::Http(_) | Phase::Upstream(_) | Phase::Tunnel(_) | Phase::Over => {}
         }
     }
 
@@ -76,7 +81,7 @@ impl Conn {
         if self.link.is_handshaking() {
             return Err(self.link.transport.reason_of_end(true));
         }
-        if let Some(patience) = halves::deadline(&mut self.session, progress, settings) {
+        if let Some(patience) = halves::deadline(&mut self.session, progress, settings, now) {
             self.link.wait_until(now + patience?);
             return Ok(());
         }
@@ -127,7 +132,7 @@ impl Conn {
                 worker.on_silence(&mut self.link.outbox)?;
                 limits::BUS_PING_INTERVAL
             }
-            Phase::Upstream(_) | Phase::Over => return Ok(()),
+            Phase::Upstream(_) | Phase::Tunnel(_) | Phase::Over => return Ok(()),
         };
         self.link.wait_until(now + patience);
         Ok(())
@@ -150,7 +155,12 @@ fn is_late(session: &mut Session, now: Tick, until: Tick) -> bool {
     let websocket = match &mut session.phase {
         Phase::WebSocket(_, websocket) => websocket,
         Phase::Centrifuge(centrifuge) => &mut centrifuge.websocket,
-        Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Upstream(_) | Phase::Over => return false,
+        Phase::Http(_)
+        | Phase::EventStream(_)
+        | Phase::Worker(_)
+        | Phase::Upstream(_)
+        | Phase::Tunnel(_)
+        | Phase::Over => return false,
     };
     let is_due = websocket.due() <= now;
     if is_due && is_waiting {

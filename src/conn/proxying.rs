@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  Seeking --the shard picks a server--> Dialling --connected--> Asked --head of an answer--> Answering --its end--> the next request
+//!     |                                                                             '--101--> a tunnel (`conn::tunnel`)
 //!     '-----> Queued -----------------------^                      ^  '-- Forward, Forward .. Asked: the body goes on as it comes
 //!                                           '-- a try that has failed before a byte was sent, or is safe to repeat
 //! ```
@@ -19,13 +20,15 @@ use super::accept;
 use super::origins::Page;
 use super::outbox::Outbox;
 use super::settings::Settings;
-use super::upstream::{UpstreamStep, Waits};
+use super::tunnel::Frames;
+use super::upstream::{AwaitedAnswer, UpstreamStep, Waits};
 use crate::base::{Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::http::{Body, BodyStep, Framed, ReplyTo, event_stream};
 use crate::proto::sse;
 use crate::proto::upstream::{Affinity, ServerId, UpstreamId};
+use crate::proto::ws::handshake::Accept;
 
 /// A task for the shard's proxy.
 pub enum ProxyStep<'a> {
@@ -37,6 +40,8 @@ pub enum ProxyStep<'a> {
     Asked,
     /// A step of the server's answer.
     Upstream(UpstreamStep<'a>),
+    /// One end of a tunnel has said this.
+    Frames(Frames<'a>),
 }
 
 /// What a route wants for a request, and what the request allows.
@@ -46,8 +51,10 @@ pub struct ForwardedRequest {
     /// Further servers that it may be offered.
     pub retries: u8,
     pub waits: Waits,
-    /// Between two events of a stream.
+    /// Between two events of a stream, or two words of a WebSocket.
     pub stream_idle: Duration,
+    /// It opens a WebSocket, whose key has this answer.
+    pub accept: Option<Accept>,
     /// The request may be sent twice (RFC 9110 section 9.2.2), and has no body that is gone.
     pub may_repeat: bool,
     /// It must not be sent on a connection that may be about to close.
@@ -163,8 +170,12 @@ impl Proxying {
         }
     }
 
-    pub fn is_to_head(&self) -> bool {
-        self.to.is_head
+    pub fn awaited(&self) -> AwaitedAnswer {
+        match self.request.accept {
+            Some(accept) => AwaitedAnswer::WebSocket(accept),
+            None if self.to.is_head => AwaitedAnswer::Bodiless,
+            None => AwaitedAnswer::Any,
+        }
     }
 
     /// Its server's half, and how the body is framed there; `None` if it has none.

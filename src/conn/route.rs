@@ -195,10 +195,12 @@ pub struct ProxyRoute {
     pub response_timeout: Duration,
     /// Between two pieces of the answer …
     pub idle_timeout: Duration,
-    /// … and of an event stream.
+    /// … and of an event stream, and between two words of a WebSocket.
     pub stream_idle: Duration,
     /// Further servers that are tried if one cannot be reached.
     pub retries: u8,
+    /// Whether clients may open WebSockets that a server serves.
+    pub has_websockets: bool,
     /// Whether a path may have an encoded slash.
     pub has_encoded_slashes: bool,
 }
@@ -224,6 +226,7 @@ impl ProxyRoute {
             idle_timeout: limits::PROXY_IDLE_TIMEOUT,
             stream_idle: limits::PROXY_STREAM_IDLE,
             retries: limits::PROXY_RETRIES as u8,
+            has_websockets: true,
             has_encoded_slashes: false,
         }
     }

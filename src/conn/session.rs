@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   Http --> WebSocket | Centrifuge | EventStream --.
-//!   Worker, Upstream -------------------------------+--> Over
+//!     '--> Tunnel <-- Upstream ---------------------+--> Over
+//!   Worker, Upstream -------------------------------'
 //! ```
 //!
 //! Legal calls by phase: `next` in all; `push_event` is ignored in `Http` and `Over`. A session writes to the outbox of
@@ -22,6 +23,7 @@ use super::quota::Counted;
 use super::route::RouteTarget;
 use super::settings::Settings;
 use super::subs::Subs;
+use super::tunnel::Tunnel;
 use super::upstream::Upstream;
 use super::websocket::WebSocket;
 use super::worker::{self, BusWorker};
@@ -44,6 +46,8 @@ pub(super) enum Phase {
     Worker(Box<BusWorker>),
     /// A connection to a server: half of a proxied request, or idle.
     Upstream(Box<Upstream>),
+    /// Half of a WebSocket that a server serves.
+    Tunnel(Box<Tunnel>),
     /// The last words are written.
     Over,
 }
@@ -91,7 +95,7 @@ impl Session {
         match &self.phase {
             Phase::WebSocket(..) | Phase::EventStream(_) => true,
             Phase::Centrifuge(centrifuge) => centrifuge.is_connected(),
-            Phase::Http(_) | Phase::Worker(_) | Phase::Upstream(_) | Phase::Over => false,
+            Phase::Http(_) | Phase::Worker(_) | Phase::Upstream(_) | Phase::Tunnel(_) | Phase::Over => false,
         }
     }
 
@@ -103,7 +107,12 @@ impl Session {
                 RouteTarget::WebSocket(target) if target.control
             ),
             Phase::Centrifuge(centrifuge) => centrifuge.is_connected(),
-            Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Upstream(_) | Phase::Over => false,
+            Phase::Http(_)
+            | Phase::EventStream(_)
+            | Phase::Worker(_)
+            | Phase::Upstream(_)
+            | Phase::Tunnel(_)
+            | Phase::Over => false,
         }
     }
 
@@ -177,6 +186,7 @@ impl Session {
             Phase::Centrifuge(centrifuge) => centrifuge.is_busy(),
             Phase::Worker(worker) => worker.owes_pong(),
             Phase::Upstream(upstream) => upstream.is_stopped,
+            Phase::Tunnel(tunnel) => tunnel.is_stopped,
             _ => false,
         };
         self.is_parked || self.is_resting || self.registrations > 0 || is_busy
@@ -276,7 +286,7 @@ impl Session {
             Phase::EventStream(stream) => stream.push_event(tag, event, outbox),
             Phase::Centrifuge(centrifuge) => centrifuge.push_event(tag, event, outbox),
             Phase::Worker(worker) => return worker.push_event(tag, event, outbox),
-            Phase::WebSocket(..) | Phase::Http(_) | Phase::Upstream(_) | Phase::Over => {}
+            Phase::WebSocket(..) | Phase::Http(_) | Phase::Upstream(_) | Phase::Tunnel(_) | Phase::Over => {}
         }
         None
     }
@@ -301,7 +311,12 @@ impl Session {
         match &mut self.phase {
             Phase::EventStream(stream) => stream.push_gap(tag, channel, gap, stands_at, outbox),
             Phase::Centrifuge(centrifuge) => centrifuge.push_gap(channel, gap, outbox),
-            Phase::WebSocket(..) | Phase::Worker(_) | Phase::Http(_) | Phase::Upstream(_) | Phase::Over => {
+            Phase::WebSocket(..)
+            | Phase::Worker(_)
+            | Phase::Http(_)
+            | Phase::Upstream(_)
+            | Phase::Tunnel(_)
+            | Phase::Over => {
                 return false;
             }
         }
@@ -317,7 +332,7 @@ impl Session {
             Phase::WebSocket(..) => excerpt.messages().for_each(|(_, message)| {
                 outbox.push_shared(Event::new(message.clone(), None).websocket_frame());
             }),
-            Phase::Worker(_) | Phase::Http(_) | Phase::Upstream(_) | Phase::Over => {}
+            Phase::Worker(_) | Phase::Http(_) | Phase::Upstream(_) | Phase::Tunnel(_) | Phase::Over => {}
         }
     }
 
@@ -337,7 +352,12 @@ impl Session {
                 out.extend_from_slice(json);
             }),
             Phase::Centrifuge(centrifuge) => centrifuge.push_own(json, outbox),
-            Phase::Http(_) | Phase::EventStream(_) | Phase::Worker(_) | Phase::Upstream(_) | Phase::Over => {}
+            Phase::Http(_)
+            | Phase::EventStream(_)
+            | Phase::Worker(_)
+            | Phase::Upstream(_)
+            | Phase::Tunnel(_)
+            | Phase::Over => {}
         }
     }
 

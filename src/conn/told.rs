@@ -34,7 +34,10 @@ impl Conn {
         if let (Some(user), _) = self.session.who() {
             _ = write!(words, ", user {}", quoted(&user.name()));
         }
-        if matches!(self.session.phase, Phase::WebSocket(..) | Phase::Centrifuge(_) | Phase::EventStream(_)) {
+        if matches!(
+            self.session.phase,
+            Phase::WebSocket(..) | Phase::Centrifuge(_) | Phase::EventStream(_) | Phase::Tunnel(_)
+        ) {
             _ = write!(words, ", route {:?}", settings.generation.routes[self.session.route()].template);
         }
         words

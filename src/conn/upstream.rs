@@ -4,6 +4,7 @@
 //!  Dialling --connected--> Idle --asked--> Asking --head--> Answering --the body's end--> Idle      whole, framed, not a byte left
 //!                           ^                | 103: Interim   | Part, Part ..          '-> Over     anything else: CLEAN REUSE
 //!                           |                | 100, 102: nothing
+//!                           |                | 101: Switched, to a request that asks for a WebSocket (`conn::tunnel`)
 //!                           '-- a byte that no request asked for ends it
 //! ```
 //!
@@ -18,8 +19,9 @@ use super::settings::Settings;
 use crate::base::Key;
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::http::{AnswerHead, Body, BodyStep, next_answer};
+use crate::proto::http::{AnswerHead, Body, BodyStep, is_switched, next_answer};
 use crate::proto::upstream::ServerId;
+use crate::proto::ws::handshake::Accept;
 
 /// The half that speaks with a server.
 pub struct Upstream {
@@ -32,7 +34,7 @@ pub struct Upstream {
     pub(super) waits: Waits,
     /// Interim answers to the request in hand.
     interim: u8,
-    is_to_head: bool,
+    awaited: AwaitedAnswer,
     /// The whole request has been put into the outbox.
     pub(super) is_request_whole: bool,
     /// Its client takes nothing: the answer is not read.
@@ -54,6 +56,16 @@ pub(super) enum UpstreamState {
     Over,
 }
 
+/// The answer that a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AwaitedAnswer {
+    Any,
+    /// To `HEAD`.
+    Bodiless,
+    /// A WebSocket may be opened, with this answer to the client's key.
+    WebSocket(Accept),
+}
+
 /// A server keeps the connection, for the time that it has announced, if it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keeps(pub Option<Duration>);
@@ -66,6 +78,8 @@ pub enum UpstreamStep<'a> {
     Answer(Box<AnswerHead<'a>>),
     /// A piece of its body.
     Part(&'a [u8]),
+    /// A WebSocket is open: frames follow.
+    Switched(Box<AnswerHead<'a>>),
     /// Its end. The connection is idle if it may carry another request.
     End(Option<Keeps>),
 }
@@ -90,7 +104,7 @@ impl Upstream {
             waits: Waits::default(),
             served: 0,
             interim: 0,
-            is_to_head: false,
+            awaited: AwaitedAnswer::Any,
             is_request_whole: false,
             is_stopped: false,
             is_deaf: false,
@@ -103,12 +117,12 @@ impl Upstream {
     }
 
     /// A request goes out on it; it must be idle.
-    pub(super) fn ask(&mut self, partner: Key, is_to_head: bool, waits: Waits) {
+    pub(super) fn ask(&mut self, partner: Key, awaited: AwaitedAnswer, waits: Waits) {
         debug_assert!(self.is_idle(), "one request at a time");
         (self.partner, self.waits) = (Some(partner), waits);
         self.state = UpstreamState::Asking;
         self.served += 1;
-        (self.interim, self.is_to_head, self.is_request_whole) = (0, is_to_head, false);
+        (self.interim, self.awaited, self.is_request_whole) = (0, awaited, false);
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -146,7 +160,9 @@ impl Upstream {
                 }
                 UpstreamState::Asking if input.is_empty() => return Ok(None),
                 UpstreamState::Asking => {
-                    let Some(head) = next_answer(input, self.is_to_head)? else { return Ok(None) };
+                    let Some(head) = next_answer(input, matches!(self.awaited, AwaitedAnswer::Bodiless))? else {
+                        return Ok(None);
+                    };
                     if let Some(step) = self.answered(head)? {
                         return Ok(Some(step));
                     }
@@ -177,8 +193,14 @@ impl Upstream {
             return Ok((head.status == 103).then(|| UpstreamStep::Interim(Box::new(head))));
         }
         if head.status == 101 {
-            // No request has asked for another protocol.
-            return Err(CloseReason::UpstreamGarbage);
+            return match &self.awaited {
+                AwaitedAnswer::WebSocket(accept) if self.is_request_whole && is_switched(&head, accept) => {
+                    self.state = UpstreamState::Over;
+                    Ok(Some(UpstreamStep::Switched(Box::new(head))))
+                }
+                // No request has asked for another protocol, or not for this WebSocket.
+                _ => Err(CloseReason::UpstreamGarbage),
+            };
         }
         let body = Body::new(head.body, u64::MAX).map_err(|_| CloseReason::UpstreamGarbage)?;
         let announced = head.keeps_alive_s().map(|seconds| Duration::from_secs(seconds.into()));
@@ -224,17 +246,23 @@ mod tests {
 
     use super::*;
     use crate::proto::upstream::UpstreamId;
+    use crate::proto::ws::handshake::accept;
 
     const CLIENT: Key = Key { slot: 1, generation: 1 };
     const SERVER: ServerId = ServerId { upstream: UpstreamId(0), server: 0 };
 
     /// One that has been connected, and carries a request.
-    fn asked(is_to_head: bool, is_request_whole: bool) -> Upstream {
+    fn asked_for(awaited: AwaitedAnswer, is_request_whole: bool) -> Upstream {
         let mut upstream = Upstream::dialled(SERVER, CLIENT);
         upstream.connected();
-        upstream.ask(CLIENT, is_to_head, Waits::default());
+        upstream.ask(CLIENT, awaited, Waits::default());
         upstream.is_request_whole = is_request_whole;
         upstream
+    }
+
+    fn asked(is_to_head: bool, is_request_whole: bool) -> Upstream {
+        let awaited = if is_to_head { AwaitedAnswer::Bodiless } else { AwaitedAnswer::Any };
+        asked_for(awaited, is_request_whole)
     }
 
     /// What it says, in words, for bytes that arrive in pieces which end at `cuts`.
@@ -248,6 +276,7 @@ mod tests {
                 match upstream.next(&mut input) {
                     Ok(None) => break,
                     Ok(Some(UpstreamStep::Interim(head))) => said.push(format!("interim {}", head.status)),
+                    Ok(Some(UpstreamStep::Switched(head))) => said.push(format!("switched {}", head.status)),
                     Ok(Some(UpstreamStep::Answer(head))) => said.push(format!("answer {}", head.status)),
                     Ok(Some(UpstreamStep::Part(piece))) => {
                         let piece = String::from_utf8_lossy(piece);
@@ -339,6 +368,21 @@ mod tests {
     #[test]
     fn a_101_that_no_request_has_asked_for_is_garbage() {
         assert_eq!(says("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"), ["upstream_garbage"]);
+        assert_eq!(says(SWITCHED), ["upstream_garbage"]);
+    }
+
+    const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+    #[test]
+    fn a_101_opens_a_websocket_only_if_it_answers_the_key_of_a_whole_request() {
+        let awaited = AwaitedAnswer::WebSocket(accept("dGhlIHNhbXBsZSBub25jZQ=="));
+        let says = |answer: &str, is_whole| says_at(&mut asked_for(awaited, is_whole), answer.as_bytes(), &[]);
+        assert_eq!(says(SWITCHED, true), ["switched 101"]);
+        assert_eq!(says(SWITCHED, false), ["upstream_garbage"]);
+        assert_eq!(says(&SWITCHED.replace("s3pP", "S3pP"), true), ["upstream_garbage"]);
+        let refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
+        assert_eq!(says(refusal, true), ["answer 403", "part no", "end, kept"]);
     }
 
     #[test]
@@ -361,7 +405,7 @@ mod tests {
         assert_eq!(came("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 2", true), Came::NoAnswer { is_reused: false });
         let mut reused = asked(false, true);
         says_at(&mut reused, b"HTTP/1.1 204 No Content\r\n\r\n", &[]);
-        reused.ask(CLIENT, false, Waits::default());
+        reused.ask(CLIENT, AwaitedAnswer::Any, Waits::default());
         assert_eq!(reused.came(true), Came::NoAnswer { is_reused: true });
         assert_eq!(Upstream::dialled(SERVER, CLIENT).came(false), Came::Nowhere);
     }
@@ -373,7 +417,7 @@ mod tests {
         assert_eq!(upstream.on_deadline(None, &settings), Err(CloseReason::UpstreamConnectTimeout));
         upstream.connected();
         assert_eq!(upstream.on_deadline(None, &settings), Err(CloseReason::KeepAliveOver));
-        upstream.ask(CLIENT, false, Waits::default());
+        upstream.ask(CLIENT, AwaitedAnswer::Any, Waits::default());
         assert!(upstream.on_deadline(Some(Some(1)), &settings).is_ok(), "the body is being sent");
         assert_eq!(
             upstream.on_deadline(Some(Some(0)), &settings),

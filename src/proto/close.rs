@@ -135,6 +135,7 @@ reasons! {
     UpstreamTimeout       "upstream_timeout"       Gateway  1013  504   Warn   "the server behind this gateway did not answer in time";
     UpstreamGarbage       "upstream_garbage"       Gateway  1013  502   Warn   "the server behind this gateway answered with something else than HTTP";
     UpstreamBroke         "upstream_broke"         Gateway  1013  0     Warn   "the server behind this gateway broke off its answer";
+    TunnelIdle            "tunnel_idle"            None     1001  0     Debug  "neither end has said anything for too long";
     LoopDetected          "loop_detected"          Gateway  1008  508   Warn   "the request has come through this gateway before";
 
     Drain                 "drain"                  Gateway  1001  503   Debug  "this server is going away; come back";

@@ -13,7 +13,7 @@
 use smallvec::SmallVec;
 
 use crate::base::Key;
-use crate::conn::TAG_ADDED;
+use crate::conn::{TAG_ADDED, ends};
 use crate::hub::PlaceSet;
 use crate::limits;
 use crate::mesh::{Mail, Publish, Reach};
@@ -79,6 +79,7 @@ impl Core {
     /// Changes or ends a client's connection as a worker commands; the payload names the channel.
     fn obey(&mut self, key: Key, command: ConnectionCommand, message: &Message) -> Result<(), Refusal> {
         match command {
+            ConnectionCommand::Close if is_put_off(&mut self.desk, key) => {}
             ConnectionCommand::Close => self.end(key, CloseReason::ClosedByWorker),
             ConnectionCommand::Answer if answer_call(&mut self.desk, key, message) => {}
             ConnectionCommand::Answer => return Err(bus::GONE),
@@ -112,6 +113,17 @@ impl Core {
         self.join_channel(key, TAG_ADDED, channel, greeting);
         Ok(())
     }
+}
+
+/// A frame that a server is sending to the client becomes whole before the connection is closed.
+fn is_put_off(desk: &mut Desk, key: Key) -> bool {
+    let until = desk.now + limits::CLOSE_TIMEOUT;
+    let conn = desk.slots.get_mut(key);
+    let is_put_off = conn.is_some_and(|conn| ends::is_put_off(conn, CloseReason::ClosedByWorker, until));
+    if is_put_off {
+        desk.schedule(key);
+    }
+    is_put_off
 }
 
 /// A worker's answer to a client's call. False if there is no such open call.

@@ -13,6 +13,7 @@
 use std::rc::Rc;
 
 use crate::base::{Address, Key, mix};
+use crate::conn::ends;
 use crate::hub::{Appended, PlaceSet, Recipients, Repetition, owner_of_message};
 use crate::limits;
 use crate::mesh::order::OrderMail;
@@ -20,7 +21,7 @@ use crate::mesh::{Audience, Delivery, Mail, Publish, Reach};
 use crate::proto::bus;
 use crate::proto::event::{Event, Message, Position};
 use crate::proto::reserved::destination::{Destination, Expects};
-use crate::proto::reserved::subjects;
+use crate::proto::reserved::subjects::{self, ConnectionCommand};
 use crate::proto::subject::Subject;
 
 use super::Core;
@@ -221,6 +222,12 @@ impl Core {
         let own = self.desk.settings.process.node;
         let is_there = self.desk.slots.get(key).is_some_and(|conn| conn.session.is_client());
         match publish.message.destination() {
+            // A server serves it: of the gateway it takes no more than its end.
+            Destination::Conn { id, command: Some(command @ ConnectionCommand::Close), .. }
+                if id.node() == own && self.desk.slots.get(key).is_some_and(|conn| ends::is_client(&conn.session)) =>
+            {
+                self.command_conn(key, command, &publish.message);
+            }
             Destination::Conn { id, command, expects } if is_there && id.node() == own => match (command, expects) {
                 (Some(command), _) => self.command_conn(key, command, &publish.message),
                 (None, Expects::Answer) => self.features.questions.ask_conn(&mut self.desk, key, publish),

@@ -1,8 +1,10 @@
 //! From step to effect: the gateway's table of contents.
 
 use crate::base::Key;
+use crate::conn::proxying::ProxyStep;
 use crate::conn::route::{RouteTarget, WebSocketRoute};
 use crate::conn::settings::Readiness;
+use crate::conn::tunnel::Frames;
 use crate::conn::websocket::ClientMessage;
 use crate::conn::worker::{WorkerPublication, WorkerStep};
 use crate::conn::{Step, TAG_ADDED};
@@ -43,6 +45,8 @@ impl Core {
                 }
             }
             Step::Message(_) | Step::Centrifuge(_) if !self.features.limiter.takes_message(&mut self.desk, key) => {}
+            Step::Proxy(ProxyStep::Frames(Frames { is_message: true, .. }))
+                if !self.features.limiter.takes_message(&mut self.desk, key) => {}
             Step::Message(message) => self.client_message(key, message),
             Step::Centrifuge(step) => self.client_step(key, step),
             Step::Worker(WorkerStep::Subscribe { tag, pattern, queue }) => {

@@ -39,9 +39,10 @@ impl Core {
     pub(super) fn after_last_input(&mut self, key: Key) {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         let may_end = conn.link.transport().may_end();
-        if may_end && conn.listens_on(self.desk.now) {
+        let listens_on = may_end && conn.listens_on(self.desk.now);
+        if listens_on || may_end && self.features.proxy.finished(&mut self.desk, key) {
             self.desk.schedule(key);
-        } else if conn.is_open() {
+        } else if let Some(conn) = self.desk.slots.get_mut(key).filter(|conn| conn.is_open()) {
             let reason = conn.link.transport().reason_of_end(false);
             self.end(key, if may_end { CloseReason::PeerClosed } else { reason });
         }

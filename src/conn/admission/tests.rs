@@ -219,7 +219,10 @@ fn words(outcome: AdmissionOutcome, gate: &Gate) -> String {
             let message = asked.message(route, target, id, &channel);
             format!("accept {} {} {key:?} {message:?} {}", route.template, target.event, page(&owed.page))
         }
-        AdmissionOutcome::Proxy { route, page: reader } => format!("proxy {} {}", template(route), page(&reader)),
+        AdmissionOutcome::Proxy { route, page: reader, accept } => {
+            let kind = if accept.is_some() { "tunnel" } else { "proxy" };
+            format!("{kind} {} {}", template(route), page(&reader))
+        }
         AdmissionOutcome::Read { route, id, page: reader } => {
             format!("read {} {id} {}", template(route), page(&reader))
         }
@@ -285,6 +288,10 @@ fn each_stage_lets_pass_what_it_should_and_refuses_the_rest() {
         ("TRACE /svc/a", &[], "Route", "405"),
         ("GET /api/a", &[EVIL], "Origin", "403"),
         ("GET /api/a", &[APP], "Target", "proxy"),
+        ("GET /api/a", &[APP, WEBSOCKET], "Target", "tunnel"),
+        ("POST /api/a", &[APP, WEBSOCKET], "Form", "400"),
+        ("GET /api/a", &[APP, &WEBSOCKET.replace("13", "12")], "Form", "426"),
+        ("GET /api/a", &[APP, &WEBSOCKET.replace(" websocket", " h2c")], "Target", "proxy"),
         ("OPTIONS /api/a", &[APP, preflight], "Route", "204"),
         ("OPTIONS /api/a", &[EVIL, preflight], "Route", "403"),
         ("OPTIONS /api/a", &[], "Target", "proxy"),

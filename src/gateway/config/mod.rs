@@ -233,6 +233,8 @@ pub struct ProxyTarget {
     pub stream_idle: Duration,
     /// Further servers that are tried if one cannot be reached.
     pub retries: u8,
+    /// Whether clients may open WebSockets that a server serves.
+    pub has_websockets: bool,
     /// Whether a path may have an encoded slash.
     pub has_encoded_slashes: bool,
 }

@@ -84,6 +84,7 @@ fn route(route: &config::Route, upstreams: &[UpstreamRule]) -> Result<Route, Str
             idle_timeout: proxy.idle_timeout,
             stream_idle: proxy.stream_idle,
             retries: proxy.retries,
+            has_websockets: proxy.has_websockets,
             has_encoded_slashes: proxy.has_encoded_slashes,
         })),
         config::Target::Centrifuge(centrifuge) => RouteTarget::Centrifuge(Box::new(CentrifugeRoute {

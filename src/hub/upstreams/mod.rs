@@ -242,6 +242,21 @@ impl Upstreams {
         self.pools.iter().map(|pool| pool.next_return(after)).min().unwrap_or(Tick::NEVER)
     }
 
+    /// A request has opened a WebSocket, which may last for days: it takes no place of a request, and still counts in the choice of
+    /// a server. Instead of [`done`](Upstreams::done).
+    pub(crate) fn switched(&mut self, server: ServerId) {
+        if let Some(pool) = self.pool(server.upstream) {
+            pool.switched(server.server);
+        }
+    }
+
+    /// Such a WebSocket is over.
+    pub(crate) fn tunnel_ended(&mut self, server: ServerId) {
+        if let Some(pool) = self.pool(server.upstream) {
+            pool.tunnel_ended(server.server);
+        }
+    }
+
     /// Sums for the metrics and the census.
     pub(crate) fn standing(&self, server: ServerId, now: Tick) -> ServerStanding {
         let pool = self.pools.get(usize::from(server.upstream.0));
@@ -269,6 +284,7 @@ fn picked(upstream: UpstreamId, pool: &Pool, server: u8, affinity: Affinity) -> 
 pub(crate) struct ServerStanding {
     pub in_flight: usize,
     pub idle: usize,
+    pub tunnels: usize,
     /// It is left out for a while after failures.
     pub is_out: bool,
     /// Its probes fail.

@@ -54,6 +54,14 @@ enum Deed {
         which: usize,
         has_failed: bool,
     },
+    /// One of them opens a WebSocket.
+    Switch {
+        which: usize,
+    },
+    /// One of the WebSockets ends.
+    EndTunnel {
+        which: usize,
+    },
     /// One of those that wait gives up.
     Leave {
         which: usize,
@@ -92,6 +100,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         6 => (prop::option::of(0u8..6), prop::option::of(any::<u8>()), tried)
             .prop_map(|(mark, hash, tried)| Deed::Ask { mark, hash, tried }),
         6 => (any::<usize>(), any::<bool>()).prop_map(|(which, has_failed)| Deed::End { which, has_failed }),
+        2 => any::<usize>().prop_map(|which| Deed::Switch { which }),
+        1 => any::<usize>().prop_map(|which| Deed::EndTunnel { which }),
         1 => any::<usize>().prop_map(|which| Deed::Leave { which }),
         3 => (server(), prop_oneof![Just(1), Just(UPSTREAM_SERVED_MAX)], prop::option::of(0u64..8))
             .prop_map(|(server, served, announced_s)| Deed::Keep { server, served, announced_s }),
@@ -126,6 +136,7 @@ struct Model {
     now: Tick,
     servers: Vec<ModelServer>,
     in_flight: Vec<u8>,
+    tunnels: Vec<u8>,
     waiting: Vec<Waiting>,
     /// Server, key, since, until.
     idle: Vec<(u8, Key, Tick, Tick)>,
@@ -147,6 +158,7 @@ impl Model {
             now: Tick::from_millis(1),
             servers,
             in_flight,
+            tunnels: Vec::new(),
             waiting,
             idle,
             hashed,
@@ -251,6 +263,23 @@ impl Model {
         self.upstreams.done(at(server));
     }
 
+    fn switch(&mut self, which: usize) {
+        if self.in_flight.is_empty() {
+            return;
+        }
+        let server = self.in_flight.swap_remove(which % self.in_flight.len());
+        self.servers[usize::from(server)].in_flight -= 1;
+        self.tunnels.push(server);
+        self.upstreams.switched(at(server));
+    }
+
+    fn end_tunnel(&mut self, which: usize) {
+        if !self.tunnels.is_empty() {
+            let server = self.tunnels.swap_remove(which % self.tunnels.len());
+            self.upstreams.tunnel_ended(at(server));
+        }
+    }
+
     fn leave(&mut self, which: usize) {
         if self.waiting.is_empty() {
             return;
@@ -344,9 +373,10 @@ impl Model {
         assert!(self.waiting.len() <= self.rule.queue_max);
         for (server, known) in self.servers.iter().enumerate() {
             let idle = self.idle.iter().filter(|idle| usize::from(idle.0) == server).count();
+            let tunnels = self.tunnels.iter().filter(|tunnel| usize::from(**tunnel) == server).count();
             let ModelServer { in_flight, out_until, is_down, is_drained, .. } = *known;
             let is_out = self.now < out_until;
-            let standing = ServerStanding { in_flight, idle, is_out, is_down, is_drained, addresses: 1 };
+            let standing = ServerStanding { in_flight, idle, tunnels, is_out, is_down, is_drained, addresses: 1 };
             assert_eq!(self.upstreams.standing(at(server as u8), self.now), standing);
         }
     }
@@ -362,6 +392,8 @@ impl Model {
                     self.ask(Affinity { mark, hash: hash.map(|hash| mix(u64::from(hash))) }, tried);
                 }
                 Deed::End { which, has_failed } => self.end(which, has_failed),
+                Deed::Switch { which } => self.switch(which),
+                Deed::EndTunnel { which } => self.end_tunnel(which),
                 Deed::Leave { which } => self.leave(which),
                 Deed::Keep { server, served, announced_s } => self.keep(server, served, announced_s),
                 Deed::TakeIdle { server, is_fresh } => self.take_idle(server, is_fresh),
@@ -473,6 +505,19 @@ fn those_that_wait_are_not_overtaken() {
     upstreams.done(picked.server);
     assert_eq!(ask(&mut upstreams), Pick::Full, "the place is the other one's");
     assert_eq!(upstreams.next_waiter(3, Tick::ZERO).map(|(key, _)| key), Some(key(1)));
+}
+
+#[test]
+fn a_websocket_counts_in_the_choice_and_takes_no_place_of_a_request() {
+    let mut upstreams = Upstreams::new(&[UpstreamRule { in_flight_max: Some(1), ..rule(2) }], 1);
+    let ask = |upstreams: &mut Upstreams| upstreams.pick(APP, Affinity::default(), Tried::default(), 3, Tick::ZERO);
+    let Pick::Server(first) = ask(&mut upstreams) else { panic!("both are free") };
+    upstreams.switched(first.server);
+    let Pick::Server(second) = ask(&mut upstreams) else { panic!("both have room") };
+    assert_ne!(second.server, first.server, "the one with fewer");
+    assert!(matches!(ask(&mut upstreams), Pick::Server(picked) if picked.server == first.server), "it has room");
+    upstreams.tunnel_ended(first.server);
+    assert_eq!(upstreams.standing(first.server, Tick::ZERO).tunnels, 0);
 }
 
 #[test]

@@ -60,6 +60,8 @@ struct Server {
     mark: ServerMark,
     seed: u64,
     in_flight: u32,
+    /// WebSockets that requests have opened.
+    tunnels: u32,
     /// The one that was used last is the last.
     idle: Vec<Idle>,
     /// In a row.
@@ -89,6 +91,7 @@ impl Pool {
             mark: server.mark,
             seed: server.seed,
             in_flight: 0,
+            tunnels: 0,
             idle: Vec::new(),
             failures: 0,
             ejections: 0,
@@ -185,7 +188,12 @@ impl Pool {
 
     fn least(&self, among: ServerSet, draw: u64, now: Tick) -> Option<u8> {
         let of = |server: u8| &self.servers[usize::from(server)];
-        choice::least(among, draw, |server| of(server).in_flight, |server| of(server).share(self.slow_start, now))
+        choice::least(
+            among,
+            draw,
+            |server| of(server).in_flight + of(server).tunnels,
+            |server| of(server).share(self.slow_start, now),
+        )
     }
 
     fn begin(&mut self, server: u8, now: Tick) {
@@ -378,6 +386,19 @@ impl Pool {
         self.servers.get(usize::from(server)).into_iter().flat_map(|server| server.idle.iter().map(|idle| idle.key))
     }
 
+    pub(super) fn switched(&mut self, server: u8) {
+        self.done(server);
+        if let Some(server) = self.server(server) {
+            server.tunnels += 1;
+        }
+    }
+
+    pub(super) fn tunnel_ended(&mut self, server: u8) {
+        let Some(server) = self.server(server) else { return };
+        debug_assert!(server.tunnels > 0, "it ends once");
+        server.tunnels = server.tunnels.saturating_sub(1);
+    }
+
     pub(super) fn mark(&self, server: u8) -> Option<ServerMark> {
         self.servers.get(usize::from(server)).map(|server| server.mark)
     }
@@ -394,6 +415,7 @@ impl Pool {
         let standing = |server: &Server| ServerStanding {
             in_flight: server.in_flight as usize,
             idle: server.idle.len(),
+            tunnels: server.tunnels as usize,
             is_out: now < server.out_until,
             is_down: server.is_down,
             is_drained: server.is_drained,

@@ -21,6 +21,7 @@ pub(crate) struct ServerCounters {
     pub(crate) failed: Counter,
     pub(crate) busy: Counter,
     pub(crate) idle: Counter,
+    pub(crate) tunnels: Counter,
     /// 0 while it is left out, or has no address.
     pub(crate) up: Counter,
     /// 1 while its probes fail.
@@ -41,6 +42,7 @@ impl UpstreamCounters {
             failed: Counter::default(),
             busy: Counter::default(),
             idle: Counter::default(),
+            tunnels: Counter::default(),
             up: Counter::default(),
             down: Counter::default(),
             drained: Counter::default(),
@@ -80,8 +82,12 @@ const LINES: &[Line] = &[
     (
         "upstream_connections",
         "gauge",
-        "Connections to a server that have a request, and those that have none.",
-        &[(",state=\"busy\"", |server| &server.busy), (",state=\"idle\"", |server| &server.idle)],
+        "Connections to a server that have a request, those that have none, and those that are WebSockets.",
+        &[
+            (",state=\"busy\"", |server| &server.busy),
+            (",state=\"idle\"", |server| &server.idle),
+            (",state=\"tunnel\"", |server| &server.tunnels),
+        ],
     ),
     (
         "upstream_up",

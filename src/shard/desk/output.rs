@@ -1,7 +1,7 @@
 //! The turn's submissions to the driver.
 
 use crate::base::{Batch, Key};
-use crate::conn::Conn;
+use crate::conn::{Conn, ends};
 
 use super::Desk;
 use super::slow::{may_weigh, weigh_waiting};
@@ -32,7 +32,7 @@ impl Desk {
     pub(crate) fn is_last_word_said(&mut self, key: Key) -> bool {
         let Some(conn) = self.slots.get_mut(key) else { return false };
         if !conn.link.is_flushed() {
-            return false;
+            return ends::takes_fin(conn);
         }
         if conn.link.is_peer_finished() {
             self.work.close.push(key);

@@ -3,6 +3,8 @@
 
 mod cast;
 mod servers;
+mod talk;
+mod tunnels;
 
 use super::*;
 use crate::conn::route::{ForwardedHost, ProxyRoute};
@@ -18,6 +20,10 @@ struct Stage {
 
 /// A gateway whose `/api/*` leads to so many servers.
 fn stage(servers: u8, change: impl FnOnce(&mut ProxyRoute, &mut UpstreamRule)) -> Stage {
+    stage_with(settings(), servers, change)
+}
+
+fn stage_with(mut settings: Settings, servers: u8, change: impl FnOnce(&mut ProxyRoute, &mut UpstreamRule)) -> Stage {
     let address = |number: u8| SocketAddr::from(([10, 9, 0, number], 80));
     let mut rule = UpstreamRule::new("app");
     for number in 0..servers {
@@ -25,7 +31,6 @@ fn stage(servers: u8, change: impl FnOnce(&mut ProxyRoute, &mut UpstreamRule)) -
     }
     let mut target = ProxyRoute::new(UpstreamId(0));
     change(&mut target, &mut rule);
-    let mut settings = settings();
     settings.generation_mut().upstreams = [rule].into();
     let any = Route {
         methods: vec![crate::conn::route::ANY_METHOD.into()],

@@ -13,7 +13,7 @@ const PEERS: &str = "10.0.0.0/8";
 const ADDRESS: QuotaBy = QuotaBy::Network { ipv4_prefix: 32, ipv6_prefix: 64 };
 const EVERYBODY: QuotaBy = QuotaBy::Network { ipv4_prefix: 8, ipv6_prefix: 0 };
 
-fn quota(by: QuotaBy) -> Quota {
+pub(super) fn quota(by: QuotaBy) -> Quota {
     Quota {
         name: "strangers".into(),
         by,

@@ -86,6 +86,7 @@ fn reads_a_proxied_route() {
         idle_timeout: Duration::from_secs(60),
         stream_idle: Duration::from_secs(3_600),
         retries: 1,
+        has_websockets: true,
         has_encoded_slashes: false,
     };
     assert_eq!((&target, &config.routes[0].methods[..]), (&defaults, &["*".to_owned()][..]));
@@ -93,7 +94,7 @@ fn reads_a_proxied_route() {
     let (target, _) = proxy(
         APP,
         "{ upstream = \"app\", strip = \"/api\", host = \"app.internal:80\", body_bytes_max = 5, response_timeout_s = 6, \
-         idle_timeout_s = 7, stream_idle_s = 8, retries = 0, encoded_slashes = true }",
+         idle_timeout_s = 7, stream_idle_s = 8, retries = 0, websocket = false, encoded_slashes = true }",
     );
     let all = ProxyTarget {
         upstream: "app".to_owned(),
@@ -104,6 +105,7 @@ fn reads_a_proxied_route() {
         idle_timeout: Duration::from_secs(7),
         stream_idle: Duration::from_secs(8),
         retries: 0,
+        has_websockets: false,
         has_encoded_slashes: true,
     };
     assert_eq!(target, all);

@@ -171,6 +171,7 @@ pub(super) fn proxy(
         idle_timeout: seconds("idle_timeout_s"),
         stream_idle: seconds("stream_idle_s"),
         retries: u8::try_from(section.whole("retries")).unwrap_or(u8::MAX),
+        has_websockets: section.switch("websocket"),
         has_encoded_slashes: section.switch("encoded_slashes"),
     })
 }

@@ -245,8 +245,17 @@ pub(super) const OF_ROUTES: &[Row] = &[
         path: "route[].proxy.stream_idle_s",
         kind: DAY,
         fallback: Fallback::Whole(limits::PROXY_STREAM_IDLE.as_secs()),
-        help: "The same for an event stream.",
+        help: "The same for an event stream, and how long both ends of a WebSocket may be silent.",
         doc: "",
+    },
+    Row {
+        path: "route[].proxy.websocket",
+        kind: Kind::Switch,
+        fallback: Fallback::Switch(true),
+        help: "Whether clients may open WebSockets that a server serves.",
+        doc: "Frames pass in both directions as they came, extensions included. Before that, the gateway checks the client's handshake and \
+              the server's answer (RFC 6455 section 4), and the page's origin (`origins`). In a drain both ends get a Close. With `false` \
+              the server gets such a request as a plain one; other protocols than WebSocket are never upgraded.",
     },
     Row {
         path: "route[].proxy.retries",

@@ -14,9 +14,11 @@
 //!   else buffers.
 //! - `servers`: what the shard learns about its servers.
 //! - `tries`: what becomes of a request whose server has failed.
+//! - `tunnels`: WebSockets that a server serves.
 
 mod servers;
 mod tries;
+mod tunnels;
 
 use std::cell::Cell;
 use std::io;
@@ -25,7 +27,7 @@ use super::Feature;
 use crate::base::{Key, Remote, Tick, mix};
 use crate::conn::halves;
 use crate::conn::proxying::{ProxyStep, Proxying};
-use crate::conn::settings::Readiness;
+use crate::conn::settings::{Readiness, Settings};
 use crate::conn::upstream::{Keeps, UpstreamStep};
 use crate::conn::{After, Conn};
 use crate::hub::upstreams::{Freshness, Picked, Upstreams};
@@ -44,6 +46,8 @@ pub(in crate::shard) struct Proxy {
     draws: u64,
     /// Halves that are stopped. While there are none, sends concern no pair.
     stopped: usize,
+    /// Halves of tunnels whose other end has finished its half.
+    half_closed: usize,
     /// All servers, for the gauges.
     servers: Box<[ServerId]>,
     /// Requests have come or gone since the gauges were set, at this time the last.
@@ -63,6 +67,7 @@ impl Proxy {
             upstreams: Upstreams::new(rules, parts.mesh.shards().into()),
             draws: u64::from(parts.seed) << 32,
             stopped: 0,
+            half_closed: 0,
             servers: (0..).zip(rules).flat_map(ids).collect(),
             has_changed: Cell::new(false),
             changed: parts.now,
@@ -87,6 +92,7 @@ impl Proxy {
             ProxyStep::Forward(piece) => self.forward(desk, key, piece),
             ProxyStep::Asked => self.asked(desk, key),
             ProxyStep::Upstream(said) => self.said(desk, key, said),
+            ProxyStep::Frames(frames) => self.pass(desk, key, frames.bytes),
         }
     }
 
@@ -161,10 +167,10 @@ impl Proxy {
             let rule = settings.generation.upstreams.get(usize::from(id.upstream.0))?;
             Some(rule.servers.get(usize::from(id.server))?.host())
         });
-        let is_to_head = proxying.is_to_head();
+        let awaited = proxying.awaited();
         let is_whole = halves::begin(conn, settings, now);
         let Some(conn) = desk.slots.get_mut(server) else { return };
-        halves::ask(conn, client, (&head, host, is_to_head), waits, now + settings.generation.send_timeout);
+        halves::ask(conn, client, (&head, host, awaited), waits, now + settings.generation.send_timeout);
         if is_whole {
             halves::asked(conn, now);
         }
@@ -218,6 +224,7 @@ impl Proxy {
                 }
             }
             UpstreamStep::Answer(head) => self.answer(desk, client, server, &head),
+            UpstreamStep::Switched(head) => self.switched(desk, client, server, &head),
             UpstreamStep::Part(piece) => self.part(desk, client, server, piece),
             UpstreamStep::End(keeps) => {
                 self.part_from(desk, client, server);
@@ -232,11 +239,7 @@ impl Proxy {
         let Some(conn) = desk.slots.get_mut(client) else { return };
         let Some(proxying) = halves::proxying(&mut conn.session) else { return };
         let stream_idle = proxying.request.stream_idle;
-        let mark = proxying.place.filter(|_| proxying.is_unmarked).and_then(|id| {
-            let rule = settings.generation.upstreams.get(usize::from(id.upstream.0))?;
-            let mark = rule.servers.get(usize::from(id.server))?.mark;
-            Some(mark.set_cookie(rule.sticky.as_deref()?, proxying.request.is_secure))
-        });
+        let mark = new_mark(proxying, settings);
         let place = proxying.place;
         halves::answer(conn, head, mark.as_deref(), settings, now);
         // The head of the request is kept no longer.
@@ -315,6 +318,9 @@ impl Proxy {
 
 impl Feature for Proxy {
     fn connection_sent(&mut self, desk: &mut Desk, key: Key) {
+        if self.half_closed > 0 && tunnels::tunnel_of(desk, key).is_some_and(|tunnel| tunnel.owes_fin()) {
+            desk.mark_dirty(key);
+        }
         if self.stopped == 0 {
             return;
         }
@@ -354,6 +360,14 @@ impl Feature for Proxy {
     fn count(&self, census: &mut Census) {
         census.stopped_halves = self.stopped;
     }
+}
+
+/// The cookie that says the server, for a client that does not know it.
+fn new_mark(proxying: &Proxying, settings: &Settings) -> Option<String> {
+    let id = proxying.place.filter(|_| proxying.is_unmarked)?;
+    let rule = settings.generation.upstreams.get(usize::from(id.upstream.0))?;
+    let mark = rule.servers.get(usize::from(id.server))?.mark;
+    Some(mark.set_cookie(rule.sticky.as_deref()?, proxying.request.is_secure))
 }
 
 /// An answer is written: the client's connection goes on, or ends.

@@ -78,6 +78,7 @@ impl Proxy {
                 let standing = standing(id);
                 server.busy.set(standing.in_flight as u64);
                 server.idle.set(standing.idle as u64);
+                server.tunnels.set(standing.tunnels as u64);
                 server.up.set(u64::from(standing.is_up()));
                 server.down.set(u64::from(standing.is_down));
                 server.drained.set(u64::from(standing.is_drained));
@@ -86,6 +87,7 @@ impl Proxy {
         }
         let sum = |part: fn(ServerStanding) -> usize| self.servers.iter().map(|id| part(standing(id)) as u64).sum();
         counters.proxied.set(sum(|server| server.in_flight));
+        counters.tunnels.set(sum(|server| server.tunnels));
         counters.upstream_idle.set(sum(|server| server.idle));
         counters.upstream_out.set(sum(|server| usize::from(server.is_out)));
         let upstreams = || self.servers.iter().filter(|id| id.server == 0).map(|id| id.upstream);

@@ -47,6 +47,9 @@ impl Proxy {
 
     /// One half ends, for a reason of its own: the other one learns of that.
     pub(in crate::shard) fn half_ended(&mut self, desk: &mut Desk, key: Key, reason: CloseReason) {
+        if self.tunnel_ended(desk, key, reason) {
+            return;
+        }
         let Some(conn) = desk.slots.get_mut(key) else { return };
         let address = conn.link.peer().address();
         if let Some(half) = halves::upstream(&mut conn.session) {
