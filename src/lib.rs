@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  floor 5   gateway                     the process: configuration, threads, drain
-//!  floor 4   shard    worker             one core's loop  |  in-process workers
+//!  floor 4   shard  worker  outbound     one core's loop  |  in-process workers  |  names and health of servers
 //!  floor 3   mesh                        mail between threads
 //!  floor 2   conn     hub                one connection   |  subscriptions and channels
 //!  floor 1   proto    driver             bytes <-> meaning (pure)  |  kernel <-> completions
@@ -29,6 +29,7 @@ pub mod gateway;
 mod hub;
 pub mod limits;
 pub mod mesh;
+mod outbound;
 pub mod proto;
 pub mod shard;
 pub mod worker;

@@ -80,8 +80,6 @@ pub struct Proxying {
     pub place: Option<ServerId>,
     /// Servers that have failed it.
     pub tried: SmallVec<[ServerId; 2]>,
-    /// Addresses that have failed it, of servers that have others.
-    pub tried_addresses: u8,
     /// It was repeated once, because a connection closed on which others had been carried before it.
     pub is_repeated: bool,
     /// The client does not know its server: the answer says it.
@@ -137,7 +135,6 @@ impl Proxying {
             partner: None,
             place: None,
             tried: SmallVec::new(),
-            tried_addresses: 0,
             is_repeated: false,
             is_unmarked: false,
             began: now,

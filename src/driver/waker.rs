@@ -2,9 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Cheap to clone, usable from every thread.
 #[derive(Clone, Debug)]
@@ -65,6 +68,14 @@ impl Waker {
             Signal::Kernel(file) => Some(file.as_fd()),
             Signal::Memory(_) => None,
         }
+    }
+
+    /// For a thread that waits for its wake-ups with tokio, within its runtime.
+    pub fn awaited(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        let fd = self.fd().ok_or(io::ErrorKind::Unsupported)?.try_clone_to_owned()?;
+        // SAFETY: the descriptor is open and owned by what is returned, which closes it with itself.
+        let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+        registered.map_err(io::Error::from)
     }
 
     pub fn raw_fd(&self) -> Option<RawFd> {

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //!  Builder --start--> Plan: settings, certificates --> OpenedPlan: addresses, cores --> one thread per shard: pin, unshare, bind, driver, run
-//!                                wake-ups, mesh (SHARED BEFORE UNSHARED)            '--> in-process workers, a thread each
+//!                                wake-ups, mesh (SHARED BEFORE UNSHARED)            |--> names and probes of servers, if there are any
+//!                                                                                   '--> in-process workers, a thread each
 //!  Gateway --announce--> systemd: ready, signs of life
-//!          --stop-----> Drain to every shard --> joined --> Drain to the workers --> joined
+//!          --stop-----> Drain to every shard --> joined --> Drain to the others --> joined
 //! ```
 
 #![warn(missing_docs)]
 
 mod activated;
+mod beside;
 pub mod config;
 mod opened;
 mod plan;
@@ -45,6 +47,7 @@ use crate::driver::{Choice, DriverKind, Waker, choose};
 use crate::limits;
 use crate::mesh::drain::DrainMail;
 use crate::mesh::{Mail, Mesh, Threads};
+use crate::outbound::{self, OutboundParts};
 use crate::proto::channel::Rules;
 use crate::shard::counters::{self, Counters};
 use crate::shard::drain;
@@ -120,6 +123,8 @@ pub struct Gateway {
     counters: Arc<[Counters]>,
     rules: Arc<Rules>,
     shards: Vec<JoinHandle<()>>,
+    /// The thread for names and probes, if there is one.
+    outbound: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
     failures: Receiver<String>,
     announcer: Option<Announcer>,
@@ -184,9 +189,13 @@ impl Builder {
         let opened = OpenedPlan::new(plan, sockets)?;
         let wakers = (0..shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
         let wakers = wakers.map_err(|error| StartError(format!("no eventfd for the wake-ups: {error}")))?;
-        let threads = Threads { shards: wakers.clone(), workers: workers.len(), ..Threads::default() };
+        let outbound_waker = outbound_waker(&opened)?;
+        let side_threads: Vec<Waker> = outbound_waker.iter().cloned().collect();
+        let beside = side_threads.len();
+        let threads = Threads { shards: wakers.clone(), side_threads, workers: workers.len() };
         let (mesh, mut mailboxes) = Mesh::new(threads, limits::MAILBOX_MAILS);
-        let worker_mailboxes = mailboxes.split_off(shards);
+        let mut worker_mailboxes = mailboxes.split_off(shards);
+        let outbound_mailbox = worker_mailboxes.drain(..beside).next();
         let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::of(&opened.settings)).collect();
         let seeds = threads::Seeds {
             mesh: mesh.clone(),
@@ -195,13 +204,14 @@ impl Builder {
             clock: Clock::start(),
             driver,
         };
+        let (fold, clock) = (seeds.fold.clone(), seeds.clock);
         let started = threads::start_shards(&opened, seeds, wakers.into_iter().zip(mailboxes).collect())?;
         let workers = workers
             .into_iter()
             .zip(worker_mailboxes)
             .enumerate()
             .map(|(index, ((name, body), mailbox))| {
-                let place = Place((shards + index) as u16);
+                let place = Place((shards + beside + index) as u16);
                 let worker = Worker::new(place, mesh.clone(), mailbox, opened.settings.generation.payload_bytes_max);
                 std::thread::Builder::new().name(name.clone()).spawn(move || body(worker))
             })
@@ -212,12 +222,18 @@ impl Builder {
             mesh,
             counters,
             shards: started.shards,
+            outbound: Vec::new(),
             workers: Vec::new(),
             failures: started.failures,
             announcer: None,
             drain_longest: drain::longest(&opened.settings),
             rules: opened.settings.generation.channels.clone(),
         };
+        if let (Some(waker), Some(mailbox)) = (outbound_waker, outbound_mailbox) {
+            let (place, upstreams) = (Place(shards as u16), opened.settings.generation.upstreams.clone());
+            let parts = OutboundParts { place, mesh: gateway.mesh.clone(), mailbox, waker, upstreams, fold, clock };
+            gateway.outbound.push(beside::start(parts, started.failed)?);
+        }
         gateway.workers = workers.map_err(|error| StartError(format!("a worker's thread did not start: {error}")))?;
         match &opened.pinning {
             Ok(_) => info!("{shards} shards on {driver}, each pinned to a core"),
@@ -226,6 +242,13 @@ impl Builder {
         descriptors::tell(shards, descriptors, config.limits.connections_max);
         Ok(gateway)
     }
+}
+
+/// Of the thread for names and probes, if the configuration needs one.
+fn outbound_waker(opened: &OpenedPlan) -> Result<Option<Waker>, StartError> {
+    let is_needed = outbound::is_needed(&opened.settings.generation.upstreams);
+    let waker = is_needed.then(Waker::new).transpose();
+    waker.map_err(|error| StartError(format!("no eventfd for the wake-ups: {error}")))
 }
 
 impl Gateway {
@@ -279,7 +302,9 @@ impl Gateway {
         }
         // All shards are told before the first is waited for, so that their clients leave at the same time.
         self.stop_threads(0, |gateway| &mut gateway.shards);
-        self.stop_threads(self.mesh.shards(), |gateway| &mut gateway.workers);
+        let beside = self.outbound.len() as u16;
+        self.stop_threads(self.mesh.shards(), |gateway| &mut gateway.outbound);
+        self.stop_threads(self.mesh.shards() + beside, |gateway| &mut gateway.workers);
         self.announcer = None;
     }
 

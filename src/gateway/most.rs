@@ -8,6 +8,7 @@
 
 use super::config::Config;
 use crate::limits;
+use crate::outbound;
 
 /// The memory that one bound allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,7 @@ pub fn in_all(items: &[MemoryItem]) -> u64 {
 pub fn items(connections: u64, shards: usize, config: &Config, bytes_per_connection: u64) -> Vec<MemoryItem> {
     let has_client_limits = !config.client_limits.is_empty();
     let upstreams = config.upstreams.iter().map(|upstream| upstream.bytes_at_most(shards)).fold(0, u64::saturating_add);
+    let watched = outbound::watched(&config.upstreams) as u64;
     let config = &config.limits;
     // A sum that the shards share.
     let shared = |name, key: &str, of_shard: usize| {
@@ -82,6 +84,7 @@ pub fn items(connections: u64, shards: usize, config: &Config, bytes_per_connect
                 limits::UPSTREAM_WAITING_BYTES
             ),
         },
+        per("names and probes", watched, "servers", limits::WATCHED_SERVER_BYTES, ", each with a name or with health"),
         per("limits of clients", tallies, "accounts", limits::TALLY_BYTES, ", if there is a [[limit]]"),
     ]
 }

@@ -19,6 +19,7 @@ use crate::conn::route::Route;
 use crate::conn::settings::{Generation, Process};
 use crate::hub::PlaceSet;
 use crate::limits;
+use crate::outbound;
 use crate::proto::networks::Networks;
 use crate::shard::Entrance;
 
@@ -66,7 +67,8 @@ impl Plan {
         machine: Machine,
     ) -> Result<Plan, StartError> {
         let shards = shards(config, machine.descriptors, machine.cores);
-        check_places(config.shards, shards, workers).map_err(StartError)?;
+        let has_outbound = outbound::is_needed(&config.upstreams);
+        check_places(config.shards, shards, workers + usize::from(has_outbound)).map_err(StartError)?;
         let routes = routes::all(config, pages).map_err(StartError)?;
         Ok(Plan {
             shards,
@@ -91,13 +93,13 @@ pub fn shards(config: &Config, descriptors: u64, cores: usize) -> usize {
 }
 
 /// The bounds of connection ids, which name a shard, and of sets of places, which name a thread.
-fn check_places(wished: usize, shards: usize, workers: usize) -> Result<(), String> {
+fn check_places(wished: usize, shards: usize, others: usize) -> Result<(), String> {
     if wished > limits::SHARDS_MAX {
         return Err(format!("{wished} shards are more than {}", limits::SHARDS_MAX));
     }
-    let workers_max = PlaceSet::PLACES_MAX - shards;
-    if workers > workers_max {
-        return Err(format!("{workers} in-process workers are more than {workers_max}"));
+    let others_max = PlaceSet::PLACES_MAX - shards;
+    if others > others_max {
+        return Err(format!("{others} threads beside the shards (in-process workers) are more than {others_max}"));
     }
     Ok(())
 }
@@ -145,6 +147,9 @@ mod tests {
         };
         assert_eq!(plan(256, 256), Ok(256));
         assert_eq!(plan(257, 0), Err("257 shards are more than 256".to_owned()));
-        assert_eq!(plan(2, 511), Err("511 in-process workers are more than 510".to_owned()));
+        assert_eq!(
+            plan(2, 511),
+            Err("511 threads beside the shards (in-process workers) are more than 510".to_owned())
+        );
     }
 }

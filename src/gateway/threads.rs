@@ -42,6 +42,8 @@ pub(super) struct Seeds {
 
 pub(super) struct Started {
     pub shards: Vec<JoinHandle<()>>,
+    /// Where threads report that they have ended, and why.
+    pub failed: Sender<String>,
     pub failures: Receiver<String>,
 }
 
@@ -80,7 +82,8 @@ pub(super) fn start_shards(
     shared: Seeds,
     ends: Vec<(Waker, Mailbox)>,
 ) -> Result<Started, StartError> {
-    let (failed, failures) = bounded(opened.shards);
+    // Each reports once at most, and so does the thread beside them.
+    let (failed, failures) = bounded(opened.shards + 1);
     let (mut gos, mut shards) = (Vec::new(), Vec::new());
     let outcome = spawn(opened, shared, ends, &failed, &mut gos, &mut shards);
     if let Err(error) = outcome {
@@ -94,7 +97,7 @@ pub(super) fn start_shards(
         // A shard that has ended since then is reported in `failures`.
         let _ = go.send(());
     }
-    Ok(Started { shards, failures })
+    Ok(Started { shards, failed, failures })
 }
 
 /// Starts the threads, and waits until all are ready.

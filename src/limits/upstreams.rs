@@ -9,6 +9,8 @@ pub const UPSTREAMS_MAX: usize = 256;
 pub const SERVERS_PER_UPSTREAM_MAX: usize = 64;
 /// Longest name of an upstream: it is a label of metrics.
 pub const UPSTREAM_NAME_BYTES_MAX: usize = 64;
+/// Longest host name of a server (RFC 1035 section 2.3.4, as text).
+pub const HOST_NAME_BYTES_MAX: usize = 253;
 /// Longest path of a unix socket (unix(7): 108 bytes with the NUL).
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
 /// How often the name of a server is looked up (configurable as `upstream.resolve_s`): orchestrators announce a new address
@@ -16,6 +18,27 @@ pub const UNIX_PATH_BYTES_MAX: usize = 107;
 pub const RESOLVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Addresses of one name that are used; a resolver's answer in one datagram has about as many.
 pub const ADDRESSES_PER_NAME_MAX: usize = 16;
+/// Lookups that go on at once: each has a thread of its own for as long as the resolver takes, up to half a minute.
+pub const LOOKUPS_AT_ONCE: usize = 8;
+/// How long the start of the gateway waits until each name has been looked up once: as long as a resolver takes that is well. A
+/// service that does not answer keeps no other from being served.
+pub const LOOKUP_WAIT_AT_START: Duration = Duration::from_secs(2);
+/// How often a server is probed, and how long it may take (configurable as `upstream.health.interval_s` and `timeout_s`):
+/// HAProxy probes every 2 s, Kubernetes every 10 s.
+pub const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Probes in a row that make a server up, or down (configurable as `upstream.health.rise` and `fall`), as in HAProxy.
+pub const HEALTH_RISE: u32 = 2;
+pub const HEALTH_FALL: u32 = 3;
+/// The statuses of a server that is well (configurable as `upstream.health.status`): a redirection is an answer.
+pub const HEALTH_STATUS_MIN: u16 = 200;
+pub const HEALTH_STATUS_MAX: u16 = 399;
+/// Probes that go on at once: each is a socket.
+pub const PROBES_AT_ONCE: usize = 64;
+/// News about servers that wait for room in the shards' mailboxes; the tasks that have more wait.
+pub const OUTBOUND_NEWS_MAX: usize = 64;
+/// What the watch over one server takes: its tasks, its addresses, and their probes.
+pub const WATCHED_SERVER_BYTES: u64 = 16 * 1024;
 /// How long a connection to a server may take (configurable as `upstream.connect_timeout_ms`): the kernel repeats a lost
 /// SYN after a second.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

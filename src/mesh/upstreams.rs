@@ -8,7 +8,7 @@ use crate::base::{Address, Key};
 use crate::proto::upstream::ServerId;
 
 /// `shard::features::proxy` obeys them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum UpstreamMail {
     // --- asks, from one shard to every other one ---
     /// An operator wants the server to have no further request, or to have requests again. Answered with `Drained`.

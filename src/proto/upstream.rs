@@ -7,6 +7,7 @@
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -52,8 +53,42 @@ pub struct UpstreamRule {
     pub eject: Duration,
     /// How long a server that has returned gets fewer requests than others.
     pub slow_start: Duration,
+    /// How often the names of servers are looked up.
+    pub resolve: Duration,
+    /// How servers are asked whether they are well; `None`: they are not.
+    pub health: Option<HealthRule>,
     /// The addresses from which connections are dialled, in turn. None: the kernel chooses.
     pub sources: Vec<IpAddr>,
+}
+
+/// How a server is asked whether it is well: `GET path`, again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthRule {
+    /// With its query, as in a request.
+    pub path: Box<str>,
+    pub interval: Duration,
+    /// From the connection to the head of the answer.
+    pub timeout: Duration,
+    /// Good answers in a row until a server that is down is up …
+    pub rise: u32,
+    /// … and failures in a row until one that is up is down.
+    pub fall: u32,
+    /// Of good answers.
+    pub statuses: RangeInclusive<u16>,
+}
+
+impl HealthRule {
+    /// With the defaults.
+    pub fn new(path: &str) -> HealthRule {
+        HealthRule {
+            path: path.into(),
+            interval: limits::HEALTH_INTERVAL,
+            timeout: limits::HEALTH_TIMEOUT,
+            rise: limits::HEALTH_RISE,
+            fall: limits::HEALTH_FALL,
+            statuses: limits::HEALTH_STATUS_MIN..=limits::HEALTH_STATUS_MAX,
+        }
+    }
 }
 
 /// Where a server is.
@@ -204,6 +239,8 @@ impl UpstreamRule {
             fails_max: limits::UPSTREAM_FAILS_MAX,
             eject: limits::UPSTREAM_EJECT,
             slow_start: limits::UPSTREAM_SLOW_START,
+            resolve: limits::RESOLVE_INTERVAL,
+            health: None,
             sources: Vec::new(),
         }
     }

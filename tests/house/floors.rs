@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["proto", "driver"],
     &["conn", "hub"],
     &["mesh"],
-    &["shard", "worker"],
+    &["shard", "worker", "outbound"],
     &["gateway"],
     &["cli"],
 ];

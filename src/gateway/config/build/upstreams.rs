@@ -7,7 +7,7 @@ use super::super::{Place, ProxyHost, ProxyTarget, Route, Target, form, validate}
 use super::{ConfigBuilder, Section};
 use crate::base::Remote;
 use crate::limits::{self, SERVERS_PER_UPSTREAM_MAX, UPSTREAMS_MAX};
-use crate::proto::upstream::{Balance, HashedPart, ServerAddress, UpstreamRule};
+use crate::proto::upstream::{Balance, HashedPart, HealthRule, ServerAddress, UpstreamRule, UpstreamServer};
 
 pub(super) fn all(builder: &mut ConfigBuilder<'_>, top: &Section<'_>) -> Vec<UpstreamRule> {
     let mut upstreams: Vec<UpstreamRule> = Vec::new();
@@ -41,11 +41,38 @@ fn upstream(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<Up
         fails_max: u32::try_from(section.whole("fails_max")).unwrap_or(u32::MAX),
         eject: seconds("eject_s"),
         slow_start: seconds("slow_start_s"),
+        resolve: seconds("resolve_s"),
+        health: section.table("health").and_then(|health| health_rule(builder, &health)),
         sources: section.texts("source").iter().filter_map(|text| text.parse().ok()).collect(),
         ..UpstreamRule::new(&name)
     };
     doubts_of_waiting(builder, section);
-    Some(servers(builder, section, rule))
+    let rule = servers(builder, section, rule);
+    if section.whole("resolve_s") != limits::RESOLVE_INTERVAL.as_secs()
+        && !rule.servers.iter().any(UpstreamServer::is_named)
+    {
+        builder.doubt(section, "resolve_s", "has no effect, because no server is configured by its name");
+    }
+    Some(rule)
+}
+
+fn health_rule(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<HealthRule> {
+    let path = builder.required(section, "path")?;
+    let count = |key: &str| u32::try_from(section.whole(key)).unwrap_or(u32::MAX);
+    let defaults = HealthRule::new(&path);
+    let (interval, timeout) = (section.whole("interval_s"), section.whole("timeout_s"));
+    if timeout > interval {
+        let words = format!("is more than the {interval} s between two probes; expected at most as long");
+        builder.conflict(section, "timeout_s", &words);
+    }
+    Some(HealthRule {
+        interval: Duration::from_secs(interval),
+        timeout: Duration::from_secs(timeout),
+        rise: count("rise"),
+        fall: count("fall"),
+        statuses: section.text("status").and_then(|text| form::statuses(&text)).unwrap_or(defaults.statuses.clone()),
+        ..defaults
+    })
 }
 
 /// Adds the servers, each once, and checks that the sources can reach them.
@@ -57,18 +84,18 @@ fn servers(builder: &mut ConfigBuilder<'_>, section: &Section<'_>, mut rule: Ups
         return rule;
     }
     for text in &texts {
-        let Some(remote) = form::server(text) else { continue };
-        if rule.servers.iter().any(|server| server.at == remote.clone().into()) {
+        let Some(at) = form::server(text) else { continue };
+        if rule.servers.iter().any(|server| server.at == at) {
             builder.conflict(section, "servers", &format!("has {text:?} twice; expected each server once"));
         }
-        if let Remote::Tcp(address) = &remote
+        if let ServerAddress::Fixed(Remote::Tcp(address)) = &at
             && !rule.sources.is_empty()
             && !rule.sources.iter().any(|source| source.is_ipv4() == address.is_ipv4())
         {
             let words = format!("has no address of the family of {text:?}; expected one");
             builder.conflict(section, "source", &words);
         }
-        rule = rule.with(text, remote);
+        rule = rule.with(text, at);
     }
     if !rule.sources.is_empty()
         && rule.servers.iter().all(|server| matches!(server.at, ServerAddress::Fixed(Remote::Unix(_))))
@@ -200,9 +227,8 @@ fn known_upstream(
             builder.conflict(owner, key, &format!("is one upstream too many; expected at most {UPSTREAMS_MAX}"));
             None
         }
-        Ok(remote) => {
-            let server = remote.to_string();
-            upstreams.push(UpstreamRule::new(text).with(&server, remote));
+        Ok((server, at)) => {
+            upstreams.push(UpstreamRule::new(text).with(&server, at));
             Some(upstreams.len() - 1)
         }
         Err(words) => {

@@ -29,13 +29,77 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         path: "upstream[].servers",
         kind: Kind::Texts {
-            expected: "an address and port such as \"10.0.0.7:3000\", or \"unix:/run/app.sock\": names are not looked up yet",
+            expected: "an address or a name with its port, such as \"10.0.0.7:3000\" or \"app.internal:3000\", or \"unix:/run/app.sock\"",
             fits: form::is_server,
         },
-        fallback: Fallback::Required("[\"10.0.0.7:3000\", \"unix:/run/app.sock\"]"),
+        fallback: Fallback::Required("[\"app.internal:3000\", \"unix:/run/app.sock\"]"),
         help: "The servers.",
         doc: "One, or a list. They speak HTTP/1.1 or HTTP/1.0 without TLS. The texts are labels of metrics, and hashes and \
-              sticky cookies are made of them: the same server in another spelling is another one.",
+              sticky cookies are made of them: the same server in another spelling is another one. A name is one server, however many \
+              addresses it has: each new connection goes to the next of them, and one that cannot be reached is passed over for `eject_s`. \
+              If sticky clients should stay at one address, list the addresses.",
+    },
+    Row {
+        path: "upstream[].resolve_s",
+        kind: SECONDS,
+        fallback: Fallback::Whole(limits::RESOLVE_INTERVAL.as_secs()),
+        help: "How often the names of servers are looked up.",
+        doc: "As the system does it: `/etc/hosts`, then DNS. New connections go to the new addresses at once; requests in flight \
+              finish where they are, and kept connections to an address that has gone are closed. If a lookup fails, the last addresses \
+              stay. A name that has never been found has no server: 503, with the reason `no_upstream`.",
+    },
+    Row {
+        path: "upstream[].health",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ path = \"/health\" }"),
+        help: "Asks each server again and again whether it is well, and leaves it out while it is not.",
+        doc: "`GET` with `Host: ` and the server's text, without the request of a client, once for the whole process. Of a name, each address is \
+              asked, and those that fail are left out. If all servers are left out, they are tried in spite of it.",
+    },
+    Row {
+        path: "upstream[].health.path",
+        kind: Kind::Text { expected: "a path such as \"/health\"", fits: form::is_request_path },
+        fallback: Fallback::Required("\"/health\""),
+        help: "The path that is asked for, with a query if there is one.",
+        doc: "",
+    },
+    Row {
+        path: "upstream[].health.interval_s",
+        kind: SECONDS,
+        fallback: Fallback::Whole(limits::HEALTH_INTERVAL.as_secs()),
+        help: "The time between two probes of a server.",
+        doc: "",
+    },
+    Row {
+        path: "upstream[].health.timeout_s",
+        kind: SECONDS,
+        fallback: Fallback::Whole(limits::HEALTH_TIMEOUT.as_secs()),
+        help: "How long a probe may take, from the connection to the head of the answer.",
+        doc: "",
+    },
+    Row {
+        path: "upstream[].health.rise",
+        kind: count(1, 100),
+        fallback: Fallback::Whole(limits::HEALTH_RISE as u64),
+        help: "Good answers in a row after which a server that is down gets requests again.",
+        doc: "At first few, as `slow_start_s` says.",
+    },
+    Row {
+        path: "upstream[].health.fall",
+        kind: count(1, 100),
+        fallback: Fallback::Whole(limits::HEALTH_FALL as u64),
+        help: "Failed probes in a row after which a server is down.",
+        doc: "A server is up until it has failed as often, from the start of the gateway on.",
+    },
+    Row {
+        path: "upstream[].health.status",
+        kind: Kind::Text {
+            expected: "a status such as \"200\", or a range such as \"200-399\"",
+            fits: form::is_statuses,
+        },
+        fallback: Fallback::Text("200-399"),
+        help: "The statuses of a good answer.",
+        doc: "",
     },
     Row {
         path: "upstream[].balance",

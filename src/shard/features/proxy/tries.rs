@@ -106,12 +106,11 @@ impl Proxy {
         let Some(proxying) = half_of(desk, client) else { return };
         match came {
             Came::Nowhere => {
-                match has_other {
-                    true => proxying.tried_addresses = proxying.tried_addresses.saturating_add(1),
-                    false => proxying.tried.push(id),
+                if !has_other {
+                    proxying.tried.push(id);
                 }
-                let tries = proxying.tried.len() + usize::from(proxying.tried_addresses);
-                let may_try = tries <= usize::from(proxying.request.retries)
+                // An address that is passed over is no try: the next request does not have it.
+                let may_try = (has_other || proxying.tried.len() <= usize::from(proxying.request.retries))
                     && now.since(proxying.began) < patience
                     && reason != CloseReason::UpstreamBusy;
                 if has_other {

@@ -1,0 +1,140 @@
+//! What the process asks the network for itself, and not for a client: the addresses of servers' names, and whether servers
+//! are well. One thread beside the shards, with the runtime of tokio; no byte of a client passes it.
+//!
+//! ```text
+//!  names: lookup_host, again and again --addresses--.
+//!                                                   v
+//!  watch: a task for each server that needs one --UpstreamMail--> Post --> every shard (`shard::features::proxy`)
+//!                                                   ^
+//!  probes: GET path, again and again ---judgement---'                     the gateway --DrainMail::Begin--> it ends
+//! ```
+//!
+//! - `names`      a lookup that fails changes nothing: the last addresses stay
+//! - `probes`     one request and the head of its answer
+//! - `judgement`  how many of them in a row it takes until a server is down, or up again
+//! - `watch`      the servers, each with its addresses
+//!
+//! Everything here is bounded: tasks by the servers of the configuration, lookups and probes at once, and letters: while
+//! a shard's mailbox is full, no further news is taken from the tasks, and they wait.
+
+mod judgement;
+mod names;
+mod probes;
+mod watch;
+
+use std::io;
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time;
+
+use crate::base::{Fold, Place};
+use crate::driver::Waker;
+use crate::driver::clock::Clock;
+use crate::limits::{BACKLOG_RETRY, LOOKUPS_AT_ONCE, OUTBOUND_NEWS_MAX, PROBES_AT_ONCE};
+use crate::mesh::drain::DrainMail;
+use crate::mesh::upstreams::UpstreamMail;
+use crate::mesh::{Lane, Mail, Mailbox, Mesh, Post};
+use crate::proto::upstream::UpstreamRule;
+
+/// The parts of the thread.
+pub(crate) struct OutboundParts {
+    pub place: Place,
+    pub mesh: Mesh,
+    pub mailbox: Mailbox,
+    pub waker: Waker,
+    /// By id.
+    pub upstreams: Box<[UpstreamRule]>,
+    pub fold: Arc<Fold>,
+    pub clock: Clock,
+}
+
+/// Whether the servers of a configuration need the thread.
+pub(crate) fn is_needed(upstreams: &[UpstreamRule]) -> bool {
+    watched(upstreams) > 0
+}
+
+/// The servers that it watches.
+pub(crate) fn watched(upstreams: &[UpstreamRule]) -> usize {
+    upstreams.iter().map(watch::count).sum()
+}
+
+/// The thread's loop. See the module's picture.
+pub(crate) struct Outbound {
+    runtime: Runtime,
+    parts: OutboundParts,
+}
+
+impl Outbound {
+    /// Opens the runtime's descriptors in the table of the thread that calls.
+    pub(crate) fn new(parts: OutboundParts) -> io::Result<Outbound> {
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .thread_name("lookup")
+            .max_blocking_threads(LOOKUPS_AT_ONCE)
+            .build()?;
+        Ok(Outbound { runtime, parts })
+    }
+
+    /// Runs until the gateway tells it to end. `has_begun` hears when each name has been looked up once.
+    pub(crate) fn run(self, has_begun: Sender<()>) -> io::Result<()> {
+        let Outbound { runtime, parts } = self;
+        let outcome = runtime.block_on(serve(parts, has_begun));
+        // A lookup that is under way cannot be stopped, and nothing waits for it.
+        runtime.shutdown_background();
+        outcome
+    }
+}
+
+async fn serve(parts: OutboundParts, has_begun: Sender<()>) -> io::Result<()> {
+    let OutboundParts { place, mesh, mailbox, waker, upstreams, fold, clock } = parts;
+    let woken = waker.awaited()?;
+    let mut post = Post::new(mesh, place);
+    let (tell, mut news) = mpsc::channel(OUTBOUND_NEWS_MAX);
+    // Each task has a copy until it has begun.
+    let (beginning, mut begun) = mpsc::channel::<()>(1);
+    let common = watch::Common { tell, fold, clock, probes: Arc::new(Semaphore::new(PROBES_AT_ONCE)) };
+    watch::start(&upstreams, &common, &beginning);
+    drop(beginning);
+    let mut has_begun = Some(has_begun);
+    loop {
+        let is_stuck = post.backlog() > 0;
+        tokio::select! {
+            ready = woken.readable() => {
+                ready?.clear_ready();
+                if is_told_to_end(&waker, &mailbox) {
+                    return Ok(());
+                }
+            }
+            mail = news.recv(), if !is_stuck => mail.into_iter().for_each(|mail| tell_shards(&mut post, mail)),
+            _ = begun.recv(), if has_begun.is_some() && !is_stuck => {
+                while let Ok(mail) = news.try_recv() {
+                    tell_shards(&mut post, mail);
+                }
+                post.flush();
+                // The gateway may have given up waiting.
+                let _ = has_begun.take().map(|has_begun| has_begun.send(()));
+            }
+            () = time::sleep(BACKLOG_RETRY), if is_stuck => {}
+        }
+        post.flush();
+    }
+}
+
+/// Takes all letters.
+fn is_told_to_end(waker: &Waker, mailbox: &Mailbox) -> bool {
+    waker.take();
+    let letters = || [Lane::Tell, Lane::Ask].into_iter().find_map(|lane| mailbox.take(lane));
+    std::iter::from_fn(letters).any(|mail| matches!(mail, Mail::Drain(DrainMail::Begin)))
+}
+
+/// Failures are counted once for the process; the rest concerns each shard.
+fn tell_shards(post: &mut Post, mail: UpstreamMail) {
+    match mail {
+        UpstreamMail::Failed { .. } => post.push(Place(0), Mail::Upstreams(mail)),
+        _ => post.push_all(|| Mail::Upstreams(mail.clone())),
+    }
+}
