@@ -1,6 +1,6 @@
 //! Real pages in a real browser, headless Chromium: the demo's, driven by tests/page.mjs, and an `EventSource` whose
 //! connection is cut, by tests/resume.mjs, or that finds no place, by tests/places.mjs; pages of other origins, by
-//! tests/origins.mjs; the clients of the README, by tests/readme.mjs.
+//! tests/origins.mjs; a page of a server behind the gateway, by tests/proxied.mjs; the clients of the README, by tests/readme.mjs.
 
 use std::path::Path;
 use std::process::Command;
@@ -37,6 +37,11 @@ fn event_sources_that_find_no_place_come_back_until_there_is_one() {
 #[test]
 fn pages_of_other_origins_do_what_the_routes_let_them() {
     drive("origins.mjs", &[]);
+}
+
+#[test]
+fn a_page_behind_the_gateway_has_its_requests_streams_and_sockets_from_one_server_that_may_restart() {
+    drive("proxied.mjs", &[]);
 }
 
 #[test]

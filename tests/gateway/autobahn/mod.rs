@@ -57,8 +57,8 @@ fn assert_all_cases_pass(name: &str, target: &Target) {
     assert_eq!(cases.len(), CASES, "{name}");
 }
 
-/// A gateway whose only route leads to an echo worker in this process, with the limits that group 9 asks for.
-fn spawn_echo_gateway(driver: &str, is_tls: bool) -> (Gateway, Target) {
+/// A gateway with this target of its only route and an echo worker in this process, with the limits that group 9 asks for.
+fn spawn_gateway(driver: &str, is_tls: bool, route: &str) -> (Gateway, Target) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let file = |name: &str| folder.join(format!("autobahn-{driver}-{name}.pem"));
     let (certificate, key) = crate::certificate::self_signed();
@@ -84,7 +84,7 @@ fn spawn_echo_gateway(driver: &str, is_tls: bool) -> (Gateway, Target) {
             {tls}
             [[route]]
             path = "/echo"
-            websocket = {{ service = "echo" }}
+            {route}
         "#,
         2 * MESSAGE_BYTES_MAX,
         4 * MESSAGE_BYTES_MAX,
@@ -110,7 +110,7 @@ fn echo(mut worker: Worker) {
 }
 
 fn assert_gateway_passes_every_case(driver: &str, is_tls: bool) {
-    let (gateway, target) = spawn_echo_gateway(driver, is_tls);
+    let (gateway, target) = spawn_gateway(driver, is_tls, "websocket = { service = \"echo\" }");
     let name = format!("gateway, {:?}, {}", gateway.driver(), if is_tls { "TLS" } else { "plain" });
     assert_all_cases_pass(&name, &target);
     gateway.stop();
@@ -121,6 +121,26 @@ fn sessions_pass_every_case() {
     let limits = SessionLimits { message_bytes_max: MESSAGE_BYTES_MAX, fragments_max: FRAGMENTS_MAX };
     let address = session_echo::spawn(limits);
     assert_all_cases_pass("session alone", &Target { address, path: "/", certificate: None });
+}
+
+/// A gateway with a route to a session alone, which it knows nothing of.
+fn assert_tunnel_passes_every_case(driver: &str, is_tls: bool) {
+    let limits = SessionLimits { message_bytes_max: MESSAGE_BYTES_MAX, fragments_max: FRAGMENTS_MAX };
+    let server = session_echo::spawn(limits);
+    let (gateway, target) = spawn_gateway(driver, is_tls, &format!("proxy = \"http://{server}\""));
+    let name = format!("tunnel, {:?}, {}", gateway.driver(), if is_tls { "TLS" } else { "plain" });
+    assert_all_cases_pass(&name, &target);
+    gateway.stop();
+}
+
+#[test]
+fn a_tunnel_on_epoll_passes_every_case() {
+    assert_tunnel_passes_every_case("epoll", false);
+}
+
+#[test]
+fn a_tunnel_on_uring_passes_every_case_through_tls() {
+    assert_tunnel_passes_every_case("uring", true);
 }
 
 #[test]

@@ -4,21 +4,25 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
+use tidegate::driver::socket::private_descriptor_table;
 use tidegate::proto::CloseReason;
 use tidegate::proto::ws::{Opcode, SessionLimits, WebSocketSession, WebSocketStep, frame, handshake};
 
 /// Listens on a free port for as long as the process lives.
 pub fn spawn(limits: SessionLimits) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    let address = listener.local_addr().expect("a bound listener has an address");
+    let (tell, address) = std::sync::mpsc::channel();
     thread::spawn(move || {
+        // A gateway that begins meanwhile does not copy its sockets.
+        private_descriptor_table().expect("threads may have tables");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        tell.send(listener.local_addr().expect("a bound listener has an address")).expect("the test waits");
         for socket in listener.incoming() {
             let socket = socket.expect("accept works on loopback");
             // The cases break connections on purpose: how one ended is judged by the client, not here.
             thread::spawn(move || serve(socket, limits));
         }
     });
-    address
+    address.recv().expect("it listens")
 }
 
 fn serve(mut socket: TcpStream, limits: SessionLimits) -> io::Result<()> {

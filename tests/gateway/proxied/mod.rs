@@ -4,6 +4,7 @@
 mod bad;
 mod programs;
 mod real;
+mod sockets;
 mod watched;
 
 use std::io::{Read, Write};

@@ -58,7 +58,7 @@ impl Program {
         self.folder.join("files").join(name)
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
@@ -109,6 +109,39 @@ impl Program {
             let mut command = Command::new("node");
             command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway/proxied/server.mjs"));
             command.arg(address.port().to_string()).current_dir(folder.join("files"));
+            command
+        })
+    }
+
+    /// A proxy in front of another server.
+    pub fn nginx_before(server: SocketAddr) -> Program {
+        Program::start("nginx", |folder, address| {
+            let text = format!(
+                "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr warn;\nevents {{ }}\nhttp {{\naccess_log off;\n\
+                 client_body_temp_path {folder}/body;\nproxy_temp_path {folder}/proxy;\nfastcgi_temp_path {folder}/fastcgi;\n\
+                 uwsgi_temp_path {folder}/uwsgi;\nscgi_temp_path {folder}/scgi;\n\
+                 server {{ listen {address}; location / {{ proxy_pass http://{server}; proxy_http_version 1.1;\n\
+                 proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }} }}\n}}\n",
+                folder = folder.display()
+            );
+            let file = folder.join("nginx.conf");
+            fs::write(&file, text).expect("a file");
+            let mut command = Command::new("nginx");
+            command.args(["-e", "stderr", "-c"]).arg(file);
+            command
+        })
+    }
+
+    pub fn haproxy_before(server: SocketAddr) -> Program {
+        Program::start("haproxy", |folder, address| {
+            let text = format!(
+                "defaults\nmode http\ntimeout connect 5s\ntimeout client 30s\ntimeout server 30s\n\
+                 listen a\nbind {address}\nserver s {server}\n"
+            );
+            let file = folder.join("haproxy.cfg");
+            fs::write(&file, text).expect("a file");
+            let mut command = Command::new("haproxy");
+            command.args(["-db", "-f"]).arg(file);
             command
         })
     }

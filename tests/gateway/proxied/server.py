@@ -23,7 +23,18 @@ def wsgi(environ, start_response):
     return [content[at : at + 65536] for at in range(0, len(content), 65536)] or [b""]
 
 
+async def echo(receive, send):
+    """Sends back the messages of a WebSocket."""
+    while (event := await receive())["type"] != "websocket.disconnect":
+        if event["type"] == "websocket.connect":
+            await send({"type": "websocket.accept"})
+        elif event["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "bytes": event.get("bytes"), "text": event.get("text")})
+
+
 async def asgi(scope, receive, send):
+    if scope["type"] == "websocket":
+        return await echo(receive, send)
     if scope["type"] != "http":
         return
     body, more = b"", True
