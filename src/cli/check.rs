@@ -37,7 +37,9 @@ pub(super) fn verify(config: &Config, source: &ConfigSource) -> ExitCode {
     });
     let of_keys = token_keys(config);
     let of_keys = of_keys.filter_map(|(path, key)| Some(format!("{file}: route {path}: {}", key.verifier().err()?)));
-    let mistakes: Vec<String> = of_listeners.chain(of_keys).collect();
+    let of_auths = config.auths.iter();
+    let of_auths = of_auths.filter_map(|auth| Some(format!("{file}: auth {}: {}", auth.name, auth.keys().err()?)));
+    let mistakes: Vec<String> = of_listeners.chain(of_keys).chain(of_auths).collect();
     for mistake in &mistakes {
         output::line(mistake);
     }
@@ -58,7 +60,12 @@ pub(super) fn doubts(config: &Config, source: &ConfigSource) -> Vec<String> {
         listener.doubts(now).into_iter().map(move |doubt| (format!("listener {}", listener.address), doubt))
     });
     let of_keys = token_keys(config).filter_map(|(path, key)| Some((format!("route {path}"), key.doubt()?)));
-    let of_files = of_listeners.chain(of_keys).map(|(place, doubt)| format!("{file}: warning: {place}: {doubt}"));
+    let of_auths = config
+        .auths
+        .iter()
+        .flat_map(|auth| auth.doubts().into_iter().map(move |doubt| (format!("auth {}", auth.name), doubt)));
+    let of_files =
+        of_listeners.chain(of_keys).chain(of_auths).map(|(place, doubt)| format!("{file}: warning: {place}: {doubt}"));
     config.doubts.iter().cloned().chain(of_files).collect()
 }
 

@@ -55,9 +55,9 @@ impl Accepting {
         path.len() + optional.iter().sum::<usize>()
     }
 
-    /// Refuses a request whose result could not be published later.
+    /// `query`: without tokens. Refuses a request whose result could not be published later.
     pub(super) fn new(
-        head: &Head<'_>,
+        (head, query): (&Head<'_>, Option<Cow<'_, str>>),
         route: RouteId,
         target: &AcceptRoute,
         parameters: &Parameters<'_>,
@@ -74,7 +74,7 @@ impl Accepting {
             key: idempotency_key(head)?.map(Box::from),
             method: head.method.into(),
             path: head.path.into(),
-            query: head.query.map(Box::from),
+            query: query.map(|query| query.into()),
             content_type: content_type.map(Box::from),
             payload: Box::default(),
         };

@@ -64,7 +64,7 @@ mod tests {
         let mut bytes = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{lines}\r\n").into_bytes();
         let mut input = &mut bytes[..];
         let head = next_head(&mut input).unwrap().unwrap();
-        let arrival = Arrival { node: None, called: Called::default(), hosts: None, allowance: None };
+        let arrival = Arrival { node: None, called: Called::default(), hosts: None, allowance: None, check: None };
         let request = ClientRequest::new(&head, arrival, &routes, None);
         let (_, route) = routes.iter().next().unwrap();
         affinity(&request, route, upstream, client.parse().unwrap())

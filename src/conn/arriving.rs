@@ -34,7 +34,7 @@ impl Session {
             },
             Phase::WebSocket(_, websocket) => websocket.arriving_bytes(),
             Phase::Centrifuge(centrifuge) => centrifuge.websocket.arriving_bytes() + centrifuge.unread().capacity(),
-            Phase::EventStream(_) | Phase::Worker(_) | Phase::Upstream(_) | Phase::Tunnel(_) | Phase::Over => 0,
+            Phase::EventStream(..) | Phase::Worker(_) | Phase::Upstream(_) | Phase::Tunnel(_) | Phase::Over => 0,
         }
     }
 }

@@ -74,7 +74,7 @@ impl Session {
                 centrifuge.end(reason, outbox);
                 subs.extend(centrifuge.subs());
             }
-            Phase::EventStream(stream) => stream.end(reason, peer, outbox),
+            Phase::EventStream(_, stream) => stream.end(reason, peer, outbox),
             // Like nats-server, sends no error to a slow worker or in a drain: the packages reconnect only after a
             // silent end.
             // The rest of a request whose client has gone.

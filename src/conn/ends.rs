@@ -32,9 +32,14 @@ pub fn is_client(session: &Session) -> bool {
 
 /// The server has opened the WebSocket of a client, which learns of it.
 pub fn switch_client(conn: &mut Conn, server: Key, head: &AnswerHead<'_>, set_cookie: Option<&str>, now: Tick) {
-    let Some(idle) = proxying(&mut conn.session).map(|half| half.request.stream_idle) else { return };
+    let half = proxying(&mut conn.session);
+    let Some((idle, client)) = half.map(|half| (half.request.stream_idle, std::mem::take(&mut half.client))) else {
+        return;
+    };
     conn.link.outbox.write(|out| write_switched(out, head, set_cookie));
-    switch(conn, Tunnel::new(TunnelEnd::Client, server, Mask::default(), idle, now), now);
+    let mut tunnel = Tunnel::new(TunnelEnd::Client, server, Mask::default(), idle, now);
+    tunnel.client = client;
+    switch(conn, tunnel, now);
 }
 
 /// The connection to the server carries the WebSocket of a client, and nothing after it.

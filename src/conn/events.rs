@@ -16,7 +16,7 @@ use crate::proto::close::Blame;
 use crate::proto::event::{Event, Position};
 use crate::proto::http::Streaming;
 use crate::proto::replay::{Cursor, Excerpt, Gap, Since};
-use crate::proto::reserved::GAP_EVENT;
+use crate::proto::reserved::{END_EVENT, GAP_EVENT};
 use crate::proto::sse;
 use crate::proto::subject::Subject;
 
@@ -143,6 +143,11 @@ impl EventStream {
     /// is at fault sees a stream without a proper end.
     pub(super) fn end(&self, reason: CloseReason, peer: Peer, outbox: &mut Outbox) {
         const TOO_MANY: u16 = 429;
+        if reason == CloseReason::TokenExpired {
+            let data = b"{\"reason\":\"expired\"}";
+            self.write(outbox, |out| sse::write_record(out, None, Some(END_EVENT), data));
+            return outbox.push(self.streaming.end());
+        }
         let is_sent_away = reason.row().blame == Blame::Gateway || reason.row().http_status == TOO_MANY;
         if is_sent_away {
             self.write(outbox, |out| sse::write_retry(out, return_after(peer)));

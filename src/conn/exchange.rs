@@ -30,8 +30,9 @@ use super::{Door, Identity, Link, Opening, Refused, Step};
 use crate::base::{Address, RouteId, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::http::{Body, Head, go_on, is_looping, next_head};
+use crate::proto::http::{Body, Head, Streaming, go_on, is_looping, next_head};
 use crate::proto::presence::Whereabouts;
+use crate::proto::subject::Subject;
 use crate::proto::user::User;
 use crate::proto::ws::handshake::Accept;
 
@@ -132,7 +133,13 @@ impl Exchange<'_> {
             standing: self.session.counted.standing(),
             now,
         });
-        let arrival = Arrival { node: settings.process.node, called, hosts: http.hosts(settings), allowance };
+        let arrival = Arrival {
+            node: settings.process.node,
+            called,
+            hosts: http.hosts(settings),
+            allowance,
+            check: settings.check(),
+        };
         let surplus = http.surplus;
         let turned_away = self.turned_away();
         let request = ClientRequest::new(head, arrival, &settings.generation.routes, turned_away);
@@ -141,13 +148,10 @@ impl Exchange<'_> {
             // A refusal that ends the connection is counted with its end.
             AdmissionOutcome::Refused(Refused { reason, .. }) if surplus == Some(reason) => Ok(self.answered(false)),
             AdmissionOutcome::Refused(refused) => Ok(Some(self.refused(refused))),
-            AdmissionOutcome::EventStream { route, channels, last_id, streaming } => {
+            AdmissionOutcome::EventStream { route, client, channels, last_id, streaming } => {
                 self.session.route = route;
-                self.link.wait_until(self.now + apart(self.link.peer(), settings.generation.sse_heartbeat));
-                let (stream, opening) =
-                    EventStream::open(channels, last_id.as_deref(), &settings.generation.channels, streaming);
-                self.session.phase = Phase::EventStream(stream);
-                self.session.counted.set_stream(counted(allowance.is_some(), None));
+                self.session.counted.set_stream(counted(allowance.is_some(), client.user()));
+                let opening = self.open_events(client, channels, last_id.as_deref(), streaming);
                 match turned_away {
                     Some(TurnedAway { reason, .. }) => Err(reason),
                     None => Ok(Some(Step::Open(opening))),
@@ -158,19 +162,18 @@ impl Exchange<'_> {
                 self.link.wait_until(self.now + apart(self.link.peer(), settings.generation.ping_interval));
                 self.session.counted.set_stream(counted(allowance.is_some(), identity.user()));
                 let user = identity.user().and_then(User::subject);
-                let identity = identity.begun((settings.process.unix_time)());
+                let identity = identity.begun((settings.process.unix_time)(), now);
                 self.session.phase = Phase::WebSocket(identity, WebSocket::default());
                 let channels = channel.into_iter().map(|channel| {
                     let greeting = settings.generation.channels.of(&channel).greeting();
                     (channel, greeting)
                 });
-                let channels = channels.collect();
-                Ok(Some(Step::Open(Opening { channels, user })))
+                Ok(Some(Step::Open(Opening { channels: channels.collect(), user })))
             }
-            AdmissionOutcome::Centrifuge { route, user, channels } => {
+            AdmissionOutcome::Centrifuge { route, client, channels } => {
                 self.session.route = route;
-                self.session.counted.set_stream(counted(allowance.is_some(), user.as_ref()));
-                let identity = Identity::new(user, None).begun((settings.process.unix_time)());
+                self.session.counted.set_stream(counted(allowance.is_some(), client.user()));
+                let identity = client.begun((settings.process.unix_time)(), now);
                 let centrifuge = Centrifuge::new(identity, channels, self.now + settings.generation.head_timeout);
                 self.link.wait_until(centrifuge.deadline());
                 self.session.phase = Phase::Centrifuge(Box::new(centrifuge));
@@ -180,8 +183,8 @@ impl Exchange<'_> {
                 self.collect(head, Purpose::Accept(accepting))?;
                 Ok(None)
             }
-            AdmissionOutcome::Proxy { route, page, accept } => {
-                self.forward(&request, (route, accept), page.map(Box::new))
+            AdmissionOutcome::Proxy { route, client, page, accept } => {
+                self.forward(&request, (route, accept), client, page.map(Box::new))
             }
             AdmissionOutcome::Read { route, id, page } => {
                 self.await_answer(head, About::Request(page.map(Box::new)));
@@ -190,22 +193,41 @@ impl Exchange<'_> {
         }
     }
 
+    /// The connection becomes a stream of events.
+    fn open_events(
+        &mut self,
+        client: Identity,
+        channels: Vec<Subject>,
+        last_id: Option<&str>,
+        streaming: Streaming,
+    ) -> Opening {
+        let Settings { generation, process, .. } = self.settings;
+        self.link.wait_until(self.now + apart(self.link.peer(), generation.sse_heartbeat));
+        let (stream, opening) = EventStream::open(channels, last_id, &generation.channels, streaming);
+        let user = client.user().and_then(User::subject);
+        self.session.phase = Phase::EventStream(client.begun((process.unix_time)(), self.now), stream);
+        Opening { user, ..opening }
+    }
+
     /// The request goes to an upstream.
     fn forward<'a>(
         &mut self,
         request: &ClientRequest<'_, '_>,
         target: (RouteId, Option<Accept>),
+        client: Identity,
         page: Option<Box<Page>>,
     ) -> Result<Option<Step<'a>>, CloseReason> {
-        let begun = self.begin_forward(request, target);
+        let client = client.begun((self.settings.process.unix_time)(), self.now);
+        let begun = self.begin_forward(request, target, &client);
         if target.1.is_some() {
             self.session.route = target.0;
-            self.session.counted.set_stream(counted(request.allowance.is_some(), None));
+            self.session.counted.set_stream(counted(request.allowance.is_some(), client.user()));
         }
         let Phase::Http(http) = &mut self.session.phase else { return Ok(None) };
         match begun {
             Ok(mut proxying) => {
                 proxying.page = page;
+                proxying.client = client;
                 http.state = HttpState::Proxying(Box::new(proxying));
                 self.link.wait_until(self.now + self.settings.generation.send_timeout);
                 Ok(Some(Step::Proxy(ProxyStep::Seek)))
@@ -222,6 +244,7 @@ impl Exchange<'_> {
         &self,
         request: &ClientRequest<'_, '_>,
         (id, accept): (RouteId, Option<Accept>),
+        client: &Identity,
     ) -> Result<Proxying, CloseReason> {
         let (settings, head, peer) = (self.settings, request.head, self.link.peer());
         let route = request.route(id);
@@ -243,6 +266,11 @@ impl Exchange<'_> {
             host: request.host,
             affinity,
             accept,
+            query: request.query(route),
+            credentials: request
+                .check
+                .map(|check| check.forwarded(route, client.proof().map(|proof| &**proof)))
+                .unwrap_or_default(),
         };
         forwarding::forward(head, target, arrived, self.now)
     }

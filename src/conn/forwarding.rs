@@ -5,6 +5,7 @@
 //!     '----------------------> affinity ---------------------------------------^
 //! ```
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::Peer;
@@ -13,7 +14,7 @@ use super::route::{ForwardedHost, ProxyRoute};
 use super::upstream::Waits;
 use crate::base::Tick;
 use crate::proto::CloseReason;
-use crate::proto::http::{Body, Framed, Head, OwnFields, canonical_path, write_request};
+use crate::proto::http::{Body, ForwardedCredentials, Framed, Head, OwnFields, canonical_path, write_request};
 use crate::proto::upstream::Affinity;
 use crate::proto::ws::handshake::Accept;
 
@@ -32,6 +33,9 @@ pub(super) struct RequestFacts<'a> {
     pub affinity: Affinity,
     /// It opens a WebSocket, whose key has this answer.
     pub accept: Option<Accept>,
+    /// The query that goes on.
+    pub query: Option<Cow<'a, str>>,
+    pub credentials: ForwardedCredentials<'a>,
 }
 
 /// The longest id that a trusted proxy may give a request.
@@ -68,9 +72,10 @@ pub(super) fn forward(
         id,
         pseudonym: arrived.pseudonym,
         is_upgrade: arrived.accept.is_some(),
+        credentials: arrived.credentials,
     };
     let mut out = Vec::new();
-    write_request(&mut out, head, path, head.query, &own);
+    write_request(&mut out, head, path, arrived.query.as_deref(), &own);
     let request = ForwardedRequest {
         upstream: target.upstream,
         affinity: arrived.affinity,

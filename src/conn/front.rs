@@ -15,14 +15,14 @@ use super::accept::Accepting;
 use super::admission::request::ClientRequest;
 use super::origins::Page;
 use super::outbox::Outbox;
-use super::route::{PathMatch, Route, RouteTarget};
+use super::route::{ChannelTemplate, PathMatch, Route, RouteTarget};
 use super::{Identity, Refused};
 use crate::base::{RequestId, RouteId};
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::SUBPROTOCOL;
 use crate::proto::http::{self, Head, Streaming};
 use crate::proto::subject::Subject;
-use crate::proto::user::User;
+use crate::proto::token::carrier::{BESIDE_TOKEN, of_subprotocol};
 use crate::proto::ws::handshake::Accept;
 use crate::proto::{sse, ws};
 
@@ -34,15 +34,21 @@ pub(super) enum AdmissionOutcome {
     Refused(Refused),
     /// The head of the stream is in the outbox. Events of `channels` follow: of each, those after its position in
     /// `last_id`, if there is one.
-    EventStream { route: RouteId, channels: Vec<Subject>, last_id: Option<String>, streaming: Streaming },
+    EventStream {
+        route: RouteId,
+        client: Identity,
+        channels: Vec<Subject>,
+        last_id: Option<String>,
+        streaming: Streaming,
+    },
     /// The 101 is in the outbox; frames follow.
     WebSocket { route: RouteId, identity: Identity, channel: Option<Subject> },
     /// The same for commands of the client protocol; once connected, it is subscribed to `channels`.
-    Centrifuge { route: RouteId, user: Option<User>, channels: Vec<Subject> },
+    Centrifuge { route: RouteId, client: Identity, channels: Vec<Subject> },
     /// The body follows; then the request goes to a service.
     Accept(Box<Accepting>),
     /// A server behind the gateway answers; `page` may read a refusal. `accept`: it is asked for a WebSocket, and answers its key so.
-    Proxy { route: RouteId, page: Option<Page>, accept: Option<Accept> },
+    Proxy { route: RouteId, client: Identity, page: Option<Page>, accept: Option<Accept> },
     /// The shard has the state of an accepted request.
     Read { route: RouteId, id: RequestId, page: Option<Page> },
 }
@@ -116,7 +122,7 @@ pub(super) fn prepare(
         }
         RouteTarget::Centrifuge(target) => {
             let accept = ws::handshake::accept(http::websocket_key(head)?);
-            subprotocol(head)?;
+            subprotocol(head, request.takes_subprotocols(route))?;
             let parameters = request.parameters(route)?;
             let channels = target.server_side.iter().map(|channel| channel.fill(&parameters));
             Ok(Prepared::Centrifuge { accept, channels: channels.collect::<Result<_, _>>()? })
@@ -131,12 +137,26 @@ pub(super) fn prepare(
     }
 }
 
+/// The channels that the client has chosen to hear, by its path: those whose name is not written in the configuration.
+pub(super) fn chosen<'p>(route: &'p Route, prepared: &'p Prepared) -> impl Iterator<Item = &'p Subject> {
+    let (templates, channels): (&[ChannelTemplate], &[Subject]) = match (&route.target, prepared) {
+        (RouteTarget::Sse { channels: templates, .. }, Prepared::EventStream { channels, .. }) => (templates, channels),
+        (RouteTarget::WebSocket(target), Prepared::WebSocket { channel, .. }) => {
+            (target.channel.as_slice(), channel.as_slice())
+        }
+        (RouteTarget::Centrifuge(target), Prepared::Centrifuge { channels, .. }) => (&target.server_side, channels),
+        _ => (&[], &[]),
+    };
+    let has_choice = |template: &ChannelTemplate| template.parameters().next().is_some();
+    templates.iter().zip(channels).filter(move |(template, _)| has_choice(template)).map(|(_, channel)| channel)
+}
+
 /// Starts what was requested, or answers it.
 pub(super) fn serve(
     request: &ClientRequest<'_, '_>,
     id: RouteId,
     prepared: Prepared,
-    user: Option<User>,
+    client: Identity,
     outbox: &mut Outbox,
 ) -> Result<AdmissionOutcome, CloseReason> {
     let (head, route) = (request.head, request.route(id));
@@ -150,7 +170,7 @@ pub(super) fn serve(
             Ok(AdmissionOutcome::Answered { keep_alive: to.keep_alive })
         }
         Prepared::Proxy(accept) => {
-            Ok(AdmissionOutcome::Proxy { route: id, page: request.cors(route).map(Page::new), accept })
+            Ok(AdmissionOutcome::Proxy { route: id, client, page: request.cors(route).map(Page::new), accept })
         }
         Prepared::EventStream { channels, retry } => {
             let mut streaming = Streaming::UntilClose;
@@ -159,21 +179,23 @@ pub(super) fn serve(
                 return Ok(AdmissionOutcome::Answered { keep_alive: false });
             }
             outbox.write(|out| streaming.write(out, |out| sse::write_retry(out, retry)));
-            Ok(AdmissionOutcome::EventStream { route: id, channels, last_id: last_event_id(head), streaming })
+            Ok(AdmissionOutcome::EventStream { route: id, client, channels, last_id: last_event_id(head), streaming })
         }
         Prepared::WebSocket { accept, channel, publish } => {
-            outbox.write(|out| http::switching_protocols(out, accept.as_str(), None));
-            let published_to = channel.clone().filter(|_| publish);
-            Ok(AdmissionOutcome::WebSocket { route: id, identity: Identity::new(user, published_to), channel })
+            let subprotocol = beside_token(head, request.takes_subprotocols(route));
+            outbox.write(|out| http::switching_protocols(out, accept.as_str(), subprotocol));
+            let identity = client.publishing_to(channel.clone().filter(|_| publish));
+            Ok(AdmissionOutcome::WebSocket { route: id, identity, channel })
         }
         Prepared::Centrifuge { accept, channels } => {
-            let subprotocol = subprotocol(head)?;
+            let subprotocol = subprotocol(head, request.takes_subprotocols(route))?;
             outbox.write(|out| http::switching_protocols(out, accept.as_str(), subprotocol));
-            Ok(AdmissionOutcome::Centrifuge { route: id, user, channels })
+            Ok(AdmissionOutcome::Centrifuge { route: id, client, channels })
         }
         Prepared::Accept => {
             let RouteTarget::Accept(target) = &route.target else { return Err(CloseReason::NotFound) };
             let (parameters, cors) = (request.parameters(route)?, request.cors(route));
+            let (head, user) = ((head, request.query(route)), client.into_user());
             let accepting = Accepting::new(head, id, target, &parameters, request.node, user, cors)?;
             Ok(AdmissionOutcome::Accept(Box::new(accepting)))
         }
@@ -201,11 +223,21 @@ fn last_event_id(head: &Head<'_>) -> Option<String> {
     header.filter(|id| !id.is_empty()).or_else(query).filter(|id| !id.is_empty())
 }
 
+/// The subprotocol of a client that shows its token as one: another one that it offers, ours if that is among them. A browser
+/// fails a connection on which none of its offers is chosen (the WHATWG WebSockets standard), and the token is none.
+fn beside_token<'a>(head: &Head<'a>, may_be_token: bool) -> Option<&'a str> {
+    let offers = || head.elements("sec-websocket-protocol");
+    let has_token = may_be_token && offers().any(|offer| of_subprotocol(offer).is_some());
+    let others = || offers().filter(|offer| has_token && of_subprotocol(offer).is_none());
+    others().find(|offer| *offer == BESIDE_TOKEN).or_else(|| others().next())
+}
+
 /// The subprotocol of the client, if it accepts ours: it offers none, or this one. A list without elements offers none
 /// (RFC 9110 section 5.6.1.2). The answer repeats the client's spelling, because the client looks it up among those
 /// that it has offered (RFC 6455 section 4.1).
-fn subprotocol<'a>(head: &Head<'a>) -> Result<Option<&'a str>, CloseReason> {
-    let mut offers = head.elements("sec-websocket-protocol").peekable();
+fn subprotocol<'a>(head: &Head<'a>, may_be_token: bool) -> Result<Option<&'a str>, CloseReason> {
+    let offers = head.elements("sec-websocket-protocol");
+    let mut offers = offers.filter(|offer| !may_be_token || of_subprotocol(offer).is_none()).peekable();
     match offers.peek() {
         None => Ok(None),
         Some(_) => match offers.find(|offer| offer.eq_ignore_ascii_case(SUBPROTOCOL)) {

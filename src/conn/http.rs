@@ -21,6 +21,7 @@ use super::peer::Peer;
 use super::proxying::Proxying;
 use super::routes::Routes;
 use super::settings::Settings;
+use super::{Identity, Lasting};
 use crate::base::Tick;
 use crate::limits;
 use crate::proto::CloseReason;
@@ -90,6 +91,23 @@ impl Http {
     /// The host names that its listener answers for; `None`: any.
     pub(super) fn hosts<'s>(&self, settings: &'s Settings) -> Option<&'s Hosts> {
         settings.generation.front_hosts.get(self.listener as usize)?.as_ref()
+    }
+
+    /// The client of the request that a server has.
+    pub(super) fn client(&self) -> Option<&Identity> {
+        match &self.state {
+            HttpState::Proxying(proxying) => Some(&proxying.client),
+            _ => None,
+        }
+    }
+
+    /// How long the request in hand may last.
+    pub(super) fn lasting(&self) -> Lasting {
+        match &self.state {
+            HttpState::Proxying(proxying) if proxying.is_event_stream => Lasting::Stream,
+            HttpState::Proxying(proxying) if !proxying.has_begun_answer() => Lasting::Unknown,
+            _ => Lasting::Answer,
+        }
     }
 
     /// What the answer is about that the shard owes.

@@ -102,7 +102,7 @@ impl Session {
                 let counted = settings.generation.quotas.as_deref().is_some_and(Quotas::has_messages);
                 Ok(tunnel.next(input, counted).map(|frames| Step::Proxy(ProxyStep::Frames(frames))))
             }
-            Phase::EventStream(_) | Phase::Over => {
+            Phase::EventStream(..) | Phase::Over => {
                 *input = &mut [];
                 Ok(None)
             }

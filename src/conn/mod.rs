@@ -10,6 +10,7 @@
 //! - `input`     what is taken off the input; requests of HTTP in `exchange`, their bodies in `incoming`
 //! - `arriving`  what has arrived and cannot be used yet, in bytes
 //! - `admission` the stages that a client's request passes; `front` has the targets of routes behind them
+//! - `auth`      the token of a request, and what it proves
 //! - `client`    the client of a request, if a trusted proxy sends it
 //! - `affinity`  the server that a request wants
 //! - `introduction` the PROXY header of a load balancer, before all of that
@@ -39,6 +40,7 @@ mod admission;
 mod affinity;
 mod answers;
 mod arriving;
+pub mod auth;
 pub mod centrifuge;
 mod client;
 mod collect;
@@ -111,7 +113,7 @@ pub use peer::{Peer, return_after};
 pub use refused::Refused;
 pub use sealing::Sealing;
 use session::Phase;
-pub use session::Session;
+pub use session::{Lasting, Session, identity, identity_mut, lasting};
 use settings::Settings;
 pub use slow::{Pushed, Released};
 pub use transport::Transport;

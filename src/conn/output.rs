@@ -25,7 +25,7 @@ impl Conn {
     /// seemed stuck, which moves the deadline.
     pub fn sent(&mut self, batch: Box<Batch>, sealing: &mut Sealing, settings: &Settings, now: Tick) -> bool {
         let was_looked_at = self.link.sent(batch, sealing);
-        if let Phase::EventStream(stream) = &mut self.session.phase {
+        if let Phase::EventStream(_, stream) = &mut self.session.phase {
             stream.spoke_at = CoarseTick::floor(now);
         }
         if was_looked_at {

@@ -29,7 +29,7 @@ impl Conn {
             }
             Phase::Worker(_)
             | Phase::Http(_)
-            | Phase::EventStream(_)
+            | Phase::EventStream(..)
             | Phase::Upstream(_)
             | Phase::Tunnel(_)
             | Phase::Over => return,
@@ -44,7 +44,7 @@ impl Conn {
     pub(super) fn recovered(&mut self, settings: &Settings, now: Tick) {
         match &self.session.phase {
             Phase::WebSocket(..) | Phase::Centrifuge(_) | Phase::Worker(_) => self.heard(settings, now),
-            Phase::EventStream(_) => self.link.wait_until(now + settings.generation.sse_heartbeat),
+            Phase::EventStream(..) => self.link.wait_until(now + settings.generation.sse_heartbeat),
             Phase::Http(http) if !http.is_asked() => self.link.wait_until(now + settings.generation.keep_alive_timeout),
             Phase::Http(http) if http.is_replying() => self.link.wait_until(now + settings.generation.send_timeout),
             Phase::Http(_) | Phase::Upstream(_) | Phase::Tunnel(_) | Phase::Over => {}
@@ -55,7 +55,7 @@ impl Conn {
     /// (RFC 9112 section 9.6). A client that has gone looks the same until it is sent two pieces: it answers the first
     /// with a reset, which the second finds.
     pub fn listens_on(&mut self, now: Tick) -> bool {
-        let Phase::EventStream(stream) = &mut self.session.phase else { return false };
+        let Phase::EventStream(_, stream) = &mut self.session.phase else { return false };
         if stream.end_uplink() {
             stream.push_comment(&mut self.link.outbox);
             self.link.wait_until_unless_stuck(now + limits::HALF_CLOSE_PROBE);
@@ -86,7 +86,7 @@ impl Conn {
             return Ok(());
         }
         let until = now + settings.generation.message_timeout;
-        let is_event_stream = matches!(self.session.phase, Phase::EventStream(_));
+        let is_event_stream = matches!(self.session.phase, Phase::EventStream(..));
         if is_late(&mut self.session, now, until) || is_event_stream && self.link.stalls() {
             return Err(CloseReason::MessageTooSlow);
         }
@@ -108,7 +108,7 @@ impl Conn {
                 }
                 return Err(http.on_deadline());
             }
-            Phase::EventStream(stream) => {
+            Phase::EventStream(_, stream) => {
                 let spoke_at = stream.spoke_at.tick();
                 let patience = apart(self.link.peer, settings.generation.sse_heartbeat);
                 let is_probe = stream.end_probe();
@@ -156,7 +156,7 @@ fn is_late(session: &mut Session, now: Tick, until: Tick) -> bool {
         Phase::WebSocket(_, websocket) => websocket,
         Phase::Centrifuge(centrifuge) => &mut centrifuge.websocket,
         Phase::Http(_)
-        | Phase::EventStream(_)
+        | Phase::EventStream(..)
         | Phase::Worker(_)
         | Phase::Upstream(_)
         | Phase::Tunnel(_)

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::Identity;
 use super::accept;
 use super::origins::Page;
 use super::outbox::Outbox;
@@ -71,6 +72,7 @@ pub struct ForwardedRequest {
 pub struct Proxying {
     pub request: ForwardedRequest,
     pub(super) to: ReplyTo,
+    pub(super) client: Identity,
     /// The page of another origin that may read a refusal.
     pub(super) page: Option<Box<Page>>,
     pub stage: ProxyStage,
@@ -130,6 +132,7 @@ impl Proxying {
         Proxying {
             request,
             to,
+            client: Identity::default(),
             page: None,
             stage: ProxyStage::Seeking,
             partner: None,

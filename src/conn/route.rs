@@ -41,6 +41,10 @@ pub struct ChannelTemplate(Vec<Segment>);
 /// The values of a path's parameters, decoded.
 pub type Parameters<'a> = SmallVec<[(&'a str, &'a str); 4]>;
 
+/// The index of an `[[auth]]` (`auth`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthId(pub u16);
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// The hosts and the scheme by which it is reached.
@@ -53,6 +57,8 @@ pub struct Route {
     pub origins: Origins,
     /// Header fields, besides the usual ones, that pages of other origins may set.
     pub request_headers: Vec<Box<str>>,
+    /// What proves its clients: the first that finds a token decides. Empty: a client needs none.
+    pub auth: Box<[AuthId]>,
     pub target: RouteTarget,
 }
 
@@ -384,6 +390,7 @@ impl Route {
             template: path.into(),
             origins: Origins::default(),
             request_headers: Vec::new(),
+            auth: Box::default(),
             target,
         })
     }

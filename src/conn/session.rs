@@ -42,7 +42,7 @@ pub(super) enum Phase {
     WebSocket(Identity, WebSocket),
     Centrifuge(Box<Centrifuge>),
     /// Only sends; input from the client is ignored.
-    EventStream(EventStream),
+    EventStream(Identity, EventStream),
     Worker(Box<BusWorker>),
     /// A connection to a server: half of a proxied request, or idle.
     Upstream(Box<Upstream>),
@@ -93,7 +93,7 @@ impl Session {
     /// Whether it can receive messages to its connection or its user.
     pub fn is_client(&self) -> bool {
         match &self.phase {
-            Phase::WebSocket(..) | Phase::EventStream(_) => true,
+            Phase::WebSocket(..) | Phase::EventStream(..) => true,
             Phase::Centrifuge(centrifuge) => centrifuge.is_connected(),
             Phase::Http(_) | Phase::Worker(_) | Phase::Upstream(_) | Phase::Tunnel(_) | Phase::Over => false,
         }
@@ -108,7 +108,7 @@ impl Session {
             ),
             Phase::Centrifuge(centrifuge) => centrifuge.is_connected(),
             Phase::Http(_)
-            | Phase::EventStream(_)
+            | Phase::EventStream(..)
             | Phase::Worker(_)
             | Phase::Upstream(_)
             | Phase::Tunnel(_)
@@ -124,9 +124,8 @@ impl Session {
     /// The client's user, and the `info` of its token.
     pub fn who(&self) -> (Option<&User>, Option<&str>) {
         match &self.phase {
-            Phase::WebSocket(identity, _) => (identity.user(), None),
             Phase::Centrifuge(centrifuge) => (centrifuge.identity().user(), centrifuge.info()),
-            _ => (None, None),
+            _ => (identity(self).and_then(Identity::user), None),
         }
     }
 
@@ -272,7 +271,7 @@ impl Session {
     pub(super) fn push_event(&mut self, tag: u32, event: &Event, outbox: &mut Outbox) -> Option<Key> {
         match &mut self.phase {
             Phase::WebSocket(..) => outbox.push_shared(event.websocket_frame()),
-            Phase::EventStream(stream) if stream.shares_record(tag) => {
+            Phase::EventStream(_, stream) if stream.shares_record(tag) => {
                 outbox.push_shared(event.sse_record(stream.streaming));
             }
             _ => return self.push_own(tag, event, outbox),
@@ -283,7 +282,7 @@ impl Session {
     #[inline(never)]
     fn push_own(&mut self, tag: u32, event: &Event, outbox: &mut Outbox) -> Option<Key> {
         match &mut self.phase {
-            Phase::EventStream(stream) => stream.push_event(tag, event, outbox),
+            Phase::EventStream(_, stream) => stream.push_event(tag, event, outbox),
             Phase::Centrifuge(centrifuge) => centrifuge.push_event(tag, event, outbox),
             Phase::Worker(worker) => return worker.push_event(tag, event, outbox),
             Phase::WebSocket(..) | Phase::Http(_) | Phase::Upstream(_) | Phase::Tunnel(_) | Phase::Over => {}
@@ -294,7 +293,7 @@ impl Session {
     /// Like [`Session::push_event`], for an event after which the client's position is not the event's own.
     pub(super) fn push_event_at(&mut self, tag: u32, event: &Event, stands_at: Option<Position>, outbox: &mut Outbox) {
         match &mut self.phase {
-            Phase::EventStream(stream) => stream.push_event_at(tag, event, stands_at, outbox),
+            Phase::EventStream(_, stream) => stream.push_event_at(tag, event, stands_at, outbox),
             Phase::Centrifuge(centrifuge) => centrifuge.push_event_at(event, stands_at, outbox),
             _ => _ = self.push_event(tag, event, outbox),
         }
@@ -309,7 +308,7 @@ impl Session {
         outbox: &mut Outbox,
     ) -> bool {
         match &mut self.phase {
-            Phase::EventStream(stream) => stream.push_gap(tag, channel, gap, stands_at, outbox),
+            Phase::EventStream(_, stream) => stream.push_gap(tag, channel, gap, stands_at, outbox),
             Phase::Centrifuge(centrifuge) => centrifuge.push_gap(channel, gap, outbox),
             Phase::WebSocket(..)
             | Phase::Worker(_)
@@ -326,7 +325,7 @@ impl Session {
     /// Writes the next missed messages of the subscription `tag`, in order; live events follow the last ones.
     pub(super) fn push_replayed(&mut self, tag: u32, channel: &Subject, excerpt: &Excerpt, outbox: &mut Outbox) {
         match &mut self.phase {
-            Phase::EventStream(stream) => stream.push_replayed(tag, channel, excerpt, outbox),
+            Phase::EventStream(_, stream) => stream.push_replayed(tag, channel, excerpt, outbox),
             Phase::Centrifuge(centrifuge) => centrifuge.replayed(tag, channel, excerpt, outbox),
             // The protocol cannot express a position.
             Phase::WebSocket(..) => excerpt.messages().for_each(|(_, message)| {
@@ -353,7 +352,7 @@ impl Session {
             }),
             Phase::Centrifuge(centrifuge) => centrifuge.push_own(json, outbox),
             Phase::Http(_)
-            | Phase::EventStream(_)
+            | Phase::EventStream(..)
             | Phase::Worker(_)
             | Phase::Upstream(_)
             | Phase::Tunnel(_)
@@ -369,5 +368,44 @@ impl Session {
     /// Whether that is the rest of an answer.
     pub fn is_replying(&self) -> bool {
         matches!(&self.phase, Phase::Http(http) if http.is_replying())
+    }
+}
+
+/// The client of a stream, or of a proxied request.
+pub fn identity(session: &Session) -> Option<&Identity> {
+    match &session.phase {
+        Phase::WebSocket(identity, _) | Phase::EventStream(identity, _) => Some(identity),
+        Phase::Centrifuge(centrifuge) => Some(centrifuge.identity()),
+        Phase::Tunnel(tunnel) => Some(&tunnel.client),
+        Phase::Http(http) => http.client(),
+        Phase::Worker(_) | Phase::Upstream(_) | Phase::Over => None,
+    }
+}
+
+/// How long what a connection carries may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// Until one of both ends it.
+    Stream,
+    /// It is a request whose server has not answered: the answer may be a stream.
+    Unknown,
+    /// As long as an answer takes.
+    Answer,
+}
+
+/// How long the connection may last in what it does now.
+pub fn lasting(session: &Session) -> Lasting {
+    match &session.phase {
+        Phase::WebSocket(..) | Phase::EventStream(..) | Phase::Centrifuge(_) | Phase::Tunnel(_) => Lasting::Stream,
+        Phase::Http(http) => http.lasting(),
+        Phase::Worker(_) | Phase::Upstream(_) | Phase::Over => Lasting::Answer,
+    }
+}
+
+/// The client of a WebSocket, to which another token may be given.
+pub fn identity_mut(session: &mut Session) -> Option<&mut Identity> {
+    match &mut session.phase {
+        Phase::WebSocket(identity, _) => Some(identity),
+        _ => None,
     }
 }

@@ -5,12 +5,14 @@
 //!  Process      what the start of the process fixed                           a change needs a restart
 //!  Generation   what one configuration says: routes, rules, bounds, waits     shared by all shards, never changed: replaced
 //!  Readiness    how far this shard has gone away
+//!  Proofs       the tokens that this shard has verified
 //! ```
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::auth::{Auths, CredentialCheck, Proofs};
 use super::hosts::Hosts;
 use super::quota::Quotas;
 use super::route::{Route, RouteTarget};
@@ -30,6 +32,7 @@ pub struct Settings {
     pub process: Arc<Process>,
     pub generation: Arc<Generation>,
     pub readiness: Readiness,
+    pub proofs: Proofs,
 }
 
 /// The settings that are fixed at the start of the process.
@@ -67,6 +70,8 @@ pub struct Generation {
     pub front_hosts: Vec<Option<Hosts>>,
     /// The proxies that are believed about the clients before them.
     pub trust: TrustedProxies,
+    /// What proves clients.
+    pub auths: Auths,
     /// The limits for strangers, with what they have used; `None` without limits.
     pub quotas: Option<Arc<Quotas>>,
     /// The rules for channels; shards share them with their hubs.
@@ -110,6 +115,13 @@ impl Settings {
     /// For changes before the settings are shared.
     pub fn generation_mut(&mut self) -> &mut Generation {
         Arc::make_mut(&mut self.generation)
+    }
+
+    /// What checks tokens; `None` without an `[[auth]]`.
+    pub fn check(&self) -> Option<CredentialCheck<'_>> {
+        let (auths, proofs) = (&self.generation.auths, &self.proofs);
+        let check = CredentialCheck { auths, proofs, unix_time: self.process.unix_time };
+        (!auths.is_empty()).then_some(check)
     }
 
     /// Whether clients that receive control messages would take this text of another client for one (`proto::control`).
@@ -196,6 +208,7 @@ impl Default for Generation {
             admin_hosts: Hosts::default(),
             front_hosts: Vec::new(),
             trust: TrustedProxies::default(),
+            auths: Auths::default(),
             quotas: None,
             channels: Arc::default(),
             websocket: SessionLimits::default(),

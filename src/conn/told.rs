@@ -36,7 +36,7 @@ impl Conn {
         }
         if matches!(
             self.session.phase,
-            Phase::WebSocket(..) | Phase::Centrifuge(_) | Phase::EventStream(_) | Phase::Tunnel(_)
+            Phase::WebSocket(..) | Phase::Centrifuge(_) | Phase::EventStream(..) | Phase::Tunnel(_)
         ) {
             _ = write!(words, ", route {:?}", settings.generation.routes[self.session.route()].template);
         }

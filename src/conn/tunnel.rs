@@ -15,10 +15,10 @@
 
 use std::time::Duration;
 
-use super::Peer;
 use super::outbox::Outbox;
 use super::settings::Settings;
 use super::websocket::WebSocket;
+use super::{Identity, Peer};
 use crate::base::{CoarseTick, Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
@@ -33,6 +33,8 @@ const GOING_AWAY: &[u8] = b"\x03\xe9the gateway has ended it";
 /// See the module's picture.
 pub struct Tunnel {
     pub end: TunnelEnd,
+    /// Of the client's half.
+    pub(super) client: Identity,
     /// The other half; `None` once that has ended.
     pub partner: Option<Key>,
     /// The borders of what this end says.
@@ -82,6 +84,7 @@ impl Tunnel {
     pub(super) fn new(end: TunnelEnd, partner: Key, mask: Mask, idle: Duration, now: Tick) -> Tunnel {
         Tunnel {
             end,
+            client: Identity::default(),
             partner: Some(partner),
             follow: Follow::default(),
             is_stopped: false,

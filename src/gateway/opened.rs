@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::conn::Door;
+use crate::conn::auth::Proofs;
 use crate::conn::quota::{Quota, Quotas};
 use crate::conn::settings::{Readiness, Settings};
 use crate::driver::socket::{self, ListeningSocket};
@@ -65,7 +66,8 @@ impl OpenedPlan {
         if let Some(gate) = gates.iter().find(|gate| gate.entrance.door == Door::Bus) {
             process.bus_address = gate.address;
         }
-        let settings = Settings { process: process.into(), generation: generation.into(), readiness: Readiness::Ready };
+        let (process, generation) = (process.into(), generation.into());
+        let settings = Settings { process, generation, readiness: Readiness::Ready, proofs: Proofs::default() };
         Ok(OpenedPlan { shards, pinning, settings, peer_timeout, gates })
     }
 

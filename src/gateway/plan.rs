@@ -6,6 +6,7 @@
 //!  Config --Plan::new--> Plan --OpenedPlan::new--> sockets, randomness, cores --> threads
 //! ```
 
+mod auths;
 mod client_limits;
 mod routes;
 mod settings;

@@ -1,5 +1,7 @@
 //! Signed tokens of an issuer, and the keys that verify them.
 
+use std::time::Duration;
+
 /// Longest token: identity providers that list the user's groups write 4 KiB and more; a request head holds twice as much.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// How far the clocks of an issuer and of this machine may differ (configurable as `auth.jwt.leeway_s`).
@@ -8,3 +10,12 @@ pub const TOKEN_LEEWAY_S: u32 = 30;
 pub const KEYS_PER_SET_MAX: usize = 128;
 /// Longest key set: a key with its certificate chain is about 5 KiB.
 pub const KEY_SET_BYTES_MAX: usize = 256 * 1024;
+/// Tokens whose proof a shard remembers, so that a request with one of them costs no signature: as many users at the same time.
+pub const PROOFS_MAX: usize = 4_096;
+/// The same in bytes: that many proofs of 1 KiB each; one of a token with long claims is about 6 KiB.
+pub const PROOFS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// `[[auth]]` of a configuration: each has its keys and its metrics.
+pub const AUTHS_MAX: usize = 64;
+/// How long a tunnel whose token has ended waits for the end of a frame that is being sent, and how often a request is looked at
+/// that may still become a stream.
+pub const TOKEN_FRAME_WAIT: Duration = Duration::from_secs(1);

@@ -74,6 +74,9 @@ reasons! {
     HostRefused           "host_refused"           Peer     1008  403   Debug  "ask for an IP address, for localhost, or for one of admin.hosts";
     Misdirected           "misdirected"            Peer     1008  421   Debug  "this listener does not answer for this host";
     NoCredentials         "no_credentials"         Peer     1008  401   Debug  "the request does not name its user where this route expects it";
+    NoToken               "no_token"               Peer     1008  401   Debug  "this route wants a token";
+    AmbiguousToken        "ambiguous_token"        Peer     1008  400   Debug  "the request has more than one token, or one that cannot be read";
+    InsufficientScope     "insufficient_scope"     Peer     1008  403   Debug  "the token does not allow this";
     BadUser               "bad_user"               Peer     1008  400   Debug  "the name of the user is empty, too long, or has control characters";
     TooManyConnections    "too_many_connections"   Gateway  1013  503   Warn   "too many connections; try again later";
     NotUpgradable         "not_upgradable"         Peer     1002  400   Debug  "this is not a valid WebSocket upgrade";
@@ -107,7 +110,8 @@ reasons! {
     NotConnected          "not_connected"          Peer     1008  0     Debug  "no connect command in time";
     InvalidToken          "invalid_token"          Peer     1008  401   Debug  "the token is not taken";
     TokensRefused         "tokens_refused"         Peer     1008  0     Info   "too many tokens of this connection were refused";
-    TokenExpired          "token_expired"          Peer     1008  0     Debug  "the token has expired and was not refreshed";
+    OtherUser             "other_user"             Peer     3003  0     Debug  "the token is another user's";
+    TokenExpired          "token_expired"          Peer     3000  0     Debug  "the token has expired and was not refreshed";
     TooManyChannels       "too_many_channels"      Peer     1008  0     Debug  "the token names more channels than a connection may have";
 
     ProxyHeader           "proxy_header"           Peer     1002  0     Warn   "no valid PROXY header came first, or not in time";

@@ -5,8 +5,11 @@
 //!  to the client   {"tg":"question","id":"0123456789abcdef","data":…}     the first answer counts
 //!                  {"tg":"over","id":"0123456789abcdef"}                  no answer is wanted any more
 //!                  {"tg":"message","id":"0123456789abcdef","data":…}      comes again until it is acknowledged
+//!                  {"tg":"token","ttl":300}                                the token is taken, for so many seconds
+//!                  {"tg":"token","error":"its signature …"}              it is not, and the earlier one holds
 //!  from it         {"tg":"answer","id":"0123456789abcdef","data":…}
 //!                  {"tg":"ack","id":"0123456789abcdef"}
+//!                  {"tg":"token","token":"…"}                            another token, before the earlier one ends
 //! ```
 
 use std::borrow::Cow;
@@ -18,11 +21,13 @@ use serde_json::value::RawValue;
 use super::centrifuge::Data;
 
 /// A text of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said<'a> {
     Answer(Answer<'a>),
     /// The client acknowledges the message with this id. `None` if the text has no valid id: no message has that.
     Ack(Option<u64>),
+    /// The client shows another token. Empty if the text has none.
+    Token(Cow<'a, str>),
 }
 
 /// The answer to a question. Without a valid id it answers no question.
@@ -41,13 +46,15 @@ struct Object<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    token: Option<&'a RawValue>,
 }
 
 const ID_DIGITS: usize = 16;
 const NULL: &[u8] = b"null";
 
 impl<'a> Said<'a> {
-    /// Parses a client's text. `None` if the text is neither an answer nor an acknowledgement, and so belongs to the
+    /// Parses a client's text. `None` if the text is none of these, and so belongs to the
     /// application.
     pub fn parse(text: &'a [u8]) -> Option<Said<'a>> {
         if text.trim_ascii_start().first() != Some(&b'{') || memmem::find(text, b"\"tg\"").is_none() {
@@ -57,6 +64,7 @@ impl<'a> Said<'a> {
         match object.tg.as_deref() {
             Some("answer") => Some(Said::Answer(object.into())),
             Some("ack") => Some(Said::Ack(object.id())),
+            Some("token") => Some(Said::Token(object.token())),
             _ => None,
         }
     }
@@ -68,7 +76,7 @@ pub fn is_of_gateway(text: &[u8]) -> bool {
         return false;
     }
     let object = serde_json::from_slice::<Object<'_>>(text);
-    object.is_ok_and(|object| matches!(object.tg.as_deref(), Some("question" | "over" | "message")))
+    object.is_ok_and(|object| matches!(object.tg.as_deref(), Some("question" | "over" | "message" | "token")))
 }
 
 impl<'a> Answer<'a> {
@@ -84,7 +92,12 @@ impl<'a> From<Object<'a>> for Answer<'a> {
     }
 }
 
-impl Object<'_> {
+impl<'a> Object<'a> {
+    fn token(&self) -> Cow<'a, str> {
+        let token = self.token.and_then(|token| serde_json::from_str(token.get()).ok());
+        token.map_or(Cow::Borrowed(""), Cow::Owned)
+    }
+
     fn id(&self) -> Option<u64> {
         self.id.and_then(|id| parse_id(id.get()))
     }
@@ -116,6 +129,16 @@ fn write_with_data(out: &mut Vec<u8>, what: &str, id: u64, payload: &[u8]) {
     out.extend_from_slice(b",\"data\":");
     Data(payload).write(out);
     out.push(b'}');
+}
+
+/// The answer to a token that is taken, and holds for so many seconds.
+pub fn token_taken(ttl_s: u64) -> Vec<u8> {
+    format!("{{\"tg\":\"token\",\"ttl\":{ttl_s}}}").into_bytes()
+}
+
+/// The answer to a token that is not taken.
+pub fn token_refused(why: &str) -> Vec<u8> {
+    serde_json::json!({ "tg": "token", "error": why }).to_string().into_bytes()
 }
 
 /// Appends the notice that a question is over.

@@ -58,6 +58,8 @@ pub struct Census {
     pub limited: usize,
     /// Clients that are not read because they have sent messages too fast.
     pub resting: usize,
+    /// Streams that end with a token.
+    pub expiring: usize,
 }
 
 impl<D: Driver> Shard<D> {

@@ -31,6 +31,7 @@ impl Core {
                     self.subscribe(key, TAG_ADDED, &user);
                     self.features.acks.client_came(&mut self.desk, key, user);
                 }
+                self.features.expiry.opened(&self.desk, key);
                 channels.into_iter().for_each(|channel| self.open_channel(key, channel));
                 self.settle();
                 self.features.services.client_opened(&mut self.desk, key);

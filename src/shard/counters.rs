@@ -1,5 +1,6 @@
 //! The counters of one shard, and their rendering in the Prometheus text format.
 
+mod auths;
 mod upstreams;
 
 use std::fmt::Write;
@@ -14,6 +15,7 @@ use crate::proto::close::TABLE;
 use crate::proto::replay::GapReason;
 use crate::proto::subject::Subject;
 
+use auths::AuthCounters;
 use upstreams::UpstreamCounters;
 
 use super::services::{self, ServiceFailure, name as service_name};
@@ -33,6 +35,8 @@ macro_rules! counters {
             /// One entry for each service of the configuration.
             pub services: Box<[ServiceCounters]>,
             limits: Option<LimitCounters>,
+            /// One entry for each auth of the configuration.
+            auths: Box<[AuthCounters]>,
             /// One entry for each upstream of the configuration.
             upstreams: Box<[UpstreamCounters]>,
         }
@@ -43,7 +47,8 @@ macro_rules! counters {
                 let services = services::of_routes(&settings.generation.routes);
                 let limits = settings.generation.quotas.as_ref().map(LimitCounters::new);
                 let upstreams = settings.generation.upstreams.iter().map(UpstreamCounters::new).collect();
-                Counters { limits, upstreams, ..Counters::new(&settings.generation.channels, &services) }
+                let auths = auths::of(&settings.generation.auths);
+                Counters { limits, auths, upstreams, ..Counters::new(&settings.generation.channels, &services) }
             }
 
             fn new(rules: &Rules, services: &[Subject]) -> Counters {
@@ -54,6 +59,7 @@ macro_rules! counters {
                     lost: (0..rules.count()).map(|_| Default::default()).collect(),
                     services: services.iter().map(ServiceCounters::new).collect(),
                     limits: None,
+                    auths: Box::default(),
                     upstreams: Box::default(),
                 }
             }
@@ -226,6 +232,7 @@ pub fn render<'a>(shards: impl Iterator<Item = &'a Counters> + Clone, rules: &Ru
     render_lost(&mut text, shards.clone(), rules);
     render_services(&mut text, shards.clone());
     render_limits(&mut text, shards.clone());
+    auths::render(&mut text, shards.clone());
     upstreams::render(&mut text, shards);
     text
 }

@@ -9,6 +9,7 @@ use crate::conn::websocket::ClientMessage;
 use crate::conn::worker::{WorkerPublication, WorkerStep};
 use crate::conn::{Step, TAG_ADDED};
 use crate::hub::{Registration, SubKey, Withdrawal};
+use crate::limits;
 use crate::mesh::memberships::MembershipMail;
 use crate::mesh::{Mail, Publish, Publisher};
 use crate::proto::CloseReason;
@@ -37,6 +38,7 @@ impl Core {
                     self.subscribe(key, TAG_ADDED, &user);
                     self.features.acks.client_came(&mut self.desk, key, user);
                 }
+                self.features.expiry.opened(&self.desk, key);
                 // Confirmations from this shard itself arrive here.
                 self.settle();
                 self.features.services.client_opened(&mut self.desk, key);
@@ -68,7 +70,12 @@ impl Core {
             Step::Read { route, id } => self.features.requests.look_up(&mut self.desk, key, id, route),
             Step::Presence { channel } => self.features.presence.ask(&mut self.desk, key, channel),
             Step::Find { user } => self.features.presence.find(&mut self.desk, key, user),
-            Step::Proxy(step) => self.features.proxy.step(&mut self.desk, key, step),
+            Step::Proxy(step) => {
+                if matches!(step, ProxyStep::Seek) {
+                    self.features.expiry.opened(&self.desk, key);
+                }
+                self.features.proxy.step(&mut self.desk, key, step);
+            }
             Step::Close(reason) => self.end(key, reason),
             Step::Refused(refused) => self.refused(key, refused),
             Step::Metrics => {
@@ -192,6 +199,11 @@ impl Core {
             match said {
                 Said::Answer(answer) => self.features.questions.client_answers(&mut self.desk, key, answer),
                 Said::Ack(id) => self.features.acks.client_acks(&mut self.desk, key, id),
+                Said::Token(token) => {
+                    self.desk.meter.spend(limits::TOKEN_UNITS);
+                    self.features.expiry.refresh(&mut self.desk, key, &token);
+                    true
+                }
             };
             return;
         }

@@ -137,6 +137,10 @@ impl Core {
     /// A request was refused. Clients decide how often this happens, so the log line is folded.
     pub(super) fn refused(&mut self, key: Key, refused: Refused) {
         self.desk.counters().closed[refused.reason as usize].add(1);
+        if matches!(refused.reason, CloseReason::InvalidToken | CloseReason::InsufficientScope) {
+            // A signature was checked, and a stranger may send any number of tokens.
+            self.desk.meter.spend(limits::TOKEN_UNITS);
+        }
         if let Some(remark) = refused.remark
             && let Some(left_out) = self.desk.fold.say(&remark, self.desk.now)
         {

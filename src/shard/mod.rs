@@ -366,6 +366,7 @@ impl Core {
         let (channels, bytes) = self.desk.engine.kept();
         counters.histories.set(channels as u64);
         counters.history_bytes.set(bytes as u64);
+        counters.measure_auths(&self.desk.settings.proofs);
         self.features.measure(counters);
     }
 

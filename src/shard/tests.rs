@@ -20,6 +20,7 @@ mod peer;
 mod positions;
 mod presence;
 mod progress;
+mod proven;
 mod proxy;
 mod questions;
 mod registrations;

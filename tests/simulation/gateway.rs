@@ -7,6 +7,7 @@ use std::time::Duration;
 use tidegate::base::counters::Counter;
 use tidegate::base::{NodeId, Place, Tick};
 use tidegate::conn::Door;
+use tidegate::conn::auth::Proofs;
 use tidegate::conn::hosts::Hosts;
 use tidegate::conn::quota::{Quota, QuotaBy, Quotas};
 use tidegate::conn::route::{
@@ -417,7 +418,8 @@ fn settings(shape: &Shape) -> Settings {
         ..Generation::default()
     };
     let process = Process { history_bytes_max: shape.kept.bytes_max, node: shape.node, ..Process::default() };
-    Settings { process: process.into(), generation: generation.into(), readiness: Readiness::Ready }
+    let (process, generation) = (process.into(), generation.into());
+    Settings { process, generation, readiness: Readiness::Ready, proofs: Proofs::default() }
 }
 
 /// In half of the worlds limits that count everything. Clients stay within them, or are read a little later; some find no place

@@ -138,6 +138,7 @@ fn gateway_routes() -> Vec<Route> {
         methods: vec!["GET".to_owned()],
         origins: Vec::new(),
         request_headers: Vec::new(),
+        auth: Vec::new(),
         target,
     };
     let service = |name: &str, user| {

@@ -16,7 +16,8 @@
 //!  Origin     may the sender's page use the route?                  403 origin_refused
 //!  Form       is it the handshake that the target wants, do its     426 upgrade_required, 400 not_upgradable, unnameable,
 //!             channels have names, can the result's id be read?     404 unknown_request
-//!  Identity   which user is it?                                     401 no_credentials, 400 bad_user, malformed_request
+//!  Identity   which user is it, and may it hear these channels?     401 no_token, invalid_token, no_credentials, 400 ambiguous_token,
+//!                                                                   bad_user, malformed_request, 403 insufficient_scope
 //!  Share      is it within the limits of its user, and may one      429 request_limit, connection_limit; a stream of events
 //!             more stream be open?                                  as above
 //!  Target     can what is asked for be begun?                       400 unnameable, malformed_request
@@ -65,10 +66,12 @@ mod tests;
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use super::front::{self, AdmissionOutcome, Prepared};
+use super::front::{self, AdmissionOutcome, Prepared, chosen};
 use super::outbox::Outbox;
-use super::route::{PathMatch, UserField};
+use super::route::{PathMatch, Route, UserField};
 use crate::base::RouteId;
+use crate::conn::Identity;
+use crate::conn::auth::{Denial, may_hear};
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Head};
 use crate::proto::user::User;
@@ -89,8 +92,8 @@ pub(super) enum Admission {
     Origin(RouteId, PathMatch),
     Form(RouteId, PathMatch),
     Identity(RouteId, Prepared),
-    Share(RouteId, Prepared, Option<User>),
-    Target(RouteId, Prepared, Option<User>),
+    Share(RouteId, Prepared, Identity),
+    Target(RouteId, Prepared, Identity),
 }
 
 const _: () =
@@ -121,8 +124,8 @@ impl Admission {
             Admission::Origin(id, found) => origin(request, id, found),
             Admission::Form(id, found) => form(request, id, found),
             Admission::Identity(id, prepared) => identity(request, id, prepared),
-            Admission::Share(id, prepared, user) => share(request, id, prepared, user),
-            Admission::Target(id, prepared, user) => match front::serve(request, id, prepared, user, outbox) {
+            Admission::Share(id, prepared, client) => share(request, id, prepared, client),
+            Admission::Target(id, prepared, client) => match front::serve(request, id, prepared, client, outbox) {
                 Ok(outcome) => return ControlFlow::Break(outcome),
                 Err(reason) => {
                     let route = request.route(id);
@@ -193,26 +196,40 @@ fn form<'r>(request: &ClientRequest<'r, '_>, id: RouteId, found: PathMatch) -> R
 
 fn identity<'r>(request: &ClientRequest<'r, '_>, id: RouteId, prepared: Prepared) -> Result<Admission, Objection<'r>> {
     let route = request.route(id);
-    let source = route.target.user().filter(|_| prepared.wants_user());
-    let user = source.map(|source| user(request.head, source)).transpose();
-    let user = user.map_err(|reason| Objection::Route(route, reason))?;
+    let client = if route.auth.is_empty() {
+        let source = route.target.user().filter(|_| prepared.wants_user());
+        let user = source.map(|source| user(request.head, source)).transpose();
+        Identity::new(user.map_err(|reason| Objection::Route(route, reason))?, None)
+    } else {
+        prove(request, route, &prepared).map_err(|denial| Objection::Denied(route, denial))?
+    };
     Ok(match request.allowance {
-        Some(_) => Admission::Share(id, prepared, user),
-        None => Admission::Target(id, prepared, user),
+        Some(_) => Admission::Share(id, prepared, client),
+        None => Admission::Target(id, prepared, client),
     })
+}
+
+/// The client, by its token, which has to allow what the client has chosen to hear.
+fn prove(request: &ClientRequest<'_, '_>, route: &Route, prepared: &Prepared) -> Result<Identity, Denial> {
+    let Some(check) = &request.check else { return Err(Denial { reason: CloseReason::NoToken, refused: None }) };
+    let proof = check.prove(request.head, route)?;
+    if !chosen(route, prepared).all(|channel| may_hear(&proof, channel)) {
+        return Err(check.forbid(route));
+    }
+    Ok(Identity::proven(proof))
 }
 
 fn share<'r>(
     request: &ClientRequest<'r, '_>,
     id: RouteId,
     prepared: Prepared,
-    user: Option<User>,
+    client: Identity,
 ) -> Result<Admission, Objection<'r>> {
     let route = request.route(id);
     let is_stream = prepared.is_stream(request.head);
     let admitted =
-        request.allowance.map_or(Ok(()), |allowance| allowance.admit(&route.template, user.as_ref(), is_stream));
-    admitted.map(|()| Admission::Target(id, prepared, user)).map_err(|excess| Objection::Limit(Some(route), excess))
+        request.allowance.map_or(Ok(()), |allowance| allowance.admit(&route.template, client.user(), is_stream));
+    admitted.map(|()| Admission::Target(id, prepared, client)).map_err(|excess| Objection::Limit(Some(route), excess))
 }
 
 /// The user, by the name that the request says.

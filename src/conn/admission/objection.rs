@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::preflight;
 use super::request::ClientRequest;
 use crate::conn::Refused;
+use crate::conn::auth::Denial;
 use crate::conn::front::AdmissionOutcome;
 use crate::conn::hosts::Hosts;
 use crate::conn::outbox::Outbox;
@@ -14,6 +15,7 @@ use crate::conn::turned_away::TurnedAway;
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Refusal};
 use crate::proto::sse;
+use crate::proto::token::TokenRefusal;
 
 /// The reason why a stage does not admit a request.
 pub(super) enum Objection<'r> {
@@ -27,6 +29,8 @@ pub(super) enum Objection<'r> {
     Away(&'r Route, TurnedAway),
     /// This route refuses it.
     Route(&'r Route, CloseReason),
+    /// Its token is missing, not taken, or allows too little.
+    Denied(&'r Route, Denial),
     /// It is more than a limit allows. Its route may not be known.
     Limit(Option<&'r Route>, Excess),
 }
@@ -49,6 +53,7 @@ impl Objection<'_> {
             Objection::NoRoute => no_route(request, outbox),
             Objection::Away(route, away) => refuse_by(request, route, away.reason, Some(away.retry_after_s), outbox),
             Objection::Route(route, reason) => refuse_by(request, route, reason, None, outbox),
+            Objection::Denied(route, denial) => deny(request, route, denial, outbox),
             Objection::Limit(route, excess) => refuse_for_limit(request, route, excess, outbox),
         }
     }
@@ -116,6 +121,22 @@ fn refuse_by(
 ) -> AdmissionOutcome {
     let refusal = Refusal { retry_after_s, cors: request.cors(route), ..Refusal::new(reason) };
     refuse(request, refusal, remark(request, route, reason), outbox)
+}
+
+/// Refuses a request by its token. Its client is told why, the log what only a mistake on one side of the issuer explains: never
+/// a part of the token.
+fn deny(request: &ClientRequest<'_, '_>, route: &Route, denial: Denial, outbox: &mut Outbox) -> AdmissionOutcome {
+    let description = denial.refused.map(|(_, refused)| refused.to_string());
+    let remark = match (denial.refused, &description) {
+        (Some((id, TokenRefusal::Invalid(_))), Some(description)) => {
+            let name = request.check.and_then(|check| check.auth(id)).map_or("", |auth| &auth.name);
+            Some(format!("route {:?}: auth {name:?} refused a token: {description}", route.template).into())
+        }
+        _ => None,
+    };
+    let refusal =
+        Refusal { cors: request.cors(route), description: description.as_deref(), ..Refusal::new(denial.reason) };
+    refuse(request, refusal, remark, outbox)
 }
 
 /// The line for the log if a browser would show its user less than the answer says.

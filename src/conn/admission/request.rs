@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use crate::base::{NodeId, RouteId};
+use crate::conn::auth::CredentialCheck;
 use crate::conn::client::Called;
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::Sender;
@@ -25,6 +26,8 @@ pub(in crate::conn) struct Arrival<'s, 'a> {
     pub hosts: Option<&'s Hosts>,
     /// The limits for it; `None`: there are none.
     pub allowance: Option<Allowance<'s>>,
+    /// What checks tokens; `None`: no route wants one.
+    pub check: Option<CredentialCheck<'s>>,
 }
 
 /// A head with everything that follows from it alone, and the circumstances. Parsed again, the same head gives the same
@@ -42,6 +45,7 @@ pub(in crate::conn) struct ClientRequest<'r, 'a> {
     pub node: Option<NodeId>,
     pub hosts: Option<&'r Hosts>,
     pub allowance: Option<Allowance<'r>>,
+    pub check: Option<CredentialCheck<'r>>,
     pub routes: &'r Routes,
     /// The reason why nothing new is begun, if there is one.
     pub turned_away: Option<TurnedAway>,
@@ -76,6 +80,7 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
             node: arrival.node,
             hosts: arrival.hosts,
             allowance: arrival.allowance,
+            check: arrival.check,
             routes,
             turned_away,
         }
@@ -93,6 +98,19 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
     pub(super) fn find(&self, route: &Route) -> Option<PathMatch> {
         let found = route.find(self.segments().ok()?)?;
         route.site.has(self.host, self.is_secure).then_some(found)
+    }
+
+    /// The query, as workers and servers get it.
+    pub(in crate::conn) fn query(&self, route: &'r Route) -> Option<Cow<'a, str>> {
+        match &self.check {
+            Some(check) if !route.auth.is_empty() => check.query_without_tokens(route, self.head.query),
+            _ => self.head.query.map(Cow::Borrowed),
+        }
+    }
+
+    /// Whether a subprotocol of the request may be a token.
+    pub(in crate::conn) fn takes_subprotocols(&self, route: &'r Route) -> bool {
+        self.check.is_some_and(|check| check.takes_subprotocols(route))
     }
 
     /// The path's values for the parameters of a route.

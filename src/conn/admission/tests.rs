@@ -1,5 +1,7 @@
 //! Requests that end at each of the stages, and what becomes of them if their head is given up before any of these.
 
+mod tokens;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -7,6 +9,7 @@ use proptest::prelude::*;
 use super::request::Arrival;
 use super::*;
 use crate::base::{Place, RequestId};
+use crate::conn::auth::{Auths, CredentialCheck, Proofs};
 use crate::conn::client::Called;
 use crate::conn::fixed::{FixedAnswer, FixedField};
 use crate::conn::hosts::Hosts;
@@ -18,6 +21,7 @@ use crate::conn::routes::Routes;
 use crate::conn::site::{Scheme, Site};
 use crate::conn::turned_away::TurnedAway;
 use crate::proto::http::next_head;
+use crate::proto::reserved::headers::{QUERY_HEADER, USER_HEADER};
 use crate::proto::subject::Subject;
 use crate::proto::upstream::UpstreamId;
 
@@ -25,6 +29,8 @@ use crate::proto::upstream::UpstreamId;
 struct Gate {
     routes: Routes,
     hosts: Hosts,
+    auths: Auths,
+    proofs: Proofs,
 }
 
 fn route(methods: &[&str], path: &str, origins: &[&str], target: RouteTarget) -> Route {
@@ -89,7 +95,9 @@ impl Gate {
             route(&["POST", "PUT"], "/jobs/{kind}", &app, accept_target("done", header())),
             route(&["PATCH"], "/jobs/{kind}", &["*"], accept_target("changed", None)),
         ];
-        Gate { routes: Routes::new(routes).unwrap(), hosts: Hosts::new(["gate.example".into()]) }
+        let routes = Routes::new(routes.into_iter().chain(tokens::routes()).collect()).unwrap();
+        let hosts = Hosts::new(["gate.example".into()]);
+        Gate { routes, hosts, auths: tokens::auths(), proofs: Proofs::default() }
     }
 }
 
@@ -120,7 +128,9 @@ impl Case<'_> {
         let mut head = next_head(&mut input).expect(self.target).expect(self.target);
         head.keep_alive &= self.away.is_none();
         let called = Called { host: None, is_secure: self.is_tls.then_some(true) };
-        let arrival = Arrival { node: None, called, hosts: self.has_hosts.then_some(&gate.hosts), allowance: None };
+        let hosts = self.has_hosts.then_some(&gate.hosts);
+        let check = CredentialCheck { auths: &gate.auths, proofs: &gate.proofs, unix_time: || tokens::NOW };
+        let arrival = Arrival { node: None, called, hosts, allowance: None, check: Some(check) };
         let turned_away = self.away.map(|reason| TurnedAway { reason, retry_after_s: 7 });
         look(&ClientRequest::new(&head, arrival, &gate.routes, turned_away))
     }
@@ -201,15 +211,16 @@ fn words(outcome: AdmissionOutcome, gate: &Gate) -> String {
     match outcome {
         AdmissionOutcome::Answered { keep_alive } => format!("answered {keep_alive}"),
         AdmissionOutcome::Refused(refused) => format!("{refused:?}"),
-        AdmissionOutcome::EventStream { route, channels, last_id, streaming } => {
-            format!("events {} {} {last_id:?} {streaming:?}", template(route), names(&channels))
+        AdmissionOutcome::EventStream { route, client, channels, last_id, streaming } => {
+            let (route, user, names) = (template(route), client.user(), names(&channels));
+            format!("events {route} {user:?} {names} {last_id:?} {streaming:?}")
         }
         AdmissionOutcome::WebSocket { route, identity, channel } => {
             let to = identity.channel().map(Subject::as_str);
             format!("websocket {} {:?} {to:?} {}", template(route), identity.user(), names(channel.as_slice()))
         }
-        AdmissionOutcome::Centrifuge { route, user, channels } => {
-            format!("centrifuge {} {user:?} {}", template(route), names(&channels))
+        AdmissionOutcome::Centrifuge { route, client, channels } => {
+            format!("centrifuge {} {:?} {}", template(route), client.user(), names(&channels))
         }
         AdmissionOutcome::Accept(accepting) => {
             let (id, (asked, owed)) = (RequestId::new(None, Place(3), 5), accepting.finish(Box::from(*b"body")));
@@ -217,11 +228,12 @@ fn words(outcome: AdmissionOutcome, gate: &Gate) -> String {
             let RouteTarget::Accept(target) = &route.target else { panic!("another target accepts nothing") };
             let (channel, key) = (asked.channel(route, target, id).unwrap(), asked.idempotency(route));
             let message = asked.message(route, target, id, &channel);
-            format!("accept {} {} {key:?} {message:?} {}", route.template, target.event, page(&owed.page))
+            let headers = [QUERY_HEADER, USER_HEADER].map(|name| message.header(name));
+            format!("accept {} {} {key:?} {message:?} {headers:?} {}", route.template, target.event, page(&owed.page))
         }
-        AdmissionOutcome::Proxy { route, page: reader, accept } => {
+        AdmissionOutcome::Proxy { route, client, page: reader, accept } => {
             let kind = if accept.is_some() { "tunnel" } else { "proxy" };
-            format!("{kind} {} {}", template(route), page(&reader))
+            format!("{kind} {} {:?} {}", template(route), client.user(), page(&reader))
         }
         AdmissionOutcome::Read { route, id, page: reader } => {
             format!("read {} {id} {}", template(route), page(&reader))

@@ -12,7 +12,9 @@ use super::{
 };
 use crate::base::Tick;
 use crate::conn::Identity;
+use crate::conn::auth::may_hear;
 use crate::conn::outbox::Outbox;
+use crate::conn::route::CentrifugeRoute;
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
@@ -185,7 +187,7 @@ impl Centrifuge {
             }
         }
         if let Some(user) = admission.user {
-            self.identity = Identity::new(Some(user), None).begun((around.settings.process.unix_time)());
+            self.identity = Identity::new(Some(user), None).begun((around.settings.process.unix_time)(), around.now);
         }
         let user = self.identity.user().and_then(User::subject);
         let expires = end(admission.ttl, around.now);
@@ -233,7 +235,7 @@ impl Centrifuge {
                 let ttl = around.admit_to(&mut self.pace, token, user, channel.as_str());
                 ttl.map_err(CommandRefusal::of_subscribe)?
             }
-            _ if around.target.may_subscribe(&channel) => None,
+            _ if may_subscribe(&self.identity, &channel, around.target) => None,
             _ => return Err(Code::PERMISSION_DENIED.into()),
         };
         let Some(session) = self.session() else { return Ok(None) };
@@ -325,7 +327,7 @@ impl Centrifuge {
     fn check_listening(&mut self, name: &str, around: &Surroundings<'_>) -> Result<Subject, CommandRefusal> {
         let channel = channel(name)?;
         let is_subscribed = self.session().is_some_and(|session| session.subscriptions.contains(name));
-        if is_subscribed || around.target.may_subscribe(&channel) {
+        if is_subscribed || may_subscribe(&self.identity, &channel, around.target) {
             Ok(channel)
         } else {
             Err(Code::PERMISSION_DENIED.into())
@@ -428,4 +430,14 @@ fn payload(data: Option<&RawValue>) -> &[u8] {
 
 fn end(ttl: Option<u64>, now: Tick) -> Option<Tick> {
     ttl.map(|ttl| now + Duration::from_secs(ttl))
+}
+
+/// Whether the route, and the token with which the client came, let it subscribe to a channel. A route without channels of its
+/// own leaves that to the token.
+fn may_subscribe(client: &Identity, channel: &Subject, target: &CentrifugeRoute) -> bool {
+    let of_route = target.may_subscribe(channel);
+    match client.proof() {
+        Some(proof) if proof.channels.is_some() => may_hear(proof, channel) && (of_route || target.channels.is_empty()),
+        _ => of_route,
+    }
 }

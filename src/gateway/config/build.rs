@@ -14,6 +14,7 @@ use super::{
 };
 use crate::limits::CHANNEL_RULES_MAX;
 
+mod auth;
 mod centrifuge;
 mod client_limits;
 mod doubts;
@@ -38,6 +39,7 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
         admin: top.table("admin").and_then(|admin| builder.admin(&admin)),
         client_limits: builder.client_limits(&top, &routes),
         routes,
+        auths: auth::all(&mut builder, &top),
         upstreams,
         channels: builder.channels(&top),
         drain: drain(&top),

@@ -52,7 +52,7 @@ impl TlsOptions {
 }
 
 /// A file that other users can neither read nor change.
-fn read_secret(file: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+pub(super) fn read_secret(file: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     const OF_OTHERS: u32 = 0o027;
     let in_words = |error: std::io::Error| error.to_string();
     let file = File::open(file).map_err(in_words)?;

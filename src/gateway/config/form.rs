@@ -12,10 +12,11 @@ use crate::limits::{
     HEAD_BYTES_MAX, HOST_NAME_BYTES_MAX, LIMIT_RATE_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX, UNIX_PATH_BYTES_MAX,
     UPSTREAM_NAME_BYTES_MAX,
 };
-use crate::proto::http::{Authority, Host, Origin};
+use crate::proto::http::{Authority, Host, Origin, may_be_told};
 use crate::proto::networks::Networks;
 use crate::proto::reserved::{RESULT_EVENT, is_own_event};
 use crate::proto::subject::{Pattern, Subject, is_inbox, is_reserved, is_valid_token};
+use crate::proto::token::{Algorithm, Carrier};
 use crate::proto::upstream::{ServerAddress, ServerName};
 
 pub(super) fn is_address(text: &str) -> bool {
@@ -69,6 +70,35 @@ pub(super) fn is_host_pattern(text: &str) -> bool {
 /// A text to be read.
 pub(super) fn is_body(text: &str) -> bool {
     text.chars().all(|character| !character.is_control() || matches!(character, '\t' | '\r' | '\n'))
+}
+
+/// The name of an auth.
+pub(super) fn is_auth_name(text: &str) -> bool {
+    is_upstream_name(text) && text != "none"
+}
+
+/// The same, or none.
+pub(super) fn is_auth_choice(text: &str) -> bool {
+    is_upstream_name(text)
+}
+
+pub(super) fn is_algorithm(text: &str) -> bool {
+    Algorithm::ALL.iter().any(|algorithm| algorithm.name() == text)
+}
+
+/// Where a request carries a token.
+pub(super) fn is_carrier(text: &str) -> bool {
+    text.parse::<Carrier>().is_ok()
+}
+
+/// A claim and its value.
+pub(super) fn is_claim(name: &str, value: &str) -> bool {
+    is_text(name) && is_text(value)
+}
+
+/// A header field by which servers are told a claim.
+pub(super) fn is_told(field: &str, claim: &str) -> bool {
+    may_be_told(field) && is_text(claim)
 }
 
 /// A text whose meaning is checked later, with its place.

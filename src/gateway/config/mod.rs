@@ -19,6 +19,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 pub(super) mod address;
+mod auth;
 mod build;
 mod certificates;
 mod client_limits;
@@ -37,6 +38,7 @@ pub use crate::proto::channel::{Delivery, Keep, Queue, Rule};
 pub use crate::proto::upstream::{
     Balance, HashedPart, HealthRule, ServerAddress, ServerMark, ServerName, UpstreamRule, UpstreamServer,
 };
+pub use auth::{AuthKey, ClientAuth};
 pub use client_limits::{ClientLimit, Frequency, LimitedBy};
 pub use error::{Error, Errors, Place};
 pub use render::{annotated, markdown};
@@ -60,6 +62,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// The first that matches wins.
     pub routes: Vec<Route>,
+    /// What proves clients.
+    pub auths: Vec<ClientAuth>,
     /// Groups of servers that routes give requests to: those of the file, then those that routes name by a URL.
     pub upstreams: Vec<UpstreamRule>,
     /// The first that matches wins.
@@ -195,6 +199,8 @@ pub struct Route {
     pub origins: Vec<String>,
     /// Names of header fields that a page of another origin may set, besides the usual ones.
     pub request_headers: Vec<String>,
+    /// Names of [`ClientAuth`]s: the first for which a request has a token decides. Empty: a client needs none.
+    pub auth: Vec<String>,
     /// The answer to such a request.
     pub target: Target,
 }

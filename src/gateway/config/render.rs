@@ -45,8 +45,8 @@ fn section(out: &mut String, path: &str) {
     }
 }
 
-/// A route needs a target: the one whose example is not a comment.
-const TARGET_SHOWN: &str = "route[].sse";
+/// A route needs a target, and an auth needs a key: those whose examples are no comments.
+const TABLES_SHOWN: [&str; 2] = ["route[].sse", "auth[].jwt"];
 
 /// A table within a table: its keys in words, and an example.
 fn inline(out: &mut String, row: &Row) {
@@ -56,7 +56,7 @@ fn inline(out: &mut String, row: &Row) {
             comment(out, &format!("  {name}: {} {}", key.help, accepted(key)));
         }
     }
-    let mark = if row.path == TARGET_SHOWN { "" } else { "# " };
+    let mark = if TABLES_SHOWN.contains(&row.path) { "" } else { "# " };
     if let Fallback::Nothing(example) | Fallback::Required(example) = row.fallback {
         let _ = writeln!(out, "{mark}{} = {example}", row.name());
     }

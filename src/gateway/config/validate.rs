@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::error::{Error, Errors, Place};
 use super::table::{self, Kind, Row};
-use super::tree::{Content, Table, Value};
+use super::tree::{Content, Entry, Table, Value};
 
 /// Longest part of a value that an error shows.
 const SHOWN_CHARS_MAX: usize = 64;
@@ -59,6 +59,12 @@ impl Pass<'_> {
                 }
                 false
             }
+            (Kind::Map { fits, .. }, Content::Table(inner)) => {
+                let fits =
+                    |entry: &Entry| matches!(&entry.value.content, Content::Text(text) if fits(&entry.name, text));
+                let misfit = inner.entries.iter().find(|entry| !fits(entry));
+                misfit.is_some_and(|entry| self.refuse_entry(row, entry))
+            }
             (Kind::Tables | Kind::OneOrMoreTables, Content::List(items)) => {
                 let mut is_broken = false;
                 for item in items {
@@ -85,6 +91,13 @@ impl Pass<'_> {
 
     fn leaf(&mut self, row: &'static Row, value: &Value) -> bool {
         !fits(row, &value.content) && self.refuse(row, value)
+    }
+
+    fn refuse_entry(&mut self, row: &Row, entry: &Entry) -> bool {
+        let (key, expected) = (subject_of(row, &entry.place), row.kind.expected());
+        let message = format!("{key} has {:?} = {}; expected {expected}", entry.name, shown(&entry.value.content));
+        self.errors.push(Error::new(&entry.place, message));
+        true
     }
 
     fn refuse(&mut self, row: &Row, value: &Value) -> bool {

@@ -1,5 +1,6 @@
 //! The configured routes in the form that connections use.
 
+use super::auths;
 use crate::conn::fixed::{FixedAnswer, FixedField};
 use crate::conn::origins::Origins;
 use crate::conn::route::{
@@ -15,7 +16,7 @@ use crate::proto::upstream::{UpstreamId, UpstreamRule};
 
 /// `pages`, followed by the routes of the configuration.
 pub(super) fn all(config: &Config, pages: Vec<Route>) -> Result<Routes, String> {
-    let configured = config.routes.iter().map(|own| route(own, &config.upstreams)).collect::<Result<_, _>>()?;
+    let configured = config.routes.iter().map(|own| route(own, config)).collect::<Result<_, _>>()?;
     let routes = Routes::new(pages).and_then(|pages| pages.followed_by(configured));
     routes.map_err(|error| error.to_string())
 }
@@ -45,7 +46,7 @@ fn upstream(name: &str, upstreams: &[UpstreamRule]) -> Result<UpstreamId, String
     id.map(UpstreamId).ok_or_else(|| format!("{name} is no upstream"))
 }
 
-fn route(route: &config::Route, upstreams: &[UpstreamRule]) -> Result<Route, String> {
+fn route(route: &config::Route, config: &Config) -> Result<Route, String> {
     let target = match &route.target {
         config::Target::Sse(sse) => {
             let channels = sse.channels.iter().map(|channel| ChannelTemplate::parse(channel));
@@ -72,7 +73,7 @@ fn route(route: &config::Route, upstreams: &[UpstreamRule]) -> Result<Route, Str
             body: respond.body.clone().into_bytes().into(),
         })),
         config::Target::Proxy(proxy) => RouteTarget::Proxy(Box::new(ProxyRoute {
-            upstream: upstream(&proxy.upstream, upstreams)?,
+            upstream: upstream(&proxy.upstream, &config.upstreams)?,
             strip: proxy.strip.as_deref().map(Into::into),
             host: match &proxy.host {
                 config::ProxyHost::Client => ForwardedHost::Client,
@@ -105,6 +106,7 @@ fn route(route: &config::Route, upstreams: &[UpstreamRule]) -> Result<Route, Str
         methods: route.methods.iter().map(|method| method.as_str().into()).collect(),
         request_headers: route.request_headers.iter().map(|name| name.as_str().into()).collect(),
         origins: Origins::new(route.origins.iter().map(|origin| origin.as_str().into())),
+        auth: auths::ids(&route.auth, &config.auths)?,
         ..Route::new(&route.path, target)?
     })
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::auths;
 use crate::conn::hosts::Hosts;
 use crate::conn::routes::Routes;
 use crate::conn::settings::{BusCredentials, BusSettings, DrainSettings, Generation, Process};
@@ -42,6 +43,7 @@ pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Resu
             .map(|listener| (!listener.hosts.is_empty()).then(|| hosts(&listener.hosts)))
             .collect(),
         trust: trust(&config.trust)?,
+        auths: auths::all(config)?,
         quotas: None,
         channels: Arc::new(rules(config)?),
         websocket: SessionLimits {

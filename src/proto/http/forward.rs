@@ -17,7 +17,8 @@ use std::net::IpAddr;
 use super::answer::AnswerHead;
 use super::body::Framing;
 use super::chunk::Streaming;
-use super::fields::{Field, begins_with};
+use super::credentials::{ForwardedCredentials, is_offer, other_offers};
+use super::fields::{Field, begins_with, is_hop_by_hop};
 use super::head::Head;
 use super::reply::{ReplyTo, push_number};
 
@@ -39,6 +40,7 @@ pub struct OwnFields<'a> {
     pub pseudonym: &'a str,
     /// The handshake of a WebSocket: the only upgrade that passes.
     pub is_upgrade: bool,
+    pub credentials: ForwardedCredentials<'a>,
 }
 
 /// How a body is passed on.
@@ -92,7 +94,11 @@ pub fn write_request(out: &mut Vec<u8>, head: &Head<'_>, path: &str, query: Opti
     for field in head.end_to_end() {
         if !is_nameable(field.name) {
             unnameable += 1;
-        } else if !is_own(field.name, own.is_from_proxy) {
+        } else if own.credentials.hides_subprotocols && is_offer(field.name) {
+            if let Some(offers) = other_offers(field) {
+                push(out, "Sec-WebSocket-Protocol", offers.as_bytes());
+            }
+        } else if !is_own(field.name, own.is_from_proxy) && !own.credentials.strips(field.name) {
             push(out, field.name, field.value);
         }
     }
@@ -109,6 +115,7 @@ pub fn write_request(out: &mut Vec<u8>, head: &Head<'_>, path: &str, query: Opti
         push(out, "X-Forwarded-Host", called.as_bytes());
     }
     push(out, "X-Request-Id", own.id.as_bytes());
+    own.credentials.told.iter().for_each(|(name, value)| push(out, name, value.as_bytes()));
     push_display(out, "Via", format_args!("1.{} {}", head.minor_version, own.pseudonym));
     if own.is_upgrade {
         push(out, "Connection", b"Upgrade");
@@ -227,6 +234,18 @@ fn is_nameable(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
+/// Whether a field of this name can tell a server something about a client: neither is it about the connection or the request
+/// itself, nor has another meaning to the gateway.
+pub fn may_be_told(name: &str) -> bool {
+    let is_other = ["via", "cookie", "authorization"].iter().any(|other| other.eq_ignore_ascii_case(name));
+    !name.is_empty()
+        && is_nameable(name)
+        && !is_own(name, false)
+        && !is_hop_by_hop(name)
+        && !begins_with(name, "sec-websocket-")
+        && !is_other
+}
+
 /// Rule 3 of the module: what is the gateway's to say, and what is written from what was parsed.
 fn is_own(name: &str, is_from_proxy: bool) -> bool {
     const OWN: [&str; 8] = [
@@ -264,6 +283,7 @@ mod tests {
             id: "id-1",
             pseudonym: "tidegate-0a1b2c3d",
             is_upgrade: false,
+            credentials: ForwardedCredentials::default(),
         }
     }
 
@@ -299,6 +319,31 @@ mod tests {
             format!("GET /a?b=c HTTP/1.1\r\nHost: shop.example\r\nAccept: */*\r\nCookie: d=e\r\n{SET}\r\n")
         );
         assert!(forwarded("GET http://shop.example/a HTTP/1.1", "").starts_with("GET /a HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn what_a_token_says_is_told_and_no_value_of_a_client_in_its_place() {
+        let stripped: [Box<str>; 2] = ["X-User".into(), "X-Roles".into()];
+        let told = [("X-User".into(), "ann".into())];
+        let lines = "x-user: root\r\nX_User: root\r\nX-ROLES: admin\r\nConnection: X-User\r\nX-Users: all\r\n";
+        for (told, expected) in [(&told[..], "X-User: ann\r\n"), (&[][..], "")] {
+            let credentials = ForwardedCredentials { stripped: &stripped, told, hides_subprotocols: false };
+            let (request, unnameable) = forwarded_by(&OwnFields { credentials, ..own() }, "GET /a HTTP/1.1", lines);
+            let via = "Via: 1.1 tidegate-0a1b2c3d\r\n";
+            let set = SET.replace(via, &format!("{expected}{via}"));
+            assert_eq!(request, format!("GET /a HTTP/1.1\r\nHost: shop.example\r\nX-Users: all\r\n{set}\r\n"));
+            assert_eq!(unnameable, 1);
+        }
+    }
+
+    #[test]
+    fn a_field_that_has_a_meaning_to_the_gateway_tells_no_claim() {
+        for name in ["X-User", "Remote-User", "User"] {
+            assert!(may_be_told(name), "{name}");
+        }
+        for name in ["", "Host", "X_User", "Tg-User", "X-Forwarded-User", "Connection", "Via", "Cookie", "Te"] {
+            assert!(!may_be_told(name), "{name}");
+        }
     }
 
     #[test]

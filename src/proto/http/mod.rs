@@ -26,6 +26,7 @@ mod authority;
 mod body;
 mod canonical;
 mod chunk;
+mod credentials;
 mod fields;
 mod forward;
 mod forwarded;
@@ -41,14 +42,15 @@ pub use authority::{Authority, Host};
 pub use body::{Body, BodyStep, Framing};
 pub use canonical::canonical_path;
 pub use chunk::Streaming;
+pub use credentials::ForwardedCredentials;
 pub use fields::{Field, HeadFields};
 pub use forward::{
-    Framed, OwnFields, insert_host, is_looping, write_answer, write_interim, write_request, write_switched,
+    Framed, OwnFields, insert_host, is_looping, may_be_told, write_answer, write_interim, write_request, write_switched,
 };
 pub use forwarded::{Forwarded, ForwardedHeader, TrustedProxies};
 pub use glimpse::Glimpse;
 pub use head::{Head, next_head, request_line};
 pub use origin::Origin;
 pub use reply::{Cors, Refusal, Reply, ReplyTo, event_stream, go_on, preflight, switching_protocols};
-pub use target::{normalized, query_parameter, split_path, unescaped};
+pub use target::{normalized, query_parameter, query_without, split_path, unescaped};
 pub use upgrade::{is_switched, wants_websocket, websocket_key};

@@ -8,6 +8,8 @@
 //! No reply has a `Date`: RFC 9110 section 6.6.1 requires it of servers with a clock, and this floor has none (ticks
 //! are not times of day). A recipient that caches adds one; replies that could be cached by age are marked `no-store`.
 
+use std::borrow::Cow;
+
 use super::Streaming;
 use crate::proto::CloseReason;
 use crate::proto::close::TABLE;
@@ -139,11 +141,13 @@ pub struct Refusal<'a> {
     /// Seconds after which to try again; the caller adds the jitter.
     pub retry_after_s: Option<u32>,
     pub cors: Option<Cors<'a>>,
+    /// Why a token is not taken (RFC 6750 section 3).
+    pub description: Option<&'a str>,
 }
 
 impl<'a> Refusal<'a> {
     pub fn new(reason: CloseReason) -> Refusal<'a> {
-        Refusal { reason, allow: None, retry_after_s: None, cors: None }
+        Refusal { reason, allow: None, retry_after_s: None, cors: None, description: None }
     }
 
     /// Writes the answer, with the reason's words as plain text, and returns whether the connection may carry another
@@ -164,8 +168,8 @@ impl<'a> Refusal<'a> {
         } else {
             Reply::start(out, row.http_status, to)
         };
-        if self.reason == CloseReason::NoCredentials {
-            reply = reply.header("WWW-Authenticate", "Bearer");
+        if let Some(challenge) = self.challenge() {
+            reply = reply.header("WWW-Authenticate", &challenge);
         }
         if let Some(methods) = self.allow {
             reply = reply.header("Allow", methods);
@@ -183,6 +187,32 @@ impl<'a> Refusal<'a> {
         body[..words.len()].copy_from_slice(words);
         reply.header("Content-Type", "text/plain; charset=utf-8").body(&body[..words.len() + 1]);
         to.keep_alive
+    }
+}
+
+impl Refusal<'_> {
+    /// How the client would be let in (RFC 6750 section 3): a client without a token is told no fault.
+    fn challenge(&self) -> Option<Cow<'static, str>> {
+        let error = match self.reason {
+            CloseReason::NoCredentials | CloseReason::NoToken => return Some(Cow::Borrowed("Bearer")),
+            CloseReason::InvalidToken => "invalid_token",
+            CloseReason::InsufficientScope => "insufficient_scope",
+            CloseReason::AmbiguousToken => "invalid_request",
+            _ => return None,
+        };
+        let mut challenge = format!("Bearer error=\"{error}\"");
+        if let Some(description) = self.description {
+            challenge.push_str(", error_description=\"");
+            // RFC 6750 section 3: printable ASCII without quotes and backslashes.
+            let plain = description.chars().map(|sign| match sign {
+                '"' | '\\' => '\'',
+                ' '..='~' => sign,
+                _ => '?',
+            });
+            challenge.extend(plain);
+            challenge.push('"');
+        }
+        Some(challenge.into())
     }
 }
 
@@ -212,6 +242,10 @@ fn leaves_input_readable(reason: CloseReason) -> bool {
             | HostRefused
             | Misdirected
             | NoCredentials
+            | NoToken
+            | InvalidToken
+            | InsufficientScope
+            | AmbiguousToken
             | NotUpgradable
             | UpgradeRequired
             | BadPublish

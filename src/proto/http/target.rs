@@ -92,6 +92,19 @@ pub fn query_parameter<'a>(query: Option<&'a str>, name: &str) -> Result<Option<
     Ok(found)
 }
 
+/// The query without the parameters of these names, in any spelling. Borrows if it has none of them; `None` if nothing is left.
+pub fn query_without<'a>(query: &'a str, is_left_out: impl Fn(&str) -> bool) -> Option<Cow<'a, str>> {
+    let is_out = |pair: &&str| {
+        let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
+        unescape(name, true).is_ok_and(|name| is_left_out(&name))
+    };
+    if !query.split('&').any(|pair| is_out(&pair)) {
+        return Some(Cow::Borrowed(query));
+    }
+    let left = query.split('&').filter(|pair| !is_out(pair)).collect::<Vec<_>>().join("&");
+    (!left.is_empty()).then_some(Cow::Owned(left))
+}
+
 /// Resolves `%XX` (RFC 3986 section 2.1); borrows if there are no escapes.
 fn unescape(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, CloseReason> {
     if !text.bytes().any(|byte| byte == b'%' || (plus_is_space && byte == b'+')) {

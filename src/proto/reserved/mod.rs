@@ -4,7 +4,7 @@
 //!  subjects   tg.conn.<id>, tg.user.<user>.close, …    what each leads to, which of them workers may use, makers
 //!   '-- destination   where a message goes, from its subject, and what it expects
 //!  headers    Tg-Conn, Tg-Event, …                     what each means, in which messages it is
-//!  events     tg.gap, tg.result                        names of events of event streams
+//!  events     tg.gap, tg.end, tg.result                names of events of event streams
 //!  methods    tg.answer, tg.ack                        calls of the client protocol
 //! ```
 //!
@@ -21,6 +21,8 @@ const OWN: &str = "tg.";
 
 /// The event of a gap on an event stream.
 pub const GAP_EVENT: &str = "tg.gap";
+/// The event that says why a stream ends for good.
+pub const END_EVENT: &str = "tg.end";
 /// The event of a request's result, unless its route names another.
 pub const RESULT_EVENT: &str = "tg.result";
 

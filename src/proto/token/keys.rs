@@ -9,6 +9,7 @@
 //! secrets: each of its readers could sign with them.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use base64::Engine;
 use serde::Deserialize;
@@ -147,6 +148,12 @@ impl KeySet {
             let is_allowed = self.keys.iter().any(|own| own.key.algorithm == algorithm);
             if is_allowed { TokenFault::UnknownKey } else { TokenFault::NotAllowed }
         })
+    }
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeySet({} keys)", self.keys.len())
     }
 }
 

@@ -14,6 +14,7 @@ mod claims;
 mod der;
 mod key;
 mod keys;
+pub mod memory;
 mod parts;
 mod pem;
 mod policy;

@@ -38,7 +38,12 @@ pub struct TokenPolicy {
     pub user: Box<str>,
     /// The claim that lists patterns of channels, if one does.
     pub channels: Option<Box<str>>,
+    /// Header fields by which the gateway tells servers behind it a claim, and the claim of each.
+    pub told: Vec<(Box<str>, Box<str>)>,
 }
+
+/// A header field and its value.
+type ToldField = (Box<str>, Box<str>);
 
 /// The proven statements of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +51,11 @@ pub struct Proof {
     pub user: User,
     /// Seconds of Unix time at which it ends, the leeway included.
     pub until_s: u64,
-    /// Channels that may be heard besides those of the route.
-    pub channels: Vec<Pattern>,
+    /// Channels that may be heard besides those that the route names itself. `None` if the policy has no claim for them.
+    pub channels: Option<Vec<Pattern>>,
+    /// The header fields of [`TokenPolicy::told`] with their values: a text, or a list as one text with commas. A claim that is
+    /// missing or an object has none.
+    pub told: Vec<ToldField>,
     /// `jti`, by which one token is revoked.
     pub id: Option<Box<str>>,
     /// `sid`, by which all tokens of one session are.
@@ -63,7 +71,25 @@ impl Default for TokenPolicy {
             leeway_s: limits::TOKEN_LEEWAY_S,
             user: "sub".into(),
             channels: None,
+            told: Vec::new(),
         }
+    }
+}
+
+impl Proof {
+    /// Whether it ends before or at this second of Unix time.
+    pub fn is_over(&self, unix_now: u64) -> bool {
+        self.until_s <= unix_now
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        let told: usize = self.told.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let patterns: usize = self.channels.iter().flatten().map(|pattern| pattern.as_str().len()).sum();
+        let entries = self.told.len() * size_of::<ToldField>()
+            + self.channels.as_ref().map_or(0, |patterns| patterns.len() * size_of::<Pattern>());
+        let names = [&self.id, &self.session].into_iter().flatten().map(|text| text.len()).sum::<usize>();
+        size_of::<Proof>() + self.user.token().len() + told + patterns + entries + names
     }
 }
 
@@ -81,13 +107,17 @@ impl TokenPolicy {
         let claims: ClaimMap<'_> = serde_json::from_slice(&parts.claims).map_err(|_| TokenFault::Claims)?;
         self.check_parties(&claims)?;
         let until_s = self.until(&claims, unix_now)?;
-        Ok(Proof {
+        let proof = Proof {
             user: self.user(&claims)?,
             until_s,
             channels: self.channels(&claims)?,
+            told: self.told(&claims)?,
             id: claims.name("jti", Claim::Jti)?,
             session: claims.name("sid", Claim::Sid)?,
-        })
+        };
+        // Last: only a token that is valid otherwise allows too little.
+        let has = |(name, wanted): &(Box<str>, Box<str>)| claims.get(name).is_some_and(|value| says(value, wanted));
+        if self.required.iter().all(has) { Ok(proof) } else { Err(TokenFault::Required.into()) }
     }
 
     fn check_parties(&self, claims: &ClaimMap<'_>) -> Result<(), TokenFault> {
@@ -103,8 +133,7 @@ impl TokenPolicy {
         {
             return Err(TokenFault::Audience);
         }
-        let has = |(name, wanted): &(Box<str>, Box<str>)| claims.get(name).is_some_and(|value| says(value, wanted));
-        if self.required.iter().all(has) { Ok(()) } else { Err(TokenFault::Required) }
+        Ok(())
     }
 
     fn until(&self, claims: &ClaimMap<'_>, unix_now: u64) -> Result<u64, TokenRefusal> {
@@ -128,15 +157,39 @@ impl TokenPolicy {
         User::new(&name).map_err(TokenFault::User)
     }
 
-    fn channels(&self, claims: &ClaimMap<'_>) -> Result<Vec<Pattern>, TokenFault> {
-        let Some(value) = self.channels.as_ref().and_then(|name| claims.get(name)) else { return Ok(Vec::new()) };
+    fn told(&self, claims: &ClaimMap<'_>) -> Result<Vec<ToldField>, TokenFault> {
+        let found = self.told.iter().filter_map(|(field, claim)| Some((field, claims.get(claim)?)));
+        let values = found.map(|(field, value)| Ok(told(value)?.map(|value| (field.clone(), value))));
+        values.filter_map(Result::transpose).collect()
+    }
+
+    fn channels(&self, claims: &ClaimMap<'_>) -> Result<Option<Vec<Pattern>>, TokenFault> {
+        let Some(name) = &self.channels else { return Ok(None) };
+        let Some(value) = claims.get(name) else { return Ok(Some(Vec::new())) };
         let items: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| TokenFault::NoList)?;
         let pattern = |item: &RawValue| {
             let name = text(item).ok_or(TokenFault::NoText(Claim::Channels))?;
             let pattern = Pattern::new(&name).map_err(|error| TokenFault::Channel(Claim::Channels, error))?;
             if pattern.is_reserved() { Err(TokenFault::Reserved(Claim::Channels)) } else { Ok(pattern) }
         };
-        items.into_iter().map(pattern).collect()
+        items.into_iter().map(pattern).collect::<Result<_, _>>().map(Some)
+    }
+}
+
+/// The claim as a header field says it.
+fn told(value: &RawValue) -> Result<Option<Box<str>>, TokenFault> {
+    let said = match value.get() {
+        boolean @ ("true" | "false") => Some(boolean.to_owned()),
+        list if list.starts_with('[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
+            let texts: Option<Vec<Cow<'_, str>>> = items.into_iter().map(text).collect();
+            texts.map(|texts| texts.join(","))
+        }
+        _ => text(value).map(Cow::into_owned),
+    };
+    match said {
+        Some(said) if said.chars().any(char::is_control) => Err(TokenFault::NoField),
+        said => Ok(said.map(String::into)),
     }
 }
 
@@ -215,6 +268,7 @@ mod tests {
             audience: Some("tidegate".into()),
             required: vec![("scope".into(), "push".into())],
             channels: Some("channels".into()),
+            told: vec![("X-Roles".into(), "roles".into()), ("X-User".into(), "sub".into())],
             ..TokenPolicy::default()
         }
     }
@@ -240,7 +294,7 @@ mod tests {
     fn a_token_proves_its_user_end_channels_and_names() {
         let proof = verified(&policy(), &claims("nbf", json!(NOW + 30))).unwrap();
         assert_eq!((proof.user.name().as_ref(), proof.until_s), ("ann", NOW + 90));
-        assert_eq!(proof.channels, ["room.1", "team.*"].map(|name| Pattern::new(name).unwrap()));
+        assert_eq!(proof.channels, Some(["room.1", "team.*"].map(|name| Pattern::new(name).unwrap()).to_vec()));
         assert_eq!((proof.id.as_deref(), proof.session.as_deref()), (Some("t-1"), Some("s-1")));
         let by_mail = TokenPolicy { user: "email".into(), ..policy() };
         let proof = verified(&by_mail, &claims("email", json!("a.b@example.org"))).unwrap();
@@ -271,6 +325,8 @@ mod tests {
             ("channels", json!("room.1"), TokenFault::NoList.into()),
             ("channels", json!(["tg.user.bob"]), TokenFault::Reserved(Claim::Channels).into()),
             ("jti", json!([1]), TokenFault::NoText(Claim::Jti).into()),
+            ("roles", json!("admin\r\nX-User: root"), TokenFault::NoField.into()),
+            ("roles", json!(["a", "b\n"]), TokenFault::NoField.into()),
         ] {
             assert_eq!(verified(&policy(), &claims(name, value.clone())).unwrap_err(), refusal, "{name}: {value}");
         }
@@ -284,6 +340,31 @@ mod tests {
         ] {
             assert!(verified(&policy(), &claims(name, value.clone())).is_ok(), "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn claims_for_servers_are_one_text_each() {
+        for (value, said) in [
+            (json!("admin"), Some("admin")),
+            (json!(["admin", 7, "é"]), Some("admin,7,é")),
+            (json!([]), Some("")),
+            (json!(true), Some("true")),
+            (json!({"a": 1}), None),
+            (json!([{"a": 1}]), None),
+            (Value::Null, None),
+        ] {
+            let proof = verified(&policy(), &claims("roles", value.clone())).unwrap();
+            let told: Vec<(&str, &str)> = proof.told.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let roles = said.map(|said| ("X-Roles", said));
+            assert_eq!(told, roles.into_iter().chain([("X-User", "ann")]).collect::<Vec<_>>(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_has_ended_is_no_token_that_allows_too_little() {
+        let mut claims = claims("exp", json!(NOW - 60));
+        claims["scope"] = json!("read");
+        assert_eq!(verified(&policy(), &claims).unwrap_err(), TokenRefusal::Expired);
     }
 
     #[test]

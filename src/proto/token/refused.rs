@@ -43,6 +43,8 @@ pub enum TokenFault {
     Audience,
     /// A claim that the gateway requires is missing or has another value.
     Required,
+    /// A claim that servers are told has control characters, which no header field can have.
+    NoField,
     /// There is no `exp`.
     NoEnd,
     /// There is no user.
@@ -117,6 +119,7 @@ impl fmt::Display for TokenFault {
             TokenFault::Issuer => f.write_str("its claim \"iss\" is not the issuer that is expected"),
             TokenFault::Audience => f.write_str("its claim \"aud\" does not name the audience that is expected"),
             TokenFault::Required => f.write_str("a claim that is required is missing or has another value"),
+            TokenFault::NoField => f.write_str("a claim that goes to servers has control characters"),
             TokenFault::NoEnd => write!(f, "its claim {} is missing: a token has to end", Claim::Exp),
             TokenFault::NoUser => f.write_str("its claim for the user is missing"),
             TokenFault::Algorithm(ours) => {

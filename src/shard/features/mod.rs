@@ -9,6 +9,7 @@
 //! Features do not call each other. What one needs of another is an errand or a letter.
 
 pub(super) mod acks;
+pub(super) mod expiry;
 pub(super) mod limiter;
 pub(super) mod order;
 pub(super) mod presence;
@@ -30,6 +31,7 @@ use super::desk::Desk;
 use super::{Core, Parts};
 
 use acks::Acks;
+use expiry::StreamEnds;
 use limiter::Limiter;
 use order::Order;
 use presence::Presence;
@@ -194,5 +196,6 @@ features! {
     acks: Acks,
     presence: Presence,
     limiter: Limiter,
+    expiry: StreamEnds,
     proxy: Proxy,
 }

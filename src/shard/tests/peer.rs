@@ -44,6 +44,12 @@ impl Peer {
         heard + &String::from_utf8_lossy(&body)
     }
 
+    /// What has arrived since it was asked last, as it came.
+    pub(super) fn hear_bytes(&mut self) -> Vec<u8> {
+        while matches!(self.end.read(&mut self.heard), ReadOutcome::Bytes(_)) {}
+        std::mem::take(&mut self.heard)
+    }
+
     /// Whether the gateway has ended its half, all that came before being heard.
     pub(super) fn is_at_end(&mut self) -> bool {
         self.hear();

@@ -102,7 +102,10 @@ fn doubts_what_has_no_effect() {
     for (lines, words) in [
         ("connections = 1\nburst = 2\n", "limit.burst has no effect without handshakes, requests or messages"),
         ("excess = \"close\"\nconnections = 1\n", "limit.excess \"close\" has no effect without messages"),
-        ("by = \"user\"\nrequests = \"1/s\"\n", "limit.by \"user\" limits nothing: no route has a user or a token"),
+        (
+            "by = \"user\"\nrequests = \"1/s\"\n",
+            "limit.by \"user\" limits nothing: no route has a user, a token or an auth",
+        ),
         ("except = \"0.0.0.0/0\"\nrequests = \"1/s\"\n", "has every address: the limit is for none of them"),
     ] {
         let found = doubts(lines);

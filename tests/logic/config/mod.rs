@@ -1,5 +1,6 @@
 //! The configuration: what is read, what is refused and in which words.
 
+mod auth;
 mod channels;
 mod client_limits;
 mod listeners;

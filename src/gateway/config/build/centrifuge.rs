@@ -5,7 +5,12 @@ use super::reach::pattern_covers;
 use super::{ConfigBuilder, Section};
 
 impl ConfigBuilder<'_> {
-    pub(super) fn centrifuge(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<CentrifugeTarget> {
+    pub(super) fn centrifuge(
+        &mut self,
+        section: &Section<'_>,
+        path: Option<&str>,
+        has_auth: bool,
+    ) -> Option<CentrifugeTarget> {
         for name in ["channel", "publish", "control"] {
             self.belongs_to(section, name, "raw");
         }
@@ -29,7 +34,7 @@ impl ConfigBuilder<'_> {
             self.conflict(section, "user", "is set beside a token, which names the user; expected one of them");
         }
         let keys = ["service", "user", "token", "channels", "publish_to", "server_side"];
-        if keys.iter().all(|name| section.value(name).is_none()) {
+        if !has_auth && keys.iter().all(|name| section.value(name).is_none()) {
             let words = "websocket has no target; expected at least one of channels, publish_to, server_side, service, \
                          user and token";
             self.missing(section, words);

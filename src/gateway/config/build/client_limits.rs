@@ -53,11 +53,14 @@ impl ConfigBuilder<'_> {
     }
 
     pub(super) fn doubts_of_client_limits(&mut self, top: &Section<'_>, config: &Config) {
-        let knows_users = config.routes.iter().any(|route| match &route.target {
-            Target::WebSocket(target) => target.user.is_some(),
-            Target::Accept(target) => target.user.is_some(),
-            Target::Centrifuge(target) => target.user.is_some() || target.token.is_some(),
-            Target::Sse(_) | Target::Respond(_) | Target::Proxy(_) => false,
+        let knows_users = config.routes.iter().any(|route| {
+            !route.auth.is_empty()
+                || match &route.target {
+                    Target::WebSocket(target) => target.user.is_some(),
+                    Target::Accept(target) => target.user.is_some(),
+                    Target::Centrifuge(target) => target.user.is_some() || target.token.is_some(),
+                    Target::Sse(_) | Target::Respond(_) | Target::Proxy(_) => false,
+                }
         });
         for section in top.tables("limit") {
             let has = |name: &str| section.value(name).is_some();
@@ -68,7 +71,7 @@ impl ConfigBuilder<'_> {
                 self.doubt(&section, "excess", "has no effect without messages");
             }
             if section.text("by").as_deref() == Some("user") && !knows_users {
-                self.doubt(&section, "by", "limits nothing: no route has a user or a token");
+                self.doubt(&section, "by", "limits nothing: no route has a user, a token or an auth");
             }
             let except = section.texts("except");
             if Networks::parse(except.iter().map(String::as_str)).is_some_and(|all| all.have_all_of_a_family()) {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::super::{Config, Target};
+use super::auth;
 use super::upstreams::doubts_of_circles;
 use super::{ConfigBuilder, Section};
 use crate::limits;
@@ -17,6 +18,7 @@ impl ConfigBuilder<'_> {
         self.doubts_of_trust(top, config);
         doubts_of_circles(self, top, config);
         self.doubts_of_client_limits(top, config);
+        auth::doubts(self, top, config);
         if let Some(admin) = top.table("admin")
             && admin.switch("allow_remote")
             && config.admin.as_ref().is_some_and(|admin| admin.address.ip().is_loopback())

@@ -119,7 +119,7 @@ fn takes(earlier: &Route, path: &str, method: &str) -> bool {
 
 /// Whether `general` matches every path that `path` matches. A parameter stands for any segment that is not empty, a `*` at the
 /// end for all that follow.
-fn path_covers(general: &str, path: &str) -> bool {
+pub(super) fn path_covers(general: &str, path: &str) -> bool {
     let all = general.strip_suffix("/*");
     let mut segments = path.split('/');
     let takes =

@@ -6,6 +6,7 @@ use super::super::tree::Content;
 use super::super::{
     AcceptTarget, RespondTarget, Route, Scheme, SseTarget, Target, UserSource, WebSocketTarget, form, validate,
 };
+use super::auth;
 use super::upstreams::proxy;
 use super::{ConfigBuilder, Section};
 
@@ -19,20 +20,24 @@ impl ConfigBuilder<'_> {
     /// Upstreams that routes name by a URL are added.
     pub(super) fn routes(&mut self, top: &Section<'_>, upstreams: &mut Vec<UpstreamRule>) -> Vec<Route> {
         let mut routes: Vec<Route> = Vec::new();
+        if let Some(access) = top.table("access") {
+            auth::names(self, &access, top);
+        }
         for section in top.tables("route") {
-            let Some(route) = self.route(&section, upstreams) else { continue };
+            let auth = auth::of_route(self, &section, top);
+            let Some(route) = self.route(&section, auth, upstreams) else { continue };
             self.reach_of_route(&section, &route, &routes);
             routes.push(route);
         }
         routes
     }
 
-    fn route(&mut self, section: &Section<'_>, upstreams: &mut Vec<UpstreamRule>) -> Option<Route> {
+    fn route(&mut self, section: &Section<'_>, auth: Vec<String>, upstreams: &mut Vec<UpstreamRule>) -> Option<Route> {
         let path = self.required(section, "path");
         if let Some(Err(words)) = path.as_deref().map(spelling::check) {
             self.conflict(section, "path", &words);
         }
-        let target = self.target(section, path.as_deref(), upstreams);
+        let target = self.target(section, path.as_deref(), !auth.is_empty(), upstreams);
         let methods = match (&target, section.value("method")) {
             (Some(Target::Accept(_)), None) => vec!["POST".to_owned()],
             (Some(Target::Proxy(_)), None) => vec![ANY_METHOD.to_owned()],
@@ -82,6 +87,7 @@ impl ConfigBuilder<'_> {
             methods,
             origins: section.texts("origins"),
             request_headers: section.texts("request_headers"),
+            auth,
             target: target?,
         })
     }
@@ -90,6 +96,7 @@ impl ConfigBuilder<'_> {
         &mut self,
         section: &Section<'_>,
         path: Option<&str>,
+        has_auth: bool,
         upstreams: &mut Vec<UpstreamRule>,
     ) -> Option<Target> {
         let [sse, websocket, accept, respond] =
@@ -108,15 +115,26 @@ impl ConfigBuilder<'_> {
                 return None;
             }
         }
+        for target in websocket.iter().chain(&accept).filter(|_| has_auth) {
+            for name in ["user", "token"].into_iter().filter(|name| target.has_row(name)) {
+                if target.value(name).is_some() {
+                    self.conflict(
+                        target,
+                        name,
+                        "is set beside an auth, whose token names the user; expected one of them",
+                    );
+                }
+            }
+        }
         if let Some(sse) = sse {
             self.sse(&sse, path).map(Target::Sse)
         } else if let Some(websocket) = websocket {
             match websocket.text("protocol").as_deref() {
-                Some("centrifuge-json") => self.centrifuge(&websocket, path).map(Target::Centrifuge),
-                _ => self.websocket(&websocket, path).map(Target::WebSocket),
+                Some("centrifuge-json") => self.centrifuge(&websocket, path, has_auth).map(Target::Centrifuge),
+                _ => self.websocket(&websocket, path, has_auth).map(Target::WebSocket),
             }
         } else if let Some(accept) = accept {
-            self.accept(section, &accept, path).map(Target::Accept)
+            self.accept(section, &accept, path, has_auth).map(Target::Accept)
         } else if let Some(respond) = respond {
             self.respond(&respond).map(Target::Respond)
         } else {
@@ -151,7 +169,7 @@ impl ConfigBuilder<'_> {
         Some(SseTarget { channels, retry: Duration::from_millis(section.whole("retry_ms")) })
     }
 
-    fn websocket(&mut self, section: &Section<'_>, path: Option<&str>) -> Option<WebSocketTarget> {
+    fn websocket(&mut self, section: &Section<'_>, path: Option<&str>, has_auth: bool) -> Option<WebSocketTarget> {
         for name in ["channels", "publish_to", "server_side", "token"] {
             self.belongs_to(section, name, "centrifuge-json");
         }
@@ -162,7 +180,7 @@ impl ConfigBuilder<'_> {
         let user = section.table("user").and_then(|user| self.user(&user));
         let service = section.text("service");
         let publish = section.switch("publish");
-        if channel.is_none() && service.is_none() && section.value("user").is_none() {
+        if channel.is_none() && service.is_none() && section.value("user").is_none() && !has_auth {
             self.missing(section, "websocket has no target; expected at least one of channel, service and user");
         }
         if publish && channel.is_none() && !self.broken.contains(&section.place) {
@@ -171,9 +189,15 @@ impl ConfigBuilder<'_> {
         Some(WebSocketTarget { channel, service, publish, user, control: section.switch("control") })
     }
 
-    fn accept(&mut self, route: &Section<'_>, section: &Section<'_>, path: Option<&str>) -> Option<AcceptTarget> {
+    fn accept(
+        &mut self,
+        route: &Section<'_>,
+        section: &Section<'_>,
+        path: Option<&str>,
+        has_auth: bool,
+    ) -> Option<AcceptTarget> {
         let user = section.table("user").and_then(|user| self.user(&user));
-        let own = if section.value("user").is_some() { &["id", "user"][..] } else { &["id"] };
+        let own = if section.value("user").is_some() || has_auth { &["id", "user"][..] } else { &["id"] };
         let channel = section.text("channel");
         if let Some(channel) = &channel {
             self.parameters(section, "channel", channel, path, own);

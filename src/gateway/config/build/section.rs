@@ -2,7 +2,7 @@
 
 use super::super::error::Place;
 use super::super::table::{self, Fallback, Row};
-use super::super::tree::{Content, Table, Value};
+use super::super::tree::{Content, Entry, Table, Value};
 use super::super::validate;
 
 /// A table of the tree with its path in the table of keys.
@@ -19,6 +19,11 @@ impl<'a> Section<'a> {
         let row = table::row(&path);
         debug_assert!(row.is_some(), "{path} is not in the table of keys");
         row
+    }
+
+    /// Whether the table of keys has such a key here.
+    pub(super) fn has_row(&self, name: &str) -> bool {
+        table::row(&format!("{}.{name}", self.path)).is_some()
     }
 
     /// As people write it: `[[route]]`, `sse`.
@@ -90,6 +95,16 @@ impl<'a> Section<'a> {
             (_, None, Fallback::Text(text)) => Some(text.to_owned()),
             _ => None,
         }
+    }
+
+    /// The names and texts of a table whose names are free.
+    pub(super) fn pairs(&self, name: &str) -> Vec<(String, String)> {
+        let Some(Value { content: Content::Table(table), .. }) = self.value(name) else { return Vec::new() };
+        let pair = |entry: &Entry| match &entry.value.content {
+            Content::Text(text) => Some((entry.name.clone(), text.clone())),
+            _ => None,
+        };
+        table.entries.iter().filter_map(pair).collect()
     }
 
     pub(super) fn texts(&self, name: &str) -> Vec<String> {

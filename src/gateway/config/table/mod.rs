@@ -1,6 +1,7 @@
 //! The table of keys: each key of the configuration, once. The parser's checks, the environment's variables, the
 //! suggestions, `tidegate config` and docs/configuration.md derive from it. One file for each section.
 
+mod auth;
 mod channels;
 mod client_limits;
 mod drain;
@@ -74,6 +75,13 @@ pub enum Kind {
         /// Whether the parser accepts this one of them.
         fits: fn(&str) -> bool,
     },
+    /// A table whose names the operator chooses, each with a text.
+    Map {
+        /// What is accepted, with an example.
+        expected: &'static str,
+        /// Whether the parser accepts this name with this text.
+        fits: fn(&str, &str) -> bool,
+    },
     /// A text that errors never show.
     Secret,
 }
@@ -117,8 +125,10 @@ const SECTIONS: &[&[Row]] = &[
     listeners::ROWS,
     tls::ROWS,
     trust::ROWS,
+    auth::ROWS,
     upstreams::ROWS,
     routes::ROWS,
+    auth::OF_ROUTES,
     upstreams::OF_ROUTES,
     channels::ROWS,
     client_limits::ROWS,
@@ -189,7 +199,8 @@ impl Row {
 
     /// The environment variable that sets it, with `N` for each index; `None` for tables.
     pub fn variable(&self) -> Option<String> {
-        if matches!(self.kind, Kind::Table | Kind::Tables | Kind::OneOrMoreTables | Kind::TableOr { .. }) {
+        let is_table = matches!(self.kind, Kind::Table | Kind::Tables | Kind::OneOrMoreTables);
+        if is_table || matches!(self.kind, Kind::TableOr { .. } | Kind::Map { .. }) {
             return None;
         }
         let path = self.path.replace("[].", "_N_").replace('.', "_").to_uppercase();
@@ -213,7 +224,9 @@ impl Kind {
                 let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 format!("one of {}", quoted.join(", "))
             }
-            Kind::Text { expected, .. } | Kind::Texts { expected, .. } => (*expected).to_owned(),
+            Kind::Text { expected, .. } | Kind::Texts { expected, .. } | Kind::Map { expected, .. } => {
+                (*expected).to_owned()
+            }
             Kind::Secret => "a text that is not empty".to_owned(),
         }
     }

@@ -1,0 +1,274 @@
+//! Proof of identity: the token of a request, checked by the `[[auth]]` of its route, and what the token proves.
+//!
+//! ```text
+//!  head --the carriers of each auth, in order--> token --remembered by this shard?--> Arc<Proof>
+//!                                                  |            '--no--> TokenPolicy::verify: a signature is checked
+//!                                                  '-- none, two, not valid, too little --> Denial: 401, 400, 401, 403
+//! ```
+//!
+//! The first auth whose carriers have a token decides; no other one is asked after it.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::route::{AuthId, Route};
+use crate::proto::CloseReason;
+use crate::proto::http::{ForwardedCredentials, Head, query_without};
+use crate::proto::subject::Subject;
+use crate::proto::token::carrier::{self, Carrier};
+use crate::proto::token::memory::{ProofMemory, proof_key};
+use crate::proto::token::{KeySet, Proof, TokenFault, TokenPolicy, TokenRefusal};
+
+/// One `[[auth]]`.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    pub name: Box<str>,
+    pub policy: TokenPolicy,
+    pub keys: KeySet,
+    pub carriers: Vec<Carrier>,
+}
+
+/// All of a configuration, by [`AuthId`].
+#[derive(Clone, Debug, Default)]
+pub struct Auths {
+    all: Box<[Auth]>,
+    /// The header fields that one of them tells servers: no value of a client passes, on any route.
+    fields: Box<[Box<str>]>,
+}
+
+impl Auths {
+    pub fn new(all: Vec<Auth>) -> Auths {
+        let fields = all.iter().flat_map(|auth| &auth.policy.told).map(|(name, _)| name.clone()).collect();
+        Auths { all: all.into(), fields }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.all.iter().map(|auth| &*auth.name)
+    }
+}
+
+/// What became of the credentials of a request, or of a refresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthOutcome {
+    /// A signature was checked, and is the issuer's.
+    Verified,
+    /// The token was verified before.
+    Remembered,
+    /// There is no token.
+    Missing,
+    /// There are two tokens.
+    Ambiguous,
+    Expired,
+    /// The token is not valid for another reason.
+    Invalid,
+    /// The token is valid and does not allow that.
+    Forbidden,
+}
+
+impl AuthOutcome {
+    pub const ALL: [AuthOutcome; 7] = [
+        AuthOutcome::Verified,
+        AuthOutcome::Remembered,
+        AuthOutcome::Missing,
+        AuthOutcome::Ambiguous,
+        AuthOutcome::Expired,
+        AuthOutcome::Invalid,
+        AuthOutcome::Forbidden,
+    ];
+
+    /// As in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            AuthOutcome::Verified => "verified",
+            AuthOutcome::Remembered => "remembered",
+            AuthOutcome::Missing => "missing",
+            AuthOutcome::Ambiguous => "ambiguous",
+            AuthOutcome::Expired => "expired",
+            AuthOutcome::Invalid => "invalid",
+            AuthOutcome::Forbidden => "forbidden",
+        }
+    }
+}
+
+/// The reason why a request is not let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Denial {
+    pub reason: CloseReason,
+    /// The auth that has refused the token, and why.
+    pub refused: Option<(AuthId, TokenRefusal)>,
+}
+
+impl Denial {
+    fn new(reason: CloseReason) -> Denial {
+        Denial { reason, refused: None }
+    }
+}
+
+/// The tokens that one shard has verified, and how often it was asked. Requests are read with shared settings, so it changes
+/// inside: nothing else than [`CredentialCheck`] uses it, for the length of one call.
+#[derive(Default)]
+pub struct Proofs(RefCell<VerifiedTokens>);
+
+#[derive(Default)]
+struct VerifiedTokens {
+    memory: ProofMemory,
+    /// By auth, then by outcome.
+    counts: Vec<[u64; AuthOutcome::ALL.len()]>,
+}
+
+impl Proofs {
+    /// How often that was the outcome.
+    pub fn count(&self, auth: usize, outcome: AuthOutcome) -> u64 {
+        self.0
+            .try_borrow()
+            .ok()
+            .and_then(|verified| Some(verified.counts.get(auth)?[outcome as usize]))
+            .unwrap_or_default()
+    }
+
+    fn with<T: Default>(&self, work: impl FnOnce(&mut VerifiedTokens) -> T) -> T {
+        let verified = self.0.try_borrow_mut();
+        debug_assert!(verified.is_ok(), "one call at a time");
+        verified.map_or_else(|_| T::default(), |mut verified| work(&mut verified))
+    }
+}
+
+/// Another shard has verified nothing yet.
+impl Clone for Proofs {
+    fn clone(&self) -> Proofs {
+        Proofs::default()
+    }
+}
+
+impl std::fmt::Debug for Proofs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Proofs(..)")
+    }
+}
+
+/// What checks credentials: the auths of the configuration, and what the shard has verified, at a second of Unix time.
+#[derive(Clone, Copy)]
+pub struct CredentialCheck<'s> {
+    pub auths: &'s Auths,
+    pub proofs: &'s Proofs,
+    pub unix_time: fn() -> u64,
+}
+
+impl<'s> CredentialCheck<'s> {
+    pub(super) fn auth(&self, id: AuthId) -> Option<&'s Auth> {
+        self.auths.all.get(usize::from(id.0))
+    }
+
+    /// The proof that a request gives to one of the auths of its route.
+    pub(super) fn prove(&self, head: &Head<'_>, route: &Route) -> Result<Arc<Proof>, Denial> {
+        for (id, auth) in route.auth.iter().filter_map(|id| Some((*id, self.auth(*id)?))) {
+            match carrier::token(head, &auth.carriers) {
+                Ok(None) => {}
+                Ok(Some(token)) => return self.verify(id, auth, &token),
+                Err(_) => {
+                    self.note(id, AuthOutcome::Ambiguous);
+                    return Err(Denial::new(CloseReason::AmbiguousToken));
+                }
+            }
+        }
+        route.auth.iter().for_each(|id| self.note(*id, AuthOutcome::Missing));
+        Err(Denial::new(CloseReason::NoToken))
+    }
+
+    /// The proof that a token gives to one of the auths of a route, each asked in turn: the token came without a carrier.
+    pub fn prove_token(&self, route: &Route, token: &str) -> Result<Arc<Proof>, TokenRefusal> {
+        let mut refused = TokenRefusal::Missing;
+        for (id, auth) in route.auth.iter().filter_map(|id| Some((*id, self.auth(*id)?))) {
+            match self.verify(id, auth, token) {
+                Ok(proof) => return Ok(proof),
+                Err(denial) => refused = denial.refused.map_or(refused, |(_, refused)| refused),
+            }
+        }
+        Err(refused)
+    }
+
+    fn verify(&self, id: AuthId, auth: &Auth, token: &str) -> Result<Arc<Proof>, Denial> {
+        let (key, unix_now) = (proof_key(id.0, token), (self.unix_time)());
+        if let Some(proof) = self.proofs.with(|verified| verified.memory.find(&key, unix_now)) {
+            self.note(id, AuthOutcome::Remembered);
+            return Ok(proof);
+        }
+        match auth.policy.verify(&auth.keys, token, unix_now) {
+            Ok(proof) => {
+                let proof = Arc::new(proof);
+                self.proofs.with(|verified| verified.memory.keep(key, &proof));
+                self.note(id, AuthOutcome::Verified);
+                Ok(proof)
+            }
+            Err(refused) => {
+                let (reason, outcome) = match refused {
+                    TokenRefusal::Invalid(TokenFault::Required) => {
+                        (CloseReason::InsufficientScope, AuthOutcome::Forbidden)
+                    }
+                    TokenRefusal::Expired => (CloseReason::InvalidToken, AuthOutcome::Expired),
+                    _ => (CloseReason::InvalidToken, AuthOutcome::Invalid),
+                };
+                self.note(id, outcome);
+                Err(Denial { reason, refused: Some((id, refused)) })
+            }
+        }
+    }
+
+    /// A request whose token is valid asks for more than it allows.
+    pub(super) fn forbid(&self, route: &Route) -> Denial {
+        route.auth.iter().for_each(|id| self.note(*id, AuthOutcome::Forbidden));
+        Denial::new(CloseReason::InsufficientScope)
+    }
+
+    fn note(&self, id: AuthId, outcome: AuthOutcome) {
+        self.proofs.with(|verified| {
+            let index = usize::from(id.0);
+            if verified.counts.len() <= index {
+                verified.counts.resize(self.auths.all.len().max(index + 1), Default::default());
+            }
+            verified.counts[index][outcome as usize] += 1;
+        });
+    }
+
+    /// Whether a token of the route may come among the subprotocols of a WebSocket.
+    pub(super) fn takes_subprotocols(&self, route: &Route) -> bool {
+        self.carriers(route).any(|carrier| *carrier == Carrier::Subprotocol)
+    }
+
+    /// What servers are told of the client of a request. Fields of all auths are stripped, on any route.
+    pub(super) fn forwarded<'p>(&self, route: &Route, proof: Option<&'p Proof>) -> ForwardedCredentials<'p>
+    where
+        's: 'p,
+    {
+        let (stripped, told) = (&*self.auths.fields, proof.map_or(&[][..], |proof| &proof.told));
+        ForwardedCredentials { stripped, told, hides_subprotocols: self.takes_subprotocols(route) }
+    }
+
+    /// The query of a request without the parameters that may carry a token: what workers and servers get.
+    pub(super) fn query_without_tokens<'q>(
+        &self,
+        route: &Route,
+        query: Option<&'q str>,
+    ) -> Option<std::borrow::Cow<'q, str>> {
+        let is_carrier =
+            |name: &str| self.carriers(route).any(|carrier| matches!(carrier, Carrier::Query(own) if **own == *name));
+        query_without(query?, is_carrier)
+    }
+
+    fn carriers<'r>(&self, route: &'r Route) -> impl Iterator<Item = &'s Carrier> + use<'_, 's, 'r> {
+        let auths = route.auth.iter().filter_map(|id| self.auth(*id));
+        auths.flat_map(|auth| &auth.carriers)
+    }
+}
+
+/// Whether a client with this proof may hear a channel that it has chosen itself. A proof of an auth without a claim for
+/// channels says nothing about them.
+pub(super) fn may_hear(proof: &Proof, channel: &Subject) -> bool {
+    let Some(patterns) = &proof.channels else { return true };
+    let is_clients = !channel.is_reserved() && !channel.is_inbox();
+    is_clients && patterns.iter().any(|pattern| pattern.matches(channel.as_str()))
+}

@@ -1,0 +1,160 @@
+//! `[[auth]]`, `[access]` and `route.auth`: which of their keys fit together, and the names that they use.
+
+use super::super::auth::PUBLIC_KEYS;
+use super::super::tree::Content;
+use super::super::{AuthKey, ClientAuth, Config, Route, Target, validate};
+use super::reach::path_covers;
+use super::{ConfigBuilder, Section};
+use crate::limits::AUTHS_MAX;
+
+/// Instead of the name of an auth: a route is open to everybody.
+const NONE: &str = "none";
+
+pub(super) fn all(builder: &mut ConfigBuilder<'_>, top: &Section<'_>) -> Vec<ClientAuth> {
+    let sections = top.tables("auth");
+    if let Some(section) = sections.get(AUTHS_MAX) {
+        builder.missing(section, &format!("there are too many [[auth]]; expected at most {AUTHS_MAX}"));
+    }
+    let mut auths: Vec<ClientAuth> = Vec::new();
+    for section in &sections {
+        let Some(auth) = auth(builder, section) else { continue };
+        if auths.iter().any(|other| other.name == auth.name) {
+            builder.conflict(section, "name", "is the name of an earlier [[auth]]; expected another");
+        }
+        auths.push(auth);
+    }
+    auths
+}
+
+fn auth(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<ClientAuth> {
+    let name = builder.required(section, "name");
+    let Some(jwt) = section.table("jwt") else {
+        if section.value("jwt").is_none() {
+            builder.missing(section, "[[auth]] proves nothing; expected jwt");
+        }
+        return None;
+    };
+    if let Some(Content::List(items)) = section.value("token").map(|value| &value.content)
+        && items.is_empty()
+    {
+        builder.conflict(section, "token", "is an empty list; expected where a request carries its token");
+    }
+    builder.repetitions(section, "token", |one, other| one == other);
+    let key = auth_key(builder, &jwt);
+    Some(ClientAuth {
+        name: name?,
+        issuer: jwt.text("issuer"),
+        audience: jwt.text("audience"),
+        algorithms: jwt.texts("algorithms"),
+        leeway_s: u32::try_from(jwt.whole("leeway_s")).unwrap_or(u32::MAX),
+        key: key?,
+        carriers: section.texts("token"),
+        user: section.text("user")?,
+        channels: section.text("channels"),
+        required: section.pairs("require"),
+        headers: section.pairs("headers"),
+    })
+}
+
+fn auth_key(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<AuthKey> {
+    if let Some(url) = section.text("keys").filter(|keys| keys.contains("://")) {
+        let words = format!(
+            "is a URL, and key sets are read from files only: download it regularly (curl {url}), and name the file here"
+        );
+        builder.conflict(section, "keys", &words);
+        return None;
+    }
+    let file = |name: &str| section.text(name).map(|file| builder.path(section, name, &file));
+    let public = PUBLIC_KEYS.into_iter().filter_map(|name| Some(AuthKey::Public(name, file(name)?)));
+    let others = [
+        file("keys").map(AuthKey::Set),
+        section.text("hmac_secret").map(AuthKey::Secret),
+        file("hmac_secret_file").map(AuthKey::SecretFile),
+    ];
+    let mut all: Vec<AuthKey> = others.into_iter().flatten().chain(public).collect();
+    if all.len() != 1 {
+        let words = "jwt needs one key; expected keys, hmac_secret, hmac_secret_file, rsa_public_key, ecdsa_public_key or \
+                     ed25519_public_key";
+        builder.missing(section, words);
+        return None;
+    }
+    all.pop()
+}
+
+/// The names of the auths of a route: its own, or those of all.
+pub(super) fn of_route(builder: &mut ConfigBuilder<'_>, section: &Section<'_>, top: &Section<'_>) -> Vec<String> {
+    let own = names(builder, section, top);
+    let all = own.or_else(|| top.table("access").map(|access| access.texts("auth")));
+    all.unwrap_or_default().into_iter().filter(|name| name != NONE).collect()
+}
+
+/// Of `route.auth` or `access.auth`, if it is set.
+pub(super) fn names(builder: &mut ConfigBuilder<'_>, section: &Section<'_>, top: &Section<'_>) -> Option<Vec<String>> {
+    section.value("auth")?;
+    let names = section.texts("auth");
+    let known: Vec<String> = top.tables("auth").iter().filter_map(|auth| auth.text("name")).collect();
+    if let Some(name) = names.iter().find(|name| *name != NONE && !known.contains(name)) {
+        let words = match validate::nearest(name, known.iter().map(String::as_str)) {
+            Some(nearest) => format!("has {name:?}, which is no [[auth]]; did you mean {nearest:?}?"),
+            None => {
+                format!("has {name:?}, which is the name of no [[auth]]; expected the name of one, or \"none\"")
+            }
+        };
+        builder.conflict(section, "auth", &words);
+    }
+    if names.len() > 1 && names.iter().any(|name| name == NONE) {
+        builder.conflict(section, "auth", "has \"none\" beside others; expected one or the other");
+    }
+    if names.is_empty() {
+        builder.conflict(section, "auth", "is an empty list; expected the name of an [[auth]], or \"none\"");
+    }
+    builder.repetitions(section, "auth", |one, other| one == other);
+    Some(names)
+}
+
+pub(super) fn doubts(builder: &mut ConfigBuilder<'_>, top: &Section<'_>, config: &Config) {
+    let is_used = |name: &str| config.routes.iter().any(|route| route.auth.iter().any(|own| own == name));
+    for section in top.tables("auth") {
+        if let Some(name) = section.text("name").filter(|name| !is_used(name)) {
+            builder.doubt(&section, "name", &format!("protects nothing: no route has the auth {name:?}"));
+        }
+    }
+    let sections = top.tables("route");
+    // A route with a mistake is in `sections` alone.
+    if sections.len() != config.routes.len() {
+        return;
+    }
+    for (section, route) in sections.iter().zip(&config.routes) {
+        if !route.auth.is_empty() || section.value("auth").is_some() {
+            continue;
+        }
+        if let Some(wider) = wider_with_auth(route, &config.routes) {
+            let words =
+                format!("is open to everybody, and {:?} around it has auth; expected auth, or \"none\"", wider.path);
+            builder.doubt(section, "path", &words);
+        } else if let Some(narrower) = same_servers_with_auth(route, &config.routes) {
+            let words = format!(
+                "reaches the servers of {:?} without its auth; expected auth, or \"none\" if those check for themselves",
+                narrower.path
+            );
+            builder.doubt(section, "path", &words);
+        }
+    }
+}
+
+/// A route with auth whose paths include those of this one.
+fn wider_with_auth<'r>(route: &Route, routes: &'r [Route]) -> Option<&'r Route> {
+    routes.iter().find(|other| !other.auth.is_empty() && path_covers(&other.path, &route.path))
+}
+
+/// A route with auth, to the same upstream, whose paths are included in those of this one.
+fn same_servers_with_auth<'r>(route: &Route, routes: &'r [Route]) -> Option<&'r Route> {
+    let upstream = |route: &Route| match &route.target {
+        Target::Proxy(proxy) => Some(proxy.upstream.clone()),
+        _ => None,
+    };
+    let own = upstream(route)?;
+    routes.iter().find(|other| {
+        !other.auth.is_empty() && upstream(other).as_ref() == Some(&own) && path_covers(&route.path, &other.path)
+    })
+}

@@ -1,0 +1,190 @@
+//! Keys of `[[auth]]` and `[access]`: what proves clients, and on which routes.
+
+use super::super::form;
+use super::{FILE, Fallback, Kind, Row};
+use crate::limits;
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        path: "auth",
+        kind: Kind::Tables,
+        fallback: Fallback::Nothing(""),
+        help: "Proof of who a client is: which tokens are taken, and what they say about it.",
+        doc: "Routes name it (`route.auth`), or `access.auth` for all. Without a token that is valid, a request gets 401, whatever \
+              the kind of its route; streams end to the second when their token does. See docs/login.md.",
+    },
+    Row {
+        path: "auth[].name",
+        kind: Kind::Text {
+            expected: "a name of letters, digits, \"-\" and \"_\", not \"none\"",
+            fits: form::is_auth_name,
+        },
+        fallback: Fallback::Required("\"app\""),
+        help: "The name by which routes, metrics and the log know it.",
+        doc: "",
+    },
+    Row {
+        path: "auth[].jwt",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ hmac_secret = \"…\" }"),
+        help: "Clients show a signed token (JWT, RFC 7519).",
+        doc: "Exactly one of `keys`, `hmac_secret`, `hmac_secret_file`, `rsa_public_key`, `ecdsa_public_key` and \
+              `ed25519_public_key` is set. The keys decide the algorithms, a token never does; `none` is not one. A token needs \
+              `exp`, and has at most 8 KiB.",
+    },
+    Row {
+        path: "auth[].jwt.issuer",
+        kind: Kind::Text { expected: "a text such as \"https://id.example\"", fits: form::is_text },
+        fallback: Fallback::Nothing("\"https://id.example\""),
+        help: "The claim `iss` of a token must be exactly this.",
+        doc: "",
+    },
+    Row {
+        path: "auth[].jwt.audience",
+        kind: Kind::Text { expected: "a text such as \"tidegate\"", fits: form::is_text },
+        fallback: Fallback::Nothing("\"tidegate\""),
+        help: "The claim `aud` of a token must be this, or a list with it.",
+        doc: "Set it where the issuer signs tokens for other services too: their holders could use those here.",
+    },
+    Row {
+        path: "auth[].jwt.keys",
+        kind: Kind::Text { expected: "the path of a file with a key set (JWKS)", fits: form::is_file },
+        fallback: Fallback::Nothing("\"jwks.json\""),
+        help: "The file with the issuer's public keys, as a JSON Web Key Set (RFC 7517).",
+        doc: "A token names its key by `kid`. Keys that are not for signatures, or not of a known kind, are left out, and \
+              `tidegate check` says so; shared secrets in it are never used. At most 128 keys.",
+    },
+    Row {
+        path: "auth[].jwt.hmac_secret",
+        kind: Kind::Secret,
+        fallback: Fallback::Nothing("\"…\""),
+        help: "The secret of tokens signed with HS256, HS384 or HS512.",
+        doc: "32 bytes or more (RFC 7518 section 3.2); `tidegate check` warns of a shorter one.",
+    },
+    Row {
+        path: "auth[].jwt.hmac_secret_file",
+        kind: FILE,
+        fallback: Fallback::Nothing("\"token.secret\""),
+        help: "A file with that secret, instead; white space around it does not count.",
+        doc: "Other users must be able neither to read nor to change it.",
+    },
+    Row {
+        path: "auth[].jwt.rsa_public_key",
+        kind: FILE,
+        fallback: Fallback::Nothing("\"token.pem\""),
+        help: "The file (PEM) with the public key of tokens signed with RS256 to RS512 or PS256 to PS512.",
+        doc: "One RSA key of 2048 to 8192 bits, or a certificate with one.",
+    },
+    Row {
+        path: "auth[].jwt.ecdsa_public_key",
+        kind: FILE,
+        fallback: Fallback::Nothing("\"token.pem\""),
+        help: "The file (PEM) with the public key of tokens signed with ES256, ES384 or ES512.",
+        doc: "One key on the curve P-256, P-384 or P-521, which decides the algorithm, or a certificate with one.",
+    },
+    Row {
+        path: "auth[].jwt.ed25519_public_key",
+        kind: FILE,
+        fallback: Fallback::Nothing("\"token.pem\""),
+        help: "The file (PEM) with the public key of tokens signed with EdDSA.",
+        doc: "",
+    },
+    Row {
+        path: "auth[].jwt.algorithms",
+        kind: Kind::Texts {
+            expected: "an algorithm such as \"ES256\": HS, RS, PS or ES with 256, 384 or 512, or EdDSA",
+            fits: form::is_algorithm,
+        },
+        fallback: Fallback::Nothing("[\"ES256\", \"RS256\"]"),
+        help: "The algorithms that are allowed; without the key, all that the keys are for.",
+        doc: "",
+    },
+    Row {
+        path: "auth[].jwt.leeway_s",
+        kind: Kind::Whole { min: 0, max: 600, unit: "seconds" },
+        fallback: Fallback::Whole(limits::TOKEN_LEEWAY_S as u64),
+        help: "How far the issuer's clock may be from this one: a token is taken so much before `nbf` and after `exp`.",
+        doc: "",
+    },
+    Row {
+        path: "auth[].token",
+        kind: Kind::Texts {
+            expected: "\"header\", \"cookie:NAME\", \"subprotocol\" or \"query:NAME\"",
+            fits: form::is_carrier,
+        },
+        fallback: Fallback::Text("header"),
+        help: "Where a request carries its token.",
+        doc: "One, or a list, in the order in which the token is looked for. `header`: `Authorization: Bearer TOKEN`. `cookie:NAME`: \
+              what a browser sends by itself. `subprotocol`: a page can set nothing else on a WebSocket; it offers \
+              `[\"tidegate\", \"bearer.TOKEN\"]`, or the token in base64url behind `base64url.bearer.authorization.k8s.io.`. The \
+              gateway answers with another offer than the token, so a page must offer one. `query:NAME` ends up in the logs \
+              of others (RFC 9700 section 4.3.2). Neither workers nor servers get the parameter or the subprotocol. Two different tokens \
+              in one request get 400.",
+    },
+    Row {
+        path: "auth[].user",
+        kind: Kind::Text { expected: "the name of a claim", fits: form::is_text },
+        fallback: Fallback::Text("sub"),
+        help: "The claim that names the user; workers then reach it as `tg.user.<user>`.",
+        doc: "A text, or a whole number. In subjects, `.`, `*`, `>`, `%` and white space of the name are percent-encoded, so each \
+              name has a subject of its own.",
+    },
+    Row {
+        path: "auth[].channels",
+        kind: Kind::Text { expected: "the name of a claim", fits: form::is_text },
+        fallback: Fallback::Nothing("\"channels\""),
+        help: "The claim that lists the channels that a client may hear, as patterns such as `room.*`.",
+        doc: "A channel that the client chooses must match one of them: by the path of an event stream or a WebSocket, otherwise it \
+              gets 403, or by the command `subscribe` of `centrifuge-json`, which then need not name `channels`; if it does, both \
+              must allow the channel. A token without the claim allows none. Channels that the configuration names in full need no permission. \
+              Without this key, a token says nothing about channels.",
+    },
+    Row {
+        path: "auth[].require",
+        kind: Kind::Map {
+            expected: "a table of claims and their values, such as { scope = \"push\" }",
+            fits: form::is_claim,
+        },
+        fallback: Fallback::Nothing("{ scope = \"push\" }"),
+        help: "Claims that a token must have: as a text, as a word of a text, or in a list; otherwise 403.",
+        doc: "",
+    },
+    Row {
+        path: "auth[].headers",
+        kind: Kind::Map {
+            expected: "a table of header fields and claims, such as { \"X-User\" = \"sub\" }, none that the gateway sets itself",
+            fits: form::is_told,
+        },
+        fallback: Fallback::Nothing("{ \"X-User\" = \"sub\", \"X-Roles\" = \"roles\" }"),
+        help: "Header fields by which servers of `proxy` are told claims.",
+        doc: "A list becomes one text with commas. No value that a client sends under one of these names ever passes, on any route, \
+              with or without this auth.",
+    },
+    Row {
+        path: "access",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing(""),
+        help: "What holds for every route that does not say otherwise.",
+        doc: "",
+    },
+    Row {
+        path: "access.auth",
+        kind: AUTH_NAMES,
+        fallback: Fallback::Nothing("\"app\""),
+        help: "The auth of every route without `auth` of its own.",
+        doc: "So no route is forgotten: one that is open to everybody says `auth = \"none\"`.",
+    },
+];
+
+pub(super) const AUTH_NAMES: Kind =
+    Kind::Texts { expected: "the name of an [[auth]], or \"none\"", fits: form::is_auth_choice };
+
+/// Of `[[route]]`.
+pub(super) const OF_ROUTES: &[Row] = &[Row {
+    path: "route[].auth",
+    kind: AUTH_NAMES,
+    fallback: Fallback::Nothing("\"app\""),
+    help: "What proves the clients of the route: an `[[auth]]`, several, or \"none\".",
+    doc: "Of a list, the first for which a request has a token decides. Without the key, `access.auth` holds, if it is set. The token \
+          names the user. Preflights of browsers carry no token and need none.",
+}];

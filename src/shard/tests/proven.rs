@@ -1,0 +1,160 @@
+//! Clients that a token lets in: their streams end with the token, a refresh keeps a WebSocket, and users are reached by name.
+
+use jsonwebtoken::{EncodingKey, Header};
+use serde_json::{Value, json};
+
+use super::centrifuge::NOW;
+use super::*;
+use crate::conn::auth::{Auth, Auths};
+use crate::conn::route::{AuthId, CentrifugeRoute};
+use crate::proto::token::{Algorithm, KeySet, TokenPolicy};
+
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+fn settings() -> Settings {
+    let room = || ChannelTemplate::parse("room.{room}").unwrap();
+    let websocket = |control| {
+        RouteTarget::WebSocket(WebSocketRoute {
+            channel: Some(room()),
+            publish: true,
+            service: None,
+            user: None,
+            control,
+        })
+    };
+    let centrifuge = CentrifugeRoute { publish_to: Vec::new(), ..CentrifugeRoute::default() };
+    let routes = [
+        route("/sse/in/{room}", RouteTarget::Sse { channels: vec![room()], retry: SECOND }),
+        route("/in/{room}", websocket(false)),
+        route("/control/{room}", websocket(true)),
+        route("/protocol", RouteTarget::Centrifuge(Box::new(centrifuge))),
+    ];
+    let routes = routes.into_iter().map(|route| Route { auth: [AuthId(0)].into(), ..route });
+    let mut settings = super::settings();
+    add_routes(&mut settings, routes);
+    let auth = Auth {
+        name: "app".into(),
+        policy: TokenPolicy { leeway_s: 0, channels: Some("channels".into()), ..TokenPolicy::default() },
+        keys: KeySet::secret(SECRET, [Algorithm::Hs256].into_iter().collect()).unwrap(),
+        carriers: vec!["query:token".parse().unwrap()],
+    };
+    settings.process_mut().unix_time = || NOW;
+    with(settings, |generation| {
+        generation.auths = Auths::new(vec![auth]);
+        // The clients of these tests answer no ping.
+        generation.ping_interval = Duration::from_secs(3_600);
+    })
+}
+
+fn token(user: &str, exp: u64) -> String {
+    signed(&json!({"sub": user, "exp": exp, "channels": [">"]}))
+}
+
+fn signed(claims: &Value) -> String {
+    jsonwebtoken::encode(&Header::default(), claims, &EncodingKey::from_secret(SECRET)).unwrap()
+}
+
+/// The code of the close frame at the end of what was heard.
+fn close_code(heard: &[u8]) -> Option<u16> {
+    let at = heard.iter().rposition(|byte| *byte == 0x88)?;
+    Some(u16::from_be_bytes([*heard.get(at + 2)?, *heard.get(at + 3)?]))
+}
+
+#[test]
+fn streams_end_to_the_second_with_their_tokens_and_no_others() {
+    let mut bench = Bench::new(1, settings());
+    let mut bystander = bench.open(0, "/ws/1");
+    let mut lasting = bench.open(0, &format!("/in/1?token={}", token("bob", NOW + 3_600)));
+    let opened = bench.world.now();
+    let mut websocket = bench.open(0, &format!("/in/1?token={}", token("ann", NOW + 60)));
+    let mut events = bench.open(0, &format!("/sse/in/1?token={}", token("ann", NOW + 60)));
+    assert_eq!(bench.census(0).expiring, 3);
+    bench.run_for(Duration::from_secs(59));
+    assert!(!websocket.is_at_end() && !events.is_at_end());
+    bench.run_for((opened + Duration::from_secs(61)).since(bench.world.now()));
+    assert_eq!(close_code(&websocket.hear_bytes()), Some(3000));
+    let said = events.hear();
+    assert!(said.ends_with("event: tg.end\ndata: {\"reason\":\"expired\"}\n\n") && events.has_last_chunk(), "{said}");
+    assert_eq!((bench.closed(0, CloseReason::TokenExpired), bench.census(0).expiring), (2, 1));
+    assert!(!lasting.is_at_end());
+    lasting.hear();
+    expect_echo(&mut bench, &mut bystander);
+    drop((websocket, events, lasting, bystander));
+    bench.run_for(limits::CLOSE_TIMEOUT + SECOND);
+    assert_eq!(bench.census(0), Census::default(), "the entry of a stream that ends before goes with it");
+}
+
+#[test]
+fn another_token_of_the_same_user_keeps_a_websocket_and_one_of_another_ends_it() {
+    let mut bench = Bench::new(1, settings());
+    let mut bystander = bench.open(0, "/ws/1");
+    let say = |exp: u64, user: &str| text(json!({"tg": "token", "token": token(user, exp)}).to_string().as_bytes());
+    let mut client = bench.open(0, &format!("/control/2?token={}", token("ann", NOW + 60)));
+    client.say(say(NOW + 300, "ann"));
+    bench.run_for(SECOND);
+    assert!(client.hear().contains("{\"tg\":\"token\",\"ttl\":300}"));
+    bench.run_for(Duration::from_secs(100));
+    assert!(!client.is_at_end());
+    client.say(text(b"{\"tg\":\"token\",\"token\":\"junk\"}"));
+    client.say(text(b"{\"tg\":\"token\"}"));
+    bench.run_for(SECOND);
+    let said = client.hear();
+    assert_eq!(said.matches("\"error\":\"it is no JWT").count(), 2, "{said}");
+    assert!(!client.is_at_end(), "the earlier token holds");
+    bench.run_for(Duration::from_secs(200));
+    assert_eq!(close_code(&client.hear_bytes()), Some(3000));
+    let mut thief = bench.open(0, &format!("/control/2?token={}", token("ann", NOW + 60)));
+    thief.say(say(NOW + 300, "bob"));
+    bench.run_for(SECOND);
+    assert_eq!(close_code(&thief.hear_bytes()), Some(3003));
+    expect_echo(&mut bench, &mut bystander);
+}
+
+#[test]
+fn an_event_stream_with_a_token_hears_what_is_for_its_user() {
+    let mut bench = Bench::new(2, settings());
+    let mut events = bench.open(1, &format!("/sse/in/1?token={}", token("ann@example.org", NOW + 60)));
+    let mut nameless = bench.open(1, "/sse/1");
+    let worker = bench.connect(0, BUS);
+    worker.say("CONNECT {}\r\nPUB tg.user.ann@example%2Eorg 2\r\nhi\r\nPUB room.1 3\r\nall\r\n");
+    bench.run_for(SECOND);
+    let said = events.hear();
+    assert!(said.contains("data: hi\n") && said.contains("data: all\n"), "{said}");
+    let said = nameless.hear();
+    assert!(!said.contains("data: hi\n") && said.contains("data: all\n"), "{said}");
+}
+
+#[test]
+fn a_client_of_the_client_protocol_hears_the_channels_of_its_token() {
+    use super::centrifuge::Client;
+    let mut bench = Bench::new(1, settings());
+    let token = signed(&json!({"sub": "ann", "exp": NOW + 60, "channels": ["room.1"]}));
+    let (mut client, answer) = Client::connected(&mut bench, &format!("/protocol?token={token}"), json!({}));
+    assert!(answer["connect"]["client"].is_string(), "{answer}");
+    client.say(&[
+        json!({"id": 2, "subscribe": {"channel": "room.1"}}),
+        json!({"id": 3, "subscribe": {"channel": "room.2"}}),
+    ]);
+    bench.run_for(SECOND);
+    let said = client.texts();
+    assert!(said[0]["subscribe"].is_object(), "{said:?}");
+    assert_eq!(said[1]["error"]["code"], 103, "{said:?}");
+    bench.run_for(Duration::from_secs(60));
+    let said = client.hear();
+    assert_eq!(said.last(), Some(&super::centrifuge::Said::Close(3005, "connection expired".to_owned())), "{said:?}");
+}
+
+#[test]
+fn many_forged_tokens_keep_nobody_else_waiting() {
+    let mut bench = Bench::new(1, settings());
+    let mut bystander = bench.open(0, "/ws/1");
+    let stranger = bench.connect(0, 0);
+    let forged = format!("{}x", token("ann", NOW + 60));
+    let requests: String =
+        (0..300).map(|_| format!("GET /sse/in/1?token={forged} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
+    stranger.say(requests);
+    expect_echo(&mut bench, &mut bystander);
+    assert_eq!(bench.closed(0, CloseReason::InvalidToken), 300);
+    let text = counters::render(bench.core(0).desk.counters.iter(), &bench.core(0).desk.settings.generation.channels);
+    assert!(text.contains("tidegate_auth_total{shard=\"0\",auth=\"app\",outcome=\"invalid\"} 300\n"), "{text}");
+}

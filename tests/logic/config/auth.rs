@@ -1,0 +1,136 @@
+//! `[[auth]]`, `[access]` and `route.auth`: what is read, and which keys and names do not fit together.
+
+use tidegate::gateway::config::{AuthKey, ClientAuth};
+
+use crate::config::{LISTENER, errors, parse};
+
+const APP: &str = "[[auth]]\nname = \"app\"\njwt = { hmac_secret = \"s\" }\n";
+const ROUTE: &str = "[[route]]\npath = \"/events/{e}\"\nsse = { channel = \"events.{e}\" }\n";
+
+#[test]
+fn reads_an_auth_with_its_defaults_and_one_that_says_everything() {
+    let text = format!(
+        "{LISTENER}{APP}[[auth]]\nname = \"id\"\ntoken = [\"cookie:session\", \"subprotocol\"]\nuser = \"email\"\n\
+         channels = \"rooms\"\nrequire = {{ scope = \"push\" }}\nheaders = {{ \"X-User\" = \"sub\", \"X-Roles\" = \"roles\" }}\n\
+         jwt = {{ issuer = \"https://id.example\", audience = \"tidegate\", keys = \"jwks.json\", algorithms = [\"ES256\"], leeway_s = 5 }}\n"
+    );
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let first = ClientAuth {
+        name: "app".into(),
+        issuer: None,
+        audience: None,
+        algorithms: Vec::new(),
+        leeway_s: 30,
+        key: AuthKey::Secret("s".into()),
+        carriers: vec!["header".into()],
+        user: "sub".into(),
+        channels: None,
+        required: Vec::new(),
+        headers: Vec::new(),
+    };
+    let second = ClientAuth {
+        name: "id".into(),
+        issuer: Some("https://id.example".into()),
+        audience: Some("tidegate".into()),
+        algorithms: vec!["ES256".into()],
+        leeway_s: 5,
+        key: AuthKey::Set("jwks.json".into()),
+        carriers: vec!["cookie:session".into(), "subprotocol".into()],
+        user: "email".into(),
+        channels: Some("rooms".into()),
+        required: vec![pair("scope", "push")],
+        headers: vec![pair("X-User", "sub"), pair("X-Roles", "roles")],
+    };
+    assert_eq!(parse(&text, &[]).unwrap().auths, [first, second]);
+    let variables =
+        [("TIDEGATE_AUTH_0_NAME", "app"), ("TIDEGATE_AUTH_0_JWT_HMAC_SECRET", " s "), ("TIDEGATE_ACCESS_AUTH", "app")];
+    let config = parse(&format!("{LISTENER}{ROUTE}"), &variables).unwrap();
+    assert_eq!(
+        (&config.auths[0].key, &*config.routes[0].auth),
+        (&AuthKey::Secret(" s ".into()), &["app".to_owned()][..])
+    );
+    assert!(!format!("{config:?}").contains("\" s \""), "a secret is never shown");
+}
+
+#[test]
+fn a_route_has_its_own_auth_or_that_of_all_or_none() {
+    let route = |path: &str, auth: &str| format!("[[route]]\npath = \"{path}\"\n{auth}sse = {{ channel = \"a\" }}\n");
+    let (own, open) = ("auth = [\"other\", \"app\"]\n", "auth = \"none\"\n");
+    let other = APP.replace("app", "other");
+    let routes = [route("/a", ""), route("/b", own), route("/c", open)].concat();
+    let text = format!("{LISTENER}[access]\nauth = \"app\"\n{APP}{other}{routes}");
+    let config = parse(&text, &[]).unwrap();
+    let auths: Vec<&[String]> = config.routes.iter().map(|route| &*route.auth).collect();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(auths, [&names(&["app"])[..], &names(&["other", "app"]), &[]]);
+}
+
+#[test]
+fn tells_names_that_are_no_auths_and_keys_that_do_not_fit() {
+    let keys = "expected keys, hmac_secret, hmac_secret_file, rsa_public_key, ecdsa_public_key or ed25519_public_key";
+    let route = |auth: &str| format!("{APP}{}", ROUTE.replace("sse", &format!("{auth}\nsse")));
+    for (text, expected) in [
+        (route("auth = \"apps\""), "tidegate.toml:8: route.auth \"apps\" has \"apps\", which is no [[auth]]; did you mean \"app\"?".to_owned()),
+        (route("auth = [\"app\", \"none\"]"), "tidegate.toml:8: route.auth has \"none\" beside others; expected one or the other".into()),
+        (route("auth = []"), "tidegate.toml:8: route.auth is an empty list; expected the name of an [[auth]], or \"none\"".into()),
+        (format!("[access]\nauth = \"x\"\n{APP}"), "tidegate.toml:4: access.auth \"x\" has \"x\", which is the name of no [[auth]]; expected the name of one, or \"none\"".into()),
+        ("[[auth]]\nname = \"a\"\n".to_owned(), "tidegate.toml:3: [[auth]] proves nothing; expected jwt".into()),
+        ("[[auth]]\nname = \"none\"\njwt = { hmac_secret = \"s\" }\n".to_owned(), "tidegate.toml:4: auth.name is \"none\"; expected a name of letters, digits, \"-\" and \"_\", not \"none\"".into()),
+        ("[[auth]]\nname = \"a\"\njwt = { issuer = \"b\" }\n".to_owned(), format!("tidegate.toml:5: jwt needs one key; {keys}")),
+        ("[[auth]]\nname = \"a\"\njwt = { hmac_secret = \"b\", keys = \"c\" }\n".to_owned(), format!("tidegate.toml:5: jwt needs one key; {keys}")),
+        (format!("{APP}{APP}"), "tidegate.toml:7: auth.name \"app\" is the name of an earlier [[auth]]; expected another".into()),
+        (format!("{APP}token = \"cookie\"\n"), "tidegate.toml:6: auth.token is \"cookie\"; expected \"header\", \"cookie:NAME\", \"subprotocol\" or \"query:NAME\"".into()),
+        (format!("{APP}require = {{ admin = true }}\n"), "tidegate.toml:6: auth.require has \"admin\" = true; expected a table of claims and their values, such as { scope = \"push\" }".into()),
+        (format!("{APP}headers = {{ \"X-Forwarded-User\" = \"sub\" }}\n"), "tidegate.toml:6: auth.headers has \"X-Forwarded-User\" = \"sub\"; expected a table of header fields and claims, such as { \"X-User\" = \"sub\" }, none that the gateway sets itself".into()),
+    ] {
+        assert_eq!(errors(&text), [expected], "{text}");
+    }
+    let url = "[[auth]]\nname = \"a\"\njwt = { keys = \"https://id.example/jwks.json\" }\n";
+    let said = errors(url);
+    assert!(said[0].contains("is a URL, and key sets are read from files only"), "{said:?}");
+}
+
+#[test]
+fn tells_a_user_beside_an_auth() {
+    let user = "user = { header = \"X-User\" }";
+    for (target, key) in [
+        (format!("websocket = {{ service = \"a\", {user} }}"), "websocket.user"),
+        (format!("accept = {{ service = \"a\", {user} }}"), "accept.user"),
+        (
+            "websocket = { protocol = \"centrifuge-json\", token = { hmac_secret = \"s\" } }".to_owned(),
+            "websocket.token",
+        ),
+    ] {
+        let said = errors(&format!("{APP}[[route]]\npath = \"/a\"\nauth = \"app\"\n{target}\n"));
+        assert_eq!(
+            said,
+            [format!(
+                "tidegate.toml:9: route.{key} is set beside an auth, whose token names the user; expected one of them"
+            )]
+        );
+    }
+    let text = format!("{LISTENER}{APP}[[route]]\npath = \"/a\"\nauth = \"app\"\nwebsocket = {{}}\n");
+    assert!(parse(&text, &[]).is_ok(), "a route whose only use is the user");
+    let text = format!(
+        "{LISTENER}{APP}[[route]]\npath = \"/a\"\nauth = \"app\"\naccept = {{ service = \"a\", channel = \"x.{{user}}\" }}\n"
+    );
+    assert!(parse(&text, &[]).is_ok(), "the channel of a result is named after the user");
+}
+
+#[test]
+fn doubts_a_route_that_was_forgotten() {
+    let doubts = |routes: &str| parse(&format!("{LISTENER}[admin]\n{APP}{routes}"), &[]).unwrap().doubts;
+    let proxy =
+        |path: &str, auth: &str| format!("[[route]]\npath = \"{path}\"\n{auth}proxy = \"http://127.0.0.1:3000\"\n");
+    let (own, open) = ("auth = \"app\"\n", "auth = \"none\"\n");
+    let found = doubts(&(proxy("/x/login", "") + &proxy("/x/*", own)));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("route.path \"/x/login\" is open to everybody, and \"/x/*\" around it has auth"),
+        "{found:?}"
+    );
+    let found = doubts(&(proxy("/admin/*", own) + &proxy("/*", "")));
+    assert!(found[0].contains("route.path \"/*\" reaches the servers of \"/admin/*\" without its auth"), "{found:?}");
+    assert_eq!(doubts(&(proxy("/x/login", open) + &proxy("/x/*", own))), [""; 0]);
+    assert!(doubts("")[0].contains("auth.name \"app\" protects nothing"));
+}
