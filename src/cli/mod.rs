@@ -20,6 +20,7 @@ mod serve;
 mod source;
 mod stop;
 mod subscribe;
+mod upstream;
 
 /// An edge gateway for connections that stay open: WebSocket, Server-Sent Events, and a bus for workers.
 #[derive(Debug, Parser)]
@@ -43,6 +44,7 @@ enum Verb {
     Publish(publish::PublishArgs),
     #[command(name = "sub")]
     Subscribe(subscribe::SubscribeArgs),
+    Upstream(upstream::UpstreamArgs),
 }
 
 /// Runs the verb that the process was started with.
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Publish(args) => publish::run(&args),
         Verb::Subscribe(args) => subscribe::run(&args),
+        Verb::Upstream(args) => upstream::run(&args),
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::client::admin::AdminClient;
 use super::client::bus::BusClient;
-use super::client::channels::Channels;
 use super::client::{Field, Trust, Url};
 use super::output;
 use super::report::{AT, now_ms};
@@ -72,7 +72,7 @@ pub fn run(args: &PublishArgs) -> ExitCode {
 }
 
 enum Sink {
-    Admin(Box<Channels>),
+    Admin(Box<AdminClient>),
     Bus(Box<BusClient>),
 }
 
@@ -85,10 +85,7 @@ fn publish_all(args: &PublishArgs) -> Result<String, String> {
         }
         None => {
             let url = Url::parse(&args.admin, "http")?;
-            if !matches!(url.scheme, "http" | "https") {
-                return Err(format!("{url}: expected http:// or https://"));
-            }
-            (Sink::Admin(Box::new(Channels::connect(&url, &args.trust)?)), url.to_string())
+            (Sink::Admin(Box::new(AdminClient::connect(&url, &args.trust)?)), url.to_string())
         }
     };
     let fields = fields(args);
@@ -102,9 +99,8 @@ fn publish_all(args: &PublishArgs) -> Result<String, String> {
         let stamped = if args.timestamp { Some(with_time(&payload, now_ms())) } else { None };
         let payload = stamped.as_deref().unwrap_or(&payload);
         match &mut way {
-            Sink::Admin(channels) => {
-                answer =
-                    channels.publish(&args.channel, &fields, payload).map_err(|error| format!("{place}: {error}"))?;
+            Sink::Admin(admin) => {
+                answer = admin.publish(&args.channel, &fields, payload).map_err(|error| format!("{place}: {error}"))?;
             }
             Sink::Bus(bus) => bus.publish(&args.channel, &fields, payload)?,
         }

@@ -4,6 +4,7 @@ use super::accept::Owed;
 use super::origins::Page;
 use crate::proto::presence::{Found, Whereabouts};
 use crate::proto::subject::Subject;
+use crate::proto::upstream::ServerId;
 
 pub(super) enum About {
     /// A text from the shard.
@@ -16,16 +17,25 @@ pub(super) enum About {
     Request(Option<Box<Page>>),
     /// The connections of a user.
     User(Box<Whereabouts>),
+    /// A server that is to have no further request, or to have requests again, and how many shards have said yes.
+    Drained { server: ServerId, is_drained: bool, shards: u16 },
 }
 
 impl About {
     /// The page of another origin that may read the answer, if any.
     pub(super) fn page(&self) -> Option<&Page> {
         match self {
-            About::Text | About::Published(_) | About::User(_) => None,
+            About::Text | About::Published(_) | About::User(_) | About::Drained { .. } => None,
             About::Accepted(owed) => owed.page.as_ref(),
             About::Request(page) => page.as_deref(),
         }
+    }
+
+    /// One of so many shards does what was asked about a server. Returns that after the last one.
+    pub(super) fn drained(&mut self, of: u16) -> Option<(ServerId, bool)> {
+        let About::Drained { server, is_drained, shards } = self else { return None };
+        *shards += 1;
+        (*shards >= of).then_some((*server, *is_drained))
     }
 
     /// Adds one shard's report about the user. Returns the text of the answer after the last one.

@@ -1,11 +1,10 @@
-//! Requests on the admin listener: publishing, history, presence, metrics, health, readiness. They are for programs,
-//! not for pages.
+//! Requests on the admin listener: publishing, history, presence, upstreams, metrics, health, readiness. They are for
+//! programs, not for pages.
 
 use super::Refused;
 use super::history::Span;
-use super::hosts::Hosts;
 use super::outbox::Outbox;
-use super::settings::Readiness;
+use super::settings::{Generation, Readiness, Settings};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
@@ -14,6 +13,7 @@ use crate::proto::reserved::headers::{DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, 
 use crate::proto::reserved::is_own_event;
 use crate::proto::sse;
 use crate::proto::subject::Subject;
+use crate::proto::upstream::{ServerId, UpstreamId, UpstreamRule};
 use crate::proto::user::User;
 
 /// Headers of a publication that become headers of the message.
@@ -21,8 +21,12 @@ const MESSAGE_HEADERS: &[&str] = &[EVENT_HEADER, OPCODE_HEADER, KEY_HEADER, DIST
 
 /// The 404 of any other path.
 const WHAT_THERE_IS: &str = "no such path; expected POST /api/channels/{channel}, GET /api/channels/{channel}/history, \
-                             GET /api/channels/{channel}/presence, GET /api/users/{user}, GET /metrics, GET /health or \
-                             GET /ready";
+                             GET /api/channels/{channel}/presence, GET /api/users/{user}, GET /api/upstreams, \
+                             POST /api/upstreams/{name}/{server}/drain, POST /api/upstreams/{name}/{server}/ready, \
+                             GET /metrics, GET /health or GET /ready";
+
+/// Names in an error about one that is unknown.
+const NAMES_SHOWN_MAX: usize = 16;
 
 pub(super) enum AdminRequest {
     /// The answer is in the outbox.
@@ -37,6 +41,10 @@ pub(super) enum AdminRequest {
     Presence { channel: Subject },
     /// `GET /api/users/{user}`; each shard knows its own connections, which subscribe to the user's subject.
     User(User),
+    /// `GET /api/upstreams`; the shard has the counters.
+    Upstreams,
+    /// `POST /api/upstreams/{name}/{server}/drain` or `ready`; each shard knows its own requests.
+    Drain { server: ServerId, is_drained: bool },
     /// `GET /metrics`; the shard has the counters.
     Metrics,
 }
@@ -48,7 +56,8 @@ pub(super) struct PublicationHead {
 }
 
 /// The rule about hosts applies to every request, health and metrics included: none is for pages.
-pub(super) fn request(head: &Head<'_>, hosts: &Hosts, readiness: Readiness, outbox: &mut Outbox) -> AdminRequest {
+pub(super) fn request(head: &Head<'_>, settings: &Settings, outbox: &mut Outbox) -> AdminRequest {
+    let Generation { admin_hosts: hosts, upstreams, .. } = &*settings.generation;
     if !hosts.allow(head.host) {
         let mut outcome = refuse(head, CloseReason::HostRefused, None, outbox);
         if let AdminRequest::Refused(refused) = &mut outcome {
@@ -82,18 +91,30 @@ pub(super) fn request(head: &Head<'_>, hosts: &Hosts, readiness: Readiness, outb
             Ok(user) => AdminRequest::User(user),
             Err(words) => explain(head, CloseReason::MalformedRequest, &words, outbox),
         },
+        (["api", "upstreams"], "GET" | "HEAD") => AdminRequest::Upstreams,
+        (["api", "upstreams", upstream, server, verb @ ("drain" | "ready")], "POST") => {
+            match server_named(upstreams, upstream, server) {
+                Ok(server) => AdminRequest::Drain { server, is_drained: *verb == "drain" },
+                Err(words) => explain(head, CloseReason::NotFound, &words, outbox),
+            }
+        }
         (["metrics"], "GET" | "HEAD") => AdminRequest::Metrics,
         (["health"], "GET" | "HEAD") => say(head, 200, "ok", outbox),
-        (["ready"], "GET" | "HEAD") => match readiness {
+        (["ready"], "GET" | "HEAD") => match settings.readiness {
             Readiness::Ready => say(head, 200, "ready", outbox),
             // An ordinary answer, which is not counted as a refusal.
             Readiness::Leaving | Readiness::Closing => {
                 say(head, CloseReason::Drain.row().http_status, "draining", outbox)
             }
         },
-        (["api", "channels", _], _) => refuse(head, CloseReason::MethodNotAllowed, Some("POST"), outbox),
+        (["api", "channels", _] | ["api", "upstreams", _, _, "drain" | "ready"], _) => {
+            refuse(head, CloseReason::MethodNotAllowed, Some("POST"), outbox)
+        }
         (
-            ["metrics" | "health" | "ready"] | ["api", "channels", _, "history" | "presence"] | ["api", "users", _],
+            ["metrics" | "health" | "ready"]
+            | ["api", "channels", _, "history" | "presence"]
+            | ["api", "users", _]
+            | ["api", "upstreams"],
             _,
         ) => refuse(head, CloseReason::MethodNotAllowed, Some("GET, HEAD"), outbox),
         _ => explain(head, CloseReason::NotFound, WHAT_THERE_IS, outbox),
@@ -110,6 +131,22 @@ fn channel_named(name: &str) -> Result<Subject, String> {
 
 fn user_named(name: &str) -> Result<User, String> {
     User::new(name).map_err(|error| format!("{name:?} is no user: {error}"))
+}
+
+/// The error is one sentence, with the names that there are.
+fn server_named(upstreams: &[UpstreamRule], name: &str, text: &str) -> Result<ServerId, String> {
+    let list = |names: Vec<&str>| names.join(", ");
+    let Some((id, rule)) = (0..).zip(upstreams).find(|(_, rule)| *rule.name == *name) else {
+        let names = upstreams.iter().map(|rule| &*rule.name).take(NAMES_SHOWN_MAX).collect();
+        return Err(format!("there is no upstream {name:?}; expected one of: {}", list(names)));
+    };
+    match (0..).zip(&rule.servers).find(|(_, server)| *server.text == *text) {
+        Some((server, _)) => Ok(ServerId { upstream: UpstreamId(id), server }),
+        None => {
+            let texts = rule.servers.iter().map(|server| &*server.text).take(NAMES_SHOWN_MAX).collect();
+            Err(format!("the upstream {name:?} has no server {text:?}; expected one of: {}", list(texts)))
+        }
+    }
 }
 
 fn history_asked(head: &Head<'_>, channel: &str) -> Result<(Subject, Span), String> {

@@ -1,5 +1,7 @@
 //! The shard's answers to a connection's requests.
 
+use serde_json::json;
+
 use super::history::HistoryText;
 use super::peer::retry_after_s;
 use super::session::Phase;
@@ -143,4 +145,14 @@ impl Conn {
             None => http.refused(CloseReason::UnknownRequest, retry_after_s(self.link.peer), &mut self.link.outbox),
         }
     }
+}
+
+/// One of so many shards' part of the answer to [`Step::Drain`](super::Step::Drain).
+pub fn server_drained(conn: &mut Conn, of: u16, settings: &Settings, now: Tick) -> After {
+    let Phase::Http(http) = &mut conn.session.phase else { return After::KeepOpen };
+    let Some((id, is_drained)) = http.about().and_then(|about| about.drained(of)) else { return After::KeepOpen };
+    let Some(rule) = settings.generation.upstreams.get(usize::from(id.upstream.0)) else { return After::KeepOpen };
+    let server = rule.servers.get(usize::from(id.server)).map(|server| &*server.text);
+    let body = json!({ "upstream": &*rule.name, "server": server, "drained": is_drained });
+    conn.answer("application/json", body.to_string().as_bytes(), settings, now)
 }

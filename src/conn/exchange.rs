@@ -334,12 +334,20 @@ impl Exchange<'_> {
 
     fn admin_request<'a>(&mut self, head: &Head<'_>) -> Result<Option<Step<'a>>, CloseReason> {
         let settings = self.settings;
-        match admin::request(head, &settings.generation.admin_hosts, settings.readiness, &mut self.link.outbox) {
+        match admin::request(head, settings, &mut self.link.outbox) {
             admin::AdminRequest::Answered { keep_alive } => Ok(self.answered(keep_alive && head.body.is_empty())),
             admin::AdminRequest::Refused(refused) => Ok(Some(self.refused(refused))),
             admin::AdminRequest::Metrics => {
                 self.await_answer(head, About::Text);
                 Ok(Some(Step::Metrics))
+            }
+            admin::AdminRequest::Upstreams => {
+                self.await_answer(head, About::Text);
+                Ok(Some(Step::Upstreams))
+            }
+            admin::AdminRequest::Drain { server, is_drained } => {
+                self.await_answer(head, About::Drained { server, is_drained, shards: 0 });
+                Ok(Some(Step::Drain { server, is_drained }))
             }
             admin::AdminRequest::Presence { channel } => {
                 self.await_answer(head, About::Text);

@@ -99,8 +99,10 @@ use crate::proto::CloseReason;
 use crate::proto::event::{Event, Message};
 use crate::proto::replay::{Excerpt, ExcerptBounds, Since};
 use crate::proto::subject::Subject;
+use crate::proto::upstream::ServerId;
 
 use accept::ServiceRequest;
+pub use answers::server_drained;
 use centrifuge::Centrifuge;
 pub use ending::{Departure, is_turned_away};
 pub use http::After;
@@ -150,6 +152,11 @@ pub enum Step<'a> {
     Presence { channel: Subject },
     /// Answer with the connections of this user ([`Conn::found`], once for each shard).
     Find { user: Subject },
+    /// Answer with the servers of all upstreams ([`Conn::answer`]).
+    Upstreams,
+    /// Let the server have no further request, or have requests again, in all shards; answer ([`server_drained`], once for
+    /// each shard).
+    Drain { server: ServerId, is_drained: bool },
     /// Answer with the counters ([`Conn::answer`]).
     Metrics,
     /// A part of a proxied request, or of its answer.

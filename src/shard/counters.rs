@@ -1,7 +1,7 @@
 //! The counters of one shard, and their rendering in the Prometheus text format.
 
 mod auths;
-mod upstreams;
+pub(super) mod upstreams;
 
 use std::fmt::Write;
 use std::sync::Arc;

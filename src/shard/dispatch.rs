@@ -78,6 +78,13 @@ impl Core {
             }
             Step::Close(reason) => self.end(key, reason),
             Step::Refused(refused) => self.refused(key, refused),
+            Step::Drain { server, is_drained } => {
+                self.features.proxy.ask_to_drain(&mut self.desk, key, server, is_drained)
+            }
+            Step::Upstreams => {
+                let text = counters::upstreams::list(&self.desk.counters);
+                self.answer(key, "application/json", text.as_bytes());
+            }
             Step::Metrics => {
                 let text = counters::render(self.desk.counters.iter(), &self.desk.settings.generation.channels);
                 self.answer(key, "text/plain; version=0.0.4", text.as_bytes());

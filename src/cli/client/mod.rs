@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  ws wss      websocket --.
-//!  http https  events    --+--> Source::next --> ArrivedMessage channels  (admin API) <-- pub
+//!  http https  events    --+--> Source::next --> ArrivedMessage admin     (admin API) <-- pub, upstream
 //!  nats        bus       --'                                    bus       (nats)      <-- pub
 //! ```
 //!
@@ -10,8 +10,8 @@
 
 use std::time::Duration;
 
+pub(super) mod admin;
 pub(super) mod bus;
-pub(super) mod channels;
 pub(super) mod events;
 mod http;
 mod stream;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use serde_json::{Value, json};
+
 use super::{Counters, Label};
 use crate::base::counters::Counter;
 use crate::proto::upstream::{ServerId, UpstreamRule};
@@ -140,12 +142,93 @@ pub(super) fn render<'a>(text: &mut String, shards: impl Iterator<Item = &'a Cou
     }
 }
 
+/// All servers as JSON, each with the sums of all shards.
+pub(crate) fn list(shards: &[Counters]) -> String {
+    let upstreams = shards.first().map(|counters| &*counters.upstreams).unwrap_or_default().iter().enumerate();
+    let all: Vec<Value> = upstreams
+        .map(|(at, upstream)| {
+            let servers: Vec<Value> = (0..upstream.servers.len())
+                .map(|server| {
+                    let each =
+                        || shards.iter().filter_map(move |counters| counters.upstreams.get(at)?.servers.get(server));
+                    let sum =
+                        |of: fn(&ServerCounters) -> &Counter| each().map(|server| of(server).value()).sum::<u64>();
+                    json!({
+                        "server": &*upstream.servers[server].text,
+                        "state": state(each()),
+                        "in_flight": sum(|server| &server.busy),
+                        "idle": sum(|server| &server.idle),
+                        "answered": sum(|server| &server.answered),
+                        "failed": sum(|server| &server.failed),
+                        "lookups_failed": sum(|server| &server.lookups_failed),
+                        "probes_failed": sum(|server| &server.probes_failed),
+                        "addresses": upstream.servers[server].addresses.value(),
+                    })
+                })
+                .collect();
+            json!({ "upstream": &*upstream.name, "servers": servers })
+        })
+        .collect();
+    json!({ "upstreams": all }).to_string()
+}
+
+/// One word, of what counts most. Shards learn of probes, addresses and drains nearly at the same time, of failures each on
+/// its own.
+fn state<'a>(shards: impl Iterator<Item = &'a ServerCounters> + Clone) -> &'static str {
+    let any = |is_so: fn(&ServerCounters) -> bool| shards.clone().any(is_so);
+    if any(|server| server.drained.value() > 0) {
+        if any(|server| server.busy.value() > 0) { "draining" } else { "drained" }
+    } else if any(|server| server.addresses.value() == 0) {
+        "unknown"
+    } else if any(|server| server.down.value() > 0) {
+        "down"
+    } else if any(|server| server.up.value() == 0) {
+        "left_out"
+    } else {
+        "up"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::conn::settings::Settings;
     use crate::proto::channel::Rules;
     use crate::proto::upstream::UpstreamId;
+
+    #[test]
+    fn the_list_has_one_word_for_each_server() {
+        let address: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
+        let mut settings = Settings::default();
+        settings.generation_mut().upstreams = [UpstreamRule::new("app").with("a", address).with("b", address)].into();
+        let shards = [Counters::of(&settings), Counters::of(&settings)];
+        let of = |shard: usize| shards[shard].server(ServerId { upstream: UpstreamId(0), server: 1 }).unwrap();
+        let read = || serde_json::from_str::<Value>(&list(&shards)).unwrap()["upstreams"][0]["servers"].clone();
+        of(0).busy.set(2);
+        of(1).busy.set(3);
+        of(1).answered.add(7);
+        let server = read()[1].clone();
+        assert_eq!((&server["server"], &server["state"]), (&json!("b"), &json!("up")));
+        assert_eq!(
+            (&server["in_flight"], &server["answered"], &server["addresses"]),
+            (&json!(5), &json!(7), &json!(1))
+        );
+        type Change = fn(&ServerCounters);
+        let changes: [(Change, &str); 5] = [
+            (|server| server.up.set(0), "left_out"),
+            (|server| server.down.set(1), "down"),
+            (|server| server.addresses.set(0), "unknown"),
+            (|server| server.drained.set(1), "draining"),
+            (|server| server.busy.set(0), "draining"),
+        ];
+        for (change, state) in changes {
+            change(of(1));
+            assert_eq!(read()[1]["state"], state);
+        }
+        of(0).busy.set(0);
+        assert_eq!((&read()[1]["state"], &read()[0]["state"]), (&json!("drained"), &json!("up")));
+        assert_eq!(list(&[Counters::default()]), "{\"upstreams\":[]}");
+    }
 
     #[test]
     fn each_server_of_each_shard_has_its_lines() {

@@ -9,5 +9,6 @@ mod publish;
 mod server;
 mod subscribe;
 mod trust;
+mod upstream;
 mod url;
 mod usage;

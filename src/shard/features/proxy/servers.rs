@@ -3,10 +3,14 @@
 //! ```text
 //!  outbound --Found, Probed--> each shard: its idle connections to a server that is not there, or drained, end
 //!                              requests in flight go on
+//!  the admin listener --Drain--> every shard --Drained--> the asker's answer, after the last one
 //! ```
+
+use log::info;
 
 use super::Proxy;
 use crate::base::{Key, Tick};
+use crate::conn::server_drained;
 use crate::hub::upstreams::ServerStanding;
 use crate::mesh::Mail;
 use crate::mesh::upstreams::{FailedCheck, UpstreamMail};
@@ -39,14 +43,31 @@ impl Proxy {
                 self.set_drained(desk, server, is_drained);
                 desk.send(asker.place, Mail::Upstreams(UpstreamMail::Drained { key: asker.key }));
             }
-            UpstreamMail::Drained { .. } => {}
+            UpstreamMail::Drained { key } => {
+                let shards = desk.post.mesh().shards();
+                desk.answer(key, |conn, settings, now| server_drained(conn, shards, settings, now));
+            }
         }
+    }
+
+    /// Asks every shard, on behalf of `key`.
+    pub(in crate::shard) fn ask_to_drain(&mut self, desk: &mut Desk, key: Key, server: ServerId, is_drained: bool) {
+        let asker = desk.address(key);
+        let verb = if is_drained { "gets no further request" } else { "gets requests again" };
+        let rule = desk.settings.generation.upstreams.get(usize::from(server.upstream.0));
+        if let Some((rule, server)) = rule.and_then(|rule| Some((rule, rule.servers.get(usize::from(server.server))?)))
+        {
+            info!("the server {} of the upstream {:?} {verb}: its operator wants that", server.text, rule.name);
+        }
+        desk.send_all(|| Mail::Upstreams(UpstreamMail::Drain { server, is_drained, asker }));
     }
 
     fn set_drained(&mut self, desk: &mut Desk, server: ServerId, is_drained: bool) {
         self.upstreams.set_drained(server, is_drained);
         self.end_idle(desk, server);
         self.change(desk.now);
+        // Before the answer: an operator looks at them next.
+        self.measure_servers(desk.counters());
     }
 
     /// Ends the idle connections that no request will have: to a server that is drained, or no longer there.
