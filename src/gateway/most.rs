@@ -33,6 +33,7 @@ pub fn items(connections: u64, shards: usize, config: &Config, bytes_per_connect
     let has_client_limits = !config.client_limits.is_empty();
     let upstreams = config.upstreams.iter().map(|upstream| upstream.bytes_at_most(shards)).fold(0, u64::saturating_add);
     let watched = outbound::watched(&config.upstreams) as u64;
+    let checking = if config.auths.is_empty() { 0 } else { shards as u64 };
     let config = &config.limits;
     // A sum that the shards share.
     let shared = |name, key: &str, of_shard: usize| {
@@ -85,6 +86,7 @@ pub fn items(connections: u64, shards: usize, config: &Config, bytes_per_connect
             ),
         },
         per("names and probes", watched, "servers", limits::WATCHED_SERVER_BYTES, ", each with a name or with health"),
+        per("remembered tokens", checking, "shards", limits::PROOFS_MEMORY_BYTES, ", if there is an [[auth]]"),
         per("limits of clients", tallies, "accounts", limits::TALLY_BYTES, ", if there is a [[limit]]"),
     ]
 }
@@ -112,6 +114,18 @@ mod tests {
         let rule = rule.with("a", address);
         assert_eq!(rule.bytes_at_most(4), 8 * limits::UPSTREAM_IDLE_BYTES);
         assert_eq!((rule.idle_of_shard(4), rule.idle_of_shard(16)), (2, 1));
+    }
+
+    #[test]
+    fn tokens_are_remembered_where_there_is_an_auth() {
+        let remembered = |config: &Config| {
+            let items = items(1, 4, config, limits::CONNECTION_BYTES_PLAIN);
+            items.iter().find(|item| item.name == "remembered tokens").unwrap().bytes
+        };
+        let text = "[[listener]]\naddress = \"127.0.0.1:80\"\n[[auth]]\nname = \"a\"\njwt = { hmac_secret = \"b\" }\n";
+        let config = Config::parse("tidegate.toml".as_ref(), text, []).unwrap();
+        assert_eq!(remembered(&config), 4 * limits::PROOFS_MEMORY_BYTES);
+        assert_eq!(remembered(&Config::default()), 0);
     }
 
     #[test]

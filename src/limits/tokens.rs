@@ -14,6 +14,8 @@ pub const KEY_SET_BYTES_MAX: usize = 256 * 1024;
 pub const PROOFS_MAX: usize = 4_096;
 /// The same in bytes: that many proofs of 1 KiB each; one of a token with long claims is about 6 KiB.
 pub const PROOFS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Memory of a shard for them: an entry of the list, its place in the table and the counters of the shared proof are about 160 bytes.
+pub const PROOFS_MEMORY_BYTES: u64 = (PROOFS_BYTES_MAX + PROOFS_MAX * 160) as u64;
 /// `[[auth]]` of a configuration: each has its keys and its metrics.
 pub const AUTHS_MAX: usize = 64;
 /// How long a tunnel whose token has ended waits for the end of a frame that is being sent, and how often a request is looked at

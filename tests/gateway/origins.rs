@@ -161,7 +161,7 @@ fn a_preflight_is_answered_by_the_route_that_would_take_the_request() {
 #[test]
 fn a_page_reads_why_it_is_refused_if_it_may_use_the_route() {
     const ROUTES: &str = "[[route]]\npath = \"/jobs\"\norigins = \"https://app.example\"\n\
-                          accept = { service = \"jobs\", user = { query = \"user\" } }\n\
+                          accept = { service = \"jobs\", user = { query = \"user\", unverified = true } }\n\
                           [[route]]\npath = \"/open\"\norigins = \"*\"\naccept = { service = \"jobs\" }\n\
                           [limits]\npayload_bytes_max = 1000\nbody_timeout_s = 1\n";
     on_both_drivers(ROUTES, |gateway| {

@@ -14,7 +14,7 @@ const ACCEPT: &str = r#"
 [[route]]
 path = "/jobs"
 origins = ["https://app.example"]
-accept = { service = "jobs", user = { header = "X-User" } }
+accept = { service = "jobs", user = { header = "X-User", unverified = true } }
 
 [[route]]
 path = "/rooms/{room}/jobs"

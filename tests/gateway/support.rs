@@ -41,7 +41,7 @@ websocket = { channel = "room.{room}" }
 
 [[route]]
 path = "/echo"
-websocket = { service = "echo", user = { query = "user" } }
+websocket = { service = "echo", user = { query = "user", unverified = true } }
 "#;
 
 /// Runs `test` against a gateway on each driver, both at the same time.

@@ -24,7 +24,7 @@ token = "secret"
 
 [[route]]
 path = "/rides/{city}"
-websocket = { channel = "rides.{city}", user = { query = "driver" } }
+websocket = { channel = "rides.{city}", user = { query = "driver", unverified = true } }
 "#;
 
 /// A gateway that runs, with its log line by line.

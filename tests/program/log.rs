@@ -26,11 +26,11 @@ websocket = { channel = "news" }
 
 [[route]]
 path = "/ws/rides"
-websocket = { service = "rides", user = { query = "driver" } }
+websocket = { service = "rides", user = { query = "driver", unverified = true } }
 
 [[route]]
 path = "/orders"
-accept = { service = "orders", user = { header = "X-Customer" } }
+accept = { service = "orders", user = { header = "X-Customer", unverified = true } }
 "#;
 
 /// A gateway that runs.

@@ -149,7 +149,7 @@ sse = { channel = \"driver.location.{driver}\" }
 
 [[route]]
 path = \"/ws/rides\"
-websocket = { service = \"rides\", user = { header = \"X-Driver-Id\" } }
+websocket = { service = \"rides\", user = { header = \"X-Driver-Id\", unverified = true } }
 
 [[route]]
 path = \"/ws/rooms/{room}\"

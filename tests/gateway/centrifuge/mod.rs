@@ -46,7 +46,7 @@ path = "/desk"
 [route.websocket]
 protocol = "centrifuge-json"
 service = "desk"
-user = { query = "user" }
+user = { query = "user", unverified = true }
 channels = ["room.>", "weather"]
 publish_to = "room.>"
 server_side = "news"

@@ -30,15 +30,15 @@ address = "127.0.0.1:0"
 
 [[route]]
 path = "/control"
-websocket = { control = true, user = { query = "user" } }
+websocket = { control = true, user = { query = "user", unverified = true } }
 
 [[route]]
 path = "/raw"
-websocket = { user = { query = "user" } }
+websocket = { user = { query = "user", unverified = true } }
 
 [[route]]
 path = "/desk"
-websocket = { protocol = "centrifuge-json", user = { query = "user" } }
+websocket = { protocol = "centrifuge-json", user = { query = "user", unverified = true } }
 "#;
 
 /// Runs `test` against a gateway on each driver, with a worker.

@@ -92,7 +92,7 @@ fn tells_names_that_are_no_auths_and_keys_that_do_not_fit() {
 
 #[test]
 fn tells_a_user_beside_an_auth() {
-    let user = "user = { header = \"X-User\" }";
+    let user = "user = { header = \"X-User\", unverified = true }";
     for (target, key) in [
         (format!("websocket = {{ service = \"a\", {user} }}"), "websocket.user"),
         (format!("accept = {{ service = \"a\", {user} }}"), "accept.user"),
@@ -133,4 +133,20 @@ fn doubts_a_route_that_was_forgotten() {
     assert!(found[0].contains("route.path \"/*\" reaches the servers of \"/admin/*\" without its auth"), "{found:?}");
     assert_eq!(doubts(&(proxy("/x/login", open) + &proxy("/x/*", own))), [""; 0]);
     assert!(doubts("")[0].contains("auth.name \"app\" protects nothing"));
+}
+
+#[test]
+fn doubts_a_user_that_nothing_proves() {
+    let route =
+        |user: &str| format!("[[route]]\npath = \"/a\"\nwebsocket = {{ service = \"a\", user = {{ {user} }} }}\n");
+    let doubts = |user: &str| parse(&format!("{LISTENER}[bus]\n{}", route(user)), &[]).unwrap().doubts;
+    for (user, subject) in [("header = \"X-User\"", "header \"X-User\""), ("query = \"user\"", "query \"user\"")] {
+        let found = doubts(user);
+        let begin =
+            format!("tidegate.toml:6: warning: route.websocket.user.{subject} is believed as it comes: any client");
+        assert!(found.len() == 1 && found[0].starts_with(&begin), "{found:?}");
+        assert_eq!(doubts(&format!("{user}, unverified = true")), [""; 0]);
+    }
+    let found = doubts("header = \"X-User\", unverified = false");
+    assert_eq!(found.len(), 1, "{found:?}");
 }

@@ -58,7 +58,7 @@ sse = { channel = "driver.location.{driver}" }
 [[route]]
 path = "/ws/rides"
 origins = "https://example.com"
-websocket = { service = "rides", user = { header = "X-Driver-Id" } }
+websocket = { service = "rides", user = { header = "X-Driver-Id", unverified = true } }
 
 [[route]]
 path = "/ws/rooms/{room}"

@@ -116,7 +116,7 @@ fn refuses_keys_of_the_other_protocol() {
             "token needs one key",
         ),
         (
-            "protocol = \"centrifuge-json\", token = { hmac_secret = \"a\" }, user = { query = \"u\" }",
+            "protocol = \"centrifuge-json\", token = { hmac_secret = \"a\" }, user = { query = \"u\", unverified = true }",
             "is set beside a token",
         ),
     ] {
@@ -244,7 +244,7 @@ fn tells_a_method_that_does_not_fit() {
 #[test]
 fn reads_a_route_that_accepts() {
     let text = "[[route]]\npath = \"/a/{b}\"\naccept = { service = \"s\", channel = \"c.{user}.{b}.{id}\", timeout_s = 5, \
-                user = { query = \"u\" } }\n";
+                user = { query = \"u\", unverified = true } }\n";
     let config = parse(&format!("{LISTENER}{text}"), &[]).unwrap();
     assert_eq!(config.routes[0].methods, ["POST"]);
     let accept = AcceptTarget {

@@ -256,6 +256,13 @@ impl ConfigBuilder<'_> {
     }
 
     pub(super) fn user(&mut self, section: &Section<'_>) -> Option<UserSource> {
+        if let Some(name) = ["header", "query"].into_iter().find(|name| section.value(name).is_some())
+            && !section.switch("unverified")
+        {
+            let words = "is believed as it comes: any client can say any name there; expected an auth, or unverified = true if \
+                         something in front of the gateway sets it, or nothing depends on it";
+            self.doubt(section, name, words);
+        }
         match (section.text("header"), section.text("query")) {
             (Some(header), None) => Some(UserSource::Header(header)),
             (None, Some(query)) => Some(UserSource::Query(query)),

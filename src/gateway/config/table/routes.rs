@@ -223,7 +223,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         path: "route[].websocket.user",
         kind: Kind::Table,
-        fallback: Fallback::Nothing("{ header = \"X-User\" }"),
+        fallback: Fallback::Nothing("{ header = \"X-User\", unverified = true }"),
         help: "The part of the request that names the connection's user; workers then reach it as `tg.user.<user>`.",
         doc: "The gateway trusts this name: make sure that only a component that has checked the user sets it. \
               Exactly one of `header` and `query` is set. A request without a name gets 401.",
@@ -241,6 +241,13 @@ pub(super) const ROWS: &[Row] = &[
         fallback: Fallback::Nothing("\"user\""),
         help: "The query parameter that names the user.",
         doc: "",
+    },
+    Row {
+        path: "route[].websocket.user.unverified",
+        kind: Kind::Switch,
+        fallback: Fallback::Switch(false),
+        help: "Says that it is known: nothing here proves that name.",
+        doc: "Without it, `tidegate check` warns. `route.auth` proves a user instead.",
     },
     Row {
         path: "route[].accept",
@@ -295,7 +302,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         path: "route[].accept.user",
         kind: Kind::Table,
-        fallback: Fallback::Nothing("{ header = \"X-User\" }"),
+        fallback: Fallback::Nothing("{ header = \"X-User\", unverified = true }"),
         help: "The part of the request that names the user; each user has a separate set of Idempotency-Keys.",
         doc: "The gateway trusts this name: make sure that only a component that has checked the user sets it. \
               Exactly one of `header` and `query` is set. A request without a name gets 401.",
@@ -313,6 +320,13 @@ pub(super) const ROWS: &[Row] = &[
         fallback: Fallback::Nothing("\"user\""),
         help: "The query parameter that names the user.",
         doc: "",
+    },
+    Row {
+        path: "route[].accept.user.unverified",
+        kind: Kind::Switch,
+        fallback: Fallback::Switch(false),
+        help: "Says that it is known: nothing here proves that name.",
+        doc: "Without it, `tidegate check` warns. `route.auth` proves a user instead.",
     },
     Row {
         path: "route[].respond",
