@@ -12,7 +12,7 @@ use tidegate_bench::progress::Progress;
 use tidegate_bench::report::{Column, Report, Row};
 use tidegate_bench::session::{Session, figures};
 
-use super::{Args, at_rest};
+use super::Args;
 
 const COLUMNS: &[Column] = &[
     Column("deliveries_per_s", "deliveries/s", 0),
@@ -85,7 +85,7 @@ fn measure_target(
     crew.connect_publisher(process, clients, args.bytes as usize)?;
     let pace = Pace::Paced { per_second: clients.channels() as f64 / args.every };
     let (outcome, spent) = session.run(clients, pace, duration, &mut progress)?;
-    let each = PerConnection::new(&before, &at_rest(process, &mut progress)?, clients.count);
+    let each = PerConnection::new(&before, &process.memory_at_rest(&mut progress)?, clients.count);
     if let Some(fault) = &outcome.tally.fault {
         eprintln!("{}, {}: a connection was closed: {fault}", target.name(), transport.name());
     }

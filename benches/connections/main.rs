@@ -8,7 +8,7 @@
 //! ```
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
 use tidegate_bench::certificate::{Certificate, Shake};
@@ -16,7 +16,7 @@ use tidegate_bench::floor;
 use tidegate_bench::load::{Clients, Crew, PAYLOAD_BYTES_MIN, Pace};
 use tidegate_bench::memory::{Memory, PerConnection, own_user_bytes};
 use tidegate_bench::options::{Common, Kind, Target, Transport, tables_for};
-use tidegate_bench::process::{Process, Setup};
+use tidegate_bench::process::Setup;
 use tidegate_bench::progress::Progress;
 use tidegate_bench::report::{Column, Ratio, Report, Row};
 use tidegate_bench::session::Session;
@@ -27,10 +27,6 @@ mod hold;
 const EARLY_CLIENTS: usize = 64;
 /// Messages to each of them: every receive buffer has been used then.
 const EARLY_MESSAGES: usize = 8;
-/// Memory that changes less than this in an interval has come to rest.
-const REST_BYTES: u64 = 64 * 1024;
-const REST_INTERVAL: Duration = Duration::from_millis(500);
-const REST_WAIT: Duration = Duration::from_secs(15);
 /// Deliveries a second of the burst: far below what a core can do, so that nobody becomes slow.
 const BURST_DELIVERIES_PER_S: f64 = 20_000.0;
 const MIB: f64 = (1 << 20) as f64;
@@ -209,12 +205,12 @@ fn measure_target(
         crew.connect_publisher(process, clients, args.bytes as usize)?;
         burst(crew, &[early], EARLY_MESSAGES, &mut progress)?;
     }
-    let before = at_rest(process, &mut progress)?;
+    let before = process.memory_at_rest(&mut progress)?;
 
     let load_before = own_user_bytes()?;
     let elapsed = crew.open(front, clients, &mut progress)?;
     let load_user_bytes = own_user_bytes()?.saturating_sub(load_before) as f64 / clients.count as f64;
-    let idle = at_rest(process, &mut progress)?;
+    let idle = process.memory_at_rest(&mut progress)?;
     let mut figures = per_connection(&before, &idle, clients.count);
     figures.push(("connects_per_s", clients.count as f64 / elapsed.as_secs_f64()));
     figures.push(("load_user_bytes", load_user_bytes));
@@ -226,13 +222,13 @@ fn measure_target(
 
     burst(crew, &[clients, early], args.burst as usize, &mut progress)?;
     wait(Duration::from_secs(args.quiet.into()), "quiet", &mut progress);
-    let after = at_rest(process, &mut progress)?;
+    let after = process.memory_at_rest(&mut progress)?;
     report.add(run, row("after traffic", per_connection(&before, &after, clients.count)));
 
     crew.close()?;
-    at_rest(process, &mut progress)?;
+    process.memory_at_rest(&mut progress)?;
     crew.visit(front, clients, &mut progress)?;
-    let gone = at_rest(process, &mut progress)?;
+    let gone = process.memory_at_rest(&mut progress)?;
     report.add(run, row("after churn", growth(&before, &gone)));
     Ok(group_error)
 }
@@ -264,21 +260,6 @@ fn burst(crew: &Crew, crowds: &[Clients], messages: usize, progress: &mut Progre
     let per_second = BURST_DELIVERIES_PER_S / per_channel as f64;
     let duration = Duration::from_secs_f64((messages * count.div_ceil(per_channel)) as f64 / per_second);
     crew.run(crowds, Pace::Paced { per_second }, duration, progress)?.require_whole()
-}
-
-/// The memory when it does not change any more: what has been freed is freed late.
-fn at_rest(process: &Process, progress: &mut Progress) -> Result<Memory, String> {
-    let deadline = Instant::now() + REST_WAIT;
-    let bytes = |memory: &Memory| memory.charged.map_or(memory.user_bytes, |charged| charged.all_bytes);
-    let mut last = process.memory()?;
-    loop {
-        wait(REST_INTERVAL, "until memory is at rest", progress);
-        let now = process.memory()?;
-        if bytes(&now).abs_diff(bytes(&last)) < REST_BYTES || Instant::now() >= deadline {
-            return Ok(now);
-        }
-        last = now;
-    }
 }
 
 fn wait(duration: Duration, what: &str, progress: &mut Progress) {

@@ -3,7 +3,7 @@
 //! ```text
 //!  this process                                            the process that is measured, in a memory cgroup of its own
 //!  bench --> Crew: threads, a descriptor table each ---->  this program again: the gateway on epoll or io_uring,
-//!    |         connections, publisher, tally               a floor; or nginx with nchan
+//!    |         connections, publisher, tally               a floor; or nginx, HAProxy
 //!    '----> Process: start, CPU, memory ---- /proc, cgroup --'
 //!    '----> Report: a line of JSON for each row, a table of medians for people
 //! ```
@@ -15,16 +15,18 @@ pub mod blocking;
 pub mod certificate;
 pub mod cpu;
 pub mod floor;
+mod foreign;
 pub mod gateway;
 pub mod group;
 pub mod half;
 pub mod load;
 pub mod memory;
-pub mod nchan;
+mod nchan;
 pub mod options;
 pub mod process;
 pub mod progress;
 pub mod promise;
+pub mod proxies;
 pub mod report;
 pub mod session;
 

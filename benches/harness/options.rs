@@ -4,7 +4,7 @@ use std::io;
 
 use clap::{Args, ValueEnum};
 
-use crate::nchan;
+use crate::{foreign, nchan};
 
 /// Of a descriptor limit, what connections may use: shards share them by chance, and each has a few descriptors besides.
 const LIMIT_SHARE: f64 = 0.9;
@@ -24,6 +24,9 @@ pub enum Target {
     Uring,
     /// nginx with nchan.
     Nchan,
+    /// nginx as a proxy.
+    Nginx,
+    HaProxy,
 }
 
 impl Target {
@@ -34,6 +37,8 @@ impl Target {
             Target::Epoll => "epoll",
             Target::Uring => "uring",
             Target::Nchan => "nchan",
+            Target::Nginx => "nginx",
+            Target::HaProxy => "haproxy",
         }
     }
 
@@ -94,7 +99,7 @@ pub struct Common {
     /// Only these drivers of the gateway; may be repeated
     #[arg(long, value_enum, default_values = ["epoll", "uring"])]
     pub driver: Vec<Driver>,
-    /// Leaves out peers that are installed (nginx with nchan)
+    /// Leaves out peers that are installed (nginx with nchan; as proxies nginx and HAProxy)
     #[arg(long)]
     pub without_peers: bool,
     /// One JSON object a line: each run, then each median
@@ -117,6 +122,12 @@ impl Common {
     /// The peers that are installed here, unless they are unwanted.
     pub fn peers(&self) -> impl Iterator<Item = Target> {
         (!self.without_peers && nchan::is_installed()).then_some(Target::Nchan).into_iter()
+    }
+
+    /// The proxies that are installed here, unless they are unwanted.
+    pub fn proxies(&self) -> impl Iterator<Item = Target> {
+        let all = [Target::Nginx, Target::HaProxy].into_iter();
+        all.filter(|target| !self.without_peers && foreign::is_installed(target.name()))
     }
 }
 

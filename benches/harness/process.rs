@@ -1,4 +1,4 @@
-//! The process that is measured: this program again, as a gateway or as a floor, or nginx with nchan.
+//! The process that is measured: this program again, as a gateway or as a floor, or another program (`foreign`).
 //!
 //! ```text
 //! sh: into the cgroup --exec--> program "serve" role ... --stdout--> "front 127.0.0.1:1234", ..., "ready"
@@ -9,15 +9,16 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate::gateway::config::Config;
 
 use crate::certificate::Certificate;
+use crate::foreign::Foreign;
 use crate::group::MemoryGroup;
 use crate::memory::{self, Memory};
-use crate::nchan::Nchan;
 use crate::options::{Target, Transport};
+use crate::progress::Progress;
 use crate::{cpu, floor, gateway};
 
 /// The first argument of the measured process.
@@ -28,6 +29,11 @@ const GATEWAY_WITH_WORKER: &str = "gateway-with-worker";
 const INTO_GROUP: &str = "echo 0 > \"$0\" && ";
 /// … and becomes the program.
 const BECOME: &str = "exec \"$@\"";
+
+/// Memory that changes less than this in an interval has come to rest.
+const REST_BYTES: u64 = 64 * 1024;
+const REST_INTERVAL: Duration = Duration::from_millis(500);
+const REST_WAIT: Duration = Duration::from_secs(15);
 
 /// What the process is to be. Where it is measured how much memory it takes, in a cgroup.
 #[derive(Clone, Copy)]
@@ -42,7 +48,7 @@ pub struct Setup<'a> {
     pub has_worker: bool,
     /// Whether memory is to be measured.
     pub is_grouped: bool,
-    /// What the gateway's configuration says of channels, if anything. Of a relay, the address of its server.
+    /// What the gateway's configuration says of channels, if anything. Of a relay or another proxy, the address of its server.
     pub rules: &'a str,
 }
 
@@ -62,7 +68,7 @@ pub struct Process {
     pub target: Target,
     addresses: Vec<(String, SocketAddr)>,
     child: Child,
-    nchan: Option<Nchan>,
+    foreign: Option<Foreign>,
     /// Or why there is none.
     group: Result<MemoryGroup, String>,
 }
@@ -76,17 +82,17 @@ impl Process {
     pub fn start_within(setup: &Setup<'_>, descriptors: Option<u32>) -> Result<Process, String> {
         let target = setup.target;
         let group = if setup.is_grouped { MemoryGroup::new() } else { Err("nobody asked".to_owned()) };
-        let nchan = (target == Target::Nchan).then(|| Nchan::new(setup)).transpose()?;
-        let command = match &nchan {
-            Some(nchan) => nchan.command(),
+        let foreign = Foreign::new(setup)?;
+        let command = match &foreign {
+            Some(foreign) => foreign.command(),
             None => own_command(setup)?,
         };
-        let child = spawn(&command, group.as_ref().ok(), descriptors, nchan.is_none())
+        let child = spawn(&command, group.as_ref().ok(), descriptors, foreign.is_none())
             .map_err(|error| format!("{} did not start: {error}", target.name()))?;
         // From here on the drop ends it, whatever happens.
-        let mut process = Process { target, addresses: Vec::new(), child, nchan, group };
-        process.addresses = match &process.nchan {
-            Some(nchan) => nchan.await_listening()?,
+        let mut process = Process { target, addresses: Vec::new(), child, foreign, group };
+        process.addresses = match &process.foreign {
+            Some(foreign) => foreign.await_listening()?,
             None => {
                 hear(&mut process.child).ok_or_else(|| format!("{} did not say where it listens", target.name()))?
             }
@@ -130,6 +136,22 @@ impl Process {
         Ok(Memory { user_bytes, resident_bytes, charged })
     }
 
+    /// The memory when it does not change any more: what has been freed is freed late.
+    pub fn memory_at_rest(&self, progress: &mut Progress) -> Result<Memory, String> {
+        let deadline = Instant::now() + REST_WAIT;
+        let bytes = |memory: &Memory| memory.charged.map_or(memory.user_bytes, |charged| charged.all_bytes);
+        let mut last = self.memory()?;
+        loop {
+            progress.show(|| "until memory is at rest".to_owned());
+            std::thread::sleep(REST_INTERVAL);
+            let now = self.memory()?;
+            if bytes(&now).abs_diff(bytes(&last)) < REST_BYTES || Instant::now() >= deadline {
+                return Ok(now);
+            }
+            last = now;
+        }
+    }
+
     /// Why kernel memory cannot be told, if so.
     pub fn group_error(&self) -> Option<&str> {
         self.group.as_ref().err().map(String::as_str)
@@ -146,8 +168,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
-        if let Some(nchan) = &self.nchan {
-            nchan.stop(self.child.id());
+        if let Some(foreign) = &self.foreign {
+            foreign.stop(self.child.id());
         }
         _ = self.child.wait();
     }

@@ -6,7 +6,6 @@
 
 mod clients;
 mod origin;
-mod peers;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -18,10 +17,10 @@ use tidegate_bench::floor;
 use tidegate_bench::options::{Common, Target, Transport};
 use tidegate_bench::process::{Process, Setup};
 use tidegate_bench::progress::Progress;
+use tidegate_bench::proxies::IDLE_MAX;
 use tidegate_bench::report::{Column, Ratio, Report, Row};
 
 use clients::Clients;
-use peers::{Peer, PeerProcess};
 
 /// Before the first measurement.
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -83,71 +82,6 @@ const RATIOS: &[Ratio] = &[
     },
 ];
 
-/// The measured proxies.
-#[derive(Clone, Copy)]
-enum Measured {
-    Own(Target),
-    Peer(Peer),
-}
-
-impl Measured {
-    fn name(self) -> &'static str {
-        match self {
-            Measured::Own(target) => target.name(),
-            Measured::Peer(peer) => peer.name(),
-        }
-    }
-}
-
-/// It runs.
-enum Running {
-    Own(Process),
-    Peer(PeerProcess),
-}
-
-impl Running {
-    fn start(measured: Measured, server: SocketAddr) -> Result<Running, String> {
-        match measured {
-            Measured::Peer(peer) => peer.start(server).map(Running::Peer),
-            Measured::Own(target) => {
-                let rules = if target.is_floor() {
-                    server.to_string()
-                } else {
-                    format!(
-                        "[[upstream]]\nname = \"app\"\nservers = \"{server}\"\nidle_max = {}\n\
-                         [[route]]\npath = \"/proxied/*\"\nproxy = \"app\"\n",
-                        peers::IDLE_MAX
-                    )
-                };
-                let setup = Setup {
-                    target,
-                    shards: 1,
-                    certificate: None,
-                    floor: floor::Kind::Relay,
-                    has_worker: false,
-                    is_grouped: false,
-                    rules: &rules,
-                };
-                Process::start(&setup).map(Running::Own)
-            }
-        }
-    }
-
-    fn front(&self) -> Result<SocketAddr, String> {
-        match self {
-            Running::Own(process) => process.front(Transport::Plain),
-            Running::Peer(peer) => Ok(peer.front),
-        }
-    }
-
-    fn cpu(&self) -> Result<Duration, String> {
-        match self {
-            Running::Own(process) => process.cpu(),
-            Running::Peer(peer) => peer.cpu(),
-        }
-    }
-}
-
 fn main() -> ExitCode {
     tidegate_bench::main("proxy", measure)
 }
@@ -155,15 +89,14 @@ fn main() -> ExitCode {
 fn measure(args: &Args) -> Result<(), String> {
     let options = vec![("connections", args.connections.into()), ("seconds", args.seconds.into())];
     let mut report = Report::new("proxy", &args.common, COLUMNS, RATIOS, options);
-    let peers = Peer::installed().filter(|_| !args.common.without_peers).map(Measured::Peer);
-    let all: Vec<Measured> =
-        std::iter::once(Target::Floor).chain(args.common.gateways()).map(Measured::Own).chain(peers).collect();
+    let all: Vec<Target> =
+        std::iter::once(Target::Floor).chain(args.common.gateways()).chain(args.common.proxies()).collect();
     let servers = args.bytes.iter().map(|bytes| Ok((*bytes, origin::start(*bytes as usize)?)));
     let servers = servers.collect::<Result<Vec<_>, String>>()?;
     for run in 1..=args.common.runs {
-        for measured in &all {
+        for target in &all {
             for (bytes, server) in &servers {
-                measure_one(args, run, *measured, *bytes, *server, &mut report)?;
+                measure_one(args, run, *target, *bytes, *server, &mut report)?;
             }
         }
     }
@@ -174,14 +107,30 @@ fn measure(args: &Args) -> Result<(), String> {
 fn measure_one(
     args: &Args,
     run: u32,
-    measured: Measured,
+    target: Target,
     bytes: u32,
     server: SocketAddr,
     report: &mut Report<'_>,
 ) -> Result<(), String> {
-    let _progress = Progress::new(format!("run {run} of {}, {}, {bytes} bytes", args.common.runs, measured.name()));
-    let running = Running::start(measured, server)?;
-    let mut clients = Clients::connect(args.connections, running.front()?, PATH)?;
+    let _progress = Progress::new(format!("run {run} of {}, {}, {bytes} bytes", args.common.runs, target.name()));
+    let rules = match target.is_gateway() {
+        true => format!(
+            "[[upstream]]\nname = \"app\"\nservers = \"{server}\"\nidle_max = {IDLE_MAX}\n\
+             [[route]]\npath = \"/proxied/*\"\nproxy = \"app\"\n"
+        ),
+        false => server.to_string(),
+    };
+    let setup = Setup {
+        target,
+        shards: 1,
+        certificate: None,
+        floor: floor::Kind::Relay,
+        has_worker: false,
+        is_grouped: false,
+        rules: &rules,
+    };
+    let running = Process::start(&setup)?;
+    let mut clients = Clients::connect(args.connections, running.front(Transport::Plain)?, PATH)?;
     clients.ask(WARM_UP)?;
     let (own, load) = (running.cpu()?, cpu::own()?);
     let answers = clients.ask(Duration::from_secs(args.seconds.into()))?;
@@ -190,7 +139,7 @@ fn measure_one(
     report.add(
         run,
         Row {
-            target: measured.name(),
+            target: target.name(),
             phase: "proxied",
             marks: vec![("bytes", bytes.to_string())],
             figures: vec![

@@ -40,6 +40,11 @@ impl Front {
         Ok(Front { address: process.front(transport)?, tls: tls.filter(|_| !is_floor).cloned(), greeting })
     }
 
+    /// The server behind a proxy that is as plain as a floor may be: it is greeted as a gateway is.
+    pub fn through(process: &Process, tls: Option<&Arc<ClientConfig>>) -> Result<Front, String> {
+        Ok(Front { greeting: Greeting::Request { websocket: "/ws" }, ..Front::new(process, tls)? })
+    }
+
     /// WebSockets ask for channels below another path; floors are told nothing.
     pub fn below(self, websocket: &'static str) -> Front {
         let greeting = match self.greeting {

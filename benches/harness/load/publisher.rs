@@ -64,6 +64,8 @@ impl Publisher {
                 out.extend_from_slice(payload);
             }
             Target::Floor | Target::FloorUring => floor::write_message(out, channel as u32, number, payload),
+            // A proxy has no channels.
+            Target::Nginx | Target::HaProxy => {}
         }
     }
 
