@@ -21,6 +21,7 @@ mod hosts;
 mod hurried;
 mod introduced;
 mod liveness;
+mod login;
 mod origins;
 mod paths;
 mod peers;
