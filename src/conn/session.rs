@@ -396,8 +396,11 @@ pub enum Lasting {
 /// How long the connection may last in what it does now.
 pub fn lasting(session: &Session) -> Lasting {
     match &session.phase {
-        Phase::WebSocket(..) | Phase::EventStream(..) | Phase::Centrifuge(_) | Phase::Tunnel(_) => Lasting::Stream,
+        Phase::WebSocket(..) | Phase::EventStream(..) | Phase::Tunnel(_) => Lasting::Stream,
+        // Until it has connected, it has little time.
+        Phase::Centrifuge(centrifuge) if centrifuge.is_connected() => Lasting::Stream,
         Phase::Http(http) => http.lasting(),
+        Phase::Centrifuge(_) => Lasting::Answer,
         Phase::Worker(_) | Phase::Upstream(_) | Phase::Over => Lasting::Answer,
     }
 }

@@ -3,13 +3,23 @@
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
-use super::centrifuge::NOW;
+use super::centrifuge::{Client, NOW, Said};
+use super::seeds::seeds;
 use super::*;
 use crate::conn::auth::{Auth, Auths};
 use crate::conn::route::{AuthId, CentrifugeRoute};
+use crate::conn::{Lasting, identity, lasting};
 use crate::proto::token::{Algorithm, KeySet, TokenPolicy};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+/// One that takes tokens of [`token`].
+pub(super) fn auths() -> Auths {
+    let policy = TokenPolicy { leeway_s: 0, channels: Some("channels".into()), ..TokenPolicy::default() };
+    let keys = KeySet::secret(SECRET, [Algorithm::Hs256].into_iter().collect()).unwrap();
+    let carriers = ["header", "query:token"].map(|text| text.parse().unwrap()).into();
+    Auths::new(vec![Auth { name: "app".into(), policy, keys, carriers }])
+}
 
 fn settings() -> Settings {
     let room = || ChannelTemplate::parse("room.{room}").unwrap();
@@ -32,21 +42,15 @@ fn settings() -> Settings {
     let routes = routes.into_iter().map(|route| Route { auth: [AuthId(0)].into(), ..route });
     let mut settings = super::settings();
     add_routes(&mut settings, routes);
-    let auth = Auth {
-        name: "app".into(),
-        policy: TokenPolicy { leeway_s: 0, channels: Some("channels".into()), ..TokenPolicy::default() },
-        keys: KeySet::secret(SECRET, [Algorithm::Hs256].into_iter().collect()).unwrap(),
-        carriers: vec!["query:token".parse().unwrap()],
-    };
     settings.process_mut().unix_time = || NOW;
     with(settings, |generation| {
-        generation.auths = Auths::new(vec![auth]);
+        generation.auths = auths();
         // The clients of these tests answer no ping.
         generation.ping_interval = Duration::from_secs(3_600);
     })
 }
 
-fn token(user: &str, exp: u64) -> String {
+pub(super) fn token(user: &str, exp: u64) -> String {
     signed(&json!({"sub": user, "exp": exp, "channels": [">"]}))
 }
 
@@ -126,7 +130,6 @@ fn an_event_stream_with_a_token_hears_what_is_for_its_user() {
 
 #[test]
 fn a_client_of_the_client_protocol_hears_the_channels_of_its_token() {
-    use super::centrifuge::Client;
     let mut bench = Bench::new(1, settings());
     let token = signed(&json!({"sub": "ann", "exp": NOW + 60, "channels": ["room.1"]}));
     let (mut client, answer) = Client::connected(&mut bench, &format!("/protocol?token={token}"), json!({}));
@@ -141,7 +144,7 @@ fn a_client_of_the_client_protocol_hears_the_channels_of_its_token() {
     assert_eq!(said[1]["error"]["code"], 103, "{said:?}");
     bench.run_for(Duration::from_secs(60));
     let said = client.hear();
-    assert_eq!(said.last(), Some(&super::centrifuge::Said::Close(3005, "connection expired".to_owned())), "{said:?}");
+    assert_eq!(said.last(), Some(&Said::Close(3005, "connection expired".to_owned())), "{said:?}");
 }
 
 #[test]
@@ -157,4 +160,83 @@ fn many_forged_tokens_keep_nobody_else_waiting() {
     assert_eq!(bench.closed(0, CloseReason::InvalidToken), 300);
     let text = counters::render(bench.core(0).desk.counters.iter(), &bench.core(0).desk.settings.generation.channels);
     assert!(text.contains("tidegate_auth_total{shard=\"0\",auth=\"app\",outcome=\"invalid\"} 300\n"), "{text}");
+}
+
+thread_local! {
+    /// Seconds of Unix time in a world with a storm: each test has a thread of its own.
+    static CLOCK: std::cell::Cell<u64> = const { std::cell::Cell::new(NOW) };
+}
+
+/// No stream is open more than a second after the end of its token.
+fn assert_none_outlives_its_token(bench: &Bench) {
+    for shard in 0..2 {
+        let desk = &bench.core(shard).desk;
+        let streams = desk.slots.keys().filter_map(|key| desk.slots.get(key)).filter(|conn| conn.is_open());
+        for conn in streams.filter(|conn| lasting(&conn.session) == Lasting::Stream) {
+            let until = identity(&conn.session).map_or(Tick::NEVER, |client| client.until());
+            assert!(until == Tick::NEVER || desk.now < until + SECOND, "it should have ended at {until:?}");
+        }
+    }
+}
+
+/// Clients come with tokens of all ages over a network with faults, show others, and leave or stay until the end.
+fn storm(seed: u64) {
+    CLOCK.set(NOW);
+    let mut settings = settings();
+    settings.process_mut().unix_time = || CLOCK.get();
+    let world = World::seeded(seed);
+    let mut bench = Bench::within(world.clone(), 2, settings);
+    let mut bystander = bench.connect(0, 0);
+    bystander.say(request("/ws/1"));
+    let mut peers: Vec<Peer> = Vec::new();
+    let below = |bound| world.random_below(bound);
+    let some_token = || match below(8) {
+        0 => "junk".to_owned(),
+        1 => token("ann", CLOCK.get()),
+        age => token(["ann", "bob"][below(2) as usize], CLOCK.get() + age + below(20)),
+    };
+    for _ in 0..400 {
+        match below(6) {
+            0 | 1 => {
+                let kind = ["/sse/in/1", "/in/1", "/control/1", "/protocol"][below(4) as usize];
+                if let Some(end) = world.connect(address(below(2) as u16, 0)) {
+                    end.write(request(&format!("{kind}?token={}", some_token())).as_bytes());
+                    peers.push(Peer::new(end));
+                }
+            }
+            2 | 3 if !peers.is_empty() => {
+                let said = match below(3) {
+                    0 => json!({"tg": "token", "token": some_token()}).to_string(),
+                    1 => json!({"id": 1, "connect": {}}).to_string(),
+                    _ => "hello".to_owned(),
+                };
+                peers[below(peers.len() as u64) as usize].end.write(&text(said.as_bytes()));
+            }
+            4 if peers.len() > 30 => drop(peers.swap_remove(below(peers.len() as u64) as usize)),
+            _ => {}
+        }
+        for peer in &mut peers {
+            peer.hear_bytes();
+        }
+        bench.run_for(SECOND / 4);
+        CLOCK.set(NOW + world.now().since(Tick::ZERO).as_secs());
+        assert_none_outlives_its_token(&bench);
+    }
+    assert!(bench.closed(0, CloseReason::TokenExpired) + bench.closed(1, CloseReason::TokenExpired) > 0);
+    bystander.hear();
+    bystander.say(text(b"still there"));
+    bench.run_for(10 * SECOND);
+    assert!(bystander.hear().contains("still there"), "seed {seed}");
+    drop((peers, bystander));
+    bench.run_for(
+        2 * limits::HALF_CLOSE_PROBE + 2 * limits::CLOSE_TIMEOUT + limits::SEND_TIMEOUT + limits::SSE_HEARTBEAT,
+    );
+    for shard in 0..2 {
+        assert_eq!(bench.census(shard), Census::default(), "seed {seed}");
+    }
+}
+
+#[test]
+fn in_no_storm_does_a_stream_outlive_its_token() {
+    seeds(0..20).for_each(storm);
 }

@@ -2,12 +2,13 @@
 //! one. A bystander goes on being served.
 
 mod cast;
+mod proven;
 mod servers;
 mod talk;
 mod tunnels;
 
 use super::*;
-use crate::conn::route::{ForwardedHost, ProxyRoute};
+use crate::conn::route::{AuthId, ForwardedHost, ProxyRoute};
 use crate::driver::sim::{DialFate, SimService};
 use crate::proto::upstream::{UpstreamId, UpstreamRule};
 
@@ -32,7 +33,9 @@ fn stage_with(mut settings: Settings, servers: u8, change: impl FnOnce(&mut Prox
     let mut target = ProxyRoute::new(UpstreamId(0));
     change(&mut target, &mut rule);
     settings.generation_mut().upstreams = [rule].into();
+    let auth = if settings.generation.auths.is_empty() { Box::default() } else { [AuthId(0)].into() };
     let any = Route {
+        auth,
         methods: vec![crate::conn::route::ANY_METHOD.into()],
         ..route("/api/*", RouteTarget::Proxy(Box::new(target)))
     };

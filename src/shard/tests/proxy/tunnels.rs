@@ -39,17 +39,17 @@ fn from_client(text: &str) -> Vec<u8> {
     frame_of(Opcode::Text, Some([1, 2, 3, 4]), text.as_bytes())
 }
 
-fn from_server(text: &str) -> Vec<u8> {
+pub(super) fn from_server(text: &str) -> Vec<u8> {
     frame_of(Opcode::Text, None, text.as_bytes())
 }
 
-fn heard(peer: &mut Peer) -> Vec<u8> {
+pub(super) fn heard(peer: &mut Peer) -> Vec<u8> {
     while matches!(peer.end.read(&mut peer.heard), ReadOutcome::Bytes(_)) {}
     std::mem::take(&mut peer.heard)
 }
 
 /// The code and the words of the Close that is all that was heard.
-fn closed_with(bytes: &[u8]) -> (u16, String) {
+pub(super) fn closed_with(bytes: &[u8]) -> (u16, String) {
     let (header, start) = FrameHeader::parse(bytes).expect("a frame").expect("a whole header");
     assert_eq!((header.opcode, header.len as usize), (Opcode::Close, bytes.len() - start), "{bytes:?}");
     let mut payload = bytes[start..].to_vec();
