@@ -32,6 +32,14 @@ fn section(out: &mut String, path: &str) {
         out.push('\n');
         comment(out, &with_doc(row));
         match row.kind {
+            Kind::Tables if row.path == ONLY_EXAMPLE => {
+                let mut example = format!("[[{}]]\n", row.name());
+                section(&mut example, &row.inside());
+                for line in example.lines() {
+                    let mark = if line.is_empty() || line.starts_with('#') { "" } else { "# " };
+                    let _ = writeln!(out, "{mark}{line}");
+                }
+            }
             Kind::Tables => {
                 let _ = writeln!(out, "[[{}]]", row.name());
                 section(out, &row.inside());
@@ -45,8 +53,11 @@ fn section(out: &mut String, path: &str) {
     }
 }
 
-/// A route needs a target, and an auth needs a key: those whose examples are no comments.
-const TABLES_SHOWN: [&str; 2] = ["route[].sse", "auth[].jwt"];
+/// A route needs a target: the one whose example is not a comment.
+const TARGET_SHOWN: &str = "route[].sse";
+
+/// Tables that the file has as a comment only: an auth that no route has is probably a mistake.
+const ONLY_EXAMPLE: &str = "auth";
 
 /// A table within a table: its keys in words, and an example.
 fn inline(out: &mut String, row: &Row) {
@@ -56,7 +67,7 @@ fn inline(out: &mut String, row: &Row) {
             comment(out, &format!("  {name}: {} {}", key.help, accepted(key)));
         }
     }
-    let mark = if TABLES_SHOWN.contains(&row.path) { "" } else { "# " };
+    let mark = if row.path == TARGET_SHOWN { "" } else { "# " };
     if let Fallback::Nothing(example) | Fallback::Required(example) = row.fallback {
         let _ = writeln!(out, "{mark}{} = {example}", row.name());
     }
