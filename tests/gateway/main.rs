@@ -12,6 +12,7 @@ mod bus;
 mod centrifuge;
 #[path = "../process/certificate.rs"]
 mod certificate;
+mod documented;
 mod doors;
 mod events;
 mod foreign;

@@ -2,7 +2,7 @@
 //! Those that are known by name, or probed: `watched`. Requests that two servers could read differently: `smuggling`. While a bad one has its turn, a bystander goes on being served.
 
 mod bad;
-mod programs;
+pub mod programs;
 mod real;
 mod smuggling;
 mod sockets;

@@ -12,6 +12,9 @@ use crate::support::await_that;
 pub const SMALL: &str = "a small file\n";
 pub const BIG_BYTES: usize = 3 * 512 * 1024;
 
+/// With which node signs the tokens of its customers.
+pub const TOKEN_SECRET: &str = "a secret of the tests, and of nothing else";
+
 pub struct Program {
     pub name: &'static str,
     pub address: SocketAddr,
@@ -108,7 +111,7 @@ impl Program {
         Program::start("node", |folder, address| {
             let mut command = Command::new("node");
             command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway/proxied/server.mjs"));
-            command.arg(address.port().to_string()).current_dir(folder.join("files"));
+            command.arg(address.port().to_string()).current_dir(folder.join("files")).env("TOKEN_SECRET", TOKEN_SECRET);
             command
         })
     }
@@ -133,9 +136,18 @@ impl Program {
     }
 
     pub fn haproxy_before(server: SocketAddr) -> Program {
+        Program::haproxy("http", &server.to_string())
+    }
+
+    /// A load balancer that passes TCP on, and says first whose connection it is.
+    pub fn balancer_before(server: SocketAddr) -> Program {
+        Program::haproxy("tcp", &format!("{server} send-proxy-v2"))
+    }
+
+    fn haproxy(mode: &str, server: &str) -> Program {
         Program::start("haproxy", |folder, address| {
             let text = format!(
-                "defaults\nmode http\ntimeout connect 5s\ntimeout client 30s\ntimeout server 30s\n\
+                "defaults\nmode {mode}\ntimeout connect 5s\ntimeout client 30s\ntimeout server 30s\n\
                  listen a\nbind {address}\nserver s {server}\n"
             );
             let file = folder.join("haproxy.cfg");

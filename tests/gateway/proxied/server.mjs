@@ -2,7 +2,7 @@
 // connections after its usual 5 s.
 //
 //   node server.mjs PORT [NAME]
-import { createHash } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 import { createReadStream, existsSync } from "node:fs";
 import { createServer } from "node:http";
 import { basename } from "node:path";
@@ -33,6 +33,13 @@ const server = createServer((request, response) => {
   } else if (path === "/cookies") {
     response.setHeader("Set-Cookie", ["a=1; Path=/", "b=2"]);
     response.end("two");
+  } else if (path === "/login") {
+    // As a library for tokens would sign it.
+    const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const text = `${part({ alg: "HS256" })}.${part({ sub: "ann", exp: Math.floor(Date.now() / 1000) + 3600 })}`;
+    const signature = createHmac("sha256", process.env.TOKEN_SECRET).update(text).digest("base64url");
+    response.setHeader("Set-Cookie", `session=${text}.${signature}; HttpOnly; SameSite=Lax; Path=/`);
+    response.writeHead(204).end();
   } else if (path === "/nothing") {
     response.writeHead(204).end();
   } else if (existsSync(basename(path) || "-")) {

@@ -1,6 +1,7 @@
 """An application that sends back what it gets, for gunicorn (wsgi) and uvicorn (asgi); it also has the files of its folder."""
 
 import hashlib
+import json
 import os
 
 
@@ -37,6 +38,10 @@ async def asgi(scope, receive, send):
         return await echo(receive, send)
     if scope["type"] != "http":
         return
+    if scope["path"].endswith("/headers"):
+        named = json.dumps({name.decode(): value.decode() for name, value in scope["headers"]}).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(named))]})
+        return await send({"type": "http.response.body", "body": named})
     body, more = b"", True
     while more:
         event = await receive()
