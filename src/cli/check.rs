@@ -39,7 +39,8 @@ pub(super) fn verify(config: &Config, source: &ConfigSource) -> ExitCode {
     let of_keys = of_keys.filter_map(|(path, key)| Some(format!("{file}: route {path}: {}", key.verifier().err()?)));
     let of_auths = config.auths.iter();
     let of_auths = of_auths.filter_map(|auth| Some(format!("{file}: auth {}: {}", auth.name, auth.keys().err()?)));
-    let mistakes: Vec<String> = of_listeners.chain(of_keys).chain(of_auths).collect();
+    let of_upstreams = config.upstreams_tls().err().map(|error| format!("{file}: {error}"));
+    let mistakes: Vec<String> = of_listeners.chain(of_keys).chain(of_auths).chain(of_upstreams).collect();
     for mistake in &mistakes {
         output::line(mistake);
     }

@@ -20,6 +20,7 @@ use super::{Conn, Door, Transport};
 use crate::base::{Key, Remote, Tick};
 use crate::proto::CloseReason;
 use crate::proto::http::{AnswerHead, Framed, go_on, insert_host, write_answer, write_interim};
+use crate::proto::tls::client::ServersTls;
 use crate::proto::upstream::ServerId;
 
 /// The client's half of a proxied request, if it has one in hand.
@@ -197,6 +198,19 @@ pub fn dial(server: ServerId, partner: Key, to: &Remote, deadline: Tick) -> Conn
 /// The driver has connected it.
 pub fn connected(conn: &mut Conn) {
     link::end_dial(&mut conn.link);
+    secured(conn);
+}
+
+/// The driver has connected it, and TLS begins: the request waits for the end of the handshake.
+pub fn connected_to(conn: &mut Conn, tls: &ServersTls, server: ServerId) -> Result<(), CloseReason> {
+    link::end_dial(&mut conn.link);
+    let name = tls.names.get(usize::from(server.server)).ok_or(CloseReason::TlsInternal)?;
+    conn.link.transport = Transport::tls_to(&tls.config, name.clone())?;
+    Ok(())
+}
+
+/// It is there for requests: connected, and after the handshake where there is one.
+pub fn secured(conn: &mut Conn) {
     if let Some(half) = upstream(&mut conn.session) {
         half.connected();
     }

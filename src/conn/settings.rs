@@ -23,6 +23,7 @@ use crate::proto::bus::BusLimits;
 use crate::proto::channel::Rules;
 use crate::proto::control;
 use crate::proto::http::TrustedProxies;
+use crate::proto::tls::client::ServersTls;
 use crate::proto::upstream::UpstreamRule;
 use crate::proto::ws::SessionLimits;
 
@@ -63,6 +64,8 @@ pub struct Generation {
     pub routes: Routes,
     /// By id: the servers that routes give requests to.
     pub upstreams: Box<[UpstreamRule]>,
+    /// The same: TLS to their servers, where there is any. May be shorter.
+    pub upstreams_tls: Box<[Option<ServersTls>]>,
     /// The host names by which the admin listener may be called.
     pub admin_hosts: Hosts,
     /// The same for client listeners, by listener id. A listener with `None`, or without an entry, answers for any
@@ -204,6 +207,7 @@ impl Default for Generation {
     fn default() -> Generation {
         Generation {
             routes: Routes::default(),
+            upstreams_tls: Box::default(),
             upstreams: Box::default(),
             admin_hosts: Hosts::default(),
             front_hosts: Vec::new(),

@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::ServerName as CertifiedName;
 
 use crate::base::{Batch, Carry};
 use crate::limits;
@@ -58,6 +59,13 @@ struct TlsBuffers {
 impl Transport {
     pub fn tls(config: &Arc<ServerConfig>) -> Result<Transport, CloseReason> {
         Ok(Transport::Layered(Box::new(Layer::Tls(TlsTransport { tls: Tls::new(config)?, waiting: None }))))
+    }
+
+    /// To a server that proves to have this name: the first message of the handshake waits to be sent.
+    pub fn tls_to(config: &Arc<ClientConfig>, name: CertifiedName<'static>) -> Result<Transport, CloseReason> {
+        let mut buffers = TlsBuffers::default();
+        let tls = Tls::client(config, name, &mut buffers.wire)?;
+        Ok(Transport::Layered(Box::new(Layer::Tls(TlsTransport { tls, waiting: Some(Box::new(buffers)) }))))
     }
 
     /// Until the PROXY header has arrived; then with TLS or without.

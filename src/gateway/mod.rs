@@ -187,9 +187,9 @@ impl Builder {
         plan.process.node = node;
         let shards = plan.shards;
         let opened = OpenedPlan::new(plan, sockets)?;
-        let wakers = (0..shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
-        let wakers = wakers.map_err(|error| StartError(format!("no eventfd for the wake-ups: {error}")))?;
-        let outbound_waker = outbound_waker(&opened)?;
+        let wakers = (0..shards).map(|_| waker()).collect::<Result<Vec<_>, _>>()?;
+        let is_outbound_needed = outbound::is_needed(&opened.settings.generation.upstreams);
+        let outbound_waker = is_outbound_needed.then(waker).transpose()?;
         let side_threads: Vec<Waker> = outbound_waker.iter().cloned().collect();
         let beside = side_threads.len();
         let threads = Threads { shards: wakers.clone(), side_threads, workers: workers.len() };
@@ -230,8 +230,10 @@ impl Builder {
             rules: opened.settings.generation.channels.clone(),
         };
         if let (Some(waker), Some(mailbox)) = (outbound_waker, outbound_mailbox) {
-            let (place, upstreams) = (Place(shards as u16), opened.settings.generation.upstreams.clone());
-            let parts = OutboundParts { place, mesh: gateway.mesh.clone(), mailbox, waker, upstreams, fold, clock };
+            let generation = &opened.settings.generation;
+            let (place, mesh) = (Place(shards as u16), gateway.mesh.clone());
+            let (upstreams, upstreams_tls) = (generation.upstreams.clone(), generation.upstreams_tls.clone());
+            let parts = OutboundParts { place, mesh, mailbox, waker, upstreams, upstreams_tls, fold, clock };
             gateway.outbound.push(beside::start(parts, started.failed)?);
         }
         gateway.workers = workers.map_err(|error| StartError(format!("a worker's thread did not start: {error}")))?;
@@ -244,11 +246,8 @@ impl Builder {
     }
 }
 
-/// Of the thread for names and probes, if the configuration needs one.
-fn outbound_waker(opened: &OpenedPlan) -> Result<Option<Waker>, StartError> {
-    let is_needed = outbound::is_needed(&opened.settings.generation.upstreams);
-    let waker = is_needed.then(Waker::new).transpose();
-    waker.map_err(|error| StartError(format!("no eventfd for the wake-ups: {error}")))
+fn waker() -> Result<Waker, StartError> {
+    Waker::new().map_err(|error| StartError(format!("no eventfd for the wake-ups: {error}")))
 }
 
 impl Gateway {

@@ -80,8 +80,9 @@ pub fn items(connections: u64, shards: usize, config: &Config, bytes_per_connect
             name: "upstreams",
             bytes: upstreams,
             formula: format!(
-                "for each upstream: its servers x idle_max (in_flight_max, if that is less) x {shards} shards x {} bytes + queue_max x {} bytes",
+                "for each upstream: its servers x idle_max (in_flight_max, if that is less) x {shards} shards x {} bytes ({} more with tls) + queue_max x {} bytes",
                 limits::UPSTREAM_IDLE_BYTES,
+                limits::UPSTREAM_TLS_BYTES,
                 limits::UPSTREAM_WAITING_BYTES
             ),
         },
@@ -95,7 +96,7 @@ pub fn items(connections: u64, shards: usize, config: &Config, bytes_per_connect
 mod tests {
     use super::*;
     use crate::gateway::config::Config;
-    use crate::proto::upstream::UpstreamRule;
+    use crate::proto::upstream::{UpstreamRule, UpstreamTls};
 
     #[test]
     fn an_upstream_costs_its_idle_connections_and_its_queue() {
@@ -114,6 +115,8 @@ mod tests {
         let rule = rule.with("a", address);
         assert_eq!(rule.bytes_at_most(4), 8 * limits::UPSTREAM_IDLE_BYTES);
         assert_eq!((rule.idle_of_shard(4), rule.idle_of_shard(16)), (2, 1));
+        let rule = UpstreamRule { tls: Some(UpstreamTls::default()), ..rule };
+        assert_eq!(rule.bytes_at_most(4), 8 * (limits::UPSTREAM_IDLE_BYTES + limits::UPSTREAM_TLS_BYTES));
     }
 
     #[test]

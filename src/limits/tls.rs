@@ -18,6 +18,11 @@ pub const HANDSHAKE_TIME_PER_TURN: Duration = Duration::from_millis(2);
 /// 2 KiB, and a client that has to retry sends two. Client certificates, which are longer, are not requested. Early data
 /// that is skipped does not count.
 pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
+/// The same of a server behind the gateway: its chain of certificates, with four of the longest in use.
+pub const SERVER_HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
+/// Sessions that a shard can resume at the servers of one upstream, in their number of servers: TLS 1.3 gives two tickets, each for
+/// one connection.
+pub const SESSIONS_PER_UPSTREAM_MAX: usize = 64;
 /// Most keys in a file of ticket keys: the one in use, the next one, and those whose tickets are still about.
 pub const TICKET_KEYS_MAX: usize = 16;
 /// Longest ticket under such a key: the state of a session with the longest server name is below 500 bytes.

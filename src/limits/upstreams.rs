@@ -54,6 +54,9 @@ pub const UPSTREAM_KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 pub const UPSTREAM_IDLE_MAX: usize = 512;
 /// What each of them costs: its socket, its slot, and its state here.
 pub const UPSTREAM_IDLE_BYTES: u64 = CONNECTION_BYTES_PLAIN;
+/// What TLS to a server adds: the connection stays in rustls, with its keys, the server's chain of certificates and the buffers of
+/// TLS messages.
+pub const UPSTREAM_TLS_BYTES: u64 = 12 * 1024;
 /// Requests on one connection to a server. Some servers close theirs after as many (nginx, `keepalive_requests`).
 pub const UPSTREAM_SERVED_MAX: u32 = 1_000;
 /// A request that cannot be repeated gets a connection that was used within this time, or a new one: the server has hardly begun

@@ -37,6 +37,7 @@ use crate::limits::{BACKLOG_RETRY, LOOKUPS_AT_ONCE, OUTBOUND_NEWS_MAX, PROBES_AT
 use crate::mesh::drain::DrainMail;
 use crate::mesh::upstreams::UpstreamMail;
 use crate::mesh::{Lane, Mail, Mailbox, Mesh, Post};
+use crate::proto::tls::client::ServersTls;
 use crate::proto::upstream::UpstreamRule;
 
 /// The parts of the thread.
@@ -47,6 +48,8 @@ pub(crate) struct OutboundParts {
     pub waker: Waker,
     /// By id.
     pub upstreams: Box<[UpstreamRule]>,
+    /// The same; may be shorter.
+    pub upstreams_tls: Box<[Option<ServersTls>]>,
     pub fold: Arc<Fold>,
     pub clock: Clock,
 }
@@ -90,14 +93,14 @@ impl Outbound {
 }
 
 async fn serve(parts: OutboundParts, has_begun: Sender<()>) -> io::Result<()> {
-    let OutboundParts { place, mesh, mailbox, waker, upstreams, fold, clock } = parts;
+    let OutboundParts { place, mesh, mailbox, waker, upstreams, upstreams_tls, fold, clock } = parts;
     let woken = waker.awaited()?;
     let mut post = Post::new(mesh, place);
     let (tell, mut news) = mpsc::channel(OUTBOUND_NEWS_MAX);
     // Each task has a copy until it has begun.
     let (beginning, mut begun) = mpsc::channel::<()>(1);
     let common = watch::Common { tell, fold, clock, probes: Arc::new(Semaphore::new(PROBES_AT_ONCE)) };
-    watch::start(&upstreams, &common, &beginning);
+    watch::start(&upstreams, &upstreams_tls, &common, &beginning);
     drop(beginning);
     let mut has_begun = Some(has_begun);
     loop {

@@ -2,7 +2,10 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName as CertifiedName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time;
@@ -10,15 +13,21 @@ use tokio::time;
 use crate::base::Remote;
 use crate::limits::{ANSWER_HEAD_BYTES_MAX, INTERIM_ANSWERS_MAX};
 use crate::proto::http::next_answer;
+use crate::proto::tls::{Opened, Tls};
 use crate::proto::upstream::HealthRule;
 
+/// Plaintext of one look at the records that have arrived.
+const PROBE_PLAIN_BYTES_MAX: usize = 2 * ANSWER_HEAD_BYTES_MAX;
+
 /// Where a probe goes, and from where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Aim {
     pub to: Remote,
     pub from: Option<IpAddr>,
     /// The field `Host`.
     pub host: Box<str>,
+    /// With this configuration, for this name.
+    pub tls: Option<(Arc<ClientConfig>, CertifiedName<'static>)>,
 }
 
 /// The error is a clause about the server.
@@ -52,9 +61,13 @@ async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, aim: &Aim, rule: &
         "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: tidegate-health\r\nConnection: close\r\n\r\n",
         rule.path, aim.host
     );
-    stream.write_all(request.as_bytes()).await.map_err(words)?;
-    let mut heard = Vec::new();
+    let mut layer = match &aim.tls {
+        Some((config, name)) => ProbeLayer::Tls(Box::new(TlsLayer::begin(config, name.clone(), request)?)),
+        None => ProbeLayer::Plain(Vec::from(request)),
+    };
+    let (mut wire, mut heard) = (Vec::new(), Vec::new());
     loop {
+        layer.advance(&mut wire, &mut heard)?;
         if let Some(status) = final_status(&mut heard)? {
             let is_good = rule.statuses.contains(&status);
             return if is_good { Ok(()) } else { Err(format!("it has answered with status {status}")) };
@@ -63,8 +76,69 @@ async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, aim: &Aim, rule: &
         if heard.len() > 2 * ANSWER_HEAD_BYTES_MAX {
             return Err("the head of its answer is too long".to_owned());
         }
-        if stream.read_buf(&mut heard).await.map_err(words)? == 0 {
+        let out = layer.take_output();
+        if !out.is_empty() {
+            stream.write_all(&out).await.map_err(words)?;
+        }
+        if stream.read_buf(&mut wire).await.map_err(words)? == 0 {
             return Err("it has closed the connection without an answer".to_owned());
+        }
+    }
+}
+
+/// What is between the socket and the answer.
+enum ProbeLayer {
+    /// What is to be sent.
+    Plain(Vec<u8>),
+    Tls(Box<TlsLayer>),
+}
+
+struct TlsLayer {
+    tls: Tls,
+    /// Sent after the handshake.
+    request: String,
+    out: Vec<u8>,
+}
+
+impl TlsLayer {
+    fn begin(config: &Arc<ClientConfig>, name: CertifiedName<'static>, request: String) -> Result<TlsLayer, String> {
+        let mut out = Vec::new();
+        let tls = Tls::client(config, name, &mut out).map_err(|reason| reason.row().words.to_owned())?;
+        Ok(TlsLayer { tls, request, out })
+    }
+}
+
+impl ProbeLayer {
+    /// Takes what can be used off the front of `wire`, and appends to `heard` what the server has said.
+    fn advance(&mut self, wire: &mut Vec<u8>, heard: &mut Vec<u8>) -> Result<(), String> {
+        let ProbeLayer::Tls(layer) = self else {
+            heard.append(wire);
+            return Ok(());
+        };
+        let TlsLayer { tls, request, out } = &mut **layer;
+        let mut input = &mut wire[..];
+        loop {
+            match tls.open(&mut input, heard, out, PROBE_PLAIN_BYTES_MAX) {
+                Ok(Opened::Handshaken(_)) => {
+                    let sealed = tls.seal([request.as_bytes()], &mut Vec::new(), out);
+                    sealed.map_err(|reason| reason.row().words.to_owned())?;
+                }
+                Ok(Opened::More | Opened::Full | Opened::PeerClosed) => break,
+                Err(reason) => {
+                    let why = tls.failure().map_or_else(|| reason.row().words.to_owned(), ToString::to_string);
+                    return Err(format!("TLS has failed: {why}"));
+                }
+            }
+        }
+        let rest = input.len();
+        wire.drain(..wire.len() - rest);
+        Ok(())
+    }
+
+    fn take_output(&mut self) -> Vec<u8> {
+        match self {
+            ProbeLayer::Plain(out) => std::mem::take(out),
+            ProbeLayer::Tls(layer) => std::mem::take(&mut layer.out),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::probes::{Aim, probe};
 use crate::base::{Fold, Remote};
 use crate::driver::clock::Clock;
 use crate::mesh::upstreams::{FailedCheck, UpstreamMail};
+use crate::proto::tls::client::ServersTls;
 use crate::proto::upstream::{ServerAddress, ServerId, UpstreamId, UpstreamRule, UpstreamServer};
 
 /// What all tasks share.
@@ -37,12 +38,19 @@ fn is_watched(rule: &UpstreamRule, server: &UpstreamServer) -> bool {
 }
 
 /// Starts the tasks. Each keeps a copy of `beginning` until its name has been looked up once.
-pub(super) fn start(upstreams: &[UpstreamRule], common: &Common, beginning: &mpsc::Sender<()>) {
+pub(super) fn start(
+    upstreams: &[UpstreamRule],
+    tls: &[Option<ServersTls>],
+    common: &Common,
+    beginning: &mpsc::Sender<()>,
+) {
     for (rule, upstream) in upstreams.iter().zip(0..).filter(|(rule, _)| count(rule) > 0) {
         let rule = Arc::new(rule.clone());
+        // With sessions of its own: shards do not wait for it.
+        let tls = tls.get(usize::from(upstream)).and_then(Option::as_ref).map(ServersTls::apart);
         for (index, server) in (0u8..).zip(&rule.servers).filter(|(_, server)| is_watched(&rule, server)) {
             let id = ServerId { upstream: UpstreamId(upstream), server: index };
-            let watched = Watched::new(id, rule.clone(), common.clone());
+            let watched = Watched::new(id, rule.clone(), tls.clone(), common.clone());
             let (outcomes, lookups) = watch::channel(None);
             match &server.at {
                 ServerAddress::Named(name) => {
@@ -58,6 +66,7 @@ pub(super) fn start(upstreams: &[UpstreamRule], common: &Common, beginning: &mps
 struct Watched {
     id: ServerId,
     rule: Arc<UpstreamRule>,
+    tls: Option<ServersTls>,
     common: Common,
     targets: Vec<WatchedAddress>,
     /// What the shards know: addresses of a name, and whether the server is up.
@@ -80,8 +89,8 @@ impl WatchedAddress {
 }
 
 impl Watched {
-    fn new(id: ServerId, rule: Arc<UpstreamRule>, common: Common) -> Watched {
-        let mut watched = Watched { id, rule, common, targets: Vec::new(), told: ([].into(), true) };
+    fn new(id: ServerId, rule: Arc<UpstreamRule>, tls: Option<ServersTls>, common: Common) -> Watched {
+        let mut watched = Watched { id, rule, tls, common, targets: Vec::new(), told: ([].into(), true) };
         if let ServerAddress::Fixed(remote) = &watched.server().at {
             let remote = remote.clone();
             watched.targets.push(watched.target(remote));
@@ -95,7 +104,9 @@ impl Watched {
 
     fn target(&self, to: Remote) -> WatchedAddress {
         let from = self.rule.source(&to, 0);
-        WatchedAddress { aim: Aim { to, from, host: self.server().host().into() }, verdict: Judgement::new() }
+        let name = self.tls.as_ref().and_then(|tls| tls.names.get(usize::from(self.id.server)));
+        let tls = self.tls.as_ref().zip(name).map(|(tls, name)| (tls.config.clone(), name.clone()));
+        WatchedAddress { aim: Aim { to, from, host: self.server().host().into(), tls }, verdict: Judgement::new() }
     }
 
     /// Until nothing takes its letters.

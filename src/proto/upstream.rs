@@ -8,6 +8,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -57,6 +58,8 @@ pub struct UpstreamRule {
     pub resolve: Duration,
     /// How servers are asked whether they are well; `None`: they are not.
     pub health: Option<HealthRule>,
+    /// `None`: they are spoken to without TLS.
+    pub tls: Option<UpstreamTls>,
     /// The addresses from which connections are dialled, in turn. None: the kernel chooses.
     pub sources: Vec<IpAddr>,
 }
@@ -89,6 +92,17 @@ impl HealthRule {
             statuses: limits::HEALTH_STATUS_MIN..=limits::HEALTH_STATUS_MAX,
         }
     }
+}
+
+/// TLS to the servers of an upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// The name that their certificates are for; `None`: of each server, its own name or address.
+    pub name: Option<Box<str>>,
+    /// The file of the authorities that are trusted; `None`: those of the system.
+    pub ca: Option<PathBuf>,
+    /// The files of the certificate that a server gets which asks for one, and of its key.
+    pub own: Option<(PathBuf, PathBuf)>,
 }
 
 /// Where a server is.
@@ -216,6 +230,15 @@ impl UpstreamServer {
         }
     }
 
+    /// What its certificate is for, if nothing else is said. A path has no name.
+    pub fn certified_host(&self) -> Option<String> {
+        match &self.at {
+            ServerAddress::Fixed(Remote::Tcp(address)) => Some(address.ip().to_string()),
+            ServerAddress::Fixed(Remote::Unix(_)) => None,
+            ServerAddress::Named(name) => Some(name.host.to_string()),
+        }
+    }
+
     /// Whether its address has to be looked up.
     pub fn is_named(&self) -> bool {
         matches!(self.at, ServerAddress::Named(_))
@@ -241,6 +264,7 @@ impl UpstreamRule {
             slow_start: limits::UPSTREAM_SLOW_START,
             resolve: limits::RESOLVE_INTERVAL,
             health: None,
+            tls: None,
             sources: Vec::new(),
         }
     }
@@ -260,7 +284,8 @@ impl UpstreamRule {
         let of_server = (self.idle_of_shard(shards) as u64).saturating_mul(shards as u64);
         let idle = (self.servers.len() as u64).saturating_mul(of_server);
         let waiting = (self.queue_max as u64).saturating_mul(limits::UPSTREAM_WAITING_BYTES);
-        idle.saturating_mul(limits::UPSTREAM_IDLE_BYTES).saturating_add(waiting)
+        let tls = if self.tls.is_some() { limits::UPSTREAM_TLS_BYTES } else { 0 };
+        idle.saturating_mul(limits::UPSTREAM_IDLE_BYTES + tls).saturating_add(waiting)
     }
 
     /// The address from which a connection to `to` is dialled: one of the sources of its family, by `draw`. `None`: the

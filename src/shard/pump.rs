@@ -7,7 +7,7 @@
 //! ```
 
 use crate::base::{Key, Tick};
-use crate::conn::{self, Conn, Transport, put_off_handshake};
+use crate::conn::{self, Conn, Door, Transport, put_off_handshake};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::tls::{Arrived, Opened};
@@ -143,9 +143,14 @@ impl Core {
                 self.desk.meter.spend(limits::RECORD_UNITS);
             }
             if let Ok(Opened::Handshaken(agreed)) = opened {
+                let is_server = conn.link.door() == Door::Upstream;
                 conn.link.handshaken(&self.desk.settings, self.desk.now);
-                self.desk.counters().handshakes.add(1);
-                self.desk.counters().resumed.add(agreed.is_resumed.into());
+                if is_server {
+                    self.features.proxy.secured(&mut self.desk, key);
+                } else {
+                    self.desk.counters().handshakes.add(1);
+                    self.desk.counters().resumed.add(agreed.is_resumed.into());
+                }
             }
             let mut rest = &mut plain[..];
             self.drive(key, &mut rest);

@@ -1,4 +1,4 @@
-//! Reads the certificate files of listeners, and the keys of tickets and tokens, and checks that they match. No other part of the
+//! Reads the certificate files of listeners and upstreams, and the keys of tickets and tokens, and checks that they match. No other part of the
 //! configuration opens files besides the configuration itself.
 
 use std::fs::File;
@@ -7,15 +7,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
+use rustls::{RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
-use super::{CertificateFiles, Listener, TlsOptions, TokenKey};
+use super::{CertificateFiles, Config, Listener, TlsOptions, TokenKey};
 use crate::limits;
 use crate::proto::tls::certificates::{read_chain, read_key};
+use crate::proto::tls::client::{ServersTls, certified_name, client_config};
 use crate::proto::tls::tickets::TicketKeys;
 use crate::proto::tls::{self, Certificate, TlsPolicy};
 use crate::proto::token::Verifier;
+use crate::proto::upstream::{UpstreamRule, UpstreamServer, UpstreamTls};
 
 impl Listener {
     /// The TLS configuration of the listener, or `None` for a plain one. The error is one line that names the file.
@@ -39,6 +41,65 @@ impl Listener {
             Some(format!("{}: {}", files.certificate.display(), certificate(files).ok()?.doubt(now)?))
         };
         files.filter_map(doubt).collect()
+    }
+}
+
+impl Config {
+    /// TLS to the servers of each upstream, if there is any; empty if there is none at all. The system's authorities are read once. The
+    /// error is one line that names the upstream, and the file.
+    pub fn upstreams_tls(&self) -> Result<Box<[Option<ServersTls>]>, String> {
+        if self.upstreams.iter().all(|rule| rule.tls.is_none()) {
+            return Ok(Box::default());
+        }
+        let mut system = None;
+        let tls = |rule: &UpstreamRule| match &rule.tls {
+            Some(tls) => servers_tls(rule, tls, &mut system)
+                .map_err(|error| format!("upstream {}: {error}", rule.name))
+                .map(Some),
+            None => Ok(None),
+        };
+        self.upstreams.iter().map(tls).collect()
+    }
+}
+
+fn servers_tls(
+    rule: &UpstreamRule,
+    tls: &UpstreamTls,
+    system: &mut Option<RootCertStore>,
+) -> Result<ServersTls, String> {
+    let roots = match (&tls.ca, &system) {
+        (Some(file), _) => authorities(file)?,
+        (None, Some(roots)) => roots.clone(),
+        (None, None) => system.insert(system_authorities()?).clone(),
+    };
+    let own = match &tls.own {
+        Some((certificate, key)) => Some((read(certificate, read_chain)?, read(key, read_key)?)),
+        None => None,
+    };
+    let name = |server: &UpstreamServer| {
+        let host = tls.name.as_deref().map(str::to_owned).or_else(|| server.certified_host());
+        let host =
+            host.ok_or_else(|| format!("{} needs the name of its certificate; expected tls.name", server.text))?;
+        certified_name(&host).ok_or_else(|| format!("{host:?} is no name that a certificate can be for"))
+    };
+    let names = rule.servers.iter().map(name).collect::<Result<_, _>>()?;
+    Ok(ServersTls { config: client_config(roots, own)?, names })
+}
+
+fn authorities(file: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in read(file, read_chain)? {
+        roots.add(certificate).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    Ok(roots)
+}
+
+fn system_authorities() -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    match roots.is_empty() {
+        true => Err("the system has no authorities to trust; expected tls.ca with the file of some".to_owned()),
+        false => Ok(roots),
     }
 }
 

@@ -165,10 +165,8 @@ pub(super) fn server_of_url(url: &str) -> Result<(String, ServerAddress), &'stat
         let socket = server(url).map(|at| (url.to_owned(), at));
         return socket.ok_or("has no absolute path of a socket; expected a URL such as \"unix:/run/app.sock\"");
     }
-    if url.starts_with("https://") {
-        return Err("asks for TLS to a server, which is not supported yet; expected \"http://\"");
-    }
-    let authority = url.strip_prefix("http://").ok_or(WANTED)?;
+    let of = |scheme: &str, port: u16| Some((url.strip_prefix(scheme)?, port));
+    let (authority, port) = of("http://", 80).or_else(|| of("https://", 443)).ok_or(WANTED)?;
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     if authority.contains(['/', '?', '#', '@']) {
         return Err(
@@ -176,7 +174,7 @@ pub(super) fn server_of_url(url: &str) -> Result<(String, ServerAddress), &'stat
         );
     }
     let named = |text: String| server(&text).map(|at| (text, at));
-    let found = named(authority.to_owned()).or_else(|| named(format!("{authority}:80")));
+    let found = named(authority.to_owned()).or_else(|| named(format!("{authority}:{port}")));
     // An address has one text, however it is spelled.
     let found = found.map(|(text, at)| match &at {
         ServerAddress::Fixed(remote) => (remote.to_string(), at),

@@ -36,7 +36,7 @@ pub use crate::base::Remote;
 pub use crate::conn::site::Scheme;
 pub use crate::proto::channel::{Delivery, Keep, Queue, Rule};
 pub use crate::proto::upstream::{
-    Balance, HashedPart, HealthRule, ServerAddress, ServerMark, ServerName, UpstreamRule, UpstreamServer,
+    Balance, HashedPart, HealthRule, ServerAddress, ServerMark, ServerName, UpstreamRule, UpstreamServer, UpstreamTls,
 };
 pub use auth::{AuthKey, ClientAuth};
 pub use client_limits::{ClientLimit, Frequency, LimitedBy};

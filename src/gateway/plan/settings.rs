@@ -35,6 +35,7 @@ pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Resu
     Ok(Generation {
         routes,
         upstreams: config.upstreams.iter().cloned().collect(),
+        upstreams_tls: config.upstreams_tls()?,
         admin_hosts: hosts(config.admin.iter().flat_map(|admin| &admin.hosts)),
         // Listeners are the first entrances, so these indices are their ids.
         front_hosts: config

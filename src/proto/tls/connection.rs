@@ -1,14 +1,17 @@
-//! One TLS connection, the server's side: records in, plaintext out, and back.
+//! One TLS connection, the side of a server or that of a client: records in, plaintext out, and back.
 //!
 //! ```text
-//! RustlsSession --TLS 1.3, handshake over--> Records (ours) --.
-//!    '--TLS 1.2--> stays                                      '--> Failed: no keys any more
+//! RustlsSession --server, TLS 1.3, handshake over--> Records (ours) --.
+//!    '--TLS 1.2, client--> stays                                      '--> Failed: no keys any more
 //! ```
 
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::{Error, ServerConfig};
+use rustls::client::UnbufferedClientConnection;
+use rustls::server::UnbufferedServerConnection;
+use rustls::{ClientConfig, Error, ServerConfig};
+use rustls_pki_types::ServerName as CertifiedName;
 
 use crate::proto::CloseReason;
 
@@ -16,14 +19,16 @@ use super::hello::{FirstBytes, first_bytes};
 use super::record::{Fault, Records, STATE_BYTES, State};
 use super::session::{RustlsSession, UNKNOWN_NAME};
 
-/// A server's TLS connection.
+/// A TLS connection.
 pub struct Tls {
     stage: TlsStage,
 }
 
 enum TlsStage {
     /// Boxed: it is freed when the handshake ends, and the state that remains is a sixth of its size.
-    Session(Box<RustlsSession>),
+    Session(Box<RustlsSession<UnbufferedServerConnection>>),
+    /// Of a connection to a server behind the gateway. There are few, and idle ones are not kept for long.
+    Client(Box<RustlsSession<UnbufferedClientConnection>>),
     Records(Records),
     /// Nothing more can be opened or sealed.
     Failed(TlsFailure),
@@ -96,6 +101,16 @@ impl Tls {
         Ok(Tls { stage: TlsStage::Session(Box::new(session)) })
     }
 
+    /// A connection to the server that proves to have this name. The first message of the handshake goes to `out`.
+    pub fn client(
+        config: &Arc<ClientConfig>,
+        name: CertifiedName<'static>,
+        out: &mut Vec<u8>,
+    ) -> Result<Tls, CloseReason> {
+        let session = RustlsSession::client(config, name, out).map_err(|_| CloseReason::TlsInternal)?;
+        Ok(Tls { stage: TlsStage::Client(Box::new(session)) })
+    }
+
     /// Takes complete records off the front of `input`. Appends their plaintext to `plain` until it holds `plain_max`
     /// bytes or more (by less than one record), and appends to `out` what must be sent in answer.
     ///
@@ -111,6 +126,7 @@ impl Tls {
     ) -> Result<Opened, CloseReason> {
         let opened = match &mut self.stage {
             TlsStage::Session(session) => session.open(input, plain, out, plain_max).map_err(TlsFailure::from),
+            TlsStage::Client(session) => session.open(input, plain, out, plain_max).map_err(TlsFailure::from),
             TlsStage::Records(records) => records.open(input, plain, out, plain_max).map_err(TlsFailure::Record),
             TlsStage::Failed(failure) => return Err(failure.close_reason()),
         };
@@ -148,6 +164,7 @@ impl Tls {
     ) -> Result<(), CloseReason> {
         let is_sealed = match &mut self.stage {
             TlsStage::Session(session) => session.seal(plain, scratch, out),
+            TlsStage::Client(session) => session.seal(plain, scratch, out),
             TlsStage::Records(records) => records.seal(plain, out),
             TlsStage::Failed(_) => false,
         };
@@ -163,20 +180,30 @@ impl Tls {
     pub fn close_notify(&mut self, out: &mut Vec<u8>) {
         match &mut self.stage {
             TlsStage::Session(session) => session.close_notify(out),
+            TlsStage::Client(session) => session.close_notify(out),
             TlsStage::Records(records) => records.close_notify(out),
             TlsStage::Failed(_) => {}
         }
     }
 
     pub fn is_handshaking(&self) -> bool {
-        matches!(&self.stage, TlsStage::Session(session) if session.is_handshaking())
+        match &self.stage {
+            TlsStage::Session(session) => session.is_handshaking(),
+            TlsStage::Client(session) => session.is_handshaking(),
+            TlsStage::Records(_) | TlsStage::Failed(_) => false,
+        }
     }
 
     /// Looks at the input that [`Tls::open`] would get next: whether it is worth a turn.
     pub fn look(&self, input: &[u8]) -> Arrived {
-        let TlsStage::Session(session) = &self.stage else { return Arrived::Later };
+        let part_of = |is_part: bool| if is_part { Arrived::Part } else { Arrived::Later };
+        let session = match &self.stage {
+            TlsStage::Session(session) => session,
+            TlsStage::Client(session) => return part_of(session.is_waiting_for_more(input)),
+            TlsStage::Records(_) | TlsStage::Failed(_) => return Arrived::Later,
+        };
         if session.is_amid_handshake() {
-            return if session.is_waiting_for_more(input) { Arrived::Part } else { Arrived::Later };
+            return part_of(session.is_waiting_for_more(input));
         }
         match first_bytes(input) {
             FirstBytes::Part => Arrived::Part,
@@ -188,7 +215,11 @@ impl Tls {
     /// Whether the handshake has begun (a ClientHello, or a part of it in a record of its own, has arrived) and not
     /// ended.
     pub fn is_amid_handshake(&self) -> bool {
-        matches!(&self.stage, TlsStage::Session(session) if session.is_amid_handshake())
+        match &self.stage {
+            TlsStage::Session(session) => session.is_amid_handshake(),
+            TlsStage::Client(session) => session.is_handshaking(),
+            TlsStage::Records(_) | TlsStage::Failed(_) => false,
+        }
     }
 
     /// Whether the peer has sent close_notify, and we have not. A socket that ends without it was truncated
@@ -196,6 +227,7 @@ impl Tls {
     pub fn is_peer_closed(&self) -> bool {
         match &self.stage {
             TlsStage::Session(session) => session.is_peer_closed(),
+            TlsStage::Client(session) => session.is_peer_closed(),
             TlsStage::Records(records) => records.is_peer_closed(),
             TlsStage::Failed(_) => false,
         }
@@ -205,6 +237,7 @@ impl Tls {
     pub fn is_closed(&self) -> bool {
         match &self.stage {
             TlsStage::Session(session) => session.is_closed(),
+            TlsStage::Client(session) => session.is_closed(),
             TlsStage::Records(records) => records.is_closed(),
             TlsStage::Failed(_) => false,
         }

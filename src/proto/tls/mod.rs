@@ -1,7 +1,7 @@
 //! TLS: records to plaintext and back. Bytes in, bytes out; the caller owns every buffer.
 //!
 //! ```text
-//!           certificates, tickets --> config  (once for each listener)
+//!           certificates, tickets --> config  (once for each listener); client (once for each upstream with TLS)
 //!                                           |
 //! records from the peer --> open  --> Tls (connection) --> plain:  decrypted bytes, appended
 //!   (decrypted in place,     |          |                  '--> out:  handshake messages, tickets, alerts, appended
@@ -11,12 +11,13 @@
 //!                       close_notify --> out
 //! ```
 //!
-//! rustls does every handshake, and TLS 1.2. A TLS 1.3 connection leaves it with its traffic secrets (`secrets`) and
-//! continues in `record`, in two hundred bytes. Neither buffers bytes: incomplete records stay in the caller's input,
+//! rustls does every handshake, TLS 1.2, and connections to servers behind the gateway. A TLS 1.3 connection of a client leaves it
+//! with its traffic secrets (`secrets`) and continues in `record`, in two hundred bytes. Neither buffers bytes: incomplete records stay in the caller's input,
 //! and bytes to send go into the caller's vector at once. Sockets, deadlines and the number of handshakes in a turn are
 //! the caller's. Early data (0-RTT) is not accepted, and client certificates are not requested.
 
 pub mod certificates;
+pub mod client;
 pub mod config;
 mod connection;
 mod hello;

@@ -1,4 +1,4 @@
-//! A connection inside rustls: every handshake, and TLS 1.2 for its whole life.
+//! A connection inside rustls: every handshake, and for its whole life TLS 1.2 and the side of a client.
 //!
 //! ```text
 //! input: [held][record][record][rec     held:  records of a handshake message that is not whole yet; rustls has
@@ -15,13 +15,15 @@
 use std::mem;
 use std::sync::Arc;
 
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, UnbufferedStatus, WriteTraffic,
 };
-use rustls::{Error, HandshakeKind, ServerConfig, SupportedCipherSuite};
+use rustls::{ClientConfig, CommonState, Error, HandshakeKind, ServerConfig, SupportedCipherSuite};
+use rustls_pki_types::ServerName as CertifiedName;
 
-use crate::limits::{HANDSHAKE_BYTES_MAX, RECORD_BYTES_MAX, RECORD_CONTENT_BYTES};
+use crate::limits::{HANDSHAKE_BYTES_MAX, RECORD_BYTES_MAX, RECORD_CONTENT_BYTES, SERVER_HANDSHAKE_BYTES_MAX};
 
 use super::config::ALPN;
 use super::connection::{Agreed, Opened};
@@ -45,8 +47,49 @@ const TAG_BYTES: usize = 16;
 /// tag (16).
 const EXPANSION_BYTES: usize = HEADER_BYTES + 8 + 1 + TAG_BYTES;
 
-pub(super) struct RustlsSession {
-    connection: UnbufferedServerConnection,
+/// A side of a connection: rustls has a type for each.
+pub(super) trait TlsSide {
+    type Data;
+    /// Most bytes of the peer before the handshake is complete.
+    const PEER_BYTES_MAX: usize;
+    /// Whether the peer begins: another protocol is noticed by its first bytes, and early data may come.
+    const IS_SERVER: bool;
+
+    fn process<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+
+    fn common(&self) -> &CommonState;
+}
+
+impl TlsSide for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+    const PEER_BYTES_MAX: usize = HANDSHAKE_BYTES_MAX;
+    const IS_SERVER: bool = true;
+
+    fn process<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ServerConnectionData> {
+        self.process_tls_records(records)
+    }
+
+    fn common(&self) -> &CommonState {
+        self
+    }
+}
+
+impl TlsSide for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+    const PEER_BYTES_MAX: usize = SERVER_HANDSHAKE_BYTES_MAX;
+    const IS_SERVER: bool = false;
+
+    fn process<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ClientConnectionData> {
+        self.process_tls_records(records)
+    }
+
+    fn common(&self) -> &CommonState {
+        self
+    }
+}
+
+pub(super) struct RustlsSession<S: TlsSide> {
+    connection: S,
     phase: SessionPhase,
     /// For TLS 1.3, from our first flight on.
     secrets: Option<Box<Secrets>>,
@@ -71,15 +114,28 @@ enum SessionPhase {
     Closed,
 }
 
-impl RustlsSession {
-    pub(super) fn new(config: &Arc<ServerConfig>) -> Result<RustlsSession, Error> {
-        let connection = UnbufferedServerConnection::new(config.clone())?;
-        Ok(RustlsSession {
-            connection,
-            phase: SessionPhase::Handshaking { held: 0, taken: 0 },
-            secrets: None,
-            sealed: 0,
-        })
+impl RustlsSession<UnbufferedServerConnection> {
+    pub(super) fn new(config: &Arc<ServerConfig>) -> Result<Self, Error> {
+        Ok(RustlsSession::of(UnbufferedServerConnection::new(config.clone())?))
+    }
+}
+
+impl RustlsSession<UnbufferedClientConnection> {
+    /// A client of the server that proves to have this name. Its first message goes to `out`.
+    pub(super) fn client(
+        config: &Arc<ClientConfig>,
+        name: CertifiedName<'static>,
+        out: &mut Vec<u8>,
+    ) -> Result<Self, Error> {
+        let mut session = RustlsSession::of(UnbufferedClientConnection::new(config.clone(), name)?);
+        session.advance(&mut [], &mut Vec::new(), out)?;
+        Ok(session)
+    }
+}
+
+impl<S: TlsSide> RustlsSession<S> {
+    fn of(connection: S) -> RustlsSession<S> {
+        RustlsSession { connection, phase: SessionPhase::Handshaking { held: 0, taken: 0 }, secrets: None, sealed: 0 }
     }
 
     /// Like [`super::Tls::open`]. After an error, whose alert is already in `out`, no other call is legal.
@@ -93,7 +149,7 @@ impl RustlsSession {
         loop {
             let held = match self.phase {
                 SessionPhase::Handshaking { held, taken } => {
-                    if taken == 0 {
+                    if taken == 0 && S::IS_SERVER {
                         refuse_junk(input, out)?;
                     }
                     held
@@ -123,7 +179,7 @@ impl RustlsSession {
             let processed = held + record;
             let mut released = self.advance(&mut input[..processed], plain, out)?;
             self.count_handshake_bytes(record);
-            if held == 0 && released == 0 && self.has_skipped(&input[..processed]) {
+            if S::IS_SERVER && held == 0 && released == 0 && self.has_skipped(&input[..processed]) {
                 released = processed;
             }
             self.check_handshake_bytes(out)?;
@@ -145,7 +201,7 @@ impl RustlsSession {
     fn check_handshake_bytes(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         match self.phase {
             SessionPhase::Handshaking { taken, .. }
-                if taken > HANDSHAKE_BYTES_MAX && self.connection.is_handshaking() =>
+                if taken > S::PEER_BYTES_MAX && self.connection.common().is_handshaking() =>
             {
                 Err(self.fail(Error::General("the handshake is too long".into()), out))
             }
@@ -177,7 +233,7 @@ impl RustlsSession {
     /// only send a renegotiation then, which is refused anyway, and in TLS 1.3 its last message must end its record.
     fn settle(&mut self, held: usize, out: &mut Vec<u8>) -> Result<bool, Error> {
         match &mut self.phase {
-            SessionPhase::Handshaking { held: kept, .. } if self.connection.is_handshaking() => {
+            SessionPhase::Handshaking { held: kept, .. } if self.connection.common().is_handshaking() => {
                 *kept = held;
                 Ok(false)
             }
@@ -198,7 +254,7 @@ impl RustlsSession {
         let mut released = 0;
         self.sealed = 0;
         loop {
-            let (status, overheard) = secrets::during(|| self.connection.process_tls_records(&mut records[released..]));
+            let (status, overheard) = secrets::during(|| self.connection.process(&mut records[released..]));
             if overheard.is_some() {
                 self.secrets = overheard;
             }
@@ -234,8 +290,8 @@ impl RustlsSession {
     /// Ends the connection: the bytes that rustls has queued (the alert) go to `out`.
     fn fail(&mut self, error: Error, out: &mut Vec<u8>) -> Error {
         // Messages come first as long as there are any; after that, rustls would look for records.
-        while self.connection.wants_write() {
-            match self.connection.process_tls_records(&mut []).state {
+        while self.connection.common().wants_write() {
+            match self.connection.process(&mut []).state {
                 Ok(ConnectionState::EncodeTlsData(mut message)) => encode(&mut message, out),
                 _ => break,
             }
@@ -252,19 +308,23 @@ impl RustlsSession {
     }
 
     fn agreed(&self) -> Agreed {
-        let version = self.connection.protocol_version().and_then(|version| version.as_str());
+        let version = self.connection.common().protocol_version().and_then(|version| version.as_str());
         Agreed {
             version: version.expect("agreed on by the handshake"),
-            key_exchange: self.connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str()),
+            key_exchange: self
+                .connection
+                .common()
+                .negotiated_key_exchange_group()
+                .and_then(|group| group.name().as_str()),
             // There is one protocol to agree on.
-            alpn: self.connection.alpn_protocol().map(|_| ALPN),
-            is_resumed: self.connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            alpn: self.connection.common().alpn_protocol().map(|_| ALPN),
+            is_resumed: self.connection.common().handshake_kind() == Some(HandshakeKind::Resumed),
         }
     }
 
     /// Whether the record layer can continue after the finished handshake.
     pub(super) fn may_leave(&self) -> bool {
-        matches!(self.connection.negotiated_cipher_suite(), Some(SupportedCipherSuite::Tls13(_)))
+        matches!(self.connection.common().negotiated_cipher_suite(), Some(SupportedCipherSuite::Tls13(_)))
     }
 
     /// The record layer for the time after a handshake of TLS 1.3. The caller frees the session, and with it all memory
@@ -273,7 +333,7 @@ impl RustlsSession {
     /// `dangerous_into_kernel_connection` would also return the sequence numbers, but derives the keys a second time
     /// for that: 4 to 9 of the 70 to 100 µs of a handshake.
     pub(super) fn leave(&self) -> Option<Records> {
-        let common = &self.connection.negotiated_cipher_suite()?.tls13()?.common;
+        let common = &self.connection.common().negotiated_cipher_suite()?.tls13()?.common;
         let suite = Suite::of(common.suite)?;
         let secrets = self.secrets.as_ref().filter(|secrets| secrets.length() == suite.secret_bytes())?;
         Some(Records::new(&Beginning {
@@ -326,12 +386,12 @@ impl RustlsSession {
     }
 
     /// rustls' state for writing; the messages that it must send first go to `out`.
-    fn writer(&mut self, out: &mut Vec<u8>) -> Option<WriteTraffic<'_, ServerConnectionData>> {
+    fn writer(&mut self, out: &mut Vec<u8>) -> Option<WriteTraffic<'_, S::Data>> {
         if !matches!(self.phase, SessionPhase::Open | SessionPhase::PeerClosed) {
             return None;
         }
         self.advance(&mut [], &mut Vec::new(), out).ok()?;
-        match self.connection.process_tls_records(&mut []).state {
+        match self.connection.process(&mut []).state {
             Ok(ConnectionState::WriteTraffic(writer)) => Some(writer),
             _ => None,
         }
@@ -341,7 +401,7 @@ impl RustlsSession {
         matches!(self.phase, SessionPhase::Handshaking { .. })
     }
 
-    /// Whether at least one complete record of the client has arrived, and the handshake is not complete.
+    /// Whether at least one complete record of the peer has arrived, and the handshake is not complete.
     pub(super) fn is_amid_handshake(&self) -> bool {
         matches!(self.phase, SessionPhase::Handshaking { taken, .. } if taken > 0)
     }
@@ -382,7 +442,7 @@ fn record_bytes(input: &[u8]) -> Option<usize> {
     (input.len() >= bytes).then_some(bytes)
 }
 
-fn encode(message: &mut EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>) {
+fn encode<D>(message: &mut EncodeTlsData<'_, D>, out: &mut Vec<u8>) {
     with_room(out, 0, |room| match message.encode(room) {
         Ok(written) => Ok(written),
         Err(EncodeError::InsufficientSize(needed)) => Err(needed),
@@ -391,7 +451,7 @@ fn encode(message: &mut EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u
 }
 
 /// Encrypts one record, after messages that rustls must send first. False if the key may encrypt no more.
-fn encrypt(writer: &mut WriteTraffic<'_, ServerConnectionData>, content: &[u8], out: &mut Vec<u8>) -> bool {
+fn encrypt<D>(writer: &mut WriteTraffic<'_, D>, content: &[u8], out: &mut Vec<u8>) -> bool {
     let mut is_exhausted = false;
     with_room(out, content.len() + EXPANSION_BYTES, |room| match writer.encrypt(content, room) {
         Ok(written) => Ok(written),

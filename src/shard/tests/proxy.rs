@@ -3,6 +3,7 @@
 
 mod cast;
 mod proven;
+mod secured;
 mod servers;
 mod talk;
 mod tunnels;

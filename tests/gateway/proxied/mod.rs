@@ -1,9 +1,11 @@
 //! Servers behind the gateway: those that people have (`real`), and those that break every rule, one after the other (`bad`).
-//! Those that are known by name, or probed: `watched`. Requests that two servers could read differently: `smuggling`. While a bad one has its turn, a bystander goes on being served.
+//! Those that are known by name, or probed: `watched`; over TLS: `secured`. Requests that two servers could read differently:
+//! `smuggling`. While a bad one has its turn, a bystander goes on being served.
 
 mod bad;
 pub mod programs;
 mod real;
+mod secured;
 mod smuggling;
 mod sockets;
 mod watched;

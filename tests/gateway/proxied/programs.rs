@@ -84,6 +84,60 @@ impl Program {
         })
     }
 
+    /// With TLS of this version and this certificate.
+    pub fn nginx_tls(version: &str, certificate: &str, key: &str) -> Program {
+        Program::start("nginx-tls", |folder, address| {
+            let text = format!(
+                "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr warn;\nevents {{ }}\nhttp {{\n\
+                 access_log off;\nkeepalive_requests 3;\n\
+                 client_body_temp_path {folder}/body;\nproxy_temp_path {folder}/proxy;\nfastcgi_temp_path {folder}/fastcgi;\n\
+                 uwsgi_temp_path {folder}/uwsgi;\nscgi_temp_path {folder}/scgi;\n\
+                 server {{ listen {address} ssl; root {folder}/files; ssl_certificate {folder}/cert.pem;\n\
+                 ssl_certificate_key {folder}/key.pem; ssl_protocols {version}; }}\n}}\n",
+                folder = folder.display()
+            );
+            let file = folder.join("nginx.conf");
+            for (name, text) in [("nginx.conf", text.as_str()), ("cert.pem", certificate), ("key.pem", key)] {
+                fs::write(folder.join(name), text).expect("a file");
+            }
+            let mut command = Command::new("nginx");
+            command.args(["-e", "stderr", "-c"]).arg(file);
+            command
+        })
+    }
+
+    /// It answers every request itself, over TLS.
+    pub fn haproxy_tls(certificate: &str, key: &str) -> Program {
+        Program::start("haproxy-tls", |folder, address| {
+            let text = format!(
+                "defaults\nmode http\ntimeout client 10s\ntimeout server 10s\ntimeout connect 10s\nfrontend f\n\
+                 bind {address} ssl crt {folder}/both.pem\n\
+                 http-request return status 200 content-type text/plain lf-string \"%[ssl_fc_protocol] %[ssl_fc_sni]\"\n",
+                folder = folder.display()
+            );
+            fs::write(folder.join("both.pem"), [certificate, key].concat()).expect("a file");
+            let file = folder.join("haproxy.cfg");
+            fs::write(&file, text).expect("a file");
+            let mut command = Command::new("haproxy");
+            command.arg("-db").arg("-f").arg(file);
+            command
+        })
+    }
+
+    /// It wants a certificate of its clients that this one has signed, and answers with a page about the session.
+    pub fn openssl_that_asks(certificate: &str, key: &str, of_clients: &str) -> Program {
+        Program::start("openssl", |folder, address| {
+            for (name, text) in [("cert.pem", certificate), ("key.pem", key), ("clients.pem", of_clients)] {
+                fs::write(folder.join(name), text).expect("a file");
+            }
+            let mut command = Command::new("openssl");
+            command.args(["s_server", "-www", "-quiet", "-Verify", "1", "-verify_return_error"]);
+            command.args(["-cert", "cert.pem", "-key", "key.pem", "-CAfile", "clients.pem"]);
+            command.arg("-accept").arg(address.to_string()).current_dir(folder);
+            command
+        })
+    }
+
     pub fn apache() -> Program {
         Program::start("apache", |folder, address| {
             let modules = ["mpm_event", "authz_core", "unixd", "filter", "deflate"].map(|module| {

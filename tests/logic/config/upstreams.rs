@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidegate::gateway::config::{
     Balance, Config, HashedPart, HealthRule, ProxyHost, ProxyTarget, Remote, ServerAddress, ServerName, Target,
-    UpstreamRule, UpstreamServer,
+    UpstreamRule, UpstreamServer, UpstreamTls,
 };
 
 use crate::config::{LISTENER, errors, parse};
@@ -147,6 +147,38 @@ fn reads_names_and_health() {
 }
 
 #[test]
+fn reads_tls_to_servers() {
+    let of = |tls: &str| read(&format!("{APP}tls = {tls}\n")).upstreams[0].tls.clone();
+    assert_eq!(of("{}"), Some(UpstreamTls::default()));
+    let all = UpstreamTls {
+        name: Some("app.internal".into()),
+        ca: Some("ca.pem".into()),
+        own: Some(("me.pem".into(), "me.key".into())),
+    };
+    let text = "{ name = \"app.internal\", ca = \"ca.pem\", certificate = \"me.pem\", key = \"me.key\" }";
+    assert_eq!(of(text), Some(all));
+    let (target, config) = proxy("", "\"https://app.internal\"");
+    let rule = UpstreamRule { tls: Some(UpstreamTls::default()), ..UpstreamRule::new("https://app.internal") };
+    assert_eq!(
+        (&*target.upstream, &config.upstreams[0]),
+        ("https://app.internal", &rule.with("app.internal:443", name("app.internal", 443)))
+    );
+    for (keys, error) in [
+        ("tls = { key = \"a\" }", "upstream.tls.key \"a\" is set without upstream.tls.certificate; expected both"),
+        (
+            "tls = { certificate = \"a\" }",
+            "upstream.tls.certificate \"a\" is set without upstream.tls.key; expected both",
+        ),
+        ("tls = { name = \"a b\" }", "expected a host name or an address such as \"app.internal\""),
+    ] {
+        let found = errors(&format!("{APP}{keys}\n"));
+        assert!(found.len() == 1 && found[0].contains(error), "{found:#?} is not {error}");
+    }
+    let unnamed = errors("[[upstream]]\nname = \"a\"\nservers = \"unix:/run/a\"\ntls = {}\n");
+    assert!(unnamed[0].contains("for which TLS needs the name of its certificate; expected tls.name"), "{unnamed:?}");
+}
+
+#[test]
 fn tells_a_health_that_cannot_be() {
     for (keys, error) in [
         ("", "health has no path; expected a path such as \"/health\""),
@@ -247,10 +279,6 @@ fn tells_a_proxied_route_that_leads_nowhere() {
         (
             "proxy = { upstream = \"other\" }",
             "route.proxy.upstream \"other\" names no [[upstream]]; expected the name of one, or a URL such as \"http://127.0.0.1:3000\"",
-        ),
-        (
-            "proxy = \"https://10.0.0.7\"",
-            "route.proxy \"https://10.0.0.7\" asks for TLS to a server, which is not supported yet; expected \"http://\"",
         ),
         (
             "proxy = \"http://10.0.0.300\"",

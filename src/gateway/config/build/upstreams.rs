@@ -7,7 +7,9 @@ use super::super::{Place, ProxyHost, ProxyTarget, Route, Target, form, validate}
 use super::{ConfigBuilder, Section};
 use crate::base::Remote;
 use crate::limits::{self, SERVERS_PER_UPSTREAM_MAX, UPSTREAMS_MAX};
-use crate::proto::upstream::{Balance, HashedPart, HealthRule, ServerAddress, UpstreamRule, UpstreamServer};
+use crate::proto::upstream::{
+    Balance, HashedPart, HealthRule, ServerAddress, UpstreamRule, UpstreamServer, UpstreamTls,
+};
 
 pub(super) fn all(builder: &mut ConfigBuilder<'_>, top: &Section<'_>) -> Vec<UpstreamRule> {
     let mut upstreams: Vec<UpstreamRule> = Vec::new();
@@ -42,18 +44,45 @@ fn upstream(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<Up
         eject: seconds("eject_s"),
         slow_start: seconds("slow_start_s"),
         resolve: seconds("resolve_s"),
+        tls: section.table("tls").map(|tls| upstream_tls(builder, &tls)),
         health: section.table("health").and_then(|health| health_rule(builder, &health)),
         sources: section.texts("source").iter().filter_map(|text| text.parse().ok()).collect(),
         ..UpstreamRule::new(&name)
     };
     doubts_of_waiting(builder, section);
     let rule = servers(builder, section, rule);
+    let unnamed = rule.servers.iter().find(|server| server.certified_host().is_none());
+    if let Some(server) = unnamed
+        && rule.tls.as_ref().is_some_and(|tls| tls.name.is_none())
+    {
+        let words =
+            format!("has {:?}, for which TLS needs the name of its certificate; expected tls.name", server.text);
+        builder.conflict(section, "servers", &words);
+    }
     if section.whole("resolve_s") != limits::RESOLVE_INTERVAL.as_secs()
         && !rule.servers.iter().any(UpstreamServer::is_named)
     {
         builder.doubt(section, "resolve_s", "has no effect, because no server is configured by its name");
     }
     Some(rule)
+}
+
+fn upstream_tls(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> UpstreamTls {
+    let file = |name: &str| section.text(name).map(|file| builder.path(section, name, &file));
+    let (ca, certificate, key) = (file("ca"), file("certificate"), file("key"));
+    let own = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(_), None) => {
+            builder.conflict(section, "certificate", "is set without upstream.tls.key; expected both");
+            None
+        }
+        (None, Some(_)) => {
+            builder.conflict(section, "key", "is set without upstream.tls.certificate; expected both");
+            None
+        }
+    };
+    UpstreamTls { name: section.text("name").map(String::into), ca, own }
 }
 
 fn health_rule(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<HealthRule> {
@@ -228,7 +257,8 @@ fn known_upstream(
             None
         }
         Ok((server, at)) => {
-            upstreams.push(UpstreamRule::new(text).with(&server, at));
+            let tls = text.starts_with("https://").then(UpstreamTls::default);
+            upstreams.push(UpstreamRule { tls, ..UpstreamRule::new(text) }.with(&server, at));
             Some(upstreams.len() - 1)
         }
         Err(words) => {

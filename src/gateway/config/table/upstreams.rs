@@ -1,7 +1,7 @@
 //! Keys of `[[upstream]]` and of `route.proxy`: the servers behind the gateway, and what of a route goes to them.
 
 use super::super::form;
-use super::{Fallback, Kind, Row, bytes, count, count_of};
+use super::{FILE, Fallback, Kind, Row, bytes, count, count_of};
 use crate::limits;
 
 const COOKIE: Kind = Kind::Text { expected: "the name of a cookie", fits: form::is_http_token };
@@ -34,7 +34,7 @@ pub(super) const ROWS: &[Row] = &[
         },
         fallback: Fallback::Required("[\"app.internal:3000\", \"unix:/run/app.sock\"]"),
         help: "The servers.",
-        doc: "One, or a list. They speak HTTP/1.1 or HTTP/1.0 without TLS. The texts are labels of metrics, and hashes and \
+        doc: "One, or a list. They speak HTTP/1.1 or HTTP/1.0. The texts are labels of metrics, and hashes and \
               sticky cookies are made of them: the same server in another spelling is another one. A name is one server, however many \
               addresses it has: each new connection goes to the next of them, and one that cannot be reached is passed over for `eject_s`. \
               If sticky clients should stay at one address, list the addresses.",
@@ -47,6 +47,43 @@ pub(super) const ROWS: &[Row] = &[
         doc: "As the system does it: `/etc/hosts`, then DNS. New connections go to the new addresses at once; requests in flight \
               finish where they are, and kept connections to an address that has gone are closed. If a lookup fails, the last addresses \
               stay. A name that has never been found has no server: 503, with the reason `no_upstream`.",
+    },
+    Row {
+        path: "upstream[].tls",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ ca = \"ca.pem\" }"),
+        help: "Speaks TLS with the servers: 1.3, or 1.2.",
+        doc: "Without any of its keys (`tls = {}`) a server needs a certificate of an authority that the system trusts, for its own name or \
+              address. A server whose certificate is not valid gets no request: 502, with the reason `upstream_refused`, and a line of the log \
+              says why. A route with a URL has it for `https://`.",
+    },
+    Row {
+        path: "upstream[].tls.name",
+        kind: Kind::Text { expected: "a host name or an address such as \"app.internal\"", fits: form::is_host },
+        fallback: Fallback::Nothing("\"app.internal\""),
+        help: "The name that the servers' certificates are for; it is sent to them (SNI).",
+        doc: "Without it, each server's own name or address. A unix socket has none.",
+    },
+    Row {
+        path: "upstream[].tls.ca",
+        kind: FILE,
+        fallback: Fallback::Nothing("\"ca.pem\""),
+        help: "PEM file of the authorities that are trusted, instead of those of the system.",
+        doc: "Relative paths begin at the configuration file's folder.",
+    },
+    Row {
+        path: "upstream[].tls.certificate",
+        kind: FILE,
+        fallback: Fallback::Nothing("\"gateway.pem\""),
+        help: "PEM file of the certificate, and its chain, that a server gets which asks for one.",
+        doc: "",
+    },
+    Row {
+        path: "upstream[].tls.key",
+        kind: FILE,
+        fallback: Fallback::Nothing("\"gateway.key\""),
+        help: "PEM file with that certificate's private key.",
+        doc: "",
     },
     Row {
         path: "upstream[].health",

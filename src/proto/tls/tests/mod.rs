@@ -1,5 +1,6 @@
 //! Sessions against rustls' own buffered client: the two ends, and what lies between them.
 
+mod client;
 mod handshake;
 mod hostile;
 mod peer;

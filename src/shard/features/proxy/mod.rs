@@ -34,6 +34,7 @@ use crate::hub::upstreams::{Freshness, Picked, Upstreams};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::http::AnswerHead;
+use crate::proto::tls::client::ServersTls;
 use crate::proto::upstream::{ServerAddress, ServerId, UpstreamId, UpstreamRule};
 use crate::shard::Parts;
 use crate::shard::census::Census;
@@ -42,6 +43,8 @@ use crate::shard::desk::{Desk, Dial, sums};
 
 pub(in crate::shard) struct Proxy {
     upstreams: Upstreams,
+    /// TLS to their servers, with the sessions of this shard. By id; may be shorter.
+    tls: Box<[Option<ServersTls>]>,
     /// Seed and number of the next draw.
     draws: u64,
     /// Halves that are stopped. While there are none, sends concern no pair.
@@ -59,12 +62,13 @@ pub(in crate::shard) struct Proxy {
 
 impl Proxy {
     pub(in crate::shard) fn new(parts: &Parts) -> Proxy {
-        let rules = &parts.settings.generation.upstreams;
+        let (rules, tls) = (&parts.settings.generation.upstreams, &parts.settings.generation.upstreams_tls);
         let ids = |(upstream, rule): (u16, &UpstreamRule)| {
             (0..rule.servers.len() as u8).map(move |server| ServerId { upstream: UpstreamId(upstream), server })
         };
         Proxy {
             upstreams: Upstreams::new(rules, parts.mesh.shards().into()),
+            tls: tls.iter().map(|tls| tls.as_ref().map(ServersTls::apart)).collect(),
             draws: u64::from(parts.seed) << 32,
             stopped: 0,
             half_closed: 0,
@@ -147,9 +151,32 @@ impl Proxy {
         if let Err(kind) = outcome {
             return desk.broken(key, tries::reason_of_dial(kind));
         }
-        halves::connected(conn);
-        let client = halves::upstream(&mut conn.session).and_then(|upstream| upstream.partner);
         desk.work.receive.push(key);
+        let Some(id) = halves::upstream(&mut conn.session).map(|half| half.server) else { return };
+        if let Some(tls) = self.tls.get(usize::from(id.upstream.0)).and_then(Option::as_ref) {
+            return match halves::connected_to(conn, tls, id) {
+                Ok(()) => {
+                    sums::weigh(desk, key);
+                    desk.mark_dirty(key);
+                }
+                Err(reason) => desk.broken(key, reason),
+            };
+        }
+        halves::connected(conn);
+        self.reached(desk, key);
+    }
+
+    /// The handshake with a server is over.
+    pub(in crate::shard) fn secured(&mut self, desk: &mut Desk, key: Key) {
+        let Some(conn) = desk.slots.get_mut(key).filter(|conn| conn.is_open()) else { return };
+        halves::secured(conn);
+        self.reached(desk, key);
+    }
+
+    /// A server takes requests on this connection: it gets the one that it was dialled for.
+    fn reached(&mut self, desk: &mut Desk, key: Key) {
+        let Some(conn) = desk.slots.get_mut(key) else { return };
+        let client = halves::upstream(&mut conn.session).and_then(|upstream| upstream.partner);
         match client {
             Some(client) => self.pair(desk, client, key),
             None => desk.broken(key, CloseReason::Normal),

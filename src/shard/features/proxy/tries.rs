@@ -52,10 +52,15 @@ impl Proxy {
         }
         let Some(conn) = desk.slots.get_mut(key) else { return };
         let address = conn.link.peer().address();
+        let failure = conn.link.transport().failure().map(|failure| failure.to_string());
         if let Some(half) = halves::upstream(&mut conn.session) {
             let (id, client) = (half.server, half.partner);
             let came = half.came(reason == CloseReason::PeerClosed);
             desk.work.close.push(key);
+            if let Some(failure) = failure {
+                tell_failure(desk, id, &failure);
+            }
+            let reason = if came == Came::Nowhere { reason_of_handshake(reason) } else { reason };
             match client {
                 Some(client) => {
                     self.part_from(desk, client, key);
@@ -191,6 +196,31 @@ fn is_failure(reason: CloseReason) -> bool {
             | CloseReason::UpstreamConnectTimeout
             | CloseReason::UpstreamBusy
     )
+}
+
+/// Of a handshake with a server that has not come to its end.
+fn reason_of_handshake(reason: CloseReason) -> CloseReason {
+    match reason {
+        CloseReason::TlsTooSlow => CloseReason::UpstreamConnectTimeout,
+        CloseReason::TlsTruncated
+        | CloseReason::TlsProtocol
+        | CloseReason::TlsAlert
+        | CloseReason::TlsForged
+        | CloseReason::TlsIncompatible
+        | CloseReason::TlsInternal
+        | CloseReason::PeerReset
+        | CloseReason::PeerClosed => CloseReason::UpstreamRefused,
+        other => other,
+    }
+}
+
+/// TLS has failed: a certificate that is not trusted is a matter for the operator.
+fn tell_failure(desk: &mut Desk, id: ServerId, failure: &str) {
+    let Some(rule) = desk.settings.generation.upstreams.get(usize::from(id.upstream.0)) else { return };
+    let Some(server) = rule.servers.get(usize::from(id.server)) else { return };
+    if let Some(folded) = desk.fold.say(&("upstream tls", &*rule.name, &*server.text, failure), desk.now) {
+        warn!("TLS to the server {} of the upstream {:?} has failed: {failure}{folded}", server.text, rule.name);
+    }
 }
 
 /// The reason of a dial that has failed. For want of descriptors, memory or ports here, no server is to blame.
