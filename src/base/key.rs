@@ -188,6 +188,11 @@ impl<T> Slots<T> {
         self.len == 0
     }
 
+    /// Every slot number is less than this ([`Slots::key_at`]).
+    pub fn end(&self) -> u32 {
+        (self.segments.len() * SEGMENT_SLOTS) as u32
+    }
+
     pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
         self.segments.iter().enumerate().flat_map(|(index, segment)| {
             let entries = segment.entries.iter().enumerate().filter(|(_, entry)| entry.value.is_some());

@@ -19,13 +19,15 @@ pub(super) enum About {
     User(Box<Whereabouts>),
     /// A server that is to have no further request, or to have requests again, and how many shards have said yes.
     Drained { server: ServerId, is_drained: bool, shards: u16 },
+    /// Tokens that are revoked: how many streams have ended, and how many shards have said so.
+    Revoked { ended: u64, shards: u16 },
 }
 
 impl About {
     /// The page of another origin that may read the answer, if any.
     pub(super) fn page(&self) -> Option<&Page> {
         match self {
-            About::Text | About::Published(_) | About::User(_) | About::Drained { .. } => None,
+            About::Text | About::Published(_) | About::User(_) | About::Drained { .. } | About::Revoked { .. } => None,
             About::Accepted(owed) => owed.page.as_ref(),
             About::Request(page) => page.as_deref(),
         }
@@ -36,6 +38,14 @@ impl About {
         let About::Drained { server, is_drained, shards } = self else { return None };
         *shards += 1;
         (*shards >= of).then_some((*server, *is_drained))
+    }
+
+    /// Of one of so many shards, that have ended so many streams. Returns the number of all after the last one.
+    pub(super) fn revoked(&mut self, count: u32, of: u16) -> Option<u64> {
+        let About::Revoked { ended, shards } = self else { return None };
+        *shards += 1;
+        *ended += u64::from(count);
+        (*shards >= of).then_some(*ended)
     }
 
     /// Adds one shard's report about the user. Returns the text of the answer after the last one.

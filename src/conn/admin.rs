@@ -23,6 +23,7 @@ const MESSAGE_HEADERS: &[&str] = &[EVENT_HEADER, OPCODE_HEADER, KEY_HEADER, DIST
 const WHAT_THERE_IS: &str = "no such path; expected POST /api/channels/{channel}, GET /api/channels/{channel}/history, \
                              GET /api/channels/{channel}/presence, GET /api/users/{user}, GET /api/upstreams, \
                              POST /api/upstreams/{name}/{server}/drain, POST /api/upstreams/{name}/{server}/ready, \
+                             POST /api/revocations, \
                              GET /metrics, GET /health or GET /ready";
 
 /// Names in an error about one that is unknown.
@@ -45,6 +46,8 @@ pub(super) enum AdminRequest {
     Upstreams,
     /// `POST /api/upstreams/{name}/{server}/drain` or `ready`; each shard knows its own requests.
     Drain { server: ServerId, is_drained: bool },
+    /// `POST /api/revocations`; the body says which tokens.
+    Revoke,
     /// `GET /metrics`; the shard has the counters.
     Metrics,
 }
@@ -98,6 +101,7 @@ pub(super) fn request(head: &Head<'_>, settings: &Settings, outbox: &mut Outbox)
                 Err(words) => explain(head, CloseReason::NotFound, &words, outbox),
             }
         }
+        (["api", "revocations"], "POST") => AdminRequest::Revoke,
         (["metrics"], "GET" | "HEAD") => AdminRequest::Metrics,
         (["health"], "GET" | "HEAD") => say(head, 200, "ok", outbox),
         (["ready"], "GET" | "HEAD") => match settings.readiness {
@@ -107,7 +111,7 @@ pub(super) fn request(head: &Head<'_>, settings: &Settings, outbox: &mut Outbox)
                 say(head, CloseReason::Drain.row().http_status, "draining", outbox)
             }
         },
-        (["api", "channels", _] | ["api", "upstreams", _, _, "drain" | "ready"], _) => {
+        (["api", "channels", _] | ["api", "revocations"] | ["api", "upstreams", _, _, "drain" | "ready"], _) => {
             refuse(head, CloseReason::MethodNotAllowed, Some("POST"), outbox)
         }
         (

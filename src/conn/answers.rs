@@ -156,3 +156,24 @@ pub fn server_drained(conn: &mut Conn, of: u16, settings: &Settings, now: Tick) 
     let body = json!({ "upstream": &*rule.name, "server": server, "drained": is_drained });
     conn.answer("application/json", body.to_string().as_bytes(), settings, now)
 }
+
+/// One of so many shards' part of the answer to [`Step::Revoke`](super::Step::Revoke): how many streams have ended, or why the
+/// tokens are not revoked.
+pub fn revocation_done(
+    conn: &mut Conn,
+    (outcome, of): (Result<u32, CloseReason>, u16),
+    settings: &Settings,
+    now: Tick,
+) -> After {
+    let Phase::Http(http) = &mut conn.session.phase else { return After::KeepOpen };
+    match outcome {
+        Err(reason) => {
+            conn.link.wait_until(now + settings.generation.keep_alive_timeout);
+            http.refused(reason, retry_after_s(conn.link.peer), &mut conn.link.outbox)
+        }
+        Ok(ended) => {
+            let Some(ended) = http.about().and_then(|about| about.revoked(ended, of)) else { return After::KeepOpen };
+            conn.answer("application/json", json!({ "closed": ended }).to_string().as_bytes(), settings, now)
+        }
+    }
+}

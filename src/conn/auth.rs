@@ -17,6 +17,7 @@ use crate::proto::http::{ForwardedCredentials, Head, query_without};
 use crate::proto::subject::Subject;
 use crate::proto::token::carrier::{self, Carrier};
 use crate::proto::token::memory::{ProofMemory, proof_key};
+use crate::proto::token::revocation::{Revocation, RevokedTokens};
 use crate::proto::token::{KeySet, Proof, TokenFault, TokenPolicy, TokenRefusal};
 
 /// One `[[auth]]`.
@@ -67,10 +68,12 @@ pub enum AuthOutcome {
     Invalid,
     /// The token is valid and does not allow that.
     Forbidden,
+    /// The token is valid, and revoked.
+    Revoked,
 }
 
 impl AuthOutcome {
-    pub const ALL: [AuthOutcome; 7] = [
+    pub const ALL: [AuthOutcome; 8] = [
         AuthOutcome::Verified,
         AuthOutcome::Remembered,
         AuthOutcome::Missing,
@@ -78,6 +81,7 @@ impl AuthOutcome {
         AuthOutcome::Expired,
         AuthOutcome::Invalid,
         AuthOutcome::Forbidden,
+        AuthOutcome::Revoked,
     ];
 
     /// As in metrics.
@@ -90,6 +94,7 @@ impl AuthOutcome {
             AuthOutcome::Expired => "expired",
             AuthOutcome::Invalid => "invalid",
             AuthOutcome::Forbidden => "forbidden",
+            AuthOutcome::Revoked => "revoked",
         }
     }
 }
@@ -116,6 +121,7 @@ pub struct Proofs(RefCell<VerifiedTokens>);
 #[derive(Default)]
 struct VerifiedTokens {
     memory: ProofMemory,
+    revoked: RevokedTokens,
     /// By auth, then by outcome.
     counts: Vec<[u64; AuthOutcome::ALL.len()]>,
 }
@@ -128,6 +134,11 @@ impl Proofs {
             .ok()
             .and_then(|verified| Some(verified.counts.get(auth)?[outcome as usize]))
             .unwrap_or_default()
+    }
+
+    /// Takes these tokens no more. False if there is no place for another revocation.
+    pub fn revoke(&self, revocation: &Revocation, unix_now: u64) -> bool {
+        self.with(|verified| verified.revoked.keep(revocation, unix_now))
     }
 
     fn with<T: Default>(&self, work: impl FnOnce(&mut VerifiedTokens) -> T) -> T {
@@ -194,15 +205,13 @@ impl<'s> CredentialCheck<'s> {
     fn verify(&self, id: AuthId, auth: &Auth, token: &str) -> Result<Arc<Proof>, Denial> {
         let (key, unix_now) = (proof_key(id.0, token), (self.unix_time)());
         if let Some(proof) = self.proofs.with(|verified| verified.memory.find(&key, unix_now)) {
-            self.note(id, AuthOutcome::Remembered);
-            return Ok(proof);
+            return self.unless_revoked(id, proof, AuthOutcome::Remembered);
         }
         match auth.policy.verify(&auth.keys, token, unix_now) {
             Ok(proof) => {
                 let proof = Arc::new(proof);
                 self.proofs.with(|verified| verified.memory.keep(key, &proof));
-                self.note(id, AuthOutcome::Verified);
-                Ok(proof)
+                self.unless_revoked(id, proof, AuthOutcome::Verified)
             }
             Err(refused) => {
                 let (reason, outcome) = match refused {
@@ -216,6 +225,13 @@ impl<'s> CredentialCheck<'s> {
                 Err(Denial { reason, refused: Some((id, refused)) })
             }
         }
+    }
+
+    fn unless_revoked(&self, id: AuthId, proof: Arc<Proof>, outcome: AuthOutcome) -> Result<Arc<Proof>, Denial> {
+        let is_revoked = self.proofs.with(|verified| verified.revoked.forbid(&proof, (self.unix_time)()));
+        self.note(id, if is_revoked { AuthOutcome::Revoked } else { outcome });
+        let refused = Some((id, TokenFault::Revoked.into()));
+        if is_revoked { Err(Denial { reason: CloseReason::InvalidToken, refused }) } else { Ok(proof) }
     }
 
     /// A request whose token is valid asks for more than it allows.

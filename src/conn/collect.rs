@@ -21,12 +21,14 @@ pub(super) struct Collect {
 pub(super) enum Purpose {
     Publish(PublicationHead),
     Accept(Box<Accepting>),
+    /// The text names tokens.
+    Revoke,
 }
 
 impl Purpose {
     fn page(&self) -> Option<&Page> {
         match self {
-            Purpose::Publish(_) => None,
+            Purpose::Publish(_) | Purpose::Revoke => None,
             Purpose::Accept(accepting) => accepting.page.as_ref(),
         }
     }
@@ -36,13 +38,14 @@ impl Purpose {
         match self {
             Purpose::Publish(PublicationHead { headers, .. }) => headers.as_ref().map_or(0, |headers| headers.len()),
             Purpose::Accept(accepting) => accepting.bytes(),
+            Purpose::Revoke => 0,
         }
     }
 
     /// The page of another origin that may read a refusal.
     pub(super) fn into_page(self) -> Option<Box<Page>> {
         match self {
-            Purpose::Publish(_) => None,
+            Purpose::Publish(_) | Purpose::Revoke => None,
             Purpose::Accept(accepting) => accepting.page.map(Box::new),
         }
     }
@@ -84,6 +87,7 @@ impl Consumer for Collect {
                 let about = About::Published(subject.clone());
                 (about, Step::Publish(Message::new(subject, None, headers, payload)))
             }
+            Purpose::Revoke => (About::Revoked { ended: 0, shards: 0 }, Step::Revoke(payload)),
             Purpose::Accept(accepting) => {
                 let (asked, owed) = accepting.finish(payload);
                 (About::Accepted(Box::new(owed)), Step::Accept(Box::new(asked)))

@@ -143,9 +143,13 @@ impl EventStream {
     /// is at fault sees a stream without a proper end.
     pub(super) fn end(&self, reason: CloseReason, peer: Peer, outbox: &mut Outbox) {
         const TOO_MANY: u16 = 429;
-        if reason == CloseReason::TokenExpired {
-            let data = b"{\"reason\":\"expired\"}";
-            self.write(outbox, |out| sse::write_record(out, None, Some(END_EVENT), data));
+        let for_good = match reason {
+            CloseReason::TokenExpired => Some("{\"reason\":\"expired\"}"),
+            CloseReason::TokenRevoked => Some("{\"reason\":\"revoked\"}"),
+            _ => None,
+        };
+        if let Some(data) = for_good {
+            self.write(outbox, |out| sse::write_record(out, None, Some(END_EVENT), data.as_bytes()));
             return outbox.push(self.streaming.end());
         }
         let is_sent_away = reason.row().blame == Blame::Gateway || reason.row().http_status == TOO_MANY;

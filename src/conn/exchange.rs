@@ -341,6 +341,10 @@ impl Exchange<'_> {
                 self.await_answer(head, About::Text);
                 Ok(Some(Step::Metrics))
             }
+            admin::AdminRequest::Revoke => {
+                self.collect(head, Purpose::Revoke)?;
+                Ok(None)
+            }
             admin::AdminRequest::Upstreams => {
                 self.await_answer(head, About::Text);
                 Ok(Some(Step::Upstreams))

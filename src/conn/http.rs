@@ -176,7 +176,9 @@ impl Http {
     }
 
     pub(super) fn answer(&mut self, content_type: &str, body: &[u8], outbox: &mut Outbox) -> After {
-        let HttpState::Answering(to, About::Text | About::User(_) | About::Drained { .. }) = self.state else {
+        let HttpState::Answering(to, About::Text | About::User(_) | About::Drained { .. } | About::Revoked { .. }) =
+            self.state
+        else {
             return After::KeepOpen;
         };
         self.reply(to, 200, content_type, body, outbox)

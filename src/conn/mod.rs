@@ -102,7 +102,7 @@ use crate::proto::subject::Subject;
 use crate::proto::upstream::ServerId;
 
 use accept::ServiceRequest;
-pub use answers::server_drained;
+pub use answers::{revocation_done, server_drained};
 use centrifuge::Centrifuge;
 pub use ending::{Departure, is_turned_away};
 pub use http::After;
@@ -157,6 +157,8 @@ pub enum Step<'a> {
     /// Let the server have no further request, or have requests again, in all shards; answer ([`server_drained`], once for
     /// each shard).
     Drain { server: ServerId, is_drained: bool },
+    /// Revoke the tokens that this text names, in all shards; answer ([`revocation_done`], once for each shard).
+    Revoke(Box<[u8]>),
     /// Answer with the counters ([`Conn::answer`]).
     Metrics,
     /// A part of a proxied request, or of its answer.

@@ -23,6 +23,7 @@ pub mod presence;
 pub mod questions;
 pub mod replays;
 pub mod requests;
+pub mod revocations;
 pub mod upstreams;
 
 pub use post::{Mailbox, Mesh, Post, Threads};
@@ -43,6 +44,7 @@ use presence::PresenceMail;
 use questions::QuestionMail;
 use replays::ReplayMail;
 use requests::RequestMail;
+use revocations::RevocationMail;
 use upstreams::UpstreamMail;
 
 /// One letter. Its lane is [`Mail::lane`].
@@ -77,6 +79,8 @@ pub enum Mail {
     Presence(PresenceMail),
     /// Letters about the servers behind the gateway.
     Upstreams(UpstreamMail),
+    /// Letters about revoked tokens.
+    Revocations(RevocationMail),
     /// Letters about the drain.
     Drain(DrainMail),
 
@@ -213,6 +217,7 @@ impl Mail {
             Mail::Requests(mail) => mail.lane(),
             Mail::Presence(mail) => mail.lane(),
             Mail::Upstreams(mail) => mail.lane(),
+            Mail::Revocations(mail) => mail.lane(),
             Mail::Drain(mail) => mail.lane(),
             Mail::Publish(_) | Mail::Spread(_) | Mail::Join { .. } | Mail::Leave { .. } | Mail::ToConn { .. } => {
                 Lane::Ask

@@ -83,6 +83,8 @@ reasons! {
     UpgradeRequired       "upgrade_required"       Peer     1002  426   Debug  "this route is a WebSocket: ask with Upgrade: websocket and Sec-WebSocket-Version: 13";
     BadPublish            "bad_publish"            Peer     1008  400   Debug  "this message cannot be published";
 
+    BadRevocation         "bad_revocation"         Peer     1008  400   Debug  "expected one of the texts user, jti and sid in JSON, and issued_before and until in seconds, if any";
+    RevocationsFull       "revocations_full"       Gateway  1013  503   Warn   "too many revocations are known; try again later";
     UnknownRequest        "unknown_request"        Peer     1008  404   Debug  "no request has this id, or its result is not kept any more";
     KeyReused             "key_reused"             Peer     1008  422   Debug  "this Idempotency-Key came with another request";
     RequestsFull          "requests_full"          Gateway  1013  503   Warn   "too many requests wait for their results; try again later";
@@ -111,6 +113,7 @@ reasons! {
     InvalidToken          "invalid_token"          Peer     1008  401   Debug  "the token is not taken";
     TokensRefused         "tokens_refused"         Peer     1008  0     Info   "too many tokens of this connection were refused";
     OtherUser             "other_user"             Peer     3003  0     Debug  "the token is another user's";
+    TokenRevoked          "token_revoked"          Peer     3003  0     Debug  "the token is revoked";
     TokenExpired          "token_expired"          Peer     3000  0     Debug  "the token has expired and was not refreshed";
     TooManyChannels       "too_many_channels"      Peer     1008  0     Debug  "the token names more channels than a connection may have";
 

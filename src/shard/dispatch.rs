@@ -66,6 +66,7 @@ impl Core {
             Step::History { tag, channel, since, bounds } => {
                 self.ask_history(key, (tag, channel), since, bounds);
             }
+            Step::Revoke(text) => self.features.revocations.revoke(&mut self.desk, key, &text),
             Step::Accept(asked) => self.features.requests.accept(&mut self.desk, key, *asked),
             Step::Read { route, id } => self.features.requests.look_up(&mut self.desk, key, id, route),
             Step::Presence { channel } => self.features.presence.ask(&mut self.desk, key, channel),

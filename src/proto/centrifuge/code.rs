@@ -88,6 +88,7 @@ const DISCONNECTS: &[(CloseReason, Disconnect)] = &[
     (CloseReason::BadCommand, Disconnect { code: 3501, words: "bad request" }),
     (CloseReason::NotConnected, Disconnect { code: 3502, words: "stale" }),
     (CloseReason::ClosedByWorker, Disconnect { code: 3503, words: "force disconnect" }),
+    (CloseReason::TokenRevoked, Disconnect { code: 3503, words: "force disconnect" }),
     (CloseReason::TooManyChannels, Disconnect { code: 3505, words: "channel limit" }),
 ];
 

@@ -19,6 +19,7 @@ mod parts;
 mod pem;
 mod policy;
 mod refused;
+pub mod revocation;
 
 use std::fmt;
 

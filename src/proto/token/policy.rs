@@ -51,6 +51,8 @@ pub struct Proof {
     pub user: User,
     /// Seconds of Unix time at which it ends, the leeway included.
     pub until_s: u64,
+    /// `iat`: when it was issued, if it says so.
+    pub issued_s: Option<u64>,
     /// Channels that may be heard besides those that the route names itself. `None` if the policy has no claim for them.
     pub channels: Option<Vec<Pattern>>,
     /// The header fields of [`TokenPolicy::told`] with their values: a text, or a list as one text with commas. A claim that is
@@ -110,6 +112,7 @@ impl TokenPolicy {
         let proof = Proof {
             user: self.user(&claims)?,
             until_s,
+            issued_s: claims.get("iat").and_then(date).map(|seconds| seconds as u64),
             channels: self.channels(&claims)?,
             told: self.told(&claims)?,
             id: claims.name("jti", Claim::Jti)?,

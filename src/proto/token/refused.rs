@@ -45,6 +45,8 @@ pub enum TokenFault {
     Required,
     /// A claim that servers are told has control characters, which no header field can have.
     NoField,
+    /// An operator has revoked it.
+    Revoked,
     /// There is no `exp`.
     NoEnd,
     /// There is no user.
@@ -120,6 +122,7 @@ impl fmt::Display for TokenFault {
             TokenFault::Audience => f.write_str("its claim \"aud\" does not name the audience that is expected"),
             TokenFault::Required => f.write_str("a claim that is required is missing or has another value"),
             TokenFault::NoField => f.write_str("a claim that goes to servers has control characters"),
+            TokenFault::Revoked => f.write_str("it is revoked"),
             TokenFault::NoEnd => write!(f, "its claim {} is missing: a token has to end", Claim::Exp),
             TokenFault::NoUser => f.write_str("its claim for the user is missing"),
             TokenFault::Algorithm(ours) => {

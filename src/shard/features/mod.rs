@@ -17,6 +17,7 @@ pub(super) mod proxy;
 pub(super) mod questions;
 pub(super) mod replays;
 pub(super) mod requests;
+pub(super) mod revocations;
 pub(super) mod services;
 
 use crate::base::{Key, Tick};
@@ -39,6 +40,7 @@ use proxy::Proxy;
 use questions::Questions;
 use replays::Replays;
 use requests::Requests;
+use revocations::Revocations;
 use services::Services;
 
 /// The hooks of a feature. A feature implements those that concern it.
@@ -197,5 +199,6 @@ features! {
     presence: Presence,
     limiter: Limiter,
     expiry: StreamEnds,
+    revocations: Revocations,
     proxy: Proxy,
 }

@@ -19,6 +19,7 @@
 use std::sync::Arc;
 
 use crate::base::{Address, Key, Place, Tick};
+use crate::conn::identity;
 use crate::hub::{Presences, SubKey};
 use crate::limits;
 use crate::mesh::presence::PresenceMail;
@@ -175,7 +176,8 @@ fn find_user(desk: &Desk, user: &Subject) -> Found {
     let mut found = Found { shards: desk.post.mesh().shards(), ..Found::default() };
     desk.subscribers.for_each(user.as_str(), |subscriber, _| {
         let Some(conn) = desk.slots.get(subscriber.key) else { return };
-        let Some((route, identity)) = conn.session.websocket() else { return };
+        let Some(identity) = identity(&conn.session).filter(|_| conn.session.is_client()) else { return };
+        let route = conn.session.route();
         found.count += 1;
         if found.connected.len() < limits::FOUND_PER_SHARD_MAX {
             found.connected.push(Connected {

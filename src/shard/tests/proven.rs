@@ -162,6 +162,77 @@ fn many_forged_tokens_keep_nobody_else_waiting() {
     assert!(text.contains("tidegate_auth_total{shard=\"0\",auth=\"app\",outcome=\"invalid\"} 300\n"), "{text}");
 }
 
+/// The answer to a revocation.
+fn revoke(bench: &mut Bench, text: &str) -> String {
+    let mut operator = bench.connect(0, ADMIN);
+    operator.say(format!("POST /api/revocations HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{text}", text.len()));
+    bench.run_for(SECOND / 2);
+    operator.hear()
+}
+
+#[test]
+fn a_revoked_user_is_gone_from_all_shards_within_a_second_and_is_not_let_in() {
+    let mut bench = Bench::new(2, settings());
+    let mut bystander = bench.open(0, "/ws/1");
+    let ann = token("ann", NOW + 3_600);
+    let mut websocket = bench.open(0, &format!("/in/1?token={ann}"));
+    let mut events = bench.open(1, &format!("/sse/in/1?token={ann}"));
+    let (mut client, _) = Client::connected(&mut bench, &format!("/protocol?token={ann}"), json!({}));
+    let mut greeting = bench.open(0, &format!("/protocol?token={ann}"));
+    let mut bob = bench.open(1, &format!("/in/1?token={}", token("bob", NOW + 3_600)));
+    let answer = revoke(&mut bench, "{\"user\":\"ann\"}");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("{\"closed\":4}"), "{answer}");
+    assert_eq!(close_code(&websocket.hear_bytes()), Some(3003));
+    assert!(events.hear().ends_with("event: tg.end\ndata: {\"reason\":\"revoked\"}\n\n"));
+    assert_eq!(client.hear(), [Said::Close(3503, "force disconnect".to_owned())]);
+    assert!(greeting.is_at_end(), "one that has not connected yet");
+    assert!(!bob.is_at_end());
+    for shard in 0..2 {
+        let mut again = bench.connect(shard, 0);
+        again.say(request(&format!("/sse/in/1?token={ann}")));
+        bench.run_for(SECOND / 10);
+        let said = again.hear();
+        assert!(said.starts_with("HTTP/1.1 401 ") && said.contains("error_description=\"it is revoked\""), "{said}");
+    }
+    expect_echo(&mut bench, &mut bystander);
+}
+
+#[test]
+fn a_token_is_revoked_by_its_name_and_a_text_that_names_none_is_refused() {
+    let mut bench = Bench::new(1, settings());
+    let claims = |id: &str| signed(&json!({"sub": "ann", "exp": NOW + 60, "channels": [">"], "jti": id, "sid": "s"}));
+    let mut first = bench.open(0, &format!("/in/1?token={}", claims("1")));
+    let mut second = bench.open(0, &format!("/in/1?token={}", claims("2")));
+    assert!(revoke(&mut bench, "{\"jti\":\"1\"}").ends_with("{\"closed\":1}"));
+    assert!(first.is_at_end() && !second.is_at_end());
+    for bad in ["", "{}", "{\"user\":\"a\",\"jti\":\"1\"}", "{\"jti\":1}"] {
+        assert!(revoke(&mut bench, bad).starts_with("HTTP/1.1 400 "), "{bad}");
+    }
+    assert!(revoke(&mut bench, "{\"sid\":\"s\",\"issued_before\":1}").ends_with("{\"closed\":1}"));
+    assert!(second.is_at_end());
+}
+
+#[test]
+fn a_walk_through_many_connections_does_a_piece_at_a_time_and_finds_each() {
+    let mut bench = Bench::new(1, settings());
+    let mut bystander = bench.open(0, "/ws/1");
+    let count = 3 * limits::REVOKED_AT_ONCE;
+    let ann = token("ann", NOW + 3_600);
+    let open = |_| {
+        let peer = bench.connect(0, 0);
+        peer.say(request(&format!("/in/1?token={ann}")));
+        peer
+    };
+    let peers: Vec<Peer> = (0..count).map(open).collect();
+    bench.run_for(SECOND);
+    let answer = revoke(&mut bench, "{\"user\":\"ann\"}");
+    assert!(answer.ends_with(&format!("{{\"closed\":{count}}}")), "{answer}");
+    assert_eq!(bench.closed(0, CloseReason::TokenRevoked), u64::from(count));
+    bystander.hear();
+    expect_echo(&mut bench, &mut bystander);
+    drop(peers);
+}
+
 thread_local! {
     /// Seconds of Unix time in a world with a storm: each test has a thread of its own.
     static CLOCK: std::cell::Cell<u64> = const { std::cell::Cell::new(NOW) };

@@ -194,6 +194,17 @@ fn a_token_opens_streams_of_its_channels_and_names_the_user_to_workers_and_serve
             open.contains("X-Users: all\r\n") && !open.contains("root"),
             "stripped where no auth is asked for: {open}"
         );
+        let text = "{\"jti\":\"ES256\"}";
+        let lines = format!("Host: a\r\nContent-Length: {}\r\nConnection: close", text.len());
+        let revoked = ask(admin(gateway), &format!("POST /api/revocations HTTP/1.1\r\n{lines}\r\n\r\n{text}"));
+        assert!(revoked.ends_with("{\"closed\":2}"), "{revoked}");
+        stream.read_until("event: tg.end\ndata: {\"reason\":\"revoked\"}\n\n");
+        let Message::Close(Some(close)) = socket.read().unwrap() else { panic!("no close frame") };
+        assert_eq!(u16::from(close.code), 3003);
+        let refused = get(gateway, "/py/api/a", &format!("Authorization: Bearer {token}\r\n"));
+        assert!(refused.starts_with("HTTP/1.1 401 ") && refused.contains("it is revoked"), "{refused}");
+        let other = format!("Authorization: Bearer {}\r\n", issuers.token("RS256"));
+        assert!(get(gateway, "/py/api/a", &other).contains("X-User: ann@example.org"), "another token of the user");
     });
 }
 
