@@ -56,8 +56,8 @@ pub(in crate::shard) struct Proxy {
     /// Requests have come or gone since the gauges were set, at this time the last.
     has_changed: Cell<bool>,
     changed: Tick,
-    /// When the next of the servers that were left out at that time returns.
-    returns_at: Cell<Tick>,
+    /// When one of the servers that are left out returns, at the earliest.
+    returns_at: Tick,
 }
 
 impl Proxy {
@@ -75,7 +75,7 @@ impl Proxy {
             servers: (0..).zip(rules).flat_map(ids).collect(),
             has_changed: Cell::new(false),
             changed: parts.now,
-            returns_at: Cell::new(Tick::NEVER),
+            returns_at: Tick::NEVER,
         }
     }
 
@@ -375,7 +375,7 @@ impl Feature for Proxy {
     }
 
     fn deadline(&self, _now: Tick, _is_crowded: bool) -> Tick {
-        self.upstreams.deadline().min(self.returns_at.get())
+        self.upstreams.deadline().min(self.returns_at)
     }
 
     fn measure(&self, counters: &Counters) {

@@ -25,11 +25,11 @@ impl Proxy {
             UpstreamMail::Found { server, addresses } => {
                 self.upstreams.found(server, &addresses);
                 self.end_idle(desk, server);
-                self.change(desk.now);
+                self.learned(desk, server);
             }
             UpstreamMail::Probed { server, is_up } => {
                 self.upstreams.set_up(server, is_up, desk.now);
-                self.change(desk.now);
+                self.learned(desk, server);
             }
             UpstreamMail::Failed { server, check } => {
                 if let Some(server) = desk.counters().server(server) {
@@ -65,9 +65,20 @@ impl Proxy {
     fn set_drained(&mut self, desk: &mut Desk, server: ServerId, is_drained: bool) {
         self.upstreams.set_drained(server, is_drained);
         self.end_idle(desk, server);
-        self.change(desk.now);
+        self.learned(desk, server);
         // Before the answer: an operator looks at them next.
         self.measure_servers(desk.counters());
+    }
+
+    /// Sets the gauges that requests do not change; the others follow with the turn.
+    fn learned(&mut self, desk: &mut Desk, id: ServerId) {
+        self.change(desk.now);
+        if let Some(server) = desk.counters().server(id) {
+            let standing = self.upstreams.standing(id, desk.now);
+            server.down.set(u64::from(standing.is_down));
+            server.drained.set(u64::from(standing.is_drained));
+            server.addresses.set(standing.addresses as u64);
+        }
     }
 
     /// Ends the idle connections that no request will have: to a server that is drained, or no longer there.
@@ -85,14 +96,14 @@ impl Proxy {
 
     /// A server that was left out returns without an event of its own: the gauges say so.
     pub(super) fn look_for_returns(&mut self, now: Tick) {
-        if self.returns_at.get() <= now {
+        if self.returns_at <= now {
             self.change(now);
+            self.returns_at = self.upstreams.next_return(now);
         }
     }
 
     /// Sets the gauges.
     pub(super) fn measure_servers(&self, counters: &Counters) {
-        self.returns_at.set(self.upstreams.next_return(self.changed));
         let standing = |id: &ServerId| self.upstreams.standing(*id, self.changed);
         for id in &self.servers {
             if let Some(server) = counters.server(*id) {

@@ -152,6 +152,7 @@ impl Proxy {
         desk.counters().server(id).inspect(|server| server.failed.add(1));
         let Some(left_out) = self.upstreams.failed(id, desk.now) else { return };
         self.change(desk.now);
+        self.returns_at = self.upstreams.next_return(desk.now);
         let Some(rule) = desk.settings.generation.upstreams.get(usize::from(id.upstream.0)) else { return };
         let Some(server) = rule.servers.get(usize::from(id.server)) else { return };
         if let Some(folded) = desk.fold.say(&("upstream", &*rule.name, &*server.text), desk.now) {
@@ -219,7 +220,12 @@ fn tell_failure(desk: &mut Desk, id: ServerId, failure: &str) {
     let Some(rule) = desk.settings.generation.upstreams.get(usize::from(id.upstream.0)) else { return };
     let Some(server) = rule.servers.get(usize::from(id.server)) else { return };
     if let Some(folded) = desk.fold.say(&("upstream tls", &*rule.name, &*server.text, failure), desk.now) {
-        warn!("TLS to the server {} of the upstream {:?} has failed: {failure}{folded}", server.text, rule.name);
+        // As `openssl req -x509` makes them, if nothing else is said.
+        let hint = match failure.contains("CaUsedAsEndEntity") {
+            true => " (its certificate is that of an authority; expected one with basicConstraints CA:FALSE)",
+            false => "",
+        };
+        warn!("TLS to the server {} of the upstream {:?} has failed: {failure}{hint}{folded}", server.text, rule.name);
     }
 }
 
