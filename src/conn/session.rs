@@ -179,16 +179,22 @@ impl Session {
     }
 
     /// Whether it waits for something, other than room in its outbox, before it reads on.
+    #[inline]
     pub(super) fn is_waiting(&self) -> bool {
-        let is_busy = match &self.phase {
+        let is_stream = matches!(self.phase, Phase::WebSocket(..) | Phase::EventStream(..));
+        self.is_parked || self.is_resting || self.registrations > 0 || !is_stream && self.is_busy()
+    }
+
+    /// Whether its phase waits for something.
+    fn is_busy(&self) -> bool {
+        match &self.phase {
             Phase::Http(http) => http.is_waiting(),
             Phase::Centrifuge(centrifuge) => centrifuge.is_busy(),
             Phase::Worker(worker) => worker.owes_pong(),
             Phase::Upstream(upstream) => upstream.is_stopped,
             Phase::Tunnel(tunnel) => tunnel.is_stopped,
-            _ => false,
-        };
-        self.is_parked || self.is_resting || self.registrations > 0 || is_busy
+            Phase::WebSocket(..) | Phase::EventStream(..) | Phase::Over => false,
+        }
     }
 
     /// Whether `input` begins with a subscription of a worker. Several subscriptions may be read in a row, before the

@@ -144,6 +144,7 @@ impl Upstreams {
     }
 
     /// When [`next_waiter`](Upstreams::next_waiter) is to be called at the latest: in the past, if it should be now.
+    #[inline]
     pub(crate) fn deadline(&self) -> Tick {
         if self.waiting == 0 {
             return Tick::NEVER;

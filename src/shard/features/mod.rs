@@ -73,7 +73,7 @@ pub(super) trait Feature {
     const PIECES_PER_TURN: usize = usize::MAX;
 
     /// Does one piece of the feature's own work, if one is due and there is room for the mail that it makes. False if
-    /// it did none.
+    /// it did none. Called when [`deadline`](Feature::deadline) has come.
     fn work(&mut self, _desk: &mut Desk) -> bool {
         false
     }
@@ -169,7 +169,10 @@ macro_rules! features {
             pub(super) fn work(&mut self, clock: impl Fn() -> Tick) {
                 let mut has_begun = false;
                 $(
-                    for _ in 0..<$type as Feature>::PIECES_PER_TURN {
+                    // Cheaper than to ask a feature that has nothing to do.
+                    let is_due = self.features.$name.deadline(self.desk.now, false) <= self.desk.now;
+                    let pieces = if is_due { <$type as Feature>::PIECES_PER_TURN } else { 0 };
+                    for _ in 0..pieces {
                         if !self.features.$name.work(&mut self.desk) {
                             break;
                         }

@@ -326,6 +326,23 @@ impl Proxy {
         }
     }
 
+    /// A send to `key` has completed: its partner may go on, and the end of what the partner has said may follow.
+    fn go_on_after(&mut self, desk: &mut Desk, key: Key) {
+        if tunnels::tunnel_of(desk, key).is_some_and(|tunnel| tunnel.owes_fin()) {
+            desk.mark_dirty(key);
+        }
+        let Some(conn) = desk.slots.get(key) else { return };
+        if conn.link.waiting_bytes() > limits::OUTBOX_BYTES_PAUSE / 2 {
+            return;
+        }
+        let Some(other) = halves::partner(&conn.session) else { return };
+        let Some(conn) = desk.slots.get_mut(other) else { return };
+        if halves::release(&mut conn.session) {
+            self.stopped -= 1;
+            desk.work.resume.push_back(other);
+        }
+    }
+
     /// Both halves are for themselves again, and the place in the server is free.
     fn part_from(&mut self, desk: &mut Desk, client: Key, server: Key) {
         self.change(desk.now);
@@ -344,22 +361,10 @@ impl Proxy {
 }
 
 impl Feature for Proxy {
+    #[inline]
     fn connection_sent(&mut self, desk: &mut Desk, key: Key) {
-        if self.half_closed > 0 && tunnels::tunnel_of(desk, key).is_some_and(|tunnel| tunnel.owes_fin()) {
-            desk.mark_dirty(key);
-        }
-        if self.stopped == 0 {
-            return;
-        }
-        let Some(conn) = desk.slots.get(key) else { return };
-        if conn.link.waiting_bytes() > limits::OUTBOX_BYTES_PAUSE / 2 {
-            return;
-        }
-        let Some(other) = halves::partner(&conn.session) else { return };
-        let Some(conn) = desk.slots.get_mut(other) else { return };
-        if halves::release(&mut conn.session) {
-            self.stopped -= 1;
-            desk.work.resume.push_back(other);
+        if self.stopped | self.half_closed != 0 {
+            self.go_on_after(desk, key);
         }
     }
 
