@@ -5,6 +5,8 @@
 //!    '-- what it hears is a prefix of what was said to its own request, and whole only if that was --'
 //! ```
 //!
+//! Meanwhile servers go down and come back, are drained, and one is at other addresses each time.
+//!
 //! - **PAIRED**: the census of a shard checks it, again and again.
 //! - **ONE ANSWER**: nothing follows an answer.
 //! - **CLEAN REUSE**: each answer names its request, and so does each piece of a body.
@@ -12,7 +14,10 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::base::{Address, Key};
+use crate::mesh::upstreams::UpstreamMail;
 use crate::proto::http::{Body, BodyStep, next_answer, next_head};
+use crate::proto::upstream::{ServerId, ServerName};
 use crate::shard::tests::seeds::seeds;
 
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"];
@@ -293,13 +298,34 @@ impl HostEnd {
     }
 }
 
+/// The shard learns something about one of its servers: where it is, how it is, or what its operator wants.
+fn tell_something(bench: &Bench, hosts: &[SocketAddr]) {
+    let below = |bound: u64| bench.world.random_below(bound);
+    let server = |number: u64| ServerId { upstream: UpstreamId(0), server: number as u8 };
+    let mail = match below(4) {
+        0 | 1 => {
+            let addresses = hosts.iter().copied().filter(|_| below(2) == 0).collect();
+            UpstreamMail::Found { server: server(2), addresses }
+        }
+        2 => UpstreamMail::Probed { server: server(below(3)), is_up: below(2) == 0 },
+        _ => {
+            let asker = Address { place: Place(0), key: Key { slot: 0, generation: 0 } };
+            UpstreamMail::Drain { server: server(below(3)), is_drained: below(3) == 0, asker }
+        }
+    };
+    assert!(bench.mesh.try_send(Place(0), Mail::Upstreams(mail)).is_ok());
+    bench.mesh.wake(Place(0));
+}
+
 fn play(seed: u64) -> usize {
     let world = World::seeded(seed);
-    let hosts: Vec<SocketAddr> = (0..3).map(|number| SocketAddr::from(([10, 9, 0, number], 80))).collect();
+    let hosts: Vec<SocketAddr> = (0..4).map(|number| SocketAddr::from(([10, 9, 0, number], 80))).collect();
     let mut rule = UpstreamRule::new("app");
-    for host in &hosts {
+    for host in &hosts[..2] {
         rule = rule.with(&host.to_string(), *host);
     }
+    // At some of all addresses, or at none.
+    rule = rule.with("app.internal:80", ServerName { host: "app.internal".into(), port: 80 });
     rule.in_flight_max = seed.is_multiple_of(3).then_some(2);
     let mut target = ProxyRoute::new(UpstreamId(0));
     (target.response_timeout, target.idle_timeout) = (5 * SECOND, 5 * SECOND);
@@ -316,6 +342,9 @@ fn play(seed: u64) -> usize {
         ends.extend(services.iter().filter_map(SimService::accept).map(HostEnd::new));
         ends.retain_mut(|end| end.act(&world, &mut seen));
         askers.iter_mut().for_each(|asker| asker.act(&bench, &mut next_tag, &mut answered));
+        if world.random_below(5) == 0 {
+            tell_something(&bench, &hosts);
+        }
         let _paired = bench.census(0);
     }
     world.calm_down();
