@@ -202,6 +202,17 @@ impl<'s> CredentialCheck<'s> {
         Err(refused)
     }
 
+    /// The proof that a token gives to this auth: the token came without a carrier. Also how many seconds its client has until it
+    /// should show another one: the leeway for clocks is not among them.
+    pub(super) fn prove_by(&self, id: AuthId, token: &str) -> Result<(Arc<Proof>, u64), TokenRefusal> {
+        let auth = self.auth(id).ok_or(TokenFault::NoKey)?;
+        let proof = self
+            .verify(id, auth, token)
+            .map_err(|denial| denial.refused.map_or(TokenRefusal::Missing, |(_, refused)| refused))?;
+        let left = proof.until_s.saturating_sub((self.unix_time)());
+        Ok((proof, left.saturating_sub(auth.policy.leeway_s.into()).max(1)))
+    }
+
     fn verify(&self, id: AuthId, auth: &Auth, token: &str) -> Result<Arc<Proof>, Denial> {
         let (key, unix_now) = (proof_key(id.0, token), (self.unix_time)());
         if let Some(proof) = self.proofs.with(|verified| verified.memory.find(&key, unix_now)) {

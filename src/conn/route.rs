@@ -136,6 +136,8 @@ pub struct CentrifugeRoute {
     pub user: Option<UserField>,
     /// The key for the token that a client must present; the token names the user.
     pub token: Option<Verifier>,
+    /// Instead of `token`: the auth that proves the token of `connect`.
+    pub token_auth: Option<AuthId>,
     /// Channels that clients may subscribe to.
     pub channels: Vec<Pattern>,
     /// Channels that clients may publish to.

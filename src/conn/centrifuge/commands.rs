@@ -28,7 +28,7 @@ use crate::proto::replay::{ExcerptBounds, Since};
 use crate::proto::reserved::headers::{CONN_HEADER, INFO_HEADER};
 use crate::proto::reserved::{ACK_METHOD, ANSWER_METHOD};
 use crate::proto::subject::Subject;
-use crate::proto::token::{ConnectionClaims, TokenFault, TokenRefusal};
+use crate::proto::token::{ConnectionClaims, Proof, TokenFault, TokenRefusal};
 use crate::proto::user::User;
 
 /// The payload of a command without one.
@@ -164,8 +164,11 @@ impl Centrifuge {
         if self.is_connected() {
             return Err(CloseReason::BadCommand.into());
         }
-        let admission = around.admit(&mut self.pace, &connect.token).map_err(CommandRefusal::of_connect)?;
+        let (admission, proof) = around.admit(&mut self.pace, &connect.token).map_err(CommandRefusal::of_connect)?;
         let Stage::Greeting { channels, .. } = &mut self.stage else { return Ok(None) };
+        if proof.as_ref().is_some_and(|proof| !may_be_served(proof, channels, around.target)) {
+            return Err(Code::PERMISSION_DENIED.into());
+        }
         let mut subscriptions = Subscriptions::default();
         let mut opened = Vec::new();
         for channel in channels.drain(..).chain(admission.channels) {
@@ -186,11 +189,14 @@ impl Centrifuge {
                 Err(_) => return Err(CloseReason::TooManyChannels.into()),
             }
         }
-        if let Some(user) = admission.user {
-            self.identity = Identity::new(Some(user), None).begun((around.settings.process.unix_time)(), around.now);
+        // A stream with a proof ends with it (`Identity::until`), others with what their token said.
+        let ttl = admission.ttl.filter(|_| proof.is_none());
+        let client = proof.map(Identity::proven).or(admission.user.map(|user| Identity::new(Some(user), None)));
+        if let Some(client) = client {
+            self.identity = client.begun((around.settings.process.unix_time)(), around.now);
         }
         let user = self.identity.user().and_then(User::subject);
-        let expires = end(admission.ttl, around.now);
+        let expires = end(ttl, around.now);
         let interval = around.settings.generation.ping_interval;
         let part = (around.address.key.slot.wrapping_mul(0x9e37_79b9) >> 24) as u8;
         let rhythm = Rhythm::new(interval, part, around.now);
@@ -341,17 +347,21 @@ impl Centrifuge {
         around: &Surroundings<'_>,
         outbox: &mut Outbox,
     ) -> Result<Option<CentrifugeStep<'a>>, CommandRefusal> {
-        if around.target.token.is_none() {
+        if around.target.token.is_none() && around.target.token_auth.is_none() {
             return Err(Code::NOT_AVAILABLE.into());
         }
-        let ConnectionClaims { user, ttl, info, .. } =
+        let (ConnectionClaims { user, ttl, info, .. }, proof) =
             around.admit(&mut self.pace, token).map_err(CommandRefusal::of_refresh)?;
         // A refresh cannot change the user of a connection.
         if user.as_ref() != self.identity.user() {
             return Err(CommandRefusal::of_refresh(TokenFault::OtherUser.into()));
         }
+        let expires = end(ttl.filter(|_| proof.is_none()), around.now);
+        if let Some(proof) = proof {
+            self.identity.refresh(proof, (around.settings.process.unix_time)(), around.now);
+        }
         let Some(session) = self.session() else { return Ok(None) };
-        session.expires = end(ttl, around.now);
+        session.expires = expires;
         session.info = info;
         let client = around.conn_id().to_string();
         let answer = RefreshResult { client: &client, version: VERSION, expiry: Expiry::after(ttl) };
@@ -440,4 +450,10 @@ fn may_subscribe(client: &Identity, channel: &Subject, target: &CentrifugeRoute)
         Some(proof) if proof.channels.is_some() => may_hear(proof, channel) && (of_route || target.channels.is_empty()),
         _ => of_route,
     }
+}
+
+/// Whether a token lets its client hear the channels that the route subscribes it to, as far as its path has chosen them.
+fn may_be_served(proof: &Proof, channels: &[Subject], target: &CentrifugeRoute) -> bool {
+    let mut both = target.server_side.iter().zip(channels);
+    both.all(|(template, channel)| template.parameters().next().is_none() || may_hear(proof, channel))
 }

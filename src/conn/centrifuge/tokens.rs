@@ -1,15 +1,33 @@
 //! The tokens of a client: the one place where they are verified. A verification costs a signature check, tens of
 //! microseconds with a public key, so the client's pace pays for each.
 
+use std::sync::Arc;
+
 use super::Surroundings;
 use super::pace::Pace;
 use crate::limits::COMMANDS_PER_TOKEN;
-use crate::proto::token::{ConnectionClaims, TokenFault, TokenRefusal, Verifier};
+use crate::proto::token::{ConnectionClaims, Proof, TokenFault, TokenRefusal, Verifier};
 use crate::proto::user::User;
 
 impl Surroundings<'_> {
-    /// What a token, or its absence, allows a client.
-    pub(super) fn admit(&self, pace: &mut Pace, token: &str) -> Result<ConnectionClaims, TokenRefusal> {
+    /// What a token, or its absence, allows a client, and the proof if an auth has verified it.
+    pub(super) fn admit(
+        &self,
+        pace: &mut Pace,
+        token: &str,
+    ) -> Result<(ConnectionClaims, Option<Arc<Proof>>), TokenRefusal> {
+        let Some(auth) = self.target.token_auth else { return Ok((self.admit_by_key(pace, token)?, None)) };
+        if token.is_empty() {
+            return Err(TokenRefusal::Missing);
+        }
+        self.spend(pace, COMMANDS_PER_TOKEN);
+        let check = self.settings.check().ok_or(TokenFault::NoKey)?;
+        let (proof, ttl) = check.prove_by(auth, token)?;
+        let claims = ConnectionClaims { user: Some(proof.user.clone()), ttl: Some(ttl), ..ConnectionClaims::default() };
+        Ok((claims, Some(proof)))
+    }
+
+    fn admit_by_key(&self, pace: &mut Pace, token: &str) -> Result<ConnectionClaims, TokenRefusal> {
         match &self.target.token {
             None if token.is_empty() => Ok(ConnectionClaims::default()),
             // A client that sends a token relies on its being verified.

@@ -27,8 +27,9 @@ use section::Section;
 
 /// Builds as much as possible; for each missing part, `errors` has the reason.
 pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut Errors) -> Config {
-    let mut builder = ConfigBuilder { folder, broken, errors };
     let top = Section { table: root, place: Place::File, path: String::new() };
+    let auth_names = top.tables("auth").iter().filter_map(|auth| auth.text("name")).collect();
+    let mut builder = ConfigBuilder { folder, broken, errors, auth_names };
     let mut upstreams = upstreams::all(&mut builder, &top);
     let routes = builder.routes(&top, &mut upstreams);
     let config = Config {
@@ -86,6 +87,8 @@ struct ConfigBuilder<'a> {
     folder: &'a Path,
     broken: &'a Broken,
     errors: &'a mut Errors,
+    /// Of all `[[auth]]`.
+    auth_names: Vec<String>,
 }
 
 impl ConfigBuilder<'_> {

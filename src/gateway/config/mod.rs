@@ -304,6 +304,8 @@ pub struct CentrifugeTarget {
     pub user: Option<UserSource>,
     /// The key of the tokens that clients must present; `None` if they connect without one.
     pub token: Option<TokenKey>,
+    /// Instead of `token`: the name of the [`ClientAuth`] that takes them.
+    pub token_auth: Option<String>,
     /// Patterns of channels that clients may subscribe to.
     pub channels: Vec<String>,
     /// Patterns of channels that clients may publish to.

@@ -92,6 +92,7 @@ fn route(route: &config::Route, config: &Config) -> Result<Route, String> {
             service: centrifuge.service.as_ref().map(service).transpose()?,
             user: centrifuge.user.as_ref().map(user),
             token: centrifuge.token.as_ref().map(|key| verifier(&route.path, key)).transpose()?,
+            token_auth: auths::ids(centrifuge.token_auth.as_slice(), &config.auths)?.first().copied(),
             channels: patterns(&centrifuge.channels)?,
             publish_to: patterns(&centrifuge.publish_to)?,
             server_side: centrifuge

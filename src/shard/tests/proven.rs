@@ -42,6 +42,12 @@ fn settings() -> Settings {
     let routes = routes.into_iter().map(|route| Route { auth: [AuthId(0)].into(), ..route });
     let mut settings = super::settings();
     add_routes(&mut settings, routes);
+    let target = CentrifugeRoute {
+        token_auth: Some(AuthId(0)),
+        server_side: vec![ChannelTemplate::parse("own.{who}").unwrap()],
+        ..CentrifugeRoute::default()
+    };
+    add_routes(&mut settings, [route("/connect/{who}", RouteTarget::Centrifuge(Box::new(target)))]);
     settings.process_mut().unix_time = || NOW;
     with(settings, |generation| {
         generation.auths = auths();
@@ -160,6 +166,68 @@ fn many_forged_tokens_keep_nobody_else_waiting() {
     assert_eq!(bench.closed(0, CloseReason::InvalidToken), 300);
     let text = counters::render(bench.core(0).desk.counters.iter(), &bench.core(0).desk.settings.generation.channels);
     assert!(text.contains("tidegate_auth_total{shard=\"0\",auth=\"app\",outcome=\"invalid\"} 300\n"), "{text}");
+}
+
+#[test]
+fn an_auth_takes_the_token_of_connect_and_its_refresh() {
+    let mut bench = Bench::new(1, settings());
+    let mut bystander = bench.open(0, "/ws/1");
+    let claims = |user: &str, seconds: u64| {
+        signed(&json!({"sub": user, "exp": NOW + seconds, "channels": ["room.1", "own.ann"]}))
+    };
+    let connect = json!({"token": claims("ann", 60)});
+    let (mut client, answer) = Client::connected(&mut bench, "/connect/ann", connect.clone());
+    assert_eq!((&answer["connect"]["ttl"], bench.census(0).expiring), (&json!(60), 1), "{answer}");
+    client.say(&[
+        json!({"id": 2, "subscribe": {"channel": "room.1"}}),
+        json!({"id": 3, "subscribe": {"channel": "room.2"}}),
+        json!({"id": 4, "refresh": {"token": claims("ann", 300)}}),
+        json!({"id": 5, "refresh": {"token": "junk"}}),
+    ]);
+    bench.run_for(SECOND);
+    let said = client.hear();
+    assert!(said.contains(&Said::Text(json!({"id": 2, "subscribe": {}}))), "{said:?}");
+    assert!(said.contains(&Said::Text(json!({"id": 3, "error": {"code": 103, "message": "permission denied"}}))));
+    assert_eq!(said.last(), Some(&Said::Close(3500, "invalid token".to_owned())), "as with a key: {said:?}");
+    for (path, token, said) in [
+        (
+            "/connect/bob",
+            claims("ann", 60),
+            Said::Text(json!({"id": 1, "error": {"code": 103, "message": "permission denied"}})),
+        ),
+        (
+            "/connect/ann",
+            claims("ann", 0),
+            Said::Text(json!({"id": 1, "error": {"code": 109, "message": "token expired"}})),
+        ),
+        (
+            "/connect/ann",
+            String::new(),
+            Said::Text(json!({"id": 1, "error": {"code": 101, "message": "unauthorized"}})),
+        ),
+        ("/connect/ann", "junk".to_owned(), Said::Close(3500, "invalid token".to_owned())),
+    ] {
+        let mut client = Client::open(&mut bench, path);
+        client.say(&[json!({"id": 1, "connect": {"token": token}})]);
+        bench.run_for(SECOND / 10);
+        assert_eq!(client.hear(), [said], "{path} {token}");
+    }
+    expect_echo(&mut bench, &mut bystander);
+}
+
+#[test]
+fn a_client_with_the_token_of_an_auth_lives_as_long_as_its_last_one() {
+    let mut bench = Bench::new(1, settings());
+    let (mut client, _) = Client::connected(&mut bench, "/connect/ann", json!({"token": token("ann", NOW + 60)}));
+    let (mut left, _) = Client::connected(&mut bench, "/connect/ann", json!({"token": token("ann", NOW + 60)}));
+    client.say(&[json!({"id": 2, "refresh": {"token": token("ann", NOW + 300)}})]);
+    bench.run_for(Duration::from_secs(61));
+    assert_eq!(left.hear().last(), Some(&Said::Close(3005, "connection expired".to_owned())));
+    let said = client.hear();
+    assert!(!said.iter().any(|said| matches!(said, Said::Close(..))), "{said:?}");
+    assert_eq!(bench.closed(0, CloseReason::TokenExpired), 1);
+    bench.run_for(Duration::from_secs(240));
+    assert_eq!(client.hear().last(), Some(&Said::Close(3005, "connection expired".to_owned())));
 }
 
 /// The answer to a revocation.

@@ -1,6 +1,6 @@
 //! `[[auth]]`, `[access]` and `route.auth`: what is read, and which keys and names do not fit together.
 
-use tidegate::gateway::config::{AuthKey, ClientAuth};
+use tidegate::gateway::config::{AuthKey, ClientAuth, Target};
 
 use crate::config::{LISTENER, errors, parse};
 
@@ -115,6 +115,27 @@ fn tells_a_user_beside_an_auth() {
         "{LISTENER}{APP}[[route]]\npath = \"/a\"\nauth = \"app\"\naccept = {{ service = \"a\", channel = \"x.{{user}}\" }}\n"
     );
     assert!(parse(&text, &[]).is_ok(), "the channel of a result is named after the user");
+}
+
+#[test]
+fn the_tokens_of_connect_may_be_taken_by_an_auth() {
+    let route = |token: &str| {
+        format!(
+            "{APP}[[route]]\npath = \"/a\"\nwebsocket = {{ protocol = \"centrifuge-json\", token = {{ {token} }} }}\n"
+        )
+    };
+    let config = parse(&format!("{LISTENER}{}", route("auth = \"app\"")), &[]).unwrap();
+    let Target::Centrifuge(target) = &config.routes[0].target else { panic!("another target") };
+    assert_eq!((target.token_auth.as_deref(), &target.token, &config.doubts), (Some("app"), &None, &Vec::new()));
+    for (token, words) in [
+        ("auth = \"apps\"", "route.websocket.token.auth \"apps\" is the name of no [[auth]]; expected the name of one"),
+        (
+            "auth = \"app\", hmac_secret = \"s\"",
+            "route.websocket.token.hmac_secret is set beside auth, which has keys of its own; expected one of them",
+        ),
+    ] {
+        assert_eq!(errors(&route(token)), [format!("tidegate.toml:8: {words}")]);
+    }
 }
 
 #[test]

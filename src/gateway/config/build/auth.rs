@@ -83,16 +83,16 @@ fn auth_key(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<Au
 
 /// The names of the auths of a route: its own, or those of all.
 pub(super) fn of_route(builder: &mut ConfigBuilder<'_>, section: &Section<'_>, top: &Section<'_>) -> Vec<String> {
-    let own = names(builder, section, top);
+    let own = names(builder, section);
     let all = own.or_else(|| top.table("access").map(|access| access.texts("auth")));
     all.unwrap_or_default().into_iter().filter(|name| name != NONE).collect()
 }
 
 /// Of `route.auth` or `access.auth`, if it is set.
-pub(super) fn names(builder: &mut ConfigBuilder<'_>, section: &Section<'_>, top: &Section<'_>) -> Option<Vec<String>> {
+pub(super) fn names(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<Vec<String>> {
     section.value("auth")?;
     let names = section.texts("auth");
-    let known: Vec<String> = top.tables("auth").iter().filter_map(|auth| auth.text("name")).collect();
+    let known = builder.auth_names.clone();
     if let Some(name) = names.iter().find(|name| *name != NONE && !known.contains(name)) {
         let words = match validate::nearest(name, known.iter().map(String::as_str)) {
             Some(nearest) => format!("has {name:?}, which is no [[auth]]; did you mean {nearest:?}?"),
@@ -113,7 +113,10 @@ pub(super) fn names(builder: &mut ConfigBuilder<'_>, section: &Section<'_>, top:
 }
 
 pub(super) fn doubts(builder: &mut ConfigBuilder<'_>, top: &Section<'_>, config: &Config) {
-    let is_used = |name: &str| config.routes.iter().any(|route| route.auth.iter().any(|own| own == name));
+    let takes_tokens = |route: &Route, name: &str| matches!(&route.target, Target::Centrifuge(target) if target.token_auth.as_deref() == Some(name));
+    let is_used = |name: &str| {
+        config.routes.iter().any(|route| route.auth.iter().any(|own| own == name) || takes_tokens(route, name))
+    };
     for section in top.tables("auth") {
         if let Some(name) = section.text("name").filter(|name| !is_used(name)) {
             builder.doubt(&section, "name", &format!("protects nothing: no route has the auth {name:?}"));

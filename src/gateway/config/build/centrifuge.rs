@@ -14,10 +14,13 @@ impl ConfigBuilder<'_> {
         for name in ["channel", "publish", "control"] {
             self.belongs_to(section, name, "raw");
         }
+        let token = section.table("token");
+        let token_auth = token.as_ref().and_then(|token| token.text("auth"));
         let target = CentrifugeTarget {
             service: section.text("service"),
             user: section.table("user").and_then(|user| self.user(&user)),
-            token: section.table("token").and_then(|token| self.token(&token)),
+            token: token.as_ref().filter(|_| token_auth.is_none()).and_then(|token| self.token(token)),
+            token_auth,
             channels: section.texts("channels"),
             publish_to: section.texts("publish_to"),
             server_side: section.texts("server_side"),
@@ -30,7 +33,10 @@ impl ConfigBuilder<'_> {
         for channel in &target.server_side {
             self.parameters(section, "server_side", channel, path, &[]);
         }
-        if target.token.is_some() && target.user.is_some() {
+        if let (Some(token), Some(name)) = (&token, &target.token_auth) {
+            check_token_auth(self, token, name);
+        }
+        if (target.token.is_some() || target.token_auth.is_some()) && target.user.is_some() {
             self.conflict(section, "user", "is set beside a token, which names the user; expected one of them");
         }
         let keys = ["service", "user", "token", "channels", "publish_to", "server_side"];
@@ -50,7 +56,10 @@ impl ConfigBuilder<'_> {
             (None, Some(file), None) => Some(TokenKey::Rsa(file)),
             (None, None, Some(file)) => Some(TokenKey::Ecdsa(file)),
             _ => {
-                self.missing(section, "token needs one key; expected hmac_secret, rsa_public_key or ecdsa_public_key");
+                self.missing(
+                    section,
+                    "token needs one key; expected auth, hmac_secret, rsa_public_key or ecdsa_public_key",
+                );
                 None
             }
         }
@@ -63,5 +72,17 @@ impl ConfigBuilder<'_> {
                 format!("needs protocol = \"{protocol}\"; expected that protocol, or the route without this key");
             self.conflict(section, name, &words);
         }
+    }
+}
+
+/// Errors about the auth that takes the tokens of `connect`.
+fn check_token_auth(builder: &mut ConfigBuilder<'_>, section: &Section<'_>, name: &str) {
+    if let Some(other) =
+        ["hmac_secret", "rsa_public_key", "ecdsa_public_key"].into_iter().find(|key| section.value(key).is_some())
+    {
+        builder.conflict(section, other, "is set beside auth, which has keys of its own; expected one of them");
+    }
+    if !builder.auth_names.iter().any(|known| known == name) {
+        builder.conflict(section, "auth", "is the name of no [[auth]]; expected the name of one");
     }
 }

@@ -58,7 +58,9 @@ impl ConfigBuilder<'_> {
                 || match &route.target {
                     Target::WebSocket(target) => target.user.is_some(),
                     Target::Accept(target) => target.user.is_some(),
-                    Target::Centrifuge(target) => target.user.is_some() || target.token.is_some(),
+                    Target::Centrifuge(target) => {
+                        target.user.is_some() || target.token.is_some() || target.token_auth.is_some()
+                    }
                     Target::Sse(_) | Target::Respond(_) | Target::Proxy(_) => false,
                 }
         });

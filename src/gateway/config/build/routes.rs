@@ -21,7 +21,7 @@ impl ConfigBuilder<'_> {
     pub(super) fn routes(&mut self, top: &Section<'_>, upstreams: &mut Vec<UpstreamRule>) -> Vec<Route> {
         let mut routes: Vec<Route> = Vec::new();
         if let Some(access) = top.table("access") {
-            auth::names(self, &access, top);
+            auth::names(self, &access);
         }
         for section in top.tables("route") {
             let auth = auth::of_route(self, &section, top);

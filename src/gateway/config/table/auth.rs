@@ -186,5 +186,6 @@ pub(super) const OF_ROUTES: &[Row] = &[Row {
     fallback: Fallback::Nothing("\"app\""),
     help: "What proves the clients of the route: an `[[auth]]`, several, or \"none\".",
     doc: "Of a list, the first for which a request has a token decides. Without the key, `access.auth` holds, if it is set. The token \
-          names the user. Preflights of browsers carry no token and need none.",
+          names the user. A preflight that the gateway answers needs no token; a proxied route without `origins` wants one for \
+          every request.",
 }];

@@ -190,7 +190,15 @@ pub(super) const ROWS: &[Row] = &[
         fallback: Fallback::Nothing("{ hmac_secret = \"…\" }"),
         help: "Clients of `centrifuge-json` must connect with a token (JWT) that this key has signed.",
         doc: "The token has the user (`sub`), its expiry (`exp`), channels and info, as in Centrifugo. Exactly one \
-              of `hmac_secret`, `rsa_public_key` and `ecdsa_public_key` is set.",
+              of `auth`, `hmac_secret`, `rsa_public_key` and `ecdsa_public_key` is set.",
+    },
+    Row {
+        path: "route[].websocket.token.auth",
+        kind: Kind::Text { expected: "the name of an [[auth]]", fits: form::is_auth_name },
+        fallback: Fallback::Nothing("\"app\""),
+        help: "The [[auth]] that takes the tokens, instead of a key: with its issuer, its claims and its channels.",
+        doc: "The client shows its token in `connect` and refreshes it; `auth.token`, the carriers of requests, does not count. A \
+              subscription needs no token of its own: `auth.channels` says what the client may hear.",
     },
     Row {
         path: "route[].websocket.token.hmac_secret",
