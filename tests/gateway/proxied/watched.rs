@@ -1,7 +1,8 @@
 //! Servers that are known by their names, and servers that are asked whether they are well.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use tidegate::gateway::Gateway;
@@ -133,5 +134,36 @@ fn a_server_that_is_not_well_gets_no_request_until_it_is() {
     bystander.leave();
     expect_nobody(&gateway);
     // A probe that waits keeps nothing from ending.
+    gateway.stop();
+}
+
+#[test]
+fn a_unix_socket_is_probed_as_an_address_is() {
+    let path = std::env::temp_dir().join(format!("tidegate-watched-{}.sock", std::process::id()));
+    let socket = UnixListener::bind(&path).expect("a socket");
+    // The thread ends with the process.
+    std::thread::spawn(move || {
+        for stream in socket.incoming().map_while(Result::ok) {
+            let (mut reader, mut stream) = (BufReader::new(stream.try_clone().expect("a socket")), stream);
+            let mut line = String::new();
+            while reader.read_line(&mut line).is_ok_and(|count| count > 2) {
+                line.clear();
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nunix");
+        }
+    });
+    begin_tokio();
+    let routes = format!(
+        "[[upstream]]\nname = \"unix\"\nservers = \"unix:{}\"\n\
+         health = {{ path = \"/\", interval_s = 1, timeout_s = 1, rise = 1, fall = 1 }}\n\
+         [[route]]\npath = \"/unix/*\"\nproxy = \"unix\"\n",
+        path.display()
+    );
+    let gateway = builder("epoll", &routes).start().expect("the gateway starts");
+    assert!(get(&gateway, "/unix/a").ends_with("unix"));
+    assert_eq!(gauge(&gateway, "upstream_up", "unix"), 2, "in both shards");
+    std::fs::remove_file(&path).expect("it is there");
+    await_that("it is down", || gauge(&gateway, "upstream_up", "unix") == 0);
+    assert!(gauge(&gateway, "upstream_checks_failed_total", "unix") > 0);
     gateway.stop();
 }
