@@ -180,6 +180,8 @@ impl Driver for Script {
 
     fn recv(&mut self, _key: Key) {}
 
+    fn keep_alive(&mut self, _: Key) {}
+
     fn taken(&mut self, _key: Key) -> u32 {
         0
     }

@@ -182,19 +182,7 @@ impl Session {
     #[inline]
     pub(super) fn is_waiting(&self) -> bool {
         let is_stream = matches!(self.phase, Phase::WebSocket(..) | Phase::EventStream(..));
-        self.is_parked || self.is_resting || self.registrations > 0 || !is_stream && self.is_busy()
-    }
-
-    /// Whether its phase waits for something.
-    fn is_busy(&self) -> bool {
-        match &self.phase {
-            Phase::Http(http) => http.is_waiting(),
-            Phase::Centrifuge(centrifuge) => centrifuge.is_busy(),
-            Phase::Worker(worker) => worker.owes_pong(),
-            Phase::Upstream(upstream) => upstream.is_stopped,
-            Phase::Tunnel(tunnel) => tunnel.is_stopped,
-            Phase::WebSocket(..) | Phase::EventStream(..) | Phase::Over => false,
-        }
+        self.is_parked || self.is_resting || self.registrations > 0 || !is_stream && is_busy(&self.phase)
     }
 
     /// Whether `input` begins with a subscription of a worker. Several subscriptions may be read in a row, before the
@@ -374,6 +362,18 @@ impl Session {
     /// Whether that is the rest of an answer.
     pub fn is_replying(&self) -> bool {
         matches!(&self.phase, Phase::Http(http) if http.is_replying())
+    }
+}
+
+/// Whether the phase waits for something.
+fn is_busy(phase: &Phase) -> bool {
+    match phase {
+        Phase::Http(http) => http.is_waiting(),
+        Phase::Centrifuge(centrifuge) => centrifuge.is_busy(),
+        Phase::Worker(worker) => worker.owes_pong(),
+        Phase::Upstream(upstream) => upstream.is_stopped,
+        Phase::Tunnel(tunnel) => tunnel.is_stopped,
+        Phase::WebSocket(..) | Phase::EventStream(..) | Phase::Over => false,
     }
 }
 

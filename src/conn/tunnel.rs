@@ -109,7 +109,7 @@ impl Tunnel {
         self.fin == Fin::Owed
     }
 
-    /// See [`is_put_off`].
+    /// See [`is_put_off`](super::ends::is_put_off).
     pub(super) fn put_off(&mut self, reason: CloseReason) -> bool {
         let is_within_frame = self.hears == FrameStand::Within;
         if is_within_frame {

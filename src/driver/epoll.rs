@@ -175,6 +175,10 @@ impl Driver for EpollDriver {
         self.sockets.ready.push_back(Ready::Closed(key));
     }
 
+    fn keep_alive(&mut self, key: Key) {
+        self.sockets.keep_alive(key);
+    }
+
     fn taken(&mut self, key: Key) -> u32 {
         self.sockets.taken(key)
     }

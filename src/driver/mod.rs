@@ -126,6 +126,10 @@ pub trait Driver {
     fn shutdown(&mut self, key: Key);
     fn close(&mut self, key: Key);
 
+    /// From now on the peer is asked for a sign of life while the connection is silent (RFC 9293 section 3.8.4). One that gives none
+    /// ends in `Finished` with `TimedOut`, a minute later. Nothing for a unix socket, or a key that is not attached.
+    fn keep_alive(&mut self, key: Key);
+
     /// How many bytes the peer has received so far, modulo 2^32: an equal number later means no progress, although a
     /// batch is with the driver. Not for a connection that is being closed. It may be a system call, so it is called
     /// only for connections that seem stuck.

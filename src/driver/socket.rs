@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::base::Batch;
 use crate::limits;
@@ -205,6 +205,15 @@ pub(super) fn taken(socket: &OwnedFd) -> u32 {
     if failed == 0 { bytes_acked.map_or(0, |bytes| bytes as u32) } else { 0 }
 }
 
+/// It fails only for sockets that are not TCP's.
+pub(super) fn keep_alive(socket: &OwnedFd) {
+    let params = TcpKeepalive::new()
+        .with_time(limits::KEEP_ALIVE_AFTER)
+        .with_interval(limits::KEEP_ALIVE_INTERVAL)
+        .with_retries(limits::KEEP_ALIVE_PROBES);
+    drop(SockRef::from(socket).set_tcp_keepalive(&params));
+}
+
 /// Shuts down the sending half. It fails only if the connection is gone, which the receiving half will report.
 pub(super) fn shutdown(socket: &OwnedFd, how: Shutdown) {
     drop(SockRef::from(socket).shutdown(how));
@@ -360,5 +369,19 @@ mod tests {
         assert!(fd >= 1000);
         // SAFETY: F_GETFD only asks whether the descriptor is open.
         assert_eq!(unsafe { libc::fcntl(fd, libc::F_GETFD) }, -1);
+    }
+
+    #[test]
+    fn a_silent_peer_is_asked_for_a_sign_of_life() {
+        let listener = std::net::TcpListener::bind(ANY_PORT).unwrap();
+        let client = OwnedFd::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        keep_alive(&client);
+        let socket = SockRef::from(&client);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), limits::KEEP_ALIVE_AFTER);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), limits::KEEP_ALIVE_INTERVAL);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), limits::KEEP_ALIVE_PROBES);
+        let (unix, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        keep_alive(&unix.into());
     }
 }

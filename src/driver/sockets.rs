@@ -220,6 +220,11 @@ impl Sockets {
         self.connections.expect(key).socket.as_ref().map_or(0, socket::taken)
     }
 
+    pub(super) fn keep_alive(&mut self, key: Key) {
+        let connection = self.connections.find(key);
+        connection.and_then(|connection| connection.socket.as_ref()).into_iter().for_each(socket::keep_alive);
+    }
+
     pub(super) fn weigh(&mut self, key: Key) -> InFlight {
         InFlight::of(self.connections.expect(key).batch.as_deref())
     }

@@ -96,3 +96,9 @@ pub const ANSWER_FIELDS_MAX: usize = 256;
 pub const PROXIED_BYTES_PER_SECOND_MIN: u64 = 500;
 /// Answers of an upstream before the final one; a page has one or two early hints.
 pub const INTERIM_ANSWERS_MAX: u8 = 8;
+
+/// Silence on a connection of a proxied WebSocket after which the kernel asks the peer for a sign of life, how often, and how many
+/// questions may stay unanswered: a peer that has vanished is known after two minutes. The gateway sends no pings of its own there.
+pub const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(60);
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+pub const KEEP_ALIVE_PROBES: u32 = 3;

@@ -56,7 +56,7 @@ use crate::mesh::{Mailbox, Mesh};
 
 use budget::Budget;
 use counters::Counters;
-use desk::{Desk, Dial, Work, spread_on};
+use desk::{Desk, SocketOrder, Work, spread_on};
 use drain::DrainProgress;
 use entrances::{Entrances, Listens};
 use features::Features;
@@ -283,8 +283,11 @@ impl<D: Driver> Shard<D> {
         }
         // A connection whose batch could not be sealed ends here, before closes are handed over.
         core.settle();
-        for Dial { key, remote, from } in core.desk.work.dial.drain(..) {
-            self.driver.connect(&remote, from, key);
+        for order in core.desk.work.orders.drain(..) {
+            match order {
+                SocketOrder::Dial { key, remote, from } => self.driver.connect(&remote, from, key),
+                SocketOrder::KeepAlive(key) => self.driver.keep_alive(key),
+            }
         }
         keys.append(&mut core.desk.work.close);
         for key in keys.drain(..) {

@@ -150,6 +150,9 @@ impl Driver for SimDriver {
         self.world.state().close(self.id.0, key);
     }
 
+    /// No peer vanishes without a word here.
+    fn keep_alive(&mut self, _: Key) {}
+
     fn taken(&mut self, key: Key) -> u32 {
         self.world.state().taken(self.id.0, key)
     }

@@ -288,6 +288,10 @@ impl Driver for UringDriver {
         self.cancel_armed(key, armed);
     }
 
+    fn keep_alive(&mut self, key: Key) {
+        self.sockets.keep_alive(key);
+    }
+
     fn taken(&mut self, key: Key) -> u32 {
         self.sockets.taken(key)
     }

@@ -78,8 +78,8 @@ pub(super) struct Work {
     /// … and those that have only something of a fan-out to many. They are sent afterwards, with a share of their own.
     pub dirty_later: VecDeque<Key>,
     pub receive: Vec<Key>,
-    /// Connections to servers; handed over before closes, so that none is closed that the driver does not know.
-    pub dial: Vec<Dial>,
+    /// Handed over before closes, so that none is closed that the driver does not know.
+    pub orders: Vec<SocketOrder>,
     pub close: Vec<Key>,
     /// Connections with input that can be read on, one after another.
     pub resume: VecDeque<Key>,
@@ -89,11 +89,10 @@ pub(super) struct Work {
     pub withdraw: VecDeque<SubKey>,
 }
 
-/// A connection that the driver is to dial.
-pub(super) struct Dial {
-    pub key: Key,
-    pub remote: Remote,
-    pub from: Option<IpAddr>,
+/// What the driver is seldom asked to do.
+pub(super) enum SocketOrder {
+    Dial { key: Key, remote: Remote, from: Option<IpAddr> },
+    KeepAlive(Key),
 }
 
 impl Work {
@@ -105,7 +104,7 @@ impl Work {
     /// How many entries the longest list of a turn has room for.
     pub(super) fn capacity(&self) -> usize {
         let queues = self.dirty.capacity().max(self.dirty_later.capacity()).max(self.resume.capacity());
-        let seldom = self.due.capacity().max(self.withdraw.capacity()).max(self.dial.capacity());
+        let seldom = self.due.capacity().max(self.withdraw.capacity()).max(self.orders.capacity());
         queues.max(self.receive.capacity()).max(self.close.capacity()).max(seldom)
     }
 
@@ -117,7 +116,7 @@ impl Work {
         for list in [&mut self.receive, &mut self.close] {
             list.shrink_to(limits::TURN_ENTRIES_KEPT);
         }
-        self.dial.shrink_to(limits::TURN_ENTRIES_KEPT);
+        self.orders.shrink_to(limits::TURN_ENTRIES_KEPT);
     }
 }
 

@@ -39,7 +39,7 @@ use crate::proto::upstream::{ServerAddress, ServerId, UpstreamId, UpstreamRule};
 use crate::shard::Parts;
 use crate::shard::census::Census;
 use crate::shard::counters::Counters;
-use crate::shard::desk::{Desk, Dial, sums};
+use crate::shard::desk::{Desk, SocketOrder, sums};
 
 pub(in crate::shard) struct Proxy {
     upstreams: Upstreams,
@@ -137,7 +137,7 @@ impl Proxy {
         let conn = halves::dial(id, client, &remote, desk.now + rule.connect_timeout);
         let key = desk.slots.insert(conn);
         desk.counters().open.add(1);
-        desk.work.dial.push(Dial { key, remote, from });
+        desk.work.orders.push(SocketOrder::Dial { key, remote, from });
         desk.schedule(key);
         if let Some(proxying) = half_of(desk, client) {
             proxying.dialling(key);

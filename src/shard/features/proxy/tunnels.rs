@@ -12,7 +12,7 @@ use crate::conn::tunnel::{Tunnel, TunnelEnd, reason_for_client};
 use crate::conn::{ends, halves};
 use crate::proto::CloseReason;
 use crate::proto::http::AnswerHead;
-use crate::shard::desk::{Desk, sums};
+use crate::shard::desk::{Desk, SocketOrder, sums};
 
 impl Proxy {
     /// The server has opened the WebSocket.
@@ -35,6 +35,7 @@ impl Proxy {
         self.change(now);
         // The head of the request is kept no longer.
         sums::weigh(desk, client);
+        desk.work.orders.extend([client, server].map(SocketOrder::KeepAlive));
         desk.mark_dirty(client);
         desk.schedule(client);
         // What it has sent before the 101 is read now.
