@@ -55,7 +55,7 @@ pub struct Proof {
     pub issued_s: Option<u64>,
     /// Channels that may be heard besides those that the route names itself. `None` if the policy has no claim for them.
     pub channels: Option<Vec<Pattern>>,
-    /// The header fields of [`TokenPolicy::told`] with their values: a text, or a list as one text with commas. A claim that is
+    /// The header fields of a policy's `told` with their values: a text, or a list as one text with commas. A claim that is
     /// missing or an object has none.
     pub told: Vec<ToldField>,
     /// `jti`, by which one token is revoked.
