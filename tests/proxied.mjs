@@ -5,17 +5,10 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { beside } from "./pages.mjs";
 import { fail, PATIENCE_MS, until, within } from "./patience.mjs";
+import { freePort } from "./ports.mjs";
 
-const freePort = async () => {
-  const socket = createServer().listen(0, "127.0.0.1");
-  await once(socket, "listening");
-  const { port } = socket.address();
-  socket.close();
-  return port;
-};
 const servers = Object.fromEntries(await Promise.all(["red", "blue"].map(async (name) => [name, { port: await freePort() }])));
 
 async function start(name) {

@@ -1,6 +1,6 @@
 // How long it takes from the commit in the shop's database until each of its followers knows: p50 and p99.
 //
-//     node examples/orders/lag.mjs [SHOP] [GATEWAY] [--orders 200] [--followers 20] [--json]
+//     node examples/orders/lag.mjs [GATEWAY] [--orders 200] [--followers 20] [--json]
 //
 // On one machine: the clocks of shop and followers are the same.
 
@@ -16,7 +16,7 @@ const { positionals, values } = parseArgs({
     json: { type: "boolean", default: false },
   },
 });
-const [shop = "http://127.0.0.1:8000", gateway = "http://127.0.0.1:8080"] = positionals;
+const [gateway = "http://127.0.0.1:8080"] = positionals;
 const [orders, followers] = [Number(values.orders), Number(values.followers)];
 const STEPS = 4;
 // What has not come then does not come.
@@ -52,8 +52,8 @@ const all = Array.from({ length: followers }, () => new Follower());
 try {
   await within(Promise.all(all.map(({ isOpen }) => isOpen)), "all streams are open");
   for (let number = 0; number < orders; number += 1) {
-    const { order } = await place(shop, { shop: branch, item: "tea" });
-    for (let step = 1; step < STEPS; step += 1) await advance(shop, order);
+    const { order } = await place(gateway, { shop: branch, item: "tea" });
+    for (let step = 1; step < STEPS; step += 1) await advance(gateway, order);
   }
   await within(Promise.all(all.map(({ hasAll }) => hasAll)), "everybody has heard everything");
   const slowest = all.map(({ lags }) => row("the slowest of them", lags)).sort((a, b) => b.p99_ms - a.p99_ms)[0];
