@@ -5,6 +5,7 @@
 import { Centrifuge } from "centrifuge";
 import { EventSource } from "eventsource";
 import WebSocket from "ws";
+import { ofUser } from "./login.mjs";
 
 const [base = "http://127.0.0.1:8080", user = "ann", transport = "sse"] = process.argv.slice(2);
 const path = `${base}/users/${encodeURIComponent(user)}`;
@@ -15,7 +16,10 @@ const miss = (reason) => console.log(`something is missing: ${reason}`);
 
 /** As a browser's tab does it; tab.html is one. */
 function sse() {
-  const stream = new EventSource(`${path}/events`);
+  // A page of the gateway's own site has its token in a cookie, and needs none of this.
+  const headers = () => ({ Authorization: `Bearer ${ofUser(user)}` });
+  const ask = (url, init) => fetch(url, { ...init, headers: { ...init.headers, ...headers() } });
+  const stream = new EventSource(`${path}/events`, { fetch: ask });
   stream.onopen = () => console.log("connected");
   stream.onerror = ({ message }) => stream.readyState === EventSource.CLOSED && console.error(`refused: ${message}`);
   stream.addEventListener("notification", (event) => show(JSON.parse(event.data)));
@@ -25,7 +29,8 @@ function sse() {
 /** As a phone does it, with Centrifugo's package. */
 function websocket() {
   const url = `${path}/socket`.replace(/^http/, "ws");
-  const client = new Centrifuge(url, { websocket: WebSocket, maxReconnectDelay: 5_000 });
+  const getToken = async () => ofUser(user);
+  const client = new Centrifuge(url, { websocket: WebSocket, maxReconnectDelay: 5_000, getToken });
   client.on("connected", () => console.log("connected"));
   client.on("publication", ({ data }) => show(data));
   client.on("subscribed", ({ wasRecovering, recovered, data }) => {

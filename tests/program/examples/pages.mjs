@@ -3,6 +3,7 @@
 //
 //   node tests/program/examples/pages.mjs PLAY GATEWAY
 
+import { ofUser } from "../../../examples/notifications/login.mjs";
 import { launch } from "../../browser.mjs";
 import { PATIENCE_MS } from "../../patience.mjs";
 
@@ -40,7 +41,7 @@ const plays = {
   },
 
   async tab(browser) {
-    const page = await open(browser, "notifications/tab.html", { user: "ann" });
+    const page = await open(browser, "notifications/tab.html", { user: "ann", token: ofUser("ann") });
     await page.getByText("connected", { exact: true }).waitFor();
     console.log("connected");
     await page.locator("li").nth(2).waitFor();
