@@ -3,7 +3,6 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use tidegate::conn::Door;
@@ -49,19 +48,8 @@ pub fn on_both_drivers(extra: &str, test: impl Fn(&Gateway) + Sync) {
     on_both_drivers_with(|driver| builder(driver, extra), test);
 }
 
-/// With the feature `signal`, which only tests have, tokio keeps a socket for the life of the process. Each descriptor table that
-/// is copied later has it.
-pub fn begin_tokio() {
-    static BEGIN: Once = Once::new();
-    BEGIN.call_once(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-        drop(runtime.expect("a runtime"));
-    });
-}
-
 /// The same for gateways that are more than a configuration.
 pub fn on_both_drivers_with(build: impl Fn(&str) -> Builder + Sync, test: impl Fn(&Gateway) + Sync) {
-    begin_tokio();
     std::thread::scope(|scope| {
         for driver in ["epoll", "uring"] {
             let (build, test) = (&build, &test);

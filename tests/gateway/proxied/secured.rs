@@ -144,7 +144,6 @@ fn a_server_that_asks_gets_the_gateways_certificate() {
     // s_server has one client at a time.
     let routes = route_to("with", &server, &with) + &route_to("without", &server, &without);
     let good = Server::start(serve_well);
-    begin_tokio();
     let gateway = builder("epoll", &format!("{routes}{}", good.route("good", ""))).start().expect("it starts");
     let mut bystander = Bystander::new(&gateway);
     let answer = get(&gateway, "/with/");

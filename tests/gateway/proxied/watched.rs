@@ -104,7 +104,6 @@ fn serve_by_mood(mut socket: TcpStream) {
 
 #[test]
 fn a_server_that_is_not_well_gets_no_request_until_it_is() {
-    begin_tokio();
     let (good, moody) = (Server::start(serve_well), Server::start(serve_by_mood));
     let routes = format!(
         "[[upstream]]\nname = \"two\"\nservers = [\"{}\", \"{}\"]\nslow_start_s = 0\nkeep_alive_s = 1\n\
@@ -152,7 +151,6 @@ fn a_unix_socket_is_probed_as_an_address_is() {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nunix");
         }
     });
-    begin_tokio();
     let routes = format!(
         "[[upstream]]\nname = \"unix\"\nservers = \"unix:{}\"\n\
          health = {{ path = \"/\", interval_s = 1, timeout_s = 1, rise = 1, fall = 1 }}\n\
