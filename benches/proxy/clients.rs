@@ -44,7 +44,8 @@ impl Answers {
 }
 
 impl Clients {
-    pub fn connect(count: u32, front: SocketAddr, path: &str) -> Result<Clients, String> {
+    /// `lines`: header fields besides the usual ones, each with its line end.
+    pub fn connect(count: u32, front: SocketAddr, path: &str, lines: &str) -> Result<Clients, String> {
         let connect = || -> io::Result<Clients> {
             let poll = Poll::new()?;
             let mut clients = Vec::new();
@@ -57,7 +58,7 @@ impl Clients {
             }
             // A browser sends five times as many header bytes.
             let request =
-                format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: load\r\nAccept: */*\r\n\r\n");
+                format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: load\r\nAccept: */*\r\n{lines}\r\n");
             Ok(Clients { poll, clients, request: request.into_bytes() })
         };
         connect().map_err(|error| format!("the clients did not connect: {error}"))

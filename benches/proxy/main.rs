@@ -6,6 +6,7 @@
 
 mod clients;
 mod origin;
+mod token;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ understands none of them.
 Examples:
   cargo bench --bench proxy
   cargo bench --bench proxy -- --bytes 65536 --runs 5
+  cargo bench --bench proxy -- --token --runs 5
   cargo bench --bench proxy -- --driver uring --without-peers"
 )]
 struct Args {
@@ -46,6 +48,9 @@ struct Args {
     /// Body of an answer; may be repeated
     #[arg(long, value_name = "N", default_values_t = [1024], value_parser = clap::value_parser!(u32).range(0..=100_000))]
     bytes: Vec<u32>,
+    /// The gateway alone: requests with a token, on a route that asks for it, beside one that does not
+    #[arg(long)]
+    token: bool,
     /// Length of each phase
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
@@ -66,7 +71,18 @@ const RATIOS: &[Ratio] = &[
         figure: "cpu_s_per_million",
         name: "cpu_to_floor",
         head: "CPU to relay",
-        to: |row, other| other.target == Target::Floor.name() && row.marks == other.marks,
+        to: |row, other| other.target == Target::Floor.name() && row.marks == other.marks && row.phase == other.phase,
+    },
+    Ratio {
+        figure: "cpu_s_per_million",
+        name: "cpu_to_unread",
+        head: "CPU to token unread",
+        to: |row, other| {
+            row.phase == Phase::Checked.name()
+                && other.phase == Phase::Unread.name()
+                && row.target == other.target
+                && row.marks == other.marks
+        },
     },
     Ratio {
         figure: "cpu_s_per_million",
@@ -82,6 +98,27 @@ const RATIOS: &[Ratio] = &[
     },
 ];
 
+/// How requests show who sends them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not at all.
+    Plain,
+    /// With a token that no route asks for.
+    Unread,
+    /// With a token that was verified before.
+    Checked,
+}
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Phase::Plain => "proxied",
+            Phase::Unread => "token unread",
+            Phase::Checked => "token checked",
+        }
+    }
+}
+
 fn main() -> ExitCode {
     tidegate_bench::main("proxy", measure)
 }
@@ -89,14 +126,19 @@ fn main() -> ExitCode {
 fn measure(args: &Args) -> Result<(), String> {
     let options = vec![("connections", args.connections.into()), ("seconds", args.seconds.into())];
     let mut report = Report::new("proxy", &args.common, COLUMNS, RATIOS, options);
-    let all: Vec<Target> =
-        std::iter::once(Target::Floor).chain(args.common.gateways()).chain(args.common.proxies()).collect();
+    let all: Vec<(Target, Phase)> = match args.token {
+        true => args.common.gateways().flat_map(|target| [(target, Phase::Unread), (target, Phase::Checked)]).collect(),
+        false => {
+            let all = std::iter::once(Target::Floor).chain(args.common.gateways()).chain(args.common.proxies());
+            all.map(|target| (target, Phase::Plain)).collect()
+        }
+    };
     let servers = args.bytes.iter().map(|bytes| Ok((*bytes, origin::start(*bytes as usize)?)));
     let servers = servers.collect::<Result<Vec<_>, String>>()?;
     for run in 1..=args.common.runs {
         for target in &all {
             for (bytes, server) in &servers {
-                measure_one(args, run, *target, *bytes, *server, &mut report)?;
+                measure_one(args, run, *target, (*bytes, *server), &mut report)?;
             }
         }
     }
@@ -107,15 +149,15 @@ fn measure(args: &Args) -> Result<(), String> {
 fn measure_one(
     args: &Args,
     run: u32,
-    target: Target,
-    bytes: u32,
-    server: SocketAddr,
+    (target, phase): (Target, Phase),
+    (bytes, server): (u32, SocketAddr),
     report: &mut Report<'_>,
 ) -> Result<(), String> {
     let _progress = Progress::new(format!("run {run} of {}, {}, {bytes} bytes", args.common.runs, target.name()));
+    let auth = if phase == Phase::Checked { token::AUTH } else { "" };
     let rules = match target.is_gateway() {
         true => format!(
-            "[[upstream]]\nname = \"app\"\nservers = \"{server}\"\nidle_max = {IDLE_MAX}\n\
+            "{auth}[[upstream]]\nname = \"app\"\nservers = \"{server}\"\nidle_max = {IDLE_MAX}\n\
              [[route]]\npath = \"/proxied/*\"\nproxy = \"app\"\n"
         ),
         false => server.to_string(),
@@ -130,7 +172,8 @@ fn measure_one(
         rules: &rules,
     };
     let running = Process::start(&setup)?;
-    let mut clients = Clients::connect(args.connections, running.front(Transport::Plain)?, PATH)?;
+    let lines = if phase == Phase::Plain { String::new() } else { token::line()? };
+    let mut clients = Clients::connect(args.connections, running.front(Transport::Plain)?, PATH, &lines)?;
     clients.ask(WARM_UP)?;
     let (own, load) = (running.cpu()?, cpu::own()?);
     let answers = clients.ask(Duration::from_secs(args.seconds.into()))?;
@@ -140,7 +183,7 @@ fn measure_one(
         run,
         Row {
             target: target.name(),
-            phase: "proxied",
+            phase: phase.name(),
             marks: vec![("bytes", bytes.to_string())],
             figures: vec![
                 ("requests_per_s", answers.count as f64 / answers.elapsed.as_secs_f64()),
