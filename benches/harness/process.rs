@@ -48,7 +48,7 @@ pub struct Setup<'a> {
     pub has_worker: bool,
     /// Whether memory is to be measured.
     pub is_grouped: bool,
-    /// What the gateway's configuration says of channels, if anything. Of a relay or another proxy, the address of its server.
+    /// Tables for the gateway's configuration, if there are any. For a relay or another proxy, the address of its server.
     pub rules: &'a str,
 }
 

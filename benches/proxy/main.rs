@@ -98,7 +98,7 @@ const RATIOS: &[Ratio] = &[
     },
 ];
 
-/// How requests show who sends them.
+/// The credentials of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Not at all.

@@ -52,7 +52,7 @@ impl Auths {
     }
 }
 
-/// What became of the credentials of a request, or of a refresh.
+/// The outcome of a check of credentials: those of a request, or of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthOutcome {
     /// A signature was checked, and is the issuer's.
@@ -161,7 +161,7 @@ impl std::fmt::Debug for Proofs {
     }
 }
 
-/// What checks credentials: the auths of the configuration, and what the shard has verified, at a second of Unix time.
+/// The check of credentials: the auths of the configuration, and the tokens that the shard has verified, at a second of Unix time.
 #[derive(Clone, Copy)]
 pub struct CredentialCheck<'s> {
     pub auths: &'s Auths,
@@ -266,7 +266,7 @@ impl<'s> CredentialCheck<'s> {
         self.carriers(route).any(|carrier| *carrier == Carrier::Subprotocol)
     }
 
-    /// What servers are told of the client of a request. Fields of all auths are stripped, on any route.
+    /// The claims of a request's client, as servers get them. Fields of all auths are stripped, on any route.
     pub(super) fn forwarded<'p>(&self, route: &Route, proof: Option<&'p Proof>) -> ForwardedCredentials<'p>
     where
         's: 'p,

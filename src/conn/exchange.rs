@@ -391,7 +391,7 @@ impl Exchange<'_> {
     }
 }
 
-/// What a stream of this user is counted as.
+/// The marks with which a stream of this user is counted.
 fn counted(has_limits: bool, user: Option<&User>) -> CountedStream {
     match (has_limits, user) {
         (false, _) => CountedStream::No,

@@ -57,7 +57,7 @@ pub struct Route {
     pub origins: Origins,
     /// Header fields, besides the usual ones, that pages of other origins may set.
     pub request_headers: Vec<Box<str>>,
-    /// What proves its clients: the first that finds a token decides. Empty: a client needs none.
+    /// The proofs that it asks its clients for: the first auth that finds a token decides. Empty: a client needs none.
     pub auth: Box<[AuthId]>,
     pub target: RouteTarget,
 }

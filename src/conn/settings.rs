@@ -73,7 +73,7 @@ pub struct Generation {
     pub front_hosts: Vec<Option<Hosts>>,
     /// The proxies that are believed about the clients before them.
     pub trust: TrustedProxies,
-    /// What proves clients.
+    /// Each `[[auth]]`, by id.
     pub auths: Auths,
     /// The limits for strangers, with what they have used; `None` without limits.
     pub quotas: Option<Arc<Quotas>>,
@@ -120,7 +120,7 @@ impl Settings {
         Arc::make_mut(&mut self.generation)
     }
 
-    /// What checks tokens; `None` without an `[[auth]]`.
+    /// The check of tokens; `None` without an `[[auth]]`.
     pub fn check(&self) -> Option<CredentialCheck<'_>> {
         let (auths, proofs) = (&self.generation.auths, &self.proofs);
         let check = CredentialCheck { auths, proofs, unix_time: self.process.unix_time };

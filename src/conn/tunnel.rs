@@ -194,7 +194,7 @@ impl Tunnel {
     }
 }
 
-/// What one end has said.
+/// Bytes that one end has sent, for the other one.
 pub struct Frames<'a> {
     pub bytes: &'a [u8],
     /// It begins with a message that limits count.

@@ -37,7 +37,7 @@ pub const HEALTH_STATUS_MAX: u16 = 399;
 pub const PROBES_AT_ONCE: usize = 64;
 /// News about servers that wait for room in the shards' mailboxes; the tasks that have more wait.
 pub const OUTBOUND_NEWS_MAX: usize = 64;
-/// What the watch over one server takes: its tasks, its addresses, and their probes.
+/// Memory for the watch over one server: its tasks, its addresses, and their probes.
 pub const WATCHED_SERVER_BYTES: u64 = 16 * 1024;
 /// How long a connection to a server may take (configurable as `upstream.connect_timeout_ms`): the kernel repeats a lost
 /// SYN after a second.
@@ -54,7 +54,7 @@ pub const UPSTREAM_KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 pub const UPSTREAM_IDLE_MAX: usize = 512;
 /// What each of them costs: its socket, its slot, and its state here.
 pub const UPSTREAM_IDLE_BYTES: u64 = CONNECTION_BYTES_PLAIN;
-/// What TLS to a server adds: the connection stays in rustls, with its keys, the server's chain of certificates and the buffers of
+/// Memory that TLS to a server adds: the connection stays in rustls, with its keys, the server's chain of certificates and the buffers of
 /// TLS messages.
 pub const UPSTREAM_TLS_BYTES: u64 = 12 * 1024;
 /// Requests on one connection to a server. Some servers close theirs after as many (nginx, `keepalive_requests`).

@@ -25,7 +25,7 @@ pub enum UpstreamMail {
     Drained { key: Key },
 }
 
-/// What has failed.
+/// The kind of the check that has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailedCheck {
     /// Its name could not be looked up.

@@ -1,4 +1,4 @@
-//! What the process asks the network for itself, and not for a client: the addresses of servers' names, and whether servers
+//! Questions of the process to the network, for itself and not for a client: the addresses of servers' names, and whether servers
 //! are well. One thread beside the shards, with the runtime of tokio; no byte of a client passes it.
 //!
 //! ```text

@@ -86,9 +86,9 @@ async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, aim: &Aim, rule: &
     }
 }
 
-/// What is between the socket and the answer.
+/// The layer between the socket and the answer.
 enum ProbeLayer {
-    /// What is to be sent.
+    /// Bytes that are to be sent.
     Plain(Vec<u8>),
     Tls(Box<TlsLayer>),
 }

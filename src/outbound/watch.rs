@@ -18,7 +18,7 @@ use crate::mesh::upstreams::{FailedCheck, UpstreamMail};
 use crate::proto::tls::client::ServersTls;
 use crate::proto::upstream::{ServerAddress, ServerId, UpstreamId, UpstreamRule, UpstreamServer};
 
-/// What all tasks share.
+/// The parts that all tasks share.
 #[derive(Clone)]
 pub(super) struct Common {
     pub tell: mpsc::Sender<UpstreamMail>,
@@ -69,7 +69,7 @@ struct Watched {
     tls: Option<ServersTls>,
     common: Common,
     targets: Vec<WatchedAddress>,
-    /// What the shards know: addresses of a name, and whether the server is up.
+    /// The last news of the shards: addresses of a name, and whether the server is up.
     told: (Arc<[SocketAddr]>, bool),
 }
 

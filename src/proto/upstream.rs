@@ -230,7 +230,7 @@ impl UpstreamServer {
         }
     }
 
-    /// What its certificate is for, if nothing else is said. A path has no name.
+    /// The name that its certificate must have, unless the configuration says another one. A path has no name.
     pub fn certified_host(&self) -> Option<String> {
         match &self.at {
             ServerAddress::Fixed(Remote::Tcp(address)) => Some(address.ip().to_string()),

@@ -26,7 +26,7 @@ pub(in crate::conn) struct Arrival<'s, 'a> {
     pub hosts: Option<&'s Hosts>,
     /// The limits for it; `None`: there are none.
     pub allowance: Option<Allowance<'s>>,
-    /// What checks tokens; `None`: no route wants one.
+    /// The check of tokens; `None`: no route wants one.
     pub check: Option<CredentialCheck<'s>>,
 }
 

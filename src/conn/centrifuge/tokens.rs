@@ -10,7 +10,7 @@ use crate::proto::token::{ConnectionClaims, Proof, TokenFault, TokenRefusal, Ver
 use crate::proto::user::User;
 
 impl Surroundings<'_> {
-    /// What a token, or its absence, allows a client, and the proof if an auth has verified it.
+    /// The rights that a token, or its absence, gives a client, and the proof if an auth has verified it.
     pub(super) fn admit(
         &self,
         pace: &mut Pace,

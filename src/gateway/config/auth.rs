@@ -1,4 +1,4 @@
-//! What proves clients, as the configuration says it, and the keys that it names.
+//! Each `[[auth]]` as the configuration says it, and the keys that it names.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

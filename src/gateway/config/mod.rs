@@ -62,7 +62,7 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// The first that matches wins.
     pub routes: Vec<Route>,
-    /// What proves clients.
+    /// Each `[[auth]]`.
     pub auths: Vec<ClientAuth>,
     /// Groups of servers that routes give requests to: those of the file, then those that routes name by a URL.
     pub upstreams: Vec<UpstreamRule>,

@@ -1,4 +1,4 @@
-//! What a proxied request says about its client's credentials: claims in header fields of the gateway's own, and no token where
+//! The credentials in a proxied request: claims in header fields of the gateway's own, and no token where
 //! the server has no business with one.
 
 use smallvec::SmallVec;
@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::fields::Field;
 use crate::proto::token::carrier::of_subprotocol;
 
-/// What servers are told of a client that was proven.
+/// The claims of a client that was proven, for servers.
 #[derive(Clone, Copy, Default)]
 pub struct ForwardedCredentials<'a> {
     /// Names of fields that only the gateway says, about the client of any route: no value of a client passes.

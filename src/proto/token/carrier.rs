@@ -17,7 +17,7 @@ use super::parts::BASE64URL;
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Head};
 
-/// What a page should offer beside a token, so that one of its offers can be chosen.
+/// The subprotocol that a page should offer beside a token, so that one of its offers can be chosen.
 pub const BESIDE_TOKEN: &str = "tidegate";
 const PLAIN: &str = "bearer.";
 const ENCODED: &str = "base64url.bearer.authorization.k8s.io.";

@@ -133,7 +133,7 @@ mod tests {
         bytes
     }
 
-    /// What is passed on of these bytes, which arrive in pieces that end at `cuts`, and where the follower stands then.
+    /// The part that is passed on of these bytes, which arrive in pieces that end at `cuts`, and where the follower stands then.
     fn passed(bytes: &[u8], cuts: &[usize], is_single: bool) -> (Vec<u8>, usize, Follow) {
         let (mut follow, mut out, mut begun, mut carry, mut fed) = (Follow::default(), Vec::new(), 0, Vec::new(), 0);
         for cut in cuts.iter().copied().chain([bytes.len()]) {

@@ -89,7 +89,7 @@ pub(super) struct Work {
     pub withdraw: VecDeque<SubKey>,
 }
 
-/// What the driver is seldom asked to do.
+/// A rare call of the driver.
 pub(super) enum SocketOrder {
     Dial { key: Key, remote: Remote, from: Option<IpAddr> },
     KeepAlive(Key),

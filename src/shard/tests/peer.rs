@@ -44,7 +44,7 @@ impl Peer {
         heard + &String::from_utf8_lossy(&body)
     }
 
-    /// What has arrived since it was asked last, as it came.
+    /// The bytes that have arrived since the last call, as they came.
     pub(super) fn hear_bytes(&mut self) -> Vec<u8> {
         while matches!(self.end.read(&mut self.heard), ReadOutcome::Bytes(_)) {}
         std::mem::take(&mut self.heard)

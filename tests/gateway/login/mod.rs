@@ -25,7 +25,7 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway/login").join(name)
 }
 
-/// What the program says, if all went well.
+/// The output of the program, if all went well.
 fn said(command: &mut Command) -> String {
     let output = command.output().expect("it starts: run tests/install.sh first");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

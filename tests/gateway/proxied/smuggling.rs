@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// What servers have got: each connection's bytes, of which there is one for each request.
+/// The bytes of each connection to a server; each request has a connection of its own.
 static SEEN: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 

@@ -72,7 +72,7 @@ fn a_name_that_leads_nowhere_is_503_and_costs_nothing_else() {
     });
 }
 
-/// What the server does with a probe, and with any other request.
+/// The server's behaviour to a probe, and to any other request.
 static MOOD: AtomicU8 = AtomicU8::new(WELL);
 const WELL: u8 = 0;
 const FAILS: u8 = 1;

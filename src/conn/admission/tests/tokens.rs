@@ -76,7 +76,7 @@ const KINDS: [(&str, &str, &str); 6] = [
     ("GET /in/svc/1", "", "proxy"),
 ];
 
-/// What is answered: the stage, and the status or the outcome.
+/// The answer: its stage, and its status or the outcome.
 fn ends_on(gate: &Gate, target: &str, lines: &[&str]) -> (&'static str, Seen) {
     let lines = format!("Host: gate.example\r\n{}", lines.concat());
     let case = Case { target, version: "1.1", lines: &lines, is_tls: false, has_hosts: true, away: None };

@@ -9,7 +9,7 @@ pub(super) const ROWS: &[Row] = &[
         path: "auth",
         kind: Kind::Tables,
         fallback: Fallback::Nothing(""),
-        help: "Proof of who a client is: which tokens are taken, and what they say about it.",
+        help: "Proof of a client's identity: the tokens that are taken, and the claims that are used.",
         doc: "Routes name it (`route.auth`), or `access.auth` for all. Without a token that is valid, a request gets 401, whatever \
               the kind of its route; streams end to the second when their token does. See docs/login.md.",
     },

@@ -77,7 +77,7 @@ pub enum Kind {
     },
     /// A table whose names the operator chooses, each with a text.
     Map {
-        /// What is accepted, with an example.
+        /// The accepted values, with an example.
         expected: &'static str,
         /// Whether the parser accepts this name with this text.
         fits: fn(&str, &str) -> bool,

@@ -1,4 +1,4 @@
-//! What a shard learns about its servers: their addresses, whether their probes pass, what their operator wants; and the gauges.
+//! News of a shard about its servers: their addresses, whether their probes pass, the wishes of their operator; and the gauges.
 //!
 //! ```text
 //!  outbound --Found, Probed--> each shard: its idle connections to a server that is not there, or drained, end

@@ -38,7 +38,7 @@ impl Proxy {
         desk.work.orders.extend([client, server].map(SocketOrder::KeepAlive));
         desk.mark_dirty(client);
         desk.schedule(client);
-        // What it has sent before the 101 is read now.
+        // The bytes that it has sent before the 101 are read now.
         desk.work.resume.push_back(client);
     }
 

@@ -1,4 +1,4 @@
-//! What shards are told about servers while requests come and go. A bystander goes on being served.
+//! News about servers, while requests come and go. A bystander goes on being served.
 
 use super::*;
 use crate::base::Key;

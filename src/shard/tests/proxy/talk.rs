@@ -13,7 +13,7 @@ use crate::shard::tests::seeds::seeds;
 
 const ROUNDS: usize = 200;
 
-/// What has been said in one direction of a tunnel.
+/// All bytes that were sent in one direction of a tunnel.
 type Said = Rc<RefCell<Vec<u8>>>;
 
 /// One end of a tunnel.
@@ -119,7 +119,7 @@ fn play(seed: u64) -> usize {
     let settings = settings_of(&hosts, seed.is_multiple_of(2));
     let mut bench = Bench::within(world.clone(), 1, settings);
     let services: Vec<SimService> = hosts.iter().map(|host| world.serve(*host)).collect();
-    // What is said by the server of a client, and to it, by the client's number.
+    // The bytes of a client's server, and the client's own, by the client's number.
     let mut waiting: HashMap<u64, (Said, Said)> = HashMap::new();
     let (mut talkers, mut asked): (Vec<Talker>, Vec<(Endpoint, Vec<u8>)>) = Default::default();
     let (mut next_tag, mut opened) = (1, 0);

@@ -68,7 +68,7 @@ impl Stage {
         (client, server)
     }
 
-    /// What is heard of what is said, while it is said.
+    /// Sends all bytes from one end; the bytes that arrive at the other one meanwhile.
     fn pass(&mut self, from: &Peer, to: &mut Peer, bytes: &[u8]) -> Vec<u8> {
         let (mut said, mut all) = (0, Vec::new());
         while said < bytes.len() {
