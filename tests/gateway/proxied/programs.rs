@@ -32,6 +32,21 @@ fn venv(program: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.venv/bin").join(program)
 }
 
+/// One process, with these directives for all of HTTP and for its one server.
+fn nginx(folder: &Path, http: &str, server: &str) -> Command {
+    let text = format!(
+        "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr warn;\nevents {{ }}\nhttp {{\naccess_log off;\n{http}\
+         client_body_temp_path {folder}/body;\nproxy_temp_path {folder}/proxy;\nfastcgi_temp_path {folder}/fastcgi;\n\
+         uwsgi_temp_path {folder}/uwsgi;\nscgi_temp_path {folder}/scgi;\nserver {{ {server} }}\n}}\n",
+        folder = folder.display()
+    );
+    let file = folder.join("nginx.conf");
+    fs::write(&file, text).expect("a file");
+    let mut command = Command::new("nginx");
+    command.args(["-e", "stderr", "-c"]).arg(file);
+    command
+}
+
 impl Program {
     /// `command`: of the folder and the address.
     fn start(name: &'static str, command: impl FnOnce(&Path, SocketAddr) -> Command) -> Program {
@@ -68,41 +83,24 @@ impl Program {
     /// Closes its connections after a few requests.
     pub fn nginx() -> Program {
         Program::start("nginx", |folder, address| {
-            let text = format!(
-                "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr warn;\nevents {{ }}\nhttp {{\n\
-                 access_log off;\nkeepalive_requests 3;\ngzip on;\ngzip_min_length 1;\ngzip_types application/octet-stream;\n\
-                 client_body_temp_path {folder}/body;\nproxy_temp_path {folder}/proxy;\nfastcgi_temp_path {folder}/fastcgi;\n\
-                 uwsgi_temp_path {folder}/uwsgi;\nscgi_temp_path {folder}/scgi;\n\
-                 server {{ listen {address}; root {folder}/files; }}\n}}\n",
-                folder = folder.display()
-            );
-            let file = folder.join("nginx.conf");
-            fs::write(&file, text).expect("a file");
-            let mut command = Command::new("nginx");
-            command.args(["-e", "stderr", "-c"]).arg(file);
-            command
+            let compressed = "gzip on;\ngzip_min_length 1;\ngzip_types application/octet-stream;\n";
+            let server = format!("listen {address}; root {}/files;", folder.display());
+            nginx(folder, &format!("keepalive_requests 3;\n{compressed}"), &server)
         })
     }
 
     /// With TLS of this version and this certificate.
     pub fn nginx_tls(version: &str, certificate: &str, key: &str) -> Program {
         Program::start("nginx-tls", |folder, address| {
-            let text = format!(
-                "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr warn;\nevents {{ }}\nhttp {{\n\
-                 access_log off;\nkeepalive_requests 3;\n\
-                 client_body_temp_path {folder}/body;\nproxy_temp_path {folder}/proxy;\nfastcgi_temp_path {folder}/fastcgi;\n\
-                 uwsgi_temp_path {folder}/uwsgi;\nscgi_temp_path {folder}/scgi;\n\
-                 server {{ listen {address} ssl; root {folder}/files; ssl_certificate {folder}/cert.pem;\n\
-                 ssl_certificate_key {folder}/key.pem; ssl_protocols {version}; }}\n}}\n",
-                folder = folder.display()
-            );
-            let file = folder.join("nginx.conf");
-            for (name, text) in [("nginx.conf", text.as_str()), ("cert.pem", certificate), ("key.pem", key)] {
+            for (name, text) in [("cert.pem", certificate), ("key.pem", key)] {
                 fs::write(folder.join(name), text).expect("a file");
             }
-            let mut command = Command::new("nginx");
-            command.args(["-e", "stderr", "-c"]).arg(file);
-            command
+            let server = format!(
+                "listen {address} ssl; root {folder}/files; ssl_certificate {folder}/cert.pem;\n\
+                 ssl_certificate_key {folder}/key.pem; ssl_protocols {version};",
+                folder = folder.display()
+            );
+            nginx(folder, "keepalive_requests 3;\n", &server)
         })
     }
 
@@ -173,19 +171,11 @@ impl Program {
     /// A proxy in front of another server.
     pub fn nginx_before(server: SocketAddr) -> Program {
         Program::start("nginx", |folder, address| {
-            let text = format!(
-                "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr warn;\nevents {{ }}\nhttp {{\naccess_log off;\n\
-                 client_body_temp_path {folder}/body;\nproxy_temp_path {folder}/proxy;\nfastcgi_temp_path {folder}/fastcgi;\n\
-                 uwsgi_temp_path {folder}/uwsgi;\nscgi_temp_path {folder}/scgi;\n\
-                 server {{ listen {address}; location / {{ proxy_pass http://{server}; proxy_http_version 1.1;\n\
-                 proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }} }}\n}}\n",
-                folder = folder.display()
+            let server = format!(
+                "listen {address}; location / {{ proxy_pass http://{server}; proxy_http_version 1.1;\n\
+                 proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }}"
             );
-            let file = folder.join("nginx.conf");
-            fs::write(&file, text).expect("a file");
-            let mut command = Command::new("nginx");
-            command.args(["-e", "stderr", "-c"]).arg(file);
-            command
+            nginx(folder, "", &server)
         })
     }
 
