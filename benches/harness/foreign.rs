@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,14 @@ pub(crate) struct Places {
 /// Whether a program of this name says its version.
 pub(crate) fn is_installed(program: &str) -> bool {
     Command::new(program).arg("-v").output().is_ok_and(|output| output.status.success())
+}
+
+/// Directives of nginx for all of HTTP: no log, its files in this folder, connections that stay open.
+pub(crate) fn nginx_http(folder: &Path) -> String {
+    let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let path = |kind: &str| format!("    {kind}_temp_path \"{}\";\n", folder.join(kind).display());
+    let paths = kinds.map(path).concat();
+    format!("    access_log off;\n{paths}    keepalive_requests 1000000000;\n    tcp_nodelay on;")
 }
 
 impl Foreign {

@@ -21,7 +21,7 @@ fn module() -> Option<&'static str> {
 
 /// One message is kept for a channel and only for a moment: nobody comes back for it.
 pub(crate) fn configuration(folder: &Path, setup: &Setup<'_>, places: &Places) -> Result<String, String> {
-    let (folder, workers, front) = (folder.display(), setup.shards, places.plain);
+    let (workers, front) = (setup.shards, places.plain);
     let module = module().ok_or("nchan is not installed")?;
     let tls = setup.certificate.zip(places.tls).map_or_else(String::new, |(certificate, address)| {
         let key = certificate.folder().display();
@@ -36,18 +36,11 @@ user root;
 daemon off;
 worker_processes {workers};
 worker_rlimit_nofile {files};
-pid "{folder}/nginx.pid";
+pid "{pid}";
 error_log stderr crit;
 events {{ worker_connections {WORKER_CONNECTIONS}; }}
 http {{
-    access_log off;
-    client_body_temp_path "{folder}/body";
-    proxy_temp_path "{folder}/proxy";
-    fastcgi_temp_path "{folder}/fastcgi";
-    uwsgi_temp_path "{folder}/uwsgi";
-    scgi_temp_path "{folder}/scgi";
-    keepalive_requests 1000000000;
-    tcp_nodelay on;
+{common}
     server {{
         listen {front} reuseport backlog=4096;
         {tls}
@@ -70,5 +63,7 @@ http {{
 }}
 "#,
         files = WORKER_CONNECTIONS + 1_000,
+        common = foreign::nginx_http(folder),
+        pid = folder.join("pid").display(),
     ))
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::foreign::Places;
+use crate::foreign::{Places, nginx_http};
 use crate::process::Setup;
 
 /// Two descriptors for each, below the usual limit.
@@ -30,14 +30,7 @@ pid "{folder}/pid";
 error_log stderr crit;
 events {{ worker_connections {NGINX_CONNECTIONS}; }}
 http {{
-    access_log off;
-    client_body_temp_path "{folder}/body";
-    proxy_temp_path "{folder}/proxy";
-    fastcgi_temp_path "{folder}/fastcgi";
-    uwsgi_temp_path "{folder}/uwsgi";
-    scgi_temp_path "{folder}/scgi";
-    keepalive_requests 1000000000;
-    tcp_nodelay on;
+{common}
     map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}
     upstream app {{
         server {server};
@@ -60,7 +53,8 @@ http {{
     }}
 }}
 "#,
-        folder = folder.display()
+        folder = folder.display(),
+        common = nginx_http(folder),
     )
 }
 
