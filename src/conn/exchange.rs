@@ -13,7 +13,6 @@ use super::collect::{Collect, Purpose};
 use super::events::EventStream;
 use super::forwarding::{self, RequestFacts};
 use super::front::AdmissionOutcome;
-use super::history::Span;
 use super::http::{After, HttpState};
 use super::incoming::{Incoming, Progress};
 use super::link::apart;
@@ -31,7 +30,6 @@ use crate::base::{Address, RouteId, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::http::{Body, Head, Streaming, go_on, is_looping, next_head};
-use crate::proto::presence::Whereabouts;
 use crate::proto::subject::Subject;
 use crate::proto::user::User;
 use crate::proto::ws::handshake::Accept;
@@ -337,36 +335,12 @@ impl Exchange<'_> {
         match admin::request(head, settings, &mut self.link.outbox) {
             admin::AdminRequest::Answered { keep_alive } => Ok(self.answered(keep_alive && head.body.is_empty())),
             admin::AdminRequest::Refused(refused) => Ok(Some(self.refused(refused))),
-            admin::AdminRequest::Metrics => {
-                self.await_answer(head, About::Text);
-                Ok(Some(Step::Metrics))
+            admin::AdminRequest::Asked(about, step) => {
+                self.await_answer(head, about);
+                Ok(Some(step))
             }
-            admin::AdminRequest::Revoke => {
-                self.collect(head, Purpose::Revoke)?;
-                Ok(None)
-            }
-            admin::AdminRequest::Upstreams => {
-                self.await_answer(head, About::Text);
-                Ok(Some(Step::Upstreams))
-            }
-            admin::AdminRequest::Drain { server, is_drained } => {
-                self.await_answer(head, About::Drained { server, is_drained, shards: 0 });
-                Ok(Some(Step::Drain { server, is_drained }))
-            }
-            admin::AdminRequest::Presence { channel } => {
-                self.await_answer(head, About::Text);
-                Ok(Some(Step::Presence { channel }))
-            }
-            admin::AdminRequest::User(user) => {
-                self.await_answer(head, About::User(Box::new(Whereabouts::new(&user))));
-                Ok(user.subject().map(|user| Step::Find { user }))
-            }
-            admin::AdminRequest::History { channel, span: Span { since, bounds } } => {
-                self.await_answer(head, About::Text);
-                Ok(Some(Step::History { tag: 0, channel, since, bounds }))
-            }
-            admin::AdminRequest::Publish(publication) => {
-                self.collect(head, Purpose::Publish(publication))?;
+            admin::AdminRequest::Collect(purpose) => {
+                self.collect(head, purpose)?;
                 Ok(None)
             }
         }

@@ -1,14 +1,22 @@
 //! Requests on the admin listener: publishing, history, presence, upstreams, metrics, health, readiness. They are for
 //! programs, not for pages.
 
-use super::Refused;
+mod endpoints;
+
+use endpoints::{Call, Found, find, what_there_is};
+pub use endpoints::{ENDPOINTS, Endpoint};
+
+use super::about::About;
+use super::collect::Purpose;
 use super::history::Span;
 use super::outbox::Outbox;
 use super::settings::{Generation, Readiness, Settings};
+use super::{Refused, Step};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::http::{self, Head, Refusal, Reply};
+use crate::proto::presence::Whereabouts;
 use crate::proto::reserved::headers::{DISTINCT_HEADER, EVENT_HEADER, ID_HEADER, KEY_HEADER, OPCODE_HEADER};
 use crate::proto::reserved::is_own_event;
 use crate::proto::sse;
@@ -19,37 +27,18 @@ use crate::proto::user::User;
 /// Headers of a publication that become headers of the message.
 const MESSAGE_HEADERS: &[&str] = &[EVENT_HEADER, OPCODE_HEADER, KEY_HEADER, DISTINCT_HEADER, ID_HEADER];
 
-/// The 404 of any other path.
-const WHAT_THERE_IS: &str = "no such path; expected POST /api/channels/{channel}, GET /api/channels/{channel}/history, \
-                             GET /api/channels/{channel}/presence, GET /api/users/{user}, GET /api/upstreams, \
-                             POST /api/upstreams/{name}/{server}/drain, POST /api/upstreams/{name}/{server}/ready, \
-                             POST /api/revocations, \
-                             GET /metrics, GET /health or GET /ready";
-
 /// Names in an error about one that is unknown.
 const NAMES_SHOWN_MAX: usize = 16;
 
-pub(super) enum AdminRequest {
+pub(super) enum AdminRequest<'a> {
     /// The answer is in the outbox.
     Answered { keep_alive: bool },
     /// The refusal is in the outbox.
     Refused(Refused),
-    /// `POST /api/channels/{channel}`; the payload follows as the body.
-    Publish(PublicationHead),
-    /// `GET /api/channels/{channel}/history`; the channel's owner has the history.
-    History { channel: Subject, span: Span },
-    /// `GET /api/channels/{channel}/presence`; the channel's owner has the list.
-    Presence { channel: Subject },
-    /// `GET /api/users/{user}`; each shard knows its own connections, which subscribe to the user's subject.
-    User(User),
-    /// `GET /api/upstreams`; the shard has the counters.
-    Upstreams,
-    /// `POST /api/upstreams/{name}/{server}/drain` or `ready`; each shard knows its own requests.
-    Drain { server: ServerId, is_drained: bool },
-    /// `POST /api/revocations`; the body says which tokens.
-    Revoke,
-    /// `GET /metrics`; the shard has the counters.
-    Metrics,
+    /// The shard owes the answer to this step; what the answer is about.
+    Asked(About, Step<'a>),
+    /// The body follows, for this purpose.
+    Collect(Purpose),
 }
 
 /// A message whose payload has not arrived.
@@ -59,7 +48,7 @@ pub(super) struct PublicationHead {
 }
 
 /// The rule about hosts applies to every request, health and metrics included: none is for pages.
-pub(super) fn request(head: &Head<'_>, settings: &Settings, outbox: &mut Outbox) -> AdminRequest {
+pub(super) fn request<'a>(head: &Head<'_>, settings: &Settings, outbox: &mut Outbox) -> AdminRequest<'a> {
     let Generation { admin_hosts: hosts, upstreams, .. } = &*settings.generation;
     if !hosts.allow(head.host) {
         let mut outcome = refuse(head, CloseReason::HostRefused, None, outbox);
@@ -77,51 +66,65 @@ pub(super) fn request(head: &Head<'_>, settings: &Settings, outbox: &mut Outbox)
         Err(reason) => return refuse(head, reason, None, outbox),
     };
     let segments: Vec<&str> = segments.iter().map(|segment| &**segment).collect();
-    match (segments.as_slice(), head.method) {
-        (["api", "channels", channel], "POST") => match publication(head, channel) {
-            Ok(publication) => AdminRequest::Publish(publication),
-            Err(words) => explain(head, CloseReason::BadPublish, &words, outbox),
-        },
-        (["api", "channels", channel, "history"], "GET" | "HEAD") => match history_asked(head, channel) {
-            Ok((channel, span)) => AdminRequest::History { channel, span },
-            Err(words) => explain(head, CloseReason::MalformedRequest, &words, outbox),
-        },
-        (["api", "channels", channel, "presence"], "GET" | "HEAD") => match channel_named(channel) {
-            Ok(channel) => AdminRequest::Presence { channel },
-            Err(words) => explain(head, CloseReason::MalformedRequest, &words, outbox),
-        },
-        (["api", "users", user], "GET" | "HEAD") => match user_named(user) {
-            Ok(user) => AdminRequest::User(user),
-            Err(words) => explain(head, CloseReason::MalformedRequest, &words, outbox),
-        },
-        (["api", "upstreams"], "GET" | "HEAD") => AdminRequest::Upstreams,
-        (["api", "upstreams", upstream, server, verb @ ("drain" | "ready")], "POST") => {
-            match server_named(upstreams, upstream, server) {
-                Ok(server) => AdminRequest::Drain { server, is_drained: *verb == "drain" },
-                Err(words) => explain(head, CloseReason::NotFound, &words, outbox),
-            }
+    let (endpoint, parameters) = match find(&segments, head.method) {
+        Found::Endpoint(endpoint, parameters) => (endpoint, parameters),
+        Found::OtherMethods(methods) => return refuse(head, CloseReason::MethodNotAllowed, Some(&methods), outbox),
+        Found::Nothing => return explain(head, CloseReason::NotFound, &what_there_is(), outbox),
+    };
+    match asked(head, endpoint, &parameters, upstreams) {
+        Ok(Some(request)) => request,
+        Ok(None) => stand(head, endpoint.call, settings.readiness, outbox),
+        Err((reason, words)) => explain(head, reason, &words, outbox),
+    }
+}
+
+/// The request for the shard; `None` if the listener itself answers. The error is the reason and one sentence.
+fn asked<'a>(
+    head: &Head<'_>,
+    endpoint: Endpoint,
+    parameters: &[&str],
+    upstreams: &[UpstreamRule],
+) -> Result<Option<AdminRequest<'a>>, (CloseReason, String)> {
+    let malformed = |words| (CloseReason::MalformedRequest, words);
+    let unpublishable = |words| (CloseReason::BadPublish, words);
+    let first = parameters.first().copied().unwrap_or_default();
+    let second = parameters.get(1).copied().unwrap_or_default();
+    Ok(Some(match endpoint.call {
+        Call::Publish => AdminRequest::Collect(Purpose::Publish(publication(head, first).map_err(unpublishable)?)),
+        Call::History => {
+            let Span { since, bounds } = Span::of(head).map_err(malformed)?;
+            let channel = channel_named(first).map_err(malformed)?;
+            AdminRequest::Asked(About::Text, Step::History { tag: 0, channel, since, bounds })
         }
-        (["api", "revocations"], "POST") => AdminRequest::Revoke,
-        (["metrics"], "GET" | "HEAD") => AdminRequest::Metrics,
-        (["health"], "GET" | "HEAD") => say(head, 200, "ok", outbox),
-        (["ready"], "GET" | "HEAD") => match settings.readiness {
-            Readiness::Ready => say(head, 200, "ready", outbox),
-            // An ordinary answer, which is not counted as a refusal.
-            Readiness::Leaving | Readiness::Closing => {
-                say(head, CloseReason::Drain.row().http_status, "draining", outbox)
-            }
-        },
-        (["api", "channels", _] | ["api", "revocations"] | ["api", "upstreams", _, _, "drain" | "ready"], _) => {
-            refuse(head, CloseReason::MethodNotAllowed, Some("POST"), outbox)
+        Call::Presence => {
+            let channel = channel_named(first).map_err(malformed)?;
+            AdminRequest::Asked(About::Text, Step::Presence { channel })
         }
-        (
-            ["metrics" | "health" | "ready"]
-            | ["api", "channels", _, "history" | "presence"]
-            | ["api", "users", _]
-            | ["api", "upstreams"],
-            _,
-        ) => refuse(head, CloseReason::MethodNotAllowed, Some("GET, HEAD"), outbox),
-        _ => explain(head, CloseReason::NotFound, WHAT_THERE_IS, outbox),
+        Call::User => {
+            let (about, user) = user_named(first).map_err(malformed)?;
+            AdminRequest::Asked(about, Step::Find { user })
+        }
+        Call::Upstreams => AdminRequest::Asked(About::Text, Step::Upstreams),
+        Call::Drain { is_drained } => {
+            let server = server_named(upstreams, first, second).map_err(|words| (CloseReason::NotFound, words))?;
+            let about = About::Drained { server, is_drained, shards: 0 };
+            AdminRequest::Asked(about, Step::Drain { server, is_drained })
+        }
+        Call::Revoke => AdminRequest::Collect(Purpose::Revoke),
+        Call::Metrics => AdminRequest::Asked(About::Text, Step::Metrics),
+        Call::Health | Call::Ready => return Ok(None),
+    }))
+}
+
+/// Says how the gateway stands.
+fn stand<'a>(head: &Head<'_>, call: Call, readiness: Readiness, outbox: &mut Outbox) -> AdminRequest<'a> {
+    match (call, readiness) {
+        (Call::Ready, Readiness::Ready) => say(head, 200, "ready", outbox),
+        // An ordinary answer, which is not counted as a refusal.
+        (Call::Ready, Readiness::Leaving | Readiness::Closing) => {
+            say(head, CloseReason::Drain.row().http_status, "draining", outbox)
+        }
+        _ => say(head, 200, "ok", outbox),
     }
 }
 
@@ -133,8 +136,11 @@ fn channel_named(name: &str) -> Result<Subject, String> {
     Ok(subject)
 }
 
-fn user_named(name: &str) -> Result<User, String> {
-    User::new(name).map_err(|error| format!("{name:?} is no user: {error}"))
+/// The user's subject, and what the answer about its connections is about.
+fn user_named(name: &str) -> Result<(About, Subject), String> {
+    let user = User::new(name).map_err(|error| format!("{name:?} is no user: {error}"))?;
+    let subject = user.subject().ok_or_else(|| format!("{name:?} is too long for a user"))?;
+    Ok((About::User(Box::new(Whereabouts::new(&user))), subject))
 }
 
 /// The error is one sentence, with the names that there are.
@@ -153,16 +159,16 @@ fn server_named(upstreams: &[UpstreamRule], name: &str, text: &str) -> Result<Se
     }
 }
 
-fn history_asked(head: &Head<'_>, channel: &str) -> Result<(Subject, Span), String> {
-    let span = Span::of(head)?;
-    Ok((channel_named(channel)?, span))
-}
-
 /// The message without its payload; the error is one sentence.
 fn publication(head: &Head<'_>, channel: &str) -> Result<PublicationHead, String> {
     let subject = channel_named(channel)?;
+    Ok(PublicationHead { subject, headers: header_block(head, MESSAGE_HEADERS)? })
+}
+
+/// The headers of the request that become headers of the message, if there are any; the error is one sentence.
+fn header_block(head: &Head<'_>, names: &[&str]) -> Result<Option<Box<[u8]>>, String> {
     let mut block = HeaderBlock::new();
-    for name in MESSAGE_HEADERS {
+    for name in names {
         let value = head.single_header(name).map_err(|_| format!("{name} stands more than once, or is not UTF-8"))?;
         let Some(value) = value else { continue };
         if !sse::is_valid_field(value) {
@@ -178,15 +184,15 @@ fn publication(head: &Head<'_>, channel: &str) -> Result<PublicationHead, String
         }
         block.push(name, value);
     }
-    Ok(PublicationHead { subject, headers: (!block.is_empty()).then(|| block.finish()) })
+    Ok((!block.is_empty()).then(|| block.finish()))
 }
 
-fn say(head: &Head<'_>, status: u16, words: &str, outbox: &mut Outbox) -> AdminRequest {
+fn say<'a>(head: &Head<'_>, status: u16, words: &str, outbox: &mut Outbox) -> AdminRequest<'a> {
     AdminRequest::Answered { keep_alive: write(head, status, words, outbox) }
 }
 
 /// Refuses with other words than those of `reason`.
-fn explain(head: &Head<'_>, reason: CloseReason, words: &str, outbox: &mut Outbox) -> AdminRequest {
+fn explain<'a>(head: &Head<'_>, reason: CloseReason, words: &str, outbox: &mut Outbox) -> AdminRequest<'a> {
     let keep_alive = write(head, reason.row().http_status, words, outbox);
     AdminRequest::Refused(Refused { reason, remark: None, excess: None, is_last: !keep_alive })
 }
@@ -202,7 +208,7 @@ fn write(head: &Head<'_>, status: u16, words: &str, outbox: &mut Outbox) -> bool
     to.keep_alive
 }
 
-fn refuse(head: &Head<'_>, reason: CloseReason, allow: Option<&str>, outbox: &mut Outbox) -> AdminRequest {
+fn refuse<'a>(head: &Head<'_>, reason: CloseReason, allow: Option<&str>, outbox: &mut Outbox) -> AdminRequest<'a> {
     let to = head.reply_to();
     let to = if head.body.is_empty() { to } else { to.closing() };
     let mut keep_alive = false;

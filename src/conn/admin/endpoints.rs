@@ -1,0 +1,134 @@
+//! The endpoints of the admin listener: one table.
+//!
+//! ```text
+//!  POST /api/channels/room.1 --find--> the row "/api/channels/{channel}", ["room.1"]
+//!                                 '--> the methods that the path takes, if another one was asked for | nothing
+//! ```
+
+use smallvec::SmallVec;
+
+/// What an endpoint does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Publish,
+    History,
+    Presence,
+    User,
+    Upstreams,
+    /// A server gets no further request, or gets requests again.
+    Drain {
+        is_drained: bool,
+    },
+    Revoke,
+    Metrics,
+    Health,
+    Ready,
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoint {
+    /// `GET` stands for `HEAD`, too.
+    pub method: &'static str,
+    /// A segment in braces takes any one segment.
+    pub path: &'static str,
+    pub(super) call: Call,
+}
+
+/// Every endpoint.
+pub const ENDPOINTS: &[Endpoint] = &[
+    post("/api/channels/{channel}", Call::Publish),
+    get("/api/channels/{channel}/history", Call::History),
+    get("/api/channels/{channel}/presence", Call::Presence),
+    get("/api/users/{user}", Call::User),
+    get("/api/upstreams", Call::Upstreams),
+    post("/api/upstreams/{name}/{server}/drain", Call::Drain { is_drained: true }),
+    post("/api/upstreams/{name}/{server}/ready", Call::Drain { is_drained: false }),
+    post("/api/revocations", Call::Revoke),
+    get("/metrics", Call::Metrics),
+    get("/health", Call::Health),
+    get("/ready", Call::Ready),
+];
+
+const fn get(path: &'static str, call: Call) -> Endpoint {
+    Endpoint { method: "GET", path, call }
+}
+
+const fn post(path: &'static str, call: Call) -> Endpoint {
+    Endpoint { method: "POST", path, call }
+}
+
+/// The result of a search.
+pub(super) enum Found<'p> {
+    /// With the segments that stand for those in braces.
+    Endpoint(Endpoint, SmallVec<[&'p str; 2]>),
+    /// The path takes other methods: these, as `Allow` has them.
+    OtherMethods(String),
+    Nothing,
+}
+
+/// Looks for the endpoint of a request. `segments`: of its path.
+pub(super) fn find<'p>(segments: &[&'p str], method: &str) -> Found<'p> {
+    let mut others = Vec::new();
+    for endpoint in ENDPOINTS {
+        let Some(parameters) = parameters(endpoint.path, segments) else { continue };
+        if endpoint.method == method || endpoint.method == "GET" && method == "HEAD" {
+            return Found::Endpoint(*endpoint, parameters);
+        }
+        others.push(if endpoint.method == "GET" { "GET, HEAD" } else { endpoint.method });
+    }
+    if others.is_empty() { Found::Nothing } else { Found::OtherMethods(others.join(", ")) }
+}
+
+/// The segments that stand for those in braces; `None` if the path is another one.
+fn parameters<'p>(template: &str, segments: &[&'p str]) -> Option<SmallVec<[&'p str; 2]>> {
+    let mut parameters = SmallVec::new();
+    let mut rest = segments.iter();
+    for wanted in template.split('/').skip(1) {
+        let segment = rest.next()?;
+        match wanted.starts_with('{') {
+            true => parameters.push(*segment),
+            false if wanted == *segment => {}
+            false => return None,
+        }
+    }
+    rest.next().is_none().then_some(parameters)
+}
+
+/// The words about a path that there is not: all that there are.
+pub(super) fn what_there_is() -> String {
+    let all: Vec<String> = ENDPOINTS.iter().map(|endpoint| format!("{} {}", endpoint.method, endpoint.path)).collect();
+    let (last, others) = all.split_last().map_or((String::new(), &all[..]), |(last, others)| (last.clone(), others));
+    format!("no such path; expected {} or {last}", others.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(path: &str, method: &str) -> String {
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        match find(&segments, method) {
+            Found::Endpoint(endpoint, parameters) => format!("{} {parameters:?}", endpoint.path),
+            Found::OtherMethods(methods) => methods,
+            Found::Nothing => "nothing".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_path_leads_to_its_row() {
+        for (path, method, expected) in [
+            ("/api/channels/room.1", "POST", "/api/channels/{channel} [\"room.1\"]"),
+            ("/api/channels/room.1", "GET", "POST"),
+            ("/api/channels/room.1/history", "HEAD", "/api/channels/{channel}/history [\"room.1\"]"),
+            ("/api/users/ann", "DELETE", "GET, HEAD"),
+            ("/api/users/ann/dance", "POST", "nothing"),
+            ("/api/upstreams/app/a:1/drain", "POST", "/api/upstreams/{name}/{server}/drain [\"app\", \"a:1\"]"),
+            ("/ready", "GET", "/ready []"),
+            ("/ready/", "GET", "nothing"),
+            ("/", "GET", "nothing"),
+        ] {
+            assert_eq!(found(path, method), expected, "{method} {path}");
+        }
+    }
+}
