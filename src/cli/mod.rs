@@ -12,10 +12,13 @@ mod client;
 mod config;
 mod demo;
 mod doctor;
+mod kick;
 mod log_lines;
 mod output;
 mod publish;
 mod report;
+mod revoke;
+mod send;
 mod serve;
 mod source;
 mod stop;
@@ -44,6 +47,9 @@ enum Verb {
     Publish(publish::PublishArgs),
     #[command(name = "sub")]
     Subscribe(subscribe::SubscribeArgs),
+    Send(send::SendArgs),
+    Kick(kick::KickArgs),
+    Revoke(revoke::RevokeArgs),
     Upstream(upstream::UpstreamArgs),
 }
 
@@ -61,6 +67,9 @@ pub fn main() -> ExitCode {
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Publish(args) => publish::run(&args),
         Verb::Subscribe(args) => subscribe::run(&args),
+        Verb::Send(args) => send::run(&args),
+        Verb::Kick(args) => kick::run(&args),
+        Verb::Revoke(args) => revoke::run(&args),
         Verb::Upstream(args) => upstream::run(&args),
     }
 }

@@ -79,14 +79,9 @@ enum Sink {
 /// Publishes the messages, and returns the line about the outcome.
 fn publish_all(args: &PublishArgs) -> Result<String, String> {
     let payload = payload(args)?;
-    let (mut way, place) = match &args.bus {
-        Some(url) => {
-            (Sink::Bus(Box::new(BusClient::connect(&Url::parse(url, "nats")?, &args.trust)?)), "the bus".to_owned())
-        }
-        None => {
-            let url = Url::parse(&args.admin, "http")?;
-            (Sink::Admin(Box::new(AdminClient::connect(&url, &args.trust)?)), url.to_string())
-        }
+    let mut way = match &args.bus {
+        Some(url) => Sink::Bus(Box::new(BusClient::connect(&Url::parse(url, "nats")?, &args.trust)?)),
+        None => Sink::Admin(Box::new(AdminClient::connect(&Url::parse(&args.admin, "http")?, &args.trust)?)),
     };
     let fields = fields(args);
     let start = Instant::now();
@@ -99,9 +94,7 @@ fn publish_all(args: &PublishArgs) -> Result<String, String> {
         let stamped = if args.timestamp { Some(with_time(&payload, now_ms())) } else { None };
         let payload = stamped.as_deref().unwrap_or(&payload);
         match &mut way {
-            Sink::Admin(admin) => {
-                answer = admin.publish(&args.channel, &fields, payload).map_err(|error| format!("{place}: {error}"))?;
-            }
+            Sink::Admin(admin) => answer = admin.publish(&args.channel, &fields, payload)?,
             Sink::Bus(bus) => bus.publish(&args.channel, &fields, payload)?,
         }
     }

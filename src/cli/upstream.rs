@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::client::admin::AdminClient;
-use super::client::{Trust, Url};
+use super::client::admin::{AdminArgs, AdminClient};
 use super::output;
 
 /// How often a drain that waits looks again.
@@ -68,18 +67,6 @@ struct DrainArgs {
     wait: Option<u64>,
 }
 
-#[derive(Debug, Args)]
-struct AdminArgs {
-    /// URL of the admin listener
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9180")]
-    admin: String,
-    #[command(flatten)]
-    trust: Trust,
-    /// Print the answer as one line of JSON
-    #[arg(long)]
-    json: bool,
-}
-
 pub fn run(args: &UpstreamArgs) -> ExitCode {
     let outcome = match &args.verb {
         UpstreamVerb::List(args) => list(&args.gateway),
@@ -92,19 +79,12 @@ pub fn run(args: &UpstreamArgs) -> ExitCode {
     }
 }
 
-/// A connection, and the place to name in errors.
-fn connect(args: &AdminArgs) -> Result<(AdminClient, String), String> {
-    let url = Url::parse(&args.admin, "http")?;
-    Ok((AdminClient::connect(&url, &args.trust)?, url.to_string()))
-}
-
 fn list(args: &AdminArgs) -> Result<String, String> {
-    let (mut client, place) = connect(args)?;
-    let answer = client.upstreams().map_err(|error| format!("{place}: {error}"))?;
+    let answer = args.connect()?.upstreams()?;
     if args.json {
         return Ok(format!("{answer}\n"));
     }
-    let answer = serde_json::from_str(&answer).map_err(|error| format!("{place}: the answer is no JSON: {error}"))?;
+    let answer = serde_json::from_str(&answer).map_err(|error| format!("the answer is no JSON: {error}"))?;
     Ok(table(&answer))
 }
 
@@ -135,8 +115,8 @@ fn drain(args: &DrainArgs) -> Result<String, String> {
 
 /// Says the verb, and returns the connection and the text to print.
 fn set(args: &ServerArgs, verb: &str) -> Result<(AdminClient, String), String> {
-    let (mut client, place) = connect(&args.gateway)?;
-    let answer = client.set_server(&args.upstream, &args.server, verb).map_err(|error| format!("{place}: {error}"))?;
+    let mut client = args.gateway.connect()?;
+    let answer = client.set_server(&args.upstream, &args.server, verb)?;
     let words = if verb == "drain" { "gets no further request" } else { "gets requests again" };
     let text = match args.gateway.json {
         true => format!("{answer}\n"),

@@ -1,7 +1,11 @@
 //! What an answer is about that the shard owes: remembered from the request on.
 
+use std::time::Duration;
+
 use super::accept::Owed;
+use super::admin::expected::Expected;
 use super::origins::Page;
+use crate::limits;
 use crate::proto::presence::{Found, Whereabouts};
 use crate::proto::subject::Subject;
 use crate::proto::upstream::ServerId;
@@ -17,6 +21,10 @@ pub(super) enum About {
     Request(Option<Box<Page>>),
     /// The connections of a user.
     User(Box<Whereabouts>),
+    /// An operation, which reaches so many connections on so many shards.
+    Reached { connections: u32, shards: u16 },
+    /// The outcome of an operation.
+    Outcome(Expected),
     /// A server that is to have no further request, or to have requests again, and how many shards have said yes.
     Drained { server: ServerId, is_drained: bool, shards: u16 },
     /// Tokens that are revoked: how many streams have ended, and how many shards have said so.
@@ -27,10 +35,32 @@ impl About {
     /// The page of another origin that may read the answer, if any.
     pub(super) fn page(&self) -> Option<&Page> {
         match self {
-            About::Text | About::Published(_) | About::User(_) | About::Drained { .. } | About::Revoked { .. } => None,
+            About::Text
+            | About::Published(_)
+            | About::User(_)
+            | About::Reached { .. }
+            | About::Outcome(_)
+            | About::Drained { .. }
+            | About::Revoked { .. } => None,
             About::Accepted(owed) => owed.page.as_ref(),
             About::Request(page) => page.as_deref(),
         }
+    }
+
+    /// The longest time until the answer is there.
+    pub(super) fn patience(&self) -> Duration {
+        match self {
+            About::Outcome(expected) => expected.patience(),
+            _ => limits::ANSWER_TIMEOUT,
+        }
+    }
+
+    /// Adds the connections of one of so many shards. Returns the number of all after the last one.
+    pub(super) fn reached(&mut self, count: u32, of: u16) -> Option<u32> {
+        let About::Reached { connections, shards } = self else { return None };
+        *shards += 1;
+        *connections += count;
+        (*shards >= of).then_some(*connections)
     }
 
     /// One of so many shards does what was asked about a server. Returns that after the last one.

@@ -168,8 +168,12 @@ pub fn revocation_done(
     let Phase::Http(http) = &mut conn.session.phase else { return After::KeepOpen };
     match outcome {
         Err(reason) => {
+            let fields = [("Retry-After", retry_after_s(conn.link.peer).to_string())];
+            let fields = fields.iter().filter(|_| reason == CloseReason::RevocationsFull);
+            let fields: Vec<(&str, &str)> = fields.map(|(name, value)| (*name, &**value)).collect();
+            let body = json!({ "error": reason.row().words }).to_string();
             conn.link.wait_until(now + settings.generation.keep_alive_timeout);
-            http.refused(reason, retry_after_s(conn.link.peer), &mut conn.link.outbox)
+            http.operated(reason.row().http_status, &fields, body.as_bytes(), &mut conn.link.outbox)
         }
         Ok(ended) => {
             let Some(ended) = http.about().and_then(|about| about.revoked(ended, of)) else { return After::KeepOpen };

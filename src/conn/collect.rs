@@ -1,9 +1,10 @@
-//! The complete body of a request, collected: for a publication, or for an accepted request.
+//! The complete body of a request, collected: for a publication, an operation, or an accepted request.
 
 use super::Step;
 use super::about::About;
 use super::accept::Accepting;
-use super::admin::PublicationHead;
+use super::admin::operation::OperationHead;
+use super::admin::publication::PublicationHead;
 use super::incoming::Consumer;
 use super::origins::Page;
 use crate::proto::event::Message;
@@ -20,6 +21,7 @@ pub(super) struct Collect {
 /// The use of the complete body.
 pub(super) enum Purpose {
     Publish(PublicationHead),
+    Operate(OperationHead),
     Accept(Box<Accepting>),
     /// The text names tokens.
     Revoke,
@@ -28,7 +30,7 @@ pub(super) enum Purpose {
 impl Purpose {
     fn page(&self) -> Option<&Page> {
         match self {
-            Purpose::Publish(_) | Purpose::Revoke => None,
+            Purpose::Publish(_) | Purpose::Operate(_) | Purpose::Revoke => None,
             Purpose::Accept(accepting) => accepting.page.as_ref(),
         }
     }
@@ -36,7 +38,9 @@ impl Purpose {
     /// Bytes of the parts of the head that are kept.
     fn bytes(&self) -> usize {
         match self {
-            Purpose::Publish(PublicationHead { headers, .. }) => headers.as_ref().map_or(0, |headers| headers.len()),
+            Purpose::Publish(PublicationHead { headers, .. }) | Purpose::Operate(OperationHead { headers, .. }) => {
+                headers.as_ref().map_or(0, |headers| headers.len())
+            }
             Purpose::Accept(accepting) => accepting.bytes(),
             Purpose::Revoke => 0,
         }
@@ -45,7 +49,7 @@ impl Purpose {
     /// The page of another origin that may read a refusal.
     pub(super) fn into_page(self) -> Option<Box<Page>> {
         match self {
-            Purpose::Publish(_) | Purpose::Revoke => None,
+            Purpose::Publish(_) | Purpose::Operate(_) | Purpose::Revoke => None,
             Purpose::Accept(accepting) => accepting.page.map(Box::new),
         }
     }
@@ -87,6 +91,7 @@ impl Consumer for Collect {
                 let about = About::Published(subject.clone());
                 (about, Step::Publish(Message::new(subject, None, headers, payload)))
             }
+            Purpose::Operate(head) => head.finish(payload),
             Purpose::Revoke => (About::Revoked { ended: 0, shards: 0 }, Step::Revoke(payload)),
             Purpose::Accept(accepting) => {
                 let (asked, owed) = accepting.finish(payload);

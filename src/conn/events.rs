@@ -146,6 +146,7 @@ impl EventStream {
         let for_good = match reason {
             CloseReason::TokenExpired => Some("{\"reason\":\"expired\"}"),
             CloseReason::TokenRevoked => Some("{\"reason\":\"revoked\"}"),
+            CloseReason::Kicked => Some("{\"reason\":\"kicked\"}"),
             _ => None,
         };
         if let Some(data) = for_good {

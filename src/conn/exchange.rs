@@ -27,7 +27,6 @@ use super::turned_away::{TurnedAway, may_ask_for_events};
 use super::websocket::WebSocket;
 use super::{Door, Identity, Link, Opening, Refused, Step};
 use crate::base::{Address, RouteId, Tick};
-use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::http::{Body, Head, Streaming, go_on, is_looping, next_head};
 use crate::proto::subject::Subject;
@@ -279,8 +278,8 @@ impl Exchange<'_> {
         let to = head.reply_to();
         let is_last = !head.body.is_empty() || self.settings.readiness == Readiness::Closing;
         let to = if is_last { to.closing() } else { to };
+        self.link.wait_until(self.now + about.patience());
         http.state = HttpState::Answering(to, about);
-        self.link.wait_until(self.now + limits::ANSWER_TIMEOUT);
     }
 
     /// The body follows, and is collected.
@@ -357,8 +356,8 @@ impl Exchange<'_> {
                 let HttpState::Body(incoming) = mem::take(&mut http.state) else { return Ok(None) };
                 let to = incoming.to;
                 let (about, step) = incoming.finish();
+                self.link.wait_until(self.now + about.patience());
                 http.state = HttpState::Answering(to, about);
-                self.link.wait_until(self.now + limits::ANSWER_TIMEOUT);
                 Ok(Some(step))
             }
         }

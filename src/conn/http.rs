@@ -184,6 +184,20 @@ impl Http {
         self.reply(to, 200, content_type, body, outbox)
     }
 
+    /// Answers an operation of the admin listener, in JSON, with further fields.
+    pub(super) fn operated(&mut self, status: u16, fields: &[(&str, &str)], body: &[u8], outbox: &mut Outbox) -> After {
+        let HttpState::Answering(to, About::Reached { .. } | About::Outcome(_) | About::Revoked { .. }) = self.state
+        else {
+            return After::KeepOpen;
+        };
+        outbox.write(|out| {
+            let reply = Reply::start(out, status, to).header("Content-Type", "application/json");
+            let reply = fields.iter().fold(reply, |reply, (name, value)| reply.header(name, value));
+            reply.header("Cache-Control", "no-store").body(body);
+        });
+        self.after(to.keep_alive)
+    }
+
     /// Answers with a text that may be long: complete if it fits into one piece, otherwise with the first piece.
     pub(super) fn answer_in_pieces(&mut self, content_type: &str, mut text: HistoryText, outbox: &mut Outbox) -> After {
         let HttpState::Answering(to, About::Text) = self.state else { return After::KeepOpen };

@@ -146,6 +146,8 @@ pub enum Step<'a> {
     Worker(worker::WorkerStep<'a>),
     /// Publish the message, and answer with its position ([`Conn::published`]).
     Publish(Message),
+    /// Send the message, or obey the command; answer ([`admin::reached`], once for each shard, or [`admin::concluded`]).
+    Operate(Box<admin::AdminOperation>),
     /// Answer with the kept messages of a channel, or the piece within the bounds ([`Conn::push_history`]).
     History { tag: u32, channel: Subject, since: Since, bounds: ExcerptBounds },
     /// Answer with the clients of a channel ([`Conn::push_presence`]).

@@ -20,7 +20,7 @@ use crate::proto::event::{Addressed, Event};
 use crate::proto::reserved::destination::Destination;
 use crate::proto::reserved::headers::EVENT_HEADER;
 use crate::proto::reserved::is_own_event;
-use crate::proto::reserved::subjects::Family;
+use crate::proto::reserved::subjects::{self, Family};
 use crate::proto::subject::{Pattern, Subject};
 
 /// Boxed in the phase of its connection.
@@ -271,7 +271,9 @@ impl BusWorker {
             Err(_) => self.options.pedantic.then_some(BusError::InvalidPublishSubject),
             Ok(checked) => {
                 let is_allowed = checked.destination().takes_publications() && !headers.is_some_and(names_own_event);
-                (!is_allowed).then(|| BusError::PublishNotAllowed(subject.to_owned()))
+                let of_another = reply.filter(|reply| subjects::is_reply(reply));
+                let refused = (!is_allowed).then_some(subject).or(of_another);
+                refused.map(|name| BusError::PublishNotAllowed(name.to_owned()))
             }
         };
         match (checked, refused) {

@@ -32,6 +32,10 @@ impl PlaceSet {
         self.iter().take(2).count() == 1
     }
 
+    pub(crate) fn len(&self) -> u16 {
+        self.0.iter().map(|word| word.count_ones() as u16).sum()
+    }
+
     pub(crate) fn union(&mut self, other: &PlaceSet) {
         for (word, other) in self.0.iter_mut().zip(other.0) {
             *word |= other;

@@ -94,6 +94,8 @@ pub enum Mail {
     Joined { subject: Subject, serial: u64 },
     /// The publication `number` of `key` has its position.
     Published { key: Key, number: u32, position: Option<Position> },
+    /// The message of `key`, or its command, has reached so many connections of a user or of an id on one of `of` shards.
+    Reached { key: Key, connections: u32, of: u16 },
     /// The request of `key` has no responder; `reply` is the subject at which it waits for the answer.
     NoResponders { key: Key, reply: Subject },
 }
@@ -126,6 +128,8 @@ pub struct Publisher {
     pub wants_position: Option<u32>,
     /// It wants `NoResponders` if there is a reply subject and no responder.
     pub wants_no_responders: bool,
+    /// It wants `Reached`, from each shard that the message goes to; only for connections and users.
+    pub wants_reach: bool,
     /// It does not want its own message (CONNECT with `echo: false`).
     pub is_silent: bool,
 }
@@ -138,10 +142,19 @@ pub struct Delivery {
     pub audience: Audience,
     /// The connection that does not get the message.
     pub except: Option<Address>,
-    /// The connection to tell if all subscribers have left; only set if there is no other delivery.
-    pub asker: Option<Address>,
+    /// The publisher to tell of the subscribers that it reaches.
+    pub asker: Option<ReportTo>,
     /// The publisher's shard.
     pub origin: Option<Place>,
+}
+
+/// A publisher that wants to know whether its message arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportTo {
+    /// It is told if all subscribers have left; only set if there is no other delivery.
+    IfNone(Address),
+    /// It is told how many connections get the message, by so many shards.
+    Count { publisher: Address, of: u16 },
 }
 
 /// The subscribers of a shard that get a delivery.
@@ -174,7 +187,7 @@ impl Publish {
 
     /// The delivery to workers, without a position; `is_only` says that there is no other delivery.
     pub fn to_workers(&self, is_only: bool) -> Delivery {
-        let asker = self.asker().filter(|_| is_only);
+        let asker = self.asker().filter(|_| is_only).map(ReportTo::IfNone);
         Delivery { audience: Audience::Workers, asker, ..self.to_clients(None) }
     }
 
@@ -226,6 +239,7 @@ impl Mail {
             | Mail::Direct { .. }
             | Mail::Joined { .. }
             | Mail::Published { .. }
+            | Mail::Reached { .. }
             | Mail::NoResponders { .. } => Lane::Tell,
         }
     }

@@ -47,6 +47,7 @@ impl Core {
                     address: self.desk.address(key),
                     wants_position: Some(number),
                     wants_no_responders: false,
+                    wants_reach: false,
                     is_silent: false,
                 };
                 self.desk.counters().received.add(1);

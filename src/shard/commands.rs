@@ -36,8 +36,10 @@ impl Core {
     pub(super) fn command_conn(&mut self, key: Key, command: ConnectionCommand, message: &Message) {
         let outcome = self.obey(key, command, message);
         let Some(answer) = answer(message, outcome) else { return };
-        let has_owner =
-            matches!(answer.destination(), Destination::Channel | Destination::Inbox | Destination::User { .. });
+        let has_owner = matches!(
+            answer.destination(),
+            Destination::Channel | Destination::Inbox | Destination::User { .. } | Destination::Reply(_)
+        );
         match (command, channel_of(message)) {
             // The owner of the channel reports the outcome, after it has read `Join`: the client gets every message
             // that the worker publishes after the outcome.
@@ -59,9 +61,7 @@ impl Core {
         let message = publish.message.clone();
         self.give_to_clients(publish, None, places);
         let outcome = match message.destination() {
-            Destination::User {
-                command: Some(ConnectionCommand::Subscribe | ConnectionCommand::Unsubscribe), ..
-            } => channel_of(&message).map(|_| ()),
+            Destination::User { command: Some(command), .. } => check(command, &message),
             _ => Ok(()),
         };
         answer(&message, outcome).into_iter().for_each(|answer| self.desk.publish(answer));
@@ -79,8 +79,12 @@ impl Core {
     /// Changes or ends a client's connection as a worker commands; the payload names the channel.
     fn obey(&mut self, key: Key, command: ConnectionCommand, message: &Message) -> Result<(), Refusal> {
         match command {
-            ConnectionCommand::Close if is_put_off(&mut self.desk, key) => {}
-            ConnectionCommand::Close => self.end(key, CloseReason::ClosedByWorker),
+            ConnectionCommand::Close => {
+                let reason = farewell_of(message)?;
+                if !is_put_off(&mut self.desk, key, reason) {
+                    self.end(key, reason);
+                }
+            }
             ConnectionCommand::Answer if answer_call(&mut self.desk, key, message) => {}
             ConnectionCommand::Answer => return Err(bus::GONE),
             ConnectionCommand::Subscribe => return self.add_channel(key, channel_of(message)?),
@@ -116,10 +120,10 @@ impl Core {
 }
 
 /// A frame that a server is sending to the client becomes whole before the connection is closed.
-fn is_put_off(desk: &mut Desk, key: Key) -> bool {
+fn is_put_off(desk: &mut Desk, key: Key, reason: CloseReason) -> bool {
     let until = desk.now + limits::CLOSE_TIMEOUT;
     let conn = desk.slots.get_mut(key);
-    let is_put_off = conn.is_some_and(|conn| ends::is_put_off(conn, CloseReason::ClosedByWorker, until));
+    let is_put_off = conn.is_some_and(|conn| ends::is_put_off(conn, reason, until));
     if is_put_off {
         desk.schedule(key);
     }
@@ -163,6 +167,25 @@ fn remove_channel(desk: &mut Desk, key: Key, channel: &Subject) {
 fn answer(message: &Message, outcome: Result<(), Refusal>) -> Option<Message> {
     let headers = outcome.err().map(Box::from);
     Some(Message::new(message.requester()?.clone(), None, headers, Box::default()))
+}
+
+/// Whether the payload of a command to a user is one.
+pub(super) fn check(command: ConnectionCommand, message: &Message) -> Result<(), Refusal> {
+    match command {
+        ConnectionCommand::Subscribe | ConnectionCommand::Unsubscribe => channel_of(message).map(|_| ()),
+        ConnectionCommand::Close => farewell_of(message).map(|_| ()),
+        ConnectionCommand::Answer => Ok(()),
+    }
+}
+
+/// The reason that the payload of `close` names.
+fn farewell_of(message: &Message) -> Result<CloseReason, Refusal> {
+    match &*message.payload {
+        b"" => Ok(CloseReason::ClosedByWorker),
+        b"reconnect" => Ok(CloseReason::SentBack),
+        b"kick" => Ok(CloseReason::Kicked),
+        _ => Err(bus::BAD_REQUEST),
+    }
 }
 
 /// The channel that the payload of a command names.

@@ -5,6 +5,7 @@
 //!            +-- tg.request.<id>   --> the request's keeper ------------------------> requests.answer
 //!            +-- tg.service.<s>    --> one worker of each queue group ------------> desk.hand_to_workers
 //!            +-- tg.presence.<c>   --> the channel's owner, who answers (`presence`)
+//!            +-- tg.reply.<id>     --> the shard of the request, which is answered (`operations`)
 //!            +-- tg.event.<e>      --> the same, if the gateway itself says it
 //!            '-- everything else --+--> workers, all known here, as in a line (`lines`) -> desk.hand_to_workers
 //!                                  '--> owner: log --> appended --> clients' places --------> deliver
@@ -17,7 +18,7 @@ use crate::conn::ends;
 use crate::hub::{Appended, PlaceSet, Recipients, Repetition, owner_of_message};
 use crate::limits;
 use crate::mesh::order::OrderMail;
-use crate::mesh::{Audience, Delivery, Mail, Publish, Reach};
+use crate::mesh::{Audience, Delivery, Mail, Publish, Reach, ReportTo};
 use crate::proto::bus;
 use crate::proto::event::{Event, Message, Position};
 use crate::proto::reserved::destination::{Destination, Expects};
@@ -26,6 +27,7 @@ use crate::proto::subject::Subject;
 
 use super::Core;
 use super::desk::Desk;
+use super::operations;
 
 /// A publication whose message the log of its channel has been given: all that is needed once the log has answered.
 ///
@@ -49,8 +51,10 @@ impl Core {
     /// messages of one publisher in order, over all subjects. The owner sends to clients, in the order of the channel.
     pub(super) fn publish(&mut self, publish: Publish) {
         match publish.message.destination() {
-            Destination::Conn { id, .. } if id.place() == self.desk.place => self.deliver_to_conn(id.key(), publish),
-            Destination::Conn { id, .. } if self.desk.post.mesh().is_shard(id.place()) => {
+            Destination::Conn { id, .. } | Destination::Reply(id) if id.place() == self.desk.place => {
+                self.deliver_to_conn(id.key(), publish)
+            }
+            Destination::Conn { id, .. } | Destination::Reply(id) if self.desk.post.mesh().is_shard(id.place()) => {
                 self.desk.send_on(publish.from, id.place(), Mail::ToConn { key: id.key(), publish: Box::new(publish) });
             }
             Destination::Request(place) if place == self.desk.place => {
@@ -59,9 +63,11 @@ impl Core {
             Destination::Request(place) if self.desk.post.mesh().is_shard(place) => {
                 self.desk.send_on(publish.from, place, Mail::Publish(Box::new(publish)));
             }
-            Destination::Conn { .. } | Destination::Request(_) | Destination::Nowhere | Destination::Unknown => {
-                self.desk.tell_nobody_there(&publish)
-            }
+            Destination::Conn { .. }
+            | Destination::Reply(_)
+            | Destination::Request(_)
+            | Destination::Nowhere
+            | Destination::Unknown => self.desk.tell_nobody_there(&publish),
             Destination::Service => {
                 let mut recipients = Recipients::default();
                 let draw = publish.from.map_or_else(|| self.desk.directory.draw(), |from| mix(from.address.to_bits()));
@@ -78,10 +84,14 @@ impl Core {
     }
 
     /// Workers get the message from here, clients from the owner.
-    pub(super) fn publish_owned(&mut self, publish: Publish) {
+    pub(super) fn publish_owned(&mut self, mut publish: Publish) {
         let destination = publish.message.destination();
         let workers = self.desk.directory.workers(&publish.message.subject, publish.except());
         let mut for_clients = Publish::new(publish.message.clone(), publish.from);
+        if let Some(from) = &mut publish.from {
+            // Connections are counted, not workers.
+            from.wants_reach = false;
+        }
         match &mut for_clients.from {
             // An inbox has no client subscribers and no positions.
             from if destination == Destination::Inbox && from.is_none_or(|from| from.wants_position.is_none()) => {
@@ -123,6 +133,7 @@ impl Core {
                 self.features.requests.answer(&mut self.desk, &publish)
             }
             Destination::Presence => self.features.presence.answer_worker(&mut self.desk, publish),
+            Destination::Reply(_) => self.publish(publish),
             _ => self.desk.tell_nobody_there(&publish),
         }
     }
@@ -179,7 +190,10 @@ impl Core {
             self.desk.tell_published(from, number, position);
         }
         let own = self.desk.place;
-        let asker = publish.asker().filter(|_| places.is_one());
+        let asker = match publish.from {
+            Some(from) if from.wants_reach => Some(ReportTo::Count { publisher: from.address, of: places.len() }),
+            _ => publish.asker().filter(|_| places.is_one()).map(ReportTo::IfNone),
+        };
         for place in places.iter().filter(|place| *place != own) {
             let delivery = Delivery { asker, ..publish.to_clients(position) };
             self.desk.meter.cause(limits::LETTER_UNITS);
@@ -187,6 +201,7 @@ impl Core {
         }
         if places.contains(own) {
             let except = publish.except();
+            operations::tell_reach(&mut self.desk, asker, publish.message.listened());
             self.deliver(&Rc::new(Event::new(publish.message, position)), Audience::Clients, except);
         }
     }
@@ -194,11 +209,13 @@ impl Core {
     /// A letter of another shard.
     pub(super) fn delivered(&mut self, delivery: Delivery) {
         let Delivery { message, position, audience, except, asker, .. } = delivery;
+        // A command may end them.
+        operations::tell_reach(&mut self.desk, asker, message.listened());
         let event = Rc::new(Event::new(message, position));
         let count = self.deliver(&event, audience, except);
         // A client that is slow, or receives a replay, gets the message later.
         let is_missed = |subject| audience == Audience::Workers || !self.desk.subscribers.has_clients(subject);
-        if let (0, Some(asker), Some(reply)) = (count, asker, &event.message.reply)
+        if let (0, Some(ReportTo::IfNone(asker)), Some(reply)) = (count, asker, &event.message.reply)
             && is_missed(&event.message.subject)
         {
             self.desk.tell_no_responders(asker, reply);
@@ -233,9 +250,13 @@ impl Core {
                 (None, Expects::Answer) => self.features.questions.ask_conn(&mut self.desk, key, publish),
                 (None, Expects::Acknowledgement) => self.features.acks.keep_for_conn(&mut self.desk, key, publish),
                 (None, Expects::Nothing | Expects::Outcome) => {
+                    operations::tell_reached(&mut self.desk, &publish, 1);
                     self.desk.push_to(key, 0, &Rc::new(Event::new(publish.message, None)));
                 }
             },
+            Destination::Reply(id) if id.node() == own => {
+                operations::answer(&mut self.desk, key, Some(&publish.message))
+            }
             _ => self.desk.tell_nobody_there(&publish),
         }
     }
@@ -247,6 +268,9 @@ impl Core {
             && self.features.services.refuse_call(&mut self.desk, key, serial)
         {
             return;
+        }
+        if subjects::is_reply(reply.as_str()) {
+            return operations::answer(&mut self.desk, key, None);
         }
         self.desk.no_responders(key, reply);
     }

@@ -25,6 +25,7 @@ use super::Core;
 use super::counters;
 use super::desk::catch_up_sub;
 use super::features::replays;
+use super::operations;
 
 impl Core {
     pub(super) fn dispatch(&mut self, key: Key, step: Step<'_>) {
@@ -63,6 +64,7 @@ impl Core {
                 reply.into_iter().for_each(|reply| self.no_responders(key, &reply));
             }
             Step::Publish(message) => self.admin_message(key, message),
+            Step::Operate(operation) => operations::operate(self, key, *operation),
             Step::History { tag, channel, since, bounds } => {
                 self.ask_history(key, (tag, channel), since, bounds);
             }
@@ -177,6 +179,7 @@ impl Core {
             address: self.desk.address(key),
             wants_position: None,
             wants_no_responders: publish.wants_no_responders,
+            wants_reach: false,
             is_silent: publish.is_silent,
         };
         // The first of two copies (`Event` makes the other): from the lent bytes to a value that can cross threads.
@@ -190,6 +193,7 @@ impl Core {
             address: self.desk.address(key),
             wants_position: Some(0),
             wants_no_responders: false,
+            wants_reach: false,
             is_silent: false,
         };
         self.desk.counters().received.add(1);

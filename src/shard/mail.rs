@@ -1,6 +1,7 @@
 //! Letters of other threads to this shard, and errands of its own parts.
 
 use crate::base::{Address, Tick};
+use crate::conn::admin as conn_admin;
 use crate::limits;
 use crate::mesh::memberships::MembershipMail;
 use crate::mesh::{Lane, Mail};
@@ -84,6 +85,10 @@ impl Core {
             Mail::Memberships(mail) => self.read_membership(mail),
             Mail::Published { key, number, position } => {
                 self.desk.answer(key, |conn, settings, now| conn.published(number, position, settings, now));
+            }
+            Mail::Reached { key, connections, of } => {
+                self.desk
+                    .answer(key, |conn, settings, now| conn_admin::reached(conn, (connections, of), settings, now));
             }
             Mail::NoResponders { key, reply } => self.no_responders(key, &reply),
             Mail::Upstreams(mail) => self.features.proxy.read(&mut self.desk, mail),

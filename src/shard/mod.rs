@@ -38,6 +38,7 @@ mod features;
 mod handshakes;
 mod lifetime;
 mod mail;
+mod operations;
 mod pump;
 pub mod services;
 

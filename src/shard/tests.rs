@@ -14,6 +14,7 @@ mod heartbeats;
 mod introduction;
 
 mod long_answers;
+mod operations;
 mod order;
 mod pace;
 mod peer;

@@ -1,6 +1,9 @@
 //! What the admin listener says of itself.
 
+use serde_json::{Value, json};
+use tidegate::conn::admin::ENDPOINTS;
 use tidegate::gateway::Gateway;
+use tungstenite::Message;
 
 use crate::support::*;
 
@@ -17,19 +20,32 @@ fn a_path_that_there_is_not_is_answered_with_those_that_there_are() {
     on_both_drivers("[[upstream]]\nname = \"app\"\nservers = [\"127.0.0.1:9\", \"unix:/run/a.sock\"]\n", |gateway| {
         let (status, paths) = said(gateway, "GET", "/");
         assert_eq!((status.as_str(), paths.lines().count()), ("HTTP/1.1 404 Not Found", 1));
-        for target in ["/nowhere", "/api", "/api/channels", "/api/channels/a/b", "/metrics/", "/health/x"] {
+        for target in ["/nowhere", "/api", "/metrics/", "/health/x"] {
             assert_eq!(said(gateway, "GET", target), (status.clone(), paths.clone()), "{target}");
+        }
+        for target in ["/api/channels", "/api/channels/a/b", "/api/users/ann/dance"] {
+            let error = json!({ "error": paths.trim_end() }).to_string();
+            assert_eq!(said(gateway, "GET", target), (status.clone(), error), "{target}");
         }
         let (_, listed) = paths.trim_end().split_once("expected ").expect("what there is");
         let listed = listed.replace(" or ", ", ");
         let listed: Vec<_> = listed.split(", ").map(|one| one.split_once(' ').expect("method and path")).collect();
-        assert_eq!(listed.len(), 11, "{listed:?}");
+        assert_eq!(listed.len(), ENDPOINTS.len(), "{listed:?}");
         for (method, path) in listed {
             let target = path.replace("{channel}", "room.1").replace("{user}", "ann").replace("{name}", "app");
-            let target = target.replace("{server}", "unix%3A%2Frun%2Fa.sock");
+            let target = target.replace("{server}", "unix%3A%2Frun%2Fa.sock").replace("{id}", "0000000000000001");
             let (status, _) = said(gateway, method, &target);
-            // Without a body, it revokes nothing.
-            let expected = if target == "/api/revocations" { "HTTP/1.1 400 Bad Request" } else { "HTTP/1.1 200 OK" };
+            let expected = match target.as_str() {
+                // Without a body, it revokes nothing …
+                "/api/revocations" => "HTTP/1.1 400 Bad Request",
+                // … and names no channel.
+                "/api/users/ann/subscribe" | "/api/users/ann/unsubscribe" => "HTTP/1.1 400 Bad Request",
+                // No client is there.
+                target if method == "POST" && (target.contains("/users/") || target.contains("/connections/")) => {
+                    "HTTP/1.1 404 Not Found"
+                }
+                _ => "HTTP/1.1 200 OK",
+            };
             assert_eq!(status, expected, "{method} {target}");
         }
     });
@@ -51,16 +67,58 @@ fn a_server_is_taken_out_in_all_shards_before_the_answer() {
             assert_eq!(list.matches("\"state\":\"drained\"").count(), usize::from(is_drained), "{list}");
         }
         for (target, words) in [
-            ("/api/upstreams/ap/127.0.0.1:9/drain", "there is no upstream \"ap\"; expected one of: app\n"),
+            ("/api/upstreams/ap/127.0.0.1:9/drain", "there is no upstream \"ap\"; expected one of: app"),
             (
                 "/api/upstreams/app/127.0.0.1:8/ready",
-                "the upstream \"app\" has no server \"127.0.0.1:8\"; expected one of: 127.0.0.1:9, unix:/run/a.sock\n",
+                "the upstream \"app\" has no server \"127.0.0.1:8\"; expected one of: 127.0.0.1:9, unix:/run/a.sock",
             ),
         ] {
-            assert_eq!(said(gateway, "POST", target), ("HTTP/1.1 404 Not Found".to_owned(), words.to_owned()));
+            let error = json!({ "error": words }).to_string();
+            assert_eq!(said(gateway, "POST", target), ("HTTP/1.1 404 Not Found".to_owned(), error));
         }
         for (method, target) in [("GET", "/api/upstreams/app/127.0.0.1:9/drain"), ("POST", "/api/upstreams")] {
             assert_eq!(said(gateway, method, target).0, "HTTP/1.1 405 Method Not Allowed");
+        }
+    });
+}
+
+/// The status and the JSON of the answer to a `POST`.
+fn post(gateway: &Gateway, target: &str, headers: &str, body: &str) -> (u16, Value) {
+    let length = body.len();
+    let answer = ask(
+        admin(gateway),
+        &format!(
+            "POST {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+        ),
+    );
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.contains("\r\nContent-Type: application/json\r\n"), "{head}");
+    (head[9..12].parse().expect("a status"), serde_json::from_str(body).expect("JSON"))
+}
+
+#[test]
+fn what_the_bus_can_say_to_a_user_the_admin_listener_can_say() {
+    on_both_drivers("", |gateway| {
+        let mut tab = websocket(gateway, "/echo?user=ann@example.org");
+        let one = (200, json!({ "connections": 1 }));
+        await_that("the tab is known", || post(gateway, "/api/users/ann%40example.org", "", "hello") == one);
+        assert_eq!(tab.read().expect("the message").into_text().unwrap(), "hello");
+        for (verb, body) in [("subscribe", "news"), ("unsubscribe", "news"), ("close", "kick")] {
+            assert_eq!(post(gateway, &format!("/api/users/ann%40example.org/{verb}"), "", body), one, "{verb}");
+        }
+        let Ok(Message::Close(Some(close))) = tab.read() else { panic!("a close frame") };
+        assert_eq!(u16::from(close.code), 3003);
+        for (target, headers, body, status, words) in [
+            ("/api/users/bob", "", "hi", 404, "no such connection is here"),
+            ("/api/users/bob/close", "", "now", 400, "the body is not what this takes"),
+            ("/api/users/%00", "", "", 400, "is no user"),
+            ("/api/connections/12", "", "", 400, "is no id of a connection"),
+            ("/api/connections/00000000000000ff/close", "", "", 404, "no such connection is here"),
+            ("/api/users/bob", "Tg-Event: tg.gap\r\n", "", 400, "such events are the gateway's own"),
+        ] {
+            let (got, answer) = post(gateway, target, headers, body);
+            let error = answer["error"].as_str().expect("words");
+            assert!(got == status && error.contains(words), "{target}: {got} {error}");
         }
     });
 }

@@ -1,11 +1,61 @@
-//! The client of the admin API: `POST /api/channels/{channel}`, `/api/upstreams`.
+//! The client of the admin API, and the options of verbs that use it.
+
+use std::time::Duration;
+
+use serde_json::Value;
 
 use super::events::refusal;
 use super::http::HttpConnection;
-use super::{Field, Trust, Url};
+use super::{CONNECT_TIMEOUT, Field, Trust, Url};
+
+/// A running gateway.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct AdminArgs {
+    /// URL of the admin listener
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9180")]
+    admin: String,
+    #[command(flatten)]
+    trust: Trust,
+    /// Print the answer as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl AdminArgs {
+    /// A connection to it.
+    pub fn connect(&self) -> Result<AdminClient, String> {
+        AdminClient::connect(&Url::parse(&self.admin, "http")?, &self.trust)
+    }
+}
+
+/// A user, or one of its connections.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Addressee {
+    /// The user, by the name that the application gives it; with --conn, the id of one connection
+    #[arg(value_name = "USER")]
+    name: String,
+    /// The name is the id of a connection, as `Tg-Conn` and `GET /api/users/{user}` have it
+    #[arg(long)]
+    conn: bool,
+}
+
+impl Addressee {
+    /// What an operation reaches, in words.
+    pub fn reached(&self, answer: &str) -> String {
+        let connections = serde_json::from_str::<Value>(answer).ok().and_then(|answer| answer["connections"].as_u64());
+        match (connections, self.conn) {
+            (_, true) => format!("the connection {}", self.name),
+            (Some(1), false) => format!("one connection of {}", self.name),
+            (Some(count), false) => format!("{count} connections of {}", self.name),
+            (None, false) => self.name.clone(),
+        }
+    }
+}
 
 pub(in crate::cli) struct AdminClient {
     connection: HttpConnection,
+    /// The listener's URL, for errors.
+    place: String,
     /// The prefix of the API's path, if a proxy needs one.
     base: String,
 }
@@ -16,7 +66,7 @@ impl AdminClient {
             return Err(format!("{url}: expected http:// or https://"));
         }
         let base = url.target.split('?').next().unwrap_or_default().trim_end_matches('/').to_owned();
-        Ok(AdminClient { connection: HttpConnection::open(url, &[], trust)?, base })
+        Ok(AdminClient { connection: HttpConnection::open(url, &[], trust)?, place: url.to_string(), base })
     }
 
     /// The answer of the API, one line.
@@ -34,13 +84,39 @@ impl AdminClient {
         self.ask("POST", &format!("upstreams/{}/{}/{verb}", encoded(upstream), encoded(server)), &[], b"")
     }
 
+    /// Answers may take so many seconds more than usual.
+    pub fn wait_for(&mut self, seconds: u32) -> Result<(), String> {
+        let longest = CONNECT_TIMEOUT + Duration::from_secs(seconds.into());
+        self.connection.stream().wait_at_most(longest).map_err(|error| format!("{}: {error}", self.place))
+    }
+
+    /// Revokes the tokens that the text names.
+    pub fn revoke(&mut self, text: &str) -> Result<String, String> {
+        self.ask("POST", "revocations", &[], text.as_bytes())
+    }
+
+    /// Sends a message to a user or a connection; with `verb`: a command or a question.
+    pub fn operate(
+        &mut self,
+        to: &Addressee,
+        verb: Option<&str>,
+        fields: &[Field],
+        body: &[u8],
+    ) -> Result<String, String> {
+        let family = if to.conn { "connections" } else { "users" };
+        let verb = verb.map(|verb| format!("/{verb}")).unwrap_or_default();
+        self.ask("POST", &format!("{family}/{}{verb}", encoded(&to.name)), fields, body)
+    }
+
     fn ask(&mut self, method: &str, path: &str, fields: &[Field], body: &[u8]) -> Result<String, String> {
         let target = format!("{}/api/{path}", self.base);
-        let mut head = self.connection.request(method, &target, fields, body)?;
+        let place = &self.place;
+        let words = |error| format!("{place}: {error}");
+        let mut head = self.connection.request(method, &target, fields, body).map_err(words)?;
         if !(200..300).contains(&head.status) {
-            return Err(refusal(&mut self.connection, &mut head));
+            return Err(words(refusal(&mut self.connection, &mut head)));
         }
-        let answer = self.connection.answer(&mut head)?;
+        let answer = self.connection.answer(&mut head).map_err(words)?;
         Ok(String::from_utf8_lossy(&answer).split_whitespace().collect::<Vec<_>>().join(" "))
     }
 }

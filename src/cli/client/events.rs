@@ -1,6 +1,9 @@
 //! A client that reads an event stream.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
+
+use serde_json::Value;
 
 use super::http::{BodyProgress, HttpConnection, ResponseHead};
 use super::{ArrivedMessage, Field, MESSAGE_BYTES_MAX, SourceEvent, TICK, Trust, Url};
@@ -56,7 +59,8 @@ impl Events {
 /// A refusal in one line.
 pub(super) fn refusal(connection: &mut HttpConnection, head: &mut ResponseHead) -> String {
     let body = connection.answer(head).unwrap_or_default();
-    let text = String::from_utf8_lossy(&body);
+    let error = serde_json::from_slice::<Value>(&body).ok().and_then(|body| Some(body["error"].as_str()?.to_owned()));
+    let text = error.map_or_else(|| String::from_utf8_lossy(&body), Cow::Owned);
     let line = text.lines().next().unwrap_or_default().trim();
     if line.is_empty() {
         format!("refused with {}", head.status)

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  ws wss      websocket --.
-//!  http https  events    --+--> Source::next --> ArrivedMessage admin     (admin API) <-- pub, upstream
+//!  http https  events    --+--> Source::next --> ArrivedMessage admin     (admin API) <-- pub, send, kick, …
 //!  nats        bus       --'                                    bus       (nats)      <-- pub
 //! ```
 //!

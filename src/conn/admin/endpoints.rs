@@ -9,11 +9,13 @@ use smallvec::SmallVec;
 
 /// What an endpoint does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
+pub(super) enum AdminCall {
     Publish,
     History,
     Presence,
     User,
+    /// A message to the connections of a user, or to one; a command or a question, as the last segment says.
+    Operate,
     Upstreams,
     /// A server gets no further request, or gets requests again.
     Drain {
@@ -27,57 +29,67 @@ pub(super) enum Call {
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
-pub struct Endpoint {
+pub struct AdminEndpoint {
     /// `GET` stands for `HEAD`, too.
     pub method: &'static str,
     /// A segment in braces takes any one segment.
     pub path: &'static str,
-    pub(super) call: Call,
+    pub(super) call: AdminCall,
 }
 
 /// Every endpoint.
-pub const ENDPOINTS: &[Endpoint] = &[
-    post("/api/channels/{channel}", Call::Publish),
-    get("/api/channels/{channel}/history", Call::History),
-    get("/api/channels/{channel}/presence", Call::Presence),
-    get("/api/users/{user}", Call::User),
-    get("/api/upstreams", Call::Upstreams),
-    post("/api/upstreams/{name}/{server}/drain", Call::Drain { is_drained: true }),
-    post("/api/upstreams/{name}/{server}/ready", Call::Drain { is_drained: false }),
-    post("/api/revocations", Call::Revoke),
-    get("/metrics", Call::Metrics),
-    get("/health", Call::Health),
-    get("/ready", Call::Ready),
+pub const ENDPOINTS: &[AdminEndpoint] = &[
+    post("/api/channels/{channel}", AdminCall::Publish),
+    get("/api/channels/{channel}/history", AdminCall::History),
+    get("/api/channels/{channel}/presence", AdminCall::Presence),
+    get("/api/users/{user}", AdminCall::User),
+    post("/api/users/{user}", AdminCall::Operate),
+    post("/api/users/{user}/question", AdminCall::Operate),
+    post("/api/users/{user}/subscribe", AdminCall::Operate),
+    post("/api/users/{user}/unsubscribe", AdminCall::Operate),
+    post("/api/users/{user}/close", AdminCall::Operate),
+    post("/api/connections/{id}", AdminCall::Operate),
+    post("/api/connections/{id}/question", AdminCall::Operate),
+    post("/api/connections/{id}/subscribe", AdminCall::Operate),
+    post("/api/connections/{id}/unsubscribe", AdminCall::Operate),
+    post("/api/connections/{id}/close", AdminCall::Operate),
+    get("/api/upstreams", AdminCall::Upstreams),
+    post("/api/upstreams/{name}/{server}/drain", AdminCall::Drain { is_drained: true }),
+    post("/api/upstreams/{name}/{server}/ready", AdminCall::Drain { is_drained: false }),
+    post("/api/revocations", AdminCall::Revoke),
+    get("/metrics", AdminCall::Metrics),
+    get("/health", AdminCall::Health),
+    get("/ready", AdminCall::Ready),
 ];
 
-const fn get(path: &'static str, call: Call) -> Endpoint {
-    Endpoint { method: "GET", path, call }
+const fn get(path: &'static str, call: AdminCall) -> AdminEndpoint {
+    AdminEndpoint { method: "GET", path, call }
 }
 
-const fn post(path: &'static str, call: Call) -> Endpoint {
-    Endpoint { method: "POST", path, call }
+const fn post(path: &'static str, call: AdminCall) -> AdminEndpoint {
+    AdminEndpoint { method: "POST", path, call }
 }
 
 /// The result of a search.
-pub(super) enum Found<'p> {
+pub(super) enum EndpointFound<'p> {
     /// With the segments that stand for those in braces.
-    Endpoint(Endpoint, SmallVec<[&'p str; 2]>),
+    Endpoint(AdminEndpoint, SmallVec<[&'p str; 2]>),
     /// The path takes other methods: these, as `Allow` has them.
     OtherMethods(String),
     Nothing,
 }
 
 /// Looks for the endpoint of a request. `segments`: of its path.
-pub(super) fn find<'p>(segments: &[&'p str], method: &str) -> Found<'p> {
+pub(super) fn find<'p>(segments: &[&'p str], method: &str) -> EndpointFound<'p> {
     let mut others = Vec::new();
     for endpoint in ENDPOINTS {
         let Some(parameters) = parameters(endpoint.path, segments) else { continue };
         if endpoint.method == method || endpoint.method == "GET" && method == "HEAD" {
-            return Found::Endpoint(*endpoint, parameters);
+            return EndpointFound::Endpoint(*endpoint, parameters);
         }
         others.push(if endpoint.method == "GET" { "GET, HEAD" } else { endpoint.method });
     }
-    if others.is_empty() { Found::Nothing } else { Found::OtherMethods(others.join(", ")) }
+    if others.is_empty() { EndpointFound::Nothing } else { EndpointFound::OtherMethods(others.join(", ")) }
 }
 
 /// The segments that stand for those in braces; `None` if the path is another one.
@@ -109,9 +121,9 @@ mod tests {
     fn found(path: &str, method: &str) -> String {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         match find(&segments, method) {
-            Found::Endpoint(endpoint, parameters) => format!("{} {parameters:?}", endpoint.path),
-            Found::OtherMethods(methods) => methods,
-            Found::Nothing => "nothing".to_owned(),
+            EndpointFound::Endpoint(endpoint, parameters) => format!("{} {parameters:?}", endpoint.path),
+            EndpointFound::OtherMethods(methods) => methods,
+            EndpointFound::Nothing => "nothing".to_owned(),
         }
     }
 
@@ -121,7 +133,8 @@ mod tests {
             ("/api/channels/room.1", "POST", "/api/channels/{channel} [\"room.1\"]"),
             ("/api/channels/room.1", "GET", "POST"),
             ("/api/channels/room.1/history", "HEAD", "/api/channels/{channel}/history [\"room.1\"]"),
-            ("/api/users/ann", "DELETE", "GET, HEAD"),
+            ("/api/users/ann", "DELETE", "GET, HEAD, POST"),
+            ("/api/users/ann/close", "GET", "POST"),
             ("/api/users/ann/dance", "POST", "nothing"),
             ("/api/upstreams/app/a:1/drain", "POST", "/api/upstreams/{name}/{server}/drain [\"app\", \"a:1\"]"),
             ("/ready", "GET", "/ready []"),

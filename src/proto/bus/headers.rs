@@ -60,6 +60,13 @@ pub fn lookup<'a>(block: &'a [u8], name: &str) -> Option<&'a str> {
     None
 }
 
+/// The status in the first line of a block, such as 503; `None` if it has none.
+pub fn status(block: &[u8]) -> Option<u16> {
+    let line = &block[..memmem::find(block, LINE_END.as_bytes())?];
+    let text = str::from_utf8(line).ok()?.strip_prefix(VERSION)?.trim_ascii();
+    text.split(' ').next()?.parse().ok()
+}
+
 fn after_line(block: &[u8]) -> Option<&[u8]> {
     memmem::find(block, LINE_END.as_bytes()).map(|end| &block[end + LINE_END.len()..])
 }

@@ -88,6 +88,8 @@ const DISCONNECTS: &[(CloseReason, Disconnect)] = &[
     (CloseReason::BadCommand, Disconnect { code: 3501, words: "bad request" }),
     (CloseReason::NotConnected, Disconnect { code: 3502, words: "stale" }),
     (CloseReason::ClosedByWorker, Disconnect { code: 3503, words: "force disconnect" }),
+    (CloseReason::Kicked, Disconnect { code: 3503, words: "force disconnect" }),
+    (CloseReason::SentBack, Disconnect { code: 3001, words: "shutdown" }),
     (CloseReason::TokenRevoked, Disconnect { code: 3503, words: "force disconnect" }),
     (CloseReason::TooManyChannels, Disconnect { code: 3505, words: "channel limit" }),
 ];
@@ -115,6 +117,7 @@ mod tests {
             let comes_back = matches!(
                 reason,
                 CloseReason::Drain
+                    | CloseReason::SentBack
                     | CloseReason::NoWorker
                     | CloseReason::Overload
                     | CloseReason::ArrivingFull

@@ -8,6 +8,7 @@
 //!  tg.service.<service>          Service      to one worker of each queue group
 //!  tg.request.<id>               Request      to the shard that keeps the request
 //!  tg.presence.<channel>         Presence     to the owner of the channel
+//!  tg.reply.<id>                 Reply        to the shard of the connection, whose request it answers; from the gateway alone
 //!  tg.event.<event>              Event        to workers and clients, from the gateway alone
 //! ```
 
@@ -35,6 +36,8 @@ pub enum Destination {
     Service,
     Request(Place),
     Presence,
+    /// The answer to the request of this connection.
+    Reply(ConnId),
     /// The event announces this change in a channel, if any.
     Event(Option<Change>),
     /// A family of subjects that workers publish to, without a valid address.
@@ -85,6 +88,10 @@ impl Destination {
             Family::Service => Some(Destination::Service),
             Family::Request => keeper_in(rest).map(Destination::Request),
             Family::Presence => Some(Destination::Presence),
+            Family::Reply => match ConnId::split(rest) {
+                Some((id, None)) => Some(Destination::Reply(id)),
+                _ => Some(Destination::Unknown),
+            },
             Family::Event => Some(Destination::Event(Change::of(subject).map(|(change, _)| change))),
         };
         found.unwrap_or(Destination::Nowhere)
@@ -106,7 +113,7 @@ impl Destination {
 
     /// Whether workers may publish there: below `tg.`, only in some families.
     pub fn takes_publications(self) -> bool {
-        !matches!(self, Destination::Event(_) | Destination::Unknown)
+        !matches!(self, Destination::Event(_) | Destination::Reply(_) | Destination::Unknown)
     }
 
     /// Whether it is a channel, or the inbox of a client of the bus.
@@ -141,7 +148,8 @@ impl Expects {
 }
 
 /// Whether the gateway may publish the outcome of a message on this reply subject. Workers must be allowed to publish
-/// there too, so that no message can make the gateway publish in a place that only the gateway may use.
+/// there too, so that no message can make the gateway publish in a place that only the gateway may use. (A worker's message
+/// whose reply subject is `tg.reply.…` is refused.)
 pub(in crate::proto) fn is_of_requester(reply: &Subject) -> bool {
     Subject::check(reply.as_str()).is_ok()
         && !matches!(Destination::of(reply), Destination::Event(_) | Destination::Request(_))
@@ -197,6 +205,9 @@ mod tests {
             (format!("tg.request.{request}.progress"), Destination::Nowhere),
             ("tg.presence.presence.a".to_owned(), Destination::Presence),
             ("tg.presence".to_owned(), Destination::Unknown),
+            (format!("tg.reply.{there}"), Destination::Reply(there)),
+            (format!("tg.reply.{there}.close"), Destination::Unknown),
+            ("tg.reply.12".to_owned(), Destination::Unknown),
             ("tg.user.ann".to_owned(), user(None)),
             ("tg.user.ann.subscribe".to_owned(), user(Some(ConnectionCommand::Subscribe))),
             ("tg.user.ann.unsubscribe".to_owned(), user(Some(ConnectionCommand::Unsubscribe))),

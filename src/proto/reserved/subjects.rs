@@ -15,6 +15,7 @@ const USER: &str = "tg.user.";
 const SERVICE: &str = "tg.service.";
 const REQUEST: &str = "tg.request.";
 const PRESENCE: &str = "tg.presence.";
+const REPLY: &str = "tg.reply.";
 const EVENT: &str = "tg.event.";
 
 /// The token before the number of a call, in the subject of its answer.
@@ -60,7 +61,11 @@ pub const SUBJECTS: &[SubjectRow] = &[
         published_by: "workers",
         meaning: "ends the subscription of the connection to the channel that the payload names",
     },
-    SubjectRow { shape: "tg.conn.<id>.close", published_by: "workers", meaning: "disconnects the connection" },
+    SubjectRow {
+        shape: "tg.conn.<id>.close",
+        published_by: "workers",
+        meaning: "disconnects the connection; the payload says how: empty, `reconnect` or `kick`",
+    },
     SubjectRow {
         shape: "tg.conn.<id>.answer.<call>",
         published_by: "workers",
@@ -84,7 +89,7 @@ pub const SUBJECTS: &[SubjectRow] = &[
     SubjectRow {
         shape: "tg.user.<user>.close",
         published_by: "workers",
-        meaning: "disconnects all connections of the user",
+        meaning: "disconnects all connections of the user, in the same way",
     },
     SubjectRow {
         shape: "tg.request.<id>",
@@ -97,6 +102,11 @@ pub const SUBJECTS: &[SubjectRow] = &[
         published_by: "workers",
         meaning: "a request is answered with the clients of the channel, as JSON, if the channel's `[[channel]]` says \
                   `presence = true`",
+    },
+    SubjectRow {
+        shape: "tg.reply.<id>",
+        published_by: "the gateway",
+        meaning: "the reply subject of a request on the admin listener: its connection gets the answer",
     },
     SubjectRow {
         shape: "tg.event.join.<channel>",
@@ -123,12 +133,13 @@ pub enum Family {
     Service,
     Request,
     Presence,
+    Reply,
     Event,
 }
 
 impl Family {
-    pub const ALL: [Family; 6] =
-        [Family::Conn, Family::User, Family::Service, Family::Request, Family::Presence, Family::Event];
+    pub const ALL: [Family; 7] =
+        [Family::Conn, Family::User, Family::Service, Family::Request, Family::Presence, Family::Reply, Family::Event];
 
     pub fn prefix(self) -> &'static str {
         match self {
@@ -137,6 +148,7 @@ impl Family {
             Family::Service => SERVICE,
             Family::Request => REQUEST,
             Family::Presence => PRESENCE,
+            Family::Reply => REPLY,
             Family::Event => EVENT,
         }
     }
@@ -159,17 +171,20 @@ impl Family {
         if let Some(rest) = name.strip_prefix(PRESENCE) {
             return Some((Family::Presence, rest));
         }
+        if let Some(rest) = name.strip_prefix(REPLY) {
+            return Some((Family::Reply, rest));
+        }
         name.strip_prefix(EVENT).map(|rest| (Family::Event, rest))
     }
 
     /// Whether workers may publish there; in the other families only the gateway publishes.
     pub fn takes_publications(self) -> bool {
-        !matches!(self, Family::Event)
+        !matches!(self, Family::Event | Family::Reply)
     }
 
     /// Whether workers may subscribe to names with this prefix: a subscriber to an address would read others' messages.
     pub fn takes_subscriptions(self) -> bool {
-        !matches!(self, Family::Conn | Family::User | Family::Request)
+        !matches!(self, Family::Conn | Family::User | Family::Request | Family::Reply)
     }
 }
 
@@ -263,6 +278,21 @@ pub fn call_serial(subject: &Subject) -> Option<u32> {
     serial_in(words?)
 }
 
+/// The subject for the answer to the request of this connection, which is one of the admin listener.
+pub fn reply(id: ConnId) -> Subject {
+    Subject::made(&format!("{REPLY}{id}"))
+}
+
+/// Whether it is such a subject: only the gateway asks for an answer there.
+pub fn is_reply(name: &str) -> bool {
+    name.starts_with(REPLY)
+}
+
+/// The subject of a command to the connections of `to`, which is that of a connection or a user; an error if it is too long.
+pub fn command(to: &Subject, command: ConnectionCommand) -> Result<Subject, SubjectError> {
+    Subject::new(&format!("{to}.{}", command.word()))
+}
+
 /// The subject of all connections of the user with this token.
 pub fn user(token: &str) -> Result<Subject, SubjectError> {
     Subject::new(&format!("{USER}{token}"))
@@ -318,6 +348,8 @@ mod tests {
             (conn(id), "tg.conn.0100000100000002".to_owned()),
             (call(id, 7), format!("tg.conn.{id}.answer.7")),
             (conn(id_there), format!("tg.conn.0000000a.{id}")),
+            (reply(id_there), format!("tg.reply.0000000a.{id}")),
+            (command(&conn(id), ConnectionCommand::Close).unwrap(), format!("tg.conn.{id}.close")),
             (call(id_there, 7), format!("tg.conn.0000000a.{id}.answer.7")),
             (request(RequestId::new(node, Place(1), 2)), format!("tg.request.0000000a.{request_id}")),
             (user("ann").unwrap(), "tg.user.ann".to_owned()),
@@ -350,6 +382,7 @@ mod tests {
         shapes.extend([
             format!("{EVENT}{DRAIN}"),
             format!("{PRESENCE}<channel>"),
+            format!("{REPLY}<id>"),
             format!("{CONN}<id>.{ANSWER}.<call>"),
         ]);
         shapes.extend([format!("{SERVICE}<service>"), format!("{REQUEST}<id>")]);

@@ -199,7 +199,13 @@ impl Desk {
 
     /// Publishes a message of the gateway itself about a connection, which does not receive it.
     pub(super) fn announce(&mut self, message: Message, about: Address) {
-        let from = Publisher { address: about, wants_position: None, wants_no_responders: false, is_silent: true };
+        let from = Publisher {
+            address: about,
+            wants_position: None,
+            wants_reach: false,
+            wants_no_responders: false,
+            is_silent: true,
+        };
         self.errands.push(Errand::Announce(Publish::new(message, Some(from))));
     }
 

@@ -12,6 +12,7 @@ use crate::proto::event::{Event, Position};
 use crate::proto::subject::Subject;
 
 use super::{Desk, catch_up};
+use crate::shard::operations;
 
 impl Desk {
     /// Gives an event to one connection. It belongs to no channel, so no channel's rule applies.
@@ -82,6 +83,7 @@ impl Desk {
 
     /// The same, if the publisher wants to be told.
     pub(crate) fn tell_nobody_there(&mut self, publish: &Publish) {
+        operations::tell_reached(self, publish, 0);
         let Some(from) = publish.from.filter(|from| from.wants_no_responders) else { return };
         let Some(reply) = &publish.message.reply else { return };
         self.tell_no_responders(from.address, reply);

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::hub::{Member, Recipients, Seat};
-use crate::mesh::{Audience, Delivery, Mail, Publish};
+use crate::mesh::{Audience, Delivery, Mail, Publish, ReportTo};
 use crate::proto::event::Event;
 
 use super::Desk;
@@ -49,7 +49,7 @@ impl Desk {
                 self.trail.sent_on_again(origin, to);
                 self.send(to, Mail::Direct { seat, delivery: Box::new(delivery), is_second_choice: true });
             }
-            (None, Some(asker), Some(reply)) => self.tell_no_responders(asker, reply),
+            (None, Some(ReportTo::IfNone(asker)), Some(reply)) => self.tell_no_responders(asker, reply),
             (None, ..) => {}
         }
     }

@@ -38,7 +38,7 @@ fn says(heard: &str, status: &str) -> bool {
 }
 
 /// The id of the last connection that a shard has accepted.
-fn id_of_last(bench: &Bench, shard: usize) -> String {
+pub(super) fn id_of_last(bench: &Bench, shard: usize) -> String {
     let core = bench.core(shard);
     let mut keys = (0..core.desk.slots.len() as u32).filter_map(|slot| core.desk.slots.key_at(slot));
     let key = keys.rfind(|key| core.desk.slots.get(*key).is_some_and(|conn| conn.session.is_client())).unwrap();
@@ -113,7 +113,8 @@ fn a_command_to_a_user_has_one_answer_wherever_its_connections_are() {
         assert!(tabs.iter_mut().all(|tab| tab.hear().contains("hi")));
         assert!(says(&request(&mut bench, &mut worker, &command("subscribe"), "a..b"), NO_CHANNEL));
         assert_eq!(request(&mut bench, &mut worker, &command("unsubscribe"), "news"), DONE);
-        assert_eq!(request(&mut bench, &mut worker, &command("close"), "goodbye"), DONE);
+        assert!(says(&request(&mut bench, &mut worker, &command("close"), "goodbye"), NO_CHANNEL));
+        assert_eq!(request(&mut bench, &mut worker, &command("close"), ""), DONE);
         bench.run_for(limits::CLOSE_TIMEOUT + SECOND);
         assert!(says(&request(&mut bench, &mut worker, &command("close"), ""), NOBODY));
         assert!((0..2).all(|shard| bench.census(shard).backlog == 0));

@@ -3,6 +3,7 @@
 mod check;
 mod folder;
 mod keys;
+mod operate;
 mod output;
 mod program;
 mod publish;

@@ -6,10 +6,12 @@ use crate::cli::program::{code, out, run};
 fn help_names_each_verb_and_the_exit_codes() {
     let output = run(&["--help"]);
     assert_eq!(code(&output), 0);
-    for word in ["serve", "check", "config", "demo", "pub", "sub", "upstream", "Exit codes: 0"] {
+    for word in
+        ["serve", "check", "config", "demo", "pub", "sub", "send", "kick", "revoke", "upstream", "Exit codes: 0"]
+    {
         assert!(out(&output).contains(word), "{word}");
     }
-    for verb in ["serve", "check", "config", "pub", "sub", "upstream"] {
+    for verb in ["serve", "check", "config", "pub", "sub", "send", "kick", "revoke", "upstream"] {
         let output = run(&[verb, "--help"]);
         assert!(code(&output) == 0 && out(&output).contains("Examples:"), "{verb}");
     }

@@ -115,8 +115,13 @@ impl Services {
     /// A call does not wait for a worker: without one the client is told at once, and decides for itself. It is told
     /// the same if the worker has just disconnected.
     pub(crate) fn call(&mut self, desk: &mut Desk, key: Key, serial: u32, method: &str, payload: Box<[u8]>) {
-        let from =
-            Publisher { address: desk.address(key), wants_position: None, wants_no_responders: true, is_silent: false };
+        let from = Publisher {
+            address: desk.address(key),
+            wants_position: None,
+            wants_reach: false,
+            wants_no_responders: true,
+            is_silent: false,
+        };
         let message = service_message(desk, key, MessageKind::Call(method, serial), payload);
         if message.is_none_or(|message| self.try_service(desk, key, message, Some(from)).is_err()) {
             self.refuse_call(desk, key, serial);

@@ -1,0 +1,51 @@
+//! `send`, `kick`, `revoke`: what each does with a client of a gateway that runs.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::cli::program::{code, err, out, run};
+use crate::served::{PATIENCE, Served};
+
+#[test]
+fn a_user_is_sent_a_message_and_disconnected() {
+    let configuration = "shards = 2\n[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+         [[route]]\npath = \"/ws\"\nwebsocket = { channel = \"news\", user = { query = \"user\", unverified = true } }\n";
+    let (_gateway, [front, admin]) = Served::start("operate", configuration, ["http", "admin"]);
+    let admin = format!("http://{admin}");
+    let say = |words: &[&str]| run(&[words, &["--admin", &admin]].concat());
+
+    let output = say(&["send", "ann", "hello"]);
+    assert_eq!(
+        (code(&output), err(&output)),
+        (1, format!("tidegate: {admin}: refused with 404: no such connection is here\n"))
+    );
+    let mut client = TcpStream::connect(&front).expect("it listens");
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        client,
+        "GET /ws?user=ann HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    .expect("it reads");
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).expect("a head");
+        heard.push(byte[0]);
+    }
+    let output = say(&["send", "ann", "hello"]);
+    assert_eq!((code(&output), out(&output)), (0, "sent to one connection of ann\n".to_owned()));
+    let output = say(&["send", "ann", "well?", "--ask", "1"]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("refused with 404: no connection that can answer is here"), "{}", err(&output));
+    let output = say(&["revoke", "--user", "ann", "--json"]);
+    assert_eq!((code(&output), out(&output)), (0, "{\"closed\":0}\n".to_owned()), "it has no token");
+    let output = say(&["kick", "ann"]);
+    assert_eq!((code(&output), out(&output)), (0, "disconnected one connection of ann\n".to_owned()));
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).expect("the end");
+    let at = rest.windows(2).rposition(|bytes| bytes == 3003_u16.to_be_bytes()).expect("a close frame");
+    assert_eq!(rest[at - 2], 0x88);
+    let output = say(&["revoke"]);
+    assert_eq!(code(&output), 2);
+}
