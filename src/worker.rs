@@ -251,6 +251,7 @@ impl Worker {
             Destination::Request(place) if self.mesh.is_shard(place) => {
                 self.send(place, Mail::Publish(Box::new(publish)))
             }
+            Destination::Revoke => self.send(self.speaker(), Mail::Publish(Box::new(publish))),
             Destination::Service => self.send(self.speaker(), Mail::Spread(Box::new(publish))),
             Destination::Channel | Destination::Inbox | Destination::User { .. } => {
                 let owner = owner_of_message(&publish.message, shards);

@@ -157,6 +157,11 @@ pub fn server_drained(conn: &mut Conn, of: u16, settings: &Settings, now: Tick) 
     conn.answer("application/json", body.to_string().as_bytes(), settings, now)
 }
 
+/// How many streams and requests a revocation has ended, as JSON.
+pub fn revocation_answer(ended: u64) -> String {
+    json!({ "closed": ended }).to_string()
+}
+
 /// One of so many shards' part of the answer to [`Step::Revoke`](super::Step::Revoke): how many streams have ended, or why the
 /// tokens are not revoked.
 pub fn revocation_done(
@@ -177,7 +182,7 @@ pub fn revocation_done(
         }
         Ok(ended) => {
             let Some(ended) = http.about().and_then(|about| about.revoked(ended, of)) else { return After::KeepOpen };
-            conn.answer("application/json", json!({ "closed": ended }).to_string().as_bytes(), settings, now)
+            conn.answer("application/json", revocation_answer(ended).as_bytes(), settings, now)
         }
     }
 }

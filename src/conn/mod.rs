@@ -102,7 +102,7 @@ use crate::proto::subject::Subject;
 use crate::proto::upstream::ServerId;
 
 use accept::ServiceRequest;
-pub use answers::{revocation_done, server_drained};
+pub use answers::{revocation_answer, revocation_done, server_drained};
 use centrifuge::Centrifuge;
 pub use ending::{Departure, is_turned_away};
 pub use http::After;

@@ -5,6 +5,7 @@
 //!            +-- tg.request.<id>   --> the request's keeper ------------------------> requests.answer
 //!            +-- tg.service.<s>    --> one worker of each queue group ------------> desk.hand_to_workers
 //!            +-- tg.presence.<c>   --> the channel's owner, who answers (`presence`)
+//!            +-- tg.revoke         --> every shard (`revocations`)
 //!            +-- tg.reply.<id>     --> the shard of the request, which is answered (`operations`)
 //!            +-- tg.event.<e>      --> the same, if the gateway itself says it
 //!            '-- everything else --+--> workers, all known here, as in a line (`lines`) -> desk.hand_to_workers
@@ -77,6 +78,7 @@ impl Core {
             }
             Destination::Event(_) if publish.from.is_some() => self.desk.tell_nobody_there(&publish),
             Destination::Presence => self.features.presence.answer_worker(&mut self.desk, publish),
+            Destination::Revoke => self.features.revocations.revoke_for_worker(&mut self.desk, &publish.message),
             Destination::Event(_) | Destination::User { .. } | Destination::Channel | Destination::Inbox => {
                 self.publish_owned(publish)
             }
@@ -133,7 +135,7 @@ impl Core {
                 self.features.requests.answer(&mut self.desk, &publish)
             }
             Destination::Presence => self.features.presence.answer_worker(&mut self.desk, publish),
-            Destination::Reply(_) => self.publish(publish),
+            Destination::Reply(_) | Destination::Revoke => self.publish(publish),
             _ => self.desk.tell_nobody_there(&publish),
         }
     }

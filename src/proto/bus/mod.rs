@@ -35,6 +35,8 @@ pub const BAD_REQUEST: &[u8] = b"NATS/1.0 400 Bad Request\r\n\r\n";
 pub const TOO_MANY: &[u8] = b"NATS/1.0 429 Too Many Messages\r\n\r\n";
 /// The connection already has the largest number of channels.
 pub const TOO_MANY_CHANNELS: &[u8] = b"NATS/1.0 429 Too Many Channels\r\n\r\n";
+/// As many revocations are known, or under way, as there may be.
+pub const TOO_MANY_REVOCATIONS: &[u8] = b"NATS/1.0 429 Too Many Revocations\r\n\r\n";
 /// The message repeats one that was accepted before, and is not delivered again.
 pub const DUPLICATE: &[u8] = b"NATS/1.0 409 Duplicate\r\n\r\n";
 /// The status of an acknowledgement, in its first line.

@@ -8,6 +8,7 @@
 //!  tg.service.<service>          Service      to one worker of each queue group
 //!  tg.request.<id>               Request      to the shard that keeps the request
 //!  tg.presence.<channel>         Presence     to the owner of the channel
+//!  tg.revoke                     Revoke       to every shard, which takes the tokens no more
 //!  tg.reply.<id>                 Reply        to the shard of the connection, whose request it answers; from the gateway alone
 //!  tg.event.<event>              Event        to workers and clients, from the gateway alone
 //! ```
@@ -15,7 +16,7 @@
 use super::super::bus::headers;
 use super::super::subject::{Subject, is_inbox, is_reserved, tokens};
 use super::headers::ACK_HEADER;
-use super::subjects::{Change, ConnectionCommand, Family, keeper_in};
+use super::subjects::{Change, ConnectionCommand, Family, is_revoke, keeper_in};
 use crate::base::{ConnId, Place};
 
 /// See the module's picture. A few bytes, which a message carries.
@@ -36,6 +37,7 @@ pub enum Destination {
     Service,
     Request(Place),
     Presence,
+    Revoke,
     /// The answer to the request of this connection.
     Reply(ConnId),
     /// The event announces this change in a channel, if any.
@@ -73,7 +75,9 @@ impl Destination {
     }
 
     fn below_tg(subject: &str) -> Destination {
-        let Some((family, rest)) = Family::of(subject) else { return Destination::Unknown };
+        let Some((family, rest)) = Family::of(subject) else {
+            return if is_revoke(subject) { Destination::Revoke } else { Destination::Unknown };
+        };
         let expects = Expects::Nothing;
         let found = match family {
             Family::Conn => ConnId::split(rest).and_then(|(id, words)| {
@@ -130,9 +134,9 @@ impl Destination {
 }
 
 impl Expects {
-    /// Clients answer and acknowledge only messages to connections and users; elsewhere the header has no meaning. Three
-    /// kinds of reply subjects expect no answer: `tg.event.…`, because a client must not be able to publish there;
-    /// `tg.request.…`, because a 503 must not become a request's result; and invalid ones.
+    /// Clients answer and acknowledge only messages to connections and users; elsewhere the header has no meaning. Some
+    /// kinds of reply subjects expect no answer: `tg.event.…` and `tg.revoke`, because a client must not be able to publish
+    /// there; `tg.request.…`, because a 503 must not become a request's result; and invalid ones.
     fn of(command: Option<ConnectionCommand>, reply: Option<&Subject>, headers: Option<&[u8]>) -> Expects {
         let has_requester = || reply.is_some_and(is_of_requester);
         match command {
@@ -152,7 +156,7 @@ impl Expects {
 /// whose reply subject is `tg.reply.…` is refused.)
 pub(in crate::proto) fn is_of_requester(reply: &Subject) -> bool {
     Subject::check(reply.as_str()).is_ok()
-        && !matches!(Destination::of(reply), Destination::Event(_) | Destination::Request(_))
+        && !matches!(Destination::of(reply), Destination::Event(_) | Destination::Request(_) | Destination::Revoke)
 }
 
 /// The words after the token of a user, if there are any.
@@ -205,6 +209,8 @@ mod tests {
             (format!("tg.request.{request}.progress"), Destination::Nowhere),
             ("tg.presence.presence.a".to_owned(), Destination::Presence),
             ("tg.presence".to_owned(), Destination::Unknown),
+            ("tg.revoke".to_owned(), Destination::Revoke),
+            ("tg.revoke.ann".to_owned(), Destination::Unknown),
             (format!("tg.reply.{there}"), Destination::Reply(there)),
             (format!("tg.reply.{there}.close"), Destination::Unknown),
             ("tg.reply.12".to_owned(), Destination::Unknown),
@@ -260,6 +266,7 @@ mod tests {
             ("tg.user.ann.close", Some("_INBOX.1"), false),
             ("tg.conn.0000000000000001", Some("tg.service.x"), true),
             ("tg.conn.0000000000000001", Some("tg.event.drain"), false),
+            ("tg.conn.0000000000000001", Some("tg.revoke"), false),
             ("tg.service.x", Some("_INBOX.1"), false),
             ("room.1", Some("_INBOX.1"), false),
         ] {

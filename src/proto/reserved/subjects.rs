@@ -18,6 +18,9 @@ const PRESENCE: &str = "tg.presence.";
 const REPLY: &str = "tg.reply.";
 const EVENT: &str = "tg.event.";
 
+/// The subject of revocations, which is in no family.
+const REVOKE: &str = "tg.revoke";
+
 /// The token before the number of a call, in the subject of its answer.
 const ANSWER: &str = "answer";
 /// The event of a drain.
@@ -102,6 +105,12 @@ pub const SUBJECTS: &[SubjectRow] = &[
         published_by: "workers",
         meaning: "a request is answered with the clients of the channel, as JSON, if the channel's `[[channel]]` says \
                   `presence = true`",
+    },
+    SubjectRow {
+        shape: REVOKE,
+        published_by: "workers",
+        meaning: "revokes the tokens that the payload names, as `POST /api/revocations` does; a request is answered with the \
+                  number of streams that have ended",
     },
     SubjectRow {
         shape: "tg.reply.<id>",
@@ -283,6 +292,11 @@ pub fn reply(id: ConnId) -> Subject {
     Subject::made(&format!("{REPLY}{id}"))
 }
 
+/// Whether it is the subject of revocations.
+pub(super) fn is_revoke(subject: &str) -> bool {
+    subject == REVOKE
+}
+
 /// Whether it is such a subject: only the gateway asks for an answer there.
 pub fn is_reply(name: &str) -> bool {
     name.starts_with(REPLY)
@@ -383,6 +397,7 @@ mod tests {
             format!("{EVENT}{DRAIN}"),
             format!("{PRESENCE}<channel>"),
             format!("{REPLY}<id>"),
+            REVOKE.to_owned(),
             format!("{CONN}<id>.{ANSWER}.<call>"),
         ]);
         shapes.extend([format!("{SERVICE}<service>"), format!("{REQUEST}<id>")]);
@@ -395,7 +410,7 @@ mod tests {
         shapes.sort();
         listed.sort();
         assert_eq!(listed, shapes);
-        for row in SUBJECTS {
+        for row in SUBJECTS.iter().filter(|row| row.shape != REVOKE) {
             let (family, _) = Family::of(row.shape).expect("a family has it");
             assert_eq!(row.published_by.contains("workers"), family.takes_publications(), "{}", row.shape);
         }

@@ -281,6 +281,47 @@ fn a_token_is_revoked_by_its_name_and_a_text_that_names_none_is_refused() {
 }
 
 #[test]
+fn a_worker_revokes_as_an_operator_does() {
+    for home in 0..2 {
+        let mut bench = Bench::new(2, settings());
+        let ann = token("ann", NOW + 3_600);
+        let mut streams: Vec<Peer> = (0..2).map(|shard| bench.open(shard, &format!("/in/1?token={ann}"))).collect();
+        let mut worker = bench.connect(home, BUS);
+        worker.say("CONNECT {\"headers\":true,\"no_responders\":true,\"verbose\":false}\r\nSUB _INBOX.> 1\r\nPING\r\n");
+        bench.run_for(SECOND / 10);
+        worker.hear();
+        let mut request = |bench: &mut Bench, text: &str| {
+            worker.say(format!("PUB tg.revoke _INBOX.1 {}\r\n{text}\r\n", text.len()));
+            bench.run_for(SECOND);
+            worker.hear()
+        };
+        for bad in ["", "{}", "{\"user\":\"ann\",\"until\":1}"] {
+            let heard = request(&mut bench, bad);
+            assert!(heard.starts_with("HMSG ") && heard.contains("NATS/1.0 400 Bad Request\r\n"), "{bad}: {heard}");
+        }
+        assert!(streams.iter_mut().all(|stream| !stream.is_at_end()));
+        assert_eq!(request(&mut bench, "{\"user\":\"ann\"}"), "MSG _INBOX.1 1 12\r\n{\"closed\":2}\r\n");
+        assert!(streams.iter_mut().all(Peer::is_at_end));
+        assert_eq!(request(&mut bench, "{\"user\":\"ann\"}"), "MSG _INBOX.1 1 12\r\n{\"closed\":0}\r\n");
+    }
+}
+
+#[test]
+fn a_revocation_that_no_worker_waits_for_is_carried_out_and_leaves_nothing() {
+    let mut bench = Bench::new(2, settings());
+    let mut stream = bench.open(1, &format!("/in/1?token={}", token("ann", NOW + 3_600)));
+    let mut worker = bench.connect(0, BUS);
+    worker.say("CONNECT {\"verbose\":false}\r\nSUB > 1\r\nPUB tg.revoke 14\r\n{\"user\":\"ann\"}\r\nPING\r\n");
+    bench.run_for(SECOND);
+    assert!(worker.hear().ends_with("PONG\r\n") && stream.is_at_end());
+    // What a client answers is no revocation.
+    let _tab = bench.open(1, &format!("/in/1?token={}", token("bob", NOW + 3_600)));
+    worker.say("PUB tg.user.bob tg.revoke 2\r\nhi\r\n");
+    bench.run_for(SECOND);
+    assert_eq!(worker.hear(), "MSG tg.user.bob 1 tg.revoke 2\r\nhi\r\n", "a plain message");
+}
+
+#[test]
 fn a_walk_through_many_connections_does_a_piece_at_a_time_and_finds_each() {
     let mut bench = Bench::new(1, settings());
     let mut bystander = bench.open(0, "/ws/1");
