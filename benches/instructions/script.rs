@@ -1,4 +1,5 @@
-//! A shard without a kernel: what peers say is scripted, what is sent to them has arrived at once.
+//! A shard without a kernel: what peers say is scripted, what is sent to them has arrived at once. A server that the shard
+//! dials is there, and answers whatever it is sent with the same bytes.
 //!
 //! ```text
 //!  peers.say(bytes) --> ready --> Script::next --> the shard's turn --> Script::send --> counted, and heard if asked for
@@ -46,10 +47,15 @@ struct State {
     /// What was sent, by slot; gathered while `is_listening`.
     heard: Vec<Vec<u8>>,
     is_listening: bool,
+    /// What servers answer.
+    answer: Rc<[u8]>,
+    /// The connections to servers.
+    dialled: Vec<Key>,
 }
 
 enum Happening {
     Accepted(ListenerId),
+    Connected(Key),
     Received(Key, Rc<[u8]>),
     Sent(Key, Box<Batch>),
     Finished(Key),
@@ -88,6 +94,11 @@ impl Gate {
     /// What a peer says comes to the shard in the next turn.
     pub fn say(&mut self, key: Key, bytes: &Rc<[u8]>) {
         self.state.borrow_mut().ready.push_back(Happening::Received(key, bytes.clone()));
+    }
+
+    /// Servers answer each send with this.
+    pub fn serve(&mut self, answer: &[u8]) {
+        self.state.borrow_mut().answer = answer.into();
     }
 
     /// Says it, and answers with what comes back.
@@ -149,6 +160,7 @@ impl Driver for Script {
             Happening::Accepted(listener) => {
                 Completion::Accepted { listener, socket: (), peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)) }
             }
+            Happening::Connected(key) => Completion::Connected { key, outcome: Ok(()) },
             Happening::Received(key, bytes) => {
                 // Where the kernel would copy from its socket buffer.
                 self.lent.clear();
@@ -175,7 +187,9 @@ impl Driver for Script {
     }
 
     fn connect(&mut self, _to: &Remote, _from: Option<IpAddr>, key: Key) {
-        unreachable!("the script of {key:?} dials nothing")
+        let state = &mut *self.state.borrow_mut();
+        state.dialled.push(key);
+        state.pending.push(Happening::Connected(key));
     }
 
     fn recv(&mut self, _key: Key) {}
@@ -203,6 +217,9 @@ impl Driver for Script {
         batch.advance(batch.len());
         state.sends += 1;
         state.pending.push(Happening::Sent(key, batch));
+        if state.dialled.contains(&key) {
+            state.pending.push(Happening::Received(key, state.answer.clone()));
+        }
     }
 
     /// The peer ends its half as soon as it has seen the end of ours.

@@ -43,6 +43,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { name: "dispatch", what: "a client's frame to its worker", each: 1, prepare: turn::dispatch },
     Operation { name: "answer", what: "a worker's message to a client", each: 1, prepare: turn::answer },
     Operation { name: "echo", what: "a client's frame to its own room, and back", each: 1, prepare: turn::echo },
+    Operation { name: "proxied", what: "a GET to a server, and 1 KiB back", each: 1, prepare: turn::proxied },
     Operation { name: "connection", what: "upgrade, subscribe, close", each: 1, prepare: turn::connection },
 ];
 

@@ -1,13 +1,15 @@
 //! Whole turns of a shard: what was received in, batches for the driver out.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use tidegate::base::Key;
 use tidegate::conn::Door;
-use tidegate::conn::route::{ChannelTemplate, Route, RouteTarget, Service, WebSocketRoute};
+use tidegate::conn::route::{ANY_METHOD, ChannelTemplate, ProxyRoute, Route, RouteTarget, Service, WebSocketRoute};
 use tidegate::conn::routes::Routes;
 use tidegate::conn::settings::{Generation, Settings};
+use tidegate::proto::upstream::{UpstreamId, UpstreamRule};
 use tidegate::proto::ws::{Opcode, frame};
 use tidegate::shard::Entrance;
 
@@ -27,6 +29,13 @@ const FRONT_TLS: u16 = 2;
 
 const CHANNEL: &str = "room.1";
 const MASK: [u8; 4] = [1, 2, 3, 4];
+/// A request for a server, as pages send it, and the head of its answer, as nginx sends it.
+const REQUEST: &str = "GET /api/orders/17?expand=lines HTTP/1.1\r\nHost: shop.example\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\nAccept: application/json\r\n\
+    Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\nReferer: https://shop.example/orders\r\n\
+    Connection: keep-alive\r\nCookie: session=0123456789abcdef0123456789abcdef\r\n\r\n";
+const ANSWER_HEAD: &str = "HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+    Content-Type: application/json\r\nContent-Length: 1024\r\nConnection: keep-alive\r\nVary: Accept-Encoding\r\n";
 /// A client's close frame: 1000, masked with zeros.
 const CLOSE: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
 
@@ -39,7 +48,9 @@ fn gate(ends: Option<&Ends>) -> Gate {
         introduced_by: Default::default(),
     }));
     let routes = Routes::new(routes()).expect("there are few");
-    let generation = Generation { routes, ..Generation::default() }.into();
+    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
+    let upstreams = [UpstreamRule::new("app").with("127.0.0.1:80", server)].into();
+    let generation = Generation { routes, upstreams, ..Generation::default() }.into();
     Gate::new(Settings { generation, ..Settings::default() }, entrances)
 }
 
@@ -60,6 +71,10 @@ fn routes() -> Vec<Route> {
         route("/ws/{room}", RouteTarget::WebSocket(room)),
         route("/echo/{room}", RouteTarget::WebSocket(own)),
         route("/echo", RouteTarget::WebSocket(echo)),
+        Route {
+            methods: vec![ANY_METHOD.into()],
+            ..route("/api/*", RouteTarget::Proxy(Box::new(ProxyRoute::new(UpstreamId(0)))))
+        },
     ]
 }
 
@@ -201,5 +216,21 @@ pub fn connection() -> Box<dyn FnMut()> {
         assert_eq!(gate.settle(), 1, "it is answered");
         gate.say(key, &close);
         assert_eq!(gate.settle(), 1, "it is told goodbye");
+    })
+}
+
+/// A GET as a browser's page makes it, and 1 KiB as an answer.
+pub fn proxied() -> Box<dyn FnMut()> {
+    let mut gate = gate(None);
+    let body = "x".repeat(1024);
+    gate.serve(format!("{ANSWER_HEAD}\r\n{body}").as_bytes());
+    let client = gate.connect(FRONT);
+    let answer = gate.ask(client, REQUEST.as_bytes());
+    assert!(answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(body.as_bytes()), "{answer:?}");
+    let request: Rc<[u8]> = REQUEST.as_bytes().into();
+    gate.stop_listening();
+    Box::new(move || {
+        gate.say(client, &request);
+        assert_eq!(gate.settle(), 2, "the server is asked, and the client answered");
     })
 }
