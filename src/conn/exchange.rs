@@ -159,7 +159,7 @@ impl Exchange<'_> {
                 self.link.wait_until(self.now + apart(self.link.peer(), settings.generation.ping_interval));
                 self.session.counted.set_stream(counted(allowance.is_some(), identity.user()));
                 let user = identity.user().and_then(User::subject);
-                let identity = identity.begun((settings.process.unix_time)(), now);
+                let identity = identity.begun(settings.process.unix_time, now);
                 self.session.phase = Phase::WebSocket(identity, WebSocket::default());
                 let channels = channel.into_iter().map(|channel| {
                     let greeting = settings.generation.channels.of(&channel).greeting();
@@ -170,7 +170,7 @@ impl Exchange<'_> {
             AdmissionOutcome::Centrifuge { route, client, channels } => {
                 self.session.route = route;
                 self.session.counted.set_stream(counted(allowance.is_some(), client.user()));
-                let identity = client.begun((settings.process.unix_time)(), now);
+                let identity = client.begun(settings.process.unix_time, now);
                 let centrifuge = Centrifuge::new(identity, channels, self.now + settings.generation.head_timeout);
                 self.link.wait_until(centrifuge.deadline());
                 self.session.phase = Phase::Centrifuge(Box::new(centrifuge));
@@ -202,7 +202,7 @@ impl Exchange<'_> {
         self.link.wait_until(self.now + apart(self.link.peer(), generation.sse_heartbeat));
         let (stream, opening) = EventStream::open(channels, last_id, &generation.channels, streaming);
         let user = client.user().and_then(User::subject);
-        self.session.phase = Phase::EventStream(client.begun((process.unix_time)(), self.now), stream);
+        self.session.phase = Phase::EventStream(client.begun(process.unix_time, self.now), stream);
         Opening { user, ..opening }
     }
 
@@ -214,7 +214,7 @@ impl Exchange<'_> {
         client: Identity,
         page: Option<Box<Page>>,
     ) -> Result<Option<Step<'a>>, CloseReason> {
-        let client = client.begun((self.settings.process.unix_time)(), self.now);
+        let client = client.begun(self.settings.process.unix_time, self.now);
         let begun = self.begin_forward(request, target, &client);
         if target.1.is_some() {
             self.session.route = target.0;
@@ -247,18 +247,17 @@ impl Exchange<'_> {
         let route = request.route(id);
         let Phase::Http(http) = &self.session.phase else { return Err(CloseReason::NotFound) };
         let RouteTarget::Proxy(target) = &route.target else { return Err(CloseReason::NotFound) };
-        let pseudonym = settings.process.pseudonym();
-        if is_looping(head, &pseudonym) {
+        let pseudonym = settings.process.name.pseudonym();
+        if is_looping(head, pseudonym) {
             return Err(CloseReason::LoopDetected);
         }
         let rule = settings.generation.upstreams.get(usize::from(target.upstream.0)).ok_or(CloseReason::NoUpstream)?;
         let affinity = affinity(request, route, rule, peer.ip());
-        let connection = settings.process.conn_id(self.address).to_string();
         let arrived = RequestFacts {
             peer,
             is_from_proxy: http.proxy.is_some(),
-            id: (&connection, http.answered),
-            pseudonym: &pseudonym,
+            id: (settings.process.conn_id(self.address), http.answered),
+            pseudonym,
             is_secure: request.is_secure,
             host: request.host,
             affinity,

@@ -6,13 +6,12 @@
 //! ```
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use super::Peer;
 use super::proxying::{ForwardedRequest, Proxying};
 use super::route::{ForwardedHost, ProxyRoute};
 use super::upstream::Waits;
-use crate::base::Tick;
+use crate::base::{ConnId, Tick};
 use crate::proto::CloseReason;
 use crate::proto::http::{Body, ForwardedCredentials, Framed, Head, OwnFields, canonical_path, write_request};
 use crate::proto::upstream::Affinity;
@@ -24,7 +23,7 @@ pub(super) struct RequestFacts<'a> {
     /// The peer has sent it as a trusted proxy.
     pub is_from_proxy: bool,
     /// The id of the connection, and which of its requests this is.
-    pub id: (&'a str, u32),
+    pub id: (ConnId, u32),
     /// Names the gateway in `Via`.
     pub pseudonym: &'a str,
     pub is_secure: bool,
@@ -51,14 +50,16 @@ pub(super) fn forward(
     let body = Body::new(head.body, target.body_bytes_max.unwrap_or(u64::MAX))?;
     let path = canonical_path(head.path, target.has_encoded_slashes)?;
     let path = without(&path, target.strip.as_deref());
-    let (connection, count) = arrived.id;
-    let mut own_id = String::new();
+    let own_id;
     let given = head.single_header("x-request-id").ok().flatten().filter(|id| arrived.is_from_proxy && is_id(id));
-    let id = given.unwrap_or_else(|| {
-        // Writing to a String cannot fail.
-        let _ = write!(own_id, "{connection}-{count}");
-        &own_id
-    });
+    let id = match given {
+        Some(id) => id,
+        None => {
+            let (connection, count) = arrived.id;
+            own_id = [connection.text().as_str(), itoa::Buffer::new().format(count)].join("-");
+            &own_id
+        }
+    };
     let own = OwnFields {
         host: match &target.host {
             ForwardedHost::Client => head.host.or(arrived.host),

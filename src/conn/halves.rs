@@ -137,23 +137,31 @@ pub fn interim(conn: &mut Conn, head: &AnswerHead<'_>) {
 }
 
 /// Passes on the head of the answer, with the server's mark if there is one to set.
-pub fn answer(conn: &mut Conn, head: &AnswerHead<'_>, set_cookie: Option<&str>, settings: &Settings, now: Tick) {
-    let Some(half) = proxying(&mut conn.session) else { return };
+/// Returns whether a stream of events follows.
+pub fn answer(
+    conn: &mut Conn,
+    head: &AnswerHead<'_>,
+    set_cookie: Option<&str>,
+    settings: &Settings,
+    now: Tick,
+) -> bool {
+    let Some(half) = proxying(&mut conn.session) else { return false };
     let is_last = !half.is_whole || settings.readiness == Readiness::Closing;
     let to = if is_last { half.to.closing() } else { half.to };
-    let unix_time = (settings.process.unix_time)();
+    let is_event_stream = head.is_event_stream();
     let mut passed = (Framed::Bare, false);
     let outbox = &mut conn.link.outbox;
-    outbox.write(|out| passed = write_answer(out, head, to, set_cookie, unix_time));
+    outbox.write(|out| passed = write_answer(out, head, to, set_cookie, settings.process.unix_time));
     if let Some(half) = proxying(&mut conn.session) {
         (half.answer, half.to.keep_alive) = passed;
         half.stage = ProxyStage::Answering;
-        half.is_event_stream = head.is_event_stream();
+        half.is_event_stream = is_event_stream;
         half.head = Vec::new();
         if half.is_whole {
             conn.link.wait_until_unless_stuck(now + settings.generation.send_timeout);
         }
     }
+    is_event_stream
 }
 
 /// Passes on a piece of the answer's body. True if so much waits for the client that no more should come.

@@ -64,11 +64,11 @@ impl Identity {
         self
     }
 
-    /// The same client, whose stream has begun at this Unix time, and now.
-    pub fn begun(mut self, since: u64, now: Tick) -> Identity {
+    /// The same client, whose stream has begun now. `unix_time`: the same in seconds, which only clients with a name have.
+    pub fn begun(mut self, unix_time: fn() -> u64, now: Tick) -> Identity {
         if let Some(rare) = &mut self.rare {
-            rare.since = since;
-            rare.until = rare.known.until(since, now);
+            rare.since = unix_time();
+            rare.until = rare.known.until(rare.since, now);
         }
         self
     }

@@ -50,8 +50,7 @@ pub struct Process {
     pub shard_connections_max: u64,
     /// Names the gateway in the ids of its connections and requests; `None` for a gateway that is alone.
     pub node: Option<NodeId>,
-    /// The id of the server on the bus: random, new with each process.
-    pub server_id: String,
+    pub name: ProcessName,
     /// The address of the bus for INFO.
     pub bus_address: SocketAddr,
     /// Unix time in seconds, in which the expiry of tokens is given. The simulator has its own clock.
@@ -181,10 +180,30 @@ impl Process {
     pub fn conn_id(&self, address: Address) -> ConnId {
         ConnId::new(self.node, address)
     }
+}
 
-    /// The gateway's name in `Via` (RFC 9110 section 7.6.3): another one for each process.
-    pub fn pseudonym(&self) -> String {
-        format!("tidegate-{:08x}", fnv1a(self.server_id.as_bytes()) as u32)
+/// The names of one process, which another start does not have.
+#[derive(Clone, Debug)]
+pub struct ProcessName {
+    server_id: Box<str>,
+    pseudonym: Box<str>,
+}
+
+impl ProcessName {
+    /// `server_id`: random.
+    pub fn new(server_id: &str) -> ProcessName {
+        let pseudonym = format!("tidegate-{:08x}", fnv1a(server_id.as_bytes()) as u32);
+        ProcessName { server_id: server_id.into(), pseudonym: pseudonym.into() }
+    }
+
+    /// The id of the server on the bus.
+    pub fn server_id(&self) -> &str {
+        &self.server_id
+    }
+
+    /// The gateway in `Via` (RFC 9110 section 7.6.3).
+    pub fn pseudonym(&self) -> &str {
+        &self.pseudonym
     }
 }
 
@@ -196,7 +215,7 @@ impl Default for Process {
             unacked_bytes_max: limits::UNACKED_BYTES_MAX,
             shard_connections_max: u64::MAX,
             node: None,
-            server_id: "TIDEGATE".to_owned(),
+            name: ProcessName::new("TIDEGATE"),
             bus_address: SocketAddr::from(([127, 0, 0, 1], 4222)),
             unix_time: || 0,
         }

@@ -81,7 +81,7 @@ impl BusWorker {
     pub fn new(settings: &Settings, client_id: u64, peer: Peer, outbox: &mut Outbox) -> BusWorker {
         let bus = &settings.generation.bus;
         let info = bus::Info {
-            server_id: &settings.process.server_id,
+            server_id: settings.process.name.server_id(),
             address: settings.process.bus_address,
             client_id,
             client_ip: peer.ip(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::conn::Door;
 use crate::conn::auth::Proofs;
 use crate::conn::quota::{Quota, Quotas};
-use crate::conn::settings::{Readiness, Settings};
+use crate::conn::settings::{ProcessName, Readiness, Settings};
 use crate::driver::socket::{self, ListeningSocket};
 use crate::shard::Entrance;
 
@@ -60,7 +60,7 @@ impl OpenedPlan {
         let wanted: Vec<Wanted> = gates.iter().map(wanted).collect();
         let sockets = activated::assign(sockets, &wanted)?;
         generation.quotas = self::quotas(quotas, tallies_max)?.map(Arc::new);
-        process.server_id = format!("TG{:016X}", random()?);
+        process.name = ProcessName::new(&format!("TG{:016X}", random()?));
         let pinning = pinning(pin, shards);
         let gates = claim(gates, sockets)?;
         if let Some(gate) = gates.iter().find(|gate| gate.entrance.door == Door::Bus) {

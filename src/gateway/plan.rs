@@ -30,7 +30,7 @@ use super::{StartError, descriptors};
 pub(super) struct Plan {
     pub shards: usize,
     pub pin: Pin,
-    /// Lacks `node`, which the builder knows, `server_id`, which the process draws at start, and `bus_address`, which the
+    /// Lacks `node`, which the builder knows, `name`, which the process draws at start, and `bus_address`, which the
     /// kernel decides.
     pub process: Process,
     /// Lacks `quotas`: their table has a secret, which is drawn at start.

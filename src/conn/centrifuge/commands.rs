@@ -193,7 +193,7 @@ impl Centrifuge {
         let ttl = admission.ttl.filter(|_| proof.is_none());
         let client = proof.map(Identity::proven).or(admission.user.map(|user| Identity::new(Some(user), None)));
         if let Some(client) = client {
-            self.identity = client.begun((around.settings.process.unix_time)(), around.now);
+            self.identity = client.begun(around.settings.process.unix_time, around.now);
         }
         let user = self.identity.user().and_then(User::subject);
         let expires = end(ttl, around.now);

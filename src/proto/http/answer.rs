@@ -12,10 +12,8 @@
 use std::mem::{self, MaybeUninit};
 use std::ops::Deref;
 
-use memchr::memmem;
-
 use super::body::Framing;
-use super::fields::{HeadFields, content_length, has_strict_lines};
+use super::fields::{HeadFields, content_length, head_len};
 use crate::limits::{ANSWER_FIELDS_MAX, ANSWER_HEAD_BYTES_MAX};
 use crate::proto::CloseReason;
 
@@ -52,12 +50,10 @@ pub fn next_answer<'a>(input: &mut &'a mut [u8], is_to_head: bool) -> Result<Opt
     if !begins_as_answer(window) {
         return Err(GARBAGE);
     }
-    let Some(end) = memmem::find(window, b"\r\n\r\n").map(|at| at + 4) else {
-        // No continuation could make a stray line end valid.
-        let is_hopeless = window.len() == ANSWER_HEAD_BYTES_MAX || !has_strict_lines(window);
-        return if is_hopeless { Err(GARBAGE) } else { Ok(None) };
+    let Some(len) = head_len(window).map_err(|_| GARBAGE)? else {
+        return if window.len() == ANSWER_HEAD_BYTES_MAX { Err(GARBAGE) } else { Ok(None) };
     };
-    let (taken, rest) = mem::take(input).split_at_mut(end);
+    let (taken, rest) = mem::take(input).split_at_mut(len);
     *input = rest;
     parse(taken, is_to_head).map(Some)
 }
@@ -69,10 +65,8 @@ fn begins_as_answer(bytes: &[u8]) -> bool {
     bytes[..count] == BEGINNING[..count]
 }
 
+/// `bytes`: a whole head.
 fn parse(bytes: &[u8], is_to_head: bool) -> Result<AnswerHead<'_>, CloseReason> {
-    if !has_strict_lines(bytes) {
-        return Err(GARBAGE);
-    }
     let mut fields = [const { MaybeUninit::uninit() }; ANSWER_FIELDS_MAX];
     let mut response = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -122,8 +116,8 @@ impl AnswerHead<'_> {
 
     /// Whether the body is a stream of events (the WHATWG HTML standard, "Server-sent events").
     pub fn is_event_stream(&self) -> bool {
-        let media_type = self.header("content-type").and_then(|value| value.split(';').next()).unwrap_or_default();
-        media_type.trim().eq_ignore_ascii_case("text/event-stream")
+        let media_type = self.values("content-type").next().and_then(|value| value.split(|byte| *byte == b';').next());
+        media_type.is_some_and(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
     }
 
     /// Seconds that the upstream says it keeps an idle connection (`Keep-Alive: timeout=5`).

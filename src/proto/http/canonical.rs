@@ -16,10 +16,10 @@ use crate::proto::CloseReason;
 /// `Err` for a path that routers and upstreams read differently: dot segments, broken escapes, an escaped backslash or
 /// control character, and, unless `may_escape_slashes`, an escaped slash.
 pub fn canonical_path(path: &str, may_escape_slashes: bool) -> Result<Cow<'_, str>, CloseReason> {
-    split_path(path)?;
-    if !path.contains('%') && !path.contains("//") {
-        return if path.contains('\\') { Err(CloseReason::MalformedRequest) } else { Ok(Cow::Borrowed(path)) };
+    if is_plain(path) {
+        return Ok(Cow::Borrowed(path));
     }
+    split_path(path)?;
     let mut canonical = String::with_capacity(path.len());
     let mut bytes = path.bytes();
     while let Some(byte) = bytes.next() {
@@ -42,6 +42,17 @@ pub fn canonical_path(path: &str, may_escape_slashes: bool) -> Result<Cow<'_, st
         }
     }
     Ok(Cow::Owned(canonical))
+}
+
+/// Whether it has one form and one reading: no escape, no backslash, and no segment that is empty, unless it is the last one, or
+/// begins with a dot. Most paths are so.
+fn is_plain(path: &str) -> bool {
+    let mut before = 0;
+    path.starts_with('/')
+        && path.bytes().all(|byte| {
+            let begins = std::mem::replace(&mut before, byte) == b'/';
+            !(matches!(byte, b'%' | b'\\') || begins && matches!(byte, b'/' | b'.'))
+        })
 }
 
 #[cfg(test)]

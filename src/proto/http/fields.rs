@@ -62,14 +62,24 @@ impl<'a> HeadFields<'a> {
 
     /// Whether such a list has that element, in any case.
     pub fn has_element(&self, name: &str, element: &str) -> bool {
-        self.elements(name).any(|candidate| candidate.eq_ignore_ascii_case(element))
+        let is_it = |candidate: &[u8]| candidate.trim_ascii().eq_ignore_ascii_case(element.as_bytes());
+        self.values(name).any(|value| value.split(|byte| *byte == b',').any(is_it))
+    }
+
+    /// The bytes of these fields in a head.
+    pub(super) fn wire_len(&self) -> usize {
+        self.0.iter().map(|field| field.name.len() + field.value.len() + ": \r\n".len()).sum()
     }
 
     /// The fields that a proxy passes on: neither those of this one connection nor those that `Connection` names as such
     /// (RFC 9110 section 7.6.1).
     pub fn end_to_end(&self) -> impl Iterator<Item = &Field<'a>> {
-        let nominated: SmallVec<[&str; 4]> = self.elements("connection").collect();
-        let is_nominated = move |name: &str| nominated.iter().any(|option| option.eq_ignore_ascii_case(name));
+        // Mostly it names none that would go on otherwise.
+        let options = self.values("connection").flat_map(|value| value.split(|byte| *byte == b','));
+        let may_nominate = |option: &&[u8]| !matches!(*option, b"" | b"close" | b"keep-alive");
+        let nominated: SmallVec<[&[u8]; 4]> = options.map(<[u8]>::trim_ascii).filter(may_nominate).collect();
+        let is_nominated =
+            move |name: &str| nominated.iter().any(|option| option.eq_ignore_ascii_case(name.as_bytes()));
         self.0.iter().filter(move |field| !is_hop_by_hop(field.name) && !is_nominated(field.name))
     }
 }
@@ -87,16 +97,80 @@ pub(super) fn begins_with(name: &str, beginning: &str) -> bool {
     name.as_bytes().get(..beginning.len()).is_some_and(|own| own.eq_ignore_ascii_case(beginning.as_bytes()))
 }
 
-/// Checks where httparse is lenient: each line ends with CRLF, and neither sign stands alone.
-pub(super) fn has_strict_lines(bytes: &[u8]) -> bool {
-    memchr::memchr2_iter(b'\r', b'\n', bytes).all(|at| match bytes[at] {
-        b'\r' => bytes.get(at + 1).is_none_or(|&next| next == b'\n'),
-        _ => at > 0 && bytes[at - 1] == b'\r',
-    })
+/// A line of a head does not end with CRLF, or one of these signs stands alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StrayLineEnd;
+
+/// Length of the head at the front of `bytes`, its empty line included; `None` if that has not arrived.
+///
+/// Stricter than httparse, which takes a line that ends with LF alone.
+pub(super) fn head_len(bytes: &[u8]) -> Result<Option<usize>, StrayLineEnd> {
+    let (mut lines, mut begin, mut len) = (0, 0, None);
+    for end in memchr::memchr_iter(b'\n', bytes) {
+        if end == begin || bytes[end - 1] != b'\r' {
+            return Err(StrayLineEnd);
+        }
+        lines += 1;
+        if end == begin + 1 {
+            len = Some(end + 1);
+            break;
+        }
+        begin = end + 1;
+    }
+    // Each LF has its CR, so there are as many of these if none stands alone. The LF of the last one may be on its way.
+    let seen = &bytes[..len.unwrap_or(bytes.len())];
+    let halves = usize::from(seen.ends_with(b"\r"));
+    if memchr::memchr_iter(b'\r', seen).count() == lines + halves { Ok(len) } else { Err(StrayLineEnd) }
 }
 
 /// Digits and nothing else (RFC 9110 section 8.6).
 pub(super) fn content_length(value: &[u8]) -> Option<u64> {
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     if is_number { str::from_utf8(value).ok()?.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_head_ends_with_its_empty_line_and_each_line_with_both_signs() {
+        for (bytes, len) in [
+            ("", Ok(None)),
+            ("GET / HTTP/1.1", Ok(None)),
+            ("GET / HTTP/1.1\r", Ok(None)),
+            ("GET / HTTP/1.1\r\nA: b\r\n\r", Ok(None)),
+            ("GET / HTTP/1.1\r\nA: b\r\n\r\n", Ok(Some(24))),
+            ("GET / HTTP/1.1\r\nA: b\r\n\r\nbo\rdy\n\n", Ok(Some(24))),
+            ("\r\nGET", Ok(Some(2))),
+            ("\nGET", Err(StrayLineEnd)),
+            ("GET / HTTP/1.1\n", Err(StrayLineEnd)),
+            ("GET / HTTP/1.1\r\nA: b\n\r\n", Err(StrayLineEnd)),
+            ("GET / HTTP/1.1\r\nA: b\r\n\n", Err(StrayLineEnd)),
+            ("GET / HTTP/1.1\r\nA: b\rc\r\n\r\n", Err(StrayLineEnd)),
+            ("GET / HTTP/1.1\r\nA: b\r\r\n\r\n", Err(StrayLineEnd)),
+            ("GET / HTTP/1.1\rA", Err(StrayLineEnd)),
+            ("GET / HTTP/1.1\r\r", Err(StrayLineEnd)),
+        ] {
+            assert_eq!(head_len(bytes.as_bytes()), len, "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_length_is_that_of_a_slow_reader(pieces in prop::collection::vec(prop::sample::select(vec!["a", "\r", "\n", "\r\n", "b: c\r\n"]), 0..12)) {
+            let text = pieces.concat();
+            let lines: Vec<&str> = text.split_inclusive('\n').collect();
+            let whole = lines.iter().position(|line| *line == "\r\n").map(|at| lines[..=at].concat());
+            let seen = whole.as_deref().unwrap_or(&text);
+            let is_strict = seen.split_inclusive('\n').all(|line| match line.strip_suffix('\n') {
+                Some(line) => line.strip_suffix('\r').is_some_and(|line| !line.contains('\r')),
+                None => !line.strip_suffix('\r').unwrap_or(line).contains('\r'),
+            });
+            let expected = if is_strict { Ok(whole.as_ref().map(String::len)) } else { Err(StrayLineEnd) };
+            prop_assert_eq!(head_len(text.as_bytes()), expected);
+        }
+    }
 }

@@ -19,6 +19,7 @@ use super::body::Framing;
 use super::chunk::Streaming;
 use super::credentials::{ForwardedCredentials, is_offer, other_offers};
 use super::fields::{Field, begins_with, is_hop_by_hop};
+use super::framed::Framed;
 use super::head::Head;
 use super::reply::{ReplyTo, push_number};
 
@@ -43,42 +44,14 @@ pub struct OwnFields<'a> {
     pub credentials: ForwardedCredentials<'a>,
 }
 
-/// How a body is passed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framed {
-    /// As it is: there is none, or its length is announced.
-    Bare,
-    Streamed(Streaming),
-}
-
-impl Framed {
-    /// Appends a piece of the body.
-    pub fn write(self, out: &mut Vec<u8>, piece: &[u8]) {
-        match self {
-            Framed::Bare => out.extend_from_slice(piece),
-            Framed::Streamed(streaming) => streaming.copy(out, piece),
-        }
-    }
-
-    /// The bytes that end the body.
-    pub fn end(self) -> &'static [u8] {
-        match self {
-            Framed::Bare => b"",
-            Framed::Streamed(streaming) => streaming.end(),
-        }
-    }
-
-    /// How a request's body reaches the upstream.
-    pub fn of_request(framing: Framing) -> Framed {
-        match framing {
-            Framing::Chunked | Framing::UntilEnd => Framed::Streamed(Streaming::Chunked),
-            Framing::None | Framing::Length(_) => Framed::Bare,
-        }
-    }
-}
+/// Room for the first line and the gateway's own fields, as they mostly are.
+const OWN_BYTES: usize = 256;
+/// Room for the body that arrives with the head of an answer.
+const BODY_BYTES_RESERVED: u64 = 4 * 1024;
 
 /// Writes a request for an upstream, in origin form. Returns how many fields were left out because of their names.
 pub fn write_request(out: &mut Vec<u8>, head: &Head<'_>, path: &str, query: Option<&str>, own: &OwnFields<'_>) -> u32 {
+    out.reserve(path.len() + query.map_or(0, str::len) + head.wire_len() + OWN_BYTES);
     out.extend_from_slice(head.method.as_bytes());
     out.push(b' ');
     out.extend_from_slice(path.as_bytes());
@@ -109,14 +82,18 @@ pub fn write_request(out: &mut Vec<u8>, head: &Head<'_>, path: &str, query: Opti
         Framing::None if matches!(head.method, "POST" | "PUT" | "PATCH") => push(out, "Content-Length", b"0"),
         Framing::None => {}
     }
-    push_display(out, "X-Forwarded-For", own.client);
+    push_client(out, own.client);
     push(out, "X-Forwarded-Proto", if own.is_secure { b"https" } else { b"http" });
     if let Some(called) = own.called {
         push(out, "X-Forwarded-Host", called.as_bytes());
     }
     push(out, "X-Request-Id", own.id.as_bytes());
     own.credentials.told.iter().for_each(|(name, value)| push(out, name, value.as_bytes()));
-    push_display(out, "Via", format_args!("1.{} {}", head.minor_version, own.pseudonym));
+    out.extend_from_slice(b"Via: 1.");
+    out.extend_from_slice(itoa::Buffer::new().format(head.minor_version).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(own.pseudonym.as_bytes());
+    out.extend_from_slice(b"\r\n");
     if own.is_upgrade {
         push(out, "Connection", b"Upgrade");
         push(out, "Upgrade", b"websocket");
@@ -139,14 +116,14 @@ pub fn is_looping(head: &Head<'_>, pseudonym: &str) -> bool {
     head.elements("via").any(|element| element.split([' ', '\t']).any(|word| word == pseudonym))
 }
 
-/// Writes the final answer of an upstream for its client. `set_cookie`: of the gateway itself. `unix_time`: in seconds, for an answer without `Date` (RFC 9110
-/// section 6.6.1). Returns how the body is passed on, and whether the client's connection lives on.
+/// Writes the final answer of an upstream for its client. `set_cookie`: of the gateway itself. `unix_time`: now, in seconds, for an
+/// answer without `Date` (RFC 9110 section 6.6.1). Returns how the body is passed on, and whether the client's connection lives on.
 pub fn write_answer(
     out: &mut Vec<u8>,
     answer: &AnswerHead<'_>,
     to: ReplyTo,
     set_cookie: Option<&str>,
-    unix_time: u64,
+    unix_time: fn() -> u64,
 ) -> (Framed, bool) {
     let (to, framed) = match answer.body {
         Framing::None | Framing::Length(_) => (to, Framed::Bare),
@@ -155,6 +132,8 @@ pub fn write_answer(
             (to, Framed::Streamed(streaming))
         }
     };
+    let body_bytes = if let Framing::Length(len) = answer.body { len.min(BODY_BYTES_RESERVED) as usize } else { 0 };
+    out.reserve(answer.wire_len() + set_cookie.map_or(0, str::len) + OWN_BYTES + body_bytes);
     push_status(out, answer);
     let has_body = answer.body != Framing::None;
     for field in answer.end_to_end() {
@@ -173,7 +152,7 @@ pub fn write_answer(
         push(out, "Set-Cookie", cookie.as_bytes());
     }
     if answer.header("date").is_none() {
-        let now = std::time::UNIX_EPOCH + std::time::Duration::from_secs(unix_time);
+        let now = std::time::UNIX_EPOCH + std::time::Duration::from_secs(unix_time());
         push_display(out, "Date", httpdate::HttpDate::from(now));
     }
     match (to.keep_alive, to.minor_version) {
@@ -220,6 +199,18 @@ fn push(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Each request has it, so an IPv4 address avoids the machinery of `{}`.
+fn push_client(out: &mut Vec<u8>, client: IpAddr) {
+    let IpAddr::V4(ip) = client else { return push_display(out, "X-Forwarded-For", client) };
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    for octet in ip.octets() {
+        out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+        out.push(b'.');
+    }
+    out.pop();
     out.extend_from_slice(b"\r\n");
 }
 
@@ -271,7 +262,7 @@ mod tests {
     use super::*;
 
     const TO: ReplyTo = ReplyTo { is_head: false, minor_version: 1, keep_alive: true };
-    const UNIX_TIME: u64 = 784_111_777;
+    const UNIX_TIME: fn() -> u64 = || 784_111_777;
 
     fn own() -> OwnFields<'static> {
         OwnFields {

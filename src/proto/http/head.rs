@@ -7,7 +7,7 @@ use memchr::memmem;
 
 use super::authority::Authority;
 use super::body::Framing;
-use super::fields::{HeadFields, content_length, has_strict_lines};
+use super::fields::{HeadFields, content_length, head_len};
 use super::reply::ReplyTo;
 use super::target::{self, TargetParts};
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
@@ -54,16 +54,14 @@ pub fn next_head<'a>(input: &mut &'a mut [u8]) -> Result<Option<Head<'a>>, Close
     let skipped = if input.starts_with(b"\r\n") { 2 } else { 0 };
     let bytes = &input[skipped..];
     let bytes = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
-    let Some(end) = memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4) else {
+    let Some(len) = check_lines(bytes)? else {
         check_incomplete(bytes)?;
         return Ok(None);
     };
 
-    let (taken, rest) = mem::take(input).split_at_mut(skipped + end);
+    let (taken, rest) = mem::take(input).split_at_mut(skipped + len);
     *input = rest;
-    let bytes: &'a [u8] = &taken[skipped..];
-    check_lines(bytes)?;
-    parse(bytes).map(Some)
+    parse(&taken[skipped..]).map(Some)
 }
 
 /// Method and path, still escaped, of an incomplete head, once its first line is complete.
@@ -77,7 +75,6 @@ pub fn request_line(input: &[u8]) -> Option<(&str, &str)> {
 
 /// Refuses a beginning that no continuation could make valid.
 fn check_incomplete(bytes: &[u8]) -> Result<(), CloseReason> {
-    check_lines(bytes)?;
     let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     if let Err(error) = httparse::Request::new(&mut []).parse_with_uninit_headers(bytes, &mut fields) {
         return Err(reason_of(error, bytes));
@@ -86,13 +83,17 @@ fn check_incomplete(bytes: &[u8]) -> Result<(), CloseReason> {
 }
 
 /// Checks where httparse is lenient: lines must end with CRLF, and a request line comes first. Also checks the length
-/// of the target, which has an error of its own.
-fn check_lines(bytes: &[u8]) -> Result<(), CloseReason> {
+/// of the target, which has an error of its own. Returns the length of the head if it is complete.
+fn check_lines(bytes: &[u8]) -> Result<Option<usize>, CloseReason> {
     if target_len(bytes) > TARGET_BYTES_MAX {
         return Err(CloseReason::TargetTooLong);
     }
     let starts_with_line_end = bytes.first() == Some(&b'\n') || bytes.starts_with(b"\r\n");
-    if starts_with_line_end || !has_strict_lines(bytes) { Err(CloseReason::MalformedRequest) } else { Ok(()) }
+    if starts_with_line_end {
+        Err(CloseReason::MalformedRequest)
+    } else {
+        head_len(bytes).map_err(|_| CloseReason::MalformedRequest)
+    }
 }
 
 /// Length of the text between the first two spaces of the request line, as far as it has arrived.

@@ -30,6 +30,7 @@ mod credentials;
 mod fields;
 mod forward;
 mod forwarded;
+mod framed;
 mod glimpse;
 mod head;
 mod origin;
@@ -45,9 +46,10 @@ pub use chunk::Streaming;
 pub use credentials::ForwardedCredentials;
 pub use fields::{Field, HeadFields};
 pub use forward::{
-    Framed, OwnFields, insert_host, is_looping, may_be_told, write_answer, write_interim, write_request, write_switched,
+    OwnFields, insert_host, is_looping, may_be_told, write_answer, write_interim, write_request, write_switched,
 };
 pub use forwarded::{Forwarded, ForwardedHeader, TrustedProxies};
+pub use framed::Framed;
 pub use glimpse::Glimpse;
 pub use head::{Head, next_head, request_line};
 pub use origin::Origin;

@@ -26,7 +26,7 @@ pub fn check(bytes: &[u8], cuts: &[usize]) {
     let Ok(Some(answer)) = read else { return };
     for to in CLIENTS {
         let mut out = Vec::new();
-        let (framed, keep_alive) = write_answer(&mut out, &answer, to, None, 0);
+        let (framed, keep_alive) = write_answer(&mut out, &answer, to, None, || 0);
         let mut written = &mut out[..];
         let again = next_answer(&mut written, false).expect("a valid head").expect("a whole head");
         assert!(written.is_empty() && (keep_alive || !again.keep_alive));

@@ -268,7 +268,7 @@ impl Proxy {
         let stream_idle = proxying.request.stream_idle;
         let mark = new_mark(proxying, settings);
         let place = proxying.place;
-        halves::answer(conn, head, mark.as_deref(), settings, now);
+        let is_event_stream = halves::answer(conn, head, mark.as_deref(), settings, now);
         // The head of the request is kept no longer.
         sums::weigh(desk, client);
         if let Some(id) = place {
@@ -278,7 +278,7 @@ impl Proxy {
         desk.mark_dirty(client);
         desk.schedule(client);
         if let Some(conn) = desk.slots.get_mut(server) {
-            if head.is_event_stream() {
+            if is_event_stream {
                 halves::await_events(conn, stream_idle);
             }
             halves::await_part(conn, now);
