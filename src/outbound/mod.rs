@@ -13,6 +13,7 @@
 //! - `probes`     one request and the head of its answer
 //! - `judgement`  how many of them in a row it takes until a server is down, or up again
 //! - `watch`      the servers, each with its addresses
+//! - `wire`       one request of the thread itself
 //!
 //! Everything here is bounded: tasks by the servers of the configuration, lookups and probes at once, and letters: while
 //! a shard's mailbox is full, no further news is taken from the tasks, and they wait.
@@ -21,6 +22,7 @@ mod judgement;
 mod names;
 mod probes;
 mod watch;
+mod wire;
 
 use std::io;
 use std::sync::Arc;

@@ -11,7 +11,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::judgement::Judgement;
 use super::names::{self, Lookup};
-use super::probes::{Aim, probe};
+use super::probes::probe;
+use super::wire::Aim;
 use crate::base::{Fold, Remote};
 use crate::driver::clock::Clock;
 use crate::mesh::upstreams::{FailedCheck, UpstreamMail};
