@@ -52,7 +52,7 @@ fn cookie<'a>(head: &Head<'a>, name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
     use crate::conn::admission::request::Arrival;
-    use crate::conn::client::Called;
+    use crate::conn::admission::request::Called;
     use crate::conn::route::{ProxyRoute, RouteTarget};
     use crate::conn::routes::Routes;
     use crate::proto::http::next_head;
@@ -64,7 +64,8 @@ mod tests {
         let mut bytes = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{lines}\r\n").into_bytes();
         let mut input = &mut bytes[..];
         let head = next_head(&mut input).unwrap().unwrap();
-        let arrival = Arrival { node: None, called: Called::default(), hosts: None, allowance: None, check: None };
+        let arrival =
+            Arrival { node: None, called: Called::default(), hosts: None, allowance: None, check: None, answer: None };
         let request = ClientRequest::new(&head, arrival, &routes, None);
         let (_, route) = routes.iter().next().unwrap();
         affinity(&request, route, upstream, client.parse().unwrap())

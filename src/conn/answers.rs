@@ -3,6 +3,8 @@
 use serde_json::json;
 
 use super::history::HistoryText;
+use super::http::HttpState;
+use super::inquiry::InquiryAnswer;
 use super::peer::retry_after_s;
 use super::session::Phase;
 use super::settings::Settings;
@@ -185,4 +187,13 @@ pub fn revocation_done(
             conn.answer("application/json", revocation_answer(ended).as_bytes(), settings, now)
         }
     }
+}
+
+/// The answer to a request that waits in its admission. False if none waits.
+pub fn checked(conn: &mut Conn, answer: InquiryAnswer) -> bool {
+    let Phase::Http(http) = &mut conn.session.phase else { return false };
+    let HttpState::Checking(checking) = &mut http.state else { return false };
+    let is_awaited = !checking.is_answered();
+    checking.answer(answer);
+    is_awaited
 }

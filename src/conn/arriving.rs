@@ -30,6 +30,7 @@ impl Session {
             Phase::Http(http) => match &http.state {
                 HttpState::Body(incoming) => incoming.bytes(),
                 HttpState::Proxying(proxying) => proxying.bytes(),
+                HttpState::Checking(checking) => checking.bytes(),
                 _ => 0,
             },
             Phase::WebSocket(_, websocket) => websocket.arriving_bytes(),

@@ -3,6 +3,7 @@
 //! ```text
 //!  head --the carriers of each auth, in order--> token --remembered by this shard?--> Arc<Proof>
 //!                                                  |            '--no--> TokenPolicy::verify: a signature is checked
+//!                                                  |                         '-- its key is not known: Inquiry, and the request waits
 //!                                                  '-- none, two, not valid, too little --> Denial: 401, 400, 401, 403
 //! ```
 //!
@@ -11,6 +12,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::inquiry::{Inquiry, InquiryAnswer};
+use super::published::{KnownKeys, PublishedKeys};
 use super::route::{AuthId, Route};
 use crate::proto::CloseReason;
 use crate::proto::http::{ForwardedCredentials, Head, query_without};
@@ -25,8 +28,17 @@ use crate::proto::token::{KeySet, Proof, TokenFault, TokenPolicy, TokenRefusal};
 pub struct Auth {
     pub name: Box<str>,
     pub policy: TokenPolicy,
-    pub keys: KeySet,
+    pub keys: AuthKeys,
     pub carriers: Vec<Carrier>,
+}
+
+/// The keys of an [`Auth`].
+#[derive(Clone, Debug)]
+pub enum AuthKeys {
+    /// As the configuration has them.
+    Own(KeySet),
+    /// As the issuer publishes them; no token passes with keys that are older than so many seconds.
+    Published { stale_s: u64 },
 }
 
 /// All of a configuration, by [`AuthId`].
@@ -47,8 +59,9 @@ impl Auths {
         self.all.is_empty()
     }
 
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.all.iter().map(|auth| &*auth.name)
+    /// The name of each, and whether its issuer publishes its keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.all.iter().map(|auth| (&*auth.name, matches!(auth.keys, AuthKeys::Published { .. })))
     }
 }
 
@@ -70,10 +83,12 @@ pub enum AuthOutcome {
     Forbidden,
     /// The token is valid, and revoked.
     Revoked,
+    /// The issuer's keys are not known.
+    Unavailable,
 }
 
 impl AuthOutcome {
-    pub const ALL: [AuthOutcome; 8] = [
+    pub const ALL: [AuthOutcome; 9] = [
         AuthOutcome::Verified,
         AuthOutcome::Remembered,
         AuthOutcome::Missing,
@@ -82,6 +97,7 @@ impl AuthOutcome {
         AuthOutcome::Invalid,
         AuthOutcome::Forbidden,
         AuthOutcome::Revoked,
+        AuthOutcome::Unavailable,
     ];
 
     /// As in metrics.
@@ -95,6 +111,7 @@ impl AuthOutcome {
             AuthOutcome::Invalid => "invalid",
             AuthOutcome::Forbidden => "forbidden",
             AuthOutcome::Revoked => "revoked",
+            AuthOutcome::Unavailable => "unavailable",
         }
     }
 }
@@ -113,6 +130,19 @@ impl Denial {
     }
 }
 
+/// Why a request has no proof, or none yet.
+pub(super) enum Unproven {
+    Denied(Denial),
+    /// It has to wait for an answer.
+    Asks(Inquiry),
+}
+
+impl From<Denial> for Unproven {
+    fn from(denial: Denial) -> Unproven {
+        Unproven::Denied(denial)
+    }
+}
+
 /// The tokens that one shard has verified, and how often it was asked. Requests are read with shared settings, so it changes
 /// inside: nothing else than [`CredentialCheck`] uses it, for the length of one call.
 #[derive(Default)]
@@ -122,6 +152,7 @@ pub struct Proofs(RefCell<VerifiedTokens>);
 struct VerifiedTokens {
     memory: ProofMemory,
     revoked: RevokedTokens,
+    key_sets: KnownKeys,
     /// By auth, then by outcome.
     counts: Vec<[u64; AuthOutcome::ALL.len()]>,
 }
@@ -139,6 +170,20 @@ impl Proofs {
     /// Takes these tokens no more. False if there is no place for another revocation.
     pub fn revoke(&self, revocation: &Revocation, unix_now: u64) -> bool {
         self.with(|verified| verified.revoked.keep(revocation, unix_now))
+    }
+
+    /// A fetch of an issuer's keys has ended.
+    pub fn learn(&self, auth: AuthId, fetched: Option<&PublishedKeys>, unix_now: u64) {
+        self.with(|verified| {
+            if verified.key_sets.learn(auth, fetched, unix_now) {
+                verified.memory.forget_issuer(auth.0);
+            }
+        });
+    }
+
+    /// Auths with tokens whose key is not known, and which no request waits for.
+    pub fn take_wanted(&self) -> Vec<AuthId> {
+        self.with(|verified| verified.key_sets.take_wanted())
     }
 
     fn with<T: Default>(&self, work: impl FnOnce(&mut VerifiedTokens) -> T) -> T {
@@ -174,29 +219,37 @@ impl<'s> CredentialCheck<'s> {
         self.auths.all.get(usize::from(id.0))
     }
 
-    /// The proof that a request gives to one of the auths of its route.
-    pub(super) fn prove(&self, head: &Head<'_>, route: &Route) -> Result<Arc<Proof>, Denial> {
+    /// The proof that a request gives to one of the auths of its route. `answer`: for which it has waited.
+    pub(super) fn prove(
+        &self,
+        head: &Head<'_>,
+        route: &Route,
+        answer: Option<&InquiryAnswer>,
+    ) -> Result<Arc<Proof>, Unproven> {
+        if let Some(InquiryAnswer::Busy) = answer {
+            return Err(Denial::new(CloseReason::AuthBusy).into());
+        }
         for (id, auth) in route.auth.iter().filter_map(|id| Some((*id, self.auth(*id)?))) {
             match carrier::token(head, &auth.carriers) {
                 Ok(None) => {}
-                Ok(Some(token)) => return self.verify(id, auth, &token),
+                Ok(Some(token)) => return self.verify(id, auth, &token, answer.is_none()),
                 Err(_) => {
                     self.note(id, AuthOutcome::Ambiguous);
-                    return Err(Denial::new(CloseReason::AmbiguousToken));
+                    return Err(Denial::new(CloseReason::AmbiguousToken).into());
                 }
             }
         }
         route.auth.iter().for_each(|id| self.note(*id, AuthOutcome::Missing));
-        Err(Denial::new(CloseReason::NoToken))
+        Err(Denial::new(CloseReason::NoToken).into())
     }
 
     /// The proof that a token gives to one of the auths of a route, each asked in turn: the token came without a carrier.
     pub fn prove_token(&self, route: &Route, token: &str) -> Result<Arc<Proof>, TokenRefusal> {
         let mut refused = TokenRefusal::Missing;
         for (id, auth) in route.auth.iter().filter_map(|id| Some((*id, self.auth(*id)?))) {
-            match self.verify(id, auth, token) {
+            match self.verify(id, auth, token, true) {
                 Ok(proof) => return Ok(proof),
-                Err(denial) => refused = denial.refused.map_or(refused, |(_, refused)| refused),
+                Err(unproven) => refused = self.refusal(unproven),
             }
         }
         Err(refused)
@@ -206,23 +259,54 @@ impl<'s> CredentialCheck<'s> {
     /// should show another one: the leeway for clocks is not among them.
     pub(super) fn prove_by(&self, id: AuthId, token: &str) -> Result<(Arc<Proof>, u64), TokenRefusal> {
         let auth = self.auth(id).ok_or(TokenFault::NoKey)?;
-        let proof = self
-            .verify(id, auth, token)
-            .map_err(|denial| denial.refused.map_or(TokenRefusal::Missing, |(_, refused)| refused))?;
+        let proof = self.verify(id, auth, token, true).map_err(|unproven| self.refusal(unproven))?;
         let left = proof.until_s.saturating_sub((self.unix_time)());
         Ok((proof, left.saturating_sub(auth.policy.leeway_s.into()).max(1)))
     }
 
-    fn verify(&self, id: AuthId, auth: &Auth, token: &str) -> Result<Arc<Proof>, Denial> {
+    /// What a client hears that does not wait.
+    fn refusal(&self, unproven: Unproven) -> TokenRefusal {
+        match unproven {
+            Unproven::Denied(denial) => denial.refused.map_or(TokenRefusal::Unsettled, |(_, refused)| refused),
+            Unproven::Asks(Inquiry::Keys(auth)) => {
+                self.proofs.with(|verified| verified.key_sets.want(auth));
+                TokenRefusal::Unsettled
+            }
+        }
+    }
+
+    /// `may_ask`: the token may wait until its issuer's keys are fetched.
+    fn verify(&self, id: AuthId, auth: &Auth, token: &str, may_ask: bool) -> Result<Arc<Proof>, Unproven> {
         let (key, unix_now) = (proof_key(id.0, token), (self.unix_time)());
+        let published;
+        let keys = match &auth.keys {
+            AuthKeys::Own(keys) => keys,
+            AuthKeys::Published { stale_s } => {
+                match self.proofs.with(|verified| verified.key_sets.find(id, unix_now, *stale_s)) {
+                    Some(keys) => published = keys,
+                    None => {
+                        self.note(id, AuthOutcome::Unavailable);
+                        return Err(Denial::new(CloseReason::AuthUnavailable).into());
+                    }
+                }
+                &published
+            }
+        };
         if let Some(proof) = self.proofs.with(|verified| verified.memory.find(&key, unix_now)) {
             return self.unless_revoked(id, proof, AuthOutcome::Remembered);
         }
-        match auth.policy.verify(&auth.keys, token, unix_now) {
+        match auth.policy.verify(keys, token, unix_now) {
             Ok(proof) => {
                 let proof = Arc::new(proof);
                 self.proofs.with(|verified| verified.memory.keep(key, &proof));
                 self.unless_revoked(id, proof, AuthOutcome::Verified)
+            }
+            Err(TokenRefusal::Invalid(TokenFault::UnknownKey))
+                if may_ask
+                    && matches!(auth.keys, AuthKeys::Published { .. })
+                    && self.proofs.with(|verified| verified.key_sets.may_ask(id, unix_now)) =>
+            {
+                Err(Unproven::Asks(Inquiry::Keys(id)))
             }
             Err(refused) => {
                 let (reason, outcome) = match refused {
@@ -233,16 +317,16 @@ impl<'s> CredentialCheck<'s> {
                     _ => (CloseReason::InvalidToken, AuthOutcome::Invalid),
                 };
                 self.note(id, outcome);
-                Err(Denial { reason, refused: Some((id, refused)) })
+                Err(Denial { reason, refused: Some((id, refused)) }.into())
             }
         }
     }
 
-    fn unless_revoked(&self, id: AuthId, proof: Arc<Proof>, outcome: AuthOutcome) -> Result<Arc<Proof>, Denial> {
+    fn unless_revoked(&self, id: AuthId, proof: Arc<Proof>, outcome: AuthOutcome) -> Result<Arc<Proof>, Unproven> {
         let is_revoked = self.proofs.with(|verified| verified.revoked.forbid(&proof, (self.unix_time)()));
         self.note(id, if is_revoked { AuthOutcome::Revoked } else { outcome });
         let refused = Some((id, TokenFault::Revoked.into()));
-        if is_revoked { Err(Denial { reason: CloseReason::InvalidToken, refused }) } else { Ok(proof) }
+        if is_revoked { Err(Denial { reason: CloseReason::InvalidToken, refused }.into()) } else { Ok(proof) }
     }
 
     /// A request whose token is valid asks for more than it allows.

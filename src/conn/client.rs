@@ -11,19 +11,10 @@
 
 use std::net::SocketAddr;
 
+use super::admission::request::Called;
 use super::http::{Http, Way};
 use super::{Link, Peer};
 use crate::proto::http::{Forwarded, Head, TrustedProxies};
-
-/// The gateway as the client has called it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Called<'a> {
-    /// The host that a trusted proxy says the client has named.
-    pub host: Option<&'a str>,
-    /// Whether the client came by https; `None` if that is not known: a plain listener may stand behind a proxy that nothing
-    /// is known of.
-    pub is_secure: Option<bool>,
-}
 
 /// Makes the client of this request the link's peer.
 pub(super) fn recognize<'a>(http: &mut Http, link: &mut Link, head: &Head<'a>, trust: &TrustedProxies) -> Called<'a> {

@@ -4,10 +4,11 @@ use std::mem;
 
 use super::about::About;
 use super::admin;
-use super::admission::Admission;
 use super::admission::request::{Arrival, ClientRequest};
+use super::admission::{Admission, Run, Waiting};
 use super::affinity::affinity;
 use super::centrifuge::Centrifuge;
+use super::checking::Checking;
 use super::client;
 use super::collect::{Collect, Purpose};
 use super::events::EventStream;
@@ -15,6 +16,7 @@ use super::forwarding::{self, RequestFacts};
 use super::front::AdmissionOutcome;
 use super::http::{After, HttpState};
 use super::incoming::{Incoming, Progress};
+use super::inquiry::InquiryAnswer;
 use super::link::apart;
 use super::origins::Page;
 use super::peer::retry_after_s;
@@ -27,6 +29,7 @@ use super::turned_away::{TurnedAway, may_ask_for_events};
 use super::websocket::WebSocket;
 use super::{Door, Identity, Link, Opening, Refused, Step};
 use crate::base::{Address, RouteId, Tick};
+use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::http::{Body, Head, Streaming, go_on, is_looping, next_head};
 use crate::proto::subject::Subject;
@@ -56,7 +59,8 @@ impl Exchange<'_> {
                 HttpState::Answering(..) | HttpState::Replying(_) | HttpState::Over => return Ok(None),
                 HttpState::Body(_) => return self.next_body(input),
                 HttpState::Proxying(proxying) => return Ok(proxying.next(input)?.map(Step::Proxy)),
-                HttpState::Idle | HttpState::Begun { .. } => {}
+                HttpState::Checking(checking) if !checking.is_answered() => return Ok(None),
+                HttpState::Checking(_) | HttpState::Idle | HttpState::Begun { .. } => {}
             }
             let is_last = settings.readiness != Readiness::Ready || http.surplus.is_some();
             // Immediate answers may be long, and one packet may request many of them.
@@ -64,13 +68,19 @@ impl Exchange<'_> {
                 return Ok(None);
             }
             client::forget(http, self.link);
+            if matches!(http.state, HttpState::Checking(_)) {
+                match self.checked_request(is_last)? {
+                    Some(step) => return Ok(Some(step)),
+                    None => continue,
+                }
+            }
             let mut rest = &mut **input;
             let read = next_head(&mut rest).map(|head| {
                 let mut head = head?;
                 // This client should send further requests to a process that has room.
                 head.keep_alive &= !is_last;
                 Some(match self.link.door {
-                    Door::Front => self.front_request(&head),
+                    Door::Front => self.front_request(&head, Admission::default(), None),
                     Door::Admin => self.admin_request(&head),
                     Door::Bus | Door::Upstream => Ok(None),
                 })
@@ -85,6 +95,12 @@ impl Exchange<'_> {
                 return Ok(None);
             };
             let taken = input.len() - left;
+            if let Phase::Http(http) = &mut self.session.phase
+                && let HttpState::Checking(checking) = &mut http.state
+            {
+                // The one copy: the bytes are lent for this call.
+                checking.keep(&input[..taken]);
+            }
             *input = &mut mem::take(input)[taken..];
             if let Some(step) = step? {
                 return Ok(Some(step));
@@ -119,7 +135,33 @@ impl Exchange<'_> {
         Some(TurnedAway { reason, retry_after_s: retry_after_s(self.link.peer) })
     }
 
-    fn front_request<'a>(&mut self, head: &Head<'_>) -> Result<Option<Step<'a>>, CloseReason> {
+    /// The answer is there for which a request has waited: it is read again, and goes on.
+    fn checked_request<'a>(&mut self, is_last: bool) -> Result<Option<Step<'a>>, CloseReason> {
+        let Phase::Http(http) = &mut self.session.phase else { return Ok(None) };
+        let HttpState::Checking(checking) = mem::take(&mut http.state) else { return Ok(None) };
+        let is_last = is_last || checking.is_last;
+        let (mut bytes, stage, answer) = checking.into_parts();
+        let Some(mut head) = next_head(&mut &mut bytes[..])? else { return Ok(None) };
+        head.keep_alive &= !is_last;
+        self.front_request(&head, stage, answer.as_ref())
+    }
+
+    /// A stage waits for an answer. The caller keeps the head.
+    fn wait<'a>(&mut self, head: &Head<'_>, waiting: Waiting) -> Option<Step<'a>> {
+        let Phase::Http(http) = &mut self.session.phase else { return None };
+        let Waiting { inquiry, stage, page } = waiting;
+        http.state = HttpState::Checking(Box::new(Checking::new(stage, head.reply_to(), page)));
+        self.link.wait_until(self.now + limits::ANSWER_TIMEOUT);
+        Some(Step::Check(inquiry))
+    }
+
+    /// Passes the stages of the admission, from this one on.
+    fn front_request<'a>(
+        &mut self,
+        head: &Head<'_>,
+        stage: Admission,
+        answer: Option<&InquiryAnswer>,
+    ) -> Result<Option<Step<'a>>, CloseReason> {
         let (settings, now) = (self.settings, self.now);
         let Phase::Http(http) = &mut self.session.phase else { return Ok(None) };
         let called = client::recognize(http, self.link, head, &settings.generation.trust);
@@ -136,11 +178,16 @@ impl Exchange<'_> {
             hosts: http.hosts(settings),
             allowance,
             check: settings.check(),
+            answer,
         };
         let surplus = http.surplus;
         let turned_away = self.turned_away();
         let request = ClientRequest::new(head, arrival, &settings.generation.routes, turned_away);
-        match Admission::default().run(&request, &mut self.link.outbox) {
+        let outcome = match stage.run(&request, &mut self.link.outbox) {
+            Run::Over(outcome) => outcome,
+            Run::Waits(waiting) => return Ok(self.wait(head, *waiting)),
+        };
+        match outcome {
             AdmissionOutcome::Answered { keep_alive } => Ok(self.answered(keep_alive && head.body.is_empty())),
             // A refusal that ends the connection is counted with its end.
             AdmissionOutcome::Refused(Refused { reason, .. }) if surplus == Some(reason) => Ok(self.answered(false)),

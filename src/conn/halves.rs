@@ -34,10 +34,14 @@ pub fn proxying(session: &mut Session) -> Option<&mut Proxying> {
     }
 }
 
-/// Whether it waits for the server of its request.
+/// Whether it waits for the server of its request, or for its admission.
 pub(super) fn awaits_server(session: &Session) -> bool {
     match &session.phase {
-        Phase::Http(http) => matches!(&http.state, HttpState::Proxying(half) if half.awaits_server()),
+        Phase::Http(http) => match &http.state {
+            HttpState::Proxying(half) => half.awaits_server(),
+            HttpState::Checking(checking) => !checking.is_answered(),
+            _ => false,
+        },
         _ => false,
     }
 }

@@ -4,12 +4,14 @@
 //!  Idle --head--> front, admin: answered at once --> Idle
 //!    |   '------> Body --whole--> Answering --published, answer, receipt, reading--> Idle
 //!    |                                '--a long answer--> Replying --its last piece--> Idle
+//!    |------> Checking --its stage has its answer--> front, once more
 //!    |------> Proxying --its answer, or a refusal--> Idle
 //!    '-- a stream: the phase changes, this is over
 //! ```
 
 use super::about::About;
 use super::accept;
+use super::checking::Checking;
 use super::collect::Collect;
 use super::history::HistoryText;
 use super::hosts::Hosts;
@@ -70,6 +72,8 @@ pub(super) enum HttpState {
     /// Waits for the rest of a head. `is_mute`: so far it may be that of an EventSource, which gives up after any
     /// refusal, but reconnects after the end of the connection.
     Begun { is_mute: bool },
+    /// A stage of the admission waits for an answer.
+    Checking(Box<Checking>),
     /// A body arrives.
     Body(Box<Incoming<Collect>>),
     /// The shard owes the answer.
@@ -124,15 +128,18 @@ impl Http {
             HttpState::Body(incoming) => !incoming.has_room(),
             HttpState::Answering(..) | HttpState::Replying(_) => true,
             HttpState::Proxying(proxying) => proxying.is_waiting(),
+            HttpState::Checking(checking) => !checking.is_answered(),
             HttpState::Idle | HttpState::Begun { .. } | HttpState::Over => false,
         }
     }
 
-    /// Whether the end of a body is still to be reported, because its last piece was a step of its own.
+    /// Whether the end of a body is still to be reported, because its last piece was a step of its own, or a request goes on
+    /// that has waited for an answer.
     pub(super) fn has_unread(&self) -> bool {
         match &self.state {
             HttpState::Body(incoming) => incoming.is_whole(),
             HttpState::Proxying(proxying) => proxying.has_unread(),
+            HttpState::Checking(checking) => checking.is_answered(),
             _ => false,
         }
     }
@@ -155,6 +162,7 @@ impl Http {
             HttpState::Answering(to, _) => to.keep_alive = false,
             HttpState::Replying(outgoing) => outgoing.to.keep_alive = false,
             HttpState::Proxying(proxying) => proxying.make_last(),
+            HttpState::Checking(checking) => checking.is_last = true,
             HttpState::Idle | HttpState::Begun { .. } | HttpState::Over => {}
         }
     }
@@ -287,7 +295,7 @@ impl Http {
     pub(super) fn on_deadline(&self) -> CloseReason {
         match self.state {
             HttpState::Idle if self.answered > 0 => CloseReason::KeepAliveOver,
-            HttpState::Answering(..) => CloseReason::Overload,
+            HttpState::Answering(..) | HttpState::Checking(_) => CloseReason::Overload,
             _ => self.surplus.unwrap_or(CloseReason::TooSlow),
         }
     }
@@ -298,6 +306,7 @@ impl Http {
         let (to, page) = match &self.state {
             HttpState::Body(incoming) => (incoming.to.closing(), incoming.page()),
             HttpState::Answering(to, about) => (to.closing(), about.page()),
+            HttpState::Checking(checking) => (checking.to.closing(), checking.page.as_ref()),
             HttpState::Proxying(proxying) if is_refusal && !proxying.has_begun_answer() => {
                 proxying.refuse(row.reason, retry_after_s, true, outbox);
                 return;

@@ -56,8 +56,8 @@ impl Conn {
     }
 }
 
-/// Whether it is received for although nothing is taken off the input: the end of a client that waits for a server should be
-/// noticed. What else it sends, one receive at most, waits in the carry.
+/// Whether it is received for although nothing is taken off the input: the end of a client that waits for a server, or for its
+/// admission, should be noticed. What else it sends, one receive at most, waits in the carry.
 fn listens_for_end(conn: &Conn) -> bool {
     halves::awaits_server(&conn.session) && !has_rest(&conn.link)
 }

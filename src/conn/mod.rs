@@ -11,6 +11,7 @@
 //! - `arriving`  what has arrived and cannot be used yet, in bytes
 //! - `admission` the stages that a client's request passes; `front` has the targets of routes behind them
 //! - `auth`      the token of a request, and what it proves
+//! - `published` key sets of issuers, as the shard knows them; `checking` a request that waits for an answer
 //! - `client`    the client of a request, if a trusted proxy sends it
 //! - `affinity`  the server that a request wants
 //! - `introduction` the PROXY header of a load balancer, before all of that
@@ -42,6 +43,7 @@ mod answers;
 mod arriving;
 pub mod auth;
 pub mod centrifuge;
+mod checking;
 mod client;
 mod collect;
 mod ending;
@@ -59,6 +61,7 @@ mod http;
 mod identity;
 mod incoming;
 mod input;
+pub mod inquiry;
 mod introduction;
 mod life;
 mod link;
@@ -69,6 +72,7 @@ mod output;
 mod patience;
 mod peer;
 pub mod proxying;
+pub mod published;
 pub mod quota;
 mod refused;
 pub mod route;
@@ -102,12 +106,13 @@ use crate::proto::subject::Subject;
 use crate::proto::upstream::ServerId;
 
 use accept::ServiceRequest;
-pub use answers::{revocation_answer, revocation_done, server_drained};
+pub use answers::{checked, revocation_answer, revocation_done, server_drained};
 use centrifuge::Centrifuge;
 pub use ending::{Departure, is_turned_away};
 pub use http::After;
 use http::Http;
 pub use identity::Identity;
+use inquiry::Inquiry;
 pub use introduction::introduce;
 pub use link::{Link, put_off_handshake, weigh_again};
 use outbox::Outbox;
@@ -163,6 +168,8 @@ pub enum Step<'a> {
     Revoke(Box<[u8]>),
     /// Answer with the counters ([`Conn::answer`]).
     Metrics,
+    /// A request waits in its admission for the answer to this ([`checked`]).
+    Check(Inquiry),
     /// A part of a proxied request, or of its answer.
     Proxy(proxying::ProxyStep<'a>),
     /// Nothing: the request was refused, and that was answered.

@@ -10,6 +10,7 @@ use crate::conn::auth::Proofs;
 use crate::conn::quota::{Quota, Quotas};
 use crate::conn::settings::{ProcessName, Readiness, Settings};
 use crate::driver::socket::{self, ListeningSocket};
+use crate::outbound::KeySource;
 use crate::shard::Entrance;
 
 use super::activated::{self, ActivatedSocket, Wanted};
@@ -24,6 +25,8 @@ pub(super) struct OpenedPlan {
     /// The cores that the shards are pinned to, in turn; or the reason why they are not pinned.
     pub pinning: Result<Vec<usize>, String>,
     pub settings: Settings,
+    /// Issuers that publish their keys.
+    pub key_sources: Vec<KeySource>,
     /// How long sent bytes may stay unacknowledged.
     pub peer_timeout: Duration,
     pub gates: Vec<Gate>,
@@ -56,7 +59,8 @@ impl Gate {
 impl OpenedPlan {
     /// Claims every address for which `sockets` has no socket. If one cannot be claimed, all are given up.
     pub(super) fn new(plan: Plan, sockets: Vec<ActivatedSocket>) -> Result<OpenedPlan, StartError> {
-        let Plan { shards, pin, mut process, mut generation, quotas, tallies_max, peer_timeout, gates } = plan;
+        let Plan { shards, pin, mut process, mut generation, quotas, key_sources, tallies_max, peer_timeout, gates } =
+            plan;
         let wanted: Vec<Wanted> = gates.iter().map(wanted).collect();
         let sockets = activated::assign(sockets, &wanted)?;
         generation.quotas = self::quotas(quotas, tallies_max)?.map(Arc::new);
@@ -68,7 +72,7 @@ impl OpenedPlan {
         }
         let (process, generation) = (process.into(), generation.into());
         let settings = Settings { process, generation, readiness: Readiness::Ready, proofs: Proofs::default() };
-        Ok(OpenedPlan { shards, pinning, settings, peer_timeout, gates })
+        Ok(OpenedPlan { shards, pinning, settings, key_sources, peer_timeout, gates })
     }
 
     /// Gives all addresses up: no shard will accept.

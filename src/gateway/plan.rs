@@ -20,7 +20,7 @@ use crate::conn::route::Route;
 use crate::conn::settings::{Generation, Process};
 use crate::hub::PlaceSet;
 use crate::limits;
-use crate::outbound;
+use crate::outbound::{self, KeySource};
 use crate::proto::networks::Networks;
 use crate::shard::Entrance;
 
@@ -36,6 +36,8 @@ pub(super) struct Plan {
     /// Lacks `quotas`: their table has a secret, which is drawn at start.
     pub generation: Generation,
     pub quotas: Vec<Quota>,
+    /// Issuers that publish their keys.
+    pub key_sources: Vec<KeySource>,
     /// Most accounts of `quotas`.
     pub tallies_max: usize,
     /// How long sent bytes may stay unacknowledged.
@@ -68,7 +70,8 @@ impl Plan {
         machine: Machine,
     ) -> Result<Plan, StartError> {
         let shards = shards(config, machine.descriptors, machine.cores);
-        let has_outbound = outbound::is_needed(&config.upstreams);
+        let key_sources = auths::key_sources(config).map_err(StartError)?;
+        let has_outbound = outbound::is_needed(&config.upstreams, key_sources.len());
         check_places(config.shards, shards, workers + usize::from(has_outbound)).map_err(StartError)?;
         let routes = routes::all(config, pages).map_err(StartError)?;
         Ok(Plan {
@@ -77,6 +80,7 @@ impl Plan {
             process: settings::process(config, shards, machine.descriptors),
             generation: settings::generation(config, routes, shards).map_err(StartError)?,
             quotas: client_limits::all(config).map_err(StartError)?,
+            key_sources,
             tallies_max: config.limits.tallies_max,
             peer_timeout: config.limits.peer_timeout,
             gates: gates(config).map_err(StartError)?,

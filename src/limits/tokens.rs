@@ -10,6 +10,26 @@ pub const TOKEN_LEEWAY_S: u32 = 30;
 pub const KEYS_PER_SET_MAX: usize = 128;
 /// Longest key set: a key with its certificate chain is about 5 KiB.
 pub const KEY_SET_BYTES_MAX: usize = 256 * 1024;
+/// How long a request waits until the keys of its token's issuer have been fetched: as long as a client waits without a doubt.
+pub const KEY_WAIT: Duration = Duration::from_secs(2);
+/// Between two fetches that tokens with unknown keys ask for: a stranger can name a new key with each request.
+pub const KEY_ASKS_APART: Duration = Duration::from_secs(10);
+/// How long a fetch of keys may take, and one address of the key server, of several.
+pub const KEY_FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+pub const KEY_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a set is kept, whatever its answer says: a key that is withdrawn leaves within a day, and a server is not asked all the
+/// time.
+pub const KEYS_KEPT_MIN: Duration = Duration::from_secs(5 * 60);
+pub const KEYS_KEPT_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// The pause after a fetch that has failed, doubled with each further one up to the last.
+pub const KEY_RETRY_FIRST: Duration = Duration::from_secs(1);
+pub const KEY_RETRY_MAX: Duration = Duration::from_secs(5 * 60);
+/// How old keys may be that are used while their server is away (configurable as `auth.jwt.keys_stale_max_s`).
+pub const KEYS_STALE_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// Requests of a shard that may wait in their admission; their heads count among what has arrived.
+pub const CHECKS_WAITING_MAX: usize = 4_096;
+/// When to come back if a proof cannot be checked: a key server that restarts is back by then.
+pub const AUTH_RETRY: Duration = Duration::from_secs(5);
 /// Tokens whose proof a shard remembers, so that a request with one of them costs no signature: as many users at the same time.
 pub const PROOFS_MAX: usize = 4_096;
 /// The same in bytes: that many proofs of 1 KiB each; one of a token with long claims is about 6 KiB.

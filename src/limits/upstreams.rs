@@ -20,9 +20,11 @@ pub const RESOLVE_INTERVAL: Duration = Duration::from_secs(10);
 pub const ADDRESSES_PER_NAME_MAX: usize = 16;
 /// Lookups that go on at once: each has a thread of its own for as long as the resolver takes, up to half a minute.
 pub const LOOKUPS_AT_ONCE: usize = 8;
-/// How long the start of the gateway waits until each name has been looked up once: as long as a resolver takes that is well. A
-/// service that does not answer keeps no other from being served.
+/// How long the start of the gateway waits until each name has been looked up once, and each key set fetched: as long as a
+/// resolver takes that is well, and as a key server far away does. A service that does not answer keeps no other from being
+/// served.
 pub const LOOKUP_WAIT_AT_START: Duration = Duration::from_secs(2);
+pub const KEYS_WAIT_AT_START: Duration = Duration::from_secs(5);
 /// How often a server is probed, and how long it may take (configurable as `upstream.health.interval_s` and `timeout_s`):
 /// HAProxy probes every 2 s, Kubernetes every 10 s.
 pub const HEALTH_INTERVAL: Duration = Duration::from_secs(5);

@@ -16,6 +16,7 @@
 
 pub mod acks;
 pub mod drain;
+pub mod keys;
 pub mod memberships;
 pub mod order;
 mod post;
@@ -38,6 +39,7 @@ use crate::proto::subject::Subject;
 
 use acks::AckMail;
 use drain::DrainMail;
+use keys::KeyMail;
 use memberships::MembershipMail;
 use order::OrderMail;
 use presence::PresenceMail;
@@ -81,6 +83,8 @@ pub enum Mail {
     Upstreams(UpstreamMail),
     /// Letters about revoked tokens.
     Revocations(RevocationMail),
+    /// Letters about the keys of issuers.
+    Keys(KeyMail),
     /// Letters about the drain.
     Drain(DrainMail),
 
@@ -231,6 +235,7 @@ impl Mail {
             Mail::Presence(mail) => mail.lane(),
             Mail::Upstreams(mail) => mail.lane(),
             Mail::Revocations(mail) => mail.lane(),
+            Mail::Keys(mail) => mail.lane(),
             Mail::Drain(mail) => mail.lane(),
             Mail::Publish(_) | Mail::Spread(_) | Mail::Join { .. } | Mail::Leave { .. } | Mail::ToConn { .. } => {
                 Lane::Ask

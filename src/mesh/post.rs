@@ -93,6 +93,11 @@ impl Mesh {
         self.shards
     }
 
+    /// The thread beside the shards, if there is one.
+    pub fn outbound(&self) -> Option<Place> {
+        (self.takers_of_asks > self.shards).then_some(Place(self.shards))
+    }
+
     /// Whether connections and channels may live there.
     pub fn is_shard(&self, place: Place) -> bool {
         place.0 < self.shards

@@ -1,5 +1,5 @@
-//! Questions of the process to the network, for itself and not for a client: the addresses of servers' names, and whether servers
-//! are well. One thread beside the shards, with the runtime of tokio; no byte of a client passes it.
+//! Questions of the process to the network, for itself and not for a client: the addresses of servers' names, whether servers
+//! are well, and the keys that issuers publish. One thread beside the shards, with the runtime of tokio; no byte of a client passes it.
 //!
 //! ```text
 //!  names: lookup_host, again and again --addresses--.
@@ -7,18 +7,22 @@
 //!  watch: a task for each server that needs one --UpstreamMail--> Post --> every shard (`shard::features::proxy`)
 //!                                                   ^
 //!  probes: GET path, again and again ---judgement---'                     the gateway --DrainMail::Begin--> it ends
+//!
+//!  keys: a task for each issuer --KeyMail::Fetched--> every shard (`shard::features::key_sets`) --Fetch--> it fetches sooner
 //! ```
 //!
 //! - `names`      a lookup that fails changes nothing: the last addresses stay
 //! - `probes`     one request and the head of its answer
 //! - `judgement`  how many of them in a row it takes until a server is down, or up again
 //! - `watch`      the servers, each with its addresses
+//! - `keys`       key sets
 //! - `wire`       one request of the thread itself
 //!
 //! Everything here is bounded: tasks by the servers of the configuration, lookups and probes at once, and letters: while
 //! a shard's mailbox is full, no further news is taken from the tasks, and they wait.
 
 mod judgement;
+mod keys;
 mod names;
 mod probes;
 mod watch;
@@ -26,21 +30,26 @@ mod wire;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time;
 
 use crate::base::{Fold, Place};
+use crate::conn::route::AuthId;
 use crate::driver::Waker;
 use crate::driver::clock::Clock;
 use crate::limits::{BACKLOG_RETRY, LOOKUPS_AT_ONCE, OUTBOUND_NEWS_MAX, PROBES_AT_ONCE};
 use crate::mesh::drain::DrainMail;
+use crate::mesh::keys::KeyMail;
 use crate::mesh::upstreams::UpstreamMail;
 use crate::mesh::{Lane, Mail, Mailbox, Mesh, Post};
 use crate::proto::tls::client::ServersTls;
 use crate::proto::upstream::UpstreamRule;
+
+pub(crate) use keys::KeySource;
 
 /// The parts of the thread.
 pub(crate) struct OutboundParts {
@@ -52,13 +61,15 @@ pub(crate) struct OutboundParts {
     pub upstreams: Box<[UpstreamRule]>,
     /// The same; may be shorter.
     pub upstreams_tls: Box<[Option<ServersTls>]>,
+    /// Issuers that publish their keys.
+    pub keys: Vec<KeySource>,
     pub fold: Arc<Fold>,
     pub clock: Clock,
 }
 
-/// Whether the servers of a configuration need the thread.
-pub(crate) fn is_needed(upstreams: &[UpstreamRule]) -> bool {
-    watched(upstreams) > 0
+/// Whether the servers of a configuration, or so many published key sets, need the thread.
+pub(crate) fn is_needed(upstreams: &[UpstreamRule], key_sets: usize) -> bool {
+    watched(upstreams) + key_sets > 0
 }
 
 /// The servers that it watches.
@@ -95,7 +106,7 @@ impl Outbound {
 }
 
 async fn serve(parts: OutboundParts, has_begun: Sender<()>) -> io::Result<()> {
-    let OutboundParts { place, mesh, mailbox, waker, upstreams, upstreams_tls, fold, clock } = parts;
+    let OutboundParts { place, mesh, mailbox, waker, upstreams, upstreams_tls, keys, fold, clock } = parts;
     let woken = waker.awaited()?;
     let mut post = Post::new(mesh, place);
     let (tell, mut news) = mpsc::channel(OUTBOUND_NEWS_MAX);
@@ -103,6 +114,7 @@ async fn serve(parts: OutboundParts, has_begun: Sender<()>) -> io::Result<()> {
     let (beginning, mut begun) = mpsc::channel::<()>(1);
     let common = watch::Common { tell, fold, clock, probes: Arc::new(Semaphore::new(PROBES_AT_ONCE)) };
     watch::start(&upstreams, &upstreams_tls, &common, &beginning);
+    let wanted = follow_keys(keys, &common, &beginning);
     drop(beginning);
     let mut has_begun = Some(has_begun);
     loop {
@@ -110,14 +122,14 @@ async fn serve(parts: OutboundParts, has_begun: Sender<()>) -> io::Result<()> {
         tokio::select! {
             ready = woken.readable() => {
                 ready?.clear_ready();
-                if is_told_to_end(&waker, &mailbox) {
+                if is_told_to_end(&waker, &mailbox, &wanted) {
                     return Ok(());
                 }
             }
-            mail = news.recv(), if !is_stuck => mail.into_iter().for_each(|mail| tell_shards(&mut post, mail)),
+            piece = news.recv(), if !is_stuck => piece.into_iter().for_each(|piece| tell_shards(&mut post, piece)),
             _ = begun.recv(), if has_begun.is_some() && !is_stuck => {
-                while let Ok(mail) = news.try_recv() {
-                    tell_shards(&mut post, mail);
+                while let Ok(piece) = news.try_recv() {
+                    tell_shards(&mut post, piece);
                 }
                 post.flush();
                 // The gateway may have given up waiting.
@@ -129,17 +141,51 @@ async fn serve(parts: OutboundParts, has_begun: Sender<()>) -> io::Result<()> {
     }
 }
 
-/// Takes all letters.
-fn is_told_to_end(waker: &Waker, mailbox: &Mailbox) -> bool {
-    waker.take();
-    let letters = || [Lane::Tell, Lane::Ask].into_iter().find_map(|lane| mailbox.take(lane));
-    std::iter::from_fn(letters).any(|mail| matches!(mail, Mail::Drain(DrainMail::Begin)))
+/// What a task has learned.
+enum OutboundNews {
+    Servers(UpstreamMail),
+    Keys(KeyMail),
 }
 
-/// Failures are counted once for the process; the rest concerns each shard.
-fn tell_shards(post: &mut Post, mail: UpstreamMail) {
-    match mail {
-        UpstreamMail::Failed { .. } => post.push(Place(0), Mail::Upstreams(mail)),
-        _ => post.push_all(|| Mail::Upstreams(mail.clone())),
+/// By auth: wakes the task of its issuer.
+type WantedKeys = Vec<(AuthId, Arc<Notify>)>;
+
+fn follow_keys(sources: Vec<KeySource>, common: &watch::Common, beginning: &mpsc::Sender<()>) -> WantedKeys {
+    let start = |source: KeySource| {
+        let (auth, wanted) = (source.auth, Arc::new(Notify::new()));
+        tokio::spawn(keys::follow(source, common.clone(), wanted.clone(), beginning.clone()));
+        (auth, wanted)
+    };
+    sources.into_iter().map(start).collect()
+}
+
+/// Takes all letters.
+fn is_told_to_end(waker: &Waker, mailbox: &Mailbox, wanted: &WantedKeys) -> bool {
+    waker.take();
+    let letters = || [Lane::Tell, Lane::Ask].into_iter().find_map(|lane| mailbox.take(lane));
+    for mail in std::iter::from_fn(letters) {
+        match mail {
+            Mail::Drain(DrainMail::Begin) => return true,
+            // However many shards ask before the task looks, it is woken once.
+            Mail::Keys(KeyMail::Fetch { auth }) => {
+                wanted.iter().filter(|(own, _)| *own == auth).for_each(|(_, wanted)| wanted.notify_one());
+            }
+            _ => {}
+        }
     }
+    false
+}
+
+/// Failures of servers are counted once for the process; the rest concerns each shard.
+fn tell_shards(post: &mut Post, news: OutboundNews) {
+    match news {
+        OutboundNews::Servers(mail @ UpstreamMail::Failed { .. }) => post.push(Place(0), Mail::Upstreams(mail)),
+        OutboundNews::Servers(mail) => post.push_all(|| Mail::Upstreams(mail.clone())),
+        OutboundNews::Keys(mail) => post.push_all(|| Mail::Keys(mail.clone())),
+    }
+}
+
+/// A part of it, drawn evenly.
+fn within(time: Duration, draw: u64) -> Duration {
+    time.mul_f64(draw as f64 / u64::MAX as f64)
 }

@@ -35,7 +35,7 @@ pub(super) async fn follow(
 }
 
 /// At least one address. As the system does it: /etc/hosts, then DNS, or what /etc/nsswitch.conf says.
-async fn look_up(name: &ServerName) -> io::Result<Arc<[SocketAddr]>> {
+pub(super) async fn look_up(name: &ServerName) -> io::Result<Arc<[SocketAddr]>> {
     let found = lookup_host((&*name.host, name.port)).await?;
     sorted(found).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it has no address"))
 }

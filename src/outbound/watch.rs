@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use super::OutboundNews;
 use super::judgement::Judgement;
 use super::names::{self, Lookup};
 use super::probes::probe;
@@ -22,7 +23,7 @@ use crate::proto::upstream::{ServerAddress, ServerId, UpstreamId, UpstreamRule, 
 /// The parts that all tasks share.
 #[derive(Clone)]
 pub(super) struct Common {
-    pub tell: mpsc::Sender<UpstreamMail>,
+    pub tell: mpsc::Sender<OutboundNews>,
     pub fold: Arc<Fold>,
     pub clock: Clock,
     /// The probes that may go on at once.
@@ -231,7 +232,7 @@ impl Watched {
 
     /// Waits while the shards have no room for letters.
     async fn say(&self, mail: UpstreamMail) -> Result<(), Gone> {
-        self.common.tell.send(mail).await.map_err(|_| Gone)
+        self.common.tell.send(OutboundNews::Servers(mail)).await.map_err(|_| Gone)
     }
 }
 

@@ -77,6 +77,8 @@ reasons! {
     NoToken               "no_token"               Peer     1008  401   Debug  "this route wants a token";
     AmbiguousToken        "ambiguous_token"        Peer     1008  400   Debug  "the request has more than one token, or one that cannot be read";
     InsufficientScope     "insufficient_scope"     Peer     1008  403   Debug  "the token does not allow this";
+    AuthUnavailable       "auth_unavailable"       Gateway  1013  503   Warn   "the proof of a client cannot be checked now; try again later";
+    AuthBusy              "auth_busy"              Gateway  1013  503   Warn   "too many requests wait for the check of their proof; try again later";
     BadUser               "bad_user"               Peer     1008  400   Debug  "the name of the user is empty, too long, or has control characters";
     TooManyConnections    "too_many_connections"   Gateway  1013  503   Warn   "too many connections; try again later";
     NotUpgradable         "not_upgradable"         Peer     1002  400   Debug  "this is not a valid WebSocket upgrade";

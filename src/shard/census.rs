@@ -60,6 +60,8 @@ pub struct Census {
     pub resting: usize,
     /// Streams that end with a token.
     pub expiring: usize,
+    /// Requests that wait in their admission.
+    pub checking: usize,
 }
 
 impl<D: Driver> Shard<D> {

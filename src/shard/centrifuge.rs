@@ -59,6 +59,7 @@ impl Core {
             }
             CentrifugeStep::TokenRefused { refused, end } => {
                 self.log_refused_token(key, refused);
+                self.features.key_sets.fetch_wanted(&mut self.desk);
                 if let Some(reason) = end {
                     self.end(key, reason);
                 }

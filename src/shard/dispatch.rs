@@ -1,6 +1,7 @@
 //! From step to effect: the gateway's table of contents.
 
 use crate::base::Key;
+use crate::conn::inquiry::Inquiry;
 use crate::conn::proxying::ProxyStep;
 use crate::conn::route::{RouteTarget, WebSocketRoute};
 use crate::conn::settings::Readiness;
@@ -69,6 +70,7 @@ impl Core {
                 self.ask_history(key, (tag, channel), since, bounds);
             }
             Step::Revoke(text) => self.features.revocations.revoke(&mut self.desk, key, &text),
+            Step::Check(Inquiry::Keys(auth)) => self.features.key_sets.wait(&mut self.desk, key, auth),
             Step::Accept(asked) => self.features.requests.accept(&mut self.desk, key, *asked),
             Step::Read { route, id } => self.features.requests.look_up(&mut self.desk, key, id, route),
             Step::Presence { channel } => self.features.presence.ask(&mut self.desk, key, channel),
@@ -214,6 +216,7 @@ impl Core {
                 Said::Token(token) => {
                     self.desk.meter.spend(limits::TOKEN_UNITS);
                     self.features.expiry.refresh(&mut self.desk, key, &token);
+                    self.features.key_sets.fetch_wanted(&mut self.desk);
                     true
                 }
             };

@@ -93,6 +93,7 @@ impl Core {
             Mail::NoResponders { key, reply } => self.no_responders(key, &reply),
             Mail::Upstreams(mail) => self.features.proxy.read(&mut self.desk, mail),
             Mail::Revocations(mail) => self.features.revocations.read(&mut self.desk, mail),
+            Mail::Keys(mail) => self.features.key_sets.read(&mut self.desk, mail),
             Mail::Drain(mail) => self.drain.read(&mut self.desk, mail),
         }
     }

@@ -12,7 +12,7 @@ mod duplicates;
 mod forged;
 mod heartbeats;
 mod introduction;
-
+mod keys;
 mod long_answers;
 mod operations;
 mod order;
@@ -54,6 +54,7 @@ use crate::conn::Door;
 use crate::conn::hosts::Hosts;
 use crate::conn::route::{ChannelTemplate, Route, RouteTarget, Service, UserField, WebSocketRoute};
 use crate::conn::settings::{BusCredentials, Generation, Settings};
+use crate::driver::Waker;
 use crate::driver::sim::{Endpoint, Faults, ReadOutcome, SimDriver, World};
 use crate::hub::owner_of;
 use crate::mesh::drain::DrainMail;
@@ -99,15 +100,20 @@ impl Bench {
 
     /// With so many in-process workers.
     fn staffed(world: World, shards: u16, workers: u16, settings: Settings) -> (Bench, Vec<Worker>) {
+        let payload_bytes_max = settings.generation.payload_bytes_max;
+        let (bench, mailboxes) = Bench::beside(world, shards, (0, workers), settings);
+        let worker = |(place, mailbox)| Worker::new(place, bench.mesh.clone(), mailbox, payload_bytes_max);
+        let workers = (shards..).map(Place).zip(mailboxes).map(worker).collect();
+        (bench, workers)
+    }
+
+    /// With so many other threads: side threads and in-process workers, whose mailboxes the test has.
+    fn beside(world: World, shards: u16, others: (u16, u16), settings: Settings) -> (Bench, Vec<Mailbox>) {
         let drivers: Vec<_> = (0..shards).map(|_| world.driver()).collect();
         let wakers = drivers.iter().map(Driver::waker).collect();
-        let (mesh, mut mailboxes) =
-            Mesh::new(Threads { shards: wakers, workers: workers.into(), ..Threads::default() }, 2048);
-        let worker_mailboxes = mailboxes.split_off(shards.into());
-        let payload_bytes_max = settings.generation.payload_bytes_max;
-        let workers = (shards..).map(Place).zip(worker_mailboxes);
-        let workers =
-            workers.map(|(place, mailbox)| Worker::new(place, mesh.clone(), mailbox, payload_bytes_max)).collect();
+        let side_threads = (0..others.0).map(|_| Waker::in_memory()).collect();
+        let (mesh, mut mailboxes) = Mesh::new(Threads { shards: wakers, side_threads, workers: others.1.into() }, 2048);
+        let other_mailboxes = mailboxes.split_off(shards.into());
         let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::of(&settings)).collect();
         let tls = tls();
         let entrances: Vec<_> = DOORS
@@ -140,7 +146,7 @@ impl Bench {
             Some(shard)
         });
         let shards = shards.collect();
-        (Bench { world, mesh, shards }, workers)
+        (Bench { world, mesh, shards }, other_mailboxes)
     }
 
     fn connect(&self, shard: u16, door: u16) -> Peer {

@@ -17,7 +17,8 @@
 //!  Form       is it the handshake that the target wants, do its     426 upgrade_required, 400 not_upgradable, unnameable,
 //!             channels have names, can the result's id be read?     404 unknown_request
 //!  Identity   which user is it, and may it hear these channels?     401 no_token, invalid_token, no_credentials, 400 ambiguous_token,
-//!                                                                   bad_user, malformed_request, 403 insufficient_scope
+//!             (it may wait for the answer)                         bad_user, malformed_request, 403 insufficient_scope, 503
+//!                                                                   auth_unavailable, auth_busy, drain
 //!  Share      is it within the limits of its user, and may one      429 request_limit, connection_limit; a stream of events
 //!             more stream be open?                                  as above
 //!  Target     can what is asked for be begun?                       400 unnameable, malformed_request
@@ -41,21 +42,23 @@
 //!
 //! # What waiting asks of a stage
 //!
-//! A stage may need an answer from elsewhere (a key set, an upstream that authenticates). The head borrows from bytes that
-//! the driver lends for one call, so a stage that waits gives it up: the run ends with an outcome that has the question and
-//! the [`Admission`] to go on with. The connection keeps the head's raw bytes, takes nothing else off its input, and sets a
-//! deadline. When the answer is there, the head is parsed again, a new [`ClientRequest`] is made of it, and
-//! [`Admission::run`] goes on at the stage that has the answer. So:
+//! A stage may need an answer from elsewhere: `Identity` asks whether an issuer has published another key. The head borrows
+//! from bytes that the driver lends for one call, so a stage that waits gives it up: the run ends with
+//! [`Waiting`], which has the inquiry and the [`Admission`] to go on with. The connection keeps the head's raw bytes
+//! (`conn::checking`), takes nothing else off its input, and sets a deadline. When the answer is there, the head is parsed
+//! again, a new [`ClientRequest`] is made of it, which has the answer, and [`Admission::run`] goes on at the same stage. So:
 //!
 //! - **An `Admission` borrows nothing and is small.** If a later stage needs what a stage has found out, the later stage's
 //!   variant has it as a value: an id, an owned name. What the head says needs no place there: it can be read again.
 //! - **Before its outcome a run has changed nothing**, so nothing is undone if the connection ends during the wait. (What a
 //!   request has taken of a rate is taken. The count of streams changes in `Share`, behind which no stage may wait.)
+//! - **A stage waits once.** With an answer it goes on or objects.
 //! - **A stage that has been passed is not asked again.** A drain may have begun meanwhile, and another configuration may hold:
-//!   [`ClientRequest`] has those of the moment, and a [`RouteId`] keeps its meaning.
+//!   [`ClientRequest`] has those of the moment, and a [`RouteId`] keeps its meaning. The stage that has waited looks whether
+//!   anything new is still begun.
 //! - What the connection has changed in the head after it was parsed (`keep_alive` of a last request) is changed again.
 //!
-//! No stage waits yet. `tests` give the head up between any two stages.
+//! `tests` give the head up between any two stages.
 
 mod objection;
 mod preflight;
@@ -71,13 +74,31 @@ use super::outbox::Outbox;
 use super::route::{PathMatch, Route, UserField};
 use crate::base::RouteId;
 use crate::conn::Identity;
-use crate::conn::auth::{Denial, may_hear};
+use crate::conn::auth::{Denial, Unproven, may_hear};
+use crate::conn::inquiry::Inquiry;
+use crate::conn::origins::Page;
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Head};
 use crate::proto::user::User;
 
 use objection::Objection;
 use request::ClientRequest;
+
+/// What a run of the stages has come to.
+pub(super) enum Run {
+    Over(AdmissionOutcome),
+    /// A stage waits for an answer; nothing has begun.
+    Waits(Box<Waiting>),
+}
+
+/// A request whose stage waits for an answer.
+pub(super) struct Waiting {
+    pub inquiry: Inquiry,
+    /// The stage that asks.
+    pub stage: Admission,
+    /// The page of another origin that may read a refusal.
+    pub page: Option<Page>,
+}
 
 /// The stage that a request has come to, with what the stages before it have found out. See the module's picture.
 #[derive(Default)]
@@ -100,12 +121,12 @@ const _: () =
     assert!(size_of::<Admission>() <= 96, "it is moved from stage to stage, and kept by a request that waits");
 
 impl Admission {
-    /// Passes one stage after the other, beginning with this one, until there is an outcome.
-    pub(super) fn run(mut self, request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> AdmissionOutcome {
+    /// Passes one stage after the other, beginning with this one, until there is an outcome, or one waits.
+    pub(super) fn run(mut self, request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> Run {
         loop {
             match self.pass(request, outbox) {
                 ControlFlow::Continue(next) => self = next,
-                ControlFlow::Break(outcome) => return outcome,
+                ControlFlow::Break(run) => return run,
             }
         }
     }
@@ -113,7 +134,7 @@ impl Admission {
     /// Passes this stage.
     // One caller: a call would move the stage and the outcome through memory twice each.
     #[inline(always)]
-    fn pass(self, request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> ControlFlow<AdmissionOutcome, Admission> {
+    fn pass(self, request: &ClientRequest<'_, '_>, outbox: &mut Outbox) -> ControlFlow<Run, Admission> {
         let passed = match self {
             Admission::Sender => request.sender.map(|_| Admission::Host).map_err(Objection::Request),
             Admission::Host => host(request),
@@ -123,10 +144,19 @@ impl Admission {
             Admission::Rate(id, found) => rate(request, id, found),
             Admission::Origin(id, found) => origin(request, id, found),
             Admission::Form(id, found) => form(request, id, found),
-            Admission::Identity(id, prepared) => identity(request, id, prepared),
+            Admission::Identity(id, prepared) => match identity(request, id, &prepared) {
+                Ok(client) if request.allowance.is_some() => Ok(Admission::Share(id, prepared, client)),
+                Ok(client) => Ok(Admission::Target(id, prepared, client)),
+                Err(Unidentified::Refused(objection)) => Err(objection),
+                Err(Unidentified::Asks(inquiry)) => {
+                    let page = request.cors(request.route(id)).map(Page::new);
+                    let stage = Admission::Identity(id, prepared);
+                    return ControlFlow::Break(Run::Waits(Box::new(Waiting { inquiry, stage, page })));
+                }
+            },
             Admission::Share(id, prepared, client) => share(request, id, prepared, client),
             Admission::Target(id, prepared, client) => match front::serve(request, id, prepared, client, outbox) {
-                Ok(outcome) => return ControlFlow::Break(outcome),
+                Ok(outcome) => return ControlFlow::Break(Run::Over(outcome)),
                 Err(reason) => {
                     let route = request.route(id);
                     debug_assert!(!route.target.is_stream(), "`Form` has checked it, and `Share` has counted it");
@@ -136,7 +166,7 @@ impl Admission {
         };
         match passed {
             Ok(next) => ControlFlow::Continue(next),
-            Err(objection) => ControlFlow::Break(objection.within_limits(request).answer(request, outbox)),
+            Err(objection) => ControlFlow::Break(Run::Over(objection.within_limits(request).answer(request, outbox))),
         }
     }
 }
@@ -194,27 +224,49 @@ fn form<'r>(request: &ClientRequest<'r, '_>, id: RouteId, found: PathMatch) -> R
     prepared.map(|prepared| Admission::Identity(id, prepared)).map_err(|reason| Objection::Route(route, reason))
 }
 
-fn identity<'r>(request: &ClientRequest<'r, '_>, id: RouteId, prepared: Prepared) -> Result<Admission, Objection<'r>> {
+/// Why the client is not known, or not yet.
+enum Unidentified<'r> {
+    Refused(Objection<'r>),
+    Asks(Inquiry),
+}
+
+impl<'r> From<Objection<'r>> for Unidentified<'r> {
+    fn from(objection: Objection<'r>) -> Unidentified<'r> {
+        Unidentified::Refused(objection)
+    }
+}
+
+fn identity<'r>(
+    request: &ClientRequest<'r, '_>,
+    id: RouteId,
+    prepared: &Prepared,
+) -> Result<Identity, Unidentified<'r>> {
     let route = request.route(id);
-    let client = if route.auth.is_empty() {
+    if route.auth.is_empty() {
         let source = route.target.user().filter(|_| prepared.wants_user());
         let user = source.map(|source| user(request.head, source)).transpose();
-        Identity::new(user.map_err(|reason| Objection::Route(route, reason))?, None)
-    } else {
-        prove(request, route, &prepared).map_err(|denial| Objection::Denied(route, denial))?
-    };
-    Ok(match request.allowance {
-        Some(_) => Admission::Share(id, prepared, client),
-        None => Admission::Target(id, prepared, client),
+        return Ok(Identity::new(user.map_err(|reason| Objection::Route(route, reason))?, None));
+    }
+    let found = if matches!(prepared, Prepared::Result(_)) { PathMatch::Result } else { PathMatch::Itself };
+    if request.answer.is_some()
+        && let Some(away) = request.turned_away.filter(|away| away.refuses(found, &route.target))
+    {
+        return Err(Objection::Away(route, away).into());
+    }
+    prove(request, route, prepared).map_err(|unproven| match unproven {
+        Unproven::Denied(denial) => Objection::Denied(route, denial).into(),
+        Unproven::Asks(inquiry) => Unidentified::Asks(inquiry),
     })
 }
 
 /// The client, by its token, which has to allow what the client has chosen to hear.
-fn prove(request: &ClientRequest<'_, '_>, route: &Route, prepared: &Prepared) -> Result<Identity, Denial> {
-    let Some(check) = &request.check else { return Err(Denial { reason: CloseReason::NoToken, refused: None }) };
-    let proof = check.prove(request.head, route)?;
+fn prove(request: &ClientRequest<'_, '_>, route: &Route, prepared: &Prepared) -> Result<Identity, Unproven> {
+    let Some(check) = &request.check else {
+        return Err(Denial { reason: CloseReason::NoToken, refused: None }.into());
+    };
+    let proof = check.prove(request.head, route, request.answer)?;
     if !chosen(route, prepared).all(|channel| may_hear(&proof, channel)) {
-        return Err(check.forbid(route));
+        return Err(check.forbid(route).into());
     }
     Ok(Identity::proven(proof))
 }

@@ -1,5 +1,7 @@
 //! Answers to requests that a stage does not admit: a refusal with its line for the log, or the answer to a preflight.
 
+use std::time::Duration;
+
 use smallvec::SmallVec;
 
 use super::preflight;
@@ -12,6 +14,7 @@ use crate::conn::outbox::Outbox;
 use crate::conn::quota::Excess;
 use crate::conn::route::{PathMatch, Route, RouteTarget, UserField};
 use crate::conn::turned_away::TurnedAway;
+use crate::limits::AUTH_RETRY;
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Refusal};
 use crate::proto::sse;
@@ -75,6 +78,24 @@ fn refuse(
 }
 
 /// An EventSource gives up for ever after any status but 200: it gets a stream that says when to come back, and ends.
+fn send_back(
+    request: &ClientRequest<'_, '_>,
+    (route, retry): (&Route, Duration),
+    reason: CloseReason,
+    after: Duration,
+    outbox: &mut Outbox,
+) -> Refused {
+    let (to, cors) = (request.head.reply_to(), request.sender.ok().and_then(|sender| sender.cors(&route.origins)));
+    outbox.write(|out| {
+        let streaming = http::event_stream(out, to, cors);
+        if !to.is_head {
+            streaming.write(out, |out| sse::write_retry(out, after.max(retry)));
+            out.extend_from_slice(streaming.end());
+        }
+    });
+    Refused { reason, remark: None, excess: None, is_last: true }
+}
+
 fn refuse_for_limit(
     request: &ClientRequest<'_, '_>,
     route: Option<&Route>,
@@ -84,16 +105,8 @@ fn refuse_for_limit(
     let reason = excess.measure.reason();
     let after = request.allowance.map_or(excess.wait, |allowance| allowance.return_after(excess));
     let refused = match route {
-        Some(Route { target: RouteTarget::Sse { retry, .. }, origins, .. }) => {
-            let (to, cors) = (request.head.reply_to(), request.sender.ok().and_then(|sender| sender.cors(origins)));
-            outbox.write(|out| {
-                let streaming = http::event_stream(out, to, cors);
-                if !to.is_head {
-                    streaming.write(out, |out| sse::write_retry(out, after.max(*retry)));
-                    out.extend_from_slice(streaming.end());
-                }
-            });
-            Refused { reason, remark: None, excess: None, is_last: true }
+        Some(route @ Route { target: RouteTarget::Sse { retry, .. }, .. }) => {
+            send_back(request, (route, *retry), reason, after, outbox)
         }
         route => {
             let cors = match route {
@@ -126,6 +139,15 @@ fn refuse_by(
 /// Refuses a request by its token. Its client is told why, the log what only a mistake on one side of the issuer explains: never
 /// a part of the token.
 fn deny(request: &ClientRequest<'_, '_>, route: &Route, denial: Denial, outbox: &mut Outbox) -> AdmissionOutcome {
+    if matches!(denial.reason, CloseReason::AuthUnavailable | CloseReason::AuthBusy) {
+        return match &route.target {
+            RouteTarget::Sse { retry, .. } => {
+                let refused = send_back(request, (route, *retry), denial.reason, AUTH_RETRY, outbox);
+                AdmissionOutcome::Refused(refused)
+            }
+            _ => refuse_by(request, route, denial.reason, Some(AUTH_RETRY.as_secs() as u32), outbox),
+        };
+    }
     let description = denial.refused.map(|(_, refused)| refused.to_string());
     let remark = match (denial.refused, &description) {
         (Some((id, TokenRefusal::Invalid(_))), Some(description)) => {

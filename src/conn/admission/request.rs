@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 
 use crate::base::{NodeId, RouteId};
 use crate::conn::auth::CredentialCheck;
-use crate::conn::client::Called;
 use crate::conn::hosts::Hosts;
+use crate::conn::inquiry::InquiryAnswer;
 use crate::conn::origins::Sender;
 use crate::conn::quota::Allowance;
 use crate::conn::route::{Parameters, PathMatch, Route};
@@ -15,6 +15,16 @@ use crate::conn::routes::Routes;
 use crate::conn::turned_away::TurnedAway;
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Cors, Head};
+
+/// The gateway as the client has called it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::conn) struct Called<'a> {
+    /// The host that a trusted proxy says the client has named.
+    pub host: Option<&'a str>,
+    /// Whether the client came by https; `None` if that is not known: a plain listener may stand behind a proxy that nothing
+    /// is known of.
+    pub is_secure: Option<bool>,
+}
 
 /// The gateway and the listener by which a request came in, and the way to it.
 #[derive(Clone, Copy)]
@@ -28,6 +38,8 @@ pub(in crate::conn) struct Arrival<'s, 'a> {
     pub allowance: Option<Allowance<'s>>,
     /// The check of tokens; `None`: no route wants one.
     pub check: Option<CredentialCheck<'s>>,
+    /// The answer for which the request has waited, if it has.
+    pub answer: Option<&'s InquiryAnswer>,
 }
 
 /// A head with everything that follows from it alone, and the circumstances. Parsed again, the same head gives the same
@@ -46,6 +58,7 @@ pub(in crate::conn) struct ClientRequest<'r, 'a> {
     pub hosts: Option<&'r Hosts>,
     pub allowance: Option<Allowance<'r>>,
     pub check: Option<CredentialCheck<'r>>,
+    pub answer: Option<&'r InquiryAnswer>,
     pub routes: &'r Routes,
     /// The reason why nothing new is begun, if there is one.
     pub turned_away: Option<TurnedAway>,
@@ -81,6 +94,7 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
             hosts: arrival.hosts,
             allowance: arrival.allowance,
             check: arrival.check,
+            answer: arrival.answer,
             routes,
             turned_away,
         }

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::request::Arrival;
+use super::request::{Arrival, Called};
 use super::*;
 use crate::base::{Place, RequestId};
 use crate::conn::auth::{Auths, CredentialCheck, Proofs};
-use crate::conn::client::Called;
 use crate::conn::fixed::{FixedAnswer, FixedField};
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::{Origins, Page};
@@ -130,7 +129,7 @@ impl Case<'_> {
         let called = Called { host: None, is_secure: self.is_tls.then_some(true) };
         let hosts = self.has_hosts.then_some(&gate.hosts);
         let check = CredentialCheck { auths: &gate.auths, proofs: &gate.proofs, unix_time: || tokens::NOW };
-        let arrival = Arrival { node: None, called, hosts, allowance: None, check: Some(check) };
+        let arrival = Arrival { node: None, called, hosts, allowance: None, check: Some(check), answer: None };
         let turned_away = self.away.map(|reason| TurnedAway { reason, retry_after_s: 7 });
         look(&ClientRequest::new(&head, arrival, &gate.routes, turned_away))
     }
@@ -204,10 +203,16 @@ fn written(mut outbox: Outbox) -> String {
 }
 
 /// All that the connection learns from an outcome.
-fn words(outcome: AdmissionOutcome, gate: &Gate) -> String {
+fn words(run: Run, gate: &Gate) -> String {
     let template = |id: RouteId| &gate.routes[id].template;
     let names = |channels: &[Subject]| channels.iter().map(Subject::to_string).collect::<Vec<_>>().join(" ");
     let page = |page: &Option<Page>| format!("{:?}", page.as_ref().map(Page::cors));
+    let outcome = match run {
+        Run::Over(outcome) => outcome,
+        Run::Waits(waiting) => {
+            return format!("waits {:?} in {} {}", waiting.inquiry, name(&waiting.stage), page(&waiting.page));
+        }
+    };
     match outcome {
         AdmissionOutcome::Answered { keep_alive } => format!("answered {keep_alive}"),
         AdmissionOutcome::Refused(refused) => format!("{refused:?}"),

@@ -405,6 +405,7 @@ impl CommandRefusal {
                 TokenRefusal::Missing => Consequence::Answer(Code::UNAUTHORIZED),
                 TokenRefusal::Expired => Consequence::Answer(Code::TOKEN_EXPIRED),
                 TokenRefusal::NotYetValid => Consequence::Answer(Code::TOKEN_NOT_YET_VALID),
+                TokenRefusal::Unsettled => Consequence::Answer(Code::INTERNAL),
                 TokenRefusal::Invalid(_) => Consequence::End(CloseReason::InvalidToken),
             },
         )

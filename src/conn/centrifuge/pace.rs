@@ -57,7 +57,7 @@ impl Pace {
     pub(super) fn refuse(&mut self, refused: TokenRefusal, now: Tick) -> bool {
         let cost = match refused {
             TokenRefusal::Missing => return false,
-            TokenRefusal::Expired | TokenRefusal::NotYetValid => {
+            TokenRefusal::Expired | TokenRefusal::NotYetValid | TokenRefusal::Unsettled => {
                 limits::TOKEN_REFUSED_FORGIVEN / limits::TOKENS_EXPIRED_PER_REFUSED
             }
             TokenRefusal::Invalid(_) => limits::TOKEN_REFUSED_FORGIVEN,

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::certificates::read_secret;
+use super::certificates::{read_secret, servers_tls};
+use crate::conn::route::AuthId;
 use crate::limits;
+use crate::outbound::KeySource;
 use crate::proto::token::{Algorithm, Algorithms, KeySet};
+use crate::proto::upstream::UpstreamRule;
 
 /// An `[[auth]]`: which tokens prove a client, and what they say about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClientAuth {
     /// In routes, in metrics and in the log.
     pub name: String,
@@ -36,10 +39,12 @@ pub struct ClientAuth {
 }
 
 /// The keys of an `[[auth]]`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub enum AuthKey {
     /// A file with a key set (RFC 7517).
     Set(PathBuf),
+    /// The issuer publishes one.
+    Published(Box<PublishedKeySet>),
     /// A shared secret.
     Secret(String),
     /// A file with one.
@@ -48,11 +53,25 @@ pub enum AuthKey {
     Public(&'static str, PathBuf),
 }
 
+/// Where an issuer publishes its keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PublishedKeySet {
+    /// As it is written.
+    pub url: String,
+    /// The server of the URL alone, with TLS if the URL says so.
+    pub server: UpstreamRule,
+    /// The path of the URL, with its query.
+    pub path: String,
+    /// How old the keys may be, in seconds.
+    pub stale_max_s: u64,
+}
+
 impl fmt::Debug for AuthKey {
     /// Leaves out the secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AuthKey::Set(file) => write!(f, "Set({file:?})"),
+            AuthKey::Published(set) => write!(f, "Published({})", set.url),
             AuthKey::Secret(_) => f.write_str("Secret(..)"),
             AuthKey::SecretFile(file) => write!(f, "SecretFile({file:?})"),
             AuthKey::Public(name, file) => write!(f, "Public({name}, {file:?})"),
@@ -74,9 +93,11 @@ fn is_for(name: &str, algorithm: Algorithm) -> bool {
 }
 
 impl ClientAuth {
-    /// The keys. The error is one line that names the key of the configuration, and the file.
-    pub fn keys(&self) -> Result<KeySet, String> {
-        match &self.key {
+    /// The keys; `None`: their issuer publishes them. The error is one line that names the key of the configuration, and the
+    /// file.
+    pub fn keys(&self) -> Result<Option<KeySet>, String> {
+        let keys = match &self.key {
+            AuthKey::Published(_) => return self.key_source(AuthId(0)).map(|_| None),
             AuthKey::Set(file) => {
                 let words = |error: String| format!("keys {} {error}", file.display());
                 KeySet::read(&read(file).map_err(words)?, self.allowed("keys")).map_err(words)
@@ -91,7 +112,24 @@ impl ClientAuth {
                 let words = |error: String| format!("{name} {} {error}", file.display());
                 KeySet::pem(&read(file).map_err(words)?, self.allowed(name)).map_err(words)
             }
-        }
+        };
+        keys.map(Some)
+    }
+
+    /// The source of the keys, if their issuer publishes them. The error is one line that names the auth, and the file.
+    pub(crate) fn key_source(&self, auth: AuthId) -> Result<Option<KeySource>, String> {
+        let AuthKey::Published(set) = &self.key else { return Ok(None) };
+        let tls = set.server.tls.as_ref().map(|tls| servers_tls(&set.server, tls, &mut None)).transpose();
+        let server = set.server.servers.first().ok_or("the URL of its keys names no server")?;
+        Ok(Some(KeySource {
+            auth,
+            name: self.name.as_str().into(),
+            url: set.url.as_str().into(),
+            server: server.clone(),
+            path: set.path.as_str().into(),
+            tls: tls.map_err(|error| format!("keys_ca {error}"))?,
+            allowed: self.allowed("keys"),
+        }))
     }
 
     fn allowed(&self, name: &str) -> Algorithms {
@@ -113,13 +151,14 @@ impl ClientAuth {
 
     /// Legal settings that are probably mistakes, one line each.
     pub fn doubts(&self) -> Vec<String> {
-        let remark = self.keys().ok().and_then(|keys| keys.remark()).map(|remark| format!("of its keys, {remark}"));
+        let remark =
+            self.keys().ok().flatten().and_then(|keys| keys.remark()).map(|remark| format!("of its keys, {remark}"));
         let short = match &self.key {
             AuthKey::Secret(secret) => Some(("hmac_secret", secret.len())),
             AuthKey::SecretFile(file) => {
                 read_secret(file).ok().map(|secret| ("hmac_secret_file", secret.trim_ascii().len()))
             }
-            AuthKey::Set(_) | AuthKey::Public(..) => None,
+            AuthKey::Set(_) | AuthKey::Published(_) | AuthKey::Public(..) => None,
         };
         let short = short.filter(|(_, bytes)| *bytes < SECRET_BYTES_MIN);
         let short = short.map(|(name, _)| format!("{name} is short enough to be guessed; {SECRET_FITS}"));

@@ -62,7 +62,7 @@ impl Config {
     }
 }
 
-fn servers_tls(
+pub(super) fn servers_tls(
     rule: &UpstreamRule,
     tls: &UpstreamTls,
     system: &mut Option<RootCertStore>,

@@ -38,7 +38,7 @@ pub use crate::proto::channel::{Delivery, Keep, Queue, Rule};
 pub use crate::proto::upstream::{
     Balance, HashedPart, HealthRule, ServerAddress, ServerMark, ServerName, UpstreamRule, UpstreamServer, UpstreamTls,
 };
-pub use auth::{AuthKey, ClientAuth};
+pub use auth::{AuthKey, ClientAuth, PublishedKeySet};
 pub use client_limits::{ClientLimit, Frequency, LimitedBy};
 pub use error::{Error, Errors, Place};
 pub use render::{annotated, markdown};

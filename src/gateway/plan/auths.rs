@@ -1,12 +1,28 @@
 //! The configured auths in the form that connections use. Their keys are read from the files that they name.
 
-use crate::conn::auth::{Auth, Auths};
+use crate::conn::auth::{Auth, AuthKeys, Auths};
 use crate::conn::route::AuthId;
-use crate::gateway::config::{ClientAuth, Config};
+use crate::gateway::config::{AuthKey, ClientAuth, Config};
+use crate::outbound::KeySource;
 use crate::proto::token::TokenPolicy;
 
 pub(super) fn all(config: &Config) -> Result<Auths, String> {
     config.auths.iter().map(auth).collect::<Result<_, _>>().map(Auths::new)
+}
+
+/// The sources of the keys that issuers publish.
+pub(super) fn key_sources(config: &Config) -> Result<Vec<KeySource>, String> {
+    let source = |(auth, id): (&ClientAuth, u16)| {
+        auth.key_source(AuthId(id)).map_err(|error| format!("auth {:?}: {error}", auth.name)).transpose()
+    };
+    config.auths.iter().zip(0..).filter_map(source).collect()
+}
+
+fn stale_s(auth: &ClientAuth) -> u64 {
+    match &auth.key {
+        AuthKey::Published(set) => set.stale_max_s,
+        _ => u64::MAX,
+    }
 }
 
 /// The auths of a route, by their names.
@@ -35,7 +51,10 @@ fn auth(auth: &ClientAuth) -> Result<Auth, String> {
             channels: auth.channels.as_deref().map(Into::into),
             told: pairs(&auth.headers),
         },
-        keys: auth.keys().map_err(words)?,
+        keys: match auth.keys().map_err(words)? {
+            Some(keys) => AuthKeys::Own(keys),
+            None => AuthKeys::Published { stale_s: stale_s(auth) },
+        },
         carriers: auth.carriers.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(words)?,
     })
 }

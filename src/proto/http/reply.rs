@@ -246,6 +246,8 @@ fn leaves_input_readable(reason: CloseReason) -> bool {
             | InvalidToken
             | InsufficientScope
             | AmbiguousToken
+            | AuthUnavailable
+            | AuthBusy
             | NotUpgradable
             | UpgradeRequired
             | BadPublish

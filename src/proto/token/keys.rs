@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use aws_lc_rs::digest;
 use base64::Engine;
 use serde::Deserialize;
 
@@ -34,6 +35,21 @@ struct SetKey {
     /// `kid`, by which a token names its key.
     name: Option<Box<str>>,
     key: SignatureKey,
+    /// SHA-256 of the bytes that the key was made of.
+    fingerprint: [u8; 32],
+}
+
+impl SetKey {
+    fn new(name: Option<Box<str>>, key: SignatureKey, made_of: &[u8]) -> SetKey {
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest::digest(&digest::SHA256, made_of).as_ref());
+        SetKey { name, key, fingerprint }
+    }
+
+    fn verifies_as(&self, other: &SetKey) -> bool {
+        let own = (&self.name, self.key.algorithm, &self.fingerprint);
+        own == (&other.name, other.key.algorithm, &other.fingerprint)
+    }
 }
 
 /// A key as a set has it (RFC 7517 section 4, RFC 7518 section 6, RFC 8037 section 2); other members are ignored.
@@ -101,19 +117,20 @@ impl KeySet {
     pub fn pem(file: &[u8], allowed: Algorithms) -> Result<KeySet, String> {
         let (kind, key) = key::any(file)?;
         let keys = of_kind(kind, allowed).filter_map(|algorithm| SignatureKey::public(algorithm, &key));
-        KeySet::nameless(keys.collect()).ok_or_else(|| format!("is {kind}, and no algorithm that is allowed takes one"))
+        KeySet::nameless(keys.collect(), &key)
+            .ok_or_else(|| format!("is {kind}, and no algorithm that is allowed takes one"))
     }
 
     /// A shared secret, for the allowed algorithms of that kind.
     pub fn secret(secret: &[u8], allowed: Algorithms) -> Result<KeySet, String> {
         let keys = of_kind(KeyKind::Secret, allowed).filter_map(|algorithm| SignatureKey::secret(algorithm, secret));
-        KeySet::nameless(keys.collect()).ok_or_else(|| {
+        KeySet::nameless(keys.collect(), secret).ok_or_else(|| {
             "is a shared secret, and no algorithm that is allowed takes one (HS256, HS384, HS512)".to_owned()
         })
     }
 
-    fn nameless(keys: Vec<SignatureKey>) -> Option<KeySet> {
-        let keys: Vec<SetKey> = keys.into_iter().map(|key| SetKey { name: None, key }).collect();
+    fn nameless(keys: Vec<SignatureKey>, made_of: &[u8]) -> Option<KeySet> {
+        let keys: Vec<SetKey> = keys.into_iter().map(|key| SetKey::new(None, key, made_of)).collect();
         (!keys.is_empty()).then(|| KeySet { keys, ..KeySet::default() })
     }
 
@@ -124,6 +141,11 @@ impl KeySet {
 
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// Whether each key of an earlier set is in this one, under the same name.
+    pub fn has_all_of(&self, earlier: &KeySet) -> bool {
+        earlier.keys.iter().all(|key| self.keys.iter().any(|own| own.verifies_as(key)))
     }
 
     /// For a log line: how many keys of the document were left out, and why the first of them was.
@@ -179,9 +201,11 @@ impl Jwk<'_> {
             Some(own) => format!("is {kind} for {own:?}, which is not allowed"),
             None => format!("is {kind}, and no algorithm that is allowed takes one"),
         })?;
+        let made_of = key;
         let parsed = |algorithm| {
-            let key = SignatureKey::public(algorithm, &key).ok_or_else(|| format!("is {kind} that cannot be read"))?;
-            Ok(SetKey { name: name.clone(), key })
+            let key =
+                SignatureKey::public(algorithm, &made_of).ok_or_else(|| format!("is {kind} that cannot be read"))?;
+            Ok(SetKey::new(name.clone(), key, &made_of))
         };
         std::iter::once(first).chain(fitting).map(parsed).collect()
     }

@@ -57,6 +57,12 @@ impl ProofMemory {
         }
     }
 
+    /// Forgets the tokens of one issuer: each is verified again when it comes again.
+    pub fn forget_issuer(&mut self, issuer: u16) {
+        let own: Vec<ProofKey> = self.proofs.iter().map(|(key, _)| *key).filter(|key| key.0 == issuer).collect();
+        own.iter().for_each(|key| self.forget(key));
+    }
+
     fn forget(&mut self, key: &ProofKey) {
         if let Some(proof) = self.proofs.pop(key) {
             self.bytes -= proof.bytes();
@@ -94,6 +100,18 @@ mod tests {
             assert_eq!(found.is_some(), is_found, "{issuer} {token} {now}");
         }
         assert!(memory.is_empty() && memory.bytes == 0, "what has ended is forgotten");
+    }
+
+    #[test]
+    fn the_tokens_of_one_issuer_are_forgotten_and_no_others() {
+        let mut memory = ProofMemory::default();
+        for issuer in 0..3 {
+            (0..5).for_each(|number| memory.keep(proof_key(issuer, &number.to_string()), &proof("ann", 100, 10)));
+        }
+        let bytes = memory.bytes;
+        memory.forget_issuer(1);
+        assert_eq!((memory.len(), memory.bytes), (10, bytes / 3 * 2));
+        assert!(memory.find(&proof_key(1, "0"), 0).is_none() && memory.find(&proof_key(2, "0"), 0).is_some());
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub enum TokenRefusal {
     Expired,
     /// The same token will be valid later.
     NotYetValid,
+    /// Its issuer's keys are not known, or not well enough: the same token may be valid in a moment.
+    Unsettled,
     /// This token will never be valid.
     Invalid(TokenFault),
 }
@@ -101,6 +103,7 @@ impl fmt::Display for TokenRefusal {
             TokenRefusal::Missing => f.write_str("there is none, and the route wants one"),
             TokenRefusal::Expired => f.write_str("its claim \"exp\" is a time that is over"),
             TokenRefusal::NotYetValid => f.write_str("its claim \"nbf\" is a time that is to come"),
+            TokenRefusal::Unsettled => f.write_str("its issuer's keys are being fetched; try again"),
             TokenRefusal::Invalid(fault) => fault.fmt(f),
         }
     }

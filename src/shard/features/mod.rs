@@ -10,6 +10,7 @@
 
 pub(super) mod acks;
 pub(super) mod expiry;
+pub(super) mod key_sets;
 pub(super) mod limiter;
 pub(super) mod order;
 pub(super) mod presence;
@@ -33,6 +34,7 @@ use super::{Core, Parts};
 
 use acks::Acks;
 use expiry::StreamEnds;
+use key_sets::KeySets;
 use limiter::Limiter;
 use order::Order;
 use presence::Presence;
@@ -203,5 +205,6 @@ features! {
     limiter: Limiter,
     expiry: StreamEnds,
     revocations: Revocations,
+    key_sets: KeySets,
     proxy: Proxy,
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::centrifuge::{Client, NOW, Said};
 use super::seeds::seeds;
 use super::*;
-use crate::conn::auth::{Auth, Auths};
+use crate::conn::auth::{Auth, AuthKeys, Auths};
 use crate::conn::route::{AuthId, CentrifugeRoute};
 use crate::conn::{Lasting, identity, lasting};
 use crate::proto::token::{Algorithm, KeySet, TokenPolicy};
@@ -16,7 +16,7 @@ const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 /// One that takes tokens of [`token`].
 pub(super) fn auths() -> Auths {
     let policy = TokenPolicy { leeway_s: 0, channels: Some("channels".into()), ..TokenPolicy::default() };
-    let keys = KeySet::secret(SECRET, [Algorithm::Hs256].into_iter().collect()).unwrap();
+    let keys = AuthKeys::Own(KeySet::secret(SECRET, [Algorithm::Hs256].into_iter().collect()).unwrap());
     let carriers = ["header", "query:token"].map(|text| text.parse().unwrap()).into();
     Auths::new(vec![Auth { name: "app".into(), policy, keys, carriers }])
 }

@@ -1,5 +1,7 @@
 //! Tokens of real issuers (PyJWT, node) shown by real clients, on each kind of route.
 
+mod keys;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};

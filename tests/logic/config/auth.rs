@@ -85,9 +85,43 @@ fn tells_names_that_are_no_auths_and_keys_that_do_not_fit() {
     ] {
         assert_eq!(errors(&text), [expected], "{text}");
     }
-    let url = "[[auth]]\nname = \"a\"\njwt = { keys = \"https://id.example/jwks.json\" }\n";
-    let said = errors(url);
-    assert!(said[0].contains("is a URL, and key sets are read from files only"), "{said:?}");
+}
+
+#[test]
+fn the_keys_of_an_issuer_may_be_at_a_url() {
+    let read = |jwt: &str| parse(&format!("{LISTENER}[[auth]]\nname = \"a\"\njwt = {{ {jwt} }}\n"), &[]);
+    for (url, server, path, is_tls) in [
+        ("https://id.example/.well-known/jwks.json", "id.example:443", "/.well-known/jwks.json", true),
+        ("https://id.example:8443/?a=b", "id.example:8443", "/?a=b", true),
+        ("https://192.0.2.1", "192.0.2.1:443", "/", true),
+        ("http://127.0.0.1:9000/keys", "127.0.0.1:9000", "/keys", false),
+        ("http://[::1]/keys?a=b", "[::1]:80", "/keys?a=b", false),
+        ("http://localhost:9000/keys", "localhost:9000", "/keys", false),
+    ] {
+        let config = read(&format!("keys = \"{url}\", keys_stale_max_s = 600")).unwrap();
+        let AuthKey::Published(set) = &config.auths[0].key else { panic!("another kind of key") };
+        assert_eq!((&*set.server.servers[0].text, &*set.path, set.stale_max_s), (server, path, 600), "{url}");
+        assert_eq!((set.server.tls.is_some(), &*set.url), (is_tls, url));
+        assert!(config.doubts.iter().all(|doubt| doubt.contains("protects nothing")), "{:?}", config.doubts);
+    }
+    let wrong = |jwt: &str| errors(&format!("[[auth]]\nname = \"a\"\njwt = {{ {jwt} }}\n"));
+    for (jwt, words) in [
+        ("keys = \"http://id.example/jwks.json\"", "is fetched in clear, where others could put their own keys"),
+        ("keys = \"http://192.0.2.1/jwks.json\"", "is fetched in clear"),
+        ("keys = \"ftp://id.example/jwks.json\"", "expected a URL such as"),
+        ("keys = \"https://user@id.example/jwks.json\"", "expected a URL such as"),
+        ("keys = \"https://id.example/jwks.json#a\"", "expected a URL such as"),
+        ("keys = \"https:///jwks.json\"", "expected a URL such as"),
+        ("keys = \"https://id.example?a=b\"", "expected a URL such as"),
+        ("keys = \"jwks.json\", keys_ca = \"ca.pem\"", "keys_ca \"ca.pem\" has no effect unless keys is a URL"),
+        ("keys = \"http://127.0.0.1/a\", keys_ca = \"ca.pem\"", "has no effect on a URL without https"),
+        ("keys = \"https://id.example/a\", hmac_secret = \"s\"", "jwt needs one key"),
+    ] {
+        let said = wrong(jwt);
+        assert!(said.len() == 1 && said[0].contains(words), "{jwt}: {said:?}");
+    }
+    let doubts = read("keys = \"jwks.json\", keys_stale_max_s = 600").unwrap().doubts;
+    assert!(doubts.iter().any(|doubt| doubt.contains("has no effect unless keys is a URL")), "{doubts:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::conn::auth::{Auth, AuthOutcome};
+use crate::conn::auth::{Auth, AuthKeys, AuthOutcome};
 use crate::conn::route::AuthId;
 use crate::proto::token::{Algorithm, KeySet, TokenPolicy};
 
@@ -21,7 +21,7 @@ fn auth(name: &str, secret: &[u8], carriers: &[&str]) -> Auth {
             told: vec![("X-User".into(), "sub".into())],
             ..TokenPolicy::default()
         },
-        keys: KeySet::secret(secret, [Algorithm::Hs256].into_iter().collect()).unwrap(),
+        keys: AuthKeys::Own(KeySet::secret(secret, [Algorithm::Hs256].into_iter().collect()).unwrap()),
         carriers: carriers.iter().map(|text| text.parse().unwrap()).collect(),
     }
 }

@@ -1,11 +1,15 @@
 //! `[[auth]]`, `[access]` and `route.auth`: which of their keys fit together, and the names that they use.
 
+use std::path::PathBuf;
+
 use super::super::auth::PUBLIC_KEYS;
+use super::super::form::{self, KeysAt};
 use super::super::tree::Content;
-use super::super::{AuthKey, ClientAuth, Config, Route, Target, validate};
+use super::super::{AuthKey, ClientAuth, Config, PublishedKeySet, Route, Target, validate};
 use super::reach::path_covers;
 use super::{ConfigBuilder, Section};
-use crate::limits::AUTHS_MAX;
+use crate::limits::{AUTHS_MAX, KEYS_STALE_MAX};
+use crate::proto::upstream::{UpstreamRule, UpstreamTls};
 
 /// Instead of the name of an auth: a route is open to everybody.
 const NONE: &str = "none";
@@ -57,21 +61,25 @@ fn auth(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<Client
 }
 
 fn auth_key(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<AuthKey> {
-    if let Some(url) = section.text("keys").filter(|keys| keys.contains("://")) {
-        let words = format!(
-            "is a URL, and key sets are read from files only: download it regularly (curl {url}), and name the file here"
-        );
-        builder.conflict(section, "keys", &words);
-        return None;
-    }
     let file = |name: &str| section.text(name).map(|file| builder.path(section, name, &file));
-    let public = PUBLIC_KEYS.into_iter().filter_map(|name| Some(AuthKey::Public(name, file(name)?)));
-    let others = [
-        file("keys").map(AuthKey::Set),
-        section.text("hmac_secret").map(AuthKey::Secret),
-        file("hmac_secret_file").map(AuthKey::SecretFile),
-    ];
-    let mut all: Vec<AuthKey> = others.into_iter().flatten().chain(public).collect();
+    let (public, ca) = (PUBLIC_KEYS.map(|name| Some(AuthKey::Public(name, file(name)?))), file("keys_ca"));
+    let set = file("keys").map(AuthKey::Set);
+    let secret_file = file("hmac_secret_file").map(AuthKey::SecretFile);
+    let set = match section.text("keys").filter(|keys| keys.contains("://")) {
+        Some(url) => Some(published(builder, section, url, ca)?),
+        None => {
+            if ca.is_some() {
+                builder.conflict(section, "keys_ca", "has no effect unless keys is a URL");
+            }
+            // A printed default is no mistake.
+            if section.whole("keys_stale_max_s") != KEYS_STALE_MAX.as_secs() {
+                builder.doubt(section, "keys_stale_max_s", "has no effect unless keys is a URL");
+            }
+            set
+        }
+    };
+    let others = [set, section.text("hmac_secret").map(AuthKey::Secret), secret_file];
+    let mut all: Vec<AuthKey> = others.into_iter().chain(public).flatten().collect();
     if all.len() != 1 {
         let words = "jwt needs one key; expected keys, hmac_secret, hmac_secret_file, rsa_public_key, ecdsa_public_key or \
                      ed25519_public_key";
@@ -79,6 +87,29 @@ fn auth_key(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<Au
         return None;
     }
     all.pop()
+}
+
+/// A key set that its issuer publishes at this URL.
+fn published(
+    builder: &mut ConfigBuilder<'_>,
+    section: &Section<'_>,
+    url: String,
+    ca: Option<PathBuf>,
+) -> Option<AuthKey> {
+    let KeysAt { server: (text, at), path, is_tls } = match form::keys_at(&url) {
+        Ok(found) => found,
+        Err(words) => {
+            builder.conflict(section, "keys", words);
+            return None;
+        }
+    };
+    if ca.is_some() && !is_tls {
+        builder.conflict(section, "keys_ca", "has no effect on a URL without https");
+    }
+    let tls = is_tls.then(|| UpstreamTls { ca, ..UpstreamTls::default() });
+    let server = UpstreamRule { tls, ..UpstreamRule::new("keys") }.with(&text, at);
+    let stale_max_s = section.whole("keys_stale_max_s");
+    Some(AuthKey::Published(Box::new(PublishedKeySet { url, server, path, stale_max_s })))
 }
 
 /// The names of the auths of a route: its own, or those of all.

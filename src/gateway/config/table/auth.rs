@@ -48,11 +48,28 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         path: "auth[].jwt.keys",
-        kind: Kind::Text { expected: "the path of a file with a key set (JWKS)", fits: form::is_file },
+        kind: Kind::Text { expected: "the path of a file with a key set (JWKS), or a URL", fits: form::is_file },
         fallback: Fallback::Nothing("\"jwks.json\""),
-        help: "The file with the issuer's public keys, as a JSON Web Key Set (RFC 7517).",
+        help: "The file with the issuer's public keys, as a JSON Web Key Set (RFC 7517), or the URL where it publishes them.",
         doc: "A token names its key by `kid`. Keys that are not for signatures, or not of a known kind, are left out, and \
-              `tidegate check` says so; shared secrets in it are never used. At most 128 keys.",
+              `tidegate check` says so; shared secrets in it are never used. At most 128 keys in 256 KiB. A URL is `https`, or \
+              `http` to this machine. It is fetched at the start, again when its `max-age` is over (within 5 minutes and a day), and \
+              when a token names a key that is not known, once in 10 s at most; the request waits for that, 2 s at most. Redirects \
+              are not followed. See docs/login.md.",
+    },
+    Row {
+        path: "auth[].jwt.keys_ca",
+        kind: FILE,
+        fallback: Fallback::Nothing("\"ca.pem\""),
+        help: "The file (PEM) with the authorities that the server of a key set is trusted by; without the key, the system's.",
+        doc: "",
+    },
+    Row {
+        path: "auth[].jwt.keys_stale_max_s",
+        kind: Kind::Whole { min: 60, max: 30 * 24 * 3_600, unit: "seconds" },
+        fallback: Fallback::Whole(limits::KEYS_STALE_MAX.as_secs()),
+        help: "How old keys of a URL may be that are used while their server is away; after that, requests get 503.",
+        doc: "",
     },
     Row {
         path: "auth[].jwt.hmac_secret",

@@ -1,0 +1,19 @@
+//! What a stage of the admission wants to know of the shard, and the answer.
+
+use super::route::AuthId;
+
+/// A stage waits until the shard has found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inquiry {
+    /// Does the issuer of this auth publish a key that is not known yet?
+    Keys(AuthId),
+}
+
+/// The answer of the shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InquiryAnswer {
+    /// The keys are what they are now.
+    KeysAsTheyAre,
+    /// Too many requests wait for an answer.
+    Busy,
+}
