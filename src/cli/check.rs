@@ -40,7 +40,11 @@ pub(super) fn verify(config: &Config, source: &ConfigSource) -> ExitCode {
     let of_auths = config.auths.iter();
     let of_auths = of_auths.filter_map(|auth| Some(format!("{file}: auth {}: {}", auth.name, auth.keys().err()?)));
     let of_upstreams = config.upstreams_tls().err().map(|error| format!("{file}: {error}"));
-    let mistakes: Vec<String> = of_listeners.chain(of_keys).chain(of_auths).chain(of_upstreams).collect();
+    let of_admin =
+        config.admin.iter().flat_map(|admin| [admin.tls_config(&config.tls).err(), admin.read_tokens().err()]);
+    let of_admin = of_admin.flatten().map(|error| format!("{file}: admin: {error}"));
+    let mistakes: Vec<String> =
+        of_listeners.chain(of_admin).chain(of_keys).chain(of_auths).chain(of_upstreams).collect();
     for mistake in &mistakes {
         output::line(mistake);
     }

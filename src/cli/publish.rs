@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::client::admin::AdminClient;
+use super::client::admin::{AdminClient, AdminPlace};
 use super::client::bus::BusClient;
 use super::client::{Field, Trust, Url};
 use super::output;
@@ -28,11 +28,10 @@ pub struct PublishArgs {
     channel: String,
     /// The payload; without it, or with `-`, it is read from stdin
     payload: Option<String>,
-    /// URL of the admin listener
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9180", conflicts_with = "bus")]
-    admin: String,
+    #[command(flatten)]
+    place: AdminPlace,
     /// Publish over the bus instead: nats://host:port, with user:password@ or token@ before the host
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["admin", "token_file"])]
     bus: Option<String>,
     /// Event name, for event streams
     #[arg(long, value_parser = super::no_control)]
@@ -81,7 +80,7 @@ fn publish_all(args: &PublishArgs) -> Result<String, String> {
     let payload = payload(args)?;
     let mut way = match &args.bus {
         Some(url) => Sink::Bus(Box::new(BusClient::connect(&Url::parse(url, "nats")?, &args.trust)?)),
-        None => Sink::Admin(Box::new(AdminClient::connect(&Url::parse(&args.admin, "http")?, &args.trust)?)),
+        None => Sink::Admin(Box::new(args.place.connect(&args.trust)?)),
     };
     let fields = fields(args);
     let start = Instant::now();

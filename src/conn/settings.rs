@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::admin::tokens::AdminTokens;
 use super::auth::{Auths, CredentialCheck, Proofs};
 use super::hosts::Hosts;
 use super::quota::Quotas;
@@ -67,6 +68,8 @@ pub struct Generation {
     pub upstreams_tls: Box<[Option<ServersTls>]>,
     /// The host names by which the admin listener may be called.
     pub admin_hosts: Hosts,
+    /// Empty: any peer that connects may do everything.
+    pub admin_tokens: AdminTokens,
     /// The same for client listeners, by listener id. A listener with `None`, or without an entry, answers for any
     /// host.
     pub front_hosts: Vec<Option<Hosts>>,
@@ -229,6 +232,7 @@ impl Default for Generation {
             upstreams_tls: Box::default(),
             upstreams: Box::default(),
             admin_hosts: Hosts::default(),
+            admin_tokens: AdminTokens::default(),
             front_hosts: Vec::new(),
             trust: TrustedProxies::default(),
             auths: Auths::default(),

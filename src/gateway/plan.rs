@@ -122,7 +122,11 @@ fn gates(config: &Config) -> Result<Vec<PlannedGate>, String> {
         address,
     };
     gates.extend(config.bus.iter().map(|bus| plain(Door::Bus, bus.address)));
-    gates.extend(config.admin.iter().map(|admin| plain(Door::Admin, admin.address)));
+    if let Some(admin) = &config.admin {
+        let tls = admin.tls_config(&config.tls).map_err(|error| format!("admin: {error}"))?;
+        let PlannedGate { entrance, address } = plain(Door::Admin, admin.address);
+        gates.push(PlannedGate { entrance: Entrance { tls, ..entrance }, address });
+    }
     Ok(gates)
 }
 

@@ -49,3 +49,8 @@ pub const REVOCATION_SECONDS: u64 = 86_400;
 pub const REVOCATIONS_AT_ONCE: usize = 64;
 /// Connections that one piece of that work looks at.
 pub const REVOKED_AT_ONCE: u32 = 256;
+/// Shortest and longest token of the admin listener: what cannot be guessed, and fits into a line of a head.
+pub const ADMIN_TOKEN_BYTES_MIN: usize = 16;
+pub const ADMIN_TOKEN_BYTES_MAX: usize = 256;
+/// Tokens of the admin listener: each request is compared with all of them.
+pub const ADMIN_TOKENS_MAX: usize = 64;

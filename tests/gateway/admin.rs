@@ -1,8 +1,8 @@
 //! What the admin listener says of itself.
 
 use serde_json::{Value, json};
-use tidegate::conn::admin::ENDPOINTS;
-use tidegate::gateway::Gateway;
+use tidegate::conn::admin::{ENDPOINTS, Scope};
+use tidegate::gateway::{Builder, Gateway};
 use tungstenite::Message;
 
 use crate::support::*;
@@ -120,5 +120,46 @@ fn what_the_bus_can_say_to_a_user_the_admin_listener_can_say() {
             let error = answer["error"].as_str().expect("words");
             assert!(got == status && error.contains(words), "{target}: {got} {error}");
         }
+    });
+}
+
+const TOKENS: &str = "[admin]\naddress = \"127.0.0.1:0\"\nhosts = \"a\"\ntoken = \"all-of-it-all-of-it\"\n\
+                      tokens = [{ token = \"read-only-read-only\", scopes = \"read\" }]\n";
+
+/// The same gateway with tokens.
+fn with_tokens(driver: &str) -> Builder {
+    let text = ROUTES.replace("[admin]\naddress = \"127.0.0.1:0\"\nhosts = \"a\"\n", TOKENS);
+    builder_of_text(driver, 2, &text)
+}
+
+#[test]
+fn a_request_needs_a_token_that_allows_it_and_only_probes_need_none() {
+    on_both_drivers_with(with_tokens, |gateway| {
+        for target in ["/health", "/ready"] {
+            assert_eq!(said(gateway, "GET", target).0, "HTTP/1.1 200 OK");
+        }
+        for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.scope.is_some()) {
+            let target = endpoint.path.replace(['{', '}'], "");
+            let asked = |field: &str| {
+                let request = format!(
+                    "{} {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{field}Content-Length: 0\r\n\r\n",
+                    endpoint.method
+                );
+                let answer = ask(admin(gateway), &request);
+                let challenge = answer.lines().find_map(|line| line.strip_prefix("WWW-Authenticate: "));
+                (answer[9..12].to_owned(), challenge.map(str::to_owned))
+            };
+            assert_eq!(asked(""), ("401".to_owned(), Some("Bearer".to_owned())), "{target}");
+            let (status, challenge) = asked("Authorization: Bearer all-of-it\r\n");
+            assert_eq!((status.as_str(), challenge.as_deref()), ("401", Some("Bearer error=\"invalid_token\"")));
+            let (status, challenge) = asked("Authorization: Bearer all-of-it-all-of-it\r\n");
+            assert!(status != "401" && status != "403" && challenge.is_none(), "{target}: {status}");
+            let (status, challenge) = asked("Authorization: Bearer read-only-read-only\r\n");
+            let may_read = endpoint.scope == Some(Scope::Read);
+            assert_eq!(status == "403" && challenge.is_some(), !may_read, "{target}: {status} {challenge:?}");
+        }
+        // A path that there is not tells a stranger nothing.
+        assert_eq!(said(gateway, "GET", "/nowhere").0, "HTTP/1.1 401 Unauthorized");
+        assert_eq!(said(gateway, "POST", "/health").0, "HTTP/1.1 401 Unauthorized");
     });
 }

@@ -97,7 +97,12 @@ pub fn builder(driver: &str, extra: &str) -> Builder {
 }
 
 pub fn builder_of(driver: &str, shards: usize, extra: &str) -> Builder {
-    let text = format!("driver = \"{driver}\"\nshards = {shards}\n{extra}\n{ROUTES}");
+    builder_of_text(driver, shards, &format!("{extra}\n{ROUTES}"))
+}
+
+/// With another text than [`ROUTES`].
+pub fn builder_of_text(driver: &str, shards: usize, text: &str) -> Builder {
+    let text = format!("driver = \"{driver}\"\nshards = {shards}\n{text}");
     let config = Config::parse(Path::new("test.toml"), &text, []).unwrap_or_else(|errors| panic!("{errors}"));
     Builder::new(config)
 }

@@ -1,5 +1,8 @@
 //! The client of the admin API, and the options of verbs that use it.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -8,12 +11,50 @@ use super::events::refusal;
 use super::http::HttpConnection;
 use super::{CONNECT_TIMEOUT, Field, Trust, Url};
 
-/// A running gateway.
+/// The variable of the environment with the token: that of `admin.token`.
+const TOKEN_VARIABLE: &str = "TIDEGATE_ADMIN_TOKEN";
+/// Longest file with a token.
+const TOKEN_FILE_BYTES_MAX: u64 = 4096;
+
+/// The listener of a running gateway, and what lets a program in there.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct AdminArgs {
+pub(in crate::cli) struct AdminPlace {
     /// URL of the admin listener
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9180")]
     admin: String,
+    /// File with the token for the admin listener; otherwise the variable TIDEGATE_ADMIN_TOKEN has it, if one is needed
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl AdminPlace {
+    /// A connection to it.
+    pub fn connect(&self, trust: &Trust) -> Result<AdminClient, String> {
+        AdminClient::connect(&Url::parse(&self.admin, "http")?, self.token()?, trust)
+    }
+
+    /// The field that carries the token, if there is one.
+    fn token(&self) -> Result<Option<Field>, String> {
+        let text = match &self.token_file {
+            Some(path) => {
+                let words = |error: std::io::Error| format!("{}: {error}", path.display());
+                let mut text = String::new();
+                File::open(path)
+                    .and_then(|file| file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text))
+                    .map_err(words)?;
+                Some(text)
+            }
+            None => std::env::var(TOKEN_VARIABLE).ok(),
+        };
+        text.map(|text| format!("Authorization: Bearer {}", text.trim()).parse()).transpose()
+    }
+}
+
+/// A running gateway.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct AdminArgs {
+    #[command(flatten)]
+    place: AdminPlace,
     #[command(flatten)]
     trust: Trust,
     /// Print the answer as one line of JSON
@@ -24,7 +65,7 @@ pub(in crate::cli) struct AdminArgs {
 impl AdminArgs {
     /// A connection to it.
     pub fn connect(&self) -> Result<AdminClient, String> {
-        AdminClient::connect(&Url::parse(&self.admin, "http")?, &self.trust)
+        self.place.connect(&self.trust)
     }
 }
 
@@ -56,17 +97,19 @@ pub(in crate::cli) struct AdminClient {
     connection: HttpConnection,
     /// The listener's URL, for errors.
     place: String,
+    token: Option<Field>,
     /// The prefix of the API's path, if a proxy needs one.
     base: String,
 }
 
 impl AdminClient {
-    pub fn connect(url: &Url, trust: &Trust) -> Result<AdminClient, String> {
+    fn connect(url: &Url, token: Option<Field>, trust: &Trust) -> Result<AdminClient, String> {
         if !matches!(url.scheme, "http" | "https") {
             return Err(format!("{url}: expected http:// or https://"));
         }
         let base = url.target.split('?').next().unwrap_or_default().trim_end_matches('/').to_owned();
-        Ok(AdminClient { connection: HttpConnection::open(url, &[], trust)?, place: url.to_string(), base })
+        let connection = HttpConnection::open(url, token.as_slice(), trust)?;
+        Ok(AdminClient { connection, place: url.to_string(), token, base })
     }
 
     /// The answer of the API, one line.
@@ -110,9 +153,10 @@ impl AdminClient {
 
     fn ask(&mut self, method: &str, path: &str, fields: &[Field], body: &[u8]) -> Result<String, String> {
         let target = format!("{}/api/{path}", self.base);
+        let fields: Vec<Field> = fields.iter().chain(&self.token).cloned().collect();
         let place = &self.place;
         let words = |error| format!("{place}: {error}");
-        let mut head = self.connection.request(method, &target, fields, body).map_err(words)?;
+        let mut head = self.connection.request(method, &target, &fields, body).map_err(words)?;
         if !(200..300).contains(&head.status) {
             return Err(words(refusal(&mut self.connection, &mut head)));
         }

@@ -103,7 +103,7 @@ fn start(args: &DemoArgs) -> Result<(Gateway, Addresses), String> {
     let config = Config {
         listeners,
         bus: Some(Bus { address: addresses.bus, credentials: None }),
-        admin: Some(Admin { address: addresses.admin, hosts: Vec::new() }),
+        admin: Some(Admin::at(addresses.admin)),
         routes: gateway_routes(),
         driver,
         ..Config::default()

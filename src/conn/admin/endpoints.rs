@@ -7,6 +7,8 @@
 
 use smallvec::SmallVec;
 
+use super::tokens::Scope;
+
 /// What an endpoint does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AdminCall {
@@ -34,40 +36,42 @@ pub struct AdminEndpoint {
     pub method: &'static str,
     /// A segment in braces takes any one segment.
     pub path: &'static str,
+    /// What a token must allow; `None`: no token is needed.
+    pub scope: Option<Scope>,
     pub(super) call: AdminCall,
 }
 
 /// Every endpoint.
 pub const ENDPOINTS: &[AdminEndpoint] = &[
-    post("/api/channels/{channel}", AdminCall::Publish),
-    get("/api/channels/{channel}/history", AdminCall::History),
-    get("/api/channels/{channel}/presence", AdminCall::Presence),
-    get("/api/users/{user}", AdminCall::User),
-    post("/api/users/{user}", AdminCall::Operate),
-    post("/api/users/{user}/question", AdminCall::Operate),
-    post("/api/users/{user}/subscribe", AdminCall::Operate),
-    post("/api/users/{user}/unsubscribe", AdminCall::Operate),
-    post("/api/users/{user}/close", AdminCall::Operate),
-    post("/api/connections/{id}", AdminCall::Operate),
-    post("/api/connections/{id}/question", AdminCall::Operate),
-    post("/api/connections/{id}/subscribe", AdminCall::Operate),
-    post("/api/connections/{id}/unsubscribe", AdminCall::Operate),
-    post("/api/connections/{id}/close", AdminCall::Operate),
-    get("/api/upstreams", AdminCall::Upstreams),
-    post("/api/upstreams/{name}/{server}/drain", AdminCall::Drain { is_drained: true }),
-    post("/api/upstreams/{name}/{server}/ready", AdminCall::Drain { is_drained: false }),
-    post("/api/revocations", AdminCall::Revoke),
-    get("/metrics", AdminCall::Metrics),
-    get("/health", AdminCall::Health),
-    get("/ready", AdminCall::Ready),
+    post("/api/channels/{channel}", Some(Scope::Publish), AdminCall::Publish),
+    get("/api/channels/{channel}/history", Some(Scope::Read), AdminCall::History),
+    get("/api/channels/{channel}/presence", Some(Scope::Read), AdminCall::Presence),
+    get("/api/users/{user}", Some(Scope::Read), AdminCall::User),
+    post("/api/users/{user}", Some(Scope::Send), AdminCall::Operate),
+    post("/api/users/{user}/question", Some(Scope::Send), AdminCall::Operate),
+    post("/api/users/{user}/subscribe", Some(Scope::Subscribe), AdminCall::Operate),
+    post("/api/users/{user}/unsubscribe", Some(Scope::Subscribe), AdminCall::Operate),
+    post("/api/users/{user}/close", Some(Scope::Close), AdminCall::Operate),
+    post("/api/connections/{id}", Some(Scope::Send), AdminCall::Operate),
+    post("/api/connections/{id}/question", Some(Scope::Send), AdminCall::Operate),
+    post("/api/connections/{id}/subscribe", Some(Scope::Subscribe), AdminCall::Operate),
+    post("/api/connections/{id}/unsubscribe", Some(Scope::Subscribe), AdminCall::Operate),
+    post("/api/connections/{id}/close", Some(Scope::Close), AdminCall::Operate),
+    get("/api/upstreams", Some(Scope::Upstreams), AdminCall::Upstreams),
+    post("/api/upstreams/{name}/{server}/drain", Some(Scope::Upstreams), AdminCall::Drain { is_drained: true }),
+    post("/api/upstreams/{name}/{server}/ready", Some(Scope::Upstreams), AdminCall::Drain { is_drained: false }),
+    post("/api/revocations", Some(Scope::Revoke), AdminCall::Revoke),
+    get("/metrics", Some(Scope::Metrics), AdminCall::Metrics),
+    get("/health", None, AdminCall::Health),
+    get("/ready", None, AdminCall::Ready),
 ];
 
-const fn get(path: &'static str, call: AdminCall) -> AdminEndpoint {
-    AdminEndpoint { method: "GET", path, call }
+const fn get(path: &'static str, scope: Option<Scope>, call: AdminCall) -> AdminEndpoint {
+    AdminEndpoint { method: "GET", path, scope, call }
 }
 
-const fn post(path: &'static str, call: AdminCall) -> AdminEndpoint {
-    AdminEndpoint { method: "POST", path, call }
+const fn post(path: &'static str, scope: Option<Scope>, call: AdminCall) -> AdminEndpoint {
+    AdminEndpoint { method: "POST", path, scope, call }
 }
 
 /// The result of a search.
@@ -77,6 +81,21 @@ pub(super) enum EndpointFound<'p> {
     /// The path takes other methods: these, as `Allow` has them.
     OtherMethods(String),
     Nothing,
+}
+
+impl EndpointFound<'_> {
+    /// Whether any peer may ask for it: a load balancer has no token, and learns no more than whether to send clients.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, EndpointFound::Endpoint(AdminEndpoint { scope: None, .. }, _))
+    }
+
+    /// What a token must allow.
+    pub(super) fn scope(&self) -> Option<Scope> {
+        match self {
+            EndpointFound::Endpoint(endpoint, _) => endpoint.scope,
+            _ => None,
+        }
+    }
 }
 
 /// Looks for the endpoint of a request. `segments`: of its path.

@@ -6,6 +6,7 @@ pub(super) mod expected;
 mod named;
 pub(super) mod operation;
 pub(super) mod publication;
+pub(super) mod tokens;
 mod told;
 
 use endpoints::{AdminCall, EndpointFound, find, what_there_is};
@@ -15,6 +16,8 @@ use named::{channel_named, user_named};
 pub use operation::AdminOperation;
 use operation::OperationHead;
 use publication::PublicationHead;
+use tokens::TokenObjection;
+pub use tokens::{AdminToken, AdminTokens, Scope};
 pub use told::{concluded, is_malformed, reached};
 
 use serde_json::json;
@@ -46,7 +49,7 @@ pub(super) enum AdminRequest<'a> {
 
 /// The rule about hosts applies to every request, health and metrics included: none is for pages.
 pub(super) fn request<'a>(head: &Head<'_>, settings: &Settings, outbox: &mut Outbox) -> AdminRequest<'a> {
-    let Generation { admin_hosts: hosts, upstreams, .. } = &*settings.generation;
+    let Generation { admin_hosts: hosts, admin_tokens, upstreams, .. } = &*settings.generation;
     if !hosts.allow(head.host) {
         let mut outcome = refuse(head, CloseReason::HostRefused, outbox);
         if let AdminRequest::Refused(refused) = &mut outcome {
@@ -63,9 +66,19 @@ pub(super) fn request<'a>(head: &Head<'_>, settings: &Settings, outbox: &mut Out
         Err(reason) => return refuse(head, reason, outbox),
     };
     let segments: Vec<&str> = segments.iter().map(|segment| &**segment).collect();
-    let (endpoint, parameters) = match find(&segments, head.method) {
+    let found = find(&segments, head.method);
+    if !found.is_open()
+        && let Err(objection) = admin_tokens.check(head, found.scope())
+    {
+        let TokenObjection { reason, challenge, words } = objection;
+        return object(head, reason, ("WWW-Authenticate", &challenge), &words, outbox);
+    }
+    let (endpoint, parameters) = match found {
         EndpointFound::Endpoint(endpoint, parameters) => (endpoint, parameters),
-        EndpointFound::OtherMethods(methods) => return refuse_method(head, &methods, outbox),
+        EndpointFound::OtherMethods(methods) => {
+            let reason = CloseReason::MethodNotAllowed;
+            return object(head, reason, ("Allow", &methods), reason.row().words, outbox);
+        }
         EndpointFound::Nothing => return explain(head, CloseReason::NotFound, &what_there_is(), outbox),
     };
     match asked(head, endpoint, &parameters, upstreams) {
@@ -158,15 +171,20 @@ fn explain<'a>(head: &Head<'_>, reason: CloseReason, words: &str, outbox: &mut O
     AdminRequest::Refused(Refused { reason, remark: None, excess: None, is_last: !keep_alive })
 }
 
-/// The path takes other methods.
-fn refuse_method<'a>(head: &Head<'_>, allow: &str, outbox: &mut Outbox) -> AdminRequest<'a> {
-    let reason = CloseReason::MethodNotAllowed;
-    let keep_alive = write(head, (reason.row().http_status, Some(allow)), reason.row().words, outbox);
+/// Refuses with a field that says what would be accepted.
+fn object<'a>(
+    head: &Head<'_>,
+    reason: CloseReason,
+    field: (&str, &str),
+    words: &str,
+    outbox: &mut Outbox,
+) -> AdminRequest<'a> {
+    let keep_alive = write(head, (reason.row().http_status, Some(field)), words, outbox);
     AdminRequest::Refused(Refused { reason, remark: None, excess: None, is_last: !keep_alive })
 }
 
 /// Writes an answer, and returns whether the connection stays open. Errors of the API are JSON.
-fn write(head: &Head<'_>, (status, allow): (u16, Option<&str>), words: &str, outbox: &mut Outbox) -> bool {
+fn write(head: &Head<'_>, (status, field): (u16, Option<(&str, &str)>), words: &str, outbox: &mut Outbox) -> bool {
     let to = head.reply_to();
     let to = if head.body.is_empty() { to } else { to.closing() };
     let (kind, body) = match head.path.starts_with("/api/") {
@@ -175,7 +193,7 @@ fn write(head: &Head<'_>, (status, allow): (u16, Option<&str>), words: &str, out
     };
     outbox.write(|out| {
         let reply = Reply::start(out, status, to).header("Content-Type", kind);
-        let reply = allow.into_iter().fold(reply, |reply, methods| reply.header("Allow", methods));
+        let reply = field.into_iter().fold(reply, |reply, (name, value)| reply.header(name, value));
         reply.header("Cache-Control", "no-store").body(body.as_bytes());
     });
     to.keep_alive

@@ -9,11 +9,12 @@ use super::table;
 use super::tree::{Content, Table};
 use super::validate::{Broken, is_what, subject_of};
 use super::{
-    Admin, Bus, CertificateFiles, Channel, Config, Credentials, Delivery, Drain, DriverChoice, Keep, Limits, Listener,
-    Pin, Queue, Rule, TlsOptions, Trusted, TrustedHeader, address, form,
+    Bus, CertificateFiles, Channel, Config, Credentials, Delivery, Drain, DriverChoice, Keep, Limits, Listener, Pin,
+    Queue, Rule, TlsOptions, Trusted, TrustedHeader, address, form,
 };
 use crate::limits::CHANNEL_RULES_MAX;
 
+mod admin;
 mod auth;
 mod centrifuge;
 mod client_limits;
@@ -37,7 +38,7 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
         tls: builder.tls(&top),
         trust: trust(&top),
         bus: top.table("bus").and_then(|bus| builder.bus(&bus)),
-        admin: top.table("admin").and_then(|admin| builder.admin(&admin)),
+        admin: top.table("admin").and_then(|section| admin::read(&mut builder, &section)),
         client_limits: builder.client_limits(&top, &routes),
         routes,
         auths: auth::all(&mut builder, &top),
@@ -102,21 +103,27 @@ impl ConfigBuilder<'_> {
     }
 
     fn listener(&mut self, section: &Section<'_>) -> Option<Listener> {
-        let certificates = section.tables("tls");
-        if section.value("tls").is_some_and(|tls| matches!(&tls.content, Content::List(items) if items.is_empty())) {
-            self.conflict(section, "tls", "is an empty list; expected a table, or a list of tables");
-        }
-        let files: Vec<CertificateFiles> = certificates.iter().filter_map(|files| self.certificate(files)).collect();
+        let tls = self.certificates(section);
         let address = address::read(&self.required(section, "address")?)?;
         let proxy_protocol_from = section
             .table("proxy_protocol")
             .map(|section| self.required_texts(&section, "from", "a network, or a list of networks"));
         Some(Listener {
             address,
-            tls: (!certificates.is_empty()).then_some(files),
+            tls,
             hosts: section.texts("hosts"),
             proxy_protocol_from: proxy_protocol_from.unwrap_or_default(),
         })
+    }
+
+    /// The certificates of a listener; `None` for a plain one.
+    fn certificates(&mut self, section: &Section<'_>) -> Option<Vec<CertificateFiles>> {
+        let certificates = section.tables("tls");
+        if section.value("tls").is_some_and(|tls| matches!(&tls.content, Content::List(items) if items.is_empty())) {
+            self.conflict(section, "tls", "is an empty list; expected a table, or a list of tables");
+        }
+        let files: Vec<CertificateFiles> = certificates.iter().filter_map(|files| self.certificate(files)).collect();
+        (!certificates.is_empty()).then_some(files)
     }
 
     /// The texts of a required key, at least one.
@@ -187,15 +194,6 @@ impl ConfigBuilder<'_> {
             }
         };
         Some(Bus { address, credentials })
-    }
-
-    fn admin(&mut self, section: &Section<'_>) -> Option<Admin> {
-        let address = address::read(&section.text("address")?)?;
-        if !address.ip().is_loopback() && !section.switch("allow_remote") {
-            let words = "can be reached from other machines; expected a loopback address, or admin.allow_remote = true";
-            self.conflict(section, "address", words);
-        }
-        Some(Admin { address, hosts: section.texts("hosts") })
     }
 
     fn channels(&mut self, top: &Section<'_>) -> Vec<Channel> {

@@ -22,15 +22,19 @@ use crate::proto::upstream::{UpstreamRule, UpstreamServer, UpstreamTls};
 impl Listener {
     /// The TLS configuration of the listener, or `None` for a plain one. The error is one line that names the file.
     pub fn tls_config(&self, options: &TlsOptions) -> Result<Option<Arc<ServerConfig>>, String> {
-        let Some(all) = &self.tls else { return Ok(None) };
-        let certificates = all.iter().map(certificate).collect::<Result<Vec<_>, _>>()?;
-        let policy = TlsPolicy {
-            requires_ems: options.requires_ems,
-            refuses_unknown_names: options.refuses_unknown_names,
-            ticket_keys: options.ticket_keys()?,
-        };
-        tls::server_config_as(certificates, policy).map(Some)
+        self.tls.as_ref().map(|all| tls_config(all, options)).transpose()
     }
+}
+
+/// The TLS configuration with these certificates. The error is one line that names the file.
+pub(super) fn tls_config(all: &[CertificateFiles], options: &TlsOptions) -> Result<Arc<ServerConfig>, String> {
+    let certificates = all.iter().map(certificate).collect::<Result<Vec<_>, _>>()?;
+    let policy = TlsPolicy {
+        requires_ems: options.requires_ems,
+        refuses_unknown_names: options.refuses_unknown_names,
+        ticket_keys: options.ticket_keys()?,
+    };
+    tls::server_config_as(certificates, policy)
 }
 
 impl Listener {

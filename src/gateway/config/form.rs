@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::address;
 use crate::base::Remote;
+use crate::conn::admin::Scope;
 use crate::conn::fixed::FixedField;
 use crate::limits::{
     HEAD_BYTES_MAX, HOST_NAME_BYTES_MAX, LIMIT_RATE_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX, UNIX_PATH_BYTES_MAX,
@@ -84,6 +85,11 @@ pub(super) fn is_auth_choice(text: &str) -> bool {
 
 pub(super) fn is_algorithm(text: &str) -> bool {
     Algorithm::ALL.iter().any(|algorithm| algorithm.name() == text)
+}
+
+/// What a token of the admin listener allows.
+pub(super) fn is_scope(text: &str) -> bool {
+    Scope::named(text).is_some()
 }
 
 /// Where a request carries a token.

@@ -19,6 +19,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 pub(super) mod address;
+mod admin;
 mod auth;
 mod build;
 mod certificates;
@@ -33,11 +34,13 @@ mod tree;
 mod validate;
 
 pub use crate::base::Remote;
+pub use crate::conn::admin::Scope;
 pub use crate::conn::site::Scheme;
 pub use crate::proto::channel::{Delivery, Keep, Queue, Rule};
 pub use crate::proto::upstream::{
     Balance, HashedPart, HealthRule, ServerAddress, ServerMark, ServerName, UpstreamRule, UpstreamServer, UpstreamTls,
 };
+pub use admin::{Admin, ApiSecret, ApiToken};
 pub use auth::{AuthKey, ClientAuth, PublishedKeySet};
 pub use client_limits::{ClientLimit, Frequency, LimitedBy};
 pub use error::{Error, Errors, Place};
@@ -173,15 +176,6 @@ impl fmt::Debug for Credentials {
             Credentials::Token(_) => f.write_str("Token(…)"),
         }
     }
-}
-
-/// The publish API, metrics and health.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Admin {
-    /// The address to listen on; port 0 takes a free port. Every peer that can connect may publish.
-    pub address: SocketAddr,
-    /// The host names, besides `localhost`, that requests may name.
-    pub hosts: Vec<String>,
 }
 
 /// The target of the requests for one path.

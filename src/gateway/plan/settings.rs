@@ -7,7 +7,7 @@ use super::auths;
 use crate::conn::hosts::Hosts;
 use crate::conn::routes::Routes;
 use crate::conn::settings::{BusCredentials, BusSettings, DrainSettings, Generation, Process};
-use crate::gateway::config::{self, Config};
+use crate::gateway::config::{self, Admin, Config};
 use crate::gateway::descriptors;
 use crate::limits;
 use crate::proto::bus::BusLimits;
@@ -37,6 +37,7 @@ pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Resu
         upstreams: config.upstreams.iter().cloned().collect(),
         upstreams_tls: config.upstreams_tls()?,
         admin_hosts: hosts(config.admin.iter().flat_map(|admin| &admin.hosts)),
+        admin_tokens: config.admin.as_ref().map(Admin::read_tokens).transpose()?.unwrap_or_default(),
         // Listeners are the first entrances, so these indices are their ids.
         front_hosts: config
             .listeners

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tidegate::gateway::config::{Config, Credentials};
+use tidegate::gateway::config::{ApiSecret, Config, Credentials, Scope};
 
 use crate::config::{LISTENER, errors, parse};
 
@@ -79,8 +79,49 @@ fn tells_an_admin_listener_off_loopback() {
          or admin.allow_remote = true"
         ]
     );
+    assert_eq!(
+        errors("[admin]\naddress = \"[::]:9180\"\nallow_remote = true\n"),
+        ["tidegate.toml:5: admin.allow_remote lets every machine that reaches it publish and disconnect; expected \
+             admin.token or admin.tokens beside it"]
+    );
     let text = format!("{LISTENER}[admin]\naddress = \"[::]:9180\"\nallow_remote = true\n");
-    assert!(parse(&text, &[]).is_ok());
+    let variables = [("TIDEGATE_ADMIN_TOKEN", "0123456789abcdef")];
+    let config = parse(&text, &variables).unwrap();
+    assert_eq!(config.admin.unwrap().tokens[0].scopes, Scope::ALL);
+    assert_eq!(config.doubts.len(), 1, "{:?}", config.doubts);
+    assert!(config.doubts[0].contains("without TLS: tokens go over the network as they are"));
+}
+
+#[test]
+fn reads_the_tokens_of_the_admin_listener() {
+    let text = format!(
+        "{LISTENER}[admin]\ntoken_file = \"all\"\ntokens = [{{ token = \"s3cret-s3cret-s3\", scopes = \"read\" }}, \
+         {{ token_file = \"orders\", scopes = [\"publish\", \"send\"] }}]\n"
+    );
+    let config = parse(&text, &[]).unwrap();
+    let tokens = config.admin.unwrap().tokens;
+    let scopes: Vec<&[Scope]> = tokens.iter().map(|token| &token.scopes[..]).collect();
+    assert_eq!(scopes, [&Scope::ALL[..], &[Scope::Read], &[Scope::Publish, Scope::Send]]);
+    assert_eq!(tokens[2].secret, ApiSecret::File("orders".into()));
+    assert!(!format!("{tokens:?}").contains("s3cret"));
+}
+
+#[test]
+fn tells_tokens_of_the_admin_listener_that_are_none() {
+    for (text, words) in [
+        (
+            "token = \"a\"\ntoken_file = \"b\"\n",
+            "admin.token_file \"b\" is set beside token; expected one or the other",
+        ),
+        ("tokens = []\n", "admin.tokens is an empty list; expected a table, or a list of tables"),
+        ("tokens = { scopes = \"read\" }\n", "a token has no text; expected token or token_file"),
+        ("tokens = { token = \"a\", scopes = [] }\n", "is an empty list; expected a scope, or a list of scopes"),
+        ("tokens = { token = \"a\", scopes = \"all\" }\n", "expected \"publish\", \"read\", \"send\""),
+        ("tokens = { token = \"a\" }\n", "[[admin.tokens]] has no scopes"),
+    ] {
+        let errors = errors(&format!("[admin]\n{text}"));
+        assert!(errors.len() == 1 && errors[0].contains(words), "{text}: {errors:?}");
+    }
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! `send`, `kick`, `revoke`: what each does with a client of a gateway that runs.
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 
+use crate::certificate::self_signed;
+use crate::cli::folder::Folder;
 use crate::cli::program::{code, err, out, run};
 use crate::served::{PATIENCE, Served};
 
@@ -48,4 +52,39 @@ fn a_user_is_sent_a_message_and_disconnected() {
     assert_eq!(rest[at - 2], 0x88);
     let output = say(&["revoke"]);
     assert_eq!(code(&output), 2);
+}
+
+#[test]
+fn a_token_lets_an_operator_in_over_tls() {
+    let folder = Folder::new("admin");
+    let (certificate, key) = self_signed();
+    let (certificate, key) = (folder.file("cert.pem", &certificate), folder.file("key.pem", &key));
+    let token = folder.file("token", "0123456789abcdef0123456789abcdef\n");
+    let configuration = |token: &str| {
+        format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\ntoken_file = \"{token}\"\n\
+             tls = {{ certificate = \"{certificate}\", key = \"{key}\" }}\n"
+        )
+    };
+    std::fs::set_permissions(&token, Permissions::from_mode(0o644)).expect("it is ours");
+    let file = folder.file("open.toml", &configuration(&token));
+    let output = run(&["check", &file]);
+    assert!(code(&output) == 1 && err(&output).contains("admin.token_file"), "{}", err(&output));
+    assert!(err(&output).contains("its mode is 644"), "{}", err(&output));
+    std::fs::set_permissions(&token, Permissions::from_mode(0o640)).expect("it is ours");
+    let short = folder.file("short", "0123456789\n");
+    std::fs::set_permissions(&short, Permissions::from_mode(0o600)).expect("it is ours");
+    let output = run(&["check", &folder.file("short.toml", &configuration(&short))]);
+    assert!(code(&output) == 1 && err(&output).contains("16 to 256 visible characters"), "{}", err(&output));
+
+    let (_gateway, [_, admin]) = Served::start("operate-tls", &configuration(&token), ["http", "admin"]);
+    let (_, port) = admin.rsplit_once(':').expect("a port");
+    let admin = format!("https://localhost:{port}");
+    let say = |more: &[&str]| run(&[&["pub", "news", "hello", "--admin", &admin, "--ca", &certificate], more].concat());
+    let output = say(&[]);
+    assert!(code(&output) == 1 && err(&output).contains("refused with 401: this wants a token"), "{}", err(&output));
+    let output = say(&["--token-file", &short]);
+    assert!(code(&output) == 1 && err(&output).contains("refused with 401: the token is none"), "{}", err(&output));
+    let output = say(&["--token-file", &token]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::super::{Config, Target};
+use super::admin;
 use super::auth;
 use super::upstreams::doubts_of_circles;
 use super::{ConfigBuilder, Section};
@@ -19,11 +20,8 @@ impl ConfigBuilder<'_> {
         doubts_of_circles(self, top, config);
         self.doubts_of_client_limits(top, config);
         auth::doubts(self, top, config);
-        if let Some(admin) = top.table("admin")
-            && admin.switch("allow_remote")
-            && config.admin.as_ref().is_some_and(|admin| admin.address.ip().is_loopback())
-        {
-            self.doubt(&admin, "allow_remote", "has no effect on a loopback address");
+        if let (Some(section), Some(admin)) = (top.table("admin"), &config.admin) {
+            admin::doubts(self, &section, admin);
         }
     }
 

@@ -1,15 +1,15 @@
-//! Keys of what is listened on: for clients, for workers, for operators.
+//! Keys of what is listened on: for clients, for workers.
 
 use super::super::form;
 use super::trust::NETWORKS;
 use super::{FILE, Fallback, Kind, Row};
 
-const ADDRESS: Kind = Kind::Text {
+pub(super) const ADDRESS: Kind = Kind::Text {
     expected: "an IP address and a port such as \"127.0.0.1:8080\" or \"[::]:8443\"",
     fits: form::is_address,
 };
 
-const HOSTS: Kind = Kind::Texts {
+pub(super) const HOSTS: Kind = Kind::Texts {
     expected: "the name of a host such as \"tidegate.internal\", without port and wildcards",
     fits: form::is_host,
 };
@@ -113,36 +113,5 @@ pub(super) const ROWS: &[Row] = &[
         fallback: Fallback::Nothing("\"change me\""),
         help: "A token that workers must present, instead of user and password.",
         doc: "Set it from the environment rather than in a file.",
-    },
-    Row {
-        path: "admin",
-        kind: Kind::Table,
-        fallback: Fallback::Nothing(""),
-        help: "The admin listener: the API that publishes messages, metrics, health. Without this table there is none.",
-        doc: "",
-    },
-    Row {
-        path: "admin.address",
-        kind: ADDRESS,
-        fallback: Fallback::Text("127.0.0.1:9180"),
-        help: "The address to listen on.",
-        doc: "An address that is not loopback needs `admin.allow_remote`.",
-    },
-    Row {
-        path: "admin.allow_remote",
-        kind: Kind::Switch,
-        fallback: Fallback::Switch(false),
-        help: "Allows an address that is not loopback: every peer that can connect to it can publish.",
-        doc: "Only for networks in which every peer is trusted, such as a container's own.",
-    },
-    Row {
-        path: "admin.hosts",
-        kind: HOSTS,
-        fallback: Fallback::Nothing("[\"tidegate.internal\"]"),
-        help: "Host names by which programs may call this listener; a request for another gets 403.",
-        doc: "One, or a list. An IP address or `localhost`, with any port, is always accepted, and so is a request \
-              that names no host. Any other name may belong to a page that resolves it to this address (DNS \
-              rebinding), so this rule also holds for health and metrics. A request with an Origin comes from a page \
-              and always gets 403.",
     },
 ];

@@ -1,6 +1,7 @@
 //! The table of keys: each key of the configuration, once. The parser's checks, the environment's variables, the
 //! suggestions, `tidegate config` and docs/configuration.md derive from it. One file for each section.
 
+mod admin;
 mod auth;
 mod channels;
 mod client_limits;
@@ -123,6 +124,7 @@ const fn count_of(unit: &'static str, min: u64, max: u64) -> Kind {
 const SECTIONS: &[&[Row]] = &[
     process::ROWS,
     listeners::ROWS,
+    admin::ROWS,
     tls::ROWS,
     trust::ROWS,
     auth::ROWS,
