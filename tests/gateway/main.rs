@@ -23,6 +23,7 @@ mod hurried;
 mod introduced;
 mod liveness;
 mod login;
+mod openapi;
 mod origins;
 mod paths;
 mod peers;

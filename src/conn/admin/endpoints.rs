@@ -25,6 +25,8 @@ pub(super) enum AdminCall {
     },
     Revoke,
     Metrics,
+    /// The description of all of them.
+    OpenApi,
     Health,
     Ready,
 }
@@ -62,6 +64,7 @@ pub const ENDPOINTS: &[AdminEndpoint] = &[
     post("/api/upstreams/{name}/{server}/ready", Some(Scope::Upstreams), AdminCall::Drain { is_drained: false }),
     post("/api/revocations", Some(Scope::Revoke), AdminCall::Revoke),
     get("/metrics", Some(Scope::Metrics), AdminCall::Metrics),
+    get("/api/openapi.json", None, AdminCall::OpenApi),
     get("/health", None, AdminCall::Health),
     get("/ready", None, AdminCall::Ready),
 ];
@@ -125,6 +128,9 @@ fn parameters<'p>(template: &str, segments: &[&'p str]) -> Option<SmallVec<[&'p 
     }
     rest.next().is_none().then_some(parameters)
 }
+
+/// The description of the table for programs (OpenAPI 3.1); tests compare both.
+pub(super) const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 
 /// The words about a path that there is not: all that there are.
 pub(super) fn what_there_is() -> String {

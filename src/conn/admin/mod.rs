@@ -9,7 +9,7 @@ pub(super) mod publication;
 pub(super) mod tokens;
 mod told;
 
-use endpoints::{AdminCall, EndpointFound, find, what_there_is};
+use endpoints::{AdminCall, EndpointFound, OPENAPI, find, what_there_is};
 pub use endpoints::{AdminEndpoint, ENDPOINTS};
 pub use expected::Expected;
 use named::{channel_named, user_named};
@@ -129,13 +129,16 @@ fn asked<'a>(
         }
         AdminCall::Revoke => AdminRequest::Collect(Purpose::Revoke),
         AdminCall::Metrics => AdminRequest::Asked(About::Text, Step::Metrics),
-        AdminCall::Health | AdminCall::Ready => return Ok(None),
+        AdminCall::OpenApi | AdminCall::Health | AdminCall::Ready => return Ok(None),
     }))
 }
 
-/// Says how the gateway stands.
+/// Says how the gateway stands, or what the listener takes.
 fn stand<'a>(head: &Head<'_>, call: AdminCall, readiness: Readiness, outbox: &mut Outbox) -> AdminRequest<'a> {
     match (call, readiness) {
+        (AdminCall::OpenApi, _) => {
+            AdminRequest::Answered { keep_alive: write(head, (200, None), ("application/json", OPENAPI), outbox) }
+        }
         (AdminCall::Ready, Readiness::Ready) => say(head, 200, "ready", outbox),
         // An ordinary answer, which is not counted as a refusal.
         (AdminCall::Ready, Readiness::Leaving | Readiness::Closing) => {
@@ -162,13 +165,12 @@ fn server_named(upstreams: &[UpstreamRule], name: &str, text: &str) -> Result<Se
 }
 
 fn say<'a>(head: &Head<'_>, status: u16, words: &str, outbox: &mut Outbox) -> AdminRequest<'a> {
-    AdminRequest::Answered { keep_alive: write(head, (status, None), words, outbox) }
+    AdminRequest::Answered { keep_alive: write_words(head, (status, None), words, outbox) }
 }
 
 /// Refuses with other words than those of `reason`.
 fn explain<'a>(head: &Head<'_>, reason: CloseReason, words: &str, outbox: &mut Outbox) -> AdminRequest<'a> {
-    let keep_alive = write(head, (reason.row().http_status, None), words, outbox);
-    AdminRequest::Refused(Refused { reason, remark: None, excess: None, is_last: !keep_alive })
+    refused(reason, write_words(head, (reason.row().http_status, None), words, outbox))
 }
 
 /// Refuses with a field that says what would be accepted.
@@ -179,18 +181,30 @@ fn object<'a>(
     words: &str,
     outbox: &mut Outbox,
 ) -> AdminRequest<'a> {
-    let keep_alive = write(head, (reason.row().http_status, Some(field)), words, outbox);
+    refused(reason, write_words(head, (reason.row().http_status, Some(field)), words, outbox))
+}
+
+fn refused<'a>(reason: CloseReason, keep_alive: bool) -> AdminRequest<'a> {
     AdminRequest::Refused(Refused { reason, remark: None, excess: None, is_last: !keep_alive })
 }
 
-/// Writes an answer, and returns whether the connection stays open. Errors of the API are JSON.
-fn write(head: &Head<'_>, (status, field): (u16, Option<(&str, &str)>), words: &str, outbox: &mut Outbox) -> bool {
+/// Writes an answer in words, and returns whether the connection stays open. Errors of the API are JSON.
+fn write_words(head: &Head<'_>, line: (u16, Option<(&str, &str)>), words: &str, outbox: &mut Outbox) -> bool {
+    match head.path.starts_with("/api/") {
+        true => write(head, line, ("application/json", &json!({ "error": words }).to_string()), outbox),
+        false => write(head, line, ("text/plain; charset=utf-8", &format!("{words}\n")), outbox),
+    }
+}
+
+/// Writes an answer with its media type, and a further field if there is one. Returns whether the connection stays open.
+fn write(
+    head: &Head<'_>,
+    (status, field): (u16, Option<(&str, &str)>),
+    (kind, body): (&str, &str),
+    outbox: &mut Outbox,
+) -> bool {
     let to = head.reply_to();
     let to = if head.body.is_empty() { to } else { to.closing() };
-    let (kind, body) = match head.path.starts_with("/api/") {
-        true => ("application/json", json!({ "error": words }).to_string()),
-        false => ("text/plain; charset=utf-8", format!("{words}\n")),
-    };
     outbox.write(|out| {
         let reply = Reply::start(out, status, to).header("Content-Type", kind);
         let reply = field.into_iter().fold(reply, |reply, (name, value)| reply.header(name, value));
@@ -205,5 +219,5 @@ fn refuse<'a>(head: &Head<'_>, reason: CloseReason, outbox: &mut Outbox) -> Admi
     let to = if head.body.is_empty() { to } else { to.closing() };
     let mut keep_alive = false;
     outbox.write(|out| keep_alive = Refusal::new(reason).write(out, to));
-    AdminRequest::Refused(Refused { reason, remark: None, excess: None, is_last: !keep_alive })
+    refused(reason, keep_alive)
 }
