@@ -12,6 +12,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::forward_auth::{ForwardAuth, ForwardVerdict, RelayedAnswer};
 use super::inquiry::{Inquiry, InquiryAnswer};
 use super::published::{KnownKeys, PublishedKeys};
 use super::route::{AuthId, Route};
@@ -27,18 +28,60 @@ use crate::proto::token::{KeySet, Proof, TokenFault, TokenPolicy, TokenRefusal};
 #[derive(Clone, Debug)]
 pub struct Auth {
     pub name: Box<str>,
+    pub by: AuthBy,
+}
+
+/// What proves a client.
+#[derive(Clone, Debug)]
+pub enum AuthBy {
+    Token(Box<TokenAuth>),
+    /// A server says so.
+    Forward(Box<ForwardAuth>),
+}
+
+/// A signed token.
+#[derive(Clone, Debug)]
+pub struct TokenAuth {
     pub policy: TokenPolicy,
     pub keys: AuthKeys,
     pub carriers: Vec<Carrier>,
 }
 
-/// The keys of an [`Auth`].
+/// The keys of a [`TokenAuth`].
 #[derive(Clone, Debug)]
 pub enum AuthKeys {
     /// As the configuration has them.
     Own(KeySet),
     /// As the issuer publishes them; no token passes with keys that are older than so many seconds.
     Published { stale_s: u64 },
+}
+
+impl Auth {
+    fn token(&self) -> Option<&TokenAuth> {
+        match &self.by {
+            AuthBy::Token(token) => Some(token),
+            AuthBy::Forward(_) => None,
+        }
+    }
+
+    /// The header fields that it tells servers.
+    fn fields(&self) -> Vec<&str> {
+        match &self.by {
+            AuthBy::Token(token) => token.policy.told.iter().map(|(name, _)| &**name).collect(),
+            AuthBy::Forward(forward) => forward.told().collect(),
+        }
+    }
+
+    /// Whether the server of this auth decides about the request: it has something for it, or no other auth is left.
+    fn is_for_server(forward: &ForwardAuth, head: &Head<'_>, is_last: bool) -> bool {
+        is_last || forward.send.iter().any(|name| head.values(name).next().is_some())
+    }
+}
+
+impl AuthKeys {
+    fn are_published(&self) -> bool {
+        matches!(self, AuthKeys::Published { .. })
+    }
 }
 
 /// All of a configuration, by [`AuthId`].
@@ -51,7 +94,7 @@ pub struct Auths {
 
 impl Auths {
     pub fn new(all: Vec<Auth>) -> Auths {
-        let fields = all.iter().flat_map(|auth| &auth.policy.told).map(|(name, _)| name.clone()).collect();
+        let fields = all.iter().flat_map(Auth::fields).map(Box::from).collect();
         Auths { all: all.into(), fields }
     }
 
@@ -61,7 +104,7 @@ impl Auths {
 
     /// The name of each, and whether its issuer publishes its keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.all.iter().map(|auth| (&*auth.name, matches!(auth.keys, AuthKeys::Published { .. })))
+        self.all.iter().map(|auth| (&*auth.name, auth.token().is_some_and(|token| token.keys.are_published())))
     }
 }
 
@@ -133,6 +176,8 @@ impl Denial {
 /// Why a request has no proof, or none yet.
 pub(super) enum Unproven {
     Denied(Denial),
+    /// A server has refused it.
+    Refused(RelayedAnswer),
     /// It has to wait for an answer.
     Asks(Inquiry),
 }
@@ -219,6 +264,14 @@ impl<'s> CredentialCheck<'s> {
         self.auths.all.get(usize::from(id.0))
     }
 
+    /// The server that decides for this auth.
+    pub(super) fn forward(&self, id: AuthId) -> Option<&'s ForwardAuth> {
+        match &self.auth(id)?.by {
+            AuthBy::Forward(forward) => Some(forward),
+            AuthBy::Token(_) => None,
+        }
+    }
+
     /// The proof that a request gives to one of the auths of its route. `answer`: for which it has waited.
     pub(super) fn prove(
         &self,
@@ -230,9 +283,16 @@ impl<'s> CredentialCheck<'s> {
             return Err(Denial::new(CloseReason::AuthBusy).into());
         }
         for (id, auth) in route.auth.iter().filter_map(|id| Some((*id, self.auth(*id)?))) {
-            match carrier::token(head, &auth.carriers) {
+            let token_auth = match &auth.by {
+                AuthBy::Token(token_auth) => token_auth,
+                AuthBy::Forward(forward) if Auth::is_for_server(forward, head, route.auth.last() == Some(&id)) => {
+                    return self.judged(id, answer);
+                }
+                AuthBy::Forward(_) => continue,
+            };
+            match carrier::token(head, &token_auth.carriers) {
                 Ok(None) => {}
-                Ok(Some(token)) => return self.verify(id, auth, &token, answer.is_none()),
+                Ok(Some(token)) => return self.verify(id, token_auth, &token, answer.is_none()),
                 Err(_) => {
                     self.note(id, AuthOutcome::Ambiguous);
                     return Err(Denial::new(CloseReason::AmbiguousToken).into());
@@ -243,10 +303,29 @@ impl<'s> CredentialCheck<'s> {
         Err(Denial::new(CloseReason::NoToken).into())
     }
 
+    /// The verdict of the server that decides, for which the request may have to wait.
+    fn judged(&self, id: AuthId, answer: Option<&InquiryAnswer>) -> Result<Arc<Proof>, Unproven> {
+        match answer {
+            None => Err(Unproven::Asks(Inquiry::Forward(id))),
+            Some(InquiryAnswer::Judged(ForwardVerdict::Admitted(proof))) => {
+                self.unless_revoked(id, proof.clone(), AuthOutcome::Verified)
+            }
+            Some(InquiryAnswer::Judged(ForwardVerdict::Refused(relayed))) => {
+                self.note(id, AuthOutcome::Forbidden);
+                Err(Unproven::Refused(RelayedAnswer::clone(relayed)))
+            }
+            Some(_) => {
+                self.note(id, AuthOutcome::Unavailable);
+                Err(Denial::new(CloseReason::AuthUnavailable).into())
+            }
+        }
+    }
+
     /// The proof that a token gives to one of the auths of a route, each asked in turn: the token came without a carrier.
     pub fn prove_token(&self, route: &Route, token: &str) -> Result<Arc<Proof>, TokenRefusal> {
         let mut refused = TokenRefusal::Missing;
         for (id, auth) in route.auth.iter().filter_map(|id| Some((*id, self.auth(*id)?))) {
+            let Some(auth) = auth.token() else { continue };
             match self.verify(id, auth, token, true) {
                 Ok(proof) => return Ok(proof),
                 Err(unproven) => refused = self.refusal(unproven),
@@ -258,7 +337,7 @@ impl<'s> CredentialCheck<'s> {
     /// The proof that a token gives to this auth: the token came without a carrier. Also how many seconds its client has until it
     /// should show another one: the leeway for clocks is not among them.
     pub(super) fn prove_by(&self, id: AuthId, token: &str) -> Result<(Arc<Proof>, u64), TokenRefusal> {
-        let auth = self.auth(id).ok_or(TokenFault::NoKey)?;
+        let auth = self.auth(id).and_then(Auth::token).ok_or(TokenFault::NoKey)?;
         let proof = self.verify(id, auth, token, true).map_err(|unproven| self.refusal(unproven))?;
         let left = proof.until_s.saturating_sub((self.unix_time)());
         Ok((proof, left.saturating_sub(auth.policy.leeway_s.into()).max(1)))
@@ -268,6 +347,8 @@ impl<'s> CredentialCheck<'s> {
     fn refusal(&self, unproven: Unproven) -> TokenRefusal {
         match unproven {
             Unproven::Denied(denial) => denial.refused.map_or(TokenRefusal::Unsettled, |(_, refused)| refused),
+            // Servers are asked about requests, not about tokens.
+            Unproven::Refused(_) | Unproven::Asks(Inquiry::Forward(_)) => TokenRefusal::Missing,
             Unproven::Asks(Inquiry::Keys(auth)) => {
                 self.proofs.with(|verified| verified.key_sets.want(auth));
                 TokenRefusal::Unsettled
@@ -276,7 +357,7 @@ impl<'s> CredentialCheck<'s> {
     }
 
     /// `may_ask`: the token may wait until its issuer's keys are fetched.
-    fn verify(&self, id: AuthId, auth: &Auth, token: &str, may_ask: bool) -> Result<Arc<Proof>, Unproven> {
+    fn verify(&self, id: AuthId, auth: &TokenAuth, token: &str, may_ask: bool) -> Result<Arc<Proof>, Unproven> {
         let (key, unix_now) = (proof_key(id.0, token), (self.unix_time)());
         let published;
         let keys = match &auth.keys {
@@ -303,7 +384,7 @@ impl<'s> CredentialCheck<'s> {
             }
             Err(TokenRefusal::Invalid(TokenFault::UnknownKey))
                 if may_ask
-                    && matches!(auth.keys, AuthKeys::Published { .. })
+                    && auth.keys.are_published()
                     && self.proofs.with(|verified| verified.key_sets.may_ask(id, unix_now)) =>
             {
                 Err(Unproven::Asks(Inquiry::Keys(id)))
@@ -372,7 +453,7 @@ impl<'s> CredentialCheck<'s> {
 
     fn carriers<'r>(&self, route: &'r Route) -> impl Iterator<Item = &'s Carrier> + use<'_, 's, 'r> {
         let auths = route.auth.iter().filter_map(|id| self.auth(*id));
-        auths.flat_map(|auth| &auth.carriers)
+        auths.filter_map(Auth::token).flat_map(|auth| &auth.carriers)
     }
 }
 

@@ -10,9 +10,12 @@
 //! client that goes away ends the wait with its connection.
 
 use super::admission::Admission;
+use super::forward_auth::{ForwardAuth, ForwardVerdict};
 use super::inquiry::InquiryAnswer;
 use super::origins::Page;
-use crate::proto::http::ReplyTo;
+use super::proxying::Proxying;
+use super::route::AuthId;
+use crate::proto::http::{AnswerHead, ReplyTo};
 
 /// See the module's picture.
 pub(super) struct Checking {
@@ -21,6 +24,8 @@ pub(super) struct Checking {
     /// The stage that asks.
     stage: Admission,
     answer: Option<InquiryAnswer>,
+    /// A server is asked.
+    pub(super) forward: Option<Box<ForwardCheck>>,
     /// For the last words of a connection that ends before the answer.
     pub(super) to: ReplyTo,
     pub(super) page: Option<Page>,
@@ -30,7 +35,7 @@ pub(super) struct Checking {
 
 impl Checking {
     pub(super) fn new(stage: Admission, to: ReplyTo, page: Option<Page>) -> Checking {
-        Checking { head: Box::default(), stage, answer: None, to, page, is_last: false }
+        Checking { head: Box::default(), stage, answer: None, forward: None, to, page, is_last: false }
     }
 
     /// Keeps the raw head.
@@ -44,16 +49,46 @@ impl Checking {
 
     /// The answer is there: the request goes on when its connection is driven next.
     pub(super) fn answer(&mut self, answer: InquiryAnswer) {
-        self.answer = Some(answer);
+        (self.answer, self.forward) = (Some(answer), None);
     }
 
     /// Bytes of memory for what is kept.
     pub(super) fn bytes(&self) -> usize {
-        self.head.len()
+        let forward = self.forward.as_ref();
+        self.head.len() + forward.map_or(0, |forward| forward.proxying.bytes() + forward.verdict.bytes())
     }
 
     /// The raw head, the stage to go on with, and the answer.
     pub(super) fn into_parts(self) -> (Box<[u8]>, Admission, Option<InquiryAnswer>) {
         (self.head, self.stage, self.answer)
+    }
+}
+
+/// The question to a server whether a client is let in: the half of a proxied request whose answer stays here.
+pub(super) struct ForwardCheck {
+    pub auth: AuthId,
+    pub proxying: Proxying,
+    /// What the server has said so far.
+    verdict: ForwardVerdict,
+}
+
+impl ForwardCheck {
+    pub(super) fn new(auth: AuthId, proxying: Proxying) -> ForwardCheck {
+        ForwardCheck { auth, proxying, verdict: ForwardVerdict::Unclear }
+    }
+
+    /// The head of the server's answer.
+    pub(super) fn hear(&mut self, auth: &ForwardAuth, head: &AnswerHead<'_>, unix_now: u64) {
+        self.verdict = auth.judge(head, unix_now);
+    }
+
+    /// A piece of its body.
+    pub(super) fn hear_on(&mut self, piece: &[u8]) {
+        self.verdict.hear(piece);
+    }
+
+    /// The server has said all.
+    pub(super) fn take_verdict(&mut self) -> ForwardVerdict {
+        std::mem::replace(&mut self.verdict, ForwardVerdict::Unclear)
     }
 }

@@ -8,21 +8,22 @@ use super::admission::request::{Arrival, ClientRequest};
 use super::admission::{Admission, Run, Waiting};
 use super::affinity::affinity;
 use super::centrifuge::Centrifuge;
-use super::checking::Checking;
+use super::checking::{Checking, ForwardCheck};
 use super::client;
 use super::collect::{Collect, Purpose};
 use super::events::EventStream;
+use super::forward_auth::ForwardVerdict;
 use super::forwarding::{self, RequestFacts};
 use super::front::AdmissionOutcome;
 use super::http::{After, HttpState};
 use super::incoming::{Incoming, Progress};
-use super::inquiry::InquiryAnswer;
+use super::inquiry::{Inquiry, InquiryAnswer};
 use super::link::apart;
 use super::origins::Page;
 use super::peer::retry_after_s;
 use super::proxying::{ProxyStep, Proxying};
 use super::quota::{Allowance, CountedStream};
-use super::route::RouteTarget;
+use super::route::{AuthId, Route, RouteTarget};
 use super::session::{Phase, Session};
 use super::settings::{Readiness, Settings};
 use super::turned_away::{TurnedAway, may_ask_for_events};
@@ -31,8 +32,9 @@ use super::{Door, Identity, Link, Opening, Refused, Step};
 use crate::base::{Address, RouteId, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::http::{Body, Head, Streaming, go_on, is_looping, next_head};
+use crate::proto::http::{Body, ForwardedCredentials, Head, Streaming, go_on, is_looping, next_head};
 use crate::proto::subject::Subject;
+use crate::proto::upstream::UpstreamId;
 use crate::proto::user::User;
 use crate::proto::ws::handshake::Accept;
 
@@ -147,12 +149,21 @@ impl Exchange<'_> {
     }
 
     /// A stage waits for an answer. The caller keeps the head.
-    fn wait<'a>(&mut self, head: &Head<'_>, waiting: Waiting) -> Option<Step<'a>> {
+    fn wait<'a>(&mut self, request: &ClientRequest<'_, '_>, waiting: Waiting) -> Option<Step<'a>> {
+        let Waiting { inquiry, stage, route, page } = waiting;
+        let mut checking = Checking::new(stage, request.head.reply_to(), page);
+        if let Inquiry::Forward(auth) = inquiry {
+            match self.begin_check(request, (auth, route)) {
+                Ok(check) => checking.forward = Some(Box::new(check)),
+                // The request leads back here, or nowhere: the stage that asks says so.
+                Err(_) => checking.answer(InquiryAnswer::Judged(ForwardVerdict::Unclear)),
+            }
+        }
+        let is_answered = checking.is_answered();
         let Phase::Http(http) = &mut self.session.phase else { return None };
-        let Waiting { inquiry, stage, page } = waiting;
-        http.state = HttpState::Checking(Box::new(Checking::new(stage, head.reply_to(), page)));
+        http.state = HttpState::Checking(Box::new(checking));
         self.link.wait_until(self.now + limits::ANSWER_TIMEOUT);
-        Some(Step::Check(inquiry))
+        (!is_answered).then_some(Step::Check(inquiry))
     }
 
     /// Passes the stages of the admission, from this one on.
@@ -185,7 +196,7 @@ impl Exchange<'_> {
         let request = ClientRequest::new(head, arrival, &settings.generation.routes, turned_away);
         let outcome = match stage.run(&request, &mut self.link.outbox) {
             Run::Over(outcome) => outcome,
-            Run::Waits(waiting) => return Ok(self.wait(head, *waiting)),
+            Run::Waits(waiting) => return Ok(self.wait(&request, *waiting)),
         };
         match outcome {
             AdmissionOutcome::Answered { keep_alive } => Ok(self.answered(keep_alive && head.body.is_empty())),
@@ -290,32 +301,51 @@ impl Exchange<'_> {
         (id, accept): (RouteId, Option<Accept>),
         client: &Identity,
     ) -> Result<Proxying, CloseReason> {
-        let (settings, head, peer) = (self.settings, request.head, self.link.peer());
         let route = request.route(id);
-        let Phase::Http(http) = &self.session.phase else { return Err(CloseReason::NotFound) };
         let RouteTarget::Proxy(target) = &route.target else { return Err(CloseReason::NotFound) };
+        let facts = self.facts(request, route, target.upstream)?;
+        let credentials = request.check.map(|check| check.forwarded(route, client.proof().map(|proof| &**proof)));
+        let arrived = RequestFacts { accept, credentials: credentials.unwrap_or_default(), ..facts };
+        forwarding::forward(request.head, target, arrived, self.now)
+    }
+
+    /// The half of the question to a server whether the client is let in.
+    fn begin_check(
+        &self,
+        request: &ClientRequest<'_, '_>,
+        (auth, route): (AuthId, RouteId),
+    ) -> Result<ForwardCheck, CloseReason> {
+        let forward = request.check.and_then(|check| check.forward(auth)).ok_or(CloseReason::AuthUnavailable)?;
+        let facts = self.facts(request, request.route(route), forward.upstream)?;
+        forwarding::check(request.head, forward, facts, self.now).map(|half| ForwardCheck::new(auth, half))
+    }
+
+    /// The facts of a request that goes on to this upstream.
+    fn facts<'r>(
+        &'r self,
+        request: &'r ClientRequest<'_, '_>,
+        route: &'r Route,
+        upstream: UpstreamId,
+    ) -> Result<RequestFacts<'r>, CloseReason> {
+        let (settings, peer) = (self.settings, self.link.peer());
+        let Phase::Http(http) = &self.session.phase else { return Err(CloseReason::NotFound) };
         let pseudonym = settings.process.name.pseudonym();
-        if is_looping(head, pseudonym) {
+        if is_looping(request.head, pseudonym) {
             return Err(CloseReason::LoopDetected);
         }
-        let rule = settings.generation.upstreams.get(usize::from(target.upstream.0)).ok_or(CloseReason::NoUpstream)?;
-        let affinity = affinity(request, route, rule, peer.ip());
-        let arrived = RequestFacts {
+        let rule = settings.generation.upstreams.get(usize::from(upstream.0)).ok_or(CloseReason::NoUpstream)?;
+        Ok(RequestFacts {
             peer,
             is_from_proxy: http.proxy.is_some(),
             id: (settings.process.conn_id(self.address), http.answered),
             pseudonym,
             is_secure: request.is_secure,
             host: request.host,
-            affinity,
-            accept,
+            affinity: affinity(request, route, rule, peer.ip()),
+            accept: None,
             query: request.query(route),
-            credentials: request
-                .check
-                .map(|check| check.forwarded(route, client.proof().map(|proof| &**proof)))
-                .unwrap_or_default(),
-        };
-        forwarding::forward(head, target, arrived, self.now)
+            credentials: ForwardedCredentials::default(),
+        })
     }
 
     /// The shard owes the answer. A body, if there is one, is not read.

@@ -8,12 +8,16 @@
 use std::borrow::Cow;
 
 use super::Peer;
+use super::forward_auth::ForwardAuth;
 use super::proxying::{ForwardedRequest, Proxying};
 use super::route::{ForwardedHost, ProxyRoute};
 use super::upstream::Waits;
 use crate::base::{ConnId, Tick};
 use crate::proto::CloseReason;
-use crate::proto::http::{Body, ForwardedCredentials, Framed, Head, OwnFields, canonical_path, write_request};
+use crate::proto::http::{
+    Body, CheckFields, ForwardedCredentials, Framed, Framing, Head, OwnFields, ReplyTo, accepts_events, canonical_path,
+    write_check, write_request,
+};
 use crate::proto::upstream::Affinity;
 use crate::proto::ws::handshake::Accept;
 
@@ -50,16 +54,7 @@ pub(super) fn forward(
     let body = Body::new(head.body, target.body_bytes_max.unwrap_or(u64::MAX))?;
     let path = canonical_path(head.path, target.has_encoded_slashes)?;
     let path = without(&path, target.strip.as_deref());
-    let own_id;
-    let given = head.single_header("x-request-id").ok().flatten().filter(|id| arrived.is_from_proxy && is_id(id));
-    let id = match given {
-        Some(id) => id,
-        None => {
-            let (connection, count) = arrived.id;
-            own_id = [connection.text().as_str(), itoa::Buffer::new().format(count)].join("-");
-            &own_id
-        }
-    };
+    let id = name_of(head, &arrived);
     let own = OwnFields {
         host: match &target.host {
             ForwardedHost::Client => head.host.or(arrived.host),
@@ -70,7 +65,7 @@ pub(super) fn forward(
         is_secure: arrived.is_secure,
         called: arrived.host,
         is_from_proxy: arrived.is_from_proxy,
-        id,
+        id: &id,
         pseudonym: arrived.pseudonym,
         is_upgrade: arrived.accept.is_some(),
         credentials: arrived.credentials,
@@ -96,10 +91,54 @@ pub(super) fn forward(
     Ok(Proxying::new(request, to, out, (body, framed), head.expects_continue, now))
 }
 
-/// Whether it is the request of an EventSource (the WHATWG HTML standard, "Server-sent events").
-fn accepts_events(head: &Head<'_>) -> bool {
-    let mut accepted = head.elements("accept").filter_map(|element| element.split(';').next());
-    accepted.any(|media_type| media_type.trim().eq_ignore_ascii_case("text/event-stream"))
+/// Makes the half of the question to a server whether the client of a request is let in.
+pub(super) fn check(
+    head: &Head<'_>,
+    auth: &ForwardAuth,
+    arrived: RequestFacts<'_>,
+    now: Tick,
+) -> Result<Proxying, CloseReason> {
+    let own = CheckFields {
+        path: &auth.path,
+        send: &auth.send,
+        client: arrived.peer.ip(),
+        is_secure: arrived.is_secure,
+        called: arrived.host,
+        query: arrived.query.as_deref(),
+        id: &name_of(head, &arrived),
+        pseudonym: arrived.pseudonym,
+    };
+    let mut out = Vec::new();
+    write_check(&mut out, head, &own);
+    let request = ForwardedRequest {
+        upstream: auth.upstream,
+        affinity: arrived.affinity,
+        retries: 1,
+        waits: Waits { answer: auth.timeout, idle: auth.timeout },
+        stream_idle: auth.timeout,
+        accept: None,
+        may_repeat: true,
+        wants_fresh: false,
+        wants_events: false,
+        is_secure: arrived.is_secure,
+        names_server: true,
+    };
+    // A GET, and an answer with a body, whatever the client has asked for.
+    let to = ReplyTo { is_head: false, minor_version: 1, keep_alive: true };
+    let body = Body::new(Framing::None, 0)?;
+    Ok(Proxying::new(request, to, out, (body, Framed::Bare), false, now))
+}
+
+/// `X-Request-Id`: that of a trusted proxy, or the gateway's own.
+fn name_of<'a>(head: &Head<'a>, arrived: &RequestFacts<'_>) -> Cow<'a, str> {
+    let given = head.single_header("x-request-id").ok().flatten().filter(|id| arrived.is_from_proxy && is_id(id));
+    given.map_or_else(
+        || {
+            let (connection, count) = arrived.id;
+            [connection.text().as_str(), itoa::Buffer::new().format(count)].join("-").into()
+        },
+        Cow::Borrowed,
+    )
 }
 
 /// The path without its first segments: as many as `strip` has. A route's `strip` is the beginning of its path.

@@ -8,7 +8,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::answers::checked;
+use super::checking::ForwardCheck;
+use super::forward_auth::ForwardVerdict;
 use super::http::{After, HttpState};
+use super::inquiry::InquiryAnswer;
 use super::link::{self, Link};
 use super::outbox::Outbox;
 use super::peer::retry_after_s;
@@ -28,10 +32,46 @@ pub fn proxying(session: &mut Session) -> Option<&mut Proxying> {
     match &mut session.phase {
         Phase::Http(http) => match &mut http.state {
             HttpState::Proxying(half) => Some(half),
+            HttpState::Checking(checking) => checking.forward.as_mut().map(|check| &mut check.proxying),
             _ => None,
         },
         _ => None,
     }
+}
+
+/// The question to a server whether the client is let in, if that is the half that it has in hand.
+fn check(session: &mut Session) -> Option<&mut ForwardCheck> {
+    match &mut session.phase {
+        Phase::Http(http) => match &mut http.state {
+            HttpState::Checking(checking) => checking.forward.as_deref_mut(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether its half is the question to a server whether the client is let in.
+pub fn is_check(session: &Session) -> bool {
+    match &session.phase {
+        Phase::Http(http) => matches!(&http.state, HttpState::Checking(checking) if checking.forward.is_some()),
+        _ => false,
+    }
+}
+
+/// When such a question has to be answered.
+pub fn check_until(session: &mut Session) -> Option<Tick> {
+    check(session).map(|check| check.proxying.began + check.proxying.request.waits.answer)
+}
+
+/// The server has said all about the client, or nothing of use: its request goes on.
+fn judge(conn: &mut Conn, verdict: ForwardVerdict) -> After {
+    checked(conn, InquiryAnswer::Judged(verdict));
+    After::KeepOpen
+}
+
+/// The server has not said in time whether the client is let in: its request goes on.
+pub fn leave_unclear(conn: &mut Conn) {
+    judge(conn, ForwardVerdict::Unclear);
 }
 
 /// Whether it waits for the server of its request, or for its admission.
@@ -59,6 +99,10 @@ pub(super) fn deadline(
     if let Phase::Upstream(half) = &session.phase {
         return Some(half.on_deadline(progress, settings));
     }
+    if is_check(session) {
+        // The shard's proxy ends it before.
+        return None;
+    }
     proxying(session).map(|half| half.on_deadline(progress, settings))
 }
 
@@ -77,6 +121,7 @@ pub fn partner(session: &Session) -> Option<Key> {
         Phase::Tunnel(half) => half.partner,
         Phase::Http(http) => match &http.state {
             HttpState::Proxying(half) => half.partner,
+            HttpState::Checking(checking) => checking.forward.as_ref()?.proxying.partner,
             _ => None,
         },
         _ => None,
@@ -97,7 +142,7 @@ pub fn release(session: &mut Session) -> bool {
 /// Whether it has a half of a proxied request, or may have one.
 pub fn is_proxied(session: &Session) -> bool {
     match &session.phase {
-        Phase::Http(http) => matches!(http.state, HttpState::Proxying(_)),
+        Phase::Http(http) => matches!(http.state, HttpState::Proxying(_)) || is_check(session),
         Phase::Upstream(_) | Phase::Tunnel(_) => true,
         _ => false,
     }
@@ -113,9 +158,13 @@ pub fn upstream(session: &mut Session) -> Option<&mut Upstream> {
 
 /// Its server gets it now. True if it has no body: it is whole.
 pub fn begin(conn: &mut Conn, settings: &Settings, now: Tick) -> bool {
+    let is_check = is_check(&conn.session);
     let Some(half) = proxying(&mut conn.session) else { return false };
     half.stage = ProxyStage::Asked;
     half.is_whole |= half.body.is_over();
+    if is_check {
+        return true;
+    }
     let (is_whole, expects) = (half.is_whole, std::mem::take(&mut half.is_expectant));
     if expects && !is_whole {
         conn.link.outbox.write(go_on);
@@ -127,14 +176,20 @@ pub fn begin(conn: &mut Conn, settings: &Settings, now: Tick) -> bool {
 
 /// Waits for a place in a server until then.
 pub fn queue(conn: &mut Conn, until: Tick) {
+    let is_check = is_check(&conn.session);
     if let Some(half) = proxying(&mut conn.session) {
         half.stage = ProxyStage::Queued;
-        conn.link.wait_until(until);
+        if !is_check {
+            conn.link.wait_until(until);
+        }
     }
 }
 
 /// Passes on an answer that another one follows, to clients that know of such answers.
 pub fn interim(conn: &mut Conn, head: &AnswerHead<'_>) {
+    if is_check(&conn.session) {
+        return;
+    }
     if proxying(&mut conn.session).is_some_and(|half| half.to.minor_version == 1 && !half.has_begun_answer()) {
         conn.link.outbox.write(|out| write_interim(out, head));
     }
@@ -149,6 +204,13 @@ pub fn answer(
     settings: &Settings,
     now: Tick,
 ) -> bool {
+    if let Some(check) = check(&mut conn.session) {
+        check.proxying.stage = ProxyStage::Answering;
+        if let Some(auth) = settings.check().and_then(|credentials| credentials.forward(check.auth)) {
+            check.hear(auth, head, (settings.process.unix_time)());
+        }
+        return false;
+    }
     let Some(half) = proxying(&mut conn.session) else { return false };
     let is_last = !half.is_whole || settings.readiness == Readiness::Closing;
     let to = if is_last { half.to.closing() } else { half.to };
@@ -170,6 +232,10 @@ pub fn answer(
 
 /// Passes on a piece of the answer's body. True if so much waits for the client that no more should come.
 pub fn answer_on(conn: &mut Conn, piece: &[u8]) -> bool {
+    if let Some(check) = check(&mut conn.session) {
+        check.hear_on(piece);
+        return false;
+    }
     if let Some(framed) = proxying(&mut conn.session).map(|half| half.answer) {
         conn.link.outbox.write(|out| framed.write(out, piece));
     }
@@ -178,6 +244,10 @@ pub fn answer_on(conn: &mut Conn, piece: &[u8]) -> bool {
 
 /// The answer is whole.
 pub fn answered(conn: &mut Conn, settings: &Settings, now: Tick) -> After {
+    if let Some(check) = check(&mut conn.session) {
+        let verdict = check.take_verdict();
+        return judge(conn, verdict);
+    }
     let Phase::Http(http) = &mut conn.session.phase else { return After::KeepOpen };
     let HttpState::Proxying(half) = &http.state else { return After::KeepOpen };
     let (framed, keep_alive) = (half.answer, half.to.keep_alive);
@@ -188,6 +258,9 @@ pub fn answered(conn: &mut Conn, settings: &Settings, now: Tick) -> After {
 
 /// Answers that there is no answer.
 pub fn refuse(conn: &mut Conn, reason: CloseReason, settings: &Settings, now: Tick) -> After {
+    if is_check(&conn.session) {
+        return judge(conn, ForwardVerdict::Unclear);
+    }
     let retry_after_s = retry_after_s(conn.link.peer);
     let Phase::Http(http) = &mut conn.session.phase else { return After::KeepOpen };
     let HttpState::Proxying(half) = &http.state else { return After::KeepOpen };

@@ -11,6 +11,7 @@
 //! - `arriving`  what has arrived and cannot be used yet, in bytes
 //! - `admission` the stages that a client's request passes; `front` has the targets of routes behind them
 //! - `auth`      the token of a request, and what it proves
+//! - `forward_auth` a server that decides about clients
 //! - `published` key sets of issuers, as the shard knows them; `checking` a request that waits for an answer
 //! - `client`    the client of a request, if a trusted proxy sends it
 //! - `affinity`  the server that a request wants
@@ -51,6 +52,7 @@ pub mod ends;
 mod events;
 mod exchange;
 pub mod fixed;
+pub mod forward_auth;
 mod forwarding;
 mod front;
 pub mod halves;

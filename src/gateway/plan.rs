@@ -22,6 +22,7 @@ use crate::hub::PlaceSet;
 use crate::limits;
 use crate::outbound::{self, KeySource};
 use crate::proto::networks::Networks;
+use crate::proto::upstream::{UpstreamId, UpstreamRule};
 use crate::shard::Entrance;
 
 use super::config::{Config, Pin};
@@ -86,6 +87,13 @@ impl Plan {
             gates: gates(config).map_err(StartError)?,
         })
     }
+}
+
+/// The id of the upstream with this name.
+fn upstream(name: &str, upstreams: &[UpstreamRule]) -> Result<UpstreamId, String> {
+    let index = upstreams.iter().position(|upstream| *upstream.name == *name);
+    let id = index.and_then(|index| u16::try_from(index).ok());
+    id.map(UpstreamId).ok_or_else(|| format!("{name} is no upstream"))
 }
 
 /// One shard for each core, unless configured; more if `limits.connections_max` needs their descriptors.

@@ -28,6 +28,12 @@ pub const KEY_RETRY_MAX: Duration = Duration::from_secs(5 * 60);
 pub const KEYS_STALE_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Requests of a shard that may wait in their admission; their heads count among what has arrived.
 pub const CHECKS_WAITING_MAX: usize = 4_096;
+/// How long a request waits for the server that decides about its client, and how long a stream lasts that it has let in
+/// (configurable as `auth.forward.timeout_ms` and `ttl_s`).
+pub const FORWARD_TIMEOUT: Duration = Duration::from_secs(1);
+pub const FORWARD_TTL: Duration = Duration::from_secs(900);
+/// Longest body of a refusal that is passed on for a server that decides about clients: a login page.
+pub const RELAYED_BODY_BYTES_MAX: usize = 64 * 1024;
 /// When to come back if a proof cannot be checked: a key server that restarts is back by then.
 pub const AUTH_RETRY: Duration = Duration::from_secs(5);
 /// Tokens whose proof a shard remembers, so that a request with one of them costs no signature: as many users at the same time.

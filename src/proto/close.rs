@@ -78,6 +78,7 @@ reasons! {
     AmbiguousToken        "ambiguous_token"        Peer     1008  400   Debug  "the request has more than one token, or one that cannot be read";
     InsufficientScope     "insufficient_scope"     Peer     1008  403   Debug  "the token does not allow this";
     AuthUnavailable       "auth_unavailable"       Gateway  1013  503   Warn   "the proof of a client cannot be checked now; try again later";
+    AuthRefused           "auth_refused"           Peer     1008  403   Debug  "the server that decides about clients has refused this one";
     AuthBusy              "auth_busy"              Gateway  1013  503   Warn   "too many requests wait for the check of their proof; try again later";
     BadUser               "bad_user"               Peer     1008  400   Debug  "the name of the user is empty, too long, or has control characters";
     TooManyConnections    "too_many_connections"   Gateway  1013  503   Warn   "too many connections; try again later";

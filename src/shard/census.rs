@@ -62,6 +62,8 @@ pub struct Census {
     pub expiring: usize,
     /// Requests that wait in their admission.
     pub checking: usize,
+    /// Questions to servers whether clients are let in.
+    pub server_checks: usize,
 }
 
 impl<D: Driver> Shard<D> {

@@ -70,6 +70,7 @@ impl Core {
                 self.ask_history(key, (tag, channel), since, bounds);
             }
             Step::Revoke(text) => self.features.revocations.revoke(&mut self.desk, key, &text),
+            Step::Check(Inquiry::Forward(_)) => self.features.proxy.check(&mut self.desk, key),
             Step::Check(Inquiry::Keys(auth)) => self.features.key_sets.wait(&mut self.desk, key, auth),
             Step::Accept(asked) => self.features.requests.accept(&mut self.desk, key, *asked),
             Step::Read { route, id } => self.features.requests.look_up(&mut self.desk, key, id, route),

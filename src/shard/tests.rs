@@ -10,6 +10,7 @@ mod confirmed;
 mod drain;
 mod duplicates;
 mod forged;
+mod forward;
 mod heartbeats;
 mod introduction;
 mod keys;

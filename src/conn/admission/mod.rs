@@ -18,7 +18,8 @@
 //!             channels have names, can the result's id be read?     404 unknown_request
 //!  Identity   which user is it, and may it hear these channels?     401 no_token, invalid_token, no_credentials, 400 ambiguous_token,
 //!             (it may wait for the answer)                         bad_user, malformed_request, 403 insufficient_scope, 503
-//!                                                                   auth_unavailable, auth_busy, drain
+//!                                                                   auth_unavailable, auth_busy, drain; auth_refused as a server
+//!                                                                   says it
 //!  Share      is it within the limits of its user, and may one      429 request_limit, connection_limit; a stream of events
 //!             more stream be open?                                  as above
 //!  Target     can what is asked for be begun?                       400 unnameable, malformed_request
@@ -42,7 +43,8 @@
 //!
 //! # What waiting asks of a stage
 //!
-//! A stage may need an answer from elsewhere: `Identity` asks whether an issuer has published another key. The head borrows
+//! A stage may need an answer from elsewhere: `Identity` asks whether an issuer has published another key, or whether a
+//! server lets the client in. The head borrows
 //! from bytes that the driver lends for one call, so a stage that waits gives it up: the run ends with
 //! [`Waiting`], which has the inquiry and the [`Admission`] to go on with. The connection keeps the head's raw bytes
 //! (`conn::checking`), takes nothing else off its input, and sets a deadline. When the answer is there, the head is parsed
@@ -96,6 +98,7 @@ pub(super) struct Waiting {
     pub inquiry: Inquiry,
     /// The stage that asks.
     pub stage: Admission,
+    pub route: RouteId,
     /// The page of another origin that may read a refusal.
     pub page: Option<Page>,
 }
@@ -151,7 +154,7 @@ impl Admission {
                 Err(Unidentified::Asks(inquiry)) => {
                     let page = request.cors(request.route(id)).map(Page::new);
                     let stage = Admission::Identity(id, prepared);
-                    return ControlFlow::Break(Run::Waits(Box::new(Waiting { inquiry, stage, page })));
+                    return ControlFlow::Break(Run::Waits(Box::new(Waiting { inquiry, stage, route: id, page })));
                 }
             },
             Admission::Share(id, prepared, client) => share(request, id, prepared, client),
@@ -255,6 +258,10 @@ fn identity<'r>(
     }
     prove(request, route, prepared).map_err(|unproven| match unproven {
         Unproven::Denied(denial) => Objection::Denied(route, denial).into(),
+        Unproven::Refused(relayed) => {
+            let is_stream = prepared.is_stream(request.head) || http::accepts_events(request.head);
+            Objection::Relayed(route, relayed, is_stream).into()
+        }
         Unproven::Asks(inquiry) => Unidentified::Asks(inquiry),
     })
 }

@@ -8,6 +8,7 @@ use super::preflight;
 use super::request::ClientRequest;
 use crate::conn::Refused;
 use crate::conn::auth::Denial;
+use crate::conn::forward_auth::RelayedAnswer;
 use crate::conn::front::AdmissionOutcome;
 use crate::conn::hosts::Hosts;
 use crate::conn::outbox::Outbox;
@@ -34,6 +35,8 @@ pub(super) enum Objection<'r> {
     Route(&'r Route, CloseReason),
     /// Its token is missing, not taken, or allows too little.
     Denied(&'r Route, Denial),
+    /// A server has refused it, and this is what it has said. A client that wants a stream is not redirected.
+    Relayed(&'r Route, RelayedAnswer, bool),
     /// It is more than a limit allows. Its route may not be known.
     Limit(Option<&'r Route>, Excess),
 }
@@ -57,6 +60,12 @@ impl Objection<'_> {
             Objection::Away(route, away) => refuse_by(request, route, away.reason, Some(away.retry_after_s), outbox),
             Objection::Route(route, reason) => refuse_by(request, route, reason, None, outbox),
             Objection::Denied(route, denial) => deny(request, route, denial, outbox),
+            Objection::Relayed(route, relayed, is_stream) => {
+                // An unread body would be parsed as the next request.
+                let to = request.head.reply_to();
+                let to = if request.head.body.is_empty() { to } else { to.closing() };
+                AdmissionOutcome::Refused(relayed.write(is_stream, to, request.cors(route), outbox))
+            }
             Objection::Limit(route, excess) => refuse_for_limit(request, route, excess, outbox),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::certificates::{read_secret, servers_tls};
 use crate::conn::route::AuthId;
@@ -10,11 +11,46 @@ use crate::outbound::KeySource;
 use crate::proto::token::{Algorithm, Algorithms, KeySet};
 use crate::proto::upstream::UpstreamRule;
 
-/// An `[[auth]]`: which tokens prove a client, and what they say about it.
+/// An `[[auth]]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientAuth {
     /// In routes, in metrics and in the log.
     pub name: String,
+    /// What proves a client.
+    pub proof: ClientProof,
+}
+
+/// What proves a client.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClientProof {
+    /// A signed token.
+    Token(Box<TokenRules>),
+    /// A server decides.
+    Forward(Box<ForwardRules>),
+}
+
+/// The server that decides about clients, and what it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardRules {
+    /// The name of the upstream.
+    pub upstream: String,
+    /// Where it is asked, with a query if there is one.
+    pub path: String,
+    /// Header fields of a request that it gets.
+    pub send: Vec<String>,
+    /// Header fields of its answer that servers of routes get.
+    pub copy: Vec<String>,
+    /// The header field of its answer that names the user.
+    pub user: String,
+    /// How long a request waits for its answer.
+    pub timeout: Duration,
+    /// How long a stream may last, in seconds.
+    pub ttl_s: u64,
+}
+
+/// The tokens that prove a client, and what they say about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenRules {
     /// `iss` of a token must be this.
     pub issuer: Option<String>,
     /// `aud` must be this, or a list with it.
@@ -93,11 +129,36 @@ fn is_for(name: &str, algorithm: Algorithm) -> bool {
 }
 
 impl ClientAuth {
+    /// The keys of its tokens; `None`: their issuer publishes them, or there are no tokens. The error is one line that names the key
+    /// of the configuration, and the file.
+    pub fn keys(&self) -> Result<Option<KeySet>, String> {
+        self.token().map_or(Ok(None), TokenRules::keys)
+    }
+
+    /// The source of the keys, if their issuer publishes them. The error is one line that names the auth, and the file.
+    pub(crate) fn key_source(&self, auth: AuthId) -> Result<Option<KeySource>, String> {
+        self.token().map_or(Ok(None), |token| token.key_source(auth, &self.name))
+    }
+
+    /// Legal settings that are probably mistakes, one line each.
+    pub fn doubts(&self) -> Vec<String> {
+        self.token().map(TokenRules::doubts).unwrap_or_default()
+    }
+
+    fn token(&self) -> Option<&TokenRules> {
+        match &self.proof {
+            ClientProof::Token(token) => Some(token),
+            ClientProof::Forward(_) => None,
+        }
+    }
+}
+
+impl TokenRules {
     /// The keys; `None`: their issuer publishes them. The error is one line that names the key of the configuration, and the
     /// file.
     pub fn keys(&self) -> Result<Option<KeySet>, String> {
         let keys = match &self.key {
-            AuthKey::Published(_) => return self.key_source(AuthId(0)).map(|_| None),
+            AuthKey::Published(_) => return self.key_source(AuthId(0), "").map(|_| None),
             AuthKey::Set(file) => {
                 let words = |error: String| format!("keys {} {error}", file.display());
                 KeySet::read(&read(file).map_err(words)?, self.allowed("keys")).map_err(words)
@@ -117,13 +178,13 @@ impl ClientAuth {
     }
 
     /// The source of the keys, if their issuer publishes them. The error is one line that names the auth, and the file.
-    pub(crate) fn key_source(&self, auth: AuthId) -> Result<Option<KeySource>, String> {
+    fn key_source(&self, auth: AuthId, name: &str) -> Result<Option<KeySource>, String> {
         let AuthKey::Published(set) = &self.key else { return Ok(None) };
         let tls = set.server.tls.as_ref().map(|tls| servers_tls(&set.server, tls, &mut None)).transpose();
         let server = set.server.servers.first().ok_or("the URL of its keys names no server")?;
         Ok(Some(KeySource {
             auth,
-            name: self.name.as_str().into(),
+            name: name.into(),
             url: set.url.as_str().into(),
             server: server.clone(),
             path: set.path.as_str().into(),

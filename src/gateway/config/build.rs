@@ -30,9 +30,12 @@ use section::Section;
 pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut Errors) -> Config {
     let top = Section { table: root, place: Place::File, path: String::new() };
     let auth_names = top.tables("auth").iter().filter_map(|auth| auth.text("name")).collect();
-    let mut builder = ConfigBuilder { folder, broken, errors, auth_names };
+    let is_forward = |auth: &&Section<'_>| auth.value("forward").is_some();
+    let forward_names = top.tables("auth").iter().filter(is_forward).filter_map(|auth| auth.text("name")).collect();
+    let mut builder = ConfigBuilder { folder, broken, errors, auth_names, forward_names };
     let mut upstreams = upstreams::all(&mut builder, &top);
     let routes = builder.routes(&top, &mut upstreams);
+    let auths = auth::all(&mut builder, &top, &mut upstreams);
     let config = Config {
         listeners: builder.listeners(&top),
         tls: builder.tls(&top),
@@ -41,7 +44,7 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
         admin: top.table("admin").and_then(|section| admin::read(&mut builder, &section)),
         client_limits: builder.client_limits(&top, &routes),
         routes,
-        auths: auth::all(&mut builder, &top),
+        auths,
         upstreams,
         channels: builder.channels(&top),
         drain: drain(&top),
@@ -90,6 +93,8 @@ struct ConfigBuilder<'a> {
     errors: &'a mut Errors,
     /// Of all `[[auth]]`.
     auth_names: Vec<String>,
+    /// Of those that ask a server.
+    forward_names: Vec<String>,
 }
 
 impl ConfigBuilder<'_> {

@@ -13,7 +13,7 @@ use crate::limits::{
     HEAD_BYTES_MAX, HOST_NAME_BYTES_MAX, LIMIT_RATE_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX, UNIX_PATH_BYTES_MAX,
     UPSTREAM_NAME_BYTES_MAX,
 };
-use crate::proto::http::{Authority, Host, Origin, may_be_told};
+use crate::proto::http::{Authority, Host, Origin, may_be_sent, may_be_told};
 use crate::proto::networks::Networks;
 use crate::proto::reserved::{RESULT_EVENT, is_own_event};
 use crate::proto::subject::{Pattern, Subject, is_inbox, is_reserved, is_valid_token};
@@ -105,6 +105,16 @@ pub(super) fn is_claim(name: &str, value: &str) -> bool {
 /// A header field by which servers are told a claim.
 pub(super) fn is_told(field: &str, claim: &str) -> bool {
     may_be_told(field) && is_text(claim)
+}
+
+/// A field of a request that a server which decides about clients may get.
+pub(super) fn is_sent(field: &str) -> bool {
+    may_be_sent(field)
+}
+
+/// A field of its answer that may be told to others.
+pub(super) fn is_copied(field: &str) -> bool {
+    may_be_told(field)
 }
 
 /// A text whose meaning is checked later, with its place.

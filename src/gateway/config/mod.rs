@@ -41,7 +41,7 @@ pub use crate::proto::upstream::{
     Balance, HashedPart, HealthRule, ServerAddress, ServerMark, ServerName, UpstreamRule, UpstreamServer, UpstreamTls,
 };
 pub use admin::{Admin, ApiSecret, ApiToken};
-pub use auth::{AuthKey, ClientAuth, PublishedKeySet};
+pub use auth::{AuthKey, ClientAuth, ClientProof, ForwardRules, PublishedKeySet, TokenRules};
 pub use client_limits::{ClientLimit, Frequency, LimitedBy};
 pub use error::{Error, Errors, Place};
 pub use render::{annotated, markdown};

@@ -1,13 +1,16 @@
 //! The configured auths in the form that connections use. Their keys are read from the files that they name.
 
-use crate::conn::auth::{Auth, AuthKeys, Auths};
+use super::upstream;
+use crate::conn::auth::{Auth, AuthBy, AuthKeys, Auths, TokenAuth};
+use crate::conn::forward_auth::ForwardAuth;
 use crate::conn::route::AuthId;
-use crate::gateway::config::{AuthKey, ClientAuth, Config};
+use crate::gateway::config::{AuthKey, ClientAuth, ClientProof, Config, ForwardRules, TokenRules};
 use crate::outbound::KeySource;
 use crate::proto::token::TokenPolicy;
+use crate::proto::upstream::UpstreamRule;
 
 pub(super) fn all(config: &Config) -> Result<Auths, String> {
-    config.auths.iter().map(auth).collect::<Result<_, _>>().map(Auths::new)
+    config.auths.iter().map(|own| auth(own, &config.upstreams)).collect::<Result<_, _>>().map(Auths::new)
 }
 
 /// The sources of the keys that issuers publish.
@@ -16,13 +19,6 @@ pub(super) fn key_sources(config: &Config) -> Result<Vec<KeySource>, String> {
         auth.key_source(AuthId(id)).map_err(|error| format!("auth {:?}: {error}", auth.name)).transpose()
     };
     config.auths.iter().zip(0..).filter_map(source).collect()
-}
-
-fn stale_s(auth: &ClientAuth) -> u64 {
-    match &auth.key {
-        AuthKey::Published(set) => set.stale_max_s,
-        _ => u64::MAX,
-    }
 }
 
 /// The auths of a route, by their names.
@@ -35,26 +31,51 @@ pub(super) fn ids(names: &[String], auths: &[ClientAuth]) -> Result<Box<[AuthId]
     names.iter().map(id).collect()
 }
 
-fn auth(auth: &ClientAuth) -> Result<Auth, String> {
+fn auth(auth: &ClientAuth, upstreams: &[UpstreamRule]) -> Result<Auth, String> {
+    let by = match &auth.proof {
+        ClientProof::Token(rules) => token(rules).map(|token| AuthBy::Token(Box::new(token))),
+        ClientProof::Forward(rules) => forward(rules, upstreams).map(|forward| AuthBy::Forward(Box::new(forward))),
+    };
+    let words = |error: String| format!("auth {:?}: {error}", auth.name);
+    Ok(Auth { name: auth.name.as_str().into(), by: by.map_err(words)? })
+}
+
+fn token(rules: &TokenRules) -> Result<TokenAuth, String> {
     let pairs = |pairs: &[(String, String)]| {
         pairs.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect()
     };
-    let words = |error: String| format!("auth {:?}: {error}", auth.name);
-    Ok(Auth {
-        name: auth.name.as_str().into(),
+    Ok(TokenAuth {
         policy: TokenPolicy {
-            issuer: auth.issuer.as_deref().map(Into::into),
-            audience: auth.audience.as_deref().map(Into::into),
-            required: pairs(&auth.required),
-            leeway_s: auth.leeway_s,
-            user: auth.user.as_str().into(),
-            channels: auth.channels.as_deref().map(Into::into),
-            told: pairs(&auth.headers),
+            issuer: rules.issuer.as_deref().map(Into::into),
+            audience: rules.audience.as_deref().map(Into::into),
+            required: pairs(&rules.required),
+            leeway_s: rules.leeway_s,
+            user: rules.user.as_str().into(),
+            channels: rules.channels.as_deref().map(Into::into),
+            told: pairs(&rules.headers),
         },
-        keys: match auth.keys().map_err(words)? {
-            Some(keys) => AuthKeys::Own(keys),
-            None => AuthKeys::Published { stale_s: stale_s(auth) },
+        keys: match (rules.keys()?, &rules.key) {
+            (Some(keys), _) => AuthKeys::Own(keys),
+            (None, AuthKey::Published(set)) => AuthKeys::Published { stale_s: set.stale_max_s },
+            (None, _) => return Err("it has no key".to_owned()),
         },
-        carriers: auth.carriers.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(words)?,
+        carriers: rules.carriers.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+    })
+}
+
+fn forward(rules: &ForwardRules, upstreams: &[UpstreamRule]) -> Result<ForwardAuth, String> {
+    let names = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+    let send = match rules.send.is_empty() {
+        true => ["Cookie", "Authorization"].map(Box::from).into(),
+        false => names(&rules.send),
+    };
+    Ok(ForwardAuth {
+        upstream: upstream(&rules.upstream, upstreams)?,
+        path: rules.path.as_str().into(),
+        send,
+        copy: names(&rules.copy),
+        user: rules.user.as_str().into(),
+        timeout: rules.timeout,
+        ttl_s: rules.ttl_s,
     })
 }

@@ -1,6 +1,6 @@
 //! The configured routes in the form that connections use.
 
-use super::auths;
+use super::{auths, upstream};
 use crate::conn::fixed::{FixedAnswer, FixedField};
 use crate::conn::origins::Origins;
 use crate::conn::route::{
@@ -12,7 +12,6 @@ use crate::conn::site::Site;
 use crate::gateway::config::{self, Config};
 use crate::proto::subject::Pattern;
 use crate::proto::token::Verifier;
-use crate::proto::upstream::{UpstreamId, UpstreamRule};
 
 /// `pages`, followed by the routes of the configuration.
 pub(super) fn all(config: &Config, pages: Vec<Route>) -> Result<Routes, String> {
@@ -38,12 +37,6 @@ fn verifier(path: &str, key: &config::TokenKey) -> Result<Verifier, String> {
 
 fn patterns(names: &[String]) -> Result<Vec<Pattern>, String> {
     names.iter().map(|name| Pattern::new(name).map_err(|error| format!("{name}: {error}"))).collect()
-}
-
-fn upstream(name: &str, upstreams: &[UpstreamRule]) -> Result<UpstreamId, String> {
-    let index = upstreams.iter().position(|upstream| *upstream.name == *name);
-    let id = index.and_then(|index| u16::try_from(index).ok());
-    id.map(UpstreamId).ok_or_else(|| format!("{name} is no upstream"))
 }
 
 fn route(route: &config::Route, config: &Config) -> Result<Route, String> {

@@ -194,7 +194,7 @@ fn push_status(out: &mut Vec<u8>, answer: &AnswerHead<'_>) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn push(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(super) fn push(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
@@ -214,14 +214,14 @@ fn push_client(out: &mut Vec<u8>, client: IpAddr) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn push_display(out: &mut Vec<u8>, name: &str, value: impl std::fmt::Display) {
+pub(super) fn push_display(out: &mut Vec<u8>, name: &str, value: impl std::fmt::Display) {
     use std::io::Write;
     // Writing to a Vec cannot fail.
     let _ = write!(out, "{name}: {value}\r\n");
 }
 
 /// Rule 1 of the module.
-fn is_nameable(name: &str) -> bool {
+pub(super) fn is_nameable(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
@@ -237,8 +237,13 @@ pub fn may_be_told(name: &str) -> bool {
         && !is_other
 }
 
+/// Whether a server that decides about clients may hear a client's field of this name.
+pub fn may_be_sent(name: &str) -> bool {
+    may_be_told(name) || ["cookie", "authorization"].iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
 /// Rule 3 of the module: what is the gateway's to say, and what is written from what was parsed.
-fn is_own(name: &str, is_from_proxy: bool) -> bool {
+pub(super) fn is_own(name: &str, is_from_proxy: bool) -> bool {
     const OWN: [&str; 8] = [
         "host",
         "content-length",

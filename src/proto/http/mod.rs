@@ -10,6 +10,7 @@
 //!    '-----> Body::next --> Data, Data, .. End                      then the next head of the pipeline
 //!
 //! input --> next_answer --> AnswerHead                              an upstream's, with a body of the same kind
+//! Head --> write_check --> out                                   the question whether its client is let in
 //! Head --> canonical_path, write_request --> out    AnswerHead --> write_answer, write_interim --> out
 //!
 //! Reply, Refusal, event_stream, switching_protocols, preflight --> out: &mut Vec<u8>
@@ -25,6 +26,7 @@ mod answer;
 mod authority;
 mod body;
 mod canonical;
+mod check;
 mod chunk;
 mod credentials;
 mod fields;
@@ -42,11 +44,13 @@ pub use answer::{AnswerHead, next_answer};
 pub use authority::{Authority, Host};
 pub use body::{Body, BodyStep, Framing};
 pub use canonical::canonical_path;
+pub use check::{CheckFields, write_check};
 pub use chunk::Streaming;
 pub use credentials::ForwardedCredentials;
 pub use fields::{Field, HeadFields};
 pub use forward::{
-    OwnFields, insert_host, is_looping, may_be_told, write_answer, write_interim, write_request, write_switched,
+    OwnFields, insert_host, is_looping, may_be_sent, may_be_told, write_answer, write_interim, write_request,
+    write_switched,
 };
 pub use forwarded::{Forwarded, ForwardedHeader, TrustedProxies};
 pub use framed::Framed;
@@ -55,4 +59,4 @@ pub use head::{Head, next_head, request_line};
 pub use origin::Origin;
 pub use reply::{Cors, Refusal, Reply, ReplyTo, event_stream, go_on, preflight, switching_protocols};
 pub use target::{normalized, query_parameter, query_without, split_path, unescaped};
-pub use upgrade::{is_switched, wants_websocket, websocket_key};
+pub use upgrade::{accepts_events, is_switched, wants_websocket, websocket_key};

@@ -11,6 +11,12 @@ pub fn wants_websocket(head: &Head) -> bool {
     head.has_element("upgrade", "websocket")
 }
 
+/// Whether it is the request of an EventSource (the WHATWG HTML standard, "Server-sent events").
+pub fn accepts_events(head: &Head<'_>) -> bool {
+    let mut accepted = head.elements("accept").filter_map(|element| element.split(';').next());
+    accepted.any(|media_type| media_type.trim().eq_ignore_ascii_case("text/event-stream"))
+}
+
 /// The key to answer, if the request is a valid opening handshake.
 ///
 /// A request that does not ask for a WebSocket, or asks for another version, is told what is supported

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::centrifuge::{Client, NOW, Said};
 use super::*;
-use crate::conn::auth::{Auth, AuthKeys, Auths};
+use crate::conn::auth::{Auth, AuthBy, AuthKeys, Auths, TokenAuth};
 use crate::conn::published::PublishedKeys;
 use crate::conn::route::{AuthId, CentrifugeRoute};
 use crate::mesh::Lane;
@@ -80,12 +80,12 @@ fn settings() -> Settings {
     add_routes(&mut settings, [route("/connect", RouteTarget::Centrifuge(Box::new(target)))]);
     settings.process_mut().unix_time = || CLOCK.get();
     with(settings, |generation| {
-        generation.auths = Auths::new(vec![Auth {
-            name: "app".into(),
+        let token = TokenAuth {
             policy: TokenPolicy { channels: Some("channels".into()), ..TokenPolicy::default() },
             keys: AuthKeys::Published { stale_s: STALE_S },
             carriers: ["header", "query:token"].map(|text| text.parse().unwrap()).into(),
-        }]);
+        };
+        generation.auths = Auths::new(vec![Auth { name: "app".into(), by: AuthBy::Token(Box::new(token)) }]);
         generation.ping_interval = Duration::from_secs(3_600);
     })
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::centrifuge::{Client, NOW, Said};
 use super::seeds::seeds;
 use super::*;
-use crate::conn::auth::{Auth, AuthKeys, Auths};
+use crate::conn::auth::{Auth, AuthBy, AuthKeys, Auths, TokenAuth};
 use crate::conn::route::{AuthId, CentrifugeRoute};
 use crate::conn::{Lasting, identity, lasting};
 use crate::proto::token::{Algorithm, KeySet, TokenPolicy};
@@ -18,7 +18,8 @@ pub(super) fn auths() -> Auths {
     let policy = TokenPolicy { leeway_s: 0, channels: Some("channels".into()), ..TokenPolicy::default() };
     let keys = AuthKeys::Own(KeySet::secret(SECRET, [Algorithm::Hs256].into_iter().collect()).unwrap());
     let carriers = ["header", "query:token"].map(|text| text.parse().unwrap()).into();
-    Auths::new(vec![Auth { name: "app".into(), policy, keys, carriers }])
+    let token = TokenAuth { policy, keys, carriers };
+    Auths::new(vec![Auth { name: "app".into(), by: AuthBy::Token(Box::new(token)) }])
 }
 
 fn settings() -> Settings {

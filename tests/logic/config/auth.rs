@@ -1,11 +1,18 @@
 //! `[[auth]]`, `[access]` and `route.auth`: what is read, and which keys and names do not fit together.
 
-use tidegate::gateway::config::{AuthKey, ClientAuth, Target};
+use tidegate::gateway::config::{AuthKey, ClientAuth, ClientProof, Target, TokenRules};
 
 use crate::config::{LISTENER, errors, parse};
 
 const APP: &str = "[[auth]]\nname = \"app\"\njwt = { hmac_secret = \"s\" }\n";
 const ROUTE: &str = "[[route]]\npath = \"/events/{e}\"\nsse = { channel = \"events.{e}\" }\n";
+
+fn key(auth: &ClientAuth) -> &AuthKey {
+    match &auth.proof {
+        ClientProof::Token(rules) => &rules.key,
+        ClientProof::Forward(_) => panic!("it has no keys"),
+    }
+}
 
 #[test]
 fn reads_an_auth_with_its_defaults_and_one_that_says_everything() {
@@ -15,8 +22,8 @@ fn reads_an_auth_with_its_defaults_and_one_that_says_everything() {
          jwt = {{ issuer = \"https://id.example\", audience = \"tidegate\", keys = \"jwks.json\", algorithms = [\"ES256\"], leeway_s = 5 }}\n"
     );
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let first = ClientAuth {
-        name: "app".into(),
+    let auth = |name: &str, rules| ClientAuth { name: name.into(), proof: ClientProof::Token(Box::new(rules)) };
+    let first = TokenRules {
         issuer: None,
         audience: None,
         algorithms: Vec::new(),
@@ -28,8 +35,7 @@ fn reads_an_auth_with_its_defaults_and_one_that_says_everything() {
         required: Vec::new(),
         headers: Vec::new(),
     };
-    let second = ClientAuth {
-        name: "id".into(),
+    let second = TokenRules {
         issuer: Some("https://id.example".into()),
         audience: Some("tidegate".into()),
         algorithms: vec!["ES256".into()],
@@ -41,12 +47,12 @@ fn reads_an_auth_with_its_defaults_and_one_that_says_everything() {
         required: vec![pair("scope", "push")],
         headers: vec![pair("X-User", "sub"), pair("X-Roles", "roles")],
     };
-    assert_eq!(parse(&text, &[]).unwrap().auths, [first, second]);
+    assert_eq!(parse(&text, &[]).unwrap().auths, [auth("app", first), auth("id", second)]);
     let variables =
         [("TIDEGATE_AUTH_0_NAME", "app"), ("TIDEGATE_AUTH_0_JWT_HMAC_SECRET", " s "), ("TIDEGATE_ACCESS_AUTH", "app")];
     let config = parse(&format!("{LISTENER}{ROUTE}"), &variables).unwrap();
     assert_eq!(
-        (&config.auths[0].key, &*config.routes[0].auth),
+        (key(&config.auths[0]), &*config.routes[0].auth),
         (&AuthKey::Secret(" s ".into()), &["app".to_owned()][..])
     );
     assert!(!format!("{config:?}").contains("\" s \""), "a secret is never shown");
@@ -74,7 +80,7 @@ fn tells_names_that_are_no_auths_and_keys_that_do_not_fit() {
         (route("auth = [\"app\", \"none\"]"), "tidegate.toml:8: route.auth has \"none\" beside others; expected one or the other".into()),
         (route("auth = []"), "tidegate.toml:8: route.auth is an empty list; expected the name of an [[auth]], or \"none\"".into()),
         (format!("[access]\nauth = \"x\"\n{APP}"), "tidegate.toml:4: access.auth \"x\" has \"x\", which is the name of no [[auth]]; expected the name of one, or \"none\"".into()),
-        ("[[auth]]\nname = \"a\"\n".to_owned(), "tidegate.toml:3: [[auth]] proves nothing; expected jwt".into()),
+        ("[[auth]]\nname = \"a\"\n".to_owned(), "tidegate.toml:3: [[auth]] proves nothing; expected jwt or forward".into()),
         ("[[auth]]\nname = \"none\"\njwt = { hmac_secret = \"s\" }\n".to_owned(), "tidegate.toml:4: auth.name is \"none\"; expected a name of letters, digits, \"-\" and \"_\", not \"none\"".into()),
         ("[[auth]]\nname = \"a\"\njwt = { issuer = \"b\" }\n".to_owned(), format!("tidegate.toml:5: jwt needs one key; {keys}")),
         ("[[auth]]\nname = \"a\"\njwt = { hmac_secret = \"b\", keys = \"c\" }\n".to_owned(), format!("tidegate.toml:5: jwt needs one key; {keys}")),
@@ -99,7 +105,7 @@ fn the_keys_of_an_issuer_may_be_at_a_url() {
         ("http://localhost:9000/keys", "localhost:9000", "/keys", false),
     ] {
         let config = read(&format!("keys = \"{url}\", keys_stale_max_s = 600")).unwrap();
-        let AuthKey::Published(set) = &config.auths[0].key else { panic!("another kind of key") };
+        let AuthKey::Published(set) = key(&config.auths[0]) else { panic!("another kind of key") };
         assert_eq!((&*set.server.servers[0].text, &*set.path, set.stale_max_s), (server, path, 600), "{url}");
         assert_eq!((set.server.tls.is_some(), &*set.url), (is_tls, url));
         assert!(config.doubts.iter().all(|doubt| doubt.contains("protects nothing")), "{:?}", config.doubts);
@@ -122,6 +128,37 @@ fn the_keys_of_an_issuer_may_be_at_a_url() {
     }
     let doubts = read("keys = \"jwks.json\", keys_stale_max_s = 600").unwrap().doubts;
     assert!(doubts.iter().any(|doubt| doubt.contains("has no effect unless keys is a URL")), "{doubts:?}");
+}
+
+#[test]
+fn a_server_may_decide_about_clients() {
+    const FORWARD: &str =
+        "[[auth]]\nname = \"s\"\nforward = { upstream = \"http://127.0.0.1:9\", user = \"X-User\" }\n";
+    let config = parse(&format!("{LISTENER}{FORWARD}"), &[]).unwrap();
+    let ClientProof::Forward(rules) = &config.auths[0].proof else { panic!("another proof") };
+    assert_eq!((&*rules.upstream, &*rules.path, &*rules.user), ("http://127.0.0.1:9", "/", "X-User"));
+    assert_eq!((rules.timeout.as_millis(), rules.ttl_s, rules.send.len(), rules.copy.len()), (1_000, 900, 0, 0));
+    assert_eq!(config.upstreams.len(), 1, "the server of a URL is an upstream");
+    let with = |old: &str, new: &str| errors(&FORWARD.replace(old, new));
+    for (old, new, words) in [
+        ("http://127.0.0.1:9", "auth", "auth.forward.upstream \"auth\" names no [[upstream]]"),
+        (", user = \"X-User\"", "", "user"),
+        ("X-User", "Host", "auth.forward.user is \"Host\"; expected a header field such as"),
+        (" }", ", send = [\"Upgrade\"] }", "expected a header field such as \"Cookie\", none of the connection"),
+        (" }", ", send = [\"X-Forwarded-For\"] }", "expected a header field such as \"Cookie\""),
+        (" }", ", copy = [\"Set_Cookie\"] }", "expected a header field such as \"X-Groups\""),
+        (" }", ", path = \"verify\" }", "expected a path that begins with"),
+        (" }", ", timeout_ms = 60000 }", "expected"),
+        (" }", " }\nchannels = \"c\"", "auth.channels \"c\" is about the claims of a token"),
+        (" }", " }\ntoken = \"cookie:a\"", "is about tokens, and forward has none"),
+        (" }", " }\njwt = { hmac_secret = \"s\" }", "is set beside jwt; expected one of them"),
+    ] {
+        let said = with(old, new);
+        assert!(said.len() == 1 && said[0].contains(words), "{new}: {said:?}");
+    }
+    let token = "[[route]]\npath = \"/a\"\nwebsocket = { protocol = \"centrifuge-json\", token = { auth = \"s\" } }\n";
+    let said = errors(&format!("{FORWARD}{token}"));
+    assert!(said[0].contains("is an auth without tokens"), "{said:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::conn::auth::{Auth, AuthKeys, AuthOutcome};
+use crate::conn::auth::{Auth, AuthBy, AuthKeys, AuthOutcome, TokenAuth};
 use crate::conn::route::AuthId;
 use crate::proto::token::{Algorithm, KeySet, TokenPolicy};
 
@@ -13,8 +13,7 @@ const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const OTHER: &[u8] = b"fedcba9876543210fedcba9876543210";
 
 fn auth(name: &str, secret: &[u8], carriers: &[&str]) -> Auth {
-    Auth {
-        name: name.into(),
+    let token = TokenAuth {
         policy: TokenPolicy {
             channels: Some("channels".into()),
             required: vec![("scope".into(), "push".into())],
@@ -23,7 +22,8 @@ fn auth(name: &str, secret: &[u8], carriers: &[&str]) -> Auth {
         },
         keys: AuthKeys::Own(KeySet::secret(secret, [Algorithm::Hs256].into_iter().collect()).unwrap()),
         carriers: carriers.iter().map(|text| text.parse().unwrap()).collect(),
-    }
+    };
+    Auth { name: name.into(), by: AuthBy::Token(Box::new(token)) }
 }
 
 pub(super) fn auths() -> Auths {

@@ -1,12 +1,16 @@
 //! `[[auth]]`, `[access]` and `route.auth`: which of their keys fit together, and the names that they use.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::super::auth::PUBLIC_KEYS;
 use super::super::form::{self, KeysAt};
 use super::super::tree::Content;
-use super::super::{AuthKey, ClientAuth, Config, PublishedKeySet, Route, Target, validate};
+use super::super::{
+    AuthKey, ClientAuth, ClientProof, Config, ForwardRules, PublishedKeySet, Route, Target, TokenRules, validate,
+};
 use super::reach::path_covers;
+use super::upstreams::known_upstream;
 use super::{ConfigBuilder, Section};
 use crate::limits::{AUTHS_MAX, KEYS_STALE_MAX};
 use crate::proto::upstream::{UpstreamRule, UpstreamTls};
@@ -14,14 +18,19 @@ use crate::proto::upstream::{UpstreamRule, UpstreamTls};
 /// Instead of the name of an auth: a route is open to everybody.
 const NONE: &str = "none";
 
-pub(super) fn all(builder: &mut ConfigBuilder<'_>, top: &Section<'_>) -> Vec<ClientAuth> {
+/// Upstreams that are named by a URL are added.
+pub(super) fn all(
+    builder: &mut ConfigBuilder<'_>,
+    top: &Section<'_>,
+    upstreams: &mut Vec<UpstreamRule>,
+) -> Vec<ClientAuth> {
     let sections = top.tables("auth");
     if let Some(section) = sections.get(AUTHS_MAX) {
         builder.missing(section, &format!("there are too many [[auth]]; expected at most {AUTHS_MAX}"));
     }
     let mut auths: Vec<ClientAuth> = Vec::new();
     for section in &sections {
-        let Some(auth) = auth(builder, section) else { continue };
+        let Some(auth) = auth(builder, section, upstreams) else { continue };
         if auths.iter().any(|other| other.name == auth.name) {
             builder.conflict(section, "name", "is the name of an earlier [[auth]]; expected another");
         }
@@ -30,23 +39,71 @@ pub(super) fn all(builder: &mut ConfigBuilder<'_>, top: &Section<'_>) -> Vec<Cli
     auths
 }
 
-fn auth(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<ClientAuth> {
+fn auth(
+    builder: &mut ConfigBuilder<'_>,
+    section: &Section<'_>,
+    upstreams: &mut Vec<UpstreamRule>,
+) -> Option<ClientAuth> {
     let name = builder.required(section, "name");
-    let Some(jwt) = section.table("jwt") else {
-        if section.value("jwt").is_none() {
-            builder.missing(section, "[[auth]] proves nothing; expected jwt");
+    let proof = match (section.table("jwt"), section.table("forward")) {
+        (Some(jwt), None) => ClientProof::Token(Box::new(token(builder, section, &jwt)?)),
+        (None, Some(forward)) => ClientProof::Forward(Box::new(self::forward(builder, section, &forward, upstreams)?)),
+        (Some(_), Some(_)) => {
+            builder.conflict(section, "forward", "is set beside jwt; expected one of them");
+            return None;
         }
-        return None;
+        (None, None) => {
+            if section.value("jwt").is_none() && section.value("forward").is_none() {
+                builder.missing(section, "[[auth]] proves nothing; expected jwt or forward");
+            }
+            return None;
+        }
     };
+    Some(ClientAuth { name: name?, proof })
+}
+
+/// A server that decides.
+fn forward(
+    builder: &mut ConfigBuilder<'_>,
+    owner: &Section<'_>,
+    section: &Section<'_>,
+    upstreams: &mut Vec<UpstreamRule>,
+) -> Option<ForwardRules> {
+    for name in ["channels", "require", "headers"] {
+        if owner.value(name).is_some() {
+            builder.conflict(owner, name, "is about the claims of a token, and forward has none");
+        }
+    }
+    // A printed default is no mistake.
+    for (name, default) in [("token", "header"), ("user", "sub")] {
+        if owner.value(name).is_some() && owner.texts(name) != [default] {
+            builder.conflict(owner, name, "is about tokens, and forward has none");
+        }
+    }
+    let upstream = builder.required(section, "upstream");
+    let user = builder.required(section, "user");
+    let known = known_upstream(builder, (section, "upstream"), &upstream?, upstreams)?;
+    Some(ForwardRules {
+        upstream: upstreams[known].name.to_string(),
+        path: section.text("path")?,
+        send: section.texts("send"),
+        copy: section.texts("copy"),
+        user: user?,
+        timeout: Duration::from_millis(section.whole("timeout_ms")),
+        ttl_s: section.whole("ttl_s"),
+    })
+}
+
+/// Tokens.
+fn token(builder: &mut ConfigBuilder<'_>, section: &Section<'_>, jwt: &Section<'_>) -> Option<TokenRules> {
     if let Some(Content::List(items)) = section.value("token").map(|value| &value.content)
         && items.is_empty()
     {
         builder.conflict(section, "token", "is an empty list; expected where a request carries its token");
     }
     builder.repetitions(section, "token", |one, other| one == other);
-    let key = auth_key(builder, &jwt);
-    Some(ClientAuth {
-        name: name?,
+    let key = auth_key(builder, jwt);
+    Some(TokenRules {
         issuer: jwt.text("issuer"),
         audience: jwt.text("audience"),
         algorithms: jwt.texts("algorithms"),

@@ -84,5 +84,11 @@ fn check_token_auth(builder: &mut ConfigBuilder<'_>, section: &Section<'_>, name
     }
     if !builder.auth_names.iter().any(|known| known == name) {
         builder.conflict(section, "auth", "is the name of no [[auth]]; expected the name of one");
+    } else if builder.forward_names.iter().any(|known| known == name) {
+        builder.conflict(
+            section,
+            "auth",
+            "is an auth without tokens; set it as route.auth, which decides about the handshake",
+        );
     }
 }

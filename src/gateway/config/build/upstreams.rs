@@ -233,7 +233,7 @@ pub(super) fn proxy(
 }
 
 /// The index of the upstream that a name or a URL stands for; one of a URL is added.
-fn known_upstream(
+pub(super) fn known_upstream(
     builder: &mut ConfigBuilder<'_>,
     (owner, key): (&Section<'_>, &str),
     text: &str,

@@ -9,7 +9,7 @@ pub(super) const ROWS: &[Row] = &[
         path: "auth",
         kind: Kind::Tables,
         fallback: Fallback::Nothing(""),
-        help: "Proof of a client's identity: the tokens that are taken, and the claims that are used.",
+        help: "Proof of a client's identity: the tokens that are taken, and the claims that are used, or a server that decides.",
         doc: "Routes name it (`route.auth`), or `access.auth` for all. Without a token that is valid, a request gets 401, whatever \
               the kind of its route; streams end to the second when their token does. See docs/login.md.",
     },
@@ -176,6 +176,79 @@ pub(super) const ROWS: &[Row] = &[
         help: "Header fields by which servers of `proxy` are told claims.",
         doc: "A list becomes one text with commas. No value that a client sends under one of these names ever passes, on any route, \
               with or without this auth.",
+    },
+    Row {
+        path: "auth[].forward",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ upstream = \"auth\", user = \"X-User\" }"),
+        help: "Instead of `jwt`: a server decides about each request.",
+        doc: "It gets a GET with the fields of `send` and `X-Forwarded-For`, `-Proto`, `-Host`, `-Method` and `-Uri`. 2xx lets the \
+              request in, 401, 403 and redirects are passed on to the client (401 for a redirect where a WebSocket or an event stream is \
+              wanted), and anything else is a 503: without an answer, no request is let in. See docs/login.md.",
+    },
+    Row {
+        path: "auth[].forward.upstream",
+        kind: Kind::Text {
+            expected: "the name of an [[upstream]], or a URL such as \"http://127.0.0.1:3000\" or \"unix:/run/app.sock\"",
+            fits: form::is_text,
+        },
+        fallback: Fallback::Required("\"auth\""),
+        help: "The servers that decide: an `[[upstream]]`, or the URL of one server.",
+        doc: "",
+    },
+    Row {
+        path: "auth[].forward.path",
+        kind: Kind::Text {
+            expected: "a path that begins with \"/\", with a query if there is one",
+            fits: form::is_request_path,
+        },
+        fallback: Fallback::Text("/"),
+        help: "The path at which they are asked.",
+        doc: "",
+    },
+    Row {
+        path: "auth[].forward.send",
+        kind: Kind::Texts {
+            expected: "a header field such as \"Cookie\", none of the connection and none that the gateway sets itself",
+            fits: form::is_sent,
+        },
+        fallback: Fallback::Nothing("[\"Cookie\", \"Authorization\"]"),
+        help: "The header fields of a request that they get; others never pass. Without the key, `Cookie` and `Authorization`.",
+        doc: "Of a list of auths, this one decides if a request has one of the fields, or if no other auth follows.",
+    },
+    Row {
+        path: "auth[].forward.copy",
+        kind: Kind::Texts {
+            expected: "a header field such as \"X-Groups\", none that the gateway sets itself",
+            fits: form::is_copied,
+        },
+        fallback: Fallback::Nothing("[\"X-User\", \"X-Groups\"]"),
+        help: "Header fields of the answer that servers of `proxy` get.",
+        doc: "No value that a client sends under one of these names, or under that of `user`, ever passes.",
+    },
+    Row {
+        path: "auth[].forward.user",
+        kind: Kind::Text {
+            expected: "a header field such as \"X-User\", none that the gateway sets itself",
+            fits: form::is_copied,
+        },
+        fallback: Fallback::Required("\"X-User\""),
+        help: "The header field of the answer that names the user. An answer without it lets nobody in.",
+        doc: "",
+    },
+    Row {
+        path: "auth[].forward.timeout_ms",
+        kind: Kind::Whole { min: 10, max: 5_000, unit: "milliseconds" },
+        fallback: Fallback::Whole(limits::FORWARD_TIMEOUT.as_millis() as u64),
+        help: "How long a request waits for the whole answer, a free server included.",
+        doc: "",
+    },
+    Row {
+        path: "auth[].forward.ttl_s",
+        kind: Kind::Whole { min: 1, max: 30 * 24 * 3_600, unit: "seconds" },
+        fallback: Fallback::Whole(limits::FORWARD_TTL.as_secs()),
+        help: "How long a stream lasts that was let in; then its client comes again, and the servers are asked again.",
+        doc: "",
     },
     Row {
         path: "access",

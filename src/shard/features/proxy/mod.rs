@@ -12,10 +12,12 @@
 //!   place where a pair ends before its answer does.
 //! - Back-pressure: a half whose partner's outbox is full is stopped, and not read; a send of the partner releases it. Nothing
 //!   else buffers.
+//! - `checks`: the questions to servers whether clients are let in.
 //! - `servers`: what the shard learns about its servers.
 //! - `tries`: what becomes of a request whose server has failed.
 //! - `tunnels`: WebSockets that a server serves.
 
+mod checks;
 mod servers;
 mod tries;
 mod tunnels;
@@ -23,6 +25,7 @@ mod tunnels;
 use std::cell::Cell;
 use std::io;
 
+use self::checks::Checks;
 use super::Feature;
 use crate::base::{Key, Remote, Tick, mix};
 use crate::conn::halves;
@@ -51,6 +54,7 @@ pub(in crate::shard) struct Proxy {
     stopped: usize,
     /// Halves of tunnels whose other end has finished its half.
     half_closed: usize,
+    checks: Checks,
     /// All servers, for the gauges.
     servers: Box<[ServerId]>,
     /// Requests have come or gone since the gauges were set, at this time the last.
@@ -72,6 +76,7 @@ impl Proxy {
             draws: u64::from(parts.seed) << 32,
             stopped: 0,
             half_closed: 0,
+            checks: Checks::default(),
             servers: (0..).zip(rules).flat_map(ids).collect(),
             has_changed: Cell::new(false),
             changed: parts.now,
@@ -290,6 +295,10 @@ impl Proxy {
         let now = desk.now;
         let Some(conn) = desk.slots.get_mut(client) else { return };
         let is_full = halves::answer_on(conn, piece);
+        if self.checks.len() > 0 {
+            // What a server says about a client is kept.
+            sums::weigh(desk, client);
+        }
         desk.mark_dirty(client);
         let Some(conn) = desk.slots.get_mut(server) else { return };
         halves::await_part(conn, now);
@@ -300,6 +309,7 @@ impl Proxy {
 
     /// The answer is whole: the client's connection goes on, or ends.
     fn complete(&mut self, desk: &mut Desk, client: Key) {
+        self.checks.over(client);
         let Some(conn) = desk.slots.get_mut(client) else { return };
         let after = halves::answered(conn, &desk.settings, desk.now);
         go_on(desk, client, after);
@@ -370,6 +380,9 @@ impl Feature for Proxy {
 
     fn work(&mut self, desk: &mut Desk) -> bool {
         self.look_for_returns(desk.now);
+        if self.end_late_check(desk) {
+            return true;
+        }
         if self.upstreams.deadline() > desk.now {
             return false;
         }
@@ -380,7 +393,7 @@ impl Feature for Proxy {
     }
 
     fn deadline(&self, _now: Tick, _is_crowded: bool) -> Tick {
-        self.upstreams.deadline().min(self.returns_at)
+        self.upstreams.deadline().min(self.returns_at).min(self.checks.next_end())
     }
 
     fn measure(&self, counters: &Counters) {
@@ -391,6 +404,7 @@ impl Feature for Proxy {
 
     fn count(&self, census: &mut Census) {
         census.stopped_halves = self.stopped;
+        census.server_checks = self.checks.len();
     }
 }
 

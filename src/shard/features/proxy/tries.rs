@@ -73,19 +73,26 @@ impl Proxy {
                     self.change(desk.now);
                 }
             }
-        } else if let Some(proxying) = halves::proxying(&mut conn.session) {
-            let (upstream, server) = (proxying.request.upstream, proxying.partner);
-            if proxying.stage == ProxyStage::Queued {
-                self.change(desk.now);
-                self.upstreams.leave(upstream, key);
+        } else {
+            self.checks.over(key);
+            self.abandon(desk, key);
+        }
+    }
+
+    /// The client's half wants nothing more of its server.
+    pub(super) fn abandon(&mut self, desk: &mut Desk, client: Key) {
+        let Some(proxying) = half_of(desk, client) else { return };
+        let (upstream, server) = (proxying.request.upstream, proxying.partner);
+        if proxying.stage == ProxyStage::Queued {
+            self.change(desk.now);
+            self.upstreams.leave(upstream, client);
+        }
+        match server {
+            Some(server) => {
+                self.part_from(desk, client, server);
+                desk.broken(server, CloseReason::Normal);
             }
-            match server {
-                Some(server) => {
-                    self.part_from(desk, key, server);
-                    desk.broken(server, CloseReason::Normal);
-                }
-                None => self.leave_place(desk, key),
-            }
+            None => self.leave_place(desk, client),
         }
     }
 
@@ -142,13 +149,16 @@ impl Proxy {
             Came::Answer { is_whole: true } => self.complete(desk, client),
             Came::Answer { is_whole: false } => {
                 self.failed(desk, id);
+                if desk.slots.get(client).is_some_and(|conn| halves::is_check(&conn.session)) {
+                    return self.give_up(desk, client, CloseReason::UpstreamBroke);
+                }
                 desk.end(client, CloseReason::UpstreamBroke);
             }
         }
     }
 
     /// The server has not done what it should.
-    fn failed(&mut self, desk: &mut Desk, id: ServerId) {
+    pub(super) fn failed(&mut self, desk: &mut Desk, id: ServerId) {
         desk.counters().server(id).inspect(|server| server.failed.add(1));
         let Some(left_out) = self.upstreams.failed(id, desk.now) else { return };
         self.change(desk.now);
@@ -165,6 +175,7 @@ impl Proxy {
 
     /// The request gets no answer of a server.
     pub(super) fn give_up(&mut self, desk: &mut Desk, client: Key, reason: CloseReason) {
+        self.checks.over(client);
         self.leave_place(desk, client);
         let row = reason.row();
         desk.counters().closed[reason as usize].add(1);
