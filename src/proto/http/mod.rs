@@ -58,5 +58,5 @@ pub use glimpse::Glimpse;
 pub use head::{Head, next_head, request_line};
 pub use origin::Origin;
 pub use reply::{Cors, Refusal, Reply, ReplyTo, event_stream, go_on, preflight, switching_protocols};
-pub use target::{normalized, query_parameter, query_without, split_path, unescaped};
+pub use target::{normalized, query_masked, query_parameter, query_without, split_path, unescaped};
 pub use upgrade::{accepts_events, is_switched, wants_websocket, websocket_key};

@@ -94,15 +94,29 @@ pub fn query_parameter<'a>(query: Option<&'a str>, name: &str) -> Result<Option<
 
 /// The query without the parameters of these names, in any spelling. Borrows if it has none of them; `None` if nothing is left.
 pub fn query_without<'a>(query: &'a str, is_left_out: impl Fn(&str) -> bool) -> Option<Cow<'a, str>> {
-    let is_out = |pair: &&str| {
-        let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
-        unescape(name, true).is_ok_and(|name| is_left_out(&name))
-    };
-    if !query.split('&').any(|pair| is_out(&pair)) {
+    if !query.split('&').any(|pair| has_name(pair, &is_left_out)) {
         return Some(Cow::Borrowed(query));
     }
-    let left = query.split('&').filter(|pair| !is_out(pair)).collect::<Vec<_>>().join("&");
+    let left = query.split('&').filter(|pair| !has_name(pair, &is_left_out)).collect::<Vec<_>>().join("&");
     (!left.is_empty()).then_some(Cow::Owned(left))
+}
+
+/// The query with `***` for the values of these parameters, in any spelling. Borrows if it has none of them.
+pub fn query_masked<'a>(query: &'a str, is_masked: impl Fn(&str) -> bool) -> Cow<'a, str> {
+    if !query.split('&').any(|pair| has_name(pair, &is_masked)) {
+        return Cow::Borrowed(query);
+    }
+    let masked = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if has_name(pair, &is_masked) => Cow::Owned(format!("{name}=***")),
+        _ => Cow::Borrowed(pair),
+    });
+    Cow::Owned(masked.collect::<Vec<_>>().join("&"))
+}
+
+/// Whether a `name=value` pair of a query has such a name. A malformed name is another one.
+fn has_name(pair: &str, is_it: impl Fn(&str) -> bool) -> bool {
+    let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+    unescape(name, true).is_ok_and(|name| is_it(&name))
 }
 
 /// Resolves `%XX` (RFC 3986 section 2.1); borrows if there are no escapes.
