@@ -381,6 +381,20 @@ pub const LOG_REPEAT: Duration = Duration::from_secs(60);
 /// Different lines that are folded separately; further ones are folded together. As many as an operator can read in a
 /// minute.
 pub const LOG_KEYS_MAX: usize = 64;
+/// Bytes of lines of the access log that a shard hands over at once …
+pub const ACCESS_LOG_BATCH_BYTES: usize = 32 * 1024;
+/// … or as many as there are after this time: seldom enough that waking the writer costs a busy shard nothing, and soon enough
+/// for an operator at the file.
+pub const ACCESS_LOG_DELAY: Duration = Duration::from_millis(100);
+/// Bytes of lines that a shard keeps within one turn; further lines are lost. Turns are bounded, so few come near it.
+pub const ACCESS_LOG_PENDING_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of the host, the path with its query, the agent and the referer in a line, each: longer ones are cut. Browsers and
+/// servers of pages stay below.
+pub const ACCESS_LOG_TEXT_BYTES_MAX: usize = 2048;
+/// What the log keeps of one request or stream, at most: those texts, and what else its line shows.
+pub const ACCESS_LOG_ENTRY_BYTES: u64 = 5 * ACCESS_LOG_TEXT_BYTES_MAX as u64 + 512;
+/// How long the end of the process waits for the writer, which a pipe that is not read may hold up.
+pub const ACCESS_LOG_STOP_WAIT: Duration = Duration::from_secs(2);
 /// Letters that one lane of a mailbox holds.
 pub const MAILBOX_MAILS: usize = 16 * 1024;
 /// Bytes of large messages that one lane holds; one message may exceed it. Far fewer large messages than letters fit.

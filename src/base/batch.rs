@@ -192,6 +192,11 @@ impl Batch {
         }
     }
 
+    /// Its own bytes so far, sent or not: those that others share are not among them.
+    pub fn own_bytes(&self) -> &[u8] {
+        &self.own
+    }
+
     /// Appends shared bytes without copying them.
     pub fn push_shared(&mut self, bytes: Rc<[u8]>) {
         if bytes.is_empty() {

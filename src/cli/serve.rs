@@ -18,7 +18,8 @@ use tidegate::limits::SHARDS_MAX;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A ready gateway prints one line for each address: \"listening http 127.0.0.1:8080\", or https, bus, admin. A second
-signal ends a drain at once, with exit code 130. SIGHUP, SIGUSR1 and SIGUSR2 change nothing.
+signal ends a drain at once, with exit code 130. SIGUSR1 opens the file of the access log again, and so does SIGHUP, which changes
+nothing else; SIGUSR2 changes nothing.
 
 Examples:
   tidegate serve

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  SIGINT SIGTERM SIGQUIT --> told --> drain; a second one: exit at once
-//!  SIGHUP ------------------> a line; told, if it came because the terminal was closed
-//!  SIGUSR1 SIGUSR2 ---------> a line
+//!  SIGHUP ------------------> the access log is opened again, and a line; told, if it came because the terminal was closed
+//!  SIGUSR1 -----------------> the access log is opened again; without one, a line
+//!  SIGUSR2 -----------------> a line
 //!  SIGXFSZ -----------------> nothing: the write that was too much has failed
 //! ```
 //!
@@ -32,6 +33,8 @@ const HEARD: [i32; 6] = [SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2];
 /// Receives the signals. Made before the gateway starts, so that none is missed.
 pub struct Stop {
     told: Receiver<()>,
+    /// The access log was renamed, says this signal.
+    renamed: Receiver<i32>,
 }
 
 impl Stop {
@@ -43,17 +46,25 @@ impl Stop {
         let wanted = HEARD.into_iter().filter(|signal| *signal != SIGHUP || !is_hangup_ignored());
         let signals = Signals::new(wanted).map_err(words)?;
         let (tell, told) = bounded(1);
-        let listener = Ear { tell, terminal: Terminal::new(), fold: Fold::new(), started: Instant::now() };
+        let (rename, renamed) = bounded(1);
+        let listener = Ear { tell, rename, terminal: Terminal::new(), fold: Fold::new(), started: Instant::now() };
         let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || listener.listen(signals));
         thread.map_err(words)?;
-        Ok(Stop { told })
+        Ok(Stop { told, renamed })
     }
 
     /// Ends the gateway when a signal comes, or when it fails.
     pub fn wait(self, gateway: Gateway) -> ExitCode {
-        let failure = select! {
-            recv(self.told) -> _ => None,
-            recv(gateway.failures()) -> failure => failure.ok(),
+        let failure = loop {
+            select! {
+                recv(self.told) -> _ => break None,
+                recv(gateway.failures()) -> failure => break failure.ok(),
+                recv(self.renamed) -> signal => {
+                    if !gateway.reopen_access_log() && signal == Ok(SIGUSR1) {
+                        warn!("SIGUSR1 is ignored: there is no access log to open again");
+                    }
+                }
+            }
         };
         gateway.stop();
         match failure {
@@ -69,6 +80,7 @@ impl Stop {
 /// The thread that receives signals, until the process ends.
 struct Ear {
     tell: Sender<()>,
+    rename: Sender<i32>,
     terminal: Terminal,
     fold: Fold,
     started: Instant,
@@ -87,8 +99,13 @@ impl Ear {
                     is_told = self.end();
                 }
                 SIGHUP if self.terminal.is_closed() => is_told = self.end(),
-                SIGHUP => self.say(signal, "SIGHUP changes nothing: the configuration is only read at start"),
-                SIGUSR1 => self.say(signal, "SIGUSR1 is ignored: it has no meaning here"),
+                SIGHUP => {
+                    self.reopen(signal);
+                    let words = "SIGHUP changes nothing but the file of the access log, which is opened again; the configuration is \
+                                 only read at start";
+                    self.say(signal, words);
+                }
+                SIGUSR1 => self.reopen(signal),
                 _ => self.say(signal, "SIGUSR2 is ignored: it has no meaning here"),
             }
         }
@@ -97,6 +114,11 @@ impl Ear {
     /// Tells the gateway to end; `false` if its receiver is gone. Telling it twice has no effect.
     fn end(&self) -> bool {
         !matches!(self.tell.try_send(()), Err(TrySendError::Disconnected(())))
+    }
+
+    /// The same if one that came before is not heeded yet.
+    fn reopen(&self, signal: i32) {
+        let _ = self.rename.try_send(signal);
     }
 
     fn say(&self, signal: i32, words: &str) {

@@ -81,6 +81,10 @@ impl Accepting {
         Ok(Accepting { asked, page: cors.map(Page::new) })
     }
 
+    pub(super) fn user(&self) -> Option<&User> {
+        self.asked.user()
+    }
+
     pub(super) fn finish(self, payload: Box<[u8]>) -> (ServiceRequest, Owed) {
         let owed = Owed { path: self.asked.path.clone(), page: self.page };
         (ServiceRequest { payload, ..self.asked }, owed)

@@ -98,6 +98,10 @@ impl Auths {
         Auths { all: all.into(), fields }
     }
 
+    pub fn name(&self, id: AuthId) -> Option<&str> {
+        self.all.get(usize::from(id.0)).map(|auth| &*auth.name)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
@@ -319,6 +323,15 @@ impl<'s> CredentialCheck<'s> {
                 Err(Denial::new(CloseReason::AuthUnavailable).into())
             }
         }
+    }
+
+    /// The auth of a route that decides about a request: it is shown a token, or its server is asked.
+    pub(super) fn deciding(&self, head: &Head<'_>, route: &Route) -> Option<AuthId> {
+        let decides = |id: AuthId, auth: &Auth| match &auth.by {
+            AuthBy::Token(token_auth) => !matches!(carrier::token(head, &token_auth.carriers), Ok(None)),
+            AuthBy::Forward(forward) => Auth::is_for_server(forward, head, route.auth.last() == Some(&id)),
+        };
+        route.auth.iter().copied().find(|id| self.auth(*id).is_some_and(|auth| decides(*id, auth)))
     }
 
     /// The proof that a token gives to one of the auths of a route, each asked in turn: the token came without a carrier.

@@ -3,6 +3,7 @@
 use std::mem;
 
 use super::about::About;
+use super::access;
 use super::admin;
 use super::admission::request::{Arrival, ClientRequest};
 use super::admission::{Admission, Run, Waiting};
@@ -91,6 +92,7 @@ impl Exchange<'_> {
             let is_tls = self.link.transport.is_tls();
             if let (Err(_), Door::Front, Phase::Http(http)) = (&read, self.link.door, &mut self.session.phase) {
                 http.refuse_head(input, is_tls, &settings.generation.routes);
+                access::begin((http, self.link), None, address, settings, now);
             }
             let Some(step) = read? else {
                 self.await_head(input);
@@ -194,7 +196,7 @@ impl Exchange<'_> {
         let surplus = http.surplus;
         let turned_away = self.turned_away();
         let request = ClientRequest::new(head, arrival, &settings.generation.routes, turned_away);
-        let outcome = match stage.run(&request, &mut self.link.outbox) {
+        let outcome = match self.admit(stage, &request) {
             Run::Over(outcome) => outcome,
             Run::Waits(waiting) => return Ok(self.wait(&request, *waiting)),
         };
@@ -246,6 +248,23 @@ impl Exchange<'_> {
                 Ok(Some(Step::Read { route, id }))
             }
         }
+    }
+
+    /// The stages of admission from this one on, with what the access log notes of them.
+    fn admit(&mut self, stage: Admission, request: &ClientRequest<'_, '_>) -> Run {
+        let (settings, now, key) = (self.settings, self.now, self.address.key);
+        if settings.generation.access.is_none() {
+            return stage.run(request, &mut self.link.outbox);
+        }
+        if let Phase::Http(http) = &self.session.phase {
+            access::begin((http, self.link), Some(request.head), self.address, settings, now);
+        }
+        let from = self.link.outbox.written().len();
+        let run = stage.run(request, &mut self.link.outbox);
+        if let Run::Over(outcome) = &run {
+            access::admitted(request, outcome, (self.link.outbox.written(), from), key, settings, now);
+        }
+        run
     }
 
     /// The connection becomes a stream of events.

@@ -54,7 +54,7 @@ pub(super) fn forward(
     let body = Body::new(head.body, target.body_bytes_max.unwrap_or(u64::MAX))?;
     let path = canonical_path(head.path, target.has_encoded_slashes)?;
     let path = without(&path, target.strip.as_deref());
-    let id = name_of(head, &arrived);
+    let id = id_of(head, arrived.is_from_proxy, arrived.id);
     let own = OwnFields {
         host: match &target.host {
             ForwardedHost::Client => head.host.or(arrived.host),
@@ -105,7 +105,7 @@ pub(super) fn check(
         is_secure: arrived.is_secure,
         called: arrived.host,
         query: arrived.query.as_deref(),
-        id: &name_of(head, &arrived),
+        id: &id_of(head, arrived.is_from_proxy, arrived.id),
         pseudonym: arrived.pseudonym,
     };
     let mut out = Vec::new();
@@ -129,16 +129,14 @@ pub(super) fn check(
     Ok(Proxying::new(request, to, out, (body, Framed::Bare), false, now))
 }
 
-/// `X-Request-Id`: that of a trusted proxy, or the gateway's own.
-fn name_of<'a>(head: &Head<'a>, arrived: &RequestFacts<'_>) -> Cow<'a, str> {
-    let given = head.single_header("x-request-id").ok().flatten().filter(|id| arrived.is_from_proxy && is_id(id));
-    given.map_or_else(
-        || {
-            let (connection, count) = arrived.id;
-            [connection.text().as_str(), itoa::Buffer::new().format(count)].join("-").into()
-        },
-        Cow::Borrowed,
-    )
+/// `X-Request-Id`: that of a trusted proxy, or the gateway's own, after the connection with its number there.
+pub(super) fn id_of<'a>(head: &Head<'a>, is_from_proxy: bool, own: (ConnId, u32)) -> Cow<'a, str> {
+    let given = head.single_header("x-request-id").ok().flatten().filter(|id| is_from_proxy && is_id(id));
+    given.map_or_else(|| Cow::Owned(own_id(own)), Cow::Borrowed)
+}
+
+pub(super) fn own_id((connection, count): (ConnId, u32)) -> String {
+    [connection.text().as_str(), itoa::Buffer::new().format(count)].join("-")
 }
 
 /// The path without its first segments: as many as `strip` has. A route's `strip` is the beginning of its path.

@@ -92,6 +92,10 @@ impl Http {
         Http { listener, state: HttpState::Idle, answered: 0, way: Way::Direct, proxy: None, surplus: None }
     }
 
+    pub(super) fn listener(&self) -> u16 {
+        self.listener
+    }
+
     /// The host names that its listener answers for; `None`: any.
     pub(super) fn hosts<'s>(&self, settings: &'s Settings) -> Option<&'s Hosts> {
         settings.generation.front_hosts.get(self.listener as usize)?.as_ref()

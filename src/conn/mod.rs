@@ -23,6 +23,7 @@
 //! - `answers`   to what it has asked the shard for; long ones over HTTP in `outgoing`
 //! - `slow`      events for a peer that does not keep up
 //! - `output`    the batch of a turn, sealed where there is TLS
+//! - `access`    the access log: what is known of requests in hand, and lines about those that are over
 //! - `patience`  deadlines, pings and heartbeats
 //! - `ending`    the last words
 //!
@@ -37,6 +38,7 @@
 
 mod about;
 pub mod accept;
+pub mod access;
 pub mod admin;
 mod admission;
 mod affinity;

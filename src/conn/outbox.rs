@@ -87,6 +87,11 @@ impl Outbox {
         (before > 0).then(|| seen.wrapping_sub(before))
     }
 
+    /// What was written into the pending batch, without what others share.
+    pub(super) fn written(&self) -> &[u8] {
+        self.pending.as_ref().map_or(&[], |batch| batch.own_bytes())
+    }
+
     pub fn push(&mut self, bytes: &[u8]) {
         self.pending().push(bytes);
     }

@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 
 use super::Identity;
 use super::accept;
+use super::access::journey::Journey;
 use super::origins::Page;
 use super::outbox::Outbox;
 use super::settings::Settings;
@@ -87,6 +88,7 @@ pub struct Proxying {
     /// The client does not know its server: the answer says it.
     pub is_unmarked: bool,
     pub began: Tick,
+    pub journey: Journey,
     /// The head as the server gets it, kept until an answer begins.
     pub(super) head: Vec<u8>,
     pub(super) body: Body,
@@ -141,6 +143,7 @@ impl Proxying {
             is_repeated: false,
             is_unmarked: false,
             began: now,
+            journey: Journey::default(),
             head,
             body,
             framed,
@@ -219,6 +222,11 @@ impl Proxying {
     /// Whether it waits for its server, and its client's end should be noticed.
     pub(super) fn awaits_server(&self) -> bool {
         self.is_waiting() && !self.is_stopped
+    }
+
+    /// Bytes of the body that were taken off the input.
+    pub(super) fn arrived(&self) -> u64 {
+        self.arrived
     }
 
     pub(super) fn has_begun_answer(&self) -> bool {

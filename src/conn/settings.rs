@@ -6,12 +6,14 @@
 //!  Generation   what one configuration says: routes, rules, bounds, waits     shared by all shards, never changed: replaced
 //!  Readiness    how far this shard has gone away
 //!  Proofs       the tokens that this shard has verified
+//!  AccessLines  the access log of this shard: requests in hand, and lines to be written
 //! ```
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::access::lines::{AccessLines, AccessRule};
 use super::admin::tokens::AdminTokens;
 use super::auth::{Auths, CredentialCheck, Proofs};
 use super::hosts::Hosts;
@@ -35,6 +37,7 @@ pub struct Settings {
     pub generation: Arc<Generation>,
     pub readiness: Readiness,
     pub proofs: Proofs,
+    pub access: AccessLines,
 }
 
 /// The settings that are fixed at the start of the process.
@@ -79,6 +82,8 @@ pub struct Generation {
     pub auths: Auths,
     /// The limits for strangers, with what they have used; `None` without limits.
     pub quotas: Option<Arc<Quotas>>,
+    /// How the access log is written; `None` without one.
+    pub access: Option<Arc<AccessRule>>,
     /// The rules for channels; shards share them with their hubs.
     pub channels: Arc<Rules>,
     pub websocket: SessionLimits,
@@ -237,6 +242,7 @@ impl Default for Generation {
             trust: TrustedProxies::default(),
             auths: Auths::default(),
             quotas: None,
+            access: None,
             channels: Arc::default(),
             websocket: SessionLimits::default(),
             commands_per_second: limits::COMMANDS_PER_SECOND,

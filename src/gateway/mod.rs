@@ -3,6 +3,7 @@
 //! ```text
 //!  Builder --start--> Plan: settings, certificates --> OpenedPlan: addresses, cores --> one thread per shard: pin, unshare, bind, driver, run
 //!                                wake-ups, mesh (SHARED BEFORE UNSHARED)            |--> names and probes of servers, if there are any
+//!                                                                                   |--> the writer of the access log, if there is one
 //!                                                                                   '--> in-process workers, a thread each
 //!  Gateway --announce--> systemd: ready, signs of life
 //!          --stop-----> Drain to every shard --> joined --> Drain to the others --> joined
@@ -10,6 +11,7 @@
 
 #![warn(missing_docs)]
 
+mod access_log;
 mod activated;
 mod beside;
 pub mod config;
@@ -46,13 +48,14 @@ use crate::driver::clock::Clock;
 use crate::driver::{Choice, DriverKind, Waker, choose};
 use crate::limits;
 use crate::mesh::drain::DrainMail;
-use crate::mesh::{Mail, Mesh, Threads};
+use crate::mesh::{Mail, Mailbox, Mesh, Threads};
 use crate::outbound::{self, OutboundParts};
 use crate::proto::channel::Rules;
 use crate::shard::counters::{self, Counters};
 use crate::shard::drain;
 use crate::worker::Worker;
 
+use access_log::LogWriter;
 use config::Config;
 use opened::OpenedPlan;
 use plan::{Machine, Plan};
@@ -126,6 +129,7 @@ pub struct Gateway {
     /// The thread for names and probes, if there is one.
     outbound: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
+    log_writer: Option<LogWriter>,
     failures: Receiver<String>,
     announcer: Option<Announcer>,
     drain_longest: Duration,
@@ -192,10 +196,13 @@ impl Builder {
         let outbound_waker = is_outbound_needed.then(waker).transpose()?;
         let side_threads: Vec<Waker> = outbound_waker.iter().cloned().collect();
         let beside = side_threads.len();
-        let threads = Threads { shards: wakers.clone(), side_threads, workers: workers.len() };
+        let has_log_writer = config.access_log.is_some();
+        access_log::check(&config)?;
+        let threads = Threads { shards: wakers.clone(), side_threads, workers: workers.len(), has_log_writer };
         let (mesh, mut mailboxes) = Mesh::new(threads, limits::MAILBOX_MAILS);
         let mut worker_mailboxes = mailboxes.split_off(shards);
         let outbound_mailbox = worker_mailboxes.drain(..beside).next();
+        let log_mailbox = if has_log_writer { worker_mailboxes.pop() } else { None };
         let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::of(&opened.settings)).collect();
         let seeds = threads::Seeds {
             mesh: mesh.clone(),
@@ -206,16 +213,9 @@ impl Builder {
         };
         let (fold, clock) = (seeds.fold.clone(), seeds.clock);
         let started = threads::start_shards(&opened, seeds, wakers.into_iter().zip(mailboxes).collect())?;
-        let workers = workers
-            .into_iter()
-            .zip(worker_mailboxes)
-            .enumerate()
-            .map(|(index, ((name, body), mailbox))| {
-                let place = Place((shards + beside + index) as u16);
-                let worker = Worker::new(place, mesh.clone(), mailbox, opened.settings.generation.payload_bytes_max);
-                std::thread::Builder::new().name(name.clone()).spawn(move || body(worker))
-            })
-            .collect::<io::Result<Vec<_>>>();
+        let payload_bytes_max = opened.settings.generation.payload_bytes_max;
+        let first = (shards + beside) as u16;
+        let workers = start_workers(workers, worker_mailboxes, (&mesh, first), payload_bytes_max);
         let mut gateway = Gateway {
             listening: opened.listening(),
             driver,
@@ -224,6 +224,7 @@ impl Builder {
             shards: started.shards,
             outbound: Vec::new(),
             workers: Vec::new(),
+            log_writer: None,
             failures: started.failures,
             announcer: None,
             drain_longest: drain::longest(&opened.settings),
@@ -237,6 +238,7 @@ impl Builder {
             let parts = OutboundParts { place, mesh, mailbox, waker, upstreams, upstreams_tls, keys, fold, clock };
             gateway.outbound.push(beside::start(parts, started.failed)?);
         }
+        gateway.log_writer = access_log::start(&config, &opened.settings.generation, &gateway.mesh, log_mailbox)?;
         gateway.workers = workers.map_err(|error| StartError(format!("a worker's thread did not start: {error}")))?;
         match &opened.pinning {
             Ok(_) => info!("{shards} shards on {driver}, each pinned to a core"),
@@ -245,6 +247,21 @@ impl Builder {
         descriptors::tell(shards, descriptors, config.limits.connections_max);
         Ok(gateway)
     }
+}
+
+/// A thread for each worker, whose places begin with `first`.
+fn start_workers(
+    workers: Vec<(String, WorkerBody)>,
+    mailboxes: Vec<Mailbox>,
+    (mesh, first): (&Mesh, u16),
+    payload_bytes_max: usize,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let each = (first..).map(Place).zip(workers.into_iter().zip(mailboxes));
+    each.map(|(place, ((name, body), mailbox))| {
+        let worker = Worker::new(place, mesh.clone(), mailbox, payload_bytes_max);
+        std::thread::Builder::new().name(name).spawn(move || body(worker))
+    })
+    .collect()
 }
 
 fn waker() -> Result<Waker, StartError> {
@@ -285,6 +302,12 @@ impl Gateway {
             Announcer::start(Pulse::new(self.mesh.clone(), self.counters.clone(), self.driver, self.drain_longest));
     }
 
+    /// Opens the file of the access log again by its name, so that another program can rename it. False if there is no such
+    /// log, or its writer hangs.
+    pub fn reopen_access_log(&self) -> bool {
+        self.log_writer.as_ref().is_some_and(LogWriter::reopen)
+    }
+
     /// The reasons of shards that ended unexpectedly.
     pub fn failures(&self) -> &Receiver<String> {
         &self.failures
@@ -305,6 +328,7 @@ impl Gateway {
         let beside = self.outbound.len() as u16;
         self.stop_threads(self.mesh.shards(), |gateway| &mut gateway.outbound);
         self.stop_threads(self.mesh.shards() + beside, |gateway| &mut gateway.workers);
+        self.log_writer.take().into_iter().for_each(LogWriter::stop);
         self.announcer = None;
     }
 

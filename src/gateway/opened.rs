@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::conn::Door;
-use crate::conn::auth::Proofs;
 use crate::conn::quota::{Quota, Quotas};
 use crate::conn::settings::{ProcessName, Readiness, Settings};
 use crate::driver::socket::{self, ListeningSocket};
@@ -70,8 +69,11 @@ impl OpenedPlan {
         if let Some(gate) = gates.iter().find(|gate| gate.entrance.door == Door::Bus) {
             process.bus_address = gate.address;
         }
+        if let Some(rule) = generation.access.as_mut().and_then(Arc::get_mut) {
+            rule.listeners = gates.iter().map(|gate| gate.address.to_string().into()).collect();
+        }
         let (process, generation) = (process.into(), generation.into());
-        let settings = Settings { process, generation, readiness: Readiness::Ready, proofs: Proofs::default() };
+        let settings = Settings { process, generation, readiness: Readiness::Ready, ..Settings::default() };
         Ok(OpenedPlan { shards, pinning, settings, key_sources, peer_timeout, gates })
     }
 

@@ -73,7 +73,8 @@ impl Plan {
         let shards = shards(config, machine.descriptors, machine.cores);
         let key_sources = auths::key_sources(config).map_err(StartError)?;
         let has_outbound = outbound::is_needed(&config.upstreams, key_sources.len());
-        check_places(config.shards, shards, workers + usize::from(has_outbound)).map_err(StartError)?;
+        let others = workers + usize::from(has_outbound) + usize::from(config.access_log.is_some());
+        check_places(config.shards, shards, others).map_err(StartError)?;
         let routes = routes::all(config, pages).map_err(StartError)?;
         Ok(Plan {
             shards,

@@ -6,9 +6,9 @@
 //!     '------ tell lane (bounded, lock-free) ----------> one wake-up per peer and turn    (tell lane alone)
 //! ```
 //!
-//! Three kinds of threads have a place ([`Threads`]). A shard has connections and channels. A side thread has neither,
+//! Four kinds of threads have a place ([`Threads`]). A shard has connections and channels. A side thread has neither,
 //! and takes asks and tells like a shard. An in-process worker takes only tells, so that no ask waits for the
-//! embedder's code.
+//! embedder's code. So does the writer of the access log, which may hang with its disk: what does not fit into its mailbox is lost.
 //!
 //! Two lanes let full queues push back without a deadlock (TELLS ARE TERMINAL). Handling a *tell* never makes mail for
 //! a shard that could be full, so tells are always taken. *Asks* make tells, so a shard whose own tells are stuck takes
@@ -17,6 +17,7 @@
 pub mod acks;
 pub mod drain;
 pub mod keys;
+pub mod log;
 pub mod memberships;
 pub mod order;
 mod post;
@@ -40,6 +41,7 @@ use crate::proto::subject::Subject;
 use acks::AckMail;
 use drain::DrainMail;
 use keys::KeyMail;
+use log::LogMail;
 use memberships::MembershipMail;
 use order::OrderMail;
 use presence::PresenceMail;
@@ -87,6 +89,8 @@ pub enum Mail {
     Keys(KeyMail),
     /// Letters about the drain.
     Drain(DrainMail),
+    /// Lines of the access log, for their writer.
+    Log(LogMail),
 
     // --- tells: to subscribers, or back to the sender of an ask ---
     /// To a shard with subscribers: deliver to all whose subscription matches.
@@ -219,6 +223,8 @@ impl Mail {
             Mail::Replays(mail) => mail.payload_bytes(),
             Mail::Acks(mail) => mail.payload_bytes(),
             Mail::Requests(mail) => mail.payload_bytes(),
+            // Each counts: the number of letters would let too much wait.
+            Mail::Log(mail) => return mail.payload_bytes(),
             _ => return 0,
         };
         if bytes < limits::MAIL_LARGE_BYTES { 0 } else { bytes }
@@ -237,6 +243,7 @@ impl Mail {
             Mail::Revocations(mail) => mail.lane(),
             Mail::Keys(mail) => mail.lane(),
             Mail::Drain(mail) => mail.lane(),
+            Mail::Log(mail) => mail.lane(),
             Mail::Publish(_) | Mail::Spread(_) | Mail::Join { .. } | Mail::Leave { .. } | Mail::ToConn { .. } => {
                 Lane::Ask
             }

@@ -21,6 +21,8 @@ pub struct Threads {
     pub side_threads: Vec<Waker>,
     /// In-process workers. Each takes only tells, and sleeps on their queue.
     pub workers: usize,
+    /// The writer of the access log. It takes only tells, and sleeps on their queue.
+    pub has_log_writer: bool,
 }
 
 /// The ways to all threads. Immutable once the threads run; each thread has a copy.
@@ -30,6 +32,7 @@ pub struct Mesh {
     shards: u16,
     /// Places below this one take asks.
     takers_of_asks: u16,
+    log_writer: Option<Place>,
 }
 
 struct Senders {
@@ -72,11 +75,12 @@ impl LargeBytes {
 impl Mesh {
     /// With one mailbox for each place, in order; `mails_max` bounds each lane.
     pub fn new(threads: Threads, mails_max: usize) -> (Mesh, Vec<Mailbox>) {
-        let Threads { shards, side_threads, workers } = threads;
+        let Threads { shards, side_threads, workers, has_log_writer } = threads;
         let count = shards.len() as u16;
         let takers_of_asks = count + side_threads.len() as u16;
         let woken = shards.into_iter().chain(side_threads).map(|waker| (bounded(mails_max), Some(waker)));
-        let sleepers = (0..workers).map(|_| (closed(), None));
+        let log_writer = has_log_writer.then_some(Place(takers_of_asks + workers as u16));
+        let sleepers = (0..workers + usize::from(has_log_writer)).map(|_| (closed(), None));
         let (ways, mailboxes): (Vec<Senders>, Vec<Mailbox>) = woken
             .chain(sleepers)
             .map(|((ask, ask_out), waker)| {
@@ -85,7 +89,7 @@ impl Mesh {
                 (Senders { ask, tell, held: held.clone(), waker }, Mailbox { ask: ask_out, tell: tell_out, held })
             })
             .unzip();
-        (Mesh { ways: ways.into(), shards: count, takers_of_asks }, mailboxes)
+        (Mesh { ways: ways.into(), shards: count, takers_of_asks, log_writer }, mailboxes)
     }
 
     /// The number of shards. Their places come first.
@@ -96,6 +100,11 @@ impl Mesh {
     /// The thread beside the shards, if there is one.
     pub fn outbound(&self) -> Option<Place> {
         (self.takers_of_asks > self.shards).then_some(Place(self.shards))
+    }
+
+    /// The place of the writer of the access log; the last one, if there is one.
+    pub fn log_writer(&self) -> Option<Place> {
+        self.log_writer
     }
 
     /// Whether connections and channels may live there.
@@ -355,7 +364,7 @@ mod tests {
     /// Two shards, and one of each other kind.
     fn all_kinds(mails_max: usize) -> (Mesh, Vec<Mailbox>) {
         let wakers = |count| (0..count).map(|_| Waker::in_memory()).collect();
-        Mesh::new(Threads { shards: wakers(2), side_threads: wakers(1), workers: 1 }, mails_max)
+        Mesh::new(Threads { shards: wakers(2), side_threads: wakers(1), workers: 1, has_log_writer: false }, mails_max)
     }
 
     fn ask(slot: u32) -> Mail {

@@ -64,6 +64,8 @@ pub struct Census {
     pub checking: usize,
     /// Questions to servers whether clients are let in.
     pub server_checks: usize,
+    /// Requests and streams whose last line is still to come in the access log.
+    pub logged: usize,
 }
 
 impl<D: Driver> Shard<D> {
@@ -82,6 +84,7 @@ impl<D: Driver> Shard<D> {
             parked: self.core.desk.parked.len(),
             backlog: self.core.desk.post.backlog(),
             limited: self.limited(),
+            logged: self.core.desk.settings.access.open(),
             ..Census::default()
         };
         debug_assert!(are_paired(&self.core.desk), "PAIRED");

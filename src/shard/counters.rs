@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::base::counters::Counter;
 use crate::conn::Pushed;
+use crate::conn::access::lines::AccessRule;
 use crate::conn::quota::{Measure, Quotas};
 use crate::conn::settings::Settings;
 use crate::proto::channel::{Loss, RuleNumber, Rules};
@@ -35,6 +36,8 @@ macro_rules! counters {
             /// One entry for each service of the configuration.
             pub services: Box<[ServiceCounters]>,
             limits: Option<LimitCounters>,
+            /// With the lines that its writer could not write; `None` without an access log.
+            access: Option<Arc<AccessRule>>,
             /// One entry for each auth of the configuration.
             auths: Box<[AuthCounters]>,
             /// One entry for each upstream of the configuration.
@@ -48,7 +51,8 @@ macro_rules! counters {
                 let limits = settings.generation.quotas.as_ref().map(LimitCounters::new);
                 let upstreams = settings.generation.upstreams.iter().map(UpstreamCounters::new).collect();
                 let auths = auths::of(&settings.generation.auths);
-                Counters { limits, auths, upstreams, ..Counters::new(&settings.generation.channels, &services) }
+                let access = settings.generation.access.clone();
+                Counters { limits, access, auths, upstreams, ..Counters::new(&settings.generation.channels, &services) }
             }
 
             fn new(rules: &Rules, services: &[Subject]) -> Counters {
@@ -59,6 +63,7 @@ macro_rules! counters {
                     lost: (0..rules.count()).map(|_| Default::default()).collect(),
                     services: services.iter().map(ServiceCounters::new).collect(),
                     limits: None,
+                    access: None,
                     auths: Box::default(),
                     upstreams: Box::default(),
                 }
@@ -131,6 +136,7 @@ counters! {
     rests: counter "client_rests_total", "Times that a client was not read for a while, because it had sent commands faster than limits.commands_per_second.";
     delivered: counter "messages_delivered_total", "Messages handed to one connection each.";
     replayed: counter "messages_replayed_total", "Messages handed to clients that had missed them.";
+    access_log_lost: counter "access_log_lost_total", "Lines of the access log that were lost because the writer did not keep up.";
     mails: counter "mails_total", "Mails between threads.";
     turns: counter "turns_total", "Rounds of the event loop.";
 }
@@ -232,6 +238,7 @@ pub fn render<'a>(shards: impl Iterator<Item = &'a Counters> + Clone, rules: &Ru
     render_lost(&mut text, shards.clone(), rules);
     render_services(&mut text, shards.clone());
     render_limits(&mut text, shards.clone());
+    render_access_log(&mut text, shards.clone());
     auths::render(&mut text, shards.clone());
     upstreams::render(&mut text, shards);
     text
@@ -264,6 +271,17 @@ fn render_limits<'a>(text: &mut String, shards: impl Iterator<Item = &'a Counter
             }
         }
     }
+}
+
+fn render_access_log<'a>(text: &mut String, mut shards: impl Iterator<Item = &'a Counters>) {
+    let Some(access) = shards.find_map(|counters| counters.access.as_ref()) else { return };
+    let _ = writeln!(
+        text,
+        "# HELP tidegate_access_log_unwritten_total Lines of the access log that could not be written.\n\
+         # TYPE tidegate_access_log_unwritten_total counter\n\
+         tidegate_access_log_unwritten_total {}",
+        access.unwritten.value()
+    );
 }
 
 fn render_services<'a>(text: &mut String, shards: impl Iterator<Item = &'a Counters> + Clone) {

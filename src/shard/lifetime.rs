@@ -11,6 +11,7 @@ use std::io;
 use log::info;
 
 use crate::base::{Batch, Key, Tick};
+use crate::conn::access::LastEntry;
 use crate::conn::{Door, Refused, halves};
 use crate::limits;
 use crate::proto::CloseReason;
@@ -100,10 +101,12 @@ impl Core {
     /// Ends `key` for `reason`: its service is told, its subscriptions are dropped, its last words are written. Further
     /// calls do nothing.
     pub(super) fn end(&mut self, key: Key, reason: CloseReason) {
-        let Some(conn) = self.desk.slots.get(key) else { return };
+        let address = self.desk.address(key);
+        let Some(conn) = self.desk.slots.get_mut(key) else { return };
         if !conn.is_open() {
             return;
         }
+        let last = LastEntry::of(conn, address, &self.desk.settings, self.desk.now);
         let peer = conn.link.peer();
         let (is_client, is_proxied) = (conn.link.door() != Door::Upstream, halves::is_proxied(&conn.session));
         catch_up(&mut self.desk, key);
@@ -118,6 +121,9 @@ impl Core {
         // Messages for a worker that has left go to others.
         let at_once = if conn.session.is_worker() { usize::MAX } else { self.desk.meter.budget.withdrawn_at_once };
         let mut subs = conn.end(reason, self.desk.now);
+        if let Some(last) = last {
+            last.tell(conn, reason, &self.desk.settings, self.desk.now);
+        }
         if conn.link.can_receive() {
             self.desk.work.receive.push(key);
         }

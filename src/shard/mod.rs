@@ -176,8 +176,10 @@ impl<D: Driver> Shard<D> {
         self.flush();
         self.core.desk.post.flush();
         self.core.desk.sealing.free_unused(self.core.desk.now);
+        let turn = self.is_over();
+        desk::access::hand_over(&mut self.core.desk, turn == Turn::Over);
         self.core.measure();
-        Ok(self.is_over())
+        Ok(turn)
     }
 
     /// Handles completions of the driver, up to a bound, so that their effects are sent before the next ones are read. The
@@ -391,7 +393,7 @@ impl Core {
         if self.desk.post.backlog() > 0 || waits_for_another {
             deadline = deadline.min(self.desk.now + limits::BACKLOG_RETRY);
         }
-        let deadline = deadline.min(self.drain.deadline(self.desk.now));
+        let deadline = deadline.min(self.drain.deadline(self.desk.now)).min(self.desk.settings.access.due());
         deadline.min(self.entrances.deadline())
     }
 }

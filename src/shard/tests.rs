@@ -1,5 +1,6 @@
 //! Shards in virtual time, on the simulator: nothing stalls, piles up, spins or leaks, whatever the peers do.
 
+mod access;
 mod answers;
 mod arriving;
 mod budget;
@@ -88,6 +89,8 @@ struct Bench {
     world: World,
     mesh: Mesh,
     shards: Vec<Option<Shard<SimDriver>>>,
+    /// For the lines of the access log, if there is one.
+    log: Option<Mailbox>,
 }
 
 impl Bench {
@@ -113,7 +116,10 @@ impl Bench {
         let drivers: Vec<_> = (0..shards).map(|_| world.driver()).collect();
         let wakers = drivers.iter().map(Driver::waker).collect();
         let side_threads = (0..others.0).map(|_| Waker::in_memory()).collect();
-        let (mesh, mut mailboxes) = Mesh::new(Threads { shards: wakers, side_threads, workers: others.1.into() }, 2048);
+        let has_log_writer = settings.generation.access.is_some();
+        let threads = Threads { shards: wakers, side_threads, workers: others.1.into(), has_log_writer };
+        let (mesh, mut mailboxes) = Mesh::new(threads, 2048);
+        let log = if has_log_writer { mailboxes.pop() } else { None };
         let other_mailboxes = mailboxes.split_off(shards.into());
         let counters: Arc<[Counters]> = (0..shards).map(|_| Counters::of(&settings)).collect();
         let tls = tls();
@@ -147,7 +153,7 @@ impl Bench {
             Some(shard)
         });
         let shards = shards.collect();
-        (Bench { world, mesh, shards }, other_mailboxes)
+        (Bench { world, mesh, shards, log }, other_mailboxes)
     }
 
     fn connect(&self, shard: u16, door: u16) -> Peer {

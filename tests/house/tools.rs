@@ -9,7 +9,7 @@ use std::process::Command;
 const CALLS: &[&str] = &["Command::new(", "clean(", "unconfigured(", "spawn(", "execFile)("];
 
 /// Programs of the packages that debootstrap puts into its smallest root: dash, bash, coreutils, util-linux.
-const ESSENTIAL: &[&str] = &["sh", "bash", "timeout", "env", "unshare"];
+const ESSENTIAL: &[&str] = &["sh", "bash", "timeout", "env", "unshare", "mkfifo"];
 
 /// What tests/install.sh asks for in words of its own: `command -v node`, and Python with what makes environments.
 const ASKED_FOR: &[&str] = &["cargo", "node", "npm", "python3"];

@@ -1,5 +1,6 @@
 //! The program `tidegate` as its users meet it: processes of it, and programs and pages that talk to them.
 
+mod access_log;
 #[path = "../process/certificate.rs"]
 mod certificate;
 mod cli;

@@ -1,9 +1,9 @@
 //! A gateway that runs as its own process, with its configuration and a certificate in a folder of its own; killed in the end.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// Longer than any single step takes, even where everything is slow.
@@ -12,6 +12,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Served {
     child: Child,
     folder: PathBuf,
+    stdout: Lines<BufReader<ChildStdout>>,
 }
 
 impl Served {
@@ -36,12 +37,32 @@ impl Served {
             let line = lines.next().expect("it says where it listens").expect("a line");
             line.strip_prefix(&format!("listening {kind} ")).unwrap_or_else(|| panic!("{line}")).to_owned()
         });
-        (Served { child, folder }, addresses)
+        (Served { child, folder, stdout: lines }, addresses)
     }
 
     /// Its log. Can be taken only once.
     pub fn log(&mut self) -> BufReader<ChildStderr> {
         BufReader::new(self.child.stderr.take().expect("stderr is ours"))
+    }
+
+    /// The next line of its stdout behind the addresses.
+    pub fn next_line(&mut self) -> String {
+        self.stdout.next().expect("it goes on").expect("a line")
+    }
+
+    /// Of its configuration, which names files in it.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("it ends")
     }
 
     pub fn kill(&mut self) {

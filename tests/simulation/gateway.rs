@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidegate::base::counters::Counter;
 use tidegate::base::{NodeId, Place, Tick};
 use tidegate::conn::Door;
-use tidegate::conn::auth::Proofs;
+use tidegate::conn::access::lines::AccessRule;
 use tidegate::conn::hosts::Hosts;
 use tidegate::conn::quota::{Quota, QuotaBy, Quotas};
 use tidegate::conn::route::{
@@ -21,6 +21,7 @@ use tidegate::limits;
 use tidegate::mesh::drain::DrainMail;
 use tidegate::mesh::{Mail, Mesh, Threads};
 use tidegate::proto::CloseReason;
+use tidegate::proto::access::LineFormat;
 use tidegate::proto::channel::{Keep, Rule, Rules};
 use tidegate::proto::networks::Networks;
 use tidegate::proto::pace::Gcra;
@@ -415,11 +416,24 @@ fn settings(shape: &Shape) -> Settings {
         outbox_bytes_max: shape.outbox_bytes_max,
         connections_max: shape.connections_max,
         quotas: quotas(shape.seed).map(Arc::new),
+        access: (shape.seed % 2 == 1).then(|| Arc::new(access_rule())),
         ..Generation::default()
     };
     let process = Process { history_bytes_max: shape.kept.bytes_max, node: shape.node, ..Process::default() };
     let (process, generation) = (process.into(), generation.into());
-    Settings { process, generation, readiness: Readiness::Ready, proofs: Proofs::default() }
+    Settings { process, generation, readiness: Readiness::Ready, ..Settings::default() }
+}
+
+/// In half of the worlds a log. No thread writes it: its lines are lost, and each request has one all the same ([`Census::logged`]).
+fn access_rule() -> AccessRule {
+    AccessRule {
+        format: LineFormat::Json,
+        tells_opens: true,
+        listeners: Vec::new(),
+        secrets: Vec::new(),
+        unix_ms: || 0,
+        unwritten: Counter::default(),
+    }
 }
 
 /// In half of the worlds limits that count everything. Clients stay within them, or are read a little later; some find no place

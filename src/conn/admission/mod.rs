@@ -185,13 +185,16 @@ fn host<'r>(request: &ClientRequest<'r, '_>) -> Result<Admission, Objection<'r>>
 }
 
 fn route<'r>(request: &ClientRequest<'r, '_>) -> Result<Admission, Objection<'r>> {
-    let mut routes = request.routes.iter();
-    let taking = routes.find_map(|(id, route)| {
+    taking(request).map(|(id, found)| Admission::Room(id, found)).ok_or(Objection::NoRoute)
+}
+
+/// The route that takes the request, and how it matches.
+fn taking(request: &ClientRequest<'_, '_>) -> Option<(RouteId, PathMatch)> {
+    request.routes.iter().find_map(|(id, route)| {
         let found = request.find(route)?;
         let is_preflight = route.answers_preflights() && preflight::asks_for(request.head).is_some();
-        (route.takes(found, request.head.method) && !is_preflight).then_some(Admission::Room(id, found))
-    });
-    taking.ok_or(Objection::NoRoute)
+        (route.takes(found, request.head.method) && !is_preflight).then_some((id, found))
+    })
 }
 
 fn room<'r>(request: &ClientRequest<'r, '_>, id: RouteId, found: PathMatch) -> Result<Admission, Objection<'r>> {

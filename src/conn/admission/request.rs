@@ -114,6 +114,11 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
         route.site.has(self.host, self.is_secure).then_some(found)
     }
 
+    /// The route that takes it, if one does.
+    pub(in crate::conn) fn routed(&self) -> Option<RouteId> {
+        super::taking(self).map(|(id, _)| id)
+    }
+
     /// The query, as workers and servers get it.
     pub(in crate::conn) fn query(&self, route: &'r Route) -> Option<Cow<'a, str>> {
         match &self.check {

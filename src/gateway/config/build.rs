@@ -14,6 +14,7 @@ use super::{
 };
 use crate::limits::CHANNEL_RULES_MAX;
 
+mod access_log;
 mod admin;
 mod auth;
 mod centrifuge;
@@ -47,6 +48,7 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
         auths,
         upstreams,
         channels: builder.channels(&top),
+        access_log: access_log::read(&mut builder, &top),
         drain: drain(&top),
         limits: builder.limits(&top),
         shards: top.size("shards"),

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+mod access_log;
 pub(super) mod address;
 mod admin;
 mod auth;
@@ -36,10 +37,12 @@ mod validate;
 pub use crate::base::Remote;
 pub use crate::conn::admin::Scope;
 pub use crate::conn::site::Scheme;
+pub use crate::proto::access::LineFormat;
 pub use crate::proto::channel::{Delivery, Keep, Queue, Rule};
 pub use crate::proto::upstream::{
     Balance, HashedPart, HealthRule, ServerAddress, ServerMark, ServerName, UpstreamRule, UpstreamServer, UpstreamTls,
 };
+pub use access_log::{AccessLog, LogTarget};
 pub use admin::{Admin, ApiSecret, ApiToken};
 pub use auth::{AuthKey, ClientAuth, ClientProof, ForwardRules, PublishedKeySet, TokenRules};
 pub use client_limits::{ClientLimit, Frequency, LimitedBy};
@@ -71,6 +74,8 @@ pub struct Config {
     pub upstreams: Vec<UpstreamRule>,
     /// The first that matches wins.
     pub channels: Vec<Channel>,
+    /// The log of clients' requests; `None`: there is none.
+    pub access_log: Option<AccessLog>,
     /// How [`Gateway::stop`](super::Gateway::stop) drains.
     pub drain: Drain,
     /// The bounds of connections, messages and waits.

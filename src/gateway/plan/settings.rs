@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::auths;
+use crate::base::counters::Counter;
+use crate::conn::access::lines::AccessRule;
 use crate::conn::hosts::Hosts;
 use crate::conn::routes::Routes;
 use crate::conn::settings::{BusCredentials, BusSettings, DrainSettings, Generation, Process};
@@ -15,6 +17,7 @@ use crate::proto::channel::Rules;
 use crate::proto::http::{ForwardedHeader, TrustedProxies};
 use crate::proto::networks::Networks;
 use crate::proto::subject::Pattern;
+use crate::proto::token::Carrier;
 use crate::proto::ws::SessionLimits;
 
 /// Settings of the process. Bytes that all shards share are divided among them.
@@ -47,6 +50,7 @@ pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Resu
         trust: trust(&config.trust)?,
         auths: auths::all(config)?,
         quotas: None,
+        access: config.access_log.as_ref().map(|log| Arc::new(access_rule(config, log))),
         channels: Arc::new(rules(config)?),
         websocket: SessionLimits {
             message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),
@@ -79,6 +83,27 @@ pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Resu
         send_timeout: limits.send_timeout,
         drain: DrainSettings { notice: config.drain.notice, spread: config.drain.spread },
     })
+}
+
+/// Lacks `listeners`, whose addresses the kernel decides.
+fn access_rule(config: &Config, log: &config::AccessLog) -> AccessRule {
+    let carriers = config.auths.iter().flat_map(|auth| match &auth.proof {
+        config::ClientProof::Token(rules) => &rules.carriers[..],
+        config::ClientProof::Forward(_) => &[],
+    });
+    let of_query = carriers.filter_map(|carrier| match carrier.parse() {
+        Ok(Carrier::Query(name)) => Some(name),
+        _ => None,
+    });
+    AccessRule {
+        format: log.format,
+        tells_opens: log.tells_opens,
+        listeners: Vec::new(),
+        // RFC 6750 section 2.3: a client may send it though nothing here asks for it.
+        secrets: of_query.chain(["access_token".into()]).collect(),
+        unix_ms: || SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_millis() as u64),
+        unwritten: Counter::default(),
+    }
 }
 
 fn hosts<'a>(names: impl IntoIterator<Item = &'a String>) -> Hosts {

@@ -1,6 +1,7 @@
 //! The desk that every feature works at: the connections, their subscriptions, and the letters and submissions that
 //! leave with this turn.
 
+pub(super) mod access;
 mod endings;
 mod errands;
 pub(super) mod excess;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::base::{Address, Key, Tick};
 use crate::conn::settings::Settings;
-use crate::conn::{After, Conn, Pushed};
+use crate::conn::{After, Conn, Pushed, access};
 use crate::mesh::{Mail, Publish, Publisher};
 use crate::proto::CloseReason;
 use crate::proto::channel::RuleNumber;
@@ -49,7 +49,13 @@ impl Desk {
 
     /// Answers a request of a connection, which then takes its next request, or ends.
     pub(crate) fn answer(&mut self, key: Key, write: impl FnOnce(&mut Conn, &Settings, Tick) -> After) {
-        let after = self.slots.get_mut(key).map(|conn| write(conn, &self.settings, self.now));
+        let Desk { slots, settings, now, .. } = self;
+        let after = slots.get_mut(key).map(|conn| {
+            let from = access::before_answer(conn, settings);
+            let after = write(conn, settings, *now);
+            access::answered(conn, (key, from), None, settings, *now);
+            after
+        });
         if after == Some(After::Close) {
             self.end(key, CloseReason::Normal);
         }

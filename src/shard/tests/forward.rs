@@ -1,5 +1,6 @@
 //! A server decides about clients: it is asked once for each request, and without its answer no client is let in.
 
+use super::access::{lines, logged, outcome};
 use super::centrifuge::NOW;
 use super::*;
 use crate::conn::auth::{Auth, AuthBy, Auths};
@@ -71,7 +72,7 @@ fn settings(change: impl FnOnce(&mut UpstreamRule)) -> Settings {
 }
 
 fn stage_with(change: impl FnOnce(&mut UpstreamRule)) -> Stage {
-    let mut bench = Bench::new(1, settings(change));
+    let mut bench = Bench::new(1, logged(settings(change), false));
     let (judge, app) = (bench.world.serve_calm(address(0)), bench.world.serve_calm(address(1)));
     let bystander = bench.open(0, "/ws/1");
     Stage { bench, judge, app, bystander }
@@ -157,6 +158,33 @@ fn a_request_waits_for_the_verdict_and_its_server_is_told_the_user() {
     stage.run();
     assert!(client.hear().ends_with("page"));
     drop((client, judge, app));
+    stage.end();
+}
+
+#[test]
+fn a_request_that_waits_has_one_line_which_tells_its_own_server() {
+    let mut stage = stage();
+    for (verdict, expected) in [
+        (IN, ("request", 200, "")),
+        (IN, ("request", 200, "")),
+        ("HTTP/1.1 500 E\r\n\r\n", ("request", 503, "auth_unavailable")),
+    ] {
+        let (client, judge) = stage.asked(&get("/api/a"));
+        judge.say(verdict);
+        drop(judge);
+        stage.run();
+        if let Some(app) = stage.app.accept().map(Peer::new) {
+            app.say("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi");
+        }
+        stage.bench.run_for(2 * limits::ACCESS_LOG_DELAY);
+        let told = lines(stage.bench.log.as_ref().expect("there is a log"));
+        assert_eq!(told.iter().map(outcome).collect::<Vec<_>>(), [expected], "{told:?}");
+        assert_eq!(told[0]["auth"], "session");
+        if expected.1 == 200 {
+            assert_eq!((&told[0]["upstream"], &told[0]["user"]), (&"app".into(), &"ann".into()), "{told:?}");
+        }
+        drop(client);
+    }
     stage.end();
 }
 

@@ -2,6 +2,7 @@
 //! one. A bystander goes on being served.
 
 mod cast;
+mod logged;
 mod proven;
 mod secured;
 mod servers;

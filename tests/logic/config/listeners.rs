@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tidegate::gateway::config::{ApiSecret, Config, Credentials, Scope};
+use tidegate::gateway::config::{AccessLog, ApiSecret, Config, Credentials, LineFormat, LogTarget, Scope};
 
 use crate::config::{LISTENER, errors, parse};
 
@@ -223,4 +223,19 @@ fn tells_a_host_that_no_request_names() {
     assert_eq!(parse(&text, &[]).unwrap().listeners[0].hosts, ["gate.example", "b"]);
     let text = format!("{LISTENER}[admin]\nhosts = \"Tidegate.internal\"\n");
     assert_eq!(parse(&text, &[]).unwrap().admin.unwrap().hosts, ["Tidegate.internal"]);
+}
+
+#[test]
+fn an_access_log_has_a_file_or_stdout_and_two_choices() {
+    let log = |text: &str| parse(&format!("{LISTENER}[access_log]\n{text}"), &[]).unwrap().access_log.unwrap();
+    let json = AccessLog { target: LogTarget::Stdout, format: LineFormat::Json, tells_opens: false };
+    assert_eq!(log("file = \"stdout\"\n"), json);
+    let both = log("file = \"/var/log/a\"\nformat = \"combined\"\nstreams = \"both\"\n");
+    let target = LogTarget::File("/var/log/a".into());
+    assert_eq!(both, AccessLog { target, format: LineFormat::Combined, tells_opens: true });
+    assert_eq!(parse(LISTENER, &[]).unwrap().access_log, None);
+    let told = errors("[access_log]\n");
+    assert!(told.len() == 1 && told[0].contains("access_log has no file"), "{told:?}");
+    let told = errors("[access_log]\nfile = \"a\"\nformat = \"clf\"\n");
+    assert!(told.len() == 1 && told[0].contains("expected one of \"json\", \"combined\""), "{told:?}");
 }

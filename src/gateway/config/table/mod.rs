@@ -1,6 +1,7 @@
 //! The table of keys: each key of the configuration, once. The parser's checks, the environment's variables, the
 //! suggestions, `tidegate config` and docs/configuration.md derive from it. One file for each section.
 
+mod access_log;
 mod admin;
 mod auth;
 mod channels;
@@ -134,6 +135,7 @@ const SECTIONS: &[&[Row]] = &[
     upstreams::OF_ROUTES,
     channels::ROWS,
     client_limits::ROWS,
+    access_log::ROWS,
     drain::ROWS,
     limits::ROWS,
 ];

@@ -28,6 +28,7 @@ use std::io;
 use self::checks::Checks;
 use super::Feature;
 use crate::base::{Key, Remote, Tick, mix};
+use crate::conn::access;
 use crate::conn::halves;
 use crate::conn::proxying::{ProxyStep, Proxying};
 use crate::conn::settings::{Readiness, Settings};
@@ -111,12 +112,18 @@ impl Proxy {
     fn begin(&mut self, desk: &mut Desk, client: Key, picked: Picked) {
         let Some(proxying) = half_of(desk, client) else { return self.upstreams.done(picked.server) };
         proxying.place = Some(picked.server);
+        proxying.journey.server = Some(picked.server);
+        proxying.journey.attempts = proxying.journey.attempts.saturating_add(1);
+        proxying.journey.is_reused = false;
         proxying.is_unmarked = picked.is_unmarked;
         let freshness = if proxying.request.wants_fresh { Freshness::Fresh } else { Freshness::Any };
         let may_reuse = !proxying.is_repeated;
         self.change(desk.now);
         while may_reuse && let Some(server) = self.upstreams.take_idle(picked.server, freshness, desk.now) {
             if desk.slots.get(server).is_some_and(Conn::is_open) {
+                if let Some(proxying) = half_of(desk, client) {
+                    proxying.journey.is_reused = true;
+                }
                 return self.pair(desk, client, server);
             }
         }
@@ -194,6 +201,7 @@ impl Proxy {
         let Some(conn) = desk.slots.get_mut(client) else { return };
         let Some(proxying) = halves::proxying(&mut conn.session) else { return };
         proxying.partner = Some(server);
+        proxying.journey.connected = Some(now);
         let (head, waits) = (proxying.take_head(), proxying.request.waits);
         let host = proxying.place.filter(|_| proxying.request.names_server).and_then(|id| {
             let rule = settings.generation.upstreams.get(usize::from(id.upstream.0))?;
@@ -273,7 +281,12 @@ impl Proxy {
         let stream_idle = proxying.request.stream_idle;
         let mark = new_mark(proxying, settings);
         let place = proxying.place;
+        (proxying.journey.answered, proxying.journey.status) = (Some(now), head.status);
         let is_event_stream = halves::answer(conn, head, mark.as_deref(), settings, now);
+        if is_event_stream {
+            access::travelled(conn, client, settings);
+            access::stream_begun(client, settings, now);
+        }
         // The head of the request is kept no longer.
         sums::weigh(desk, client);
         if let Some(id) = place {
@@ -295,6 +308,9 @@ impl Proxy {
         let now = desk.now;
         let Some(conn) = desk.slots.get_mut(client) else { return };
         let is_full = halves::answer_on(conn, piece);
+        if let Some(proxying) = halves::proxying(&mut conn.session) {
+            proxying.journey.passed_on += piece.len() as u64;
+        }
         if self.checks.len() > 0 {
             // What a server says about a client is kept.
             sums::weigh(desk, client);
@@ -311,7 +327,11 @@ impl Proxy {
     fn complete(&mut self, desk: &mut Desk, client: Key) {
         self.checks.over(client);
         let Some(conn) = desk.slots.get_mut(client) else { return };
+        let is_request = access::travelled(conn, client, &desk.settings);
         let after = halves::answered(conn, &desk.settings, desk.now);
+        if is_request {
+            access::passed_on(client, &desk.settings, desk.now);
+        }
         go_on(desk, client, after);
     }
 

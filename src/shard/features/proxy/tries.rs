@@ -13,6 +13,7 @@ use log::{log, warn};
 
 use super::{Proxy, go_on, half_of};
 use crate::base::Key;
+use crate::conn::access;
 use crate::conn::halves;
 use crate::conn::proxying::ProxyStage;
 use crate::conn::upstream::Came;
@@ -182,7 +183,10 @@ impl Proxy {
         let Some(conn) = desk.slots.get_mut(client) else { return };
         let peer = conn.link.peer();
         let upstream = halves::proxying(&mut conn.session).map(|proxying| proxying.request.upstream);
+        access::travelled(conn, client, &desk.settings);
+        let from = access::before_answer(conn, &desk.settings);
         let after = halves::refuse(conn, reason, &desk.settings, desk.now);
+        access::answered(conn, (client, from), Some(reason), &desk.settings, desk.now);
         go_on(desk, client, after);
         let rules = &desk.settings.generation.upstreams;
         if let Some(rule) = upstream.and_then(|id| rules.get(usize::from(id.0)))

@@ -9,7 +9,7 @@
 use super::{Proxy, new_mark};
 use crate::base::Key;
 use crate::conn::tunnel::{Tunnel, TunnelEnd, reason_for_client};
-use crate::conn::{ends, halves};
+use crate::conn::{access, ends, halves};
 use crate::proto::CloseReason;
 use crate::proto::http::AnswerHead;
 use crate::shard::desk::{Desk, SocketOrder, sums};
@@ -23,6 +23,9 @@ impl Proxy {
         let Some(proxying) = halves::proxying(&mut conn.session) else { return };
         let (mark, idle, place) = (new_mark(proxying, settings), proxying.request.stream_idle, proxying.place.take());
         debug_assert!(!proxying.is_stopped, "the request has no body");
+        (proxying.journey.answered, proxying.journey.status) = (Some(now), head.status);
+        access::travelled(conn, client, settings);
+        access::stream_begun(client, settings, now);
         ends::switch_client(conn, server, head, mark.as_deref(), now);
         if let Some(conn) = desk.slots.get_mut(server) {
             ends::switch_server(conn, client, mask, idle, now);

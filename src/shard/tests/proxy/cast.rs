@@ -11,13 +11,14 @@
 //! - **ONE ANSWER**: nothing follows an answer.
 //! - **CLEAN REUSE**: each answer names its request, and so does each piece of a body.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::*;
 use crate::base::{Address, Key};
 use crate::mesh::upstreams::UpstreamMail;
 use crate::proto::http::{Body, BodyStep, next_answer, next_head};
 use crate::proto::upstream::{ServerId, ServerName};
+use crate::shard::tests::access::{lines, logged};
 use crate::shard::tests::seeds::seeds;
 
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"];
@@ -329,13 +330,14 @@ fn play(seed: u64) -> usize {
     rule.in_flight_max = seed.is_multiple_of(3).then_some(2);
     let mut target = ProxyRoute::new(UpstreamId(0));
     (target.response_timeout, target.idle_timeout) = (5 * SECOND, 5 * SECOND);
-    let mut settings = settings();
+    let mut settings = logged(settings(), false);
     settings.generation_mut().upstreams = [rule].into();
     let methods = vec![crate::conn::route::ANY_METHOD.into()];
     add_routes(&mut settings, [Route { methods, ..route("/api/*", RouteTarget::Proxy(Box::new(target))) }]);
     let mut bench = Bench::within(world.clone(), 1, settings);
     let services: Vec<SimService> = hosts.iter().map(|host| world.serve(*host)).collect();
     let (mut askers, mut ends): (Vec<Asker>, Vec<HostEnd>) = ((0..6).map(|_| Asker::default()).collect(), Vec::new());
+    let mut told = Vec::new();
     let (mut next_tag, mut answered, mut seen) = (1, 0, HashMap::new());
     for _ in 0..ROUNDS {
         bench.run_for(Duration::from_millis(5 + world.random_below(200)));
@@ -346,6 +348,7 @@ fn play(seed: u64) -> usize {
             tell_something(&bench, &hosts);
         }
         let _paired = bench.census(0);
+        told.extend(lines(bench.log.as_ref().expect("there is a log")));
     }
     world.calm_down();
     drop((askers, ends, services));
@@ -353,6 +356,12 @@ fn play(seed: u64) -> usize {
     let census = bench.census(0);
     assert_eq!(census, Census::default(), "nothing is left");
     let counters = bench.core(0).desk.counters();
+    assert_eq!((bench.core(0).desk.settings.access.open(), counters.access_log_lost.value()), (0, 0));
+    told.extend(lines(bench.log.as_ref().expect("there is a log")));
+    let ids: HashSet<&str> = told.iter().map(|line| line["id"].as_str().expect("each has one")).collect();
+    assert_eq!(ids.len(), told.len(), "a request has one line");
+    let whole = told.iter().filter(|line| line["status"] == 200 && line.get("reason").is_none()).count();
+    assert!(whole >= answered, "{whole} lines for {answered} answers");
     assert_eq!((counters.proxied.value(), counters.proxied_waiting.value(), counters.upstream_idle.value()), (0, 0, 0));
     answered
 }

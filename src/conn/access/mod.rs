@@ -1,0 +1,351 @@
+//! The access log of a shard: what is known of each request in hand, and the lines that wait for the thread that writes them.
+//!
+//! ```text
+//!  head --begin--> entry --admitted--> answered, refused ----------------------------------.
+//!                            |-------> a stream: [open] .. the connection ends ------------+--> a line --take_due--> the writer
+//!                            '-------> the shard or a server answers: answered, passed_on -'
+//! ```
+//!
+//! - **ONE LINE**: an entry is taken out of the table by the line that ends it, and a connection has one entry at most. So each
+//!   request has one line, and each stream one for its end, whatever ends it ([`LastEntry`]).
+//! - Entries are in a table by connection, and exist only if the configuration has an `[access_log]`. Without one nothing is
+//!   kept, and no clock is read.
+//! - The status and the length of an answer are read off what was written: the log says what the client gets.
+
+mod entry;
+pub mod journey;
+pub mod lines;
+
+use super::front::AdmissionOutcome;
+use super::http::Http;
+use super::link::Link;
+use super::session::Phase;
+use super::settings::{Generation, Settings};
+use super::{Conn, Door, Identity, forwarding, halves};
+use crate::base::{Address, Key, Tick};
+use crate::conn::admission::request::ClientRequest;
+use crate::conn::session::identity;
+use crate::proto::CloseReason;
+use crate::proto::access::{AccessLine, LineKind, LineProxied};
+use crate::proto::http::{Framing, Head};
+
+use entry::{AccessEntry, HeadText, Proxied};
+use journey::Journey;
+use lines::{AccessRule, Lines};
+
+/// The end of a request or a stream, or the begin of one.
+#[derive(Clone, Copy, Default)]
+struct Outcome {
+    status: u16,
+    reason: Option<CloseReason>,
+    response_bytes: Option<u64>,
+    queued: Option<u64>,
+}
+
+/// The answer that begins at `from` of what was written; `None` if nothing was.
+fn answer_written(written: &[u8], from: usize) -> Option<Outcome> {
+    let answer = written.get(from..).filter(|answer| !answer.is_empty())?;
+    let status = answer.get(9..12).and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
+    let head_end = memchr::memmem::find(answer, b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
+    let body_bytes = (answer.len() - head_end) as u64;
+    Some(Outcome { status: status.unwrap_or(0), response_bytes: Some(body_bytes), ..Outcome::default() })
+}
+
+impl Lines {
+    /// Adds a line about an entry.
+    fn tell(
+        &mut self,
+        (rule, generation): (&AccessRule, &Generation),
+        entry: &AccessEntry,
+        kind: LineKind,
+        outcome: Outcome,
+        now: Tick,
+    ) {
+        let proxied = entry.proxied.as_ref().and_then(|proxied| line_of_servers(generation, proxied));
+        let line = AccessLine {
+            unix_ms: (rule.unix_ms)(),
+            kind,
+            id: &entry.id,
+            trace: None,
+            client: entry.client.ip(),
+            peer: (entry.peer != entry.client).then(|| entry.peer.ip()),
+            listener: rule.listeners.get(usize::from(entry.listener)).map_or("", |address| address),
+            is_tls: entry.is_tls,
+            head: entry.head.as_ref().map(HeadText::line),
+            route: entry.route.map(|route| &*generation.routes[route].template),
+            status: outcome.status,
+            reason: outcome.reason.filter(|reason| *reason != CloseReason::Normal).map(|reason| reason.row().name),
+            user: entry.user.as_deref(),
+            auth: entry.auth.and_then(|auth| generation.auths.name(auth)),
+            lasted: now.since(entry.began),
+            request_bytes: entry.request_bytes,
+            response_bytes: outcome.response_bytes,
+            proxied,
+            queued: outcome.queued,
+        };
+        self.push(&line, rule.format, now);
+    }
+}
+
+fn line_of_servers<'g>(generation: &'g Generation, proxied: &Proxied) -> Option<LineProxied<'g>> {
+    let rule = generation.upstreams.get(usize::from(proxied.upstream.0))?;
+    let Journey { server, attempts, is_reused, connected, answered, .. } = proxied.journey;
+    let server = server.and_then(|server| rule.servers.get(usize::from(server.server)));
+    Some(LineProxied {
+        upstream: &rule.name,
+        server: server.map(|server| &*server.text),
+        attempts,
+        is_reused,
+        connect: connected.map(|connected| connected.since(proxied.began)),
+        answer: connected.zip(answered).map(|(connected, answered)| answered.since(connected)),
+    })
+}
+
+// --- a request's way through its connection ------------------------------------------------------------------------------
+
+/// The head of a request was read; `None`: it could not be.
+pub(super) fn begin(
+    (http, link): (&Http, &Link),
+    head: Option<&Head<'_>>,
+    address: Address,
+    settings: &Settings,
+    now: Tick,
+) {
+    let Some(rule) = &settings.generation.access else { return };
+    // One that waits in its admission has begun before.
+    if settings.access.with(|lines| lines.entries.contains_key(&address.key)) {
+        return;
+    }
+    let own = (settings.process.conn_id(address), http.answered);
+    let id = match head {
+        Some(head) => forwarding::id_of(head, http.proxy.is_some(), own),
+        None => forwarding::own_id(own).into(),
+    };
+    let entry = AccessEntry {
+        began: now,
+        id: id.into(),
+        client: link.peer,
+        peer: http.proxy.unwrap_or(link.peer),
+        listener: http.listener(),
+        is_tls: link.transport.is_tls(),
+        head: head.map(|head| HeadText::of(head, &rule.secrets)),
+        route: None,
+        user: None,
+        auth: None,
+        request_bytes: head.and_then(|head| match head.body {
+            Framing::None => Some(0),
+            Framing::Length(bytes) => Some(bytes),
+            Framing::Chunked | Framing::UntilEnd => None,
+        }),
+        stream: None,
+        proxied: None,
+    };
+    settings.access.with(|lines| _ = lines.entries.insert(address.key, entry));
+}
+
+/// The stages of admission have come to this outcome; what they have written begins at `from`.
+pub(super) fn admitted(
+    request: &ClientRequest<'_, '_>,
+    outcome: &AdmissionOutcome,
+    (written, from): (&[u8], usize),
+    key: Key,
+    settings: &Settings,
+    now: Tick,
+) {
+    let Some(rule) = &settings.generation.access else { return };
+    let around = (&**rule, &*settings.generation);
+    let user = match outcome {
+        AdmissionOutcome::EventStream { client, .. }
+        | AdmissionOutcome::WebSocket { identity: client, .. }
+        | AdmissionOutcome::Centrifuge { client, .. }
+        | AdmissionOutcome::Proxy { client, .. } => client.user(),
+        AdmissionOutcome::Accept(accepting) => accepting.user(),
+        AdmissionOutcome::Answered { .. } | AdmissionOutcome::Refused(_) | AdmissionOutcome::Read { .. } => None,
+    };
+    let answer = answer_written(written, from).unwrap_or_default();
+    let route = request.routed();
+    settings.access.with(|lines| {
+        let Some(mut entry) = lines.entries.remove(&key) else { return };
+        entry.user = user.map(|user| user.name().into());
+        entry.route = route;
+        entry.auth = route.and_then(|route| request.check?.deciding(request.head, request.route(route)));
+        match outcome {
+            AdmissionOutcome::Answered { .. } => {
+                return lines.tell(around, &entry, LineKind::Request, answer, now);
+            }
+            AdmissionOutcome::Refused(refused) => {
+                let answer = Outcome { reason: Some(refused.reason), ..answer };
+                return lines.tell(around, &entry, LineKind::Request, answer, now);
+            }
+            AdmissionOutcome::EventStream { .. }
+            | AdmissionOutcome::WebSocket { .. }
+            | AdmissionOutcome::Centrifuge { .. } => lines.open(around, &mut entry, answer.status, now),
+            AdmissionOutcome::Accept(_) | AdmissionOutcome::Proxy { .. } | AdmissionOutcome::Read { .. } => {}
+        }
+        lines.entries.insert(key, entry);
+    });
+}
+
+impl Lines {
+    /// The entry is that of a stream from now on.
+    fn open(&mut self, around: (&AccessRule, &Generation), entry: &mut AccessEntry, status: u16, now: Tick) {
+        entry.stream = Some(status);
+        if around.0.tells_opens {
+            self.tell(around, entry, LineKind::Open, Outcome { status, ..Outcome::default() }, now);
+        }
+    }
+}
+
+// --- what the shard does with it -----------------------------------------------------------------------------------------
+
+/// Where an answer begins that is about to be written; `None` without a log.
+pub fn before_answer(conn: &Conn, settings: &Settings) -> Option<usize> {
+    settings.generation.access.as_ref().map(|_| conn.link.outbox.written().len())
+}
+
+/// The answer to the connection's request was written, if it has one in hand: from there on. `reason`: why it is a refusal.
+pub fn answered(
+    conn: &mut Conn,
+    (key, from): (Key, Option<usize>),
+    reason: Option<CloseReason>,
+    settings: &Settings,
+    now: Tick,
+) {
+    let (Some(rule), Some(from)) = (&settings.generation.access, from) else { return };
+    let Some(answer) = answer_written(conn.link.outbox.written(), from) else { return };
+    settings.access.with(|lines| {
+        let Some(entry) = lines.entries.remove(&key) else { return };
+        if entry.stream.is_some() {
+            lines.entries.insert(key, entry);
+            return;
+        }
+        let outcome = Outcome { reason, ..answer };
+        lines.tell((rule, &settings.generation), &entry, LineKind::Request, outcome, now);
+    });
+}
+
+/// The journey of the connection's request has come so far: to the end of its answer, its refusal, or a stream that begins.
+/// False if that is not the request itself, but a question to a server whether its client is let in.
+pub fn travelled(conn: &mut Conn, key: Key, settings: &Settings) -> bool {
+    if halves::is_check(&conn.session) {
+        return false;
+    }
+    note_journey(conn, key, settings);
+    true
+}
+
+fn note_journey(conn: &mut Conn, key: Key, settings: &Settings) {
+    if settings.generation.access.is_none() {
+        return;
+    }
+    let Some(half) = halves::proxying(&mut conn.session) else { return };
+    let (upstream, journey, began) = (half.request.upstream, half.journey, half.began);
+    let arrived = half.arrived();
+    settings.access.with(|lines| {
+        if let Some(entry) = lines.entries.get_mut(&key) {
+            entry.proxied = Some(Proxied { upstream, journey, began });
+            entry.request_bytes = Some(arrived);
+        }
+    });
+}
+
+/// The answer of a server was passed on to its end. Its journey is known ([`travelled`]).
+pub fn passed_on(key: Key, settings: &Settings, now: Tick) {
+    let Some(rule) = &settings.generation.access else { return };
+    settings.access.with(|lines| {
+        let Some(entry) = lines.entries.remove(&key) else { return };
+        let journey = entry.proxied.map(|proxied| proxied.journey).unwrap_or_default();
+        let outcome = Outcome { status: journey.status, response_bytes: Some(journey.passed_on), ..Outcome::default() };
+        let kind = if entry.stream.is_some() { LineKind::End } else { LineKind::Request };
+        lines.tell((rule, &settings.generation), &entry, kind, outcome, now);
+    });
+}
+
+/// A server has begun a stream: of events, or a WebSocket. Its journey is known ([`travelled`]).
+pub fn stream_begun(key: Key, settings: &Settings, now: Tick) {
+    let Some(rule) = &settings.generation.access else { return };
+    settings.access.with(|lines| {
+        let Some(mut entry) = lines.entries.remove(&key) else { return };
+        let status = entry.proxied.map_or(0, |proxied| proxied.journey.status);
+        lines.open((rule, &settings.generation), &mut entry, status, now);
+        lines.entries.insert(key, entry);
+    });
+}
+
+/// What is to be remembered of a connection that is about to end, for the line about its request or stream.
+pub struct LastEntry {
+    key: Key,
+    /// Where its last words begin.
+    from: usize,
+    queued: u64,
+    user: Option<Box<str>>,
+    /// It speaks HTTP, and has no stream.
+    is_http: bool,
+}
+
+impl LastEntry {
+    /// `None` without a log, and for peers that are no clients.
+    pub fn of(conn: &mut Conn, address: Address, settings: &Settings, now: Tick) -> Option<LastEntry> {
+        settings.generation.access.as_ref()?;
+        if conn.link.door() != Door::Front {
+            return None;
+        }
+        let key = address.key;
+        travelled(conn, key, settings);
+        let is_asked = matches!(&conn.session.phase, Phase::Http(http) if http.is_asked());
+        if let Phase::Http(http) = &conn.session.phase
+            && is_asked
+            && settings.access.with(|lines| !lines.entries.contains_key(&key))
+        {
+            // It ends within a head; that is a request only if it is answered.
+            begin((http, &conn.link), None, address, settings, now);
+        }
+        Some(LastEntry {
+            key,
+            from: conn.link.outbox.written().len(),
+            queued: conn.link.waiting_bytes() as u64,
+            user: identity(&conn.session).and_then(Identity::user).map(|user| user.name().into()),
+            is_http: matches!(conn.session.phase, Phase::Http(_)),
+        })
+    }
+
+    /// The connection has ended for `reason`.
+    pub fn tell(self, conn: &Conn, reason: CloseReason, settings: &Settings, now: Tick) {
+        let Some(rule) = &settings.generation.access else { return };
+        let answer = answer_written(conn.link.outbox.written(), self.from).filter(|_| self.is_http);
+        settings.access.with(|lines| {
+            let Some(mut entry) = lines.entries.remove(&self.key) else { return };
+            if self.user.is_some() {
+                entry.user = self.user;
+            }
+            let reason = Some(reason);
+            let journey = entry.proxied.map(|proxied| proxied.journey).filter(|journey| journey.status > 0);
+            let response_bytes = journey.filter(|_| self.is_http).map(|journey| journey.passed_on);
+            let (kind, outcome) = match (entry.stream, journey, answer) {
+                (Some(status), ..) => {
+                    let queued = Some(self.queued);
+                    (LineKind::End, Outcome { status, reason, response_bytes, queued })
+                }
+                (None, Some(journey), _) => {
+                    (LineKind::Request, Outcome { status: journey.status, reason, response_bytes, queued: None })
+                }
+                (None, None, Some(answer)) => (LineKind::Request, Outcome { reason, ..answer }),
+                // Not a request: nothing whole has arrived, and nothing was answered.
+                (None, None, None) if entry.head.is_none() => return,
+                (None, None, None) => {
+                    let status = if reason.is_some_and(has_left) { CLIENT_LEFT } else { 0 };
+                    (LineKind::Request, Outcome { status, reason, ..Outcome::default() })
+                }
+            };
+            lines.tell((rule, &settings.generation), &entry, kind, outcome, now);
+        });
+    }
+}
+
+/// The status that nginx has made usual for a client that leaves before its answer.
+const CLIENT_LEFT: u16 = 499;
+
+fn has_left(reason: CloseReason) -> bool {
+    use CloseReason::*;
+    matches!(reason, PeerClosed | PeerReset | PeerVanished | WriteFailed)
+}
