@@ -56,6 +56,7 @@ mod tests {
     use crate::conn::route::{ProxyRoute, RouteTarget};
     use crate::conn::routes::Routes;
     use crate::proto::http::next_head;
+    use crate::proto::permission::Permissions;
     use crate::proto::upstream::UpstreamId;
 
     fn of(upstream: &UpstreamRule, target: &str, lines: &str, client: &str) -> Affinity {
@@ -64,8 +65,15 @@ mod tests {
         let mut bytes = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{lines}\r\n").into_bytes();
         let mut input = &mut bytes[..];
         let head = next_head(&mut input).unwrap().unwrap();
-        let arrival =
-            Arrival { node: None, called: Called::default(), hosts: None, allowance: None, check: None, answer: None };
+        let arrival = Arrival {
+            node: None,
+            called: Called::default(),
+            hosts: None,
+            allowance: None,
+            check: None,
+            answer: None,
+            permissions: &Permissions::default(),
+        };
         let request = ClientRequest::new(&head, arrival, &routes, None);
         let (_, route) = routes.iter().next().unwrap();
         affinity(&request, route, upstream, client.parse().unwrap())

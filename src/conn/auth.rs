@@ -18,7 +18,6 @@ use super::published::{KnownKeys, PublishedKeys};
 use super::route::{AuthId, Route};
 use crate::proto::CloseReason;
 use crate::proto::http::{ForwardedCredentials, Head, query_without};
-use crate::proto::subject::Subject;
 use crate::proto::token::carrier::{self, Carrier};
 use crate::proto::token::memory::{ProofMemory, proof_key};
 use crate::proto::token::revocation::{Revocation, RevokedTokens};
@@ -468,12 +467,4 @@ impl<'s> CredentialCheck<'s> {
         let auths = route.auth.iter().filter_map(|id| self.auth(*id));
         auths.filter_map(Auth::token).flat_map(|auth| &auth.carriers)
     }
-}
-
-/// Whether a client with this proof may hear a channel that it has chosen itself. A proof of an auth without a claim for
-/// channels says nothing about them.
-pub(super) fn may_hear(proof: &Proof, channel: &Subject) -> bool {
-    let Some(patterns) = &proof.channels else { return true };
-    let is_clients = !channel.is_reserved() && !channel.is_inbox();
-    is_clients && patterns.iter().any(|pattern| pattern.matches(channel.as_str()))
 }

@@ -179,12 +179,8 @@ impl Exchange<'_> {
         let Phase::Http(http) = &mut self.session.phase else { return Ok(None) };
         let called = client::recognize(http, self.link, head, &settings.generation.trust);
         let quotas = settings.generation.quotas.as_deref();
-        let allowance = quotas.map(|quotas| Allowance {
-            quotas,
-            peer: self.link.peer,
-            standing: self.session.counted.standing(),
-            now,
-        });
+        let (peer, standing) = (self.link.peer, self.session.counted.standing());
+        let allowance = quotas.map(|quotas| Allowance { quotas, peer, standing, now });
         let arrival = Arrival {
             node: settings.process.node,
             called,
@@ -192,6 +188,7 @@ impl Exchange<'_> {
             allowance,
             check: settings.check(),
             answer,
+            permissions: &settings.generation.permissions,
         };
         let surplus = http.surplus;
         let turned_away = self.turned_away();

@@ -85,13 +85,9 @@ impl ForwardAuth {
             (!values.is_empty()).then(|| (name.into(), values.join(",").into()))
         };
         Some(Arc::new(Proof {
-            user,
-            until_s: unix_now.saturating_add(self.ttl_s),
             issued_s: Some(unix_now),
-            channels: None,
             told: self.told().filter_map(value).collect(),
-            id: None,
-            session: None,
+            ..Proof::of(user, unix_now.saturating_add(self.ttl_s))
         }))
     }
 }

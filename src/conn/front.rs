@@ -15,12 +15,14 @@ use super::accept::Accepting;
 use super::admission::request::ClientRequest;
 use super::origins::Page;
 use super::outbox::Outbox;
+use super::rights::Rights;
 use super::route::{ChannelTemplate, PathMatch, Route, RouteTarget};
 use super::{Identity, Refused};
 use crate::base::{RequestId, RouteId};
 use crate::proto::CloseReason;
 use crate::proto::centrifuge::SUBPROTOCOL;
 use crate::proto::http::{self, Head, Streaming};
+use crate::proto::permission::Right;
 use crate::proto::subject::Subject;
 use crate::proto::token::carrier::{BESIDE_TOKEN, of_subprotocol};
 use crate::proto::ws::handshake::Accept;
@@ -137,8 +139,9 @@ pub(super) fn prepare(
     }
 }
 
-/// The channels that the client has chosen to hear, by its path: those whose name is not written in the configuration.
-pub(super) fn chosen<'p>(route: &'p Route, prepared: &'p Prepared) -> impl Iterator<Item = &'p Subject> {
+/// The channels that the client will hear, and whether the configuration has the whole name of each: the client has chosen the
+/// others by its path.
+pub(super) fn heard<'p>(route: &'p Route, prepared: &'p Prepared) -> impl Iterator<Item = (&'p Subject, bool)> {
     let (templates, channels): (&[ChannelTemplate], &[Subject]) = match (&route.target, prepared) {
         (RouteTarget::Sse { channels: templates, .. }, Prepared::EventStream { channels, .. }) => (templates, channels),
         (RouteTarget::WebSocket(target), Prepared::WebSocket { channel, .. }) => {
@@ -147,8 +150,12 @@ pub(super) fn chosen<'p>(route: &'p Route, prepared: &'p Prepared) -> impl Itera
         (RouteTarget::Centrifuge(target), Prepared::Centrifuge { channels, .. }) => (&target.server_side, channels),
         _ => (&[], &[]),
     };
-    let has_choice = |template: &ChannelTemplate| template.parameters().next().is_some();
-    templates.iter().zip(channels).filter(move |(template, _)| has_choice(template)).map(|(_, channel)| channel)
+    templates.iter().zip(channels).map(|(template, channel)| (channel, is_named(template)))
+}
+
+/// Whether the configuration has the whole name of a channel.
+fn is_named(template: &ChannelTemplate) -> bool {
+    template.parameters().next().is_none()
 }
 
 /// Starts what was requested, or answers it.
@@ -184,7 +191,11 @@ pub(super) fn serve(
         Prepared::WebSocket { accept, channel, publish } => {
             let subprotocol = beside_token(head, request.takes_subprotocols(route));
             outbox.write(|out| http::switching_protocols(out, accept.as_str(), subprotocol));
-            let identity = client.publishing_to(channel.clone().filter(|_| publish));
+            let is_named = matches!(&route.target, RouteTarget::WebSocket(target) if target.channel.as_ref().is_some_and(is_named));
+            let rights = Rights::new(request.permissions, &client);
+            let may_publish = |channel: &Subject| publish && rights.on_route(Right::Publish, channel, is_named);
+            let channel_to = channel.clone().filter(may_publish);
+            let identity = client.publishing_to(channel_to);
             Ok(AdmissionOutcome::WebSocket { route: id, identity, channel })
         }
         Prepared::Centrifuge { accept, channels } => {

@@ -10,6 +10,7 @@
 //! - `input`     what is taken off the input; requests of HTTP in `exchange`, their bodies in `incoming`
 //! - `arriving`  what has arrived and cannot be used yet, in bytes
 //! - `admission` the stages that a client's request passes; `front` has the targets of routes behind them
+//! - `rights`    what a client may do with a channel
 //! - `auth`      the token of a request, and what it proves
 //! - `forward_auth` a server that decides about clients
 //! - `published` key sets of issuers, as the shard knows them; `checking` a request that waits for an answer
@@ -79,6 +80,7 @@ pub mod proxying;
 pub mod published;
 pub mod quota;
 mod refused;
+mod rights;
 pub mod route;
 pub mod routes;
 mod sealing;

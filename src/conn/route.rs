@@ -146,18 +146,8 @@ pub struct CentrifugeRoute {
     pub server_side: Vec<ChannelTemplate>,
 }
 
-impl CentrifugeRoute {
-    pub fn may_subscribe(&self, channel: &Subject) -> bool {
-        is_among(&self.channels, channel)
-    }
-
-    pub fn may_publish(&self, channel: &Subject) -> bool {
-        is_among(&self.publish_to, channel)
-    }
-}
-
 /// Reserved names and inboxes are never channels of clients, even if a pattern matches them.
-fn is_among(patterns: &[Pattern], channel: &Subject) -> bool {
+pub(super) fn is_among(patterns: &[Pattern], channel: &Subject) -> bool {
     !channel.is_reserved() && !channel.is_inbox() && patterns.iter().any(|pattern| pattern.matches(channel.as_str()))
 }
 

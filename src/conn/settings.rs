@@ -26,6 +26,7 @@ use crate::proto::bus::BusLimits;
 use crate::proto::channel::Rules;
 use crate::proto::control;
 use crate::proto::http::TrustedProxies;
+use crate::proto::permission::Permissions;
 use crate::proto::tls::client::ServersTls;
 use crate::proto::upstream::UpstreamRule;
 use crate::proto::ws::SessionLimits;
@@ -71,6 +72,8 @@ pub struct Generation {
     pub upstreams_tls: Box<[Option<ServersTls>]>,
     /// The host names by which the admin listener may be called.
     pub admin_hosts: Hosts,
+    /// What clients may do with channels.
+    pub permissions: Permissions,
     /// Empty: any peer that connects may do everything.
     pub admin_tokens: AdminTokens,
     /// The same for client listeners, by listener id. A listener with `None`, or without an entry, answers for any
@@ -238,6 +241,7 @@ impl Default for Generation {
             upstreams: Box::default(),
             admin_hosts: Hosts::default(),
             admin_tokens: AdminTokens::default(),
+            permissions: Permissions::default(),
             front_hosts: Vec::new(),
             trust: TrustedProxies::default(),
             auths: Auths::default(),

@@ -60,3 +60,7 @@ pub const ADMIN_TOKEN_BYTES_MIN: usize = 16;
 pub const ADMIN_TOKEN_BYTES_MAX: usize = 256;
 /// Tokens of the admin listener: each request is compared with all of them.
 pub const ADMIN_TOKENS_MAX: usize = 64;
+/// `[[permission]]` of a configuration: each is looked at when a client subscribes or publishes.
+pub const PERMISSIONS_MAX: usize = 256;
+/// Claims, and conditions, that all of them name: a proof has a bit for each condition.
+pub const PERMISSION_NAMES_MAX: usize = 64;

@@ -31,6 +31,7 @@ pub mod http;
 pub mod name;
 pub mod networks;
 pub mod pace;
+pub mod permission;
 pub mod presence;
 pub mod proxy_header;
 pub mod replay;

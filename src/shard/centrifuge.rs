@@ -7,6 +7,7 @@ use crate::conn::TAG_ADDED;
 use crate::conn::centrifuge::{CentrifugeStep, ChannelSubscription};
 use crate::limits;
 use crate::mesh::{Publish, Publisher};
+use crate::proto::CloseReason;
 use crate::proto::control;
 use crate::proto::reserved::subjects::Change;
 use crate::proto::token::TokenRefusal;
@@ -81,6 +82,7 @@ impl Core {
                 self.desk.counters().received.add(1);
                 self.features.services.ask(&mut self.desk, key, Opcode::Text, payload.into());
             }
+            CentrifugeStep::Denied => self.desk.counters().closed[CloseReason::NotPermitted as usize].add(1),
             CentrifugeStep::Answered => {}
         }
     }

@@ -20,6 +20,7 @@ mod operations;
 mod order;
 mod pace;
 mod peer;
+mod permissions;
 mod positions;
 mod presence;
 mod progress;

@@ -27,6 +27,7 @@ mod openapi;
 mod origins;
 mod paths;
 mod peers;
+mod permissions;
 mod proxied;
 mod records;
 mod requests;

@@ -17,9 +17,9 @@
 //!  Form       is it the handshake that the target wants, do its     426 upgrade_required, 400 not_upgradable, unnameable,
 //!             channels have names, can the result's id be read?     404 unknown_request
 //!  Identity   which user is it, and may it hear these channels?     401 no_token, invalid_token, no_credentials, 400 ambiguous_token,
-//!             (it may wait for the answer)                         bad_user, malformed_request, 403 insufficient_scope, 503
-//!                                                                   auth_unavailable, auth_busy, drain; auth_refused as a server
-//!                                                                   says it
+//!             (it may wait for the answer)                         bad_user, malformed_request, 403 insufficient_scope,
+//!                                                                   not_permitted, 503 auth_unavailable, auth_busy, drain;
+//!                                                                   auth_refused as a server says it
 //!  Share      is it within the limits of its user, and may one      429 request_limit, connection_limit; a stream of events
 //!             more stream be open?                                  as above
 //!  Target     can what is asked for be begun?                       400 unnameable, malformed_request
@@ -71,16 +71,18 @@ mod tests;
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use super::front::{self, AdmissionOutcome, Prepared, chosen};
+use super::front::{self, AdmissionOutcome, Prepared, heard};
 use super::outbox::Outbox;
-use super::route::{PathMatch, Route, UserField};
+use super::rights::Rights;
+use super::route::{PathMatch, Route, RouteTarget, UserField};
 use crate::base::RouteId;
 use crate::conn::Identity;
-use crate::conn::auth::{Denial, Unproven, may_hear};
+use crate::conn::auth::{Denial, Unproven};
 use crate::conn::inquiry::Inquiry;
 use crate::conn::origins::Page;
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Head};
+use crate::proto::permission::Right;
 use crate::proto::user::User;
 
 use objection::Objection;
@@ -251,7 +253,13 @@ fn identity<'r>(
     if route.auth.is_empty() {
         let source = route.target.user().filter(|_| prepared.wants_user());
         let user = source.map(|source| user(request.head, source)).transpose();
-        return Ok(Identity::new(user.map_err(|reason| Objection::Route(route, reason))?, None));
+        let client = Identity::new(user.map_err(|reason| Objection::Route(route, reason))?, None);
+        // A client of the client protocol may show its token later, and is looked at then.
+        let is_early = matches!(route.target, RouteTarget::Centrifuge(_));
+        if is_early || may_hear(request, route, prepared, &client) {
+            return Ok(client);
+        }
+        return Err(Objection::Route(route, CloseReason::NotPermitted).into());
     }
     let found = if matches!(prepared, Prepared::Result(_)) { PathMatch::Result } else { PathMatch::Itself };
     if request.answer.is_some()
@@ -275,10 +283,13 @@ fn prove(request: &ClientRequest<'_, '_>, route: &Route, prepared: &Prepared) ->
         return Err(Denial { reason: CloseReason::NoToken, refused: None }.into());
     };
     let proof = check.prove(request.head, route, request.answer)?;
-    if !chosen(route, prepared).all(|channel| may_hear(&proof, channel)) {
-        return Err(check.forbid(route).into());
-    }
-    Ok(Identity::proven(proof))
+    let client = Identity::proven(proof);
+    if may_hear(request, route, prepared, &client) { Ok(client) } else { Err(check.forbid(route).into()) }
+}
+
+fn may_hear(request: &ClientRequest<'_, '_>, route: &Route, prepared: &Prepared, client: &Identity) -> bool {
+    let rights = Rights::new(request.permissions, client);
+    heard(route, prepared).all(|(channel, is_named)| rights.on_route(Right::Hear, channel, is_named))
 }
 
 fn share<'r>(

@@ -15,6 +15,7 @@ use crate::conn::routes::Routes;
 use crate::conn::turned_away::TurnedAway;
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Cors, Head};
+use crate::proto::permission::Permissions;
 
 /// The gateway as the client has called it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,6 +41,7 @@ pub(in crate::conn) struct Arrival<'s, 'a> {
     pub check: Option<CredentialCheck<'s>>,
     /// The answer for which the request has waited, if it has.
     pub answer: Option<&'s InquiryAnswer>,
+    pub permissions: &'s Permissions,
 }
 
 /// A head with everything that follows from it alone, and the circumstances. Parsed again, the same head gives the same
@@ -59,6 +61,7 @@ pub(in crate::conn) struct ClientRequest<'r, 'a> {
     pub allowance: Option<Allowance<'r>>,
     pub check: Option<CredentialCheck<'r>>,
     pub answer: Option<&'r InquiryAnswer>,
+    pub permissions: &'r Permissions,
     pub routes: &'r Routes,
     /// The reason why nothing new is begun, if there is one.
     pub turned_away: Option<TurnedAway>,
@@ -95,6 +98,7 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
             allowance: arrival.allowance,
             check: arrival.check,
             answer: arrival.answer,
+            permissions: arrival.permissions,
             routes,
             turned_away,
         }

@@ -20,6 +20,7 @@ use crate::conn::routes::Routes;
 use crate::conn::site::{Scheme, Site};
 use crate::conn::turned_away::TurnedAway;
 use crate::proto::http::next_head;
+use crate::proto::permission::Permissions;
 use crate::proto::reserved::headers::{QUERY_HEADER, USER_HEADER};
 use crate::proto::subject::Subject;
 use crate::proto::upstream::UpstreamId;
@@ -30,6 +31,7 @@ struct Gate {
     hosts: Hosts,
     auths: Auths,
     proofs: Proofs,
+    permissions: Permissions,
 }
 
 fn route(methods: &[&str], path: &str, origins: &[&str], target: RouteTarget) -> Route {
@@ -96,7 +98,7 @@ impl Gate {
         ];
         let routes = Routes::new(routes.into_iter().chain(tokens::routes()).collect()).unwrap();
         let hosts = Hosts::new(["gate.example".into()]);
-        Gate { routes, hosts, auths: tokens::auths(), proofs: Proofs::default() }
+        Gate { routes, hosts, auths: tokens::auths(), proofs: Proofs::default(), permissions: Permissions::default() }
     }
 }
 
@@ -129,7 +131,15 @@ impl Case<'_> {
         let called = Called { host: None, is_secure: self.is_tls.then_some(true) };
         let hosts = self.has_hosts.then_some(&gate.hosts);
         let check = CredentialCheck { auths: &gate.auths, proofs: &gate.proofs, unix_time: || tokens::NOW };
-        let arrival = Arrival { node: None, called, hosts, allowance: None, check: Some(check), answer: None };
+        let arrival = Arrival {
+            node: None,
+            called,
+            hosts,
+            allowance: None,
+            check: Some(check),
+            answer: None,
+            permissions: &gate.permissions,
+        };
         let turned_away = self.away.map(|reason| TurnedAway { reason, retry_after_s: 7 });
         look(&ClientRequest::new(&head, arrival, &gate.routes, turned_away))
     }

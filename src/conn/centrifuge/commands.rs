@@ -12,8 +12,8 @@ use super::{
 };
 use crate::base::Tick;
 use crate::conn::Identity;
-use crate::conn::auth::may_hear;
 use crate::conn::outbox::Outbox;
+use crate::conn::rights::Rights;
 use crate::conn::route::CentrifugeRoute;
 use crate::limits;
 use crate::proto::CloseReason;
@@ -24,11 +24,12 @@ use crate::proto::centrifuge::{
 };
 use crate::proto::control;
 use crate::proto::event::Message;
+use crate::proto::permission::Right;
 use crate::proto::replay::{ExcerptBounds, Since};
 use crate::proto::reserved::headers::{CONN_HEADER, INFO_HEADER};
 use crate::proto::reserved::{ACK_METHOD, ANSWER_METHOD};
 use crate::proto::subject::Subject;
-use crate::proto::token::{ConnectionClaims, Proof, TokenFault, TokenRefusal};
+use crate::proto::token::{ConnectionClaims, TokenFault, TokenRefusal};
 use crate::proto::user::User;
 
 /// The payload of a command without one.
@@ -38,6 +39,8 @@ const NULL: &[u8] = b"null";
 pub(super) enum CommandRefusal {
     /// The command is answered with an error.
     Answer(Code),
+    /// The client may not do that with this channel: the same, and it is counted.
+    Denied,
     /// The client is disconnected.
     End(CloseReason),
     /// The token is refused, with the consequence for the client.
@@ -85,6 +88,10 @@ impl Centrifuge {
             Err(CommandRefusal::Answer(code)) => {
                 reply(outbox, id, &code.into());
                 Ok(CentrifugeStep::Answered)
+            }
+            Err(CommandRefusal::Denied) => {
+                reply(outbox, id, &Code::PERMISSION_DENIED.into());
+                Ok(CentrifugeStep::Denied)
             }
             Err(CommandRefusal::Token(refused, Consequence::End(reason))) => {
                 Ok(CentrifugeStep::TokenRefused { refused, end: Some(reason) })
@@ -165,9 +172,13 @@ impl Centrifuge {
             return Err(CloseReason::BadCommand.into());
         }
         let (admission, proof) = around.admit(&mut self.pace, &connect.token).map_err(CommandRefusal::of_connect)?;
+        // A stream with a proof ends with it (`Identity::until`), others with what their token said.
+        let ttl = admission.ttl.filter(|_| proof.is_none());
+        let client = proof.map(Identity::proven).or(admission.user.map(|user| Identity::new(Some(user), None)));
         let Stage::Greeting { channels, .. } = &mut self.stage else { return Ok(None) };
-        if proof.as_ref().is_some_and(|proof| !may_be_served(proof, channels, around.target)) {
-            return Err(Code::PERMISSION_DENIED.into());
+        let rights = rights(client.as_ref().unwrap_or(&self.identity), around);
+        if !may_be_served(rights, channels, around.target) {
+            return Err(CommandRefusal::Denied);
         }
         let mut subscriptions = Subscriptions::default();
         let mut opened = Vec::new();
@@ -189,9 +200,6 @@ impl Centrifuge {
                 Err(_) => return Err(CloseReason::TooManyChannels.into()),
             }
         }
-        // A stream with a proof ends with it (`Identity::until`), others with what their token said.
-        let ttl = admission.ttl.filter(|_| proof.is_none());
-        let client = proof.map(Identity::proven).or(admission.user.map(|user| Identity::new(Some(user), None)));
         if let Some(client) = client {
             self.identity = client.begun(around.settings.process.unix_time, around.now);
         }
@@ -241,8 +249,8 @@ impl Centrifuge {
                 let ttl = around.admit_to(&mut self.pace, token, user, channel.as_str());
                 ttl.map_err(CommandRefusal::of_subscribe)?
             }
-            _ if may_subscribe(&self.identity, &channel, around.target) => None,
-            _ => return Err(Code::PERMISSION_DENIED.into()),
+            _ if rights(&self.identity, around).by_command(Right::Hear, &channel, &around.target.channels) => None,
+            _ => return Err(CommandRefusal::Denied),
         };
         let Some(session) = self.session() else { return Ok(None) };
         let tag = session.subscriptions.add(channel.clone(), end(ttl, around.now))?;
@@ -257,7 +265,9 @@ impl Centrifuge {
             reply(outbox, id, &ReplyBody::Subscribe(answer));
         }
         let has_presence = around.settings.generation.channels.of(&channel).has_presence;
-        let is_watched = has_presence && subscribe.join_leave.unwrap_or(false);
+        let is_watched = has_presence
+            && subscribe.join_leave.unwrap_or(false)
+            && rights(&self.identity, around).about(Right::Watch, &channel, || true);
         Ok(Some(CentrifugeStep::Subscribe(ChannelSubscription { tag, channel, since, is_watched })))
     }
 
@@ -267,7 +277,7 @@ impl Centrifuge {
         request: &HistoryRequest<'_>,
         around: &Surroundings<'_>,
     ) -> Result<Option<CentrifugeStep<'a>>, CommandRefusal> {
-        let channel = self.check_listening(&request.channel, around)?;
+        let channel = self.check_asking(Right::History, &request.channel, around)?;
         if around.newcomer(&channel).is_none() {
             return Err(Code::NOT_AVAILABLE.into());
         }
@@ -297,7 +307,7 @@ impl Centrifuge {
         name: &str,
         around: &Surroundings<'_>,
     ) -> Result<Option<CentrifugeStep<'a>>, CommandRefusal> {
-        let channel = self.check_listening(name, around)?;
+        let channel = self.check_asking(Right::Watch, name, around)?;
         if !around.settings.generation.channels.of(&channel).has_presence {
             return Err(Code::NOT_AVAILABLE.into());
         }
@@ -314,8 +324,8 @@ impl Centrifuge {
         around: &Surroundings<'_>,
     ) -> Result<Message, CommandRefusal> {
         let subject = channel(name)?;
-        if !around.target.may_publish(&subject) {
-            return Err(Code::PERMISSION_DENIED.into());
+        if !rights(&self.identity, around).by_command(Right::Publish, &subject, &around.target.publish_to) {
+            return Err(CommandRefusal::Denied);
         }
         let mut headers = HeaderBlock::new();
         headers.push(CONN_HEADER, around.conn_id().text().as_str());
@@ -329,15 +339,13 @@ impl Centrifuge {
         Ok(Message::new(subject, None, Some(headers.finish()), payload.into()))
     }
 
-    /// Only clients that subscribe to a channel, or may, can ask about it.
-    fn check_listening(&mut self, name: &str, around: &Surroundings<'_>) -> Result<Subject, CommandRefusal> {
+    /// Without a permission for that, only clients that subscribe to a channel, or may, can ask about it.
+    fn check_asking(&mut self, right: Right, name: &str, around: &Surroundings<'_>) -> Result<Subject, CommandRefusal> {
         let channel = channel(name)?;
         let is_subscribed = self.session().is_some_and(|session| session.subscriptions.contains(name));
-        if is_subscribed || may_subscribe(&self.identity, &channel, around.target) {
-            Ok(channel)
-        } else {
-            Err(Code::PERMISSION_DENIED.into())
-        }
+        let rights = rights(&self.identity, around);
+        let is_open = || is_subscribed || rights.by_command(Right::Hear, &channel, &around.target.channels);
+        if rights.about(right, &channel, is_open) { Ok(channel) } else { Err(CommandRefusal::Denied) }
     }
 
     fn refresh<'a>(
@@ -443,18 +451,12 @@ fn end(ttl: Option<u64>, now: Tick) -> Option<Tick> {
     ttl.map(|ttl| now + Duration::from_secs(ttl))
 }
 
-/// Whether the route, and the token with which the client came, let it subscribe to a channel. A route without channels of its
-/// own leaves that to the token.
-fn may_subscribe(client: &Identity, channel: &Subject, target: &CentrifugeRoute) -> bool {
-    let of_route = target.may_subscribe(channel);
-    match client.proof() {
-        Some(proof) if proof.channels.is_some() => may_hear(proof, channel) && (of_route || target.channels.is_empty()),
-        _ => of_route,
-    }
+fn rights<'r>(client: &'r Identity, around: &'r Surroundings<'_>) -> Rights<'r> {
+    Rights::new(&around.settings.generation.permissions, client)
 }
 
-/// Whether a token lets its client hear the channels that the route subscribes it to, as far as its path has chosen them.
-fn may_be_served(proof: &Proof, channels: &[Subject], target: &CentrifugeRoute) -> bool {
+/// Whether a client may hear the channels that the route subscribes it to.
+fn may_be_served(rights: Rights<'_>, channels: &[Subject], target: &CentrifugeRoute) -> bool {
     let mut both = target.server_side.iter().zip(channels);
-    both.all(|(template, channel)| template.parameters().next().is_none() || may_hear(proof, channel))
+    both.all(|(template, channel)| rights.on_route(Right::Hear, channel, template.parameters().next().is_none()))
 }

@@ -111,6 +111,8 @@ pub enum CentrifugeStep<'a> {
         command: u32,
         id: Option<u64>,
     },
+    /// Nothing: the command is answered, because the client may not do what it asks for.
+    Denied,
     /// Nothing: the command is answered, or needs no answer.
     Answered,
 }
@@ -134,6 +136,7 @@ impl CentrifugeStep<'_> {
             CentrifugeStep::Publish { number, message } => CentrifugeStep::Publish { number, message },
             CentrifugeStep::TokenRefused { refused, end } => CentrifugeStep::TokenRefused { refused, end },
             CentrifugeStep::Ack { command, id } => CentrifugeStep::Ack { command, id },
+            CentrifugeStep::Denied => CentrifugeStep::Denied,
             CentrifugeStep::Answered => CentrifugeStep::Answered,
         }
     }

@@ -68,6 +68,8 @@ pub struct TokenRules {
     pub user: String,
     /// The claim that lists patterns of channels which a client may hear.
     pub channels: Option<String>,
+    /// The claim that lists patterns of channels which a client may publish to.
+    pub publish: Option<String>,
     /// Claims that must have a value.
     pub required: Vec<(String, String)>,
     /// Header fields that tell servers a claim.

@@ -20,6 +20,7 @@ mod auth;
 mod centrifuge;
 mod client_limits;
 mod doubts;
+mod permissions;
 mod reach;
 mod routes;
 mod section;
@@ -46,6 +47,7 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
         client_limits: builder.client_limits(&top, &routes),
         routes,
         auths,
+        permissions: permissions::all(&mut builder, &top),
         upstreams,
         channels: builder.channels(&top),
         access_log: access_log::read(&mut builder, &top),

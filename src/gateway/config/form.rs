@@ -15,6 +15,7 @@ use crate::limits::{
 };
 use crate::proto::http::{Authority, Host, Origin, may_be_sent, may_be_told};
 use crate::proto::networks::Networks;
+use crate::proto::permission::{Permissions, Right};
 use crate::proto::reserved::{RESULT_EVENT, is_own_event};
 use crate::proto::subject::{Pattern, Subject, is_inbox, is_reserved, is_valid_token};
 use crate::proto::token::{Algorithm, Carrier};
@@ -85,6 +86,16 @@ pub(super) fn is_auth_choice(text: &str) -> bool {
 
 pub(super) fn is_algorithm(text: &str) -> bool {
     Algorithm::ALL.iter().any(|algorithm| algorithm.name() == text)
+}
+
+/// The channels of a permission.
+pub(super) fn is_permission(text: &str) -> bool {
+    Permissions::check(text).is_ok()
+}
+
+/// What a client does with a channel.
+pub(super) fn is_right(text: &str) -> bool {
+    Right::named(text).is_some()
 }
 
 /// What a token of the admin listener allows.

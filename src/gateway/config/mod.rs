@@ -39,6 +39,7 @@ pub use crate::conn::admin::Scope;
 pub use crate::conn::site::Scheme;
 pub use crate::proto::access::LineFormat;
 pub use crate::proto::channel::{Delivery, Keep, Queue, Rule};
+pub use crate::proto::permission::{PermissionText, Right};
 pub use crate::proto::upstream::{
     Balance, HashedPart, HealthRule, ServerAddress, ServerMark, ServerName, UpstreamRule, UpstreamServer, UpstreamTls,
 };
@@ -70,6 +71,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Each `[[auth]]`.
     pub auths: Vec<ClientAuth>,
+    /// Each `[[permission]]`: what clients may do with channels.
+    pub permissions: Vec<PermissionText>,
     /// Groups of servers that routes give requests to: those of the file, then those that routes name by a URL.
     pub upstreams: Vec<UpstreamRule>,
     /// The first that matches wins.

@@ -6,11 +6,12 @@ use crate::conn::forward_auth::ForwardAuth;
 use crate::conn::route::AuthId;
 use crate::gateway::config::{AuthKey, ClientAuth, ClientProof, Config, ForwardRules, TokenRules};
 use crate::outbound::KeySource;
+use crate::proto::permission::Permissions;
 use crate::proto::token::TokenPolicy;
 use crate::proto::upstream::UpstreamRule;
 
-pub(super) fn all(config: &Config) -> Result<Auths, String> {
-    config.auths.iter().map(|own| auth(own, &config.upstreams)).collect::<Result<_, _>>().map(Auths::new)
+pub(super) fn all(config: &Config, permissions: &Permissions) -> Result<Auths, String> {
+    config.auths.iter().map(|own| auth(own, config, permissions)).collect::<Result<_, _>>().map(Auths::new)
 }
 
 /// The sources of the keys that issuers publish.
@@ -31,16 +32,18 @@ pub(super) fn ids(names: &[String], auths: &[ClientAuth]) -> Result<Box<[AuthId]
     names.iter().map(id).collect()
 }
 
-fn auth(auth: &ClientAuth, upstreams: &[UpstreamRule]) -> Result<Auth, String> {
+fn auth(auth: &ClientAuth, config: &Config, permissions: &Permissions) -> Result<Auth, String> {
     let by = match &auth.proof {
-        ClientProof::Token(rules) => token(rules).map(|token| AuthBy::Token(Box::new(token))),
-        ClientProof::Forward(rules) => forward(rules, upstreams).map(|forward| AuthBy::Forward(Box::new(forward))),
+        ClientProof::Token(rules) => token(rules, permissions).map(|token| AuthBy::Token(Box::new(token))),
+        ClientProof::Forward(rules) => {
+            forward(rules, &config.upstreams).map(|forward| AuthBy::Forward(Box::new(forward)))
+        }
     };
     let words = |error: String| format!("auth {:?}: {error}", auth.name);
     Ok(Auth { name: auth.name.as_str().into(), by: by.map_err(words)? })
 }
 
-fn token(rules: &TokenRules) -> Result<TokenAuth, String> {
+fn token(rules: &TokenRules, permissions: &Permissions) -> Result<TokenAuth, String> {
     let pairs = |pairs: &[(String, String)]| {
         pairs.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect()
     };
@@ -52,6 +55,9 @@ fn token(rules: &TokenRules) -> Result<TokenAuth, String> {
             leeway_s: rules.leeway_s,
             user: rules.user.as_str().into(),
             channels: rules.channels.as_deref().map(Into::into),
+            publish: rules.publish.as_deref().map(Into::into),
+            members: permissions.claims().to_vec(),
+            conditions: permissions.conditions().to_vec(),
             told: pairs(&rules.headers),
         },
         keys: match (rules.keys()?, &rules.key) {

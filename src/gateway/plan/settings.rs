@@ -16,6 +16,7 @@ use crate::proto::bus::BusLimits;
 use crate::proto::channel::Rules;
 use crate::proto::http::{ForwardedHeader, TrustedProxies};
 use crate::proto::networks::Networks;
+use crate::proto::permission::Permissions;
 use crate::proto::subject::Pattern;
 use crate::proto::token::Carrier;
 use crate::proto::ws::SessionLimits;
@@ -35,6 +36,7 @@ pub(super) fn process(config: &Config, shards: usize, descriptors: u64) -> Proce
 
 pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Result<Generation, String> {
     let limits = &config.limits;
+    let permissions = Permissions::new(&config.permissions).map_err(|error| format!("permission: channels {error}"))?;
     Ok(Generation {
         routes,
         upstreams: config.upstreams.iter().cloned().collect(),
@@ -48,7 +50,8 @@ pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Resu
             .map(|listener| (!listener.hosts.is_empty()).then(|| hosts(&listener.hosts)))
             .collect(),
         trust: trust(&config.trust)?,
-        auths: auths::all(config)?,
+        auths: auths::all(config, &permissions)?,
+        permissions,
         quotas: None,
         access: config.access_log.as_ref().map(|log| Arc::new(access_rule(config, log))),
         channels: Arc::new(rules(config)?),

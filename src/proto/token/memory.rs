@@ -86,7 +86,7 @@ mod tests {
     fn proof(user: &str, until_s: u64, id_bytes: usize) -> Arc<Proof> {
         let user = User::new(user).unwrap();
         let id = Some("x".repeat(id_bytes).into());
-        Arc::new(Proof { user, until_s, issued_s: None, channels: None, told: Vec::new(), id, session: None })
+        Arc::new(Proof { id, ..Proof::of(user, until_s) })
     }
 
     #[test]

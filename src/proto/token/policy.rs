@@ -20,6 +20,7 @@ use super::keys::KeySet;
 use super::parts::TokenParts;
 use super::refused::{Claim, TokenFault, TokenRefusal};
 use crate::limits;
+use crate::proto::permission::member;
 use crate::proto::subject::Pattern;
 use crate::proto::user::User;
 
@@ -38,6 +39,12 @@ pub struct TokenPolicy {
     pub user: Box<str>,
     /// The claim that lists patterns of channels, if one does.
     pub channels: Option<Box<str>>,
+    /// The same for channels that may be published to.
+    pub publish: Option<Box<str>>,
+    /// Claims whose values permissions name.
+    pub members: Vec<Box<str>>,
+    /// What permissions require: claims with values.
+    pub conditions: Vec<Vec<(Box<str>, Box<str>)>>,
     /// Header fields by which the gateway tells servers behind it a claim, and the claim of each.
     pub told: Vec<(Box<str>, Box<str>)>,
 }
@@ -55,6 +62,13 @@ pub struct Proof {
     pub issued_s: Option<u64>,
     /// Channels that may be heard besides those that the route names itself. `None` if the policy has no claim for them.
     pub channels: Option<Vec<Pattern>>,
+    /// The same for channels that may be published to.
+    pub publish: Option<Vec<Pattern>>,
+    /// The values of each of the policy's `members`, as tokens of channels. Empty for a claim that is missing, or no text and no
+    /// list of texts.
+    pub members: Vec<Vec<Box<str>>>,
+    /// Which of the policy's `conditions` hold: a bit for each.
+    pub conditions: u64,
     /// The header fields of a policy's `told` with their values: a text, or a list as one text with commas. A claim that is
     /// missing or an object has none.
     pub told: Vec<ToldField>,
@@ -73,6 +87,9 @@ impl Default for TokenPolicy {
             leeway_s: limits::TOKEN_LEEWAY_S,
             user: "sub".into(),
             channels: None,
+            publish: None,
+            members: Vec::new(),
+            conditions: Vec::new(),
             told: Vec::new(),
         }
     }
@@ -84,12 +101,30 @@ impl Proof {
         self.until_s <= unix_now
     }
 
+    /// A proof of a user, and of nothing else.
+    pub fn of(user: User, until_s: u64) -> Proof {
+        Proof {
+            user,
+            until_s,
+            issued_s: None,
+            channels: None,
+            publish: None,
+            members: Vec::new(),
+            conditions: 0,
+            told: Vec::new(),
+            id: None,
+            session: None,
+        }
+    }
+
     /// Bytes of memory.
     pub fn bytes(&self) -> usize {
         let told: usize = self.told.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let patterns: usize = self.channels.iter().flatten().map(|pattern| pattern.as_str().len()).sum();
-        let entries = self.told.len() * size_of::<ToldField>()
-            + self.channels.as_ref().map_or(0, |patterns| patterns.len() * size_of::<Pattern>());
+        let patterns = [&self.channels, &self.publish].into_iter().flatten().flatten();
+        let patterns: usize = patterns.map(|pattern| pattern.as_str().len() + size_of::<Pattern>()).sum();
+        let members = self.members.iter().flatten().map(|name| name.len() + size_of::<Box<str>>()).sum::<usize>();
+        let entries =
+            self.told.len() * size_of::<ToldField>() + members + self.members.len() * size_of::<Vec<Box<str>>>();
         let names = [&self.id, &self.session].into_iter().flatten().map(|text| text.len()).sum::<usize>();
         size_of::<Proof>() + self.user.token().len() + told + patterns + entries + names
     }
@@ -113,7 +148,10 @@ impl TokenPolicy {
             user: self.user(&claims)?,
             until_s,
             issued_s: claims.get("iat").and_then(date).map(|seconds| seconds as u64),
-            channels: self.channels(&claims)?,
+            channels: channels(&claims, self.channels.as_deref())?,
+            publish: channels(&claims, self.publish.as_deref())?,
+            members: self.members.iter().map(|claim| claims.get(claim).map(members).unwrap_or_default()).collect(),
+            conditions: self.conditions(&claims),
             told: self.told(&claims)?,
             id: claims.name("jti", Claim::Jti)?,
             session: claims.name("sid", Claim::Sid)?,
@@ -166,17 +204,33 @@ impl TokenPolicy {
         values.filter_map(Result::transpose).collect()
     }
 
-    fn channels(&self, claims: &ClaimMap<'_>) -> Result<Option<Vec<Pattern>>, TokenFault> {
-        let Some(name) = &self.channels else { return Ok(None) };
-        let Some(value) = claims.get(name) else { return Ok(Some(Vec::new())) };
-        let items: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| TokenFault::NoList)?;
-        let pattern = |item: &RawValue| {
-            let name = text(item).ok_or(TokenFault::NoText(Claim::Channels))?;
-            let pattern = Pattern::new(&name).map_err(|error| TokenFault::Channel(Claim::Channels, error))?;
-            if pattern.is_reserved() { Err(TokenFault::Reserved(Claim::Channels)) } else { Ok(pattern) }
-        };
-        items.into_iter().map(pattern).collect::<Result<_, _>>().map(Some)
+    fn conditions(&self, claims: &ClaimMap<'_>) -> u64 {
+        let has = |(name, wanted): &(Box<str>, Box<str>)| claims.get(name).is_some_and(|value| says(value, wanted));
+        let hold = self.conditions.iter().map(|condition| condition.iter().all(has));
+        hold.zip(0..u64::BITS).fold(0, |bits, (holds, index)| bits | u64::from(holds) << index)
     }
+}
+
+/// The patterns that a claim lists; `None` if none is named.
+fn channels(claims: &ClaimMap<'_>, name: Option<&str>) -> Result<Option<Vec<Pattern>>, TokenFault> {
+    let Some(name) = name else { return Ok(None) };
+    let Some(value) = claims.get(name) else { return Ok(Some(Vec::new())) };
+    let items: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| TokenFault::NoList)?;
+    let pattern = |item: &RawValue| {
+        let name = text(item).ok_or(TokenFault::NoText(Claim::Channels))?;
+        let pattern = Pattern::new(&name).map_err(|error| TokenFault::Channel(Claim::Channels, error))?;
+        if pattern.is_reserved() { Err(TokenFault::Reserved(Claim::Channels)) } else { Ok(pattern) }
+    };
+    items.into_iter().map(pattern).collect::<Result<_, _>>().map(Some)
+}
+
+/// The values of a claim, a text or a list of texts, as tokens of channels.
+fn members(value: &RawValue) -> Vec<Box<str>> {
+    let items: Vec<&RawValue> = match value.get().starts_with('[') {
+        true => serde_json::from_str(value.get()).unwrap_or_default(),
+        false => vec![value],
+    };
+    items.into_iter().filter_map(|item| member(&text(item)?)).collect()
 }
 
 /// The claim as a header field says it.

@@ -141,7 +141,7 @@ mod tests {
     fn proof(user: &str, id: Option<&str>, issued_s: Option<u64>) -> Proof {
         let user = User::new(user).unwrap();
         let (id, session) = (id.map(Box::from), Some("s-1".into()));
-        Proof { user, until_s: NOW + 60, issued_s, channels: None, told: Vec::new(), id, session }
+        Proof { issued_s, id, session, ..Proof::of(user, NOW + 60) }
     }
 
     fn revocation(json: &str) -> Revocation {

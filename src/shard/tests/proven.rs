@@ -11,7 +11,7 @@ use crate::conn::route::{AuthId, CentrifugeRoute};
 use crate::conn::{Lasting, identity, lasting};
 use crate::proto::token::{Algorithm, KeySet, TokenPolicy};
 
-const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+pub(super) const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 /// One that takes tokens of [`token`].
 pub(super) fn auths() -> Auths {
@@ -22,7 +22,7 @@ pub(super) fn auths() -> Auths {
     Auths::new(vec![Auth { name: "app".into(), by: AuthBy::Token(Box::new(token)) }])
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     let room = || ChannelTemplate::parse("room.{room}").unwrap();
     let websocket = |control| {
         RouteTarget::WebSocket(WebSocketRoute {
@@ -61,12 +61,12 @@ pub(super) fn token(user: &str, exp: u64) -> String {
     signed(&json!({"sub": user, "exp": exp, "channels": [">"]}))
 }
 
-fn signed(claims: &Value) -> String {
+pub(super) fn signed(claims: &Value) -> String {
     jsonwebtoken::encode(&Header::default(), claims, &EncodingKey::from_secret(SECRET)).unwrap()
 }
 
 /// The code of the close frame at the end of what was heard.
-fn close_code(heard: &[u8]) -> Option<u16> {
+pub(super) fn close_code(heard: &[u8]) -> Option<u16> {
     let at = heard.iter().rposition(|byte| *byte == 0x88)?;
     Some(u16::from_be_bytes([*heard.get(at + 2)?, *heard.get(at + 3)?]))
 }

@@ -1,6 +1,6 @@
 //! `[[auth]]`, `[access]` and `route.auth`: what is read, and which keys and names do not fit together.
 
-use tidegate::gateway::config::{AuthKey, ClientAuth, ClientProof, Target, TokenRules};
+use tidegate::gateway::config::{AuthKey, ClientAuth, ClientProof, Right, Target, TokenRules};
 
 use crate::config::{LISTENER, errors, parse};
 
@@ -32,6 +32,7 @@ fn reads_an_auth_with_its_defaults_and_one_that_says_everything() {
         carriers: vec!["header".into()],
         user: "sub".into(),
         channels: None,
+        publish: None,
         required: Vec::new(),
         headers: Vec::new(),
     };
@@ -44,6 +45,7 @@ fn reads_an_auth_with_its_defaults_and_one_that_says_everything() {
         carriers: vec!["cookie:session".into(), "subprotocol".into()],
         user: "email".into(),
         channels: Some("rooms".into()),
+        publish: None,
         required: vec![pair("scope", "push")],
         headers: vec![pair("X-User", "sub"), pair("X-Roles", "roles")],
     };
@@ -241,4 +243,41 @@ fn doubts_a_user_that_nothing_proves() {
     }
     let found = doubts("header = \"X-User\", unverified = false");
     assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[test]
+fn reads_permissions() {
+    let text = format!(
+        "{LISTENER}[[permission]]\nchannels = [\"user.{{user}}.>\", \"inbox.{{user}}\"]\nallow = [\"hear\", \"history\"]\n\
+         [[permission]]\nchannels = \"news.>\"\nallow = \"publish\"\nrequire = {{ role = \"editor\" }}\n{APP}{ROUTE}auth = \"app\"\n"
+    );
+    let config = parse(&text, &[]).unwrap();
+    let read: Vec<_> = config.permissions.iter().map(|rule| (rule.channels.len(), &rule.rights[..])).collect();
+    assert_eq!(read, [(2, &[Right::Hear, Right::History][..]), (1, &[Right::Publish])]);
+    assert_eq!(config.permissions[1].required, [("role".to_owned(), "editor".to_owned())]);
+    assert!(!config.doubts.iter().any(|doubt| doubt.contains("permission")), "{:?}", config.doubts);
+}
+
+#[test]
+fn tells_permissions_that_allow_nothing_or_name_no_channel() {
+    for (text, words) in [
+        ("allow = \"hear\"\n", "[[permission]] has no channels"),
+        ("channels = \"a\"\n", "[[permission]] has no allow"),
+        ("channels = []\nallow = \"hear\"\n", "is an empty list; expected a pattern, or a list of patterns"),
+        ("channels = \"a\"\nallow = []\n", "is an empty list; expected what is allowed, or a list of that"),
+        ("channels = \"a\"\nallow = \"listen\"\n", "expected \"hear\", \"publish\", \"history\" or \"presence\""),
+        ("channels = \"tg.user.{user}\"\nallow = \"hear\"\n", "expected a pattern such as \"user.{user}.>\""),
+        ("channels = \"a.x{user}\"\nallow = \"hear\"\n", "expected a pattern such as \"user.{user}.>\""),
+    ] {
+        let errors = errors(&format!("[[permission]]\n{text}"));
+        assert!(errors.len() == 1 && errors[0].contains(words), "{text}: {errors:?}");
+    }
+    let many = "[[permission]]\nchannels = \"a\"\nallow = \"hear\"\n".repeat(257);
+    assert!(errors(&many)[0].contains("there are too many [[permission]]; expected at most 256"));
+    let claims: String =
+        (0..65).map(|at| format!("[[permission]]\nchannels = \"a.{{c{at}}}\"\nallow = \"hear\"\n")).collect();
+    assert!(errors(&claims)[0].contains("[[permission]] have too many claims; expected at most 64"));
+    let text = format!("{LISTENER}[[permission]]\nchannels = \"room.{{rooms}}\"\nallow = \"hear\"\n");
+    let doubts = parse(&text, &[]).unwrap().doubts;
+    assert!(doubts.len() == 1 && doubts[0].contains("there is no [[auth]] with jwt"), "{doubts:?}");
 }

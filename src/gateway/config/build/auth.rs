@@ -112,6 +112,7 @@ fn token(builder: &mut ConfigBuilder<'_>, section: &Section<'_>, jwt: &Section<'
         carriers: section.texts("token"),
         user: section.text("user")?,
         channels: section.text("channels"),
+        publish: section.text("publish"),
         required: section.pairs("require"),
         headers: section.pairs("headers"),
     })

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::{Config, Target};
 use super::admin;
 use super::auth;
+use super::permissions;
 use super::upstreams::doubts_of_circles;
 use super::{ConfigBuilder, Section};
 use crate::limits;
@@ -20,6 +21,7 @@ impl ConfigBuilder<'_> {
         doubts_of_circles(self, top, config);
         self.doubts_of_client_limits(top, config);
         auth::doubts(self, top, config);
+        permissions::doubts(self, top, config);
         if let (Some(section), Some(admin)) = (top.table("admin"), &config.admin) {
             admin::doubts(self, &section, admin);
         }

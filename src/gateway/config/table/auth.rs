@@ -157,6 +157,14 @@ pub(super) const ROWS: &[Row] = &[
               Without this key, a token says nothing about channels.",
     },
     Row {
+        path: "auth[].publish",
+        kind: Kind::Text { expected: "the name of a claim", fits: form::is_text },
+        fallback: Fallback::Nothing("\"publish\""),
+        help: "The claim that lists the channels that a client may publish to, in the same way.",
+        doc: "For routes that let clients publish: a WebSocket whose path chooses another channel can only listen, and a `publish` of \
+              `centrifuge-json` is answered with error 103. With `websocket.publish`, both must allow the channel. See docs/permissions.md.",
+    },
+    Row {
         path: "auth[].require",
         kind: Kind::Map {
             expected: "a table of claims and their values, such as { scope = \"push\" }",

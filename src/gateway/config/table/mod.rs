@@ -9,6 +9,7 @@ mod client_limits;
 mod drain;
 mod limits;
 mod listeners;
+mod permissions;
 mod process;
 mod routes;
 mod tls;
@@ -134,6 +135,7 @@ const SECTIONS: &[&[Row]] = &[
     auth::OF_ROUTES,
     upstreams::OF_ROUTES,
     channels::ROWS,
+    permissions::ROWS,
     client_limits::ROWS,
     access_log::ROWS,
     drain::ROWS,
