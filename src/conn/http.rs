@@ -142,7 +142,6 @@ impl Http {
     pub(super) fn has_unread(&self) -> bool {
         match &self.state {
             HttpState::Body(incoming) => incoming.is_whole(),
-            HttpState::Proxying(proxying) => proxying.has_unread(),
             HttpState::Checking(checking) => checking.is_answered(),
             _ => false,
         }

@@ -36,8 +36,8 @@ use crate::proto::ws::handshake::Accept;
 pub enum ProxyStep<'a> {
     /// A request was admitted: it wants a server.
     Seek,
-    /// A piece of its body.
-    Forward(&'a [u8]),
+    /// A piece of its body; the last one, if the end has no bytes of its own.
+    Forward { piece: &'a [u8], is_last: bool },
     /// Its end.
     Asked,
     /// A step of the server's answer.
@@ -194,7 +194,9 @@ impl Proxying {
         Ok(match self.body.next(input)? {
             BodyStep::Data(piece) => {
                 self.arrived += piece.len() as u64;
-                Some(ProxyStep::Forward(piece))
+                // The end is no step of its own: it could wait for room, and the answer come before it.
+                self.is_whole = self.body.is_over();
+                Some(ProxyStep::Forward { piece, is_last: self.is_whole })
             }
             BodyStep::End => {
                 self.is_whole = true;
@@ -212,11 +214,6 @@ impl Proxying {
     /// A server gets the request, or has got it.
     fn has_server(&self) -> bool {
         matches!(self.stage, ProxyStage::Asked | ProxyStage::Answering)
-    }
-
-    /// Whether the end of the body is still to be reported, because its last piece was a step of its own.
-    pub(super) fn has_unread(&self) -> bool {
-        !self.is_waiting() && self.body.is_over()
     }
 
     /// Whether it waits for its server, and its client's end should be noticed.

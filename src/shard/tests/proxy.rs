@@ -264,6 +264,40 @@ fn an_early_answer_is_passed_on_and_neither_connection_is_used_again() {
 }
 
 #[test]
+fn a_body_that_fills_the_way_to_its_server_is_whole_when_its_last_piece_is_on_the_way() {
+    let mut stage = plain();
+    // The server reads nothing, and its end of the connection takes less than the first two; the last one is too much.
+    let pieces = [32, 32, 20, 20].map(|kilobytes| "x".repeat(kilobytes * 1024));
+    let body = pieces.concat();
+    let head = format!("POST /api/a HTTP/1.1\r\nHost: shop\r\nContent-Length: {}\r\n\r\n", body.len());
+    let (mut client, mut server) = stage.asked(&head);
+    for piece in &pieces {
+        client.say(piece);
+        stage.run();
+    }
+    server.say(OK);
+    stage.run();
+    assert_eq!(raw(&mut client), OK, "both connections live on");
+    client.say(GET);
+    stage.run();
+    let mut asked = raw(&mut server);
+    while asked.len() < body.len() {
+        stage.run();
+        asked += &raw(&mut server);
+    }
+    stage.run();
+    asked += &raw(&mut server);
+    let (_, rest) = asked.split_once("\r\n\r\n").expect("a head");
+    assert_eq!(&rest[..body.len()], body);
+    assert!(rest[body.len()..].starts_with("GET /api/a?b=c HTTP/1.1\r\n"), "{}", &rest[body.len()..]);
+    server.say(OK);
+    stage.run();
+    assert_eq!(raw(&mut client), OK);
+    drop((client, server));
+    stage.end();
+}
+
+#[test]
 fn the_path_that_is_matched_is_the_path_that_is_forwarded() {
     let mut stage = stage(1, |target, _| {
         target.strip = Some("/api".into());

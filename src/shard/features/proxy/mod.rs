@@ -99,7 +99,7 @@ impl Proxy {
     pub(in crate::shard) fn step(&mut self, desk: &mut Desk, key: Key, step: ProxyStep<'_>) {
         match step {
             ProxyStep::Seek => self.seek(desk, key, None),
-            ProxyStep::Forward(piece) => self.forward(desk, key, piece),
+            ProxyStep::Forward { piece, is_last } => self.forward(desk, key, piece, is_last),
             ProxyStep::Asked => self.asked(desk, key),
             ProxyStep::Upstream(said) => self.said(desk, key, said),
             ProxyStep::Frames(frames) => self.pass(desk, key, frames.bytes),
@@ -231,11 +231,14 @@ impl Proxy {
 
     // --- bytes -----------------------------------------------------------------------------------------------------------
 
-    fn forward(&mut self, desk: &mut Desk, client: Key, piece: &[u8]) {
+    fn forward(&mut self, desk: &mut Desk, client: Key, piece: &[u8], is_last: bool) {
         let Some(proxying) = half_of(desk, client) else { return };
         let Some((server, framed)) = proxying.goes_to() else { return };
         let Some(conn) = desk.slots.get_mut(server) else { return };
         let is_full = halves::ask_on(conn, |out| framed.write(out, piece));
+        if is_last {
+            return self.asked(desk, client);
+        }
         desk.mark_dirty(server);
         if is_full && let Some(proxying) = half_of(desk, client) {
             self.stopped += usize::from(!std::mem::replace(&mut proxying.is_stopped, true));
