@@ -1,4 +1,5 @@
-//! nginx and HAProxy as proxies in front of one server: kept connections to it, WebSockets passed on, no log.
+//! nginx and HAProxy as proxies in front of one server: kept connections to it, WebSockets passed on, no log. What is below
+//! `/streamed/` is passed on as it comes: HAProxy does so everywhere.
 
 use std::fs;
 use std::path::Path;
@@ -40,15 +41,21 @@ http {{
     server {{
         listen {front} backlog=4096;
         {tls}
+        client_max_body_size 0;
+        proxy_http_version 1.1;
+        proxy_read_timeout 1h;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $connection_upgrade;
+        proxy_set_header Host $host;
+        proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_set_header X-Forwarded-Proto $scheme;
         location / {{
             proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_read_timeout 1h;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection $connection_upgrade;
-            proxy_set_header Host $host;
-            proxy_set_header X-Forwarded-For $remote_addr;
-            proxy_set_header X-Forwarded-Proto $scheme;
+        }}
+        location /streamed/ {{
+            proxy_pass http://app;
+            proxy_buffering off;
+            proxy_request_buffering off;
         }}
     }}
 }}

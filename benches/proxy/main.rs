@@ -5,14 +5,19 @@
 //! ```
 
 mod clients;
+mod events;
+mod link;
 mod origin;
 mod token;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use rustls::ClientConfig;
+use tidegate_bench::certificate::{Certificate, Shake};
 use tidegate_bench::cpu;
 use tidegate_bench::floor;
 use tidegate_bench::options::{Common, Target, Transport};
@@ -21,36 +26,44 @@ use tidegate_bench::progress::Progress;
 use tidegate_bench::proxies::IDLE_MAX;
 use tidegate_bench::report::{Column, Ratio, Report, Row};
 
-use clients::Clients;
+use clients::{Clients, Pace, Request};
 
 /// Before the first measurement.
 const WARM_UP: Duration = Duration::from_millis(500);
-const PATH: &str = "/proxied/a";
+const SMALL_BYTES: usize = 1024;
+/// Bodies that are passed on as they come, and how many clients send or get them at once.
+const BODIES: [(usize, u32); 2] = [(64 * 1024, 50), (16 * 1024 * 1024, 8)];
+const STREAMS: u32 = 200;
 
-/// Proxied requests: CPU per million, beside nginx, HAProxy and a bare relay.
+/// Proxied requests: CPU per million and per GB, and latency, beside nginx, HAProxy and a bare relay.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "proxy", max_term_width = 100)]
 #[command(
-    after_help = "Each client has one request on its way: GET, over a connection that stays open, to a server that answers at once.
-All proxies have one thread and keep connections to the server. The relay passes bytes between two sockets and
-understands none of them.
+    after_help = "All proxies have one thread and keep connections to the server, which answers at once. The relay passes bytes between
+two sockets and understands none of them. The phases:
+
+  requests  GET, 1 KiB, each client with one request on its way: CPU s per million
+  half      the same requests at half of the rate that the slowest had in `requests`: latency
+  down, up  bodies of 64 KiB (50 clients) and 16 MiB (8) from the server and to it: CPU s per GB
+  events    200 event streams, 20 events/s each: how late an event is
+  token     the gateway alone: a token that was verified before beside one that no route asks for
 
 Examples:
   cargo bench --bench proxy
-  cargo bench --bench proxy -- --bytes 65536 --runs 5
-  cargo bench --bench proxy -- --token --runs 5
-  cargo bench --bench proxy -- --driver uring --without-peers"
+  cargo bench --bench proxy -- --phase requests --runs 5
+  cargo bench --bench proxy -- --phase down --phase up --transport tls
+  cargo bench --bench proxy -- --phase token --runs 5"
 )]
 struct Args {
-    /// How many connect
+    /// How many connect for requests of 1 KiB
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=9_000))]
     connections: u32,
-    /// Body of an answer; may be repeated
-    #[arg(long, value_name = "N", default_values_t = [1024], value_parser = clap::value_parser!(u32).range(0..=100_000))]
-    bytes: Vec<u32>,
-    /// The gateway alone: requests with a token, on a route that asks for it, beside one that does not
-    #[arg(long)]
-    token: bool,
+    /// Only these; may be repeated
+    #[arg(long, value_enum, default_values = ["requests", "half", "down", "up", "events"])]
+    phase: Vec<Phase>,
+    /// In front of the proxy; may be repeated
+    #[arg(long, value_enum, default_values = ["plain", "tls"])]
+    transport: Vec<Transport>,
     /// Length of each phase
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
@@ -58,65 +71,94 @@ struct Args {
     common: Common,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Phase {
+    Requests,
+    Half,
+    Down,
+    Up,
+    Events,
+    Token,
+}
+
 const COLUMNS: &[Column] = &[
     Column("requests_per_s", "requests/s", 0),
+    Column("mb_per_s", "MB/s", 0),
+    Column("events_per_s", "events/s", 0),
     Column("p50_ms", "p50 ms", 2),
     Column("p99_ms", "p99 ms", 2),
     Column("cpu_s_per_million", "CPU s per million", 2),
+    Column("cpu_s_per_gb", "CPU s per GB", 3),
     Column("load_cpu_s_per_million", "load's CPU s", 2),
 ];
+
+/// With these names.
+const UNREAD: &str = "token unread";
+const CHECKED: &str = "token checked";
+
+fn is_like(row: &Row, other: &Row) -> bool {
+    row.phase == other.phase && row.marks == other.marks
+}
 
 const RATIOS: &[Ratio] = &[
     Ratio {
         figure: "cpu_s_per_million",
         name: "cpu_to_floor",
         head: "CPU to relay",
-        to: |row, other| other.target == Target::Floor.name() && row.marks == other.marks && row.phase == other.phase,
+        to: |row, other| other.target == Target::Floor.name() && is_like(row, other),
     },
     Ratio {
         figure: "cpu_s_per_million",
         name: "cpu_to_unread",
         head: "CPU to token unread",
-        to: |row, other| {
-            row.phase == Phase::Checked.name()
-                && other.phase == Phase::Unread.name()
-                && row.target == other.target
-                && row.marks == other.marks
-        },
+        to: |row, other| row.phase == CHECKED && other.phase == UNREAD && row.target == other.target,
     },
     Ratio {
         figure: "cpu_s_per_million",
         name: "cpu_to_nginx",
         head: "CPU to nginx",
-        to: |row, other| other.target == "nginx" && row.marks == other.marks,
+        to: |row, other| other.target == "nginx" && is_like(row, other),
     },
     Ratio {
         figure: "cpu_s_per_million",
         name: "cpu_to_haproxy",
         head: "CPU to HAProxy",
-        to: |row, other| other.target == "haproxy" && row.marks == other.marks,
+        to: |row, other| other.target == "haproxy" && is_like(row, other),
+    },
+    Ratio {
+        figure: "cpu_s_per_gb",
+        name: "gb_to_nginx",
+        head: "GB to nginx",
+        to: |row, other| other.target == "nginx" && is_like(row, other),
+    },
+    Ratio {
+        figure: "cpu_s_per_gb",
+        name: "gb_to_haproxy",
+        head: "GB to HAProxy",
+        to: |row, other| other.target == "haproxy" && is_like(row, other),
+    },
+    Ratio {
+        figure: "p99_ms",
+        name: "p99_to_nginx",
+        head: "p99 to nginx",
+        to: |row, other| other.target == "nginx" && is_like(row, other),
+    },
+    Ratio {
+        figure: "p99_ms",
+        name: "p99_to_haproxy",
+        head: "p99 to HAProxy",
+        to: |row, other| other.target == "haproxy" && is_like(row, other),
     },
 ];
 
-/// The credentials of requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Not at all.
-    Plain,
-    /// With a token that no route asks for.
-    Unread,
-    /// With a token that was verified before.
-    Checked,
-}
-
-impl Phase {
-    fn name(self) -> &'static str {
-        match self {
-            Phase::Plain => "proxied",
-            Phase::Unread => "token unread",
-            Phase::Checked => "token checked",
-        }
-    }
+/// One run of the benchmark.
+struct Bench<'a> {
+    args: &'a Args,
+    run: u32,
+    server: SocketAddr,
+    origin_of_time: Instant,
+    certificate: &'a Certificate,
+    tls: &'a Arc<ClientConfig>,
 }
 
 fn main() -> ExitCode {
@@ -126,73 +168,165 @@ fn main() -> ExitCode {
 fn measure(args: &Args) -> Result<(), String> {
     let options = vec![("connections", args.connections.into()), ("seconds", args.seconds.into())];
     let mut report = Report::new("proxy", &args.common, COLUMNS, RATIOS, options);
-    let all: Vec<(Target, Phase)> = match args.token {
-        true => args.common.gateways().flat_map(|target| [(target, Phase::Unread), (target, Phase::Checked)]).collect(),
-        false => {
-            let all = std::iter::once(Target::Floor).chain(args.common.gateways()).chain(args.common.proxies());
-            all.map(|target| (target, Phase::Plain)).collect()
-        }
-    };
-    let servers = args.bytes.iter().map(|bytes| Ok((*bytes, origin::start(*bytes as usize)?)));
-    let servers = servers.collect::<Result<Vec<_>, String>>()?;
+    let origin_of_time = Instant::now();
+    let server = origin::start(BODIES.map(|(bytes, _)| bytes).into_iter().chain([SMALL_BYTES]), origin_of_time)?;
+    let certificate = Certificate::new()?;
+    let tls = certificate.client(Shake::default())?;
     for run in 1..=args.common.runs {
-        for target in &all {
-            for (bytes, server) in &servers {
-                measure_one(args, run, *target, (*bytes, *server), &mut report)?;
-            }
+        let bench = Bench { args, run, server, origin_of_time, certificate: &certificate, tls: &tls };
+        for transport in &args.transport {
+            bench.measure(*transport, &mut report)?;
         }
     }
-    report.finish("relay: a loop that passes bytes between two sockets for each client, over epoll.");
+    report.finish("relay: a loop that passes bytes between two sockets for each client, over epoll, plain.");
     Ok(())
 }
 
-fn measure_one(
-    args: &Args,
-    run: u32,
-    (target, phase): (Target, Phase),
-    (bytes, server): (u32, SocketAddr),
-    report: &mut Report<'_>,
-) -> Result<(), String> {
-    let _progress = Progress::new(format!("run {run} of {}, {}, {bytes} bytes", args.common.runs, target.name()));
-    let auth = if phase == Phase::Checked { token::AUTH } else { "" };
-    let rules = match target.is_gateway() {
-        true => format!(
-            "{auth}[[upstream]]\nname = \"app\"\nservers = \"{server}\"\nidle_max = {IDLE_MAX}\n\
-             [[route]]\npath = \"/proxied/*\"\nproxy = \"app\"\n"
-        ),
-        false => server.to_string(),
-    };
-    let setup = Setup {
-        target,
-        shards: 1,
-        certificate: None,
-        floor: floor::Kind::Relay,
-        has_worker: false,
-        is_grouped: false,
-        rules: &rules,
-    };
-    let running = Process::start(&setup)?;
-    let lines = if phase == Phase::Plain { String::new() } else { token::line()? };
-    let mut clients = Clients::connect(args.connections, running.front(Transport::Plain)?, PATH, &lines)?;
-    clients.ask(WARM_UP)?;
-    let (own, load) = (running.cpu()?, cpu::own()?);
-    let answers = clients.ask(Duration::from_secs(args.seconds.into()))?;
-    let (own, load) = (running.cpu()?.saturating_sub(own), cpu::own()?.saturating_sub(load));
-    let millions = answers.count as f64 / 1e6;
-    report.add(
-        run,
-        Row {
-            target: target.name(),
-            phase: phase.name(),
-            marks: vec![("bytes", bytes.to_string())],
-            figures: vec![
-                ("requests_per_s", answers.count as f64 / answers.elapsed.as_secs_f64()),
-                ("p50_ms", answers.latency_ms(0.5)),
-                ("p99_ms", answers.latency_ms(0.99)),
-                ("cpu_s_per_million", own.as_secs_f64() / millions),
-                ("load_cpu_s_per_million", load.as_secs_f64() / millions),
-            ],
-        },
-    );
-    Ok(())
+impl Bench<'_> {
+    fn has(&self, phase: Phase) -> bool {
+        self.args.phase.contains(&phase)
+    }
+
+    fn measure(&self, transport: Transport, report: &mut Report<'_>) -> Result<(), String> {
+        let common = &self.args.common;
+        let proxies = || common.gateways().chain(common.proxies());
+        let floor = (transport == Transport::Plain).then_some(Target::Floor);
+        let all: Vec<Target> = floor.into_iter().chain(proxies()).collect();
+        let mut slowest = f64::MAX;
+        if self.has(Phase::Requests) || self.has(Phase::Half) {
+            for target in &all {
+                let row = self.requests(*target, transport, Pace::AtOnce, "requests")?;
+                slowest = slowest.min(row.figure("requests_per_s"));
+                report.add(self.run, row);
+            }
+        }
+        for target in all.iter().filter(|_| self.has(Phase::Half)) {
+            report.add(self.run, self.requests(*target, transport, Pace::PerSecond(slowest / 2.0), "half load")?);
+        }
+        for (phase, name) in [(Phase::Down, "down"), (Phase::Up, "up")] {
+            for (target, body) in proxies().flat_map(|target| BODIES.map(|body| (target, body))) {
+                if self.has(phase) {
+                    report.add(self.run, self.bodies(target, transport, name, body)?);
+                }
+            }
+        }
+        for target in all.iter().filter(|_| self.has(Phase::Events)) {
+            report.add(self.run, self.events(*target, transport)?);
+        }
+        for target in common.gateways().filter(|_| self.has(Phase::Token)) {
+            for name in [UNREAD, CHECKED] {
+                report.add(self.run, self.requests(target, transport, Pace::AtOnce, name)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn duration(&self) -> Duration {
+        Duration::from_secs(self.args.seconds.into())
+    }
+
+    fn progress(&self, target: Target, transport: Transport, words: &str) -> Progress {
+        let runs = self.args.common.runs;
+        Progress::new(format!("run {} of {runs}, {}, {}, {words}", self.run, target.name(), transport.name()))
+    }
+
+    /// `rules`: before the routes of the gateway.
+    fn start(&self, target: Target, rules: &str) -> Result<Process, String> {
+        let server = self.server;
+        let rules = match target.is_gateway() {
+            true => format!(
+                "{rules}[[upstream]]\nname = \"app\"\nservers = \"{server}\"\nidle_max = {IDLE_MAX}\n\
+                 [[route]]\npath = \"/proxied/*\"\nproxy = \"app\"\n[[route]]\npath = \"/streamed/*\"\nproxy = \"app\"\n"
+            ),
+            false => server.to_string(),
+        };
+        Process::start(&Setup {
+            target,
+            shards: 1,
+            certificate: Some(self.certificate),
+            floor: floor::Kind::Relay,
+            has_worker: false,
+            is_grouped: false,
+            rules: &rules,
+        })
+    }
+
+    fn clients(
+        &self,
+        process: &Process,
+        transport: Transport,
+        count: u32,
+        request: Request,
+    ) -> Result<Clients, String> {
+        Clients::connect(count, process.front(transport)?, self.tls_of(transport), request)
+    }
+
+    fn tls_of(&self, transport: Transport) -> Option<&Arc<ClientConfig>> {
+        (transport == Transport::Tls).then_some(self.tls)
+    }
+
+    fn requests(&self, target: Target, transport: Transport, pace: Pace, phase: &'static str) -> Result<Row, String> {
+        let _progress = self.progress(target, transport, phase);
+        let process = self.start(target, if phase == CHECKED { token::AUTH } else { "" })?;
+        let lines = if [CHECKED, UNREAD].contains(&phase) { token::line()? } else { String::new() };
+        let request = Request::get(&format!("/proxied/{SMALL_BYTES}"), &lines);
+        let mut clients = self.clients(&process, transport, self.args.connections, request)?;
+        clients.ask(pace, WARM_UP)?;
+        let (own, load) = (process.cpu()?, cpu::own()?);
+        let answers = clients.ask(pace, self.duration())?;
+        let (own, load) = (process.cpu()?.saturating_sub(own), cpu::own()?.saturating_sub(load));
+        let millions = answers.count as f64 / 1e6;
+        let figures = vec![
+            ("requests_per_s", answers.per_second()),
+            ("p50_ms", answers.latency_ms(0.5)),
+            ("p99_ms", answers.latency_ms(0.99)),
+            ("cpu_s_per_million", own.as_secs_f64() / millions),
+            ("load_cpu_s_per_million", load.as_secs_f64() / millions),
+        ];
+        Ok(Row { target: target.name(), phase, marks: marks(transport, SMALL_BYTES.to_string()), figures })
+    }
+
+    fn bodies(
+        &self,
+        target: Target,
+        transport: Transport,
+        phase: &'static str,
+        (bytes, count): (usize, u32),
+    ) -> Result<Row, String> {
+        let _progress = self.progress(target, transport, phase);
+        let process = self.start(target, "")?;
+        let request = match phase {
+            "down" => Request::get(&format!("/streamed/{bytes}"), ""),
+            _ => Request::post("/streamed/up", bytes),
+        };
+        let mut clients = self.clients(&process, transport, count, request)?;
+        clients.ask(Pace::AtOnce, WARM_UP)?;
+        let own = process.cpu()?;
+        let answers = clients.ask(Pace::AtOnce, self.duration())?;
+        let own = process.cpu()?.saturating_sub(own);
+        let gigabytes = answers.count as f64 * bytes as f64 / 1e9;
+        let figures = vec![
+            ("requests_per_s", answers.per_second()),
+            ("mb_per_s", gigabytes * 1e3 / answers.elapsed.as_secs_f64()),
+            ("cpu_s_per_gb", own.as_secs_f64() / gigabytes),
+        ];
+        Ok(Row { target: target.name(), phase, marks: marks(transport, bytes.to_string()), figures })
+    }
+
+    fn events(&self, target: Target, transport: Transport) -> Result<Row, String> {
+        let _progress = self.progress(target, transport, "events");
+        let process = self.start(target, "")?;
+        let (front, tls) = (process.front(transport)?, self.tls_of(transport));
+        let delays = events::read(STREAMS, front, tls, (WARM_UP, self.duration()), self.origin_of_time)?;
+        let figures = vec![
+            ("events_per_s", delays.count as f64 / self.duration().as_secs_f64()),
+            ("p50_ms", delays.ms(0.5)),
+            ("p99_ms", delays.ms(0.99)),
+        ];
+        Ok(Row { target: target.name(), phase: "events", marks: marks(transport, "-".to_owned()), figures })
+    }
+}
+
+fn marks(transport: Transport, bytes: String) -> Vec<(&'static str, String)> {
+    vec![("transport", transport.name().to_owned()), ("bytes", bytes)]
 }
