@@ -71,7 +71,7 @@ mod tests {
             hosts: None,
             allowance: None,
             check: None,
-            answer: None,
+            evidence: Default::default(),
             permissions: &Permissions::default(),
         };
         let request = ClientRequest::new(&head, arrival, &routes, None);

@@ -12,12 +12,14 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::certified::{CertificateAuth, CertificateFault};
 use super::forward_auth::{ForwardAuth, ForwardVerdict, RelayedAnswer};
 use super::inquiry::{Inquiry, InquiryAnswer};
 use super::published::{KnownKeys, PublishedKeys};
 use super::route::{AuthId, Route};
 use crate::proto::CloseReason;
 use crate::proto::http::{ForwardedCredentials, Head, query_without};
+use crate::proto::tls::clients::ClientCertificate;
 use crate::proto::token::carrier::{self, Carrier};
 use crate::proto::token::memory::{ProofMemory, proof_key};
 use crate::proto::token::revocation::{Revocation, RevokedTokens};
@@ -36,6 +38,16 @@ pub enum AuthBy {
     Token(Box<TokenAuth>),
     /// A server says so.
     Forward(Box<ForwardAuth>),
+    Certificate(CertificateAuth),
+}
+
+/// What proves a client besides its request.
+#[derive(Clone, Copy, Default)]
+pub struct Evidence<'a> {
+    /// The answer for which the request has waited, if it has.
+    pub answer: Option<&'a InquiryAnswer>,
+    /// The client's certificate.
+    pub certificate: Option<&'a ClientCertificate>,
 }
 
 /// A signed token.
@@ -59,7 +71,7 @@ impl Auth {
     fn token(&self) -> Option<&TokenAuth> {
         match &self.by {
             AuthBy::Token(token) => Some(token),
-            AuthBy::Forward(_) => None,
+            AuthBy::Forward(_) | AuthBy::Certificate(_) => None,
         }
     }
 
@@ -68,6 +80,7 @@ impl Auth {
         match &self.by {
             AuthBy::Token(token) => token.policy.told.iter().map(|(name, _)| &**name).collect(),
             AuthBy::Forward(forward) => forward.told().collect(),
+            AuthBy::Certificate(certificate) => certificate.field.as_deref().into_iter().collect(),
         }
     }
 
@@ -271,16 +284,16 @@ impl<'s> CredentialCheck<'s> {
     pub(super) fn forward(&self, id: AuthId) -> Option<&'s ForwardAuth> {
         match &self.auth(id)?.by {
             AuthBy::Forward(forward) => Some(forward),
-            AuthBy::Token(_) => None,
+            AuthBy::Token(_) | AuthBy::Certificate(_) => None,
         }
     }
 
-    /// The proof that a request gives to one of the auths of its route. `answer`: for which it has waited.
+    /// The proof that a request gives to one of the auths of its route, or its connection does.
     pub(super) fn prove(
         &self,
         head: &Head<'_>,
         route: &Route,
-        answer: Option<&InquiryAnswer>,
+        Evidence { answer, certificate }: Evidence<'_>,
     ) -> Result<Arc<Proof>, Unproven> {
         if let Some(InquiryAnswer::Busy) = answer {
             return Err(Denial::new(CloseReason::AuthBusy).into());
@@ -291,6 +304,10 @@ impl<'s> CredentialCheck<'s> {
                 AuthBy::Forward(forward) if Auth::is_for_server(forward, head, route.auth.last() == Some(&id)) => {
                     return self.judged(id, answer);
                 }
+                AuthBy::Certificate(own) => match certificate {
+                    Some(certificate) => return self.certified(id, own, certificate),
+                    None => continue,
+                },
                 AuthBy::Forward(_) => continue,
             };
             match carrier::token(head, &token_auth.carriers) {
@@ -304,6 +321,24 @@ impl<'s> CredentialCheck<'s> {
         }
         route.auth.iter().for_each(|id| self.note(*id, AuthOutcome::Missing));
         Err(Denial::new(CloseReason::NoToken).into())
+    }
+
+    /// The proof of a certificate: the handshake has verified it.
+    fn certified(
+        &self,
+        id: AuthId,
+        auth: &CertificateAuth,
+        certificate: &ClientCertificate,
+    ) -> Result<Arc<Proof>, Unproven> {
+        let proof = auth.proof(certificate, (self.unix_time)()).map_err(|fault| {
+            let (reason, outcome) = match fault {
+                CertificateFault::Nameless => (CloseReason::InsufficientScope, AuthOutcome::Forbidden),
+                CertificateFault::Over => (CloseReason::NoToken, AuthOutcome::Expired),
+            };
+            self.note(id, outcome);
+            Denial::new(reason)
+        })?;
+        self.unless_revoked(id, proof.into(), AuthOutcome::Verified)
     }
 
     /// The verdict of the server that decides, for which the request may have to wait.
@@ -324,11 +359,12 @@ impl<'s> CredentialCheck<'s> {
         }
     }
 
-    /// The auth of a route that decides about a request: it is shown a token, or its server is asked.
-    pub(super) fn deciding(&self, head: &Head<'_>, route: &Route) -> Option<AuthId> {
+    /// The auth of a route that decides about a request: it is shown a token or a certificate, or its server is asked.
+    pub(super) fn deciding(&self, head: &Head<'_>, route: &Route, has_certificate: bool) -> Option<AuthId> {
         let decides = |id: AuthId, auth: &Auth| match &auth.by {
             AuthBy::Token(token_auth) => !matches!(carrier::token(head, &token_auth.carriers), Ok(None)),
             AuthBy::Forward(forward) => Auth::is_for_server(forward, head, route.auth.last() == Some(&id)),
+            AuthBy::Certificate(_) => has_certificate,
         };
         route.auth.iter().copied().find(|id| self.auth(*id).is_some_and(|auth| decides(*id, auth)))
     }

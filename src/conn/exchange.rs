@@ -8,6 +8,7 @@ use super::admin;
 use super::admission::request::{Arrival, ClientRequest};
 use super::admission::{Admission, Run, Waiting};
 use super::affinity::affinity;
+use super::auth::Evidence;
 use super::centrifuge::Centrifuge;
 use super::checking::{Checking, ForwardCheck};
 use super::client;
@@ -181,16 +182,16 @@ impl Exchange<'_> {
         let quotas = settings.generation.quotas.as_deref();
         let (peer, standing) = (self.link.peer, self.session.counted.standing());
         let allowance = quotas.map(|quotas| Allowance { quotas, peer, standing, now });
+        let (certificate, surplus) = (http.certificate.clone(), http.surplus);
         let arrival = Arrival {
             node: settings.process.node,
             called,
             hosts: http.hosts(settings),
             allowance,
             check: settings.check(),
-            answer,
+            evidence: Evidence { answer, certificate: certificate.as_deref() },
             permissions: &settings.generation.permissions,
         };
-        let surplus = http.surplus;
         let turned_away = self.turned_away();
         let request = ClientRequest::new(head, arrival, &settings.generation.routes, turned_away);
         let outcome = match self.admit(stage, &request) {

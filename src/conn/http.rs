@@ -9,6 +9,8 @@
 //!    '-- a stream: the phase changes, this is over
 //! ```
 
+use std::sync::Arc;
+
 use super::about::About;
 use super::accept;
 use super::checking::Checking;
@@ -31,6 +33,7 @@ use crate::proto::close::CloseRow;
 use crate::proto::event::Position;
 use crate::proto::http::{Reply, ReplyTo};
 use crate::proto::request::{Reading, Receipt};
+use crate::proto::tls::clients::ClientCertificate;
 
 /// The state of a connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub(super) struct Http {
     pub(super) answered: u32,
     listener: u16,
     pub(super) way: Way,
+    /// The client's certificate, if it has shown one.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
     /// The peer, once it has sent a request as a trusted proxy (`client`).
     pub(super) proxy: Option<Peer>,
     /// The reason why there is no room for the connection: its first request is its last, and is refused.
@@ -89,7 +94,15 @@ pub(super) enum HttpState {
 impl Http {
     /// `listener` is the id of the listener that accepted the connection.
     pub(super) fn new(listener: u16) -> Http {
-        Http { listener, state: HttpState::Idle, answered: 0, way: Way::Direct, proxy: None, surplus: None }
+        Http {
+            listener,
+            state: HttpState::Idle,
+            answered: 0,
+            way: Way::Direct,
+            certificate: None,
+            proxy: None,
+            surplus: None,
+        }
     }
 
     pub(super) fn listener(&self) -> u16 {

@@ -47,6 +47,7 @@ mod answers;
 mod arriving;
 pub mod auth;
 pub mod centrifuge;
+pub mod certified;
 mod checking;
 mod client;
 mod collect;
@@ -109,6 +110,7 @@ use crate::proto::CloseReason;
 use crate::proto::event::{Event, Message};
 use crate::proto::replay::{Excerpt, ExcerptBounds, Since};
 use crate::proto::subject::Subject;
+use crate::proto::tls::clients::ClientCertificate;
 use crate::proto::upstream::ServerId;
 
 use accept::ServiceRequest;
@@ -298,6 +300,13 @@ pub fn transport(tls: Option<&Arc<rustls::ServerConfig>>, is_introduced: bool) -
         tls if is_introduced => Ok(Transport::introduced(tls)),
         Some(tls) => Transport::tls(tls),
         None => Ok(Transport::Plain),
+    }
+}
+
+/// The handshake is over, and the client has shown this certificate.
+pub fn certified(conn: &mut Conn, certificate: Arc<ClientCertificate>) {
+    if let Phase::Http(http) = &mut conn.session.phase {
+        http.certificate = Some(certificate);
     }
 }
 

@@ -196,7 +196,7 @@ impl TlsTransport {
         if !wire.is_empty() {
             let is_more = wire.len() > before;
             // The last handshake messages of TLS 1.2 are ones that the client waits for.
-            let is_tickets = before == 0 && matches!(opened, Ok(Opened::Handshaken(agreed)) if agreed.is_tls13());
+            let is_tickets = before == 0 && matches!(&opened, Ok(Opened::Handshaken(agreed)) if agreed.is_tls13());
             let waiting = waiting.get_or_insert_default();
             waiting.is_patient = if is_more { is_tickets } else { waiting.is_patient };
             waiting.wire = wire;

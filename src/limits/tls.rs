@@ -15,7 +15,7 @@ pub const HANDSHAKES_PER_TURN: usize = 16;
 /// After this much of the turn, no further handshake is advanced.
 pub const HANDSHAKE_TIME_PER_TURN: Duration = Duration::from_millis(2);
 /// Most bytes that a client may send before its handshake is complete: a ClientHello with post-quantum shares is below
-/// 2 KiB, and a client that has to retry sends two. Client certificates, which are longer, are not requested. Early data
+/// 2 KiB, and a client that has to retry sends two. A client's certificate with its chain is below 8 KiB. Early data
 /// that is skipped does not count.
 pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
 /// The same of a server behind the gateway: its chain of certificates, with four of the longest in use.

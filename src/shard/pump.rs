@@ -138,13 +138,16 @@ impl Core {
             plain.clear();
             tls.take_plain(plain);
             let size = input.len();
-            let opened = tls.open(input, plain);
+            let mut opened = tls.open(input, plain);
             if input.len() < size {
                 self.desk.meter.spend(limits::RECORD_UNITS);
             }
-            if let Ok(Opened::Handshaken(agreed)) = opened {
+            if let Ok(Opened::Handshaken(agreed)) = &mut opened {
                 let is_server = conn.link.door() == Door::Upstream;
                 conn.link.handshaken(&self.desk.settings, self.desk.now);
+                if let Some(client) = agreed.client.take() {
+                    conn::certified(conn, client);
+                }
                 if is_server {
                     self.features.proxy.secured(&mut self.desk, key);
                 } else {

@@ -92,10 +92,17 @@ fn start(args: &DemoArgs) -> Result<(Gateway, Addresses), String> {
     };
     let certificate = certificate::SelfSigned::new()?;
     let listeners = vec![
-        Listener { address: addresses.plain, tls: None, hosts: Vec::new(), proxy_protocol_from: Vec::new() },
+        Listener {
+            address: addresses.plain,
+            tls: None,
+            clients: None,
+            hosts: Vec::new(),
+            proxy_protocol_from: Vec::new(),
+        },
         Listener {
             address: addresses.tls,
             tls: Some(vec![certificate.files()]),
+            clients: None,
             hosts: Vec::new(),
             proxy_protocol_from: Vec::new(),
         },

@@ -168,7 +168,8 @@ pub(super) fn admitted(
         let Some(mut entry) = lines.entries.remove(&key) else { return };
         entry.user = user.map(|user| user.name().into());
         entry.route = route;
-        entry.auth = route.and_then(|route| request.check?.deciding(request.head, request.route(route)));
+        let is_certified = request.evidence.certificate.is_some();
+        entry.auth = route.and_then(|route| request.check?.deciding(request.head, request.route(route), is_certified));
         match outcome {
             AdmissionOutcome::Answered { .. } => {
                 return lines.tell(around, &entry, LineKind::Request, answer, now);

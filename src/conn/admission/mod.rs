@@ -262,7 +262,7 @@ fn identity<'r>(
         return Err(Objection::Route(route, CloseReason::NotPermitted).into());
     }
     let found = if matches!(prepared, Prepared::Result(_)) { PathMatch::Result } else { PathMatch::Itself };
-    if request.answer.is_some()
+    if request.evidence.answer.is_some()
         && let Some(away) = request.turned_away.filter(|away| away.refuses(found, &route.target))
     {
         return Err(Objection::Away(route, away).into());
@@ -282,7 +282,7 @@ fn prove(request: &ClientRequest<'_, '_>, route: &Route, prepared: &Prepared) ->
     let Some(check) = &request.check else {
         return Err(Denial { reason: CloseReason::NoToken, refused: None }.into());
     };
-    let proof = check.prove(request.head, route, request.answer)?;
+    let proof = check.prove(request.head, route, request.evidence)?;
     let client = Identity::proven(proof);
     if may_hear(request, route, prepared, &client) { Ok(client) } else { Err(check.forbid(route).into()) }
 }

@@ -5,9 +5,8 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use crate::base::{NodeId, RouteId};
-use crate::conn::auth::CredentialCheck;
+use crate::conn::auth::{CredentialCheck, Evidence};
 use crate::conn::hosts::Hosts;
-use crate::conn::inquiry::InquiryAnswer;
 use crate::conn::origins::Sender;
 use crate::conn::quota::Allowance;
 use crate::conn::route::{Parameters, PathMatch, Route};
@@ -39,8 +38,8 @@ pub(in crate::conn) struct Arrival<'s, 'a> {
     pub allowance: Option<Allowance<'s>>,
     /// The check of tokens; `None`: no route wants one.
     pub check: Option<CredentialCheck<'s>>,
-    /// The answer for which the request has waited, if it has.
-    pub answer: Option<&'s InquiryAnswer>,
+    /// What proves the client besides the request itself.
+    pub evidence: Evidence<'s>,
     pub permissions: &'s Permissions,
 }
 
@@ -60,7 +59,7 @@ pub(in crate::conn) struct ClientRequest<'r, 'a> {
     pub hosts: Option<&'r Hosts>,
     pub allowance: Option<Allowance<'r>>,
     pub check: Option<CredentialCheck<'r>>,
-    pub answer: Option<&'r InquiryAnswer>,
+    pub evidence: Evidence<'r>,
     pub permissions: &'r Permissions,
     pub routes: &'r Routes,
     /// The reason why nothing new is begun, if there is one.
@@ -97,7 +96,7 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
             hosts: arrival.hosts,
             allowance: arrival.allowance,
             check: arrival.check,
-            answer: arrival.answer,
+            evidence: arrival.evidence,
             permissions: arrival.permissions,
             routes,
             turned_away,

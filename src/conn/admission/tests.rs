@@ -137,7 +137,7 @@ impl Case<'_> {
             hosts,
             allowance: None,
             check: Some(check),
-            answer: None,
+            evidence: Default::default(),
             permissions: &gate.permissions,
         };
         let turned_away = self.away.map(|reason| TurnedAway { reason, retry_after_s: 7 });

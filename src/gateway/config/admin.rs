@@ -61,7 +61,7 @@ impl Admin {
 
     /// The TLS configuration, or `None` for a plain listener. The error is one line that names the file.
     pub fn tls_config(&self, options: &TlsOptions) -> Result<Option<Arc<ServerConfig>>, String> {
-        self.tls.as_ref().map(|all| tls_config(all, options)).transpose()
+        self.tls.as_ref().map(|all| tls_config(all, options, None)).transpose()
     }
 
     /// The tokens. The error is one line that names the key of the configuration, and the file.

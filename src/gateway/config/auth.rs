@@ -27,6 +27,17 @@ pub enum ClientProof {
     Token(Box<TokenRules>),
     /// A server decides.
     Forward(Box<ForwardRules>),
+    /// The certificate that it has shown.
+    Certificate(CertificateRules),
+}
+
+/// The name in a client's certificate that is its user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateRules {
+    /// The first DNS name, not the first URI.
+    pub is_dns: bool,
+    /// The header field by which servers of routes are told it.
+    pub header: Option<String>,
 }
 
 /// The server that decides about clients, and what it is told.
@@ -150,7 +161,7 @@ impl ClientAuth {
     fn token(&self) -> Option<&TokenRules> {
         match &self.proof {
             ClientProof::Token(token) => Some(token),
-            ClientProof::Forward(_) => None,
+            ClientProof::Forward(_) | ClientProof::Certificate(_) => None,
         }
     }
 }

@@ -9,8 +9,8 @@ use super::table;
 use super::tree::{Content, Table};
 use super::validate::{Broken, is_what, subject_of};
 use super::{
-    Bus, CertificateFiles, Channel, Config, Credentials, Delivery, Drain, DriverChoice, Keep, Limits, Listener, Pin,
-    Queue, Rule, TlsOptions, Trusted, TrustedHeader, address, form,
+    Bus, CertificateFiles, Channel, ClientFiles, Config, Credentials, Delivery, Drain, DriverChoice, Keep, Limits,
+    Listener, Pin, Queue, Rule, TlsOptions, Trusted, TrustedHeader, address, form,
 };
 use crate::limits::CHANNEL_RULES_MAX;
 
@@ -32,9 +32,9 @@ use section::Section;
 pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut Errors) -> Config {
     let top = Section { table: root, place: Place::File, path: String::new() };
     let auth_names = top.tables("auth").iter().filter_map(|auth| auth.text("name")).collect();
-    let is_forward = |auth: &&Section<'_>| auth.value("forward").is_some();
-    let forward_names = top.tables("auth").iter().filter(is_forward).filter_map(|auth| auth.text("name")).collect();
-    let mut builder = ConfigBuilder { folder, broken, errors, auth_names, forward_names };
+    let is_tokenless = |auth: &&Section<'_>| auth.value("jwt").is_none();
+    let tokenless_auths = top.tables("auth").iter().filter(is_tokenless).filter_map(|auth| auth.text("name")).collect();
+    let mut builder = ConfigBuilder { folder, broken, errors, auth_names, tokenless_auths };
     let mut upstreams = upstreams::all(&mut builder, &top);
     let routes = builder.routes(&top, &mut upstreams);
     let auths = auth::all(&mut builder, &top, &mut upstreams);
@@ -97,8 +97,14 @@ struct ConfigBuilder<'a> {
     errors: &'a mut Errors,
     /// Of all `[[auth]]`.
     auth_names: Vec<String>,
-    /// Of those that ask a server.
-    forward_names: Vec<String>,
+    /// Of those without tokens.
+    tokenless_auths: Vec<String>,
+}
+
+fn clients(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<ClientFiles> {
+    let ca = builder.required(section, "ca")?;
+    let crl = section.text("crl").map(|file| builder.path(section, "crl", &file));
+    Some(ClientFiles { ca: builder.path(section, "ca", &ca), crl, is_required: section.switch("required") })
 }
 
 impl ConfigBuilder<'_> {
@@ -117,9 +123,18 @@ impl ConfigBuilder<'_> {
         let proxy_protocol_from = section
             .table("proxy_protocol")
             .map(|section| self.required_texts(&section, "from", "a network, or a list of networks"));
+        let clients = section.table("clients").and_then(|section| clients(self, &section));
+        if clients.is_some() && tls.is_none() {
+            self.conflict(
+                section,
+                "clients",
+                "has no effect without tls, in whose handshake clients show certificates",
+            );
+        }
         Some(Listener {
             address,
             tls,
+            clients,
             hosts: section.texts("hosts"),
             proxy_protocol_from: proxy_protocol_from.unwrap_or_default(),
         })

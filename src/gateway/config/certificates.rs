@@ -10,10 +10,11 @@ use std::sync::Arc;
 use rustls::{RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
-use super::{CertificateFiles, Config, Listener, TlsOptions, TokenKey};
+use super::{CertificateFiles, ClientFiles, Config, Listener, TlsOptions, TokenKey};
 use crate::limits;
 use crate::proto::tls::certificates::{read_chain, read_key};
 use crate::proto::tls::client::{ServersTls, certified_name, client_config};
+use crate::proto::tls::clients::{ClientPolicy, read_revocations};
 use crate::proto::tls::tickets::TicketKeys;
 use crate::proto::tls::{self, Certificate, TlsPolicy};
 use crate::proto::token::Verifier;
@@ -22,19 +23,33 @@ use crate::proto::upstream::{UpstreamRule, UpstreamServer, UpstreamTls};
 impl Listener {
     /// The TLS configuration of the listener, or `None` for a plain one. The error is one line that names the file.
     pub fn tls_config(&self, options: &TlsOptions) -> Result<Option<Arc<ServerConfig>>, String> {
-        self.tls.as_ref().map(|all| tls_config(all, options)).transpose()
+        self.tls.as_ref().map(|all| tls_config(all, options, self.clients.as_ref())).transpose()
     }
 }
 
-/// The TLS configuration with these certificates. The error is one line that names the file.
-pub(super) fn tls_config(all: &[CertificateFiles], options: &TlsOptions) -> Result<Arc<ServerConfig>, String> {
+/// The TLS configuration with these certificates, for clients that show theirs if `clients` says so. The error is one line that
+/// names the file.
+pub(super) fn tls_config(
+    all: &[CertificateFiles],
+    options: &TlsOptions,
+    clients: Option<&ClientFiles>,
+) -> Result<Arc<ServerConfig>, String> {
     let certificates = all.iter().map(certificate).collect::<Result<Vec<_>, _>>()?;
     let policy = TlsPolicy {
         requires_ems: options.requires_ems,
         refuses_unknown_names: options.refuses_unknown_names,
         ticket_keys: options.ticket_keys()?,
+        clients: clients.map(client_policy).transpose()?,
     };
     tls::server_config_as(certificates, policy)
+}
+
+fn client_policy(files: &ClientFiles) -> Result<ClientPolicy, String> {
+    Ok(ClientPolicy {
+        authorities: authorities(&files.ca)?,
+        revoked: files.crl.as_ref().map_or(Ok(Vec::new()), |file| read(file, read_revocations))?,
+        is_required: files.is_required,
+    })
 }
 
 impl Listener {

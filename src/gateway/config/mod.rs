@@ -45,7 +45,7 @@ pub use crate::proto::upstream::{
 };
 pub use access_log::{AccessLog, LogTarget};
 pub use admin::{Admin, ApiSecret, ApiToken};
-pub use auth::{AuthKey, ClientAuth, ClientProof, ForwardRules, PublishedKeySet, TokenRules};
+pub use auth::{AuthKey, CertificateRules, ClientAuth, ClientProof, ForwardRules, PublishedKeySet, TokenRules};
 pub use client_limits::{ClientLimit, Frequency, LimitedBy};
 pub use error::{Error, Errors, Place};
 pub use render::{annotated, markdown};
@@ -108,6 +108,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Never empty if set. The first certificate is for clients that name no host or an unknown one.
     pub tls: Option<Vec<CertificateFiles>>,
+    /// Clients show certificates; only with `tls`.
+    pub clients: Option<ClientFiles>,
     /// The host names, besides `localhost`, that requests may name. Empty: any name.
     pub hosts: Vec<String>,
     /// Addresses and networks of load balancers that begin each connection with a PROXY header. Empty: there are none.
@@ -121,6 +123,17 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// The private key of the leaf: PKCS #8, PKCS #1 or SEC1.
     pub key: PathBuf,
+}
+
+/// Which certificates of clients a listener takes. PEM files, relative to the working directory of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientFiles {
+    /// The authorities that have signed them.
+    pub ca: PathBuf,
+    /// Lists of those that are revoked.
+    pub crl: Option<PathBuf>,
+    /// Whether a client without one is refused in the handshake.
+    pub is_required: bool,
 }
 
 /// What all TLS listeners have in common.

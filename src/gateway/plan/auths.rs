@@ -2,6 +2,7 @@
 
 use super::upstream;
 use crate::conn::auth::{Auth, AuthBy, AuthKeys, Auths, TokenAuth};
+use crate::conn::certified::{CertificateAuth, CertifiedName};
 use crate::conn::forward_auth::ForwardAuth;
 use crate::conn::route::AuthId;
 use crate::gateway::config::{AuthKey, ClientAuth, ClientProof, Config, ForwardRules, TokenRules};
@@ -38,6 +39,10 @@ fn auth(auth: &ClientAuth, config: &Config, permissions: &Permissions) -> Result
         ClientProof::Forward(rules) => {
             forward(rules, &config.upstreams).map(|forward| AuthBy::Forward(Box::new(forward)))
         }
+        ClientProof::Certificate(rules) => Ok(AuthBy::Certificate(CertificateAuth {
+            name: if rules.is_dns { CertifiedName::Dns } else { CertifiedName::Uri },
+            field: rules.header.as_deref().map(Into::into),
+        })),
     };
     let words = |error: String| format!("auth {:?}: {error}", auth.name);
     Ok(Auth { name: auth.name.as_str().into(), by: by.map_err(words)? })

@@ -92,7 +92,7 @@ pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Resu
 fn access_rule(config: &Config, log: &config::AccessLog) -> AccessRule {
     let carriers = config.auths.iter().flat_map(|auth| match &auth.proof {
         config::ClientProof::Token(rules) => &rules.carriers[..],
-        config::ClientProof::Forward(_) => &[],
+        config::ClientProof::Forward(_) | config::ClientProof::Certificate(_) => &[],
     });
     let of_query = carriers.filter_map(|carrier| match carrier.parse() {
         Ok(Carrier::Query(name)) => Some(name),

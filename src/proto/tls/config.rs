@@ -9,6 +9,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
 
 use super::certificates::{Certificate, Certificates};
+use super::clients::ClientPolicy;
 use super::secrets::Overhear;
 use super::tickets::TicketKeys;
 
@@ -34,6 +35,8 @@ pub struct TlsPolicy {
     pub refuses_unknown_names: bool,
     /// Keys of session tickets; without them, the process draws its own.
     pub ticket_keys: Option<TicketKeys>,
+    /// Clients are asked for certificates.
+    pub clients: Option<ClientPolicy>,
 }
 
 /// The algorithms of every handshake and of every private key.
@@ -60,21 +63,31 @@ pub(super) fn server_config_with(
     policy: TlsPolicy,
 ) -> Result<Arc<ServerConfig>, String> {
     let certificates = Certificates::new(certificates, policy.refuses_unknown_names)?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+    let provider = Arc::new(provider);
+    let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&TLS13, &TLS12])
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(certificates));
+        .map_err(|error| format!("TLS cannot be set up: {error}"))?;
+    let asks_clients = policy.clients.is_some();
+    let builder = match policy.clients {
+        Some(clients) => builder.with_client_cert_verifier(clients.verifier(provider)?),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(certificates));
     config.alpn_protocols = vec![ALPN.to_vec()];
     // Stateless tickets (RFC 5077): a returning client brings the session's state, so a flood of handshakes fills no
     // memory.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.ticketer = match policy.ticket_keys {
-        Some(keys) => Arc::new(keys),
-        None => Ticketer::new().map_err(|error| format!("no key for session tickets: {error}"))?,
-    };
-    config.require_ems |= policy.requires_ems;
-    config.send_tls13_tickets = TICKETS;
+    match policy.ticket_keys {
+        // A resumed session shows no certificate: each connection makes a full handshake (`clients`).
+        _ if asks_clients => {}
+        Some(keys) => config.ticketer = Arc::new(keys),
+        None => {
+            config.ticketer = Ticketer::new().map_err(|error| format!("no key for session tickets: {error}"))?;
+        }
+    }
+    // Without it, the certificate of one connection could be taken for another one's (RFC 7627 section 1).
+    config.require_ems |= policy.requires_ems || asks_clients;
+    config.send_tls13_tickets = if asks_clients { 0 } else { TICKETS };
     // An eavesdropper can replay early data (RFC 8446 section 8), and a publish must not be replayed.
     config.max_early_data_size = 0;
     // After the handshake of TLS 1.3 a connection leaves rustls with its secrets.

@@ -15,6 +15,7 @@ use rustls_pki_types::ServerName as CertifiedName;
 
 use crate::proto::CloseReason;
 
+use super::clients::ClientCertificate;
 use super::hello::{FirstBytes, first_bytes};
 use super::record::{Fault, Records, STATE_BYTES, State};
 use super::session::{RustlsSession, UNKNOWN_NAME};
@@ -47,7 +48,7 @@ pub enum TlsFailure {
 }
 
 /// The reason why [`Tls::open`] returned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opened {
     /// Nothing to do until more bytes arrive after what is left in the input.
     More,
@@ -76,7 +77,7 @@ pub enum Arrived {
 }
 
 /// The parameters that a handshake has agreed on; not kept afterwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreed {
     /// `TLSv1_3` or `TLSv1_2`.
     pub version: &'static str,
@@ -86,6 +87,8 @@ pub struct Agreed {
     pub alpn: Option<&'static [u8]>,
     /// Whether the client resumed a session with a ticket.
     pub is_resumed: bool,
+    /// The certificate of a client that has shown one, verified.
+    pub client: Option<Arc<ClientCertificate>>,
 }
 
 impl Agreed {

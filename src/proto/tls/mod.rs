@@ -14,10 +14,11 @@
 //! rustls does every handshake, TLS 1.2, and connections to servers behind the gateway. A TLS 1.3 connection of a client leaves it
 //! with its traffic secrets (`secrets`) and continues in `record`, in two hundred bytes. Neither buffers bytes: incomplete records stay in the caller's input,
 //! and bytes to send go into the caller's vector at once. Sockets, deadlines and the number of handshakes in a turn are
-//! the caller's. Early data (0-RTT) is not accepted, and client certificates are not requested.
+//! the caller's. Early data (0-RTT) is not accepted. Certificates of clients are requested where a listener says so (`clients`).
 
 pub mod certificates;
 pub mod client;
+pub mod clients;
 pub mod config;
 mod connection;
 mod hello;

@@ -25,6 +25,7 @@ use rustls_pki_types::ServerName as CertifiedName;
 
 use crate::limits::{HANDSHAKE_BYTES_MAX, RECORD_BYTES_MAX, RECORD_CONTENT_BYTES, SERVER_HANDSHAKE_BYTES_MAX};
 
+use super::clients::ClientCertificate;
 use super::config::ALPN;
 use super::connection::{Agreed, Opened};
 use super::hello;
@@ -319,7 +320,13 @@ impl<S: TlsSide> RustlsSession<S> {
             // There is one protocol to agree on.
             alpn: self.connection.common().alpn_protocol().map(|_| ALPN),
             is_resumed: self.connection.common().handshake_kind() == Some(HandshakeKind::Resumed),
+            client: self.certificate_of_client().map(Arc::new),
         }
+    }
+
+    fn certificate_of_client(&self) -> Option<ClientCertificate> {
+        let chain = self.connection.common().peer_certificates().filter(|_| S::IS_SERVER);
+        ClientCertificate::read(chain?.first()?)
     }
 
     /// Whether the record layer can continue after the finished handshake.

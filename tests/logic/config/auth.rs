@@ -10,7 +10,7 @@ const ROUTE: &str = "[[route]]\npath = \"/events/{e}\"\nsse = { channel = \"even
 fn key(auth: &ClientAuth) -> &AuthKey {
     match &auth.proof {
         ClientProof::Token(rules) => &rules.key,
-        ClientProof::Forward(_) => panic!("it has no keys"),
+        _ => panic!("it has no keys"),
     }
 }
 
@@ -82,7 +82,7 @@ fn tells_names_that_are_no_auths_and_keys_that_do_not_fit() {
         (route("auth = [\"app\", \"none\"]"), "tidegate.toml:8: route.auth has \"none\" beside others; expected one or the other".into()),
         (route("auth = []"), "tidegate.toml:8: route.auth is an empty list; expected the name of an [[auth]], or \"none\"".into()),
         (format!("[access]\nauth = \"x\"\n{APP}"), "tidegate.toml:4: access.auth \"x\" has \"x\", which is the name of no [[auth]]; expected the name of one, or \"none\"".into()),
-        ("[[auth]]\nname = \"a\"\n".to_owned(), "tidegate.toml:3: [[auth]] proves nothing; expected jwt or forward".into()),
+        ("[[auth]]\nname = \"a\"\n".to_owned(), "tidegate.toml:3: [[auth]] proves nothing; expected jwt, forward or certificate".into()),
         ("[[auth]]\nname = \"none\"\njwt = { hmac_secret = \"s\" }\n".to_owned(), "tidegate.toml:4: auth.name is \"none\"; expected a name of letters, digits, \"-\" and \"_\", not \"none\"".into()),
         ("[[auth]]\nname = \"a\"\njwt = { issuer = \"b\" }\n".to_owned(), format!("tidegate.toml:5: jwt needs one key; {keys}")),
         ("[[auth]]\nname = \"a\"\njwt = { hmac_secret = \"b\", keys = \"c\" }\n".to_owned(), format!("tidegate.toml:5: jwt needs one key; {keys}")),
@@ -153,7 +153,7 @@ fn a_server_may_decide_about_clients() {
         (" }", ", timeout_ms = 60000 }", "expected"),
         (" }", " }\nchannels = \"c\"", "auth.channels \"c\" is about the claims of a token"),
         (" }", " }\ntoken = \"cookie:a\"", "is about tokens, and forward has none"),
-        (" }", " }\njwt = { hmac_secret = \"s\" }", "is set beside jwt; expected one of them"),
+        (" }", " }\njwt = { hmac_secret = \"s\" }", "auth.forward is set beside jwt; expected one of them"),
     ] {
         let said = with(old, new);
         assert!(said.len() == 1 && said[0].contains(words), "{new}: {said:?}");
@@ -161,6 +161,28 @@ fn a_server_may_decide_about_clients() {
     let token = "[[route]]\npath = \"/a\"\nwebsocket = { protocol = \"centrifuge-json\", token = { auth = \"s\" } }\n";
     let said = errors(&format!("{FORWARD}{token}"));
     assert!(said[0].contains("is an auth without tokens"), "{said:?}");
+}
+
+#[test]
+fn a_certificate_may_name_the_user() {
+    let auth = |table: &str| format!("[[auth]]\nname = \"c\"\ncertificate = {table}\n");
+    for (table, is_dns, header) in
+        [("{ }", false, None), ("{ user = \"san_dns\", header = \"X-User\" }", true, Some("X-User"))]
+    {
+        let config = parse(&format!("{LISTENER}{}", auth(table)), &[]).unwrap();
+        let ClientProof::Certificate(rules) = &config.auths[0].proof else { panic!("another proof") };
+        assert_eq!((rules.is_dns, rules.header.as_deref()), (is_dns, header));
+        assert!(config.doubts.iter().any(|doubt| doubt.contains("no listener has clients")), "{:?}", config.doubts);
+    }
+    for (table, words) in [
+        ("{ user = \"cn\" }", "auth.certificate.user is \"cn\"; expected"),
+        ("{ header = \"Host\" }", "expected a header field such as"),
+        ("{ }\nrequire = { a = \"b\" }", "is about the claims of a token, and certificate has none"),
+        ("{ }\nforward = { upstream = \"http://127.0.0.1:9\", user = \"X-User\" }", "is set beside"),
+    ] {
+        let said = errors(&auth(table));
+        assert!(said.len() == 1 && said[0].contains(words), "{table}: {said:?}");
+    }
 }
 
 #[test]

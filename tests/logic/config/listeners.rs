@@ -202,6 +202,29 @@ fn tells_a_listener_that_nothing_introduces() {
 }
 
 #[test]
+fn clients_of_a_tls_listener_may_have_to_show_certificates() {
+    let listener =
+        |tls: &str, clients: &str| format!("[[listener]]\naddress = \"127.0.0.1:1\"\n{tls}clients = {clients}\n");
+    let tls = "tls = { certificate = \"a.pem\", key = \"a.key\" }\n";
+    let config =
+        Config::parse(Path::new("/etc/tidegate.toml"), &listener(tls, "{ ca = \"c.pem\", crl = \"/l.pem\" }"), [])
+            .unwrap();
+    let clients = config.listeners[0].clients.as_ref().unwrap();
+    assert_eq!((&*clients.ca, clients.crl.as_deref()), (Path::new("/etc/c.pem"), Some(Path::new("/l.pem"))));
+    assert!(clients.is_required);
+    let config = parse(&listener(tls, "{ ca = \"c.pem\", required = false }"), &[]).unwrap();
+    assert!(!config.listeners[0].clients.as_ref().unwrap().is_required);
+    for (tls, clients, words) in [
+        ("", "{ ca = \"c.pem\" }", "listener.clients has no effect without tls"),
+        (tls, "{ }", "clients has no ca"),
+        (tls, "true", "listener.clients is true; expected a table"),
+    ] {
+        let told = parse(&listener(tls, clients), &[]).unwrap_err();
+        assert!(told.len() == 1 && told[0].contains(words), "{told:?}");
+    }
+}
+
+#[test]
 fn tells_a_host_that_no_request_names() {
     for host in ["*", "*.internal", "tidegate:9180", "http://tidegate", ""] {
         assert_eq!(

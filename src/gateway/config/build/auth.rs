@@ -7,7 +7,8 @@ use super::super::auth::PUBLIC_KEYS;
 use super::super::form::{self, KeysAt};
 use super::super::tree::Content;
 use super::super::{
-    AuthKey, ClientAuth, ClientProof, Config, ForwardRules, PublishedKeySet, Route, Target, TokenRules, validate,
+    AuthKey, CertificateRules, ClientAuth, ClientProof, Config, ForwardRules, PublishedKeySet, Route, Target,
+    TokenRules, validate,
 };
 use super::reach::path_covers;
 use super::upstreams::known_upstream;
@@ -45,18 +46,25 @@ fn auth(
     upstreams: &mut Vec<UpstreamRule>,
 ) -> Option<ClientAuth> {
     let name = builder.required(section, "name");
-    let proof = match (section.table("jwt"), section.table("forward")) {
-        (Some(jwt), None) => ClientProof::Token(Box::new(token(builder, section, &jwt)?)),
-        (None, Some(forward)) => ClientProof::Forward(Box::new(self::forward(builder, section, &forward, upstreams)?)),
-        (Some(_), Some(_)) => {
-            builder.conflict(section, "forward", "is set beside jwt; expected one of them");
-            return None;
-        }
-        (None, None) => {
-            if section.value("jwt").is_none() && section.value("forward").is_none() {
-                builder.missing(section, "[[auth]] proves nothing; expected jwt or forward");
-            }
-            return None;
+    let kinds = ["jwt", "forward", "certificate"];
+    let mut set = kinds.into_iter().filter(|kind| section.value(kind).is_some());
+    let (first, second) = (set.next(), set.next());
+    if let (Some(first), Some(second)) = (first, second) {
+        builder.conflict(section, second, &format!("is set beside {first}; expected one of them"));
+        return None;
+    }
+    let Some(own) = first.map(|kind| section.table(kind)) else {
+        builder.missing(section, "[[auth]] proves nothing; expected jwt, forward or certificate");
+        return None;
+    };
+    let own = own?;
+    let proof = match first {
+        Some("jwt") => ClientProof::Token(Box::new(token(builder, section, &own)?)),
+        Some("forward") => ClientProof::Forward(Box::new(forward(builder, section, &own, upstreams)?)),
+        _ => {
+            has_no_claims(builder, section, "certificate");
+            let is_dns = own.text("user").as_deref() == Some("san_dns");
+            ClientProof::Certificate(CertificateRules { is_dns, header: own.text("header") })
         }
     };
     Some(ClientAuth { name: name?, proof })
@@ -69,17 +77,7 @@ fn forward(
     section: &Section<'_>,
     upstreams: &mut Vec<UpstreamRule>,
 ) -> Option<ForwardRules> {
-    for name in ["channels", "require", "headers"] {
-        if owner.value(name).is_some() {
-            builder.conflict(owner, name, "is about the claims of a token, and forward has none");
-        }
-    }
-    // A printed default is no mistake.
-    for (name, default) in [("token", "header"), ("user", "sub")] {
-        if owner.value(name).is_some() && owner.texts(name) != [default] {
-            builder.conflict(owner, name, "is about tokens, and forward has none");
-        }
-    }
+    has_no_claims(builder, owner, "forward");
     let upstream = builder.required(section, "upstream");
     let user = builder.required(section, "user");
     let known = known_upstream(builder, (section, "upstream"), &upstream?, upstreams)?;
@@ -92,6 +90,21 @@ fn forward(
         timeout: Duration::from_millis(section.whole("timeout_ms")),
         ttl_s: section.whole("ttl_s"),
     })
+}
+
+/// The keys about tokens are not set beside another kind of proof.
+fn has_no_claims(builder: &mut ConfigBuilder<'_>, section: &Section<'_>, kind: &str) {
+    for name in ["channels", "require", "headers"] {
+        if section.value(name).is_some() {
+            builder.conflict(section, name, &format!("is about the claims of a token, and {kind} has none"));
+        }
+    }
+    // A printed default is no mistake.
+    for (name, default) in [("token", "header"), ("user", "sub")] {
+        if section.value(name).is_some() && section.texts(name) != [default] {
+            builder.conflict(section, name, &format!("is about tokens, and {kind} has none"));
+        }
+    }
 }
 
 /// Tokens.
@@ -209,6 +222,21 @@ pub(super) fn doubts(builder: &mut ConfigBuilder<'_>, top: &Section<'_>, config:
     for section in top.tables("auth") {
         if let Some(name) = section.text("name").filter(|name| !is_used(name)) {
             builder.doubt(&section, "name", &format!("protects nothing: no route has the auth {name:?}"));
+        }
+    }
+    let of_certificates = |name: &str| {
+        let auth = config.auths.iter().find(|auth| auth.name == name);
+        auth.is_some_and(|auth| matches!(auth.proof, ClientProof::Certificate(_)))
+    };
+    if config.listeners.iter().all(|listener| listener.clients.is_none()) {
+        for section in top.tables("auth") {
+            if section.text("name").is_some_and(|name| of_certificates(&name)) {
+                builder.doubt(
+                    &section,
+                    "certificate",
+                    "lets no client in: no listener has clients, which show certificates",
+                );
+            }
         }
     }
     let sections = top.tables("route");

@@ -84,7 +84,7 @@ fn check_token_auth(builder: &mut ConfigBuilder<'_>, section: &Section<'_>, name
     }
     if !builder.auth_names.iter().any(|known| known == name) {
         builder.conflict(section, "auth", "is the name of no [[auth]]; expected the name of one");
-    } else if builder.forward_names.iter().any(|known| known == name) {
+    } else if builder.tokenless_auths.iter().any(|known| known == name) {
         builder.conflict(
             section,
             "auth",

@@ -259,6 +259,31 @@ pub(super) const ROWS: &[Row] = &[
         doc: "",
     },
     Row {
+        path: "auth[].certificate",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ user = \"san_uri\" }"),
+        help: "Instead of `jwt`: the certificate that a client has shown names its user.",
+        doc: "On listeners with `clients`. A client without a certificate gets 401, one whose certificate lacks the name 403. A stream ends \
+              with the certificate.",
+    },
+    Row {
+        path: "auth[].certificate.user",
+        kind: Kind::Choice(&["san_uri", "san_dns"]),
+        fallback: Fallback::Text("san_uri"),
+        help: "The name in the certificate that is the user: the first URI, or the first DNS name (subjectAltName).",
+        doc: "The common name is no choice: certificates that are issued today need not have one (RFC 9525 section 2).",
+    },
+    Row {
+        path: "auth[].certificate.header",
+        kind: Kind::Text {
+            expected: "a header field such as \"X-User\", none that the gateway sets itself",
+            fits: form::is_copied,
+        },
+        fallback: Fallback::Nothing("\"X-User\""),
+        help: "The header field by which servers of `proxy` are told the user.",
+        doc: "No value that a client sends under this name ever passes.",
+    },
+    Row {
         path: "access",
         kind: Kind::Table,
         fallback: Fallback::Nothing(""),

@@ -80,6 +80,35 @@ pub(super) const ROWS: &[Row] = &[
         doc: "Relative paths begin at the configuration file's folder.",
     },
     Row {
+        path: "listener[].clients",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ ca = \"clients.pem\" }"),
+        help: "Clients of this TLS listener show certificates; `[[auth]]` with `certificate` makes users of them.",
+        doc: "Such a listener sends no session tickets, because a resumed session shows no certificate: each connection makes a full \
+              handshake. Clients of TLS 1.2 need the extended master secret. See docs/login.md.",
+    },
+    Row {
+        path: "listener[].clients.ca",
+        kind: FILE,
+        fallback: Fallback::Required("\"clients.pem\""),
+        help: "PEM file with the authorities that have signed these certificates.",
+        doc: "Relative paths begin at the configuration file's folder.",
+    },
+    Row {
+        path: "listener[].clients.crl",
+        kind: FILE,
+        fallback: Fallback::Nothing("\"clients.crl\""),
+        help: "PEM file with lists of certificates that are revoked (RFC 5280 section 5).",
+        doc: "A list that has ended refuses all certificates of its authority. A change needs a restart.",
+    },
+    Row {
+        path: "listener[].clients.required",
+        kind: Kind::Switch,
+        fallback: Fallback::Switch(true),
+        help: "Whether a client without a certificate is refused in the handshake; with `false`, `route.auth` decides.",
+        doc: "",
+    },
+    Row {
         path: "bus",
         kind: Kind::Table,
         fallback: Fallback::Nothing(""),

@@ -37,8 +37,8 @@ pub(super) const ROWS: &[Row] = &[
         kind: Kind::Switch,
         fallback: Fallback::Switch(false),
         help: "Refuses clients of TLS 1.2 without the extended master secret (RFC 7627).",
-        doc: "The attack that it prevents needs client certificates or a renegotiation, neither of which there is here; \
-              so clients that are older than OpenSSL 1.1 or Java 8u161 are served unless a policy (FIPS 140-3) says \
+        doc: "The attack that it prevents needs client certificates, with which it is refused in any case, or a renegotiation, \
+              which there is not; so clients that are older than OpenSSL 1.1 or Java 8u161 are served unless a policy (FIPS 140-3) says \
               otherwise. TLS 1.3 is not concerned.",
     },
 ];

@@ -164,7 +164,7 @@ impl End {
     }
 
     fn agreed(&self) -> Agreed {
-        self.handshaken[0]
+        self.handshaken[0].clone()
     }
 
     fn seal(&mut self, plain: &[&[u8]]) -> Result<(), CloseReason> {
