@@ -18,11 +18,11 @@ use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::bus::headers::is_valid_value;
 use crate::proto::event::Message;
-use crate::proto::http::{Cors, Head, Refusal, Reply, ReplyTo, normalized, split_path};
+use crate::proto::http::{Cors, Head, Refusal, Reply, ReplyTo, TraceContext, normalized, split_path};
 use crate::proto::request::{Reading, Receipt, Status};
 use crate::proto::reserved::headers::{
-    CHANNEL_HEADER, EVENT_HEADER, KIND_HEADER, METHOD_HEADER, PATH_HEADER, QUERY_HEADER, REQUEST_HEADER, ROUTE_HEADER,
-    STATUS_HEADER,
+    CHANNEL_HEADER, EVENT_HEADER, HTTP_ID_HEADER, KIND_HEADER, METHOD_HEADER, PATH_HEADER, QUERY_HEADER,
+    REQUEST_HEADER, ROUTE_HEADER, STATUS_HEADER, TRACE_HEADER,
 };
 use crate::proto::reserved::subjects;
 use crate::proto::subject::Subject;
@@ -45,22 +45,26 @@ pub struct ServiceRequest {
     query: Option<Box<str>>,
     content_type: Option<Box<str>>,
     payload: Box<[u8]>,
+    /// As servers would get them: `X-Request-Id`, `traceparent`.
+    name: Box<str>,
+    trace: TraceContext,
 }
 
 impl Accepting {
     /// Bytes of what is kept of the head.
     pub(super) fn bytes(&self) -> usize {
-        let ServiceRequest { path, query, content_type, key, .. } = &self.asked;
+        let ServiceRequest { path, query, content_type, key, name, .. } = &self.asked;
         let optional = [query, content_type, key].map(|part| part.as_ref().map_or(0, |part| part.len()));
-        path.len() + optional.iter().sum::<usize>()
+        path.len() + name.len() + optional.iter().sum::<usize>()
     }
 
-    /// `query`: without tokens. Refuses a request whose result could not be published later.
+    /// `query`: without tokens; `name`: the request's id for logs, and its trace. Refuses a request whose result could not be
+    /// published later.
     pub(super) fn new(
         (head, query): (&Head<'_>, Option<Cow<'_, str>>),
+        name: (Cow<'_, str>, TraceContext),
         route: RouteId,
-        target: &AcceptRoute,
-        parameters: &Parameters<'_>,
+        (target, parameters): (&AcceptRoute, &Parameters<'_>),
         node: Option<NodeId>,
         user: Option<User>,
         cors: Option<Cors<'_>>,
@@ -77,6 +81,8 @@ impl Accepting {
             query: query.map(|query| query.into()),
             content_type: content_type.map(Box::from),
             payload: Box::default(),
+            name: name.0.into(),
+            trace: name.1,
         };
         Ok(Accepting { asked, page: cors.map(Page::new) })
     }
@@ -185,6 +191,8 @@ impl ServiceRequest {
         if let Some(content_type) = &self.content_type {
             headers.push("Content-Type", content_type);
         }
+        headers.push(HTTP_ID_HEADER, &self.name);
+        headers.push(TRACE_HEADER, self.trace.text().as_str());
         let (service, reply) = (target.service.to.clone(), subjects::request(id));
         Message::new(service, Some(reply), Some(headers.finish()), self.payload)
     }
@@ -293,6 +301,11 @@ mod tests {
         Route { methods: vec!["POST".into()], ..Route::new(path, target).unwrap() }
     }
 
+    fn trace() -> TraceContext {
+        let mut bytes = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
+        TraceContext::of(&next_head(&mut &mut bytes[..]).unwrap().unwrap(), false, [1, 2, 3])
+    }
+
     #[test]
     fn equal_requests_have_one_fingerprint_and_others_another() {
         fn asked_with(change: impl Fn(&mut ServiceRequest)) -> ServiceRequest {
@@ -305,6 +318,8 @@ mod tests {
                 query: Some("b".into()),
                 content_type: None,
                 payload: Box::from(*b"c"),
+                name: "id-0".into(),
+                trace: trace(),
             };
             change(&mut asked);
             asked

@@ -51,8 +51,8 @@ fn cookie<'a>(head: &Head<'a>, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::admission::request::Arrival;
     use crate::conn::admission::request::Called;
+    use crate::conn::admission::request::{Arrival, Naming};
     use crate::conn::route::{ProxyRoute, RouteTarget};
     use crate::conn::routes::Routes;
     use crate::proto::http::next_head;
@@ -68,6 +68,7 @@ mod tests {
         let arrival = Arrival {
             node: None,
             called: Called::default(),
+            naming: Naming::sample(),
             hosts: None,
             allowance: None,
             check: None,

@@ -5,7 +5,7 @@ use std::mem;
 use super::about::About;
 use super::access;
 use super::admin;
-use super::admission::request::{Arrival, ClientRequest};
+use super::admission::request::{Arrival, ClientRequest, Naming};
 use super::admission::{Admission, Run, Waiting};
 use super::affinity::affinity;
 use super::auth::Evidence;
@@ -17,7 +17,7 @@ use super::events::EventStream;
 use super::forward_auth::ForwardVerdict;
 use super::forwarding::{self, RequestFacts};
 use super::front::AdmissionOutcome;
-use super::http::{After, HttpState};
+use super::http::{After, Http, HttpState};
 use super::incoming::{Incoming, Progress};
 use super::inquiry::{Inquiry, InquiryAnswer};
 use super::link::apart;
@@ -179,13 +179,13 @@ impl Exchange<'_> {
         let (settings, now) = (self.settings, self.now);
         let Phase::Http(http) = &mut self.session.phase else { return Ok(None) };
         let called = client::recognize(http, self.link, head, &settings.generation.trust);
-        let quotas = settings.generation.quotas.as_deref();
-        let (peer, standing) = (self.link.peer, self.session.counted.standing());
-        let allowance = quotas.map(|quotas| Allowance { quotas, peer, standing, now });
+        let (quotas, peer, standing) = (&settings.generation.quotas, self.link.peer, self.session.counted.standing());
+        let allowance = quotas.as_deref().map(|quotas| Allowance { quotas, peer, standing, now });
         let (certificate, surplus) = (http.certificate.clone(), http.surplus);
         let arrival = Arrival {
             node: settings.process.node,
             called,
+            naming: naming(http, self.address, settings),
             hosts: http.hosts(settings),
             allowance,
             check: settings.check(),
@@ -255,7 +255,7 @@ impl Exchange<'_> {
             return stage.run(request, &mut self.link.outbox);
         }
         if let Phase::Http(http) = &self.session.phase {
-            access::begin((http, self.link), Some(request.head), self.address, settings, now);
+            access::begin((http, self.link), Some(request), self.address, settings, now);
         }
         let from = self.link.outbox.written().len();
         let run = stage.run(request, &mut self.link.outbox);
@@ -345,7 +345,6 @@ impl Exchange<'_> {
         upstream: UpstreamId,
     ) -> Result<RequestFacts<'r>, CloseReason> {
         let (settings, peer) = (self.settings, self.link.peer());
-        let Phase::Http(http) = &self.session.phase else { return Err(CloseReason::NotFound) };
         let pseudonym = settings.process.name.pseudonym();
         if is_looping(request.head, pseudonym) {
             return Err(CloseReason::LoopDetected);
@@ -353,8 +352,9 @@ impl Exchange<'_> {
         let rule = settings.generation.upstreams.get(usize::from(upstream.0)).ok_or(CloseReason::NoUpstream)?;
         Ok(RequestFacts {
             peer,
-            is_from_proxy: http.proxy.is_some(),
-            id: (settings.process.conn_id(self.address), http.answered),
+            is_from_proxy: request.naming.is_from_proxy,
+            id: request.id(),
+            trace: request.trace(),
             pseudonym,
             is_secure: request.is_secure,
             host: request.host,
@@ -454,6 +454,16 @@ impl Exchange<'_> {
                 Ok(Some(step))
             }
         }
+    }
+}
+
+/// What the request in hand is named after.
+fn naming(http: &Http, address: Address, settings: &Settings) -> Naming {
+    Naming {
+        connection: settings.process.conn_id(address),
+        count: http.answered,
+        is_from_proxy: http.proxy.is_some(),
+        seed: settings.process.name.seed(),
     }
 }
 

@@ -12,11 +12,11 @@ use super::forward_auth::ForwardAuth;
 use super::proxying::{ForwardedRequest, Proxying};
 use super::route::{ForwardedHost, ProxyRoute};
 use super::upstream::Waits;
-use crate::base::{ConnId, Tick};
+use crate::base::Tick;
 use crate::proto::CloseReason;
 use crate::proto::http::{
-    Body, CheckFields, ForwardedCredentials, Framed, Framing, Head, OwnFields, ReplyTo, accepts_events, canonical_path,
-    write_check, write_request,
+    Body, CheckFields, ForwardedCredentials, Framed, Framing, Head, OwnFields, ReplyTo, TraceContext, accepts_events,
+    canonical_path, write_check, write_request,
 };
 use crate::proto::upstream::Affinity;
 use crate::proto::ws::handshake::Accept;
@@ -26,8 +26,8 @@ pub(super) struct RequestFacts<'a> {
     pub peer: Peer,
     /// The peer has sent it as a trusted proxy.
     pub is_from_proxy: bool,
-    /// The id of the connection, and which of its requests this is.
-    pub id: (ConnId, u32),
+    pub id: Cow<'a, str>,
+    pub trace: TraceContext,
     /// Names the gateway in `Via`.
     pub pseudonym: &'a str,
     pub is_secure: bool,
@@ -41,9 +41,6 @@ pub(super) struct RequestFacts<'a> {
     pub credentials: ForwardedCredentials<'a>,
 }
 
-/// The longest id that a trusted proxy may give a request.
-const ID_BYTES_MAX: usize = 128;
-
 /// Makes the client's half of a request.
 pub(super) fn forward(
     head: &Head<'_>,
@@ -54,7 +51,6 @@ pub(super) fn forward(
     let body = Body::new(head.body, target.body_bytes_max.unwrap_or(u64::MAX))?;
     let path = canonical_path(head.path, target.has_encoded_slashes)?;
     let path = without(&path, target.strip.as_deref());
-    let id = id_of(head, arrived.is_from_proxy, arrived.id);
     let own = OwnFields {
         host: match &target.host {
             ForwardedHost::Client => head.host.or(arrived.host),
@@ -65,7 +61,8 @@ pub(super) fn forward(
         is_secure: arrived.is_secure,
         called: arrived.host,
         is_from_proxy: arrived.is_from_proxy,
-        id: &id,
+        id: &arrived.id,
+        trace: arrived.trace,
         pseudonym: arrived.pseudonym,
         is_upgrade: arrived.accept.is_some(),
         credentials: arrived.credentials,
@@ -105,7 +102,7 @@ pub(super) fn check(
         is_secure: arrived.is_secure,
         called: arrived.host,
         query: arrived.query.as_deref(),
-        id: &id_of(head, arrived.is_from_proxy, arrived.id),
+        id: &arrived.id,
         pseudonym: arrived.pseudonym,
     };
     let mut out = Vec::new();
@@ -129,16 +126,6 @@ pub(super) fn check(
     Ok(Proxying::new(request, to, out, (body, Framed::Bare), false, now))
 }
 
-/// `X-Request-Id`: that of a trusted proxy, or the gateway's own, after the connection with its number there.
-pub(super) fn id_of<'a>(head: &Head<'a>, is_from_proxy: bool, own: (ConnId, u32)) -> Cow<'a, str> {
-    let given = head.single_header("x-request-id").ok().flatten().filter(|id| is_from_proxy && is_id(id));
-    given.map_or_else(|| Cow::Owned(own_id(own)), Cow::Borrowed)
-}
-
-pub(super) fn own_id((connection, count): (ConnId, u32)) -> String {
-    [connection.text().as_str(), itoa::Buffer::new().format(count)].join("-")
-}
-
 /// The path without its first segments: as many as `strip` has. A route's `strip` is the beginning of its path.
 fn without<'p>(path: &'p str, strip: Option<&str>) -> &'p str {
     let Some(strip) = strip else { return path };
@@ -147,8 +134,4 @@ fn without<'p>(path: &'p str, strip: Option<&str>) -> &'p str {
         Some((at, _)) => &path[at..],
         None => "/",
     }
-}
-
-fn is_id(id: &str) -> bool {
-    !id.is_empty() && id.len() <= ID_BYTES_MAX && id.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -206,8 +206,9 @@ pub(super) fn serve(
         Prepared::Accept => {
             let RouteTarget::Accept(target) = &route.target else { return Err(CloseReason::NotFound) };
             let (parameters, cors) = (request.parameters(route)?, request.cors(route));
+            let (target, name) = ((target, &parameters), (request.id(), request.trace()));
             let (head, user) = ((head, request.query(route)), client.into_user());
-            let accepting = Accepting::new(head, id, target, &parameters, request.node, user, cors)?;
+            let accepting = Accepting::new(head, name, id, target, request.node, user, cors)?;
             Ok(AdmissionOutcome::Accept(Box::new(accepting)))
         }
         Prepared::Result(request_id) => {

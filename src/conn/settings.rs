@@ -198,13 +198,20 @@ impl Process {
 pub struct ProcessName {
     server_id: Box<str>,
     pseudonym: Box<str>,
+    seed: u64,
 }
 
 impl ProcessName {
     /// `server_id`: random.
     pub fn new(server_id: &str) -> ProcessName {
-        let pseudonym = format!("tidegate-{:08x}", fnv1a(server_id.as_bytes()) as u32);
-        ProcessName { server_id: server_id.into(), pseudonym: pseudonym.into() }
+        let seed = fnv1a(server_id.as_bytes());
+        let pseudonym = format!("tidegate-{:08x}", seed as u32);
+        ProcessName { server_id: server_id.into(), pseudonym: pseudonym.into(), seed }
+    }
+
+    /// A random number.
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// The id of the server on the bus.

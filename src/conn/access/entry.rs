@@ -13,6 +13,7 @@ use crate::proto::upstream::UpstreamId;
 pub(super) struct AccessEntry {
     pub began: Tick,
     pub id: Box<str>,
+    pub trace: Option<Box<str>>,
     pub client: Peer,
     /// The peer of the connection; a trusted proxy, if it is not the client.
     pub peer: Peer,

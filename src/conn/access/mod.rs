@@ -21,13 +21,13 @@ use super::http::Http;
 use super::link::Link;
 use super::session::Phase;
 use super::settings::{Generation, Settings};
-use super::{Conn, Door, Identity, forwarding, halves};
+use super::{Conn, Door, Identity, halves};
 use crate::base::{Address, Key, Tick};
-use crate::conn::admission::request::ClientRequest;
+use crate::conn::admission::request::{ClientRequest, own_id};
 use crate::conn::session::identity;
 use crate::proto::CloseReason;
 use crate::proto::access::{AccessLine, LineKind, LineProxied};
-use crate::proto::http::{Framing, Head};
+use crate::proto::http::Framing;
 
 use entry::{AccessEntry, HeadText, Proxied};
 use journey::Journey;
@@ -66,7 +66,7 @@ impl Lines {
             unix_ms: (rule.unix_ms)(),
             kind,
             id: &entry.id,
-            trace: None,
+            trace: entry.trace.as_deref(),
             client: entry.client.ip(),
             peer: (entry.peer != entry.client).then(|| entry.peer.ip()),
             listener: rule.listeners.get(usize::from(entry.listener)).map_or("", |address| address),
@@ -106,7 +106,7 @@ fn line_of_servers<'g>(generation: &'g Generation, proxied: &Proxied) -> Option<
 /// The head of a request was read; `None`: it could not be.
 pub(super) fn begin(
     (http, link): (&Http, &Link),
-    head: Option<&Head<'_>>,
+    request: Option<&ClientRequest<'_, '_>>,
     address: Address,
     settings: &Settings,
     now: Tick,
@@ -116,14 +116,15 @@ pub(super) fn begin(
     if settings.access.with(|lines| lines.entries.contains_key(&address.key)) {
         return;
     }
-    let own = (settings.process.conn_id(address), http.answered);
-    let id = match head {
-        Some(head) => forwarding::id_of(head, http.proxy.is_some(), own),
-        None => forwarding::own_id(own).into(),
+    let id = match request {
+        Some(request) => request.id(),
+        None => own_id(settings.process.conn_id(address), http.answered).into(),
     };
+    let head = request.map(|request| request.head);
     let entry = AccessEntry {
         began: now,
         id: id.into(),
+        trace: request.map(|request| request.trace().id().into()),
         client: link.peer,
         peer: http.proxy.unwrap_or(link.peer),
         listener: http.listener(),

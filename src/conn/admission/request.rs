@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use crate::base::{NodeId, RouteId};
+use crate::base::{ConnId, NodeId, RouteId, mix};
 use crate::conn::auth::{CredentialCheck, Evidence};
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::Sender;
@@ -13,7 +13,7 @@ use crate::conn::route::{Parameters, PathMatch, Route};
 use crate::conn::routes::Routes;
 use crate::conn::turned_away::TurnedAway;
 use crate::proto::CloseReason;
-use crate::proto::http::{self, Cors, Head};
+use crate::proto::http::{self, Cors, Head, TraceContext};
 use crate::proto::permission::Permissions;
 
 /// The gateway as the client has called it.
@@ -32,6 +32,7 @@ pub(in crate::conn) struct Arrival<'s, 'a> {
     /// The node in the id of an accepted request.
     pub node: Option<NodeId>,
     pub called: Called<'a>,
+    pub naming: Naming,
     /// The hosts that the listener answers for; `None`: any.
     pub hosts: Option<&'s Hosts>,
     /// The limits for it; `None`: there are none.
@@ -42,6 +43,43 @@ pub(in crate::conn) struct Arrival<'s, 'a> {
     pub evidence: Evidence<'s>,
     pub permissions: &'s Permissions,
 }
+
+/// What a request is named after.
+#[derive(Clone, Copy)]
+pub(in crate::conn) struct Naming {
+    pub connection: ConnId,
+    /// Which of the connection's requests it is.
+    pub count: u32,
+    /// The peer is a trusted proxy, which may have named it.
+    pub is_from_proxy: bool,
+    /// Random, new with each process.
+    pub seed: u64,
+}
+
+impl Naming {
+    #[cfg(test)]
+    pub(in crate::conn) fn sample() -> Naming {
+        use crate::base::{Address, Key, Place};
+        let address = Address { place: Place(0), key: Key { slot: 0, generation: 0 } };
+        Naming { connection: ConnId::new(None, address), count: 0, is_from_proxy: false, seed: 0 }
+    }
+
+    /// Numbers that differ from those of any other request.
+    fn draws(&self) -> [u64; 3] {
+        let address = self.connection.address().to_bits();
+        let first = mix(self.seed ^ mix(address));
+        let second = mix(first ^ u64::from(self.count));
+        [second, mix(second ^ self.seed), mix(second.wrapping_add(address))]
+    }
+}
+
+/// The gateway's own id of a request: that of its connection, and its number there.
+pub(in crate::conn) fn own_id(connection: ConnId, count: u32) -> String {
+    [connection.text().as_str(), itoa::Buffer::new().format(count)].join("-")
+}
+
+/// The longest id that a trusted proxy may give a request.
+const ID_BYTES_MAX: usize = 128;
 
 /// A head with everything that follows from it alone, and the circumstances. Parsed again, the same head gives the same
 /// `sender` and `segments`; the circumstances are those of the moment.
@@ -56,6 +94,7 @@ pub(in crate::conn) struct ClientRequest<'r, 'a> {
     /// The path, decoded.
     pub segments: Result<SmallVec<[Cow<'a, str>; 8]>, CloseReason>,
     pub node: Option<NodeId>,
+    pub naming: Naming,
     pub hosts: Option<&'r Hosts>,
     pub allowance: Option<Allowance<'r>>,
     pub check: Option<CredentialCheck<'r>>,
@@ -93,6 +132,7 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
             is_secure: arrival.called.is_secure.unwrap_or(false),
             segments: http::split_path(head.path).map(merged),
             node: arrival.node,
+            naming: arrival.naming,
             hosts: arrival.hosts,
             allowance: arrival.allowance,
             check: arrival.check,
@@ -115,6 +155,20 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
     pub(super) fn find(&self, route: &Route) -> Option<PathMatch> {
         let found = route.find(self.segments().ok()?)?;
         route.site.has(self.host, self.is_secure).then_some(found)
+    }
+
+    /// Its id: the one that a trusted proxy has given it, or that of its connection with its number there.
+    pub(in crate::conn) fn id(&self) -> Cow<'a, str> {
+        let Naming { connection, count, is_from_proxy, .. } = self.naming;
+        let is_id =
+            |id: &&str| !id.is_empty() && id.len() <= ID_BYTES_MAX && id.bytes().all(|byte| byte.is_ascii_graphic());
+        let given = self.head.single_header("x-request-id").ok().flatten().filter(|_| is_from_proxy).filter(is_id);
+        given.map_or_else(|| Cow::Owned(own_id(connection, count)), Cow::Borrowed)
+    }
+
+    /// The trace that it belongs to, the same each time.
+    pub(in crate::conn) fn trace(&self) -> TraceContext {
+        TraceContext::of(self.head, self.naming.is_from_proxy, self.naming.draws())
     }
 
     /// The route that takes it, if one does.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::request::{Arrival, Called};
+use super::request::{Arrival, Called, Naming};
 use super::*;
 use crate::base::{Place, RequestId};
 use crate::conn::auth::{Auths, CredentialCheck, Proofs};
@@ -134,6 +134,7 @@ impl Case<'_> {
         let arrival = Arrival {
             node: None,
             called,
+            naming: Naming::sample(),
             hosts,
             allowance: None,
             check: Some(check),

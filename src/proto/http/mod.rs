@@ -3,6 +3,7 @@
 //! ```text
 //! input --> next_head --> Head ---> split_path, query_parameter     what is asked for
 //!    |         |           |------> websocket_key                   may it become a WebSocket?
+//!    |         |           |------> TraceContext                    which trace does it belong to?
 //!    |         |           |------> reply_to                        what of it shapes the answer
 //!    |         |           '------> Forwarded                       whose request is it, if a trusted proxy sends it?
 //!    |         |-- Ok(None): the caller keeps the rest in carry
@@ -38,6 +39,7 @@ mod head;
 mod origin;
 mod reply;
 mod target;
+mod trace;
 mod upgrade;
 
 pub use answer::{AnswerHead, next_answer};
@@ -59,4 +61,5 @@ pub use head::{Head, next_head, request_line};
 pub use origin::Origin;
 pub use reply::{Cors, Refusal, Reply, ReplyTo, event_stream, go_on, preflight, switching_protocols};
 pub use target::{normalized, query_masked, query_parameter, query_without, split_path, unescaped};
+pub use trace::{TRACE_FIELD, TraceContext};
 pub use upgrade::{accepts_events, is_switched, wants_websocket, websocket_key};

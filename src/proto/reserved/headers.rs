@@ -5,6 +5,8 @@
 //!  the gateway says      Tg-Conn, Tg-User, … of a client; Tg-Request, … of an accepted request
 //! ```
 
+use crate::proto::http::TRACE_FIELD;
+
 /// The event name on event streams.
 pub const EVENT_HEADER: &str = "Tg-Event";
 /// The opcode for WebSocket clients, `text` or `binary`.
@@ -40,6 +42,10 @@ pub const QUERY_HEADER: &str = "Tg-Query";
 pub const CHANNEL_HEADER: &str = "Tg-Channel";
 pub const ATTEMPT_HEADER: &str = "Tg-Attempt";
 pub const STATUS_HEADER: &str = "Tg-Status";
+
+/// The request and its trace, by the names that servers get them by.
+pub const HTTP_ID_HEADER: &str = "X-Request-Id";
+pub const TRACE_HEADER: &str = TRACE_FIELD;
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -147,6 +153,16 @@ pub const HEADERS: &[HeaderRow] = &[
         name: STATUS_HEADER,
         carried_by: "answers of workers to requests; results",
         meaning: "of a result: `done`, `failed` or `expired`; an answer with any other status than `done` is a failure",
+    },
+    HeaderRow {
+        name: HTTP_ID_HEADER,
+        carried_by: "requests",
+        meaning: "the id of the HTTP request, as servers get it and the access log has it: that of a trusted proxy, or the gateway's own",
+    },
+    HeaderRow {
+        name: TRACE_HEADER,
+        carried_by: "requests",
+        meaning: "the trace that it belongs to (W3C Trace Context): that of a trusted proxy, or a new one",
     },
 ];
 

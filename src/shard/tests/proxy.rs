@@ -119,6 +119,8 @@ fn a_request_reaches_its_server_and_the_answer_its_client() {
     let request = raw(&mut server);
     assert!(request.starts_with("GET /api/a?b=c HTTP/1.1\r\nHost: shop\r\nX-Forwarded-For: 10.0.0."), "{request}");
     assert!(request.contains("\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: shop\r\nX-Request-Id: "), "{request}");
+    let trace = request.lines().find_map(|line| line.strip_prefix("traceparent: 00-")).expect("a trace");
+    assert_eq!((trace.len(), &trace[32..33], &trace[49..]), (52, "-", "-00"), "{trace}");
     assert!(request.contains("\r\nVia: 1.1 tidegate-") && request.ends_with("\r\n\r\n"), "{request}");
     server.say(OK);
     stage.run();

@@ -171,3 +171,30 @@ fn a_header_as_long_as_a_head_changes_nothing() {
     assert!(proxy.hear().starts_with("HTTP/1.1 431 "));
     expect_echo(&mut bench, &mut bystander);
 }
+
+#[test]
+fn a_worker_is_told_the_request_and_the_trace_of_a_trusted_proxy_and_no_strangers() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    for (trusted, is_told) in [(PEERS, true), ("192.0.2.0/24", false)] {
+        let mut bench = bench(trusted);
+        let mut worker = bench.connect(0, BUS);
+        worker.say("CONNECT {\"headers\":true}\r\nSUB tg.service.jobs workers 1\r\n");
+        bench.run_for(SECOND / 10);
+        let client = bench.connect(0, 0);
+        client.say(format!(
+            "POST /jobs HTTP/1.1\r\nHost: a\r\nX-Request-Id: theirs\r\ntraceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\n\
+             Content-Length: 2\r\n\r\n{{}}"
+        ));
+        bench.run_for(SECOND / 10);
+        let heard = worker.hear();
+        let value = |name: &str| {
+            let line =
+                heard.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {heard}"));
+            line.trim_start_matches([':', ' ']).to_owned()
+        };
+        let (id, trace) = (value("X-Request-Id"), value("traceparent"));
+        assert_eq!((id == "theirs", trace.starts_with(&format!("00-{TRACE}-"))), (is_told, is_told), "{heard}");
+        assert!(!trace.contains("00f067aa0ba902b7"), "the gateway has a span of its own");
+        assert_eq!(trace.ends_with("-01"), is_told, "a stranger's wish to be recorded is not believed");
+    }
+}

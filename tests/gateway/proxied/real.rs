@@ -23,6 +23,7 @@ const OF_THE_WAY: &[&str] = &[
     "date",
     "via",
     "x-request-id",
+    "traceparent",
     "last-modified-by",
 ];
 

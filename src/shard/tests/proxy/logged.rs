@@ -35,7 +35,7 @@ const PUT: &str = "PUT /api/a HTTP/1.1\r\nHost: shop\r\nContent-Length: 5\r\n\r\
 #[test]
 fn an_answer_is_told_with_its_server_and_how_long_each_part_took() {
     let mut stage = stage_of(1, false);
-    let (client, server) = stage.asked(PUT);
+    let (client, mut server) = stage.asked(PUT);
     for is_reused in [false, true] {
         if is_reused {
             client.say(PUT);
@@ -49,6 +49,8 @@ fn an_answer_is_told_with_its_server_and_how_long_each_part_took() {
         assert_eq!((&line["upstream"], &line["server"]), (&"app".into(), &"10.9.0.0:80".into()));
         assert_eq!((&line["attempts"], &line["reused"]), (&1.into(), &is_reused.into()));
         assert_eq!((&line["request_bytes"], &line["response_bytes"]), (&5.into(), &2.into()));
+        let trace = line["trace"].as_str().expect("a trace");
+        assert!(raw(&mut server).contains(&format!("\r\ntraceparent: 00-{trace}-")), "{line}");
         let (connect, answer) = (line["connect_ms"].as_f64().unwrap(), line["answer_ms"].as_f64().unwrap());
         assert!(answer >= 1_000.0 && connect < 100.0 && line["duration_ms"].as_f64().unwrap() >= answer, "{line}");
     }
