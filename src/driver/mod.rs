@@ -37,6 +37,7 @@ pub mod clock;
 mod dial;
 pub mod epoll;
 pub mod memory;
+pub mod path;
 pub mod sim;
 pub mod socket;
 mod sockets;

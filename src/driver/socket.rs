@@ -24,8 +24,10 @@ use crate::limits;
 #[derive(Debug)]
 pub struct ListeningSocket {
     socket: Socket,
-    /// All shards accept from it, and so will the next process: it outlives this one.
+    /// All shards accept from it; a socket of systemd outlives this process, and the next one accepts from it, too.
     is_shared: bool,
+    /// It has a path instead of an address, and no options of TCP.
+    has_path: bool,
 }
 
 /// Listens on `address` as the only socket: EADDRINUSE if any process already listens there. Returns the address too,
@@ -41,7 +43,7 @@ pub fn claim(address: SocketAddr) -> io::Result<(ListeningSocket, SocketAddr)> {
     socket.listen(limits::LISTEN_QUEUE)?;
     socket.set_reuse_port(true)?;
     let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-    Ok((ListeningSocket { socket, is_shared: false }, address))
+    Ok((ListeningSocket { socket, is_shared: false, has_path: false }, address))
 }
 
 /// Listens on an address that this process has claimed: the kernel distributes connections over all its sockets.
@@ -50,7 +52,7 @@ pub fn join(address: SocketAddr) -> io::Result<ListeningSocket> {
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
     socket.listen(limits::LISTEN_QUEUE)?;
-    Ok(ListeningSocket { socket, is_shared: false })
+    Ok(ListeningSocket { socket, is_shared: false, has_path: false })
 }
 
 fn unbound(address: SocketAddr) -> io::Result<Socket> {
@@ -81,12 +83,18 @@ impl ListeningSocket {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is bound but does not listen")));
         }
         prepare(&socket)?;
-        Ok((ListeningSocket { socket, is_shared: true }, address))
+        Ok((ListeningSocket { socket, is_shared: true, has_path: false }, address))
+    }
+
+    /// A socket that listens on a path: all shards accept from it.
+    pub(super) fn of_path(socket: Socket) -> ListeningSocket {
+        ListeningSocket { socket, is_shared: true, has_path: true }
     }
 
     /// The same socket under another descriptor in the calling thread's table.
     pub fn share(&self) -> io::Result<ListeningSocket> {
-        self.socket.try_clone().map(|socket| ListeningSocket { socket, is_shared: self.is_shared })
+        let socket = self.socket.try_clone()?;
+        Ok(ListeningSocket { socket, is_shared: self.is_shared, has_path: self.has_path })
     }
 
     pub fn is_shared(&self) -> bool {
@@ -97,6 +105,9 @@ impl ListeningSocket {
     /// sockets whose peer has vanished with ETIMEDOUT. On a shared socket the option also applies to the next process,
     /// until that sets it.
     pub fn set_peer_timeout(&self, timeout: Duration) -> io::Result<()> {
+        if self.has_path {
+            return Ok(());
+        }
         self.socket.set_tcp_user_timeout(Some(timeout))
     }
 

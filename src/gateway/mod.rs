@@ -41,10 +41,11 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use log::{info, warn};
 
-use crate::base::{NodeId, Place};
+use crate::base::{NodeId, Place, Remote};
 use crate::conn::Door;
 use crate::conn::route::{Route, RouteTarget};
 use crate::driver::clock::Clock;
+use crate::driver::path::SocketFile;
 use crate::driver::{Choice, DriverKind, Waker, choose};
 use crate::limits;
 use crate::mesh::drain::DrainMail;
@@ -91,14 +92,14 @@ pub struct Builder {
 }
 
 /// An open listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listening {
     /// The protocol and the rights of its connections.
     pub door: Door,
-    /// Whether connections begin with a TLS handshake; only those of [`Door::Front`] do.
+    /// Whether connections begin with a TLS handshake.
     pub is_tls: bool,
-    /// With the port that the kernel chose, if port 0 was configured.
-    pub address: SocketAddr,
+    /// With the port that the kernel chose, if port 0 was configured; or a path.
+    pub address: Remote,
 }
 
 impl Listening {
@@ -121,6 +122,8 @@ fn name_of(door: Door, is_tls: bool) -> &'static str {
 /// A running gateway. [`Gateway::stop`] drains it; dropping it does the same.
 pub struct Gateway {
     listening: Vec<Listening>,
+    /// Of sockets at paths: removed with the gateway.
+    socket_files: Vec<Arc<SocketFile>>,
     driver: DriverKind,
     mesh: Mesh,
     counters: Arc<[Counters]>,
@@ -218,6 +221,7 @@ impl Builder {
         let workers = start_workers(workers, worker_mailboxes, (&mesh, first), payload_bytes_max);
         let mut gateway = Gateway {
             listening: opened.listening(),
+            socket_files: opened.files(),
             driver,
             mesh,
             counters,
@@ -274,10 +278,14 @@ impl Gateway {
         &self.listening
     }
 
-    /// The first listener of that kind.
+    /// The first listener of that kind with an address.
     pub fn address(&self, door: Door, is_tls: bool) -> Option<SocketAddr> {
-        let is_it = |listening: &&Listening| listening.door == door && listening.is_tls == is_tls;
-        self.listening.iter().find(is_it).map(|listening| listening.address)
+        let of_kind = self.listening.iter().filter(|listening| listening.door == door && listening.is_tls == is_tls);
+        let mut addresses = of_kind.filter_map(|listening| match listening.address {
+            Remote::Tcp(address) => Some(address),
+            Remote::Unix(_) => None,
+        });
+        addresses.next()
     }
 
     /// The driver of all shards: the configured one, or epoll if the kernel does not allow it.
@@ -329,6 +337,7 @@ impl Gateway {
         self.stop_threads(self.mesh.shards(), |gateway| &mut gateway.outbound);
         self.stop_threads(self.mesh.shards() + beside, |gateway| &mut gateway.workers);
         self.log_writer.take().into_iter().for_each(LogWriter::stop);
+        self.socket_files.clear();
         self.announcer = None;
     }
 

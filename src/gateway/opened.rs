@@ -1,13 +1,14 @@
 //! A plan that was carried out: open addresses, randomness, cores.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::Remote;
 use crate::conn::Door;
 use crate::conn::quota::{Quota, Quotas};
 use crate::conn::settings::{ProcessName, Readiness, Settings};
+use crate::driver::path::{SocketFile, claim_path};
 use crate::driver::socket::{self, ListeningSocket};
 use crate::outbound::KeySource;
 use crate::shard::Entrance;
@@ -34,7 +35,7 @@ pub(super) struct OpenedPlan {
 /// One address and the kind of its connections.
 pub(super) struct Gate {
     pub entrance: Entrance,
-    pub address: SocketAddr,
+    pub address: Remote,
     pub origin: SocketOrigin,
 }
 
@@ -44,6 +45,8 @@ pub(super) enum SocketOrigin {
     Claimed(Arc<ListeningSocket>),
     /// All shards accept from this socket, which systemd opened.
     Activated(Arc<ListeningSocket>),
+    /// The same, at a path: the file goes with the gateway.
+    AtPath(Arc<ListeningSocket>, Arc<SocketFile>),
 }
 
 impl Gate {
@@ -60,14 +63,16 @@ impl OpenedPlan {
     pub(super) fn new(plan: Plan, sockets: Vec<ActivatedSocket>) -> Result<OpenedPlan, StartError> {
         let Plan { shards, pin, mut process, mut generation, quotas, key_sources, tallies_max, peer_timeout, gates } =
             plan;
-        let wanted: Vec<Wanted> = gates.iter().map(wanted).collect();
+        let wanted: Vec<Wanted> = gates.iter().filter_map(wanted).collect();
         let sockets = activated::assign(sockets, &wanted)?;
         generation.quotas = self::quotas(quotas, tallies_max)?.map(Arc::new);
         process.name = ProcessName::new(&format!("TG{:016X}", random()?));
         let pinning = pinning(pin, shards);
         let gates = claim(gates, sockets)?;
-        if let Some(gate) = gates.iter().find(|gate| gate.entrance.door == Door::Bus) {
-            process.bus_address = gate.address;
+        if let Some(gate) = gates.iter().find(|gate| gate.entrance.door == Door::Bus)
+            && let Remote::Tcp(address) = gate.address
+        {
+            process.bus_address = address;
         }
         if let Some(rule) = generation.access.as_mut().and_then(Arc::get_mut) {
             rule.listeners = gates.iter().map(|gate| gate.address.to_string().into()).collect();
@@ -88,35 +93,48 @@ impl OpenedPlan {
             .map(|gate| Listening {
                 door: gate.entrance.door,
                 is_tls: gate.entrance.tls.is_some(),
-                address: gate.address,
+                address: gate.address.clone(),
             })
             .collect()
     }
+
+    /// The files of sockets at paths.
+    pub(super) fn files(&self) -> Vec<Arc<SocketFile>> {
+        let file = |gate: &Gate| match &gate.origin {
+            SocketOrigin::AtPath(_, file) => Some(file.clone()),
+            SocketOrigin::Claimed(_) | SocketOrigin::Activated(_) => None,
+        };
+        self.gates.iter().filter_map(file).collect()
+    }
 }
 
-fn wanted(gate: &PlannedGate) -> Wanted {
-    Wanted {
-        name: super::name_of(gate.entrance.door, gate.entrance.tls.is_some()),
-        address: gate.address,
-        is_private: gate.entrance.door != Door::Front,
-    }
+/// systemd passes on no sockets at paths.
+fn wanted(gate: &PlannedGate) -> Option<Wanted> {
+    let Remote::Tcp(address) = gate.address else { return None };
+    let name = super::name_of(gate.entrance.door, gate.entrance.tls.is_some());
+    Some(Wanted { name, address, is_private: gate.entrance.door != Door::Front })
 }
 
 /// Claims the addresses for which systemd passed no socket.
 fn claim(planned: Vec<PlannedGate>, sockets: Vec<Option<ActivatedSocket>>) -> Result<Vec<Gate>, StartError> {
     let mut gates: Vec<Gate> = Vec::new();
-    for (PlannedGate { entrance, address }, socket) in planned.into_iter().zip(sockets) {
-        let (address, origin) = match socket {
-            Some(socket) => (socket.address, SocketOrigin::Activated(socket.listener)),
-            None => match socket::claim(address) {
-                Ok((listener, address)) => (address, SocketOrigin::Claimed(Arc::new(listener))),
-                Err(error) => {
-                    gates.iter().for_each(Gate::give_up);
-                    return Err(StartError(format!("cannot listen on {address}: {error}")));
-                }
-            },
+    // Gates at paths come last.
+    let sockets = sockets.into_iter().chain(std::iter::repeat_with(|| None));
+    for (PlannedGate { entrance, address: planned }, socket) in planned.into_iter().zip(sockets) {
+        let opened = match (&planned, socket) {
+            (_, Some(socket)) => Ok((socket.address.into(), SocketOrigin::Activated(socket.listener))),
+            (Remote::Tcp(address), None) => socket::claim(*address)
+                .map(|(listener, address)| (address.into(), SocketOrigin::Claimed(Arc::new(listener)))),
+            (Remote::Unix(path), None) => claim_path(path)
+                .map(|(listener, file)| (planned.clone(), SocketOrigin::AtPath(Arc::new(listener), Arc::new(file)))),
         };
-        gates.push(Gate { entrance, address, origin });
+        match opened {
+            Ok((address, origin)) => gates.push(Gate { entrance, address, origin }),
+            Err(error) => {
+                gates.iter().for_each(Gate::give_up);
+                return Err(StartError(format!("cannot listen on {planned}: {error}")));
+            }
+        }
     }
     Ok(gates)
 }

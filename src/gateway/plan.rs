@@ -11,7 +11,7 @@ mod client_limits;
 mod routes;
 mod settings;
 
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::conn::Door;
@@ -27,6 +27,7 @@ use crate::shard::Entrance;
 
 use super::config::{Config, Pin};
 use super::{StartError, descriptors};
+use crate::base::Remote;
 
 pub(super) struct Plan {
     pub shards: usize,
@@ -50,8 +51,8 @@ pub(super) struct Plan {
 /// An address, and the kind of its connections.
 pub(super) struct PlannedGate {
     pub entrance: Entrance,
-    /// Port 0 takes a free port.
-    pub address: SocketAddr,
+    /// Port 0 takes a free port. A path is that of the admin listener; it comes last.
+    pub address: Remote,
 }
 
 /// The facts of the machine that decide the number of shards.
@@ -124,17 +125,17 @@ fn gates(config: &Config) -> Result<Vec<PlannedGate>, String> {
         let introduced_by = Networks::parse(listener.proxy_protocol_from.iter().map(String::as_str));
         let introduced_by = introduced_by.ok_or("listener.proxy_protocol.from has a text that is no network")?;
         let entrance = Entrance { door: Door::Front, tls: listener.tls_config(&config.tls)?, introduced_by };
-        gates.push(PlannedGate { entrance, address: listener.address });
+        gates.push(PlannedGate { entrance, address: listener.address.into() });
     }
-    let plain = |door, address| PlannedGate {
-        entrance: Entrance { door, tls: None, introduced_by: Networks::default() },
-        address,
-    };
-    gates.extend(config.bus.iter().map(|bus| plain(Door::Bus, bus.address)));
+    let plain = |door| Entrance { door, tls: None, introduced_by: Networks::default() };
+    gates.extend(config.bus.iter().map(|bus| PlannedGate { entrance: plain(Door::Bus), address: bus.address.into() }));
     if let Some(admin) = &config.admin {
         let tls = admin.tls_config(&config.tls).map_err(|error| format!("admin: {error}"))?;
-        let PlannedGate { entrance, address } = plain(Door::Admin, admin.address);
-        gates.push(PlannedGate { entrance: Entrance { tls, ..entrance }, address });
+        let entrance = Entrance { tls, ..plain(Door::Admin) };
+        gates.extend(admin.address.map(|address| PlannedGate { entrance, address: address.into() }));
+        let at_path =
+            |path: &PathBuf| PlannedGate { entrance: plain(Door::Admin), address: Remote::Unix(path.as_path().into()) };
+        gates.extend(admin.socket.as_ref().map(at_path));
     }
     Ok(gates)
 }
@@ -153,7 +154,7 @@ mod tests {
         let config = Config { bus: Some(Bus { address, credentials: None }), shards: 3, ..Config::default() };
         let machine = Machine { descriptors: 1_000, cores: 1 };
         let plan = Plan::new(&config, Vec::new(), 0, machine).expect("another program's address can be planned for");
-        assert_eq!((plan.shards, plan.gates.len(), plan.gates[0].address), (3, 1, address));
+        assert_eq!((plan.shards, plan.gates.len(), plan.gates[0].address.clone()), (3, 1, address.into()));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{error, warn};
 
-use crate::base::{Fold, Place};
+use crate::base::{Fold, Place, Remote};
 use crate::conn::settings::Settings;
 use crate::driver::clock::Clock;
 use crate::driver::epoll::EpollDriver;
@@ -142,11 +142,12 @@ fn spawn(
 }
 
 fn way(gate: &Gate, shard: usize) -> ShardSocket {
-    match (&gate.origin, shard) {
-        (SocketOrigin::Activated(listener), _) | (SocketOrigin::Claimed(listener), 0) => {
-            ShardSocket::Share(listener.clone())
-        }
-        (SocketOrigin::Claimed(_), _) => ShardSocket::Join(gate.address),
+    match (&gate.origin, &gate.address) {
+        (SocketOrigin::Claimed(_), Remote::Tcp(address)) if shard > 0 => ShardSocket::Join(*address),
+        (
+            SocketOrigin::Claimed(listener) | SocketOrigin::Activated(listener) | SocketOrigin::AtPath(listener, _),
+            _,
+        ) => ShardSocket::Share(listener.clone()),
     }
 }
 

@@ -1,7 +1,14 @@
 //! What the admin listener says of itself.
 
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
 use serde_json::{Value, json};
+use tidegate::conn::Door;
 use tidegate::conn::admin::{ENDPOINTS, Scope};
+use tidegate::gateway::config::Remote;
 use tidegate::gateway::{Builder, Gateway};
 use tungstenite::Message;
 
@@ -162,4 +169,40 @@ fn a_request_needs_a_token_that_allows_it_and_only_probes_need_none() {
         assert_eq!(said(gateway, "GET", "/nowhere").0, "HTTP/1.1 401 Unauthorized");
         assert_eq!(said(gateway, "POST", "/health").0, "HTTP/1.1 401 Unauthorized");
     });
+}
+
+#[test]
+fn the_listener_at_a_path_answers_in_all_shards_and_leaves_no_file() {
+    for driver in ["epoll", "uring"] {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{driver}.sock"));
+        // As a process leaves it that was killed.
+        let _ = std::fs::remove_file(&path);
+        drop(UnixListener::bind(&path).expect("a path"));
+        let socket = format!("[admin]\nsocket = \"{}\"\n", path.display());
+        let text = ROUTES.replace("[admin]\naddress = \"127.0.0.1:0\"\nhosts = \"a\"\n", &socket);
+        let gateway = builder_of_text(driver, 2, &text).start().expect("the gateway starts");
+        assert_eq!(gateway.address(Door::Admin, false), None);
+        assert_eq!(gateway.listening().last().expect("it").address, Remote::Unix(path.as_path().into()));
+        assert_eq!(std::fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o660);
+        let second = builder_of_text(driver, 1, &text).start().err().expect("it is in use").to_string();
+        assert!(second.contains(&format!("cannot listen on unix:{}", path.display())), "{second}");
+        let mut tab = websocket(&gateway, "/echo?user=ann");
+        let calls: Vec<_> = (0..20)
+            .map(|_| {
+                let mut client = UnixStream::connect(&path).expect("it listens");
+                client.set_read_timeout(Some(PATIENCE)).expect("a time");
+                let head = "POST /api/users/ann HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
+                client.write_all(head.as_bytes()).expect("it reads");
+                client
+            })
+            .collect();
+        for mut call in calls {
+            let mut answer = String::new();
+            call.read_to_string(&mut answer).expect("an answer");
+            assert!(answer.ends_with("{\"connections\":1}"), "{answer}");
+            assert_eq!(tab.read().expect("the message").into_text().expect("text"), "hi");
+        }
+        gateway.stop();
+        assert!(!path.exists());
+    }
 }

@@ -1,6 +1,8 @@
 //! Hosts by which a listener is asked for: none that may be a page's own name (DNS rebinding).
 
 use crate::doors::{expect_health, expect_status};
+use tidegate::gateway::config::Remote;
+
 use crate::support::*;
 
 const KEPT: &str = "[[channel]]\nname = \"room.*\"\nhistory = { messages = 5 }\n";
@@ -71,7 +73,7 @@ fn a_listener_for_some_hosts_tells_the_pages_of_others_that_it_is_not_theirs() {
         };
         let status =
             |address, request: String| Raw::connect(address).send(request).read_until("\r\n\r\n")[9..12].to_owned();
-        let any = gateway.listening()[1].address;
+        let Remote::Tcp(any) = gateway.listening()[1].address else { panic!("an address") };
         let port = front(gateway).port();
         let mut refused = 0;
         for host in ["rebound.example", "gate.example.rebound.example", "evil.localhost", "x.gate.example", "example"] {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -19,7 +19,7 @@ const TOKEN_FILE_BYTES_MAX: u64 = 4096;
 /// The listener of a running gateway, and what lets a program in there.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct AdminPlace {
-    /// URL of the admin listener
+    /// URL of the admin listener, or its socket: unix:/run/tidegate/admin.sock
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9180")]
     admin: String,
     /// File with the token for the admin listener; otherwise the variable TIDEGATE_ADMIN_TOKEN has it, if one is needed
@@ -30,7 +30,14 @@ pub(in crate::cli) struct AdminPlace {
 impl AdminPlace {
     /// A connection to it.
     pub fn connect(&self, trust: &Trust) -> Result<AdminClient, String> {
-        AdminClient::connect(&Url::parse(&self.admin, "http")?, self.token()?, trust)
+        let token = self.token()?;
+        match self.admin.strip_prefix("unix:") {
+            Some(path) => {
+                let connection = HttpConnection::local(Path::new(path))?;
+                Ok(AdminClient { connection, place: self.admin.clone(), token, base: String::new() })
+            }
+            None => AdminClient::connect(&Url::parse(&self.admin, "http")?, token, trust),
+        }
     }
 
     /// The field that carries the token, if there is one.

@@ -1,6 +1,7 @@
 //! A small HTTP/1.1 client: one request after the other on one connection, with bodies that may never end.
 
 use std::io::{self, Read, Write};
+use std::path::Path;
 
 use super::stream::{Stream, is_timeout};
 use super::{Field, Trust, Url};
@@ -54,6 +55,12 @@ impl HttpConnection {
     pub fn open(url: &Url, fields: &[Field], trust: &Trust) -> Result<HttpConnection, String> {
         let (host, authorization) = (url.authority(), url.authorization(fields));
         Ok(HttpConnection { stream: Stream::connect(url, trust)?, host, authorization, input: Vec::new() })
+    }
+
+    /// To a path of this machine.
+    pub fn local(path: &Path) -> Result<HttpConnection, String> {
+        let (stream, host) = (Stream::local(path)?, "localhost".to_owned());
+        Ok(HttpConnection { stream, host, authorization: None, input: Vec::new() })
     }
 
     pub fn stream(&self) -> &Stream {

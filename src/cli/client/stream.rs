@@ -2,7 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct Trust {
 
 pub(super) enum Stream {
     Plain(TcpStream),
+    /// To a path of this machine.
+    Local(UnixStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
@@ -42,6 +45,16 @@ impl Stream {
     pub fn plain(url: &Url) -> Result<Stream, String> {
         let (host, port) = (url.host.as_str(), url.port);
         dial(host, port).map(Stream::Plain).map_err(|error| format!("{host}:{port}: {error}"))
+    }
+
+    /// Connects to a path.
+    pub fn local(path: &Path) -> Result<Stream, String> {
+        let connected = UnixStream::connect(path).and_then(|socket| {
+            socket.set_read_timeout(Some(CONNECT_TIMEOUT))?;
+            socket.set_write_timeout(Some(CONNECT_TIMEOUT))?;
+            Ok(Stream::Local(socket))
+        });
+        connected.map_err(|error| format!("{}: {error}", path.display()))
     }
 
     /// Starts TLS, unless it has been started.
@@ -61,6 +74,7 @@ impl Stream {
     pub fn wait_at_most(&self, time: Duration) -> io::Result<()> {
         let socket = match self {
             Stream::Plain(socket) => socket,
+            Stream::Local(socket) => return socket.set_read_timeout(Some(time)),
             Stream::Tls(stream) => &stream.sock,
         };
         socket.set_read_timeout(Some(time))
@@ -87,6 +101,7 @@ impl Read for Stream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Plain(socket) => socket.read(into),
+            Stream::Local(socket) => socket.read(into),
             Stream::Tls(stream) => stream.read(into),
         }
     }
@@ -96,6 +111,7 @@ impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Stream::Plain(socket) => socket.write(bytes),
+            Stream::Local(socket) => socket.write(bytes),
             Stream::Tls(stream) => stream.write(bytes),
         }
     }
@@ -103,6 +119,7 @@ impl Write for Stream {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Stream::Plain(socket) => socket.flush(),
+            Stream::Local(socket) => socket.flush(),
             Stream::Tls(stream) => stream.flush(),
         }
     }

@@ -15,11 +15,13 @@ use crate::limits::{ADMIN_TOKEN_BYTES_MAX, ADMIN_TOKEN_BYTES_MIN};
 /// The listener of the API for backends and operators.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
-    /// The address to listen on; port 0 takes a free port.
-    pub address: SocketAddr,
+    /// The address to listen on; port 0 takes a free port. `None`: only `socket`.
+    pub address: Option<SocketAddr>,
+    /// The path to listen on, for programs of this machine.
+    pub socket: Option<PathBuf>,
     /// The host names, besides `localhost`, that requests may name.
     pub hosts: Vec<String>,
-    /// Never empty if set.
+    /// At the address. Never empty if set.
     pub tls: Option<Vec<CertificateFiles>>,
     /// Empty: every peer that can connect may do everything.
     pub tokens: Vec<ApiToken>,
@@ -56,7 +58,7 @@ impl fmt::Debug for ApiSecret {
 impl Admin {
     /// For programs on this machine alone, which need no token.
     pub fn at(address: SocketAddr) -> Admin {
-        Admin { address, hosts: Vec::new(), tls: None, tokens: Vec::new() }
+        Admin { address: Some(address), socket: None, hosts: Vec::new(), tls: None, tokens: Vec::new() }
     }
 
     /// The TLS configuration, or `None` for a plain listener. The error is one line that names the file.

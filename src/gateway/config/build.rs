@@ -302,9 +302,10 @@ impl ConfigBuilder<'_> {
         let (bus, admin) = (top.table("bus"), top.table("admin"));
         let mut taken: Vec<SocketAddr> = Vec::new();
         for section in listeners.iter().chain(&bus).chain(&admin) {
-            let Some(address) = section.text("address").and_then(|text| address::read(&text)) else {
-                continue;
-            };
+            // Beside a path, there is no address that is not written.
+            let is_at_path = section.has_row("socket") && section.value("socket").is_some();
+            let address = section.text("address").filter(|_| !is_at_path || section.value("address").is_some());
+            let Some(address) = address.and_then(|text| address::read(&text)) else { continue };
             if address::is_of_many(address) {
                 let words = "is not an address that clients can connect to; expected one of this machine";
                 self.conflict(section, "address", words);

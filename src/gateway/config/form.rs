@@ -98,6 +98,11 @@ pub(super) fn is_right(text: &str) -> bool {
     Right::named(text).is_some()
 }
 
+/// The path of a socket.
+pub(super) fn is_socket(text: &str) -> bool {
+    is_file(text) && is_text(text) && text.len() <= UNIX_PATH_BYTES_MAX
+}
+
 /// What a token of the admin listener allows.
 pub(super) fn is_scope(text: &str) -> bool {
     Scope::named(text).is_some()

@@ -262,3 +262,21 @@ fn an_access_log_has_a_file_or_stdout_and_two_choices() {
     let told = errors("[access_log]\nfile = \"a\"\nformat = \"clf\"\n");
     assert!(told.len() == 1 && told[0].contains("expected one of \"json\", \"combined\""), "{told:?}");
 }
+
+#[test]
+fn reads_an_admin_listener_at_a_path() {
+    let at_path = |text: &str| {
+        let config = Config::parse(Path::new("/etc/tidegate.toml"), &format!("{LISTENER}[admin]\n{text}"), []);
+        let admin = config.unwrap().admin.unwrap();
+        (admin.address.map(|address| address.to_string()), admin.socket)
+    };
+    assert_eq!(at_path("socket = \"/run/a.sock\"\n"), (None, Some("/run/a.sock".into())));
+    assert_eq!(at_path("socket = \"a.sock\"\n"), (None, Some("/etc/a.sock".into())));
+    let both = at_path("socket = \"/run/a.sock\"\naddress = \"127.0.0.1:9181\"\n");
+    assert_eq!(both, (Some("127.0.0.1:9181".to_owned()), Some("/run/a.sock".into())));
+    // The default address is not taken then.
+    let text = "[[listener]]\naddress = \"127.0.0.1:9180\"\n[admin]\nsocket = \"/run/a.sock\"\n";
+    assert!(parse(text, &[]).is_ok());
+    let long = format!("[admin]\nsocket = \"/{}\"\n", "x".repeat(107));
+    assert!(errors(&long)[0].contains("expected the path of a socket, at most 107 bytes"));
+}

@@ -96,7 +96,7 @@ ping_interval_s = 5
     let files = CertificateFiles { certificate: PathBuf::from("cert.pem"), key: PathBuf::from("/etc/key.pem") };
     assert_eq!(config.listeners[0].tls, Some(vec![files]));
     assert_eq!(config.bus.unwrap().credentials, None);
-    assert_eq!(config.admin.unwrap().address.port(), 9180);
+    assert_eq!(config.admin.unwrap().address.unwrap().port(), 9180);
     let location = SseTarget { channels: vec!["driver.location.{driver}".to_owned()], retry: Duration::from_secs(2) };
     assert_eq!(config.routes[0].target, Target::Sse(location));
     assert_eq!(config.routes[0].methods, ["GET"]);

@@ -88,3 +88,17 @@ fn a_token_lets_an_operator_in_over_tls() {
     let output = say(&["--token-file", &token]);
     assert_eq!(code(&output), 0, "{}", err(&output));
 }
+
+#[test]
+fn the_admin_listener_may_be_a_socket() {
+    let folder = Folder::new("admin-socket");
+    let path = folder.0.join("admin.sock").to_string_lossy().into_owned();
+    let configuration = format!("[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\nsocket = \"{path}\"\n");
+    let place = format!("unix:{path}");
+    let say = || run(&["pub", "news", "hello", "--admin", &place]);
+    assert!(err(&say()).contains(&path), "it does not listen yet");
+    let (gateway, [_, admin]) = Served::start("operate-socket", &configuration, ["http", "admin"]);
+    assert_eq!(admin, place);
+    assert_eq!(code(&say()), 0, "{}", err(&say()));
+    drop(gateway);
+}

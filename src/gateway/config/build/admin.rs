@@ -10,8 +10,12 @@ use crate::limits::ADMIN_TOKENS_MAX;
 pub(super) fn read(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<Admin> {
     let tokens = tokens(builder, section);
     let tls = builder.certificates(section);
-    let address = address::read(&section.text("address")?)?;
-    if !address.ip().is_loopback() {
+    let socket = section.text("socket").map(|path| builder.path(section, "socket", &path));
+    let address = match &socket {
+        Some(_) if section.value("address").is_none() => None,
+        _ => Some(address::read(&section.text("address")?)?),
+    };
+    if address.is_some_and(|address| !address.ip().is_loopback()) {
         if !section.switch("allow_remote") {
             let words = "can be reached from other machines; expected a loopback address, or admin.allow_remote = true";
             builder.conflict(section, "address", words);
@@ -20,7 +24,7 @@ pub(super) fn read(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Op
             builder.conflict(section, "allow_remote", words);
         }
     }
-    Some(Admin { address, hosts: section.texts("hosts"), tls, tokens })
+    Some(Admin { address, socket, hosts: section.texts("hosts"), tls, tokens })
 }
 
 fn tokens(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Vec<ApiToken> {
@@ -58,9 +62,12 @@ fn secret(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<ApiS
 
 /// Legal settings that are probably mistakes.
 pub(super) fn doubts(builder: &mut ConfigBuilder<'_>, section: &Section<'_>, admin: &Admin) {
-    let is_private = admin.address.ip().is_loopback();
+    let is_private = admin.address.is_none_or(|address| address.ip().is_loopback());
     if section.switch("allow_remote") && is_private {
         builder.doubt(section, "allow_remote", "has no effect on a loopback address");
+    }
+    if admin.address.is_none() && admin.tls.is_some() {
+        builder.doubt(section, "tls", "has no effect without admin.address: a socket needs no TLS");
     }
     if !is_private && admin.tls.is_none() {
         let words = "can be reached from other machines without TLS: tokens go over the network as they are; expected admin.tls";

@@ -20,6 +20,14 @@ pub(super) const ROWS: &[Row] = &[
         doc: "An address that is not loopback needs `admin.allow_remote` and a token.",
     },
     Row {
+        path: "admin.socket",
+        kind: Kind::Text { expected: "the path of a socket, at most 107 bytes", fits: form::is_socket },
+        fallback: Fallback::Nothing("\"/run/tidegate/admin.sock\""),
+        help: "A path to listen on, for programs of this machine: instead of the address, unless that is set, too.",
+        doc: "The owner of the process and its group may connect (mode 660). A socket on which no process listens any more is replaced; \
+              it is removed when the gateway ends. With tokens, requests need one here, too.",
+    },
+    Row {
         path: "admin.allow_remote",
         kind: Kind::Switch,
         fallback: Fallback::Switch(false),
