@@ -2,6 +2,7 @@
 
 use super::access::{lines, logged, outcome};
 use super::centrifuge::NOW;
+use super::seeds::seeds;
 use super::*;
 use crate::conn::auth::{Auth, AuthBy, Auths};
 use crate::conn::forward_auth::ForwardAuth;
@@ -355,4 +356,95 @@ fn a_request_that_leads_back_to_the_gateway_asks_no_more() {
     assert!(client.hear().starts_with("HTTP/1.1 503 ") && stage.judge().is_none());
     drop(client);
     stage.end();
+}
+
+/// What the server that decides says, whole, in part, or not at all.
+fn some_verdict(world: &World) -> (Vec<u8>, bool) {
+    let said = match world.random_below(8) {
+        0..=3 => IN.to_owned(),
+        4 => "HTTP/1.1 302 Found\r\nLocation: /login\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nlogin\r\n0\r\n\r\n"
+            .to_owned(),
+        5 => "HTTP/1.1 403 No\r\nConnection: close\r\n\r\nno".to_owned(),
+        6 => "HTTP/1.1 500 No\r\nX-User: ann\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        _ => "SSH-2.0-OpenSSH\r\n".to_owned(),
+    };
+    let is_cut = world.random_below(6) == 0;
+    let length = if is_cut { world.random_below(said.len() as u64) as usize } else { said.len() };
+    (said.as_bytes()[..length].to_vec(), is_cut || world.random_below(10) == 0)
+}
+
+/// Clients ask, wait and leave over a network with faults; both servers answer, dawdle and break off.
+fn storm(seed: u64) -> usize {
+    let world = World::seeded(seed);
+    let limited = seed.is_multiple_of(2);
+    let settings = settings(|rule| rule.in_flight_max = limited.then_some(2));
+    let mut bench = Bench::within(world.clone(), 1, settings);
+    let (judge, app) = (world.serve(address(0)), world.serve(address(1)));
+    let (mut clients, mut judges): (Vec<Peer>, Vec<Peer>) = Default::default();
+    let mut apps: Vec<(Peer, Vec<u8>)> = Vec::new();
+    let mut answered = 0;
+    let below = |bound| world.random_below(bound);
+    for _ in 0..300 {
+        match below(5) {
+            0 | 1 => {
+                if let Some(end) = world.connect(address_of_front()) {
+                    let path = ["/page", "/api/a", "/sse/in/1", "/in/1"][below(4) as usize];
+                    let said = if path.contains("in") { open(path) } else { get(path) };
+                    end.write(said.repeat(1 + usize::from(path == "/page") * below(3) as usize).as_bytes());
+                    clients.push(Peer::new(end));
+                }
+            }
+            2 if !clients.is_empty() => {
+                let client = clients.swap_remove(below(clients.len() as u64) as usize);
+                if below(2) == 0 {
+                    client.end.reset();
+                }
+            }
+            _ => {}
+        }
+        judges.extend(judge.accept().map(Peer::new));
+        apps.extend(app.accept().map(|end| (Peer::new(end), Vec::new())));
+        judges.retain_mut(|judge| {
+            if judge.hear_bytes().is_empty() || below(8) == 0 {
+                return judge.end.is_open() && below(60) > 0;
+            }
+            let (said, is_over) = some_verdict(&world);
+            judge.end.write(&said);
+            !is_over
+        });
+        apps.retain_mut(|(app, heard)| {
+            heard.extend(app.hear_bytes());
+            while let Some(end) = memchr::memmem::find(heard, b"\r\n\r\n") {
+                let head: Vec<u8> = heard.drain(..end + 4).collect();
+                let head = String::from_utf8_lossy(&head);
+                assert!(head.contains("\r\nX-User: ann\r\n") && !head.contains("root"), "none passes unknown: {head}");
+                app.end.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+            }
+            app.end.is_open()
+        });
+        for client in &mut clients {
+            answered += memchr::memmem::find_iter(&client.hear_bytes(), b"HTTP/1.1 ").count();
+        }
+        bench.run_for(Duration::from_millis(5 + below(150)));
+        let _paired = bench.census(0);
+    }
+    world.calm_down();
+    drop((clients, judges, apps, judge, app));
+    bench.run_for(limits::KEEP_ALIVE_TIMEOUT + 5 * limits::SEND_TIMEOUT);
+    assert_eq!(bench.census(0), Census::default(), "nothing is left");
+    answered
+}
+
+fn address_of_front() -> SocketAddr {
+    super::address(0, 0)
+}
+
+#[test]
+fn whatever_clients_and_servers_do_none_is_let_in_without_a_verdict_and_nothing_stays() {
+    let mut answered = 0;
+    for seed in seeds(0..24) {
+        println!("TIDEGATE_SEED={seed}");
+        answered += storm(seed);
+    }
+    assert!(answered > 0, "somebody is served");
 }
