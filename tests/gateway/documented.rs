@@ -13,16 +13,16 @@ use tidegate::gateway::{Builder, Gateway};
 use crate::proxied::programs::{Program, TOKEN_SECRET};
 
 /// A folder with the files that configurations name.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Folder {
+    pub(crate) fn new(name: &str) -> Folder {
         let folder = std::env::temp_dir().join(format!("tidegate-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
         Folder(folder)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let file = self.0.join(name);
         let written =
             fs::write(&file, text).and_then(|()| fs::set_permissions(file, fs::Permissions::from_mode(0o600)));
@@ -46,7 +46,12 @@ fn block(heading: &str) -> String {
 }
 
 /// Starts it beside an admin listener: with servers at these addresses instead of those of the page, and with these variables.
-fn start(folder: &Folder, heading: &str, servers: &[(&str, &Program)], variables: &[(&str, &str)]) -> Gateway {
+pub(crate) fn start(
+    folder: &Folder,
+    heading: &str,
+    servers: &[(&str, &Program)],
+    variables: &[(&str, &str)],
+) -> Gateway {
     let mut text =
         format!("shards = 2\npin = false\n[admin]\naddress = \"127.0.0.1:0\"\nhosts = \"a\"\n{}", block(heading));
     for (named, server) in servers {
@@ -58,7 +63,7 @@ fn start(folder: &Folder, heading: &str, servers: &[(&str, &Program)], variables
     Builder::new(config.unwrap_or_else(|errors| panic!("{errors}"))).start().expect("the gateway starts")
 }
 
-const ANY: &str = "127.0.0.1:0";
+pub(crate) const ANY: &str = "127.0.0.1:0";
 
 fn python(words: &[&str]) -> Command {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
@@ -67,11 +72,11 @@ fn python(words: &[&str]) -> Command {
     command
 }
 
-fn port(gateway: &Gateway, is_tls: bool) -> String {
+pub(crate) fn port(gateway: &Gateway, is_tls: bool) -> String {
     gateway.address(Door::Front, is_tls).expect("a listener").port().to_string()
 }
 
-fn with_certificate(folder: &Folder, name: &str) {
+pub(crate) fn with_certificate(folder: &Folder, name: &str) {
     let (certificate, key) = crate::certificate::self_signed();
     folder.write(&format!("{name}.pem"), &certificate);
     folder.write(&format!("{name}.key"), &key);

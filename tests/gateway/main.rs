@@ -36,5 +36,6 @@ mod streams;
 mod support;
 mod tls;
 mod trust;
+mod under_load;
 mod users;
 mod workers;

@@ -18,6 +18,7 @@ pub const TOKEN_SECRET: &str = "a secret of the tests, and of nothing else";
 pub struct Program {
     pub name: &'static str,
     pub address: SocketAddr,
+    command: Command,
     process: Child,
     folder: PathBuf,
 }
@@ -47,6 +48,11 @@ fn nginx(folder: &Path, http: &str, server: &str) -> Command {
     command
 }
 
+fn spawn(command: &mut Command) -> Child {
+    let process = command.spawn();
+    process.unwrap_or_else(|error| panic!("{command:?}: {error}; run tests/install.sh first"))
+}
+
 impl Program {
     /// `command`: of the folder and the address.
     fn start(name: &'static str, command: impl FnOnce(&Path, SocketAddr) -> Command) -> Program {
@@ -60,15 +66,33 @@ impl Program {
         let mut command = command(&folder, address);
         let log = fs::File::create(folder.join("log")).expect("a file");
         let errors = log.try_clone().expect("a file");
-        let process = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
-        let process = process.unwrap_or_else(|error| panic!("{command:?}: {error}; run tests/install.sh first"));
-        let mut program = Program { name, address, process, folder };
-        await_that(&format!("{name} listens"), || {
-            let ended = program.process.try_wait().expect("its state");
-            assert!(ended.is_none(), "{name} has ended: {}", program.log());
-            TcpStream::connect(address).is_ok()
-        });
+        command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        let process = spawn(&mut command);
+        let mut program = Program { name, address, command, process, folder };
+        program.await_listening();
         program
+    }
+
+    fn await_listening(&mut self) {
+        await_that(&format!("{} listens", self.name), || {
+            let ended = self.process.try_wait().expect("its state");
+            assert!(ended.is_none(), "{} has ended: {}", self.name, self.log());
+            TcpStream::connect(self.address).is_ok()
+        });
+    }
+
+    /// `TERM`, `KILL`, `STOP`, `CONT`, …
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([&format!("-{signal}"), &self.process.id().to_string()]).status();
+        assert!(sent.is_ok_and(|sent| sent.success()), "{} is there", self.name);
+    }
+
+    /// Ends it by this signal, and starts it again.
+    pub fn start_again_after(&mut self, signal: &str) {
+        self.signal(signal);
+        self.process.wait().expect("it has ended");
+        self.process = spawn(&mut self.command);
+        self.await_listening();
     }
 
     /// A file that it has.
