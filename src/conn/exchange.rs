@@ -23,7 +23,7 @@ use super::inquiry::{Inquiry, InquiryAnswer};
 use super::link::apart;
 use super::origins::Page;
 use super::peer::retry_after_s;
-use super::proxying::{ProxyStep, Proxying};
+use super::proxying::{PageRule, ProxyStep, Proxying};
 use super::quota::{Allowance, CountedStream};
 use super::route::{AuthId, Route, RouteTarget};
 use super::session::{Phase, Session};
@@ -322,7 +322,11 @@ impl Exchange<'_> {
         let RouteTarget::Proxy(target) = &route.target else { return Err(CloseReason::NotFound) };
         let facts = self.facts(request, route, target.upstream)?;
         let credentials = request.check.map(|check| check.forwarded(route, client.proof().map(|proof| &**proof)));
-        let arrived = RequestFacts { accept, credentials: credentials.unwrap_or_default(), ..facts };
+        let page_rule = match route.checks_origins() {
+            true => PageRule::Route { is_for_all: route.origins.are_all() },
+            false => PageRule::Server,
+        };
+        let arrived = RequestFacts { accept, credentials: credentials.unwrap_or_default(), page_rule, ..facts };
         forwarding::forward(request.head, target, arrived, self.now)
     }
 
@@ -362,6 +366,7 @@ impl Exchange<'_> {
             accept: None,
             query: request.query(route),
             credentials: ForwardedCredentials::default(),
+            page_rule: PageRule::Server,
         })
     }
 

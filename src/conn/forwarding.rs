@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use super::Peer;
 use super::forward_auth::ForwardAuth;
-use super::proxying::{ForwardedRequest, Proxying};
+use super::proxying::{ForwardedRequest, PageRule, Proxying};
 use super::route::{ForwardedHost, ProxyRoute};
 use super::upstream::Waits;
 use crate::base::Tick;
@@ -39,6 +39,7 @@ pub(super) struct RequestFacts<'a> {
     /// The query that goes on.
     pub query: Option<Cow<'a, str>>,
     pub credentials: ForwardedCredentials<'a>,
+    pub page_rule: PageRule,
 }
 
 /// Makes the client's half of a request.
@@ -81,6 +82,7 @@ pub(super) fn forward(
         wants_events: head.method == "GET" && accepts_events(head),
         is_secure: arrived.is_secure,
         names_server: own.host.is_none(),
+        page_rule: arrived.page_rule,
     };
     let framed = Framed::of_request(head.body);
     // Bytes that a client sends before the 101 must not be read as a request if there is none.
@@ -119,6 +121,7 @@ pub(super) fn check(
         wants_events: false,
         is_secure: arrived.is_secure,
         names_server: true,
+        page_rule: PageRule::Server,
     };
     // A GET, and an answer with a body, whatever the client has asked for.
     let to = ReplyTo { is_head: false, minor_version: 1, keep_alive: true };

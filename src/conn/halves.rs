@@ -216,8 +216,9 @@ pub fn answer(
     let to = if is_last { half.to.closing() } else { half.to };
     let is_event_stream = head.is_event_stream();
     let mut passed = (Framed::Bare, false);
-    let outbox = &mut conn.link.outbox;
-    outbox.write(|out| passed = write_answer(out, head, to, set_cookie, settings.process.unix_time));
+    let access = half.access();
+    let unix_time = settings.process.unix_time;
+    conn.link.outbox.write(|out| passed = write_answer(out, head, to, set_cookie, access, unix_time));
     if let Some(half) = proxying(&mut conn.session) {
         (half.answer, half.to.keep_alive) = passed;
         half.stage = ProxyStage::Answering;

@@ -23,7 +23,7 @@ impl Origins {
         self.0.is_empty()
     }
 
-    fn are_all(&self) -> bool {
+    pub(super) fn are_all(&self) -> bool {
         self.0.iter().any(|text| &**text == "*")
     }
 

@@ -27,7 +27,7 @@ use super::upstream::{AwaitedAnswer, UpstreamStep, Waits};
 use crate::base::{Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::http::{Body, BodyStep, Framed, ReplyTo, event_stream};
+use crate::proto::http::{Body, BodyStep, Framed, PageAccess, ReplyTo, event_stream};
 use crate::proto::sse;
 use crate::proto::upstream::{Affinity, ServerId, UpstreamId};
 use crate::proto::ws::handshake::Accept;
@@ -67,6 +67,16 @@ pub struct ForwardedRequest {
     pub is_secure: bool,
     /// Its head lacks `Host`: it is the server's.
     pub names_server: bool,
+    pub page_rule: PageRule,
+}
+
+/// The side that decides about pages of other origins that read the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageRule {
+    /// The server.
+    Server,
+    /// The route, with its origins. `is_for_all`: with any.
+    Route { is_for_all: bool },
 }
 
 /// See the module's picture.
@@ -178,6 +188,16 @@ impl Proxying {
             Some(accept) => AwaitedAnswer::WebSocket(accept),
             None if self.to.is_head => AwaitedAnswer::Bodiless,
             None => AwaitedAnswer::Any,
+        }
+    }
+
+    /// What pages may do with its answer.
+    pub(super) fn access(&self) -> PageAccess<'_> {
+        match self.request.page_rule {
+            PageRule::Server => PageAccess::Server,
+            PageRule::Route { is_for_all } => {
+                PageAccess::Route { cors: self.page.as_deref().map(Page::cors), varies: !is_for_all }
+            }
         }
     }
 

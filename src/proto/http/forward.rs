@@ -21,6 +21,7 @@ use super::credentials::{ForwardedCredentials, is_offer, other_offers};
 use super::fields::{Field, begins_with, is_hop_by_hop};
 use super::framed::Framed;
 use super::head::Head;
+use super::page_access::PageAccess;
 use super::reply::{ReplyTo, push_number};
 use super::trace::{STATE_FIELD, TRACE_FIELD, TraceContext};
 
@@ -123,13 +124,14 @@ pub fn is_looping(head: &Head<'_>, pseudonym: &str) -> bool {
     head.elements("via").any(|element| element.split([' ', '\t']).any(|word| word == pseudonym))
 }
 
-/// Writes the final answer of an upstream for its client. `set_cookie`: of the gateway itself. `unix_time`: now, in seconds, for an
-/// answer without `Date` (RFC 9110 section 6.6.1). Returns how the body is passed on, and whether the client's connection lives on.
+/// Writes the final answer of an upstream for its client. `set_cookie`: of the gateway itself. `access`: of pages of other origins.
+/// `unix_time`: now, in seconds, for an answer without `Date` (RFC 9110 section 6.6.1). Returns how the body is passed on, and whether the client's connection lives on.
 pub fn write_answer(
     out: &mut Vec<u8>,
     answer: &AnswerHead<'_>,
     to: ReplyTo,
     set_cookie: Option<&str>,
+    access: PageAccess<'_>,
     unix_time: fn() -> u64,
 ) -> (Framed, bool) {
     let (to, framed) = match answer.body {
@@ -146,7 +148,7 @@ pub fn write_answer(
     for field in answer.end_to_end() {
         // The length is written from what was parsed; without a body it says what a GET would bring, and in a 204 nothing.
         let is_length = field.name.eq_ignore_ascii_case("content-length");
-        if !is_length || !has_body && answer.status != 204 {
+        if (!is_length || !has_body && answer.status != 204) && !access.replaces(field.name) {
             push(out, field.name, field.value);
         }
     }
@@ -158,6 +160,7 @@ pub fn write_answer(
     if let Some(cookie) = set_cookie {
         push(out, "Set-Cookie", cookie.as_bytes());
     }
+    access.write(|name, value| push(out, name, value));
     if answer.header("date").is_none() {
         let now = std::time::UNIX_EPOCH + std::time::Duration::from_secs(unix_time());
         push_display(out, "Date", httpdate::HttpDate::from(now));

@@ -1,7 +1,7 @@
 //! Promises about the answers of upstreams: the head and the body depend on the bytes alone, never on where they were cut, and
 //! what a client gets of them has one reading.
 
-use tidegate::proto::http::{Body, BodyStep, Framed, Framing, ReplyTo, next_answer, write_answer};
+use tidegate::proto::http::{Body, BodyStep, Framed, Framing, PageAccess, ReplyTo, next_answer, write_answer};
 
 const CLIENTS: [ReplyTo; 2] = [
     ReplyTo { is_head: false, minor_version: 1, keep_alive: true },
@@ -26,7 +26,7 @@ pub fn check(bytes: &[u8], cuts: &[usize]) {
     let Ok(Some(answer)) = read else { return };
     for to in CLIENTS {
         let mut out = Vec::new();
-        let (framed, keep_alive) = write_answer(&mut out, &answer, to, None, || 0);
+        let (framed, keep_alive) = write_answer(&mut out, &answer, to, None, PageAccess::Server, || 0);
         let mut written = &mut out[..];
         let again = next_answer(&mut written, false).expect("a valid head").expect("a whole head");
         assert!(written.is_empty() && (keep_alive || !again.keep_alive));

@@ -84,7 +84,8 @@ pub(super) const ROWS: &[Row] = &[
               `https://a.b.example.com` is meant. The scheme of the gateway's own pages is https on a TLS listener, and \
               what a proxy of `trust.networks` says. Without `[trust]`, a plain listener counts pages of its host over \
               https as its own too, because a proxy that terminates TLS may stand in front of it. A page that is opened from a \
-              disk has no origin of its own and needs `*`. What a refused page sees and what the log says: \
+              disk has no origin of its own and needs `*`. On a route with `proxy`, the gateway also says on each answer which page may read it, \
+              in place of what the server says (`Access-Control-Allow-Origin`, `-Allow-Credentials`); without `origins` there, the server decides. What a refused page sees and what the log says: \
               [operations.md](operations.md).",
     },
     Row {

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::{Body, BodyStep, next_answer, next_head};
+use super::super::{Body, BodyStep, Cors, next_answer, next_head};
 use super::*;
 
 const TO: ReplyTo = ReplyTo { is_head: false, minor_version: 1, keep_alive: true };
@@ -46,7 +46,7 @@ fn passed_on_to(to: ReplyTo, answer: &str) -> (String, Framed, bool) {
     let mut bytes = answer.as_bytes().to_vec();
     let answer = next_answer(&mut &mut bytes[..], to.is_head).unwrap().expect("a head");
     let mut out = Vec::new();
-    let (framed, keep_alive) = write_answer(&mut out, &answer, to, None, UNIX_TIME);
+    let (framed, keep_alive) = write_answer(&mut out, &answer, to, None, PageAccess::Server, UNIX_TIME);
     (String::from_utf8(out).unwrap(), framed, keep_alive)
 }
 
@@ -195,6 +195,29 @@ fn an_answer_goes_on_as_it_came_without_the_fields_of_its_connection() {
         "HTTP/1.1 207 Odd Words\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nX_Any: c\r\nDate: d\r\nContent-Length: 5\r\n\r\n"
     );
     assert_eq!((framed, keep_alive), (Framed::Bare, true));
+}
+
+#[test]
+fn a_routes_word_about_pages_replaces_the_servers() {
+    let answer = "HTTP/1.1 200 OK\r\naccess-control-allow-origin: *\r\nAccess-Control-Allow-Credentials: true\r\n\
+                  Access-Control-Expose-Headers: X-A\r\nVary: Accept\r\nDate: d\r\nContent-Length: 0\r\n\r\n";
+    let kept = "Access-Control-Expose-Headers: X-A\r\nVary: Accept\r\nDate: d\r\nContent-Length: 0\r\n";
+    let cors = |origin, credentials| Some(Cors { origin, credentials });
+    let own =
+        "Access-Control-Allow-Origin: https://a.example\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n";
+    for (access, expected) in [
+        (PageAccess::Route { cors: cors("https://a.example", true), varies: true }, own),
+        (PageAccess::Route { cors: cors("*", false), varies: false }, "Access-Control-Allow-Origin: *\r\n"),
+        (PageAccess::Route { cors: None, varies: true }, "Vary: Origin\r\n"),
+        (PageAccess::Route { cors: None, varies: false }, ""),
+    ] {
+        let mut bytes = answer.as_bytes().to_vec();
+        let head = next_answer(&mut &mut bytes[..], false).unwrap().unwrap();
+        let mut out = Vec::new();
+        write_answer(&mut out, &head, TO, None, access, UNIX_TIME);
+        assert_eq!(String::from_utf8(out).unwrap(), format!("HTTP/1.1 200 OK\r\n{kept}{expected}\r\n"));
+    }
+    assert_eq!(passed_on_to(TO, answer).0, answer, "without a rule of the route, as it came");
 }
 
 #[test]
