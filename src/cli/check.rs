@@ -7,24 +7,43 @@ use std::time::SystemTime;
 use super::output;
 use super::source::ConfigSource;
 use tidegate::gateway::config::{Config, Target, TokenKey};
+use tidegate::gateway::online;
 
 /// Validates a configuration without starting anything.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Prints each mistake as one line on stderr, with the file, the line and the accepted values. A legal setting that is \
 probably a mistake is a warning, and the exit code stays 0.\n\n\
-                        Examples:\n  tidegate check\n  tidegate check /etc/tidegate/tidegate.toml"
+                        Examples:\n  tidegate check\n  tidegate check --online /etc/tidegate/tidegate.toml"
 )]
 pub struct CheckArgs {
     #[command(flatten)]
     source: ConfigSource,
+    /// Fetch the keys of issuers (auth.jwt.keys), too; a key set that cannot be used is a mistake.
+    #[arg(long)]
+    online: bool,
 }
 
 pub fn run(args: &CheckArgs) -> ExitCode {
     match load(args.source.file().as_deref()) {
-        Ok(config) => verify(&config, &args.source),
+        Ok(config) => {
+            let is_online_well = !args.online || are_key_sets_well(&config, &args.source);
+            let code = verify(&config, &args.source);
+            if is_online_well { code } else { ExitCode::FAILURE }
+        }
         Err(code) => code,
     }
+}
+
+/// Says of each key set that an issuer publishes what is there.
+fn are_key_sets_well(config: &Config, source: &ConfigSource) -> bool {
+    let outcomes = online::key_sets(config);
+    let file = source.name();
+    for outcome in &outcomes {
+        let (Ok(line) | Err(line)) = outcome;
+        output::line(&format!("{}: {line}", file.display()));
+    }
+    outcomes.iter().all(Result::is_ok)
 }
 
 /// Checks a parsed configuration: its certificates and keys exist and match.

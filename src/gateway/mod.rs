@@ -15,6 +15,7 @@ mod access_log;
 mod activated;
 mod beside;
 pub mod config;
+pub mod online;
 mod opened;
 mod plan;
 mod systemd;

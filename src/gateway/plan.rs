@@ -11,6 +11,8 @@ mod client_limits;
 mod routes;
 mod settings;
 
+pub(super) use auths::key_sources;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -72,7 +74,7 @@ impl Plan {
         machine: Machine,
     ) -> Result<Plan, StartError> {
         let shards = shards(config, machine.descriptors, machine.cores);
-        let key_sources = auths::key_sources(config).map_err(StartError)?;
+        let key_sources = key_sources(config).map_err(StartError)?;
         let has_outbound = outbound::is_needed(&config.upstreams, key_sources.len());
         let others = workers + usize::from(has_outbound) + usize::from(config.access_log.is_some());
         check_places(config.shards, shards, others).map_err(StartError)?;

@@ -8,10 +8,12 @@
 //!
 //! The configuration alone says where to: nothing of a token goes into a request, and no redirect is followed.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use log::{info, warn};
+use tokio::runtime::Builder;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{self, Instant};
 
@@ -60,11 +62,7 @@ impl From<String> for Failure {
 pub(super) async fn follow(source: KeySource, common: Common, wanted: Arc<Notify>, beginning: mpsc::Sender<()>) {
     let (mut beginning, mut failures) = (Some(beginning), 0);
     loop {
-        let outcome = time::timeout(KEY_FETCH_TIMEOUT, fetch(&source)).await;
-        let outcome = outcome.unwrap_or_else(|_| {
-            let words = format!("it has not answered within {} s", KEY_FETCH_TIMEOUT.as_secs());
-            Err(Failure(FetchFault::TooSlow, words))
-        });
+        let outcome = fetch_in_time(&source).await;
         tell(&source, &common, &outcome, failures > 0);
         let ended = Instant::now();
         let draw = mix(common.clock.now().micros() ^ u64::from(source.auth.0) << 48);
@@ -90,6 +88,26 @@ pub(super) async fn follow(source: KeySource, common: Common, wanted: Arc<Notify
             () = wanted.notified() => time::sleep_until(ended + KEY_ASKS_APART).await,
         }
     }
+}
+
+/// Fetches each key set once, one after the other: how many keys it has, or a clause about the reason. The error is this machine's.
+pub(crate) fn fetch_once(sources: &[KeySource]) -> io::Result<Vec<Result<usize, String>>> {
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+    let fetched = sources.iter().map(|source| {
+        let outcome = runtime.block_on(fetch_in_time(source));
+        outcome.map(|(set, _)| set.len()).map_err(|Failure(_, words)| words)
+    });
+    let fetched = fetched.collect();
+    // A lookup that is under way cannot be stopped, and nothing waits for it.
+    runtime.shutdown_background();
+    Ok(fetched)
+}
+
+async fn fetch_in_time(source: &KeySource) -> Result<(KeySet, Duration), Failure> {
+    time::timeout(KEY_FETCH_TIMEOUT, fetch(source)).await.unwrap_or_else(|_| {
+        let words = format!("it has not answered within {} s", KEY_FETCH_TIMEOUT.as_secs());
+        Err(Failure(FetchFault::TooSlow, words))
+    })
 }
 
 /// A quarter less at most: gateways that were started together ask at other times.

@@ -49,7 +49,7 @@ use crate::mesh::{Lane, Mail, Mailbox, Mesh, Post};
 use crate::proto::tls::client::ServersTls;
 use crate::proto::upstream::UpstreamRule;
 
-pub(crate) use keys::KeySource;
+pub(crate) use keys::{KeySource, fetch_once};
 
 /// The parts of the thread.
 pub(crate) struct OutboundParts {

@@ -380,3 +380,35 @@ fn refuses_mistakes_before_it_listens_and_checks_only_when_asked() {
         tidegate(&["serve", "--check", "--config", &folder.configuration()]).output().expect("the binary runs");
     assert_eq!(text(&output.stdout), format!("{}: ok, listeners: 1, routes: 2\n", folder.configuration()));
 }
+
+#[test]
+fn a_check_that_may_ask_the_network_says_which_keys_cannot_be_fetched() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let answering = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().expect("it is asked");
+        let mut head = [0; 4_096];
+        let length = socket.read(&mut head).expect("a request");
+        let key = r#"{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        let body = format!("{{\"keys\": [{key}]}}");
+        write!(socket, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("it reads");
+        text(&head[..length])
+    });
+    let auth = |name: &str, port: u16| {
+        format!("[[auth]]\nname = \"{name}\"\njwt = {{ keys = \"http://127.0.0.1:{port}/{name}.json\" }}\n")
+    };
+    let auths = auth("good", port) + &auth("away", 9);
+    let folder = Folder::new("online", &format!("[[listener]]\naddress = \"127.0.0.1:0\"\n{auths}"));
+    let configuration = folder.configuration();
+    let output = tidegate(&["check", "--online", &configuration]).output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains(&format!("{configuration}: auth good: 1 key at http://127.0.0.1:{port}/good.json\n")),
+        "{said}"
+    );
+    assert!(said.contains("auth away: the keys at http://127.0.0.1:9/away.json cannot be fetched: "), "{said}");
+    assert!(answering.join().expect("it answers").starts_with("GET /good.json HTTP/1.1\r\n"));
+    let output = tidegate(&["check", &configuration]).output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(0), "it asks nothing by itself");
+}

@@ -16,7 +16,7 @@ pub(super) fn all(config: &Config, permissions: &Permissions) -> Result<Auths, S
 }
 
 /// The sources of the keys that issuers publish.
-pub(super) fn key_sources(config: &Config) -> Result<Vec<KeySource>, String> {
+pub(in crate::gateway) fn key_sources(config: &Config) -> Result<Vec<KeySource>, String> {
     let source = |(auth, id): (&ClientAuth, u16)| {
         auth.key_source(AuthId(id)).map_err(|error| format!("auth {:?}: {error}", auth.name)).transpose()
     };
