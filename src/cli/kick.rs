@@ -9,7 +9,7 @@ use super::output;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate kick ann                        code 3003: clients that heed it stay away
-  tidegate kick ann --reconnect            code 1012: they connect again, perhaps to another gateway
+  tidegate kick ann --reconnect            code 1001: they connect again, perhaps to another gateway
   tidegate kick 0100000a00003f21 --conn    one connection
 
 A client that is kicked can connect again if it wants. To keep it out, revoke its token (tidegate revoke), or

@@ -108,7 +108,7 @@ impl WebSocket {
     /// The last words: a close frame, unless none may be sent.
     pub fn end(&self, row: &CloseRow, peer: Peer, outbox: &mut Outbox) {
         const NEVER_ON_THE_WIRE: u16 = 1006;
-        if row.reason == CloseReason::Drain {
+        if matches!(row.reason, CloseReason::Drain | CloseReason::SentBack) {
             // 1001 is RFC 6455's code for a server that shuts down, and every client knows it. 1012 ("service restart")
             // is registered, but older clients fail the connection over an unknown code.
             let words = format!("{} in {} ms", row.words, return_after(peer).as_millis());

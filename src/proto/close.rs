@@ -111,7 +111,7 @@ reasons! {
     SlowConsumer          "slow_consumer"          Peer     1013  503   Debug  "too slow for what it subscribed to; come back and resume";
     NoWorker              "no_worker"              Gateway  1013  503   Warn   "no worker serves this now; try again later";
     ClosedByWorker        "closed_by_worker"       None     1000  0     Debug  "closed by the application";
-    SentBack              "sent_back"              Gateway  1012  0     Debug  "the application asks this client to connect again";
+    SentBack              "sent_back"              Gateway  1001  0     Debug  "the application asks this client to connect again";
     Kicked                "kicked"                 Peer     3003  0     Debug  "the application does not let this client in any more";
 
     BadCommand            "bad_command"            Peer     1002  0     Debug  "not a command of the client protocol, or not its time";

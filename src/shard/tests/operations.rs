@@ -111,7 +111,7 @@ fn a_command_is_obeyed_before_it_is_answered() {
 fn a_close_says_whether_to_come_again() {
     for (payload, reason, code) in [
         ("", CloseReason::ClosedByWorker, 1000),
-        ("reconnect", CloseReason::SentBack, 1012),
+        ("reconnect", CloseReason::SentBack, 1001),
         ("kick", CloseReason::Kicked, 3003),
     ] {
         for by_user in [true, false] {
