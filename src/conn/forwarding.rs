@@ -65,11 +65,12 @@ pub(super) fn forward(
         id: &arrived.id,
         trace: arrived.trace,
         pseudonym: arrived.pseudonym,
+        takes_any_name: target.takes_any_name,
         is_upgrade: arrived.accept.is_some(),
         credentials: arrived.credentials,
     };
     let mut out = Vec::new();
-    write_request(&mut out, head, path, arrived.query.as_deref(), &own);
+    let left_out = write_request(&mut out, head, path, arrived.query.as_deref(), &own);
     let request = ForwardedRequest {
         upstream: target.upstream,
         affinity: arrived.affinity,
@@ -83,6 +84,7 @@ pub(super) fn forward(
         is_secure: arrived.is_secure,
         names_server: own.host.is_none(),
         page_rule: arrived.page_rule,
+        left_out,
     };
     let framed = Framed::of_request(head.body);
     // Bytes that a client sends before the 101 must not be read as a request if there is none.
@@ -122,6 +124,7 @@ pub(super) fn check(
         is_secure: arrived.is_secure,
         names_server: true,
         page_rule: PageRule::Server,
+        left_out: 0,
     };
     // A GET, and an answer with a body, whatever the client has asked for.
     let to = ReplyTo { is_head: false, minor_version: 1, keep_alive: true };

@@ -68,6 +68,8 @@ pub struct ForwardedRequest {
     /// Its head lacks `Host`: it is the server's.
     pub names_server: bool,
     pub page_rule: PageRule,
+    /// Fields that do not go on because of their names.
+    pub left_out: u32,
 }
 
 /// The side that decides about pages of other origins that read the answer.

@@ -201,6 +201,8 @@ pub struct ProxyRoute {
     pub has_websockets: bool,
     /// Whether a path may have an encoded slash.
     pub has_encoded_slashes: bool,
+    /// Whether header fields go on whose names a server may read as another one.
+    pub takes_any_name: bool,
 }
 
 /// The `Host` that the servers of an upstream get.
@@ -226,6 +228,7 @@ impl ProxyRoute {
             retries: limits::PROXY_RETRIES as u8,
             has_websockets: true,
             has_encoded_slashes: false,
+            takes_any_name: false,
         }
     }
 }

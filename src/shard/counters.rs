@@ -121,6 +121,7 @@ counters! {
     proxied: gauge "proxied_requests", "Requests that a server of an upstream has now.";
     proxied_waiting: gauge "proxied_requests_waiting", "Requests that wait for a server of their upstream.";
     proxied_desperate: gauge "proxied_requests_desperate", "Requests that were given to a server that was left out, because all were.";
+    fields_left_out: counter "proxied_fields_left_out_total", "Header fields of requests that servers did not get because of their names.";
     tunnels: gauge "tunnels_open", "WebSockets that a server of an upstream serves.";
     upstream_idle: gauge "upstream_connections_idle", "Connections to servers that wait for a request.";
     upstream_out: gauge "upstream_servers_out", "Servers that are left out for a while after failures.";

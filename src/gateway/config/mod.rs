@@ -260,6 +260,8 @@ pub struct ProxyTarget {
     pub has_websockets: bool,
     /// Whether a path may have an encoded slash.
     pub has_encoded_slashes: bool,
+    /// Whether header fields go on whose names have other signs than letters, digits and `-`.
+    pub takes_any_name: bool,
 }
 
 /// The `Host` of requests to servers.

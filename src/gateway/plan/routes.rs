@@ -80,6 +80,7 @@ fn route(route: &config::Route, config: &Config) -> Result<Route, String> {
             retries: proxy.retries,
             has_websockets: proxy.has_websockets,
             has_encoded_slashes: proxy.has_encoded_slashes,
+            takes_any_name: proxy.takes_any_name,
         })),
         config::Target::Centrifuge(centrifuge) => RouteTarget::Centrifuge(Box::new(CentrifugeRoute {
             service: centrifuge.service.as_ref().map(service).transpose()?,

@@ -7,7 +7,8 @@
 //!
 //! Nothing of a head goes on as it came except method, query, and the values of fields (edge 4.3). In this order:
 //!
-//! 1. Fields go whose names have other signs than letters, digits and `-`: CGI, WSGI and PHP read `X_User` as `X-User`.
+//! 1. Fields go whose names have other signs than letters, digits and `-`: CGI, WSGI and PHP read `X_User` as `X-User`. A route
+//!    may let them pass: then only those go that would be read as a field of rules 2 and 3.
 //! 2. Fields of the one connection go, and those that `Connection` names as such.
 //! 3. Fields go that only the gateway may set ([`OwnFields`]).
 //! 4. The gateway sets its own. As this comes last, a client can neither nominate them away nor leave a value of its own.
@@ -43,6 +44,8 @@ pub struct OwnFields<'a> {
     pub trace: TraceContext,
     /// Names this gateway in `Via` ([`is_looping`]).
     pub pseudonym: &'a str,
+    /// Fields of any name pass that cannot be taken for one of these.
+    pub takes_any_name: bool,
     /// The handshake of a WebSocket: the only upgrade that passes.
     pub is_upgrade: bool,
     pub credentials: ForwardedCredentials<'a>,
@@ -69,7 +72,7 @@ pub fn write_request(out: &mut Vec<u8>, head: &Head<'_>, path: &str, query: Opti
     }
     let mut unnameable = 0;
     for field in head.end_to_end() {
-        if !is_nameable(field.name) {
+        if !is_nameable(field.name) && !is_harmless(field.name, own) {
             unnameable += 1;
         } else if own.credentials.hides_subprotocols && is_offer(field.name) {
             if let Some(offers) = other_offers(field) {
@@ -233,6 +236,15 @@ pub(super) fn push_display(out: &mut Vec<u8>, name: &str, value: impl std::fmt::
 /// Rule 1 of the module.
 pub(super) fn is_nameable(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Whether a field of an unusual name may pass: it has no meaning to the gateway as CGI, WSGI and PHP would read it.
+fn is_harmless(name: &str, own: &OwnFields<'_>) -> bool {
+    if !own.takes_any_name {
+        return false;
+    }
+    let folded = name.replace(|sign: char| !sign.is_ascii_alphanumeric(), "-");
+    !is_own(&folded, false) && !is_hop_by_hop(&folded) && !is_state(&folded) && !own.credentials.strips(&folded)
 }
 
 /// Whether a field of this name can tell a server something about a client: neither is it about the connection or the request

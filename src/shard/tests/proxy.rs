@@ -322,6 +322,26 @@ fn the_path_that_is_matched_is_the_path_that_is_forwarded() {
 }
 
 #[test]
+fn a_field_that_is_left_out_for_its_name_is_counted() {
+    for (takes_any_name, left_out) in [(false, 2), (true, 1)] {
+        let mut stage = stage(1, |target, _| target.takes_any_name = takes_any_name);
+        let (client, mut server) =
+            stage.asked("GET /api/a HTTP/1.1\r\nHost: shop\r\nX_Tenant: a\r\nX_Forwarded_For: 1.2.3.4\r\n\r\n");
+        let request = raw(&mut server);
+        assert_eq!(
+            (request.contains("X_Tenant: a"), request.contains("1.2.3.4")),
+            (takes_any_name, false),
+            "{request}"
+        );
+        assert_eq!(stage.bench.core(0).desk.counters().fields_left_out.value(), left_out);
+        server.say(OK);
+        stage.run();
+        drop((client, server));
+        stage.end();
+    }
+}
+
+#[test]
 fn a_request_that_comes_back_to_the_gateway_is_a_loop() {
     let mut stage = plain();
     let (client, mut server) = stage.asked(GET);

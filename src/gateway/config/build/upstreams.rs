@@ -229,6 +229,7 @@ pub(super) fn proxy(
         retries: u8::try_from(section.whole("retries")).unwrap_or(u8::MAX),
         has_websockets: section.switch("websocket"),
         has_encoded_slashes: section.switch("encoded_slashes"),
+        takes_any_name: section.text("header_names").as_deref() == Some("lenient"),
     })
 }
 

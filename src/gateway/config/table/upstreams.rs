@@ -373,4 +373,13 @@ pub(super) const OF_ROUTES: &[Row] = &[
         help: "Whether a path may have an encoded slash (`%2F`); otherwise such a request gets 400.",
         doc: "Services disagree about what it means, so a path could pass by what protects another one.",
     },
+    Row {
+        path: "route[].proxy.header_names",
+        kind: Kind::Choice(&["strict", "lenient"]),
+        fallback: Fallback::Text("strict"),
+        help: "Whether fields of a request go on whose names have other signs than letters, digits and `-`.",
+        doc: "CGI, WSGI and PHP read `X_User` and `X.User` as `X-User`, so a client could set what an auth or the gateway says. `\"lenient\"` \
+              passes such fields, except those that would be read as one of the gateway's own, of the connection, or of an `[[auth]]`. \
+              What is left out is counted: `tidegate_proxied_fields_left_out_total`.",
+    },
 ];

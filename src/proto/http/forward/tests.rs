@@ -21,6 +21,7 @@ fn own() -> OwnFields<'static> {
         id: "id-1",
         trace: trace(""),
         pseudonym: "tidegate-0a1b2c3d",
+        takes_any_name: false,
         is_upgrade: false,
         credentials: ForwardedCredentials::default(),
     }
@@ -140,6 +141,19 @@ fn names_that_a_backend_may_fold_into_others_are_left_out() {
     let (request, unnameable) =
         forwarded_by(&own(), "GET / HTTP/1.1", "X_Forwarded_For: 1.2.3.4\r\nX.User: ann\r\nA!b: c\r\nX-Ok-1: d\r\n");
     assert_eq!((request, unnameable), (format!("GET / HTTP/1.1\r\nHost: shop.example\r\nX-Ok-1: d\r\n{SET}\r\n"), 3));
+}
+
+#[test]
+fn where_any_name_passes_none_does_that_could_be_taken_for_the_gateways_own() {
+    let stripped: [Box<str>; 1] = ["X-User".into()];
+    let credentials = ForwardedCredentials { stripped: &stripped, told: &[], hides_subprotocols: false };
+    let lenient = OwnFields { takes_any_name: true, credentials, ..own() };
+    let lines = "X_Forwarded_For: 1.2.3.4\r\nX.User: root\r\nX_USER: root\r\nTg_User: root\r\nTransfer_Encoding: chunked\r\n\
+                 Content_Length: 5\r\nTrace_State: a\r\ntrace_parent: b\r\nX_Tenant: c\r\nsoap.action: d\r\n";
+    let (request, left_out) = forwarded_by(&lenient, "GET / HTTP/1.1", lines);
+    let passed = "Trace_State: a\r\ntrace_parent: b\r\nX_Tenant: c\r\nsoap.action: d\r\n";
+    assert_eq!(request, format!("GET / HTTP/1.1\r\nHost: shop.example\r\n{passed}{SET}\r\n"));
+    assert_eq!(left_out, 6);
 }
 
 #[test]

@@ -98,7 +98,11 @@ impl Proxy {
 
     pub(in crate::shard) fn step(&mut self, desk: &mut Desk, key: Key, step: ProxyStep<'_>) {
         match step {
-            ProxyStep::Seek => self.seek(desk, key, None),
+            ProxyStep::Seek => {
+                let left_out = half_of(desk, key).map_or(0, |proxying| proxying.request.left_out);
+                desk.counters().fields_left_out.add(left_out.into());
+                self.seek(desk, key, None);
+            }
             ProxyStep::Forward { piece, is_last } => self.forward(desk, key, piece, is_last),
             ProxyStep::Asked => self.asked(desk, key),
             ProxyStep::Upstream(said) => self.said(desk, key, said),
