@@ -6,6 +6,7 @@ use base64::Engine;
 use serde_json::{Value, json};
 
 use super::centrifuge::{Client, NOW, Said};
+use super::seeds::seeds;
 use super::*;
 use crate::conn::auth::{Auth, AuthBy, AuthKeys, Auths, TokenAuth};
 use crate::conn::published::PublishedKeys;
@@ -399,4 +400,79 @@ fn a_drain_waits_for_no_key() {
     assert!(events.hear().starts_with("HTTP/1.1 200 ") && events.is_at_end());
     stage.later(limits::DRAIN_GRACE * 3);
     assert!(stage.bench.is_over());
+}
+
+/// Clients show tokens of known, new and foreign keys over a network with faults, and leave or stay; the set changes, and fetches fail.
+fn storm(seed: u64) -> usize {
+    CLOCK.set(NOW);
+    let world = World::seeded(seed);
+    let (mut bench, mailboxes) = Bench::beside(world.clone(), 2, (1, 0), settings());
+    let signers = ["a", "b", "c"].map(Signer::new);
+    let stranger = Signer::new("strange");
+    let (mut own, mut foreign): (Vec<Peer>, Vec<Peer>) = Default::default();
+    let (mut current, mut passed) = (published(&[&signers[0]]), 0);
+    let below = |bound| world.random_below(bound);
+    let tell = |bench: &Bench, keys: Result<PublishedKeys, FetchFault>| {
+        for place in [Place(0), Place(1)] {
+            // A full mailbox is no matter here.
+            let _ = bench.mesh.try_send(place, Mail::Keys(KeyMail::Fetched { auth: AUTH, keys: keys.clone() }));
+            bench.mesh.wake(place);
+        }
+    };
+    tell(&bench, Ok(current.clone()));
+    for _ in 0..300 {
+        match below(6) {
+            0..=2 => {
+                let signer = below(4) as usize;
+                let token = signers.get(signer).unwrap_or(&stranger).token("ann");
+                if let Some(end) = world.connect(address(below(2) as u16, 0)) {
+                    end.write(get(&token).repeat(1 + below(3) as usize).as_bytes());
+                    if signer < signers.len() { own.push(Peer::new(end)) } else { foreign.push(Peer::new(end)) }
+                }
+            }
+            3 if !own.is_empty() => {
+                let client = own.swap_remove(below(own.len() as u64) as usize);
+                if below(2) == 0 {
+                    client.end.reset();
+                }
+            }
+            4 => {
+                let kept: Vec<&Signer> = signers.iter().filter(|_| below(2) == 0).collect();
+                if !kept.is_empty() {
+                    current = published(&kept);
+                }
+            }
+            _ => {}
+        }
+        let asked = std::iter::from_fn(|| mailboxes[0].take(Lane::Ask)).count();
+        if asked > 0 && below(4) > 0 {
+            tell(&bench, if below(3) == 0 { Err(FetchFault::TooSlow) } else { Ok(current.clone()) });
+        }
+        for client in &mut own {
+            passed += memchr::memmem::find_iter(&client.hear_bytes(), b"HTTP/1.1 200 ").count();
+        }
+        for client in &mut foreign {
+            assert!(memchr::memmem::find(&client.hear_bytes(), b" 200 ").is_none(), "nobody has published its key");
+        }
+        let step = Duration::from_millis(100 + below(2_000));
+        CLOCK.set(CLOCK.get() + step.as_secs());
+        bench.run_for(step);
+    }
+    world.calm_down();
+    drop((own, foreign));
+    bench.run_for(limits::KEEP_ALIVE_TIMEOUT + 5 * limits::SEND_TIMEOUT);
+    for shard in 0..2 {
+        assert_eq!(bench.census(shard), Census::default(), "nothing is left");
+    }
+    passed
+}
+
+#[test]
+fn whatever_clients_and_issuers_do_no_foreign_token_passes_and_nothing_stays() {
+    let mut passed = 0;
+    for seed in seeds(0..16) {
+        println!("TIDEGATE_SEED={seed}");
+        passed += storm(seed);
+    }
+    assert!(passed > 0, "somebody is let in");
 }

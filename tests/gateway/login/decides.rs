@@ -1,9 +1,12 @@
 //! A real server decides about clients, and does so badly.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use tidegate::conn::Door;
 use tidegate::gateway::Gateway;
 
 use super::script;
@@ -106,5 +109,32 @@ fn streams_and_jobs_belong_to_the_user_that_the_server_names() {
         let receipt = ask(front(gateway), job);
         assert!(receipt.contains("\"channel\":\"jobs.ann@example%2Eorg."), "{receipt}");
         worker.read_until("\r\n\r\n7\r\n");
+    });
+}
+
+#[test]
+fn requests_over_tls_wait_as_others_do() {
+    let (judge, folder) = (Judge::start(), Path::new(env!("CARGO_TARGET_TMPDIR")).join("decides"));
+    fs::create_dir_all(&folder).expect("a folder");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    fs::write(&certificate, made.cert.pem()).expect("a file");
+    fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
+    let listener = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = {{ certificate = {certificate:?}, key = {key:?} }}\n{}",
+        judge.configuration()
+    );
+    on_both_drivers(&listener, |gateway| {
+        let port = gateway.address(Door::Front, true).expect("a TLS listener").port();
+        for version in ["1.2", "1.3"] {
+            // Two requests on one connection: the second one waits behind the first.
+            let urls = ["app/a", "open"].map(|path| format!("https://localhost:{port}/{path}"));
+            let mut curl = Command::new("curl");
+            curl.args(["--silent", "--max-time", "10", "--cookie", "sid=slow", "--tlsv1.2", "--tls-max", version]);
+            let output = curl.arg("--cacert").arg(&certificate).args(&urls).output().expect("curl");
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(said.contains("\"x-user\":\"ann@example.org\"") && said.ends_with("open"), "{version}: {said}");
+        }
+        expect_nobody(gateway);
     });
 }
