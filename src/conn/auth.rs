@@ -75,6 +75,14 @@ impl Auth {
         }
     }
 
+    fn takes_cookies(&self) -> bool {
+        match &self.by {
+            AuthBy::Token(token) => token.carriers.iter().any(|carrier| matches!(carrier, Carrier::Cookie(_))),
+            AuthBy::Forward(forward) => forward.send.iter().any(|name| name.eq_ignore_ascii_case("cookie")),
+            AuthBy::Certificate(_) => false,
+        }
+    }
+
     /// The header fields that it tells servers.
     fn fields(&self) -> Vec<&str> {
         match &self.by {
@@ -477,6 +485,11 @@ impl<'s> CredentialCheck<'s> {
     /// Whether a token of the route may come among the subprotocols of a WebSocket.
     pub(super) fn takes_subprotocols(&self, route: &Route) -> bool {
         self.carriers(route).any(|carrier| *carrier == Carrier::Subprotocol)
+    }
+
+    /// Whether a browser may send the proof by itself, with any request: in a cookie.
+    pub(super) fn takes_cookies(&self, route: &Route) -> bool {
+        route.auth.iter().filter_map(|id| self.auth(*id)).any(Auth::takes_cookies)
     }
 
     /// The claims of a request's client, as servers get them. Fields of all auths are stripped, on any route.

@@ -96,7 +96,7 @@ impl<'a> Sender<'a> {
 
     /// The log line about a page that may not use a route. The browser tells its user less.
     pub(super) fn remark(&self, route: &str, origins: &Origins, host: Option<&str>) -> Box<str> {
-        let origin = quoted(self.origin.unwrap_or_default());
+        let origin = self.origin.map_or_else(|| "another site, which says no origin".to_owned(), quoted);
         let listed: String = origins.0.iter().map(|text| format!("{text:?}, of ")).collect();
         let host = quoted(host.unwrap_or_default());
         format!(

@@ -216,6 +216,9 @@ fn rate<'r>(request: &ClientRequest<'r, '_>, id: RouteId, found: PathMatch) -> R
 
 fn origin<'r>(request: &ClientRequest<'r, '_>, id: RouteId, found: PathMatch) -> Result<Admission, Objection<'r>> {
     let route = request.route(id);
+    if is_unnamed_page(request, route) {
+        return Err(Objection::Route(route, CloseReason::OriginRefused));
+    }
     if !route.checks_origins() && !http::wants_websocket(request.head) {
         return Ok(Admission::Form(id, found));
     }
@@ -224,6 +227,16 @@ fn origin<'r>(request: &ClientRequest<'r, '_>, id: RouteId, found: PathMatch) ->
         Ok(false) => Err(Objection::Route(route, CloseReason::OriginRefused)),
         Err(reason) => Err(Objection::Request(reason)),
     }
+}
+
+/// Whether a page of another site opens a stream without saying its origin, as an `<img>` does: the cookies of the page's user would
+/// let it in (W3C Fetch Metadata section 2.3, `Sec-Fetch-Site`).
+fn is_unnamed_page(request: &ClientRequest<'_, '_>, route: &Route) -> bool {
+    let head = request.head;
+    route.target.is_stream()
+        && request.check.is_some_and(|check| check.takes_cookies(route))
+        && head.header("sec-fetch-site") == Some("cross-site")
+        && head.values("origin").next().is_none()
 }
 
 fn form<'r>(request: &ClientRequest<'r, '_>, id: RouteId, found: PathMatch) -> Result<Admission, Objection<'r>> {

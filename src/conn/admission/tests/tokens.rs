@@ -94,6 +94,21 @@ fn a_token_lets_a_client_in_on_every_kind_of_route() {
 }
 
 #[test]
+fn a_page_of_another_site_opens_no_stream_with_the_cookies_of_its_user() {
+    let cookie = format!("Cookie: session={}\r\n", token("jti", json!("1")));
+    let site = |site: &str| format!("Sec-Fetch-Site: {site}\r\n{cookie}");
+    for (target, of_kind, expected) in KINDS {
+        let is_stream = ["events", "ws", "cf"].iter().any(|kind| target.contains(kind));
+        let refused = if is_stream { ("Origin", "403".to_owned()) } else { ("Target", expected.to_owned()) };
+        assert_eq!(ends(target, &[of_kind, &site("cross-site")], |_| {}), refused, "{target}");
+        let origin = "Origin: https://app.example\r\n";
+        for lines in [site("same-origin"), site("same-site"), site("cross-site") + origin] {
+            assert_eq!(ends(target, &[of_kind, &lines], |_| {}), ("Target", expected.to_owned()), "{target} {lines}");
+        }
+    }
+}
+
+#[test]
 fn each_refusal_says_how_its_client_would_be_let_in() {
     let gate = Gate::new();
     let forged = token_of(OTHER, "jti", json!(1));
