@@ -14,7 +14,7 @@ pub(super) enum About {
     /// A text from the shard.
     Text,
     /// The position of a message in this channel.
-    Published(Subject),
+    Published(Box<Subject>),
     /// The address of a request that was accepted.
     Accepted(Box<Owed>),
     /// The state of a request that was accepted earlier, or the error of one that failed.

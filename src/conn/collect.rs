@@ -88,7 +88,7 @@ impl Consumer for Collect {
         let payload = self.payload.into_boxed_slice();
         match self.purpose {
             Purpose::Publish(PublicationHead { subject, headers }) => {
-                let about = About::Published(subject.clone());
+                let about = About::Published(Box::new(subject.clone()));
                 (about, Step::Publish(Message::new(subject, None, headers, payload)))
             }
             Purpose::Operate(head) => head.finish(payload),

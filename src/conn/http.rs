@@ -69,6 +69,9 @@ pub(super) struct Http {
     pub(super) surplus: Option<CloseReason>,
 }
 
+const _: () =
+    assert!(size_of::<Http>() <= 64, "a class of the allocator: each connection between two requests has one");
+
 #[derive(Default)]
 pub(super) enum HttpState {
     /// Waits for the first byte of a head.
