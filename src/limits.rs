@@ -381,6 +381,8 @@ pub const LOG_REPEAT: Duration = Duration::from_secs(60);
 /// Different lines that are folded separately; further ones are folded together. As many as an operator can read in a
 /// minute.
 pub const LOG_KEYS_MAX: usize = 64;
+/// Subprotocols of one WebSocket route: each is looked for among what a client offers.
+pub const SUBPROTOCOLS_MAX: usize = 16;
 /// Bytes of lines of the access log that a shard hands over at once …
 pub const ACCESS_LOG_BATCH_BYTES: usize = 32 * 1024;
 /// … or as many as there are after this time: seldom enough that waking the writer costs a busy shard nothing, and soon enough

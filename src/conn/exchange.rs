@@ -212,13 +212,13 @@ impl Exchange<'_> {
                     None => Ok(Some(Step::Open(opening))),
                 }
             }
-            AdmissionOutcome::WebSocket { route, identity, channel } => {
+            AdmissionOutcome::WebSocket { route, identity, channel, subprotocol } => {
                 self.session.route = route;
                 self.link.wait_until(self.now + apart(self.link.peer(), settings.generation.ping_interval));
                 self.session.counted.set_stream(counted(allowance.is_some(), identity.user()));
                 let user = identity.user().and_then(User::subject);
                 let identity = identity.begun(settings.process.unix_time, now);
-                self.session.phase = Phase::WebSocket(identity, WebSocket::default());
+                self.session.phase = Phase::WebSocket(identity, WebSocket::speaking(subprotocol));
                 let channels = channel.into_iter().map(|channel| {
                     let greeting = settings.generation.channels.of(&channel).greeting();
                     (channel, greeting)

@@ -44,7 +44,7 @@ pub(super) enum AdmissionOutcome {
         streaming: Streaming,
     },
     /// The 101 is in the outbox; frames follow.
-    WebSocket { route: RouteId, identity: Identity, channel: Option<Subject> },
+    WebSocket { route: RouteId, identity: Identity, channel: Option<Subject>, subprotocol: Option<u8> },
     /// The same for commands of the client protocol; once connected, it is subscribed to `channels`.
     Centrifuge { route: RouteId, client: Identity, channels: Vec<Subject> },
     /// The body follows; then the request goes to a service.
@@ -189,14 +189,15 @@ pub(super) fn serve(
             Ok(AdmissionOutcome::EventStream { route: id, client, channels, last_id: last_event_id(head), streaming })
         }
         Prepared::WebSocket { accept, channel, publish } => {
-            let subprotocol = beside_token(head, request.takes_subprotocols(route));
-            outbox.write(|out| http::switching_protocols(out, accept.as_str(), subprotocol));
-            let is_named = matches!(&route.target, RouteTarget::WebSocket(target) if target.channel.as_ref().is_some_and(is_named));
+            let RouteTarget::WebSocket(target) = &route.target else { return Err(CloseReason::NotFound) };
+            let (subprotocol, answered) = choose(&target.subprotocols, head, request.takes_subprotocols(route));
+            outbox.write(|out| http::switching_protocols(out, accept.as_str(), answered));
+            let is_named = target.channel.as_ref().is_some_and(is_named);
             let rights = Rights::new(request.permissions, &client);
             let may_publish = |channel: &Subject| publish && rights.on_route(Right::Publish, channel, is_named);
             let channel_to = channel.clone().filter(may_publish);
             let identity = client.publishing_to(channel_to);
-            Ok(AdmissionOutcome::WebSocket { route: id, identity, channel })
+            Ok(AdmissionOutcome::WebSocket { route: id, identity, channel, subprotocol })
         }
         Prepared::Centrifuge { accept, channels } => {
             let subprotocol = subprotocol(head, request.takes_subprotocols(route))?;
@@ -233,6 +234,17 @@ fn last_event_id(head: &Head<'_>) -> Option<String> {
         Err(_) => Some(UNREADABLE.into()),
     };
     header.filter(|id| !id.is_empty()).or_else(query).filter(|id| !id.is_empty())
+}
+
+/// The first of a route's subprotocols that the client offers (RFC 6455 section 4.2.2): its index, and what is answered. With none in
+/// common, none is chosen, and the client decides whether it goes on.
+fn choose<'s, 'a: 's>(own: &'s [Box<str>], head: &Head<'a>, may_be_token: bool) -> (Option<u8>, Option<&'s str>) {
+    let is_offered = |name: &str| head.elements("sec-websocket-protocol").any(|offer| offer == name);
+    match (0..=u8::MAX).zip(own).find(|(_, name)| is_offered(name)) {
+        Some((index, name)) => (Some(index), Some(name)),
+        // One that is not configured is not chosen for the sake of a token.
+        None => (None, beside_token(head, may_be_token).filter(|offer| own.is_empty() || *offer == BESIDE_TOKEN)),
+    }
 }
 
 /// The subprotocol of a client that shows its token as one: another one that it offers, ours if that is among them. A browser

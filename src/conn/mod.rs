@@ -128,7 +128,7 @@ pub use peer::{Peer, return_after};
 pub use refused::Refused;
 pub use sealing::Sealing;
 use session::Phase;
-pub use session::{Lasting, Session, identity, identity_mut, lasting};
+pub use session::{Lasting, Session, identity, identity_mut, lasting, subprotocol};
 use settings::Settings;
 pub use slow::{Pushed, Released};
 pub use transport::Transport;

@@ -126,6 +126,8 @@ pub struct WebSocketRoute {
     pub user: Option<UserField>,
     /// Clients can answer questions and acknowledge messages (`proto::control`).
     pub control: bool,
+    /// The first of these that a client offers is chosen.
+    pub subprotocols: Box<[Box<str>]>,
 }
 
 /// A route whose clients choose their subscriptions.

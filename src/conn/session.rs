@@ -388,6 +388,13 @@ pub fn identity(session: &Session) -> Option<&Identity> {
     }
 }
 
+/// The subprotocol that was chosen for a WebSocket, if one was.
+pub fn subprotocol<'s>(session: &Session, settings: &'s Settings) -> Option<&'s str> {
+    let Phase::WebSocket(_, websocket) = &session.phase else { return None };
+    let RouteTarget::WebSocket(target) = &settings.generation.routes[session.route].target else { return None };
+    target.subprotocols.get(usize::from(websocket.subprotocol()?)).map(|name| &**name)
+}
+
 /// How long what a connection carries may last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lasting {

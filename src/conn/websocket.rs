@@ -22,6 +22,8 @@ pub struct WebSocket {
     /// The client's close frame, by its status code. The answer is the last frame, so it is written when the session ends:
     /// until then come the events that were on their way.
     goodbye: Option<StatusCode>,
+    /// The index of the route's subprotocol that was chosen.
+    subprotocol: Option<u8>,
 }
 
 /// Of a close frame, which may have none (RFC 6455 section 5.5.1).
@@ -42,11 +44,20 @@ pub struct ClientMessage<'a> {
 
 impl Default for WebSocket {
     fn default() -> WebSocket {
-        WebSocket { session: WebSocketSession::server(), is_pinged: false, goodbye: None }
+        WebSocket { session: WebSocketSession::server(), is_pinged: false, goodbye: None, subprotocol: None }
     }
 }
 
 impl WebSocket {
+    /// One that speaks this subprotocol of its route.
+    pub fn speaking(subprotocol: Option<u8>) -> WebSocket {
+        WebSocket { subprotocol, ..WebSocket::default() }
+    }
+
+    pub fn subprotocol(&self) -> Option<u8> {
+        self.subprotocol
+    }
+
     /// Takes one message, or the close frame, off `input`; answers pings on the way.
     pub fn next<'a>(
         &mut self,

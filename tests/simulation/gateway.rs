@@ -365,6 +365,7 @@ fn settings(shape: &Shape) -> Settings {
                     service: None,
                     user: None,
                     control: false,
+                    subprotocols: Box::default(),
                 }),
             ),
             route(
@@ -375,6 +376,7 @@ fn settings(shape: &Shape) -> Settings {
                     service: None,
                     user: Some(UserField::Query("user".into())),
                     control: false,
+                    subprotocols: Box::default(),
                 }),
             ),
             route(
@@ -392,6 +394,7 @@ fn settings(shape: &Shape) -> Settings {
                     service: None,
                     user: Some(UserField::Query("user".into())),
                     control: true,
+                    subprotocols: Box::default(),
                 }),
             ),
             route("/ws/desk", RouteTarget::Centrifuge(Box::new(desk()))),
@@ -403,6 +406,7 @@ fn settings(shape: &Shape) -> Settings {
                     service: Some(Service::new("echo").unwrap()),
                     user: Some(UserField::Query("user".into())),
                     control: false,
+                    subprotocols: Box::default(),
                 }),
             ),
             Route { methods: vec!["POST".into()], ..route("/jobs", RouteTarget::Accept(jobs())) },

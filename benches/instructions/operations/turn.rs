@@ -57,14 +57,29 @@ fn gate(ends: Option<&Ends>) -> Gate {
 fn routes() -> Vec<Route> {
     let channel = || ChannelTemplate::parse("room.{room}").expect("it is a template");
     let route = |path: &str, target| Route::new(path, target).expect("it is a template");
-    let own = WebSocketRoute { channel: Some(channel()), publish: true, service: None, user: None, control: false };
-    let room = WebSocketRoute { channel: Some(channel()), publish: false, service: None, user: None, control: false };
+    let own = WebSocketRoute {
+        channel: Some(channel()),
+        publish: true,
+        service: None,
+        user: None,
+        control: false,
+        subprotocols: Box::default(),
+    };
+    let room = WebSocketRoute {
+        channel: Some(channel()),
+        publish: false,
+        service: None,
+        user: None,
+        control: false,
+        subprotocols: Box::default(),
+    };
     let echo = WebSocketRoute {
         channel: None,
         publish: false,
         service: Some(Service::new("echo").expect("it is a name")),
         user: None,
         control: false,
+        subprotocols: Box::default(),
     };
     vec![
         route("/sse/{room}", RouteTarget::Sse { channels: vec![channel()], retry: Duration::from_secs(1) }),

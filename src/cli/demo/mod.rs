@@ -155,6 +155,7 @@ fn gateway_routes() -> Vec<Route> {
             publish: false,
             user,
             control: false,
+            subprotocols: Vec::new(),
         })
     };
     let location = SseTarget { channels: vec!["driver.location.{driver}".to_owned()], retry: limits::SSE_RETRY };
@@ -164,6 +165,7 @@ fn gateway_routes() -> Vec<Route> {
         publish: true,
         user: None,
         control: false,
+        subprotocols: Vec::new(),
     };
     vec![
         route("/api/sse/drivers/{driver}/location", Target::Sse(location)),

@@ -67,6 +67,7 @@ impl Gate {
             service: None,
             user: header(),
             control: false,
+            subprotocols: Box::default(),
         };
         let centrifuge = CentrifugeRoute {
             user: Some(UserField::Query("user".into())),
@@ -231,7 +232,8 @@ fn words(run: Run, gate: &Gate) -> String {
             let (route, user, names) = (template(route), client.user(), names(&channels));
             format!("events {route} {user:?} {names} {last_id:?} {streaming:?}")
         }
-        AdmissionOutcome::WebSocket { route, identity, channel } => {
+        AdmissionOutcome::WebSocket { route, identity, channel, subprotocol } => {
+            assert_eq!(subprotocol, None, "no route has one");
             let to = identity.channel().map(Subject::as_str);
             format!("websocket {} {:?} {to:?} {}", template(route), identity.user(), names(channel.as_slice()))
         }

@@ -18,6 +18,7 @@ use crate::proto::networks::Networks;
 use crate::proto::permission::{Permissions, Right};
 use crate::proto::reserved::{RESULT_EVENT, is_own_event};
 use crate::proto::subject::{Pattern, Subject, is_inbox, is_reserved, is_valid_token};
+use crate::proto::token::carrier::of_subprotocol;
 use crate::proto::token::{Algorithm, Carrier};
 use crate::proto::upstream::{ServerAddress, ServerName};
 
@@ -43,6 +44,11 @@ pub(super) fn is_http_token(text: &str) -> bool {
     !text.is_empty()
         && text.len() < HEAD_BYTES_MAX
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// A subprotocol of WebSocket, none that carries a token.
+pub(super) fn is_subprotocol(text: &str) -> bool {
+    is_http_token(text) && of_subprotocol(text).is_none()
 }
 
 /// Methods are case-sensitive (RFC 9110 section 9.1), and every registered one is in upper case.

@@ -32,6 +32,7 @@ mod links;
 mod render;
 mod table;
 mod tree;
+mod trust;
 mod validate;
 
 pub use crate::base::Remote;
@@ -50,6 +51,7 @@ pub use client_limits::{ClientLimit, Frequency, LimitedBy};
 pub use error::{Error, Errors, Place};
 pub use render::{annotated, markdown};
 pub use table::{Fallback, Kind, Row, TABLE};
+pub use trust::{Trusted, TrustedHeader};
 
 /// The file that is read if none is named.
 pub const FILE_DEFAULT: &str = "tidegate.toml";
@@ -145,25 +147,6 @@ pub struct TlsOptions {
     pub refuses_unknown_names: bool,
     /// Whether clients of TLS 1.2 without the extended master secret (RFC 7627) are refused.
     pub requires_ems: bool,
-}
-
-/// The proxies that are believed about the clients before them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trusted {
-    /// Addresses, and networks such as `10.0.0.0/8`. Empty: no proxy is believed.
-    pub networks: Vec<String>,
-    /// The header in which these proxies name the client.
-    pub header: TrustedHeader,
-}
-
-/// The header in which a trusted proxy names the client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TrustedHeader {
-    /// `X-Forwarded-For`, with `X-Forwarded-Proto` and `X-Forwarded-Host`.
-    #[default]
-    XForwardedFor,
-    /// `Forwarded` (RFC 7239).
-    Forwarded,
 }
 
 /// The listener for workers with a NATS client.
@@ -309,6 +292,8 @@ pub struct WebSocketTarget {
     pub user: Option<UserSource>,
     /// Whether clients can answer questions and acknowledge messages.
     pub control: bool,
+    /// The first of these that a client offers is chosen.
+    pub subprotocols: Vec<String>,
 }
 
 /// A WebSocket whose clients speak Centrifugo's protocol. At least one of its fields is set.

@@ -51,6 +51,7 @@ fn route(route: &config::Route, config: &Config) -> Result<Route, String> {
             service: websocket.service.as_ref().map(service).transpose()?,
             user: websocket.user.as_ref().map(user),
             control: websocket.control,
+            subprotocols: websocket.subprotocols.iter().map(|name| name.as_str().into()).collect(),
         }),
         config::Target::Accept(accept) => RouteTarget::Accept(AcceptRoute {
             service: service(&accept.service)?,

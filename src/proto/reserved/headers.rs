@@ -35,6 +35,9 @@ pub const KIND_HEADER: &str = "Tg-Kind";
 pub const ROUTE_HEADER: &str = "Tg-Route";
 pub const METHOD_HEADER: &str = "Tg-Method";
 
+/// The subprotocol that was chosen for a client's WebSocket.
+pub const SUBPROTOCOL_HEADER: &str = "Tg-Subprotocol";
+
 /// An accepted request.
 pub const REQUEST_HEADER: &str = "Tg-Request";
 pub const PATH_HEADER: &str = "Tg-Path";
@@ -131,6 +134,11 @@ pub const HEADERS: &[HeaderRow] = &[
         name: METHOD_HEADER,
         carried_by: "messages to services",
         meaning: "the method of the call (`rpc`) or of HTTP (`request`)",
+    },
+    HeaderRow {
+        name: SUBPROTOCOL_HEADER,
+        carried_by: "messages to services of WebSockets",
+        meaning: "the subprotocol that was chosen (`route.websocket.subprotocols`), if one was",
     },
     HeaderRow {
         name: REQUEST_HEADER,

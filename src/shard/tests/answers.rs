@@ -26,6 +26,7 @@ fn settings() -> Settings {
         service: None,
         user: None,
         control: false,
+        subprotocols: Box::default(),
     };
     let client = |names: &[usize]| {
         let server_side = names.iter().map(|number| channel(&format!("last.{number}"))).collect();

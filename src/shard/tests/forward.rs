@@ -33,6 +33,7 @@ fn settings(change: impl FnOnce(&mut UpstreamRule)) -> Settings {
         service: None,
         user: None,
         control: false,
+        subprotocols: Box::default(),
     });
     let accept = AcceptRoute {
         service: Service::new("jobs").unwrap(),

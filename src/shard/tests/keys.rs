@@ -66,6 +66,7 @@ fn settings() -> Settings {
             service: None,
             user: None,
             control,
+            subprotocols: Box::default(),
         })
     };
     let routes = [

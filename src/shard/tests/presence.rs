@@ -14,7 +14,8 @@ fn settings() -> Settings {
     let mut settings = settings_of_the_protocol();
     let channel = Some(ChannelTemplate::parse("room.{room}").unwrap());
     let user = Some(UserField::Query("user".into()));
-    let named = WebSocketRoute { channel, publish: false, service: None, user, control: false };
+    let named =
+        WebSocketRoute { channel, publish: false, service: None, user, control: false, subprotocols: Box::default() };
     add_routes(&mut settings, [route("/named/{room}", RouteTarget::WebSocket(named))]);
     let rule = Rule { has_presence: true, ..Rule::default() };
     let keep = Keep { messages: 9, bytes: 9_999, age: 60 * SECOND };
@@ -33,6 +34,7 @@ fn settings() -> Settings {
                 service: None,
                 user: Some(UserField::Query("user".into())),
                 control: false,
+                subprotocols: Box::default(),
             }),
         )],
     );

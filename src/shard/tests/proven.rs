@@ -31,6 +31,7 @@ pub(super) fn settings() -> Settings {
             service: None,
             user: None,
             control,
+            subprotocols: Box::default(),
         })
     };
     let centrifuge = CentrifugeRoute { publish_to: Vec::new(), ..CentrifugeRoute::default() };

@@ -69,3 +69,47 @@ fn whom_no_worker_serves_is_counted_by_the_service_and_the_reason() {
     let counts = [ServiceFailure::NoWorker, ServiceFailure::NoAnswer].map(|failure| failures(&bench, "desk", failure));
     assert_eq!((counts, bench.closed(0, CloseReason::NoWorker)), ([2, 1], 1));
 }
+
+#[test]
+fn a_worker_is_told_the_subprotocol_that_was_chosen() {
+    let mut settings = super::settings();
+    let websocket = WebSocketRoute {
+        channel: None,
+        publish: false,
+        service: Some(Service::new("echo").unwrap()),
+        user: None,
+        control: false,
+        subprotocols: ["chat.v2", "chat.v1"].map(Into::into).into(),
+    };
+    add_routes(&mut settings, [route("/chat", RouteTarget::WebSocket(websocket))]);
+    let mut bench = Bench::new(1, settings);
+    let mut worker = bench.connect(0, BUS);
+    worker.say("CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB tg.service.echo workers 1\r\n");
+    // Those that are open send no word of their end.
+    let mut clients = Vec::new();
+    for (offers, chosen) in [
+        ("chat.v1, chat.v2", Some("chat.v2")),
+        ("chat.v1", Some("chat.v1")),
+        ("CHAT.V1, other", None),
+        ("tidegate", None),
+        ("", None),
+    ] {
+        let offered = if offers.is_empty() { String::new() } else { format!("Sec-WebSocket-Protocol: {offers}\r\n") };
+        let mut client = bench.connect(0, 0);
+        client.say(request("/chat").replace("Host: a\r\n", &format!("Host: a\r\n{offered}")));
+        bench.run_for(SECOND / 10);
+        client.say(text(b"hello"));
+        bench.run_for(SECOND / 10);
+        let (answer, heard) = (client.hear(), worker.hear());
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        let field = |text: &str, name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name))
+                .map(|value| value.trim_start_matches([':', ' ']).to_owned())
+        };
+        assert_eq!(field(&answer, "Sec-WebSocket-Protocol").as_deref(), chosen, "{offers}: {answer}");
+        assert_eq!(field(&heard, "Tg-Subprotocol").as_deref(), chosen, "{offers}: {heard}");
+        assert!(heard.contains("hello"), "{heard}");
+        clients.push(client);
+    }
+}

@@ -331,3 +331,20 @@ fn tells_a_route_that_an_earlier_one_hides() {
         ]
     );
 }
+
+#[test]
+fn a_subprotocol_is_a_token_of_http_and_carries_none_of_a_client() {
+    for name in ["a b", "", "bearer.x", "base64url.bearer.authorization.k8s.io.YQ"] {
+        let told =
+            errors(&format!("[[route]]\npath = \"/a\"\nwebsocket = {{ channel = \"a\", subprotocols = {name:?} }}\n"));
+        assert!(told.len() == 1 && told[0].contains("expected the name of a subprotocol"), "{name}: {told:?}");
+    }
+    let told = errors(
+        "[[route]]\npath = \"/a\"\nwebsocket = { protocol = \"centrifuge-json\", channels = \"a\", subprotocols = \"a\" }\n",
+    );
+    assert!(told.len() == 1 && told[0].contains("subprotocols"), "{told:?}");
+    let many = vec!["a"; 17];
+    let told =
+        errors(&format!("[[route]]\npath = \"/a\"\nwebsocket = {{ channel = \"a\", subprotocols = {many:?} }}\n"));
+    assert!(told.len() == 1 && told[0].contains("has 17 names; expected at most 16"), "{told:?}");
+}

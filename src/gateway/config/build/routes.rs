@@ -13,7 +13,7 @@ use super::{ConfigBuilder, Section};
 use crate::conn::fixed::FixedField;
 use crate::conn::route::ANY_METHOD;
 use crate::conn::spelling;
-use crate::limits::SSE_CHANNELS_MAX;
+use crate::limits::{SSE_CHANNELS_MAX, SUBPROTOCOLS_MAX};
 use crate::proto::upstream::UpstreamRule;
 
 impl ConfigBuilder<'_> {
@@ -186,7 +186,12 @@ impl ConfigBuilder<'_> {
         if publish && channel.is_none() && !self.broken.contains(&section.place) {
             self.conflict(section, "publish", "is true without a channel; expected channel");
         }
-        Some(WebSocketTarget { channel, service, publish, user, control: section.switch("control") })
+        let subprotocols = section.texts("subprotocols");
+        if subprotocols.len() > SUBPROTOCOLS_MAX {
+            let words = format!("has {} names; expected at most {SUBPROTOCOLS_MAX}", subprotocols.len());
+            self.conflict(section, "subprotocols", &words);
+        }
+        Some(WebSocketTarget { channel, service, publish, user, control: section.switch("control"), subprotocols })
     }
 
     fn accept(

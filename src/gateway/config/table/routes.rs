@@ -165,6 +165,17 @@ pub(super) const ROWS: &[Row] = &[
         doc: "See [workers.md](workers.md). Clients of `centrifuge-json` always can.",
     },
     Row {
+        path: "route[].websocket.subprotocols",
+        kind: Kind::Texts {
+            expected: "the name of a subprotocol such as \"chat.v2\", without blanks; none that begins with \"bearer.\"",
+            fits: form::is_subprotocol,
+        },
+        fallback: Fallback::Nothing("[\"chat.v2\", \"chat.v1\"]"),
+        help: "Subprotocols of the WebSocket, the preferred one first: the first that a client offers is chosen.",
+        doc: "One, or a list. A client that offers none of them is let in without one; a browser then ends the connection if it has offered \
+              any. Workers of `service` are told the chosen one (`Tg-Subprotocol`). `centrifuge-json` has its own.",
+    },
+    Row {
         path: "route[].websocket.channels",
         kind: PATTERNS,
         fallback: Fallback::Nothing("[\"rides.>\", \"news\"]"),

@@ -21,13 +21,16 @@ use log::{info, warn};
 use smallvec::SmallVec;
 
 use crate::base::{Key, Place, Tick, mix, shrink};
+use crate::conn::subprotocol;
 use crate::hub::{Member, Membership, Recipients};
 use crate::limits;
 use crate::mesh::{Publish, Publisher};
 use crate::proto::CloseReason;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::event::Message;
-use crate::proto::reserved::headers::{CONN_HEADER, KIND_HEADER, METHOD_HEADER, OPCODE_HEADER, ROUTE_HEADER};
+use crate::proto::reserved::headers::{
+    CONN_HEADER, KIND_HEADER, METHOD_HEADER, OPCODE_HEADER, ROUTE_HEADER, SUBPROTOCOL_HEADER,
+};
 use crate::proto::reserved::subjects;
 use crate::proto::subject::Subject;
 use crate::proto::ws::Opcode;
@@ -255,6 +258,9 @@ fn service_message(desk: &Desk, key: Key, kind: MessageKind<'_>, payload: Box<[u
         user.push_headers(&mut headers);
     }
     headers.push(ROUTE_HEADER, &route.template);
+    if let Some(name) = subprotocol(&desk.slots.get(key)?.session, &desk.settings) {
+        headers.push(SUBPROTOCOL_HEADER, name);
+    }
     match kind {
         MessageKind::Open => headers.push(KIND_HEADER, "open"),
         MessageKind::Close => headers.push(KIND_HEADER, "close"),

@@ -60,6 +60,7 @@ fn settings() -> Settings {
         service: None,
         user: Some(UserField::Query("user".into())),
         control: true,
+        subprotocols: Box::default(),
     };
     let jobs = AcceptRoute {
         service: Service::new("jobs").unwrap(),
