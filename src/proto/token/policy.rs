@@ -418,6 +418,38 @@ mod tests {
     }
 
     #[test]
+    fn what_permissions_ask_for_is_read_from_claims_of_any_form() {
+        let condition = |claim: &str, value: &str| vec![(claim.into(), value.into())];
+        let policy = TokenPolicy {
+            publish: Some("publish".into()),
+            members: vec!["rooms".into(), "team".into()],
+            conditions: vec![condition("role", "editor"), condition("scope", "push"), condition("none", "x")],
+            ..policy()
+        };
+        for (value, tokens) in [
+            (json!("7"), &["7"][..]),
+            (json!(7), &["7"]),
+            (json!(["7", 8, "a.b", "*", ""]), &["7", "8", "a%2Eb", "%2A"]),
+            (json!([{"a": 1}, "9"]), &["9"]),
+            (json!({"a": 1}), &[]),
+            (json!("\n"), &[]),
+            (json!("x".repeat(300)), &[]),
+            (Value::Null, &[]),
+        ] {
+            let proof = verified(&policy, &claims("rooms", value.clone())).unwrap();
+            let members: Vec<&str> = proof.members[0].iter().map(|name| &**name).collect();
+            assert_eq!(members, tokens, "{value}");
+            assert_eq!((proof.members[1].len(), proof.conditions), (0, 0b010));
+            assert_eq!(proof.publish, Some(Vec::new()), "without the claim nowhere");
+        }
+        let proof = verified(&policy, &claims("role", json!(["reader", "editor"]))).unwrap();
+        assert_eq!(proof.conditions, 0b011);
+        let proof = verified(&policy, &claims("publish", json!(["news.>"]))).unwrap();
+        assert_eq!(proof.publish, Some(vec![Pattern::new("news.>").unwrap()]));
+        assert!(verified(&policy, &claims("publish", json!(["tg.>"]))).is_err());
+    }
+
+    #[test]
     fn a_token_that_has_ended_is_no_token_that_allows_too_little() {
         let mut claims = claims("exp", json!(NOW - 60));
         claims["scope"] = json!("read");
