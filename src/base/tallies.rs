@@ -29,25 +29,50 @@
 //!   the second one is found when the first has gone. Until then the key may use up to twice as much. A release looks for
 //!   a tally with a count, and looks again if others have moved the counts behind it.
 //!
-//! Both need two shards within nanoseconds, and cost an allowance too much or too little once. Orderings: the count is a number
-//! by itself and the time, too; no other memory is published by them, so `Relaxed` is enough.
+//! Both need two shards within nanoseconds, and cost an allowance too much or too little once. Orderings: a shard that sees a
+//! time which is ahead sees the key that owes it, too; no other memory is published. `models` lets loom try all orders.
 //!
 //! Strangers choose keys (addresses, names of users). The hash is keyed with a secret, so they cannot choose places.
 
+#[cfg(test)]
+mod models;
+
 use std::fmt;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use ahash::RandomState;
 
+/// A number that several threads change: the processor's, or that of a model.
+pub trait Word: Default {
+    fn load(&self) -> u64;
+    /// Replaces `old`, or says which number is there instead. May fail although it is `old`.
+    fn replace(&self, old: u64, new: u64) -> Result<u64, u64>;
+}
+
+impl Word for AtomicU64 {
+    #[inline]
+    fn load(&self) -> u64 {
+        self.load(Acquire)
+    }
+
+    #[inline]
+    fn replace(&self, old: u64, new: u64) -> Result<u64, u64> {
+        self.compare_exchange_weak(old, new, AcqRel, Acquire)
+    }
+}
+
 /// One account. All zero: free.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct TallyOf<W> {
     /// The tag of its key, and the count.
-    word: AtomicU64,
+    word: W,
     /// Nanoseconds on the clock of the process.
-    time: AtomicU64,
+    time: W,
 }
+
+pub type Tally = TallyOf<AtomicU64>;
 
 const _: () = assert!(size_of::<Tally>() == 16, "four to a cache line");
 
@@ -60,11 +85,13 @@ pub struct TallyKey {
 }
 
 /// The table. See the module's picture.
-pub struct Tallies {
+pub struct TalliesOf<W> {
     /// A power of two.
-    all: Box<[Tally]>,
+    all: Box<[TallyOf<W>]>,
     hash: RandomState,
 }
+
+pub type Tallies = TalliesOf<AtomicU64>;
 
 /// The outcome of [`Tallies::acquire`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,28 +111,24 @@ const PROBES: usize = 8;
 /// How often a step begins again because another shard was faster.
 const TRIES: usize = 16;
 
-impl fmt::Debug for Tallies {
+impl<W> fmt::Debug for TalliesOf<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tallies({})", self.all.len())
     }
 }
 
-impl Tally {
+impl<W: Word> TallyOf<W> {
     fn count(&self) -> u32 {
-        (self.word.load(Relaxed) & COUNT) as u32
-    }
-
-    fn is_free(&self, now_ns: u64) -> bool {
-        self.word.load(Relaxed) & COUNT == 0 && self.time.load(Relaxed) <= now_ns
+        (self.word.load() & COUNT) as u32
     }
 
     /// Replaces the time by what `step` makes of it, unless that fails.
     pub fn charge<E>(&self, step: impl Fn(u64) -> Result<u64, E>) -> Result<u64, E> {
-        let mut time = self.time.load(Relaxed);
+        let mut time = self.time.load();
         loop {
             let next = step(time)?;
             // Each failure is another shard's success.
-            match self.time.compare_exchange_weak(time, next, Relaxed, Relaxed) {
+            match self.time.replace(time, next) {
                 Ok(_) => return Ok(next),
                 Err(other) => time = other,
             }
@@ -114,7 +137,7 @@ impl Tally {
 
     /// Counts one more for `tag`, unless the tally is another's or has `most`.
     fn acquire_as(&self, tag: u64, most: u32) -> Acquired {
-        let mut word = self.word.load(Relaxed);
+        let mut word = self.word.load();
         loop {
             if word & !COUNT != tag {
                 return Acquired::NoPlace;
@@ -122,7 +145,7 @@ impl Tally {
             if word & COUNT >= COUNT.min(most.into()) {
                 return Acquired::AtMost;
             }
-            match self.word.compare_exchange_weak(word, word + 1, Relaxed, Relaxed) {
+            match self.word.replace(word, word + 1) {
                 Ok(_) => return Acquired::Yes,
                 Err(other) => word = other,
             }
@@ -131,12 +154,12 @@ impl Tally {
 
     /// Counts one less for `tag`. False if it has none.
     fn release_as(&self, tag: u64) -> bool {
-        let mut word = self.word.load(Relaxed);
+        let mut word = self.word.load();
         loop {
             if word & !COUNT != tag || word & COUNT == 0 {
                 return false;
             }
-            match self.word.compare_exchange_weak(word, word - 1, Relaxed, Relaxed) {
+            match self.word.replace(word, word - 1) {
                 Ok(_) => return true,
                 Err(other) => word = other,
             }
@@ -159,12 +182,12 @@ impl Tally {
     }
 }
 
-impl Tallies {
+impl<W: Word> TalliesOf<W> {
     /// A table with `places`, or a few more: a power of two. `secret` is random.
-    pub fn new(places: usize, secret: [u64; 4]) -> Tallies {
+    pub fn new(places: usize, secret: [u64; 4]) -> TalliesOf<W> {
         let places = places.clamp(PROBES, 1 << 32).next_power_of_two();
         let [a, b, c, d] = secret;
-        Tallies { all: (0..places).map(|_| Tally::default()).collect(), hash: RandomState::with_seeds(a, b, c, d) }
+        TalliesOf { all: (0..places).map(|_| TallyOf::default()).collect(), hash: RandomState::with_seeds(a, b, c, d) }
     }
 
     /// The key of something that is counted.
@@ -175,20 +198,30 @@ impl Tallies {
         TallyKey { home: (self.hash.hash_one(hash) as usize & (self.all.len() - 1)) as u32, tag }
     }
 
-    fn places(&self, key: TallyKey) -> impl Iterator<Item = &Tally> {
+    fn places(&self, key: TallyKey) -> impl Iterator<Item = &TallyOf<W>> {
         (0..PROBES).map(move |step| &self.all[(key.home as usize + step) & (self.all.len() - 1)])
     }
 
     /// The tally of the key, entered if it is not there. `None`: there is no place.
-    fn find(&self, key: TallyKey, now_ns: u64) -> Option<&Tally> {
+    fn find(&self, key: TallyKey, now_ns: u64) -> Option<&TallyOf<W>> {
+        let is_own = |word: u64| word & !COUNT == key.tag;
         for _ in 0..TRIES {
-            if let Some(own) = self.places(key).find(|tally| tally.word.load(Relaxed) & !COUNT == key.tag) {
-                return Some(own);
+            let mut free = None;
+            // One look at each word: a key that others enter meanwhile takes the place that looks free here.
+            for tally in self.places(key) {
+                let word = tally.word.load();
+                if is_own(word) {
+                    return Some(tally);
+                }
+                if free.is_none() && word & COUNT == 0 && tally.time.load() <= now_ns {
+                    free = Some((tally, word));
+                }
             }
-            let free = self.places(key).find(|tally| tally.is_free(now_ns))?;
-            let old = free.word.load(Relaxed);
-            if old & COUNT == 0 && free.word.compare_exchange(old, key.tag, Relaxed, Relaxed).is_ok() {
-                return Some(free);
+            match free {
+                Some((tally, word)) if tally.word.replace(word, key.tag).is_ok() => return Some(tally),
+                Some(_) => {}
+                // Others may have entered and charged it between the looks at a word and at its time.
+                None => return self.places(key).find(|tally| is_own(tally.word.load())),
             }
         }
         None
