@@ -381,6 +381,10 @@ pub const LOG_REPEAT: Duration = Duration::from_secs(60);
 /// Different lines that are folded separately; further ones are folded together. As many as an operator can read in a
 /// minute.
 pub const LOG_KEYS_MAX: usize = 64;
+/// Header fields of a request that a route may name for its workers, and bytes of all of them, names and values: a field that does not
+/// fit is left out.
+pub const PASSED_FIELDS_MAX: usize = 32;
+pub const PASSED_FIELDS_BYTES_MAX: usize = 8 * 1024;
 /// Subprotocols of one WebSocket route: each is looked for among what a client offers.
 pub const SUBPROTOCOLS_MAX: usize = 16;
 /// Bytes of lines of the access log that a shard hands over at once …

@@ -11,6 +11,7 @@ use aws_lc_rs::digest;
 
 use super::origins::Page;
 use super::outbox::Outbox;
+use super::passed::PassedFields;
 use super::route::{AcceptRoute, Parameters, Route};
 use crate::base::{NodeId, Place, RequestId, RouteId};
 use crate::limits;
@@ -48,14 +49,15 @@ pub struct ServiceRequest {
     /// As servers would get them: `X-Request-Id`, `traceparent`.
     name: Box<str>,
     trace: TraceContext,
+    fields: PassedFields,
 }
 
 impl Accepting {
     /// Bytes of what is kept of the head.
     pub(super) fn bytes(&self) -> usize {
-        let ServiceRequest { path, query, content_type, key, name, .. } = &self.asked;
+        let ServiceRequest { path, query, content_type, key, name, fields, .. } = &self.asked;
         let optional = [query, content_type, key].map(|part| part.as_ref().map_or(0, |part| part.len()));
-        path.len() + name.len() + optional.iter().sum::<usize>()
+        path.len() + name.len() + fields.bytes() + optional.iter().sum::<usize>()
     }
 
     /// `query`: without tokens; `name`: the request's id for logs, and its trace. Refuses a request whose result could not be
@@ -83,6 +85,7 @@ impl Accepting {
             payload: Box::default(),
             name: name.0.into(),
             trace: name.1,
+            fields: PassedFields::of(head, &target.headers),
         };
         Ok(Accepting { asked, page: cors.map(Page::new) })
     }
@@ -191,6 +194,7 @@ impl ServiceRequest {
         if let Some(content_type) = &self.content_type {
             headers.push("Content-Type", content_type);
         }
+        self.fields.push(&mut headers);
         headers.push(HTTP_ID_HEADER, &self.name);
         headers.push(TRACE_HEADER, self.trace.text().as_str());
         let (service, reply) = (target.service.to.clone(), subjects::request(id));
@@ -320,6 +324,7 @@ mod tests {
                 payload: Box::from(*b"c"),
                 name: "id-0".into(),
                 trace: trace(),
+                fields: PassedFields::default(),
             };
             change(&mut asked);
             asked

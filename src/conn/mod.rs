@@ -75,6 +75,7 @@ pub mod origins;
 pub mod outbox;
 mod outgoing;
 mod output;
+mod passed;
 mod patience;
 mod peer;
 pub mod proxying;

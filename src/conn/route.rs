@@ -165,6 +165,8 @@ pub struct AcceptRoute {
     /// How long a result is kept.
     pub keep: Duration,
     pub user: Option<UserField>,
+    /// Header fields that workers get.
+    pub headers: Box<[Box<str>]>,
 }
 
 impl AcceptRoute {

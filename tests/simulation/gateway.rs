@@ -475,6 +475,7 @@ fn jobs() -> AcceptRoute {
         timeout: JOB_TIMEOUT,
         keep: JOB_KEEP,
         user: None,
+        headers: Box::default(),
     }
 }
 

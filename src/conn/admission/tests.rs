@@ -55,6 +55,7 @@ fn accept_target(event: &str, user: Option<UserField>) -> RouteTarget {
         timeout: Duration::from_secs(60),
         keep: Duration::from_secs(60),
         user,
+        headers: Box::default(),
     })
 }
 

@@ -13,7 +13,7 @@ use crate::limits::{
     HEAD_BYTES_MAX, HOST_NAME_BYTES_MAX, LIMIT_RATE_MAX, SUBJECT_BYTES_MAX, TARGET_BYTES_MAX, UNIX_PATH_BYTES_MAX,
     UPSTREAM_NAME_BYTES_MAX,
 };
-use crate::proto::http::{Authority, Host, Origin, may_be_sent, may_be_told};
+use crate::proto::http::{Authority, Host, Origin, TRACE_FIELD, is_hop_by_hop, may_be_sent, may_be_told};
 use crate::proto::networks::Networks;
 use crate::proto::permission::{Permissions, Right};
 use crate::proto::reserved::{RESULT_EVENT, is_own_event};
@@ -44,6 +44,17 @@ pub(super) fn is_http_token(text: &str) -> bool {
     !text.is_empty()
         && text.len() < HEAD_BYTES_MAX
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// A header field of requests that workers may get by its own name.
+pub(super) fn is_passed(text: &str) -> bool {
+    const OWN: [&str; 3] = ["content-type", "x-request-id", TRACE_FIELD];
+    let begins = |prefix: &str| text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    is_http_token(text)
+        && !OWN.iter().any(|own| own.eq_ignore_ascii_case(text))
+        && !begins("tg-")
+        && !begins("nats-")
+        && !is_hop_by_hop(text)
 }
 
 /// A subprotocol of WebSocket, none that carries a token.

@@ -353,6 +353,8 @@ pub struct AcceptTarget {
     /// The part of the request that names its user; a request without a name gets 401. Each user has a separate set of
     /// Idempotency-Keys. `None` if all clients share one set.
     pub user: Option<UserSource>,
+    /// Header fields of the request that workers get.
+    pub headers: Vec<String>,
 }
 
 /// The part of a request that names its user.

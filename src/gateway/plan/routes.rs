@@ -60,6 +60,7 @@ fn route(route: &config::Route, config: &Config) -> Result<Route, String> {
             timeout: accept.timeout,
             keep: accept.keep,
             user: accept.user.as_ref().map(user),
+            headers: accept.headers.iter().map(|name| name.as_str().into()).collect(),
         }),
         config::Target::Respond(respond) => RouteTarget::Fixed(Box::new(FixedAnswer {
             status: respond.status,

@@ -86,7 +86,7 @@ impl<'a> HeadFields<'a> {
 
 /// Whether a field is about one connection only, whatever `Connection` says. `Expect` is among them because the gateway
 /// answers it (RFC 9110 section 10.1.1).
-pub(super) fn is_hop_by_hop(name: &str) -> bool {
+pub fn is_hop_by_hop(name: &str) -> bool {
     const NAMES: [&str; 8] =
         ["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings", "expect"];
     NAMES.iter().any(|own| own.eq_ignore_ascii_case(name)) || begins_with(name, "proxy-")

@@ -50,7 +50,7 @@ pub use canonical::canonical_path;
 pub use check::{CheckFields, write_check};
 pub use chunk::Streaming;
 pub use credentials::ForwardedCredentials;
-pub use fields::{Field, HeadFields};
+pub use fields::{Field, HeadFields, is_hop_by_hop};
 pub use forward::{
     OwnFields, insert_host, is_looping, may_be_sent, may_be_told, write_answer, write_interim, write_request,
     write_switched,

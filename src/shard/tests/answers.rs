@@ -40,6 +40,7 @@ fn settings() -> Settings {
         timeout: SECOND,
         keep: 60 * SECOND,
         user: None,
+        headers: Box::default(),
     };
     add_routes(
         &mut settings,

@@ -15,6 +15,7 @@ fn settings() -> Settings {
         timeout: SECOND,
         keep: SECOND,
         user: None,
+        headers: Box::default(),
     };
     let mut settings = super::settings();
     let methods = vec!["POST".into()];

@@ -320,6 +320,7 @@ fn the_result_of_a_request_comes_to_those_who_subscribe_before_it_and_after_it()
         timeout: 60 * SECOND,
         keep: 60 * SECOND,
         user: None,
+        headers: Box::default(),
     };
     add_routes(&mut settings, [Route { methods: vec!["POST".into()], ..route("/jobs", RouteTarget::Accept(target)) }]);
     let results = vec![Pattern::new("request.*").unwrap()];

@@ -42,6 +42,7 @@ fn settings(change: impl FnOnce(&mut UpstreamRule)) -> Settings {
         timeout: 60 * SECOND,
         keep: 60 * SECOND,
         user: None,
+        headers: Box::default(),
     };
     let proxy = RouteTarget::Proxy(Box::new(ProxyRoute::new(UpstreamId(1))));
     let routes = [

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::centrifuge::{Client, settings};
 use super::*;
+use crate::conn::route::AcceptRoute;
 use crate::shard::services::ServiceFailure;
 
 /// Workers of the service, as the first shard has counted them.
@@ -112,4 +113,31 @@ fn a_worker_is_told_the_subprotocol_that_was_chosen() {
         assert!(heard.contains("hello"), "{heard}");
         clients.push(client);
     }
+}
+
+#[test]
+fn a_worker_gets_the_fields_that_the_route_names() {
+    let mut settings = super::settings();
+    let jobs = AcceptRoute {
+        service: Service::new("jobs").unwrap(),
+        channel: ChannelTemplate::parse("request.{id}").unwrap(),
+        event: "result".into(),
+        timeout: SECOND,
+        keep: SECOND,
+        user: None,
+        headers: ["User-Agent", "Accept-Language"].map(Into::into).into(),
+    };
+    add_routes(&mut settings, [Route { methods: vec!["POST".into()], ..route("/jobs", RouteTarget::Accept(jobs)) }]);
+    let mut bench = Bench::new(1, settings);
+    let mut worker = bench.connect(0, BUS);
+    worker.say("CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB tg.service.jobs workers 1\r\n");
+    let client = bench.connect(0, 0);
+    client.say(
+        "POST /jobs HTTP/1.1\r\nHost: a\r\nuser-agent: curl/8\r\nAuthorization: Bearer s3cret\r\nCookie: s3cret\r\n\
+         Content-Length: 2\r\n\r\n{}",
+    );
+    bench.run_for(SECOND / 10);
+    let heard = worker.hear();
+    assert!(heard.contains("\r\nUser-Agent: curl/8\r\n") && heard.contains("\r\nX-Request-Id: "), "{heard}");
+    assert!(!heard.contains("Accept-Language") && !heard.contains("s3cret"), "{heard}");
 }

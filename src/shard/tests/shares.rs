@@ -14,6 +14,7 @@ fn bench() -> Bench {
         timeout: 60 * SECOND,
         keep: KEEP,
         user: Some(UserField::Query("user".into())),
+        headers: Box::default(),
     };
     add_routes(&mut settings, [Route { methods: vec!["POST".into()], ..route("/jobs", RouteTarget::Accept(target)) }]);
     settings.process_mut().accepted_bytes_max = limits::ACCEPTED_BYTES_MIN;

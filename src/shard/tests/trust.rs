@@ -19,6 +19,7 @@ fn bench(trusted: &str) -> Bench {
         timeout: 60 * SECOND,
         keep: 60 * SECOND,
         user: None,
+        headers: Box::default(),
     };
     add_routes(&mut settings, [Route { methods: vec!["POST".into()], ..route("/jobs", RouteTarget::Accept(target)) }]);
     settings.process_mut().accepted_bytes_max = limits::ACCEPTED_BYTES_MIN;

@@ -254,6 +254,7 @@ fn reads_a_route_that_accepts() {
         timeout: Duration::from_secs(5),
         keep: Duration::from_secs(300),
         user: Some(UserSource::Query("u".to_owned())),
+        headers: Vec::new(),
     };
     assert_eq!(config.routes[0].target, Target::Accept(accept));
 }
@@ -347,4 +348,19 @@ fn a_subprotocol_is_a_token_of_http_and_carries_none_of_a_client() {
     let told =
         errors(&format!("[[route]]\npath = \"/a\"\nwebsocket = {{ channel = \"a\", subprotocols = {many:?} }}\n"));
     assert!(told.len() == 1 && told[0].contains("has 17 names; expected at most 16"), "{told:?}");
+}
+
+#[test]
+fn workers_get_fields_by_name_but_none_with_a_meaning_to_the_gateway() {
+    let route =
+        |name: &str| format!("[[route]]\npath = \"/jobs\"\naccept = {{ service = \"jobs\", headers = {name:?} }}\n");
+    for name in ["Tg-User", "nats-msg-id", "Content-Type", "traceparent", "X-Request-Id", "Connection", "a b", ""] {
+        let told = errors(&route(name));
+        assert!(told.len() == 1 && told[0].contains("expected the name of a header field"), "{name}: {told:?}");
+    }
+    for name in ["User-Agent", "Cookie", "X-Tenant"] {
+        let config = parse(&format!("bus = {{}}\n{LISTENER}{}", route(name)), &[]).unwrap();
+        let Target::Accept(target) = &config.routes[0].target else { panic!("another target") };
+        assert_eq!(target.headers, [name]);
+    }
 }

@@ -13,7 +13,7 @@ use super::{ConfigBuilder, Section};
 use crate::conn::fixed::FixedField;
 use crate::conn::route::ANY_METHOD;
 use crate::conn::spelling;
-use crate::limits::{SSE_CHANNELS_MAX, SUBPROTOCOLS_MAX};
+use crate::limits::{PASSED_FIELDS_MAX, SSE_CHANNELS_MAX, SUBPROTOCOLS_MAX};
 use crate::proto::upstream::UpstreamRule;
 
 impl ConfigBuilder<'_> {
@@ -228,6 +228,11 @@ impl ConfigBuilder<'_> {
                 self.conflict(route, "path", &words);
             }
         }
+        let named = section.texts("headers").len();
+        if named > PASSED_FIELDS_MAX {
+            let words = format!("has {named} names; expected at most {PASSED_FIELDS_MAX}");
+            self.conflict(section, "headers", &words);
+        }
         Some(AcceptTarget {
             service: self.required(section, "service")?,
             channel: channel?,
@@ -235,6 +240,7 @@ impl ConfigBuilder<'_> {
             timeout: Duration::from_secs(section.whole("timeout_s")),
             keep: Duration::from_secs(section.whole("keep_s")),
             user,
+            headers: section.texts("headers"),
         })
     }
 

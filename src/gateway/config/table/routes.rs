@@ -320,6 +320,16 @@ pub(super) const ROWS: &[Row] = &[
         doc: "No result is dropped earlier: if `limits.accepted_bytes_max` is reached, new requests are refused.",
     },
     Row {
+        path: "route[].accept.headers",
+        kind: Kind::Texts {
+            expected: "the name of a header field such as \"User-Agent\", none about the connection or with a meaning to the gateway",
+            fits: form::is_passed,
+        },
+        fallback: Fallback::Nothing("[\"User-Agent\", \"Accept-Language\"]"),
+        help: "Header fields of the request that the worker gets, as headers by these names.",
+        doc: "One, or a list. `Cookie` and `Authorization` have to be named like any other. 8 KiB in all: a field that does not fit is left out.",
+    },
+    Row {
         path: "route[].accept.user",
         kind: Kind::Table,
         fallback: Fallback::Nothing("{ header = \"X-User\", unverified = true }"),

@@ -69,6 +69,7 @@ fn settings() -> Settings {
         timeout: 5 * SECOND,
         keep: 60 * SECOND,
         user: None,
+        headers: Box::default(),
     };
     let result = ChannelTemplate::parse("result.{id}").unwrap();
     add_routes(
