@@ -21,6 +21,7 @@ use crate::proto::sse;
 use crate::proto::subject::Subject;
 
 use super::outbox::Outbox;
+use super::passed::PassedFields;
 use super::peer::return_after;
 use super::{Opening, Peer, TAG_ADDED};
 
@@ -81,7 +82,7 @@ impl EventStream {
         });
         (
             EventStream { cursor, spoke_at: CoarseTick::floor(Tick::ZERO), streaming, uplink: Uplink::Open },
-            Opening { channels: channels.collect(), user: None },
+            Opening { channels: channels.collect(), user: None, fields: PassedFields::default() },
         )
     }
 

@@ -22,6 +22,7 @@ use super::incoming::{Incoming, Progress};
 use super::inquiry::{Inquiry, InquiryAnswer};
 use super::link::apart;
 use super::origins::Page;
+use super::passed::PassedFields;
 use super::peer::retry_after_s;
 use super::proxying::{PageRule, ProxyStep, Proxying};
 use super::quota::{Allowance, CountedStream};
@@ -223,7 +224,8 @@ impl Exchange<'_> {
                     let greeting = settings.generation.channels.of(&channel).greeting();
                     (channel, greeting)
                 });
-                Ok(Some(Step::Open(Opening { channels: channels.collect(), user })))
+                let fields = PassedFields::of(head, names_of_passed(request.route(route)));
+                Ok(Some(Step::Open(Opening { channels: channels.collect(), user, fields })))
             }
             AdmissionOutcome::Centrifuge { route, client, channels } => {
                 self.session.route = route;
@@ -459,6 +461,14 @@ impl Exchange<'_> {
                 Ok(Some(step))
             }
         }
+    }
+}
+
+/// The fields of a handshake that workers get.
+fn names_of_passed(route: &Route) -> &[Box<str>] {
+    match &route.target {
+        RouteTarget::WebSocket(target) => &target.headers,
+        _ => &[],
     }
 }
 

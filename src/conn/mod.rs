@@ -75,7 +75,7 @@ pub mod origins;
 pub mod outbox;
 mod outgoing;
 mod output;
-mod passed;
+pub mod passed;
 mod patience;
 mod peer;
 pub mod proxying;
@@ -125,6 +125,7 @@ use inquiry::Inquiry;
 pub use introduction::introduce;
 pub use link::{Link, put_off_handshake, weigh_again};
 use outbox::Outbox;
+use passed::PassedFields;
 pub use peer::{Peer, return_after};
 pub use refused::Refused;
 pub use sealing::Sealing;
@@ -197,6 +198,8 @@ pub struct Opening {
     /// the live ones.
     pub channels: SmallVec<[(Subject, Option<Since>); 1]>,
     pub user: Option<Subject>,
+    /// Fields of the handshake for the service.
+    pub fields: PassedFields,
 }
 
 /// The tag of subscriptions that the route does not name: the client's user, and channels that a worker adds.

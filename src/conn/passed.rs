@@ -5,8 +5,8 @@ use crate::proto::bus::HeaderBlock;
 use crate::proto::http::Head;
 
 /// Each by the name that the route has for it, with its value.
-#[derive(Debug, Default)]
-pub(super) struct PassedFields(Box<[(Box<str>, Box<str>)]>);
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct PassedFields(Box<[(Box<str>, Box<str>)]>);
 
 impl PassedFields {
     /// Those of `names` that the head has. The values of a repeated field are joined as RFC 9110 section 5.3 has it. A field for
@@ -24,7 +24,7 @@ impl PassedFields {
         PassedFields(passed.collect())
     }
 
-    pub(super) fn push(&self, headers: &mut HeaderBlock) {
+    pub fn push(&self, headers: &mut HeaderBlock) {
         self.0.iter().for_each(|(name, value)| headers.push(name, value));
     }
 

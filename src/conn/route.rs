@@ -128,6 +128,8 @@ pub struct WebSocketRoute {
     pub control: bool,
     /// The first of these that a client offers is chosen.
     pub subprotocols: Box<[Box<str>]>,
+    /// Header fields that workers of `service` get.
+    pub headers: Box<[Box<str>]>,
 }
 
 /// A route whose clients choose their subscriptions.

@@ -5,6 +5,7 @@ use log::info;
 use crate::base::Key;
 use crate::conn::TAG_ADDED;
 use crate::conn::centrifuge::{CentrifugeStep, ChannelSubscription};
+use crate::conn::passed::PassedFields;
 use crate::limits;
 use crate::mesh::{Publish, Publisher};
 use crate::proto::CloseReason;
@@ -35,7 +36,7 @@ impl Core {
                 self.features.expiry.opened(&self.desk, key);
                 channels.into_iter().for_each(|channel| self.open_channel(key, channel));
                 self.settle();
-                self.features.services.client_opened(&mut self.desk, key);
+                self.features.services.client_opened(&mut self.desk, key, PassedFields::default());
             }
             CentrifugeStep::Subscribe(channel) => self.open_channel(key, channel),
             CentrifugeStep::History { channel, since, bounds } => {

@@ -43,7 +43,7 @@ impl Core {
                 self.features.expiry.opened(&self.desk, key);
                 // Confirmations from this shard itself arrive here.
                 self.settle();
-                self.features.services.client_opened(&mut self.desk, key);
+                self.features.services.client_opened(&mut self.desk, key, opening.fields);
                 if self.desk.settings.readiness == Readiness::Closing {
                     self.end(key, CloseReason::Drain);
                 }

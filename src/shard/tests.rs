@@ -288,6 +288,7 @@ fn settings() -> Settings {
             user,
             control: false,
             subprotocols: Box::default(),
+            headers: Box::default(),
         })
     };
     let routes = vec![

@@ -366,6 +366,7 @@ fn settings(shape: &Shape) -> Settings {
                     user: None,
                     control: false,
                     subprotocols: Box::default(),
+                    headers: Box::default(),
                 }),
             ),
             route(
@@ -377,6 +378,7 @@ fn settings(shape: &Shape) -> Settings {
                     user: Some(UserField::Query("user".into())),
                     control: false,
                     subprotocols: Box::default(),
+                    headers: Box::default(),
                 }),
             ),
             route(
@@ -395,6 +397,7 @@ fn settings(shape: &Shape) -> Settings {
                     user: Some(UserField::Query("user".into())),
                     control: true,
                     subprotocols: Box::default(),
+                    headers: Box::default(),
                 }),
             ),
             route("/ws/desk", RouteTarget::Centrifuge(Box::new(desk()))),
@@ -407,6 +410,7 @@ fn settings(shape: &Shape) -> Settings {
                     user: Some(UserField::Query("user".into())),
                     control: false,
                     subprotocols: Box::default(),
+                    headers: Box::default(),
                 }),
             ),
             Route { methods: vec!["POST".into()], ..route("/jobs", RouteTarget::Accept(jobs())) },

@@ -64,6 +64,7 @@ fn routes() -> Vec<Route> {
         user: None,
         control: false,
         subprotocols: Box::default(),
+        headers: Box::default(),
     };
     let room = WebSocketRoute {
         channel: Some(channel()),
@@ -72,6 +73,7 @@ fn routes() -> Vec<Route> {
         user: None,
         control: false,
         subprotocols: Box::default(),
+        headers: Box::default(),
     };
     let echo = WebSocketRoute {
         channel: None,
@@ -80,6 +82,7 @@ fn routes() -> Vec<Route> {
         user: None,
         control: false,
         subprotocols: Box::default(),
+        headers: Box::default(),
     };
     vec![
         route("/sse/{room}", RouteTarget::Sse { channels: vec![channel()], retry: Duration::from_secs(1) }),

@@ -156,6 +156,7 @@ fn gateway_routes() -> Vec<Route> {
             user,
             control: false,
             subprotocols: Vec::new(),
+            headers: Vec::new(),
         })
     };
     let location = SseTarget { channels: vec!["driver.location.{driver}".to_owned()], retry: limits::SSE_RETRY };
@@ -166,6 +167,7 @@ fn gateway_routes() -> Vec<Route> {
         user: None,
         control: false,
         subprotocols: Vec::new(),
+        headers: Vec::new(),
     };
     vec![
         route("/api/sse/drivers/{driver}/location", Target::Sse(location)),

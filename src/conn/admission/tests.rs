@@ -69,6 +69,7 @@ impl Gate {
             user: header(),
             control: false,
             subprotocols: Box::default(),
+            headers: Box::default(),
         };
         let centrifuge = CentrifugeRoute {
             user: Some(UserField::Query("user".into())),

@@ -294,6 +294,8 @@ pub struct WebSocketTarget {
     pub control: bool,
     /// The first of these that a client offers is chosen.
     pub subprotocols: Vec<String>,
+    /// Header fields of the handshake that workers of `service` get.
+    pub headers: Vec<String>,
 }
 
 /// A WebSocket whose clients speak Centrifugo's protocol. At least one of its fields is set.

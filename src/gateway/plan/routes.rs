@@ -52,6 +52,7 @@ fn route(route: &config::Route, config: &Config) -> Result<Route, String> {
             user: websocket.user.as_ref().map(user),
             control: websocket.control,
             subprotocols: websocket.subprotocols.iter().map(|name| name.as_str().into()).collect(),
+            headers: websocket.headers.iter().map(|name| name.as_str().into()).collect(),
         }),
         config::Target::Accept(accept) => RouteTarget::Accept(AcceptRoute {
             service: service(&accept.service)?,

@@ -27,6 +27,7 @@ fn settings() -> Settings {
         user: None,
         control: false,
         subprotocols: Box::default(),
+        headers: Box::default(),
     };
     let client = |names: &[usize]| {
         let server_side = names.iter().map(|number| channel(&format!("last.{number}"))).collect();

@@ -12,6 +12,7 @@ fn settings() -> Settings {
         user: None,
         control: true,
         subprotocols: Box::default(),
+        headers: Box::default(),
     };
     add_routes(&mut settings, [route("/asked/{room}", RouteTarget::WebSocket(target))]);
     settings

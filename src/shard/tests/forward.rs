@@ -34,6 +34,7 @@ fn settings(change: impl FnOnce(&mut UpstreamRule)) -> Settings {
         user: None,
         control: false,
         subprotocols: Box::default(),
+        headers: Box::default(),
     });
     let accept = AcceptRoute {
         service: Service::new("jobs").unwrap(),

@@ -67,6 +67,7 @@ fn settings() -> Settings {
             user: None,
             control,
             subprotocols: Box::default(),
+            headers: Box::default(),
         })
     };
     let routes = [

@@ -16,6 +16,7 @@ fn settings() -> Settings {
         user,
         control: true,
         subprotocols: Box::default(),
+        headers: Box::default(),
     };
     add_routes(&mut settings, [route("/asked", RouteTarget::WebSocket(target))]);
     settings

@@ -14,8 +14,15 @@ fn settings() -> Settings {
     let mut settings = settings_of_the_protocol();
     let channel = Some(ChannelTemplate::parse("room.{room}").unwrap());
     let user = Some(UserField::Query("user".into()));
-    let named =
-        WebSocketRoute { channel, publish: false, service: None, user, control: false, subprotocols: Box::default() };
+    let named = WebSocketRoute {
+        channel,
+        publish: false,
+        service: None,
+        user,
+        control: false,
+        subprotocols: Box::default(),
+        headers: Box::default(),
+    };
     add_routes(&mut settings, [route("/named/{room}", RouteTarget::WebSocket(named))]);
     let rule = Rule { has_presence: true, ..Rule::default() };
     let keep = Keep { messages: 9, bytes: 9_999, age: 60 * SECOND };
@@ -35,6 +42,7 @@ fn settings() -> Settings {
                 user: Some(UserField::Query("user".into())),
                 control: false,
                 subprotocols: Box::default(),
+                headers: Box::default(),
             }),
         )],
     );

@@ -32,6 +32,7 @@ pub(super) fn settings() -> Settings {
             user: None,
             control,
             subprotocols: Box::default(),
+            headers: Box::default(),
         })
     };
     let centrifuge = CentrifugeRoute { publish_to: Vec::new(), ..CentrifugeRoute::default() };

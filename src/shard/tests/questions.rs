@@ -18,6 +18,7 @@ fn settings() -> Settings {
             user,
             control,
             subprotocols: Box::default(),
+            headers: Box::default(),
         })
     };
     add_routes(&mut settings, [route("/asked", target(true))]);
@@ -240,6 +241,7 @@ fn what_is_no_answer_goes_where_it_went_before() {
         user: None,
         control: true,
         subprotocols: Box::default(),
+        headers: Box::default(),
     };
     add_routes(&mut settings, [route("/both/{room}", RouteTarget::WebSocket(target))]);
     let mut bench = Bench::new(1, settings);

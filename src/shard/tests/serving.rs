@@ -72,7 +72,7 @@ fn whom_no_worker_serves_is_counted_by_the_service_and_the_reason() {
 }
 
 #[test]
-fn a_worker_is_told_the_subprotocol_that_was_chosen() {
+fn a_worker_is_told_the_subprotocol_and_the_fields_of_the_handshake() {
     let mut settings = super::settings();
     let websocket = WebSocketRoute {
         channel: None,
@@ -81,6 +81,7 @@ fn a_worker_is_told_the_subprotocol_that_was_chosen() {
         user: None,
         control: false,
         subprotocols: ["chat.v2", "chat.v1"].map(Into::into).into(),
+        headers: ["User-Agent"].map(Into::into).into(),
     };
     add_routes(&mut settings, [route("/chat", RouteTarget::WebSocket(websocket))]);
     let mut bench = Bench::new(1, settings);
@@ -97,8 +98,12 @@ fn a_worker_is_told_the_subprotocol_that_was_chosen() {
     ] {
         let offered = if offers.is_empty() { String::new() } else { format!("Sec-WebSocket-Protocol: {offers}\r\n") };
         let mut client = bench.connect(0, 0);
-        client.say(request("/chat").replace("Host: a\r\n", &format!("Host: a\r\n{offered}")));
+        client.say(
+            request("/chat").replace("Host: a\r\n", &format!("Host: a\r\nUser-Agent: me\r\nCookie: c\r\n{offered}")),
+        );
         bench.run_for(SECOND / 10);
+        let opened = worker.hear();
+        assert!(opened.contains("Tg-Kind: open\r\nUser-Agent: me\r\n") && !opened.contains("Cookie"), "{opened}");
         client.say(text(b"hello"));
         bench.run_for(SECOND / 10);
         let (answer, heard) = (client.hear(), worker.hear());
@@ -110,7 +115,7 @@ fn a_worker_is_told_the_subprotocol_that_was_chosen() {
         };
         assert_eq!(field(&answer, "Sec-WebSocket-Protocol").as_deref(), chosen, "{offers}: {answer}");
         assert_eq!(field(&heard, "Tg-Subprotocol").as_deref(), chosen, "{offers}: {heard}");
-        assert!(heard.contains("hello"), "{heard}");
+        assert!(heard.contains("hello") && !heard.contains("User-Agent"), "{heard}");
         clients.push(client);
     }
 }

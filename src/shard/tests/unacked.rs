@@ -20,6 +20,7 @@ fn settings() -> Settings {
             user,
             control,
             subprotocols: Box::default(),
+            headers: Box::default(),
         })
     };
     add_routes(&mut settings, [route("/control", target(true))]);

@@ -58,7 +58,7 @@ sse = { channel = "driver.location.{driver}" }
 [[route]]
 path = "/ws/rides"
 origins = "https://example.com"
-websocket = { service = "rides", user = { header = "X-Driver-Id", unverified = true }, subprotocols = ["b", "a"] }
+websocket = { service = "rides", user = { header = "X-Driver-Id", unverified = true }, subprotocols = ["b", "a"], headers = "User-Agent" }
 
 [[route]]
 path = "/ws/rooms/{room}"
@@ -108,6 +108,7 @@ ping_interval_s = 5
         user: Some(UserSource::Header("X-Driver-Id".to_owned())),
         control: false,
         subprotocols: vec!["b".to_owned(), "a".to_owned()],
+        headers: vec!["User-Agent".to_owned()],
     };
     assert_eq!(config.routes[1].target, Target::WebSocket(rides));
     let keep = Keep { messages: 10, bytes: tidegate::limits::HISTORY_BYTES, age: Duration::from_secs(60) };

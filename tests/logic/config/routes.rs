@@ -363,4 +363,6 @@ fn workers_get_fields_by_name_but_none_with_a_meaning_to_the_gateway() {
         let Target::Accept(target) = &config.routes[0].target else { panic!("another target") };
         assert_eq!(target.headers, [name]);
     }
+    let told = errors("[[route]]\npath = \"/a\"\nwebsocket = { channel = \"a\", headers = \"User-Agent\" }\n");
+    assert!(told.len() == 1 && told[0].contains("has no effect without a service"), "{told:?}");
 }

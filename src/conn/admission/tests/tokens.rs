@@ -40,6 +40,7 @@ pub(super) fn routes() -> Vec<Route> {
         user: None,
         control: false,
         subprotocols: Box::default(),
+        headers: Box::default(),
     };
     let centrifuge = CentrifugeRoute { server_side: vec![channel("c.{c}")], ..CentrifugeRoute::default() };
     let channels = vec![channel("e.{e}"), channel("all")];

@@ -11,7 +11,7 @@ impl ConfigBuilder<'_> {
         path: Option<&str>,
         has_auth: bool,
     ) -> Option<CentrifugeTarget> {
-        for name in ["channel", "publish", "control", "subprotocols"] {
+        for name in ["channel", "publish", "control", "subprotocols", "headers"] {
             self.belongs_to(section, name, "raw");
         }
         let token = section.table("token");

@@ -191,7 +191,19 @@ impl ConfigBuilder<'_> {
             let words = format!("has {} names; expected at most {SUBPROTOCOLS_MAX}", subprotocols.len());
             self.conflict(section, "subprotocols", &words);
         }
-        Some(WebSocketTarget { channel, service, publish, user, control: section.switch("control"), subprotocols })
+        let headers = passed(self, section);
+        if service.is_none() && !headers.is_empty() && !self.broken.contains(&section.place) {
+            self.conflict(section, "headers", "has no effect without a service; expected service");
+        }
+        Some(WebSocketTarget {
+            channel,
+            service,
+            publish,
+            user,
+            control: section.switch("control"),
+            subprotocols,
+            headers,
+        })
     }
 
     fn accept(
@@ -228,11 +240,7 @@ impl ConfigBuilder<'_> {
                 self.conflict(route, "path", &words);
             }
         }
-        let named = section.texts("headers").len();
-        if named > PASSED_FIELDS_MAX {
-            let words = format!("has {named} names; expected at most {PASSED_FIELDS_MAX}");
-            self.conflict(section, "headers", &words);
-        }
+        let headers = passed(self, section);
         Some(AcceptTarget {
             service: self.required(section, "service")?,
             channel: channel?,
@@ -240,7 +248,7 @@ impl ConfigBuilder<'_> {
             timeout: Duration::from_secs(section.whole("timeout_s")),
             keep: Duration::from_secs(section.whole("keep_s")),
             user,
-            headers: section.texts("headers"),
+            headers,
         })
     }
 
@@ -308,4 +316,14 @@ impl ConfigBuilder<'_> {
             self.conflict(section, key, &words);
         }
     }
+}
+
+/// The header fields that workers get.
+fn passed(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Vec<String> {
+    let names = section.texts("headers");
+    if names.len() > PASSED_FIELDS_MAX {
+        let words = format!("has {} names; expected at most {PASSED_FIELDS_MAX}", names.len());
+        builder.conflict(section, "headers", &words);
+    }
+    names
 }

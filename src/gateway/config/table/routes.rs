@@ -19,6 +19,11 @@ pub(super) const QUERY_NAME: Kind = Kind::Text {
     fits: form::is_query_name,
 };
 
+const PASSED: Kind = Kind::Texts {
+    expected: "the name of a header field such as \"User-Agent\", none about the connection or with a meaning to the gateway",
+    fits: form::is_passed,
+};
+
 pub(super) const ROWS: &[Row] = &[
     Row {
         path: "route",
@@ -176,6 +181,13 @@ pub(super) const ROWS: &[Row] = &[
               any. Workers of `service` are told the chosen one (`Tg-Subprotocol`). `centrifuge-json` has its own.",
     },
     Row {
+        path: "route[].websocket.headers",
+        kind: PASSED,
+        fallback: Fallback::Nothing("[\"User-Agent\", \"Accept-Language\"]"),
+        help: "Header fields of the handshake that a worker of `service` gets with the message that a client has come.",
+        doc: "One, or a list. `Cookie` and `Authorization` have to be named like any other. 8 KiB in all: a field that does not fit is left out.",
+    },
+    Row {
         path: "route[].websocket.channels",
         kind: PATTERNS,
         fallback: Fallback::Nothing("[\"rides.>\", \"news\"]"),
@@ -321,10 +333,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         path: "route[].accept.headers",
-        kind: Kind::Texts {
-            expected: "the name of a header field such as \"User-Agent\", none about the connection or with a meaning to the gateway",
-            fits: form::is_passed,
-        },
+        kind: PASSED,
         fallback: Fallback::Nothing("[\"User-Agent\", \"Accept-Language\"]"),
         help: "Header fields of the request that the worker gets, as headers by these names.",
         doc: "One, or a list. `Cookie` and `Authorization` have to be named like any other. 8 KiB in all: a field that does not fit is left out.",

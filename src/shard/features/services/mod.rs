@@ -13,7 +13,7 @@
 
 mod stranded;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -21,6 +21,7 @@ use log::{info, warn};
 use smallvec::SmallVec;
 
 use crate::base::{Key, Place, Tick, mix, shrink};
+use crate::conn::passed::PassedFields;
 use crate::conn::subprotocol;
 use crate::hub::{Member, Membership, Recipients};
 use crate::limits;
@@ -51,13 +52,13 @@ pub(in crate::shard) struct Services {
     /// The workers that got a client's messages. They get the next ones too, as long as they are connected.
     sticky: AHashMap<Key, SmallVec<[Member; 1]>>,
     /// Clients that their service has not been told of, because their subscriptions are not in force everywhere yet.
-    opening: BTreeSet<Key>,
+    opening: BTreeMap<Key, PassedFields>,
 }
 
 /// The kind of a message to a service: the header `Tg-Kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MessageKind<'a> {
-    Open,
+    Open(&'a PassedFields),
     Message(Opcode),
     /// A call with a method, and the serial number by which the worker answers.
     Call(&'a str, u32),
@@ -66,7 +67,7 @@ enum MessageKind<'a> {
 
 impl Services {
     pub(crate) fn new(_: &Parts) -> Services {
-        Services { stranded: Stranded::default(), sticky: AHashMap::new(), opening: BTreeSet::new() }
+        Services { stranded: Stranded::default(), sticky: AHashMap::new(), opening: BTreeMap::new() }
     }
 
     // --- notices -------------------------------------------------------------------------------------------------------
@@ -74,19 +75,21 @@ impl Services {
     /// A client has opened. Its service is told once the client's subscriptions are in force on all shards (OPEN MEANS
     /// SUBSCRIBED): a worker may publish to the client's user or channel at once, and this client must get that
     /// message.
-    pub(crate) fn client_opened(&mut self, desk: &mut Desk, key: Key) {
+    pub(crate) fn client_opened(&mut self, desk: &mut Desk, key: Key, fields: PassedFields) {
         if awaits_registrations(desk, key) {
-            self.opening.insert(key);
+            self.opening.insert(key, fields);
         } else {
-            self.notify(desk, key, MessageKind::Open);
+            self.notify(desk, key, MessageKind::Open(&fields));
         }
     }
 
     /// A connection resumes, maybe because its last registration is confirmed.
     pub(crate) fn client_resumes(&mut self, desk: &mut Desk, key: Key) {
-        if self.opening.contains(&key) && !awaits_registrations(desk, key) {
-            self.opening.remove(&key);
-            self.notify(desk, key, MessageKind::Open);
+        if self.opening.contains_key(&key)
+            && !awaits_registrations(desk, key)
+            && let Some(fields) = self.opening.remove(&key)
+        {
+            self.notify(desk, key, MessageKind::Open(&fields));
         }
     }
 
@@ -178,7 +181,7 @@ impl Services {
 impl Feature for Services {
     /// A service that was not told of the client's opening is not told of its end either.
     fn connection_ends(&mut self, desk: &mut Desk, key: Key) {
-        if !self.opening.remove(&key) {
+        if self.opening.remove(&key).is_none() {
             self.notify(desk, key, MessageKind::Close);
         }
     }
@@ -262,7 +265,10 @@ fn service_message(desk: &Desk, key: Key, kind: MessageKind<'_>, payload: Box<[u
         headers.push(SUBPROTOCOL_HEADER, name);
     }
     match kind {
-        MessageKind::Open => headers.push(KIND_HEADER, "open"),
+        MessageKind::Open(fields) => {
+            headers.push(KIND_HEADER, "open");
+            fields.push(&mut headers);
+        }
         MessageKind::Close => headers.push(KIND_HEADER, "close"),
         MessageKind::Call(method, _) => {
             headers.push(KIND_HEADER, "rpc");
@@ -275,7 +281,7 @@ fn service_message(desk: &Desk, key: Key, kind: MessageKind<'_>, payload: Box<[u
     }
     let reply = match kind {
         MessageKind::Call(_, serial) => subjects::call(id, serial),
-        MessageKind::Open | MessageKind::Close | MessageKind::Message(_) => subjects::conn(id),
+        MessageKind::Open(_) | MessageKind::Close | MessageKind::Message(_) => subjects::conn(id),
     };
     Some(Message::new(service, Some(reply), Some(headers.finish()), payload).into())
 }

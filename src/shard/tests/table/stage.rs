@@ -61,6 +61,7 @@ fn settings() -> Settings {
         user: Some(UserField::Query("user".into())),
         control: true,
         subprotocols: Box::default(),
+        headers: Box::default(),
     };
     let jobs = AcceptRoute {
         service: Service::new("jobs").unwrap(),
