@@ -424,7 +424,7 @@ fn settings(shape: &Shape) -> Settings {
         outbox_bytes_max: shape.outbox_bytes_max,
         connections_max: shape.connections_max,
         quotas: quotas(shape.seed).map(Arc::new),
-        access: (shape.seed % 2 == 1).then(|| Arc::new(access_rule())),
+        access: shape.seed.is_multiple_of(2).then(|| Arc::new(access_rule())),
         ..Generation::default()
     };
     let process = Process { history_bytes_max: shape.kept.bytes_max, node: shape.node, ..Process::default() };
