@@ -2,8 +2,10 @@
 //!
 //! - `parse`  bytes to meaning and back: pure functions of `proto`
 //! - `tls`    the record layer
+//! - `edge`   requests to a server, and proofs
 //! - `turn`   whole turns of a shard, from received bytes to the batch that is sent
 
+mod edge;
 mod parse;
 mod tls;
 mod turn;
@@ -43,8 +45,28 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { name: "dispatch", what: "a client's frame to its worker", each: 1, prepare: turn::dispatch },
     Operation { name: "answer", what: "a worker's message to a client", each: 1, prepare: turn::answer },
     Operation { name: "echo", what: "a client's frame to its own room, and back", each: 1, prepare: turn::echo },
-    Operation { name: "proxied", what: "a GET to a server, and 1 KiB back", each: 1, prepare: turn::proxied },
     Operation { name: "connection", what: "upgrade, subscribe, close", each: 1, prepare: turn::connection },
+    Operation {
+        name: "connection-limited",
+        what: "the same, with a limit for its address",
+        each: 1,
+        prepare: turn::connection_limited,
+    },
+    Operation { name: "proxied", what: "a GET to a server, and 1 KiB back", each: 1, prepare: edge::proxied },
+    Operation {
+        name: "proxied-unread",
+        what: "the same, with a token that is not read",
+        each: 1,
+        prepare: edge::proxied_unread,
+    },
+    Operation {
+        name: "proxied-token",
+        what: "the same, with a token seen before",
+        each: 1,
+        prepare: edge::proxied_token,
+    },
+    Operation { name: "signature", what: "a check of an ES256 signature", each: 1, prepare: edge::signature },
+    Operation { name: "token", what: "a check of an ES256 token not seen before", each: 1, prepare: edge::token },
 ];
 
 impl Operation {

@@ -1,15 +1,18 @@
 //! Whole turns of a shard: what was received in, batches for the driver out.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::base::Key;
 use tidegate::conn::Door;
-use tidegate::conn::route::{ANY_METHOD, ChannelTemplate, ProxyRoute, Route, RouteTarget, Service, WebSocketRoute};
+use tidegate::conn::quota::{Quota, QuotaBy, Quotas};
+use tidegate::conn::route::{ChannelTemplate, Route, RouteTarget, Service, WebSocketRoute};
 use tidegate::conn::routes::Routes;
 use tidegate::conn::settings::{Generation, Settings};
-use tidegate::proto::upstream::{UpstreamId, UpstreamRule};
+use tidegate::limits::TALLIES_MAX;
+use tidegate::proto::networks::Networks;
+use tidegate::proto::pace::Gcra;
 use tidegate::proto::ws::{Opcode, frame};
 use tidegate::shard::Entrance;
 
@@ -29,17 +32,14 @@ const FRONT_TLS: u16 = 2;
 
 const CHANNEL: &str = "room.1";
 const MASK: [u8; 4] = [1, 2, 3, 4];
-/// A request for a server, as pages send it, and the head of its answer, as nginx sends it.
-const REQUEST: &str = "GET /api/orders/17?expand=lines HTTP/1.1\r\nHost: shop.example\r\n\
-    User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\nAccept: application/json\r\n\
-    Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\nReferer: https://shop.example/orders\r\n\
-    Connection: keep-alive\r\nCookie: session=0123456789abcdef0123456789abcdef\r\n\r\n";
-const ANSWER_HEAD: &str = "HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
-    Content-Type: application/json\r\nContent-Length: 1024\r\nConnection: keep-alive\r\nVary: Accept-Encoding\r\n";
 /// A client's close frame: 1000, masked with zeros.
 const CLOSE: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
 
 fn gate(ends: Option<&Ends>) -> Gate {
+    gate_within(ends, None)
+}
+
+fn gate_within(ends: Option<&Ends>, quotas: Option<Arc<Quotas>>) -> Gate {
     let plain = |door| Entrance { door, tls: None, introduced_by: Default::default() };
     let mut entrances = vec![plain(Door::Front), plain(Door::Bus)];
     entrances.extend(ends.map(|ends| Entrance {
@@ -48,9 +48,7 @@ fn gate(ends: Option<&Ends>) -> Gate {
         introduced_by: Default::default(),
     }));
     let routes = Routes::new(routes()).expect("there are few");
-    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
-    let upstreams = [UpstreamRule::new("app").with("127.0.0.1:80", server)].into();
-    let generation = Generation { routes, upstreams, ..Generation::default() }.into();
+    let generation = Generation { routes, quotas, ..Generation::default() }.into();
     Gate::new(Settings { generation, ..Settings::default() }, entrances)
 }
 
@@ -89,10 +87,6 @@ fn routes() -> Vec<Route> {
         route("/ws/{room}", RouteTarget::WebSocket(room)),
         route("/echo/{room}", RouteTarget::WebSocket(own)),
         route("/echo", RouteTarget::WebSocket(echo)),
-        Route {
-            methods: vec![ANY_METHOD.into()],
-            ..route("/api/*", RouteTarget::Proxy(Box::new(ProxyRoute::new(UpstreamId(0)))))
-        },
     ]
 }
 
@@ -222,7 +216,27 @@ pub fn echo() -> Box<dyn FnMut()> {
 }
 
 pub fn connection() -> Box<dyn FnMut()> {
-    let mut gate = gate(None);
+    connections(gate(None))
+}
+
+/// With a limit of connections and requests for each address.
+pub fn connection_limited() -> Box<dyn FnMut()> {
+    let quota = Quota {
+        name: "address".into(),
+        by: QuotaBy::Network { ipv4_prefix: 32, ipv6_prefix: 128 },
+        connections: Some(1_000_000),
+        handshake_rate: None,
+        request_rate: Some(Gcra::new(1_000_000, Duration::from_secs(1), 1_000_000)),
+        message_rate: None,
+        routes: Vec::new(),
+        except: Networks::default(),
+        closes: false,
+    };
+    let quotas = Quotas::new(vec![quota], TALLIES_MAX, [1, 2, 3, 4]).expect("there is one");
+    connections(gate_within(None, Some(quotas.into())))
+}
+
+fn connections(mut gate: Gate) -> Box<dyn FnMut()> {
     // The channel has others: it does not come and go with this one.
     open(&mut gate, "/ws/1");
     let request: Rc<[u8]> = request("/ws/1").into_bytes().into();
@@ -234,21 +248,5 @@ pub fn connection() -> Box<dyn FnMut()> {
         assert_eq!(gate.settle(), 1, "it is answered");
         gate.say(key, &close);
         assert_eq!(gate.settle(), 1, "it is told goodbye");
-    })
-}
-
-/// A GET as a browser's page makes it, and 1 KiB as an answer.
-pub fn proxied() -> Box<dyn FnMut()> {
-    let mut gate = gate(None);
-    let body = "x".repeat(1024);
-    gate.serve(format!("{ANSWER_HEAD}\r\n{body}").as_bytes());
-    let client = gate.connect(FRONT);
-    let answer = gate.ask(client, REQUEST.as_bytes());
-    assert!(answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(body.as_bytes()), "{answer:?}");
-    let request: Rc<[u8]> = REQUEST.as_bytes().into();
-    gate.stop_listening();
-    Box::new(move || {
-        gate.say(client, &request);
-        assert_eq!(gate.settle(), 2, "the server is asked, and the client answered");
     })
 }
