@@ -13,8 +13,11 @@ pub fn wants_websocket(head: &Head) -> bool {
 
 /// Whether it is the request of an EventSource (the WHATWG HTML standard, "Server-sent events").
 pub fn accepts_events(head: &Head<'_>) -> bool {
-    let mut accepted = head.elements("accept").filter_map(|element| element.split(';').next());
-    accepted.any(|media_type| media_type.trim().eq_ignore_ascii_case("text/event-stream"))
+    let mut accepted = head.values("accept").flat_map(|value| value.split(|byte| *byte == b','));
+    accepted.any(|element| {
+        let media_type = element.split(|byte| *byte == b';').next().unwrap_or_default();
+        media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    })
 }
 
 /// The key to answer, if the request is a valid opening handshake.

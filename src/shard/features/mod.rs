@@ -169,6 +169,9 @@ macro_rules! features {
         impl Core {
             /// Does the turn's work of each feature, within one share of its budget, and the errands that follow from it.
             pub(super) fn work(&mut self, clock: impl Fn() -> Tick) {
+                if self.features.deadline(self.desk.now, false) > self.desk.now {
+                    return;
+                }
                 let mut has_begun = false;
                 $(
                     // Cheaper than to ask a feature that has nothing to do.

@@ -27,6 +27,7 @@ impl Checks {
         self.of.len()
     }
 
+    #[inline]
     pub(super) fn next_end(&self) -> Tick {
         self.ends.first().map_or(Tick::NEVER, |(until, _)| *until)
     }

@@ -419,6 +419,7 @@ impl Feature for Proxy {
         true
     }
 
+    #[inline]
     fn deadline(&self, _now: Tick, _is_crowded: bool) -> Tick {
         self.upstreams.deadline().min(self.returns_at).min(self.checks.next_end())
     }
