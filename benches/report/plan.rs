@@ -105,6 +105,14 @@ pub const PLAN: &[Planned] = &[
         long: "--subscribers 25000 --seconds 20",
     },
     Planned { name: "echo", bench: "echo", both: "", short: Some("--seconds 1"), long: "--seconds 2 --runs 5" },
+    Planned { name: "proxy", bench: "proxy", both: "", short: Some("--seconds 1"), long: "--seconds 3 --runs 3" },
+    Planned {
+        name: "tunnel",
+        bench: "tunnel",
+        both: "",
+        short: Some("--connections 2000 --seconds 1"),
+        long: "--seconds 3 --runs 3",
+    },
     Planned {
         name: "handshake",
         bench: "handshake",

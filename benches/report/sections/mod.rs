@@ -7,6 +7,7 @@ mod fanout;
 mod handshake;
 mod instructions;
 mod location;
+mod proxy;
 mod slow;
 mod storm;
 
@@ -42,6 +43,7 @@ pub const SECTIONS: &[&Section] = &[
     &fanout::SECTION,
     &location::SECTION,
     &echo::SECTION,
+    &proxy::SECTION,
     &handshake::SECTION,
     &storm::SECTION,
     &slow::SECTION,
