@@ -397,7 +397,7 @@ pub const ACCESS_LOG_PENDING_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of the host, the path with its query, the agent and the referer in a line, each: longer ones are cut. Browsers and
 /// servers of pages stay below.
 pub const ACCESS_LOG_TEXT_BYTES_MAX: usize = 2048;
-/// What the log keeps of one request or stream, at most: those texts, and what else its line shows.
+/// Bytes that the log keeps of one request or stream, at most: those texts, and the rest of its line.
 pub const ACCESS_LOG_ENTRY_BYTES: u64 = 5 * ACCESS_LOG_TEXT_BYTES_MAX as u64 + 512;
 /// How long the end of the process waits for the writer, which a pipe that is not read may hold up.
 pub const ACCESS_LOG_STOP_WAIT: Duration = Duration::from_secs(2);

@@ -47,7 +47,7 @@ struct State {
     /// What was sent, by slot; gathered while `is_listening`.
     heard: Vec<Vec<u8>>,
     is_listening: bool,
-    /// What servers answer.
+    /// The answer of servers.
     answer: Rc<[u8]>,
     /// The connections to servers.
     dialled: Vec<Key>,

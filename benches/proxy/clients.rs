@@ -114,7 +114,7 @@ impl Clients {
         connect().map_err(|error| format!("the clients did not connect: {error}"))
     }
 
-    /// They ask for this time; then all wait for their last answers.
+    /// All ask for this time; then all wait for their last answers.
     pub fn ask(&mut self, pace: Pace, duration: Duration) -> Result<Answers, String> {
         let failed = |error: io::Error| format!("a request failed: {error}");
         let latency =

@@ -26,7 +26,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// Of each stream, a second.
 pub const EVENTS_PER_SECOND: u32 = 20;
 
-/// What was asked for with this is sent with the same bytes.
+/// The bytes of each answer, by the last segment of the path that asks for it.
 type Answers = BTreeMap<String, Vec<u8>>;
 
 /// The last segment of the path of event streams.

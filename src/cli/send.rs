@@ -26,7 +26,7 @@ pub struct SendArgs {
     /// Send it again until a client acknowledges it, for so long; waits for that
     #[arg(long, value_name = "SECONDS", conflicts_with = "ask")]
     ack: Option<u32>,
-    /// It is a question: wait for an answer so long, and print it
+    /// Ask a question: wait for an answer so long, and print it
     #[arg(long, value_name = "SECONDS")]
     ask: Option<u32>,
     #[command(flatten)]

@@ -32,7 +32,7 @@ pub struct Auth {
     pub by: AuthBy,
 }
 
-/// What proves a client.
+/// The kind of proof.
 #[derive(Clone, Debug)]
 pub enum AuthBy {
     Token(Box<TokenAuth>),
@@ -41,7 +41,7 @@ pub enum AuthBy {
     Certificate(CertificateAuth),
 }
 
-/// What proves a client besides its request.
+/// The proofs of a client besides its request.
 #[derive(Clone, Copy, Default)]
 pub struct Evidence<'a> {
     /// The answer for which the request has waited, if it has.
@@ -202,7 +202,7 @@ pub(super) enum Unproven {
     Denied(Denial),
     /// A server has refused it.
     Refused(RelayedAnswer),
-    /// It has to wait for an answer.
+    /// The request has to wait for an answer.
     Asks(Inquiry),
 }
 
@@ -399,7 +399,7 @@ impl<'s> CredentialCheck<'s> {
         Ok((proof, left.saturating_sub(auth.policy.leeway_s.into()).max(1)))
     }
 
-    /// What a client hears that does not wait.
+    /// The refusal for a client that does not wait.
     fn refusal(&self, unproven: Unproven) -> TokenRefusal {
         match unproven {
             Unproven::Denied(denial) => denial.refused.map_or(TokenRefusal::Unsettled, |(_, refused)| refused),

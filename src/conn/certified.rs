@@ -24,9 +24,9 @@ pub enum CertifiedName {
 /// Why a certificate proves no user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CertificateFault {
-    /// It lacks the name, or no user can have that.
+    /// The certificate lacks the name, or no user can have that.
     Nameless,
-    /// It has ended since the handshake.
+    /// The certificate has ended since the handshake.
     Over,
 }
 

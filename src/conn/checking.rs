@@ -68,7 +68,7 @@ impl Checking {
 pub(super) struct ForwardCheck {
     pub auth: AuthId,
     pub proxying: Proxying,
-    /// What the server has said so far.
+    /// The server's words so far.
     verdict: ForwardVerdict,
 }
 

@@ -472,7 +472,7 @@ fn names_of_passed(route: &Route) -> &[Box<str>] {
     }
 }
 
-/// What the request in hand is named after.
+/// The facts that the request in hand is named after.
 fn naming(http: &Http, address: Address, settings: &Settings) -> Naming {
     Naming {
         connection: settings.process.conn_id(address),

@@ -50,7 +50,7 @@ pub struct RelayedAnswer {
 pub enum ForwardVerdict {
     Admitted(Arc<Proof>),
     Refused(Box<RelayedAnswer>),
-    /// It says neither.
+    /// The answer says neither.
     Unclear,
 }
 

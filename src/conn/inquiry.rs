@@ -1,4 +1,4 @@
-//! What a stage of the admission wants to know of the shard, and the answer.
+//! The question of a stage of the admission to the shard, and the answer.
 
 use super::forward_auth::ForwardVerdict;
 use super::route::AuthId;

@@ -87,7 +87,7 @@ impl Outbox {
         (before > 0).then(|| seen.wrapping_sub(before))
     }
 
-    /// What was written into the pending batch, without what others share.
+    /// The bytes written into the pending batch, without those that others share.
     pub(super) fn written(&self) -> &[u8] {
         self.pending.as_ref().map_or(&[], |batch| batch.own_bytes())
     }

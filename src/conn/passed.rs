@@ -9,7 +9,7 @@ use crate::proto::http::Head;
 pub struct PassedFields(Box<[(Box<str>, Box<str>)]>);
 
 impl PassedFields {
-    /// Those of `names` that the head has. The values of a repeated field are joined as RFC 9110 section 5.3 has it. A field for
+    /// The fields of `names` that the head has. The values of a repeated field are joined as RFC 9110 section 5.3 has it. A field for
     /// which there is no room any more is left out.
     pub(super) fn of(head: &Head<'_>, names: &[Box<str>]) -> PassedFields {
         let mut room = limits::PASSED_FIELDS_BYTES_MAX;

@@ -193,7 +193,7 @@ impl Proxying {
         }
     }
 
-    /// What pages may do with its answer.
+    /// The rights of pages to its answer.
     pub(super) fn access(&self) -> PageAccess<'_> {
         match self.request.page_rule {
             PageRule::Server => PageAccess::Server,

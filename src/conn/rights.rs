@@ -1,4 +1,4 @@
-//! What a client may do with a channel: the configuration's permissions, the claims of its token, and its route.
+//! The rights of a client to a channel: the configuration's permissions, the claims of its token, and its route.
 //!
 //! ```text
 //!  permissions: Allowed --> yes       Denied --> only if the token's own claim lists the channel

@@ -72,7 +72,7 @@ pub struct Generation {
     pub upstreams_tls: Box<[Option<ServersTls>]>,
     /// The host names by which the admin listener may be called.
     pub admin_hosts: Hosts,
-    /// What clients may do with channels.
+    /// The rights of clients to channels.
     pub permissions: Permissions,
     /// Empty: any peer that connects may do everything.
     pub admin_tokens: AdminTokens,

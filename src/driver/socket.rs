@@ -26,7 +26,7 @@ pub struct ListeningSocket {
     socket: Socket,
     /// All shards accept from it; a socket of systemd outlives this process, and the next one accepts from it, too.
     is_shared: bool,
-    /// It has a path instead of an address, and no options of TCP.
+    /// The socket has a path instead of an address, and no options of TCP.
     has_path: bool,
 }
 

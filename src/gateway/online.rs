@@ -1,4 +1,4 @@
-//! What `tidegate check --online` asks the network before a gateway has to: the keys that issuers publish.
+//! The questions of `tidegate check --online` to the network, before a gateway has to ask: the keys that issuers publish.
 
 use super::config::Config;
 use super::plan;

@@ -21,7 +21,7 @@ pub enum KeyMail {
 pub enum FetchFault {
     /// There is no address, no connection, or no TLS.
     Unreachable,
-    /// It has taken too long.
+    /// The fetch has taken too long.
     TooSlow,
     /// The server has answered with another status than 200. A redirect is not followed.
     Status,

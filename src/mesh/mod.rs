@@ -136,7 +136,7 @@ pub struct Publisher {
     pub wants_position: Option<u32>,
     /// It wants `NoResponders` if there is a reply subject and no responder.
     pub wants_no_responders: bool,
-    /// It wants `Reached`, from each shard that the message goes to; only for connections and users.
+    /// The publisher wants `Reached`, from each shard that the message goes to; only for connections and users.
     pub wants_reach: bool,
     /// It does not want its own message (CONNECT with `echo: false`).
     pub is_silent: bool,
@@ -159,9 +159,9 @@ pub struct Delivery {
 /// A publisher that wants to know whether its message arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportTo {
-    /// It is told if all subscribers have left; only set if there is no other delivery.
+    /// The publisher is told if all subscribers have left; only set if there is no other delivery.
     IfNone(Address),
-    /// It is told how many connections get the message, by so many shards.
+    /// The publisher is told how many connections get the message, by so many shards.
     Count { publisher: Address, of: u16 },
 }
 

@@ -254,7 +254,7 @@ fn kept_for(head: &AnswerHead<'_>) -> Duration {
 mod tests {
     use super::*;
 
-    /// What comes of an answer whose bytes arrive in pieces of this size.
+    /// The outcome of an answer whose bytes arrive in pieces of this size.
     fn heard(answer: &str, piece: usize) -> Result<(Option<Duration>, usize), Failure> {
         let (mut own, mut heard) = (KeyAnswer::default(), Vec::new());
         for bytes in answer.as_bytes().chunks(piece) {

@@ -141,7 +141,7 @@ async fn serve(parts: OutboundParts, has_begun: Sender<()>) -> io::Result<()> {
     }
 }
 
-/// What a task has learned.
+/// News of a task.
 enum OutboundNews {
     Servers(UpstreamMail),
     Keys(KeyMail),

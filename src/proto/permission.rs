@@ -18,7 +18,7 @@ use super::subject::{Pattern, Subject, tokens};
 use super::token::Proof;
 use super::user::User;
 
-/// What a client does with a channel.
+/// A use of a channel by a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
     /// Subscribe, and receive what was missed meanwhile.
@@ -52,7 +52,7 @@ impl Right {
     }
 }
 
-/// What the rules say of a client and a channel.
+/// The verdict of the rules on a client and a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ruling {
     /// No rule covers the channel.
@@ -70,7 +70,7 @@ pub struct Permissions {
     rules: Box<[Permission]>,
     /// Claims that stand in braces; rules and proofs name them by index.
     claims: Vec<Box<str>>,
-    /// What rules require, in the same way.
+    /// The conditions of rules, in the same way.
     conditions: Vec<Vec<Condition>>,
 }
 

@@ -32,7 +32,7 @@ impl Customers {
         Customers { process, to, lines }
     }
 
-    /// What was asked and lost while this was done, and a while after it.
+    /// The counts of a phase: while this is done, and a while after it.
     fn during(&mut self, name: &str, deed: impl FnOnce()) -> Phase {
         deed();
         thread::sleep(PHASE);

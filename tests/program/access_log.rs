@@ -156,7 +156,7 @@ fn a_signal_without_a_log_is_a_line() {
     assert!(log.any(|line| line.expect("the log is text").contains("SIGUSR1 is ignored")));
 }
 
-/// What a gateway says that does not start.
+/// The words of a gateway that does not start.
 fn refusal(name: &str, log: &str) -> String {
     let file = std::env::temp_dir().join(format!("tidegate-access-{name}-{}.toml", std::process::id()));
     File::create(&file)

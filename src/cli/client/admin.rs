@@ -88,7 +88,7 @@ pub(in crate::cli) struct Addressee {
 }
 
 impl Addressee {
-    /// What an operation reaches, in words.
+    /// The reach of an operation, in words.
     pub fn reached(&self, answer: &str) -> String {
         let connections = serde_json::from_str::<Value>(answer).ok().and_then(|answer| answer["connections"].as_u64());
         match (connections, self.conn) {

@@ -1,4 +1,4 @@
-//! What a line of the access log needs of a request, kept from its head until it is answered, or until its stream ends.
+//! The facts about a request for its line in the access log, kept from its head until it is answered, or until its stream ends.
 
 use super::journey::Journey;
 use crate::base::{RouteId, Tick};

@@ -274,14 +274,14 @@ pub fn stream_begun(key: Key, settings: &Settings, now: Tick) {
     });
 }
 
-/// What is to be remembered of a connection that is about to end, for the line about its request or stream.
+/// The facts about a connection that is about to end, for the line about its request or stream.
 pub struct LastEntry {
     key: Key,
     /// Where its last words begin.
     from: usize,
     queued: u64,
     user: Option<Box<str>>,
-    /// It speaks HTTP, and has no stream.
+    /// The connection speaks HTTP, and has no stream.
     is_http: bool,
 }
 
@@ -299,7 +299,7 @@ impl LastEntry {
             && is_asked
             && settings.access.with(|lines| !lines.entries.contains_key(&key))
         {
-            // It ends within a head; that is a request only if it is answered.
+            // The connection ends within a head; that is a request only if it is answered.
             begin((http, &conn.link), None, address, settings, now);
         }
         Some(LastEntry {

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::tokens::Scope;
 
-/// What an endpoint does.
+/// The work of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AdminCall {
     Publish,
@@ -38,7 +38,7 @@ pub struct AdminEndpoint {
     pub method: &'static str,
     /// A segment in braces takes any one segment.
     pub path: &'static str,
-    /// What a token must allow; `None`: no token is needed.
+    /// The scope that a token must have; `None`: no token is needed.
     pub scope: Option<Scope>,
     pub(super) call: AdminCall,
 }
@@ -92,7 +92,7 @@ impl EndpointFound<'_> {
         matches!(self, EndpointFound::Endpoint(AdminEndpoint { scope: None, .. }, _))
     }
 
-    /// What a token must allow.
+    /// The scope that a token must have.
     pub(super) fn scope(&self) -> Option<Scope> {
         match self {
             EndpointFound::Endpoint(endpoint, _) => endpoint.scope,

@@ -15,14 +15,14 @@ use crate::proto::reserved::headers::{ACK_HEADER, EVENT_HEADER, OPCODE_HEADER, T
 use crate::proto::reserved::subjects::{self, ConnectionCommand};
 use crate::proto::subject::Subject;
 
-/// What is done with the connections.
+/// The effect on the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OperationVerb {
-    /// They get the body.
+    /// The clients get the body.
     Send,
     /// One of them answers the body.
     Ask,
-    /// They obey; the body is the command's payload.
+    /// The connections obey; the body is the command's payload.
     Command(ConnectionCommand),
 }
 

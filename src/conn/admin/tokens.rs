@@ -14,7 +14,7 @@ use aws_lc_rs::digest;
 use crate::proto::CloseReason;
 use crate::proto::http::Head;
 
-/// What a token allows.
+/// The scopes of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     Publish,

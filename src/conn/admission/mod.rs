@@ -88,7 +88,7 @@ use crate::proto::user::User;
 use objection::Objection;
 use request::ClientRequest;
 
-/// What a run of the stages has come to.
+/// The outcome of a run of the stages.
 pub(super) enum Run {
     Over(AdmissionOutcome),
     /// A stage waits for an answer; nothing has begun.

@@ -39,12 +39,12 @@ pub(in crate::conn) struct Arrival<'s, 'a> {
     pub allowance: Option<Allowance<'s>>,
     /// The check of tokens; `None`: no route wants one.
     pub check: Option<CredentialCheck<'s>>,
-    /// What proves the client besides the request itself.
+    /// The proofs of the client besides the request itself.
     pub evidence: Evidence<'s>,
     pub permissions: &'s Permissions,
 }
 
-/// What a request is named after.
+/// The facts that a request is named after.
 #[derive(Clone, Copy)]
 pub(in crate::conn) struct Naming {
     pub connection: ConnId,

@@ -16,11 +16,11 @@ use crate::proto::upstream::UpstreamRule;
 pub struct ClientAuth {
     /// In routes, in metrics and in the log.
     pub name: String,
-    /// What proves a client.
+    /// The kind of proof.
     pub proof: ClientProof,
 }
 
-/// What proves a client.
+/// The kind of proof.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClientProof {
     /// A signed token.

@@ -110,7 +110,7 @@ pub(super) fn is_permission(text: &str) -> bool {
     Permissions::check(text).is_ok()
 }
 
-/// What a client does with a channel.
+/// A use of a channel by a client.
 pub(super) fn is_right(text: &str) -> bool {
     Right::named(text).is_some()
 }
@@ -120,7 +120,7 @@ pub(super) fn is_socket(text: &str) -> bool {
     is_file(text) && is_text(text) && text.len() <= UNIX_PATH_BYTES_MAX
 }
 
-/// What a token of the admin listener allows.
+/// A scope of a token of the admin listener.
 pub(super) fn is_scope(text: &str) -> bool {
     Scope::named(text).is_some()
 }
@@ -233,7 +233,7 @@ pub(super) fn server_of_url(url: &str) -> Result<(String, ServerAddress), &'stat
 }
 
 /// Segments at the beginning of a path.
-/// What a URL of a key set names: its server, with the text of that, its path, and whether it is reached by TLS.
+/// The parts of the URL of a key set: its server, with the text of that, its path, and whether it is reached by TLS.
 pub(super) struct KeysAt {
     pub server: (String, ServerAddress),
     pub path: String,

@@ -60,7 +60,7 @@ pub struct LineHead<'a> {
     pub minor_version: u8,
 }
 
-/// What servers behind the gateway had to do with a request.
+/// The part of servers behind the gateway in a request.
 #[derive(Clone, Copy, Debug)]
 pub struct LineProxied<'a> {
     pub upstream: &'a str,

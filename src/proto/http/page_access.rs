@@ -1,4 +1,4 @@
-//! What pages of other origins may do with an answer that is passed on (the Fetch standard, "CORS protocol").
+//! The rights of pages of other origins to an answer that is passed on (the Fetch standard, "CORS protocol").
 
 use super::reply::Cors;
 

@@ -12,7 +12,7 @@ use super::head::Head;
 
 /// The name of the field. In lower case, as the standard wishes for systems that compare it exactly.
 pub const TRACE_FIELD: &str = "traceparent";
-/// What vendors add to a trace; it means nothing without that trace.
+/// The vendors' additions to a trace, which mean nothing without that trace.
 pub(super) const STATE_FIELD: &str = "tracestate";
 
 /// The only flag of version 00: the parent may have recorded its part.

@@ -24,7 +24,7 @@ use super::config::provider;
 pub struct ClientPolicy {
     /// The authorities that have signed them.
     pub authorities: RootCertStore,
-    /// Those that are revoked, by list. Empty: none is.
+    /// Revoked certificates, by list. Empty: none is.
     pub revoked: Vec<CertificateRevocationListDer<'static>>,
     /// Whether a client without one is refused in the handshake.
     pub is_required: bool,

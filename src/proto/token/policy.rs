@@ -43,7 +43,7 @@ pub struct TokenPolicy {
     pub publish: Option<Box<str>>,
     /// Claims whose values permissions name.
     pub members: Vec<Box<str>>,
-    /// What permissions require: claims with values.
+    /// The conditions of permissions: claims with values.
     pub conditions: Vec<Vec<(Box<str>, Box<str>)>>,
     /// Header fields by which the gateway tells servers behind it a claim, and the claim of each.
     pub told: Vec<(Box<str>, Box<str>)>,

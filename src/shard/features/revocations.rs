@@ -27,7 +27,7 @@ use super::Feature;
 use crate::shard::Parts;
 use crate::shard::desk::Desk;
 
-/// What a worker that waits for the outcome is told.
+/// The answer to a worker that waits for the outcome.
 struct AwaitedOutcome {
     reply: Subject,
     /// Streams that have ended; `None`: a shard had no place for the revocation.

@@ -103,7 +103,7 @@ impl Stage {
         self.judge.accept().map(Peer::new)
     }
 
-    /// What a client hears if the server says this to a request for a page.
+    /// The answer to a client if the server says this to a request for a page.
     fn verdict(&mut self, said: &str) -> String {
         let (mut client, judge) = self.asked(&get("/page"));
         judge.say(said);
@@ -361,7 +361,7 @@ fn a_request_that_leads_back_to_the_gateway_asks_no_more() {
     stage.end();
 }
 
-/// What the server that decides says, whole, in part, or not at all.
+/// The answer of the server that decides: whole, in part, or none at all.
 fn some_verdict(world: &World) -> (Vec<u8>, bool) {
     let said = match world.random_below(8) {
         0..=3 => IN.to_owned(),

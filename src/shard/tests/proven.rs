@@ -317,7 +317,7 @@ fn a_revocation_that_no_worker_waits_for_is_carried_out_and_leaves_nothing() {
     worker.say("CONNECT {\"verbose\":false}\r\nSUB > 1\r\nPUB tg.revoke 14\r\n{\"user\":\"ann\"}\r\nPING\r\n");
     bench.run_for(SECOND);
     assert!(worker.hear().ends_with("PONG\r\n") && stream.is_at_end());
-    // What a client answers is no revocation.
+    // A client's answer is no revocation.
     let _tab = bench.open(1, &format!("/in/1?token={}", token("bob", NOW + 3_600)));
     worker.say("PUB tg.user.bob tg.revoke 2\r\nhi\r\n");
     bench.run_for(SECOND);

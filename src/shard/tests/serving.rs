@@ -87,7 +87,7 @@ fn a_worker_is_told_the_subprotocol_and_the_fields_of_the_handshake() {
     let mut bench = Bench::new(1, settings);
     let mut worker = bench.connect(0, BUS);
     worker.say("CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB tg.service.echo workers 1\r\n");
-    // Those that are open send no word of their end.
+    // Open streams send no word of their end.
     let mut clients = Vec::new();
     for (offers, chosen) in [
         ("chat.v1, chat.v2", Some("chat.v2")),

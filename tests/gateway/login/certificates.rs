@@ -69,7 +69,7 @@ impl Authority {
     }
 }
 
-/// What `openssl s_client` says of the connection, and the answer that it got, if any.
+/// The words of `openssl s_client` about the connection, and the answer that it got, if any.
 fn openssl(gateway: &Gateway, authority: &Authority, options: &[&str]) -> String {
     let address = gateway.address(Door::Front, true).expect("a TLS listener");
     let ca = authority.file("ca.pem");

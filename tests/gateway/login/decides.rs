@@ -52,7 +52,7 @@ impl Judge {
 
 impl Drop for Judge {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

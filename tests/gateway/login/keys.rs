@@ -43,7 +43,7 @@ impl Publisher {
         Publisher { process, plain: at(ports[0]), secured: at(ports[1]), authority: certificate }
     }
 
-    /// What it says to that path.
+    /// Its answer to that path.
     fn tell(&self, path: &str) -> String {
         let said = ask(self.plain, &format!("GET /{path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
         said.split_once("\r\n\r\n").expect("an answer").1.to_owned()
@@ -78,7 +78,7 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -89,7 +89,7 @@ pub(super) const ROWS: &[Row] = &[
             fits: form::is_scope,
         },
         fallback: Fallback::Required("[\"publish\", \"send\"]"),
-        help: "What it allows.",
+        help: "The scopes of the token.",
         doc: "One, or a list.",
     },
     Row {

@@ -8,7 +8,7 @@ pub(super) const ROWS: &[Row] = &[
         path: "permission",
         kind: Kind::Tables,
         fallback: Fallback::Nothing(""),
-        help: "What clients may do with the channels whose names match. Whatever no table allows there is denied.",
+        help: "Rights of clients to the channels whose names match. Everything that no table allows there is denied.",
         doc: "The tables add up. A channel that none of them matches is as open as its route. See docs/permissions.md.",
     },
     Row {
@@ -27,7 +27,7 @@ pub(super) const ROWS: &[Row] = &[
         path: "permission[].allow",
         kind: Kind::Texts { expected: "\"hear\", \"publish\", \"history\" or \"presence\"", fits: form::is_right },
         fallback: Fallback::Required("[\"hear\", \"history\"]"),
-        help: "What they may do.",
+        help: "The rights.",
         doc: "One, or a list. `hear`: subscribe. `publish`: where the route lets clients publish at all. `history` and `presence`: these \
               commands of `centrifuge-json`, and its joins and leaves.",
     },

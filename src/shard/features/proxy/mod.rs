@@ -319,7 +319,7 @@ impl Proxy {
             proxying.journey.passed_on += piece.len() as u64;
         }
         if self.checks.len() > 0 {
-            // What a server says about a client is kept.
+            // A server's words about a client are kept.
             sums::weigh(desk, client);
         }
         desk.mark_dirty(client);
