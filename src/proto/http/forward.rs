@@ -14,6 +14,7 @@
 //! 4. The gateway sets its own. As this comes last, a client can neither nominate them away nor leave a value of its own.
 
 use std::net::IpAddr;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::answer::AnswerHead;
 use super::body::Framing;
@@ -53,6 +54,8 @@ pub struct OwnFields<'a> {
 
 /// Room for the first line and the gateway's own fields, as they mostly are.
 const OWN_BYTES: usize = 256;
+/// The last second of the year 9999, in Unix time.
+const LAST_DATE: u64 = 253_402_300_799;
 /// Room for the body that arrives with the head of an answer.
 const BODY_BYTES_RESERVED: u64 = 4 * 1024;
 
@@ -165,7 +168,8 @@ pub fn write_answer(
     }
     access.write(|name, value| push(out, name, value));
     if answer.header("date").is_none() {
-        let now = std::time::UNIX_EPOCH + std::time::Duration::from_secs(unix_time());
+        // A date has four digits for its year.
+        let now = UNIX_EPOCH + Duration::from_secs(unix_time().min(LAST_DATE));
         push_display(out, "Date", httpdate::HttpDate::from(now));
     }
     match (to.keep_alive, to.minor_version) {

@@ -238,6 +238,14 @@ fn a_routes_word_about_pages_replaces_the_servers() {
 fn an_answer_without_a_date_gets_one() {
     let (text, ..) = passed_on_to(TO, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(text, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n");
+    let mut bytes = b"HTTP/1.1 204 No Content\r\n\r\n".to_vec();
+    let answer = next_answer(&mut &mut bytes[..], false).unwrap().expect("a head");
+    let mut out = Vec::new();
+    write_answer(&mut out, &answer, TO, None, PageAccess::Server, || u64::MAX);
+    assert_eq!(
+        out, b"HTTP/1.1 204 No Content\r\nDate: Fri, 31 Dec 9999 23:59:59 GMT\r\n\r\n",
+        "whatever the clock says"
+    );
 }
 
 #[test]
