@@ -36,12 +36,13 @@ impl Drop for Folder {
     }
 }
 
-/// The configuration below this heading.
-fn block(heading: &str) -> String {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/edge.md");
-    let text = fs::read_to_string(page).expect("the page");
-    let (_, section) = text.split_once(&format!("\n## {heading}\n")).expect("the heading");
-    let (_, block) = section.split_once("```toml\n").expect("a configuration");
+/// The first block in this language below this heading of a page.
+pub(crate) fn block(page: &str, heading: &str, language: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    let text = fs::read_to_string(file).expect("the page");
+    let (_, rest) = text.split_once(&format!("\n## {heading}\n")).expect("the heading");
+    let section = rest.split("\n## ").next().expect("a first part");
+    let (_, block) = section.split_once(&format!("\n```{language}\n")).expect("a block");
     block.split_once("```").expect("its end").0.to_owned()
 }
 
@@ -52,12 +53,17 @@ pub(crate) fn start(
     servers: &[(&str, &Program)],
     variables: &[(&str, &str)],
 ) -> Gateway {
-    let mut text =
-        format!("shards = 2\npin = false\n[admin]\naddress = \"127.0.0.1:0\"\nhosts = \"a\"\n{}", block(heading));
+    let mut text = block("docs/edge.md", heading, "toml");
     for (named, server) in servers {
         assert_eq!(text.matches(named).count(), 1, "{named} of {heading:?}");
         text = text.replace(named, &server.address.to_string());
     }
+    start_text(folder, &text, variables)
+}
+
+/// The same for a configuration whose addresses have been replaced.
+pub(crate) fn start_text(folder: &Folder, text: &str, variables: &[(&str, &str)]) -> Gateway {
+    let text = format!("shards = 2\npin = false\n[admin]\naddress = \"127.0.0.1:0\"\nhosts = \"a\"\n{text}");
     let variables = variables.iter().map(|(name, value)| (format!("TIDEGATE_{name}"), (*value).to_owned()));
     let config = Config::parse(&folder.0.join("tidegate.toml"), &text, variables);
     Builder::new(config.unwrap_or_else(|errors| panic!("{errors}"))).start().expect("the gateway starts")
