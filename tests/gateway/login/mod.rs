@@ -3,6 +3,7 @@
 mod certificates;
 mod decides;
 mod keys;
+mod snippets;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -76,7 +77,8 @@ impl Program {
     fn await_listening(&mut self) {
         await_that(&format!("{} listens", self.name), || {
             let ended = self.process.try_wait().expect("its state");
-            assert!(ended.is_none(), "{} has ended: {}", self.name, self.log());
+            let advice = "if a package is missing, run tests/install.sh first";
+            assert!(ended.is_none(), "{} has ended ({advice}): {}", self.name, self.log());
             TcpStream::connect(self.address).is_ok()
         });
     }
@@ -245,6 +247,30 @@ impl Program {
         let words = ["--log-level", "warning", "server:asgi"];
         Program::python("uvicorn", "uvicorn", &words, |address| {
             vec!["--host".to_owned(), address.ip().to_string(), "--port".to_owned(), address.port().to_string()]
+        })
+    }
+
+    /// An application with Express, by its text.
+    pub fn express(text: &str) -> Program {
+        Program::start("express", |folder, address| {
+            let file = folder.join("app.mjs");
+            fs::write(&file, text).expect("a file");
+            let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node_modules");
+            symlink(packages, folder.join("node_modules")).expect("a link");
+            let mut command = Command::new("node");
+            command.arg(file).env("PORT", address.port().to_string()).env("TOKEN_SECRET", TOKEN_SECRET);
+            command
+        })
+    }
+
+    /// An application with FastAPI, by its text.
+    pub fn fastapi(text: &str) -> Program {
+        Program::start("fastapi", |folder, address| {
+            fs::write(folder.join("app.py"), text).expect("a file");
+            let mut command = Command::new(venv("uvicorn"));
+            command.args(["--log-level", "warning", "app:app", "--port", &address.port().to_string()]);
+            command.current_dir(folder).env("TOKEN_SECRET", TOKEN_SECRET);
+            command
         })
     }
 
