@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
@@ -11,11 +12,14 @@ use aws_lc_rs::signature::{
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use tidegate::base::counters::Counter;
 use tidegate::conn::Door;
+use tidegate::conn::access::lines::AccessRule;
 use tidegate::conn::auth::{Auth, AuthBy, AuthKeys, Auths, TokenAuth};
 use tidegate::conn::route::{ANY_METHOD, AuthId, ProxyRoute, Route, RouteTarget};
 use tidegate::conn::routes::Routes;
 use tidegate::conn::settings::{Generation, Settings};
+use tidegate::proto::access::LineFormat;
 use tidegate::proto::token::{Algorithm, KeySet, TokenPolicy};
 use tidegate::proto::upstream::{UpstreamId, UpstreamRule};
 use tidegate::shard::Entrance;
@@ -33,7 +37,7 @@ const REQUEST: &str = "GET /api/orders/17?expand=lines HTTP/1.1\r\nHost: shop.ex
 const ANSWER_HEAD: &str = "HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
     Content-Type: application/json\r\nContent-Length: 1024\r\nConnection: keep-alive\r\nVary: Accept-Encoding\r\n";
 
-fn gate(has_auth: bool) -> Gate {
+fn gate(has_auth: bool, access: Option<AccessRule>) -> Gate {
     let proxy = RouteTarget::Proxy(Box::new(ProxyRoute::new(UpstreamId(0))));
     let route = Route::new("/api/*", proxy).expect("it is a template");
     let auth = if has_auth { [AuthId(0)].into() } else { Box::default() };
@@ -45,7 +49,8 @@ fn gate(has_auth: bool) -> Gate {
     let token = TokenAuth { policy: TokenPolicy::default(), keys: AuthKeys::Own(keys), carriers };
     let auths = Auth { name: "app".into(), by: AuthBy::Token(Box::new(token)) };
     let auths = if has_auth { Auths::new(vec![auths]) } else { Auths::default() };
-    let generation = Generation { routes, upstreams, auths, ..Generation::default() }.into();
+    let access = access.map(Arc::new);
+    let generation = Generation { routes, upstreams, auths, access, ..Generation::default() }.into();
     let entrance = Entrance { door: Door::Front, tls: None, introduced_by: Default::default() };
     Gate::new(Settings { generation, ..Settings::default() }, vec![entrance])
 }
@@ -68,17 +73,30 @@ fn requests(mut gate: Gate, lines: &str) -> Box<dyn FnMut()> {
 
 /// A GET as a browser's page makes it, and 1 KiB as an answer.
 pub fn proxied() -> Box<dyn FnMut()> {
-    requests(gate(false), "")
+    requests(gate(false, None), "")
+}
+
+/// The same with a line in the access log, which no thread writes.
+pub fn proxied_logged() -> Box<dyn FnMut()> {
+    let rule = AccessRule {
+        format: LineFormat::Json,
+        tells_opens: false,
+        listeners: vec!["127.0.0.1:80".into()],
+        secrets: Vec::new(),
+        unix_ms: || 784_111_777_123,
+        unwritten: Counter::default(),
+    };
+    requests(gate(false, Some(rule)), "")
 }
 
 /// The same with a token that no route asks for.
 pub fn proxied_unread() -> Box<dyn FnMut()> {
-    requests(gate(false), &bearer())
+    requests(gate(false, None), &bearer())
 }
 
 /// The same with a token that was verified before.
 pub fn proxied_token() -> Box<dyn FnMut()> {
-    requests(gate(true), &bearer())
+    requests(gate(true, None), &bearer())
 }
 
 fn bearer() -> String {

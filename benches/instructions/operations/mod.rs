@@ -54,6 +54,12 @@ pub const OPERATIONS: &[Operation] = &[
     },
     Operation { name: "proxied", what: "a GET to a server, and 1 KiB back", each: 1, prepare: edge::proxied },
     Operation {
+        name: "proxied-logged",
+        what: "the same, with a line in the access log",
+        each: 1,
+        prepare: edge::proxied_logged,
+    },
+    Operation {
         name: "proxied-unread",
         what: "the same, with a token that is not read",
         each: 1,

@@ -13,6 +13,8 @@ mod text;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::base::push_ip;
+
 use stamp::Stamp;
 use text::{push_json, push_quoted, push_word};
 
@@ -127,9 +129,9 @@ impl AccessLine<'_> {
         members.text("id", self.id.as_bytes());
         members.known("trace", self.trace);
         members.text("kind", self.kind.word().as_bytes());
-        members.display("client", self.client);
+        members.address("client", self.client);
         if let Some(peer) = self.peer {
-            members.display("peer", peer);
+            members.address("peer", peer);
         }
         members.text("listener", self.listener.as_bytes());
         members.switch("tls", self.is_tls);
@@ -171,7 +173,7 @@ impl AccessLine<'_> {
     }
 
     fn write_combined(&self, out: &mut Vec<u8>) {
-        push_display(out, self.client);
+        push_ip(out, self.client);
         out.extend_from_slice(b" - ");
         push_word(out, self.user.unwrap_or_default().as_bytes());
         out.extend_from_slice(b" [");
@@ -256,22 +258,16 @@ impl Members<'_> {
         self.0.extend([micros / 100, micros / 10 % 10, micros % 10].map(|digit| b'0' + digit as u8));
     }
 
-    fn display(&mut self, name: &str, value: impl std::fmt::Display) {
+    fn address(&mut self, name: &str, address: IpAddr) {
         self.name(name);
         self.0.push(b'"');
-        push_display(self.0, value);
+        push_ip(self.0, address);
         self.0.push(b'"');
     }
 }
 
 fn push_number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-fn push_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
-    use std::io::Write;
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{value}");
 }
 
 #[cfg(test)]

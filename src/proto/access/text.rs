@@ -4,6 +4,12 @@
 /// become U+FFFD.
 pub(super) fn push_json(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
+    // Without an early end, so that many bytes are looked at in one step. Most texts are plain.
+    if text.iter().fold(true, |is_plain, byte| is_plain & is_plain_in_json(*byte)) {
+        out.extend_from_slice(text);
+        out.push(b'"');
+        return;
+    }
     for chunk in text.utf8_chunks() {
         let mut rest = chunk.valid();
         while let Some((at, special)) = rest.char_indices().find(|(_, sign)| is_special(*sign)) {
@@ -51,6 +57,10 @@ pub(super) fn push_word(out: &mut Vec<u8>, text: &[u8]) {
             None => push_quoted(out, part),
         }
     }
+}
+
+fn is_plain_in_json(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\')
 }
 
 fn is_special(sign: char) -> bool {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::forward::{is_nameable, is_own, push, push_display};
+use super::forward::{is_nameable, is_own, push, push_client, push_display};
 use super::head::Head;
 
 /// The facts about a client's request that the server is told, besides fields of the client.
@@ -36,7 +36,7 @@ pub fn write_check(out: &mut Vec<u8>, head: &Head<'_>, own: &CheckFields<'_>) {
     for field in passing.filter(|field| is_nameable(field.name) && !is_own(field.name, false)) {
         push(out, field.name, field.value);
     }
-    push_display(out, "X-Forwarded-For", own.client);
+    push_client(out, own.client);
     push(out, "X-Forwarded-Proto", if own.is_secure { b"https" } else { b"http" });
     if let Some(called) = own.called {
         push(out, "X-Forwarded-Host", called.as_bytes());

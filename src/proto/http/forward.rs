@@ -26,6 +26,7 @@ use super::head::Head;
 use super::page_access::PageAccess;
 use super::reply::{ReplyTo, push_number};
 use super::trace::{STATE_FIELD, TRACE_FIELD, TraceContext};
+use crate::base::push_ip;
 
 /// What the gateway says itself in a request to an upstream; a client's fields of these names never pass.
 pub struct OwnFields<'a> {
@@ -219,15 +220,9 @@ pub(super) fn push(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Each request has it, so an IPv4 address avoids the machinery of `{}`.
-fn push_client(out: &mut Vec<u8>, client: IpAddr) {
-    let IpAddr::V4(ip) = client else { return push_display(out, "X-Forwarded-For", client) };
+pub(super) fn push_client(out: &mut Vec<u8>, client: IpAddr) {
     out.extend_from_slice(b"X-Forwarded-For: ");
-    for octet in ip.octets() {
-        out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
-        out.push(b'.');
-    }
-    out.pop();
+    push_ip(out, client);
     out.extend_from_slice(b"\r\n");
 }
 

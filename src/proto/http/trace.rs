@@ -28,6 +28,9 @@ pub struct TraceContext {
     pub is_continued: bool,
 }
 
+/// The id of the trace in the field's value.
+const ID_AT: std::ops::Range<usize> = 3..35;
+
 impl TraceContext {
     /// Of a request that is, or is not, that of a trusted proxy. `random`: for what is new.
     pub fn of(head: &Head<'_>, is_from_proxy: bool, random: [u64; 3]) -> TraceContext {
@@ -42,7 +45,7 @@ impl TraceContext {
 
     /// The id of the trace: 32 hexadecimal digits.
     pub fn id(&self) -> String {
-        format!("{:032x}", self.trace)
+        self.text().as_str()[ID_AT].to_owned()
     }
 
     /// The value of the field.
